@@ -1,0 +1,35 @@
+/**
+ * `npm run build`: dist/, the JavaScript and declarations that are published. Another directory may be named after it
+ * (`npm run build -- build/package`), so that a test can build beside one that is in use.
+ * The command line calls servers through the client package; the published package carries that package's files inside
+ * it, so that it has no dependency which is not published: the one bare import of it is made relative here.
+ */
+import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+import { repository, run } from "./run.ts";
+
+const client = "@sigil/client";
+const clientEntry = "clients/typescript/src/index.js";
+const directory = join(repository, process.argv[2] ?? "dist");
+
+const pointAtClient = async (file: string): Promise<void> => {
+  const before = await readFile(file, "utf8");
+  const path = relative(dirname(file), join(directory, clientEntry));
+  const after = before.replaceAll(`"${client}"`, JSON.stringify(path.startsWith(".") ? path : `./${path}`));
+  if (after !== before) await writeFile(file, after);
+};
+
+const build = async (): Promise<number> => {
+  await rm(directory, { recursive: true, force: true });
+  const { exitCode, output } = await run(["tsc", "-p", "tsconfig.build.json", "--outDir", directory]);
+  process.stdout.write(output);
+  if (exitCode !== 0) return exitCode;
+  const descriptors = "generated/descriptors.binpb";
+  await cp(join(repository, descriptors), join(directory, descriptors));
+  const emitted = await readdir(join(directory, "src"), { recursive: true });
+  const modules = emitted.filter((path) => path.endsWith(".js") || path.endsWith(".d.ts"));
+  await Promise.all(modules.map((path) => pointAtClient(join(directory, "src", path))));
+  return 0;
+};
+
+process.exitCode = await build();

@@ -1,0 +1,13 @@
+/** The vector files of CBOR, COSE and records, by name. */
+import { cborVectors } from "./cbor.ts";
+import { coseVectors } from "./cose.ts";
+import { recordVectors } from "./record.ts";
+
+const written = (vectors: unknown): string => `${JSON.stringify(vectors, null, 1)}\n`;
+
+/** File name under `test/vectors` → content. */
+export const recordVectorFiles = (): Readonly<Record<string, string>> => ({
+  "cbor.json": written(cborVectors()),
+  "cose.json": written(coseVectors()),
+  "record.json": written(recordVectors()),
+});

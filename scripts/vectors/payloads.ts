@@ -1,0 +1,149 @@
+/** One or more good payloads of every kind with a schema. */
+import { parseHash, type Hash } from "../../src/record/bytes.ts";
+import type { CborMap } from "../../src/record/cbor.ts";
+import { encodeBody } from "../../src/record/record.ts";
+import { sampleKey } from "./sample-key.ts";
+
+const hashOf = (fill: number): Hash => parseHash(new Uint8Array(32).fill(fill));
+const key = (label: string): Uint8Array => sampleKey(label).publicKey;
+
+export const chain: CborMap = {
+  request: {
+    action: "write",
+    target: "user/notes",
+    subject: "svc/agent-7",
+    caller: "svc/gateway",
+    tenant: "acme",
+    loa: "operator",
+    session: "s-1",
+    input_digest: hashOf(3),
+    input_bytes: 5,
+    input: Uint8Array.from([1, 2, 3, 4, 5]),
+    metadata: { request_id: "r-1", traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" },
+  },
+  features: { risk: 0.5, sensitivity: 0.25, level: 0.5, rate: 0, entropy: 0.1 },
+  model: { id: "models/default", hash: hashOf(4) },
+  contributions: { risk: -1.5, sensitivity: -0.5, level: 3, rate: 0, entropy: -0.05 },
+  z: 0.95,
+  score: 0.7211151780228631,
+  threshold: 0.5,
+  review: { low: 0.45, high: 0.55 },
+  verdict: "allow",
+  reason: "SCORE_ABOVE_THRESHOLD",
+  steps: [
+    { name: "identity", detail: "operator" },
+    { name: "model", detail: "" },
+  ],
+  duration_us: 120,
+};
+
+/** A decision made without an evaluator's answer. */
+const failedChain: CborMap = {
+  ...chain,
+  request: {
+    ...(chain["request"] as CborMap),
+    subject: "",
+    caller: "",
+    session: "",
+    input: null,
+    metadata: {},
+  },
+  features: {},
+  contributions: {},
+  model: { id: "", hash: null },
+  z: null,
+  score: null,
+  threshold: null,
+  review: null,
+  verdict: "deny",
+  reason: "EVALUATOR_ERROR",
+  steps: [],
+};
+
+export const model: CborMap = {
+  bias: -0.5,
+  weights: { risk: -3, sensitivity: -2, level: 6, rate: -2, entropy: -0.5 },
+  threshold: 0.5,
+  review: { low: 0.45, high: 0.55 },
+  actions: { read: { risk: 0.1, min_loa: "guest" }, "admin*": { risk: 1, min_loa: "root" } },
+  targets: { "public/**": 0, "system/**": 1 },
+  rate: { window_ms: 60_000, limit: 60 },
+};
+
+export const principal: CborMap = {
+  public_keys: [key("principal")],
+  loa: "operator",
+  tenant: "acme",
+  active: true,
+};
+export const witness: CborMap = {
+  public_key: key("witness"),
+  owner: "Ann",
+  authority: "Board",
+  description: "",
+};
+export const quorum: CborMap = { k: 2, witnesses: ["w/ann", "w/ben", "w/cyd"], epoch: 1 };
+export const signingKey: CborMap = { role: "record", public_key: key("record"), valid_from: 0 };
+
+export const genesis: CborMap = {
+  format: 1,
+  origin: "ledger.example/main",
+  root: { id: "root", public_keys: [key("root")], loa: "root", tenant: "system", active: true },
+  witnesses: [
+    { id: "w/ann", ...witness },
+    { id: "w/ben", ...witness, public_key: key("second witness"), owner: "Ben" },
+  ],
+  k: 2,
+  model,
+  keys: { record: key("record"), checkpoint: key("checkpoint") },
+};
+
+export const module: CborMap = {
+  digest: hashOf(5),
+  min_loa: "mentor",
+  capabilities: ["clock", "random"],
+  limits: { wall_ms: 1000, memory_pages: 256, output_bytes: 65_536 },
+};
+
+export const proposal: CborMap = {
+  body: encodeBody({
+    kind: "quorum",
+    schemaVersion: 1,
+    id: "quorum",
+    tenant: "system",
+    ts: 0,
+    space: "system",
+    payload: quorum,
+    links: [],
+    prev: null,
+  }),
+  base: hashOf(6),
+  epoch: 1,
+  expires_ts: 1_700_000_060_000,
+  proposer: "root",
+  reason: "one more witness",
+};
+
+export const ending: CborMap = { proposal: "proposals/7", outcome: "committed", reason: "" };
+
+export const payloads: readonly (readonly [name: string, kind: string, payload: CborMap])[] = [
+  ["a decision", "frozen_chain", chain],
+  ["a decision that failed", "frozen_chain", failedChain],
+  ["a trust model", "trust_model", model],
+  ["a trust model without a review band", "trust_model", { ...model, review: null }],
+  ["a principal", "principal", principal],
+  ["a revoked principal without keys", "principal", { ...principal, public_keys: [], active: false }],
+  ["a witness", "witness", witness],
+  ["a quorum", "quorum", quorum],
+  ["a signing key", "signing_key", signingKey],
+  [
+    "a signing key from position 2^63",
+    "signing_key",
+    { ...signingKey, role: "checkpoint", valid_from: 2n ** 63n },
+  ],
+  ["a genesis", "genesis", genesis],
+  ["a module", "module", module],
+  ["a proposal", "proposal", proposal],
+  ["a proposal of something new", "proposal", { ...proposal, base: null }],
+  ["the ending of a proposal", "proposal_ending", ending],
+];

@@ -1,0 +1,33 @@
+/**
+ * Mocha's spec output, and beside it mocha's own JSON report in build/tests.json, which `npm run claims` and .ci/run read.
+ * Where CI is set a skipped test fails the run, unless its title matches SIGIL_MAY_SKIP (a regular expression that .ci/run
+ * sets for what the machine cannot do).
+ */
+import mocha, { type MochaOptions, type Runner } from "mocha";
+
+const reportPath = process.env["SIGIL_TEST_REPORT"] ?? "build/tests.json";
+
+class SpecAndJson extends mocha.reporters.Spec {
+  readonly #skipped: string[] = [];
+
+  constructor(runner: Runner, options?: MochaOptions) {
+    super(runner, options);
+    const toFile = { ...options, reporterOption: { output: reportPath } };
+    // A reporter works by listening to the runner; nothing else holds it.
+    void new mocha.reporters.JSON(runner, toFile);
+    runner.on("pending", (test) => this.#skipped.push(test.fullTitle()));
+  }
+
+  override done(failures: number, finish: (failures: number) => void): void {
+    const mayNot = process.env["CI"] === undefined ? [] : this.#skipped.filter((title) => !maySkip(title));
+    for (const title of mayNot) process.stdout.write(`  skipped, and CI skips nothing: ${title}\n`);
+    finish(failures + mayNot.length);
+  }
+}
+
+const maySkip = (title: string): boolean => {
+  const pattern = process.env["SIGIL_MAY_SKIP"] ?? "";
+  return pattern !== "" && new RegExp(pattern).test(title);
+};
+
+export default SpecAndJson;

@@ -1,0 +1,261 @@
+/**
+ * Every gate, run by its own npm script on a small copy of the repository with a planted violation: the gate fails and
+ * names it. Where the copy is small enough to be clean, the same gate passes without the plant. Bound: 25 seconds.
+ */
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { expect } from "chai";
+import { afterEach, describe, it } from "mocha";
+import packageJson from "../../../package.json" with { type: "json" };
+import { repository, run, type Outcome } from "../../../scripts/run.ts";
+
+type Files = Readonly<Record<string, string>>;
+type Gate = keyof typeof packageJson.scripts;
+
+const configs = [
+  "package.json",
+  "tsconfig.json",
+  "tsconfig.pure.json",
+  "types",
+  "oxlint.config.ts",
+  ".oxfmtrc.json",
+  "knip.json",
+  "buf.yaml",
+  "buf.gen.yaml",
+];
+
+const copies: string[] = [];
+
+/** A copy of the configuration, of `parts` of the repository, and of `planted` files over them. */
+const plant = (planted: Files, parts: readonly string[] = []): string => {
+  const copy = mkdtempSync(join(tmpdir(), "sigil-gate-"));
+  copies.push(copy);
+  for (const part of [...configs, ...parts]) {
+    cpSync(join(repository, part), join(copy, part), { recursive: true });
+  }
+  for (const [path, text] of Object.entries(planted)) {
+    mkdirSync(dirname(join(copy, path)), { recursive: true });
+    writeFileSync(join(copy, path), text);
+  }
+  symlinkSync(join(repository, "node_modules"), join(copy, "node_modules"));
+  return copy;
+};
+
+/** The script as package.json has it; shell and tools from the copy. */
+const runGate = (gate: Gate, copy: string, env: Files = {}): Promise<Outcome> =>
+  run(["sh", "-c", packageJson.scripts[gate]], { cwd: copy, env });
+
+const expectRefusal = (outcome: Outcome, ...names: readonly string[]): void => {
+  expect(outcome.exitCode, outcome.output).to.not.equal(0);
+  for (const name of names) expect(outcome.output).to.contain(name);
+};
+
+const expectPass = (outcome: Outcome): void => {
+  expect(outcome.exitCode, outcome.output).to.equal(0);
+};
+
+const readRepository = (path: string): string => readFileSync(join(repository, path), "utf8");
+
+describe("the gates", function () {
+  this.timeout(20_000);
+  this.slow(4000);
+
+  afterEach(() => {
+    for (const copy of copies.splice(0)) rmSync(copy, { recursive: true });
+  });
+
+  describe("lint", () => {
+    const path = "src/merkle/planted.ts";
+    const neighbour = { "src/merkle/neighbour.ts": "export const one = 1;\n" };
+
+    it("passes a pure file that imports its neighbour", async () => {
+      const text = 'import { one } from "./neighbour.ts";\nexport const two = one + 1;\n';
+      expectPass(await runGate("lint", plant({ ...neighbour, [path]: text })));
+    });
+
+    const refused: readonly (readonly [string, Files, string])[] = [
+      [
+        "a forbidden import",
+        { [path]: 'export { x } from "../rpc/server.ts";\n' },
+        "'../rpc/server.ts' import",
+      ],
+      [
+        "a forbidden import of a type",
+        { [path]: 'export type { X } from "../ledger/x.ts";\n' },
+        "'../ledger/x.ts' import",
+      ],
+      [
+        "a forbidden import in an expression",
+        { [path]: 'export const load = () => import("../rpc/server.ts");\n' },
+        "'../rpc/server.ts' import",
+      ],
+      [
+        "a service that imports another service",
+        { "src/trust/planted.ts": 'export { x } from "../audit/service.ts";\n' },
+        "'../audit/service.ts' import",
+      ],
+      [
+        "a Node module in a pure folder",
+        { [path]: 'export { readFile } from "node:fs";\n' },
+        "'node:fs' import",
+      ],
+      [
+        "a Node module in a pure file of a mixed folder",
+        { "src/keys/ring.ts": 'export { readFile } from "node:fs";\n' },
+        "'node:fs' import",
+      ],
+      [
+        "an e2e test that calls past the client package",
+        { "test/e2e/planted.test.ts": 'export { x } from "../../generated/sigil/trust/v1/trust.ts";\n' },
+        "no-restricted-imports",
+      ],
+      [
+        "a circle of imports",
+        {
+          [path]: 'import { two } from "./other.ts";\nexport const one = (): number => two() + 1;\n',
+          "src/merkle/other.ts":
+            'import { one } from "./planted.ts";\nexport const two = (): number => one() + 1;\n',
+        },
+        "import(no-cycle)",
+      ],
+      [
+        "Date.now in a pure folder",
+        { [path]: "export const now = (): number => Date.now();\n" },
+        "use of 'Date'",
+      ],
+      [
+        "Math.random in a pure folder",
+        { [path]: "export const r = (): number => Math.random();\n" },
+        "'Math.random'",
+      ],
+      [
+        "a floating promise",
+        { [path]: "const wait = async () => 1;\nexport const go = (): void => {\n  wait();\n};\n" },
+        "no-floating-promises",
+      ],
+      [
+        "a switch that misses a case",
+        {
+          [path]:
+            'export const f = (v: "a" | "b"): number => {\n  switch (v) {\n    case "a":\n      return 1;\n  }\n' +
+            "  return 2;\n};\n",
+        },
+        "switch-exhaustiveness-check",
+      ],
+    ];
+    for (const [name, files, rule] of refused) {
+      it(`refuses ${name}`, async () => {
+        const [planted = ""] = Object.keys(files);
+        expectRefusal(await runGate("lint", plant({ ...neighbour, ...files })), planted, rule);
+      });
+    }
+  });
+
+  describe("types", () => {
+    const path = "src/record/planted.ts";
+
+    it("passes a pure file that uses what every host has", async () => {
+      const text = "export const encode = (text: string): Uint8Array => new TextEncoder().encode(text);\n";
+      expectPass(await runGate("types", plant({ [path]: text })));
+    });
+
+    it("refuses a Node type in a pure folder", async () => {
+      const text = "export const size = (bytes: Buffer): number => bytes.length;\n";
+      expectRefusal(await runGate("types", plant({ [path]: text })), path, "Buffer");
+    });
+
+    it("refuses a type error", async () => {
+      expectRefusal(
+        await runGate("types", plant({ [path]: 'export const n: number = "1";\n' })),
+        path,
+        "TS2322",
+      );
+    });
+  });
+
+  describe("format", () => {
+    it("refuses an unformatted file", async () => {
+      const path = "src/planted.ts";
+      const copy = plant({ [path]: "export const one = 1;\n" }, ["proto"]);
+      expectPass(await runGate("format:check", copy));
+      writeFileSync(join(copy, path), "export const one   =1\n");
+      expectRefusal(await runGate("format:check", copy), path);
+    });
+
+    it("refuses an unformatted contract", async () => {
+      const path = "proto/sigil/planted/v1/planted.proto";
+      const text = 'syntax = "proto3";\npackage   sigil.planted.v1;\n';
+      expectRefusal(await runGate("format:check", plant({ [path]: text }, ["proto"])), "planted.proto");
+    });
+  });
+
+  describe("contracts", () => {
+    const trust = "proto/sigil/trust/v1/trust.proto";
+    const parts = ["proto", "contracts"];
+
+    it("passes the contracts as they are", async () => {
+      expectPass(await runGate("protos", plant({}, parts)));
+    });
+
+    it("refuses a field without a comment", async () => {
+      const path = "proto/sigil/planted/v1/planted.proto";
+      const text =
+        'syntax = "proto3";\n\npackage sigil.planted.v1;\n\n// Documented.\nmessage Planted {\n  string bare = 1;\n}\n';
+      expectRefusal(await runGate("protos", plant({ [path]: text }, parts)), path, '"bare"', "comment");
+    });
+
+    it("refuses a breaking change", async () => {
+      const before = readRepository(trust);
+      const renumbered = before.replace(/^(\s+(?:string|bytes) \w+) = 1;/m, "$1 = 999;");
+      expect(renumbered).to.not.equal(before);
+      expectRefusal(
+        await runGate("protos", plant({ [trust]: renumbered }, parts)),
+        "trust.proto",
+        'field "1"',
+      );
+    });
+  });
+
+  describe("generation", () => {
+    const stubs = "generated/sigil/trust/v1/trust.ts";
+    const parts = ["proto", "generated", "clients/typescript/src/generated", "scripts"];
+
+    it("passes what the contracts generate", async () => {
+      expectPass(await runGate("generate:check", plant({}, parts)));
+    });
+
+    it("refuses an edited generated file, in the server and in the client package", async () => {
+      const edited = `${readRepository(stubs)}export const planted = 1;\n`;
+      const inClient = `clients/typescript/src/${stubs}`;
+      const copy = plant({ [stubs]: edited, [inClient]: edited }, parts);
+      expectRefusal(await runGate("generate:check", copy), `${stubs} differs`, `${inClient} differs`);
+    });
+  });
+
+  describe("claims", () => {
+    it("refuses a README claim without proof", async () => {
+      const report = JSON.stringify({ passes: [], failures: [], pending: [] });
+      const copy = plant(
+        {
+          "README.md": "It never lies. <!-- claim: honest -->\n\nIt always answers.\n",
+          "claims.toml": '[honest]\ntests = ["never lies"]\nsymbols = ["src/a.ts#answer"]\n',
+          "report.json": report,
+        },
+        ["scripts"],
+      );
+      const outcome = await runGate("claims", copy, { SIGIL_TEST_REPORT: "report.json" });
+      expectRefusal(outcome, 'no test "never lies"', "no file src/a.ts", '"It always answers."');
+    });
+  });
+
+  describe("unused", () => {
+    it("refuses a dead export", async () => {
+      const copy = plant({
+        "src/main.ts": 'import { used } from "./planted.ts";\nconsole.log(used);\n',
+        "src/planted.ts": "export const used = 1;\nexport const plantedDead = 2;\n",
+      });
+      expectRefusal(await runGate("unused", copy), "Unused exports (1)", "plantedDead", "src/planted.ts:2");
+    });
+  });
+});

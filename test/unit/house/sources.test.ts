@@ -1,0 +1,46 @@
+/** What no tool checks about the sources: their opening comment, their purity, their names, and that no gate is muted. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import { repository } from "../../../scripts/run.ts";
+import pure from "../../../tsconfig.pure.json" with { type: "json" };
+
+const sourcesUnder = (folder: string): readonly string[] =>
+  readdirSync(join(repository, folder), { recursive: true, encoding: "utf8" })
+    .map((path) => `${folder}/${path.replaceAll("\\", "/")}`)
+    .filter((path) => path.endsWith(".ts") && !path.includes("/generated/"));
+
+const read = (path: string): string => readFileSync(join(repository, path), "utf8");
+const openingOf = (path: string): string => /^(?:#!.*\n)?\/\*\*[\s\S]*?\*\//.exec(read(path))?.[0] ?? "";
+
+const product = sourcesUnder("src");
+const all = [...product, ...sourcesUnder("test"), ...sourcesUnder("scripts"), ...sourcesUnder("clients")];
+
+const isListed = (path: string): boolean =>
+  pure.include.some((each) =>
+    each.endsWith("/**/*.ts") ? path.startsWith(each.slice(0, -"**/*.ts".length)) : path === each,
+  );
+
+describe("the sources", () => {
+  it("open with a comment that says what the file is", () => {
+    expect(all.filter((path) => openingOf(path) === "")).to.deep.equal([]);
+  });
+
+  it("say that they are pure exactly when tsconfig.pure.json lists them", () => {
+    const saysPure = (path: string): boolean => /\bPure[.:;,]/.test(openingOf(path));
+    expect(product.filter((path) => saysPure(path) !== isListed(path))).to.deep.equal([]);
+  });
+
+  it("mute no gate", () => {
+    const muted = new RegExp(
+      ["(?:oxlint|eslint)-(?:dis|en)able", "@ts-(?:ignore|nocheck|expect-error)"].join("|"),
+    );
+    const muting = all.filter((path) => path !== "test/unit/house/sources.test.ts" && muted.test(read(path)));
+    expect(muting).to.deep.equal([]);
+  });
+
+  it("are named after the domain", () => {
+    expect(all.filter((path) => /\b(?:utils?|helpers?|common|manager|misc)\b/.test(path))).to.deep.equal([]);
+  });
+});
