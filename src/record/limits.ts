@@ -1,0 +1,125 @@
+/** Every bound in one place, with its unit and its reason. Pure. */
+
+/** One canonical value; a record larger than this belongs in an object store. */
+export const cborBytesMax = 1 << 20;
+/** Nesting of a canonical value; deep enough for people, shallow enough for any stack. */
+export const cborDepthMax = 16;
+/** Entries of one map or array. */
+export const cborEntriesMax = 4096;
+
+export const recordIdBytesMax = 255;
+export const tenantBytesMax = 63;
+/** A kind and a link's label are names, not data. */
+export const kindBytesMax = 255;
+export const labelBytesMax = 255;
+export const linksMax = 64;
+/** Attestations in one envelope: more witnesses than any registry holds. */
+export const attestationsMax = 64;
+export const schemaVersionMax = 65_535;
+
+/** A group shares one sync; 256 amortises it and keeps a waiter's delay in milliseconds. */
+export const groupRecordsMax = 256;
+export const groupBytesMax = 1 << 20;
+/** Appends waiting for the sequencer; past it callers are told to back off. */
+export const appendQueueRecordsMax = 8192;
+export const appendQueueBytesMax = 32 << 20;
+
+/** The anchor trails the ledger by no more than this. */
+export const anchorRecordsMax = 1000;
+export const anchorDelayMsMax = 1000;
+
+/** Merkle tile width: 2^8 hashes, C2SP tlog-tiles. */
+export const tileHeight = 8;
+export const tileHashesMax = 1 << tileHeight;
+
+/** Seals under one data key version; far below the bound for random 96-bit nonces. */
+export const sealsPerKeyMax = 2 ** 31;
+
+export const idempotencyKeyBytesMax = 128;
+export const idempotencyTtlMs = 24 * 60 * 60 * 1000;
+
+export const tokenLifetimeSecondsMax = 600;
+export const tokenLeewaySeconds = 30;
+export const tokenBytesMax = 4096;
+/** Verified tokens remembered until they expire. */
+export const tokenCacheEntriesMax = 10_000;
+/** A token's own id; a UUID takes 36. */
+export const tokenIdBytesMax = 128;
+/** Principals remembered until their record changes; as many as tokens, which name them. */
+export const principalCacheEntriesMax = 10_000;
+/** DNS names of one client certificate that are looked up, each in the ledger. */
+export const certificateNamesMax = 16;
+
+export const batchItemsMax = 1000;
+/** Raw input of one check. */
+export const inputBytesMax = 256 << 10;
+export const actionBytesMax = 128;
+export const targetBytesMax = 512;
+export const principalIdBytesMax = 200;
+export const sessionBytesMax = 128;
+/** Principals whose rate windows are held at once; the least recently active leave first. */
+export const rateWindowPrincipalsMax = 50_000;
+/** Entries of a model's action or target table. */
+export const modelTableEntriesMax = 1024;
+/** Recorded decisions one `Simulate` may re-score. */
+export const simulateDecisionsMax = 10_000;
+
+export const pageSizeDefault = 50;
+export const pageSizeMax = 1000;
+/** Index entries one listing call may look at before it returns a short page with a token. */
+export const listScanEntriesMax = 200_000;
+
+/** Messages a stream may have under way before the server stops reading. */
+export const streamInFlightMax = 64;
+
+export const messageBytesMax = 4 << 20;
+export const concurrentStreamsMax = 1000;
+export const sessionMemoryMiBMax = 32;
+export const headerBytesMax = 16 << 10;
+/** Headers of one call, pseudo-headers among them. */
+export const headerPairsMax = 64;
+
+export const deadlineMsDefault = 10_000;
+export const deadlineMsMax = 60_000;
+/** An evaluator that has not answered by then has failed, and a failure is a deny. */
+export const evaluatorMsMax = 1000;
+
+/** Sizes and positions are uint64 on the wire. */
+export const treeSizeMax = 2n ** 64n - 1n;
+/** A checkpoint with every witness on it; 64 leaves room above the 16 that C2SP signed-note asks for. */
+export const noteSignaturesMax = 64;
+/** Room for that many post-quantum signatures of about 5 kB each, in base64. */
+export const noteBytesMax = 512 << 10;
+/** Highest tile level in a path, C2SP tlog-tiles. */
+export const tileLevelMax = 63;
+
+/** Records at the end of the ledger that a start looks at; the rest is `fsck`'s work. */
+export const startCheckRecordsMax = 2048;
+
+/** Parsed public keys held for verifying: signing keys, witnesses and the busiest principals. */
+export const verifyKeysMax = 4096;
+/** Unwrapped data keys held; opening a tenant's key again costs one small file. */
+export const dataKeysHeldMax = 4096;
+/** A key file of ours is under one kilobyte; more is some other file. */
+export const keyFileBytesMax = 16 << 10;
+
+/** A day: the longest sliding window a model may ask for. */
+export const rateWindowMsMax = 86_400_000;
+/** The highest number of checks in a window that a model may ask for. */
+export const rateLimitMax = 1_000_000;
+/** Times held by all rate windows together, 8 bytes each; more than one principal can need at `rateLimitMax`. */
+export const rateWindowEventsMax = 4_000_000;
+
+/** Steps of one reasoning chain; a check takes about ten. */
+export const reasoningStepsMax = 64;
+export const reasoningStepNameBytesMax = 64;
+/** Detail of one step; a longer one is a programming error, not a longer story. */
+export const reasoningStepDetailBytesMax = 2048;
+
+/** The operator's port serves a scraper, a probe and a person or two. */
+export const operatorConnectionsMax = 64;
+export const operatorHeaderBytesMax = 8 << 10;
+export const operatorRequestMsMax = 10_000;
+
+/** Message of one error in the log; what is longer is somebody's data. */
+export const logMessageCharactersMax = 300;

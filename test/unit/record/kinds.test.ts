@@ -1,0 +1,78 @@
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import { payloads } from "../../../scripts/vectors/payloads.ts";
+import { cborDecode, cborEncode, type CborMap, type CborValue } from "../../../src/record/cbor.ts";
+import * as kinds from "../../../src/record/kinds.ts";
+import { errorOf } from "./faults.ts";
+
+const pairs: Readonly<Record<string, (payload: CborValue) => CborMap>> = {
+  frozen_chain: (payload) => kinds.formatFrozenChain(kinds.parseFrozenChain(payload)),
+  trust_model: (payload) => kinds.formatTrustModel(kinds.parseTrustModel(payload)),
+  principal: (payload) => kinds.formatPrincipal(kinds.parsePrincipal(payload)),
+  witness: (payload) => kinds.formatWitness(kinds.parseWitness(payload)),
+  quorum: (payload) => kinds.formatQuorum(kinds.parseQuorum(payload)),
+  signing_key: (payload) => kinds.formatSigningKey(kinds.parseSigningKey(payload)),
+  genesis: (payload) => kinds.formatGenesis(kinds.parseGenesis(payload)),
+  module: (payload) => kinds.formatModule(kinds.parseModule(payload)),
+  proposal: (payload) => kinds.formatProposal(kinds.parseProposal(payload)),
+  proposal_ending: (payload) => kinds.formatProposalEnding(kinds.parseProposalEnding(payload)),
+};
+
+describe("payload schemas", () => {
+  it("have a sample and a pair of parse and format for every kind", () => {
+    expect(new Set(payloads.map(([, kind]) => kind))).to.deep.equal(new Set(kinds.knownKinds));
+    expect(Object.keys(pairs).toSorted()).to.deep.equal([...kinds.knownKinds].toSorted());
+  });
+
+  for (const [name, kind, payload] of payloads) {
+    it(`format what they parsed: ${name}`, () => {
+      const again = pairs[kind]?.(cborDecode(cborEncode(payload))) ?? null;
+      expect(cborDecode(cborEncode(again))).to.deep.equal(payload);
+    });
+
+    it(`refuse ${name} without any one of its fields, and with one more`, () => {
+      for (const field of Object.keys(payload)) {
+        const rest = Object.fromEntries(Object.entries(payload).filter(([key]) => key !== field));
+        const error = errorOf(() => kinds.checkPayload(kind, "system", rest));
+        expect(error).to.deep.equal({
+          kind: "malformedRecord",
+          field: `payload.${field}`,
+          rule: "is missing",
+        });
+      }
+      const error = errorOf(() => kinds.checkPayload(kind, "system", { ...payload, extra: 1 }));
+      expect(error).to.include({ field: "payload.extra" });
+    });
+
+    it(`refuse ${name} with any of its fields of another type`, () => {
+      for (const field of Object.keys(payload)) {
+        for (const wrong of [{ wrong: true }, -1.5, "\u0000"]) {
+          if (field === "bias" || (kind === "frozen_chain" && typeof wrong === "number")) continue;
+          if (typeof payload[field] === typeof wrong && typeof wrong === "string") continue;
+          const bad = { ...payload, [field]: wrong };
+          const error = errorOf(() => kinds.checkPayload(kind, "system", bad));
+          expect(error.kind, field).to.equal("malformedRecord");
+        }
+      }
+    });
+  }
+
+  it("leave an unknown kind of the user space to the caller", () => {
+    kinds.checkPayload("invoice", "user", ["anything", 1.5, null]);
+    kinds.checkPayload("invoice", "user", null, 9);
+    expect(errorOf(() => kinds.checkPayload("invoice", "system", null))).to.include({ field: "kind" });
+    expect(errorOf(() => kinds.checkPayload("user_data", "system", null))).to.include({ field: "kind" });
+  });
+
+  it("read tables whose names are those of object properties", () => {
+    const [, , chain] = payloads.find(([, kind]) => kind === "frozen_chain") ?? [];
+    const features = JSON.parse('{"__proto__": 0.5, "constructor": 1}') as CborMap;
+    const parsed = kinds.parseFrozenChain({ ...chain, features });
+    expect(Object.entries(parsed.features)).to.deep.equal([
+      ["__proto__", 0.5],
+      ["constructor", 1],
+    ]);
+    const features2 = kinds.formatFrozenChain(parsed)["features"] ?? null;
+    expect(cborDecode(cborEncode(features2))).to.deep.equal(parsed.features);
+  });
+});
