@@ -1,0 +1,112 @@
+/**
+ * The tenants' data keys: `<tenant>-<version>.json` in one directory, opened or made once and then held.
+ * A key is on disk before it is handed out, so nothing is ever sealed with a key that a crash could lose.
+ * At most `dataKeysHeldMax` are held unwrapped; the least recently used leave first.
+ */
+import { createSecretKey, randomBytes, type KeyObject } from "node:crypto";
+import { join } from "node:path";
+import { fail, SigilFault } from "../record/errors.ts";
+import { dataKeysHeldMax, tenantBytesMax } from "../record/limits.ts";
+import type { DataKey } from "./seal.ts";
+import { createWrappedFile, readWrappedFile } from "./wrapped-file.ts";
+
+const dataKeyBytes = 32;
+
+const dataPurpose = (tenant: string, keyVersion: number): string => `data/${tenant}/${keyVersion}`;
+
+const tenantPattern = /^[a-z0-9-]+$/;
+const checkTenant = (tenant: string): void => {
+  // The tenant becomes a file name: nothing else may pass.
+  if (!tenantPattern.test(tenant) || tenant.length > tenantBytesMax) {
+    fail({ kind: "invalidField", field: "tenant", rule: `must be 1 to ${tenantBytesMax} of [a-z0-9-]` });
+  }
+};
+
+export class DataKeys {
+  readonly #directory: string;
+  readonly #kek: KeyObject;
+  readonly #newest: Map<string, number>;
+  /** By purpose, the least recently used first. Promises, so that one key is made or opened once. */
+  readonly #held = new Map<string, Promise<DataKey>>();
+
+  constructor(directory: string, kek: KeyObject, newest: Map<string, number>) {
+    this.#directory = directory;
+    this.#kek = kek;
+    this.#newest = newest;
+  }
+
+  /** An existing key. @throws keyUnavailable when it is missing or damaged. */
+  at(tenant: string, keyVersion: number): Promise<DataKey> {
+    return this.#hold(dataPurpose(tenant, keyVersion), () => this.#open(tenant, keyVersion));
+  }
+
+  /** The tenant's newest key, made on first use. @throws keyUnavailable, invalidField. */
+  current(tenant: string): Promise<DataKey> {
+    const newest = this.#newest.get(tenant);
+    return newest === undefined ? this.rotate(tenant) : this.at(tenant, newest);
+  }
+
+  /** The version after the newest. Callers that ask while it is being made get the same one. @throws invalidField. */
+  rotate(tenant: string): Promise<DataKey> {
+    const next = (this.#newest.get(tenant) ?? 0) + 1;
+    return this.#hold(dataPurpose(tenant, next), () => this.#create(tenant, next));
+  }
+
+  #hold(purpose: string, make: () => Promise<DataKey>): Promise<DataKey> {
+    const held = this.#held.get(purpose);
+    if (held !== undefined) {
+      this.#held.delete(purpose);
+      this.#held.set(purpose, held);
+      return held;
+    }
+    const made = make().catch((error: unknown) => {
+      this.#held.delete(purpose);
+      throw error;
+    });
+    this.#held.set(purpose, made);
+    for (const oldest of this.#held.keys()) {
+      if (this.#held.size <= dataKeysHeldMax) break;
+      this.#held.delete(oldest);
+    }
+    return made;
+  }
+
+  #path(tenant: string, keyVersion: number): string {
+    return join(this.#directory, `${tenant}-${keyVersion}.json`);
+  }
+
+  async #create(tenant: string, keyVersion: number): Promise<DataKey> {
+    checkTenant(tenant);
+    const secret = randomBytes(dataKeyBytes);
+    const purpose = dataPurpose(tenant, keyVersion);
+    await createWrappedFile(this.#path(tenant, keyVersion), this.#kek, {
+      purpose,
+      secret,
+      publicKeyText: null,
+    });
+    const dataKey = createSecretKey(secret);
+    secret.fill(0);
+    this.#newest.set(tenant, keyVersion);
+    return { dataKey, keyVersion };
+  }
+
+  async #open(tenant: string, keyVersion: number): Promise<DataKey> {
+    checkTenant(tenant);
+    const purpose = dataPurpose(tenant, keyVersion);
+    const { secret } = await readWrappedFile(this.#path(tenant, keyVersion), this.#kek, purpose).catch(
+      (error: unknown) => {
+        // A file that is gone is a key that is gone; its path is nobody's business.
+        const missing = error instanceof SigilFault && error.error.kind === "notFound";
+        throw missing
+          ? new SigilFault({ kind: "keyUnavailable", rule: `there is no key ${purpose}` })
+          : error;
+      },
+    );
+    if (secret.length !== dataKeyBytes) {
+      fail({ kind: "keyUnavailable", rule: `the key ${purpose} is not ${dataKeyBytes} bytes` });
+    }
+    const dataKey = createSecretKey(secret);
+    secret.fill(0);
+    return { dataKey, keyVersion };
+  }
+}

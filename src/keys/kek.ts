@@ -1,0 +1,157 @@
+/**
+ * The key-encryption key: 32 bytes that wrap every other key, from a file (0600, base64), the environment (base64) or a
+ * passphrase through scrypt (RFC 7914). The deployment stores a reference to it: where it comes from, the salt, and a
+ * verifier that only the right key opens. The key itself is never stored and never in a message.
+ */
+import { createSecretKey, randomBytes, scrypt, type KeyObject } from "node:crypto";
+import { fromBase64, toBase64 } from "../record/bytes.ts";
+import { fail } from "../record/errors.ts";
+import { createPrivateFile, readPrivateFile } from "./private-file.ts";
+import { unwrapKey, wrapKey } from "./wrap.ts";
+
+export type KekSource =
+  | { readonly kind: "file"; readonly path: string }
+  | { readonly kind: "env"; readonly name: string }
+  | { readonly kind: "passphrase" };
+
+/** Where sources reach outside. `askPassphrase` gives UTF-8 bytes, which are zeroed after use. */
+export type KekInputs = {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly askPassphrase: () => Promise<Uint8Array>;
+};
+
+/** What the deployment's description keeps, as JSON: `source` as text, `salt` and `verifier` in base64. */
+export type KekReference = {
+  readonly source: string;
+  readonly salt: string | null;
+  readonly verifier: string;
+};
+
+const keyBytes = 32;
+const saltBytes = 16;
+const verifierPurpose = "verifier";
+/** About a third of a second and 128 MiB a guess. */
+const scryptCost = { N: 2 ** 17, r: 8, p: 1, maxmem: 192 << 20 };
+
+const failConfig = (rule: string): never => fail({ kind: "invalidConfig", key: "kek", rule });
+
+/** `file:PATH`, `env:NAME` or `passphrase`. @throws invalidConfig. */
+export const parseKekSource = (text: string): KekSource => {
+  if (text === "passphrase") return { kind: "passphrase" };
+  if (text.startsWith("file:") && text.length > 5) return { kind: "file", path: text.slice(5) };
+  if (/^env:[A-Za-z_][A-Za-z0-9_]*$/.test(text)) return { kind: "env", name: text.slice(4) };
+  return failConfig("must be file:PATH, env:NAME or passphrase");
+};
+
+export const formatKekSource = (source: KekSource): string => {
+  switch (source.kind) {
+    case "file":
+      return `file:${source.path}`;
+    case "env":
+      return `env:${source.name}`;
+    case "passphrase":
+      return "passphrase";
+  }
+};
+
+/** A new random key in a new file of 0600. @throws usage when the name is taken. */
+export const createKekFile = async (path: string): Promise<void> => {
+  const key = randomBytes(keyBytes);
+  await createPrivateFile(path, `${toBase64(key)}\n`);
+  key.fill(0);
+};
+
+const parseKeyText = (text: string, holder: string): Uint8Array => {
+  const rule = `${holder} must hold 32 bytes in base64`;
+  let key: Uint8Array;
+  try {
+    key = fromBase64(text.trim());
+  } catch {
+    // Without its cause: nothing of the text may travel.
+    return failConfig(rule);
+  }
+  return key.length === keyBytes ? key : failConfig(rule);
+};
+
+const readFileKey = async (path: string): Promise<Uint8Array> => {
+  const content = await readPrivateFile(path, "key-encryption key file");
+  try {
+    // Latin-1 never throws, and whatever is not base64 is refused next.
+    return parseKeyText(new TextDecoder("latin1").decode(content), path);
+  } finally {
+    content.fill(0);
+  }
+};
+
+const derivePassphraseKey = async (inputs: KekInputs, salt: Uint8Array): Promise<Uint8Array> => {
+  const passphrase = await inputs.askPassphrase();
+  if (passphrase.length === 0) failConfig("the passphrase must not be empty");
+  try {
+    return await new Promise((resolve, reject) => {
+      scrypt(passphrase, salt, keyBytes, scryptCost, (error, key) =>
+        error === null ? resolve(key) : reject(error),
+      );
+    });
+  } finally {
+    passphrase.fill(0);
+  }
+};
+
+const loadKeyBytes = (source: KekSource, inputs: KekInputs, salt: Uint8Array | null): Promise<Uint8Array> => {
+  switch (source.kind) {
+    case "file":
+      return readFileKey(source.path);
+    case "env": {
+      const text = inputs.env[source.name] ?? failConfig(`environment variable ${source.name} is not set`);
+      return Promise.resolve(parseKeyText(text, `environment variable ${source.name}`));
+    }
+    case "passphrase":
+      return derivePassphraseKey(inputs, salt ?? failConfig("a passphrase needs its stored salt"));
+  }
+};
+
+const loadKeyObject = async (
+  source: KekSource,
+  inputs: KekInputs,
+  salt: Uint8Array | null,
+): Promise<KeyObject> => {
+  const key = await loadKeyBytes(source, inputs, salt);
+  try {
+    return createSecretKey(key);
+  } finally {
+    key.fill(0);
+  }
+};
+
+/** For a new deployment: the key, and the reference to store. @throws invalidConfig, notFound, looseMode. */
+export const createKek = async (
+  source: KekSource,
+  inputs: KekInputs,
+): Promise<{ readonly kek: KeyObject; readonly reference: KekReference }> => {
+  const salt = source.kind === "passphrase" ? randomBytes(saltBytes) : null;
+  const kek = await loadKeyObject(source, inputs, salt);
+  const verifier = wrapKey(kek, verifierPurpose, new Uint8Array(keyBytes));
+  return {
+    kek,
+    reference: {
+      source: formatKekSource(source),
+      salt: salt === null ? null : toBase64(salt),
+      verifier: toBase64(verifier),
+    },
+  };
+};
+
+/**
+ * The key of an existing deployment.
+ * @throws wrongKeyEncryptionKey when the verifier does not open; invalidConfig, notFound, looseMode.
+ */
+export const loadKek = async (reference: KekReference, inputs: KekInputs): Promise<KeyObject> => {
+  const salt = reference.salt === null ? null : fromBase64(reference.salt);
+  const kek = await loadKeyObject(parseKekSource(reference.source), inputs, salt);
+  try {
+    unwrapKey(kek, verifierPurpose, fromBase64(reference.verifier));
+  } catch (cause) {
+    fail({ kind: "wrongKeyEncryptionKey", source: reference.source }, { cause });
+  }
+  return kek;
+};

@@ -1,0 +1,109 @@
+/**
+ * Files that only their owner may read: 0600 in a directory of 0700, made whole or not at all, never overwritten.
+ * At most `keyFileBytesMax` each.
+ */
+import { constants } from "node:fs";
+import { access, chmod, lstat, mkdir, open, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { fail } from "../record/errors.ts";
+import { keyFileBytesMax } from "../record/limits.ts";
+
+/** Ends the name of a file being written; one found later is what a crash left and holds nothing promised. */
+const unfinishedSuffix = ".new";
+
+const othersMask = 0o077;
+
+const shellWord = (text: string): string =>
+  /^[A-Za-z0-9_./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
+
+const checkMode = (path: string, mode: number, wanted: "600" | "700"): void => {
+  if ((mode & othersMask) === 0) return;
+  const found = (mode & 0o7777).toString(8).padStart(4, "0");
+  fail({ kind: "looseMode", path, mode: found, fix: `chmod ${wanted} ${shellWord(path)}` });
+};
+
+/** @throws looseMode when anyone but the owner has access; notFound when there is no such directory. */
+export const checkPrivateDirectory = async (path: string): Promise<void> => {
+  const stats = await lstat(path).catch((cause: unknown) =>
+    fail({ kind: "notFound", what: "directory", id: path }, { cause }),
+  );
+  if (!stats.isDirectory()) fail({ kind: "notFound", what: "directory", id: path });
+  checkMode(path, stats.mode, "700");
+};
+
+/** @throws looseMode when anyone but the owner has access. */
+export const checkPrivateFile = async (path: string): Promise<void> =>
+  checkMode(path, (await lstat(path)).mode, "600");
+
+/** @throws notFound, looseMode, tooLarge. */
+export const readPrivateFile = async (path: string, what: string): Promise<Uint8Array> => {
+  // O_NONBLOCK: a pipe put in the file's place must not hang the start.
+  const flags = constants.O_RDONLY | constants.O_NONBLOCK;
+  const file = await open(path, flags).catch((cause: unknown) =>
+    fail({ kind: "notFound", what, id: path }, { cause }),
+  );
+  try {
+    // Asked of the open file, so that what is checked is what is read.
+    const stats = await file.stat();
+    if (!stats.isFile()) fail({ kind: "notFound", what, id: path });
+    checkMode(path, stats.mode, "600");
+    if (stats.size > keyFileBytesMax) {
+      fail({ kind: "tooLarge", what, bytes: stats.size, limit: keyFileBytesMax });
+    }
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
+};
+
+const syncDirectory = async (path: string): Promise<void> => {
+  const directory = await open(path, "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+};
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+/**
+ * On disk under its name when it resolves; a crash before that leaves at most an unfinished file.
+ * One writer a directory: callers hold the data directory's lock or own the name. @throws usage when the name is taken.
+ */
+export const createPrivateFile = async (path: string, content: Uint8Array | string): Promise<void> => {
+  const taken = { kind: "usage", rule: `${path} exists; a key is never overwritten` } as const;
+  if (await exists(path)) fail(taken);
+  const unfinished = path + unfinishedSuffix;
+  await rm(unfinished, { force: true });
+  const file = await open(unfinished, "wx", 0o600).catch((cause: unknown) =>
+    fail(
+      { kind: "usage", rule: `${path} cannot be created; is its directory there and writable?` },
+      { cause },
+    ),
+  );
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } catch (error) {
+    await file.close();
+    await rm(unfinished);
+    throw error;
+  }
+  await file.close();
+  await rename(unfinished, path);
+  await syncDirectory(dirname(path));
+};
+
+/** @throws usage when the name is taken. */
+export const createPrivateDirectory = async (path: string): Promise<void> => {
+  await mkdir(path, { mode: 0o700 }).catch((cause: unknown) =>
+    fail({ kind: "usage", rule: `${path} cannot be created` }, { cause }),
+  );
+  await chmod(path, 0o700);
+  await syncDirectory(dirname(path));
+};

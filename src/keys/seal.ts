@@ -1,0 +1,77 @@
+/**
+ * Records at rest: version u32be ‖ nonce[12] ‖ AES-256-GCM ciphertext ‖ tag[16]. Source: NIST SP 800-38D.
+ * The additional data names the place, so a sealed value opens only where it was put: another position,
+ * tenant, deployment or key version fails as surely as a flipped byte.
+ */
+import { createCipheriv, createDecipheriv, type KeyObject } from "node:crypto";
+import { cborEncode } from "../record/cbor.ts";
+import { assert, fail } from "../record/errors.ts";
+
+/** A tenant's data key of one version, as custody hands it out. */
+export type DataKey = {
+  readonly dataKey: KeyObject;
+  /** From 1. */
+  readonly keyVersion: number;
+};
+
+/** Everything a seal is bound to. */
+export type SealPlace = DataKey & {
+  readonly origin: string;
+  readonly position: bigint;
+  readonly tenant: string;
+};
+
+export const sealNonceBytes = 12;
+const versionBytes = 4;
+const tagBytes = 16;
+const headBytes = versionBytes + sealNonceBytes;
+const cipher = "aes-256-gcm";
+
+const placeBytes = ({ origin, position, tenant, keyVersion }: SealPlace): Uint8Array =>
+  cborEncode(["sigil/seal/v1", origin, position, tenant, keyVersion]);
+
+/** @param nonce 12 bytes, random, never used before with this key. */
+export const sealRecord = (
+  envelope: Uint8Array,
+  place: SealPlace & { readonly nonce: Uint8Array },
+): Uint8Array => {
+  assert(place.nonce.length === sealNonceBytes, "a seal's nonce is 12 bytes");
+  const sealing = createCipheriv(cipher, place.dataKey, place.nonce);
+  sealing.setAAD(placeBytes(place));
+  const ciphertext = sealing.update(envelope);
+  sealing.final();
+  const sealed = new Uint8Array(headBytes + ciphertext.length + tagBytes);
+  new DataView(sealed.buffer).setUint32(0, place.keyVersion);
+  sealed.set(place.nonce, versionBytes);
+  sealed.set(ciphertext, headBytes);
+  sealed.set(sealing.getAuthTag(), headBytes + ciphertext.length);
+  return sealed;
+};
+
+const refuse = (position: bigint, rule: string, cause?: unknown): never =>
+  fail({ kind: "recordCorrupt", position, step: "seal", rule }, { cause });
+
+/** Which data key a sealed value asks for. Not authenticated until it opens. @throws recordCorrupt when cut short. */
+export const sealedKeyVersion = (sealed: Uint8Array, position: bigint): number => {
+  if (sealed.length < headBytes + tagBytes) refuse(position, "the sealed value is cut short");
+  return new DataView(sealed.buffer, sealed.byteOffset).getUint32(0);
+};
+
+/** @throws recordCorrupt with step "seal" unless exactly this value was sealed for exactly this place. */
+export const openRecord = (sealed: Uint8Array, place: SealPlace): Uint8Array => {
+  if (sealedKeyVersion(sealed, place.position) !== place.keyVersion) {
+    refuse(place.position, "the sealed value names another key version");
+  }
+  const nonce = sealed.subarray(versionBytes, headBytes);
+  const opening = createDecipheriv(cipher, place.dataKey, nonce, { authTagLength: tagBytes });
+  opening.setAAD(placeBytes(place));
+  opening.setAuthTag(sealed.subarray(-tagBytes));
+  const opened = opening.update(sealed.subarray(headBytes, -tagBytes));
+  try {
+    opening.final();
+  } catch (error) {
+    opened.fill(0);
+    return refuse(place.position, "the sealed value fails its authentication tag", error);
+  }
+  return new Uint8Array(opened.buffer, opened.byteOffset, opened.length);
+};

@@ -1,0 +1,67 @@
+/**
+ * One wrapped key in a file: JSON `{ format, purpose, public_key?, wrapped }`. The purpose is also authenticated by
+ * the wrapping, so a file put under another name is refused.
+ */
+import type { KeyObject } from "node:crypto";
+import { fromBase64, toBase64, utf8Decode } from "../record/bytes.ts";
+import { fail } from "../record/errors.ts";
+import { createPrivateFile, readPrivateFile } from "./private-file.ts";
+import { unwrapKey, wrapKey } from "./wrap.ts";
+
+const format = 1;
+
+type WrappedKey = {
+  readonly purpose: string;
+  readonly secret: Uint8Array;
+  /** Beside a private key, for people who look at the file. */
+  readonly publicKeyText: string | null;
+};
+
+const failFile = (purpose: string, rule: string, cause?: unknown): never =>
+  fail({ kind: "keyUnavailable", rule: `the file of ${purpose} ${rule}` }, { cause });
+
+const parseJson = (bytes: Uint8Array, purpose: string): object => {
+  let file: unknown;
+  try {
+    file = JSON.parse(utf8Decode(bytes));
+  } catch (error) {
+    return failFile(purpose, "is not JSON", error);
+  }
+  return typeof file === "object" && file !== null ? file : failFile(purpose, "is not a key file");
+};
+
+const parseWrappedFile = (bytes: Uint8Array, purpose: string) => {
+  const file = parseJson(bytes, purpose);
+  const found = "format" in file ? file.format : undefined;
+  if (typeof found !== "number") return failFile(purpose, "is not a key file");
+  if (found > format) fail({ kind: "newerFormat", found, known: format });
+  if (!("purpose" in file) || file.purpose !== purpose) return failFile(purpose, "holds another key");
+  if (!("wrapped" in file) || typeof file.wrapped !== "string") return failFile(purpose, "is not a key file");
+  const publicKeyText = "public_key" in file && typeof file.public_key === "string" ? file.public_key : null;
+  try {
+    return { wrapped: fromBase64(file.wrapped), publicKeyText };
+  } catch (error) {
+    return failFile(purpose, "is not a key file", error);
+  }
+};
+
+/** Durable when it resolves. The secret stays the caller's to zero. @throws usage when the name is taken. */
+export const createWrappedFile = async (
+  path: string,
+  kek: KeyObject,
+  { purpose, secret, publicKeyText }: WrappedKey,
+): Promise<void> => {
+  const file = {
+    format,
+    purpose,
+    ...(publicKeyText === null ? {} : { public_key: publicKeyText }),
+    wrapped: toBase64(wrapKey(kek, purpose, secret)),
+  };
+  await createPrivateFile(path, `${JSON.stringify(file, undefined, 2)}\n`);
+};
+
+/** The secret is the caller's to zero. @throws keyUnavailable, looseMode, newerFormat. */
+export const readWrappedFile = async (path: string, kek: KeyObject, purpose: string): Promise<WrappedKey> => {
+  const { wrapped, publicKeyText } = parseWrappedFile(await readPrivateFile(path, "wrapped key"), purpose);
+  return { purpose, secret: unwrapKey(kek, purpose, wrapped), publicKeyText };
+};

@@ -1,0 +1,206 @@
+/**
+ * The storage contract on LevelDB, through `level`. Source: classic-level 3.
+ * One process at a time: LevelDB locks the directory. Never calls `repair()`: what LevelDB drops there is records.
+ */
+import { mkdir } from "node:fs/promises";
+import { Level } from "level";
+import { fail } from "../record/errors.ts";
+import {
+  checkBatch,
+  type RangeOptions,
+  type ReadOptions,
+  type Store,
+  type StoreEntry,
+  type StoreOp,
+  type StoreSnapshot,
+} from "./store.ts";
+
+type Step = "open" | "get" | "range" | "commit" | "snapshot" | "close";
+type Database = Level<Uint8Array, Uint8Array>;
+type DatabaseSnapshot = ReturnType<Database["snapshot"]>;
+
+/** Blocks of tree nodes, indexes and recent records that stay in memory. */
+const cacheBytes = 32 << 20;
+/** Fewer and larger flushes than the default of 4 MiB; two buffers at most, and a replay at open of under a second. */
+const writeBufferBytes = 16 << 20;
+/** Table files of the write buffer's order, so that a compaction moves few of them. */
+const tableFileBytes = 8 << 20;
+/** Entries fetched from the thread pool at once; one crossing costs about as much as fifty entries. */
+const rangeChunkEntries = 256;
+/** Bytes fetched at once, whatever the number of entries: what one slow reader may hold. */
+const rangeChunkBytes = 512 << 10;
+
+const closedCodes: ReadonlySet<string> = new Set([
+  "LEVEL_DATABASE_NOT_OPEN",
+  "LEVEL_ITERATOR_NOT_OPEN",
+  "LEVEL_SNAPSHOT_NOT_OPEN",
+  "LEVEL_STATUS_LOCKED",
+]);
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+
+/** A sentence without paths: LevelDB's own messages name files, and errors may travel further than logs. */
+const ruleOf = (error: unknown): string => {
+  const code = codeOf(error);
+  const message = error instanceof Error ? error.message : "";
+  if (closedCodes.has(code)) return "the store or snapshot is closed";
+  if (code === "LEVEL_CORRUPTION") return "damaged database files";
+  if (/no space left/i.test(message)) return "no space left on the device";
+  if (/quota exceeded/i.test(message)) return "disk quota exceeded";
+  if (/permission denied/i.test(message)) return "permission denied";
+  if (/read-only file system/i.test(message)) return "read-only file system";
+  if (/too many open files/i.test(message)) return "too many open files";
+  if (/does not exist \(create_if_missing/.test(message)) return "there is no database here";
+  if (code === "LEVEL_IO_ERROR") return "input/output error";
+  return code === "" ? "unexpected error" : code;
+};
+
+const failStep = (step: Step, error: unknown): never =>
+  fail({ kind: "storeFailed", step, rule: ruleOf(error) }, { cause: error });
+
+/** LevelDB answers Buffers, whose `slice` shares memory; the contract promises plain bytes. */
+const plain = (bytes: Uint8Array): Uint8Array =>
+  new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength);
+
+const plainOrAbsent = (bytes: Uint8Array | undefined): Uint8Array | undefined =>
+  bytes === undefined ? undefined : plain(bytes);
+
+const toOperation = (op: StoreOp) =>
+  op.kind === "put"
+    ? ({ type: "put", key: op.key, value: op.value } as const)
+    : ({ type: "del", key: op.key } as const);
+
+class LevelSnapshot implements StoreSnapshot {
+  readonly token: DatabaseSnapshot;
+  constructor(token: DatabaseSnapshot) {
+    this.token = token;
+  }
+  async close(): Promise<void> {
+    await this.token.close();
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+class LevelStore implements Store {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  async get(key: Uint8Array, options: ReadOptions = {}): Promise<Uint8Array | undefined> {
+    try {
+      return plainOrAbsent(await this.#database.get(key, this.#tokenOf(options)));
+    } catch (error) {
+      return failStep("get", error);
+    }
+  }
+
+  async getMany(
+    keys: readonly Uint8Array[],
+    options: ReadOptions = {},
+  ): Promise<readonly (Uint8Array | undefined)[]> {
+    try {
+      const values: readonly (Uint8Array | undefined)[] = await this.#database.getMany(
+        [...keys],
+        this.#tokenOf(options),
+      );
+      return values.map(plainOrAbsent);
+    } catch (error) {
+      return failStep("get", error);
+    }
+  }
+
+  async *range(options: RangeOptions): AsyncGenerator<StoreEntry> {
+    const { gte, lt, reverse = false, limit } = options;
+    try {
+      const iterator = this.#database.iterator({
+        gte,
+        lt,
+        reverse,
+        limit: limit ?? -1,
+        highWaterMarkBytes: rangeChunkBytes,
+        ...this.#tokenOf(options),
+      });
+      try {
+        for (;;) {
+          const chunk = await iterator.nextv(rangeChunkEntries);
+          if (chunk.length === 0) return;
+          for (const [key, value] of chunk) yield [plain(key), plain(value)];
+        }
+      } finally {
+        await iterator.close();
+      }
+    } catch (error) {
+      failStep("range", error);
+    }
+  }
+
+  async commit(batch: readonly StoreOp[]): Promise<void> {
+    checkBatch(batch);
+    try {
+      await this.#database.batch(batch.map(toOperation), { sync: true });
+    } catch (error) {
+      failStep("commit", error);
+    }
+  }
+
+  snapshot(): StoreSnapshot {
+    try {
+      return new LevelSnapshot(this.#database.snapshot());
+    } catch (error) {
+      return failStep("snapshot", error);
+    }
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#database.close();
+    } catch (error) {
+      failStep("close", error);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #tokenOf(options: ReadOptions): { readonly snapshot?: DatabaseSnapshot } {
+    if (options.snapshot === undefined) return {};
+    if (options.snapshot instanceof LevelSnapshot) return { snapshot: options.snapshot.token };
+    throw new TypeError("the snapshot belongs to another kind of store");
+  }
+}
+
+/**
+ * Opens the database in `path`, by default creating it (and its directory, 0700).
+ * LevelDB creates its files as the umask says; the program sets 0077.
+ * @throws storeLocked when a process, this one included, has it open; storeFailed with step "open" otherwise.
+ */
+export const openLevelStore = async (
+  path: string,
+  { onMissing }: { readonly onMissing: "create" | "fail" } = { onMissing: "create" },
+): Promise<Store> => {
+  try {
+    if (onMissing === "create") await mkdir(path, { recursive: true, mode: 0o700 });
+    const database: Database = new Level(path, {
+      keyEncoding: "view",
+      valueEncoding: "view",
+      createIfMissing: onMissing === "create",
+      // Sealed values and hashes do not shrink: compressing them would only cost time.
+      compression: false,
+      cacheSize: cacheBytes,
+      writeBufferSize: writeBufferBytes,
+      maxFileSize: tableFileBytes,
+    });
+    await database.open();
+    return new LevelStore(database);
+  } catch (error) {
+    const cause = error instanceof Error ? (error.cause ?? error) : error;
+    if (codeOf(cause) === "LEVEL_LOCKED") fail({ kind: "storeLocked", path }, { cause });
+    return failStep("open", cause);
+  }
+};
