@@ -1,0 +1,75 @@
+/**
+ * A decision while it is made and after: a `ReasoningChain` takes steps and is frozen once, a `FrozenChain` cannot
+ * change any more. Source: docs/spec/trust.md §7. Pure. At most `reasoningStepsMax` steps of bounded length.
+ */
+import { utf8Encode } from "../record/bytes.ts";
+import type { CborMap } from "../record/cbor.ts";
+import { assert } from "../record/errors.ts";
+import { formatFrozenChain } from "../record/kinds/frozen-chain.ts";
+import type { FrozenChainPayload, FrozenRequest } from "../record/kinds/frozen-chain.ts";
+import {
+  reasoningStepDetailBytesMax,
+  reasoningStepNameBytesMax,
+  reasoningStepsMax,
+} from "../record/limits.ts";
+import { freezeDeep, thawDeep } from "./freeze.ts";
+import type { Frozen } from "./freeze.ts";
+
+export type ChainStep = FrozenChainPayload["steps"][number];
+
+/** What was decided. Maps are empty and numbers null when no model could answer. */
+export type ChainOutcome = Omit<FrozenChainPayload, "request" | "steps">;
+
+/** Read-only by type and frozen at run time, all the way down; byte strings are handed out as copies. */
+export type FrozenChain = Frozen<FrozenChainPayload>;
+
+export class ReasoningChain {
+  readonly #request: Frozen<FrozenRequest>;
+  readonly #steps: ChainStep[] = [];
+  #isFrozen = false;
+
+  /** The request is copied here: what the caller does to its bytes later is not what was decided on. */
+  constructor(request: FrozenRequest) {
+    this.#request = freezeDeep(request);
+  }
+
+  /** @throws Error after `freeze`, past `reasoningStepsMax`, and for an empty name or an overlong step. */
+  add(step: ChainStep): void {
+    assert(!this.#isFrozen, "a frozen chain takes no more steps");
+    assert(this.#steps.length < reasoningStepsMax, `a chain has at most ${reasoningStepsMax} steps`);
+    const nameBytes = utf8Encode(step.name).length;
+    assert(nameBytes > 0 && nameBytes <= reasoningStepNameBytesMax, "a step needs a short name");
+    assert(utf8Encode(step.detail).length <= reasoningStepDetailBytesMax, "a step's detail is too long");
+    this.#steps.push({ name: step.name, detail: step.detail });
+  }
+
+  /** Nothing the caller still holds leads into the frozen chain. @throws Error the second time. */
+  freeze(outcome: ChainOutcome): FrozenChain {
+    assert(!this.#isFrozen, "a chain is frozen once");
+    this.#isFrozen = true;
+    return Object.freeze({
+      ...freezeDeep(outcome),
+      request: this.#request,
+      steps: freezeDeep<readonly ChainStep[]>(this.#steps),
+    });
+  }
+}
+
+/** The payload of a `frozen_chain` record: new objects and copies of the bytes; the chain itself stays out of reach. */
+export const formatChain = (chain: FrozenChain): CborMap =>
+  formatFrozenChain(thawDeep<FrozenChainPayload>(chain));
+
+/** A decision once frozen, in the two forms its makers need. Both are copies. */
+export type ChainRecord = { readonly chain: FrozenChainPayload; readonly payload: CborMap };
+
+/** The reasoning of one decision, as the trust service is handed it. */
+export const openChain = (request: FrozenRequest) => {
+  const reasoning = new ReasoningChain(request);
+  return {
+    add: (step: ChainStep): void => reasoning.add(step),
+    freeze: (outcome: ChainOutcome): ChainRecord => {
+      const chain = thawDeep<FrozenChainPayload>(reasoning.freeze(outcome));
+      return { chain, payload: formatFrozenChain(chain) };
+    },
+  };
+};

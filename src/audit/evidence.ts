@@ -1,0 +1,54 @@
+/** What the audit service answers, before `rpc/` turns it into protobuf. Pure. */
+import type { Hash } from "../record/bytes.ts";
+import type { FrozenChainPayload } from "../record/kinds.ts";
+import type { RecordBody } from "../record/record.ts";
+
+/** A record's fields as callers see them; the ledger's verified record has all of them. */
+export type EvidenceRecord = {
+  readonly position: bigint;
+  readonly hash: Hash;
+  readonly envelope: Uint8Array;
+  readonly attestations: readonly Uint8Array[];
+  readonly body: RecordBody;
+  readonly statement: { readonly signature: Uint8Array };
+  readonly signedBy: { readonly publicKey: Uint8Array };
+};
+
+export type AuditedChain = { readonly record: EvidenceRecord; readonly chain: FrozenChainPayload };
+
+export type ChainQuery = {
+  /** Empty strings and undefined match everything. */
+  readonly principal: string;
+  readonly action: string;
+  readonly targetGlob: string;
+  readonly verdict: FrozenChainPayload["verdict"] | undefined;
+  readonly fromMs: number | undefined;
+  readonly untilMs: number | undefined;
+  readonly order: "newestFirst" | "oldestFirst";
+  /** 0 means the default. */
+  readonly pageSize: number;
+  readonly pageToken: string;
+  /** Empty means the caller's own. */
+  readonly tenant: string;
+};
+
+export type ChainPage = {
+  readonly chains: readonly AuditedChain[];
+  readonly nextPageToken: string;
+  readonly ledgerSize: bigint;
+};
+
+export type VerificationStep = {
+  readonly name: string;
+  readonly outcome: "passed" | "failed" | "skipped";
+  readonly detail: string;
+};
+
+export type Verification = {
+  readonly verified: boolean;
+  readonly steps: readonly VerificationStep[];
+  readonly position: bigint;
+  readonly checkpoint: string;
+  readonly proof: readonly Hash[];
+  readonly envelope: Uint8Array | undefined;
+};

@@ -1,0 +1,245 @@
+/**
+ * A deployment's data directory: `deployment.json` (origin, genesis hash, where the key-encryption key comes from),
+ * `keys/`, `ledger/` (LevelDB) and `anchor`. Making one writes the genesis group; `deployment.json` comes last, so a
+ * directory that has it is whole. Source: docs/operating/running.md.
+ */
+import { hkdfSync, type KeyObject } from "node:crypto";
+import { mkdir, readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fromHex, parseHash, toHex, utf8Encode, type Hash, type PublicKey } from "./record/bytes.ts";
+import type { CborMap } from "./record/cbor.ts";
+import { fail, SigilFault } from "./record/errors.ts";
+import {
+  formatGenesis,
+  formatPrincipal,
+  formatQuorum,
+  formatWitness,
+  parseGenesis,
+  type PrincipalPayload,
+  type WitnessPayload,
+} from "./record/kinds.ts";
+import type { RecordBody } from "./record/record.ts";
+import { checkKeyName } from "./merkle/note.ts";
+import { createCustody, openCustody, type Custody } from "./keys/custody.ts";
+import { createKek, loadKek, type KekInputs, type KekReference, type KekSource } from "./keys/kek.ts";
+import { checkPrivateTree } from "./keys/private-tree.ts";
+import type { KeyRole } from "./keys/ring.ts";
+import { opensslSha256 } from "./keys/sha256.ts";
+import type { DataKey } from "./keys/seal.ts";
+import { fileAnchor, replaceFile, type Anchor } from "./ledger/anchor.ts";
+import { createLedger } from "./ledger/create.ts";
+import { Ledger, type LedgerObserver, type LedgerOptions } from "./ledger/ledger.ts";
+import { openLevelStore } from "./storage/level.ts";
+import type { Store } from "./storage/store.ts";
+
+const format = 1;
+
+type Description = {
+  readonly format: number;
+  readonly origin: string;
+  readonly genesis: string;
+  readonly kek: KekReference;
+};
+
+export type NamedPrincipal = PrincipalPayload & { readonly id: string };
+export type NamedWitness = WitnessPayload & { readonly id: string };
+
+export type InitOptions = {
+  readonly directory: string;
+  readonly origin: string;
+  /** The first Root principal. */
+  readonly root: NamedPrincipal;
+  /** Further principals of the first day. */
+  readonly principals: readonly NamedPrincipal[];
+  readonly witnesses: readonly NamedWitness[];
+  readonly k: number;
+  /** A trust_model payload. */
+  readonly model: CborMap;
+  readonly kekSource: KekSource;
+  readonly kekInputs: KekInputs;
+  readonly nowMs: () => number;
+};
+
+export type Initialised = {
+  readonly genesis: Hash;
+  readonly recordKey: PublicKey;
+  readonly checkpointKey: PublicKey;
+};
+
+const descriptionPath = (directory: string): string => join(directory, "deployment.json");
+
+/** The records of the first group, in order, all linked to the genesis record. */
+const genesisBodies = (options: InitOptions, keys: Record<KeyRole, PublicKey>): readonly RecordBody[] => {
+  const { origin, root, witnesses, k, model } = options;
+  const ts = options.nowMs();
+  const body = (kind: string, id: string, payload: CborMap): RecordBody => ({
+    kind,
+    schemaVersion: 1,
+    id,
+    tenant: "system",
+    ts,
+    space: "system",
+    payload,
+    links: [],
+    prev: null,
+  });
+  const named = { origin, root: { id: root.id, ...formatPrincipal(root) }, k, model, keys, format };
+  const genesis = formatGenesis(
+    parseGenesis({
+      ...named,
+      witnesses: witnesses.map((witness) => ({ id: witness.id, ...formatWitness(witness) })),
+    }),
+  );
+  const quorum = formatQuorum({ k, witnesses: witnesses.map(({ id }) => id), epoch: 1 });
+  return [
+    body("genesis", "genesis", genesis),
+    body("trust_model", "trust_model/active", model),
+    body("quorum", "quorum", quorum),
+    ...witnesses.map((witness) => body("witness", `witness/${witness.id}`, formatWitness(witness))),
+    ...[root, ...options.principals].map((principal) =>
+      body("principal", `principal/${principal.id}`, formatPrincipal(principal)),
+    ),
+  ];
+};
+
+/** The key of a tenant's blind tags: derived from its first data key, so that it goes when that goes. */
+const indexKeyOf = (custody: Custody) => {
+  return async (tenant: string): Promise<Uint8Array> => {
+    const first: DataKey = await custody.dataKeys.current(tenant);
+    const { dataKey } = first.keyVersion === 1 ? first : await custody.dataKeys.at(tenant, 1);
+    return new Uint8Array(hkdfSync("sha256", dataKey, new Uint8Array(0), utf8Encode("sigil/index/v1"), 32));
+  };
+};
+
+type Parts = {
+  readonly origin: string;
+  readonly genesis: Hash;
+  readonly custody: Custody;
+  readonly anchor: Anchor;
+};
+
+const ledgerOptions = (
+  { origin, genesis, custody, anchor }: Parts,
+  openStore: () => Promise<Store>,
+  nowMs: () => number,
+): LedgerOptions => ({
+  origin,
+  genesis,
+  openStore,
+  anchor,
+  recordSigner: custody.signer("record"),
+  checkpointSigner: custody.signer("checkpoint"),
+  dataKeys: custody.dataKeys,
+  indexKey: indexKeyOf(custody),
+  sha256: opensslSha256,
+  nowMs,
+});
+
+const isMissing = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && error.code === "ENOENT";
+
+const requireEmpty = async (directory: string): Promise<void> => {
+  try {
+    if ((await readdir(directory)).length > 0) fail({ kind: "directoryNotEmpty", path: directory });
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+};
+
+/** @throws directoryNotEmpty, malformedRecord, malformedModel, invalidConfig. */
+export const initDeployment = async (options: InitOptions): Promise<Initialised> => {
+  checkKeyName(options.origin);
+  await requireEmpty(options.directory);
+  await checkPrivateTree(options.directory);
+  const { kek, reference } = await createKek(options.kekSource, options.kekInputs);
+  const custody = await createCustody(join(options.directory, "keys"), kek);
+  const keys = {
+    record: custody.signer("record").publicKey,
+    checkpoint: custody.signer("checkpoint").publicKey,
+  };
+  const anchor = fileAnchor(join(options.directory, "anchor"));
+  const store = await openLevelStore(join(options.directory, "ledger"));
+  let genesis: Hash;
+  try {
+    const parts = { origin: options.origin, genesis: parseHash(new Uint8Array(32)), custody, anchor };
+    const ledger = ledgerOptions(parts, async () => store, options.nowMs);
+    genesis = await createLedger(genesisBodies(options, keys), ledger, store);
+  } finally {
+    await store.close();
+  }
+  const description: Description = {
+    format,
+    origin: options.origin,
+    genesis: toHex(genesis),
+    kek: reference,
+  };
+  await replaceFile(descriptionPath(options.directory), `${JSON.stringify(description, undefined, 2)}\n`);
+  return { genesis, recordKey: keys.record, checkpointKey: keys.checkpoint };
+};
+
+const readDescription = async (directory: string): Promise<Description> => {
+  let text: string;
+  try {
+    text = await readFile(descriptionPath(directory), "utf8");
+  } catch (cause) {
+    if (isMissing(cause)) return fail({ kind: "notInitialised", path: directory });
+    return fail({ kind: "storeFailed", step: "read deployment.json", rule: "it cannot be read" }, { cause });
+  }
+  const malformed = (): never =>
+    fail({ kind: "invalidConfig", key: "deployment.json", rule: "must be as sigil init wrote it" });
+  let description: Description;
+  try {
+    description = JSON.parse(text) as Description;
+  } catch {
+    return malformed();
+  }
+  if (typeof description?.format !== "number" || typeof description.origin !== "string") return malformed();
+  if (description.format > format) {
+    return fail({ kind: "newerFormat", found: description.format, known: format });
+  }
+  if (typeof description.genesis !== "string" || typeof description.kek?.source !== "string")
+    return malformed();
+  return description;
+};
+
+export type OpenOptions = {
+  readonly directory: string;
+  readonly kekInputs: KekInputs;
+  readonly nowMs: () => number;
+  readonly openStore?: () => Promise<Store>;
+  readonly observe?: LedgerObserver;
+};
+
+/** The ledger's options without opening its store: for `fsck`, which opens it by itself. */
+export const describeDeployment = async (options: OpenOptions): Promise<LedgerOptions> => {
+  const { directory } = options;
+  const description = await readDescription(directory);
+  await checkPrivateTree(directory);
+  const kek: KeyObject = await loadKek(description.kek, options.kekInputs);
+  const custody = await openCustody(join(directory, "keys"), kek);
+  const parts = {
+    origin: description.origin,
+    genesis: parseHash(fromHex(description.genesis)),
+    custody,
+    anchor: fileAnchor(join(directory, "anchor")),
+  };
+  const openStore = options.openStore ?? (() => openLevelStore(join(directory, "ledger")));
+  const base = ledgerOptions(parts, openStore, options.nowMs);
+  return options.observe === undefined ? base : { ...base, observe: options.observe };
+};
+
+/** @throws notInitialised, looseMode, wrongKeyEncryptionKey, storeLocked, ledgerCorrupt, ledgerBehindAnchor. */
+export const openDeployment = async (options: OpenOptions): Promise<Ledger> =>
+  Ledger.open(await describeDeployment(options));
+
+/** True when the directory holds a deployment. */
+export const isInitialised = async (directory: string): Promise<boolean> => {
+  try {
+    await readDescription(directory);
+    return true;
+  } catch (error) {
+    if (error instanceof SigilFault && error.error.kind === "notInitialised") return false;
+    throw error;
+  }
+};

@@ -1,0 +1,43 @@
+/** The first group of a new ledger: the genesis record at position 0 and what stands beside it, in one batch. */
+import type { Hash } from "../record/bytes.ts";
+import { assert, SigilFault } from "../record/errors.ts";
+import type { RecordBody } from "../record/record.ts";
+import type { Store } from "../storage/store.ts";
+import { planCommit } from "./commit.ts";
+import { BlindTags } from "./indexes.ts";
+import type { LedgerOptions } from "./ledger.ts";
+import { prepareRecord, signRecord } from "./prepare.ts";
+import { Sealer } from "./sealer.ts";
+import { emptyState } from "./state.ts";
+
+/**
+ * @param bodies the genesis record first; every later one is linked to it here.
+ * @returns the hash of the genesis record.
+ */
+export const createLedger = async (
+  bodies: readonly RecordBody[],
+  options: LedgerOptions,
+  store: Store,
+): Promise<Hash> => {
+  const { origin, sha256, recordSigner: signer } = options;
+  const [first, ...others] = bodies;
+  assert(first?.kind === "genesis", "a ledger begins with its genesis record");
+  const genesis = prepareRecord(first, sha256);
+  const links = [{ label: "genesis", target: genesis.hash }];
+  const prepared = [genesis, ...others.map((body) => prepareRecord({ ...body, links }, sha256))];
+  const records = await Promise.all(prepared.map((record) => signRecord(record, { signer, origin, sha256 })));
+  const plan = await planCommit(emptyState(sha256), [{ records, extraOps: () => [] }], {
+    store,
+    sealer: new Sealer({ origin, keys: options.dataKeys, store: () => store }),
+    tags: new BlindTags(options.indexKey),
+    origin,
+    checkpointSigner: options.checkpointSigner,
+    sha256,
+    readHash: () => Promise.reject(new Error("a new ledger has no earlier versions")),
+  });
+  const [outcome] = plan.outcomes;
+  if (outcome?.kind === "refused") throw new SigilFault(outcome.error);
+  await store.commit(plan.ops);
+  await options.anchor.write(plan.state.checkpoint);
+  return genesis.hash;
+};

@@ -1,0 +1,142 @@
+/**
+ * Projections of the ledger that live in the store: newest version of an id, position of a hash, and the decision
+ * index. One function derives them from a record, so that a commit, a check and a rebuild agree by construction.
+ *
+ * The decision index holds no text: a keyed tag of four bytes stands for each value one may filter by. A tag only
+ * shortlists; the record itself, decrypted and verified, decides.
+ */
+import { createHmac } from "node:crypto";
+import { readU64be, u64be, type Hash } from "../record/bytes.ts";
+import { assert } from "../record/errors.ts";
+import type { RecordBody } from "../record/record.ts";
+import type { StoreOp } from "../storage/store.ts";
+import { decisionKey, hashKey, headKey } from "./keyspace.ts";
+
+const tagBytes = 4;
+/** Values remembered with their tags; actions and principals repeat. */
+const tagsMax = 20_000;
+
+/** Keyed tags of one deployment. A tenant's index key is loaded once, by `ensure`, before its tags are asked for. */
+export class BlindTags {
+  readonly #load: (tenant: string) => Promise<Uint8Array>;
+  readonly #keys = new Map<string, Uint8Array>();
+  readonly #known = new Map<string, Uint8Array>();
+
+  constructor(load: (tenant: string) => Promise<Uint8Array>) {
+    this.#load = load;
+  }
+
+  async ensure(tenant: string): Promise<void> {
+    if (!this.#keys.has(tenant)) this.#keys.set(tenant, await this.#load(tenant));
+  }
+
+  tag(tenant: string, field: string, value: string): Uint8Array {
+    const name = `${tenant}\0${field}\0${value}`;
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
+    const tag = this.digest(tenant, `${field}\0${value}`).subarray(0, tagBytes);
+    if (this.#known.size >= tagsMax) this.#known.clear();
+    this.#known.set(name, tag);
+    return tag;
+  }
+
+  /** HMAC-SHA256 under the tenant's index key, 32 bytes. */
+  digest(tenant: string, text: string | Uint8Array): Uint8Array {
+    const key = this.#keys.get(tenant);
+    assert(key !== undefined, "a tenant's index key is loaded before its tags");
+    return new Uint8Array(createHmac("sha256", key).update(text).digest());
+  }
+}
+
+export type Head = { readonly position: bigint; readonly version: bigint };
+
+export const formatHead = (head: Head): Uint8Array => {
+  const bytes = new Uint8Array(16);
+  bytes.set(u64be(head.position), 0);
+  bytes.set(u64be(head.version), 8);
+  return bytes;
+};
+
+export const parseHead = (bytes: Uint8Array): Head => {
+  assert(bytes.length === 16, "a head is sixteen bytes");
+  return { position: readU64be(bytes, 0), version: readU64be(bytes, 8) };
+};
+
+/** What a listing may ask of a decision without opening it. */
+export type DecisionFilter = {
+  readonly principal?: string;
+  readonly action?: string;
+  readonly verdict?: string;
+  readonly fromMs?: number;
+  readonly untilMs?: number;
+};
+
+const decisionEntryBytes = 8 + 4 * tagBytes;
+
+/** What is indexed of a decision. Its body has been checked on the way here, so the shape is certain. */
+type IndexedPayload = {
+  readonly request: { readonly subject: string; readonly caller: string; readonly action: string };
+  readonly verdict: string;
+};
+
+const formatDecision = (tags: BlindTags, body: RecordBody): Uint8Array => {
+  const chain = body.payload as IndexedPayload;
+  const entry = new Uint8Array(decisionEntryBytes);
+  entry.set(u64be(BigInt(body.ts)), 0);
+  entry.set(tags.tag(body.tenant, "principal", chain.request.subject), 8);
+  entry.set(tags.tag(body.tenant, "principal", chain.request.caller), 12);
+  entry.set(tags.tag(body.tenant, "action", chain.request.action), 16);
+  entry.set(tags.tag(body.tenant, "verdict", chain.verdict), 20);
+  return entry;
+};
+
+/** A test of index entries against a filter; lets a few strangers through, never loses a match. */
+export const shortlist = (
+  tags: BlindTags,
+  tenant: string,
+  filter: DecisionFilter,
+): ((entry: Uint8Array) => boolean) => {
+  const wanted = (field: string, value: string | undefined): Uint8Array | undefined =>
+    value === undefined ? undefined : tags.tag(tenant, field, value);
+  const principal = wanted("principal", filter.principal);
+  const action = wanted("action", filter.action);
+  const verdict = wanted("verdict", filter.verdict);
+  const at = (entry: Uint8Array, offset: number, tag: Uint8Array): boolean =>
+    tag.every((byte, index) => entry[offset + index] === byte);
+  return (entry) => {
+    const ts = Number(readU64be(entry, 0));
+    if (filter.fromMs !== undefined && ts < filter.fromMs) return false;
+    if (filter.untilMs !== undefined && ts >= filter.untilMs) return false;
+    if (principal !== undefined && !at(entry, 8, principal) && !at(entry, 12, principal)) return false;
+    if (action !== undefined && !at(entry, 16, action)) return false;
+    return verdict === undefined || at(entry, 20, verdict);
+  };
+};
+
+/** The milliseconds in a decision's index entry. */
+export const decisionTs = (entry: Uint8Array): number => Number(readU64be(entry, 0));
+
+/** Everything the store derives from one record. `version` counts the versions of its id, from 1. */
+export const indexOps = (
+  tags: BlindTags,
+  body: RecordBody,
+  hash: Hash,
+  { position, version }: Head,
+): readonly StoreOp[] => {
+  const ops: StoreOp[] = [
+    {
+      kind: "put",
+      key: headKey(body.tenant, body.space, body.id),
+      value: formatHead({ position, version }),
+    },
+    { kind: "put", key: hashKey(hash), value: u64be(position) },
+  ];
+  if (body.kind === "frozen_chain") {
+    ops.push({
+      kind: "put",
+      key: decisionKey(body.tenant, position),
+      value: formatDecision(tags, body),
+    });
+  }
+  return ops;
+};

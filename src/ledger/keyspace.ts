@@ -1,0 +1,75 @@
+/**
+ * Where everything lies in the ordered store. Pure. The first byte names the family, positions follow as eight
+ * bytes, most significant first, so that byte order is ledger order.
+ *
+ *   r position           sealed envelope                       b first position     group: leaves, checkpoint
+ *   t level index        tile (level 0) or tile root (above)   i tenant space id    newest version of an id
+ *   h hash               position of a record                  d tenant position    decision index entry
+ *   k blind key          idempotency entry                     e expiry blind key   when that entry may go
+ *   s tenant version     seals made with a data key
+ */
+import { concatBytes, u64be, utf8Encode, type Hash } from "../record/bytes.ts";
+import { assert } from "../record/errors.ts";
+
+export type Family = "r" | "b" | "t" | "i" | "h" | "d" | "k" | "e" | "s";
+
+const family = (name: Family): Uint8Array => Uint8Array.of(name.charCodeAt(0));
+/** Tenants and spaces hold no NUL, so one ends them. */
+const zero = "\0";
+
+const positioned = (name: Family, position: bigint): Uint8Array => {
+  const key = new Uint8Array(9);
+  key[0] = name.charCodeAt(0);
+  new DataView(key.buffer).setBigUint64(1, position);
+  return key;
+};
+
+export const recordKey = (position: bigint): Uint8Array => positioned("r", position);
+export const groupKey = (firstPosition: bigint): Uint8Array => positioned("b", firstPosition);
+
+/** The position in a key that `recordKey` or `groupKey` made. */
+export const positionOf = (key: Uint8Array): bigint => {
+  assert(key.length === 9, "a positioned key has nine bytes");
+  return new DataView(key.buffer, key.byteOffset).getBigUint64(1);
+};
+
+export const tileKey = (tileLevel: number, index: bigint): Uint8Array => {
+  const key = new Uint8Array(10);
+  key[0] = 0x74;
+  key[1] = tileLevel;
+  new DataView(key.buffer).setBigUint64(2, index);
+  return key;
+};
+
+export const headPrefix = (tenant: string, space: string, idPrefix = ""): Uint8Array =>
+  utf8Encode(`i${tenant}${zero}${space}${zero}${idPrefix}`);
+export const headKey = headPrefix;
+
+export const hashKey = (hash: Hash): Uint8Array => concatBytes(family("h"), hash);
+
+export const decisionPrefix = (tenant: string): Uint8Array => utf8Encode(`d${tenant}${zero}`);
+export const decisionKey = (tenant: string, position: bigint): Uint8Array =>
+  concatBytes(decisionPrefix(tenant), u64be(position));
+
+export const idempotencyKey = (blind: Uint8Array): Uint8Array => concatBytes(family("k"), blind);
+export const expiryKey = (expiresMs: number, blind: Uint8Array): Uint8Array =>
+  concatBytes(family("e"), u64be(BigInt(expiresMs)), blind);
+
+export const sealCountKey = (tenant: string, version: number): Uint8Array =>
+  concatBytes(utf8Encode(`s${tenant}${zero}`), u64be(BigInt(version)));
+
+/** Every key of a family: from the first, below the second. */
+export const familyRange = (name: Family): { readonly gte: Uint8Array; readonly lt: Uint8Array } => ({
+  gte: family(name),
+  lt: Uint8Array.of(name.charCodeAt(0) + 1),
+});
+
+/** Every key that begins with `prefix`. */
+export const prefixRange = (prefix: Uint8Array): { readonly gte: Uint8Array; readonly lt: Uint8Array } => {
+  const end = Uint8Array.from(prefix);
+  let last = end.length - 1;
+  while (last >= 0 && end[last] === 0xff) last -= 1;
+  assert(last >= 0, "a prefix of 0xff alone has no end");
+  end[last] = (end[last] ?? 0) + 1;
+  return { gte: prefix, lt: end.subarray(0, last + 1) };
+};

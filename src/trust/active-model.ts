@@ -1,0 +1,95 @@
+/**
+ * The model that decides now: a projection of the ledger's newest `trust_model/active` record, replaced whole when a
+ * new one is committed. A record that is no usable model leaves no model, and without a model everything denies.
+ */
+import { toHex, type Hash } from "../record/bytes.ts";
+import { describeError, fail, SigilFault } from "../record/errors.ts";
+import { parseTrustModel, type TrustModelPayload } from "../record/kinds.ts";
+import type { RecordBody } from "../record/record.ts";
+import type { ActiveModel } from "./decision.ts";
+import { parseModel, type TrustModel } from "./model.ts";
+
+export const activeModelId = "trust_model/active";
+
+/** A model with the record that proves it. */
+export type LoadedModel = ActiveModel & { readonly compiled: TrustModel };
+
+export type ModelState =
+  | { readonly kind: "loaded"; readonly loaded: LoadedModel }
+  | { readonly kind: "missing"; readonly rule: string };
+
+type ModelRecord = { readonly body: RecordBody; readonly hash: Hash; readonly position: bigint };
+
+/** What a record makes of the state. Never throws: a model that breaks a rule is a missing one. */
+export const loadModel = ({ body, hash, position }: ModelRecord): ModelState => {
+  try {
+    const compiled = parseModel(body.payload);
+    const model = parseTrustModel(body.payload);
+    return { kind: "loaded", loaded: { id: body.id, hash, position, model, compiled } };
+  } catch (error) {
+    const rule = error instanceof SigilFault ? describeError(error.error) : "it cannot be read";
+    return { kind: "missing", rule };
+  }
+};
+
+export type ModelLedger = {
+  readonly readId: (tenant: string, space: string, id: string) => Promise<ModelRecord | undefined>;
+  readonly readAt: (position: bigint) => Promise<ModelRecord>;
+  readonly positionOfHash: (hash: Hash) => Promise<bigint | undefined>;
+  readonly subscribe: (listener: (records: readonly ModelRecord[]) => void) => () => void;
+};
+
+/** Models of old decisions kept at hand for replays. */
+const knownModelsMax = 64;
+
+export class ActiveModels {
+  readonly #ledger: ModelLedger;
+  readonly #byHash = new Map<string, TrustModelPayload>();
+  #state: ModelState = { kind: "missing", rule: "none is loaded yet" };
+
+  private constructor(ledger: ModelLedger) {
+    this.#ledger = ledger;
+  }
+
+  static async open(ledger: ModelLedger): Promise<ActiveModels> {
+    const models = new ActiveModels(ledger);
+    ledger.subscribe((records) => {
+      const newest = records.findLast(({ body }) => body.space === "system" && body.id === activeModelId);
+      if (newest !== undefined) models.#state = loadModel(newest);
+    });
+    try {
+      const record = await ledger.readId("system", "system", activeModelId);
+      models.#state =
+        record === undefined ? { kind: "missing", rule: "the ledger holds none" } : loadModel(record);
+    } catch (error) {
+      // A damaged model record must not keep the audit side from serving; the trust side denies.
+      const rule = error instanceof SigilFault ? describeError(error.error) : "it cannot be read";
+      models.#state = { kind: "missing", rule };
+    }
+    return models;
+  }
+
+  get state(): ModelState {
+    return this.#state;
+  }
+
+  /** @throws modelMissing. */
+  require(): LoadedModel {
+    return this.#state.kind === "loaded"
+      ? this.#state.loaded
+      : fail({ kind: "modelMissing", rule: this.#state.rule });
+  }
+
+  /** The model a recorded decision names. @throws notFound, recordCorrupt. */
+  async byHash(hash: Hash): Promise<TrustModelPayload> {
+    const name = toHex(hash);
+    const known = this.#byHash.get(name);
+    if (known !== undefined) return known;
+    const position = await this.#ledger.positionOfHash(hash);
+    if (position === undefined) return fail({ kind: "notFound", what: "trust model", id: name });
+    const model = parseTrustModel((await this.#ledger.readAt(position)).body.payload);
+    if (this.#byHash.size >= knownModelsMax) this.#byHash.clear();
+    this.#byHash.set(name, model);
+    return model;
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * Decision ids: UUIDv7 (RFC 9562 §5.7), so that they sort by time and nobody guesses one. Pure: time and randomness
+ * are arguments. Within a millisecond a counter that starts at a random value keeps the order; 62 random bits stay.
+ */
+import { assert } from "../record/errors.ts";
+import { toHex } from "../record/bytes.ts";
+
+/** @param randomBytes gives that many fresh random bytes. */
+export const createDecisionIds = (
+  randomBytes: (bytes: number) => Uint8Array,
+): ((nowMs: number) => string) => {
+  let lastMs = -1;
+  let counter = 0;
+  return (nowMs) => {
+    assert(Number.isSafeInteger(nowMs) && nowMs >= 0 && nowMs < 2 ** 48, "the clock gave no usable time");
+    const bytes = randomBytes(16);
+    assert(bytes.length === 16, "randomness gave too few bytes");
+    const fresh = (((bytes[6] ?? 0) << 8) | (bytes[7] ?? 0)) & 0x7ff;
+    if (nowMs > lastMs) {
+      lastMs = nowMs;
+      counter = fresh;
+    } else {
+      counter += 1;
+      // Past twelve bits, or behind a clock that stepped back: borrow from the next millisecond.
+      if (counter > 0xfff) {
+        lastMs += 1;
+        counter = fresh;
+      }
+    }
+    const id = Uint8Array.from(bytes);
+    for (let index = 0, left = lastMs; index < 6; index += 1) {
+      id[5 - index] = left % 256;
+      left = Math.floor(left / 256);
+    }
+    id[6] = 0x70 | (counter >> 8);
+    id[7] = counter & 0xff;
+    id[8] = 0x80 | ((id[8] ?? 0) & 0x3f);
+    const hex = toHex(id);
+    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  };
+};

@@ -1,0 +1,78 @@
+/** A question and its answer, as the services speak of them; `rpc/` turns both to and from protobuf. Pure. */
+import type { Hash } from "../record/bytes.ts";
+import type { CborValue } from "../record/cbor.ts";
+import type { SigilError } from "../record/errors.ts";
+import type { FrozenChainPayload, TrustModelPayload } from "../record/kinds.ts";
+
+export type CheckQuestion = {
+  readonly action: string;
+  readonly target: string;
+  /** Empty means the caller. */
+  readonly subject: string;
+  readonly session: string;
+  readonly input: Uint8Array;
+  readonly keepInput: boolean;
+  /** Empty means none. */
+  readonly idempotencyKey: string;
+};
+
+/** What a call brings beside its request. */
+export type CallContext = {
+  /** Aborted when the caller cancels or its deadline passes. */
+  readonly signal: AbortSignal;
+  /** Milliseconds the caller still waits, at the start of the call. */
+  readonly deadlineMs: number;
+  /** Carried into the record: request_id, and traceparent when the caller sent one. */
+  readonly metadata: Readonly<Record<string, string>>;
+};
+
+/** A recorded decision. Everything in it is in the record; a replay reads it from there. */
+export type Decision = {
+  readonly auditId: string;
+  readonly position: bigint;
+  readonly timeMs: number;
+  readonly chain: FrozenChainPayload;
+  /** Bias and weights of the model that decided; null when there was none. */
+  readonly model: Pick<TrustModelPayload, "bias" | "weights"> | null;
+  readonly replayed: boolean;
+};
+
+/** A batch's item: decided, or not and therefore a deny. */
+export type BatchItem =
+  | { readonly kind: "decided"; readonly decision: Decision }
+  | { readonly kind: "failed"; readonly error: SigilError };
+
+export type ActiveModel = {
+  readonly id: string;
+  readonly hash: Hash;
+  readonly position: bigint;
+  readonly model: TrustModelPayload;
+};
+
+export type Simulation = {
+  readonly scored: number;
+  readonly flipped: number;
+  readonly decisions: readonly SimulatedDecision[];
+};
+
+export type SimulatedDecision = {
+  /** Empty for a question of the request. */
+  readonly auditId: string;
+  readonly action: string;
+  readonly target: string;
+  readonly subject: string;
+  readonly current: FrozenChainPayload["verdict"];
+  readonly candidate: FrozenChainPayload["verdict"];
+  readonly currentScore: number | null;
+  readonly candidateScore: number | null;
+  readonly candidateReason: string;
+};
+
+export type SimulateQuestion = {
+  /** A trust_model payload, not yet checked. */
+  readonly candidate: CborValue;
+  readonly matter:
+    | { readonly kind: "check"; readonly question: CheckQuestion }
+    | { readonly kind: "last"; readonly decisions: number };
+  readonly includeUnchanged: boolean;
+};

@@ -1,0 +1,394 @@
+/**
+ * Decides checks: who it is about, what the features are, what the model says, then a frozen record in the ledger, and
+ * only after its commit an answer. Everything that fails on the way is a deny or an error, never an allow.
+ */
+import { cborEncode, type CborMap, type CborValue } from "../record/cbor.ts";
+import { fail, SigilFault, type SigilError } from "../record/errors.ts";
+import { parseFrozenChain, type FrozenChainPayload, type PrincipalPayload } from "../record/kinds.ts";
+import type { RecordBody } from "../record/record.ts";
+import type { Sha256 } from "../record/hash.ts";
+import { isAtLeast, type Level } from "../identity/levels.ts";
+import type { Caller } from "../identity/caller.ts";
+import type { Appended } from "../ledger/commit.ts";
+import type { HeldClaim } from "../ledger/idempotency.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import { ActiveModels, type LoadedModel } from "./active-model.ts";
+import type {
+  ActiveModel,
+  BatchItem,
+  CallContext,
+  CheckQuestion,
+  Decision,
+  SimulateQuestion,
+  Simulation,
+} from "./decision.ts";
+import { createDecisionIds } from "./decision-id.ts";
+import { runEvaluator, type Evaluate, type Evaluated } from "./evaluator.ts";
+import { gatherFeatures, type Features } from "./features.ts";
+import { openRates, type Rates } from "./rates.ts";
+import { simulateCheck, simulateLast } from "./simulate.ts";
+
+/** Builds the reasoning of one decision and freezes it; the audit side owns how. */
+export type OpenChain = (request: FrozenChainPayload["request"]) => {
+  readonly add: (step: { readonly name: string; readonly detail: string }) => void;
+  /** @returns the frozen decision, and the same as its record's payload. */
+  readonly freeze: (outcome: Omit<FrozenChainPayload, "request" | "steps">) => {
+    readonly chain: FrozenChainPayload;
+    readonly payload: CborMap;
+  };
+};
+
+export type TrustDependencies = {
+  readonly ledger: Ledger;
+  readonly findPrincipal: (id: string) => Promise<PrincipalPayload | undefined>;
+  readonly openChain: OpenChain;
+  readonly evaluate: Evaluate;
+  readonly nowMs: () => number;
+  /** Monotonic, for durations. */
+  readonly nowUs: () => number;
+  readonly randomBytes: (bytes: number) => Uint8Array;
+  readonly sha256: Sha256;
+  readonly onDecision?: (verdict: FrozenChainPayload["verdict"], reason: string) => void;
+};
+
+export type TrustService = {
+  readonly check: (caller: Caller, question: CheckQuestion, call: CallContext) => Promise<Decision>;
+  readonly batchCheck: (
+    caller: Caller,
+    questions: readonly CheckQuestion[],
+    idempotencyKey: string,
+    call: CallContext,
+  ) => Promise<readonly BatchItem[]>;
+  /** @throws modelMissing. */
+  readonly activeModel: () => Promise<ActiveModel>;
+  /** @throws malformedModel, modelMissing. */
+  readonly simulate: (caller: Caller, question: SimulateQuestion, call: CallContext) => Promise<Simulation>;
+};
+
+/** Whom a check is about. */
+type Subject = { readonly id: string; readonly level: Level };
+
+/** A decision that is made and frozen but not yet on disk. */
+type Frozen = {
+  readonly body: RecordBody;
+  readonly chain: FrozenChainPayload;
+  readonly model: LoadedModel | undefined;
+};
+
+/** What a repeat must equal: the question without its key. */
+const questionBytes = (question: CheckQuestion): Uint8Array =>
+  cborEncode([
+    question.action,
+    question.target,
+    question.subject,
+    question.session,
+    question.input,
+    question.keepInput,
+  ]);
+
+class Deciding implements TrustService {
+  readonly #deps: TrustDependencies;
+  readonly #models: ActiveModels;
+  readonly #rates: Rates;
+  readonly #nextId: (nowMs: number) => string;
+
+  constructor(deps: TrustDependencies, models: ActiveModels, rates: Rates) {
+    this.#deps = deps;
+    this.#models = models;
+    this.#rates = rates;
+    this.#nextId = createDecisionIds(deps.randomBytes);
+  }
+
+  async check(caller: Caller, question: CheckQuestion, call: CallContext): Promise<Decision> {
+    if (question.idempotencyKey === "") return this.#decideOne(caller, question, call, undefined);
+    const claim = await this.#claim(caller, "Check", question.idempotencyKey, questionBytes(question));
+    if (claim.kind === "replay") return this.#replay(claim.outcome);
+    try {
+      return await this.#decideOne(caller, question, call, claim);
+    } finally {
+      claim.release();
+    }
+  }
+
+  async batchCheck(
+    caller: Caller,
+    questions: readonly CheckQuestion[],
+    idempotencyKey: string,
+    call: CallContext,
+  ): Promise<readonly BatchItem[]> {
+    if (idempotencyKey === "") return this.#decideMany(caller, questions, call, undefined);
+    const body = cborEncode(questions.map((question) => questionBytes(question)));
+    const claim = await this.#claim(caller, "BatchCheck", idempotencyKey, body);
+    if (claim.kind === "replay") {
+      return Promise.all((claim.outcome as readonly CborValue[]).map((outcome) => this.#replayItem(outcome)));
+    }
+    try {
+      return await this.#decideMany(caller, questions, call, claim);
+    } finally {
+      claim.release();
+    }
+  }
+
+  async activeModel(): Promise<ActiveModel> {
+    return this.#models.require();
+  }
+
+  async simulate(caller: Caller, question: SimulateQuestion, call: CallContext): Promise<Simulation> {
+    const { matter } = question;
+    if (matter.kind === "last") {
+      return simulateLast(
+        this.#deps.ledger,
+        { ...question, tenant: caller.tenant, decisions: matter.decisions },
+        call,
+      );
+    }
+    const subject = await this.#subject(caller, matter.question);
+    const observation = {
+      action: matter.question.action,
+      target: matter.question.target,
+      level: subject.level,
+      rateCount: this.#rates.count(caller.tenant, subject.id, this.#deps.nowMs()),
+      input: matter.question.input,
+    };
+    return simulateCheck(this.#models.require(), question, observation, subject.id);
+  }
+
+  #claim(caller: Caller, rpc: string, key: string, body: Uint8Array) {
+    const scope = { tenant: caller.tenant, caller: caller.principal, rpc, key };
+    return this.#deps.ledger.claim(scope, body);
+  }
+
+  async #decideOne(
+    caller: Caller,
+    question: CheckQuestion,
+    call: CallContext,
+    claim: HeldClaim | undefined,
+  ): Promise<Decision> {
+    const { nowMs, ledger } = this.#deps;
+    const subject = await this.#subject(caller, question);
+    const timeMs = nowMs();
+    const model = this.#model();
+    const rateCount = this.#rates.count(caller.tenant, subject.id, timeMs);
+    this.#rates.record(caller.tenant, subject.id, timeMs);
+    const frozen = await this.#freeze({ caller, question, call, subject, timeMs, model, rateCount });
+    const extraOps =
+      claim === undefined
+        ? undefined
+        : ([appended]: readonly Appended[]) => claim.ops(appended?.position ?? null, timeMs);
+    const [appended] = await ledger.append([frozen.body], { signal: call.signal, extraOps });
+    return this.#decided(frozen, appended);
+  }
+
+  async #decideMany(
+    caller: Caller,
+    questions: readonly CheckQuestion[],
+    call: CallContext,
+    claim: HeldClaim | undefined,
+  ): Promise<readonly BatchItem[]> {
+    const { nowMs, ledger } = this.#deps;
+    const subjects = await Promise.all(
+      questions.map((question) => settle(() => this.#subject(caller, question))),
+    );
+    // One moment for all: every item sees the same model and the same rates.
+    const timeMs = nowMs();
+    const model = this.#model();
+    const counts = subjects.map((subject) =>
+      "error" in subject ? 0 : this.#rates.count(caller.tenant, subject.value.id, timeMs),
+    );
+    const frozen = await Promise.all(
+      questions.map(async (question, index) => {
+        const subject = subjects[index] as Settled<Subject>;
+        if ("error" in subject) return subject;
+        const rateCount = counts[index] ?? 0;
+        this.#rates.record(caller.tenant, subject.value.id, timeMs);
+        return settle(() =>
+          this.#freeze({ caller, question, call, subject: subject.value, timeMs, model, rateCount }),
+        );
+      }),
+    );
+    const bodies = frozen.flatMap((item) => ("error" in item ? [] : [item.value.body]));
+    const outcomes = (appended: readonly Appended[]): CborValue => {
+      const positions = appended.values();
+      return frozen.map((item) =>
+        "error" in item ? { ...item.error } : (positions.next().value?.position ?? null),
+      );
+    };
+    const extraOps =
+      claim === undefined
+        ? undefined
+        : (appended: readonly Appended[]) => claim.ops(outcomes(appended), timeMs);
+    const appended =
+      bodies.length === 0 ? [] : await ledger.append(bodies, { signal: call.signal, extraOps });
+    const positions = appended.values();
+    return frozen.map((item) =>
+      "error" in item
+        ? { kind: "failed", error: item.error }
+        : { kind: "decided", decision: this.#decided(item.value, positions.next().value) },
+    );
+  }
+
+  #model(): LoadedModel | undefined {
+    const { state } = this.#models;
+    return state.kind === "loaded" ? state.loaded : undefined;
+  }
+
+  /** The level comes from the ledger: a name it does not know, a revoked one, or another tenant's, is a Guest. */
+  async #subject(caller: Caller, question: CheckQuestion): Promise<Subject> {
+    const id = question.subject;
+    if (id === "" || id === caller.principal) return { id: caller.principal, level: caller.level };
+    if (!isAtLeast(caller.level, "operator")) {
+      const rpc = "a check about another subject";
+      return fail({ kind: "levelTooLow", rpc, needed: "operator", actual: caller.level });
+    }
+    const principal = await this.#deps.findPrincipal(id);
+    const counts = principal !== undefined && principal.active && principal.tenant === caller.tenant;
+    return { id, level: counts ? principal.loa : "guest" };
+  }
+
+  async #freeze(asked: {
+    readonly caller: Caller;
+    readonly question: CheckQuestion;
+    readonly call: CallContext;
+    readonly subject: Subject;
+    readonly timeMs: number;
+    readonly model: LoadedModel | undefined;
+    readonly rateCount: number;
+  }): Promise<Frozen> {
+    const { caller, question, call, subject, timeMs, model } = asked;
+    const { nowUs, sha256, openChain, evaluate } = this.#deps;
+    const startUs = nowUs();
+    const chain = openChain({
+      action: question.action,
+      target: question.target,
+      subject: subject.id,
+      caller: caller.principal,
+      tenant: caller.tenant,
+      loa: subject.level,
+      session: question.session,
+      inputDigest: sha256(question.input),
+      inputBytes: question.input.length,
+      input: question.keepInput ? question.input : null,
+      metadata: call.metadata,
+    });
+    chain.add({ name: "identity", detail: `${caller.credential}, subject is a ${subject.level}` });
+    let features: Features | undefined;
+    let evaluated: Evaluated = { kind: "fault", reason: "MODEL_MISSING" };
+    if (model !== undefined) {
+      const observation = {
+        action: question.action,
+        target: question.target,
+        level: subject.level,
+        rateCount: asked.rateCount,
+        input: question.input.length === 0 ? null : question.input,
+      };
+      features = gatherFeatures(model.compiled, observation);
+      chain.add({ name: "features", detail: describeFeatures(features, asked.rateCount) });
+      const answer = runEvaluator(evaluate, model.compiled, features, call);
+      evaluated = answer instanceof Promise ? await answer : answer;
+    }
+    const outcome = { ...describeOutcome(evaluated, model, features), durationUs: 0 };
+    chain.add({ name: "verdict", detail: `${outcome.verdict}: ${outcome.reason}` });
+    const durationUs = Math.max(0, Math.round(nowUs() - startUs));
+    const frozen = chain.freeze({ ...outcome, durationUs });
+    const body: RecordBody = {
+      kind: "frozen_chain",
+      schemaVersion: 1,
+      id: this.#nextId(timeMs),
+      tenant: caller.tenant,
+      ts: timeMs,
+      space: "user",
+      payload: frozen.payload,
+      links: model === undefined ? [] : [{ label: "model", target: model.hash }],
+      prev: null,
+    };
+    return { body, chain: frozen.chain, model };
+  }
+
+  #decided({ body, chain, model }: Frozen, appended: Appended | undefined): Decision {
+    if (appended === undefined) return fail({ kind: "indeterminate", rule: "the ledger gave no position" });
+    this.#deps.onDecision?.(chain.verdict, chain.reason);
+    return {
+      auditId: body.id,
+      position: appended.position,
+      timeMs: body.ts,
+      chain,
+      model: model?.model ?? null,
+      replayed: false,
+    };
+  }
+
+  /** The first answer, read back from its record and verified like any read. */
+  async #replay(position: CborValue): Promise<Decision> {
+    const record = await this.#deps.ledger.readAt(BigInt(position as number | bigint));
+    const chain = parseFrozenChain(record.body.payload);
+    const model = chain.model.hash === null ? null : await this.#models.byHash(chain.model.hash);
+    return {
+      auditId: record.body.id,
+      position: record.position,
+      timeMs: record.body.ts,
+      chain,
+      model,
+      replayed: true,
+    };
+  }
+
+  async #replayItem(outcome: CborValue): Promise<BatchItem> {
+    if (typeof outcome === "object" && outcome !== null) {
+      return { kind: "failed", error: outcome as unknown as SigilError };
+    }
+    return { kind: "decided", decision: await this.#replay(outcome) };
+  }
+}
+
+type Settled<T> = { readonly value: T } | { readonly error: SigilError };
+
+/** One item's failure stays its own. Anything that is not ours to explain goes up and fails the batch. */
+const settle = async <T>(run: () => Promise<T>): Promise<Settled<T>> => {
+  try {
+    return { value: await run() };
+  } catch (error) {
+    if (error instanceof SigilFault) return { error: error.error };
+    throw error;
+  }
+};
+
+const describeFeatures = (features: Features, rateCount: number): string =>
+  `${features.rule === null ? "unknown action" : `needs ${features.rule.minLevel}`}, ${rateCount} in window`;
+
+const describeOutcome = (
+  evaluated: Evaluated,
+  model: LoadedModel | undefined,
+  features: Features | undefined,
+): Omit<FrozenChainPayload, "request" | "steps" | "durationUs"> => {
+  const common = {
+    features: features?.values ?? {},
+    model: { id: model?.id ?? "", hash: model?.hash ?? null },
+    threshold: model?.model.threshold ?? null,
+    review: model?.model.review ?? null,
+  };
+  if (evaluated.kind === "fault") {
+    return { ...common, contributions: {}, z: null, score: null, verdict: "deny", reason: evaluated.reason };
+  }
+  const { contributions, z, score, verdict } = evaluated.evaluation;
+  return {
+    ...common,
+    contributions: { ...contributions },
+    z,
+    score,
+    verdict: verdict.kind,
+    reason: verdict.reason,
+  };
+};
+
+/** Loads the model and the rate windows from the ledger, then serves. */
+export const createTrustService = async (deps: TrustDependencies): Promise<TrustService> => {
+  const models = await ActiveModels.open(deps.ledger);
+  const rates = await openRates(deps.ledger, models, deps.nowMs);
+  const service = new Deciding(deps, models, rates);
+  return {
+    check: (caller, question, call) => service.check(caller, question, call),
+    batchCheck: (caller, questions, key, call) => service.batchCheck(caller, questions, key, call),
+    activeModel: () => service.activeModel(),
+    simulate: (caller, question, call) => service.simulate(caller, question, call),
+  };
+};

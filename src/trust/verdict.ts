@@ -1,0 +1,20 @@
+/** The answer to a check and the stable codes for why. Source: docs/spec/trust.md §5. Pure. */
+
+/** Reasons the model gives. Stable: they stand in records and replies. */
+export type ModelDenyReason = "UNKNOWN_ACTION" | "LEVEL_TOO_LOW" | "SCORE_BELOW_THRESHOLD";
+/** Reasons for a deny without a model's answer: it failed, there is none, or it took too long. */
+const FAULT_REASONS = ["EVALUATOR_ERROR", "MODEL_MISSING", "DEADLINE_EXCEEDED"] as const;
+export type FaultReason = (typeof FAULT_REASONS)[number];
+export type DenyReason = ModelDenyReason | FaultReason;
+export type VerdictReason = DenyReason | "SCORE_AT_OR_ABOVE_THRESHOLD" | "REVIEW_BAND";
+
+/** There is no kind that passes by accident: only "allow" is an allow. */
+export type Verdict =
+  | { readonly kind: "allow"; readonly reason: "SCORE_AT_OR_ABOVE_THRESHOLD" }
+  | { readonly kind: "deny"; readonly reason: DenyReason }
+  | { readonly kind: "review"; readonly reason: "REVIEW_BAND" };
+
+export const isAllowed = (verdict: Verdict): boolean => verdict.kind === "allow";
+
+export const isFaultReason = (reason: string): reason is FaultReason =>
+  FAULT_REASONS.some((fault) => fault === reason);
