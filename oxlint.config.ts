@@ -26,6 +26,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   storage: ["record"],
   ledger: ["record", "merkle", "keys", "storage"],
   identity: ["record", "keys", "ledger"],
+  config: ["record"],
   trust: belowServices,
   audit: belowServices,
   canon: belowServices,
@@ -34,12 +35,13 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   rpc: ["record", "identity", "generated", ...services],
   gateway: ["record", "rpc"],
   // The command line opens data directories itself (init, fsck, serve) but calls a server only as any caller does.
-  cli: ["record", "merkle", "keys", "storage", "ledger", "identity", ...services],
+  cli: ["record", "config", "merkle", "keys", "storage", "ledger", "identity", ...services],
 };
 
 /** Single files a folder may also import, by path below src/. */
 const mayImportFiles: Readonly<Record<string, readonly string[]>> = {
-  cli: ["server.ts", "deployment.ts", "config.ts", "../clients/typescript/**"],
+  config: ["log.ts"],
+  cli: ["server.ts", "deployment.ts", "config.ts", "log.ts", "../clients/typescript/**"],
 };
 
 const message = "The import table (oxlint.config.ts, docs/architecture.md) does not allow this import.";
@@ -153,6 +155,13 @@ export default defineConfig({
     "oxc/approx-constant": "off",
     // The formatter decides where a line breaks.
     "eslint/no-unexpected-multiline": "off",
+    // gRPC status codes come as numbers; text on a terminal is measured in code points; a gauge registers itself.
+    "typescript/no-unsafe-enum-comparison": "off",
+    "typescript/no-unsafe-enum-assignment": "off",
+    "typescript/no-misused-spread": "off",
+    "eslint/no-new": "off",
+    // Another task changes the condition while this one awaits.
+    "eslint/no-unmodified-loop-condition": "off",
     // Inner names may repeat outer ones: `key` in a callback is clearer than `key2`.
     "eslint/no-shadow": "off",
     "unicorn/consistent-function-scoping": "off",
@@ -177,13 +186,17 @@ export default defineConfig({
         "no-restricted-properties": ["error", { object: "Math", property: "random", message: impure }],
       },
     },
-    { files: ["src/config.ts"], rules: rootFileRule(["record"]) },
+    { files: ["src/config.ts"], rules: rootFileRule(["record", "config"]) },
     { files: ["src/main.ts"], rules: rootFileRule(["cli"]) },
     { files: ["test/e2e/**/*.ts", "examples/**/*.ts", "bench/**/*.ts"], rules: throughClient },
     // chai's assertions are expressions; a table of faults reads "given … then".
     {
       files: ["test/**/*.ts"],
-      rules: { "eslint/no-unused-expressions": "off", "unicorn/no-thenable": "off" },
+      rules: {
+        "eslint/no-unused-expressions": "off",
+        "unicorn/no-thenable": "off",
+        "typescript/unbound-method": "off",
+      },
     },
   ],
 });

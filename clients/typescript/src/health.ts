@@ -1,0 +1,45 @@
+/** Asking grpc.health.v1 whether a service serves: two messages of one field each, written by hand. */
+import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import type { CallOptions as GrpcCallOptions, Client, Metadata, ServiceError } from "@grpc/grpc-js";
+
+/** In the order of their numbers, grpc.health.v1.HealthCheckResponse.ServingStatus. */
+const servingStatuses = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"] as const;
+export type ServingStatus = (typeof servingStatuses)[number];
+
+const encodeRequest = (service: string): Buffer =>
+  Buffer.from(
+    new BinaryWriter()
+      .uint32((1 << 3) | 2)
+      .string(service)
+      .finish(),
+  );
+
+const decodeResponse = (bytes: Uint8Array): ServingStatus => {
+  const reader = new BinaryReader(bytes);
+  let status = 0;
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field === 1) status = reader.int32();
+    else reader.skip(wireType);
+  }
+  return servingStatuses[status] ?? "UNKNOWN";
+};
+
+/** The unary method, in the shape of a generated stub's. */
+export const healthMethod =
+  (client: Client) =>
+  (
+    service: string,
+    metadata: Metadata,
+    options: Partial<GrpcCallOptions>,
+    callback: (error: ServiceError | null, status: ServingStatus) => void,
+  ) =>
+    client.makeUnaryRequest(
+      "/grpc.health.v1.Health/Check",
+      encodeRequest,
+      decodeResponse,
+      service,
+      metadata,
+      options,
+      (error, status) => callback(error, status ?? "UNKNOWN"),
+    );

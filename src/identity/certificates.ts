@@ -1,0 +1,61 @@
+/**
+ * Client certificates: which principal ids one stands for. Pure. TLS has verified chain, dates and possession before.
+ * A SPIFFE id `spiffe://<origin>/<principal id>` decides alone; without one each DNS name `N` stands for `dns:N`.
+ * Source: docs/spec/tokens.md §4; SPIFFE-ID §2, X509-SVID §2. At most `certificateNamesMax` DNS names.
+ */
+import { certificateNamesMax } from "../record/limits.ts";
+import { refuse } from "./claims.ts";
+
+/** What is read of a certificate: the part of `tls.PeerCertificate` that names its holder. */
+export type PeerNames = {
+  /** As Node prints it: `DNS:a.example, URI:spiffe://…`; a name with unusual characters is quoted. */
+  readonly subjectaltname?: string | undefined;
+};
+
+const spiffeScheme = "spiffe://";
+const dnsName = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
+const unmapped = (rule: string): never => refuse("CERTIFICATE_UNMAPPED", rule);
+
+type AltName = { readonly type: string; readonly value: string };
+
+/** A quoted name holds characters that no name here may hold, and could be made to look like two: refused whole. */
+const parseAltNames = (text: string): readonly AltName[] => {
+  if (text.includes('"')) return unmapped("the certificate's alternative names hold unusual characters");
+  return text.split(", ").map((entry) => {
+    const colon = entry.indexOf(":");
+    return { type: entry.slice(0, colon), value: entry.slice(colon + 1) };
+  });
+};
+
+const principalOfSpiffe = (uri: string, origin: string): string => {
+  const rest = uri.slice(spiffeScheme.length);
+  const slash = rest.indexOf("/");
+  const trustDomain = slash < 0 ? rest : rest.slice(0, slash);
+  if (trustDomain !== origin) return unmapped(`the certificate's trust domain must be "${origin}"`);
+  const id = slash < 0 ? "" : rest.slice(slash + 1);
+  return id === "" ? unmapped("the certificate's SPIFFE id names no principal") : id;
+};
+
+/**
+ * Principal ids that the certificate may stand for; exactly one of them must be enrolled.
+ * @throws unauthenticated CERTIFICATE_UNMAPPED when it stands for none.
+ */
+export const principalsOfCertificate = (certificate: PeerNames, origin: string): readonly string[] => {
+  const names = parseAltNames(certificate.subjectaltname ?? "");
+  const uris = names.filter(({ type }) => type === "URI");
+  const [spiffe] = uris.filter(({ value }) => value.startsWith(spiffeScheme));
+  if (spiffe !== undefined) {
+    if (uris.length > 1) unmapped("a certificate with a SPIFFE id must have no other URI");
+    return [principalOfSpiffe(spiffe.value, origin)];
+  }
+  const hosts = names
+    .filter(({ type }) => type === "DNS")
+    .map(({ value }) => value.toLowerCase())
+    .filter((host) => dnsName.test(host));
+  const ids = [...new Set(hosts)].map((host) => `dns:${host}`);
+  if (ids.length === 0) unmapped("the certificate has neither a SPIFFE id nor a DNS name");
+  if (ids.length > certificateNamesMax)
+    unmapped(`the certificate has more than ${certificateNamesMax} DNS names`);
+  return ids;
+};

@@ -1,0 +1,33 @@
+/**
+ * The one permission table: RPC → the least level that may call it. Pure. What is not in the table takes Root, so a new
+ * RPC is closed until somebody decides about it. The proto comments say the same levels; a test compares them.
+ */
+import { fail } from "../record/errors.ts";
+import type { Caller } from "./caller.ts";
+import { isAtLeast, type Level } from "./levels.ts";
+
+const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
+  ["/sigil.trust.v1.TrustService/Check", "guest"],
+  ["/sigil.trust.v1.TrustService/BatchCheck", "guest"],
+  ["/sigil.trust.v1.TrustService/StreamChecks", "guest"],
+  ["/sigil.trust.v1.TrustService/GetActiveModel", "observer"],
+  ["/sigil.trust.v1.TrustService/Simulate", "mentor"],
+  ["/sigil.audit.v1.AuditService/GetFrozenChain", "guest"],
+  ["/sigil.audit.v1.AuditService/ListFrozenChains", "observer"],
+  ["/sigil.audit.v1.AuditService/VerifyFrozenChain", "guest"],
+  ["/sigil.audit.v1.AuditService/GetCheckpoint", "guest"],
+  ["/grpc.health.v1.Health/Check", "guest"],
+  ["/grpc.health.v1.Health/List", "guest"],
+  ["/grpc.health.v1.Health/Watch", "guest"],
+  ["/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "guest"],
+  ["/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "guest"],
+]);
+
+/** @param rpc the full path, `/package.Service/Method`. */
+export const requiredLevel = (rpc: string): Level => LEVELS_NEEDED.get(rpc) ?? "root";
+
+/** @throws levelTooLow naming the level needed. */
+export const authorize = (caller: Caller, rpc: string): void => {
+  const needed = requiredLevel(rpc);
+  if (!isAtLeast(caller.level, needed)) fail({ kind: "levelTooLow", rpc, needed, actual: caller.level });
+};

@@ -1,0 +1,52 @@
+/**
+ * Who is calling: proof in, caller out. A token decides before a certificate, a certificate before nothing, and nothing
+ * is an anonymous Guest. Proof that was given and does not hold is an error, never a Guest. Source: docs/spec/tokens.md.
+ */
+import type { Caller } from "./caller.ts";
+import { anonymous } from "./caller.ts";
+import { principalsOfCertificate, type PeerNames } from "./certificates.ts";
+import { refuse } from "./claims.ts";
+import type { Principals } from "./principals.ts";
+import { createTokenVerifier, type TokenVerifierOptions } from "./tokens.ts";
+
+export type Credentials = {
+  /** The `authorization` metadata, as it came. */
+  readonly authorization?: string | undefined;
+  /** The peer's certificate, when TLS asked for one and verified it. */
+  readonly certificate?: PeerNames | undefined;
+};
+
+export type IdentityResolver = {
+  /** @throws unauthenticated with its reason; recordCorrupt when the principal's record is damaged. */
+  readonly identify: (credentials: Credentials) => Promise<Caller>;
+};
+
+const bearer = /^bearer +([^\s,]+)$/i;
+
+const bearerToken = (authorization: string): string =>
+  bearer.exec(authorization)?.[1] ?? refuse("TOKEN_MALFORMED", 'authorization must be "Bearer <token>"');
+
+const identifyCertificate = async (
+  certificate: PeerNames,
+  { principals, origin }: { readonly principals: Pick<Principals, "find">; readonly origin: string },
+): Promise<Caller> => {
+  const ids = principalsOfCertificate(certificate, origin);
+  const found = await Promise.all(ids.map(async (id) => ({ id, principal: await principals.find(id) })));
+  const enrolled = found.flatMap(({ id, principal }) => (principal === undefined ? [] : [{ id, principal }]));
+  const [only] = enrolled;
+  if (only === undefined) return refuse("CERTIFICATE_UNMAPPED", "no name of the certificate is a principal");
+  if (enrolled.length > 1) refuse("CERTIFICATE_UNMAPPED", "the certificate names more than one principal");
+  if (!only.principal.active) refuse("PRINCIPAL_REVOKED", "the principal is revoked");
+  const { tenant, loa: level } = only.principal;
+  return { principal: only.id, tenant, level, credential: "certificate" };
+};
+
+export const createIdentityResolver = (options: TokenVerifierOptions): IdentityResolver => {
+  const tokens = createTokenVerifier(options);
+  const identify = async ({ authorization, certificate }: Credentials): Promise<Caller> => {
+    if (authorization !== undefined) return tokens.verify(bearerToken(authorization));
+    if (certificate !== undefined) return identifyCertificate(certificate, options);
+    return anonymous;
+  };
+  return { identify };
+};

@@ -1,0 +1,115 @@
+/**
+ * Caller tokens: EdDSA JWTs signed with a principal's own key. A signature is foreign, so it counts only when jose
+ * (OpenSSL underneath) and the strict pure-JavaScript verifier both accept. That costs milliseconds, so a verified token
+ * is remembered by its hash until it expires; whether its key and principal still stand is asked on every call.
+ * Source: docs/spec/tokens.md. At most `tokenCacheEntriesMax` are held.
+ */
+import { hash } from "node:crypto";
+import { compactVerify, errors } from "jose";
+import { toBase64Url, type PublicKey } from "../record/bytes.ts";
+import { coseKeyThumbprint } from "../record/cose.ts";
+import type { PrincipalPayload } from "../record/kinds/governance.ts";
+import { tokenCacheEntriesMax } from "../record/limits.ts";
+import { opensslSha256 } from "../keys/sha256.ts";
+import { publicKeyObject, verifyForeign, type Verify } from "../keys/verify.ts";
+import { BoundedMap } from "./bounded-map.ts";
+import type { Caller } from "./caller.ts";
+import { checkTimes, parseToken, refuse, type TokenClaims, type TokenTimes } from "./claims.ts";
+import type { Principals } from "./principals.ts";
+
+export type TokenVerifier = {
+  /** @throws unauthenticated with its reason; whatever reading the principal throws. */
+  readonly verify: (token: string) => Promise<Caller>;
+};
+
+export type TokenVerifierOptions = {
+  readonly principals: Pick<Principals, "find">;
+  readonly origin: string;
+  readonly nowMs: () => number;
+  readonly cacheEntriesMax?: number;
+  /** The second opinion; `verifyForeign` unless a test says otherwise. */
+  readonly verifyAgain?: Verify;
+};
+
+/** What is remembered of a token whose signature was verified. */
+type VerifiedToken = TokenTimes & { readonly principal: string; readonly kid: string };
+
+/** A principal's keys by thumbprint. Computed once a version: principals are replaced, not edited. */
+const keysOfPrincipal = new WeakMap<PrincipalPayload, ReadonlyMap<string, PublicKey>>();
+
+const keysByThumbprint = (principal: PrincipalPayload): ReadonlyMap<string, PublicKey> => {
+  const known = keysOfPrincipal.get(principal);
+  if (known !== undefined) return known;
+  const keys = new Map(
+    principal.publicKeys.map((key) => [toBase64Url(coseKeyThumbprint(key, opensslSha256)), key]),
+  );
+  keysOfPrincipal.set(principal, keys);
+  return keys;
+};
+
+const joseAccepts = async (token: string, publicKey: PublicKey): Promise<boolean> => {
+  try {
+    await compactVerify(token, publicKeyObject(publicKey), { algorithms: ["EdDSA"] });
+    return true;
+  } catch (error) {
+    if (error instanceof errors.JWSSignatureVerificationFailed) return false;
+    if (error instanceof errors.JOSEError) return refuse("TOKEN_MALFORMED", "the token is not a valid JWS");
+    throw error;
+  }
+};
+
+export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifier => {
+  const { principals, origin, nowMs, verifyAgain = verifyForeign } = options;
+  const verified = new BoundedMap<string, VerifiedToken>(options.cacheEntriesMax ?? tokenCacheEntriesMax);
+  /** Verifications under way: calls that start together with a new token share one. Bounded by the calls under way. */
+  const underWay = new Map<string, Promise<VerifiedToken>>();
+
+  /** An unknown principal and an unknown key are one answer: a stranger learns nothing about who is enrolled. */
+  const findKey = async ({ principal: id, kid }: Pick<TokenClaims, "principal" | "kid">) => {
+    const principal = await principals.find(id);
+    const key = principal === undefined ? undefined : keysByThumbprint(principal).get(kid);
+    if (principal === undefined || key === undefined) {
+      return refuse("TOKEN_UNKNOWN_KEY", "kid names no key of the principal in sub");
+    }
+    return { principal, key };
+  };
+
+  const verifySignature = async (token: string, name: string): Promise<VerifiedToken> => {
+    const claims = parseToken(token, origin);
+    checkTimes(claims, nowMs());
+    const { key } = await findKey(claims);
+    const { signingInput, signature } = claims;
+    if (!(await joseAccepts(token, key)) || !(await verifyAgain(key, signingInput, signature))) {
+      return refuse("TOKEN_SIGNATURE", "the signature does not verify");
+    }
+    const { principal, kid, issuedAtSeconds, notBeforeSeconds, expiresAtSeconds } = claims;
+    const entry = { principal, kid, issuedAtSeconds, notBeforeSeconds, expiresAtSeconds };
+    verified.set(name, entry);
+    return entry;
+  };
+
+  const firstSight = (token: string, name: string): Promise<VerifiedToken> => {
+    const shared = underWay.get(name);
+    if (shared !== undefined) return shared;
+    const started = verifySignature(token, name).finally(() => underWay.delete(name));
+    underWay.set(name, started);
+    return started;
+  };
+
+  const verify = async (token: string): Promise<Caller> => {
+    const name = hash("sha256", token, "base64url");
+    const entry = verified.get(name) ?? (await firstSight(token, name));
+    checkTimes(entry, nowMs());
+    // Read anew on every call: a revoked principal or a removed key stops a remembered token at once.
+    const { principal } = await findKey(entry);
+    if (!principal.active) refuse("PRINCIPAL_REVOKED", "the principal is revoked");
+    return {
+      principal: entry.principal,
+      tenant: principal.tenant,
+      level: principal.loa,
+      credential: "token",
+    };
+  };
+
+  return { verify };
+};

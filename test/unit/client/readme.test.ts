@@ -1,0 +1,41 @@
+/** The client's README runs as printed. */
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { generateKeyPairSync } from "node:crypto";
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import { startServer } from "./server.ts";
+
+const readme = readFileSync(new URL("../../../clients/typescript/README.md", import.meta.url), "utf8");
+
+describe("the client's README", () => {
+  it("has snippets that run, and import only what the package exports", async () => {
+    const snippets = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code);
+    expect(snippets).to.have.length(2);
+    // Inside the repository, so that the package is found by its name.
+    const directory = await mkdtemp(join(import.meta.dirname, ".readme-"));
+    await using server = await startServer();
+    const lines: unknown[][] = [];
+    const run = { target: server.target, privateKey: generateKeyPairSync("ed25519").privateKey, lines };
+    const given = `const { target, privateKey, lines } = globalThis[Symbol.for("sigil.readme")];
+      const tls = "insecure";
+      const console = { log: (...words: unknown[]) => lines.push(words), error: (...words: unknown[]) => lines.push(words) };`;
+    Reflect.set(globalThis, Symbol.for("sigil.readme"), run);
+    try {
+      const file = join(directory, "snippet.ts");
+      await writeFile(file, [given, ...snippets].join("\n"));
+      await import(pathToFileURL(file).href);
+      // The test's server decides but keeps no proofs.
+      expect(lines).to.deep.equal([
+        ["UNIMPLEMENTED", "", undefined],
+        ["1", true],
+      ]);
+      expect(server.seen.metadata).to.have.length(2);
+    } finally {
+      Reflect.deleteProperty(globalThis, Symbol.for("sigil.readme"));
+      await rm(directory, { recursive: true });
+    }
+  });
+});
