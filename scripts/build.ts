@@ -5,12 +5,12 @@
  * it, so that it has no dependency which is not published: the one bare import of it is made relative here.
  */
 import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { dirname, join, relative } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { repository, run } from "./run.ts";
 
 const client = "@sigil/client";
 const clientEntry = "clients/typescript/src/index.js";
-const directory = join(repository, process.argv[2] ?? "dist");
+const directory = resolve(repository, process.argv[2] ?? "dist");
 
 const pointAtClient = async (file: string): Promise<void> => {
   const before = await readFile(file, "utf8");

@@ -154,7 +154,7 @@ export const checkClaims = (input: {
 };
 
 const main = (): number => {
-  const reportPath = process.env["SIGIL_TEST_REPORT"] ?? "build/tests.json";
+  const reportPath = process.env["TEST_REPORT"] ?? "build/tests.json";
   if (!existsSync(reportPath)) {
     process.stderr.write(`claims: no test report at ${reportPath}; run: npm test\n`);
     return 2;

@@ -8,8 +8,8 @@
 # `npm test` needs none of them: a test that misses its service says so and is skipped, except in CI.
 set -euo pipefail
 
-# Names in the order they are installed and started. None so far.
-services=()
+# Names in the order they are installed and started.
+services=(grpcurl)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -25,6 +25,19 @@ apt_install() {
   as_root apt-get update -q
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
 }
+
+# A caller that knows nothing of Sigil, for the examples of README.md. Built from source by the Go module proxy, which
+# checks it against the Go checksum database.
+grpcurl_version=v1.9.4
+local_bin="$(cd "$(dirname "$0")/.." && pwd)/build/bin"
+install_grpcurl() {
+  command -v grpcurl >/dev/null && return 0
+  [ -x "$local_bin/grpcurl" ] && return 0
+  command -v go >/dev/null || apt_install golang-go
+  GOBIN="$local_bin" go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl_version"
+}
+start_grpcurl() { :; }
+stop_grpcurl() { :; }
 
 usage() {
   sed -n '2,6s/^# \{0,1\}//p' "$0"

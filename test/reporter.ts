@@ -1,11 +1,11 @@
 /**
  * Mocha's spec output, and beside it mocha's own JSON report in build/tests.json, which `npm run claims` and .ci/run read.
- * Where CI is set a skipped test fails the run, unless its title matches SIGIL_MAY_SKIP (a regular expression that .ci/run
+ * Where CI is set a skipped test fails the run, unless its title matches TEST_MAY_SKIP (a regular expression that .ci/run
  * sets for what the machine cannot do).
  */
 import mocha, { type MochaOptions, type Runner } from "mocha";
 
-const reportPath = process.env["SIGIL_TEST_REPORT"] ?? "build/tests.json";
+const reportPath = process.env["TEST_REPORT"] ?? "build/tests.json";
 
 class SpecAndJson extends mocha.reporters.Spec {
   readonly #skipped: string[] = [];
@@ -26,7 +26,7 @@ class SpecAndJson extends mocha.reporters.Spec {
 }
 
 const maySkip = (title: string): boolean => {
-  const pattern = process.env["SIGIL_MAY_SKIP"] ?? "";
+  const pattern = process.env["TEST_MAY_SKIP"] ?? "";
   return pattern !== "" && new RegExp(pattern).test(title);
 };
 

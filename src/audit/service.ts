@@ -5,20 +5,18 @@
 import { toHex, type Hash, type PublicKey } from "../record/bytes.ts";
 import type { CborValue } from "../record/cbor.ts";
 import { fail, SigilFault } from "../record/errors.ts";
-import { listScanEntriesMax, pageSizeDefault, pageSizeMax } from "../record/limits.ts";
 import { parseFrozenChain, type FrozenChainPayload } from "../record/kinds.ts";
 import { tenantFault } from "../record/names.ts";
 import { readsAcross, type Caller } from "../identity/caller.ts";
 import { checkpointKeyOf, type Examination, type VerifiedRecord } from "../ledger/examine.ts";
-import type { DecisionFilter } from "../ledger/indexes.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { AuditedChain, ChainPage, ChainQuery, Verification, VerificationStep } from "./evidence.ts";
-import { formatPageToken, parsePageToken } from "./page-token.ts";
+import { listChains, type CompileGlob } from "./listing.ts";
 
 export type AuditDependencies = {
   readonly ledger: Ledger;
   /** Matches targets as trust models do. @throws invalidField naming target_glob. */
-  readonly compileGlob: (glob: string) => (target: string) => boolean;
+  readonly compileGlob: CompileGlob;
   /** Works a decision out again from the payload of the model it names. */
   readonly recompute: (
     chain: FrozenChainPayload,
@@ -41,9 +39,6 @@ export type AuditService = {
     readonly publicKey: PublicKey;
   };
 };
-
-/** Records verified side by side while a page is put together. */
-const readAheadMax = 64;
 
 /** Names one decision; an empty tenant is the caller's own. */
 export type ChainName = { readonly auditId: string; readonly tenant: string };
@@ -98,7 +93,8 @@ export const createAuditService = ({ ledger, compileGlob, recompute }: AuditDepe
   return {
     get,
     verify,
-    list: (caller, query, signal) => listChains(ledger, compileGlob, caller, query, signal),
+    list: async (caller, query, signal) =>
+      listChains(ledger, compileGlob, { caller, tenant: tenantFor(caller, query.tenant), query }, signal),
     checkpoint: () => {
       const { note, size, root } = ledger.checkpoint;
       const { publicKey } = checkpointKeyOf(ledger.ring, size);
@@ -158,95 +154,3 @@ const unproven = (rule: string): readonly VerificationStep[] => [
   failed("model", rule),
   skipped("decision", "a step before it failed"),
 ];
-
-const filterOf = (query: ChainQuery): DecisionFilter => ({
-  ...(query.principal === "" ? {} : { principal: query.principal }),
-  ...(query.action === "" ? {} : { action: query.action }),
-  ...(query.verdict === undefined ? {} : { verdict: query.verdict }),
-  ...(query.fromMs === undefined ? {} : { fromMs: query.fromMs }),
-  ...(query.untilMs === undefined ? {} : { untilMs: query.untilMs }),
-});
-
-const matches = (
-  query: ChainQuery,
-  glob: (target: string) => boolean,
-  { record, chain }: AuditedChain,
-): boolean => {
-  const { request } = chain;
-  const { ts } = record.body;
-  if (query.principal !== "" && query.principal !== request.subject && query.principal !== request.caller) {
-    return false;
-  }
-  if (query.action !== "" && query.action !== request.action) return false;
-  if (query.verdict !== undefined && query.verdict !== chain.verdict) return false;
-  if (query.fromMs !== undefined && ts < query.fromMs) return false;
-  if (query.untilMs !== undefined && ts >= query.untilMs) return false;
-  return glob(request.target);
-};
-
-/** What a page token is bound to: another caller, filter or order makes another walk. */
-const walkOf = (caller: Caller, tenant: string, query: ChainQuery): CborValue => [
-  caller.principal,
-  tenant,
-  query.principal,
-  query.action,
-  query.targetGlob,
-  query.verdict ?? null,
-  query.fromMs ?? null,
-  query.untilMs ?? null,
-  query.order,
-];
-
-const listChains = async (
-  ledger: Ledger,
-  compileGlob: AuditDependencies["compileGlob"],
-  caller: Caller,
-  query: ChainQuery,
-  signal: AbortSignal,
-): Promise<ChainPage> => {
-  const tenant = tenantFor(caller, query.tenant);
-  const pageSize = query.pageSize === 0 ? pageSizeDefault : query.pageSize;
-  if (pageSize > pageSizeMax) {
-    return fail({ kind: "invalidField", field: "page_size", rule: `must be at most ${pageSizeMax}` });
-  }
-  const glob = query.targetGlob === "" ? () => true : compileGlob(query.targetGlob);
-  const walk = walkOf(caller, tenant, query);
-  const authenticate = (bytes: Uint8Array): Promise<Uint8Array> => ledger.authenticate(tenant, bytes);
-  const from = query.pageToken === "" ? undefined : await parsePageToken(query.pageToken, walk, authenticate);
-  const size = from?.size ?? ledger.size;
-  const chains: AuditedChain[] = [];
-  let candidates: bigint[] = [];
-  const flush = async (): Promise<void> => {
-    const read = await Promise.all(candidates.map((position) => ledger.readAt(position)));
-    candidates = [];
-    for (const record of read) {
-      const audited = { record, chain: parseFrozenChain(record.body.payload) };
-      if (record.body.tenant === tenant && matches(query, glob, audited)) chains.push(audited);
-    }
-  };
-  let scanned = 0;
-  let next: bigint | undefined;
-  const positions = ledger.decisions({
-    tenant,
-    filter: filterOf(query),
-    order: query.order,
-    size,
-    ...(from === undefined ? {} : { start: from.next }),
-    // One more than is looked at: it says where the next page starts.
-    scanMax: listScanEntriesMax + 1,
-  });
-  for await (const { position, skipped: isStranger } of positions) {
-    if (signal.aborted) return fail({ kind: "cancelled" });
-    // Never more candidates than the page has room for, so that none is read in vain or lost.
-    if (candidates.length === Math.min(readAheadMax, pageSize - chains.length)) await flush();
-    if (chains.length === pageSize || scanned === listScanEntriesMax) {
-      next = position;
-      break;
-    }
-    scanned += 1;
-    if (!isStranger) candidates.push(position);
-  }
-  await flush();
-  const nextPageToken = next === undefined ? "" : await formatPageToken({ size, next }, walk, authenticate);
-  return { chains, nextPageToken, ledgerSize: size };
-};

@@ -78,6 +78,7 @@ export class AnchorKeeper {
   #latest: { readonly size: bigint; readonly note: string } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
+  #busy = false;
 
   constructor(anchor: Anchor, onError: (error: unknown) => void) {
     this.#anchor = anchor;
@@ -100,6 +101,11 @@ export class AnchorKeeper {
   /** The batch that this note closes is on disk. */
   committed(size: bigint, note: string): void {
     this.#latest = { size, note };
+    // Half way to the bound it is written beside the commits, so that they seldom wait for it.
+    if (size - this.#written > BigInt(anchorRecordsMax / 2) && !this.#busy) {
+      this.flush().catch(this.#onError);
+      return;
+    }
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.flush().catch(this.#onError);
@@ -112,8 +118,13 @@ export class AnchorKeeper {
     const write = async (): Promise<void> => {
       const latest = this.#latest;
       if (latest === undefined || latest.size === this.#written) return;
-      await this.#anchor.write(latest.note);
-      this.#written = latest.size;
+      this.#busy = true;
+      try {
+        await this.#anchor.write(latest.note);
+        this.#written = latest.size;
+      } finally {
+        this.#busy = false;
+      }
     };
     const turn = this.#writing.then(write, write);
     this.#writing = turn;

@@ -2,20 +2,21 @@
  * The plan of one commit: positions, versions, seals, indexes, tree, checkpoint and whatever else must be true
  * together, as one batch. Nothing is written here. Source: docs/spec/ledger.md.
  */
-import { equalBytes, u64be, type Hash } from "../record/bytes.ts";
-import type { SigilError } from "../record/errors.ts";
+import { u64be, type Hash } from "../record/bytes.ts";
+import { SigilFault, type SigilError } from "../record/errors.ts";
 import type { Sha256 } from "../record/hash.ts";
 import { signCheckpoint } from "../merkle/checkpoint.ts";
 import { rootOf } from "../merkle/tree.ts";
 import type { Signer } from "../keys/sign.ts";
 import type { Store, StoreOp } from "../storage/store.ts";
 import { formatGroup } from "./group.ts";
-import { indexOps, parseHead, type BlindTags, type Head } from "./indexes.ts";
-import { groupKey, headKey, recordKey, sealCountKey } from "./keyspace.ts";
+import { indexOps, type BlindTags, type Head } from "./indexes.ts";
+import { groupKey, recordKey, sealCountKey } from "./keyspace.ts";
 import type { SignedRecord } from "./prepare.ts";
 import type { Sealer } from "./sealer.ts";
 import { sizeOf, type LedgerState } from "./state.ts";
 import { planLeaves } from "./tree.ts";
+import { Versions } from "./versions.ts";
 
 /** Where a record came to stand. */
 export type Appended = { readonly position: bigint; readonly hash: Hash; readonly version: bigint };
@@ -23,6 +24,7 @@ export type Appended = { readonly position: bigint; readonly hash: Hash; readonl
 /** Records of one caller that are committed all or none, and what the batch must hold beside them. */
 export type SignedUnit = {
   readonly records: readonly SignedRecord[];
+  /** A `SigilFault` that it throws refuses the unit. */
   readonly extraOps: (appended: readonly Appended[]) => readonly StoreOp[];
 };
 
@@ -47,79 +49,50 @@ export type CommitContext = {
   readonly sha256: Sha256;
 };
 
-type KnownHead = Head & { readonly hash: Hash | undefined };
+type PlannedUnit =
+  | {
+      readonly kind: "accepted";
+      readonly appended: readonly Appended[];
+      readonly extraOps: readonly StoreOp[];
+    }
+  | { readonly kind: "refused"; readonly error: SigilError };
 
-/**
- * Heads of the ids a group writes, with the versions the group itself adds on top. Decisions have fresh ids by
- * construction and are not looked up.
- */
-class Heads {
-  readonly #store: Store;
-  readonly #readHash: (position: bigint) => Promise<Hash>;
-  readonly #known = new Map<string, KnownHead | undefined>();
-
-  constructor(store: Store, readHash: (position: bigint) => Promise<Hash>) {
-    this.#store = store;
-    this.#readHash = readHash;
+/** Everything that may refuse a unit, before anything of it is sealed. */
+const planUnit = async (unit: SignedUnit, first: bigint, versions: Versions): Promise<PlannedUnit> => {
+  const planned = await versions.plan(unit.records, first);
+  if (planned.kind === "refused") return planned;
+  const appended = unit.records.map(({ hash }, index) => ({ ...(planned.heads[index] as Head), hash }));
+  try {
+    const extraOps = unit.extraOps(appended);
+    planned.accept();
+    return { kind: "accepted", appended, extraOps };
+  } catch (error) {
+    if (error instanceof SigilFault) return { kind: "refused", error: error.error };
+    throw error;
   }
-
-  async next(record: SignedRecord, position: bigint): Promise<Head | SigilError> {
-    const { tenant, space, id, prev, kind } = record.body;
-    if (kind === "frozen_chain") return { position, version: 1n };
-    const name = `${tenant}\0${space}\0${id}`;
-    const known = this.#known.has(name) ? this.#known.get(name) : await this.#load(record);
-    const follows =
-      known === undefined
-        ? prev === null
-        : prev !== null && known.hash !== undefined && equalBytes(prev, known.hash);
-    if (!follows) return { kind: "staleVersion", id, version: known?.version ?? 0n };
-    const head = { position, version: (known?.version ?? 0n) + 1n, hash: record.hash };
-    this.#known.set(name, head);
-    return head;
-  }
-
-  async #load(record: SignedRecord): Promise<KnownHead | undefined> {
-    const { tenant, space, id } = record.body;
-    const bytes = await this.#store.get(headKey(tenant, space, id));
-    if (bytes === undefined) return undefined;
-    const head = parseHead(bytes);
-    return { ...head, hash: await this.#readHash(head.position) };
-  }
-}
+};
 
 export const planCommit = async (
   state: LedgerState,
   units: readonly SignedUnit[],
   context: CommitContext & { readonly readHash: (position: bigint) => Promise<Hash> },
 ): Promise<CommitPlan> => {
-  const heads = new Heads(context.store, context.readHash);
+  const versions = new Versions(context.store, context.readHash);
   const ops: StoreOp[] = [];
   const outcomes: UnitOutcome[] = [];
   const records: SignedRecord[] = [];
   const first = sizeOf(state);
   let position = first;
   for (const unit of units) {
-    const planned: Head[] = [];
-    let refused: SigilError | undefined;
-    for (const record of unit.records) {
-      const head = await heads.next(record, position + BigInt(planned.length));
-      if ("kind" in head) {
-        refused = head;
-        break;
-      }
-      planned.push(head);
-    }
-    if (refused !== undefined) {
-      outcomes.push({ kind: "refused", error: refused });
+    const planned = await planUnit(unit, position, versions);
+    if (planned.kind === "refused") {
+      outcomes.push(planned);
       continue;
     }
-    const appended = unit.records.map((record, index) => ({
-      ...(planned[index] as Head),
-      hash: record.hash,
-    }));
+    const { appended } = planned;
     for (const [index, record] of unit.records.entries()) {
       await context.tags.ensure(record.body.tenant);
-      const head = planned[index] as Head;
+      const head = appended[index] as Appended;
       ops.push({
         kind: "put",
         key: recordKey(head.position),
@@ -128,7 +101,7 @@ export const planCommit = async (
       ops.push(...indexOps(context.tags, record.body, record.hash, head));
       records.push(record);
     }
-    ops.push(...unit.extraOps(appended));
+    ops.push(...planned.extraOps);
     outcomes.push({ kind: "accepted", appended });
     position += BigInt(unit.records.length);
   }

@@ -4,7 +4,7 @@
  * in the tree, the tree is the checkpoint's. A reader that serves takes the first failed step as DATA_LOSS; a
  * verification shows them all. Source: docs/spec/ledger.md.
  */
-import { equalBytes, readU64be, toHex, type Hash } from "../record/bytes.ts";
+import { equalBytes, toHex, type Hash } from "../record/bytes.ts";
 import { parseStatement, recordContentType, toBeSigned, type Statement } from "../record/cose.ts";
 import { fail, SigilFault } from "../record/errors.ts";
 import {
@@ -22,7 +22,8 @@ import { checkInclusion, proveInclusion } from "../merkle/proof.ts";
 import { findSigner, type KeyEntry, type KeyRing } from "../keys/ring.ts";
 import { verifyOwn } from "../keys/verify.ts";
 import type { Store } from "../storage/store.ts";
-import { hashKey, recordKey } from "./keyspace.ts";
+import { recordKey } from "./keyspace.ts";
+import { readPositionOfHash } from "./lookup.ts";
 import type { Sealer } from "./sealer.ts";
 import { sizeOf, type LedgerState } from "./state.ts";
 import type { TreeReader } from "./tree.ts";
@@ -133,8 +134,7 @@ export const examineRecord = async (position: bigint, context: ExamineContext): 
     });
     const hash = await step("hash", async () => {
       const computed = hashRecord(statement.payload, sha256);
-      const indexed = await store.get(hashKey(computed));
-      if (indexed === undefined || readU64be(indexed) !== position) {
+      if ((await readPositionOfHash(store, computed)) !== position) {
         broken("the body's hash is not the one indexed for this position");
       }
       return [computed, `SHA-256 ${toHex(computed)}`];

@@ -1,10 +1,11 @@
 /**
  * Idempotency keys: a repeat with the same key and body gets the first answer for 24 hours, another body is refused.
  * An entry is written in the batch of the records it stands for, so that both exist or neither. Entries hold keyed
- * digests and positions only. Two calls with one key at the same moment: the second waits for the first.
+ * digests and positions only, under a keyed digest of the whole, so that an answer cannot be exchanged for another.
+ * Two calls with one key at the same moment: the second waits for the first. Source: docs/spec/ledger.md §6.
  */
 import { cborDecode, cborEncode, type CborValue } from "../record/cbor.ts";
-import { equalBytes, toHex } from "../record/bytes.ts";
+import { concatBytes, equalBytes, toHex, utf8Encode } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
 import { idempotencyTtlMs } from "../record/limits.ts";
 import type { Store, StoreOp } from "../storage/store.ts";
@@ -29,9 +30,53 @@ export type HeldClaim = {
 
 export type Claim = { readonly kind: "replay"; readonly outcome: CborValue } | HeldClaim;
 
-type Entry = { readonly body: Uint8Array; readonly expires: number; readonly outcome: CborValue };
+export type IdempotencyEntry = {
+  readonly tenant: string;
+  readonly body: Uint8Array;
+  readonly expires: number;
+  readonly outcome: CborValue;
+};
 
 const blindBytes = 16;
+const digestBytes = 32;
+const entryLabel = utf8Encode("idempotency-entry\0");
+
+const entryDigest = (tags: BlindTags, tenant: string, blind: Uint8Array, entry: Uint8Array): Uint8Array =>
+  tags.digest(tenant, concatBytes(entryLabel, blind, entry));
+
+/** The tenant's index key must be loaded. */
+const formatEntry = (tags: BlindTags, blind: Uint8Array, entry: IdempotencyEntry): Uint8Array => {
+  const bytes = cborEncode({ ...entry });
+  return concatBytes(entryDigest(tags, entry.tenant, blind, bytes), bytes);
+};
+
+const damaged = (cause?: unknown): never =>
+  fail({ kind: "ledgerCorrupt", position: 0n, rule: "an idempotency entry is damaged" }, { cause });
+
+/**
+ * `isTenant` says whose entry it may be: the name is not believed before the digest was checked with that tenant's key.
+ * @throws ledgerCorrupt unless this deployment wrote exactly this entry for this key.
+ */
+export const parseEntry = async (
+  tags: BlindTags,
+  blind: Uint8Array,
+  stored: Uint8Array,
+  isTenant: (tenant: string) => boolean,
+): Promise<IdempotencyEntry> => {
+  const bytes = stored.subarray(digestBytes);
+  let entry: IdempotencyEntry;
+  try {
+    entry = cborDecode(bytes) as IdempotencyEntry;
+    if (typeof entry?.tenant !== "string" || typeof entry.expires !== "number") return damaged();
+    if (!(entry.body instanceof Uint8Array) || !isTenant(entry.tenant)) return damaged();
+  } catch (cause) {
+    return damaged(cause);
+  }
+  await tags.ensure(entry.tenant);
+  const digest = entryDigest(tags, entry.tenant, blind, bytes);
+  return equalBytes(digest, stored.subarray(0, digestBytes)) ? entry : damaged();
+};
+
 /** Expired entries removed with one commit. */
 const sweepEntriesMax = 500;
 const sweepEveryMs = 60_000;
@@ -40,7 +85,9 @@ export class IdempotencyKeys {
   readonly #store: () => Store;
   readonly #tags: BlindTags;
   readonly #waiting = new Map<string, Promise<void>>();
-  #sweptMs = 0;
+  #sweptMs = Number.NEGATIVE_INFINITY;
+  /** How often the store was reopened. */
+  #generation = 0;
 
   constructor(store: () => Store, tags: BlindTags) {
     this.#store = store;
@@ -48,18 +95,28 @@ export class IdempotencyKeys {
   }
 
   /**
+   * After a reopening: a write that was indeterminate may have been found again, so a key that was free before is
+   * free no more until it is looked up anew.
+   */
+  forget(): void {
+    this.#generation += 1;
+  }
+
+  /**
    * Looks the key up and takes it when it is free. The tenant's index key must be loaded.
    * @throws idempotencyConflict when the key was used with another body.
    */
   async claim(scope: IdempotencyScope, body: Uint8Array, nowMs: number): Promise<Claim> {
+    const { tenant } = scope;
     const blind = this.#tags
-      .digest(scope.tenant, `idempotency\0${scope.caller}\0${scope.rpc}\0${scope.key}`)
+      .digest(tenant, `idempotency\0${scope.caller}\0${scope.rpc}\0${scope.key}`)
       .subarray(0, blindBytes);
-    const bodyDigest = this.#tags.digest(scope.tenant, body);
+    const bodyDigest = this.#tags.digest(tenant, body);
     const name = toHex(blind);
     for (let other = this.#waiting.get(name); other !== undefined; other = this.#waiting.get(name)) {
       await other;
     }
+    const generation = this.#generation;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waiting.set(name, promise);
     const release = (): void => {
@@ -67,9 +124,15 @@ export class IdempotencyKeys {
       resolve();
     };
     try {
-      const found = await this.#find(blind, nowMs);
+      const found = await this.#find(tenant, blind, nowMs);
       if (found === undefined) {
-        return { kind: "held", release, ops: (outcome, ms) => this.#ops(blind, bodyDigest, outcome, ms) };
+        const ops = (outcome: CborValue, ms: number): readonly StoreOp[] => {
+          if (generation !== this.#generation) {
+            fail({ kind: "notServing", rule: "the ledger checked itself meanwhile; repeat the call" });
+          }
+          return this.#ops(blind, { tenant, body: bodyDigest, expires: ms + idempotencyTtlMs, outcome });
+        };
+        return { kind: "held", release, ops };
       }
       release();
       if (!equalBytes(found.body, bodyDigest)) return fail({ kind: "idempotencyConflict", key: scope.key });
@@ -80,40 +143,51 @@ export class IdempotencyKeys {
     }
   }
 
-  async #find(blind: Uint8Array, nowMs: number): Promise<Entry | undefined> {
+  async #find(tenant: string, blind: Uint8Array, nowMs: number): Promise<IdempotencyEntry | undefined> {
     const bytes = await this.#store().get(idempotencyKey(blind));
     if (bytes === undefined) return undefined;
-    const entry = cborDecode(bytes) as Entry;
+    const entry = await parseEntry(this.#tags, blind, bytes, (name) => name === tenant);
     return entry.expires > nowMs ? entry : undefined;
   }
 
-  #ops(blind: Uint8Array, body: Uint8Array, outcome: CborValue, nowMs: number): readonly StoreOp[] {
-    const expires = nowMs + idempotencyTtlMs;
+  #ops(blind: Uint8Array, entry: IdempotencyEntry): readonly StoreOp[] {
     return [
-      { kind: "put", key: idempotencyKey(blind), value: cborEncode({ body, expires, outcome }) },
-      { kind: "put", key: expiryKey(expires, blind), value: new Uint8Array(0) },
+      { kind: "put", key: idempotencyKey(blind), value: formatEntry(this.#tags, blind, entry) },
+      { kind: "put", key: expiryKey(entry.expires, blind), value: new Uint8Array(0) },
     ];
   }
 
-  /** Deletions of entries that have expired, for the next batch; looks at most once a minute. */
+  /** Deletions of entries that have expired, for the next batch; looks once a minute while it finds few. */
   async sweep(nowMs: number): Promise<readonly StoreOp[]> {
     if (nowMs - this.#sweptMs < sweepEveryMs) return [];
-    this.#sweptMs = nowMs;
-    const ops: StoreOp[] = [];
     const range = {
       gte: familyRange("e").gte,
-      lt: expiryKey(nowMs, new Uint8Array(0)),
+      lt: expiryKey(nowMs + 1, new Uint8Array(0)),
       limit: sweepEntriesMax,
     };
-    for await (const [key] of this.#store().range(range)) {
-      const blind = key.subarray(9);
-      ops.push({ kind: "delete", key });
-      const bytes = await this.#store().get(idempotencyKey(blind));
+    const due: Uint8Array[] = [];
+    for await (const [key] of this.#store().range(range)) due.push(key);
+    if (due.length < sweepEntriesMax) this.#sweptMs = nowMs;
+    const blinds = due.map(blindOf);
+    const entries = await this.#store().getMany(blinds.map(idempotencyKey));
+    return due.flatMap((key, index) => {
+      const [blind, entry] = [blinds[index] as Uint8Array, entries[index]];
+      const gone: StoreOp = { kind: "delete", key };
       // A key used again after its expiry has a younger entry of its own, which stays.
-      if (bytes !== undefined && (cborDecode(bytes) as Entry).expires <= nowMs) {
-        ops.push({ kind: "delete", key: idempotencyKey(blind) });
-      }
-    }
-    return ops;
+      if (entry === undefined || !expiredBy(entry, nowMs)) return [gone];
+      return [gone, { kind: "delete", key: idempotencyKey(blind) }];
+    });
   }
 }
+
+/** The blind key in a key that `expiryKey` made. */
+export const blindOf = (key: Uint8Array): Uint8Array => key.subarray(9);
+
+/** Damaged entries stay: they block their key and `fsck` names them. */
+const expiredBy = (stored: Uint8Array, nowMs: number): boolean => {
+  try {
+    return (cborDecode(stored.subarray(digestBytes)) as IdempotencyEntry).expires <= nowMs;
+  } catch {
+    return false;
+  }
+};

@@ -7,7 +7,7 @@
  */
 import { createHmac } from "node:crypto";
 import { readU64be, u64be, type Hash } from "../record/bytes.ts";
-import { assert } from "../record/errors.ts";
+import { assert, fail } from "../record/errors.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { StoreOp } from "../storage/store.ts";
 import { decisionKey, hashKey, headKey } from "./keyspace.ts";
@@ -57,8 +57,11 @@ export const formatHead = (head: Head): Uint8Array => {
   return bytes;
 };
 
+/** @throws ledgerCorrupt when it is not sixteen bytes. */
 export const parseHead = (bytes: Uint8Array): Head => {
-  assert(bytes.length === 16, "a head is sixteen bytes");
+  if (bytes.length !== 16) {
+    fail({ kind: "ledgerCorrupt", position: 0n, rule: "an entry of the id index is malformed" });
+  }
   return { position: readU64be(bytes, 0), version: readU64be(bytes, 8) };
 };
 

@@ -6,12 +6,14 @@
  *   t level index        tile (level 0) or tile root (above)   i tenant space id    newest version of an id
  *   h hash               position of a record                  d tenant position    decision index entry
  *   k blind key          idempotency entry                     e expiry blind key   when that entry may go
- *   s tenant version     seals made with a data key
+ *   s tenant version     seals made with a data key            x                    a rebuild of the indexes is under way
  */
 import { concatBytes, u64be, utf8Encode, type Hash } from "../record/bytes.ts";
-import { assert } from "../record/errors.ts";
+import { assert, fail } from "../record/errors.ts";
 
-export type Family = "r" | "b" | "t" | "i" | "h" | "d" | "k" | "e" | "s";
+/** In byte order. */
+export const families = ["b", "d", "e", "h", "i", "k", "r", "s", "t", "x"] as const;
+export type Family = (typeof families)[number];
 
 const family = (name: Family): Uint8Array => Uint8Array.of(name.charCodeAt(0));
 /** Tenants and spaces hold no NUL, so one ends them. */
@@ -27,9 +29,10 @@ const positioned = (name: Family, position: bigint): Uint8Array => {
 export const recordKey = (position: bigint): Uint8Array => positioned("r", position);
 export const groupKey = (firstPosition: bigint): Uint8Array => positioned("b", firstPosition);
 
-/** The position in a key that `recordKey` or `groupKey` made. */
+/** The position in a key that `recordKey` or `groupKey` made. @throws ledgerCorrupt when neither did. */
 export const positionOf = (key: Uint8Array): bigint => {
-  assert(key.length === 9, "a positioned key has nine bytes");
+  if (key.length !== 9)
+    fail({ kind: "ledgerCorrupt", position: 0n, rule: "a key of the store is malformed" });
   return new DataView(key.buffer, key.byteOffset).getBigUint64(1);
 };
 
@@ -57,6 +60,9 @@ export const expiryKey = (expiresMs: number, blind: Uint8Array): Uint8Array =>
 
 export const sealCountKey = (tenant: string, version: number): Uint8Array =>
   concatBytes(utf8Encode(`s${tenant}${zero}`), u64be(BigInt(version)));
+
+/** Present from the first to the last batch of a rebuild: what lies between them is not whole. */
+export const rebuildingKey = family("x");
 
 /** Every key of a family: from the first, below the second. */
 export const familyRange = (name: Family): { readonly gte: Uint8Array; readonly lt: Uint8Array } => ({

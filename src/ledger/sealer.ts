@@ -1,10 +1,11 @@
 /**
  * What stands at a position: `u8 length ‖ tenant ‖ sealed`. The tenant says whose key opens the rest, and is itself
- * authenticated by the seal. This file seals envelopes with their tenant's newest data key and counts the seals, so that a key is replaced long before
- * random nonces could meet; opens them with whatever key made them. Source: FORMATS §4, docs/spec/ledger.md.
+ * authenticated by the seal. This file seals envelopes with their tenant's newest data key and counts the seals, so
+ * that a key is replaced long before random nonces could meet; opens them with whatever key made them.
+ * Source: docs/spec/ledger.md §6.
  */
 import { concatBytes, readU64be, utf8Decode, utf8Encode } from "../record/bytes.ts";
-import { fail, SigilFault } from "../record/errors.ts";
+import { fail, SigilFault, type SigilError } from "../record/errors.ts";
 import { sealsPerKeyMax } from "../record/limits.ts";
 import { randomBytes } from "../keys/random.ts";
 import { openRecord, sealedKeyVersion, sealRecord, sealNonceBytes, type DataKey } from "../keys/seal.ts";
@@ -24,6 +25,24 @@ export interface DataKeys {
 export type Opened = { readonly tenant: string; readonly envelope: Uint8Array };
 
 type Counted = { readonly prefix: Uint8Array; readonly dataKey: DataKey; seals: number; changed: boolean };
+
+/** What `open` takes as the stored value's own fault. */
+const valueFaults: ReadonlySet<SigilError["kind"]> = new Set([
+  "recordCorrupt",
+  "malformedRecord",
+  "malformedCbor",
+  "invalidField",
+  "keyUnavailable",
+]);
+
+/** The tenant a stored value names, before anything about it is believed. */
+const tenantOf = (stored: Uint8Array): string | undefined => {
+  try {
+    return utf8Decode(stored.subarray(1, 1 + (stored[0] ?? 0)));
+  } catch {
+    return undefined;
+  }
+};
 
 export class Sealer {
   readonly #origin: string;
@@ -78,15 +97,14 @@ export class Sealer {
     const tenantEnd = 1 + (stored[0] ?? 0);
     const sealed = stored.subarray(tenantEnd);
     if (sealed.length === 0) return refuse();
-    let tenant: string;
+    const tenant = tenantOf(stored) ?? refuse();
     try {
-      tenant = utf8Decode(stored.subarray(1, tenantEnd));
       const dataKey = await this.#keys.at(tenant, sealedKeyVersion(sealed, position));
       return { tenant, envelope: openRecord(sealed, { ...dataKey, origin: this.#origin, position, tenant }) };
     } catch (cause) {
-      // A tenant or version that never was is damage of the same value; a broken disk under the keys is not.
-      if (cause instanceof SigilFault && cause.error.kind === "storeFailed") throw cause;
-      return refuse(cause);
+      // A tenant or version that never was is damage of the same value; trouble with the keys' files is not.
+      if (cause instanceof SigilFault && valueFaults.has(cause.error.kind)) return refuse(cause);
+      throw cause;
     }
   }
 

@@ -64,6 +64,8 @@ export class Sequencer {
   #writing: Promise<void> = Promise.resolve();
   /** Set while nothing may be taken; new units are refused with it. */
   #stopped: SigilError | undefined;
+  /** Set when no more units come in, while those that wait are still answered. */
+  #finishing: SigilError | undefined;
 
   constructor(steps: SequencerSteps, onGroup: (records: number) => void = () => {}) {
     this.#steps = steps;
@@ -76,7 +78,8 @@ export class Sequencer {
 
   /** @throws queueFull, notServing, cancelled, indeterminate, staleVersion. */
   append(unit: AppendUnit): Promise<readonly Appended[]> {
-    if (this.#stopped !== undefined) return Promise.reject(new SigilFault(this.#stopped));
+    const refused = this.#stopped ?? this.#finishing;
+    if (refused !== undefined) return Promise.reject(new SigilFault(refused));
     if (unit.signal?.aborted === true) return Promise.reject(cancelled());
     const bytes = unit.records.reduce((sum, record) => sum + record.bodyBytes.length, 0);
     if (this.#queuedRecords + unit.records.length > appendQueueRecordsMax)
@@ -102,6 +105,12 @@ export class Sequencer {
 
   resume(): void {
     this.#stopped = undefined;
+  }
+
+  /** Refuses what comes, for good, and resolves when everything that was waiting has its answer. */
+  finish(error: SigilError): Promise<void> {
+    this.#finishing = error;
+    return this.drain();
   }
 
   /** Resolves when everything that was waiting has its answer. */

@@ -4,7 +4,7 @@
  * tree must give the checkpoint's root, and the anchor must lie in this ledger's past. Reads no more than the tail.
  */
 import { equalBytes, toHex, type Hash, type PublicKey } from "../record/bytes.ts";
-import { fail, SigilFault } from "../record/errors.ts";
+import { assert, fail, SigilFault } from "../record/errors.ts";
 import { startCheckRecordsMax, tileHashesMax } from "../record/limits.ts";
 import type { Sha256 } from "../record/hash.ts";
 import { verifyCheckpoint, type Checkpoint } from "../merkle/checkpoint.ts";
@@ -15,7 +15,7 @@ import { entryOf } from "../record/record.ts";
 import type { Store } from "../storage/store.ts";
 import type { Anchor } from "./anchor.ts";
 import { parseGroup, type GroupEntry } from "./group.ts";
-import { familyRange, positionOf, recordKey } from "./keyspace.ts";
+import { familyRange, positionOf, rebuildingKey, recordKey } from "./keyspace.ts";
 import type { Sealer } from "./sealer.ts";
 import { emptyTree, type TreeReader, type TreeState } from "./tree.ts";
 
@@ -67,7 +67,12 @@ export const rootAt = async (state: LedgerState, size: bigint, context: StateCon
   return foldRight(hashes, context.sha256);
 };
 
-const verifiedNote = async (note: string, size: bigint, context: StateContext): Promise<Checkpoint> => {
+const verifiedNote = async (
+  note: string,
+  size: bigint,
+  context: StateContext,
+  whose = "",
+): Promise<Checkpoint> => {
   try {
     return await verifyCheckpoint(
       note,
@@ -76,7 +81,7 @@ const verifiedNote = async (note: string, size: bigint, context: StateContext): 
     );
   } catch (cause) {
     if (cause instanceof SigilFault && cause.error.kind === "malformedCheckpoint") {
-      return fail({ kind: "ledgerCorrupt", position: size, rule: cause.message }, { cause });
+      return fail({ kind: "ledgerCorrupt", position: size, rule: `${whose}${cause.message}` }, { cause });
     }
     throw cause;
   }
@@ -88,7 +93,10 @@ const checkTail = async (size: bigint, last: GroupEntry, context: StateContext):
   let expected = from;
   for await (const [key, sealed] of context.store.range({ gte: recordKey(from), lt: familyRange("r").lt })) {
     const position = positionOf(key);
-    if (position !== expected || position >= size) {
+    if (position >= size) {
+      fail({ kind: "ledgerCorrupt", position, rule: "a record lies past the last checkpoint" });
+    }
+    if (position !== expected) {
       fail({ kind: "ledgerCorrupt", position: expected, rule: "the sequence of records has a gap" });
     }
     if (position >= last.firstPosition) {
@@ -106,6 +114,10 @@ const checkTail = async (size: bigint, last: GroupEntry, context: StateContext):
   }
 };
 
+/** The size a note says, before anything about it is believed. */
+export const claimedSize = (note: string): bigint =>
+  BigInt(/^\d{1,20}$/.exec(note.split("\n")[1] ?? "")?.[0] ?? "0");
+
 const checkAnchor = async (state: LedgerState, context: StateContext): Promise<void> => {
   const note = await context.anchor.read();
   const size = sizeOf(state);
@@ -116,8 +128,7 @@ const checkAnchor = async (state: LedgerState, context: StateContext): Promise<v
       rule: "the anchor file is missing; run: sigil fsck --data DIR --rebuild-indexes",
     });
   }
-  const claimed = BigInt(/^\d{1,20}$/.exec(note.split("\n")[1] ?? "")?.[0] ?? "0");
-  const anchored = await verifiedNote(note, claimed, context);
+  const anchored = await verifiedNote(note, claimedSize(note), context, "the anchor: ");
   if (anchored.size > size) {
     return fail({ kind: "ledgerBehindAnchor", size, anchorSize: anchored.size });
   }
@@ -130,15 +141,15 @@ const checkAnchor = async (state: LedgerState, context: StateContext): Promise<v
   }
 };
 
-/** The state the store's newest group stands for, its checkpoint verified. Undefined for an empty store. */
-export const readState = async (
+/** The state the store's newest group stands for, its checkpoint verified. */
+const readState = async (
   context: StateContext,
-): Promise<{ readonly state: LedgerState; readonly last: GroupEntry } | undefined> => {
+): Promise<{ readonly state: LedgerState; readonly last: GroupEntry }> => {
   const tile = BigInt(tileHashesMax);
   const groups = await lastGroups(context.store, (size) => (size / tile) * tile);
   const last = groups.at(-1);
   const first = groups[0];
-  if (last === undefined || first === undefined) return undefined;
+  assert(last !== undefined && first !== undefined, "the store was found not to be empty");
   const size = last.firstPosition + BigInt(last.leaves.length);
   const leaves = groups.flatMap((group) => group.leaves);
   const tail = leaves.slice(leaves.length - Number(size % tile));
@@ -164,19 +175,27 @@ export const readState = async (
 };
 
 /**
- * Finds and checks the state.
+ * A store without a single group has lost everything its anchor saw; one whose indexes are half rebuilt answers
+ * wrongly. @throws ledgerBehindAnchor, ledgerCorrupt.
+ */
+export const checkWhole = async (store: Store, anchor: Anchor): Promise<void> => {
+  if ((await store.get(rebuildingKey)) !== undefined) {
+    const rule = "a rebuild of the indexes was interrupted; run: sigil fsck --data DIR --rebuild-indexes";
+    fail({ kind: "ledgerCorrupt", position: 0n, rule });
+  }
+  for await (const _ of store.range({ ...familyRange("b"), limit: 1 })) return;
+  const note = await anchor.read();
+  if (note !== undefined) fail({ kind: "ledgerBehindAnchor", size: 0n, anchorSize: claimedSize(note) });
+  fail({ kind: "ledgerCorrupt", position: 0n, rule: "the ledger has no genesis record" });
+};
+
+/**
+ * Finds and checks the state of a store that is not empty.
  * @throws ledgerCorrupt, ledgerBehindAnchor: the ledger must not serve.
  */
 export const loadState = async (context: StateContext): Promise<LedgerState> => {
-  const found = await readState(context);
-  if (found === undefined) {
-    // A store without a single record below an anchor has lost everything.
-    const note = await context.anchor.read();
-    const anchorSize = BigInt(/^\d{1,20}$/.exec(note?.split("\n")[1] ?? "")?.[0] ?? "0");
-    if (note !== undefined) return fail({ kind: "ledgerBehindAnchor", size: 0n, anchorSize });
-    return fail({ kind: "ledgerCorrupt", position: 0n, rule: "the ledger has no genesis record" });
-  }
-  await checkTail(sizeOf(found.state), found.last, context);
-  await checkAnchor(found.state, context);
-  return found.state;
+  const { state, last } = await readState(context);
+  await checkTail(sizeOf(state), last, context);
+  await checkAnchor(state, context);
+  return state;
 };

@@ -66,6 +66,8 @@ export const simulateDecisionsMax = 10_000;
 
 export const pageSizeDefault = 50;
 export const pageSizeMax = 1000;
+/** Envelopes of one page together: a reply repeats each up to five times over, and 4 MiB is what a client takes. */
+export const pageEnvelopeBytesMax = 768 << 10;
 /** Index entries one listing call may look at before it returns a short page with a token. */
 export const listScanEntriesMax = 200_000;
 
@@ -95,6 +97,13 @@ export const tileLevelMax = 63;
 
 /** Records at the end of the ledger that a start looks at; the rest is `fsck`'s work. */
 export const startCheckRecordsMax = 2048;
+
+/** Problems an inspection lists; past it they are only counted. */
+export const findingsMax = 1000;
+/** Signatures an inspection verifies beside each other; enough to keep every thread busy. */
+export const signaturesUnderWayMax = 512;
+/** Index entries an inspection or a rebuild reads or writes at once. */
+export const projectionOpsMax = 1000;
 
 /** Parsed public keys held for verifying: signing keys, witnesses and the busiest principals. */
 export const verifyKeysMax = 4096;

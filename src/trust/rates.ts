@@ -2,6 +2,7 @@
  * The rate windows of the running service: counted as checks are decided, filled at a start from the newest decisions
  * in the ledger, and given the width and limit of each new model. A subject is counted within its tenant.
  */
+import { SigilFault } from "../record/errors.ts";
 import { startCheckRecordsMax } from "../record/limits.ts";
 import { parseFrozenChain } from "../record/kinds.ts";
 import type { RecordBody } from "../record/record.ts";
@@ -54,12 +55,23 @@ export const openRates = async (
 const loadedOf = (models: ActiveModels): LoadedModel | undefined =>
   models.state.kind === "loaded" ? models.state.loaded : undefined;
 
+/** A damaged record is refused to whoever asks for it, and must not keep every other one from being served. */
+const readSound = async (ledger: RateLedger, position: bigint): Promise<RecordBody | undefined> => {
+  try {
+    return (await ledger.readAt(position)).body;
+  } catch (error) {
+    if (error instanceof SigilFault && error.error.kind === "recordCorrupt") return undefined;
+    throw error;
+  }
+};
+
 /** The newest decisions still inside the window, at most as many records as a start looks at. */
 const refill = async (ledger: RateLedger, windows: RateWindows, fromMs: number): Promise<void> => {
   const seen: { readonly name: string; readonly ts: number }[] = [];
   const last = ledger.size - BigInt(startCheckRecordsMax);
   for (let position = ledger.size - 1n; position >= 0n && position >= last; position -= 1n) {
-    const { body } = await ledger.readAt(position);
+    const body = await readSound(ledger, position);
+    if (body === undefined) continue;
     if (body.ts <= fromMs) break;
     if (body.kind !== "frozen_chain") continue;
     seen.push({ name: nameOf(body.tenant, parseFrozenChain(body.payload).request.subject), ts: body.ts });

@@ -75,14 +75,14 @@ type Frozen = {
   readonly model: LoadedModel | undefined;
 };
 
-/** What a repeat must equal: the question without its key. */
-const questionBytes = (question: CheckQuestion): Uint8Array =>
+/** What a repeat must equal: the question without its key, its input by digest. */
+const questionBytes = (question: CheckQuestion, sha256: Sha256): Uint8Array =>
   cborEncode([
     question.action,
     question.target,
     question.subject,
     question.session,
-    question.input,
+    sha256(question.input),
     question.keepInput,
   ]);
 
@@ -101,7 +101,12 @@ class Deciding implements TrustService {
 
   async check(caller: Caller, question: CheckQuestion, call: CallContext): Promise<Decision> {
     if (question.idempotencyKey === "") return this.#decideOne(caller, question, call, undefined);
-    const claim = await this.#claim(caller, "Check", question.idempotencyKey, questionBytes(question));
+    const claim = await this.#claim(
+      caller,
+      "Check",
+      question.idempotencyKey,
+      questionBytes(question, this.#deps.sha256),
+    );
     if (claim.kind === "replay") return this.#replay(claim.outcome);
     try {
       return await this.#decideOne(caller, question, call, claim);
@@ -117,7 +122,7 @@ class Deciding implements TrustService {
     call: CallContext,
   ): Promise<readonly BatchItem[]> {
     if (idempotencyKey === "") return this.#decideMany(caller, questions, call, undefined);
-    const body = cborEncode(questions.map((question) => questionBytes(question)));
+    const body = cborEncode(questions.map((question) => questionBytes(question, this.#deps.sha256)));
     const claim = await this.#claim(caller, "BatchCheck", idempotencyKey, body);
     if (claim.kind === "replay") {
       return Promise.all((claim.outcome as readonly CborValue[]).map((outcome) => this.#replayItem(outcome)));

@@ -1,14 +1,18 @@
-/** Self-signed certificates for tests, made without any program of the system. */
+/** Certificates for tests, made without any program of the system: by themselves, or issued by an authority. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
 import { generate } from "selfsigned";
 
 export type TestCertificate = { readonly cert: string; readonly key: string };
 
-/** Subject alternative names: `DNS:…`, `URI:…` or `IP:…`. */
+/** @param alternativeNames `DNS:…`, `URI:…` or `IP:…`, by commas. @param issuer without one, it signs itself. */
 export const makeCertificate = async (
   commonName: string,
-  alternativeNames: readonly string[],
+  alternativeNames: string,
+  issuer?: TestCertificate,
 ): Promise<TestCertificate> => {
-  const altNames = alternativeNames.map((name) => {
+  const altNames = alternativeNames.split(",").map((name) => {
     const [, kind, value = ""] = /^(DNS|URI|IP):(.+)$/.exec(name) ?? [];
     if (kind === "IP") return { type: 7 as const, ip: value };
     return { type: kind === "URI" ? (6 as const) : (2 as const), value };
@@ -18,9 +22,43 @@ export const makeCertificate = async (
     curve: "P-256",
     algorithm: "sha256",
     extensions: [
-      { name: "basicConstraints", cA: true, critical: true },
+      { name: "basicConstraints", cA: issuer === undefined, critical: true },
       { name: "subjectAltName", altNames },
     ],
+    ...(issuer === undefined ? {} : { ca: issuer }),
   });
   return { cert: made.cert, key: made.private };
 };
+
+/** Paths of a certificate and its key. */
+export type Pair = { readonly cert: string; readonly key: string };
+
+export type Authority = Disposable & {
+  /** Path of the authority's certificate. */
+  readonly ca: string;
+  /** Paths of a new certificate with such alternative names and its key. */
+  readonly issue: (name: string, alternativeNames: string) => Promise<Pair>;
+};
+
+export const createAuthority = async (): Promise<Authority> => {
+  const directory = mkdtempSync(join(tmpdir(), "sigil-tls-"));
+  const keep = (name: string, text: string): string => {
+    const path = join(directory, name);
+    writeFileSync(path, text);
+    return path;
+  };
+  const authority = await makeCertificate(`authority in ${basename(directory)}`, "DNS:authority.test");
+  return {
+    ca: keep("ca.pem", authority.cert),
+    issue: async (name, alternativeNames) => {
+      const { cert, key } = await makeCertificate(name, alternativeNames, authority);
+      return { cert: keep(`${name}.pem`, cert), key: keep(`${name}-key.pem`, key) };
+    },
+    [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }),
+  };
+};
+
+export const pemOf = ({ cert, key }: Pair): { readonly cert: Buffer; readonly key: Buffer } => ({
+  cert: readFileSync(cert),
+  key: readFileSync(key),
+});

@@ -233,11 +233,11 @@ describe("TLS", () => {
   const bytes = (pem: string): Buffer => Buffer.from(pem);
 
   before(async () => {
-    serverPair = await makeCertificate("server", ["DNS:sigil.example.org"]);
-    callerPair = await makeCertificate("caller", [
-      "URI:spiffe://sigil.example.org/agent",
-      "DNS:caller.example.org",
-    ]);
+    serverPair = await makeCertificate("server", "DNS:sigil.example.org");
+    callerPair = await makeCertificate(
+      "caller",
+      "URI:spiffe://sigil.example.org/agent,DNS:caller.example.org",
+    );
   });
 
   it("checks the server by the given authority and name, and shows the caller's certificate", async () => {

@@ -244,7 +244,7 @@ describe("the gates", function () {
         },
         ["scripts"],
       );
-      const outcome = await runGate("claims", copy, { SIGIL_TEST_REPORT: "report.json" });
+      const outcome = await runGate("claims", copy, { TEST_REPORT: "report.json" });
       expectRefusal(outcome, 'no test "never lies"', "no file src/a.ts", '"It always answers."');
     });
   });

@@ -1,3 +1,4 @@
+/** Canonical CBOR against other implementations: cbor2 in its deterministic mode, cbor-x, and itself. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { Decoder } from "cbor-x";

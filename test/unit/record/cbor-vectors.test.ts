@@ -1,3 +1,4 @@
+/** Canonical CBOR against data: RFC 8949 Appendix A and our own golden vectors. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { decode, encode } from "cbor2";

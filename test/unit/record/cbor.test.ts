@@ -1,3 +1,4 @@
+/** Canonical CBOR, rule by rule. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { fromHex, toHex } from "../../../src/record/bytes.ts";

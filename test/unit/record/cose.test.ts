@@ -1,3 +1,4 @@
+/** COSE_Sign1 statements: headers, bytes to be signed, thumbprints. */
 import { createHash, createPublicKey, verify } from "node:crypto";
 import { expect } from "chai";
 import { describe, it } from "mocha";

@@ -1,3 +1,4 @@
+/** The schema of every kind of record, field by field. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { payloads } from "../../../scripts/vectors/payloads.ts";

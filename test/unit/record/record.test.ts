@@ -1,3 +1,4 @@
+/** Record bodies, envelopes and attestations: what is accepted, what is refused and by which rule. */
 import { createHash } from "node:crypto";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";

@@ -1,3 +1,4 @@
+/** The worked example of docs/spec/record.md, byte for byte. */
 import { createHash, createPrivateKey, sign } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { expect } from "chai";

@@ -1,0 +1,138 @@
+/**
+ * Every key of the configuration: what it means, how its value is read, and what it is when nobody says. One table, from
+ * which flags (`--tls-client-ca`), environment (`SIGIL_TLS_CLIENT_CA`) and file (`[tls] client_ca`) all take their names.
+ */
+import {
+  concurrentStreamsMax,
+  deadlineMsDefault,
+  deadlineMsMax,
+  messageBytesMax,
+  sessionMemoryMiBMax,
+} from "../record/limits.ts";
+import { logLevels } from "../log.ts";
+import { formatAddress, parseAddress } from "../record/address.ts";
+
+/** A value as a flag, a variable (text) or a TOML file (typed) gives it. */
+export type RawValue = string | number | boolean;
+
+/** Thrown by readers; the caller knows the key. */
+export class BadValue extends Error {}
+
+const refuse = (rule: string): never => {
+  throw new BadValue(rule);
+};
+
+export type Key<Value> = {
+  readonly what: string;
+  readonly read: (raw: RawValue) => Value;
+  /** For people, as it would be written. */
+  readonly show: (value: Value) => string;
+  readonly initial: Value;
+  /** Never printed, and taken from the environment alone: a flag shows in the list of processes. */
+  readonly secret: boolean;
+  /** A flag of this key needs no value. */
+  readonly toggle: boolean;
+};
+
+const key = <Value>(
+  parts: Pick<Key<Value>, "what" | "read" | "initial"> & Partial<Key<Value>>,
+): Key<Value> => ({
+  show: String,
+  secret: false,
+  toggle: false,
+  ...parts,
+});
+
+const readText = (raw: RawValue): string =>
+  typeof raw === "string" && raw !== "" ? raw : refuse("must be text, and not empty");
+
+const text = (what: string, initial: string): Key<string> => key({ what, initial, read: readText });
+
+const path = (what: string): Key<string> => text(what, "");
+
+const secret = (what: string): Key<string> => key({ what, initial: "", read: readText, secret: true });
+
+const toggle = (what: string, initial: boolean): Key<boolean> =>
+  key<boolean>({
+    what,
+    initial,
+    toggle: true,
+    read: (raw) => {
+      if (raw === true || raw === "true") return true;
+      return raw === false || raw === "false" ? false : refuse("must be true or false");
+    },
+  });
+
+const integer = (what: string, initial: number, [min, max]: readonly [number, number]): Key<number> =>
+  key({
+    what,
+    initial,
+    read: (raw) => {
+      const value = typeof raw === "string" && /^\d{1,15}$/.test(raw) ? Number(raw) : raw;
+      const fits = typeof value === "number" && Number.isInteger(value) && value >= min && value <= max;
+      return fits ? value : refuse(`must be a whole number from ${min} to ${max}`);
+    },
+  });
+
+const choice = <Choice extends string>(
+  what: string,
+  initial: Choice,
+  choices: readonly Choice[],
+): Key<Choice> =>
+  key({
+    what,
+    initial,
+    read: (raw) => choices.find((one) => one === raw) ?? refuse(`must be one of ${choices.join(", ")}`),
+  });
+
+const address = (what: string, initial: { readonly host: string; readonly port: number }) =>
+  key({
+    what,
+    initial,
+    show: formatAddress,
+    read: (raw) =>
+      (typeof raw === "string" ? parseAddress(raw) : undefined) ??
+      refuse("must be host:port, an IPv6 host in brackets"),
+  });
+
+const hourMs = 3_600_000;
+
+export const KEYS = {
+  data: text("The data directory.", ".sigil"),
+  listen: address("Where gRPC is served.", { host: "127.0.0.1", port: 50_051 }),
+  operator_listen: address("Where /metrics, /healthz and /readyz are served.", {
+    host: "127.0.0.1",
+    port: 50_052,
+  }),
+  insecure_listen: toggle("Serve without TLS on an address that others can reach.", false),
+  "tls.cert": path("Certificate chain of the server, a PEM file."),
+  "tls.key": path("Private key of the server, a PEM file."),
+  "tls.client_ca": path("Authorities whose client certificates are believed, a PEM file."),
+  "tls.client_certificate": choice("Whether clients must show a certificate.", "optional", [
+    "optional",
+    "required",
+  ]),
+  passphrase: secret("The passphrase of the key-encryption key, where the deployment was made with one."),
+  reflection: toggle("Serve gRPC reflection.", true),
+  log_level: choice("The least level that is logged.", "info", logLevels),
+  slow_call_ms: integer("Calls that take longer are logged.", 1000, [1, hourMs]),
+  deadline_default_ms: integer("Deadline of calls that set none.", deadlineMsDefault, [1, hourMs]),
+  deadline_max_ms: integer("Longest deadline; longer ones are cut to it.", deadlineMsMax, [1, hourMs]),
+  drain_ms: integer("How long calls may take to finish when the server stops.", 10_000, [0, hourMs]),
+  connection_age_ms: integer("Age at which a connection is asked to go.", hourMs / 2, [1000, 24 * hourMs]),
+  connection_age_grace_ms: integer("What its calls then have left.", 60_000, [1, hourMs]),
+  keepalive_ms: integer("Silence after which a connection is probed.", 60_000, [1000, hourMs]),
+  keepalive_timeout_ms: integer("What it has to answer the probe.", 20_000, [100, hourMs]),
+  message_bytes_max: integer("Largest message, each way.", messageBytesMax, [64 << 10, 64 << 20]),
+  concurrent_streams_max: integer("Calls under way on one connection.", concurrentStreamsMax, [1, 100_000]),
+  session_memory_mib_max: integer("Memory of one connection.", sessionMemoryMiBMax, [1, 4096]),
+} as const;
+
+export type KeyName = keyof typeof KEYS;
+
+export type Values = { readonly [Name in KeyName]: (typeof KEYS)[Name]["initial"] };
+
+export const keyNames = Object.keys(KEYS) as readonly KeyName[];
+
+export const flagOf = (name: string): string => `--${name.replaceAll(/[._]/g, "-")}`;
+export const variableOf = (name: string): string => `SIGIL_${name.replaceAll(".", "_").toUpperCase()}`;

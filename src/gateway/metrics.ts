@@ -1,0 +1,118 @@
+/**
+ * What the server counts, for Prometheus. Labels are closed sets (methods of the contracts, gRPC codes, verdicts), so
+ * the number of series is bounded. Nothing here ever holds a caller's text.
+ */
+import { status as Code } from "@grpc/grpc-js";
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+
+/** Seconds; from a fast read to the longest deadline. */
+const latencySeconds = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+];
+const groupRecords = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+
+/** What gauges ask when they are read. */
+export type MetricSources = {
+  readonly queue: () => { readonly queuedRecords: number; readonly queuedBytes: number };
+  readonly ledgerSize: () => bigint;
+  readonly isServing: () => boolean;
+};
+
+export type Metrics = {
+  readonly onCall: (path: string, code: number, elapsedMs: number) => void;
+  readonly onVerdict: (verdict: string) => void;
+  readonly onGroup: (records: number) => void;
+  readonly onVerifyFailure: (step: string) => void;
+  /** The ledger is opened after the metrics that watch its opening. */
+  readonly watch: (sources: MetricSources) => void;
+  readonly contentType: string;
+  readonly text: () => Promise<string>;
+};
+
+/** Metrics of the process, however many servers run in it. */
+let processRegistry: Registry | undefined;
+
+const processMetrics = (): Registry => {
+  if (processRegistry === undefined) {
+    processRegistry = new Registry();
+    collectDefaultMetrics({ register: processRegistry });
+  }
+  return processRegistry;
+};
+
+/** Looking a child up by its labels costs a hash each time; a call pays one map lookup instead. */
+const callObserver = (registers: Registry[]) => {
+  const calls = new Histogram({
+    name: "sigil_rpc_duration_seconds",
+    help: "Time from a call's headers to its status, by method and gRPC code. Its count is the rate of calls.",
+    labelNames: ["method", "code"],
+    buckets: latencySeconds,
+    registers,
+  });
+  const children = new Map<string, Map<number, Histogram.Internal<"method" | "code">>>();
+  return (path: string, code: number, elapsedMs: number): void => {
+    let byCode = children.get(path);
+    if (byCode === undefined) children.set(path, (byCode = new Map()));
+    let child = byCode.get(code);
+    if (child === undefined) {
+      child = calls.labels({ method: path, code: Code[code] ?? String(code) });
+      byCode.set(code, child);
+    }
+    child.observe(elapsedMs / 1000);
+  };
+};
+
+const watchLedger = (sources: MetricSources, registers: Registry[]): void => {
+  const gauge = (name: string, help: string, read: () => number): void => {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
+  };
+  gauge(
+    "sigil_append_queue_records",
+    "Records that wait for the sequencer.",
+    () => sources.queue().queuedRecords,
+  );
+  gauge("sigil_append_queue_bytes", "Bytes that wait for the sequencer.", () => sources.queue().queuedBytes);
+  gauge("sigil_ledger_records", "Records in the ledger.", () => Number(sources.ledgerSize()));
+  gauge("sigil_ledger_serving", "1 while the ledger serves, else 0.", () => (sources.isServing() ? 1 : 0));
+};
+
+export const createMetrics = (): Metrics => {
+  const registry = new Registry();
+  const registers = [registry];
+  const verdicts = new Counter({
+    name: "sigil_verdicts_total",
+    help: "Decisions committed, by verdict.",
+    labelNames: ["verdict"],
+    registers,
+  });
+  const groups = new Histogram({
+    name: "sigil_commit_group_records",
+    help: "Records committed in one synchronous batch.",
+    buckets: groupRecords,
+    registers,
+  });
+  const failures = new Counter({
+    name: "sigil_verify_failures_total",
+    help: "Stored records that failed their own proof when read, by the step that failed.",
+    labelNames: ["step"],
+    registers,
+  });
+  const onCall = callObserver(registers);
+  for (const verdict of ["allow", "deny", "review"]) verdicts.inc({ verdict }, 0);
+  return {
+    onCall,
+    onVerdict: (verdict) => verdicts.inc({ verdict }),
+    onGroup: (records) => groups.observe(records),
+    onVerifyFailure: (step) => failures.inc({ step }),
+    watch: (sources) => watchLedger(sources, registers),
+    contentType: registry.contentType,
+    text: async () => (await Promise.all([registry.metrics(), processMetrics().metrics()])).join("\n"),
+  };
+};

@@ -1,0 +1,104 @@
+/**
+ * The operator's port: /metrics, /healthz (the process lives) and /readyz (it serves). GET and HEAD only, no bodies,
+ * nothing of any tenant. At most `operatorConnectionsMax` connections with `operatorHeaderBytesMax` of headers.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { fail } from "../record/errors.ts";
+import { operatorConnectionsMax, operatorHeaderBytesMax, operatorRequestMsMax } from "../record/limits.ts";
+import { formatAddress, type Address } from "../record/address.ts";
+import type { Metrics } from "./metrics.ts";
+
+export type OperatorOptions = {
+  readonly address: Address;
+  readonly metrics: Pick<Metrics, "contentType" | "text">;
+  /** Null while serving, else why not. */
+  readonly whyNotReady: () => string | null;
+  readonly onError: (error: unknown) => void;
+};
+
+export type OperatorServer = { readonly url: string; readonly close: () => Promise<void> };
+
+type Reply = { readonly status: number; readonly type: string; readonly text: string };
+
+const plain = (status: number, text: string): Reply => ({ status, type: "text/plain; charset=utf-8", text });
+
+const replyTo = async (request: IncomingMessage, options: OperatorOptions): Promise<Reply> => {
+  if (request.method !== "GET" && request.method !== "HEAD") return plain(405, "GET only\n");
+  const [path = ""] = (request.url ?? "").split("?", 1);
+  switch (path) {
+    case "/healthz":
+      return plain(200, "ok\n");
+    case "/readyz": {
+      const reason = options.whyNotReady();
+      return reason === null ? plain(200, "ready\n") : plain(503, `not ready: ${reason}\n`);
+    }
+    case "/metrics":
+      return { status: 200, type: options.metrics.contentType, text: await options.metrics.text() };
+    default:
+      return plain(404, "/metrics, /healthz, /readyz\n");
+  }
+};
+
+const send = (request: IncomingMessage, response: ServerResponse, reply: Reply): void => {
+  response.writeHead(reply.status, {
+    "content-type": reply.type,
+    "content-length": Buffer.byteLength(reply.text),
+    "cache-control": "no-store",
+    ...(reply.status === 405 ? { allow: "GET, HEAD" } : {}),
+  });
+  response.end(request.method === "HEAD" ? undefined : reply.text);
+};
+
+const serve = async (
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: OperatorOptions,
+): Promise<void> => {
+  try {
+    send(request, response, await replyTo(request, options));
+  } catch (error) {
+    options.onError(error);
+    if (!response.headersSent) send(request, response, plain(500, "internal error\n"));
+    else response.destroy();
+  }
+};
+
+const listen = (server: Server, { host, port }: Address): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host, port }, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+
+export const startOperator = async (options: OperatorOptions): Promise<OperatorServer> => {
+  const server = createServer(
+    {
+      maxHeaderSize: operatorHeaderBytesMax,
+      headersTimeout: operatorRequestMsMax,
+      requestTimeout: operatorRequestMsMax,
+      keepAliveTimeout: operatorRequestMsMax,
+    },
+    (request, response) => void serve(request, response, options),
+  );
+  server.maxConnections = operatorConnectionsMax;
+  try {
+    await listen(server, options.address);
+  } catch (cause) {
+    const rule = `cannot listen on ${formatAddress(options.address)}`;
+    return fail({ kind: "invalidConfig", key: "operator_listen", rule }, { cause });
+  }
+  server.on("error", options.onError);
+  const { port } = server.address() as AddressInfo;
+  let closing: Promise<void> | undefined;
+  return {
+    url: `http://${formatAddress({ host: options.address.host, port })}`,
+    close: () =>
+      (closing ??= new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      })),
+  };
+};

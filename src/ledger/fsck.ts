@@ -1,0 +1,178 @@
+/**
+ * The inspection of a whole ledger that nobody serves: every seal opened, every signature verified, tree, groups and
+ * indexes computed anew and compared, the anchor checked. Reads each record once; memory grows with the ids that have
+ * versions. Damage is a report; what kept the inspection from running is thrown. Source: docs/operating/recovery.md.
+ */
+import { damagedFilesRule, type Store } from "../storage/store.ts";
+import { fail, SigilFault } from "../record/errors.ts";
+import { decodeBody, decodeEnvelope, hashRecord } from "../record/record.ts";
+import { parseStatement } from "../record/cose.ts";
+import { Findings, type Problem } from "./findings.ts";
+import { parseGroup } from "./group.ts";
+import { BlindTags } from "./indexes.ts";
+import { familyRange, positionOf, recordKey } from "./keyspace.ts";
+import type { LedgerOptions } from "./options.ts";
+import { ProjectionCheck, unlessDamaged } from "./projections.ts";
+import { rebuildProjections } from "./rebuild.ts";
+import { Sealer } from "./sealer.ts";
+import {
+  checkAnchored,
+  checkIdempotency,
+  checkSealCounts,
+  checkStrangers,
+  openAnchorWatch,
+  type SealCounts,
+} from "./upkeep.ts";
+import { Walk, type WalkedGroup, type WalkedRecord } from "./walk.ts";
+
+export type FsckProgress = {
+  readonly step: "rebuild" | "records" | "indexes";
+  readonly done: bigint;
+  readonly total: bigint;
+};
+
+export type FsckOptions = {
+  /** First drop and rebuild every projection. */
+  readonly rebuildIndexes?: boolean;
+  readonly onProgress?: (progress: FsckProgress) => void;
+  readonly signal?: AbortSignal;
+};
+
+export type FsckReport = {
+  /** True when nothing was found. */
+  readonly ok: boolean;
+  /** Records walked over. */
+  readonly size: bigint;
+  /** By position, those without one last; at most `findingsMax`. */
+  readonly problems: readonly Problem[];
+  /** All that were found, listed or not. */
+  readonly total: number;
+  /** The one with the lowest position. */
+  readonly first: Problem | undefined;
+};
+
+/** Size by the newest group's entry, for the progress alone. */
+const expectedSize = async (store: Store): Promise<bigint> => {
+  for await (const [key, value] of store.range({ ...familyRange("b"), reverse: true, limit: 1 })) {
+    const group = await unlessDamaged(async () => parseGroup(positionOf(key), value));
+    return group === undefined ? 0n : group.firstPosition + BigInt(group.leaves.length);
+  }
+  return 0n;
+};
+
+class Inspection {
+  readonly #options: LedgerOptions;
+  readonly #fsck: FsckOptions;
+  readonly #store: Store;
+  readonly #tags: BlindTags;
+  readonly #sealer: Sealer;
+  #total = 0n;
+
+  constructor(options: LedgerOptions, fsck: FsckOptions, store: Store) {
+    this.#options = options;
+    this.#fsck = fsck;
+    this.#store = store;
+    this.#tags = new BlindTags(options.indexKey);
+    this.#sealer = new Sealer({ origin: options.origin, keys: options.dataKeys, store: () => store });
+  }
+
+  /** @returns how many records were walked over. */
+  async run(findings: Findings): Promise<bigint> {
+    this.#total = await expectedSize(this.#store);
+    if (this.#fsck.rebuildIndexes === true) await this.#rebuild();
+    return this.#check(findings);
+  }
+
+  #walk(findings: Findings): Walk {
+    const { origin, genesis, sha256 } = this.#options;
+    const [store, sealer, signal] = [this.#store, this.#sealer, this.#fsck.signal];
+    return new Walk({ store, sealer, origin, genesis, sha256, findings, signal });
+  }
+
+  #progress(step: FsckProgress["step"], done: bigint): void {
+    this.#fsck.onProgress?.({ step, done, total: this.#total });
+  }
+
+  async #rebuild(): Promise<void> {
+    const findings = new Findings();
+    await rebuildProjections(this.#walk(findings).run(), {
+      store: this.#store,
+      tags: this.#tags,
+      anchor: this.#options.anchor,
+      findings,
+      onGroup: (end) => this.#progress("rebuild", end),
+    });
+  }
+
+  async #check(findings: Findings): Promise<bigint> {
+    const walk = this.#walk(findings);
+    const check = new ProjectionCheck(this.#store, this.#tags, findings);
+    const watch = await openAnchorWatch(this.#options.anchor);
+    const seals: SealCounts = new Map();
+    let last: WalkedGroup | undefined;
+    for await (const group of walk.run()) {
+      await check.add(group);
+      for (const record of group.records) countSeal(seals, record);
+      if (group.end === watch.size) watch.root = group.tree?.root;
+      last = group;
+      this.#progress("records", group.end);
+    }
+    const size = last?.end ?? 0n;
+    if (size === 0n) findings.add(null, "sequence", "the ledger has no genesis record");
+    this.#progress("indexes", size);
+    await check.finish((position) => this.#readAgain(position));
+    const upkeep = { store: this.#store, findings, tags: this.#tags };
+    const tenants = new Set([...seals.values()].map(({ tenant }) => tenant));
+    await checkIdempotency(upkeep, (tenant) => tenants.has(tenant));
+    await checkSealCounts(upkeep, seals);
+    await checkStrangers(upkeep);
+    const { origin, sha256 } = this.#options;
+    const treeWhole = last?.tree !== undefined;
+    await checkAnchored(watch, size, treeWhole, { findings, origin, sha256, ring: walk.ring });
+    await findings.settle();
+    return size;
+  }
+
+  /** A record by its position, for entries that nobody expected. Its place is authenticated by its seal. */
+  #readAgain(position: bigint): Promise<WalkedRecord | undefined> {
+    return unlessDamaged(async () => {
+      const stored = await this.#store.get(recordKey(position));
+      if (stored === undefined) return fail({ kind: "notFound", what: "record", id: String(position) });
+      const { envelope } = await this.#sealer.open(stored, position);
+      const { payload } = parseStatement(decodeEnvelope(envelope).statement);
+      const hash = hashRecord(payload, this.#options.sha256);
+      return { position, body: decodeBody(payload), hash, keyVersion: 0 };
+    });
+  }
+}
+
+const countSeal = (seals: SealCounts, { body, keyVersion }: WalkedRecord): void => {
+  const name = `${body.tenant}/${keyVersion}`;
+  const counted = seals.get(name);
+  if (counted === undefined) seals.set(name, { tenant: body.tenant, version: keyVersion, seals: 1 });
+  else counted.seals += 1;
+};
+
+/** Files the database itself finds damaged are a finding; any other trouble with it is not. */
+const isDamagedStore = (error: unknown): boolean =>
+  error instanceof SigilFault && error.error.kind === "storeFailed" && error.error.rule === damagedFilesRule;
+
+/** @throws storeLocked, storeFailed, cancelled: the inspection could not run, or not to its end. */
+export const runFsck = async (options: LedgerOptions, fsck: FsckOptions = {}): Promise<FsckReport> => {
+  const findings = new Findings();
+  let size = 0n;
+  try {
+    const store = await options.openStore();
+    try {
+      size = await new Inspection(options, fsck, store).run(findings);
+    } finally {
+      await findings.settle();
+      await store.close();
+    }
+  } catch (error) {
+    if (!isDamagedStore(error)) throw error;
+    findings.add(null, "store", damagedFilesRule);
+  }
+  const { total, first } = findings;
+  return { ok: total === 0, size, problems: findings.sorted(), total, first };
+};

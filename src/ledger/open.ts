@@ -1,0 +1,91 @@
+/**
+ * From a store just opened to a ledger that may serve: its key ring, its state and the checks of both, with nothing
+ * remembered from before. After a store error the same once more, and then also everything that had been
+ * acknowledged must be there. Source: docs/spec/ledger.md, docs/operating/recovery.md.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { equalBytes } from "../record/bytes.ts";
+import { fail, SigilFault, type SigilError } from "../record/errors.ts";
+import { findSigner, type KeyRing } from "../keys/ring.ts";
+import type { Store } from "../storage/store.ts";
+import { checkpointKeyOf } from "./examine.ts";
+import { loadRing } from "./keyring.ts";
+import type { LedgerOptions } from "./options.ts";
+import { Sealer } from "./sealer.ts";
+import { checkWhole, loadState, rootAt, sizeOf, type LedgerState, type StateContext } from "./state.ts";
+import { TreeReader } from "./tree.ts";
+
+export type OpenedLedger = {
+  readonly store: Store;
+  readonly ring: KeyRing;
+  readonly state: LedgerState;
+  readonly context: StateContext;
+};
+
+/**
+ * @throws ledgerCorrupt, ledgerBehindAnchor, recordCorrupt, keyUnavailable: it must not serve; storeFailed: it could
+ * not be read.
+ */
+export const openLedger = async (options: LedgerOptions, store: Store): Promise<OpenedLedger> => {
+  const { origin, anchor, sha256, dataKeys } = options;
+  await checkWhole(store, anchor);
+  const sealer = new Sealer({ origin, keys: dataKeys, store: () => store });
+  const ring = await loadRing({ store, sealer, genesis: options.genesis, sha256 });
+  const reader = new TreeReader(() => store, sha256);
+  const checkpointKey = (size: bigint) => checkpointKeyOf(ring, size).publicKey;
+  const context = { store, reader, anchor, origin, sha256, sealer, checkpointKey };
+  const state = await loadState(context);
+  checkSigners(options, ring, sizeOf(state));
+  return { store, ring, context, state };
+};
+
+/** What would be signed next must verify. @throws keyUnavailable when custody's keys are not the announced ones. */
+const checkSigners = (options: LedgerOptions, ring: KeyRing, size: bigint): void => {
+  const record = findSigner(ring, "record", options.recordSigner.thumbprint, size);
+  if (record.kind === "refused") fail({ kind: "keyUnavailable", rule: `a record would be ${record.rule}` });
+  const checkpoint = checkpointKeyOf(ring, size + 1n);
+  if (!equalBytes(checkpoint.publicKey, options.checkpointSigner.publicKey)) {
+    fail({ kind: "keyUnavailable", rule: "the checkpoint key is not the one the ledger announced" });
+  }
+};
+
+/** @throws ledgerBehindAnchor, ledgerCorrupt when the store lost or changed what had been acknowledged. */
+export const checkNothingLost = async (opened: OpenedLedger, acknowledged: LedgerState): Promise<void> => {
+  const size = sizeOf(acknowledged);
+  if (sizeOf(opened.state) < size) {
+    fail({ kind: "ledgerBehindAnchor", size: sizeOf(opened.state), anchorSize: size });
+  }
+  if (!equalBytes(await rootAt(opened.state, size, opened.context), acknowledged.root)) {
+    fail({ kind: "ledgerCorrupt", position: size, rule: "the tree is not the one that was acknowledged" });
+  }
+};
+
+/** Findings that no amount of reopening changes. */
+const isVerdict = (error: SigilError): boolean =>
+  error.kind === "ledgerBehindAnchor" || error.kind === "ledgerCorrupt" || error.kind === "recordCorrupt";
+
+const firstRetryMs = 100;
+const lastRetryMs = 5000;
+
+/**
+ * Tries to reopen until it succeeds or `signal` aborts, at growing intervals.
+ * @returns what a person must look at, or undefined.
+ */
+export const retryOpening = async (
+  reopen: () => Promise<void>,
+  signal: AbortSignal,
+): Promise<SigilError | undefined> => {
+  for (let delayMs = firstRetryMs; ; delayMs = Math.min(2 * delayMs, lastRetryMs)) {
+    try {
+      await sleep(delayMs, undefined, { signal });
+    } catch {
+      return undefined;
+    }
+    try {
+      await reopen();
+      return undefined;
+    } catch (error) {
+      if (error instanceof SigilFault && isVerdict(error.error)) return error.error;
+    }
+  }
+};

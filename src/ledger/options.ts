@@ -1,0 +1,47 @@
+/** What a ledger is opened with, and what it shows to those who use it. */
+import type { Hash } from "../record/bytes.ts";
+import type { SigilError } from "../record/errors.ts";
+import type { RecordBody } from "../record/record.ts";
+import type { Sha256 } from "../record/hash.ts";
+import type { Signer } from "../keys/sign.ts";
+import type { Store } from "../storage/store.ts";
+import type { Anchor } from "./anchor.ts";
+import type { Appended } from "./commit.ts";
+import type { DataKeys } from "./sealer.ts";
+
+export type LedgerOptions = {
+  readonly origin: string;
+  /** Hash of the genesis record; everything is believed because of it. */
+  readonly genesis: Hash;
+  readonly openStore: () => Promise<Store>;
+  readonly anchor: Anchor;
+  readonly recordSigner: Signer;
+  readonly checkpointSigner: Signer;
+  readonly dataKeys: DataKeys;
+  /** A tenant's key for blind tags, 32 bytes. */
+  readonly indexKey: (tenant: string) => Promise<Uint8Array>;
+  readonly sha256: Sha256;
+  readonly nowMs: () => number;
+  readonly observe?: LedgerObserver;
+};
+
+/** What the outside may watch; never a payload. Observers do not throw. */
+export type LedgerObserver = {
+  readonly onStatus?: (status: LedgerStatus) => void;
+  readonly onGroup?: (records: number) => void;
+  readonly onVerifyFailure?: (error: SigilError) => void;
+  /** Why the ledger stopped, or what a listener threw; for the log. */
+  readonly onFault?: (cause: unknown) => void;
+};
+
+export type LedgerStatus =
+  | { readonly kind: "serving" }
+  /** Closed for self-examination after a store error; comes back by itself. */
+  | { readonly kind: "recovering"; readonly rule: string }
+  /** Found something a person must look at; never comes back by itself. */
+  | { readonly kind: "refused"; readonly error: SigilError }
+  | { readonly kind: "closed" };
+
+export type CommittedRecord = Appended & { readonly body: RecordBody };
+
+export type CommitListener = (records: readonly CommittedRecord[]) => void;

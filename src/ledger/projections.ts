@@ -1,0 +1,179 @@
+/**
+ * The indexes and tiles as the ledger gives them, held against what the store has: every entry that must be there,
+ * and none besides. Memory grows with the ids that have versions (principals, models, user data), not with decisions.
+ */
+import { compareBytes, equalBytes, readU64be, type Hash } from "../record/bytes.ts";
+import { SigilFault } from "../record/errors.ts";
+import { projectionOpsMax, tileHeight } from "../record/limits.ts";
+import type { Store, StoreOp } from "../storage/store.ts";
+import type { Findings } from "./findings.ts";
+import { indexOps, type BlindTags, type Head } from "./indexes.ts";
+import { decisionKey, familyRange, hashKey, headKey, type Family } from "./keyspace.ts";
+import type { WalkedGroup, WalkedRecord } from "./walk.ts";
+
+/** Families that are derived from the records, and how a problem in each is called. */
+export const projectionSteps = {
+  i: "id index",
+  h: "hash index",
+  d: "decision index",
+  t: "tile",
+} as const satisfies Partial<Record<Family, string>>;
+export type Projection = keyof typeof projectionSteps;
+export const projections = Object.keys(projectionSteps) as readonly Projection[];
+
+type Newest = Head & { readonly hash: Hash };
+
+/** Versions as a replay finds them. */
+export class Replay {
+  readonly #tags: BlindTags;
+  readonly #newest = new Map<string, Newest>();
+  readonly #onStale: (position: bigint) => void;
+
+  constructor(tags: BlindTags, onStale: (position: bigint) => void) {
+    this.#tags = tags;
+    this.#onStale = onStale;
+  }
+
+  /** The index entries of a record, in the order of the ledger. */
+  async ops(record: WalkedRecord): Promise<readonly StoreOp[]> {
+    const { body, hash, position } = record;
+    await this.#tags.ensure(body.tenant);
+    if (body.kind === "frozen_chain") return indexOps(this.#tags, body, hash, { position, version: 1n });
+    const name = `${body.tenant}\0${body.space}\0${body.id}`;
+    const before = this.#newest.get(name);
+    const follows = body.prev === null ? before === undefined : equalBytes(body.prev, before?.hash ?? hash);
+    if (!follows) this.#onStale(position);
+    const version = (before?.version ?? 0n) + 1n;
+    this.#newest.set(name, { position, version, hash });
+    return indexOps(this.#tags, body, hash, { position, version });
+  }
+}
+
+type Expected = { readonly op: StoreOp & { readonly kind: "put" }; readonly position: bigint };
+
+const familyOf = (key: Uint8Array): Projection => String.fromCharCode(key[0] ?? 0) as Projection;
+
+/** Compares the store's projections with the walk's. Feed it every group, then `finish`. */
+export class ProjectionCheck {
+  readonly #store: Store;
+  readonly #findings: Findings;
+  readonly #replay: Replay;
+  /** The id index's entries of ids with versions, by key: only the last one must be in the store. */
+  readonly #heads = new Map<string, Expected>();
+  readonly #counts: Record<Projection, number> = { i: 0, h: 0, d: 0, t: 0 };
+  #queue: Expected[] = [];
+  #treeWhole = true;
+  #size = 0n;
+
+  constructor(store: Store, tags: BlindTags, findings: Findings) {
+    this.#store = store;
+    this.#findings = findings;
+    this.#replay = new Replay(tags, (position) =>
+      findings.add(position, "version", "the record does not follow the newest version of its id"),
+    );
+  }
+
+  async add(group: WalkedGroup): Promise<void> {
+    for (const record of group.records) {
+      for (const op of await this.#replay.ops(record)) {
+        if (op.kind === "delete") continue;
+        const expected = { op, position: record.position };
+        if (familyOf(op.key) === "i" && record.body.kind !== "frozen_chain") {
+          this.#heads.set(headName(record), expected);
+        } else this.#expect(expected);
+      }
+    }
+    if (group.tree === undefined) this.#treeWhole = false;
+    for (const op of group.tree?.plan.ops ?? []) {
+      if (op.kind === "put") this.#expect({ op, position: group.end - 1n });
+    }
+    this.#size = group.end;
+    if (this.#queue.length >= projectionOpsMax) await this.#compare();
+  }
+
+  /** @param readAgain a record by its position, undefined when it cannot be read. */
+  async finish(readAgain: (position: bigint) => Promise<WalkedRecord | undefined>): Promise<void> {
+    for (const expected of this.#heads.values()) this.#expect(expected);
+    await this.#compare();
+    for (const family of projections) {
+      if (family === "t" && !this.#treeWhole) continue;
+      let stored = 0;
+      for await (const _ of this.#store.range(familyRange(family))) stored += 1;
+      if (stored !== this.#counts[family]) await this.#findSurplus(family, readAgain);
+    }
+  }
+
+  #expect(expected: Expected): void {
+    this.#counts[familyOf(expected.op.key)] += 1;
+    this.#queue.push(expected);
+  }
+
+  async #compare(): Promise<void> {
+    const queue = this.#queue;
+    this.#queue = [];
+    for (let from = 0; from < queue.length; from += projectionOpsMax) {
+      const part = queue.slice(from, from + projectionOpsMax);
+      const values = await this.#store.getMany(part.map(({ op }) => op.key));
+      for (const [index, { op, position }] of part.entries()) {
+        const value = values[index];
+        if (value !== undefined && equalBytes(value, op.value)) continue;
+        const rule = value === undefined ? "the entry is missing" : "the entry is not what its record gives";
+        this.#findings.add(position, projectionSteps[familyOf(op.key)], rule);
+      }
+    }
+  }
+
+  async #findSurplus(
+    family: Projection,
+    readAgain: (position: bigint) => Promise<WalkedRecord | undefined>,
+  ): Promise<void> {
+    for await (const [key, value] of this.#store.range(familyRange(family))) {
+      const position = family === "t" ? null : namedPosition(family, key, value);
+      if (family === "t" && isTileOf(key, this.#size)) continue;
+      if (position !== null && position < this.#size) {
+        const record = await readAgain(position);
+        // A record that cannot be read is reported by itself; what its entries were is unknown.
+        if (record === undefined || compareBytes(key, keyOf(family, record)) === 0) continue;
+      }
+      this.#findings.add(
+        null,
+        projectionSteps[family],
+        `an entry belongs to no record (${describeKey(key)})`,
+      );
+    }
+  }
+}
+
+const headName = ({ body }: WalkedRecord): string => `${body.tenant}\0${body.space}\0${body.id}`;
+
+/** Names the entry without its text: hashes and numbers only. */
+const describeKey = (key: Uint8Array): string => `${String.fromCharCode(key[0] ?? 0)}, ${key.length} bytes`;
+
+const namedPosition = (family: Projection, key: Uint8Array, value: Uint8Array): bigint | null => {
+  const bytes = family === "d" ? key : value;
+  if (bytes.length < 8) return null;
+  return readU64be(bytes, family === "d" ? key.length - 8 : 0);
+};
+
+const keyOf = (family: Projection, { body, hash, position }: WalkedRecord): Uint8Array => {
+  if (family === "h") return hashKey(hash);
+  if (family === "i") return headKey(body.tenant, body.space, body.id);
+  return body.kind === "frozen_chain" ? decisionKey(body.tenant, position) : new Uint8Array(0);
+};
+
+/** Level 0 holds whole tiles, each level above it a hash a tile below. */
+const isTileOf = (key: Uint8Array, size: bigint): boolean => {
+  if (key.length !== 10) return false;
+  const level = key[1] ?? 0;
+  return readU64be(key, 2) < size >> BigInt(tileHeight * Math.max(1, level));
+};
+
+/** Whether reading again gives what is needed: any refusal of the record counts as unreadable. */
+export const unlessDamaged = async <T>(read: () => Promise<T>): Promise<T | undefined> => {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof SigilFault && error.error.kind !== "storeFailed") return undefined;
+    throw error;
+  }
+};

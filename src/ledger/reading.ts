@@ -1,0 +1,101 @@
+/**
+ * The reading side of the ledger: every record is verified before it is handed out, every index entry is a hint.
+ * Sees one view at a time: the store that is open, and the state that is acknowledged.
+ */
+import type { Hash } from "../record/bytes.ts";
+import { fail, SigilFault } from "../record/errors.ts";
+import type { KeyRing } from "../keys/ring.ts";
+import type { Store } from "../storage/store.ts";
+import { examineRecord, requireVerified, type Examination, type VerifiedRecord } from "./examine.ts";
+import type { BlindTags, Head } from "./indexes.ts";
+import {
+  readHead,
+  readHeads,
+  readPositionOfHash,
+  walkDecisions,
+  type DecisionWalk,
+  type WalkedDecision,
+} from "./lookup.ts";
+import type { LedgerOptions } from "./options.ts";
+import type { Sealer } from "./sealer.ts";
+import type { LedgerState } from "./state.ts";
+import type { TreeReader } from "./tree.ts";
+
+/** What reading needs at this moment. */
+export type LedgerView = {
+  readonly store: Store;
+  readonly state: LedgerState;
+  readonly ring: KeyRing;
+  readonly sealer: Sealer;
+  readonly tree: TreeReader;
+  readonly tags: BlindTags;
+  readonly options: LedgerOptions;
+};
+
+export abstract class ReadableLedger {
+  protected abstract view(): LedgerView;
+
+  /** @throws recordCorrupt naming the step that failed. */
+  async readAt(position: bigint): Promise<VerifiedRecord> {
+    try {
+      return requireVerified(await this.#examine(position, "serving"));
+    } catch (error) {
+      if (error instanceof SigilFault && error.error.kind === "recordCorrupt") {
+        this.view().options.observe?.onVerifyFailure?.(error.error);
+      }
+      throw error;
+    }
+  }
+
+  /** Every step of a record's verification, the checkpoint's signature among them. */
+  examine(position: bigint): Promise<Examination> {
+    return this.#examine(position, "full");
+  }
+
+  /** The newest version of an id. */
+  head(tenant: string, space: string, id: string): Promise<Head | undefined> {
+    return readHead(this.view().store, tenant, space, id);
+  }
+
+  /** Newest versions of the ids that begin so, in id order. */
+  heads(tenant: string, space: string, idPrefix: string): AsyncIterable<Head> {
+    return readHeads(this.view().store, tenant, space, idPrefix);
+  }
+
+  /** The newest version of an id, verified. @throws recordCorrupt, also when the index names another record. */
+  async readId(tenant: string, space: string, id: string): Promise<VerifiedRecord | undefined> {
+    const head = await this.head(tenant, space, id);
+    if (head === undefined) return undefined;
+    const record = await this.readAt(head.position);
+    const { body } = record;
+    if (body.tenant !== tenant || body.space !== space || body.id !== id) {
+      const rule = "the record is not the one its index names";
+      return fail({ kind: "recordCorrupt", position: head.position, step: "index", rule });
+    }
+    return record;
+  }
+
+  positionOfHash(hash: Hash): Promise<bigint | undefined> {
+    return readPositionOfHash(this.view().store, hash);
+  }
+
+  /** Positions of decisions that may match, in order; a few strangers among them. */
+  async *decisions(walk: DecisionWalk): AsyncIterable<WalkedDecision> {
+    const { tags } = this.view();
+    await tags.ensure(walk.tenant);
+    yield* walkDecisions(this.view().store, tags, walk);
+  }
+
+  /** Keyed digest for tokens that only this deployment can make, 32 bytes. */
+  async authenticate(tenant: string, bytes: Uint8Array): Promise<Uint8Array> {
+    const { tags } = this.view();
+    await tags.ensure(tenant);
+    return tags.digest(tenant, bytes);
+  }
+
+  #examine(position: bigint, depth: "serving" | "full"): Promise<Examination> {
+    const { store, sealer, tree, ring, state, options } = this.view();
+    const { origin, sha256 } = options;
+    return examineRecord(position, { store, sealer, tree, ring, state, origin, sha256, depth });
+  }
+}

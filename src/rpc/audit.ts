@@ -1,0 +1,92 @@
+/** AuditService over gRPC: a request becomes a query, verified evidence a reply. Errors are the wrapper's (unary.ts). */
+import type { UntypedServiceImplementation } from "@grpc/grpc-js";
+import {
+  AuditServiceService,
+  ListOrder,
+  type GetCheckpointRequest,
+  type GetCheckpointResponse,
+  type GetFrozenChainRequest,
+  type GetFrozenChainResponse,
+  type ListFrozenChainsRequest,
+  type ListFrozenChainsResponse,
+  type VerifyFrozenChainRequest,
+  type VerifyFrozenChainResponse,
+} from "../../generated/sigil/audit/v1/audit.ts";
+import { fail } from "../record/errors.ts";
+import { pageSizeMax, targetBytesMax } from "../record/limits.ts";
+import type { ChainQuery } from "../audit/evidence.ts";
+import type { AuditService } from "../audit/service.ts";
+import { formatChain, formatVerification } from "./audit-messages.ts";
+import type { RpcEnvironment } from "./environment.ts";
+import {
+  readAction,
+  readAuditId,
+  readPrincipal,
+  readTenant,
+  readText,
+  readTimeMs,
+  readVerdict,
+} from "./fields.ts";
+import { unary } from "./unary.ts";
+
+const ORDERS: ReadonlyMap<number, ChainQuery["order"]> = new Map([
+  [ListOrder.LIST_ORDER_UNSPECIFIED, "newestFirst"],
+  [ListOrder.LIST_ORDER_NEWEST_FIRST, "newestFirst"],
+  [ListOrder.LIST_ORDER_OLDEST_FIRST, "oldestFirst"],
+]);
+
+const readOrder = (order: ListOrder): ChainQuery["order"] =>
+  ORDERS.get(order) ??
+  fail({ kind: "invalidField", field: "order", rule: "must be an order this server knows" });
+
+const readPageSize = (pageSize: number): number =>
+  pageSize <= pageSizeMax
+    ? pageSize
+    : fail({ kind: "invalidField", field: "page_size", rule: `must be at most ${pageSizeMax}` });
+
+const readQuery = (request: ListFrozenChainsRequest): ChainQuery => ({
+  principal: readPrincipal(request.principal, "principal"),
+  action: request.action === "" ? "" : readAction(request.action, "action"),
+  targetGlob: readText(request.targetGlob, "target_glob", targetBytesMax),
+  verdict: readVerdict(request.verdict, "verdict"),
+  fromMs: readTimeMs(request.fromTime, "from_time"),
+  untilMs: readTimeMs(request.untilTime, "until_time"),
+  order: readOrder(request.order),
+  pageSize: readPageSize(request.pageSize),
+  pageToken: request.pageToken,
+  tenant: readTenant(request.tenant),
+});
+
+const readName = ({ auditId, tenant }: GetFrozenChainRequest | VerifyFrozenChainRequest) => ({
+  auditId: readAuditId(auditId),
+  tenant: readTenant(tenant),
+});
+
+export const auditHandlers = (audit: AuditService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
+  getFrozenChain: unary<GetFrozenChainRequest, GetFrozenChainResponse>(
+    rpc,
+    AuditServiceService.getFrozenChain.path,
+    async (caller, request) => ({ chain: formatChain(await audit.get(caller, readName(request))) }),
+  ),
+  listFrozenChains: unary<ListFrozenChainsRequest, ListFrozenChainsResponse>(
+    rpc,
+    AuditServiceService.listFrozenChains.path,
+    async (caller, request, { signal }) => {
+      const { chains, nextPageToken, ledgerSize } = await audit.list(caller, readQuery(request), signal);
+      return { chains: chains.map(formatChain), nextPageToken, ledgerSize };
+    },
+  ),
+  verifyFrozenChain: unary<VerifyFrozenChainRequest, VerifyFrozenChainResponse>(
+    rpc,
+    AuditServiceService.verifyFrozenChain.path,
+    async (caller, request) => formatVerification(await audit.verify(caller, readName(request))),
+  ),
+  getCheckpoint: unary<GetCheckpointRequest, GetCheckpointResponse>(
+    rpc,
+    AuditServiceService.getCheckpoint.path,
+    () => {
+      const { note, origin, size, root, publicKey } = audit.checkpoint();
+      return { checkpoint: note, origin, size, root, publicKey };
+    },
+  ),
+});

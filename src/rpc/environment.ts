@@ -1,0 +1,39 @@
+/** What handlers are given: how to name a caller, what it may do, and who watches. Types only. */
+import type { Caller } from "../identity/caller.ts";
+import type { Credentials } from "../identity/resolver.ts";
+import type { DeadlineRules } from "./context.ts";
+import type { CallsUnderWay } from "./underway.ts";
+
+/** A structured log line; fields are names and numbers, never payloads or credentials. */
+export type Log = {
+  isLevelEnabled(level: string): boolean;
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+};
+
+export type RpcObserver = {
+  /** A call has ended. */
+  onCall(path: string, code: number, elapsedMs: number): void;
+};
+
+export type RpcEnvironment = {
+  /** @throws unauthenticated. */
+  readonly identify: (credentials: Credentials) => Promise<Caller>;
+  /** @throws levelTooLow. */
+  readonly authorize: (caller: Caller, rpcPath: string) => void;
+  readonly deadlines: DeadlineRules;
+  /** Calls slower than this are logged. */
+  readonly slowCallMs: number;
+  /** Whether the transport asks for client certificates; looking for one costs. */
+  readonly readsCertificates: boolean;
+  readonly underWay: CallsUnderWay;
+  readonly observer: RpcObserver;
+  readonly log: Log;
+  readonly newId: () => string;
+  /** The clock that grpc-js states deadlines in. */
+  readonly nowMs: () => number;
+  /** For durations. */
+  readonly monotonicMs: () => number;
+};

@@ -1,0 +1,96 @@
+/** The rules of request fields, as the proto comments state them. Errors name the field as the proto does. */
+import type { CheckRequest } from "../../generated/sigil/trust/v1/trust.ts";
+import { LevelOfAccess, Verdict } from "../../generated/sigil/type/v1/type.ts";
+import { fail } from "../record/errors.ts";
+import {
+  actionBytesMax,
+  idempotencyKeyBytesMax,
+  inputBytesMax,
+  principalIdBytesMax,
+  sessionBytesMax,
+  targetBytesMax,
+} from "../record/limits.ts";
+import type { FrozenVerdict } from "../record/kinds.ts";
+import { levelNames, recordIdFault, tenantFault, type LevelName } from "../record/names.ts";
+import type { CheckQuestion } from "../trust/decision.ts";
+
+const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
+
+const actionShape = new RegExp(`^[A-Za-z0-9._:/-]{1,${actionBytesMax}}$`);
+const targetShape = new RegExp(`^[A-Za-z0-9._~:/@-]{1,${targetBytesMax}}$`);
+
+/** Text of at most so many bytes of UTF-8. */
+export const readText = (text: string, field: string, bytesMax: number): string => {
+  // A character takes at most three bytes a UTF-16 unit: most texts are not counted.
+  if (text.length * 3 <= bytesMax || Buffer.byteLength(text) <= bytesMax) return text;
+  return refuse(field, `must be at most ${bytesMax} bytes`);
+};
+
+/** A principal's id, or "" for nobody in particular. */
+export const readPrincipal = (id: string, field: string): string => {
+  if (id === "") return id;
+  if (id.length > principalIdBytesMax) return refuse(field, `must be at most ${principalIdBytesMax} bytes`);
+  const fault = recordIdFault(id);
+  return fault === null ? id : refuse(field, fault);
+};
+
+/** A tenant's name, or "" for the caller's own. */
+export const readTenant = (tenant: string): string => {
+  const fault = tenant === "" ? null : tenantFault(tenant);
+  return fault === null ? tenant : refuse("tenant", fault);
+};
+
+export const readAuditId = (id: string): string => {
+  const fault = recordIdFault(id);
+  return fault === null ? id : refuse("audit_id", fault);
+};
+
+export const readAction = (action: string, field: string): string =>
+  actionShape.test(action)
+    ? action
+    : refuse(field, `must be 1 to ${actionBytesMax} bytes of letters, digits and . _ : / -`);
+
+const readTarget = (target: string, field: string): string =>
+  targetShape.test(target)
+    ? target
+    : refuse(field, `must be 1 to ${targetBytesMax} bytes of letters, digits and . _ ~ : / @ -`);
+
+/** @param path stands before each field's name, for example "checks[3]."; empty at the top. @throws invalidField. */
+export const readQuestion = (request: CheckRequest, path = ""): CheckQuestion => {
+  if (request.input.length > inputBytesMax) refuse(`${path}input`, `must be at most ${inputBytesMax} bytes`);
+  return {
+    action: readAction(request.action, `${path}action`),
+    target: readTarget(request.target, `${path}target`),
+    subject: readPrincipal(request.subject, `${path}subject`),
+    session: readText(request.session, `${path}session`, sessionBytesMax),
+    input: request.input,
+    keepInput: request.keepInput,
+    idempotencyKey: readText(request.idempotencyKey, `${path}idempotency_key`, idempotencyKeyBytesMax),
+  };
+};
+
+const VERDICTS: ReadonlyMap<number, FrozenVerdict | undefined> = new Map([
+  [Verdict.VERDICT_UNSPECIFIED, undefined],
+  [Verdict.VERDICT_ALLOW, "allow"],
+  [Verdict.VERDICT_DENY, "deny"],
+  [Verdict.VERDICT_REVIEW, "review"],
+]);
+
+/** Undefined for VERDICT_UNSPECIFIED, which filters nothing. Enums are open: any number may come. */
+export const readVerdict = (verdict: Verdict, field: string): FrozenVerdict | undefined =>
+  VERDICTS.has(verdict) ? VERDICTS.get(verdict) : refuse(field, "must be a verdict this server knows");
+
+export const readLevel = (level: LevelOfAccess, field: string): LevelName =>
+  levelNames[level - LevelOfAccess.LEVEL_OF_ACCESS_GUEST] ?? refuse(field, "must be a level of access");
+
+const yearTenThousandMs = Date.UTC(10_000, 0, 1);
+
+/** Milliseconds since 1970, or undefined for an absent time. */
+export const readTimeMs = (time: Date | undefined, field: string): number | undefined => {
+  if (time === undefined) return undefined;
+  const timeMs = time.getTime();
+  // Not a number fails both comparisons.
+  return timeMs >= 0 && timeMs < yearTenThousandMs
+    ? timeMs
+    : refuse(field, "must be a time from 1970 to 9999");
+};

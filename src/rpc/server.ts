@@ -1,0 +1,117 @@
+/**
+ * The gRPC server: explicit limits, TLS, health, reflection, and a stop that breaks no call. Limits of one connection:
+ * `concurrentStreamsMax` streams, `sessionMemoryMiBMax`, `headerBytesMax` of headers a call, `messageBytesMax` a message
+ * each way. grpc-js accepts gzip and deflate and holds the limit on what comes out of them.
+ */
+import type { ServerOptions as Http2Options } from "node:http2";
+import {
+  Server,
+  ServerCredentials,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import { assert, fail } from "../record/errors.ts";
+import { headerBytesMax, headerPairsMax } from "../record/limits.ts";
+import { formatAddress, type Address } from "../record/address.ts";
+import { tolerantService } from "./decode.ts";
+import type { Health } from "./health.ts";
+import { addReflection } from "./reflection.ts";
+import { TlsCredentials, type Tls } from "./tls.ts";
+import type { CallsUnderWay } from "./underway.ts";
+
+export type TransportLimits = {
+  readonly messageBytesMax: number;
+  readonly concurrentStreamsMax: number;
+  readonly sessionMemoryMiBMax: number;
+  readonly keepaliveMs: number;
+  readonly keepaliveTimeoutMs: number;
+  readonly connectionAgeMs: number;
+  readonly connectionAgeGraceMs: number;
+};
+
+export type RpcServerOptions = {
+  readonly address: Address;
+  readonly tls: Tls | null;
+  readonly limits: TransportLimits;
+  readonly reflection: boolean;
+  readonly health: Health;
+  readonly services: readonly (readonly [ServiceDefinition, UntypedServiceImplementation])[];
+  readonly underWay: CallsUnderWay;
+  readonly drainMs: number;
+};
+
+export type RpcServer = {
+  readonly address: Address;
+  /** Idempotent. Stops accepting, lets calls finish for `drainMs`, then breaks what is left. */
+  readonly close: () => Promise<void>;
+};
+
+const channelOptions = (limits: TransportLimits) => ({
+  "grpc.max_receive_message_length": limits.messageBytesMax,
+  "grpc.max_send_message_length": limits.messageBytesMax,
+  "grpc.max_concurrent_streams": limits.concurrentStreamsMax,
+  "grpc-node.max_session_memory": limits.sessionMemoryMiBMax,
+  "grpc.keepalive_time_ms": limits.keepaliveMs,
+  "grpc.keepalive_timeout_ms": limits.keepaliveTimeoutMs,
+  "grpc.max_connection_age_ms": limits.connectionAgeMs,
+  "grpc.max_connection_age_grace_ms": limits.connectionAgeGraceMs,
+  // Its counters cost on every call, and the operator's port has better ones.
+  "grpc.enable_channelz": 0,
+});
+
+/** grpc-js has no option for the size of headers; the options it hands to node:http2 do. */
+const limitHeaders = (server: Server): void => {
+  const { commonServerOptions: options } = server as unknown as { commonServerOptions?: Http2Options };
+  assert(options?.settings !== undefined, "grpc-js keeps its HTTP/2 options elsewhere");
+  options.settings = { ...options.settings, maxHeaderListSize: headerBytesMax };
+  options.maxHeaderListPairs = headerPairsMax;
+};
+
+const bind = (server: Server, address: Address, tls: Tls | null): Promise<number> => {
+  const credentials = tls === null ? ServerCredentials.createInsecure() : new TlsCredentials(tls);
+  return new Promise((resolve, reject) => {
+    server.bindAsync(formatAddress(address), credentials, (error, port) => {
+      if (error === null) resolve(port);
+      else reject(error);
+    });
+  });
+};
+
+/** What a stream of somebody else's (a health watcher) may hold up a stop after the last call. */
+const strangersMs = 250;
+
+const within = async (delayMs: number, done: Promise<void>): Promise<void> => {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([done, new Promise<void>((resolve) => (timer = setTimeout(resolve, delayMs)))]);
+  clearTimeout(timer);
+};
+
+const stop = async (server: Server, { underWay, drainMs, health }: RpcServerOptions): Promise<void> => {
+  health.set("notServing");
+  const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+  await within(drainMs, underWay.drain());
+  // The last answers leave before the connections go.
+  if (underWay.count === 0) await within(Math.min(strangersMs, drainMs), closed);
+  server.forceShutdown();
+};
+
+export const startRpcServer = async (options: RpcServerOptions): Promise<RpcServer> => {
+  const server = new Server(channelOptions(options.limits));
+  limitHeaders(server);
+  for (const [service, handlers] of options.services) server.addService(tolerantService(service), handlers);
+  options.health.addTo(server);
+  if (options.reflection) addReflection(server);
+  let port: number;
+  try {
+    port = await bind(server, options.address, options.tls);
+  } catch (cause) {
+    server.forceShutdown();
+    const rule = `cannot listen on ${formatAddress(options.address)}`;
+    return fail({ kind: "invalidConfig", key: "listen", rule }, { cause });
+  }
+  let closing: Promise<void> | undefined;
+  return {
+    address: { host: options.address.host, port },
+    close: () => (closing ??= stop(server, options)),
+  };
+};

@@ -1,0 +1,153 @@
+/**
+ * TrustService over gRPC: decode → identity → authorize → service → encode. The first three and every error are the
+ * wrappers' (unary.ts, stream.ts); here a request becomes a question and a decision a reply.
+ */
+import type { UntypedServiceImplementation } from "@grpc/grpc-js";
+import type {
+  BatchCheckRequest,
+  BatchCheckResponse,
+  BatchCheckResult,
+  CheckRequest,
+  CheckResponse,
+  GetActiveModelRequest,
+  GetActiveModelResponse,
+  SimulateRequest,
+  SimulateResponse,
+  StreamChecksRequest,
+  StreamChecksResponse,
+} from "../../generated/sigil/trust/v1/trust.ts";
+import { TrustServiceService } from "../../generated/sigil/trust/v1/trust.ts";
+import { fail, SigilFault } from "../record/errors.ts";
+import { batchItemsMax, idempotencyKeyBytesMax, simulateDecisionsMax } from "../record/limits.ts";
+import type { BatchItem, CheckQuestion, SimulateQuestion } from "../trust/decision.ts";
+import type { TrustService } from "../trust/service.ts";
+import { occurrenceOf } from "./ending.ts";
+import type { RpcEnvironment } from "./environment.ts";
+import { readQuestion, readText } from "./fields.ts";
+import { statusOf, type Occurrence } from "./status.ts";
+import { bidirectional } from "./stream.ts";
+import { formatActiveModel, formatDecision, formatSimulation, readCandidate } from "./trust-messages.ts";
+import { unary, type Answer } from "./unary.ts";
+
+const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
+
+const checkHandler =
+  (trust: TrustService): Answer<CheckRequest, CheckResponse> =>
+  async (caller, request, call) =>
+    formatDecision(await trust.check(caller, readQuestion(request), call));
+
+const correlationBytesMax = 128;
+
+const streamHandler =
+  (trust: TrustService): Answer<StreamChecksRequest, StreamChecksResponse> =>
+  async (caller, { correlationId, check }, call) => {
+    readText(correlationId, "correlation_id", correlationBytesMax);
+    if (check === undefined) return refuse("check", "must be given");
+    const decision = await trust.check(caller, readQuestion(check, "check."), call);
+    return { correlationId, outcome: { $case: "decision", value: formatDecision(decision) } };
+  };
+
+/** A question, or why it is none. */
+type Read =
+  | { readonly kind: "question"; readonly question: CheckQuestion }
+  | { readonly kind: "refused"; readonly fault: SigilFault };
+
+const readItem = (request: CheckRequest, index: number): Read => {
+  try {
+    return { kind: "question", question: readQuestion(request, `checks[${index}].`) };
+  } catch (error) {
+    if (error instanceof SigilFault) return { kind: "refused", fault: error };
+    throw error;
+  }
+};
+
+const readBatch = ({ checks, idempotencyKey }: BatchCheckRequest): readonly Read[] => {
+  if (checks.length === 0 || checks.length > batchItemsMax) {
+    refuse("checks", `must be 1 to ${batchItemsMax}, got ${checks.length}`);
+  }
+  readText(idempotencyKey, "idempotency_key", idempotencyKeyBytesMax);
+  const keyed = checks.findIndex((check) => check.idempotencyKey !== "");
+  if (keyed >= 0) refuse(`checks[${keyed}].idempotency_key`, "must be empty; the batch has one");
+  return checks.map(readItem);
+};
+
+const errorResult = (thrown: unknown, occurrence: Occurrence): BatchCheckResult => ({
+  outcome: { $case: "error", value: statusOf(thrown, occurrence) },
+});
+
+const decidedResult = (item: BatchItem | undefined, occurrence: Occurrence): BatchCheckResult => {
+  if (item === undefined)
+    return errorResult(new Error("the batch has fewer answers than questions"), occurrence);
+  if (item.kind === "failed") return errorResult(new SigilFault(item.error), occurrence);
+  return { outcome: { $case: "decision", value: formatDecision(item.decision) } };
+};
+
+const batchHandler =
+  (trust: TrustService, rpc: RpcEnvironment): Answer<BatchCheckRequest, BatchCheckResponse> =>
+  async (caller, request, call) => {
+    const items = readBatch(request);
+    const questions = items.flatMap((item) => (item.kind === "question" ? [item.question] : []));
+    const answers =
+      questions.length === 0 ? [] : await trust.batchCheck(caller, questions, request.idempotencyKey, call);
+    const occurrence = occurrenceOf(
+      rpc,
+      TrustServiceService.batchCheck.path,
+      call.metadata["request_id"] ?? "",
+    );
+    let next = 0;
+    const results = items.map((item) => {
+      if (item.kind === "refused") return errorResult(item.fault, occurrence);
+      const answer = answers[next];
+      next += 1;
+      return decidedResult(answer, occurrence);
+    });
+    return { results };
+  };
+
+const readMatter = ({ subjectMatter: matter }: SimulateRequest): SimulateQuestion["matter"] => {
+  switch (matter?.$case) {
+    case "check":
+      return { kind: "check", question: readQuestion(matter.value, "check.") };
+    case "lastDecisions":
+      if (matter.value < 1 || matter.value > simulateDecisionsMax) {
+        return refuse("last_decisions", `must be 1 to ${simulateDecisionsMax}`);
+      }
+      return { kind: "last", decisions: matter.value };
+    case undefined:
+      return refuse("subject_matter", "must be check or last_decisions");
+  }
+};
+
+const simulateHandler =
+  (trust: TrustService): Answer<SimulateRequest, SimulateResponse> =>
+  async (caller, request, call) => {
+    if (request.candidate === undefined) return refuse("candidate", "must be given");
+    const question: SimulateQuestion = {
+      candidate: readCandidate(request.candidate),
+      matter: readMatter(request),
+      includeUnchanged: request.includeUnchanged,
+    };
+    return formatSimulation(await trust.simulate(caller, question, call));
+  };
+
+export const trustHandlers = (trust: TrustService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
+  check: unary(rpc, TrustServiceService.check.path, checkHandler(trust)),
+  batchCheck: unary(rpc, TrustServiceService.batchCheck.path, batchHandler(trust, rpc)),
+  streamChecks: bidirectional<StreamChecksRequest, StreamChecksResponse>(
+    rpc,
+    TrustServiceService.streamChecks.path,
+    {
+      answer: streamHandler(trust),
+      refuse: (request, error) => ({
+        correlationId: request?.correlationId ?? "",
+        outcome: { $case: "error", value: error },
+      }),
+    },
+  ),
+  getActiveModel: unary<GetActiveModelRequest, GetActiveModelResponse>(
+    rpc,
+    TrustServiceService.getActiveModel.path,
+    async () => formatActiveModel(await trust.activeModel()),
+  ),
+  simulate: unary(rpc, TrustServiceService.simulate.path, simulateHandler(trust)),
+});

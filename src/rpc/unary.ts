@@ -1,0 +1,131 @@
+/**
+ * The one wrapper of unary handlers: who calls, may they, the handler, the answer. Whatever throws, rejects or takes too
+ * long ends as an error status. grpc-js sends nothing for a handler that rejects, so nothing here may reject.
+ */
+import {
+  status as Code,
+  type handleUnaryCall,
+  type sendUnaryData,
+  type ServerUnaryCall,
+} from "@grpc/grpc-js";
+import { fail, SigilFault } from "../record/errors.ts";
+import type { Caller } from "../identity/caller.ts";
+import type { CallContext } from "../trust/decision.ts";
+import { allowedMs, credentialsOf, recordMetadata, requestIdOf } from "./context.ts";
+import { malformed } from "./decode.ts";
+import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
+import type { RpcEnvironment } from "./environment.ts";
+import { serviceErrorOf, statusOf } from "./status.ts";
+
+/** A handler's own part. May throw or reject with anything. */
+export type Answer<Request, Response> = (
+  caller: Caller,
+  request: Request,
+  call: CallContext,
+) => Promise<Response> | Response;
+
+class UnaryCall<Request, Response> {
+  readonly #rpc: RpcEnvironment;
+  readonly #path: string;
+  readonly #call: ServerUnaryCall<Request, Response>;
+  readonly #callback: sendUnaryData<Response>;
+  readonly #requestId: string;
+  readonly #startMs: number;
+  readonly #abort = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+  #ended = false;
+
+  constructor(
+    rpc: RpcEnvironment,
+    path: string,
+    call: ServerUnaryCall<Request, Response>,
+    callback: sendUnaryData<Response>,
+  ) {
+    this.#rpc = rpc;
+    this.#path = path;
+    this.#call = call;
+    this.#callback = callback;
+    this.#requestId = requestIdOf(call.metadata, rpc.newId);
+    this.#startMs = rpc.monotonicMs();
+  }
+
+  /** Never rejects. */
+  async run(answer: Answer<Request, Response>): Promise<void> {
+    this.#rpc.underWay.enter();
+    try {
+      this.#succeed(await this.#answer(answer));
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  async #answer(answer: Answer<Request, Response>): Promise<Response> {
+    const { deadlineMs } = this.#watch();
+    const { metadata, request } = this.#call;
+    const rpc = this.#rpc;
+    const certificate = rpc.readsCertificates ? this.#call.getAuthContext().sslPeerCertificate : undefined;
+    const caller = await rpc.identify(credentialsOf(metadata, certificate));
+    rpc.authorize(caller, this.#path);
+    if (request === malformed) {
+      fail({ kind: "invalidField", field: "", rule: "the request is not a valid protobuf message" });
+    }
+    const { signal } = this.#abort;
+    return answer(caller, request, {
+      signal,
+      deadlineMs,
+      metadata: recordMetadata(metadata, this.#requestId),
+    });
+  }
+
+  /** Ends the call when its time is up or its caller leaves, whatever the handler does. */
+  #watch(): { readonly deadlineMs: number } {
+    const { deadlines, nowMs } = this.#rpc;
+    const given = this.#call.getDeadline();
+    const { deadlineMs, enforced } = allowedMs(given, nowMs(), deadlines);
+    if (enforced) {
+      this.#timer = setTimeout(
+        () => this.#fail(new SigilFault({ kind: "deadlineExceeded", deadlineMs })),
+        deadlineMs,
+      );
+    }
+    // grpc-js says "cancelled" at the end of every call; only the first end counts, and an error costs its stack.
+    this.#call.once("cancelled", () => {
+      if (this.#ended) return;
+      const isLate = nowMs() >= Number(given);
+      this.#fail(new SigilFault(isLate ? { kind: "deadlineExceeded", deadlineMs } : { kind: "cancelled" }));
+    });
+    return { deadlineMs };
+  }
+
+  #succeed(response: Response): void {
+    if (this.#ended) return;
+    this.#end(Code.OK, undefined);
+    this.#callback(null, response, trailersOf(this.#requestId));
+  }
+
+  #fail(thrown: unknown): void {
+    if (this.#ended) return;
+    const status = statusOf(thrown, occurrenceOf(this.#rpc, this.#path, this.#requestId));
+    this.#end(status.code, thrown);
+    this.#callback(serviceErrorOf(status, this.#requestId));
+    this.#abort.abort();
+  }
+
+  #end(code: number, thrown: unknown): void {
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    this.#rpc.underWay.leave();
+    const elapsedMs = this.#rpc.monotonicMs() - this.#startMs;
+    recordEnd(this.#rpc, { path: this.#path, requestId: this.#requestId, code, elapsedMs, thrown });
+  }
+}
+
+export const unary =
+  <Request, Response>(
+    rpc: RpcEnvironment,
+    path: string,
+    answer: Answer<Request, Response>,
+  ): handleUnaryCall<Request, Response> =>
+  (call, callback) => {
+    void new UnaryCall(rpc, path, call, callback).run(answer);
+  };

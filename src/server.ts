@@ -1,0 +1,259 @@
+/**
+ * The server: configuration → open the deployment → wire the services → serve → drain and close. The only place where
+ * parts meet. `overrides` replaces the world (store, clock, randomness, evaluator, log) for tests and experiments.
+ */
+import { randomBytes, randomUUID } from "node:crypto";
+import type { DestinationStream, Logger } from "pino";
+import { AuditServiceService } from "../generated/sigil/audit/v1/audit.ts";
+import { TrustServiceService } from "../generated/sigil/trust/v1/trust.ts";
+import { openChain } from "./audit/chain.ts";
+import { createAuditService } from "./audit/service.ts";
+import type { Config } from "./config.ts";
+import { openDeployment } from "./deployment.ts";
+import { createMetrics, type Metrics } from "./gateway/metrics.ts";
+import { startOperator, type OperatorServer } from "./gateway/operator.ts";
+import { authorize } from "./identity/permissions.ts";
+import { createPrincipals } from "./identity/principals.ts";
+import { createIdentityResolver } from "./identity/resolver.ts";
+import type { KekInputs } from "./keys/kek.ts";
+import { opensslSha256 } from "./keys/sha256.ts";
+import type { Ledger, LedgerObserver, LedgerStatus } from "./ledger/ledger.ts";
+import { createLog } from "./log.ts";
+import { utf8Encode } from "./record/bytes.ts";
+import { describeError, fail, SigilFault } from "./record/errors.ts";
+import { formatAddress } from "./record/address.ts";
+import { auditHandlers } from "./rpc/audit.ts";
+import type { RpcEnvironment } from "./rpc/environment.ts";
+import { createHealth, type Health } from "./rpc/health.ts";
+import { startRpcServer, type RpcServer } from "./rpc/server.ts";
+import { readTls, type Tls } from "./rpc/tls.ts";
+import { trustHandlers } from "./rpc/trust.ts";
+import { CallsUnderWay } from "./rpc/underway.ts";
+import type { Store } from "./storage/store.ts";
+import type { Evaluate } from "./trust/evaluator.ts";
+import { compileGlob, globFault } from "./trust/glob.ts";
+import { evaluate } from "./trust/model.ts";
+import { recompute } from "./trust/recompute.ts";
+import { createTrustService } from "./trust/service.ts";
+
+export type Overrides = {
+  readonly openStore?: () => Promise<Store>;
+  /** Milliseconds since 1970, and monotonic microseconds for durations. */
+  readonly clock?: { readonly nowMs: () => number; readonly nowUs?: () => number };
+  readonly randomBytes?: (bytes: number) => Uint8Array;
+  readonly evaluate?: Evaluate;
+  readonly logStream?: DestinationStream;
+  readonly kekInputs?: KekInputs;
+};
+
+export type ServerOptions = { readonly config: Config; readonly overrides?: Overrides };
+
+export type RunningServer = AsyncDisposable & {
+  /** Where gRPC is served, for a client to connect to. */
+  readonly target: string;
+  readonly operatorUrl: string;
+  readonly ledger: Ledger;
+  readonly log: Logger;
+  /** Idempotent: drains, then closes the ledger. */
+  readonly close: () => Promise<void>;
+};
+
+/** What the start has opened so far; all of it closes when a later step fails. */
+type Parts = {
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly health: Health;
+  readonly underWay: CallsUnderWay;
+};
+
+const kekInputsOf = (config: Config): KekInputs => ({
+  env: process.env,
+  askPassphrase: async () => {
+    if (config.passphrase !== "") return utf8Encode(config.passphrase);
+    return fail({ kind: "keyUnavailable", rule: "the deployment has a passphrase; set SIGIL_PASSPHRASE" });
+  },
+});
+
+const observeLedger = ({ log, metrics, health, underWay }: Parts): LedgerObserver => {
+  const onStatus = (status: LedgerStatus): void => {
+    health.set(status.kind === "serving" && !underWay.draining ? "serving" : "notServing");
+    if (status.kind === "refused")
+      log.fatal({ rule: describeError(status.error) }, "the ledger will not serve");
+    else if (status.kind === "recovering") log.error({ rule: status.rule }, "the ledger checks itself");
+    else log.info({ status: status.kind }, "ledger");
+  };
+  return {
+    onStatus,
+    onGroup: metrics.onGroup,
+    onVerifyFailure: (error) => {
+      metrics.onVerifyFailure(error.kind === "recordCorrupt" ? error.step : error.kind);
+      log.error({ rule: describeError(error) }, "a stored record fails its proof");
+    },
+  };
+};
+
+/** Times in microseconds from one monotonic clock. */
+const monotonicUs = (): number => performance.now() * 1000;
+
+const wireTrust = (
+  ledger: Ledger,
+  parts: Parts,
+  overrides: Overrides,
+  principals: ReturnType<typeof createPrincipals>,
+) =>
+  createTrustService({
+    ledger,
+    findPrincipal: principals.find,
+    openChain,
+    evaluate: overrides.evaluate ?? evaluate,
+    nowMs: overrides.clock?.nowMs ?? Date.now,
+    nowUs: overrides.clock?.nowUs ?? monotonicUs,
+    randomBytes: overrides.randomBytes ?? randomBytes,
+    sha256: opensslSha256,
+    onDecision: parts.metrics.onVerdict,
+  });
+
+const wireAudit = (ledger: Ledger) =>
+  createAuditService({
+    ledger,
+    compileGlob: (pattern) => {
+      const rule = globFault(pattern);
+      if (rule !== null) fail({ kind: "invalidField", field: "target_glob", rule });
+      return compileGlob(pattern).matches;
+    },
+    recompute: (chain, model) => {
+      try {
+        const outcome = recompute(chain, model);
+        if (outcome.kind === "match")
+          return { holds: true, detail: `the model gives ${outcome.verdict.kind} again` };
+        if (outcome.kind === "unscored")
+          return { holds: true, detail: `deny without a score: ${outcome.reason}` };
+        const { field, recorded, recomputed } = outcome;
+        return { holds: false, detail: `${field} is recorded as ${recorded}, recomputed as ${recomputed}` };
+      } catch (error) {
+        if (error instanceof SigilFault) return { holds: false, detail: error.message };
+        throw error;
+      }
+    },
+  });
+
+const serveRpc = async (
+  config: Config,
+  ledger: Ledger,
+  parts: Parts,
+  overrides: Overrides,
+  tls: Tls | null,
+): Promise<RpcServer> => {
+  const { log, metrics, health, underWay } = parts;
+  const nowMs = overrides.clock?.nowMs ?? Date.now;
+  const principals = createPrincipals(ledger);
+  const { identify } = createIdentityResolver({ principals, origin: ledger.origin, nowMs });
+  const rpc: RpcEnvironment = {
+    identify,
+    authorize,
+    deadlines: { deadlineMsDefault: config.deadline_default_ms, deadlineMsMax: config.deadline_max_ms },
+    slowCallMs: config.slow_call_ms,
+    readsCertificates: tls !== null && tls.clientCa !== null,
+    underWay,
+    observer: metrics,
+    log,
+    newId: randomUUID,
+    nowMs: Date.now,
+    monotonicMs: () => performance.now(),
+  };
+  const trust = await wireTrust(ledger, parts, overrides, principals);
+  return startRpcServer({
+    address: config.listen,
+    tls,
+    limits: {
+      messageBytesMax: config.message_bytes_max,
+      concurrentStreamsMax: config.concurrent_streams_max,
+      sessionMemoryMiBMax: config.session_memory_mib_max,
+      keepaliveMs: config.keepalive_ms,
+      keepaliveTimeoutMs: config.keepalive_timeout_ms,
+      connectionAgeMs: config.connection_age_ms,
+      connectionAgeGraceMs: config.connection_age_grace_ms,
+    },
+    reflection: config.reflection,
+    health,
+    services: [
+      [TrustServiceService, trustHandlers(trust, rpc)],
+      [AuditServiceService, auditHandlers(wireAudit(ledger), rpc)],
+    ],
+    underWay,
+    drainMs: config.drain_ms,
+  });
+};
+
+const whyNotReady = (ledger: Ledger, underWay: CallsUnderWay): string | null => {
+  if (underWay.draining) return "stopping";
+  return ledger.status.kind === "serving" ? null : `ledger is ${ledger.status.kind}`;
+};
+
+const serveOperator = (config: Config, ledger: Ledger, parts: Parts): Promise<OperatorServer> => {
+  const { log, metrics, underWay } = parts;
+  metrics.watch({
+    queue: () => ledger.gauge,
+    ledgerSize: () => ledger.size,
+    isServing: () => ledger.status.kind === "serving",
+  });
+  return startOperator({
+    address: config.operator_listen,
+    metrics,
+    whyNotReady: () => whyNotReady(ledger, underWay),
+    onError: (error) => log.error({ err: error }, "operator's port"),
+  });
+};
+
+/** @throws invalidConfig, and whatever opening the deployment throws; what was opened is closed again. */
+export const startServer = async ({ config, overrides = {} }: ServerOptions): Promise<RunningServer> => {
+  const log = createLog({ level: config.log_level, stream: overrides.logStream });
+  const health = createHealth(["sigil.trust.v1.TrustService", "sigil.audit.v1.AuditService"]);
+  const parts: Parts = { log, metrics: createMetrics(), health, underWay: new CallsUnderWay() };
+  const tls = readTls({
+    cert: config["tls.cert"],
+    key: config["tls.key"],
+    clientCa: config["tls.client_ca"],
+    clientCertificate: config["tls.client_certificate"],
+  });
+  // LevelDB makes its files as the umask says, and they are nobody else's.
+  process.umask(0o077);
+  await using opened = new AsyncDisposableStack();
+  const ledger = opened.use(
+    await openDeployment({
+      directory: config.data,
+      kekInputs: overrides.kekInputs ?? kekInputsOf(config),
+      nowMs: overrides.clock?.nowMs ?? Date.now,
+      observe: observeLedger(parts),
+      ...(overrides.openStore === undefined ? {} : { openStore: overrides.openStore }),
+    }),
+  );
+  const operator = opened.adopt(await serveOperator(config, ledger, parts), (server) => server.close());
+  const rpc = opened.adopt(await serveRpc(config, ledger, parts, overrides, tls), (server) => server.close());
+  if (ledger.status.kind === "serving") parts.health.set("serving");
+  const target = formatAddress(rpc.address);
+  log.info({ target, operator: operator.url, tls: tls !== null, records: String(ledger.size) }, "serving");
+  const running = opened.move();
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => (closing ??= closeAll(running, log));
+  return { target, operatorUrl: operator.url, ledger, log, close, [Symbol.asyncDispose]: close };
+};
+
+const closeAll = async (running: AsyncDisposableStack, log: Logger): Promise<void> => {
+  log.info("draining");
+  await running.disposeAsync();
+  log.info("stopped");
+};
+
+/** Resolves with the signal that stopped the server, when it has stopped. A second signal stops at once. */
+export const closeOnSignal = (server: RunningServer): Promise<NodeJS.Signals> =>
+  new Promise((resolve, reject) => {
+    const signals = ["SIGTERM", "SIGINT"] as const;
+    const onSignal = (signal: NodeJS.Signals): void => {
+      // With no handler left, the next signal has its usual effect: the ledger loses nothing by it.
+      for (const name of signals) process.off(name, onSignal);
+      server.log.info({ signal }, "signal");
+      server.close().then(() => resolve(signal), reject);
+    };
+    for (const name of signals) process.on(name, onSignal);
+  });

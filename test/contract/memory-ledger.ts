@@ -1,0 +1,198 @@
+/**
+ * A whole ledger in memory: real records, signatures, seals and tree over a memory store, with the disk, the anchor,
+ * the clock and the keys in the test's hands. What outlives a closing lives in the `World`.
+ */
+import { createHash, createSecretKey, generateKeyPairSync, randomBytes } from "node:crypto";
+import { parseHash, type Hash } from "../../src/record/bytes.ts";
+import type { CborMap, CborValue } from "../../src/record/cbor.ts";
+import { fail, SigilFault, type SigilError } from "../../src/record/errors.ts";
+import { formatFrozenChain, formatGenesis, parseGenesis } from "../../src/record/kinds.ts";
+import type { RecordBody } from "../../src/record/record.ts";
+import { opensslSha256 } from "../../src/keys/sha256.ts";
+import { createSigner, rawPublicKey, type Signer } from "../../src/keys/sign.ts";
+import type { DataKey } from "../../src/keys/seal.ts";
+import { memoryAnchor, type Anchor } from "../../src/ledger/anchor.ts";
+import { createLedger } from "../../src/ledger/create.ts";
+import { Ledger, type LedgerOptions } from "../../src/ledger/ledger.ts";
+import type { DataKeys } from "../../src/ledger/sealer.ts";
+import { createMemoryBacking, openMemoryStore, type MemoryBacking } from "../../src/storage/memory.ts";
+import type { Store } from "../../src/storage/store.ts";
+import { defaultModelPayload } from "../../src/trust/default-model.ts";
+
+export const newSigner = (): Signer => createSigner(generateKeyPairSync("ed25519").privateKey);
+
+/** Data keys as custody gives them, in memory. */
+export const memoryDataKeys = (): DataKeys => {
+  const held = new Map<string, DataKey[]>();
+  const rotate = async (tenant: string): Promise<DataKey> => {
+    const keys = held.get(tenant) ?? [];
+    held.set(tenant, keys);
+    const key = { dataKey: createSecretKey(randomBytes(32)), keyVersion: keys.length + 1 };
+    keys.push(key);
+    return key;
+  };
+  return {
+    rotate,
+    current: async (tenant) => held.get(tenant)?.at(-1) ?? rotate(tenant),
+    at: async (tenant, version) =>
+      held.get(tenant)?.[version - 1] ?? fail({ kind: "keyUnavailable", rule: "there is no such key" }),
+  };
+};
+
+export type World = {
+  readonly backing: MemoryBacking;
+  readonly anchor: Anchor;
+  readonly options: LedgerOptions;
+  /** Milliseconds since 1970; the test moves it. */
+  timeMs: number;
+};
+
+const genesisBody = (origin: string, recordSigner: Signer, checkpointSigner: Signer): RecordBody => {
+  const principal = { public_keys: [newSigner().publicKey], loa: "root", tenant: "system", active: true };
+  const witness = { public_key: rawPublicKey(generateKeyPairSync("ed25519").privateKey) };
+  const payload = formatGenesis(
+    parseGenesis({
+      format: 1,
+      origin,
+      root: { id: "root", ...principal },
+      witnesses: [{ id: "w1", ...witness, owner: "a", authority: "", description: "" }],
+      k: 1,
+      model: defaultModelPayload,
+      keys: { record: recordSigner.publicKey, checkpoint: checkpointSigner.publicKey },
+    }),
+  );
+  return systemBody("genesis", "genesis", payload);
+};
+
+export const systemBody = (kind: string, id: string, payload: CborMap): RecordBody => ({
+  kind,
+  schemaVersion: 1,
+  id,
+  tenant: "system",
+  ts: 1_700_000_000_000,
+  space: "system",
+  payload,
+  links: [],
+  prev: null,
+});
+
+export const userBody = (
+  id: string,
+  payload: CborValue = { note: id },
+  { tenant = "acme", prev = null }: { readonly tenant?: string; readonly prev?: Hash | null } = {},
+): RecordBody => ({
+  kind: "user_data",
+  schemaVersion: 1,
+  id,
+  tenant,
+  ts: 1_700_000_000_001,
+  space: "user",
+  payload,
+  links: [],
+  prev,
+});
+
+export const decisionBody = (
+  id: string,
+  options: { readonly tenant?: string; readonly verdict?: "deny" | "review"; readonly action?: string } = {},
+): RecordBody => {
+  const { tenant = "acme", verdict = "deny", action = "read" } = options;
+  const payload = formatFrozenChain({
+    request: {
+      action,
+      target: "public/docs",
+      subject: "svc",
+      caller: "svc",
+      tenant,
+      loa: "operator",
+      session: "",
+      inputDigest: opensslSha256(new Uint8Array(0)),
+      inputBytes: 0,
+      input: null,
+      metadata: {},
+    },
+    features: {},
+    model: { id: "trust_model/active", hash: null },
+    contributions: {},
+    z: null,
+    score: null,
+    threshold: null,
+    review: null,
+    verdict,
+    reason: "MODEL_SCORE",
+    steps: [{ name: "verdict", detail: verdict }],
+    durationUs: 12,
+  });
+  return { ...userBody(id, payload, { tenant }), kind: "frozen_chain" };
+};
+
+/** A new ledger with its genesis record; nobody has it open. */
+export const createWorld = async (changes: Partial<LedgerOptions> = {}): Promise<World> => {
+  const backing = createMemoryBacking();
+  const anchor = changes.anchor ?? memoryAnchor();
+  const recordSigner = changes.recordSigner ?? newSigner();
+  const checkpointSigner = changes.checkpointSigner ?? newSigner();
+  const origin = changes.origin ?? "ledger.test";
+  const world = { backing, anchor, timeMs: 1_700_000_000_000 };
+  const options: LedgerOptions = {
+    origin,
+    genesis: parseHash(new Uint8Array(32)),
+    openStore: () => openMemoryStore(backing),
+    anchor,
+    recordSigner,
+    checkpointSigner,
+    dataKeys: memoryDataKeys(),
+    indexKey: async (tenant) => new Uint8Array(createHash("sha256").update(`index ${tenant}`).digest()),
+    sha256: opensslSha256,
+    nowMs: () => whole.timeMs,
+    ...changes,
+  };
+  const store = await openMemoryStore(backing);
+  const genesis = await createLedger([genesisBody(origin, recordSigner, checkpointSigner)], options, store);
+  await store.close();
+  const whole: World = Object.assign(world, { options: { ...options, genesis } });
+  return whole;
+};
+
+export const openWorld = (world: World, changes: Partial<LedgerOptions> = {}): Promise<Ledger> =>
+  Ledger.open({ ...world.options, ...changes });
+
+/** A copy that can be damaged without the original: same keys, own disk and anchor. */
+export const copyWorld = async (world: World): Promise<World> => {
+  const backing = createMemoryBacking();
+  backing.entries = world.backing.entries.map(([key, value]) => [key.slice(), value.slice()] as const);
+  const anchor = memoryAnchor();
+  const note = await world.anchor.read();
+  if (note !== undefined) await anchor.write(note);
+  const options = { ...world.options, anchor, openStore: () => openMemoryStore(backing) };
+  return { backing, anchor, options, timeMs: world.timeMs };
+};
+
+/** Works on the disk of a closed world. */
+export const withStore = async <T>(world: World, work: (store: Store) => Promise<T>): Promise<T> => {
+  const store = await openMemoryStore(world.backing);
+  try {
+    return await work(store);
+  } finally {
+    await store.close();
+  }
+};
+
+/** The error a call fails with, or undefined. @throws what is no SigilFault. */
+export const faultOf = async (work: Promise<unknown>): Promise<SigilError | undefined> => {
+  try {
+    await work;
+    return undefined;
+  } catch (error) {
+    if (error instanceof SigilFault) return error.error;
+    throw error;
+  }
+};
+
+/** Waits until the ledger's status is of this kind. */
+export const untilStatus = async (ledger: Ledger, kind: Ledger["status"]["kind"]): Promise<void> => {
+  for (let turns = 0; ledger.status.kind !== kind; turns += 1) {
+    if (turns > 1000) throw new Error(`the ledger is ${ledger.status.kind}, not ${kind}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+};

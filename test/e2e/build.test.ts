@@ -1,0 +1,91 @@
+/** The built package gives the same bytes and hashes as the sources, in a process of its own. */
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import { expect } from "chai";
+import { after, before, describe, it } from "mocha";
+import { toHex } from "../../src/record/bytes.ts";
+import { encodeBody, hashRecord, type RecordBody } from "../../src/record/record.ts";
+import { defaultModelPayload } from "../../src/trust/default-model.ts";
+
+const run = promisify(execFile);
+const root = resolve(import.meta.dirname, "../..");
+
+const bodies: readonly RecordBody[] = [
+  {
+    kind: "user_data",
+    schemaVersion: 1,
+    id: "notes/1",
+    tenant: "acme",
+    ts: 1_767_225_600_000,
+    space: "user",
+    payload: { text: "größer", list: [1, 2.5, -3, null, true], big: 2n ** 63n, "": { __proto__x: 0.1 } },
+    links: [],
+    prev: null,
+  },
+  {
+    kind: "trust_model",
+    schemaVersion: 1,
+    id: "trust_model/active",
+    tenant: "system",
+    ts: 1_767_225_600_001,
+    space: "system",
+    payload: defaultModelPayload,
+    links: [],
+    prev: null,
+  },
+];
+
+/** Run with each module's address; prints a hash a line. */
+const program = `
+const [record, bytes, model, bodies] = process.argv.slice(1);
+const { encodeBody, hashRecord } = await import(record);
+const { toHex } = await import(bytes);
+const { defaultModelPayload } = await import(model);
+const revive = (key, value) => (typeof value === "string" && value.startsWith("bigint:") ? BigInt(value.slice(7)) : value);
+for (const body of JSON.parse(bodies, revive)) {
+  const payload = body.kind === "trust_model" ? defaultModelPayload : body.payload;
+  console.log(toHex(hashRecord(encodeBody({ ...body, payload }))));
+}`;
+
+const hashesFrom = async (directory: string, ending: string): Promise<readonly string[]> => {
+  const at = (path: string): string => pathToFileURL(join(directory, `${path}.${ending}`)).href;
+  const text = JSON.stringify(bodies, (_, value: unknown) =>
+    typeof value === "bigint" ? `bigint:${value}` : value,
+  );
+  const { stdout } = await run(process.execPath, [
+    "--input-type=module",
+    "--eval",
+    program,
+    at("src/record/record"),
+    at("src/record/bytes"),
+    at("src/trust/default-model"),
+    text,
+  ]);
+  return stdout.trim().split("\n");
+};
+
+describe("the built package", () => {
+  let built: string;
+  before(async function () {
+    this.timeout(60_000);
+    built = await mkdtemp(join(tmpdir(), "sigil-build-"));
+    await run(process.execPath, ["scripts/build.ts", built], { cwd: root });
+    await symlink(join(root, "node_modules"), join(built, "node_modules"));
+  });
+  after(() => rm(built, { recursive: true, force: true }));
+
+  it("gives the same record the same hash as the sources, each in a second process", async () => {
+    const here = bodies.map((body) => toHex(hashRecord(encodeBody(body))));
+    expect(await hashesFrom(root, "ts")).to.deep.equal(here);
+    expect(await hashesFrom(built, "js")).to.deep.equal(here);
+  });
+
+  it("runs the command line", async () => {
+    const { stdout } = await run(process.execPath, [join(built, "src/main.js"), "--help"]);
+    expect(stdout).to.contain("sigil");
+  });
+});

@@ -1,0 +1,184 @@
+/** Damage to stored records, seen from a caller: refused as DATA_LOSS, never served. */
+import { expect } from "chai";
+import { afterEach, beforeEach, describe, it } from "mocha";
+import { join } from "node:path";
+import { SigilError, StepOutcome, type SigilConnection } from "@sigil/client";
+import {
+  decisionPrefix,
+  hashKey,
+  headKey,
+  prefixRange,
+  recordKey,
+  tileKey,
+} from "../../src/ledger/keyspace.ts";
+import { openLevelStore } from "../../src/storage/level.ts";
+import type { Store } from "../../src/storage/store.ts";
+import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
+
+const codeOf = async (call: Promise<unknown>): Promise<string> =>
+  call.then(
+    () => "OK",
+    (error: unknown) => SigilError.from(error).codeName,
+  );
+
+describe("e2e_tamper_audit", () => {
+  let deployment: Deployment;
+  let store: Store;
+  let served: ServedDeployment;
+  let operator: SigilConnection;
+
+  beforeEach(async () => {
+    deployment = await makeDeployment();
+    served = await deployment.serve({
+      overrides: {
+        openStore: async () => {
+          store = await openLevelStore(join(deployment.directory, "ledger"));
+          return store;
+        },
+      },
+    });
+    operator = served.as("operator");
+  });
+  afterEach(async () => {
+    await served[Symbol.asyncDispose]();
+    await deployment[Symbol.asyncDispose]();
+  });
+
+  const stored = async (position: bigint): Promise<Uint8Array> => {
+    const value = await store.get(recordKey(position));
+    if (value === undefined) throw new Error("nothing is stored there");
+    return value;
+  };
+  const overwrite = (key: Uint8Array, value: Uint8Array): Promise<void> =>
+    store.commit([{ kind: "put", key, value }]);
+  const decide = () => operator.trust.check({ action: "write", target: "user/notes" });
+  const read = (auditId: string) => codeOf(operator.audit.getFrozenChain({ auditId }));
+
+  it("refuses a record with any one of its bytes flipped", async () => {
+    const { auditId, ledgerPosition } = await decide();
+    const whole = await stored(ledgerPosition);
+    expect(await read(auditId)).to.equal("OK");
+    for (let index = 0; index < whole.length; index += 1) {
+      const damaged = Uint8Array.from(whole);
+      damaged[index] = (damaged[index] ?? 0) ^ (1 << (index % 8));
+      await overwrite(recordKey(ledgerPosition), damaged);
+      expect(await read(auditId), `byte ${index}`).to.equal("DATA_LOSS");
+    }
+    await overwrite(recordKey(ledgerPosition), whole);
+    expect(await read(auditId)).to.equal("OK");
+  });
+
+  it("refuses a record cut short, grown, emptied or gone", async () => {
+    const { auditId, ledgerPosition } = await decide();
+    const whole = await stored(ledgerPosition);
+    for (const damaged of [whole.subarray(0, -1), Uint8Array.of(...whole, 0), new Uint8Array(0)]) {
+      await overwrite(recordKey(ledgerPosition), damaged);
+      expect(await read(auditId)).to.equal("DATA_LOSS");
+    }
+    await store.commit([{ kind: "delete", key: recordKey(ledgerPosition) }]);
+    expect(await read(auditId)).to.equal("DATA_LOSS");
+  });
+
+  it("refuses records swapped between positions", async () => {
+    const first = await decide();
+    const second = await decide();
+    const firstBytes = await stored(first.ledgerPosition);
+    await overwrite(recordKey(first.ledgerPosition), await stored(second.ledgerPosition));
+    await overwrite(recordKey(second.ledgerPosition), firstBytes);
+    expect(await read(first.auditId)).to.equal("DATA_LOSS");
+    expect(await read(second.auditId)).to.equal("DATA_LOSS");
+  });
+
+  it("refuses a record that names another tenant, or stands where another tenant's stood", async () => {
+    const ours = await decide();
+    const theirs = await served.as("guest").trust.check({ action: "read", target: "public/docs" });
+    const bytes = await stored(ours.ledgerPosition);
+    const tenantEnd = 1 + (bytes[0] ?? 0);
+    const name = new TextEncoder().encode("public");
+    await overwrite(
+      recordKey(ours.ledgerPosition),
+      Uint8Array.of(name.length, ...name, ...bytes.subarray(tenantEnd)),
+    );
+    expect(await read(ours.auditId)).to.equal("DATA_LOSS");
+    await overwrite(recordKey(ours.ledgerPosition), await stored(theirs.ledgerPosition));
+    expect(await read(ours.auditId)).to.equal("DATA_LOSS");
+  });
+
+  it("refuses a record of another deployment at the same position", async () => {
+    const { auditId, ledgerPosition } = await decide();
+    await using other = await makeDeployment();
+    {
+      await using otherServed = await other.serve();
+      const twin = await otherServed.as("operator").trust.check({ action: "write", target: "user/notes" });
+      expect(twin.ledgerPosition).to.equal(ledgerPosition);
+    }
+    await using foreign = await openLevelStore(join(other.directory, "ledger"));
+    const bytes = await foreign.get(recordKey(ledgerPosition));
+    await overwrite(recordKey(ledgerPosition), bytes ?? new Uint8Array(0));
+    expect(await read(auditId)).to.equal("DATA_LOSS");
+  });
+
+  it("refuses when an index is bent to another record", async () => {
+    const first = await decide();
+    const second = await decide();
+    const head = await store.get(headKey("acme", "user", second.auditId));
+    await overwrite(headKey("acme", "user", first.auditId), head ?? new Uint8Array(0));
+    expect(await read(first.auditId)).to.equal("DATA_LOSS");
+    const proof = await operator.audit.verifyFrozenChain({ auditId: first.auditId });
+    expect(proof.verified).to.equal(false);
+    const { chain } = await operator.audit.getFrozenChain({ auditId: second.auditId });
+    await store.commit([
+      { kind: "delete", key: hashKey((chain?.record?.hash ?? new Uint8Array(32)) as never) },
+    ]);
+    expect(await read(second.auditId)).to.equal("DATA_LOSS");
+  });
+
+  it("refuses a whole tile's records when the tile was bent", async () => {
+    const { results } = await operator.trust.batchCheck({
+      checks: Array.from({ length: 300 }, () => ({ action: "read", target: "public/docs" })),
+    });
+    const tile = await store.get(tileKey(0, 0n));
+    const damaged = Uint8Array.from(tile ?? []);
+    damaged[damaged.length - 1] = (damaged.at(-1) ?? 0) ^ 1;
+    await overwrite(tileKey(0, 0n), damaged);
+    const outcome = results[0]?.outcome;
+    const auditId = outcome?.$case === "decision" ? outcome.value.auditId : "";
+    expect(await read(auditId)).to.equal("DATA_LOSS");
+  });
+
+  it("names the failed step in a verification and skips the rest", async () => {
+    const { auditId, ledgerPosition } = await decide();
+    const damaged = await stored(ledgerPosition);
+    damaged[damaged.length - 1] = (damaged.at(-1) ?? 0) ^ 1;
+    await overwrite(recordKey(ledgerPosition), damaged);
+    const proof = await operator.audit.verifyFrozenChain({ auditId });
+    expect(proof.verified).to.equal(false);
+    expect(proof.steps[0]).to.include({ name: "seal", outcome: StepOutcome.STEP_OUTCOME_FAILED });
+    expect(
+      proof.steps.slice(1).every(({ outcome }) => outcome === StepOutcome.STEP_OUTCOME_SKIPPED),
+    ).to.equal(true);
+  });
+
+  it("names the damaged position when a page meets it, and counts it in a metric", async () => {
+    const first = await decide();
+    const damaged = await stored(first.ledgerPosition);
+    damaged[40] = (damaged[40] ?? 0) ^ 1;
+    await overwrite(recordKey(first.ledgerPosition), damaged);
+    const error = await operator.audit.listFrozenChains({}).then(
+      () => undefined,
+      (thrown: unknown) => SigilError.from(thrown),
+    );
+    expect(error?.codeName).to.equal("DATA_LOSS");
+    expect(error?.message).to.contain(`position ${first.ledgerPosition}`);
+    const metrics = await (await fetch(`${served.server.operatorUrl}/metrics`)).text();
+    expect(metrics).to.match(/verify_failures_total\{[^}]*step="seal"[^}]*\} [1-9]/);
+    expect((await decide()).allowed).to.equal(true);
+  });
+
+  it("holds no plain text of a decision in its data directory's index", async () => {
+    await operator.trust.check({ action: "write", target: "user/canary-target", session: "canary-session" });
+    for await (const [key, value] of store.range(prefixRange(decisionPrefix("acme")))) {
+      expect(Buffer.concat([key, value]).toString("latin1")).to.not.match(/canary|write|operator/);
+    }
+  });
+});

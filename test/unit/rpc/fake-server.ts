@@ -1,0 +1,155 @@
+/** The real transport and handlers over made-up services: what the wrappers do when a service misbehaves. */
+import { connect, type SigilConnection } from "@sigil/client";
+import { AuditServiceService } from "../../../generated/sigil/audit/v1/audit.ts";
+import { TrustServiceService } from "../../../generated/sigil/trust/v1/trust.ts";
+import type { AuditService } from "../../../src/audit/service.ts";
+import { anonymous } from "../../../src/identity/caller.ts";
+import { parseHash } from "../../../src/record/bytes.ts";
+import { concurrentStreamsMax, messageBytesMax, sessionMemoryMiBMax } from "../../../src/record/limits.ts";
+import { auditHandlers } from "../../../src/rpc/audit.ts";
+import type { Log, RpcEnvironment } from "../../../src/rpc/environment.ts";
+import { createHealth } from "../../../src/rpc/health.ts";
+import { startRpcServer } from "../../../src/rpc/server.ts";
+import { trustHandlers } from "../../../src/rpc/trust.ts";
+import { CallsUnderWay } from "../../../src/rpc/underway.ts";
+import type { CallContext, CheckQuestion, Decision } from "../../../src/trust/decision.ts";
+import type { TrustService } from "../../../src/trust/service.ts";
+
+export type Line = { readonly level: string; readonly fields: object; readonly message: string };
+
+const notMade = (): never => {
+  throw new Error("not made up");
+};
+
+/** A decision about a question, with made-up numbers. */
+export const decide = (question: CheckQuestion, call: CallContext): Decision => ({
+  auditId: "decision",
+  position: 7n,
+  timeMs: 1_700_000_000_123,
+  model: { bias: 1, weights: { action_risk: -6 } },
+  replayed: false,
+  chain: {
+    request: {
+      action: question.action,
+      target: question.target,
+      subject: "",
+      caller: "",
+      tenant: "public",
+      loa: "guest",
+      session: question.session,
+      inputDigest: parseHash(new Uint8Array(32)),
+      inputBytes: question.input.length,
+      input: null,
+      metadata: call.metadata,
+    },
+    features: { action_risk: 0.5 },
+    model: { id: "m", hash: parseHash(new Uint8Array(32)) },
+    contributions: { action_risk: -3 },
+    z: -2,
+    score: 0.12,
+    threshold: 0.5,
+    review: null,
+    verdict: "deny",
+    reason: "SCORE_BELOW_THRESHOLD",
+    steps: [],
+    durationUs: 1,
+  },
+});
+
+export type FakeServer = AsyncDisposable & {
+  readonly connection: SigilConnection;
+  readonly target: string;
+  readonly lines: readonly Line[];
+  readonly calls: readonly { readonly path: string; readonly code: number }[];
+  readonly underWay: CallsUnderWay;
+  readonly close: () => Promise<void>;
+};
+
+type FakeOptions = {
+  readonly trust?: Partial<TrustService>;
+  readonly audit?: Partial<AuditService>;
+  readonly rpc?: Partial<RpcEnvironment>;
+  readonly drainMs?: number;
+};
+
+export const startFakeServer = async (options: FakeOptions): Promise<FakeServer> => {
+  const lines: Line[] = [];
+  const calls: { path: string; code: number }[] = [];
+  const logAs = (level: string) => (fields: object, message: string) =>
+    void lines.push({ level, fields, message });
+  const log: Log = {
+    isLevelEnabled: () => true,
+    debug: logAs("debug"),
+    info: logAs("info"),
+    warn: logAs("warn"),
+    error: logAs("error"),
+  };
+  const underWay = new CallsUnderWay();
+  let ids = 0;
+  const rpc: RpcEnvironment = {
+    identify: async () => anonymous,
+    authorize: () => {},
+    deadlines: { deadlineMsDefault: 5000, deadlineMsMax: 10_000 },
+    slowCallMs: 60_000,
+    readsCertificates: false,
+    underWay,
+    observer: { onCall: (path, code) => void calls.push({ path, code }) },
+    log,
+    newId: () => `id-${(ids += 1)}`,
+    nowMs: Date.now,
+    monotonicMs: () => performance.now(),
+    ...options.rpc,
+  };
+  const trust: TrustService = {
+    check: async (_, question, call) => decide(question, call),
+    batchCheck: async (_, questions, __, call) =>
+      questions.map((question) => ({ kind: "decided", decision: decide(question, call) })),
+    activeModel: notMade,
+    simulate: notMade,
+    ...options.trust,
+  };
+  const audit: AuditService = {
+    get: notMade,
+    list: notMade,
+    verify: notMade,
+    checkpoint: notMade,
+    ...options.audit,
+  };
+  const health = createHealth([]);
+  const server = await startRpcServer({
+    address: { host: "127.0.0.1", port: 0 },
+    tls: null,
+    limits: {
+      messageBytesMax,
+      concurrentStreamsMax,
+      sessionMemoryMiBMax,
+      keepaliveMs: 60_000,
+      keepaliveTimeoutMs: 20_000,
+      connectionAgeMs: 3_600_000,
+      connectionAgeGraceMs: 1000,
+    },
+    reflection: false,
+    health,
+    services: [
+      [TrustServiceService, trustHandlers(trust, rpc)],
+      [AuditServiceService, auditHandlers(audit, rpc)],
+    ],
+    underWay,
+    drainMs: options.drainMs ?? 200,
+  });
+  health.set("serving");
+  const target = `127.0.0.1:${server.address.port}`;
+  const connection = connect({ target, tls: "insecure" });
+  return {
+    connection,
+    target,
+    lines,
+    calls,
+    underWay,
+    close: server.close,
+    [Symbol.asyncDispose]: async () => {
+      connection.close();
+      await server.close();
+    },
+  };
+};
