@@ -2,7 +2,7 @@
  * The server: configuration → open the deployment → wire the services → serve → drain and close. The only place where
  * parts meet. `overrides` replaces the world (store, clock, randomness, evaluator, log) for tests and experiments.
  */
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import type { DestinationStream, Logger } from "pino";
 import { AuditServiceService } from "../generated/sigil/audit/v1/audit.ts";
 import { TrustServiceService } from "../generated/sigil/trust/v1/trust.ts";
@@ -16,6 +16,7 @@ import { authorize } from "./identity/permissions.ts";
 import { createPrincipals } from "./identity/principals.ts";
 import { createIdentityResolver } from "./identity/resolver.ts";
 import type { KekInputs } from "./keys/kek.ts";
+import { randomBytes } from "./keys/random.ts";
 import { opensslSha256 } from "./keys/sha256.ts";
 import type { Ledger, LedgerObserver, LedgerStatus } from "./ledger/ledger.ts";
 import { createLog } from "./log.ts";

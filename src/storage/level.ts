@@ -7,6 +7,7 @@ import { Level } from "level";
 import { fail } from "../record/errors.ts";
 import {
   checkBatch,
+  damagedFilesRule,
   type RangeOptions,
   type ReadOptions,
   type Store,
@@ -45,7 +46,7 @@ const ruleOf = (error: unknown): string => {
   const code = codeOf(error);
   const message = error instanceof Error ? error.message : "";
   if (closedCodes.has(code)) return "the store or snapshot is closed";
-  if (code === "LEVEL_CORRUPTION") return "damaged database files";
+  if (code === "LEVEL_CORRUPTION") return damagedFilesRule;
   if (/no space left/i.test(message)) return "no space left on the device";
   if (/quota exceeded/i.test(message)) return "disk quota exceeded";
   if (/permission denied/i.test(message)) return "permission denied";

@@ -57,6 +57,9 @@ export type Store = AsyncDisposable & {
   readonly close: () => Promise<void>;
 };
 
+/** The rule of a storeFailed when the database finds its own files damaged. */
+export const damagedFilesRule = "damaged database files";
+
 /** What every adapter checks before it writes anything. @throws storeFailed when a key is empty. */
 export const checkBatch = (batch: readonly StoreOp[]): void => {
   if (batch.some((op) => op.key.length === 0)) {

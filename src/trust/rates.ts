@@ -65,16 +65,23 @@ const readSound = async (ledger: RateLedger, position: bigint): Promise<RecordBo
   }
 };
 
+/** Records read side by side. */
+const readAhead = 64n;
+
 /** The newest decisions still inside the window, at most as many records as a start looks at. */
 const refill = async (ledger: RateLedger, windows: RateWindows, fromMs: number): Promise<void> => {
   const seen: { readonly name: string; readonly ts: number }[] = [];
-  const last = ledger.size - BigInt(startCheckRecordsMax);
-  for (let position = ledger.size - 1n; position >= 0n && position >= last; position -= 1n) {
-    const body = await readSound(ledger, position);
-    if (body === undefined) continue;
-    if (body.ts <= fromMs) break;
-    if (body.kind !== "frozen_chain") continue;
-    seen.push({ name: nameOf(body.tenant, parseFrozenChain(body.payload).request.subject), ts: body.ts });
+  const wanted = BigInt(startCheckRecordsMax);
+  const last = ledger.size > wanted ? ledger.size - wanted : 0n;
+  for (let end = ledger.size; end > last; end -= readAhead) {
+    const first = end - readAhead > last ? end - readAhead : last;
+    const positions = Array.from({ length: Number(end - first) }, (_, step) => end - 1n - BigInt(step));
+    const bodies = await Promise.all(positions.map((position) => readSound(ledger, position)));
+    for (const body of bodies) {
+      if (body?.kind !== "frozen_chain" || body.ts <= fromMs) continue;
+      seen.push({ name: nameOf(body.tenant, parseFrozenChain(body.payload).request.subject), ts: body.ts });
+    }
+    if (bodies.some((body) => body !== undefined && body.ts <= fromMs)) break;
   }
   for (const { name, ts } of seen.reverse()) windows.record(name, ts);
 };

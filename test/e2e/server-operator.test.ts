@@ -1,3 +1,4 @@
+/** The operator's port of a running server: liveness, readiness, metrics. */
 import { join } from "node:path";
 import { expect } from "chai";
 import { describe, it } from "mocha";

@@ -1,3 +1,4 @@
+/** Canaries through real calls: no payload, token or key in logs, errors or metrics. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { SigilError, type SigilConnection } from "@sigil/client";

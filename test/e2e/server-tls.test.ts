@@ -1,3 +1,4 @@
+/** TLS and client certificates over a real socket. */
 import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";

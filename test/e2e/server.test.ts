@@ -1,3 +1,4 @@
+/** What any gRPC server owes its callers: health, reflection, limits, request ids, draining. */
 import { gzipSync } from "node:zlib";
 import { connect as connectSocket } from "node:net";
 import { expect } from "chai";

@@ -1,3 +1,4 @@
+/** Flags over environment over file over defaults; every bad value and unknown key named. */
 import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import { describe, it } from "mocha";

@@ -1,3 +1,4 @@
+/** Deadlines, request ids and trace context as a call brings them. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { Metadata } from "@grpc/grpc-js";

@@ -1,3 +1,4 @@
+/** The rules of request fields, at the edge. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { CheckRequest } from "../../../generated/sigil/trust/v1/trust.ts";

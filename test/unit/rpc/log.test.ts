@@ -1,3 +1,4 @@
+/** The log: one JSON object a line, secrets struck out. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { createLog, describeCause, strikeOut } from "../../../src/log.ts";

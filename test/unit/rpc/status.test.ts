@@ -1,3 +1,4 @@
+/** The one mapping of errors to gRPC codes and details. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";

@@ -1,3 +1,4 @@
+/** StreamChecks over made-up services: backpressure, order, a bad item, a vanished caller. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";

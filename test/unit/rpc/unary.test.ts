@@ -1,3 +1,4 @@
+/** The wrapper of unary handlers over made-up services: whatever a handler does, the call ends once. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { status as Code, type Metadata } from "@grpc/grpc-js";

@@ -1,0 +1,269 @@
+/** `sigil audit`: recorded decisions and their proof. */
+import {
+  FrozenChain,
+  GetCheckpointResponse,
+  ListOrder,
+  SigilError,
+  StepOutcome,
+  Verdict,
+  VerifyFrozenChainResponse,
+  type ListFrozenChainsRequest,
+} from "@sigil/client";
+import { toHex } from "../record/bytes.ts";
+import {
+  exitCodes,
+  jsonFlag,
+  usage,
+  wholeNumber,
+  type Arguments,
+  type Command,
+  type ExitCode,
+} from "./command.ts";
+import { connectionFlags, describeCallError, withConnection } from "./connection.ts";
+import { formatScore, levelName, signed, verdictCell, verdictName, whoName } from "./decision.ts";
+import { formatPairs, formatTable, printable, type Style, type Terminal } from "./terminal.ts";
+
+const tenantFlag = {
+  tenant: {
+    value: "NAME",
+    about: 'The tenant to look in; your own unless told. Another takes Root of "system".',
+  },
+} as const;
+
+const timeText = (time: Date | undefined): string => time?.toISOString() ?? "–";
+
+const formatChain = (chain: FrozenChain): string => {
+  const input = `${chain.inputBytes} bytes, SHA-256 ${toHex(chain.inputDigest)}`;
+  const pairs = formatPairs([
+    ["audit id", chain.auditId],
+    ["time", timeText(chain.time)],
+    ["tenant", chain.tenant],
+    ["caller", whoName(chain.caller)],
+    ["subject", `${whoName(chain.subject)}, ${levelName(chain.level)}`],
+    ["action", chain.action],
+    ["target", chain.target],
+    ["session", chain.session],
+    ["input", chain.inputBytes === 0n ? undefined : input],
+    ["verdict", verdictName(chain.verdict)],
+    ["reason", chain.reason],
+    ["score", `${formatScore(chain.score)} (threshold ${chain.threshold ?? "–"})`],
+    ["model", `${chain.modelId} ${toHex(chain.modelHash)}`],
+    ["position", String(chain.record?.position ?? "–")],
+    ["record", toHex(chain.record?.hash ?? new Uint8Array(0))],
+  ]);
+  const features = formatTable(
+    [{ title: "FEATURE" }, { title: "VALUE", align: "right" }, { title: "LOGITS", align: "right" }],
+    chain.features.map(({ feature, value, contribution }) => [
+      feature,
+      value.toFixed(3),
+      signed(contribution),
+    ]),
+  );
+  const steps = chain.steps.map(({ name, detail }) => `  ${printable(name)}: ${printable(detail)}`);
+  return [pairs, ...(chain.features.length > 0 ? ["", features] : []), "", "Reasoning:", ...steps].join("\n");
+};
+
+/** A record that fails its proof is a finding, not a command that could not run. */
+const orDamage = async (terminal: Terminal, run: () => Promise<ExitCode>): Promise<ExitCode> => {
+  try {
+    return await run();
+  } catch (error) {
+    if (!(error instanceof SigilError) || error.codeName !== "DATA_LOSS") throw error;
+    terminal.note(`sigil: ${describeCallError(error) ?? error.message}`);
+    return exitCodes.no;
+  }
+};
+
+const nameOf = (given: Arguments) => ({ auditId: given.words[0] ?? "", tenant: given.text("tenant") ?? "" });
+
+const damageExits = [
+  "0  shown",
+  "1  the record fails its proof (DATA_LOSS)",
+  "2  not found, or could not ask",
+];
+
+export const auditGet: Command = {
+  name: "audit get",
+  about: "Show one recorded decision. The server verifies the record before it answers.",
+  words: ["AUDIT_ID"],
+  flags: { ...tenantFlag, ...jsonFlag, ...connectionFlags },
+  examples: [
+    "sigil audit get 0199f3a1-7c1e-7d59-9d0a-3f1b8f6f2c11",
+    "sigil audit get 0199f3a1-7c1e-7d59-9d0a-3f1b8f6f2c11 --json | jq .record.envelope",
+  ],
+  exits: damageExits,
+  run: (given, terminal) =>
+    orDamage(terminal, async () => {
+      const { chain } = await withConnection(given, terminal, ({ audit }) =>
+        audit.getFrozenChain(nameOf(given)),
+      );
+      if (chain === undefined) return usage("the server answered without a decision");
+      terminal.print(given.has("json") ? JSON.stringify(FrozenChain.toJSON(chain)) : formatChain(chain));
+      return exitCodes.ok;
+    }),
+};
+
+const verdicts: ReadonlyMap<string, Verdict> = new Map([
+  ["allow", Verdict.VERDICT_ALLOW],
+  ["deny", Verdict.VERDICT_DENY],
+  ["review", Verdict.VERDICT_REVIEW],
+]);
+
+const readVerdict = (text: string | undefined): Verdict => {
+  if (text === undefined) return Verdict.VERDICT_UNSPECIFIED;
+  return verdicts.get(text.toLowerCase()) ?? usage("--verdict must be allow, deny or review");
+};
+
+const readTime = (given: Arguments, flag: string): Date | undefined => {
+  const text = given.text(flag);
+  if (text === undefined) return undefined;
+  const time = new Date(text);
+  const isTime = /^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(time.getTime());
+  return isTime ? time : usage(`--${flag} must be a time such as 2026-01-31T12:00:00Z`);
+};
+
+const limitDefault = 50;
+const limitMax = 100_000;
+const pageSizeMax = 1000;
+
+type Query = Partial<ListFrozenChainsRequest>;
+
+const readQuery = (given: Arguments): Query => ({
+  principal: given.text("who") ?? "",
+  action: given.text("action") ?? "",
+  targetGlob: given.text("target") ?? "",
+  verdict: readVerdict(given.text("verdict")),
+  fromTime: readTime(given, "from"),
+  untilTime: readTime(given, "until"),
+  order: given.has("oldest-first") ? ListOrder.LIST_ORDER_OLDEST_FIRST : ListOrder.LIST_ORDER_NEWEST_FIRST,
+  tenant: given.text("tenant") ?? "",
+});
+
+/** Pages until `limit` decisions are there or the listing ends. */
+const listChains = (given: Arguments, terminal: Terminal, limit: number): Promise<readonly FrozenChain[]> =>
+  withConnection(given, terminal, async ({ audit }) => {
+    const chains: FrozenChain[] = [];
+    let pageToken = "";
+    do {
+      const pageSize = Math.min(pageSizeMax, limit - chains.length);
+      const page = await audit.listFrozenChains({ ...readQuery(given), pageSize, pageToken });
+      chains.push(...page.chains);
+      pageToken = page.nextPageToken;
+      terminal.progress(`${chains.length} listed`);
+    } while (pageToken !== "" && chains.length < limit);
+    terminal.progress("");
+    return chains;
+  });
+
+export const auditList: Command = {
+  name: "audit list",
+  about: "List recorded decisions, newest first. Each is verified before it is shown. Takes level Observer.",
+  flags: {
+    who: { value: "ID", about: "Only decisions about or asked by this principal." },
+    action: { value: "ACTION", about: "Only this action." },
+    target: { value: "GLOB", about: "Only targets that match, for example 'user/**'." },
+    verdict: { value: "VERDICT", about: "Only allow, deny or review." },
+    from: { value: "TIME", about: "Only decisions made at or after it, for example 2026-01-31T12:00:00Z." },
+    until: { value: "TIME", about: "Only decisions made before it." },
+    "oldest-first": { about: "Oldest first." },
+    limit: { value: "N", about: `At most so many; ${limitDefault} unless told.` },
+    ...tenantFlag,
+    ...jsonFlag,
+    ...connectionFlags,
+  },
+  examples: [
+    "sigil audit list --key .sigil/keys/observer.pem --principal observer",
+    "sigil audit list --verdict deny --target 'payment/**' --limit 500 --json",
+  ],
+  exits: damageExits,
+  run: (given, terminal) =>
+    orDamage(terminal, async () => {
+      const limit = wholeNumber(given.text("limit") ?? String(limitDefault), "limit", [1, limitMax]);
+      const chains = await listChains(given, terminal, limit);
+      if (given.has("json")) {
+        for (const chain of chains) terminal.print(JSON.stringify(FrozenChain.toJSON(chain)));
+        return exitCodes.ok;
+      }
+      const columns = [
+        { title: "TIME" },
+        { title: "WHO", widthMax: 20 },
+        { title: "ACTION", widthMax: 20 },
+        { title: "TARGET", widthMax: 34 },
+        { title: "VERDICT" },
+        { title: "SCORE", align: "right" } as const,
+        { title: "REASON" },
+        { title: "AUDIT ID" },
+      ];
+      const rows = chains.map((chain) => [
+        timeText(chain.time),
+        whoName(chain.subject),
+        chain.action,
+        chain.target,
+        verdictCell(chain.verdict, terminal.paint),
+        formatScore(chain.score),
+        chain.reason,
+        chain.auditId,
+      ]);
+      terminal.print(formatTable(columns, rows));
+      return exitCodes.ok;
+    }),
+};
+
+const outcomes: ReadonlyMap<StepOutcome, readonly [string, Style]> = new Map([
+  [StepOutcome.STEP_OUTCOME_PASSED, ["passed", "green"]],
+  [StepOutcome.STEP_OUTCOME_FAILED, ["FAILED", "red"]],
+  [StepOutcome.STEP_OUTCOME_SKIPPED, ["skipped", "dim"]],
+]);
+
+const formatVerification = (response: VerifyFrozenChainResponse, { paint }: Terminal): string => {
+  const rows = response.steps.map(({ name, outcome, detail }) => {
+    const [text, style] = outcomes.get(outcome) ?? ["unknown", "red"];
+    return [name, { text, style, paint }, detail];
+  });
+  const result = response.verified ? paint("green", "VERIFIED") : paint("red", "NOT VERIFIED");
+  return [
+    `${result}  ledger position ${response.ledgerPosition}`,
+    "",
+    formatTable([{ title: "STEP" }, { title: "OUTCOME" }, { title: "DETAIL" }], rows),
+  ].join("\n");
+};
+
+export const auditVerify: Command = {
+  name: "audit verify",
+  about: "Verify one recorded decision, step by step. --json also gives the evidence to repeat it elsewhere.",
+  words: ["AUDIT_ID"],
+  flags: { ...tenantFlag, ...jsonFlag, ...connectionFlags },
+  examples: [
+    "sigil audit verify 0199f3a1-7c1e-7d59-9d0a-3f1b8f6f2c11",
+    "sigil audit verify 0199f3a1-7c1e-7d59-9d0a-3f1b8f6f2c11 --json > evidence.json",
+  ],
+  exits: ["0  every step passed", "1  a step failed", "2  not found, or could not ask"],
+  run: async (given, terminal) => {
+    const response = await withConnection(given, terminal, ({ audit }) =>
+      audit.verifyFrozenChain(nameOf(given)),
+    );
+    terminal.print(
+      given.has("json")
+        ? JSON.stringify(VerifyFrozenChainResponse.toJSON(response))
+        : formatVerification(response, terminal),
+    );
+    return response.verified ? exitCodes.ok : exitCodes.no;
+  },
+};
+
+export const auditCheckpoint: Command = {
+  name: "audit checkpoint",
+  about:
+    "Print the newest signed checkpoint (C2SP tlog-checkpoint). Keep one: nothing before it can change unseen.",
+  flags: { ...jsonFlag, ...connectionFlags },
+  examples: ["sigil audit checkpoint > checkpoint.txt", "sigil audit checkpoint --json"],
+  run: async (given, terminal) => {
+    const response = await withConnection(given, terminal, ({ audit }) => audit.getCheckpoint({}));
+    terminal.print(
+      given.has("json")
+        ? JSON.stringify(GetCheckpointResponse.toJSON(response))
+        : response.checkpoint.replace(/\n$/, ""),
+    );
+    return exitCodes.ok;
+  },
+};

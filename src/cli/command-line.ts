@@ -1,0 +1,173 @@
+/**
+ * Every command by name. A command's file is loaded when it is run, so that `sigil check` does not load a server.
+ */
+import { nearest } from "../config/nearest.ts";
+import { SigilFault } from "../record/errors.ts";
+import { exitCodes, formatHelp, readArguments, type Command, type ExitCode } from "./command.ts";
+import { printable, type Terminal } from "./terminal.ts";
+
+type Entry = { readonly about: string; readonly load: () => Promise<Command> };
+
+const commands: Readonly<Record<string, Entry>> = {
+  dev: {
+    about: "Serve a development deployment in .sigil/ with sample principals.",
+    load: async () => (await import("./dev.ts")).dev,
+  },
+  init: {
+    about: "Make a deployment: keys, genesis record, first model.",
+    load: async () => (await import("./init.ts")).init,
+  },
+  serve: {
+    about: "Serve a deployment.",
+    load: async () => (await import("./serve.ts")).serve,
+  },
+  config: {
+    about: "Show the effective configuration, secrets masked.",
+    load: async () => (await import("./config.ts")).config,
+  },
+  fsck: {
+    about: "Check a data directory that is not being served.",
+    load: async () => (await import("./fsck.ts")).fsck,
+  },
+  "key new": {
+    about: "Make a key pair in a new file.",
+    load: async () => (await import("./key.ts")).keyNew,
+  },
+  "key show": {
+    about: "Show the public key of a key file.",
+    load: async () => (await import("./key.ts")).keyShow,
+  },
+  token: {
+    about: "Sign a token to call with.",
+    load: async () => (await import("./token.ts")).token,
+  },
+  check: {
+    about: "Ask whether something may happen, once or for a file of requests.",
+    load: async () => (await import("./check.ts")).check,
+  },
+  "audit get": {
+    about: "Show one recorded decision.",
+    load: async () => (await import("./audit.ts")).auditGet,
+  },
+  "audit list": {
+    about: "List recorded decisions.",
+    load: async () => (await import("./audit.ts")).auditList,
+  },
+  "audit verify": {
+    about: "Verify one recorded decision, step by step.",
+    load: async () => (await import("./audit.ts")).auditVerify,
+  },
+  "audit checkpoint": {
+    about: "Show the newest signed checkpoint.",
+    load: async () => (await import("./audit.ts")).auditCheckpoint,
+  },
+  "model get": {
+    about: "Show the trust model that decides now.",
+    load: async () => (await import("./model.ts")).modelGet,
+  },
+  simulate: {
+    about: "See what a candidate model would have decided.",
+    load: async () => (await import("./simulate.ts")).simulate,
+  },
+};
+
+const names = Object.keys(commands);
+
+const overview = (only: readonly string[] = names): string => {
+  const width = Math.max(...only.map((name) => name.length));
+  const lines = only.map((name) => `  ${name.padEnd(width)}  ${commands[name]?.about ?? ""}`);
+  return [
+    "sigil COMMAND [flags]",
+    "",
+    "May this principal do this, now? Every answer is recorded, signed and provable.",
+    "",
+    "Commands:",
+    ...lines,
+    "",
+    "Exit codes: 0 done, allowed or verified; 1 denied, damaged or not verified; 2 used wrongly, or could not tell.",
+    "Help and examples of a command: sigil COMMAND --help",
+  ].join("\n");
+};
+
+const isHelp = (word: string | undefined): boolean => word === "--help" || word === "-h" || word === "help";
+
+/** The command of one word or two. */
+const findName = (argv: readonly string[]): string | undefined => {
+  const [first = "", second = ""] = argv;
+  return [`${first} ${second}`, first].find((name) => Object.hasOwn(commands, name));
+};
+
+/** A group's name alone, or followed by a word it does not know. */
+const groupOf = (word: string): readonly string[] => names.filter((name) => name.startsWith(`${word} `));
+
+const unknownCommand = (argv: readonly string[], terminal: Terminal): ExitCode => {
+  const [first = "", second = ""] = argv;
+  const group = groupOf(first);
+  if (group.length > 0 && (second === "" || isHelp(second))) {
+    (isHelp(second) ? terminal.print : terminal.note)(overview(group));
+    return isHelp(second) ? exitCodes.ok : exitCodes.unknown;
+  }
+  const typed = group.length > 0 ? `${first} ${second}` : first;
+  const known = nearest(
+    typed,
+    group.length > 0 ? group : [...names, ...names.map((name) => name.split(" ")[0] ?? "")],
+  );
+  terminal.note(`sigil: "${printable(typed)}" is not a command; did you mean "${known}"? See: sigil --help`);
+  return exitCodes.unknown;
+};
+
+/** Whether the words before "--" ask for help. */
+const asksForHelp = (argv: readonly string[]): boolean => {
+  const end = argv.indexOf("--");
+  return (end < 0 ? argv : argv.slice(0, end)).some((word) => word === "--help" || word === "-h");
+};
+
+const runCommand = async (
+  command: Command,
+  argv: readonly string[],
+  terminal: Terminal,
+): Promise<ExitCode> => {
+  if (asksForHelp(argv)) {
+    terminal.print(formatHelp(command));
+    return exitCodes.ok;
+  }
+  const given = readArguments(command, command.rawArguments === true ? [] : argv);
+  return command.run(given, terminal, argv);
+};
+
+const describe = async (error: unknown): Promise<string> => {
+  if (error instanceof SigilFault) return error.message;
+  const { describeCallError } = await import("./connection.ts");
+  return (
+    describeCallError(error) ?? (error instanceof Error ? (error.stack ?? error.message) : String(error))
+  );
+};
+
+/** @returns the exit code. Never throws. */
+export const runCommandLine = async (argv: readonly string[], terminal: Terminal): Promise<ExitCode> => {
+  const [first] = argv;
+  if (first === undefined) {
+    terminal.note(overview());
+    return exitCodes.unknown;
+  }
+  if (isHelp(first)) {
+    const name = findName(argv.slice(1));
+    const command = name === undefined ? undefined : await commands[name]?.load();
+    terminal.print(command === undefined ? overview() : formatHelp(command));
+    return exitCodes.ok;
+  }
+  if (first === "--version" || first === "version") {
+    terminal.print((await import("./version.ts")).version());
+    return exitCodes.ok;
+  }
+  const name = findName(argv);
+  const entry = name === undefined ? undefined : commands[name];
+  if (name === undefined || entry === undefined) return unknownCommand(argv, terminal);
+  try {
+    return await runCommand(await entry.load(), argv.slice(name.split(" ").length), terminal);
+  } catch (error) {
+    terminal.progress("");
+    terminal.note(`sigil: ${await describe(error)}`);
+    return exitCodes.unknown;
+  }
+};

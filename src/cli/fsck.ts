@@ -1,0 +1,57 @@
+/** `sigil fsck`: the whole data directory read, opened, verified and worked out again, while nobody serves it. */
+import { describeDeployment } from "../deployment.ts";
+import { runFsck, type FsckProgress, type FsckReport } from "../ledger/fsck.ts";
+import { exitCodes, jsonFlag, required, type Command } from "./command.ts";
+import { askPassphrase } from "./passphrase.ts";
+import { formatTable, type Terminal } from "./terminal.ts";
+
+const describeProgress = ({ step, done, total }: FsckProgress): string => {
+  const percent = total === 0n ? 100n : (done * 100n) / total;
+  return `${step}: ${done} of ${total} (${percent} %)`;
+};
+
+const positionText = (position: bigint | null): string => (position === null ? "–" : String(position));
+
+const reportJson = ({ ok, size, total, first, problems }: FsckReport): string =>
+  JSON.stringify(
+    { ok, size, found: total, firstBadPosition: first?.position ?? null, problems },
+    (_name, value: unknown) => (typeof value === "bigint" ? String(value) : value),
+  );
+
+const formatReport = ({ ok, size, total, first, problems }: FsckReport, { paint }: Terminal): string => {
+  if (ok)
+    return `${paint("green", "CLEAN")}  ${size} records: every seal, signature, tree node and index holds`;
+  const position = first?.position ?? null;
+  const where = position === null ? "" : `, the first bad position is ${position}`;
+  const head = `${paint("red", "DAMAGED")}  ${total} found in ${size} records${where}`;
+  const columns = [{ title: "POSITION", align: "right" } as const, { title: "STEP" }, { title: "PROBLEM" }];
+  const rows = problems.map(({ position, step, rule }) => [positionText(position), step, rule]);
+  const unlisted = total > problems.length ? [`… and ${total - problems.length} more`] : [];
+  return [head, "", formatTable(columns, rows), ...unlisted].join("\n");
+};
+
+export const fsck: Command = {
+  name: "fsck",
+  about:
+    "Check a data directory that is not being served: open every seal, verify every signature, work the tree and the\n" +
+    "indexes out again, compare with the anchor. Changes nothing unless told to rebuild.",
+  flags: {
+    data: { value: "DIR", about: "The data directory." },
+    "rebuild-indexes": { about: "First drop everything that follows from the records, and build it again." },
+    ...jsonFlag,
+  },
+  examples: ["sigil fsck --data data", "sigil fsck --data data --rebuild-indexes --json"],
+  exits: ["0  clean", "1  damage was found", "2  could not run"],
+  run: async (given, terminal) => {
+    const directory = required(given, "data", "DIR");
+    const kekInputs = { env: terminal.environment, askPassphrase: () => askPassphrase(terminal) };
+    const options = await describeDeployment({ directory, kekInputs, nowMs: Date.now });
+    const report = await runFsck(options, {
+      rebuildIndexes: given.has("rebuild-indexes"),
+      onProgress: (progress) => terminal.progress(describeProgress(progress)),
+    });
+    terminal.progress("");
+    terminal.print(given.has("json") ? reportJson(report) : formatReport(report, terminal));
+    return report.ok ? exitCodes.ok : exitCodes.no;
+  },
+};

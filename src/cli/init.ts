@@ -1,0 +1,130 @@
+/** `sigil init`: a new deployment in an empty directory. */
+import { resolve } from "node:path";
+import { toHex } from "../record/bytes.ts";
+import { formatKekSource, parseKekSource, type KekSource } from "../keys/kek.ts";
+import { formatPublicKey } from "../keys/keyfile.ts";
+import {
+  exitCodes,
+  jsonFlag,
+  required,
+  usage,
+  wholeNumber,
+  type Arguments,
+  type Command,
+} from "./command.ts";
+import {
+  makeDeployment,
+  parsePrincipalFlag,
+  parseRoot,
+  parseWitness,
+  requireEmpty,
+  sampleFounders,
+  sampleNames,
+  type Founders,
+} from "./setup.ts";
+import { formatPairs } from "./terminal.ts";
+
+const witnessesMax = 64;
+
+const readFounders = async (given: Arguments, directory: string): Promise<Founders> => {
+  if (given.has("dev")) {
+    const clash = ["root", "witness", "quorum"].find((flag) => given.has(flag));
+    if (clash !== undefined) usage(`--dev makes the keys itself; leave out --${clash}`);
+    const founders = await sampleFounders(`${directory}.keys`);
+    return { ...founders, principals: [...founders.principals, ...readPrincipals(given)] };
+  }
+  const root = parseRoot(required(given, "root", "PUBKEY"));
+  const witnesses = given.texts("witness").map(parseWitness);
+  if (witnesses.length === 0) usage("--witness NAME=PUBKEY is needed, at least once");
+  const k = wholeNumber(required(given, "quorum", "K"), "quorum", [1, witnessesMax]);
+  return { root, witnesses, k, principals: readPrincipals(given) };
+};
+
+const readPrincipals = (given: Arguments) => given.texts("principal").map(parsePrincipalFlag);
+
+/** Stored as an absolute path: the server may be started from another directory. */
+const fileKek = (path: string): KekSource => ({ kind: "file", path: resolve(path) });
+
+const readKek = (given: Arguments, directory: string): KekSource => {
+  const text = given.text("kek");
+  const source = text === undefined ? fileKek(`${directory}.kek`) : parseKekSource(text);
+  return source.kind === "file" ? fileKek(source.path) : source;
+};
+
+const kekAdvice = (source: KekSource): string => {
+  switch (source.kind) {
+    case "file":
+      return `Keep ${source.path} apart from the data and its backups: who has both can read everything, and without it nobody can read anything.`;
+    case "env":
+      return `Keep the value of ${source.name}: without it nobody can read the data.`;
+    case "passphrase":
+      return "Keep the passphrase: without it nobody can read the data.";
+  }
+};
+
+export const init: Command = {
+  name: "init",
+  about:
+    "Make a deployment in an empty directory: its signing keys (encrypted), the genesis record with the first Root\n" +
+    "principal, the witnesses and their quorum, and the default trust model.",
+  flags: {
+    data: { value: "DIR", about: "The data directory to make." },
+    origin: { value: "NAME", about: "The deployment's name, unique in the world; signed into every record." },
+    root: { value: "PUBKEY", about: 'Public key of the first Root principal, whose id is "root".' },
+    witness: { value: "NAME=PUBKEY", multiple: true, about: "A witness." },
+    quorum: { value: "K", about: "How many witnesses a governed change takes: 1 to their number." },
+    principal: { value: "ID=LEVEL:TENANT:PUBKEY", multiple: true, about: "A further principal." },
+    kek: {
+      value: "SOURCE",
+      about:
+        "Key-encryption key: file:PATH (made when missing), env:NAME or passphrase; file:DIR.kek unless told.",
+    },
+    dev: { about: `Make every key too, in DIR.keys: ${sampleNames.join(", ")} and three witnesses.` },
+    ...jsonFlag,
+  },
+  examples: [
+    "sigil init --data data --dev --origin sigil.test",
+    "sigil key new root.pem; sigil key new w1.pem; sigil key new w2.pem",
+    'sigil init --data data --origin sigil.example --root "$(sigil key show root.pem)" \\\n' +
+      '    --witness w1="$(sigil key show w1.pem)" --witness w2="$(sigil key show w2.pem)" --quorum 2 \\\n' +
+      "    --kek file:/secure/place/sigil.kek",
+  ],
+  run: async (given, terminal) => {
+    const directory = required(given, "data", "DIR").replace(/(?<=.)\/+$/, "");
+    const origin = given.has("dev")
+      ? (given.text("origin") ?? "sigil.dev")
+      : required(given, "origin", "NAME");
+    const kekSource = readKek(given, directory);
+    // Before --dev makes keys for a deployment that cannot be.
+    await requireEmpty(directory);
+    const founders = await readFounders(given, directory);
+    const made = await makeDeployment({ ...founders, directory, origin, kekSource }, terminal);
+    const facts = {
+      data: directory,
+      origin,
+      genesis: toHex(made.genesis),
+      recordKey: formatPublicKey(made.recordKey),
+      checkpointKey: formatPublicKey(made.checkpointKey),
+      kek: formatKekSource(kekSource),
+    };
+    if (given.has("json")) terminal.print(JSON.stringify(facts));
+    else {
+      const quorum = `${founders.k} of ${founders.witnesses.length} witnesses`;
+      terminal.print(
+        formatPairs([
+          ["data", facts.data],
+          ["origin", facts.origin],
+          ["genesis", facts.genesis],
+          ["record key", facts.recordKey],
+          ["checkpoint key", facts.checkpointKey],
+          ["key-encryption key", `${facts.kek}${made.madeKek ? " (new)" : ""}`],
+          ["quorum", quorum],
+          ["sample keys", given.has("dev") ? `${directory}.keys` : undefined],
+        ]),
+      );
+    }
+    terminal.note(kekAdvice(kekSource));
+    terminal.note(`Serve it: sigil serve --data ${directory}`);
+    return exitCodes.ok;
+  },
+};

@@ -1,0 +1,169 @@
+/**
+ * Making a deployment's data directory, for `init` and `dev`. What can be wrong is found before anything is written: the
+ * model, the keys, the quorum, the directory.
+ */
+import { access, mkdir, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { PublicKey } from "../record/bytes.ts";
+import { fail } from "../record/errors.ts";
+import { isLevel } from "../identity/levels.ts";
+import { isPrincipalId } from "../identity/principals.ts";
+import { createKekFile, type KekSource } from "../keys/kek.ts";
+import { createKeyFile, formatPublicKey, parsePublicKeyText, readKeyFile } from "../keys/keyfile.ts";
+import { tenantFault, type LevelName } from "../record/names.ts";
+import { defaultModelPayload } from "../trust/default-model.ts";
+import { parseModel } from "../trust/model.ts";
+import { initDeployment, type NamedPrincipal, type NamedWitness } from "../deployment.ts";
+import { usage } from "./command.ts";
+import { askNewPassphrase } from "./passphrase.ts";
+import type { Terminal } from "./terminal.ts";
+
+export type Founders = {
+  readonly root: NamedPrincipal;
+  readonly principals: readonly NamedPrincipal[];
+  readonly witnesses: readonly NamedWitness[];
+  readonly k: number;
+};
+
+export type Setup = Founders & {
+  readonly directory: string;
+  readonly origin: string;
+  readonly kekSource: KekSource;
+};
+
+export const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+const principalOf = (id: string, loa: LevelName, tenant: string, publicKey: PublicKey): NamedPrincipal => ({
+  id,
+  publicKeys: [publicKey],
+  loa,
+  tenant,
+  active: true,
+});
+
+const witnessOf = (id: string, publicKey: PublicKey): NamedWitness => ({
+  id,
+  publicKey,
+  owner: id,
+  authority: "",
+  description: "",
+});
+
+const parseKeyFlag = (flag: string, text: string): PublicKey => {
+  try {
+    return parsePublicKeyText(text);
+  } catch (cause) {
+    const rule = `${flag}: "${text}" is not a public key; sigil key new prints one`;
+    return fail({ kind: "usage", rule }, { cause });
+  }
+};
+
+/** The first Root principal, `--root PUBKEY`. */
+export const parseRoot = (text: string): NamedPrincipal =>
+  principalOf("root", "root", "system", parseKeyFlag("--root", text));
+
+/** `--witness NAME=PUBKEY`. */
+export const parseWitness = (text: string): NamedWitness => {
+  const at = text.indexOf("=");
+  const name = text.slice(0, Math.max(0, at));
+  if (!isPrincipalId(name)) usage(`--witness "${text}" must be NAME=PUBKEY`);
+  return witnessOf(name, parseKeyFlag(`--witness ${name}`, text.slice(at + 1)));
+};
+
+/** `--principal ID=LEVEL:TENANT:PUBKEY`. */
+export const parsePrincipalFlag = (text: string): NamedPrincipal => {
+  const [, id = "", level = "", tenant = "", key = ""] = /^([^=]+)=([^:]*):([^:]*):(.+)$/.exec(text) ?? [];
+  if (!isPrincipalId(id)) usage(`--principal "${text}" must be ID=LEVEL:TENANT:PUBKEY`);
+  if (!isLevel(level)) return usage(`--principal ${id}: "${level}" is not a level of access`);
+  const fault = tenantFault(tenant);
+  if (fault !== null) usage(`--principal ${id}: the tenant ${fault}`);
+  return principalOf(id, level, tenant, parseKeyFlag(`--principal ${id}`, key));
+};
+
+const requireDistinct = (what: string, names: readonly string[]): void => {
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) usage(`${what} "${twice}" is named twice`);
+};
+
+/** One key, one name: a second vote with the same key would be no second vote. */
+const checkFounders = ({ root, principals, witnesses, k }: Founders): void => {
+  if (witnesses.length === 0) usage("--witness NAME=PUBKEY is needed, at least once");
+  if (k > witnesses.length || k < 1) {
+    usage(`--quorum must be 1 to ${witnesses.length}, the number of witnesses`);
+  }
+  requireDistinct(
+    "witness",
+    witnesses.map(({ id }) => id),
+  );
+  requireDistinct(
+    "witness key",
+    witnesses.map(({ publicKey }) => formatPublicKey(publicKey)),
+  );
+  requireDistinct(
+    "principal",
+    [root, ...principals].map(({ id }) => id),
+  );
+};
+
+/** @throws directoryNotEmpty. */
+export const requireEmpty = async (directory: string): Promise<void> => {
+  if (!(await exists(directory))) return;
+  if ((await readdir(directory)).length > 0) fail({ kind: "directoryNotEmpty", path: directory });
+};
+
+/** @returns the genesis record's hash; and whether a file for the key-encryption key was made. */
+export const makeDeployment = async (setup: Setup, terminal: Terminal) => {
+  checkFounders(setup);
+  // Strictly, as the server will read it: a genesis with a model that nobody can load would deny everything.
+  parseModel(defaultModelPayload);
+  await requireEmpty(setup.directory);
+  const { kekSource } = setup;
+  const madeKek = kekSource.kind === "file" && !(await exists(kekSource.path));
+  if (madeKek) await createKekFile(kekSource.path);
+  const made = await initDeployment({
+    ...setup,
+    model: defaultModelPayload,
+    kekInputs: { env: terminal.environment, askPassphrase: () => askNewPassphrase(terminal) },
+    nowMs: Date.now,
+  });
+  return { ...made, madeKek };
+};
+
+/** A principal of every level in one tenant, and the Root that reads across tenants. */
+const samples: readonly (readonly [id: string, level: LevelName, tenant: string])[] = [
+  ["root", "root", "system"],
+  ["admin", "root", "demo"],
+  ["mentor", "mentor", "demo"],
+  ["operator", "operator", "demo"],
+  ["observer", "observer", "demo"],
+  ["guest", "guest", "demo"],
+];
+const sampleWitnesses = ["witness-1", "witness-2", "witness-3"];
+const sampleQuorum = 2;
+
+/** The key of that name, made at the first call: an interrupted setup goes on where it was. */
+const keyNamed = async (directory: string, name: string): Promise<PublicKey> => {
+  const path = join(directory, `${name}.pem`);
+  const { publicKey } = (await exists(path)) ? await readKeyFile(path) : await createKeyFile(path);
+  return publicKey;
+};
+
+/** Keys for a deployment to try things with, their private halves in `keyDirectory`. */
+export const sampleFounders = async (keyDirectory: string): Promise<Founders> => {
+  await mkdir(keyDirectory, { recursive: true, mode: 0o700 });
+  const principals: NamedPrincipal[] = [];
+  for (const [id, level, tenant] of samples) {
+    principals.push(principalOf(id, level, tenant, await keyNamed(keyDirectory, id)));
+  }
+  const witnesses: NamedWitness[] = [];
+  for (const name of sampleWitnesses) witnesses.push(witnessOf(name, await keyNamed(keyDirectory, name)));
+  const [root, ...others] = principals;
+  if (root === undefined) return usage("there are no sample principals");
+  return { root, principals: others, witnesses, k: sampleQuorum };
+};
+
+export const sampleNames: readonly string[] = samples.map(([id]) => id);

@@ -1,0 +1,133 @@
+/** `sigil simulate`: a candidate model against recorded decisions, or one question. Nothing is recorded. */
+import { readFile } from "node:fs/promises";
+import { SimulateResponse, TrustModel, type SimulateRequest } from "@sigil/client";
+import { nearest } from "../config/nearest.ts";
+import { simulateDecisionsMax } from "../record/limits.ts";
+import {
+  exitCodes,
+  jsonFlag,
+  required,
+  usage,
+  wholeNumber,
+  type Arguments,
+  type Command,
+} from "./command.ts";
+import { connectionFlags, withConnection } from "./connection.ts";
+import { formatScore, verdictCell, whoName } from "./decision.ts";
+import { formatTable, type Terminal } from "./terminal.ts";
+
+const lastDefault = 1000;
+
+const modelFields = [
+  "bias",
+  "weights",
+  "threshold",
+  "review",
+  "actions",
+  "targets",
+  "rateWindowMs",
+  "rateLimit",
+];
+
+/** @throws usage unless the file holds a model as `sigil model get --json` prints it, bare or inside that answer. */
+const readCandidate = async (path: string): Promise<TrustModel> => {
+  const content = await readFile(path, "utf8").catch(() => usage(`--candidate: ${path} cannot be read`));
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(content);
+  } catch {
+    return usage(`--candidate: ${path} is not JSON`);
+  }
+  const answer = parsed as { readonly model?: unknown } | null;
+  const model = answer?.model ?? parsed;
+  if (typeof model !== "object" || model === null) return usage(`--candidate: ${path} holds no model`);
+  for (const name of Object.keys(model)) {
+    if (!modelFields.includes(name)) {
+      usage(
+        `--candidate: "${name}" is not a field of a model; did you mean "${nearest(name, modelFields)}"?`,
+      );
+    }
+  }
+  return TrustModel.fromJSON(model);
+};
+
+const readMatter = (given: Arguments): SimulateRequest["subjectMatter"] => {
+  const asksOne = given.has("action") || given.has("target") || given.has("subject");
+  if (asksOne && given.has("last")) usage("--last and --action, --target, --subject exclude each other");
+  if (!asksOne) {
+    const value = wholeNumber(given.text("last") ?? String(lastDefault), "last", [1, simulateDecisionsMax]);
+    return { $case: "lastDecisions", value };
+  }
+  const value = {
+    action: required(given, "action", "ACTION"),
+    target: required(given, "target", "TARGET"),
+    subject: given.text("subject") ?? "",
+    session: "",
+    input: new Uint8Array(0),
+    keepInput: false,
+    idempotencyKey: "",
+  };
+  return { $case: "check", value };
+};
+
+const formatSimulation = ({ scored, flipped, decisions }: SimulateResponse, { paint }: Terminal): string => {
+  const head = `${scored} scored, ${flipped} would change`;
+  if (decisions.length === 0) return head;
+  const columns = [
+    { title: "WHO", widthMax: 20 },
+    { title: "ACTION", widthMax: 20 },
+    { title: "TARGET", widthMax: 34 },
+    { title: "NOW" },
+    { title: "SCORE", align: "right" } as const,
+    { title: "CANDIDATE" },
+    { title: "SCORE", align: "right" } as const,
+    { title: "REASON" },
+    { title: "AUDIT ID" },
+  ];
+  const rows = decisions.map((each) => [
+    whoName(each.subject),
+    each.action,
+    each.target,
+    verdictCell(each.current, paint),
+    formatScore(each.currentScore),
+    verdictCell(each.candidate, paint),
+    formatScore(each.candidateScore),
+    each.candidateReason,
+    each.auditId,
+  ]);
+  return [head, "", formatTable(columns, rows)].join("\n");
+};
+
+export const simulate: Command = {
+  name: "simulate",
+  about:
+    "See what a candidate model would have decided: the last decisions of your tenant, or one question. Takes level\nMentor. Nothing is recorded.",
+  flags: {
+    candidate: { value: "FILE", about: "The model, as sigil model get --json prints it." },
+    last: { value: "N", about: `Score the last N decisions; ${lastDefault} unless told.` },
+    action: { value: "ACTION", about: "Score one question instead: what is to happen." },
+    target: { value: "TARGET", about: "To what." },
+    subject: { value: "ID", about: "Who would do it; the caller unless told." },
+    all: { about: "Show every decision and not the changed ones alone." },
+    ...jsonFlag,
+    ...connectionFlags,
+  },
+  examples: [
+    "sigil simulate --candidate candidate.json --last 500 --key .sigil/keys/mentor.pem --principal mentor",
+    "sigil simulate --candidate candidate.json --action payment.refund --target payment/eu/1204 --all",
+  ],
+  exits: ["0  no verdict would change", "1  at least one would", "2  could not be simulated"],
+  run: async (given, terminal) => {
+    const candidate = await readCandidate(required(given, "candidate", "FILE"));
+    const subjectMatter = readMatter(given);
+    const response = await withConnection(given, terminal, ({ trust }) =>
+      trust.simulate({ candidate, subjectMatter, includeUnchanged: given.has("all") }),
+    );
+    terminal.print(
+      given.has("json")
+        ? JSON.stringify(SimulateResponse.toJSON(response))
+        : formatSimulation(response, terminal),
+    );
+    return response.flipped === 0 ? exitCodes.ok : exitCodes.no;
+  },
+};

@@ -1,0 +1,110 @@
+/**
+ * Where a command prints: results on standard output, progress and problems on standard error. Colour only where a
+ * terminal shows it (NO_COLOR and FORCE_COLOR are honoured by node:util). What came from elsewhere is printed without
+ * control characters.
+ */
+import { styleText } from "node:util";
+import type { Readable, Writable } from "node:stream";
+
+export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
+
+export type Terminal = {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly input: Readable;
+  /** One line, or several, of a result. */
+  readonly print: (text: string) => void;
+  /** A line that is not part of the result. */
+  readonly note: (text: string) => void;
+  /** Replaces the line before it where a person watches; nothing elsewhere. An empty text takes it away. */
+  readonly progress: (text: string) => void;
+  readonly paint: (style: Style, text: string) => string;
+};
+
+type Process = {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdin: Readable;
+  readonly stdout: Writable & { readonly isTTY?: boolean };
+  readonly stderr: Writable & { readonly isTTY?: boolean; readonly columns?: number };
+};
+
+/** Nobody reads faster. */
+const progressMsMin = 50;
+const eraseLine = "\r\u001b[2K";
+
+export const processTerminal = ({ env, stdin, stdout, stderr }: Process): Terminal => {
+  const watched = stderr.isTTY === true;
+  let shownMs = -Infinity;
+  return {
+    environment: env,
+    input: stdin,
+    print: (text) => void stdout.write(`${text}\n`),
+    note: (text) => void stderr.write(`${text}\n`),
+    progress: (text) => {
+      const nowMs = performance.now();
+      if (!watched || (text !== "" && nowMs - shownMs < progressMsMin)) return;
+      shownMs = nowMs;
+      // A line longer than the terminal could not be taken back.
+      stderr.write(eraseLine + text.slice(0, (stderr.columns ?? 80) - 1));
+    },
+    paint: (style, text) => styleText(style, text, { stream: stdout }),
+  };
+};
+
+/** One line of printable text: what others wrote must not move the cursor or hide anything. */
+export const printable = (text: string): string =>
+  text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\u{fffd}");
+
+export type Cell =
+  | string
+  | { readonly text: string; readonly style: Style; readonly paint: Terminal["paint"] };
+
+export type Column = {
+  readonly title: string;
+  readonly align?: "left" | "right";
+  readonly widthMax?: number;
+};
+
+const textOf = (cell: Cell): string => printable(typeof cell === "string" ? cell : cell.text);
+
+const shorten = (text: string, widthMax = Infinity): string => {
+  const characters = [...text];
+  return characters.length <= widthMax ? text : `${characters.slice(0, widthMax - 1).join("")}…`;
+};
+
+const widthOf = (text: string): number => [...text].length;
+
+const pad = (text: string, width: number, align: Column["align"]): string => {
+  const fill = " ".repeat(Math.max(0, width - widthOf(text)));
+  return align === "right" ? fill + text : text + fill;
+};
+
+/** The columns, aligned, two spaces apart, under their titles. */
+export const formatTable = (columns: readonly Column[], rows: readonly (readonly Cell[])[]): string => {
+  const texts = rows.map((row) =>
+    columns.map((column, at) => shorten(textOf(row[at] ?? ""), column.widthMax)),
+  );
+  const widths = columns.map((column, at) =>
+    texts.reduce((width, row) => Math.max(width, widthOf(row[at] ?? "")), widthOf(column.title)),
+  );
+  const line = (cells: readonly string[]): string => cells.join("  ").trimEnd();
+  const head = line(columns.map(({ title, align }, at) => pad(title, widths[at] ?? 0, align)));
+  const body = texts.map((row, index) =>
+    line(
+      columns.map(({ align }, at) => {
+        const padded = pad(row[at] ?? "", widths[at] ?? 0, align);
+        const cell = rows[index]?.[at] ?? "";
+        return typeof cell === "string" ? padded : cell.paint(cell.style, padded);
+      }),
+    ),
+  );
+  return [head, ...body].join("\n");
+};
+
+/** Names and values, one pair a line; pairs without a value are left out. */
+export const formatPairs = (pairs: readonly (readonly [string, string | undefined])[]): string => {
+  const shown = pairs.filter(
+    (pair): pair is readonly [string, string] => pair[1] !== undefined && pair[1] !== "",
+  );
+  const width = Math.max(0, ...shown.map(([name]) => name.length));
+  return shown.map(([name, value]) => `${name.padEnd(width)}  ${printable(value)}`).join("\n");
+};

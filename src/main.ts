@@ -1,0 +1,17 @@
+/**
+ * The `sigil` command line: reads the arguments, runs one command, exits with its code. Commands are in cli/, one file a
+ * group; the service itself begins in server.ts.
+ */
+import { runCommandLine } from "./cli/command-line.ts";
+import { processTerminal } from "./cli/terminal.ts";
+
+// Before anything is written: what this program makes is for its owner alone.
+process.umask(0o077);
+
+// A reader that has seen enough (`sigil audit list | head`) is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit();
+});
+
+process.exitCode = await runCommandLine(process.argv.slice(2), processTerminal(process));

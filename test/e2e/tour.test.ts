@@ -1,0 +1,26 @@
+/** The tour goes as it tells, and says so with its exit code. */
+import { readdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import { run } from "../../scripts/run.ts";
+
+const leftovers = (): readonly string[] =>
+  readdirSync(tmpdir()).filter((name) => name.startsWith("sigil-tour-"));
+
+describe("the tour", function () {
+  this.timeout(60_000);
+  this.slow(20_000);
+
+  it("decides and verifies every request, refuses the tampered record by name and cleans up", async () => {
+    const before = leftovers();
+    const { exitCode, output, durationMs } = await run(["node", "examples/tour.ts"]);
+    expect(exitCode, output).to.equal(0);
+    expect(output).to.match(/(\d{3,}) of \1 verified/);
+    expect(output).to.match(/GetFrozenChain \S+: DATA_LOSS/);
+    expect(output).to.match(/the first bad position is \d+/);
+    expect(output).to.match(/\d+ ALLOW, \d+ DENY, \d+ REVIEW/);
+    expect(leftovers().filter((name) => !before.includes(name))).to.deep.equal([]);
+    expect(durationMs).to.be.below(30_000);
+  });
+});

@@ -1,0 +1,90 @@
+/** What the command line does before anything is called or opened: names, flags, help. */
+import { Readable } from "node:stream";
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import { runCommandLine } from "../../../src/cli/command-line.ts";
+import type { Terminal } from "../../../src/cli/terminal.ts";
+
+const run = async (words: readonly string[], environment: Terminal["environment"] = {}) => {
+  const printed: string[] = [];
+  const noted: string[] = [];
+  const terminal: Terminal = {
+    environment,
+    input: Readable.from([]),
+    print: (text) => void printed.push(text),
+    note: (text) => void noted.push(text),
+    progress: () => {},
+    paint: (_style, text) => text,
+  };
+  const exitCode = await runCommandLine(words, terminal);
+  return { exitCode, output: printed.join("\n"), problems: noted.join("\n") };
+};
+
+describe("the command line's words", () => {
+  const slips: readonly (readonly [words: readonly string[], named: string])[] = [
+    [["chekc"], '"check"'],
+    [["audit", "verfy"], '"audit verify"'],
+    [["check", "--acton", "read"], "--action"],
+    [["check", "--action", "--target", "x"], "--action needs a value"],
+    [["check", "--action"], "--action needs a value"],
+    [["check", "--action", "a", "--action", "b"], "given twice"],
+    [["check", "--json=yes"], "takes no value"],
+    [["check", "--target", "x"], "--action ACTION is needed"],
+    [["check", "--file", "f", "--action", "a"], "exclude each other"],
+    [["check", "-x"], "-x is not a flag"],
+    [["audit", "get"], "needs AUDIT_ID"],
+    [["audit", "list", "--limit", "0"], "--limit must be a whole number from 1"],
+    [["audit", "list", "--verdict", "maybe"], "allow, deny or review"],
+    [["audit", "list", "--from", "yesterday"], "--from must be a time"],
+    [["key", "new", "a", "b"], 'does not take "b"'],
+    [["token", "--key", "k.pem"], "--principal"],
+    [["token", "--lifetime", "601"], "from 1 to 600"],
+    [["init", "--data", "x"], "--origin"],
+    [["init", "--data", "x", "--origin", "o", "--root", "abc"], "is not a public key"],
+    [["init", "--data", "x", "--dev", "--quorum", "1"], "leave out --quorum"],
+    [["init", "--data", "x", "--dev", "--kek", "vault:x"], "file:PATH"],
+    [["serve", "--lisen", "x"], "--listen"],
+    [["serve", "--listen", "0.0.0.0:1"], "insecure_listen"],
+    [["dev", "--data", "x"], "sigil init --data DIR --dev"],
+    [["check", "--action", "a", "--target", "b", "--plaintext", "--tls"], "exclude each other"],
+    [["check", "--action", "a", "--target", "b", "--principal", "p"], "--key"],
+  ];
+  for (const [words, named] of slips) {
+    it(`answers "sigil ${words.join(" ")}" with ${named} and 2`, async () => {
+      const { exitCode, problems, output } = await run(words);
+      expect(problems).to.include(named);
+      expect(output).to.equal("");
+      expect(exitCode).to.equal(2);
+    });
+  }
+
+  it("names a variable that nothing reads", async () => {
+    const { problems } = await run(["check", "--action", "a", "--target", "b"], { SIGIL_CLIENT_SEVER: "x" });
+    expect(problems).to.include("SIGIL_CLIENT_SERVER");
+  });
+
+  it("leaves client variables out of the server's configuration", async () => {
+    const { exitCode, output } = await run(["config", "--json"], { SIGIL_CLIENT_KEY: "k.pem" });
+    expect(exitCode).to.equal(0);
+    expect(output).to.include('"key":"listen"');
+  });
+
+  it("has help with an example for every command", async () => {
+    const { output } = await run(["--help"]);
+    const names = [...output.matchAll(/^ {2}(\S+(?: \S+)?) {2,}/gm)].map(([, name]) => name ?? "");
+    expect(names).to.include.members(["check", "audit verify", "fsck", "init"]);
+    for (const name of names) {
+      const { output: help, exitCode } = await run([...name.split(" "), "--help"]);
+      expect(help, name)
+        .to.include(`sigil ${name}`)
+        .and.to.match(/Examples:\n {2}\S/);
+      expect(exitCode, name).to.equal(0);
+    }
+  });
+
+  it("says what it can do when nothing is asked, and exits with 2", async () => {
+    const { exitCode, problems } = await run([]);
+    expect(problems).to.include("Commands:");
+    expect(exitCode).to.equal(2);
+  });
+});
