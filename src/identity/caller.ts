@@ -9,7 +9,7 @@ export type Caller = {
   readonly credential: "none" | "token" | "certificate";
 };
 
-export const publicTenant = "public";
+const publicTenant = "public";
 
 /** A caller without credentials. */
 export const anonymous: Caller = { principal: "", tenant: publicTenant, level: "guest", credential: "none" };

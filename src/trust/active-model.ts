@@ -9,7 +9,7 @@ import type { RecordBody } from "../record/record.ts";
 import type { ActiveModel } from "./decision.ts";
 import { parseModel, type TrustModel } from "./model.ts";
 
-export const activeModelId = "trust_model/active";
+const activeModelId = "trust_model/active";
 
 /** A model with the record that proves it. */
 export type LoadedModel = ActiveModel & { readonly compiled: TrustModel };
@@ -21,7 +21,7 @@ export type ModelState =
 type ModelRecord = { readonly body: RecordBody; readonly hash: Hash; readonly position: bigint };
 
 /** What a record makes of the state. Never throws: a model that breaks a rule is a missing one. */
-export const loadModel = ({ body, hash, position }: ModelRecord): ModelState => {
+const loadModel = ({ body, hash, position }: ModelRecord): ModelState => {
   try {
     const compiled = parseModel(body.payload);
     const model = parseTrustModel(body.payload);

@@ -6,7 +6,6 @@ export type ModelDenyReason = "UNKNOWN_ACTION" | "LEVEL_TOO_LOW" | "SCORE_BELOW_
 const FAULT_REASONS = ["EVALUATOR_ERROR", "MODEL_MISSING", "DEADLINE_EXCEEDED"] as const;
 export type FaultReason = (typeof FAULT_REASONS)[number];
 export type DenyReason = ModelDenyReason | FaultReason;
-export type VerdictReason = DenyReason | "SCORE_AT_OR_ABOVE_THRESHOLD" | "REVIEW_BAND";
 
 /** There is no kind that passes by accident: only "allow" is an allow. */
 export type Verdict =

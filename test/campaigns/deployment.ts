@@ -1,0 +1,38 @@
+/** A real deployment in a directory of its own, for processes that are going to be killed. */
+import { generateKeyPairSync } from "node:crypto";
+import { join } from "node:path";
+import { initDeployment, type OpenOptions } from "../../src/deployment.ts";
+import { createKekFile } from "../../src/keys/kek.ts";
+import { rawPublicKey } from "../../src/keys/sign.ts";
+import { defaultModelPayload } from "../../src/trust/default-model.ts";
+
+const newPublicKey = () => rawPublicKey(generateKeyPairSync("ed25519").privateKey);
+
+const kekInputs = { env: {}, askPassphrase: () => Promise.resolve(new Uint8Array(0)) };
+
+/** The data directory and its key-encryption key lie beside each other in `root`. */
+export const dataDirectory = (root: string): string => join(root, "data");
+
+export const createDeployment = async (root: string): Promise<void> => {
+  process.umask(0o077);
+  const kekPath = join(root, "kek");
+  await createKekFile(kekPath);
+  await initDeployment({
+    directory: dataDirectory(root),
+    origin: "sigil.campaign",
+    root: { id: "root", publicKeys: [newPublicKey()], loa: "root", tenant: "system", active: true },
+    principals: [],
+    witnesses: [{ id: "w1", publicKey: newPublicKey(), owner: "a", authority: "", description: "" }],
+    k: 1,
+    model: defaultModelPayload,
+    kekSource: { kind: "file", path: kekPath },
+    kekInputs,
+    nowMs: Date.now,
+  });
+};
+
+export const openOptions = (root: string): OpenOptions => ({
+  directory: dataDirectory(root),
+  kekInputs,
+  nowMs: Date.now,
+});

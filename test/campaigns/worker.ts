@@ -1,0 +1,104 @@
+/**
+ * The process that gets killed: opens the deployment, checks what its predecessors had acknowledged, then appends
+ * under load until somebody ends it. Says each thing on a line of its own, written before the next is begun:
+ * `open SIZE`, `checked COUNT`, `ack POSITION HASH ID`, `fault KIND`, `wrong WHAT`.
+ */
+import { readFileSync, writeSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { toHex, utf8Encode } from "../../src/record/bytes.ts";
+import { SigilFault } from "../../src/record/errors.ts";
+import type { RecordBody } from "../../src/record/record.ts";
+import { openDeployment } from "../../src/deployment.ts";
+import type { Appended } from "../../src/ledger/commit.ts";
+import type { Ledger } from "../../src/ledger/ledger.ts";
+import { openOptions } from "./deployment.ts";
+import { parseAcknowledged, type Acknowledged, type WorkerTask } from "./oracle.ts";
+
+const say = (line: string): void => {
+  writeSync(1, `${line}\n`);
+};
+
+const bodyOf = (id: string, tenant: string, payloadBytes: number): RecordBody => ({
+  kind: "user_data",
+  schemaVersion: 1,
+  id,
+  tenant,
+  ts: Date.now(),
+  space: "user",
+  payload: { id, filler: new Uint8Array(payloadBytes) },
+  links: [],
+  prev: null,
+});
+
+const scopeOf = (id: string, tenant: string) => ({ tenant, caller: "campaign", rpc: "Append", key: id });
+
+/** An id names its tenant: `TENANT/…`. */
+const tenantOf = (id: string): string => id.slice(0, id.indexOf("/"));
+
+/** One keyed append, as a caller makes it and makes it again. */
+const append = async (ledger: Ledger, id: string, payloadBytes: number): Promise<Acknowledged> => {
+  const tenant = tenantOf(id);
+  const claim = await ledger.claim(scopeOf(id, tenant), utf8Encode(id));
+  if (claim.kind === "replay") {
+    const { position, hash } = await ledger.readAt(BigInt(claim.outcome as number));
+    return { position, hash: toHex(hash), id };
+  }
+  try {
+    const extraOps = ([first]: readonly Appended[]) => claim.ops(first?.position ?? null, Date.now());
+    const [appended] = await ledger.append([bodyOf(id, tenant, payloadBytes)], { extraOps });
+    if (appended === undefined) throw new Error("an append gave no position");
+    return { position: appended.position, hash: toHex(appended.hash), id };
+  } finally {
+    claim.release();
+  }
+};
+
+const checkOne = async (ledger: Ledger, { position, hash, id }: Acknowledged): Promise<void> => {
+  const record = await ledger.readAt(position);
+  if (toHex(record.hash) !== hash) say(`wrong hash at position ${position}`);
+  if (record.body.id !== id) say(`wrong id at position ${position}`);
+  const head = await ledger.head(record.body.tenant, "user", id);
+  if (head?.position !== position || head.version !== 1n) say(`wrong head of ${id}`);
+  const claim = await ledger.claim(scopeOf(id, record.body.tenant), utf8Encode(id));
+  if (claim.kind === "held") {
+    claim.release();
+    say(`wrong idempotency entry of ${id}`);
+  } else if (BigInt(claim.outcome as number) !== position) say(`wrong replay of ${id}`);
+};
+
+const check = async (ledger: Ledger, acknowledged: readonly Acknowledged[]): Promise<void> => {
+  const together = 32;
+  for (let from = 0; from < acknowledged.length; from += together) {
+    await Promise.all(acknowledged.slice(from, from + together).map((each) => checkOne(ledger, each)));
+  }
+  say(`checked ${acknowledged.length}`);
+};
+
+/** Appends one after another, repeating each until it has an answer. */
+const load = async (ledger: Ledger, appender: number, task: WorkerTask): Promise<never> => {
+  for (let count = 0; ; count += 1) {
+    // A tenant of its own now and then: its data key is made under load, and may be half made when the end comes.
+    const tenant = count % 16 === 3 ? `t${task.round}-${appender}-${count}` : "acme";
+    const id = `${tenant}/r${task.round}-a${appender}-${count}`;
+    for (let answered = false; !answered;) {
+      try {
+        const { position, hash } = await append(ledger, id, task.payloadBytes);
+        say(`ack ${position} ${hash} ${id}`);
+        answered = true;
+      } catch (error) {
+        if (!(error instanceof SigilFault)) throw error;
+        say(`fault ${error.error.kind}`);
+        await sleep(20);
+      }
+    }
+  }
+};
+
+const task = JSON.parse(process.argv[2] ?? "") as WorkerTask;
+const ledger = await openDeployment(openOptions(task.root));
+say(`open ${ledger.size}`);
+await check(ledger, parseAcknowledged(readFileSync(task.acknowledgedPath, "utf8")));
+if (task.appenders === 0) await ledger.close();
+else {
+  await Promise.all(Array.from({ length: task.appenders }, (_, appender) => load(ledger, appender, task)));
+}
