@@ -12,7 +12,7 @@ import {
   reasoningStepNameBytesMax,
   reasoningStepsMax,
 } from "../record/limits.ts";
-import { freezeDeep, thawDeep } from "./freeze.ts";
+import { freezeDeep } from "./freeze.ts";
 import type { Frozen } from "./freeze.ts";
 
 export type ChainStep = FrozenChainPayload["steps"][number];
@@ -55,11 +55,24 @@ export class ReasoningChain {
   }
 }
 
-/** The payload of a `frozen_chain` record: new objects and copies of the bytes; the chain itself stays out of reach. */
-export const formatChain = (chain: FrozenChain): CborMap =>
-  formatFrozenChain(thawDeep<FrozenChainPayload>(chain));
+/** The chain as a record's payload: frozen parts are shared, as nobody can change them, and byte strings copied. */
+const payloadOf = (frozen: FrozenChain): FrozenChainPayload => {
+  const { request, model } = frozen;
+  return {
+    ...frozen,
+    request: {
+      ...request,
+      inputDigest: request.inputDigest.copy(),
+      input: request.input === null ? null : request.input.copy(),
+    },
+    model: { id: model.id, hash: model.hash === null ? null : model.hash.copy() },
+  };
+};
 
-/** A decision once frozen, in the two forms its makers need. Both are copies. */
+/** The chain as the canonical map of its record. */
+export const formatChain = (chain: FrozenChain): CborMap => formatFrozenChain(payloadOf(chain));
+
+/** A decision once frozen, in the two forms its makers need. */
 export type ChainRecord = { readonly chain: FrozenChainPayload; readonly payload: CborMap };
 
 /** The reasoning of one decision, as the trust service is handed it. */
@@ -68,7 +81,7 @@ export const openChain = (request: FrozenRequest) => {
   return {
     add: (step: ChainStep): void => reasoning.add(step),
     freeze: (outcome: ChainOutcome): ChainRecord => {
-      const chain = thawDeep<FrozenChainPayload>(reasoning.freeze(outcome));
+      const chain = payloadOf(reasoning.freeze(outcome));
       return { chain, payload: formatFrozenChain(chain) };
     },
   };

@@ -18,7 +18,7 @@ const hasCode = (error: unknown, code: string): boolean =>
   error instanceof Error && "code" in error && error.code === code;
 
 /** Makes a rename or a new file durable. */
-export const syncDirectory = async (path: string): Promise<void> => {
+const syncDirectory = async (path: string): Promise<void> => {
   const directory = await open(path, "r");
   try {
     await directory.sync();

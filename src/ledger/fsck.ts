@@ -4,13 +4,14 @@
  * versions. Damage is a report; what kept the inspection from running is thrown. Source: docs/operating/recovery.md.
  */
 import { damagedFilesRule, type Store } from "../storage/store.ts";
-import { fail, SigilFault } from "../record/errors.ts";
+import { fail } from "../record/errors.ts";
 import { decodeBody, decodeEnvelope, hashRecord } from "../record/record.ts";
 import { parseStatement } from "../record/cose.ts";
 import { Findings, type Problem } from "./findings.ts";
 import { parseGroup } from "./group.ts";
 import { BlindTags } from "./indexes.ts";
 import { familyRange, positionOf, recordKey } from "./keyspace.ts";
+import { isDamagedFiles } from "./open.ts";
 import type { LedgerOptions } from "./options.ts";
 import { ProjectionCheck, unlessDamaged } from "./projections.ts";
 import { rebuildProjections } from "./rebuild.ts";
@@ -153,10 +154,6 @@ const countSeal = (seals: SealCounts, { body, keyVersion }: WalkedRecord): void 
   else counted.seals += 1;
 };
 
-/** Files the database itself finds damaged are a finding; any other trouble with it is not. */
-const isDamagedStore = (error: unknown): boolean =>
-  error instanceof SigilFault && error.error.kind === "storeFailed" && error.error.rule === damagedFilesRule;
-
 /** @throws storeLocked, storeFailed, cancelled: the inspection could not run, or not to its end. */
 export const runFsck = async (options: LedgerOptions, fsck: FsckOptions = {}): Promise<FsckReport> => {
   const findings = new Findings();
@@ -170,7 +167,7 @@ export const runFsck = async (options: LedgerOptions, fsck: FsckOptions = {}): P
       await store.close();
     }
   } catch (error) {
-    if (!isDamagedStore(error)) throw error;
+    if (!isDamagedFiles(error)) throw error;
     findings.add(null, "store", damagedFilesRule);
   }
   const { total, first } = findings;

@@ -168,6 +168,7 @@ export class IdempotencyKeys {
     const due: Uint8Array[] = [];
     for await (const [key] of this.#store().range(range)) due.push(key);
     if (due.length < sweepEntriesMax) this.#sweptMs = nowMs;
+    if (due.length === 0) return [];
     const blinds = due.map(blindOf);
     const entries = await this.#store().getMany(blinds.map(idempotencyKey));
     return due.flatMap((key, index) => {

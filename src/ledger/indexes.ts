@@ -6,7 +6,7 @@
  * shortlists; the record itself, decrypted and verified, decides.
  */
 import { createHmac } from "node:crypto";
-import { readU64be, u64be, type Hash } from "../record/bytes.ts";
+import { readU64be, u64be, writeU64be, type Hash } from "../record/bytes.ts";
 import { assert, fail } from "../record/errors.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { StoreOp } from "../storage/store.ts";
@@ -50,10 +50,10 @@ export class BlindTags {
 
 export type Head = { readonly position: bigint; readonly version: bigint };
 
-export const formatHead = (head: Head): Uint8Array => {
+const formatHead = (head: Head): Uint8Array => {
   const bytes = new Uint8Array(16);
-  bytes.set(u64be(head.position), 0);
-  bytes.set(u64be(head.version), 8);
+  writeU64be(bytes, 0, head.position);
+  writeU64be(bytes, 8, head.version);
   return bytes;
 };
 
@@ -85,7 +85,7 @@ type IndexedPayload = {
 const formatDecision = (tags: BlindTags, body: RecordBody): Uint8Array => {
   const chain = body.payload as IndexedPayload;
   const entry = new Uint8Array(decisionEntryBytes);
-  entry.set(u64be(BigInt(body.ts)), 0);
+  writeU64be(entry, 0, BigInt(body.ts));
   entry.set(tags.tag(body.tenant, "principal", chain.request.subject), 8);
   entry.set(tags.tag(body.tenant, "principal", chain.request.caller), 12);
   entry.set(tags.tag(body.tenant, "action", chain.request.action), 16);
@@ -115,9 +115,6 @@ export const shortlist = (
     return verdict === undefined || at(entry, 20, verdict);
   };
 };
-
-/** The milliseconds in a decision's index entry. */
-export const decisionTs = (entry: Uint8Array): number => Number(readU64be(entry, 0));
 
 /** Everything the store derives from one record. `version` counts the versions of its id, from 1. */
 export const indexOps = (

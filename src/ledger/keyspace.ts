@@ -8,7 +8,7 @@
  *   k blind key          idempotency entry                     e expiry blind key   when that entry may go
  *   s tenant version     seals made with a data key            x                    a rebuild of the indexes is under way
  */
-import { concatBytes, u64be, utf8Encode, type Hash } from "../record/bytes.ts";
+import { concatBytes, u64be, utf8Encode, writeU64be, type Hash } from "../record/bytes.ts";
 import { assert, fail } from "../record/errors.ts";
 
 /** In byte order. */
@@ -22,7 +22,7 @@ const zero = "\0";
 const positioned = (name: Family, position: bigint): Uint8Array => {
   const key = new Uint8Array(9);
   key[0] = name.charCodeAt(0);
-  new DataView(key.buffer).setBigUint64(1, position);
+  writeU64be(key, 1, position);
   return key;
 };
 
@@ -40,13 +40,14 @@ export const tileKey = (tileLevel: number, index: bigint): Uint8Array => {
   const key = new Uint8Array(10);
   key[0] = 0x74;
   key[1] = tileLevel;
-  new DataView(key.buffer).setBigUint64(2, index);
+  writeU64be(key, 2, index);
   return key;
 };
 
 export const headPrefix = (tenant: string, space: string, idPrefix = ""): Uint8Array =>
   utf8Encode(`i${tenant}${zero}${space}${zero}${idPrefix}`);
-export const headKey = headPrefix;
+export const headKey = (tenant: string, space: string, id: string): Uint8Array =>
+  headPrefix(tenant, space, id);
 
 export const hashKey = (hash: Hash): Uint8Array => concatBytes(family("h"), hash);
 

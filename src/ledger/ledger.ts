@@ -1,7 +1,7 @@
 /**
- * The ledger: append, read with proof, and stay honest when the store does not. On the first error of a commit it
- * stops, answers its waiters "indeterminate", closes, reopens, checks itself against what it had acknowledged and
- * against the anchor, and only then serves again. A read that fails is its caller's alone.
+ * The ledger: append, read with proof, and stay honest when the store does not. On the first store error it stops,
+ * answers its waiters "indeterminate", closes, reopens, checks itself against what it had acknowledged and against
+ * the anchor, and only then serves again.
  * Source: docs/spec/ledger.md, docs/operating/recovery.md.
  */
 import type { Hash } from "../record/bytes.ts";
@@ -14,7 +14,7 @@ import { AnchorKeeper } from "./anchor.ts";
 import { planCommit, type Appended, type SignedUnit, type UnitOutcome } from "./commit.ts";
 import { IdempotencyKeys, type Claim, type IdempotencyScope } from "./idempotency.ts";
 import { BlindTags } from "./indexes.ts";
-import { checkNothingLost, openLedger, retryOpening, type OpenedLedger } from "./open.ts";
+import { checkNothingLost, isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./open.ts";
 import type { CommitListener, CommittedRecord, LedgerOptions, LedgerStatus } from "./options.ts";
 import { prepareRecord, signRecord } from "./prepare.ts";
 import { ReadableLedger, type LedgerView } from "./reading.ts";
@@ -22,9 +22,9 @@ import { Sealer } from "./sealer.ts";
 import { GroupFailed, Sequencer, type AppendUnit, type SequencerGauge } from "./sequencer.ts";
 import { sizeOf, type LedgerState } from "./state.ts";
 import { TreeReader } from "./tree.ts";
+import { watchStore } from "./watch.ts";
 
 export type { CommittedRecord, LedgerObserver, LedgerOptions, LedgerStatus } from "./options.ts";
-export type { DecisionWalk } from "./lookup.ts";
 
 export class Ledger extends ReadableLedger implements AsyncDisposable {
   readonly #options: LedgerOptions;
@@ -48,7 +48,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   private constructor(options: LedgerOptions, opened: OpenedLedger) {
     super();
     this.#options = options;
-    this.#store = opened.store;
+    this.#store = this.#watch(opened.store);
     this.#state = opened.state;
     this.#ring = opened.ring;
     this.#published = sizeOf(opened.state);
@@ -228,6 +228,13 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     this.#options.observe?.onStatus?.(status);
   }
 
+  #watch(store: Store): Store {
+    return watchStore(store, (cause, failed) => {
+      // Damaged files stay damaged: their reader gets the error, and reopening at each read would serve nobody.
+      if (failed === this.#store && !isDamagedFiles(cause)) this.#fail(cause);
+    });
+  }
+
   /** The first store error: nothing is written any more until the store has been reopened and checked. */
   #fail(cause: unknown): void {
     if (this.#status.kind !== "serving") return;
@@ -248,12 +255,12 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
 
   async #reopen(): Promise<void> {
     await this.#store.close();
-    this.#store = await this.#options.openStore();
-    const opened = await openLedger(this.#options, this.#store);
+    const store = await this.#options.openStore();
+    this.#store = this.#watch(store);
+    const opened = await openLedger(this.#options, store);
     await checkNothingLost(opened, this.#state);
     this.#state = opened.state;
     this.#ring = opened.ring;
-    this.#sealer.forget();
     this.#tree.forget();
     this.#keys.forget();
     await this.#anchor.start(this.size, this.#state.checkpoint);

@@ -46,7 +46,7 @@ export const readHeads = async function* (
 };
 
 /** The position in a hash's index entry. @throws ledgerCorrupt when it is not eight bytes. */
-export const parsePosition = (bytes: Uint8Array): bigint =>
+const parsePosition = (bytes: Uint8Array): bigint =>
   bytes.length === 8
     ? readU64be(bytes)
     : fail({ kind: "ledgerCorrupt", position: 0n, rule: "an entry of the hash index is malformed" });

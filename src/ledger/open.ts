@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { equalBytes } from "../record/bytes.ts";
 import { fail, SigilFault, type SigilError } from "../record/errors.ts";
 import { findSigner, type KeyRing } from "../keys/ring.ts";
-import type { Store } from "../storage/store.ts";
+import { damagedFilesRule, type Store } from "../storage/store.ts";
 import { checkpointKeyOf } from "./examine.ts";
 import { loadRing } from "./keyring.ts";
 import type { LedgerOptions } from "./options.ts";
@@ -60,8 +60,12 @@ export const checkNothingLost = async (opened: OpenedLedger, acknowledged: Ledge
   }
 };
 
+/** The database finds its own files damaged. */
+export const isDamagedFiles = (error: unknown): boolean =>
+  error instanceof SigilFault && error.error.kind === "storeFailed" && error.error.rule === damagedFilesRule;
+
 /** Findings that no amount of reopening changes. */
-const isVerdict = (error: SigilError): boolean =>
+const isVerdict = ({ error }: SigilFault): boolean =>
   error.kind === "ledgerBehindAnchor" || error.kind === "ledgerCorrupt" || error.kind === "recordCorrupt";
 
 const firstRetryMs = 100;
@@ -85,7 +89,7 @@ export const retryOpening = async (
       await reopen();
       return undefined;
     } catch (error) {
-      if (error instanceof SigilFault && isVerdict(error.error)) return error.error;
+      if (error instanceof SigilFault && (isVerdict(error) || isDamagedFiles(error))) return error.error;
     }
   }
 };

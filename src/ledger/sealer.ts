@@ -63,11 +63,6 @@ export class Sealer {
     this.#sealsMax = options.sealsMax ?? sealsPerKeyMax;
   }
 
-  /** After a reopening the counts on disk are the true ones. */
-  forget(): void {
-    this.#newest.clear();
-  }
-
   async seal(envelope: Uint8Array, position: bigint, tenant: string): Promise<Uint8Array> {
     const counted = this.#newest.get(tenant) ?? (await this.#load(tenant));
     if (counted.seals >= this.#sealsMax) {

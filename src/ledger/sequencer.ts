@@ -50,6 +50,16 @@ export class GroupFailed extends Error {
 /** What can be seen of the queue from outside. */
 export type SequencerGauge = { readonly queuedRecords: number; readonly queuedBytes: number };
 
+/** Below this many a second sync costs more than it overlaps. */
+const splitRecordsMin = 16;
+
+/**
+ * A burst that finds nothing under way is halved: one half is signed while the other is written. Taken whole, callers
+ * that wait for each other's group stay in step for ever, and disk and processor take turns.
+ */
+const firstGroupRecords = (queuedRecords: number): number =>
+  queuedRecords < splitRecordsMin ? groupRecordsMax : Math.min(groupRecordsMax, Math.ceil(queuedRecords / 2));
+
 const noOps = (): readonly StoreOp[] => [];
 const cancelled = (): SigilFault => new SigilFault({ kind: "cancelled" });
 
@@ -60,6 +70,8 @@ export class Sequencer {
   #queuedRecords = 0;
   #queuedBytes = 0;
   #signing = false;
+  /** Groups being signed or written. */
+  #groups = 0;
   #scheduled = false;
   #writing: Promise<void> = Promise.resolve();
   /** Set while nothing may be taken; new units are refused with it. */
@@ -128,19 +140,18 @@ export class Sequencer {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      const group = this.#take();
+      const group = this.#take(this.#groups === 0 ? firstGroupRecords(this.#queuedRecords) : groupRecordsMax);
       if (group.length > 0) this.#run(group);
     });
   }
 
-  #take(): readonly Waiting[] {
+  #take(recordsMax: number): readonly Waiting[] {
     const group: Waiting[] = [];
     let records = 0;
     let bytes = 0;
     let taken = 0;
     for (const waiting of this.#queue) {
-      const fits =
-        records + waiting.records.length <= groupRecordsMax && bytes + waiting.bytes <= groupBytesMax;
+      const fits = records + waiting.records.length <= recordsMax && bytes + waiting.bytes <= groupBytesMax;
       if (group.length > 0 && !fits) break;
       taken += 1;
       this.#queuedRecords -= waiting.records.length;
@@ -159,6 +170,7 @@ export class Sequencer {
 
   #run(group: readonly Waiting[]): void {
     this.#signing = true;
+    this.#groups += 1;
     const before = this.#writing;
     this.#writing = (async () => {
       let units: readonly SignedUnit[] | SigilError;
@@ -174,7 +186,9 @@ export class Sequencer {
       if ("kind" in units) return rejectAll(group, units);
       if (this.#stopped !== undefined) return rejectAll(group, this.#stopped);
       await this.#commit(group, units);
-    })();
+    })().finally(() => {
+      this.#groups -= 1;
+    });
   }
 
   async #sign(group: readonly Waiting[]): Promise<readonly SignedUnit[]> {

@@ -1,0 +1,109 @@
+/**
+ * `npm run bench`: every benchmark in processes of their own, in interleaved runs.
+ *
+ *   --quick        one short run of each: does everything still run?
+ *   --only NAME    throughput, parts, memory or profile; may be repeated
+ *   --json         the results as JSON on standard output, nothing else there
+ *   --write        writes docs/operating/performance.md; needs a full run
+ *   --directory    where the scratch ledgers go, a real disk; the system's temporary directory unless told
+ */
+import { mkdtemp, rm, statfs, writeFile } from "node:fs/promises";
+import { cpus, release, tmpdir, totalmem, type } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { measureMemory, measureParts, measureProfiles, measureThroughput, type Scale } from "./measure.ts";
+import { formatPage, formatTables, targetsOf } from "./page.ts";
+import type { Machine, Results } from "./results.ts";
+
+const page = join(import.meta.dirname, "..", "docs", "operating", "performance.md");
+
+const full: Scale = {
+  runs: 5,
+  warmUpMs: 5000,
+  runMs: 3000,
+  levelGroups: 50,
+  partGroups: 10,
+  memoryDecisions: [50_000, 100_000, 150_000, 200_000],
+  smallLedgerRecords: 10_000,
+  starts: 5,
+};
+
+const quick: Scale = {
+  runs: 1,
+  warmUpMs: 300,
+  runMs: 700,
+  levelGroups: 4,
+  partGroups: 2,
+  memoryDecisions: [500, 1000],
+  smallLedgerRecords: 300,
+  starts: 1,
+};
+
+const groups = ["throughput", "parts", "memory", "profile"] as const;
+type Group = (typeof groups)[number];
+
+const usage = (rule: string): never => {
+  console.error(`bench: ${rule}`);
+  process.exit(2);
+};
+
+const isGroup = (name: string): name is Group => groups.some((group) => group === name);
+
+const readGroups = (names: readonly string[]): readonly Group[] =>
+  names.map((name) => (isGroup(name) ? name : usage(`--only is one of ${groups.join(", ")}`)));
+
+const fileSystems: Readonly<Record<string, string>> = {
+  "61267": "ext4",
+  "2435016766": "btrfs",
+  "1481003842": "xfs",
+  "16914836": "tmpfs",
+  "2035054128": "overlay",
+};
+
+const describeMachine = async (directory: string): Promise<Machine> => {
+  const [processor] = cpus();
+  const { type: fileSystem } = await statfs(directory);
+  return {
+    processor: processor?.model.trim() ?? "unknown processor",
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    system: `${type()} ${release()}`,
+    node: process.version,
+    fileSystem: fileSystems[String(fileSystem)] ?? "a file system it does not name",
+    startedAt: new Date().toISOString(),
+  };
+};
+
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    only: { type: "string", multiple: true, default: [] },
+    json: { type: "boolean", default: false },
+    write: { type: "boolean", default: false },
+    directory: { type: "string", default: tmpdir() },
+  },
+});
+const chosen = options.only.length === 0 ? groups : readGroups(options.only);
+if (options.write && (options.quick || chosen.length < groups.length)) usage("--write needs a full run");
+const scale = options.quick ? quick : full;
+const directory = await mkdtemp(join(options.directory, "sigil-bench-"));
+const say = (line: string): void => console.error(line);
+
+try {
+  const has = (group: Group): boolean => chosen.includes(group);
+  const machine = await describeMachine(directory);
+  const results: Results = {
+    machine,
+    runs: scale.runs,
+    ...(has("throughput") ? { throughput: await measureThroughput(directory, scale, say) } : {}),
+    ...(has("parts") ? { parts: await measureParts(directory, scale, say) } : {}),
+    ...(has("memory") ? await measureMemory(directory, scale, say) : {}),
+    ...(has("profile") ? { profiles: await measureProfiles(directory, scale, say) } : {}),
+  };
+  console.log(options.json ? JSON.stringify(results, undefined, 2) : formatTables(results));
+  if (options.write) await writeFile(page, formatPage(results));
+  // A smoke run is too short to judge by.
+  if (!options.quick && targetsOf(results).some(({ isMet }) => !isMet)) process.exitCode = 1;
+} finally {
+  await rm(directory, { recursive: true, force: true });
+}

@@ -1,0 +1,98 @@
+/**
+ * A client in a process of its own: keeps a number of calls in flight for a while and counts the answers. The generated
+ * stub is used as it is, with one token, so that the client costs both servers the same and as little as possible.
+ */
+import { Metadata, type ServiceError } from "@grpc/grpc-js";
+import { BatchCheckRequest, CheckRequest, CheckResponse, connect, createTokenSigner } from "@sigil/client";
+import { actorInput, answerParent } from "./actor.ts";
+import { question, type Scratch } from "./scratch.ts";
+import { quantileOf } from "./statistics.ts";
+
+export type DriveInput = { readonly scratch: Scratch; readonly target: string };
+
+export type Drive = {
+  readonly rpc: "check" | "batch";
+  readonly inFlight: number;
+  /** Stops after that long, or after that many decisions. */
+  readonly runMs?: number;
+  readonly decisions?: number;
+};
+
+export type Driven = {
+  readonly decisions: number;
+  readonly elapsedMs: number;
+  readonly medianMs: number;
+  readonly p99Ms: number;
+};
+
+export const batchItems = 100;
+const deadlineMs = 30_000;
+
+const { scratch, target } = actorInput<DriveInput>();
+const signer = createTokenSigner(scratch);
+const connection = connect({ target, tls: "insecure", signer });
+const stub = connection.stubs.trust;
+const metadata = new Metadata();
+metadata.set("authorization", `Bearer ${signer.token()}`);
+
+const checkRequest = CheckRequest.fromPartial(question);
+const batchRequest = BatchCheckRequest.fromPartial({
+  checks: Array.from({ length: batchItems }, () => question),
+});
+
+type Ended<Reply> = (error: ServiceError | null, reply: Reply) => void;
+
+const promised = <Reply>(start: (ended: Ended<Reply>) => unknown): Promise<Reply> =>
+  new Promise((resolve, reject) => {
+    start((error, reply) => (error === null ? resolve(reply) : reject(error)));
+  });
+
+const options = () => ({ deadline: Date.now() + deadlineMs });
+
+const check = (): Promise<CheckResponse> =>
+  promised((ended) => stub.check(checkRequest, metadata, options(), ended));
+
+const callOf = {
+  check: async (): Promise<number> => {
+    await check();
+    return 1;
+  },
+  batch: async (): Promise<number> => {
+    const { results } = await promised<{ results: { outcome?: { $case: string } | undefined }[] }>((ended) =>
+      stub.batchCheck(batchRequest, metadata, options(), ended),
+    );
+    const failed = results.find(({ outcome }) => outcome?.$case !== "decision");
+    if (failed !== undefined) throw new Error(`an item of a batch failed: ${JSON.stringify(failed)}`);
+    return results.length;
+  },
+} as const;
+
+const drive = async ({ rpc, inFlight, runMs, decisions }: Drive): Promise<Driven> => {
+  const latenciesMs: number[] = [];
+  const startMs = performance.now();
+  let done = 0;
+  let asked = 0;
+  const goesOn = (): boolean =>
+    (runMs === undefined || performance.now() - startMs < runMs) &&
+    (decisions === undefined || asked < decisions);
+  const worker = async (): Promise<void> => {
+    while (goesOn()) {
+      asked += rpc === "batch" ? batchItems : 1;
+      const callMs = performance.now();
+      const answered = await callOf[rpc]();
+      done += answered;
+      latenciesMs.push(performance.now() - callMs);
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, worker));
+  return {
+    decisions: done,
+    elapsedMs: performance.now() - startMs,
+    medianMs: quantileOf(latenciesMs, 0.5),
+    p99Ms: quantileOf(latenciesMs, 0.99),
+  };
+};
+
+answerParent({ drive, sample: async () => CheckResponse.toJSON(await check()) }, async () =>
+  connection.close(),
+);

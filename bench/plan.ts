@@ -1,0 +1,45 @@
+/**
+ * What the ledger does before it writes, step by step and outside of it: the very bytes of its batches, made from
+ * sample decisions with the deployment's own keys.
+ */
+import { BlindTags } from "../src/ledger/indexes.ts";
+import { planCommit, type CommitPlan } from "../src/ledger/commit.ts";
+import type { LedgerOptions } from "../src/ledger/ledger.ts";
+import { prepareRecord, signRecord, type SignedRecord } from "../src/ledger/prepare.ts";
+import { Sealer } from "../src/ledger/sealer.ts";
+import { emptyState, type LedgerState } from "../src/ledger/state.ts";
+import { groupRecordsMax } from "../src/record/limits.ts";
+import type { RecordBody } from "../src/record/record.ts";
+import { openMemoryStore } from "../src/storage/memory.ts";
+
+export const groupRecords = groupRecordsMax;
+
+export type Planner = {
+  readonly sealer: Sealer;
+  readonly tags: BlindTags;
+  readonly sign: (bodies: readonly RecordBody[]) => Promise<readonly SignedRecord[]>;
+  /** The next group's batch; groups follow each other as in the ledger. */
+  readonly plan: (records: readonly SignedRecord[]) => Promise<CommitPlan>;
+};
+
+export const createPlanner = async (options: LedgerOptions): Promise<Planner> => {
+  const { origin, sha256, recordSigner: signer, checkpointSigner } = options;
+  const store = await openMemoryStore();
+  const sealer = new Sealer({ origin, keys: options.dataKeys, store: () => store });
+  const tags = new BlindTags(options.indexKey);
+  let state: LedgerState = emptyState(sha256);
+  const readHash = () => Promise.reject(new Error("decisions have no earlier versions"));
+  return {
+    sealer,
+    tags,
+    sign: (bodies) =>
+      Promise.all(bodies.map((body) => signRecord(prepareRecord(body, sha256), { signer, origin, sha256 }))),
+    plan: async (records) => {
+      const units = records.map((record) => ({ records: [record], extraOps: () => [] }));
+      const context = { store, sealer, tags, origin, checkpointSigner, sha256, readHash };
+      const plan = await planCommit(state, units, context);
+      ({ state } = plan);
+      return plan;
+    },
+  };
+};

@@ -1,0 +1,124 @@
+/**
+ * A deployment to throw away: its directory, its operator's key, and the ways the benchmarks open it. On a real disk
+ * unless the caller says otherwise: a sync that costs nothing would flatter every number.
+ */
+import { createPrivateKey, generateKeyPairSync } from "node:crypto";
+import { join } from "node:path";
+import { openChain } from "../src/audit/chain.ts";
+import { describeDeployment, initDeployment, openDeployment } from "../src/deployment.ts";
+import type { Caller } from "../src/identity/caller.ts";
+import { createKekFile } from "../src/keys/kek.ts";
+import { randomBytes } from "../src/keys/random.ts";
+import { opensslSha256 } from "../src/keys/sha256.ts";
+import { rawPublicKey } from "../src/keys/sign.ts";
+import type { Ledger, LedgerOptions } from "../src/ledger/ledger.ts";
+import type { RecordBody } from "../src/record/record.ts";
+import { createDecisionIds } from "../src/trust/decision-id.ts";
+import type { CheckQuestion } from "../src/trust/decision.ts";
+import { defaultModelPayload } from "../src/trust/default-model.ts";
+import { evaluate } from "../src/trust/model.ts";
+import { createTrustService } from "../src/trust/service.ts";
+
+/** Passed to the processes as it is. */
+export type Scratch = {
+  readonly directory: string;
+  readonly origin: string;
+  readonly principal: string;
+  readonly tenant: string;
+  /** PKCS #8 PEM. */
+  readonly privateKey: string;
+};
+
+const kekInputs = { env: {}, askPassphrase: () => Promise.reject(new Error("there is no passphrase")) };
+
+const newPublicKey = () => rawPublicKey(generateKeyPairSync("ed25519").privateKey);
+
+/** @param directory exists; the deployment goes into a new one in it. */
+export const makeScratch = async (directory: string, name: string): Promise<Scratch> => {
+  // LevelDB makes its files as the umask says, and a start refuses files that others may read.
+  process.umask(0o077);
+  const { privateKey } = generateKeyPairSync("ed25519", {
+    privateKeyEncoding: { format: "pem", type: "pkcs8" },
+    publicKeyEncoding: { format: "pem", type: "spki" },
+  });
+  const publicKey = rawPublicKey(createPrivateKey(privateKey));
+  const scratch = {
+    directory: join(directory, name),
+    origin: "bench.sigil.example",
+    principal: "orders-backend",
+    tenant: "acme",
+    privateKey,
+  };
+  const kekPath = join(directory, `${name}.kek`);
+  await createKekFile(kekPath);
+  await initDeployment({
+    directory: scratch.directory,
+    origin: scratch.origin,
+    root: { id: "root", publicKeys: [newPublicKey()], loa: "root", tenant: "system", active: true },
+    principals: [
+      {
+        id: scratch.principal,
+        publicKeys: [publicKey],
+        loa: "operator",
+        tenant: scratch.tenant,
+        active: true,
+      },
+    ],
+    witnesses: [{ id: "alice", publicKey: newPublicKey(), owner: "Alice", authority: "", description: "" }],
+    k: 1,
+    model: defaultModelPayload,
+    kekSource: { kind: "file", path: kekPath },
+    kekInputs,
+    nowMs: Date.now,
+  });
+  return scratch;
+};
+
+export const openScratch = ({ directory }: Scratch): Promise<Ledger> =>
+  openDeployment({ directory, kekInputs, nowMs: Date.now });
+
+/** The ledger's keys and options, its store left closed. */
+export const describeScratch = ({ directory }: Scratch): Promise<LedgerOptions> =>
+  describeDeployment({ directory, kekInputs, nowMs: Date.now });
+
+/** What every benchmark asks. */
+export const question = { action: "write", target: "user/notes/shopping", session: "5f1c" } as const;
+
+/** A decision's record as the server makes it, by asking the trust service once. */
+export const sampleBody = async (scratch: Scratch, ledger: Ledger): Promise<RecordBody> => {
+  const trust = await createTrustService({
+    ledger,
+    findPrincipal: async () => undefined,
+    openChain,
+    evaluate,
+    nowMs: Date.now,
+    nowUs: () => performance.now() * 1000,
+    randomBytes,
+    sha256: opensslSha256,
+  });
+  const { principal, tenant } = scratch;
+  const caller: Caller = { principal, tenant, level: "operator", credential: "token" };
+  const asked: CheckQuestion = {
+    ...question,
+    subject: "",
+    input: new Uint8Array(0),
+    keepInput: false,
+    idempotencyKey: "",
+  };
+  const call = {
+    signal: new AbortController().signal,
+    deadlineMs: 10_000,
+    metadata: { request_id: "5e4a2a9e-52f4-4d37-a4ab-9a1d0c9d2f11" },
+  };
+  const { position } = await trust.check(caller, asked, call);
+  return (await ledger.readAt(position)).body;
+};
+
+/** Fresh decisions like the sample. */
+export const bodiesLike = (sample: RecordBody): (() => RecordBody) => {
+  const nextId = createDecisionIds(randomBytes);
+  return () => {
+    const ts = Date.now();
+    return { ...sample, id: nextId(ts), ts };
+  };
+};

@@ -1,0 +1,18 @@
+/** The server under test: the real one, on a scratch deployment, in a process of its own. */
+import { makeConfig } from "../src/config.ts";
+import { startServer } from "../src/server.ts";
+import { actorInput, answerParent } from "./actor.ts";
+import type { Scratch } from "./scratch.ts";
+
+const { directory } = actorInput<Scratch>();
+const anyPort = { host: "127.0.0.1", port: 0 };
+const startMs = performance.now();
+const server = await startServer({
+  config: makeConfig({ data: directory, listen: anyPort, operator_listen: anyPort, log_level: "warn" }),
+});
+const startedMs = performance.now() - startMs;
+
+answerParent(
+  { target: () => server.target, startMs: () => startedMs, size: () => Number(server.ledger.size) },
+  server.close,
+);

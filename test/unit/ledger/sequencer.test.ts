@@ -1,0 +1,249 @@
+/** The order of appends and how they share a write, with signing and writing in the test's hands. */
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import { appendQueueRecordsMax, groupBytesMax, groupRecordsMax } from "../../../src/record/limits.ts";
+import type { SigilError } from "../../../src/record/errors.ts";
+import { opensslSha256 } from "../../../src/keys/sha256.ts";
+import type { Appended, SignedUnit, UnitOutcome } from "../../../src/ledger/commit.ts";
+import { prepareRecord, type PreparedRecord, type SignedRecord } from "../../../src/ledger/prepare.ts";
+import { GroupFailed, Sequencer } from "../../../src/ledger/sequencer.ts";
+import { faultOf, userBody } from "../../contract/memory-ledger.ts";
+
+const record = prepareRecord(userBody("r"), opensslSha256);
+const recordOf = (bytes: number): PreparedRecord => ({ ...record, bodyBytes: new Uint8Array(bytes) });
+const unitOf = (records: number) => ({ records: Array.from({ length: records }, () => record) });
+
+/** A sequencer whose writes wait until the test lets them go. */
+const createBench = () => {
+  const groups: (readonly SignedUnit[])[] = [];
+  const gates: PromiseWithResolvers<SigilError | undefined>[] = [];
+  const events: string[] = [];
+  let signing = 0;
+  let position = 0n;
+  let failNextSigning = false;
+  const sequencer = new Sequencer({
+    sign: async (prepared) => {
+      signing += 1;
+      events.push(`sign ${groups.length}`);
+      if (failNextSigning) throw new Error("no key");
+      await Promise.resolve();
+      return prepared as SignedRecord;
+    },
+    commit: async (units) => {
+      groups.push(units);
+      events.push(`write ${groups.length}`);
+      const gate = Promise.withResolvers<SigilError | undefined>();
+      gates.push(gate);
+      const error = await gate.promise;
+      if (error !== undefined) throw new GroupFailed(error);
+      return units.map((unit): UnitOutcome => {
+        const appended: Appended[] = unit.records.map(({ hash }, index) => ({
+          position: position + BigInt(index),
+          hash,
+          version: 1n,
+        }));
+        position += BigInt(unit.records.length);
+        return { kind: "accepted", appended };
+      });
+    },
+  });
+  const turn = async (): Promise<void> => {
+    for (let step = 0; step < 5; step += 1) await new Promise<void>((resolve) => setImmediate(resolve));
+  };
+  return {
+    sequencer,
+    groups,
+    events,
+    turn,
+    sizes: (): readonly number[] =>
+      groups.map((units) => units.reduce((sum, unit) => sum + unit.records.length, 0)),
+    signed: () => signing,
+    failSigning: (fails: boolean): void => void (failNextSigning = fails),
+    /** Lets the n-th write end. */
+    release: async (group: number, error?: SigilError): Promise<void> => {
+      gates[group]?.resolve(error);
+      await turn();
+    },
+  };
+};
+
+describe("the sequencer", () => {
+  it("takes a lone unit without waiting for a timer", async () => {
+    const bench = createBench();
+    const answer = bench.sequencer.append(unitOf(1));
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    await bench.turn();
+    expect(bench.sizes()).to.deep.equal([1]);
+    await bench.release(0);
+    expect((await answer)[0]?.position).to.equal(0n);
+  });
+
+  it("gives calls that arrived together one write, and answers in their order", async () => {
+    const bench = createBench();
+    const order: number[] = [];
+    const calls = [0, 1, 2].map((call) =>
+      bench.sequencer.append(unitOf(1)).then((appended) => {
+        order.push(call);
+        return appended[0]?.position;
+      }),
+    );
+    await bench.turn();
+    expect(bench.sizes()).to.deep.equal([3]);
+    await bench.release(0);
+    expect(await Promise.all(calls)).to.deep.equal([0n, 1n, 2n]);
+    expect(order).to.deep.equal([0, 1, 2]);
+  });
+
+  it("puts no more than 256 records into a group", async () => {
+    const bench = createBench();
+    const calls = Array.from({ length: 2 * groupRecordsMax + 10 }, () => bench.sequencer.append(unitOf(1)));
+    await bench.turn();
+    await bench.release(0);
+    await bench.release(1);
+    await bench.release(2);
+    await Promise.all(calls);
+    expect(bench.sizes()).to.deep.equal([groupRecordsMax, groupRecordsMax, 10]);
+  });
+
+  it("halves a burst that finds nothing under way, so that one half is signed while the other is written", async () => {
+    const bench = createBench();
+    const calls = Array.from({ length: 64 }, () => bench.sequencer.append(unitOf(1)));
+    await bench.turn();
+    await bench.release(0);
+    await bench.release(1);
+    await Promise.all(calls);
+    expect(bench.sizes()).to.deep.equal([32, 32]);
+  });
+
+  it("puts no more than 1 MiB into a group", async () => {
+    const bench = createBench();
+    const records = [recordOf(groupBytesMax / 2)];
+    const calls = Array.from({ length: 3 }, () => bench.sequencer.append({ records }));
+    await bench.turn();
+    await bench.release(0);
+    await bench.release(1);
+    await Promise.all(calls);
+    expect(bench.sizes()).to.deep.equal([2, 1]);
+  });
+
+  it("takes a unit of 1,000 alone and whole", async () => {
+    const bench = createBench();
+    const calls = [
+      bench.sequencer.append(unitOf(1)),
+      bench.sequencer.append(unitOf(1000)),
+      bench.sequencer.append(unitOf(1)),
+    ];
+    await bench.turn();
+    for (const group of [0, 1, 2]) await bench.release(group);
+    await Promise.all(calls);
+    expect(bench.sizes()).to.deep.equal([1, 1000, 1]);
+  });
+
+  it("signs the next group while the one before it is being written, and writes one at a time", async () => {
+    const bench = createBench();
+    const first = bench.sequencer.append(unitOf(1));
+    await bench.turn();
+    const second = bench.sequencer.append(unitOf(2));
+    await bench.turn();
+    expect(bench.events).to.deep.equal(["sign 0", "write 1", "sign 1", "sign 1"]);
+    await bench.release(0);
+    await first;
+    expect(bench.events.at(-1)).to.equal("write 2");
+    await bench.release(1);
+    await second;
+  });
+
+  it("refuses what does not fit into the queue, and takes it again once there is room", async () => {
+    const bench = createBench();
+    const blocking = bench.sequencer.append(unitOf(1));
+    await bench.turn();
+    // One group is writing, one is signed and waits; the rest fills the queue.
+    const signed = bench.sequencer.append(unitOf(1));
+    await bench.turn();
+    const waiting = Array.from({ length: appendQueueRecordsMax / 1024 }, () =>
+      bench.sequencer.append(unitOf(1024)),
+    );
+    expect(bench.sequencer.gauge.queuedRecords).to.equal(appendQueueRecordsMax);
+    const refused = await faultOf(bench.sequencer.append(unitOf(1)));
+    expect(refused).to.include({ kind: "queueFull", limit: appendQueueRecordsMax });
+    for (let group = 0; group < 10; group += 1) await bench.release(group);
+    await Promise.all([blocking, signed, ...waiting]);
+    expect(bench.sequencer.gauge).to.deep.equal({ queuedRecords: 0, queuedBytes: 0 });
+  });
+
+  it("drops a cancelled call that has not been sequenced", async () => {
+    const bench = createBench();
+    const blocking = bench.sequencer.append(unitOf(1));
+    await bench.turn();
+    const signed = bench.sequencer.append(unitOf(1));
+    await bench.turn();
+    const abort = new AbortController();
+    const dropped = faultOf(bench.sequencer.append({ ...unitOf(5), signal: abort.signal }));
+    const kept = bench.sequencer.append(unitOf(2));
+    abort.abort();
+    for (const group of [0, 1, 2]) await bench.release(group);
+    expect(await dropped).to.deep.equal({ kind: "cancelled" });
+    await Promise.all([blocking, signed, kept]);
+    expect(bench.sizes()).to.deep.equal([1, 1, 2]);
+  });
+
+  it("keeps a call that is cancelled after it has been sequenced", async () => {
+    const bench = createBench();
+    const abort = new AbortController();
+    const kept = bench.sequencer.append({ ...unitOf(1), signal: abort.signal });
+    await bench.turn();
+    abort.abort();
+    await bench.release(0);
+    expect((await kept)[0]?.position).to.equal(0n);
+  });
+
+  it("refuses a call that was cancelled before it came", async () => {
+    const bench = createBench();
+    const refused = bench.sequencer.append({ ...unitOf(1), signal: AbortSignal.abort() });
+    expect(await faultOf(refused)).to.deep.equal({ kind: "cancelled" });
+    await bench.turn();
+    expect(bench.sizes()).to.deep.equal([]);
+  });
+
+  it("fails only the group that could not be signed", async () => {
+    const bench = createBench();
+    bench.failSigning(true);
+    const failed = faultOf(bench.sequencer.append(unitOf(1)));
+    await bench.turn();
+    bench.failSigning(false);
+    expect(await failed).to.include({ kind: "keyUnavailable" });
+    const next = bench.sequencer.append(unitOf(1));
+    await bench.turn();
+    await bench.release(0);
+    expect((await next)[0]?.position).to.equal(0n);
+  });
+
+  it("answers a whole group with what its write failed with, and refuses the signed one behind it", async () => {
+    const bench = createBench();
+    const writing = [bench.sequencer.append(unitOf(1)), bench.sequencer.append(unitOf(1))].map(faultOf);
+    await bench.turn();
+    const signed = faultOf(bench.sequencer.append(unitOf(1)));
+    await bench.turn();
+    const waiting = faultOf(bench.sequencer.append(unitOf(1)));
+    bench.sequencer.stop({ kind: "notServing", rule: "stopped" });
+    await bench.release(0, { kind: "indeterminate", rule: "disk" });
+    expect((await Promise.all(writing)).map((error) => error?.kind)).to.deep.equal([
+      "indeterminate",
+      "indeterminate",
+    ]);
+    expect((await signed)?.kind).to.equal("notServing");
+    expect((await waiting)?.kind).to.equal("notServing");
+    expect(bench.groups.length).to.equal(1);
+  });
+
+  it("answers what waits and refuses what comes when it is finished", async () => {
+    const bench = createBench();
+    const waiting = bench.sequencer.append(unitOf(1));
+    const finished = bench.sequencer.finish({ kind: "notServing", rule: "closing" });
+    expect(await faultOf(bench.sequencer.append(unitOf(1)))).to.include({ kind: "notServing" });
+    await bench.turn();
+    await bench.release(0);
+    await finished;
+    expect((await waiting)[0]?.position).to.equal(0n);
+  });
+});

@@ -1,0 +1,98 @@
+/** The tree on disk: what it keeps is enough to prove every leaf at every size, and that sizes continue each other. */
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import type { Hash } from "../../../src/record/bytes.ts";
+import { leafHash } from "../../../src/merkle/hash.ts";
+import {
+  checkConsistency,
+  checkInclusion,
+  proveConsistency,
+  proveInclusion,
+} from "../../../src/merkle/proof.ts";
+import { rootOf } from "../../../src/merkle/tree.ts";
+import { opensslSha256 } from "../../../src/keys/sha256.ts";
+import { emptyTree, planLeaves, TreeReader, type TreeState } from "../../../src/ledger/tree.ts";
+import { openMemoryStore } from "../../../src/storage/memory.ts";
+import type { Store } from "../../../src/storage/store.ts";
+import { createWorld, openWorld, userBody } from "../../contract/memory-ledger.ts";
+
+const sizeMax = 600;
+const leaves = Array.from({ length: sizeMax }, (_, index) =>
+  leafHash(opensslSha256(Uint8Array.of(index >> 8, index & 0xff)), opensslSha256),
+);
+
+/** Grows a tree in uneven groups; the state at every size where a group ended. */
+const grow = async (store: Store, groupSizes: () => number): Promise<readonly TreeState[]> => {
+  const states: TreeState[] = [];
+  let state = emptyTree;
+  for (let from = 0; from < sizeMax;) {
+    const to = Math.min(sizeMax, from + groupSizes());
+    const plan = planLeaves(state, leaves.slice(from, to), opensslSha256);
+    if (plan.ops.length > 0) await store.commit(plan.ops);
+    state = plan.tree;
+    states.push(state);
+    from = to;
+  }
+  return states;
+};
+
+describe("the tree on disk", () => {
+  it("proves leaves at every size up to 600, and every leaf at sizes around whole tiles", async () => {
+    const store = await openMemoryStore();
+    const states = await grow(store, () => 1);
+    const reader = new TreeReader(() => store, opensslSha256);
+    const around = new Set([1, 2, 3, 255, 256, 257, 511, 512, 513, 600]);
+    for (const state of states) {
+      const treeSize = state.frontier.size;
+      const size = Number(treeSize);
+      const root = rootOf(state.frontier, opensslSha256);
+      const all = Array.from({ length: size }, (_, index) => index);
+      const some = new Set([0, 1, size >> 1, (size * 7) % size, size - 2, size - 1]);
+      const asked = around.has(size) ? all : all.filter((index) => some.has(index));
+      for (const index of asked) {
+        const leafIndex = BigInt(index);
+        const proof = await proveInclusion(leafIndex, treeSize, reader.readHashes(state), opensslSha256);
+        const claim = { leafIndex, treeSize, leafHash: leaves[index] as Hash, root, proof };
+        const outcome = checkInclusion(claim, opensslSha256);
+        expect(outcome.kind, `leaf ${index} of ${size}`).to.equal("ok");
+      }
+    }
+  });
+
+  it("proves that each size continues the ones before it, whatever the groups were", async () => {
+    const store = await openMemoryStore();
+    let turn = 0;
+    const states = await grow(store, () => [1, 7, 256, 3, 40][turn++ % 5] ?? 1);
+    const reader = new TreeReader(() => store, opensslSha256);
+    for (const [at, newer] of states.entries()) {
+      for (const older of states.slice(0, at + 1)) {
+        const [oldSize, newSize] = [older.frontier.size, newer.frontier.size];
+        const oldRoot = rootOf(older.frontier, opensslSha256);
+        const newRoot = rootOf(newer.frontier, opensslSha256);
+        const proof = await proveConsistency(oldSize, newSize, reader.readHashes(newer), opensslSha256);
+        const outcome = checkConsistency({ oldSize, newSize, oldRoot, newRoot, proof }, opensslSha256);
+        expect(outcome.kind, `${oldSize} to ${newSize}`).to.equal("ok");
+      }
+    }
+  });
+
+  it("keeps its roots consistent and its records provable over reopenings in uneven groups", async () => {
+    const world = await createWorld();
+    const seen: { readonly size: bigint; readonly root: Hash }[] = [];
+    for (const [round, count] of [3, 250, 2, 1, 257, 30].entries()) {
+      const ledger = await openWorld(world);
+      for (const { size, root } of seen) {
+        const last = seen.at(-1);
+        if (last?.size === size) expect(ledger.checkpoint.root).to.deep.equal(root);
+      }
+      await ledger.append(Array.from({ length: count }, (_, index) => userBody(`r${round}-${index}`)));
+      seen.push(ledger.checkpoint);
+      for (let position = 0n; position < ledger.size; position += 37n) {
+        const { steps } = await ledger.examine(position);
+        expect(steps.map(({ outcome }) => outcome)).to.deep.equal(steps.map(() => "passed"));
+      }
+      await ledger.close();
+    }
+    expect(seen.at(-1)?.size).to.equal(544n);
+  });
+});
