@@ -86,6 +86,7 @@ const observeLedger = ({ log, metrics, health, underWay }: Parts): LedgerObserve
   return {
     onStatus,
     onGroup: metrics.onGroup,
+    onFault: (cause) => log.error({ err: cause }, "a fault inside the ledger"),
     onVerifyFailure: (error) => {
       metrics.onVerifyFailure(error.kind === "recordCorrupt" ? error.step : error.kind);
       log.error({ rule: describeError(error) }, "a stored record fails its proof");
