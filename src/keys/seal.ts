@@ -30,21 +30,26 @@ const cipher = "aes-256-gcm";
 const placeBytes = ({ origin, position, tenant, keyVersion }: SealPlace): Uint8Array =>
   cborEncode(["sigil/seal/v1", origin, position, tenant, keyVersion]);
 
-/** @param nonce 12 bytes, random, never used before with this key. */
+/**
+ * @param nonce 12 bytes, random, never used before with this key.
+ * @param prefix what stands before the sealed value where it is kept; not authenticated by being there.
+ */
 export const sealRecord = (
   envelope: Uint8Array,
-  place: SealPlace & { readonly nonce: Uint8Array },
+  place: SealPlace & { readonly nonce: Uint8Array; readonly prefix?: Uint8Array },
 ): Uint8Array => {
   assert(place.nonce.length === sealNonceBytes, "a seal's nonce is 12 bytes");
   const sealing = createCipheriv(cipher, place.dataKey, place.nonce);
   sealing.setAAD(placeBytes(place));
   const ciphertext = sealing.update(envelope);
   sealing.final();
-  const sealed = new Uint8Array(headBytes + ciphertext.length + tagBytes);
-  new DataView(sealed.buffer).setUint32(0, place.keyVersion);
-  sealed.set(place.nonce, versionBytes);
-  sealed.set(ciphertext, headBytes);
-  sealed.set(sealing.getAuthTag(), headBytes + ciphertext.length);
+  const start = place.prefix?.length ?? 0;
+  const sealed = new Uint8Array(start + headBytes + ciphertext.length + tagBytes);
+  if (place.prefix !== undefined) sealed.set(place.prefix, 0);
+  new DataView(sealed.buffer).setUint32(start, place.keyVersion);
+  sealed.set(place.nonce, start + versionBytes);
+  sealed.set(ciphertext, start + headBytes);
+  sealed.set(sealing.getAuthTag(), start + headBytes + ciphertext.length);
   return sealed;
 };
 

@@ -4,10 +4,12 @@
  */
 import type { Hash } from "../record/bytes.ts";
 import { fail, SigilFault } from "../record/errors.ts";
+import { decodeEnvelope, parseRecordStatement, type RecordBody } from "../record/record.ts";
 import type { KeyRing } from "../keys/ring.ts";
 import type { Store } from "../storage/store.ts";
 import { examineRecord, requireVerified, type Examination, type VerifiedRecord } from "./examine.ts";
 import type { BlindTags, Head } from "./indexes.ts";
+import { recordKey } from "./keyspace.ts";
 import {
   readHead,
   readHeads,
@@ -45,6 +47,21 @@ export abstract class ReadableLedger {
       }
       throw error;
     }
+  }
+
+  /**
+   * A record as its seal alone authenticates it, for what is only counted and never answered with.
+   * @throws recordCorrupt, malformedCbor, malformedCose, malformedRecord.
+   */
+  async peekAt(position: bigint): Promise<RecordBody> {
+    const { store, sealer } = this.view();
+    const stored = await store.get(recordKey(position));
+    if (stored === undefined) {
+      const rule = "no record is stored at this position";
+      return fail({ kind: "recordCorrupt", position, step: "seal", rule });
+    }
+    const { envelope } = await sealer.open(stored, position);
+    return parseRecordStatement(decodeEnvelope(envelope).statement).body;
   }
 
   /** Every step of a record's verification, the checkpoint's signature among them. */

@@ -72,14 +72,14 @@ export class Sealer {
     }
     counted.seals += 1;
     counted.changed = true;
-    const sealed = sealRecord(envelope, {
+    return sealRecord(envelope, {
       ...counted.dataKey,
+      prefix: counted.prefix,
       origin: this.#origin,
       position,
       tenant,
       nonce: randomBytes(sealNonceBytes),
     });
-    return concatBytes(counted.prefix, sealed);
   }
 
   /** Opens what stands at a position. @throws recordCorrupt at step "seal" when it does not hold. */

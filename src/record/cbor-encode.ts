@@ -12,8 +12,13 @@ import { cborBytesMax, cborDepthMax, cborEntriesMax } from "./limits.ts";
 const loopedTextUnitsMax = 48;
 /** Above this the engine's sort beats insertion. */
 const insertionSortKeysMax = 24;
-/** A scratch buffer larger than this is left to the collector. */
-const scratchBytesMax = 64 << 10;
+/**
+ * Encodings are cut one after another from chunks of this size, and a cut is never written again: memory of its own for
+ * each would cost more than encoding it.
+ */
+const chunkBytes = 64 << 10;
+/** With less room than this left, a new chunk is begun. */
+const roomBytesMin = 2048;
 /** The longest head: one byte and a 64-bit argument. */
 const headBytesMax = 9;
 
@@ -53,22 +58,20 @@ const sortKeys = (keys: string[]): string[] => {
 
 export class CborWriter {
   #buffer: Uint8Array;
+  #isGrown = false;
   #at = 0;
   #depth = 0;
   readonly #path: (string | number)[] = [];
 
-  constructor(scratch: Uint8Array) {
-    this.#buffer = scratch;
+  /** @param room to write in; outgrown, it is left as it is. */
+  constructor(room: Uint8Array) {
+    this.#buffer = room;
   }
 
-  get scratch(): Uint8Array {
-    return this.#buffer;
-  }
-
-  /** The bytes so far, copied out of the scratch buffer. */
+  /** The bytes so far: a cut from the room, or memory of their own when they outgrew it. */
   finish(): Uint8Array {
     if (this.#at > cborBytesMax) this.#refuse(`is longer than ${cborBytesMax} bytes`);
-    return this.#buffer.slice(0, this.#at);
+    return this.#isGrown ? this.#buffer.slice(0, this.#at) : this.#buffer.subarray(0, this.#at);
   }
 
   /** A head: major type in the top three bits, argument in its shortest form. `argument` is below 2^53. */
@@ -279,6 +282,7 @@ export class CborWriter {
     const grown = new Uint8Array(Math.min(bytesMax, Math.max(needed, 2 * this.#buffer.length)));
     grown.set(this.#buffer.subarray(0, this.#at));
     this.#buffer = grown;
+    this.#isGrown = true;
   }
 
   #refuse(rule: string): never {
@@ -290,16 +294,29 @@ export class CborWriter {
   }
 }
 
-let spare: Uint8Array | null = new Uint8Array(4096);
+let chunk = new Uint8Array(chunkBytes);
+let usedBytes = 0;
+let isWriting = false;
 
-/** Runs `write` over the shared scratch buffer; a call from inside another (a getter) gets its own. */
+/** Runs `write` over what is left of the chunk; a call from inside another (a getter) gets room of its own. */
 export const encodeWith = (write: (writer: CborWriter) => void): Uint8Array => {
-  const writer = new CborWriter(spare ?? new Uint8Array(512));
-  spare = null;
+  if (isWriting) {
+    const inner = new CborWriter(new Uint8Array(512));
+    write(inner);
+    return inner.finish();
+  }
+  if (chunk.length - usedBytes < roomBytesMin) {
+    chunk = new Uint8Array(chunkBytes);
+    usedBytes = 0;
+  }
+  const writer = new CborWriter(chunk.subarray(usedBytes));
+  isWriting = true;
   try {
     write(writer);
-    return writer.finish();
+    const encoded = writer.finish();
+    if (encoded.buffer === chunk.buffer) usedBytes += encoded.length;
+    return encoded;
   } finally {
-    if (writer.scratch.length <= scratchBytesMax) spare = writer.scratch;
+    isWriting = false;
   }
 };

@@ -17,7 +17,7 @@ export type Rates = {
 
 type RateLedger = {
   readonly size: bigint;
-  readonly readAt: (position: bigint) => Promise<{ readonly body: RecordBody }>;
+  readonly peekAt: (position: bigint) => Promise<RecordBody>;
 };
 
 const nameOf = (tenant: string, subject: string): string => `${tenant}\0${subject}`;
@@ -58,9 +58,10 @@ const loadedOf = (models: ActiveModels): LoadedModel | undefined =>
 /** A damaged record is refused to whoever asks for it, and must not keep every other one from being served. */
 const readSound = async (ledger: RateLedger, position: bigint): Promise<RecordBody | undefined> => {
   try {
-    return (await ledger.readAt(position)).body;
+    return await ledger.peekAt(position);
   } catch (error) {
-    if (error instanceof SigilFault && error.error.kind === "recordCorrupt") return undefined;
+    const isStoreTrouble = error instanceof SigilFault && error.error.kind === "storeFailed";
+    if (error instanceof SigilFault && !isStoreTrouble) return undefined;
     throw error;
   }
 };
