@@ -56,7 +56,8 @@ export const readPrivateFile = async (path: string, what: string): Promise<Uint8
   }
 };
 
-const syncDirectory = async (path: string): Promise<void> => {
+/** Makes a rename or a new file durable. */
+export const syncDirectory = async (path: string): Promise<void> => {
   const directory = await open(path, "r");
   try {
     await directory.sync();

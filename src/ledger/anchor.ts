@@ -5,6 +5,7 @@
  */
 import { open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
+import { syncDirectory } from "../keys/private-file.ts";
 import { fail } from "../record/errors.ts";
 import { anchorDelayMsMax, anchorRecordsMax } from "../record/limits.ts";
 
@@ -16,16 +17,6 @@ export interface Anchor {
 
 const hasCode = (error: unknown, code: string): boolean =>
   error instanceof Error && "code" in error && error.code === code;
-
-/** Makes a rename or a new file durable. */
-const syncDirectory = async (path: string): Promise<void> => {
-  const directory = await open(path, "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
-};
 
 /** Replaces a file whole or not at all, mode 0600. */
 export const replaceFile = async (path: string, text: string): Promise<void> => {
