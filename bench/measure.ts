@@ -26,7 +26,7 @@ export type Scale = {
 export type Say = (line: string) => void;
 
 const unaryInFlight = 64;
-const batchesInFlight = 4;
+const batchesInFlight = 8;
 const ledgerWaiters = 512;
 
 const check = { rpc: "check", inFlight: unaryInFlight } as const;

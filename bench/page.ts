@@ -184,7 +184,7 @@ const sections = (results: Results): readonly string[] => {
       section(
         "Throughput",
         `Median of ${runs} interleaved runs. Every decision is signed, sealed, in the tree and synced to disk before its ` +
-          "reply. 64 unary calls, or 4 batches of 100, are in flight on one connection; the ledger has 512 appenders.",
+          "reply. 64 unary calls, or 8 batches of 100, are in flight on one connection; the ledger has 512 appenders.",
         throughputTable(throughput),
         `A \`Check\` takes ${oneDigit(checkMedianMs.median)} ms in the median and ${oneDigit(checkP99Ms.median)} ms at ` +
           "the 99th percentile with 64 in flight.",
