@@ -295,8 +295,8 @@ export interface VerifyFrozenChainRequest {
 /** One step of a verification. */
 export interface VerificationStep {
   /**
-   * The step: "seal", "envelope", "hash", "key", "signature", "schema", "inclusion", "checkpoint", "model" or
-   * "decision", in this order.
+   * The step: "seal", "envelope", "hash", "key", "signature", "schema", "inclusion", "checkpoint", "model" and
+   * "decision", in this order. Before "model" a failed "index" stands when the record is not the one its index names.
    */
   name: string;
   /** What came of it. */
