@@ -3,12 +3,7 @@ import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { ListOrder, SigilError, Verdict, type ListFrozenChainsRequest } from "@sigil/client";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
-
-const codeOf = async (call: Promise<unknown>): Promise<string> =>
-  call.then(
-    () => "OK",
-    (error: unknown) => (error instanceof SigilError ? error.codeName : String(error)),
-  );
+import { codeOf } from "./refusal.ts";
 
 describe("AuditService over a socket", () => {
   let deployment: Deployment;

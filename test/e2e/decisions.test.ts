@@ -10,19 +10,10 @@ import {
   type SigilConnection,
 } from "@sigil/client";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
+import { refusalOf } from "./refusal.ts";
 
 const utf8 = new TextEncoder();
 const text = utf8.encode("Please add a note that the meeting with the design team moved to Thursday at ten.");
-
-const errorOf = async (call: Promise<unknown>): Promise<SigilError> => {
-  try {
-    await call;
-  } catch (error) {
-    if (error instanceof SigilError) return error;
-    throw error;
-  }
-  throw new Error("the call was answered");
-};
 
 /** What must hold of every answer, whatever the verdict. */
 const expectProved = async (connection: SigilConnection, decision: CheckResponse): Promise<void> => {
@@ -150,12 +141,12 @@ describe("decisions over a socket", () => {
   });
 
   it("refuses a caller below Operator who asks about somebody else, naming the level", async () => {
-    const refused = await errorOf(
+    const refused = await refusalOf(
       served.as("observer").trust.check({ action: "read", target: "audit/log", subject: "root" }),
     );
     expect(refused.codeName).to.equal("PERMISSION_DENIED");
     expect(refused.message).to.contain("operator");
-    const guest = await errorOf(
+    const guest = await refusalOf(
       served.as("guest").trust.check({ action: "read", target: "public/docs", subject: "root" }),
     );
     expect(guest.codeName).to.equal("PERMISSION_DENIED");
@@ -190,7 +181,7 @@ describe("decisions over a socket", () => {
       [{ action: "write", target: "a", idempotencyKey: "k".repeat(129) }, "idempotency_key"],
     ] as const;
     for (const [request, field] of wrong) {
-      const refused = await errorOf(operator.trust.check(request));
+      const refused = await refusalOf(operator.trust.check(request));
       expect(refused.codeName).to.equal("INVALID_ARGUMENT");
       expect(refused.fieldViolations.map((violation) => violation.field)).to.deep.equal([field]);
     }
@@ -225,7 +216,7 @@ describe("decisions over a socket", () => {
     });
     expect(results).to.have.length(1000);
     for (const count of [0, 1001]) {
-      const refused = await errorOf(
+      const refused = await refusalOf(
         operator.trust.batchCheck({ checks: Array.from({ length: count }, () => check) }),
       );
       expect(refused.codeName).to.equal("INVALID_ARGUMENT");
@@ -254,7 +245,7 @@ describe("decisions over a socket", () => {
     const again = await operator.trust.check(ask);
     expect(again).to.deep.equal({ ...first, replayed: true });
     expect(served.server.ledger.size).to.equal(size);
-    const other = await errorOf(operator.trust.check({ ...ask, target: "user/other" }));
+    const other = await refusalOf(operator.trust.check({ ...ask, target: "user/other" }));
     expect(other.codeName).to.equal("ALREADY_EXISTS");
     const mentor = await served.as("mentor").trust.check(ask);
     expect(mentor.auditId).to.not.equal(first.auditId);
@@ -317,7 +308,7 @@ describe("decisions over a socket", () => {
     });
     expect(one).to.include({ scored: 1, flipped: 1 });
     expect(fresh.server.ledger.size).to.equal(size);
-    const refused = await errorOf(
+    const refused = await refusalOf(
       fresh.as("mentor").trust.simulate({
         candidate: { ...model, weights: { ...model.weights, level: -1 } },
         subjectMatter: { $case: "lastDecisions", value: 10 },

@@ -14,12 +14,7 @@ import {
 import { openLevelStore } from "../../src/storage/level.ts";
 import type { Store } from "../../src/storage/store.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
-
-const codeOf = async (call: Promise<unknown>): Promise<string> =>
-  call.then(
-    () => "OK",
-    (error: unknown) => SigilError.from(error).codeName,
-  );
+import { codeOf } from "./refusal.ts";
 
 describe("e2e_tamper_audit", () => {
   let deployment: Deployment;
