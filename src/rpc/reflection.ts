@@ -4,7 +4,6 @@ import { fileURLToPath } from "node:url";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import type { Server } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
-import { service as healthService } from "grpc-health-check";
 
 type Package = ConstructorParameters<typeof ReflectionService>[0];
 
@@ -28,13 +27,10 @@ const splitFiles = (set: Uint8Array): readonly Buffer[] => {
   return files;
 };
 
-/** The health service comes with its own descriptors. */
-const healthFiles = (): readonly Buffer[] => healthService["Check"]?.requestType.fileDescriptorProtos ?? [];
-
 export const addReflection = (server: Server): void => {
   // The service looks at nothing of the package but this list.
   const definition = {
-    sigil: { fileDescriptorProtos: [...splitFiles(readDescriptors()), ...healthFiles()] },
+    sigil: { fileDescriptorProtos: splitFiles(readDescriptors()) },
   };
   new ReflectionService(definition as unknown as Package).addToServer(server);
 };

@@ -62,7 +62,8 @@ describe("the server", () => {
       const { target } = served.server;
       const services = String(await exchange(target, reflection, listServices));
       expect(services)
-        .to.contain("sigil.trust.v1.TrustService")
+        .to.contain("grpc.health.v1.Health")
+        .and.to.contain("sigil.trust.v1.TrustService")
         .and.to.contain("sigil.audit.v1.AuditService");
       expect(String(await exchange(target, reflection, fileOfTrust))).to.contain("sigil/type/v1/type.proto");
     }
