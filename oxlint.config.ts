@@ -16,7 +16,7 @@ type Rules = NonNullable<OxlintOverride["rules"]>;
 
 /** What a service may build on. Never another service: server.ts hands it the functions it needs. */
 const belowServices = ["record", "merkle", "keys", "ledger", "identity"];
-const services = ["trust", "audit", "canon", "modules"];
+const services = ["trust", "audit", "canon", "modules", "operations"];
 
 /** Folder of src/ → folders of src/ it may import. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
@@ -31,6 +31,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   audit: belowServices,
   canon: belowServices,
   modules: belowServices,
+  operations: belowServices,
   cdc: ["record", "ledger"],
   rpc: ["record", "identity", "generated", ...services],
   gateway: ["record", "rpc"],
@@ -41,7 +42,15 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 /** Single files a folder may also import, by path below src/. */
 const mayImportFiles: Readonly<Record<string, readonly string[]>> = {
   config: ["log.ts"],
-  cli: ["server.ts", "deployment.ts", "config.ts", "log.ts", "../clients/typescript/**"],
+  cli: [
+    "server.ts",
+    "deployment.ts",
+    "deployment-rewrap.ts",
+    "deployment-restore.ts",
+    "config.ts",
+    "log.ts",
+    "../clients/typescript/**",
+  ],
 };
 
 const message = "The import table (oxlint.config.ts, docs/architecture.md) does not allow this import.";

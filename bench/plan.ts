@@ -1,7 +1,9 @@
 /**
  * What the ledger does before it writes, step by step and outside of it: the very bytes of its batches, made from
- * sample decisions with the deployment's own keys.
+ * sample decisions with the deployment's own data keys.
  */
+import { generateKeyPairSync } from "node:crypto";
+import { createSigner, type Signer } from "../src/keys/sign.ts";
 import { BlindTags } from "../src/ledger/indexes.ts";
 import { planCommit, type CommitPlan } from "../src/ledger/commit.ts";
 import type { LedgerOptions } from "../src/ledger/ledger.ts";
@@ -17,13 +19,19 @@ export const groupRecords = groupRecordsMax;
 export type Planner = {
   readonly sealer: Sealer;
   readonly tags: BlindTags;
+  readonly signer: Signer;
+  readonly checkpointSigner: Signer;
   readonly sign: (bodies: readonly RecordBody[]) => Promise<readonly SignedRecord[]>;
   /** The next group's batch; groups follow each other as in the ledger. */
   readonly plan: (records: readonly SignedRecord[]) => Promise<CommitPlan>;
 };
 
+const freshSigner = (): Signer => createSigner(generateKeyPairSync("ed25519").privateKey);
+
 export const createPlanner = async (options: LedgerOptions): Promise<Planner> => {
-  const { origin, sha256, recordSigner: signer, checkpointSigner } = options;
+  const { origin, sha256 } = options;
+  // Any keys will do: what is weighed is the signing.
+  const [signer, checkpointSigner] = [freshSigner(), freshSigner()];
   const store = await openMemoryStore();
   const sealer = new Sealer({ origin, keys: options.dataKeys, store: () => store });
   const tags = new BlindTags(options.indexKey);
@@ -32,6 +40,8 @@ export const createPlanner = async (options: LedgerOptions): Promise<Planner> =>
   return {
     sealer,
     tags,
+    signer,
+    checkpointSigner,
     sign: (bodies) =>
       Promise.all(bodies.map((body) => signRecord(prepareRecord(body, sha256), { signer, origin, sha256 }))),
     plan: async (records) => {

@@ -35,7 +35,8 @@ const nextBody = bodiesLike(await sampleBody(scratch, ledger));
 await ledger.close();
 const options = await describeScratch(scratch);
 const planner = await createPlanner(options);
-const { origin, sha256, recordSigner, checkpointSigner } = options;
+const { origin, sha256 } = options;
+const { signer: recordSigner, checkpointSigner } = planner;
 const store = await openLevelStore(path);
 
 type Group = {

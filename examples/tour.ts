@@ -1,6 +1,6 @@
 /**
- * `npm run tour`: a real server in a temporary directory, a day's worth of requests, a proof of every answer; then one
- * byte of one record is flipped on disk, and the server refuses to serve that record. Under thirty seconds; exits 0 only
+ * `npm run tour`: a real server in a temporary directory, a day's worth of requests, a proof of every answer; a change
+ * of the trust model by quorum; then one byte of one record is flipped on disk, and the server refuses to serve that record. Under thirty seconds; exits 0 only
  * when all of it went as told.
  */
 import { spawn, type ChildProcess } from "node:child_process";
@@ -23,6 +23,7 @@ import { parseRequests, type NumberedRequest } from "../src/cli/requests.ts";
 import { formatTable, processTerminal } from "../src/cli/terminal.ts";
 import { recordKey } from "../src/ledger/keyspace.ts";
 import { openLevelStore } from "../src/storage/level.ts";
+import { showQuorum } from "./chapter-quorum.ts";
 
 const requestsPath = join(import.meta.dirname, "requests.jsonl");
 const mainPath = join(import.meta.dirname, "../src/main.ts");
@@ -212,6 +213,8 @@ const tour = async (directory: string): Promise<void> => {
     say(
       `${played.length} of ${played.length} verified: seal, hash, key, signature, inclusion, checkpoint, decision`,
     );
+    title("4. A change of the model takes two witnesses of three");
+    await showQuorum({ target: server.target, directory, keyDirectory, connection, say, expect, runSigil });
     return played;
   })();
   const victimIndex = decided.length >> 1;
@@ -219,7 +222,7 @@ const tour = async (directory: string): Promise<void> => {
   if (victim === undefined || neighbour === undefined)
     throw new Unexpected("there are decisions to choose from");
   const position = victim.response.ledgerPosition;
-  title("4. One byte flipped on disk");
+  title("5. One byte flipped on disk");
   await flipOneByte(data, position);
   say(
     `Flipped one bit of the record at position ${position} (line ${victim.line}), and started the server again:`,
@@ -229,7 +232,7 @@ const tour = async (directory: string): Promise<void> => {
     using connection = await connectAsOperator(server.target, keyDirectory);
     await showRefusal(connection, victim, neighbour);
   })();
-  title("5. sigil fsck");
+  title("6. sigil fsck");
   await showFsck(data, position);
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
   title("That was it");

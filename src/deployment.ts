@@ -4,7 +4,7 @@
  * directory that has it is whole. Source: docs/operating/running.md.
  */
 import { hkdfSync, type KeyObject } from "node:crypto";
-import { mkdir, readdir, readFile } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fromHex, parseHash, toHex, utf8Encode, type Hash, type PublicKey } from "./record/bytes.ts";
 import type { CborMap } from "./record/cbor.ts";
@@ -21,25 +21,26 @@ import {
 import type { RecordBody } from "./record/record.ts";
 import { checkKeyName } from "./merkle/note.ts";
 import { createCustody, openCustody, type Custody } from "./keys/custody.ts";
-import { createKek, loadKek, type KekInputs, type KekReference, type KekSource } from "./keys/kek.ts";
+import {
+  deploymentFormat,
+  firstKeys,
+  isMissing,
+  readDescription,
+  requireUnchanged,
+  writeDescription,
+  type Description,
+} from "./deployment-file.ts";
+import { createKek, loadKek, type KekInputs, type KekSource } from "./keys/kek.ts";
 import { checkPrivateTree } from "./keys/private-tree.ts";
 import type { KeyRole } from "./keys/ring.ts";
 import { opensslSha256 } from "./keys/sha256.ts";
+import { checkPublicKey } from "./keys/verify.ts";
 import type { DataKey } from "./keys/seal.ts";
-import { fileAnchor, replaceFile, type Anchor } from "./ledger/anchor.ts";
+import { fileAnchor, type Anchor } from "./ledger/anchor.ts";
 import { createLedger } from "./ledger/create.ts";
 import { Ledger, type LedgerObserver, type LedgerOptions } from "./ledger/ledger.ts";
 import { openLevelStore } from "./storage/level.ts";
 import type { Store } from "./storage/store.ts";
-
-const format = 1;
-
-type Description = {
-  readonly format: number;
-  readonly origin: string;
-  readonly genesis: string;
-  readonly kek: KekReference;
-};
 
 export type NamedPrincipal = PrincipalPayload & { readonly id: string };
 export type NamedWitness = WitnessPayload & { readonly id: string };
@@ -66,11 +67,12 @@ export type Initialised = {
   readonly checkpointKey: PublicKey;
 };
 
-const descriptionPath = (directory: string): string => join(directory, "deployment.json");
-
 /** The records of the first group, in order, all linked to the genesis record. */
 const genesisBodies = (options: InitOptions, keys: Record<KeyRole, PublicKey>): readonly RecordBody[] => {
   const { origin, root, witnesses, k, model } = options;
+  // Enrolled without a quorum and never asked for again: none may be a key that signs for nobody or for everybody.
+  for (const { publicKey } of witnesses) checkPublicKey(publicKey);
+  for (const { publicKeys } of [root, ...options.principals]) publicKeys.forEach(checkPublicKey);
   const ts = options.nowMs();
   const body = (kind: string, id: string, payload: CborMap): RecordBody => ({
     kind,
@@ -83,14 +85,19 @@ const genesisBodies = (options: InitOptions, keys: Record<KeyRole, PublicKey>): 
     links: [],
     prev: null,
   });
-  const named = { origin, root: { id: root.id, ...formatPrincipal(root) }, k, model, keys, format };
+  const named = { origin, root: { id: root.id, ...formatPrincipal(root) }, k, model, keys, format: 1 };
   const genesis = formatGenesis(
     parseGenesis({
       ...named,
       witnesses: witnesses.map((witness) => ({ id: witness.id, ...formatWitness(witness) })),
     }),
   );
-  const quorum = formatQuorum({ k, witnesses: witnesses.map(({ id }) => id), epoch: 1 });
+  const quorum = formatQuorum({
+    k,
+    witnesses: witnesses.map(({ id }) => id),
+    epoch: 1,
+    proposerMayAttest: false,
+  });
   return [
     body("genesis", "genesis", genesis),
     body("trust_model", "trust_model/active", model),
@@ -127,16 +134,12 @@ const ledgerOptions = (
   genesis,
   openStore,
   anchor,
-  recordSigner: custody.signer("record"),
-  checkpointSigner: custody.signer("checkpoint"),
+  signingKeys: custody.signingKeys,
   dataKeys: custody.dataKeys,
   indexKey: indexKeyOf(custody),
   sha256: opensslSha256,
   nowMs,
 });
-
-const isMissing = (error: unknown): boolean =>
-  error instanceof Error && "code" in error && error.code === "ENOENT";
 
 const requireEmpty = async (directory: string): Promise<void> => {
   try {
@@ -153,10 +156,10 @@ export const initDeployment = async (options: InitOptions): Promise<Initialised>
   await requireEmpty(options.directory);
   await checkPrivateTree(options.directory);
   const { kek, reference } = await createKek(options.kekSource, options.kekInputs);
-  const custody = await createCustody(join(options.directory, "keys"), kek);
+  const custody = await createCustody(join(options.directory, firstKeys), kek);
   const keys = {
-    record: custody.signer("record").publicKey,
-    checkpoint: custody.signer("checkpoint").publicKey,
+    record: custody.signingKeys.newest("record").publicKey,
+    checkpoint: custody.signingKeys.newest("checkpoint").publicKey,
   };
   const anchor = fileAnchor(join(options.directory, "anchor"));
   const store = await openLevelStore(join(options.directory, "ledger"));
@@ -168,39 +171,14 @@ export const initDeployment = async (options: InitOptions): Promise<Initialised>
   } finally {
     await store.close();
   }
-  const description: Description = {
-    format,
+  await writeDescription(options.directory, {
+    format: deploymentFormat,
     origin: options.origin,
     genesis: toHex(genesis),
     kek: reference,
-  };
-  await replaceFile(descriptionPath(options.directory), `${JSON.stringify(description, undefined, 2)}\n`);
+    keys: firstKeys,
+  });
   return { genesis, recordKey: keys.record, checkpointKey: keys.checkpoint };
-};
-
-const readDescription = async (directory: string): Promise<Description> => {
-  let text: string;
-  try {
-    text = await readFile(descriptionPath(directory), "utf8");
-  } catch (cause) {
-    if (isMissing(cause)) return fail({ kind: "notInitialised", path: directory });
-    return fail({ kind: "storeFailed", step: "read deployment.json", rule: "it cannot be read" }, { cause });
-  }
-  const malformed = (): never =>
-    fail({ kind: "invalidConfig", key: "deployment.json", rule: "must be as sigil init wrote it" });
-  let description: Description;
-  try {
-    description = JSON.parse(text) as Description;
-  } catch {
-    return malformed();
-  }
-  if (typeof description?.format !== "number" || typeof description.origin !== "string") return malformed();
-  if (description.format > format) {
-    return fail({ kind: "newerFormat", found: description.format, known: format });
-  }
-  if (typeof description.genesis !== "string" || typeof description.kek?.source !== "string")
-    return malformed();
-  return description;
 };
 
 export type OpenOptions = {
@@ -211,20 +189,32 @@ export type OpenOptions = {
   readonly observe?: LedgerObserver;
 };
 
+/** With its lock; the custody was opened without, so what it was opened by must still hold. */
+const openOwnStore = async (directory: string, description: Description): Promise<Store> => {
+  const store = await openLevelStore(join(directory, "ledger"));
+  try {
+    await requireUnchanged(directory, description);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+  return store;
+};
+
 /** The ledger's options without opening its store: for `fsck`, which opens it by itself. */
 export const describeDeployment = async (options: OpenOptions): Promise<LedgerOptions> => {
   const { directory } = options;
   const description = await readDescription(directory);
   await checkPrivateTree(directory);
   const kek: KeyObject = await loadKek(description.kek, options.kekInputs);
-  const custody = await openCustody(join(directory, "keys"), kek);
+  const custody = await openCustody(join(directory, description.keys), kek);
   const parts = {
     origin: description.origin,
     genesis: parseHash(fromHex(description.genesis)),
     custody,
     anchor: fileAnchor(join(directory, "anchor")),
   };
-  const openStore = options.openStore ?? (() => openLevelStore(join(directory, "ledger")));
+  const openStore = options.openStore ?? (() => openOwnStore(directory, description));
   const base = ledgerOptions(parts, openStore, options.nowMs);
   return options.observe === undefined ? base : { ...base, observe: options.observe };
 };

@@ -5,10 +5,20 @@
 import { randomUUID } from "node:crypto";
 import type { DestinationStream, Logger } from "pino";
 import { AuditServiceService } from "../generated/sigil/audit/v1/audit.ts";
+import { BackupServiceService } from "../generated/sigil/backup/v1/backup.ts";
+import { CanonServiceService } from "../generated/sigil/canon/v1/canon.ts";
+import { WitnessServiceService } from "../generated/sigil/canon/v1/witness.ts";
+import { KeyServiceService } from "../generated/sigil/key/v1/key.ts";
 import { TrustServiceService } from "../generated/sigil/trust/v1/trust.ts";
 import { openChain } from "./audit/chain.ts";
 import { createAuditService } from "./audit/service.ts";
+import type { Authorise } from "./canon/authority.ts";
+import { createQuorumService } from "./canon/quorum.ts";
+import { createRecordsService } from "./canon/records.ts";
+import { createSchemas } from "./canon/schemas.ts";
+import type { QuorumService, RecordsService } from "./canon/service.ts";
 import type { Config } from "./config.ts";
+import { describeForBackup } from "./deployment-copy.ts";
 import { openDeployment } from "./deployment.ts";
 import { createMetrics, type Metrics } from "./gateway/metrics.ts";
 import { startOperator, type OperatorServer } from "./gateway/operator.ts";
@@ -20,22 +30,31 @@ import { randomBytes } from "./keys/random.ts";
 import { opensslSha256 } from "./keys/sha256.ts";
 import type { Ledger, LedgerObserver, LedgerStatus } from "./ledger/ledger.ts";
 import { createLog } from "./log.ts";
+import { createBackupService } from "./operations/backup.ts";
+import { createKeyService, type KeyService } from "./operations/keys.ts";
 import { utf8Encode } from "./record/bytes.ts";
+import type { CborValue } from "./record/cbor.ts";
 import { describeError, fail, SigilFault } from "./record/errors.ts";
 import { formatAddress } from "./record/address.ts";
 import { auditHandlers } from "./rpc/audit.ts";
+import { backupHandlers } from "./rpc/backup.ts";
+import { canonHandlers } from "./rpc/canon.ts";
 import type { RpcEnvironment } from "./rpc/environment.ts";
 import { createHealth, type Health } from "./rpc/health.ts";
+import { keyHandlers } from "./rpc/key.ts";
 import { startRpcServer, type RpcServer } from "./rpc/server.ts";
 import { readTls, type Tls } from "./rpc/tls.ts";
 import { trustHandlers } from "./rpc/trust.ts";
 import { CallsUnderWay } from "./rpc/underway.ts";
+import { witnessHandlers } from "./rpc/witness.ts";
 import type { Store } from "./storage/store.ts";
 import type { Evaluate } from "./trust/evaluator.ts";
 import { compileGlob, globFault } from "./trust/glob.ts";
-import { evaluate } from "./trust/model.ts";
+import { evaluate, parseModel } from "./trust/model.ts";
 import { recompute } from "./trust/recompute.ts";
-import { createTrustService } from "./trust/service.ts";
+import { createDecisionIds } from "./trust/decision-id.ts";
+import { checkReplaceable } from "./trust/lockout.ts";
+import { createTrustService, type TrustService } from "./trust/service.ts";
 
 export type Overrides = {
   readonly openStore?: () => Promise<Store>;
@@ -102,9 +121,11 @@ const wireTrust = (
   parts: Parts,
   overrides: Overrides,
   principals: ReturnType<typeof createPrincipals>,
+  findCandidate: (proposalId: string) => Promise<CborValue>,
 ) =>
   createTrustService({
     ledger,
+    findCandidate,
     findPrincipal: principals.find,
     openChain,
     evaluate: overrides.evaluate ?? evaluate,
@@ -139,6 +160,76 @@ const wireAudit = (ledger: Ledger) =>
     },
   });
 
+/** Canon asks as any caller does, and every question is a recorded decision. Anything but an allow is an error. */
+const authoriseBy =
+  (trust: TrustService): Authorise =>
+  async (caller, questions, call) => {
+    const asked = questions.map((question) => ({
+      ...question,
+      subject: "",
+      keepInput: false,
+      idempotencyKey: "",
+    }));
+    const items = await trust.batchCheck(caller, asked, "", call);
+    return questions.map(({ action, target }, index) => {
+      const item = items[index];
+      if (item === undefined) return fail({ kind: "indeterminate", rule: "the trust model gave no answer" });
+      if (item.kind === "failed") return fail(item.error);
+      const { auditId, hash, chain } = item.decision;
+      if (chain.verdict === "allow") return { auditId, hash };
+      return fail({ kind: "denied", action, target, verdict: chain.verdict, why: chain.reason, auditId });
+    });
+  };
+
+/** The model in a proposal, for who wants to see what it would change. @throws notFound, invalidField. */
+const candidateIn =
+  (quorum: QuorumService) =>
+  async (proposalId: string): Promise<CborValue> => {
+    const { body } = (await quorum.get(proposalId)).proposal;
+    if (body.kind === "trust_model") return body.payload;
+    const rule = "must name a proposal of a trust model";
+    return fail({ kind: "invalidField", field: "proposal_id", rule });
+  };
+
+const wireCanon = async (
+  ledger: Ledger,
+  trust: TrustService,
+  overrides: Overrides,
+  principals: ReturnType<typeof createPrincipals>,
+): Promise<{ readonly records: RecordsService; readonly quorum: QuorumService }> => {
+  const nowMs = overrides.clock?.nowMs ?? Date.now;
+  const authorise = authoriseBy(trust);
+  const schemas = createSchemas(ledger);
+  const records = createRecordsService({
+    ledger,
+    authorise,
+    schemas,
+    nowMs,
+    monotonicMs: () => performance.now(),
+  });
+  const quorum = await createQuorumService({
+    ledger,
+    authorise,
+    findPrincipal: principals.find,
+    checkModel: (payload) => checkReplaceable(parseModel(payload)),
+    newId: createDecisionIds(overrides.randomBytes ?? randomBytes),
+    nowMs,
+    onCommit: (id) => {
+      if (id.startsWith("schema/")) schemas.announce();
+    },
+  });
+  return { records, quorum };
+};
+
+const wireKeys = (ledger: Ledger, { log, metrics }: Parts): KeyService =>
+  createKeyService({
+    ledger,
+    onChange: ({ kind, role, ...change }) => {
+      metrics.onKeyChange(kind, role);
+      log.warn({ role, ...change }, `key ${kind}`);
+    },
+  });
+
 const serveRpc = async (
   config: Config,
   ledger: Ledger,
@@ -163,7 +254,14 @@ const serveRpc = async (
     nowMs: Date.now,
     monotonicMs: () => performance.now(),
   };
-  const trust = await wireTrust(ledger, parts, overrides, principals);
+  // Trust reads proposals and Canon asks Trust: each is handed the other's function when both are there.
+  const candidates = Promise.withResolvers<(proposalId: string) => Promise<CborValue>>();
+  const trust = await wireTrust(ledger, parts, overrides, principals, async (proposalId) =>
+    (await candidates.promise)(proposalId),
+  );
+  const { records, quorum } = await wireCanon(ledger, trust, overrides, principals);
+  candidates.resolve(candidateIn(quorum));
+  const backups = createBackupService({ ledger, describe: () => describeForBackup(config.data) });
   return startRpcServer({
     address: config.listen,
     tls,
@@ -181,6 +279,10 @@ const serveRpc = async (
     services: [
       [TrustServiceService, trustHandlers(trust, rpc)],
       [AuditServiceService, auditHandlers(wireAudit(ledger), rpc)],
+      [CanonServiceService, canonHandlers(records, quorum, rpc)],
+      [WitnessServiceService, witnessHandlers(quorum, rpc)],
+      [KeyServiceService, keyHandlers(wireKeys(ledger, parts), rpc)],
+      [BackupServiceService, backupHandlers(backups, rpc)],
     ],
     underWay,
     drainMs: config.drain_ms,
@@ -210,7 +312,14 @@ const serveOperator = (config: Config, ledger: Ledger, parts: Parts): Promise<Op
 /** @throws invalidConfig, and whatever opening the deployment throws; what was opened is closed again. */
 export const startServer = async ({ config, overrides = {} }: ServerOptions): Promise<RunningServer> => {
   const log = createLog({ level: config.log_level, stream: overrides.logStream });
-  const health = createHealth(["sigil.trust.v1.TrustService", "sigil.audit.v1.AuditService"]);
+  const health = createHealth([
+    "sigil.trust.v1.TrustService",
+    "sigil.audit.v1.AuditService",
+    "sigil.canon.v1.CanonService",
+    "sigil.canon.v1.WitnessService",
+    "sigil.key.v1.KeyService",
+    "sigil.backup.v1.BackupService",
+  ]);
   const parts: Parts = { log, metrics: createMetrics(), health, underWay: new CallsUnderWay() };
   const tls = readTls({
     cert: config["tls.cert"],
@@ -247,15 +356,27 @@ const closeAll = async (running: AsyncDisposableStack, log: Logger): Promise<voi
   log.info("stopped");
 };
 
-/** Resolves with the signal that stopped the server, when it has stopped. A second signal stops at once. */
-export const closeOnSignal = (server: RunningServer): Promise<NodeJS.Signals> =>
+/**
+ * Resolves with the signal that stopped the server, when it has stopped. A second signal stops at once. Listens from now
+ * on, also while the server is still starting: whoever reads in its log that it serves may stop it in that moment.
+ */
+export const closeOnSignal = (starting: RunningServer | Promise<RunningServer>): Promise<NodeJS.Signals> =>
   new Promise((resolve, reject) => {
     const signals = ["SIGTERM", "SIGINT"] as const;
+    const forget = (): void => {
+      for (const name of signals) process.off(name, onSignal);
+    };
+    const stop = async (signal: NodeJS.Signals): Promise<void> => {
+      const server = await starting;
+      server.log.info({ signal }, "signal");
+      await server.close();
+    };
     const onSignal = (signal: NodeJS.Signals): void => {
       // With no handler left, the next signal has its usual effect: the ledger loses nothing by it.
-      for (const name of signals) process.off(name, onSignal);
-      server.log.info({ signal }, "signal");
-      server.close().then(() => resolve(signal), reject);
+      forget();
+      stop(signal).then(() => resolve(signal), reject);
     };
     for (const name of signals) process.on(name, onSignal);
+    // A server that does not start is its starter's to report.
+    Promise.resolve(starting).catch(forget);
   });

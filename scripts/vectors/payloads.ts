@@ -117,14 +117,27 @@ export const proposal: CborMap = {
     links: [],
     prev: null,
   }),
+  with: [Uint8Array.of(0xa0)],
   base: hashOf(6),
   epoch: 1,
   expires_ts: 1_700_000_060_000,
   proposer: "root",
   reason: "one more witness",
+  commit: "auto",
 };
 
 export const ending: CborMap = { proposal: "proposals/7", outcome: "committed", reason: "" };
+
+export const attestation: CborMap = {
+  proposal: "proposals/7",
+  witness: "w/ann",
+  role: "approve",
+  statement: Uint8Array.of(0xd2),
+};
+export const schema: CborMap = { kind: "note", schema: { type: "object", required: ["text"] } };
+export const keyRetirement: CborMap = { role: "record", public_key: key("record"), from: 9 };
+export const restoration: CborMap = { size: 9, checkpoint: "ledger.example/main\n9\n", backup: "backup-9" };
+const tombstone: CborMap = { kind: "note" };
 
 export const payloads: readonly (readonly [name: string, kind: string, payload: CborMap])[] = [
   ["a decision", "frozen_chain", chain],
@@ -144,6 +157,13 @@ export const payloads: readonly (readonly [name: string, kind: string, payload: 
   ["a genesis", "genesis", genesis],
   ["a module", "module", module],
   ["a proposal", "proposal", proposal],
-  ["a proposal of something new", "proposal", { ...proposal, base: null }],
+  ["a proposal of something new", "proposal", { ...proposal, with: [], base: null, commit: "separate" }],
   ["the ending of a proposal", "proposal_ending", ending],
+  ["a quorum whose proposers may attest", "quorum", { ...quorum, proposer_may_attest: true }],
+  ["a witness's approval", "attestation", attestation],
+  ["a proof of possession", "attestation", { ...attestation, role: "possession" }],
+  ["a schema", "schema", schema],
+  ["a tombstone", "tombstone", tombstone],
+  ["a retired key", "key_retirement", keyRetirement],
+  ["a restoration", "restoration", restoration],
 ];

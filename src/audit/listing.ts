@@ -9,8 +9,8 @@ import { parseFrozenChain } from "../record/kinds.ts";
 import type { Caller } from "../identity/caller.ts";
 import type { DecisionFilter } from "../ledger/indexes.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import { formatPageToken, parsePageToken, type PagePlace } from "../ledger/page-token.ts";
 import type { AuditedChain, ChainPage, ChainQuery } from "./evidence.ts";
-import { formatPageToken, parsePageToken } from "./page-token.ts";
 
 /** Records verified side by side while a page is put together. */
 const readAheadMax = 64;
@@ -54,6 +54,12 @@ const walkOf = (caller: Caller, tenant: string, query: ChainQuery): CborValue =>
   query.untilMs ?? null,
   query.order,
 ];
+
+/** The ledger size a walk is pinned to, and the next position in its order. The token is our own: its shape is certain. */
+const readPlace = ([size, next]: PagePlace) => ({
+  size: BigInt(size as number),
+  next: BigInt(next as number),
+});
 
 /** Who lists which tenant's decisions, and by what. */
 export type Listing = { readonly caller: Caller; readonly tenant: string; readonly query: ChainQuery };
@@ -122,7 +128,8 @@ export const listChains = async (
   const glob = query.targetGlob === "" ? () => true : compileGlob(query.targetGlob);
   const walk = walkOf(caller, tenant, query);
   const authenticate = (bytes: Uint8Array): Promise<Uint8Array> => ledger.authenticate(tenant, bytes);
-  const from = query.pageToken === "" ? undefined : await parsePageToken(query.pageToken, walk, authenticate);
+  const from =
+    query.pageToken === "" ? undefined : readPlace(await parsePageToken(query.pageToken, walk, authenticate));
   const size = from?.size ?? ledger.size;
   const page = new Page(
     ledger,
@@ -152,6 +159,6 @@ export const listChains = async (
   }
   await page.flush();
   const next = page.next ?? end;
-  const nextPageToken = next === undefined ? "" : await formatPageToken({ size, next }, walk, authenticate);
+  const nextPageToken = next === undefined ? "" : await formatPageToken([size, next], walk, authenticate);
   return { chains: page.chains, nextPageToken, ledgerSize: size };
 };

@@ -6,8 +6,7 @@ import { toHex, type Hash, type PublicKey } from "../record/bytes.ts";
 import type { CborValue } from "../record/cbor.ts";
 import { fail, SigilFault } from "../record/errors.ts";
 import { parseFrozenChain, type FrozenChainPayload } from "../record/kinds.ts";
-import { tenantFault } from "../record/names.ts";
-import { readsAcross, type Caller } from "../identity/caller.ts";
+import { tenantFor, type Caller } from "../identity/caller.ts";
 import { checkpointKeyOf, type Examination, type VerifiedRecord } from "../ledger/examine.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { AuditedChain, ChainPage, ChainQuery, Verification, VerificationStep } from "./evidence.ts";
@@ -42,18 +41,6 @@ export type AuditService = {
 
 /** Names one decision; an empty tenant is the caller's own. */
 export type ChainName = { readonly auditId: string; readonly tenant: string };
-
-const tenantFor = (caller: Caller, asked: string): string => {
-  if (asked === "" || asked === caller.tenant) return caller.tenant;
-  const fault = tenantFault(asked);
-  if (fault !== null) return fail({ kind: "invalidField", field: "tenant", rule: fault });
-  if (readsAcross(caller)) return asked;
-  return fail({
-    kind: "tenantForbidden",
-    tenant: asked,
-    rule: "only Root of tenant system reads across tenants",
-  });
-};
 
 const notFound = (auditId: string): never => fail({ kind: "notFound", what: "decision", id: auditId });
 

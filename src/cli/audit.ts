@@ -10,27 +10,11 @@ import {
   type ListFrozenChainsRequest,
 } from "@sigil/client";
 import { toHex } from "../record/bytes.ts";
-import {
-  exitCodes,
-  jsonFlag,
-  usage,
-  wholeNumber,
-  type Arguments,
-  type Command,
-  type ExitCode,
-} from "./command.ts";
+import { exitCodes, jsonFlag, usage, type Arguments, type Command, type ExitCode } from "./command.ts";
 import { connectionFlags, describeCallError, withConnection } from "./connection.ts";
 import { formatScore, levelName, signed, verdictCell, verdictName, whoName } from "./decision.ts";
+import { limitFlag, limitOf, listAll, tenantFlag, timeOf, timeText } from "./listing.ts";
 import { formatPairs, formatTable, printable, type Style, type Terminal } from "./terminal.ts";
-
-const tenantFlag = {
-  tenant: {
-    value: "NAME",
-    about: 'The tenant to look in; your own unless told. Another takes Root of "system".',
-  },
-} as const;
-
-const timeText = (time: Date | undefined): string => time?.toISOString() ?? "–";
 
 const formatChain = (chain: FrozenChain): string => {
   const input = `${chain.inputBytes} bytes, SHA-256 ${toHex(chain.inputDigest)}`;
@@ -114,18 +98,6 @@ const readVerdict = (text: string | undefined): Verdict => {
   return verdicts.get(text.toLowerCase()) ?? usage("--verdict must be allow, deny or review");
 };
 
-const readTime = (given: Arguments, flag: string): Date | undefined => {
-  const text = given.text(flag);
-  if (text === undefined) return undefined;
-  const time = new Date(text);
-  const isTime = /^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(time.getTime());
-  return isTime ? time : usage(`--${flag} must be a time such as 2026-01-31T12:00:00Z`);
-};
-
-const limitDefault = 50;
-const limitMax = 100_000;
-const pageSizeMax = 1000;
-
 type Query = Partial<ListFrozenChainsRequest>;
 
 const readQuery = (given: Arguments): Query => ({
@@ -133,27 +105,21 @@ const readQuery = (given: Arguments): Query => ({
   action: given.text("action") ?? "",
   targetGlob: given.text("target") ?? "",
   verdict: readVerdict(given.text("verdict")),
-  fromTime: readTime(given, "from"),
-  untilTime: readTime(given, "until"),
+  fromTime: timeOf(given, "from"),
+  untilTime: timeOf(given, "until"),
   order: given.has("oldest-first") ? ListOrder.LIST_ORDER_OLDEST_FIRST : ListOrder.LIST_ORDER_NEWEST_FIRST,
   tenant: given.text("tenant") ?? "",
 });
 
-/** Pages until `limit` decisions are there or the listing ends. */
-const listChains = (given: Arguments, terminal: Terminal, limit: number): Promise<readonly FrozenChain[]> =>
-  withConnection(given, terminal, async ({ audit }) => {
-    const chains: FrozenChain[] = [];
-    let pageToken = "";
-    do {
-      const pageSize = Math.min(pageSizeMax, limit - chains.length);
-      const page = await audit.listFrozenChains({ ...readQuery(given), pageSize, pageToken });
-      chains.push(...page.chains);
-      pageToken = page.nextPageToken;
-      terminal.progress(`${chains.length} listed`);
-    } while (pageToken !== "" && chains.length < limit);
-    terminal.progress("");
-    return chains;
-  });
+const listChains = (given: Arguments, terminal: Terminal): Promise<readonly FrozenChain[]> => {
+  const [query, limit] = [readQuery(given), limitOf(given)];
+  return withConnection(given, terminal, ({ audit }) =>
+    listAll(limit, terminal, async (page) => {
+      const { chains, nextPageToken } = await audit.listFrozenChains({ ...query, ...page });
+      return { items: chains, nextPageToken };
+    }),
+  );
+};
 
 export const auditList: Command = {
   name: "audit list",
@@ -166,7 +132,7 @@ export const auditList: Command = {
     from: { value: "TIME", about: "Only decisions made at or after it, for example 2026-01-31T12:00:00Z." },
     until: { value: "TIME", about: "Only decisions made before it." },
     "oldest-first": { about: "Oldest first." },
-    limit: { value: "N", about: `At most so many; ${limitDefault} unless told.` },
+    ...limitFlag,
     ...tenantFlag,
     ...jsonFlag,
     ...connectionFlags,
@@ -178,8 +144,7 @@ export const auditList: Command = {
   exits: damageExits,
   run: (given, terminal) =>
     orDamage(terminal, async () => {
-      const limit = wholeNumber(given.text("limit") ?? String(limitDefault), "limit", [1, limitMax]);
-      const chains = await listChains(given, terminal, limit);
+      const chains = await listChains(given, terminal);
       if (given.has("json")) {
         for (const chain of chains) terminal.print(JSON.stringify(FrozenChain.toJSON(chain)));
         return exitCodes.ok;

@@ -1,6 +1,4 @@
 /** `sigil check`: one question from flags, or many from a file, sixteen under way at once, answered in order. */
-import { readFile } from "node:fs/promises";
-import type { Readable } from "node:stream";
 import { CheckResponse, SigilError, Verdict, type CheckRequest, type SigilConnection } from "@sigil/client";
 import { inputBytesMax } from "../record/limits.ts";
 import {
@@ -14,33 +12,12 @@ import {
 } from "./command.ts";
 import { callErrorJson, connectionFlags, withConnection } from "./connection.ts";
 import { decisionColumns, decisionRow, formatDecision } from "./decision.ts";
+import { readBytes } from "./input-file.ts";
 import { parseRequests, type NumberedRequest } from "./requests.ts";
 import { formatTable, type Cell, type Terminal } from "./terminal.ts";
 
 const inFlightMax = 16;
 const questionFlags = ["action", "target", "subject", "session", "input", "keep-input", "idempotency-key"];
-
-const readAll = async (input: Readable, bytesMax: number): Promise<Uint8Array> => {
-  const parts: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const part of input as AsyncIterable<Uint8Array>) {
-    bytes += part.length;
-    if (bytes > bytesMax) usage(`standard input is longer than ${bytesMax} bytes`);
-    parts.push(part);
-  }
-  return Buffer.concat(parts);
-};
-
-/** A file, or standard input for "-". */
-const readBytes = async (
-  path: string,
-  flag: string,
-  terminal: Terminal,
-  bytesMax: number,
-): Promise<Uint8Array> => {
-  if (path === "-") return readAll(terminal.input, bytesMax);
-  return readFile(path).catch(() => usage(`--${flag}: ${path} cannot be read`));
-};
 
 const readQuestion = async (given: Arguments, terminal: Terminal): Promise<CheckRequest> => {
   const inputPath = given.text("input");
@@ -52,7 +29,7 @@ const readQuestion = async (given: Arguments, terminal: Terminal): Promise<Check
     input:
       inputPath === undefined
         ? new Uint8Array(0)
-        : await readBytes(inputPath, "input", terminal, inputBytesMax),
+        : await readBytes(inputPath, "--input", terminal, inputBytesMax),
     keepInput: given.has("keep-input"),
     idempotencyKey: given.text("idempotency-key") ?? "",
   };
@@ -112,7 +89,7 @@ const checkFile = async (path: string, given: Arguments, terminal: Terminal): Pr
   const clash = questionFlags.find((flag) => given.has(flag));
   if (clash !== undefined) usage(`--file and --${clash} exclude each other`);
   const requests = parseRequests(
-    new TextDecoder().decode(await readBytes(path, "file", terminal, fileBytesMax)),
+    new TextDecoder().decode(await readBytes(path, "--file", terminal, fileBytesMax)),
   );
   const answers: Answer[] = [];
   await withConnection(given, terminal, async (connection) => {

@@ -29,6 +29,34 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Check a data directory that is not being served.",
     load: async () => (await import("./fsck.ts")).fsck,
   },
+  "keys list": {
+    about: "List the keys that sign records and checkpoints.",
+    load: async () => (await import("./keys.ts")).keysList,
+  },
+  "keys rotate": {
+    about: "Replace a signing key while the server serves.",
+    load: async () => (await import("./keys.ts")).keysRotate,
+  },
+  "keys retire": {
+    about: "Stop believing a signing key from a position on.",
+    load: async () => (await import("./keys.ts")).keysRetire,
+  },
+  "keys walk": {
+    about: "Verify every signing key from the genesis record's hash.",
+    load: async () => (await import("./keys-walk.ts")).keysWalk,
+  },
+  "keys rewrap": {
+    about: "Move a data directory to another key-encryption key.",
+    load: async () => (await import("./keys-rewrap.ts")).keysRewrap,
+  },
+  backup: {
+    about: "Copy a running deployment into a directory.",
+    load: async () => (await import("./backup.ts")).backup,
+  },
+  restore: {
+    about: "Make a deployment again from a backup.",
+    load: async () => (await import("./restore.ts")).restore,
+  },
   "key new": {
     about: "Make a key pair in a new file.",
     load: async () => (await import("./key.ts")).keyNew,
@@ -69,6 +97,74 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "See what a candidate model would have decided.",
     load: async () => (await import("./simulate.ts")).simulate,
   },
+  "canon put": {
+    about: "Write one version of a record of your tenant.",
+    load: async () => (await import("./canon-write.ts")).canonPut,
+  },
+  "canon get": {
+    about: "Show a record.",
+    load: async () => (await import("./canon-read.ts")).canonGet,
+  },
+  "canon list": {
+    about: "List records.",
+    load: async () => (await import("./canon-read.ts")).canonList,
+  },
+  "canon history": {
+    about: "List the versions of one record.",
+    load: async () => (await import("./canon-read.ts")).canonHistory,
+  },
+  "canon watch": {
+    about: "Print records as they are committed.",
+    load: async () => (await import("./canon-watch.ts")).canonWatch,
+  },
+  "canon rm": {
+    about: "End a record; its history stays.",
+    load: async () => (await import("./canon-write.ts")).canonRm,
+  },
+  propose: {
+    about: "Propose a change of a system record.",
+    load: async () => (await import("./propose.ts")).propose,
+  },
+  proposals: {
+    about: "List proposals.",
+    load: async () => (await import("./proposal.ts")).proposals,
+  },
+  proposal: {
+    about: "Show one proposal and its change, field by field.",
+    load: async () => (await import("./proposal.ts")).proposal,
+  },
+  attest: {
+    about: "Look at a proposal and sign it as a witness.",
+    load: async () => (await import("./attest.ts")).attest,
+  },
+  commit: {
+    about: "Commit a proposal that enough witnesses have approved.",
+    load: async () => (await import("./proposal.ts")).commit,
+  },
+  withdraw: {
+    about: "Take a proposal back.",
+    load: async () => (await import("./proposal.ts")).withdraw,
+  },
+  "witness list": {
+    about: "List the witnesses.",
+    load: async () => (await import("./witness.ts")).witnessList,
+  },
+  "witness add": {
+    about: "Propose to enrol a witness.",
+    load: async () => (await import("./witness.ts")).witnessAdd,
+  },
+  "witness remove": {
+    about: "Propose to take a witness out.",
+    load: async () => (await import("./witness.ts")).witnessRemove,
+  },
+  "witness replace": {
+    about: "Propose a new key for a witness.",
+    load: async () => (await import("./witness.ts")).witnessReplace,
+  },
+  quorum: {
+    about: "Show how many witnesses a change takes, or propose another number.",
+    load: async () => (await import("./witness.ts")).quorum,
+  },
 };
 
 const names = Object.keys(commands);
@@ -84,7 +180,7 @@ const overview = (only: readonly string[] = names): string => {
     "Commands:",
     ...lines,
     "",
-    "Exit codes: 0 done, allowed or verified; 1 denied, damaged or not verified; 2 used wrongly, or could not tell.",
+    "Exit codes: 0 done, allowed or verified; 1 denied, refused, damaged or not verified; 2 used wrongly, or could not tell.",
     "Help and examples of a command: sigil COMMAND --help",
   ].join("\n");
 };

@@ -11,7 +11,7 @@ import type { Terminal } from "./terminal.ts";
 export const exitCodes = {
   /** Done; allowed; verified. */
   ok: 0,
-  /** Denied, in review, damaged or not verified. */
+  /** Denied, refused, in review, damaged or not verified. */
   no: 1,
   /** Used wrongly, or it could not be found out. */
   unknown: 2,
@@ -39,7 +39,7 @@ export type Command = {
   /** As typed, for example "audit list". */
   readonly name: string;
   readonly about: string;
-  /** The words after the name, for example ["FILE"]. */
+  /** The words after the name, for example ["FILE"]; one in brackets may be left out. */
   readonly words?: readonly string[];
   readonly flags: Flags;
   readonly examples: readonly string[];
@@ -118,7 +118,8 @@ export const readArguments = (command: Command, argv: readonly string[]): Argume
 
 const checkWords = ({ name, words: wanted = [] }: Command, words: readonly string[]): void => {
   const missing = wanted[words.length];
-  if (missing !== undefined) usage(`sigil ${name} needs ${missing}; see: sigil ${name} --help`);
+  if (missing !== undefined && !missing.startsWith("["))
+    usage(`sigil ${name} needs ${missing}; see: sigil ${name} --help`);
   const extra = words[wanted.length];
   if (extra !== undefined) usage(`sigil ${name} does not take "${extra}"; see: sigil ${name} --help`);
 };
@@ -133,6 +134,18 @@ export const wholeNumber = (text: string, flag: string, [min, max]: readonly [nu
   return number >= min && number <= max
     ? number
     : usage(`--${flag} must be a whole number from ${min} to ${max}`);
+};
+
+const wholeMax = 2n ** 64n - 1n;
+
+/** A version or a position: a whole number of 64 bits, or undefined where the flag was not given. @throws usage. */
+export const countOf = (given: Arguments, flag: string, min = 0n): bigint | undefined => {
+  const text = given.text(flag);
+  if (text === undefined) return undefined;
+  const number = /^\d{1,20}$/.test(text) ? BigInt(text) : -1n;
+  return number >= min && number <= wholeMax
+    ? number
+    : usage(`--${flag} must be a whole number, ${min} or more`);
 };
 
 const flagLines = (flags: Flags): readonly string[] => {

@@ -17,15 +17,19 @@ import { usage, type Arguments, type Flags } from "./command.ts";
 import { printable, type Terminal } from "./terminal.ts";
 
 const defaultServer = "127.0.0.1:50051";
+/** A channel waits no longer before it tries again: a person, or a watch, is waiting. */
+const reconnectKey = "grpc.max_reconnect_backoff_ms";
+const reconnectMsMax = 2000;
 const variablePrefix = "SIGIL_CLIENT_";
 
 const callerFlags = {
   key: { value: "FILE", about: "The caller's private key; without one the caller is an anonymous Guest." },
   principal: { value: "ID", about: "Whose key it is." },
-  origin: { value: "NAME", about: "The deployment's origin; a server on this machine is asked for it." },
 } as const satisfies Flags;
 
-const serverFlags = {
+/** Of a command that says itself who calls. */
+export const serverFlags = {
+  origin: { value: "NAME", about: "The deployment's origin; a server on this machine is asked for it." },
   server: { value: "HOST:PORT", about: `The server; ${defaultServer} unless told.` },
   "tls-ca": { value: "FILE", about: "Use TLS and trust these certificates (PEM)." },
   "tls-cert": { value: "FILE", about: "Use TLS and show this client certificate (PEM)." },
@@ -82,7 +86,7 @@ const readTls = async (given: Arguments, read: Read, server: string): Promise<Tl
 };
 
 /** A server that could name any origin could have tokens signed for another: only this machine's is asked. */
-const findOrigin = async (read: Read, server: string, tls: TlsOptions | "insecure"): Promise<string> => {
+export const findOrigin = async ({ read, server, tls }: Server): Promise<string> => {
   const named = read("origin");
   if (named !== undefined) return named;
   if (!isThisMachine(server)) return usage(`--origin NAME is needed to sign a token for ${server}`);
@@ -92,36 +96,57 @@ const findOrigin = async (read: Read, server: string, tls: TlsOptions | "insecur
 
 export type CallerSettings = { readonly principal: string; readonly keyPath: string };
 
-/** Who calls, or nobody. @throws usage when only half of it is said. */
-const readCaller = (read: Read): CallerSettings | undefined => {
-  const [keyPath, principal] = [read("key"), read("principal")];
+/** The flags that say who calls. */
+type CallerFlagNames = { readonly key: string; readonly principal: string };
+const ownFlagNames: CallerFlagNames = { key: "key", principal: "principal" };
+
+/**
+ * Who calls, or nobody. @param names the flags, where a command's --key is not its caller's.
+ * @throws usage when only half of it is said.
+ */
+export const readCaller = (
+  given: Arguments,
+  { environment }: Terminal,
+  names: CallerFlagNames = ownFlagNames,
+): CallerSettings | undefined => {
+  const keyPath = given.text(names.key) ?? environment[variableOf("key")];
+  const principal = given.text(names.principal) ?? environment[variableOf("principal")];
   if (keyPath === undefined && principal === undefined) return undefined;
-  if (keyPath === undefined) return usage("--principal needs --key FILE");
-  if (principal === undefined) return usage("--key needs --principal ID");
+  if (keyPath === undefined) return usage(`--${names.principal} needs --${names.key} FILE`);
+  if (principal === undefined) return usage(`--${names.key} needs --${names.principal} ID`);
   return { principal, keyPath };
 };
 
-type Way = {
+/** Where a server is and how it is reached, without who calls. */
+export type Server = {
   readonly server: string;
   readonly tls: TlsOptions | "insecure";
-  readonly caller: CallerSettings | undefined;
   readonly read: Read;
 };
 
-const readWay = async (given: Arguments, terminal: Terminal): Promise<Way> => {
+type Way = Server & { readonly caller: CallerSettings | undefined };
+
+/** @throws usage. */
+export const readServer = async (given: Arguments, terminal: Terminal): Promise<Server> => {
   checkVariables(terminal.environment);
   const read = reader(given, terminal);
   const server = read("server") ?? defaultServer;
-  return { server, tls: await readTls(given, read, server), caller: readCaller(read), read };
+  return { server, tls: await readTls(given, read, server), read };
 };
 
-const signerOf = async (
-  { server, tls, read }: Way,
+const readWay = async (given: Arguments, terminal: Terminal): Promise<Way> => {
+  const way = await readServer(given, terminal);
+  return { ...way, caller: readCaller(given, terminal) };
+};
+
+/** @throws usage, notFound, looseMode, malformedKey. */
+export const signerOf = async (
+  way: Server,
   { principal, keyPath }: CallerSettings,
   lifetimeSeconds?: number,
 ): Promise<TokenSigner> => {
   const { privateKey } = await readKeyFile(keyPath);
-  const origin = await findOrigin(read, server, tls);
+  const origin = await findOrigin(way);
   return createTokenSigner({
     principal,
     origin,
@@ -153,9 +178,10 @@ export const withConnection = async <Result>(
   return await call(connection);
 };
 
-const openConnection = ({ server, tls }: Way, signer: TokenSigner | undefined): SigilConnection => {
+/** @throws usage when a token would leave this machine unprotected. */
+export const openConnection = ({ server, tls }: Server, signer: TokenSigner | undefined): SigilConnection => {
   try {
-    return connect({ target: server, tls, signer });
+    return connect({ target: server, tls, signer, channelOptions: { [reconnectKey]: reconnectMsMax } });
   } catch (error) {
     return usage(error instanceof Error ? error.message : String(error));
   }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { isInitialised } from "../deployment.ts";
 import { exitCodes, usage, type Command } from "./command.ts";
 import { configFlags, loadConfig, serveUntilSignal } from "./serve.ts";
-import { exists, makeDeployment, sampleFounders, sampleNames } from "./setup.ts";
+import { exists, makeDeployment, sampleFounders, sampleNames, sampleWitnesses } from "./setup.ts";
 import type { Terminal } from "./terminal.ts";
 
 const home = ".sigil";
@@ -29,11 +29,15 @@ const checkLine = (target: string, header: string, body: object): string =>
 
 const bearer = `-H "authorization: Bearer $(npm run -s sigil -- token --key ${keys}/operator.pem --principal operator)" `;
 
+/** Any note will do that is an object. */
+const noteSchema = JSON.stringify({ kind: "note", schema: { type: "object" } });
+
 const greeting = (target: string): string =>
   [
     "",
-    `Serving on ${target}, without TLS, for this machine only. Sample principals, with keys in ${keys}/:`,
+    `Serving on ${target}, without TLS, for this machine only. Sample principals and witnesses, with keys in ${keys}/:`,
     `  ${sampleNames.join(", ")}`,
+    `  ${sampleWitnesses.join(", ")}`,
     "",
     "As an anonymous Guest:",
     `  ${checkLine(target, "", { action: "read", target: "public/docs" })}`,
@@ -44,6 +48,9 @@ const greeting = (target: string): string =>
     `  grpcurl -plaintext ${target} list`,
     "With the command line:",
     `  npm run -s sigil -- check --action write --target user/notes --key ${keys}/operator.pem --principal operator`,
+    "A change that two witnesses must attest:",
+    `  echo '${noteSchema}' | npm run -s sigil -- propose - --id schema/note --key ${keys}/mentor.pem --principal mentor`,
+    `  npm run -s sigil -- attest PROPOSAL --key ${keys}/witness-1.pem    # then witness-2`,
     "",
   ].join("\n");
 
@@ -63,7 +70,7 @@ export const dev: Command = {
     // Checked first: nothing is made for a start that cannot be.
     const config = loadConfig([...argv, "--data", data], terminal);
     await prepare(terminal);
-    await serveUntilSignal(config, (target) => terminal.note(greeting(target)));
+    await serveUntilSignal(config, terminal, (target) => terminal.note(greeting(target)));
     return exitCodes.ok;
   },
 };

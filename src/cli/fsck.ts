@@ -1,4 +1,5 @@
 /** `sigil fsck`: the whole data directory read, opened, verified and worked out again, while nobody serves it. */
+import { QuorumInspection } from "../canon/inspection.ts";
 import { describeDeployment } from "../deployment.ts";
 import { runFsck, type FsckProgress, type FsckReport } from "../ledger/fsck.ts";
 import { exitCodes, jsonFlag, required, type Command } from "./command.ts";
@@ -20,7 +21,7 @@ const reportJson = ({ ok, size, total, first, problems }: FsckReport): string =>
 
 const formatReport = ({ ok, size, total, first, problems }: FsckReport, { paint }: Terminal): string => {
   if (ok)
-    return `${paint("green", "CLEAN")}  ${size} records: every seal, signature, tree node and index holds`;
+    return `${paint("green", "CLEAN")}  ${size} records: every seal, signature, quorum, tree node and index holds`;
   const position = first?.position ?? null;
   const where = position === null ? "" : `, the first bad position is ${position}`;
   const head = `${paint("red", "DAMAGED")}  ${total} found in ${size} records${where}`;
@@ -34,7 +35,7 @@ export const fsck: Command = {
   name: "fsck",
   about:
     "Check a data directory that is not being served: open every seal, verify every signature, work the tree and the\n" +
-    "indexes out again, compare with the anchor. Changes nothing unless told to rebuild.",
+    "indexes out again, compare with the anchor; see that what takes a quorum had one. Changes nothing unless told to rebuild.",
   flags: {
     data: { value: "DIR", about: "The data directory." },
     "rebuild-indexes": { about: "First drop everything that follows from the records, and build it again." },
@@ -46,7 +47,9 @@ export const fsck: Command = {
     const directory = required(given, "data", "DIR");
     const kekInputs = { env: terminal.environment, askPassphrase: () => askPassphrase(terminal) };
     const options = await describeDeployment({ directory, kekInputs, nowMs: Date.now });
+    const quorum = new QuorumInspection(options.origin);
     const report = await runFsck(options, {
+      inspectGroup: (group) => quorum.inspect(group),
       rebuildIndexes: given.has("rebuild-indexes"),
       onProgress: (progress) => terminal.progress(describeProgress(progress)),
     });

@@ -1,7 +1,6 @@
 /** `sigil init`: a new deployment in an empty directory. */
-import { resolve } from "node:path";
 import { toHex } from "../record/bytes.ts";
-import { formatKekSource, parseKekSource, type KekSource } from "../keys/kek.ts";
+import { formatKekSource, type KekSource } from "../keys/kek.ts";
 import { formatPublicKey } from "../keys/keyfile.ts";
 import {
   exitCodes,
@@ -12,6 +11,7 @@ import {
   type Arguments,
   type Command,
 } from "./command.ts";
+import { kekAdvice, readKekSource } from "./kek-source.ts";
 import {
   makeDeployment,
   parsePrincipalFlag,
@@ -42,25 +42,8 @@ const readFounders = async (given: Arguments, directory: string): Promise<Founde
 
 const readPrincipals = (given: Arguments) => given.texts("principal").map(parsePrincipalFlag);
 
-/** Stored as an absolute path: the server may be started from another directory. */
-const fileKek = (path: string): KekSource => ({ kind: "file", path: resolve(path) });
-
-const readKek = (given: Arguments, directory: string): KekSource => {
-  const text = given.text("kek");
-  const source = text === undefined ? fileKek(`${directory}.kek`) : parseKekSource(text);
-  return source.kind === "file" ? fileKek(source.path) : source;
-};
-
-const kekAdvice = (source: KekSource): string => {
-  switch (source.kind) {
-    case "file":
-      return `Keep ${source.path} apart from the data and its backups: who has both can read everything, and without it nobody can read anything.`;
-    case "env":
-      return `Keep the value of ${source.name}: without it nobody can read the data.`;
-    case "passphrase":
-      return "Keep the passphrase: without it nobody can read the data.";
-  }
-};
+const readKek = (given: Arguments, directory: string): KekSource =>
+  readKekSource(given.text("kek") ?? `file:${directory}.kek`);
 
 export const init: Command = {
   name: "init",

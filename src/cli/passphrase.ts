@@ -1,12 +1,14 @@
-/** Asks for a passphrase: SIGIL_PASSPHRASE, or a terminal that shows nothing of it. At most `keyFileBytesMax` bytes. */
+/** Asks for a passphrase: a variable, or a terminal that shows nothing of it. At most `keyFileBytesMax` bytes. */
+import { timingSafeEqual } from "node:crypto";
 import type { Readable } from "node:stream";
-import { fail } from "../record/errors.ts";
+import { fail, SigilFault } from "../record/errors.ts";
 import { keyFileBytesMax } from "../record/limits.ts";
 import type { Terminal } from "./terminal.ts";
 
 type Keyboard = Readable & { readonly isTTY: true; setRawMode: (raw: boolean) => unknown };
 
-const isKeyboard = (input: Readable): input is Keyboard => "isTTY" in input && input.isTTY === true;
+/** Whether somebody types there. */
+export const isKeyboard = (input: Readable): input is Keyboard => "isTTY" in input && input.isTTY === true;
 
 const enter = new Set([0x0a, 0x0d, 0x04]);
 const erase = new Set([0x08, 0x7f]);
@@ -30,42 +32,65 @@ const readHidden = (keyboard: Keyboard): Promise<Uint8Array> =>
       for (const byte of chunk) {
         if (byte === interrupt) {
           finish();
-          reject(new Error("interrupted"));
+          typed.fill(0);
+          chunk.fill(0);
+          reject(new SigilFault({ kind: "keyUnavailable", rule: "no passphrase was typed" }));
           return;
         }
         if (enter.has(byte) || typed.length >= keyFileBytesMax) {
           finish();
-          resolve(Uint8Array.from(typed));
+          // A buffer of its own: V8 would keep a small array in its heap, where copies of it stay behind.
+          const passphrase = new Uint8Array(new ArrayBuffer(typed.length));
+          passphrase.set(typed);
+          resolve(passphrase);
           typed.fill(0);
+          chunk.fill(0);
           return;
         }
         if (erase.has(byte)) dropLast(typed);
         else typed.push(byte);
       }
+      chunk.fill(0);
     };
     keyboard.setRawMode(true);
     keyboard.on("data", onData);
     keyboard.resume();
   });
 
-/** @throws keyUnavailable when there is neither the variable nor a terminal. */
-export const askPassphrase = async ({ environment, input, note }: Terminal): Promise<Uint8Array> => {
-  const given = environment["SIGIL_PASSPHRASE"];
-  if (given !== undefined && given !== "") return new TextEncoder().encode(given);
+type Asked = { readonly variable: string; readonly what: string };
+
+const current: Asked = { variable: "SIGIL_PASSPHRASE", what: "Passphrase of the key-encryption key" };
+const next: Asked = { variable: "SIGIL_NEW_PASSPHRASE", what: "New passphrase of the key-encryption key" };
+
+const fromVariable = ({ environment }: Terminal, { variable }: Asked): Uint8Array | undefined => {
+  const given = environment[variable];
+  return given === undefined || given === "" ? undefined : new TextEncoder().encode(given);
+};
+
+const type = async ({ input, note }: Terminal, prompt: string, { variable }: Asked): Promise<Uint8Array> => {
   if (!isKeyboard(input)) {
-    return fail({ kind: "keyUnavailable", rule: "the deployment has a passphrase; set SIGIL_PASSPHRASE" });
+    return fail({ kind: "keyUnavailable", rule: `the deployment has a passphrase; set ${variable}` });
   }
-  note("Passphrase of the key-encryption key:");
+  note(`${prompt}:`);
   return readHidden(input);
 };
 
-/** For a new passphrase: asked twice where it is typed. */
-export const askNewPassphrase = async (terminal: Terminal): Promise<Uint8Array> => {
-  const first = await askPassphrase(terminal);
-  if (terminal.environment["SIGIL_PASSPHRASE"] !== undefined) return first;
-  terminal.note("Once more:");
-  const second = await askPassphrase(terminal);
-  const same = Buffer.from(first).equals(second);
+const typeTwice = async (terminal: Terminal, asked: Asked): Promise<Uint8Array> => {
+  const first = await type(terminal, asked.what, asked);
+  const second = await type(terminal, "Once more", asked);
+  const same = first.length === second.length && timingSafeEqual(first, second);
   second.fill(0);
   return same ? first : fail({ kind: "keyUnavailable", rule: "the two passphrases differ" });
 };
+
+/** @throws keyUnavailable when there is neither the variable nor a terminal. */
+export const askPassphrase = async (terminal: Terminal): Promise<Uint8Array> =>
+  fromVariable(terminal, current) ?? type(terminal, current.what, current);
+
+/** For a new deployment: asked twice where it is typed. */
+export const askNewPassphrase = async (terminal: Terminal): Promise<Uint8Array> =>
+  fromVariable(terminal, current) ?? typeTwice(terminal, current);
+
+/** For a deployment that moves to another: SIGIL_NEW_PASSPHRASE, or typed twice. */
+export const askNextPassphrase = async (terminal: Terminal): Promise<Uint8Array> =>
+  fromVariable(terminal, next) ?? typeTwice(terminal, next);

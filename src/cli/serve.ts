@@ -5,6 +5,7 @@ import { flagOf, KEYS, keyNames } from "../config/keys.ts";
 import { closeOnSignal, startServer } from "../server.ts";
 import { exitCodes, type Command, type Flags } from "./command.ts";
 import { withoutClientVariables } from "./connection.ts";
+import { askPassphrase } from "./passphrase.ts";
 import type { Terminal } from "./terminal.ts";
 
 export const loadConfig = (argv: readonly string[], { environment }: Terminal): Config =>
@@ -36,11 +37,15 @@ export const configFlags: Flags = {
 /** @returns when a signal has stopped the server. */
 export const serveUntilSignal = async (
   config: Config,
+  terminal: Terminal,
   onServing: (target: string) => void,
 ): Promise<void> => {
-  await using server = await startServer({ config });
+  const kekInputs = { env: terminal.environment, askPassphrase: () => askPassphrase(terminal) };
+  const starting = startServer({ config, overrides: { kekInputs } });
+  const stopped = closeOnSignal(starting);
+  await using server = await starting;
   onServing(server.target);
-  await closeOnSignal(server);
+  await stopped;
 };
 
 export const serve: Command = {
@@ -57,7 +62,7 @@ export const serve: Command = {
   ],
   exits: ["0  stopped by a signal", "2  could not start"],
   run: async (_given, terminal, argv) => {
-    await serveUntilSignal(loadConfig(argv, terminal), () => {});
+    await serveUntilSignal(loadConfig(argv, terminal), terminal, () => {});
     return exitCodes.ok;
   },
 };

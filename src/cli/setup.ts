@@ -6,6 +6,7 @@ import { access, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { PublicKey } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
+import { ownerName } from "../record/kinds.ts";
 import { isLevel } from "../identity/levels.ts";
 import { isPrincipalId } from "../identity/principals.ts";
 import { createKekFile, type KekSource } from "../keys/kek.ts";
@@ -70,7 +71,8 @@ export const parseRoot = (text: string): NamedPrincipal =>
 export const parseWitness = (text: string): NamedWitness => {
   const at = text.indexOf("=");
   const name = text.slice(0, Math.max(0, at));
-  if (!isPrincipalId(name)) usage(`--witness "${text}" must be NAME=PUBKEY`);
+  if (!isPrincipalId(name) || name.includes("/"))
+    usage(`--witness "${text}" must be NAME=PUBKEY, without "/"`);
   return witnessOf(name, parseKeyFlag(`--witness ${name}`, text.slice(at + 1)));
 };
 
@@ -78,6 +80,8 @@ export const parseWitness = (text: string): NamedWitness => {
 export const parsePrincipalFlag = (text: string): NamedPrincipal => {
   const [, id = "", level = "", tenant = "", key = ""] = /^([^=]+)=([^:]*):([^:]*):(.+)$/.exec(text) ?? [];
   if (!isPrincipalId(id)) usage(`--principal "${text}" must be ID=LEVEL:TENANT:PUBKEY`);
+  if (id.startsWith("witness/"))
+    usage(`--principal "${id}": a name that begins with witness/ is a witness's`);
   if (!isLevel(level)) return usage(`--principal ${id}: "${level}" is not a level of access`);
   const fault = tenantFault(tenant);
   if (fault !== null) usage(`--principal ${id}: the tenant ${fault}`);
@@ -95,9 +99,10 @@ const checkFounders = ({ root, principals, witnesses, k }: Founders): void => {
   if (k > witnesses.length || k < 1) {
     usage(`--quorum must be 1 to ${witnesses.length}, the number of witnesses`);
   }
+  // Names are owners here, and owners are compared without case: two would be one voice.
   requireDistinct(
     "witness",
-    witnesses.map(({ id }) => id),
+    witnesses.map(({ owner }) => ownerName(owner)),
   );
   requireDistinct(
     "witness key",
@@ -142,7 +147,7 @@ const samples: readonly (readonly [id: string, level: LevelName, tenant: string]
   ["observer", "observer", "demo"],
   ["guest", "guest", "demo"],
 ];
-const sampleWitnesses = ["witness-1", "witness-2", "witness-3"];
+export const sampleWitnesses: readonly string[] = ["witness-1", "witness-2", "witness-3"];
 const sampleQuorum = 2;
 
 /** The key of that name, made at the first call: an interrupted setup goes on where it was. */

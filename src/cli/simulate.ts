@@ -14,6 +14,7 @@ import {
 } from "./command.ts";
 import { connectionFlags, withConnection } from "./connection.ts";
 import { formatScore, verdictCell, whoName } from "./decision.ts";
+import { proposalId } from "./proposal-view.ts";
 import { formatTable, type Terminal } from "./terminal.ts";
 
 const lastDefault = 1000;
@@ -51,6 +52,14 @@ const readCandidate = async (path: string): Promise<TrustModel> => {
   return TrustModel.fromJSON(model);
 };
 
+/** @throws usage. */
+const readModel = async (given: Arguments): Promise<Partial<SimulateRequest>> => {
+  const proposal = given.text("proposal");
+  if (proposal === undefined) return { candidate: await readCandidate(required(given, "candidate", "FILE")) };
+  if (given.has("candidate")) usage("--candidate and --proposal exclude each other");
+  return { proposalId: proposalId(proposal) };
+};
+
 const readMatter = (given: Arguments): SimulateRequest["subjectMatter"] => {
   const asksOne = given.has("action") || given.has("target") || given.has("subject");
   if (asksOne && given.has("last")) usage("--last and --action, --target, --subject exclude each other");
@@ -70,7 +79,10 @@ const readMatter = (given: Arguments): SimulateRequest["subjectMatter"] => {
   return { $case: "check", value };
 };
 
-const formatSimulation = ({ scored, flipped, decisions }: SimulateResponse, { paint }: Terminal): string => {
+export const formatSimulation = (
+  { scored, flipped, decisions }: SimulateResponse,
+  { paint }: Terminal,
+): string => {
   const head = `${scored} scored, ${flipped} would change`;
   if (decisions.length === 0) return head;
   const columns = [
@@ -101,9 +113,10 @@ const formatSimulation = ({ scored, flipped, decisions }: SimulateResponse, { pa
 export const simulate: Command = {
   name: "simulate",
   about:
-    "See what a candidate model would have decided: the last decisions of your tenant, or one question. Takes level\nMentor. Nothing is recorded.",
+    "See what a candidate model would have decided: the last decisions of your tenant, or one question. Takes level\nMentor, for the model of a proposal Observer. Nothing is recorded.",
   flags: {
     candidate: { value: "FILE", about: "The model, as sigil model get --json prints it." },
+    proposal: { value: "ID", about: "The model of this proposal instead of a file; takes level Observer." },
     last: { value: "N", about: `Score the last N decisions; ${lastDefault} unless told.` },
     action: { value: "ACTION", about: "Score one question instead: what is to happen." },
     target: { value: "TARGET", about: "To what." },
@@ -118,10 +131,10 @@ export const simulate: Command = {
   ],
   exits: ["0  no verdict would change", "1  at least one would", "2  could not be simulated"],
   run: async (given, terminal) => {
-    const candidate = await readCandidate(required(given, "candidate", "FILE"));
+    const model = await readModel(given);
     const subjectMatter = readMatter(given);
     const response = await withConnection(given, terminal, ({ trust }) =>
-      trust.simulate({ candidate, subjectMatter, includeUnchanged: given.has("all") }),
+      trust.simulate({ ...model, subjectMatter, includeUnchanged: given.has("all") }),
     );
     terminal.print(
       given.has("json")

@@ -23,6 +23,7 @@ export type Metrics = {
   readonly onVerdict: (verdict: string) => void;
   readonly onGroup: (records: number) => void;
   readonly onVerifyFailure: (step: string) => void;
+  readonly onKeyChange: (change: "rotated" | "retired", role: string) => void;
   /** The ledger is opened after the metrics that watch its opening. */
   readonly watch: (sources: MetricSources) => void;
   readonly contentType: string;
@@ -104,6 +105,12 @@ export const createMetrics = (): Metrics => {
     labelNames: ["step"],
     registers,
   });
+  const keyChanges = new Counter({
+    name: "sigil_key_changes_total",
+    help: "Signing keys that were rotated or retired, by role.",
+    labelNames: ["change", "role"],
+    registers,
+  });
   const onCall = callObserver(registers);
   for (const verdict of ["allow", "deny", "review"]) verdicts.inc({ verdict }, 0);
   return {
@@ -111,6 +118,7 @@ export const createMetrics = (): Metrics => {
     onVerdict: (verdict) => verdicts.inc({ verdict }),
     onGroup: (records) => groups.observe(records),
     onVerifyFailure: (step) => failures.inc({ step }),
+    onKeyChange: (change, role) => keyChanges.inc({ change, role }),
     watch: (sources) => watchLedger(sources, registers),
     contentType: registry.contentType,
     text: async () => (await Promise.all([registry.metrics(), processMetrics().metrics()])).join("\n"),

@@ -1,4 +1,6 @@
-/** Who is calling, as proof established it. Pure. */
+/** Who is calling, as proof established it, and what the call brings along. Pure. */
+import { fail } from "../record/errors.ts";
+import { tenantFault } from "../record/names.ts";
 import type { Level } from "./levels.ts";
 
 export type Caller = {
@@ -6,7 +8,18 @@ export type Caller = {
   readonly principal: string;
   readonly tenant: string;
   readonly level: Level;
-  readonly credential: "none" | "token" | "certificate";
+  /** "attestation": a witness, by its signature under a proposal and not by the call. */
+  readonly credential: "none" | "token" | "certificate" | "attestation";
+};
+
+/** What a call brings beside its request. */
+export type CallContext = {
+  /** Aborted when the caller cancels or its deadline passes. */
+  readonly signal: AbortSignal;
+  /** Milliseconds the caller still waits, at the start of the call. */
+  readonly deadlineMs: number;
+  /** Carried into the record: request_id, and traceparent when the caller sent one. */
+  readonly metadata: Readonly<Record<string, string>>;
 };
 
 const publicTenant = "public";
@@ -16,3 +29,16 @@ export const anonymous: Caller = { principal: "", tenant: publicTenant, level: "
 
 /** Root of tenant "system" alone reads across tenants. */
 export const readsAcross = (caller: Caller): boolean => caller.level === "root" && caller.tenant === "system";
+
+/** The tenant to read in: the caller's own when none is asked for. @throws invalidField, tenantForbidden. */
+export const tenantFor = (caller: Caller, asked: string): string => {
+  if (asked === "" || asked === caller.tenant) return caller.tenant;
+  const fault = tenantFault(asked);
+  if (fault !== null) return fail({ kind: "invalidField", field: "tenant", rule: fault });
+  if (readsAcross(caller)) return asked;
+  return fail({
+    kind: "tenantForbidden",
+    tenant: asked,
+    rule: "only Root of tenant system reads across tenants",
+  });
+};

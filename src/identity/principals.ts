@@ -1,13 +1,19 @@
 /**
  * Principals as the ledger has them: the newest `principal/<id>` record of the system space, or the first Root from the
- * genesis record while it has none of its own. Remembered until its record changes, so a revocation works on the
- * next call. At most `principalCacheEntriesMax` are held; unknown ids are not remembered, or strangers could empty it.
+ * genesis record while it has none of its own. Where the system space has none, `<tenant>/<name>` may be one that the tenant
+ * enrolled itself, an Observer at most; and `witness/<id>` is an enrolled witness by its own key. Remembered until its
+ * record changes, so a revocation works on the next call. At most `principalCacheEntriesMax` are held; unknown ids are not remembered, or strangers could empty it.
  */
 import { fail } from "../record/errors.ts";
 import { parseGenesis } from "../record/kinds/genesis.ts";
-import { parsePrincipal, type PrincipalPayload } from "../record/kinds/governance.ts";
+import {
+  parsePrincipal,
+  parseQuorum,
+  parseWitness,
+  type PrincipalPayload,
+} from "../record/kinds/governance.ts";
 import { principalCacheEntriesMax, principalIdBytesMax } from "../record/limits.ts";
-import { recordIdFault, systemTenant } from "../record/names.ts";
+import { recordIdFault, systemTenant, tenantFault } from "../record/names.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { BoundedMap } from "./bounded-map.ts";
 
@@ -32,20 +38,41 @@ export const isPrincipalId = (id: string): boolean =>
 
 type NamedPrincipal = PrincipalPayload & { readonly id: string };
 
+/** Levels that a tenant gives without a quorum; a record of its own that says more gives nothing. */
+const freeLevels = ["guest", "observer"];
+
+const witnessPrefix = "witness/";
+
+const notOne = (position: bigint): never =>
+  fail({ kind: "recordCorrupt", position, step: "schema", rule: "the record is not a principal" });
+
+/** The principal in a record, undefined when the record was ended. @throws recordCorrupt when it holds another kind. */
+const principalIn = ({ body, position }: Awaited<ReturnType<PrincipalLedger["readAt"]>>) => {
+  if (body.kind === "principal") return parsePrincipal(body.payload);
+  return body.kind === "tombstone" ? undefined : notOne(position);
+};
+
 export const createPrincipals = (
   ledger: PrincipalLedger,
   entriesMax: number = principalCacheEntriesMax,
 ): Principals => {
   const held = new BoundedMap<string, PrincipalPayload>(entriesMax);
+  let heldWitnesses = new BoundedMap<string, PrincipalPayload>(entriesMax);
   let firstRoot: NamedPrincipal | undefined;
   /** Grows with every change of a principal: a read that a change overtook must not be remembered. */
   let changes = 0;
 
   const unsubscribe = ledger.subscribe((records) => {
     for (const { body } of records) {
-      if (body.space !== "system" || !body.id.startsWith(recordPrefix)) continue;
+      const { id, space, tenant } = body;
+      if (space === "system" && (id === "quorum" || id.startsWith(witnessPrefix))) {
+        changes += 1;
+        heldWitnesses = new BoundedMap(entriesMax);
+      }
+      if (!id.startsWith(recordPrefix)) continue;
       changes += 1;
-      held.delete(body.id.slice(recordPrefix.length));
+      const name = id.slice(recordPrefix.length);
+      held.delete(space === "system" ? name : `${tenant}/${name}`);
     }
   });
 
@@ -54,25 +81,44 @@ export const createPrincipals = (
     return parseGenesis(body.payload).root;
   };
 
+  /** An enrolled witness, which calls with the key it attests with. */
+  const readWitness = async (id: string): Promise<PrincipalPayload | undefined> => {
+    const quorum = await ledger.readId(systemTenant, "system", "quorum");
+    if (quorum === undefined || !parseQuorum(quorum.body.payload).witnesses.includes(id)) return undefined;
+    const record = await ledger.readId(systemTenant, "system", witnessPrefix + id);
+    if (record === undefined) return undefined;
+    const { publicKey } = parseWitness(record.body.payload);
+    return { publicKeys: [publicKey], loa: "observer", tenant: systemTenant, active: true };
+  };
+
+  /** One that a tenant enrolled in its own user space: `<tenant>/<name>`. */
+  const readFree = async (id: string): Promise<PrincipalPayload | undefined> => {
+    const slash = id.indexOf("/");
+    const [tenant, name] = [id.slice(0, Math.max(0, slash)), id.slice(slash + 1)];
+    if (tenantFault(tenant) !== null) return undefined;
+    const record = await ledger.readId(tenant, "user", principalRecordId(name));
+    const principal = record === undefined ? undefined : principalIn(record);
+    if (principal === undefined || principal.tenant !== tenant) return undefined;
+    return freeLevels.includes(principal.loa) ? principal : undefined;
+  };
+
   const read = async (id: string): Promise<PrincipalPayload | undefined> => {
     const record = await ledger.readId(systemTenant, "system", principalRecordId(id));
-    if (record !== undefined) {
-      const { body, position } = record;
-      if (body.kind === "principal") return parsePrincipal(body.payload);
-      return fail({ kind: "recordCorrupt", position, step: "schema", rule: "the record is not a principal" });
-    }
+    // The system space has the last word, also when it ended the principal.
+    if (record !== undefined) return principalIn(record);
     // The genesis record never changes, so it is read once.
     firstRoot ??= await readFirstRoot();
-    return firstRoot.id === id ? firstRoot : undefined;
+    return firstRoot.id === id ? firstRoot : readFree(id);
   };
 
   const find = async (id: string): Promise<PrincipalPayload | undefined> => {
-    const known = held.get(id);
+    const isWitness = id.startsWith(witnessPrefix);
+    const known = (isWitness ? heldWitnesses : held).get(id);
     if (known !== undefined) return known;
     if (!isPrincipalId(id)) return undefined;
     const changesBefore = changes;
-    const found = await read(id);
-    if (found !== undefined && changes === changesBefore) held.set(id, found);
+    const found = await (isWitness ? readWitness(id.slice(witnessPrefix.length)) : read(id));
+    if (found !== undefined && changes === changesBefore) (isWitness ? heldWitnesses : held).set(id, found);
     return found;
   };
 

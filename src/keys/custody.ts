@@ -5,58 +5,22 @@
  *
  * Files are 0600, directories 0700. Each file's purpose is authenticated, so one put under another name is refused.
  */
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { fail } from "../record/errors.ts";
 import { DataKeys } from "./data-keys.ts";
-import { formatPublicKey } from "./keyfile.ts";
 import { checkPrivateDirectory, checkPrivateFile, createPrivateDirectory } from "./private-file.ts";
 import type { KeyRole } from "./ring.ts";
-import { createSigner, rawPublicKey, type Signer } from "./sign.ts";
-import { createWrappedFile, readWrappedFile } from "./wrapped-file.ts";
+import { SigningKeys } from "./signing-keys.ts";
 
 export type Custody = {
-  /** The role's newest key. */
-  readonly signer: (role: KeyRole) => Signer;
+  readonly signingKeys: SigningKeys;
   /** The tenants' keys, on disk before they are handed out. */
   readonly dataKeys: DataKeys;
 };
 
 const dataDirectory = "data";
 const roles: readonly KeyRole[] = ["record", "checkpoint"];
-
-const failKey = (rule: string): never => fail({ kind: "keyUnavailable", rule });
-
-const signingPurpose = (role: KeyRole, serial: number): string => `signing/${role}/${serial}`;
-
-const createSigningKey = async (directory: string, kek: KeyObject, role: KeyRole): Promise<void> => {
-  const { privateKey } = generateKeyPairSync("ed25519");
-  const secret = privateKey.export({ format: "der", type: "pkcs8" });
-  await createWrappedFile(join(directory, `${role}-1.json`), kek, {
-    purpose: signingPurpose(role, 1),
-    secret,
-    publicKeyText: formatPublicKey(rawPublicKey(privateKey)),
-  });
-  secret.fill(0);
-};
-
-const openSigningKey = async (
-  directory: string,
-  kek: KeyObject,
-  { role, serial }: { readonly role: KeyRole; readonly serial: number },
-): Promise<Signer> => {
-  const purpose = signingPurpose(role, serial);
-  const path = join(directory, `${role}-${serial}.json`);
-  const { secret, publicKeyText } = await readWrappedFile(path, kek, purpose);
-  const der = Buffer.from(secret.buffer as ArrayBuffer, secret.byteOffset, secret.length);
-  const signer = createSigner(createPrivateKey({ key: der, format: "der", type: "pkcs8" }));
-  secret.fill(0);
-  if (publicKeyText !== formatPublicKey(signer.publicKey)) {
-    failKey(`the file of ${purpose} names another public key`);
-  }
-  return signer;
-};
 
 /** The highest `<stem>-<number>.json` by stem. */
 const newestNumbers = (names: readonly string[]): Map<string, number> => {
@@ -80,20 +44,13 @@ const listPrivate = async (directory: string): Promise<readonly string[]> => {
 
 /** @throws looseMode, notFound, keyUnavailable, newerFormat. */
 export const openCustody = async (directory: string, kek: KeyObject): Promise<Custody> => {
-  const serials = newestNumbers(await listPrivate(directory));
-  const dataKeys = new DataKeys(
-    join(directory, dataDirectory),
-    kek,
-    newestNumbers(await listPrivate(join(directory, dataDirectory))),
-  );
-  const signers = new Map<KeyRole, Signer>();
-  for (const role of roles) {
-    const serial = serials.get(role) ?? failKey(`there is no ${role} key`);
-    signers.set(role, await openSigningKey(directory, kek, { role, serial }));
-  }
+  await listPrivate(directory);
+  const dataNames = await listPrivate(join(directory, dataDirectory));
+  const signingKeys = await SigningKeys.open({ directory, kek });
+  for (const role of roles) signingKeys.newest(role);
   return {
-    signer: (role) => signers.get(role) ?? failKey(`there is no ${role} key`),
-    dataKeys,
+    signingKeys,
+    dataKeys: new DataKeys(join(directory, dataDirectory), kek, newestNumbers(dataNames)),
   };
 };
 
@@ -101,6 +58,7 @@ export const openCustody = async (directory: string, kek: KeyObject): Promise<Cu
 export const createCustody = async (directory: string, kek: KeyObject): Promise<Custody> => {
   await createPrivateDirectory(directory);
   await createPrivateDirectory(join(directory, dataDirectory));
-  for (const role of roles) await createSigningKey(directory, kek, role);
+  const signingKeys = await SigningKeys.open({ directory, kek });
+  for (const role of roles) await signingKeys.create(role);
   return openCustody(directory, kek);
 };

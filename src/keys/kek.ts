@@ -4,7 +4,7 @@
  * verifier that only the right key opens. The key itself is never stored and never in a message.
  */
 import { createSecretKey, randomBytes, scrypt, type KeyObject } from "node:crypto";
-import { fromBase64, toBase64 } from "../record/bytes.ts";
+import { fromBase64, toBase64, utf8Encode } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
 import { createPrivateFile, readPrivateFile } from "./private-file.ts";
 import { unwrapKey, wrapKey } from "./wrap.ts";
@@ -28,6 +28,7 @@ export type KekReference = {
 };
 
 const keyBytes = 32;
+const keyTextBytes = 44;
 const saltBytes = 16;
 const verifierPurpose = "verifier";
 /** About a third of a second and 128 MiB a guess. */
@@ -61,23 +62,49 @@ export const createKekFile = async (path: string): Promise<void> => {
   key.fill(0);
 };
 
-const parseKeyText = (text: string, holder: string): Uint8Array => {
-  const rule = `${holder} must hold 32 bytes in base64`;
-  let key: Uint8Array;
-  try {
-    key = fromBase64(text.trim());
-  } catch {
-    // Without its cause: nothing of the text may travel.
-    return failConfig(rule);
+/** Of standard base64, by its byte; 64 for whatever is none. */
+const digitOf = (byte: number): number => {
+  if (byte >= 0x41 && byte <= 0x5a) return byte - 0x41;
+  if (byte >= 0x61 && byte <= 0x7a) return byte - 0x61 + 26;
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30 + 52;
+  if (byte === 0x2b) return 62;
+  return byte === 0x2f ? 63 : 64;
+};
+
+const isBlank = (byte: number | undefined): boolean => byte !== undefined && byte <= 0x20;
+
+/**
+ * 32 bytes in padded standard base64, blanks around it allowed. Bytes to bytes: a text could not be zeroed. Into a buffer
+ * of its own, since V8 keeps small arrays in its heap, where the collector leaves copies behind.
+ * @throws invalidConfig, which says nothing of what was found.
+ */
+const parseKeyText = (text: Uint8Array, holder: string): Uint8Array => {
+  let [start, end] = [0, text.length];
+  while (isBlank(text[start])) start += 1;
+  while (end > start && isBlank(text[end - 1])) end -= 1;
+  const key = new Uint8Array(new ArrayBuffer(keyBytes));
+  // 43 digits of 6 bits and one "=": two bits of the last digit stand for nothing, and must be zero.
+  let bad = end - start !== keyTextBytes || text[end - 1] !== 0x3d;
+  for (let index = 0, held = 0, bits = 0, offset = 0; !bad && index < keyTextBytes - 1; index += 1) {
+    const digit = digitOf(text[start + index] ?? 0);
+    held = ((held << 6) | digit) & 0xffff;
+    bits += 6;
+    if (bits >= 8) {
+      bits -= 8;
+      key[offset] = held >> bits;
+      offset += 1;
+    }
+    bad = digit > 63 || (offset === keyBytes && (held & 3) !== 0);
   }
-  return key.length === keyBytes ? key : failConfig(rule);
+  if (!bad) return key;
+  key.fill(0);
+  return failConfig(`${holder} must hold 32 bytes in base64`);
 };
 
 const readFileKey = async (path: string): Promise<Uint8Array> => {
   const content = await readPrivateFile(path, "key-encryption key file");
   try {
-    // Latin-1 never throws, and whatever is not base64 is refused next.
-    return parseKeyText(new TextDecoder("latin1").decode(content), path);
+    return parseKeyText(content, path);
   } finally {
     content.fill(0);
   }
@@ -103,7 +130,7 @@ const loadKeyBytes = (source: KekSource, inputs: KekInputs, salt: Uint8Array | n
       return readFileKey(source.path);
     case "env": {
       const text = inputs.env[source.name] ?? failConfig(`environment variable ${source.name} is not set`);
-      return Promise.resolve(parseKeyText(text, `environment variable ${source.name}`));
+      return Promise.resolve(parseKeyText(utf8Encode(text), `environment variable ${source.name}`));
     }
     case "passphrase":
       return derivePassphraseKey(inputs, salt ?? failConfig("a passphrase needs its stored salt"));

@@ -9,7 +9,7 @@ import { fail } from "../record/errors.ts";
 import { keyFileBytesMax } from "../record/limits.ts";
 
 /** Ends the name of a file being written; one found later is what a crash left and holds nothing promised. */
-const unfinishedSuffix = ".new";
+export const unfinishedSuffix = ".new";
 
 const othersMask = 0o077;
 
@@ -50,7 +50,10 @@ export const readPrivateFile = async (path: string, what: string): Promise<Uint8
     if (stats.size > keyFileBytesMax) {
       fail({ kind: "tooLarge", what, bytes: stats.size, limit: keyFileBytesMax });
     }
-    return await file.readFile();
+    // Into one buffer, whose owner may zero it: `readFile` leaves its own behind.
+    const content = new Uint8Array(new ArrayBuffer(stats.size));
+    const { bytesRead } = await file.read(content, 0, content.length, 0);
+    return content.subarray(0, bytesRead);
   } finally {
     await file.close();
   }

@@ -15,7 +15,12 @@ export type KeyEntry = {
   readonly validFrom: bigint;
   /** The last position it may sign; null while it is the role's newest. */
   readonly validTo: bigint | null;
+  /** From here on a signature by it counts for nothing, whenever it was made; null unless it was retired. */
+  readonly retiredFrom: bigint | null;
 };
+
+/** `active` signs; `ended` has a successor; `retired` is an ended one that is no longer believed in full. */
+export type KeyState = "active" | "ended" | "retired";
 
 /** Oldest first. */
 export type KeyRing = { readonly entries: readonly KeyEntry[] };
@@ -34,7 +39,7 @@ export const newestKey = (ring: KeyRing, role: KeyRole): KeyEntry | undefined =>
  * The ring with one more key; the role's key before it ends at the position before `validFrom`.
  * @throws malformedKey when the key is already in the ring, in any role, or does not begin after the one before it.
  */
-export const addKey = (ring: KeyRing, added: Omit<KeyEntry, "validTo">): KeyRing => {
+export const addKey = (ring: KeyRing, added: Omit<KeyEntry, "validTo" | "retiredFrom">): KeyRing => {
   if (ring.entries.some((entry) => equalBytes(entry.thumbprint, added.thumbprint))) {
     fail({ kind: "malformedKey", rule: "is already in the key ring: a key serves one role, once" });
   }
@@ -45,8 +50,47 @@ export const addKey = (ring: KeyRing, added: Omit<KeyEntry, "validTo">): KeyRing
   const ended = ring.entries.map((entry) =>
     entry === before ? { ...entry, validTo: added.validFrom - 1n } : entry,
   );
-  return { entries: [...ended, { ...added, validTo: null }] };
+  return { entries: [...ended, { ...added, validTo: null, retiredFrom: null }] };
 };
+
+const earlier = (a: bigint, b: bigint): bigint => (a < b ? a : b);
+
+/**
+ * The ring with one key believed only below `from`. What it signed before stands: the order of the ledger proves
+ * that it is earlier.
+ * @throws malformedKey for a key that is not in the ring, is in use, or would be believed longer than it is.
+ */
+export const retireKey = (
+  ring: KeyRing,
+  retired: { readonly role: KeyRole; readonly publicKey: PublicKey; readonly from: bigint },
+): KeyRing => {
+  const refuse = (rule: string): never => fail({ kind: "malformedKey", rule });
+  const entry = ring.entries.find((each) => equalBytes(each.publicKey, retired.publicKey));
+  if (entry === undefined) return refuse("is not in the key ring");
+  if (entry.role !== retired.role) return refuse(`is a ${entry.role} key, not a ${retired.role} key`);
+  if (entry.validTo === null) return refuse("is in use: a key is retired after its successor was announced");
+  const { from } = retired;
+  if (from <= entry.validFrom) {
+    return refuse(`can be retired from a position after ${entry.validFrom}, where it began`);
+  }
+  if (entry.retiredFrom !== null && from >= entry.retiredFrom) {
+    return refuse(`is retired from position ${entry.retiredFrom} already`);
+  }
+  const ended = { ...entry, validTo: earlier(entry.validTo, from - 1n), retiredFrom: from };
+  return { entries: ring.entries.map((each) => (each === entry ? ended : each)) };
+};
+
+export const keyState = (entry: KeyEntry): KeyState => {
+  if (entry.retiredFrom !== null) return "retired";
+  return entry.validTo === null ? "active" : "ended";
+};
+
+/**
+ * The role's key in office at a position: of the signatures that this ledger made itself, the signer. Who was retired
+ * afterwards held the office all the same; `findSigner` says who is believed.
+ */
+export const officeHolder = (ring: KeyRing, role: KeyRole, position: bigint): KeyEntry | undefined =>
+  ring.entries.findLast((entry) => entry.role === role && entry.validFrom <= position);
 
 /** The entry of `kid` when it may sign for `role` at `position`. */
 export const findSigner = (

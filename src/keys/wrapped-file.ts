@@ -30,16 +30,19 @@ const parseJson = (bytes: Uint8Array, purpose: string): object => {
   return typeof file === "object" && file !== null ? file : failFile(purpose, "is not a key file");
 };
 
-const parseWrappedFile = (bytes: Uint8Array, purpose: string) => {
-  const file = parseJson(bytes, purpose);
+/** @param expected the purpose, or null for the one the file states. */
+const parseWrappedFile = (bytes: Uint8Array, expected: string | null) => {
+  const named = expected ?? "a key";
+  const file = parseJson(bytes, named);
   const found = "format" in file ? file.format : undefined;
-  if (typeof found !== "number") return failFile(purpose, "is not a key file");
+  if (typeof found !== "number") return failFile(named, "is not a key file");
   if (found > format) fail({ kind: "newerFormat", found, known: format });
-  if (!("purpose" in file) || file.purpose !== purpose) return failFile(purpose, "holds another key");
+  const purpose = "purpose" in file && typeof file.purpose === "string" ? file.purpose : "";
+  if (purpose !== (expected ?? purpose)) return failFile(named, "holds another key");
   if (!("wrapped" in file) || typeof file.wrapped !== "string") return failFile(purpose, "is not a key file");
   const publicKeyText = "public_key" in file && typeof file.public_key === "string" ? file.public_key : null;
   try {
-    return { wrapped: fromBase64(file.wrapped), publicKeyText };
+    return { purpose, wrapped: fromBase64(file.wrapped), publicKeyText };
   } catch (error) {
     return failFile(purpose, "is not a key file", error);
   }
@@ -60,8 +63,16 @@ export const createWrappedFile = async (
   await createPrivateFile(path, `${JSON.stringify(file, undefined, 2)}\n`);
 };
 
-/** The secret is the caller's to zero. @throws keyUnavailable, looseMode, newerFormat. */
-export const readWrappedFile = async (path: string, kek: KeyObject, purpose: string): Promise<WrappedKey> => {
-  const { wrapped, publicKeyText } = parseWrappedFile(await readPrivateFile(path, "wrapped key"), purpose);
+const readWrapped = async (path: string, kek: KeyObject, expected: string | null): Promise<WrappedKey> => {
+  const file = parseWrappedFile(await readPrivateFile(path, "wrapped key"), expected);
+  const { purpose, wrapped, publicKeyText } = file;
   return { purpose, secret: unwrapKey(kek, purpose, wrapped), publicKeyText };
 };
+
+/** The secret is the caller's to zero. @throws keyUnavailable, looseMode, newerFormat. */
+export const readWrappedFile = (path: string, kek: KeyObject, purpose: string): Promise<WrappedKey> =>
+  readWrapped(path, kek, purpose);
+
+/** The same for whatever purpose the file states; the wrapping authenticates that too. */
+export const readAnyWrappedFile = (path: string, kek: KeyObject): Promise<WrappedKey> =>
+  readWrapped(path, kek, null);

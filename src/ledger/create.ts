@@ -1,13 +1,16 @@
 /** The first group of a new ledger: the genesis record at position 0 and what stands beside it, in one batch. */
 import type { Hash } from "../record/bytes.ts";
 import { assert, SigilFault } from "../record/errors.ts";
+import { parseGenesis } from "../record/kinds.ts";
 import type { RecordBody } from "../record/record.ts";
+import { ringOfGenesis } from "../keys/key-records.ts";
 import type { Store } from "../storage/store.ts";
 import { planCommit } from "./commit.ts";
 import { BlindTags } from "./indexes.ts";
 import type { LedgerOptions } from "./ledger.ts";
 import { prepareRecord, signRecord } from "./prepare.ts";
 import { Sealer } from "./sealer.ts";
+import { openSigners } from "./signers.ts";
 import { emptyState } from "./state.ts";
 
 /**
@@ -19,9 +22,13 @@ export const createLedger = async (
   options: LedgerOptions,
   store: Store,
 ): Promise<Hash> => {
-  const { origin, sha256, recordSigner: signer } = options;
+  const { origin, sha256, signingKeys } = options;
   const [first, ...others] = bodies;
   assert(first?.kind === "genesis", "a ledger begins with its genesis record");
+  const { record: signer, checkpoint: checkpointSigner } = await openSigners(
+    signingKeys,
+    ringOfGenesis(parseGenesis(first.payload), sha256),
+  );
   const genesis = prepareRecord(first, sha256);
   const links = [{ label: "genesis", target: genesis.hash }];
   const prepared = [genesis, ...others.map((body) => prepareRecord({ ...body, links }, sha256))];
@@ -31,7 +38,7 @@ export const createLedger = async (
     sealer: new Sealer({ origin, keys: options.dataKeys, store: () => store }),
     tags: new BlindTags(options.indexKey),
     origin,
-    checkpointSigner: options.checkpointSigner,
+    checkpointSigner,
     sha256,
     readHash: () => Promise.reject(new Error("a new ledger has no earlier versions")),
   });

@@ -19,7 +19,7 @@ import type { Sha256 } from "../record/hash.ts";
 import { verifyCheckpoint } from "../merkle/checkpoint.ts";
 import { leafHash } from "../merkle/hash.ts";
 import { checkInclusion, proveInclusion } from "../merkle/proof.ts";
-import { findSigner, type KeyEntry, type KeyRing } from "../keys/ring.ts";
+import { findSigner, officeHolder, type KeyEntry, type KeyRing } from "../keys/ring.ts";
 import { verifyOwn } from "../keys/verify.ts";
 import type { Store } from "../storage/store.ts";
 import { recordKey } from "./keyspace.ts";
@@ -179,18 +179,10 @@ export const examineRecord = async (position: bigint, context: ExamineContext): 
   }
 };
 
-/** The key that signs checkpoints of this size: the one valid at the last position under it. */
-export const checkpointKeyOf = (ring: KeyRing, size: bigint): KeyEntry => {
-  const last = size === 0n ? 0n : size - 1n;
-  const entry = ring.entries.find(
-    (key) =>
-      key.role === "checkpoint" && key.validFrom <= last && (key.validTo === null || last <= key.validTo),
-  );
-  if (entry === undefined) {
-    return fail({ kind: "keyUnavailable", rule: `no checkpoint key is valid at size ${size}` });
-  }
-  return entry;
-};
+/** The key that signs checkpoints of this size: the one in office at the last position under it. */
+export const checkpointKeyOf = (ring: KeyRing, size: bigint): KeyEntry =>
+  officeHolder(ring, "checkpoint", size === 0n ? 0n : size - 1n) ??
+  fail({ kind: "keyUnavailable", rule: `no checkpoint key is valid at size ${size}` });
 
 const checkNote = async ({ state, origin, ring, sha256 }: ExamineContext): Promise<void> => {
   const { publicKey } = checkpointKeyOf(ring, sizeOf(state));

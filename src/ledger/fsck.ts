@@ -36,6 +36,8 @@ export type FsckOptions = {
   /** First drop and rebuild every projection. */
   readonly rebuildIndexes?: boolean;
   readonly onProgress?: (progress: FsckProgress) => void;
+  /** Rules above the ledger's own: called with every group in order, gives what breaks them. */
+  readonly inspectGroup?: (group: WalkedGroup) => Promise<readonly Problem[]>;
   readonly signal?: AbortSignal;
 };
 
@@ -114,6 +116,9 @@ class Inspection {
     for await (const group of walk.run()) {
       await check.add(group);
       for (const record of group.records) countSeal(seals, record);
+      for (const { position, step, rule } of (await this.#fsck.inspectGroup?.(group)) ?? []) {
+        findings.add(position, step, rule);
+      }
       if (group.end === watch.size) watch.root = group.tree?.root;
       last = group;
       this.#progress("records", group.end);
@@ -140,9 +145,10 @@ class Inspection {
       const stored = await this.#store.get(recordKey(position));
       if (stored === undefined) return fail({ kind: "notFound", what: "record", id: String(position) });
       const { envelope } = await this.#sealer.open(stored, position);
-      const { payload } = parseStatement(decodeEnvelope(envelope).statement);
+      const { statement, attestations } = decodeEnvelope(envelope);
+      const { payload } = parseStatement(statement);
       const hash = hashRecord(payload, this.#options.sha256);
-      return { position, body: decodeBody(payload), hash, keyVersion: 0 };
+      return { position, body: decodeBody(payload), hash, attestations, keyVersion: 0 };
     });
   }
 }

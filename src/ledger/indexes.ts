@@ -1,8 +1,9 @@
 /**
- * Projections of the ledger that live in the store: newest version of an id, position of a hash, and the decision
- * index. One function derives them from a record, so that a commit, a check and a rebuild agree by construction.
+ * Projections of the ledger that live in the store: newest version of an id, position of a hash, the decision index,
+ * and of every other record its place among the versions of its id and among its tenant's records. One function derives
+ * them from a record, so that a commit, a check and a rebuild agree by construction.
  *
- * The decision index holds no text: a keyed tag of four bytes stands for each value one may filter by. A tag only
+ * No index holds what a record says: a keyed tag of four bytes stands for each value one may filter by. A tag only
  * shortlists; the record itself, decrypted and verified, decides.
  */
 import { createHmac } from "node:crypto";
@@ -10,7 +11,7 @@ import { readU64be, u64be, writeU64be, type Hash } from "../record/bytes.ts";
 import { assert, fail } from "../record/errors.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { StoreOp } from "../storage/store.ts";
-import { decisionKey, hashKey, headKey } from "./keyspace.ts";
+import { canonKey, decisionKey, hashKey, headKey, versionKey } from "./keyspace.ts";
 
 const tagBytes = 4;
 /** Values remembered with their tags; actions and principals repeat. */
@@ -116,6 +117,36 @@ export const shortlist = (
   };
 };
 
+/** What a listing by kind takes a record for: the end of an id counts with the records it ends. */
+const listedKind = ({ kind, payload }: RecordBody): string => {
+  if (kind !== "tombstone" || payload === null || typeof payload !== "object") return kind;
+  const ended = (payload as { readonly kind?: unknown }).kind;
+  return typeof ended === "string" ? ended : kind;
+};
+
+export const kindTag = (tags: BlindTags, tenant: string, kind: string): Uint8Array =>
+  tags.tag(tenant, "kind", kind);
+
+/** A version's entry: where it stands, and its kind's tag. */
+const versionEntryBytes = 8 + tagBytes;
+
+const formatVersion = (position: bigint, tag: Uint8Array): Uint8Array => {
+  const entry = new Uint8Array(versionEntryBytes);
+  writeU64be(entry, 0, position);
+  entry.set(tag, 8);
+  return entry;
+};
+
+/** @throws ledgerCorrupt when it is not twelve bytes. */
+export const parseVersion = (
+  bytes: Uint8Array,
+): { readonly position: bigint; readonly kindTag: Uint8Array } => {
+  if (bytes.length !== versionEntryBytes) {
+    fail({ kind: "ledgerCorrupt", position: 0n, rule: "an entry of the version index is malformed" });
+  }
+  return { position: readU64be(bytes, 0), kindTag: bytes.subarray(8) };
+};
+
 /** Everything the store derives from one record. `version` counts the versions of its id, from 1. */
 export const indexOps = (
   tags: BlindTags,
@@ -137,6 +168,15 @@ export const indexOps = (
       key: decisionKey(body.tenant, position),
       value: formatDecision(tags, body),
     });
+    return ops;
   }
+  const { tenant, space, id } = body;
+  const tag = kindTag(tags, tenant, listedKind(body));
+  ops.push({
+    kind: "put",
+    key: versionKey(tenant, space, id, version),
+    value: formatVersion(position, tag),
+  });
+  ops.push({ kind: "put", key: canonKey(tenant, position), value: tag });
   return ops;
 };

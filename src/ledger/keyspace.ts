@@ -6,17 +6,27 @@
  *   t level index        tile (level 0) or tile root (above)   i tenant space id    newest version of an id
  *   h hash               position of a record                  d tenant position    decision index entry
  *   k blind key          idempotency entry                     e expiry blind key   when that entry may go
- *   s tenant version     seals made with a data key            x                    a rebuild of the indexes is under way
+ *   s tenant version     seals made with a data key            w tenant position    kind of a record, no decision's
+ *   v tenant space id version   a version of an id, no decision's
+ *   x                    a rebuild of the indexes is under way
  */
-import { concatBytes, u64be, utf8Encode, writeU64be, type Hash } from "../record/bytes.ts";
+import {
+  concatBytes,
+  readU64be,
+  u64be,
+  utf8Decode,
+  utf8Encode,
+  writeU64be,
+  type Hash,
+} from "../record/bytes.ts";
 import { assert, fail } from "../record/errors.ts";
 
 /** In byte order. */
-export const families = ["b", "d", "e", "h", "i", "k", "r", "s", "t", "x"] as const;
+export const families = ["b", "d", "e", "h", "i", "k", "r", "s", "t", "v", "w", "x"] as const;
 export type Family = (typeof families)[number];
 
 const family = (name: Family): Uint8Array => Uint8Array.of(name.charCodeAt(0));
-/** Tenants and spaces hold no NUL, so one ends them. */
+/** Tenants, spaces and ids hold no NUL, so one ends them. */
 const zero = "\0";
 
 const positioned = (name: Family, position: bigint): Uint8Array => {
@@ -49,6 +59,35 @@ export const headPrefix = (tenant: string, space: string, idPrefix = ""): Uint8A
 export const headKey = (tenant: string, space: string, id: string): Uint8Array =>
   headPrefix(tenant, space, id);
 
+/** Versions of the ids that begin so. */
+export const versionPrefix = (tenant: string, space: string, idPrefix = ""): Uint8Array =>
+  utf8Encode(`v${tenant}${zero}${space}${zero}${idPrefix}`);
+/** Versions of this id alone. */
+export const historyPrefix = (tenant: string, space: string, id: string): Uint8Array =>
+  versionPrefix(tenant, space, `${id}${zero}`);
+export const versionKey = (tenant: string, space: string, id: string, version: bigint): Uint8Array =>
+  concatBytes(historyPrefix(tenant, space, id), u64be(version));
+
+/**
+ * Id and version of a key that `versionKey` made. @throws ledgerCorrupt when it did not.
+ * @param idOffset where the id begins: the length of `versionPrefix(tenant, space)`.
+ */
+export const parseVersionKey = (
+  key: Uint8Array,
+  idOffset: number,
+): { readonly id: string; readonly version: bigint } => {
+  const idEnd = key.length - 9;
+  const id = key.subarray(idOffset, Math.max(idOffset, idEnd));
+  if (id.length === 0 || key[idEnd] !== 0 || id.some((byte) => byte > 0x7f)) {
+    return fail({ kind: "ledgerCorrupt", position: 0n, rule: "a key of the version index is malformed" });
+  }
+  return { id: utf8Decode(id), version: readU64be(key, idEnd + 1) };
+};
+
+const canonPrefix = (tenant: string): Uint8Array => utf8Encode(`w${tenant}${zero}`);
+export const canonKey = (tenant: string, position: bigint): Uint8Array =>
+  concatBytes(canonPrefix(tenant), u64be(position));
+
 export const hashKey = (hash: Hash): Uint8Array => concatBytes(family("h"), hash);
 
 export const decisionPrefix = (tenant: string): Uint8Array => utf8Encode(`d${tenant}${zero}`);
@@ -70,6 +109,9 @@ export const familyRange = (name: Family): { readonly gte: Uint8Array; readonly 
   gte: family(name),
   lt: Uint8Array.of(name.charCodeAt(0) + 1),
 });
+
+/** The first key past `key`: a range up to it holds `key` itself. */
+export const keyAfter = (key: Uint8Array): Uint8Array => concatBytes(key, Uint8Array.of(0));
 
 /** Every key that begins with `prefix`. */
 export const prefixRange = (prefix: Uint8Array): { readonly gte: Uint8Array; readonly lt: Uint8Array } => {

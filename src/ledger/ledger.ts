@@ -4,22 +4,26 @@
  * the anchor, and only then serves again.
  * Source: docs/spec/ledger.md, docs/operating/recovery.md.
  */
-import type { Hash } from "../record/bytes.ts";
+import type { Hash, Thumbprint } from "../record/bytes.ts";
 import { assert, describeError, fail, SigilFault } from "../record/errors.ts";
 import { batchItemsMax } from "../record/limits.ts";
 import type { RecordBody } from "../record/record.ts";
-import type { KeyRing } from "../keys/ring.ts";
+import { isKeyRecord, type KeyRecord } from "../keys/key-records.ts";
+import type { KeyEntry, KeyRing, KeyRole } from "../keys/ring.ts";
 import type { Store } from "../storage/store.ts";
 import { AnchorKeeper } from "./anchor.ts";
 import { planCommit, type Appended, type SignedUnit, type UnitOutcome } from "./commit.ts";
 import { IdempotencyKeys, type Claim, type IdempotencyScope } from "./idempotency.ts";
 import { BlindTags } from "./indexes.ts";
+import { KeyLife, type KeysInUse } from "./key-life.ts";
+import { readKeyRecords } from "./keyring.ts";
 import { checkNothingLost, isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./open.ts";
 import type { CommitListener, CommittedRecord, LedgerOptions, LedgerStatus } from "./options.ts";
 import { prepareRecord, signRecord } from "./prepare.ts";
 import { ReadableLedger, type LedgerView } from "./reading.ts";
 import { Sealer } from "./sealer.ts";
 import { GroupFailed, Sequencer, type AppendUnit, type SequencerGauge } from "./sequencer.ts";
+import type { Signers } from "./signers.ts";
 import { sizeOf, type LedgerState } from "./state.ts";
 import { TreeReader } from "./tree.ts";
 import { watchStore } from "./watch.ts";
@@ -34,11 +38,13 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   readonly #keys: IdempotencyKeys;
   readonly #sequencer: Sequencer;
   readonly #anchor: AnchorKeeper;
+  readonly #keyLife: KeyLife;
   readonly #listeners = new Set<CommitListener>();
   readonly #closing = new AbortController();
   #store: Store;
   #state: LedgerState;
   #ring: KeyRing;
+  #signers: Signers;
   #status: LedgerStatus = { kind: "serving" };
   /** Every record below was shown to the listeners, or was there before them. */
   #published: bigint;
@@ -51,21 +57,32 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     this.#store = this.#watch(opened.store);
     this.#state = opened.state;
     this.#ring = opened.ring;
+    this.#signers = opened.signers;
     this.#published = sizeOf(opened.state);
     this.#tags = new BlindTags(options.indexKey);
     const store = (): Store => this.#store;
-    const { recordSigner: signer, origin, sha256 } = options;
+    const { origin, sha256 } = options;
     this.#sealer = new Sealer({ origin, keys: options.dataKeys, store });
     this.#tree = new TreeReader(store, sha256);
     this.#keys = new IdempotencyKeys(store, this.#tags);
     this.#anchor = new AnchorKeeper(options.anchor, (error) => this.#fail(error));
     this.#sequencer = new Sequencer(
       {
-        sign: (record) => signRecord(record, { signer, origin, sha256 }),
+        sign: (record) => signRecord(record, { signer: this.#signers.record, origin, sha256 }),
         commit: (units) => this.#commit(units),
       },
       options.observe?.onGroup,
     );
+    this.#keyLife = new KeyLife({
+      keys: options.signingKeys,
+      sha256,
+      nowMs: options.nowMs,
+      now: () => ({ ring: this.#ring, signers: this.#signers, size: this.size }),
+      exclusive: (work) => this.#sequencer.exclusive(work),
+      commitAlone: (body, next) => this.#commitAlone(body, next),
+      hashOf: async (id) => (await this.readId("system", "system", id))?.hash ?? null,
+      onFault: (cause) => options.observe?.onFault?.(cause),
+    });
   }
 
   /** @throws storeLocked, ledgerCorrupt, ledgerBehindAnchor, recordCorrupt, storeFailed. */
@@ -74,6 +91,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     try {
       const ledger = new Ledger(options, await openLedger(options, store));
       await ledger.#anchor.start(ledger.size, ledger.#state.checkpoint);
+      await ledger.#keyLife.discardEnded();
       return ledger;
     } catch (error) {
       await store.close();
@@ -107,16 +125,56 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   }
 
   /**
-   * Commits 1 to 1,000 records, all or none, and resolves when they are on disk.
+   * Commits 1 to 1,000 records, all or none, and resolves when they are on disk. `attestations` are the statements of
+   * witnesses over each body, by its index; a body without one there has none.
    * @throws the record's own errors at once; queueFull, notServing, cancelled, indeterminate, staleVersion later.
    */
   async append(
     bodies: readonly RecordBody[],
-    options: Pick<AppendUnit, "extraOps" | "signal"> & { readonly attestations?: readonly Uint8Array[] } = {},
+    options: Pick<AppendUnit, "extraOps" | "signal"> & {
+      readonly attestations?: readonly (readonly Uint8Array[])[];
+    } = {},
   ): Promise<readonly Appended[]> {
     assert(bodies.length > 0 && bodies.length <= batchItemsMax, "a unit holds 1 to 1,000 records");
-    const records = bodies.map((body) => prepareRecord(body, this.#options.sha256, options.attestations));
+    const { attestations = [] } = options;
+    assert(attestations.length <= bodies.length, "attestations belong to a body");
+    assert(!bodies.some(isKeyRecord), "keys change by rotateKey and retireKey alone");
+    const records = bodies.map((body, index) =>
+      prepareRecord(body, this.#options.sha256, attestations[index]),
+    );
     return this.#sequencer.append({ records, extraOps: options.extraOps, signal: options.signal });
+  }
+
+  /**
+   * Puts a new key in the role's place while the ledger serves; the old private key is destroyed.
+   * @param expected the thumbprint of the key that is to be replaced, when the caller knows it.
+   * @returns the new key. @throws keyReplaced, keyUnavailable, notServing, indeterminate.
+   */
+  rotateKey(role: KeyRole, expected?: Thumbprint): Promise<KeyEntry> {
+    return this.#keyLife.rotate(role, expected);
+  }
+
+  /**
+   * Believes a key only below `from`, the present size unless told; one in use is rotated first.
+   * @returns the retired key. @throws notFound, sizeOutOfRange, malformedKey, notServing, indeterminate.
+   */
+  retireKey(thumbprint: Thumbprint, from?: bigint): Promise<KeyEntry> {
+    return this.#keyLife.retire(thumbprint, from);
+  }
+
+  /**
+   * Keeps the private keys of this moment's ledger on disk, for who copies both: a key that ends meanwhile is destroyed
+   * when it is disposed of.
+   */
+  holdKeys(): Promise<AsyncDisposable> {
+    return this.#keyLife.hold();
+  }
+
+  /** Genesis, announcements and retirements in ledger order, verified as they were: what a walk of the keys takes. */
+  async keyRecords(): Promise<readonly KeyRecord[]> {
+    const { genesis, sha256 } = this.#options;
+    const context = { store: this.#store, sealer: this.#sealer, genesis, sha256 };
+    return (await readKeyRecords(context)).records;
   }
 
   /**
@@ -167,7 +225,22 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     }
   }
 
-  async #commit(units: readonly SignedUnit[]): Promise<readonly UnitOutcome[]> {
+  /** In an exclusive turn: one record about keys, signed by the keys before it. */
+  async #commitAlone(body: RecordBody, next: KeysInUse): Promise<void> {
+    const { origin, sha256 } = this.#options;
+    const signer = this.#signers.record;
+    const record = await signRecord(prepareRecord(body, sha256), { signer, origin, sha256 });
+    try {
+      const [outcome] = await this.#commit([{ records: [record], extraOps: () => [] }], next);
+      if (outcome?.kind === "refused") throw new SigilFault(outcome.error);
+    } catch (cause) {
+      if (cause instanceof GroupFailed) throw new SigilFault(cause.error, { cause });
+      throw cause;
+    }
+    this.#options.observe?.onGroup?.(1);
+  }
+
+  async #commit(units: readonly SignedUnit[], next?: KeysInUse): Promise<readonly UnitOutcome[]> {
     const planned = await this.#plan(units);
     if (planned.records.length === 0) return planned.outcomes;
     try {
@@ -183,6 +256,10 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       throw new GroupFailed({ kind: "indeterminate", rule: "the store failed while writing" }, { cause });
     }
     this.#state = planned.state;
+    if (next !== undefined) {
+      this.#ring = next.ring;
+      this.#signers = next.signers;
+    }
     this.#anchor.committed(this.size, planned.state.checkpoint);
     const appended = planned.outcomes.flatMap((each) => (each.kind === "accepted" ? each.appended : []));
     this.#publish(
@@ -193,7 +270,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
 
   /** A plan that fails has written nothing, but what it counted is forgotten. */
   async #plan(units: readonly SignedUnit[]) {
-    const { origin, sha256, checkpointSigner, nowMs } = this.#options;
+    const { origin, sha256, nowMs } = this.#options;
     try {
       const expired = await this.#keys.sweep(nowMs());
       const plan = await planCommit(this.#state, units, {
@@ -201,7 +278,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
         sealer: this.#sealer,
         tags: this.#tags,
         origin,
-        checkpointSigner,
+        checkpointSigner: this.#signers.checkpoint,
         sha256,
         readHash: async (position) => (await this.readAt(position)).hash,
       });
@@ -261,9 +338,11 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     await checkNothingLost(opened, this.#state);
     this.#state = opened.state;
     this.#ring = opened.ring;
+    this.#signers = opened.signers;
     this.#tree.forget();
     this.#keys.forget();
     await this.#anchor.start(this.size, this.#state.checkpoint);
+    await this.#keyLife.discardEnded();
     await this.#republish();
     if (this.#closing.signal.aborted) return;
     this.#sequencer.resume();
@@ -275,8 +354,9 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     const records: CommittedRecord[] = [];
     for (let position = this.#published; position < this.size; position += 1n) {
       const { body, hash } = await this.readAt(position);
-      const head = await this.head(body.tenant, body.space, body.id);
-      records.push({ position, hash, body, version: head?.version ?? 1n });
+      // Of several versions in the group each has its own number; a decision has only the one.
+      const own = await this.versionBelow(body.tenant, body.space, body.id, position + 1n);
+      records.push({ position, hash, body, version: own?.version ?? 1n });
     }
     if (records.length > 0) this.#publish(records);
   }

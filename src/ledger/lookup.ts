@@ -1,12 +1,21 @@
 /**
- * Questions the store's indexes answer: newest versions, positions by hash, and the walk over a tenant's decisions.
- * An index is only a hint; whoever uses one reads the record it names and verifies that. Source: docs/spec/ledger.md §6.
+ * Questions the store's indexes answer: newest versions, positions by hash, and the walks over a tenant's decisions and
+ * over its other records. An index is only a hint; whoever uses one reads the record it names and verifies that. Source: docs/spec/ledger.md §6.
  */
-import { readU64be, type Hash } from "../record/bytes.ts";
+import { compareBytes, equalBytes, readU64be, type Hash } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
 import type { Store } from "../storage/store.ts";
-import { parseHead, shortlist, type BlindTags, type DecisionFilter, type Head } from "./indexes.ts";
-import { decisionKey, decisionPrefix, hashKey, headKey, headPrefix, prefixRange } from "./keyspace.ts";
+import { kindTag, parseHead, shortlist, type BlindTags, type DecisionFilter, type Head } from "./indexes.ts";
+import {
+  canonKey,
+  decisionKey,
+  decisionPrefix,
+  hashKey,
+  headKey,
+  headPrefix,
+  keyAfter,
+  prefixRange,
+} from "./keyspace.ts";
 
 /** Which decisions, seen from where. Positions at or past `size` do not exist for this walk. */
 export type DecisionWalk = {
@@ -20,8 +29,28 @@ export type DecisionWalk = {
   readonly scanMax: number;
 };
 
+/** Which records of a tenant other than decisions, in the order of the ledger. */
+export type RecordWalk = {
+  readonly tenant: string;
+  /** The first position to look at. */
+  readonly from: bigint;
+  /** Positions at or past it do not exist for this walk. */
+  readonly size: bigint;
+  readonly kind?: string | undefined;
+  /** Index entries to look at, at most. */
+  readonly limit: number;
+};
+
+/** Where a scan over ids begins and which way it goes. */
+export type HeadScan = {
+  /** The first id to give, if it exists, in the order of the scan. */
+  readonly from?: string | undefined;
+  /** From the highest id down. */
+  readonly reverse?: boolean | undefined;
+};
+
 /** A position the walk came by; `skipped` when its index entry already says that it does not match. */
-export type WalkedDecision = { readonly position: bigint; readonly skipped: boolean };
+export type WalkedPosition = { readonly position: bigint; readonly skipped: boolean };
 
 export const readHead = async (
   store: Store,
@@ -33,16 +62,22 @@ export const readHead = async (
   return bytes === undefined ? undefined : parseHead(bytes);
 };
 
-/** Newest versions of the ids that begin so, in id order. */
+/** Newest versions of the ids that begin so, in id order, decisions among them. */
 export const readHeads = async function* (
   store: Store,
   tenant: string,
   space: string,
   idPrefix: string,
+  { from, reverse = false }: HeadScan = {},
 ): AsyncIterable<Head> {
-  for await (const [, value] of store.range(prefixRange(headPrefix(tenant, space, idPrefix)))) {
-    yield parseHead(value);
+  let { gte, lt } = prefixRange(headPrefix(tenant, space, idPrefix));
+  if (from !== undefined) {
+    const key = headKey(tenant, space, from);
+    const end = keyAfter(key);
+    if (reverse && compareBytes(end, lt) < 0) lt = end;
+    if (!reverse && compareBytes(key, gte) > 0) gte = key;
   }
+  for await (const [, value] of store.range({ gte, lt, reverse })) yield parseHead(value);
 };
 
 /** The position in a hash's index entry. @throws ledgerCorrupt when it is not eight bytes. */
@@ -61,7 +96,7 @@ export const walkDecisions = async function* (
   store: Store,
   tags: BlindTags,
   walk: DecisionWalk,
-): AsyncIterable<WalkedDecision> {
+): AsyncIterable<WalkedPosition> {
   const { tenant, size, start } = walk;
   const matches = shortlist(tags, tenant, walk.filter);
   const reverse = walk.order === "newestFirst";
@@ -71,5 +106,19 @@ export const walkDecisions = async function* (
     : { gte: decisionKey(tenant, start ?? 0n), lt: decisionKey(tenant, size) };
   for await (const [key, entry] of store.range({ ...range, reverse, limit: walk.scanMax })) {
     yield { position: readU64be(key, key.length - 8), skipped: !matches(entry) };
+  }
+};
+
+/** When `kind` is asked for, the tenant's index key must be loaded. */
+export const walkRecords = async function* (
+  store: Store,
+  tags: BlindTags,
+  { tenant, from, size, kind, limit }: RecordWalk,
+): AsyncIterable<WalkedPosition> {
+  const wanted = kind === undefined ? undefined : kindTag(tags, tenant, kind);
+  const range = { gte: canonKey(tenant, from), lt: canonKey(tenant, size) };
+  for await (const [key, tag] of store.range({ ...range, limit })) {
+    const skipped = wanted !== undefined && !equalBytes(tag, wanted);
+    yield { position: readU64be(key, key.length - 8), skipped };
   }
 };

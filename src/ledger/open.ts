@@ -6,18 +6,20 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { equalBytes } from "../record/bytes.ts";
 import { fail, SigilFault, type SigilError } from "../record/errors.ts";
-import { findSigner, type KeyRing } from "../keys/ring.ts";
+import type { KeyRing } from "../keys/ring.ts";
 import { damagedFilesRule, type Store } from "../storage/store.ts";
 import { checkpointKeyOf } from "./examine.ts";
-import { loadRing } from "./keyring.ts";
+import { readKeyRecords } from "./keyring.ts";
 import type { LedgerOptions } from "./options.ts";
 import { Sealer } from "./sealer.ts";
+import { openSigners, type Signers } from "./signers.ts";
 import { checkWhole, loadState, rootAt, sizeOf, type LedgerState, type StateContext } from "./state.ts";
 import { TreeReader } from "./tree.ts";
 
 export type OpenedLedger = {
   readonly store: Store;
   readonly ring: KeyRing;
+  readonly signers: Signers;
   readonly state: LedgerState;
   readonly context: StateContext;
 };
@@ -30,23 +32,14 @@ export const openLedger = async (options: LedgerOptions, store: Store): Promise<
   const { origin, anchor, sha256, dataKeys } = options;
   await checkWhole(store, anchor);
   const sealer = new Sealer({ origin, keys: dataKeys, store: () => store });
-  const ring = await loadRing({ store, sealer, genesis: options.genesis, sha256 });
+  const { ring } = await readKeyRecords({ store, sealer, genesis: options.genesis, sha256 });
   const reader = new TreeReader(() => store, sha256);
   const checkpointKey = (size: bigint) => checkpointKeyOf(ring, size).publicKey;
   const context = { store, reader, anchor, origin, sha256, sealer, checkpointKey };
   const state = await loadState(context);
-  checkSigners(options, ring, sizeOf(state));
-  return { store, ring, context, state };
-};
-
-/** What would be signed next must verify. @throws keyUnavailable when custody's keys are not the announced ones. */
-const checkSigners = (options: LedgerOptions, ring: KeyRing, size: bigint): void => {
-  const record = findSigner(ring, "record", options.recordSigner.thumbprint, size);
-  if (record.kind === "refused") fail({ kind: "keyUnavailable", rule: `a record would be ${record.rule}` });
-  const checkpoint = checkpointKeyOf(ring, size + 1n);
-  if (!equalBytes(checkpoint.publicKey, options.checkpointSigner.publicKey)) {
-    fail({ kind: "keyUnavailable", rule: "the checkpoint key is not the one the ledger announced" });
-  }
+  // What would be signed next must verify.
+  const signers = await openSigners(options.signingKeys, ring);
+  return { store, ring, signers, context, state };
 };
 
 /** @throws ledgerBehindAnchor, ledgerCorrupt when the store lost or changed what had been acknowledged. */

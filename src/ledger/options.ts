@@ -3,11 +3,11 @@ import type { Hash } from "../record/bytes.ts";
 import type { SigilError } from "../record/errors.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { Sha256 } from "../record/hash.ts";
-import type { Signer } from "../keys/sign.ts";
 import type { Store } from "../storage/store.ts";
 import type { Anchor } from "./anchor.ts";
 import type { Appended } from "./commit.ts";
 import type { DataKeys } from "./sealer.ts";
+import type { SigningKeys } from "./signers.ts";
 
 export type LedgerOptions = {
   readonly origin: string;
@@ -15,8 +15,7 @@ export type LedgerOptions = {
   readonly genesis: Hash;
   readonly openStore: () => Promise<Store>;
   readonly anchor: Anchor;
-  readonly recordSigner: Signer;
-  readonly checkpointSigner: Signer;
+  readonly signingKeys: SigningKeys;
   readonly dataKeys: DataKeys;
   /** A tenant's key for blind tags, 32 bytes. */
   readonly indexKey: (tenant: string) => Promise<Uint8Array>;

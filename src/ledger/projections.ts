@@ -2,13 +2,22 @@
  * The indexes and tiles as the ledger gives them, held against what the store has: every entry that must be there,
  * and none besides. Memory grows with the ids that have versions (principals, models, user data), not with decisions.
  */
-import { compareBytes, equalBytes, readU64be, type Hash } from "../record/bytes.ts";
+import { equalBytes, readU64be, type Hash } from "../record/bytes.ts";
 import { SigilFault } from "../record/errors.ts";
 import { projectionOpsMax, tileHeight } from "../record/limits.ts";
+import type { RecordBody } from "../record/record.ts";
 import type { Store, StoreOp } from "../storage/store.ts";
 import type { Findings } from "./findings.ts";
 import { indexOps, type BlindTags, type Head } from "./indexes.ts";
-import { decisionKey, familyRange, hashKey, headKey, type Family } from "./keyspace.ts";
+import {
+  canonKey,
+  decisionKey,
+  familyRange,
+  hashKey,
+  headKey,
+  historyPrefix,
+  type Family,
+} from "./keyspace.ts";
 import type { WalkedGroup, WalkedRecord } from "./walk.ts";
 
 /** Families that are derived from the records, and how a problem in each is called. */
@@ -16,10 +25,14 @@ export const projectionSteps = {
   i: "id index",
   h: "hash index",
   d: "decision index",
+  v: "version index",
+  w: "record index",
   t: "tile",
 } as const satisfies Partial<Record<Family, string>>;
 export type Projection = keyof typeof projectionSteps;
 export const projections = Object.keys(projectionSteps) as readonly Projection[];
+
+const nameOf = ({ tenant, space, id }: RecordBody): string => `${tenant}\0${space}\0${id}`;
 
 type Newest = Head & { readonly hash: Hash };
 
@@ -34,12 +47,17 @@ export class Replay {
     this.#onStale = onStale;
   }
 
+  /** How many versions were found of the id of a record. */
+  versionsOf({ body }: WalkedRecord): bigint {
+    return this.#newest.get(nameOf(body))?.version ?? 0n;
+  }
+
   /** The index entries of a record, in the order of the ledger. */
   async ops(record: WalkedRecord): Promise<readonly StoreOp[]> {
     const { body, hash, position } = record;
     await this.#tags.ensure(body.tenant);
     if (body.kind === "frozen_chain") return indexOps(this.#tags, body, hash, { position, version: 1n });
-    const name = `${body.tenant}\0${body.space}\0${body.id}`;
+    const name = nameOf(body);
     const before = this.#newest.get(name);
     const follows = body.prev === null ? before === undefined : equalBytes(body.prev, before?.hash ?? hash);
     if (!follows) this.#onStale(position);
@@ -60,7 +78,7 @@ export class ProjectionCheck {
   readonly #replay: Replay;
   /** The id index's entries of ids with versions, by key: only the last one must be in the store. */
   readonly #heads = new Map<string, Expected>();
-  readonly #counts: Record<Projection, number> = { i: 0, h: 0, d: 0, t: 0 };
+  readonly #counts: Record<Projection, number> = { i: 0, h: 0, d: 0, v: 0, w: 0, t: 0 };
   #queue: Expected[] = [];
   #treeWhole = true;
   #size = 0n;
@@ -79,7 +97,7 @@ export class ProjectionCheck {
         if (op.kind === "delete") continue;
         const expected = { op, position: record.position };
         if (familyOf(op.key) === "i" && record.body.kind !== "frozen_chain") {
-          this.#heads.set(headName(record), expected);
+          this.#heads.set(nameOf(record.body), expected);
         } else this.#expect(expected);
       }
     }
@@ -123,6 +141,32 @@ export class ProjectionCheck {
     }
   }
 
+  /** Whether a key of the family is one that follows from the record. */
+  #gives(record: WalkedRecord, family: Projection, key: Uint8Array): boolean {
+    const { body, hash, position } = record;
+    const isDecision = body.kind === "frozen_chain";
+    switch (family) {
+      case "h":
+        return equalBytes(key, hashKey(hash));
+      case "i":
+        return equalBytes(key, headKey(body.tenant, body.space, body.id));
+      case "d":
+        return isDecision && equalBytes(key, decisionKey(body.tenant, position));
+      case "w":
+        return !isDecision && equalBytes(key, canonKey(body.tenant, position));
+      case "v": {
+        // A decision's id has no versions here. That an entry names the record of its version has been compared before.
+        const prefix = historyPrefix(body.tenant, body.space, body.id);
+        if (key.length !== prefix.length + 8) return false;
+        const version = readU64be(key, prefix.length);
+        const isOfId = equalBytes(key.subarray(0, prefix.length), prefix);
+        return isOfId && version > 0n && version <= this.#replay.versionsOf(record);
+      }
+      case "t":
+        return false;
+    }
+  }
+
   async #findSurplus(
     family: Projection,
     readAgain: (position: bigint) => Promise<WalkedRecord | undefined>,
@@ -133,7 +177,7 @@ export class ProjectionCheck {
       if (position !== null && position < this.#size) {
         const record = await readAgain(position);
         // A record that cannot be read is reported by itself; what its entries were is unknown.
-        if (record === undefined || compareBytes(key, keyOf(family, record)) === 0) continue;
+        if (record === undefined || this.#gives(record, family, key)) continue;
       }
       this.#findings.add(
         null,
@@ -144,21 +188,14 @@ export class ProjectionCheck {
   }
 }
 
-const headName = ({ body }: WalkedRecord): string => `${body.tenant}\0${body.space}\0${body.id}`;
-
 /** Names the entry without its text: hashes and numbers only. */
 const describeKey = (key: Uint8Array): string => `${String.fromCharCode(key[0] ?? 0)}, ${key.length} bytes`;
 
 const namedPosition = (family: Projection, key: Uint8Array, value: Uint8Array): bigint | null => {
-  const bytes = family === "d" ? key : value;
+  const isInKey = family === "d" || family === "w";
+  const bytes = isInKey ? key : value;
   if (bytes.length < 8) return null;
-  return readU64be(bytes, family === "d" ? key.length - 8 : 0);
-};
-
-const keyOf = (family: Projection, { body, hash, position }: WalkedRecord): Uint8Array => {
-  if (family === "h") return hashKey(hash);
-  if (family === "i") return headKey(body.tenant, body.space, body.id);
-  return body.kind === "frozen_chain" ? decisionKey(body.tenant, position) : new Uint8Array(0);
+  return readU64be(bytes, isInKey ? key.length - 8 : 0);
 };
 
 /** Level 0 holds whole tiles, each level above it a hash a tile below. */

@@ -8,20 +8,34 @@ import { decodeEnvelope, parseRecordStatement, type RecordBody } from "../record
 import type { KeyRing } from "../keys/ring.ts";
 import type { Store } from "../storage/store.ts";
 import { examineRecord, requireVerified, type Examination, type VerifiedRecord } from "./examine.ts";
+import { exportLedger, type LedgerExport } from "./export.ts";
+import { parseGroup } from "./group.ts";
 import type { BlindTags, Head } from "./indexes.ts";
-import { recordKey } from "./keyspace.ts";
+import { groupKey, recordKey } from "./keyspace.ts";
 import {
   readHead,
   readHeads,
   readPositionOfHash,
   walkDecisions,
+  walkRecords,
   type DecisionWalk,
-  type WalkedDecision,
+  type HeadScan,
+  type RecordWalk,
+  type WalkedPosition,
 } from "./lookup.ts";
 import type { LedgerOptions } from "./options.ts";
 import type { Sealer } from "./sealer.ts";
 import type { LedgerState } from "./state.ts";
 import type { TreeReader } from "./tree.ts";
+import {
+  readHistory,
+  readVersionAt,
+  readVersionBelow,
+  readVersions,
+  type HistoryWalk,
+  type ListedVersion,
+  type VersionListing,
+} from "./version-index.ts";
 
 /** What reading needs at this moment. */
 export type LedgerView = {
@@ -64,6 +78,15 @@ export abstract class ReadableLedger {
     return parseRecordStatement(decodeEnvelope(envelope).statement).body;
   }
 
+  /** How many records the first commit holds: those that the genesis hash vouches for. @throws ledgerCorrupt. */
+  async genesisSize(): Promise<bigint> {
+    const bytes = await this.view().store.get(groupKey(0n));
+    if (bytes === undefined) {
+      return fail({ kind: "ledgerCorrupt", position: 0n, rule: "the first group's entry is missing" });
+    }
+    return BigInt(parseGroup(0n, bytes).leaves.length);
+  }
+
   /** Every step of a record's verification, the checkpoint's signature among them. */
   examine(position: bigint): Promise<Examination> {
     return this.#examine(position, "full");
@@ -74,9 +97,38 @@ export abstract class ReadableLedger {
     return readHead(this.view().store, tenant, space, id);
   }
 
-  /** Newest versions of the ids that begin so, in id order. */
-  heads(tenant: string, space: string, idPrefix: string): AsyncIterable<Head> {
-    return readHeads(this.view().store, tenant, space, idPrefix);
+  /** Newest versions of the ids that begin so, in id order, decisions among them. */
+  heads(tenant: string, space: string, idPrefix: string, scan: HeadScan = {}): AsyncIterable<Head> {
+    return readHeads(this.view().store, tenant, space, idPrefix, scan);
+  }
+
+  /** Ids that begin so, decisions left out, each with its newest version below the listing's size, in id order. */
+  async *versions(listing: VersionListing): AsyncIterable<ListedVersion> {
+    const { tags } = this.view();
+    if (listing.kind !== undefined) await tags.ensure(listing.tenant);
+    yield* readVersions(this.view().store, tags, listing);
+  }
+
+  /** The position of one version of an id that is no decision's. */
+  versionAt(tenant: string, space: string, id: string, version: bigint): Promise<bigint | undefined> {
+    return readVersionAt(this.view().store, { tenant, space }, id, version);
+  }
+
+  /** The newest version of an id, no decision's, that a ledger of `size` records has. */
+  versionBelow(tenant: string, space: string, id: string, size: bigint): Promise<Head | undefined> {
+    return readVersionBelow(this.view().store, { tenant, space }, id, size);
+  }
+
+  /** Versions of an id that is no decision's. */
+  history(walk: HistoryWalk): AsyncIterable<Head> {
+    return readHistory(this.view().store, walk);
+  }
+
+  /** Positions of a tenant's records other than decisions, ascending; with a kind, a few strangers among them. */
+  async *records(walk: RecordWalk): AsyncIterable<WalkedPosition> {
+    const { tags } = this.view();
+    if (walk.kind !== undefined) await tags.ensure(walk.tenant);
+    yield* walkRecords(this.view().store, tags, walk);
   }
 
   /** The newest version of an id, verified. @throws recordCorrupt, also when the index names another record. */
@@ -97,10 +149,19 @@ export abstract class ReadableLedger {
   }
 
   /** Positions of decisions that may match, in order; a few strangers among them. */
-  async *decisions(walk: DecisionWalk): AsyncIterable<WalkedDecision> {
+  async *decisions(walk: DecisionWalk): AsyncIterable<WalkedPosition> {
     const { tags } = this.view();
     await tags.ensure(walk.tenant);
     yield* walkDecisions(this.view().store, tags, walk);
+  }
+
+  /**
+   * Everything from a size on that cannot be derived, as it is now. Whoever takes it disposes of it.
+   * @throws sizeOutOfRange, invalidField when no group ends there.
+   */
+  export(fromSize: bigint): Promise<LedgerExport> {
+    const { store, sealer, options } = this.view();
+    return exportLedger(fromSize, { store, sealer, ring: () => this.view().ring, sha256: options.sha256 });
   }
 
   /** Keyed digest for tokens that only this deployment can make, 32 bytes. */

@@ -1,6 +1,6 @@
 /**
- * Drops every projection and derives it anew from the records: id, hash and decision index, tiles, and the anchor
- * when it is missing. In bounded batches under a mark, so that a crash half way leaves a store that is refused until
+ * Drops every projection and derives it anew from the records: every index, the tiles, and the anchor when it is
+ * missing. In bounded batches under a mark, so that a crash half way leaves a store that is refused until
  * the rebuild has been repeated, never one that answers from half an index.
  */
 import type { Store, StoreOp } from "../storage/store.ts";

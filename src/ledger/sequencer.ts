@@ -3,6 +3,7 @@
  * the thread pool while the group before it is being written; then it gets positions, one synchronous batch, and
  * only then its callers get their answer. At most 256 records or 1 MiB a group, one unit of up to 1,000 at least.
  * Nobody waits for a timer: an idle sequencer takes a unit in the same turn of the event loop.
+ * Work that must be alone (a key that changes) gets a turn in which nothing is signed or written; the queue waits.
  */
 import { SigilFault, type SigilError } from "../record/errors.ts";
 import {
@@ -74,6 +75,9 @@ export class Sequencer {
   #groups = 0;
   #scheduled = false;
   #writing: Promise<void> = Promise.resolve();
+  /** Exclusive turns that wait or run. While there is one, no group is taken. */
+  #turns = 0;
+  #turn: Promise<void> = Promise.resolve();
   /** Set while nothing may be taken; new units are refused with it. */
   #stopped: SigilError | undefined;
   /** Set when no more units come in, while those that wait are still answered. */
@@ -105,6 +109,32 @@ export class Sequencer {
     });
   }
 
+  /**
+   * Runs `work` when no group is being signed or written, one at a time; what waits in the queue goes on waiting.
+   * @throws notServing, and whatever the work throws.
+   */
+  async exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const refused = this.#stopped ?? this.#finishing;
+    if (refused !== undefined) throw new SigilFault(refused);
+    this.#turns += 1;
+    const turn = this.#turn.then(async () => {
+      // The last group under way: none begins while there is a turn.
+      await this.#writing;
+      if (this.#stopped !== undefined) throw new SigilFault(this.#stopped);
+      return work();
+    });
+    this.#turn = turn
+      .then(
+        () => {},
+        () => {},
+      )
+      .finally(() => {
+        this.#turns -= 1;
+        this.#schedule();
+      });
+    return turn;
+  }
+
   /** Refuses what waits and what comes, until `resume`. */
   stop(error: SigilError): void {
     this.#stopped = error;
@@ -127,8 +157,9 @@ export class Sequencer {
 
   /** Resolves when everything that was waiting has its answer. */
   async drain(): Promise<void> {
-    while (this.#queue.length > 0 || this.#signing || this.#scheduled) {
+    while (this.#queue.length > 0 || this.#signing || this.#scheduled || this.#turns > 0) {
       await new Promise<void>((resolve) => setImmediate(resolve));
+      await this.#turn;
       await this.#writing;
     }
     await this.#writing;
@@ -140,6 +171,7 @@ export class Sequencer {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
+      if (this.#turns > 0) return;
       const group = this.#take(this.#groups === 0 ? firstGroupRecords(this.#queuedRecords) : groupRecordsMax);
       if (group.length > 0) this.#run(group);
     });

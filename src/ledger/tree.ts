@@ -77,6 +77,9 @@ export class TreeReader {
   readonly #store: () => Store;
   readonly #sha256: Sha256;
   readonly #folded = new Map<bigint, FoldedTile>();
+  /** Nodes of the unfinished tile by height and first leaf: as it grows, its complete subtrees stay as they are. */
+  readonly #growing = new Map<number, Hash>();
+  #growingTile = -1n;
   /** Nodes above level 7 by level and index: a complete subtree never changes. */
   readonly #upper = new Map<string, Hash>();
 
@@ -88,6 +91,7 @@ export class TreeReader {
   /** Drops what is remembered: after a reopening nothing old may vouch for the disk. */
   forget(): void {
     this.#folded.clear();
+    this.#growing.clear();
     this.#upper.clear();
   }
 
@@ -121,12 +125,23 @@ export class TreeReader {
     const tileIndex = first / tileSpan;
     const offset = Number(first % tileSpan);
     const unfinished = (tree.frontier.size / tileSpan) * tileSpan;
-    if (first >= unfinished) {
-      return foldTile(tree.tail.slice(offset, offset + (1 << height)), this.#sha256);
-    }
+    if (first >= unfinished) return this.#growingNode(tree, tileIndex, offset, height);
     const rows = await this.#tile(tileIndex);
     const hash = rows[height]?.[offset >> height];
     assert(hash !== undefined, "a whole tile has every node");
+    return hash;
+  }
+
+  #growingNode(tree: TreeState, tileIndex: bigint, offset: number, height: number): Hash {
+    if (tileIndex !== this.#growingTile) {
+      this.#growing.clear();
+      this.#growingTile = tileIndex;
+    }
+    const name = height * tileHashesMax + offset;
+    const known = this.#growing.get(name);
+    if (known !== undefined) return known;
+    const hash = foldTile(tree.tail.slice(offset, offset + (1 << height)), this.#sha256);
+    this.#growing.set(name, hash);
     return hash;
   }
 

@@ -4,9 +4,9 @@
  * checkpoint signed over it. Holds one group in memory. What cannot be read is reported and passed over.
  */
 import { equalBytes, toHex, type Hash, type PublicKey } from "../record/bytes.ts";
-import { parseStatement, coseKeyThumbprint, recordContentType, toBeSigned } from "../record/cose.ts";
+import { parseStatement, recordContentType, toBeSigned } from "../record/cose.ts";
 import { fail, SigilFault } from "../record/errors.ts";
-import { parseGenesis, parseSigningKey } from "../record/kinds.ts";
+import { parseGenesis } from "../record/kinds.ts";
 import {
   decodeBody,
   decodeEnvelope,
@@ -20,7 +20,8 @@ import { parseCheckpoint, verifyCheckpoint } from "../merkle/checkpoint.ts";
 import { leafHash } from "../merkle/hash.ts";
 import { parseNote } from "../merkle/note.ts";
 import { rootOf } from "../merkle/tree.ts";
-import { addKey, emptyRing, findSigner, type KeyRing } from "../keys/ring.ts";
+import { applyKeyRecord, ringOfGenesis } from "../keys/key-records.ts";
+import { emptyRing, findSigner, type KeyRing } from "../keys/ring.ts";
 import { sealedKeyVersion } from "../keys/seal.ts";
 import { verifyOwn } from "../keys/verify.ts";
 import type { Store, StoreEntry } from "../storage/store.ts";
@@ -28,7 +29,6 @@ import { checkpointKeyOf } from "./examine.ts";
 import type { Findings } from "./findings.ts";
 import { parseGroup, type GroupEntry } from "./group.ts";
 import { familyRange, positionOf } from "./keyspace.ts";
-import { ringOfGenesis, signingKeyPrefix } from "./keyring.ts";
 import type { Sealer } from "./sealer.ts";
 import { emptyTree, planLeaves, type TreePlan } from "./tree.ts";
 
@@ -36,6 +36,8 @@ export type WalkedRecord = {
   readonly position: bigint;
   readonly body: RecordBody;
   readonly hash: Hash;
+  /** Statements of witnesses, as the envelope carries them; not looked into. */
+  readonly attestations: readonly Uint8Array[];
   /** Of the data key that sealed it. */
   readonly keyVersion: number;
 };
@@ -306,7 +308,8 @@ export class Walk {
       const { tenant, envelope } = await sealer.open(next.value, position);
       leaf = leafHash(entryOf(envelope, sha256), sha256);
       step = "envelope";
-      const statement = parseStatement(decodeEnvelope(envelope).statement);
+      const { statement: signed, attestations } = decodeEnvelope(envelope);
+      const statement = parseStatement(signed);
       const broken = (rule: string): never => fail({ kind: "recordCorrupt", position, step, rule });
       if (statement.contentType !== recordContentType) broken("the statement is not over a record");
       const hash = hashRecord(statement.payload, sha256);
@@ -319,9 +322,9 @@ export class Walk {
       if (position === 0n) this.#begin(body, hash);
       step = "key";
       await this.#verify(position, statement);
-      this.#announce(body);
+      this.#announce(position, body);
       const keyVersion = sealedKeyVersion(next.value.subarray(1 + (next.value[0] ?? 0)), position);
-      return { leaf, record: { position, body, hash, keyVersion } };
+      return { leaf, record: { position, body, hash, attestations, keyVersion } };
     } catch (error) {
       findings.add(position, step, ruleOf(error));
       return { leaf, record: undefined };
@@ -351,13 +354,9 @@ export class Walk {
     });
   }
 
-  /** A record that announces a key gives the ring for the records after it. */
-  #announce(body: RecordBody): void {
-    const announces =
-      body.space === "system" && body.tenant === "system" && body.id.startsWith(signingKeyPrefix);
-    if (!announces || this.#ring === undefined) return;
-    const { role, publicKey, validFrom } = parseSigningKey(body.payload);
-    const thumbprint = coseKeyThumbprint(publicKey, this.#context.sha256);
-    this.#ring = addKey(this.#ring, { role, publicKey, thumbprint, validFrom });
+  /** A record about keys gives the ring for the records after it. */
+  #announce(position: bigint, body: RecordBody): void {
+    if (this.#ring === undefined) return;
+    this.#ring = applyKeyRecord(this.#ring, position, body, this.#context.sha256);
   }
 }

@@ -40,6 +40,8 @@ export type SigilError =
       readonly position: bigint;
       readonly step: string;
       readonly rule: string;
+      /** Of the record, where an index names it. */
+      readonly id?: string;
     }
   | { readonly kind: "ledgerCorrupt"; readonly position: bigint; readonly rule: string }
   | { readonly kind: "ledgerBehindAnchor"; readonly size: bigint; readonly anchorSize: bigint }
@@ -67,14 +69,44 @@ export type SigilError =
       readonly actual: string;
     }
   | { readonly kind: "tenantForbidden"; readonly tenant: string; readonly rule: string }
+  /** The trust model did not allow a write. `why` is the decision's reason. */
+  | {
+      readonly kind: "denied";
+      readonly action: string;
+      readonly target: string;
+      readonly verdict: string;
+      readonly why: string;
+      readonly auditId: string;
+    }
+  /** What one caller may not write alone. */
+  | { readonly kind: "quorumNeeded"; readonly what: string }
+  /** Approvals that a proposal lacks. */
+  | { readonly kind: "quorumShort"; readonly proposal: string; readonly needed: number }
+  /** `reason` names the outcome, PROPOSAL_WITHDRAWN for one. */
+  | {
+      readonly kind: "proposalEnded";
+      readonly reason: string;
+      readonly proposal: string;
+      readonly outcome: string;
+    }
+  /** A statement that is nobody's, or nobody's who may attest. `reason` is stable; docs/spec/quorum.md lists them. */
+  | { readonly kind: "attestationForged"; readonly reason: string; readonly rule: string }
+  /** A statement of somebody who has said so before. */
+  | { readonly kind: "attestationRepeated"; readonly reason: string; readonly rule: string }
+  /** A good statement that does not count for this proposal, or a commit that cannot be. */
+  | { readonly kind: "attestationRefused"; readonly reason: string; readonly rule: string }
   | { readonly kind: "modelMissing"; readonly rule: string }
   | { readonly kind: "wrongKeyEncryptionKey"; readonly source: string }
   | { readonly kind: "keyUnavailable"; readonly rule: string }
+  /** Another key signs than the caller expected; `current` is its thumbprint in base64url. */
+  | { readonly kind: "keyReplaced"; readonly role: string; readonly current: string }
   | { readonly kind: "looseMode"; readonly path: string; readonly mode: string; readonly fix: string }
   | { readonly kind: "directoryNotEmpty"; readonly path: string }
   | { readonly kind: "notInitialised"; readonly path: string }
   | { readonly kind: "newerFormat"; readonly found: number; readonly known: number }
   | { readonly kind: "invalidConfig"; readonly key: string; readonly rule: string }
+  /** Something about a backup does not hold; `backup` is its path, or who sends it. */
+  | { readonly kind: "backupRefused"; readonly backup: string; readonly rule: string }
   | { readonly kind: "usage"; readonly rule: string };
 
 /** The sentence a person reads: what is wrong, where, and the rule. */
@@ -136,12 +168,26 @@ export const describeError = (error: SigilError): string => {
       return `${error.rpc} needs level ${error.needed}, the caller has ${error.actual}`;
     case "tenantForbidden":
       return `tenant "${error.tenant}" is out of reach: ${error.rule}`;
+    case "denied":
+      return `the trust model answers ${error.verdict} to ${error.action} ${error.target}: ${error.why}`;
+    case "quorumNeeded":
+      return `${error.what} takes a quorum: propose it`;
+    case "quorumShort":
+      return `${error.proposal} still needs ${error.needed} approval${error.needed === 1 ? "" : "s"}`;
+    case "proposalEnded":
+      return `${error.proposal} is ${error.outcome}`;
+    case "attestationForged":
+    case "attestationRepeated":
+    case "attestationRefused":
+      return error.rule;
     case "modelMissing":
       return `no usable trust model: ${error.rule}`;
     case "wrongKeyEncryptionKey":
       return `the key-encryption key from ${error.source} does not open this data directory`;
     case "keyUnavailable":
       return `key unavailable: ${error.rule}`;
+    case "keyReplaced":
+      return `the ${error.role} key in use is ${error.current}`;
     case "looseMode":
       return `${error.path} has mode ${error.mode}; run: ${error.fix}`;
     case "directoryNotEmpty":
@@ -152,6 +198,8 @@ export const describeError = (error: SigilError): string => {
       return `data directory has format ${error.found}, this program knows up to ${error.known}`;
     case "invalidConfig":
       return `config ${error.key}: ${error.rule}`;
+    case "backupRefused":
+      return `${error.backup} is refused: ${error.rule}`;
     case "usage":
       return error.rule;
   }

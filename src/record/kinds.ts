@@ -4,18 +4,22 @@
  */
 import type { CborValue } from "./cbor.ts";
 import { refuseField } from "./fields.ts";
+import { parseAttestationRecord, parseSchema, parseTombstone } from "./kinds/canon.ts";
 import { parseFrozenChain } from "./kinds/frozen-chain.ts";
 import { parseGenesis } from "./kinds/genesis.ts";
 import { parsePrincipal, parseQuorum, parseSigningKey, parseWitness } from "./kinds/governance.ts";
 import { parseModule } from "./kinds/module.ts";
 import { parseProposal, parseProposalEnding } from "./kinds/proposal.ts";
+import { parseKeyRetirement, parseRestoration } from "./kinds/upkeep.ts";
 import { parseTrustModel } from "./kinds/trust-model.ts";
 import type { Space } from "./names.ts";
 
+export * from "./kinds/canon.ts";
 export * from "./kinds/frozen-chain.ts";
 export * from "./kinds/governance.ts";
 export * from "./kinds/module.ts";
 export * from "./kinds/proposal.ts";
+export * from "./kinds/upkeep.ts";
 export { formatGenesis, parseGenesis, type GenesisPayload } from "./kinds/genesis.ts";
 export { formatTrustModel, parseTrustModel, type TrustModelPayload } from "./kinds/trust-model.ts";
 
@@ -37,6 +41,11 @@ const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
   ["quorum", { schemaVersion: 1, spaces: "system", parse: parseQuorum }],
   ["module", { schemaVersion: 1, spaces: "system", parse: parseModule }],
   ["proposal", { schemaVersion: 1, spaces: "both", parse: parseProposal }],
+  ["attestation", { schemaVersion: 1, spaces: "both", parse: parseAttestationRecord }],
+  ["schema", { schemaVersion: 1, spaces: "system", parse: parseSchema }],
+  ["key_retirement", { schemaVersion: 1, spaces: "system", parse: parseKeyRetirement }],
+  ["restoration", { schemaVersion: 1, spaces: "system", parse: parseRestoration }],
+  ["tombstone", { schemaVersion: 1, spaces: "both", parse: parseTombstone }],
   ["proposal_ending", { schemaVersion: 1, spaces: "both", parse: parseProposalEnding }],
 ]);
 

@@ -102,6 +102,8 @@ export const startCheckRecordsMax = 2048;
 export const findingsMax = 1000;
 /** Signatures an inspection verifies beside each other; enough to keep every thread busy. */
 export const signaturesUnderWayMax = 512;
+/** Versions of one id that a listing reads one after the other before it seeks; a seek costs about as much. */
+export const versionsReadMax = 64;
 /** Index entries an inspection or a rebuild reads or writes at once. */
 export const projectionOpsMax = 1000;
 
@@ -132,3 +134,57 @@ export const operatorRequestMsMax = 10_000;
 
 /** Message of one error in the log; what is longer is somebody's data. */
 export const logMessageCharactersMax = 300;
+
+/** JSON text of one canonical value: room for escapes and white space around `cborBytesMax`. */
+export const jsonCharactersMax = 2 << 20;
+/** A JSON pointer in an error: enough to find the place, and no way to send a payload back through its keys. */
+export const pointerCharactersMax = 200;
+/** A JSON Schema as JSON text; compiling one this long can hold up everybody else for most of a second. */
+export const jsonSchemaCharactersMax = 32 << 10;
+/** What is wrong with a schema or with a payload under it; it may quote the schema. */
+export const jsonSchemaRuleCharactersMax = 300;
+/** Compiled schemas remembered until their record changes. */
+export const jsonSchemaCacheEntriesMax = 256;
+
+/** Records of one atomic batch of writes. */
+export const batchWritesMax = 100;
+/** Links a caller gives; the server adds one. */
+export const writeLinksMax = linksMax - 1;
+/** Tries of a write that new schemas keep overtaking. */
+export const writeTriesMax = 16;
+/** Records one listing call opens before it returns a short page with a token: about half a second's work. */
+export const listOpenedRecordsMax = 4000;
+/** Positions a watch looks up at once while it catches up. */
+export const watchPositionsMax = 1000;
+export const heartbeatMsDefault = 15_000;
+export const heartbeatMsMax = 300_000;
+/** Paths of a payload mask. */
+export const payloadMaskPathsMax = 32;
+export const payloadMaskPathBytesMax = 255;
+
+/** Why something is proposed or withdrawn: a note for people. */
+export const proposalReasonBytesMax = 1024;
+export const proposalLifetimeMsDefault = 7 * 24 * 60 * 60 * 1000;
+/** Also how far back the open proposals are looked for at a start. */
+export const proposalLifetimeMsMax = 30 * 24 * 60 * 60 * 1000;
+/** Proposals open at once; each commit may end many of them, in its own batch. */
+export const openProposalsMax = 256;
+/** Bodies of one proposal: a reply has each several times over, beside the version it replaces. */
+export const proposalBodyBytesMax = 256 << 10;
+/** A COSE_Sign1 over an attestation takes about 400 bytes. */
+export const attestationBytesMax = 4096;
+/** Owner and authority of a witness: names, not stories. */
+export const witnessNameBytesMax = 255;
+export const witnessDescriptionBytesMax = 1024;
+
+/** JSON text of a payload in a reply: past it the canonical bytes alone are sent, so that the reply passes. */
+export const replyJsonCharactersMax = 3 << 19;
+
+/** One message of a backup: large enough to be fast, small enough to wait for a slow reader. */
+export const backupChunkBytesMax = 512 << 10;
+/** An entry's key, or a file's path. */
+export const backupKeyBytesMax = 1024;
+/** The largest entry is a sealed record: its envelope, its tenant's name and its seal. */
+export const backupValueBytesMax = 4 << 20;
+/** A segment of a backup ends at the first checkpoint past this many bytes: what a killed backup repeats at most. */
+export const backupSegmentBytesMax = 64 << 20;

@@ -5,15 +5,11 @@ import {
   type RecordedFeature,
   type VerifyFrozenChainResponse,
 } from "../../generated/sigil/audit/v1/audit.ts";
-import { Space, type CanonicalRecord } from "../../generated/sigil/type/v1/type.ts";
-import { cborEncode } from "../record/cbor.ts";
 import type { FrozenChainPayload } from "../record/kinds.ts";
-import type { AuditedChain, EvidenceRecord, Verification, VerificationStep } from "../audit/evidence.ts";
+import type { AuditedChain, Verification, VerificationStep } from "../audit/evidence.ts";
 import { FEATURES } from "../trust/features.ts";
-import { jsonOf } from "./json.ts";
+import { formatRecord } from "./records.ts";
 import { formatLevel, formatTime, formatVerdict } from "./vocabulary.ts";
-
-const SPACES = { user: Space.SPACE_USER, system: Space.SPACE_SYSTEM } as const;
 
 const OUTCOMES = {
   passed: StepOutcome.STEP_OUTCOME_PASSED,
@@ -22,28 +18,6 @@ const OUTCOMES = {
 } satisfies Record<VerificationStep["outcome"], StepOutcome>;
 
 const nothing = new Uint8Array(0);
-
-const formatRecord = (record: EvidenceRecord): CanonicalRecord => {
-  const { body } = record;
-  return {
-    envelope: record.envelope,
-    kind: body.kind,
-    schemaVersion: body.schemaVersion,
-    id: body.id,
-    tenant: body.tenant,
-    time: formatTime(body.ts),
-    space: SPACES[body.space],
-    payloadJson: jsonOf(body.payload),
-    payloadCbor: cborEncode(body.payload),
-    links: body.links.map(({ label, target }) => ({ label, target })),
-    prev: body.prev ?? nothing,
-    hash: record.hash,
-    signature: record.statement.signature,
-    publicKey: record.signedBy.publicKey,
-    attestations: [...record.attestations],
-    position: record.position,
-  };
-};
 
 const featuresOf = ({ features, contributions }: FrozenChainPayload): RecordedFeature[] =>
   FEATURES.flatMap((feature) => {

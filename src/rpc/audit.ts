@@ -13,7 +13,7 @@ import {
   type VerifyFrozenChainResponse,
 } from "../../generated/sigil/audit/v1/audit.ts";
 import { fail } from "../record/errors.ts";
-import { pageSizeMax, targetBytesMax } from "../record/limits.ts";
+import { targetBytesMax } from "../record/limits.ts";
 import type { ChainQuery } from "../audit/evidence.ts";
 import type { AuditService } from "../audit/service.ts";
 import { formatChain, formatVerification } from "./audit-messages.ts";
@@ -21,6 +21,7 @@ import type { RpcEnvironment } from "./environment.ts";
 import {
   readAction,
   readAuditId,
+  readPageSize,
   readPrincipal,
   readTenant,
   readText,
@@ -38,11 +39,6 @@ const ORDERS: ReadonlyMap<number, ChainQuery["order"]> = new Map([
 const readOrder = (order: ListOrder): ChainQuery["order"] =>
   ORDERS.get(order) ??
   fail({ kind: "invalidField", field: "order", rule: "must be an order this server knows" });
-
-const readPageSize = (pageSize: number): number =>
-  pageSize <= pageSizeMax
-    ? pageSize
-    : fail({ kind: "invalidField", field: "page_size", rule: `must be at most ${pageSizeMax}` });
 
 const readQuery = (request: ListFrozenChainsRequest): ChainQuery => ({
   principal: readPrincipal(request.principal, "principal"),

@@ -1,19 +1,37 @@
-/** Requests that are no protobuf reach their handler as `malformed`, so that they get the same kind of answer as any. */
+/**
+ * Requests from their bytes, with nothing lost on the way. One that is no good reaches its handler's wrapper as the fault
+ * it is, so that it gets the same kind of answer as any.
+ */
 import type { MethodDefinition, ServiceDefinition } from "@grpc/grpc-js";
+import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { utf8Decode } from "../record/bytes.ts";
+import { SigilFault } from "../record/errors.ts";
+import { withExactStructs } from "./struct.ts";
 
-export const malformed: unique symbol = Symbol("malformed request");
+const malformed = (cause: unknown): SigilFault => {
+  const rule = "the request is not a valid protobuf message";
+  return new SigilFault({ kind: "invalidField", field: "", rule }, { cause });
+};
 
-const tolerant = (method: MethodDefinition<unknown, unknown>): MethodDefinition<unknown, unknown> => ({
+const strict = (method: MethodDefinition<unknown, unknown>): MethodDefinition<unknown, unknown> => ({
   ...method,
   requestDeserialize: (bytes) => {
     try {
-      return method.requestDeserialize(bytes);
-    } catch {
-      return malformed;
+      // Generated decoders take a reader as well; one of their own would put U+FFFD for what is no UTF-8.
+      const reader: unknown = new BinaryReader(bytes, utf8Decode);
+      return withExactStructs(method.path, method.requestDeserialize(reader as Buffer), bytes);
+    } catch (error) {
+      return error instanceof SigilFault ? error : malformed(error);
     }
   },
 });
 
-/** The service as it is, but deserialising never throws. */
-export const tolerantService = (service: ServiceDefinition): ServiceDefinition =>
-  Object.fromEntries(Object.entries(service).map(([name, method]) => [name, tolerant(method)]));
+/** The service as it is, but deserialising is strict and never throws. */
+export const strictService = (service: ServiceDefinition): ServiceDefinition =>
+  Object.fromEntries(Object.entries(service).map(([name, method]) => [name, strict(method)]));
+
+/** @throws what deserialising found. */
+export const requireMessage = <Request>(request: Request): Request => {
+  if (request instanceof SigilFault) throw request;
+  return request;
+};

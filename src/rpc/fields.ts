@@ -1,11 +1,13 @@
 /** The rules of request fields, as the proto comments state them. Errors name the field as the proto does. */
 import type { CheckRequest } from "../../generated/sigil/trust/v1/trust.ts";
 import { LevelOfAccess, Verdict } from "../../generated/sigil/type/v1/type.ts";
+import { parseHash, type Hash } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
 import {
   actionBytesMax,
   idempotencyKeyBytesMax,
   inputBytesMax,
+  pageSizeMax,
   principalIdBytesMax,
   sessionBytesMax,
   targetBytesMax,
@@ -16,6 +18,7 @@ import type { CheckQuestion } from "../trust/decision.ts";
 
 const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
 
+const hashBytes = 32;
 const actionShape = new RegExp(`^[A-Za-z0-9._:/-]{1,${actionBytesMax}}$`);
 const targetShape = new RegExp(`^[A-Za-z0-9._~:/@-]{1,${targetBytesMax}}$`);
 
@@ -35,15 +38,27 @@ export const readPrincipal = (id: string, field: string): string => {
 };
 
 /** A tenant's name, or "" for the caller's own. */
-export const readTenant = (tenant: string): string => {
+export const readTenant = (tenant: string, field = "tenant"): string => {
   const fault = tenant === "" ? null : tenantFault(tenant);
-  return fault === null ? tenant : refuse("tenant", fault);
+  return fault === null ? tenant : refuse(field, fault);
 };
 
-export const readAuditId = (id: string): string => {
+export const readRecordId = (id: string, field: string): string => {
   const fault = recordIdFault(id);
-  return fault === null ? id : refuse("audit_id", fault);
+  return fault === null ? id : refuse(field, fault);
 };
+
+export const readAuditId = (id: string): string => readRecordId(id, "audit_id");
+
+/** 0 means the default. */
+export const readPageSize = (pageSize: number): number =>
+  pageSize <= pageSizeMax ? pageSize : refuse("page_size", `must be at most ${pageSizeMax}`);
+
+export const readIdempotencyKey = (key: string, field = "idempotency_key"): string =>
+  readText(key, field, idempotencyKeyBytesMax);
+
+export const readHash = (hash: Uint8Array, field: string): Hash =>
+  hash.length === hashBytes ? parseHash(hash) : refuse(field, `must be ${hashBytes} bytes`);
 
 export const readAction = (action: string, field: string): string =>
   actionShape.test(action)
@@ -65,7 +80,7 @@ export const readQuestion = (request: CheckRequest, path = ""): CheckQuestion =>
     session: readText(request.session, `${path}session`, sessionBytesMax),
     input: request.input,
     keepInput: request.keepInput,
-    idempotencyKey: readText(request.idempotencyKey, `${path}idempotency_key`, idempotencyKeyBytesMax),
+    idempotencyKey: readIdempotencyKey(request.idempotencyKey, `${path}idempotency_key`),
   };
 };
 

@@ -4,6 +4,7 @@
  * each way. grpc-js accepts gzip and deflate and holds the limit on what comes out of them.
  */
 import type { ServerOptions as Http2Options } from "node:http2";
+import type { Server as NetServer, Socket } from "node:net";
 import {
   Server,
   ServerCredentials,
@@ -13,7 +14,7 @@ import {
 import { assert, fail } from "../record/errors.ts";
 import { headerBytesMax, headerPairsMax } from "../record/limits.ts";
 import { formatAddress, type Address } from "../record/address.ts";
-import { tolerantService } from "./decode.ts";
+import { strictService } from "./decode.ts";
 import type { Health } from "./health.ts";
 import { addReflection } from "./reflection.ts";
 import { TlsCredentials, type Tls } from "./tls.ts";
@@ -77,6 +78,23 @@ const bind = (server: Server, address: Address, tls: Tls | null): Promise<number
   });
 };
 
+/**
+ * The connections of a server. A session that is broken off waits for its peer to close its side, and one that does not
+ * read never does: it would keep the process from ending.
+ */
+const watchSockets = (server: Server): ReadonlySet<Socket> => {
+  const { http2Servers } = server as unknown as { http2Servers?: ReadonlyMap<NetServer, unknown> };
+  assert(http2Servers !== undefined, "grpc-js keeps its HTTP/2 servers elsewhere");
+  const sockets = new Set<Socket>();
+  for (const listener of http2Servers.keys()) {
+    listener.on("connection", (socket: Socket) => {
+      sockets.add(socket);
+      socket.once("close", () => sockets.delete(socket));
+    });
+  }
+  return sockets;
+};
+
 /** What a stream of somebody else's (a health watcher) may hold up a stop after the last call. */
 const strangersMs = 250;
 
@@ -86,19 +104,26 @@ const within = async (delayMs: number, done: Promise<void>): Promise<void> => {
   clearTimeout(timer);
 };
 
-const stop = async (server: Server, { underWay, drainMs, health }: RpcServerOptions): Promise<void> => {
+const stop = async (
+  server: Server,
+  sockets: ReadonlySet<Socket>,
+  { underWay, drainMs, health }: RpcServerOptions,
+): Promise<void> => {
   health.set("notServing");
   const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
   await within(drainMs, underWay.drain());
   // The last answers leave before the connections go.
   if (underWay.count === 0) await within(Math.min(strangersMs, drainMs), closed);
   server.forceShutdown();
+  // What was answered is on its way; whoever does not take it has had its time.
+  await within(Math.min(strangersMs, drainMs), closed);
+  for (const socket of sockets) socket.destroy();
 };
 
 export const startRpcServer = async (options: RpcServerOptions): Promise<RpcServer> => {
   const server = new Server(channelOptions(options.limits));
   limitHeaders(server);
-  for (const [service, handlers] of options.services) server.addService(tolerantService(service), handlers);
+  for (const [service, handlers] of options.services) server.addService(strictService(service), handlers);
   options.health.addTo(server);
   if (options.reflection) addReflection(server);
   let port: number;
@@ -109,9 +134,10 @@ export const startRpcServer = async (options: RpcServerOptions): Promise<RpcServ
     const rule = `cannot listen on ${formatAddress(options.address)}`;
     return fail({ kind: "invalidConfig", key: "listen", rule }, { cause });
   }
+  const sockets = watchSockets(server);
   let closing: Promise<void> | undefined;
   return {
     address: { host: options.address.host, port },
-    close: () => (closing ??= stop(server, options)),
+    close: () => (closing ??= stop(server, sockets, options)),
   };
 };

@@ -37,8 +37,16 @@ const STATUS = {
   unauthenticated: Code.UNAUTHENTICATED,
   levelTooLow: Code.PERMISSION_DENIED,
   tenantForbidden: Code.PERMISSION_DENIED,
+  denied: Code.PERMISSION_DENIED,
+  quorumNeeded: Code.PERMISSION_DENIED,
+  quorumShort: Code.PERMISSION_DENIED,
+  proposalEnded: Code.FAILED_PRECONDITION,
+  attestationForged: Code.PERMISSION_DENIED,
+  attestationRepeated: Code.ALREADY_EXISTS,
+  attestationRefused: Code.FAILED_PRECONDITION,
   modelMissing: Code.FAILED_PRECONDITION,
   keyUnavailable: Code.FAILED_PRECONDITION,
+  keyReplaced: Code.ABORTED,
   // The server's insides: no caller can cause or mend these, and they name paths.
   storeLocked: Code.INTERNAL,
   wrongKeyEncryptionKey: Code.INTERNAL,
@@ -47,6 +55,7 @@ const STATUS = {
   notInitialised: Code.INTERNAL,
   newerFormat: Code.INTERNAL,
   invalidConfig: Code.INTERNAL,
+  backupRefused: Code.INTERNAL,
   usage: Code.INTERNAL,
 } satisfies Record<SigilError["kind"], Code>;
 
@@ -75,8 +84,10 @@ const bounded = (text: string, charactersMax: number): string =>
 
 const upperSnake = (kind: string): string => kind.replace(/[A-Z]/g, "_$&").toUpperCase();
 
-const reasonOf = (error: SigilError): string =>
-  error.kind === "unauthenticated" ? error.reason : upperSnake(error.kind);
+const reasonOf = (error: SigilError): string => ("reason" in error ? error.reason : upperSnake(error.kind));
+
+/** Facts that callers know by another name than the server does. */
+const FACT_NAMES: Readonly<Record<string, string>> = { why: "decision_reason" };
 
 /** Numbers and names of the error; not its rule, which is the message. */
 const factsOf = (error: SigilError): Record<string, string> => {
@@ -84,7 +95,7 @@ const factsOf = (error: SigilError): Record<string, string> => {
   const facts: Record<string, string> = {};
   for (const [name, value] of Object.entries(error)) {
     if (name === "kind" || name === "rule" || name === "reason") continue;
-    facts[upperSnake(name).toLowerCase()] = bounded(String(value), metadataCharactersMax);
+    facts[FACT_NAMES[name] ?? upperSnake(name).toLowerCase()] = bounded(String(value), metadataCharactersMax);
   }
   return facts;
 };
@@ -107,11 +118,17 @@ const violation = (field: string, description: string): Any => {
   return packed("BadRequest", BadRequest.encode({ fieldViolations }).finish());
 };
 
+/** The field that breaks a rule, where the error itself does not say. */
+const FIELDS: Partial<Record<SigilError["kind"], string>> = {
+  invalidPageToken: "page_token",
+  malformedKey: "public_key",
+  malformedCose: "statement",
+};
+
 const badRequest = (error: SigilError): Any | undefined => {
-  if (error.kind === "invalidField") return violation(error.field, error.rule);
-  if (error.kind === "invalidPageToken") return violation("page_token", error.rule);
-  if (error.kind === "malformedModel") return violation(`candidate.${error.field}`, error.rule);
-  return undefined;
+  if (error.kind === "unencodableValue") return violation("payload", `at "${error.path}" ${error.rule}`);
+  const field = FIELDS[error.kind] ?? ("field" in error ? error.field : undefined);
+  return field === undefined || !("rule" in error) ? undefined : violation(field, error.rule);
 };
 
 const publicMessage = (error: SigilError): string =>

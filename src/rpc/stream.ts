@@ -5,12 +5,11 @@
  */
 import { status as Code, type handleBidiStreamingCall, type ServerDuplexStream } from "@grpc/grpc-js";
 import type { Status } from "../../generated/google/rpc/status.ts";
-import { fail, SigilFault } from "../record/errors.ts";
+import { SigilFault } from "../record/errors.ts";
 import { streamInFlightMax } from "../record/limits.ts";
-import type { Caller } from "../identity/caller.ts";
-import type { CallContext } from "../trust/decision.ts";
+import type { CallContext, Caller } from "../identity/caller.ts";
 import { credentialsOf, recordMetadata, requestIdOf } from "./context.ts";
-import { malformed } from "./decode.ts";
+import { requireMessage } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
 import { serviceErrorOf, statusOf, type Occurrence } from "./status.ts";
@@ -96,16 +95,14 @@ class BidiCall<Request, Response> {
 
   /** Never rejects. */
   async #respond(request: Request): Promise<Response> {
-    const isMalformed = (request as unknown) === malformed;
+    const isMessage = !(request instanceof SigilFault);
     const abort = new AbortController();
     const leave = (): void => abort.abort();
     this.#abort.signal.addEventListener("abort", leave, { once: true });
     const deadlineMs = this.#rpc.deadlines.deadlineMsDefault;
     let timer: NodeJS.Timeout | undefined;
     try {
-      if (isMalformed) {
-        fail({ kind: "invalidField", field: "", rule: "the message is not a valid protobuf message" });
-      }
+      requireMessage(request);
       const late = new Promise<never>((_, reject) => {
         timer = setTimeout(
           () => reject(new SigilFault({ kind: "deadlineExceeded", deadlineMs })),
@@ -117,7 +114,7 @@ class BidiCall<Request, Response> {
       return await Promise.race([answered, late]);
     } catch (error) {
       abort.abort();
-      return this.#answers.refuse(isMalformed ? undefined : request, statusOf(error, this.#occurrence));
+      return this.#answers.refuse(isMessage ? request : undefined, statusOf(error, this.#occurrence));
     } finally {
       clearTimeout(timer);
       this.#abort.signal.removeEventListener("abort", leave);

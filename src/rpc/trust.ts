@@ -18,12 +18,15 @@ import type {
 } from "../../generated/sigil/trust/v1/trust.ts";
 import { TrustServiceService } from "../../generated/sigil/trust/v1/trust.ts";
 import { fail, SigilFault } from "../record/errors.ts";
-import { batchItemsMax, idempotencyKeyBytesMax, simulateDecisionsMax } from "../record/limits.ts";
+import { batchItemsMax, simulateDecisionsMax } from "../record/limits.ts";
+import type { Caller } from "../identity/caller.ts";
+import { isAtLeast } from "../identity/levels.ts";
 import type { BatchItem, CheckQuestion, SimulateQuestion } from "../trust/decision.ts";
 import type { TrustService } from "../trust/service.ts";
 import { occurrenceOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
-import { readQuestion, readText } from "./fields.ts";
+import { readIdempotencyKey, readQuestion, readRecordId, readText } from "./fields.ts";
+import { nameModel } from "./model-fields.ts";
 import { statusOf, type Occurrence } from "./status.ts";
 import { bidirectional } from "./stream.ts";
 import { formatActiveModel, formatDecision, formatSimulation, readCandidate } from "./trust-messages.ts";
@@ -65,7 +68,7 @@ const readBatch = ({ checks, idempotencyKey }: BatchCheckRequest): readonly Read
   if (checks.length === 0 || checks.length > batchItemsMax) {
     refuse("checks", `must be 1 to ${batchItemsMax}, got ${checks.length}`);
   }
-  readText(idempotencyKey, "idempotency_key", idempotencyKeyBytesMax);
+  readIdempotencyKey(idempotencyKey);
   const keyed = checks.findIndex((check) => check.idempotencyKey !== "");
   if (keyed >= 0) refuse(`checks[${keyed}].idempotency_key`, "must be empty; the batch has one");
   return checks.map(readItem);
@@ -118,16 +121,32 @@ const readMatter = ({ subjectMatter: matter }: SimulateRequest): SimulateQuestio
   }
 };
 
+const simulatePath = TrustServiceService.simulate.path;
+
+/** A candidate of the caller's own asks about the tenant's decisions whatever it likes; a proposal's stands in the ledger. */
+const readSimulated = (caller: Caller, request: SimulateRequest): SimulateQuestion["candidate"] => {
+  const { candidate, proposalId } = request;
+  if (candidate === undefined) {
+    if (proposalId === "") return refuse("candidate", "must be given, or proposal_id");
+    return { kind: "proposal", id: readRecordId(proposalId, "proposal_id") };
+  }
+  if (proposalId !== "") return refuse("proposal_id", "must be empty when candidate is given");
+  if (!isAtLeast(caller.level, "mentor")) {
+    return fail({ kind: "levelTooLow", rpc: simulatePath, needed: "mentor", actual: caller.level });
+  }
+  return { kind: "model", payload: readCandidate(candidate) };
+};
+
 const simulateHandler =
   (trust: TrustService): Answer<SimulateRequest, SimulateResponse> =>
   async (caller, request, call) => {
-    if (request.candidate === undefined) return refuse("candidate", "must be given");
     const question: SimulateQuestion = {
-      candidate: readCandidate(request.candidate),
+      candidate: readSimulated(caller, request),
       matter: readMatter(request),
       includeUnchanged: request.includeUnchanged,
     };
-    return formatSimulation(await trust.simulate(caller, question, call));
+    const name = request.proposalId === "" ? "candidate" : "proposal_id";
+    return formatSimulation(await nameModel(name, () => trust.simulate(caller, question, call)));
   };
 
 export const trustHandlers = (trust: TrustService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
@@ -149,5 +168,5 @@ export const trustHandlers = (trust: TrustService, rpc: RpcEnvironment): Untyped
     TrustServiceService.getActiveModel.path,
     async () => formatActiveModel(await trust.activeModel()),
   ),
-  simulate: unary(rpc, TrustServiceService.simulate.path, simulateHandler(trust)),
+  simulate: unary(rpc, simulatePath, simulateHandler(trust)),
 });

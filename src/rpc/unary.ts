@@ -8,11 +8,10 @@ import {
   type sendUnaryData,
   type ServerUnaryCall,
 } from "@grpc/grpc-js";
-import { fail, SigilFault } from "../record/errors.ts";
-import type { Caller } from "../identity/caller.ts";
-import type { CallContext } from "../trust/decision.ts";
+import { SigilFault } from "../record/errors.ts";
+import type { CallContext, Caller } from "../identity/caller.ts";
 import { allowedMs, credentialsOf, recordMetadata, requestIdOf } from "./context.ts";
-import { malformed } from "./decode.ts";
+import { requireMessage } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
 import { serviceErrorOf, statusOf } from "./status.ts";
@@ -66,11 +65,8 @@ class UnaryCall<Request, Response> {
     const certificate = rpc.readsCertificates ? this.#call.getAuthContext().sslPeerCertificate : undefined;
     const caller = await rpc.identify(credentialsOf(metadata, certificate));
     rpc.authorize(caller, this.#path);
-    if (request === malformed) {
-      fail({ kind: "invalidField", field: "", rule: "the request is not a valid protobuf message" });
-    }
     const { signal } = this.#abort;
-    return answer(caller, request, {
+    return answer(caller, requireMessage(request), {
       signal,
       deadlineMs,
       metadata: recordMetadata(metadata, this.#requestId),

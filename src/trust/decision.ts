@@ -16,20 +16,12 @@ export type CheckQuestion = {
   readonly idempotencyKey: string;
 };
 
-/** What a call brings beside its request. */
-export type CallContext = {
-  /** Aborted when the caller cancels or its deadline passes. */
-  readonly signal: AbortSignal;
-  /** Milliseconds the caller still waits, at the start of the call. */
-  readonly deadlineMs: number;
-  /** Carried into the record: request_id, and traceparent when the caller sent one. */
-  readonly metadata: Readonly<Record<string, string>>;
-};
-
 /** A recorded decision. Everything in it is in the record; a replay reads it from there. */
 export type Decision = {
   readonly auditId: string;
   readonly position: bigint;
+  /** Of the decision's record. */
+  readonly hash: Hash;
   readonly timeMs: number;
   readonly chain: FrozenChainPayload;
   /** Bias and weights of the model that decided; null when there was none. */
@@ -69,8 +61,11 @@ export type SimulatedDecision = {
 };
 
 export type SimulateQuestion = {
-  /** A trust_model payload, not yet checked. */
-  readonly candidate: CborValue;
+  readonly candidate:
+    /** A trust_model payload, not yet checked. */
+    | { readonly kind: "model"; readonly payload: CborValue }
+    /** The model that a proposal would commit. */
+    | { readonly kind: "proposal"; readonly id: string };
   readonly matter:
     | { readonly kind: "check"; readonly question: CheckQuestion }
     | { readonly kind: "last"; readonly decisions: number };

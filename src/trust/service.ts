@@ -8,7 +8,7 @@ import { parseFrozenChain, type FrozenChainPayload, type PrincipalPayload } from
 import type { RecordBody } from "../record/record.ts";
 import type { Sha256 } from "../record/hash.ts";
 import { isAtLeast, type Level } from "../identity/levels.ts";
-import type { Caller } from "../identity/caller.ts";
+import type { CallContext, Caller } from "../identity/caller.ts";
 import type { Appended } from "../ledger/commit.ts";
 import type { HeldClaim } from "../ledger/idempotency.ts";
 import type { Ledger } from "../ledger/ledger.ts";
@@ -16,7 +16,6 @@ import { ActiveModels, type LoadedModel } from "./active-model.ts";
 import type {
   ActiveModel,
   BatchItem,
-  CallContext,
   CheckQuestion,
   Decision,
   SimulateQuestion,
@@ -25,8 +24,9 @@ import type {
 import { createDecisionIds } from "./decision-id.ts";
 import { runEvaluator, type Evaluate, type Evaluated } from "./evaluator.ts";
 import { gatherFeatures, type Features } from "./features.ts";
+import { describeFeatures, describeOutcome } from "./outcome.ts";
 import { openRates, type Rates } from "./rates.ts";
-import { simulateCheck, simulateLast } from "./simulate.ts";
+import { reachOf, simulateCheck, simulateLast } from "./simulate.ts";
 
 /** Builds the reasoning of one decision and freezes it; the audit side owns how. */
 export type OpenChain = (request: FrozenChainPayload["request"]) => {
@@ -41,6 +41,8 @@ export type OpenChain = (request: FrozenChainPayload["request"]) => {
 export type TrustDependencies = {
   readonly ledger: Ledger;
   readonly findPrincipal: (id: string) => Promise<PrincipalPayload | undefined>;
+  /** The model of a proposal. @throws notFound, and invalidField when it proposes no model. */
+  readonly findCandidate: (proposalId: string) => Promise<CborValue>;
   readonly openChain: OpenChain;
   readonly evaluate: Evaluate;
   readonly nowMs: () => number;
@@ -61,7 +63,7 @@ export type TrustService = {
   ) => Promise<readonly BatchItem[]>;
   /** @throws modelMissing. */
   readonly activeModel: () => Promise<ActiveModel>;
-  /** @throws malformedModel, modelMissing. */
+  /** @throws malformedModel, modelMissing; notFound and invalidField for a proposal without a model. */
   readonly simulate: (caller: Caller, question: SimulateQuestion, call: CallContext) => Promise<Simulation>;
 };
 
@@ -139,13 +141,16 @@ class Deciding implements TrustService {
   }
 
   async simulate(caller: Caller, question: SimulateQuestion, call: CallContext): Promise<Simulation> {
-    const { matter } = question;
+    const { matter, includeUnchanged } = question;
+    const candidate = await this.#candidate(question);
     if (matter.kind === "last") {
-      return simulateLast(
-        this.#deps.ledger,
-        { ...question, tenant: caller.tenant, decisions: matter.decisions },
-        call,
-      );
+      const asked = {
+        candidate,
+        includeUnchanged,
+        reach: reachOf(caller, question),
+        decisions: matter.decisions,
+      };
+      return simulateLast(this.#deps.ledger, asked, call);
     }
     const subject = await this.#subject(caller, matter.question);
     const observation = {
@@ -155,7 +160,12 @@ class Deciding implements TrustService {
       rateCount: this.#rates.count(caller.tenant, subject.id, this.#deps.nowMs()),
       input: matter.question.input,
     };
-    return simulateCheck(this.#models.require(), question, observation, subject.id);
+    const asked = { candidate, includeUnchanged, observation, subject: subject.id };
+    return simulateCheck(this.#models.require(), asked);
+  }
+
+  async #candidate({ candidate }: SimulateQuestion): Promise<CborValue> {
+    return candidate.kind === "model" ? candidate.payload : this.#deps.findCandidate(candidate.id);
   }
 
   #claim(caller: Caller, rpc: string, key: string, body: Uint8Array) {
@@ -315,6 +325,7 @@ class Deciding implements TrustService {
     return {
       auditId: body.id,
       position: appended.position,
+      hash: appended.hash,
       timeMs: body.ts,
       chain,
       model: model?.model ?? null,
@@ -330,6 +341,7 @@ class Deciding implements TrustService {
     return {
       auditId: record.body.id,
       position: record.position,
+      hash: record.hash,
       timeMs: record.body.ts,
       chain,
       model,
@@ -355,34 +367,6 @@ const settle = async <T>(run: () => Promise<T>): Promise<Settled<T>> => {
     if (error instanceof SigilFault) return { error: error.error };
     throw error;
   }
-};
-
-const describeFeatures = (features: Features, rateCount: number): string =>
-  `${features.rule === null ? "unknown action" : `needs ${features.rule.minLevel}`}, ${rateCount} in window`;
-
-const describeOutcome = (
-  evaluated: Evaluated,
-  model: LoadedModel | undefined,
-  features: Features | undefined,
-): Omit<FrozenChainPayload, "request" | "steps" | "durationUs"> => {
-  const common = {
-    features: features?.values ?? {},
-    model: { id: model?.id ?? "", hash: model?.hash ?? null },
-    threshold: model?.model.threshold ?? null,
-    review: model?.model.review ?? null,
-  };
-  if (evaluated.kind === "fault") {
-    return { ...common, contributions: {}, z: null, score: null, verdict: "deny", reason: evaluated.reason };
-  }
-  const { contributions, z, score, verdict } = evaluated.evaluation;
-  return {
-    ...common,
-    contributions: { ...contributions },
-    z,
-    score,
-    verdict: verdict.kind,
-    reason: verdict.reason,
-  };
 };
 
 /** Loads the model and the rate windows from the ledger, then serves. */

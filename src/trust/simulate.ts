@@ -2,14 +2,21 @@
  * What a candidate model would have said. Records nothing. Decisions that were recorded are scored on the rate and the
  * entropy they were decided on; the candidate's tables and weights are applied anew.
  */
+import type { CborValue } from "../record/cbor.ts";
 import { fail } from "../record/errors.ts";
 import { simulateDecisionsMax } from "../record/limits.ts";
 import { parseFrozenChain, type FrozenChainPayload } from "../record/kinds.ts";
+import { systemTenant } from "../record/names.ts";
+import { readsAcross, type CallContext, type Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { LoadedModel } from "./active-model.ts";
-import type { CallContext, SimulateQuestion, SimulatedDecision, Simulation } from "./decision.ts";
+import type { SimulateQuestion, SimulatedDecision, Simulation } from "./decision.ts";
 import { gatherFeatures, lookUpFeatures, type Observation } from "./features.ts";
 import { evaluate, parseModel, type TrustModel } from "./model.ts";
+
+/** Records looked at for each decision wanted, and besides: in a ledger of few decisions the walk ends short. */
+const scannedPerDecision = 4;
+const scannedBesides = 1000;
 
 const summarise = (decisions: readonly SimulatedDecision[], includeUnchanged: boolean): Simulation => {
   const flips = decisions.filter(({ current, candidate }) => current !== candidate);
@@ -20,14 +27,20 @@ const summarise = (decisions: readonly SimulatedDecision[], includeUnchanged: bo
   };
 };
 
+/** What is simulated, whatever it is scored on. */
+type Asked = {
+  /** A trust_model payload, not yet checked. */
+  readonly candidate: CborValue;
+  readonly includeUnchanged: boolean;
+};
+
 /** One question under the active model and the candidate. @throws malformedModel. */
 export const simulateCheck = (
   active: LoadedModel,
-  question: SimulateQuestion,
-  observation: Observation,
-  subject: string,
+  asked: Asked & { readonly observation: Observation; readonly subject: string },
 ): Simulation => {
-  const candidateModel = parseModel(question.candidate);
+  const { observation, subject } = asked;
+  const candidateModel = parseModel(asked.candidate);
   const current = evaluate(active.compiled, gatherFeatures(active.compiled, observation));
   const candidate = evaluate(candidateModel, gatherFeatures(candidateModel, observation));
   const decision: SimulatedDecision = {
@@ -41,7 +54,7 @@ export const simulateCheck = (
     candidateScore: candidate.score,
     candidateReason: candidate.verdict.reason,
   };
-  return summarise([decision], question.includeUnchanged);
+  return summarise([decision], asked.includeUnchanged);
 };
 
 const rescore = (model: TrustModel, auditId: string, chain: FrozenChainPayload): SimulatedDecision => {
@@ -61,21 +74,73 @@ const rescore = (model: TrustModel, auditId: string, chain: FrozenChainPayload):
   };
 };
 
-/** The last decisions of a tenant under the candidate. @throws malformedModel, recordCorrupt, cancelled. */
-export const simulateLast = async (
-  ledger: Ledger,
-  question: Omit<SimulateQuestion, "matter"> & { readonly tenant: string; readonly decisions: number },
-  call: CallContext,
-): Promise<Simulation> => {
-  const model = parseModel(question.candidate);
-  const wanted = Math.min(question.decisions, simulateDecisionsMax);
-  const decisions: SimulatedDecision[] = [];
-  const { tenant } = question;
+/** Whose decisions are scored. */
+export type Reach = { readonly kind: "tenant"; readonly tenant: string } | { readonly kind: "all" };
+
+/** A witness that calls with its own key. */
+const isWitness = ({ principal, tenant }: Caller): boolean =>
+  tenant === systemTenant && principal.startsWith("witness/");
+
+/** A model decides for every tenant, so those who decide about a proposed one see what it does to every tenant. */
+export const reachOf = (caller: Caller, { candidate }: Pick<SimulateQuestion, "candidate">): Reach =>
+  candidate.kind === "proposal" && (isWitness(caller) || readsAcross(caller))
+    ? { kind: "all" }
+    : { kind: "tenant", tenant: caller.tenant };
+
+/** The part of the ledger that decisions are read from. */
+export type DecisionLedger = Pick<Ledger, "size" | "peekAt" | "readAt" | "decisions">;
+
+/** Positions of decisions of every tenant, newest first. Looks at no more than `scanMax` records. */
+async function* everyDecision(
+  ledger: DecisionLedger,
+  scanMax: number,
+  signal: AbortSignal,
+): AsyncGenerator<bigint, void, undefined> {
+  const { size } = ledger;
+  const end = size > BigInt(scanMax) ? size - BigInt(scanMax) : 0n;
+  for (let position = size - 1n; position >= end; position -= 1n) {
+    if (signal.aborted) fail({ kind: "cancelled" });
+    const isDecision = await ledger.peekAt(position).then(
+      ({ kind }) => kind === "frozen_chain",
+      // What cannot be opened is read, which names the damage.
+      () => true,
+    );
+    if (isDecision) yield position;
+  }
+}
+
+async function* decisionsOf(
+  ledger: DecisionLedger,
+  reach: Reach,
+  wanted: number,
+  signal: AbortSignal,
+): AsyncGenerator<bigint, void, undefined> {
+  if (reach.kind === "all") {
+    yield* everyDecision(ledger, wanted * scannedPerDecision + scannedBesides, signal);
+    return;
+  }
+  const { tenant } = reach;
   const walk = { tenant, filter: {}, order: "newestFirst", size: ledger.size, scanMax: wanted } as const;
   for await (const { position } of ledger.decisions(walk)) {
-    if (call.signal.aborted) return fail({ kind: "cancelled" });
-    const { body } = await ledger.readAt(position);
-    decisions.push(rescore(model, body.id, parseFrozenChain(body.payload)));
+    if (signal.aborted) fail({ kind: "cancelled" });
+    yield position;
   }
-  return summarise(decisions, question.includeUnchanged);
+}
+
+/** The last decisions under the candidate. @throws malformedModel, recordCorrupt, cancelled. */
+export const simulateLast = async (
+  ledger: DecisionLedger,
+  asked: Asked & { readonly reach: Reach; readonly decisions: number },
+  call: CallContext,
+): Promise<Simulation> => {
+  const model = parseModel(asked.candidate);
+  const wanted = Math.min(asked.decisions, simulateDecisionsMax);
+  const decisions: SimulatedDecision[] = [];
+  for await (const position of decisionsOf(ledger, asked.reach, wanted, call.signal)) {
+    const { body } = await ledger.readAt(position);
+    if (body.kind !== "frozen_chain") continue;
+    decisions.push(rescore(model, body.id, parseFrozenChain(body.payload)));
+    if (decisions.length === wanted) break;
+  }
+  return summarise(decisions, asked.includeUnchanged);
 };

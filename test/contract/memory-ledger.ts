@@ -14,6 +14,7 @@ import type { DataKey } from "../../src/keys/seal.ts";
 import { memoryAnchor, type Anchor } from "../../src/ledger/anchor.ts";
 import { createLedger } from "../../src/ledger/create.ts";
 import { Ledger, type LedgerOptions } from "../../src/ledger/ledger.ts";
+import type { SigningKeys } from "../../src/ledger/signers.ts";
 import type { DataKeys } from "../../src/ledger/sealer.ts";
 import { createMemoryBacking, openMemoryStore, type MemoryBacking } from "../../src/storage/memory.ts";
 import type { Store } from "../../src/storage/store.ts";
@@ -39,10 +40,39 @@ export const memoryDataKeys = (): DataKeys => {
   };
 };
 
+/** Signing keys as custody gives them, in memory. Those that were made later outlive a closing. */
+const memorySigningKeys = (...first: readonly Signer[]) => {
+  const held = [...first];
+  const isOf = (publicKey: Uint8Array) => (signer: Signer) =>
+    Buffer.compare(signer.publicKey, publicKey) === 0;
+  return {
+    held,
+    open: async (_role, publicKey) =>
+      held.find(isOf(publicKey)) ?? fail({ kind: "keyUnavailable", rule: "there is no such key" }),
+    create: async () => {
+      const signer = newSigner();
+      held.push(signer);
+      return signer;
+    },
+    discard: async (ended) => {
+      for (const publicKey of ended) {
+        const index = held.findIndex(isOf(publicKey));
+        if (index >= 0) held.splice(index, 1);
+      }
+    },
+  } satisfies SigningKeys & { readonly held: readonly Signer[] };
+};
+
+export type WorldOptions = LedgerOptions & {
+  /** The first keys. */
+  readonly recordSigner: Signer;
+  readonly checkpointSigner: Signer;
+};
+
 export type World = {
   readonly backing: MemoryBacking;
   readonly anchor: Anchor;
-  readonly options: LedgerOptions;
+  readonly options: WorldOptions;
   /** Milliseconds since 1970; the test moves it. */
   timeMs: number;
 };
@@ -127,20 +157,21 @@ export const decisionBody = (
 };
 
 /** A new ledger with its genesis record; nobody has it open. */
-export const createWorld = async (changes: Partial<LedgerOptions> = {}): Promise<World> => {
+export const createWorld = async (changes: Partial<WorldOptions> = {}): Promise<World> => {
   const backing = createMemoryBacking();
   const anchor = changes.anchor ?? memoryAnchor();
   const recordSigner = changes.recordSigner ?? newSigner();
   const checkpointSigner = changes.checkpointSigner ?? newSigner();
   const origin = changes.origin ?? "ledger.test";
   const world = { backing, anchor, timeMs: 1_700_000_000_000 };
-  const options: LedgerOptions = {
+  const options: WorldOptions = {
     origin,
     genesis: parseHash(new Uint8Array(32)),
     openStore: () => openMemoryStore(backing),
     anchor,
     recordSigner,
     checkpointSigner,
+    signingKeys: memorySigningKeys(recordSigner, checkpointSigner),
     dataKeys: memoryDataKeys(),
     indexKey: async (tenant) => new Uint8Array(createHash("sha256").update(`index ${tenant}`).digest()),
     sha256: opensslSha256,
@@ -154,8 +185,14 @@ export const createWorld = async (changes: Partial<LedgerOptions> = {}): Promise
   return whole;
 };
 
-export const openWorld = (world: World, changes: Partial<LedgerOptions> = {}): Promise<Ledger> =>
-  Ledger.open({ ...world.options, ...changes });
+/** First keys among the changes are custody's only ones. */
+export const openWorld = (world: World, changes: Partial<WorldOptions> = {}): Promise<Ledger> => {
+  const options = { ...world.options, ...changes };
+  const { recordSigner, checkpointSigner } = options;
+  const isOther = changes.recordSigner !== undefined || changes.checkpointSigner !== undefined;
+  const others = isOther ? { signingKeys: memorySigningKeys(recordSigner, checkpointSigner) } : {};
+  return Ledger.open({ ...options, ...others });
+};
 
 /** A copy that can be damaged without the original: same keys, own disk and anchor. */
 export const copyWorld = async (world: World): Promise<World> => {

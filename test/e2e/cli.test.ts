@@ -2,6 +2,7 @@
 import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { recordKey } from "../../src/ledger/keyspace.ts";
@@ -313,10 +314,13 @@ describe("the command line", function () {
       await mkdir(home);
       {
         await using first = await serving(["dev", ...freePorts], { cwd: home });
+        // The greeting comes after the log line, and a signal before it finds nobody listening.
+        while (!first.problems().includes("then witness-2")) await setTimeout(10);
         expect(await first.stop()).to.equal(0);
         expect(first.problems())
           .to.include("made a development deployment")
-          .and.to.include("grpcurl -plaintext");
+          .and.to.include("grpcurl -plaintext")
+          .and.to.include("attest PROPOSAL --key .sigil/keys/witness-1.pem");
       }
       await using second = await serving(["dev", ...freePorts], { cwd: home });
       expect(second.problems()).to.not.include("made a development deployment");

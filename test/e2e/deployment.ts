@@ -1,4 +1,4 @@
-/** A deployment with one principal a level, served on free ports from a temporary directory. */
+/** A deployment with one principal a level and its witnesses, served on free ports from a temporary directory. */
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -26,6 +26,8 @@ export type EnrolledLevel = (typeof levels)[number];
 export type Deployment = AsyncDisposable & {
   readonly directory: string;
   readonly privateKeys: Readonly<Record<EnrolledLevel, KeyObject>>;
+  /** Of the witnesses, by id. */
+  readonly witnessKeys: Readonly<Record<string, KeyObject>>;
   readonly signer: (level: EnrolledLevel) => TokenSigner;
   readonly serve: (options?: ServeOptions) => Promise<ServedDeployment>;
 };
@@ -36,6 +38,8 @@ export type ServedDeployment = AsyncDisposable & {
   readonly server: RunningServer;
   /** A connection as a principal of a level, or as nobody. */
   readonly as: (level: EnrolledLevel | "guest", options?: Partial<ConnectOptions>) => SigilConnection;
+  /** A connection as a principal by its id and key: a witness is `witness/<id>`. */
+  readonly by: (principal: string, privateKey: KeyObject) => SigilConnection;
   /** Everything logged, one JSON object a line. */
   readonly logged: () => string;
 };
@@ -62,19 +66,16 @@ const serve = async (
     overrides: { logStream, ...overrides },
   });
   const connections: SigilConnection[] = [];
+  const open = (caller: TokenSigner | undefined, options: Partial<ConnectOptions> = {}): SigilConnection => {
+    const connection = connect({ target: server.target, tls: "insecure", signer: caller, ...options });
+    connections.push(connection);
+    return connection;
+  };
   return {
     server,
     logged: () => log,
-    as: (level, options = {}) => {
-      const connection = connect({
-        target: server.target,
-        tls: "insecure",
-        signer: level === "guest" ? undefined : signer(level),
-        ...options,
-      });
-      connections.push(connection);
-      return connection;
-    },
+    as: (level, options = {}) => open(level === "guest" ? undefined : signer(level), options),
+    by: (principal, privateKey) => open(createTokenSigner({ principal, origin, privateKey })),
     [Symbol.asyncDispose]: async () => {
       for (const connection of connections) connection.close();
       await server.close();
@@ -86,11 +87,20 @@ export type DeploymentOptions = {
   /** The principals' tenant, but for Root's, which is "system". */
   readonly tenant?: string;
   readonly model?: CborMap;
+  /** Ids; one, "alice", unless told. */
+  readonly witnesses?: readonly string[];
+  /** How many of them must approve; 1 unless told. */
+  readonly k?: number;
+  /** Tenants besides, with an operator each: `operator-<tenant>`, by the operator's key. */
+  readonly otherTenants?: readonly string[];
 };
 
 export const makeDeployment = async ({
   tenant = "acme",
   model = defaultModelPayload,
+  witnesses = ["alice"],
+  k = 1,
+  otherTenants = [],
 }: DeploymentOptions = {}): Promise<Deployment> => {
   // LevelDB makes its files as the umask says, and a start refuses files that others may read.
   process.umask(0o077);
@@ -102,22 +112,21 @@ export const makeDeployment = async ({
     return { id: level, publicKeys: [parsePublicKey(rawKey(publicKey))], loa: level, tenant, active: true };
   };
   await createKekFile(join(parent, "kek"));
-  const witness = generateKeyPairSync("ed25519");
+  const witnessPairs = witnesses.map((id) => [id, generateKeyPairSync("ed25519")] as const);
+  const others = otherTenants.map((name) => ({ ...principal(1), id: `operator-${name}`, tenant: name }));
   await initDeployment({
     directory,
     origin,
     root: { ...principal(3), tenant: "system" },
-    principals: [principal(0), principal(1), principal(2)],
-    witnesses: [
-      {
-        id: "alice",
-        publicKey: parsePublicKey(rawKey(witness.publicKey)),
-        owner: "Alice",
-        authority: "the first witness",
-        description: "",
-      },
-    ],
-    k: 1,
+    principals: [principal(0), principal(1), principal(2), ...others],
+    witnesses: witnessPairs.map(([id, { publicKey }]) => ({
+      id,
+      publicKey: parsePublicKey(rawKey(publicKey)),
+      owner: `the owner of ${id}`,
+      authority: "",
+      description: "",
+    })),
+    k,
     model,
     kekSource: { kind: "file", path: join(parent, "kek") },
     kekInputs: { env: {}, askPassphrase: () => Promise.reject(new Error("no passphrase")) },
@@ -131,6 +140,7 @@ export const makeDeployment = async ({
   return {
     directory,
     privateKeys,
+    witnessKeys: Object.fromEntries(witnessPairs.map(([id, { privateKey }]) => [id, privateKey])),
     signer,
     serve: (options = {}) => serve({ directory, signer }, options),
     [Symbol.asyncDispose]: () => rm(parent, { recursive: true, force: true }),

@@ -126,7 +126,7 @@ describe("identity over a socket", () => {
   it("answers PERMISSION_DENIED with the level needed when identity is proved but too low", async () => {
     const refused = await served
       .as("observer")
-      .trust.simulate({ subjectMatter: { $case: "lastDecisions", value: 1 } })
+      .trust.simulate({ candidate: {}, subjectMatter: { $case: "lastDecisions", value: 1 } })
       .then(
         () => undefined,
         (error: unknown) => SigilError.from(error),

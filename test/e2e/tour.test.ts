@@ -17,6 +17,9 @@ describe("the tour", function () {
     const { exitCode, output, durationMs } = await run(["node", "examples/tour.ts"]);
     expect(exitCode, output).to.equal(0);
     expect(output).to.match(/(\d{3,}) of \1 verified/);
+    expect(output).to.match(/still needs 1 approval/);
+    expect(output).to.match(/committed, attested by witness-1 and witness-2 \(2 of 3\)/);
+    expect(output).to.match(/the first answer, \S+, still verifies/);
     expect(output).to.match(/GetFrozenChain \S+: DATA_LOSS/);
     expect(output).to.match(/the first bad position is \d+/);
     expect(output).to.match(/\d+ ALLOW, \d+ DENY, \d+ REVIEW/);

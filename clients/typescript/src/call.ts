@@ -4,6 +4,7 @@ import {
   status as Code,
   type CallOptions as GrpcCallOptions,
   type ClientDuplexStream,
+  type ClientReadableStream,
   type ClientUnaryCall,
   type ServiceError,
 } from "@grpc/grpc-js";
@@ -161,5 +162,46 @@ export async function* callDuplex<Request, Response>(
     call.cancel();
     // Not awaited: a source that is waiting for its own next value answers later, or never.
     void Promise.resolve(source.return?.()).catch(() => {});
+  }
+}
+
+type ServerStreamMethod<Request, Response> = (
+  request: Request,
+  metadata: Metadata,
+  options: Partial<GrpcCallOptions>,
+) => ClientReadableStream<Response>;
+
+/**
+ * Yields answers as they come, only as fast as they are asked for; about 16 wait in between. Leaving the loop cancels the
+ * call. Has no deadline unless one is given.
+ * @throws SigilError
+ */
+export async function* callServerStream<Request, Response>(
+  method: ServerStreamMethod<Request, Response>,
+  request: Request,
+  context: CallContext,
+  { signal, metadata: given, deadlineMs, onTrailers }: CallOptions = {},
+): AsyncGenerator<Response, void, undefined> {
+  if (isAborted(signal)) throw cancelled(signal);
+  const metadata = await callMetadata(context, given);
+  const options = deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs };
+  const call = method(request, metadata, options);
+  // A status that comes after the loop was left has nobody else to hear it.
+  call.on("error", () => {});
+  if (onTrailers !== undefined) {
+    call.on("status", ({ code, metadata: trailers }) => {
+      if (code === Code.OK) onTrailers(trailers);
+    });
+  }
+  const abort = (): void => call.cancel();
+  signal?.addEventListener("abort", abort, { once: true });
+  if (isAborted(signal)) abort();
+  try {
+    for await (const response of call) yield response as Response;
+  } catch (error) {
+    throw isAborted(signal) ? cancelled(signal) : SigilError.from(error);
+  } finally {
+    signal?.removeEventListener("abort", abort);
+    call.cancel();
   }
 }

@@ -1,9 +1,21 @@
-/** A connection to a Sigil server: one channel, both services, promises. */
+/** A connection to a Sigil server: one channel, every service, promises. */
 import type { ChannelOptions } from "@grpc/grpc-js";
-import { callDuplex, callUnary, tokenRefusal, type CallContext, type CallOptions } from "./call.ts";
+import {
+  callDuplex,
+  callServerStream,
+  callUnary,
+  tokenRefusal,
+  type CallContext,
+  type CallOptions,
+} from "./call.ts";
 import * as audit from "./generated/sigil/audit/v1/audit.ts";
+import * as backup from "./generated/sigil/backup/v1/backup.ts";
+import * as canon from "./generated/sigil/canon/v1/canon.ts";
+import * as witness from "./generated/sigil/canon/v1/witness.ts";
+import * as key from "./generated/sigil/key/v1/key.ts";
 import * as trust from "./generated/sigil/trust/v1/trust.ts";
 import { healthMethod, type ServingStatus } from "./health.ts";
+import { checkWrite, checkWrites } from "./payload.ts";
 import { channelCredentials, isLoopback, nameOptions, type TlsOptions } from "./target.ts";
 import type { TokenSigner } from "./token.ts";
 
@@ -28,6 +40,12 @@ type Partially<Message> = trust.DeepPartial<Message>;
 /** A unary call. @throws SigilError */
 type Unary<Request, Response> = (request: Partially<Request>, options?: CallOptions) => Promise<Response>;
 
+/** A call with many answers, as they come. Leaving the loop cancels it; it has no deadline unless one is given. @throws SigilError */
+type ServerStream<Request, Response> = (
+  request: Partially<Request>,
+  options?: CallOptions,
+) => AsyncGenerator<Response, void, undefined>;
+
 export type TrustClient = {
   readonly check: Unary<trust.CheckRequest, trust.CheckResponse>;
   readonly batchCheck: Unary<trust.BatchCheckRequest, trust.BatchCheckResponse>;
@@ -49,13 +67,65 @@ export type AuditClient = {
   readonly getCheckpoint: Unary<audit.GetCheckpointRequest, audit.GetCheckpointResponse>;
 };
 
+export type CanonClient = {
+  readonly writeRecord: Unary<canon.WriteRecordRequest, canon.WriteRecordResponse>;
+  readonly batchWriteRecords: Unary<canon.BatchWriteRecordsRequest, canon.BatchWriteRecordsResponse>;
+  readonly getRecord: Unary<canon.GetRecordRequest, canon.GetRecordResponse>;
+  readonly listRecords: Unary<canon.ListRecordsRequest, canon.ListRecordsResponse>;
+  /** Goes on after `afterId` and `ledgerSize` of a stream that broke off. */
+  readonly streamRecords: ServerStream<canon.StreamRecordsRequest, canon.StreamRecordsResponse>;
+  readonly listHistory: Unary<canon.ListHistoryRequest, canon.ListHistoryResponse>;
+  /** Goes on at `nextPosition` of the last message when the watch breaks off. */
+  readonly watch: ServerStream<canon.WatchRequest, canon.WatchResponse>;
+  readonly proposeRecord: Unary<canon.ProposeRecordRequest, canon.ProposeRecordResponse>;
+  readonly getProposal: Unary<canon.GetProposalRequest, canon.GetProposalResponse>;
+  readonly listProposals: Unary<canon.ListProposalsRequest, canon.ListProposalsResponse>;
+  /** The statement is made where the witness's key is; see docs/spec/record.md §4. */
+  readonly attestProposal: Unary<canon.AttestProposalRequest, canon.AttestProposalResponse>;
+  readonly commitProposal: Unary<canon.CommitProposalRequest, canon.CommitProposalResponse>;
+  readonly withdrawProposal: Unary<canon.WithdrawProposalRequest, canon.WithdrawProposalResponse>;
+  readonly getSystemRecord: Unary<canon.GetSystemRecordRequest, canon.GetSystemRecordResponse>;
+};
+
+export type WitnessClient = {
+  readonly listWitnesses: Unary<witness.ListWitnessesRequest, witness.ListWitnessesResponse>;
+  readonly proposeWitnessChange: Unary<
+    witness.ProposeWitnessChangeRequest,
+    witness.ProposeWitnessChangeResponse
+  >;
+  readonly getQuorum: Unary<witness.GetQuorumRequest, witness.GetQuorumResponse>;
+};
+
+export type BackupClient = {
+  /** Begins again at the last checkpoint that came whole, where it breaks off. */
+  readonly backup: ServerStream<backup.BackupRequest, backup.BackupResponse>;
+};
+
+export type KeyClient = {
+  readonly listKeys: Unary<key.ListKeysRequest, key.ListKeysResponse>;
+  readonly rotateKey: Unary<key.RotateKeyRequest, key.RotateKeyResponse>;
+  readonly retireKey: Unary<key.RetireKeyRequest, key.RetireKeyResponse>;
+  readonly listKeyRecords: Unary<key.ListKeyRecordsRequest, key.ListKeyRecordsResponse>;
+};
+
 export type SigilConnection = Disposable & {
   readonly trust: TrustClient;
   readonly audit: AuditClient;
+  readonly canon: CanonClient;
+  readonly witness: WitnessClient;
+  readonly keys: KeyClient;
+  readonly backup: BackupClient;
   /** Whether a service serves; "" asks about the server as a whole. Sends no token. @throws SigilError */
   readonly health: (service?: string, options?: CallOptions) => Promise<ServingStatus>;
   /** The generated stubs on the same channel. They send no token by themselves. */
-  readonly stubs: { readonly trust: trust.TrustServiceClient; readonly audit: audit.AuditServiceClient };
+  readonly stubs: {
+    readonly trust: trust.TrustServiceClient;
+    readonly audit: audit.AuditServiceClient;
+    readonly canon: canon.CanonServiceClient;
+    readonly witness: witness.WitnessServiceClient;
+    readonly keys: key.KeyServiceClient;
+    readonly backup: backup.BackupServiceClient;
+  };
   /** Calls under way are finished first. */
   readonly close: () => void;
 };
@@ -68,9 +138,21 @@ const unary =
     context: CallContext,
     messages: { fromPartial(request: Partially<Request>): Request },
     method: Parameters<typeof callUnary<Request, Response>>[0],
+    check: (request: Partially<Request>) => void = () => {},
   ): Unary<Request, Response> =>
-  async (request, options) =>
-    callUnary(method, messages.fromPartial(request), context, options);
+  async (request, options) => {
+    check(request);
+    return callUnary(method, messages.fromPartial(request), context, options);
+  };
+
+const serverStream =
+  <Request, Response>(
+    context: CallContext,
+    messages: { fromPartial(request: Partially<Request>): Request },
+    method: Parameters<typeof callServerStream<Request, Response>>[0],
+  ): ServerStream<Request, Response> =>
+  (request, options) =>
+    callServerStream(method, messages.fromPartial(request), context, options);
 
 async function* completed(
   requests:
@@ -96,6 +178,49 @@ const auditClient = (stub: audit.AuditServiceClient, context: CallContext): Audi
   getCheckpoint: unary(context, audit.GetCheckpointRequest, stub.getCheckpoint.bind(stub)),
 });
 
+const canonClient = (stub: canon.CanonServiceClient, context: CallContext): CanonClient => ({
+  writeRecord: unary(context, canon.WriteRecordRequest, stub.writeRecord.bind(stub), checkWrite),
+  batchWriteRecords: unary(
+    context,
+    canon.BatchWriteRecordsRequest,
+    stub.batchWriteRecords.bind(stub),
+    checkWrites,
+  ),
+  getRecord: unary(context, canon.GetRecordRequest, stub.getRecord.bind(stub)),
+  listRecords: unary(context, canon.ListRecordsRequest, stub.listRecords.bind(stub)),
+  streamRecords: serverStream(context, canon.StreamRecordsRequest, stub.streamRecords.bind(stub)),
+  listHistory: unary(context, canon.ListHistoryRequest, stub.listHistory.bind(stub)),
+  watch: serverStream(context, canon.WatchRequest, stub.watch.bind(stub)),
+  proposeRecord: unary(context, canon.ProposeRecordRequest, stub.proposeRecord.bind(stub)),
+  getProposal: unary(context, canon.GetProposalRequest, stub.getProposal.bind(stub)),
+  listProposals: unary(context, canon.ListProposalsRequest, stub.listProposals.bind(stub)),
+  attestProposal: unary(context, canon.AttestProposalRequest, stub.attestProposal.bind(stub)),
+  commitProposal: unary(context, canon.CommitProposalRequest, stub.commitProposal.bind(stub)),
+  withdrawProposal: unary(context, canon.WithdrawProposalRequest, stub.withdrawProposal.bind(stub)),
+  getSystemRecord: unary(context, canon.GetSystemRecordRequest, stub.getSystemRecord.bind(stub)),
+});
+
+const witnessClient = (stub: witness.WitnessServiceClient, context: CallContext): WitnessClient => ({
+  listWitnesses: unary(context, witness.ListWitnessesRequest, stub.listWitnesses.bind(stub)),
+  proposeWitnessChange: unary(
+    context,
+    witness.ProposeWitnessChangeRequest,
+    stub.proposeWitnessChange.bind(stub),
+  ),
+  getQuorum: unary(context, witness.GetQuorumRequest, stub.getQuorum.bind(stub)),
+});
+
+const backupClient = (stub: backup.BackupServiceClient, context: CallContext): BackupClient => ({
+  backup: serverStream(context, backup.BackupRequest, stub.backup.bind(stub)),
+});
+
+const keyClient = (stub: key.KeyServiceClient, context: CallContext): KeyClient => ({
+  listKeys: unary(context, key.ListKeysRequest, stub.listKeys.bind(stub)),
+  rotateKey: unary(context, key.RotateKeyRequest, stub.rotateKey.bind(stub)),
+  retireKey: unary(context, key.RetireKeyRequest, stub.retireKey.bind(stub)),
+  listKeyRecords: unary(context, key.ListKeyRecordsRequest, stub.listKeyRecords.bind(stub)),
+});
+
 /**
  * Opens a connection; the first call makes it.
  * @throws TypeError when tokens would leave the machine unprotected, or the TLS options contradict each other.
@@ -107,18 +232,28 @@ export const connect = (options: ConnectOptions): SigilConnection => {
   const channelOptions = { ...nameOptions(tls), ...options.channelOptions };
   const credentials = channelCredentials(tls);
   const trustStub = new trust.TrustServiceClient(target, credentials, channelOptions);
-  const auditStub = new audit.AuditServiceClient(target, credentials, {
-    channelOverride: trustStub.getChannel(),
-  });
+  const sameChannel = { channelOverride: trustStub.getChannel() };
+  const stubs = {
+    trust: trustStub,
+    audit: new audit.AuditServiceClient(target, credentials, sameChannel),
+    canon: new canon.CanonServiceClient(target, credentials, sameChannel),
+    witness: new witness.WitnessServiceClient(target, credentials, sameChannel),
+    keys: new key.KeyServiceClient(target, credentials, sameChannel),
+    backup: new backup.BackupServiceClient(target, credentials, sameChannel),
+  };
   const context = { signer, mayAuthorize, deadlineMs };
   const anonymous = { ...context, signer: undefined };
   const close = (): void => trustStub.close();
   return {
-    trust: trustClient(trustStub, context),
-    audit: auditClient(auditStub, context),
+    trust: trustClient(stubs.trust, context),
+    audit: auditClient(stubs.audit, context),
+    canon: canonClient(stubs.canon, context),
+    witness: witnessClient(stubs.witness, context),
+    keys: keyClient(stubs.keys, context),
+    backup: backupClient(stubs.backup, context),
     health: async (service = "", callOptions) =>
       callUnary(healthMethod(trustStub), service, anonymous, callOptions),
-    stubs: { trust: trustStub, audit: auditStub },
+    stubs,
     close,
     [Symbol.dispose]: close,
   };

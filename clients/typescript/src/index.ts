@@ -1,9 +1,19 @@
 /**
  * @sigil/client: the generated stubs of every service and a thin face over them. Messages and enums stand here by
- * name; the whole generated modules, with their service definitions, under `trustV1`, `auditV1`, `typeV1` and `rpcV1`.
+ * name; the whole generated modules, with their service definitions, under `trustV1`, `auditV1`, `canonV1`,
+ * `witnessV1`, `backupV1`, `keyV1`, `typeV1` and `rpcV1`.
  */
 export { connect } from "./connect.ts";
-export type { AuditClient, ConnectOptions, SigilConnection, TrustClient } from "./connect.ts";
+export type {
+  AuditClient,
+  BackupClient,
+  CanonClient,
+  ConnectOptions,
+  KeyClient,
+  SigilConnection,
+  TrustClient,
+  WitnessClient,
+} from "./connect.ts";
 export type { CallOptions } from "./call.ts";
 export { SigilError } from "./error.ts";
 export type { FieldViolation } from "./error.ts";
@@ -16,6 +26,8 @@ export { CanonicalRecord, LevelOfAccess, Link, Space, Verdict } from "./generate
 export {
   levelOfAccessFromJSON,
   levelOfAccessToJSON,
+  spaceFromJSON,
+  spaceToJSON,
   verdictFromJSON,
   verdictToJSON,
 } from "./generated/sigil/type/v1/type.ts";
@@ -59,8 +71,104 @@ export {
   VerifyFrozenChainResponse,
 } from "./generated/sigil/audit/v1/audit.ts";
 export type { AuditServiceServer } from "./generated/sigil/audit/v1/audit.ts";
+export {
+  Attestation,
+  AttestationRole,
+  AttestProposalRequest,
+  AttestProposalResponse,
+  BatchWriteRecordsRequest,
+  BatchWriteRecordsResponse,
+  CanonServiceClient,
+  CanonServiceService,
+  CommitProposalRequest,
+  CommitProposalResponse,
+  GetProposalRequest,
+  GetProposalResponse,
+  GetRecordRequest,
+  GetRecordResponse,
+  GetSystemRecordRequest,
+  GetSystemRecordResponse,
+  Heartbeat,
+  ListHistoryRequest,
+  ListHistoryResponse,
+  ListProposalsRequest,
+  ListProposalsResponse,
+  ListRecordsRequest,
+  ListRecordsResponse,
+  Proposal,
+  ProposalState,
+  ProposeRecordRequest,
+  ProposeRecordResponse,
+  RecordFilter,
+  RecordView,
+  StreamRecordsRequest,
+  StreamRecordsResponse,
+  VersionedRecord,
+  WatchRequest,
+  WatchResponse,
+  WithdrawProposalRequest,
+  WithdrawProposalResponse,
+  WriteRecordRequest,
+  WriteRecordResponse,
+} from "./generated/sigil/canon/v1/canon.ts";
+export {
+  attestationRoleFromJSON,
+  attestationRoleToJSON,
+  proposalStateFromJSON,
+  proposalStateToJSON,
+  recordViewFromJSON,
+  recordViewToJSON,
+} from "./generated/sigil/canon/v1/canon.ts";
+export type { CanonServiceServer } from "./generated/sigil/canon/v1/canon.ts";
+export {
+  AddWitness,
+  ChangeQuorum,
+  GetQuorumRequest,
+  GetQuorumResponse,
+  ListWitnessesRequest,
+  ListWitnessesResponse,
+  ProposeWitnessChangeRequest,
+  ProposeWitnessChangeResponse,
+  Quorum,
+  RemoveWitness,
+  ReplaceWitnessKey,
+  Witness,
+  WitnessServiceClient,
+  WitnessServiceService,
+} from "./generated/sigil/canon/v1/witness.ts";
+export {
+  BackupEnd,
+  BackupHead,
+  BackupRequest,
+  BackupResponse,
+  BackupServiceClient,
+  BackupServiceService,
+} from "./generated/sigil/backup/v1/backup.ts";
+export type { BackupServiceServer } from "./generated/sigil/backup/v1/backup.ts";
+export type { WitnessServiceServer } from "./generated/sigil/canon/v1/witness.ts";
+export {
+  KeyRecord,
+  KeyRole,
+  KeyServiceClient,
+  KeyServiceService,
+  KeyState,
+  ListKeyRecordsRequest,
+  ListKeyRecordsResponse,
+  ListKeysRequest,
+  ListKeysResponse,
+  RetireKeyRequest,
+  RetireKeyResponse,
+  RotateKeyRequest,
+  RotateKeyResponse,
+  SigningKey,
+} from "./generated/sigil/key/v1/key.ts";
+export type { KeyServiceServer } from "./generated/sigil/key/v1/key.ts";
 
 export * as trustV1 from "./generated/sigil/trust/v1/trust.ts";
 export * as auditV1 from "./generated/sigil/audit/v1/audit.ts";
+export * as canonV1 from "./generated/sigil/canon/v1/canon.ts";
+export * as witnessV1 from "./generated/sigil/canon/v1/witness.ts";
+export * as backupV1 from "./generated/sigil/backup/v1/backup.ts";
+export * as keyV1 from "./generated/sigil/key/v1/key.ts";
 export * as typeV1 from "./generated/sigil/type/v1/type.ts";
 export * as rpcV1 from "./generated/google/rpc/status.ts";

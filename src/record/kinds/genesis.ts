@@ -7,6 +7,7 @@ import { recordIdFault } from "../names.ts";
 import {
   formatPrincipal,
   formatWitness,
+  ownerName,
   principalKeys,
   readK,
   readPrincipal,
@@ -42,6 +43,7 @@ const readId = (map: CborMap, path: string): string => {
 
 const readNamedWitness = (item: CborValue, path: string): WitnessPayload & { readonly id: string } => {
   const map = exactMap(item, path, namedWitnessKeys);
+  textField(map, path, "owner");
   return { id: readId(map, path), ...readWitness(map, path) };
 };
 
@@ -67,6 +69,12 @@ export const parseGenesis = (payload: CborValue): GenesisPayload => {
     [signers.record, signers.checkpoint, ...witnesses.map(({ publicKey }) => publicKey)].map(toHex),
     "payload.witnesses",
     "and signing keys must all be distinct keys",
+  );
+  // A second witness of the same owner would be no second opinion.
+  distinct(
+    witnesses.map(({ owner }) => ownerName(owner)),
+    "payload.witnesses",
+    "must have distinct owners",
   );
   return {
     format: 1,

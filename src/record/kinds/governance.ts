@@ -5,6 +5,7 @@
 import { toHex, type PublicKey } from "../bytes.ts";
 import type { CborMap, CborValue } from "../cbor.ts";
 import {
+  anyMap,
   anyTextField,
   booleanField,
   distinct,
@@ -42,6 +43,8 @@ export interface QuorumPayload {
   readonly witnesses: readonly string[];
   /** Version of the witness registry. */
   readonly epoch: number;
+  /** Whether a witness may attest what it proposed itself. Written only when true. */
+  readonly proposerMayAttest: boolean;
 }
 
 export const keyRoles = ["record", "checkpoint"] as const;
@@ -57,6 +60,7 @@ export interface SigningKeyPayload {
 export const principalKeys = ["public_keys", "loa", "tenant", "active"];
 export const witnessKeys = ["public_key", "owner", "authority", "description"];
 const quorumKeys = ["k", "witnesses", "epoch"];
+const proposerMayAttestKey = "proposer_may_attest";
 const signingKeyKeys = ["role", "public_key", "valid_from"];
 
 export const readPrincipal = (map: CborMap, path: string): PrincipalPayload => {
@@ -102,6 +106,9 @@ export const formatWitness = (witness: WitnessPayload): CborMap => ({
   description: witness.description,
 });
 
+/** Owners are compared as people would: without case and outer spaces. */
+export const ownerName = (owner: string): string => owner.trim().toLowerCase();
+
 /** k of n: none is not a quorum, and more than n can never be reached. */
 export const readK = (map: CborMap, path: string, witnesses: number): number => {
   const k = uintField(map, path, "k", 1);
@@ -111,16 +118,24 @@ export const readK = (map: CborMap, path: string, witnesses: number): number => 
 /** @throws malformedRecord naming the field. */
 export const parseQuorum = (payload: CborValue): QuorumPayload => {
   const path = "payload";
-  const map = exactMap(payload, path, quorumKeys);
+  const given = anyMap(payload, path);
+  const proposerMayAttest = given[proposerMayAttestKey] !== undefined;
+  const map = exactMap(payload, path, proposerMayAttest ? [...quorumKeys, proposerMayAttestKey] : quorumKeys);
+  // One value, one encoding: what is not allowed is not said.
+  if (proposerMayAttest && map[proposerMayAttestKey] !== true) {
+    refuseField(path, proposerMayAttestKey, "must be true or left out");
+  }
   const witnesses = listField(map, path, "witnesses", textItem, attestationsMax);
   distinct(witnesses, "payload.witnesses", "must be distinct");
-  return { k: readK(map, path, witnesses.length), witnesses, epoch: uintField(map, path, "epoch") };
+  const k = readK(map, path, witnesses.length);
+  return { k, witnesses, epoch: uintField(map, path, "epoch"), proposerMayAttest };
 };
 
 export const formatQuorum = (quorum: QuorumPayload): CborMap => ({
   k: quorum.k,
   witnesses: quorum.witnesses,
   epoch: quorum.epoch,
+  ...(quorum.proposerMayAttest ? { [proposerMayAttestKey]: true } : {}),
 });
 
 /** @throws malformedRecord naming the field. */

@@ -6,6 +6,7 @@ import {
   bytesField,
   exactMap,
   hashOrNullField,
+  listField,
   oneOfField,
   refuseField,
   textField,
@@ -15,6 +16,8 @@ import {
 export interface ProposalPayload {
   /** The exact body that would be committed. Whoever reads it decodes it: nesting is not followed here. */
   readonly body: Uint8Array;
+  /** Further bodies of the same commit, each of which `body` links to by its hash. */
+  readonly with: readonly Uint8Array[];
   /** Hash of the version that it would replace. */
   readonly base: Hash | null;
   /** Version of the witness registry it is put to. */
@@ -23,7 +26,12 @@ export interface ProposalPayload {
   /** Principal id. */
   readonly proposer: string;
   readonly reason: string;
+  /** Whether the last approval commits, or a call of its own. */
+  readonly commit: ProposalCommit;
 }
+
+export const proposalCommits = ["auto", "separate"] as const;
+export type ProposalCommit = (typeof proposalCommits)[number];
 
 export const proposalOutcomes = ["committed", "rejected", "withdrawn", "expired", "superseded"] as const;
 export type ProposalOutcome = (typeof proposalOutcomes)[number];
@@ -35,8 +43,15 @@ export interface ProposalEndingPayload {
   readonly reason: string;
 }
 
-const proposalKeys = ["body", "base", "epoch", "expires_ts", "proposer", "reason"];
+const proposalKeys = ["body", "with", "base", "epoch", "expires_ts", "proposer", "reason", "commit"];
+/** More than a registry change needs; each may be as long as a record. */
+const withMax = 8;
 const endingKeys = ["proposal", "outcome", "reason"];
+
+const readBody = (item: CborValue, path: string): Uint8Array =>
+  item instanceof Uint8Array && item.length > 0
+    ? Uint8Array.from(item)
+    : refuseField(path, "", "must be a non-empty byte string");
 
 /** @throws malformedRecord naming the field. */
 export const parseProposal = (payload: CborValue): ProposalPayload => {
@@ -46,21 +61,25 @@ export const parseProposal = (payload: CborValue): ProposalPayload => {
   if (body.length === 0) refuseField(path, "body", "must not be empty");
   return {
     body: Uint8Array.from(body),
+    with: listField(map, path, "with", readBody, withMax),
     base: hashOrNullField(map, path, "base"),
     epoch: uintField(map, path, "epoch"),
     expiresMs: uintField(map, path, "expires_ts"),
     proposer: textField(map, path, "proposer"),
     reason: anyTextField(map, path, "reason"),
+    commit: oneOfField(map, path, "commit", proposalCommits),
   };
 };
 
 export const formatProposal = (proposal: ProposalPayload): CborMap => ({
   body: proposal.body,
+  with: proposal.with,
   base: proposal.base,
   epoch: proposal.epoch,
   expires_ts: proposal.expiresMs,
   proposer: proposal.proposer,
   reason: proposal.reason,
+  commit: proposal.commit,
 });
 
 /** @throws malformedRecord naming the field. */

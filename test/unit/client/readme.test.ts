@@ -13,7 +13,7 @@ const readme = readFileSync(new URL("../../../clients/typescript/README.md", imp
 describe("the client's README", () => {
   it("has snippets that run, and import only what the package exports", async () => {
     const snippets = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code);
-    expect(snippets).to.have.length(2);
+    expect(snippets).to.have.length(3);
     // Inside the repository, so that the package is found by its name.
     const directory = await mkdtemp(join(import.meta.dirname, ".readme-"));
     await using server = await startServer();
@@ -31,8 +31,11 @@ describe("the client's README", () => {
       expect(lines).to.deep.equal([
         ["UNIMPLEMENTED", "", undefined],
         ["1", true],
+        [1n, '{"soup":"leek","plates":40}'],
+        [1n],
+        [2n],
       ]);
-      expect(server.seen.metadata).to.have.length(2);
+      expect(server.seen.metadata).to.have.length(4);
     } finally {
       Reflect.deleteProperty(globalThis, Symbol.for("sigil.readme"));
       await rm(directory, { recursive: true });

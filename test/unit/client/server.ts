@@ -5,20 +5,30 @@ import {
   ServerCredentials,
   status as Code,
   type ServerDuplexStream,
+  type ServerWritableStream,
+  type ServiceDefinition,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import type { EventEmitter } from "node:events";
 import { HealthImplementation } from "grpc-health-check";
 import {
   AuditServiceService,
+  CanonServiceService,
   CheckResponse,
+  StreamRecordsResponse,
   TrustServiceService,
   Verdict,
+  WitnessServiceService,
+  WriteRecordResponse,
+  type CanonServiceServer,
+  type StreamRecordsRequest,
+  type WriteRecordRequest,
   type StreamChecksRequest,
   type StreamChecksResponse,
   type TrustServiceServer,
 } from "@sigil/client";
 
-export type Behaviour = Partial<TrustServiceServer>;
+export type Behaviour = Partial<TrustServiceServer & CanonServiceServer>;
 
 type Seen = {
   /** The metadata of each call, in order. */
@@ -57,13 +67,49 @@ const echo =
     call.on("error", () => {});
   };
 
+/** As many records as `afterId` says, two when it says nothing, each as large as `filter.kind` is long; it waits while they are not taken. */
+const exporter =
+  (seen: Seen) =>
+  (call: ServerWritableStream<StreamRecordsRequest, StreamRecordsResponse>): void => {
+    seen.metadata.push(call.metadata);
+    call.on("cancelled", () => {
+      seen.cancelled += 1;
+    });
+    call.on("error", () => {});
+    const count = Number(call.request.afterId || 2);
+    let sent = 0;
+    const send = (): void => {
+      while (sent < count) {
+        sent += 1;
+        seen.streamed += 1;
+        const record = { version: BigInt(sent), record: { kind: call.request.filter?.kind ?? "" } };
+        if (call.write(StreamRecordsResponse.fromPartial({ record }))) continue;
+        call.once("drain", send);
+        return;
+      }
+      call.end();
+    };
+    send();
+  };
+
+/** The handlers that are asked about, the rest unimplemented. */
+const only = (
+  service: ServiceDefinition,
+  behaviour: UntypedServiceImplementation,
+): UntypedServiceImplementation => {
+  const unimplemented = (call: unknown, answer?: (error: object) => void): void => {
+    const error = { code: Code.UNIMPLEMENTED, details: "not in this test" };
+    if (answer === undefined) (call as EventEmitter).emit("error", error);
+    else answer(error);
+  };
+  return Object.fromEntries(Object.keys(service).map((name) => [name, behaviour[name] ?? unimplemented]));
+};
+
 export const startServer = async (
   behaviour: Behaviour = {},
   credentials: ServerCredentials = ServerCredentials.createInsecure(),
 ): Promise<TestServer> => {
   const seen: Seen = { metadata: [], streamed: 0, cancelled: 0 };
-  const unimplemented = (_: unknown, answer: (error: object) => void): void =>
-    answer({ code: Code.UNIMPLEMENTED, details: "not in this test" });
   const trust: UntypedServiceImplementation = {
     check: (call: { metadata: Metadata; request: { action: string } }, answer: Function) => {
       seen.metadata.push(call.metadata);
@@ -71,16 +117,24 @@ export const startServer = async (
       trailers.set("x-request-id", "r-1");
       answer(null, decisionFor(call.request.action), trailers);
     },
-    batchCheck: unimplemented,
-    getActiveModel: unimplemented,
-    simulate: unimplemented,
     streamChecks: echo(seen),
     ...behaviour,
   };
+  const canon: UntypedServiceImplementation = {
+    writeRecord: (call: { metadata: Metadata; request: WriteRecordRequest }, answer: Function) => {
+      seen.metadata.push(call.metadata);
+      const { id, kind, content } = call.request;
+      const payloadJson = content?.$case === "payload" ? JSON.stringify(content.value) : "";
+      answer(null, WriteRecordResponse.fromPartial({ record: { id, kind, payloadJson }, version: 1n }));
+    },
+    streamRecords: exporter(seen),
+    ...behaviour,
+  };
   const server = new Server();
-  server.addService(TrustServiceService, trust);
-  const names = Object.keys(AuditServiceService);
-  server.addService(AuditServiceService, Object.fromEntries(names.map((name) => [name, unimplemented])));
+  server.addService(TrustServiceService, only(TrustServiceService, trust));
+  server.addService(AuditServiceService, only(AuditServiceService, {}));
+  server.addService(CanonServiceService, only(CanonServiceService, canon));
+  server.addService(WitnessServiceService, only(WitnessServiceService, {}));
   new HealthImplementation({ "": "SERVING", "sigil.trust.v1.TrustService": "NOT_SERVING" }).addToServer(
     server,
   );

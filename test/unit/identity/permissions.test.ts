@@ -2,7 +2,14 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { TrustServiceService, AuditServiceService } from "@sigil/client";
+import {
+  AuditServiceService,
+  BackupServiceService,
+  CanonServiceService,
+  KeyServiceService,
+  TrustServiceService,
+  WitnessServiceService,
+} from "@sigil/client";
 import { SigilFault } from "../../../src/record/errors.ts";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
 import { levelNames } from "../../../src/record/names.ts";
@@ -25,9 +32,15 @@ const documentedLevels = (): ReadonlyMap<string, string> => {
   return levels;
 };
 
-const generatedPaths = [TrustServiceService, AuditServiceService].flatMap((service) =>
-  Object.values(service).map(({ path }) => path),
-);
+const services = [
+  TrustServiceService,
+  AuditServiceService,
+  CanonServiceService,
+  WitnessServiceService,
+  BackupServiceService,
+  KeyServiceService,
+];
+const generatedPaths = services.flatMap((service) => Object.values(service).map(({ path }) => path));
 
 const callerOf = (level: Caller["level"]): Caller => ({ ...anonymous, level });
 
@@ -36,7 +49,7 @@ describe("permissions", () => {
 
   it("documents a level for each of the generated methods", () => {
     expect([...documented.keys()]).to.have.members(generatedPaths);
-    expect(generatedPaths).to.have.length(9);
+    expect(generatedPaths).to.have.length(31);
   });
 
   for (const [path, level] of documented) {

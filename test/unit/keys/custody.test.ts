@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { createCustody, openCustody, type Custody } from "../../../src/keys/custody.ts";
 import { verifyOwn } from "../../../src/keys/verify.ts";
+import { toBase64Url } from "../../../src/record/bytes.ts";
 import { expectFault } from "./expect-fault.ts";
 
 const kek = createSecretKey(randomBytes(32));
@@ -27,12 +28,73 @@ afterEach(async () => {
 const keyFile = (...names: readonly string[]): string => join(directory, ...names);
 const kindOf = async (work: () => unknown): Promise<string> => (await expectFault(work)).error.kind;
 
+describe("signing keys on disk", () => {
+  it("are made one after the other, each under the next number, and found by their public key", async () => {
+    const first = custody.signingKeys.newest("record");
+    const made = await Promise.all([1, 2].map(() => custody.signingKeys.create("record")));
+    expect((await readdir(directory)).filter((name) => name.startsWith("record"))).to.have.members([
+      "record-1.json",
+      "record-2.json",
+      "record-3.json",
+    ]);
+    const { signingKeys } = await openCustody(directory, kek);
+    for (const { publicKey } of [first, ...made]) {
+      const signer = await signingKeys.open("record", publicKey);
+      expect(await verifyOwn(publicKey, message, await signer.sign(message))).to.equal(true);
+    }
+    expect(signingKeys.newest("record").publicKey).to.deep.equal(made[1]?.publicKey);
+  });
+
+  it("are destroyed when they have ended, and then are missing by name", async () => {
+    const { signingKeys } = custody;
+    const { publicKey, thumbprint } = signingKeys.newest("record");
+    await signingKeys.create("record");
+    await signingKeys.discard([publicKey]);
+    await signingKeys.discard([publicKey]);
+    expect((await readdir(directory)).toSorted()).to.deep.equal([
+      "checkpoint-1.json",
+      "data",
+      "record-2.json",
+    ]);
+    const { error } = await expectFault(() => signingKeys.open("record", publicKey));
+    expect(error).to.deep.include({ kind: "keyUnavailable" });
+    expect(error).to.have.property("rule").that.contains(toBase64Url(thumbprint));
+    // A key of one role is none of the other.
+    const other = signingKeys.newest("checkpoint").publicKey;
+    expect(await kindOf(() => signingKeys.open("record", other))).to.equal("keyUnavailable");
+  });
+
+  it("that a crash left half made or half destroyed are cleared away, and nothing else is", async () => {
+    await writeFile(keyFile("record-2.json.new"), "half", { mode: 0o600 });
+    await writeFile(keyFile("mine.json.new"), "half", { mode: 0o600 });
+    const { signingKeys } = await openCustody(directory, kek);
+    expect(await readdir(directory)).to.include("record-2.json.new");
+    await signingKeys.discard([]);
+    expect((await readdir(directory)).toSorted()).to.deep.equal([
+      "checkpoint-1.json",
+      "data",
+      "mine.json.new",
+      "record-1.json",
+    ]);
+  });
+
+  it("that another process made meanwhile are found, and never overwritten", async () => {
+    const late = await openCustody(directory, kek);
+    const made = await custody.signingKeys.create("record");
+    expect(await late.signingKeys.open("record", made.publicKey)).to.have.property("publicKey");
+    await custody.signingKeys.create("record");
+    const next = await late.signingKeys.create("record");
+    expect(await readdir(directory)).to.include("record-4.json");
+    expect(next.publicKey).to.not.deep.equal(made.publicKey);
+  });
+});
+
 describe("custody", () => {
   it("makes two signing keys, each its own, and opens them again", async () => {
-    const record = custody.signer("record");
-    const checkpoint = custody.signer("checkpoint");
+    const record = custody.signingKeys.newest("record");
+    const checkpoint = custody.signingKeys.newest("checkpoint");
     expect(record.publicKey).to.not.deep.equal(checkpoint.publicKey);
-    const again = (await openCustody(directory, kek)).signer("record");
+    const again = (await openCustody(directory, kek)).signingKeys.newest("record");
     expect(again.publicKey).to.deep.equal(record.publicKey);
     expect(again.thumbprint).to.deep.equal(record.thumbprint);
     expect(await verifyOwn(record.publicKey, message, await again.sign(message))).to.equal(true);
@@ -105,7 +167,7 @@ describe("custody", () => {
   it("refuses files that are not key files, lack the public key they belong to, or are of a newer format", async () => {
     const path = keyFile("record-1.json");
     const text = await readFile(path, "utf8");
-    const other = custody.signer("checkpoint").publicKey;
+    const other = custody.signingKeys.newest("checkpoint").publicKey;
     const cases: readonly (readonly [string, string])[] = [
       ["", "keyUnavailable"],
       ["[]", "keyUnavailable"],

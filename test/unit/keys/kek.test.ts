@@ -122,6 +122,30 @@ describe("key-encryption key", () => {
     }
   });
 
+  it("reads base64 as Node does, whatever the bytes and with blanks around it, and no other spelling of it", async () => {
+    const [source, path] = [{ kind: "env", name: "SIGIL_KEK" } as const, join(directory, "kek")];
+    for (let count = 0; count < 200; count += 1) {
+      const key = randomBytes(32).fill(count, 0, count % 33);
+      const text = key.toString("base64");
+      const { kek } = await createKek(source, withEnv(` ${text}\r\n`));
+      expect(kek.export().equals(key), text).to.equal(true);
+    }
+    const zero = Buffer.alloc(32).toString("base64");
+    for (const text of [
+      zero.replace("A=", "B="),
+      zero.replace("=", "A"),
+      zero.replace("A", "-"),
+      `${zero}=`,
+    ]) {
+      await writeFile(path, text, { mode: 0o600 });
+      for (const from of [source, { kind: "file", path } as const]) {
+        expect((await expectFault(() => createKek(from, withEnv(text)))).error.kind).to.equal(
+          "invalidConfig",
+        );
+      }
+    }
+  });
+
   it("refuses a missing variable, a missing file, a directory and an empty passphrase", async () => {
     const missing = { kind: "file", path: join(directory, "none") } as const;
     expect((await expectFault(() => createKek({ kind: "env", name: "NONE" }, none))).error.kind).to.equal(

@@ -4,6 +4,7 @@ import { before, describe, it } from "mocha";
 import { memoryAnchor } from "../../../src/ledger/anchor.ts";
 import { runFsck } from "../../../src/ledger/fsck.ts";
 import { familyRange, headKey, tileKey } from "../../../src/ledger/keyspace.ts";
+import { projections } from "../../../src/ledger/projections.ts";
 import type { StoreOp } from "../../../src/storage/store.ts";
 import { createFaultyStore } from "../../contract/faulty-store.ts";
 import { copyWorld, faultOf, openWorld, type World } from "../../contract/memory-ledger.ts";
@@ -23,7 +24,7 @@ describe("fsck with a rebuild", () => {
 
   it("gives every projection back byte for byte, and the missing anchor", async () => {
     const world = await damageCopy(whole, async (store) => {
-      for (const family of ["i", "h", "d", "t"] as const) {
+      for (const family of projections) {
         const ops: StoreOp[] = [];
         for await (const [key] of store.range(familyRange(family))) ops.push({ kind: "delete", key });
         await store.commit(ops.filter((_, index) => index % 3 !== 0));

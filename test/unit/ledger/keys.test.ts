@@ -3,12 +3,19 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { formatSigningKey } from "../../../src/record/kinds.ts";
 import { sealedKeyVersion } from "../../../src/keys/seal.ts";
-import { sealCountKey } from "../../../src/ledger/keyspace.ts";
+import { recordKey, sealCountKey } from "../../../src/ledger/keyspace.ts";
+import { prepareRecord, signRecord } from "../../../src/ledger/prepare.ts";
 import { Sealer } from "../../../src/ledger/sealer.ts";
 import { openMemoryStore } from "../../../src/storage/memory.ts";
-import { u64be } from "../../../src/record/bytes.ts";
+import { u64be, type PublicKey } from "../../../src/record/bytes.ts";
+import { opensslSha256 } from "../../../src/keys/sha256.ts";
+import { keyState, type KeyEntry } from "../../../src/keys/ring.ts";
+import { verifyOwn } from "../../../src/keys/verify.ts";
 import { runFsck } from "../../../src/ledger/fsck.ts";
+import type { Ledger } from "../../../src/ledger/ledger.ts";
+import { verifyCheckpoint } from "../../../src/merkle/checkpoint.ts";
 import {
+  copyWorld,
   createWorld,
   faultOf,
   memoryDataKeys,
@@ -73,30 +80,208 @@ describe("the sealer", () => {
   });
 });
 
+const recordKeys = (ledger: Ledger): readonly KeyEntry[] =>
+  ledger.ring.entries.filter(({ role }) => role === "record");
+
+/** Every record of the ledger, by the position it stands at: "ok", or the step that does not hold. */
+const verdicts = async (ledger: Ledger): Promise<readonly string[]> => {
+  const found: string[] = [];
+  for (let position = 0n; position < ledger.size; position += 1n) {
+    const { steps } = await ledger.examine(position);
+    found.push(steps.find(({ outcome }) => outcome === "failed")?.name ?? "ok");
+  }
+  return found;
+};
+
 describe("a signing key", () => {
   it("that its predecessor announced signs from its position on, and the predecessor no more", async () => {
     const world = await createWorld();
-    const [recordSigner, checkpointSigner] = [newSigner(), newSigner()];
-    const before = await openWorld(world);
-    const announce = (role: "record" | "checkpoint", signer = recordSigner) =>
-      systemBody(
-        "signing_key",
-        `signing_key/${role}-2`,
-        formatSigningKey({ role, publicKey: signer.publicKey, validFrom: 3n }),
+    const ledger = await openWorld(world);
+    const old = world.options.recordSigner.publicKey;
+    const announced = await ledger.rotateKey("record");
+    expect(announced).to.include({ role: "record", validFrom: 2n, validTo: null, retiredFrom: null });
+    await ledger.append([userBody("a")]);
+    const signedBy = async (position: bigint) => (await ledger.readAt(position)).signedBy.publicKey;
+    expect(await signedBy(1n)).to.deep.equal(old);
+    expect(await signedBy(2n)).to.deep.equal(announced.publicKey);
+    const [record] = await ledger.keyRecords().then((records) => records.slice(-1));
+    expect(record?.position).to.equal(1n);
+    expect((await ledger.readAt(1n)).body).to.include({ kind: "signing_key", id: "signing_key/record/2" });
+    // The checkpoint over an announcement of its own key is the last that the old key signs.
+    const checkpoint = await ledger.rotateKey("checkpoint");
+    const over = (publicKey: PublicKey) =>
+      verifyCheckpoint(
+        ledger.checkpoint.note,
+        { origin: "ledger.test", publicKey, verify: verifyOwn },
+        opensslSha256,
       );
-    await before.append([announce("record"), announce("checkpoint", checkpointSigner)]);
-    await before.close();
-    expect(await faultOf(openWorld(world))).to.include({ kind: "keyUnavailable" });
+    expect((await over(world.options.checkpointSigner.publicKey)).size).to.equal(4n);
+    await ledger.append([userBody("b")]);
+    expect((await over(checkpoint.publicKey)).size).to.equal(5n);
+    expect(new Set(await verdicts(ledger))).to.deep.equal(new Set(["ok"]));
+    await ledger.close();
+    expect(await runFsck(world.options)).to.include({ ok: true, size: 5n });
+    expect(world.options.signingKeys).to.have.property("held").with.length(2);
+    await using again = await openWorld(world);
+    expect(again.ring).to.deep.equal(ledger.ring);
+    await again.append([userBody("c")]);
+    expect(new Set(await verdicts(again))).to.deep.equal(new Set(["ok"]));
+  });
 
-    const changed = { recordSigner, checkpointSigner };
-    const after = await openWorld(world, changed);
-    await after.append([userBody("a")]);
-    const signedBy = async (position: bigint) => (await after.readAt(position)).signedBy.publicKey;
-    expect(await signedBy(3n)).to.deep.equal(recordSigner.publicKey);
-    expect(await signedBy(2n)).to.deep.equal(world.options.recordSigner.publicKey);
-    const { steps } = await after.examine(1n);
-    expect(steps.map(({ outcome }) => outcome)).to.deep.equal(steps.map(() => "passed"));
-    await after.close();
-    expect(await runFsck({ ...world.options, ...changed })).to.include({ ok: true, size: 4n });
+  it("changes between two groups: nothing waits in vain, nothing is signed by the wrong one", async () => {
+    const world = await createWorld();
+    await using ledger = await openWorld(world);
+    const writing = Array.from({ length: 300 }, async (_, index) => {
+      await new Promise((resolve) => setTimeout(resolve, index / 4));
+      return ledger.append([userBody(`a${index}`)]);
+    });
+    for (let turn = 0; turn < 5; turn += 1) {
+      await Promise.all([ledger.rotateKey("record"), ledger.rotateKey("checkpoint")]);
+    }
+    expect(await Promise.all(writing)).to.have.length(300);
+    expect(recordKeys(ledger)).to.have.length(6);
+    expect(new Set(await verdicts(ledger))).to.deep.equal(new Set(["ok"]));
+    await ledger.close();
+    expect(await runFsck(world.options)).to.include({ ok: true, size: 311n });
+  });
+
+  it("is replaced only when it is the one that was expected", async () => {
+    const world = await createWorld();
+    await using ledger = await openWorld(world);
+    const { thumbprint } = world.options.recordSigner;
+    await ledger.rotateKey("record", thumbprint);
+    expect(await faultOf(ledger.rotateKey("record", thumbprint))).to.include({ kind: "keyReplaced" });
+    expect(
+      await Promise.all(
+        [1, 2].map(() => faultOf(ledger.rotateKey("checkpoint", world.options.checkpointSigner.thumbprint))),
+      ).then((faults) => faults.map((fault) => fault?.kind)),
+    ).to.have.members([undefined, "keyReplaced"]);
+    expect(ledger.size).to.equal(3n);
+  });
+
+  it("that custody has lost is named, and nothing is served", async () => {
+    const world = await createWorld();
+    const ledger = await openWorld(world);
+    await ledger.rotateKey("record");
+    await ledger.close();
+    const { recordSigner, checkpointSigner } = world.options;
+    expect(await faultOf(openWorld(world, { recordSigner, checkpointSigner }))).to.include({
+      kind: "keyUnavailable",
+    });
+  });
+
+  it("is announced by the ledger alone", async () => {
+    const world = await createWorld();
+    await using ledger = await openWorld(world);
+    const { publicKey } = newSigner();
+    const payload = formatSigningKey({ role: "record", publicKey, validFrom: 2n });
+    let thrown: unknown;
+    await ledger
+      .append([systemBody("signing_key", "signing_key/record/2", payload)])
+      .catch((error: unknown) => (thrown = error));
+    expect(thrown).to.be.instanceOf(Error);
+    expect(ledger.size).to.equal(1n);
+  });
+});
+
+describe("a stored record", () => {
+  it("signed by an attacker, by a key outside its positions or by a key of another role is refused", async () => {
+    const world = await createWorld();
+    const { dataKeys, origin, sha256, recordSigner, checkpointSigner, signingKeys } = world.options;
+    let store = await openMemoryStore();
+    const openStore = async () => (store = await world.options.openStore());
+    await using ledger = await openWorld(world, { openStore });
+    await ledger.append([userBody("a")]);
+    const { publicKey } = await ledger.rotateKey("record");
+    const next = await signingKeys.open("record", publicKey);
+    await ledger.append([userBody("b")]);
+    const attacker = newSigner();
+    for (const [position, signer, step, rule] of [
+      [3n, attacker, "key", /outside the key ring/],
+      [3n, { ...attacker, thumbprint: next.thumbprint }, "signature", /does not verify/],
+      [3n, recordSigner, "key", /valid up to position 2/],
+      [3n, checkpointSigner, "key", /needs a record key/],
+      [1n, { ...attacker, thumbprint: recordSigner.thumbprint }, "signature", /does not verify/],
+      [1n, next, "key", /valid from position 3/],
+    ] as const) {
+      const key = recordKey(position);
+      const whole = (await store.get(key)) ?? new Uint8Array(0);
+      const { body } = await ledger.readAt(position);
+      const { envelope } = await signRecord(prepareRecord(body, sha256), { signer, origin, sha256 });
+      const sealer = new Sealer({ origin, keys: dataKeys, store: () => store });
+      await store.commit([{ kind: "put", key, value: await sealer.seal(envelope, position, "acme") }]);
+      const fault = await faultOf(ledger.readAt(position));
+      expect(fault).to.include({ kind: "recordCorrupt", step }).and.have.property("rule").that.matches(rule);
+      const copy = await copyWorld(world);
+      const { problems } = await runFsck(copy.options);
+      const found = problems.filter((problem) => problem.position === position).map(({ step }) => step);
+      expect(found).to.include(step);
+      await store.commit([{ kind: "put", key, value: whole }]);
+    }
+    expect(new Set(await verdicts(ledger))).to.deep.equal(new Set(["ok"]));
+  });
+});
+
+describe("a retired key", () => {
+  it("is rotated first when it is in use, and all that it signed stands", async () => {
+    const world = await createWorld();
+    const ledger = await openWorld(world);
+    await ledger.append([userBody("a"), userBody("b")]);
+    const retired = await ledger.retireKey(world.options.recordSigner.thumbprint);
+    expect(retired).to.include({ validFrom: 0n, validTo: 3n, retiredFrom: 4n });
+    expect(recordKeys(ledger).map(keyState)).to.deep.equal(["retired", "active"]);
+    expect(await verdicts(ledger)).to.deep.equal(["ok", "ok", "ok", "ok", "ok"]);
+    await ledger.close();
+    expect(await runFsck(world.options)).to.include({ ok: true, size: 5n });
+    await using again = await openWorld(world);
+    expect(again.ring).to.deep.equal(ledger.ring);
+  });
+
+  it("is believed below the position alone; the key that it announced is not harmed", async () => {
+    const world = await createWorld();
+    const ledger = await openWorld(world);
+    for (const id of ["a", "b", "c"]) await ledger.append([userBody(id)]);
+    const { thumbprint } = world.options.recordSigner;
+    await ledger.retireKey(thumbprint, 3n);
+    await ledger.append([userBody("d")]);
+    const expected = ["ok", "ok", "ok", "key", "key", "ok", "ok"];
+    expect(await verdicts(ledger)).to.deep.equal(expected);
+    expect(await faultOf(ledger.readAt(3n))).to.include({
+      kind: "recordCorrupt",
+      rule: "signed by a key that was valid up to position 2",
+    });
+    // Later it turns out to have been stolen earlier.
+    await ledger.retireKey(thumbprint, 2n);
+    expect((await verdicts(ledger)).slice(0, 4)).to.deep.equal(["ok", "ok", "key", "key"]);
+    expect(await faultOf(ledger.retireKey(thumbprint, 3n))).to.include({ kind: "malformedKey" });
+    await ledger.close();
+    await using again = await openWorld(world);
+    expect(again.ring).to.deep.equal(ledger.ring);
+    await again.close();
+    expect(await runFsck(world.options)).to.include({ ok: true, size: 8n });
+  });
+
+  it("of checkpoints leaves the anchor what it was", async () => {
+    const world = await createWorld();
+    const ledger = await openWorld(world);
+    await ledger.append([userBody("a"), userBody("b")]);
+    const note = ledger.checkpoint.note;
+    await ledger.retireKey(world.options.checkpointSigner.thumbprint, 1n);
+    await ledger.close();
+    // As a crash before the anchor followed would leave it.
+    await world.anchor.write(note);
+    await using again = await openWorld(world);
+    expect(again.size).to.equal(5n);
+  });
+
+  it("is refused for a position that is none, and for a key that is nobody's", async () => {
+    const world = await createWorld();
+    await using ledger = await openWorld(world);
+    const { thumbprint } = world.options.recordSigner;
+    expect(await faultOf(ledger.retireKey(thumbprint, 2n))).to.include({ kind: "sizeOutOfRange" });
+    expect(await faultOf(ledger.retireKey(thumbprint, 0n))).to.include({ kind: "malformedKey" });
+    expect(await faultOf(ledger.retireKey(newSigner().thumbprint))).to.include({ kind: "notFound" });
+    expect(ledger.size).to.equal(1n);
+    expect(recordKeys(ledger)).to.have.length(1);
   });
 });

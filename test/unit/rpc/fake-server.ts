@@ -1,18 +1,24 @@
 /** The real transport and handlers over made-up services: what the wrappers do when a service misbehaves. */
 import { connect, type SigilConnection } from "@sigil/client";
 import { AuditServiceService } from "../../../generated/sigil/audit/v1/audit.ts";
+import { CanonServiceService } from "../../../generated/sigil/canon/v1/canon.ts";
+import { WitnessServiceService } from "../../../generated/sigil/canon/v1/witness.ts";
 import { TrustServiceService } from "../../../generated/sigil/trust/v1/trust.ts";
 import type { AuditService } from "../../../src/audit/service.ts";
+import type { QuorumService, RecordsService } from "../../../src/canon/service.ts";
 import { anonymous } from "../../../src/identity/caller.ts";
 import { parseHash } from "../../../src/record/bytes.ts";
 import { concurrentStreamsMax, messageBytesMax, sessionMemoryMiBMax } from "../../../src/record/limits.ts";
 import { auditHandlers } from "../../../src/rpc/audit.ts";
+import { canonHandlers } from "../../../src/rpc/canon.ts";
 import type { Log, RpcEnvironment } from "../../../src/rpc/environment.ts";
 import { createHealth } from "../../../src/rpc/health.ts";
 import { startRpcServer } from "../../../src/rpc/server.ts";
 import { trustHandlers } from "../../../src/rpc/trust.ts";
+import { witnessHandlers } from "../../../src/rpc/witness.ts";
 import { CallsUnderWay } from "../../../src/rpc/underway.ts";
-import type { CallContext, CheckQuestion, Decision } from "../../../src/trust/decision.ts";
+import type { CallContext } from "../../../src/identity/caller.ts";
+import type { CheckQuestion, Decision } from "../../../src/trust/decision.ts";
 import type { TrustService } from "../../../src/trust/service.ts";
 
 export type Line = { readonly level: string; readonly fields: object; readonly message: string };
@@ -25,6 +31,7 @@ const notMade = (): never => {
 export const decide = (question: CheckQuestion, call: CallContext): Decision => ({
   auditId: "decision",
   position: 7n,
+  hash: parseHash(new Uint8Array(32)),
   timeMs: 1_700_000_000_123,
   model: { bias: 1, weights: { action_risk: -6 } },
   replayed: false,
@@ -68,6 +75,8 @@ export type FakeServer = AsyncDisposable & {
 type FakeOptions = {
   readonly trust?: Partial<TrustService>;
   readonly audit?: Partial<AuditService>;
+  readonly records?: Partial<RecordsService>;
+  readonly quorum?: Partial<QuorumService>;
   readonly rpc?: Partial<RpcEnvironment>;
   readonly drainMs?: number;
 };
@@ -115,6 +124,28 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     checkpoint: notMade,
     ...options.audit,
   };
+  const records: RecordsService = {
+    write: notMade,
+    batchWrite: notMade,
+    get: notMade,
+    list: notMade,
+    stream: notMade,
+    history: notMade,
+    watch: notMade,
+    ...options.records,
+  };
+  const quorum: QuorumService = {
+    propose: notMade,
+    proposeWitnessChange: notMade,
+    get: notMade,
+    list: notMade,
+    attest: notMade,
+    commit: notMade,
+    withdraw: notMade,
+    systemRecord: notMade,
+    registry: notMade,
+    ...options.quorum,
+  };
   const health = createHealth([]);
   const server = await startRpcServer({
     address: { host: "127.0.0.1", port: 0 },
@@ -133,6 +164,8 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     services: [
       [TrustServiceService, trustHandlers(trust, rpc)],
       [AuditServiceService, auditHandlers(audit, rpc)],
+      [CanonServiceService, canonHandlers(records, quorum, rpc)],
+      [WitnessServiceService, witnessHandlers(quorum, rpc)],
     ],
     underWay,
     drainMs: options.drainMs ?? 200,

@@ -28,6 +28,27 @@ describe("errors as callers see them", () => {
     ],
     [{ kind: "modelMissing", rule: "r" }, Code.FAILED_PRECONDITION, "MODEL_MISSING"],
     [{ kind: "cancelled" }, Code.CANCELLED, "CANCELLED"],
+    [{ kind: "quorumNeeded", what: "a model" }, Code.PERMISSION_DENIED, "QUORUM_NEEDED"],
+    [
+      { kind: "proposalEnded", reason: "PROPOSAL_EXPIRED", proposal: "proposal/1", outcome: "expired" },
+      Code.FAILED_PRECONDITION,
+      "PROPOSAL_EXPIRED",
+    ],
+    [
+      { kind: "attestationForged", reason: "BAD_SIGNATURE", rule: "r" },
+      Code.PERMISSION_DENIED,
+      "BAD_SIGNATURE",
+    ],
+    [
+      { kind: "attestationRepeated", reason: "ATTESTED_BEFORE", rule: "r" },
+      Code.ALREADY_EXISTS,
+      "ATTESTED_BEFORE",
+    ],
+    [
+      { kind: "attestationRefused", reason: "EPOCH_PASSED", rule: "r" },
+      Code.FAILED_PRECONDITION,
+      "EPOCH_PASSED",
+    ],
   ];
   for (const [error, code, reason] of table) {
     it(`shows ${error.kind} as ${Code[code]} with reason ${reason} and the request id`, () => {
@@ -44,6 +65,46 @@ describe("errors as callers see them", () => {
     });
     expect(fieldViolations).to.deep.equal([{ field: "checks[3].action", description: "must be so" }]);
   });
+
+  it("says what a caller needs to go on", () => {
+    const stale = seenOf({ kind: "staleVersion", id: "note/1", version: 7n });
+    expect(stale.facts).to.deep.equal({ id: "note/1", version: "7" });
+    const short = seenOf({ kind: "quorumShort", proposal: "proposal/1", needed: 2 });
+    expect([short.code, short.reason]).to.deep.equal([Code.PERMISSION_DENIED, "QUORUM_SHORT"]);
+    expect(short.facts).to.deep.equal({ proposal: "proposal/1", needed: "2" });
+    const denied = seenOf({
+      kind: "denied",
+      action: "canon.write",
+      target: "canon/user/note/1",
+      verdict: "review",
+      why: "REVIEW_BAND",
+      auditId: "a-1",
+    });
+    expect([denied.code, denied.reason]).to.deep.equal([Code.PERMISSION_DENIED, "DENIED"]);
+    expect(denied.facts).to.deep.equal({
+      action: "canon.write",
+      target: "canon/user/note/1",
+      verdict: "review",
+      decision_reason: "REVIEW_BAND",
+      audit_id: "a-1",
+    });
+  });
+
+  const fields: readonly (readonly [Cause, string, string])[] = [
+    [{ kind: "malformedRecord", field: "payload.loa", rule: "must be so" }, "payload.loa", "must be so"],
+    [{ kind: "malformedModel", field: "payload.bias", rule: "must be so" }, "payload.bias", "must be so"],
+    [{ kind: "malformedKey", rule: "is of small order" }, "public_key", "is of small order"],
+    [{ kind: "malformedCose", rule: "is none" }, "statement", "is none"],
+    [{ kind: "unencodableValue", path: "/a", rule: "is no number" }, "payload", 'at "/a" is no number'],
+    [{ kind: "invalidPageToken", rule: "is another's" }, "page_token", "is another's"],
+  ];
+  for (const [error, field, description] of fields) {
+    it(`names ${field} for ${error.kind}`, () => {
+      const shown = seenOf(error);
+      expect(shown.code).to.equal(Code.INVALID_ARGUMENT);
+      expect(shown.fieldViolations).to.deep.equal([{ field, description }]);
+    });
+  }
 
   it("says when to retry what may pass later, and nothing for what will not", () => {
     expect(seenOf({ kind: "queueFull", what: "queue", limit: 3 }).retryDelayMs).to.equal(200);

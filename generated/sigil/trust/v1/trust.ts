@@ -238,7 +238,7 @@ export interface GetActiveModelResponse {
 
 /** Asks what a candidate model would have said. */
 export interface SimulateRequest {
-  /** The candidate. */
+  /** The candidate. Absent when proposal_id is given. */
   candidate:
     | TrustModel
     | undefined;
@@ -250,12 +250,15 @@ export interface SimulateRequest {
     | //
     /**
      * The last N recorded decisions of the caller's tenant, 1 to 10,000. The candidate's weights and tables are
-     * applied to the level, rate and entropy they were decided on.
+     * applied to the level, rate and entropy they were decided on. For a proposal, a witness and Root of tenant
+     * "system" get the last N of all tenants: the model decides for all.
      */
     { $case: "lastDecisions"; value: number }
     | undefined;
   /** Report every scored decision and not the flips alone. */
   includeUnchanged: boolean;
+  /** Score the model of this proposal instead of a candidate in the request. */
+  proposalId: string;
 }
 
 /** One decision under both models. */
@@ -2300,7 +2303,7 @@ export const GetActiveModelResponse: MessageFns<GetActiveModelResponse> = {
 };
 
 function createBaseSimulateRequest(): SimulateRequest {
-  return { candidate: undefined, subjectMatter: undefined, includeUnchanged: false };
+  return { candidate: undefined, subjectMatter: undefined, includeUnchanged: false, proposalId: "" };
 }
 
 export const SimulateRequest: MessageFns<SimulateRequest> = {
@@ -2318,6 +2321,9 @@ export const SimulateRequest: MessageFns<SimulateRequest> = {
     }
     if (message.includeUnchanged !== false) {
       writer.uint32(32).bool(message.includeUnchanged);
+    }
+    if (message.proposalId !== "") {
+      writer.uint32(42).string(message.proposalId);
     }
     return writer;
   },
@@ -2367,6 +2373,14 @@ export const SimulateRequest: MessageFns<SimulateRequest> = {
             message.includeUnchanged = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.proposalId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2394,6 +2408,11 @@ export const SimulateRequest: MessageFns<SimulateRequest> = {
         : isSet(object.include_unchanged)
         ? globalThis.Boolean(object.include_unchanged)
         : false,
+      proposalId: isSet(object.proposalId)
+        ? globalThis.String(object.proposalId)
+        : isSet(object.proposal_id)
+        ? globalThis.String(object.proposal_id)
+        : "",
     };
   },
 
@@ -2409,6 +2428,9 @@ export const SimulateRequest: MessageFns<SimulateRequest> = {
     }
     if (message.includeUnchanged !== false) {
       obj.includeUnchanged = message.includeUnchanged;
+    }
+    if (message.proposalId !== "") {
+      obj.proposalId = message.proposalId;
     }
     return obj;
   },
@@ -2436,6 +2458,7 @@ export const SimulateRequest: MessageFns<SimulateRequest> = {
       }
     }
     message.includeUnchanged = object.includeUnchanged ?? false;
+    message.proposalId = object.proposalId ?? "";
     return message;
   },
 };
@@ -2825,7 +2848,7 @@ export const TrustServiceService = {
   },
   /**
    * Scores a request, or the last recorded decisions, against a candidate model and records nothing.
-   * Level: Mentor.
+   * Level: Observer; with a candidate of its own, which no proposal holds, Mentor. NOT_FOUND for an unknown proposal.
    */
   simulate: {
     path: "/sigil.trust.v1.TrustService/Simulate" as const,
@@ -2852,7 +2875,7 @@ export interface TrustServiceServer extends UntypedServiceImplementation {
   getActiveModel: handleUnaryCall<GetActiveModelRequest, GetActiveModelResponse>;
   /**
    * Scores a request, or the last recorded decisions, against a candidate model and records nothing.
-   * Level: Mentor.
+   * Level: Observer; with a candidate of its own, which no proposal holds, Mentor. NOT_FOUND for an unknown proposal.
    */
   simulate: handleUnaryCall<SimulateRequest, SimulateResponse>;
 }
@@ -2918,7 +2941,7 @@ export interface TrustServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Scores a request, or the last recorded decisions, against a candidate model and records nothing.
-   * Level: Mentor.
+   * Level: Observer; with a candidate of its own, which no proposal holds, Mentor. NOT_FOUND for an unknown proposal.
    */
   simulate(
     request: SimulateRequest,

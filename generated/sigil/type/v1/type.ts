@@ -231,7 +231,10 @@ export interface CanonicalRecord {
     | undefined;
   /** The space the record lives in. */
   space: Space;
-  /** The payload as JSON text: byte strings as base64, integers beyond 2^53 as decimal strings. */
+  /**
+   * The payload as JSON text: byte strings as base64, integers beyond 2^53 as decimal strings. Empty when it would be
+   * longer than 1.5 MiB: read payload_cbor then.
+   */
   payloadJson: string;
   /** The payload as canonical CBOR. */
   payloadCbor: Uint8Array;

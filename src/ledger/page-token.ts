@@ -2,15 +2,13 @@
  * Page tokens: where a walk goes on, pinned to the ledger size it began at, and bound by a keyed digest to the
  * principal, the filters and the order. Anyone may read one; only this deployment can make one.
  */
+import { timingSafeEqual } from "node:crypto";
 import { cborDecode, cborEncode, type CborValue } from "../record/cbor.ts";
-import { concatBytes, equalBytes, fromBase64Url, toBase64Url } from "../record/bytes.ts";
+import { concatBytes, fromBase64Url, toBase64Url } from "../record/bytes.ts";
 import { fail, SigilFault } from "../record/errors.ts";
 
-export type PagePlace = {
-  readonly size: bigint;
-  /** The next position to look at, in the order of the walk. */
-  readonly next: bigint;
-};
+/** Where a walk goes on; what the parts mean is the walk's own. */
+export type PagePlace = readonly CborValue[];
 
 export type Authenticate = (bytes: Uint8Array) => Promise<Uint8Array>;
 
@@ -25,7 +23,7 @@ export const formatPageToken = async (
   walk: CborValue,
   authenticate: Authenticate,
 ): Promise<string> => {
-  const bytes = cborEncode([place.size, place.next]);
+  const bytes = cborEncode(place);
   return toBase64Url(concatBytes(await tagOf(bytes, walk, authenticate), bytes));
 };
 
@@ -44,9 +42,10 @@ export const parsePageToken = async (
   try {
     const bytes = fromBase64Url(token);
     const place = bytes.subarray(tagBytes);
-    if (!equalBytes(bytes.subarray(0, tagBytes), await tagOf(place, walk, authenticate))) return refuse();
-    const [size, next] = cborDecode(place) as readonly [number | bigint, number | bigint];
-    return { size: BigInt(size), next: BigInt(next) };
+    // In constant time: how much of a guessed tag is right must not be measurable. Of another length it throws.
+    if (!timingSafeEqual(bytes.subarray(0, tagBytes), await tagOf(place, walk, authenticate)))
+      return refuse();
+    return cborDecode(place) as PagePlace;
   } catch (error) {
     if (error instanceof SigilFault && error.error.kind === "storeFailed") throw error;
     return refuse();

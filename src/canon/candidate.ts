@@ -1,0 +1,85 @@
+/**
+ * What may stand in a proposal: everything that can be known to be wrong is refused before a witness sees it, so that no
+ * quorum can be made to commit a record that the deployment could not live with. Source: docs/spec/canon.md §5.
+ */
+import type { CborValue } from "../record/cbor.ts";
+import { fail } from "../record/errors.ts";
+import {
+  formatTombstone,
+  knownKinds,
+  parseModule,
+  parsePrincipal,
+  parseSchema,
+  parseWitness,
+} from "../record/kinds.ts";
+import { principalIdBytesMax } from "../record/limits.ts";
+import type { RecordBody } from "../record/record.ts";
+import { checkPublicKey } from "../keys/verify.ts";
+import type { Content } from "./domain.ts";
+import { compileSchema } from "./json-schema.ts";
+
+const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
+
+/** The part of an id after its first "/". */
+const nameIn = (id: string): string => id.slice(id.indexOf("/") + 1);
+
+const checkPrincipal = (id: string, payload: CborValue): void => {
+  const { publicKeys } = parsePrincipal(payload);
+  for (const key of publicKeys) checkPublicKey(key);
+  const name = nameIn(id);
+  if (name.length > principalIdBytesMax) refuse("id", `must name at most ${principalIdBytesMax} bytes`);
+  // A witness calls under such a name, by the key in its own record.
+  if (name.startsWith("witness/")) refuse("id", 'must not name a principal that begins with "witness/"');
+};
+
+const checkSchema = (id: string, payload: CborValue): void => {
+  const { kind, schema } = parseSchema(payload);
+  if (kind !== nameIn(id)) refuse("id", "must be schema/ and the kind in the payload");
+  if (knownKinds.includes(kind)) refuse("id", "must name a kind of user data: the server's own have schemas");
+  compileSchema(schema);
+};
+
+/** @throws invalidField, malformedRecord, malformedKey, malformedModel. */
+const checkPayload = (
+  kind: string,
+  id: string,
+  payload: CborValue,
+  checkModel: (payload: CborValue) => void,
+): void => {
+  switch (kind) {
+    case "trust_model":
+      return checkModel(payload);
+    case "principal":
+      return checkPrincipal(id, payload);
+    case "schema":
+      return checkSchema(id, payload);
+    case "module":
+      parseModule(payload);
+      return;
+    default:
+      return refuse("id", "names no kind that may be proposed");
+  }
+};
+
+/** Kind and payload of the record that would be committed. */
+export const candidateOf = (
+  kind: string,
+  id: string,
+  content: Content,
+  checkModel: (payload: CborValue) => void,
+): Pick<RecordBody, "kind" | "payload"> => {
+  if (content.kind === "payload") {
+    checkPayload(kind, id, content.payload, checkModel);
+    return { kind, payload: content.payload };
+  }
+  if (kind === "trust_model")
+    refuse("tombstone", "must not end the trust model: without one everything denies");
+  return { kind: "tombstone", payload: formatTombstone({ kind }) };
+};
+
+/** The key of a new or re-keyed witness. The deployment's own keys must not attest for it. @throws malformedKey. */
+export const checkWitnessKey = (payload: CborValue, ownKeys: readonly Uint8Array[]): void => {
+  const publicKey = checkPublicKey(parseWitness(payload).publicKey);
+  const isOwn = ownKeys.some((own) => own.every((byte, index) => byte === publicKey[index]));
+  if (isOwn) fail({ kind: "malformedKey", rule: "must not be a key the deployment signs with" });
+};

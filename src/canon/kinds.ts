@@ -1,0 +1,89 @@
+/**
+ * Which kinds a caller may write to the user space, under which ids, and which system records a quorum may change. Pure.
+ * Source: docs/spec/canon.md §2.
+ */
+import type { CborValue } from "../record/cbor.ts";
+import { fail, SigilFault } from "../record/errors.ts";
+import { knownKinds, parsePrincipal, type PrincipalPayload } from "../record/kinds.ts";
+import { principalIdBytesMax } from "../record/limits.ts";
+import type { LevelName } from "../record/names.ts";
+import { systemTenant } from "../record/names.ts";
+
+const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
+
+/** Kinds that exist in the system space alone, where a quorum writes them. */
+const governedKinds = ["trust_model", "witness", "quorum", "module", "schema"];
+
+/** Levels a principal may have without a quorum. */
+const freeLevels: readonly LevelName[] = ["guest", "observer"];
+
+const principalPrefix = "principal/";
+
+/** Ids in the user space of tenant "system" that proposals and what belongs to them are kept under. */
+export const proposalPrefixes = {
+  proposal: "proposal/",
+  ending: "proposal_ending/",
+  attestation: "attestation/",
+} as const;
+
+/** @param path stands before each field's name. @throws invalidField, quorumNeeded. */
+export const checkUserKind = (kind: string, id: string, tenant: string, path: string): void => {
+  const isKept = Object.values(proposalPrefixes).some((prefix) => id.startsWith(prefix));
+  if (tenant === systemTenant && isKept) refuse(`${path}id`, "is kept for proposals");
+  if (id.startsWith(principalPrefix) !== (kind === "principal")) {
+    refuse(`${path}id`, 'must begin with "principal/" for kind principal, and for no other');
+  }
+  const called = `${tenant}/${id.slice(principalPrefix.length)}`;
+  if (kind === "principal" && called.length > principalIdBytesMax) {
+    refuse(
+      `${path}id`,
+      `must make a principal's id, ${tenant}/<name>, of at most ${principalIdBytesMax} bytes`,
+    );
+  }
+  if (kind === "principal" || !knownKinds.includes(kind)) return;
+  if (governedKinds.includes(kind)) fail({ kind: "quorumNeeded", what: `a record of kind ${kind}` });
+  refuse(`${path}kind`, "is written by the server alone");
+};
+
+/** The same rules as everywhere, named after the field of this write. */
+const parseOwn = (payload: CborValue, path: string): PrincipalPayload => {
+  try {
+    return parsePrincipal(payload);
+  } catch (error) {
+    if (!(error instanceof SigilFault) || error.error.kind !== "malformedRecord") throw error;
+    return refuse(path + error.error.field, error.error.rule);
+  }
+};
+
+/** A principal that its tenant may enrol by itself. @throws malformedRecord, invalidField, quorumNeeded. */
+export const checkFreePrincipal = (payload: CborValue, tenant: string, path: string): PrincipalPayload => {
+  const principal = parseOwn(payload, path);
+  if (principal.tenant !== tenant) refuse(`${path}payload.tenant`, `must be ${tenant}, the caller's own`);
+  if (!freeLevels.includes(principal.loa)) {
+    fail({ kind: "quorumNeeded", what: `a principal of level ${principal.loa}` });
+  }
+  return principal;
+};
+
+/** The kinds a proposal may change, by how their ids begin; what follows names the one. */
+const proposable: ReadonlyMap<string, string> = new Map([
+  ["trust_model", "trust_model/"],
+  ["principal", principalPrefix],
+  ["schema", "schema/"],
+  ["module", "module/"],
+]);
+
+const activeModelId = "trust_model/active";
+
+/** The kind of a system record, from its id. @throws invalidField naming the ids there are. */
+export const proposableKind = (id: string): string => {
+  for (const [kind, prefix] of proposable) {
+    if (!id.startsWith(prefix) || id === prefix) continue;
+    if (kind === "trust_model" && id !== activeModelId) break;
+    return kind;
+  }
+  if (id === "quorum" || id.startsWith("witness/")) {
+    return refuse("id", "changes by WitnessService.ProposeWitnessChange");
+  }
+  return refuse("id", `must be ${activeModelId}, principal/<id>, schema/<kind> or module/<name>`);
+};

@@ -1,0 +1,150 @@
+/** Making proposals: from what is asked to the exact bodies that would be committed, and the record that holds them. */
+import type { Hash } from "../record/bytes.ts";
+import { cborEncode, type CborValue } from "../record/cbor.ts";
+import { fail } from "../record/errors.ts";
+import { formatProposal, formatQuorum, formatWitness, type ProposalCommit } from "../record/kinds.ts";
+import { proposalBodyBytesMax } from "../record/limits.ts";
+import { encodeBody, hashRecord, type RecordBody, type RecordLink } from "../record/record.ts";
+import { opensslSha256 } from "../keys/sha256.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import { candidateOf, checkWitnessKey } from "./candidate.ts";
+import type { Content, RecordProposal, WitnessProposal } from "./domain.ts";
+import { systemScope } from "./kept-proposal.ts";
+import { proposableKind, proposalPrefixes } from "./kinds.ts";
+import { readNewest } from "./reading.ts";
+import { planRegistryChange, type Registry } from "./registry.ts";
+
+/** What is proposed, before it is given its place. */
+export type Draft = {
+  /** Id of the system record that would change. */
+  readonly id: string;
+  /** @param decision the decision that allowed proposing. @throws staleVersion and whatever makes the draft wrong. */
+  readonly bodies: (decision: Hash, ts: number) => Promise<readonly RecordBody[]>;
+};
+
+const decisionLink = (target: Hash): RecordLink => ({ label: "decision", target });
+
+const systemBody = (
+  body: Pick<RecordBody, "kind" | "id" | "payload" | "links" | "prev" | "ts">,
+): RecordBody => ({ schemaVersion: 1, tenant: "system", space: "system", ...body });
+
+/** What a repeat must equal. */
+const contentBytes = (content: Content): CborValue =>
+  content.kind === "payload" ? opensslSha256(cborEncode(content.payload)) : null;
+
+export const proposalBytes = (proposal: RecordProposal): Uint8Array =>
+  cborEncode([
+    proposal.id,
+    contentBytes(proposal.content),
+    proposal.expectedVersion ?? null,
+    proposal.reason,
+    proposal.lifetimeMs,
+    proposal.commit,
+  ]);
+
+export const changeBytes = ({ change, reason, lifetimeMs, commit }: WitnessProposal): Uint8Array => {
+  const { kind, ...parts } = change;
+  const values = Object.entries(parts).map(([name, value]): CborValue => [
+    name,
+    name === "witness" ? formatWitness(value as never) : ((value as CborValue | undefined) ?? null),
+  ]);
+  return cborEncode([kind, values, reason, lifetimeMs, commit]);
+};
+
+/** @throws invalidField, malformedRecord, malformedKey, malformedModel. */
+export const draftRecord = (
+  ledger: Ledger,
+  { id, content, expectedVersion }: RecordProposal,
+  checkModel: (payload: CborValue) => void,
+): Draft => {
+  const { kind, payload } = candidateOf(proposableKind(id), id, content, checkModel);
+  return {
+    id,
+    bodies: async (decision, ts) => {
+      const newest = await readNewest(ledger, systemScope, id);
+      const version = newest?.version ?? 0n;
+      const exists = newest !== undefined && !newest.tombstone;
+      const holds =
+        expectedVersion === undefined || expectedVersion === version || (expectedVersion === 0n && !exists);
+      if (!holds) fail({ kind: "staleVersion", id, version });
+      if (content.kind === "tombstone" && !exists) fail({ kind: "notFound", what: "system record", id });
+      const prev = newest?.record.hash ?? null;
+      return [systemBody({ kind, id, payload, links: [decisionLink(decision)], prev, ts })];
+    },
+  };
+};
+
+/** @throws invalidField naming the rule the new registry would break, malformedKey. */
+export const draftChange = (
+  ledger: Ledger,
+  { change }: WitnessProposal,
+  registry: () => Promise<Registry>,
+): Draft => ({
+  id: "quorum",
+  bodies: async (decision, ts) => {
+    const current = await registry();
+    const plan = planRegistryChange(current, change);
+    if (plan.kind === "refused") {
+      return fail({ kind: "invalidField", field: `${change.kind}.${plan.field}`, rule: plan.rule });
+    }
+    const links = [decisionLink(decision)];
+    const payload = formatQuorum(plan.quorum);
+    const quorum = { kind: "quorum", id: "quorum", payload, prev: current.hash, ts };
+    if (plan.enrols === null) return [systemBody({ ...quorum, links })];
+    const id = `witness/${plan.enrols.id}`;
+    const witness = formatWitness(plan.enrols.witness);
+    checkWitnessKey(
+      witness,
+      ledger.ring.entries.map(({ publicKey }) => publicKey),
+    );
+    const prev = (await readNewest(ledger, systemScope, id))?.record.hash ?? null;
+    const enrolled = systemBody({ kind: "witness", id, payload: witness, links, prev, ts });
+    // Whoever attests the quorum attests the witness it names.
+    const target = hashRecord(encodeBody(enrolled), opensslSha256);
+    return [systemBody({ ...quorum, links: [{ label: "witness", target }, ...links] }), enrolled];
+  },
+});
+
+/** The proposal's own record. */
+export const proposalBody = (
+  uuid: string,
+  [body, ...others]: readonly RecordBody[],
+  put: {
+    readonly epoch: number;
+    readonly ts: number;
+    readonly lifetimeMs: number;
+    readonly proposer: string;
+    readonly reason: string;
+    readonly commit: ProposalCommit;
+    readonly decision: Hash;
+  },
+): RecordBody => {
+  const main = body as RecordBody;
+  const { epoch, ts, lifetimeMs, proposer, reason, commit, decision } = put;
+  const encoded = [main, ...others].map(encodeBody);
+  const bytes = encoded.reduce((sum, { length }) => sum + length, 0);
+  if (bytes > proposalBodyBytesMax) {
+    fail({ kind: "tooLarge", what: "the proposed record", bytes, limit: proposalBodyBytesMax });
+  }
+  const payload = formatProposal({
+    body: encoded[0] as Uint8Array,
+    with: encoded.slice(1),
+    base: main.prev,
+    epoch,
+    expiresMs: ts + lifetimeMs,
+    proposer,
+    reason,
+    commit,
+  });
+  return {
+    kind: "proposal",
+    schemaVersion: 1,
+    id: proposalPrefixes.proposal + uuid,
+    tenant: "system",
+    ts,
+    space: "user",
+    payload,
+    links: [decisionLink(decision)],
+    prev: null,
+  };
+};

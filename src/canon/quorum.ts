@@ -1,0 +1,278 @@
+/** The system space: what `rpc/` calls. Proposals are made in proposing.ts, judged in rules.ts, written by proposals.ts. */
+import { fail, type SigilError } from "../record/errors.ts";
+import { attestationBytesMax } from "../record/limits.ts";
+import { readsAcross, type Caller } from "../identity/caller.ts";
+import { checkPublicKey, verifyForeign } from "../keys/verify.ts";
+import { opensslSha256 } from "../keys/sha256.ts";
+import type { PublicKey } from "../record/bytes.ts";
+import { SigilFault } from "../record/errors.ts";
+import type { Attested, Proposal, VersionedRecord } from "./domain.ts";
+import { stateOf, systemScope, type KeptProposal } from "./kept-proposal.ts";
+import { ProposalBook } from "./proposal-book.ts";
+import { listProposals } from "./proposal-list.ts";
+import { Proposals, type ProposalsDependencies } from "./proposals.ts";
+import { changeBytes, draftChange, draftRecord, proposalBytes, type Draft } from "./proposing.ts";
+import { readNewest } from "./reading.ts";
+import { wireReason, type Refusal, type Refused } from "./refusals.ts";
+import { createRegistries } from "./registries.ts";
+import {
+  findAttestingKey,
+  planAttest,
+  planCommit,
+  planWithdraw,
+  type Facts,
+  type SignatureCheck,
+} from "./rules.ts";
+import type { QuorumService } from "./service.ts";
+import { parseAttestationStatement, type AttestationStatement } from "./statement.ts";
+import { readSystemRecord } from "./system-record.ts";
+
+const forged: readonly Refusal[] = [
+  "unknownWitness",
+  "weakKey",
+  "badSignature",
+  "ownProposal",
+  "enrolledLater",
+];
+const repeated: readonly Refusal[] = ["replayed", "alreadyAttested"];
+
+const aboutProposal: readonly Refusal[] = ["quorumShort", "possessionMissing", "notProposer"];
+
+/** The rule as a sentence: it says what the attestation or the proposal is or lacks, unless it names its own subject. */
+const sentenceOf = ({ reason, rule }: Refused<Refusal>): string => {
+  if (rule.startsWith("the ")) return rule;
+  return `the ${aboutProposal.includes(reason) ? "proposal" : "attestation"} ${rule}`;
+};
+
+/** A refusal of the rules as the error a caller gets. */
+const errorOf = (id: string, refused: Refused<Refusal>): SigilError => {
+  const reason = wireReason(refused);
+  if (refused.reason === "ended") {
+    return { kind: "proposalEnded", reason, proposal: id, outcome: refused.outcome };
+  }
+  const why = { reason, rule: sentenceOf(refused) };
+  if (forged.includes(refused.reason)) return { kind: "attestationForged", ...why };
+  if (repeated.includes(refused.reason)) return { kind: "attestationRepeated", ...why };
+  return { kind: "attestationRefused", ...why };
+};
+
+/** Who gave the statement; undefined when nobody that may. */
+const checkSignature = async (
+  kept: KeptProposal,
+  { registry }: Facts,
+  statement: AttestationStatement,
+): Promise<SignatureCheck> => {
+  const key = findAttestingKey(stateOf(kept, registry), registry, statement.kid, opensslSha256);
+  if (key.kind === "unknown") return "fails";
+  const publicKey: PublicKey = key.kind === "witness" ? key.witness.publicKey : key.publicKey;
+  try {
+    checkPublicKey(publicKey);
+  } catch (error) {
+    if (error instanceof SigilFault && error.error.kind === "malformedKey") return "weakKey";
+    throw error;
+  }
+  return (await verifyForeign(publicKey, statement.message, statement.signature)) ? "holds" : "fails";
+};
+
+/** A witness acts by its signature, whoever brings it: it is what the registry makes it, an Observer of tenant "system". */
+const callerOfWitness = (witness: string): Caller => ({
+  principal: `witness/${witness}`,
+  tenant: "system",
+  level: "observer",
+  credential: "attestation",
+});
+
+const nothing = new Uint8Array(0);
+
+/** One target for all: which proposal it is must not change who may attest. */
+const proposalTarget = "canon/proposal";
+
+class Quorum implements QuorumService {
+  readonly #deps: ProposalsDependencies;
+  readonly #proposals: Proposals;
+  readonly #registries: ReturnType<typeof createRegistries>;
+
+  constructor(
+    deps: ProposalsDependencies,
+    proposals: Proposals,
+    registries: ReturnType<typeof createRegistries>,
+  ) {
+    this.#deps = deps;
+    this.#proposals = proposals;
+    this.#registries = registries;
+  }
+
+  readonly propose: QuorumService["propose"] = (caller, proposal, call) => {
+    const draft = draftRecord(this.#deps.ledger, proposal, this.#deps.checkModel);
+    return this.#put(caller, draft, proposal, proposalBytes(proposal), "ProposeRecord", call);
+  };
+
+  readonly proposeWitnessChange: QuorumService["proposeWitnessChange"] = (caller, proposal, call) => {
+    const draft = draftChange(this.#deps.ledger, proposal, () => this.#proposals.registry());
+    return this.#put(caller, draft, proposal, changeBytes(proposal), "ProposeWitnessChange", call);
+  };
+
+  async #put(
+    caller: Caller,
+    draft: Draft,
+    put: Parameters<QuorumService["propose"]>[1] | Parameters<QuorumService["proposeWitnessChange"]>[1],
+    body: Uint8Array,
+    rpc: string,
+    call: Parameters<QuorumService["propose"]>[2],
+  ) {
+    const { idempotencyKey: key, reason, lifetimeMs, commit } = put;
+    const given = { reason, lifetimeMs, commit };
+    if (key === "") return this.#proposals.propose(caller, draft, given, call, undefined);
+    const scope = { tenant: caller.tenant, caller: caller.principal, rpc, key };
+    const claim = await this.#deps.ledger.claim(scope, body);
+    if (claim.kind === "replay") return this.#proposals.replay(claim.outcome);
+    try {
+      return await this.#proposals.propose(caller, draft, given, call, claim);
+    } finally {
+      claim.release();
+    }
+  }
+
+  readonly get: QuorumService["get"] = async (id) => {
+    const kept = await this.#proposals.find(id);
+    const current = await readNewest(this.#deps.ledger, systemScope, kept.body.id);
+    return { proposal: await this.#proposals.view(kept), current: current ?? null };
+  };
+
+  readonly list: QuorumService["list"] = (caller, query) => listProposals(this.#proposals, caller, query);
+
+  readonly attest: QuorumService["attest"] = async (id, statement, call) => {
+    if (statement.length > attestationBytesMax) {
+      const rule = `must be at most ${attestationBytesMax} bytes`;
+      return fail({ kind: "invalidField", field: "statement", rule });
+    }
+    const parsed = parseAttestationStatement(statement, opensslSha256);
+    await this.#proposals.find(id);
+    return this.#proposals.inTurn(async (): Promise<Attested> => {
+      const { ledger, authorise } = this.#deps;
+      const before = await this.#proposals.find(id);
+      const facts = await this.#proposals.facts(before);
+      const signature = await checkSignature(before, facts, parsed);
+      const plan = planAttest(stateOf(before, facts.registry), facts, parsed, signature);
+      if (plan.kind === "refused") {
+        await this.#proposals.endLapsed();
+        return fail(errorOf(id, plan));
+      }
+      const { given } = plan;
+      const question = {
+        action: "canon.attest",
+        target: proposalTarget,
+        session: id,
+        input: nothing,
+      } as const;
+      const [allowed] = await authorise(callerOfWitness(given.witness), [question], call);
+      if (allowed === undefined)
+        return fail({ kind: "indeterminate", rule: "the trust model gave no answer" });
+      const attestation = await this.#proposals.attestation(before, given, statement, allowed.hash);
+      const after =
+        plan.next === "commit"
+          ? await this.#proposals.commitPlan(
+              before,
+              this.#proposals.evidence(before, facts, { given, statement }),
+            )
+          : {
+              bodies:
+                plan.next === "reject"
+                  ? [
+                      this.#proposals.ending({
+                        kept: before,
+                        outcome: "rejected",
+                        reason: "k cannot be reached",
+                      }),
+                    ]
+                  : [],
+              attestations: [],
+            };
+      // One batch: the last approval and what it brings about are on disk together, or neither is.
+      await ledger.append([attestation, ...after.bodies], {
+        signal: call.signal,
+        attestations: [[], ...after.attestations],
+        ...(plan.next === "commit" ? { extraOps: this.#proposals.announcing(before) } : {}),
+      });
+      const kept = await this.#proposals.find(id);
+      const proposal = await this.#proposals.view(kept);
+      const received = proposal.attestations.at(-1);
+      if (received === undefined) return fail({ kind: "notFound", what: "attestation", id });
+      const committed = plan.next === "commit" ? await this.#proposals.committed(kept) : null;
+      return { proposal, attestation: received, committed, auditId: allowed.auditId };
+    });
+  };
+
+  readonly commit: QuorumService["commit"] = async (caller, id, call) => {
+    const known = await this.#proposals.find(id);
+    const answer = async (kept: KeptProposal): Promise<{ proposal: Proposal; record: VersionedRecord }> => ({
+      proposal: await this.#proposals.view(kept),
+      record: await this.#proposals.committed(kept),
+    });
+    if (known.ending?.outcome === "committed") return answer(known);
+    await this.#authorise(caller, "canon.commit", id, call);
+    return this.#proposals.inTurn(async () => {
+      const kept = await this.#proposals.find(id);
+      const facts = await this.#proposals.facts(kept);
+      const plan = planCommit(stateOf(kept, facts.registry), facts);
+      if (plan.kind === "already") return answer(kept);
+      if (plan.kind === "refused") {
+        await this.#proposals.endLapsed();
+        if (plan.reason === "quorumShort")
+          return fail({ kind: "quorumShort", proposal: id, needed: plan.needed });
+        return fail(errorOf(id, plan));
+      }
+      const { bodies, attestations } = await this.#proposals.commitPlan(
+        kept,
+        this.#proposals.evidence(kept, facts),
+      );
+      const extraOps = this.#proposals.announcing(kept);
+      await this.#deps.ledger.append(bodies, { signal: call.signal, attestations, extraOps });
+      return answer(await this.#proposals.find(id));
+    });
+  };
+
+  readonly withdraw: QuorumService["withdraw"] = async (caller, id, reason, call) => {
+    await this.#proposals.find(id);
+    await this.#authorise(caller, "canon.withdraw", id, call);
+    return this.#proposals.inTurn(async () => {
+      const kept = await this.#proposals.find(id);
+      const facts = await this.#proposals.facts(kept);
+      const by = { principal: caller.principal, isRoot: readsAcross(caller) };
+      const plan = planWithdraw(stateOf(kept, facts.registry), facts, by);
+      if (plan.kind === "refused") return fail(errorOf(id, plan));
+      if (plan.kind === "withdraw") {
+        const ending = this.#proposals.ending({ kept, outcome: "withdrawn", reason });
+        await this.#deps.ledger.append([ending], { signal: call.signal });
+      }
+      return this.#proposals.view(await this.#proposals.find(id));
+    });
+  };
+
+  readonly systemRecord: QuorumService["systemRecord"] = (id, version) =>
+    readSystemRecord(this.#deps.ledger, id, version);
+
+  readonly registry: QuorumService["registry"] = () => this.#registries.current();
+
+  async #authorise(
+    caller: Caller,
+    action: "canon.commit" | "canon.withdraw",
+    id: string,
+    call: Parameters<QuorumService["commit"]>[2],
+  ): Promise<void> {
+    await this.#deps.authorise(
+      caller,
+      [{ action, target: proposalTarget, session: id, input: nothing }],
+      call,
+    );
+  }
+}
+
+/** Reads the open proposals from the ledger, then serves. @throws recordCorrupt. */
+export const createQuorumService = async (deps: ProposalsDependencies): Promise<QuorumService> => {
+  const book = await ProposalBook.open(deps.ledger, deps.nowMs());
+  const registries = createRegistries(deps.ledger);
+  // A deployment that cannot say who must agree does not start.
+  await registries.current();
+  return new Quorum(deps, new Proposals(deps, book, registries), registries);
+};

@@ -1,0 +1,202 @@
+/**
+ * Reading records of both spaces. Every record is opened and verified by the ledger, and must be the one its index names.
+ * A walk sees the ledger as it was at one size, whatever is appended meanwhile.
+ */
+import { equalBytes } from "../record/bytes.ts";
+import { fail, SigilFault } from "../record/errors.ts";
+import { systemTenant, type Space } from "../record/names.ts";
+import type { RecordBody } from "../record/record.ts";
+import { tenantFor, type Caller } from "../identity/caller.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import type { RecordAt, RecordFilter, RecordName, StoredRecord, VersionedRecord } from "./domain.ts";
+
+/** The reading side that is needed. */
+export type ReadingLedger = Pick<
+  Ledger,
+  | "readAt"
+  | "versions"
+  | "versionAt"
+  | "versionBelow"
+  | "history"
+  | "records"
+  | "positionOfHash"
+  | "authenticate"
+  | "subscribe"
+  | "size"
+  | "checkpoint"
+>;
+
+/** Where ids are looked for: tenant and space, with the caller's right to look there established. */
+export type Scope = { readonly tenant: string; readonly space: Space };
+
+/** The system space is everybody's to read; a user space is its tenant's. @throws invalidField, tenantForbidden. */
+export const scopeOf = (caller: Caller, space: Space, tenant: string): Scope => {
+  if (space === "user") return { space, tenant: tenantFor(caller, tenant) };
+  if (tenant === "" || tenant === systemTenant) return { space, tenant: systemTenant };
+  return fail({ kind: "invalidField", field: "tenant", rule: `must be ${systemTenant} in the system space` });
+};
+
+/** The label of the link to the decision that allowed a record. */
+export const decisionLabel = "decision";
+
+type IndexedVersion = { readonly id: string; readonly position: bigint; readonly version: bigint };
+
+const notFound = (id: string): never => fail({ kind: "notFound", what: "record", id });
+
+export const isTombstone = ({ body }: { readonly body: { readonly kind: string } }): boolean =>
+  body.kind === "tombstone";
+
+/** A record that was found by its position, with its version. */
+export const versionOf = async (
+  ledger: Pick<Ledger, "versionBelow">,
+  record: StoredRecord,
+): Promise<VersionedRecord> => {
+  const { tenant, space, id } = record.body;
+  const head = await ledger.versionBelow(tenant, space, id, record.position + 1n);
+  return { record, version: head?.version ?? 1n, tombstone: isTombstone(record) };
+};
+
+/** The audit id of the decision that a record links to; empty when it links to none. @throws recordCorrupt. */
+export const decisionOf = async (
+  ledger: Pick<Ledger, "positionOfHash" | "readAt">,
+  { links }: Pick<RecordBody, "links">,
+): Promise<string> => {
+  const link = links.find(({ label }) => label === decisionLabel);
+  const position = link && (await ledger.positionOfHash(link.target));
+  return position === undefined ? "" : (await ledger.readAt(position)).body.id;
+};
+
+/** The record an index entry names. @throws recordCorrupt naming position and id. */
+export const readVersion = async (
+  ledger: Pick<Ledger, "readAt">,
+  { tenant, space }: Scope,
+  { id, position, version }: IndexedVersion,
+): Promise<VersionedRecord> => {
+  try {
+    const record = await ledger.readAt(position);
+    const { body } = record;
+    if (body.id !== id || body.tenant !== tenant || body.space !== space) {
+      const rule = "the record is not the one its index names";
+      return fail({ kind: "recordCorrupt", position, step: "index", rule });
+    }
+    return { record, version, tombstone: isTombstone(record) };
+  } catch (error) {
+    if (!(error instanceof SigilFault) || error.error.kind !== "recordCorrupt") throw error;
+    const { step, rule } = error.error;
+    const named = `${rule} ("${id}" version ${version})`;
+    return fail({ kind: "recordCorrupt", position, step, rule: named, id }, { cause: error });
+  }
+};
+
+/** The newest version of an id below a ledger size, a tombstone too; decisions have no versions. */
+export const readNewest = async (
+  ledger: ReadingLedger,
+  scope: Scope,
+  id: string,
+  size: bigint = ledger.size,
+): Promise<VersionedRecord | undefined> => {
+  const head = await ledger.versionBelow(scope.tenant, scope.space, id, size);
+  return head === undefined ? undefined : readVersion(ledger, scope, { id, ...head });
+};
+
+const readByHash = async (
+  ledger: ReadingLedger,
+  caller: Caller,
+  name: RecordName,
+  at: RecordAt & { readonly kind: "hash" },
+): Promise<VersionedRecord> => {
+  const position = await ledger.positionOfHash(at.hash);
+  const record = position === undefined ? undefined : await ledger.readAt(position);
+  if (record === undefined || !equalBytes(record.hash, at.hash)) return notFound(name.id);
+  const { body } = record;
+  const scope = scopeOf(caller, name.space, name.tenant);
+  // Another tenant's record is as unknown as one that does not exist; the system space is everybody's.
+  const isReadable = body.space === "system" || (scope.space === "user" && body.tenant === scope.tenant);
+  if (!isReadable || (name.id !== "" && body.id !== name.id)) return notFound(name.id);
+  if (body.kind === "frozen_chain") return { record, version: 1n, tombstone: false };
+  return versionOf(ledger, record);
+};
+
+/** @throws notFound, recordCorrupt, tenantForbidden, sizeOutOfRange, invalidField. */
+export const readRecord = async (
+  ledger: ReadingLedger,
+  caller: Caller,
+  name: RecordName,
+  at: RecordAt,
+): Promise<VersionedRecord> => {
+  const { id } = name;
+  if (at.kind === "hash") return readByHash(ledger, caller, name, at);
+  const scope = scopeOf(caller, name.space, name.tenant);
+  if (at.kind === "version") {
+    const position = await ledger.versionAt(scope.tenant, scope.space, id, at.version);
+    return position === undefined
+      ? notFound(id)
+      : readVersion(ledger, scope, { id, position, version: at.version });
+  }
+  const size = at.kind === "size" ? at.size : ledger.size;
+  if (size > ledger.size) fail({ kind: "sizeOutOfRange", size, treeSize: ledger.size });
+  const newest = await readNewest(ledger, scope, id, size);
+  return newest === undefined || newest.tombstone ? notFound(id) : newest;
+};
+
+/** What the opened record decides; the index has only shortlisted. */
+export const matches = (filter: RecordFilter, { record, tombstone }: VersionedRecord): boolean => {
+  const { body } = record;
+  const kind = tombstone ? (body.payload as { readonly kind: string }).kind : body.kind;
+  if (body.kind === "frozen_chain" || (filter.kind !== "" && kind !== filter.kind)) return false;
+  if (!body.id.startsWith(filter.idPrefix) || body.space !== filter.space) return false;
+  if (tombstone && !filter.includeTombstones) return false;
+  if (filter.fromMs !== undefined && body.ts < filter.fromMs) return false;
+  if (filter.untilMs !== undefined && body.ts >= filter.untilMs) return false;
+  const { linkTarget } = filter;
+  return linkTarget === null || body.links.some(({ target }) => equalBytes(target, linkTarget));
+};
+
+/** One id of a walk: with its record when that matches. */
+export type Walked = { readonly id: string; readonly match: VersionedRecord | undefined };
+
+/** Records verified side by side during a walk. */
+const readAheadMax = 64;
+
+/**
+ * The ids of a scope in order, each with its newest version below `size` when that matches.
+ * @throws recordCorrupt naming the record, after everything before it was given; cancelled.
+ */
+export async function* walkRecords(
+  ledger: ReadingLedger,
+  scope: Scope,
+  filter: RecordFilter,
+  from: { readonly size: bigint; readonly after: string; readonly scanMax: number },
+  signal: AbortSignal,
+): AsyncGenerator<Walked, { readonly scannedAll: boolean }, undefined> {
+  let candidates: (IndexedVersion & { readonly skipped: boolean })[] = [];
+  let scanned = 0;
+  const listing = {
+    ...scope,
+    idPrefix: filter.idPrefix,
+    ...(from.after === "" ? {} : { after: from.after }),
+    ...(filter.kind === "" ? {} : { kind: filter.kind }),
+    size: from.size,
+    scanMax: from.scanMax,
+  };
+  const open = async function* (): AsyncGenerator<Walked, void, undefined> {
+    const read = await Promise.allSettled(
+      candidates.map(async (entry) => (entry.skipped ? undefined : readVersion(ledger, scope, entry))),
+    );
+    for (const [index, { id }] of candidates.entries()) {
+      const outcome = read[index];
+      if (outcome?.status === "rejected") throw outcome.reason;
+      const record = outcome?.value;
+      yield { id, match: record !== undefined && matches(filter, record) ? record : undefined };
+    }
+    candidates = [];
+  };
+  for await (const entry of ledger.versions(listing)) {
+    if (signal.aborted) return fail({ kind: "cancelled" });
+    ({ scanned } = entry);
+    candidates.push(entry);
+    if (candidates.length >= readAheadMax) yield* open();
+  }
+  yield* open();
+  return { scannedAll: scanned < from.scanMax };
+}

@@ -1,0 +1,78 @@
+/** What Canon offers to those who call it. Types only: records.ts and proposals.ts keep the promises. */
+import type { CallContext, Caller } from "../identity/caller.ts";
+import type {
+  Attested,
+  Export,
+  ExportedRecord,
+  HistoryQuery,
+  Proposal,
+  ProposalPage,
+  ProposalQuery,
+  Proposed,
+  RecordAt,
+  RecordName,
+  RecordPage,
+  RecordProposal,
+  RecordQuery,
+  SetRegistry,
+  SystemRecord,
+  VersionedRecord,
+  WatchEvent,
+  WatchQuery,
+  WitnessProposal,
+  Write,
+  Written,
+} from "./domain.ts";
+
+/** The user space, and reading in both. */
+export type RecordsService = {
+  /** @throws denied, staleVersion, invalidField, malformedRecord, idempotencyConflict, indeterminate. */
+  readonly write: (
+    caller: Caller,
+    write: Write,
+    idempotencyKey: string,
+    call: CallContext,
+  ) => Promise<Written>;
+  readonly batchWrite: (
+    caller: Caller,
+    writes: readonly Write[],
+    idempotencyKey: string,
+    call: CallContext,
+  ) => Promise<readonly Written[]>;
+  /** @throws notFound, recordCorrupt, tenantForbidden. */
+  readonly get: (caller: Caller, name: RecordName, at: RecordAt) => Promise<VersionedRecord>;
+  /** @throws invalidPageToken, recordCorrupt naming the position, cancelled. */
+  readonly list: (caller: Caller, query: RecordQuery, signal: AbortSignal) => Promise<RecordPage>;
+  readonly stream: (caller: Caller, from: Export, signal: AbortSignal) => AsyncIterable<ExportedRecord>;
+  readonly history: (caller: Caller, query: HistoryQuery, signal: AbortSignal) => Promise<RecordPage>;
+  /** Ends when the signal aborts. */
+  readonly watch: (caller: Caller, query: WatchQuery, signal: AbortSignal) => AsyncIterable<WatchEvent>;
+};
+
+/** The system space: proposals, witnesses, and what a quorum committed. */
+export type QuorumService = {
+  /** @throws denied, staleVersion, invalidField, malformedModel, malformedRecord, malformedKey, queueFull. */
+  readonly propose: (caller: Caller, proposal: RecordProposal, call: CallContext) => Promise<Proposed>;
+  readonly proposeWitnessChange: (
+    caller: Caller,
+    proposal: WitnessProposal,
+    call: CallContext,
+  ) => Promise<Proposed>;
+  /** @throws notFound. */
+  readonly get: (
+    id: string,
+  ) => Promise<{ readonly proposal: Proposal; readonly current: VersionedRecord | null }>;
+  readonly list: (caller: Caller, query: ProposalQuery) => Promise<ProposalPage>;
+  /** @throws notFound, attestationForged, attestationRepeated, attestationRefused, proposalEnded. */
+  readonly attest: (id: string, statement: Uint8Array, call: CallContext) => Promise<Attested>;
+  /** @throws notFound, quorumShort, proposalEnded, attestationRefused. */
+  readonly commit: (
+    caller: Caller,
+    id: string,
+    call: CallContext,
+  ) => Promise<{ readonly proposal: Proposal; readonly record: VersionedRecord }>;
+  readonly withdraw: (caller: Caller, id: string, reason: string, call: CallContext) => Promise<Proposal>;
+  /** @param version 0n means the newest. @throws notFound, recordCorrupt. */
+  readonly systemRecord: (id: string, version: bigint) => Promise<SystemRecord>;
+  readonly registry: () => Promise<SetRegistry>;
+};

@@ -1,0 +1,195 @@
+/** `sigil canon get`, `list` and `history`: records as the server verified them. */
+import {
+  GetRecordResponse,
+  GetSystemRecordResponse,
+  RecordView,
+  VersionedRecord,
+  type GetRecordRequest,
+  type SigilConnection,
+} from "@sigil/client";
+import { countOf, exitCodes, jsonFlag, usage, type Arguments, type Command } from "./command.ts";
+import { connectionFlags, withConnection } from "./connection.ts";
+import { prettyJson } from "./json-text.ts";
+import { limitFlag, limitOf, listAll } from "./listing.ts";
+import {
+  filterFlags,
+  formatRecordFacts,
+  formatRecords,
+  nameOf,
+  parseRecordHash,
+  readFilter,
+  spaceFlags,
+} from "./record-view.ts";
+import { orRefusal } from "./refusal.ts";
+import type { Terminal } from "./terminal.ts";
+
+const readExits = [
+  "0  shown",
+  "1  a record fails its proof (DATA_LOSS), or it is not for you",
+  "2  not found, or could not ask",
+];
+
+/** @throws usage when more than one is said. */
+const readAt = (given: Arguments): GetRecordRequest["at"] => {
+  const said = ["version", "hash", "at-size"].filter((flag) => given.has(flag));
+  if (said.length > 1) usage(`--${said.join(" and --")} exclude each other`);
+  const [version, size, hash] = [
+    countOf(given, "version", 1n),
+    countOf(given, "at-size", 1n),
+    given.text("hash"),
+  ];
+  if (version !== undefined) return { $case: "version", value: version };
+  if (size !== undefined) return { $case: "ledgerSize", value: size };
+  return hash === undefined ? undefined : { $case: "hash", value: parseRecordHash(hash, "--hash") };
+};
+
+type Found = {
+  readonly record: VersionedRecord | undefined;
+  readonly json: unknown;
+  readonly more: readonly (readonly [string, string | undefined])[];
+};
+
+/** A system record comes with the quorum that set it, where the question is one about its versions. */
+const find = async (
+  { canon }: SigilConnection,
+  given: Arguments,
+  at: GetRecordRequest["at"],
+): Promise<Found> => {
+  const name = nameOf(given);
+  if (!given.has("system") || at?.$case === "hash" || at?.$case === "ledgerSize") {
+    const response = await canon.getRecord({ ...name, ...(at === undefined ? {} : { at }) });
+    return { record: response.record, json: GetRecordResponse.toJSON(response), more: [] };
+  }
+  const response = await canon.getSystemRecord({ id: name.id, version: at?.value ?? 0n });
+  const { attestedBy, k, n, epoch, proposalId } = response;
+  const quorum = `${k} of ${n}, epoch ${epoch}`;
+  return {
+    record: response.record,
+    json: GetSystemRecordResponse.toJSON(response),
+    more: [
+      ["proposal", proposalId],
+      ["attested by", attestedBy.join(", ")],
+      ["quorum", proposalId === "" ? undefined : quorum],
+    ],
+  };
+};
+
+export const canonGet: Command = {
+  name: "canon get",
+  about:
+    "Show a record: its payload on standard output, what else is known of it on standard error. The server verifies it\n" +
+    "before it answers. Takes level Observer.",
+  words: ["[ID]"],
+  flags: {
+    version: { value: "N", about: "This version instead of the newest." },
+    hash: { value: "HEX", about: "The record of this hash; ID may be left out." },
+    "at-size": { value: "N", about: "The newest version among the first N records of the ledger." },
+    ...spaceFlags,
+    ...jsonFlag,
+    ...connectionFlags,
+  },
+  examples: [
+    "sigil canon get config/flags --key .sigil/keys/observer.pem --principal observer",
+    "sigil canon get config/flags --version 2 --json",
+    "sigil canon get trust_model/active --system > model.json   # a starting point for sigil propose",
+  ],
+  exits: readExits,
+  run: (given, terminal) =>
+    orRefusal(terminal, async () => {
+      const at = readAt(given);
+      if (given.words[0] === undefined && at?.$case !== "hash")
+        usage("sigil canon get needs ID or --hash HEX");
+      if (given.has("system") && given.has("tenant")) usage("--system and --tenant exclude each other");
+      const found = await withConnection(given, terminal, (connection) => find(connection, given, at));
+      if (found.record?.record === undefined) return usage("the server answered without a record");
+      if (given.has("json")) {
+        terminal.print(JSON.stringify(found.json));
+        return exitCodes.ok;
+      }
+      terminal.note(formatRecordFacts(found.record, found.more));
+      if (found.record.tombstone) terminal.note("This version ends the record.");
+      terminal.print(prettyJson(found.record.record.payloadJson));
+      return exitCodes.ok;
+    }),
+};
+
+const viewFlag = {
+  metadata: { about: "With --json: leave out payloads and envelopes." },
+} as const;
+
+/** A table shows no payload, so none is asked for. */
+const viewOf = (given: Arguments): RecordView =>
+  given.has("json") && !given.has("metadata") ? RecordView.RECORD_VIEW_FULL : RecordView.RECORD_VIEW_METADATA;
+
+const printRecords = (given: Arguments, terminal: Terminal, records: readonly VersionedRecord[]): void => {
+  if (!given.has("json")) {
+    terminal.print(formatRecords(records, terminal));
+    return;
+  }
+  for (const record of records) terminal.print(JSON.stringify(VersionedRecord.toJSON(record)));
+};
+
+export const canonList: Command = {
+  name: "canon list",
+  about:
+    "List the newest versions of records in the order of their ids, as the ledger was when the command began. Takes\n" +
+    "level Observer. Decisions are listed by sigil audit list.",
+  flags: {
+    ...filterFlags,
+    deleted: { about: "Ended records too." },
+    ...limitFlag,
+    ...viewFlag,
+    ...jsonFlag,
+    ...connectionFlags,
+  },
+  examples: [
+    "sigil canon list --kind config --key .sigil/keys/observer.pem --principal observer",
+    "sigil canon list --system --json --metadata",
+    "sigil canon list --prefix config/ --limit 100000 --json > export.jsonl",
+  ],
+  exits: readExits,
+  run: (given, terminal) =>
+    orRefusal(terminal, async () => {
+      const [filter, limit, view] = [readFilter(given), limitOf(given), viewOf(given)];
+      const records = await withConnection(given, terminal, ({ canon }) =>
+        listAll(limit, terminal, async (page) => {
+          const { records: items, nextPageToken } = await canon.listRecords({ filter, view, ...page });
+          return { items, nextPageToken };
+        }),
+      );
+      printRecords(given, terminal, records);
+      return exitCodes.ok;
+    }),
+};
+
+export const canonHistory: Command = {
+  name: "canon history",
+  about: "List the versions of one record, newest first, tombstones among them. Takes level Observer.",
+  words: ["ID"],
+  flags: {
+    "oldest-first": { about: "Oldest first." },
+    ...spaceFlags,
+    ...limitFlag,
+    ...viewFlag,
+    ...jsonFlag,
+    ...connectionFlags,
+  },
+  examples: [
+    "sigil canon history config/flags --key .sigil/keys/observer.pem --principal observer",
+    "sigil canon history trust_model/active --system --oldest-first --json",
+  ],
+  exits: readExits,
+  run: (given, terminal) =>
+    orRefusal(terminal, async () => {
+      const [limit, view, oldestFirst] = [limitOf(given), viewOf(given), given.has("oldest-first")];
+      const records = await withConnection(given, terminal, ({ canon }) =>
+        listAll(limit, terminal, async (page) => {
+          const query = { ...nameOf(given), view, oldestFirst, ...page };
+          const { records: items, nextPageToken } = await canon.listHistory(query);
+          return { items, nextPageToken };
+        }),
+      );
+      printRecords(given, terminal, records);
+      return exitCodes.ok;
+    }),
+};

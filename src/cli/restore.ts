@@ -1,0 +1,113 @@
+/** `sigil restore`: a deployment made again from a backup directory, on this machine or another one. */
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { QuorumInspection } from "../canon/inspection.ts";
+import { restoreDeployment, type RestoreProgress } from "../deployment-restore.ts";
+import { parseKekSource, type KekInputs, type KekSource } from "../keys/kek.ts";
+import { randomBytes } from "../keys/random.ts";
+import { parseCheckpoint, type Checkpoint } from "../merkle/checkpoint.ts";
+import { parseNote } from "../merkle/note.ts";
+import { SigilFault } from "../record/errors.ts";
+import { createDecisionIds } from "../trust/decision-id.ts";
+import { exitCodes, jsonFlag, required, usage, type Arguments, type Command } from "./command.ts";
+import { askPassphrase } from "./passphrase.ts";
+import { formatPairs, type Terminal } from "./terminal.ts";
+
+const describeProgress = ({ step, done, total }: RestoreProgress): string => {
+  const percent = total === 0n ? 100n : (done * 100n) / total;
+  return `${step}: ${done} of ${total} (${percent} %)`;
+};
+
+/** A file as `sigil audit checkpoint` prints it. @throws usage, malformedCheckpoint. */
+const readNotBefore = async (given: Arguments): Promise<Checkpoint | undefined> => {
+  const path = given.text("not-before");
+  if (path === undefined) return undefined;
+  const note = await readFile(path, "utf8").catch(() => usage(`--not-before: ${path} cannot be read`));
+  return parseCheckpoint(parseNote(note).text);
+};
+
+/** An absolute path: the server may be started from another directory. */
+const readKek = (given: Arguments): KekSource | undefined => {
+  const text = given.text("kek");
+  if (text === undefined) return undefined;
+  const source = parseKekSource(text);
+  return source.kind === "file" ? { kind: "file", path: resolve(source.path) } : source;
+};
+
+const kekInputsOf = (terminal: Terminal): KekInputs => ({
+  env: terminal.environment,
+  askPassphrase: () => askPassphrase(terminal),
+});
+
+const refusals = ["backupRefused", "malformedCheckpoint"];
+
+export const restore: Command = {
+  name: "restore",
+  about:
+    "Make a deployment again from a backup. Everything is verified before DIR appears: every seal, signature, tree node\n" +
+    "and index. The restored ledger says in a record of its own that it was restored, from which size and which backup.",
+  flags: {
+    from: { value: "BACKUP", about: "The backup directory." },
+    data: { value: "DIR", about: "The data directory to make." },
+    "not-before": {
+      value: "FILE",
+      about: "A signed checkpoint you hold: a backup that is behind it, or of another past, is refused.",
+    },
+    kek: {
+      value: "SOURCE",
+      about: "Where the same key-encryption key is on this machine: file:PATH, env:NAME or passphrase.",
+    },
+    ...jsonFlag,
+  },
+  examples: [
+    "sigil restore --from /backup/sigil --data data --kek file:/secure/place/sigil.kek",
+    "sigil restore --from /backup/sigil --data data --not-before last-checkpoint.txt",
+  ],
+  exits: [
+    "0  restored",
+    "1  the backup is refused; there is no DIR",
+    "2  it could not be restored; there is no DIR",
+  ],
+  run: async (given, terminal) => {
+    const directory = required(given, "data", "DIR").replace(/(?<=.)\/+$/, "");
+    const from = required(given, "from", "BACKUP").replace(/(?<=.)\/+$/, "");
+    process.umask(0o077);
+    try {
+      const notBefore = await readNotBefore(given);
+      const made = await restoreDeployment({
+        from,
+        directory,
+        notBefore,
+        kekSource: readKek(given),
+        kekInputs: kekInputsOf(terminal),
+        inspector: (origin) => {
+          const quorum = new QuorumInspection(origin);
+          return (group) => quorum.inspect(group);
+        },
+        newId: createDecisionIds(randomBytes),
+        nowMs: Date.now,
+        onProgress: (progress) => terminal.progress(describeProgress(progress)),
+      });
+      terminal.progress("");
+      const size = String(made.size);
+      const facts = { data: directory, size, backup: made.backup, position: String(made.position) };
+      if (given.has("json")) terminal.print(JSON.stringify({ ...facts, checkpoint: made.checkpoint }));
+      else {
+        terminal.print(
+          formatPairs([
+            ["data", facts.data],
+            ["records", facts.size],
+            ["backup", facts.backup],
+            ["restoration record", `at position ${facts.position}`],
+          ]),
+        );
+      }
+      return exitCodes.ok;
+    } catch (error) {
+      if (!(error instanceof SigilFault) || !refusals.includes(error.error.kind)) throw error;
+      terminal.progress("");
+      terminal.note(`sigil: ${error.message}`);
+      return exitCodes.no;
+    }
+  },
+};

@@ -1,0 +1,53 @@
+/** What a running deployment's directory adds to a backup beside the ledger: its description and its wrapped keys. */
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { fromHex, parseHash, utf8Decode } from "./record/bytes.ts";
+import { SigilFault } from "./record/errors.ts";
+import { readPrivateFile } from "./keys/private-file.ts";
+import type { DeploymentFacts, DeploymentFile } from "./operations/backup.ts";
+import { isBackedUpPath } from "./operations/frames.ts";
+import { firstKeys, readDescription } from "./deployment-file.ts";
+
+/** A key that is being destroyed is gone or overwritten: what could not be opened must not be kept. */
+const readKey = async (path: string): Promise<Uint8Array | undefined> => {
+  try {
+    const content = await readPrivateFile(path, "key file");
+    JSON.parse(utf8Decode(content));
+    return content;
+  } catch (error) {
+    if (error instanceof SigilFault && error.error.kind !== "notFound") throw error;
+    return undefined;
+  }
+};
+
+/** A file being written has another name; the key in it has sealed and signed nothing yet. */
+async function* keysIn(directory: string, name: string, recursive: boolean): AsyncGenerator<DeploymentFile> {
+  const parent = join(directory, name);
+  for (const entry of await readdir(parent, { recursive, withFileTypes: true })) {
+    const full = join(entry.parentPath, entry.name);
+    const path = `${firstKeys}/${full.slice(parent.length + 1)}`;
+    if (!entry.isFile() || !isBackedUpPath(path) || !path.endsWith(".json")) continue;
+    const content = await readKey(full);
+    if (content !== undefined) yield { path, content };
+  }
+}
+
+/** The key-encryption key is not in the directory; what it wraps is of no use without it. */
+async function* filesOf(directory: string, keys: string): AsyncGenerator<DeploymentFile> {
+  const description = "deployment.json";
+  yield { path: description, content: await readPrivateFile(join(directory, description), description) };
+  yield* keysIn(directory, keys, true);
+}
+
+/** @throws notInitialised, newerFormat, invalidConfig, storeFailed. */
+export const describeForBackup = async (directory: string): Promise<DeploymentFacts> => {
+  const { format, genesis, keys } = await readDescription(directory);
+  const signingKeys: DeploymentFile[] = [];
+  for await (const file of keysIn(directory, keys, false)) signingKeys.push(file);
+  return {
+    format,
+    genesis: parseHash(fromHex(genesis)),
+    signingKeys,
+    files: () => filesOf(directory, keys),
+  };
+};

@@ -1,0 +1,86 @@
+/**
+ * `deployment.json`: origin, genesis hash, where the key-encryption key comes from, and which directory holds the keys
+ * that it wraps. The last two stand in one file so that one rename changes both. Source: docs/operating/secrets.md.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fail } from "./record/errors.ts";
+import type { KekReference } from "./keys/kek.ts";
+import { replaceFile } from "./ledger/anchor.ts";
+
+export const deploymentFormat = 1;
+
+export type Description = {
+  readonly format: number;
+  readonly origin: string;
+  readonly genesis: string;
+  readonly kek: KekReference;
+  /** A directory's name in the data directory; "keys" in a file that does not say. */
+  readonly keys: string;
+};
+
+/** Where a new deployment keeps its keys. */
+export const firstKeys = "keys";
+const keysPattern = /^keys(?:-([1-9][0-9]{0,8}))?$/;
+
+/** Whether that is the name of a directory of keys, in force or left behind. */
+export const isKeysName = (name: string): boolean => keysPattern.test(name);
+
+/** The name after `name`: keys, keys-2, keys-3, … */
+export const keysNameAfter = (name: string): string =>
+  `${firstKeys}-${Number(keysPattern.exec(name)?.[1] ?? 1) + 1}`;
+
+const descriptionPath = (directory: string): string => join(directory, "deployment.json");
+
+export const isMissing = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && error.code === "ENOENT";
+
+/** In place of the old one, whole or not at all; on disk when it resolves. */
+export const writeDescription = async (directory: string, description: Description): Promise<void> => {
+  // A directory that was never rewrapped says what it always said.
+  const { keys, ...others } = description;
+  const file = keys === firstKeys ? others : description;
+  await replaceFile(descriptionPath(directory), `${JSON.stringify(file, undefined, 2)}\n`);
+};
+
+const readText = async (directory: string): Promise<string> => {
+  try {
+    return await readFile(descriptionPath(directory), "utf8");
+  } catch (cause) {
+    if (isMissing(cause)) return fail({ kind: "notInitialised", path: directory });
+    return fail({ kind: "storeFailed", step: "read deployment.json", rule: "it cannot be read" }, { cause });
+  }
+};
+
+/** @throws notInitialised, newerFormat, invalidConfig, storeFailed. */
+export const readDescription = async (directory: string): Promise<Description> => {
+  const text = await readText(directory);
+  const malformed = (): never =>
+    fail({ kind: "invalidConfig", key: "deployment.json", rule: "must be as sigil init wrote it" });
+  let description: Omit<Description, "keys"> & { readonly keys?: unknown };
+  try {
+    description = JSON.parse(text) as typeof description;
+  } catch {
+    return malformed();
+  }
+  if (typeof description?.format !== "number") return malformed();
+  // Before anything else of it is read: a newer format may say everything otherwise.
+  if (description.format > deploymentFormat) {
+    return fail({ kind: "newerFormat", found: description.format, known: deploymentFormat });
+  }
+  const { origin, genesis, kek, keys = firstKeys } = description;
+  if (typeof origin !== "string" || typeof genesis !== "string") return malformed();
+  if (typeof kek?.source !== "string" || typeof kek.verifier !== "string") return malformed();
+  if (kek.salt !== null && typeof kek.salt !== "string") return malformed();
+  if (typeof keys !== "string" || !isKeysName(keys)) return malformed();
+  return { ...description, keys };
+};
+
+/**
+ * What was read before the lock was taken still holds under it. @throws storeLocked when another process has moved the
+ * keys in between: keys made in the directory it left would be lost.
+ */
+export const requireUnchanged = async (directory: string, description: Description): Promise<void> => {
+  const now = await readDescription(directory);
+  if (JSON.stringify(now) !== JSON.stringify(description)) fail({ kind: "storeLocked", path: directory });
+};

@@ -1,0 +1,138 @@
+/**
+ * The deployment's signing keys, one wrapped file each: `<role>-<serial>.json`. Every file is opened once, at the start.
+ * Which of them signs the ledger says, by its public key; a newer one that was never announced is left alone. A key that
+ * has a successor is destroyed.
+ */
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { equalBytes, toBase64Url, type PublicKey } from "../record/bytes.ts";
+import { coseKeyThumbprint } from "../record/cose.ts";
+import { fail } from "../record/errors.ts";
+import { eraseFile, eraseUnfinished } from "./erase.ts";
+import { formatPublicKey } from "./keyfile.ts";
+import { unfinishedSuffix } from "./private-file.ts";
+import type { KeyRole } from "./ring.ts";
+import { opensslSha256 } from "./sha256.ts";
+import { createSigner, rawPublicKey, type Signer } from "./sign.ts";
+import { createWrappedFile, readWrappedFile } from "./wrapped-file.ts";
+
+type Held = { readonly role: KeyRole; readonly serial: number; readonly signer: Signer };
+type Place = { readonly directory: string; readonly kek: KeyObject };
+
+const failKey = (rule: string): never => fail({ kind: "keyUnavailable", rule });
+
+const namePattern = /^(record|checkpoint)-([1-9][0-9]{0,9})\.json$/;
+const signingPurpose = (role: KeyRole, serial: number): string => `signing/${role}/${serial}`;
+const pathOf = (directory: string, role: KeyRole, serial: number): string =>
+  join(directory, `${role}-${serial}.json`);
+
+const createKeyFile = async ({ directory, kek }: Place, role: KeyRole, serial: number): Promise<Held> => {
+  const { privateKey } = generateKeyPairSync("ed25519");
+  const secret = privateKey.export({ format: "der", type: "pkcs8" });
+  try {
+    await createWrappedFile(pathOf(directory, role, serial), kek, {
+      purpose: signingPurpose(role, serial),
+      secret,
+      publicKeyText: formatPublicKey(rawPublicKey(privateKey)),
+    });
+  } finally {
+    secret.fill(0);
+  }
+  return { role, serial, signer: createSigner(privateKey) };
+};
+
+const openKeyFile = async ({ directory, kek }: Place, role: KeyRole, serial: number): Promise<Held> => {
+  const purpose = signingPurpose(role, serial);
+  const { secret, publicKeyText } = await readWrappedFile(pathOf(directory, role, serial), kek, purpose);
+  const der = Buffer.from(secret.buffer as ArrayBuffer, secret.byteOffset, secret.length);
+  const signer = createSigner(createPrivateKey({ key: der, format: "der", type: "pkcs8" }));
+  secret.fill(0);
+  if (publicKeyText !== formatPublicKey(signer.publicKey)) {
+    failKey(`the file of ${purpose} names another public key`);
+  }
+  return { role, serial, signer };
+};
+
+export class SigningKeys {
+  readonly #place: Place;
+  #held: readonly Held[] = [];
+  /** Files are made and destroyed one after the other. */
+  #writing: Promise<unknown> = Promise.resolve();
+
+  private constructor(place: Place) {
+    this.#place = place;
+  }
+
+  /** @throws keyUnavailable, newerFormat, looseMode for any key that does not open. */
+  static async open(place: Place): Promise<SigningKeys> {
+    const keys = new SigningKeys(place);
+    await keys.#openFiles();
+    return keys;
+  }
+
+  /** The newest file of a role, announced or not. @throws keyUnavailable when there is none. */
+  newest(role: KeyRole): Signer {
+    const ofRole = this.#held.filter((key) => key.role === role).sort((a, b) => a.serial - b.serial);
+    return ofRole.at(-1)?.signer ?? failKey(`there is no ${role} key`);
+  }
+
+  /** @throws keyUnavailable naming the key that is missing. */
+  async open(role: KeyRole, publicKey: PublicKey): Promise<Signer> {
+    const isIt = (key: Held): boolean => key.role === role && equalBytes(key.signer.publicKey, publicKey);
+    // Opened before the ledger's lock was held: whoever held it may have made another key since.
+    if (!this.#held.some(isIt)) await this.#alone(() => this.#openFiles());
+    const held = this.#held.find(isIt);
+    if (held !== undefined) return held.signer;
+    const thumbprint = toBase64Url(coseKeyThumbprint(publicKey, opensslSha256));
+    return failKey(`the file of the ${role} key ${thumbprint} is missing`);
+  }
+
+  /** The role's next file, on disk when it resolves. */
+  create(role: KeyRole): Promise<Signer> {
+    return this.#alone(async () => {
+      await this.#openFiles();
+      const serials = this.#held.filter((key) => key.role === role).map(({ serial }) => serial);
+      const created = await createKeyFile(this.#place, role, Math.max(0, ...serials) + 1);
+      this.#held = [...this.#held, created];
+      return created.signer;
+    });
+  }
+
+  /**
+   * Destroys the files of keys that sign nothing any more, and what a crash left of a file being made or destroyed.
+   * For the holder of the ledger's lock alone: nobody else is making a key meanwhile.
+   */
+  discard(ended: readonly PublicKey[]): Promise<void> {
+    return this.#alone(async () => {
+      const isEnded = ({ signer }: Held): boolean =>
+        ended.some((publicKey) => equalBytes(publicKey, signer.publicKey));
+      for (const key of this.#held.filter(isEnded)) {
+        await eraseFile(pathOf(this.#place.directory, key.role, key.serial));
+        this.#held = this.#held.filter((each) => each !== key);
+      }
+      for (const name of await readdir(this.#place.directory)) {
+        const isLeft =
+          name.endsWith(unfinishedSuffix) && namePattern.test(name.slice(0, -unfinishedSuffix.length));
+        if (isLeft) await eraseUnfinished(join(this.#place.directory, name));
+      }
+    });
+  }
+
+  /** Those that are not open yet. */
+  async #openFiles(): Promise<void> {
+    for (const name of await readdir(this.#place.directory)) {
+      const [, role, text] = namePattern.exec(name) ?? [];
+      if (role === undefined) continue;
+      const serial = Number(text);
+      if (this.#held.some((key) => key.role === role && key.serial === serial)) continue;
+      this.#held = [...this.#held, await openKeyFile(this.#place, role as KeyRole, serial)];
+    }
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#writing.then(work, work);
+    this.#writing = turn.catch(() => {});
+    return turn;
+  }
+}

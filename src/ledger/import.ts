@@ -1,0 +1,123 @@
+/**
+ * Exported entries on their way into a backup or back into a store: held against the tree as they pass. Each group's
+ * leaves must give the root its checkpoint names, each record stand where its group has a leaf, so that what has passed
+ * is a ledger's beginning. Holds one group. Whether a record is the one its leaf stands for takes its key: fsck's work.
+ */
+import { equalBytes, toHex, type Hash } from "../record/bytes.ts";
+import { fail } from "../record/errors.ts";
+import type { Sha256 } from "../record/hash.ts";
+import { parseCheckpoint } from "../merkle/checkpoint.ts";
+import { parseNote } from "../merkle/note.ts";
+import { appendLeaves, rootOf, type Frontier } from "../merkle/tree.ts";
+import type { Store, StoreEntry, StoreOp } from "../storage/store.ts";
+import { bookkeepingFamilies } from "./export.ts";
+import { parseGroup, type GroupEntry } from "./group.ts";
+import { positionOf } from "./keyspace.ts";
+
+/** Where a group ended: as much of the ledger as has passed whole. */
+export type Passed = { readonly frontier: Frontier; readonly root: Hash; readonly checkpoint: string };
+
+const familyOf = (key: Uint8Array): string => String.fromCharCode(key[0] ?? 0);
+
+export const isBookkeeping = (key: Uint8Array): boolean =>
+  bookkeepingFamilies.some((family) => family === familyOf(key));
+
+const refuse = (position: bigint, rule: string): never => fail({ kind: "ledgerCorrupt", position, rule });
+
+/** Takes group entries and records in the order of an export. */
+export class PassageCheck {
+  readonly #origin: string;
+  readonly #sha256: Sha256;
+  readonly #watchedSize: bigint | undefined;
+  #frontier: Frontier;
+  #group: GroupEntry | undefined;
+  #records = 0;
+  /** Of the tree at the watched size, once that has passed. */
+  watchedRoot: Hash | undefined;
+
+  /** @param options.frontier where the entries begin. @param options.watchedSize a size whose root is asked for. */
+  constructor(options: {
+    readonly origin: string;
+    readonly frontier: Frontier;
+    readonly sha256: Sha256;
+    readonly watchedSize?: bigint | undefined;
+  }) {
+    this.#origin = options.origin;
+    this.#sha256 = options.sha256;
+    this.#frontier = options.frontier;
+    this.#watchedSize = options.watchedSize;
+  }
+
+  get size(): bigint {
+    return this.#frontier.size;
+  }
+
+  /** True while nothing of a group is missing. */
+  get isWhole(): boolean {
+    return this.#group === undefined;
+  }
+
+  /** @returns where the group ended, with its last record. @throws ledgerCorrupt, malformedCheckpoint. */
+  add([key, value]: StoreEntry): Passed | undefined {
+    const family = familyOf(key);
+    if (family === "b") return this.#begin(positionOf(key), value);
+    if (family !== "r") return refuse(this.size, "an entry is neither a record nor a group's");
+    const position = positionOf(key);
+    const expected = this.size + BigInt(this.#records);
+    if (this.#group === undefined || position !== expected) {
+      return refuse(expected, `expected the record here, got position ${position}`);
+    }
+    this.#records += 1;
+    return this.#records === this.#group.leaves.length ? this.#end(this.#group) : undefined;
+  }
+
+  #begin(position: bigint, value: Uint8Array): undefined {
+    if (this.#group !== undefined || position !== this.size) {
+      refuse(this.size, `expected the group entry here, got position ${position}`);
+    }
+    this.#group = parseGroup(position, value);
+    this.#records = 0;
+  }
+
+  #end({ leaves, checkpoint: note }: GroupEntry): Passed {
+    const checkpoint = parseCheckpoint(parseNote(note).text);
+    this.#grow(leaves);
+    const root = rootOf(this.#frontier, this.#sha256);
+    if (checkpoint.origin !== this.#origin) refuse(this.size, "the checkpoint names another origin");
+    if (checkpoint.size !== this.size || !equalBytes(checkpoint.root, root)) {
+      refuse(this.size, `the leaves give the root ${toHex(root)}, not the checkpoint's`);
+    }
+    this.#group = undefined;
+    return { frontier: this.#frontier, root, checkpoint: note };
+  }
+
+  #grow(leaves: readonly Hash[]): void {
+    const watched = this.#watchedSize ?? -1n;
+    const before = watched - this.size;
+    const cut = before > 0n && before <= BigInt(leaves.length) ? Number(before) : 0;
+    if (cut > 0) {
+      this.#frontier = appendLeaves(this.#frontier, leaves.slice(0, cut), this.#sha256).frontier;
+      this.watchedRoot = rootOf(this.#frontier, this.#sha256);
+    }
+    this.#frontier = appendLeaves(this.#frontier, leaves.slice(cut), this.#sha256).frontier;
+  }
+}
+
+const importBatchBytesMax = 4 << 20;
+
+/** Writes entries in bounded batches. A crash half way leaves a store that holds a part: begin with an empty one. */
+export const importEntries = async (
+  store: Store,
+  entries: AsyncIterable<StoreEntry> | Iterable<StoreEntry>,
+): Promise<void> => {
+  let batch: StoreOp[] = [];
+  let bytes = 0;
+  for await (const [key, value] of entries) {
+    batch.push({ kind: "put", key, value });
+    bytes += key.length + value.length;
+    if (bytes < importBatchBytesMax) continue;
+    await store.commit(batch);
+    [batch, bytes] = [[], 0];
+  }
+  if (batch.length > 0) await store.commit(batch);
+};

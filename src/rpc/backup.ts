@@ -1,0 +1,46 @@
+/** BackupService over gRPC: the parts of a backup, as they come. */
+import type { UntypedServiceImplementation } from "@grpc/grpc-js";
+import {
+  BackupServiceService as Backups,
+  type BackupRequest,
+  type BackupResponse,
+} from "../../generated/sigil/backup/v1/backup.ts";
+import type { BackupPart, BackupService } from "../operations/backup.ts";
+import type { RpcEnvironment } from "./environment.ts";
+import { serverStreaming } from "./server-stream.ts";
+
+/** A Buffer over the same memory: protobuf writes nothing else without copying. */
+const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+const formatPart = (part: BackupPart): BackupResponse => {
+  switch (part.kind) {
+    case "head": {
+      const { origin, genesis, format, size, checkpoint, checkpointKeys } = part.head;
+      const value = { origin, genesis: buffer(genesis), format, ledgerSize: size, checkpoint };
+      return {
+        part: { $case: "head", value: { ...value, checkpointKeys: checkpointKeys.map(buffer) } },
+      };
+    }
+    case "chunk":
+      return { part: { $case: "chunk", value: buffer(part.bytes) } };
+    case "end": {
+      const value = { bytes: BigInt(part.bytes), sha256: buffer(part.sha256) };
+      return { part: { $case: "end", value } };
+    }
+  }
+};
+
+async function* messages(parts: AsyncIterable<BackupPart>): AsyncGenerator<BackupResponse, void, undefined> {
+  for await (const part of parts) yield formatPart(part);
+}
+
+export const backupHandlers = (
+  backups: BackupService,
+  rpc: RpcEnvironment,
+): UntypedServiceImplementation => ({
+  backup: serverStreaming<BackupRequest, BackupResponse>(
+    rpc,
+    Backups.backup.path,
+    (caller, { fromSize }, { signal }) => messages(backups.backup(caller, fromSize, signal)),
+  ),
+});

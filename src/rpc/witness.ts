@@ -1,0 +1,44 @@
+/** WitnessService over gRPC: the registry as it is, and proposals that change it. */
+import type { UntypedServiceImplementation } from "@grpc/grpc-js";
+import {
+  WitnessServiceService as Witnesses,
+  type GetQuorumRequest,
+  type GetQuorumResponse,
+  type ListWitnessesRequest,
+  type ListWitnessesResponse,
+  type ProposeWitnessChangeRequest,
+  type ProposeWitnessChangeResponse,
+} from "../../generated/sigil/canon/v1/witness.ts";
+import type { QuorumService } from "../canon/service.ts";
+import { formatProposal, formatQuorum, formatWitnesses } from "./canon-messages.ts";
+import type { RpcEnvironment } from "./environment.ts";
+import { readWitnessProposal } from "./proposal-fields.ts";
+import { formatVersioned } from "./records.ts";
+import { unary } from "./unary.ts";
+
+export const witnessHandlers = (
+  quorum: QuorumService,
+  rpc: RpcEnvironment,
+): UntypedServiceImplementation => ({
+  listWitnesses: unary<ListWitnessesRequest, ListWitnessesResponse>(
+    rpc,
+    Witnesses.listWitnesses.path,
+    async () => {
+      const { registry } = await quorum.registry();
+      return { witnesses: formatWitnesses(registry), quorum: formatQuorum(registry) };
+    },
+  ),
+  proposeWitnessChange: unary<ProposeWitnessChangeRequest, ProposeWitnessChangeResponse>(
+    rpc,
+    Witnesses.proposeWitnessChange.path,
+    async (caller, request, call) => {
+      const asked = readWitnessProposal(request);
+      const { proposal, auditId } = await quorum.proposeWitnessChange(caller, asked, call);
+      return { proposal: formatProposal(proposal), auditId };
+    },
+  ),
+  getQuorum: unary<GetQuorumRequest, GetQuorumResponse>(rpc, Witnesses.getQuorum.path, async () => {
+    const { registry, record } = await quorum.registry();
+    return { quorum: formatQuorum(registry), record: formatVersioned(record) };
+  }),
+});

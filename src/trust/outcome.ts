@@ -1,0 +1,34 @@
+/** What the record of a decision says of it: the features in words, and the outcome in numbers. */
+import type { FrozenChainPayload } from "../record/kinds.ts";
+import type { LoadedModel } from "./active-model.ts";
+import type { Evaluated } from "./evaluator.ts";
+import type { Features } from "./features.ts";
+
+export const describeFeatures = (features: Features, rateCount: number): string =>
+  `${features.rule === null ? "unknown action" : `needs ${features.rule.minLevel}`}, ${rateCount} in window`;
+
+/** Without a model or an evaluation it is a deny, with the reason. */
+export const describeOutcome = (
+  evaluated: Evaluated,
+  model: LoadedModel | undefined,
+  features: Features | undefined,
+): Omit<FrozenChainPayload, "request" | "steps" | "durationUs"> => {
+  const common = {
+    features: features?.values ?? {},
+    model: { id: model?.id ?? "", hash: model?.hash ?? null },
+    threshold: model?.model.threshold ?? null,
+    review: model?.model.review ?? null,
+  };
+  if (evaluated.kind === "fault") {
+    return { ...common, contributions: {}, z: null, score: null, verdict: "deny", reason: evaluated.reason };
+  }
+  const { contributions, z, score, verdict } = evaluated.evaluation;
+  return {
+    ...common,
+    contributions: { ...contributions },
+    z,
+    score,
+    verdict: verdict.kind,
+    reason: verdict.reason,
+  };
+};

@@ -1,0 +1,103 @@
+/** An inspection sees what the ledger's own signatures cannot show: a system record that no quorum approved. */
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import { QuorumInspection } from "../../src/canon/inspection.ts";
+import { describeDeployment } from "../../src/deployment.ts";
+import { runFsck, type FsckReport } from "../../src/ledger/fsck.ts";
+import type { Ledger } from "../../src/ledger/ledger.ts";
+import { Council, modelWith, newKey, rawKey } from "./council.ts";
+import { origin } from "./deployment.ts";
+
+const inspect = async (directory: string): Promise<FsckReport> => {
+  const kekInputs = { env: {}, askPassphrase: () => Promise.reject(new Error("no passphrase")) };
+  const quorum = new QuorumInspection(origin);
+  return runFsck(await describeDeployment({ directory, kekInputs, nowMs: Date.now }), {
+    inspectGroup: (group) => quorum.inspect(group),
+  });
+};
+
+/** Model, registry and key changed as they should be. */
+const govern = async (council: Council): Promise<void> => {
+  const model = await council.propose({ id: "trust_model/active", content: modelWith({ bias: 0.9 }) });
+  for (const witness of ["ann", "ben"]) await council.attest(model, witness);
+  const key = newKey();
+  council.keys.set("dan", key);
+  const { proposal } = await council.as("mentor").witness.proposeWitnessChange({
+    change: { $case: "add", value: { id: "dan", publicKey: rawKey(key), owner: "Dan", k: 3 } },
+  });
+  if (proposal === undefined) throw new Error("the answer has no proposal");
+  for (const witness of ["ann", "dan", "ben"]) await council.attest(proposal, witness);
+  const stricter = await council.propose({ id: "trust_model/active", content: modelWith({ bias: 0.8 }) });
+  await council.attest(stricter, "cyd");
+  await council.attest(stricter, "ann");
+  await council.attest(stricter, "ben");
+};
+
+type Forge = (ledger: Ledger) => Promise<void>;
+
+const readId = async (ledger: Ledger, id: string) => {
+  const record = await ledger.readId("system", "system", id);
+  if (record === undefined) throw new Error(`there is no ${id}`);
+  return record;
+};
+
+/** What an operator could write with the deployment's own key in hand. */
+const forgeries: readonly (readonly [name: string, forge: Forge])[] = [
+  [
+    "a model without any approval",
+    async (ledger) => {
+      const { body, hash } = await readId(ledger, "trust_model/active");
+      await ledger.append([{ ...body, prev: hash }]);
+    },
+  ],
+  [
+    "a model with the approvals of another",
+    async (ledger) => {
+      const { body, hash, attestations } = await readId(ledger, "trust_model/active");
+      await ledger.append([{ ...body, ts: body.ts + 1, prev: hash }], { attestations: [attestations] });
+    },
+  ],
+  [
+    "a witness that no change of the registry names",
+    async (ledger) => {
+      const { body } = await readId(ledger, "witness/ann");
+      await ledger.append([{ ...body, id: "witness/eve", prev: null }]);
+    },
+  ],
+  [
+    "a registry with a k of its own",
+    async (ledger) => {
+      const { body, hash } = await readId(ledger, "quorum");
+      const payload = { ...(body.payload as object), k: 1 };
+      await ledger.append([{ ...body, payload, prev: hash }]);
+    },
+  ],
+];
+
+describe("an inspection of the quorum", function () {
+  this.slow(3000);
+
+  it("finds nothing where every change had its quorum, through changes of the registry", async () => {
+    await using council = await Council.open();
+    await govern(council);
+    await council.served[Symbol.asyncDispose]();
+    const { ok, problems } = await inspect(council.deployment.directory);
+    expect(problems).to.deep.equal([]);
+    expect(ok).to.equal(true);
+  });
+
+  for (const [name, forge] of forgeries) {
+    it(`names the position of ${name}, though the deployment's own key signed it`, async () => {
+      await using council = await Council.open();
+      const model = await council.propose({ id: "trust_model/active", content: modelWith({ bias: 0.9 }) });
+      for (const witness of ["ann", "ben"]) await council.attest(model, witness);
+      const { ledger } = council.served.server;
+      await forge(ledger);
+      const position = ledger.size - 1n;
+      await council.served[Symbol.asyncDispose]();
+      const { problems } = await inspect(council.deployment.directory);
+      expect(problems).to.have.length(1);
+      expect(problems[0]).to.include({ position, step: "quorum" });
+    });
+  }
+});

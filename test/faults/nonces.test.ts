@@ -1,0 +1,93 @@
+/**
+ * Data directories that were forked, copied and put back all go on with the same data keys. No nonce may meet another
+ * under the same key: two records sealed with one (key, nonce) pair would betray each other.
+ */
+import { expect } from "chai";
+import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "mocha";
+import { openDeployment } from "../../src/deployment.ts";
+import { familyRange } from "../../src/ledger/keyspace.ts";
+import { toHex, utf8Decode } from "../../src/record/bytes.ts";
+import type { RecordBody } from "../../src/record/record.ts";
+import { openLevelStore } from "../../src/storage/level.ts";
+import { createDeployment, dataDirectory, openOptions } from "../campaigns/deployment.ts";
+
+const copiesMax = 200;
+/** Whose data directories the next copy may be made of: the youngest, an older one, or the very first. */
+const keptMax = 8;
+const tenant = "acme";
+
+const bodyOf = (id: string): RecordBody => ({
+  kind: "user_data",
+  schemaVersion: 1,
+  id,
+  tenant,
+  ts: 1,
+  space: "user",
+  payload: { id },
+  links: [],
+  prev: null,
+});
+
+const goOn = async (root: string, name: string): Promise<void> => {
+  const ledger = await openDeployment(openOptions(root));
+  await ledger.append([1, 2, 3].map((count) => bodyOf(`note/${name}/${count}`)));
+  await ledger.close();
+};
+
+type Sealed = { readonly pair: string; readonly value: string };
+
+/** `u8 length ‖ tenant ‖ key version u32be ‖ nonce[12] ‖ …` of one tenant's records. */
+async function* sealedIn(root: string): AsyncGenerator<Sealed> {
+  await using store = await openLevelStore(join(dataDirectory(root), "ledger"), { onMissing: "fail" });
+  for await (const [, stored] of store.range(familyRange("r"))) {
+    const tenantEnd = 1 + (stored[0] ?? 0);
+    if (utf8Decode(stored.subarray(1, tenantEnd)) !== tenant) continue;
+    const pair = toHex(stored.subarray(tenantEnd, tenantEnd + 16));
+    yield { pair, value: toHex(stored.subarray(tenantEnd)) };
+  }
+}
+
+/** Remembers what was sealed under each pair. @returns pairs that were met with two values. */
+const collect = async (seen: Map<string, string>, root: string): Promise<readonly string[]> => {
+  const reused: string[] = [];
+  for await (const { pair, value } of sealedIn(root)) {
+    // The same value under the same pair is one record in two copies.
+    if ((seen.get(pair) ?? value) !== value) reused.push(pair);
+    seen.set(pair, value);
+  }
+  return reused;
+};
+
+describe("nonces of sealed records", () => {
+  it(`never meet under one key over ${copiesMax} forks, copies and restorations that all go on writing`, async () => {
+    const parent = await mkdtemp(join(tmpdir(), "sigil-nonces-"));
+    try {
+      const first = join(parent, "first");
+      await mkdir(first);
+      await createDeployment(first);
+      await goOn(first, "first");
+      const kept = [first];
+      const seen = new Map<string, string>();
+      const reused = [...(await collect(seen, first))];
+      for (let copy = 0; copy < copiesMax; copy += 1) {
+        // In turn: the youngest goes on, an older one forks, the first is put back.
+        const from = [kept.at(-1), kept[copy % kept.length], first][copy % 3] ?? first;
+        const root = join(parent, `copy-${copy}`);
+        await cp(from, root, { recursive: true });
+        await goOn(root, `copy-${copy}`);
+        reused.push(...(await collect(seen, root)));
+        kept.push(root);
+        const oldest = kept.length > keptMax ? kept.splice(1, 1)[0] : undefined;
+        if (oldest !== undefined) await rm(oldest, { recursive: true });
+      }
+      expect(reused).to.deep.equal([]);
+      // One pair a record: what the copies wrote was seen.
+      expect(seen.size).to.equal(3 * (copiesMax + 1));
+    } finally {
+      await rm(parent, { recursive: true });
+    }
+  }).timeout(60_000);
+});

@@ -1,0 +1,157 @@
+/** What a candidate model would have said of recorded decisions, and of whose. */
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import { anonymous, type Caller } from "../../../src/identity/caller.ts";
+import { parseHash } from "../../../src/record/bytes.ts";
+import { fail, SigilFault } from "../../../src/record/errors.ts";
+import { formatFrozenChain, type FrozenChainPayload } from "../../../src/record/kinds.ts";
+import { defaultModelPayload } from "../../../src/trust/default-model.ts";
+import { reachOf, simulateLast, type DecisionLedger, type Reach } from "../../../src/trust/simulate.ts";
+
+const chain: FrozenChainPayload = {
+  request: {
+    action: "read",
+    target: "public/docs",
+    subject: "p",
+    caller: "p",
+    tenant: "acme",
+    loa: "operator",
+    session: "",
+    inputDigest: parseHash(new Uint8Array(32)),
+    inputBytes: 0,
+    input: null,
+    metadata: {},
+  },
+  features: { rate: 0, entropy: 0 },
+  model: { id: "m", hash: parseHash(new Uint8Array(32)) },
+  contributions: {},
+  z: 3,
+  score: 0.95,
+  threshold: 0.5,
+  review: null,
+  verdict: "allow",
+  reason: "SCORE_AT_OR_ABOVE_THRESHOLD",
+  steps: [],
+  durationUs: 1,
+};
+
+type Kept = { readonly kind: string; readonly tenant: string } | "damaged";
+
+const decision = (tenant: string): Kept => ({ kind: "frozen_chain", tenant });
+const note = (tenant: string): Kept => ({ kind: "note", tenant });
+
+/** A ledger of these records; `looked` are the positions that were opened. */
+const ledgerOf = (kept: readonly Kept[]) => {
+  const looked: bigint[] = [];
+  const bodyAt = (position: bigint) => {
+    const record = kept[Number(position)];
+    if (record === undefined || record === "damaged") {
+      return fail({ kind: "malformedCbor", offset: 0, rule: "is damaged" });
+    }
+    return { ...record, id: `d-${position}`, payload: formatFrozenChain(chain) };
+  };
+  const ledger = {
+    size: BigInt(kept.length),
+    peekAt: async (position: bigint) => {
+      looked.push(position);
+      return bodyAt(position);
+    },
+    readAt: async (position: bigint) => {
+      if (kept[Number(position)] === "damaged")
+        fail({ kind: "recordCorrupt", position, step: "seal", rule: "r" });
+      return { body: bodyAt(position) };
+    },
+    async *decisions({ tenant, scanMax }: { readonly tenant: string; readonly scanMax: number }) {
+      let count = 0;
+      for (let position = kept.length - 1; position >= 0 && count < scanMax; position -= 1) {
+        const record = kept[position];
+        if (record === "damaged" || record?.kind !== "frozen_chain" || record.tenant !== tenant) continue;
+        count += 1;
+        yield { position: BigInt(position) };
+      }
+    },
+  } as unknown as DecisionLedger;
+  return { ledger, looked };
+};
+
+const strict = { ...defaultModelPayload, threshold: 0.9999, review: null };
+
+const call = { signal: new AbortController().signal, deadlineMs: 1000, metadata: {} };
+
+const simulated = async (ledger: DecisionLedger, reach: Reach, decisions: number) => {
+  const asked = { candidate: strict, includeUnchanged: false, reach, decisions };
+  const simulation = await simulateLast(ledger, asked, call);
+  return { ...simulation, ids: simulation.decisions.map(({ auditId }) => auditId) };
+};
+
+const all: Reach = { kind: "all" };
+
+describe("simulating the last decisions", () => {
+  const kept = [decision("a"), note("a"), decision("b"), note("b"), decision("a"), note("b")];
+
+  it("scores the tenant's own, newest first, and finds the flips", async () => {
+    const { ids, scored, flipped } = await simulated(
+      ledgerOf(kept).ledger,
+      { kind: "tenant", tenant: "a" },
+      10,
+    );
+    expect([ids, scored, flipped]).to.deep.equal([["d-4", "d-0"], 2, 2]);
+  });
+
+  it("scores those of all tenants, newest first, and stops at the number asked for", async () => {
+    const { ledger, looked } = ledgerOf(kept);
+    expect((await simulated(ledger, all, 10)).ids).to.deep.equal(["d-4", "d-2", "d-0"]);
+    looked.length = 0;
+    expect((await simulated(ledger, all, 2)).ids).to.deep.equal(["d-4", "d-2"]);
+    expect(looked).to.deep.equal([5n, 4n, 3n, 2n]);
+  });
+
+  it("looks at four records a decision and a thousand besides, and no more", async () => {
+    const { ledger, looked } = ledgerOf([decision("a"), ...Array.from({ length: 3000 }, () => note("b"))]);
+    const { scored } = await simulated(ledger, all, 5);
+    expect([scored, looked.length]).to.deep.equal([0, 1020]);
+  });
+
+  it("names the damage when a record on its way cannot be opened", async () => {
+    const { ledger } = ledgerOf([decision("a"), "damaged", decision("b")]);
+    const error = await simulated(ledger, all, 3).catch((thrown: unknown) => thrown);
+    expect(error).to.be.instanceOf(SigilFault);
+    expect((error as SigilFault).error).to.include({ kind: "recordCorrupt", position: 1n });
+  });
+
+  it("ends when its caller leaves, also where there are no decisions", async () => {
+    const { ledger, looked } = ledgerOf(Array.from({ length: 100 }, () => note("a")));
+    const asked = { candidate: strict, includeUnchanged: false, reach: all, decisions: 5 };
+    const gone = { ...call, signal: AbortSignal.abort() };
+    const error = await simulateLast(ledger, asked, gone).catch((thrown: unknown) => thrown);
+    expect((error as SigilFault).error.kind).to.equal("cancelled");
+    expect(looked).to.deep.equal([]);
+  });
+});
+
+describe("whose decisions a simulation reaches", () => {
+  const proposal = { candidate: { kind: "proposal", id: "proposal/1" } } as const;
+  const model = { candidate: { kind: "model", payload: null } } as const;
+  const caller = (parts: Partial<Caller>): Caller => ({ ...anonymous, tenant: "system", ...parts });
+  const witness = caller({ principal: "witness/a", level: "observer", credential: "token" });
+  const root = caller({ principal: "root", level: "root", credential: "token" });
+
+  it("is every tenant's for a proposal and a witness or Root of tenant system", () => {
+    for (const who of [witness, root]) expect(reachOf(who, proposal)).to.deep.equal(all);
+  });
+
+  it("is the caller's tenant's otherwise", () => {
+    const others: readonly Caller[] = [
+      { ...witness, tenant: "acme" },
+      { ...witness, principal: "witness" },
+      { ...root, tenant: "acme" },
+      { ...root, level: "mentor" },
+    ];
+    for (const who of others) {
+      expect(reachOf(who, proposal)).to.deep.equal({ kind: "tenant", tenant: who.tenant });
+    }
+    for (const who of [witness, root]) {
+      expect(reachOf(who, model)).to.deep.equal({ kind: "tenant", tenant: "system" });
+    }
+  });
+});
