@@ -3,13 +3,13 @@
  * ones; then one rename of deployment.json names the new key source and the new directory together. A crash before it
  * leaves the old key in force, a crash after it the new one. Source: docs/operating/secrets.md.
  */
-import type { KeyObject } from "node:crypto";
 import { access, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fail } from "./record/errors.ts";
-import { createKek, createKekFile, loadKek, type KekInputs, type KekSource } from "./keys/kek.ts";
+import { createKek, createKekFile, isKekOf, loadKek, type KekInputs, type KekSource } from "./keys/kek.ts";
 import { checkPrivateTree } from "./keys/private-tree.ts";
 import { checkKeys, eraseKeys, rewrapKeys } from "./keys/rewrap.ts";
+import type { Kek } from "./keys/wrap.ts";
 import {
   isKeysName,
   keysNameAfter,
@@ -61,13 +61,13 @@ const makeKekFile = async (to: KekSource): Promise<boolean> => {
 const rewrapLocked = async (
   { directory, to, newKekInputs, onProgress }: RewrapOptions,
   old: Description,
-  oldKek: KeyObject,
+  oldKek: Kek,
 ): Promise<Rewrapped> => {
   await requireUnchanged(directory, old);
   const from = join(directory, old.keys);
   const madeKek = await makeKekFile(to);
   const { kek: newKek, reference } = await createKek(to, newKekInputs);
-  if (newKek.equals(oldKek)) {
+  if (await isKekOf(newKek, old.kek)) {
     fail({ kind: "usage", rule: `the key-encryption key from ${reference.source} is the one in force` });
   }
   await removeLeftovers(directory, old.keys);

@@ -3,7 +3,7 @@
  * `keys/`, `ledger/` (LevelDB) and `anchor`. Making one writes the genesis group; `deployment.json` comes last, so a
  * directory that has it is whole. Source: docs/operating/running.md.
  */
-import { hkdfSync, type KeyObject } from "node:crypto";
+import { hkdfSync } from "node:crypto";
 import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fromHex, parseHash, toHex, utf8Encode, type Hash, type PublicKey } from "./record/bytes.ts";
@@ -206,7 +206,7 @@ export const describeDeployment = async (options: OpenOptions): Promise<LedgerOp
   const { directory } = options;
   const description = await readDescription(directory);
   await checkPrivateTree(directory);
-  const kek: KeyObject = await loadKek(description.kek, options.kekInputs);
+  const kek = await loadKek(description.kek, options.kekInputs);
   const custody = await openCustody(join(directory, description.keys), kek);
   const parts = {
     origin: description.origin,

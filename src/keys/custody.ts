@@ -5,22 +5,21 @@
  *
  * Files are 0600, directories 0700. Each file's purpose is authenticated, so one put under another name is refused.
  */
-import type { KeyObject } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { DataKeys } from "./data-keys.ts";
 import { checkPrivateDirectory, checkPrivateFile, createPrivateDirectory } from "./private-file.ts";
-import type { KeyRole } from "./ring.ts";
-import { SigningKeys } from "./signing-keys.ts";
+import { signingRoles, type SigningCustody } from "./signing-custody.ts";
+import { SigningKeyFiles } from "./signing-keys.ts";
+import type { Kek } from "./wrap.ts";
 
 export type Custody = {
-  readonly signingKeys: SigningKeys;
+  readonly signingKeys: SigningCustody;
   /** The tenants' keys, on disk before they are handed out. */
   readonly dataKeys: DataKeys;
 };
 
 const dataDirectory = "data";
-const roles: readonly KeyRole[] = ["record", "checkpoint"];
 
 /** The highest `<stem>-<number>.json` by stem. */
 const newestNumbers = (names: readonly string[]): Map<string, number> => {
@@ -43,11 +42,11 @@ const listPrivate = async (directory: string): Promise<readonly string[]> => {
 };
 
 /** @throws looseMode, notFound, keyUnavailable, newerFormat. */
-export const openCustody = async (directory: string, kek: KeyObject): Promise<Custody> => {
+export const openCustody = async (directory: string, kek: Kek): Promise<Custody> => {
   await listPrivate(directory);
   const dataNames = await listPrivate(join(directory, dataDirectory));
-  const signingKeys = await SigningKeys.open({ directory, kek });
-  for (const role of roles) signingKeys.newest(role);
+  const signingKeys = await SigningKeyFiles.open({ directory, kek });
+  for (const role of signingRoles) signingKeys.newest(role);
   return {
     signingKeys,
     dataKeys: new DataKeys(join(directory, dataDirectory), kek, newestNumbers(dataNames)),
@@ -55,10 +54,10 @@ export const openCustody = async (directory: string, kek: KeyObject): Promise<Cu
 };
 
 /** Makes the directory (0700) with a record and a checkpoint key. @throws usage when it exists. */
-export const createCustody = async (directory: string, kek: KeyObject): Promise<Custody> => {
+export const createCustody = async (directory: string, kek: Kek): Promise<Custody> => {
   await createPrivateDirectory(directory);
   await createPrivateDirectory(join(directory, dataDirectory));
-  const signingKeys = await SigningKeys.open({ directory, kek });
-  for (const role of roles) await signingKeys.create(role);
+  const signingKeys = await SigningKeyFiles.open({ directory, kek });
+  for (const role of signingRoles) await signingKeys.create(role);
   return openCustody(directory, kek);
 };

@@ -3,11 +3,12 @@
  * A key is on disk before it is handed out, so nothing is ever sealed with a key that a crash could lose.
  * At most `dataKeysHeldMax` are held unwrapped; the least recently used leave first.
  */
-import { createSecretKey, randomBytes, type KeyObject } from "node:crypto";
+import { createSecretKey, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { fail, SigilFault } from "../record/errors.ts";
 import { dataKeysHeldMax, tenantBytesMax } from "../record/limits.ts";
 import type { DataKey } from "./seal.ts";
+import type { Kek } from "./wrap.ts";
 import { createWrappedFile, readWrappedFile } from "./wrapped-file.ts";
 
 const dataKeyBytes = 32;
@@ -24,12 +25,12 @@ const checkTenant = (tenant: string): void => {
 
 export class DataKeys {
   readonly #directory: string;
-  readonly #kek: KeyObject;
+  readonly #kek: Kek;
   readonly #newest: Map<string, number>;
   /** By purpose, the least recently used first. Promises, so that one key is made or opened once. */
   readonly #held = new Map<string, Promise<DataKey>>();
 
-  constructor(directory: string, kek: KeyObject, newest: Map<string, number>) {
+  constructor(directory: string, kek: Kek, newest: Map<string, number>) {
     this.#directory = directory;
     this.#kek = kek;
     this.#newest = newest;

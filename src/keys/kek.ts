@@ -3,11 +3,11 @@
  * passphrase through scrypt (RFC 7914). The deployment stores a reference to it: where it comes from, the salt, and a
  * verifier that only the right key opens. The key itself is never stored and never in a message.
  */
-import { createSecretKey, randomBytes, scrypt, type KeyObject } from "node:crypto";
+import { createSecretKey, randomBytes, scrypt } from "node:crypto";
 import { fromBase64, toBase64, utf8Encode } from "../record/bytes.ts";
-import { fail } from "../record/errors.ts";
+import { fail, SigilFault } from "../record/errors.ts";
 import { createPrivateFile, readPrivateFile } from "./private-file.ts";
-import { unwrapKey, wrapKey } from "./wrap.ts";
+import { localKek, type Kek } from "./wrap.ts";
 
 export type KekSource =
   | { readonly kind: "file"; readonly path: string }
@@ -137,14 +137,10 @@ const loadKeyBytes = (source: KekSource, inputs: KekInputs, salt: Uint8Array | n
   }
 };
 
-const loadKeyObject = async (
-  source: KekSource,
-  inputs: KekInputs,
-  salt: Uint8Array | null,
-): Promise<KeyObject> => {
+const openKek = async (source: KekSource, inputs: KekInputs, salt: Uint8Array | null): Promise<Kek> => {
   const key = await loadKeyBytes(source, inputs, salt);
   try {
-    return createSecretKey(key);
+    return localKek(createSecretKey(key));
   } finally {
     key.fill(0);
   }
@@ -154,10 +150,10 @@ const loadKeyObject = async (
 export const createKek = async (
   source: KekSource,
   inputs: KekInputs,
-): Promise<{ readonly kek: KeyObject; readonly reference: KekReference }> => {
+): Promise<{ readonly kek: Kek; readonly reference: KekReference }> => {
   const salt = source.kind === "passphrase" ? randomBytes(saltBytes) : null;
-  const kek = await loadKeyObject(source, inputs, salt);
-  const verifier = wrapKey(kek, verifierPurpose, new Uint8Array(keyBytes));
+  const kek = await openKek(source, inputs, salt);
+  const verifier = await kek.wrap(verifierPurpose, new Uint8Array(keyBytes));
   return {
     kek,
     reference: {
@@ -168,17 +164,24 @@ export const createKek = async (
   };
 };
 
+/** Whether the reference was made with this key, whatever its source is called. */
+export const isKekOf = async (kek: Kek, { verifier }: KekReference): Promise<boolean> => {
+  try {
+    await kek.unwrap(verifierPurpose, fromBase64(verifier));
+    return true;
+  } catch (error) {
+    if (error instanceof SigilFault && error.error.kind === "keyUnavailable") return false;
+    throw error;
+  }
+};
+
 /**
  * The key of an existing deployment.
  * @throws wrongKeyEncryptionKey when the verifier does not open; invalidConfig, notFound, looseMode.
  */
-export const loadKek = async (reference: KekReference, inputs: KekInputs): Promise<KeyObject> => {
+export const loadKek = async (reference: KekReference, inputs: KekInputs): Promise<Kek> => {
   const salt = reference.salt === null ? null : fromBase64(reference.salt);
-  const kek = await loadKeyObject(parseKekSource(reference.source), inputs, salt);
-  try {
-    unwrapKey(kek, verifierPurpose, fromBase64(reference.verifier));
-  } catch (cause) {
-    fail({ kind: "wrongKeyEncryptionKey", source: reference.source }, { cause });
-  }
-  return kek;
+  const kek = await openKek(parseKekSource(reference.source), inputs, salt);
+  if (await isKekOf(kek, reference)) return kek;
+  return fail({ kind: "wrongKeyEncryptionKey", source: reference.source });
 };

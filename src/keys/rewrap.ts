@@ -3,12 +3,13 @@
  * one into a new directory, read back and compared. Which directory counts is not decided here but by deployment.json,
  * so a crash anywhere leaves the old directory as it was, or both. One key at a time is in memory.
  */
-import { timingSafeEqual, type KeyObject } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import { readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fail } from "../record/errors.ts";
 import { eraseUnfinished } from "./erase.ts";
 import { createPrivateDirectory, syncDirectory, unfinishedSuffix } from "./private-file.ts";
+import type { Kek } from "./wrap.ts";
 import { createWrappedFile, readAnyWrappedFile, readWrappedFile } from "./wrapped-file.ts";
 
 /** Paths below the directory of keys. */
@@ -35,7 +36,7 @@ const listKeyTree = async (root: string, below = ""): Promise<KeyTree> => {
 };
 
 /** Opens every key once. @throws keyUnavailable, looseMode, newerFormat. */
-export const checkKeys = async (directory: string, kek: KeyObject): Promise<void> => {
+export const checkKeys = async (directory: string, kek: Kek): Promise<void> => {
   for (const path of (await listKeyTree(directory)).files) {
     (await readAnyWrappedFile(join(directory, path), kek)).secret.fill(0);
   }
@@ -45,8 +46,8 @@ type Move = {
   readonly from: string;
   /** Must not exist. */
   readonly to: string;
-  readonly oldKek: KeyObject;
-  readonly newKek: KeyObject;
+  readonly oldKek: Kek;
+  readonly newKek: Kek;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 };
 

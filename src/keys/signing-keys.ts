@@ -3,7 +3,7 @@
  * Which of them signs the ledger says, by its public key; a newer one that was never announced is left alone. A key that
  * has a successor is destroyed.
  */
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { equalBytes, toBase64Url, type PublicKey } from "../record/bytes.ts";
@@ -15,10 +15,12 @@ import { unfinishedSuffix } from "./private-file.ts";
 import type { KeyRole } from "./ring.ts";
 import { opensslSha256 } from "./sha256.ts";
 import { createSigner, rawPublicKey, type Signer } from "./sign.ts";
+import type { SigningCustody } from "./signing-custody.ts";
+import type { Kek } from "./wrap.ts";
 import { createWrappedFile, readWrappedFile } from "./wrapped-file.ts";
 
 type Held = { readonly role: KeyRole; readonly serial: number; readonly signer: Signer };
-type Place = { readonly directory: string; readonly kek: KeyObject };
+type Place = { readonly directory: string; readonly kek: Kek };
 
 const failKey = (rule: string): never => fail({ kind: "keyUnavailable", rule });
 
@@ -54,7 +56,7 @@ const openKeyFile = async ({ directory, kek }: Place, role: KeyRole, serial: num
   return { role, serial, signer };
 };
 
-export class SigningKeys {
+export class SigningKeyFiles implements SigningCustody {
   readonly #place: Place;
   #held: readonly Held[] = [];
   /** Files are made and destroyed one after the other. */
@@ -65,19 +67,17 @@ export class SigningKeys {
   }
 
   /** @throws keyUnavailable, newerFormat, looseMode for any key that does not open. */
-  static async open(place: Place): Promise<SigningKeys> {
-    const keys = new SigningKeys(place);
+  static async open(place: Place): Promise<SigningKeyFiles> {
+    const keys = new SigningKeyFiles(place);
     await keys.#openFiles();
     return keys;
   }
 
-  /** The newest file of a role, announced or not. @throws keyUnavailable when there is none. */
   newest(role: KeyRole): Signer {
     const ofRole = this.#held.filter((key) => key.role === role).sort((a, b) => a.serial - b.serial);
     return ofRole.at(-1)?.signer ?? failKey(`there is no ${role} key`);
   }
 
-  /** @throws keyUnavailable naming the key that is missing. */
   async open(role: KeyRole, publicKey: PublicKey): Promise<Signer> {
     const isIt = (key: Held): boolean => key.role === role && equalBytes(key.signer.publicKey, publicKey);
     // Opened before the ledger's lock was held: whoever held it may have made another key since.
@@ -88,7 +88,6 @@ export class SigningKeys {
     return failKey(`the file of the ${role} key ${thumbprint} is missing`);
   }
 
-  /** The role's next file, on disk when it resolves. */
   create(role: KeyRole): Promise<Signer> {
     return this.#alone(async () => {
       await this.#openFiles();
@@ -99,10 +98,7 @@ export class SigningKeys {
     });
   }
 
-  /**
-   * Destroys the files of keys that sign nothing any more, and what a crash left of a file being made or destroyed.
-   * For the holder of the ledger's lock alone: nobody else is making a key meanwhile.
-   */
+  /** Also what a crash left of a file being made or destroyed. */
   discard(ended: readonly PublicKey[]): Promise<void> {
     return this.#alone(async () => {
       const isEnded = ({ signer }: Held): boolean =>

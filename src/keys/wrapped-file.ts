@@ -2,11 +2,10 @@
  * One wrapped key in a file: JSON `{ format, purpose, public_key?, wrapped }`. The purpose is also authenticated by
  * the wrapping, so a file put under another name is refused.
  */
-import type { KeyObject } from "node:crypto";
 import { fromBase64, toBase64, utf8Decode } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
 import { createPrivateFile, readPrivateFile } from "./private-file.ts";
-import { unwrapKey, wrapKey } from "./wrap.ts";
+import type { Kek } from "./wrap.ts";
 
 const format = 1;
 
@@ -51,28 +50,28 @@ const parseWrappedFile = (bytes: Uint8Array, expected: string | null) => {
 /** Durable when it resolves. The secret stays the caller's to zero. @throws usage when the name is taken. */
 export const createWrappedFile = async (
   path: string,
-  kek: KeyObject,
+  kek: Kek,
   { purpose, secret, publicKeyText }: WrappedKey,
 ): Promise<void> => {
   const file = {
     format,
     purpose,
     ...(publicKeyText === null ? {} : { public_key: publicKeyText }),
-    wrapped: toBase64(wrapKey(kek, purpose, secret)),
+    wrapped: toBase64(await kek.wrap(purpose, secret)),
   };
   await createPrivateFile(path, `${JSON.stringify(file, undefined, 2)}\n`);
 };
 
-const readWrapped = async (path: string, kek: KeyObject, expected: string | null): Promise<WrappedKey> => {
+const readWrapped = async (path: string, kek: Kek, expected: string | null): Promise<WrappedKey> => {
   const file = parseWrappedFile(await readPrivateFile(path, "wrapped key"), expected);
   const { purpose, wrapped, publicKeyText } = file;
-  return { purpose, secret: unwrapKey(kek, purpose, wrapped), publicKeyText };
+  return { purpose, secret: await kek.unwrap(purpose, wrapped), publicKeyText };
 };
 
 /** The secret is the caller's to zero. @throws keyUnavailable, looseMode, newerFormat. */
-export const readWrappedFile = (path: string, kek: KeyObject, purpose: string): Promise<WrappedKey> =>
+export const readWrappedFile = (path: string, kek: Kek, purpose: string): Promise<WrappedKey> =>
   readWrapped(path, kek, purpose);
 
 /** The same for whatever purpose the file states; the wrapping authenticates that too. */
-export const readAnyWrappedFile = (path: string, kek: KeyObject): Promise<WrappedKey> =>
+export const readAnyWrappedFile = (path: string, kek: Kek): Promise<WrappedKey> =>
   readWrapped(path, kek, null);

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, describe, it } from "mocha";
+import { localKek } from "../../src/keys/wrap.ts";
 import { readAnyWrappedFile } from "../../src/keys/wrapped-file.ts";
 import { freePorts, sigilHere } from "./command.ts";
 
@@ -60,7 +61,7 @@ describe("the memory of a serving process", () => {
     if (process.platform !== "linux") this.skip();
     const text = (await readFile(join(cwd, "kek"), "latin1")).trim();
     const key = Buffer.from(text, "base64");
-    const kek = createSecretKey(key);
+    const kek = localKek(createSecretKey(key));
     const keys = join(cwd, "data", "keys");
     const recordKey = (await readdir(keys)).find((name) => name.startsWith("record-")) ?? "";
     const signing = await readAnyWrappedFile(join(keys, recordKey), kek);

@@ -6,11 +6,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { createCustody, openCustody, type Custody } from "../../../src/keys/custody.ts";
+import { localKek } from "../../../src/keys/wrap.ts";
 import { verifyOwn } from "../../../src/keys/verify.ts";
 import { toBase64Url } from "../../../src/record/bytes.ts";
 import { expectFault } from "./expect-fault.ts";
 
-const kek = createSecretKey(randomBytes(32));
+const kek = localKek(createSecretKey(randomBytes(32)));
 const message = Uint8Array.of(1, 2, 3);
 
 let parent: string;
@@ -137,7 +138,7 @@ describe("custody", () => {
   });
 
   it("opens nothing with another key-encryption key", async () => {
-    expect(await kindOf(() => openCustody(directory, createSecretKey(randomBytes(32))))).to.equal(
+    expect(await kindOf(() => openCustody(directory, localKek(createSecretKey(randomBytes(32)))))).to.equal(
       "keyUnavailable",
     );
   });

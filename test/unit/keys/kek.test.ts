@@ -1,6 +1,6 @@
 /** Where the key-encryption key comes from, and what is refused. */
 import { expect } from "chai";
-import { randomBytes } from "node:crypto";
+import { createSecretKey, randomBytes, scryptSync } from "node:crypto";
 import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,12 +10,13 @@ import {
   createKek,
   createKekFile,
   formatKekSource,
+  isKekOf,
   loadKek,
   parseKekSource,
   type KekInputs,
   type KekReference,
 } from "../../../src/keys/kek.ts";
-import { unwrapKey, wrapKey } from "../../../src/keys/wrap.ts";
+import { localKek } from "../../../src/keys/wrap.ts";
 import { expectFault } from "./expect-fault.ts";
 
 const none: KekInputs = { env: {}, askPassphrase: () => Promise.resolve(new Uint8Array()) };
@@ -45,7 +46,7 @@ const describeSource = (
     const { kek, reference } = await createKek(parseKekSource(text), right);
     const stored = JSON.parse(JSON.stringify(reference)) as KekReference;
     const again = await loadKek(stored, right);
-    expect(unwrapKey(again, "x", wrapKey(kek, "x", Uint8Array.of(7)))).to.deep.equal(Uint8Array.of(7));
+    expect(await again.unwrap("x", await kek.wrap("x", Uint8Array.of(7)))).to.deep.equal(Uint8Array.of(7));
     if (name === "a file") {
       await rm(join(directory, "kek"));
       await createKekFile(join(directory, "kek"));
@@ -128,7 +129,8 @@ describe("key-encryption key", () => {
       const key = randomBytes(32).fill(count, 0, count % 33);
       const text = key.toString("base64");
       const { kek } = await createKek(source, withEnv(` ${text}\r\n`));
-      expect(kek.export().equals(key), text).to.equal(true);
+      const wrapped = await localKek(createSecretKey(key)).wrap("x", Uint8Array.of(count));
+      expect(await kek.unwrap("x", wrapped), text).to.deep.equal(Uint8Array.of(count));
     }
     const zero = Buffer.alloc(32).toString("base64");
     for (const text of [
@@ -162,18 +164,26 @@ describe("key-encryption key", () => {
 
   it("zeroes the passphrase it was given and stores neither it nor the key", async () => {
     const passphrase = utf8Encode("correct horse");
-    const { kek, reference } = await createKek(
+    const { reference } = await createKek(
       { kind: "passphrase" },
       { ...none, askPassphrase: () => Promise.resolve(passphrase) },
     );
     expect(passphrase.every((byte) => byte === 0)).to.equal(true);
-    expect(JSON.stringify(reference)).to.not.contain(kek.export().toString("base64"));
+    const salt = Buffer.from(reference.salt ?? "", "base64");
+    const key = scryptSync("correct horse", salt, 32, { N: 2 ** 17, r: 8, p: 1, maxmem: 192 << 20 });
+    const opened = await localKek(createSecretKey(key)).unwrap(
+      "verifier",
+      Buffer.from(reference.verifier, "base64"),
+    );
+    expect(opened.every((byte) => byte === 0)).to.equal(true);
+    expect(JSON.stringify(reference)).to.not.contain(key.toString("base64"));
   }).timeout(10_000);
 
   it("derives the passphrase key with a salt of its own each time", async () => {
     const first = await createKek({ kind: "passphrase" }, withPassphrase("same"));
     const second = await createKek({ kind: "passphrase" }, withPassphrase("same"));
-    expect(first.kek.equals(second.kek)).to.equal(false);
+    expect(await isKekOf(first.kek, first.reference)).to.equal(true);
+    expect(await isKekOf(first.kek, second.reference)).to.equal(false);
     const crossed = { ...first.reference, salt: second.reference.salt };
     expect((await expectFault(() => loadKek(crossed, withPassphrase("same")))).error.kind).to.equal(
       "wrongKeyEncryptionKey",
