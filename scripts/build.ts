@@ -10,6 +10,8 @@ import { repository, run } from "./run.ts";
 
 const client = "@sigil/client";
 const clientEntry = "clients/typescript/src/index.js";
+/** What is generated and no TypeScript: the compiler does not copy it. */
+const generatedFiles = ["generated/descriptors.binpb", "generated/modules/hello.wasm"];
 const directory = resolve(repository, process.argv[2] ?? "dist");
 
 const pointAtClient = async (file: string): Promise<void> => {
@@ -24,8 +26,7 @@ const build = async (): Promise<number> => {
   const { exitCode, output } = await run(["tsc", "-p", "tsconfig.build.json", "--outDir", directory]);
   process.stdout.write(output);
   if (exitCode !== 0) return exitCode;
-  const descriptors = "generated/descriptors.binpb";
-  await cp(join(repository, descriptors), join(directory, descriptors));
+  for (const path of generatedFiles) await cp(join(repository, path), join(directory, path));
   const emitted = await readdir(join(directory, "src"), { recursive: true });
   const modules = emitted.filter((path) => path.endsWith(".js") || path.endsWith(".d.ts"));
   await Promise.all(modules.map((path) => pointAtClient(join(directory, "src", path))));

@@ -19,6 +19,7 @@ const leftOut = [
   "test/unit/ledger/fsck-versions.test.ts",
   "test/unit/ledger/tree.test.ts",
   "test/unit/merkle/proof.test.ts",
+  "test/unit/modules/hello.test.ts",
   "test/unit/operations/backup.test.ts",
   "test/unit/record/cbor-properties.test.ts",
   "test/unit/rpc/server-stream.test.ts",

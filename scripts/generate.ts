@@ -1,10 +1,12 @@
 /**
- * `npm run generate`: the TypeScript stubs and the descriptor set from proto/. With `--check` it generates into a
- * temporary directory instead, names every committed file that differs, and fails if there is one.
+ * `npm run generate`: the TypeScript stubs and the descriptor set from proto/, and the built-in module from its source.
+ * With `--check` it generates into a temporary directory instead, names every committed file that differs, and fails if
+ * there is one.
  */
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { compileModule } from "./modules.ts";
 import { run } from "./run.ts";
 
 const root = process.cwd();
@@ -21,7 +23,8 @@ const generateInto = async (directory: string): Promise<string> => {
     const { exitCode, output } = await run(command, { cwd: root });
     if (exitCode !== 0) return output;
   }
-  return "";
+  const hello = join(directory, "generated", "modules", "hello.wasm");
+  return compileModule(root, "examples/modules/hello/hello.ts", hello);
 };
 
 const filesUnder = async (directory: string): Promise<ReadonlyMap<string, Buffer>> => {
@@ -42,8 +45,8 @@ const differences = async (fresh: string): Promise<readonly string[]> => {
     for (const path of new Set([...committed.keys(), ...generated.keys()])) {
       const [before, after] = [committed.get(path), generated.get(path)];
       if (before === undefined) named.push(`${output}/${path} is missing`);
-      else if (after === undefined) named.push(`${output}/${path} is not generated from proto/`);
-      else if (!before.equals(after)) named.push(`${output}/${path} differs from what proto/ generates`);
+      else if (after === undefined) named.push(`${output}/${path} is not generated`);
+      else if (!before.equals(after)) named.push(`${output}/${path} differs from what is generated`);
     }
   }
   return named;

@@ -1,6 +1,6 @@
 /** The built package gives the same bytes and hashes as the sources, in a process of its own. */
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, symlink } from "node:fs/promises";
+import { mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -82,6 +82,11 @@ describe("the built package", () => {
     const here = bodies.map((body) => toHex(hashRecord(encodeBody(body))));
     expect(await hashesFrom(root, "ts")).to.deep.equal(here);
     expect(await hashesFrom(built, "js")).to.deep.equal(here);
+  });
+
+  it("brings the built-in module", async () => {
+    const path = "generated/modules/hello.wasm";
+    expect(await readFile(join(built, path))).to.deep.equal(await readFile(join(root, path)));
   });
 
   it("runs the command line", async () => {

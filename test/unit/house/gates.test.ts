@@ -219,7 +219,8 @@ describe("the gates", function () {
 
   describe("generation", () => {
     const stubs = "generated/sigil/trust/v1/trust.ts";
-    const parts = ["proto", "generated", "clients/typescript/src/generated", "scripts"];
+    const parts = ["proto", "generated", "clients/typescript/src/generated", "scripts", "examples/modules"];
+    const hello = "generated/modules/hello.wasm";
 
     it("passes what the contracts generate", async () => {
       expectPass(await runGate("generate:check", plant({}, parts)));
@@ -230,6 +231,12 @@ describe("the gates", function () {
       const inClient = `clients/typescript/src/${stubs}`;
       const copy = plant({ [stubs]: edited, [inClient]: edited }, parts);
       expectRefusal(await runGate("generate:check", copy), `${stubs} differs`, `${inClient} differs`);
+    });
+
+    it("refuses a built-in module that its source does not give", async () => {
+      const source = "examples/modules/hello/hello.ts";
+      const copy = plant({ [source]: readRepository(source).replaceAll("hello, ", "hallo, ") }, parts);
+      expectRefusal(await runGate("generate:check", copy), `${hello} differs`);
     });
   });
 
