@@ -99,9 +99,15 @@ const folderOverrides = folders.flatMap((folder) => {
   ];
 });
 
+/** The folder's own rule, and no packages but noble's. */
+const pureFileRule = (file: string): Rules => {
+  const [, folder = "", ...below] = file.split("/");
+  return folderRule(folder, below.length, allPackagesButNoble);
+};
+
 const pureFileOverrides = pureFiles
   .filter((file) => !file.includes("*"))
-  .map((file) => ({ files: [file], rules: folderRule(file.split("/")[1] ?? "", 1, allPackagesButNoble) }));
+  .map((file) => ({ files: [file], rules: pureFileRule(file) }));
 
 const ambient = ["Date", "process", "Buffer", "performance", "crypto", "globalThis", "console", "fetch"];
 const timers = ["setTimeout", "setInterval", "setImmediate", "queueMicrotask"];

@@ -31,6 +31,10 @@ declare namespace WebAssembly {
     readonly length: number;
   }
 
+  class Global {
+    value: unknown;
+  }
+
   /** Bytes that are no module. */
   class CompileError extends Error {}
   /** Imports that do not fit. */

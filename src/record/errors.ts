@@ -28,6 +28,8 @@ export type SigilError =
   | { readonly kind: "malformedKey"; readonly rule: string }
   | { readonly kind: "malformedCheckpoint"; readonly rule: string }
   | { readonly kind: "malformedModel"; readonly field: string; readonly rule: string }
+  /** Bytes that are no WebAssembly module of the kind the sandbox runs. `offset` in bytes from the start. */
+  | { readonly kind: "malformedModule"; readonly offset: number; readonly rule: string }
   /** A request field that breaks a rule; `field` as the proto names it, dotted, indexes in brackets. */
   | { readonly kind: "invalidField"; readonly field: string; readonly rule: string }
   | { readonly kind: "invalidPageToken"; readonly rule: string }
@@ -95,6 +97,15 @@ export type SigilError =
   | { readonly kind: "attestationRepeated"; readonly reason: string; readonly rule: string }
   /** A good statement that does not count for this proposal, or a commit that cannot be. */
   | { readonly kind: "attestationRefused"; readonly reason: string; readonly rule: string }
+  /** A module that exists and may not run: other bytes than those approved, or retired. `reason` is stable. */
+  | {
+      readonly kind: "moduleRefused";
+      readonly reason: string;
+      readonly module: string;
+      readonly rule: string;
+    }
+  /** As many module runs as may be are under way: of one tenant, or of all. */
+  | { readonly kind: "runsBusy"; readonly what: string; readonly limit: number }
   | { readonly kind: "modelMissing"; readonly rule: string }
   | { readonly kind: "wrongKeyEncryptionKey"; readonly source: string }
   | { readonly kind: "keyUnavailable"; readonly rule: string }
@@ -126,6 +137,8 @@ export const describeError = (error: SigilError): string => {
       return `malformed checkpoint: ${error.rule}`;
     case "malformedModel":
       return `malformed model: ${error.field} ${error.rule}`;
+    case "malformedModule":
+      return `malformed module at offset ${error.offset}: ${error.rule}`;
     case "invalidField":
       return `${error.field} ${error.rule}`;
     case "invalidPageToken":
@@ -180,6 +193,10 @@ export const describeError = (error: SigilError): string => {
     case "attestationRepeated":
     case "attestationRefused":
       return error.rule;
+    case "moduleRefused":
+      return `module ${error.module} is refused: ${error.rule}`;
+    case "runsBusy":
+      return `${error.limit} runs of ${error.what} are under way; retry with back-off`;
     case "modelMissing":
       return `no usable trust model: ${error.rule}`;
     case "wrongKeyEncryptionKey":

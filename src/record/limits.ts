@@ -188,3 +188,19 @@ export const backupKeyBytesMax = 1024;
 export const backupValueBytesMax = 4 << 20;
 /** A segment of a backup ends at the first checkpoint past this many bytes: what a killed backup repeats at most. */
 export const backupSegmentBytesMax = 64 << 20;
+
+/** A module's bytes; what is larger carries data that belongs elsewhere. */
+export const moduleBytesMax = 16 << 20;
+/** Imports and exports of a module: WASI has 46 functions, a command module exports two or three things. */
+export const moduleImportsMax = 1024;
+export const moduleExportsMax = 1024;
+/** A name in a module; mangled ones are long. */
+export const moduleNameBytesMax = 1024;
+export const moduleTypesMax = 65_536;
+/** Parameters, or results, of one signature; twice what compilers emit. */
+export const moduleSignatureTypesMax = 128;
+export const moduleFunctionsMax = 250_000;
+/** Memories of a module, and tables; each takes its own reservation of address space while it runs. */
+export const moduleMemoriesMax = 64;
+/** Globals, or data segments. */
+export const moduleItemsMax = 250_000;

@@ -17,6 +17,7 @@ const STATUS = {
   malformedKey: Code.INVALID_ARGUMENT,
   malformedCheckpoint: Code.INVALID_ARGUMENT,
   malformedModel: Code.INVALID_ARGUMENT,
+  malformedModule: Code.INVALID_ARGUMENT,
   invalidField: Code.INVALID_ARGUMENT,
   invalidPageToken: Code.INVALID_ARGUMENT,
   tooLarge: Code.INVALID_ARGUMENT,
@@ -44,6 +45,8 @@ const STATUS = {
   attestationForged: Code.PERMISSION_DENIED,
   attestationRepeated: Code.ALREADY_EXISTS,
   attestationRefused: Code.FAILED_PRECONDITION,
+  moduleRefused: Code.FAILED_PRECONDITION,
+  runsBusy: Code.RESOURCE_EXHAUSTED,
   modelMissing: Code.FAILED_PRECONDITION,
   keyUnavailable: Code.FAILED_PRECONDITION,
   keyReplaced: Code.ABORTED,
@@ -62,6 +65,7 @@ const STATUS = {
 /** Milliseconds after which a repeat is worth trying. */
 const RETRY_MS: Partial<Record<SigilError["kind"], number>> = {
   queueFull: 200,
+  runsBusy: 200,
   notServing: 1000,
   indeterminate: 1000,
   storeFailed: 1000,

@@ -26,6 +26,13 @@ describe("errors as callers see them", () => {
       Code.UNAUTHENTICATED,
       "TOKEN_AUDIENCE",
     ],
+    [{ kind: "malformedModule", offset: 8, rule: "r" }, Code.INVALID_ARGUMENT, "MALFORMED_MODULE"],
+    [
+      { kind: "moduleRefused", reason: "MODULE_RETIRED", module: "m", rule: "r" },
+      Code.FAILED_PRECONDITION,
+      "MODULE_RETIRED",
+    ],
+    [{ kind: "runsBusy", what: "all tenants", limit: 64 }, Code.RESOURCE_EXHAUSTED, "RUNS_BUSY"],
     [{ kind: "modelMissing", rule: "r" }, Code.FAILED_PRECONDITION, "MODEL_MISSING"],
     [{ kind: "cancelled" }, Code.CANCELLED, "CANCELLED"],
     [{ kind: "quorumNeeded", what: "a model" }, Code.PERMISSION_DENIED, "QUORUM_NEEDED"],

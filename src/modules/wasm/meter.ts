@@ -1,0 +1,172 @@
+/**
+ * The memory budget of a module, written into the module itself. Pure. One budget for all memories and tables together: each
+ * `memory.grow` and `table.grow` becomes a call of a function that takes the cost off the budget first, and traps where too
+ * little is left. The same bytes and limit always give the same bytes.
+ */
+import { assert, fail } from "../../record/errors.ts";
+import { concatBytes, utf8Encode } from "../../record/bytes.ts";
+import type { GrowthSite } from "./instructions.ts";
+import { WasmReader } from "./reader.ts";
+import type { Section, WasmModule } from "./sections.ts";
+import { leb, signedLeb, sized } from "./writer.ts";
+
+export const pageBytes = 65_536;
+/** What the engine takes for one entry of a table of functions, measured; other entries take less. */
+const tableEntryBytes = 32;
+
+/** The exported global that holds what is left of the budget, in bytes, i64. No module may export this name itself. */
+export const budgetExport = "sigil:memory_budget";
+/** Taken off once when a module asks for more than is left: the budget is then negative, and says by how much it had been used. */
+export const overdrawn = 2n ** 62n;
+
+/** Bytes of all memories and tables at the start. */
+export const chargeOf = ({ memories, tables }: Pick<WasmModule, "memories" | "tables">): number =>
+  memories.reduce((sum, { initial }) => sum + initial * pageBytes, 0) +
+  tables.reduce((sum, { initial }) => sum + initial * tableEntryBytes, 0);
+
+const I32 = 0x7f;
+const I64 = 0x7e;
+const REFERENCE = { funcref: 0x70, externref: 0x6f } as const;
+const empty = 0x40;
+const functionType = 0x60;
+
+/** One growing function: whose it is, its type, its body. */
+type Growing = { readonly key: string; readonly type: number[]; readonly body: number[] };
+
+const keyOf = ({ of, index }: Pick<GrowthSite, "of" | "index">): string => `${of} ${index}`;
+
+/**
+ * In words: cost = delta × unit; if cost > budget: overdraw and trap; grown = grow(delta); if grown ≥ 0: budget −= cost;
+ * return grown. A table's function takes the new entries' value before delta.
+ */
+const growing = (module: WasmModule, site: GrowthSite, budget: number): Growing => {
+  const isTable = site.of === "table";
+  const [shift, delta, cost, grown] = isTable ? [5, 1, 2, 3] : [16, 0, 1, 2];
+  assert(2 ** shift === (isTable ? tableEntryBytes : pageBytes), "a shift is not its unit");
+  const element = isTable ? module.tables[site.index]?.element : undefined;
+  if (isTable && element === undefined) {
+    fail({ kind: "malformedModule", offset: site.at, rule: "grows a table that is not there" });
+  }
+  const grow = isTable
+    ? [0x20, 0, 0x20, delta, 0xfc, 15, ...leb(site.index)]
+    : [0x20, delta, 0x40, ...leb(site.index)];
+  const take = [0x23, ...leb(budget)];
+  const give = [0x24, ...leb(budget)];
+  const overdraw = [...take, 0x42, ...signedLeb(overdrawn), 0x7d, ...give, 0x00];
+  const price = [0x20, delta, 0xad, 0x42, shift, 0x86, 0x22, cost];
+  const pay = [...take, 0x20, cost, 0x7d, ...give];
+  const locals = [2, 1, I64, 1, I32];
+  const guard = [...price, ...take, 0x56, 0x04, empty, ...overdraw, 0x0b];
+  const growth = [...grow, 0x22, grown, 0x41, 0x7f, 0x47, 0x04, empty, ...pay, 0x0b];
+  const code = [...locals, ...guard, ...growth, 0x20, grown, 0x0b];
+  const params = element === undefined ? [I32] : [REFERENCE[element], I32];
+  return { key: keyOf(site), type: [functionType, ...sized(params), 1, I32], body: sized(code) };
+};
+
+/** A list's section with items at its end; made where there is none. */
+const extended = (
+  module: WasmModule,
+  section: Section | undefined,
+  id: number,
+  items: readonly number[][],
+) => {
+  const reader = new WasmReader(module.bytes, section?.from ?? 0, section?.end ?? 0);
+  const before = section === undefined ? 0 : reader.u32();
+  const content = [
+    Uint8Array.from(leb(before + items.length)),
+    module.bytes.subarray(reader.at, reader.end),
+    Uint8Array.from(items.flat()),
+  ];
+  return framed(id, content);
+};
+
+const framed = (id: number, content: readonly Uint8Array[]): Uint8Array => {
+  const length = content.reduce((sum, part) => sum + part.length, 0);
+  return concatBytes(Uint8Array.from([id, ...leb(length)]), ...content);
+};
+
+/** The bodies with their growth replaced by calls, then the growing functions. */
+const rewrittenCode = (
+  module: WasmModule,
+  added: readonly Growing[],
+  functionOf: ReadonlyMap<string, number>,
+): Uint8Array => {
+  const parts: Uint8Array[] = [Uint8Array.from(leb(module.bodies.length + added.length))];
+  let next = 0;
+  for (const { from, end } of module.bodies) {
+    const pieces: Uint8Array[] = [];
+    let at = from;
+    for (let site = module.growth[next]; site !== undefined && site.at < end; site = module.growth[next]) {
+      const call = [0x10, ...leb(functionOf.get(keyOf(site)) ?? 0)];
+      pieces.push(module.bytes.subarray(at, site.at), Uint8Array.from(call));
+      at = site.end;
+      next += 1;
+    }
+    pieces.push(module.bytes.subarray(at, end));
+    const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    parts.push(Uint8Array.from(leb(length)), ...pieces);
+  }
+  assert(next === module.growth.length, "a growth lies in no function");
+  for (const { body } of added) parts.push(Uint8Array.from(body));
+  return framed(10, parts);
+};
+
+/** Section ids in the order they stand in; those that metering adds to or makes. */
+const ORDER = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11];
+
+const replaceSections = (module: WasmModule, replaced: ReadonlyMap<number, Uint8Array>): Uint8Array => {
+  const parts: Uint8Array[] = [module.bytes.subarray(0, 8)];
+  const pending = [...replaced.keys()].sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b));
+  const putBefore = (id: number): void => {
+    for (let first = pending[0]; first !== undefined && ORDER.indexOf(first) < ORDER.indexOf(id);) {
+      parts.push(replaced.get(first) ?? new Uint8Array());
+      pending.shift();
+      first = pending[0];
+    }
+  };
+  for (const { id, at, end } of module.sections) {
+    if (id !== 0) putBefore(id);
+    const instead = replaced.get(id);
+    parts.push(instead ?? module.bytes.subarray(at, end));
+    if (instead !== undefined) pending.shift();
+  }
+  for (const id of pending) parts.push(replaced.get(id) ?? new Uint8Array());
+  return concatBytes(...parts);
+};
+
+/**
+ * The module as it is run under a limit. One that never grows comes back as it is.
+ * @throws invalidField `limits.memory_pages` when it takes more at its start; malformedModule.
+ */
+export const meterMemory = (module: WasmModule, memoryPages: number): Uint8Array => {
+  const left = memoryPages * pageBytes - chargeOf(module);
+  if (left < 0) {
+    const rule = `is ${memoryPages}, and the module's memories and tables take more at its start`;
+    fail({ kind: "invalidField", field: "limits.memory_pages", rule });
+  }
+  if (module.growth.length === 0) return module.bytes;
+  const budget = module.globals.length;
+  const sites = new Map(module.growth.map((site) => [keyOf(site), site]));
+  const added = [...sites.values()].map((site) => growing(module, site, budget));
+  const functionOf = new Map(added.map(({ key }, index) => [key, module.functions.length + index]));
+  const sectionOf = new Map(module.sections.map((section) => [section.id, section]));
+  const list = (id: number, items: readonly number[][]): [number, Uint8Array] => [
+    id,
+    extended(module, sectionOf.get(id), id, items),
+  ];
+  const types = added.map((_, index) => leb(module.types.length + index));
+  const name = [...utf8Encode(budgetExport)];
+  return replaceSections(
+    module,
+    new Map([
+      list(
+        1,
+        added.map(({ type }) => type),
+      ),
+      list(3, types),
+      list(6, [[I64, 1, 0x42, ...signedLeb(BigInt(left)), 0x0b]]),
+      list(7, [[...sized(name), 3, ...leb(budget)]]),
+      [10, rewrittenCode(module, added, functionOf)],
+    ]),
+  );
+};
