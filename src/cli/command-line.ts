@@ -30,11 +30,11 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./fsck.ts")).fsck,
   },
   "keys list": {
-    about: "List the keys that sign records and checkpoints.",
+    about: "List the keys that sign records and checkpoints, and tenants' data keys.",
     load: async () => (await import("./keys.ts")).keysList,
   },
   "keys rotate": {
-    about: "Replace a signing key while the server serves.",
+    about: "Replace a signing key, or a tenant's data key, while the server serves.",
     load: async () => (await import("./keys.ts")).keysRotate,
   },
   "keys retire": {

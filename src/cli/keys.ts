@@ -1,17 +1,29 @@
-/** `sigil keys list`, `rotate` and `retire`: the keys a deployment signs with, while it serves. */
+/** `sigil keys list`, `rotate` and `retire`: the keys a deployment signs and encrypts with, while it serves. */
 import {
+  DataKey,
+  DataKeyState,
   KeyRole,
   KeyState,
   ListKeysResponse,
   RetireKeyResponse,
+  RotateDataKeyResponse,
   RotateKeyResponse,
+  type KeyClient,
   type SigningKey,
 } from "@sigil/client";
 import { fromBase64Url, toBase64Url } from "../record/bytes.ts";
-import { countOf, exitCodes, jsonFlag, usage, type Command } from "./command.ts";
+import {
+  countOf,
+  exitCodes,
+  jsonFlag,
+  usage,
+  type Arguments,
+  type Command,
+  type ExitCode,
+} from "./command.ts";
 import { connectionFlags, withConnection } from "./connection.ts";
 import { orRefusal } from "./refusal.ts";
-import { formatTable } from "./terminal.ts";
+import { formatTable, printable, type Terminal } from "./terminal.ts";
 
 const thumbprintBytes = 32;
 const roleNames: ReadonlyMap<KeyRole, string> = new Map([
@@ -23,13 +35,19 @@ const stateNames: ReadonlyMap<KeyState, string> = new Map([
   [KeyState.KEY_STATE_ENDED, "ended"],
   [KeyState.KEY_STATE_RETIRED, "retired"],
 ]);
+const dataStateNames: ReadonlyMap<DataKeyState, string> = new Map([
+  [DataKeyState.DATA_KEY_STATE_SEALING, "sealing"],
+  [DataKeyState.DATA_KEY_STATE_OPENING, "opening"],
+  [DataKeyState.DATA_KEY_STATE_DESTROYED, "destroyed"],
+]);
 const unknownName = "unknown";
+const dataRole = "data";
 
 const roleName = (role: KeyRole): string => roleNames.get(role) ?? unknownName;
 
 const readRole = (text: string): KeyRole => {
   for (const [role, name] of roleNames) if (name === text) return role;
-  return usage("ROLE must be record or checkpoint");
+  return usage("ROLE must be record, checkpoint or data");
 };
 
 const readThumbprint = (text: string, what: string): Uint8Array => {
@@ -42,8 +60,7 @@ const readThumbprint = (text: string, what: string): Uint8Array => {
   return usage(`${what} must be a key's thumbprint; sigil keys list shows them`);
 };
 
-const required = (key: SigningKey | undefined): SigningKey =>
-  key ?? usage("the server answered without a key");
+const required = <Key>(key: Key | undefined): Key => key ?? usage("the server answered without a key");
 
 const formatKeys = (keys: readonly SigningKey[]): string =>
   formatTable(
@@ -63,6 +80,35 @@ const formatKeys = (keys: readonly SigningKey[]): string =>
     ]),
   );
 
+const formatDataKeys = (keys: readonly DataKey[]): string =>
+  formatTable(
+    [
+      { title: "TENANT" },
+      { title: "VERSION", align: "right" },
+      { title: "SEALS", align: "right" },
+      { title: "FIRST", align: "right" },
+      { title: "STATE" },
+    ],
+    keys.map(({ tenant, version, seals, firstPosition, state }) => [
+      printable(tenant),
+      String(version),
+      String(seals),
+      String(firstPosition ?? "–"),
+      dataStateNames.get(state) ?? unknownName,
+    ]),
+  );
+
+/** Every page. */
+const allDataKeys = async (keys: KeyClient, tenant: string): Promise<readonly DataKey[]> => {
+  const found: DataKey[] = [];
+  for (let pageToken = ""; ;) {
+    const page = await keys.listDataKeys({ tenant, pageSize: 1000, pageToken });
+    found.push(...page.dataKeys);
+    if (page.nextPageToken === "") return found;
+    pageToken = page.nextPageToken;
+  }
+};
+
 const changeFlags = { ...jsonFlag, ...connectionFlags } as const;
 const changeExits = ["0  done", "1  refused", "2  used wrongly, or could not ask"];
 const asRoot = "--key root.pem --principal root";
@@ -70,31 +116,68 @@ const asRoot = "--key root.pem --principal root";
 export const keysList: Command = {
   name: "keys list",
   about:
-    "List the keys that sign records and checkpoints, and where each begins and ends. Takes Root of tenant system.",
-  flags: changeFlags,
-  examples: [`sigil keys list ${asRoot}`],
+    "List the keys that sign records and checkpoints, and where each begins and ends; then the data keys that encrypt\n" +
+    "tenants' records. Takes Root of tenant system.",
+  flags: {
+    tenant: { value: "TENANT", about: "Only the data keys of this tenant." },
+    ...changeFlags,
+  },
+  examples: [`sigil keys list ${asRoot}`, `sigil keys list --tenant acme --json ${asRoot}`],
   run: async (given, terminal) => {
-    const response = await withConnection(given, terminal, ({ keys }) => keys.listKeys({}));
-    const json = given.has("json");
-    terminal.print(json ? JSON.stringify(ListKeysResponse.toJSON(response)) : formatKeys(response.keys));
+    const tenant = given.text("tenant") ?? "";
+    const [response, dataKeys] = await withConnection(given, terminal, async ({ keys }) => [
+      await keys.listKeys({}),
+      await allDataKeys(keys, tenant),
+    ]);
+    if (given.has("json")) {
+      const signing = ListKeysResponse.toJSON(response) as object;
+      terminal.print(JSON.stringify({ ...signing, dataKeys: dataKeys.map((key) => DataKey.toJSON(key)) }));
+    } else if (tenant === "") {
+      terminal.print(`${formatKeys(response.keys)}\n\n${formatDataKeys(dataKeys)}`);
+    } else terminal.print(formatDataKeys(dataKeys));
     return exitCodes.ok;
   },
+};
+
+const rotateData = (given: Arguments, terminal: Terminal): Promise<ExitCode> => {
+  const tenant = given.text("tenant") ?? usage("sigil keys rotate data needs --tenant TENANT");
+  const expected = countOf(given, "expect", 1n);
+  return orRefusal(terminal, async () => {
+    const response = await withConnection(given, terminal, ({ keys }) =>
+      keys.rotateDataKey({ tenant, expectedVersion: Number(expected ?? 0n) }),
+    );
+    const key = required(response.dataKey);
+    if (given.has("json")) terminal.print(JSON.stringify(RotateDataKeyResponse.toJSON(response)));
+    else terminal.print(formatDataKeys([key]));
+    return exitCodes.ok;
+  });
 };
 
 export const keysRotate: Command = {
   name: "keys rotate",
   about:
     "Put a new key in the place of the one that signs records or checkpoints, while the server serves. The old one signs\n" +
-    "the record that announces the new one and is destroyed. Takes Root of tenant system.",
+    "the record that announces the new one and is destroyed. With ROLE data a tenant gets a new version of its data key:\n" +
+    "what is written from now on is encrypted with it, and the versions before it only open. Takes Root of tenant system.",
   words: ["ROLE"],
   flags: {
-    expect: { value: "THUMBPRINT", about: "Rotate only while this key is in use." },
+    tenant: { value: "TENANT", about: "Whose data key; with ROLE data alone." },
+    expect: {
+      value: "KEY",
+      about: "Rotate only while this one is in use: a thumbprint, or a data key's version.",
+    },
     ...changeFlags,
   },
-  examples: [`sigil keys rotate record ${asRoot}`, `sigil keys rotate checkpoint ${asRoot}`],
+  examples: [
+    `sigil keys rotate record ${asRoot}`,
+    `sigil keys rotate checkpoint ${asRoot}`,
+    `sigil keys rotate data --tenant acme ${asRoot}`,
+  ],
   exits: changeExits,
   run: (given, terminal) => {
+    if (given.words[0] === dataRole) return rotateData(given, terminal);
     const role = readRole(given.words[0] ?? "");
+    if (given.has("tenant")) usage("--tenant goes with ROLE data alone");
     const expected = given.text("expect");
     const expectedThumbprint =
       expected === undefined ? new Uint8Array(0) : readThumbprint(expected, "--expect");

@@ -37,6 +37,8 @@ const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
   ["/sigil.key.v1.KeyService/RotateKey", "root"],
   ["/sigil.key.v1.KeyService/RetireKey", "root"],
   ["/sigil.key.v1.KeyService/ListKeyRecords", "guest"],
+  ["/sigil.key.v1.KeyService/ListDataKeys", "root"],
+  ["/sigil.key.v1.KeyService/RotateDataKey", "root"],
   ["/sigil.backup.v1.BackupService/Backup", "root"],
   ["/grpc.health.v1.Health/Check", "guest"],
   ["/grpc.health.v1.Health/List", "guest"],

@@ -7,6 +7,7 @@ import { createSecretKey, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { fail, SigilFault } from "../record/errors.ts";
 import { dataKeysHeldMax, tenantBytesMax } from "../record/limits.ts";
+import { exists, syncDirectory } from "./private-file.ts";
 import type { DataKey } from "./seal.ts";
 import type { Kek } from "./wrap.ts";
 import { createWrappedFile, readWrappedFile } from "./wrapped-file.ts";
@@ -36,6 +37,11 @@ export class DataKeys {
     this.#newest = newest;
   }
 
+  /** The version that seals; 0 while the tenant has none. */
+  newest(tenant: string): number {
+    return this.#newest.get(tenant) ?? 0;
+  }
+
   /** An existing key. @throws keyUnavailable when it is missing or damaged. */
   at(tenant: string, keyVersion: number): Promise<DataKey> {
     return this.#hold(dataPurpose(tenant, keyVersion), () => this.#open(tenant, keyVersion));
@@ -49,7 +55,7 @@ export class DataKeys {
 
   /** The version after the newest. Callers that ask while it is being made get the same one. @throws invalidField. */
   rotate(tenant: string): Promise<DataKey> {
-    const next = (this.#newest.get(tenant) ?? 0) + 1;
+    const next = this.newest(tenant) + 1;
     return this.#hold(dataPurpose(tenant, next), () => this.#create(tenant, next));
   }
 
@@ -78,6 +84,11 @@ export class DataKeys {
 
   async #create(tenant: string, keyVersion: number): Promise<DataKey> {
     checkTenant(tenant);
+    if (await exists(this.#path(tenant, keyVersion))) {
+      // Made by an attempt that failed afterwards: it has its name, and has sealed nothing.
+      await syncDirectory(this.#directory);
+      return this.#open(tenant, keyVersion);
+    }
     const secret = randomBytes(dataKeyBytes);
     const purpose = dataPurpose(tenant, keyVersion);
     await createWrappedFile(this.#path(tenant, keyVersion), this.#kek, {
@@ -87,7 +98,7 @@ export class DataKeys {
     });
     const dataKey = createSecretKey(secret);
     secret.fill(0);
-    this.#newest.set(tenant, keyVersion);
+    this.#newest.set(tenant, Math.max(keyVersion, this.newest(tenant)));
     return { dataKey, keyVersion };
   }
 
@@ -108,6 +119,8 @@ export class DataKeys {
     }
     const dataKey = createSecretKey(secret);
     secret.fill(0);
+    // A version that another process made in the meantime is the tenant's too: it never goes back to the one before.
+    this.#newest.set(tenant, Math.max(keyVersion, this.newest(tenant)));
     return { dataKey, keyVersion };
   }
 }

@@ -69,7 +69,7 @@ export const syncDirectory = async (path: string): Promise<void> => {
   }
 };
 
-const exists = (path: string): Promise<boolean> =>
+export const exists = (path: string): Promise<boolean> =>
   access(path).then(
     () => true,
     () => false,

@@ -2,7 +2,7 @@
  * The plan of one commit: positions, versions, seals, indexes, tree, checkpoint and whatever else must be true
  * together, as one batch. Nothing is written here. Source: docs/spec/ledger.md.
  */
-import { u64be, type Hash } from "../record/bytes.ts";
+import type { Hash } from "../record/bytes.ts";
 import { SigilFault, type SigilError } from "../record/errors.ts";
 import type { Sha256 } from "../record/hash.ts";
 import { signCheckpoint } from "../merkle/checkpoint.ts";
@@ -11,8 +11,9 @@ import type { Signer } from "../keys/sign.ts";
 import type { Store, StoreOp } from "../storage/store.ts";
 import { formatGroup } from "./group.ts";
 import { indexOps, type BlindTags, type Head } from "./indexes.ts";
-import { groupKey, recordKey, sealCountKey } from "./keyspace.ts";
+import { groupKey, recordKey } from "./keyspace.ts";
 import type { SignedRecord } from "./prepare.ts";
+import { sealCountOp } from "./seal-counts.ts";
 import type { Sealer } from "./sealer.ts";
 import { sizeOf, type LedgerState } from "./state.ts";
 import { planLeaves } from "./tree.ts";
@@ -57,8 +58,32 @@ type PlannedUnit =
     }
   | { readonly kind: "refused"; readonly error: SigilError };
 
+/** A tenant whose key is gone or damaged cannot be written for; that is no fault of the store, or of anybody else. */
+const keysFault = async (
+  unit: SignedUnit,
+  { sealer, tags }: CommitContext,
+): Promise<SigilError | undefined> => {
+  try {
+    for (const tenant of new Set(unit.records.map(({ body }) => body.tenant))) {
+      await sealer.ready(tenant);
+      await tags.ensure(tenant);
+    }
+    return undefined;
+  } catch (error) {
+    if (error instanceof SigilFault && error.error.kind === "keyUnavailable") return error.error;
+    throw error;
+  }
+};
+
 /** Everything that may refuse a unit, before anything of it is sealed. */
-const planUnit = async (unit: SignedUnit, first: bigint, versions: Versions): Promise<PlannedUnit> => {
+const planUnit = async (
+  unit: SignedUnit,
+  first: bigint,
+  versions: Versions,
+  context: CommitContext,
+): Promise<PlannedUnit> => {
+  const fault = await keysFault(unit, context);
+  if (fault !== undefined) return { kind: "refused", error: fault };
   const planned = await versions.plan(unit.records, first);
   if (planned.kind === "refused") return planned;
   const appended = unit.records.map(({ hash }, index) => ({ ...(planned.heads[index] as Head), hash }));
@@ -84,14 +109,13 @@ export const planCommit = async (
   const first = sizeOf(state);
   let position = first;
   for (const unit of units) {
-    const planned = await planUnit(unit, position, versions);
+    const planned = await planUnit(unit, position, versions, context);
     if (planned.kind === "refused") {
       outcomes.push(planned);
       continue;
     }
     const { appended } = planned;
     for (const [index, record] of unit.records.entries()) {
-      await context.tags.ensure(record.body.tenant);
       const head = appended[index] as Appended;
       ops.push({
         kind: "put",
@@ -121,8 +145,6 @@ export const planCommit = async (
     key: groupKey(first),
     value: formatGroup({ firstPosition: first, leaves, checkpoint }),
   });
-  for (const { tenant, version, seals } of context.sealer.counts()) {
-    ops.push({ kind: "put", key: sealCountKey(tenant, version), value: u64be(BigInt(seals)) });
-  }
+  for (const count of context.sealer.counts()) ops.push(sealCountOp(count));
   return { ops, state: { tree: planned.tree, root, checkpoint }, outcomes, records };
 };

@@ -29,6 +29,10 @@ const family = (name: Family): Uint8Array => Uint8Array.of(name.charCodeAt(0));
 /** Tenants, spaces and ids hold no NUL, so one ends them. */
 const zero = "\0";
 
+/** Everything of one tenant in a family whose keys begin with the tenant. */
+export const tenantPrefix = (name: "d" | "i" | "s" | "v" | "w", tenant: string): Uint8Array =>
+  utf8Encode(`${name}${tenant}${zero}`);
+
 const positioned = (name: Family, position: bigint): Uint8Array => {
   const key = new Uint8Array(9);
   key[0] = name.charCodeAt(0);
@@ -84,13 +88,12 @@ export const parseVersionKey = (
   return { id: utf8Decode(id), version: readU64be(key, idEnd + 1) };
 };
 
-const canonPrefix = (tenant: string): Uint8Array => utf8Encode(`w${tenant}${zero}`);
 export const canonKey = (tenant: string, position: bigint): Uint8Array =>
-  concatBytes(canonPrefix(tenant), u64be(position));
+  concatBytes(tenantPrefix("w", tenant), u64be(position));
 
 export const hashKey = (hash: Hash): Uint8Array => concatBytes(family("h"), hash);
 
-export const decisionPrefix = (tenant: string): Uint8Array => utf8Encode(`d${tenant}${zero}`);
+export const decisionPrefix = (tenant: string): Uint8Array => tenantPrefix("d", tenant);
 export const decisionKey = (tenant: string, position: bigint): Uint8Array =>
   concatBytes(decisionPrefix(tenant), u64be(position));
 
@@ -99,7 +102,7 @@ export const expiryKey = (expiresMs: number, blind: Uint8Array): Uint8Array =>
   concatBytes(family("e"), u64be(BigInt(expiresMs)), blind);
 
 export const sealCountKey = (tenant: string, version: number): Uint8Array =>
-  concatBytes(utf8Encode(`s${tenant}${zero}`), u64be(BigInt(version)));
+  concatBytes(tenantPrefix("s", tenant), u64be(BigInt(version)));
 
 /** Present from the first to the last batch of a rebuild: what lies between them is not whole. */
 export const rebuildingKey = family("x");

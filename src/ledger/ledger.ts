@@ -13,6 +13,7 @@ import type { KeyEntry, KeyRing, KeyRole } from "../keys/ring.ts";
 import type { Store } from "../storage/store.ts";
 import { AnchorKeeper } from "./anchor.ts";
 import { planCommit, type Appended, type SignedUnit, type UnitOutcome } from "./commit.ts";
+import { listDataKeys, rotateDataKey, type DataKeyListing, type LivingDataKey } from "./data-key-life.ts";
 import { IdempotencyKeys, type Claim, type IdempotencyScope } from "./idempotency.ts";
 import { BlindTags } from "./indexes.ts";
 import { KeyLife, type KeysInUse } from "./key-life.ts";
@@ -59,10 +60,13 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     this.#ring = opened.ring;
     this.#signers = opened.signers;
     this.#published = sizeOf(opened.state);
-    this.#tags = new BlindTags(options.indexKey);
     const store = (): Store => this.#store;
     const { origin, sha256 } = options;
     this.#sealer = new Sealer({ origin, keys: options.dataKeys, store });
+    this.#tags = new BlindTags(async (tenant) => {
+      await this.#sealer.ready(tenant);
+      return options.indexKey(tenant);
+    });
     this.#tree = new TreeReader(store, sha256);
     this.#keys = new IdempotencyKeys(store, this.#tags);
     this.#anchor = new AnchorKeeper(options.anchor, (error) => this.#fail(error));
@@ -160,6 +164,19 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
    */
   retireKey(thumbprint: Thumbprint, from?: bigint): Promise<KeyEntry> {
     return this.#keyLife.retire(thumbprint, from);
+  }
+
+  /** Another version of a tenant's data key seals from now on. @throws notFound, keyReplaced, keyUnavailable, notServing. */
+  rotateDataKey(tenant: string, expected?: number): Promise<LivingDataKey> {
+    return this.#sequencer.exclusive(() => {
+      const [store, sealer, size] = [this.#store, this.#sealer, this.size];
+      return rotateDataKey(tenant, expected, { keys: this.#options.dataKeys, sealer, store, size });
+    });
+  }
+
+  /** Data keys that have sealed, or were rotated in. */
+  dataKeys(listing: DataKeyListing): Promise<readonly LivingDataKey[]> {
+    return listDataKeys(listing, { keys: this.#options.dataKeys, store: this.#store });
   }
 
   /**

@@ -4,18 +4,18 @@
  * that a key is replaced long before random nonces could meet; opens them with whatever key made them.
  * Source: docs/spec/ledger.md §6.
  */
-import { concatBytes, readU64be, utf8Decode, utf8Encode } from "../record/bytes.ts";
+import { concatBytes, utf8Decode, utf8Encode } from "../record/bytes.ts";
 import { fail, SigilFault, type SigilError } from "../record/errors.ts";
 import { sealsPerKeyMax } from "../record/limits.ts";
 import { randomBytes } from "../keys/random.ts";
 import { openRecord, sealedKeyVersion, sealRecord, sealNonceBytes, type DataKey } from "../keys/seal.ts";
 import type { Store } from "../storage/store.ts";
-import { sealCountKey } from "./keyspace.ts";
+import { newestCount, type SealCount } from "./seal-counts.ts";
 
 /** Where tenants' data keys come from; the custody of the deployment. */
 export interface DataKeys {
-  /** The newest version, made durable before it is returned when the tenant has none. */
-  readonly current: (tenant: string) => Promise<DataKey>;
+  /** The version that seals; 0 while the tenant has none. */
+  readonly newest: (tenant: string) => number;
   /** A new version, made durable before it is returned. */
   readonly rotate: (tenant: string) => Promise<DataKey>;
   /** @throws keyUnavailable when there is no such version. */
@@ -24,7 +24,13 @@ export interface DataKeys {
 
 export type Opened = { readonly tenant: string; readonly envelope: Uint8Array };
 
-type Counted = { readonly prefix: Uint8Array; readonly dataKey: DataKey; seals: number; changed: boolean };
+type Counted = {
+  readonly prefix: Uint8Array;
+  readonly dataKey: DataKey;
+  readonly first: bigint | undefined;
+  seals: number;
+  changed: boolean;
+};
 
 /** What `open` takes as the stored value's own fault. */
 const valueFaults: ReadonlySet<SigilError["kind"]> = new Set([
@@ -63,15 +69,26 @@ export class Sealer {
     this.#sealsMax = options.sealsMax ?? sealsPerKeyMax;
   }
 
+  /**
+   * Makes sure that the tenant has a key that seals: the newest there ever was, or its first one.
+   * @throws keyUnavailable when a version that has sealed is gone: another one in its place would not be the tenant's.
+   */
+  async ready(tenant: string): Promise<void> {
+    if (!this.#newest.has(tenant)) await this.#load(tenant);
+  }
+
   async seal(envelope: Uint8Array, position: bigint, tenant: string): Promise<Uint8Array> {
     const counted = this.#newest.get(tenant) ?? (await this.#load(tenant));
     if (counted.seals >= this.#sealsMax) {
-      const dataKey = await this.#keys.rotate(tenant);
-      this.#newest.set(tenant, { ...counted, dataKey, seals: 0, changed: true });
+      await this.rotate(tenant, position);
       return this.seal(envelope, position, tenant);
     }
-    counted.seals += 1;
-    counted.changed = true;
+    if (counted.seals === 0)
+      this.#newest.set(tenant, { ...counted, first: position, seals: 1, changed: true });
+    else {
+      counted.seals += 1;
+      counted.changed = true;
+    }
     return sealRecord(envelope, {
       ...counted.dataKey,
       prefix: counted.prefix,
@@ -80,6 +97,18 @@ export class Sealer {
       tenant,
       nonce: randomBytes(sealNonceBytes),
     });
+  }
+
+  /**
+   * From now on another version seals; those before it only open. Nothing may be being sealed meanwhile.
+   * @param position the next that will be sealed. @returns the new version's count, for the store.
+   */
+  async rotate(tenant: string, position: bigint): Promise<SealCount> {
+    const { prefix } = this.#newest.get(tenant) ?? (await this.#load(tenant));
+    // On disk when it is here: a crash after this line leaves a version that has sealed nothing and is taken next.
+    const dataKey = await this.#keys.rotate(tenant);
+    this.#newest.set(tenant, { prefix, dataKey, first: position, seals: 0, changed: true });
+    return { tenant, version: dataKey.keyVersion, seals: 0, first: position };
   }
 
   /** Opens what stands at a position. @throws recordCorrupt at step "seal" when it does not hold. */
@@ -104,23 +133,25 @@ export class Sealer {
   }
 
   /** Counts that changed since the last call, for the batch. */
-  *counts(): Iterable<{ readonly tenant: string; readonly version: number; readonly seals: number }> {
+  *counts(): Iterable<SealCount> {
     for (const [tenant, counted] of this.#newest) {
       if (!counted.changed) continue;
       counted.changed = false;
-      yield { tenant, version: counted.dataKey.keyVersion, seals: counted.seals };
+      yield { tenant, version: counted.dataKey.keyVersion, seals: counted.seals, first: counted.first };
     }
   }
 
   async #load(tenant: string): Promise<Counted> {
-    const dataKey = await this.#keys.current(tenant);
-    const bytes = await this.#store().get(sealCountKey(tenant, dataKey.keyVersion));
+    const known = await newestCount(this.#store(), tenant);
+    const version = Math.max(known?.version ?? 0, this.#keys.newest(tenant));
+    const dataKey = version === 0 ? await this.#keys.rotate(tenant) : await this.#keys.at(tenant, version);
     const name = utf8Encode(tenant);
-    const prefix = concatBytes(Uint8Array.of(name.length), name);
+    const isKnown = known?.version === version;
     const counted = {
-      prefix,
+      prefix: concatBytes(Uint8Array.of(name.length), name),
       dataKey,
-      seals: bytes === undefined ? 0 : Number(readU64be(bytes)),
+      first: isKnown ? known.first : undefined,
+      seals: isKnown ? known.seals : 0,
       changed: false,
     };
     this.#newest.set(tenant, counted);

@@ -57,7 +57,7 @@ export const checkSealCounts = async (
 ): Promise<void> => {
   for (const { tenant, version, seals } of counts.values()) {
     const bytes = await store.get(sealCountKey(tenant, version));
-    const counted = bytes?.length === 8 ? readU64be(bytes) : 0n;
+    const counted = bytes?.length === 8 || bytes?.length === 16 ? readU64be(bytes) : 0n;
     if (counted >= BigInt(seals)) continue;
     const rule = `${seals} seals of tenant "${tenant}" with key version ${version}, ${counted} are counted`;
     findings.add(null, "seal count", rule);

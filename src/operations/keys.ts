@@ -1,30 +1,61 @@
 /**
- * The signing keys of a running deployment, for its operators: list, rotate, retire. Takes Root of tenant system and
+ * The keys of a running deployment, for its operators: signing keys are listed, rotated and retired, tenants' data keys
+ * listed and rotated. Takes Root of tenant system and
  * asks no trust model: a model that denies everything must not keep a stolen key in use. Whoever asks may have the
  * records that name keys.
  */
 import { toBase64Url, type Thumbprint } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
+import { pageSizeDefault } from "../record/limits.ts";
+import { systemTenant } from "../record/names.ts";
 import { readsAcross, type Caller } from "../identity/caller.ts";
 import type { KeyRecord } from "../keys/key-records.ts";
 import { keyState, type KeyEntry, type KeyRole, type KeyState } from "../keys/ring.ts";
+import type { LivingDataKey } from "../ledger/data-key-life.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import { formatPageToken, parsePageToken } from "../ledger/page-token.ts";
 
+export type { DataKeyState, LivingDataKey } from "../ledger/data-key-life.ts";
 export type { KeyRole, KeyState } from "../keys/ring.ts";
 
 /** A key of the ring, and where it is in its life. */
 export type LivingKey = KeyEntry & { readonly state: KeyState };
 
-export type KeyChange = {
-  readonly kind: "rotated" | "retired";
-  readonly role: KeyRole;
-  /** Of the new key, or of the retired one, in base64url. */
-  readonly thumbprint: string;
-  readonly principal: string;
+export type KeyChange =
+  | {
+      readonly kind: "rotated" | "retired";
+      readonly role: KeyRole;
+      /** Of the new key, or of the retired one, in base64url. */
+      readonly thumbprint: string;
+      readonly principal: string;
+    }
+  | {
+      readonly kind: "rotated";
+      readonly role: "data";
+      readonly tenant: string;
+      readonly version: number;
+      readonly principal: string;
+    };
+
+export type DataKeyQuery = {
+  /** Empty means of every tenant. */
+  readonly tenant: string;
+  /** 0 means the default. */
+  readonly pageSize: number;
+  readonly pageToken: string;
+};
+
+export type DataKeyPage = {
+  /** By tenant, then version. */
+  readonly dataKeys: readonly LivingDataKey[];
+  readonly nextPageToken: string;
 };
 
 export type KeyServiceDeps = {
-  readonly ledger: Pick<Ledger, "ring" | "rotateKey" | "retireKey" | "keyRecords">;
+  readonly ledger: Pick<
+    Ledger,
+    "ring" | "rotateKey" | "retireKey" | "keyRecords" | "dataKeys" | "rotateDataKey" | "authenticate"
+  >;
   /** For the log and the metrics. */
   readonly onChange: (change: KeyChange) => void;
 };
@@ -38,6 +69,17 @@ export type KeyService = {
   readonly retire: (caller: Caller, thumbprint: Thumbprint, from: bigint | undefined) => Promise<LivingKey>;
   /** Genesis first, in ledger order. @throws ledgerCorrupt, recordCorrupt. */
   readonly records: () => Promise<readonly KeyRecord[]>;
+  /** @throws tenantForbidden, invalidPageToken. */
+  readonly listData: (caller: Caller, query: DataKeyQuery) => Promise<DataKeyPage>;
+  /**
+   * @param expected the version that seals; undefined for whichever does.
+   * @throws tenantForbidden, notFound, keyReplaced, keyUnavailable, notServing, storeFailed.
+   */
+  readonly rotateData: (
+    caller: Caller,
+    tenant: string,
+    expected: number | undefined,
+  ) => Promise<LivingDataKey>;
 };
 
 const living = (entry: KeyEntry): LivingKey => ({ ...entry, state: keyState(entry) });
@@ -46,9 +88,33 @@ const requireOperator = (caller: Caller): void => {
   if (readsAcross(caller)) return;
   fail({
     kind: "tenantForbidden",
-    tenant: "system",
+    tenant: systemTenant,
     rule: "only Root of tenant system may see to the deployment's keys",
   });
+};
+
+const listData = async (
+  ledger: KeyServiceDeps["ledger"],
+  caller: Caller,
+  { tenant, pageSize, pageToken }: DataKeyQuery,
+): Promise<DataKeyPage> => {
+  const walk = [caller.principal, "data keys", tenant];
+  const authenticate = (bytes: Uint8Array): Promise<Uint8Array> => ledger.authenticate(systemTenant, bytes);
+  const place = pageToken === "" ? undefined : await parsePageToken(pageToken, walk, authenticate);
+  const wanted = pageSize === 0 ? pageSizeDefault : pageSize;
+  const found = await ledger.dataKeys({
+    ...(tenant === "" ? {} : { tenant }),
+    // The token is our own: its shape is certain.
+    ...(place === undefined ? {} : { after: { tenant: place[0] as string, version: place[1] as number } }),
+    limit: wanted + 1,
+  });
+  const dataKeys = found.slice(0, wanted);
+  const last = dataKeys.at(-1);
+  const isMore = last !== undefined && found.length > wanted;
+  return {
+    dataKeys,
+    nextPageToken: isMore ? await formatPageToken([last.tenant, last.version], walk, authenticate) : "",
+  };
 };
 
 export const createKeyService = ({ ledger, onChange }: KeyServiceDeps): KeyService => {
@@ -75,5 +141,15 @@ export const createKeyService = ({ ledger, onChange }: KeyServiceDeps): KeyServi
       return living(key);
     },
     records: () => ledger.keyRecords(),
+    listData: async (caller, query) => {
+      requireOperator(caller);
+      return listData(ledger, caller, query);
+    },
+    rotateData: async (caller, tenant, expected) => {
+      requireOperator(caller);
+      const key = await ledger.rotateDataKey(tenant, expected);
+      onChange({ kind: "rotated", role: "data", tenant, version: key.version, principal: caller.principal });
+      return key;
+    },
   };
 };

@@ -1,23 +1,37 @@
 /** KeyService over gRPC. */
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import {
+  DataKeyState as DataState,
   KeyRole as Role,
   KeyServiceService as Keys,
   KeyState as State,
+  type DataKey,
+  type ListDataKeysRequest,
+  type ListDataKeysResponse,
   type ListKeyRecordsRequest,
   type ListKeyRecordsResponse,
   type ListKeysRequest,
   type ListKeysResponse,
   type RetireKeyRequest,
   type RetireKeyResponse,
+  type RotateDataKeyRequest,
+  type RotateDataKeyResponse,
   type RotateKeyRequest,
   type RotateKeyResponse,
   type SigningKey,
 } from "../../generated/sigil/key/v1/key.ts";
 import { parseThumbprint, type Thumbprint } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
-import type { KeyRole, KeyService, KeyState, LivingKey } from "../operations/keys.ts";
+import type {
+  DataKeyState,
+  KeyRole,
+  KeyService,
+  KeyState,
+  LivingDataKey,
+  LivingKey,
+} from "../operations/keys.ts";
 import type { RpcEnvironment } from "./environment.ts";
+import { readPageSize, readTenant } from "./fields.ts";
 import { unary } from "./unary.ts";
 
 const ROLES = {
@@ -30,6 +44,12 @@ const STATES = {
   ended: State.KEY_STATE_ENDED,
   retired: State.KEY_STATE_RETIRED,
 } satisfies Record<KeyState, State>;
+
+const DATA_STATES = {
+  sealing: DataState.DATA_KEY_STATE_SEALING,
+  opening: DataState.DATA_KEY_STATE_OPENING,
+  destroyed: DataState.DATA_KEY_STATE_DESTROYED,
+} satisfies Record<DataKeyState, DataState>;
 
 const thumbprintBytes = 32;
 
@@ -53,6 +73,18 @@ const formatKey = (entry: LivingKey): SigningKey => ({
   state: STATES[entry.state],
   retiredFrom: entry.retiredFrom ?? undefined,
 });
+
+const formatDataKey = ({ tenant, version, seals, first, state }: LivingDataKey): DataKey => ({
+  tenant,
+  version,
+  seals: BigInt(seals),
+  firstPosition: first,
+  state: DATA_STATES[state],
+});
+
+/** One that exists, not the caller's own: the caller is Root. */
+const readKeyTenant = (tenant: string): string =>
+  tenant === "" ? fail({ kind: "invalidField", field: "tenant", rule: "must be given" }) : readTenant(tenant);
 
 export const keyHandlers = (keys: KeyService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
   listKeys: unary<ListKeysRequest, ListKeysResponse>(rpc, Keys.listKeys.path, (caller) => ({
@@ -82,5 +114,22 @@ export const keyHandlers = (keys: KeyService, rpc: RpcEnvironment): UntypedServi
         envelope: Buffer.from(envelope),
       })),
     }),
+  ),
+  listDataKeys: unary<ListDataKeysRequest, ListDataKeysResponse>(
+    rpc,
+    Keys.listDataKeys.path,
+    async (caller, { tenant, pageSize, pageToken }) => {
+      const query = { tenant: readTenant(tenant), pageSize: readPageSize(pageSize), pageToken };
+      const { dataKeys, nextPageToken } = await keys.listData(caller, query);
+      return { dataKeys: dataKeys.map(formatDataKey), nextPageToken };
+    },
+  ),
+  rotateDataKey: unary<RotateDataKeyRequest, RotateDataKeyResponse>(
+    rpc,
+    Keys.rotateDataKey.path,
+    async (caller, { tenant, expectedVersion }) => {
+      const expected = expectedVersion === 0 ? undefined : expectedVersion;
+      return { dataKey: formatDataKey(await keys.rotateData(caller, readKeyTenant(tenant), expected)) };
+    },
   ),
 });

@@ -34,7 +34,7 @@ export const memoryDataKeys = (): DataKeys => {
   };
   return {
     rotate,
-    current: async (tenant) => held.get(tenant)?.at(-1) ?? rotate(tenant),
+    newest: (tenant) => held.get(tenant)?.length ?? 0,
     at: async (tenant, version) =>
       held.get(tenant)?.[version - 1] ?? fail({ kind: "keyUnavailable", rule: "there is no such key" }),
   };

@@ -39,6 +39,30 @@ describe("keys on the command line", function () {
     await rm(cwd, { recursive: true, force: true });
   });
 
+  it("rotates a tenant's data key and lists its versions", async () => {
+    const check = ["check", "--action", "read", "--target", "public/docs", "--server", server?.target ?? ""];
+    await sigilHere(check, { cwd });
+    expect(await ok("list", "--tenant", "public", ...asRoot)).to.match(/public +1 +1 +\d+ +sealing/);
+    expect(await ok("rotate", "data", "--tenant", "public", "--expect", "1", ...asRoot)).to.match(
+      /public +2 +0 +\d+ +sealing/,
+    );
+    const again = await run("rotate", "data", "--tenant", "public", "--expect", "1", ...asRoot);
+    expect(again.exitCode).to.equal(1);
+    expect(again.problems).to.contain("KEY_REPLACED");
+    await sigilHere(check, { cwd });
+    const { dataKeys } = JSON.parse(await ok("list", "--tenant", "public", "--json", ...asRoot)) as {
+      readonly dataKeys: readonly Key[];
+    };
+    expect(dataKeys.map(({ state }) => state)).to.deep.equal([
+      "DATA_KEY_STATE_OPENING",
+      "DATA_KEY_STATE_SEALING",
+    ]);
+    const nobody = await run("rotate", "data", "--tenant", "nobody", ...asRoot);
+    expect(nobody.problems).to.contain("NOT_FOUND");
+    expect((await run("rotate", "data", ...asRoot)).exitCode).to.equal(2);
+    expect((await run("rotate", "record", "--tenant", "public", ...asRoot)).exitCode).to.equal(2);
+  });
+
   it("rotates, retires and lists, and the walk follows", async () => {
     const [first] = await walked();
     const thumbprint = first?.thumbprint ?? "";

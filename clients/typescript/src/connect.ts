@@ -106,6 +106,8 @@ export type KeyClient = {
   readonly rotateKey: Unary<key.RotateKeyRequest, key.RotateKeyResponse>;
   readonly retireKey: Unary<key.RetireKeyRequest, key.RetireKeyResponse>;
   readonly listKeyRecords: Unary<key.ListKeyRecordsRequest, key.ListKeyRecordsResponse>;
+  readonly listDataKeys: Unary<key.ListDataKeysRequest, key.ListDataKeysResponse>;
+  readonly rotateDataKey: Unary<key.RotateDataKeyRequest, key.RotateDataKeyResponse>;
 };
 
 export type SigilConnection = Disposable & {
@@ -219,6 +221,8 @@ const keyClient = (stub: key.KeyServiceClient, context: CallContext): KeyClient 
   rotateKey: unary(context, key.RotateKeyRequest, stub.rotateKey.bind(stub)),
   retireKey: unary(context, key.RetireKeyRequest, stub.retireKey.bind(stub)),
   listKeyRecords: unary(context, key.ListKeyRecordsRequest, stub.listKeyRecords.bind(stub)),
+  listDataKeys: unary(context, key.ListDataKeysRequest, stub.listDataKeys.bind(stub)),
+  rotateDataKey: unary(context, key.RotateDataKeyRequest, stub.rotateDataKey.bind(stub)),
 });
 
 /**

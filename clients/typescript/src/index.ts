@@ -147,17 +147,23 @@ export {
 export type { BackupServiceServer } from "./generated/sigil/backup/v1/backup.ts";
 export type { WitnessServiceServer } from "./generated/sigil/canon/v1/witness.ts";
 export {
+  DataKey,
+  DataKeyState,
   KeyRecord,
   KeyRole,
   KeyServiceClient,
   KeyServiceService,
   KeyState,
+  ListDataKeysRequest,
+  ListDataKeysResponse,
   ListKeyRecordsRequest,
   ListKeyRecordsResponse,
   ListKeysRequest,
   ListKeysResponse,
   RetireKeyRequest,
   RetireKeyResponse,
+  RotateDataKeyRequest,
+  RotateDataKeyResponse,
   RotateKeyRequest,
   RotateKeyResponse,
   SigningKey,

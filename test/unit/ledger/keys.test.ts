@@ -42,15 +42,15 @@ describe("the sealer", () => {
     expect(versions).to.deep.equal([1, 1, 1, 2, 2, 2, 3, 3]);
     expect(versionOf(await sealer.seal(Uint8Array.of(1), 9n, "other"))).to.equal(1);
     expect([...sealer.counts()]).to.deep.equal([
-      { tenant: "acme", version: 3, seals: 2 },
-      { tenant: "other", version: 1, seals: 1 },
+      { tenant: "acme", version: 3, seals: 2, first: 6n },
+      { tenant: "other", version: 1, seals: 1, first: 9n },
     ]);
   });
 
   it("goes on counting where the store says it was", async () => {
     const store = await openMemoryStore();
     const keys = memoryDataKeys();
-    await keys.current("acme");
+    await keys.rotate("acme");
     await store.commit([{ kind: "put", key: sealCountKey("acme", 1), value: u64be(2n) }]);
     const sealer = new Sealer({ origin: "o", keys, store: () => store, sealsMax: 3 });
     const versions: number[] = [];

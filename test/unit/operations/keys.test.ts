@@ -4,11 +4,11 @@ import { describe, it } from "mocha";
 import { toBase64Url } from "../../../src/record/bytes.ts";
 import type { Caller } from "../../../src/identity/caller.ts";
 import { createKeyService, type KeyChange } from "../../../src/operations/keys.ts";
-import { createWorld, faultOf, openWorld } from "../../contract/memory-ledger.ts";
+import { createWorld, faultOf, openWorld, userBody } from "../../contract/memory-ledger.ts";
 
 const root: Caller = { principal: "root", tenant: "system", level: "root", credential: "token" };
 
-describe("the service of signing keys", () => {
+describe("the service of keys", () => {
   it("is for Root of tenant system alone, whoever has got past the levels", async () => {
     const world = await createWorld();
     await using ledger = await openWorld(world);
@@ -23,6 +23,8 @@ describe("the service of signing keys", () => {
         (async () => keys.list(caller))(),
         keys.rotate(caller, "record", undefined),
         keys.retire(caller, thumbprint, undefined),
+        keys.listData(caller, { tenant: "", pageSize: 0, pageToken: "" }),
+        keys.rotateData(caller, "system", undefined),
       ];
       for (const call of calls) expect(await faultOf(call)).to.include({ kind: "tenantForbidden" });
     }
@@ -51,5 +53,32 @@ describe("the service of signing keys", () => {
       "checkpoint active",
     ]);
     expect(await keys.records()).to.have.length(3);
+  });
+
+  it("lists data keys page by page, of one tenant or of all, and rotates them", async () => {
+    const world = await createWorld();
+    await using ledger = await openWorld(world);
+    await ledger.append([userBody("a"), userBody("b", "x", { tenant: "beta" })]);
+    const changes: KeyChange[] = [];
+    const keys = createKeyService({ ledger, onChange: (change) => changes.push(change) });
+    const rotated = await keys.rotateData(root, "acme", 1);
+    expect(rotated).to.include({ tenant: "acme", version: 2, state: "sealing" });
+    expect(await faultOf(keys.rotateData(root, "acme", 1))).to.include({ kind: "keyReplaced" });
+    expect(changes).to.deep.equal([
+      { kind: "rotated", role: "data", tenant: "acme", version: 2, principal: "root" },
+    ]);
+    const names: string[] = [];
+    let pageToken = "";
+    do {
+      const page = await keys.listData(root, { tenant: "", pageSize: 1, pageToken });
+      names.push(...page.dataKeys.map((key) => `${key.tenant} ${key.version} ${key.state}`));
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    expect(names).to.deep.equal(["acme 1 opening", "acme 2 sealing", "beta 1 sealing", "system 1 sealing"]);
+    const first = await keys.listData(root, { tenant: "acme", pageSize: 1, pageToken: "" });
+    const rest = { tenant: "acme", pageSize: 5, pageToken: first.nextPageToken };
+    expect((await keys.listData(root, rest)).dataKeys.map(({ version }) => version)).to.deep.equal([2]);
+    const other = keys.listData(root, { ...rest, tenant: "" });
+    expect(await faultOf(other)).to.include({ kind: "invalidPageToken" });
   });
 });

@@ -23,7 +23,7 @@ export const protobufPackage = "sigil.key.v1";
 
 export const protobufFileName = "sigil/key/v1/key.proto";
 
-/** The signing keys of a deployment: which there are, and how they follow each other. */
+/** The keys of a deployment: which there are, and how they follow each other. */
 
 /** What a key signs. */
 export const KeyRole = {
@@ -137,6 +137,66 @@ export function keyStateToJSON(object: KeyState): string {
   }
 }
 
+/** Where a data key is in its life. */
+export const DataKeyState = {
+  /** DATA_KEY_STATE_UNSPECIFIED - Never sent. */
+  DATA_KEY_STATE_UNSPECIFIED: 0,
+  /** DATA_KEY_STATE_SEALING - It seals what is written, and opens what it sealed. */
+  DATA_KEY_STATE_SEALING: 1,
+  /** DATA_KEY_STATE_OPENING - It opens what it sealed, and never seals again. */
+  DATA_KEY_STATE_OPENING: 2,
+  /** DATA_KEY_STATE_DESTROYED - It is gone, and nothing that it sealed can be opened. */
+  DATA_KEY_STATE_DESTROYED: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type DataKeyState = typeof DataKeyState[keyof typeof DataKeyState];
+
+export namespace DataKeyState {
+  export type DATA_KEY_STATE_UNSPECIFIED = typeof DataKeyState.DATA_KEY_STATE_UNSPECIFIED;
+  export type DATA_KEY_STATE_SEALING = typeof DataKeyState.DATA_KEY_STATE_SEALING;
+  export type DATA_KEY_STATE_OPENING = typeof DataKeyState.DATA_KEY_STATE_OPENING;
+  export type DATA_KEY_STATE_DESTROYED = typeof DataKeyState.DATA_KEY_STATE_DESTROYED;
+  export type UNRECOGNIZED = typeof DataKeyState.UNRECOGNIZED;
+}
+
+export function dataKeyStateFromJSON(object: any): DataKeyState {
+  switch (object) {
+    case 0:
+    case "DATA_KEY_STATE_UNSPECIFIED":
+      return DataKeyState.DATA_KEY_STATE_UNSPECIFIED;
+    case 1:
+    case "DATA_KEY_STATE_SEALING":
+      return DataKeyState.DATA_KEY_STATE_SEALING;
+    case 2:
+    case "DATA_KEY_STATE_OPENING":
+      return DataKeyState.DATA_KEY_STATE_OPENING;
+    case 3:
+    case "DATA_KEY_STATE_DESTROYED":
+      return DataKeyState.DATA_KEY_STATE_DESTROYED;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return DataKeyState.UNRECOGNIZED;
+  }
+}
+
+export function dataKeyStateToJSON(object: DataKeyState): string {
+  switch (object) {
+    case DataKeyState.DATA_KEY_STATE_UNSPECIFIED:
+      return "DATA_KEY_STATE_UNSPECIFIED";
+    case DataKeyState.DATA_KEY_STATE_SEALING:
+      return "DATA_KEY_STATE_SEALING";
+    case DataKeyState.DATA_KEY_STATE_OPENING:
+      return "DATA_KEY_STATE_OPENING";
+    case DataKeyState.DATA_KEY_STATE_DESTROYED:
+      return "DATA_KEY_STATE_DESTROYED";
+    case DataKeyState.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** A key as the ledger knows it. */
 export interface SigningKey {
   /** What it signs. */
@@ -217,6 +277,54 @@ export interface KeyRecord {
 export interface ListKeyRecordsResponse {
   /** The genesis record, then every announcement and retirement, in ledger order. */
   records: KeyRecord[];
+}
+
+/** One version of a tenant's data key. */
+export interface DataKey {
+  /** Whose records it encrypts. */
+  tenant: string;
+  /** From 1. */
+  version: number;
+  /** How many records it has sealed. At 2^31 a new version follows by itself. */
+  seals: bigint;
+  /** The ledger position from which on it seals or sealed; absent where that was not written down. */
+  firstPosition?:
+    | bigint
+    | undefined;
+  /** Where it is in its life. */
+  state: DataKeyState;
+}
+
+/** Asks for data keys. */
+export interface ListDataKeysRequest {
+  /** Of this tenant alone; empty means of every tenant. */
+  tenant: string;
+  /** How many at most, up to 1000; 0 means 50. */
+  pageSize: number;
+  /** The next_page_token of the page before, for the same tenant; empty for the first. */
+  pageToken: string;
+}
+
+/** Data keys. */
+export interface ListDataKeysResponse {
+  /** By tenant, then version. A key is listed once it has sealed a record or was rotated in. */
+  dataKeys: DataKey[];
+  /** For the page after this one; empty when there is none. */
+  nextPageToken: string;
+}
+
+/** Asks for a new version of a tenant's data key. */
+export interface RotateDataKeyRequest {
+  /** Whose. */
+  tenant: string;
+  /** The version that seals now; 0 replaces whichever does. With it a repeated call does not rotate twice. */
+  expectedVersion: number;
+}
+
+/** The new version. */
+export interface RotateDataKeyResponse {
+  /** As it is now. */
+  dataKey: DataKey | undefined;
 }
 
 function createBaseSigningKey(): SigningKey {
@@ -1074,8 +1182,520 @@ export const ListKeyRecordsResponse: MessageFns<ListKeyRecordsResponse> = {
   },
 };
 
+function createBaseDataKey(): DataKey {
+  return { tenant: "", version: 0, seals: 0n, firstPosition: undefined, state: 0 };
+}
+
+export const DataKey: MessageFns<DataKey> = {
+  encode(message: DataKey, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.version !== 0) {
+      writer.uint32(16).uint32(message.version);
+    }
+    if (message.seals !== 0n) {
+      if (BigInt.asUintN(64, message.seals) !== message.seals) {
+        throw new globalThis.Error("value provided for field message.seals of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.seals);
+    }
+    if (message.firstPosition !== undefined) {
+      if (BigInt.asUintN(64, message.firstPosition) !== message.firstPosition) {
+        throw new globalThis.Error("value provided for field message.firstPosition of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.firstPosition);
+    }
+    if (message.state !== 0) {
+      writer.uint32(40).int32(message.state);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DataKey {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDataKey();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.version = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.seals = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.firstPosition = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DataKey {
+    return {
+      tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
+      version: isSet(object.version) ? globalThis.Number(object.version) : 0,
+      seals: isSet(object.seals) ? BigInt(object.seals) : 0n,
+      firstPosition: isSet(object.firstPosition)
+        ? BigInt(object.firstPosition)
+        : isSet(object.first_position)
+        ? BigInt(object.first_position)
+        : undefined,
+      state: isSet(object.state) ? dataKeyStateFromJSON(object.state) : 0,
+    };
+  },
+
+  toJSON(message: DataKey): unknown {
+    const obj: any = {};
+    if (message.tenant !== "") {
+      obj.tenant = message.tenant;
+    }
+    if (message.version !== 0) {
+      obj.version = Math.round(message.version);
+    }
+    if (message.seals !== 0n) {
+      obj.seals = message.seals.toString();
+    }
+    if (message.firstPosition !== undefined) {
+      obj.firstPosition = message.firstPosition.toString();
+    }
+    if (message.state !== 0) {
+      obj.state = dataKeyStateToJSON(message.state);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DataKey>, I>>(base?: I): DataKey {
+    return DataKey.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DataKey>, I>>(object: I): DataKey {
+    const message = createBaseDataKey();
+    message.tenant = object.tenant ?? "";
+    message.version = object.version ?? 0;
+    message.seals = (object.seals !== undefined && object.seals !== null) ? BigInt(object.seals) : 0n;
+    message.firstPosition = (object.firstPosition !== undefined && object.firstPosition !== null)
+      ? BigInt(object.firstPosition)
+      : undefined;
+    message.state = object.state ?? 0;
+    return message;
+  },
+};
+
+function createBaseListDataKeysRequest(): ListDataKeysRequest {
+  return { tenant: "", pageSize: 0, pageToken: "" };
+}
+
+export const ListDataKeysRequest: MessageFns<ListDataKeysRequest> = {
+  encode(message: ListDataKeysRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(16).uint32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(26).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListDataKeysRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListDataKeysRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pageSize = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListDataKeysRequest {
+    return {
+      tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListDataKeysRequest): unknown {
+    const obj: any = {};
+    if (message.tenant !== "") {
+      obj.tenant = message.tenant;
+    }
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListDataKeysRequest>, I>>(base?: I): ListDataKeysRequest {
+    return ListDataKeysRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListDataKeysRequest>, I>>(object: I): ListDataKeysRequest {
+    const message = createBaseListDataKeysRequest();
+    message.tenant = object.tenant ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListDataKeysResponse(): ListDataKeysResponse {
+  return { dataKeys: [], nextPageToken: "" };
+}
+
+export const ListDataKeysResponse: MessageFns<ListDataKeysResponse> = {
+  encode(message: ListDataKeysResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.dataKeys) {
+      DataKey.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListDataKeysResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListDataKeysResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.dataKeys.push(DataKey.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ListDataKeysResponse {
+    return {
+      dataKeys: globalThis.Array.isArray(object?.dataKeys)
+        ? object.dataKeys.map((e: any) => DataKey.fromJSON(e))
+        : globalThis.Array.isArray(object?.data_keys)
+        ? object.data_keys.map((e: any) => DataKey.fromJSON(e))
+        : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
+  },
+
+  toJSON(message: ListDataKeysResponse): unknown {
+    const obj: any = {};
+    if (message.dataKeys?.length) {
+      obj.dataKeys = message.dataKeys.map((e) => DataKey.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ListDataKeysResponse>, I>>(base?: I): ListDataKeysResponse {
+    return ListDataKeysResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListDataKeysResponse>, I>>(object: I): ListDataKeysResponse {
+    const message = createBaseListDataKeysResponse();
+    message.dataKeys = object.dataKeys?.map((e) => DataKey.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseRotateDataKeyRequest(): RotateDataKeyRequest {
+  return { tenant: "", expectedVersion: 0 };
+}
+
+export const RotateDataKeyRequest: MessageFns<RotateDataKeyRequest> = {
+  encode(message: RotateDataKeyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.expectedVersion !== 0) {
+      writer.uint32(16).uint32(message.expectedVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RotateDataKeyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotateDataKeyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.expectedVersion = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RotateDataKeyRequest {
+    return {
+      tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
+      expectedVersion: isSet(object.expectedVersion)
+        ? globalThis.Number(object.expectedVersion)
+        : isSet(object.expected_version)
+        ? globalThis.Number(object.expected_version)
+        : 0,
+    };
+  },
+
+  toJSON(message: RotateDataKeyRequest): unknown {
+    const obj: any = {};
+    if (message.tenant !== "") {
+      obj.tenant = message.tenant;
+    }
+    if (message.expectedVersion !== 0) {
+      obj.expectedVersion = Math.round(message.expectedVersion);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RotateDataKeyRequest>, I>>(base?: I): RotateDataKeyRequest {
+    return RotateDataKeyRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RotateDataKeyRequest>, I>>(object: I): RotateDataKeyRequest {
+    const message = createBaseRotateDataKeyRequest();
+    message.tenant = object.tenant ?? "";
+    message.expectedVersion = object.expectedVersion ?? 0;
+    return message;
+  },
+};
+
+function createBaseRotateDataKeyResponse(): RotateDataKeyResponse {
+  return { dataKey: undefined };
+}
+
+export const RotateDataKeyResponse: MessageFns<RotateDataKeyResponse> = {
+  encode(message: RotateDataKeyResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dataKey !== undefined) {
+      DataKey.encode(message.dataKey, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RotateDataKeyResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRotateDataKeyResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.dataKey = DataKey.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RotateDataKeyResponse {
+    return {
+      dataKey: isSet(object.dataKey)
+        ? DataKey.fromJSON(object.dataKey)
+        : isSet(object.data_key)
+        ? DataKey.fromJSON(object.data_key)
+        : undefined,
+    };
+  },
+
+  toJSON(message: RotateDataKeyResponse): unknown {
+    const obj: any = {};
+    if (message.dataKey !== undefined) {
+      obj.dataKey = DataKey.toJSON(message.dataKey);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RotateDataKeyResponse>, I>>(base?: I): RotateDataKeyResponse {
+    return RotateDataKeyResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RotateDataKeyResponse>, I>>(object: I): RotateDataKeyResponse {
+    const message = createBaseRotateDataKeyResponse();
+    message.dataKey = (object.dataKey !== undefined && object.dataKey !== null)
+      ? DataKey.fromPartial(object.dataKey)
+      : undefined;
+    return message;
+  },
+};
+
 /**
- * Lists, replaces and retires the keys that sign records and checkpoints. Private keys never leave the server.
+ * Lists, replaces and retires the keys that sign records and checkpoints, and the tenants' data keys. Private keys and
+ * data keys never leave the server.
  *
  * Errors of every call: INVALID_ARGUMENT, UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, CANCELLED and
  * UNAVAILABLE as in TrustService. The calls of level Root take Root of tenant "system".
@@ -1134,6 +1754,32 @@ export const KeyServiceService = {
       Buffer.from(ListKeyRecordsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListKeyRecordsResponse => ListKeyRecordsResponse.decode(value),
   },
+  /** Lists the data keys that encrypt tenants' records, by tenant and version. Level: Root. */
+  listDataKeys: {
+    path: "/sigil.key.v1.KeyService/ListDataKeys" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListDataKeysRequest): Buffer => Buffer.from(ListDataKeysRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListDataKeysRequest => ListDataKeysRequest.decode(value),
+    responseSerialize: (value: ListDataKeysResponse): Buffer =>
+      Buffer.from(ListDataKeysResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListDataKeysResponse => ListDataKeysResponse.decode(value),
+  },
+  /**
+   * Makes a new version of a tenant's data key, which seals from now on; the versions before it only open. Level: Root.
+   * NOT_FOUND for a tenant that has no data key. ABORTED when another version seals than the caller expected.
+   * UNAVAILABLE leaves open whether it happened: list the keys, then repeat with expected_version.
+   */
+  rotateDataKey: {
+    path: "/sigil.key.v1.KeyService/RotateDataKey" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RotateDataKeyRequest): Buffer => Buffer.from(RotateDataKeyRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RotateDataKeyRequest => RotateDataKeyRequest.decode(value),
+    responseSerialize: (value: RotateDataKeyResponse): Buffer =>
+      Buffer.from(RotateDataKeyResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RotateDataKeyResponse => RotateDataKeyResponse.decode(value),
+  },
 } as const;
 
 export interface KeyServiceServer extends UntypedServiceImplementation {
@@ -1155,6 +1801,14 @@ export interface KeyServiceServer extends UntypedServiceImplementation {
    * Level: Guest. DATA_LOSS when one of them does not hold.
    */
   listKeyRecords: handleUnaryCall<ListKeyRecordsRequest, ListKeyRecordsResponse>;
+  /** Lists the data keys that encrypt tenants' records, by tenant and version. Level: Root. */
+  listDataKeys: handleUnaryCall<ListDataKeysRequest, ListDataKeysResponse>;
+  /**
+   * Makes a new version of a tenant's data key, which seals from now on; the versions before it only open. Level: Root.
+   * NOT_FOUND for a tenant that has no data key. ABORTED when another version seals than the caller expected.
+   * UNAVAILABLE leaves open whether it happened: list the keys, then repeat with expected_version.
+   */
+  rotateDataKey: handleUnaryCall<RotateDataKeyRequest, RotateDataKeyResponse>;
 }
 
 export interface KeyServiceClient extends Client {
@@ -1231,6 +1885,42 @@ export interface KeyServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListKeyRecordsResponse) => void,
+  ): ClientUnaryCall;
+  /** Lists the data keys that encrypt tenants' records, by tenant and version. Level: Root. */
+  listDataKeys(
+    request: ListDataKeysRequest,
+    callback: (error: ServiceError | null, response: ListDataKeysResponse) => void,
+  ): ClientUnaryCall;
+  listDataKeys(
+    request: ListDataKeysRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListDataKeysResponse) => void,
+  ): ClientUnaryCall;
+  listDataKeys(
+    request: ListDataKeysRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListDataKeysResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Makes a new version of a tenant's data key, which seals from now on; the versions before it only open. Level: Root.
+   * NOT_FOUND for a tenant that has no data key. ABORTED when another version seals than the caller expected.
+   * UNAVAILABLE leaves open whether it happened: list the keys, then repeat with expected_version.
+   */
+  rotateDataKey(
+    request: RotateDataKeyRequest,
+    callback: (error: ServiceError | null, response: RotateDataKeyResponse) => void,
+  ): ClientUnaryCall;
+  rotateDataKey(
+    request: RotateDataKeyRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RotateDataKeyResponse) => void,
+  ): ClientUnaryCall;
+  rotateDataKey(
+    request: RotateDataKeyRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RotateDataKeyResponse) => void,
   ): ClientUnaryCall;
 }
 
