@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl)
+services=(grpcurl go_wasi rust_wasi)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -38,6 +38,29 @@ install_grpcurl() {
 }
 start_grpcurl() { :; }
 stop_grpcurl() { :; }
+
+# The toolchains of docs/guides/write-a-module.md that npm cannot bring. Go has the target itself, from 1.21 on; its
+# standard library is compiled for it here, once, so that no test waits for that.
+module_sources="$(dirname "$0")/../examples/modules/redact"
+install_go_wasi() {
+  command -v go >/dev/null || apt_install golang-go
+  (cd "$module_sources/go" && GOOS=wasip1 GOARCH=wasm go build -o /dev/null .)
+}
+start_go_wasi() { :; }
+stop_go_wasi() { :; }
+
+# has_rust_target RUSTC TARGET: whether that compiler has the target's standard library.
+has_rust_target() {
+  local library
+  library="$("$1" --print target-libdir --target "$2" 2>/dev/null)" && [ -d "$library" ]
+}
+install_rust_wasi() {
+  has_rust_target rustc wasm32-wasip1 && return 0
+  has_rust_target /usr/bin/rustc wasm32-wasi && return 0
+  apt_install rustc libstd-rust-dev-wasm32 lld
+}
+start_rust_wasi() { :; }
+stop_rust_wasi() { :; }
 
 usage() {
   sed -n '2,6s/^# \{0,1\}//p' "$0"
