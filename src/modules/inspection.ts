@@ -63,7 +63,7 @@ export const inspectModule = (bytes: Uint8Array): Inspection => {
     tables: wasm.tables,
     functions: wasm.functions.length,
     dataBytes: wasm.dataBytes,
-    hasStart: wasm.hasStart,
+    hasStart: wasm.start !== null,
     startPages: Math.ceil(chargeOf(wasm) / pageBytes),
     grows: wasm.growth.length > 0,
     needs: needsOf(wasm),

@@ -2,7 +2,7 @@
 import { fail } from "../record/errors.ts";
 import type { Inspection, ModuleImport } from "./inspection.ts";
 import { hostFunctions } from "./wasm/host-functions.ts";
-import { budgetExport } from "./wasm/meter.ts";
+import { ownExports } from "./wasm/meter.ts";
 import { preview1 } from "./wasm/preview1.ts";
 
 /** What a manifest grants beyond computing. `canon.read:` is followed by the one prefix of ids that may be read. */
@@ -65,8 +65,9 @@ const checkImport = (each: ModuleImport, grants: ReadonlySet<string>): void => {
 
 const checkExports = ({ imports, exports }: Inspection): void => {
   const refuse = (rule: string): never => fail({ kind: "invalidField", field: "module.exports", rule });
-  if (exports.some(({ name }) => name === budgetExport))
-    refuse(`"${budgetExport}" is the sandbox's own name`);
+  const own = exports.find(({ name }) => name.startsWith(ownExports));
+  if (own !== undefined)
+    refuse(`hold "${own.name}": names that begin with "${ownExports}" are the sandbox's own`);
   const start = exports.find(({ name }) => name === "_start");
   if (start?.kind !== "function" || start.type !== "() -> ()") {
     refuse('must have a function "_start" () -> (): a WASI command module has one');

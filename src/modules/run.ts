@@ -73,7 +73,6 @@ export type RunOutcome = {
   readonly usage: RunUsage;
 };
 
-/** @public */
 export interface Sandbox extends AsyncDisposable {
   /**
    * Never rejects for what a module does. @throws runsBusy; tooLarge for input past its limit; notServing when no sandbox

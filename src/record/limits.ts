@@ -204,3 +204,17 @@ export const moduleFunctionsMax = 250_000;
 export const moduleMemoriesMax = 64;
 /** Globals, or data segments. */
 export const moduleItemsMax = 250_000;
+/** What one host call of a running module may get. */
+export const hostAnswerBytesMax = 1 << 20;
+/** The end of a run's log that is kept with its outcome. */
+export const runLogTailBytesMax = 8 << 10;
+/** Reading and compiling a module; the slowest that passes takes about a second. */
+export const moduleLoadMsMax = 15_000;
+/** Compiled modules that one sandbox process holds, and the bytes they were compiled from. */
+export const modulesHeldMax = 64;
+export const moduleBytesHeldMax = 64 << 20;
+/** Runs after which a sandbox process is replaced, and CPU time: whatever an engine leaks, it leaks no further. */
+export const runsPerProcessMax = 10_000;
+export const processCpuMsMax = 60_000;
+/** The longest that any run may take; a process's CPU time is bounded by what it may use before and during its last run. */
+export const runMsMax = 60_000;

@@ -89,6 +89,36 @@ describe("the built package", () => {
     expect(await readFile(join(built, path))).to.deep.equal(await readFile(join(root, path)));
   });
 
+  it("runs a module in a sandbox process of its own files", async () => {
+    const script = `
+const [sandbox, wasm] = process.argv.slice(1);
+const { createSandbox } = await import(sandbox);
+const { createHash } = await import("node:crypto");
+const { readFileSync } = await import("node:fs");
+const code = new Uint8Array(readFileSync(wasm));
+await using box = await createSandbox({ processes: 1, runsMax: 1, onFault: console.error });
+const limits = { wallMs: 5000, memoryPages: 64, outputBytes: 1000, logBytes: 1000, inputBytes: 1000, hostCalls: 0 };
+const { exit, output } = await box.run({
+  digest: new Uint8Array(createHash("sha256").update(code).digest()),
+  bytes: async () => code,
+  name: "hello",
+  input: new TextEncoder().encode('{"name":"Ada"}'),
+  capabilities: [],
+  limits,
+  host: async () => new Uint8Array(),
+  signal: new AbortController().signal,
+});
+console.log(exit.kind, new TextDecoder().decode(output).trim());`;
+    const { stdout } = await run(process.execPath, [
+      "--input-type=module",
+      "--eval",
+      script,
+      pathToFileURL(join(built, "src/modules/sandbox.js")).href,
+      join(built, "generated/modules/hello.wasm"),
+    ]);
+    expect(stdout).to.equal('exited {"greeting":"hello, Ada"}\n');
+  });
+
   it("runs the command line", async () => {
     const { stdout } = await run(process.execPath, [join(built, "src/main.js"), "--help"]);
     expect(stdout).to.contain("sigil");

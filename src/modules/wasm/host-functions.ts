@@ -13,3 +13,12 @@ export const hostFunctions: Readonly<Record<string, OfferedFunction>> = {
   trust_check: { type: "(i32, i32, i32, i32) -> (i32)", capabilities: ["trust.check"] },
   answer: { type: "(i32, i32, i32) -> (i32)", capabilities: ["canon.read", "trust.check"] },
 };
+
+/** What a host function gives instead of a length. */
+export const hostErrorCodes = {
+  notFound: -1,
+  denied: -2,
+  invalid: -3,
+  unavailable: -4,
+  tooLarge: -5,
+} as const;

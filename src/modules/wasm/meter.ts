@@ -14,8 +14,12 @@ export const pageBytes = 65_536;
 /** What the engine takes for one entry of a table of functions, measured; other entries take less. */
 const tableEntryBytes = 32;
 
-/** The exported global that holds what is left of the budget, in bytes, i64. No module may export this name itself. */
-export const budgetExport = "sigil:memory_budget";
+/** Exports that are added begin with this; no module may export such a name itself. */
+export const ownExports = "sigil:";
+/** The exported global that holds what is left of the budget, in bytes, i64. */
+export const budgetExport = `${ownExports}memory_budget`;
+/** The module's start function, called by the sandbox once memory and budget can be reached. */
+export const startExport = `${ownExports}start`;
 /** Taken off once when a module asks for more than is left: the budget is then negative, and says by how much it had been used. */
 export const overdrawn = 2n ** 62n;
 
@@ -134,9 +138,39 @@ const replaceSections = (module: WasmModule, replaced: ReadonlyMap<number, Uint8
   return concatBytes(...parts);
 };
 
+const exportOf = (name: string, kind: 0 | 3, index: number): number[] => [
+  ...sized([...utf8Encode(name)]),
+  kind,
+  ...leb(index),
+];
+
+/** What metering adds to each list, by section id. */
+const additionsTo = (
+  module: WasmModule,
+  added: readonly Growing[],
+  left: number,
+): Map<number, number[][]> => {
+  const additions = new Map<number, number[][]>();
+  const exports = module.start === null ? [] : [exportOf(startExport, 0, module.start)];
+  if (added.length > 0) {
+    const budget = module.globals.length;
+    additions.set(
+      1,
+      added.map(({ type }) => type),
+    );
+    additions.set(
+      3,
+      added.map((_, index) => leb(module.types.length + index)),
+    );
+    additions.set(6, [[I64, 1, 0x42, ...signedLeb(BigInt(left)), 0x0b]]);
+    exports.push(exportOf(budgetExport, 3, budget));
+  }
+  return exports.length > 0 ? additions.set(7, exports) : additions;
+};
+
 /**
- * The module as it is run under a limit. One that never grows comes back as it is.
- * @throws invalidField `limits.memory_pages` when it takes more at its start; malformedModule.
+ * The module as it is run under a limit: its growth metered, its start function an export. One that has neither comes back
+ * as it is. @throws invalidField `limits.memory_pages` when it takes more at its start; malformedModule.
  */
 export const meterMemory = (module: WasmModule, memoryPages: number): Uint8Array => {
   const left = memoryPages * pageBytes - chargeOf(module);
@@ -144,29 +178,15 @@ export const meterMemory = (module: WasmModule, memoryPages: number): Uint8Array
     const rule = `is ${memoryPages}, and the module's memories and tables take more at its start`;
     fail({ kind: "invalidField", field: "limits.memory_pages", rule });
   }
-  if (module.growth.length === 0) return module.bytes;
-  const budget = module.globals.length;
   const sites = new Map(module.growth.map((site) => [keyOf(site), site]));
-  const added = [...sites.values()].map((site) => growing(module, site, budget));
+  const added = [...sites.values()].map((site) => growing(module, site, module.globals.length));
   const functionOf = new Map(added.map(({ key }, index) => [key, module.functions.length + index]));
   const sectionOf = new Map(module.sections.map((section) => [section.id, section]));
-  const list = (id: number, items: readonly number[][]): [number, Uint8Array] => [
-    id,
-    extended(module, sectionOf.get(id), id, items),
-  ];
-  const types = added.map((_, index) => leb(module.types.length + index));
-  const name = [...utf8Encode(budgetExport)];
-  return replaceSections(
-    module,
-    new Map([
-      list(
-        1,
-        added.map(({ type }) => type),
-      ),
-      list(3, types),
-      list(6, [[I64, 1, 0x42, ...signedLeb(BigInt(left)), 0x0b]]),
-      list(7, [[...sized(name), 3, ...leb(budget)]]),
-      [10, rewrittenCode(module, added, functionOf)],
-    ]),
-  );
+  const replaced = new Map<number, Uint8Array>();
+  for (const [id, items] of additionsTo(module, added, left)) {
+    replaced.set(id, extended(module, sectionOf.get(id), id, items));
+  }
+  if (module.start !== null) replaced.set(8, new Uint8Array());
+  if (added.length > 0) replaced.set(10, rewrittenCode(module, added, functionOf));
+  return replaced.size === 0 ? module.bytes : replaceSections(module, replaced);
 };

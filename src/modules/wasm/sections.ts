@@ -44,7 +44,8 @@ export type WasmModule = {
   readonly memories: readonly Limits[];
   readonly tables: readonly TableType[];
   readonly globals: readonly string[];
-  readonly hasStart: boolean;
+  /** The function that runs before `_start`, by index. */
+  readonly start: number | null;
   readonly dataBytes: number;
   readonly bodies: readonly FunctionBody[];
   readonly growth: readonly GrowthSite[];
@@ -225,13 +226,21 @@ const ORDER = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11];
 const custom = 0;
 const start = 8;
 
+const readStart = (reader: WasmReader, draft: Draft): void => {
+  const at = reader.at;
+  draft.start = reader.u32();
+  if (draft.start >= draft.functions.length) reader.refuse("starts with a function that is not there", at);
+};
+
 const readSection = (reader: WasmReader, draft: Draft, id: number): void => {
   const list = LISTS[id];
   if (list !== undefined) {
     for (let left = reader.count(list.what, list.countMax); left > 0; left -= 1) list.read(reader, draft);
-    if (!reader.done) reader.refuse("has a section that goes on after its end");
   }
-  if (id === start) draft.hasStart = true;
+  if (id === start) readStart(reader, draft);
+  if ((list !== undefined || id === start) && !reader.done) {
+    reader.refuse("has a section that goes on after its end");
+  }
 };
 
 const empty = (bytes: Uint8Array): Draft => ({
@@ -244,7 +253,7 @@ const empty = (bytes: Uint8Array): Draft => ({
   memories: [],
   tables: [],
   globals: [],
-  hasStart: false,
+  start: null,
   dataBytes: 0,
   bodies: [],
   growth: [],

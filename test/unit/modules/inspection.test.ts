@@ -161,7 +161,7 @@ describe("the check of a module against what it is granted", () => {
     expect(rules[0]).to.contain('module.exports must have a function "_start"');
     expect(rules[1]).to.contain('must have a function "_start" () -> ()');
     expect(rules[2]).to.contain('must have a memory "memory"');
-    expect(rules[3]).to.contain("the sandbox's own name");
+    expect(rules[3]).to.contain("are the sandbox's own");
   });
 
   it("names the limit that a module's start does not fit into", () => {

@@ -9,6 +9,7 @@ import {
   meterMemory,
   overdrawn,
   pageBytes,
+  startExport,
 } from "../../../src/modules/wasm/meter.ts";
 import { parseWasm } from "../../../src/modules/wasm/sections.ts";
 import { assemble } from "../../hostile/assemble.ts";
@@ -98,6 +99,8 @@ describe("the memory budget", () => {
     const bytes = meterMemory(parseWasm(assemble(busy)), 4);
     const module = new WebAssembly.Module(Uint8Array.from(bytes));
     const { exports } = new WebAssembly.Instance(module, { e: { f: () => 100 } });
+    expect((exports["sum"] as () => number)()).to.equal(7 + 100 + 42);
+    (exports[startExport] as () => void)();
     expect((exports["sum"] as () => number)()).to.equal(9 + 100 + 42);
     expect((exports[budgetExport] as WebAssembly.Global).value).to.equal(2n * page - 32n);
   });

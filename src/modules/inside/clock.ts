@@ -1,0 +1,42 @@
+/**
+ * The clocks of a run. Granted: the real ones, to the millisecond, which tells a module nothing about its neighbours. Not granted:
+ * clocks that stand still and move only by what the module itself sleeps, so that a run repeats.
+ */
+export type GuestClock = {
+  /** Nanoseconds; `realtime` since 1970, any other clock since a moment near the run's start. */
+  readonly now: (clock: "realtime" | "monotonic") => bigint;
+  readonly sleep: (nanoseconds: bigint) => void;
+};
+
+export const clockStepNs = 1_000_000n;
+
+/** 2000-01-01T00:00:00Z; programs take a monotonic clock of zero for a broken one. */
+const fixedRealtimeNs = 946_684_800n * 1_000_000_000n;
+const fixedMonotonicNs = 1_000_000_000n;
+
+export const fixedClock = (): GuestClock => {
+  let sleptNs = 0n;
+  const wrapNs = 1n << 62n;
+  return {
+    now: (clock) => (clock === "realtime" ? fixedRealtimeNs : fixedMonotonicNs) + sleptNs,
+    sleep: (nanoseconds) => {
+      sleptNs = (sleptNs + nanoseconds) % wrapNs;
+    },
+  };
+};
+
+export const realClock = (): GuestClock => {
+  const startMs = performance.now();
+  const startedMs = Date.now();
+  const elapsedMs = (): number => Math.floor(performance.now() - startMs);
+  const never = new Int32Array(new SharedArrayBuffer(4));
+  const sleepMsMax = 0x7fff_ffff;
+  return {
+    now: (clock) => BigInt((clock === "realtime" ? startedMs : 1) + elapsedMs()) * clockStepNs,
+    // The server's own clock ends a sleep that is longer than the run may be.
+    sleep: (nanoseconds) => {
+      const wantedMs = Number((nanoseconds + clockStepNs - 1n) / clockStepNs);
+      Atomics.wait(never, 0, 0, Math.min(wantedMs, sleepMsMax));
+    },
+  };
+};

@@ -1,0 +1,66 @@
+/**
+ * Output and log of a run on their way to the server: counted, cut at the limit, and sent at once while there is little of
+ * them. The server counts again.
+ */
+import { LimitReached } from "./ending.ts";
+import type { Channel } from "./channel.ts";
+
+/** Much less than a frame may have. */
+const blockBytes = 32 << 10;
+/** Writes that go out as they come; a module that writes more has its writes collected for a moment. */
+const promptWrites = 256;
+const collectMs = 10;
+
+type Options = {
+  readonly channel: Channel;
+  readonly kind: number;
+  readonly limit: "output" | "log";
+  readonly bytesMax: number;
+  readonly isStreamed: boolean;
+};
+
+export class GuestOutput {
+  readonly #options: Options;
+  readonly #block = new Uint8Array(blockBytes);
+  #held = 0;
+  #written = 0;
+  #promptLeft: number;
+  #sentMs = 0;
+
+  constructor(options: Options) {
+    this.#options = options;
+    this.#promptLeft = options.isStreamed ? promptWrites : 0;
+  }
+
+  /** @throws LimitReached after what fits was sent. */
+  write(bytes: Uint8Array): void {
+    const { bytesMax, limit } = this.#options;
+    const fitting = bytes.subarray(0, bytesMax - this.#written);
+    this.#written += fitting.length;
+    for (let at = 0; at < fitting.length;) {
+      const part = fitting.subarray(at, at + blockBytes - this.#held);
+      this.#block.set(part, this.#held);
+      this.#held += part.length;
+      at += part.length;
+      if (this.#held === blockBytes) this.flush();
+    }
+    if (fitting.length < bytes.length) {
+      this.flush();
+      throw new LimitReached(limit);
+    }
+    if (this.#isDue()) this.flush();
+  }
+
+  #isDue(): boolean {
+    if (!this.#options.isStreamed || this.#held === 0) return false;
+    this.#promptLeft -= 1;
+    return this.#promptLeft >= 0 || performance.now() - this.#sentMs >= collectMs;
+  }
+
+  flush(): void {
+    if (this.#held === 0) return;
+    this.#options.channel.send(this.#options.kind, this.#block.subarray(0, this.#held));
+    this.#held = 0;
+    if (this.#options.isStreamed) this.#sentMs = performance.now();
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * One sandbox process as the server sees it: alive or gone, busy with one conversation or with none. Whatever it says out of turn, at
+ * too great a length or in the wrong form ends it.
+ */
+import { readFileSync } from "node:fs";
+import type { ChildProcess } from "node:child_process";
+import type { Socket } from "node:net";
+import { encodeFrame, fromProcess, FrameReader, readMessage, type Frame } from "./frames.ts";
+import { launch, type LaunchOptions } from "./launch.ts";
+import { readReady } from "./reports.ts";
+
+/** What the server expects to hear. A throw from `onFrame` means that the process spoke nonsense. */
+export type Conversation = {
+  readonly onFrame: (frame: Frame) => void;
+  /** The process is gone before the conversation was over. */
+  readonly onGone: () => void;
+};
+
+/** An inspection of a module with a thousand long names; everything else is shorter. */
+const frameBytesMax = 4 << 20;
+const complaintCharactersMax = 2000;
+/** A start takes a tenth of a second; on a machine with much else to do, longer. */
+const startMsMax = 20_000;
+/** The kernel takes milliseconds. A process that it cannot end is not waited for. */
+const killMsMax = 2000;
+
+export class SandboxProcess {
+  readonly #child: ChildProcess;
+  readonly #pipe: Socket;
+  readonly #reader = new FrameReader(frameBytesMax);
+  readonly #gone = Promise.withResolvers<void>();
+  #conversation: Conversation | null = null;
+  #isGone = false;
+  #isKilled = false;
+  #patience: NodeJS.Timeout | undefined;
+  #fault: Error | null = null;
+  /** The end of what it wrote to standard error: the engine's last words. */
+  #complaint = "";
+
+  /** Resolves when it is warm. @throws Error saying why it is not. */
+  static async start(options: LaunchOptions): Promise<SandboxProcess> {
+    const sandboxed = new SandboxProcess(launch(options));
+    await sandboxed.#greet();
+    return sandboxed;
+  }
+
+  private constructor({ child, pipe }: ReturnType<typeof launch>) {
+    this.#child = child;
+    this.#pipe = pipe;
+    child.once("error", (cause) => this.#end(cause));
+    child.once("exit", (code, signal) => this.#end(new Error(`a sandbox process ended: ${signal ?? code}`)));
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      this.#complaint = (this.#complaint + text).slice(-complaintCharactersMax);
+    });
+    pipe.on("data", (piece: Buffer) => this.#hear(piece));
+    // A process without its pipe is of no use. One that has died already tells by its exit of what.
+    pipe.on("error", () => child.kill("SIGKILL"));
+    pipe.on("close", () => child.kill("SIGKILL"));
+  }
+
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
+  /** Resolves when the system has taken the process away. */
+  get gone(): Promise<void> {
+    return this.#gone.promise;
+  }
+
+  /** Why it is gone, with its last words; null when it was killed on purpose, or lives. */
+  get fault(): Error | null {
+    return this.#fault;
+  }
+
+  /** CPU time so far in milliseconds and resident bytes, as the kernel counts them; zero where it does not say. */
+  measure(): { readonly cpuMs: number; readonly residentBytes: number } {
+    try {
+      const stat = readFileSync(`/proc/${this.#child.pid}/stat`, "utf8");
+      // After the name, which may hold anything: state is the first field.
+      const fields = stat
+        .slice(stat.lastIndexOf(")") + 2)
+        .split(" ")
+        .map(Number);
+      const [userTicks = 0, systemTicks = 0] = fields.slice(11, 13);
+      const ticksPerSecond = 100;
+      const memoryPageBytes = 4096;
+      return {
+        cpuMs: ((userTicks + systemTicks) * 1000) / ticksPerSecond,
+        residentBytes: (fields[21] ?? 0) * memoryPageBytes,
+      };
+    } catch {
+      return { cpuMs: 0, residentBytes: 0 };
+    }
+  }
+
+  /** Begins a conversation; there is one at a time. */
+  converse(conversation: Conversation): void {
+    if (this.#conversation !== null) throw new Error("a sandbox process is busy");
+    this.#conversation = conversation;
+    if (this.#isGone) this.#leave();
+  }
+
+  /** The conversation is over; the process waits for the next. */
+  settle(): void {
+    this.#conversation = null;
+  }
+
+  send(kind: number, ...parts: readonly Uint8Array[]): void {
+    if (this.#isGone || this.#pipe.destroyed) return;
+    this.#pipe.cork();
+    for (const part of encodeFrame(kind, ...parts)) this.#pipe.write(part);
+    this.#pipe.uncork();
+  }
+
+  /** One question, if there are words for it, and one answer. @throws Error when the process is gone, or takes longer than it may. */
+  ask(kind: number, parts: readonly Uint8Array[], answerKind: number, limitMs: number): Promise<Uint8Array> {
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
+    const timer = setTimeout(() => {
+      this.#fault ??= new Error(`a sandbox process took longer than ${limitMs} ms`);
+      this.kill();
+    }, limitMs);
+    this.converse({
+      onFrame: ({ kind: said, body }) => {
+        if (said !== answerKind)
+          throw new Error(`a frame of kind ${said} where one of ${answerKind} was due`);
+        clearTimeout(timer);
+        this.settle();
+        resolve(body);
+      },
+      onGone: () => {
+        clearTimeout(timer);
+        reject(this.#fault ?? new Error("a sandbox process was ended"));
+      },
+    });
+    if (parts.length > 0) this.send(kind, ...parts);
+    return promise;
+  }
+
+  /** At once, whatever it does. Idempotent. */
+  kill(): void {
+    if (this.#isGone || this.#isKilled) return;
+    this.#isKilled = true;
+    this.#child.kill("SIGKILL");
+    this.#patience = setTimeout(() => this.#end(null), killMsMax).unref();
+  }
+
+  async #greet(): Promise<void> {
+    const body = await this.ask(0, [], fromProcess.ready, startMsMax);
+    const held = readReady(readMessage(body).header);
+    if (held.length === 0) return;
+    this.kill();
+    throw new Error(`a sandbox process holds permissions that it must not have: ${held.join(", ")}`);
+  }
+
+  #hear(piece: Buffer): void {
+    try {
+      for (const frame of this.#reader.push(piece)) {
+        if (this.#conversation === null)
+          throw new Error(`a frame of kind ${frame.kind} that nobody asked for`);
+        this.#conversation.onFrame(frame);
+      }
+    } catch (cause) {
+      this.#fault ??= new Error("a sandbox process spoke nonsense", { cause });
+      this.#pipe.removeAllListeners("data").resume();
+      this.kill();
+    }
+  }
+
+  #end(cause: Error | null): void {
+    if (this.#isGone) return;
+    this.#isGone = true;
+    clearTimeout(this.#patience);
+    if (!this.#isKilled && cause !== null) {
+      this.#fault ??= new Error(`${cause.message}. ${this.#complaint.trim()}`.trim(), { cause });
+    }
+    this.#pipe.destroy();
+    this.#leave();
+    this.#gone.resolve();
+  }
+
+  #leave(): void {
+    const conversation = this.#conversation;
+    this.#conversation = null;
+    conversation?.onGone();
+  }
+}

@@ -1,0 +1,240 @@
+/**
+ * The sandbox: a few processes, each with one run at a time, and those who wait for one. A process is used again only after a run
+ * that exited; after any other end there is a new one in its place. Source: docs/spec/module.md, docs/design.
+ */
+import { fail, SigilFault } from "../record/errors.ts";
+import { moduleBytesMax, processCpuMsMax, runMsMax } from "../record/limits.ts";
+import { compilationKey } from "./compiled.ts";
+import type { Inspection } from "./inspection.ts";
+import type { RunOutcome, RunRequest, Sandbox } from "./run.ts";
+import { RunCount } from "./run-count.ts";
+import { cancelledBefore, SandboxWorker } from "./worker.ts";
+
+export type SandboxOptions = {
+  /** Processes at once, and so runs at once. */
+  readonly processes: number;
+  /** Processes that are kept ready while nobody asks; all of them unless said otherwise. */
+  readonly processesWarm?: number;
+  /** Runs under way and waiting, of all tenants; a multiple of `processes`. */
+  readonly runsMax: number;
+  /** Of one tenant; as many as of all unless said otherwise. */
+  readonly runsPerTenantMax?: number;
+  /** The most that a run's limits may say. 1024 (64 MiB) unless said otherwise. */
+  readonly memoryPagesMax?: number;
+  /** A process that failed, with its last words; a host call that threw. For the log. */
+  readonly onFault: (cause: unknown) => void;
+};
+
+const memoryPagesMaxDefault = 1024;
+/** A process that does not come up, or dies by itself, is not started again at once. */
+const backOffMsMin = 50;
+const backOffMsMax = 5000;
+/** After so many failures in a row nobody is kept waiting; starting goes on. */
+const failuresTolerated = 3;
+
+type Waiter = {
+  readonly key: string;
+  readonly take: (worker: SandboxWorker) => void;
+  readonly refuse: (cause: unknown) => void;
+};
+
+class ProcessPool implements Sandbox {
+  readonly #options: SandboxOptions;
+  readonly #count: RunCount;
+  readonly #alive = new Set<SandboxWorker>();
+  readonly #idle: SandboxWorker[] = [];
+  readonly #waiting: Waiter[] = [];
+  readonly #starting = new Set<Promise<void>>();
+  #failures = 0;
+  #restarts = 0;
+  #backOff: NodeJS.Timeout | null = null;
+  #lastFailure: unknown = null;
+  #isClosed = false;
+
+  constructor(options: SandboxOptions) {
+    this.#options = options;
+    this.#count = new RunCount(options.runsMax, options.runsPerTenantMax ?? options.runsMax);
+    this.#fill();
+  }
+
+  get gauge(): Sandbox["gauge"] {
+    const warm = this.#idle.length;
+    return { running: this.#alive.size - warm, warm, restarts: this.#restarts };
+  }
+
+  async run(request: RunRequest): Promise<RunOutcome> {
+    this.#check(request);
+    const release = this.#count.enter(request.tenant ?? "");
+    try {
+      const worker = await this.#take(compilationKey(request), request.signal);
+      if (worker === null) return cancelledBefore(request);
+      return await this.#use(worker, () => worker.run(request));
+    } finally {
+      release();
+    }
+  }
+
+  async inspect(bytes: Uint8Array): Promise<Inspection> {
+    if (bytes.length > moduleBytesMax) {
+      fail({ kind: "tooLarge", what: "module", bytes: bytes.length, limit: moduleBytesMax });
+    }
+    const release = this.#count.enter("");
+    try {
+      const worker = await this.#take("", null);
+      if (worker === null) return fail({ kind: "cancelled" });
+      return await this.#use(worker, () => worker.inspect(bytes));
+    } catch (cause) {
+      if (cause instanceof SigilFault) throw cause;
+      const rule = "is more than the engine can compile";
+      return fail({ kind: "malformedModule", offset: 0, rule }, { cause });
+    } finally {
+      release();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    if (this.#backOff !== null) clearTimeout(this.#backOff);
+    for (const { refuse } of this.#waiting.splice(0)) refuse(closed());
+    const workers = [...this.#alive];
+    for (const worker of workers) worker.cancel();
+    // One that is just being started is ended when it is up.
+    await Promise.all(this.#starting);
+    await Promise.all([...workers, ...this.#alive].map((worker) => worker.gone));
+  }
+
+  #check({ input, limits }: RunRequest): void {
+    if (this.#isClosed) throw closed();
+    if (input.length > limits.inputBytes) {
+      fail({ kind: "tooLarge", what: "input", bytes: input.length, limit: limits.inputBytes });
+    }
+    const pagesMax = this.#options.memoryPagesMax ?? memoryPagesMaxDefault;
+    if (limits.memoryPages > pagesMax) {
+      fail({ kind: "invalidField", field: "limits.memory_pages", rule: `must be at most ${pagesMax}` });
+    }
+    if (limits.wallMs > runMsMax) {
+      fail({ kind: "invalidField", field: "limits.wall_ms", rule: `must be at most ${runMsMax}` });
+    }
+  }
+
+  /** @returns null when the signal came first. @throws notServing. */
+  #take(key: string, signal: AbortSignal | null): Promise<SandboxWorker | null> | SandboxWorker | null {
+    if (signal?.aborted === true) return null;
+    // One that has the module; else (index −1 is the last) the one that was busy most recently.
+    const index = this.#idle.findIndex((worker) => worker.has(key));
+    const worker = this.#idle.splice(index, 1)[0];
+    if (worker !== undefined) return worker;
+    if (this.#isHopeless) throw notStarting(this.#lastFailure);
+    return this.#wait(key, signal);
+  }
+
+  #wait(key: string, signal: AbortSignal | null): Promise<SandboxWorker | null> {
+    const { promise, resolve, reject } = Promise.withResolvers<SandboxWorker | null>();
+    const leave = (): void => {
+      this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+      resolve(null);
+    };
+    const settled = (): void => signal?.removeEventListener("abort", leave);
+    const waiter: Waiter = {
+      key,
+      take: (worker) => (settled(), resolve(worker)),
+      refuse: (cause) => (settled(), reject(cause)),
+    };
+    signal?.addEventListener("abort", leave, { once: true });
+    this.#waiting.push(waiter);
+    this.#fill();
+    return promise;
+  }
+
+  async #use<Value>(worker: SandboxWorker, act: () => Promise<Value>): Promise<Value> {
+    try {
+      return await act();
+    } finally {
+      this.#giveBack(worker);
+    }
+  }
+
+  #giveBack(worker: SandboxWorker): void {
+    if (this.#isClosed || !worker.isReusable) {
+      worker.kill();
+      return;
+    }
+    this.#failures = 0;
+    this.#hand(worker);
+  }
+
+  /** To who has waited longest; else it waits itself. */
+  #hand(worker: SandboxWorker): void {
+    const first = this.#waiting.shift();
+    if (first === undefined) this.#idle.push(worker);
+    else first.take(worker);
+  }
+
+  /** Starts what is missing. */
+  #fill(): void {
+    if (this.#isClosed || this.#backOff !== null) return;
+    const { processes, processesWarm = processes } = this.#options;
+    const wanted = Math.min(processes, Math.max(processesWarm, this.gauge.running + this.#waiting.length));
+    while (this.#alive.size + this.#starting.size < wanted) {
+      const start = this.#start().finally(() => this.#starting.delete(start));
+      this.#starting.add(start);
+    }
+  }
+
+  /** Nothing runs, and nothing will soon. */
+  get #isHopeless(): boolean {
+    return this.#failures >= failuresTolerated && this.#alive.size === 0;
+  }
+
+  /** Never rejects. */
+  async #start(): Promise<void> {
+    const { onFault, memoryPagesMax = memoryPagesMaxDefault } = this.#options;
+    const cpuSecondsMax = Math.ceil((processCpuMsMax + 2 * runMsMax) / 1000);
+    try {
+      const worker = await SandboxWorker.start({ memoryPagesMax, cpuSecondsMax }, onFault);
+      this.#alive.add(worker);
+      void worker.gone.then(() => this.#lose(worker));
+      if (this.#isClosed) worker.kill();
+      else this.#hand(worker);
+    } catch (cause) {
+      this.#fail(cause);
+    }
+  }
+
+  /** A process is gone, killed or by itself: another takes its place. */
+  #lose(worker: SandboxWorker): void {
+    this.#alive.delete(worker);
+    const index = this.#idle.indexOf(worker);
+    if (index >= 0) this.#idle.splice(index, 1);
+    if (this.#isClosed) return;
+    this.#restarts += 1;
+    if (worker.hasFailed) this.#fail(worker.fault);
+    else this.#fill();
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#isClosed) return;
+    this.#failures += 1;
+    this.#lastFailure = cause;
+    this.#options.onFault(cause);
+    if (this.#isHopeless) for (const { refuse } of this.#waiting.splice(0)) refuse(notStarting(cause));
+    const delayMs = Math.min(backOffMsMax, backOffMsMin * 2 ** (this.#failures - 1));
+    this.#backOff ??= setTimeout(() => {
+      this.#backOff = null;
+      this.#fill();
+    }, delayMs);
+  }
+}
+
+const closed = (): SigilFault => new SigilFault({ kind: "notServing", rule: "the sandbox is closed" });
+
+const notStarting = (cause: unknown): SigilFault =>
+  new SigilFault({ kind: "notServing", rule: "no sandbox process can be started" }, { cause });
+
+/** Processes are started in the background; the first run waits for one. @throws invalidField. */
+export const createSandbox = (options: SandboxOptions): Promise<Sandbox> => {
+  if (!Number.isInteger(options.processes) || options.processes < 1) {
+    fail({ kind: "invalidField", field: "processes", rule: "must be at least 1" });
+  }
+  return Promise.resolve(new ProcessPool(options));
+};

@@ -1,0 +1,155 @@
+/** A sandbox process with the modules it has compiled: one task at a time, and whether it may have another. */
+import { equalBytes, toHex } from "../record/bytes.ts";
+import { SigilFault } from "../record/errors.ts";
+import { moduleLoadMsMax, processCpuMsMax, runsPerProcessMax } from "../record/limits.ts";
+import { CompiledModules, compilationKey } from "./compiled.ts";
+import { fromProcess, messageParts, readMessage, toProcess } from "./frames.ts";
+import type { Inspection } from "./inspection.ts";
+import type { LaunchOptions } from "./launch.ts";
+import { SandboxProcess } from "./process.ts";
+import { readInspected, readLoaded } from "./reports.ts";
+import type { RunExit, RunOutcome, RunRequest } from "./run.ts";
+import type { LoadTask } from "./tasks.ts";
+import { RunUnderWay } from "./under-way.ts";
+
+const nothingUsed = (request: RunRequest, exit: RunExit): RunOutcome => ({
+  exit,
+  output: new Uint8Array(),
+  logTail: new Uint8Array(),
+  usage: {
+    wallMs: 0,
+    cpuMs: 0,
+    memoryBytesPeak: 0,
+    outputBytes: 0,
+    logBytes: 0,
+    hostCalls: 0,
+    inputBytes: request.input.length,
+  },
+});
+
+export const cancelledBefore = (request: RunRequest): RunOutcome =>
+  nothingUsed(request, { kind: "killed", limit: "cancelled" });
+
+const digestOf = async (bytes: Uint8Array): Promise<Uint8Array> =>
+  // In the thread pool: a large module would hold everybody up.
+  new Uint8Array(await crypto.subtle.digest("SHA-256", Uint8Array.from(bytes)));
+
+export class SandboxWorker {
+  readonly #process: SandboxProcess;
+  readonly #compiled = new CompiledModules();
+  readonly #onFault: (cause: unknown) => void;
+  #underWay: RunUnderWay | null = null;
+  #runs = 0;
+  #cpuMs = 0;
+  #isClean = true;
+
+  static async start(options: LaunchOptions, onFault: (cause: unknown) => void): Promise<SandboxWorker> {
+    return new SandboxWorker(await SandboxProcess.start(options), onFault);
+  }
+
+  private constructor(process: SandboxProcess, onFault: (cause: unknown) => void) {
+    this.#process = process;
+    this.#onFault = onFault;
+  }
+
+  /** Nothing went wrong in it, and it is not worn out. */
+  get isReusable(): boolean {
+    const isWorn = this.#runs >= runsPerProcessMax || this.#cpuMs >= processCpuMsMax;
+    return this.#isClean && !this.#process.isGone && !isWorn;
+  }
+
+  /** It ended by itself, or had to be ended for what it said. */
+  get hasFailed(): boolean {
+    return this.#process.fault !== null;
+  }
+
+  get fault(): Error | null {
+    return this.#process.fault;
+  }
+
+  get gone(): Promise<void> {
+    return this.#process.gone;
+  }
+
+  has(key: string): boolean {
+    return this.#compiled.has(key);
+  }
+
+  kill(): void {
+    this.#isClean = false;
+    this.#process.kill();
+  }
+
+  /** Ends what it does, as if the caller had. */
+  cancel(): void {
+    if (this.#underWay === null) this.kill();
+    else this.#underWay.cancel();
+  }
+
+  /** @throws what `request.bytes` throws. */
+  async run(request: RunRequest): Promise<RunOutcome> {
+    // Until it is known better: whatever throws below leaves a process that is not used again.
+    this.#isClean = false;
+    const slot = await this.#slotOf(request);
+    if (typeof slot !== "number") {
+      this.#isClean = slot.exit.kind === "refused" && !this.#process.isGone;
+      return slot;
+    }
+    const run = new RunUnderWay(this.#process, request, this.#onFault);
+    this.#underWay = run;
+    const outcome = await run.start(slot);
+    this.#underWay = null;
+    this.#runs += 1;
+    this.#cpuMs = run.processCpuMs;
+    this.#isClean = outcome.exit.kind === "exited";
+    return outcome;
+  }
+
+  /** @throws malformedModule, tooLarge; Error when the process is gone. */
+  async inspect(bytes: Uint8Array): Promise<Inspection> {
+    this.#isClean = false;
+    const parts = messageParts({}, bytes);
+    const body = await this.#process.ask(toProcess.inspect, parts, fromProcess.inspected, moduleLoadMsMax);
+    const inspected = readInspected(readMessage(body).header);
+    this.#isClean = true;
+    if ("error" in inspected) throw new SigilFault(inspected.error);
+    return inspected;
+  }
+
+  async #slotOf(request: RunRequest): Promise<number | RunOutcome> {
+    const key = compilationKey(request);
+    const known = this.#compiled.use(key);
+    if (known !== undefined) return known;
+    const bytes = await request.bytes();
+    const digest = await digestOf(bytes);
+    if (request.signal.aborted) return cancelledBefore(request);
+    if (!equalBytes(digest, request.digest)) {
+      const rule = `the bytes have the digest ${toHex(digest)}, approved is ${toHex(request.digest)}`;
+      return nothingUsed(request, { kind: "refused", rule });
+    }
+    return this.#load(key, bytes, request);
+  }
+
+  async #load(key: string, bytes: Uint8Array, request: RunRequest): Promise<number | RunOutcome> {
+    const { slot, dropped } = this.#compiled.add(key, bytes.length);
+    for (const old of dropped) this.#process.send(toProcess.drop, ...messageParts({ slot: old }));
+    const task: LoadTask = { slot, capabilities: request.capabilities, limits: request.limits };
+    const onAbort = (): void => this.#process.kill();
+    request.signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      const parts = messageParts(task, bytes);
+      const body = await this.#process.ask(toProcess.load, parts, fromProcess.loaded, moduleLoadMsMax);
+      const rule = readLoaded(readMessage(body).header);
+      if (rule === null) return slot;
+      this.#compiled.remove(key);
+      return nothingUsed(request, { kind: "refused", rule });
+    } catch (cause) {
+      if (request.signal.aborted) return cancelledBefore(request);
+      if (cause instanceof SigilFault) throw cause;
+      // The process is gone: the pool tells why.
+      return nothingUsed(request, { kind: "crashed" });
+    } finally {
+      request.signal.removeEventListener("abort", onAbort);
+    }
+  }
+}
