@@ -45,6 +45,8 @@ const mayImportFiles: Readonly<Record<string, readonly string[]>> = {
   cli: [
     "server.ts",
     "deployment.ts",
+    "deployment-migrate.ts",
+    "deployment-rehearse.ts",
     "deployment-rewrap.ts",
     "deployment-restore.ts",
     "config.ts",

@@ -8,10 +8,13 @@ import { fail } from "./record/errors.ts";
 import type { KekReference } from "./keys/kek.ts";
 import { replaceFile } from "./ledger/anchor.ts";
 
-export const deploymentFormat = 1;
+/** Of everything in the data directory. docs/operating/upgrade.md has the list; a program reads its own and no other. */
+export const deploymentFormat = 2;
 
 export type Description = {
   readonly format: number;
+  /** Present from the first to the last change of a migration: the format of which something may still be there. */
+  readonly migrating?: number;
   readonly origin: string;
   readonly genesis: string;
   readonly kek: KekReference;
@@ -43,6 +46,8 @@ export const writeDescription = async (directory: string, description: Descripti
   await replaceFile(descriptionPath(directory), `${JSON.stringify(file, undefined, 2)}\n`);
 };
 
+const isFormat = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) > 0;
+
 const readText = async (directory: string): Promise<string> => {
   try {
     return await readFile(descriptionPath(directory), "utf8");
@@ -52,8 +57,11 @@ const readText = async (directory: string): Promise<string> => {
   }
 };
 
-/** @throws notInitialised, newerFormat, invalidConfig, storeFailed. */
-export const readDescription = async (directory: string): Promise<Description> => {
+/** Of the program's own format or an older one. @throws notInitialised, newerFormat, invalidConfig, storeFailed. */
+export const readAnyDescription = async (
+  directory: string,
+  known: number = deploymentFormat,
+): Promise<Description> => {
   const text = await readText(directory);
   const malformed = (): never =>
     fail({ kind: "invalidConfig", key: "deployment.json", rule: "must be as sigil init wrote it" });
@@ -65,10 +73,13 @@ export const readDescription = async (directory: string): Promise<Description> =
   }
   if (typeof description?.format !== "number") return malformed();
   // Before anything else of it is read: a newer format may say everything otherwise.
-  if (description.format > deploymentFormat) {
-    return fail({ kind: "newerFormat", found: description.format, known: deploymentFormat });
+  if (description.format > known) {
+    return fail({ kind: "newerFormat", found: description.format, known });
   }
-  const { origin, genesis, kek, keys = firstKeys } = description;
+  const { format, origin, genesis, kek, migrating, keys = firstKeys } = description;
+  if (!isFormat(format) || (migrating !== undefined && !(isFormat(migrating) && migrating < format))) {
+    return malformed();
+  }
   if (typeof origin !== "string" || typeof genesis !== "string") return malformed();
   if (typeof kek?.source !== "string" || typeof kek.verifier !== "string") return malformed();
   if (kek.salt !== null && typeof kek.salt !== "string") return malformed();
@@ -76,11 +87,25 @@ export const readDescription = async (directory: string): Promise<Description> =
   return { ...description, keys };
 };
 
+/** The format that the directory's content has, or still has in part. */
+export const contentFormat = ({ format, migrating }: Description): number => migrating ?? format;
+
+/** @throws notInitialised, newerFormat, olderFormat, invalidConfig, storeFailed. */
+export const readDescription = async (directory: string): Promise<Description> => {
+  const description = await readAnyDescription(directory);
+  const found = contentFormat(description);
+  if (found < deploymentFormat) {
+    const interrupted = description.migrating !== undefined;
+    fail({ kind: "olderFormat", path: directory, found, known: deploymentFormat, interrupted });
+  }
+  return description;
+};
+
 /**
  * What was read before the lock was taken still holds under it. @throws storeLocked when another process has moved the
  * keys in between: keys made in the directory it left would be lost.
  */
 export const requireUnchanged = async (directory: string, description: Description): Promise<void> => {
-  const now = await readDescription(directory);
+  const now = await readAnyDescription(directory, Number.MAX_SAFE_INTEGER);
   if (JSON.stringify(now) !== JSON.stringify(description)) fail({ kind: "storeLocked", path: directory });
 };

@@ -3,7 +3,7 @@
  * inspection, the record that says that the ledger was restored. `DIR` appears last and whole, by one rename; killed before
  * that, there is no `DIR`, and the next run begins anew. Source: docs/operating/backup.md.
  */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { equalBytes } from "./record/bytes.ts";
 import { fail } from "./record/errors.ts";
@@ -17,8 +17,19 @@ import { importEntries } from "./ledger/import.ts";
 import { Ledger, type LedgerOptions } from "./ledger/ledger.ts";
 import { BackupReader } from "./operations/backup-reader.ts";
 import { kekName } from "./operations/manifest.ts";
+import { openLevelStore } from "./storage/level.ts";
+import type { Store } from "./storage/store.ts";
 import { describeDeployment } from "./deployment.ts";
-import { firstKeys, isKeysName, readDescription, writeDescription } from "./deployment-file.ts";
+import {
+  contentFormat,
+  firstKeys,
+  readAnyDescription,
+  writeDescription,
+  type Description,
+} from "./deployment-file.ts";
+import { runSteps } from "./deployment-migrate.ts";
+import { planMigrations } from "./deployment-migrations.ts";
+import { clearScratch, entriesOf } from "./deployment-scratch.ts";
 
 export type RestoreProgress =
   | FsckProgress
@@ -49,28 +60,17 @@ export type Restored = {
   readonly position: bigint;
 };
 
-const entriesOf = (directory: string): Promise<readonly string[]> =>
-  readdir(directory).catch((error: unknown) => {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
-    throw error;
-  });
-
-/** What an earlier restore left half done goes; anything else is somebody's. */
-const clearPartial = async (partial: string): Promise<void> => {
-  const ours = ["deployment.json", "deployment.json.new", "ledger", "anchor", "anchor.new", "kek"];
-  const strange = (await entriesOf(partial)).find((name) => !ours.includes(name) && !isKeysName(name));
-  if (strange !== undefined) fail({ kind: "directoryNotEmpty", path: partial });
-  await rm(partial, { recursive: true, force: true });
-  await mkdir(partial, { recursive: true, mode: 0o700 });
-};
-
 const writePrivate = async (path: string, content: Uint8Array): Promise<void> => {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await writeFile(path, content, { flag: "wx", mode: 0o600, flush: true });
 };
 
 /** Description and keys, and where the key that opens them is now. */
-const writeFiles = async (reader: BackupReader, partial: string, options: RestoreOptions): Promise<void> => {
+const writeFiles = async (
+  reader: BackupReader,
+  partial: string,
+  options: RestoreOptions,
+): Promise<Description> => {
   const refuse = (rule: string): never => fail({ kind: "backupRefused", backup: options.from, rule });
   const held: { readonly path: string; readonly content: Uint8Array }[] = [];
   let kek: Uint8Array | undefined;
@@ -79,7 +79,8 @@ const writeFiles = async (reader: BackupReader, partial: string, options: Restor
     else if (file.path === "deployment.json") await writePrivate(join(partial, file.path), file.content);
     else held.push(file);
   }
-  const description = await readDescription(partial);
+  // A backup that an older program made brings its format along.
+  const description = await readAnyDescription(partial);
   if (description.origin !== reader.origin || description.genesis !== reader.genesis) {
     refuse("its deployment.json is another deployment's");
   }
@@ -88,11 +89,10 @@ const writeFiles = async (reader: BackupReader, partial: string, options: Restor
   }
   await mkdir(join(partial, description.keys, "data"), { recursive: true, mode: 0o700 });
   const source = options.kekSource ?? (kek && (await placeKek(kek, options.directory)));
-  if (source === undefined) return;
-  await writeDescription(partial, {
-    ...description,
-    kek: { ...description.kek, source: formatKekSource(source) },
-  });
+  if (source === undefined) return description;
+  const placed = { ...description, kek: { ...description.kek, source: formatKekSource(source) } };
+  await writeDescription(partial, placed);
+  return placed;
 };
 
 /** A key that came with the backup lies beside the data, as one that `sigil init` made. */
@@ -148,9 +148,10 @@ const announce = async (
 /** Everything but the rename. */
 const rebuild = async (reader: BackupReader, partial: string, options: RestoreOptions): Promise<bigint> => {
   const { notBefore, kekInputs, nowMs, onProgress } = options;
-  await writeFiles(reader, partial, options);
+  const description = await writeFiles(reader, partial, options);
+  const openStore = (): Promise<Store> => openLevelStore(join(partial, "ledger"));
   // The wrong key-encryption key is recognised here, before anything is copied.
-  const ledger = await describeDeployment({ directory: partial, kekInputs, nowMs });
+  const ledger = await describeDeployment({ directory: partial, kekInputs, nowMs, description, openStore });
   const store = await ledger.openStore();
   try {
     const total = reader.state.size;
@@ -161,6 +162,8 @@ const rebuild = async (reader: BackupReader, partial: string, options: RestoreOp
   } finally {
     await store.close();
   }
+  const plan = planMigrations(contentFormat(description));
+  await writeDescription(partial, await runSteps(description, plan, { directory: partial, ledger }));
   await inspect(ledger, options);
   return announce(ledger, reader, options);
 };
@@ -175,7 +178,7 @@ export const restoreDeployment = async (options: RestoreOptions): Promise<Restor
   if (notBefore !== undefined) reader.refuseBehind(notBefore);
   if ((await entriesOf(directory)).length > 0) fail({ kind: "directoryNotEmpty", path: directory });
   const partial = `${directory}.partial`;
-  await clearPartial(partial);
+  await clearScratch(partial);
   let position: bigint;
   try {
     position = await rebuild(reader, partial, options);

@@ -187,6 +187,8 @@ export type OpenOptions = {
   readonly nowMs: () => number;
   readonly openStore?: () => Promise<Store>;
   readonly observe?: LedgerObserver;
+  /** As already read, of whatever format; for whoever brings it to this program's. */
+  readonly description?: Description;
 };
 
 /** With its lock; the custody was opened without, so what it was opened by must still hold. */
@@ -204,7 +206,7 @@ const openOwnStore = async (directory: string, description: Description): Promis
 /** The ledger's options without opening its store: for `fsck`, which opens it by itself. */
 export const describeDeployment = async (options: OpenOptions): Promise<LedgerOptions> => {
   const { directory } = options;
-  const description = await readDescription(directory);
+  const description = options.description ?? (await readDescription(directory));
   await checkPrivateTree(directory);
   const kek = await loadKek(description.kek, options.kekInputs);
   const custody = await openCustody(join(directory, description.keys), kek);

@@ -29,6 +29,10 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Check a data directory that is not being served.",
     load: async () => (await import("./fsck.ts")).fsck,
   },
+  migrate: {
+    about: "Bring a data directory of an older format to this program's.",
+    load: async () => (await import("./migrate.ts")).migrate,
+  },
   "keys list": {
     about: "List the keys that sign records and checkpoints, and tenants' data keys.",
     load: async () => (await import("./keys.ts")).keysList,

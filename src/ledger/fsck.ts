@@ -13,7 +13,7 @@ import { BlindTags } from "./indexes.ts";
 import { familyRange, positionOf, recordKey } from "./keyspace.ts";
 import { isDamagedFiles } from "./open.ts";
 import type { LedgerOptions } from "./options.ts";
-import { ProjectionCheck, unlessDamaged } from "./projections.ts";
+import { ProjectionCheck, projections, unlessDamaged } from "./projections.ts";
 import { rebuildProjections } from "./rebuild.ts";
 import { Sealer } from "./sealer.ts";
 import {
@@ -35,6 +35,8 @@ export type FsckProgress = {
 export type FsckOptions = {
   /** First drop and rebuild every projection. */
   readonly rebuildIndexes?: boolean;
+  /** `ignore` in a store of another format, which has other indexes; they can be built again, the rest cannot. */
+  readonly indexes?: "check" | "ignore";
   readonly onProgress?: (progress: FsckProgress) => void;
   /** Rules above the ledger's own: called with every group in order, gives what breaks them. */
   readonly inspectGroup?: (group: WalkedGroup) => Promise<readonly Problem[]>;
@@ -86,6 +88,11 @@ class Inspection {
     return this.#check(findings);
   }
 
+  async rebuild(): Promise<void> {
+    this.#total = await expectedSize(this.#store);
+    await this.#rebuild();
+  }
+
   #walk(findings: Findings): Walk {
     const { origin, genesis, sha256 } = this.#options;
     const [store, sealer, signal] = [this.#store, this.#sealer, this.#fsck.signal];
@@ -109,7 +116,8 @@ class Inspection {
 
   async #check(findings: Findings): Promise<bigint> {
     const walk = this.#walk(findings);
-    const check = new ProjectionCheck(this.#store, this.#tags, findings);
+    const families = this.#fsck.indexes === "ignore" ? [] : projections;
+    const check = new ProjectionCheck(this.#store, this.#tags, findings, families);
     const watch = await openAnchorWatch(this.#options.anchor);
     const seals: SealCounts = new Map();
     let last: WalkedGroup | undefined;
@@ -158,6 +166,22 @@ const countSeal = (seals: SealCounts, { body, keyVersion }: WalkedRecord): void 
   const counted = seals.get(name);
   if (counted === undefined) seals.set(name, { tenant: body.tenant, version: keyVersion, seals: 1 });
   else counted.seals += 1;
+};
+
+/**
+ * Only the rebuilding; whether it was of a ledger without a flaw, `runFsck` says afterwards.
+ * @throws storeLocked, storeFailed, cancelled: begun anew by the next one, and refused by everybody until then.
+ */
+export const rebuildIndexes = async (
+  options: LedgerOptions,
+  fsck: Pick<FsckOptions, "onProgress" | "signal"> = {},
+): Promise<void> => {
+  const store = await options.openStore();
+  try {
+    await new Inspection(options, fsck, store).rebuild();
+  } finally {
+    await store.close();
+  }
 };
 
 /** @throws storeLocked, storeFailed, cancelled: the inspection could not run, or not to its end. */

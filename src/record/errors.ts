@@ -115,6 +115,14 @@ export type SigilError =
   | { readonly kind: "directoryNotEmpty"; readonly path: string }
   | { readonly kind: "notInitialised"; readonly path: string }
   | { readonly kind: "newerFormat"; readonly found: number; readonly known: number }
+  /** `interrupted` when a migration from `found` was begun and not brought to its end. */
+  | {
+      readonly kind: "olderFormat";
+      readonly path: string;
+      readonly found: number;
+      readonly known: number;
+      readonly interrupted: boolean;
+    }
   | { readonly kind: "invalidConfig"; readonly key: string; readonly rule: string }
   /** Something about a backup does not hold; `backup` is its path, or who sends it. */
   | { readonly kind: "backupRefused"; readonly backup: string; readonly rule: string }
@@ -213,6 +221,10 @@ export const describeError = (error: SigilError): string => {
       return `${error.path} holds no deployment; run: sigil init --data ${error.path} …`;
     case "newerFormat":
       return `data directory has format ${error.found}, this program knows up to ${error.known}`;
+    case "olderFormat":
+      return error.interrupted
+        ? `the migration of data directory ${error.path} from format ${error.found} to ${error.known} was interrupted; go on with: sigil migrate --data ${error.path}`
+        : `data directory ${error.path} has format ${error.found}, this program needs ${error.known}; run: sigil migrate --data ${error.path} --dry-run, then the same without --dry-run`;
     case "invalidConfig":
       return `config ${error.key}: ${error.rule}`;
     case "backupRefused":

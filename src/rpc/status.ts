@@ -57,6 +57,7 @@ const STATUS = {
   directoryNotEmpty: Code.INTERNAL,
   notInitialised: Code.INTERNAL,
   newerFormat: Code.INTERNAL,
+  olderFormat: Code.INTERNAL,
   invalidConfig: Code.INTERNAL,
   backupRefused: Code.INTERNAL,
   usage: Code.INTERNAL,

@@ -1,0 +1,45 @@
+/** The kept data directories, one a format, as `npm run format:fixture` packed them. */
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import type { KekInputs } from "../../../src/keys/kek.ts";
+
+/** What was true when it was made. */
+export type FormatFacts = {
+  readonly format: number;
+  readonly origin: string;
+  readonly genesis: string;
+  /** The newest signed checkpoint. */
+  readonly checkpoint: string;
+  readonly decisions: readonly { readonly tenant: string; readonly auditId: string }[];
+  /** The environment variable that holds the key-encryption key, and the key. */
+  readonly kekName: string;
+  readonly kek: string;
+};
+
+type Archive = { readonly facts: FormatFacts; readonly files: Readonly<Record<string, string>> };
+
+export const keptFormats = async (): Promise<readonly number[]> => {
+  const names = await readdir(import.meta.dirname);
+  return names
+    .flatMap((name) => /^([1-9]\d*)\.json\.gz$/.exec(name)?.[1] ?? [])
+    .map(Number)
+    .toSorted((a, b) => a - b);
+};
+
+/** Into `root`: `data/`, and the key files of `root`, `operator` and `alice` beside it. */
+export const unpackFormat = async (format: number, root: string): Promise<FormatFacts> => {
+  const packed = await readFile(join(import.meta.dirname, `${format}.json.gz`));
+  const { facts, files } = JSON.parse(gunzipSync(packed).toString()) as Archive;
+  for (const [name, content] of Object.entries(files)) {
+    const path = join(root, name);
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await writeFile(path, Buffer.from(content, "base64"), { mode: 0o600 });
+  }
+  return facts;
+};
+
+export const kekInputsOf = ({ kekName, kek }: FormatFacts): KekInputs => ({
+  env: { [kekName]: kek },
+  askPassphrase: () => Promise.reject(new Error("no passphrase")),
+});
