@@ -1,11 +1,13 @@
 /**
- * `npm run generate`: the TypeScript stubs and the descriptor set from proto/, and the built-in module from its source.
+ * `npm run generate`: the TypeScript stubs and the descriptor set from proto/, the client's copy of the formats, and the
+ * built-in module from its source.
  * With `--check` it generates into a temporary directory instead, names every committed file that differs, and fails if
  * there is one.
  */
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { copyClientCore } from "./client-core.ts";
 import { compileModule } from "./modules.ts";
 import { run } from "./run.ts";
 
@@ -23,6 +25,7 @@ const generateInto = async (directory: string): Promise<string> => {
     const { exitCode, output } = await run(command, { cwd: root });
     if (exitCode !== 0) return output;
   }
+  await copyClientCore(root, join(directory, "clients/typescript/src/generated/core"));
   const hello = join(directory, "generated", "modules", "hello.wasm");
   return compileModule(root, "examples/modules/hello/hello.ts", hello);
 };

@@ -9,6 +9,7 @@ import { parseFrozenChain, type FrozenChainPayload } from "../record/kinds.ts";
 import { tenantFor, type Caller } from "../identity/caller.ts";
 import { checkpointKeyOf, type Examination, type VerifiedRecord } from "../ledger/examine.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { TreeProof } from "../ledger/reading.ts";
 import type { AuditedChain, ChainPage, ChainQuery, Verification, VerificationStep } from "./evidence.ts";
 import { listChains, type CompileGlob } from "./listing.ts";
 
@@ -37,6 +38,10 @@ export type AuditService = {
     readonly root: Hash;
     readonly publicKey: PublicKey;
   };
+  /** Of hashes alone: whoever asks learns nothing of what is recorded. @throws leafOutOfRange. */
+  readonly proveInclusion: (position: bigint) => Promise<TreeProof>;
+  /** @throws sizeOutOfRange. */
+  readonly proveConsistency: (oldSize: bigint) => Promise<TreeProof>;
 };
 
 /** Names one decision; an empty tenant is the caller's own. */
@@ -87,6 +92,8 @@ export const createAuditService = ({ ledger, compileGlob, recompute }: AuditDepe
       const { publicKey } = checkpointKeyOf(ledger.ring, size);
       return { note, origin: ledger.origin, size, root, publicKey };
     },
+    proveInclusion: (position) => ledger.proveInclusion(position),
+    proveConsistency: (oldSize) => ledger.proveConsistency(oldSize),
   };
 };
 

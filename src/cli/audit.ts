@@ -3,6 +3,7 @@ import {
   FrozenChain,
   GetCheckpointResponse,
   ListOrder,
+  ProofError,
   SigilError,
   StepOutcome,
   Verdict,
@@ -13,6 +14,7 @@ import { toHex } from "../record/bytes.ts";
 import { exitCodes, jsonFlag, usage, type Arguments, type Command, type ExitCode } from "./command.ts";
 import { connectionFlags, describeCallError, withConnection } from "./connection.ts";
 import { formatScore, levelName, signed, verdictCell, verdictName, whoName } from "./decision.ts";
+import { genesisFlag, genesisOf, orUnproven, verifyHere } from "./from-genesis.ts";
 import { limitFlag, limitOf, listAll, tenantFlag, timeOf, timeText } from "./listing.ts";
 import { formatPairs, formatTable, printable, type Style, type Terminal } from "./terminal.ts";
 
@@ -195,24 +197,36 @@ const formatVerification = (response: VerifyFrozenChainResponse, { paint }: Term
 
 export const auditVerify: Command = {
   name: "audit verify",
-  about: "Verify one recorded decision, step by step. --json also gives the evidence to repeat it elsewhere.",
+  about:
+    "Verify one recorded decision, step by step. --genesis verifies it once more on this machine and believes nothing the\n" +
+    "server says; --json also gives the evidence to repeat it elsewhere.",
   words: ["AUDIT_ID"],
-  flags: { ...tenantFlag, ...jsonFlag, ...connectionFlags },
+  flags: { ...genesisFlag, ...tenantFlag, ...jsonFlag, ...connectionFlags },
   examples: [
     "sigil audit verify 0199f3a1-7c1e-7d59-9d0a-3f1b8f6f2c11",
+    "sigil audit verify 0199f3a1-7c1e-7d59-9d0a-3f1b8f6f2c11 --genesis 5be4f6a1…",
     "sigil audit verify 0199f3a1-7c1e-7d59-9d0a-3f1b8f6f2c11 --json > evidence.json",
   ],
   exits: ["0  every step passed", "1  a step failed", "2  not found, or could not ask"],
   run: async (given, terminal) => {
-    const response = await withConnection(given, terminal, ({ audit }) =>
-      audit.verifyFrozenChain(nameOf(given)),
-    );
-    terminal.print(
-      given.has("json")
-        ? JSON.stringify(VerifyFrozenChainResponse.toJSON(response))
-        : formatVerification(response, terminal),
-    );
-    return response.verified ? exitCodes.ok : exitCodes.no;
+    const genesis = genesisOf(given);
+    return withConnection(given, terminal, async (connection) => {
+      const response = await connection.audit.verifyFrozenChain(nameOf(given));
+      terminal.print(
+        given.has("json")
+          ? JSON.stringify(VerifyFrozenChainResponse.toJSON(response))
+          : formatVerification(response, terminal),
+      );
+      if (!response.verified) return exitCodes.no;
+      if (genesis === undefined) return exitCodes.ok;
+      const { envelope, ledgerPosition: position } = response;
+      return orUnproven(terminal, async () => {
+        const { id } = await verifyHere(connection, genesis, { position, envelope });
+        if (id !== given.words[0]) throw new ProofError(`the record is ${id}, not the one asked for`);
+        terminal.note("Verified here too, from the genesis hash.");
+        return exitCodes.ok;
+      });
+    });
   },
 };
 

@@ -2,13 +2,18 @@
 import {
   GetRecordResponse,
   GetSystemRecordResponse,
+  ProofError,
   RecordView,
   VersionedRecord,
   type GetRecordRequest,
   type SigilConnection,
 } from "@sigil/client";
+import { equalBytes, type Hash } from "../record/bytes.ts";
+import type { CborValue } from "../record/cbor.ts";
+import { jsonView } from "../record/json-view.ts";
 import { countOf, exitCodes, jsonFlag, usage, type Arguments, type Command } from "./command.ts";
 import { connectionFlags, withConnection } from "./connection.ts";
+import { genesisFlag, genesisOf, orUnproven, verifyHere } from "./from-genesis.ts";
 import { prettyJson } from "./json-text.ts";
 import { limitFlag, limitOf, listAll } from "./listing.ts";
 import {
@@ -74,6 +79,29 @@ const find = async (
   };
 };
 
+/** Verified here, from the genesis hash; what does not hold is said, and nothing of the record is shown. */
+const isProved = async (
+  connection: SigilConnection,
+  genesis: Hash,
+  { record: found }: Found,
+  terminal: Terminal,
+): Promise<boolean> => {
+  const record = found?.record;
+  if (record === undefined) return true;
+  const outcome = await orUnproven(terminal, async () => {
+    const verified = await verifyHere(connection, genesis, record);
+    // What is printed comes from the server's own reading of the bytes.
+    const isShown =
+      (["id", "kind", "tenant", "schemaVersion"] as const).every((name) => verified[name] === record[name]) &&
+      equalBytes(verified.hash, record.hash) &&
+      JSON.stringify(jsonView(verified.payload as CborValue)) === record.payloadJson;
+    if (!isShown) throw new ProofError("the record is not what the server shows of it");
+    terminal.note("Verified here, from the genesis hash.");
+    return exitCodes.ok;
+  });
+  return outcome === exitCodes.ok;
+};
+
 export const canonGet: Command = {
   name: "canon get",
   about:
@@ -84,6 +112,7 @@ export const canonGet: Command = {
     version: { value: "N", about: "This version instead of the newest." },
     hash: { value: "HEX", about: "The record of this hash; ID may be left out." },
     "at-size": { value: "N", about: "The newest version among the first N records of the ledger." },
+    ...genesisFlag,
     ...spaceFlags,
     ...jsonFlag,
     ...connectionFlags,
@@ -100,8 +129,16 @@ export const canonGet: Command = {
       if (given.words[0] === undefined && at?.$case !== "hash")
         usage("sigil canon get needs ID or --hash HEX");
       if (given.has("system") && given.has("tenant")) usage("--system and --tenant exclude each other");
-      const found = await withConnection(given, terminal, (connection) => find(connection, given, at));
+      const genesis = genesisOf(given);
+      const [found, proved] = await withConnection(given, terminal, async (connection) => {
+        const each = await find(connection, given, at);
+        return [
+          each,
+          genesis === undefined || (await isProved(connection, genesis, each, terminal)),
+        ] as const;
+      });
       if (found.record?.record === undefined) return usage("the server answered without a record");
+      if (!proved) return exitCodes.no;
       if (given.has("json")) {
         terminal.print(JSON.stringify(found.json));
         return exitCodes.ok;

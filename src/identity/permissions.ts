@@ -16,6 +16,8 @@ const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
   ["/sigil.audit.v1.AuditService/ListFrozenChains", "observer"],
   ["/sigil.audit.v1.AuditService/VerifyFrozenChain", "guest"],
   ["/sigil.audit.v1.AuditService/GetCheckpoint", "guest"],
+  ["/sigil.audit.v1.AuditService/GetInclusionProof", "guest"],
+  ["/sigil.audit.v1.AuditService/GetConsistencyProof", "guest"],
   ["/sigil.canon.v1.CanonService/WriteRecord", "operator"],
   ["/sigil.canon.v1.CanonService/BatchWriteRecords", "operator"],
   ["/sigil.canon.v1.CanonService/GetRecord", "observer"],

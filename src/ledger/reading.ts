@@ -5,6 +5,7 @@
 import type { Hash } from "../record/bytes.ts";
 import { fail, SigilFault } from "../record/errors.ts";
 import { decodeEnvelope, parseRecordStatement, type RecordBody } from "../record/record.ts";
+import { proveConsistency, proveInclusion } from "../merkle/proof.ts";
 import type { KeyRing } from "../keys/ring.ts";
 import type { Store } from "../storage/store.ts";
 import { examineRecord, requireVerified, type Examination, type VerifiedRecord } from "./examine.ts";
@@ -25,7 +26,7 @@ import {
 } from "./lookup.ts";
 import type { LedgerOptions } from "./options.ts";
 import type { Sealer } from "./sealer.ts";
-import type { LedgerState } from "./state.ts";
+import { sizeOf, type LedgerState } from "./state.ts";
 import type { TreeReader } from "./tree.ts";
 import {
   readHistory,
@@ -47,6 +48,9 @@ export type LedgerView = {
   readonly tags: BlindTags;
   readonly options: LedgerOptions;
 };
+
+/** A proof, and the signed checkpoint of the tree it leads to. */
+export type TreeProof = { readonly checkpoint: string; readonly hashes: readonly Hash[] };
 
 export abstract class ReadableLedger {
   protected abstract view(): LedgerView;
@@ -90,6 +94,22 @@ export abstract class ReadableLedger {
   /** Every step of a record's verification, the checkpoint's signature among them. */
   examine(position: bigint): Promise<Examination> {
     return this.#examine(position, "full");
+  }
+
+  /** That a position is in the tree as it is now. @throws leafOutOfRange. */
+  async proveInclusion(position: bigint): Promise<TreeProof> {
+    const { state, tree, options } = this.view();
+    const size = sizeOf(state);
+    const hashes = await proveInclusion(position, size, tree.readHashes(state.tree), options.sha256);
+    return { checkpoint: state.checkpoint, hashes };
+  }
+
+  /** That the tree as it is now begins with the tree of an older size. @throws sizeOutOfRange. */
+  async proveConsistency(oldSize: bigint): Promise<TreeProof> {
+    const { state, tree, options } = this.view();
+    const size = sizeOf(state);
+    const hashes = await proveConsistency(oldSize, size, tree.readHashes(state.tree), options.sha256);
+    return { checkpoint: state.checkpoint, hashes };
   }
 
   /** The newest version of an id. */

@@ -5,8 +5,12 @@ import {
   ListOrder,
   type GetCheckpointRequest,
   type GetCheckpointResponse,
+  type GetConsistencyProofRequest,
+  type GetConsistencyProofResponse,
   type GetFrozenChainRequest,
   type GetFrozenChainResponse,
+  type GetInclusionProofRequest,
+  type GetInclusionProofResponse,
   type ListFrozenChainsRequest,
   type ListFrozenChainsResponse,
   type VerifyFrozenChainRequest,
@@ -83,6 +87,22 @@ export const auditHandlers = (audit: AuditService, rpc: RpcEnvironment): Untyped
     () => {
       const { note, origin, size, root, publicKey } = audit.checkpoint();
       return { checkpoint: note, origin, size, root, publicKey };
+    },
+  ),
+  getInclusionProof: unary<GetInclusionProofRequest, GetInclusionProofResponse>(
+    rpc,
+    AuditServiceService.getInclusionProof.path,
+    async (_caller, { position }) => {
+      const { checkpoint, hashes } = await audit.proveInclusion(position);
+      return { checkpoint, inclusionProof: [...hashes] };
+    },
+  ),
+  getConsistencyProof: unary<GetConsistencyProofRequest, GetConsistencyProofResponse>(
+    rpc,
+    AuditServiceService.getConsistencyProof.path,
+    async (_caller, { oldSize }) => {
+      const { checkpoint, hashes } = await audit.proveConsistency(oldSize);
+      return { checkpoint, consistencyProof: [...hashes] };
     },
   ),
 });

@@ -87,6 +87,25 @@ describe("keys on the command line", function () {
     expect(listed.keys).to.have.length(4);
   });
 
+  it("verifies single records from the genesis hash alone", async () => {
+    const env = { SIGIL_CLIENT_SERVER: server?.target ?? "" };
+    const here = (words: readonly string[]): Promise<Ended> => sigilHere(words, { cwd, env });
+    const asked = await here(["check", "--action", "read", "--target", "public/docs", "--json"]);
+    const { auditId } = JSON.parse(asked.output) as { readonly auditId: string };
+    const proved = await here(["audit", "verify", auditId, "--genesis", genesis]);
+    expect(proved.exitCode, proved.problems).to.equal(0);
+    expect(proved.problems).to.contain("Verified here too");
+    const record = ["canon", "get", "signing_key/record/2", "--system", ...asRoot];
+    const got = await here([...record, "--genesis", genesis]);
+    expect(got.exitCode, got.problems).to.equal(0);
+    expect(got.problems).to.contain("Verified here");
+    for (const words of [["audit", "verify", auditId], record]) {
+      const refused = await here([...words, "--genesis", "00".repeat(32)]);
+      expect(refused.exitCode).to.equal(1);
+      expect(refused.problems).to.contain("not proved").and.contain("not the expected");
+    }
+  });
+
   it("refuses another genesis hash, other callers and slips", async () => {
     const stranger = await run("walk", "--genesis", "00".repeat(32));
     expect(stranger.exitCode).to.equal(1);

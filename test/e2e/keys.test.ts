@@ -1,17 +1,22 @@
 /** Signing keys of a deployment that serves: rotated under load, retired, walked by a stranger. */
-import { readdir, readFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { KeyRole, KeyState, type SigilConnection } from "@sigil/client";
+import {
+  KeyRole,
+  KeyState,
+  ProofError,
+  walkKeys,
+  type KeyWalk,
+  type RecordEvidence,
+  type SigilConnection,
+} from "@sigil/client";
 import { describeDeployment } from "../../src/deployment.ts";
-import { walkKeys } from "../../src/keys/key-records.ts";
-import { findSigner, type KeyRing } from "../../src/keys/ring.ts";
-import { verifyForeign, verifyOwn } from "../../src/keys/verify.ts";
 import { runFsck } from "../../src/ledger/fsck.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";
-import { fromHex, parseHash, toHex } from "../../src/record/bytes.ts";
-import { toBeSigned } from "../../src/record/cose.ts";
+import { fromHex, toHex } from "../../src/record/bytes.ts";
 import { decodeEnvelope, hashRecord, parseRecordStatement } from "../../src/record/record.ts";
 import { makeDeployment, type Deployment } from "./deployment.ts";
 import { codeOf, refusalOf } from "./refusal.ts";
@@ -28,40 +33,41 @@ const genesisOf = async ({ directory }: Deployment): Promise<string> => {
 };
 
 /** The keys as somebody sees them who has the genesis hash and believes nothing else. */
-const walkAsStranger = async (connection: SigilConnection, genesis: string): Promise<KeyRing> => {
-  const { records } = await connection.keys.listKeyRecords({});
-  const walked = await walkKeys(
-    parseHash(fromHex(genesis)),
-    records.map(({ ledgerPosition, envelope }) => ({ position: ledgerPosition, envelope })),
-    { verify: verifyForeign },
-  );
-  return walked.ring;
-};
+const walkAsStranger = (connection: SigilConnection, genesis: string): Promise<KeyWalk> =>
+  walkKeys(connection, fromHex(genesis));
 
-/** @returns what is wrong with a record at a position, by the ring alone; undefined when nothing is. */
+/** @returns what is wrong with a record at a position, by the walk alone; undefined when nothing is. */
 const faultIn = async (
-  ring: KeyRing,
+  walk: KeyWalk,
+  connection: SigilConnection,
   position: bigint,
   envelope: Uint8Array,
 ): Promise<string | undefined> => {
-  const { statement } = parseRecordStatement(decodeEnvelope(envelope).statement);
-  const signer = findSigner(ring, "record", statement.kid, position);
-  if (signer.kind === "refused") return `${position}: ${signer.rule}`;
-  const message = toBeSigned(statement.protectedBytes, statement.payload);
-  const holds = await verifyOwn(signer.entry.publicKey, message, statement.signature);
-  return holds ? undefined : `${position}: the signature does not verify`;
+  const proof = await connection.audit.getInclusionProof({ position });
+  const found = await walk.verifyRecord({ position, envelope, ...proof }).catch((error: unknown) => error);
+  return found instanceof Error ? found.message : undefined;
 };
 
 const together = 64n;
 
-/** Every record, by the server's own steps and by the stranger's ring. */
-const expectAllVerified = async (ledger: Ledger, ring: KeyRing): Promise<void> => {
+/** Every record, by the server's own steps and, where there is one, by the stranger's walk. */
+const expectAllVerified = async (
+  ledger: Ledger,
+  walk: KeyWalk | undefined,
+  connection: SigilConnection,
+): Promise<void> => {
   const faults: (string | undefined)[] = [];
+  // A stranger's verification costs milliseconds: where keys change hands, and a part of what lies between.
+  const edges = new Set(
+    walk?.keys.flatMap(({ firstPosition, lastPosition }) => [firstPosition, lastPosition ?? firstPosition]),
+  );
+  const isForStranger = (position: bigint): boolean => edges.has(position) || position % 5n === 0n;
   const verify = async (position: bigint): Promise<void> => {
     const { steps, record } = await ledger.examine(position);
     for (const { name, outcome, detail } of steps)
       if (outcome !== "passed") faults.push(`${position}: ${name}: ${detail}`);
-    if (record !== undefined) faults.push(await faultIn(ring, position, record.envelope));
+    if (record !== undefined && walk !== undefined && isForStranger(position))
+      faults.push(await faultIn(walk, connection, position, record.envelope));
   };
   for (let from = 0n; from < ledger.size; from += together) {
     const positions: bigint[] = [];
@@ -102,10 +108,13 @@ describe("keys of a deployment that serves", function () {
       isOver = true;
       await Promise.all(load);
       const { ledger } = served.server;
-      const ring = await walkAsStranger(served.as("guest"), genesis);
-      expect(ring).to.deep.equal(ledger.ring);
-      expect(ring.entries).to.have.length(2 * (turns + 1));
-      await expectAllVerified(ledger, ring);
+      const guest = served.as("guest");
+      const walk = await walkAsStranger(guest, genesis);
+      expect(walk.keys.map(({ thumbprint }) => thumbprint)).to.deep.equal(
+        ledger.ring.entries.map(({ thumbprint }) => thumbprint),
+      );
+      expect(walk.keys).to.have.length(2 * (turns + 1));
+      await expectAllVerified(ledger, undefined, guest);
       const signers = new Set<string>();
       for (let position = 0n; position < ledger.size; position += 1n) {
         signers.add(toHex((await ledger.readAt(position)).signedBy.thumbprint));
@@ -117,13 +126,16 @@ describe("keys of a deployment that serves", function () {
       ]);
     }
     await using again = await deployment.serve();
-    const ring = await walkAsStranger(again.as("guest"), genesis);
-    await expectAllVerified(again.server.ledger, ring);
+    const guest = again.as("guest");
+    const walk = await walkAsStranger(guest, genesis);
+    await expectAllVerified(again.server.ledger, walk, guest);
     const operator = again.as("operator");
     for (const auditId of [...audits.slice(0, 20), ...audits.slice(-20)]) {
       const verification = await operator.audit.verifyFrozenChain({ auditId });
       expect(verification.verified).to.equal(true);
-      expect(await faultIn(ring, verification.ledgerPosition, verification.envelope)).to.equal(undefined);
+      const { ledgerPosition: position, ...evidence } = verification;
+      const { id } = await walk.verifyRecord({ position, ...evidence });
+      expect(id).to.equal(auditId);
     }
     const { size } = again.server.ledger;
     await again[Symbol.asyncDispose]();
@@ -136,15 +148,89 @@ describe("keys of a deployment that serves", function () {
     await using served = await deployment.serve();
     await served.as("root").keys.rotateKey({ role: KEY_ROLE_RECORD });
     const genesis = await genesisOf(deployment);
-    expect((await walkAsStranger(served.as("guest"), genesis)).entries).to.have.length(3);
+    expect((await walkAsStranger(served.as("guest"), genesis)).keys).to.have.length(3);
     let refused: unknown;
     await walkAsStranger(served.as("guest"), "00".repeat(32)).catch((error: unknown) => (refused = error));
-    expect(refused).to.have.nested.property("error.step", "genesis");
+    expect(refused)
+      .to.be.instanceOf(ProofError)
+      .and.have.property("message")
+      .that.includes("not the expected");
     const { records } = await served.as("guest").keys.listKeyRecords({});
     const { statement } = parseRecordStatement(
       decodeEnvelope(records[0]?.envelope ?? new Uint8Array(0)).statement,
     );
     expect(toHex(hashRecord(statement.payload))).to.equal(genesis);
+  });
+
+  it("a stranger refuses records that do not hold, and a ledger of another past", async () => {
+    await using deployment = await makeDeployment();
+    await using served = await deployment.serve();
+    const [guest, operator] = [served.as("guest"), served.as("operator")];
+    const ask = async (): Promise<RecordEvidence> => {
+      const { auditId } = await operator.trust.check({ action: "write", target: "user/notes" });
+      const { ledgerPosition: position, ...evidence } = await operator.audit.verifyFrozenChain({ auditId });
+      return { position, ...evidence };
+    };
+    const [one, two] = [await ask(), await ask()];
+    const walk = await walkAsStranger(guest, await genesisOf(deployment));
+    expect(await walk.verifyRecord(two)).to.include({ kind: "frozen_chain", tenant: "acme" });
+    const flipped = (bytes: Uint8Array): Uint8Array => bytes.with(bytes.length - 1, (bytes.at(-1) ?? 0) ^ 1);
+    const bad: readonly (readonly [RecordEvidence, RegExp])[] = [
+      [{ ...two, envelope: one.envelope }, /is not at position/],
+      [{ ...two, position: one.position }, /is not at position/],
+      [{ ...two, inclusionProof: two.inclusionProof.map(flipped) }, /is not at position/],
+      [{ ...two, inclusionProof: [] }, /exactly/],
+      [{ ...two, checkpoint: two.checkpoint.replace(/^(.*\n)\d+/, "$19") }, /signature must verify/],
+      [{ ...two, envelope: new Uint8Array(3) }, /malformed/],
+    ];
+    for (const [evidence, rule] of bad) {
+      const refused = await walk.verifyRecord(evidence).catch((error: unknown) => error);
+      expect(refused, String(rule)).to.be.instanceOf(ProofError);
+      expect((refused as Error).message).to.match(rule);
+    }
+    const known = await walk.verifyCheckpoint(one.checkpoint);
+    const newer = await guest.audit.getConsistencyProof({ oldSize: known.size });
+    expect((await walk.verifyGrowth(known, newer)).size).to.equal(served.server.ledger.size);
+    const other = { ...known, root: flipped(known.root) };
+    const refused = await walk.verifyGrowth(other, newer).catch((error: unknown) => error);
+    expect((refused as Error).message).to.match(/does not begin with that of/);
+    for (const call of [
+      guest.audit.getConsistencyProof({ oldSize: served.server.ledger.size + 1n }),
+      guest.audit.getInclusionProof({ position: served.server.ledger.size }),
+    ]) {
+      expect(await codeOf(call)).to.equal("OUT_OF_RANGE");
+    }
+  });
+
+  it("a stranger does so as the client's README prints it", async () => {
+    await using deployment = await makeDeployment();
+    await using served = await deployment.serve();
+    const sigil = served.as("operator");
+    const { auditId } = await sigil.trust.check({ action: "write", target: "user/notes" });
+    const readme = await readFile(join(import.meta.dirname, "../../clients/typescript/README.md"), "utf8");
+    const snippets = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code ?? "");
+    const [snippet] = snippets.filter((code) => code.includes("walkKeys"));
+    const lines: unknown[][] = [];
+    const console = { log: (...words: unknown[]) => lines.push(words) };
+    const name = Symbol.for("sigil.readme");
+    Reflect.set(globalThis, name, {
+      sigil,
+      auditId,
+      genesisHash: fromHex(await genesisOf(deployment)),
+      console,
+    });
+    // Inside the repository, so that the package is found by its name.
+    const directory = await mkdtemp(join(import.meta.dirname, ".readme-"));
+    try {
+      const given =
+        'const { sigil, auditId, genesisHash, console } = globalThis[Symbol.for("sigil.readme")];';
+      await writeFile(join(directory, "snippet.ts"), `${given}\n${snippet}`);
+      await import(pathToFileURL(join(directory, "snippet.ts")).href);
+    } finally {
+      Reflect.deleteProperty(globalThis, name);
+      await rm(directory, { recursive: true });
+    }
+    expect(lines).to.deep.equal([[auditId, "active"], [served.server.ledger.size]]);
   });
 
   it("lists each key with its positions and state, and logs and counts what was done to them", async () => {

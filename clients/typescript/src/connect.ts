@@ -65,6 +65,8 @@ export type AuditClient = {
   readonly listFrozenChains: Unary<audit.ListFrozenChainsRequest, audit.ListFrozenChainsResponse>;
   readonly verifyFrozenChain: Unary<audit.VerifyFrozenChainRequest, audit.VerifyFrozenChainResponse>;
   readonly getCheckpoint: Unary<audit.GetCheckpointRequest, audit.GetCheckpointResponse>;
+  readonly getInclusionProof: Unary<audit.GetInclusionProofRequest, audit.GetInclusionProofResponse>;
+  readonly getConsistencyProof: Unary<audit.GetConsistencyProofRequest, audit.GetConsistencyProofResponse>;
 };
 
 export type CanonClient = {
@@ -178,6 +180,8 @@ const auditClient = (stub: audit.AuditServiceClient, context: CallContext): Audi
   listFrozenChains: unary(context, audit.ListFrozenChainsRequest, stub.listFrozenChains.bind(stub)),
   verifyFrozenChain: unary(context, audit.VerifyFrozenChainRequest, stub.verifyFrozenChain.bind(stub)),
   getCheckpoint: unary(context, audit.GetCheckpointRequest, stub.getCheckpoint.bind(stub)),
+  getInclusionProof: unary(context, audit.GetInclusionProofRequest, stub.getInclusionProof.bind(stub)),
+  getConsistencyProof: unary(context, audit.GetConsistencyProofRequest, stub.getConsistencyProof.bind(stub)),
 });
 
 const canonClient = (stub: canon.CanonServiceClient, context: CallContext): CanonClient => ({

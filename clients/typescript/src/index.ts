@@ -20,6 +20,8 @@ export type { FieldViolation } from "./error.ts";
 export type { ServingStatus } from "./health.ts";
 export type { Pem, TlsOptions } from "./target.ts";
 export { createTokenSigner, keyThumbprint } from "./token.ts";
+export { KeyWalk, ProofError, walkKeys } from "./walk.ts";
+export type { LedgerRecord, RecordEvidence, VerifiedRecord, VerifiedTree, WalkedKey } from "./walk.ts";
 export type { TokenSigner, TokenSignerOptions } from "./token.ts";
 
 export { CanonicalRecord, LevelOfAccess, Link, Space, Verdict } from "./generated/sigil/type/v1/type.ts";
@@ -58,6 +60,10 @@ export {
   FrozenChain,
   GetCheckpointRequest,
   GetCheckpointResponse,
+  GetConsistencyProofRequest,
+  GetConsistencyProofResponse,
+  GetInclusionProofRequest,
+  GetInclusionProofResponse,
   GetFrozenChainRequest,
   GetFrozenChainResponse,
   ListFrozenChainsRequest,

@@ -12,7 +12,9 @@ const readme = readFileSync(new URL("../../../clients/typescript/README.md", imp
 
 describe("the client's README", () => {
   it("has snippets that run, and import only what the package exports", async () => {
-    const snippets = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code);
+    const all = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code);
+    // What takes a ledger runs in test/e2e/keys.test.ts.
+    const snippets = all.filter((code) => code?.includes("walkKeys") === false);
     expect(snippets).to.have.length(3);
     // Inside the repository, so that the package is found by its name.
     const directory = await mkdtemp(join(import.meta.dirname, ".readme-"));

@@ -49,7 +49,7 @@ describe("permissions", () => {
 
   it("documents a level for each of the generated methods", () => {
     expect([...documented.keys()]).to.have.members(generatedPaths);
-    expect(generatedPaths).to.have.length(33);
+    expect(generatedPaths).to.have.length(35);
   });
 
   for (const [path, level] of documented) {

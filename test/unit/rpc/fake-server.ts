@@ -122,6 +122,8 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     list: notMade,
     verify: notMade,
     checkpoint: notMade,
+    proveInclusion: notMade,
+    proveConsistency: notMade,
     ...options.audit,
   };
   const records: RecordsService = {

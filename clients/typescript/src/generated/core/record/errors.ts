@@ -1,0 +1,256 @@
+// Copied from src/record/errors.ts by npm run generate. Change it there.
+/**
+ * The one closed union of everything that can go wrong, and the exception that carries it. Pure.
+ * `rpc/status.ts` alone turns it into gRPC codes; the command line prints `describeError`.
+ * An error never holds a payload, a key or a secret: names, numbers and rules only.
+ */
+
+/** Why a caller's proof of identity was not accepted. Stable: callers see it as `ErrorInfo.reason`. */
+export type CredentialReason =
+  | "TOKEN_MALFORMED"
+  | "TOKEN_ALGORITHM"
+  | "TOKEN_UNKNOWN_KEY"
+  | "TOKEN_SIGNATURE"
+  | "TOKEN_EXPIRED"
+  | "TOKEN_NOT_YET_VALID"
+  | "TOKEN_AUDIENCE"
+  | "TOKEN_LIFETIME"
+  | "TOKEN_CLAIMS"
+  | "PRINCIPAL_REVOKED"
+  | "CERTIFICATE_UNMAPPED";
+
+export type SigilError =
+  /** Bytes outside the profile of canonical CBOR. `offset` in bytes from the start. */
+  | { readonly kind: "malformedCbor"; readonly offset: number; readonly rule: string }
+  /** A value that has no canonical encoding. `path` is a JSON pointer into the value. */
+  | { readonly kind: "unencodableValue"; readonly path: string; readonly rule: string }
+  | { readonly kind: "malformedCose"; readonly rule: string }
+  | { readonly kind: "malformedRecord"; readonly field: string; readonly rule: string }
+  | { readonly kind: "malformedKey"; readonly rule: string }
+  | { readonly kind: "malformedCheckpoint"; readonly rule: string }
+  | { readonly kind: "malformedModel"; readonly field: string; readonly rule: string }
+  /** Bytes that are no WebAssembly module of the kind the sandbox runs. `offset` in bytes from the start. */
+  | { readonly kind: "malformedModule"; readonly offset: number; readonly rule: string }
+  /** A request field that breaks a rule; `field` as the proto names it, dotted, indexes in brackets. */
+  | { readonly kind: "invalidField"; readonly field: string; readonly rule: string }
+  | { readonly kind: "invalidPageToken"; readonly rule: string }
+  | { readonly kind: "leafOutOfRange"; readonly leafIndex: bigint; readonly treeSize: bigint }
+  | { readonly kind: "sizeOutOfRange"; readonly size: bigint; readonly treeSize: bigint }
+  | { readonly kind: "notFound"; readonly what: string; readonly id: string }
+  /** A stored record that fails its own proof. `step` is the verification step that failed. */
+  | {
+      readonly kind: "recordCorrupt";
+      readonly position: bigint;
+      readonly step: string;
+      readonly rule: string;
+      /** Of the record, where an index names it. */
+      readonly id?: string;
+    }
+  | { readonly kind: "ledgerCorrupt"; readonly position: bigint; readonly rule: string }
+  | { readonly kind: "ledgerBehindAnchor"; readonly size: bigint; readonly anchorSize: bigint }
+  | { readonly kind: "storeLocked"; readonly path: string }
+  | { readonly kind: "storeFailed"; readonly step: string; readonly rule: string }
+  /** The write may or may not be on disk; repeat with the same idempotency key to learn which. */
+  | { readonly kind: "indeterminate"; readonly rule: string }
+  | { readonly kind: "notServing"; readonly rule: string }
+  | { readonly kind: "queueFull"; readonly what: string; readonly limit: number }
+  | { readonly kind: "tooLarge"; readonly what: string; readonly bytes: number; readonly limit: number }
+  | { readonly kind: "cancelled" }
+  | { readonly kind: "deadlineExceeded"; readonly deadlineMs: number }
+  | { readonly kind: "idempotencyConflict"; readonly key: string }
+  /** The record does not follow the newest version of its id; `version` is that version, 0 for none. */
+  | { readonly kind: "staleVersion"; readonly id: string; readonly version: bigint }
+  | {
+      readonly kind: "unauthenticated";
+      readonly reason: CredentialReason;
+      readonly rule: string;
+    }
+  | {
+      readonly kind: "levelTooLow";
+      readonly rpc: string;
+      readonly needed: string;
+      readonly actual: string;
+    }
+  | { readonly kind: "tenantForbidden"; readonly tenant: string; readonly rule: string }
+  /** The trust model did not allow a write. `why` is the decision's reason. */
+  | {
+      readonly kind: "denied";
+      readonly action: string;
+      readonly target: string;
+      readonly verdict: string;
+      readonly why: string;
+      readonly auditId: string;
+    }
+  /** What one caller may not write alone. */
+  | { readonly kind: "quorumNeeded"; readonly what: string }
+  /** Approvals that a proposal lacks. */
+  | { readonly kind: "quorumShort"; readonly proposal: string; readonly needed: number }
+  /** `reason` names the outcome, PROPOSAL_WITHDRAWN for one. */
+  | {
+      readonly kind: "proposalEnded";
+      readonly reason: string;
+      readonly proposal: string;
+      readonly outcome: string;
+    }
+  /** A statement that is nobody's, or nobody's who may attest. `reason` is stable; docs/spec/quorum.md lists them. */
+  | { readonly kind: "attestationForged"; readonly reason: string; readonly rule: string }
+  /** A statement of somebody who has said so before. */
+  | { readonly kind: "attestationRepeated"; readonly reason: string; readonly rule: string }
+  /** A good statement that does not count for this proposal, or a commit that cannot be. */
+  | { readonly kind: "attestationRefused"; readonly reason: string; readonly rule: string }
+  /** A module that exists and may not run: other bytes than those approved, or retired. `reason` is stable. */
+  | {
+      readonly kind: "moduleRefused";
+      readonly reason: string;
+      readonly module: string;
+      readonly rule: string;
+    }
+  /** As many module runs as may be are under way: of one tenant, or of all. */
+  | { readonly kind: "runsBusy"; readonly what: string; readonly limit: number }
+  | { readonly kind: "modelMissing"; readonly rule: string }
+  | { readonly kind: "wrongKeyEncryptionKey"; readonly source: string }
+  | { readonly kind: "keyUnavailable"; readonly rule: string }
+  /** Another key signs than the caller expected; `current` is its thumbprint in base64url. */
+  | { readonly kind: "keyReplaced"; readonly role: string; readonly current: string }
+  | { readonly kind: "looseMode"; readonly path: string; readonly mode: string; readonly fix: string }
+  | { readonly kind: "directoryNotEmpty"; readonly path: string }
+  | { readonly kind: "notInitialised"; readonly path: string }
+  | { readonly kind: "newerFormat"; readonly found: number; readonly known: number }
+  /** `interrupted` when a migration from `found` was begun and not brought to its end. */
+  | {
+      readonly kind: "olderFormat";
+      readonly path: string;
+      readonly found: number;
+      readonly known: number;
+      readonly interrupted: boolean;
+    }
+  | { readonly kind: "invalidConfig"; readonly key: string; readonly rule: string }
+  /** Something about a backup does not hold; `backup` is its path, or who sends it. */
+  | { readonly kind: "backupRefused"; readonly backup: string; readonly rule: string }
+  | { readonly kind: "usage"; readonly rule: string };
+
+/** The sentence a person reads: what is wrong, where, and the rule. */
+export const describeError = (error: SigilError): string => {
+  switch (error.kind) {
+    case "malformedCbor":
+      return `malformed CBOR at offset ${error.offset}: ${error.rule}`;
+    case "unencodableValue":
+      return `value at "${error.path}" cannot be encoded: ${error.rule}`;
+    case "malformedCose":
+      return `malformed COSE_Sign1: ${error.rule}`;
+    case "malformedRecord":
+      return `malformed record: ${error.field} ${error.rule}`;
+    case "malformedKey":
+      return `malformed key: ${error.rule}`;
+    case "malformedCheckpoint":
+      return `malformed checkpoint: ${error.rule}`;
+    case "malformedModel":
+      return `malformed model: ${error.field} ${error.rule}`;
+    case "malformedModule":
+      return `malformed module at offset ${error.offset}: ${error.rule}`;
+    case "invalidField":
+      return `${error.field} ${error.rule}`;
+    case "invalidPageToken":
+      return `page_token ${error.rule}`;
+    case "leafOutOfRange":
+      return `leaf ${error.leafIndex} is not below tree size ${error.treeSize}`;
+    case "sizeOutOfRange":
+      return `size ${error.size} is outside the tree of size ${error.treeSize}`;
+    case "notFound":
+      return `no ${error.what} "${error.id}"`;
+    case "recordCorrupt":
+      return `record at position ${error.position} fails ${error.step}: ${error.rule}`;
+    case "ledgerCorrupt":
+      return `ledger is damaged at position ${error.position}: ${error.rule}`;
+    case "ledgerBehindAnchor":
+      return `ledger holds ${error.size} records but its anchor says ${error.anchorSize}: records are missing`;
+    case "storeLocked":
+      return `data directory ${error.path} is in use by another process`;
+    case "storeFailed":
+      return `store failed at ${error.step}: ${error.rule}`;
+    case "indeterminate":
+      return `the write may or may not have been kept: ${error.rule}; repeat it with the same idempotency_key`;
+    case "notServing":
+      return `not serving: ${error.rule}`;
+    case "queueFull":
+      return `${error.what} is full at ${error.limit}; retry with back-off`;
+    case "tooLarge":
+      return `${error.what} is ${error.bytes} bytes, the limit is ${error.limit}`;
+    case "cancelled":
+      return "cancelled by the caller";
+    case "deadlineExceeded":
+      return `deadline of ${error.deadlineMs} ms exceeded`;
+    case "idempotencyConflict":
+      return `idempotency_key "${error.key}" was used with another request body`;
+    case "staleVersion":
+      return `"${error.id}" is at version ${error.version}; read it and try again`;
+    case "unauthenticated":
+      return `not authenticated: ${error.rule}`;
+    case "levelTooLow":
+      return `${error.rpc} needs level ${error.needed}, the caller has ${error.actual}`;
+    case "tenantForbidden":
+      return `tenant "${error.tenant}" is out of reach: ${error.rule}`;
+    case "denied":
+      return `the trust model answers ${error.verdict} to ${error.action} ${error.target}: ${error.why}`;
+    case "quorumNeeded":
+      return `${error.what} takes a quorum: propose it`;
+    case "quorumShort":
+      return `${error.proposal} still needs ${error.needed} approval${error.needed === 1 ? "" : "s"}`;
+    case "proposalEnded":
+      return `${error.proposal} is ${error.outcome}`;
+    case "attestationForged":
+    case "attestationRepeated":
+    case "attestationRefused":
+      return error.rule;
+    case "moduleRefused":
+      return `module ${error.module} is refused: ${error.rule}`;
+    case "runsBusy":
+      return `${error.limit} runs of ${error.what} are under way; retry with back-off`;
+    case "modelMissing":
+      return `no usable trust model: ${error.rule}`;
+    case "wrongKeyEncryptionKey":
+      return `the key-encryption key from ${error.source} does not open this data directory`;
+    case "keyUnavailable":
+      return `key unavailable: ${error.rule}`;
+    case "keyReplaced":
+      return `the ${error.role} key in use is ${error.current}`;
+    case "looseMode":
+      return `${error.path} has mode ${error.mode}; run: ${error.fix}`;
+    case "directoryNotEmpty":
+      return `${error.path} is not empty; choose a new directory`;
+    case "notInitialised":
+      return `${error.path} holds no deployment; run: sigil init --data ${error.path} …`;
+    case "newerFormat":
+      return `data directory has format ${error.found}, this program knows up to ${error.known}`;
+    case "olderFormat":
+      return error.interrupted
+        ? `the migration of data directory ${error.path} from format ${error.found} to ${error.known} was interrupted; go on with: sigil migrate --data ${error.path}`
+        : `data directory ${error.path} has format ${error.found}, this program needs ${error.known}; run: sigil migrate --data ${error.path} --dry-run, then the same without --dry-run`;
+    case "invalidConfig":
+      return `config ${error.key}: ${error.rule}`;
+    case "backupRefused":
+      return `${error.backup} is refused: ${error.rule}`;
+    case "usage":
+      return error.rule;
+  }
+};
+
+/** The exception that carries a `SigilError`. `cause` goes to the log, never to a caller. */
+export class SigilFault extends Error {
+  readonly error: SigilError;
+  constructor(error: SigilError, options?: ErrorOptions) {
+    super(describeError(error), options);
+    this.name = "SigilFault";
+    this.error = error;
+  }
+}
+
+/** @throws SigilFault always. */
+export const fail = (error: SigilError, options?: ErrorOptions): never => {
+  throw new SigilFault(error, options);
+};
+
+/** For our own bugs, never for bytes from outside. */
+export function assert(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new Error(`assertion failed: ${message}`);
+}

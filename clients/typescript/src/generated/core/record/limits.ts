@@ -1,0 +1,221 @@
+// Copied from src/record/limits.ts by npm run generate. Change it there.
+/** Every bound in one place, with its unit and its reason. Pure. */
+
+/** One canonical value; a record larger than this belongs in an object store. */
+export const cborBytesMax = 1 << 20;
+/** Nesting of a canonical value; deep enough for people, shallow enough for any stack. */
+export const cborDepthMax = 16;
+/** Entries of one map or array. */
+export const cborEntriesMax = 4096;
+
+export const recordIdBytesMax = 255;
+export const tenantBytesMax = 63;
+/** A kind and a link's label are names, not data. */
+export const kindBytesMax = 255;
+export const labelBytesMax = 255;
+export const linksMax = 64;
+/** Attestations in one envelope: more witnesses than any registry holds. */
+export const attestationsMax = 64;
+export const schemaVersionMax = 65_535;
+
+/** A group shares one sync; 256 amortises it and keeps a waiter's delay in milliseconds. */
+export const groupRecordsMax = 256;
+export const groupBytesMax = 1 << 20;
+/** Appends waiting for the sequencer; past it callers are told to back off. */
+export const appendQueueRecordsMax = 8192;
+export const appendQueueBytesMax = 32 << 20;
+
+/** The anchor trails the ledger by no more than this. */
+export const anchorRecordsMax = 1000;
+export const anchorDelayMsMax = 1000;
+
+/** Merkle tile width: 2^8 hashes, C2SP tlog-tiles. */
+export const tileHeight = 8;
+export const tileHashesMax = 1 << tileHeight;
+
+/** Seals under one data key version; far below the bound for random 96-bit nonces. */
+export const sealsPerKeyMax = 2 ** 31;
+
+export const idempotencyKeyBytesMax = 128;
+export const idempotencyTtlMs = 24 * 60 * 60 * 1000;
+
+export const tokenLifetimeSecondsMax = 600;
+export const tokenLeewaySeconds = 30;
+export const tokenBytesMax = 4096;
+/** Verified tokens remembered until they expire. */
+export const tokenCacheEntriesMax = 10_000;
+/** A token's own id; a UUID takes 36. */
+export const tokenIdBytesMax = 128;
+/** Principals remembered until their record changes; as many as tokens, which name them. */
+export const principalCacheEntriesMax = 10_000;
+/** DNS names of one client certificate that are looked up, each in the ledger. */
+export const certificateNamesMax = 16;
+
+export const batchItemsMax = 1000;
+/** Raw input of one check. */
+export const inputBytesMax = 256 << 10;
+export const actionBytesMax = 128;
+export const targetBytesMax = 512;
+export const principalIdBytesMax = 200;
+export const sessionBytesMax = 128;
+/** Principals whose rate windows are held at once; the least recently active leave first. */
+export const rateWindowPrincipalsMax = 50_000;
+/** Entries of a model's action or target table. */
+export const modelTableEntriesMax = 1024;
+/** Recorded decisions one `Simulate` may re-score. */
+export const simulateDecisionsMax = 10_000;
+
+export const pageSizeDefault = 50;
+export const pageSizeMax = 1000;
+/** Envelopes of one page together: a reply repeats each up to five times over, and 4 MiB is what a client takes. */
+export const pageEnvelopeBytesMax = 768 << 10;
+/** Index entries one listing call may look at before it returns a short page with a token. */
+export const listScanEntriesMax = 200_000;
+
+/** Messages a stream may have under way before the server stops reading. */
+export const streamInFlightMax = 64;
+
+export const messageBytesMax = 4 << 20;
+export const concurrentStreamsMax = 1000;
+export const sessionMemoryMiBMax = 32;
+export const headerBytesMax = 16 << 10;
+/** Headers of one call, pseudo-headers among them. */
+export const headerPairsMax = 64;
+
+export const deadlineMsDefault = 10_000;
+export const deadlineMsMax = 60_000;
+/** An evaluator that has not answered by then has failed, and a failure is a deny. */
+export const evaluatorMsMax = 1000;
+
+/** Sizes and positions are uint64 on the wire. */
+export const treeSizeMax = 2n ** 64n - 1n;
+/** A checkpoint with every witness on it; 64 leaves room above the 16 that C2SP signed-note asks for. */
+export const noteSignaturesMax = 64;
+/** Room for that many post-quantum signatures of about 5 kB each, in base64. */
+export const noteBytesMax = 512 << 10;
+/** Highest tile level in a path, C2SP tlog-tiles. */
+export const tileLevelMax = 63;
+
+/** Records at the end of the ledger that a start looks at; the rest is `fsck`'s work. */
+export const startCheckRecordsMax = 2048;
+
+/** Problems an inspection lists; past it they are only counted. */
+export const findingsMax = 1000;
+/** Signatures an inspection verifies beside each other; enough to keep every thread busy. */
+export const signaturesUnderWayMax = 512;
+/** Versions of one id that a listing reads one after the other before it seeks; a seek costs about as much. */
+export const versionsReadMax = 64;
+/** Index entries an inspection or a rebuild reads or writes at once. */
+export const projectionOpsMax = 1000;
+
+/** Parsed public keys held for verifying: signing keys, witnesses and the busiest principals. */
+export const verifyKeysMax = 4096;
+/** Unwrapped data keys held; opening a tenant's key again costs one small file. */
+export const dataKeysHeldMax = 4096;
+/** A key file of ours is under one kilobyte; more is some other file. */
+export const keyFileBytesMax = 16 << 10;
+
+/** A day: the longest sliding window a model may ask for. */
+export const rateWindowMsMax = 86_400_000;
+/** The highest number of checks in a window that a model may ask for. */
+export const rateLimitMax = 1_000_000;
+/** Times held by all rate windows together, 8 bytes each; more than one principal can need at `rateLimitMax`. */
+export const rateWindowEventsMax = 4_000_000;
+
+/** Steps of one reasoning chain; a check takes about ten. */
+export const reasoningStepsMax = 64;
+export const reasoningStepNameBytesMax = 64;
+/** Detail of one step; a longer one is a programming error, not a longer story. */
+export const reasoningStepDetailBytesMax = 2048;
+
+/** The operator's port serves a scraper, a probe and a person or two. */
+export const operatorConnectionsMax = 64;
+export const operatorHeaderBytesMax = 8 << 10;
+export const operatorRequestMsMax = 10_000;
+
+/** Message of one error in the log; what is longer is somebody's data. */
+export const logMessageCharactersMax = 300;
+
+/** JSON text of one canonical value: room for escapes and white space around `cborBytesMax`. */
+export const jsonCharactersMax = 2 << 20;
+/** A JSON pointer in an error: enough to find the place, and no way to send a payload back through its keys. */
+export const pointerCharactersMax = 200;
+/** A JSON Schema as JSON text; compiling one this long can hold up everybody else for most of a second. */
+export const jsonSchemaCharactersMax = 32 << 10;
+/** What is wrong with a schema or with a payload under it; it may quote the schema. */
+export const jsonSchemaRuleCharactersMax = 300;
+/** Compiled schemas remembered until their record changes. */
+export const jsonSchemaCacheEntriesMax = 256;
+
+/** Records of one atomic batch of writes. */
+export const batchWritesMax = 100;
+/** Links a caller gives; the server adds one. */
+export const writeLinksMax = linksMax - 1;
+/** Tries of a write that new schemas keep overtaking. */
+export const writeTriesMax = 16;
+/** Records one listing call opens before it returns a short page with a token: about half a second's work. */
+export const listOpenedRecordsMax = 4000;
+/** Positions a watch looks up at once while it catches up. */
+export const watchPositionsMax = 1000;
+export const heartbeatMsDefault = 15_000;
+export const heartbeatMsMax = 300_000;
+/** Paths of a payload mask. */
+export const payloadMaskPathsMax = 32;
+export const payloadMaskPathBytesMax = 255;
+
+/** Why something is proposed or withdrawn: a note for people. */
+export const proposalReasonBytesMax = 1024;
+export const proposalLifetimeMsDefault = 7 * 24 * 60 * 60 * 1000;
+/** Also how far back the open proposals are looked for at a start. */
+export const proposalLifetimeMsMax = 30 * 24 * 60 * 60 * 1000;
+/** Proposals open at once; each commit may end many of them, in its own batch. */
+export const openProposalsMax = 256;
+/** Bodies of one proposal: a reply has each several times over, beside the version it replaces. */
+export const proposalBodyBytesMax = 256 << 10;
+/** A COSE_Sign1 over an attestation takes about 400 bytes. */
+export const attestationBytesMax = 4096;
+/** Owner and authority of a witness: names, not stories. */
+export const witnessNameBytesMax = 255;
+export const witnessDescriptionBytesMax = 1024;
+
+/** JSON text of a payload in a reply: past it the canonical bytes alone are sent, so that the reply passes. */
+export const replyJsonCharactersMax = 3 << 19;
+
+/** One message of a backup: large enough to be fast, small enough to wait for a slow reader. */
+export const backupChunkBytesMax = 512 << 10;
+/** An entry's key, or a file's path. */
+export const backupKeyBytesMax = 1024;
+/** The largest entry is a sealed record: its envelope, its tenant's name and its seal. */
+export const backupValueBytesMax = 4 << 20;
+/** A segment of a backup ends at the first checkpoint past this many bytes: what a killed backup repeats at most. */
+export const backupSegmentBytesMax = 64 << 20;
+
+/** A module's bytes; what is larger carries data that belongs elsewhere. */
+export const moduleBytesMax = 16 << 20;
+/** Imports and exports of a module: WASI has 46 functions, a command module exports two or three things. */
+export const moduleImportsMax = 1024;
+export const moduleExportsMax = 1024;
+/** A name in a module; mangled ones are long. */
+export const moduleNameBytesMax = 1024;
+export const moduleTypesMax = 65_536;
+/** Parameters, or results, of one signature; twice what compilers emit. */
+export const moduleSignatureTypesMax = 128;
+export const moduleFunctionsMax = 250_000;
+/** Memories of a module, and tables; each takes its own reservation of address space while it runs. */
+export const moduleMemoriesMax = 64;
+/** Globals, or data segments. */
+export const moduleItemsMax = 250_000;
+/** What one host call of a running module may get. */
+export const hostAnswerBytesMax = 1 << 20;
+/** The end of a run's log that is kept with its outcome. */
+export const runLogTailBytesMax = 8 << 10;
+/** Reading and compiling a module; the slowest that passes takes about a second. */
+export const moduleLoadMsMax = 15_000;
+/** Compiled modules that one sandbox process holds, and the bytes they were compiled from. */
+export const modulesHeldMax = 64;
+export const moduleBytesHeldMax = 64 << 20;
+/** Runs after which a sandbox process is replaced, and CPU time: whatever an engine leaks, it leaks no further. */
+export const runsPerProcessMax = 10_000;
+export const processCpuMsMax = 60_000;
+/** The longest that any run may take; a process's CPU time is bounded by what it may use before and during its last run. */
+export const runMsMax = 60_000;
