@@ -12,6 +12,8 @@ export type LaunchOptions = {
   readonly memoryPagesMax: number;
   /** CPU seconds of the process's whole life. It ends an endless loop whose server has died. */
   readonly cpuSecondsMax: number;
+  /** Another program in the place of ours, by path: what a process does that a module has turned. For tests. */
+  readonly program?: string;
 };
 
 export type Launched = { readonly child: ChildProcess; readonly pipe: Socket };
@@ -26,18 +28,19 @@ const descriptorsMax = 64;
 const niceness = 5;
 
 /**
- * A limit that the system does not know, or that it holds lower already, is left as it is. The shell then becomes Node:
- * same process.
+ * A limit that the system does not know, or that it holds lower already, is left as it is. What shells put into an
+ * environment is taken out again. Then the shell becomes Node: same process.
  */
 const script = `
 limit() { if (ulimit "$1" "$2") 2>/dev/null; then ulimit "$1" "$2"; fi; }
 limit -c 0; limit -f 0; limit -n ${descriptorsMax}; limit -t "$1"; limit -d "$2"
 shift 2
+unset PWD OLDPWD SHLVL _
 exec "$@"`;
 
 /** The folders that the program is read from, with the ending its files have here: sources or the built package. */
 const here = dirname(import.meta.filename);
-const program = join(here, "inside", `main${extname(import.meta.filename)}`);
+const ownProgram = join(here, "inside", `main${extname(import.meta.filename)}`);
 const folders = [here, join(dirname(here), "record")];
 
 /** What Node is started with, before the program's path. */
@@ -57,7 +60,9 @@ const processFlags = ({ memoryPagesMax }: Pick<LaunchOptions, "memoryPagesMax">)
 export const launch = (options: LaunchOptions): Launched => {
   const dataKiB = nodeDataKiB + options.memoryPagesMax * pageKiB * memoriesAtOnce;
   const limits = [String(options.cpuSecondsMax), String(dataKiB)];
-  const command = [process.execPath, ...processFlags(options), program];
+  const { program = ownProgram } = options;
+  const granted = program === ownProgram ? [] : [`--allow-fs-read=${program}`];
+  const command = [process.execPath, ...processFlags(options), ...granted, program];
   const child = spawn("/bin/sh", ["-c", script, "sh", ...limits, ...command], {
     cwd: "/",
     env: {},

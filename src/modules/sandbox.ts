@@ -21,11 +21,15 @@ export type SandboxOptions = {
   readonly runsPerTenantMax?: number;
   /** The most that a run's limits may say. 1024 (64 MiB) unless said otherwise. */
   readonly memoryPagesMax?: number;
+  /** CPU seconds of one process's life, and its program: for tests, which cannot wait as long, or need another. */
+  readonly launch?: { readonly cpuSecondsMax?: number; readonly program?: string };
   /** A process that failed, with its last words; a host call that threw. For the log. */
   readonly onFault: (cause: unknown) => void;
 };
 
 const memoryPagesMaxDefault = 1024;
+/** What a process may use before its last run, and during it with all its threads. */
+const cpuSecondsMaxDefault = Math.ceil((processCpuMsMax + 2 * runMsMax) / 1000);
 /** A process that does not come up, or dies by itself, is not started again at once. */
 const backOffMsMin = 50;
 const backOffMsMax = 5000;
@@ -189,9 +193,9 @@ class ProcessPool implements Sandbox {
   /** Never rejects. */
   async #start(): Promise<void> {
     const { onFault, memoryPagesMax = memoryPagesMaxDefault } = this.#options;
-    const cpuSecondsMax = Math.ceil((processCpuMsMax + 2 * runMsMax) / 1000);
+    const launch = { memoryPagesMax, cpuSecondsMax: cpuSecondsMaxDefault, ...this.#options.launch };
     try {
-      const worker = await SandboxWorker.start({ memoryPagesMax, cpuSecondsMax }, onFault);
+      const worker = await SandboxWorker.start(launch, onFault);
       this.#alive.add(worker);
       void worker.gone.then(() => this.#lose(worker));
       if (this.#isClosed) worker.kill();

@@ -1,4 +1,6 @@
 /** From the text of a module to its bytes, by wabt; several memories and constant expressions included. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import wabt from "wabt";
 
 const assembler = await wabt();
@@ -15,3 +17,7 @@ export const assemble = (text: string, name = "inline.wat"): Uint8Array => {
     module.destroy();
   }
 };
+
+/** One of the modules of this directory, by name. */
+export const assembleFile = async (name: string): Promise<Uint8Array> =>
+  assemble(await readFile(join(import.meta.dirname, `${name}.wat`), "utf8"), `${name}.wat`);
