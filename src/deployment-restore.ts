@@ -5,13 +5,17 @@
  */
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { equalBytes } from "./record/bytes.ts";
+import { equalBytes, type Hash, type PublicKey } from "./record/bytes.ts";
 import { fail } from "./record/errors.ts";
 import { formatRestoration } from "./record/kinds.ts";
 import type { RecordBody } from "./record/record.ts";
-import type { Checkpoint } from "./merkle/checkpoint.ts";
+import { parseCheckpoint, type Checkpoint } from "./merkle/checkpoint.ts";
+import { cosignerName, verifyCosigners } from "./merkle/cosignature.ts";
+import { parseNote, type Note } from "./merkle/note.ts";
 import { formatKekSource, type KekInputs, type KekSource } from "./keys/kek.ts";
 import { syncDirectory } from "./keys/private-file.ts";
+import { opensslSha256 } from "./keys/sha256.ts";
+import { verifyForeign } from "./keys/verify.ts";
 import { runFsck, type FsckOptions, type FsckProgress } from "./ledger/fsck.ts";
 import { importEntries } from "./ledger/import.ts";
 import { Ledger, type LedgerOptions } from "./ledger/ledger.ts";
@@ -38,8 +42,10 @@ export type RestoreProgress =
 export type RestoreOptions = {
   readonly from: string;
   readonly directory: string;
-  /** A checkpoint the backup must not be behind. */
-  readonly notBefore?: Checkpoint | undefined;
+  /** Signed notes whose checkpoints the backup must not be behind, as somebody holds them. */
+  readonly notBefore?: readonly string[];
+  /** The witnesses that a ledger has at a size: what they cosigned is verified. */
+  readonly witnesses?: (ledger: Ledger, size: bigint) => Promise<readonly Witness[]>;
   /** Where the key-encryption key is on this machine; unless told, where the backup's deployment had it. */
   readonly kekSource?: KekSource | undefined;
   readonly kekInputs: KekInputs;
@@ -50,7 +56,13 @@ export type RestoreOptions = {
   readonly onProgress?: (progress: RestoreProgress) => void;
 };
 
+type Witness = { readonly id: string; readonly publicKey: PublicKey };
+
+/** A witness of the restored ledger whose cosignature stands on a note that was shown. */
+export type Vouched = { readonly witness: string; readonly size: bigint; readonly timeSeconds: bigint };
+
 export type Restored = {
+  readonly vouched: readonly Vouched[];
   /** Records the backup held. */
   readonly size: bigint;
   readonly checkpoint: string;
@@ -121,9 +133,43 @@ const inspect = async (ledger: LedgerOptions, options: RestoreOptions): Promise<
   fail({ kind: "backupRefused", backup: options.from, rule });
 };
 
+type Held = { readonly note: Note; readonly checkpoint: Checkpoint };
+
+/** @throws malformedCheckpoint. */
+const parseHeld = (text: string): Held => {
+  const note = parseNote(text);
+  return { note, checkpoint: parseCheckpoint(note.text) };
+};
+
+/**
+ * Whose cosignatures the notes bear. The restored ledger contains them by now, so it can say who was a witness then.
+ * @throws backupRefused for one that names a witness and was not made with its key.
+ */
+const findVouched = async (
+  ledger: Ledger,
+  held: readonly Held[],
+  { witnesses, from }: RestoreOptions,
+): Promise<readonly Vouched[]> => {
+  const found: Vouched[] = [];
+  for (const { note, checkpoint } of held) {
+    const { size } = checkpoint;
+    if (size === 0n || witnesses === undefined) continue;
+    for (const { id, publicKey } of await witnesses(ledger, size)) {
+      const cosigner = { name: cosignerName(ledger.origin, id), publicKey, verify: verifyForeign };
+      const by = await verifyCosigners(note, [cosigner], opensslSha256).catch((cause: unknown) => {
+        const rule = `the checkpoint of size ${size} bears a cosignature of witness ${id} that does not verify`;
+        return fail({ kind: "backupRefused", backup: from, rule }, { cause });
+      });
+      found.push(...by.map(({ timeSeconds }) => ({ witness: id, size, timeSeconds })));
+    }
+  }
+  return found;
+};
+
 /** The ledger says itself that it was restored: whoever holds a later checkpoint can see why it is not in it. */
 const announce = async (
-  ledgerOptions: LedgerOptions,
+  ledger: Ledger,
+  genesis: Hash,
   reader: BackupReader,
   { newId, nowMs }: RestoreOptions,
 ): Promise<bigint> => {
@@ -137,17 +183,21 @@ const announce = async (
     ts,
     space: "system",
     payload: formatRestoration({ size, checkpoint, backup: reader.name }),
-    links: [{ label: "genesis", target: ledgerOptions.genesis }],
+    links: [{ label: "genesis", target: genesis }],
     prev: null,
   };
-  await using ledger = await Ledger.open(ledgerOptions);
   const [appended] = await ledger.append([body]);
   return appended?.position ?? size;
 };
 
 /** Everything but the rename. */
-const rebuild = async (reader: BackupReader, partial: string, options: RestoreOptions): Promise<bigint> => {
-  const { notBefore, kekInputs, nowMs, onProgress } = options;
+const rebuild = async (
+  reader: BackupReader,
+  partial: string,
+  options: RestoreOptions,
+  held: readonly Held[],
+): Promise<Pick<Restored, "position" | "vouched">> => {
+  const { kekInputs, nowMs, onProgress } = options;
   const description = await writeFiles(reader, partial, options);
   const openStore = (): Promise<Store> => openLevelStore(join(partial, "ledger"));
   // The wrong key-encryption key is recognised here, before anything is copied.
@@ -157,7 +207,10 @@ const rebuild = async (reader: BackupReader, partial: string, options: RestoreOp
     const total = reader.state.size;
     await importEntries(
       store,
-      reader.entries(notBefore, (done) => onProgress?.({ step: "copy", done, total })),
+      reader.entries(
+        held.map(({ checkpoint }) => checkpoint),
+        (done) => onProgress?.({ step: "copy", done, total }),
+      ),
     );
   } finally {
     await store.close();
@@ -165,7 +218,9 @@ const rebuild = async (reader: BackupReader, partial: string, options: RestoreOp
   const plan = planMigrations(contentFormat(description));
   await writeDescription(partial, await runSteps(description, plan, { directory: partial, ledger }));
   await inspect(ledger, options);
-  return announce(ledger, reader, options);
+  await using restored = await Ledger.open(ledger);
+  const vouched = await findVouched(restored, held, options);
+  return { vouched, position: await announce(restored, ledger.genesis, reader, options) };
 };
 
 /**
@@ -173,20 +228,21 @@ const rebuild = async (reader: BackupReader, partial: string, options: RestoreOp
  * is no deployment then.
  */
 export const restoreDeployment = async (options: RestoreOptions): Promise<Restored> => {
-  const { from, directory, notBefore } = options;
+  const { from, directory } = options;
+  const held = (options.notBefore ?? []).map(parseHeld);
   const reader = await BackupReader.open(from);
-  if (notBefore !== undefined) reader.refuseBehind(notBefore);
+  for (const { checkpoint } of held) reader.refuseBehind(checkpoint);
   if ((await entriesOf(directory)).length > 0) fail({ kind: "directoryNotEmpty", path: directory });
   const partial = `${directory}.partial`;
   await clearScratch(partial);
-  let position: bigint;
+  let made: Awaited<ReturnType<typeof rebuild>>;
   try {
-    position = await rebuild(reader, partial, options);
+    made = await rebuild(reader, partial, options, held);
   } catch (error) {
     await rm(partial, { recursive: true, force: true });
     throw error;
   }
   await rename(partial, directory);
   await syncDirectory(dirname(resolve(directory)));
-  return { size: reader.state.size, checkpoint: reader.state.checkpoint, backup: reader.name, position };
+  return { size: reader.state.size, checkpoint: reader.state.checkpoint, backup: reader.name, ...made };
 };

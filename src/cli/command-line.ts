@@ -165,6 +165,10 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Propose a new key for a witness.",
     load: async () => (await import("./witness.ts")).witnessReplace,
   },
+  "witness cosign": {
+    about: "Sign the newest checkpoint as a witness, and keep it.",
+    load: async () => (await import("./witness-cosign.ts")).witnessCosign,
+  },
   quorum: {
     about: "Show how many witnesses a change takes, or propose another number.",
     load: async () => (await import("./witness.ts")).quorum,

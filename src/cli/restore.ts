@@ -2,11 +2,10 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { QuorumInspection } from "../canon/inspection.ts";
-import { restoreDeployment, type RestoreProgress } from "../deployment-restore.ts";
+import { readRegistry } from "../canon/registries.ts";
+import { restoreDeployment, type RestoreProgress, type Vouched } from "../deployment-restore.ts";
 import { parseKekSource, type KekInputs, type KekSource } from "../keys/kek.ts";
 import { randomBytes } from "../keys/random.ts";
-import { parseCheckpoint, type Checkpoint } from "../merkle/checkpoint.ts";
-import { parseNote } from "../merkle/note.ts";
 import { SigilFault } from "../record/errors.ts";
 import { createDecisionIds } from "../trust/decision-id.ts";
 import { exitCodes, jsonFlag, required, usage, type Arguments, type Command } from "./command.ts";
@@ -18,13 +17,13 @@ const describeProgress = ({ step, done, total }: RestoreProgress): string => {
   return `${step}: ${done} of ${total} (${percent} %)`;
 };
 
-/** A file as `sigil audit checkpoint` prints it. @throws usage, malformedCheckpoint. */
-const readNotBefore = async (given: Arguments): Promise<Checkpoint | undefined> => {
-  const path = given.text("not-before");
-  if (path === undefined) return undefined;
-  const note = await readFile(path, "utf8").catch(() => usage(`--not-before: ${path} cannot be read`));
-  return parseCheckpoint(parseNote(note).text);
-};
+/** Files as `sigil audit checkpoint` and `sigil witness cosign` print them. @throws usage. */
+const readNotBefore = (given: Arguments): Promise<readonly string[]> =>
+  Promise.all(
+    given
+      .texts("not-before")
+      .map((path) => readFile(path, "utf8").catch(() => usage(`--not-before: ${path} cannot be read`))),
+  );
 
 /** An absolute path: the server may be started from another directory. */
 const readKek = (given: Arguments): KekSource | undefined => {
@@ -39,6 +38,16 @@ const kekInputsOf = (terminal: Terminal): KekInputs => ({
   askPassphrase: () => askPassphrase(terminal),
 });
 
+const timeOf = ({ timeSeconds }: Vouched): string => new Date(Number(timeSeconds) * 1000).toISOString();
+
+const vouchedPair = (each: Vouched): readonly [string, string] => [
+  `witness ${each.witness}`,
+  `cosigned size ${each.size}, which it contains, at ${timeOf(each)}`,
+];
+
+const vouchedJson = (vouched: readonly Vouched[]) =>
+  vouched.map((each) => ({ witness: each.witness, size: String(each.size), time: timeOf(each) }));
+
 const refusals = ["backupRefused", "malformedCheckpoint"];
 
 export const restore: Command = {
@@ -51,7 +60,8 @@ export const restore: Command = {
     data: { value: "DIR", about: "The data directory to make." },
     "not-before": {
       value: "FILE",
-      about: "A signed checkpoint you hold: a backup that is behind it, or of another past, is refused.",
+      multiple: true,
+      about: "A checkpoint that you or a witness holds: a backup behind it, or of another past, is refused.",
     },
     kek: {
       value: "SOURCE",
@@ -78,6 +88,9 @@ export const restore: Command = {
         from,
         directory,
         notBefore,
+        witnesses: async (ledger, size) => [
+          ...(await readRegistry(ledger, size)).registry.witnesses.values(),
+        ],
         kekSource: readKek(given),
         kekInputs: kekInputsOf(terminal),
         inspector: (origin) => {
@@ -91,7 +104,10 @@ export const restore: Command = {
       terminal.progress("");
       const size = String(made.size);
       const facts = { data: directory, size, backup: made.backup, position: String(made.position) };
-      if (given.has("json")) terminal.print(JSON.stringify({ ...facts, checkpoint: made.checkpoint }));
+      if (given.has("json"))
+        terminal.print(
+          JSON.stringify({ ...facts, checkpoint: made.checkpoint, vouched: vouchedJson(made.vouched) }),
+        );
       else {
         terminal.print(
           formatPairs([
@@ -99,6 +115,7 @@ export const restore: Command = {
             ["records", facts.size],
             ["backup", facts.backup],
             ["restoration record", `at position ${facts.position}`],
+            ...made.vouched.map(vouchedPair),
           ]),
         );
       }

@@ -28,24 +28,24 @@ const refuse = (position: bigint, rule: string): never => fail({ kind: "ledgerCo
 export class PassageCheck {
   readonly #origin: string;
   readonly #sha256: Sha256;
-  readonly #watchedSize: bigint | undefined;
+  readonly #watchedSizes: readonly bigint[];
   #frontier: Frontier;
   #group: GroupEntry | undefined;
   #records = 0;
-  /** Of the tree at the watched size, once that has passed. */
-  watchedRoot: Hash | undefined;
+  /** Of the trees at the watched sizes that have passed. */
+  readonly watchedRoots = new Map<bigint, Hash>();
 
-  /** @param options.frontier where the entries begin. @param options.watchedSize a size whose root is asked for. */
+  /** @param options.frontier where the entries begin. @param options.watchedSizes sizes whose roots are asked for. */
   constructor(options: {
     readonly origin: string;
     readonly frontier: Frontier;
     readonly sha256: Sha256;
-    readonly watchedSize?: bigint | undefined;
+    readonly watchedSizes?: readonly bigint[];
   }) {
     this.#origin = options.origin;
     this.#sha256 = options.sha256;
     this.#frontier = options.frontier;
-    this.#watchedSize = options.watchedSize;
+    this.#watchedSizes = (options.watchedSizes ?? []).toSorted((a, b) => (a < b ? -1 : 1));
   }
 
   get size(): bigint {
@@ -92,14 +92,18 @@ export class PassageCheck {
   }
 
   #grow(leaves: readonly Hash[]): void {
-    const watched = this.#watchedSize ?? -1n;
-    const before = watched - this.size;
-    const cut = before > 0n && before <= BigInt(leaves.length) ? Number(before) : 0;
-    if (cut > 0) {
-      this.#frontier = appendLeaves(this.#frontier, leaves.slice(0, cut), this.#sha256).frontier;
-      this.watchedRoot = rootOf(this.#frontier, this.#sha256);
+    const from = this.size;
+    let taken = 0;
+    const take = (end: number): void => {
+      this.#frontier = appendLeaves(this.#frontier, leaves.slice(taken, end), this.#sha256).frontier;
+      taken = end;
+    };
+    for (const size of this.#watchedSizes) {
+      if (size <= from || size > from + BigInt(leaves.length)) continue;
+      take(Number(size - from));
+      this.watchedRoots.set(size, rootOf(this.#frontier, this.#sha256));
     }
-    this.#frontier = appendLeaves(this.#frontier, leaves.slice(cut), this.#sha256).frontier;
+    take(leaves.length);
   }
 }
 

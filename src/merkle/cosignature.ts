@@ -75,3 +75,30 @@ export const verifyCosignature = async (
   }
   return newestSeconds;
 };
+
+/** Under which name a witness of a deployment cosigns: whoever knows the registry knows every cosigner's key. */
+export const cosignerName = (origin: string, witness: string): string => `${origin}/witness/${witness}`;
+
+/** A cosigner that a note names, and the newest time it states. */
+export interface Cosigned {
+  readonly name: string;
+  readonly timeSeconds: bigint;
+}
+
+/**
+ * Those of the cosigners whom the note names. Lines of others say nothing.
+ * @throws malformedCheckpoint when a line that names one of them does not verify.
+ */
+export const verifyCosigners = async (
+  note: Note,
+  cosigners: readonly TrustedCosigner[],
+  sha256: Sha256 = portableSha256,
+): Promise<readonly Cosigned[]> => {
+  const found: Cosigned[] = [];
+  for (const cosigner of cosigners) {
+    const keyId = cosignatureKeyId(cosigner.name, cosigner.publicKey, sha256);
+    if (signaturesBy(note, cosigner.name, keyId).length === 0) continue;
+    found.push({ name: cosigner.name, timeSeconds: await verifyCosignature(note, cosigner, sha256) });
+  }
+  return found;
+};

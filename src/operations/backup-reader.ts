@@ -90,13 +90,13 @@ export class BackupReader {
     }
   }
 
-  /** Everything for the store, in ledger order. @throws backupRefused, also when the tree at `later`'s size is another. */
-  async *entries(later: Checkpoint | undefined, onProgress: (size: bigint) => void): AsyncGenerator<Entry> {
+  /** Everything for the store, in ledger order. @throws backupRefused, also when the tree at the size of one held is another. */
+  async *entries(held: readonly Checkpoint[], onProgress: (size: bigint) => void): AsyncGenerator<Entry> {
     const check = new PassageCheck({
       origin: this.origin,
       frontier: emptyFrontier,
       sha256: opensslSha256,
-      watchedSize: later?.size,
+      watchedSizes: held.map(({ size }) => size),
     });
     for (const segment of this.#manifest.segments) {
       const isWanted = segment.to <= this.state.size;
@@ -107,7 +107,7 @@ export class BackupReader {
       }
       onProgress(check.size);
     }
-    this.#checkTree(check, later);
+    this.#checkTree(check, held);
     const bookkeeping = this.state.files.find(({ path }) => path === bookkeepingName);
     if (bookkeeping === undefined) return this.#refuse(`it has no ${bookkeepingName}`);
     const path = this.#statePath(bookkeeping);
@@ -117,15 +117,17 @@ export class BackupReader {
     }
   }
 
-  #checkTree(check: PassageCheck, later: Checkpoint | undefined): void {
+  #checkTree(check: PassageCheck, held: readonly Checkpoint[]): void {
     if (!check.isWhole || check.size !== this.checkpoint.size) {
       this.#refuse(`its segments end at ${check.size} records instead of ${this.checkpoint.size}`);
     }
-    const root: Hash | undefined = check.watchedRoot;
-    if (later === undefined || root === undefined || equalBytes(root, later.root)) return;
-    this.#refuse(
-      `its tree at size ${later.size} has the root ${toHex(root)}, the checkpoint shown has ${toHex(later.root)}`,
-    );
+    for (const { size, root } of held) {
+      const found: Hash | undefined = check.watchedRoots.get(size);
+      if (found === undefined || equalBytes(found, root)) continue;
+      this.#refuse(
+        `its tree at size ${size} has the root ${toHex(found)}, the checkpoint shown has ${toHex(root)}`,
+      );
+    }
   }
 
   #statePath({ path }: FileEntry): string {

@@ -108,8 +108,8 @@ describe("an export", () => {
   });
 
   describe("on its way in", () => {
-    const pass = (given: readonly StoreEntry[], watchedSize?: bigint): PassageCheck => {
-      const check = new PassageCheck({ origin, frontier: emptyFrontier, sha256, watchedSize });
+    const pass = (given: readonly StoreEntry[], watchedSizes: readonly bigint[] = []): PassageCheck => {
+      const check = new PassageCheck({ origin, frontier: emptyFrontier, sha256, watchedSizes });
       for (const entry of given) check.add(entry);
       return check;
     };
@@ -174,9 +174,12 @@ describe("an export", () => {
       }
       for (const size of [1, 2, 77, 150, 299, 300, Number(inspectedSize)]) {
         const expected = rootOf(appendLeaves(emptyFrontier, leaves.slice(0, size), sha256).frontier, sha256);
-        expect(pass(entries, BigInt(size)).watchedRoot, `size ${size}`).to.deep.equal(expected);
+        const { watchedRoots } = pass(entries, [BigInt(size)]);
+        expect(watchedRoots.get(BigInt(size)), `size ${size}`).to.deep.equal(expected);
+        const together = pass(entries, [inspectedSize, BigInt(size), 3n, 150n]).watchedRoots;
+        expect(together.get(BigInt(size)), `size ${size} among others`).to.deep.equal(expected);
       }
-      expect(pass(entries, inspectedSize + 1n).watchedRoot).to.equal(undefined);
+      expect(pass(entries, [inspectedSize + 1n]).watchedRoots.size).to.equal(0);
     });
   });
 });
