@@ -1,9 +1,13 @@
-/** What a running deployment's directory adds to a backup beside the ledger: its description and its wrapped keys. */
+/**
+ * What a running deployment's directory adds to a backup beside the ledger: its description, its wrapped keys and the
+ * code of its modules.
+ */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fromHex, parseHash, utf8Decode } from "./record/bytes.ts";
 import { SigilFault } from "./record/errors.ts";
 import { readPrivateFile } from "./keys/private-file.ts";
+import { CodeFiles, codePathOf } from "./modules/code-files.ts";
 import type { DeploymentFacts, DeploymentFile } from "./operations/backup.ts";
 import { isBackedUpPath } from "./operations/frames.ts";
 import { firstKeys, readDescription } from "./deployment-file.ts";
@@ -37,6 +41,16 @@ async function* filesOf(directory: string, keys: string): AsyncGenerator<Deploym
   const description = "deployment.json";
   yield { path: description, content: await readPrivateFile(join(directory, description), description) };
   yield* keysIn(directory, keys, true);
+  yield* codeIn(directory);
+}
+
+/** Code is on disk before anything in the ledger names it. What is not what its name says is no use to anybody. */
+async function* codeIn(directory: string): AsyncGenerator<DeploymentFile> {
+  const files = new CodeFiles(directory);
+  for await (const digest of files.digests()) {
+    const code = await files.read(digest);
+    if (code.kind === "whole") yield { path: codePathOf(digest), content: code.bytes };
+  }
 }
 
 /** @throws notInitialised, newerFormat, invalidConfig, storeFailed. */

@@ -20,6 +20,7 @@ import { runFsck, type FsckOptions, type FsckProgress } from "./ledger/fsck.ts";
 import { importEntries } from "./ledger/import.ts";
 import { Ledger, type LedgerOptions } from "./ledger/ledger.ts";
 import { BackupReader } from "./operations/backup-reader.ts";
+import { codeDirectoryName } from "./modules/code-files.ts";
 import { kekName } from "./operations/manifest.ts";
 import { openLevelStore } from "./storage/level.ts";
 import type { Store } from "./storage/store.ts";
@@ -77,7 +78,7 @@ const writePrivate = async (path: string, content: Uint8Array): Promise<void> =>
   await writeFile(path, content, { flag: "wx", mode: 0o600, flush: true });
 };
 
-/** Description and keys, and where the key that opens them is now. */
+/** Description, code and keys, and where the key that opens them is now. */
 const writeFiles = async (
   reader: BackupReader,
   partial: string,
@@ -88,7 +89,8 @@ const writeFiles = async (
   let kek: Uint8Array | undefined;
   for await (const file of reader.files()) {
     if (file.path === kekName) kek = file.content;
-    else if (file.path === "deployment.json") await writePrivate(join(partial, file.path), file.content);
+    else if (file.path === "deployment.json" || file.path.startsWith(`${codeDirectoryName}/`))
+      await writePrivate(join(partial, file.path), file.content);
     else held.push(file);
   }
   // A backup that an older program made brings its format along.

@@ -1,6 +1,7 @@
 /** A directory in which a deployment is made or tried out, before it counts or without ever counting. */
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { fail } from "./record/errors.ts";
+import { codeDirectoryName } from "./modules/code-files.ts";
 import { isKeysName, isMissing } from "./deployment-file.ts";
 
 /** Names in a directory; none when it is not there. */
@@ -10,7 +11,15 @@ export const entriesOf = (directory: string): Promise<readonly string[]> =>
     throw error;
   });
 
-const ours = ["deployment.json", "deployment.json.new", "ledger", "anchor", "anchor.new", "kek"];
+const ours = [
+  "deployment.json",
+  "deployment.json.new",
+  "ledger",
+  "anchor",
+  "anchor.new",
+  "kek",
+  codeDirectoryName,
+];
 
 /** What an earlier run left half done goes; anything else is somebody's. @throws directoryNotEmpty. */
 export const clearScratch = async (path: string): Promise<void> => {

@@ -1,7 +1,7 @@
 /**
  * A deployment's data directory: `deployment.json` (origin, genesis hash, where the key-encryption key comes from),
- * `keys/`, `ledger/` (LevelDB) and `anchor`. Making one writes the genesis group; `deployment.json` comes last, so a
- * directory that has it is whole. Source: docs/operating/running.md.
+ * `keys/`, `modules/` (code by its digest), `ledger/` (LevelDB) and `anchor`. Making one writes the genesis group;
+ * `deployment.json` comes last, so a directory that has it is whole. Source: docs/operating/running.md.
  */
 import { hkdfSync } from "node:crypto";
 import { mkdir, readdir } from "node:fs/promises";
@@ -11,6 +11,7 @@ import type { CborMap } from "./record/cbor.ts";
 import { fail, SigilFault } from "./record/errors.ts";
 import {
   formatGenesis,
+  formatModule,
   formatPrincipal,
   formatQuorum,
   formatWitness,
@@ -39,6 +40,9 @@ import type { DataKey } from "./keys/seal.ts";
 import { fileAnchor, type Anchor } from "./ledger/anchor.ts";
 import { createLedger } from "./ledger/create.ts";
 import { Ledger, type LedgerObserver, type LedgerOptions } from "./ledger/ledger.ts";
+import { readHello, type BuiltInModule } from "./modules/built-in.ts";
+import { CodeFiles } from "./modules/code-files.ts";
+import { modulePrefix } from "./modules/domain.ts";
 import { openLevelStore } from "./storage/level.ts";
 import type { Store } from "./storage/store.ts";
 
@@ -68,7 +72,11 @@ export type Initialised = {
 };
 
 /** The records of the first group, in order, all linked to the genesis record. */
-const genesisBodies = (options: InitOptions, keys: Record<KeyRole, PublicKey>): readonly RecordBody[] => {
+const genesisBodies = (
+  options: InitOptions,
+  keys: Record<KeyRole, PublicKey>,
+  hello: BuiltInModule,
+): readonly RecordBody[] => {
   const { origin, root, witnesses, k, model } = options;
   // Enrolled without a quorum and never asked for again: none may be a key that signs for nobody or for everybody.
   for (const { publicKey } of witnesses) checkPublicKey(publicKey);
@@ -106,6 +114,7 @@ const genesisBodies = (options: InitOptions, keys: Record<KeyRole, PublicKey>): 
     ...[root, ...options.principals].map((principal) =>
       body("principal", `principal/${principal.id}`, formatPrincipal(principal)),
     ),
+    body("module", modulePrefix + hello.name, formatModule(hello.payload)),
   ];
 };
 
@@ -161,13 +170,15 @@ export const initDeployment = async (options: InitOptions): Promise<Initialised>
     record: custody.signingKeys.newest("record").publicKey,
     checkpoint: custody.signingKeys.newest("checkpoint").publicKey,
   };
+  const hello = await readHello();
+  await new CodeFiles(options.directory).put(hello.digest, hello.bytes);
   const anchor = fileAnchor(join(options.directory, "anchor"));
   const store = await openLevelStore(join(options.directory, "ledger"));
   let genesis: Hash;
   try {
     const parts = { origin: options.origin, genesis: parseHash(new Uint8Array(32)), custody, anchor };
     const ledger = ledgerOptions(parts, async () => store, options.nowMs);
-    genesis = await createLedger(genesisBodies(options, keys), ledger, store);
+    genesis = await createLedger(genesisBodies(options, keys, hello), ledger, store);
   } finally {
     await store.close();
   }

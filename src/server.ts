@@ -9,6 +9,7 @@ import { BackupServiceService } from "../generated/sigil/backup/v1/backup.ts";
 import { CanonServiceService } from "../generated/sigil/canon/v1/canon.ts";
 import { WitnessServiceService } from "../generated/sigil/canon/v1/witness.ts";
 import { KeyServiceService } from "../generated/sigil/key/v1/key.ts";
+import { ModuleServiceService } from "../generated/sigil/module/v1/module.ts";
 import { TrustServiceService } from "../generated/sigil/trust/v1/trust.ts";
 import { openChain } from "./audit/chain.ts";
 import { createAuditService } from "./audit/service.ts";
@@ -16,6 +17,7 @@ import type { Authorise } from "./canon/authority.ts";
 import { createQuorumService } from "./canon/quorum.ts";
 import { createRecordsService } from "./canon/records.ts";
 import { createSchemas } from "./canon/schemas.ts";
+import type { Proposed } from "./canon/domain.ts";
 import type { QuorumService, RecordsService } from "./canon/service.ts";
 import type { Config } from "./config.ts";
 import { describeForBackup } from "./deployment-copy.ts";
@@ -30,6 +32,10 @@ import { randomBytes } from "./keys/random.ts";
 import { opensslSha256 } from "./keys/sha256.ts";
 import type { Ledger, LedgerObserver, LedgerStatus } from "./ledger/ledger.ts";
 import { createLog } from "./log.ts";
+import { CodeFiles } from "./modules/code-files.ts";
+import type { Sandbox } from "./modules/run.ts";
+import { createSandbox } from "./modules/sandbox.ts";
+import type { ModuleService } from "./modules/service.ts";
 import { createBackupService } from "./operations/backup.ts";
 import { createKeyService, type KeyService } from "./operations/keys.ts";
 import { utf8Encode } from "./record/bytes.ts";
@@ -42,11 +48,13 @@ import { canonHandlers } from "./rpc/canon.ts";
 import type { RpcEnvironment } from "./rpc/environment.ts";
 import { createHealth, type Health } from "./rpc/health.ts";
 import { keyHandlers } from "./rpc/key.ts";
+import { moduleHandlers } from "./rpc/module.ts";
 import { startRpcServer, type RpcServer } from "./rpc/server.ts";
 import { readTls, type Tls } from "./rpc/tls.ts";
 import { trustHandlers } from "./rpc/trust.ts";
 import { CallsUnderWay } from "./rpc/underway.ts";
 import { witnessHandlers } from "./rpc/witness.ts";
+import { withCodeCheck, wireModules } from "./server-modules.ts";
 import type { Store } from "./storage/store.ts";
 import type { Evaluate } from "./trust/evaluator.ts";
 import { compileGlob, globFault } from "./trust/glob.ts";
@@ -62,6 +70,8 @@ export type Overrides = {
   readonly clock?: { readonly nowMs: () => number; readonly nowUs?: () => number };
   readonly randomBytes?: (bytes: number) => Uint8Array;
   readonly evaluate?: Evaluate;
+  /** In the place of the pool of processes that runs modules. */
+  readonly sandbox?: Sandbox;
   readonly logStream?: DestinationStream;
   readonly kekInputs?: KekInputs;
 };
@@ -230,13 +240,56 @@ const wireKeys = (ledger: Ledger, { log, metrics }: Parts): KeyService =>
     },
   });
 
-const serveRpc = async (
-  config: Config,
-  ledger: Ledger,
-  parts: Parts,
-  overrides: Overrides,
-  tls: Tls | null,
-): Promise<RpcServer> => {
+const sandboxSizes = (config: Config) => ({
+  processes: config.module_processes,
+  processesWarm: config.module_processes_warm,
+  runsMax: config.module_runs_max,
+  runsPerTenantMax: config.module_runs_per_tenant_max,
+  memoryPagesMax: config.module_memory_pages_max,
+});
+
+/** The sandbox and the runs in it end after the calls and before the ledger. */
+const openModules = async (
+  { config, overrides, parts, ledger, opened }: Opening,
+  { trust, records, quorum }: { trust: TrustService; records: RecordsService; quorum: QuorumService },
+): Promise<ModuleService<Proposed>> => {
+  const { log, metrics } = parts;
+  const onFault = (cause: unknown): void => log.error({ err: cause }, "a fault of the sandbox");
+  const sandbox = opened.use(
+    overrides.sandbox ?? (await createSandbox({ ...sandboxSizes(config), onFault })),
+  );
+  metrics.watchSandbox(() => sandbox.gauge);
+  return opened.use(
+    wireModules({
+      config,
+      ledger,
+      trust,
+      records,
+      quorum,
+      sandbox,
+      files: new CodeFiles(config.data),
+      newId: createDecisionIds(overrides.randomBytes ?? randomBytes),
+      nowMs: overrides.clock?.nowMs ?? Date.now,
+      monotonicMs: () => performance.now(),
+      onRun: metrics.onRun,
+      isStopping: () => parts.underWay.draining,
+      onFault,
+    }),
+  );
+};
+
+/** What a start has at hand while it opens one part after the other. */
+type Opening = {
+  readonly config: Config;
+  readonly ledger: Ledger;
+  readonly parts: Parts;
+  readonly overrides: Overrides;
+  /** Closed in the reverse order. */
+  readonly opened: AsyncDisposableStack;
+};
+
+const serveRpc = async (opening: Opening, tls: Tls | null): Promise<RpcServer> => {
+  const { config, ledger, parts, overrides } = opening;
   const { log, metrics, health, underWay } = parts;
   const nowMs = overrides.clock?.nowMs ?? Date.now;
   const principals = createPrincipals(ledger);
@@ -261,6 +314,7 @@ const serveRpc = async (
   );
   const { records, quorum } = await wireCanon(ledger, trust, overrides, principals);
   candidates.resolve(candidateIn(quorum));
+  const modules = await openModules(opening, { trust, records, quorum });
   const backups = createBackupService({ ledger, describe: () => describeForBackup(config.data) });
   return startRpcServer({
     address: config.listen,
@@ -279,9 +333,10 @@ const serveRpc = async (
     services: [
       [TrustServiceService, trustHandlers(trust, rpc)],
       [AuditServiceService, auditHandlers(wireAudit(ledger), rpc)],
-      [CanonServiceService, canonHandlers(records, quorum, rpc)],
+      [CanonServiceService, canonHandlers(records, withCodeCheck(quorum, modules), rpc)],
       [WitnessServiceService, witnessHandlers(quorum, rpc)],
       [KeyServiceService, keyHandlers(wireKeys(ledger, parts), rpc)],
+      [ModuleServiceService, moduleHandlers(modules, rpc)],
       [BackupServiceService, backupHandlers(backups, rpc)],
     ],
     underWay,
@@ -318,6 +373,7 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
     "sigil.canon.v1.CanonService",
     "sigil.canon.v1.WitnessService",
     "sigil.key.v1.KeyService",
+    "sigil.module.v1.ModuleService",
     "sigil.backup.v1.BackupService",
   ]);
   const parts: Parts = { log, metrics: createMetrics(), health, underWay: new CallsUnderWay() };
@@ -340,7 +396,9 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
     }),
   );
   const operator = opened.adopt(await serveOperator(config, ledger, parts), (server) => server.close());
-  const rpc = opened.adopt(await serveRpc(config, ledger, parts, overrides, tls), (server) => server.close());
+  const rpc = opened.adopt(await serveRpc({ config, ledger, parts, overrides, opened }, tls), (server) =>
+    server.close(),
+  );
   if (ledger.status.kind === "serving") parts.health.set("serving");
   const target = formatAddress(rpc.address);
   log.info({ target, operator: operator.url, tls: tls !== null, records: String(ledger.size) }, "serving");

@@ -37,6 +37,12 @@ export const chain: CborMap = {
   duration_us: 120,
 };
 
+/** A decision on a target with a least level of its own. */
+const flooredChain: CborMap = {
+  ...chain,
+  request: { ...(chain["request"] as CborMap), min_loa: "operator" },
+};
+
 /** A decision made without an evaluator's answer. */
 const failedChain: CborMap = {
   ...chain,
@@ -105,6 +111,48 @@ export const module: CborMap = {
   limits: { wall_ms: 1000, memory_pages: 256, output_bytes: 65_536 },
 };
 
+export const moduleRun: CborMap = {
+  module: "module/hello",
+  version: 1,
+  digest: hashOf(5),
+  other_digest: null,
+  caller: "svc/gateway",
+  input_digest: hashOf(3),
+  input_bytes: 5,
+  output_digest: hashOf(7),
+  limits: {
+    wall_ms: 1000,
+    memory_pages: 256,
+    output_bytes: 65_536,
+    log_bytes: 65_536,
+    input_bytes: 1_048_576,
+    host_calls: 1000,
+  },
+  usage: {
+    wall_us: 812,
+    cpu_us: 790,
+    memory_bytes_peak: 131_072,
+    input_bytes: 5,
+    output_bytes: 16,
+    log_bytes: 0,
+    host_calls: 0,
+  },
+  end: "exited",
+  exit_code: 0,
+  reason: "",
+};
+
+/** Nothing ran. */
+const deniedRun: CborMap = {
+  ...moduleRun,
+  caller: "",
+  output_digest: null,
+  usage: null,
+  end: "denied",
+  exit_code: null,
+  reason: "LEVEL_TOO_LOW",
+};
+
 export const proposal: CborMap = {
   body: encodeBody({
     kind: "quorum",
@@ -142,6 +190,7 @@ const tombstone: CborMap = { kind: "note" };
 export const payloads: readonly (readonly [name: string, kind: string, payload: CborMap])[] = [
   ["a decision", "frozen_chain", chain],
   ["a decision that failed", "frozen_chain", failedChain],
+  ["a decision with a floor", "frozen_chain", flooredChain],
   ["a trust model", "trust_model", model],
   ["a trust model without a review band", "trust_model", { ...model, review: null }],
   ["a principal", "principal", principal],
@@ -156,6 +205,13 @@ export const payloads: readonly (readonly [name: string, kind: string, payload: 
   ],
   ["a genesis", "genesis", genesis],
   ["a module", "module", module],
+  ["a run of a module", "module_run", moduleRun],
+  ["a run that was denied", "module_run", deniedRun],
+  [
+    "a run of altered code",
+    "module_run",
+    { ...deniedRun, end: "refused", other_digest: hashOf(8), reason: "MODULE_ALTERED" },
+  ],
   ["a proposal", "proposal", proposal],
   ["a proposal of something new", "proposal", { ...proposal, with: [], base: null, commit: "separate" }],
   ["the ending of a proposal", "proposal_ending", ending],

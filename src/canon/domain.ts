@@ -174,6 +174,8 @@ export type RecordProposal = Putting & {
   readonly id: string;
   readonly content: Content;
   readonly expectedVersion: bigint | undefined;
+  /** Done when the proposal is allowed and about to be written; what it throws refuses the proposal. */
+  readonly beforeWrite?: () => Promise<void>;
 };
 
 export type WitnessProposal = Putting & { readonly change: RegistryChange };

@@ -258,6 +258,7 @@ export class Proposals {
           ? undefined
           : ([appended]: readonly Appended[]) => claim.ops(appended?.position ?? null, ts);
       await this.#requireReachable(body);
+      await draft.beforeWrite?.();
       await ledger.append([body], { signal: call.signal, extraOps });
       return { proposal: await this.view(await this.find(body.id)), auditId: allowed.auditId };
     });

@@ -20,6 +20,8 @@ export type Draft = {
   readonly id: string;
   /** @param decision the decision that allowed proposing. @throws staleVersion and whatever makes the draft wrong. */
   readonly bodies: (decision: Hash, ts: number) => Promise<readonly RecordBody[]>;
+  /** Done when it is allowed and about to be written. */
+  readonly beforeWrite?: (() => Promise<void>) | undefined;
 };
 
 const decisionLink = (target: Hash): RecordLink => ({ label: "decision", target });
@@ -54,12 +56,13 @@ export const changeBytes = ({ change, reason, lifetimeMs, commit }: WitnessPropo
 /** @throws invalidField, malformedRecord, malformedKey, malformedModel. */
 export const draftRecord = (
   ledger: Ledger,
-  { id, content, expectedVersion }: RecordProposal,
+  { id, content, expectedVersion, beforeWrite }: RecordProposal,
   checkModel: (payload: CborValue) => void,
 ): Draft => {
   const { kind, payload } = candidateOf(proposableKind(id), id, content, checkModel);
   return {
     id,
+    beforeWrite,
     bodies: async (decision, ts) => {
       const newest = await readNewest(ledger, systemScope, id);
       const version = newest?.version ?? 0n;

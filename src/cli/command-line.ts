@@ -149,6 +149,30 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Take a proposal back.",
     load: async () => (await import("./proposal.ts")).withdraw,
   },
+  "module list": {
+    about: "List the modules that a quorum approved.",
+    load: async () => (await import("./module.ts")).moduleList,
+  },
+  "module get": {
+    about: "Show one module.",
+    load: async () => (await import("./module.ts")).moduleGet,
+  },
+  "module run": {
+    about: "Run a module.",
+    load: async () => (await import("./module-run.ts")).moduleRun,
+  },
+  "module propose": {
+    about: "Send a module's code and propose it.",
+    load: async () => (await import("./module-propose.ts")).modulePropose,
+  },
+  "module retire": {
+    about: "Propose the end of a module.",
+    load: async () => (await import("./module.ts")).moduleRetire,
+  },
+  "module inspect": {
+    about: "Look at a module's code without running it.",
+    load: async () => (await import("./module-propose.ts")).moduleInspect,
+  },
   "witness list": {
     about: "List the witnesses.",
     load: async () => (await import("./witness.ts")).witnessList,

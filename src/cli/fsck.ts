@@ -1,6 +1,8 @@
 /** `sigil fsck`: the whole data directory read, opened, verified and worked out again, while nobody serves it. */
 import { QuorumInspection } from "../canon/inspection.ts";
 import { describeDeployment } from "../deployment.ts";
+import { CodeFiles } from "../modules/code-files.ts";
+import { CodeInspection } from "../modules/inspecting.ts";
 import { runFsck, type FsckProgress, type FsckReport } from "../ledger/fsck.ts";
 import { exitCodes, jsonFlag, required, type Command } from "./command.ts";
 import { askPassphrase } from "./passphrase.ts";
@@ -35,7 +37,8 @@ export const fsck: Command = {
   name: "fsck",
   about:
     "Check a data directory that is not being served: open every seal, verify every signature, work the tree and the\n" +
-    "indexes out again, compare with the anchor; see that what takes a quorum had one. Changes nothing unless told to rebuild.",
+    "indexes out again, compare with the anchor; see that what takes a quorum had one and that every active module's code\n" +
+    "is here. Changes nothing unless told to rebuild.",
   flags: {
     data: { value: "DIR", about: "The data directory." },
     "rebuild-indexes": { about: "First drop everything that follows from the records, and build it again." },
@@ -48,8 +51,13 @@ export const fsck: Command = {
     const kekInputs = { env: terminal.environment, askPassphrase: () => askPassphrase(terminal) };
     const options = await describeDeployment({ directory, kekInputs, nowMs: Date.now });
     const quorum = new QuorumInspection(options.origin);
+    const code = new CodeInspection(new CodeFiles(directory));
     const report = await runFsck(options, {
-      inspectGroup: (group) => quorum.inspect(group),
+      inspectGroup: (group) => {
+        code.take(group);
+        return quorum.inspect(group);
+      },
+      inspectEnd: () => code.inspect(),
       rebuildIndexes: given.has("rebuild-indexes"),
       onProgress: (progress) => terminal.progress(describeProgress(progress)),
     });

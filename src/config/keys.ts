@@ -7,6 +7,15 @@ import {
   deadlineMsDefault,
   deadlineMsMax,
   messageBytesMax,
+  moduleHostCallsMax,
+  moduleInputBytesMax,
+  moduleLogBytesMax,
+  moduleMemoryPagesMax,
+  moduleOutputBytesMax,
+  moduleRunsMax,
+  moduleRunsPerTenantMax,
+  modulePoolProcesses,
+  runMsMax,
   sessionMemoryMiBMax,
 } from "../record/limits.ts";
 import { logLevels } from "../log.ts";
@@ -126,6 +135,27 @@ export const KEYS = {
   message_bytes_max: integer("Largest message, each way.", messageBytesMax, [64 << 10, 64 << 20]),
   concurrent_streams_max: integer("Calls under way on one connection.", concurrentStreamsMax, [1, 100_000]),
   session_memory_mib_max: integer("Memory of one connection.", sessionMemoryMiBMax, [1, 4096]),
+  module_runs_max: integer("Module runs under way or waiting for a sandbox.", moduleRunsMax, [1, 10_000]),
+  module_runs_per_tenant_max: integer("Those of one tenant.", moduleRunsPerTenantMax, [1, 10_000]),
+  module_processes: integer("Sandbox processes, and so runs at once.", modulePoolProcesses, [1, 256]),
+  module_processes_warm: integer("Those kept ready while nobody asks.", modulePoolProcesses, [0, 256]),
+  module_wall_ms_max: integer("Longest run; a manifest's own bound is cut to it.", runMsMax, [1, runMsMax]),
+  module_memory_pages_max: integer(
+    "Most memory of a run, in pages of 64 KiB; likewise.",
+    moduleMemoryPagesMax,
+    [1, 65_536],
+  ),
+  module_output_bytes_max: integer("Most output of a run; likewise.", moduleOutputBytesMax, [
+    1,
+    moduleOutputBytesMax,
+  ]),
+  module_log_bytes_max: integer("Most log of a run.", moduleLogBytesMax, [0, 1 << 20]),
+  module_input_bytes_max: integer("Largest input of a run.", moduleInputBytesMax, [0, 16 << 20]),
+  module_host_calls_max: integer(
+    "Most calls of host functions in a run.",
+    moduleHostCallsMax,
+    [0, 1_000_000],
+  ),
 } as const;
 
 export type KeyName = keyof typeof KEYS;

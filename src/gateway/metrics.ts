@@ -18,14 +18,24 @@ export type MetricSources = {
   readonly isServing: () => boolean;
 };
 
+/** What the sandbox's gauges ask when they are read. */
+export type SandboxSource = () => {
+  readonly running: number;
+  readonly warm: number;
+  readonly restarts: number;
+};
+
 export type Metrics = {
   readonly onCall: (path: string, code: number, elapsedMs: number) => void;
   readonly onVerdict: (verdict: string) => void;
   readonly onGroup: (records: number) => void;
   readonly onVerifyFailure: (step: string) => void;
   readonly onKeyChange: (change: "rotated" | "retired", role: string) => void;
+  /** A run of a module has ended, or did not begin; `end` is the word of its record. */
+  readonly onRun: (end: string, elapsedMs: number) => void;
   /** The ledger is opened after the metrics that watch its opening. */
   readonly watch: (sources: MetricSources) => void;
+  readonly watchSandbox: (source: SandboxSource) => void;
   readonly contentType: string;
   readonly text: () => Promise<string>;
 };
@@ -84,6 +94,30 @@ const watchLedger = (sources: MetricSources, registers: Registry[]): void => {
   gauge("sigil_ledger_serving", "1 while the ledger serves, else 0.", () => (sources.isServing() ? 1 : 0));
 };
 
+const watchSandbox = (source: SandboxSource, registers: Registry[]): void => {
+  const gauge = (name: string, help: string, read: () => number): void => {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
+  };
+  gauge("sigil_module_runs_under_way", "Runs in a sandbox process.", () => source().running);
+  gauge("sigil_sandbox_warm", "Sandbox processes that wait for a run.", () => source().warm);
+  new Counter({
+    name: "sigil_sandbox_restarts_total",
+    help: "Sandbox processes that were replaced.",
+    registers,
+    collect() {
+      this.reset();
+      this.inc(source().restarts);
+    },
+  });
+};
+
 export const createMetrics = (): Metrics => {
   const registry = new Registry();
   const registers = [registry];
@@ -111,6 +145,13 @@ export const createMetrics = (): Metrics => {
     labelNames: ["change", "role"],
     registers,
   });
+  const runs = new Histogram({
+    name: "sigil_module_run_duration_seconds",
+    help: "Time of a run with its decision, up to its record, by how it ended. Its count is the number of runs.",
+    labelNames: ["end"],
+    buckets: latencySeconds,
+    registers,
+  });
   const onCall = callObserver(registers);
   for (const verdict of ["allow", "deny", "review"]) verdicts.inc({ verdict }, 0);
   return {
@@ -119,7 +160,9 @@ export const createMetrics = (): Metrics => {
     onGroup: (records) => groups.observe(records),
     onVerifyFailure: (step) => failures.inc({ step }),
     onKeyChange: (change, role) => keyChanges.inc({ change, role }),
+    onRun: (end, elapsedMs) => runs.observe({ end }, elapsedMs / 1000),
     watch: (sources) => watchLedger(sources, registers),
+    watchSandbox: (source) => watchSandbox(source, registers),
     contentType: registry.contentType,
     text: async () => (await Promise.all([registry.metrics(), processMetrics().metrics()])).join("\n"),
   };

@@ -14,7 +14,7 @@ export type Caller = {
 
 /** What a call brings beside its request. */
 export type CallContext = {
-  /** Aborted when the caller cancels or its deadline passes. */
+  /** Aborted when the caller cancels or its deadline passes; its reason is the fault that ended the call. */
   readonly signal: AbortSignal;
   /** Milliseconds the caller still waits, at the start of the call. */
   readonly deadlineMs: number;

@@ -35,6 +35,13 @@ const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
   ["/sigil.canon.v1.WitnessService/ListWitnesses", "guest"],
   ["/sigil.canon.v1.WitnessService/ProposeWitnessChange", "mentor"],
   ["/sigil.canon.v1.WitnessService/GetQuorum", "guest"],
+  // A run is for the trust model to allow, with the module's own level as a floor.
+  ["/sigil.module.v1.ModuleService/Run", "guest"],
+  ["/sigil.module.v1.ModuleService/RunStream", "guest"],
+  ["/sigil.module.v1.ModuleService/GetModule", "observer"],
+  ["/sigil.module.v1.ModuleService/ListModules", "observer"],
+  ["/sigil.module.v1.ModuleService/ProposeModule", "mentor"],
+  ["/sigil.module.v1.ModuleService/RetireModule", "mentor"],
   ["/sigil.key.v1.KeyService/ListKeys", "root"],
   ["/sigil.key.v1.KeyService/RotateKey", "root"],
   ["/sigil.key.v1.KeyService/RetireKey", "root"],

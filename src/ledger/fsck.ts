@@ -40,6 +40,8 @@ export type FsckOptions = {
   readonly onProgress?: (progress: FsckProgress) => void;
   /** Rules above the ledger's own: called with every group in order, gives what breaks them. */
   readonly inspectGroup?: (group: WalkedGroup) => Promise<readonly Problem[]>;
+  /** Called after the last group: what only the whole shows. */
+  readonly inspectEnd?: () => Promise<readonly Problem[]>;
   readonly signal?: AbortSignal;
 };
 
@@ -130,6 +132,9 @@ class Inspection {
       if (group.end === watch.size) watch.root = group.tree?.root;
       last = group;
       this.#progress("records", group.end);
+    }
+    for (const { position, step, rule } of (await this.#fsck.inspectEnd?.()) ?? []) {
+      findings.add(position, step, rule);
     }
     const size = last?.end ?? 0n;
     if (size === 0n) findings.add(null, "sequence", "the ledger has no genesis record");

@@ -172,7 +172,9 @@ export class BackupWriter {
       this.#refuse("it has no deployment.json");
     const before = this.#manifest.state;
     const state = { serial: this.#serial, size, checkpoint: last.checkpoint, takenMs: nowMs() };
-    await syncDirectory(join(this.#statePath, "keys"));
+    for (const name of new Set(this.#files.map(({ path }) => dirname(path)))) {
+      await syncDirectory(join(this.#statePath, name));
+    }
     await syncDirectory(this.#statePath);
     await this.#replace({ ...this.#manifest, state: { ...state, files: this.#files } });
     if (before !== null) {

@@ -12,7 +12,10 @@ import { readsAcross, type Caller } from "../identity/caller.ts";
 import type { LedgerExport } from "../ledger/export.ts";
 import { fileKey, formatFrame, groupDigestKey } from "./frames.ts";
 
-/** A file of the deployment: `deployment.json` or a wrapped key, `keys/…` whatever its directory is called. */
+/**
+ * A file of the deployment: `deployment.json`, a wrapped key, `keys/…` whatever its directory is called, or a module's code,
+ * `modules/<sha256>.wasm`.
+ */
 export type DeploymentFile = { readonly path: string; readonly content: Uint8Array };
 
 export type DeploymentFacts = {

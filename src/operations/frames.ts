@@ -25,8 +25,9 @@ const letter = (key: Uint8Array): string => String.fromCharCode(key[0] ?? 0);
 export const groupDigestKey: Uint8Array = utf8Encode("g");
 export const isGroupDigest = (key: Uint8Array): boolean => key.length === 1 && letter(key) === "g";
 
-/** Files of a deployment: its description and its wrapped keys, by a path that cannot climb. */
-const pathPattern = /^(?:deployment\.json|keys(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}){1,4})$/;
+/** Files of a deployment: its description, its wrapped keys and the code of its modules, by a path that cannot climb. */
+const pathPattern =
+  /^(?:deployment\.json|keys(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}){1,4}|modules\/[0-9a-f]{64}\.wasm)$/;
 export const isBackedUpPath = (path: string): boolean => pathPattern.test(path);
 
 export const fileKey = (path: string): Uint8Array => utf8Encode(`f${path}`);

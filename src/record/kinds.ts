@@ -9,6 +9,7 @@ import { parseFrozenChain } from "./kinds/frozen-chain.ts";
 import { parseGenesis } from "./kinds/genesis.ts";
 import { parsePrincipal, parseQuorum, parseSigningKey, parseWitness } from "./kinds/governance.ts";
 import { parseModule } from "./kinds/module.ts";
+import { parseModuleRun } from "./kinds/module-run.ts";
 import { parseProposal, parseProposalEnding } from "./kinds/proposal.ts";
 import { parseKeyRetirement, parseRestoration } from "./kinds/upkeep.ts";
 import { parseTrustModel } from "./kinds/trust-model.ts";
@@ -18,6 +19,7 @@ export * from "./kinds/canon.ts";
 export * from "./kinds/frozen-chain.ts";
 export * from "./kinds/governance.ts";
 export * from "./kinds/module.ts";
+export * from "./kinds/module-run.ts";
 export * from "./kinds/proposal.ts";
 export * from "./kinds/upkeep.ts";
 export { formatGenesis, parseGenesis, type GenesisPayload } from "./kinds/genesis.ts";
@@ -40,6 +42,7 @@ const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
   ["witness", { schemaVersion: 1, spaces: "system", parse: parseWitness }],
   ["quorum", { schemaVersion: 1, spaces: "system", parse: parseQuorum }],
   ["module", { schemaVersion: 1, spaces: "system", parse: parseModule }],
+  ["module_run", { schemaVersion: 1, spaces: "both", parse: parseModuleRun }],
   ["proposal", { schemaVersion: 1, spaces: "both", parse: parseProposal }],
   ["attestation", { schemaVersion: 1, spaces: "both", parse: parseAttestationRecord }],
   ["schema", { schemaVersion: 1, spaces: "system", parse: parseSchema }],

@@ -65,7 +65,7 @@ export const readAction = (action: string, field: string): string =>
     ? action
     : refuse(field, `must be 1 to ${actionBytesMax} bytes of letters, digits and . _ : / -`);
 
-const readTarget = (target: string, field: string): string =>
+export const readTarget = (target: string, field: string): string =>
   targetShape.test(target)
     ? target
     : refuse(field, `must be 1 to ${targetBytesMax} bytes of letters, digits and . _ ~ : / @ -`);

@@ -34,7 +34,10 @@ const readLifetimeMs = (seconds: number): number => {
   return seconds === 0 ? proposalLifetimeMsDefault : seconds * 1000;
 };
 
-const readPutting = (request: ProposeRecordRequest | ProposeWitnessChangeRequest) => ({
+/** How a proposal is put, whatever it proposes. @throws invalidField. */
+export const readPutting = (
+  request: Pick<ProposeRecordRequest, "reason" | "lifetimeSeconds" | "separateCommit" | "idempotencyKey">,
+) => ({
   reason: readReason(request.reason),
   lifetimeMs: readLifetimeMs(request.lifetimeSeconds),
   commit: request.separateCommit ? ("separate" as const) : ("auto" as const),

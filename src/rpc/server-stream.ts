@@ -147,7 +147,8 @@ class ServerStreamCall<Request, Response> {
   #finish(code: number, thrown: unknown): void {
     clearTimeout(this.#timer);
     this.#forgetDrain();
-    this.#abort.abort();
+    // Whoever works for the call learns why it ended.
+    this.#abort.abort(thrown);
     // Not awaited: an iterable that is waiting for its own next value answers later, or never.
     void this.#close().catch(() => {});
     const ended = { path: this.#path, requestId: this.#requestId, code, thrown };

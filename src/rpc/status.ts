@@ -39,14 +39,20 @@ const STATUS = {
   levelTooLow: Code.PERMISSION_DENIED,
   tenantForbidden: Code.PERMISSION_DENIED,
   denied: Code.PERMISSION_DENIED,
+  moduleRefused: Code.FAILED_PRECONDITION,
+  moduleAltered: Code.DATA_LOSS,
+  // The same code on the same input traps again: nothing to retry.
+  runTrapped: Code.FAILED_PRECONDITION,
+  runLimit: Code.RESOURCE_EXHAUSTED,
+  runTimedOut: Code.DEADLINE_EXCEEDED,
+  runCrashed: Code.UNAVAILABLE,
+  runsBusy: Code.RESOURCE_EXHAUSTED,
   quorumNeeded: Code.PERMISSION_DENIED,
   quorumShort: Code.PERMISSION_DENIED,
   proposalEnded: Code.FAILED_PRECONDITION,
   attestationForged: Code.PERMISSION_DENIED,
   attestationRepeated: Code.ALREADY_EXISTS,
   attestationRefused: Code.FAILED_PRECONDITION,
-  moduleRefused: Code.FAILED_PRECONDITION,
-  runsBusy: Code.RESOURCE_EXHAUSTED,
   modelMissing: Code.FAILED_PRECONDITION,
   keyUnavailable: Code.FAILED_PRECONDITION,
   keyReplaced: Code.ABORTED,
@@ -92,14 +98,19 @@ const upperSnake = (kind: string): string => kind.replace(/[A-Z]/g, "_$&").toUpp
 const reasonOf = (error: SigilError): string => ("reason" in error ? error.reason : upperSnake(error.kind));
 
 /** Facts that callers know by another name than the server does. */
-const FACT_NAMES: Readonly<Record<string, string>> = { why: "decision_reason" };
+const FACT_NAMES: Readonly<Record<string, string>> = {
+  why: "decision_reason",
+  run: "run_id",
+  wanted: "wanted_digest",
+  found: "found_digest",
+};
 
 /** Numbers and names of the error; not its rule, which is the message. */
 const factsOf = (error: SigilError): Record<string, string> => {
   if (error.kind === "storeFailed") return {};
   const facts: Record<string, string> = {};
   for (const [name, value] of Object.entries(error)) {
-    if (name === "kind" || name === "rule" || name === "reason") continue;
+    if (name === "kind" || name === "rule" || name === "reason" || value === undefined) continue;
     facts[FACT_NAMES[name] ?? upperSnake(name).toLowerCase()] = bounded(String(value), metadataCharactersMax);
   }
   return facts;

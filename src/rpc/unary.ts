@@ -104,7 +104,8 @@ class UnaryCall<Request, Response> {
     const status = statusOf(thrown, occurrenceOf(this.#rpc, this.#path, this.#requestId));
     this.#end(status.code, thrown);
     this.#callback(serviceErrorOf(status, this.#requestId));
-    this.#abort.abort();
+    // Whoever works for the call learns why it ended.
+    this.#abort.abort(thrown);
   }
 
   #end(code: number, thrown: unknown): void {

@@ -3,6 +3,7 @@ import type { Hash } from "../record/bytes.ts";
 import type { CborValue } from "../record/cbor.ts";
 import type { SigilError } from "../record/errors.ts";
 import type { FrozenChainPayload, TrustModelPayload } from "../record/kinds.ts";
+import type { LevelName } from "../record/names.ts";
 
 export type CheckQuestion = {
   readonly action: string;
@@ -14,6 +15,8 @@ export type CheckQuestion = {
   readonly keepInput: boolean;
   /** Empty means none. */
   readonly idempotencyKey: string;
+  /** A floor under the model's own least level: what the target itself asks for. Recorded. Undefined where there is none. */
+  readonly minLevel?: LevelName | undefined;
 };
 
 /** A recorded decision. Everything in it is in the record; a replay reads it from there. */

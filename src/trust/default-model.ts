@@ -73,6 +73,7 @@ export const defaultModelPayload = {
     "user.suspend": { risk: 0.7, min_loa: "mentor" },
     "user.grant": { risk: 0.85, min_loa: "mentor" },
     "canon.*": { risk: 0.8, min_loa: "mentor" },
+    "canon.read": { risk: 0.05, min_loa: "observer" },
     "canon.write": { risk: 0.3, min_loa: "operator" },
     "canon.delete": { risk: 0.45, min_loa: "operator" },
     "canon.propose": { risk: 0.5, min_loa: "mentor" },
@@ -80,7 +81,7 @@ export const defaultModelPayload = {
     "canon.withdraw": { risk: 0.2, min_loa: "mentor" },
     "canon.attest": { risk: 0, min_loa: "observer" },
     "module.*": { risk: 0.8, min_loa: "operator" },
-    "module.run": { risk: 0.5, min_loa: "observer" },
+    "module.run": { risk: 0.3, min_loa: "observer" },
   },
   targets: {
     "public/**": 0,

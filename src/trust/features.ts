@@ -2,7 +2,7 @@
  * The five features of a check, each in [0, 1]: what the model sees of it. Source: docs/spec/trust.md §3. Pure.
  * Input bytes are read once; the caller bounds them (`inputBytesMax`).
  */
-import { levelFraction } from "../identity/levels.ts";
+import { isAtLeast, levelFraction } from "../identity/levels.ts";
 import type { Level } from "../identity/levels.ts";
 import type { GlobTable } from "./glob.ts";
 
@@ -35,6 +35,8 @@ export type Observation = {
   readonly rateCount: number;
   /** Null when the check came without input. */
   readonly input: Uint8Array | null;
+  /** A floor under the action's own least level; undefined where there is none. */
+  readonly minLevel?: Level | undefined;
 };
 
 export type Features = {
@@ -62,13 +64,19 @@ export const rateFraction = (rateCount: number, limit: number): number => Math.m
 /** An unknown action is as risky, and an unlisted target as sensitive, as can be. */
 const unlisted = 1;
 
+/** The rule with its least level raised to the floor. An action that nobody knows stays unknown. */
+const raised = (rule: ActionRule | null, floor: Level | undefined): ActionRule | null =>
+  rule === null || floor === undefined || isAtLeast(rule.minLevel, floor)
+    ? rule
+    : { ...rule, minLevel: floor };
+
 /** The features that follow from the request and the model alone; the other two need the clock and the input. */
 export const lookUpFeatures = (
   model: FeatureTables,
-  request: { readonly action: string; readonly target: string; readonly level: Level },
+  request: Pick<Observation, "action" | "target" | "level" | "minLevel">,
   measured: { readonly rate: number; readonly entropy: number },
 ): Features => {
-  const rule = model.actions.find(request.action)?.value ?? null;
+  const rule = raised(model.actions.find(request.action)?.value ?? null, request.minLevel);
   return {
     values: {
       action_risk: rule?.risk ?? unlisted,

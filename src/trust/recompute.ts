@@ -100,7 +100,12 @@ export const recompute = (chain: FrozenChainPayload, modelPayload: CborValue): R
   const model = parseModel(modelPayload);
   const features = lookUpFeatures(
     model,
-    { action: chain.request.action, target: chain.request.target, level: chain.request.loa },
+    {
+      action: chain.request.action,
+      target: chain.request.target,
+      level: chain.request.loa,
+      minLevel: chain.request.minLoa,
+    },
     { rate: readShare(chain, "rate"), entropy: readShare(chain, "entropy") },
   );
   const evaluation = evaluate(model, features);

@@ -86,6 +86,7 @@ const questionBytes = (question: CheckQuestion, sha256: Sha256): Uint8Array =>
     question.session,
     sha256(question.input),
     question.keepInput,
+    ...(question.minLevel === undefined ? [] : [question.minLevel]),
   ]);
 
 class Deciding implements TrustService {
@@ -279,6 +280,7 @@ class Deciding implements TrustService {
       caller: caller.principal,
       tenant: caller.tenant,
       loa: subject.level,
+      ...(question.minLevel === undefined ? {} : { minLoa: question.minLevel }),
       session: question.session,
       inputDigest: sha256(question.input),
       inputBytes: question.input.length,
@@ -295,6 +297,7 @@ class Deciding implements TrustService {
         level: subject.level,
         rateCount: asked.rateCount,
         input: question.input.length === 0 ? null : question.input,
+        minLevel: question.minLevel,
       };
       features = gatherFeatures(model.compiled, observation);
       chain.add({ name: "features", detail: describeFeatures(features, asked.rateCount) });

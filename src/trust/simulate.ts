@@ -58,9 +58,10 @@ export const simulateCheck = (
 };
 
 const rescore = (model: TrustModel, auditId: string, chain: FrozenChainPayload): SimulatedDecision => {
-  const { action, target, subject, loa } = chain.request;
+  const { action, target, subject, loa, minLoa } = chain.request;
   const measured = { rate: chain.features["rate"] ?? 1, entropy: chain.features["entropy"] ?? 1 };
-  const candidate = evaluate(model, lookUpFeatures(model, { action, target, level: loa }, measured));
+  const asked = { action, target, level: loa, minLevel: minLoa };
+  const candidate = evaluate(model, lookUpFeatures(model, asked, measured));
   return {
     auditId,
     action,

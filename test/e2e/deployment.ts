@@ -53,6 +53,8 @@ const freePorts = {
   listen: { host: "127.0.0.1", port: 0 },
   operator_listen: { host: "127.0.0.1", port: 0 },
   log_level: "debug" as const,
+  // Most servers here run no module: a process is started by the first run.
+  module_processes_warm: 0,
 };
 
 const serve = async (

@@ -196,7 +196,7 @@ describe("sigil keys rewrap", () => {
       expect(JSON.parse(moved.output)).to.include({ kek, keys: 3, leftBehind: null });
       expect((await run("fsck", [], env)).output).to.include("CLEAN");
       const kept = await readdir(join(cwd, "data"));
-      expect(kept.sort()).to.deep.equal(["anchor", "deployment.json", `keys-${at + 2}`, "ledger"]);
+      expect(kept.sort()).to.deep.equal(["anchor", "deployment.json", `keys-${at + 2}`, "ledger", "modules"]);
     }
   });
 

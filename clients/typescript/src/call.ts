@@ -6,6 +6,7 @@ import {
   type ClientDuplexStream,
   type ClientReadableStream,
   type ClientUnaryCall,
+  type ClientWritableStream,
   type ServiceError,
 } from "@grpc/grpc-js";
 import type { Writable } from "node:stream";
@@ -108,7 +109,7 @@ const writable = (call: Writable): Promise<void> =>
   });
 
 const send = async <Request>(
-  call: ClientDuplexStream<Request, unknown>,
+  call: Writable & Pick<ClientWritableStream<Request>, "destroyed">,
   requests: AsyncIterator<Request> | Iterator<Request>,
   isOver: () => boolean,
 ): Promise<void> => {
@@ -205,3 +206,48 @@ export async function* callServerStream<Request, Response>(
     call.cancel();
   }
 }
+
+type ClientStreamMethod<Request, Response> = (
+  metadata: Metadata,
+  options: Partial<GrpcCallOptions>,
+  callback: (error: ServiceError | null, response: Response) => void,
+) => ClientWritableStream<Request>;
+
+/**
+ * Sends requests as they come, only as fast as the server reads, and gives its one answer; the server may answer before
+ * the last of them.
+ * @throws SigilError; whatever `requests` throws, after cancelling.
+ */
+export const callClientStream = async <Request, Response>(
+  method: ClientStreamMethod<Request, Response>,
+  requests: AsyncIterable<Request> | Iterable<Request>,
+  context: CallContext,
+  { signal, metadata: given, deadlineMs }: CallOptions = {},
+): Promise<Response> => {
+  if (isAborted(signal)) throw cancelled(signal);
+  const metadata = await callMetadata(context, given);
+  const { promise, resolve, reject } = Promise.withResolvers<Response>();
+  const options = { deadline: Date.now() + (deadlineMs ?? context.deadlineMs) };
+  let isOver = false;
+  const call = method(metadata, options, (error, response) => {
+    isOver = true;
+    if (error === null) resolve(response);
+    else reject(isAborted(signal) ? cancelled(signal) : SigilError.from(error));
+  });
+  const source =
+    Symbol.asyncIterator in requests ? requests[Symbol.asyncIterator]() : requests[Symbol.iterator]();
+  void send(call, source, () => isOver).catch((error: unknown) => {
+    reject(error instanceof Error ? error : new Error(String(error)));
+    call.cancel();
+  });
+  const abort = (): void => call.cancel();
+  signal?.addEventListener("abort", abort, { once: true });
+  if (isAborted(signal)) abort();
+  try {
+    return await promise;
+  } finally {
+    isOver = true;
+    signal?.removeEventListener("abort", abort);
+    void Promise.resolve(source.return?.()).catch(() => {});
+  }
+};

@@ -1,6 +1,7 @@
 /** A connection to a Sigil server: one channel, every service, promises. */
 import type { ChannelOptions } from "@grpc/grpc-js";
 import {
+  callClientStream,
   callDuplex,
   callServerStream,
   callUnary,
@@ -13,6 +14,7 @@ import * as backup from "./generated/sigil/backup/v1/backup.ts";
 import * as canon from "./generated/sigil/canon/v1/canon.ts";
 import * as witness from "./generated/sigil/canon/v1/witness.ts";
 import * as key from "./generated/sigil/key/v1/key.ts";
+import * as module from "./generated/sigil/module/v1/module.ts";
 import * as trust from "./generated/sigil/trust/v1/trust.ts";
 import { healthMethod, type ServingStatus } from "./health.ts";
 import { checkWrite, checkWrites } from "./payload.ts";
@@ -112,12 +114,29 @@ export type KeyClient = {
   readonly rotateDataKey: Unary<key.RotateDataKeyRequest, key.RotateDataKeyResponse>;
 };
 
+export type ModuleClient = {
+  readonly run: Unary<module.RunRequest, module.RunResponse>;
+  /** Ends with the result; without one nothing that came before counts. */
+  readonly runStream: ServerStream<module.RunStreamRequest, module.RunStreamResponse>;
+  readonly getModule: Unary<module.GetModuleRequest, module.GetModuleResponse>;
+  readonly listModules: Unary<module.ListModulesRequest, module.ListModulesResponse>;
+  /** The manifest first, then the code in pieces. */
+  readonly proposeModule: (
+    parts:
+      | AsyncIterable<Partially<module.ProposeModuleRequest>>
+      | Iterable<Partially<module.ProposeModuleRequest>>,
+    options?: CallOptions,
+  ) => Promise<module.ProposeModuleResponse>;
+  readonly retireModule: Unary<module.RetireModuleRequest, module.RetireModuleResponse>;
+};
+
 export type SigilConnection = Disposable & {
   readonly trust: TrustClient;
   readonly audit: AuditClient;
   readonly canon: CanonClient;
   readonly witness: WitnessClient;
   readonly keys: KeyClient;
+  readonly modules: ModuleClient;
   readonly backup: BackupClient;
   /** Whether a service serves; "" asks about the server as a whole. Sends no token. @throws SigilError */
   readonly health: (service?: string, options?: CallOptions) => Promise<ServingStatus>;
@@ -128,6 +147,7 @@ export type SigilConnection = Disposable & {
     readonly canon: canon.CanonServiceClient;
     readonly witness: witness.WitnessServiceClient;
     readonly keys: key.KeyServiceClient;
+    readonly modules: module.ModuleServiceClient;
     readonly backup: backup.BackupServiceClient;
   };
   /** Calls under way are finished first. */
@@ -158,19 +178,23 @@ const serverStream =
   (request, options) =>
     callServerStream(method, messages.fromPartial(request), context, options);
 
-async function* completed(
-  requests:
-    | AsyncIterable<Partially<trust.StreamChecksRequest>>
-    | Iterable<Partially<trust.StreamChecksRequest>>,
-): AsyncGenerator<trust.StreamChecksRequest, void, undefined> {
-  for await (const request of requests) yield trust.StreamChecksRequest.fromPartial(request);
+async function* completed<Request>(
+  messages: { fromPartial(request: Partially<Request>): Request },
+  requests: AsyncIterable<Partially<Request>> | Iterable<Partially<Request>>,
+): AsyncGenerator<Request, void, undefined> {
+  for await (const request of requests) yield messages.fromPartial(request);
 }
 
 const trustClient = (stub: trust.TrustServiceClient, context: CallContext): TrustClient => ({
   check: unary(context, trust.CheckRequest, stub.check.bind(stub)),
   batchCheck: unary(context, trust.BatchCheckRequest, stub.batchCheck.bind(stub)),
   streamChecks: (requests, options) =>
-    callDuplex(stub.streamChecks.bind(stub), completed(requests), context, options),
+    callDuplex(
+      stub.streamChecks.bind(stub),
+      completed<trust.StreamChecksRequest>(trust.StreamChecksRequest, requests),
+      context,
+      options,
+    ),
   getActiveModel: unary(context, trust.GetActiveModelRequest, stub.getActiveModel.bind(stub)),
   simulate: unary(context, trust.SimulateRequest, stub.simulate.bind(stub)),
 });
@@ -229,6 +253,21 @@ const keyClient = (stub: key.KeyServiceClient, context: CallContext): KeyClient 
   rotateDataKey: unary(context, key.RotateDataKeyRequest, stub.rotateDataKey.bind(stub)),
 });
 
+const moduleClient = (stub: module.ModuleServiceClient, context: CallContext): ModuleClient => ({
+  run: unary(context, module.RunRequest, stub.run.bind(stub)),
+  runStream: serverStream(context, module.RunStreamRequest, stub.runStream.bind(stub)),
+  getModule: unary(context, module.GetModuleRequest, stub.getModule.bind(stub)),
+  listModules: unary(context, module.ListModulesRequest, stub.listModules.bind(stub)),
+  proposeModule: (parts, options) =>
+    callClientStream<module.ProposeModuleRequest, module.ProposeModuleResponse>(
+      stub.proposeModule.bind(stub),
+      completed<module.ProposeModuleRequest>(module.ProposeModuleRequest, parts),
+      context,
+      options,
+    ),
+  retireModule: unary(context, module.RetireModuleRequest, stub.retireModule.bind(stub)),
+});
+
 /**
  * Opens a connection; the first call makes it.
  * @throws TypeError when tokens would leave the machine unprotected, or the TLS options contradict each other.
@@ -247,6 +286,7 @@ export const connect = (options: ConnectOptions): SigilConnection => {
     canon: new canon.CanonServiceClient(target, credentials, sameChannel),
     witness: new witness.WitnessServiceClient(target, credentials, sameChannel),
     keys: new key.KeyServiceClient(target, credentials, sameChannel),
+    modules: new module.ModuleServiceClient(target, credentials, sameChannel),
     backup: new backup.BackupServiceClient(target, credentials, sameChannel),
   };
   const context = { signer, mayAuthorize, deadlineMs };
@@ -258,6 +298,7 @@ export const connect = (options: ConnectOptions): SigilConnection => {
     canon: canonClient(stubs.canon, context),
     witness: witnessClient(stubs.witness, context),
     keys: keyClient(stubs.keys, context),
+    modules: moduleClient(stubs.modules, context),
     backup: backupClient(stubs.backup, context),
     health: async (service = "", callOptions) =>
       callUnary(healthMethod(trustStub), service, anonymous, callOptions),

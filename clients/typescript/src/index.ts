@@ -1,7 +1,7 @@
 /**
  * @sigil/client: the generated stubs of every service and a thin face over them. Messages and enums stand here by
  * name; the whole generated modules, with their service definitions, under `trustV1`, `auditV1`, `canonV1`,
- * `witnessV1`, `backupV1`, `keyV1`, `typeV1` and `rpcV1`.
+ * `witnessV1`, `backupV1`, `keyV1`, `moduleV1`, `typeV1` and `rpcV1`.
  */
 export { connect } from "./connect.ts";
 export type {
@@ -10,6 +10,7 @@ export type {
   CanonClient,
   ConnectOptions,
   KeyClient,
+  ModuleClient,
   SigilConnection,
   TrustClient,
   WitnessClient,
@@ -175,6 +176,28 @@ export {
   SigningKey,
 } from "./generated/sigil/key/v1/key.ts";
 export type { KeyServiceServer } from "./generated/sigil/key/v1/key.ts";
+export {
+  GetModuleRequest,
+  GetModuleResponse,
+  ListModulesRequest,
+  ListModulesResponse,
+  Module,
+  ModuleLimits,
+  ModuleManifest,
+  ModuleServiceClient,
+  ModuleServiceService,
+  ProposeModuleRequest,
+  ProposeModuleResponse,
+  RetireModuleRequest,
+  RetireModuleResponse,
+  RunLimits,
+  RunRequest,
+  RunResponse,
+  RunStreamRequest,
+  RunStreamResponse,
+  RunUsage,
+} from "./generated/sigil/module/v1/module.ts";
+export type { ModuleServiceServer } from "./generated/sigil/module/v1/module.ts";
 
 export * as trustV1 from "./generated/sigil/trust/v1/trust.ts";
 export * as auditV1 from "./generated/sigil/audit/v1/audit.ts";
@@ -182,5 +205,6 @@ export * as canonV1 from "./generated/sigil/canon/v1/canon.ts";
 export * as witnessV1 from "./generated/sigil/canon/v1/witness.ts";
 export * as backupV1 from "./generated/sigil/backup/v1/backup.ts";
 export * as keyV1 from "./generated/sigil/key/v1/key.ts";
+export * as moduleV1 from "./generated/sigil/module/v1/module.ts";
 export * as typeV1 from "./generated/sigil/type/v1/type.ts";
 export * as rpcV1 from "./generated/google/rpc/status.ts";

@@ -7,6 +7,7 @@ import {
   BackupServiceService,
   CanonServiceService,
   KeyServiceService,
+  ModuleServiceService,
   TrustServiceService,
   WitnessServiceService,
 } from "@sigil/client";
@@ -39,6 +40,7 @@ const services = [
   WitnessServiceService,
   BackupServiceService,
   KeyServiceService,
+  ModuleServiceService,
 ];
 const generatedPaths = services.flatMap((service) => Object.values(service).map(({ path }) => path));
 
@@ -49,7 +51,7 @@ describe("permissions", () => {
 
   it("documents a level for each of the generated methods", () => {
     expect([...documented.keys()]).to.have.members(generatedPaths);
-    expect(generatedPaths).to.have.length(35);
+    expect(generatedPaths).to.have.length(41);
   });
 
   for (const [path, level] of documented) {

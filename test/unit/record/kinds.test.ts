@@ -15,6 +15,7 @@ const pairs: Readonly<Record<string, (payload: CborValue) => CborMap>> = {
   signing_key: (payload) => kinds.formatSigningKey(kinds.parseSigningKey(payload)),
   genesis: (payload) => kinds.formatGenesis(kinds.parseGenesis(payload)),
   module: (payload) => kinds.formatModule(kinds.parseModule(payload)),
+  module_run: (payload) => kinds.formatModuleRun(kinds.parseModuleRun(payload)),
   proposal: (payload) => kinds.formatProposal(kinds.parseProposal(payload)),
   attestation: (payload) => kinds.formatAttestationRecord(kinds.parseAttestationRecord(payload)),
   schema: (payload) => kinds.formatSchema(kinds.parseSchema(payload)),

@@ -12,6 +12,8 @@ const seen = (thrown: unknown): SigilError =>
   SigilError.from(serviceErrorOf(statusOf(thrown, occurrence), "r-1"));
 const seenOf = (error: Cause): SigilError => seen(new SigilFault(error));
 
+const ofRun = { module: "module/m", auditId: "a", run: "module_run/r" };
+
 describe("errors as callers see them", () => {
   const table: readonly (readonly [Cause, Code, string])[] = [
     [{ kind: "invalidField", field: "action", rule: "bad" }, Code.INVALID_ARGUMENT, "INVALID_FIELD"],
@@ -28,10 +30,19 @@ describe("errors as callers see them", () => {
     ],
     [{ kind: "malformedModule", offset: 8, rule: "r" }, Code.INVALID_ARGUMENT, "MALFORMED_MODULE"],
     [
-      { kind: "moduleRefused", reason: "MODULE_RETIRED", module: "m", rule: "r" },
+      { kind: "moduleRefused", reason: "MODULE_RETIRED", rule: "r", ...ofRun },
       Code.FAILED_PRECONDITION,
       "MODULE_RETIRED",
     ],
+    [{ kind: "moduleAltered", wanted: "00", found: "01", ...ofRun }, Code.DATA_LOSS, "MODULE_ALTERED"],
+    [{ kind: "runTrapped", rule: "unreachable", ...ofRun }, Code.FAILED_PRECONDITION, "RUN_TRAPPED"],
+    [
+      { kind: "runLimit", reason: "RUN_OUTPUT_LIMIT", limit: 9, ...ofRun },
+      Code.RESOURCE_EXHAUSTED,
+      "RUN_OUTPUT_LIMIT",
+    ],
+    [{ kind: "runTimedOut", limitMs: 9, ...ofRun }, Code.DEADLINE_EXCEEDED, "RUN_TIMED_OUT"],
+    [{ kind: "runCrashed", ...ofRun }, Code.UNAVAILABLE, "RUN_CRASHED"],
     [{ kind: "runsBusy", what: "all tenants", limit: 64 }, Code.RESOURCE_EXHAUSTED, "RUNS_BUSY"],
     [{ kind: "modelMissing", rule: "r" }, Code.FAILED_PRECONDITION, "MODEL_MISSING"],
     [{ kind: "cancelled" }, Code.CANCELLED, "CANCELLED"],

@@ -19,6 +19,16 @@ export type CredentialReason =
   | "PRINCIPAL_REVOKED"
   | "CERTIFICATE_UNMAPPED";
 
+/** What every refusal of a run names: the module, the decision that allowed it, the record of the run. */
+type OfRun = {
+  readonly module: string;
+  readonly auditId: string;
+  readonly run: string;
+  /** Digests in hex, where two disagree. */
+  readonly wanted?: string;
+  readonly found?: string;
+};
+
 export type SigilError =
   /** Bytes outside the profile of canonical CBOR. `offset` in bytes from the start. */
   | { readonly kind: "malformedCbor"; readonly offset: number; readonly rule: string }
@@ -80,7 +90,20 @@ export type SigilError =
       readonly verdict: string;
       readonly why: string;
       readonly auditId: string;
+      /** Id of the run's record, where it was a run that was denied. */
+      readonly run?: string;
     }
+  /** A module that does not run as asked, or was stopped by what it did. `reason` is stable; docs/spec/module.md lists them. */
+  | ({ readonly kind: "moduleRefused"; readonly reason: string; readonly rule: string } & OfRun)
+  /** Code on disk that is not what was approved; digests in hex. */
+  | ({ readonly kind: "moduleAltered"; readonly wanted: string; readonly found: string } & OfRun)
+  | ({ readonly kind: "runTrapped"; readonly rule: string } & OfRun)
+  /** `reason` names the limit that a run went past. */
+  | ({ readonly kind: "runLimit"; readonly reason: string; readonly limit: number } & OfRun)
+  | ({ readonly kind: "runTimedOut"; readonly limitMs: number } & OfRun)
+  | ({ readonly kind: "runCrashed" } & OfRun)
+  /** Too many runs under way. */
+  | ({ readonly kind: "runsBusy"; readonly what: string; readonly limit: number } & Partial<OfRun>)
   /** What one caller may not write alone. */
   | { readonly kind: "quorumNeeded"; readonly what: string }
   /** Approvals that a proposal lacks. */
@@ -98,15 +121,6 @@ export type SigilError =
   | { readonly kind: "attestationRepeated"; readonly reason: string; readonly rule: string }
   /** A good statement that does not count for this proposal, or a commit that cannot be. */
   | { readonly kind: "attestationRefused"; readonly reason: string; readonly rule: string }
-  /** A module that exists and may not run: other bytes than those approved, or retired. `reason` is stable. */
-  | {
-      readonly kind: "moduleRefused";
-      readonly reason: string;
-      readonly module: string;
-      readonly rule: string;
-    }
-  /** As many module runs as may be are under way: of one tenant, or of all. */
-  | { readonly kind: "runsBusy"; readonly what: string; readonly limit: number }
   | { readonly kind: "modelMissing"; readonly rule: string }
   | { readonly kind: "wrongKeyEncryptionKey"; readonly source: string }
   | { readonly kind: "keyUnavailable"; readonly rule: string }
@@ -192,6 +206,20 @@ export const describeError = (error: SigilError): string => {
       return `tenant "${error.tenant}" is out of reach: ${error.rule}`;
     case "denied":
       return `the trust model answers ${error.verdict} to ${error.action} ${error.target}: ${error.why}`;
+    case "moduleRefused":
+      return `${error.module} ${error.rule}`;
+    case "moduleAltered":
+      return `the code of ${error.module} was altered: it must have ${error.wanted} and has ${error.found}`;
+    case "runTrapped":
+      return `${error.module} trapped: ${error.rule}`;
+    case "runLimit":
+      return `${error.module} went past its limit of ${error.limit} (${error.reason})`;
+    case "runTimedOut":
+      return `${error.module} was stopped after ${error.limitMs} ms`;
+    case "runCrashed":
+      return `the sandbox of ${error.module} broke`;
+    case "runsBusy":
+      return `${error.limit} runs of ${error.what} are under way; retry with back-off`;
     case "quorumNeeded":
       return `${error.what} takes a quorum: propose it`;
     case "quorumShort":
@@ -202,10 +230,6 @@ export const describeError = (error: SigilError): string => {
     case "attestationRepeated":
     case "attestationRefused":
       return error.rule;
-    case "moduleRefused":
-      return `module ${error.module} is refused: ${error.rule}`;
-    case "runsBusy":
-      return `${error.limit} runs of ${error.what} are under way; retry with back-off`;
     case "modelMissing":
       return `no usable trust model: ${error.rule}`;
     case "wrongKeyEncryptionKey":

@@ -185,8 +185,8 @@ export const replyJsonCharactersMax = 3 << 19;
 export const backupChunkBytesMax = 512 << 10;
 /** An entry's key, or a file's path. */
 export const backupKeyBytesMax = 1024;
-/** The largest entry is a sealed record: its envelope, its tenant's name and its seal. */
-export const backupValueBytesMax = 4 << 20;
+/** The largest entry is the code of a module. */
+export const backupValueBytesMax = 16 << 20;
 /** A segment of a backup ends at the first checkpoint past this many bytes: what a killed backup repeats at most. */
 export const backupSegmentBytesMax = 64 << 20;
 
@@ -219,3 +219,24 @@ export const runsPerProcessMax = 10_000;
 export const processCpuMsMax = 60_000;
 /** The longest that any run may take; a process's CPU time is bounded by what it may use before and during its last run. */
 export const runMsMax = 60_000;
+
+/** A module's name is a word in commands and file names. */
+export const moduleTitleBytesMax = 128;
+/** What a manifest may ask for; there are four things to ask for. */
+export const moduleCapabilitiesMax = 16;
+/** Files of code kept, in force or not; past it somebody must clear up. */
+export const moduleFilesMax = 1024;
+/** Modules whose records are remembered until they change. */
+export const moduleCacheEntriesMax = 1024;
+/** What a configuration allows one run unless it says otherwise; `runMsMax` bounds its time in any case. */
+export const moduleMemoryPagesMax = 1024;
+/** A reply has it as bytes and as JSON, and 4 MiB is what a client takes. */
+export const moduleOutputBytesMax = 1 << 20;
+export const moduleLogBytesMax = 64 << 10;
+export const moduleInputBytesMax = 1 << 20;
+export const moduleHostCallsMax = 1000;
+/** Runs under way at once, waiting for a sandbox or in one: in all, and of one tenant. */
+export const moduleRunsMax = 64;
+export const moduleRunsPerTenantMax = 32;
+/** Sandbox processes: as many as small machines have cores. */
+export const modulePoolProcesses = 2;

@@ -3,6 +3,7 @@
 import type { Hash } from "../bytes.ts";
 import type { CborMap, CborValue } from "../cbor.ts";
 import {
+  anyMap,
   anyTextField,
   bytesField,
   exactMap,
@@ -32,6 +33,8 @@ export interface FrozenRequest {
   readonly tenant: string;
   /** The subject's level. */
   readonly loa: LevelName;
+  /** A floor under the model's own: what is asked about takes at least this level. Absent where there is none. */
+  readonly minLoa?: LevelName;
   /** "" when the caller named none. */
   readonly session: string;
   readonly inputDigest: Hash;
@@ -90,9 +93,12 @@ const stepKeys = ["name", "detail"];
 
 const reasonShape = /^[A-Z][A-Z0-9_]{0,63}$/;
 
+const flooredRequestKeys = [...requestKeys, "min_loa"];
+
 const readRequest = (value: CborValue | undefined): FrozenRequest => {
   const path = "payload.request";
-  const map = exactMap(value, path, requestKeys);
+  const hasFloor = anyMap(value, path)["min_loa"] !== undefined;
+  const map = exactMap(value, path, hasFloor ? flooredRequestKeys : requestKeys);
   const inputBytes = uintField(map, path, "input_bytes");
   const input = map["input"] === null ? null : Uint8Array.from(bytesField(map, path, "input"));
   if (input !== null && input.length !== inputBytes) {
@@ -105,6 +111,7 @@ const readRequest = (value: CborValue | undefined): FrozenRequest => {
     caller: anyTextField(map, path, "caller"),
     tenant: textField(map, path, "tenant"),
     loa: oneOfField(map, path, "loa", levelNames),
+    ...(hasFloor ? { minLoa: oneOfField(map, path, "min_loa", levelNames) } : {}),
     session: anyTextField(map, path, "session"),
     inputDigest: hashField(map, path, "input_digest"),
     inputBytes,
@@ -158,6 +165,7 @@ export const formatFrozenChain = (chain: FrozenChainPayload): CborMap => {
       caller: request.caller,
       tenant: request.tenant,
       loa: request.loa,
+      ...(request.minLoa === undefined ? {} : { min_loa: request.minLoa }),
       session: request.session,
       input_digest: request.inputDigest,
       input_bytes: request.inputBytes,

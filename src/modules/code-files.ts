@@ -1,0 +1,169 @@
+/**
+ * The code of modules in the data directory: `modules/<sha256 in hex>.wasm`, 0600, written under another name, synced and
+ * renamed, so that a file under its own name is whole. A file counts for nothing by its name: whoever takes code from here
+ * has its digest worked out. At most `moduleFilesMax` files of `moduleBytesMax`. Source: docs/spec/module.md §1.
+ */
+import { constants } from "node:fs";
+import { lstat, mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { equalBytes, parseHash, toHex, type Hash } from "../record/bytes.ts";
+import { assert, fail } from "../record/errors.ts";
+import { moduleBytesMax, moduleFilesMax } from "../record/limits.ts";
+import { syncDirectory, unfinishedSuffix } from "../keys/private-file.ts";
+import { opensslSha256 } from "../keys/sha256.ts";
+
+export const codeDirectoryName = "modules";
+const suffix = ".wasm";
+
+/** From the data directory. */
+export const codePathOf = (digest: Hash): string => `${codeDirectoryName}/${toHex(digest)}${suffix}`;
+
+const namePattern = /^([0-9a-f]{64})\.wasm$/;
+
+export type Code =
+  | { readonly kind: "whole"; readonly bytes: Uint8Array }
+  | { readonly kind: "missing" }
+  /** `found` is the digest of what lies there; null when it is too large to be code. */
+  | { readonly kind: "altered"; readonly found: Hash | null };
+
+/** The same without the bytes. */
+export type CodeState = Exclude<Code, { readonly kind: "whole" }> | { readonly kind: "whole" };
+
+const isMissing = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && error.code === "ENOENT";
+
+export class CodeFiles {
+  readonly #directory: string;
+  /** Files that were read and held, by what the file system says of them: touched ones are read again. */
+  readonly #held = new Map<string, string>();
+  /** One writer at a time: two uploads of the same code share a name. */
+  #writing: Promise<unknown> = Promise.resolve();
+
+  /** @param directory the data directory. */
+  constructor(directory: string) {
+    this.#directory = join(directory, codeDirectoryName);
+  }
+
+  path(digest: Hash): string {
+    return join(this.#directory, `${toHex(digest)}${suffix}`);
+  }
+
+  /** Its digest is that of its name, or it is not whole. @throws storeFailed. */
+  async read(digest: Hash): Promise<Code> {
+    // O_NONBLOCK: a pipe put in the file's place must not hang a run. O_NOFOLLOW: nor may a link lead elsewhere.
+    const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
+    let file;
+    try {
+      file = await open(this.path(digest), flags);
+    } catch (error) {
+      if (isMissing(error)) return { kind: "missing" };
+      return fail({ kind: "storeFailed", step: "read code", rule: "it cannot be opened" }, { cause: error });
+    }
+    try {
+      const { size } = await file.stat();
+      if (size > moduleBytesMax) return { kind: "altered", found: null };
+      const bytes = new Uint8Array(await file.readFile());
+      const found = opensslSha256(bytes);
+      return equalBytes(found, digest) ? { kind: "whole", bytes } : { kind: "altered", found };
+    } finally {
+      await file.close();
+    }
+  }
+
+  /**
+   * Whether the code is there and is what its name says. One that held is looked at again only when the file system says
+   * that something touched it: what runs meanwhile is what was read then, and its digest was right.
+   */
+  async check(digest: Hash): Promise<CodeState> {
+    const name = toHex(digest);
+    const identity = await this.#identityOf(digest);
+    if (identity === undefined) return { kind: "missing" };
+    if (this.#held.get(name) === identity) return { kind: "whole" };
+    const code = await this.read(digest);
+    if (code.kind !== "whole") return code;
+    if (this.#held.size >= moduleFilesMax) this.#held.clear();
+    this.#held.set(name, identity);
+    return { kind: "whole" };
+  }
+
+  /** Bytes that lie there for the digest, unread; 0 when there are none. */
+  async sizeOf(digest: Hash): Promise<number> {
+    try {
+      return (await lstat(this.path(digest))).size;
+    } catch (error) {
+      if (isMissing(error)) return 0;
+      throw error;
+    }
+  }
+
+  /** On disk when it resolves. @throws queueFull, storeFailed. */
+  async put(digest: Hash, bytes: Uint8Array): Promise<void> {
+    assert(equalBytes(opensslSha256(bytes), digest), "code is kept under its own digest");
+    const turn = this.#writing.then(() => this.#put(digest, bytes));
+    this.#writing = turn.catch(() => {});
+    return turn;
+  }
+
+  /** Digests that have a file, whole or not. */
+  async *digests(): AsyncGenerator<Hash> {
+    let names: readonly string[];
+    try {
+      names = await readdir(this.#directory);
+    } catch (error) {
+      if (isMissing(error)) return;
+      throw error;
+    }
+    for (const name of names) {
+      const hex = namePattern.exec(name)?.[1];
+      if (hex !== undefined) yield parseHash(Buffer.from(hex, "hex"));
+    }
+  }
+
+  async #identityOf(digest: Hash): Promise<string | undefined> {
+    try {
+      const { ino, size, mtimeNs, ctimeNs, mode } = await lstat(this.path(digest), { bigint: true });
+      return [ino, size, mtimeNs, ctimeNs, mode].join(" ");
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async #put(digest: Hash, bytes: Uint8Array): Promise<void> {
+    const there = await this.read(digest);
+    // An altered file is replaced by the code that its name promises.
+    if (there.kind === "whole") return;
+    try {
+      await this.#write(digest, bytes, there.kind === "missing");
+    } catch (cause) {
+      if (cause instanceof Error && "code" in cause) {
+        return fail(
+          { kind: "storeFailed", step: "write code", rule: "the code cannot be written" },
+          { cause },
+        );
+      }
+      throw cause;
+    }
+  }
+
+  async #write(digest: Hash, bytes: Uint8Array, isOneMore: boolean): Promise<void> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    const kept = await readdir(this.#directory);
+    if (isOneMore && kept.length >= moduleFilesMax) {
+      fail({ kind: "queueFull", what: "the place for code", limit: moduleFilesMax });
+    }
+    const path = this.path(digest);
+    const unfinished = path + unfinishedSuffix;
+    await rm(unfinished, { force: true });
+    const file = await open(unfinished, "wx", 0o600);
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    // A crash before this line leaves an unfinished file that nothing names.
+    await rename(unfinished, path);
+    await syncDirectory(this.#directory);
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * What a module may ask of the server while it runs: as its caller, for its caller's tenant, gated like any call of the
+ * caller's own. Only what its manifest was granted; the sandbox counts the calls. Source: docs/spec/module.md §4.
+ */
+import { utf8Encode } from "../record/bytes.ts";
+import { fail } from "../record/errors.ts";
+import type { CallContext, Caller } from "../identity/caller.ts";
+import { isGranted } from "./grants.ts";
+import type { Capability } from "./limits.ts";
+import type { HostCall } from "./run.ts";
+
+/** Who runs the module, and the run that the decisions belong to. */
+export type HostedRun = {
+  readonly caller: Caller;
+  readonly call: CallContext;
+  readonly session: string;
+};
+
+/** The answers are JSON text. */
+export type HostFunctions = {
+  /** A record of the caller's tenant. @throws denied, levelTooLow, notFound, recordCorrupt. */
+  readonly readRecord: (run: HostedRun, id: string) => Promise<string>;
+  /** A decision about the caller. @throws invalidField. */
+  readonly check: (run: HostedRun, action: string, target: string) => Promise<string>;
+};
+
+/** The sandbox asks for nothing that was not granted; that it does not is no reason to give it. */
+const refuse = (): never =>
+  fail({ kind: "invalidField", field: "capabilities", rule: "do not grant what the module asks for" });
+
+export const hostOf = (
+  functions: HostFunctions,
+  { capabilities, ...run }: HostedRun & { readonly capabilities: readonly Capability[] },
+): HostCall => {
+  return async (request) => {
+    if (!isGranted(request, capabilities)) return refuse();
+    switch (request.kind) {
+      case "canon.read":
+        return utf8Encode(await functions.readRecord(run, request.id));
+      case "trust.check":
+        return utf8Encode(await functions.check(run, request.action, request.target));
+    }
+  };
+};

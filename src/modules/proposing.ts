@@ -1,0 +1,91 @@
+/**
+ * Taking code in: the bytes are bounded while they come, held against the manifest, checked by what the sandbox will ask
+ * of them, and kept under their digest before the proposal is written.
+ */
+import { createHash } from "node:crypto";
+import { concatBytes, equalBytes, parseHash, toHex, type Hash } from "../record/bytes.ts";
+import { fail } from "../record/errors.ts";
+import { formatModule, type ModulePayload } from "../record/kinds.ts";
+import { moduleBytesMax } from "../record/limits.ts";
+import type { CborMap } from "../record/cbor.ts";
+import type { CallContext, Caller } from "../identity/caller.ts";
+import type { CodeFiles } from "./code-files.ts";
+import { modulePrefix, type Manifest, type ProposedCode, type Putting, type Retirement } from "./domain.ts";
+
+/** What Canon is asked to propose. */
+export type Proposal = Putting & {
+  readonly id: string;
+  readonly content: { readonly kind: "payload"; readonly payload: CborMap } | { readonly kind: "tombstone" };
+  /** Done when the proposal is allowed and about to be written. */
+  readonly beforeWrite?: () => Promise<void>;
+};
+
+export type ProposingDependencies<Proposed> = {
+  readonly files: CodeFiles;
+  /** @throws denied, staleVersion, notFound, queueFull. */
+  readonly propose: (caller: Caller, proposal: Proposal, call: CallContext) => Promise<Proposed>;
+  /** Whether code may ever run as the manifest says. @throws malformedModule, invalidField naming the import or the limit. */
+  readonly checkCode: (bytes: Uint8Array, manifest: ModulePayload) => Promise<void>;
+};
+
+/** @throws tooLarge as soon as it is too long. */
+const receive = async (
+  chunks: AsyncIterable<Uint8Array>,
+): Promise<{ readonly bytes: Uint8Array; readonly digest: Hash }> => {
+  const parts: Uint8Array[] = [];
+  const hash = createHash("sha256");
+  let length = 0;
+  for await (const chunk of chunks) {
+    length += chunk.length;
+    if (length > moduleBytesMax) {
+      fail({ kind: "tooLarge", what: "the code", bytes: length, limit: moduleBytesMax });
+    }
+    hash.update(chunk);
+    parts.push(chunk);
+  }
+  if (length === 0) fail({ kind: "invalidField", field: "chunk", rule: "must bring the code" });
+  return { bytes: concatBytes(...parts), digest: parseHash(hash.digest()) };
+};
+
+const puttingOf = ({ reason, lifetimeMs, commit, idempotencyKey, expectedVersion }: Putting): Putting => ({
+  reason,
+  lifetimeMs,
+  commit,
+  idempotencyKey,
+  expectedVersion,
+});
+
+export const proposeCode = async <Proposed>(
+  deps: ProposingDependencies<Proposed>,
+  caller: Caller,
+  manifest: Manifest,
+  chunks: AsyncIterable<Uint8Array>,
+  call: CallContext,
+): Promise<ProposedCode<Proposed>> => {
+  const { files } = deps;
+  const { bytes, digest } = await receive(chunks);
+  if (manifest.digest !== null && !equalBytes(manifest.digest, digest)) {
+    const rule = `must be the code's SHA-256, ${toHex(digest)}, and is ${toHex(manifest.digest)}`;
+    fail({ kind: "invalidField", field: "manifest.digest", rule });
+  }
+  const { minLevel: minLoa, capabilities, limits } = manifest;
+  const payload = { digest, minLoa, capabilities, limits };
+  await deps.checkCode(bytes, payload);
+  const id = modulePrefix + manifest.name;
+  const content = { kind: "payload", payload: formatModule(payload) } as const;
+  // After the decision and before the proposal: nobody fills the disk who may not propose, and whoever approves a digest
+  // approves code that is here. A crash in between leaves a file that nothing names.
+  const beforeWrite = (): Promise<void> => files.put(digest, bytes);
+  const proposed = await deps.propose(caller, { ...puttingOf(manifest), id, content, beforeWrite }, call);
+  return { proposed, digest, codeBytes: bytes.length };
+};
+
+export const proposeRetirement = <Proposed>(
+  { propose }: Pick<ProposingDependencies<Proposed>, "propose">,
+  caller: Caller,
+  retirement: Retirement,
+  call: CallContext,
+): Promise<Proposed> => {
+  const id = modulePrefix + retirement.name;
+  return propose(caller, { ...puttingOf(retirement), id, content: { kind: "tombstone" } }, call);
+};

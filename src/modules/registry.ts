@@ -1,0 +1,64 @@
+/**
+ * Which version of a module is active: the newest record of its id, unless that ends it. A projection of the ledger: read
+ * and judged by its quorum once, remembered until a commit changes it. At most `moduleCacheEntriesMax` names.
+ */
+import { fail } from "../record/errors.ts";
+import { parseModule, type ModulePayload } from "../record/kinds.ts";
+import { moduleCacheEntriesMax } from "../record/limits.ts";
+import { BoundedMap } from "../identity/bounded-map.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import { modulePrefix, type ApprovedVersion } from "./domain.ts";
+
+export type RegistryDependencies = {
+  readonly ledger: Pick<Ledger, "head" | "subscribe">;
+  /** A version with its quorum, a tombstone too. @throws notFound, recordCorrupt. */
+  readonly readVersion: (id: string, version: bigint) => Promise<ApprovedVersion>;
+};
+
+/** The newest version of a module, and what it or the version before it asks for. */
+export type Standing = { readonly approved: ApprovedVersion; readonly payload: ModulePayload };
+
+export class ModuleRegistry {
+  readonly #deps: RegistryDependencies;
+  readonly #known = new BoundedMap<string, Standing>(moduleCacheEntriesMax);
+  /** Grows with every commit about a module: what was read before one is not remembered after it. */
+  #changes = 0;
+
+  constructor(deps: RegistryDependencies) {
+    this.#deps = deps;
+    deps.ledger.subscribe((records) => {
+      for (const { body } of records) {
+        if (body.space !== "system" || !body.id.startsWith(modulePrefix)) continue;
+        this.#changes += 1;
+        this.#known.delete(body.id);
+      }
+    });
+  }
+
+  /** The newest version, retired or not; undefined when the name has none. @throws recordCorrupt. */
+  async find(id: string): Promise<Standing | undefined> {
+    const known = this.#known.get(id);
+    if (known !== undefined) return known;
+    const seen = this.#changes;
+    const head = await this.#deps.ledger.head("system", "system", id);
+    if (head === undefined) return undefined;
+    const standing = await this.at(id, head.version);
+    if (seen === this.#changes) this.#known.set(id, standing);
+    return standing;
+  }
+
+  /** @throws notFound, recordCorrupt. */
+  async at(id: string, version: bigint): Promise<Standing> {
+    const approved = await this.#deps.readVersion(id, version);
+    return { approved, payload: await this.#payloadOf(id, approved) };
+  }
+
+  /** A tombstone always follows a version with code. */
+  async #payloadOf(id: string, { record }: ApprovedVersion): Promise<ModulePayload> {
+    if (!record.tombstone) return parseModule(record.record.body.payload);
+    const before = await this.#deps.readVersion(id, record.version - 1n);
+    if (!before.record.tombstone) return parseModule(before.record.record.body.payload);
+    const { position } = before.record.record;
+    return fail({ kind: "recordCorrupt", position, step: "payload", rule: "a module ends twice", id });
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * The record of a run, as data: its body, and what a sandbox's outcome means in it and for the caller. Pure.
+ * Source: docs/spec/module.md §3.
+ */
+import type { Hash } from "../record/bytes.ts";
+import { fail, type SigilError } from "../record/errors.ts";
+import {
+  formatModuleRun,
+  type ModuleRunLimits,
+  type ModuleRunPayload,
+  type ModuleRunUsage,
+  type RunEnd,
+} from "../record/kinds.ts";
+import type { RecordBody } from "../record/record.ts";
+import type { KillingLimit, RunExit, RunUsage } from "./run.ts";
+
+/** Text of a reason in the record; traps and rules are short sentences of ours. */
+const reasonCharactersMax = 256;
+
+export const usageOf = (usage: RunUsage): ModuleRunUsage => ({
+  wallUs: Math.round(usage.wallMs * 1000),
+  cpuUs: Math.round(usage.cpuMs * 1000),
+  memoryBytesPeak: Math.round(usage.memoryBytesPeak),
+  inputBytes: usage.inputBytes,
+  outputBytes: usage.outputBytes,
+  logBytes: usage.logBytes,
+  hostCalls: usage.hostCalls,
+});
+
+/** How a run ended, in the record's words. */
+export type Ending = Pick<ModuleRunPayload, "end" | "exitCode" | "reason">;
+
+export const endingOf = (exit: RunExit, whyStopped: () => string): Ending => {
+  switch (exit.kind) {
+    case "exited":
+      return { end: "exited", exitCode: exit.code, reason: "" };
+    case "trapped":
+      return { end: "trapped", exitCode: null, reason: exit.trap };
+    case "killed":
+      return {
+        end: "killed",
+        exitCode: null,
+        reason: exit.limit === "cancelled" ? whyStopped() : exit.limit,
+      };
+    case "refused":
+      return { end: "refused", exitCode: null, reason: exit.rule };
+    case "crashed":
+      return { end: "crashed", exitCode: null, reason: "crashed" };
+  }
+};
+
+type OfRun = { readonly module: string; readonly auditId: string; readonly run: string };
+
+const limitReasons: Readonly<Record<Exclude<KillingLimit, "cancelled" | "wall_time">, string>> = {
+  output: "RUN_OUTPUT_LIMIT",
+  log: "RUN_LOG_LIMIT",
+  host_calls: "RUN_HOST_CALLS_LIMIT",
+  memory: "RUN_MEMORY_LIMIT",
+};
+
+const limitOf = (limits: ModuleRunLimits, limit: keyof typeof limitReasons): number => {
+  switch (limit) {
+    case "output":
+      return limits.outputBytes;
+    case "log":
+      return limits.logBytes;
+    case "host_calls":
+      return limits.hostCalls;
+    case "memory":
+      return limits.memoryPages;
+  }
+};
+
+/** What the caller is told instead of an output. Undefined for a run that exited. */
+export const errorOf = (
+  exit: RunExit,
+  limits: ModuleRunLimits,
+  of: OfRun,
+  stopped: () => SigilError,
+): SigilError | undefined => {
+  switch (exit.kind) {
+    case "exited":
+      return undefined;
+    case "trapped":
+      return { kind: "runTrapped", rule: exit.trap, ...of };
+    case "refused":
+      return { kind: "moduleRefused", reason: "MODULE_REFUSED", rule: `is refused: ${exit.rule}`, ...of };
+    case "crashed":
+      return { kind: "runCrashed", ...of };
+    case "killed":
+      if (exit.limit === "cancelled") return stopped();
+      if (exit.limit === "wall_time") return { kind: "runTimedOut", limitMs: limits.wallMs, ...of };
+      return {
+        kind: "runLimit",
+        reason: limitReasons[exit.limit],
+        limit: limitOf(limits, exit.limit),
+        ...of,
+      };
+  }
+};
+
+export type RunFacts = Omit<ModuleRunPayload, "usage" | "outputDigest" | keyof Ending> & {
+  readonly id: string;
+  readonly tenant: string;
+  readonly ts: number;
+  /** Hash of the decision's record, and of the module's. */
+  readonly decision: Hash;
+  readonly moduleRecord: Hash;
+};
+
+/** What ran has used something; what did not has not. */
+export type RunResult = Ending & {
+  readonly used: { readonly usage: ModuleRunUsage; readonly outputDigest: Hash } | null;
+};
+
+const hasRun = (end: RunEnd): boolean => end !== "denied" && end !== "refused";
+
+export const runBody = (facts: RunFacts, { used, end, exitCode, reason }: RunResult): RecordBody => {
+  const { id, tenant, ts, decision, moduleRecord, ...payload } = facts;
+  if (hasRun(end) !== (used !== null)) {
+    fail({ kind: "malformedRecord", field: "payload.usage", rule: `must fit the end "${end}"` });
+  }
+  return {
+    kind: "module_run",
+    schemaVersion: 1,
+    id,
+    tenant,
+    ts,
+    space: "user",
+    payload: formatModuleRun({
+      ...payload,
+      usage: used?.usage ?? null,
+      outputDigest: used?.outputDigest ?? null,
+      end,
+      exitCode,
+      reason: reason.toWellFormed().slice(0, reasonCharactersMax),
+    }),
+    links: [
+      { label: "decision", target: decision },
+      { label: "module", target: moduleRecord },
+    ],
+    prev: null,
+  };
+};

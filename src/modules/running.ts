@@ -1,0 +1,334 @@
+/**
+ * One run, from the question to the record: the trust model is asked, then the module's standing is held against what was
+ * asked for, then its code against its digest; only then does a sandbox get it. Whatever came of it is a record on disk
+ * before the caller hears of it. Source: docs/spec/module.md §2.
+ */
+import { equalBytes, toHex, type Hash } from "../record/bytes.ts";
+import { fail, SigilFault, type SigilError } from "../record/errors.ts";
+import type { ModulePayload, ModuleRunLimits } from "../record/kinds.ts";
+import type { LevelName } from "../record/names.ts";
+import type { RecordBody } from "../record/record.ts";
+import type { CallContext, Caller } from "../identity/caller.ts";
+import { opensslSha256 } from "../keys/sha256.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import type { CodeFiles, CodeState } from "./code-files.ts";
+import { modulePrefix, runPrefix, type RunAsked, type RunDone } from "./domain.ts";
+import { hostOf, type HostFunctions } from "./hosting.ts";
+import { parseCapabilities, type RunLimits } from "./limits.ts";
+import type { ModuleRegistry, Standing } from "./registry.ts";
+import type { RunOutcome, Sandbox } from "./run.ts";
+import {
+  endingOf,
+  errorOf,
+  runBody,
+  usageOf,
+  type Ending,
+  type RunFacts,
+  type RunResult,
+} from "./run-record.ts";
+
+/** A recorded decision about a run. */
+export type Decided = {
+  readonly verdict: "allow" | "deny" | "review";
+  readonly reason: string;
+  readonly auditId: string;
+  /** Of the decision's record. */
+  readonly hash: Hash;
+};
+
+export type RunQuestion = {
+  readonly action: string;
+  readonly target: string;
+  /** The run: a decision and its run find each other. */
+  readonly session: string;
+  readonly input: Uint8Array;
+  readonly minLevel: LevelName | undefined;
+};
+
+/** Log and output as they come. */
+export type RunWatch = {
+  readonly onOutput: (chunk: Uint8Array) => void;
+  readonly onLog: (chunk: Uint8Array) => void;
+};
+
+export type RunningDependencies = {
+  readonly ledger: Pick<Ledger, "append">;
+  readonly registry: ModuleRegistry;
+  readonly files: CodeFiles;
+  readonly sandbox: Sandbox;
+  /** The most a run may use, whatever its manifest says. */
+  readonly caps: RunLimits;
+  /** Asks as any caller does; on disk when it resolves. */
+  readonly decide: (caller: Caller, question: RunQuestion, call: CallContext) => Promise<Decided>;
+  readonly host: HostFunctions;
+  /** A UUIDv7. */
+  readonly newId: (nowMs: number) => string;
+  readonly nowMs: () => number;
+  readonly monotonicMs: () => number;
+  readonly onRun: (end: string, elapsedMs: number) => void;
+  readonly onFault: (cause: unknown) => void;
+  readonly isStopping: () => boolean;
+  /** Aborts when no call is left to answer. */
+  readonly closing: AbortSignal;
+};
+
+const action = "module.run";
+
+/** A run that has its decision. */
+type Attempt = {
+  readonly caller: Caller;
+  readonly asked: RunAsked;
+  readonly call: CallContext;
+  readonly standing: Standing;
+  readonly decided: Decided;
+  readonly limits: ModuleRunLimits;
+  readonly facts: RunFacts;
+  readonly startMs: number;
+};
+
+const limitsOf = (payload: ModulePayload, caps: RunLimits, wallMs: number): ModuleRunLimits => ({
+  ...caps,
+  wallMs: Math.min(payload.limits.wallMs, caps.wallMs, wallMs === 0 ? Infinity : wallMs),
+  memoryPages: Math.min(payload.limits.memoryPages, caps.memoryPages),
+  outputBytes: Math.min(payload.limits.outputBytes, caps.outputBytes),
+});
+
+/** Why a run does not begin. */
+type Refusal = {
+  readonly reason: string;
+  readonly other: Hash | null;
+  readonly error: (of: {
+    readonly module: string;
+    readonly auditId: string;
+    readonly run: string;
+  }) => SigilError;
+};
+
+const refusal = (reason: string, rule: string, wanted: Hash, other: Hash | null): Refusal => ({
+  reason,
+  other,
+  error: (of) => ({
+    kind: "moduleRefused",
+    reason,
+    rule,
+    ...of,
+    wanted: toHex(wanted),
+    ...(other === null ? {} : { found: toHex(other) }),
+  }),
+});
+
+export class Running {
+  readonly #deps: RunningDependencies;
+
+  constructor(deps: RunningDependencies) {
+    this.#deps = deps;
+  }
+
+  /** @throws denied, notFound, moduleRefused, moduleAltered, runsBusy, tooLarge, run…, notServing, cancelled. */
+  async run(caller: Caller, asked: RunAsked, call: CallContext, watch?: RunWatch): Promise<RunDone> {
+    const attempt = await this.#ask(caller, asked, call);
+    const refused = await this.#refusalOf(attempt);
+    if (refused !== null) return this.#refuse(attempt, refused);
+    return this.#runNow(attempt, watch);
+  }
+
+  /** The decision, before anything of the module but its record was read. */
+  async #ask(caller: Caller, asked: RunAsked, call: CallContext): Promise<Attempt> {
+    const { registry, decide, caps, newId, nowMs, monotonicMs } = this.#deps;
+    const { input } = asked;
+    if (input.length > caps.inputBytes) {
+      fail({ kind: "tooLarge", what: "input", bytes: input.length, limit: caps.inputBytes });
+    }
+    const startMs = monotonicMs();
+    const module = modulePrefix + asked.name;
+    const standing = await registry.find(module);
+    const ts = nowMs();
+    const id = runPrefix + newId(ts);
+    const minLevel = standing?.payload.minLoa;
+    const question = { action, target: module, session: id, input, minLevel };
+    const decided = await decide(caller, question, call);
+    if (standing === undefined) {
+      // Whoever may not run it does not learn whether it is there.
+      if (decided.verdict !== "allow") return fail(deniedBy(decided, module));
+      return fail({ kind: "notFound", what: "module", id: asked.name });
+    }
+    const { payload, approved } = standing;
+    const limits = limitsOf(payload, caps, asked.wallMs);
+    const facts: RunFacts = {
+      id,
+      tenant: caller.tenant,
+      ts,
+      module,
+      version: Number(approved.record.version),
+      digest: payload.digest,
+      otherDigest: null,
+      caller: caller.principal,
+      inputDigest: opensslSha256(input),
+      inputBytes: input.length,
+      limits,
+      decision: decided.hash,
+      moduleRecord: approved.record.record.hash,
+    };
+    return { caller, asked, call, standing, decided, limits, facts, startMs };
+  }
+
+  async #refusalOf({ asked, standing, decided, facts }: Attempt): Promise<Refusal | null> {
+    const { digest } = standing.payload;
+    if (decided.verdict !== "allow") {
+      const { reason } = decided;
+      return { reason, other: null, error: ({ module, run }) => ({ ...deniedBy(decided, module), run }) };
+    }
+    const { version, tombstone } = standing.approved.record;
+    if (tombstone) return refusal("MODULE_RETIRED", "is retired", digest, asked.digest);
+    if (asked.version !== 0n && asked.version !== version) {
+      const other = await this.#digestAt(facts.module, asked.version);
+      return refusal("MODULE_VERSION", `is at version ${version}, not ${asked.version}`, digest, other);
+    }
+    if (asked.digest !== null && !equalBytes(asked.digest, digest)) {
+      const rule = `has the code ${toHex(digest)}, not ${toHex(asked.digest)}`;
+      return refusal("MODULE_DIGEST", rule, digest, asked.digest);
+    }
+    const state = await this.#deps.files.check(digest);
+    return state.kind === "whole" ? null : codeRefusal(state, digest);
+  }
+
+  /** The code of a version that is not active, for who asked for it. */
+  async #digestAt(id: string, version: bigint): Promise<Hash | null> {
+    try {
+      return (await this.#deps.registry.at(id, version)).payload.digest;
+    } catch (error) {
+      if (error instanceof SigilFault && error.error.kind === "notFound") return null;
+      throw error;
+    }
+  }
+
+  async #refuse(attempt: Attempt, { reason, other, error }: Refusal): Promise<never> {
+    const isDenied = attempt.decided.verdict !== "allow";
+    const facts = { ...attempt.facts, otherDigest: other };
+    await this.#record(
+      attempt,
+      runBody(facts, { end: isDenied ? "denied" : "refused", exitCode: null, reason, used: null }),
+    );
+    return fail(error(ofRun(attempt)));
+  }
+
+  async #runNow(attempt: Attempt, watch: RunWatch | undefined): Promise<RunDone> {
+    const { call, limits, facts } = attempt;
+    const outcome = await this.#inSandbox(attempt, watch);
+    if ("error" in outcome) return this.#refuse(attempt, outcome);
+    const { exit, output, logTail } = outcome;
+    const why = (): string => this.#whyStopped(attempt);
+    const ending: Ending = endingOf(exit, why);
+    const usage = usageOf(outcome.usage);
+    const outputDigest = opensslSha256(output);
+    const result: RunResult = { ...ending, used: ending.end === "refused" ? null : { usage, outputDigest } };
+    const position = await this.#record(attempt, runBody(facts, result));
+    const error = errorOf(exit, limits, ofRun(attempt), () => stoppedBy(why(), call));
+    if (error !== undefined) return fail(error);
+    return {
+      output,
+      exitCode: ending.exitCode ?? 0,
+      logTail,
+      usage,
+      limits,
+      auditId: attempt.decided.auditId,
+      runId: facts.id,
+      position,
+      version: attempt.standing.approved.record.version,
+      digest: facts.digest,
+      outputDigest,
+    };
+  }
+
+  /** What came of it, or why it did not begin. */
+  async #inSandbox(attempt: Attempt, watch: RunWatch | undefined): Promise<RunOutcome | Refusal> {
+    const { caller, asked, call, limits, standing, facts } = attempt;
+    const { sandbox, closing, host, files } = this.#deps;
+    const { digest, capabilities: granted } = standing.payload;
+    const signal = AbortSignal.any([call.signal, closing]);
+    const capabilities = parseCapabilities(granted);
+    let refused: Refusal | undefined;
+    const bytes = async (): Promise<Uint8Array> => {
+      const code = await files.read(digest);
+      if (code.kind === "whole") return code.bytes;
+      refused = codeRefusal(code, digest);
+      throw new Error(`the code is ${code.kind}`);
+    };
+    try {
+      return await sandbox.run({
+        digest,
+        bytes,
+        name: asked.name,
+        tenant: caller.tenant,
+        input: asked.input,
+        capabilities,
+        limits,
+        host: hostOf(host, { caller, call: { ...call, signal }, session: facts.id, capabilities }),
+        ...watch,
+        signal,
+      });
+    } catch (error) {
+      return refused ?? this.#unbegun(error);
+    }
+  }
+
+  /** The sandbox rejects only what it has not begun; what nobody foresaw is a broken sandbox. */
+  #unbegun(cause: unknown): Refusal {
+    const error = cause instanceof SigilFault ? cause.error : undefined;
+    if (error?.kind === "runsBusy") {
+      const { what, limit } = error;
+      return { reason: "RUNS_BUSY", other: null, error: (of) => ({ kind: "runsBusy", what, limit, ...of }) };
+    }
+    this.#deps.onFault(cause);
+    return { reason: "SANDBOX_UNAVAILABLE", other: null, error: (of) => ({ kind: "runCrashed", ...of }) };
+  }
+
+  #whyStopped({ call }: Attempt): string {
+    const reason: unknown = call.signal.reason;
+    if (reason instanceof SigilFault && reason.error.kind === "deadlineExceeded") return "deadline";
+    // A server that stops breaks off the calls that take too long.
+    return this.#deps.isStopping() ? "stopped" : "cancelled";
+  }
+
+  /** A caller that has left is no reason to forget what it did. @throws notServing: then there is no output. */
+  async #record(attempt: Attempt, body: RecordBody): Promise<bigint> {
+    const { ledger, onRun, onFault, monotonicMs } = this.#deps;
+    const { end } = body.payload as { readonly end: string };
+    onRun(end, monotonicMs() - attempt.startMs);
+    try {
+      const [appended] = await ledger.append([body]);
+      if (appended !== undefined) return appended.position;
+    } catch (cause) {
+      onFault(cause);
+      const rule = "the record of the run could not be committed: it gives no output";
+      return fail({ kind: "notServing", rule }, { cause });
+    }
+    return fail({ kind: "notServing", rule: "the ledger gave the record of the run no position" });
+  }
+}
+
+const ofRun = ({ facts, decided }: Attempt) => ({
+  module: facts.module,
+  auditId: decided.auditId,
+  run: facts.id,
+});
+
+const deniedBy = ({ verdict, reason, auditId }: Decided, target: string) =>
+  ({ kind: "denied", action, target, verdict, why: reason, auditId }) as const;
+
+const codeRefusal = (state: Exclude<CodeState, { readonly kind: "whole" }>, digest: Hash): Refusal => {
+  if (state.kind === "missing") return refusal("MODULE_CODE_MISSING", "has no code here", digest, null);
+  const found = state.found === null ? "more bytes than any code" : toHex(state.found);
+  return {
+    reason: "MODULE_ALTERED",
+    other: state.found,
+    error: (of) => ({ kind: "moduleAltered", ...of, wanted: toHex(digest), found }),
+  };
+};
+
+const stoppedBy = (why: string, call: CallContext): SigilError => {
+  if (why === "stopped") return { kind: "notServing", rule: "the server is stopping" };
+  return why === "deadline"
+    ? { kind: "deadlineExceeded", deadlineMs: call.deadlineMs }
+    : { kind: "cancelled" };
+};

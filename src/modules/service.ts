@@ -1,0 +1,150 @@
+/** What `rpc/` calls: running, showing, proposing and retiring modules. The parts are in running.ts and proposing.ts. */
+import { fail } from "../record/errors.ts";
+import type { CborValue } from "../record/cbor.ts";
+import { parseModule, type ModulePayload } from "../record/kinds.ts";
+import type { CallContext, Caller } from "../identity/caller.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import type { CodeFiles } from "./code-files.ts";
+import {
+  modulePrefix,
+  type ApprovedModule,
+  type ApprovedVersion,
+  type Manifest,
+  type Module,
+  type ModulePage,
+  type ModuleQuery,
+  type ModuleVersion,
+  type ProposedCode,
+  type Retirement,
+  type RunAsked,
+  type RunDone,
+} from "./domain.ts";
+import { checkModule, parseCapabilities } from "./limits.ts";
+import { proposeCode, proposeRetirement, type ProposingDependencies } from "./proposing.ts";
+import { ModuleRegistry, type Standing } from "./registry.ts";
+import { Running, type RunningDependencies, type RunWatch } from "./running.ts";
+
+export type ModuleService<Proposed> = AsyncDisposable & {
+  /** The record of the run is on disk when it resolves. `watch` sees log and output before that. */
+  readonly run: (caller: Caller, asked: RunAsked, call: CallContext, watch?: RunWatch) => Promise<RunDone>;
+  /** @param version 0n means the newest. @throws notFound, recordCorrupt. */
+  readonly get: (name: string, version: bigint) => Promise<ApprovedModule>;
+  /** @throws invalidPageToken, recordCorrupt. */
+  readonly list: (caller: Caller, query: ModuleQuery, signal: AbortSignal) => Promise<ModulePage>;
+  readonly propose: (
+    caller: Caller,
+    manifest: Manifest,
+    code: AsyncIterable<Uint8Array>,
+    call: CallContext,
+  ) => Promise<ProposedCode<Proposed>>;
+  /** Whether a payload names code that is here and fits it. @throws invalidField, malformedModule, malformedRecord. */
+  readonly checkPayload: (payload: CborValue) => Promise<void>;
+  readonly retire: (caller: Caller, retirement: Retirement, call: CallContext) => Promise<Proposed>;
+};
+
+export type ModuleDependencies<Proposed> = Omit<RunningDependencies, "ledger" | "registry" | "closing"> &
+  Pick<ProposingDependencies<Proposed>, "propose"> & {
+    readonly ledger: Pick<Ledger, "append" | "head" | "subscribe">;
+    readonly files: CodeFiles;
+    readonly readVersion: (id: string, version: bigint) => Promise<ApprovedVersion>;
+    /** The newest version of each, by id. */
+    readonly listVersions: (
+      caller: Caller,
+      query: ModuleQuery,
+      signal: AbortSignal,
+    ) => Promise<{ readonly records: readonly ModuleVersion[]; readonly nextPageToken: string }>;
+  };
+
+/** Everything about a module that nobody has run is known before a quorum is asked. */
+const checkCodeWith =
+  ({ sandbox, caps }: Pick<RunningDependencies, "sandbox" | "caps">) =>
+  async (bytes: Uint8Array, manifest: ModulePayload): Promise<void> => {
+    const capabilities = parseCapabilities(manifest.capabilities, "manifest.capabilities");
+    checkModule(await sandbox.inspect(bytes), capabilities, { ...caps, ...manifest.limits });
+  };
+
+class Modules<Proposed> implements ModuleService<Proposed> {
+  readonly #deps: ModuleDependencies<Proposed>;
+  readonly #registry: ModuleRegistry;
+  readonly #running: Running;
+  readonly #closing = new AbortController();
+  readonly #underWay = new Set<Promise<unknown>>();
+
+  constructor(deps: ModuleDependencies<Proposed>) {
+    this.#deps = deps;
+    this.#registry = new ModuleRegistry(deps);
+    this.#running = new Running({
+      ...deps,
+      registry: this.#registry,
+      closing: this.#closing.signal,
+    });
+  }
+
+  run(caller: Caller, asked: RunAsked, call: CallContext, watch?: RunWatch): Promise<RunDone> {
+    const running = this.#running.run(caller, asked, call, watch);
+    const ended = running.catch(() => {});
+    this.#underWay.add(ended);
+    void ended.finally(() => this.#underWay.delete(ended));
+    return running;
+  }
+
+  async get(name: string, version: bigint): Promise<ApprovedModule> {
+    const id = modulePrefix + name;
+    const newest = await this.#registry.find(id);
+    if (newest === undefined) return fail({ kind: "notFound", what: "module", id: name });
+    const isNewest = version === 0n || version === newest.approved.record.version;
+    const standing = isNewest ? newest : await this.#registry.at(id, version);
+    const { attestedBy, k, n, proposalId } = standing.approved;
+    const module = await this.#describe(standing, isNewest);
+    return { module, attestedBy, k, n, proposalId };
+  }
+
+  async list(caller: Caller, query: ModuleQuery, signal: AbortSignal): Promise<ModulePage> {
+    const { records, nextPageToken } = await this.#deps.listVersions(caller, query, signal);
+    const modules: Module[] = [];
+    for (const { record, version } of records) {
+      modules.push(await this.#describe(await this.#registry.at(record.body.id, version), true));
+    }
+    return { modules, nextPageToken };
+  }
+
+  propose(caller: Caller, manifest: Manifest, code: AsyncIterable<Uint8Array>, call: CallContext) {
+    return proposeCode({ ...this.#deps, checkCode: checkCodeWith(this.#deps) }, caller, manifest, code, call);
+  }
+
+  async checkPayload(payload: CborValue): Promise<void> {
+    const manifest = parseModule(payload);
+    const code = await this.#deps.files.read(manifest.digest);
+    if (code.kind === "whole") return checkCodeWith(this.#deps)(code.bytes, manifest);
+    const rule = "must be the digest of code that is here; ModuleService.ProposeModule takes it in";
+    return fail({ kind: "invalidField", field: "payload.digest", rule });
+  }
+
+  retire(caller: Caller, retirement: Retirement, call: CallContext): Promise<Proposed> {
+    return proposeRetirement(this.#deps, caller, retirement, call);
+  }
+
+  /** Runs under way are killed, and their records are on disk when it resolves. Idempotent. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+    await Promise.all(this.#underWay);
+  }
+
+  async #describe({ approved, payload }: Standing, isNewest: boolean): Promise<Module> {
+    const { record, version, tombstone } = approved.record;
+    return {
+      name: record.body.id.slice(modulePrefix.length),
+      version,
+      payload,
+      active: isNewest && !tombstone,
+      retired: tombstone,
+      recordHash: record.hash,
+      position: record.position,
+      timeMs: record.body.ts,
+      codeBytes: await this.#deps.files.sizeOf(payload.digest),
+    };
+  }
+}
+
+export const createModuleService = <Proposed>(deps: ModuleDependencies<Proposed>): ModuleService<Proposed> =>
+  new Modules(deps);
