@@ -139,6 +139,19 @@ export const tally = (
   };
 };
 
+/** Whether a statement by the witness would still count: its approval or rejection, or the proof that it holds a new key. */
+export const isAwaited = (
+  state: ProposalState,
+  registry: Registry,
+  proposerKeys: readonly PublicKey[],
+  id: string,
+): boolean => {
+  if (state.enrols?.witness === id && possessionOf(state, registry) === "missing") return true;
+  const witness = registry.witnesses.get(id);
+  if (witness === undefined || barred(state, registry, proposerKeys, witness) !== null) return false;
+  return taken(countGiven(state, registry, proposerKeys), witness) === null;
+};
+
 /**
  * Whether those who have not attested yet can still bring the approvals to k. False before anybody attested says that
  * proposing is pointless: too few witnesses may attest it.

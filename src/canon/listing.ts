@@ -1,16 +1,10 @@
 /**
- * Pages and streams of records. A page ends at its size, at the bytes a reply may have, or at the bound of what one call
+ * Pages and streams of records. A page ends at its size, at what a reply may hold (page-room.ts), or at the bound of what one call
  * looks at, and its token says where the next begins: at the same ledger size, for the same caller, filter and view.
  */
 import type { CborValue } from "../record/cbor.ts";
 import { fail } from "../record/errors.ts";
-import {
-  listOpenedRecordsMax,
-  listScanEntriesMax,
-  pageEnvelopeBytesMax,
-  pageSizeDefault,
-  pageSizeMax,
-} from "../record/limits.ts";
+import { listOpenedRecordsMax, listScanEntriesMax, pageSizeDefault, pageSizeMax } from "../record/limits.ts";
 import type { Caller } from "../identity/caller.ts";
 import { formatPageToken, parsePageToken, type PagePlace } from "../ledger/page-token.ts";
 import type {
@@ -23,6 +17,7 @@ import type {
   RecordQuery,
   VersionedRecord,
 } from "./domain.ts";
+import { PageRoom } from "./page-room.ts";
 import { readVersion, scopeOf, walkRecords, type ReadingLedger, type Scope } from "./reading.ts";
 
 export const pageSizeOf = (pageSize: number): number => {
@@ -66,10 +61,6 @@ export class WalkTokens {
 
 const bigintOf = (value: CborValue | undefined): bigint => BigInt(value as number | bigint);
 
-/** Whether a page with so many records and bytes has room for one more. One record always fits. */
-const hasRoom = (records: readonly VersionedRecord[], bytes: number, size: number): boolean =>
-  records.length === 0 || (records.length < size && bytes <= pageEnvelopeBytesMax);
-
 /** @throws invalidPageToken, invalidField, recordCorrupt, cancelled, tenantForbidden. */
 export const listRecords = async (
   ledger: ReadingLedger,
@@ -85,7 +76,7 @@ export const listRecords = async (
   const size = place === undefined ? ledger.size : bigintOf(place[0]);
   let after = place === undefined ? "" : (place[1] as string);
   const records: VersionedRecord[] = [];
-  let bytes = 0;
+  const room = new PageRoom(wanted, presentation);
   let looked = 0;
   const page = async (more: boolean): Promise<RecordPage> => ({
     records,
@@ -97,8 +88,7 @@ export const listRecords = async (
     if (next.done === true) return page(!next.value.scannedAll);
     const { id, match } = next.value;
     if (match !== undefined) {
-      bytes += match.record.envelope.length;
-      if (!hasRoom(records, bytes, wanted)) return page(true);
+      if (!room.take(match.record)) return page(true);
       records.push(match);
     }
     after = id;
@@ -146,7 +136,7 @@ export const listHistory = async (
   const place = await tokens.read(pageToken);
   const size = place === undefined ? ledger.size : bigintOf(place[0]);
   const records: VersionedRecord[] = [];
-  let bytes = 0;
+  const room = new PageRoom(wanted, presentation);
   const versions = ledger.history({
     ...scope,
     id: name.id,
@@ -158,8 +148,7 @@ export const listHistory = async (
   for await (const head of versions) {
     if (signal.aborted) return fail({ kind: "cancelled" });
     const read = await readVersion(ledger, scope, { id: name.id, ...head });
-    bytes += read.record.envelope.length;
-    if (!hasRoom(records, bytes, wanted)) {
+    if (!room.take(read.record)) {
       return { records, nextPageToken: await tokens.write([size, head.version]), ledgerSize: size };
     }
     records.push(read);

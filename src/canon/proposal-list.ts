@@ -1,26 +1,35 @@
 /** Pages of proposals: open ones first, then the ended ones, each newest first. */
 import type { CborValue } from "../record/cbor.ts";
+import { fail } from "../record/errors.ts";
 import { pageEnvelopeBytesMax } from "../record/limits.ts";
 import type { Caller } from "../identity/caller.ts";
 import type { Proposal, ProposalPage, ProposalQuery } from "./domain.ts";
 import { pageSizeOf, WalkTokens } from "./listing.ts";
-import { proposalScope } from "./kept-proposal.ts";
+import { proposalScope, stateOf, type KeptProposal } from "./kept-proposal.ts";
 import { proposalPrefixes } from "./kinds.ts";
 import type { Proposals } from "./proposals.ts";
+import { isAwaited } from "./rules.ts";
 
 /** Proposals read for one page, matching or not. */
 const readMax = 2000;
 
-const hasAttested = ({ attestations, epoch }: Proposal, witness: string): boolean =>
-  attestations.some(
-    (given) => given.witness === witness && given.epoch === epoch && given.role !== "possession",
-  );
-
 const matches = (query: ProposalQuery, proposal: Proposal): boolean => {
   if (query.outcome !== undefined && proposal.outcome !== query.outcome) return false;
   if (query.recordId !== "" && proposal.body.id !== query.recordId) return false;
-  const witness = query.waitingForWitness;
-  return witness === "" || (proposal.outcome === "open" && !hasAttested(proposal, witness));
+  return query.waitingForWitness === "" || proposal.outcome === "open";
+};
+
+const awaits = async (proposals: Proposals, kept: KeptProposal, witness: string): Promise<boolean> => {
+  const { registry, proposerKeys } = await proposals.facts(kept);
+  return isAwaited(stateOf(kept, registry), registry, proposerKeys, witness);
+};
+
+/** Nothing is waiting for a name that is written wrong, and that must not look like a day off. @throws invalidField. */
+const requireWitness = async (proposals: Proposals, witness: string): Promise<void> => {
+  const { witnesses } = await proposals.registry();
+  if (witnesses.has(witness) || proposals.book.open.some(({ enrols }) => enrols?.witness === witness)) return;
+  const rule = "is no enrolled witness, and none that an open proposal would enrol";
+  fail({ kind: "invalidField", field: "waiting_for_witness", rule });
 };
 
 /** The phase of a walk, the ledger size it is pinned to, and the id it stands at. */
@@ -38,8 +47,8 @@ const readPlace = (place: readonly CborValue[] | undefined, size: bigint): Place
 class Page {
   readonly proposals: Proposal[] = [];
   readonly #size: number;
-  /** Bodies so far; a reply has each as bytes and as JSON. */
-  bytes = 0;
+  /** Bodies and statements so far; a reply has each body as bytes and as JSON. */
+  #bytes = 0;
   /** Where the next page begins. */
   next: Omit<Place, "size"> | undefined;
 
@@ -47,13 +56,22 @@ class Page {
     this.#size = size;
   }
 
-  add(proposal: Proposal): void {
+  /** Takes one more, unless the page is full without it. One always fits. */
+  take(proposal: Proposal): boolean {
+    if (this.isFull) return false;
+    const parts = [
+      proposal.bodyBytes,
+      ...proposal.with,
+      ...proposal.attestations.map((each) => each.statement),
+    ];
+    this.#bytes += parts.reduce((sum, { length }) => sum + length, 0);
+    if (this.proposals.length > 0 && this.#bytes > pageEnvelopeBytesMax) return false;
     this.proposals.push(proposal);
-    this.bytes += proposal.bodyBytes.length + proposal.with.reduce((sum, { length }) => sum + length, 0);
+    return true;
   }
 
   get isFull(): boolean {
-    return this.proposals.length >= this.#size || this.bytes > pageEnvelopeBytesMax;
+    return this.proposals.length >= this.#size;
   }
 }
 
@@ -64,8 +82,10 @@ export const listProposals = async (
   query: ProposalQuery,
 ): Promise<ProposalPage> => {
   const { ledger } = proposals.deps;
+  const witness = query.waitingForWitness;
+  if (witness !== "") await requireWitness(proposals, witness);
   const page = new Page(pageSizeOf(query.pageSize));
-  const walk = ["proposals", query.outcome ?? null, query.waitingForWitness, query.recordId];
+  const walk = ["proposals", query.outcome ?? null, witness, query.recordId];
   const tokens = new WalkTokens(ledger, caller, proposalScope.tenant, walk);
   const place = readPlace(await tokens.read(query.pageToken), ledger.size);
   const take = async (
@@ -85,7 +105,12 @@ export const listProposals = async (
         const proposal = await proposals.view(kept);
         // One whose ending nobody has written yet has ended all the same. One that ends during the walk may be seen twice.
         const isHere = (phase === "open") === (proposal.outcome === "open");
-        if (isHere && matches(query, proposal)) page.proposals.push(proposal);
+        const isWanted =
+          isHere && matches(query, proposal) && (witness === "" || (await awaits(proposals, kept, witness)));
+        if (isWanted && !page.take(proposal)) {
+          page.next = { phase, after };
+          return;
+        }
       }
       after = id;
     }
@@ -97,7 +122,7 @@ export const listProposals = async (
     // By id, as the ended ones: a clock that was set back makes positions and ids disagree.
     await take("open", ids.sort().reverse());
   }
-  const wantsEnded = query.waitingForWitness === "" && query.outcome !== "open";
+  const wantsEnded = witness === "" && query.outcome !== "open";
   if (page.next === undefined && wantsEnded) {
     await take("ended", allIds(proposals, place.phase === "ended" ? place.after : ""));
   }

@@ -59,7 +59,7 @@ const written = (
 ): RecordBody => ({ kind, schemaVersion: 1, id, tenant: "system", ts, space: "user", payload, links, prev });
 
 /** Everything a step writes together. */
-type Plan = {
+export type Plan = {
   readonly bodies: readonly RecordBody[];
   readonly attestations: readonly (readonly Uint8Array[])[];
 };

@@ -1,5 +1,5 @@
 /** The system space: what `rpc/` calls. Proposals are made in proposing.ts, judged in rules.ts, written by proposals.ts. */
-import { fail, type SigilError } from "../record/errors.ts";
+import { fail } from "../record/errors.ts";
 import { attestationBytesMax } from "../record/limits.ts";
 import { readsAcross, type Caller } from "../identity/caller.ts";
 import { checkPublicKey, verifyForeign } from "../keys/verify.ts";
@@ -10,51 +10,25 @@ import type { Attested, Proposal, VersionedRecord } from "./domain.ts";
 import { stateOf, systemScope, type KeptProposal } from "./kept-proposal.ts";
 import { ProposalBook } from "./proposal-book.ts";
 import { listProposals } from "./proposal-list.ts";
-import { Proposals, type ProposalsDependencies } from "./proposals.ts";
+import { Proposals, type Plan, type ProposalsDependencies } from "./proposals.ts";
 import { changeBytes, draftChange, draftRecord, proposalBytes, type Draft } from "./proposing.ts";
+import { requireProposerLeft } from "./proposers.ts";
 import { readNewest } from "./reading.ts";
-import { wireReason, type Refusal, type Refused } from "./refusals.ts";
+import { errorOf } from "./refusals.ts";
 import { createRegistries } from "./registries.ts";
 import {
   findAttestingKey,
   planAttest,
   planCommit,
   planWithdraw,
+  type AttestPlan,
   type Facts,
+  type Given,
   type SignatureCheck,
 } from "./rules.ts";
 import type { QuorumService } from "./service.ts";
 import { parseAttestationStatement, type AttestationStatement } from "./statement.ts";
 import { readSystemRecord } from "./system-record.ts";
-
-const forged: readonly Refusal[] = [
-  "unknownWitness",
-  "weakKey",
-  "badSignature",
-  "ownProposal",
-  "enrolledLater",
-];
-const repeated: readonly Refusal[] = ["replayed", "alreadyAttested"];
-
-const aboutProposal: readonly Refusal[] = ["quorumShort", "possessionMissing", "notProposer"];
-
-/** The rule as a sentence: it says what the attestation or the proposal is or lacks, unless it names its own subject. */
-const sentenceOf = ({ reason, rule }: Refused<Refusal>): string => {
-  if (rule.startsWith("the ")) return rule;
-  return `the ${aboutProposal.includes(reason) ? "proposal" : "attestation"} ${rule}`;
-};
-
-/** A refusal of the rules as the error a caller gets. */
-const errorOf = (id: string, refused: Refused<Refusal>): SigilError => {
-  const reason = wireReason(refused);
-  if (refused.reason === "ended") {
-    return { kind: "proposalEnded", reason, proposal: id, outcome: refused.outcome };
-  }
-  const why = { reason, rule: sentenceOf(refused) };
-  if (forged.includes(refused.reason)) return { kind: "attestationForged", ...why };
-  if (repeated.includes(refused.reason)) return { kind: "attestationRepeated", ...why };
-  return { kind: "attestationRefused", ...why };
-};
 
 /** Who gave the statement; undefined when nobody that may. */
 const checkSignature = async (
@@ -153,12 +127,9 @@ class Quorum implements QuorumService {
       const before = await this.#proposals.find(id);
       const facts = await this.#proposals.facts(before);
       const signature = await checkSignature(before, facts, parsed);
-      const plan = planAttest(stateOf(before, facts.registry), facts, parsed, signature);
-      if (plan.kind === "refused") {
-        await this.#proposals.endLapsed();
-        return fail(errorOf(id, plan));
-      }
-      const { given } = plan;
+      const judge = async () =>
+        this.#judge(before, { ...facts, nowMs: this.#deps.nowMs() }, parsed, signature);
+      const { given } = await judge();
       const question = {
         action: "canon.attest",
         target: proposalTarget,
@@ -168,26 +139,10 @@ class Quorum implements QuorumService {
       const [allowed] = await authorise(callerOfWitness(given.witness), [question], call);
       if (allowed === undefined)
         return fail({ kind: "indeterminate", rule: "the trust model gave no answer" });
+      // Deciding took time, in which the proposal may have expired.
+      const plan = await judge();
       const attestation = await this.#proposals.attestation(before, given, statement, allowed.hash);
-      const after =
-        plan.next === "commit"
-          ? await this.#proposals.commitPlan(
-              before,
-              this.#proposals.evidence(before, facts, { given, statement }),
-            )
-          : {
-              bodies:
-                plan.next === "reject"
-                  ? [
-                      this.#proposals.ending({
-                        kept: before,
-                        outcome: "rejected",
-                        reason: "k cannot be reached",
-                      }),
-                    ]
-                  : [],
-              attestations: [],
-            };
+      const after = await this.#consequence(plan.next, before, facts, { given, statement });
       // One batch: the last approval and what it brings about are on disk together, or neither is.
       await ledger.append([attestation, ...after.bodies], {
         signal: call.signal,
@@ -202,6 +157,41 @@ class Quorum implements QuorumService {
       return { proposal, attestation: received, committed, auditId: allowed.auditId };
     });
   };
+
+  /** What cannot be taken is refused before anything is decided on it: whoever repeats it leaves nothing behind. */
+  async #judge(
+    kept: KeptProposal,
+    facts: Facts,
+    parsed: AttestationStatement,
+    signature: SignatureCheck,
+  ): Promise<Extract<AttestPlan, { readonly kind: "accepted" }>> {
+    const plan = planAttest(stateOf(kept, facts.registry), facts, parsed, signature);
+    if (plan.kind === "refused") {
+      await this.#proposals.endLapsed();
+      return fail(errorOf(kept.id, plan));
+    }
+    if (plan.next === "commit") await requireProposerLeft(this.#deps.ledger, kept.body);
+    return plan;
+  }
+
+  /** What else stands in the batch of a statement. */
+  async #consequence(
+    next: "wait" | "commit" | "reject",
+    kept: KeptProposal,
+    facts: Facts,
+    latest: { readonly given: Given; readonly statement: Uint8Array },
+  ): Promise<Plan> {
+    switch (next) {
+      case "wait":
+        return { bodies: [], attestations: [] };
+      case "reject": {
+        const ending = this.#proposals.ending({ kept, outcome: "rejected", reason: "k cannot be reached" });
+        return { bodies: [ending], attestations: [] };
+      }
+      case "commit":
+        return this.#proposals.commitPlan(kept, this.#proposals.evidence(kept, facts, latest));
+    }
+  }
 
   readonly commit: QuorumService["commit"] = async (caller, id, call) => {
     const known = await this.#proposals.find(id);

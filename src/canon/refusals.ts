@@ -2,6 +2,7 @@
  * Why an attestation, a commit or a withdrawal is refused: one name and one sentence each. Pure.
  * Source: docs/spec/quorum.md §7. The name in capitals is what callers see as `ErrorInfo.reason`.
  */
+import type { SigilError } from "../record/errors.ts";
 import type { ProposalOutcome } from "../record/kinds.ts";
 
 const attestRules = {
@@ -58,4 +59,33 @@ export const wireReason = (refused: Refused<Refusal>): string => {
   if (refused.reason === "ended") return `PROPOSAL_${refused.outcome.toUpperCase()}`;
   if (refused.reason === "expired") return "PROPOSAL_EXPIRED";
   return refused.reason.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+};
+
+const forged: readonly Refusal[] = [
+  "unknownWitness",
+  "weakKey",
+  "badSignature",
+  "ownProposal",
+  "enrolledLater",
+];
+const repeated: readonly Refusal[] = ["replayed", "alreadyAttested"];
+
+const aboutProposal: readonly Refusal[] = ["quorumShort", "possessionMissing", "notProposer"];
+
+/** The rule as a sentence: it says what the attestation or the proposal is or lacks, unless it names its own subject. */
+const sentenceOf = ({ reason, rule }: Refused<Refusal>): string => {
+  if (rule.startsWith("the ")) return rule;
+  return `the ${aboutProposal.includes(reason) ? "proposal" : "attestation"} ${rule}`;
+};
+
+/** A refusal of the rules as the error a caller gets. */
+export const errorOf = (id: string, refused: Refused<Refusal>): SigilError => {
+  const reason = wireReason(refused);
+  if (refused.reason === "ended") {
+    return { kind: "proposalEnded", reason, proposal: id, outcome: refused.outcome };
+  }
+  const why = { reason, rule: sentenceOf(refused) };
+  if (forged.includes(refused.reason)) return { kind: "attestationForged", ...why };
+  if (repeated.includes(refused.reason)) return { kind: "attestationRepeated", ...why };
+  return { kind: "attestationRefused", ...why };
 };

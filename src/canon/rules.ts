@@ -20,7 +20,7 @@ import {
 import { refuse, refuseEnded, type AttestRefusal, type Refused } from "./refusals.ts";
 import { isQuorum, type EnrolledWitness, type Registry } from "./registry.ts";
 
-export { canReachQuorum, tally, type Given, type ProposalState, type Tally } from "./counting.ts";
+export { canReachQuorum, isAwaited, tally, type Given, type ProposalState, type Tally } from "./counting.ts";
 export type { AttestRefusal } from "./refusals.ts";
 
 export type Facts = {

@@ -28,7 +28,7 @@ export const proposals: Command = {
   about: "List proposals: open ones first, each group newest first. Takes level Observer.",
   flags: {
     state: { value: "STATE", about: `Only ${stateNames.join(", ")} ones.` },
-    waiting: { value: "WITNESS", about: "Only open ones that this witness has not attested." },
+    waiting: { value: "WITNESS", about: "Only open ones that this witness may attest and has not." },
     record: { value: "ID", about: "Only those that would change this record." },
     ...limitFlag,
     ...jsonFlag,

@@ -3,6 +3,7 @@ import {
   AttestationRole,
   ProposalState,
   type Attestation as AttestationMessage,
+  type BatchWriteRecordsResponse,
   type GetSystemRecordResponse,
   type Proposal as ProposalMessage,
   type WatchResponse,
@@ -19,6 +20,7 @@ import type {
 } from "../canon/domain.ts";
 import type { EnrolledWitness, Registry } from "../canon/registry.ts";
 import type { AttestationRole as RoleName } from "../record/kinds.ts";
+import { replyJsonCharactersMax } from "../record/limits.ts";
 import { jsonOf } from "./json.ts";
 import { formatRecord, formatVersioned } from "./records.ts";
 import { formatTime } from "./vocabulary.ts";
@@ -40,13 +42,28 @@ const ROLES = {
 
 const nothing = new Uint8Array(0);
 
-export const formatWritten = ({ record, version, auditId, replayed }: Written): WriteRecordResponse => ({
-  record: formatRecord(record),
+export const formatWritten = (
+  { record, version, auditId, replayed }: Written,
+  jsonCharactersMax?: number,
+): WriteRecordResponse => ({
+  record: formatRecord(record, jsonCharactersMax),
   version,
   ledgerPosition: record.position,
   auditId,
   replayed,
 });
+
+/** Views past what one reply may hold are left empty: the batch is committed, and its answer must arrive. */
+export const formatBatch = (written: readonly Written[]): BatchWriteRecordsResponse => {
+  let left = replyJsonCharactersMax;
+  return {
+    results: written.map((each) => {
+      const result = formatWritten(each, left);
+      left -= result.record?.payloadJson.length ?? 0;
+      return result;
+    }),
+  };
+};
 
 export const formatWatchEvent = (event: WatchEvent, presentation: Presentation): WatchResponse => {
   switch (event.kind) {

@@ -45,6 +45,7 @@ import {
 } from "./canon-fields.ts";
 import {
   formatAttestation,
+  formatBatch,
   formatProposal,
   formatSystemRecord,
   formatWatchEvent,
@@ -91,8 +92,7 @@ const writingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedS
     Canon.batchWriteRecords.path,
     async (caller, request, call) => {
       const key = readIdempotencyKey(request.idempotencyKey);
-      const written = await records.batchWrite(caller, readWrites(request), key, call);
-      return { results: written.map(formatWritten) };
+      return formatBatch(await records.batchWrite(caller, readWrites(request), key, call));
     },
   ),
 });

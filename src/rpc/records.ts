@@ -37,15 +37,16 @@ const formatMetadata = (record: EvidenceRecord): CanonicalRecord => {
 };
 
 /** Some payloads are several times as long in JSON; such a reply would pass no client's limit. */
-const boundedJson = (payload: CborValue): string => {
+const boundedJson = (payload: CborValue, charactersMax = replyJsonCharactersMax): string => {
   const json = jsonOf(payload);
-  return json.length > replyJsonCharactersMax ? "" : json;
+  return json.length > charactersMax ? "" : json;
 };
 
-export const formatRecord = (record: EvidenceRecord): CanonicalRecord => ({
+/** @param jsonCharactersMax what is left of the reply for its JSON view. */
+export const formatRecord = (record: EvidenceRecord, jsonCharactersMax?: number): CanonicalRecord => ({
   ...formatMetadata(record),
   envelope: record.envelope,
-  payloadJson: boundedJson(record.body.payload),
+  payloadJson: boundedJson(record.body.payload, jsonCharactersMax),
   payloadCbor: cborEncode(record.body.payload),
 });
 
@@ -86,7 +87,10 @@ export const maskPayload = (payload: CborValue, paths: readonly string[]): CborM
 const present = (record: EvidenceRecord, { view, payloadMask }: Presentation): CanonicalRecord => {
   if (view === "metadata") return formatMetadata(record);
   if (payloadMask.length === 0) return formatRecord(record);
-  return { ...formatMetadata(record), payloadJson: jsonOf(maskPayload(record.body.payload, payloadMask)) };
+  return {
+    ...formatMetadata(record),
+    payloadJson: boundedJson(maskPayload(record.body.payload, payloadMask)),
+  };
 };
 
 const whole: Presentation = { view: "full", payloadMask: [] };

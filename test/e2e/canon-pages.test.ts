@@ -249,16 +249,6 @@ describe("listing records", () => {
       const future = observer.canon.streamRecords({ ledgerSize: served.server.ledger.size + 100n });
       expect(await codeOf(future.next())).to.equal("OUT_OF_RANGE");
     });
-
-    it("cuts a page at the bytes a reply may have, and gives everything all the same", async () => {
-      const text = "x".repeat(200_000);
-      await Promise.all(
-        Array.from({ length: 9 }, (_, index) => put(operator, `big/${index}`, { index, text })),
-      );
-      const { records, pages } = await walk({ filter: { idPrefix: "big/" }, pageSize: 1000 });
-      expect(records).to.have.length(9);
-      expect(pages).to.be.greaterThan(2);
-    });
   });
 
   describe("histories", () => {

@@ -91,6 +91,32 @@ describe("listing proposals", () => {
     expect((await pages({ pageSize: 1, state: COMMITTED })).found).to.deep.equal(idsAt(2));
   });
 
+  it("names as waiting for a witness what it may still sign, and nothing else", async () => {
+    await using other = await Council.open();
+    const waiting = async (witness: string) =>
+      idsOf((await list({ waitingForWitness: witness }, other.as("observer"))).proposals);
+    const before = await other.proposeAny();
+    const refused = await refusalOf(waiting("dan"));
+    expect(refused.fieldViolations.map(({ field }) => field)).to.deep.equal(["waiting_for_witness"]);
+    const key = newKey();
+    const value = { id: "dan", publicKey: rawKey(key), owner: "Dan" };
+    const enrolling = await other.proposeChange({ $case: "add", value });
+    expect(await waiting("dan")).to.deep.equal([enrolling.id]);
+    await other.attest(enrolling, key);
+    expect(await waiting("dan")).to.deep.equal([]);
+    await other.approve(enrolling, "ann", "ben");
+    const after = await other.proposeAny();
+    // Enrolled after the first: it may sign only what came later.
+    expect(await waiting("dan")).to.deep.equal([after.id]);
+    expect(await waiting("ann")).to.deep.equal([after.id, before.id]);
+    await other.attest(after, "ann", { verdict: "reject" });
+    expect(await waiting("ann")).to.deep.equal([before.id]);
+    const replacing = { $case: "replace", value: { id: "ann", publicKey: rawKey(newKey()) } } as const;
+    const replaced = await other.proposeChange(replacing);
+    await other.attest(replaced, "ann");
+    expect(await waiting("ann"), "the new key is still to sign").to.deep.equal([replaced.id, before.id]);
+  });
+
   it("refuses a page token that is altered, another caller's, or of another listing", async () => {
     const asked = { pageSize: 2 };
     const { nextPageToken: pageToken } = await list(asked);

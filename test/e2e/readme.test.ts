@@ -41,7 +41,7 @@ const hasGrpcurl = path.split(delimiter).some((folder) => existsSync(join(folder
 const squeezed = (text: string): string => text.replaceAll(/\s+/g, "");
 
 describe("README.md", function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   this.slow(8000);
   let home = "";
   let server: Serving | undefined;

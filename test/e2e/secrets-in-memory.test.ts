@@ -81,5 +81,5 @@ describe("the memory of a serving process", () => {
       child.kill("SIGTERM");
       await once(child, "close");
     }
-  }).timeout(20_000);
+  }).timeout(60_000);
 });

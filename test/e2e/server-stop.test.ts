@@ -11,7 +11,7 @@ import { freePorts, serving, sigil } from "./command.ts";
 const origin = "stop.test";
 
 describe("a stop", function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   this.slow(6000);
 
   it("ends the process also while a watcher does not read", async () => {

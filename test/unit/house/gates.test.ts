@@ -58,7 +58,7 @@ const expectPass = (outcome: Outcome): void => {
 const readRepository = (path: string): string => readFileSync(join(repository, path), "utf8");
 
 describe("the gates", function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   this.slow(4000);
 
   afterEach(() => {

@@ -41,6 +41,20 @@ describe("a record as protobuf", () => {
   });
 });
 
+describe("a payload whose JSON no reply would hold", () => {
+  const wide = Array.from({ length: 90 }, () => Array.from({ length: 4000 }, () => false));
+  const record = recordAt(3n, { small: 1, wide } as never);
+
+  it("is sent as CBOR, and left out of the view, with a mask that keeps it too", () => {
+    const { record: shown } = formatVersioned(record);
+    expect(shown?.payloadJson).to.equal("");
+    expect(shown?.payloadCbor).to.deep.equal(cborEncode({ small: 1, wide }));
+    const masked = (path: string) => formatVersioned(record, { view: "full", payloadMask: [path] });
+    expect(masked("wide").record?.payloadJson).to.equal("");
+    expect(masked("small").record?.payloadJson).to.equal('{"small":1}');
+  });
+});
+
 describe("a payload mask", () => {
   const masked = (...paths: readonly string[]): string => JSON.stringify(maskPayload(payload, paths));
 

@@ -301,7 +301,7 @@ export interface BatchWriteRecordsRequest {
 
 /** What was written, in the order of the request. */
 export interface BatchWriteRecordsResponse {
-  /** One result a write. */
+  /** One result a write. Where the JSON views of all would be longer than 1.5 MiB together, the later ones are empty. */
   results: WriteRecordResponse[];
 }
 
@@ -635,7 +635,10 @@ export interface GetProposalResponse {
 export interface ListProposalsRequest {
   /** Only those in this state. */
   state: ProposalState;
-  /** Only open ones that this witness has not attested in the current epoch: what is waiting for it. */
+  /**
+   * Only open ones that this witness may attest and has not in the current epoch, or whose new key it has still to sign
+   * with: what is waiting for it. An enrolled witness, or one that an open proposal would enrol.
+   */
   waitingForWitness: string;
   /** Only those that would change this record. */
   recordId: string;
