@@ -5,6 +5,7 @@ import {
   canReachQuorum,
   dueEnding,
   findAttestingKey,
+  isAwaited,
   isExpired,
   planCommit,
   planWithdraw,
@@ -28,6 +29,39 @@ import {
   twoOfThree,
   witnessOf,
 } from "./quorum-world.ts";
+
+describe("what waits for a witness", () => {
+  it("is just what its statement would be accepted for", () => {
+    const rejected = attested(proposalOf(), factsOf(), signedBy(2, { verdict: "reject" }));
+    const late = registryOf(2, [witnessOf(1), witnessOf(2), witnessOf(3, { enrolledAt: 100n })]);
+    const awaited: string[] = [];
+    for (const [name, state, registry] of [
+      ["new", proposalOf(), twoOfThree],
+      ["once", once, twoOfThree],
+      ["rejected", rejected, twoOfThree],
+      ["own", proposalOf({ proposer: "w2" }), twoOfThree],
+      ["key", proposalOf(), registryOf(2, [witnessOf(1), witnessOf(2, { publicKey: keyOf(77) })])],
+      ["late", proposalOf(), late],
+      ["owner", once, oneOwner],
+      ["shared key", once, oneKey],
+    ] as const) {
+      const facts = factsOf({ registry });
+      for (const number of [1, 2, 3, 4]) {
+        const isAccepted = reasonOf(state, facts, signedBy(number, { statement: 7 })) === "accepted";
+        const waits = isAwaited(state, registry, facts.proposerKeys, `w${number}`);
+        expect(waits, `${name}, w${number}`).to.equal(isAccepted);
+        if (waits) awaited.push(`${name} ${number}`);
+      }
+    }
+    expect(awaited.slice(0, 5)).to.deep.equal(["new 1", "new 2", "new 3", "once 2", "once 3"]);
+  });
+
+  it("is the proof of a key that is not enrolled yet, until it is given", () => {
+    expect(isAwaited(enrolling, twoOfThree, [], "w4")).to.equal(true);
+    expect(isAwaited(possessed, twoOfThree, [], "w4")).to.equal(false);
+    expect(isAwaited(proposalOf(), twoOfThree, [], "w4")).to.equal(false);
+  });
+});
 
 describe("a proposal", () => {
   it("commits by itself at the k-th distinct witness", () => {
