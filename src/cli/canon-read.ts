@@ -8,14 +8,23 @@ import {
   type GetRecordRequest,
   type SigilConnection,
 } from "@sigil/client";
-import { equalBytes, type Hash } from "../record/bytes.ts";
-import type { CborValue } from "../record/cbor.ts";
+import { equalBytes } from "../record/bytes.ts";
 import { jsonView } from "../record/json-view.ts";
-import { countOf, exitCodes, jsonFlag, usage, type Arguments, type Command } from "./command.ts";
+import type { RecordBody } from "../record/record.ts";
+import {
+  countOf,
+  exitCodes,
+  jsonFlag,
+  usage,
+  type Arguments,
+  type Command,
+  type ExitCode,
+} from "./command.ts";
 import { connectionFlags, withConnection } from "./connection.ts";
 import { genesisFlag, genesisOf, orUnproven, verifyHere } from "./from-genesis.ts";
 import { prettyJson } from "./json-text.ts";
 import { limitFlag, limitOf, listAll } from "./listing.ts";
+import { examineRecord } from "./proven-record.ts";
 import {
   filterFlags,
   formatRecordFacts,
@@ -30,7 +39,7 @@ import type { Terminal } from "./terminal.ts";
 
 const readExits = [
   "0  shown",
-  "1  a record fails its proof (DATA_LOSS), or it is not for you",
+  "1  a record fails its proof (DATA_LOSS) or is not what the server says it is, or it is not for you",
   "2  not found, or could not ask",
 ];
 
@@ -79,34 +88,37 @@ const find = async (
   };
 };
 
-/** Verified here, from the genesis hash; what does not hold is said, and nothing of the record is shown. */
-const isProved = async (
+/**
+ * The body in the record's bytes, which must be what the server shows of it; with a genesis hash, verified from there.
+ * @throws ProofError.
+ */
+const prove = async (
   connection: SigilConnection,
-  genesis: Hash,
-  { record: found }: Found,
+  given: Arguments,
+  { record }: Found,
   terminal: Terminal,
-): Promise<boolean> => {
-  const record = found?.record;
-  if (record === undefined) return true;
-  const outcome = await orUnproven(terminal, async () => {
-    const verified = await verifyHere(connection, genesis, record);
-    // What is printed comes from the server's own reading of the bytes.
-    const isShown =
-      (["id", "kind", "tenant", "schemaVersion"] as const).every((name) => verified[name] === record[name]) &&
-      equalBytes(verified.hash, record.hash) &&
-      JSON.stringify(jsonView(verified.payload as CborValue)) === record.payloadJson;
-    if (!isShown) throw new ProofError("the record is not what the server shows of it");
-    terminal.note("Verified here, from the genesis hash.");
-    return exitCodes.ok;
+): Promise<RecordBody> => {
+  const [genesis, hash] = [genesisOf(given), given.text("hash")];
+  const proven = examineRecord(record, {
+    id: given.words[0],
+    space: given.has("system") ? "system" : "user",
+    hash: hash === undefined ? undefined : parseRecordHash(hash, "--hash"),
   });
-  return outcome === exitCodes.ok;
+  if (genesis === undefined) return proven.body;
+  const verified = await verifyHere(connection, genesis, proven.record);
+  if (!equalBytes(verified.hash, proven.record.hash)) throw new ProofError("the record is another one");
+  terminal.note("Verified here, from the genesis hash.");
+  return proven.body;
 };
+
+const refusedOrUnproven = (terminal: Terminal, run: () => Promise<ExitCode>): Promise<ExitCode> =>
+  orRefusal(terminal, () => orUnproven(terminal, run));
 
 export const canonGet: Command = {
   name: "canon get",
   about:
     "Show a record: its payload on standard output, what else is known of it on standard error. The server verifies it\n" +
-    "before it answers. Takes level Observer.",
+    "before it answers; payload and hash are taken from the signed bytes here. Takes level Observer.",
   words: ["[ID]"],
   flags: {
     version: { value: "N", about: "This version instead of the newest." },
@@ -124,28 +136,25 @@ export const canonGet: Command = {
   ],
   exits: readExits,
   run: (given, terminal) =>
-    orRefusal(terminal, async () => {
+    refusedOrUnproven(terminal, async () => {
       const at = readAt(given);
       if (given.words[0] === undefined && at?.$case !== "hash")
         usage("sigil canon get needs ID or --hash HEX");
       if (given.has("system") && given.has("tenant")) usage("--system and --tenant exclude each other");
-      const genesis = genesisOf(given);
-      const [found, proved] = await withConnection(given, terminal, async (connection) => {
+      const { found, record, body } = await withConnection(given, terminal, async (connection) => {
         const each = await find(connection, given, at);
-        return [
-          each,
-          genesis === undefined || (await isProved(connection, genesis, each, terminal)),
-        ] as const;
+        if (each.record?.record === undefined) return usage("the server answered without a record");
+        const proven = await prove(connection, given, each, terminal);
+        return { found: each, record: each.record, body: proven };
       });
-      if (found.record?.record === undefined) return usage("the server answered without a record");
-      if (!proved) return exitCodes.no;
       if (given.has("json")) {
         terminal.print(JSON.stringify(found.json));
         return exitCodes.ok;
       }
-      terminal.note(formatRecordFacts(found.record, found.more));
-      if (found.record.tombstone) terminal.note("This version ends the record.");
-      terminal.print(prettyJson(found.record.record.payloadJson));
+      terminal.note(formatRecordFacts(record, found.more));
+      if (record.tombstone) terminal.note("This version ends the record.");
+      // From the bytes: the view in the reply is for reading only, and left out where it is long.
+      terminal.print(prettyJson(JSON.stringify(jsonView(body.payload))));
       return exitCodes.ok;
     }),
 };

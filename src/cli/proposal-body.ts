@@ -6,17 +6,11 @@ import type { GetProposalResponse, VersionedRecord } from "@sigil/client";
 import { equalBytes, parsePublicKey, toHex, type Hash, type PublicKey } from "../record/bytes.ts";
 import { SigilFault } from "../record/errors.ts";
 import { parseWitness } from "../record/kinds.ts";
-import {
-  decodeBody,
-  decodeEnvelope,
-  hashRecord,
-  parseRecordStatement,
-  subjectOf,
-  type RecordBody,
-} from "../record/record.ts";
+import { decodeBody, hashRecord, subjectOf, type RecordBody } from "../record/record.ts";
 import { formatPublicKey } from "../keys/keyfile.ts";
 import { opensslSha256 } from "../keys/sha256.ts";
 import { diffPayloads, type DiffLine, type ShowBytes } from "./diff.ts";
+import { provenBody } from "./proven-record.ts";
 import { formatPairs, printable, type Terminal } from "./terminal.ts";
 
 /** "unknown": it replaces a version that is not at hand. */
@@ -33,14 +27,6 @@ export type Examined =
 export type FindRecord = (body: RecordBody, hash: Hash) => Promise<VersionedRecord | undefined>;
 
 const refused = (rule: string): Examined => ({ kind: "refused", rule });
-
-/** The record of that hash, proven to be it, or undefined. */
-const provenBody = (given: VersionedRecord | undefined, hash: Hash): RecordBody | undefined => {
-  const envelope = given?.record?.envelope ?? new Uint8Array(0);
-  if (envelope.length === 0) return undefined;
-  const { statement, body } = parseRecordStatement(decodeEnvelope(envelope).statement);
-  return equalBytes(hashRecord(statement.payload, opensslSha256), hash) ? body : undefined;
-};
 
 const beforeOf = async (
   body: RecordBody,

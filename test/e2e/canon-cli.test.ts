@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
+import { cborEncode } from "../../src/record/cbor.ts";
 import { freePorts, running, serving, sigil, sigilHere, type Ended, type Serving } from "./command.ts";
 
 const caller = (name: string): readonly string[] => ["--key", `data.keys/${name}.pem`, "--principal", name];
@@ -79,6 +80,14 @@ describe("canon on the command line", function () {
       const gone = await run(["canon", "get", "config/a", ...caller("observer")]);
       expect(gone.problems).to.include("NOT_FOUND");
       expect([gone.exitCode, gone.output]).to.deep.equal([2, ""]);
+    });
+
+    it("shows a record from its bytes, also one whose view no reply holds", async () => {
+      const wide = Array.from({ length: 100 }, () => Array.from({ length: 4000 }, () => false));
+      await writeFile(path("wide.cbor"), cborEncode(wide));
+      await ok(["canon", "put", "wide/a", "--kind", "wide", "--cbor", "wide.cbor", ...caller("operator")]);
+      const shown = await ok(["canon", "get", "wide/a", ...caller("observer")]);
+      expect(JSON.parse(shown)).to.deep.equal(wide);
     });
 
     it("exits with 1 for what is refused: another version, a level too low, a second use of a key", async () => {

@@ -133,14 +133,19 @@ describe("streams of checks", () => {
             : { principal: "p", tenant: "t", level: "guest", credential: "token" },
       },
     });
+    const answered = Promise.withResolvers<void>();
     async function* questions() {
       yield { correlationId: "before", check };
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await answered.promise;
       revoked = true;
       yield { correlationId: "after", check };
     }
-    const answers = await all(server.connection.trust.streamChecks(questions()));
-    expect(answers.map(({ outcome }) => outcome?.$case)).to.deep.equal(["decision", "error"]);
+    const outcomes: (string | undefined)[] = [];
+    for await (const { outcome } of server.connection.trust.streamChecks(questions())) {
+      outcomes.push(outcome?.$case);
+      answered.resolve();
+    }
+    expect(outcomes).to.deep.equal(["decision", "error"]);
   });
 
   it("finishes what is under way and then ends with UNAVAILABLE when the server stops", async () => {
