@@ -76,6 +76,7 @@ export const witnessList: Command = {
   about: "List the witnesses and the quorum they make. Anybody may.",
   flags: { ...jsonFlag, ...connectionFlags },
   examples: ["sigil witness list", "sigil witness list --json"],
+  exits: ["0  shown", "2  used wrongly, or could not ask"],
   run: async (given, terminal) => {
     const response = await withConnection(given, terminal, ({ witness }) => witness.listWitnesses({}));
     if (given.has("json")) {

@@ -181,6 +181,40 @@ describe("canon on the command line", function () {
       expect(await ok(["proposals", "--state", "committed", ...caller("observer")])).to.include(id);
     });
 
+    it("shows the decisions that would flip, asks, and signs only for a yes", async () => {
+      const checked = [
+        "check",
+        "--action",
+        "write",
+        "--target",
+        "user/notes",
+        "--json",
+        ...caller("operator"),
+      ];
+      const { auditId } = JSON.parse(await ok(checked)) as { readonly auditId: string };
+      const riskier = { ...(model["actions"] as Json), write: { risk: 0.6, min_loa: "observer" } };
+      const words = ["propose", "-", "--id", "trust_model/active", "--json", ...caller("mentor")];
+      const proposed = await ok(words, JSON.stringify({ ...model, actions: riskier }));
+      const { id } = (JSON.parse(proposed) as { readonly proposal: ProposalJson }).proposal;
+      const type = (input: string): Promise<Ended> =>
+        sigilHere(["attest", id, "--key", "data.keys/witness-1.pem"], {
+          cwd,
+          env: env(),
+          input,
+          keyboard: true,
+        });
+      for (const answer of ["n\n", "\n", "maybe\n", ""]) {
+        const { exitCode, output, problems } = await type(answer);
+        expect([exitCode, problems.includes("you did not say yes")], answer).to.deep.equal([1, true]);
+        expect(output)
+          .to.match(/ would change\n/)
+          .and.to.include(auditId);
+      }
+      expect(await ok(["proposal", id, ...caller("observer")])).to.match(/needs +2 more approvals/);
+      expect((await type("y\n")).output).to.include("TAKEN");
+      await ok(["withdraw", id, ...caller("mentor")]);
+    });
+
     it("waits for sigil commit where it was asked to", async () => {
       const id = await propose(0.52, ["--separate-commit"]);
       await ok(["attest", id, ...asWitness(1)]);

@@ -15,6 +15,8 @@ export type RunOptions = {
   readonly cwd: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly input?: string;
+  /** Whether the input is what somebody types, and not a file. */
+  readonly keyboard?: boolean;
 };
 
 /** Nothing of the caller's own settings reaches the command, and no colour is forced on it. */
@@ -43,7 +45,7 @@ let runningHere = 0;
 /** The same command line without a process of its own, which takes twenty times as long to start as to run. */
 export const sigilHere = async (
   words: readonly string[],
-  { cwd, env, input }: RunOptions,
+  { cwd, env, input, keyboard = false }: RunOptions,
 ): Promise<Ended> => {
   const texts = { output: "", problems: "" };
   const writing = (name: keyof typeof texts): Writable =>
@@ -55,7 +57,7 @@ export const sigilHere = async (
     });
   const terminal = processTerminal({
     env: cleanEnvironment(env),
-    stdin: Readable.from([Buffer.from(input ?? "")]),
+    stdin: Object.assign(Readable.from([Buffer.from(input ?? "")]), { isTTY: keyboard }),
     stdout: writing("output"),
     stderr: writing("problems"),
   });
