@@ -1,20 +1,9 @@
 /** What the audit service answers, before `rpc/` turns it into protobuf. Pure. */
 import type { Hash } from "../record/bytes.ts";
 import type { FrozenChainPayload } from "../record/kinds.ts";
-import type { RecordBody } from "../record/record.ts";
+import type { StoredRecord } from "../record/stored.ts";
 
-/** A record's fields as callers see them; the ledger's verified record has all of them. */
-export type EvidenceRecord = {
-  readonly position: bigint;
-  readonly hash: Hash;
-  readonly envelope: Uint8Array;
-  readonly attestations: readonly Uint8Array[];
-  readonly body: RecordBody;
-  readonly statement: { readonly signature: Uint8Array };
-  readonly signedBy: { readonly publicKey: Uint8Array };
-};
-
-export type AuditedChain = { readonly record: EvidenceRecord; readonly chain: FrozenChainPayload };
+export type AuditedChain = { readonly record: StoredRecord; readonly chain: FrozenChainPayload };
 
 export type ChainQuery = {
   /** Empty strings and undefined match everything. */

@@ -4,18 +4,8 @@ import type { CborValue } from "../record/cbor.ts";
 import type { AttestationRole, ProposalCommit, ProposalOutcome } from "../record/kinds.ts";
 import type { Space } from "../record/names.ts";
 import type { RecordBody, RecordLink } from "../record/record.ts";
+import type { StoredRecord } from "../record/stored.ts";
 import type { Registry, RegistryChange } from "./registry.ts";
-
-/** A verified record, as the ledger gave it. */
-export type StoredRecord = {
-  readonly position: bigint;
-  readonly hash: Hash;
-  readonly envelope: Uint8Array;
-  readonly attestations: readonly Uint8Array[];
-  readonly body: RecordBody;
-  readonly statement: { readonly signature: Uint8Array };
-  readonly signedBy: { readonly publicKey: Uint8Array };
-};
 
 export type VersionedRecord = {
   readonly record: StoredRecord;

@@ -5,7 +5,8 @@
 import type { CborValue } from "../record/cbor.ts";
 import { jsonView } from "../record/json-view.ts";
 import { pageEnvelopeBytesMax, replyJsonCharactersMax } from "../record/limits.ts";
-import type { Presentation, StoredRecord } from "./domain.ts";
+import type { StoredRecord } from "../record/stored.ts";
+import type { Presentation } from "./domain.ts";
 
 /** JSON takes at most so many characters a byte of CBOR: a half-precision float or a control character. */
 const jsonGrowthMax = 8;

@@ -6,9 +6,10 @@ import { equalBytes } from "../record/bytes.ts";
 import { fail, SigilFault } from "../record/errors.ts";
 import { systemTenant, type Space } from "../record/names.ts";
 import type { RecordBody } from "../record/record.ts";
+import type { StoredRecord } from "../record/stored.ts";
 import { tenantFor, type Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import type { RecordAt, RecordFilter, RecordName, StoredRecord, VersionedRecord } from "./domain.ts";
+import type { RecordAt, RecordFilter, RecordName, VersionedRecord } from "./domain.ts";
 
 /** The reading side that is needed. */
 export type ReadingLedger = Pick<

@@ -4,8 +4,9 @@
  */
 import { equalBytes } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
+import type { StoredRecord } from "../record/stored.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import type { StoredRecord, SystemRecord, VersionedRecord } from "./domain.ts";
+import type { SystemRecord, VersionedRecord } from "./domain.ts";
 import { judgeQuorum, ownKinds } from "./judge.ts";
 import { readProposal, systemScope } from "./kept-proposal.ts";
 import { readNewest, readVersion } from "./reading.ts";

@@ -1,11 +1,11 @@
 /** Verified records as protobuf, whole or in part. */
 import type { VersionedRecord as VersionedMessage } from "../../generated/sigil/canon/v1/canon.ts";
 import { Space, type CanonicalRecord } from "../../generated/sigil/type/v1/type.ts";
-import type { EvidenceRecord } from "../audit/evidence.ts";
 import type { Presentation, VersionedRecord } from "../canon/domain.ts";
 import { cborEncode, type CborMap, type CborValue } from "../record/cbor.ts";
 import { replyJsonCharactersMax } from "../record/limits.ts";
 import type { Space as SpaceName } from "../record/names.ts";
+import type { StoredRecord } from "../record/stored.ts";
 import { jsonOf } from "./json.ts";
 import { formatTime } from "./vocabulary.ts";
 
@@ -14,7 +14,7 @@ const SPACES = { user: Space.SPACE_USER, system: Space.SPACE_SYSTEM } satisfies 
 const nothing = new Uint8Array(0);
 
 /** Everything but the payload and the envelope that holds it. */
-const formatMetadata = (record: EvidenceRecord): CanonicalRecord => {
+const formatMetadata = (record: StoredRecord): CanonicalRecord => {
   const { body } = record;
   return {
     envelope: nothing,
@@ -43,7 +43,7 @@ const boundedJson = (payload: CborValue, charactersMax = replyJsonCharactersMax)
 };
 
 /** @param jsonCharactersMax what is left of the reply for its JSON view. */
-export const formatRecord = (record: EvidenceRecord, jsonCharactersMax?: number): CanonicalRecord => ({
+export const formatRecord = (record: StoredRecord, jsonCharactersMax?: number): CanonicalRecord => ({
   ...formatMetadata(record),
   envelope: record.envelope,
   payloadJson: boundedJson(record.body.payload, jsonCharactersMax),
@@ -84,7 +84,7 @@ const maskedEntries = (map: CborMap, mask: Mask): CborMap | undefined => {
 export const maskPayload = (payload: CborValue, paths: readonly string[]): CborMap =>
   (isMap(payload) ? maskedEntries(payload, maskOf(paths.map((path) => path.split(".")))) : undefined) ?? {};
 
-const present = (record: EvidenceRecord, { view, payloadMask }: Presentation): CanonicalRecord => {
+const present = (record: StoredRecord, { view, payloadMask }: Presentation): CanonicalRecord => {
   if (view === "metadata") return formatMetadata(record);
   if (payloadMask.length === 0) return formatRecord(record);
   return {

@@ -6,10 +6,11 @@
 import { status as Code, type handleServerStreamingCall, type ServerWritableStream } from "@grpc/grpc-js";
 import { fail, SigilFault } from "../record/errors.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
-import { credentialsOf, recordMetadata, requestIdOf } from "./context.ts";
+import { recordMetadata, requestIdOf } from "./context.ts";
 import { requireMessage } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
+import { identifyCaller } from "./identify.ts";
 import { serviceErrorOf, statusOf } from "./status.ts";
 
 /** A handler's own part. Its iterable should end when the call's signal aborts; its `return` is called then as well. */
@@ -95,12 +96,8 @@ class ServerStreamCall<Request, Response> {
     return answer(caller, requireMessage(request), call)[Symbol.asyncIterator]();
   }
 
-  async #identify(): Promise<Caller> {
-    const { identify, authorize, readsCertificates } = this.#rpc;
-    const certificate = readsCertificates ? this.#stream.getAuthContext().sslPeerCertificate : undefined;
-    const caller = await identify(credentialsOf(this.#stream.metadata, certificate));
-    authorize(caller, this.#path);
-    return caller;
+  #identify(): Promise<Caller> {
+    return identifyCaller(this.#rpc, this.#path, this.#stream);
   }
 
   /** Asked for every message: a token expires and a principal changes while a stream lives. */

@@ -8,10 +8,11 @@ import type { Status } from "../../generated/google/rpc/status.ts";
 import { SigilFault } from "../record/errors.ts";
 import { streamInFlightMax } from "../record/limits.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
-import { credentialsOf, recordMetadata, requestIdOf } from "./context.ts";
+import { recordMetadata, requestIdOf } from "./context.ts";
 import { requireMessage } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
+import { identifyCaller } from "./identify.ts";
 import { serviceErrorOf, statusOf, type Occurrence } from "./status.ts";
 import type { Answer } from "./unary.ts";
 
@@ -72,12 +73,8 @@ class BidiCall<Request, Response> {
   }
 
   /** Asked again for every message: a token expires and a principal is revoked while a stream lives. */
-  async #identify(): Promise<Caller> {
-    const { identify, authorize, readsCertificates } = this.#rpc;
-    const certificate = readsCertificates ? this.#stream.getAuthContext().sslPeerCertificate : undefined;
-    const caller = await identify(credentialsOf(this.#stream.metadata, certificate));
-    authorize(caller, this.#path);
-    return caller;
+  #identify(): Promise<Caller> {
+    return identifyCaller(this.#rpc, this.#path, this.#stream);
   }
 
   async #take(request: Request): Promise<void> {

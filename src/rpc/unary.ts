@@ -10,10 +10,11 @@ import {
 } from "@grpc/grpc-js";
 import { SigilFault } from "../record/errors.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
-import { allowedMs, credentialsOf, recordMetadata, requestIdOf } from "./context.ts";
+import { allowedMs, recordMetadata, requestIdOf } from "./context.ts";
 import { requireMessage } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
+import { identifyCaller } from "./identify.ts";
 import { serviceErrorOf, statusOf } from "./status.ts";
 
 /** A handler's own part. May throw or reject with anything. */
@@ -61,10 +62,7 @@ class UnaryCall<Request, Response> {
   async #answer(answer: Answer<Request, Response>): Promise<Response> {
     const { deadlineMs } = this.#watch();
     const { metadata, request } = this.#call;
-    const rpc = this.#rpc;
-    const certificate = rpc.readsCertificates ? this.#call.getAuthContext().sslPeerCertificate : undefined;
-    const caller = await rpc.identify(credentialsOf(metadata, certificate));
-    rpc.authorize(caller, this.#path);
+    const caller = await identifyCaller(this.#rpc, this.#path, this.#call);
     const { signal } = this.#abort;
     return answer(caller, requireMessage(request), {
       signal,
