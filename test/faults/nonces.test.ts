@@ -89,5 +89,5 @@ describe("nonces of sealed records", () => {
     } finally {
       await rm(parent, { recursive: true });
     }
-  }).timeout(60_000);
+  }).timeout(180_000);
 });
