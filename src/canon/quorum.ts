@@ -14,7 +14,7 @@ import { Proposals, type Plan, type ProposalsDependencies } from "./proposals.ts
 import { changeBytes, draftChange, draftRecord, proposalBytes, type Draft } from "./proposing.ts";
 import { requireProposerLeft } from "./proposers.ts";
 import { readNewest } from "./reading.ts";
-import { errorOf } from "./refusals.ts";
+import { errorOf, isForgery } from "./refusals.ts";
 import { createRegistries } from "./registries.ts";
 import {
   findAttestingKey,
@@ -121,7 +121,7 @@ class Quorum implements QuorumService {
       return fail({ kind: "invalidField", field: "statement", rule });
     }
     const parsed = parseAttestationStatement(statement, opensslSha256);
-    await this.#proposals.find(id);
+    await this.#refuseForged(id, parsed);
     return this.#proposals.inTurn(async (): Promise<Attested> => {
       const { ledger, authorise } = this.#deps;
       const before = await this.#proposals.find(id);
@@ -157,6 +157,16 @@ class Quorum implements QuorumService {
       return { proposal, attestation: received, committed, auditId: allowed.auditId };
     });
   };
+
+  /** Out of turn: what anybody may make up and send must not hold up what is genuine. */
+  async #refuseForged(id: string, parsed: AttestationStatement): Promise<void> {
+    const kept = await this.#proposals.find(id);
+    const facts = await this.#proposals.facts(kept);
+    const signature = await checkSignature(kept, facts, parsed);
+    if (signature === "holds") return;
+    const plan = planAttest(stateOf(kept, facts.registry), facts, parsed, signature);
+    if (plan.kind === "refused" && isForgery(plan.reason)) fail(errorOf(id, plan));
+  }
 
   /** What cannot be taken is refused before anything is decided on it: whoever repeats it leaves nothing behind. */
   async #judge(

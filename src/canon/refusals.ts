@@ -68,6 +68,10 @@ const forged: readonly Refusal[] = [
   "ownProposal",
   "enrolledLater",
 ];
+/** Whether the statement is by nobody who may make one. */
+export const isForgery = (reason: Refusal): boolean =>
+  reason === "unknownWitness" || reason === "weakKey" || reason === "badSignature";
+
 const repeated: readonly Refusal[] = ["replayed", "alreadyAttested"];
 
 const aboutProposal: readonly Refusal[] = ["quorumShort", "possessionMissing", "notProposer"];

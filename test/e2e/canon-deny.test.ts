@@ -170,3 +170,38 @@ describe("canon does not commit late", () => {
     expect(await council.now(proposal)).to.include({ state, committedPosition: undefined });
   });
 });
+
+describe("canon lets nobody wait for a stranger", () => {
+  it("refuses a forged statement while a genuine one is still being written", async () => {
+    const [begun, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    let holding = false;
+    await using council = await Council.open({}, (directory) => ({
+      overrides: {
+        openStore: async () => {
+          const store = await openLevelStore(join(directory, "ledger"));
+          const commit = store.commit.bind(store);
+          return Object.assign(store, {
+            commit: async (batch: Parameters<typeof commit>[0]) => {
+              if (holding) {
+                begun.resolve();
+                await released.promise;
+              }
+              return commit(batch);
+            },
+          });
+        },
+      },
+    }));
+    const proposal = await council.proposeAny();
+    holding = true;
+    const genuine = council.attest(proposal, "ann");
+    await begun.promise;
+    const forged = attest(proposal, council.key("ben"));
+    forged[forged.length - 1] = (forged.at(-1) ?? 0) ^ 1;
+    for (const statement of [forged, attest(proposal, newKey())]) {
+      expect((await refusalOf(council.send(proposal, statement))).codeName).to.equal("PERMISSION_DENIED");
+    }
+    released.resolve();
+    expect((await genuine).proposal?.approvedBy).to.deep.equal(["ann"]);
+  });
+});
