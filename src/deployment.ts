@@ -204,7 +204,8 @@ export type OpenOptions = {
 
 /** With its lock; the custody was opened without, so what it was opened by must still hold. */
 const openOwnStore = async (directory: string, description: Description): Promise<Store> => {
-  const store = await openLevelStore(join(directory, "ledger"));
+  // A directory that is gone is not made again: an empty ledger in its place would be another one.
+  const store = await openLevelStore(join(directory, "ledger"), { onMissing: "fail" });
   try {
     await requireUnchanged(directory, description);
   } catch (error) {
