@@ -3,7 +3,7 @@
  * sample decisions with the deployment's own data keys.
  */
 import { generateKeyPairSync } from "node:crypto";
-import { createSigner, type Signer } from "../src/keys/sign.ts";
+import { createSigner, createThreadSigner, type Signer } from "../src/keys/sign.ts";
 import { BlindTags } from "../src/ledger/indexes.ts";
 import { planCommit, type CommitPlan } from "../src/ledger/commit.ts";
 import type { LedgerOptions } from "../src/ledger/ledger.ts";
@@ -26,12 +26,12 @@ export type Planner = {
   readonly plan: (records: readonly SignedRecord[]) => Promise<CommitPlan>;
 };
 
-const freshSigner = (): Signer => createSigner(generateKeyPairSync("ed25519").privateKey);
+const freshKey = () => generateKeyPairSync("ed25519").privateKey;
 
 export const createPlanner = async (options: LedgerOptions): Promise<Planner> => {
   const { origin, sha256 } = options;
   // Any keys will do: what is weighed is the signing.
-  const [signer, checkpointSigner] = [freshSigner(), freshSigner()];
+  const [signer, checkpointSigner] = [createThreadSigner(freshKey()), createSigner(freshKey())];
   const store = await openMemoryStore();
   const sealer = new Sealer({ origin, keys: options.dataKeys, store: () => store });
   const tags = new BlindTags(options.indexKey);

@@ -18,7 +18,7 @@ const functionsShown = 15;
 
 /** The first pattern that fits a frame's URL names its part. */
 const partsByUrl: readonly (readonly [RegExp, string])[] = [
-  [/\/src\/keys\/sign\./, "signing: the hand-over to the thread pool"],
+  [/\/src\/keys\/sign/, "signing: the hand-over to its thread"],
   [/\/src\/keys\/sha256\.|\/src\/merkle\/|\/src\/ledger\/tree\./, "hashing and the Merkle tree"],
   [/\/src\/keys\/seal\.|\/src\/ledger\/sealer\./, "sealing (AES-256-GCM)"],
   [/\/src\/record\//, "encoding: canonical CBOR, COSE and the schema checks"],

@@ -116,7 +116,7 @@ const steps: readonly {
     run: encode,
   },
   { name: "hash", what: "SHA-256 of body, envelope and leaf", run: hash },
-  { name: "sign", what: "Ed25519 in the thread pool, hand-over included", run: sign },
+  { name: "sign", what: "Ed25519 in its thread, hand-over included", run: sign },
   { name: "seal", what: "AES-256-GCM and its nonce", run: seal },
   { name: "index", what: "keys and entries of the id, the hash and the decision index", run: index },
   {

@@ -23,6 +23,10 @@ export type ChainOutcome = Omit<FrozenChainPayload, "request" | "steps">;
 /** Read-only by type and frozen at run time, all the way down; byte strings are handed out as copies. */
 export type FrozenChain = Frozen<FrozenChainPayload>;
 
+/** UTF-8 takes at most three bytes for a UTF-16 unit, so most texts need no counting. */
+const isShort = (text: string, bytesMax: number): boolean =>
+  text.length * 3 <= bytesMax || utf8Encode(text).length <= bytesMax;
+
 export class ReasoningChain {
   readonly #request: Frozen<FrozenRequest>;
   readonly #steps: ChainStep[] = [];
@@ -37,9 +41,9 @@ export class ReasoningChain {
   add(step: ChainStep): void {
     assert(!this.#isFrozen, "a frozen chain takes no more steps");
     assert(this.#steps.length < reasoningStepsMax, `a chain has at most ${reasoningStepsMax} steps`);
-    const nameBytes = utf8Encode(step.name).length;
-    assert(nameBytes > 0 && nameBytes <= reasoningStepNameBytesMax, "a step needs a short name");
-    assert(utf8Encode(step.detail).length <= reasoningStepDetailBytesMax, "a step's detail is too long");
+    const isNamed = step.name !== "" && isShort(step.name, reasoningStepNameBytesMax);
+    assert(isNamed, "a step needs a short name");
+    assert(isShort(step.detail, reasoningStepDetailBytesMax), "a step's detail is too long");
     this.#steps.push({ name: step.name, detail: step.detail });
   }
 

@@ -1,6 +1,6 @@
 /**
- * Signing with Ed25519 by OpenSSL, in libuv's thread pool: the event loop pays for the hand-over only. The key stays
- * a KeyObject, in memory that JavaScript cannot read.
+ * Signing with Ed25519: many at a time in a thread of their own, or one at once on the event loop. The key stays a
+ * KeyObject, in memory that JavaScript cannot read; the thread has a copy in memory that is neither swapped nor dumped.
  */
 import { createPublicKey, sign as opensslSign, type KeyObject } from "node:crypto";
 import {
@@ -11,14 +11,17 @@ import {
   type Thumbprint,
 } from "../record/bytes.ts";
 import { coseKeyThumbprint } from "../record/cose.ts";
-import { fail, SigilFault } from "../record/errors.ts";
+import { fail } from "../record/errors.ts";
 import { opensslSha256 } from "./sha256.ts";
+import { forgetInThread, signInThread } from "./signing-thread.ts";
 
 export type Signer = {
   readonly publicKey: PublicKey;
   readonly thumbprint: Thumbprint;
-  /** The message is copied before the call returns. @throws keyUnavailable when OpenSSL refuses. */
+  /** The message is copied before the call returns. @throws keyUnavailable when it cannot be signed. */
   readonly sign: (message: Uint8Array) => Promise<Signature>;
+  /** Zeroes the copy of a key that signs nothing any more, where there is one. */
+  readonly forget?: () => void;
 };
 
 /** An SPKI document of an Ed25519 key ends with the raw key. Source: RFC 8410 §4. */
@@ -31,19 +34,24 @@ export const rawPublicKey = (key: KeyObject): PublicKey => {
   return parsePublicKey(spki.subarray(-publicKeyBytes));
 };
 
-/** @throws malformedKey unless it is an Ed25519 private key. */
-export const createSigner = (privateKey: KeyObject): Signer => {
+const signerOf = (privateKey: KeyObject, sign: Signer["sign"]): Signer => {
   if (privateKey.type !== "private") fail({ kind: "malformedKey", rule: "must be a private key" });
   const publicKey = rawPublicKey(privateKey);
-  const sign = (message: Uint8Array): Promise<Signature> =>
-    new Promise((resolve, reject) => {
-      opensslSign(null, message, privateKey, (error, signature) => {
-        if (error === null) resolve(parseSignature(signature));
-        else
-          reject(
-            new SigilFault({ kind: "keyUnavailable", rule: "Ed25519 signing failed" }, { cause: error }),
-          );
-      });
-    });
   return { publicKey, thumbprint: coseKeyThumbprint(publicKey, opensslSha256), sign };
 };
+
+/** For bursts of signatures. @throws malformedKey unless it is an Ed25519 private key. */
+export const createThreadSigner = (privateKey: KeyObject): Signer => ({
+  ...signerOf(privateKey, (message) => signInThread(privateKey, message)),
+  forget: () => forgetInThread(privateKey),
+});
+
+/** For one now and then, at once. @throws malformedKey unless it is an Ed25519 private key. */
+export const createSigner = (privateKey: KeyObject): Signer =>
+  signerOf(privateKey, async (message) => {
+    try {
+      return parseSignature(opensslSign(null, message, privateKey));
+    } catch (cause) {
+      return fail({ kind: "keyUnavailable", rule: "Ed25519 signing failed" }, { cause });
+    }
+  });

@@ -3,7 +3,7 @@
  * Which of them signs the ledger says, by its public key; a newer one that was never announced is left alone. A key that
  * has a successor is destroyed.
  */
-import { createPrivateKey, generateKeyPairSync } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { equalBytes, toBase64Url, type PublicKey } from "../record/bytes.ts";
@@ -14,9 +14,10 @@ import { formatPublicKey } from "./keyfile.ts";
 import { unfinishedSuffix } from "./private-file.ts";
 import type { KeyRole } from "./ring.ts";
 import { opensslSha256 } from "./sha256.ts";
-import { createSigner, rawPublicKey, type Signer } from "./sign.ts";
+import { createSigner, createThreadSigner, rawPublicKey, type Signer } from "./sign.ts";
 import type { SigningCustody } from "./signing-custody.ts";
 import type { Kek } from "./wrap.ts";
+import { startSigningThread } from "./signing-thread.ts";
 import { createWrappedFile, readWrappedFile } from "./wrapped-file.ts";
 
 type Held = { readonly role: KeyRole; readonly serial: number; readonly signer: Signer };
@@ -28,6 +29,10 @@ const namePattern = /^(record|checkpoint)-([1-9][0-9]{0,9})\.json$/;
 const signingPurpose = (role: KeyRole, serial: number): string => `signing/${role}/${serial}`;
 const pathOf = (directory: string, role: KeyRole, serial: number): string =>
   join(directory, `${role}-${serial}.json`);
+
+/** Records come in bursts. A checkpoint is signed alone, while a batch waits for it: never behind such a burst. */
+const signerOf = (role: KeyRole, privateKey: KeyObject): Signer =>
+  role === "record" ? createThreadSigner(privateKey) : createSigner(privateKey);
 
 const createKeyFile = async ({ directory, kek }: Place, role: KeyRole, serial: number): Promise<Held> => {
   const { privateKey } = generateKeyPairSync("ed25519");
@@ -41,14 +46,14 @@ const createKeyFile = async ({ directory, kek }: Place, role: KeyRole, serial: n
   } finally {
     secret.fill(0);
   }
-  return { role, serial, signer: createSigner(privateKey) };
+  return { role, serial, signer: signerOf(role, privateKey) };
 };
 
 const openKeyFile = async ({ directory, kek }: Place, role: KeyRole, serial: number): Promise<Held> => {
   const purpose = signingPurpose(role, serial);
   const { secret, publicKeyText } = await readWrappedFile(pathOf(directory, role, serial), kek, purpose);
   const der = Buffer.from(secret.buffer as ArrayBuffer, secret.byteOffset, secret.length);
-  const signer = createSigner(createPrivateKey({ key: der, format: "der", type: "pkcs8" }));
+  const signer = signerOf(role, createPrivateKey({ key: der, format: "der", type: "pkcs8" }));
   secret.fill(0);
   if (publicKeyText !== formatPublicKey(signer.publicKey)) {
     failKey(`the file of ${purpose} names another public key`);
@@ -79,6 +84,8 @@ export class SigningKeyFiles implements SigningCustody {
   }
 
   async open(role: KeyRole, publicKey: PublicKey): Promise<Signer> {
+    // Whoever opens a key to sign with it is about to; nobody waits for the thread.
+    if (role === "record") void startSigningThread();
     const isIt = (key: Held): boolean => key.role === role && equalBytes(key.signer.publicKey, publicKey);
     // Opened before the ledger's lock was held: whoever held it may have made another key since.
     if (!this.#held.some(isIt)) await this.#alone(() => this.#openFiles());
@@ -105,6 +112,7 @@ export class SigningKeyFiles implements SigningCustody {
         ended.some((publicKey) => equalBytes(publicKey, signer.publicKey));
       for (const key of this.#held.filter(isEnded)) {
         await eraseFile(pathOf(this.#place.directory, key.role, key.serial));
+        key.signer.forget?.();
         this.#held = this.#held.filter((each) => each !== key);
       }
       for (const name of await readdir(this.#place.directory)) {

@@ -58,6 +58,10 @@ type PlannedUnit =
     }
   | { readonly kind: "refused"; readonly error: SigilError };
 
+/** Waiting for keys that are there already would cost a record as much as its indexes. */
+const hasKeys = (unit: SignedUnit, { sealer, tags }: CommitContext): boolean =>
+  unit.records.every(({ body: { tenant } }) => sealer.isReady(tenant) && tags.isReady(tenant));
+
 /** A tenant whose key is gone or damaged cannot be written for; that is no fault of the store, or of anybody else. */
 const keysFault = async (
   unit: SignedUnit,
@@ -82,7 +86,7 @@ const planUnit = async (
   versions: Versions,
   context: CommitContext,
 ): Promise<PlannedUnit> => {
-  const fault = await keysFault(unit, context);
+  const fault = hasKeys(unit, context) ? undefined : await keysFault(unit, context);
   if (fault !== undefined) return { kind: "refused", error: fault };
   const planned = await versions.plan(unit.records, first);
   if (planned.kind === "refused") return planned;
@@ -117,10 +121,11 @@ export const planCommit = async (
     const { appended } = planned;
     for (const [index, record] of unit.records.entries()) {
       const head = appended[index] as Appended;
+      const sealed = context.sealer.seal(record.envelope, head.position, record.body.tenant);
       ops.push({
         kind: "put",
         key: recordKey(head.position),
-        value: await context.sealer.seal(record.envelope, head.position, record.body.tenant),
+        value: sealed instanceof Uint8Array ? sealed : await sealed,
       });
       ops.push(...indexOps(context.tags, record.body, record.hash, head));
       records.push(record);

@@ -21,23 +21,37 @@ const tagsMax = 20_000;
 export class BlindTags {
   readonly #load: (tenant: string) => Promise<Uint8Array>;
   readonly #keys = new Map<string, Uint8Array>();
-  readonly #known = new Map<string, Uint8Array>();
+  /** By tenant and field, then value. */
+  #known = new Map<string, Map<string, Map<string, Uint8Array>>>();
+  #knownCount = 0;
 
   constructor(load: (tenant: string) => Promise<Uint8Array>) {
     this.#load = load;
   }
 
   async ensure(tenant: string): Promise<void> {
-    if (!this.#keys.has(tenant)) this.#keys.set(tenant, await this.#load(tenant));
+    if (!this.isReady(tenant)) this.#keys.set(tenant, await this.#load(tenant));
+  }
+
+  /** True once `ensure` has loaded the tenant's key. */
+  isReady(tenant: string): boolean {
+    return this.#keys.has(tenant);
   }
 
   tag(tenant: string, field: string, value: string): Uint8Array {
-    const name = `${tenant}\0${field}\0${value}`;
-    const known = this.#known.get(name);
+    const known = this.#known.get(tenant)?.get(field)?.get(value);
     if (known !== undefined) return known;
     const tag = this.digest(tenant, `${field}\0${value}`).subarray(0, tagBytes);
-    if (this.#known.size >= tagsMax) this.#known.clear();
-    this.#known.set(name, tag);
+    if (this.#knownCount >= tagsMax) {
+      this.#known = new Map();
+      this.#knownCount = 0;
+    }
+    let fields = this.#known.get(tenant);
+    if (fields === undefined) this.#known.set(tenant, (fields = new Map()));
+    let values = fields.get(field);
+    if (values === undefined) fields.set(field, (values = new Map()));
+    values.set(value, tag);
+    this.#knownCount += 1;
     return tag;
   }
 

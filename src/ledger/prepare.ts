@@ -1,6 +1,6 @@
 /**
- * From a record's body to the bytes the ledger keeps: encoded and checked when a caller appends, signed in the
- * thread pool, then wrapped in an envelope whose hash is the ledger's entry. Source: docs/spec/record.md.
+ * From a record's body to the bytes the ledger keeps: encoded and checked when a caller appends, signed in a
+ * thread of their own, then wrapped in an envelope whose hash is the ledger's entry. Source: docs/spec/record.md.
  */
 import type { Hash } from "../record/bytes.ts";
 import { encodeProtected, encodeStatement, recordContentType, toBeSigned } from "../record/cose.ts";

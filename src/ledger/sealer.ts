@@ -74,14 +74,18 @@ export class Sealer {
    * @throws keyUnavailable when a version that has sealed is gone: another one in its place would not be the tenant's.
    */
   async ready(tenant: string): Promise<void> {
-    if (!this.#newest.has(tenant)) await this.#load(tenant);
+    if (!this.isReady(tenant)) await this.#load(tenant);
   }
 
-  async seal(envelope: Uint8Array, position: bigint, tenant: string): Promise<Uint8Array> {
-    const counted = this.#newest.get(tenant) ?? (await this.#load(tenant));
-    if (counted.seals >= this.#sealsMax) {
-      await this.rotate(tenant, position);
-      return this.seal(envelope, position, tenant);
+  isReady(tenant: string): boolean {
+    return this.#newest.has(tenant);
+  }
+
+  /** At once when the tenant is ready and its key good for another seal. */
+  seal(envelope: Uint8Array, position: bigint, tenant: string): Uint8Array | Promise<Uint8Array> {
+    const counted = this.#newest.get(tenant);
+    if (counted === undefined || counted.seals >= this.#sealsMax) {
+      return this.#sealWithNext(envelope, position, tenant);
     }
     if (counted.seals === 0)
       this.#newest.set(tenant, { ...counted, first: position, seals: 1, changed: true });
@@ -97,6 +101,12 @@ export class Sealer {
       tenant,
       nonce: randomBytes(sealNonceBytes),
     });
+  }
+
+  async #sealWithNext(envelope: Uint8Array, position: bigint, tenant: string): Promise<Uint8Array> {
+    if (this.isReady(tenant)) await this.rotate(tenant, position);
+    else await this.#load(tenant);
+    return this.seal(envelope, position, tenant);
   }
 
   /**

@@ -1,8 +1,8 @@
 /**
- * The one place where order is made. Callers' units wait in a bounded queue; a group of what is waiting is signed in
- * the thread pool while the group before it is being written; then it gets positions, one synchronous batch, and
- * only then its callers get their answer. At most 256 records or 1 MiB a group, one unit of up to 1,000 at least.
- * Nobody waits for a timer: an idle sequencer takes a unit in the same turn of the event loop.
+ * The one place where order is made. Callers' units wait in a bounded queue and are signed in its order, some way ahead of
+ * the disk; whenever no batch is being written, what is signed at the head of the queue becomes the next one: positions,
+ * one synchronous batch, and only then its callers get their answer. At most 256 records or 1 MiB a batch, one unit of up
+ * to 1,000 at least. Nobody waits for a timer: an idle sequencer takes a unit in the same turn of the event loop.
  * Work that must be alone (a key that changes) gets a turn in which nothing is signed or written; the queue waits.
  */
 import { SigilFault, type SigilError } from "../record/errors.ts";
@@ -11,6 +11,7 @@ import {
   appendQueueRecordsMax,
   groupBytesMax,
   groupRecordsMax,
+  signAheadRecordsMax,
 } from "../record/limits.ts";
 import type { StoreOp } from "../storage/store.ts";
 import type { Appended, SignedUnit, UnitOutcome } from "./commit.ts";
@@ -29,6 +30,14 @@ type Waiting = AppendUnit & {
   readonly resolve: (appended: readonly Appended[]) => void;
   readonly reject: (error: SigilFault) => void;
 };
+
+/** A unit whose signing has begun; `outcome` is set when it has ended. */
+type Ahead = { readonly waiting: Waiting; outcome: SignedUnit | SigilError | undefined };
+
+/** How a batch ended. */
+type Ended =
+  | { readonly outcomes: readonly UnitOutcome[] }
+  | { readonly error: SigilError; readonly cause: unknown };
 
 export type SequencerSteps = {
   readonly sign: (record: PreparedRecord) => Promise<SignedRecord>;
@@ -52,14 +61,15 @@ export class GroupFailed extends Error {
 export type SequencerGauge = { readonly queuedRecords: number; readonly queuedBytes: number };
 
 /** Below this many a second sync costs more than it overlaps. */
-const splitRecordsMin = 16;
+const sharedRecordsMin = 16;
 
 /**
- * A burst that finds nothing under way is halved: one half is signed while the other is written. Taken whole, callers
- * that wait for each other's group stay in step for ever, and disk and processor take turns.
+ * Records of the next batch: a third of what is under way, those just answered included, as their callers come back.
+ * Callers who are all answered together stay in step for ever, and then caller, processor and disk take turns; in three
+ * parts each has one to work on.
  */
-const firstGroupRecords = (queuedRecords: number): number =>
-  queuedRecords < splitRecordsMin ? groupRecordsMax : Math.min(groupRecordsMax, Math.ceil(queuedRecords / 2));
+const batchRecords = (queuedRecords: number, answeredRecords: number): number =>
+  Math.min(groupRecordsMax, Math.max(sharedRecordsMin, Math.ceil((queuedRecords + answeredRecords) / 3)));
 
 const noOps = (): readonly StoreOp[] => [];
 const cancelled = (): SigilFault => new SigilFault({ kind: "cancelled" });
@@ -67,14 +77,19 @@ const cancelled = (): SigilFault => new SigilFault({ kind: "cancelled" });
 export class Sequencer {
   readonly #steps: SequencerSteps;
   readonly #onGroup: (records: number) => void;
+  /** Not signed yet. */
   #queue: Waiting[] = [];
+  /** Being signed, or signed and waiting for the disk; in the order of the queue. */
+  #ahead: Ahead[] = [];
+  #aheadRecords = 0;
+  /** Of both, until a batch takes them. */
   #queuedRecords = 0;
   #queuedBytes = 0;
-  #signing = false;
-  /** Groups being signed or written. */
-  #groups = 0;
   #scheduled = false;
-  #writing: Promise<void> = Promise.resolve();
+  /** Resolves when the batch being written has been. */
+  #writing: Promise<void> | undefined;
+  /** Of the batch before. */
+  #answeredRecords = 0;
   /** Exclusive turns that wait or run. While there is one, no group is taken. */
   #turns = 0;
   #turn: Promise<void> = Promise.resolve();
@@ -118,8 +133,8 @@ export class Sequencer {
     if (refused !== undefined) throw new SigilFault(refused);
     this.#turns += 1;
     const turn = this.#turn.then(async () => {
-      // The last group under way: none begins while there is a turn.
-      await this.#writing;
+      // What was signed for is written first, by the key that signed it; nothing more is signed while there is a turn.
+      await this.#settled(() => this.#ahead.length === 0);
       if (this.#stopped !== undefined) throw new SigilFault(this.#stopped);
       return work();
     });
@@ -138,8 +153,10 @@ export class Sequencer {
   /** Refuses what waits and what comes, until `resume`. */
   stop(error: SigilError): void {
     this.#stopped = error;
-    const dropped = this.#queue;
+    const dropped = [...this.#ahead.map(({ waiting }) => waiting), ...this.#queue];
     this.#queue = [];
+    this.#ahead = [];
+    this.#aheadRecords = 0;
     this.#queuedRecords = 0;
     this.#queuedBytes = 0;
     for (const waiting of dropped) waiting.reject(new SigilFault(error));
@@ -156,95 +173,133 @@ export class Sequencer {
   }
 
   /** Resolves when everything that was waiting has its answer. */
-  async drain(): Promise<void> {
-    while (this.#queue.length > 0 || this.#signing || this.#scheduled || this.#turns > 0) {
-      await new Promise<void>((resolve) => setImmediate(resolve));
-      await this.#turn;
-      await this.#writing;
-    }
-    await this.#writing;
+  drain(): Promise<void> {
+    return this.#settled(() => this.#queue.length === 0 && this.#ahead.length === 0 && this.#turns === 0);
   }
 
-  /** After the I/O of this turn, so that calls that arrived together share a group. */
+  /** Resolves when `isEmpty` holds and nothing is being written. */
+  async #settled(isEmpty: () => boolean): Promise<void> {
+    while (!isEmpty() || this.#writing !== undefined) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      await this.#writing;
+    }
+  }
+
+  /** After the I/O of this turn, so that calls that arrived together share a batch. */
   #schedule(): void {
-    if (this.#scheduled || this.#signing || this.#queue.length === 0) return;
+    if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      if (this.#turns > 0) return;
-      const group = this.#take(this.#groups === 0 ? firstGroupRecords(this.#queuedRecords) : groupRecordsMax);
-      if (group.length > 0) this.#run(group);
+      this.#signAhead();
+      this.#write();
     });
   }
 
-  #take(recordsMax: number): readonly Waiting[] {
+  /** Begins to sign what waits, as far ahead of the disk as is worth while. */
+  #signAhead(): void {
+    if (this.#turns > 0) return;
+    let taken = 0;
+    for (const waiting of this.#queue) {
+      const records = waiting.records.length;
+      if (this.#aheadRecords > 0 && this.#aheadRecords + records > signAheadRecordsMax) break;
+      taken += 1;
+      if (this.#isDropped(waiting)) continue;
+      this.#aheadRecords += records;
+      const ahead: Ahead = { waiting, outcome: undefined };
+      this.#ahead.push(ahead);
+      void this.#sign(ahead);
+    }
+    if (taken > 0) this.#queue = this.#queue.slice(taken);
+  }
+
+  async #sign(ahead: Ahead): Promise<void> {
+    const { records, extraOps = noOps } = ahead.waiting;
+    try {
+      ahead.outcome = { records: await Promise.all(records.map(this.#steps.sign)), extraOps };
+    } catch {
+      ahead.outcome = { kind: "notServing", rule: "the record could not be signed" };
+    }
+    this.#schedule();
+  }
+
+  /** Answers a unit whose caller left before it was sequenced. */
+  #isDropped(waiting: Waiting): boolean {
+    if (waiting.signal?.aborted !== true) return false;
+    this.#uncount(waiting);
+    waiting.reject(cancelled());
+    return true;
+  }
+
+  #uncount({ records, bytes }: Waiting): void {
+    this.#queuedRecords -= records.length;
+    this.#queuedBytes -= bytes;
+  }
+
+  /** Writes what is signed at the head of the queue, when nothing is being written. */
+  #write(): void {
+    if (this.#writing !== undefined) return;
+    const before = this.#ahead.length;
+    const [group, units] = this.#take();
+    // There is room to sign further ahead.
+    if (this.#ahead.length < before) this.#schedule();
+    if (group.length === 0) return;
+    this.#writing = this.#commit(units).then((ended) => {
+      this.#writing = undefined;
+      this.#answeredRecords = units.reduce((sum, { records }) => sum + records.length, 0);
+      // The disk before the callers: theirs is the longer way.
+      this.#write();
+      this.#answer(group, ended);
+    });
+  }
+
+  #take(): readonly [readonly Waiting[], readonly SignedUnit[]] {
     const group: Waiting[] = [];
+    const units: SignedUnit[] = [];
     let records = 0;
     let bytes = 0;
     let taken = 0;
-    for (const waiting of this.#queue) {
+    const recordsMax = batchRecords(this.#queuedRecords, this.#answeredRecords);
+    for (const { waiting, outcome } of this.#ahead) {
+      if (outcome === undefined) break;
       const fits = records + waiting.records.length <= recordsMax && bytes + waiting.bytes <= groupBytesMax;
       if (group.length > 0 && !fits) break;
       taken += 1;
-      this.#queuedRecords -= waiting.records.length;
-      this.#queuedBytes -= waiting.bytes;
-      if (waiting.signal?.aborted === true) {
-        waiting.reject(cancelled());
+      this.#aheadRecords -= waiting.records.length;
+      if (this.#isDropped(waiting)) continue;
+      this.#uncount(waiting);
+      if ("kind" in outcome) {
+        waiting.reject(new SigilFault(outcome));
         continue;
       }
       group.push(waiting);
+      units.push(outcome);
       records += waiting.records.length;
       bytes += waiting.bytes;
     }
-    this.#queue = this.#queue.slice(taken);
-    return group;
+    if (taken > 0) this.#ahead = this.#ahead.slice(taken);
+    return [group, units];
   }
 
-  #run(group: readonly Waiting[]): void {
-    this.#signing = true;
-    this.#groups += 1;
-    const before = this.#writing;
-    this.#writing = (async () => {
-      let units: readonly SignedUnit[] | SigilError;
-      try {
-        units = await this.#sign(group);
-      } catch {
-        units = { kind: "keyUnavailable", rule: "signing failed" };
-      }
-      // The group before may still be on its way to the disk; order is made here.
-      await before;
-      this.#signing = false;
-      this.#schedule();
-      if ("kind" in units) return rejectAll(group, units);
-      if (this.#stopped !== undefined) return rejectAll(group, this.#stopped);
-      await this.#commit(group, units);
-    })().finally(() => {
-      this.#groups -= 1;
-    });
-  }
-
-  async #sign(group: readonly Waiting[]): Promise<readonly SignedUnit[]> {
-    return Promise.all(
-      group.map(async (waiting) => ({
-        records: await Promise.all(waiting.records.map(this.#steps.sign)),
-        extraOps: waiting.extraOps ?? noOps,
-      })),
-    );
-  }
-
-  async #commit(group: readonly Waiting[], units: readonly SignedUnit[]): Promise<void> {
-    let outcomes: readonly UnitOutcome[];
+  async #commit(units: readonly SignedUnit[]): Promise<Ended> {
     try {
-      outcomes = await this.#steps.commit(units);
+      return { outcomes: await this.#steps.commit(units) };
     } catch (cause) {
       const error: SigilError =
         cause instanceof GroupFailed ? cause.error : { kind: "indeterminate", rule: "the commit failed" };
-      return rejectAll(group, error, cause);
+      return { error, cause };
+    }
+  }
+
+  #answer(group: readonly Waiting[], ended: Ended): void {
+    if ("error" in ended) {
+      for (const waiting of group) waiting.reject(new SigilFault(ended.error, { cause: ended.cause }));
+      return;
     }
     let records = 0;
     // The batch is on disk: a crash from here on loses nothing that is promised below.
     for (const [index, waiting] of group.entries()) {
-      const outcome = outcomes[index];
+      const outcome = ended.outcomes[index];
       if (outcome?.kind === "accepted") {
         records += outcome.appended.length;
         waiting.resolve(outcome.appended);
@@ -260,7 +315,3 @@ export class Sequencer {
 
 const refuseFull = (limit: number): Promise<never> =>
   Promise.reject(new SigilFault({ kind: "queueFull", what: "the append queue", limit }));
-
-const rejectAll = (group: readonly Waiting[], error: SigilError, cause?: unknown): void => {
-  for (const waiting of group) waiting.reject(new SigilFault(error, { cause }));
-};

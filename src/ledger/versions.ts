@@ -26,6 +26,9 @@ type Known = Map<string, KnownHead | undefined>;
 const isDamage = (error: SigilError): boolean =>
   error.kind === "recordCorrupt" || error.kind === "ledgerCorrupt";
 
+const firstVersion = ({ id, prev }: RecordBody, position: bigint): Head | SigilError =>
+  prev === null ? { position, version: 1n } : { kind: "staleVersion", id, version: 0n };
+
 export class Versions {
   readonly #store: Store;
   readonly #readHash: (position: bigint) => Promise<Hash>;
@@ -43,7 +46,11 @@ export class Versions {
     for (const record of records) {
       const position = first + BigInt(heads.length);
       try {
-        const head = await this.#next(record, position, added);
+        // A decision's id is its own: nothing is looked up, and nothing waited for.
+        const head =
+          record.body.kind === "frozen_chain"
+            ? firstVersion(record.body, position)
+            : await this.#next(record, position, added);
         if ("kind" in head) return { kind: "refused", error: head };
         heads.push(head);
       } catch (error) {
@@ -59,10 +66,7 @@ export class Versions {
   }
 
   async #next({ body, hash }: Versioned, position: bigint, added: Known): Promise<Head | SigilError> {
-    const { tenant, space, id, prev, kind } = body;
-    if (kind === "frozen_chain") {
-      return prev === null ? { position, version: 1n } : { kind: "staleVersion", id, version: 0n };
-    }
+    const { tenant, space, id, prev } = body;
     const name = `${tenant}\0${space}\0${id}`;
     const before = added.get(name) ?? (await this.#load(name, body));
     const follows = before === undefined ? prev === null : prev !== null && equalBytes(prev, before.hash);

@@ -396,7 +396,7 @@ describe("beside the store", () => {
     const world = await createWorld({ recordSigner });
     await using ledger = await openWorld(world);
     broken = true;
-    expect(await faultOf(ledger.append([userBody("a")]))).to.include({ kind: "keyUnavailable" });
+    expect(await faultOf(ledger.append([userBody("a")]))).to.include({ kind: "notServing" });
     broken = false;
     expect((await ledger.append([userBody("a")]))[0]?.position).to.equal(1n);
     expect(ledger.status.kind).to.equal("serving");

@@ -21,6 +21,8 @@ export const schemaVersionMax = 65_535;
 /** A group shares one sync; 256 amortises it and keeps a waiter's delay in milliseconds. */
 export const groupRecordsMax = 256;
 export const groupBytesMax = 1 << 20;
+/** Records signed before the disk is ready for them: two groups, so that neither waits for the other. */
+export const signAheadRecordsMax = 512;
 /** Appends waiting for the sequencer; past it callers are told to back off. */
 export const appendQueueRecordsMax = 8192;
 export const appendQueueBytesMax = 32 << 20;

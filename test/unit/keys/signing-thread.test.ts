@@ -1,0 +1,108 @@
+/** Signing in a thread: the same bytes as OpenSSL, many keys side by side, and what comes of a thread that dies. */
+import { createPrivateKey, generateKeyPairSync, sign as opensslSign, verify } from "node:crypto";
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+import { expect } from "chai";
+import { beforeEach, describe, it } from "mocha";
+import { createSigner, createThreadSigner } from "../../../src/keys/sign.ts";
+import type { SigningAnswer, SigningRequest } from "../../../src/keys/signing-messages.ts";
+import { endSigningThread, startSigningThread } from "../../../src/keys/signing-thread.ts";
+
+const newKey = () => generateKeyPairSync("ed25519").privateKey;
+const messageOf = (bytes: number): Uint8Array =>
+  Uint8Array.from({ length: bytes }, (_, index) => index % 251);
+
+/** The program of the thread, with the test in the place of the event loop. */
+const startWorker = async () => {
+  const worker = new Worker(new URL("../../../src/keys/signing-worker.ts", import.meta.url));
+  await once(worker, "message");
+  return {
+    ask: (request: SigningRequest): void => worker.postMessage(request, []),
+    answered: async (): Promise<Extract<SigningAnswer, { kind: "signed" }>> =>
+      (await once(worker, "message"))[0],
+    failed: async (): Promise<string> => String((await once(worker, "error"))[0]),
+    [Symbol.asyncDispose]: async (): Promise<void> => void (await worker.terminate()),
+  };
+};
+
+describe("the signing thread", () => {
+  // Before it is ready OpenSSL stands in, and nothing would be tested.
+  beforeEach(async () => expect(await startSigningThread()).to.equal(true));
+
+  it("gives the bytes that OpenSSL gives, for messages of every length around a block", async () => {
+    const key = newKey();
+    const signer = createThreadSigner(key);
+    const messages = [0, 1, 63, 64, 65, 111, 112, 127, 128, 129, 1000, 70_000].map(messageOf);
+    const signatures = await Promise.all(messages.map(signer.sign));
+    for (const [index, message] of messages.entries()) {
+      expect(Buffer.from(signatures[index] ?? [])).to.deep.equal(opensslSign(null, message, key));
+    }
+  });
+
+  it("signs what was asked for in one turn with the key it was asked for", async () => {
+    const signers = [newKey(), newKey(), newKey()].map((key) => ({ key, signer: createThreadSigner(key) }));
+    const asked = Array.from({ length: 60 }, (_, index) => ({
+      message: messageOf(index),
+      ...signers[index % 3]!,
+    }));
+    const signatures = await Promise.all(asked.map(({ signer, message }) => signer.sign(message)));
+    for (const [index, { key, message }] of asked.entries()) {
+      expect(Buffer.from(signatures[index] ?? [])).to.deep.equal(opensslSign(null, message, key));
+    }
+  });
+
+  it("signs as the signer that works at once does", async () => {
+    const key = newKey();
+    const message = messageOf(300);
+    expect(await createThreadSigner(key).sign(message)).to.deep.equal(await createSigner(key).sign(message));
+  });
+
+  it("loses nothing of what it was asked for when it ends, and is replaced", async () => {
+    const key = newKey();
+    const signer = createThreadSigner(key);
+    await signer.sign(messageOf(1));
+    // Sent at the end of the turn, and more than it can sign before it is told to end.
+    const asked = Promise.all(Array.from({ length: 5000 }, () => signer.sign(messageOf(2))));
+    await Promise.resolve();
+    void endSigningThread();
+    for (const signature of await asked) expect(verify(null, messageOf(2), key, signature)).to.equal(true);
+    expect(await startSigningThread()).to.equal(true);
+    expect(verify(null, messageOf(3), key, await signer.sign(messageOf(3)))).to.equal(true);
+  });
+
+  it("signs again after it was told to forget, as the key is handed over anew", async () => {
+    const key = newKey();
+    const signer = createThreadSigner(key);
+    await signer.sign(messageOf(1));
+    signer.forget?.();
+    expect(verify(null, messageOf(2), key, await signer.sign(messageOf(2)))).to.equal(true);
+  });
+
+  it("signs with no key that it was not given", async () => {
+    await using worker = await startWorker();
+    worker.ask({ kind: "sign", request: 0, key: 0, lengths: Uint32Array.of(1), bytes: new Uint8Array(1) });
+    expect(await worker.failed()).to.contain("a key is made known before it signs");
+  });
+
+  it("signs with no key that it has forgotten", async () => {
+    await using worker = await startWorker();
+    worker.ask({ kind: "key", key: 0, seed: new Uint8Array(32) });
+    worker.ask({ kind: "forget", key: 0 });
+    worker.ask({ kind: "sign", request: 0, key: 0, lengths: Uint32Array.of(1), bytes: new Uint8Array(1) });
+    expect(await worker.failed()).to.contain("a key is made known before it signs");
+  });
+
+  it("zeroes the seed that it was sent", async () => {
+    await using worker = await startWorker();
+    const shared = new Uint8Array(new SharedArrayBuffer(32)).fill(9);
+    worker.ask({ kind: "key", key: 0, seed: shared });
+    const message = Uint8Array.of(1, 2, 3);
+    worker.ask({ kind: "sign", request: 7, key: 0, lengths: Uint32Array.of(3), bytes: message });
+    const answer = await worker.answered();
+    expect(answer.request).to.equal(7);
+    const der = Buffer.concat([Buffer.from("302e020100300506032b657004220420", "hex"), Buffer.alloc(32, 9)]);
+    const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+    expect(Buffer.from(answer.signatures)).to.deep.equal(opensslSign(null, message, key));
+    expect([...shared]).to.deep.equal(Array.from({ length: 32 }, () => 0));
+  });
+});
