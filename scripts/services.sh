@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi)
+services=(grpcurl go_wasi rust_wasi softhsm)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -61,6 +61,17 @@ install_rust_wasi() {
 }
 start_rust_wasi() { :; }
 stop_rust_wasi() { :; }
+
+# PKCS #11 tokens for the tests of keys that are on one; each test makes its own in a temporary directory. The package
+# that speaks with them (pkcs11js) is compiled by npm ci, which passes over it where there is no compiler.
+install_softhsm() {
+  apt_install softhsm2
+  command -v c++ >/dev/null || apt_install g++
+  command -v make >/dev/null || apt_install make
+  command -v python3 >/dev/null || apt_install python3
+}
+start_softhsm() { :; }
+stop_softhsm() { :; }
 
 usage() {
   sed -n '2,6s/^# \{0,1\}//p' "$0"

@@ -1,6 +1,6 @@
 /**
- * `deployment.json`: origin, genesis hash, where the key-encryption key comes from, and which directory holds the keys
- * that it wraps. The last two stand in one file so that one rename changes both. Source: docs/operating/secrets.md.
+ * `deployment.json`: origin, genesis hash, where the key-encryption key comes from, which directory holds the keys that it
+ * wraps, and where the signing keys are. The key and its directory stand in one file so that one rename changes both. Source: docs/operating/secrets.md.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -20,10 +20,13 @@ export type Description = {
   readonly kek: KekReference;
   /** A directory's name in the data directory; "keys" in a file that does not say. */
   readonly keys: string;
+  /** Where the signing keys are: `file`, in that directory, or a token's URI; "file" in a file that does not say. */
+  readonly custody: string;
 };
 
 /** Where a new deployment keeps its keys. */
 export const firstKeys = "keys";
+const inFiles = "file";
 const keysPattern = /^keys(?:-([1-9][0-9]{0,8}))?$/;
 
 /** Whether that is the name of a directory of keys, in force or left behind. */
@@ -41,8 +44,12 @@ export const isMissing = (error: unknown): boolean =>
 /** In place of the old one, whole or not at all; on disk when it resolves. */
 export const writeDescription = async (directory: string, description: Description): Promise<void> => {
   // A directory that was never rewrapped says what it always said.
-  const { keys, ...others } = description;
-  const file = keys === firstKeys ? others : description;
+  const { keys, custody, ...others } = description;
+  const file = {
+    ...others,
+    ...(keys === firstKeys ? {} : { keys }),
+    ...(custody === inFiles ? {} : { custody }),
+  };
   await replaceFile(descriptionPath(directory), `${JSON.stringify(file, undefined, 2)}\n`);
 };
 
@@ -65,7 +72,10 @@ export const readAnyDescription = async (
   const text = await readText(directory);
   const malformed = (): never =>
     fail({ kind: "invalidConfig", key: "deployment.json", rule: "must be as sigil init wrote it" });
-  let description: Omit<Description, "keys"> & { readonly keys?: unknown };
+  let description: Omit<Description, "keys" | "custody"> & {
+    readonly keys?: unknown;
+    readonly custody?: unknown;
+  };
   try {
     description = JSON.parse(text) as typeof description;
   } catch {
@@ -76,7 +86,7 @@ export const readAnyDescription = async (
   if (description.format > known) {
     return fail({ kind: "newerFormat", found: description.format, known });
   }
-  const { format, origin, genesis, kek, migrating, keys = firstKeys } = description;
+  const { format, origin, genesis, kek, migrating, keys = firstKeys, custody = inFiles } = description;
   if (!isFormat(format) || (migrating !== undefined && !(isFormat(migrating) && migrating < format))) {
     return malformed();
   }
@@ -84,7 +94,8 @@ export const readAnyDescription = async (
   if (typeof kek?.source !== "string" || typeof kek.verifier !== "string") return malformed();
   if (kek.salt !== null && typeof kek.salt !== "string") return malformed();
   if (typeof keys !== "string" || !isKeysName(keys)) return malformed();
-  return { ...description, keys };
+  if (typeof custody !== "string") return malformed();
+  return { ...description, keys, custody };
 };
 
 /** The format that the directory's content has, or still has in part. */

@@ -12,6 +12,7 @@ import type { RecordBody } from "./record/record.ts";
 import { parseCheckpoint, type Checkpoint } from "./merkle/checkpoint.ts";
 import { cosignerName, verifyCosigners } from "./merkle/cosignature.ts";
 import { parseNote, type Note } from "./merkle/note.ts";
+import { formatCustodySource, parseCustodySource, type CustodySource } from "./keys/custody.ts";
 import { formatKekSource, type KekInputs, type KekSource } from "./keys/kek.ts";
 import { syncDirectory } from "./keys/private-file.ts";
 import { opensslSha256 } from "./keys/sha256.ts";
@@ -49,6 +50,8 @@ export type RestoreOptions = {
   readonly witnesses?: (ledger: Ledger, size: bigint) => Promise<readonly Witness[]>;
   /** Where the key-encryption key is on this machine; unless told, where the backup's deployment had it. */
   readonly kekSource?: KekSource | undefined;
+  /** Where the token with the signing keys is on this machine; unless told, where the backup's deployment had it. */
+  readonly custody?: CustodySource | undefined;
   readonly kekInputs: KekInputs;
   /** Rules above the ledger's own, as `sigil fsck` applies them. */
   readonly inspector?: (origin: string) => NonNullable<FsckOptions["inspectGroup"]>;
@@ -103,10 +106,29 @@ const writeFiles = async (
   }
   await mkdir(join(partial, description.keys, "data"), { recursive: true, mode: 0o700 });
   const source = options.kekSource ?? (kek && (await placeKek(kek, options.directory)));
-  if (source === undefined) return description;
-  const placed = { ...description, kek: { ...description.kek, source: formatKekSource(source) } };
+  const placed = {
+    ...description,
+    ...(source === undefined ? {} : { kek: { ...description.kek, source: formatKekSource(source) } }),
+    custody: custodyNow(description.custody, options.custody),
+  };
   await writeDescription(partial, placed);
   return placed;
+};
+
+/** The keys stay where they are kept: only the way to a token, and what it is called, can be another. */
+const custodyNow = (before: string, told: CustodySource | undefined): string => {
+  if (told === undefined) return before;
+  const had = parseCustodySource(before);
+  if (had.kind !== told.kind) {
+    const where = had.kind === "file" ? "in its files" : "on a token";
+    fail({ kind: "usage", rule: `--custody: the backup's deployment has its signing keys ${where}` });
+  }
+  if (had.kind === "file" || told.kind === "file") return before;
+  const { object } = had.uri;
+  return formatCustodySource({
+    kind: "pkcs11",
+    uri: { ...(object === undefined ? {} : { object }), ...told.uri },
+  });
 };
 
 /** A key that came with the backup lies beside the data, as one that `sigil init` made. */

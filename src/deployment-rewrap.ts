@@ -22,7 +22,7 @@ import { openLevelStore } from "./storage/level.ts";
 
 export type RewrapOptions = {
   readonly directory: string;
-  /** A file that is missing is made, with a new random key. */
+  /** A file that is missing is made, with a new random key; a key that is missing on a token is made there. */
   readonly to: KekSource;
   /** For the key in force, and for the new one. */
   readonly kekInputs: KekInputs;
@@ -65,8 +65,8 @@ const rewrapLocked = async (
 ): Promise<Rewrapped> => {
   await requireUnchanged(directory, old);
   const from = join(directory, old.keys);
-  const madeKek = await makeKekFile(to);
-  const { kek: newKek, reference } = await createKek(to, newKekInputs);
+  const madeFile = await makeKekFile(to);
+  const { kek: newKek, reference, made } = await createKek(to, newKekInputs);
   if (await isKekOf(newKek, old.kek)) {
     fail({ kind: "usage", rule: `the key-encryption key from ${reference.source} is the one in force` });
   }
@@ -79,7 +79,7 @@ const rewrapLocked = async (
     () => null,
     () => from,
   );
-  return { keys: count, oldSource: old.kek.source, madeKek, leftBehind };
+  return { keys: count, oldSource: old.kek.source, madeKek: madeFile || made, leftBehind };
 };
 
 /**

@@ -21,7 +21,14 @@ import {
 } from "./record/kinds.ts";
 import type { RecordBody } from "./record/record.ts";
 import { checkKeyName } from "./merkle/note.ts";
-import { createCustody, openCustody, type Custody } from "./keys/custody.ts";
+import {
+  createCustody,
+  formatCustodySource,
+  openCustody,
+  parseCustodySource,
+  type Custody,
+  type CustodySource,
+} from "./keys/custody.ts";
 import {
   deploymentFormat,
   firstKeys,
@@ -61,6 +68,8 @@ export type InitOptions = {
   /** A trust_model payload. */
   readonly model: CborMap;
   readonly kekSource: KekSource;
+  /** In files unless told. Labels on a token begin with the origin unless the URI names an `object`. */
+  readonly custody?: CustodySource | undefined;
   readonly kekInputs: KekInputs;
   readonly nowMs: () => number;
 };
@@ -69,6 +78,10 @@ export type Initialised = {
   readonly genesis: Hash;
   readonly recordKey: PublicKey;
   readonly checkpointKey: PublicKey;
+  /** Whether a key-encryption key was made on a token. */
+  readonly madeKek: boolean;
+  /** Where the signing keys are, as deployment.json says it. */
+  readonly custody: string;
 };
 
 /** The records of the first group, in order, all linked to the genesis record. */
@@ -159,13 +172,21 @@ const requireEmpty = async (directory: string): Promise<void> => {
   await mkdir(directory, { recursive: true, mode: 0o700 });
 };
 
-/** @throws directoryNotEmpty, malformedRecord, malformedModel, invalidConfig. */
+/** With the name of its keys, so that deployment.json says it whatever the origin. */
+const custodyOf = ({ custody = { kind: "file" }, origin }: InitOptions): CustodySource =>
+  custody.kind === "file" ? custody : { ...custody, uri: { object: origin, ...custody.uri } };
+
+/** @throws directoryNotEmpty, malformedRecord, malformedModel, invalidConfig, tokenUnavailable. */
 export const initDeployment = async (options: InitOptions): Promise<Initialised> => {
   checkKeyName(options.origin);
   await requireEmpty(options.directory);
   await checkPrivateTree(options.directory);
-  const { kek, reference } = await createKek(options.kekSource, options.kekInputs);
-  const custody = await createCustody(join(options.directory, firstKeys), kek);
+  const { kek, reference, made } = await createKek(options.kekSource, options.kekInputs);
+  const source = custodyOf(options);
+  const custody = await createCustody(join(options.directory, firstKeys), kek, {
+    source,
+    inputs: options.kekInputs,
+  });
   const keys = {
     record: custody.signingKeys.newest("record").publicKey,
     checkpoint: custody.signingKeys.newest("checkpoint").publicKey,
@@ -188,8 +209,15 @@ export const initDeployment = async (options: InitOptions): Promise<Initialised>
     genesis: toHex(genesis),
     kek: reference,
     keys: firstKeys,
+    custody: formatCustodySource(source),
   });
-  return { genesis, recordKey: keys.record, checkpointKey: keys.checkpoint };
+  return {
+    genesis,
+    recordKey: keys.record,
+    checkpointKey: keys.checkpoint,
+    madeKek: made,
+    custody: formatCustodySource(source),
+  };
 };
 
 export type OpenOptions = {
@@ -221,7 +249,10 @@ export const describeDeployment = async (options: OpenOptions): Promise<LedgerOp
   const description = options.description ?? (await readDescription(directory));
   await checkPrivateTree(directory);
   const kek = await loadKek(description.kek, options.kekInputs);
-  const custody = await openCustody(join(directory, description.keys), kek);
+  const custody = await openCustody(join(directory, description.keys), kek, {
+    source: parseCustodySource(description.custody),
+    inputs: options.kekInputs,
+  });
   const parts = {
     origin: description.origin,
     genesis: parseHash(fromHex(description.genesis)),

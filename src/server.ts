@@ -98,6 +98,7 @@ type Parts = {
 
 const kekInputsOf = (config: Config): KekInputs => ({
   env: process.env,
+  modulePath: config["pkcs11.module"] === "" ? undefined : config["pkcs11.module"],
   askPassphrase: async () => {
     if (config.passphrase !== "") return utf8Encode(config.passphrase);
     return fail({ kind: "keyUnavailable", rule: "the deployment has a passphrase; set SIGIL_PASSPHRASE" });

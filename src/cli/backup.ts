@@ -85,6 +85,10 @@ const receive = async (task: Task): Promise<Manifest> => {
   }
 };
 
+/** They are not files where the deployment keeps them on a token. */
+const holdsSigningKeys = ({ state }: Manifest): boolean =>
+  (state?.files ?? []).some(({ path }) => path.startsWith("keys/record-"));
+
 const brokenOff = ["UNAVAILABLE", "UNAUTHENTICATED", "CANCELLED"];
 
 /** Tries again as long as a try brought a whole segment before it broke off: a token ends, a server restarts. */
@@ -161,6 +165,11 @@ export const backup: Command = {
       );
       if (!given.has("with-kek"))
         terminal.note("The key-encryption key is not in it: keep it elsewhere, and keep it.");
+      if (!holdsSigningKeys(manifest)) {
+        terminal.note(
+          "The signing keys are on a token and not in it: a restore needs that token, with the keys of now on it.",
+        );
+      }
     }
     return exitCodes.ok;
   },

@@ -5,7 +5,7 @@ import { CodeFiles } from "../modules/code-files.ts";
 import { CodeInspection } from "../modules/inspecting.ts";
 import { runFsck, type FsckProgress, type FsckReport } from "../ledger/fsck.ts";
 import { exitCodes, jsonFlag, required, type Command } from "./command.ts";
-import { askPassphrase } from "./passphrase.ts";
+import { kekInputsOf } from "./passphrase.ts";
 import { formatTable, type Terminal } from "./terminal.ts";
 
 const describeProgress = ({ step, done, total }: FsckProgress): string => {
@@ -48,7 +48,7 @@ export const fsck: Command = {
   exits: ["0  clean", "1  damage was found", "2  could not run"],
   run: async (given, terminal) => {
     const directory = required(given, "data", "DIR");
-    const kekInputs = { env: terminal.environment, askPassphrase: () => askPassphrase(terminal) };
+    await using kekInputs = kekInputsOf(terminal);
     const options = await describeDeployment({ directory, kekInputs, nowMs: Date.now });
     const quorum = new QuorumInspection(options.origin);
     const code = new CodeInspection(new CodeFiles(directory));

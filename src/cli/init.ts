@@ -1,5 +1,6 @@
 /** `sigil init`: a new deployment in an empty directory. */
 import { toHex } from "../record/bytes.ts";
+import { parseCustodySource } from "../keys/custody.ts";
 import { formatKekSource, type KekSource } from "../keys/kek.ts";
 import { formatPublicKey } from "../keys/keyfile.ts";
 import {
@@ -60,7 +61,12 @@ export const init: Command = {
     kek: {
       value: "SOURCE",
       about:
-        "Key-encryption key: file:PATH (made when missing), env:NAME or passphrase; file:DIR.kek unless told.",
+        "Key-encryption key: file:PATH or pkcs11:URI (made when missing), env:NAME or passphrase; file:DIR.kek unless told.",
+    },
+    custody: {
+      value: "SOURCE",
+      about:
+        "Where the signing keys are made and stay: file, encrypted in DIR, or a token, pkcs11:URI; file unless told.",
     },
     dev: { about: `Make every key too, in DIR.keys: ${sampleNames.join(", ")} and three witnesses.` },
     ...jsonFlag,
@@ -78,10 +84,11 @@ export const init: Command = {
       ? (given.text("origin") ?? "sigil.dev")
       : required(given, "origin", "NAME");
     const kekSource = readKek(given, directory);
+    const custody = parseCustodySource(given.text("custody") ?? "file");
     // Before --dev makes keys for a deployment that cannot be.
     await requireEmpty(directory);
     const founders = await readFounders(given, directory);
-    const made = await makeDeployment({ ...founders, directory, origin, kekSource }, terminal);
+    const made = await makeDeployment({ ...founders, directory, origin, kekSource, custody }, terminal);
     const facts = {
       data: directory,
       origin,
@@ -89,6 +96,7 @@ export const init: Command = {
       recordKey: formatPublicKey(made.recordKey),
       checkpointKey: formatPublicKey(made.checkpointKey),
       kek: formatKekSource(kekSource),
+      custody: made.custody,
     };
     if (given.has("json")) terminal.print(JSON.stringify(facts));
     else {
@@ -101,12 +109,18 @@ export const init: Command = {
           ["record key", facts.recordKey],
           ["checkpoint key", facts.checkpointKey],
           ["key-encryption key", `${facts.kek}${made.madeKek ? " (new)" : ""}`],
+          ["signing keys", custody.kind === "file" ? undefined : facts.custody],
           ["quorum", quorum],
           ["sample keys", given.has("dev") ? `${directory}.keys` : undefined],
         ]),
       );
     }
     terminal.note(kekAdvice(kekSource));
+    if (custody.kind === "pkcs11") {
+      terminal.note(
+        "Keep the token with the signing keys: no backup has them, and without them nothing new can be signed.",
+      );
+    }
     terminal.note(`Serve it: sigil serve --data ${directory}`);
     return exitCodes.ok;
   },

@@ -16,5 +16,7 @@ export const kekAdvice = (source: KekSource): string => {
       return `Keep the value of ${source.name}: without it nobody can read the data.`;
     case "passphrase":
       return "Keep the passphrase: without it nobody can read the data.";
+    case "pkcs11":
+      return `Keep the token with the object "${source.uri.object}", and a second one with the same key if it can be cloned: without it nobody can read the data.`;
   }
 };

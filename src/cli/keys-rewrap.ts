@@ -3,7 +3,7 @@ import { rewrapDeployment } from "../deployment-rewrap.ts";
 import { formatKekSource } from "../keys/kek.ts";
 import { exitCodes, jsonFlag, required, type Command } from "./command.ts";
 import { kekAdvice, readKekSource } from "./kek-source.ts";
-import { askNextPassphrase, askPassphrase } from "./passphrase.ts";
+import { askNextPassphrase, kekInputsOf } from "./passphrase.ts";
 import { formatPairs } from "./terminal.ts";
 
 export const keysRewrap: Command = {
@@ -16,23 +16,26 @@ export const keysRewrap: Command = {
     data: { value: "DIR", about: "The data directory." },
     to: {
       value: "SOURCE",
-      about: "The new key-encryption key: file:PATH (made when missing), env:NAME or passphrase.",
+      about:
+        "The new key-encryption key: file:PATH or pkcs11:URI (made when missing), env:NAME or passphrase.",
     },
     ...jsonFlag,
   },
   examples: [
     "sigil keys rewrap --data data --to file:/secure/place/sigil-2027.kek",
     "sigil keys rewrap --data data --to passphrase",
+    "sigil keys rewrap --data data --to 'pkcs11:token=sigil;object=kek?module-path=/usr/lib/softhsm/libsofthsm2.so'",
   ],
   run: async (given, terminal) => {
     const directory = required(given, "data", "DIR");
     const to = readKekSource(required(given, "to", "SOURCE"));
-    const env = terminal.environment;
+    await using kekInputs = kekInputsOf(terminal);
+    await using newKekInputs = kekInputsOf(terminal, { ask: askNextPassphrase });
     const moved = await rewrapDeployment({
       directory,
       to,
-      kekInputs: { env, askPassphrase: () => askPassphrase(terminal) },
-      newKekInputs: { env, askPassphrase: () => askNextPassphrase(terminal) },
+      kekInputs,
+      newKekInputs,
       onProgress: (done, total) => terminal.progress(`keys: ${done} of ${total}`),
     });
     terminal.progress("");

@@ -2,14 +2,15 @@
 import { QuorumInspection } from "../canon/inspection.ts";
 import { migrateDeployment, type Migrated, type MigrateOptions } from "../deployment-migrate.ts";
 import { rehearseMigration } from "../deployment-rehearse.ts";
+import type { KekInputs } from "../keys/kek.ts";
 import { SigilFault } from "../record/errors.ts";
 import { exitCodes, jsonFlag, required, usage, type Command } from "./command.ts";
-import { askPassphrase } from "./passphrase.ts";
+import { kekInputsOf } from "./passphrase.ts";
 import { formatPairs, type Terminal } from "./terminal.ts";
 
-const optionsOf = (directory: string, terminal: Terminal): MigrateOptions => ({
+const optionsOf = (directory: string, kekInputs: KekInputs, terminal: Terminal): MigrateOptions => ({
   directory,
-  kekInputs: { env: terminal.environment, askPassphrase: () => askPassphrase(terminal) },
+  kekInputs,
   nowMs: Date.now,
   inspector: (origin) => {
     const quorum = new QuorumInspection(origin);
@@ -59,7 +60,8 @@ export const migrate: Command = {
     const scratch = given.text("scratch") ?? `${directory}.rehearsal`;
     if (!isRehearsal && given.has("scratch")) usage("--scratch goes with --dry-run");
     process.umask(0o077);
-    const options = optionsOf(directory, terminal);
+    await using kekInputs = kekInputsOf(terminal);
+    const options = optionsOf(directory, kekInputs, terminal);
     try {
       const migrated = await (isRehearsal ? rehearseMigration(options, scratch) : migrateDeployment(options));
       terminal.progress("");

@@ -1,8 +1,10 @@
-/** Asks for a passphrase: a variable, or a terminal that shows nothing of it. At most `keyFileBytesMax` bytes. */
+/** Asks for a passphrase or a PIN: a variable, or a terminal that shows nothing of it. At most `keyFileBytesMax` bytes. */
 import { timingSafeEqual } from "node:crypto";
 import type { Readable } from "node:stream";
 import { fail, SigilFault } from "../record/errors.ts";
 import { keyFileBytesMax } from "../record/limits.ts";
+import type { KekInputs } from "../keys/kek.ts";
+import { holdTokens } from "../keys/pkcs11/token.ts";
 import type { Terminal } from "./terminal.ts";
 
 type Keyboard = Readable & { readonly isTTY: true; setRawMode: (raw: boolean) => unknown };
@@ -20,7 +22,7 @@ const dropLast = (typed: number[]): void => {
   while (byte !== undefined && (byte & 0xc0) === 0x80) byte = typed.pop();
 };
 
-const readHidden = (keyboard: Keyboard): Promise<Uint8Array> =>
+const readHidden = (keyboard: Keyboard, what: string): Promise<Uint8Array> =>
   new Promise((resolve, reject) => {
     const typed: number[] = [];
     const finish = (): void => {
@@ -34,7 +36,7 @@ const readHidden = (keyboard: Keyboard): Promise<Uint8Array> =>
           finish();
           typed.fill(0);
           chunk.fill(0);
-          reject(new SigilFault({ kind: "keyUnavailable", rule: "no passphrase was typed" }));
+          reject(new SigilFault({ kind: "keyUnavailable", rule: `no ${what} was typed` }));
           return;
         }
         if (enter.has(byte) || typed.length >= keyFileBytesMax) {
@@ -72,7 +74,7 @@ const type = async ({ input, note }: Terminal, prompt: string, { variable }: Ask
     return fail({ kind: "keyUnavailable", rule: `the deployment has a passphrase; set ${variable}` });
   }
   note(`${prompt}:`);
-  return readHidden(input);
+  return readHidden(input, "passphrase");
 };
 
 const typeTwice = async (terminal: Terminal, asked: Asked): Promise<Uint8Array> => {
@@ -84,7 +86,7 @@ const typeTwice = async (terminal: Terminal, asked: Asked): Promise<Uint8Array> 
 };
 
 /** @throws keyUnavailable when there is neither the variable nor a terminal. */
-export const askPassphrase = async (terminal: Terminal): Promise<Uint8Array> =>
+const askPassphrase = async (terminal: Terminal): Promise<Uint8Array> =>
   fromVariable(terminal, current) ?? type(terminal, current.what, current);
 
 /** For a new deployment: asked twice where it is typed. */
@@ -94,3 +96,32 @@ export const askNewPassphrase = async (terminal: Terminal): Promise<Uint8Array> 
 /** For a deployment that moves to another: SIGIL_NEW_PASSPHRASE, or typed twice. */
 export const askNextPassphrase = async (terminal: Terminal): Promise<Uint8Array> =>
   fromVariable(terminal, next) ?? typeTwice(terminal, next);
+
+type Asking = {
+  readonly ask?: (terminal: Terminal) => Promise<Uint8Array>;
+  /** The PKCS #11 library of the configuration, "" for none. */
+  readonly modulePath?: string;
+};
+
+/**
+ * What opens a key-encryption key or a token: the environment, and whoever sits at the terminal. Tokens that it opened
+ * close with it.
+ */
+export const kekInputsOf = (
+  terminal: Terminal,
+  { ask = askPassphrase, modulePath = terminal.environment["SIGIL_PKCS11_MODULE"] ?? "" }: Asking = {},
+): KekInputs & AsyncDisposable => {
+  const { environment: env, input, note } = terminal;
+  return {
+    env,
+    askPassphrase: () => ask(terminal),
+    modulePath: modulePath === "" ? undefined : modulePath,
+    askPin: isKeyboard(input) ? (token) => typePin(input, note, token) : undefined,
+    ...holdTokens(),
+  };
+};
+
+const typePin = (keyboard: Keyboard, note: Terminal["note"], token: string): Promise<Uint8Array> => {
+  note(`PIN of the token ${token}:`);
+  return readHidden(keyboard, "PIN");
+};

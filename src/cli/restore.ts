@@ -4,13 +4,14 @@ import { resolve } from "node:path";
 import { QuorumInspection } from "../canon/inspection.ts";
 import { readRegistry } from "../canon/registries.ts";
 import { restoreDeployment, type RestoreProgress, type Vouched } from "../deployment-restore.ts";
-import { parseKekSource, type KekInputs, type KekSource } from "../keys/kek.ts";
+import { parseCustodySource, type CustodySource } from "../keys/custody.ts";
+import { parseKekSource, type KekSource } from "../keys/kek.ts";
 import { randomBytes } from "../keys/random.ts";
 import { SigilFault } from "../record/errors.ts";
 import { createDecisionIds } from "../trust/decision-id.ts";
 import { exitCodes, jsonFlag, required, usage, type Arguments, type Command } from "./command.ts";
-import { askPassphrase } from "./passphrase.ts";
-import { formatPairs, type Terminal } from "./terminal.ts";
+import { kekInputsOf } from "./passphrase.ts";
+import { formatPairs } from "./terminal.ts";
 
 const describeProgress = ({ step, done, total }: RestoreProgress): string => {
   const percent = total === 0n ? 100n : (done * 100n) / total;
@@ -33,10 +34,10 @@ const readKek = (given: Arguments): KekSource | undefined => {
   return source.kind === "file" ? { kind: "file", path: resolve(source.path) } : source;
 };
 
-const kekInputsOf = (terminal: Terminal): KekInputs => ({
-  env: terminal.environment,
-  askPassphrase: () => askPassphrase(terminal),
-});
+const readCustody = (given: Arguments): CustodySource | undefined => {
+  const text = given.text("custody");
+  return text === undefined ? undefined : parseCustodySource(text);
+};
 
 const timeOf = ({ timeSeconds }: Vouched): string => new Date(Number(timeSeconds) * 1000).toISOString();
 
@@ -65,7 +66,13 @@ export const restore: Command = {
     },
     kek: {
       value: "SOURCE",
-      about: "Where the same key-encryption key is on this machine: file:PATH, env:NAME or passphrase.",
+      about:
+        "Where the same key-encryption key is on this machine: file:PATH, env:NAME, passphrase or pkcs11:URI.",
+    },
+    custody: {
+      value: "SOURCE",
+      about:
+        "Where the token with the same signing keys is on this machine, where they are on one: pkcs11:URI.",
     },
     ...jsonFlag,
   },
@@ -82,6 +89,7 @@ export const restore: Command = {
     const directory = required(given, "data", "DIR").replace(/(?<=.)\/+$/, "");
     const from = required(given, "from", "BACKUP").replace(/(?<=.)\/+$/, "");
     process.umask(0o077);
+    await using kekInputs = kekInputsOf(terminal);
     try {
       const notBefore = await readNotBefore(given);
       const made = await restoreDeployment({
@@ -92,7 +100,8 @@ export const restore: Command = {
           ...(await readRegistry(ledger, size)).registry.witnesses.values(),
         ],
         kekSource: readKek(given),
-        kekInputs: kekInputsOf(terminal),
+        custody: readCustody(given),
+        kekInputs,
         inspector: (origin) => {
           const quorum = new QuorumInspection(origin);
           return (group) => quorum.inspect(group);

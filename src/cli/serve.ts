@@ -5,7 +5,7 @@ import { flagOf, KEYS, keyNames } from "../config/keys.ts";
 import { closeOnSignal, startServer } from "../server.ts";
 import { exitCodes, type Command, type Flags } from "./command.ts";
 import { withoutClientVariables } from "./connection.ts";
-import { askPassphrase } from "./passphrase.ts";
+import { kekInputsOf } from "./passphrase.ts";
 import type { Terminal } from "./terminal.ts";
 
 export const loadConfig = (argv: readonly string[], { environment }: Terminal): Config =>
@@ -40,7 +40,7 @@ export const serveUntilSignal = async (
   terminal: Terminal,
   onServing: (target: string) => void,
 ): Promise<void> => {
-  const kekInputs = { env: terminal.environment, askPassphrase: () => askPassphrase(terminal) };
+  await using kekInputs = kekInputsOf(terminal, { modulePath: config["pkcs11.module"] });
   const starting = startServer({ config, overrides: { kekInputs } });
   const stopped = closeOnSignal(starting);
   await using server = await starting;

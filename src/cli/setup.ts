@@ -9,6 +9,7 @@ import { fail } from "../record/errors.ts";
 import { ownerName } from "../record/kinds.ts";
 import { isLevel } from "../identity/levels.ts";
 import { isPrincipalId } from "../identity/principals.ts";
+import type { CustodySource } from "../keys/custody.ts";
 import { createKekFile, type KekSource } from "../keys/kek.ts";
 import { createKeyFile, formatPublicKey, parsePublicKeyText, readKeyFile } from "../keys/keyfile.ts";
 import { tenantFault, type LevelName } from "../record/names.ts";
@@ -16,7 +17,7 @@ import { defaultModelPayload } from "../trust/default-model.ts";
 import { parseModel } from "../trust/model.ts";
 import { initDeployment, type NamedPrincipal, type NamedWitness } from "../deployment.ts";
 import { usage } from "./command.ts";
-import { askNewPassphrase } from "./passphrase.ts";
+import { askNewPassphrase, kekInputsOf } from "./passphrase.ts";
 import type { Terminal } from "./terminal.ts";
 
 export type Founders = {
@@ -30,6 +31,8 @@ export type Setup = Founders & {
   readonly directory: string;
   readonly origin: string;
   readonly kekSource: KekSource;
+  /** In files unless told. */
+  readonly custody?: CustodySource | undefined;
 };
 
 export const exists = (path: string): Promise<boolean> =>
@@ -129,13 +132,14 @@ export const makeDeployment = async (setup: Setup, terminal: Terminal) => {
   const { kekSource } = setup;
   const madeKek = kekSource.kind === "file" && !(await exists(kekSource.path));
   if (madeKek) await createKekFile(kekSource.path);
+  await using kekInputs = kekInputsOf(terminal, { ask: askNewPassphrase });
   const made = await initDeployment({
     ...setup,
     model: defaultModelPayload,
-    kekInputs: { env: terminal.environment, askPassphrase: () => askNewPassphrase(terminal) },
+    kekInputs,
     nowMs: Date.now,
   });
-  return { ...made, madeKek };
+  return { ...made, madeKek: madeKek || made.madeKek };
 };
 
 /** A principal of every level in one tenant, and the Root that reads across tenants. */

@@ -122,6 +122,8 @@ export const KEYS = {
     "required",
   ]),
   passphrase: secret("The passphrase of the key-encryption key, where the deployment was made with one."),
+  "pkcs11.module": path("The PKCS #11 library, a file, for tokens whose URI names none."),
+  "pkcs11.pin": secret("The PIN of the token, where a key is on one whose URI names no file with it."),
   reflection: toggle("Serve gRPC reflection.", true),
   log_level: choice("The least level that is logged.", "info", logLevels),
   slow_call_ms: integer("Calls that take longer are logged.", 1000, [1, hourMs]),

@@ -3,15 +3,40 @@
  *
  *   keys/record-1.json  keys/checkpoint-1.json  keys/data/<tenant>-<version>.json
  *
- * Files are 0600, directories 0700. Each file's purpose is authenticated, so one put under another name is refused.
+ * Files are 0600, directories 0700. Each file's purpose is authenticated, so one put under another name is refused. The
+ * signing keys may be on a PKCS #11 token instead; then there are files of data keys alone.
  */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { fail } from "../record/errors.ts";
 import { DataKeys } from "./data-keys.ts";
+import type { TokenInputs } from "./pkcs11/pin.ts";
+import { TokenSigningKeys } from "./pkcs11/token-signing-keys.ts";
+import { formatTokenUri, isTokenUri, parseTokenUri, type TokenUri } from "./pkcs11/uri.ts";
 import { checkPrivateDirectory, checkPrivateFile, createPrivateDirectory } from "./private-file.ts";
 import { signingRoles, type SigningCustody } from "./signing-custody.ts";
 import { SigningKeyFiles } from "./signing-keys.ts";
 import type { Kek } from "./wrap.ts";
+
+/** Where the signing keys are. */
+export type CustodySource =
+  | { readonly kind: "file" }
+  | { readonly kind: "pkcs11"; /** Its `object` is what their labels begin with. */ readonly uri: TokenUri };
+
+/** The same with what it takes to get there. */
+export type SigningPlace = { readonly source: CustodySource; readonly inputs: TokenInputs };
+
+const inFiles: SigningPlace = { source: { kind: "file" }, inputs: { env: {} } };
+
+/** `file` or `pkcs11:URI`. @throws invalidConfig. */
+export const parseCustodySource = (text: string): CustodySource => {
+  if (text === "file") return { kind: "file" };
+  if (isTokenUri(text)) return { kind: "pkcs11", uri: parseTokenUri(text, "custody") };
+  return fail({ kind: "invalidConfig", key: "custody", rule: "must be file or pkcs11:URI" });
+};
+
+export const formatCustodySource = (source: CustodySource): string =>
+  source.kind === "file" ? "file" : formatTokenUri(source.uri);
 
 export type Custody = {
   readonly signingKeys: SigningCustody;
@@ -41,11 +66,16 @@ const listPrivate = async (directory: string): Promise<readonly string[]> => {
   return names;
 };
 
-/** @throws looseMode, notFound, keyUnavailable, newerFormat. */
-export const openCustody = async (directory: string, kek: Kek): Promise<Custody> => {
+const openSigning = (directory: string, kek: Kek, place: SigningPlace): Promise<SigningCustody> =>
+  place.source.kind === "file"
+    ? SigningKeyFiles.open({ directory, kek })
+    : TokenSigningKeys.open(place.source.uri, place.inputs);
+
+/** @throws looseMode, notFound, keyUnavailable, newerFormat, tokenUnavailable. */
+export const openCustody = async (directory: string, kek: Kek, place = inFiles): Promise<Custody> => {
   await listPrivate(directory);
   const dataNames = await listPrivate(join(directory, dataDirectory));
-  const signingKeys = await SigningKeyFiles.open({ directory, kek });
+  const signingKeys = await openSigning(directory, kek, place);
   for (const role of signingRoles) signingKeys.newest(role);
   return {
     signingKeys,
@@ -53,11 +83,13 @@ export const openCustody = async (directory: string, kek: Kek): Promise<Custody>
   };
 };
 
-/** Makes the directory (0700) with a record and a checkpoint key. @throws usage when it exists. */
-export const createCustody = async (directory: string, kek: Kek): Promise<Custody> => {
+/** Makes the directory (0700) with a record and a checkpoint key. @throws usage when it exists; tokenUnavailable. */
+export const createCustody = async (directory: string, kek: Kek, place = inFiles): Promise<Custody> => {
+  // A token that will not do is known before anything is made.
+  if (place.source.kind === "pkcs11") await openSigning(directory, kek, place);
   await createPrivateDirectory(directory);
   await createPrivateDirectory(join(directory, dataDirectory));
-  const signingKeys = await SigningKeyFiles.open({ directory, kek });
+  const signingKeys = await openSigning(directory, kek, place);
   for (const role of signingRoles) await signingKeys.create(role);
-  return openCustody(directory, kek);
+  return openCustody(directory, kek, place);
 };

@@ -1,24 +1,26 @@
 /**
- * The key-encryption key: 32 bytes that wrap every other key, from a file (0600, base64), the environment (base64) or a
- * passphrase through scrypt (RFC 7914). The deployment stores a reference to it: where it comes from, the salt, and a
- * verifier that only the right key opens. The key itself is never stored and never in a message.
+ * The key-encryption key: 32 bytes that wrap every other key, from a file (0600, base64), the environment (base64), a
+ * passphrase through scrypt (RFC 7914), or on a PKCS #11 token, where they stay. The deployment stores a reference to it:
+ * where it comes from, the salt, and a verifier that only the right key opens. The key itself is never stored and never in
+ * a message.
  */
 import { createSecretKey, randomBytes, scrypt } from "node:crypto";
 import { fromBase64, toBase64, utf8Encode } from "../record/bytes.ts";
 import { fail, SigilFault } from "../record/errors.ts";
+import type { TokenInputs } from "./pkcs11/pin.ts";
+import { openTokenKek } from "./pkcs11/token-kek.ts";
+import { formatTokenUri, isTokenUri, parseTokenUri, type TokenUri } from "./pkcs11/uri.ts";
 import { createPrivateFile, readPrivateFile } from "./private-file.ts";
 import { localKek, type Kek } from "./wrap.ts";
 
 export type KekSource =
   | { readonly kind: "file"; readonly path: string }
   | { readonly kind: "env"; readonly name: string }
-  | { readonly kind: "passphrase" };
+  | { readonly kind: "passphrase" }
+  | { readonly kind: "pkcs11"; readonly uri: TokenUri };
 
 /** Where sources reach outside. `askPassphrase` gives UTF-8 bytes, which are zeroed after use. */
-export type KekInputs = {
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly askPassphrase: () => Promise<Uint8Array>;
-};
+export type KekInputs = TokenInputs & { readonly askPassphrase: () => Promise<Uint8Array> };
 
 /** What the deployment's description keeps, as JSON: `source` as text, `salt` and `verifier` in base64. */
 export type KekReference = {
@@ -36,12 +38,13 @@ const scryptCost = { N: 2 ** 17, r: 8, p: 1, maxmem: 192 << 20 };
 
 const failConfig = (rule: string): never => fail({ kind: "invalidConfig", key: "kek", rule });
 
-/** `file:PATH`, `env:NAME` or `passphrase`. @throws invalidConfig. */
+/** `file:PATH`, `env:NAME`, `passphrase` or `pkcs11:URI`. @throws invalidConfig. */
 export const parseKekSource = (text: string): KekSource => {
   if (text === "passphrase") return { kind: "passphrase" };
   if (text.startsWith("file:") && text.length > 5) return { kind: "file", path: text.slice(5) };
   if (/^env:[A-Za-z_][A-Za-z0-9_]*$/.test(text)) return { kind: "env", name: text.slice(4) };
-  return failConfig("must be file:PATH, env:NAME or passphrase");
+  if (isTokenUri(text)) return { kind: "pkcs11", uri: parseTokenUri(text, "kek") };
+  return failConfig("must be file:PATH, env:NAME, passphrase or pkcs11:URI");
 };
 
 export const formatKekSource = (source: KekSource): string => {
@@ -52,6 +55,8 @@ export const formatKekSource = (source: KekSource): string => {
       return `env:${source.name}`;
     case "passphrase":
       return "passphrase";
+    case "pkcs11":
+      return formatTokenUri(source.uri);
   }
 };
 
@@ -124,7 +129,14 @@ const derivePassphraseKey = async (inputs: KekInputs, salt: Uint8Array): Promise
   }
 };
 
-const loadKeyBytes = (source: KekSource, inputs: KekInputs, salt: Uint8Array | null): Promise<Uint8Array> => {
+/** Of a source whose key comes into this process. */
+type HeldSource = Exclude<KekSource, { readonly kind: "pkcs11" }>;
+
+const loadKeyBytes = (
+  source: HeldSource,
+  inputs: KekInputs,
+  salt: Uint8Array | null,
+): Promise<Uint8Array> => {
   switch (source.kind) {
     case "file":
       return readFileKey(source.path);
@@ -137,25 +149,36 @@ const loadKeyBytes = (source: KekSource, inputs: KekInputs, salt: Uint8Array | n
   }
 };
 
-const openKek = async (source: KekSource, inputs: KekInputs, salt: Uint8Array | null): Promise<Kek> => {
+type Opened = { readonly kek: Kek; readonly made: boolean };
+
+const openKek = async (
+  source: KekSource,
+  inputs: KekInputs,
+  { salt, onMissing }: { readonly salt: Uint8Array | null; readonly onMissing: "make" | "fail" },
+): Promise<Opened> => {
+  if (source.kind === "pkcs11") return openTokenKek(source.uri, { inputs, onMissing });
   const key = await loadKeyBytes(source, inputs, salt);
   try {
-    return localKek(createSecretKey(key));
+    return { kek: localKek(createSecretKey(key)), made: false };
   } finally {
     key.fill(0);
   }
 };
 
-/** For a new deployment: the key, and the reference to store. @throws invalidConfig, notFound, looseMode. */
+/**
+ * For a new deployment: the key, and the reference to store. On a token it is made where there is none of that name.
+ * @throws invalidConfig, notFound, looseMode, tokenUnavailable.
+ */
 export const createKek = async (
   source: KekSource,
   inputs: KekInputs,
-): Promise<{ readonly kek: Kek; readonly reference: KekReference }> => {
+): Promise<Opened & { readonly reference: KekReference }> => {
   const salt = source.kind === "passphrase" ? randomBytes(saltBytes) : null;
-  const kek = await openKek(source, inputs, salt);
+  const { kek, made } = await openKek(source, inputs, { salt, onMissing: "make" });
   const verifier = await kek.wrap(verifierPurpose, new Uint8Array(keyBytes));
   return {
     kek,
+    made,
     reference: {
       source: formatKekSource(source),
       salt: salt === null ? null : toBase64(salt),
@@ -177,11 +200,11 @@ export const isKekOf = async (kek: Kek, { verifier }: KekReference): Promise<boo
 
 /**
  * The key of an existing deployment.
- * @throws wrongKeyEncryptionKey when the verifier does not open; invalidConfig, notFound, looseMode.
+ * @throws wrongKeyEncryptionKey when the verifier does not open; invalidConfig, notFound, looseMode, tokenUnavailable.
  */
 export const loadKek = async (reference: KekReference, inputs: KekInputs): Promise<Kek> => {
   const salt = reference.salt === null ? null : fromBase64(reference.salt);
-  const kek = await openKek(parseKekSource(reference.source), inputs, salt);
+  const { kek } = await openKek(parseKekSource(reference.source), inputs, { salt, onMissing: "fail" });
   if (await isKekOf(kek, reference)) return kek;
   return fail({ kind: "wrongKeyEncryptionKey", source: reference.source });
 };

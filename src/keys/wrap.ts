@@ -4,6 +4,7 @@
  * The bytes are the same whoever works the cipher: a key held here, or a token that never gives its key away.
  */
 import { createCipheriv, createDecipheriv, randomBytes, type KeyObject } from "node:crypto";
+import { concatBytes } from "../record/bytes.ts";
 import { cborEncode } from "../record/cbor.ts";
 import { fail } from "../record/errors.ts";
 
@@ -16,10 +17,26 @@ export type Kek = {
 };
 
 const cipher = "aes-256-gcm";
-const nonceBytes = 12;
-const tagBytes = 16;
+export const nonceBytes = 12;
+export const tagBytes = 16;
 
-const purposeBytes = (purpose: string): Uint8Array => cborEncode(["sigil/wrap/v1", purpose]);
+/** The additional data. */
+export const purposeBytes = (purpose: string): Uint8Array => cborEncode(["sigil/wrap/v1", purpose]);
+
+/** @param sealed ciphertext and tag. */
+export const formatWrapped = (nonce: Uint8Array, sealed: Uint8Array): Uint8Array =>
+  concatBytes(nonce, sealed);
+
+/** @throws keyUnavailable when it is too short to hold anything. */
+export const parseWrapped = (
+  purpose: string,
+  wrapped: Uint8Array,
+): { readonly nonce: Uint8Array; readonly sealed: Uint8Array } => {
+  if (wrapped.length <= nonceBytes + tagBytes) {
+    fail({ kind: "keyUnavailable", rule: `the wrapped key for ${purpose} is cut short` });
+  }
+  return { nonce: wrapped.subarray(0, nonceBytes), sealed: wrapped.subarray(nonceBytes) };
+};
 
 const wrapKey = (kek: KeyObject, purpose: string, secret: Uint8Array): Uint8Array => {
   const nonce = randomBytes(nonceBytes);
@@ -27,19 +44,15 @@ const wrapKey = (kek: KeyObject, purpose: string, secret: Uint8Array): Uint8Arra
   wrapping.setAAD(purposeBytes(purpose));
   const ciphertext = wrapping.update(secret);
   wrapping.final();
-  return Uint8Array.from(Buffer.concat([nonce, ciphertext, wrapping.getAuthTag()]));
+  return formatWrapped(nonce, concatBytes(ciphertext, wrapping.getAuthTag()));
 };
 
 const unwrapKey = (kek: KeyObject, purpose: string, wrapped: Uint8Array): Uint8Array => {
-  if (wrapped.length <= nonceBytes + tagBytes) {
-    fail({ kind: "keyUnavailable", rule: `the wrapped key for ${purpose} is cut short` });
-  }
-  const unwrapping = createDecipheriv(cipher, kek, wrapped.subarray(0, nonceBytes), {
-    authTagLength: tagBytes,
-  });
+  const { nonce, sealed } = parseWrapped(purpose, wrapped);
+  const unwrapping = createDecipheriv(cipher, kek, nonce, { authTagLength: tagBytes });
   unwrapping.setAAD(purposeBytes(purpose));
-  unwrapping.setAuthTag(wrapped.subarray(-tagBytes));
-  const secret = unwrapping.update(wrapped.subarray(nonceBytes, -tagBytes));
+  unwrapping.setAuthTag(sealed.subarray(-tagBytes));
+  const secret = unwrapping.update(sealed.subarray(0, -tagBytes));
   try {
     unwrapping.final();
   } catch (error) {

@@ -123,6 +123,8 @@ export type SigilError =
   | { readonly kind: "modelMissing"; readonly rule: string }
   | { readonly kind: "wrongKeyEncryptionKey"; readonly source: string }
   | { readonly kind: "keyUnavailable"; readonly rule: string }
+  /** A PKCS #11 token that cannot be used, or not for this; `token` by its label, never its PIN. */
+  | { readonly kind: "tokenUnavailable"; readonly token: string; readonly rule: string }
   /** Another key signs than the caller expected; `current` is its thumbprint in base64url. */
   | { readonly kind: "keyReplaced"; readonly role: string; readonly current: string }
   | { readonly kind: "looseMode"; readonly path: string; readonly mode: string; readonly fix: string }
@@ -235,6 +237,8 @@ export const describeError = (error: SigilError): string => {
       return `the key-encryption key from ${error.source} does not open this data directory`;
     case "keyUnavailable":
       return `key unavailable: ${error.rule}`;
+    case "tokenUnavailable":
+      return `PKCS #11 token ${error.token}: ${error.rule}`;
     case "keyReplaced":
       return `the ${error.role} key in use is ${error.current}`;
     case "looseMode":

@@ -58,6 +58,7 @@ const STATUS = {
   keyReplaced: Code.ABORTED,
   // The server's insides: no caller can cause or mend these, and they name paths.
   storeLocked: Code.INTERNAL,
+  tokenUnavailable: Code.INTERNAL,
   wrongKeyEncryptionKey: Code.INTERNAL,
   looseMode: Code.INTERNAL,
   directoryNotEmpty: Code.INTERNAL,

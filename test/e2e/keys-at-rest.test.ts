@@ -8,6 +8,7 @@ import { Readable } from "node:stream";
 import { after, afterEach, before, beforeEach, describe, it } from "mocha";
 import { runCommandLine } from "../../src/cli/command-line.ts";
 import { loadConfig, serveUntilSignal } from "../../src/cli/serve.ts";
+import { deploymentFormat } from "../../src/deployment-file.ts";
 import type { Terminal } from "../../src/cli/terminal.ts";
 import { freePorts, sigilHere, type Ended } from "./command.ts";
 
@@ -116,19 +117,23 @@ describe("a newer format", () => {
   beforeEach(inDirectory);
   afterEach(() => rm(cwd, { recursive: true }));
 
-  for (const path of ["data/deployment.json", "data/keys/record-1.json"]) {
+  for (const [path, known] of [
+    ["data/deployment.json", deploymentFormat],
+    ["data/keys/record-1.json", 1],
+  ] as const) {
     it(`of ${path} is refused by every command, with both versions named`, async () => {
       await init("file:kek");
-      await replaceIn(path, '"format": 1', '"format": 7');
+      await replaceIn(path, `"format": ${known}`, '"format": 70');
       for (const command of commands)
-        await requireRefused(command, {}, "format 7, this program knows up to 1");
+        await requireRefused(command, {}, `format 70, this program knows up to ${known}`);
     });
   }
 
   it("is told from everything else, though all the rest of the file is another", async () => {
     await init("file:kek");
-    await writeFile(join(cwd, "data/deployment.json"), JSON.stringify({ format: 2, name: "x" }));
-    for (const command of commands) await requireRefused(command, {}, "format 2, this program knows up to 1");
+    await writeFile(join(cwd, "data/deployment.json"), JSON.stringify({ format: 70, name: "x" }));
+    const says = `format 70, this program knows up to ${deploymentFormat}`;
+    for (const command of commands) await requireRefused(command, {}, says);
   });
 });
 
@@ -179,7 +184,7 @@ describe("a passphrase", () => {
     ]);
     expect((await run("fsck", [], { SIGIL_PASSPHRASE: "grün wie Öl" })).exitCode).to.equal(2);
     expect((await run("fsck", [], { SIGIL_PASSPHRASE: "blau" })).output).to.include("CLEAN");
-  });
+  }).timeout(30_000);
 });
 
 describe("sigil keys rewrap", () => {
@@ -214,7 +219,11 @@ describe("sigil keys rewrap", () => {
   it("needs a source that it knows", async () => {
     await init("file:kek");
     for (const to of ["kms:x", "file:", "env:a b"]) {
-      await requireRefused(["keys rewrap", ["--to", to]], {}, "must be file:PATH, env:NAME or passphrase");
+      await requireRefused(
+        ["keys rewrap", ["--to", to]],
+        {},
+        "must be file:PATH, env:NAME, passphrase or pkcs11:URI",
+      );
     }
     await requireRefused(["keys rewrap", []], {}, "--to SOURCE is needed");
   });

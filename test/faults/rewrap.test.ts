@@ -6,10 +6,11 @@ import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "mocha";
 import { describeDeployment, openDeployment } from "../../src/deployment.ts";
 import { rewrapDeployment, type Rewrapped } from "../../src/deployment-rewrap.ts";
-import { createKekFile, type KekSource } from "../../src/keys/kek.ts";
+import { createKekFile, parseKekSource, type KekInputs, type KekSource } from "../../src/keys/kek.ts";
 import { runFsck } from "../../src/ledger/fsck.ts";
 import type { RecordBody } from "../../src/record/record.ts";
 import { createDeployment, dataDirectory, openOptions } from "../campaigns/deployment.ts";
+import { skipWithoutToken, useSoftHsm, type SoftHsm } from "../contract/softhsm.ts";
 import { expectFault } from "../unit/keys/expect-fault.ts";
 import { withBreak, type Break } from "./broken-files.ts";
 
@@ -34,15 +35,16 @@ let size: bigint;
 /** A file of 32 random bytes beside the data, by its name. */
 const kekFile = (name: string): KekSource => ({ kind: "file", path: join(root, name) });
 
-const rewrap = (to: KekSource): Promise<Rewrapped> => {
-  const { kekInputs } = openOptions(root);
-  return rewrapDeployment({ directory: dataDirectory(root), to, kekInputs, newKekInputs: kekInputs });
-};
+let kekInputs: KekInputs = openOptions("").kekInputs;
+const options = () => ({ ...openOptions(root), kekInputs });
 
-const freshCopy = async (): Promise<void> => {
+const rewrap = (to: KekSource): Promise<Rewrapped> =>
+  rewrapDeployment({ directory: dataDirectory(root), to, kekInputs, newKekInputs: kekInputs });
+
+const freshCopy = async (from = original): Promise<void> => {
   copies += 1;
   root = join(parent, `copy-${copies}`);
-  await cp(original, root, { recursive: true });
+  await cp(from, root, { recursive: true });
 };
 
 const kekInForce = async (): Promise<string> => {
@@ -52,7 +54,7 @@ const kekInForce = async (): Promise<string> => {
 
 /** Every record opened and verified, with whatever key deployment.json names. */
 const requireWhole = async (label: string): Promise<void> => {
-  const report = await runFsck(await describeDeployment(openOptions(root)));
+  const report = await runFsck(await describeDeployment(options()));
   expect(report.problems, label).to.deep.equal([]);
   expect(report.size, label).to.equal(size);
 };
@@ -84,7 +86,7 @@ before(async () => {
   await ledger.close();
 });
 after(() => rm(parent, { recursive: true }));
-beforeEach(freshCopy);
+beforeEach(() => freshCopy());
 
 describe("moving to another key-encryption key", () => {
   it("moves every key, leaves nothing of the old directory, and goes on to serve", async () => {
@@ -241,4 +243,60 @@ describe("moving to another key-encryption key", () => {
       expect(error.kind, String(keys)).to.equal("invalidConfig");
     }
   });
+});
+
+describe("moving to a key on a PKCS #11 token, and back", () => {
+  const [onToken, other] = ["kek", "other"].map((name) =>
+    parseKekSource(`pkcs11:token=one;object=${name}`),
+  ) as [KekSource, KekSource];
+  let hsm: SoftHsm;
+  let moved: string;
+
+  before(async function () {
+    skipWithoutToken(this);
+    hsm = await useSoftHsm({ tokens: { one: "7421" } });
+    kekInputs = { ...kekInputs, env: { SIGIL_PKCS11_PIN: "7421" }, modulePath: hsm.library };
+    await freshCopy();
+    await rewrap(onToken);
+    moved = root;
+  });
+  after(async () => {
+    await hsm?.remove();
+    kekInputs = openOptions("").kekInputs;
+  });
+
+  it("opens everything with the one key, then with the other, and makes the one on the token once", async () => {
+    expect(await rewrap(onToken)).to.include({ keys: 5, madeKek: false });
+    await requireWhole("on the token");
+    expect(await rewrap(other)).to.include({ keys: 5, madeKek: true });
+    await requireWhole("under another key of the token");
+    expect((await expectFault(() => rewrap(other))).error.kind).to.equal("usage");
+    await rewrap(kekFile("new"));
+    await requireWhole("in a file again");
+    expect(await keyDirectories()).to.have.length(1);
+  });
+
+  const moves: readonly (readonly [string, () => string, () => KekSource])[] = [
+    ["from a file to the token", () => original, () => onToken],
+    ["from the token to a file", () => moved, () => kekFile("new")],
+  ];
+  for (const [what, from, to] of moves) {
+    it(`killed at any change of a file on its way ${what}, leaves a directory that one of the two opens whole`, async () => {
+      await freshCopy(from());
+      const { operations } = await withBreak(null, () => rewrap(to()));
+      const inForce: string[] = [];
+      for (let operation = 0; operation < operations; operation += 1) {
+        await freshCopy(from());
+        const label = `${what}, killed at ${operation} of ${operations}`;
+        const old = await kekInForce();
+        const { error } = await withBreak({ operation, kind: "killed" }, () => rewrap(to()));
+        const now = await kekInForce();
+        inForce.push(now === old ? "old" : "new");
+        if (now === old) expect(error, label).to.be.an("error");
+        await requireWhole(label);
+        await rm(root, { recursive: true });
+      }
+      expect(inForce.join(" ")).to.match(/^(old ?)+(new ?)+$/);
+    }).timeout(60_000);
+  }
 });

@@ -114,6 +114,10 @@ export const projectionOpsMax = 1000;
 export const verifyKeysMax = 4096;
 /** Unwrapped data keys held; opening a tenant's key again costs one small file. */
 export const dataKeysHeldMax = 4096;
+/** Sessions with one token, so calls to it under way: of the four threads that calls and files share, two are left. */
+export const tokenSessionsMax = 2;
+/** Objects of one kind looked at on a token: more than one deployment makes in a century. */
+export const tokenObjectsMax = 1000;
 /** A key file of ours is under one kilobyte; more is some other file. */
 export const keyFileBytesMax = 16 << 10;
 
