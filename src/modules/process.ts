@@ -34,6 +34,7 @@ export class SandboxProcess {
   #isKilled = false;
   #patience: NodeJS.Timeout | undefined;
   #fault: Error | null = null;
+  #residentBytesWarm = 0;
   /** The end of what it wrote to standard error: the engine's last words. */
   #complaint = "";
 
@@ -41,6 +42,7 @@ export class SandboxProcess {
   static async start(options: LaunchOptions): Promise<SandboxProcess> {
     const sandboxed = new SandboxProcess(launch(options));
     await sandboxed.#greet();
+    sandboxed.#residentBytesWarm = sandboxed.measure().residentBytes;
     return sandboxed;
   }
 
@@ -70,6 +72,11 @@ export class SandboxProcess {
   /** Why it is gone, with its last words; null when it was killed on purpose, or lives. */
   get fault(): Error | null {
     return this.#fault;
+  }
+
+  /** What it held when it was warm and had run nothing. */
+  get residentBytesWarm(): number {
+    return this.#residentBytesWarm;
   }
 
   /** CPU time so far in milliseconds and resident bytes, as the kernel counts them; zero where it does not say. */

@@ -1,6 +1,6 @@
 /**
  * One run of a module, as the rest of the server asks for it and gets it back, and the sandbox that does it. Pure.
- * Source: docs/spec/module.md.
+ * Source: docs/spec/sandbox.md.
  */
 import type { Hash } from "../record/bytes.ts";
 import type { Inspection } from "./inspection.ts";
@@ -44,7 +44,7 @@ export type KillingLimit = "wall_time" | "output" | "log" | "host_calls" | "memo
 export type RunExit =
   /** It came to its end, or said with which code (0 to 4294967295) it wants to end. */
   | { readonly kind: "exited"; readonly code: number }
-  /** `trap` is one of docs/spec/module.md §6: `unreachable`, `memory_limit`, `stack_overflow`, … */
+  /** `trap` is one of docs/spec/sandbox.md §6: `unreachable`, `memory_limit`, `stack_overflow`, … */
   | { readonly kind: "trapped"; readonly trap: string }
   | { readonly kind: "killed"; readonly limit: KillingLimit }
   /** Nothing of it ran: the bytes have another digest, are no module, or ask for what was not granted. */

@@ -34,7 +34,7 @@ export class RunUnderWay {
   readonly #request: RunRequest;
   readonly #onFault: (cause: unknown) => void;
   readonly #startedMs = performance.now();
-  readonly #before: ReturnType<SandboxProcess["measure"]>;
+  readonly #processCpuMsBefore: number;
   readonly #done = Promise.withResolvers<RunOutcome>();
   readonly #timer: NodeJS.Timeout;
   readonly #onAbort = (): void => this.cancel();
@@ -49,11 +49,17 @@ export class RunUnderWay {
   #killed: { readonly exit: RunExit; readonly measured: Measured } | null = null;
   #processCpuUs = 0;
 
-  constructor(process: SandboxProcess, request: RunRequest, onFault: (cause: unknown) => void) {
+  /** @param processCpuMs of the process so far. */
+  constructor(
+    process: SandboxProcess,
+    request: RunRequest,
+    processCpuMs: number,
+    onFault: (cause: unknown) => void,
+  ) {
     this.#process = process;
     this.#request = request;
     this.#onFault = onFault;
-    this.#before = process.measure();
+    this.#processCpuMsBefore = processCpuMs;
     this.#timer = setTimeout(() => this.#kill("wall_time"), request.limits.wallMs);
     request.signal.addEventListener("abort", this.#onAbort, { once: true });
   }
@@ -160,12 +166,12 @@ export class RunUnderWay {
     this.#process.kill();
   }
 
-  /** The kernel's view: what the process took more than it had before the run. */
+  /** The kernel's view: CPU time since the run before, and what the process has grown by since it was warm. */
   #measure(): Measured {
     const { cpuMs, residentBytes } = this.#process.measure();
     return {
-      cpuMs: Math.max(0, cpuMs - this.#before.cpuMs),
-      memoryBytes: Math.max(0, residentBytes - this.#before.residentBytes),
+      cpuMs: Math.max(0, cpuMs - this.#processCpuMsBefore),
+      memoryBytes: Math.max(0, residentBytes - this.#process.residentBytesWarm),
     };
   }
 

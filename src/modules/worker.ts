@@ -95,7 +95,7 @@ export class SandboxWorker {
       this.#isClean = slot.exit.kind === "refused" && !this.#process.isGone;
       return slot;
     }
-    const run = new RunUnderWay(this.#process, request, this.#onFault);
+    const run = new RunUnderWay(this.#process, request, this.#cpuMs, this.#onFault);
     this.#underWay = run;
     const outcome = await run.start(slot);
     this.#underWay = null;

@@ -127,9 +127,9 @@ describe("a hostile module", function () {
   };
 
   for (const { name, asked, exit, also } of table) {
-    const how = exit.kind === "trapped" ? exit.trap : exit.kind === "killed" ? exit.limit : "";
+    const how = exit.kind === "trapped" ? ` ${exit.trap}` : exit.kind === "killed" ? ` ${exit.limit}` : "";
     const streaming = asked?.onLog === undefined ? "" : ", streaming";
-    it(`ends and harms nobody: ${name}${streaming}, ${exit.kind} ${how}`, async () => {
+    it(`ends and harms nobody: ${name}${streaming}, ${exit.kind}${how}`, async () => {
       const outcome = await sandbox.run(requestOf(await assembleFile(name), asked));
       if (exit.kind !== "refused") expect(outcome.exit).to.deep.equal(exit);
       else {

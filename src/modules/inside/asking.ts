@@ -1,4 +1,4 @@
-/** The functions of `sigil_v1`: questions to the server, which decides, counts and answers. Source: docs/spec/module.md §4. */
+/** The functions of `sigil_v1`: questions to the server, which decides, counts and answers. Source: docs/spec/sandbox.md §4. */
 import { fromProcess, readMessage, toProcess } from "../frames.ts";
 import type { HostRequest } from "../run.ts";
 import type { AnswerTask } from "../tasks.ts";

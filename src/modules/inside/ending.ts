@@ -19,7 +19,7 @@ export class LimitReached extends Error {
   }
 }
 
-/** The engine's sentences, as far as they are told apart. The names are docs/spec/module.md's. */
+/** The engine's sentences, as far as they are told apart. The names are docs/spec/sandbox.md's. */
 const TRAPS: readonly (readonly [RegExp, string])[] = [
   [/unreachable/, "unreachable"],
   [/memory access out of bounds|segment .*out of bounds/, "memory_out_of_bounds"],

@@ -1,4 +1,4 @@
-/** Random bytes of a run. Not granted: a stream that the input alone decides, so that a run repeats. Source: docs/spec/module.md §3. */
+/** Random bytes of a run. Not granted: a stream that the input alone decides, so that a run repeats. Source: docs/spec/sandbox.md §3. */
 import { createCipheriv, createHash, randomFillSync } from "node:crypto";
 
 export type GuestRandom = (into: Uint8Array) => void;

@@ -1,7 +1,7 @@
 /**
  * WASI preview 1 for a module that has an argument, standard input, output and error, perhaps a clock and random bytes, and
  * nothing else. Every function exists; what would reach a file, a directory, a socket or a process finds none.
- * Source: WASI preview 1 (wasi_snapshot_preview1), docs/spec/module.md §3.
+ * Source: WASI preview 1 (wasi_snapshot_preview1), docs/spec/sandbox.md §3.
  */
 import { preview1 } from "../wasm/preview1.ts";
 import { clockStepNs, type GuestClock } from "./clock.ts";
