@@ -134,4 +134,19 @@ describe("a run in the sandbox", function () {
     expect(outcomes[4]).to.contain("3 runs of all tenants are under way");
     expect([outcomes[0], outcomes[1], outcomes[3]]).to.deep.equal(["exited", "exited", "exited"]);
   });
+
+  it("leaves its process to the next run when it exited, and to nobody after any other end", async () => {
+    await using one = await openSandbox();
+    const restartsAfter = async (body: string, asked: Asked = {}): Promise<number> => {
+      await one.run(requestOf(assemble(guest({ imports: ["proc_exit"], body })), asked));
+      await one.run(requestOf(assemble(guest({ body: "" }))));
+      return one.gauge.restarts;
+    };
+    expect(await restartsAfter("")).to.equal(0);
+    expect(await restartsAfter("(call $proc_exit (i32.const 3))")).to.equal(0);
+    expect(await restartsAfter("", { digest: requestOf(new Uint8Array()).digest })).to.equal(0);
+    expect(await restartsAfter("unreachable")).to.equal(1);
+    expect(await restartsAfter("(loop $on (br $on))", { limits: { wallMs: 100 } })).to.equal(2);
+    expect(one.faults).to.deep.equal([]);
+  });
 });
