@@ -26,6 +26,7 @@ const formatChain = (chain: FrozenChain): string => {
     ["tenant", chain.tenant],
     ["caller", whoName(chain.caller)],
     ["subject", `${whoName(chain.subject)}, ${levelName(chain.level)}`],
+    ["takes", chain.minLevel === 0 ? undefined : `${levelName(chain.minLevel)} or above, by its target`],
     ["action", chain.action],
     ["target", chain.target],
     ["session", chain.session],

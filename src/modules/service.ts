@@ -103,7 +103,11 @@ class Modules<Proposed> implements ModuleService<Proposed> {
     const { records, nextPageToken } = await this.#deps.listVersions(caller, query, signal);
     const modules: Module[] = [];
     for (const { record, version } of records) {
-      modules.push(await this.#describe(await this.#registry.at(record.body.id, version), true));
+      const { id } = record.body;
+      const newest = await this.#registry.find(id);
+      const isNewest = newest?.approved.record.version === version;
+      // A page shows the ledger of the walk's beginning; what was committed since is not in it.
+      modules.push(await this.#describe(isNewest ? newest : await this.#registry.at(id, version), isNewest));
     }
     return { modules, nextPageToken };
   }

@@ -5,6 +5,7 @@ import {
   type RecordedFeature,
   type VerifyFrozenChainResponse,
 } from "../../generated/sigil/audit/v1/audit.ts";
+import { LevelOfAccess } from "../../generated/sigil/type/v1/type.ts";
 import type { FrozenChainPayload } from "../record/kinds.ts";
 import type { AuditedChain, Verification, VerificationStep } from "../audit/evidence.ts";
 import { FEATURES } from "../trust/features.ts";
@@ -52,6 +53,8 @@ export const formatChain = ({ record, chain }: AuditedChain): FrozenChain => {
     durationUs: BigInt(chain.durationUs),
     metadata: { ...request.metadata },
     record: formatRecord(record),
+    minLevel:
+      request.minLoa === undefined ? LevelOfAccess.LEVEL_OF_ACCESS_UNSPECIFIED : formatLevel(request.minLoa),
   };
 };
 

@@ -68,6 +68,7 @@ describe("e2e_module_gate", function () {
     expect(payload["limits"]).to.deep.include({ wall_ms: 1000, memory_pages: 64 });
     const { chain } = await council.as("observer").audit.getFrozenChain({ auditId: done.auditId });
     expect(chain).to.include({ action: "module.run", target: "module/hello", session: done.runId });
+    expect(chain?.minLevel).to.equal(LevelOfAccess.LEVEL_OF_ACCESS_OPERATOR);
     const { module } = await council.as("observer").modules.getModule({ name: "hello" });
     const decision = links.find(({ label }) => label === "decision")?.target;
     expect(decision && hexOf(decision)).to.equal(hexOf(chain?.record?.hash ?? new Uint8Array()));

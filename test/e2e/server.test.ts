@@ -49,7 +49,8 @@ describe("the server", () => {
     await using deployment = await makeDeployment();
     await using served = await deployment.serve();
     const guest = served.as("guest");
-    for (const service of ["", "sigil.trust.v1.TrustService", "sigil.audit.v1.AuditService"]) {
+    const services = ["", "sigil.trust.v1.TrustService", "sigil.audit.v1.AuditService"];
+    for (const service of [...services, "sigil.module.v1.ModuleService"]) {
       expect(await guest.health(service)).to.equal("SERVING");
     }
     expect((await failure(guest.health("sigil.other.v1.OtherService"))).code).to.equal(Code.NOT_FOUND);
@@ -64,7 +65,8 @@ describe("the server", () => {
       expect(services)
         .to.contain("grpc.health.v1.Health")
         .and.to.contain("sigil.trust.v1.TrustService")
-        .and.to.contain("sigil.audit.v1.AuditService");
+        .and.to.contain("sigil.audit.v1.AuditService")
+        .and.to.contain("sigil.module.v1.ModuleService");
       expect(String(await exchange(target, reflection, fileOfTrust))).to.contain("sigil/type/v1/type.proto");
     }
     await using closed = await deployment.serve({ config: { reflection: false } });

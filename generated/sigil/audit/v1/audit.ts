@@ -224,7 +224,14 @@ export interface FrozenChain {
   /** Request metadata that was carried along, "traceparent" and "request_id" among it. */
   metadata: { [key: string]: string };
   /** The record that proves all of this. */
-  record: CanonicalRecord | undefined;
+  record:
+    | CanonicalRecord
+    | undefined;
+  /**
+   * What the target itself takes at least, below which the answer is a deny whatever the model says: a module's own
+   * level. LEVEL_OF_ACCESS_UNSPECIFIED where the target has none.
+   */
+  minLevel: LevelOfAccess;
 }
 
 export interface FrozenChain_MetadataEntry {
@@ -579,6 +586,7 @@ function createBaseFrozenChain(): FrozenChain {
     durationUs: 0n,
     metadata: {},
     record: undefined,
+    minLevel: 0,
   };
 }
 
@@ -661,6 +669,9 @@ export const FrozenChain: MessageFns<FrozenChain> = {
     });
     if (message.record !== undefined) {
       CanonicalRecord.encode(message.record, writer.uint32(194).fork()).join();
+    }
+    if (message.minLevel !== 0) {
+      writer.uint32(200).int32(message.minLevel);
     }
     return writer;
   },
@@ -873,6 +884,14 @@ export const FrozenChain: MessageFns<FrozenChain> = {
             message.record = CanonicalRecord.decode(reader, reader.uint32());
             continue;
           }
+          case 25: {
+            if (tag !== 200) {
+              break;
+            }
+
+            message.minLevel = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -952,6 +971,11 @@ export const FrozenChain: MessageFns<FrozenChain> = {
         )
         : {},
       record: isSet(object.record) ? CanonicalRecord.fromJSON(object.record) : undefined,
+      minLevel: isSet(object.minLevel)
+        ? levelOfAccessFromJSON(object.minLevel)
+        : isSet(object.min_level)
+        ? levelOfAccessFromJSON(object.min_level)
+        : 0,
     };
   },
 
@@ -1035,6 +1059,9 @@ export const FrozenChain: MessageFns<FrozenChain> = {
     if (message.record !== undefined) {
       obj.record = CanonicalRecord.toJSON(message.record);
     }
+    if (message.minLevel !== 0) {
+      obj.minLevel = levelOfAccessToJSON(message.minLevel);
+    }
     return obj;
   },
 
@@ -1081,6 +1108,7 @@ export const FrozenChain: MessageFns<FrozenChain> = {
     message.record = (object.record !== undefined && object.record !== null)
       ? CanonicalRecord.fromPartial(object.record)
       : undefined;
+    message.minLevel = object.minLevel ?? 0;
     return message;
   },
 };
