@@ -86,9 +86,12 @@ export const enrolledBy = (changes: readonly Change[]): PublicKey | undefined =>
 
 const keyPath = /(?:^|\.)public_key(?:|s\[\d+\])$/;
 
-/** Keys as people hand them around. */
-const showBytes: ShowBytes = (path, bytes) =>
-  bytes.length === 32 && keyPath.test(path) ? formatPublicKey(parsePublicKey(bytes)) : null;
+/** Keys as people hand them around, and a module's digest as `sha256sum` prints that of the witness's own build. */
+const showBytes: ShowBytes = (path, bytes) => {
+  if (bytes.length !== 32) return null;
+  if (keyPath.test(path)) return formatPublicKey(parsePublicKey(bytes));
+  return path === "digest" ? `SHA-256 ${toHex(bytes)}` : null;
+};
 
 const diffLine = ({ sign, path, value }: DiffLine, { paint }: Terminal): string =>
   paint(sign === "-" ? "red" : "green", printable(`${sign} ${path === "" ? "(payload)" : path}: ${value}`));

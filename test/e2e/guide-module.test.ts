@@ -1,6 +1,7 @@
 /**
  * The tool of docs/guides/write-a-module.md, built in every language the machine can build: each gives the bytes that a
- * regular expression in JavaScript gives, refuses what JSON.parse refuses, and is the same file when it is built again.
+ * regular expression in JavaScript gives, under Node's WASI and in the sandbox, refuses what is not its input, and is the same
+ * file when it is built again.
  */
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -12,7 +13,9 @@ import { after, before, describe, it } from "mocha";
 import { inspectModule } from "../../src/modules/inspection.ts";
 import { checkModule, type RunLimits } from "../../src/modules/limits.ts";
 import { runUnderNode } from "../contract/wasi-node.ts";
+import { Council } from "./council.ts";
 import { guideBuilds, type GuideBuild } from "./guide-builds.ts";
+import { approve } from "./modules.ts";
 
 /** A local part, and a domain with a dot inside that ends in a letter or digit. */
 const address =
@@ -75,10 +78,11 @@ const anyText = fc.array(
   { maxLength: 24 },
 );
 
+const [memoryPages, outputBytes] = [64, 1 << 20];
 const limits: RunLimits = {
   wallMs: 5000,
-  memoryPages: 256,
-  outputBytes: 1 << 20,
+  memoryPages,
+  outputBytes,
   logBytes: 1 << 16,
   inputBytes: 1 << 20,
   hostCalls: 0,
@@ -90,8 +94,15 @@ describe("the tool of the guide", function () {
   this.timeout(120_000);
   this.slow(10_000);
   let directory = "";
-  before(async () => (directory = await mkdtemp(join(tmpdir(), "sigil-guide-"))));
-  after(() => rm(directory, { recursive: true, force: true }));
+  let council: Council;
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), "sigil-guide-"));
+    council = await Council.open();
+  });
+  after(async () => {
+    await council[Symbol.asyncDispose]();
+    await rm(directory, { recursive: true, force: true });
+  });
 
   const written = ({ wasm }: GuideBuild): Buffer<ArrayBuffer> => readFileSync(join(directory, wasm));
 
@@ -134,6 +145,21 @@ describe("the tool of the guide", function () {
           expect({ exitCode, output }, String(input)).to.deep.equal({ exitCode: 1, output: "" });
           expect(log, String(input)).to.match(/^[^\n]+\n$/);
         }
+      });
+
+      it("gives them in the sandbox too, approved by two witnesses and run by an operator", async () => {
+        const name = each.wasm.replace(".wasm", "");
+        await approve(council, name, written(each), { limits: { memoryPages, outputBytes } });
+        const { modules } = council.as("operator");
+        const run = async (input: string | Uint8Array) => {
+          const value = Buffer.from(input);
+          const { exitCode, output, logTail } = await modules.run({
+            name,
+            input: { $case: "inputBytes", value },
+          });
+          return { exitCode, output: Buffer.from(output).toString("utf8"), log: logTail };
+        };
+        for (const input of [...taken, ...refused]) expect(await run(input)).to.deep.equal(ran(input));
       });
 
       it("is the same file when it is built again", async () => {
