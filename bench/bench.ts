@@ -2,7 +2,7 @@
  * `npm run bench`: every benchmark in processes of their own, in interleaved runs.
  *
  *   --quick        one short run of each: does everything still run?
- *   --only NAME    throughput, parts, memory or profile; may be repeated
+ *   --only NAME    throughput, parts, modules, memory or profile; may be repeated
  *   --json         the results as JSON on standard output, nothing else there
  *   --write        writes docs/operating/performance.md; needs a full run
  *   --directory    where the scratch ledgers go, a real disk; the system's temporary directory unless told
@@ -12,6 +12,7 @@ import { cpus, release, tmpdir, totalmem, type } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { measureMemory, measureParts, measureProfiles, measureThroughput, type Scale } from "./measure.ts";
+import { measureModules } from "./measure-modules.ts";
 import { formatPage, formatTables, targetsOf } from "./page.ts";
 import type { Machine, Results } from "./results.ts";
 
@@ -26,6 +27,7 @@ const full: Scale = {
   memoryDecisions: [50_000, 100_000, 150_000, 200_000],
   smallLedgerRecords: 10_000,
   starts: 5,
+  sandboxRuns: 400,
 };
 
 const quick: Scale = {
@@ -37,9 +39,10 @@ const quick: Scale = {
   memoryDecisions: [500, 1000],
   smallLedgerRecords: 300,
   starts: 1,
+  sandboxRuns: 40,
 };
 
-const groups = ["throughput", "parts", "memory", "profile"] as const;
+const groups = ["throughput", "parts", "modules", "memory", "profile"] as const;
 type Group = (typeof groups)[number];
 
 const usage = (rule: string): never => {
@@ -97,6 +100,7 @@ try {
     runs: scale.runs,
     ...(has("throughput") ? { throughput: await measureThroughput(directory, scale, say) } : {}),
     ...(has("parts") ? { parts: await measureParts(directory, scale, say) } : {}),
+    ...(has("modules") ? { modules: await measureModules(directory, scale, say) } : {}),
     ...(has("memory") ? await measureMemory(directory, scale, say) : {}),
     ...(has("profile") ? { profiles: await measureProfiles(directory, scale, say) } : {}),
   };

@@ -3,7 +3,15 @@
  * stub is used as it is, with one token, so that the client costs both servers the same and as little as possible.
  */
 import { Metadata, type ServiceError } from "@grpc/grpc-js";
-import { BatchCheckRequest, CheckRequest, CheckResponse, connect, createTokenSigner } from "@sigil/client";
+import {
+  BatchCheckRequest,
+  CheckRequest,
+  CheckResponse,
+  connect,
+  createTokenSigner,
+  RunRequest,
+  type RunResponse,
+} from "@sigil/client";
 import { actorInput, answerParent } from "./actor.ts";
 import { question, type Scratch } from "./scratch.ts";
 import { quantileOf } from "./statistics.ts";
@@ -11,7 +19,7 @@ import { quantileOf } from "./statistics.ts";
 export type DriveInput = { readonly scratch: Scratch; readonly target: string };
 
 export type Drive = {
-  readonly rpc: "check" | "batch";
+  readonly rpc: "check" | "batch" | "run";
   readonly inFlight: number;
   /** Stops after that long, or after that many decisions. */
   readonly runMs?: number;
@@ -31,13 +39,18 @@ const deadlineMs = 30_000;
 const { scratch, target } = actorInput<DriveInput>();
 const signer = createTokenSigner(scratch);
 const connection = connect({ target, tls: "insecure", signer });
-const stub = connection.stubs.trust;
+const { trust: stub, modules } = connection.stubs;
 const metadata = new Metadata();
 metadata.set("authorization", `Bearer ${signer.token()}`);
 
 const checkRequest = CheckRequest.fromPartial(question);
 const batchRequest = BatchCheckRequest.fromPartial({
   checks: Array.from({ length: batchItems }, () => question),
+});
+
+const runRequest = RunRequest.fromPartial({
+  name: "hello",
+  input: { $case: "inputJson", value: '{"name":"Ada"}' },
 });
 
 type Ended<Reply> = (error: ServiceError | null, reply: Reply) => void;
@@ -64,6 +77,13 @@ const callOf = {
     const failed = results.find(({ outcome }) => outcome?.$case !== "decision");
     if (failed !== undefined) throw new Error(`an item of a batch failed: ${JSON.stringify(failed)}`);
     return results.length;
+  },
+  run: async (): Promise<number> => {
+    const { exitCode, outputJson } = await promised<RunResponse>((ended) =>
+      modules.run(runRequest, metadata, options(), ended),
+    );
+    if (exitCode === 0 && outputJson === '{"greeting":"hello, Ada"}') return 1;
+    throw new Error(`a run gave exit code ${exitCode} and ${outputJson}`);
   },
 } as const;
 

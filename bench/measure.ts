@@ -21,6 +21,8 @@ export type Scale = {
   readonly memoryDecisions: readonly number[];
   readonly smallLedgerRecords: number;
   readonly starts: number;
+  /** Runs of each module in a round of the sandbox alone. */
+  readonly sandboxRuns: number;
 };
 
 export type Say = (line: string) => void;
@@ -41,7 +43,7 @@ type Run = { readonly perSecond: number; readonly cpuUs: number };
 const perSecond = (count: number, elapsedMs: number): number => (count * 1000) / elapsedMs;
 
 /** A fresh client process, warmed up, against a server that keeps running. */
-const runClient = async (
+export const runClient = async (
   server: Actor,
   scratch: Scratch,
   load: Pick<Drive, "rpc" | "inFlight">,

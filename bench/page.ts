@@ -8,30 +8,9 @@ import type {
   Target,
   Throughput,
 } from "./results.ts";
+import { atLeast, mebibytes, oneDigit, shown, table, whole, type Row } from "./page-cells.ts";
+import { moduleParagraphs, moduleTargets } from "./page-modules.ts";
 import { ratioOf, type Measured } from "./statistics.ts";
-
-type Row = readonly string[];
-
-export const table = (head: Row, rows: readonly Row[]): string => {
-  const widths = head.map((cell, column) =>
-    Math.max(cell.length, 3, ...rows.map((row) => (row[column] ?? "").length)),
-  );
-  const line = (row: Row): string =>
-    `| ${widths.map((width, column) => (row[column] ?? "").padEnd(width)).join(" | ")} |`;
-  const rule = `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`;
-  return [line(head), rule, ...rows.map(line)].join("\n");
-};
-
-const whole = (value: number): string => Math.round(value).toLocaleString("en-US");
-const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(0);
-
-const shown = ({ median, low, high }: Measured, format: (value: number) => string): Row => [
-  format(median),
-  `${format(low)} to ${format(high)}`,
-];
-
-const twoDigits = (value: number): string => value.toFixed(2);
-const oneDigit = (value: number): string => value.toFixed(1);
 
 /** Shares of the first sample that the later ones may differ by. */
 const memoryGrowthMax = 0.1;
@@ -41,13 +20,6 @@ const growthOf = (samples: readonly MemorySample[], of: (sample: MemorySample) =
   if (first === undefined) return Number.NaN;
   return Math.max(...later.map((value) => value / first - 1));
 };
-
-const atLeast = (name: string, wanted: number, measured: Measured, format = twoDigits): Target => ({
-  name,
-  wanted: `at least ${format(wanted)}`,
-  measured: shown(measured, format).join(", "),
-  isMet: measured.median >= wanted,
-});
 
 const memoryTarget = (
   name: string,
@@ -65,7 +37,7 @@ const memoryTarget = (
 };
 
 /** What the project promises of its speed. */
-export const targetsOf = ({ throughput, memory }: Results): readonly Target[] => {
+export const targetsOf = ({ throughput, memory, modules }: Results): readonly Target[] => {
   const targets: Target[] = [];
   if (throughput !== undefined) {
     const { nothingPerSecond, checkPerSecond, batchPerSecond, ledgerPerSecond } = throughput;
@@ -84,6 +56,7 @@ export const targetsOf = ({ throughput, memory }: Results): readonly Target[] =>
       atLeast("Ledger alone, records a second", 12_000, ledgerPerSecond, whole),
     );
   }
+  if (modules !== undefined) targets.push(...moduleTargets(modules));
   if (memory !== undefined && memory.length > 1) {
     targets.push(
       memoryTarget("JavaScript heap", memory, ({ heapUsedBytes }) => heapUsedBytes),
@@ -176,7 +149,7 @@ const section = (heading: string, ...paragraphs: readonly string[]): string =>
   [`## ${heading}`, ...paragraphs].join("\n\n");
 
 const sections = (results: Results): readonly string[] => {
-  const { throughput, parts, memory, starts, profiles, runs } = results;
+  const { throughput, parts, modules, memory, starts, profiles, runs } = results;
   const found: string[] = [];
   if (throughput !== undefined) {
     const { checkMedianMs, checkP99Ms } = throughput;
@@ -201,6 +174,7 @@ const sections = (results: Results): readonly string[] => {
       ),
     );
   }
+  if (modules !== undefined) found.push(section("Modules", ...moduleParagraphs(modules)));
   if (memory !== undefined) {
     found.push(
       section(

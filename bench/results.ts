@@ -31,6 +31,22 @@ export type PartCosts = {
   readonly parts: readonly { readonly name: string; readonly what: string; readonly cpuUs: Measured }[];
 };
 
+/** Milliseconds of each part of the sandbox, one run after the other in one process. */
+export type SandboxCosts = readonly { readonly name: string; readonly what: string; readonly ms: Measured }[];
+
+/** `Check` and a warm `Run` of `hello` on one server, interleaved. */
+export type ModuleRuns = {
+  readonly inFlight: number;
+  readonly checkPerSecond: Measured;
+  readonly runPerSecond: Measured;
+  /** CPU of the server's process with its thread pool; the sandbox has processes of its own. */
+  readonly checkCpuUs: Measured;
+  readonly runCpuUs: Measured;
+  readonly runMedianMs: Measured;
+  readonly runP99Ms: Measured;
+  readonly sandbox: SandboxCosts;
+};
+
 export type MemorySample = {
   readonly decisions: number;
   readonly rssBytes: number;
@@ -65,6 +81,7 @@ export type Results = {
   readonly runs: number;
   readonly throughput?: Throughput;
   readonly parts?: PartCosts;
+  readonly modules?: ModuleRuns;
   readonly memory?: readonly MemorySample[];
   readonly starts?: StartTimes;
   readonly profiles?: Profiles;

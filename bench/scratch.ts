@@ -12,6 +12,7 @@ import { randomBytes } from "../src/keys/random.ts";
 import { opensslSha256 } from "../src/keys/sha256.ts";
 import { rawPublicKey } from "../src/keys/sign.ts";
 import type { Ledger, LedgerOptions } from "../src/ledger/ledger.ts";
+import type { LevelName } from "../src/record/names.ts";
 import type { RecordBody } from "../src/record/record.ts";
 import { createDecisionIds } from "../src/trust/decision-id.ts";
 import type { CheckQuestion } from "../src/trust/decision.ts";
@@ -33,8 +34,15 @@ const kekInputs = { env: {}, askPassphrase: () => Promise.reject(new Error("ther
 
 const newPublicKey = () => rawPublicKey(generateKeyPairSync("ed25519").privateKey);
 
-/** @param directory exists; the deployment goes into a new one in it. */
-export const makeScratch = async (directory: string, name: string): Promise<Scratch> => {
+/**
+ * @param directory exists; the deployment goes into a new one in it. @param loa of the principal that asks: at the rate of a
+ * benchmark the default model lets an Operator write but not run code.
+ */
+export const makeScratch = async (
+  directory: string,
+  name: string,
+  loa: LevelName = "operator",
+): Promise<Scratch> => {
   // LevelDB makes its files as the umask says, and a start refuses files that others may read.
   process.umask(0o077);
   const { privateKey } = generateKeyPairSync("ed25519", {
@@ -59,7 +67,7 @@ export const makeScratch = async (directory: string, name: string): Promise<Scra
       {
         id: scratch.principal,
         publicKeys: [publicKey],
-        loa: "operator",
+        loa,
         tenant: scratch.tenant,
         active: true,
       },

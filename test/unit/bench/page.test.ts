@@ -1,9 +1,10 @@
 /** The pure pieces of the benchmarks: medians, profile sums, promises and the page. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { formatPage, table, targetsOf } from "../../../bench/page.ts";
+import { table } from "../../../bench/page-cells.ts";
+import { formatPage, targetsOf } from "../../../bench/page.ts";
 import { sumProfile } from "../../../bench/profile.ts";
-import type { Results, Throughput } from "../../../bench/results.ts";
+import type { Machine, ModuleRuns, Results, Throughput } from "../../../bench/results.ts";
 import { measure, medianOf, quantileOf, ratioOf } from "../../../bench/statistics.ts";
 
 const same = (value: number) => measure([value, value, value]);
@@ -23,19 +24,28 @@ const throughput: Throughput = {
   levelCpuUs: same(20),
 };
 
-const results: Results = {
-  machine: {
-    processor: "a processor",
-    cores: 2,
-    memoryBytes: 2 ** 32,
-    system: "an OS",
-    node: "v24.0.0",
-    fileSystem: "ext4",
-    startedAt: "2026-01-02T03:04:05.000Z",
-  },
-  runs: 3,
-  throughput,
+const modules: ModuleRuns = {
+  inFlight: 16,
+  checkPerSecond: same(3000),
+  runPerSecond: same(1000),
+  checkCpuUs: same(300),
+  runCpuUs: same(600),
+  runMedianMs: same(12),
+  runP99Ms: same(30),
+  sandbox: [{ name: "Start", what: "a process, until it waits for a run", ms: same(90.4) }],
 };
+
+const machine: Machine = {
+  processor: "a processor",
+  cores: 2,
+  memoryBytes: 2 ** 32,
+  system: "an OS",
+  node: "v24.0.0",
+  fileSystem: "ext4",
+  startedAt: "2026-01-02T03:04:05.000Z",
+};
+
+const results: Results = { machine, runs: 3, throughput };
 
 const frame = (id: number, functionName: string, url: string, children: number[]) => ({
   id,
@@ -93,6 +103,14 @@ describe("performance page", () => {
     const sample = { decisions: 1, rssBytes: 1, anonymousBytes: 1 };
     const memory = [100, 111, 100].map((heapUsedBytes) => ({ ...sample, heapUsedBytes }));
     expect(targetsOf({ ...results, memory }).at(-2)).to.include({ isMet: false, measured: "11.0 % at most" });
+  });
+
+  it("holds a run of a module to a third of a check's rate", () => {
+    const isMet = (runs: number): boolean | undefined =>
+      targetsOf({ machine, runs: 3, modules: { ...modules, runPerSecond: same(runs) } })[0]?.isMet;
+    expect([isMet(1000), isMet(999)]).to.deep.equal([true, false]);
+    const page = formatPage({ ...results, modules });
+    expect(page).to.match(/## Modules\n[\s\S]*\| Start \| 90 /);
   });
 
   it("shows what was measured and leaves out what was not", () => {
