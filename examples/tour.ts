@@ -1,7 +1,8 @@
 /**
  * `npm run tour`: a real server in a temporary directory, a day's worth of requests, a proof of every answer; a change
- * of the trust model by quorum; then one byte of one record is flipped on disk, and the server refuses to serve that record. Under thirty seconds; exits 0 only
- * when all of it went as told.
+ * of the trust model by quorum, a tool that two witnesses approve and an operator runs; then one byte of one record is
+ * flipped on disk, and the server refuses to serve that record. Under thirty seconds; exits 0 only when all of it went as
+ * told.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -23,6 +24,7 @@ import { parseRequests, type NumberedRequest } from "../src/cli/requests.ts";
 import { formatTable, processTerminal } from "../src/cli/terminal.ts";
 import { recordKey } from "../src/ledger/keyspace.ts";
 import { openLevelStore } from "../src/storage/level.ts";
+import { showModules } from "./chapter-modules.ts";
 import { showQuorum } from "./chapter-quorum.ts";
 
 const requestsPath = join(import.meta.dirname, "requests.jsonl");
@@ -97,9 +99,13 @@ const servingTarget = async (child: ChildProcess, closed: Promise<unknown>): Pro
   return target;
 };
 
-const connectAsOperator = async (target: string, keyDirectory: string): Promise<SigilConnection> => {
-  const privateKey = await readFile(join(keyDirectory, "operator.pem"), "utf8");
-  const signer = createTokenSigner({ principal: "operator", origin, privateKey });
+const connectAs = async (
+  principal: string,
+  target: string,
+  keyDirectory: string,
+): Promise<SigilConnection> => {
+  const privateKey = await readFile(join(keyDirectory, `${principal}.pem`), "utf8");
+  const signer = createTokenSigner({ principal, origin, privateKey });
   return connect({ target, tls: "insecure", signer });
 };
 
@@ -199,7 +205,7 @@ const tour = async (directory: string): Promise<void> => {
   const decided = await (async () => {
     await using server = await startServer(data);
     say(`Serving ${origin} on ${server.target}, data in ${directory}`);
-    using connection = await connectAsOperator(server.target, keyDirectory);
+    using connection = await connectAs("operator", server.target, keyDirectory);
     title(`2. ${requests.length} requests`);
     const played = await play(connection, requests);
     const rows = played.map(({ request, response }) => decisionRow(request, response, terminal.paint));
@@ -214,7 +220,13 @@ const tour = async (directory: string): Promise<void> => {
       `${played.length} of ${played.length} verified: seal, hash, key, signature, inclusion, checkpoint, decision`,
     );
     title("4. A change of the model takes two witnesses of three");
-    await showQuorum({ target: server.target, directory, keyDirectory, connection, say, expect, runSigil });
+    const stage = { keyDirectory, say, expect };
+    await showQuorum({ ...stage, target: server.target, directory, connection, runSigil });
+    title("5. Code runs behind the same gate");
+    await showModules({
+      ...stage,
+      connectAs: (principal) => connectAs(principal, server.target, keyDirectory),
+    });
     return played;
   })();
   const victimIndex = decided.length >> 1;
@@ -222,17 +234,17 @@ const tour = async (directory: string): Promise<void> => {
   if (victim === undefined || neighbour === undefined)
     throw new Unexpected("there are decisions to choose from");
   const position = victim.response.ledgerPosition;
-  title("5. One byte flipped on disk");
+  title("6. One byte flipped on disk");
   await flipOneByte(data, position);
   say(
     `Flipped one bit of the record at position ${position} (line ${victim.line}), and started the server again:`,
   );
   await (async () => {
     await using server = await startServer(data);
-    using connection = await connectAsOperator(server.target, keyDirectory);
+    using connection = await connectAs("operator", server.target, keyDirectory);
     await showRefusal(connection, victim, neighbour);
   })();
-  title("6. sigil fsck");
+  title("7. sigil fsck");
   await showFsck(data, position);
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
   title("That was it");

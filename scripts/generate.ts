@@ -1,6 +1,6 @@
 /**
  * `npm run generate`: the TypeScript stubs and the descriptor set from proto/, the client's copy of the formats, and the
- * built-in module from its source.
+ * modules from their sources.
  * With `--check` it generates into a temporary directory instead, names every committed file that differs, and fails if
  * there is one.
  */
@@ -12,6 +12,11 @@ import { compileModule } from "./modules.ts";
 import { run } from "./run.ts";
 
 const root = process.cwd();
+/** The built-in one, and the one that the tour takes in. */
+const modules = [
+  ["examples/modules/hello/hello.ts", "hello.wasm"],
+  ["examples/modules/redact/assemblyscript/redact.ts", "redact.wasm"],
+] as const;
 const outputs = ["generated", "clients/typescript/src/generated"];
 
 /** Descriptors serve reflection, which has no use for comments and positions. */
@@ -26,8 +31,11 @@ const generateInto = async (directory: string): Promise<string> => {
     if (exitCode !== 0) return output;
   }
   await copyClientCore(root, join(directory, "clients/typescript/src/generated/core"));
-  const hello = join(directory, "generated", "modules", "hello.wasm");
-  return compileModule(root, "examples/modules/hello/hello.ts", hello);
+  for (const [source, wasm] of modules) {
+    const problem = await compileModule(root, source, join(directory, "generated", "modules", wasm));
+    if (problem !== "") return problem;
+  }
+  return "";
 };
 
 const filesUnder = async (directory: string): Promise<ReadonlyMap<string, Buffer>> => {

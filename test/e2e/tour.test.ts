@@ -20,6 +20,10 @@ describe("the tour", function () {
     expect(output).to.match(/still needs 1 approval/);
     expect(output).to.match(/committed, attested by witness-1 and witness-2 \(2 of 3\)/);
     expect(output).to.match(/the first answer, \S+, still verifies/);
+    expect(output).to.match(
+      /operator: Ask ada@\S+, not bob@\S+\s+\{"text":"Ask \[e-mail\], not \[e-mail\]\.","redacted":2\}/,
+    );
+    expect(output).to.match(/guest: +PERMISSION_DENIED/);
     expect(output).to.match(/GetFrozenChain \S+: DATA_LOSS/);
     expect(output).to.match(/the first bad position is \d+/);
     expect(output).to.match(/\d+ ALLOW, \d+ DENY, \d+ REVIEW/);
