@@ -3,7 +3,7 @@
  * renamed, so that a file under its own name is whole. A file counts for nothing by its name: whoever takes code from here
  * has its digest worked out. At most `moduleFilesMax` files of `moduleBytesMax`. Source: docs/spec/module.md §1.
  */
-import { constants } from "node:fs";
+import { constants, lstatSync } from "node:fs";
 import { lstat, mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { equalBytes, parseHash, toHex, type Hash } from "../record/bytes.ts";
@@ -76,7 +76,7 @@ export class CodeFiles {
    */
   async check(digest: Hash): Promise<CodeState> {
     const name = toHex(digest);
-    const identity = await this.#identityOf(digest);
+    const identity = this.#identityOf(digest);
     if (identity === undefined) return { kind: "missing" };
     if (this.#held.get(name) === identity) return { kind: "whole" };
     const code = await this.read(digest);
@@ -119,14 +119,12 @@ export class CodeFiles {
     }
   }
 
-  async #identityOf(digest: Hash): Promise<string | undefined> {
-    try {
-      const { ino, size, mtimeNs, ctimeNs, mode } = await lstat(this.path(digest), { bigint: true });
-      return [ino, size, mtimeNs, ctimeNs, mode].join(" ");
-    } catch (error) {
-      if (isMissing(error)) return undefined;
-      throw error;
-    }
+  /** Asked at every run: one system call, for which a turn through the thread pool would be the larger part. */
+  #identityOf(digest: Hash): string | undefined {
+    const found = lstatSync(this.path(digest), { bigint: true, throwIfNoEntry: false });
+    if (found === undefined) return undefined;
+    const { ino, size, mtimeNs, ctimeNs, mode } = found;
+    return [ino, size, mtimeNs, ctimeNs, mode].join(" ");
   }
 
   async #put(digest: Hash, bytes: Uint8Array): Promise<void> {
