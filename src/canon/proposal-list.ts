@@ -75,11 +75,12 @@ class Page {
   }
 }
 
-/** @throws invalidPageToken, invalidField, recordCorrupt. */
+/** @throws invalidPageToken, invalidField, recordCorrupt, cancelled. */
 export const listProposals = async (
   proposals: Proposals,
   caller: Caller,
   query: ProposalQuery,
+  signal: AbortSignal,
 ): Promise<ProposalPage> => {
   const { ledger } = proposals.deps;
   const witness = query.waitingForWitness;
@@ -99,6 +100,7 @@ export const listProposals = async (
         page.next = { phase, after };
         return;
       }
+      if (signal.aborted) fail({ kind: "cancelled" });
       read += 1;
       const kept = await proposals.find(id);
       if (kept.position < place.size) {

@@ -113,7 +113,8 @@ class Quorum implements QuorumService {
     return { proposal: await this.#proposals.view(kept), current: current ?? null };
   };
 
-  readonly list: QuorumService["list"] = (caller, query) => listProposals(this.#proposals, caller, query);
+  readonly list: QuorumService["list"] = (caller, query, signal) =>
+    listProposals(this.#proposals, caller, query, signal);
 
   readonly attest: QuorumService["attest"] = async (id, statement, call) => {
     if (statement.length > attestationBytesMax) {

@@ -62,7 +62,8 @@ export type QuorumService = {
   readonly get: (
     id: string,
   ) => Promise<{ readonly proposal: Proposal; readonly current: VersionedRecord | null }>;
-  readonly list: (caller: Caller, query: ProposalQuery) => Promise<ProposalPage>;
+  /** @throws invalidPageToken, invalidField, recordCorrupt, cancelled. */
+  readonly list: (caller: Caller, query: ProposalQuery, signal: AbortSignal) => Promise<ProposalPage>;
   /** @throws notFound, attestationForged, attestationRepeated, attestationRefused, proposalEnded. */
   readonly attest: (id: string, statement: Uint8Array, call: CallContext) => Promise<Attested>;
   /** @throws notFound, quorumShort, proposalEnded, attestationRefused. */

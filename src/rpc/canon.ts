@@ -169,8 +169,8 @@ const proposalHandlers = (quorum: QuorumService, rpc: RpcEnvironment): UntypedSe
   listProposals: unary<ListProposalsRequest, ListProposalsResponse>(
     rpc,
     Canon.listProposals.path,
-    async (caller, request) => {
-      const { proposals, nextPageToken } = await quorum.list(caller, readProposalQuery(request));
+    async (caller, request, { signal }) => {
+      const { proposals, nextPageToken } = await quorum.list(caller, readProposalQuery(request), signal);
       return { proposals: proposals.map(formatProposal), nextPageToken };
     },
   ),
