@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { freePorts, serving, sigil, sigilHere, type Ended, type Serving } from "./command.ts";
+import { unpackFormat } from "../data/formats/unpack.ts";
 import { codeOf, hexOf, sha256 } from "./modules.ts";
 
 const as = (name: string): readonly string[] => ["--key", `data.keys/${name}.pem`, "--principal", name];
@@ -148,5 +149,37 @@ describe("modules on the command line", function () {
     server = await serving(["serve", "--data", "again", ...freePorts], { cwd });
     const greeted = await ok(["module", "run", "hello", "--input-json", '{"name":"Bo"}', ...as("operator")]);
     expect(greeted).to.equal('{"greeting":"hello, Bo"}\n');
+  });
+
+  it("brings hello by a proposal to a deployment that was made before there were modules", async () => {
+    const old = path("old");
+    const facts = await unpackFormat(2, old);
+    const hello = join(import.meta.dirname, "../../generated/modules/hello.wasm");
+    await using older = await serving(["serve", "--data", "data", ...freePorts], {
+      cwd: old,
+      env: { [facts.kekName]: facts.kek },
+    });
+    const at = { SIGIL_CLIENT_SERVER: older.target };
+    const there = (words: readonly string[]): Promise<Ended> => sigilHere(words, { cwd: old, env: at });
+    const asOperator = ["--key", "operator.pem", "--principal", "operator"];
+    const say = ["module", "run", "hello", "--input-json", '{"name":"A"}', ...asOperator];
+    expect((await there(say)).problems).to.include("NOT_FOUND");
+    const words = [
+      "--name",
+      "hello",
+      "--level",
+      "operator",
+      "--json",
+      "--key",
+      "root.pem",
+      "--principal",
+      "root",
+    ];
+    const proposed = await there(["module", "propose", hello, ...words]);
+    expect(proposed.exitCode, proposed.problems).to.equal(0);
+    const { proposal } = JSON.parse(proposed.output) as { proposal: { id: string } };
+    const attested = await there(["attest", proposal.id, "--key", "alice.pem", "--yes"]);
+    expect(attested.exitCode, attested.problems).to.equal(0);
+    expect((await there(say)).output).to.equal('{"greeting":"hello, A"}\n');
   });
 });
