@@ -20,6 +20,7 @@ import { verifyForeign } from "./keys/verify.ts";
 import { runFsck, type FsckOptions, type FsckProgress } from "./ledger/fsck.ts";
 import { importEntries } from "./ledger/import.ts";
 import { Ledger, type LedgerOptions } from "./ledger/ledger.ts";
+import { openBackupSource } from "./operations/backup-file.ts";
 import { BackupReader } from "./operations/backup-reader.ts";
 import { codeDirectoryName } from "./modules/code-files.ts";
 import { kekName } from "./operations/manifest.ts";
@@ -254,7 +255,8 @@ const rebuild = async (
 export const restoreDeployment = async (options: RestoreOptions): Promise<Restored> => {
   const { from, directory } = options;
   const held = (options.notBefore ?? []).map(parseHeld);
-  const reader = await BackupReader.open(from);
+  await using source = await openBackupSource(from, `${directory}.unpacked`);
+  const reader = await BackupReader.open(source.directory, from);
   for (const { checkpoint } of held) reader.refuseBehind(checkpoint);
   if ((await entriesOf(directory)).length > 0) fail({ kind: "directoryNotEmpty", path: directory });
   const partial = `${directory}.partial`;

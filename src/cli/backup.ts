@@ -9,6 +9,7 @@ import { fail } from "../record/errors.ts";
 import { loadKek, parseKekSource, type KekReference } from "../keys/kek.ts";
 import { randomBytes } from "../keys/random.ts";
 import type { BackupHead } from "../operations/backup.ts";
+import { isBackupFile, openParts, packParts } from "../operations/backup-file.ts";
 import { BackupDirectory } from "../operations/backup-directory.ts";
 import { BackupWriter } from "../operations/backup-writer.ts";
 import { nameBackup, sizeOfSegments, type Manifest } from "../operations/manifest.ts";
@@ -109,11 +110,14 @@ const receiveAll = async (task: Task): Promise<Manifest> => {
 export const backup: Command = {
   name: "backup",
   about:
-    "Copy a running deployment into a directory, encrypted as it lies on disk: everything the first time, after that what\n" +
-    "is new. Each part is verified before it counts; killed at any moment, the next run goes on. The key-encryption key is\n" +
+    "Copy a running deployment into a directory or one file, encrypted as it lies on disk: everything the first time, after\n" +
+    "that what is new. Each part is verified before it counts; killed at any moment, the next run goes on. The key-encryption key is\n" +
     "not in it unless asked for: without that key nobody can restore. Takes level Root of tenant system.",
   flags: {
-    to: { value: "DIR", about: "The backup directory; made at the first backup." },
+    to: {
+      value: "DIR|FILE",
+      about: "The backup directory, made at the first backup; or one file, whose name ends in .tar.",
+    },
     "with-kek": {
       about: "Also the key-encryption key, from its file on this machine: who has the backup reads it all.",
     },
@@ -127,22 +131,28 @@ export const backup: Command = {
   examples: [
     "sigil backup --to /backup/sigil --key root.pem --principal root",
     "sigil backup --to /backup/sigil --key root.pem --principal root   # later: what is new",
+    "sigil backup --to /backup/sigil.tar --key root.pem --principal root",
   ],
   exits: [
     "0  the backup is whole and holds everything",
     "2  it could not be brought to its end; run it again",
   ],
   run: async (given, terminal) => {
-    const path = required(given, "to", "DIR").replace(/(?<=.)\/+$/, "");
+    const path = required(given, "to", "DIR|FILE").replace(/(?<=.)\/+$/, "");
     const kib = given.text("segment-kib");
     const segmentBytesMax =
       kib === undefined ? undefined : wholeNumber(kib, "segment-kib", [64, 1_048_576]) * 1024;
     process.umask(0o077);
-    await using directory = await BackupDirectory.open(path);
+    const isFile = await isBackupFile(path);
+    await using directory = await BackupDirectory.open(isFile ? await openParts(path) : path);
     const before = directory.manifest === undefined ? 0n : sizeOfSegments(directory.manifest);
     const manifest = await withConnection(given, terminal, (connection) =>
       receiveAll({ connection, directory, terminal, withKek: given.has("with-kek"), segmentBytesMax }),
     );
+    if (isFile) {
+      terminal.progress(`backup: packing ${path}`);
+      await packParts(path);
+    }
     terminal.progress("");
     const size = sizeOfSegments(manifest);
     const facts = {

@@ -57,7 +57,7 @@ export const restore: Command = {
     "Make a deployment again from a backup. Everything is verified before DIR appears: every seal, signature, tree node\n" +
     "and index. The restored ledger says in a record of its own that it was restored, from which size and which backup.",
   flags: {
-    from: { value: "BACKUP", about: "The backup directory." },
+    from: { value: "BACKUP", about: "The backup: a directory, or a file." },
     data: { value: "DIR", about: "The data directory to make." },
     "not-before": {
       value: "FILE",

@@ -31,24 +31,27 @@ export type BackupFile = { readonly path: string; readonly content: Uint8Array }
 
 export class BackupReader {
   readonly #directory: string;
+  /** As whoever gave it calls it. */
+  readonly #title: string;
   readonly #manifest: Manifest;
   readonly state: StateEntry;
   readonly checkpoint: Checkpoint;
 
-  private constructor(directory: string, manifest: Manifest, state: StateEntry) {
+  private constructor(directory: string, title: string, manifest: Manifest, state: StateEntry) {
     this.#directory = directory;
+    this.#title = title;
     this.#manifest = manifest;
     this.state = state;
     this.checkpoint = parseCheckpoint(parseNote(state.checkpoint).text);
   }
 
   /** @throws backupRefused, newerFormat. */
-  static async open(directory: string): Promise<BackupReader> {
-    const refuse = (rule: string): never => fail({ kind: "backupRefused", backup: directory, rule });
+  static async open(directory: string, title: string = directory): Promise<BackupReader> {
+    const refuse = (rule: string): never => fail({ kind: "backupRefused", backup: title, rule });
     const manifest = (await readManifest(directory)) ?? refuse("it holds no backup");
     const state =
       manifest.state ?? refuse("its first backup has not come to its end; run sigil backup again");
-    return new BackupReader(directory, manifest, state);
+    return new BackupReader(directory, title, manifest, state);
   }
 
   get origin(): string {
@@ -172,6 +175,6 @@ export class BackupReader {
   }
 
   #refuse(rule: string): never {
-    return fail({ kind: "backupRefused", backup: this.#directory, rule });
+    return fail({ kind: "backupRefused", backup: this.#title, rule });
   }
 }
