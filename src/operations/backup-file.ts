@@ -42,7 +42,7 @@ const unpack = async (file: string, directory: string): Promise<void> => {
       file,
       cwd: directory,
       // A fault thrown would leave files being written behind; it is kept until all of them are.
-      onwarn: (code) => void (fault ??= String(code)),
+      onwarn: (code) => void (fault ??= code),
       // Nothing is written but plain files under the names of a backup.
       filter: (path, entry) => {
         const type = "type" in entry ? entry.type : "nothing";

@@ -1,4 +1,5 @@
 /** The two ends of a backup, without a network: what is sent, what is taken, and everything that is refused on the way. */
+import { createHash } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +16,7 @@ import { FrameReader } from "../../../src/operations/frames.ts";
 import {
   formatManifest,
   parseManifest,
+  segmentPath,
   sizeOfSegments,
   type Manifest,
 } from "../../../src/operations/manifest.ts";
@@ -137,6 +139,24 @@ describe("a backup", () => {
     const one = await write(await partsOf(world, 0n));
     expect(one.segments).to.have.length(1);
     expect(await readBack()).to.equal(entries);
+  });
+
+  it("is refused when its last group was taken out and every digest made to fit", async () => {
+    const manifest = await write(await partsOf(world, 0n));
+    const [segment] = manifest.segments;
+    if (segment === undefined) throw new Error("the backup holds nothing");
+    const file = join(path, segmentPath(segment));
+    const frames = [...new FrameReader().push(await readFile(file))];
+    const last = frames.findLastIndex(({ key }) => key[0] === "b".charCodeAt(0));
+    const cut = Buffer.concat(frames.slice(0, last).map(({ bytes }) => bytes));
+    await writeFile(file, cut);
+    const sha256 = createHash("sha256").update(cut).digest("hex");
+    const segments = [{ ...segment, bytes: cut.length, sha256 }];
+    await writeFile(join(path, "manifest.json"), formatManifest({ ...manifest, segments }));
+    expect(await faultOf(readBack()))
+      .to.include({ kind: "backupRefused" })
+      .and.have.property("rule")
+      .that.matches(/^its segments end at \d+ records instead of \d+$/);
   });
 
   it("takes only what is new the next time, and keeps one state", async () => {
