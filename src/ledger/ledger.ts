@@ -20,7 +20,7 @@ import { KeyLife, type KeysInUse } from "./key-life.ts";
 import { readKeyRecords } from "./keyring.ts";
 import { checkNothingLost, isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./open.ts";
 import type { CommitListener, CommittedRecord, LedgerOptions, LedgerStatus } from "./options.ts";
-import { prepareRecord, signRecord } from "./prepare.ts";
+import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./prepare.ts";
 import { ReadableLedger, type LedgerView } from "./reading.ts";
 import { Sealer } from "./sealer.ts";
 import { GroupFailed, Sequencer, type AppendUnit, type SequencerGauge } from "./sequencer.ts";
@@ -72,7 +72,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     this.#anchor = new AnchorKeeper(options.anchor, (error) => this.#fail(error));
     this.#sequencer = new Sequencer(
       {
-        sign: (record) => signRecord(record, { signer: this.#signers.record, origin, sha256 }),
+        sign: (record) => this.#sign(record),
         commit: (units) => this.#commit(units),
       },
       options.observe?.onGroup,
@@ -283,6 +283,17 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       appended.map((entry, index) => ({ ...entry, body: planned.records[index]?.body as RecordBody })),
     );
     return planned.outcomes;
+  }
+
+  /** What a custody says when it cannot sign is the operator's to know; callers learn that nothing was recorded. */
+  async #sign(record: PreparedRecord): Promise<SignedRecord> {
+    const { origin, sha256, observe } = this.#options;
+    try {
+      return await signRecord(record, { signer: this.#signers.record, origin, sha256 });
+    } catch (cause) {
+      observe?.onFault?.(cause);
+      throw cause;
+    }
   }
 
   /** A plan that fails has written nothing, but what it counted is forgotten. */

@@ -1,7 +1,7 @@
 /** A real deployment in a directory of its own, for processes that are going to be killed. */
 import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
-import { initDeployment, type OpenOptions } from "../../src/deployment.ts";
+import { initDeployment, type InitOptions, type OpenOptions } from "../../src/deployment.ts";
 import { createKekFile } from "../../src/keys/kek.ts";
 import { rawPublicKey } from "../../src/keys/sign.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
@@ -13,7 +13,10 @@ const kekInputs = { env: {}, askPassphrase: () => Promise.resolve(new Uint8Array
 /** The data directory and its key-encryption key lie beside each other in `root`. */
 export const dataDirectory = (root: string): string => join(root, "data");
 
-export const createDeployment = async (root: string): Promise<void> => {
+export const createDeployment = async (
+  root: string,
+  changes: Partial<Pick<InitOptions, "kekSource" | "custody" | "kekInputs">> = {},
+): Promise<void> => {
   process.umask(0o077);
   const kekPath = join(root, "kek");
   await createKekFile(kekPath);
@@ -28,6 +31,7 @@ export const createDeployment = async (root: string): Promise<void> => {
     kekSource: { kind: "file", path: kekPath },
     kekInputs,
     nowMs: Date.now,
+    ...changes,
   });
 };
 

@@ -4,13 +4,12 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Readable } from "node:stream";
 import { after, afterEach, before, beforeEach, describe, it } from "mocha";
 import { runCommandLine } from "../../src/cli/command-line.ts";
 import { loadConfig, serveUntilSignal } from "../../src/cli/serve.ts";
 import { deploymentFormat } from "../../src/deployment-file.ts";
-import type { Terminal } from "../../src/cli/terminal.ts";
 import { freePorts, sigilHere, type Ended } from "./command.ts";
+import { person } from "./person.ts";
 
 type Environment = Readonly<Record<string, string>>;
 
@@ -64,26 +63,6 @@ const replaceIn = async (path: string, found: string, by: string): Promise<void>
   const text = await readFile(join(cwd, path), "utf8");
   expect(text).to.include(found);
   await writeFile(join(cwd, path), text.replace(found, by));
-};
-
-/** Somebody at a keyboard, who types the lines one after another as they are asked for. */
-const person = (lines: readonly string[], environment: Environment = {}) => {
-  const keyboard = new Readable({ read: () => {} });
-  const seen = { modes: [] as boolean[], notes: [] as string[] };
-  const left = [...lines];
-  const setRawMode = (raw: boolean): void => {
-    seen.modes.push(raw);
-    if (raw) keyboard.push(left.shift() ?? "\u0003");
-  };
-  const terminal: Terminal = {
-    environment,
-    input: Object.assign(keyboard, { isTTY: true, setRawMode }),
-    print: () => {},
-    note: (text) => void seen.notes.push(text),
-    progress: () => {},
-    paint: (_style, text) => text,
-  };
-  return { terminal, seen };
 };
 
 const key = (): string => randomBytes(32).toString("base64");

@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, before, beforeEach, describe, it } from "mocha";
 import { skipWithoutToken, useSoftHsm, type SoftHsm } from "../contract/softhsm.ts";
+import { runCommandLine } from "../../src/cli/command-line.ts";
 import { freePorts, running, sigilHere, type Ended } from "./command.ts";
+import { person } from "./person.ts";
 
 const pin = "canary-5d81-pin";
 const kek = "pkcs11:token=one;object=kek";
@@ -206,6 +208,17 @@ describe("keys on a PKCS #11 token", function () {
     await hsm.setMechanisms("-CKM_MD5,CKM_AES_GCM");
     const wrapping = await run(["keys", "rewrap", "--data", "data", "--to", kek]);
     expect(wrapping.problems).to.include("cannot do AES-GCM: it needs the mechanisms CKM_AES_GCM and lacks");
+  });
+
+  it("are opened with a PIN that is typed once, and not shown", async () => {
+    await init(["--kek", kek, "--custody", custody]);
+    const typed = person([`${pin}\r`], { SIGIL_PKCS11_MODULE: hsm.library });
+    expect(await runCommandLine(["fsck", "--data", path("data")], typed.terminal)).to.equal(0);
+    expect(typed.seen.notes).to.deep.equal(["PIN of the token token=one:"]);
+    expect(typed.seen.modes).to.deep.equal([true, false]);
+    const nobody = person(["\u0003"], { SIGIL_PKCS11_MODULE: hsm.library });
+    expect(await runCommandLine(["fsck", "--data", path("data")], nobody.terminal)).to.equal(2);
+    expect(nobody.seen.notes.at(-1)).to.equal("sigil: key unavailable: no PIN was typed");
   });
 
   it("take no PIN in their URI, and repeat none", async () => {

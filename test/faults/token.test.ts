@@ -1,25 +1,30 @@
 /** Keys on a real PKCS #11 token: the contracts they keep, and what is said of a token or an object that will not do. */
 import { expect } from "chai";
-import { randomBytes } from "node:crypto";
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createSecretKey, randomBytes } from "node:crypto";
+import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "mocha";
 import type { Attribute, Handle, PKCS11 } from "pkcs11js";
 import { createKek, isKekOf, loadKek, parseKekSource, type KekInputs } from "../../src/keys/kek.ts";
+import { describeDeployment, openDeployment } from "../../src/deployment.ts";
+import { parseCustodySource } from "../../src/keys/custody.ts";
 import { CK } from "../../src/keys/pkcs11/module.ts";
 import { TokenSigningKeys } from "../../src/keys/pkcs11/token-signing-keys.ts";
 import { parseTokenUri } from "../../src/keys/pkcs11/uri.ts";
 import { verifyOwn } from "../../src/keys/verify.ts";
 import { localKek } from "../../src/keys/wrap.ts";
-import { createSecretKey } from "node:crypto";
+import { runFsck } from "../../src/ledger/fsck.ts";
+import type { RecordBody } from "../../src/record/record.ts";
+import { createDeployment } from "../campaigns/deployment.ts";
 import { custodyContract } from "../contract/custody.ts";
 import { kekContract } from "../contract/kek.ts";
 import { skipWithoutToken, useSoftHsm, type SoftHsm } from "../contract/softhsm.ts";
 import { expectFault } from "../unit/keys/expect-fault.ts";
 
 const pin = "pin-of-one-7421";
+const pinOfTwo = "pin-of-two-9903";
 let hsm: SoftHsm;
 let directory: string;
 
@@ -39,14 +44,14 @@ let serial = 0;
 const newName = (): string => `object-${(serial += 1)}`;
 
 /** Somebody else's session with the token, to put things on it and to disturb it. */
-const stranger = () => {
+const stranger = (token = "one") => {
   const { PKCS11: Library } = createRequire(import.meta.url)("pkcs11js") as {
     readonly PKCS11: new () => PKCS11;
   };
   const other = new Library();
   other.load(hsm.library);
-  const slot = other.C_GetSlotList(true).find((each) => other.C_GetTokenInfo(each).label.startsWith("one"));
-  if (slot === undefined) throw new Error("token one is gone");
+  const slot = other.C_GetSlotList(true).find((each) => other.C_GetTokenInfo(each).label.startsWith(token));
+  if (slot === undefined) throw new Error(`token ${token} is gone`);
   const session = other.C_OpenSession(slot, CK.CKF_SERIAL_SESSION | CK.CKF_RW_SESSION);
   return {
     other,
@@ -83,7 +88,7 @@ const aes = (
 describe("a PKCS #11 token", () => {
   before(async function () {
     skipWithoutToken(this);
-    hsm = await useSoftHsm({ tokens: { one: pin, two: "pin-of-two-9903" } });
+    hsm = await useSoftHsm({ tokens: { one: pin, two: pinOfTwo } });
     directory = await mkdtemp(join(tmpdir(), "sigil-token-"));
   });
   after(async () => {
@@ -252,6 +257,54 @@ describe("a PKCS #11 token", () => {
       );
       expect(fault.message).to.contain(says);
     }
+  });
+
+  it("that is away records nothing and allows nothing, and when it is back serving goes on", async () => {
+    const root = join(directory, "away");
+    const data = join(root, "data");
+    const env: Record<string, string> = { SIGIL_PKCS11_PIN: pinOfTwo };
+    const kekInputs = { ...inputs(), env };
+    const faults: string[] = [];
+    await mkdir(root, { mode: 0o700 });
+    const custody = parseCustodySource(uriOf("away", "two"));
+    await createDeployment(root, { custody, kekSource: parseKekSource(uriOf("away-kek", "two")), kekInputs });
+    const ledger = await openDeployment({
+      directory: data,
+      kekInputs,
+      nowMs: Date.now,
+      observe: { onFault: (cause) => void faults.push(String(cause)) },
+    });
+    const body = (id: string): RecordBody => ({
+      kind: "user_data",
+      schemaVersion: 1,
+      id,
+      tenant: "acme",
+      ts: 1,
+      space: "user",
+      payload: { id },
+      links: [],
+      prev: null,
+    });
+    await ledger.append([body("before")]);
+    const { size } = ledger;
+    const { other, session } = stranger("two");
+    delete env["SIGIL_PKCS11_PIN"];
+    other.C_Logout(session);
+    const refused = await Promise.allSettled(["a", "b"].map((id) => ledger.append([body(id)])));
+    expect(refused.map(({ status }) => status)).to.deep.equal(["rejected", "rejected"]);
+    expect(ledger.size).to.equal(size);
+    expect(faults.join("\n")).to.contain("nobody is there to type the PIN").and.not.contain(pinOfTwo);
+    env["SIGIL_PKCS11_PIN"] = pinOfTwo;
+    for (;;) {
+      const done = await ledger.append([body("after")]).then(
+        () => true,
+        () => false,
+      );
+      if (done) break;
+    }
+    await ledger.close();
+    const report = await runFsck(await describeDeployment({ directory: data, kekInputs, nowMs: Date.now }));
+    expect([report.problems, report.size]).to.deep.equal([[], size + 1n]);
   });
 
   it("whose session is lost is opened again, and everybody who waits gets an answer", async () => {
