@@ -61,7 +61,7 @@ const expectAllVerified = async (
   const edges = new Set(
     walk?.keys.flatMap(({ firstPosition, lastPosition }) => [firstPosition, lastPosition ?? firstPosition]),
   );
-  const isForStranger = (position: bigint): boolean => edges.has(position) || position % 5n === 0n;
+  const isForStranger = (position: bigint): boolean => edges.has(position) || position % 20n === 0n;
   const verify = async (position: bigint): Promise<void> => {
     const { steps, record } = await ledger.examine(position);
     for (const { name, outcome, detail } of steps)
@@ -184,9 +184,11 @@ describe("keys of a deployment that serves", function () {
       [{ ...two, envelope: new Uint8Array(3) }, /malformed/],
     ];
     for (const [evidence, rule] of bad) {
-      const refused = await walk.verifyRecord(evidence).catch((error: unknown) => error);
-      expect(refused, String(rule)).to.be.instanceOf(ProofError);
-      expect((refused as Error).message).to.match(rule);
+      const refused = await walk.verifyRecord(evidence).then(
+        () => "it was believed",
+        (error: unknown) => (error instanceof ProofError ? error.message : String(error)),
+      );
+      expect(refused).to.match(rule);
     }
     const known = await walk.verifyCheckpoint(one.checkpoint);
     const newer = await guest.audit.getConsistencyProof({ oldSize: known.size });
