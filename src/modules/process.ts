@@ -18,6 +18,7 @@ export type Conversation = {
 
 /** An inspection of a module with a thousand long names; everything else is shorter. */
 const frameBytesMax = 4 << 20;
+const copiedBytesMax = 64 << 10;
 const complaintCharactersMax = 2000;
 /** A start takes a tenth of a second; on a machine with much else to do, longer. */
 const startMsMax = 20_000;
@@ -114,9 +115,11 @@ export class SandboxProcess {
 
   send(kind: number, ...parts: readonly Uint8Array[]): void {
     if (this.#isGone || this.#pipe.destroyed) return;
-    this.#pipe.cork();
-    for (const part of encodeFrame(kind, ...parts)) this.#pipe.write(part);
-    this.#pipe.uncork();
+    const frame = encodeFrame(kind, ...parts);
+    const bytes = frame.reduce((sum, part) => sum + part.length, 0);
+    // Copying a small frame costs less than handing its pieces to the system one by one.
+    if (bytes <= copiedBytesMax) this.#pipe.write(Buffer.concat(frame, bytes));
+    else for (const part of frame) this.#pipe.write(part);
   }
 
   /** One question, if there are words for it, and one answer. @throws Error when the process is gone, or takes longer than it may. */

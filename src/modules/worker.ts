@@ -42,6 +42,7 @@ export class SandboxWorker {
   #runs = 0;
   #cpuMs = 0;
   #isClean = true;
+  #isCancelled = false;
 
   static async start(options: LaunchOptions, onFault: (cause: unknown) => void): Promise<SandboxWorker> {
     return new SandboxWorker(await SandboxProcess.start(options), onFault);
@@ -82,6 +83,7 @@ export class SandboxWorker {
 
   /** Ends what it does, as if the caller had. */
   cancel(): void {
+    this.#isCancelled = true;
     if (this.#underWay === null) this.kill();
     else this.#underWay.cancel();
   }
@@ -95,6 +97,8 @@ export class SandboxWorker {
       this.#isClean = slot.exit.kind === "refused" && !this.#process.isGone;
       return slot;
     }
+    // A signal that fires between two steps is heard by neither.
+    if (request.signal.aborted || this.#isCancelled) return cancelledBefore(request);
     const run = new RunUnderWay(this.#process, request, this.#cpuMs, this.#onFault);
     this.#underWay = run;
     const outcome = await run.start(slot);
@@ -144,7 +148,7 @@ export class SandboxWorker {
       this.#compiled.remove(key);
       return nothingUsed(request, { kind: "refused", rule });
     } catch (cause) {
-      if (request.signal.aborted) return cancelledBefore(request);
+      if (request.signal.aborted || this.#isCancelled) return cancelledBefore(request);
       if (cause instanceof SigilFault) throw cause;
       // The process is gone: the pool tells why.
       return nothingUsed(request, { kind: "crashed" });

@@ -150,6 +150,8 @@ const requestOf = (bytes: Uint8Array): RunRequest => ({
 export type MutationResult = {
   /** How many runs ended in each way. */
   readonly ends: ReadonlyMap<string, number>;
+  /** Of the runs killed at their wall time: how much later each was gone, in ascending order. */
+  readonly lateMs: readonly number[];
   readonly wrongs: readonly string[];
 };
 
@@ -165,6 +167,7 @@ export const runMutations = async (
   const from = await loadOriginals();
   const random = randomFrom(options.seed);
   const ends = new Map<string, number>();
+  const lateMs: number[] = [];
   const wrongs: string[] = [];
   let begun = 0;
   let done = 0;
@@ -175,6 +178,7 @@ export const runMutations = async (
       const bytes = damageOne(from, random);
       const outcome = await sandbox.run(requestOf(bytes));
       ends.set(endOf(outcome), (ends.get(endOf(outcome)) ?? 0) + 1);
+      if (endOf(outcome) === "killed wall_time") lateMs.push(outcome.usage.wallMs - limits.wallMs);
       for (const wrong of [checkMeter(bytes), checkOutcome(outcome)]) {
         if (wrong !== null) wrongs.push(`module ${number} of seed ${options.seed}: ${wrong}`);
       }
@@ -183,5 +187,5 @@ export const runMutations = async (
     }
   };
   await Promise.all([runNext(), runNext()]);
-  return { ends, wrongs };
+  return { ends, lateMs: lateMs.sort((a, b) => a - b), wrongs };
 };

@@ -22,6 +22,10 @@ if (![runs, count, seed].every(Number.isInteger) || runs < 0 || count < 0) {
 const processes = 2;
 const wrongs: string[] = [];
 
+/** Milliseconds at a share of an ascending list. */
+const at = (sorted: readonly number[], share: number): string =>
+  (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0).toFixed(1);
+
 const mutations = async (): Promise<void> => {
   await using sandbox = await openSandbox({ processes });
   const onRun = (done: number): void => {
@@ -30,6 +34,10 @@ const mutations = async (): Promise<void> => {
   const result = await runMutations(sandbox, { count, seed, onRun });
   wrongs.push(...result.wrongs, ...sandbox.faults.map((fault) => `a process failed: ${String(fault)}`));
   for (const [end, times] of [...result.ends].sort((a, b) => b[1] - a[1])) console.log(`${times} ${end}`);
+  const { lateMs } = result;
+  console.log(
+    `killed late by ${at(lateMs, 0.5)} ms (median), ${at(lateMs, 0.95)} ms (95 %), ${at(lateMs, 1)} ms (most)`,
+  );
 };
 
 const inARow = async (): Promise<void> => {

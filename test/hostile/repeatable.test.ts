@@ -6,7 +6,7 @@ import { utf8Encode } from "../../src/record/bytes.ts";
 import { fail } from "../../src/record/errors.ts";
 import { hostAnswerBytesMax } from "../../src/record/limits.ts";
 import type { HostRequest, RunOutcome, Sandbox } from "../../src/modules/run.ts";
-import { assemble, assembleFile } from "./assemble.ts";
+import { assemble } from "./assemble.ts";
 import { guest, numbersOf } from "./guests.ts";
 import { openSandbox, outputOf, requestOf, type Asked } from "./runs.ts";
 
@@ -167,37 +167,64 @@ describe("what a module asks of the server", function () {
 describe("a caller who cancels", function () {
   this.timeout(30_000);
 
-  const untilRunning = async (sandbox: Sandbox): Promise<void> => {
-    while (sandbox.gauge.running === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  /** A module that says so when it has begun, and never ends. */
+  const endless = assemble(
+    guest({
+      inside: `(data (i32.const 100) "begun")`,
+      body: `(call $log (i32.const 100) (i32.const 5)) (loop $on (br $on))`,
+    }),
+  );
+  const begin = async (sandbox: Sandbox, asked: Asked = {}) => {
+    const { promise: begun, resolve } = Promise.withResolvers<void>();
+    const outcome = sandbox.run(requestOf(endless, { ...asked, onLog: () => resolve() }));
+    await begun;
+    return { outcome };
   };
 
   it("ends the run at once, leaves the queue at once, and never starts when it had gone before", async () => {
     await using sandbox = await openSandbox();
     const [first, second] = [new AbortController(), new AbortController()];
-    const bytes = await assembleFile("endless-loop");
-    const running = sandbox.run(requestOf(bytes, { signal: first.signal }));
-    const queued = sandbox.run(requestOf(bytes, { signal: second.signal }));
-    await untilRunning(sandbox);
+    const { outcome: running } = await begin(sandbox, { signal: first.signal });
+    const queued = sandbox.run(requestOf(endless, { signal: second.signal }));
     second.abort();
     expect((await queued).exit).to.deep.equal({ kind: "killed", limit: "cancelled" });
     first.abort();
     const { exit, usage } = await running;
     expect(exit).to.deep.equal({ kind: "killed", limit: "cancelled" });
     expect(usage.wallMs).to.be.lessThan(4000);
-    const gone = await sandbox.run(requestOf(bytes, { signal: AbortSignal.abort() }));
+    const gone = await sandbox.run(requestOf(endless, { signal: AbortSignal.abort() }));
     expect([gone.exit, gone.usage.wallMs]).to.deep.equal([{ kind: "killed", limit: "cancelled" }, 0]);
   });
 
   it("by closing the sandbox: runs end, those who wait are told, nobody can begin, no process is left", async () => {
     const sandbox = await openSandbox();
-    const bytes = await assembleFile("endless-loop");
-    const running = sandbox.run(requestOf(bytes));
-    const queued = sandbox.run(requestOf(bytes)).catch(String);
-    await untilRunning(sandbox);
+    const { outcome: running } = await begin(sandbox);
+    const queued = sandbox.run(requestOf(endless)).catch(String);
     await sandbox[Symbol.asyncDispose]();
     expect((await running).exit).to.deep.equal({ kind: "killed", limit: "cancelled" });
     expect(await queued).to.contain("the sandbox is closed");
-    expect(await sandbox.run(requestOf(bytes)).catch(String)).to.contain("the sandbox is closed");
+    expect(await sandbox.run(requestOf(endless)).catch(String)).to.contain("the sandbox is closed");
     expect(sandbox.gauge).to.include({ running: 0, warm: 0 });
+  });
+
+  it("before its module is compiled is told the same, by cancelling or by closing", async () => {
+    const cancelled = { kind: "killed", limit: "cancelled" };
+    const sandbox = await openSandbox();
+    const caller = new AbortController();
+    const slow = async (): Promise<Uint8Array> => {
+      setImmediate(() => caller.abort());
+      return endless;
+    };
+    expect(
+      (await sandbox.run(requestOf(endless, { bytes: slow, signal: caller.signal }))).exit,
+    ).to.deep.equal(cancelled);
+    const closing = Promise.withResolvers<void>();
+    const bytes = async (): Promise<Uint8Array> => {
+      setImmediate(() => closing.resolve(sandbox[Symbol.asyncDispose]()));
+      return endless;
+    };
+    const closed = sandbox.run(requestOf(endless, { bytes }));
+    await closing.promise;
+    expect((await closed).exit).to.deep.equal(cancelled);
   });
 });
