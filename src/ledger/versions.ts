@@ -1,7 +1,7 @@
 /**
  * Which version a record becomes of its id, within one commit: what the store knows, and on top of it what the units
- * before it in the group add. A unit that is refused leaves nothing behind. Decisions have fresh ids by construction
- * and are not looked up.
+ * before it in the group add. A unit that is refused leaves nothing behind. Decisions and runs
+ * of modules have fresh ids by construction and are not looked up.
  */
 import { equalBytes, type Hash } from "../record/bytes.ts";
 import { SigilFault, type SigilError } from "../record/errors.ts";
@@ -26,6 +26,9 @@ type Known = Map<string, KnownHead | undefined>;
 const isDamage = (error: SigilError): boolean =>
   error.kind === "recordCorrupt" || error.kind === "ledgerCorrupt";
 
+/** Written by the server alone, each under a random id of its own: nothing is looked up, and nothing waited for. */
+const freshKinds: ReadonlySet<string> = new Set(["frozen_chain", "module_run"]);
+
 const firstVersion = ({ id, prev }: RecordBody, position: bigint): Head | SigilError =>
   prev === null ? { position, version: 1n } : { kind: "staleVersion", id, version: 0n };
 
@@ -46,11 +49,9 @@ export class Versions {
     for (const record of records) {
       const position = first + BigInt(heads.length);
       try {
-        // A decision's id is its own: nothing is looked up, and nothing waited for.
-        const head =
-          record.body.kind === "frozen_chain"
-            ? firstVersion(record.body, position)
-            : await this.#next(record, position, added);
+        const head = freshKinds.has(record.body.kind)
+          ? firstVersion(record.body, position)
+          : await this.#next(record, position, added);
         if ("kind" in head) return { kind: "refused", error: head };
         heads.push(head);
       } catch (error) {
