@@ -219,7 +219,15 @@ describe("the gates", function () {
 
   describe("generation", () => {
     const stubs = "generated/sigil/trust/v1/trust.ts";
-    const parts = ["proto", "generated", "clients/typescript/src/generated", "scripts", "examples/modules"];
+    const copied = ["src/keys", "src/merkle", "src/record"];
+    const parts = [
+      "proto",
+      "generated",
+      "clients/typescript/src/generated",
+      "scripts",
+      "examples/modules",
+      ...copied,
+    ];
     const hello = "generated/modules/hello.wasm";
 
     it("passes what the contracts generate", async () => {
