@@ -58,6 +58,8 @@ const lend = (store: Store): Store => ({
   getMany: (keys, options) => store.getMany(keys, options),
   range: (options) => store.range(options),
   commit: (batch) => store.commit(batch),
+  // It would give up the lock.
+  purge: async () => fail({ kind: "storeFailed", step: "purge", rule: "the store is only lent" }),
   snapshot: () => store.snapshot(),
   close: async () => {},
   [Symbol.asyncDispose]: async () => {},

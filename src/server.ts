@@ -116,6 +116,7 @@ const observeLedger = ({ log, metrics, health, underWay }: Parts): LedgerObserve
   return {
     onStatus,
     onGroup: metrics.onGroup,
+    onErased: (tenant, records) => log.warn({ tenant, records: String(records) }, "tenant erased"),
     onFault: (cause) => log.error({ err: cause }, "a fault inside the ledger"),
     onVerifyFailure: (error) => {
       metrics.onVerifyFailure(error.kind === "recordCorrupt" ? error.step : error.kind);

@@ -184,6 +184,13 @@ export const attestation: CborMap = {
 };
 export const schema: CborMap = { kind: "note", schema: { type: "object", required: ["text"] } };
 export const keyRetirement: CborMap = { role: "record", public_key: key("record"), from: 9 };
+export const erasure: CborMap = { tenant: "acme", reason: "the contract has ended" };
+export const erased: CborMap = {
+  tenant: "acme",
+  order: Uint8Array.from({ length: 32 }, () => 7),
+  records: 12,
+  positions: Uint8Array.from({ length: 32 }, () => 8),
+};
 export const restoration: CborMap = { size: 9, checkpoint: "ledger.example/main\n9\n", backup: "backup-9" };
 const tombstone: CborMap = { kind: "note" };
 
@@ -222,4 +229,6 @@ export const payloads: readonly (readonly [name: string, kind: string, payload: 
   ["a tombstone", "tombstone", tombstone],
   ["a retired key", "key_retirement", keyRetirement],
   ["a restoration", "restoration", restoration],
+  ["an order to erase a tenant", "erasure", erasure],
+  ["an erased tenant", "erased", erased],
 ];

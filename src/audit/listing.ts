@@ -73,6 +73,7 @@ const pageSizeOf = ({ pageSize }: ChainQuery): number => {
 /** Verified decisions that match, until the page is full. */
 class Page {
   readonly #ledger: Ledger;
+  readonly #tenant: string;
   readonly #matches: (audited: AuditedChain) => boolean;
   readonly #size: number;
   readonly chains: AuditedChain[] = [];
@@ -81,8 +82,9 @@ class Page {
   /** Where the next page begins; undefined while this one has room. */
   next: bigint | undefined;
 
-  constructor(ledger: Ledger, size: number, matches: (audited: AuditedChain) => boolean) {
+  constructor(ledger: Ledger, tenant: string, size: number, matches: (audited: AuditedChain) => boolean) {
     this.#ledger = ledger;
+    this.#tenant = tenant;
     this.#size = size;
     this.#matches = matches;
   }
@@ -101,7 +103,9 @@ class Page {
   }
 
   async flush(): Promise<void> {
-    const read = await Promise.all(this.#candidates.map((position) => this.#ledger.readAt(position)));
+    const read = await Promise.all(
+      this.#candidates.map((position) => this.#ledger.readAt(position, this.#tenant)),
+    );
     this.#candidates = [];
     for (const record of read) {
       const audited = { record, chain: parseFrozenChain(record.body.payload) };
@@ -117,7 +121,7 @@ class Page {
   }
 }
 
-/** @throws invalidPageToken, invalidField, recordCorrupt naming the position, cancelled. */
+/** @throws invalidPageToken, invalidField, recordCorrupt naming the position, erased, cancelled. */
 export const listChains = async (
   ledger: Ledger,
   compileGlob: CompileGlob,
@@ -133,6 +137,7 @@ export const listChains = async (
   const size = from?.size ?? ledger.size;
   const page = new Page(
     ledger,
+    tenant,
     pageSize,
     (audited) => audited.record.body.tenant === tenant && matches(query, glob, audited),
   );

@@ -25,11 +25,11 @@ export type AuditDependencies = {
 };
 
 export type AuditService = {
-  /** @throws notFound, recordCorrupt, tenantForbidden. */
+  /** @throws notFound, recordCorrupt, tenantForbidden, erased. */
   readonly get: (caller: Caller, query: ChainName) => Promise<AuditedChain>;
-  /** @throws invalidPageToken, recordCorrupt naming the position, tenantForbidden, cancelled. */
+  /** @throws invalidPageToken, recordCorrupt naming the position, tenantForbidden, erased, cancelled. */
   readonly list: (caller: Caller, query: ChainQuery, signal: AbortSignal) => Promise<ChainPage>;
-  /** @throws notFound, tenantForbidden. A failed step is an answer. */
+  /** @throws notFound, tenantForbidden, erased. A failed step is an answer. */
   readonly verify: (caller: Caller, query: ChainName) => Promise<Verification>;
   readonly checkpoint: () => {
     readonly note: string;
@@ -61,7 +61,7 @@ export const createAuditService = ({ ledger, compileGlob, recompute }: AuditDepe
 
   const get = async (caller: Caller, query: ChainName): Promise<AuditedChain> => {
     const position = await positionOf(caller, query);
-    const record = await ledger.readAt(position);
+    const record = await ledger.readAt(position, tenantFor(caller, query.tenant));
     if (!isAsked(record, caller, query)) {
       const rule = "the record is not the one its index names";
       return fail({ kind: "recordCorrupt", position, step: "index", rule });
@@ -72,7 +72,7 @@ export const createAuditService = ({ ledger, compileGlob, recompute }: AuditDepe
 
   const verify = async (caller: Caller, query: ChainName): Promise<Verification> => {
     const position = await positionOf(caller, query);
-    const examination = await ledger.examine(position);
+    const examination = await ledger.examine(position, tenantFor(caller, query.tenant));
     const { record } = examination;
     const named: VerificationStep[] =
       record !== undefined && !isAsked(record, caller, query)

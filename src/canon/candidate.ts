@@ -7,12 +7,13 @@ import { fail } from "../record/errors.ts";
 import {
   formatTombstone,
   knownKinds,
+  parseErasure,
   parseModule,
   parsePrincipal,
   parseSchema,
   parseWitness,
 } from "../record/kinds.ts";
-import { principalIdBytesMax } from "../record/limits.ts";
+import { principalIdBytesMax, proposalReasonBytesMax } from "../record/limits.ts";
 import type { RecordBody } from "../record/record.ts";
 import { checkPublicKey } from "../keys/verify.ts";
 import type { Content } from "./domain.ts";
@@ -30,6 +31,14 @@ const checkPrincipal = (id: string, payload: CborValue): void => {
   if (name.length > principalIdBytesMax) refuse("id", `must name at most ${principalIdBytesMax} bytes`);
   // A witness calls under such a name, by the key in its own record.
   if (name.startsWith("witness/")) refuse("id", 'must not name a principal that begins with "witness/"');
+};
+
+const checkErasure = (id: string, payload: CborValue): void => {
+  const { tenant, reason } = parseErasure(payload);
+  if (tenant !== nameIn(id)) refuse("id", "must be erasure/ and the tenant in the payload");
+  if (Buffer.byteLength(reason) > proposalReasonBytesMax) {
+    refuse("payload.reason", `must be at most ${proposalReasonBytesMax} bytes`);
+  }
 };
 
 const checkSchema = (id: string, payload: CborValue): void => {
@@ -56,6 +65,8 @@ const checkPayload = (
     case "module":
       parseModule(payload);
       return;
+    case "erasure":
+      return checkErasure(id, payload);
     default:
       return refuse("id", "names no kind that may be proposed");
   }
@@ -74,6 +85,7 @@ export const candidateOf = (
   }
   if (kind === "trust_model")
     refuse("tombstone", "must not end the trust model: without one everything denies");
+  if (kind === "erasure") refuse("tombstone", "must not end an erasure: what is erased stays so");
   return { kind: "tombstone", payload: formatTombstone({ kind }) };
 };
 

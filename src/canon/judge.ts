@@ -6,7 +6,7 @@ import { checkAttested, type Attested, type CommittedRecord } from "./attested.t
 import type { KeptProposal } from "./kept-proposal.ts";
 
 /** What the deployment says of itself, by its own key alone. */
-export const ownKinds: readonly string[] = ["signing_key", "key_retirement", "restoration"];
+export const ownKinds: readonly string[] = ["signing_key", "key_retirement", "restoration", "erased"];
 
 /** What only the proposal knows: the hash of its body, its place, its proposer, and the key that it enrols. */
 export type ProposalFacts = Pick<KeptProposal, "id" | "position" | "recordHash" | "enrols"> & {

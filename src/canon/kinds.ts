@@ -12,7 +12,7 @@ import { systemTenant } from "../record/names.ts";
 const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
 
 /** Kinds that exist in the system space alone, where a quorum writes them. */
-const governedKinds = ["trust_model", "witness", "quorum", "module", "schema"];
+const governedKinds = ["trust_model", "witness", "quorum", "module", "schema", "erasure"];
 
 /** Levels a principal may have without a quorum. */
 const freeLevels: readonly LevelName[] = ["guest", "observer"];
@@ -71,6 +71,7 @@ const proposable: ReadonlyMap<string, string> = new Map([
   ["principal", principalPrefix],
   ["schema", "schema/"],
   ["module", "module/"],
+  ["erasure", "erasure/"],
 ]);
 
 const activeModelId = "trust_model/active";
@@ -85,5 +86,8 @@ export const proposableKind = (id: string): string => {
   if (id === "quorum" || id.startsWith("witness/")) {
     return refuse("id", "changes by WitnessService.ProposeWitnessChange");
   }
-  return refuse("id", `must be ${activeModelId}, principal/<id>, schema/<kind> or module/<name>`);
+  return refuse(
+    "id",
+    `must be ${activeModelId}, principal/<id>, schema/<kind>, module/<name> or erasure/<tenant>`,
+  );
 };

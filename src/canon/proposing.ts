@@ -53,6 +53,14 @@ export const changeBytes = ({ change, reason, lifetimeMs, commit }: WitnessPropo
   return cborEncode([kind, values, reason, lifetimeMs, commit]);
 };
 
+/** A name nobody has written under is most likely a slip, and could never be used again. @throws notFound, erased. */
+const checkErasable = async (ledger: Ledger, id: string): Promise<void> => {
+  const tenant = id.slice(id.indexOf("/") + 1);
+  ledger.refuseErased(tenant);
+  const [key] = await ledger.dataKeys({ tenant, limit: 1 });
+  if (key === undefined) fail({ kind: "notFound", what: "record of tenant", id: tenant });
+};
+
 /** @throws invalidField, malformedRecord, malformedKey, malformedModel. */
 export const draftRecord = (
   ledger: Ledger,
@@ -71,6 +79,7 @@ export const draftRecord = (
         expectedVersion === undefined || expectedVersion === version || (expectedVersion === 0n && !exists);
       if (!holds) fail({ kind: "staleVersion", id, version });
       if (content.kind === "tombstone" && !exists) fail({ kind: "notFound", what: "system record", id });
+      if (kind === "erasure") await checkErasable(ledger, id);
       const prev = newest?.record.hash ?? null;
       return [systemBody({ kind, id, payload, links: [decisionLink(decision)], prev, ts })];
     },

@@ -7,6 +7,7 @@ import { opensslSha256 } from "../keys/sha256.ts";
 import type { PublicKey } from "../record/bytes.ts";
 import { SigilFault } from "../record/errors.ts";
 import type { Attested, Proposal, VersionedRecord } from "./domain.ts";
+import { proposableKind } from "./kinds.ts";
 import { stateOf, systemScope, type KeptProposal } from "./kept-proposal.ts";
 import { ProposalBook } from "./proposal-book.ts";
 import { listProposals } from "./proposal-list.ts";
@@ -76,7 +77,11 @@ class Quorum implements QuorumService {
     this.#registries = registries;
   }
 
-  readonly propose: QuorumService["propose"] = (caller, proposal, call) => {
+  readonly propose: QuorumService["propose"] = async (caller, proposal, call) => {
+    if (proposableKind(proposal.id) === "erasure" && !readsAcross(caller)) {
+      const rule = "only Root of tenant system may propose to erase a tenant";
+      fail({ kind: "tenantForbidden", tenant: caller.tenant, rule });
+    }
     const draft = draftRecord(this.#deps.ledger, proposal, this.#deps.checkModel);
     return this.#put(caller, draft, proposal, proposalBytes(proposal), "ProposeRecord", call);
   };

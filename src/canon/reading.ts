@@ -74,7 +74,7 @@ export const readVersion = async (
   { id, position, version }: IndexedVersion,
 ): Promise<VersionedRecord> => {
   try {
-    const record = await ledger.readAt(position);
+    const record = await ledger.readAt(position, tenant);
     const { body } = record;
     if (body.id !== id || body.tenant !== tenant || body.space !== space) {
       const rule = "the record is not the one its index names";

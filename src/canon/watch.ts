@@ -45,7 +45,7 @@ const readWatched = async (
   { tenant }: Scope,
   position: bigint,
 ): Promise<VersionedRecord> => {
-  const record = await ledger.readAt(position);
+  const record = await ledger.readAt(position, tenant);
   const { body } = record;
   if (body.tenant !== tenant) {
     const rule = "the record is not the one its index names";

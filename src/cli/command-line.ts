@@ -45,6 +45,10 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Stop believing a signing key from a position on.",
     load: async () => (await import("./keys.ts")).keysRetire,
   },
+  "keys destroy-tenant": {
+    about: "Propose to destroy a tenant's data keys: its records become unreadable for good.",
+    load: async () => (await import("./keys-destroy.ts")).keysDestroyTenant,
+  },
   "keys walk": {
     about: "Verify every signing key from the genesis record's hash.",
     load: async () => (await import("./keys-walk.ts")).keysWalk,

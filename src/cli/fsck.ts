@@ -6,7 +6,7 @@ import { CodeInspection } from "../modules/inspecting.ts";
 import { runFsck, type FsckProgress, type FsckReport } from "../ledger/fsck.ts";
 import { exitCodes, jsonFlag, required, type Command } from "./command.ts";
 import { kekInputsOf } from "./passphrase.ts";
-import { formatTable, type Terminal } from "./terminal.ts";
+import { formatTable, printable, type Terminal } from "./terminal.ts";
 
 const describeProgress = ({ step, done, total }: FsckProgress): string => {
   const percent = total === 0n ? 100n : (done * 100n) / total;
@@ -15,15 +15,22 @@ const describeProgress = ({ step, done, total }: FsckProgress): string => {
 
 const positionText = (position: bigint | null): string => (position === null ? "–" : String(position));
 
-const reportJson = ({ ok, size, total, first, problems }: FsckReport): string =>
+const reportJson = ({ ok, size, erased, total, first, problems }: FsckReport): string =>
   JSON.stringify(
-    { ok, size, found: total, firstBadPosition: first?.position ?? null, problems },
+    { ok, size, erased, found: total, firstBadPosition: first?.position ?? null, problems },
     (_name, value: unknown) => (typeof value === "bigint" ? String(value) : value),
   );
 
-const formatReport = ({ ok, size, total, first, problems }: FsckReport, { paint }: Terminal): string => {
-  if (ok)
-    return `${paint("green", "CLEAN")}  ${size} records: every seal, signature, quorum, tree node and index holds`;
+/** Records that nobody can open are not counted as seen. */
+const formatErased = ({ erased }: FsckReport): readonly string[] =>
+  erased.map(
+    ({ tenant, records }) => `tenant "${printable(tenant)}" is erased: ${records} records stay unreadable`,
+  );
+
+const formatReport = (report: FsckReport, { paint }: Terminal): string => {
+  const { ok, size, total, first, problems } = report;
+  const clean = `${size} records: every seal, signature, quorum, tree node and index holds`;
+  if (ok) return [`${paint("green", "CLEAN")}  ${clean}`, ...formatErased(report)].join("\n");
   const position = first?.position ?? null;
   const where = position === null ? "" : `, the first bad position is ${position}`;
   const head = `${paint("red", "DAMAGED")}  ${total} found in ${size} records${where}`;

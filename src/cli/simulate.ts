@@ -80,10 +80,11 @@ const readMatter = (given: Arguments): SimulateRequest["subjectMatter"] => {
 };
 
 export const formatSimulation = (
-  { scored, flipped, decisions }: SimulateResponse,
+  { scored, flipped, erased, decisions }: SimulateResponse,
   { paint }: Terminal,
 ): string => {
-  const head = `${scored} scored, ${flipped} would change`;
+  const passed = erased === 0 ? "" : `; ${erased} records of erased tenants passed over`;
+  const head = `${scored} scored, ${flipped} would change${passed}`;
   if (decisions.length === 0) return head;
   const columns = [
     { title: "WHO", widthMax: 20 },

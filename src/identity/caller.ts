@@ -1,6 +1,6 @@
 /** Who is calling, as proof established it, and what the call brings along. Pure. */
 import { fail } from "../record/errors.ts";
-import { tenantFault } from "../record/names.ts";
+import { publicTenant, tenantFault } from "../record/names.ts";
 import type { Level } from "./levels.ts";
 
 export type Caller = {
@@ -21,8 +21,6 @@ export type CallContext = {
   /** Carried into the record: request_id, and traceparent when the caller sent one. */
   readonly metadata: Readonly<Record<string, string>>;
 };
-
-const publicTenant = "public";
 
 /** A caller without credentials. */
 export const anonymous: Caller = { principal: "", tenant: publicTenant, level: "guest", credential: "none" };

@@ -4,7 +4,7 @@
  * enrolled itself, an Observer at most; and `witness/<id>` is an enrolled witness by its own key. Remembered until its
  * record changes, so a revocation works on the next call. At most `principalCacheEntriesMax` are held; unknown ids are not remembered, or strangers could empty it.
  */
-import { fail } from "../record/errors.ts";
+import { fail, SigilFault } from "../record/errors.ts";
 import { parseGenesis } from "../record/kinds/genesis.ts";
 import {
   parsePrincipal,
@@ -52,11 +52,17 @@ const principalIn = ({ body, position }: Awaited<ReturnType<PrincipalLedger["rea
   return body.kind === "tombstone" ? undefined : notOne(position);
 };
 
+/** Nobody is a principal of a tenant that was erased. */
+const unlessErased = (error: unknown): undefined => {
+  if (error instanceof SigilFault && error.error.kind === "erased") return undefined;
+  throw error;
+};
+
 export const createPrincipals = (
   ledger: PrincipalLedger,
   entriesMax: number = principalCacheEntriesMax,
 ): Principals => {
-  const held = new BoundedMap<string, PrincipalPayload>(entriesMax);
+  let held = new BoundedMap<string, PrincipalPayload>(entriesMax);
   let heldWitnesses = new BoundedMap<string, PrincipalPayload>(entriesMax);
   let firstRoot: NamedPrincipal | undefined;
   /** Grows with every change of a principal: a read that a change overtook must not be remembered. */
@@ -64,10 +70,15 @@ export const createPrincipals = (
 
   const unsubscribe = ledger.subscribe((records) => {
     for (const { body } of records) {
-      const { id, space, tenant } = body;
+      const { id, kind, space, tenant } = body;
       if (space === "system" && (id === "quorum" || id.startsWith(witnessPrefix))) {
         changes += 1;
         heldWitnesses = new BoundedMap(entriesMax);
+      }
+      if (space === "system" && kind === "erasure") {
+        // Whoever a tenant enrolled by itself goes with it.
+        changes += 1;
+        held = new BoundedMap(entriesMax);
       }
       if (!id.startsWith(recordPrefix)) continue;
       changes += 1;
@@ -96,7 +107,7 @@ export const createPrincipals = (
     const slash = id.indexOf("/");
     const [tenant, name] = [id.slice(0, Math.max(0, slash)), id.slice(slash + 1)];
     if (tenantFault(tenant) !== null) return undefined;
-    const record = await ledger.readId(tenant, "user", principalRecordId(name));
+    const record = await ledger.readId(tenant, "user", principalRecordId(name)).catch(unlessErased);
     const principal = record === undefined ? undefined : principalIn(record);
     if (principal === undefined || principal.tenant !== tenant) return undefined;
     return freeLevels.includes(principal.loa) ? principal : undefined;

@@ -4,17 +4,20 @@
  * At most `dataKeysHeldMax` are held unwrapped; the least recently used leave first.
  */
 import { createSecretKey, randomBytes } from "node:crypto";
-import { join } from "node:path";
+import { readdir } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { fail, SigilFault } from "../record/errors.ts";
 import { dataKeysHeldMax, tenantBytesMax } from "../record/limits.ts";
-import { exists, syncDirectory } from "./private-file.ts";
+import { eraseFile, eraseUnfinished } from "./erase.ts";
+import { exists, syncDirectory, unfinishedSuffix } from "./private-file.ts";
 import type { DataKey } from "./seal.ts";
 import type { Kek } from "./wrap.ts";
 import { createWrappedFile, readWrappedFile } from "./wrapped-file.ts";
 
 const dataKeyBytes = 32;
 
-const dataPurpose = (tenant: string, keyVersion: number): string => `data/${tenant}/${keyVersion}`;
+const dataPurposes = (tenant: string): string => `data/${tenant}/`;
+const dataPurpose = (tenant: string, keyVersion: number): string => dataPurposes(tenant) + keyVersion;
 
 const tenantPattern = /^[a-z0-9-]+$/;
 const checkTenant = (tenant: string): void => {
@@ -24,10 +27,27 @@ const checkTenant = (tenant: string): void => {
   }
 };
 
+/** Directories of keys, in force or not. */
+const leftBehind = /^keys(?:-[1-9][0-9]*)?$/;
+
+const destroyIn = async (directory: string, tenant: string): Promise<void> => {
+  const isTenants = new RegExp(`^${tenant}-[1-9][0-9]*\\.json(${unfinishedSuffix.replace(".", "\\.")})?$`);
+  const names = await readdir(directory).catch((error: unknown) => {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw error;
+  });
+  for (const name of names.filter((each) => isTenants.test(each))) {
+    const path = join(directory, name);
+    await (name.endsWith(unfinishedSuffix) ? eraseUnfinished(path) : eraseFile(path));
+  }
+};
+
 export class DataKeys {
   readonly #directory: string;
   readonly #kek: Kek;
   readonly #newest: Map<string, number>;
+  /** Tenants whose keys are gone for good: nothing opens or makes one while this lives. */
+  readonly #destroyed = new Set<string>();
   /** By purpose, the least recently used first. Promises, so that one key is made or opened once. */
   readonly #held = new Map<string, Promise<DataKey>>();
 
@@ -59,6 +79,31 @@ export class DataKeys {
     return this.#hold(dataPurpose(tenant, next), () => this.#create(tenant, next));
   }
 
+  /**
+   * Every version: overwritten, removed, forgotten; also in directories of keys that an interrupted move to another
+   * key-encryption key has left beside this one. Killed on the way, it is repeated. A tenant without keys has none to lose.
+   */
+  async destroy(tenant: string): Promise<void> {
+    checkTenant(tenant);
+    this.#destroyed.add(tenant);
+    const here = dirname(this.#directory);
+    const names = await readdir(dirname(here), { withFileTypes: true });
+    const beside = names.filter((entry) => entry.isDirectory() && leftBehind.test(entry.name));
+    const directories = new Set([basename(here), ...beside.map(({ name }) => name)]);
+    for (const name of directories) {
+      await destroyIn(join(dirname(here), name, basename(this.#directory)), tenant);
+    }
+    this.#newest.delete(tenant);
+    for (const purpose of this.#held.keys()) {
+      if (purpose.startsWith(dataPurposes(tenant))) this.#held.delete(purpose);
+    }
+  }
+
+  #refuseDestroyed(tenant: string): void {
+    if (!this.#destroyed.has(tenant)) return;
+    fail({ kind: "keyUnavailable", rule: `the keys of tenant "${tenant}" are destroyed` });
+  }
+
   #hold(purpose: string, make: () => Promise<DataKey>): Promise<DataKey> {
     const held = this.#held.get(purpose);
     if (held !== undefined) {
@@ -84,6 +129,7 @@ export class DataKeys {
 
   async #create(tenant: string, keyVersion: number): Promise<DataKey> {
     checkTenant(tenant);
+    this.#refuseDestroyed(tenant);
     if (await exists(this.#path(tenant, keyVersion))) {
       // Made by an attempt that failed afterwards: it has its name, and has sealed nothing.
       await syncDirectory(this.#directory);
@@ -98,6 +144,7 @@ export class DataKeys {
     });
     const dataKey = createSecretKey(secret);
     secret.fill(0);
+    this.#refuseDestroyed(tenant);
     this.#newest.set(tenant, Math.max(keyVersion, this.newest(tenant)));
     return { dataKey, keyVersion };
   }
@@ -119,6 +166,7 @@ export class DataKeys {
     }
     const dataKey = createSecretKey(secret);
     secret.fill(0);
+    this.#refuseDestroyed(tenant);
     // A version that another process made in the meantime is the tenant's too: it never goes back to the one before.
     this.#newest.set(tenant, Math.max(keyVersion, this.newest(tenant)));
     return { dataKey, keyVersion };

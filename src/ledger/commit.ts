@@ -9,6 +9,7 @@ import { signCheckpoint } from "../merkle/checkpoint.ts";
 import { rootOf } from "../merkle/tree.ts";
 import type { Signer } from "../keys/sign.ts";
 import type { Store, StoreOp } from "../storage/store.ts";
+import { erasedError, orderIn, type Erasure } from "./erasure.ts";
 import { formatGroup } from "./group.ts";
 import { indexOps, type BlindTags, type Head } from "./indexes.ts";
 import { groupKey, recordKey } from "./keyspace.ts";
@@ -62,19 +63,34 @@ type PlannedUnit =
 const hasKeys = (unit: SignedUnit, { sealer, tags }: CommitContext): boolean =>
   unit.records.every(({ body: { tenant } }) => sealer.isReady(tenant) && tags.isReady(tenant));
 
-/** A tenant whose key is gone or damaged cannot be written for; that is no fault of the store, or of anybody else. */
-const keysFault = async (
+/** What the units before one have changed, within the group. */
+type Before = {
+  readonly versions: Versions;
+  /** Orders to erase a tenant, by tenant. */
+  readonly ordered: Map<string, Erasure>;
+};
+
+/**
+ * A tenant that is erased, or whose key is gone or damaged, cannot be written for; that is no fault of the store, or of
+ * anybody else.
+ */
+const tenantsFault = async (
   unit: SignedUnit,
+  { ordered }: Before,
   { sealer, tags }: CommitContext,
 ): Promise<SigilError | undefined> => {
   try {
     for (const tenant of new Set(unit.records.map(({ body }) => body.tenant))) {
+      const order = ordered.get(tenant);
+      if (order !== undefined) return erasedError(order);
       await sealer.ready(tenant);
       await tags.ensure(tenant);
     }
     return undefined;
   } catch (error) {
-    if (error instanceof SigilFault && error.error.kind === "keyUnavailable") return error.error;
+    const isTenants =
+      error instanceof SigilFault && (error.error.kind === "keyUnavailable" || error.error.kind === "erased");
+    if (isTenants) return error.error;
     throw error;
   }
 };
@@ -83,12 +99,13 @@ const keysFault = async (
 const planUnit = async (
   unit: SignedUnit,
   first: bigint,
-  versions: Versions,
+  before: Before,
   context: CommitContext,
 ): Promise<PlannedUnit> => {
-  const fault = hasKeys(unit, context) ? undefined : await keysFault(unit, context);
+  const isPlain = before.ordered.size === 0 && hasKeys(unit, context);
+  const fault = isPlain ? undefined : await tenantsFault(unit, before, context);
   if (fault !== undefined) return { kind: "refused", error: fault };
-  const planned = await versions.plan(unit.records, first);
+  const planned = await before.versions.plan(unit.records, first);
   if (planned.kind === "refused") return planned;
   const appended = unit.records.map(({ hash }, index) => ({ ...(planned.heads[index] as Head), hash }));
   try {
@@ -106,14 +123,17 @@ export const planCommit = async (
   units: readonly SignedUnit[],
   context: CommitContext & { readonly readHash: (position: bigint) => Promise<Hash> },
 ): Promise<CommitPlan> => {
-  const versions = new Versions(context.store, context.readHash);
+  const before: Before = {
+    versions: new Versions(context.store, context.readHash),
+    ordered: new Map(),
+  };
   const ops: StoreOp[] = [];
   const outcomes: UnitOutcome[] = [];
   const records: SignedRecord[] = [];
   const first = sizeOf(state);
   let position = first;
   for (const unit of units) {
-    const planned = await planUnit(unit, position, versions, context);
+    const planned = await planUnit(unit, position, before, context);
     if (planned.kind === "refused") {
       outcomes.push(planned);
       continue;
@@ -129,6 +149,8 @@ export const planCommit = async (
       });
       ops.push(...indexOps(context.tags, record.body, record.hash, head));
       records.push(record);
+      const order = orderIn({ ...head, hash: record.hash, body: record.body });
+      if (order !== undefined) before.ordered.set(order.tenant, order);
     }
     ops.push(...planned.extraOps);
     outcomes.push({ kind: "accepted", appended });

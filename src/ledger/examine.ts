@@ -88,8 +88,9 @@ const broken = (rule: string): never => {
 const ruleOf = (error: unknown): string => {
   if (error instanceof Broken) return error.message;
   if (error instanceof SigilFault) {
-    // A store that cannot be read is no verdict about the record.
-    if (error.error.kind === "storeFailed" || error.error.kind === "notServing") throw error;
+    // A store that cannot be read is no verdict about the record, and an erased tenant's is not damaged.
+    const { kind } = error.error;
+    if (kind === "storeFailed" || kind === "notServing" || kind === "erased") throw error;
     return "rule" in error.error ? error.error.rule : error.message;
   }
   throw error;

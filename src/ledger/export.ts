@@ -4,7 +4,7 @@
  * Indexes and tiles are left out: they follow from the records. Holds one store snapshot while it is read.
  */
 import { equalBytes, type PublicKey } from "../record/bytes.ts";
-import { assert, fail } from "../record/errors.ts";
+import { assert, fail, SigilFault } from "../record/errors.ts";
 import { entryOf } from "../record/record.ts";
 import type { Sha256 } from "../record/hash.ts";
 import { leafHash } from "../merkle/hash.ts";
@@ -20,6 +20,8 @@ export type ExportContext = {
   /** As it is when it is asked for: a key may be announced in the commit that the snapshot just caught. */
   readonly ring: () => KeyRing;
   readonly sha256: Sha256;
+  /** Aborts when keys are about to be destroyed that the ledger of this moment needs. */
+  readonly signal: AbortSignal;
 };
 
 /** Entries of one commit: its group entry, then its records. */
@@ -62,6 +64,7 @@ class SnapshotExport implements LedgerExport {
 
   async *groups(): AsyncGenerator<ExportedGroup> {
     const { store } = this.#context;
+    this.#requireWhole();
     const at = { snapshot: this.#snapshot };
     const records = store
       .range({ gte: recordKey(this.#from), lt: familyRange("r").lt, ...at })
@@ -76,6 +79,7 @@ class SnapshotExport implements LedgerExport {
           entries.push(await this.#checked(next.done === true ? undefined : next.value, position, leaf));
         }
         yield { end: group.firstPosition + BigInt(group.leaves.length), entries };
+        this.#requireWhole();
       }
     } finally {
       await records.return?.();
@@ -84,6 +88,7 @@ class SnapshotExport implements LedgerExport {
 
   async *bookkeeping(): AsyncGenerator<StoreEntry> {
     for (const family of bookkeepingFamilies) {
+      this.#requireWhole();
       yield* this.#context.store.range({ ...familyRange(family), snapshot: this.#snapshot });
     }
   }
@@ -92,13 +97,26 @@ class SnapshotExport implements LedgerExport {
     await this.#snapshot.close();
   }
 
+  /** Keys were read before the records: what began with them has to end before they go. @throws notServing. */
+  #requireWhole(): void {
+    if (!this.#context.signal.aborted) return;
+    fail({ kind: "notServing", rule: "a tenant is being erased; begin the backup again" });
+  }
+
   async #checked(entry: StoreEntry | undefined, position: bigint, leaf: Uint8Array): Promise<StoreEntry> {
     const { sealer, sha256 } = this.#context;
     if (entry === undefined || positionOf(entry[0]) !== position) {
       const rule = "no record is stored at this position";
       return fail({ kind: "recordCorrupt", position, step: "seal", rule });
     }
-    const { envelope } = await sealer.open(entry[1], position);
+    let envelope: Uint8Array;
+    try {
+      ({ envelope } = await sealer.open(entry[1], position));
+    } catch (error) {
+      // What is left of an erased tenant's record; its leaf vouches for the tree, and the erasure for the record.
+      if (error instanceof SigilFault && error.error.kind === "erased") return entry;
+      throw error;
+    }
     if (!equalBytes(leafHash(entryOf(envelope, sha256), sha256), leaf)) {
       const rule = "the record is not the one its group's entry holds";
       return fail({ kind: "recordCorrupt", position, step: "leaf", rule });

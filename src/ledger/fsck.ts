@@ -10,6 +10,7 @@ import { parseStatement } from "../record/cose.ts";
 import { Findings, type Problem } from "./findings.ts";
 import { parseGroup } from "./group.ts";
 import { BlindTags } from "./indexes.ts";
+import { Keyless, type ErasedTenant } from "./keyless.ts";
 import { familyRange, positionOf, recordKey } from "./keyspace.ts";
 import { isDamagedFiles } from "./open.ts";
 import type { LedgerOptions } from "./options.ts";
@@ -50,6 +51,8 @@ export type FsckReport = {
   readonly ok: boolean;
   /** Records walked over. */
   readonly size: bigint;
+  /** Erased tenants and how many records of theirs are left, unreadable; by name. */
+  readonly erased: readonly ErasedTenant[];
   /** By position, those without one last; at most `findingsMax`. */
   readonly problems: readonly Problem[];
   /** All that were found, listed or not. */
@@ -73,13 +76,16 @@ class Inspection {
   readonly #store: Store;
   readonly #tags: BlindTags;
   readonly #sealer: Sealer;
+  readonly #keyless: Keyless;
   #total = 0n;
+  erased: readonly ErasedTenant[] = [];
 
   constructor(options: LedgerOptions, fsck: FsckOptions, store: Store) {
     this.#options = options;
     this.#fsck = fsck;
     this.#store = store;
     this.#tags = new BlindTags(options.indexKey);
+    this.#keyless = new Keyless(options.sha256);
     this.#sealer = new Sealer({ origin: options.origin, keys: options.dataKeys, store: () => store });
   }
 
@@ -95,10 +101,10 @@ class Inspection {
     await this.#rebuild();
   }
 
-  #walk(findings: Findings): Walk {
+  #walk(findings: Findings, keyless: Keyless): Walk {
     const { origin, genesis, sha256 } = this.#options;
     const [store, sealer, signal] = [this.#store, this.#sealer, this.#fsck.signal];
-    return new Walk({ store, sealer, origin, genesis, sha256, findings, signal });
+    return new Walk({ store, sealer, origin, genesis, sha256, findings, keyless, signal });
   }
 
   #progress(step: FsckProgress["step"], done: bigint): void {
@@ -107,7 +113,8 @@ class Inspection {
 
   async #rebuild(): Promise<void> {
     const findings = new Findings();
-    await rebuildProjections(this.#walk(findings).run(), {
+    const keyless = new Keyless(this.#options.sha256);
+    await rebuildProjections(this.#walk(findings, keyless).run(), {
       store: this.#store,
       tags: this.#tags,
       anchor: this.#options.anchor,
@@ -117,7 +124,7 @@ class Inspection {
   }
 
   async #check(findings: Findings): Promise<bigint> {
-    const walk = this.#walk(findings);
+    const walk = this.#walk(findings, this.#keyless);
     const families = this.#fsck.indexes === "ignore" ? [] : projections;
     const check = new ProjectionCheck(this.#store, this.#tags, findings, families);
     const watch = await openAnchorWatch(this.#options.anchor);
@@ -125,7 +132,10 @@ class Inspection {
     let last: WalkedGroup | undefined;
     for await (const group of walk.run()) {
       await check.add(group);
-      for (const record of group.records) countSeal(seals, record);
+      for (const record of group.records) {
+        countSeal(seals, record);
+        this.#keyless.take(record);
+      }
       for (const { position, step, rule } of (await this.#fsck.inspectGroup?.(group)) ?? []) {
         findings.add(position, step, rule);
       }
@@ -140,6 +150,7 @@ class Inspection {
     if (size === 0n) findings.add(null, "sequence", "the ledger has no genesis record");
     this.#progress("indexes", size);
     await check.finish((position) => this.#readAgain(position));
+    this.erased = await this.#keyless.finish(findings, this.#options.dataKeys, this.#store);
     const upkeep = { store: this.#store, findings, tags: this.#tags };
     const tenants = new Set([...seals.values()].map(({ tenant }) => tenant));
     await checkIdempotency(upkeep, (tenant) => tenants.has(tenant));
@@ -193,10 +204,13 @@ export const rebuildIndexes = async (
 export const runFsck = async (options: LedgerOptions, fsck: FsckOptions = {}): Promise<FsckReport> => {
   const findings = new Findings();
   let size = 0n;
+  let erased: readonly ErasedTenant[] = [];
   try {
     const store = await options.openStore();
     try {
-      size = await new Inspection(options, fsck, store).run(findings);
+      const inspection = new Inspection(options, fsck, store);
+      size = await inspection.run(findings);
+      ({ erased } = inspection);
     } finally {
       await findings.settle();
       await store.close();
@@ -206,5 +220,5 @@ export const runFsck = async (options: LedgerOptions, fsck: FsckOptions = {}): P
     findings.add(null, "store", damagedFilesRule);
   }
   const { total, first } = findings;
-  return { ok: total === 0, size, problems: findings.sorted(), total, first };
+  return { ok: total === 0, size, erased, problems: findings.sorted(), total, first };
 };

@@ -181,6 +181,18 @@ export class IdempotencyKeys {
   }
 }
 
+/** Whose an entry says it is, and when it may go; its digest is not looked at. Undefined when it is damaged. */
+export const tenantOfEntry = (
+  stored: Uint8Array,
+): Pick<IdempotencyEntry, "tenant" | "expires"> | undefined => {
+  try {
+    const { tenant, expires } = cborDecode(stored.subarray(digestBytes)) as IdempotencyEntry;
+    return typeof tenant === "string" && typeof expires === "number" ? { tenant, expires } : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
 /** The blind key in a key that `expiryKey` made. */
 export const blindOf = (key: Uint8Array): Uint8Array => key.subarray(9);
 

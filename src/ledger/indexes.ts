@@ -8,7 +8,7 @@
  */
 import { createHmac } from "node:crypto";
 import { readU64be, u64be, writeU64be, type Hash } from "../record/bytes.ts";
-import { assert, fail } from "../record/errors.ts";
+import { fail } from "../record/errors.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { StoreOp } from "../storage/store.ts";
 import { canonKey, decisionKey, hashKey, headKey, versionKey } from "./keyspace.ts";
@@ -38,6 +38,13 @@ export class BlindTags {
     return this.#keys.has(tenant);
   }
 
+  /** Forgets the tenant's index key, and the values that were asked for. */
+  forget(tenant: string): void {
+    this.#keys.get(tenant)?.fill(0);
+    this.#keys.delete(tenant);
+    for (const name of this.#known.keys()) if (name.startsWith(`${tenant}\0`)) this.#known.delete(name);
+  }
+
   tag(tenant: string, field: string, value: string): Uint8Array {
     const known = this.#known.get(tenant)?.get(field)?.get(value);
     if (known !== undefined) return known;
@@ -57,8 +64,9 @@ export class BlindTags {
 
   /** HMAC-SHA256 under the tenant's index key, 32 bytes. */
   digest(tenant: string, text: string | Uint8Array): Uint8Array {
-    const key = this.#keys.get(tenant);
-    assert(key !== undefined, "a tenant's index key is loaded before its tags");
+    // Loaded before its tags, and gone in between when the tenant was erased meanwhile.
+    const key =
+      this.#keys.get(tenant) ?? fail({ kind: "keyUnavailable", rule: `no index key of tenant "${tenant}"` });
     return new Uint8Array(createHmac("sha256", key).update(text).digest());
   }
 }

@@ -9,6 +9,7 @@
  *   s tenant version     seals made with a data key            w tenant position    kind of a record, no decision's
  *   v tenant space id version   a version of an id, no decision's
  *   x                    a rebuild of the indexes is under way
+ *   y tenant             a tenant is being erased
  */
 import {
   concatBytes,
@@ -22,7 +23,7 @@ import {
 import { assert, fail } from "../record/errors.ts";
 
 /** In byte order. */
-export const families = ["b", "d", "e", "h", "i", "k", "r", "s", "t", "v", "w", "x"] as const;
+export const families = ["b", "d", "e", "h", "i", "k", "r", "s", "t", "v", "w", "x", "y"] as const;
 export type Family = (typeof families)[number];
 
 const family = (name: Family): Uint8Array => Uint8Array.of(name.charCodeAt(0));
@@ -106,6 +107,9 @@ export const sealCountKey = (tenant: string, version: number): Uint8Array =>
 
 /** Present from the first to the last batch of a rebuild: what lies between them is not whole. */
 export const rebuildingKey = family("x");
+
+/** Present while a tenant that is ordered erased still leaves traces in the store. */
+export const erasingKey = (tenant: string): Uint8Array => utf8Encode(`y${tenant}`);
 
 /** Every key of a family: from the first, below the second. */
 export const familyRange = (name: Family): { readonly gte: Uint8Array; readonly lt: Uint8Array } => ({

@@ -4,20 +4,21 @@
  * the anchor, and only then serves again.
  * Source: docs/spec/ledger.md, docs/operating/recovery.md.
  */
-import type { Hash, Thumbprint } from "../record/bytes.ts";
+import type { Thumbprint } from "../record/bytes.ts";
 import { assert, describeError, fail, SigilFault } from "../record/errors.ts";
 import { batchItemsMax } from "../record/limits.ts";
 import type { RecordBody } from "../record/record.ts";
-import { isKeyRecord, type KeyRecord } from "../keys/key-records.ts";
+import { isKeyRecord } from "../keys/key-records.ts";
 import type { KeyEntry, KeyRing, KeyRole } from "../keys/ring.ts";
-import type { Store } from "../storage/store.ts";
+import type { KeyRange, Store } from "../storage/store.ts";
 import { AnchorKeeper } from "./anchor.ts";
 import { planCommit, type Appended, type SignedUnit, type UnitOutcome } from "./commit.ts";
-import { listDataKeys, rotateDataKey, type DataKeyListing, type LivingDataKey } from "./data-key-life.ts";
+import { rotateDataKey, type LivingDataKey } from "./data-key-life.ts";
+import type { Erasure } from "./erasure.ts";
+import { Erasures } from "./erasures.ts";
 import { IdempotencyKeys, type Claim, type IdempotencyScope } from "./idempotency.ts";
 import { BlindTags } from "./indexes.ts";
 import { KeyLife, type KeysInUse } from "./key-life.ts";
-import { readKeyRecords } from "./keyring.ts";
 import { checkNothingLost, isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./open.ts";
 import type { CommitListener, CommittedRecord, LedgerOptions, LedgerStatus } from "./options.ts";
 import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./prepare.ts";
@@ -40,6 +41,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   readonly #sequencer: Sequencer;
   readonly #anchor: AnchorKeeper;
   readonly #keyLife: KeyLife;
+  readonly #erasures: Erasures;
   readonly #listeners = new Set<CommitListener>();
   readonly #closing = new AbortController();
   #store: Store;
@@ -62,7 +64,8 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     this.#published = sizeOf(opened.state);
     const store = (): Store => this.#store;
     const { origin, sha256 } = options;
-    this.#sealer = new Sealer({ origin, keys: options.dataKeys, store });
+    const erasureOf = (tenant: string): Erasure | undefined => this.#erasures.of(tenant);
+    this.#sealer = new Sealer({ origin, keys: options.dataKeys, store, erasureOf });
     this.#tags = new BlindTags(async (tenant) => {
       await this.#sealer.ready(tenant);
       return options.indexKey(tenant);
@@ -87,6 +90,19 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       hashOf: async (id) => (await this.readId("system", "system", id))?.hash ?? null,
       onFault: (cause) => options.observe?.onFault?.(cause),
     });
+    this.#erasures = new Erasures(opened.erasures, {
+      store,
+      sealer: this.#sealer,
+      tags: this.#tags,
+      keys: options.dataKeys,
+      sha256,
+      nowMs: options.nowMs,
+      append: (body) => this.append([body]),
+      purge: (ranges) => this.#purge(ranges),
+      signal: this.#closing.signal,
+      onErased: (tenant, records) => options.observe?.onErased?.(tenant, records),
+      onFault: (cause) => options.observe?.onFault?.(cause),
+    });
   }
 
   /** @throws storeLocked, ledgerCorrupt, ledgerBehindAnchor, recordCorrupt, storeFailed. */
@@ -96,23 +112,14 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       const ledger = new Ledger(options, await openLedger(options, store));
       await ledger.#anchor.start(ledger.size, ledger.#state.checkpoint);
       await ledger.#keyLife.discardEnded();
+      await ledger.#erasures.carryOut();
+      const { status } = ledger;
+      if (status.kind === "refused") throw new SigilFault(status.error);
       return ledger;
     } catch (error) {
       await store.close();
       throw error;
     }
-  }
-
-  get size(): bigint {
-    return sizeOf(this.#state);
-  }
-
-  get origin(): string {
-    return this.#options.origin;
-  }
-
-  get ring(): KeyRing {
-    return this.#ring;
   }
 
   get status(): LedgerStatus {
@@ -121,11 +128,6 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
 
   get gauge(): SequencerGauge {
     return this.#sequencer.gauge;
-  }
-
-  /** The newest signed checkpoint, as one consistent view. */
-  get checkpoint(): { readonly note: string; readonly size: bigint; readonly root: Hash } {
-    return { note: this.#state.checkpoint, size: this.size, root: this.#state.root };
   }
 
   /**
@@ -166,17 +168,13 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     return this.#keyLife.retire(thumbprint, from);
   }
 
-  /** Another version of a tenant's data key seals from now on. @throws notFound, keyReplaced, keyUnavailable, notServing. */
+  /** Another version of a tenant's data key seals from now on. @throws notFound, erased, keyReplaced, keyUnavailable, notServing. */
   rotateDataKey(tenant: string, expected?: number): Promise<LivingDataKey> {
-    return this.#sequencer.exclusive(() => {
+    return this.#sequencer.exclusive(async () => {
+      this.refuseErased(tenant);
       const [store, sealer, size] = [this.#store, this.#sealer, this.size];
       return rotateDataKey(tenant, expected, { keys: this.#options.dataKeys, sealer, store, size });
     });
-  }
-
-  /** Data keys that have sealed, or were rotated in. */
-  dataKeys(listing: DataKeyListing): Promise<readonly LivingDataKey[]> {
-    return listDataKeys(listing, { keys: this.#options.dataKeys, store: this.#store });
   }
 
   /**
@@ -185,13 +183,6 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
    */
   holdKeys(): Promise<AsyncDisposable> {
     return this.#keyLife.hold();
-  }
-
-  /** Genesis, announcements and retirements in ledger order, verified as they were: what a walk of the keys takes. */
-  async keyRecords(): Promise<readonly KeyRecord[]> {
-    const { genesis, sha256 } = this.#options;
-    const context = { store: this.#store, sealer: this.#sealer, genesis, sha256 };
-    return (await readKeyRecords(context)).records;
   }
 
   /**
@@ -215,7 +206,8 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
 
   protected view(): LedgerView {
     const [store, state, ring, options] = [this.#store, this.#state, this.#ring, this.#options];
-    return { store, state, ring, options, sealer: this.#sealer, tree: this.#tree, tags: this.#tags };
+    const [sealer, tree, tags, erasures] = [this.#sealer, this.#tree, this.#tags, this.#erasures];
+    return { store, state, ring, options, sealer, tree, tags, erasures };
   }
 
   /** Answers what waits, refuses what comes, then closes the store. Idempotent. */
@@ -232,6 +224,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     const rule = "the ledger is closed";
     await this.#sequencer.finish({ kind: "notServing", rule });
     this.#closing.abort();
+    await this.#erasures.settled();
     await this.#recovery;
     this.#setStatus({ kind: "closed" });
     this.#sequencer.stop({ kind: "notServing", rule });
@@ -279,9 +272,12 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     }
     this.#anchor.committed(this.size, planned.state.checkpoint);
     const appended = planned.outcomes.flatMap((each) => (each.kind === "accepted" ? each.appended : []));
-    this.#publish(
-      appended.map((entry, index) => ({ ...entry, body: planned.records[index]?.body as RecordBody })),
-    );
+    const committed = appended.map((entry, index) => ({
+      ...entry,
+      body: planned.records[index]?.body as RecordBody,
+    }));
+    this.#erasures.take(committed);
+    this.#publish(committed);
     return planned.outcomes;
   }
 
@@ -344,11 +340,34 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   #fail(cause: unknown): void {
     if (this.#status.kind !== "serving") return;
     this.#options.observe?.onFault?.(cause);
-    const rule = cause instanceof SigilFault ? describeError(cause.error) : "unexpected store error";
-    this.#setStatus({ kind: "recovering", rule });
-    this.#sequencer.stop({ kind: "notServing", rule: "the ledger is checking itself after a store error" });
-    this.#anchor.abandon();
+    this.#halt(cause instanceof SigilFault ? describeError(cause.error) : "unexpected store error");
     this.#recovery = this.#recover();
+  }
+
+  #halt(rule: string): void {
+    this.#setStatus({ kind: "recovering", rule });
+    this.#sequencer.stop({ kind: "notServing", rule: "the ledger is checking itself" });
+    this.#anchor.abandon();
+  }
+
+  /** The store lets go of what was deleted, and is opened anew and checked as after an error. @throws notServing. */
+  async #purge(ranges: readonly KeyRange[]): Promise<void> {
+    const requireServing = (): void => {
+      if (this.#status.kind !== "serving") fail({ kind: "notServing", rule: `it is ${this.#status.kind}` });
+    };
+    requireServing();
+    let isHalted = false;
+    try {
+      await this.#store.purge(ranges, async () => {
+        requireServing();
+        this.#halt("the store lets go of an erased tenant");
+        isHalted = true;
+        await this.#sequencer.drain();
+      });
+    } finally {
+      if (isHalted) await (this.#recovery = this.#recover());
+    }
+    requireServing();
   }
 
   async #recover(): Promise<void> {
@@ -367,6 +386,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     this.#state = opened.state;
     this.#ring = opened.ring;
     this.#signers = opened.signers;
+    this.#erasures.reset(opened.erasures);
     this.#tree.forget();
     this.#keys.forget();
     await this.#anchor.start(this.size, this.#state.checkpoint);
@@ -375,17 +395,12 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     if (this.#closing.signal.aborted) return;
     this.#sequencer.resume();
     this.#setStatus({ kind: "serving" });
+    this.#erasures.resume();
   }
 
   /** Records whose commit was indeterminate and turned out kept: the listeners have not seen them. One group's. */
   async #republish(): Promise<void> {
-    const records: CommittedRecord[] = [];
-    for (let position = this.#published; position < this.size; position += 1n) {
-      const { body, hash } = await this.readAt(position);
-      // Of several versions in the group each has its own number; a decision has only the one.
-      const own = await this.versionBelow(body.tenant, body.space, body.id, position + 1n);
-      records.push({ position, hash, body, version: own?.version ?? 1n });
-    }
+    const records = await this.committedFrom(this.#published);
     if (records.length > 0) this.#publish(records);
   }
 }

@@ -9,6 +9,8 @@ import { fail, SigilFault, type SigilError } from "../record/errors.ts";
 import type { KeyRing } from "../keys/ring.ts";
 import { damagedFilesRule, type Store } from "../storage/store.ts";
 import { checkpointKeyOf } from "./examine.ts";
+import type { Erasure } from "./erasure.ts";
+import { readErasures } from "./erasure-records.ts";
 import { readKeyRecords } from "./keyring.ts";
 import type { LedgerOptions } from "./options.ts";
 import { Sealer } from "./sealer.ts";
@@ -21,6 +23,8 @@ export type OpenedLedger = {
   readonly ring: KeyRing;
   readonly signers: Signers;
   readonly state: LedgerState;
+  /** By tenant. */
+  readonly erasures: ReadonlyMap<string, Erasure>;
   readonly context: StateContext;
 };
 
@@ -31,15 +35,18 @@ export type OpenedLedger = {
 export const openLedger = async (options: LedgerOptions, store: Store): Promise<OpenedLedger> => {
   const { origin, anchor, sha256, dataKeys } = options;
   await checkWhole(store, anchor);
-  const sealer = new Sealer({ origin, keys: dataKeys, store: () => store });
+  let erasures: ReadonlyMap<string, Erasure> = new Map();
+  const erasureOf = (tenant: string): Erasure | undefined => erasures.get(tenant);
+  const sealer = new Sealer({ origin, keys: dataKeys, store: () => store, erasureOf });
   const { ring } = await readKeyRecords({ store, sealer, genesis: options.genesis, sha256 });
+  erasures = await readErasures({ store, sealer, ring, sha256 });
   const reader = new TreeReader(() => store, sha256);
   const checkpointKey = (size: bigint) => checkpointKeyOf(ring, size).publicKey;
   const context = { store, reader, anchor, origin, sha256, sealer, checkpointKey };
   const state = await loadState(context);
   // What would be signed next must verify.
   const signers = await openSigners(options.signingKeys, ring);
-  return { store, ring, signers, context, state };
+  return { store, ring, signers, context, state, erasures };
 };
 
 /** @throws ledgerBehindAnchor, ledgerCorrupt when the store lost or changed what had been acknowledged. */

@@ -29,6 +29,8 @@ export type LedgerObserver = {
   readonly onStatus?: (status: LedgerStatus) => void;
   readonly onGroup?: (records: number) => void;
   readonly onVerifyFailure?: (error: SigilError) => void;
+  /** Nothing of the tenant is left, of so many records. */
+  readonly onErased?: (tenant: string, records: bigint) => void;
   /** Why the ledger stopped, or what a listener threw; for the log. */
   readonly onFault?: (cause: unknown) => void;
 };

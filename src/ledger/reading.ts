@@ -7,11 +7,15 @@ import { fail, SigilFault } from "../record/errors.ts";
 import { decodeEnvelope, parseRecordStatement, type RecordBody } from "../record/record.ts";
 import { proveConsistency, proveInclusion } from "../merkle/proof.ts";
 import type { KeyRing } from "../keys/ring.ts";
+import type { KeyRecord } from "../keys/key-records.ts";
 import type { Store } from "../storage/store.ts";
+import { listDataKeys, type DataKeyListing, type LivingDataKey } from "./data-key-life.ts";
+import type { Erasures } from "./erasures.ts";
 import { examineRecord, requireVerified, type Examination, type VerifiedRecord } from "./examine.ts";
 import { exportLedger, type LedgerExport } from "./export.ts";
 import { parseGroup } from "./group.ts";
 import type { BlindTags, Head } from "./indexes.ts";
+import { readKeyRecords } from "./keyring.ts";
 import { groupKey, recordKey } from "./keyspace.ts";
 import {
   readHead,
@@ -24,7 +28,7 @@ import {
   type RecordWalk,
   type WalkedPosition,
 } from "./lookup.ts";
-import type { LedgerOptions } from "./options.ts";
+import type { CommittedRecord, LedgerOptions } from "./options.ts";
 import type { Sealer } from "./sealer.ts";
 import { sizeOf, type LedgerState } from "./state.ts";
 import type { TreeReader } from "./tree.ts";
@@ -46,6 +50,7 @@ export type LedgerView = {
   readonly sealer: Sealer;
   readonly tree: TreeReader;
   readonly tags: BlindTags;
+  readonly erasures: Erasures;
   readonly options: LedgerOptions;
 };
 
@@ -55,10 +60,49 @@ export type TreeProof = { readonly checkpoint: string; readonly hashes: readonly
 export abstract class ReadableLedger {
   protected abstract view(): LedgerView;
 
-  /** @throws recordCorrupt naming the step that failed. */
-  async readAt(position: bigint): Promise<VerifiedRecord> {
+  get size(): bigint {
+    return sizeOf(this.view().state);
+  }
+
+  get origin(): string {
+    return this.view().options.origin;
+  }
+
+  get ring(): KeyRing {
+    return this.view().ring;
+  }
+
+  /** The newest signed checkpoint, as one consistent view. */
+  get checkpoint(): { readonly note: string; readonly size: bigint; readonly root: Hash } {
+    const { state } = this.view();
+    return { note: state.checkpoint, size: sizeOf(state), root: state.root };
+  }
+
+  /** Genesis, announcements and retirements in ledger order, verified as they were: what a walk of the keys takes. */
+  async keyRecords(): Promise<readonly KeyRecord[]> {
+    const { store, sealer, options } = this.view();
+    const { genesis, sha256 } = options;
+    return (await readKeyRecords({ store, sealer, genesis, sha256 })).records;
+  }
+
+  /** Data keys that have sealed, or were rotated in. */
+  dataKeys(listing: DataKeyListing): Promise<readonly LivingDataKey[]> {
+    const { store, options } = this.view();
+    return listDataKeys(listing, { keys: options.dataKeys, store });
+  }
+
+  /** @throws erased when a quorum has ordered that nothing of the tenant can be read or written any more. */
+  refuseErased(tenant: string): void {
+    this.view().erasures.refuse(tenant);
+  }
+
+  /**
+   * @param tenant whose record an index names here: one that is labelled with an erased tenant is then no erased record.
+   * @throws recordCorrupt naming the step that failed; erased.
+   */
+  async readAt(position: bigint, tenant?: string): Promise<VerifiedRecord> {
     try {
-      return requireVerified(await this.#examine(position, "serving"));
+      return requireVerified(await this.#examine(position, "serving", tenant));
     } catch (error) {
       if (error instanceof SigilFault && error.error.kind === "recordCorrupt") {
         this.view().options.observe?.onVerifyFailure?.(error.error);
@@ -91,9 +135,9 @@ export abstract class ReadableLedger {
     return BigInt(parseGroup(0n, bytes).leaves.length);
   }
 
-  /** Every step of a record's verification, the checkpoint's signature among them. */
-  examine(position: bigint): Promise<Examination> {
-    return this.#examine(position, "full");
+  /** Every step of a record's verification, the checkpoint's signature among them. @throws erased. */
+  examine(position: bigint, tenant?: string): Promise<Examination> {
+    return this.#examine(position, "full", tenant);
   }
 
   /** That a position is in the tree as it is now. @throws leafOutOfRange. */
@@ -112,50 +156,50 @@ export abstract class ReadableLedger {
     return { checkpoint: state.checkpoint, hashes };
   }
 
-  /** The newest version of an id. */
-  head(tenant: string, space: string, id: string): Promise<Head | undefined> {
-    return readHead(this.view().store, tenant, space, id);
+  /** The newest version of an id. @throws erased, as every question about a tenant's records does. */
+  async head(tenant: string, space: string, id: string): Promise<Head | undefined> {
+    return readHead(this.#storeFor(tenant), tenant, space, id);
   }
 
   /** Newest versions of the ids that begin so, in id order, decisions among them. */
-  heads(tenant: string, space: string, idPrefix: string, scan: HeadScan = {}): AsyncIterable<Head> {
-    return readHeads(this.view().store, tenant, space, idPrefix, scan);
+  async *heads(tenant: string, space: string, idPrefix: string, scan: HeadScan = {}): AsyncIterable<Head> {
+    yield* readHeads(this.#storeFor(tenant), tenant, space, idPrefix, scan);
   }
 
   /** Ids that begin so, decisions left out, each with its newest version below the listing's size, in id order. */
   async *versions(listing: VersionListing): AsyncIterable<ListedVersion> {
     const { tags } = this.view();
     if (listing.kind !== undefined) await tags.ensure(listing.tenant);
-    yield* readVersions(this.view().store, tags, listing);
+    yield* readVersions(this.#storeFor(listing.tenant), tags, listing);
   }
 
   /** The position of one version of an id that is no decision's. */
-  versionAt(tenant: string, space: string, id: string, version: bigint): Promise<bigint | undefined> {
-    return readVersionAt(this.view().store, { tenant, space }, id, version);
+  async versionAt(tenant: string, space: string, id: string, version: bigint): Promise<bigint | undefined> {
+    return readVersionAt(this.#storeFor(tenant), { tenant, space }, id, version);
   }
 
   /** The newest version of an id, no decision's, that a ledger of `size` records has. */
-  versionBelow(tenant: string, space: string, id: string, size: bigint): Promise<Head | undefined> {
-    return readVersionBelow(this.view().store, { tenant, space }, id, size);
+  async versionBelow(tenant: string, space: string, id: string, size: bigint): Promise<Head | undefined> {
+    return readVersionBelow(this.#storeFor(tenant), { tenant, space }, id, size);
   }
 
   /** Versions of an id that is no decision's. */
-  history(walk: HistoryWalk): AsyncIterable<Head> {
-    return readHistory(this.view().store, walk);
+  async *history(walk: HistoryWalk): AsyncIterable<Head> {
+    yield* readHistory(this.#storeFor(walk.tenant), walk);
   }
 
   /** Positions of a tenant's records other than decisions, ascending; with a kind, a few strangers among them. */
   async *records(walk: RecordWalk): AsyncIterable<WalkedPosition> {
     const { tags } = this.view();
     if (walk.kind !== undefined) await tags.ensure(walk.tenant);
-    yield* walkRecords(this.view().store, tags, walk);
+    yield* walkRecords(this.#storeFor(walk.tenant), tags, walk);
   }
 
   /** The newest version of an id, verified. @throws recordCorrupt, also when the index names another record. */
   async readId(tenant: string, space: string, id: string): Promise<VerifiedRecord | undefined> {
     const head = await this.head(tenant, space, id);
     if (head === undefined) return undefined;
-    const record = await this.readAt(head.position);
+    const record = await this.readAt(head.position, tenant);
     const { body } = record;
     if (body.tenant !== tenant || body.space !== space || body.id !== id) {
       const rule = "the record is not the one its index names";
@@ -172,16 +216,35 @@ export abstract class ReadableLedger {
   async *decisions(walk: DecisionWalk): AsyncIterable<WalkedPosition> {
     const { tags } = this.view();
     await tags.ensure(walk.tenant);
-    yield* walkDecisions(this.view().store, tags, walk);
+    yield* walkDecisions(this.#storeFor(walk.tenant), tags, walk);
   }
 
   /**
    * Everything from a size on that cannot be derived, as it is now. Whoever takes it disposes of it.
    * @throws sizeOutOfRange, invalidField when no group ends there.
    */
-  export(fromSize: bigint): Promise<LedgerExport> {
+  async export(fromSize: bigint): Promise<LedgerExport> {
+    const { erasures } = this.view();
+    await erasures.settled();
     const { store, sealer, options } = this.view();
-    return exportLedger(fromSize, { store, sealer, ring: () => this.view().ring, sha256: options.sha256 });
+    const [signal, ring] = [erasures.copying, (): KeyRing => this.view().ring];
+    return exportLedger(fromSize, { store, sealer, ring, sha256: options.sha256, signal });
+  }
+
+  /** What a commit listener gets of the records from a position on, but those of erased tenants. */
+  protected async committedFrom(first: bigint): Promise<readonly CommittedRecord[]> {
+    const records: CommittedRecord[] = [];
+    for (let position = first; position < this.size; position += 1n) {
+      try {
+        const { body, hash } = await this.readAt(position);
+        // Of several versions in the group each has its own number; a decision has only the one.
+        const own = await this.versionBelow(body.tenant, body.space, body.id, position + 1n);
+        records.push({ position, hash, body, version: own?.version ?? 1n });
+      } catch (error) {
+        if (!(error instanceof SigilFault && error.error.kind === "erased")) throw error;
+      }
+    }
+    return records;
   }
 
   /** Keyed digest for tokens that only this deployment can make, 32 bytes. */
@@ -191,9 +254,24 @@ export abstract class ReadableLedger {
     return tags.digest(tenant, bytes);
   }
 
-  #examine(position: bigint, depth: "serving" | "full"): Promise<Examination> {
+  async #examine(position: bigint, depth: "serving" | "full", tenant?: string): Promise<Examination> {
     const { store, sealer, tree, ring, state, options } = this.view();
     const { origin, sha256 } = options;
-    return examineRecord(position, { store, sealer, tree, ring, state, origin, sha256, depth });
+    try {
+      return await examineRecord(position, { store, sealer, tree, ring, state, origin, sha256, depth });
+    } catch (error) {
+      const isOthers =
+        error instanceof SigilFault && error.error.kind === "erased" && error.error.tenant !== tenant;
+      if (!isOthers || tenant === undefined) throw error;
+      const rule = "the record says that it is an erased tenant's";
+      return fail({ kind: "recordCorrupt", position, step: "seal", rule }, { cause: error });
+    }
+  }
+
+  /** @throws erased. */
+  #storeFor(tenant: string): Store {
+    const { store, erasures } = this.view();
+    erasures.refuse(tenant);
+    return store;
   }
 }

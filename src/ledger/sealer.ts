@@ -10,6 +10,7 @@ import { sealsPerKeyMax } from "../record/limits.ts";
 import { randomBytes } from "../keys/random.ts";
 import { openRecord, sealedKeyVersion, sealRecord, sealNonceBytes, type DataKey } from "../keys/seal.ts";
 import type { Store } from "../storage/store.ts";
+import { refuseErased, type Erasure } from "./erasure.ts";
 import { newestCount, type SealCount } from "./seal-counts.ts";
 
 /** Where tenants' data keys come from; the custody of the deployment. */
@@ -20,6 +21,8 @@ export interface DataKeys {
   readonly rotate: (tenant: string) => Promise<DataKey>;
   /** @throws keyUnavailable when there is no such version. */
   readonly at: (tenant: string, version: number) => Promise<DataKey>;
+  /** Every version, wherever it lies. Nothing that they sealed can be opened afterwards. */
+  readonly destroy: (tenant: string) => Promise<void>;
 }
 
 export type Opened = { readonly tenant: string; readonly envelope: Uint8Array };
@@ -56,24 +59,30 @@ export class Sealer {
   readonly #store: () => Store;
   readonly #newest = new Map<string, Counted>();
   readonly #sealsMax: number;
+  readonly #erasureOf: (tenant: string) => Erasure | undefined;
 
   constructor(options: {
     readonly origin: string;
     readonly keys: DataKeys;
     readonly store: () => Store;
     readonly sealsMax?: number;
+    /** Tenants that are neither sealed for nor opened. */
+    readonly erasureOf?: (tenant: string) => Erasure | undefined;
   }) {
     this.#origin = options.origin;
     this.#keys = options.keys;
     this.#store = options.store;
     this.#sealsMax = options.sealsMax ?? sealsPerKeyMax;
+    this.#erasureOf = options.erasureOf ?? (() => undefined);
   }
 
   /**
    * Makes sure that the tenant has a key that seals: the newest there ever was, or its first one.
-   * @throws keyUnavailable when a version that has sealed is gone: another one in its place would not be the tenant's.
+   * @throws keyUnavailable when a version that has sealed is gone: another one in its place would not be the tenant's;
+   * erased.
    */
   async ready(tenant: string): Promise<void> {
+    refuseErased(this.#erasureOf(tenant));
     if (!this.isReady(tenant)) await this.#load(tenant);
   }
 
@@ -121,8 +130,32 @@ export class Sealer {
     return { tenant, version: dataKey.keyVersion, seals: 0, first: position };
   }
 
-  /** Opens what stands at a position. @throws recordCorrupt at step "seal" when it does not hold. */
-  async open(stored: Uint8Array, position: bigint): Promise<Opened> {
+  /** The tenant of a stored value that no key is left of, as it says. */
+  keylessTenant(stored: Uint8Array): string | undefined {
+    const tenant = tenantOf(stored);
+    return tenant === undefined || this.#keys.newest(tenant) > 0 ? undefined : tenant;
+  }
+
+  /** Forgets the tenant's key and count. */
+  forget(tenant: string): void {
+    this.#newest.delete(tenant);
+  }
+
+  /** Opens what stands at a position. @throws recordCorrupt at step "seal" when it does not hold; erased. */
+  open(stored: Uint8Array, position: bigint): Promise<Opened> {
+    return this.#open(stored, position, this.#erasureOf);
+  }
+
+  /** The same while a tenant is being erased and its keys are still there. */
+  openDoomed(stored: Uint8Array, position: bigint): Promise<Opened> {
+    return this.#open(stored, position, () => undefined);
+  }
+
+  async #open(
+    stored: Uint8Array,
+    position: bigint,
+    erasureOf: (tenant: string) => Erasure | undefined,
+  ): Promise<Opened> {
     const refuse = (cause?: unknown): never =>
       fail(
         { kind: "recordCorrupt", position, step: "seal", rule: "the sealed value does not authenticate" },
@@ -132,6 +165,7 @@ export class Sealer {
     const sealed = stored.subarray(tenantEnd);
     if (sealed.length === 0) return refuse();
     const tenant = tenantOf(stored) ?? refuse();
+    refuseErased(erasureOf(tenant));
     try {
       const dataKey = await this.#keys.at(tenant, sealedKeyVersion(sealed, position));
       return { tenant, envelope: openRecord(sealed, { ...dataKey, origin: this.#origin, position, tenant }) };

@@ -28,6 +28,7 @@ import type { Store, StoreEntry } from "../storage/store.ts";
 import { checkpointKeyOf } from "./examine.ts";
 import type { Findings } from "./findings.ts";
 import { parseGroup, type GroupEntry } from "./group.ts";
+import type { Keyless } from "./keyless.ts";
 import { familyRange, positionOf } from "./keyspace.ts";
 import type { Sealer } from "./sealer.ts";
 import { emptyTree, planLeaves, type TreePlan } from "./tree.ts";
@@ -58,6 +59,8 @@ type WalkContext = {
   readonly genesis: Hash;
   readonly sha256: Sha256;
   readonly findings: Findings;
+  /** Takes what no key is left of: an erased tenant's records, or damage. */
+  readonly keyless: Keyless;
   readonly signal: AbortSignal | undefined;
 };
 
@@ -301,6 +304,11 @@ export class Walk {
       return nothing;
     }
     this.#records.skip();
+    const tenantWithoutKey = this.#context.sealer.keylessTenant(next.value);
+    if (tenantWithoutKey !== undefined) {
+      this.#context.keyless.add(tenantWithoutKey, position);
+      return nothing;
+    }
     let step = "seal";
     let leaf: Hash | undefined;
     try {

@@ -25,6 +25,7 @@ export const watchStore = (store: Store, onError: (cause: unknown, failed: Store
         throw cause;
       }
     },
+    purge: (ranges, beforeClosing) => watching(() => store.purge(ranges, beforeClosing)),
     snapshot: () => store.snapshot(),
     close: () => store.close(),
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),

@@ -5,6 +5,7 @@
 import type { CborValue } from "./cbor.ts";
 import { refuseField } from "./fields.ts";
 import { parseAttestationRecord, parseSchema, parseTombstone } from "./kinds/canon.ts";
+import { parseErased, parseErasure } from "./kinds/erasure.ts";
 import { parseFrozenChain } from "./kinds/frozen-chain.ts";
 import { parseGenesis } from "./kinds/genesis.ts";
 import { parsePrincipal, parseQuorum, parseSigningKey, parseWitness } from "./kinds/governance.ts";
@@ -16,6 +17,7 @@ import { parseTrustModel } from "./kinds/trust-model.ts";
 import type { Space } from "./names.ts";
 
 export * from "./kinds/canon.ts";
+export * from "./kinds/erasure.ts";
 export * from "./kinds/frozen-chain.ts";
 export * from "./kinds/governance.ts";
 export * from "./kinds/module.ts";
@@ -48,6 +50,8 @@ const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
   ["schema", { schemaVersion: 1, spaces: "system", parse: parseSchema }],
   ["key_retirement", { schemaVersion: 1, spaces: "system", parse: parseKeyRetirement }],
   ["restoration", { schemaVersion: 1, spaces: "system", parse: parseRestoration }],
+  ["erasure", { schemaVersion: 1, spaces: "system", parse: parseErasure }],
+  ["erased", { schemaVersion: 1, spaces: "system", parse: parseErased }],
   ["tombstone", { schemaVersion: 1, spaces: "both", parse: parseTombstone }],
   ["proposal_ending", { schemaVersion: 1, spaces: "both", parse: parseProposalEnding }],
 ]);

@@ -11,6 +11,9 @@ export type Space = (typeof spaces)[number];
 /** The tenant of every record in the system space. */
 export const systemTenant = "system";
 
+/** The tenant of whoever calls without credentials. */
+export const publicTenant = "public";
+
 const idCharacters = /^[A-Za-z0-9._~:/@-]+$/;
 const emptyOrDotSegment = /\/\/|(?:^|\/)\.{1,2}(?:\/|$)/;
 const tenantCharacters = /^[a-z0-9-]+$/;

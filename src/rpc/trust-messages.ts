@@ -87,8 +87,9 @@ export const readCandidate = (model: TrustModel): CborMap => ({
   rate: { window_ms: Number(model.rateWindowMs), limit: model.rateLimit },
 });
 
-export const formatSimulation = ({ scored, flipped, decisions }: Simulation): SimulateResponse => ({
+export const formatSimulation = ({ scored, flipped, erased, decisions }: Simulation): SimulateResponse => ({
   scored,
+  erased,
   flipped,
   decisions: decisions.map((decision) => ({
     auditId: decision.auditId,

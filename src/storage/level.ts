@@ -2,12 +2,14 @@
  * The storage contract on LevelDB, through `level`. Source: classic-level 3.
  * One process at a time: LevelDB locks the directory. Never calls `repair()`: what LevelDB drops there is records.
  */
-import { mkdir } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { Level } from "level";
 import { fail } from "../record/errors.ts";
 import {
   checkBatch,
   damagedFilesRule,
+  type KeyRange,
   type RangeOptions,
   type ReadOptions,
   type Store,
@@ -16,8 +18,10 @@ import {
   type StoreSnapshot,
 } from "./store.ts";
 
-type Step = "open" | "get" | "range" | "commit" | "snapshot" | "close";
-type Database = Level<Uint8Array, Uint8Array>;
+type Step = "open" | "get" | "range" | "commit" | "purge" | "snapshot" | "close";
+/** What `level` gives in Node, and its types leave out because browsers have none. */
+type Compacting = { readonly compactRange: (start: Uint8Array, end: Uint8Array) => Promise<void> };
+type Database = Level<Uint8Array, Uint8Array> & Compacting;
 type DatabaseSnapshot = ReturnType<Database["snapshot"]>;
 
 /** Blocks of tree nodes, indexes and recent records that stay in memory. */
@@ -30,6 +34,17 @@ const tableFileBytes = 8 << 20;
 const rangeChunkEntries = 256;
 /** Bytes fetched at once, whatever the number of entries: what one slow reader may hold. */
 const rangeChunkBytes = 512 << 10;
+
+/** After any byte, sorts behind every key: keys are shorter. */
+const beyondKeys = new Uint8Array(1024).fill(0xff);
+
+/** Sorts before every key: compacting it only writes out what is in memory. */
+const beforeKeys = Uint8Array.of(0);
+/** LevelDB writes what is in memory to one of its first three levels. */
+const flushLevels = 3;
+
+/** What LevelDB tells of its work, in words. */
+const databaseLogs = ["LOG", "LOG.old"];
 
 const closedCodes: ReadonlySet<string> = new Set([
   "LEVEL_DATABASE_NOT_OPEN",
@@ -82,9 +97,11 @@ class LevelSnapshot implements StoreSnapshot {
 
 class LevelStore implements Store {
   readonly #database: Database;
+  readonly #path: string;
 
-  constructor(database: Database) {
+  constructor(database: Database, path: string) {
     this.#database = database;
+    this.#path = path;
   }
 
   async get(key: Uint8Array, options: ReadOptions = {}): Promise<Uint8Array | undefined> {
@@ -150,6 +167,58 @@ class LevelStore implements Store {
     }
   }
 
+  async purge(ranges: readonly KeyRange[], beforeClosing: () => Promise<void>): Promise<void> {
+    try {
+      // Most of the work while others still read and write; what they see through iterators is kept until they close.
+      await this.#compact(ranges);
+      await beforeClosing();
+      await this.#database.close();
+      await this.#database.open();
+      await this.#compact(ranges);
+      await this.#movePointers();
+    } catch (error) {
+      await this.#database.close();
+      failStep("purge", error);
+    }
+    await this.close();
+    // LevelDB's own log names the keys of the tables it works on. Opening begins a new manifest, which drops the old one.
+    for (const name of databaseLogs) await rm(join(this.#path, name), { force: true });
+  }
+
+  async #compact(ranges: readonly KeyRange[]): Promise<void> {
+    for (const range of ranges) {
+      await this.#span(range);
+      await this.#database.compactRange(range.gte, range.lt);
+    }
+  }
+
+  /**
+   * New entries at both ends of a range. A compaction rewrites a table only together with a newer one that overlaps it, and
+   * tables written while somebody still read the deleted entries hold them yet.
+   */
+  async #span({ gte, lt }: KeyRange): Promise<void> {
+    const first = await this.#database.get(gte);
+    const last = Uint8Array.of(...lt.subarray(0, -1), (lt.at(-1) ?? 0) - 1, ...beyondKeys);
+    const ops =
+      first === undefined ? this.#database.batch().del(gte) : this.#database.batch().put(gte, first);
+    await (lt.at(-1) === 0 ? ops : ops.del(last)).write({ sync: true });
+  }
+
+  /**
+   * The manifest keeps, for every level, the key at which its last compaction ended. The first entry, the oldest there is,
+   * lies on the lowest level: written anew and sent down to it, it takes the place of those keys.
+   */
+  async #movePointers(): Promise<void> {
+    for await (const [key, value] of this.#database.iterator({ limit: 1 })) {
+      // Each lands a level above the one before, at last on the uppermost.
+      for (let times = 0; times < flushLevels; times += 1) {
+        await this.#database.put(key, value, { sync: true });
+        await this.#database.compactRange(beforeKeys, beforeKeys);
+      }
+      await this.#database.compactRange(key, key);
+    }
+  }
+
   snapshot(): StoreSnapshot {
     try {
       return new LevelSnapshot(this.#database.snapshot());
@@ -188,7 +257,7 @@ export const openLevelStore = async (
 ): Promise<Store> => {
   try {
     if (onMissing === "create") await mkdir(path, { recursive: true, mode: 0o700 });
-    const database: Database = new Level(path, {
+    const database = new Level<Uint8Array, Uint8Array>(path, {
       keyEncoding: "view",
       valueEncoding: "view",
       createIfMissing: onMissing === "create",
@@ -197,9 +266,9 @@ export const openLevelStore = async (
       cacheSize: cacheBytes,
       writeBufferSize: writeBufferBytes,
       maxFileSize: tableFileBytes,
-    });
+    }) as Database;
     await database.open();
-    return new LevelStore(database);
+    return new LevelStore(database, path);
   } catch (error) {
     const cause = error instanceof Error ? (error.cause ?? error) : error;
     if (codeOf(cause) === "LEVEL_LOCKED") fail({ kind: "storeLocked", path }, { cause });

@@ -6,6 +6,7 @@ import { compareBytes } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
 import {
   checkBatch,
+  type KeyRange,
   type RangeOptions,
   type ReadOptions,
   type Store,
@@ -113,6 +114,12 @@ class MemoryStore implements Store {
       this.#backing.entriesShared = false;
     }
     for (const op of batch) apply(this.#backing.entries, op);
+  }
+
+  async purge(_ranges: readonly KeyRange[], beforeClosing: () => Promise<void>): Promise<void> {
+    this.#read("purge", {});
+    await beforeClosing();
+    await this.close();
   }
 
   snapshot(): StoreSnapshot {

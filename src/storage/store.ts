@@ -34,6 +34,9 @@ export type RangeOptions = ReadOptions & {
   readonly limit?: number | undefined;
 };
 
+/** From the first key on, below the second. */
+export type KeyRange = { readonly gte: Uint8Array; readonly lt: Uint8Array };
+
 export type StoreEntry = readonly [key: Uint8Array, value: Uint8Array];
 
 export type Store = AsyncDisposable & {
@@ -51,6 +54,13 @@ export type Store = AsyncDisposable & {
    * The batch and its bytes must not change until then.
    */
   readonly commit: (batch: readonly StoreOp[]) => Promise<void>;
+  /**
+   * Lets go of what was deleted in these ranges: afterwards no file of the store holds it any more. Ends with the store
+   * closed, since files that name keys are only written anew when it opens. What a file system kept is out of reach.
+   * @param beforeClosing while it runs nobody should begin to use the store. @throws storeFailed: the store is closed,
+   * or still open when `beforeClosing` has not run.
+   */
+  readonly purge: (ranges: readonly KeyRange[], beforeClosing: () => Promise<void>) => Promise<void>;
   /** @throws storeFailed when the store is closed. */
   readonly snapshot: () => StoreSnapshot;
   /** Waits for work under way, then releases the place. Idempotent. */

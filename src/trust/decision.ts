@@ -46,6 +46,8 @@ export type ActiveModel = {
 
 export type Simulation = {
   readonly scored: number;
+  /** Records passed over because their tenant was erased. */
+  readonly erased: number;
   readonly flipped: number;
   readonly decisions: readonly SimulatedDecision[];
 };

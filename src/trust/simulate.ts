@@ -3,7 +3,7 @@
  * entropy they were decided on; the candidate's tables and weights are applied anew.
  */
 import type { CborValue } from "../record/cbor.ts";
-import { fail } from "../record/errors.ts";
+import { fail, SigilFault } from "../record/errors.ts";
 import { simulateDecisionsMax } from "../record/limits.ts";
 import { parseFrozenChain, type FrozenChainPayload } from "../record/kinds.ts";
 import { systemTenant } from "../record/names.ts";
@@ -18,11 +18,16 @@ import { evaluate, parseModel, type TrustModel } from "./model.ts";
 const scannedPerDecision = 4;
 const scannedBesides = 1000;
 
-const summarise = (decisions: readonly SimulatedDecision[], includeUnchanged: boolean): Simulation => {
+const summarise = (
+  decisions: readonly SimulatedDecision[],
+  includeUnchanged: boolean,
+  erased = 0,
+): Simulation => {
   const flips = decisions.filter(({ current, candidate }) => current !== candidate);
   return {
     scored: decisions.length,
     flipped: flips.length,
+    erased,
     decisions: includeUnchanged ? decisions : flips,
   };
 };
@@ -96,6 +101,7 @@ async function* everyDecision(
   ledger: DecisionLedger,
   scanMax: number,
   signal: AbortSignal,
+  onErased: () => void,
 ): AsyncGenerator<bigint, void, undefined> {
   const { size } = ledger;
   const end = size > BigInt(scanMax) ? size - BigInt(scanMax) : 0n;
@@ -103,8 +109,12 @@ async function* everyDecision(
     if (signal.aborted) fail({ kind: "cancelled" });
     const isDecision = await ledger.peekAt(position).then(
       ({ kind }) => kind === "frozen_chain",
-      // What cannot be opened is read, which names the damage.
-      () => true,
+      // What cannot be opened is read, which names the damage; an erased tenant's is nobody's to read.
+      (error: unknown) => {
+        const isErased = error instanceof SigilFault && error.error.kind === "erased";
+        if (isErased) onErased();
+        return !isErased;
+      },
     );
     if (isDecision) yield position;
   }
@@ -115,9 +125,10 @@ async function* decisionsOf(
   reach: Reach,
   wanted: number,
   signal: AbortSignal,
+  onErased: () => void,
 ): AsyncGenerator<bigint, void, undefined> {
   if (reach.kind === "all") {
-    yield* everyDecision(ledger, wanted * scannedPerDecision + scannedBesides, signal);
+    yield* everyDecision(ledger, wanted * scannedPerDecision + scannedBesides, signal, onErased);
     return;
   }
   const { tenant } = reach;
@@ -137,11 +148,13 @@ export const simulateLast = async (
   const model = parseModel(asked.candidate);
   const wanted = Math.min(asked.decisions, simulateDecisionsMax);
   const decisions: SimulatedDecision[] = [];
-  for await (const position of decisionsOf(ledger, asked.reach, wanted, call.signal)) {
+  let erased = 0;
+  const onErased = (): void => void (erased += 1);
+  for await (const position of decisionsOf(ledger, asked.reach, wanted, call.signal, onErased)) {
     const { body } = await ledger.readAt(position);
     if (body.kind !== "frozen_chain") continue;
     decisions.push(rescore(model, body.id, parseFrozenChain(body.payload)));
     if (decisions.length === wanted) break;
   }
-  return summarise(decisions, asked.includeUnchanged);
+  return summarise(decisions, asked.includeUnchanged, erased);
 };

@@ -6,7 +6,7 @@ import { fail } from "../../src/record/errors.ts";
 import type { Store } from "../../src/storage/store.ts";
 
 export type Fault = {
-  readonly operation: "commit" | "get" | "getMany" | "range" | "snapshot";
+  readonly operation: "commit" | "get" | "getMany" | "range" | "purge" | "snapshot";
   /** 1 is the next call. */
   readonly nth: number;
   readonly when: "before" | "after";
@@ -51,6 +51,7 @@ export const createFaultyStore = (inner: Store, first: Fault | null = null): Fau
       yield* inner.range(options);
       if (when === "after") breakAt("range");
     },
+    purge: (ranges, beforeClosing) => around("purge", () => inner.purge(ranges, beforeClosing)),
     snapshot: () => {
       if (count("snapshot") !== null) breakAt("snapshot");
       return inner.snapshot();

@@ -35,6 +35,7 @@ export const memoryDataKeys = (): DataKeys => {
   return {
     rotate,
     newest: (tenant) => held.get(tenant)?.length ?? 0,
+    destroy: async (tenant) => void held.delete(tenant),
     at: async (tenant, version) =>
       held.get(tenant)?.[version - 1] ?? fail({ kind: "keyUnavailable", rule: "there is no such key" }),
   };

@@ -261,6 +261,33 @@ export const describeStore = (name: string, createPlace: () => Promise<StorePlac
       }
     });
 
+    it("purges what was deleted, keeps the rest, and is closed by it", async () => {
+      const names = Array.from({ length: 300 }, (_, index) => `k${index}`);
+      await opened.commit([...names.map((name) => put(name, "x".repeat(50))), put("other", "stays")]);
+      await opened.commit(names.slice(1).map((name) => ({ kind: "delete", key: utf8Encode(name) })));
+      let calls = 0;
+      const range = { gte: utf8Encode("k"), lt: utf8Encode("l") };
+      await opened.purge([range, { gte: utf8Encode("a"), lt: utf8Encode("b") }], async () => {
+        calls += 1;
+        expect(await opened.get(utf8Encode("k0"))).to.not.equal(undefined);
+      });
+      expect(calls).to.equal(1);
+      expect(await errorOf(() => opened.get(utf8Encode("k0")))).to.include({ kind: "storeFailed" });
+      await opened.close();
+      opened = await place.open();
+      expect(await opened.get(utf8Encode("other"))).to.deep.equal(utf8Encode("stays"));
+      let left = 0;
+      for await (const _ of opened.range(range)) left += 1;
+      expect(left).to.equal(1);
+    });
+
+    it("is still open when whoever is asked before closing refuses a purge", async () => {
+      const refusing = (): Promise<void> => Promise.reject(new Error("not now"));
+      const error = await errorOf(() => opened.purge([], refusing)).catch((thrown: unknown) => thrown);
+      expect(error).to.not.equal(undefined);
+      await opened.close();
+    });
+
     it("ends a range under way with an error when the store closes", async () => {
       await opened.commit(Array.from({ length: 2000 }, (_, index) => put(`k${index}`, "x")));
       const error = await errorOf(async () => {

@@ -38,6 +38,7 @@ const boundTo = (store: Store): Omit<Store, "commit" | typeof Symbol.asyncDispos
   get: (key, options) => store.get(key, options),
   getMany: (keys, options) => store.getMany(keys, options),
   range: (options) => store.range(options),
+  purge: (ranges, beforeClosing) => store.purge(ranges, beforeClosing),
   snapshot: () => store.snapshot(),
   close: () => store.close(),
 });
@@ -193,8 +194,8 @@ describe("e2e_error_default_deny", () => {
         if (holding) await held;
         return store.commit(batch);
       };
-      const { get, getMany, range, snapshot, close } = boundTo(store);
-      return { get, getMany, range, snapshot, close, commit, [Symbol.asyncDispose]: close };
+      const bound = boundTo(store);
+      return { ...bound, commit, [Symbol.asyncDispose]: bound.close };
     };
     await using served = await deployment.serve({ overrides: { openStore } });
     const operator = served.as("operator", { deadlineMs: 60_000 });

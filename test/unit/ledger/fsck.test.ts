@@ -61,7 +61,7 @@ describe("fsck", () => {
   it("finds nothing in a sound ledger, and reads all of it", async () => {
     const seen: FsckProgress[] = [];
     const report = await runFsck(whole.options, { onProgress: (progress) => seen.push(progress) });
-    expect(report).to.deep.equal({ ok: true, size, problems: [], total: 0, first: undefined });
+    expect(report).to.deep.equal({ ok: true, size, problems: [], total: 0, first: undefined, erased: [] });
     expect(seen.at(-1)).to.deep.equal({ step: "indexes", done: size, total: size });
     expect(seen.filter(({ step }) => step === "records").length).to.equal(8);
   });

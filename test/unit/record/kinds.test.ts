@@ -21,6 +21,8 @@ const pairs: Readonly<Record<string, (payload: CborValue) => CborMap>> = {
   schema: (payload) => kinds.formatSchema(kinds.parseSchema(payload)),
   key_retirement: (payload) => kinds.formatKeyRetirement(kinds.parseKeyRetirement(payload)),
   restoration: (payload) => kinds.formatRestoration(kinds.parseRestoration(payload)),
+  erasure: (payload) => kinds.formatErasure(kinds.parseErasure(payload)),
+  erased: (payload) => kinds.formatErased(kinds.parseErased(payload)),
   tombstone: (payload) => kinds.formatTombstone(kinds.parseTombstone(payload)),
   proposal_ending: (payload) => kinds.formatProposalEnding(kinds.parseProposalEnding(payload)),
 };

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Level } from "level";
@@ -29,6 +29,15 @@ const faultOf = async (work: () => Promise<unknown>): Promise<SigilFault> => {
     throw error;
   }
   throw new Error("expected a SigilFault");
+};
+
+/** Files that hold a text. */
+const filesHolding = async (path: string, text: string): Promise<readonly string[]> => {
+  const found: string[] = [];
+  for (const name of await readdir(path)) {
+    if ((await readFile(join(path, name))).includes(text)) found.push(name);
+  }
+  return found;
 };
 
 describe("LevelDB directories", () => {
@@ -117,5 +126,33 @@ describe("LevelDB directories", () => {
     await once(victim, "exit");
     await using store = await openLevelStore(path);
     expect(await store.get(Uint8Array.of(1))).to.deep.equal(Uint8Array.of(2));
+  });
+
+  it("hold a deleted key in no file once it was purged, whoever was still reading it", async () => {
+    const key = (index: number) => new TextEncoder().encode(`canary/${index}`);
+    const all = { gte: new TextEncoder().encode("canary/"), lt: new TextEncoder().encode("canary0") };
+    const value = new Uint8Array(100);
+    for (let turn = 0; turn < 3; turn += 1) {
+      const store = await openLevelStore(path);
+      for (let from = 0; from < 3000; from += 500) {
+        await store.commit(
+          Array.from({ length: 500 }, (_, index) => ({ kind: "put", key: key(from + index), value })),
+        );
+      }
+      await store.commit([{ kind: "put", key: Uint8Array.of(0xee, turn), value }]);
+      await store.close();
+    }
+    const store = await openLevelStore(path);
+    const snapshot = store.snapshot();
+    const reading = store.range(all)[Symbol.asyncIterator]();
+    await reading.next();
+    await store.commit(Array.from({ length: 3000 }, (_, index) => ({ kind: "delete", key: key(index) })));
+    expect(await filesHolding(path, "canary/")).to.not.deep.equal([]);
+    await store.purge([all], async () => {});
+    await snapshot.close();
+    const again = await openLevelStore(path);
+    expect(await filesHolding(path, "canary/")).to.deep.equal([]);
+    expect(await again.get(Uint8Array.of(0xee, 2))).to.deep.equal(value);
+    await again.close();
   });
 });

@@ -295,6 +295,8 @@ export interface SimulateResponse {
   flipped: number;
   /** The flips, newest first; every scored decision when include_unchanged was set. */
   decisions: SimulatedDecision[];
+  /** Records passed over because their tenant was erased: what the candidate would have changed there, nobody can tell. */
+  erased: number;
 }
 
 function createBaseCheckRequest(): CheckRequest {
@@ -2687,7 +2689,7 @@ export const SimulatedDecision: MessageFns<SimulatedDecision> = {
 };
 
 function createBaseSimulateResponse(): SimulateResponse {
-  return { scored: 0, flipped: 0, decisions: [] };
+  return { scored: 0, flipped: 0, decisions: [], erased: 0 };
 }
 
 export const SimulateResponse: MessageFns<SimulateResponse> = {
@@ -2700,6 +2702,9 @@ export const SimulateResponse: MessageFns<SimulateResponse> = {
     }
     for (const v of message.decisions) {
       SimulatedDecision.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.erased !== 0) {
+      writer.uint32(32).uint32(message.erased);
     }
     return writer;
   },
@@ -2741,6 +2746,14 @@ export const SimulateResponse: MessageFns<SimulateResponse> = {
             message.decisions.push(SimulatedDecision.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.erased = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2760,6 +2773,7 @@ export const SimulateResponse: MessageFns<SimulateResponse> = {
       decisions: globalThis.Array.isArray(object?.decisions)
         ? object.decisions.map((e: any) => SimulatedDecision.fromJSON(e))
         : [],
+      erased: isSet(object.erased) ? globalThis.Number(object.erased) : 0,
     };
   },
 
@@ -2774,6 +2788,9 @@ export const SimulateResponse: MessageFns<SimulateResponse> = {
     if (message.decisions?.length) {
       obj.decisions = message.decisions.map((e) => SimulatedDecision.toJSON(e));
     }
+    if (message.erased !== 0) {
+      obj.erased = Math.round(message.erased);
+    }
     return obj;
   },
 
@@ -2785,6 +2802,7 @@ export const SimulateResponse: MessageFns<SimulateResponse> = {
     message.scored = object.scored ?? 0;
     message.flipped = object.flipped ?? 0;
     message.decisions = object.decisions?.map((e) => SimulatedDecision.fromPartial(e)) || [];
+    message.erased = object.erased ?? 0;
     return message;
   },
 };
@@ -2796,7 +2814,8 @@ export const SimulateResponse: MessageFns<SimulateResponse> = {
  * Errors of every call: INVALID_ARGUMENT (a field breaks its rule; BadRequest names it), UNAUTHENTICATED
  * (credentials were given and do not hold; ErrorInfo names the reason), PERMISSION_DENIED (the level is too low),
  * RESOURCE_EXHAUSTED (the append queue is full; RetryInfo says when to retry), DEADLINE_EXCEEDED, CANCELLED,
- * UNAVAILABLE (the answer could not be committed: treat it as a deny and repeat with the same idempotency_key).
+ * UNAVAILABLE (the answer could not be committed: treat it as a deny and repeat with the same idempotency_key),
+ * FAILED_PRECONDITION with reason ERASED (the caller's tenant was erased; the details name the record that ordered it).
  */
 export type TrustServiceService = typeof TrustServiceService;
 export const TrustServiceService = {

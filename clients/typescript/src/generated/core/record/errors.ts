@@ -121,6 +121,13 @@ export type SigilError =
   | { readonly kind: "attestationRepeated"; readonly reason: string; readonly rule: string }
   /** A good statement that does not count for this proposal, or a commit that cannot be. */
   | { readonly kind: "attestationRefused"; readonly reason: string; readonly rule: string }
+  /** The tenant's records cannot be read or added to any more. `erasure` is the hash of the record that ordered it. */
+  | {
+      readonly kind: "erased";
+      readonly tenant: string;
+      readonly erasure: string;
+      readonly erasurePosition: bigint;
+    }
   | { readonly kind: "modelMissing"; readonly rule: string }
   | { readonly kind: "wrongKeyEncryptionKey"; readonly source: string }
   | { readonly kind: "keyUnavailable"; readonly rule: string }
@@ -232,6 +239,8 @@ export const describeError = (error: SigilError): string => {
     case "attestationRepeated":
     case "attestationRefused":
       return error.rule;
+    case "erased":
+      return `tenant "${error.tenant}" was erased by the record at position ${error.erasurePosition}`;
     case "modelMissing":
       return `no usable trust model: ${error.rule}`;
     case "wrongKeyEncryptionKey":

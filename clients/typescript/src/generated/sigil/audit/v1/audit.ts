@@ -2590,7 +2590,8 @@ export const GetConsistencyProofResponse: MessageFns<GetConsistencyProofResponse
  * the Merkle tree) before it is answered; one that fails is DATA_LOSS and is never served.
  *
  * Errors of every call: INVALID_ARGUMENT, UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, CANCELLED and
- * UNAVAILABLE as in TrustService. Callers see their own tenant (an anonymous Guest
+ * UNAVAILABLE as in TrustService, and FAILED_PRECONDITION with reason ERASED for a tenant whose keys were destroyed by
+ * quorum: the details name the record that ordered it. Callers see their own tenant (an anonymous Guest
  * the tenant "public"); Root of tenant "system" sees every tenant.
  */
 export type AuditServiceService = typeof AuditServiceService;

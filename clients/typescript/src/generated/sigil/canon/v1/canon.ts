@@ -5270,7 +5270,8 @@ export const GetSystemRecordResponse: MessageFns<GetSystemRecordResponse> = {
  * Errors of every call: INVALID_ARGUMENT (a field breaks its rule; BadRequest names it), UNAUTHENTICATED,
  * PERMISSION_DENIED (the level is too low, the tenant is another's, or the model denied: ErrorInfo says which and names
  * the decision), DEADLINE_EXCEEDED, CANCELLED. Of every write also: RESOURCE_EXHAUSTED (back off), UNAVAILABLE (it may or
- * may not have been kept: repeat it with the same idempotency_key). Callers see their own tenant and the system space;
+ * may not have been kept: repeat it with the same idempotency_key). FAILED_PRECONDITION with reason ERASED when the tenant
+ * was erased: the details name the record that ordered it. Callers see their own tenant and the system space;
  * Root of tenant "system" sees every tenant. A witness may call with its own key as "witness/<id>": an Observer of
  * tenant "system".
  */
@@ -5367,7 +5368,8 @@ export const CanonServiceService = {
     responseDeserialize: (value: Buffer): WatchResponse => WatchResponse.decode(value),
   },
   /**
-   * Proposes a system record: a trust model, a principal, a schema, a module, or the tombstone of one. Level: Mentor.
+   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone.
+   * Level: Mentor; for an erasure Root of tenant "system".
    * What can be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key
    * of small order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
    */
@@ -5496,7 +5498,8 @@ export interface CanonServiceServer extends UntypedServiceImplementation {
    */
   watch: handleServerStreamingCall<WatchRequest, WatchResponse>;
   /**
-   * Proposes a system record: a trust model, a principal, a schema, a module, or the tombstone of one. Level: Mentor.
+   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone.
+   * Level: Mentor; for an erasure Root of tenant "system".
    * What can be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key
    * of small order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
    */
@@ -5642,7 +5645,8 @@ export interface CanonServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchResponse>;
   /**
-   * Proposes a system record: a trust model, a principal, a schema, a module, or the tombstone of one. Level: Mentor.
+   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone.
+   * Level: Mentor; for an erasure Root of tenant "system".
    * What can be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key
    * of small order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
    */

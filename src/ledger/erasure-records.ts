@@ -1,0 +1,71 @@
+/**
+ * Which tenants are erased, out of the store: for each one the record that ordered it, and whether another says that it
+ * was done. Found by their ids and verified with the key ring, like the records about keys; a record that does not
+ * hold erases nobody. Source: docs/spec/ledger.md §7.
+ */
+import { equalBytes } from "../record/bytes.ts";
+import { toBeSigned } from "../record/cose.ts";
+import { SigilFault } from "../record/errors.ts";
+import type { Sha256 } from "../record/hash.ts";
+import { systemTenant } from "../record/names.ts";
+import { decodeEnvelope, hashRecord, parseRecordStatement } from "../record/record.ts";
+import { findSigner, type KeyRing } from "../keys/ring.ts";
+import { verifyOwn } from "../keys/verify.ts";
+import type { Store } from "../storage/store.ts";
+import { noPositions, orderIn, reportId, reportIn, type Erasure, type Placed } from "./erasure.ts";
+import { parseHead } from "./indexes.ts";
+import { headPrefix, prefixRange, recordKey } from "./keyspace.ts";
+import type { Sealer } from "./sealer.ts";
+
+const orderPrefix = "erasure/";
+
+type Context = {
+  readonly store: Store;
+  readonly sealer: Sealer;
+  readonly ring: KeyRing;
+  readonly sha256: Sha256;
+};
+
+/** @throws storeFailed; anything wrong with the record makes it none. */
+const readSigned = async (position: bigint, context: Context): Promise<Placed | undefined> => {
+  const { store, sealer, ring, sha256 } = context;
+  try {
+    const stored = await store.get(recordKey(position));
+    if (stored === undefined) return undefined;
+    const { envelope } = await sealer.open(stored, position);
+    const { statement, body } = parseRecordStatement(decodeEnvelope(envelope).statement);
+    const signer = findSigner(ring, "record", statement.kid, position);
+    if (signer.kind === "refused") return undefined;
+    const message = toBeSigned(statement.protectedBytes, statement.payload);
+    if (!(await verifyOwn(signer.entry.publicKey, message, statement.signature))) return undefined;
+    return { body, hash: hashRecord(statement.payload, sha256), position };
+  } catch (error) {
+    if (error instanceof SigilFault && error.error.kind !== "storeFailed") return undefined;
+    throw error;
+  }
+};
+
+const newestOf = async function* (prefix: string, context: Context): AsyncGenerator<Placed> {
+  const range = prefixRange(headPrefix(systemTenant, "system", prefix));
+  for await (const [, value] of context.store.range(range)) {
+    const record = await readSigned(parseHead(value).position, context);
+    if (record !== undefined) yield record;
+  }
+};
+
+/** By tenant. @throws storeFailed, ledgerCorrupt for an index entry that is none. */
+export const readErasures = async (context: Context): Promise<ReadonlyMap<string, Erasure>> => {
+  const erasures = new Map<string, Erasure>();
+  for await (const record of newestOf(orderPrefix, context)) {
+    const order = orderIn(record);
+    if (order !== undefined) erasures.set(order.tenant, order);
+  }
+  for await (const record of newestOf(reportId(""), context)) {
+    const report = reportIn(record);
+    const order = report && erasures.get(report.tenant);
+    if (order !== undefined && equalBytes(report?.order ?? noPositions, order.hash)) {
+      erasures.set(order.tenant, { ...order, reported: true });
+    }
+  }
+  return erasures;
+};
