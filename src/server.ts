@@ -256,7 +256,7 @@ const openModules = async (
   { trust, records, quorum }: { trust: TrustService; records: RecordsService; quorum: QuorumService },
 ): Promise<ModuleService<Proposed>> => {
   const { log, metrics } = parts;
-  const onFault = (cause: unknown): void => log.error({ err: cause }, "a fault of the sandbox");
+  const onFault = (cause: unknown): void => log.error({ err: cause }, "a fault around a run");
   const sandbox = opened.use(
     overrides.sandbox ?? (await createSandbox({ ...sandboxSizes(config), onFault })),
   );

@@ -11,10 +11,19 @@ import type { RecordBody } from "../record/record.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import { opensslSha256 } from "../keys/sha256.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import type { CodeFiles, CodeState } from "./code-files.ts";
+import type { CodeFiles } from "./code-files.ts";
 import { modulePrefix, runPrefix, type RunAsked, type RunDone } from "./domain.ts";
 import { hostOf, type HostFunctions } from "./hosting.ts";
 import { parseCapabilities, type RunLimits } from "./limits.ts";
+import {
+  busyRefusal,
+  codeRefusal,
+  deniedBy,
+  type Decided,
+  refusalOf,
+  runAction,
+  type Refusal,
+} from "./refusals.ts";
 import type { ModuleRegistry, Standing } from "./registry.ts";
 import type { RunOutcome, Sandbox } from "./run.ts";
 import {
@@ -26,15 +35,6 @@ import {
   type RunFacts,
   type RunResult,
 } from "./run-record.ts";
-
-/** A recorded decision about a run. */
-export type Decided = {
-  readonly verdict: "allow" | "deny" | "review";
-  readonly reason: string;
-  readonly auditId: string;
-  /** Of the decision's record. */
-  readonly hash: Hash;
-};
 
 export type RunQuestion = {
   readonly action: string;
@@ -72,8 +72,6 @@ export type RunningDependencies = {
   readonly closing: AbortSignal;
 };
 
-const action = "module.run";
-
 /** A run that has its decision. */
 type Attempt = {
   readonly caller: Caller;
@@ -91,30 +89,6 @@ const limitsOf = (payload: ModulePayload, caps: RunLimits, wallMs: number): Modu
   wallMs: Math.min(payload.limits.wallMs, caps.wallMs, wallMs === 0 ? Infinity : wallMs),
   memoryPages: Math.min(payload.limits.memoryPages, caps.memoryPages),
   outputBytes: Math.min(payload.limits.outputBytes, caps.outputBytes),
-});
-
-/** Why a run does not begin. */
-type Refusal = {
-  readonly reason: string;
-  readonly other: Hash | null;
-  readonly error: (of: {
-    readonly module: string;
-    readonly auditId: string;
-    readonly run: string;
-  }) => SigilError;
-};
-
-const refusal = (reason: string, rule: string, wanted: Hash, other: Hash | null): Refusal => ({
-  reason,
-  other,
-  error: (of) => ({
-    kind: "moduleRefused",
-    reason,
-    rule,
-    ...of,
-    wanted: toHex(wanted),
-    ...(other === null ? {} : { found: toHex(other) }),
-  }),
 });
 
 export class Running {
@@ -145,7 +119,7 @@ export class Running {
     const ts = nowMs();
     const id = runPrefix + newId(ts);
     const minLevel = standing?.payload.minLoa;
-    const question = { action, target: module, session: id, input, minLevel };
+    const question = { action: runAction, target: module, session: id, input, minLevel };
     const decided = await decide(caller, question, call);
     if (standing === undefined) {
       // Whoever may not run it does not learn whether it is there.
@@ -179,14 +153,14 @@ export class Running {
       return { reason, other: null, error: ({ module, run }) => ({ ...deniedBy(decided, module), run }) };
     }
     const { version, tombstone } = standing.approved.record;
-    if (tombstone) return refusal("MODULE_RETIRED", "is retired", digest, asked.digest);
+    if (tombstone) return refusalOf("MODULE_RETIRED", "is retired", digest, asked.digest);
     if (asked.version !== 0n && asked.version !== version) {
       const other = await this.#digestAt(facts.module, asked.version);
-      return refusal("MODULE_VERSION", `is at version ${version}, not ${asked.version}`, digest, other);
+      return refusalOf("MODULE_VERSION", `is at version ${version}, not ${asked.version}`, digest, other);
     }
     if (asked.digest !== null && !equalBytes(asked.digest, digest)) {
       const rule = `has the code ${toHex(digest)}, not ${toHex(asked.digest)}`;
-      return refusal("MODULE_DIGEST", rule, digest, asked.digest);
+      return refusalOf("MODULE_DIGEST", rule, digest, asked.digest);
     }
     const state = await this.#deps.files.check(digest);
     return state.kind === "whole" ? null : codeRefusal(state, digest);
@@ -276,10 +250,7 @@ export class Running {
   /** The sandbox rejects only what it has not begun; what nobody foresaw is a broken sandbox. */
   #unbegun(cause: unknown): Refusal {
     const error = cause instanceof SigilFault ? cause.error : undefined;
-    if (error?.kind === "runsBusy") {
-      const { what, limit } = error;
-      return { reason: "RUNS_BUSY", other: null, error: (of) => ({ kind: "runsBusy", what, limit, ...of }) };
-    }
+    if (error?.kind === "runsBusy") return busyRefusal(error);
     this.#deps.onFault(cause);
     return { reason: "SANDBOX_UNAVAILABLE", other: null, error: (of) => ({ kind: "runCrashed", ...of }) };
   }
@@ -329,19 +300,6 @@ const ofRun = ({ facts, decided }: Attempt) => ({
   auditId: decided.auditId,
   run: facts.id,
 });
-
-const deniedBy = ({ verdict, reason, auditId }: Decided, target: string) =>
-  ({ kind: "denied", action, target, verdict, why: reason, auditId }) as const;
-
-const codeRefusal = (state: Exclude<CodeState, { readonly kind: "whole" }>, digest: Hash): Refusal => {
-  if (state.kind === "missing") return refusal("MODULE_CODE_MISSING", "has no code here", digest, null);
-  const found = state.found === null ? "more bytes than any code" : toHex(state.found);
-  return {
-    reason: "MODULE_ALTERED",
-    other: state.found,
-    error: (of) => ({ kind: "moduleAltered", ...of, wanted: toHex(digest), found }),
-  };
-};
 
 const stoppedBy = (why: string, call: CallContext): SigilError => {
   if (why === "stopped") return { kind: "notServing", rule: "the server is stopping" };

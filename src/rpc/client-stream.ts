@@ -11,10 +11,11 @@ import {
 } from "@grpc/grpc-js";
 import { SigilFault } from "../record/errors.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
-import { allowedMs, credentialsOf, recordMetadata, requestIdOf } from "./context.ts";
+import { allowedMs, recordMetadata, requestIdOf } from "./context.ts";
 import { requireMessage } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
+import { identifyCaller } from "./identify.ts";
 import { serviceErrorOf, statusOf } from "./status.ts";
 
 /** A handler's own part. Need not read to the end. */
@@ -62,10 +63,7 @@ class ClientStreamCall<Request, Response> {
   async #answer(answer: UploadAnswer<Request, Response>): Promise<Response> {
     const deadlineMs = this.#watch();
     const { metadata } = this.#stream;
-    const rpc = this.#rpc;
-    const certificate = rpc.readsCertificates ? this.#stream.getAuthContext().sslPeerCertificate : undefined;
-    const caller = await rpc.identify(credentialsOf(metadata, certificate));
-    rpc.authorize(caller, this.#path);
+    const caller = await identifyCaller(this.#rpc, this.#path, this.#stream);
     const { signal } = this.#abort;
     return answer(caller, this.#requests(), {
       signal,
