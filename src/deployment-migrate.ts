@@ -26,7 +26,10 @@ export type MigrateOptions = {
   readonly kekInputs: KekInputs;
   readonly nowMs: () => number;
   /** Rules above the ledger's own, as `sigil fsck` applies them. */
-  readonly inspector?: (origin: string) => NonNullable<FsckOptions["inspectGroup"]>;
+  readonly inspector?: (
+    origin: string,
+    directory: string,
+  ) => Pick<FsckOptions, "inspectGroup" | "inspectEnd">;
   /** @param stage what is being done: a step by its name, or the inspection before or after them. */
   readonly onProgress?: (stage: string, progress: FsckProgress) => void;
   /** The formats this program knows; others only in tests. */
@@ -68,12 +71,12 @@ const lend = (store: Store): Store => ({
 /** @returns how many records there are. @throws ledgerCorrupt when anything is found. */
 const inspect = async (
   ledger: LedgerOptions,
-  { inspector, onProgress }: MigrateOptions,
+  { directory, inspector, onProgress }: MigrateOptions,
   indexes: "check" | "ignore",
 ): Promise<bigint> => {
   const report = await runFsck(ledger, {
     indexes,
-    ...(inspector === undefined ? {} : { inspectGroup: inspector(ledger.origin) }),
+    ...inspector?.(ledger.origin, directory),
     onProgress: (progress) => onProgress?.("inspection", progress),
   });
   const { first, total } = report;

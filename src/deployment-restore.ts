@@ -55,7 +55,10 @@ export type RestoreOptions = {
   readonly custody?: CustodySource | undefined;
   readonly kekInputs: KekInputs;
   /** Rules above the ledger's own, as `sigil fsck` applies them. */
-  readonly inspector?: (origin: string) => NonNullable<FsckOptions["inspectGroup"]>;
+  readonly inspector?: (
+    origin: string,
+    directory: string,
+  ) => Pick<FsckOptions, "inspectGroup" | "inspectEnd">;
   readonly newId: (nowMs: number) => string;
   readonly nowMs: () => number;
   readonly onProgress?: (progress: RestoreProgress) => void;
@@ -144,11 +147,11 @@ const placeKek = async (kek: Uint8Array, directory: string): Promise<KekSource> 
   return { kind: "file", path };
 };
 
-const inspect = async (ledger: LedgerOptions, options: RestoreOptions): Promise<void> => {
+const inspect = async (ledger: LedgerOptions, partial: string, options: RestoreOptions): Promise<void> => {
   const { inspector, onProgress } = options;
   const report = await runFsck(ledger, {
     rebuildIndexes: true,
-    ...(inspector === undefined ? {} : { inspectGroup: inspector(ledger.origin) }),
+    ...inspector?.(ledger.origin, partial),
     ...(onProgress === undefined ? {} : { onProgress }),
   });
   const { first, total } = report;
@@ -242,7 +245,7 @@ const rebuild = async (
   }
   const plan = planMigrations(contentFormat(description));
   await writeDescription(partial, await runSteps(description, plan, { directory: partial, ledger }));
-  await inspect(ledger, options);
+  await inspect(ledger, partial, options);
   await using restored = await Ledger.open(ledger);
   const vouched = await findVouched(restored, held, options);
   return { vouched, position: await announce(restored, ledger.genesis, reader, options) };

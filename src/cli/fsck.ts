@@ -1,10 +1,8 @@
 /** `sigil fsck`: the whole data directory read, opened, verified and worked out again, while nobody serves it. */
-import { QuorumInspection } from "../canon/inspection.ts";
 import { describeDeployment } from "../deployment.ts";
-import { CodeFiles } from "../modules/code-files.ts";
-import { CodeInspection } from "../modules/inspecting.ts";
 import { runFsck, type FsckProgress, type FsckReport } from "../ledger/fsck.ts";
 import { exitCodes, jsonFlag, required, type Command } from "./command.ts";
+import { inspectionOf } from "./inspection.ts";
 import { kekInputsOf } from "./passphrase.ts";
 import { formatTable, printable, type Terminal } from "./terminal.ts";
 
@@ -57,14 +55,8 @@ export const fsck: Command = {
     const directory = required(given, "data", "DIR");
     await using kekInputs = kekInputsOf(terminal);
     const options = await describeDeployment({ directory, kekInputs, nowMs: Date.now });
-    const quorum = new QuorumInspection(options.origin);
-    const code = new CodeInspection(new CodeFiles(directory));
     const report = await runFsck(options, {
-      inspectGroup: (group) => {
-        code.take(group);
-        return quorum.inspect(group);
-      },
-      inspectEnd: () => code.inspect(),
+      ...inspectionOf(options.origin, directory),
       rebuildIndexes: given.has("rebuild-indexes"),
       onProgress: (progress) => terminal.progress(describeProgress(progress)),
     });

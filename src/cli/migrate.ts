@@ -1,10 +1,10 @@
 /** `sigil migrate`: a data directory of an older format brought to this program's, or a rehearsal of that on a copy. */
-import { QuorumInspection } from "../canon/inspection.ts";
 import { migrateDeployment, type Migrated, type MigrateOptions } from "../deployment-migrate.ts";
 import { rehearseMigration } from "../deployment-rehearse.ts";
 import type { KekInputs } from "../keys/kek.ts";
 import { SigilFault } from "../record/errors.ts";
 import { exitCodes, jsonFlag, required, usage, type Command } from "./command.ts";
+import { inspectionOf } from "./inspection.ts";
 import { kekInputsOf } from "./passphrase.ts";
 import { formatPairs, type Terminal } from "./terminal.ts";
 
@@ -12,10 +12,7 @@ const optionsOf = (directory: string, kekInputs: KekInputs, terminal: Terminal):
   directory,
   kekInputs,
   nowMs: Date.now,
-  inspector: (origin) => {
-    const quorum = new QuorumInspection(origin);
-    return (group) => quorum.inspect(group);
-  },
+  inspector: inspectionOf,
   onProgress: (stage, { step, done, total }) => {
     const percent = total === 0n ? 100n : (done * 100n) / total;
     terminal.progress(`${stage}: ${step} ${done} of ${total} (${percent} %)`);

@@ -1,7 +1,6 @@
 /** `sigil restore`: a deployment made again from a backup directory, on this machine or another one. */
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { QuorumInspection } from "../canon/inspection.ts";
 import { readRegistry } from "../canon/registries.ts";
 import { restoreDeployment, type RestoreProgress, type Vouched } from "../deployment-restore.ts";
 import { parseCustodySource, type CustodySource } from "../keys/custody.ts";
@@ -10,6 +9,7 @@ import { randomBytes } from "../keys/random.ts";
 import { SigilFault } from "../record/errors.ts";
 import { createDecisionIds } from "../trust/decision-id.ts";
 import { exitCodes, jsonFlag, required, usage, type Arguments, type Command } from "./command.ts";
+import { inspectionOf } from "./inspection.ts";
 import { kekInputsOf } from "./passphrase.ts";
 import { formatPairs } from "./terminal.ts";
 
@@ -102,10 +102,7 @@ export const restore: Command = {
         kekSource: readKek(given),
         custody: readCustody(given),
         kekInputs,
-        inspector: (origin) => {
-          const quorum = new QuorumInspection(origin);
-          return (group) => quorum.inspect(group);
-        },
+        inspector: inspectionOf,
         newId: createDecisionIds(randomBytes),
         nowMs: Date.now,
         onProgress: (progress) => terminal.progress(describeProgress(progress)),

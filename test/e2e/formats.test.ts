@@ -166,17 +166,38 @@ describe("data directories of the formats that were released", function () {
     });
   }
 
-  it("of an older format come back from a backup in this program's", async () => {
-    await unpack(deploymentFormat);
+  const backUp = async (): Promise<void> => {
     const server = await serving(["serve", "--data", "data", ...freePorts], { cwd, env: env() });
     const asRoot = ["--key", "root.pem", "--principal", "root"];
     await ok(["backup", "--to", "backup", ...asRoot], { SIGIL_CLIENT_SERVER: server.target });
     await server.stop();
-    // As an older program would have described it.
+  };
+  const readState = async () => {
     const manifestPath = join(cwd, "backup", "manifest.json");
     const manifest = parseManifest(await readFile(manifestPath, "utf8"), manifestPath);
     const { state } = manifest;
     if (state === null) throw new Error("the backup is not whole");
+    return { manifest, state, manifestPath };
+  };
+
+  it("whose backup lacks the code of an active module are not restored from it", async () => {
+    await unpack(deploymentFormat);
+    await backUp();
+    const { manifest, state, manifestPath } = await readState();
+    const files = state.files.filter(({ path }) => !path.startsWith("modules/"));
+    expect(files.length).to.be.lessThan(state.files.length);
+    await writeFile(manifestPath, formatManifest({ ...manifest, state: { ...state, files } }));
+    const refused = await run(["restore", "--from", "backup", "--data", "restored"]);
+    expect(refused.exitCode, refused.problems).to.equal(1);
+    expect(refused.problems).to.include("module");
+    expect(await readdir(cwd)).to.not.include("restored");
+  });
+
+  it("of an older format come back from a backup in this program's", async () => {
+    await unpack(deploymentFormat);
+    await backUp();
+    // As an older program would have described it.
+    const { manifest, state, manifestPath } = await readState();
     const path = join(cwd, "backup", stateDirectory(state.serial), "deployment.json");
     const described = JSON.parse(await readFile(path, "utf8")) as Json;
     const content = Buffer.from(JSON.stringify({ ...described, format: 1 }));
