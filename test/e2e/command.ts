@@ -138,4 +138,7 @@ export const serving = async (words: readonly string[], options: RunOptions): Pr
   };
 };
 
-export const freePorts = ["--listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0"] as const;
+const ports = ["--listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0"] as const;
+/** Most servers here run no module: a process is started by the first run. */
+const noneWarm = ["--module-processes-warm", "0"] as const;
+export const freePorts = [...ports, ...noneWarm] as const;
