@@ -1,14 +1,21 @@
 /**
- * Data directories that were forked, copied and put back all go on with the same data keys. No nonce may meet another
+ * Data directories that were forked, copied and restored from a backup all go on with the same data keys. No nonce may meet another
  * under the same key: two records sealed with one (key, nonce) pair would betray each other.
  */
 import { expect } from "chai";
+import { randomUUID } from "node:crypto";
 import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "mocha";
+import { describeForBackup } from "../../src/deployment-copy.ts";
+import { restoreDeployment } from "../../src/deployment-restore.ts";
 import { openDeployment } from "../../src/deployment.ts";
+import type { Caller } from "../../src/identity/caller.ts";
 import { familyRange } from "../../src/ledger/keyspace.ts";
+import { BackupDirectory } from "../../src/operations/backup-directory.ts";
+import { createBackupService } from "../../src/operations/backup.ts";
+import { BackupWriter } from "../../src/operations/backup-writer.ts";
 import { toHex, utf8Decode } from "../../src/record/bytes.ts";
 import type { RecordBody } from "../../src/record/record.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
@@ -35,6 +42,31 @@ const goOn = async (root: string, name: string): Promise<void> => {
   const ledger = await openDeployment(openOptions(root));
   await ledger.append([1, 2, 3].map((count) => bodyOf(`note/${name}/${count}`)));
   await ledger.close();
+};
+
+const root: Caller = { principal: "root", tenant: "system", level: "root", credential: "token" };
+
+/** A backup as it is taken from a server, without the wire between. */
+const backUp = async (from: string, to: string): Promise<void> => {
+  await using ledger = await openDeployment(openOptions(from));
+  const service = createBackupService({ ledger, describe: () => describeForBackup(dataDirectory(from)) });
+  await using directory = await BackupDirectory.open(to);
+  let writer: BackupWriter | undefined;
+  for await (const part of service.backup(root, 0n, new AbortController().signal)) {
+    if (part.kind === "head") {
+      writer = await BackupWriter.begin({ directory, head: part.head, newId: randomUUID, nowMs: Date.now });
+    } else if (part.kind === "chunk") await writer?.take(part.bytes);
+    else await writer?.finish(part);
+  }
+};
+
+/** The deployment of a backup, with the key of the one it was made of. */
+const restore = async (backup: string, from: string, to: string): Promise<void> => {
+  await mkdir(to);
+  const { directory, kekInputs, nowMs } = openOptions(to);
+  const kekSource = { kind: "file", path: join(from, "kek") } as const;
+  const newId = (): string => randomUUID();
+  await restoreDeployment({ from: backup, directory, kekSource, kekInputs, newId, nowMs });
 };
 
 type Sealed = { readonly pair: string; readonly value: string };
@@ -69,14 +101,18 @@ describe("nonces of sealed records", () => {
       await mkdir(first);
       await createDeployment(first);
       await goOn(first, "first");
+      const backup = join(parent, "backup");
+      await backUp(first, backup);
       const kept = [first];
       const seen = new Map<string, string>();
       const reused = [...(await collect(seen, first))];
       for (let copy = 0; copy < copiesMax; copy += 1) {
-        // In turn: the youngest goes on, an older one forks, the first is put back.
-        const from = [kept.at(-1), kept[copy % kept.length], first][copy % 3] ?? first;
+        // In turn: the youngest goes on, an older one forks, the first is put back, or restored from its backup.
+        const put = copy % 6 === 5 ? undefined : first;
+        const from = [kept.at(-1), kept[copy % kept.length], put][copy % 3];
         const root = join(parent, `copy-${copy}`);
-        await cp(from, root, { recursive: true });
+        if (from === undefined) await restore(backup, first, root);
+        else await cp(from, root, { recursive: true });
         await goOn(root, `copy-${copy}`);
         reused.push(...(await collect(seen, root)));
         kept.push(root);
