@@ -11,6 +11,7 @@ import {
   hexOf,
   json,
   killedRuns,
+  runningNow,
   runRecord,
   runsOf,
   sha256,
@@ -178,11 +179,12 @@ describe("e2e_module_gate", function () {
     await approve(council, "spin", codeOf(spin), { limits: { wallMs: 30_000 } });
     const abort = new AbortController();
     const running = asOperator().modules.run({ name: "spin" }, { signal: abort.signal });
-    setTimeout(() => abort.abort(), 400);
+    await runningNow(council);
+    abort.abort();
     expect((await refusalOf(running)).codeName).to.equal("CANCELLED");
     const [first] = await killedRuns(council.as("observer"), 1);
     expect(first).to.include({ reason: "cancelled", module: "module/spin" });
-    const late = await refusalOf(asOperator().modules.run({ name: "spin" }, { deadlineMs: 300 }));
+    const late = await refusalOf(asOperator().modules.run({ name: "spin" }, { deadlineMs: 1500 }));
     expect(late.codeName).to.equal("DEADLINE_EXCEEDED");
     expect((await killedRuns(council.as("observer"), 2))[1]).to.include({ reason: "deadline" });
     const stopped = await refusalOf(asOperator().modules.run({ name: "spin", wallMs: 100 }));
@@ -195,7 +197,7 @@ describe("e2e_module_gate", function () {
     await council.restart({ config: { module_runs_per_tenant_max: 1, drain_ms: 200 } });
     const abort = new AbortController();
     const first = asOperator().modules.run({ name: "spin" }, { signal: abort.signal });
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await runningNow(council);
     const second = await refusalOf(asOperator().modules.run(ada));
     expect([second.codeName, second.reason]).to.deep.equal(["RESOURCE_EXHAUSTED", "RUNS_BUSY"]);
     expect(second.retryDelayMs).to.equal(200);
@@ -213,7 +215,7 @@ describe("e2e_module_gate", function () {
 
   it("kills what runs when the server stops, and its record is there afterwards", async () => {
     const running = refusalOf(asOperator().modules.run({ name: "spin" }));
-    await new Promise((resolve) => setTimeout(resolve, 400));
+    await runningNow(council);
     // Closed first, so that nobody is told before: the record is what tells.
     await council.restart();
     expect(["UNAVAILABLE", "CANCELLED"]).to.include((await running).codeName);

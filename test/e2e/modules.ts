@@ -93,3 +93,12 @@ export const killedRuns = async (
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 };
+
+/** Resolves when a run is in a sandbox process; a busy machine takes its time to start one. */
+export const runningNow = async ({ served }: Council): Promise<void> => {
+  for (let turn = 0; turn < 200; turn += 1) {
+    const metrics = await (await fetch(`${served.server.operatorUrl}/metrics`)).text();
+    if (/^sigil_module_runs_under_way 1$/m.test(metrics)) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+};
