@@ -7,6 +7,8 @@ import { runFsck } from "../../src/ledger/fsck.ts";
 import { familyRange, prefixRange, tenantPrefix } from "../../src/ledger/keyspace.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";
 import type { DataKeys } from "../../src/ledger/sealer.ts";
+import type { Store } from "../../src/storage/store.ts";
+import { readStored, renameTenant, replaceStored } from "../contract/tamper.ts";
 import { createFaultyStore, type Fault, type FaultyStore } from "../contract/faulty-store.ts";
 import {
   createWorld,
@@ -200,5 +202,27 @@ describe("an erasure", function () {
     expect(error?.kind).to.be.oneOf(["notServing", "storeFailed"]);
     await ledger.close();
     await expectErased(world);
+  });
+
+  it("does not make a neighbour's record an erased one when its label says so", async () => {
+    const world = await createFilled();
+    let store: Store | undefined;
+    const openStore = async () => (store = await world.options.openStore());
+    await using ledger = await openWorld(world, { openStore });
+    await ledger.append([order]);
+    await settled(ledger);
+    const head = await ledger.head("beta", "user", "other/3");
+    const position = head?.position ?? 0n;
+    expect((await ledger.readAt(position, "beta")).body.id).to.equal("other/3");
+    if (store === undefined) throw new Error("nobody opened the store");
+    await replaceStored(store, position, renameTenant(await readStored(store, position), "acme"));
+    expect(await faultOf(ledger.readId("beta", "user", "other/3"))).to.include({
+      kind: "recordCorrupt",
+      step: "seal",
+    });
+    expect(await faultOf(ledger.examine(position, "beta"))).to.include({ kind: "recordCorrupt" });
+    await ledger.close();
+    const { problems } = await runFsck(world.options, { rebuildIndexes: true });
+    expect(problems.map(({ step }) => step)).to.include("erasure");
   });
 });
