@@ -28,7 +28,7 @@ export const keptFormats = async (): Promise<readonly number[]> => {
 };
 
 /** Into `root`: `data/`, and the key files of `root`, `operator` and `alice` beside it. */
-export const unpackFormat = async (format: number, root: string): Promise<FormatFacts> => {
+export const unpackFormat = async (format: number | "2-modules", root: string): Promise<FormatFacts> => {
   const packed = await readFile(join(import.meta.dirname, `${format}.json.gz`));
   const { facts, files } = JSON.parse(gunzipSync(packed).toString()) as Archive;
   for (const [name, content] of Object.entries(files)) {
