@@ -3,7 +3,7 @@
  * as one, so that a burst costs the event loop a single hand-over. One thread serves all keys of the process; it starts
  * with the first signature and keeps no process alive. Until it is ready, where its binary is missing, and for what it
  * held when it died, OpenSSL signs in libuv's pool instead: slower, and the same bytes, as Ed25519 is deterministic.
- * Source: docs/design/0008-signing-thread.md.
+ * Source: docs/design/0009-signing-thread.md.
  */
 import { sign as opensslSign, type KeyObject } from "node:crypto";
 import { extname } from "node:path";

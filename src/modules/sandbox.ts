@@ -1,6 +1,6 @@
 /**
  * The sandbox: a few processes, each with one run at a time, and those who wait for one. A process is used again only after a run
- * that exited; after any other end there is a new one in its place. Source: docs/spec/sandbox.md, docs/design/0010-sandbox.md.
+ * that exited; after any other end there is a new one in its place. Source: docs/spec/sandbox.md, docs/design/0013-sandbox.md.
  */
 import { fail, SigilFault } from "../record/errors.ts";
 import { moduleBytesMax, processCpuMsMax, runMsMax } from "../record/limits.ts";
