@@ -12,11 +12,6 @@ import { KeyServiceService } from "../generated/sigil/key/v1/key.ts";
 import { ModuleServiceService } from "../generated/sigil/module/v1/module.ts";
 import { TrustServiceService } from "../generated/sigil/trust/v1/trust.ts";
 import { openChain } from "./audit/chain.ts";
-import { createAuditService } from "./audit/service.ts";
-import type { Authorise } from "./canon/authority.ts";
-import { createQuorumService } from "./canon/quorum.ts";
-import { createRecordsService } from "./canon/records.ts";
-import { createSchemas } from "./canon/schemas.ts";
 import type { Proposed } from "./canon/domain.ts";
 import type { QuorumService, RecordsService } from "./canon/service.ts";
 import type { Config } from "./config.ts";
@@ -40,7 +35,7 @@ import { createBackupService } from "./operations/backup.ts";
 import { createKeyService, type KeyService } from "./operations/keys.ts";
 import { utf8Encode } from "./record/bytes.ts";
 import type { CborValue } from "./record/cbor.ts";
-import { describeError, fail, SigilFault } from "./record/errors.ts";
+import { describeError, fail } from "./record/errors.ts";
 import { formatAddress } from "./record/address.ts";
 import { auditHandlers } from "./rpc/audit.ts";
 import { backupHandlers } from "./rpc/backup.ts";
@@ -55,13 +50,11 @@ import { trustHandlers } from "./rpc/trust.ts";
 import { CallsUnderWay } from "./rpc/underway.ts";
 import { witnessHandlers } from "./rpc/witness.ts";
 import { withCodeCheck, wireModules } from "./server-modules.ts";
+import { candidateIn, wireAudit, wireCanon } from "./server-services.ts";
 import type { Store } from "./storage/store.ts";
 import type { Evaluate } from "./trust/evaluator.ts";
-import { compileGlob, globFault } from "./trust/glob.ts";
-import { evaluate, parseModel } from "./trust/model.ts";
-import { recompute } from "./trust/recompute.ts";
+import { evaluate } from "./trust/model.ts";
 import { createDecisionIds } from "./trust/decision-id.ts";
-import { checkReplaceable } from "./trust/lockout.ts";
 import { createTrustService, type TrustService } from "./trust/service.ts";
 
 export type Overrides = {
@@ -148,91 +141,6 @@ const wireTrust = (
     onDecision: parts.metrics.onVerdict,
   });
 
-const wireAudit = (ledger: Ledger) =>
-  createAuditService({
-    ledger,
-    compileGlob: (pattern) => {
-      const rule = globFault(pattern);
-      if (rule !== null) fail({ kind: "invalidField", field: "target_glob", rule });
-      return compileGlob(pattern).matches;
-    },
-    recompute: (chain, model) => {
-      try {
-        const outcome = recompute(chain, model);
-        if (outcome.kind === "match")
-          return { holds: true, detail: `the model gives ${outcome.verdict.kind} again` };
-        if (outcome.kind === "unscored")
-          return { holds: true, detail: `deny without a score: ${outcome.reason}` };
-        const { field, recorded, recomputed } = outcome;
-        return { holds: false, detail: `${field} is recorded as ${recorded}, recomputed as ${recomputed}` };
-      } catch (error) {
-        if (error instanceof SigilFault) return { holds: false, detail: error.message };
-        throw error;
-      }
-    },
-  });
-
-/** Canon asks as any caller does, and every question is a recorded decision. Anything but an allow is an error. */
-const authoriseBy =
-  (trust: TrustService): Authorise =>
-  async (caller, questions, call) => {
-    const asked = questions.map((question) => ({
-      ...question,
-      subject: "",
-      keepInput: false,
-      idempotencyKey: "",
-    }));
-    const items = await trust.batchCheck(caller, asked, "", call);
-    return questions.map(({ action, target }, index) => {
-      const item = items[index];
-      if (item === undefined) return fail({ kind: "indeterminate", rule: "the trust model gave no answer" });
-      if (item.kind === "failed") return fail(item.error);
-      const { auditId, hash, chain } = item.decision;
-      if (chain.verdict === "allow") return { auditId, hash };
-      return fail({ kind: "denied", action, target, verdict: chain.verdict, why: chain.reason, auditId });
-    });
-  };
-
-/** The model in a proposal, for who wants to see what it would change. @throws notFound, invalidField. */
-const candidateIn =
-  (quorum: QuorumService) =>
-  async (proposalId: string): Promise<CborValue> => {
-    const { body } = (await quorum.get(proposalId)).proposal;
-    if (body.kind === "trust_model") return body.payload;
-    const rule = "must name a proposal of a trust model";
-    return fail({ kind: "invalidField", field: "proposal_id", rule });
-  };
-
-const wireCanon = async (
-  ledger: Ledger,
-  trust: TrustService,
-  overrides: Overrides,
-  principals: ReturnType<typeof createPrincipals>,
-): Promise<{ readonly records: RecordsService; readonly quorum: QuorumService }> => {
-  const nowMs = overrides.clock?.nowMs ?? Date.now;
-  const authorise = authoriseBy(trust);
-  const schemas = createSchemas(ledger);
-  const records = createRecordsService({
-    ledger,
-    authorise,
-    schemas,
-    nowMs,
-    monotonicMs: () => performance.now(),
-  });
-  const quorum = await createQuorumService({
-    ledger,
-    authorise,
-    findPrincipal: principals.find,
-    checkModel: (payload) => checkReplaceable(parseModel(payload)),
-    newId: createDecisionIds(overrides.randomBytes ?? randomBytes),
-    nowMs,
-    onCommit: (id) => {
-      if (id.startsWith("schema/")) schemas.announce();
-    },
-  });
-  return { records, quorum };
-};
-
 const wireKeys = (ledger: Ledger, { log, metrics }: Parts): KeyService =>
   createKeyService({
     ledger,
@@ -314,7 +222,13 @@ const serveRpc = async (opening: Opening, tls: Tls | null): Promise<RpcServer> =
   const trust = await wireTrust(ledger, parts, overrides, principals, async (proposalId) =>
     (await candidates.promise)(proposalId),
   );
-  const { records, quorum } = await wireCanon(ledger, trust, overrides, principals);
+  const { records, quorum } = await wireCanon({
+    ledger,
+    trust,
+    principals,
+    nowMs,
+    randomBytes: overrides.randomBytes ?? randomBytes,
+  });
   candidates.resolve(candidateIn(quorum));
   const modules = await openModules(opening, { trust, records, quorum });
   const backups = createBackupService({ ledger, describe: () => describeForBackup(config.data) });
