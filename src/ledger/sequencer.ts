@@ -61,15 +61,15 @@ export class GroupFailed extends Error {
 export type SequencerGauge = { readonly queuedRecords: number; readonly queuedBytes: number };
 
 /** Below this many a second sync costs more than it overlaps. */
-const sharedRecordsMin = 16;
+const sharedRecordsMin = 32;
 
 /**
- * Records of the next batch: a third of what is under way, those just answered included, as their callers come back.
- * Callers who are all answered together stay in step for ever, and then caller, processor and disk take turns; in three
- * parts each has one to work on.
+ * Records of the next batch: half of what is under way, those just answered included, as their callers come back.
+ * Callers who are all answered together stay in step for ever, and then caller, processor and disk take turns; in two
+ * halves they work at the same time.
  */
 const batchRecords = (queuedRecords: number, answeredRecords: number): number =>
-  Math.min(groupRecordsMax, Math.max(sharedRecordsMin, Math.ceil((queuedRecords + answeredRecords) / 3)));
+  Math.min(groupRecordsMax, Math.max(sharedRecordsMin, Math.ceil((queuedRecords + answeredRecords) / 2)));
 
 const noOps = (): readonly StoreOp[] => [];
 const cancelled = (): SigilFault => new SigilFault({ kind: "cancelled" });
