@@ -113,7 +113,7 @@ describe("a hostile module, to callers", function () {
     await medianMs();
     // On a machine with other work one comparison may be unlucky; a server that stalls is slow in all of them.
     const ratios: number[] = [];
-    for (let tries = 0; tries < 4 && ratios.every((ratio) => ratio > 3); tries += 1) {
+    for (let tries = 0; tries < 4 && ratios.every((ratio) => ratio > 1.5); tries += 1) {
       const before = await medianMs();
       isOver = false;
       const attacks = [attack(0), attack(1)];
@@ -122,7 +122,7 @@ describe("a hostile module, to callers", function () {
       await Promise.all(attacks);
       ratios.push(during / before);
     }
-    expect(Math.min(...ratios), `ratios ${ratios.join(", ")}`).to.be.at.most(3);
+    expect(Math.min(...ratios), `ratios ${ratios.join(", ")}`).to.be.at.most(1.5);
     expect(ends.length).to.be.greaterThan(1);
     // A caller who runs this much is also told so by the trust model's rate, which is a denial and no failure.
     const known = ["DEADLINE_EXCEEDED", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED", "PERMISSION_DENIED"];

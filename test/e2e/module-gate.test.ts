@@ -194,7 +194,7 @@ describe("e2e_module_gate", function () {
   });
 
   it("runs no more at once than a tenant may, and records what it turned away", async () => {
-    await council.restart({ config: { module_runs_per_tenant_max: 1, drain_ms: 200 } });
+    await council.restart({ config: { module_processes: 2, module_runs_per_tenant_max: 1, drain_ms: 200 } });
     const abort = new AbortController();
     const first = asOperator().modules.run({ name: "spin" }, { signal: abort.signal });
     await runningNow(council);

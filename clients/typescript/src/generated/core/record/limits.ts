@@ -244,5 +244,5 @@ export const moduleHostCallsMax = 1000;
 /** Runs under way at once, waiting for a sandbox or in one: in all, and of one tenant. */
 export const moduleRunsMax = 64;
 export const moduleRunsPerTenantMax = 32;
-/** Sandbox processes: as many as small machines have cores. */
-export const modulePoolProcesses = 2;
+/** Sandbox processes: one core fewer than small machines have, so that a module that computes leaves the server one. */
+export const modulePoolProcesses = 1;
