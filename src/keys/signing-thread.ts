@@ -1,29 +1,33 @@
 /**
- * A thread that does nothing but sign: what one turn of the event loop asks for goes over as one message and comes back
- * as one, so that a burst costs the event loop a single hand-over. One thread serves all keys of the process; it starts
- * with the first signature and keeps no process alive. Until it is ready, where its binary is missing, and for what it
- * held when it died, OpenSSL signs in libuv's pool instead: slower, and the same bytes, as Ed25519 is deterministic.
- * Source: docs/design/0009-signing-thread.md.
+ * A thread that does nothing but sign. What it is to sign lies in memory that both sides see, in order, and its signatures
+ * come back the same way: a hand-over costs the event loop next to nothing, and waking the thread once a turn. One thread
+ * serves all keys of the process; it starts with the first signature and keeps no process alive. Until it is ready, where
+ * its binary is missing, for what is too long for the ring, and for what it held when it died, OpenSSL signs in libuv's pool
+ * instead: slower, and the same bytes, as Ed25519 is deterministic. Source: docs/design/0009-signing-thread.md.
  */
 import { sign as opensslSign, type KeyObject } from "node:crypto";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { parseSignature, type Signature } from "../record/bytes.ts";
 import { SigilFault } from "../record/errors.ts";
-import { seedBytes, signatureBytes, type SigningAnswer, type SigningRequest } from "./signing-messages.ts";
+import { seedBytes, type SigningAnswer, type SigningRequest } from "./signing-messages.ts";
+import { ringMessageBytesMax, SigningRing } from "./signing-ring.ts";
 
 type Job = {
+  readonly key: KeyObject;
   readonly message: Uint8Array;
   readonly resolve: (signature: Signature) => void;
   readonly reject: (error: SigilFault) => void;
 };
 
-const signInPool = (key: KeyObject, { message, resolve, reject }: Job): void => {
+const signInPool = ({ key, message, resolve, reject }: Job): void => {
   opensslSign(null, message, key, (error, signature) => {
     if (error === null) resolve(parseSignature(signature));
     else reject(new SigilFault({ kind: "keyUnavailable", rule: "Ed25519 signing failed" }, { cause: error }));
   });
 };
+
+const copied = (job: Job): Job => ({ ...job, message: job.message.slice() });
 
 /** The raw private key stands at the end of its PKCS #8 document. Source: RFC 8410 §7. */
 const seedOf = (key: KeyObject): Uint8Array<ArrayBuffer> => {
@@ -34,17 +38,18 @@ const seedOf = (key: KeyObject): Uint8Array<ArrayBuffer> => {
   return seed;
 };
 
-/** What one turn of the event loop asked of one key. */
-type Batch = { readonly key: KeyObject; readonly jobs: Job[] };
-
 class SigningThread {
   readonly #worker: Worker;
+  readonly #ring = new SigningRing();
   readonly #keys = new Map<KeyObject, number>();
   #nextKey = 0;
-  readonly #sent = new Map<number, Batch>();
-  #waiting = new Map<KeyObject, Batch>();
-  #nextRequest = 0;
+  /** In the ring, in its order. */
+  #held: Job[] = [];
+  /** For whom the ring has no room yet. */
+  #waiting: Job[] = [];
   #isReady = false;
+  #isTaking = false;
+  #isWaking = false;
   readonly #started = Promise.withResolvers<boolean>();
   /** Whether it can sign, once that is known. */
   readonly started = this.#started.promise;
@@ -52,8 +57,11 @@ class SigningThread {
   constructor(onDeath: (wasReady: boolean) => void) {
     // The sources run as they are, the built package as JavaScript.
     const program = new URL(`signing-worker${extname(import.meta.url)}`, import.meta.url);
-    this.#worker = new Worker(program, { name: "signing", env: {} });
-    this.#worker.on("message", (answer: SigningAnswer) => this.#answer(answer));
+    this.#worker = new Worker(program, { name: "signing", env: {}, workerData: this.#ring.memory });
+    this.#worker.on("message", (answer: SigningAnswer) => {
+      this.#isReady = answer === "ready";
+      this.#started.resolve(this.#isReady);
+    });
     // An error is followed by the exit.
     this.#worker.on("error", () => {});
     this.#worker.on("exit", () => {
@@ -64,11 +72,10 @@ class SigningThread {
     this.#worker.unref();
   }
 
-  sign(key: KeyObject, job: Job): void {
-    if (this.#waiting.size === 0) queueMicrotask(() => this.#sendAll());
-    const batch = this.#waiting.get(key);
-    if (batch === undefined) this.#waiting.set(key, { key, jobs: [job] });
-    else batch.jobs.push(job);
+  /** The message is copied before the call returns. */
+  sign(job: Job): void {
+    if (!this.#isReady || job.message.length > ringMessageBytesMax) signInPool(copied(job));
+    else if (this.#waiting.length > 0 || !this.#put(job)) this.#waiting.push(copied(job));
   }
 
   forget(key: KeyObject): void {
@@ -82,29 +89,12 @@ class SigningThread {
     await this.#worker.terminate();
   }
 
-  #sendAll(): void {
-    const waiting = this.#waiting;
-    this.#waiting = new Map();
-    for (const batch of waiting.values()) {
-      if (this.#isReady) this.#send(batch);
-      else this.#standIn(batch);
-    }
-  }
-
-  #send(batch: Batch): void {
-    const lengths = Uint32Array.from(batch.jobs, ({ message }) => message.length);
-    const bytes = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0));
-    let offset = 0;
-    for (const { message } of batch.jobs) {
-      bytes.set(message, offset);
-      offset += message.length;
-    }
-    const request = this.#nextRequest++;
-    const key = this.#keyNumber(batch.key);
-    this.#sent.set(request, batch);
-    // While something is asked for, the process waits for the answer.
-    this.#worker.ref();
-    this.#post({ kind: "sign", request, key, lengths, bytes }, [lengths.buffer, bytes.buffer]);
+  #put(job: Job): boolean {
+    if (!this.#ring.put(this.#keyNumber(job.key), job.message)) return false;
+    this.#held.push(job);
+    this.#wake();
+    if (!this.#isTaking) void this.#take();
+    return true;
   }
 
   #keyNumber(key: KeyObject): number {
@@ -119,34 +109,57 @@ class SigningThread {
 
   #post(request: SigningRequest, transferred: ArrayBuffer[] = []): void {
     this.#worker.postMessage(request, transferred);
+    this.#wake();
   }
 
-  #answer(answer: SigningAnswer): void {
-    if (answer.kind === "ready") {
-      this.#isReady = true;
-      this.#started.resolve(true);
-      return;
+  /** Once for everything that a turn of the event loop asks for: waking costs more than putting. */
+  #wake(): void {
+    if (this.#isWaking) return;
+    this.#isWaking = true;
+    queueMicrotask(() => {
+      this.#isWaking = false;
+      this.#ring.wake();
+    });
+  }
+
+  /** Hands signatures to who asked for them, as long as any are to come. */
+  async #take(): Promise<void> {
+    this.#isTaking = true;
+    // While something is asked for, the process waits for the answer.
+    this.#worker.ref();
+    while (this.#held.length > 0) {
+      await this.#ring.more();
+      this.#answer();
     }
-    const { request, signatures } = answer;
-    const batch = this.#sent.get(request);
-    if (batch === undefined) return;
-    this.#sent.delete(request);
-    if (this.#sent.size === 0) this.#worker.unref();
-    if (signatures.length !== batch.jobs.length * signatureBytes) return this.#standIn(batch);
-    for (const [index, job] of batch.jobs.entries()) {
-      job.resolve(parseSignature(signatures.subarray(index * signatureBytes, (index + 1) * signatureBytes)));
+    this.#worker.unref();
+    this.#isTaking = false;
+  }
+
+  #answer(): void {
+    let answered = 0;
+    this.#ring.take((signature) => {
+      this.#held[answered]?.resolve(parseSignature(signature));
+      answered += 1;
+    });
+    this.#held = this.#held.slice(answered);
+    let put = 0;
+    for (const job of this.#waiting) {
+      if (!this.#put(job)) break;
+      put += 1;
     }
+    if (put > 0) this.#waiting = this.#waiting.slice(put);
   }
 
   #die(): void {
     this.#isReady = false;
-    const held = [...this.#sent.values()];
-    this.#sent.clear();
-    for (const batch of held) this.#standIn(batch);
-  }
-
-  #standIn({ key, jobs }: Batch): void {
-    for (const job of jobs) signInPool(key, job);
+    this.#ring.take((signature) => this.#held.shift()?.resolve(parseSignature(signature)));
+    // The ring's copies: the callers' own memory is theirs again.
+    const messages = this.#ring.untaken();
+    const held = this.#held.map((job, index) => ({ ...job, message: messages[index] ?? job.message }));
+    const left = [...held, ...this.#waiting];
+    this.#held = [];
+    this.#waiting = [];
+    for (const job of left) signInPool(job);
   }
 }
 
@@ -165,9 +178,9 @@ const startThread = (): SigningThread => {
 /** The message is copied before the call returns. @throws keyUnavailable when OpenSSL refuses. */
 export const signInThread = (key: KeyObject, message: Uint8Array): Promise<Signature> => {
   const { promise, resolve, reject } = Promise.withResolvers<Signature>();
-  const job = { message: message.slice(), resolve, reject };
-  if (isMissing) signInPool(key, job);
-  else (thread ??= startThread()).sign(key, job);
+  const job = { key, message, resolve, reject };
+  if (isMissing) signInPool(copied(job));
+  else (thread ??= startThread()).sign(job);
   return promise;
 };
 

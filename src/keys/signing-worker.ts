@@ -1,7 +1,9 @@
 /** The program of the signing thread: Ed25519 by libsodium, whose keys lie in memory of its own. */
-import { parentPort } from "node:worker_threads";
+import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import sodium from "sodium-native";
-import { seedBytes, signatureBytes, type SigningAnswer, type SigningRequest } from "./signing-messages.ts";
+import { assert } from "../record/errors.ts";
+import { seedBytes, type SigningAnswer, type SigningRequest } from "./signing-messages.ts";
+import { ringMessageBytesMax, signatureBytes, SigningRingThread } from "./signing-ring.ts";
 
 const keys = new Map<number, Uint8Array>();
 
@@ -15,33 +17,52 @@ const readKey = (seed: Uint8Array): Uint8Array => {
   return secretKey;
 };
 
-const signAll = (secretKey: Uint8Array, lengths: Uint32Array, bytes: Uint8Array): Uint8Array<ArrayBuffer> => {
-  const signatures = new Uint8Array(lengths.length * signatureBytes);
-  let offset = 0;
-  for (const [index, length] of lengths.entries()) {
-    const signature = signatures.subarray(index * signatureBytes, (index + 1) * signatureBytes);
-    sodium.crypto_sign_detached(signature, bytes.subarray(offset, offset + length), secretKey);
-    offset += length;
-  }
-  return signatures;
+const forgetKey = (key: number): void => {
+  const secretKey = keys.get(key);
+  if (secretKey !== undefined) sodium.sodium_memzero(secretKey);
+  keys.delete(key);
 };
 
-const answer = (message: SigningAnswer, transferred: readonly ArrayBuffer[] = []): void =>
-  parentPort?.postMessage(message, [...transferred]);
+const port = parentPort;
+assert(port !== null, "this program runs in a thread of its own");
 
-parentPort?.on("message", (request: SigningRequest) => {
-  if (request.kind === "key") {
-    keys.set(request.key, readKey(request.seed));
-    return;
+const readPost = (): void => {
+  for (;;) {
+    const post: { readonly message: SigningRequest } | undefined = receiveMessageOnPort(port);
+    if (post === undefined) return;
+    const { message: request } = post;
+    if (request.kind === "key") keys.set(request.key, readKey(request.seed));
+    else forgetKey(request.key);
   }
-  const secretKey = keys.get(request.key);
-  if (secretKey === undefined) throw new RangeError("a key is made known before it signs or is forgotten");
-  if (request.kind === "forget") {
-    sodium.sodium_memzero(secretKey);
-    keys.delete(request.key);
-    return;
-  }
-  const signatures = signAll(secretKey, request.lengths, request.bytes);
-  answer({ kind: "signed", request: request.request, signatures }, [signatures.buffer]);
-});
-answer({ kind: "ready" });
+};
+
+const secretKeyOf = (key: number): Uint8Array => {
+  const known = keys.get(key);
+  if (known !== undefined) return known;
+  // A key is posted before its first message is put into the ring.
+  readPost();
+  const posted = keys.get(key);
+  if (posted === undefined) throw new RangeError("a key is made known before it signs");
+  return posted;
+};
+
+/**
+ * An Ed25519 signature reads its message twice, and would give the key away if it changed in between: it is signed in
+ * memory that nobody else writes.
+ */
+const ownMessage = new Uint8Array(ringMessageBytesMax);
+const ownSignature = new Uint8Array(signatureBytes);
+
+const sign = (key: number, message: Uint8Array, signature: Uint8Array): void => {
+  const secretKey = secretKeyOf(key);
+  ownMessage.set(message);
+  sodium.crypto_sign_detached(ownSignature, ownMessage.subarray(0, message.length), secretKey);
+  signature.set(ownSignature);
+};
+
+const ring = new SigningRingThread(workerData as SharedArrayBuffer);
+port.postMessage("ready" satisfies SigningAnswer);
+for (;;) {
+  ring.signAll(sign, readPost);
+  ring.sleep();
+}

@@ -5,7 +5,6 @@
  */
 import { open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
-import { syncDirectory } from "../keys/private-file.ts";
 import { fail } from "../record/errors.ts";
 import { anchorDelayMsMax, anchorRecordsMax } from "../record/limits.ts";
 
@@ -21,15 +20,12 @@ const hasCode = (error: unknown, code: string): boolean =>
 /** Replaces a file whole or not at all, mode 0600. */
 export const replaceFile = async (path: string, text: string): Promise<void> => {
   const temporary = `${path}.new`;
-  const file = await open(temporary, "w", 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  await using directory = await open(dirname(path), "r");
+  await using file = await open(temporary, "w", 0o600);
+  await file.writeFile(text);
+  await file.sync();
   await rename(temporary, path);
-  await syncDirectory(dirname(path));
+  await directory.sync();
 };
 
 export const fileAnchor = (path: string): Anchor => ({
@@ -92,8 +88,8 @@ export class AnchorKeeper {
   /** The batch that this note closes is on disk. */
   committed(size: bigint, note: string): void {
     this.#latest = { size, note };
-    // Half way to the bound it is written beside the commits, so that they seldom wait for it.
-    if (size - this.#written > BigInt(anchorRecordsMax / 2) && !this.#busy) {
+    // Long before the bound it is written beside the commits, so that they seldom wait for it.
+    if (size - this.#written > BigInt(anchorRecordsMax / 4) && !this.#busy) {
       this.flush().catch(this.#onError);
       return;
     }

@@ -51,16 +51,21 @@ class UnaryCall<Request, Response> {
 
   /** Never rejects. */
   async run(answer: Answer<Request, Response>): Promise<void> {
-    this.#rpc.underWay.enter();
+    const { underWay } = this.#rpc;
+    underWay.enter();
     try {
-      this.#succeed(await this.#answer(answer));
+      const { deadlineMs } = this.#watch();
+      const turn = underWay.turns.next();
+      if (turn !== undefined) await turn;
+      // Its caller left, or its time was up, before its turn came.
+      if (this.#ended) return;
+      this.#succeed(await this.#answer(answer, deadlineMs));
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  async #answer(answer: Answer<Request, Response>): Promise<Response> {
-    const { deadlineMs } = this.#watch();
+  async #answer(answer: Answer<Request, Response>, deadlineMs: number): Promise<Response> {
     const { metadata, request } = this.#call;
     const caller = await identifyCaller(this.#rpc, this.#path, this.#call);
     const { signal } = this.#abort;

@@ -5,7 +5,8 @@ import { Worker } from "node:worker_threads";
 import { expect } from "chai";
 import { beforeEach, describe, it } from "mocha";
 import { createSigner, createThreadSigner } from "../../../src/keys/sign.ts";
-import type { SigningAnswer, SigningRequest } from "../../../src/keys/signing-messages.ts";
+import type { SigningRequest } from "../../../src/keys/signing-messages.ts";
+import { ringMessageBytesMax, SigningRing } from "../../../src/keys/signing-ring.ts";
 import { endSigningThread, startSigningThread } from "../../../src/keys/signing-thread.ts";
 
 const newKey = () => generateKeyPairSync("ed25519").privateKey;
@@ -14,16 +15,31 @@ const messageOf = (bytes: number): Uint8Array =>
 
 /** The program of the thread, with the test in the place of the event loop. */
 const startWorker = async () => {
-  const worker = new Worker(new URL("../../../src/keys/signing-worker.ts", import.meta.url));
+  const ring = new SigningRing();
+  const program = new URL("../../../src/keys/signing-worker.ts", import.meta.url);
+  const worker = new Worker(program, { workerData: ring.memory });
   await once(worker, "message");
   return {
-    ask: (request: SigningRequest): void => worker.postMessage(request, []),
-    answered: async (): Promise<Extract<SigningAnswer, { kind: "signed" }>> =>
-      (await once(worker, "message"))[0],
-    failed: async (): Promise<string> => String((await once(worker, "error"))[0]),
+    tell: (request: SigningRequest): void => worker.postMessage(request, []),
+    sign: async (key: number, message: Uint8Array): Promise<Uint8Array> => {
+      expect(ring.put(key, message)).to.equal(true);
+      const failed = once(worker, "error").then(([error]) => Promise.reject(error as Error));
+      ring.wake();
+      await Promise.race([ring.more(), failed]);
+      const signatures: Uint8Array[] = [];
+      ring.take((signature) => signatures.push(signature.slice()));
+      expect(signatures).to.have.lengthOf(1);
+      return signatures[0]!;
+    },
     [Symbol.asyncDispose]: async (): Promise<void> => void (await worker.terminate()),
   };
 };
+
+const messageOfRefusal = (asked: Promise<unknown>): Promise<string> =>
+  asked.then(
+    () => "it signed",
+    (error: unknown) => String(error),
+  );
 
 describe("the signing thread", () => {
   // Before it is ready OpenSSL stands in, and nothing would be tested.
@@ -36,6 +52,30 @@ describe("the signing thread", () => {
     const signatures = await Promise.all(messages.map(signer.sign));
     for (const [index, message] of messages.entries()) {
       expect(Buffer.from(signatures[index] ?? [])).to.deep.equal(opensslSign(null, message, key));
+    }
+  });
+
+  it("signs what fills the ring and more, the longest it takes and one byte longer", async () => {
+    const key = newKey();
+    const signer = createThreadSigner(key);
+    const lengths = [ringMessageBytesMax, ringMessageBytesMax + 1];
+    const messages = Array.from({ length: 40 }, (_, index) =>
+      messageOf((lengths[index % 2] ?? 0) - (index >> 1)),
+    );
+    const signatures = await Promise.all(messages.map(signer.sign));
+    for (const [index, message] of messages.entries()) {
+      expect(Buffer.from(signatures[index] ?? [])).to.deep.equal(opensslSign(null, message, key));
+    }
+  });
+
+  it("signs what the caller gave, whatever becomes of the caller's memory", async () => {
+    const key = newKey();
+    const signer = createThreadSigner(key);
+    const memory = messageOf(500);
+    const asked = Array.from({ length: 3000 }, () => signer.sign(memory));
+    memory.fill(0xff);
+    for (const signature of await Promise.all(asked)) {
+      expect(verify(null, messageOf(500), key, signature)).to.equal(true);
     }
   });
 
@@ -80,29 +120,28 @@ describe("the signing thread", () => {
 
   it("signs with no key that it was not given", async () => {
     await using worker = await startWorker();
-    worker.ask({ kind: "sign", request: 0, key: 0, lengths: Uint32Array.of(1), bytes: new Uint8Array(1) });
-    expect(await worker.failed()).to.contain("a key is made known before it signs");
+    const refusal = await messageOfRefusal(worker.sign(0, Uint8Array.of(1)));
+    expect(refusal).to.contain("a key is made known before it signs");
   });
 
   it("signs with no key that it has forgotten", async () => {
     await using worker = await startWorker();
-    worker.ask({ kind: "key", key: 0, seed: new Uint8Array(32) });
-    worker.ask({ kind: "forget", key: 0 });
-    worker.ask({ kind: "sign", request: 0, key: 0, lengths: Uint32Array.of(1), bytes: new Uint8Array(1) });
-    expect(await worker.failed()).to.contain("a key is made known before it signs");
+    worker.tell({ kind: "key", key: 0, seed: new Uint8Array(32) });
+    expect(await worker.sign(0, Uint8Array.of(1))).to.have.lengthOf(64);
+    worker.tell({ kind: "forget", key: 0 });
+    const refusal = await messageOfRefusal(worker.sign(0, Uint8Array.of(1)));
+    expect(refusal).to.contain("a key is made known before it signs");
   });
 
   it("zeroes the seed that it was sent", async () => {
     await using worker = await startWorker();
     const shared = new Uint8Array(new SharedArrayBuffer(32)).fill(9);
-    worker.ask({ kind: "key", key: 0, seed: shared });
+    worker.tell({ kind: "key", key: 0, seed: shared });
     const message = Uint8Array.of(1, 2, 3);
-    worker.ask({ kind: "sign", request: 7, key: 0, lengths: Uint32Array.of(3), bytes: message });
-    const answer = await worker.answered();
-    expect(answer.request).to.equal(7);
+    const signature = await worker.sign(0, message);
     const der = Buffer.concat([Buffer.from("302e020100300506032b657004220420", "hex"), Buffer.alloc(32, 9)]);
     const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
-    expect(Buffer.from(answer.signatures)).to.deep.equal(opensslSign(null, message, key));
+    expect(Buffer.from(signature)).to.deep.equal(opensslSign(null, message, key));
     expect([...shared]).to.deep.equal(Array.from({ length: 32 }, () => 0));
   });
 });

@@ -4,6 +4,7 @@ import { describe, it } from "mocha";
 import { status as Code, type Metadata } from "@grpc/grpc-js";
 import { SigilError } from "@sigil/client";
 import { fail } from "../../../src/record/errors.ts";
+import { callsPerTurn } from "../../../src/record/limits.ts";
 import { decide, startFakeServer } from "./fake-server.ts";
 
 const question = { action: "read", target: "public/docs" };
@@ -70,6 +71,30 @@ describe("unary calls", () => {
     const error = await failure(server.connection.trust.check(question));
     expect(error.code).to.equal(Code.PERMISSION_DENIED);
     expect(error.facts).to.include({ needed: "root", actual: "guest" });
+  });
+
+  it("never begins a call whose caller left before its turn came", async () => {
+    const [first, last] = ["first", "last"];
+    const asked: string[] = [];
+    const left = new AbortController();
+    await using server = await startFakeServer({
+      trust: {
+        check: async (_, question, call) => {
+          asked.push(question.session);
+          if (question.session === first) left.abort();
+          return decide(question, call);
+        },
+      },
+    });
+    const { trust } = server.connection;
+    await trust.check(question);
+    const others = Array.from({ length: 40 * callsPerTurn }, (_, index) =>
+      trust.check({ ...question, session: index === 0 ? first : "other" }),
+    );
+    const gone = failure(trust.check({ ...question, session: last }, { signal: left.signal }));
+    expect((await gone).code).to.equal(Code.CANCELLED);
+    await Promise.all(others);
+    expect(asked).to.include(first).and.not.to.include(last);
   });
 
   it("cuts a call without a deadline at the default and says so to the service", async () => {

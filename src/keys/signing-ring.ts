@@ -1,0 +1,182 @@
+/**
+ * The memory that the event loop and the signing thread share: messages go in, their signatures come out in the same
+ * order. Each side counts how far it is, and whoever has nothing to do waits for the other's count to change. At most
+ * `ringSlots` messages and `ringBytes` of them. Source: docs/design/0009-signing-thread.md.
+ */
+
+export const signatureBytes = 64;
+
+/** A power of two, and more than are signed ahead of the disk. */
+export const ringSlots = 1024;
+export const ringBytes = 1 << 20;
+
+/** Whatever is longer has no room here. */
+export const ringMessageBytesMax = 128 << 10;
+
+/** The thread tells of so many signatures at once while it has more to make. */
+const toldTogether = 16;
+
+/** Words of control. The counts of messages wrap at 32 bits; only their difference means anything. */
+const signalWord = 0;
+const putWord = 1;
+const signedWord = 2;
+const controlWords = 3;
+
+/** Words of a slot: the key's number, where in the ring the message begins, its length. */
+const slotWords = 3;
+
+const slotsAt = controlWords * 4;
+const signaturesAt = slotsAt + ringSlots * slotWords * 4;
+const messagesAt = signaturesAt + ringSlots * signatureBytes;
+
+const slotOf = (count: number): number => count & (ringSlots - 1);
+
+/** One end's view of the memory, and its count of what it has handled. */
+class RingEnd {
+  readonly control: Int32Array<SharedArrayBuffer>;
+  readonly slots: Uint32Array<SharedArrayBuffer>;
+  readonly messages: Uint8Array<SharedArrayBuffer>;
+  readonly #signatures: Uint8Array<SharedArrayBuffer>;
+  handled: number;
+
+  constructor(memory: SharedArrayBuffer) {
+    this.control = new Int32Array(memory, 0, controlWords);
+    this.slots = new Uint32Array(memory, slotsAt, ringSlots * slotWords);
+    this.#signatures = new Uint8Array(memory, signaturesAt, ringSlots * signatureBytes);
+    this.messages = new Uint8Array(memory, messagesAt, ringBytes);
+    this.handled = Atomics.load(this.control, signedWord);
+  }
+
+  handledOne(): void {
+    this.handled = (this.handled + 1) | 0;
+  }
+
+  keyOf(count: number): number {
+    return this.slots[slotOf(count) * slotWords] ?? 0;
+  }
+
+  messageOf(count: number): Uint8Array {
+    const slot = slotOf(count) * slotWords;
+    const start = this.slots[slot + 1] ?? 0;
+    return this.messages.subarray(start, start + (this.slots[slot + 2] ?? 0));
+  }
+
+  signatureOf(count: number): Uint8Array {
+    const start = slotOf(count) * signatureBytes;
+    return this.#signatures.subarray(start, start + signatureBytes);
+  }
+}
+
+/** The event loop's end. */
+export class SigningRing {
+  readonly memory = new SharedArrayBuffer(messagesAt + ringBytes);
+  readonly #end: RingEnd;
+  #put: number;
+  #writeAt = 0;
+  /** Bytes of each slot, the gap before its message included; and of all that are taken. */
+  readonly #slotBytes = new Uint32Array(ringSlots);
+  #usedBytes = 0;
+
+  /** @param firstCount where counting begins. */
+  constructor(firstCount = 0) {
+    new Int32Array(this.memory, 0, controlWords).fill(firstCount);
+    this.#end = new RingEnd(this.memory);
+    this.#put = firstCount;
+  }
+
+  /** Copies a message in, for the next `wake`. @returns false when there is no room now. */
+  put(key: number, message: Uint8Array): boolean {
+    if (((this.#put - this.#end.handled) | 0) === ringSlots) return false;
+    // A message is in one piece: what does not fit before the ring's end begins at its beginning.
+    const gap = this.#writeAt + message.length > ringBytes ? ringBytes - this.#writeAt : 0;
+    const bytes = gap + message.length;
+    if (this.#usedBytes + bytes > ringBytes) return false;
+    const start = gap > 0 ? 0 : this.#writeAt;
+    const { control, slots, messages } = this.#end;
+    messages.set(message, start);
+    const slot = slotOf(this.#put);
+    slots[slot * slotWords] = key;
+    slots[slot * slotWords + 1] = start;
+    slots[slot * slotWords + 2] = message.length;
+    this.#slotBytes[slot] = bytes;
+    this.#usedBytes += bytes;
+    this.#writeAt = start + message.length;
+    this.#put = (this.#put + 1) | 0;
+    Atomics.store(control, putWord, this.#put);
+    return true;
+  }
+
+  /** Makes the thread look for messages, and into its post. */
+  wake(): void {
+    Atomics.add(this.#end.control, signalWord, 1);
+    Atomics.notify(this.#end.control, signalWord);
+  }
+
+  /** Hands out the signatures that are there, in the order of the messages. Each is to be copied at once. */
+  take(each: (signature: Uint8Array) => void): void {
+    const end = this.#end;
+    const until = Atomics.load(end.control, signedWord);
+    while (end.handled !== until) {
+      const signature = end.signatureOf(end.handled);
+      this.#usedBytes -= this.#slotBytes[slotOf(end.handled)] ?? 0;
+      end.handledOne();
+      each(signature);
+    }
+  }
+
+  /** Copies of the messages whose signature was not taken, oldest first. */
+  untaken(): readonly Uint8Array[] {
+    const messages: Uint8Array[] = [];
+    for (let count = this.#end.handled; count !== this.#put; count = (count + 1) | 0) {
+      messages.push(this.#end.messageOf(count).slice());
+    }
+    return messages;
+  }
+
+  /** Resolves when there is a signature to take. */
+  async more(): Promise<void> {
+    await Atomics.waitAsync(this.#end.control, signedWord, this.#end.handled).value;
+  }
+}
+
+/** The thread's end. */
+export class SigningRingThread {
+  readonly #end: RingEnd;
+  /** As the signal stood before the ring was last looked into. */
+  #seen = 0;
+
+  constructor(memory: SharedArrayBuffer) {
+    this.#end = new RingEnd(memory);
+  }
+
+  /**
+   * Signs until the ring is empty.
+   * @param sign writes the signature of a message by that key.
+   * @param readPost looks into the thread's post: first, and every so often between.
+   */
+  signAll(
+    sign: (key: number, message: Uint8Array, signature: Uint8Array) => void,
+    readPost: () => void,
+  ): void {
+    const end = this.#end;
+    this.#seen = Atomics.load(end.control, signalWord);
+    readPost();
+    let untold = 0;
+    while (end.handled !== Atomics.load(end.control, putWord)) {
+      sign(end.keyOf(end.handled), end.messageOf(end.handled), end.signatureOf(end.handled));
+      end.handledOne();
+      Atomics.store(end.control, signedWord, end.handled);
+      untold += 1;
+      if (untold < toldTogether) continue;
+      Atomics.notify(end.control, signedWord);
+      untold = 0;
+      readPost();
+    }
+    if (untold > 0) Atomics.notify(end.control, signedWord);
+  }
+
+  /** Blocks until it was woken, or not at all when it was since `signAll` began. */
+  sleep(): void {
+    Atomics.wait(this.#end.control, signalWord, this.#seen);
+  }
+}
