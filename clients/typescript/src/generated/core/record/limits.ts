@@ -27,6 +27,9 @@ export const signAheadRecordsMax = 512;
 export const appendQueueRecordsMax = 8192;
 export const appendQueueBytesMax = 32 << 20;
 
+/** Unary calls begun in one turn of the event loop: fewer cost more commits than they overlap work. */
+export const callsPerTurn = 16;
+
 /** The anchor trails the ledger by no more than this. */
 export const anchorRecordsMax = 1000;
 export const anchorDelayMsMax = 1000;
