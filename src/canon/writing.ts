@@ -135,9 +135,11 @@ export class Writing {
     const { ledger } = this.#deps;
     const { id, content, expectedVersion } = write;
     const scope: Scope = { tenant, space: "user" };
-    const newest = await readNewest(ledger, scope, id);
+    let newest = await readNewest(ledger, scope, id);
     if (newest === undefined && (await ledger.head(tenant, "user", id)) !== undefined) {
-      refuse(`${path}id`, "is a decision's");
+      // Something has the id: a decision, or a record that was written between the two looks.
+      newest = await readNewest(ledger, scope, id);
+      if (newest === undefined) refuse(`${path}id`, "is a decision's");
     }
     const version = newest?.version ?? 0n;
     const exists = newest !== undefined && !newest.tombstone;
