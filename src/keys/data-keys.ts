@@ -67,13 +67,13 @@ export class DataKeys {
     return this.#hold(dataPurpose(tenant, keyVersion), () => this.#open(tenant, keyVersion));
   }
 
-  /** The tenant's newest key, made on first use. @throws keyUnavailable, invalidField. */
+  /** The tenant's newest key, made on first use. @throws keyUnavailable, invalidField, storeFailed. */
   current(tenant: string): Promise<DataKey> {
     const newest = this.#newest.get(tenant);
     return newest === undefined ? this.rotate(tenant) : this.at(tenant, newest);
   }
 
-  /** The version after the newest. Callers that ask while it is being made get the same one. @throws invalidField. */
+  /** The version after the newest. Callers that ask while it is being made get the same one. @throws invalidField, storeFailed. */
   rotate(tenant: string): Promise<DataKey> {
     const next = this.newest(tenant) + 1;
     return this.#hold(dataPurpose(tenant, next), () => this.#create(tenant, next));
@@ -137,11 +137,12 @@ export class DataKeys {
     }
     const secret = randomBytes(dataKeyBytes);
     const purpose = dataPurpose(tenant, keyVersion);
-    await createWrappedFile(this.#path(tenant, keyVersion), this.#kek, {
-      purpose,
-      secret,
-      publicKeyText: null,
-    });
+    const path = this.#path(tenant, keyVersion);
+    await createWrappedFile(path, this.#kek, { purpose, secret, publicKeyText: null }).catch(
+      (cause: unknown) =>
+        // On a full disk, say. Its path is nobody's business.
+        fail({ kind: "storeFailed", step: "write key", rule: "a new data key cannot be written" }, { cause }),
+    );
     const dataKey = createSecretKey(secret);
     secret.fill(0);
     this.#refuseDestroyed(tenant);

@@ -4,7 +4,7 @@
  * tenant, deployment or key version fails as surely as a flipped byte.
  */
 import { createCipheriv, createDecipheriv, type KeyObject } from "node:crypto";
-import { cborEncode } from "../record/cbor.ts";
+import { encodeWith } from "../record/cbor-encode.ts";
 import { assert, fail } from "../record/errors.ts";
 
 /** A tenant's data key of one version, as custody hands it out. */
@@ -26,9 +26,17 @@ const versionBytes = 4;
 const tagBytes = 16;
 const headBytes = versionBytes + sealNonceBytes;
 const cipher = "aes-256-gcm";
+const majorArray = 4;
 
 const placeBytes = ({ origin, position, tenant, keyVersion }: SealPlace): Uint8Array =>
-  cborEncode(["sigil/seal/v1", origin, position, tenant, keyVersion]);
+  encodeWith((writer) => {
+    writer.head(majorArray, 5);
+    writer.text("sigil/seal/v1");
+    writer.text(origin);
+    writer.value(position);
+    writer.text(tenant);
+    writer.value(keyVersion);
+  });
 
 /**
  * @param nonce 12 bytes, random, never used before with this key.

@@ -18,7 +18,7 @@ import { sealCountOp } from "./seal-counts.ts";
 import type { Sealer } from "./sealer.ts";
 import { sizeOf, type LedgerState } from "./state.ts";
 import { planLeaves } from "./tree.ts";
-import { Versions } from "./versions.ts";
+import { Versions, type VersionsOutcome } from "./versions.ts";
 
 /** Where a record came to stand. */
 export type Appended = { readonly position: bigint; readonly hash: Hash; readonly version: bigint };
@@ -95,17 +95,32 @@ const tenantsFault = async (
   }
 };
 
-/** Everything that may refuse a unit, before anything of it is sealed. */
-const planUnit = async (
+/** Everything that may refuse a unit, before anything of it is sealed. At once when nothing has to be read for it. */
+const planUnit = (
+  unit: SignedUnit,
+  first: bigint,
+  before: Before,
+  context: CommitContext,
+): PlannedUnit | Promise<PlannedUnit> => {
+  if (before.ordered.size > 0 || !hasKeys(unit, context)) return planCareful(unit, first, before, context);
+  const planned = before.versions.plan(unit.records, first);
+  return planned instanceof Promise
+    ? planned.then((versions) => accepted(unit, versions))
+    : accepted(unit, planned);
+};
+
+const planCareful = async (
   unit: SignedUnit,
   first: bigint,
   before: Before,
   context: CommitContext,
 ): Promise<PlannedUnit> => {
-  const isPlain = before.ordered.size === 0 && hasKeys(unit, context);
-  const fault = isPlain ? undefined : await tenantsFault(unit, before, context);
+  const fault = await tenantsFault(unit, before, context);
   if (fault !== undefined) return { kind: "refused", error: fault };
-  const planned = await before.versions.plan(unit.records, first);
+  return accepted(unit, await before.versions.plan(unit.records, first));
+};
+
+const accepted = (unit: SignedUnit, planned: VersionsOutcome): PlannedUnit => {
   if (planned.kind === "refused") return planned;
   const appended = unit.records.map(({ hash }, index) => ({ ...(planned.heads[index] as Head), hash }));
   try {
@@ -133,7 +148,8 @@ export const planCommit = async (
   const first = sizeOf(state);
   let position = first;
   for (const unit of units) {
-    const planned = await planUnit(unit, position, before, context);
+    const planning = planUnit(unit, position, before, context);
+    const planned = planning instanceof Promise ? await planning : planning;
     if (planned.kind === "refused") {
       outcomes.push(planned);
       continue;

@@ -92,7 +92,12 @@ export const parseVersionKey = (
 export const canonKey = (tenant: string, position: bigint): Uint8Array =>
   concatBytes(tenantPrefix("w", tenant), u64be(position));
 
-export const hashKey = (hash: Hash): Uint8Array => concatBytes(family("h"), hash);
+export const hashKey = (hash: Hash): Uint8Array => {
+  const key = new Uint8Array(1 + hash.length);
+  key[0] = 0x68;
+  key.set(hash, 1);
+  return key;
+};
 
 export const decisionPrefix = (tenant: string): Uint8Array => tenantPrefix("d", tenant);
 export const decisionKey = (tenant: string, position: bigint): Uint8Array =>

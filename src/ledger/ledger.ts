@@ -20,8 +20,9 @@ import { IdempotencyKeys, type Claim, type IdempotencyScope } from "./idempotenc
 import { BlindTags } from "./indexes.ts";
 import { KeyLife, type KeysInUse } from "./key-life.ts";
 import { checkNothingLost, isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./open.ts";
-import type { CommitListener, CommittedRecord, LedgerOptions, LedgerStatus } from "./options.ts";
+import type { CommitListener, LedgerOptions, LedgerStatus } from "./options.ts";
 import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./prepare.ts";
+import { Publishing } from "./publishing.ts";
 import { ReadableLedger, type LedgerView } from "./reading.ts";
 import { Sealer } from "./sealer.ts";
 import { GroupFailed, Sequencer, type AppendUnit, type SequencerGauge } from "./sequencer.ts";
@@ -42,15 +43,13 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   readonly #anchor: AnchorKeeper;
   readonly #keyLife: KeyLife;
   readonly #erasures: Erasures;
-  readonly #listeners = new Set<CommitListener>();
+  readonly #publishing: Publishing;
   readonly #closing = new AbortController();
   #store: Store;
   #state: LedgerState;
   #ring: KeyRing;
   #signers: Signers;
   #status: LedgerStatus = { kind: "serving" };
-  /** Every record below was shown to the listeners, or was there before them. */
-  #published: bigint;
   #recovery: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
@@ -61,7 +60,8 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     this.#state = opened.state;
     this.#ring = opened.ring;
     this.#signers = opened.signers;
-    this.#published = sizeOf(opened.state);
+    const onFault = (cause: unknown): void => options.observe?.onFault?.(cause);
+    this.#publishing = new Publishing(sizeOf(opened.state), onFault);
     const store = (): Store => this.#store;
     const { origin, sha256 } = options;
     const erasureOf = (tenant: string): Erasure | undefined => this.#erasures.of(tenant);
@@ -88,7 +88,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       exclusive: (work) => this.#sequencer.exclusive(work),
       commitAlone: (body, next) => this.#commitAlone(body, next),
       hashOf: async (id) => (await this.readId("system", "system", id))?.hash ?? null,
-      onFault: (cause) => options.observe?.onFault?.(cause),
+      onFault,
     });
     this.#erasures = new Erasures(opened.erasures, {
       store,
@@ -101,7 +101,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       purge: (ranges) => this.#purge(ranges),
       signal: this.#closing.signal,
       onErased: (tenant, records) => options.observe?.onErased?.(tenant, records),
-      onFault: (cause) => options.observe?.onFault?.(cause),
+      onFault,
     });
   }
 
@@ -190,8 +190,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
    * reported: the records are on disk whatever becomes of it. @returns the unsubscriber.
    */
   subscribe(listener: CommitListener): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#publishing.subscribe(listener);
   }
 
   /** Takes an idempotency key, or gives the first answer. @throws idempotencyConflict, notServing. */
@@ -277,7 +276,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       body: planned.records[index]?.body as RecordBody,
     }));
     this.#erasures.take(committed);
-    this.#publish(committed);
+    this.#publishing.publish(committed, this.size);
     return planned.outcomes;
   }
 
@@ -310,17 +309,6 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     } catch (cause) {
       this.#fail(cause);
       throw new GroupFailed({ kind: "notServing", rule: "the commit could not be prepared" }, { cause });
-    }
-  }
-
-  #publish(records: readonly CommittedRecord[]): void {
-    this.#published = this.size;
-    for (const listener of this.#listeners) {
-      try {
-        listener(records);
-      } catch (cause) {
-        this.#options.observe?.onFault?.(cause);
-      }
     }
   }
 
@@ -400,7 +388,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
 
   /** Records whose commit was indeterminate and turned out kept: the listeners have not seen them. One group's. */
   async #republish(): Promise<void> {
-    const records = await this.committedFrom(this.#published);
-    if (records.length > 0) this.#publish(records);
+    const records = await this.committedFrom(this.#publishing.size);
+    if (records.length > 0) this.#publishing.publish(records, this.size);
   }
 }

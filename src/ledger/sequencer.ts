@@ -216,7 +216,12 @@ export class Sequencer {
   async #sign(ahead: Ahead): Promise<void> {
     const { records, extraOps = noOps } = ahead.waiting;
     try {
-      ahead.outcome = { records: await Promise.all(records.map(this.#steps.sign)), extraOps };
+      const [first] = records;
+      // Most units are one record, and a list of promises costs more than one.
+      ahead.outcome =
+        first !== undefined && records.length === 1
+          ? { records: [await this.#steps.sign(first)], extraOps }
+          : { records: await Promise.all(records.map(this.#steps.sign)), extraOps };
     } catch {
       ahead.outcome = { kind: "notServing", rule: "the record could not be signed" };
     }

@@ -32,6 +32,18 @@ const freshKinds: ReadonlySet<string> = new Set(["frozen_chain", "module_run"]);
 const firstVersion = ({ id, prev }: RecordBody, position: bigint): Head | SigilError =>
   prev === null ? { position, version: 1n } : { kind: "staleVersion", id, version: 0n };
 
+const nothing = (): void => {};
+
+const planFresh = (records: readonly Versioned[], first: bigint): VersionsOutcome => {
+  const heads: Head[] = [];
+  for (const { body } of records) {
+    const head = firstVersion(body, first + BigInt(heads.length));
+    if ("kind" in head) return { kind: "refused", error: head };
+    heads.push(head);
+  }
+  return { kind: "accepted", heads, accept: nothing };
+};
+
 export class Versions {
   readonly #store: Store;
   readonly #readHash: (position: bigint) => Promise<Hash>;
@@ -42,8 +54,14 @@ export class Versions {
     this.#readHash = readHash;
   }
 
-  /** The versions of one unit's records at `first`, `first + 1`, …, or why the unit cannot be. */
-  async plan(records: readonly Versioned[], first: bigint): Promise<VersionsOutcome> {
+  /** The versions of one unit's records at `first`, `first + 1`, …, or why the unit cannot be. At once when all are fresh. */
+  plan(records: readonly Versioned[], first: bigint): VersionsOutcome | Promise<VersionsOutcome> {
+    return records.every(({ body }) => freshKinds.has(body.kind))
+      ? planFresh(records, first)
+      : this.#plan(records, first);
+  }
+
+  async #plan(records: readonly Versioned[], first: bigint): Promise<VersionsOutcome> {
     const added: Known = new Map();
     const heads: Head[] = [];
     for (const record of records) {

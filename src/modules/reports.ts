@@ -73,8 +73,10 @@ const readExit = (fields: Fields): RunExit => {
   }
 };
 
-export const readEnded = (header: unknown): EndedReport => {
+/** @param token of the run that is under way. */
+export const readEnded = (header: unknown, token: string): EndedReport => {
   const fields = fieldsOf(header, "an end");
+  if (own(fields, "token") !== token) nonsense("the end of another run");
   return {
     exit: readExit(fieldsOf(own(fields, "exit"), "an exit")),
     cpuUs: count(fields, "cpuUs"),

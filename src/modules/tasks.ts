@@ -13,6 +13,8 @@ export type DropTask = { readonly slot: number };
 
 /** The input follows. */
 export type RunTask = {
+  /** Random, and named again by the end of this run: what a process says late reaches no other. */
+  readonly token: string;
   readonly slot: number;
   readonly name: string;
   readonly capabilities: readonly Capability[];
@@ -27,6 +29,7 @@ export type AnswerTask = { readonly code: number };
 /** `rule` when the module was refused. */
 export type LoadedReport = { readonly rule: string | null };
 
+/** With the token of the run that ended. */
 export type EndedReport = {
   readonly exit: RunExit;
   readonly cpuUs: number;

@@ -4,7 +4,8 @@
  */
 import { SigilFault, type SigilError } from "../record/errors.ts";
 import { hostAnswerBytesMax, runLogTailBytesMax } from "../record/limits.ts";
-import { concatBytes } from "../record/bytes.ts";
+import { concatBytes, toHex } from "../record/bytes.ts";
+import { randomBytes } from "../keys/random.ts";
 import { fromProcess, messageParts, readMessage, toProcess, type Frame } from "./frames.ts";
 import { isGranted } from "./grants.ts";
 import type { SandboxProcess } from "./process.ts";
@@ -27,12 +28,15 @@ const CODES: Partial<Record<SigilError["kind"], number>> = {
 const codeOf = (cause: unknown): number =>
   (cause instanceof SigilFault ? CODES[cause.error.kind] : undefined) ?? hostErrorCodes.unavailable;
 
+const tokenBytes = 16;
+
 type Measured = { readonly cpuMs: number; readonly memoryBytes: number };
 
 export class RunUnderWay {
   readonly #process: SandboxProcess;
   readonly #request: RunRequest;
   readonly #onFault: (cause: unknown) => void;
+  readonly #token = toHex(randomBytes(tokenBytes));
   readonly #startedMs = performance.now();
   readonly #processCpuMsBefore: number;
   readonly #done = Promise.withResolvers<RunOutcome>();
@@ -68,7 +72,7 @@ export class RunUnderWay {
   start(slot: number): Promise<RunOutcome> {
     const { name, capabilities, limits, input, onOutput, onLog } = this.#request;
     const isStreamed = onOutput !== undefined || onLog !== undefined;
-    const task: RunTask = { slot, name, capabilities, limits, isStreamed };
+    const task: RunTask = { token: this.#token, slot, name, capabilities, limits, isStreamed };
     this.#process.converse({
       onFrame: (frame) => this.#hear(frame),
       onGone: () => this.#lose(),
@@ -91,7 +95,7 @@ export class RunUnderWay {
     if (kind === fromProcess.output) this.#hearOutput(body);
     else if (kind === fromProcess.log) this.#hearLog(body);
     else if (kind === fromProcess.call) this.#hearCall(readCall(readMessage(body).header));
-    else if (kind === fromProcess.ended) this.#hearEnd(readEnded(readMessage(body).header));
+    else if (kind === fromProcess.ended) this.#hearEnd(readEnded(readMessage(body).header, this.#token));
     else throw new Error(`a frame of kind ${kind} in a run`);
   }
 

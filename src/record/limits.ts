@@ -55,6 +55,9 @@ export const principalCacheEntriesMax = 10_000;
 /** DNS names of one client certificate that are looked up, each in the ledger. */
 export const certificateNamesMax = 16;
 
+/** Texts whose match a table of globs remembers; each as long as a target may be. */
+export const globFindsMax = 1024;
+
 export const batchItemsMax = 1000;
 /** Raw input of one check. */
 export const inputBytesMax = 256 << 10;

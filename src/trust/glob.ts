@@ -4,7 +4,7 @@
  * length × text length steps, whatever a hostile text or pattern holds; patterns have at most `targetBytesMax` bytes.
  */
 import { compareBytes, utf8Encode } from "../record/bytes.ts";
-import { targetBytesMax } from "../record/limits.ts";
+import { globFindsMax, targetBytesMax } from "../record/limits.ts";
 
 /** One segment of a pattern: the literal pieces between its `*`, or `null` for `**`. */
 type Segment = readonly string[] | null;
@@ -143,11 +143,19 @@ export const compileGlobTable = <Value>(
     compiled.filter(({ glob }) => glob.stars === 0).map(({ match }) => [match.pattern, match]),
   );
   const wild = compiled.filter(({ glob }) => glob.stars > 0);
+  const look = (text: string): GlobMatch<Value> | null =>
+    isPlain(text) ? (exact.get(text) ?? wild.find(({ glob }) => glob.matches(text))?.match ?? null) : null;
+  /** Backends ask about the same things again and again, and looking costs as much as the rest of a decision's features. */
+  const found = new Map<string, GlobMatch<Value> | null>();
   return Object.freeze({
     entries: Object.freeze(compiled.map(({ match }) => match)),
     find: (text: string) => {
-      if (!isPlain(text)) return null;
-      return exact.get(text) ?? wild.find(({ glob }) => glob.matches(text))?.match ?? null;
+      const known = found.get(text);
+      if (known !== undefined) return known;
+      const match = look(text);
+      if (found.size >= globFindsMax) found.clear();
+      found.set(text, match);
+      return match;
     },
   });
 };

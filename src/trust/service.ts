@@ -4,6 +4,7 @@
  */
 import { cborEncode, type CborMap, type CborValue } from "../record/cbor.ts";
 import { fail, SigilFault, type SigilError } from "../record/errors.ts";
+import type { Hash } from "../record/bytes.ts";
 import { parseFrozenChain, type FrozenChainPayload, type PrincipalPayload } from "../record/kinds.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { Sha256 } from "../record/hash.ts";
@@ -94,12 +95,14 @@ class Deciding implements TrustService {
   readonly #models: ActiveModels;
   readonly #rates: Rates;
   readonly #nextId: (nowMs: number) => string;
+  readonly #emptyDigest: Hash;
 
   constructor(deps: TrustDependencies, models: ActiveModels, rates: Rates) {
     this.#deps = deps;
     this.#models = models;
     this.#rates = rates;
     this.#nextId = createDecisionIds(deps.randomBytes);
+    this.#emptyDigest = deps.sha256(new Uint8Array(0));
   }
 
   async check(caller: Caller, question: CheckQuestion, call: CallContext): Promise<Decision> {
@@ -202,17 +205,15 @@ class Deciding implements TrustService {
     claim: HeldClaim | undefined,
   ): Promise<readonly BatchItem[]> {
     const { nowMs, ledger } = this.#deps;
-    const subjects = await Promise.all(
-      questions.map((question) => settle(() => this.#subject(caller, question))),
-    );
+    const subjects = await all(questions.map((question) => settle(() => this.#subject(caller, question))));
     // One moment for all: every item sees the same model and the same rates.
     const timeMs = nowMs();
     const model = this.#model();
     const counts = subjects.map((subject) =>
       "error" in subject ? 0 : this.#rates.count(caller.tenant, subject.value.id, timeMs),
     );
-    const frozen = await Promise.all(
-      questions.map(async (question, index) => {
+    const frozen = await all(
+      questions.map((question, index) => {
         const subject = subjects[index] as Settled<Subject>;
         if ("error" in subject) return subject;
         const rateCount = counts[index] ?? 0;
@@ -249,19 +250,24 @@ class Deciding implements TrustService {
   }
 
   /** The level comes from the ledger: a name it does not know, a revoked one, or another tenant's, is a Guest. */
-  async #subject(caller: Caller, question: CheckQuestion): Promise<Subject> {
+  #subject(caller: Caller, question: CheckQuestion): Subject | Promise<Subject> {
     const id = question.subject;
     if (id === "" || id === caller.principal) return { id: caller.principal, level: caller.level };
     if (!isAtLeast(caller.level, "operator")) {
       const rpc = "a check about another subject";
       return fail({ kind: "levelTooLow", rpc, needed: "operator", actual: caller.level });
     }
+    return this.#other(caller, id);
+  }
+
+  async #other(caller: Caller, id: string): Promise<Subject> {
     const principal = await this.#deps.findPrincipal(id);
     const counts = principal !== undefined && principal.active && principal.tenant === caller.tenant;
     return { id, level: counts ? principal.loa : "guest" };
   }
 
-  async #freeze(asked: {
+  /** At once when the evaluator answers at once. */
+  #freeze(asked: {
     readonly caller: Caller;
     readonly question: CheckQuestion;
     readonly call: CallContext;
@@ -269,7 +275,7 @@ class Deciding implements TrustService {
     readonly timeMs: number;
     readonly model: LoadedModel | undefined;
     readonly rateCount: number;
-  }): Promise<Frozen> {
+  }): Frozen | Promise<Frozen> {
     const { caller, question, call, subject, timeMs, model } = asked;
     const { nowUs, sha256, openChain, evaluate } = this.#deps;
     const startUs = nowUs();
@@ -282,44 +288,45 @@ class Deciding implements TrustService {
       loa: subject.level,
       ...(question.minLevel === undefined ? {} : { minLoa: question.minLevel }),
       session: question.session,
-      inputDigest: sha256(question.input),
+      inputDigest: question.input.length === 0 ? this.#emptyDigest : sha256(question.input),
       inputBytes: question.input.length,
       input: question.keepInput ? question.input : null,
       metadata: call.metadata,
     });
     chain.add({ name: "identity", detail: `${caller.credential}, subject is a ${subject.level}` });
-    let features: Features | undefined;
-    let evaluated: Evaluated = { kind: "fault", reason: "MODEL_MISSING" };
-    if (model !== undefined) {
-      const observation = {
-        action: question.action,
-        target: question.target,
-        level: subject.level,
-        rateCount: asked.rateCount,
-        input: question.input.length === 0 ? null : question.input,
-        minLevel: question.minLevel,
+    const end = (evaluated: Evaluated, features?: Features): Frozen => {
+      const outcome = describeOutcome(evaluated, model, features);
+      chain.add({ name: "verdict", detail: `${outcome.verdict}: ${outcome.reason}` });
+      const durationUs = Math.max(0, Math.round(nowUs() - startUs));
+      const frozen = chain.freeze({ ...outcome, durationUs });
+      const body: RecordBody = {
+        kind: "frozen_chain",
+        schemaVersion: 1,
+        id: this.#nextId(timeMs),
+        tenant: caller.tenant,
+        ts: timeMs,
+        space: "user",
+        payload: frozen.payload,
+        links: model === undefined ? [] : [{ label: "model", target: model.hash }],
+        prev: null,
       };
-      features = gatherFeatures(model.compiled, observation);
-      chain.add({ name: "features", detail: describeFeatures(features, asked.rateCount) });
-      const answer = runEvaluator(evaluate, model.compiled, features, call);
-      evaluated = answer instanceof Promise ? await answer : answer;
-    }
-    const outcome = { ...describeOutcome(evaluated, model, features), durationUs: 0 };
-    chain.add({ name: "verdict", detail: `${outcome.verdict}: ${outcome.reason}` });
-    const durationUs = Math.max(0, Math.round(nowUs() - startUs));
-    const frozen = chain.freeze({ ...outcome, durationUs });
-    const body: RecordBody = {
-      kind: "frozen_chain",
-      schemaVersion: 1,
-      id: this.#nextId(timeMs),
-      tenant: caller.tenant,
-      ts: timeMs,
-      space: "user",
-      payload: frozen.payload,
-      links: model === undefined ? [] : [{ label: "model", target: model.hash }],
-      prev: null,
+      return { body, chain: frozen.chain, model };
     };
-    return { body, chain: frozen.chain, model };
+    if (model === undefined) return end({ kind: "fault", reason: "MODEL_MISSING" });
+    const observation = {
+      action: question.action,
+      target: question.target,
+      level: subject.level,
+      rateCount: asked.rateCount,
+      input: question.input.length === 0 ? null : question.input,
+      minLevel: question.minLevel,
+    };
+    const features = gatherFeatures(model.compiled, observation);
+    chain.add({ name: "features", detail: describeFeatures(features, asked.rateCount) });
+    const answer = runEvaluator(evaluate, model.compiled, features, call);
+    return answer instanceof Promise
+      ? answer.then((evaluated) => end(evaluated, features))
+      : end(answer, features);
   }
 
   #decided({ body, chain, model }: Frozen, appended: Appended | undefined): Decision {
@@ -363,14 +370,24 @@ class Deciding implements TrustService {
 type Settled<T> = { readonly value: T } | { readonly error: SigilError };
 
 /** One item's failure stays its own. Anything that is not ours to explain goes up and fails the batch. */
-const settle = async <T>(run: () => Promise<T>): Promise<Settled<T>> => {
-  try {
-    return { value: await run() };
-  } catch (error) {
+const settle = <T extends object>(run: () => T | Promise<T>): Settled<T> | Promise<Settled<T>> => {
+  const refused = (error: unknown): Settled<T> => {
     if (error instanceof SigilFault) return { error: error.error };
     throw error;
+  };
+  try {
+    const value = run();
+    return value instanceof Promise ? value.then((late) => ({ value: late }), refused) : { value };
+  } catch (error) {
+    return refused(error);
   }
 };
+
+/** A promise for each item of a batch would cost as much as deciding it. */
+const all = <T extends object>(items: readonly (T | Promise<T>)[]): readonly T[] | Promise<readonly T[]> =>
+  items.some((item) => item instanceof Promise)
+    ? Promise.all(items.map((item) => Promise.resolve(item)))
+    : (items as readonly T[]);
 
 /** Loads the model and the rate windows from the ledger, then serves. */
 export const createTrustService = async (deps: TrustDependencies): Promise<TrustService> => {

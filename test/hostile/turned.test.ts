@@ -41,6 +41,7 @@ describe("a sandbox process that was turned", function () {
     "a usage that is none",
     "a header that is none",
     "a header of the prototype",
+    "an end that names no run",
     "a second greeting",
     "a load nobody asked for",
     "two questions at once",
@@ -56,6 +57,12 @@ describe("a sandbox process that was turned", function () {
       expect(sandbox.faults.length).to.equal(before + 1);
     });
   }
+
+  it("that says the end of one run in the next is ended, and the next has crashed", async () => {
+    await isHonest();
+    expect((await run("the end of the run before")).exit).to.deep.equal({ kind: "crashed" });
+    await isHonest();
+  });
 
   it("that says the end twice is not used again, and the second end reaches no other run", async () => {
     expect((await run("two ends")).exit).to.deep.equal({ kind: "exited", code: 0 });

@@ -30,7 +30,7 @@ const load = (task: LoadTask, bytes: Uint8Array): void => {
 const run = (task: RunTask, input: Uint8Array): void => {
   const program = programs.get(task.slot);
   if (program === undefined) throw new Error("the server asks for a module that it did not load");
-  channel.sendMessage(fromProcess.ended, runProgram(channel, program, task, input));
+  channel.sendMessage(fromProcess.ended, { ...runProgram(channel, program, task, input), token: task.token });
 };
 
 const serve = ({ kind, body }: Frame): void => {

@@ -43,7 +43,10 @@ const receive = () => {
 };
 
 const good = { exit: { kind: "exited", code: 0 }, cpuUs: 0, processCpuUs: 0, memoryBytes: 0 };
-const end = (change) => write(frame(ENDED, message({ ...good, ...change })));
+/** Of this run and of the one before. */
+let token;
+let tokenBefore;
+const end = (change) => write(frame(ENDED, message({ ...good, token, ...change })));
 
 const tricks = {
   honest: () => end({}),
@@ -69,6 +72,8 @@ const tricks = {
     end({});
     end({});
   },
+  "the end of the run before": () => end({ token: tokenBefore }),
+  "an end that names no run": () => end({ token: undefined }),
   "two questions at once": () => {
     const question = frame(CALL, message({ kind: "canon.read", id: "notes/1" }));
     write(Buffer.concat([question, question]));
@@ -99,5 +104,8 @@ write(frame(READY, message({ holds: [] })));
 for (;;) {
   const { kind, header } = receive();
   if (kind === 1) write(frame(LOADED, message({ rule: null })));
-  if (kind === 3) tricks[header.name]();
+  if (kind !== 3) continue;
+  tokenBefore = token;
+  ({ token } = header);
+  tricks[header.name]();
 }

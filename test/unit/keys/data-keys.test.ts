@@ -1,6 +1,6 @@
-/** Data keys that are destroyed: every copy of every version, and nobody else's. */
+/** Data keys that cannot be written, and that are destroyed: every copy of every version, and nobody else's. */
 import { expect } from "chai";
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "mocha";
@@ -70,5 +70,29 @@ describe("destroying a tenant's data keys", () => {
     await custody.dataKeys.destroy("acme");
     expect(await left("keys-2")).to.deep.equal(["beta-1.json"]);
     expect(await readFile(path("keys-of-somebody", "data", "acme-1.json"), "utf8")).to.equal("mine");
+  });
+});
+
+describe("making a tenant's data key", () => {
+  it("says that it cannot be written, without a path, and makes it when it can", async () => {
+    const parent = await mkdtemp(join(tmpdir(), "sigil-data-keys-"));
+    try {
+      await createKekFile(join(parent, "kek"));
+      const { kek } = await createKek({ kind: "file", path: join(parent, "kek") }, kekInputs);
+      const { dataKeys } = await createCustody(join(parent, "keys"), kek);
+      await rename(join(parent, "keys", "data"), join(parent, "away"));
+      const refused: unknown = await dataKeys.rotate("acme").catch((error: unknown) => error);
+      expect(refused).to.be.instanceOf(SigilFault);
+      const { error } = refused as SigilFault;
+      expect(error).to.deep.equal({
+        kind: "storeFailed",
+        step: "write key",
+        rule: "a new data key cannot be written",
+      });
+      await rename(join(parent, "away"), join(parent, "keys", "data"));
+      expect((await dataKeys.rotate("acme")).keyVersion).to.equal(1);
+    } finally {
+      await rm(parent, { recursive: true, force: true });
+    }
   });
 });

@@ -2,6 +2,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
+import { globFindsMax } from "../../../src/record/limits.ts";
 import { compareGlobs, compileGlob, compileGlobTable, globFault } from "../../../src/trust/glob.ts";
 
 const MATCHES: readonly (readonly [pattern: string, text: string, matches: boolean])[] = [
@@ -162,6 +163,21 @@ describe("trust globs", () => {
       expect(table.find(text), JSON.stringify(text)).equal(null);
     }
     expect(table.find("public/..x/.hidden")?.value).equal(0);
+  });
+
+  it("answers the same the second time, past what it remembers too", () => {
+    const entries = [
+      ["tool/*", 1],
+      ["tool/7*", 2],
+      ["tool/77", 3],
+    ] as const;
+    const table = compileGlobTable(entries);
+    const texts = Array.from({ length: 3 * globFindsMax }, (_, index) =>
+      index % 5 === 0 ? `other/${index}` : `tool/${index}`,
+    );
+    for (const text of [...texts, ...texts.slice(-globFindsMax), ...texts]) {
+      expect(table.find(text), text).deep.equal(compileGlobTable(entries).find(text));
+    }
   });
 
   it("finds nothing under the names every object has", () => {
