@@ -13,7 +13,7 @@ import {
 import { coseKeyThumbprint } from "../record/cose.ts";
 import { fail } from "../record/errors.ts";
 import { opensslSha256 } from "./sha256.ts";
-import { forgetInThread, signInThread } from "./signing-thread.ts";
+import { forgetInThread, seedOf, signInThread } from "./signing-thread.ts";
 
 export type Signer = {
   readonly publicKey: PublicKey;
@@ -55,3 +55,29 @@ export const createSigner = (privateKey: KeyObject): Signer =>
       return fail({ kind: "keyUnavailable", rule: "Ed25519 signing failed" }, { cause });
     }
   });
+
+let sodium: typeof import("./sodium.ts") | undefined;
+
+/** Until it is there, and where it is missing, OpenSSL signs. */
+const loadSodium = async (): Promise<void> => {
+  sodium ??= await import("./sodium.ts").catch(() => undefined);
+};
+
+/** For many, each at once: libsodium takes half the time. @throws malformedKey unless it is an Ed25519 private key. */
+export const createPromptSigner = (privateKey: KeyObject): Signer => {
+  const plain = createSigner(privateKey);
+  let secretKey: Uint8Array | undefined;
+  void loadSodium();
+  return {
+    ...plain,
+    sign: async (message) => {
+      if (sodium === undefined) return plain.sign(message);
+      secretKey ??= sodium.readSecretKey(seedOf(privateKey));
+      return sodium.signWith(secretKey, message);
+    },
+    forget: () => {
+      if (secretKey !== undefined) sodium?.zero(secretKey);
+      secretKey = undefined;
+    },
+  };
+};

@@ -14,7 +14,7 @@ import { formatPublicKey } from "./keyfile.ts";
 import { unfinishedSuffix } from "./private-file.ts";
 import type { KeyRole } from "./ring.ts";
 import { opensslSha256 } from "./sha256.ts";
-import { createSigner, createThreadSigner, rawPublicKey, type Signer } from "./sign.ts";
+import { createPromptSigner, createThreadSigner, rawPublicKey, type Signer } from "./sign.ts";
 import type { SigningCustody } from "./signing-custody.ts";
 import type { Kek } from "./wrap.ts";
 import { startSigningThread } from "./signing-thread.ts";
@@ -32,7 +32,7 @@ const pathOf = (directory: string, role: KeyRole, serial: number): string =>
 
 /** Records come in bursts. A checkpoint is signed alone, while a batch waits for it: never behind such a burst. */
 const signerOf = (role: KeyRole, privateKey: KeyObject): Signer =>
-  role === "record" ? createThreadSigner(privateKey) : createSigner(privateKey);
+  role === "record" ? createThreadSigner(privateKey) : createPromptSigner(privateKey);
 
 const createKeyFile = async ({ directory, kek }: Place, role: KeyRole, serial: number): Promise<Held> => {
   const { privateKey } = generateKeyPairSync("ed25519");

@@ -88,10 +88,10 @@ export class SigningRing {
   put(key: number, message: Uint8Array): boolean {
     if (((this.#put - this.#end.handled) | 0) === ringSlots) return false;
     // A message is in one piece: what does not fit before the ring's end begins at its beginning.
-    const gap = this.#writeAt + message.length > ringBytes ? ringBytes - this.#writeAt : 0;
+    const start = this.#writeAt + message.length > ringBytes ? 0 : this.#writeAt;
+    const gap = start === this.#writeAt ? 0 : ringBytes - this.#writeAt;
     const bytes = gap + message.length;
     if (this.#usedBytes + bytes > ringBytes) return false;
-    const start = gap > 0 ? 0 : this.#writeAt;
     const { control, slots, messages } = this.#end;
     messages.set(message, start);
     const slot = slotOf(this.#put);

@@ -30,7 +30,7 @@ const signInPool = ({ key, message, resolve, reject }: Job): void => {
 const copied = (job: Job): Job => ({ ...job, message: job.message.slice() });
 
 /** The raw private key stands at the end of its PKCS #8 document. Source: RFC 8410 §7. */
-const seedOf = (key: KeyObject): Uint8Array<ArrayBuffer> => {
+export const seedOf = (key: KeyObject): Uint8Array<ArrayBuffer> => {
   const der = key.export({ format: "der", type: "pkcs8" });
   const seed = new Uint8Array(new ArrayBuffer(seedBytes));
   seed.set(der.subarray(-seedBytes));

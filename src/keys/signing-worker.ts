@@ -1,25 +1,15 @@
 /** The program of the signing thread: Ed25519 by libsodium, whose keys lie in memory of its own. */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
-import sodium from "sodium-native";
 import { assert } from "../record/errors.ts";
-import { seedBytes, type SigningAnswer, type SigningRequest } from "./signing-messages.ts";
-import { ringMessageBytesMax, signatureBytes, SigningRingThread } from "./signing-ring.ts";
+import type { SigningAnswer, SigningRequest } from "./signing-messages.ts";
+import { ringMessageBytesMax, SigningRingThread } from "./signing-ring.ts";
+import { readSecretKey, signWith, zero } from "./sodium.ts";
 
 const keys = new Map<number, Uint8Array>();
 
-const readKey = (seed: Uint8Array): Uint8Array => {
-  if (seed.length !== seedBytes) throw new RangeError("a seed is 32 bytes");
-  const publicKey = new Uint8Array(sodium.crypto_sign_PUBLICKEYBYTES);
-  // Between guard pages, never swapped out, and left out of core dumps.
-  const secretKey = sodium.sodium_malloc(sodium.crypto_sign_SECRETKEYBYTES);
-  sodium.crypto_sign_seed_keypair(publicKey, secretKey, seed);
-  seed.fill(0);
-  return secretKey;
-};
-
 const forgetKey = (key: number): void => {
   const secretKey = keys.get(key);
-  if (secretKey !== undefined) sodium.sodium_memzero(secretKey);
+  if (secretKey !== undefined) zero(secretKey);
   keys.delete(key);
 };
 
@@ -31,7 +21,7 @@ const readPost = (): void => {
     const post: { readonly message: SigningRequest } | undefined = receiveMessageOnPort(port);
     if (post === undefined) return;
     const { message: request } = post;
-    if (request.kind === "key") keys.set(request.key, readKey(request.seed));
+    if (request.kind === "key") keys.set(request.key, readSecretKey(request.seed));
     else forgetKey(request.key);
   }
 };
@@ -46,18 +36,13 @@ const secretKeyOf = (key: number): Uint8Array => {
   return posted;
 };
 
-/**
- * An Ed25519 signature reads its message twice, and would give the key away if it changed in between: it is signed in
- * memory that nobody else writes.
- */
+/** A message that changed while it is signed would give the key away: it is signed in memory that nobody else writes. */
 const ownMessage = new Uint8Array(ringMessageBytesMax);
-const ownSignature = new Uint8Array(signatureBytes);
 
 const sign = (key: number, message: Uint8Array, signature: Uint8Array): void => {
   const secretKey = secretKeyOf(key);
   ownMessage.set(message);
-  sodium.crypto_sign_detached(ownSignature, ownMessage.subarray(0, message.length), secretKey);
-  signature.set(ownSignature);
+  signature.set(signWith(secretKey, ownMessage.subarray(0, message.length)));
 };
 
 const ring = new SigningRingThread(workerData as SharedArrayBuffer);

@@ -3,6 +3,7 @@ declare module "sodium-native" {
   const sodium: {
     readonly crypto_sign_PUBLICKEYBYTES: 32;
     readonly crypto_sign_SECRETKEYBYTES: 64;
+    readonly crypto_sign_BYTES: 64;
     /** Memory between guard pages, locked and left out of core dumps. */
     readonly sodium_malloc: (bytes: number) => Buffer<ArrayBuffer>;
     readonly sodium_memzero: (memory: Uint8Array) => void;

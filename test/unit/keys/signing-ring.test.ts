@@ -98,6 +98,18 @@ describe("the signing ring", () => {
     expect(seen.every((message) => message.every((byte) => byte === 7))).to.equal(true);
   });
 
+  it("begins anew at its beginning, also after a message that ended at its very end", () => {
+    const { ring, seen, serve, taken } = openRing();
+    for (let round = 0; round < 3; round += 1) {
+      while (ring.put(round, new Uint8Array(ringMessageBytesMax).fill(round)));
+      serve();
+      expect(taken()).to.have.lengthOf(ringBytes / ringMessageBytesMax);
+    }
+    expect(ring.put(9, Uint8Array.of(9))).to.equal(true);
+    serve();
+    expect(seen.at(-1)).to.deep.equal(Uint8Array.of(9));
+  });
+
   it("keeps its order where the count of messages wraps", () => {
     const { ring, serve, taken } = openRing(2 ** 31 - 3);
     for (let index = 0; index < 8; index += 1) ring.put(index, Uint8Array.of(index));

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { expect } from "chai";
 import { beforeEach, describe, it } from "mocha";
-import { createSigner, createThreadSigner } from "../../../src/keys/sign.ts";
+import { createPromptSigner, createSigner, createThreadSigner } from "../../../src/keys/sign.ts";
 import type { SigningRequest } from "../../../src/keys/signing-messages.ts";
 import { ringMessageBytesMax, SigningRing } from "../../../src/keys/signing-ring.ts";
 import { endSigningThread, startSigningThread } from "../../../src/keys/signing-thread.ts";
@@ -95,6 +95,25 @@ describe("the signing thread", () => {
     const key = newKey();
     const message = messageOf(300);
     expect(await createThreadSigner(key).sign(message)).to.deep.equal(await createSigner(key).sign(message));
+  });
+
+  it("signs at once what OpenSSL signs, before libsodium is there, with it, and after it was told to forget", async () => {
+    const key = newKey();
+    const signer = createPromptSigner(key);
+    const expected = opensslSign(null, messageOf(300), key);
+    const message = messageOf(300);
+    const first = signer.sign(message);
+    message.fill(0);
+    expect(Buffer.from(await first)).to.deep.equal(expected);
+    await import("../../../src/keys/sodium.ts");
+    await new Promise((resolve) => setImmediate(resolve));
+    for (const forgets of [false, true, true]) {
+      if (forgets) signer.forget?.();
+      const again = messageOf(300);
+      const signing = signer.sign(again);
+      again.fill(0);
+      expect(Buffer.from(await signing)).to.deep.equal(expected);
+    }
   });
 
   it("loses nothing of what it was asked for when it ends, and is replaced", async () => {
