@@ -16,11 +16,15 @@ export const ringMessageBytesMax = 128 << 10;
 /** The thread tells of so many signatures at once while it has more to make. */
 const toldTogether = 16;
 
+/** A thread that is to end can miss its wake while it starts. */
+const sleepMsMax = 1000;
+
 /** Words of control. The counts of messages wrap at 32 bits; only their difference means anything. */
 const signalWord = 0;
 const putWord = 1;
 const signedWord = 2;
-const controlWords = 3;
+const stopWord = 3;
+const controlWords = 4;
 
 /** Words of a slot: the key's number, where in the ring the message begins, its length. */
 const slotWords = 3;
@@ -79,7 +83,9 @@ export class SigningRing {
 
   /** @param firstCount where counting begins. */
   constructor(firstCount = 0) {
-    new Int32Array(this.memory, 0, controlWords).fill(firstCount);
+    const counts = new Int32Array(this.memory, 0, controlWords);
+    counts[putWord] = firstCount;
+    counts[signedWord] = firstCount;
     this.#end = new RingEnd(this.memory);
     this.#put = firstCount;
   }
@@ -110,6 +116,12 @@ export class SigningRing {
   wake(): void {
     Atomics.add(this.#end.control, signalWord, 1);
     Atomics.notify(this.#end.control, signalWord);
+  }
+
+  /** The thread's part is over: it leaves its loop, whatever there is to sign. */
+  stop(): void {
+    Atomics.store(this.#end.control, stopWord, 1);
+    this.wake();
   }
 
   /** Hands out the signatures that are there, in the order of the messages. Each is to be copied at once. */
@@ -149,8 +161,12 @@ export class SigningRingThread {
     this.#end = new RingEnd(memory);
   }
 
+  get isStopped(): boolean {
+    return Atomics.load(this.#end.control, stopWord) !== 0;
+  }
+
   /**
-   * Signs until the ring is empty.
+   * Signs until the ring is empty, or stopped.
    * @param sign writes the signature of a message by that key.
    * @param readPost looks into the thread's post: first, and every so often between.
    */
@@ -162,7 +178,7 @@ export class SigningRingThread {
     this.#seen = Atomics.load(end.control, signalWord);
     readPost();
     let untold = 0;
-    while (end.handled !== Atomics.load(end.control, putWord)) {
+    while (end.handled !== Atomics.load(end.control, putWord) && !this.isStopped) {
       sign(end.keyOf(end.handled), end.messageOf(end.handled), end.signatureOf(end.handled));
       end.handledOne();
       Atomics.store(end.control, signedWord, end.handled);
@@ -175,8 +191,8 @@ export class SigningRingThread {
     if (untold > 0) Atomics.notify(end.control, signedWord);
   }
 
-  /** Blocks until it was woken, or not at all when it was since `signAll` began. */
+  /** Blocks until it was woken, or not at all when it was since `signAll` began; a while at most. */
   sleep(): void {
-    Atomics.wait(this.#end.control, signalWord, this.#seen);
+    Atomics.wait(this.#end.control, signalWord, this.#seen, sleepMsMax);
   }
 }

@@ -78,6 +78,11 @@ class SigningThread {
     else if (this.#waiting.length > 0 || !this.#put(job)) this.#waiting.push(copied(job));
   }
 
+  /** It leaves its loop: one that is only told to terminate while it blocks may never end, and the process with it. */
+  stop(): void {
+    this.#ring.stop();
+  }
+
   forget(key: KeyObject): void {
     const number = this.#keys.get(key);
     if (number === undefined) return;
@@ -86,6 +91,7 @@ class SigningThread {
   }
 
   async end(): Promise<void> {
+    this.stop();
     await this.#worker.terminate();
   }
 
@@ -164,6 +170,7 @@ class SigningThread {
 }
 
 let thread: SigningThread | undefined;
+process.on("exit", () => thread?.stop());
 /** A thread that never became ready will not the next time either. */
 let isMissing = false;
 

@@ -47,7 +47,8 @@ const sign = (key: number, message: Uint8Array, signature: Uint8Array): void => 
 
 const ring = new SigningRingThread(workerData as SharedArrayBuffer);
 port.postMessage("ready" satisfies SigningAnswer);
-for (;;) {
+while (!ring.isStopped) {
   ring.signAll(sign, readPost);
   ring.sleep();
 }
+// Nothing else keeps the thread: it ends.

@@ -1,6 +1,9 @@
 /** Signing in a thread: the same bytes as OpenSSL, many keys side by side, and what comes of a thread that dies. */
 import { createPrivateKey, generateKeyPairSync, sign as opensslSign, verify } from "node:crypto";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import { expect } from "chai";
 import { beforeEach, describe, it } from "mocha";
@@ -128,6 +131,18 @@ describe("the signing thread", () => {
     expect(await startSigningThread()).to.equal(true);
     expect(verify(null, messageOf(3), key, await signer.sign(messageOf(3)))).to.equal(true);
   });
+
+  it("keeps no process from ending, whenever in the thread's start that is", async () => {
+    const program = fileURLToPath(new URL("short-lived.ts", import.meta.url));
+    const delaysMs = Array.from({ length: 24 }, (_, index) => 30 + 3 * index);
+    const run = promisify(execFile);
+    for (let index = 0; index < delaysMs.length; index += 3) {
+      const together = delaysMs.slice(index, index + 3);
+      await Promise.all(
+        together.map((delayMs) => run(process.execPath, [program, String(delayMs)], { timeout: 10_000 })),
+      );
+    }
+  }).timeout(60_000);
 
   it("signs again after it was told to forget, as the key is handed over anew", async () => {
     const key = newKey();
