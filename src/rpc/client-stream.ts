@@ -11,7 +11,7 @@ import {
 } from "@grpc/grpc-js";
 import { SigilFault } from "../record/errors.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
-import { allowedMs, recordMetadata, requestIdOf } from "./context.ts";
+import { allowedMs, isTimeUp, recordMetadata, requestIdOf } from "./context.ts";
 import { requireMessage } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
@@ -92,7 +92,7 @@ class ClientStreamCall<Request, Response> {
     }
     this.#stream.once("cancelled", () => {
       if (this.#ended) return;
-      const isLate = nowMs() >= Number(given);
+      const isLate = isTimeUp(given, nowMs());
       this.#fail(new SigilFault(isLate ? { kind: "deadlineExceeded", deadlineMs } : { kind: "cancelled" }));
     });
     return deadlineMs;

@@ -70,3 +70,10 @@ export const allowedMs = (
   if (givenMs > rules.deadlineMsMax) return { deadlineMs: rules.deadlineMsMax, enforced: true };
   return { deadlineMs: Math.max(0, givenMs), enforced: false };
 };
+
+/** A caller's time began before its call was here: it is up, and the caller gone, a little before it is up here. */
+const transitMs = 20;
+
+/** Whether a caller who left did so because its time was up. */
+export const isTimeUp = (deadline: Date | number, nowMs: number): boolean =>
+  nowMs >= Number(deadline) - transitMs;

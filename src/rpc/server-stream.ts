@@ -6,7 +6,7 @@
 import { status as Code, type handleServerStreamingCall, type ServerWritableStream } from "@grpc/grpc-js";
 import { fail, SigilFault } from "../record/errors.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
-import { recordMetadata, requestIdOf } from "./context.ts";
+import { isTimeUp, recordMetadata, requestIdOf } from "./context.ts";
 import { requireMessage } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
@@ -136,7 +136,7 @@ class ServerStreamCall<Request, Response> {
   #cancelled(): void {
     if (this.#ended) return;
     this.#ended = true;
-    const isLate = this.#rpc.nowMs() >= Number(this.#stream.getDeadline());
+    const isLate = isTimeUp(this.#stream.getDeadline(), this.#rpc.nowMs());
     if (isLate) this.#finish(Code.DEADLINE_EXCEEDED, this.#late());
     else this.#finish(Code.CANCELLED, new SigilFault({ kind: "cancelled" }));
   }

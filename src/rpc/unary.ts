@@ -10,7 +10,7 @@ import {
 } from "@grpc/grpc-js";
 import { SigilFault } from "../record/errors.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
-import { allowedMs, recordMetadata, requestIdOf } from "./context.ts";
+import { allowedMs, isTimeUp, recordMetadata, requestIdOf } from "./context.ts";
 import { requireMessage } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
@@ -90,7 +90,7 @@ class UnaryCall<Request, Response> {
     // grpc-js says "cancelled" at the end of every call; only the first end counts, and an error costs its stack.
     this.#call.once("cancelled", () => {
       if (this.#ended) return;
-      const isLate = nowMs() >= Number(given);
+      const isLate = isTimeUp(given, nowMs());
       this.#fail(new SigilFault(isLate ? { kind: "deadlineExceeded", deadlineMs } : { kind: "cancelled" }));
     });
     return { deadlineMs };

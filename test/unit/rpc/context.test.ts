@@ -4,7 +4,7 @@ import { describe, it } from "mocha";
 import { Metadata } from "@grpc/grpc-js";
 import { SigilFault } from "../../../src/record/errors.ts";
 import { formatAddress, isLoopback, parseAddress } from "../../../src/record/address.ts";
-import { allowedMs, credentialsOf, requestIdOf, traceparentOf } from "../../../src/rpc/context.ts";
+import { allowedMs, credentialsOf, requestIdOf, traceparentOf, isTimeUp } from "../../../src/rpc/context.ts";
 import { jsonOf } from "../../../src/rpc/json.ts";
 
 const holding = (key: string, ...values: string[]): Metadata => {
@@ -106,5 +106,14 @@ describe("the JSON view of a payload", () => {
       jsonOf(Object.defineProperty(Object.create(null), "__proto__", { value: 1, enumerable: true })),
     ).to.equal('{"__proto__":1}');
     expect(map).to.be.an("object");
+  });
+});
+
+describe("the end of a caller's time", () => {
+  it("is known by its deadline, from just before it on, and never for a caller without one", () => {
+    expect(isTimeUp(10_000, 9_900)).to.equal(false);
+    expect(isTimeUp(10_000, 9_990)).to.equal(true);
+    expect(isTimeUp(new Date(10_000), 10_000)).to.equal(true);
+    expect(isTimeUp(Infinity, 10_000)).to.equal(false);
   });
 });
