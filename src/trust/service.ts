@@ -3,7 +3,8 @@
  * only after its commit an answer. Everything that fails on the way is a deny or an error, never an allow.
  */
 import { cborEncode, type CborMap, type CborValue } from "../record/cbor.ts";
-import { fail, SigilFault, type SigilError } from "../record/errors.ts";
+import { fail, type SigilError } from "../record/errors.ts";
+import { all, settle, type Settled } from "./settle.ts";
 import type { Hash } from "../record/bytes.ts";
 import { parseFrozenChain, type FrozenChainPayload, type PrincipalPayload } from "../record/kinds.ts";
 import type { RecordBody } from "../record/record.ts";
@@ -366,28 +367,6 @@ class Deciding implements TrustService {
     return { kind: "decided", decision: await this.#replay(outcome) };
   }
 }
-
-type Settled<T> = { readonly value: T } | { readonly error: SigilError };
-
-/** One item's failure stays its own. Anything that is not ours to explain goes up and fails the batch. */
-const settle = <T extends object>(run: () => T | Promise<T>): Settled<T> | Promise<Settled<T>> => {
-  const refused = (error: unknown): Settled<T> => {
-    if (error instanceof SigilFault) return { error: error.error };
-    throw error;
-  };
-  try {
-    const value = run();
-    return value instanceof Promise ? value.then((late) => ({ value: late }), refused) : { value };
-  } catch (error) {
-    return refused(error);
-  }
-};
-
-/** A promise for each item of a batch would cost as much as deciding it. */
-const all = <T extends object>(items: readonly (T | Promise<T>)[]): readonly T[] | Promise<readonly T[]> =>
-  items.some((item) => item instanceof Promise)
-    ? Promise.all(items.map((item) => Promise.resolve(item)))
-    : (items as readonly T[]);
 
 /** Loads the model and the rate windows from the ledger, then serves. */
 export const createTrustService = async (deps: TrustDependencies): Promise<TrustService> => {
