@@ -157,8 +157,11 @@ export class IdempotencyKeys {
     ];
   }
 
-  /** Deletions of entries that have expired, for the next batch; looks once a minute while it finds few. */
-  async sweep(nowMs: number): Promise<readonly StoreOp[]> {
+  /**
+   * Deletions of entries that have expired, to join `batch`; looks once a minute while it finds few. An expired key that
+   * is used again has its new entry in the batch: that stays, or the key would answer its next repeat anew.
+   */
+  async sweep(nowMs: number, batch: readonly StoreOp[]): Promise<readonly StoreOp[]> {
     if (nowMs - this.#sweptMs < sweepEveryMs) return [];
     const range = {
       gte: familyRange("e").gte,
@@ -171,12 +174,15 @@ export class IdempotencyKeys {
     if (due.length === 0) return [];
     const blinds = due.map(blindOf);
     const entries = await this.#store().getMany(blinds.map(idempotencyKey));
+    const renewed = new Set(batch.flatMap(({ kind, key }) => (kind === "put" ? [toHex(key)] : [])));
     return due.flatMap((key, index) => {
       const [blind, entry] = [blinds[index] as Uint8Array, entries[index]];
-      const gone: StoreOp = { kind: "delete", key };
+      // The clock was a day ahead when the old entry was written: both expire at the same moment.
+      const gone: readonly StoreOp[] = renewed.has(toHex(key)) ? [] : [{ kind: "delete", key }];
       // A key used again after its expiry has a younger entry of its own, which stays.
-      if (entry === undefined || !expiredBy(entry, nowMs)) return [gone];
-      return [gone, { kind: "delete", key: idempotencyKey(blind) }];
+      if (entry === undefined || !expiredBy(entry, nowMs)) return gone;
+      const entryKey = idempotencyKey(blind);
+      return renewed.has(toHex(entryKey)) ? gone : [...gone, { kind: "delete", key: entryKey }];
     });
   }
 }

@@ -295,7 +295,6 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   async #plan(units: readonly SignedUnit[]) {
     const { origin, sha256, nowMs } = this.#options;
     try {
-      const expired = await this.#keys.sweep(nowMs());
       const plan = await planCommit(this.#state, units, {
         store: this.#store,
         sealer: this.#sealer,
@@ -305,6 +304,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
         sha256,
         readHash: async (position) => (await this.readAt(position)).hash,
       });
+      const expired = await this.#keys.sweep(nowMs(), plan.ops);
       return { ...plan, ops: [...plan.ops, ...expired] };
     } catch (cause) {
       this.#fail(cause);

@@ -8,7 +8,8 @@
  * Errors: storeLocked when another holder has the place, storeFailed for everything else. A `commit` that
  * throws is indeterminate: it may be on disk whole, never in part.
  */
-import { fail } from "../record/errors.ts";
+import { toHex } from "../record/bytes.ts";
+import { assert, fail } from "../record/errors.ts";
 
 /** One write of a batch. A delete of an absent key does nothing. */
 export type StoreOp =
@@ -51,7 +52,8 @@ export type Store = AsyncDisposable & {
   readonly range: (options: RangeOptions) => AsyncIterable<StoreEntry>;
   /**
    * All of the batch or none of it, in order, on disk before it resolves. @throws storeFailed.
-   * The batch and its bytes must not change until then.
+   * The batch and its bytes must not change until then. A key is put or deleted in one batch, never both: which of the
+   * two would stay is the order's accident, and a put that a delete follows is lost without a trace.
    */
   readonly commit: (batch: readonly StoreOp[]) => Promise<void>;
   /**
@@ -70,9 +72,18 @@ export type Store = AsyncDisposable & {
 /** The rule of a storeFailed when the database finds its own files damaged. */
 export const damagedFilesRule = "damaged database files";
 
+const assertNothingPutIsDeleted = (batch: readonly StoreOp[]): void => {
+  const deleted = new Set<string>();
+  for (const op of batch) if (op.kind === "delete") deleted.add(toHex(op.key));
+  if (deleted.size === 0) return;
+  const isBoth = batch.some((op) => op.kind === "put" && deleted.has(toHex(op.key)));
+  assert(!isBoth, "a batch puts and deletes one key");
+};
+
 /** What every adapter checks before it writes anything. @throws storeFailed when a key is empty. */
 export const checkBatch = (batch: readonly StoreOp[]): void => {
   if (batch.some((op) => op.key.length === 0)) {
     fail({ kind: "storeFailed", step: "commit", rule: "a key is empty" });
   }
+  assertNothingPutIsDeleted(batch);
 };

@@ -141,18 +141,27 @@ const describeRanges = (store: () => Store): void => {
 };
 
 const describeCommits = (store: () => Store): void => {
-  it("applies a batch in order, so the last write of a key wins", async () => {
-    await store().commit([
-      put("a", "1"),
-      put("a", "2"),
-      put("b", "1"),
-      remove("b"),
-      remove("c"),
-      put("c", "1"),
-    ]);
+  it("applies a batch in order, so the last put of a key wins", async () => {
+    await store().commit([put("a", "1"), remove("b"), put("a", "2")]);
     expect(await textOf(store(), "a")).to.equal("2");
-    expect(await textOf(store(), "b")).to.equal(undefined);
-    expect(await textOf(store(), "c")).to.equal("1");
+  });
+
+  it("takes no batch that puts and deletes one key, whichever comes first", async () => {
+    await store().commit([put("a", "1")]);
+    for (const batch of [
+      [put("a", "2"), put("b", "1"), remove("a")],
+      [remove("a"), put("b", "1"), put("a", "2")],
+    ]) {
+      const error = await store()
+        .commit(batch)
+        .then(
+          () => undefined,
+          (thrown: unknown) => thrown,
+        );
+      expect(String(error)).to.include("puts and deletes one key");
+      expect(await textOf(store(), "a")).to.equal("1");
+      expect(await textOf(store(), "b")).to.equal(undefined);
+    }
   });
 
   it("deletes, and does nothing for an absent key or an empty batch", async () => {

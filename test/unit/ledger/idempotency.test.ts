@@ -116,6 +116,43 @@ describe("an idempotency key", () => {
     });
   });
 
+  it("used daily decides once a day: the sweep of the day before takes no new entry along", async () => {
+    const world = await createWorld();
+    const ledger = await openWorld(world);
+    const positions = new Set<bigint>();
+    for (let day = 0; day < 4; day += 1) {
+      const first = await once(ledger, world, "k", `a${day}`);
+      positions.add(first);
+      await ledger.append([userBody(`other-${day}`)]);
+      for (const laterMs of [1, idempotencyTtlMs - 2]) {
+        world.timeMs += laterMs;
+        expect(await once(ledger, world, "k", `b${day}`), `day ${day}`).to.equal(first);
+      }
+      world.timeMs += 1;
+    }
+    expect(positions.size).to.equal(4);
+    await ledger.close();
+    await withStore(world, async (store) => {
+      expect([await countOf(store, "k"), await countOf(store, "e")]).to.deep.equal([1, 1]);
+    });
+  });
+
+  it("renewed with the expiry it had, by a clock that stepped back, keeps both entries", async () => {
+    const world = await createWorld();
+    const ledger = await openWorld(world);
+    const startMs = world.timeMs;
+    for (const id of ["a", "b"]) {
+      const claim = await take(ledger, scopeOf("k"));
+      await ledger.append([userBody(id)], { extraOps: () => claim.ops(1, startMs) });
+      claim.release();
+      world.timeMs += idempotencyTtlMs;
+    }
+    await ledger.close();
+    await withStore(world, async (store) => {
+      expect([await countOf(store, "k"), await countOf(store, "e")]).to.deep.equal([1, 1]);
+    });
+  });
+
   it("is swept as fast as keys come: more than one sweep's worth goes with the next commits", async () => {
     const world = await createWorld();
     const ledger = await openWorld(world);
