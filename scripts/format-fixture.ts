@@ -48,16 +48,35 @@ const has = (name: string): boolean =>
 const as = (who: string): readonly string[] => ["--key", `${who}.pem`, "--principal", who];
 
 const init = (): string => {
-  for (const name of ["root", "operator", "alice"]) run(["key", "new", `${name}.pem`]);
+  for (const name of ["root", "operator", "leaver", "alice"]) run(["key", "new", `${name}.pem`]);
   const keyOf = (name: string): string => run(["key", "show", `${name}.pem`]).trim();
   const founders = ["--root", keyOf("root"), "--witness", `alice=${keyOf("alice")}`, "--quorum", "1"];
-  const operator = ["--principal", `operator=operator:acme:${keyOf("operator")}`];
+  const operators = [
+    ["--principal", `operator=operator:acme:${keyOf("operator")}`],
+    ["--principal", `leaver=operator:gone:${keyOf("leaver")}`],
+  ].flat();
   const where = ["--data", "data", "--origin", "formats.test", "--kek", `env:${kekName}`];
-  const made = run(["init", ...where, ...founders, ...operator, "--json"]);
+  const made = run(["init", ...where, ...founders, ...operators, "--json"]);
   return (JSON.parse(made) as { readonly genesis: string }).genesis;
 };
 
 type Decision = { readonly tenant: string; readonly auditId: string };
+
+/** A tenant with decisions, a record and a repeatable call, of which nothing is left. */
+const erase = (): void => {
+  const words = ["--action", "read", "--target", "user/leaver/plan", "--idempotency-key", "once"];
+  attempt(["check", ...words, ...as("leaver")]);
+  run(["canon", "put", "plan", "--kind", "note", "--json-file", "-", ...as("leaver")], '{"text":"leave"}');
+  const reason = ["--reason", "the contract has ended"];
+  const proposed = run(["keys", "destroy-tenant", "gone", ...reason, "--json", ...as("root")]);
+  const { proposal } = JSON.parse(proposed) as { readonly proposal: { readonly id: string } };
+  run(["attest", proposal.id, "--key", "alice.pem", "--witness", "alice", "--yes"]);
+  // Its keys go behind the answer.
+  for (let tries = 0; !run(["keys", "list", "--tenant", "gone", ...as("root")]).includes("destroyed");) {
+    tries += 1;
+    if (tries > 100) throw new Error("the tenant was not erased");
+  }
+};
 
 /** A few of everything that this program writes. @returns the decisions. */
 const fill = (): readonly Decision[] => {
@@ -77,6 +96,7 @@ const fill = (): readonly Decision[] => {
       run(words, JSON.stringify({ text }));
     }
   }
+  if (has("keys destroy-tenant")) erase();
   if (has("keys rotate")) {
     for (const role of ["record", "checkpoint"]) run(["keys", "rotate", role, ...as("root")]);
   }

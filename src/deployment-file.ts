@@ -9,7 +9,7 @@ import type { KekReference } from "./keys/kek.ts";
 import { replaceFile } from "./ledger/anchor.ts";
 
 /** Of everything in the data directory. docs/operating/upgrade.md has the list; a program reads its own and no other. */
-export const deploymentFormat = 2;
+export const deploymentFormat = 3;
 
 export type Description = {
   readonly format: number;

@@ -40,6 +40,7 @@ export const migrations: readonly Migration[] = [
     from: 1,
     steps: [buildIndexes("builds the indexes anew, with those of versions and of each tenant's records")],
   },
+  { from: 2, steps: [buildIndexes("builds the indexes anew, with the one that decisions are listed by")] },
 ];
 
 /** What the last migration of a table leads to. */

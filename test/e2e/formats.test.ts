@@ -10,11 +10,17 @@ import { migrations, newestFormat } from "../../src/deployment-migrations.ts";
 import { formatManifest, parseManifest, stateDirectory } from "../../src/operations/manifest.ts";
 import { toHex } from "../../src/record/bytes.ts";
 import { opensslSha256 } from "../../src/keys/sha256.ts";
-import { keptFormats, unpackFormat, type FormatFacts } from "../data/formats/unpack.ts";
+import {
+  keptFormats,
+  otherKept,
+  unpackFormat,
+  type FormatFacts,
+  type KeptFormat,
+} from "../data/formats/unpack.ts";
 import { freePorts, serving, sigil, sigilHere, type Ended } from "./command.ts";
 
 const formats = await keptFormats();
-const older = formats.filter((format) => format < deploymentFormat);
+const older: readonly KeptFormat[] = [...formats.filter((format) => format < deploymentFormat), ...otherKept];
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -32,7 +38,7 @@ const ok = async (words: readonly string[], more: Record<string, string> = {}): 
   return output;
 };
 
-const unpack = async (format: number | "2-modules"): Promise<void> => {
+const unpack = async (format: KeptFormat): Promise<void> => {
   copies += 1;
   cwd = join(parent, String(copies));
   await mkdir(cwd);
@@ -116,7 +122,7 @@ describe("data directories of the formats that were released", function () {
           const refused = await sigil(words, { cwd, env: env() });
           expect(refused.exitCode, words[0]).to.equal(2);
           expect(refused.problems)
-            .to.include(`format ${format}`)
+            .to.include(`format ${facts.format}`)
             .and.to.include(`needs ${deploymentFormat}`)
             .and.to.include("sigil migrate --data data --dry-run");
         }
@@ -125,7 +131,7 @@ describe("data directories of the formats that were released", function () {
 
       it("are migrated with every record, index and proof", async () => {
         const done = JSON.parse(await ok(["migrate", "--data", "data", "--json"])) as Json;
-        expect(done).to.include({ from: format, to: deploymentFormat, resumed: false, dryRun: false });
+        expect(done).to.include({ from: facts.format, to: deploymentFormat, resumed: false, dryRun: false });
         expect(done["size"]).to.equal(facts.checkpoint.split("\n")[1]);
         await expectServed();
       });
@@ -133,7 +139,7 @@ describe("data directories of the formats that were released", function () {
       it("are left as they are by a rehearsal, to the last byte", async () => {
         const before = await contents();
         const said = JSON.parse(await ok(["migrate", "--data", "data", "--dry-run", "--json"])) as Json;
-        expect(said).to.include({ from: format, to: deploymentFormat, dryRun: true });
+        expect(said).to.include({ from: facts.format, to: deploymentFormat, dryRun: true });
         expect(said["steps"]).to.have.length.greaterThan(0);
         expect(await contents()).to.deep.equal(before);
         expect(await readdir(cwd)).to.not.include("data.rehearsal");
@@ -182,6 +188,7 @@ describe("data directories of the formats that were released", function () {
 
   it("whose backup lacks the code of an active module are not restored from it", async () => {
     await unpack("2-modules");
+    await ok(["migrate", "--data", "data"]);
     await backUp();
     const { manifest, state, manifestPath } = await readState();
     const files = state.files.filter(({ path }) => !path.startsWith("modules/"));

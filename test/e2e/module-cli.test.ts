@@ -154,10 +154,13 @@ describe("modules on the command line", function () {
   it("brings hello by a proposal to a deployment that was made before there were modules", async () => {
     const old = path("old");
     const facts = await unpackFormat(2, old);
+    const env = { [facts.kekName]: facts.kek };
+    const migrated = await sigilHere(["migrate", "--data", "data"], { cwd: old, env });
+    expect(migrated.exitCode, migrated.problems).to.equal(0);
     const hello = join(import.meta.dirname, "../../generated/modules/hello.wasm");
     await using older = await serving(["serve", "--data", "data", ...freePorts], {
       cwd: old,
-      env: { [facts.kekName]: facts.kek },
+      env,
     });
     const at = { SIGIL_CLIENT_SERVER: older.target };
     const there = (words: readonly string[]): Promise<Ended> => sigilHere(words, { cwd: old, env: at });

@@ -27,7 +27,7 @@ let copies = 0;
 const fresh = async (): Promise<void> => {
   copies += 1;
   const root = join(parent, String(copies));
-  facts = await unpackFormat(1, root);
+  facts = await unpackFormat(2, root);
   directory = join(root, "data");
 };
 
@@ -51,12 +51,12 @@ const stateOf = async (): Promise<string> => {
 /** The anchor is the operator's to find missing; what is left of a write is in nobody's way. */
 const expectResumed = async (label: string, end: readonly string[]): Promise<void> => {
   const state = await stateOf();
-  if (state !== "2") {
+  if (state !== "3") {
     const { error } = await expectFault(() => readDescription(directory));
-    expect(error, label).to.include({ kind: "olderFormat", found: 1, known: 2, interrupted: state !== "1" });
+    expect(error, label).to.include({ kind: "olderFormat", found: 2, known: 3, interrupted: state !== "2" });
   }
   const { resumed } = await migrateDeployment(options());
-  expect(resumed, label).to.equal(state === "1 to 2");
+  expect(resumed, label).to.equal(state === "2 to 3");
   expect(await everything(), label).to.deep.equal(end);
 };
 
@@ -77,7 +77,7 @@ describe("a migration", function () {
   it("ends in a directory that is clean by every rule", async () => {
     await fresh();
     const { from, to, size } = await migrateDeployment(options());
-    expect([from, to, size]).to.deep.equal([1, 2, BigInt(facts.checkpoint.split("\n")[1] ?? "")]);
+    expect([from, to, size]).to.deep.equal([2, 3, BigInt(facts.checkpoint.split("\n")[1] ?? "")]);
     const { kekInputs, nowMs } = options();
     const report = await runFsck(await describeDeployment({ directory, kekInputs, nowMs }));
     expect(report).to.include({ ok: true, size });
@@ -97,8 +97,8 @@ describe("a migration", function () {
         await expectResumed(`${kind} at ${operation} of ${operations}`, end);
       }
       expect([...states])
-        .to.include("1")
-        .and.to.include("1 to 2");
+        .to.include("2")
+        .and.to.include("2 to 3");
     });
   }
 
@@ -119,7 +119,7 @@ describe("a migration", function () {
           break;
         }
         expect(ended).to.be.instanceOf(SigilFault);
-        expect(await stateOf()).to.equal("1 to 2");
+        expect(await stateOf()).to.equal("2 to 3");
         await expectResumed(`${when} write ${nth}`, end);
       }
     });
@@ -134,7 +134,7 @@ describe("a migration", function () {
       await withBreak({ operation, kind: "killed" }, () => migrateDeployment(options()));
       states.push(await stateOf());
     }
-    expect(states.join(", ")).to.match(/^(?:1, )+(?:1 to 2, )+2(?:, 2)*$/);
+    expect(states.join(", ")).to.match(/^(?:2, )+(?:2 to 3, )+3(?:, 3)*$/);
   });
 
   it("is not begun while somebody has the directory", async () => {
@@ -167,17 +167,17 @@ describe("a migration", function () {
 });
 
 /** Migrations as later formats may bring them: files made, files made from files, files that go. */
-const tableTo4: readonly Migration[] = [
+const tableTo5: readonly Migration[] = [
   ...migrations,
   {
-    from: 2,
+    from: 3,
     steps: [
       { name: "one", about: "", run: ({ directory: at }) => replaceFile(join(at, "one"), "1") },
       { name: "two", about: "", run: ({ directory: at }) => replaceFile(join(at, "two"), "2") },
     ],
   },
   {
-    from: 3,
+    from: 4,
     steps: [
       {
         name: "sum",
@@ -201,7 +201,7 @@ describe("migrations over several formats", function () {
   after(() => rm(parent, { recursive: true, force: true }));
 
   it("are carried out in order, each from where the last run was cut off", async () => {
-    const all = (): MigrateOptions => ({ ...options(), table: tableTo4 });
+    const all = (): MigrateOptions => ({ ...options(), table: tableTo5 });
     await fresh();
     const { operations } = await withBreak(null, () => migrateDeployment(all()));
     const states: string[] = [];
@@ -211,17 +211,17 @@ describe("migrations over several formats", function () {
       const state = await stateOf();
       if (states.at(-1) !== state) states.push(state);
       const { from, to, resumed } = await migrateDeployment(all());
-      expect([from, to, resumed], state).to.deep.equal([Number(state[0]), 4, state.includes("to")]);
+      expect([from, to, resumed], state).to.deep.equal([Number(state[0]), 5, state.includes("to")]);
       expect(await readFile(join(directory, "sum"), "utf8")).to.equal("3");
-      expect(await stateOf()).to.equal("4");
+      expect(await stateOf()).to.equal("5");
     }
-    expect(states).to.deep.equal(["1", "1 to 2", "2 to 3", "3 to 4", "4"]);
+    expect(states).to.deep.equal(["2", "2 to 3", "3 to 4", "4 to 5", "5"]);
   });
 
   it("of a newer program leave nothing that this one opens", async () => {
     await fresh();
-    await withBreak(null, () => migrateDeployment({ ...options(), table: tableTo4 }));
+    await withBreak(null, () => migrateDeployment({ ...options(), table: tableTo5 }));
     const { error } = await expectFault(() => migrateDeployment(options()));
-    expect(error).to.deep.equal({ kind: "newerFormat", found: 4, known: newestFormat(migrations) });
+    expect(error).to.deep.equal({ kind: "newerFormat", found: 5, known: newestFormat(migrations) });
   });
 });

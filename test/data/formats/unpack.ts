@@ -27,8 +27,12 @@ export const keptFormats = async (): Promise<readonly number[]> => {
     .toSorted((a, b) => a - b);
 };
 
+/** Beside one of each format: what the same format held later on, with modules or without a tenant that was erased. */
+export const otherKept = ["2-modules", "2-erased"] as const;
+export type KeptFormat = number | (typeof otherKept)[number];
+
 /** Into `root`: `data/`, and the key files of `root`, `operator` and `alice` beside it. */
-export const unpackFormat = async (format: number | "2-modules", root: string): Promise<FormatFacts> => {
+export const unpackFormat = async (format: KeptFormat, root: string): Promise<FormatFacts> => {
   const packed = await readFile(join(import.meta.dirname, `${format}.json.gz`));
   const { facts, files } = JSON.parse(gunzipSync(packed).toString()) as Archive;
   for (const [name, content] of Object.entries(files)) {
