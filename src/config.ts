@@ -18,6 +18,8 @@ import { isLoopback } from "./record/address.ts";
 export type Config = Values & {
   /** Where each value came from. */
   readonly sources: Readonly<Record<KeyName, Source>>;
+  /** Variables that begin as ours do and are Kubernetes', by name. */
+  readonly passedOver: readonly string[];
 };
 
 export type ConfigInputs = {
@@ -110,20 +112,22 @@ export const readConfig = (inputs: ConfigInputs): Config => {
   const values: Record<string, unknown> = {};
   const sources: Record<string, Source> = {};
   for (const name of keyNames) {
-    const given = flags.values.get(name) ?? environment.get(name) ?? file.get(name);
+    const given = flags.values.get(name) ?? environment.values.get(name) ?? file.get(name);
     values[name] = readOne(name, given, faults);
     sources[name] = given?.source ?? { kind: "default" };
   }
   failAll(faults);
   failAll(combinations(values as Values));
-  return Object.freeze({ ...values, sources: Object.freeze(sources) }) as Config;
+  const { passedOver } = environment;
+  return Object.freeze({ ...values, sources: Object.freeze(sources), passedOver }) as Config;
 };
 
 /** The defaults with some values set, for a program that starts a server itself; held to the same rules. */
 export const makeConfig = (values: Partial<Values>): Config => {
-  const sources = Object.fromEntries(keyNames.map((name) => [name, { kind: "default" }]));
+  const sources = Object.freeze(Object.fromEntries(keyNames.map((name) => [name, { kind: "default" }])));
+  const passedOver: readonly string[] = [];
   const initial = Object.fromEntries(keyNames.map((name) => [name, KEYS[name].initial]));
-  const config = { ...initial, ...values, sources: Object.freeze(sources) } as Config;
+  const config = { ...initial, ...values, sources, passedOver } as unknown as Config;
   failAll(combinations(config));
   return Object.freeze(config);
 };

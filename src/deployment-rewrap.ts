@@ -89,7 +89,7 @@ const rewrapLocked = async (
 export const rewrapDeployment = async (options: RewrapOptions): Promise<Rewrapped> => {
   const { directory } = options;
   const old = await readDescription(directory);
-  await checkPrivateTree(directory);
+  await checkPrivateTree(directory, options.kekInputs.onShared);
   const oldKek = await loadKek(old.kek, options.kekInputs);
   await checkKeys(join(directory, old.keys), oldKek);
   // The database is opened for its lock alone: a server makes keys, and one made now would be left behind.

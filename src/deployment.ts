@@ -180,7 +180,7 @@ const custodyOf = ({ custody = { kind: "file" }, origin }: InitOptions): Custody
 export const initDeployment = async (options: InitOptions): Promise<Initialised> => {
   checkKeyName(options.origin);
   await requireEmpty(options.directory);
-  await checkPrivateTree(options.directory);
+  await checkPrivateTree(options.directory, options.kekInputs.onShared);
   const { kek, reference, made } = await createKek(options.kekSource, options.kekInputs);
   const source = custodyOf(options);
   const custody = await createCustody(join(options.directory, firstKeys), kek, {
@@ -247,7 +247,7 @@ const openOwnStore = async (directory: string, description: Description): Promis
 export const describeDeployment = async (options: OpenOptions): Promise<LedgerOptions> => {
   const { directory } = options;
   const description = options.description ?? (await readDescription(directory));
-  await checkPrivateTree(directory);
+  await checkPrivateTree(directory, options.kekInputs.onShared);
   const kek = await loadKek(description.kek, options.kekInputs);
   const custody = await openCustody(join(directory, description.keys), kek, {
     source: parseCustodySource(description.custody),

@@ -293,6 +293,9 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
     "sigil.backup.v1.BackupService",
   ]);
   const parts: Parts = { log, metrics: createMetrics(), health, underWay: new CallsUnderWay() };
+  if (config.passedOver.length > 0) {
+    log.debug({ variables: config.passedOver }, "variables of Kubernetes Services passed over");
+  }
   const tls = readTls({
     cert: config["tls.cert"],
     key: config["tls.key"],
@@ -305,7 +308,10 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
   const ledger = opened.use(
     await openDeployment({
       directory: config.data,
-      kekInputs: overrides.kekInputs ?? kekInputsOf(config),
+      kekInputs: {
+        ...(overrides.kekInputs ?? kekInputsOf(config)),
+        onShared: (shared) => log.warn(shared, "accepted: open to a group that this process is in"),
+      },
       nowMs: overrides.clock?.nowMs ?? Date.now,
       observe: observeLedger(parts),
       ...(overrides.openStore === undefined ? {} : { openStore: overrides.openStore }),

@@ -12,7 +12,7 @@ import {
 } from "@sigil/client";
 import { equalBytes } from "../record/bytes.ts";
 import { cborBytesMax } from "../record/limits.ts";
-import { readKeyFile, type KeyPair } from "../keys/keyfile.ts";
+import type { KeyPair } from "../keys/keyfile.ts";
 import { confirm, requireAnswer } from "./ask.ts";
 import { jsonFlag, required, usage, type Arguments, type Command, type ExitCode } from "./command.ts";
 import {
@@ -27,6 +27,7 @@ import {
 import { reviewProposal, type Review } from "./attest-review.ts";
 import { printSigned, refuseToSign, sendStatement, signReviewed } from "./attest-statement.ts";
 import { readBytes } from "./input-file.ts";
+import { readOwnKey } from "./own-key.ts";
 import { findBy } from "./proposal.ts";
 import { proposalId } from "./proposal-view.ts";
 import { orRefusal } from "./refusal.ts";
@@ -60,7 +61,7 @@ const signerFor = async (
     return createTokenSigner({ principal: `witness/${witness}`, origin, privateKey: key.privateKey });
   }
   const caller = readCaller(given, terminal, callerFlagNames);
-  if (caller !== undefined) return signerOf(way, caller);
+  if (caller !== undefined) return signerOf(way, caller, terminal);
   if (way.read("tls-cert") !== undefined) return undefined;
   return usage(
     "the key is no enrolled witness's; if the proposal enrols it, say who asks for it: --caller ID --caller-key FILE",
@@ -127,7 +128,7 @@ const readVerdict = (given: Arguments) => (given.has("reject") ? "reject" : "app
 const attestOffline = async (path: string, given: Arguments, terminal: Terminal): Promise<ExitCode> => {
   if (!given.has("out")) usage("--proposal FILE needs --out FILE: nothing is sent");
   const origin = required(given, "origin", "NAME");
-  const key = await readKeyFile(required(given, "key", "FILE"));
+  const key = await readOwnKey(required(given, "key", "FILE"), terminal);
   const text = await readFile(path, "utf8").catch(() => usage(`--proposal: ${path} cannot be read`));
   let response: GetProposalResponse;
   try {
@@ -150,7 +151,7 @@ const attestOffline = async (path: string, given: Arguments, terminal: Terminal)
 };
 
 const attestOnline = async (given: Arguments, terminal: Terminal): Promise<ExitCode> => {
-  const key = await readKeyFile(required(given, "key", "FILE"));
+  const key = await readOwnKey(required(given, "key", "FILE"), terminal);
   const way = await readServer(given, terminal);
   const origin = await findOrigin(way);
   using anonymous = openConnection(way, undefined);
@@ -186,7 +187,10 @@ const deliverMade = async (path: string, given: Arguments, terminal: Terminal): 
   const statement = await readBytes(path, "--statement", terminal, cborBytesMax);
   const way = await readServer(given, terminal);
   const caller = readCaller(given, terminal, callerFlagNames);
-  using connection = openConnection(way, caller === undefined ? undefined : await signerOf(way, caller));
+  using connection = openConnection(
+    way,
+    caller === undefined ? undefined : await signerOf(way, caller, terminal),
+  );
   return await sendStatement(connection, proposalId(given.words[0]), statement, given.has("json"), terminal);
 };
 

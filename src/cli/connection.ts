@@ -12,8 +12,9 @@ import {
   type TokenSigner,
 } from "@sigil/client";
 import { nearest } from "../config/nearest.ts";
-import { readKeyFile } from "../keys/keyfile.ts";
+import { isServiceLink } from "../config/service-links.ts";
 import { usage, type Arguments, type Flags } from "./command.ts";
+import { readOwnKey } from "./own-key.ts";
 import { printable, type Terminal } from "./terminal.ts";
 
 const defaultServer = "127.0.0.1:50051";
@@ -48,8 +49,9 @@ const variables = Object.keys(connectionFlags).map(variableOf);
 
 /** @throws usage for a SIGIL_CLIENT_ variable that nothing reads. */
 const checkVariables = (environment: Terminal["environment"]): void => {
-  for (const name of Object.keys(environment)) {
+  for (const [name, value] of Object.entries(environment)) {
     if (!name.startsWith(variablePrefix) || variables.includes(name)) continue;
+    if (isServiceLink(name, value ?? "")) continue;
     usage(`environment variable ${name} is not known; did you mean ${nearest(name, variables)}?`);
   }
 };
@@ -143,9 +145,10 @@ const readWay = async (given: Arguments, terminal: Terminal): Promise<Way> => {
 export const signerOf = async (
   way: Server,
   { principal, keyPath }: CallerSettings,
+  terminal: Terminal,
   lifetimeSeconds?: number,
 ): Promise<TokenSigner> => {
-  const { privateKey } = await readKeyFile(keyPath);
+  const { privateKey } = await readOwnKey(keyPath, terminal);
   const origin = await findOrigin(way);
   return createTokenSigner({
     principal,
@@ -163,7 +166,7 @@ export const signToken = async (
 ): Promise<string> => {
   const way = await readWay(given, terminal);
   const caller = way.caller ?? usage("--key FILE and --principal ID are needed");
-  return (await signerOf(way, caller, lifetimeSeconds)).token();
+  return (await signerOf(way, caller, terminal, lifetimeSeconds)).token();
 };
 
 /** Connects, calls, hangs up. @throws SigilError, usage. */
@@ -173,7 +176,7 @@ export const withConnection = async <Result>(
   call: (connection: SigilConnection) => Promise<Result>,
 ): Promise<Result> => {
   const way = await readWay(given, terminal);
-  const signer = way.caller === undefined ? undefined : await signerOf(way, way.caller);
+  const signer = way.caller === undefined ? undefined : await signerOf(way, way.caller, terminal);
   using connection = openConnection(way, signer);
   return await call(connection);
 };

@@ -1,8 +1,9 @@
 /** `sigil key`: a person's or a service's own key pair, an Ed25519 key in a file of 0600. */
-import { formatPublicKey, createKeyFile, readKeyFile, type KeyPair } from "../keys/keyfile.ts";
+import { formatPublicKey, createKeyFile, type KeyPair } from "../keys/keyfile.ts";
 import { coseKeyThumbprint } from "../record/cose.ts";
 import { toBase64Url } from "../record/bytes.ts";
 import { exitCodes, jsonFlag, type Command } from "./command.ts";
+import { readOwnKey } from "./own-key.ts";
 import type { Terminal } from "./terminal.ts";
 
 const printKey = (
@@ -39,7 +40,7 @@ export const keyShow: Command = {
   examples: ["sigil key show alice.pem", "sigil key show alice.pem --json"],
   run: async (given, terminal) => {
     const [path = ""] = given.words;
-    printKey(await readKeyFile(path), path, given.has("json"), terminal);
+    printKey(await readOwnKey(path, terminal), path, given.has("json"), terminal);
     return exitCodes.ok;
   },
 };

@@ -5,6 +5,7 @@ import { fail, SigilFault } from "../record/errors.ts";
 import { keyFileBytesMax } from "../record/limits.ts";
 import type { KekInputs } from "../keys/kek.ts";
 import { holdTokens } from "../keys/pkcs11/token.ts";
+import { noteShared } from "./own-key.ts";
 import type { Terminal } from "./terminal.ts";
 
 type Keyboard = Readable & { readonly isTTY: true; setRawMode: (raw: boolean) => unknown };
@@ -117,6 +118,7 @@ export const kekInputsOf = (
     askPassphrase: () => ask(terminal),
     modulePath: modulePath === "" ? undefined : modulePath,
     askPin: isKeyboard(input) ? (token) => typePin(input, note, token) : undefined,
+    onShared: noteShared(terminal),
     ...holdTokens(),
   };
 };

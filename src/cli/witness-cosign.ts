@@ -9,7 +9,7 @@ import { toHex, type Hash } from "../record/bytes.ts";
 import { parseCheckpoint, type Checkpoint } from "../merkle/checkpoint.ts";
 import { cosignerName, signCosignature, verifyCosignature } from "../merkle/cosignature.ts";
 import { formatNote, parseNote, type Note } from "../merkle/note.ts";
-import { readKeyFile, type KeyPair } from "../keys/keyfile.ts";
+import type { KeyPair } from "../keys/keyfile.ts";
 import { opensslSha256 } from "../keys/sha256.ts";
 import { createSigner } from "../keys/sign.ts";
 import { verifyForeign } from "../keys/verify.ts";
@@ -17,6 +17,7 @@ import { replaceFile } from "../ledger/anchor.ts";
 import { exitCodes, jsonFlag, required, usage, type Command } from "./command.ts";
 import { openConnection, readServer, serverFlags } from "./connection.ts";
 import { orUnproven, parseGenesisHash } from "./from-genesis.ts";
+import { readOwnKey } from "./own-key.ts";
 import { orRefusal } from "./refusal.ts";
 import { printable } from "./terminal.ts";
 
@@ -169,7 +170,7 @@ export const witnessCosign: Command = {
           genesis: parseGenesisHash(required(given, "genesis", "HASH")),
           witness: required(given, "witness", "NAME"),
           state: required(given, "state", "FILE"),
-          key: await readKeyFile(required(given, "key", "FILE")),
+          key: await readOwnKey(required(given, "key", "FILE"), terminal),
         };
         using connection = openConnection(await readServer(given, terminal), undefined);
         const note = await cosign(cosigning, connection);

@@ -6,6 +6,7 @@ import { parse, TomlError } from "smol-toml";
 import { fail } from "../record/errors.ts";
 import { flagOf, KEYS, keyNames, variableOf, type KeyName, type RawValue } from "./keys.ts";
 import { nearest } from "./nearest.ts";
+import { isServiceLink } from "./service-links.ts";
 
 export type Source =
   | { readonly kind: "flag"; readonly name: string }
@@ -54,16 +55,28 @@ export const readFlags = (argv: readonly string[]): Flags => {
   return { values, configPath };
 };
 
-/** @throws invalidConfig for a SIGIL_ variable that is no key. */
-export const readEnvironment = (environment: Readonly<Record<string, string | undefined>>): GivenValues => {
+export type Environment = {
+  readonly values: GivenValues;
+  /** Variables that are Kubernetes' and no setting. */
+  readonly passedOver: readonly string[];
+};
+
+/** @throws invalidConfig for a SIGIL_ variable that is no key, and not one of those Kubernetes makes. */
+export const readEnvironment = (environment: Readonly<Record<string, string | undefined>>): Environment => {
   const values = new Map<KeyName, Given>();
+  const passedOver: string[] = [];
   for (const [variable, raw] of Object.entries(environment)) {
     if (!variable.startsWith("SIGIL_") || raw === undefined) continue;
     if (variable === configVariable || variable === kekVariable) continue;
-    const name = byVariable.get(variable) ?? unknown(variable, [...byVariable.keys(), configVariable]);
+    const known = byVariable.get(variable);
+    if (known === undefined && isServiceLink(variable, raw)) {
+      passedOver.push(variable);
+      continue;
+    }
+    const name = known ?? unknown(variable, [...byVariable.keys(), configVariable]);
     values.set(name, { raw, source: { kind: "environment", name: variable } });
   }
-  return values;
+  return { values, passedOver };
 };
 
 const flatten = (table: object, prefix: string): readonly (readonly [string, unknown])[] =>

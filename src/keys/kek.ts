@@ -106,8 +106,8 @@ const parseKeyText = (text: Uint8Array, holder: string): Uint8Array => {
   return failConfig(`${holder} must hold 32 bytes in base64`);
 };
 
-const readFileKey = async (path: string): Promise<Uint8Array> => {
-  const content = await readPrivateFile(path, "key-encryption key file");
+const readFileKey = async (path: string, { onShared }: KekInputs): Promise<Uint8Array> => {
+  const content = await readPrivateFile(path, "key-encryption key file", onShared);
   try {
     return parseKeyText(content, path);
   } finally {
@@ -139,7 +139,7 @@ const loadKeyBytes = (
 ): Promise<Uint8Array> => {
   switch (source.kind) {
     case "file":
-      return readFileKey(source.path);
+      return readFileKey(source.path, inputs);
     case "env": {
       const text = inputs.env[source.name] ?? failConfig(`environment variable ${source.name} is not set`);
       return Promise.resolve(parseKeyText(utf8Encode(text), `environment variable ${source.name}`));

@@ -5,6 +5,7 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { fromBase64Url, toBase64Url, type PublicKey } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
+import type { OnShared } from "./file-access.ts";
 import { createPrivateFile, readPrivateFile } from "./private-file.ts";
 import { rawPublicKey } from "./sign.ts";
 import { checkPublicKey } from "./verify.ts";
@@ -37,8 +38,8 @@ export const createKeyFile = async (path: string): Promise<KeyPair> => {
 };
 
 /** @throws notFound, looseMode, malformedKey. */
-export const readKeyFile = async (path: string): Promise<KeyPair> => {
-  const content = await readPrivateFile(path, "key file");
+export const readKeyFile = async (path: string, onShared?: OnShared): Promise<KeyPair> => {
+  const content = await readPrivateFile(path, "key file", onShared);
   let privateKey: KeyObject;
   try {
     privateKey = createPrivateKey({

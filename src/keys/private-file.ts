@@ -1,42 +1,54 @@
 /**
- * Files that only their owner may read: 0600 in a directory of 0700, made whole or not at all, never overwritten.
- * At most `keyFileBytesMax` each.
+ * Files that others may not read: made 0600 in a directory of 0700, whole or not at all, never overwritten; found so, or
+ * shared with a group as file-access.ts allows. At most `keyFileBytesMax` each.
  */
 import { constants } from "node:fs";
 import { access, chmod, lstat, mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fail } from "../record/errors.ts";
 import { keyFileBytesMax } from "../record/limits.ts";
+import { accessOf, ownHolder, type OnShared, type Stats } from "./file-access.ts";
 
 /** Ends the name of a file being written; one found later is what a crash left and holds nothing promised. */
 export const unfinishedSuffix = ".new";
 
-const othersMask = 0o077;
-
 const shellWord = (text: string): string =>
   /^[A-Za-z0-9_./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
 
-const checkMode = (path: string, mode: number, wanted: "600" | "700"): void => {
-  if ((mode & othersMask) === 0) return;
-  const found = (mode & 0o7777).toString(8).padStart(4, "0");
-  fail({ kind: "looseMode", path, mode: found, fix: `chmod ${wanted} ${shellWord(path)}` });
+const checkAccess = (path: string, stats: Stats, wanted: "600" | "700", onShared?: OnShared): void => {
+  const access = accessOf(stats, ownHolder());
+  switch (access.kind) {
+    case "owner":
+      return;
+    case "group":
+      onShared?.({ path, gid: access.gid, entries: 1 });
+      return;
+    case "others": {
+      const found = (stats.mode & 0o7777).toString(8).padStart(4, "0");
+      fail({ kind: "looseMode", path, mode: found, fix: `chmod ${wanted} ${shellWord(path)}` });
+    }
+  }
 };
 
-/** @throws looseMode when anyone but the owner has access; notFound when there is no such directory. */
-export const checkPrivateDirectory = async (path: string): Promise<void> => {
+/** @throws looseMode when others have access; notFound when there is no such directory. */
+export const checkPrivateDirectory = async (path: string, onShared?: OnShared): Promise<void> => {
   const stats = await lstat(path).catch((cause: unknown) =>
     fail({ kind: "notFound", what: "directory", id: path }, { cause }),
   );
   if (!stats.isDirectory()) fail({ kind: "notFound", what: "directory", id: path });
-  checkMode(path, stats.mode, "700");
+  checkAccess(path, stats, "700", onShared);
 };
 
-/** @throws looseMode when anyone but the owner has access. */
-export const checkPrivateFile = async (path: string): Promise<void> =>
-  checkMode(path, (await lstat(path)).mode, "600");
+/** @throws looseMode when others have access. */
+export const checkPrivateFile = async (path: string, onShared?: OnShared): Promise<void> =>
+  checkAccess(path, await lstat(path), "600", onShared);
 
 /** @throws notFound, looseMode, tooLarge. */
-export const readPrivateFile = async (path: string, what: string): Promise<Uint8Array> => {
+export const readPrivateFile = async (
+  path: string,
+  what: string,
+  onShared?: OnShared,
+): Promise<Uint8Array> => {
   // O_NONBLOCK: a pipe put in the file's place must not hang the start.
   const flags = constants.O_RDONLY | constants.O_NONBLOCK;
   const file = await open(path, flags).catch((cause: unknown) =>
@@ -46,7 +58,7 @@ export const readPrivateFile = async (path: string, what: string): Promise<Uint8
     // Asked of the open file, so that what is checked is what is read.
     const stats = await file.stat();
     if (!stats.isFile()) fail({ kind: "notFound", what, id: path });
-    checkMode(path, stats.mode, "600");
+    checkAccess(path, stats, "600", onShared);
     if (stats.size > keyFileBytesMax) {
       fail({ kind: "tooLarge", what, bytes: stats.size, limit: keyFileBytesMax });
     }

@@ -107,6 +107,11 @@ export type Serving = AsyncDisposable & {
   readonly target: string;
   /** Everything on standard error so far. */
   readonly problems: () => string;
+  /** Every line of its log so far. */
+  readonly logged: () => string;
+  readonly signal: (signal: NodeJS.Signals) => void;
+  /** Resolves when its log has a line that matches; @throws when it ends before. */
+  readonly logs: (pattern: RegExp) => Promise<string>;
   /** Sends SIGTERM. @returns the exit code. */
   readonly stop: () => Promise<number | null>;
 };
@@ -117,22 +122,38 @@ export const serving = async (words: readonly string[], options: RunOptions): Pr
   let problems = "";
   child.stderr?.on("data", (part: Buffer) => (problems += part.toString()));
   const closed = once(child, "close");
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const lines: string[] = [];
+  const waiting = new Set<() => void>();
+  let isOver = false;
+  const wake = (): void => waiting.forEach((look) => look());
   if (child.stdout !== null) {
-    createInterface({ input: child.stdout }).on("line", (line) => {
-      const { msg, target } = JSON.parse(line) as { readonly msg?: string; readonly target?: string };
-      if (msg === "serving" && target !== undefined) resolve(target);
-    });
+    createInterface({ input: child.stdout }).on("line", (line) => (lines.push(line), wake()));
   }
-  void closed.then(() => reject(new Error(`sigil ${words.join(" ")} ended: ${problems}`)));
+  void closed.then(() => ((isOver = true), wake()));
+  const logs = (pattern: RegExp): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const look = (): void => {
+        const line = lines.find((one) => pattern.test(one));
+        if (line === undefined && !isOver) return;
+        waiting.delete(look);
+        if (line !== undefined) resolve(line);
+        else reject(new Error(`sigil ${words.join(" ")} ended: ${problems}`));
+      };
+      waiting.add(look);
+      look();
+    });
+  const { target } = JSON.parse(await logs(/"msg":"serving"/)) as { readonly target: string };
   const stop = async (): Promise<number | null> => {
     child.kill("SIGTERM");
     await closed;
     return child.exitCode;
   };
   return {
-    target: await promise,
+    target,
     problems: () => problems,
+    logged: () => lines.join("\n"),
+    signal: (signal) => void child.kill(signal),
+    logs,
     stop,
     [Symbol.asyncDispose]: async () => void (await stop()),
   };

@@ -4,6 +4,7 @@
  */
 import { utf8Encode } from "../../record/bytes.ts";
 import { fail } from "../../record/errors.ts";
+import type { OnShared } from "../file-access.ts";
 import { readPrivateFile } from "../private-file.ts";
 import { describeToken, type TokenUri } from "./uri.ts";
 
@@ -13,6 +14,8 @@ export type TokenInputs = {
   readonly modulePath?: string | undefined;
   /** Asks whoever starts the program. */
   readonly askPin?: ((token: string) => Promise<Uint8Array>) | undefined;
+  /** Hears of private files that were accepted though a group may read them. */
+  readonly onShared?: OnShared | undefined;
 };
 
 const pinVariable = "SIGIL_PKCS11_PIN";
@@ -26,11 +29,11 @@ const firstLine = (content: Uint8Array): Uint8Array => {
 /** Of the file or the variable; undefined when there is neither. @throws looseMode, notFound, tokenUnavailable. */
 export const readStoredPin = async (
   uri: TokenUri,
-  { env }: Pick<TokenInputs, "env">,
+  { env, onShared }: Pick<TokenInputs, "env" | "onShared">,
 ): Promise<Uint8Array | undefined> => {
   const given = env[pinVariable];
   if (uri.pinSource !== undefined) {
-    return requirePin(uri, firstLine(await readPrivateFile(uri.pinSource, "PIN file")));
+    return requirePin(uri, firstLine(await readPrivateFile(uri.pinSource, "PIN file", onShared)));
   }
   return given === undefined || given === "" ? undefined : utf8Encode(given);
 };

@@ -119,10 +119,10 @@ describe("custody", () => {
   it("refuses a looser mode of any file or directory at open, naming the command", async () => {
     await custody.dataKeys.current("acme");
     const places = [
-      [directory, 0o750, "0750", "700"],
+      [directory, 0o755, "0755", "700"],
       [keyFile("data"), 0o701, "0701", "700"],
       [keyFile("record-1.json"), 0o644, "0644", "600"],
-      [keyFile("data", "acme-1.json"), 0o620, "0620", "600"],
+      [keyFile("data", "acme-1.json"), 0o626, "0626", "600"],
     ] as const;
     for (const [path, mode, shown, wanted] of places) {
       await chmod(path, mode);

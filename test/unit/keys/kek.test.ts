@@ -16,6 +16,7 @@ import {
   type KekInputs,
   type KekReference,
 } from "../../../src/keys/kek.ts";
+import type { SharedAccess } from "../../../src/keys/file-access.ts";
 import { localKek } from "../../../src/keys/wrap.ts";
 import { expectFault } from "./expect-fault.ts";
 
@@ -89,7 +90,7 @@ describe("key-encryption key", () => {
     const path = join(directory, "it's a kek");
     await createKekFile(path);
     expect((await stat(path)).mode & 0o777).to.equal(0o600);
-    for (const mode of [0o640, 0o604, 0o660, 0o601]) {
+    for (const mode of [0o644, 0o604, 0o666, 0o601]) {
       await chmod(path, mode);
       const { error } = await expectFault(() => createKek({ kind: "file", path }, none));
       const fix = `chmod 600 '${path.replace("'", String.raw`'\''`)}'`;
@@ -97,6 +98,18 @@ describe("key-encryption key", () => {
     }
     await chmod(path, 0o400);
     await createKek({ kind: "file", path }, none);
+  });
+
+  it("takes a file that a group of the process may read, and says so", async () => {
+    const path = join(directory, "mounted");
+    await createKekFile(path);
+    const heard: SharedAccess[] = [];
+    const inputs = { ...none, onShared: (shared: SharedAccess) => void heard.push(shared) };
+    await createKek({ kind: "file", path }, inputs);
+    expect(heard).to.deep.equal([]);
+    await chmod(path, 0o440);
+    await createKek({ kind: "file", path }, inputs);
+    expect(heard).to.deep.equal([{ path, gid: (await stat(path)).gid, entries: 1 }]);
   });
 
   it("refuses anything but 32 bytes in base64, and says nothing of what it found", async () => {
