@@ -12,6 +12,7 @@ import type { Content, RecordProposal, WitnessProposal } from "./domain.ts";
 import { systemScope } from "./kept-proposal.ts";
 import { proposableKind, proposalPrefixes } from "./kinds.ts";
 import { readNewest } from "./reading.ts";
+import { looksLike } from "./look-alikes.ts";
 import { planRegistryChange, type Registry } from "./registry.ts";
 
 /** What is proposed, before it is given its place. */
@@ -95,7 +96,7 @@ export const draftChange = (
   id: "quorum",
   bodies: async (decision, ts) => {
     const current = await registry();
-    const plan = planRegistryChange(current, change);
+    const plan = planRegistryChange(current, change, looksLike);
     if (plan.kind === "refused") {
       return fail({ kind: "invalidField", field: `${change.kind}.${plan.field}`, rule: plan.rule });
     }

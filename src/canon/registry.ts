@@ -76,12 +76,19 @@ const keyFault = (registry: Registry, publicKey: PublicKey): Refused | null => {
   return null;
 };
 
-const ownerFault = (registry: Registry, owner: string): Refused | null => {
+/** True for different names that a person takes for one another. */
+export type LooksLike = (one: string, other: string) => boolean;
+
+const ownerFault = (registry: Registry, owner: string, looksLike: LooksLike): Refused | null => {
   const name = ownerName(owner);
   if (name === "") return refuse("owner", "must not be empty");
   for (const witness of registry.witnesses.values()) {
     if (ownerName(witness.owner) === name) {
       return refuse("owner", `is the owner of witness "${witness.id}" already`);
+    }
+    // Whoever reads who approved must be able to tell one owner from another.
+    if (looksLike(owner, witness.owner)) {
+      return refuse("owner", `looks like the owner of witness "${witness.id}"`);
     }
   }
   return null;
@@ -97,6 +104,7 @@ type Draft = {
 const draftAdd = (
   registry: Registry,
   { id, witness, k = registry.k }: Extract<RegistryChange, { readonly kind: "add" }>,
+  looksLike: LooksLike,
 ): Draft | Refused => {
   const fault = witnessIdFault(id);
   if (fault !== null) return refuse("id", fault);
@@ -105,7 +113,7 @@ const draftAdd = (
     return refuse("id", `would be one more than the ${attestationsMax} witnesses a registry holds`);
   }
   return (
-    ownerFault(registry, witness.owner) ??
+    ownerFault(registry, witness.owner, looksLike) ??
     keyFault(registry, witness.publicKey) ?? {
       voices: new Map<string, Voice>([...registry.witnesses, [id, witness]]),
       k,
@@ -155,10 +163,10 @@ const draftQuorum = (
     ? refuse("k", "and proposer_may_attest are what they would become: nothing changes")
     : { voices: registry.witnesses, k, proposerMayAttest, enrols: null };
 
-const draft = (registry: Registry, change: RegistryChange): Draft | Refused => {
+const draft = (registry: Registry, change: RegistryChange, looksLike: LooksLike): Draft | Refused => {
   switch (change.kind) {
     case "add":
-      return draftAdd(registry, change);
+      return draftAdd(registry, change, looksLike);
     case "remove":
       return draftRemove(registry, change);
     case "replace":
@@ -169,8 +177,12 @@ const draft = (registry: Registry, change: RegistryChange): Draft | Refused => {
 };
 
 /** The registry a change would give, as the records to propose, or the rule it breaks with the field that breaks it. */
-export const planRegistryChange = (registry: Registry, change: RegistryChange): RegistryPlan => {
-  const drafted = draft(registry, change);
+export const planRegistryChange = (
+  registry: Registry,
+  change: RegistryChange,
+  looksLike: LooksLike,
+): RegistryPlan => {
+  const drafted = draft(registry, change, looksLike);
   if ("kind" in drafted) return drafted;
   const { voices, k, proposerMayAttest, enrols } = drafted;
   if (!isQuorum(k, voices.size)) return refuse("k", `must be an integer from 1 to ${voices.size}`);

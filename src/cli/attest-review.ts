@@ -24,6 +24,8 @@ export type Review = {
   readonly witness: string | undefined;
   readonly isEnrolled: "yes" | "no" | "unknown";
   readonly verdict: Attestation["verdict"];
+  /** Ids and owners of the enrolled witnesses, as far as somebody could be asked. */
+  readonly knownNames: readonly string[];
   readonly find: FindRecord;
   /** Absent where there is no server. */
   readonly simulate: ((lastDecisions: number) => Promise<SimulateResponse>) | undefined;
@@ -105,7 +107,7 @@ export const reviewProposal = async (review: Review, terminal: Terminal): Promis
   terminal.print(`${terminal.paint("bold", "What the server says of it:")}\n`);
   terminal.print(`${formatProposal(proposal, terminal)}\n`);
   terminal.print(`${terminal.paint("bold", "What is signed, as its bytes say:")}\n`);
-  terminal.print(formatChanges(changes, terminal));
+  terminal.print(formatChanges(changes, review.knownNames, terminal));
   await showFlips(review, changes, terminal);
   const { hash } = changes[0];
   terminal.print(

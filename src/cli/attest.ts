@@ -144,6 +144,7 @@ const attestOffline = async (path: string, given: Arguments, terminal: Terminal)
     witness: given.text("witness"),
     isEnrolled: "unknown",
     verdict: readVerdict(given),
+    knownNames: [],
     find: async () => undefined,
     simulate: undefined,
   };
@@ -168,6 +169,7 @@ const attestOnline = async (given: Arguments, terminal: Terminal): Promise<ExitC
     witness,
     isEnrolled: witness === undefined ? "no" : "yes",
     verdict: readVerdict(given),
+    knownNames: witnesses.flatMap(({ id: name, owner }) => [name, owner]),
     find: findBy(connection),
     simulate: (lastDecisions) =>
       connection.trust.simulate({

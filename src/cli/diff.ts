@@ -6,7 +6,7 @@
 import { toHex, toBase64 } from "../record/bytes.ts";
 import type { CborMap, CborValue } from "../record/cbor.ts";
 import { portableSha256 } from "../record/hash.ts";
-import { visibleJson } from "./json-text.ts";
+import { shownText } from "./shown-text.ts";
 
 export type DiffLine = {
   readonly sign: "-" | "+";
@@ -15,8 +15,12 @@ export type DiffLine = {
   readonly value: string;
 };
 
-/** How bytes are shown at a path; null leaves it to the diff. */
-export type ShowBytes = (path: string, bytes: Uint8Array) => string | null;
+export type Showing = {
+  /** How bytes are shown at a path; null leaves it to the diff. */
+  readonly bytes: (path: string, bytes: Uint8Array) => string | null;
+  /** How text and keys are shown: in quotes, different ones always differently. */
+  readonly text: (text: string) => string;
+};
 
 const alignedPairsMax = 1_000_000;
 /** Longer byte strings are named by their hash. */
@@ -24,10 +28,10 @@ const shownBytesMax = 64;
 
 const plainKey = /^[A-Za-z_][A-Za-z0-9_-]*$/;
 
-const quoted = (text: string): string => visibleJson(JSON.stringify(text));
-
-const under = (path: string, key: string): string => {
-  if (!plainKey.test(key)) return `${path}[${quoted(key)}]`;
+const under = (path: string, key: string, showing: Showing): string => {
+  const shown = showing.text(key);
+  // A remark about a key needs its quotes.
+  if (!plainKey.test(key) || shown !== `"${key}"`) return `${path}[${shown}]`;
   return path === "" ? key : `${path}.${key}`;
 };
 
@@ -41,9 +45,9 @@ const defaultBytes = (bytes: Uint8Array): string =>
     ? `bytes ${toBase64(bytes)}`
     : `${bytes.length} bytes, SHA-256 ${toHex(portableSha256(bytes))}`;
 
-const showLeaf = (value: CborValue, path: string, showBytes: ShowBytes): string => {
-  if (typeof value === "string") return quoted(value);
-  if (value instanceof Uint8Array) return showBytes(path, value) ?? defaultBytes(value);
+const showLeaf = (value: CborValue, path: string, showing: Showing): string => {
+  if (typeof value === "string") return showing.text(value);
+  if (value instanceof Uint8Array) return showing.bytes(path, value) ?? defaultBytes(value);
   if (isList(value)) return "[]";
   return isMap(value) ? "{}" : String(value);
 };
@@ -65,32 +69,27 @@ const whole = (
   sign: DiffLine["sign"],
   path: string,
   value: CborValue,
-  showBytes: ShowBytes,
+  showing: Showing,
 ): readonly DiffLine[] => {
   if (isList(value) && value.length > 0) {
-    return value.flatMap((item, at) => whole(sign, `${path}[${at}]`, item, showBytes));
+    return value.flatMap((item, at) => whole(sign, `${path}[${at}]`, item, showing));
   }
   if (isMap(value) && Object.keys(value).length > 0) {
     return Object.keys(value)
       .sort()
-      .flatMap((key) => whole(sign, under(path, key), value[key] ?? null, showBytes));
+      .flatMap((key) => whole(sign, under(path, key, showing), value[key] ?? null, showing));
   }
-  return [{ sign, path, value: showLeaf(value, path, showBytes) }];
+  return [{ sign, path, value: showLeaf(value, path, showing) }];
 };
 
-const diffMaps = (
-  before: CborMap,
-  after: CborMap,
-  path: string,
-  showBytes: ShowBytes,
-): readonly DiffLine[] => {
+const diffMaps = (before: CborMap, after: CborMap, path: string, showing: Showing): readonly DiffLine[] => {
   const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
   return keys.flatMap((key) => {
     const [left, right] = [before[key], after[key]];
-    const keyPath = under(path, key);
-    if (left === undefined) return right === undefined ? [] : whole("+", keyPath, right, showBytes);
-    if (right === undefined) return whole("-", keyPath, left, showBytes);
-    return diffAt(left, right, keyPath, showBytes);
+    const keyPath = under(path, key, showing);
+    if (left === undefined) return right === undefined ? [] : whole("+", keyPath, right, showing);
+    if (right === undefined) return whole("-", keyPath, left, showing);
+    return diffAt(left, right, keyPath, showing);
   });
 };
 
@@ -115,7 +114,7 @@ const diffAligned = (
   before: readonly CborValue[],
   after: readonly CborValue[],
   path: string,
-  showBytes: ShowBytes,
+  showing: Showing,
 ): readonly DiffLine[] => {
   const [befores, afters] = [before.map(identityOf), after.map(identityOf)];
   const lengths = commonLengths(befores, afters);
@@ -130,10 +129,10 @@ const diffAligned = (
     const skipLeft = lengths[left + 1]?.[right] ?? -1;
     const skipRight = lengths[left]?.[right + 1] ?? -1;
     if (left < before.length && (right >= after.length || skipLeft >= skipRight)) {
-      lines.push(...whole("-", `${path}[${left}]`, before[left] ?? null, showBytes));
+      lines.push(...whole("-", `${path}[${left}]`, before[left] ?? null, showing));
       left += 1;
     } else {
-      lines.push(...whole("+", `${path}[${right}]`, after[right] ?? null, showBytes));
+      lines.push(...whole("+", `${path}[${right}]`, after[right] ?? null, showing));
       right += 1;
     }
   }
@@ -144,38 +143,35 @@ const diffLists = (
   before: readonly CborValue[],
   after: readonly CborValue[],
   path: string,
-  showBytes: ShowBytes,
+  showing: Showing,
 ): readonly DiffLine[] => {
   const isShort = before.length * after.length <= alignedPairsMax;
-  if (before.length !== after.length && isShort) return diffAligned(before, after, path, showBytes);
+  if (before.length !== after.length && isShort) return diffAligned(before, after, path, showing);
   const places = Array.from({ length: Math.max(before.length, after.length) }, (_, at) => at);
   return places.flatMap((at) => {
     const [left, right] = [before[at], after[at]];
     const itemPath = `${path}[${at}]`;
-    if (left === undefined) return right === undefined ? [] : whole("+", itemPath, right, showBytes);
-    if (right === undefined) return whole("-", itemPath, left, showBytes);
-    return diffAt(left, right, itemPath, showBytes);
+    if (left === undefined) return right === undefined ? [] : whole("+", itemPath, right, showing);
+    if (right === undefined) return whole("-", itemPath, left, showing);
+    return diffAt(left, right, itemPath, showing);
   });
 };
 
-const diffAt = (
-  before: CborValue,
-  after: CborValue,
-  path: string,
-  showBytes: ShowBytes,
-): readonly DiffLine[] => {
+const diffAt = (before: CborValue, after: CborValue, path: string, showing: Showing): readonly DiffLine[] => {
   if (identityOf(before) === identityOf(after)) return [];
-  if (isMap(before) && isMap(after)) return diffMaps(before, after, path, showBytes);
+  if (isMap(before) && isMap(after)) return diffMaps(before, after, path, showing);
   if (isList(before) && isList(after) && before.length > 0 && after.length > 0) {
-    return diffLists(before, after, path, showBytes);
+    return diffLists(before, after, path, showing);
   }
-  return [...whole("-", path, before, showBytes), ...whole("+", path, after, showBytes)];
+  return [...whole("-", path, before, showing), ...whole("+", path, after, showing)];
 };
 
 /** @param before undefined for a new record. @returns lines in the order of the fields; none when nothing changes. */
 export const diffPayloads = (
   before: CborValue | undefined,
   after: CborValue,
-  showBytes: ShowBytes = () => null,
-): readonly DiffLine[] =>
-  before === undefined ? whole("+", "", after, showBytes) : diffAt(before, after, "", showBytes);
+  given: Partial<Showing> = {},
+): readonly DiffLine[] => {
+  const showing: Showing = { bytes: () => null, text: shownText, ...given };
+  return before === undefined ? whole("+", "", after, showing) : diffAt(before, after, "", showing);
+};

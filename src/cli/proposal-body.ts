@@ -5,12 +5,15 @@
 import type { GetProposalResponse, VersionedRecord } from "@sigil/client";
 import { equalBytes, parsePublicKey, toHex, type Hash, type PublicKey } from "../record/bytes.ts";
 import { SigilFault } from "../record/errors.ts";
+import type { CborValue } from "../record/cbor.ts";
 import { parseWitness } from "../record/kinds.ts";
 import { decodeBody, hashRecord, subjectOf, type RecordBody } from "../record/record.ts";
 import { formatPublicKey } from "../keys/keyfile.ts";
 import { opensslSha256 } from "../keys/sha256.ts";
-import { diffPayloads, type DiffLine, type ShowBytes } from "./diff.ts";
+import { lookAlikesAmong } from "../canon/look-alikes.ts";
+import { diffPayloads, type DiffLine, type Showing } from "./diff.ts";
 import { provenBody } from "./proven-record.ts";
+import { shownText } from "./shown-text.ts";
 import { formatPairs, printable, type Terminal } from "./terminal.ts";
 
 /** "unknown": it replaces a version that is not at hand. */
@@ -87,10 +90,31 @@ export const enrolledBy = (changes: readonly Change[]): PublicKey | undefined =>
 const keyPath = /(?:^|\.)public_key(?:|s\[\d+\])$/;
 
 /** Keys as people hand them around, and a module's digest as `sha256sum` prints that of the witness's own build. */
-const showBytes: ShowBytes = (path, bytes) => {
+const showBytes: Showing["bytes"] = (path, bytes) => {
   if (bytes.length !== 32) return null;
   if (keyPath.test(path)) return formatPublicKey(parsePublicKey(bytes));
   return path === "digest" ? `SHA-256 ${toHex(bytes)}` : null;
+};
+
+/** Every text in a payload, keys too. */
+const textsIn = (value: CborValue): readonly string[] => {
+  if (typeof value === "string") return [value];
+  if (value instanceof Uint8Array || typeof value !== "object" || value === null) return [];
+  if (Array.isArray(value)) return value.flatMap(textsIn);
+  return Object.entries(value).flatMap(([key, item]) => [key, ...textsIn(item)]);
+};
+
+/** Text as it is signed; behind it what else it may be taken for. */
+const showTextAmong = (changes: readonly Change[], knownNames: readonly string[]): Showing["text"] => {
+  const payloads = changes.flatMap(({ body, before }) => [
+    body.payload,
+    ...(typeof before === "string" ? [] : [before.payload]),
+  ]);
+  const lookAlikes = lookAlikesAmong([...knownNames, ...payloads.flatMap(textsIn)]);
+  return (text) => {
+    const others = lookAlikes(text).map(shownText);
+    return shownText(text) + (others.length === 0 ? "" : ` (LOOKS LIKE ${others.join(", ")})`);
+  };
 };
 
 const diffLine = ({ sign, path, value }: DiffLine, { paint }: Terminal): string =>
@@ -103,13 +127,12 @@ const replaced = ({ body, before }: Change): string => {
   );
 };
 
-const formatChange = (change: Change, terminal: Terminal): string => {
+const formatChange = (change: Change, text: Showing["text"], terminal: Terminal): string => {
   const { body, hash, before } = change;
-  const lines = diffPayloads(
-    typeof before === "string" ? undefined : before.payload,
-    body.payload,
-    showBytes,
-  );
+  const lines = diffPayloads(typeof before === "string" ? undefined : before.payload, body.payload, {
+    bytes: showBytes,
+    text,
+  });
   const facts = formatPairs([
     ["record", subjectOf(body)],
     ["kind", body.kind === "tombstone" ? "tombstone: it ends the record" : body.kind],
@@ -122,6 +145,17 @@ const formatChange = (change: Change, terminal: Terminal): string => {
   return [facts, "", ...diff].join("\n");
 };
 
-/** Every change of the proposal, field by field. */
-export const formatChanges = (changes: readonly Change[], terminal: Terminal): string =>
-  changes.map((change) => formatChange(change, terminal)).join("\n\nand in the same commit:\n\n");
+/**
+ * Every change of the proposal, field by field.
+ * @param knownNames what texts of the change are compared with, beside each other and what they replace.
+ */
+export const formatChanges = (
+  changes: readonly Change[],
+  knownNames: readonly string[],
+  terminal: Terminal,
+): string => {
+  const text = showTextAmong(changes, knownNames);
+  return changes
+    .map((change) => formatChange(change, text, terminal))
+    .join("\n\nand in the same commit:\n\n");
+};

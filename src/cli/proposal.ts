@@ -98,12 +98,14 @@ export const proposal: Command = {
         }
         if (response.proposal === undefined) return usage("the server answered without a proposal");
         const examined = await examineProposal(response, findBy(connection));
+        const { witnesses } = await connection.witness.listWitnesses({});
+        const knownNames = witnesses.flatMap(({ id, owner }) => [id, owner]);
         terminal.print(`${formatProposal(response.proposal, terminal)}\n`);
         if (examined.kind === "refused") {
           terminal.note(`sigil: do not attest it: ${printable(examined.rule)}`);
           return exitCodes.no;
         }
-        terminal.print(formatChanges(examined.changes, terminal));
+        terminal.print(formatChanges(examined.changes, knownNames, terminal));
         return exitCodes.ok;
       }),
     ),

@@ -6,6 +6,7 @@ import { access, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { PublicKey } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
+import { looksLike } from "../canon/look-alikes.ts";
 import { ownerName } from "../record/kinds.ts";
 import { isLevel } from "../identity/levels.ts";
 import { isPrincipalId } from "../identity/principals.ts";
@@ -107,6 +108,13 @@ const checkFounders = ({ root, principals, witnesses, k }: Founders): void => {
     "witness",
     witnesses.map(({ owner }) => ownerName(owner)),
   );
+  const [alike] = witnesses.flatMap(({ owner }, at) =>
+    witnesses
+      .slice(at + 1)
+      .filter((other) => looksLike(owner, other.owner))
+      .map((other) => [owner, other.owner] as const),
+  );
+  if (alike !== undefined) usage(`witness "${alike[0]}" and witness "${alike[1]}" look alike`);
   requireDistinct(
     "witness key",
     witnesses.map(({ publicKey }) => formatPublicKey(publicKey)),

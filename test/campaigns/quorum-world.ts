@@ -12,6 +12,7 @@ import {
 } from "../../src/record/bytes.ts";
 import { coseKeyThumbprint } from "../../src/record/cose.ts";
 import { wireReason } from "../../src/canon/refusals.ts";
+import { looksLike } from "../../src/canon/look-alikes.ts";
 import { planRegistryChange, type Registry, type RegistryChange } from "../../src/canon/registry.ts";
 import {
   planAttest,
@@ -185,7 +186,7 @@ export class World {
         : change.kind === "replace"
           ? { kind: "replace", id: change.id, publicKey: keyNamed(change.key).publicKey }
           : change;
-    const plan = planRegistryChange(this.#registry, asked);
+    const plan = planRegistryChange(this.#registry, asked, looksLike);
     if (plan.kind === "refused") return null;
     const { quorum, enrols } = plan;
     const enrolledKey = change.kind === "add" || change.kind === "replace" ? change.key : null;

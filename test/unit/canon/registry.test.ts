@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, it } from "mocha";
 import { formatQuorum, formatWitness, parseQuorum, parseWitness } from "../../../src/record/kinds.ts";
 import { attestationsMax } from "../../../src/record/limits.ts";
+import { looksLike } from "../../../src/canon/look-alikes.ts";
 import {
   planRegistryChange,
   voicesMax,
@@ -56,7 +57,12 @@ const planned: readonly (readonly [string, Registry, RegistryChange, object])[] 
   ],
 ];
 
+const lookAlike = 'looks like the owner of witness "w1"';
 const refused: readonly (readonly [string, Registry, RegistryChange, string, string])[] = [
+  ["an owner with a no-break space", twoOfThree, add({ owner: "Owner\u{a0}1" }), "owner", lookAlike],
+  ["an owner in letters of two scripts", twoOfThree, add({ owner: "\u{41e}wner 1" }), "owner", lookAlike],
+  ["an owner with a filler", twoOfThree, add({ owner: "Owner 1\u{3164}" }), "owner", lookAlike],
+  ["an owner with an l for a 1", twoOfThree, add({ owner: "owner l" }), "owner", lookAlike],
   ["an empty id", twoOfThree, add({}, ""), "id", "must be 1 to 255 bytes"],
   ["an id of 201 characters", twoOfThree, add({}, "w".repeat(201)), "id", "must be 1 to 200 bytes"],
   ["an id with a slash", twoOfThree, add({}, "a/b"), "id", 'must have no "/"'],
@@ -166,7 +172,7 @@ const refused: readonly (readonly [string, Registry, RegistryChange, string, str
 describe("a change of the registry", () => {
   for (const [name, registry, change, quorum] of planned) {
     it(`${name}, in the next epoch`, () => {
-      const plan = planRegistryChange(registry, change);
+      const plan = planRegistryChange(registry, change, looksLike);
       if (plan.kind === "refused") throw new Error(`${plan.field} ${plan.rule}`);
       expect(plan.quorum).to.include({ epoch: 4 });
       for (const [field, value] of Object.entries(quorum)) {
@@ -178,7 +184,7 @@ describe("a change of the registry", () => {
 
   it("enrols the new key with what is known of the witness, and nothing otherwise", () => {
     const enrolled = (change: RegistryChange) => {
-      const plan = planRegistryChange(twoOfThree, change);
+      const plan = planRegistryChange(twoOfThree, change, looksLike);
       return plan.kind === "planned" ? plan.enrols : plan;
     };
     expect(enrolled(add())).to.deep.equal({ id: "w4", witness: newcomer });
@@ -199,12 +205,12 @@ describe("a change of the registry", () => {
 
   for (const [name, registry, change, field, rule] of refused) {
     it(`is refused: ${name}`, () => {
-      expect(planRegistryChange(registry, change)).to.deep.equal({ kind: "refused", field, rule });
+      expect(planRegistryChange(registry, change, looksLike)).to.deep.equal({ kind: "refused", field, rule });
     });
   }
 
   it("may remove one of two witnesses with one owner", () => {
-    expect(planRegistryChange(shared, { kind: "remove", id: "w2" }).kind).to.equal("planned");
+    expect(planRegistryChange(shared, { kind: "remove", id: "w2" }, looksLike).kind).to.equal("planned");
   });
 
   it("never leads to a registry that cannot reach its own k, however many follow each other", () => {
@@ -226,7 +232,7 @@ describe("a change of the registry", () => {
       k.map((k): RegistryChange => (k === undefined ? { kind: "quorum" } : { kind: "quorum", k })),
     );
     const follow = (registry: Registry, each: RegistryChange): Registry => {
-      const plan = planRegistryChange(registry, each);
+      const plan = planRegistryChange(registry, each, looksLike);
       if (plan.kind === "refused") return registry;
       const { quorum, enrols } = plan;
       const witnesses = quorum.witnesses.map((id) => {

@@ -100,6 +100,7 @@ const review = async (given: Partial<Review>): Promise<Reviewed & { readonly sho
     witness: "w1",
     isEnrolled: "yes",
     verdict: "approve",
+    knownNames: ["w1", "Ann Smith"],
     find: async () => undefined,
     simulate: undefined,
     ...given,
@@ -107,21 +108,25 @@ const review = async (given: Partial<Review>): Promise<Reviewed & { readonly sho
   return { ...(await reviewProposal(whole, terminal)), shown: shown.join("\n") };
 };
 
-const witnessBody: RecordBody = {
+const witnessOwnedBy = (owner: string): RecordBody => ({
   ...before,
   kind: "witness",
   id: "witness/carol",
-  payload: formatWitness({ publicKey: newKey.publicKey, owner: "carol", authority: "", description: "" }),
-};
-const witnessHash = hashRecord(encodeBody(witnessBody));
-const quorumBody: RecordBody = {
-  ...before,
-  kind: "quorum",
-  id: "quorum",
-  payload: formatQuorum({ k: 1, witnesses: ["carol", "w1"], epoch: 5, proposerMayAttest: false }),
-  links: [{ label: "witness", target: witnessHash }],
-};
-const enrolling = answer(quorumBody, { with: [encodeBody(witnessBody)] });
+  payload: formatWitness({ publicKey: newKey.publicKey, owner, authority: "", description: "" }),
+});
+const enrollingOf = (witness: RecordBody): GetProposalResponse =>
+  answer(
+    {
+      ...before,
+      kind: "quorum",
+      id: "quorum",
+      payload: formatQuorum({ k: 1, witnesses: ["carol", "w1"], epoch: 5, proposerMayAttest: false }),
+      links: [{ label: "witness", target: hashRecord(encodeBody(witness)) }],
+    },
+    { with: [encodeBody(witness)] },
+  );
+const witnessBody = witnessOwnedBy("carol");
+const enrolling = enrollingOf(witnessBody);
 
 describe("a review before signing", () => {
   const refusals: readonly (readonly [claim: string, given: Partial<Review>, rule: string])[] = [
@@ -192,6 +197,22 @@ describe("a review before signing", () => {
     const found = GetProposalResponse.fromPartial({ current: recordOf(before) }).current;
     const outcome = await review({ response, find: async () => found });
     expect(outcome.shown).to.include("- threshold: 0.5\n+ threshold: 0.9").and.to.not.include("not at hand");
+  });
+
+  it("marks a row that is no more than drawn like one that is there", async () => {
+    const actions = {
+      ...(before.payload as { actions: CborMap }).actions,
+      "payrnent.refund": { risk: 0, min_loa: "guest" },
+    };
+    const payload = { ...(before.payload as CborMap), actions };
+    const outcome = await review({ response: answer({ ...after, payload }) });
+    expect(outcome.shown).to.include('actions["payrnent.refund" (LOOKS LIKE "payment.refund")].risk: 0');
+  });
+
+  it("marks an owner that is drawn like the owner of another witness", async () => {
+    const response = enrollingOf(witnessOwnedBy("Ann\u{a0}Smith"));
+    const outcome = await review({ response, key: newKey, isEnrolled: "no", witness: undefined });
+    expect(outcome.shown).to.include(String.raw`"Ann\u00a0Smith" (LOOKS LIKE "Ann Smith")`);
   });
 
   it("takes the key that the bytes enrol as possession, and shows it as people know it", async () => {

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, it } from "mocha";
 import { diffPayloads, type DiffLine } from "../../../src/cli/diff.ts";
 import { prettyJson } from "../../../src/cli/json-text.ts";
+import { hexOf, invisible } from "./invisible.ts";
 import { cborEncode, type CborMap, type CborValue } from "../../../src/record/cbor.ts";
 
 const show = (lines: readonly DiffLine[]): readonly string[] =>
@@ -59,7 +60,13 @@ describe("a diff of payloads", () => {
   it("names long byte strings by their hash and shows keys as it is told to", () => {
     const [long] = diff(undefined, { a: new Uint8Array(65) });
     expect(long).to.match(/^\+ a: 65 bytes, SHA-256 [0-9a-f]{64}$/);
-    const lines = diffPayloads(undefined, { k: Uint8Array.of(7) }, (path, bytes) => `${path}=${bytes[0]}`);
+    const lines = diffPayloads(
+      undefined,
+      { k: Uint8Array.of(7) },
+      {
+        bytes: (path, bytes) => `${path}=${bytes[0]}`,
+      },
+    );
     expect(show(lines)).to.deep.equal(["+ k: k=7"]);
   });
 
@@ -108,6 +115,14 @@ describe("a diff of payloads", () => {
 });
 
 describe("JSON on a terminal", () => {
+  for (const character of invisible) {
+    it(`escapes U+${hexOf(character)}`, () => {
+      const shown = prettyJson(JSON.stringify(`a${character}b`));
+      expect(shown).to.match(/^[\x20-\x7e]+$/);
+      expect(JSON.parse(shown)).to.equal(`a${character}b`);
+    });
+  }
+
   it("means the same and hides nothing", () => {
     const value = { a: "x\u202ey\u2028", "k\u200b": [1, "\u{e0001}"] };
     const shown = prettyJson(JSON.stringify(value));

@@ -88,7 +88,10 @@ export interface AddWitness {
   id: string;
   /** Its Ed25519 public key, 32 bytes: canonical, of prime order, and no other witness's. It must sign the proposal. */
   publicKey: Uint8Array;
-  /** Who holds it, 1 to 255 bytes; nobody who already has a witness. */
+  /**
+   * Who holds it, 1 to 255 bytes; nobody who already has a witness, and no name that only looks like theirs (1 for l,
+   * letters of another script, blanks that are not drawn).
+   */
   owner: string;
   /** In whose name it attests, at most 255 bytes. */
   authority: string;
