@@ -1,6 +1,13 @@
 /** A connection to a Sigil server: one channel, every service, promises. */
 import type { ChannelOptions } from "@grpc/grpc-js";
 import {
+  OpenQuestions,
+  requireAllWritten,
+  requireCount,
+  requireSimulation,
+  requireWritten,
+} from "./answer.ts";
+import {
   callClientStream,
   callDuplex,
   callServerStream,
@@ -17,6 +24,7 @@ import * as key from "./generated/sigil/key/v1/key.ts";
 import * as module from "./generated/sigil/module/v1/module.ts";
 import * as trust from "./generated/sigil/trust/v1/trust.ts";
 import { healthMethod, type ServingStatus } from "./health.ts";
+import { JudgedAuditClient, JudgedTrustClient } from "./judged-stub.ts";
 import { checkWrite, checkWrites } from "./payload.ts";
 import { channelCredentials, isLoopback, nameOptions, type TlsOptions } from "./target.ts";
 import type { TokenSigner } from "./token.ts";
@@ -156,17 +164,26 @@ export type SigilConnection = Disposable & {
 
 const deadlineMsDefault = 10_000;
 
+/** What a method asks of its request before it is sent, and of the reply before it is handed on. Both may throw. */
+type Checks<Request, Response> = {
+  readonly before?: (request: Partially<Request>) => void;
+  readonly after?: (request: Request, response: Response) => void;
+};
+
 /** Every request goes through here, so every method is one line. */
 const unary =
   <Request, Response>(
     context: CallContext,
     messages: { fromPartial(request: Partially<Request>): Request },
     method: Parameters<typeof callUnary<Request, Response>>[0],
-    check: (request: Partially<Request>) => void = () => {},
+    { before, after }: Checks<Request, Response> = {},
   ): Unary<Request, Response> =>
-  async (request, options) => {
-    check(request);
-    return callUnary(method, messages.fromPartial(request), context, options);
+  async (partial, options) => {
+    before?.(partial);
+    const request = messages.fromPartial(partial);
+    const response = await callUnary(method, request, context, options);
+    after?.(request, response);
+    return response;
   };
 
 const serverStream =
@@ -185,18 +202,40 @@ async function* completed<Request>(
   for await (const request of requests) yield messages.fromPartial(request);
 }
 
+/** Answers are handed on while they answer questions that were asked. */
+async function* streamChecks(
+  stub: trust.TrustServiceClient,
+  requests: Parameters<TrustClient["streamChecks"]>[0],
+  context: CallContext,
+  options: CallOptions | undefined,
+): ReturnType<TrustClient["streamChecks"]> {
+  const open = new OpenQuestions();
+  const asked = async function* (): AsyncGenerator<trust.StreamChecksRequest, void, undefined> {
+    for await (const request of completed<trust.StreamChecksRequest>(trust.StreamChecksRequest, requests)) {
+      await open.ask(request);
+      yield request;
+    }
+  };
+  try {
+    for await (const answer of callDuplex(stub.streamChecks.bind(stub), asked(), context, options)) {
+      open.answer(answer);
+      yield answer;
+    }
+  } finally {
+    open.close();
+  }
+}
+
 const trustClient = (stub: trust.TrustServiceClient, context: CallContext): TrustClient => ({
   check: unary(context, trust.CheckRequest, stub.check.bind(stub)),
-  batchCheck: unary(context, trust.BatchCheckRequest, stub.batchCheck.bind(stub)),
-  streamChecks: (requests, options) =>
-    callDuplex(
-      stub.streamChecks.bind(stub),
-      completed<trust.StreamChecksRequest>(trust.StreamChecksRequest, requests),
-      context,
-      options,
-    ),
+  batchCheck: unary(context, trust.BatchCheckRequest, stub.batchCheck.bind(stub), {
+    after: ({ checks }, { results }) => requireCount(checks.length, results.length),
+  }),
+  streamChecks: (requests, options) => streamChecks(stub, requests, context, options),
   getActiveModel: unary(context, trust.GetActiveModelRequest, stub.getActiveModel.bind(stub)),
-  simulate: unary(context, trust.SimulateRequest, stub.simulate.bind(stub)),
+  simulate: unary(context, trust.SimulateRequest, stub.simulate.bind(stub), {
+    after: (_request, response) => requireSimulation(response),
+  }),
 });
 
 const auditClient = (stub: audit.AuditServiceClient, context: CallContext): AuditClient => ({
@@ -209,13 +248,18 @@ const auditClient = (stub: audit.AuditServiceClient, context: CallContext): Audi
 });
 
 const canonClient = (stub: canon.CanonServiceClient, context: CallContext): CanonClient => ({
-  writeRecord: unary(context, canon.WriteRecordRequest, stub.writeRecord.bind(stub), checkWrite),
-  batchWriteRecords: unary(
-    context,
-    canon.BatchWriteRecordsRequest,
-    stub.batchWriteRecords.bind(stub),
-    checkWrites,
-  ),
+  writeRecord: unary(context, canon.WriteRecordRequest, stub.writeRecord.bind(stub), {
+    before: checkWrite,
+    after: ({ id }, response) => requireWritten(id, response),
+  }),
+  batchWriteRecords: unary(context, canon.BatchWriteRecordsRequest, stub.batchWriteRecords.bind(stub), {
+    before: checkWrites,
+    after: ({ writes }, response) =>
+      requireAllWritten(
+        writes.map(({ id }) => id),
+        response,
+      ),
+  }),
   getRecord: unary(context, canon.GetRecordRequest, stub.getRecord.bind(stub)),
   listRecords: unary(context, canon.ListRecordsRequest, stub.listRecords.bind(stub)),
   streamRecords: serverStream(context, canon.StreamRecordsRequest, stub.streamRecords.bind(stub)),
@@ -278,11 +322,11 @@ export const connect = (options: ConnectOptions): SigilConnection => {
   if (signer !== undefined && !mayAuthorize) throw new TypeError(tokenRefusal);
   const channelOptions = { ...nameOptions(tls), ...options.channelOptions };
   const credentials = channelCredentials(tls);
-  const trustStub = new trust.TrustServiceClient(target, credentials, channelOptions);
+  const trustStub = new JudgedTrustClient(target, credentials, channelOptions);
   const sameChannel = { channelOverride: trustStub.getChannel() };
   const stubs = {
     trust: trustStub,
-    audit: new audit.AuditServiceClient(target, credentials, sameChannel),
+    audit: new JudgedAuditClient(target, credentials, sameChannel),
     canon: new canon.CanonServiceClient(target, credentials, sameChannel),
     witness: new witness.WitnessServiceClient(target, credentials, sameChannel),
     keys: new key.KeyServiceClient(target, credentials, sameChannel),

@@ -20,6 +20,7 @@ import {
   Verdict,
   WitnessServiceService,
   WriteRecordResponse,
+  type AuditServiceServer,
   type CanonServiceServer,
   type StreamRecordsRequest,
   type WriteRecordRequest,
@@ -28,7 +29,7 @@ import {
   type TrustServiceServer,
 } from "@sigil/client";
 
-export type Behaviour = Partial<TrustServiceServer & CanonServiceServer>;
+export type Behaviour = Partial<TrustServiceServer & CanonServiceServer & AuditServiceServer>;
 
 type Seen = {
   /** The metadata of each call, in order. */
@@ -132,7 +133,10 @@ export const startServer = async (
   };
   const server = new Server();
   server.addService(TrustServiceService, only(TrustServiceService, trust));
-  server.addService(AuditServiceService, only(AuditServiceService, {}));
+  server.addService(
+    AuditServiceService,
+    only(AuditServiceService, { ...(behaviour as UntypedServiceImplementation) }),
+  );
   server.addService(CanonServiceService, only(CanonServiceService, canon));
   server.addService(WitnessServiceService, only(WitnessServiceService, {}));
   new HealthImplementation({ "": "SERVING", "sigil.trust.v1.TrustService": "NOT_SERVING" }).addToServer(

@@ -1,0 +1,214 @@
+/**
+ * What a reply must be before it is handed on. A reply that contradicts itself, or its request, allows nothing: a decision
+ * becomes a deny with reason `REPLY_CONTRADICTORY`, an item a failed one, anything else an error. What a reply leaves out
+ * is no contradiction, but for the id under which an allow was recorded. Pure.
+ *
+ * Sources: docs/spec/trust.md §4 and §5, the comments of `CheckResponse`.
+ */
+import { status as Code } from "@grpc/grpc-js";
+import { SigilError } from "./error.ts";
+import type { BatchWriteRecordsResponse, WriteRecordResponse } from "./generated/sigil/canon/v1/canon.ts";
+import { StepOutcome, type VerifyFrozenChainResponse } from "./generated/sigil/audit/v1/audit.ts";
+import { Status } from "./generated/google/rpc/status.ts";
+import type {
+  BatchCheckResponse,
+  BatchCheckResult,
+  CheckResponse,
+  SimulatedDecision,
+  SimulateResponse,
+  StreamChecksResponse,
+} from "./generated/sigil/trust/v1/trust.ts";
+import { Verdict } from "./generated/sigil/type/v1/type.ts";
+
+const contradictoryReason = "REPLY_CONTRADICTORY";
+
+/** The codes that stand for something else than an allow. Source: docs/spec/trust.md §5. */
+const reasonsOfNoAllow: ReadonlySet<string> = new Set([
+  "UNKNOWN_ACTION",
+  "LEVEL_TOO_LOW",
+  "SCORE_BELOW_THRESHOLD",
+  "REVIEW_BAND",
+  "MODEL_MISSING",
+  "EVALUATOR_ERROR",
+  "DEADLINE_EXCEEDED",
+]);
+
+/** Relative; what exponential functions of two platforms may differ by, and far less than any honest margin. */
+const tolerance = 1e-9;
+
+const isNear = (one: number, other: number): boolean =>
+  Math.abs(one - other) <= tolerance * Math.max(1, Math.abs(one), Math.abs(other));
+
+const isProbability = (value: number): boolean => value >= 0 && value <= 1;
+
+/** Why the numbers of an answer cannot all be true; undefined when they can. Those that are absent say nothing. */
+const numbersFault = (answer: CheckResponse): string | undefined => {
+  const { score, threshold, bias, z, contributions } = answer;
+  if (score !== undefined && !isProbability(score)) return "the score is no probability";
+  if (threshold !== undefined && !(threshold > 0 && threshold < 1)) return "the threshold is not in (0, 1)";
+  if (z !== undefined && !Number.isFinite(z)) return "z is no number";
+  if (bias !== undefined && !Number.isFinite(bias)) return "the bias is no number";
+  if (score !== undefined && z !== undefined && !isNear(score, 1 / (1 + Math.exp(-z)))) {
+    return "score and z differ";
+  }
+  for (const { feature, value, weight, contribution } of contributions) {
+    if (!isNear(value * weight, contribution)) return `the contribution of ${feature} is not value × weight`;
+  }
+  if (z === undefined || bias === undefined || contributions.length === 0) return undefined;
+  const sum = contributions.reduce((all, { contribution }) => all + contribution, bias);
+  return isNear(sum, z) ? undefined : "z is not the sum of bias and contributions";
+};
+
+const isBelowThreshold = ({ score, threshold, z }: CheckResponse): boolean => {
+  if (threshold === undefined) return false;
+  const logit = Math.log(threshold / (1 - threshold));
+  if (z !== undefined && z < logit && !isNear(z, logit)) return true;
+  return score !== undefined && score < threshold && !isNear(score, threshold);
+};
+
+/** Why nobody may act on an answer that is not a plain deny; undefined when it holds together. */
+const decisionFault = (answer: CheckResponse): string | undefined => {
+  const { verdict, allowed, reason, auditId, modelHash } = answer;
+  if (allowed !== (verdict === Verdict.VERDICT_ALLOW)) return "allowed and verdict differ";
+  if (verdict === Verdict.VERDICT_DENY) return undefined;
+  if (verdict !== Verdict.VERDICT_ALLOW && verdict !== Verdict.VERDICT_REVIEW) {
+    return `verdict ${verdict} is not known`;
+  }
+  if (auditId === "") return "it names no record";
+  if (modelHash.length !== 0 && modelHash.length !== 32) return "the hash of its model is not 32 bytes";
+  const fault = numbersFault(answer);
+  if (fault !== undefined || verdict === Verdict.VERDICT_REVIEW) return fault;
+  if (reasonsOfNoAllow.has(reason)) return `an allow cannot have the reason ${reason}`;
+  return isBelowThreshold(answer) ? "an allow cannot have a score below the threshold" : undefined;
+};
+
+/** The answer itself, made a deny unless it holds together. Its record's id stays: it is what to ask about. */
+export const judgeDecision = (answer: CheckResponse): CheckResponse => {
+  if (decisionFault(answer) === undefined) return answer;
+  answer.verdict = Verdict.VERDICT_DENY;
+  answer.allowed = false;
+  answer.reason = contradictoryReason;
+  return answer;
+};
+
+const contradiction = (rule: string): SigilError =>
+  new SigilError(Code.INTERNAL, `the reply contradicts itself or the request: ${rule}`, {
+    reason: contradictoryReason,
+  });
+
+type Outcome = BatchCheckResult["outcome"];
+
+/** A decision is judged; an item that holds none has failed, and says so. */
+const judgeOutcome = (outcome: Outcome): NonNullable<Outcome> => {
+  switch (outcome?.$case) {
+    case "decision":
+      return { $case: "decision", value: judgeDecision(outcome.value) };
+    case "error":
+      if (outcome.value.code !== Code.OK) return outcome;
+      break;
+    case undefined:
+      break;
+  }
+  const message = "the item holds neither a decision nor an error";
+  return { $case: "error", value: Status.fromPartial({ code: Code.INTERNAL, message }) };
+};
+
+const judgeResult = (result: BatchCheckResult): BatchCheckResult => {
+  result.outcome = judgeOutcome(result.outcome);
+  return result;
+};
+
+export const judgeResults = (reply: BatchCheckResponse): BatchCheckResponse => {
+  for (const result of reply.results) judgeResult(result);
+  return reply;
+};
+
+export const judgeStreamed = (reply: StreamChecksResponse): StreamChecksResponse => {
+  reply.outcome = judgeOutcome(reply.outcome);
+  return reply;
+};
+
+/** @throws SigilError */
+export const requireCount = (asked: number, answered: number): void => {
+  if (asked !== answered) throw contradiction(`${answered} results for ${asked} items`);
+};
+
+/** A simulation decides nothing, but a person will approve a model by it. @throws SigilError */
+export const requireSimulation = (reply: SimulateResponse): void => {
+  const { scored, flipped, decisions } = reply;
+  const isFlip = ({ current, candidate }: SimulatedDecision): boolean => current !== candidate;
+  if (flipped > scored) throw contradiction(`${flipped} flips among ${scored} decisions`);
+  if (decisions.length > scored) throw contradiction(`${decisions.length} of ${scored} decisions`);
+  if (decisions.filter(isFlip).length > flipped) throw contradiction("it shows more flips than it counts");
+  const known: readonly number[] = [Verdict.VERDICT_ALLOW, Verdict.VERDICT_DENY, Verdict.VERDICT_REVIEW];
+  for (const { current, candidate, currentScore, candidateScore } of decisions) {
+    if (!known.includes(current) || !known.includes(candidate)) throw contradiction("a verdict is not known");
+    const scores = [currentScore, candidateScore].filter((score) => score !== undefined);
+    if (!scores.every(isProbability)) throw contradiction("a score is no probability");
+  }
+};
+
+/** Verified only if there are steps and every one of them passed. */
+export const judgeVerification = (reply: VerifyFrozenChainResponse): VerifyFrozenChainResponse => {
+  const { steps } = reply;
+  const holds = steps.length > 0 && steps.every(({ outcome }) => outcome === StepOutcome.STEP_OUTCOME_PASSED);
+  reply.verified &&= holds;
+  return reply;
+};
+
+/** The record that was written is the one that was meant. @throws SigilError */
+export const requireWritten = (id: string, { record }: WriteRecordResponse): void => {
+  if (record === undefined) throw contradiction("it holds no record");
+  if (record.id !== id) throw contradiction("the record is another one than the one written");
+};
+
+/** @throws SigilError */
+export const requireAllWritten = (ids: readonly string[], { results }: BatchWriteRecordsResponse): void => {
+  requireCount(ids.length, results.length);
+  for (const [at, result] of results.entries()) requireWritten(ids[at] ?? "", result);
+};
+
+/** Questions that wait for an answer at once; an honest server reads no further long before. */
+const openQuestionsMax = 65_536;
+/** Of a correlation id that the server gives back. */
+const correlationCharactersMax = 128;
+
+/** The questions of a stream that are not answered yet, by correlation id. Ids may repeat. */
+export class OpenQuestions {
+  readonly #byId = new Map<string, number>();
+  #count = 0;
+  #room = Promise.withResolvers<void>();
+  #closed = false;
+
+  /** Resolves when the question may be sent, or nothing will be. */
+  async ask({ correlationId }: { readonly correlationId: string }): Promise<void> {
+    while (this.#count >= openQuestionsMax && !this.#closed) await this.#room.promise;
+    this.#count += 1;
+    if (correlationId.length > correlationCharactersMax) return;
+    this.#byId.set(correlationId, (this.#byId.get(correlationId) ?? 0) + 1);
+  }
+
+  /**
+   * A decision answers a question that is open. An error may also be about one whose id broke its rule and is therefore
+   * not given back.
+   * @throws SigilError
+   */
+  answer({ correlationId, outcome }: StreamChecksResponse): void {
+    const open = this.#byId.get(correlationId) ?? 0;
+    if (open === 0 && outcome?.$case === "decision") {
+      throw contradiction("a decision answers a question that was not asked, or was answered before");
+    }
+    if (open > 1) this.#byId.set(correlationId, open - 1);
+    else this.#byId.delete(correlationId);
+    this.#count = Math.max(0, this.#count - 1);
+    if (this.#count === 0) this.#byId.clear();
+    this.#room.resolve();
+    this.#room = Promise.withResolvers();
+  }
+
+  /** The call is over: whoever waits goes on, to its end. */
+  close(): void {
+    this.#closed = true;
+    this.#room.resolve();
+  }
+}

@@ -1,0 +1,33 @@
+/** Stubs whose replies are judged as they are decoded: nothing of this package hands on a decision that was not. */
+import { makeGenericClientConstructor } from "@grpc/grpc-js";
+import { judgeDecision, judgeResults, judgeStreamed, judgeVerification } from "./answer.ts";
+import { AuditServiceClient, AuditServiceService } from "./generated/sigil/audit/v1/audit.ts";
+import { TrustServiceClient, TrustServiceService } from "./generated/sigil/trust/v1/trust.ts";
+
+type Decoding<Reply> = { readonly responseDeserialize: (bytes: Buffer) => Reply };
+
+const judged = <Reply, Method extends Decoding<Reply>>(
+  method: Method & Decoding<Reply>,
+  judge: (reply: Reply) => Reply,
+): Method => ({
+  ...method,
+  responseDeserialize: (bytes: Buffer) => judge(method.responseDeserialize(bytes)),
+});
+
+export const JudgedTrustClient = makeGenericClientConstructor(
+  {
+    ...TrustServiceService,
+    check: judged(TrustServiceService.check, judgeDecision),
+    batchCheck: judged(TrustServiceService.batchCheck, judgeResults),
+    streamChecks: judged(TrustServiceService.streamChecks, judgeStreamed),
+  },
+  TrustServiceClient.serviceName,
+) as unknown as typeof TrustServiceClient;
+
+export const JudgedAuditClient = makeGenericClientConstructor(
+  {
+    ...AuditServiceService,
+    verifyFrozenChain: judged(AuditServiceService.verifyFrozenChain, judgeVerification),
+  },
+  AuditServiceClient.serviceName,
+) as unknown as typeof AuditServiceClient;
