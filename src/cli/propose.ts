@@ -1,23 +1,20 @@
 /** `sigil propose`: a change of a system record, for the witnesses to attest. */
-import { parseTree, type Node, type ParseError } from "jsonc-parser";
+import type { Node } from "jsonc-parser";
 import { ProposeRecordResponse, type ProposeRecordRequest } from "@sigil/client";
 import { jsonCharactersMax } from "../record/limits.ts";
 import { countOf, exitCodes, jsonFlag, usage, type Arguments, type Command } from "./command.ts";
 import { connectionFlags, withConnection } from "./connection.ts";
 import { readText } from "./input-file.ts";
+import { parseJson, parseModelFile } from "./model-file.ts";
 import { formatProposed, proposingFlags, readProposing } from "./proposing.ts";
 import { orRefusal } from "./refusal.ts";
 import type { Terminal } from "./terminal.ts";
 
+const modelId = "trust_model/active";
+
 type Change = { readonly id: string; readonly content: NonNullable<ProposeRecordRequest["content"]> };
 
 const wholeForm = 'the file must be {"id": …, "payload": …}, or a payload with --id ID';
-
-const parseStrict = (text: string): Node => {
-  const errors: ParseError[] = [];
-  const node = parseTree(text, errors, { disallowComments: true });
-  return node === undefined || errors.length > 0 ? usage("the file is not JSON") : node;
-};
 
 /** The members of an object as nodes of the text. */
 const membersOf = ({ type, children = [] }: Node): ReadonlyMap<string, Node> => {
@@ -35,11 +32,17 @@ const membersOf = ({ type, children = [] }: Node): ReadonlyMap<string, Node> => 
 };
 
 /**
- * The payload goes out as the file has it, character by character: what is signed is not what some parser made of it.
+ * The payload goes out as the file has it, character by character: what is signed is not what some parser made of it. A
+ * model in the form of an answer alone is put into that of its record.
  * @throws usage.
  */
 export const readProposed = (text: string, id: string | undefined): Change => {
-  const root = parseStrict(text);
+  const root = parseJson(text, "the file");
+  const isAnswer = root.children?.some(({ children: [name] = [] }) => name?.value === "model") === true;
+  if (id === modelId || (id === undefined && isAnswer)) {
+    const value = parseModelFile(text, "the file").payloadJson;
+    return { id: modelId, content: { $case: "payloadJson", value } };
+  }
   if (id !== undefined) return { id, content: { $case: "payloadJson", value: text } };
   const members = membersOf(root);
   const [named, payload] = [members.get("id"), members.get("payload")];
@@ -75,7 +78,7 @@ export const propose: Command = {
     ...connectionFlags,
   },
   examples: [
-    "sigil canon get trust_model/active --system > model.json   # edit it, then",
+    "sigil canon get trust_model/active --system > model.json   # or: sigil model get --json; edit it, then",
     'sigil propose model.json --id trust_model/active --reason "stricter on payments" --key .sigil/keys/mentor.pem --principal mentor',
     "sigil propose --remove principal/alice --lifetime 12h",
   ],

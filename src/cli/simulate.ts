@@ -1,8 +1,6 @@
 /** `sigil simulate`: a candidate model against recorded decisions, or one question. Nothing is recorded. */
-import { readFile } from "node:fs/promises";
-import { SimulateResponse, TrustModel, type SimulateRequest } from "@sigil/client";
-import { nearest } from "../config/nearest.ts";
-import { simulateDecisionsMax } from "../record/limits.ts";
+import { SimulateResponse, type SimulateRequest } from "@sigil/client";
+import { jsonCharactersMax, simulateDecisionsMax } from "../record/limits.ts";
 import {
   exitCodes,
   jsonFlag,
@@ -14,48 +12,21 @@ import {
 } from "./command.ts";
 import { connectionFlags, withConnection } from "./connection.ts";
 import { formatScore, verdictCell, whoName } from "./decision.ts";
+import { readText } from "./input-file.ts";
+import { readModelFile } from "./model-file.ts";
 import { proposalId } from "./proposal-view.ts";
 import { formatTable, type Terminal } from "./terminal.ts";
 
 const lastDefault = 1000;
 
-const modelFields = [
-  "bias",
-  "weights",
-  "threshold",
-  "review",
-  "actions",
-  "targets",
-  "rateWindowMs",
-  "rateLimit",
-];
-
-/** @throws usage unless the file holds a model as `sigil model get --json` prints it, bare or inside that answer. */
-const readCandidate = async (path: string): Promise<TrustModel> => {
-  const content = await readFile(path, "utf8").catch(() => usage(`--candidate: ${path} cannot be read`));
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(content);
-  } catch {
-    return usage(`--candidate: ${path} is not JSON`);
-  }
-  const answer = parsed as { readonly model?: unknown } | null;
-  const model = answer?.model ?? parsed;
-  if (typeof model !== "object" || model === null) return usage(`--candidate: ${path} holds no model`);
-  for (const name of Object.keys(model)) {
-    if (!modelFields.includes(name)) {
-      usage(
-        `--candidate: "${name}" is not a field of a model; did you mean "${nearest(name, modelFields)}"?`,
-      );
-    }
-  }
-  return TrustModel.fromJSON(model);
-};
-
 /** @throws usage. */
-const readModel = async (given: Arguments): Promise<Partial<SimulateRequest>> => {
+const readModel = async (given: Arguments, terminal: Terminal): Promise<Partial<SimulateRequest>> => {
   const proposal = given.text("proposal");
-  if (proposal === undefined) return { candidate: await readCandidate(required(given, "candidate", "FILE")) };
+  if (proposal === undefined) {
+    const path = required(given, "candidate", "FILE");
+    const text = await readText(path, "--candidate", terminal, jsonCharactersMax);
+    return { candidate: readModelFile(text, `--candidate: ${path}`) };
+  }
   if (given.has("candidate")) usage("--candidate and --proposal exclude each other");
   return { proposalId: proposalId(proposal) };
 };
@@ -116,7 +87,10 @@ export const simulate: Command = {
   about:
     "See what a candidate model would have decided: the last decisions of your tenant, or one question. Takes level\nMentor, for the model of a proposal Observer. Nothing is recorded.",
   flags: {
-    candidate: { value: "FILE", about: "The model, as sigil model get --json prints it." },
+    candidate: {
+      value: "FILE",
+      about: "The model, as sigil model get --json or sigil canon get trust_model/active --system prints it.",
+    },
     proposal: { value: "ID", about: "The model of this proposal instead of a file; takes level Observer." },
     last: { value: "N", about: `Score the last N decisions; ${lastDefault} unless told.` },
     action: { value: "ACTION", about: "Score one question instead: what is to happen." },
@@ -132,7 +106,7 @@ export const simulate: Command = {
   ],
   exits: ["0  no verdict would change", "1  at least one would", "2  could not be simulated"],
   run: async (given, terminal) => {
-    const model = await readModel(given);
+    const model = await readModel(given, terminal);
     const subjectMatter = readMatter(given);
     const response = await withConnection(given, terminal, ({ trust }) =>
       trust.simulate({ ...model, subjectMatter, includeUnchanged: given.has("all") }),

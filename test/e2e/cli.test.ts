@@ -181,6 +181,13 @@ describe("the command line", function () {
       expect(same.exitCode).to.equal(0);
     });
 
+    it("takes the payload that canon get shows, as propose does", async () => {
+      const { output } = await run(["canon", "get", "trust_model/active", "--system", ...caller("observer")]);
+      await writeFile(path("payload.json"), output);
+      const same = await run(["simulate", "--candidate", "payload.json", ...caller("mentor")]);
+      expect(same.output, same.problems).to.match(/^\d+ scored, 0 would change/);
+    });
+
     it("shows what a stricter model would change and exits with 1", async () => {
       await check();
       const answer = (await json(["model", "get", ...caller("observer")])) as { model: object };
