@@ -18,7 +18,7 @@ import type { RunningDependencies, RunQuestion } from "./modules/running.ts";
 import { createModuleService, type ModuleService } from "./modules/service.ts";
 import { fail } from "./record/errors.ts";
 import { jsonView } from "./record/json-view.ts";
-import { readAction, readTarget } from "./rpc/fields.ts";
+import { readAction, readRecordId, readTarget } from "./rpc/fields.ts";
 import type { CheckQuestion, Decision } from "./trust/decision.ts";
 import type { TrustService } from "./trust/service.ts";
 
@@ -56,6 +56,8 @@ const hostFunctions = (trust: TrustService, records: RecordsService): HostFuncti
   const check = checkBy(trust);
   const allowRead = async ({ caller, call, session }: HostedRun, id: string): Promise<void> => {
     authorize(caller, CanonServiceService.getRecord.path);
+    // A decision about what GetRecord would refuse would be a decision about nothing.
+    readRecordId(id, "id");
     const [action, target] = ["canon.read", `canon/user/${id}`];
     const { chain, auditId } = await check(caller, { action, target, session, input: nothing }, call);
     if (chain.verdict === "allow") return;

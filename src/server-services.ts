@@ -11,9 +11,11 @@ import type { createPrincipals } from "./identity/principals.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import type { CborValue } from "./record/cbor.ts";
 import { fail, SigilFault } from "./record/errors.ts";
+import { canonicalTarget, spellingOr } from "./record/spelling.ts";
 import { createDecisionIds } from "./trust/decision-id.ts";
 import { compileGlob, globFault } from "./trust/glob.ts";
 import { checkReplaceable } from "./trust/lockout.ts";
+import { canonicalModel } from "./trust/model-spelling.ts";
 import { parseModel } from "./trust/model.ts";
 import { recompute } from "./trust/recompute.ts";
 import type { TrustService } from "./trust/service.ts";
@@ -24,7 +26,9 @@ export const wireAudit = (ledger: Ledger) =>
     compileGlob: (pattern) => {
       const rule = globFault(pattern);
       if (rule !== null) fail({ kind: "invalidField", field: "target_glob", rule });
-      return compileGlob(pattern).matches;
+      const { matches } = compileGlob(pattern);
+      // Decisions from before targets had one spelling are found under it.
+      return (target) => matches(spellingOr(canonicalTarget(target), target));
     },
     recompute: (chain, model) => {
       try {
@@ -42,6 +46,12 @@ export const wireAudit = (ledger: Ledger) =>
     },
   });
 
+const spellModel = (payload: CborValue): CborValue => {
+  const spelled = canonicalModel(payload);
+  checkReplaceable(parseModel(spelled));
+  return spelled;
+};
+
 /** Canon asks as any caller does, and every question is a recorded decision. Anything but an allow is an error. */
 const authoriseBy =
   (trust: TrustService): Authorise =>
@@ -53,12 +63,13 @@ const authoriseBy =
       idempotencyKey: "",
     }));
     const items = await trust.batchCheck(caller, asked, "", call);
-    return questions.map(({ action, target }, index) => {
+    return questions.map((_, index) => {
       const item = items[index];
       if (item === undefined) return fail({ kind: "indeterminate", rule: "the trust model gave no answer" });
       if (item.kind === "failed") return fail(item.error);
       const { auditId, hash, chain } = item.decision;
       if (chain.verdict === "allow") return { auditId, hash };
+      const { action, target } = chain.request;
       return fail({ kind: "denied", action, target, verdict: chain.verdict, why: chain.reason, auditId });
     });
   };
@@ -101,7 +112,7 @@ export const wireCanon = async ({
     ledger,
     authorise,
     findPrincipal: principals.find,
-    checkModel: (payload) => checkReplaceable(parseModel(payload)),
+    spellModel,
     newId: createDecisionIds(randomBytes),
     nowMs,
     onCommit: (id) => {

@@ -205,6 +205,7 @@ const serveRpc = async (opening: Opening, tls: Tls | null): Promise<RpcServer> =
   const principals = createPrincipals(ledger);
   const { identify } = createIdentityResolver({ principals, origin: ledger.origin, nowMs });
   const rpc: RpcEnvironment = {
+    trustDomain: ledger.origin,
     identify,
     authorize,
     deadlines: { deadlineMsDefault: config.deadline_default_ms, deadlineMsMax: config.deadline_max_ms },

@@ -48,16 +48,9 @@ const checkSchema = (id: string, payload: CborValue): void => {
   compileSchema(schema);
 };
 
-/** @throws invalidField, malformedRecord, malformedKey, malformedModel. */
-const checkPayload = (
-  kind: string,
-  id: string,
-  payload: CborValue,
-  checkModel: (payload: CborValue) => void,
-): void => {
+/** @throws invalidField, malformedRecord, malformedKey. */
+const checkPayload = (kind: string, id: string, payload: CborValue): void => {
   switch (kind) {
-    case "trust_model":
-      return checkModel(payload);
     case "principal":
       return checkPrincipal(id, payload);
     case "schema":
@@ -72,15 +65,16 @@ const checkPayload = (
   }
 };
 
-/** Kind and payload of the record that would be committed. */
+/** Kind and payload of the record that would be committed. @throws malformedModel, and as above. */
 export const candidateOf = (
   kind: string,
   id: string,
   content: Content,
-  checkModel: (payload: CborValue) => void,
+  spellModel: (payload: CborValue) => CborValue,
 ): Pick<RecordBody, "kind" | "payload"> => {
   if (content.kind === "payload") {
-    checkPayload(kind, id, content.payload, checkModel);
+    if (kind === "trust_model") return { kind, payload: spellModel(content.payload) };
+    checkPayload(kind, id, content.payload);
     return { kind, payload: content.payload };
   }
   if (kind === "trust_model")

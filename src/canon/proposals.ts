@@ -32,8 +32,8 @@ export type ProposalsDependencies = {
   readonly ledger: Ledger;
   readonly authorise: Authorise;
   readonly findPrincipal: (id: string) => Promise<PrincipalPayload | undefined>;
-  /** @throws malformedModel. */
-  readonly checkModel: (payload: CborValue) => void;
+  /** The payload to commit for a model: its globs in their one spelling. @throws malformedModel. */
+  readonly spellModel: (payload: CborValue) => CborValue;
   /** A UUIDv7. */
   readonly newId: (nowMs: number) => string;
   readonly nowMs: () => number;

@@ -66,9 +66,9 @@ const checkErasable = async (ledger: Ledger, id: string): Promise<void> => {
 export const draftRecord = (
   ledger: Ledger,
   { id, content, expectedVersion, beforeWrite }: RecordProposal,
-  checkModel: (payload: CborValue) => void,
+  spellModel: (payload: CborValue) => CborValue,
 ): Draft => {
-  const { kind, payload } = candidateOf(proposableKind(id), id, content, checkModel);
+  const { kind, payload } = candidateOf(proposableKind(id), id, content, spellModel);
   return {
     id,
     beforeWrite,

@@ -82,7 +82,7 @@ class Quorum implements QuorumService {
       const rule = "only Root of tenant system may propose to erase a tenant";
       fail({ kind: "tenantForbidden", tenant: caller.tenant, rule });
     }
-    const draft = draftRecord(this.#deps.ledger, proposal, this.#deps.checkModel);
+    const draft = draftRecord(this.#deps.ledger, proposal, this.#deps.spellModel);
     return this.#put(caller, draft, proposal, proposalBytes(proposal), "ProposeRecord", call);
   };
 

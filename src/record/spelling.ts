@@ -5,6 +5,7 @@
  */
 import { toHex, utf8Decode, utf8Encode } from "./bytes.ts";
 import { characterFault, isMark, isPlain } from "./characters.ts";
+import { fail } from "./errors.ts";
 import type { Sha256 } from "./hash.ts";
 import { actionBytesMax, principalIdBytesMax, sessionBytesMax, targetBytesMax } from "./limits.ts";
 import { recordIdFault } from "./names.ts";
@@ -177,6 +178,14 @@ export const canonicalSession = (raw: string): Spelling => {
     ? tooLong
     : canonical(text);
 };
+
+/** @throws invalidField naming `field`. */
+export const requireSpelling = (spelling: Spelling, field: string): string =>
+  spelling.kind === "canonical" ? spelling.text : fail({ kind: "invalidField", field, rule: spelling.rule });
+
+/** Of a text that was recorded before names had one spelling: itself where it has no canonical form. */
+export const spellingOr = (spelling: Spelling, text: string): string =>
+  spelling.kind === "canonical" ? spelling.text : text;
 
 /** Whether a record id can hold the name as it is. */
 const isLiteralName = (name: string): boolean =>

@@ -17,7 +17,6 @@ import {
   type VerifyFrozenChainResponse,
 } from "../../generated/sigil/audit/v1/audit.ts";
 import { fail } from "../record/errors.ts";
-import { targetBytesMax } from "../record/limits.ts";
 import type { ChainQuery } from "../audit/evidence.ts";
 import type { AuditService } from "../audit/service.ts";
 import { formatChain, formatVerification } from "./audit-messages.ts";
@@ -27,8 +26,8 @@ import {
   readAuditId,
   readPageSize,
   readPrincipal,
+  readTargetGlob,
   readTenant,
-  readText,
   readTimeMs,
   readVerdict,
 } from "./fields.ts";
@@ -44,10 +43,10 @@ const readOrder = (order: ListOrder): ChainQuery["order"] =>
   ORDERS.get(order) ??
   fail({ kind: "invalidField", field: "order", rule: "must be an order this server knows" });
 
-const readQuery = (request: ListFrozenChainsRequest): ChainQuery => ({
-  principal: readPrincipal(request.principal, "principal"),
+const readQuery = (request: ListFrozenChainsRequest, trustDomain: string): ChainQuery => ({
+  principal: readPrincipal(request.principal, "principal", trustDomain),
   action: request.action === "" ? "" : readAction(request.action, "action"),
-  targetGlob: readText(request.targetGlob, "target_glob", targetBytesMax),
+  targetGlob: readTargetGlob(request.targetGlob, "target_glob"),
   verdict: readVerdict(request.verdict, "verdict"),
   fromMs: readTimeMs(request.fromTime, "from_time"),
   untilMs: readTimeMs(request.untilTime, "until_time"),
@@ -72,7 +71,11 @@ export const auditHandlers = (audit: AuditService, rpc: RpcEnvironment): Untyped
     rpc,
     AuditServiceService.listFrozenChains.path,
     async (caller, request, { signal }) => {
-      const { chains, nextPageToken, ledgerSize } = await audit.list(caller, readQuery(request), signal);
+      const { chains, nextPageToken, ledgerSize } = await audit.list(
+        caller,
+        readQuery(request, rpc.trustDomain),
+        signal,
+      );
       return { chains: chains.map(formatChain), nextPageToken, ledgerSize };
     },
   ),

@@ -19,6 +19,8 @@ export type RpcObserver = {
 };
 
 export type RpcEnvironment = {
+  /** The deployment's origin, which principals' SPIFFE ids name. */
+  readonly trustDomain: string;
   /** @throws unauthenticated. */
   readonly identify: (credentials: Credentials) => Promise<Caller>;
   /** @throws levelTooLow. */

@@ -3,24 +3,22 @@ import type { CheckRequest } from "../../generated/sigil/trust/v1/trust.ts";
 import { LevelOfAccess, Verdict } from "../../generated/sigil/type/v1/type.ts";
 import { parseHash, type Hash } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
-import {
-  actionBytesMax,
-  idempotencyKeyBytesMax,
-  inputBytesMax,
-  pageSizeMax,
-  principalIdBytesMax,
-  sessionBytesMax,
-  targetBytesMax,
-} from "../record/limits.ts";
+import { idempotencyKeyBytesMax, inputBytesMax, pageSizeMax } from "../record/limits.ts";
 import type { FrozenVerdict } from "../record/kinds.ts";
 import { levelNames, recordIdFault, tenantFault, type LevelName } from "../record/names.ts";
+import {
+  canonicalAction,
+  canonicalSession,
+  canonicalSubject,
+  canonicalTarget,
+  canonicalTargetGlob,
+  requireSpelling,
+} from "../record/spelling.ts";
 import type { CheckQuestion } from "../trust/decision.ts";
 
 const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
 
 const hashBytes = 32;
-const actionShape = new RegExp(`^[A-Za-z0-9._:/-]{1,${actionBytesMax}}$`);
-const targetShape = new RegExp(`^[A-Za-z0-9._~:/@-]{1,${targetBytesMax}}$`);
 
 /** Text of at most so many bytes of UTF-8. */
 export const readText = (text: string, field: string, bytesMax: number): string => {
@@ -29,13 +27,9 @@ export const readText = (text: string, field: string, bytesMax: number): string 
   return refuse(field, `must be at most ${bytesMax} bytes`);
 };
 
-/** A principal's id, or "" for nobody in particular. */
-export const readPrincipal = (id: string, field: string): string => {
-  if (id === "") return id;
-  if (id.length > principalIdBytesMax) return refuse(field, `must be at most ${principalIdBytesMax} bytes`);
-  const fault = recordIdFault(id);
-  return fault === null ? id : refuse(field, fault);
-};
+/** A principal's id in its canonical form, or "" for nobody in particular. */
+export const readPrincipal = (id: string, field: string, trustDomain: string): string =>
+  id === "" ? id : requireSpelling(canonicalSubject(id, trustDomain), field);
 
 /** A tenant's name, or "" for the caller's own. */
 export const readTenant = (tenant: string, field = "tenant"): string => {
@@ -61,23 +55,26 @@ export const readHash = (hash: Uint8Array, field: string): Hash =>
   hash.length === hashBytes ? parseHash(hash) : refuse(field, `must be ${hashBytes} bytes`);
 
 export const readAction = (action: string, field: string): string =>
-  actionShape.test(action)
-    ? action
-    : refuse(field, `must be 1 to ${actionBytesMax} bytes of letters, digits and . _ : / -`);
+  requireSpelling(canonicalAction(action), field);
 
 export const readTarget = (target: string, field: string): string =>
-  targetShape.test(target)
-    ? target
-    : refuse(field, `must be 1 to ${targetBytesMax} bytes of letters, digits and . _ ~ : / @ -`);
+  requireSpelling(canonicalTarget(target), field);
 
-/** @param path stands before each field's name, for example "checks[3]."; empty at the top. @throws invalidField. */
-export const readQuestion = (request: CheckRequest, path = ""): CheckQuestion => {
+/** A glob over targets, or "" for all of them. */
+export const readTargetGlob = (glob: string, field: string): string =>
+  glob === "" ? glob : requireSpelling(canonicalTargetGlob(glob), field);
+
+/**
+ * The question in its canonical spelling.
+ * @param path stands before each field's name, for example "checks[3]."; empty at the top. @throws invalidField.
+ */
+export const readQuestion = (request: CheckRequest, trustDomain: string, path = ""): CheckQuestion => {
   if (request.input.length > inputBytesMax) refuse(`${path}input`, `must be at most ${inputBytesMax} bytes`);
   return {
     action: readAction(request.action, `${path}action`),
     target: readTarget(request.target, `${path}target`),
-    subject: readPrincipal(request.subject, `${path}subject`),
-    session: readText(request.session, `${path}session`, sessionBytesMax),
+    subject: readPrincipal(request.subject, `${path}subject`, trustDomain),
+    session: requireSpelling(canonicalSession(request.session), `${path}session`),
     input: request.input,
     keepInput: request.keepInput,
     idempotencyKey: readIdempotencyKey(request.idempotencyKey, `${path}idempotency_key`),

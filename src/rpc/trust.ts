@@ -35,18 +35,18 @@ import { unary, type Answer } from "./unary.ts";
 const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
 
 const checkHandler =
-  (trust: TrustService): Answer<CheckRequest, CheckResponse> =>
+  (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<CheckRequest, CheckResponse> =>
   async (caller, request, call) =>
-    formatDecision(await trust.check(caller, readQuestion(request), call));
+    formatDecision(await trust.check(caller, readQuestion(request, trustDomain), call));
 
 const correlationBytesMax = 128;
 
 const streamHandler =
-  (trust: TrustService): Answer<StreamChecksRequest, StreamChecksResponse> =>
+  (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<StreamChecksRequest, StreamChecksResponse> =>
   async (caller, { correlationId, check }, call) => {
     readText(correlationId, "correlation_id", correlationBytesMax);
     if (check === undefined) return refuse("check", "must be given");
-    const decision = await trust.check(caller, readQuestion(check, "check."), call);
+    const decision = await trust.check(caller, readQuestion(check, trustDomain, "check."), call);
     return { correlationId, outcome: { $case: "decision", value: formatDecision(decision) } };
   };
 
@@ -55,23 +55,23 @@ type Read =
   | { readonly kind: "question"; readonly question: CheckQuestion }
   | { readonly kind: "refused"; readonly fault: SigilFault };
 
-const readItem = (request: CheckRequest, index: number): Read => {
+const readItem = (request: CheckRequest, index: number, trustDomain: string): Read => {
   try {
-    return { kind: "question", question: readQuestion(request, `checks[${index}].`) };
+    return { kind: "question", question: readQuestion(request, trustDomain, `checks[${index}].`) };
   } catch (error) {
     if (error instanceof SigilFault) return { kind: "refused", fault: error };
     throw error;
   }
 };
 
-const readBatch = ({ checks, idempotencyKey }: BatchCheckRequest): readonly Read[] => {
+const readBatch = ({ checks, idempotencyKey }: BatchCheckRequest, trustDomain: string): readonly Read[] => {
   if (checks.length === 0 || checks.length > batchItemsMax) {
     refuse("checks", `must be 1 to ${batchItemsMax}, got ${checks.length}`);
   }
   readIdempotencyKey(idempotencyKey);
   const keyed = checks.findIndex((check) => check.idempotencyKey !== "");
   if (keyed >= 0) refuse(`checks[${keyed}].idempotency_key`, "must be empty; the batch has one");
-  return checks.map(readItem);
+  return checks.map((check, index) => readItem(check, index, trustDomain));
 };
 
 const errorResult = (thrown: unknown, occurrence: Occurrence): BatchCheckResult => ({
@@ -88,7 +88,7 @@ const decidedResult = (item: BatchItem | undefined, occurrence: Occurrence): Bat
 const batchHandler =
   (trust: TrustService, rpc: RpcEnvironment): Answer<BatchCheckRequest, BatchCheckResponse> =>
   async (caller, request, call) => {
-    const items = readBatch(request);
+    const items = readBatch(request, rpc.trustDomain);
     const questions = items.flatMap((item) => (item.kind === "question" ? [item.question] : []));
     const answers =
       questions.length === 0 ? [] : await trust.batchCheck(caller, questions, request.idempotencyKey, call);
@@ -107,10 +107,13 @@ const batchHandler =
     return { results };
   };
 
-const readMatter = ({ subjectMatter: matter }: SimulateRequest): SimulateQuestion["matter"] => {
+const readMatter = (
+  { subjectMatter: matter }: SimulateRequest,
+  trustDomain: string,
+): SimulateQuestion["matter"] => {
   switch (matter?.$case) {
     case "check":
-      return { kind: "check", question: readQuestion(matter.value, "check.") };
+      return { kind: "check", question: readQuestion(matter.value, trustDomain, "check.") };
     case "lastDecisions":
       if (matter.value < 1 || matter.value > simulateDecisionsMax) {
         return refuse("last_decisions", `must be 1 to ${simulateDecisionsMax}`);
@@ -138,11 +141,11 @@ const readSimulated = (caller: Caller, request: SimulateRequest): SimulateQuesti
 };
 
 const simulateHandler =
-  (trust: TrustService): Answer<SimulateRequest, SimulateResponse> =>
+  (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<SimulateRequest, SimulateResponse> =>
   async (caller, request, call) => {
     const question: SimulateQuestion = {
       candidate: readSimulated(caller, request),
-      matter: readMatter(request),
+      matter: readMatter(request, trustDomain),
       includeUnchanged: request.includeUnchanged,
     };
     const name = request.proposalId === "" ? "candidate" : "proposal_id";
@@ -150,13 +153,13 @@ const simulateHandler =
   };
 
 export const trustHandlers = (trust: TrustService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
-  check: unary(rpc, TrustServiceService.check.path, checkHandler(trust)),
+  check: unary(rpc, TrustServiceService.check.path, checkHandler(trust, rpc)),
   batchCheck: unary(rpc, TrustServiceService.batchCheck.path, batchHandler(trust, rpc)),
   streamChecks: bidirectional<StreamChecksRequest, StreamChecksResponse>(
     rpc,
     TrustServiceService.streamChecks.path,
     {
-      answer: streamHandler(trust),
+      answer: streamHandler(trust, rpc),
       refuse: (request, error) => ({
         correlationId: request?.correlationId ?? "",
         outcome: { $case: "error", value: error },
@@ -168,5 +171,5 @@ export const trustHandlers = (trust: TrustService, rpc: RpcEnvironment): Untyped
     TrustServiceService.getActiveModel.path,
     async () => formatActiveModel(await trust.activeModel()),
   ),
-  simulate: unary(rpc, simulatePath, simulateHandler(trust)),
+  simulate: unary(rpc, simulatePath, simulateHandler(trust, rpc)),
 });

@@ -7,6 +7,7 @@ import { describeError, fail, SigilFault } from "../record/errors.ts";
 import { parseTrustModel, type TrustModelPayload } from "../record/kinds.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { ActiveModel } from "./decision.ts";
+import { withCanonicalGlobs } from "./model-spelling.ts";
 import { parseModel, type TrustModel } from "./model.ts";
 
 const activeModelId = "trust_model/active";
@@ -23,7 +24,8 @@ type ModelRecord = { readonly body: RecordBody; readonly hash: Hash; readonly po
 /** What a record makes of the state. Never throws: a model that breaks a rule is a missing one. */
 const loadModel = ({ body, hash, position }: ModelRecord): ModelState => {
   try {
-    const compiled = parseModel(body.payload);
+    parseModel(body.payload);
+    const compiled = parseModel(withCanonicalGlobs(body.payload));
     const model = parseTrustModel(body.payload);
     return { kind: "loaded", loaded: { id: body.id, hash, position, model, compiled } };
   } catch (error) {

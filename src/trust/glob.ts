@@ -92,15 +92,18 @@ const matchesRuns = (runs: readonly Run[], texts: readonly string[], tailSegment
   return true;
 };
 
+/** A literal `*` has an escape in patterns alone (docs/spec/trust.md §10). */
+const literal = (piece: string): string => piece.replaceAll("%2A", "*");
+
 /** The pattern must have passed `globFault`; compile once, match often. */
 export const compileGlob = (pattern: string): Glob => {
   const segments = pattern
     .split("/")
-    .map((segment): Segment => (segment === "**" ? null : segment.split("*")));
+    .map((segment): Segment => (segment === "**" ? null : segment.split("*").map(literal)));
   const runs = splitRuns(segments);
   const tailSegments = segments.length > 1 && segments.at(-1) === null ? 1 : 0;
   const star = pattern.indexOf("*");
-  const prefix = star < 0 ? pattern : pattern.slice(0, star);
+  const prefix = literal(star < 0 ? pattern : pattern.slice(0, star));
   return {
     pattern,
     literalBytes: utf8Encode(pattern.replaceAll("**/", "").replaceAll("*", "")).length,
@@ -140,7 +143,7 @@ export const compileGlobTable = <Value>(
     .sort((a, b) => compareGlobs(a.glob, b.glob));
   // An exact literal has as many literal bytes as any pattern that matches it, and no star: it always comes first.
   const exact = new Map(
-    compiled.filter(({ glob }) => glob.stars === 0).map(({ match }) => [match.pattern, match]),
+    compiled.filter(({ glob }) => glob.stars === 0).map(({ match }) => [literal(match.pattern), match]),
   );
   const wild = compiled.filter(({ glob }) => glob.stars > 0);
   const look = (text: string): GlobMatch<Value> | null =>

@@ -6,6 +6,7 @@ import type { CborValue } from "../record/cbor.ts";
 import { fail } from "../record/errors.ts";
 import type { FrozenChainPayload } from "../record/kinds/frozen-chain.ts";
 import { FEATURES, inputEntropy, lookUpFeatures } from "./features.ts";
+import { withCanonicalGlobs } from "./model-spelling.ts";
 import { evaluate, parseModel } from "./model.ts";
 import type { Evaluation, TrustModel } from "./model.ts";
 import type { Feature, Features } from "./features.ts";
@@ -97,7 +98,15 @@ export const recompute = (chain: FrozenChainPayload, modelPayload: CborValue): R
     if (verdict === "deny") return { kind: "unscored", reason };
     return { kind: "differs", field: "verdict", recorded: verdict, recomputed: "deny" };
   }
-  const model = parseModel(modelPayload);
+  const asRecorded = recomputeBy(chain, parseModel(modelPayload));
+  const canonical = withCanonicalGlobs(modelPayload);
+  if (asRecorded.kind === "match" || canonical === modelPayload) return asRecorded;
+  // A model from before globs had one spelling decided by their text then, and by their canonical forms since.
+  const since = recomputeBy(chain, parseModel(canonical));
+  return since.kind === "match" ? since : asRecorded;
+};
+
+const recomputeBy = (chain: FrozenChainPayload, model: TrustModel): Recomputation => {
   const features = lookUpFeatures(
     model,
     {

@@ -24,9 +24,11 @@ import type {
   Simulation,
 } from "./decision.ts";
 import { createDecisionIds } from "./decision-id.ts";
+import { spellQuestion } from "./spell-question.ts";
 import { runEvaluator, type Evaluate, type Evaluated } from "./evaluator.ts";
 import { gatherFeatures, type Features } from "./features.ts";
 import { describeFeatures, describeOutcome } from "./outcome.ts";
+import { canonicalModel } from "./model-spelling.ts";
 import { openRates, type Rates } from "./rates.ts";
 import { reachOf, simulateCheck, simulateLast } from "./simulate.ts";
 
@@ -106,7 +108,8 @@ class Deciding implements TrustService {
     this.#emptyDigest = deps.sha256(new Uint8Array(0));
   }
 
-  async check(caller: Caller, question: CheckQuestion, call: CallContext): Promise<Decision> {
+  async check(caller: Caller, asked: CheckQuestion, call: CallContext): Promise<Decision> {
+    const question = this.#spell(asked);
     if (question.idempotencyKey === "") return this.#decideOne(caller, question, call, undefined);
     const claim = await this.#claim(
       caller,
@@ -124,10 +127,11 @@ class Deciding implements TrustService {
 
   async batchCheck(
     caller: Caller,
-    questions: readonly CheckQuestion[],
+    asked: readonly CheckQuestion[],
     idempotencyKey: string,
     call: CallContext,
   ): Promise<readonly BatchItem[]> {
+    const questions = asked.map((question) => this.#spell(question));
     if (idempotencyKey === "") return this.#decideMany(caller, questions, call, undefined);
     const body = cborEncode(questions.map((question) => questionBytes(question, this.#deps.sha256)));
     const claim = await this.#claim(caller, "BatchCheck", idempotencyKey, body);
@@ -157,20 +161,32 @@ class Deciding implements TrustService {
       };
       return simulateLast(this.#deps.ledger, asked, call);
     }
-    const subject = await this.#subject(caller, matter.question);
+    const asked = this.#spell(matter.question);
+    const subject = await this.#subject(caller, asked);
     const observation = {
-      action: matter.question.action,
-      target: matter.question.target,
+      action: asked.action,
+      target: asked.target,
       level: subject.level,
       rateCount: this.#rates.count(caller.tenant, subject.id, this.#deps.nowMs()),
-      input: matter.question.input,
+      input: asked.input,
     };
-    const asked = { candidate, includeUnchanged, observation, subject: subject.id };
-    return simulateCheck(this.#models.require(), asked);
+    return simulateCheck(this.#models.require(), {
+      candidate,
+      includeUnchanged,
+      observation,
+      subject: subject.id,
+    });
+  }
+
+  /** Whoever asks, and however they spell it, decides on and records one spelling. */
+  #spell(question: CheckQuestion): CheckQuestion {
+    return spellQuestion(question, this.#deps.ledger.origin);
   }
 
   async #candidate({ candidate }: SimulateQuestion): Promise<CborValue> {
-    return candidate.kind === "model" ? candidate.payload : this.#deps.findCandidate(candidate.id);
+    return candidate.kind === "model"
+      ? canonicalModel(candidate.payload)
+      : this.#deps.findCandidate(candidate.id);
   }
 
   #claim(caller: Caller, rpc: string, key: string, body: Uint8Array) {

@@ -7,11 +7,13 @@ import { fail, SigilFault } from "../record/errors.ts";
 import { simulateDecisionsMax } from "../record/limits.ts";
 import { parseFrozenChain, type FrozenChainPayload } from "../record/kinds.ts";
 import { systemTenant } from "../record/names.ts";
+import { canonicalAction, canonicalTarget, spellingOr } from "../record/spelling.ts";
 import { readsAcross, type CallContext, type Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { LoadedModel } from "./active-model.ts";
 import type { SimulateQuestion, SimulatedDecision, Simulation } from "./decision.ts";
 import { gatherFeatures, lookUpFeatures, type Observation } from "./features.ts";
+import { withCanonicalGlobs } from "./model-spelling.ts";
 import { evaluate, parseModel, type TrustModel } from "./model.ts";
 
 /** Records looked at for each decision wanted, and besides: in a ledger of few decisions the walk ends short. */
@@ -39,13 +41,19 @@ type Asked = {
   readonly includeUnchanged: boolean;
 };
 
+/** As it would decide: the proposal of a model may be older than the one spelling of globs. @throws malformedModel. */
+const parseCandidate = (payload: CborValue): TrustModel => {
+  parseModel(payload);
+  return parseModel(withCanonicalGlobs(payload));
+};
+
 /** One question under the active model and the candidate. @throws malformedModel. */
 export const simulateCheck = (
   active: LoadedModel,
   asked: Asked & { readonly observation: Observation; readonly subject: string },
 ): Simulation => {
   const { observation, subject } = asked;
-  const candidateModel = parseModel(asked.candidate);
+  const candidateModel = parseCandidate(asked.candidate);
   const current = evaluate(active.compiled, gatherFeatures(active.compiled, observation));
   const candidate = evaluate(candidateModel, gatherFeatures(candidateModel, observation));
   const decision: SimulatedDecision = {
@@ -63,7 +71,10 @@ export const simulateCheck = (
 };
 
 const rescore = (model: TrustModel, auditId: string, chain: FrozenChainPayload): SimulatedDecision => {
-  const { action, target, subject, loa, minLoa } = chain.request;
+  const { subject, loa, minLoa } = chain.request;
+  // As it would be asked today.
+  const action = spellingOr(canonicalAction(chain.request.action), chain.request.action);
+  const target = spellingOr(canonicalTarget(chain.request.target), chain.request.target);
   const measured = { rate: chain.features["rate"] ?? 1, entropy: chain.features["entropy"] ?? 1 };
   const asked = { action, target, level: loa, minLevel: minLoa };
   const candidate = evaluate(model, lookUpFeatures(model, asked, measured));
@@ -145,7 +156,7 @@ export const simulateLast = async (
   asked: Asked & { readonly reach: Reach; readonly decisions: number },
   call: CallContext,
 ): Promise<Simulation> => {
-  const model = parseModel(asked.candidate);
+  const model = parseCandidate(asked.candidate);
   const wanted = Math.min(asked.decisions, simulateDecisionsMax);
   const decisions: SimulatedDecision[] = [];
   let erased = 0;

@@ -43,9 +43,9 @@ const reader = codeOf({
     .filter((line) => !line.includes("trust_check"))
     .join("\n"),
   body: `${tell}
-    (i32.store (i32.const 40) (i32.const 256)) (i32.store (i32.const 44) (i32.const 256))
+    (i32.store (i32.const 40) (i32.const 8192)) (i32.store (i32.const 44) (i32.const 4096))
     (drop (call $fd_read (i32.const 0) (i32.const 40) (i32.const 1) (i32.const 48)))
-    (local.set $got (call $read (i32.const 256) (i32.load (i32.const 48))))
+    (local.set $got (call $read (i32.const 8192) (i32.load (i32.const 48))))
     ${sayAnswer}`,
 });
 
@@ -259,6 +259,27 @@ describe("modules that are proposed", function () {
     expect(await ask("prices/gold", globex)).to.deep.include({
       answer: { id: "prices/gold", version: 1, kind: "note", payload: { euros: 5 } },
     });
+    const decided = async (): Promise<number> => {
+      const listed = await council
+        .as("observer")
+        .audit.listFrozenChains({ action: "canon.read", pageSize: 1000 });
+      return listed.chains.length;
+    };
+    const before = await decided();
+    const invalid = -3;
+    for (const rest of [
+      "../secrets/tea",
+      "./tea",
+      "/tea",
+      "tea\0",
+      "té",
+      "t e a",
+      "%74ea",
+      "t".repeat(4000),
+    ]) {
+      expect(await ask(`prices/${rest}`), rest.slice(0, 20)).to.include({ code: invalid, answer: null });
+    }
+    expect(await decided(), "decisions about what is no record's id").to.equal(before);
     const { payload } = await runRecord(council.as("observer"), tea.done.runId);
     expect(payload["usage"]).to.include({ host_calls: 1 });
   });

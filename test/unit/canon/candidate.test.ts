@@ -6,14 +6,19 @@ import { checkFreePrincipal, checkUserKind, proposableKind } from "../../../src/
 import type { CborValue } from "../../../src/record/cbor.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
 import { checkReplaceable } from "../../../src/trust/lockout.ts";
+import { canonicalModel } from "../../../src/trust/model-spelling.ts";
 import { parseModel } from "../../../src/trust/model.ts";
 import { createKey } from "../identity/minting.ts";
 import { errorOf } from "../record/faults.ts";
 
-const checkModel = (payload: CborValue): void => checkReplaceable(parseModel(payload));
+const spellModel = (payload: CborValue): CborValue => {
+  const spelled = canonicalModel(payload);
+  checkReplaceable(parseModel(spelled));
+  return spelled;
+};
 const propose = (id: string, payload: CborValue) =>
-  candidateOf(proposableKind(id), id, { kind: "payload", payload }, checkModel);
-const end = (id: string) => candidateOf(proposableKind(id), id, { kind: "tombstone" }, checkModel);
+  candidateOf(proposableKind(id), id, { kind: "payload", payload }, spellModel);
+const end = (id: string) => candidateOf(proposableKind(id), id, { kind: "tombstone" }, spellModel);
 
 const { publicKey } = createKey();
 const principal = { public_keys: [publicKey], loa: "operator", tenant: "acme", active: true };

@@ -96,6 +96,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
   const underWay = new CallsUnderWay();
   let ids = 0;
   const rpc: RpcEnvironment = {
+    trustDomain: "sigil.test",
     identify: async () => anonymous,
     authorize: () => {},
     deadlines: { deadlineMsDefault: 5000, deadlineMsMax: 10_000 },

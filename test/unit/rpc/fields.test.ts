@@ -17,7 +17,11 @@ const fieldOf = (read: () => unknown): string => {
 
 const asked = (parts: Partial<CheckRequest>): string =>
   fieldOf(() =>
-    readQuestion(CheckRequest.fromPartial({ action: "read", target: "public/docs", ...parts }), "check."),
+    readQuestion(
+      CheckRequest.fromPartial({ action: "read", target: "public/docs", ...parts }),
+      "sigil.test",
+      "check.",
+    ),
   );
 
 describe("request fields", () => {
@@ -27,7 +31,9 @@ describe("request fields", () => {
       { action: "payment.refund:v1/x-y_z" },
       { target: "t".repeat(512) },
       { target: "~a/b@c:d.e_f-g" },
-      { subject: "s".repeat(200) },
+      { target: "bucket/my file (1)+é*=|;,!'%25" },
+      { subject: "s".repeat(512) },
+      { subject: "john+tag@example.com" },
       { session: "é".repeat(64) },
       { input: new Uint8Array(262_144) },
       { idempotencyKey: "k".repeat(128) },
@@ -44,10 +50,13 @@ describe("request fields", () => {
     [{ action: "löschen" }, "action"],
     [{ target: "" }, "target"],
     [{ target: "t".repeat(513) }, "target"],
-    [{ target: "a*b" }, "target"],
+    [{ target: "a?b" }, "target"],
+    [{ target: "a/../b" }, "target"],
+    [{ target: "100%" }, "target"],
     [{ target: "a\n" }, "target"],
-    [{ subject: "s".repeat(201) }, "subject"],
-    [{ subject: "a//b" }, "subject"],
+    [{ subject: "s".repeat(513) }, "subject"],
+    [{ subject: "a/%2e%2e/b" }, "subject"],
+    [{ session: "\ud800" }, "session"],
     [{ session: "é".repeat(65) }, "session"],
     [{ input: new Uint8Array(262_145) }, "input"],
     [{ idempotencyKey: "k".repeat(129) }, "idempotency_key"],
@@ -56,6 +65,22 @@ describe("request fields", () => {
     const shown = JSON.stringify(Object.entries(parts)).slice(0, 40);
     it(`refuse ${shown} by the name of ${field}`, () => expect(asked(parts)).to.equal(`check.${field}`));
   }
+
+  it("become their canonical spelling", () => {
+    const request = CheckRequest.fromPartial({
+      action: "tool//search/",
+      target: "/user//ann/%63redentials/",
+      subject: "spiffe://sigil.test//ann",
+      session: "re\u0301union",
+    });
+    const { action, target, subject, session } = readQuestion(request, "sigil.test");
+    expect({ action, target, subject, session }).to.deep.equal({
+      action: "tool/search",
+      target: "user/ann/credentials",
+      subject: "ann",
+      session: "réunion",
+    });
+  });
 
   it("take times from 1970 to 9999", () => {
     const of = (time: Date): string => fieldOf(() => readTimeMs(time, "from_time"));

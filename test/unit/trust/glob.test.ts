@@ -8,6 +8,11 @@ import { compareGlobs, compileGlob, compileGlobTable, globFault } from "../../..
 const MATCHES: readonly (readonly [pattern: string, text: string, matches: boolean])[] = [
   ["read", "read", true],
   ["read", "Read", false],
+  ["a%2Ab", "a*b", true],
+  ["a%2Ab", "axb", false],
+  ["a%2Ab", "a%2Ab", false],
+  ["%2A*/x", "*/x", true],
+  ["%2A*/x", "y/x", false],
   ["read", "read2", false],
   ["tool.*", "tool.search", true],
   ["tool.*", "tool.web.search", true],

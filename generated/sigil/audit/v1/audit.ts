@@ -255,11 +255,14 @@ export interface GetFrozenChainResponse {
 
 /** Which decisions to list. Filters are joined by "and"; an empty one matches everything. */
 export interface ListFrozenChainsRequest {
-  /** The subject or the caller, exactly. */
+  /** The subject or the caller, exactly, in any spelling of its id (docs/spec/trust.md, section 10). */
   principal: string;
   /** The action, exactly. */
   action: string;
-  /** A glob over targets: `*` within a segment's place, `**` for any number of segments (docs/spec/trust.md). */
+  /**
+   * A glob over targets: `*` within a segment's place, `**` for any number of segments, `%2A` for a star; in any spelling
+   * (docs/spec/trust.md).
+   */
   targetGlob: string;
   /** The verdict. */
   verdict: Verdict;

@@ -39,13 +39,25 @@ export const protobufFileName = "sigil/trust/v1/trust.proto";
 
 /** One question. */
 export interface CheckRequest {
-  /** What is to happen: 1 to 128 bytes of [A-Za-z0-9._:/-], for example "write" or "payment.refund". */
+  /**
+   * What is to happen: 1 to 128 bytes of [A-Za-z0-9._:/-], for example "write" or "payment.refund". Letter case counts.
+   *
+   * The names of a check are brought to one spelling first (docs/spec/trust.md, section 10), which is decided on and
+   * recorded: empty segments and outer slashes go, "." and ".." segments are refused.
+   */
   action: string;
-  /** To what: 1 to 512 bytes of [A-Za-z0-9._~:/@-], for example "user/notes". */
+  /**
+   * To what: 1 to 512 bytes, for example "user/notes": letters and digits of any script, marks, punctuation and symbols
+   * that can be seen, space, and of ASCII . _ ~ : / @ + - = | , ; ! * ' ( ) besides. Anything may be percent-escaped; escapes
+   * are decoded once, but for those of "/", "%" and the other printable ASCII, which stay. Refused: control and invisible
+   * characters, characters that look like / \ . % or *, a "%" that begins no escape, what is escaped twice, and what is no
+   * UTF-8. Compared in Unicode NFC; letter case counts.
+   */
   target: string;
   /**
    * The principal who would do it; empty means the caller. Naming another principal of the caller's tenant takes
-   * level Operator. The subject's level is read from the ledger; an unknown subject is a Guest.
+   * level Operator. The subject's level is read from the ledger; an unknown subject is a Guest. Spelled as a target is, and
+   * "spiffe://<origin>/<id>" is another spelling of <id>.
    */
   subject: string;
   /** A session or conversation the check belongs to, at most 128 bytes; recorded, not scored. */
