@@ -18,6 +18,7 @@ import { checkReplaceable } from "./trust/lockout.ts";
 import { canonicalModel } from "./trust/model-spelling.ts";
 import { parseModel } from "./trust/model.ts";
 import { recompute } from "./trust/recompute.ts";
+import { rowsFor } from "./trust/rows.ts";
 import type { TrustService } from "./trust/service.ts";
 
 export const wireAudit = (ledger: Ledger) =>
@@ -30,6 +31,7 @@ export const wireAudit = (ledger: Ledger) =>
       // Decisions from before targets had one spelling are found under it.
       return (target) => matches(spellingOr(canonicalTarget(target), target));
     },
+    rowsFor,
     recompute: (chain, model) => {
       try {
         const outcome = recompute(chain, model);

@@ -5,6 +5,9 @@ import type { StoredRecord } from "../record/stored.ts";
 
 export type AuditedChain = { readonly record: StoredRecord; readonly chain: FrozenChainPayload };
 
+/** What the model that decided says of a decision: the bias in logits, the globs that won or "" where none matched. */
+export type ModelRows = { readonly bias: number; readonly actionGlob: string; readonly targetGlob: string };
+
 export type ChainQuery = {
   /** Empty strings and undefined match everything. */
   readonly principal: string;

@@ -10,7 +10,14 @@ import { tenantFor, type Caller } from "../identity/caller.ts";
 import { checkpointKeyOf, type Examination, type VerifiedRecord } from "../ledger/examine.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { TreeProof } from "../ledger/reading.ts";
-import type { AuditedChain, ChainPage, ChainQuery, Verification, VerificationStep } from "./evidence.ts";
+import type {
+  AuditedChain,
+  ChainPage,
+  ChainQuery,
+  ModelRows,
+  Verification,
+  VerificationStep,
+} from "./evidence.ts";
 import { listChains, type CompileGlob } from "./listing.ts";
 
 export type AuditDependencies = {
@@ -22,11 +29,15 @@ export type AuditDependencies = {
     chain: FrozenChainPayload,
     model: CborValue,
   ) => { readonly holds: boolean; readonly detail: string };
+  /** What a model says of a decision, from the payload of its record. @throws malformedModel. */
+  readonly rowsFor: (request: FrozenChainPayload["request"], model: CborValue) => ModelRows;
 };
 
 export type AuditService = {
   /** @throws notFound, recordCorrupt, tenantForbidden, erased. */
   readonly get: (caller: Caller, query: ChainName) => Promise<AuditedChain>;
+  /** Undefined where no model decided, or its record is not sound: that is for `verify` to say. */
+  readonly rows: (chain: FrozenChainPayload) => Promise<ModelRows | undefined>;
   /** @throws invalidPageToken, recordCorrupt naming the position, tenantForbidden, erased, cancelled. */
   readonly list: (caller: Caller, query: ChainQuery, signal: AbortSignal) => Promise<ChainPage>;
   /** @throws notFound, tenantForbidden, erased. A failed step is an answer. */
@@ -49,7 +60,12 @@ export type ChainName = { readonly auditId: string; readonly tenant: string };
 
 const notFound = (auditId: string): never => fail({ kind: "notFound", what: "decision", id: auditId });
 
-export const createAuditService = ({ ledger, compileGlob, recompute }: AuditDependencies): AuditService => {
+export const createAuditService = ({
+  ledger,
+  compileGlob,
+  recompute,
+  rowsFor,
+}: AuditDependencies): AuditService => {
   const positionOf = async (caller: Caller, { auditId, tenant }: ChainName): Promise<bigint> => {
     const head = await ledger.head(tenantFor(caller, tenant), "user", auditId);
     return head?.position ?? notFound(auditId);
@@ -82,8 +98,21 @@ export const createAuditService = ({ ledger, compileGlob, recompute }: AuditDepe
     return verification(examination, [...examination.steps, ...named, ...decision]);
   };
 
+  const rows = async ({ request, model: { hash } }: FrozenChainPayload): Promise<ModelRows | undefined> => {
+    if (hash === null) return undefined;
+    try {
+      const model = await findModel(ledger, hash);
+      return typeof model === "string" ? undefined : rowsFor(request, model.body.payload);
+    } catch (error) {
+      const kind = error instanceof SigilFault ? error.error.kind : "";
+      if (kind === "recordCorrupt" || kind === "malformedModel") return undefined;
+      throw error;
+    }
+  };
+
   return {
     get,
+    rows,
     verify,
     list: async (caller, query, signal) =>
       listChains(ledger, compileGlob, { caller, tenant: tenantFor(caller, query.tenant), query }, signal),
@@ -110,6 +139,14 @@ const verification = (examination: Examination, steps: readonly VerificationStep
   envelope: examination.envelope,
 });
 
+/** The record of a model by its hash, or what is wrong. @throws recordCorrupt. */
+const findModel = async (ledger: Ledger, hash: Hash): Promise<VerifiedRecord | string> => {
+  const position = await ledger.positionOfHash(hash);
+  if (position === undefined) return "the ledger holds no record of this hash";
+  const model = await ledger.readAt(position);
+  return model.body.kind === "trust_model" ? model : "the record of this hash is no trust model";
+};
+
 /** The model that decided is the record it claims to be, and gives the same answer again. */
 const decisionSteps = async (
   record: VerifiedRecord | undefined,
@@ -129,13 +166,11 @@ const decisionSteps = async (
     return [model, denied ? passed("decision", detail) : failed("decision", detail)];
   }
   try {
-    const position = await ledger.positionOfHash(hash);
-    if (position === undefined) return unproven("the ledger holds no record of this hash");
-    const model = await ledger.readAt(position);
-    if (model.body.kind !== "trust_model") return unproven("the record of this hash is no trust model");
+    const model = await findModel(ledger, hash);
+    if (typeof model === "string") return unproven(model);
     const again = recompute(chain, model.body.payload);
     return [
-      passed("model", `${model.body.id} ${toHex(hash)} at position ${position}`),
+      passed("model", `${model.body.id} ${toHex(hash)} at position ${model.position}`),
       again.holds ? passed("decision", again.detail) : failed("decision", again.detail),
     ];
   } catch (error) {

@@ -2,6 +2,7 @@
 import {
   FrozenChain,
   GetCheckpointResponse,
+  GetFrozenChainResponse,
   ListOrder,
   ProofError,
   SigilError,
@@ -9,6 +10,7 @@ import {
   Verdict,
   VerifyFrozenChainResponse,
   type ListFrozenChainsRequest,
+  type ModelRows,
 } from "@sigil/client";
 import { toHex } from "../record/bytes.ts";
 import { exitCodes, jsonFlag, usage, type Arguments, type Command, type ExitCode } from "./command.ts";
@@ -18,7 +20,10 @@ import { genesisFlag, genesisOf, orUnproven, verifyHere } from "./from-genesis.t
 import { limitFlag, limitOf, listAll, tenantFlag, timeOf, timeText } from "./listing.ts";
 import { formatPairs, formatTable, printable, type Style, type Terminal } from "./terminal.ts";
 
-const formatChain = (chain: FrozenChain): string => {
+/** The row that matched, and what it says. */
+const globText = (glob: string): string => (glob === "" ? "(none matched)" : glob);
+
+const formatChain = (chain: FrozenChain, rows: ModelRows | undefined): string => {
   const input = `${chain.inputBytes} bytes, SHA-256 ${toHex(chain.inputDigest)}`;
   const pairs = formatPairs([
     ["audit id", chain.auditId],
@@ -34,17 +39,26 @@ const formatChain = (chain: FrozenChain): string => {
     ["verdict", verdictName(chain.verdict)],
     ["reason", chain.reason],
     ["score", `${formatScore(chain.score)} (threshold ${chain.threshold ?? "–"})`],
+    [
+      "z",
+      chain.z === undefined ? undefined : `${signed(chain.z)} logits: the bias and what each feature adds`,
+    ],
+    ["action glob", rows === undefined ? undefined : globText(rows.actionGlob)],
+    ["target glob", rows === undefined ? undefined : globText(rows.targetGlob)],
     ["model", `${chain.modelId} ${toHex(chain.modelHash)}`],
     ["position", String(chain.record?.position ?? "–")],
     ["record", toHex(chain.record?.hash ?? new Uint8Array(0))],
   ]);
   const features = formatTable(
     [{ title: "FEATURE" }, { title: "VALUE", align: "right" }, { title: "LOGITS", align: "right" }],
-    chain.features.map(({ feature, value, contribution }) => [
-      feature,
-      value.toFixed(3),
-      signed(contribution),
-    ]),
+    [
+      ...(rows === undefined ? [] : [["bias", "", signed(rows.bias)]]),
+      ...chain.features.map(({ feature, value, contribution }) => [
+        feature,
+        value.toFixed(3),
+        signed(contribution),
+      ]),
+    ],
   );
   const steps = chain.steps.map(({ name, detail }) => `  ${printable(name)}: ${printable(detail)}`);
   return [pairs, ...(chain.features.length > 0 ? ["", features] : []), "", "Reasoning:", ...steps].join("\n");
@@ -81,11 +95,16 @@ export const auditGet: Command = {
   exits: damageExits,
   run: (given, terminal) =>
     orDamage(terminal, async () => {
-      const { chain } = await withConnection(given, terminal, ({ audit }) =>
+      const response = await withConnection(given, terminal, ({ audit }) =>
         audit.getFrozenChain(nameOf(given)),
       );
+      const { chain, modelRows } = response;
       if (chain === undefined) return usage("the server answered without a decision");
-      terminal.print(given.has("json") ? JSON.stringify(FrozenChain.toJSON(chain)) : formatChain(chain));
+      const json = {
+        ...(FrozenChain.toJSON(chain) as object),
+        ...(GetFrozenChainResponse.toJSON({ ...response, chain: undefined }) as object),
+      };
+      terminal.print(given.has("json") ? JSON.stringify(json) : formatChain(chain, modelRows));
       return exitCodes.ok;
     }),
 };

@@ -65,7 +65,10 @@ export const auditHandlers = (audit: AuditService, rpc: RpcEnvironment): Untyped
   getFrozenChain: unary<GetFrozenChainRequest, GetFrozenChainResponse>(
     rpc,
     AuditServiceService.getFrozenChain.path,
-    async (caller, request) => ({ chain: formatChain(await audit.get(caller, readName(request))) }),
+    async (caller, request) => {
+      const found = await audit.get(caller, readName(request));
+      return { chain: formatChain(found), modelRows: await audit.rows(found.chain) };
+    },
   ),
   listFrozenChains: unary<ListFrozenChainsRequest, ListFrozenChainsResponse>(
     rpc,

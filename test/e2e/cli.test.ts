@@ -129,6 +129,21 @@ describe("the command line", function () {
       const auditId = await check();
       const shown = await run(["audit", "get", auditId, ...caller("operator")]);
       expect(shown.output).to.include(auditId).and.to.include("user/notes").and.to.include("Reasoning:");
+      // Everything that was added up, and the rows that it came from.
+      const [, z = "", bias = ""] =
+        /\nz +([+−][\d.]+) logits[\s\S]*\nbias +([+−][\d.]+)\n/.exec(shown.output) ?? [];
+      const logits = [
+        ...shown.output.matchAll(/^(?:action_risk|target_sensitivity|level|rate|entropy) .* ([+−][\d.]+)$/gm),
+      ];
+      const number = (text = ""): number => Number(text.replace("−", "-"));
+      expect(logits).to.have.lengthOf(5);
+      expect(logits.reduce((sum, [, each]) => sum + number(each), number(bias))).to.be.closeTo(
+        number(z),
+        0.03,
+      );
+      expect(shown.output)
+        .to.match(/\naction glob +write\n/)
+        .and.to.match(/\ntarget glob +user\/\*\*\n/);
       const listed = await run(["audit", "list", "--target", "user/**", ...caller("operator")]);
       expect(listed.output).to.include(auditId);
       const verified = await run(["audit", "verify", auditId, ...caller("operator")]);

@@ -67,6 +67,7 @@ export {
   GetInclusionProofResponse,
   GetFrozenChainRequest,
   GetFrozenChainResponse,
+  ModelRows,
   ListFrozenChainsRequest,
   ListFrozenChainsResponse,
   ListOrder,

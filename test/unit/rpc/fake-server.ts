@@ -120,6 +120,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
   };
   const audit: AuditService = {
     get: notMade,
+    rows: notMade,
     list: notMade,
     verify: notMade,
     checkpoint: notMade,

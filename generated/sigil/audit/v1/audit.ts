@@ -250,7 +250,27 @@ export interface GetFrozenChainRequest {
 /** One verified decision. */
 export interface GetFrozenChainResponse {
   /** The decision. */
-  chain: FrozenChain | undefined;
+  chain:
+    | FrozenChain
+    | undefined;
+  /**
+   * What its model says of it. Absent when no model decided, and when the model's record cannot be verified: then
+   * VerifyFrozenChain says why.
+   */
+  modelRows: ModelRows | undefined;
+}
+
+/**
+ * What a model contributed to a decision beside its weights. Worked out from the model's record, which the decision
+ * names by its hash; z is the bias and the contributions, added in the order of the features.
+ */
+export interface ModelRows {
+  /** The model's bias, in logits. */
+  bias: number;
+  /** The action glob that won; empty when none matched, which is a risk of 1 and a deny. */
+  actionGlob: string;
+  /** The target glob that won; empty when none matched, which is a sensitivity of 1. */
+  targetGlob: string;
 }
 
 /** Which decisions to list. Filters are joined by "and"; an empty one matches everything. */
@@ -1291,13 +1311,16 @@ export const GetFrozenChainRequest: MessageFns<GetFrozenChainRequest> = {
 };
 
 function createBaseGetFrozenChainResponse(): GetFrozenChainResponse {
-  return { chain: undefined };
+  return { chain: undefined, modelRows: undefined };
 }
 
 export const GetFrozenChainResponse: MessageFns<GetFrozenChainResponse> = {
   encode(message: GetFrozenChainResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.chain !== undefined) {
       FrozenChain.encode(message.chain, writer.uint32(10).fork()).join();
+    }
+    if (message.modelRows !== undefined) {
+      ModelRows.encode(message.modelRows, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -1323,6 +1346,14 @@ export const GetFrozenChainResponse: MessageFns<GetFrozenChainResponse> = {
             message.chain = FrozenChain.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.modelRows = ModelRows.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1336,13 +1367,23 @@ export const GetFrozenChainResponse: MessageFns<GetFrozenChainResponse> = {
   },
 
   fromJSON(object: any): GetFrozenChainResponse {
-    return { chain: isSet(object.chain) ? FrozenChain.fromJSON(object.chain) : undefined };
+    return {
+      chain: isSet(object.chain) ? FrozenChain.fromJSON(object.chain) : undefined,
+      modelRows: isSet(object.modelRows)
+        ? ModelRows.fromJSON(object.modelRows)
+        : isSet(object.model_rows)
+        ? ModelRows.fromJSON(object.model_rows)
+        : undefined,
+    };
   },
 
   toJSON(message: GetFrozenChainResponse): unknown {
     const obj: any = {};
     if (message.chain !== undefined) {
       obj.chain = FrozenChain.toJSON(message.chain);
+    }
+    if (message.modelRows !== undefined) {
+      obj.modelRows = ModelRows.toJSON(message.modelRows);
     }
     return obj;
   },
@@ -1355,6 +1396,118 @@ export const GetFrozenChainResponse: MessageFns<GetFrozenChainResponse> = {
     message.chain = (object.chain !== undefined && object.chain !== null)
       ? FrozenChain.fromPartial(object.chain)
       : undefined;
+    message.modelRows = (object.modelRows !== undefined && object.modelRows !== null)
+      ? ModelRows.fromPartial(object.modelRows)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseModelRows(): ModelRows {
+  return { bias: 0, actionGlob: "", targetGlob: "" };
+}
+
+export const ModelRows: MessageFns<ModelRows> = {
+  encode(message: ModelRows, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bias !== 0) {
+      writer.uint32(9).double(message.bias);
+    }
+    if (message.actionGlob !== "") {
+      writer.uint32(18).string(message.actionGlob);
+    }
+    if (message.targetGlob !== "") {
+      writer.uint32(26).string(message.targetGlob);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelRows {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelRows();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.bias = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.actionGlob = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.targetGlob = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ModelRows {
+    return {
+      bias: isSet(object.bias) ? globalThis.Number(object.bias) : 0,
+      actionGlob: isSet(object.actionGlob)
+        ? globalThis.String(object.actionGlob)
+        : isSet(object.action_glob)
+        ? globalThis.String(object.action_glob)
+        : "",
+      targetGlob: isSet(object.targetGlob)
+        ? globalThis.String(object.targetGlob)
+        : isSet(object.target_glob)
+        ? globalThis.String(object.target_glob)
+        : "",
+    };
+  },
+
+  toJSON(message: ModelRows): unknown {
+    const obj: any = {};
+    if (message.bias !== 0) {
+      obj.bias = floatToJson(message.bias);
+    }
+    if (message.actionGlob !== "") {
+      obj.actionGlob = message.actionGlob;
+    }
+    if (message.targetGlob !== "") {
+      obj.targetGlob = message.targetGlob;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ModelRows>, I>>(base?: I): ModelRows {
+    return ModelRows.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ModelRows>, I>>(object: I): ModelRows {
+    const message = createBaseModelRows();
+    message.bias = object.bias ?? 0;
+    message.actionGlob = object.actionGlob ?? "";
+    message.targetGlob = object.targetGlob ?? "";
     return message;
   },
 };
