@@ -30,6 +30,7 @@ describe("client certificates", () => {
       tenant: "acme",
       level: "mentor",
       credential: "certificate",
+      peer: "",
     });
   });
 
