@@ -9,6 +9,8 @@ import { planCommit, type CommitPlan } from "../src/ledger/commit.ts";
 import type { LedgerOptions } from "../src/ledger/ledger.ts";
 import { prepareRecord, signRecord, type SignedRecord } from "../src/ledger/prepare.ts";
 import { Sealer } from "../src/ledger/sealer.ts";
+import { Summary } from "../src/ledger/summary.ts";
+import { summaryContext } from "../src/ledger/summary-replay.ts";
 import { emptyState, type LedgerState } from "../src/ledger/state.ts";
 import { groupRecordsMax } from "../src/record/limits.ts";
 import type { RecordBody } from "../src/record/record.ts";
@@ -35,6 +37,7 @@ export const createPlanner = async (options: LedgerOptions): Promise<Planner> =>
   const store = await openMemoryStore();
   const sealer = new Sealer({ origin, keys: options.dataKeys, store: () => store });
   const tags = new BlindTags(options.indexKey);
+  const summary = Summary.empty(await summaryContext(options));
   let state: LedgerState = emptyState(sha256);
   const readHash = () => Promise.reject(new Error("decisions have no earlier versions"));
   return {
@@ -47,8 +50,9 @@ export const createPlanner = async (options: LedgerOptions): Promise<Planner> =>
     plan: async (records) => {
       const units = records.map((record) => ({ records: [record], extraOps: () => [] }));
       const context = { store, sealer, tags, origin, checkpointSigner, sha256, readHash };
-      const plan = await planCommit(state, units, context);
+      const plan = await planCommit(state, units, { ...context, summary, sweep: async () => [] });
       ({ state } = plan);
+      plan.accept();
       return plan;
     },
   };

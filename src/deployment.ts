@@ -19,6 +19,7 @@ import {
   type PrincipalPayload,
   type WitnessPayload,
 } from "./record/kinds.ts";
+import { systemTenant } from "./record/names.ts";
 import type { RecordBody } from "./record/record.ts";
 import { checkKeyName } from "./merkle/note.ts";
 import {
@@ -131,13 +132,11 @@ const genesisBodies = (
   ];
 };
 
-/** The key of a tenant's blind tags: derived from its first data key, so that it goes when that goes. */
-const indexKeyOf = (custody: Custody) => {
-  return async (tenant: string): Promise<Uint8Array> => {
-    const first: DataKey = await custody.dataKeys.current(tenant);
-    const { dataKey } = first.keyVersion === 1 ? first : await custody.dataKeys.at(tenant, 1);
-    return new Uint8Array(hkdfSync("sha256", dataKey, new Uint8Array(0), utf8Encode("sigil/index/v1"), 32));
-  };
+/** Derived from a tenant's first data key, so that it goes when that goes. */
+const derivedKey = async (custody: Custody, tenant: string, purpose: string): Promise<Uint8Array> => {
+  const first: DataKey = await custody.dataKeys.current(tenant);
+  const { dataKey } = first.keyVersion === 1 ? first : await custody.dataKeys.at(tenant, 1);
+  return new Uint8Array(hkdfSync("sha256", dataKey, new Uint8Array(0), utf8Encode(purpose), 32));
 };
 
 type Parts = {
@@ -158,7 +157,9 @@ const ledgerOptions = (
   anchor,
   signingKeys: custody.signingKeys,
   dataKeys: custody.dataKeys,
-  indexKey: indexKeyOf(custody),
+  /** The key of a tenant's blind tags. */
+  indexKey: (tenant) => derivedKey(custody, tenant, "sigil/index/v1"),
+  summaryKey: () => derivedKey(custody, systemTenant, "sigil/summary/v1"),
   sha256: opensslSha256,
   nowMs,
 });

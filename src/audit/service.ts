@@ -67,8 +67,7 @@ export const createAuditService = ({
   rowsFor,
 }: AuditDependencies): AuditService => {
   const positionOf = async (caller: Caller, { auditId, tenant }: ChainName): Promise<bigint> => {
-    const head = await ledger.head(tenantFor(caller, tenant), "user", auditId);
-    return head?.position ?? notFound(auditId);
+    return (await ledger.decisionAt(tenantFor(caller, tenant), auditId)) ?? notFound(auditId);
   };
 
   /** The index is a hint: the verified record must be the decision that was asked for. */
@@ -105,7 +104,7 @@ export const createAuditService = ({
       return typeof model === "string" ? undefined : rowsFor(request, model.body.payload);
     } catch (error) {
       const kind = error instanceof SigilFault ? error.error.kind : "";
-      if (kind === "recordCorrupt" || kind === "malformedModel") return undefined;
+      if (isDamage(kind) || kind === "malformedModel") return undefined;
       throw error;
     }
   };
@@ -139,11 +138,12 @@ const verification = (examination: Examination, steps: readonly VerificationStep
   envelope: examination.envelope,
 });
 
-/** The record of a model by its hash, or what is wrong. @throws recordCorrupt. */
+const isDamage = (kind: string): boolean => kind === "recordCorrupt" || kind === "ledgerCorrupt";
+
+/** The record of a model by its hash, or what is wrong. @throws recordCorrupt, ledgerCorrupt. */
 const findModel = async (ledger: Ledger, hash: Hash): Promise<VerifiedRecord | string> => {
-  const position = await ledger.positionOfHash(hash);
-  if (position === undefined) return "the ledger holds no record of this hash";
-  const model = await ledger.readAt(position);
+  const model = await ledger.readHash(hash);
+  if (model === undefined) return "the ledger holds no record of this hash";
   return model.body.kind === "trust_model" ? model : "the record of this hash is no trust model";
 };
 
@@ -174,7 +174,7 @@ const decisionSteps = async (
       again.holds ? passed("decision", again.detail) : failed("decision", again.detail),
     ];
   } catch (error) {
-    if (error instanceof SigilFault && error.error.kind === "recordCorrupt") return unproven(error.message);
+    if (error instanceof SigilFault && isDamage(error.error.kind)) return unproven(error.message);
     throw error;
   }
 };

@@ -124,7 +124,7 @@ export class Proposals {
     const now = kept.ending === null ? await this.find(kept.id) : kept;
     const isHeld = this.book.held(now.id) === now;
     const record = now.ending?.record ?? null;
-    const committedPosition = record === null ? null : ((await ledger.positionOfHash(record)) ?? null);
+    const committedPosition = record === null ? null : ((await ledger.readHash(record))?.position ?? null);
     const facts = await this.facts(now);
     // Its own commit, seen without its ending, would look like another's that superseded it.
     if (isHeld && this.book.held(now.id) !== now) return this.view(now);
@@ -136,7 +136,7 @@ export class Proposals {
   async committed({ ending, body }: KeptProposal): Promise<VersionedRecord> {
     const { ledger } = this.deps;
     const record = ending?.record ?? null;
-    const position = record === null ? undefined : await ledger.positionOfHash(record);
+    const position = record === null ? undefined : (await ledger.readHash(record))?.position;
     if (position === undefined) return fail({ kind: "notFound", what: "system record", id: body.id });
     const head = await ledger.versionBelow(systemScope.tenant, systemScope.space, body.id, position + 1n);
     return readVersion(ledger, systemScope, { id: body.id, position, version: head?.version ?? 1n });

@@ -20,7 +20,7 @@ export type ReadingLedger = Pick<
   | "versionBelow"
   | "history"
   | "records"
-  | "positionOfHash"
+  | "readHash"
   | "authenticate"
   | "subscribe"
   | "size"
@@ -59,12 +59,12 @@ export const versionOf = async (
 
 /** The audit id of the decision that a record links to; empty when it links to none. @throws recordCorrupt. */
 export const decisionOf = async (
-  ledger: Pick<Ledger, "positionOfHash" | "readAt">,
+  ledger: Pick<Ledger, "readHash">,
   { links }: Pick<RecordBody, "links">,
 ): Promise<string> => {
   const link = links.find(({ label }) => label === decisionLabel);
-  const position = link && (await ledger.positionOfHash(link.target));
-  return position === undefined ? "" : (await ledger.readAt(position)).body.id;
+  const decision = link && (await ledger.readHash(link.target));
+  return decision?.body.id ?? "";
 };
 
 /** The record an index entry names. @throws recordCorrupt naming position and id. */
@@ -106,9 +106,8 @@ const readByHash = async (
   name: RecordName,
   at: RecordAt & { readonly kind: "hash" },
 ): Promise<VersionedRecord> => {
-  const position = await ledger.positionOfHash(at.hash);
-  const record = position === undefined ? undefined : await ledger.readAt(position);
-  if (record === undefined || !equalBytes(record.hash, at.hash)) return notFound(name.id);
+  const record = await ledger.readHash(at.hash);
+  if (record === undefined) return notFound(name.id);
   const { body } = record;
   const scope = scopeOf(caller, name.space, name.tenant);
   // Another tenant's record is as unknown as one that does not exist; the system space is everybody's.

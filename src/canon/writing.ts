@@ -8,7 +8,7 @@ import { fail, SigilFault } from "../record/errors.ts";
 import { formatTombstone, parseTombstone } from "../record/kinds.ts";
 import { batchWritesMax, pageEnvelopeBytesMax, writeTriesMax } from "../record/limits.ts";
 import type { RecordBody, RecordLink } from "../record/record.ts";
-import { idempotencyScope, type CallContext, type Caller } from "../identity/caller.ts";
+import type { CallContext, Caller } from "../identity/caller.ts";
 import { isAtLeast } from "../identity/levels.ts";
 import { opensslSha256 } from "../keys/sha256.ts";
 import { checkPublicKey } from "../keys/verify.ts";
@@ -66,7 +66,7 @@ export class Writing {
   async write(caller: Caller, writes: readonly Write[], key: string, call: CallContext, rpc: string) {
     const paths = writes.map((_, index) => (rpc === "WriteRecord" ? "" : `writes[${index}].`));
     if (key === "") return this.#decideAndCommit(caller, writes, paths, call, undefined);
-    const scope = idempotencyScope(caller, rpc, key);
+    const scope = { tenant: caller.tenant, caller: caller.principal, rpc, key };
     const claim = await this.#deps.ledger.claim(scope, cborEncode(writes.map(writeBytes)));
     if (claim.kind === "replay") return this.#replay(claim.outcome);
     try {
@@ -124,8 +124,7 @@ export class Writing {
   async #checkLink(tenant: string, { label, target }: RecordLink, path: string): Promise<void> {
     if (label === decisionLabel) refuse(`${path}.label`, `"${decisionLabel}" is the server's own`);
     const { ledger } = this.#deps;
-    const position = await ledger.positionOfHash(target);
-    const body = position === undefined ? undefined : (await ledger.readAt(position)).body;
+    const body = (await ledger.readHash(target))?.body;
     if (body?.tenant === tenant || body?.space === "system") return;
     refuse(`${path}.target`, "is the hash of no record of the tenant or of the system space");
   }
@@ -135,12 +134,9 @@ export class Writing {
     const { ledger } = this.#deps;
     const { id, content, expectedVersion } = write;
     const scope: Scope = { tenant, space: "user" };
-    let newest = await readNewest(ledger, scope, id);
-    if (newest === undefined && (await ledger.head(tenant, "user", id)) !== undefined) {
-      // Something has the id: a decision, or a record that was written between the two looks.
-      newest = await readNewest(ledger, scope, id);
-      if (newest === undefined) refuse(`${path}id`, "is a decision's");
-    }
+    const newest = await readNewest(ledger, scope, id);
+    if (newest === undefined && (await ledger.isDecisionId(tenant, id)))
+      refuse(`${path}id`, "is a decision's");
     const version = newest?.version ?? 0n;
     const exists = newest !== undefined && !newest.tombstone;
     const holds =

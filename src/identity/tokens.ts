@@ -108,7 +108,6 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
       tenant: principal.tenant,
       level: principal.loa,
       credential: "token",
-      peer: "",
     };
   };
 

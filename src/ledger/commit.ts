@@ -17,6 +17,7 @@ import type { SignedRecord } from "./prepare.ts";
 import { sealCountOp } from "./seal-counts.ts";
 import type { Sealer } from "./sealer.ts";
 import { sizeOf, type LedgerState } from "./state.ts";
+import type { Summary } from "./summary.ts";
 import { planLeaves } from "./tree.ts";
 import { Versions, type VersionsOutcome } from "./versions.ts";
 
@@ -40,6 +41,8 @@ export type CommitPlan = {
   /** One outcome a unit, in order. Refused ones add nothing. */
   readonly outcomes: readonly UnitOutcome[];
   readonly records: readonly SignedRecord[];
+  /** To be called once the ops are on disk. */
+  readonly accept: () => void;
 };
 
 export type CommitContext = {
@@ -49,6 +52,9 @@ export type CommitContext = {
   readonly origin: string;
   readonly checkpointSigner: Signer;
   readonly sha256: Sha256;
+  readonly summary: Summary;
+  /** Deletions of what has expired, but of nothing that the batch puts. */
+  readonly sweep: (batch: readonly StoreOp[]) => Promise<readonly StoreOp[]>;
 };
 
 type PlannedUnit =
@@ -143,6 +149,7 @@ export const planCommit = async (
     ordered: new Map(),
   };
   const ops: StoreOp[] = [];
+  const changes = context.summary.changes();
   const outcomes: UnitOutcome[] = [];
   const records: SignedRecord[] = [];
   const first = sizeOf(state);
@@ -163,16 +170,21 @@ export const planCommit = async (
         key: recordKey(head.position),
         value: sealed instanceof Uint8Array ? sealed : await sealed,
       });
-      ops.push(...indexOps(context.tags, record.body, record.hash, head));
+      const indexed = indexOps(context.tags, record.body, record.hash, head);
+      changes.index(record.body.tenant, indexed);
+      ops.push(...indexed);
       records.push(record);
       const order = orderIn({ ...head, hash: record.hash, body: record.body });
-      if (order !== undefined) before.ordered.set(order.tenant, order);
+      if (order === undefined) continue;
+      before.ordered.set(order.tenant, order);
+      changes.erase(order.tenant);
     }
+    changes.upkeep(planned.extraOps);
     ops.push(...planned.extraOps);
     outcomes.push({ kind: "accepted", appended });
     position += BigInt(unit.records.length);
   }
-  if (records.length === 0) return { ops: [], state, outcomes, records };
+  if (records.length === 0) return { ops: [], state, outcomes, records, accept: () => {} };
 
   const leaves = records.map((record) => record.leaf);
   const planned = planLeaves(state.tree, leaves, context.sha256);
@@ -188,6 +200,11 @@ export const planCommit = async (
     key: groupKey(first),
     value: formatGroup({ firstPosition: first, leaves, checkpoint }),
   });
-  for (const count of context.sealer.counts()) ops.push(sealCountOp(count));
-  return { ops, state: { tree: planned.tree, root, checkpoint }, outcomes, records };
+  const counts = [...context.sealer.counts()].map(sealCountOp);
+  const expired = await context.sweep(ops);
+  changes.upkeep([...counts, ...expired]);
+  const summary = context.summary.plan(changes, position, root);
+  ops.push(...counts, ...expired, ...summary.ops);
+  const { accept } = summary;
+  return { ops, state: { tree: planned.tree, root, checkpoint }, outcomes, records, accept };
 };

@@ -12,6 +12,8 @@ import { prepareRecord, signRecord } from "./prepare.ts";
 import { Sealer } from "./sealer.ts";
 import { openSigners } from "./signers.ts";
 import { emptyState } from "./state.ts";
+import { Summary } from "./summary.ts";
+import { summaryContext } from "./summary-replay.ts";
 
 /**
  * @param bodies the genesis record first; every later one is linked to it here.
@@ -33,13 +35,18 @@ export const createLedger = async (
   const links = [{ label: "genesis", target: genesis.hash }];
   const prepared = [genesis, ...others.map((body) => prepareRecord({ ...body, links }, sha256))];
   const records = await Promise.all(prepared.map((record) => signRecord(record, { signer, origin, sha256 })));
+  const sealer = new Sealer({ origin, keys: options.dataKeys, store: () => store });
+  // The first of the system space's keys, of which the summary's is derived.
+  await sealer.ready(first.tenant);
   const plan = await planCommit(emptyState(sha256), [{ records, extraOps: () => [] }], {
     store,
-    sealer: new Sealer({ origin, keys: options.dataKeys, store: () => store }),
+    sealer,
     tags: new BlindTags(options.indexKey),
     origin,
     checkpointSigner,
     sha256,
+    summary: Summary.empty(await summaryContext(options)),
+    sweep: async () => [],
     readHash: () => Promise.reject(new Error("a new ledger has no earlier versions")),
   });
   const [outcome] = plan.outcomes;

@@ -3,7 +3,7 @@
  * the newest seals and the others only open, whatever fails and whenever the process dies.
  */
 import { fail } from "../record/errors.ts";
-import type { Store } from "../storage/store.ts";
+import type { Store, StoreOp } from "../storage/store.ts";
 import { listCounts, sealCountOp, type CountPlace, type SealCount } from "./seal-counts.ts";
 import type { DataKeys, Sealer } from "./sealer.ts";
 
@@ -18,8 +18,6 @@ export type DataKeyListing = {
   readonly limit: number;
 };
 
-type Keys = { readonly keys: DataKeys; readonly sealer: Sealer; readonly store: Store };
-
 const stateOf = ({ tenant, version }: SealCount, keys: DataKeys): DataKeyState => {
   const newest = keys.newest(tenant);
   if (newest === 0) return "destroyed";
@@ -29,7 +27,7 @@ const stateOf = ({ tenant, version }: SealCount, keys: DataKeys): DataKeyState =
 /** By tenant and version. */
 export const listDataKeys = async (
   { tenant, after, limit }: DataKeyListing,
-  { keys, store }: Omit<Keys, "sealer">,
+  { keys, store }: { readonly keys: DataKeys; readonly store: Store },
 ): Promise<readonly LivingDataKey[]> => {
   const listed: LivingDataKey[] = [];
   for await (const count of listCounts(store, tenant, after)) {
@@ -46,7 +44,17 @@ export const listDataKeys = async (
 export const rotateDataKey = async (
   tenant: string,
   expected: number | undefined,
-  { keys, sealer, store, size }: Keys & { readonly size: bigint },
+  {
+    keys,
+    sealer,
+    commit,
+    size,
+  }: {
+    readonly keys: DataKeys;
+    readonly sealer: Sealer;
+    readonly commit: (ops: readonly StoreOp[]) => Promise<void>;
+    readonly size: bigint;
+  },
 ): Promise<LivingDataKey> => {
   if (keys.newest(tenant) === 0) fail({ kind: "notFound", what: "data key of tenant", id: tenant });
   await sealer.ready(tenant);
@@ -56,6 +64,6 @@ export const rotateDataKey = async (
   }
   const count = await sealer.rotate(tenant, size);
   // Written down at once: were the new file lost, the version before it must not seal in its place.
-  await store.commit([sealCountOp(count)]);
+  await commit([sealCountOp(count)]);
   return { ...count, state: "sealing" };
 };

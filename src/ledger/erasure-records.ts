@@ -1,11 +1,11 @@
 /**
  * Which tenants are erased, out of the store: for each one the record that ordered it, and whether another says that it
- * was done. Found by their ids and verified with the key ring, like the records about keys; a record that does not
- * hold erases nobody. Source: docs/spec/ledger.md §7.
+ * was done. Found by their ids and verified with the key ring, like the records about keys. One that cannot be read may have
+ * erased anybody, so nothing is served without it. Source: docs/spec/ledger.md §7.
  */
 import { equalBytes } from "../record/bytes.ts";
 import { toBeSigned } from "../record/cose.ts";
-import { SigilFault } from "../record/errors.ts";
+import { fail, SigilFault } from "../record/errors.ts";
 import type { Sha256 } from "../record/hash.ts";
 import { systemTenant } from "../record/names.ts";
 import { decodeEnvelope, hashRecord, parseRecordStatement } from "../record/record.ts";
@@ -26,21 +26,26 @@ type Context = {
   readonly sha256: Sha256;
 };
 
-/** @throws storeFailed; anything wrong with the record makes it none. */
-const readSigned = async (position: bigint, context: Context): Promise<Placed | undefined> => {
+const damaged = (position: bigint, cause?: unknown): never => {
+  const rule = "a record about an erasure does not hold";
+  return fail({ kind: "ledgerCorrupt", position, rule }, { cause });
+};
+
+/** @throws storeFailed, ledgerCorrupt. */
+const readSigned = async (position: bigint, context: Context): Promise<Placed> => {
   const { store, sealer, ring, sha256 } = context;
   try {
     const stored = await store.get(recordKey(position));
-    if (stored === undefined) return undefined;
+    if (stored === undefined) return damaged(position);
     const { envelope } = await sealer.open(stored, position);
     const { statement, body } = parseRecordStatement(decodeEnvelope(envelope).statement);
     const signer = findSigner(ring, "record", statement.kid, position);
-    if (signer.kind === "refused") return undefined;
+    if (signer.kind === "refused") return damaged(position);
     const message = toBeSigned(statement.protectedBytes, statement.payload);
-    if (!(await verifyOwn(signer.entry.publicKey, message, statement.signature))) return undefined;
+    if (!(await verifyOwn(signer.entry.publicKey, message, statement.signature))) return damaged(position);
     return { body, hash: hashRecord(statement.payload, sha256), position };
   } catch (error) {
-    if (error instanceof SigilFault && error.error.kind !== "storeFailed") return undefined;
+    if (error instanceof SigilFault && error.error.kind !== "storeFailed") return damaged(position, error);
     throw error;
   }
 };
@@ -48,12 +53,11 @@ const readSigned = async (position: bigint, context: Context): Promise<Placed | 
 const newestOf = async function* (prefix: string, context: Context): AsyncGenerator<Placed> {
   const range = prefixRange(headPrefix(systemTenant, "system", prefix));
   for await (const [, value] of context.store.range(range)) {
-    const record = await readSigned(parseHead(value).position, context);
-    if (record !== undefined) yield record;
+    yield await readSigned(parseHead(value).position, context);
   }
 };
 
-/** By tenant. @throws storeFailed, ledgerCorrupt for an index entry that is none. */
+/** By tenant. @throws storeFailed, ledgerCorrupt for a record or an index entry that does not hold. */
 export const readErasures = async (context: Context): Promise<ReadonlyMap<string, Erasure>> => {
   const erasures = new Map<string, Erasure>();
   for await (const record of newestOf(orderPrefix, context)) {

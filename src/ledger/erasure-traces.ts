@@ -9,7 +9,7 @@ import { tenantOfEntry } from "./idempotency.ts";
 import { canonKey, decisionKey, expiryKey, familyRange, prefixRange, tenantPrefix } from "./keyspace.ts";
 
 /** Families of index entries that begin with a tenant. */
-export const tracedFamilies = ["d", "i", "v", "w"] as const;
+const tracedFamilies = ["c", "d", "i", "v", "w"] as const;
 
 /** Where traces were, for the store to let go of. */
 export const tracedRanges = (tenant: string): readonly KeyRange[] => [
@@ -17,6 +17,15 @@ export const tracedRanges = (tenant: string): readonly KeyRange[] => [
   familyRange("e"),
   familyRange("k"),
 ];
+
+/** Whether an index still has something of a tenant. */
+export const hasTraces = async (tenant: string, store: Store): Promise<boolean> => {
+  for (const family of tracedFamilies) {
+    for await (const _ of store.range({ ...prefixRange(tenantPrefix(family, tenant)), limit: 1 }))
+      return true;
+  }
+  return false;
+};
 
 async function* positionsIn(store: Store, { gte, lt }: KeyRange): AsyncGenerator<bigint, void, undefined> {
   for await (const [key] of store.range({ gte, lt })) yield readU64be(key, key.length - 8);
@@ -48,25 +57,29 @@ export async function* positionsOf(
   }
 }
 
-async function* deletions(tenant: string, store: Store): AsyncGenerator<StoreOp, void, undefined> {
+/** What goes together, one after the other: an idempotency entry and its expiry are never apart. */
+async function* deletions(tenant: string, store: Store): AsyncGenerator<readonly StoreOp[], void, undefined> {
   for (const family of tracedFamilies) {
     for await (const [key] of store.range(prefixRange(tenantPrefix(family, tenant)))) {
-      yield { kind: "delete", key };
+      yield [{ kind: "delete", key }];
     }
   }
   for await (const [key, value] of store.range(familyRange("k"))) {
     const entry = tenantOfEntry(value);
     if (entry?.tenant !== tenant) continue;
-    yield { kind: "delete", key };
-    yield { kind: "delete", key: expiryKey(entry.expires, key.subarray(1)) };
+    const expiry = expiryKey(entry.expires, key.subarray(1));
+    yield [
+      { kind: "delete", key },
+      { kind: "delete", key: expiry },
+    ];
   }
 }
 
 /** Deletions of everything a tenant has left, in batches. */
 export async function* tracesOf(tenant: string, store: Store): AsyncGenerator<readonly StoreOp[]> {
   let batch: StoreOp[] = [];
-  for await (const op of deletions(tenant, store)) {
-    batch.push(op);
+  for await (const ops of deletions(tenant, store)) {
+    batch.push(...ops);
     if (batch.length < projectionOpsMax) continue;
     yield batch;
     batch = [];

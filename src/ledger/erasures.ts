@@ -20,7 +20,7 @@ import {
   reportIn,
   type Erasure,
 } from "./erasure.ts";
-import { tracesOf, tracedRanges, positionsOf } from "./erasure-traces.ts";
+import { hasTraces, tracesOf, tracedRanges, positionsOf } from "./erasure-traces.ts";
 import type { BlindTags } from "./indexes.ts";
 import { erasingKey, hashKey, recordKey } from "./keyspace.ts";
 import type { CommittedRecord } from "./options.ts";
@@ -34,6 +34,8 @@ export type ErasureSteps = {
   readonly sha256: Sha256;
   readonly nowMs: () => number;
   readonly append: (body: RecordBody) => Promise<unknown>;
+  /** Writes what stands beside the records. */
+  readonly commit: (ops: readonly StoreOp[]) => Promise<void>;
   /** Lets the store go of what was deleted; it serves again when it resolves. */
   readonly purge: (ranges: readonly KeyRange[]) => Promise<void>;
   /** Aborts when the ledger closes. */
@@ -134,13 +136,14 @@ export class Erasures {
 
   async #isPending({ tenant, reported }: Erasure): Promise<boolean> {
     const { keys, store } = this.#steps;
-    return !reported || keys.newest(tenant) > 0 || (await store().get(erasingKey(tenant))) !== undefined;
+    if (!reported || keys.newest(tenant) > 0) return true;
+    return (await store().get(erasingKey(tenant))) !== undefined || hasTraces(tenant, store());
   }
 
   async #erase(erasure: Erasure): Promise<void> {
     const { store, keys, sealer, tags, purge, append, onErased } = this.#steps;
     const { tenant } = erasure;
-    await store().commit([{ kind: "put", key: erasingKey(tenant), value: new Uint8Array(0) }]);
+    await this.#commit([{ kind: "put", key: erasingKey(tenant), value: new Uint8Array(0) }]);
     // In the ledger before the keys go: without it nobody could tell afterwards which records were the tenant's.
     const taken = erasure.reported ? undefined : await this.#takeRecords(erasure);
     if (taken !== undefined) await append(this.#report(erasure, taken));
@@ -151,7 +154,7 @@ export class Erasures {
     tags.forget(tenant);
     for await (const batch of tracesOf(tenant, store())) await this.#commit(batch);
     await purge(tracedRanges(tenant));
-    await store().commit([{ kind: "delete", key: erasingKey(tenant) }]);
+    await this.#commit([{ kind: "delete", key: erasingKey(tenant) }]);
     if (taken !== undefined) onErased(tenant, taken.records);
   }
 
@@ -205,7 +208,7 @@ export class Erasures {
 
   async #commit(batch: readonly StoreOp[]): Promise<void> {
     if (this.#steps.signal.aborted) fail({ kind: "cancelled" });
-    await this.#steps.store().commit(batch);
+    await this.#steps.commit(batch);
   }
 
   #put(erasure: Erasure): void {

@@ -137,6 +137,18 @@ const newestGroup = async (store: Store, snapshot: StoreSnapshot): Promise<Group
   return fail({ kind: "ledgerCorrupt", position: 0n, rule: "the ledger has no genesis record" });
 };
 
+/** No group begins there: the one before goes on, or an entry is missing. */
+const refuseFrom = async (from: bigint, store: Store, snapshot: StoreSnapshot): Promise<never> => {
+  const before = { gte: groupKey(0n), lt: groupKey(from), reverse: true, limit: 1, snapshot };
+  let end = 0n;
+  for await (const [key, value] of store.range(before)) {
+    const group = parseGroup(positionOf(key), value);
+    end = group.firstPosition + BigInt(group.leaves.length);
+  }
+  if (end <= from) fail({ kind: "ledgerCorrupt", position: from, rule: "a group entry is missing" });
+  return fail({ kind: "invalidField", field: "from_size", rule: "must be a size that has a checkpoint" });
+};
+
 /**
  * Pins the ledger as it is now. A commit is in the snapshot whole or not at all, so its newest group says the size.
  * @param from how many records the taker has: the end of a group. @throws sizeOutOfRange, invalidField, ledgerCorrupt.
@@ -149,9 +161,7 @@ export const exportLedger = async (from: bigint, context: ExportContext): Promis
     assert(from >= 0n, "a size is not negative");
     if (from > exported.size) fail({ kind: "sizeOutOfRange", size: from, treeSize: exported.size });
     const begins = from === exported.size || (await store.get(groupKey(from), { snapshot })) !== undefined;
-    if (!begins) {
-      fail({ kind: "invalidField", field: "from_size", rule: "must be a size that has a checkpoint" });
-    }
+    if (!begins) await refuseFrom(from, store, snapshot);
     return exported;
   } catch (error) {
     await snapshot.close();

@@ -4,9 +4,10 @@
  * versions. Damage is a report; what kept the inspection from running is thrown. Source: docs/operating/recovery.md.
  */
 import { damagedFilesRule, type Store } from "../storage/store.ts";
-import { fail } from "../record/errors.ts";
+import { fail, SigilFault } from "../record/errors.ts";
 import { decodeBody, decodeEnvelope, hashRecord } from "../record/record.ts";
 import { parseStatement } from "../record/cose.ts";
+import { checkIdempotencyKeys } from "./completeness.ts";
 import { Findings, type Problem } from "./findings.ts";
 import { parseGroup } from "./group.ts";
 import { BlindTags } from "./indexes.ts";
@@ -17,13 +18,16 @@ import type { LedgerOptions } from "./options.ts";
 import { ProjectionCheck, projections, unlessDamaged } from "./projections.ts";
 import { rebuildProjections } from "./rebuild.ts";
 import { Sealer } from "./sealer.ts";
+import { SummaryReplay, summaryContext } from "./summary-replay.ts";
 import {
   checkAnchored,
   checkIdempotency,
   checkSealCounts,
   checkStrangers,
+  countSeal,
   openAnchorWatch,
   type SealCounts,
+  type UpkeepContext,
 } from "./upkeep.ts";
 import { Walk, type WalkedGroup, type WalkedRecord } from "./walk.ts";
 
@@ -92,13 +96,16 @@ class Inspection {
   /** @returns how many records were walked over. */
   async run(findings: Findings): Promise<bigint> {
     this.#total = await expectedSize(this.#store);
-    if (this.#fsck.rebuildIndexes === true) await this.#rebuild();
+    if (this.#fsck.rebuildIndexes === true) {
+      for (const rule of await this.#rebuild()) findings.add(null, "rebuild", rule);
+    }
     return this.#check(findings);
   }
 
   async rebuild(): Promise<void> {
     this.#total = await expectedSize(this.#store);
-    await this.#rebuild();
+    const [rule] = await this.#rebuild();
+    if (rule !== undefined) fail({ kind: "ledgerCorrupt", position: 0n, rule });
   }
 
   #walk(findings: Findings, keyless: Keyless): Walk {
@@ -111,16 +118,22 @@ class Inspection {
     this.#fsck.onProgress?.({ step, done, total: this.#total });
   }
 
-  async #rebuild(): Promise<void> {
+  /** @returns what could not be built again. */
+  async #rebuild(): Promise<readonly string[]> {
+    const { anchor, dataKeys, sha256 } = this.#options;
     const findings = new Findings();
-    const keyless = new Keyless(this.#options.sha256);
-    await rebuildProjections(this.#walk(findings, keyless).run(), {
+    const keyless = new Keyless(sha256);
+    const { losses } = await rebuildProjections(this.#walk(findings, keyless).run(), {
       store: this.#store,
       tags: this.#tags,
-      anchor: this.#options.anchor,
+      anchor,
+      dataKeys,
+      summary: new SummaryReplay(await summaryContext(this.#options)),
       findings,
+      keyless,
       onGroup: (end) => this.#progress("rebuild", end),
     });
+    return losses;
   }
 
   async #check(findings: Findings): Promise<bigint> {
@@ -129,9 +142,11 @@ class Inspection {
     const check = new ProjectionCheck(this.#store, this.#tags, findings, families);
     const watch = await openAnchorWatch(this.#options.anchor);
     const seals: SealCounts = new Map();
+    const summary = new SummaryReplay(await summaryContext(this.#options));
     let last: WalkedGroup | undefined;
     for await (const group of walk.run()) {
-      await check.add(group);
+      await check.add(group, (record, ops) => summary.add(record, ops));
+      summary.endGroup(group.end);
       for (const record of group.records) {
         countSeal(seals, record);
         this.#keyless.take(record);
@@ -155,12 +170,36 @@ class Inspection {
     const tenants = new Set([...seals.values()].map(({ tenant }) => tenant));
     await checkIdempotency(upkeep, (tenant) => tenants.has(tenant));
     await checkSealCounts(upkeep, seals);
+    if (this.#fsck.indexes !== "ignore") await this.#checkSummary(summary, last, upkeep);
     await checkStrangers(upkeep);
     const { origin, sha256 } = this.#options;
     const treeWhole = last?.tree !== undefined;
     await checkAnchored(watch, size, treeWhole, { findings, origin, sha256, ring: walk.ring });
     await findings.settle();
     return size;
+  }
+
+  /** What every commit authenticates, against what was walked over. A tree that is unknown has no summary. */
+  async #checkSummary(
+    replayed: SummaryReplay,
+    last: WalkedGroup | undefined,
+    { store, findings }: UpkeepContext,
+  ): Promise<void> {
+    if (last?.tree === undefined) return;
+    const stored = await replayed.stored(store, { size: last.end, root: last.tree.root });
+    if (stored.kind === "refused") return findings.add(null, "summary", stored.rule);
+    const { key } = await summaryContext(this.#options);
+    const { totals } = stored.summary;
+    try {
+      await checkIdempotencyKeys({ store, at: {} }, key, totals, this.#options.nowMs());
+    } catch (error) {
+      if (!(error instanceof SigilFault) || error.error.kind !== "ledgerCorrupt") throw error;
+      findings.add(null, "idempotency", error.error.rule);
+    }
+    // What could not be read is reported by itself, and what it would have added is unknown.
+    const isWhole = replayed.walked + this.#keyless.records === last.end && this.#keyless.unexplained === 0n;
+    if (!isWhole) return;
+    for (const rule of replayed.differences(stored.summary)) findings.add(null, "summary", rule);
   }
 
   /** A record by its position, for entries that nobody expected. Its place is authenticated by its seal. */
@@ -176,13 +215,6 @@ class Inspection {
     });
   }
 }
-
-const countSeal = (seals: SealCounts, { body, keyVersion }: WalkedRecord): void => {
-  const name = `${body.tenant}/${keyVersion}`;
-  const counted = seals.get(name);
-  if (counted === undefined) seals.set(name, { tenant: body.tenant, version: keyVersion, seals: 1 });
-  else counted.seals += 1;
-};
 
 /**
  * Only the rebuilding; whether it was of a ledger without a flaw, `runFsck` says afterwards.

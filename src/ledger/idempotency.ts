@@ -5,7 +5,7 @@
  * Two calls with one key at the same moment: the second waits for the first. Source: docs/spec/ledger.md §6.
  */
 import { cborDecode, cborEncode, type CborValue } from "../record/cbor.ts";
-import { concatBytes, equalBytes, toHex, utf8Encode } from "../record/bytes.ts";
+import { concatBytes, equalBytes, readU64be, toHex, utf8Encode } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
 import { idempotencyTtlMs } from "../record/limits.ts";
 import type { Store, StoreOp } from "../storage/store.ts";
@@ -84,14 +84,21 @@ const sweepEveryMs = 60_000;
 export class IdempotencyKeys {
   readonly #store: () => Store;
   readonly #tags: BlindTags;
+  readonly #complete: () => Promise<void> | undefined;
   readonly #waiting = new Map<string, Promise<void>>();
   #sweptMs = Number.NEGATIVE_INFINITY;
   /** How often the store was reopened. */
   #generation = 0;
 
-  constructor(store: () => Store, tags: BlindTags) {
+  /** @param complete that no entry is missing: asked before a key is called free. */
+  constructor(
+    store: () => Store,
+    tags: BlindTags,
+    complete: () => Promise<void> | undefined = () => undefined,
+  ) {
     this.#store = store;
     this.#tags = tags;
+    this.#complete = complete;
   }
 
   /**
@@ -104,7 +111,7 @@ export class IdempotencyKeys {
 
   /**
    * Looks the key up and takes it when it is free. The tenant's index key must be loaded.
-   * @throws idempotencyConflict when the key was used with another body.
+   * @throws idempotencyConflict when the key was used with another body; ledgerCorrupt when entries are missing.
    */
   async claim(scope: IdempotencyScope, body: Uint8Array, nowMs: number): Promise<Claim> {
     const { tenant } = scope;
@@ -124,13 +131,16 @@ export class IdempotencyKeys {
       resolve();
     };
     try {
-      const found = await this.#find(tenant, blind, nowMs);
-      if (found === undefined) {
+      const found = await this.#find(tenant, blind);
+      if (found === undefined || found.expires <= nowMs) {
+        await this.#complete();
         const ops = (outcome: CborValue, ms: number): readonly StoreOp[] => {
           if (generation !== this.#generation) {
             fail({ kind: "notServing", rule: "the ledger checked itself meanwhile; repeat the call" });
           }
-          return this.#ops(blind, { tenant, body: bodyDigest, expires: ms + idempotencyTtlMs, outcome });
+          // An expiry is written once: a clock that was set back may name the moment at which the entry before expired.
+          const expires = ms + idempotencyTtlMs + (ms + idempotencyTtlMs === found?.expires ? 1 : 0);
+          return this.#ops(blind, { tenant, body: bodyDigest, expires, outcome });
         };
         return { kind: "held", release, ops };
       }
@@ -143,11 +153,9 @@ export class IdempotencyKeys {
     }
   }
 
-  async #find(tenant: string, blind: Uint8Array, nowMs: number): Promise<IdempotencyEntry | undefined> {
+  async #find(tenant: string, blind: Uint8Array): Promise<IdempotencyEntry | undefined> {
     const bytes = await this.#store().get(idempotencyKey(blind));
-    if (bytes === undefined) return undefined;
-    const entry = await parseEntry(this.#tags, blind, bytes, (name) => name === tenant);
-    return entry.expires > nowMs ? entry : undefined;
+    return bytes === undefined ? undefined : parseEntry(this.#tags, blind, bytes, (name) => name === tenant);
   }
 
   #ops(blind: Uint8Array, entry: IdempotencyEntry): readonly StoreOp[] {
@@ -177,12 +185,11 @@ export class IdempotencyKeys {
     const renewed = new Set(batch.flatMap(({ kind, key }) => (kind === "put" ? [toHex(key)] : [])));
     return due.flatMap((key, index) => {
       const [blind, entry] = [blinds[index] as Uint8Array, entries[index]];
-      // The clock was a day ahead when the old entry was written: both expire at the same moment.
-      const gone: readonly StoreOp[] = renewed.has(toHex(key)) ? [] : [{ kind: "delete", key }];
+      const gone: StoreOp = { kind: "delete", key };
       // A key used again after its expiry has a younger entry of its own, which stays.
-      if (entry === undefined || !expiredBy(entry, nowMs)) return gone;
+      if (entry === undefined || !expiredBy(entry, nowMs)) return [gone];
       const entryKey = idempotencyKey(blind);
-      return renewed.has(toHex(entryKey)) ? gone : [...gone, { kind: "delete", key: entryKey }];
+      return renewed.has(toHex(entryKey)) ? [gone] : [gone, { kind: "delete", key: entryKey }];
     });
   }
 }
@@ -201,6 +208,9 @@ export const tenantOfEntry = (
 
 /** The blind key in a key that `expiryKey` made. */
 export const blindOf = (key: Uint8Array): Uint8Array => key.subarray(9);
+
+/** When the entry may go, in a key that `expiryKey` made. */
+export const expiryOf = (key: Uint8Array): number => Number(readU64be(key, 1));
 
 /** Damaged entries stay: they block their key and `fsck` names them. */
 const expiredBy = (stored: Uint8Array, nowMs: number): boolean => {

@@ -1,6 +1,6 @@
 /**
- * Projections of the ledger that live in the store: newest version of an id, position of a hash, the decision index,
- * and of every other record its place among the versions of its id and among its tenant's records. One function derives
+ * Projections of the ledger that live in the store: position of a hash, of a decision the place of its id and its entry
+ * in the decision index, of every other record the newest version of its id and its place among the versions of its id and among its tenant's records. One function derives
  * them from a record, so that a commit, a check and a rebuild agree by construction.
  *
  * No index holds what a record says: a keyed tag of four bytes stands for each value one may filter by. A tag only
@@ -11,7 +11,7 @@ import { readU64be, u64be, writeU64be, type Hash } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { StoreOp } from "../storage/store.ts";
-import { canonKey, decisionKey, hashKey, headKey, versionKey } from "./keyspace.ts";
+import { canonKey, decisionIdKey, decisionKey, hashKey, headKey, versionKey } from "./keyspace.ts";
 
 const tagBytes = 4;
 /** Values remembered with their tags; actions and principals repeat. */
@@ -116,12 +116,6 @@ const formatDecision = (tags: BlindTags, body: RecordBody): Uint8Array => {
   return entry;
 };
 
-/** What stands for a principal in a decision's entry, as a number. The tenant's index key must be loaded. */
-export const principalTag = (tags: BlindTags, tenant: string, id: string): number => {
-  const tag = tags.tag(tenant, "principal", id);
-  return new DataView(tag.buffer, tag.byteOffset).getUint32(0);
-};
-
 /** A test of index entries against a filter; lets a few strangers through, never loses a match. */
 export const shortlist = (
   tags: BlindTags,
@@ -182,15 +176,11 @@ export const indexOps = (
   hash: Hash,
   { position, version }: Head,
 ): readonly StoreOp[] => {
-  const ops: StoreOp[] = [
-    {
-      kind: "put",
-      key: headKey(body.tenant, body.space, body.id),
-      value: formatHead({ position, version }),
-    },
-    { kind: "put", key: hashKey(hash), value: u64be(position) },
-  ];
+  const { tenant, space, id } = body;
+  const at = u64be(position);
+  const ops: StoreOp[] = [{ kind: "put", key: hashKey(hash), value: at }];
   if (body.kind === "frozen_chain") {
+    ops.push({ kind: "put", key: decisionIdKey(tenant, id), value: at });
     ops.push({
       kind: "put",
       key: decisionKey(body.tenant, position),
@@ -198,8 +188,8 @@ export const indexOps = (
     });
     return ops;
   }
-  const { tenant, space, id } = body;
   const tag = kindTag(tags, tenant, listedKind(body));
+  ops.push({ kind: "put", key: headKey(tenant, space, id), value: formatHead({ position, version }) });
   ops.push({
     kind: "put",
     key: versionKey(tenant, space, id, version),

@@ -8,6 +8,7 @@
  *   k blind key          idempotency entry                     e expiry blind key   when that entry may go
  *   s tenant version     seals made with a data key            w tenant position    kind of a record, no decision's
  *   v tenant space id version   a version of an id, no decision's
+ *   c tenant id          position of a decision            m tenant             a tenant's tally; `m` alone the summary
  *   x                    a rebuild of the indexes is under way
  *   y tenant             a tenant is being erased
  */
@@ -23,7 +24,7 @@ import {
 import { assert, fail } from "../record/errors.ts";
 
 /** In byte order. */
-export const families = ["b", "d", "e", "h", "i", "k", "r", "s", "t", "v", "w", "x", "y"] as const;
+export const families = ["b", "c", "d", "e", "h", "i", "k", "m", "r", "s", "t", "v", "w", "x", "y"] as const;
 export type Family = (typeof families)[number];
 
 const family = (name: Family): Uint8Array => Uint8Array.of(name.charCodeAt(0));
@@ -31,7 +32,7 @@ const family = (name: Family): Uint8Array => Uint8Array.of(name.charCodeAt(0));
 const zero = "\0";
 
 /** Everything of one tenant in a family whose keys begin with the tenant. */
-export const tenantPrefix = (name: "d" | "i" | "s" | "v" | "w", tenant: string): Uint8Array =>
+export const tenantPrefix = (name: "c" | "d" | "i" | "s" | "v" | "w", tenant: string): Uint8Array =>
   utf8Encode(`${name}${tenant}${zero}`);
 
 const positioned = (name: Family, position: bigint): Uint8Array => {
@@ -103,12 +104,20 @@ export const decisionPrefix = (tenant: string): Uint8Array => tenantPrefix("d", 
 export const decisionKey = (tenant: string, position: bigint): Uint8Array =>
   concatBytes(decisionPrefix(tenant), u64be(position));
 
+/** Where the decision of an id stands; decisions have no versions. */
+export const decisionIdKey = (tenant: string, id: string): Uint8Array => utf8Encode(`c${tenant}${zero}${id}`);
+
 export const idempotencyKey = (blind: Uint8Array): Uint8Array => concatBytes(family("k"), blind);
 export const expiryKey = (expiresMs: number, blind: Uint8Array): Uint8Array =>
   concatBytes(family("e"), u64be(BigInt(expiresMs)), blind);
 
 export const sealCountKey = (tenant: string, version: number): Uint8Array =>
   concatBytes(tenantPrefix("s", tenant), u64be(BigInt(version)));
+
+/** What every commit authenticates of the indexes and counts. */
+export const summaryKey = family("m");
+/** How many records a tenant has, and a digest of them; under the summary. */
+export const tallyKey = (tenant: string): Uint8Array => utf8Encode(`m${tenant}`);
 
 /** Present from the first to the last batch of a rebuild: what lies between them is not whole. */
 export const rebuildingKey = family("x");

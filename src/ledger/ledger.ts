@@ -7,11 +7,13 @@
 import type { Thumbprint } from "../record/bytes.ts";
 import { assert, describeError, fail, SigilFault } from "../record/errors.ts";
 import { batchItemsMax } from "../record/limits.ts";
+import { systemTenant } from "../record/names.ts";
 import type { RecordBody } from "../record/record.ts";
 import { isKeyRecord } from "../keys/key-records.ts";
 import type { KeyEntry, KeyRing, KeyRole } from "../keys/ring.ts";
-import type { KeyRange, Store } from "../storage/store.ts";
+import type { KeyRange, Store, StoreOp } from "../storage/store.ts";
 import { AnchorKeeper } from "./anchor.ts";
+import { Completeness, type Pinned } from "./completeness.ts";
 import { planCommit, type Appended, type SignedUnit, type UnitOutcome } from "./commit.ts";
 import { rotateDataKey, type LivingDataKey } from "./data-key-life.ts";
 import type { Erasure } from "./erasure.ts";
@@ -19,7 +21,7 @@ import { Erasures } from "./erasures.ts";
 import { IdempotencyKeys, type Claim, type IdempotencyScope } from "./idempotency.ts";
 import { BlindTags } from "./indexes.ts";
 import { KeyLife, type KeysInUse } from "./key-life.ts";
-import { checkNothingLost, isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./open.ts";
+import { isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./open.ts";
 import type { CommitListener, LedgerOptions, LedgerStatus } from "./options.ts";
 import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./prepare.ts";
 import { Publishing } from "./publishing.ts";
@@ -28,7 +30,9 @@ import { Sealer } from "./sealer.ts";
 import { GroupFailed, Sequencer, type AppendUnit, type SequencerGauge } from "./sequencer.ts";
 import type { Signers } from "./signers.ts";
 import { sizeOf, type LedgerState } from "./state.ts";
+import type { Summary } from "./summary.ts";
 import { TreeReader } from "./tree.ts";
+import { isVersioned } from "./versions.ts";
 import { watchStore } from "./watch.ts";
 
 export type { CommittedRecord, LedgerObserver, LedgerOptions, LedgerStatus } from "./options.ts";
@@ -44,13 +48,17 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   readonly #keyLife: KeyLife;
   readonly #erasures: Erasures;
   readonly #publishing: Publishing;
+  readonly #completeness: Completeness;
   readonly #closing = new AbortController();
   #store: Store;
   #state: LedgerState;
   #ring: KeyRing;
   #signers: Signers;
+  #summary: Summary;
   #status: LedgerStatus = { kind: "serving" };
   #recovery: Promise<void> = Promise.resolve();
+  /** While the store has been opened anew and checked, and nothing is taken to be written yet. */
+  #reopened = false;
   #closed: Promise<void> | undefined;
 
   private constructor(options: LedgerOptions, opened: OpenedLedger) {
@@ -60,6 +68,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     this.#state = opened.state;
     this.#ring = opened.ring;
     this.#signers = opened.signers;
+    this.#summary = opened.summary;
     const onFault = (cause: unknown): void => options.observe?.onFault?.(cause);
     this.#publishing = new Publishing(sizeOf(opened.state), onFault);
     const store = (): Store => this.#store;
@@ -71,7 +80,16 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       return options.indexKey(tenant);
     });
     this.#tree = new TreeReader(store, sha256);
-    this.#keys = new IdempotencyKeys(store, this.#tags);
+    this.#completeness = new Completeness({
+      key: opened.summaryKey,
+      summary: () => this.#summary,
+      pin: async (tenant) =>
+        this.#reopened ? this.#pin(tenant) : this.#sequencer.exclusive(async () => this.#pin(tenant)),
+      nowMs: options.nowMs,
+      onBroken: (error) => options.observe?.onVerifyFailure?.(error),
+    });
+    this.#completeness.reset([systemTenant]);
+    this.#keys = new IdempotencyKeys(store, this.#tags, () => this.#completeness.idempotencyKeys());
     this.#anchor = new AnchorKeeper(options.anchor, (error) => this.#fail(error));
     this.#sequencer = new Sequencer(
       {
@@ -98,6 +116,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       sha256,
       nowMs: options.nowMs,
       append: (body) => this.append([body]),
+      commit: (ops) => this.#sequencer.exclusive(() => this.#commitUpkeep(ops)),
       purge: (ranges) => this.#purge(ranges),
       signal: this.#closing.signal,
       onErased: (tenant, records) => options.observe?.onErased?.(tenant, records),
@@ -148,6 +167,11 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     const records = bodies.map((body, index) =>
       prepareRecord(body, this.#options.sha256, attestations[index]),
     );
+    for (const tenant of new Set(bodies.filter(isVersioned).map((body) => body.tenant))) {
+      // Whoever writes a version of an id must know all that there are.
+      const checking = this.#completeness.versions(tenant);
+      if (checking !== undefined) await checking;
+    }
     return this.#sequencer.append({ records, extraOps: options.extraOps, signal: options.signal });
   }
 
@@ -172,8 +196,9 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   rotateDataKey(tenant: string, expected?: number): Promise<LivingDataKey> {
     return this.#sequencer.exclusive(async () => {
       this.refuseErased(tenant);
-      const [store, sealer, size] = [this.#store, this.#sealer, this.size];
-      return rotateDataKey(tenant, expected, { keys: this.#options.dataKeys, sealer, store, size });
+      const [sealer, size] = [this.#sealer, this.size];
+      const commit = (ops: readonly StoreOp[]): Promise<void> => this.#commitUpkeep(ops);
+      return rotateDataKey(tenant, expected, { keys: this.#options.dataKeys, sealer, commit, size });
     });
   }
 
@@ -206,7 +231,8 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   protected view(): LedgerView {
     const [store, state, ring, options] = [this.#store, this.#state, this.#ring, this.#options];
     const [sealer, tree, tags, erasures] = [this.#sealer, this.#tree, this.#tags, this.#erasures];
-    return { store, state, ring, options, sealer, tree, tags, erasures };
+    const completeness = this.#completeness;
+    return { store, state, ring, options, sealer, tree, tags, erasures, completeness };
   }
 
   /** Answers what waits, refuses what comes, then closes the store. Idempotent. */
@@ -232,6 +258,28 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     } finally {
       await this.#store.close();
     }
+  }
+
+  /** While nothing is being written, so that the store and the summary are of one moment. */
+  #pin(tenant: string): Pinned {
+    const [store, summary] = [this.#store, this.#summary];
+    const snapshot = store.snapshot();
+    return {
+      store,
+      at: { snapshot },
+      totals: summary.totals,
+      tally: summary.tallyOf(tenant),
+      [Symbol.asyncDispose]: () => snapshot.close(),
+    };
+  }
+
+  /** In an exclusive turn: what stands beside the records. @throws storeFailed. */
+  async #commitUpkeep(ops: readonly StoreOp[]): Promise<void> {
+    const changes = this.#summary.changes();
+    changes.upkeep(ops);
+    const plan = this.#summary.plan(changes, this.size, this.#state.root);
+    await this.#store.commit([...ops, ...plan.ops]);
+    plan.accept();
   }
 
   /** In an exclusive turn: one record about keys, signed by the keys before it. */
@@ -265,6 +313,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       throw new GroupFailed({ kind: "indeterminate", rule: "the store failed while writing" }, { cause });
     }
     this.#state = planned.state;
+    planned.accept();
     if (next !== undefined) {
       this.#ring = next.ring;
       this.#signers = next.signers;
@@ -295,17 +344,17 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   async #plan(units: readonly SignedUnit[]) {
     const { origin, sha256, nowMs } = this.#options;
     try {
-      const plan = await planCommit(this.#state, units, {
+      return await planCommit(this.#state, units, {
         store: this.#store,
         sealer: this.#sealer,
         tags: this.#tags,
         origin,
         checkpointSigner: this.#signers.checkpoint,
         sha256,
+        summary: this.#summary,
+        sweep: (batch) => this.#keys.sweep(nowMs(), batch),
         readHash: async (position) => (await this.readAt(position)).hash,
       });
-      const expired = await this.#keys.sweep(nowMs(), plan.ops);
-      return { ...plan, ops: [...plan.ops, ...expired] };
     } catch (cause) {
       this.#fail(cause);
       throw new GroupFailed({ kind: "notServing", rule: "the commit could not be prepared" }, { cause });
@@ -369,17 +418,23 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     await this.#store.close();
     const store = await this.#options.openStore();
     this.#store = this.#watch(store);
-    const opened = await openLedger(this.#options, store);
-    await checkNothingLost(opened, this.#state);
+    const opened = await openLedger(this.#options, store, this.#state);
     this.#state = opened.state;
     this.#ring = opened.ring;
     this.#signers = opened.signers;
+    this.#summary = opened.summary;
+    this.#completeness.reset([systemTenant]);
     this.#erasures.reset(opened.erasures);
     this.#tree.forget();
     this.#keys.forget();
     await this.#anchor.start(this.size, this.#state.checkpoint);
     await this.#keyLife.discardEnded();
-    await this.#republish();
+    this.#reopened = true;
+    try {
+      await this.#republish();
+    } finally {
+      this.#reopened = false;
+    }
     if (this.#closing.signal.aborted) return;
     this.#sequencer.resume();
     this.#setStatus({ kind: "serving" });

@@ -8,6 +8,7 @@ import type { Store } from "../storage/store.ts";
 import { kindTag, parseHead, shortlist, type BlindTags, type DecisionFilter, type Head } from "./indexes.ts";
 import {
   canonKey,
+  decisionIdKey,
   decisionKey,
   decisionPrefix,
   hashKey,
@@ -62,7 +63,7 @@ export const readHead = async (
   return bytes === undefined ? undefined : parseHead(bytes);
 };
 
-/** Newest versions of the ids that begin so, in id order, decisions among them. */
+/** Newest versions of the ids that begin so, in id order; decisions have none. */
 export const readHeads = async function* (
   store: Store,
   tenant: string,
@@ -80,15 +81,25 @@ export const readHeads = async function* (
   for await (const [, value] of store.range({ gte, lt, reverse })) yield parseHead(value);
 };
 
-/** The position in a hash's index entry. @throws ledgerCorrupt when it is not eight bytes. */
-const parsePosition = (bytes: Uint8Array): bigint =>
+/** The position in an index entry. @throws ledgerCorrupt when it is not eight bytes. */
+const parsePosition = (bytes: Uint8Array, index: string): bigint =>
   bytes.length === 8
     ? readU64be(bytes)
-    : fail({ kind: "ledgerCorrupt", position: 0n, rule: "an entry of the hash index is malformed" });
+    : fail({ kind: "ledgerCorrupt", position: 0n, rule: `an entry of the ${index} index is malformed` });
 
 export const readPositionOfHash = async (store: Store, hash: Hash): Promise<bigint | undefined> => {
   const bytes = await store.get(hashKey(hash));
-  return bytes === undefined ? undefined : parsePosition(bytes);
+  return bytes === undefined ? undefined : parsePosition(bytes, "hash");
+};
+
+/** Where the decision of an id stands. */
+export const readDecisionId = async (
+  store: Store,
+  tenant: string,
+  id: string,
+): Promise<bigint | undefined> => {
+  const bytes = await store.get(decisionIdKey(tenant, id));
+  return bytes === undefined ? undefined : parsePosition(bytes, "decision id");
 };
 
 /** The tenant's index key must be loaded. */

@@ -7,15 +7,20 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { equalBytes } from "../record/bytes.ts";
 import { fail, SigilFault, type SigilError } from "../record/errors.ts";
 import type { KeyRing } from "../keys/ring.ts";
+import { systemTenant } from "../record/names.ts";
 import { damagedFilesRule, type Store } from "../storage/store.ts";
+import { checkVersions } from "./completeness.ts";
 import { checkpointKeyOf } from "./examine.ts";
 import type { Erasure } from "./erasure.ts";
 import { readErasures } from "./erasure-records.ts";
 import { readKeyRecords } from "./keyring.ts";
+import type { SummaryKey } from "./multiset.ts";
 import type { LedgerOptions } from "./options.ts";
 import { Sealer } from "./sealer.ts";
 import { openSigners, type Signers } from "./signers.ts";
 import { checkWhole, loadState, rootAt, sizeOf, type LedgerState, type StateContext } from "./state.ts";
+import { Summary } from "./summary.ts";
+import { summaryContext } from "./summary-replay.ts";
 import { TreeReader } from "./tree.ts";
 
 export type OpenedLedger = {
@@ -25,14 +30,33 @@ export type OpenedLedger = {
   readonly state: LedgerState;
   /** By tenant. */
   readonly erasures: ReadonlyMap<string, Erasure>;
-  readonly context: StateContext;
+  readonly summary: Summary;
+  readonly summaryKey: SummaryKey;
+};
+
+/** @throws ledgerBehindAnchor, ledgerCorrupt when the store lost or changed what had been acknowledged. */
+const checkNothingLost = async (
+  state: LedgerState,
+  context: StateContext,
+  acknowledged: LedgerState,
+): Promise<void> => {
+  const size = sizeOf(acknowledged);
+  if (sizeOf(state) < size) fail({ kind: "ledgerBehindAnchor", size: sizeOf(state), anchorSize: size });
+  if (!equalBytes(await rootAt(state, size, context), acknowledged.root)) {
+    fail({ kind: "ledgerCorrupt", position: size, rule: "the tree is not the one that was acknowledged" });
+  }
 };
 
 /**
+ * @param acknowledged what had been answered before the store failed.
  * @throws ledgerCorrupt, ledgerBehindAnchor, recordCorrupt, keyUnavailable: it must not serve; storeFailed: it could
  * not be read.
  */
-export const openLedger = async (options: LedgerOptions, store: Store): Promise<OpenedLedger> => {
+export const openLedger = async (
+  options: LedgerOptions,
+  store: Store,
+  acknowledged?: LedgerState,
+): Promise<OpenedLedger> => {
   const { origin, anchor, sha256, dataKeys } = options;
   await checkWhole(store, anchor);
   let erasures: ReadonlyMap<string, Erasure> = new Map();
@@ -44,20 +68,14 @@ export const openLedger = async (options: LedgerOptions, store: Store): Promise<
   const checkpointKey = (size: bigint) => checkpointKeyOf(ring, size).publicKey;
   const context = { store, reader, anchor, origin, sha256, sealer, checkpointKey };
   const state = await loadState(context);
+  if (acknowledged !== undefined) await checkNothingLost(state, context, acknowledged);
+  const { key } = await summaryContext(options);
+  const summary = await Summary.load({ key, origin, store, size: sizeOf(state), root: state.root });
+  // Whoever may do what rests on these: principals, models, the registry, erasures and the keys read above.
+  await checkVersions({ store, at: {} }, key, systemTenant, summary.tallyOf(systemTenant));
   // What would be signed next must verify.
   const signers = await openSigners(options.signingKeys, ring);
-  return { store, ring, signers, context, state, erasures };
-};
-
-/** @throws ledgerBehindAnchor, ledgerCorrupt when the store lost or changed what had been acknowledged. */
-export const checkNothingLost = async (opened: OpenedLedger, acknowledged: LedgerState): Promise<void> => {
-  const size = sizeOf(acknowledged);
-  if (sizeOf(opened.state) < size) {
-    fail({ kind: "ledgerBehindAnchor", size: sizeOf(opened.state), anchorSize: size });
-  }
-  if (!equalBytes(await rootAt(opened.state, size, opened.context), acknowledged.root)) {
-    fail({ kind: "ledgerCorrupt", position: size, rule: "the tree is not the one that was acknowledged" });
-  }
+  return { store, ring, signers, state, erasures, summary, summaryKey: key };
 };
 
 /** The database finds its own files damaged. */

@@ -19,6 +19,8 @@ export type LedgerOptions = {
   readonly dataKeys: DataKeys;
   /** A tenant's key for blind tags, 32 bytes. */
   readonly indexKey: (tenant: string) => Promise<Uint8Array>;
+  /** The key of the ledger's summary, 32 bytes; never readable from the directory. */
+  readonly summaryKey: () => Promise<Uint8Array>;
   readonly sha256: Sha256;
   readonly nowMs: () => number;
   readonly observe?: LedgerObserver;

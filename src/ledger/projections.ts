@@ -11,6 +11,7 @@ import type { Findings } from "./findings.ts";
 import { indexOps, type BlindTags, type Head } from "./indexes.ts";
 import {
   canonKey,
+  decisionIdKey,
   decisionKey,
   familyRange,
   hashKey,
@@ -23,6 +24,7 @@ import type { WalkedGroup, WalkedRecord } from "./walk.ts";
 /** Families that are derived from the records, and how a problem in each is called. */
 export const projectionSteps = {
   i: "id index",
+  c: "decision id index",
   h: "hash index",
   d: "decision index",
   v: "version index",
@@ -79,7 +81,7 @@ export class ProjectionCheck {
   readonly #families: readonly Projection[];
   /** The id index's entries of ids with versions, by key: only the last one must be in the store. */
   readonly #heads = new Map<string, Expected>();
-  readonly #counts: Record<Projection, number> = { i: 0, h: 0, d: 0, v: 0, w: 0, t: 0 };
+  readonly #counts: Record<Projection, number> = { i: 0, c: 0, h: 0, d: 0, v: 0, w: 0, t: 0 };
   #queue: Expected[] = [];
   #treeWhole = true;
   #size = 0n;
@@ -94,12 +96,18 @@ export class ProjectionCheck {
     );
   }
 
-  async add(group: WalkedGroup): Promise<void> {
+  /** @param onRecord gets the index entries that each record gives. */
+  async add(
+    group: WalkedGroup,
+    onRecord: (record: WalkedRecord, ops: readonly StoreOp[]) => void,
+  ): Promise<void> {
     for (const record of group.records) {
-      for (const op of await this.#replay.ops(record)) {
+      const ops = await this.#replay.ops(record);
+      onRecord(record, ops);
+      for (const op of ops) {
         if (op.kind === "delete") continue;
         const expected = { op, position: record.position };
-        if (familyOf(op.key) === "i" && record.body.kind !== "frozen_chain") {
+        if (familyOf(op.key) === "i") {
           this.#heads.set(nameOf(record.body), expected);
         } else this.#expect(expected);
       }
@@ -153,7 +161,9 @@ export class ProjectionCheck {
       case "h":
         return equalBytes(key, hashKey(hash));
       case "i":
-        return equalBytes(key, headKey(body.tenant, body.space, body.id));
+        return !isDecision && equalBytes(key, headKey(body.tenant, body.space, body.id));
+      case "c":
+        return isDecision && equalBytes(key, decisionIdKey(body.tenant, body.id));
       case "d":
         return isDecision && equalBytes(key, decisionKey(body.tenant, position));
       case "w":

@@ -2,22 +2,24 @@
  * The reading side of the ledger: every record is verified before it is handed out, every index entry is a hint.
  * Sees one view at a time: the store that is open, and the state that is acknowledged.
  */
-import type { Hash } from "../record/bytes.ts";
+import { equalBytes, type Hash } from "../record/bytes.ts";
 import { fail, SigilFault } from "../record/errors.ts";
 import { decodeEnvelope, parseRecordStatement, type RecordBody } from "../record/record.ts";
 import { proveConsistency, proveInclusion } from "../merkle/proof.ts";
 import type { KeyRing } from "../keys/ring.ts";
 import type { KeyRecord } from "../keys/key-records.ts";
 import type { Store } from "../storage/store.ts";
+import type { Completeness } from "./completeness.ts";
 import { listDataKeys, type DataKeyListing, type LivingDataKey } from "./data-key-life.ts";
 import type { Erasures } from "./erasures.ts";
 import { examineRecord, requireVerified, type Examination, type VerifiedRecord } from "./examine.ts";
 import { exportLedger, type LedgerExport } from "./export.ts";
 import { parseGroup } from "./group.ts";
-import { principalTag, type BlindTags, type Head } from "./indexes.ts";
+import type { BlindTags, Head } from "./indexes.ts";
 import { readKeyRecords } from "./keyring.ts";
 import { groupKey, recordKey } from "./keyspace.ts";
 import {
+  readDecisionId,
   readHead,
   readHeads,
   readPositionOfHash,
@@ -29,7 +31,6 @@ import {
   type WalkedPosition,
 } from "./lookup.ts";
 import type { CommittedRecord, LedgerOptions } from "./options.ts";
-import { readRecent, type RecentDecisions, type RecentEnd, type TakeRecent } from "./recent.ts";
 import type { Sealer } from "./sealer.ts";
 import { sizeOf, type LedgerState } from "./state.ts";
 import type { TreeReader } from "./tree.ts";
@@ -52,11 +53,22 @@ export type LedgerView = {
   readonly tree: TreeReader;
   readonly tags: BlindTags;
   readonly erasures: Erasures;
+  readonly completeness: Completeness;
   readonly options: LedgerOptions;
 };
 
 /** A proof, and the signed checkpoint of the tree it leads to. */
 export type TreeProof = { readonly checkpoint: string; readonly hashes: readonly Hash[] };
+
+const notIndexed = (position: bigint): never => {
+  const rule = "the record is not the one its index names";
+  return fail({ kind: "recordCorrupt", position, step: "index", rule });
+};
+
+const labelled = (position: bigint, cause: unknown): never => {
+  const rule = "the record says that it is an erased tenant's";
+  return fail({ kind: "recordCorrupt", position, step: "seal", rule }, { cause });
+};
 
 export abstract class ReadableLedger {
   protected abstract view(): LedgerView;
@@ -157,43 +169,58 @@ export abstract class ReadableLedger {
     return { checkpoint: state.checkpoint, hashes };
   }
 
-  /** The newest version of an id. @throws erased, as every question about a tenant's records does. */
+  /** The newest version of an id that is no decision's. @throws erased, as every question about a tenant's records does. */
   async head(tenant: string, space: string, id: string): Promise<Head | undefined> {
-    return readHead(this.#storeFor(tenant), tenant, space, id);
+    return readHead(await this.#storeFor(tenant), tenant, space, id);
   }
 
-  /** Newest versions of the ids that begin so, in id order, decisions among them. */
+  /** Where the decision of an id stands. */
+  async decisionAt(tenant: string, id: string): Promise<bigint | undefined> {
+    const { store, erasures, completeness } = this.view();
+    erasures.refuse(tenant);
+    const position = await readDecisionId(store, tenant, id);
+    // What is found is verified; that there is none takes the whole index.
+    if (position === undefined) await completeness.decisionIds(tenant);
+    return position;
+  }
+
+  /** Whether an id seems to be a decision's: asked before another record takes it, which would be refused anyway. */
+  async isDecisionId(tenant: string, id: string): Promise<boolean> {
+    return (await readDecisionId(await this.#storeFor(tenant), tenant, id)) !== undefined;
+  }
+
+  /** Newest versions of the ids that begin so, in id order; decisions have none. */
   async *heads(tenant: string, space: string, idPrefix: string, scan: HeadScan = {}): AsyncIterable<Head> {
-    yield* readHeads(this.#storeFor(tenant), tenant, space, idPrefix, scan);
+    yield* readHeads(await this.#storeFor(tenant), tenant, space, idPrefix, scan);
   }
 
   /** Ids that begin so, decisions left out, each with its newest version below the listing's size, in id order. */
   async *versions(listing: VersionListing): AsyncIterable<ListedVersion> {
     const { tags } = this.view();
     if (listing.kind !== undefined) await tags.ensure(listing.tenant);
-    yield* readVersions(this.#storeFor(listing.tenant), tags, listing);
+    yield* readVersions(await this.#storeFor(listing.tenant), tags, listing);
   }
 
   /** The position of one version of an id that is no decision's. */
   async versionAt(tenant: string, space: string, id: string, version: bigint): Promise<bigint | undefined> {
-    return readVersionAt(this.#storeFor(tenant), { tenant, space }, id, version);
+    return readVersionAt(await this.#storeFor(tenant), { tenant, space }, id, version);
   }
 
   /** The newest version of an id, no decision's, that a ledger of `size` records has. */
   async versionBelow(tenant: string, space: string, id: string, size: bigint): Promise<Head | undefined> {
-    return readVersionBelow(this.#storeFor(tenant), { tenant, space }, id, size);
+    return readVersionBelow(await this.#storeFor(tenant), { tenant, space }, id, size);
   }
 
   /** Versions of an id that is no decision's. */
   async *history(walk: HistoryWalk): AsyncIterable<Head> {
-    yield* readHistory(this.#storeFor(walk.tenant), walk);
+    yield* readHistory(await this.#storeFor(walk.tenant), walk);
   }
 
   /** Positions of a tenant's records other than decisions, ascending; with a kind, a few strangers among them. */
   async *records(walk: RecordWalk): AsyncIterable<WalkedPosition> {
     const { tags } = this.view();
     if (walk.kind !== undefined) await tags.ensure(walk.tenant);
-    yield* walkRecords(this.#storeFor(walk.tenant), tags, walk);
+    yield* walkRecords(await this.#storeFor(walk.tenant), tags, walk);
   }
 
   /** The newest version of an id, verified. @throws recordCorrupt, also when the index names another record. */
@@ -202,34 +229,42 @@ export abstract class ReadableLedger {
     if (head === undefined) return undefined;
     const record = await this.readAt(head.position, tenant);
     const { body } = record;
-    if (body.tenant !== tenant || body.space !== space || body.id !== id) {
-      const rule = "the record is not the one its index names";
-      return fail({ kind: "recordCorrupt", position: head.position, step: "index", rule });
-    }
-    return record;
+    const isNamed = body.tenant === tenant && body.space === space && body.id === id;
+    return isNamed ? record : notIndexed(head.position);
   }
 
-  positionOfHash(hash: Hash): Promise<bigint | undefined> {
-    return readPositionOfHash(this.view().store, hash);
+  /**
+   * The record of a hash, verified. @throws recordCorrupt, also when the index names another record; ledgerCorrupt when there
+   * is none and hashes are missing; erased.
+   */
+  async readHash(hash: Hash): Promise<VerifiedRecord | undefined> {
+    const { store, completeness } = this.view();
+    const position = await readPositionOfHash(store, hash);
+    if (position === undefined) {
+      await completeness.hashes();
+      return undefined;
+    }
+    const record = await this.#readIndexed(position);
+    return equalBytes(record.hash, hash) ? record : notIndexed(position);
+  }
+
+  /** Before an erasure is reported its hashes are taken out of the index: what says that it is erased then is not. */
+  async #readIndexed(position: bigint): Promise<VerifiedRecord> {
+    try {
+      return await this.readAt(position);
+    } catch (error) {
+      if (!(error instanceof SigilFault) || error.error.kind !== "erased") throw error;
+      const isReported = this.view().erasures.of(error.error.tenant)?.reported === true;
+      return isReported ? labelled(position, error) : Promise.reject(error);
+    }
   }
 
   /** Positions of decisions that may match, in order; a few strangers among them. */
   async *decisions(walk: DecisionWalk): AsyncIterable<WalkedPosition> {
     const { tags } = this.view();
     await tags.ensure(walk.tenant);
-    yield* walkDecisions(this.#storeFor(walk.tenant), tags, walk);
-  }
-
-  /** When the newest decisions were made and whom they are about; see `recent.ts`. */
-  recentDecisions(which: RecentDecisions, take: TakeRecent): Promise<RecentEnd> {
-    const { store, tags } = this.view();
-    return readRecent(store, tags, which, take);
-  }
-
-  /** The tag that `recentDecisions` gives for a principal; undefined while the tenant's index key is not loaded. */
-  principalTag(tenant: string, id: string): number | undefined {
-    const { tags } = this.view();
-    return tags.isReady(tenant) ? principalTag(tags, tenant, id) : undefined;
+    this.refuseErased(walk.tenant);
+    yield* walkDecisions(this.view().store, tags, walk);
   }
 
   /**
@@ -276,15 +311,15 @@ export abstract class ReadableLedger {
       const isOthers =
         error instanceof SigilFault && error.error.kind === "erased" && error.error.tenant !== tenant;
       if (!isOthers || tenant === undefined) throw error;
-      const rule = "the record says that it is an erased tenant's";
-      return fail({ kind: "recordCorrupt", position, step: "seal", rule }, { cause: error });
+      return labelled(position, error);
     }
   }
 
-  /** @throws erased. */
-  #storeFor(tenant: string): Store {
-    const { store, erasures } = this.view();
+  /** For questions about a tenant's records other than decisions. @throws erased, ledgerCorrupt. */
+  async #storeFor(tenant: string): Promise<Store> {
+    const { erasures, completeness } = this.view();
     erasures.refuse(tenant);
-    return store;
+    await completeness.versions(tenant);
+    return this.view().store;
   }
 }

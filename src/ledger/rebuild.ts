@@ -1,25 +1,38 @@
 /**
- * Drops every projection and derives it anew from the records: every index, the tiles, and the anchor when it is
- * missing. In bounded batches under a mark, so that a crash half way leaves a store that is refused until
- * the rebuild has been repeated, never one that answers from half an index.
+ * Drops every projection and derives it anew from the records: every index, the tiles, the summary, and the anchor when it
+ * is missing. In bounded batches under a mark, so that a crash half way leaves a store that is refused until
+ * the rebuild has been repeated, never one that answers from half an index. A summary vouches for what is there: where
+ * records cannot be read it is written only if the one before it says that nothing governed is among them.
  */
 import type { Store, StoreOp } from "../storage/store.ts";
 import { projectionOpsMax } from "../record/limits.ts";
 import type { Anchor } from "./anchor.ts";
 import type { Findings } from "./findings.ts";
+import type { Keyless } from "./keyless.ts";
 import type { BlindTags } from "./indexes.ts";
 import { familyRange, rebuildingKey } from "./keyspace.ts";
 import { projections, Replay } from "./projections.ts";
+import { readCount, sealCountOp } from "./seal-counts.ts";
+import type { DataKeys } from "./sealer.ts";
+import type { SummaryReplay } from "./summary-replay.ts";
+import { countSeal, type SealCounts } from "./upkeep.ts";
 import type { WalkedGroup } from "./walk.ts";
 
 export type RebuildContext = {
   readonly store: Store;
   readonly tags: BlindTags;
   readonly anchor: Anchor;
+  readonly dataKeys: DataKeys;
+  readonly summary: SummaryReplay;
   /** What this walk finds; the check that follows finds it again. */
   readonly findings: Findings;
+  /** Takes what no key is left of. */
+  readonly keyless: Keyless;
   readonly onGroup: (end: bigint) => void;
 };
+
+const governedRule =
+  "records cannot be read, and nothing shows that none of them is one that authority rests on; restore from a backup";
 
 const dropProjections = async (store: Store): Promise<void> => {
   for (const family of projections) {
@@ -34,18 +47,43 @@ const dropProjections = async (store: Store): Promise<void> => {
   }
 };
 
-/** @throws storeFailed, cancelled; then the mark stays and the ledger is refused until a rebuild ends. */
+/** No count of seals may be lower than the seals that were seen: a key would be used past its bound. */
+const raiseCounts = async (store: Store, seals: SealCounts): Promise<readonly StoreOp[]> => {
+  const ops: StoreOp[] = [];
+  for (const count of seals.values()) {
+    const known = await readCount(store, count.tenant, count.version);
+    if ((known?.seals ?? 0) < count.seals) ops.push(sealCountOp({ ...count, first: known?.first }));
+  }
+  return ops;
+};
+
+/** What could not be built again. */
+export type Rebuilt = { readonly losses: readonly string[] };
+
+/**
+ * @throws storeFailed, cancelled; then the mark stays and the ledger is refused until a rebuild ends. It stays too when
+ * what was lost may be something that authority rests on.
+ */
 export const rebuildProjections = async (
   groups: AsyncIterable<WalkedGroup>,
-  { store, tags, anchor, findings, onGroup }: RebuildContext,
-): Promise<void> => {
+  context: RebuildContext,
+): Promise<Rebuilt> => {
+  const { store, tags, anchor, findings, keyless, dataKeys, summary, onGroup } = context;
   await store.commit([{ kind: "put", key: rebuildingKey, value: new Uint8Array(0) }]);
   await dropProjections(store);
-  const replay = new Replay(tags, () => {});
+  const replay = new Replay(tags, (position) => findings.add(position, "version", "it follows no version"));
+  const seals: SealCounts = new Map();
   let batch: StoreOp[] = [];
   let last: WalkedGroup | undefined;
   for await (const group of groups) {
-    for (const record of group.records) batch.push(...(await replay.ops(record)));
+    for (const record of group.records) {
+      const ops = await replay.ops(record);
+      batch.push(...ops);
+      summary.add(record, ops);
+      keyless.take(record);
+      countSeal(seals, record);
+    }
+    summary.endGroup(group.end);
     batch.push(...(group.tree?.plan.ops ?? []));
     if (batch.length >= projectionOpsMax) {
       await store.commit(batch);
@@ -55,9 +93,21 @@ export const rebuildProjections = async (
     onGroup(group.end);
   }
   await findings.settle();
+  await keyless.finish(findings, dataKeys, store);
+  const place = last?.tree && { size: last.end, root: last.tree.root };
+  const stored = place && (await summary.stored(store, place));
+  const before = stored?.kind === "holds" ? stored.summary : undefined;
+  const isGovernedWhole = before === undefined ? findings.total === 0 : summary.agreesOnGoverned(before);
+  if (place === undefined || !isGovernedWhole) {
+    await store.commit(batch);
+    return { losses: [governedRule] };
+  }
   // A missing anchor is written anew only over a ledger without a flaw: it would vouch for what is there.
   if ((await anchor.read()) === undefined && findings.total === 0 && last?.tree !== undefined) {
     await anchor.write(last.tree.checkpoint);
   }
-  await store.commit([...batch, { kind: "delete", key: rebuildingKey }]);
+  const counts = await raiseCounts(store, seals);
+  const replaced = await summary.replace(store, place, before, counts);
+  await store.commit([...batch, ...counts, ...replaced, { kind: "delete", key: rebuildingKey }]);
+  return { losses: before === undefined ? [] : summary.lostExpiries(before) };
 };

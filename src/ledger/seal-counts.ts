@@ -38,6 +38,16 @@ const parseSealCount = ([key, value]: StoreEntry): SealCount => {
   };
 };
 
+export const readCount = async (
+  store: Store,
+  tenant: string,
+  version: number,
+): Promise<SealCount | undefined> => {
+  const key = sealCountKey(tenant, version);
+  const value = await store.get(key);
+  return value === undefined ? undefined : parseSealCount([key, value]);
+};
+
 /** The highest version that a count names. */
 export const newestCount = async (store: Store, tenant: string): Promise<SealCount | undefined> => {
   const range = prefixRange(tenantPrefix("s", tenant));

@@ -114,8 +114,10 @@ export class TreeReader {
     const stored = await this.#store().getMany(
       Array.from({ length: 1 << height }, (_, step) => tileKey(tileLevel, first + BigInt(step))),
     );
-    const hashes = stored.map((hash) => hash ?? this.#missing(first << BigInt(tileLevel * tileHeight)));
-    const folded = foldTile(hashes as Hash[], this.#sha256);
+    const hashes = stored.map((hash) =>
+      hash?.length === hashBytes ? (hash as Hash) : this.#missing(first << BigInt(tileLevel * tileHeight)),
+    );
+    const folded = foldTile(hashes, this.#sha256);
     if (this.#upper.size >= upperNodesMax) this.#upper.clear();
     this.#upper.set(name, folded);
     return folded;
@@ -160,6 +162,10 @@ export class TreeReader {
   }
 
   #missing(position: bigint): never {
-    return fail({ kind: "ledgerCorrupt", position, rule: "a tile of the Merkle tree is missing" });
+    return fail({
+      kind: "ledgerCorrupt",
+      position,
+      rule: "a tile of the Merkle tree is missing or malformed",
+    });
   }
 }

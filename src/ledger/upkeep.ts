@@ -17,6 +17,7 @@ import type { BlindTags } from "./indexes.ts";
 import { expiryKey, familyRange, families, idempotencyKey, sealCountKey } from "./keyspace.ts";
 import { claimedSize } from "./state.ts";
 import { unlessDamaged } from "./projections.ts";
+import type { WalkedRecord } from "./walk.ts";
 
 export type UpkeepContext = {
   readonly store: Store;
@@ -49,6 +50,13 @@ export const checkIdempotency = async (
 
 /** Seals seen a tenant's data key version. */
 export type SealCounts = Map<string, { readonly tenant: string; readonly version: number; seals: number }>;
+
+export const countSeal = (seals: SealCounts, { body, keyVersion }: WalkedRecord): void => {
+  const name = `${body.tenant}/${keyVersion}`;
+  const counted = seals.get(name);
+  if (counted === undefined) seals.set(name, { tenant: body.tenant, version: keyVersion, seals: 1 });
+  else counted.seals += 1;
+};
 
 /** No key has made more seals than are counted, or it would be used past its bound. */
 export const checkSealCounts = async (

@@ -8,7 +8,7 @@ import { SigilFault, type SigilError } from "../record/errors.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { Store } from "../storage/store.ts";
 import type { Head } from "./indexes.ts";
-import { readHead } from "./lookup.ts";
+import { readDecisionId, readHead } from "./lookup.ts";
 
 type KnownHead = Head & { readonly hash: Hash };
 
@@ -28,6 +28,9 @@ const isDamage = (error: SigilError): boolean =>
 
 /** Written by the server alone, each under a random id of its own: nothing is looked up, and nothing waited for. */
 const freshKinds: ReadonlySet<string> = new Set(["frozen_chain", "module_run"]);
+
+/** Whether what the store says of the record's id counts when it is written. */
+export const isVersioned = ({ kind }: Pick<RecordBody, "kind">): boolean => !freshKinds.has(kind);
 
 const firstVersion = ({ id, prev }: RecordBody, position: bigint): Head | SigilError =>
   prev === null ? { position, version: 1n } : { kind: "staleVersion", id, version: 0n };
@@ -56,7 +59,7 @@ export class Versions {
 
   /** The versions of one unit's records at `first`, `first + 1`, …, or why the unit cannot be. At once when all are fresh. */
   plan(records: readonly Versioned[], first: bigint): VersionsOutcome | Promise<VersionsOutcome> {
-    return records.every(({ body }) => freshKinds.has(body.kind))
+    return records.every(({ body }) => !isVersioned(body))
       ? planFresh(records, first)
       : this.#plan(records, first);
   }
@@ -67,9 +70,9 @@ export class Versions {
     for (const record of records) {
       const position = first + BigInt(heads.length);
       try {
-        const head = freshKinds.has(record.body.kind)
-          ? firstVersion(record.body, position)
-          : await this.#next(record, position, added);
+        const head = isVersioned(record.body)
+          ? await this.#next(record, position, added)
+          : firstVersion(record.body, position);
         if ("kind" in head) return { kind: "refused", error: head };
         heads.push(head);
       } catch (error) {
@@ -95,9 +98,16 @@ export class Versions {
     return head;
   }
 
+  /** A decision's id is taken. */
+  async #decision(tenant: string, space: string, id: string): Promise<Head | undefined> {
+    const position = space === "user" ? await readDecisionId(this.#store, tenant, id) : undefined;
+    return position === undefined ? undefined : { position, version: 1n };
+  }
+
   async #load(name: string, { tenant, space, id }: RecordBody): Promise<KnownHead | undefined> {
     if (this.#known.has(name)) return this.#known.get(name);
-    const head = await readHead(this.#store, tenant, space, id);
+    const head =
+      (await readHead(this.#store, tenant, space, id)) ?? (await this.#decision(tenant, space, id));
     const known = head && { ...head, hash: await this.#readHash(head.position) };
     this.#known.set(name, known);
     return known;

@@ -36,8 +36,7 @@ const loadModel = ({ body, hash, position }: ModelRecord): ModelState => {
 
 export type ModelLedger = {
   readonly readId: (tenant: string, space: string, id: string) => Promise<ModelRecord | undefined>;
-  readonly readAt: (position: bigint) => Promise<ModelRecord>;
-  readonly positionOfHash: (hash: Hash) => Promise<bigint | undefined>;
+  readonly readHash: (hash: Hash) => Promise<ModelRecord | undefined>;
   readonly subscribe: (listener: (records: readonly ModelRecord[]) => void) => () => void;
 };
 
@@ -87,9 +86,9 @@ export class ActiveModels {
     const name = toHex(hash);
     const known = this.#byHash.get(name);
     if (known !== undefined) return known;
-    const position = await this.#ledger.positionOfHash(hash);
-    if (position === undefined) return fail({ kind: "notFound", what: "trust model", id: name });
-    const model = parseTrustModel((await this.#ledger.readAt(position)).body.payload);
+    const record = await this.#ledger.readHash(hash);
+    if (record === undefined) return fail({ kind: "notFound", what: "trust model", id: name });
+    const model = parseTrustModel(record.body.payload);
     if (this.#byHash.size >= knownModelsMax) this.#byHash.clear();
     this.#byHash.set(name, model);
     return model;

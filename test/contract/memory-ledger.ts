@@ -175,6 +175,7 @@ export const createWorld = async (changes: Partial<WorldOptions> = {}): Promise<
     signingKeys: memorySigningKeys(recordSigner, checkpointSigner),
     dataKeys: memoryDataKeys(),
     indexKey: async (tenant) => new Uint8Array(createHash("sha256").update(`index ${tenant}`).digest()),
+    summaryKey: async () => new Uint8Array(createHash("sha256").update("summary").digest()),
     sha256: opensslSha256,
     nowMs: () => whole.timeMs,
     ...changes,

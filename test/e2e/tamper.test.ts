@@ -6,7 +6,7 @@ import { SigilError, StepOutcome, type SigilConnection } from "@sigil/client";
 import {
   decisionPrefix,
   hashKey,
-  headKey,
+  decisionIdKey,
   prefixRange,
   recordKey,
   tileKey,
@@ -116,8 +116,8 @@ describe("e2e_tamper_audit", () => {
   it("refuses when an index is bent to another record", async () => {
     const first = await decide();
     const second = await decide();
-    const head = await store.get(headKey("acme", "user", second.auditId));
-    await overwrite(headKey("acme", "user", first.auditId), head ?? new Uint8Array(0));
+    const place = await store.get(decisionIdKey("acme", second.auditId));
+    await overwrite(decisionIdKey("acme", first.auditId), place ?? new Uint8Array(0));
     expect(await read(first.auditId)).to.equal("DATA_LOSS");
     const proof = await operator.audit.verifyFrozenChain({ auditId: first.auditId });
     expect(proof.verified).to.equal(false);

@@ -302,8 +302,10 @@ describe("a store that loses", () => {
     });
     await ledger.append([userBody("kept")]);
     world.backing.entries = [...fork.backing.entries];
+    // A version of an id looks at the indexes first and finds them changed; a decision looks at nothing.
+    expect(await faultOf(ledger.append([userBody("c")]))).to.include({ kind: "ledgerCorrupt" });
     current?.plan({ operation: "commit", nth: 1, when: "before", then: "fails" });
-    await faultOf(ledger.append([userBody("c")]));
+    await faultOf(ledger.append([decisionBody("c")]));
     await untilStatus(ledger, "refused");
     await ledger.close();
   });

@@ -30,7 +30,6 @@ describe("client certificates", () => {
       tenant: "acme",
       level: "mentor",
       credential: "certificate",
-      peer: "",
     });
   });
 

@@ -52,7 +52,6 @@ describe("caller tokens", () => {
       tenant: "acme",
       level: "operator",
       credential: "token",
-      peer: "",
     });
   });
 

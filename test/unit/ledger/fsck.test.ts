@@ -8,6 +8,7 @@ import { memoryAnchor } from "../../../src/ledger/anchor.ts";
 import { runFsck, type FsckProgress, type FsckReport } from "../../../src/ledger/fsck.ts";
 import { formatGroup, parseGroup } from "../../../src/ledger/group.ts";
 import {
+  decisionIdKey,
   decisionKey,
   expiryKey,
   groupKey,
@@ -223,8 +224,13 @@ describe("fsck", () => {
     },
     {
       name: "a missing id",
-      damage: (store) => store.commit(drop(headKey("acme", "user", "d5"))),
-      first: [5n, "id index"],
+      damage: (store) => store.commit(drop(headKey("acme", "user", "keyed"))),
+      first: [303n, "id index"],
+    },
+    {
+      name: "a decision that is not found by its id",
+      damage: (store) => store.commit(drop(decisionIdKey("acme", "d5"))),
+      first: [5n, "decision id index"],
     },
     {
       name: "a surplus id",
