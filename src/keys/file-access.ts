@@ -15,12 +15,28 @@ export type Access =
 
 const beyondOwner = 0o077;
 const beyondGroup = 0o007;
+const groupWrites = 0o020;
+const othersWrite = 0o002;
+const sticky = 0o1000;
 const root = 0;
+
+/** Whether it belongs to whom the process trusts anyway. */
+export const isOwn = ({ uid }: Pick<Stats, "uid">, holder: Holder): boolean =>
+  uid === holder.uid || uid === root;
+
+/**
+ * Whether somebody else may put another file in the place of one in this directory. With the sticky bit only a file's own
+ * owner may.
+ */
+export const isSwappable = ({ mode, gid }: Stats, holder: Holder): boolean => {
+  if ((mode & sticky) !== 0) return false;
+  const byGroup = (mode & groupWrites) !== 0 && !holder.gids.includes(gid);
+  return byGroup || (mode & othersWrite) !== 0;
+};
 
 export const accessOf = ({ mode, uid, gid }: Stats, holder: Holder): Access => {
   if ((mode & beyondOwner) === 0) return { kind: "owner" };
-  const isOwned = uid === holder.uid || uid === root;
-  const isShared = isOwned && holder.gids.includes(gid) && (mode & beyondGroup) === 0;
+  const isShared = isOwn({ uid }, holder) && holder.gids.includes(gid) && (mode & beyondGroup) === 0;
   return isShared ? { kind: "group", gid } : { kind: "others" };
 };
 

@@ -8,12 +8,10 @@ import { dirname } from "node:path";
 import { fail } from "../record/errors.ts";
 import { keyFileBytesMax } from "../record/limits.ts";
 import { accessOf, ownHolder, type OnShared, type Stats } from "./file-access.ts";
+import { followLink, shellWord, showMode } from "./private-link.ts";
 
 /** Ends the name of a file being written; one found later is what a crash left and holds nothing promised. */
 export const unfinishedSuffix = ".new";
-
-const shellWord = (text: string): string =>
-  /^[A-Za-z0-9_./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
 
 const checkAccess = (path: string, stats: Stats, wanted: "600" | "700", onShared?: OnShared): void => {
   const access = accessOf(stats, ownHolder());
@@ -24,8 +22,12 @@ const checkAccess = (path: string, stats: Stats, wanted: "600" | "700", onShared
       onShared?.({ path, gid: access.gid, entries: 1 });
       return;
     case "others": {
-      const found = (stats.mode & 0o7777).toString(8).padStart(4, "0");
-      fail({ kind: "looseMode", path, mode: found, fix: `chmod ${wanted} ${shellWord(path)}` });
+      fail({
+        kind: "looseMode",
+        path,
+        mode: showMode(stats.mode),
+        fix: `chmod ${wanted} ${shellWord(path)}`,
+      });
     }
   }
 };
@@ -43,15 +45,16 @@ export const checkPrivateDirectory = async (path: string, onShared?: OnShared): 
 export const checkPrivateFile = async (path: string, onShared?: OnShared): Promise<void> =>
   checkAccess(path, await lstat(path), "600", onShared);
 
-/** @throws notFound, looseMode, tooLarge. */
+/** @throws notFound, looseMode, foreignOwner for what a link leads to, tooLarge. */
 export const readPrivateFile = async (
   path: string,
   what: string,
   onShared?: OnShared,
 ): Promise<Uint8Array> => {
-  // O_NONBLOCK: a pipe put in the file's place must not hang the start.
-  const flags = constants.O_RDONLY | constants.O_NONBLOCK;
-  const file = await open(path, flags).catch((cause: unknown) =>
+  const isLink = (await lstat(path).catch(() => undefined))?.isSymbolicLink() === true;
+  // O_NONBLOCK: a pipe put in the file's place must not hang the start. What was followed is a link no more.
+  const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
+  const file = await open(isLink ? await followLink(path) : path, flags).catch((cause: unknown) =>
     fail({ kind: "notFound", what, id: path }, { cause }),
   );
   try {

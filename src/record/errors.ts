@@ -135,6 +135,7 @@ export type SigilError =
   /** Another key signs than the caller expected; `current` is its thumbprint in base64url. */
   | { readonly kind: "keyReplaced"; readonly role: string; readonly current: string }
   | { readonly kind: "looseMode"; readonly path: string; readonly mode: string; readonly fix: string }
+  | { readonly kind: "foreignOwner"; readonly path: string; readonly uid: number; readonly fix: string }
   | { readonly kind: "directoryNotEmpty"; readonly path: string }
   | { readonly kind: "notInitialised"; readonly path: string }
   | { readonly kind: "newerFormat"; readonly found: number; readonly known: number }
@@ -252,6 +253,8 @@ export const describeError = (error: SigilError): string => {
       return `the ${error.role} key in use is ${error.current}`;
     case "looseMode":
       return `${error.path} has mode ${error.mode}; run: ${error.fix}`;
+    case "foreignOwner":
+      return `${error.path} belongs to user ${error.uid}, neither this process's nor root; run: ${error.fix}`;
     case "directoryNotEmpty":
       return `${error.path} is not empty; choose a new directory`;
     case "notInitialised":

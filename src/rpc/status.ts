@@ -62,6 +62,7 @@ const STATUS = {
   tokenUnavailable: Code.INTERNAL,
   wrongKeyEncryptionKey: Code.INTERNAL,
   looseMode: Code.INTERNAL,
+  foreignOwner: Code.INTERNAL,
   directoryNotEmpty: Code.INTERNAL,
   notInitialised: Code.INTERNAL,
   newerFormat: Code.INTERNAL,
