@@ -49,6 +49,7 @@ import { readTls, type Tls } from "./rpc/tls.ts";
 import { trustHandlers } from "./rpc/trust.ts";
 import { CallsUnderWay } from "./rpc/underway.ts";
 import { witnessHandlers } from "./rpc/witness.ts";
+import { createBounds } from "./server-bounds.ts";
 import { withCodeCheck, wireModules } from "./server-modules.ts";
 import { candidateIn, wireAudit, wireCanon } from "./server-services.ts";
 import type { Store } from "./storage/store.ts";
@@ -202,6 +203,7 @@ const serveRpc = async (opening: Opening, tls: Tls | null): Promise<RpcServer> =
   const { config, ledger, parts, overrides } = opening;
   const { log, metrics, health, underWay } = parts;
   const nowMs = overrides.clock?.nowMs ?? Date.now;
+  const bounds = createBounds(config, metrics);
   const principals = createPrincipals(ledger);
   const { identify } = createIdentityResolver({ principals, origin: ledger.origin, nowMs });
   const rpc: RpcEnvironment = {
@@ -212,6 +214,9 @@ const serveRpc = async (opening: Opening, tls: Tls | null): Promise<RpcServer> =
     slowCallMs: config.slow_call_ms,
     readsCertificates: tls !== null && tls.clientCa !== null,
     underWay,
+    replies: bounds.replies,
+    streams: bounds.streams,
+    uploads: bounds.uploads,
     observer: metrics,
     log,
     newId: randomUUID,
@@ -247,6 +252,7 @@ const serveRpc = async (opening: Opening, tls: Tls | null): Promise<RpcServer> =
     },
     reflection: config.reflection,
     health,
+    intake: bounds.intake,
     services: [
       [TrustServiceService, trustHandlers(trust, rpc)],
       [AuditServiceService, auditHandlers(wireAudit(ledger), rpc)],

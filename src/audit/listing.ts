@@ -10,10 +10,8 @@ import type { Caller } from "../identity/caller.ts";
 import type { DecisionFilter } from "../ledger/indexes.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { formatPageToken, parsePageToken, type PagePlace } from "../ledger/page-token.ts";
+import { ReadAhead } from "../ledger/read-ahead.ts";
 import type { AuditedChain, ChainPage, ChainQuery } from "./evidence.ts";
-
-/** Records verified side by side while a page is put together. */
-const readAheadMax = 64;
 
 export type CompileGlob = (glob: string) => (target: string) => boolean;
 
@@ -77,6 +75,7 @@ class Page {
   readonly #matches: (audited: AuditedChain) => boolean;
   readonly #size: number;
   readonly chains: AuditedChain[] = [];
+  readonly #readAhead = new ReadAhead();
   #candidates: bigint[] = [];
   #bytes = 0;
   /** Where the next page begins; undefined while this one has room. */
@@ -92,8 +91,7 @@ class Page {
   /** True when `position` has to wait for the next page. */
   async isFullBefore(position: bigint): Promise<boolean> {
     // Never more candidates than the page has room for, so that none is read in vain.
-    const room = Math.min(readAheadMax, this.#size - this.chains.length);
-    if (this.#candidates.length >= room) await this.flush();
+    if (this.#candidates.length >= this.#readAhead.next(this.#size - this.chains.length)) await this.flush();
     if (this.next === undefined && this.chains.length === this.#size) this.next = position;
     return this.next !== undefined;
   }
@@ -107,6 +105,7 @@ class Page {
       this.#candidates.map((position) => this.#ledger.readAt(position, this.#tenant)),
     );
     this.#candidates = [];
+    this.#readAhead.took(read.map(({ envelope }) => envelope));
     for (const record of read) {
       const audited = { record, chain: parseFrozenChain(record.body.payload) };
       if (!this.#matches(audited)) continue;

@@ -18,7 +18,14 @@ import type {
   VersionedRecord,
 } from "./domain.ts";
 import { PageRoom } from "./page-room.ts";
-import { readVersion, scopeOf, walkRecords, type ReadingLedger, type Scope } from "./reading.ts";
+import {
+  readVersion,
+  scopeOf,
+  walkRecords,
+  type ReadingLedger,
+  type Scope,
+  type WalkContext,
+} from "./reading.ts";
 
 export const pageSizeOf = (pageSize: number): number => {
   if (pageSize === 0) return pageSizeDefault;
@@ -83,7 +90,8 @@ export const listRecords = async (
     nextPageToken: more ? await tokens.write([size, after]) : "",
     ledgerSize: size,
   });
-  const walked = walkRecords(ledger, scope, filter, { size, after, scanMax: listScanEntriesMax }, signal);
+  const from = { size, after, scanMax: listScanEntriesMax, wanted: () => room.recordsLeft };
+  const walked = walkRecords(ledger, scope, filter, from, { signal });
   for (let next = await walked.next(); ; next = await walked.next()) {
     if (next.done === true) return page(!next.value.scannedAll);
     const { id, match } = next.value;
@@ -102,14 +110,14 @@ export async function* exportRecords(
   ledger: ReadingLedger,
   caller: Caller,
   { filter, afterId, size: asked }: Export,
-  signal: AbortSignal,
+  call: WalkContext,
 ): AsyncGenerator<ExportedRecord, void, undefined> {
   const scope = scopeOf(caller, filter.space, filter.tenant);
   const size = asked === 0n ? ledger.size : asked;
   if (size > ledger.size) fail({ kind: "sizeOutOfRange", size, treeSize: ledger.size });
   let after = afterId;
   for (let scannedAll = false; !scannedAll;) {
-    const walked = walkRecords(ledger, scope, filter, { size, after, scanMax: listScanEntriesMax }, signal);
+    const walked = walkRecords(ledger, scope, filter, { size, after, scanMax: listScanEntriesMax }, call);
     for (let next = await walked.next(); ; next = await walked.next()) {
       if (next.done === true) {
         ({ scannedAll } = next.value);

@@ -29,6 +29,14 @@ export class PageRoom {
     this.#hasPayloads = view === "full";
   }
 
+  /** How many more there may be room for, with one more that would show whether the page is full; at least that one. */
+  get recordsLeft(): number {
+    const records = this.#recordsMax - this.#records;
+    if (this.#records === 0) return records + 1;
+    const each = Math.max(1, this.#envelopeBytes / this.#records);
+    return Math.min(records, Math.floor((pageEnvelopeBytesMax - this.#envelopeBytes) / each)) + 1;
+  }
+
   /** Takes one more record, unless the page is full without it. One always fits. */
   take({ envelope, body }: Pick<StoredRecord, "envelope" | "body">): boolean {
     if (this.#records === this.#recordsMax) return false;

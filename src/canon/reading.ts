@@ -7,8 +7,9 @@ import { fail, SigilFault } from "../record/errors.ts";
 import { systemTenant, type Space } from "../record/names.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { StoredRecord } from "../record/stored.ts";
-import { tenantFor, type Caller } from "../identity/caller.ts";
+import { tenantFor, type Caller, type Room } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import { ReadAhead } from "../ledger/read-ahead.ts";
 import type { RecordAt, RecordFilter, RecordName, VersionedRecord } from "./domain.ts";
 
 /** The reading side that is needed. */
@@ -23,6 +24,7 @@ export type ReadingLedger = Pick<
   | "readHash"
   | "authenticate"
   | "subscribe"
+  | "refuseErased"
   | "size"
   | "checkpoint"
 >;
@@ -152,11 +154,22 @@ export const matches = (filter: RecordFilter, { record, tombstone }: VersionedRe
   return linkTarget === null || body.links.some(({ target }) => equalBytes(target, linkTarget));
 };
 
+/** Index entries that are passed over before their ids are handed on. */
+const skippedAheadMax = 64;
+
+export type WalkFrom = {
+  readonly size: bigint;
+  readonly after: string;
+  readonly scanMax: number;
+  /** How many more records there is a use for; any number when it is not given. */
+  readonly wanted?: () => number;
+};
+
+/** @param room is entered before records are read, where the walk's caller takes room for them. */
+export type WalkContext = { readonly signal: AbortSignal; readonly room?: Room };
+
 /** One id of a walk: with its record when that matches. */
 export type Walked = { readonly id: string; readonly match: VersionedRecord | undefined };
-
-/** Records verified side by side during a walk. */
-const readAheadMax = 64;
 
 /**
  * The ids of a scope in order, each with its newest version below `size` when that matches.
@@ -166,10 +179,12 @@ export async function* walkRecords(
   ledger: ReadingLedger,
   scope: Scope,
   filter: RecordFilter,
-  from: { readonly size: bigint; readonly after: string; readonly scanMax: number },
-  signal: AbortSignal,
+  from: WalkFrom,
+  { signal, room }: WalkContext,
 ): AsyncGenerator<Walked, { readonly scannedAll: boolean }, undefined> {
+  const readAhead = new ReadAhead();
   let candidates: (IndexedVersion & { readonly skipped: boolean })[] = [];
+  let toOpen = 0;
   let scanned = 0;
   const listing = {
     ...scope,
@@ -180,6 +195,7 @@ export async function* walkRecords(
     scanMax: from.scanMax,
   };
   const open = async function* (): AsyncGenerator<Walked, void, undefined> {
+    await room?.enter();
     const read = await Promise.allSettled(
       candidates.map(async (entry) => (entry.skipped ? undefined : readVersion(ledger, scope, entry))),
     );
@@ -189,13 +205,20 @@ export async function* walkRecords(
       const record = outcome?.value;
       yield { id, match: record !== undefined && matches(filter, record) ? record : undefined };
     }
+    readAhead.took(
+      read.flatMap((outcome) =>
+        outcome.status === "fulfilled" && outcome.value ? [outcome.value.record.envelope] : [],
+      ),
+    );
     candidates = [];
+    toOpen = 0;
   };
   for await (const entry of ledger.versions(listing)) {
     if (signal.aborted) return fail({ kind: "cancelled" });
     ({ scanned } = entry);
     candidates.push(entry);
-    if (candidates.length >= readAheadMax) yield* open();
+    if (!entry.skipped) toOpen += 1;
+    if (toOpen >= readAhead.next(from.wanted?.()) || candidates.length >= skippedAheadMax) yield* open();
   }
   yield* open();
   return { scannedAll: scanned < from.scanMax };

@@ -23,6 +23,7 @@ import type {
   Write,
   Written,
 } from "./domain.ts";
+import type { WalkContext } from "./reading.ts";
 
 /** The user space, and reading in both. */
 export type RecordsService = {
@@ -43,10 +44,10 @@ export type RecordsService = {
   readonly get: (caller: Caller, name: RecordName, at: RecordAt) => Promise<VersionedRecord>;
   /** @throws invalidPageToken, recordCorrupt naming the position, cancelled. */
   readonly list: (caller: Caller, query: RecordQuery, signal: AbortSignal) => Promise<RecordPage>;
-  readonly stream: (caller: Caller, from: Export, signal: AbortSignal) => AsyncIterable<ExportedRecord>;
+  readonly stream: (caller: Caller, from: Export, call: WalkContext) => AsyncIterable<ExportedRecord>;
   readonly history: (caller: Caller, query: HistoryQuery, signal: AbortSignal) => Promise<RecordPage>;
   /** Ends when the signal aborts. */
-  readonly watch: (caller: Caller, query: WatchQuery, signal: AbortSignal) => AsyncIterable<WatchEvent>;
+  readonly watch: (caller: Caller, query: WatchQuery, call: WalkContext) => AsyncIterable<WatchEvent>;
 };
 
 /** The system space: proposals, witnesses, and what a quorum committed. */

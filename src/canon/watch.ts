@@ -4,40 +4,13 @@
  */
 import { fail } from "../record/errors.ts";
 import { watchPositionsMax } from "../record/limits.ts";
-import type { Caller } from "../identity/caller.ts";
+import type { Caller, Room } from "../identity/caller.ts";
+import { ReadAhead } from "../ledger/read-ahead.ts";
 import type { RecordFilter, VersionedRecord, WatchEvent, WatchQuery } from "./domain.ts";
-import { matches, scopeOf, versionOf, type ReadingLedger, type Scope } from "./reading.ts";
-
-/** Resolves at the next commit, after so many milliseconds, or at the abort; remembers a commit nobody waited for. */
-class Bell {
-  #rung = false;
-  #wake: (() => void) | undefined;
-
-  readonly ring = (): void => {
-    this.#rung = true;
-    this.#wake?.();
-  };
-
-  async wait(delayMs: number, signal: AbortSignal): Promise<void> {
-    if (!this.#rung && !signal.aborted) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const wake = (): void => resolve();
-      this.#wake = wake;
-      const timer = setTimeout(wake, delayMs);
-      signal.addEventListener("abort", wake, { once: true });
-      await promise;
-      clearTimeout(timer);
-      signal.removeEventListener("abort", wake);
-      this.#wake = undefined;
-    }
-    this.#rung = false;
-  }
-}
+import type { News } from "./news.ts";
+import { matches, scopeOf, versionOf, type ReadingLedger, type Scope, type WalkContext } from "./reading.ts";
 
 export type WatchClock = { readonly nowMs: () => number; readonly monotonicMs: () => number };
-
-/** Records verified side by side while a watch catches up. */
-const readAheadMax = 16;
 
 /** The record at a position of the tenant. @throws recordCorrupt. */
 const readWatched = async (
@@ -54,13 +27,28 @@ const readWatched = async (
   return versionOf(ledger, record);
 };
 
-/** Positions of the tenant's records from `from` on, but those that the index rules out. */
+type Positions = {
+  readonly positions: readonly bigint[];
+  /** Where the next look begins, and whether everything before it was looked at. */
+  readonly end: bigint;
+  readonly isAll: boolean;
+};
+
+/** Positions of the tenant's records from `from` on, but those that can be ruled out. @throws erased. */
 const positionsFrom = async (
   ledger: ReadingLedger,
+  news: News,
   { tenant }: Scope,
   kind: string,
   from: bigint,
-): Promise<{ readonly positions: readonly bigint[]; readonly end: bigint }> => {
+): Promise<Positions> => {
+  ledger.refuseErased(tenant);
+  const { seen } = news;
+  const recent = news.since(tenant, from);
+  if (recent !== undefined) {
+    const wanted = recent.filter((each) => kind === "" || each.kind === kind || each.kind === "tombstone");
+    return { positions: wanted.map(({ position }) => position), end: seen > from ? seen : from, isAll: true };
+  }
   const { size } = ledger;
   const walk = { tenant, from, size, ...(kind === "" ? {} : { kind }), limit: watchPositionsMax };
   const positions: bigint[] = [];
@@ -70,24 +58,37 @@ const positionsFrom = async (
     last = position + 1n;
     if (!skipped) positions.push(position);
   }
-  return { positions, end: found < watchPositionsMax && size > last ? size : last };
+  const isAll = found < watchPositionsMax;
+  return { positions, end: isAll && size > last ? size : last, isAll };
 };
 
 /** The records at these positions that match, in order. */
 async function* catchUp(
   ledger: ReadingLedger,
+  news: News,
   scope: Scope,
   filter: RecordFilter,
   positions: readonly bigint[],
+  room: Room | undefined,
 ): AsyncGenerator<VersionedRecord, void, undefined> {
-  for (let from = 0; from < positions.length; from += readAheadMax) {
-    const group = positions.slice(from, from + readAheadMax);
-    const read = await Promise.allSettled(group.map((position) => readWatched(ledger, scope, position)));
+  const readAhead = new ReadAhead();
+  let from = 0;
+  while (from < positions.length) {
+    await room?.enter();
+    const group = positions.slice(from, from + readAhead.next());
+    from += group.length;
+    const read = await Promise.allSettled(
+      group.map((position) => news.share(position, () => readWatched(ledger, scope, position))),
+    );
     for (const outcome of read) {
       if (outcome.status === "rejected") throw outcome.reason;
       if (matches(filter, outcome.value)) yield outcome.value;
     }
+    readAhead.took(
+      read.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value.record.envelope] : [])),
+    );
   }
+  room?.leave();
 }
 
 /** @throws sizeOutOfRange for a position that is not there yet, recordCorrupt, tenantForbidden. */
@@ -95,8 +96,8 @@ export async function* watchRecords(
   ledger: ReadingLedger,
   caller: Caller,
   { filter: asked, from, heartbeatMs }: WatchQuery,
-  clock: WatchClock,
-  signal: AbortSignal,
+  { clock, news }: { readonly clock: WatchClock; readonly news: News },
+  { signal, room }: WalkContext,
 ): AsyncGenerator<WatchEvent, void, undefined> {
   const scope = scopeOf(caller, asked.space, asked.tenant);
   // The end of a record is news to whoever watches it.
@@ -108,13 +109,13 @@ export async function* watchRecords(
     beatMs = clock.monotonicMs();
     return { kind: "heartbeat", checkpoint: ledger.checkpoint.note, timeMs: clock.nowMs(), next };
   };
-  const bell = new Bell();
-  const unsubscribe = ledger.subscribe(bell.ring);
+  const { bell, end: endWatch } = news.watch(scope.tenant);
   try {
     yield heartbeat();
     while (!signal.aborted) {
-      const { positions, end } = await positionsFrom(ledger, scope, filter.kind, next);
-      for await (const record of catchUp(ledger, scope, filter, positions)) {
+      bell.clear();
+      const { positions, end, isAll } = await positionsFrom(ledger, news, scope, filter.kind, next);
+      for await (const record of catchUp(ledger, news, scope, filter, positions, room)) {
         if (signal.aborted) return;
         next = record.record.position + 1n;
         yield { kind: "record", record, next };
@@ -122,9 +123,11 @@ export async function* watchRecords(
       next = end;
       const idleMs = heartbeatMs - (clock.monotonicMs() - beatMs);
       if (idleMs <= 0) yield heartbeat();
-      else if (next === ledger.size) await bell.wait(idleMs, signal);
+      else if (isAll) await bell.wait(idleMs, signal);
+      // Nobody rang: up to what was told of, nothing was the tenant's.
+      if (isAll && !bell.isRung && news.seen > next) next = news.seen;
     }
   } finally {
-    unsubscribe();
+    endWatch();
   }
 }

@@ -105,9 +105,10 @@ export class Writing {
     }
     if (write.content.kind === "payload")
       await this.#checkPayload(caller, target.kind, write.content.payload, path);
-    await Promise.all(
-      write.links.map((link, index) => this.#checkLink(caller.tenant, link, `${path}links[${index}]`)),
-    );
+    // One after the other: each may lead to a record of a megabyte.
+    for (const [index, link] of write.links.entries()) {
+      await this.#checkLink(caller.tenant, link, `${path}links[${index}]`);
+    }
   }
 
   async #checkPayload(caller: Caller, kind: string, payload: CborValue, path: string): Promise<void> {

@@ -33,12 +33,26 @@ export type Metrics = {
   readonly onKeyChange: (change: "rotated" | "retired", role: string) => void;
   /** A run of a module has ended, or did not begin; `end` is the word of its record. */
   readonly onRun: (end: string, elapsedMs: number) => void;
+  /** A call, a connection or what else was refused, by the bound that it met. */
+  readonly onRefused: (bound: string) => void;
+  /** What is held of each bound, by the name of its gauge. */
+  readonly watchBounds: (sources: Readonly<Record<BoundGauge, () => number>>) => void;
   /** The ledger is opened after the metrics that watch its opening. */
   readonly watch: (sources: MetricSources) => void;
   readonly watchSandbox: (source: SandboxSource) => void;
   readonly contentType: string;
   readonly text: () => Promise<string>;
 };
+
+const boundGauges = {
+  sigil_intake_bytes: "Bytes of long messages being received, expanded or answered.",
+  sigil_intake_waiting: "Long messages that wait to be read or expanded.",
+  sigil_reply_bytes: "Bytes of long answers being made or not read yet.",
+  sigil_reply_waiting: "Calls that wait for room for a long answer.",
+  sigil_streams: "Streams under way.",
+} as const;
+
+export type BoundGauge = keyof typeof boundGauges;
 
 /** Metrics of the process, however many servers run in it. */
 let processRegistry: Registry | undefined;
@@ -73,8 +87,9 @@ const callObserver = (registers: Registry[]) => {
   };
 };
 
-const watchLedger = (sources: MetricSources, registers: Registry[]): void => {
-  const gauge = (name: string, help: string, read: () => number): void => {
+const gaugeIn =
+  (registers: Registry[]) =>
+  (name: string, help: string, read: () => number): void => {
     new Gauge({
       name,
       help,
@@ -84,6 +99,14 @@ const watchLedger = (sources: MetricSources, registers: Registry[]): void => {
       },
     });
   };
+
+const watchBounds = (sources: Readonly<Record<BoundGauge, () => number>>, registers: Registry[]): void => {
+  const gauge = gaugeIn(registers);
+  for (const [name, help] of Object.entries(boundGauges)) gauge(name, help, sources[name as BoundGauge]);
+};
+
+const watchLedger = (sources: MetricSources, registers: Registry[]): void => {
+  const gauge = gaugeIn(registers);
   gauge(
     "sigil_append_queue_records",
     "Records that wait for the sequencer.",
@@ -95,16 +118,7 @@ const watchLedger = (sources: MetricSources, registers: Registry[]): void => {
 };
 
 const watchSandbox = (source: SandboxSource, registers: Registry[]): void => {
-  const gauge = (name: string, help: string, read: () => number): void => {
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(read());
-      },
-    });
-  };
+  const gauge = gaugeIn(registers);
   gauge("sigil_module_runs_under_way", "Runs in a sandbox process.", () => source().running);
   gauge("sigil_sandbox_warm", "Sandbox processes that wait for a run.", () => source().warm);
   new Counter({
@@ -152,6 +166,12 @@ export const createMetrics = (): Metrics => {
     buckets: latencySeconds,
     registers,
   });
+  const refusals = new Counter({
+    name: "sigil_refused_total",
+    help: "Calls, connections and proposals refused because a bound was reached, by the bound.",
+    labelNames: ["bound"],
+    registers,
+  });
   const onCall = callObserver(registers);
   for (const verdict of ["allow", "deny", "review"]) verdicts.inc({ verdict }, 0);
   return {
@@ -161,6 +181,8 @@ export const createMetrics = (): Metrics => {
     onVerifyFailure: (step) => failures.inc({ step }),
     onKeyChange: (change, role) => keyChanges.inc({ change, role }),
     onRun: (end, elapsedMs) => runs.observe({ end }, elapsedMs / 1000),
+    onRefused: (bound) => refusals.inc({ bound }),
+    watchBounds: (sources) => watchBounds(sources, registers),
     watch: (sources) => watchLedger(sources, registers),
     watchSandbox: (source) => watchSandbox(source, registers),
     contentType: registry.contentType,

@@ -12,6 +12,17 @@ export type Caller = {
   readonly credential: "none" | "token" | "certificate" | "attestation";
 };
 
+/** Whose share a call takes from: a principal's, or that of all who come without a name from one place. */
+export const callerKey = ({ principal }: Caller): string => principal;
+
+/** Room for what is about to be read: a caller has so much of it, and one that does not read its answers waits for its own. */
+export type Room = {
+  /** Gives back what was taken and waits for as much; called before anything long is read. @throws overQuota, or why the call ended. */
+  readonly enter: () => Promise<void>;
+  /** Called before waiting for something else. */
+  readonly leave: () => void;
+};
+
 /** What a call brings beside its request. */
 export type CallContext = {
   /** Aborted when the caller cancels or its deadline passes; its reason is the fault that ended the call. */

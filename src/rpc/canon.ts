@@ -125,24 +125,20 @@ const readingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedS
   streamRecords: serverStreaming<StreamRecordsRequest, StreamRecordsResponse>(
     rpc,
     Canon.streamRecords.path,
-    (caller, request, { signal }) => {
+    (caller, request, call) => {
       const presentation = readPresentation(request.view, request.payloadMask);
-      return each(records.stream(caller, readExport(request), signal), ({ record, ledgerSize }) => ({
+      return each(records.stream(caller, readExport(request), call), ({ record, ledgerSize }) => ({
         record: formatVersioned(record, presentation),
         ledgerSize,
       }));
     },
   ),
-  watch: serverStreaming<WatchRequest, WatchResponse>(
-    rpc,
-    Canon.watch.path,
-    (caller, request, { signal }) => {
-      const presentation = readPresentation(request.view);
-      return each(records.watch(caller, readWatch(request), signal), (event) =>
-        formatWatchEvent(event, presentation),
-      );
-    },
-  ),
+  watch: serverStreaming<WatchRequest, WatchResponse>(rpc, Canon.watch.path, (caller, request, call) => {
+    const presentation = readPresentation(request.view);
+    return each(records.watch(caller, readWatch(request), call), (event) =>
+      formatWatchEvent(event, presentation),
+    );
+  }),
 });
 
 const proposalHandlers = (quorum: QuorumService, rpc: RpcEnvironment): UntypedServiceImplementation => ({

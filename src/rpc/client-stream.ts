@@ -16,6 +16,7 @@ import { requireMessage } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
 import { identifyCaller } from "./identify.ts";
+import { releaseRequest } from "./intake.ts";
 import { serviceErrorOf, statusOf } from "./status.ts";
 
 /** A handler's own part. Need not read to the end. */
@@ -35,6 +36,7 @@ class ClientStreamCall<Request, Response> {
   readonly #abort = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #ended = false;
+  #givePlaceBack = (): void => {};
 
   constructor(
     rpc: RpcEnvironment,
@@ -64,6 +66,8 @@ class ClientStreamCall<Request, Response> {
     const deadlineMs = this.#watch();
     const { metadata } = this.#stream;
     const caller = await identifyCaller(this.#rpc, this.#path, this.#stream);
+    if (this.#ended) throw new SigilFault({ kind: "cancelled" });
+    this.#givePlaceBack = this.#rpc.uploads.take(caller);
     const { signal } = this.#abort;
     return answer(caller, this.#requests(), {
       signal,
@@ -76,6 +80,8 @@ class ClientStreamCall<Request, Response> {
     for await (const request of this.#stream as AsyncIterable<Request>) {
       if (this.#ended) throw new SigilFault({ kind: "cancelled" });
       yield requireMessage(request);
+      // Whoever asks for the next is done with this one, or has counted what it keeps of it.
+      releaseRequest(request);
     }
     // A caller that left ends its messages too: what came is not all there was to come.
     if (this.#ended || this.#stream.cancelled) throw new SigilFault({ kind: "cancelled" });
@@ -117,6 +123,7 @@ class ClientStreamCall<Request, Response> {
   #end(code: number, thrown: unknown): void {
     this.#ended = true;
     clearTimeout(this.#timer);
+    this.#givePlaceBack();
     this.#rpc.underWay.leave();
     const elapsedMs = this.#rpc.monotonicMs() - this.#startMs;
     recordEnd(this.#rpc, { path: this.#path, requestId: this.#requestId, code, elapsedMs, thrown });

@@ -6,6 +6,9 @@ import type { MethodDefinition, ServiceDefinition } from "@grpc/grpc-js";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { utf8Decode } from "../record/bytes.ts";
 import { SigilFault } from "../record/errors.ts";
+import { carryPermit } from "./intake.ts";
+import { noteReplySize } from "./replies.ts";
+import { replyBytesOf } from "./reply-bytes.ts";
 import { withExactStructs } from "./struct.ts";
 
 const malformed = (cause: unknown): SigilFault => {
@@ -13,15 +16,29 @@ const malformed = (cause: unknown): SigilFault => {
   return new SigilFault({ kind: "invalidField", field: "", rule }, { cause });
 };
 
+/** Long answers are counted as they are serialised. */
+const counted = ({ path, responseSerialize }: MethodDefinition<unknown, unknown>) =>
+  replyBytesOf(path) === undefined
+    ? responseSerialize
+    : (reply: unknown): Buffer => {
+        const bytes = responseSerialize(reply);
+        noteReplySize(reply as object, bytes.length);
+        return bytes;
+      };
+
 const strict = (method: MethodDefinition<unknown, unknown>): MethodDefinition<unknown, unknown> => ({
   ...method,
+  responseSerialize: counted(method),
   requestDeserialize: (bytes) => {
     try {
       // Generated decoders take a reader as well; one of their own would put U+FFFD for what is no UTF-8.
       const reader: unknown = new BinaryReader(bytes, utf8Decode);
-      return withExactStructs(method.path, method.requestDeserialize(reader as Buffer), bytes);
+      return carryPermit(
+        bytes,
+        withExactStructs(method.path, method.requestDeserialize(reader as Buffer), bytes),
+      );
     } catch (error) {
-      return error instanceof SigilFault ? error : malformed(error);
+      return carryPermit(bytes, error instanceof SigilFault ? error : malformed(error));
     }
   },
 });

@@ -49,6 +49,9 @@ const logEnded = ({ log, slowCallMs }: RpcEnvironment, ended: Ended): void => {
 /** Counts the call and writes its line: one on failure or slowness, else only at debug level. */
 export const recordEnd = (rpc: RpcEnvironment, ended: Ended): void => {
   rpc.observer.onCall(ended.path, ended.code, ended.elapsedMs);
+  if (ended.thrown instanceof SigilFault && ended.thrown.error.kind === "overQuota") {
+    rpc.observer.onRefused(ended.thrown.error.reason);
+  }
   if (ended.thrown !== undefined || ended.elapsedMs > rpc.slowCallMs || rpc.log.isLevelEnabled("debug")) {
     logEnded(rpc, ended);
   }

@@ -2,6 +2,8 @@
 import type { Caller } from "../identity/caller.ts";
 import type { Credentials } from "../identity/resolver.ts";
 import type { DeadlineRules } from "./context.ts";
+import type { Places } from "./places.ts";
+import type { Replies } from "./replies.ts";
 import type { CallsUnderWay } from "./underway.ts";
 
 /** A structured log line; fields are names and numbers, never payloads or credentials. */
@@ -16,6 +18,8 @@ export type Log = {
 export type RpcObserver = {
   /** A call has ended. */
   onCall(path: string, code: number, elapsedMs: number): void;
+  /** A call was refused because a bound was reached. */
+  onRefused(bound: string): void;
 };
 
 export type RpcEnvironment = {
@@ -31,6 +35,9 @@ export type RpcEnvironment = {
   /** Whether the transport asks for client certificates; looking for one costs. */
   readonly readsCertificates: boolean;
   readonly underWay: CallsUnderWay;
+  readonly replies: Replies;
+  readonly streams: Places;
+  readonly uploads: Places;
   readonly observer: RpcObserver;
   readonly log: Log;
   readonly newId: () => string;

@@ -3,22 +3,33 @@
  * time and only when the one before has left for the socket: a caller that does not read stops the handler, and nothing is held but
  * that one message. Has no deadline but the caller's. Whatever throws ends as an error status; nothing here rejects.
  */
+import { constants } from "node:http2";
 import { status as Code, type handleServerStreamingCall, type ServerWritableStream } from "@grpc/grpc-js";
 import { fail, SigilFault } from "../record/errors.ts";
-import type { CallContext, Caller } from "../identity/caller.ts";
+import type { CallContext, Caller, Room } from "../identity/caller.ts";
 import { isTimeUp, recordMetadata, requestIdOf } from "./context.ts";
 import { requireMessage } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
 import { identifyCaller } from "./identify.ts";
+import { streamOf } from "./insides.ts";
+import type { ReplyRoom } from "./replies.ts";
+import { replyBytesOf, type ReplyBytes } from "./reply-bytes.ts";
 import { serviceErrorOf, statusOf } from "./status.ts";
+
+export type StreamContext = CallContext & {
+  /** Of RPCs whose handlers take their room themselves: before they read, and given back while they wait for something to read. */
+  readonly room: Room;
+};
 
 /** A handler's own part. Its iterable should end when the call's signal aborts; its `return` is called then as well. */
 export type StreamAnswer<Request, Response> = (
   caller: Caller,
   request: Request,
-  call: CallContext,
+  call: StreamContext,
 ) => AsyncIterable<Response>;
+
+const short: ReplyBytes = { bytes: () => 0, taken: "handler" };
 
 /** The longest a timer waits; past it grpc-js alone watches. */
 const timerMsMax = 2 ** 31 - 1;
@@ -31,10 +42,13 @@ class ServerStreamCall<Request, Response> {
   readonly #startMs: number;
   readonly #deadlineMs: number;
   readonly #abort = new AbortController();
+  #room: ReplyRoom | undefined;
+  #isReading = false;
   #timer: NodeJS.Timeout | undefined;
   #messages: AsyncIterator<Response> | undefined;
   #ended = false;
   #forgetDrain = (): void => {};
+  #givePlaceBack = (): void => {};
 
   constructor(rpc: RpcEnvironment, path: string, stream: ServerWritableStream<Request, Response>) {
     this.#rpc = rpc;
@@ -74,26 +88,53 @@ class ServerStreamCall<Request, Response> {
   async #send(answer: StreamAnswer<Request, Response>): Promise<void> {
     const caller = await this.#identify();
     if (this.#ended) return;
-    const messages = this.#open(answer, caller);
+    this.#givePlaceBack = this.#rpc.streams.take(caller);
+    const { bytes, taken } = replyBytesOf(this.#path) ?? short;
+    const request = requireMessage(this.#stream.request);
+    const room = this.#rpc.replies.roomOf(caller, bytes(request), this.#abort.signal);
+    this.#room = room;
+    const messages = this.#open(answer, caller, request, room);
     this.#messages = messages;
     for (;;) {
-      const next = await messages.next();
+      if (taken === "message" || (taken === "call" && !room.isHeld)) await room.enter();
+      const next = await this.#next(messages);
       if (this.#ended || next.done === true) return;
       await this.#identifyAgain(caller);
       if (this.#ended) return;
-      await this.#write(next.value);
+      await this.#write(next.value, room);
     }
   }
 
-  #open(answer: StreamAnswer<Request, Response>, caller: Caller): AsyncIterator<Response> {
-    const { request, metadata } = this.#stream;
+  async #next(messages: AsyncIterator<Response>): Promise<IteratorResult<Response>> {
+    this.#isReading = true;
+    try {
+      return await messages.next();
+    } finally {
+      this.#isReading = false;
+      if (this.#ended) this.#leaveRoom();
+    }
+  }
+
+  /** Not while the handler still works: many that leave at once would all begin. */
+  #leaveRoom(): void {
+    if (!this.#isReading) this.#room?.leave();
+  }
+
+  #open(
+    answer: StreamAnswer<Request, Response>,
+    caller: Caller,
+    request: Request,
+    room: Room,
+  ): AsyncIterator<Response> {
+    const { metadata } = this.#stream;
     const { signal } = this.#abort;
     const call = {
       signal,
+      room,
       deadlineMs: this.#deadlineMs,
       metadata: recordMetadata(metadata, this.#requestId),
     };
-    return answer(caller, requireMessage(request), call)[Symbol.asyncIterator]();
+    return answer(caller, request, call)[Symbol.asyncIterator]();
   }
 
   #identify(): Promise<Caller> {
@@ -109,8 +150,20 @@ class ServerStreamCall<Request, Response> {
   }
 
   /** Resolves when the message has passed flow control, or the stream is gone: then `cancelled` says so. */
-  #write(message: Response): Promise<void> {
-    return new Promise((resolve) => this.#stream.write(message, () => resolve()));
+  #write(message: Response, room: ReplyRoom): Promise<void> {
+    return new Promise((resolve) => {
+      this.#stream.write(message, () => {
+        room.read();
+        resolve();
+      });
+      room.sent(message as object, (fault) => this.#breakOff(fault));
+    });
+  }
+
+  /** A caller that does not read gets no trailers either. */
+  #breakOff(fault: SigilFault): void {
+    this.#fail(fault);
+    streamOf(this.#stream).close(constants.NGHTTP2_CANCEL);
   }
 
   #drain(): void {
@@ -146,6 +199,8 @@ class ServerStreamCall<Request, Response> {
     this.#forgetDrain();
     // Whoever works for the call learns why it ended.
     this.#abort.abort(thrown);
+    this.#leaveRoom();
+    this.#givePlaceBack();
     // Not awaited: an iterable that is waiting for its own next value answers later, or never.
     void this.#close().catch(() => {});
     const ended = { path: this.#path, requestId: this.#requestId, code, thrown };

@@ -16,6 +16,8 @@ import { headerBytesMax, headerPairsMax } from "../record/limits.ts";
 import { formatAddress, type Address } from "../record/address.ts";
 import { strictService } from "./decode.ts";
 import type { Health } from "./health.ts";
+import { assertInstalledInsides, muteUnknownMethods } from "./insides.ts";
+import type { Intake } from "./intake.ts";
 import { addReflection } from "./reflection.ts";
 import { TlsCredentials, type Tls } from "./tls.ts";
 import type { CallsUnderWay } from "./underway.ts";
@@ -36,6 +38,7 @@ export type RpcServerOptions = {
   readonly limits: TransportLimits;
   readonly reflection: boolean;
   readonly health: Health;
+  readonly intake: Intake;
   readonly services: readonly (readonly [ServiceDefinition, UntypedServiceImplementation])[];
   readonly underWay: CallsUnderWay;
   readonly drainMs: number;
@@ -47,7 +50,7 @@ export type RpcServer = {
   readonly close: () => Promise<void>;
 };
 
-const channelOptions = (limits: TransportLimits) => ({
+const channelOptions = (limits: TransportLimits, intake: Intake) => ({
   "grpc.max_receive_message_length": limits.messageBytesMax,
   "grpc.max_send_message_length": limits.messageBytesMax,
   "grpc.max_concurrent_streams": limits.concurrentStreamsMax,
@@ -58,6 +61,7 @@ const channelOptions = (limits: TransportLimits) => ({
   "grpc.max_connection_age_grace_ms": limits.connectionAgeGraceMs,
   // Its counters cost on every call, and the operator's port has better ones.
   "grpc.enable_channelz": 0,
+  interceptors: [intake.interceptor],
 });
 
 /** grpc-js has no option for the size of headers; the options it hands to node:http2 do. */
@@ -121,8 +125,10 @@ const stop = async (
 };
 
 export const startRpcServer = async (options: RpcServerOptions): Promise<RpcServer> => {
-  const server = new Server(channelOptions(options.limits));
+  assertInstalledInsides();
+  const server = new Server(channelOptions(options.limits, options.intake));
   limitHeaders(server);
+  muteUnknownMethods(server);
   for (const [service, handlers] of options.services) server.addService(strictService(service), handlers);
   options.health.addTo(server);
   if (options.reflection) addReflection(server);

@@ -31,6 +31,7 @@ const STATUS = {
   indeterminate: Code.UNAVAILABLE,
   notServing: Code.UNAVAILABLE,
   queueFull: Code.RESOURCE_EXHAUSTED,
+  overQuota: Code.RESOURCE_EXHAUSTED,
   cancelled: Code.CANCELLED,
   deadlineExceeded: Code.DEADLINE_EXCEEDED,
   idempotencyConflict: Code.ALREADY_EXISTS,

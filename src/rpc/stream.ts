@@ -13,6 +13,7 @@ import { requireMessage } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
 import { identifyCaller } from "./identify.ts";
+import { releaseRequest } from "./intake.ts";
 import { serviceErrorOf, statusOf, type Occurrence } from "./status.ts";
 import type { Answer } from "./unary.ts";
 
@@ -36,6 +37,7 @@ class BidiCall<Request, Response> {
   #draining = false;
   #ended = false;
   #forgetDrain = (): void => {};
+  #givePlaceBack = (): void => {};
 
   constructor(
     rpc: RpcEnvironment,
@@ -57,12 +59,13 @@ class BidiCall<Request, Response> {
     this.#rpc.underWay.enter();
     this.#stream.once("cancelled", () => this.#cancelled());
     try {
-      await this.#identify();
+      const caller = await this.#identify();
+      if (this.#ended) return;
+      this.#givePlaceBack = this.#rpc.streams.take(caller);
     } catch (error) {
       this.#fail(error);
       return;
     }
-    if (this.#ended) return;
     this.#forgetDrain = this.#rpc.underWay.onDrain(() => this.#drain());
     this.#stream.on("data", (request: Request) => void this.#take(request));
     this.#stream.on("end", () => {
@@ -84,6 +87,7 @@ class BidiCall<Request, Response> {
     if (this.#ended) return;
     // Called when the answer has passed flow control, or with an error when the stream is gone.
     this.#stream.write(response, () => {
+      releaseRequest(request);
       this.#inFlight -= 1;
       if (this.#inFlight < streamInFlightMax && !this.#draining) this.#stream.resume();
       this.#endIfDone();
@@ -155,6 +159,7 @@ class BidiCall<Request, Response> {
 
   #finish(code: number, thrown: unknown): void {
     this.#forgetDrain();
+    this.#givePlaceBack();
     this.#abort.abort();
     // A stream is as long as its caller likes: its length is no slowness.
     const ended = { path: this.#path, requestId: this.#requestId, code, thrown };

@@ -41,6 +41,15 @@ const checkHandler =
 
 const correlationBytesMax = 128;
 
+/** An id that breaks its rule is not sent back: it may be as long as a message. */
+const echoedId = (correlationId: string): string => {
+  try {
+    return readText(correlationId, "correlation_id", correlationBytesMax);
+  } catch {
+    return "";
+  }
+};
+
 const streamHandler =
   (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<StreamChecksRequest, StreamChecksResponse> =>
   async (caller, { correlationId, check }, call) => {
@@ -161,7 +170,7 @@ export const trustHandlers = (trust: TrustService, rpc: RpcEnvironment): Untyped
     {
       answer: streamHandler(trust, rpc),
       refuse: (request, error) => ({
-        correlationId: request?.correlationId ?? "",
+        correlationId: echoedId(request?.correlationId ?? ""),
         outcome: { $case: "error", value: error },
       }),
     },

@@ -2,6 +2,7 @@
  * The one wrapper of unary handlers: who calls, may they, the handler, the answer. Whatever throws, rejects or takes too
  * long ends as an error status. grpc-js sends nothing for a handler that rejects, so nothing here may reject.
  */
+import { constants } from "node:http2";
 import {
   status as Code,
   type handleUnaryCall,
@@ -15,6 +16,9 @@ import { requireMessage } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
 import { identifyCaller } from "./identify.ts";
+import { streamOf } from "./insides.ts";
+import type { ReplyRoom } from "./replies.ts";
+import { replyBytesOf } from "./reply-bytes.ts";
 import { serviceErrorOf, statusOf } from "./status.ts";
 
 /** A handler's own part. May throw or reject with anything. */
@@ -33,6 +37,8 @@ class UnaryCall<Request, Response> {
   readonly #startMs: number;
   readonly #abort = new AbortController();
   #timer: NodeJS.Timeout | undefined;
+  #room: ReplyRoom | undefined;
+  #isAnswering = false;
   #ended = false;
 
   constructor(
@@ -69,11 +75,27 @@ class UnaryCall<Request, Response> {
     const { metadata, request } = this.#call;
     const caller = await identifyCaller(this.#rpc, this.#path, this.#call);
     const { signal } = this.#abort;
-    return answer(caller, requireMessage(request), {
-      signal,
-      deadlineMs,
-      metadata: recordMetadata(metadata, this.#requestId),
-    });
+    const asked = requireMessage(request);
+    const long = replyBytesOf(this.#path);
+    if (long !== undefined) {
+      this.#room = this.#rpc.replies.roomOf(caller, long.bytes(asked), signal);
+      await this.#room.enter();
+    }
+    const call = { signal, deadlineMs, metadata: recordMetadata(metadata, this.#requestId) };
+    const answering = answer(caller, asked, call);
+    if (this.#room === undefined) return answering;
+    this.#isAnswering = true;
+    try {
+      return await answering;
+    } finally {
+      this.#isAnswering = false;
+      if (this.#ended) this.#leaveRoom();
+    }
+  }
+
+  /** Not while the handler still works: many that leave at once would all begin. */
+  #leaveRoom(): void {
+    if (!this.#isAnswering) this.#room?.leave();
   }
 
   /** Ends the call when its time is up or its caller leaves, whatever the handler does. */
@@ -89,6 +111,7 @@ class UnaryCall<Request, Response> {
     }
     // grpc-js says "cancelled" at the end of every call; only the first end counts, and an error costs its stack.
     this.#call.once("cancelled", () => {
+      this.#leaveRoom();
       if (this.#ended) return;
       const isLate = isTimeUp(given, nowMs());
       this.#fail(new SigilFault(isLate ? { kind: "deadlineExceeded", deadlineMs } : { kind: "cancelled" }));
@@ -100,6 +123,8 @@ class UnaryCall<Request, Response> {
     if (this.#ended) return;
     this.#end(Code.OK, undefined);
     this.#callback(null, response, trailersOf(this.#requestId));
+    // Kept until the answer has left: grpc-js says "cancelled" then.
+    this.#room?.sent(response as object, () => streamOf(this.#call).close(constants.NGHTTP2_CANCEL));
   }
 
   #fail(thrown: unknown): void {
@@ -107,6 +132,7 @@ class UnaryCall<Request, Response> {
     const status = statusOf(thrown, occurrenceOf(this.#rpc, this.#path, this.#requestId));
     this.#end(status.code, thrown);
     this.#callback(serviceErrorOf(status, this.#requestId));
+    this.#leaveRoom();
     // Whoever works for the call learns why it ended.
     this.#abort.abort(thrown);
   }

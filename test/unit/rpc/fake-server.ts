@@ -9,6 +9,9 @@ import type { QuorumService, RecordsService } from "../../../src/canon/service.t
 import { anonymous } from "../../../src/identity/caller.ts";
 import { parseHash } from "../../../src/record/bytes.ts";
 import { concurrentStreamsMax, messageBytesMax, sessionMemoryMiBMax } from "../../../src/record/limits.ts";
+import { makeConfig } from "../../../src/config.ts";
+import type { Values } from "../../../src/config/keys.ts";
+import { createBounds, type Bounds } from "../../../src/server-bounds.ts";
 import { auditHandlers } from "../../../src/rpc/audit.ts";
 import { canonHandlers } from "../../../src/rpc/canon.ts";
 import type { Log, RpcEnvironment } from "../../../src/rpc/environment.ts";
@@ -69,6 +72,9 @@ export type FakeServer = AsyncDisposable & {
   readonly lines: readonly Line[];
   readonly calls: readonly { readonly path: string; readonly code: number }[];
   readonly underWay: CallsUnderWay;
+  /** Bounds that calls were refused by. */
+  readonly refused: readonly string[];
+  readonly bounds: Bounds;
   readonly close: () => Promise<void>;
 };
 
@@ -79,6 +85,7 @@ type FakeOptions = {
   readonly quorum?: Partial<QuorumService>;
   readonly rpc?: Partial<RpcEnvironment>;
   readonly drainMs?: number;
+  readonly config?: Partial<Values>;
 };
 
 export const startFakeServer = async (options: FakeOptions): Promise<FakeServer> => {
@@ -95,6 +102,11 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
   };
   const underWay = new CallsUnderWay();
   let ids = 0;
+  const refused: string[] = [];
+  const bounds = createBounds(makeConfig(options.config ?? {}), {
+    onRefused: (bound) => void refused.push(bound),
+    watchBounds: () => {},
+  });
   const rpc: RpcEnvironment = {
     trustDomain: "sigil.test",
     identify: async () => anonymous,
@@ -103,7 +115,13 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     slowCallMs: 60_000,
     readsCertificates: false,
     underWay,
-    observer: { onCall: (path, code) => void calls.push({ path, code }) },
+    replies: bounds.replies,
+    streams: bounds.streams,
+    uploads: bounds.uploads,
+    observer: {
+      onCall: (path, code) => void calls.push({ path, code }),
+      onRefused: (bound) => void refused.push(bound),
+    },
     log,
     newId: () => `id-${(ids += 1)}`,
     nowMs: Date.now,
@@ -165,6 +183,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     },
     reflection: false,
     health,
+    intake: bounds.intake,
     services: [
       [TrustServiceService, trustHandlers(trust, rpc)],
       [AuditServiceService, auditHandlers(audit, rpc)],
@@ -183,6 +202,8 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     lines,
     calls,
     underWay,
+    refused,
+    bounds,
     close: server.close,
     [Symbol.asyncDispose]: async () => {
       connection.close();

@@ -3,6 +3,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
 import { SigilError, type StreamRecordsResponse, type WatchResponse } from "@sigil/client";
+import type { WalkContext } from "../../../src/canon/reading.ts";
 import type { ExportedRecord, WatchEvent } from "../../../src/canon/domain.ts";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
 import { fail } from "../../../src/record/errors.ts";
@@ -183,7 +184,7 @@ describe("server streams", () => {
 
   /** A watch that beats once and then waits for its signal. */
   const waiting = (state: { isAborted: boolean; isClosed: boolean }) =>
-    async function* (_: unknown, __: unknown, signal: AbortSignal): AsyncGenerator<WatchEvent> {
+    async function* (_: unknown, __: unknown, { signal }: WalkContext): AsyncGenerator<WatchEvent> {
       try {
         yield beat;
         await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));

@@ -5357,6 +5357,7 @@ export const CanonServiceService = {
    * Sends records as they are committed, in ledger order, from any position, each once. Level: Observer. Heartbeats
    * carry a signed checkpoint and the position to resume at. A caller that does not read stops the server from reading
    * and loses nothing. Ends with UNAUTHENTICATED when the token expires: call again from the last position.
+   * RESOURCE_EXHAUSTED (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
    */
   watch: {
     path: "/sigil.canon.v1.CanonService/Watch" as const,
@@ -5495,6 +5496,7 @@ export interface CanonServiceServer extends UntypedServiceImplementation {
    * Sends records as they are committed, in ledger order, from any position, each once. Level: Observer. Heartbeats
    * carry a signed checkpoint and the position to resume at. A caller that does not read stops the server from reading
    * and loses nothing. Ends with UNAUTHENTICATED when the token expires: call again from the last position.
+   * RESOURCE_EXHAUSTED (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
    */
   watch: handleServerStreamingCall<WatchRequest, WatchResponse>;
   /**
@@ -5637,6 +5639,7 @@ export interface CanonServiceClient extends Client {
    * Sends records as they are committed, in ledger order, from any position, each once. Level: Observer. Heartbeats
    * carry a signed checkpoint and the position to resume at. A caller that does not read stops the server from reading
    * and loses nothing. Ends with UNAUTHENTICATED when the token expires: call again from the last position.
+   * RESOURCE_EXHAUSTED (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
    */
   watch(request: WatchRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchResponse>;
   watch(

@@ -19,6 +19,21 @@ export type CredentialReason =
   | "PRINCIPAL_REVOKED"
   | "CERTIFICATE_UNMAPPED";
 
+/** Which bound of a caller, a tenant or of all was reached. Stable: callers see it as `ErrorInfo.reason`. */
+export type QuotaReason =
+  | "INTAKE_LINE"
+  | "REPLY_LINE"
+  | "REPLY_UNREAD"
+  | "STREAMS_PER_CALLER"
+  | "STREAMS_PER_TENANT"
+  | "STREAMS"
+  | "UPLOADS_PER_CALLER"
+  | "UPLOADS_PER_TENANT"
+  | "UPLOADS"
+  | "PROPOSALS_PER_CALLER"
+  | "PROPOSALS_PER_TENANT"
+  | "PROPOSALS";
+
 /** What every refusal of a run names: the module, the decision that allowed it, the record of the run. */
 type OfRun = {
   readonly module: string;
@@ -64,6 +79,13 @@ export type SigilError =
   | { readonly kind: "indeterminate"; readonly rule: string }
   | { readonly kind: "notServing"; readonly rule: string }
   | { readonly kind: "queueFull"; readonly what: string; readonly limit: number }
+  /** `rule` is a sentence that says what to do next. */
+  | {
+      readonly kind: "overQuota";
+      readonly reason: QuotaReason;
+      readonly limit: number;
+      readonly rule: string;
+    }
   | { readonly kind: "tooLarge"; readonly what: string; readonly bytes: number; readonly limit: number }
   | { readonly kind: "cancelled" }
   | { readonly kind: "deadlineExceeded"; readonly deadlineMs: number }
@@ -198,6 +220,8 @@ export const describeError = (error: SigilError): string => {
       return `not serving: ${error.rule}`;
     case "queueFull":
       return `${error.what} is full at ${error.limit}; retry with back-off`;
+    case "overQuota":
+      return `${error.rule} (limit ${error.limit})`;
     case "tooLarge":
       return `${error.what} is ${error.bytes} bytes, the limit is ${error.limit}`;
     case "cancelled":

