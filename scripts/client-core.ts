@@ -16,6 +16,7 @@ const roots = [
   "merkle/proof.ts",
   "record/bytes.ts",
   "record/cose.ts",
+  "record/enrolment.ts",
   "record/errors.ts",
   "record/record.ts",
 ];

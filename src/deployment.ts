@@ -8,6 +8,7 @@ import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fromHex, parseHash, toHex, utf8Encode, type Hash, type PublicKey } from "./record/bytes.ts";
 import type { CborMap } from "./record/cbor.ts";
+import { enrolPrincipal } from "./record/enrolment.ts";
 import { fail, SigilFault } from "./record/errors.ts";
 import {
   formatGenesis,
@@ -54,7 +55,8 @@ import { modulePrefix } from "./modules/domain.ts";
 import { openLevelStore } from "./storage/level.ts";
 import type { Store } from "./storage/store.ts";
 
-export type NamedPrincipal = PrincipalPayload & { readonly id: string };
+/** With its canonical id; of the first Root, one that a record id can hold. */
+export type NamedPrincipal = Omit<PrincipalPayload, "id"> & { readonly id: string };
 export type NamedWitness = WitnessPayload & { readonly id: string };
 
 export type InitOptions = {
@@ -96,9 +98,9 @@ const genesisBodies = (
   for (const { publicKey } of witnesses) checkPublicKey(publicKey);
   for (const { publicKeys } of [root, ...options.principals]) publicKeys.forEach(checkPublicKey);
   const ts = options.nowMs();
-  const body = (kind: string, id: string, payload: CborMap): RecordBody => ({
+  const body = (kind: string, id: string, payload: CborMap, schemaVersion = 1): RecordBody => ({
     kind,
-    schemaVersion: 1,
+    schemaVersion,
     id,
     tenant: "system",
     ts,
@@ -107,7 +109,7 @@ const genesisBodies = (
     links: [],
     prev: null,
   });
-  const named = { origin, root: { id: root.id, ...formatPrincipal(root) }, k, model, keys, format: 1 };
+  const named = { origin, root: { ...formatPrincipal(root), id: root.id }, k, model, keys, format: 1 };
   const genesis = formatGenesis(
     parseGenesis({
       ...named,
@@ -125,9 +127,10 @@ const genesisBodies = (
     body("trust_model", "trust_model/active", model),
     body("quorum", "quorum", quorum),
     ...witnesses.map((witness) => body("witness", `witness/${witness.id}`, formatWitness(witness))),
-    ...[root, ...options.principals].map((principal) =>
-      body("principal", `principal/${principal.id}`, formatPrincipal(principal)),
-    ),
+    ...[root, ...options.principals].map(({ id, ...principal }) => {
+      const enrolment = enrolPrincipal(id, principal, opensslSha256);
+      return body("principal", enrolment.id, enrolment.payload, enrolment.schemaVersion);
+    }),
     body("module", modulePrefix + hello.name, formatModule(hello.payload)),
   ];
 };

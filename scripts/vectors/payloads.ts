@@ -194,7 +194,12 @@ export const erased: CborMap = {
 export const restoration: CborMap = { size: 9, checkpoint: "ledger.example/main\n9\n", backup: "backup-9" };
 const tombstone: CborMap = { kind: "note" };
 
-export const payloads: readonly (readonly [name: string, kind: string, payload: CborMap])[] = [
+export const payloads: readonly (readonly [
+  name: string,
+  kind: string,
+  payload: CborMap,
+  schemaVersion?: number,
+])[] = [
   ["a decision", "frozen_chain", chain],
   ["a decision that failed", "frozen_chain", failedChain],
   ["a decision with a floor", "frozen_chain", flooredChain],
@@ -202,6 +207,18 @@ export const payloads: readonly (readonly [name: string, kind: string, payload: 
   ["a trust model without a review band", "trust_model", { ...model, review: null }],
   ["a principal", "principal", principal],
   ["a revoked principal without keys", "principal", { ...principal, public_keys: [], active: false }],
+  ["a principal of version 2 with nothing more", "principal", principal, 2],
+  ["a principal whose id no record id can hold", "principal", { ...principal, id: "ann+ci@example.com" }, 2],
+  [
+    "a principal with attributes and an owner",
+    "principal",
+    {
+      ...principal,
+      attributes: { team: "billing", grade: 3, on_call: true, regions: ["eu", "us"] },
+      owner: "ann",
+    },
+    2,
+  ],
   ["a witness", "witness", witness],
   ["a quorum", "quorum", quorum],
   ["a signing key", "signing_key", signingKey],

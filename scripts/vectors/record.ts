@@ -65,9 +65,9 @@ const bodies: readonly (readonly [string, RecordBody])[] = [
   ["user space of the tenant system", { ...user, tenant: "system" }],
   ["the first millisecond", { ...user, ts: 0 }],
   ["the last millisecond", { ...user, ts: Number.MAX_SAFE_INTEGER }],
-  ...payloads.map(([name, kind, payload]): readonly [string, RecordBody] => [
+  ...payloads.map(([name, kind, payload, schemaVersion = 1]): readonly [string, RecordBody] => [
     name,
-    { ...(kind === "frozen_chain" ? user : system), kind, payload },
+    { ...(kind === "frozen_chain" ? user : system), kind, schemaVersion, payload },
   ]),
 ];
 

@@ -108,8 +108,9 @@ export const refusedBodies: readonly RefusedBody[] = [
     field,
     rule,
   ]),
-  ...payloadCases.map(([name, kind, payload, field, rule]): RefusedBody => {
+  ...payloadCases.map(([name, kind, payload, field, rule, version = 1]): RefusedBody => {
     const place = kind === "frozen_chain" ? {} : { space: "system", tenant: "system" };
-    return [name, "body", cborEncode({ ...user, ...place, kind, payload }), field, rule];
+    const body = { ...user, ...place, kind, schema_version: version, payload };
+    return [name, "body", cborEncode(body), field, rule];
   }),
 ];

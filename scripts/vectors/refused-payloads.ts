@@ -1,6 +1,7 @@
 /** Payloads that are canonical CBOR and still refused by their kind: a good payload with one thing changed. */
-import type { CborMap, CborValue } from "../../src/record/cbor.ts";
+import type { CborMap } from "../../src/record/cbor.ts";
 import * as good from "./payloads.ts";
+import { principalCases, type PayloadCase } from "./refused-principals.ts";
 
 export const without = (map: CborMap, name: string): CborMap =>
   Object.fromEntries(Object.entries(map).filter(([key]) => key !== name));
@@ -10,8 +11,6 @@ const levels = "must be one of guest, observer, operator, mentor, root";
 const request = good.chain["request"] as CborMap;
 const genesisRoot = good.genesis["root"] as CborMap;
 const witnesses = good.genesis["witnesses"] as readonly CborMap[];
-
-type PayloadCase = readonly [name: string, kind: string, payload: CborValue, field: string, rule: string];
 
 export const payloadCases: readonly PayloadCase[] = [
   ["a decision that is text", "frozen_chain", "allow", "payload", "must be a map"],
@@ -127,27 +126,7 @@ export const payloadCases: readonly PayloadCase[] = [
     "payload.rate.window_ms",
     "must be an integer from 1 to 9007199254740991",
   ],
-  [
-    "a principal with a short key",
-    "principal",
-    { ...good.principal, public_keys: [new Uint8Array(31)] },
-    "payload.public_keys[0]",
-    "must be a byte string of 32 bytes",
-  ],
-  [
-    "a principal with one key twice",
-    "principal",
-    { ...good.principal, public_keys: [new Uint8Array(32), new Uint8Array(32)] },
-    "payload.public_keys",
-    "must be distinct",
-  ],
-  [
-    "a principal that is perhaps active",
-    "principal",
-    { ...good.principal, active: 1 },
-    "payload.active",
-    "must be true or false",
-  ],
+  ...principalCases,
   [
     "a witness without a key",
     "witness",

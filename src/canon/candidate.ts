@@ -3,6 +3,7 @@
  * quorum can be made to commit a record that the deployment could not live with. Source: docs/spec/canon.md §5.
  */
 import type { CborValue } from "../record/cbor.ts";
+import { enrolmentFault } from "../record/enrolment.ts";
 import { fail } from "../record/errors.ts";
 import {
   formatTombstone,
@@ -12,9 +13,11 @@ import {
   parsePrincipal,
   parseSchema,
   parseWitness,
+  principalVersion,
 } from "../record/kinds.ts";
-import { principalIdBytesMax, proposalReasonBytesMax } from "../record/limits.ts";
+import { proposalReasonBytesMax } from "../record/limits.ts";
 import type { RecordBody } from "../record/record.ts";
+import { opensslSha256 } from "../keys/sha256.ts";
 import { checkPublicKey } from "../keys/verify.ts";
 import type { Content } from "./domain.ts";
 import { compileSchema } from "./json-schema.ts";
@@ -24,11 +27,12 @@ const refuse = (field: string, rule: string): never => fail({ kind: "invalidFiel
 /** The part of an id after its first "/". */
 const nameIn = (id: string): string => id.slice(id.indexOf("/") + 1);
 
-const checkPrincipal = (id: string, payload: CborValue): void => {
-  const { publicKeys } = parsePrincipal(payload);
-  for (const key of publicKeys) checkPublicKey(key);
-  const name = nameIn(id);
-  if (name.length > principalIdBytesMax) refuse("id", `must name at most ${principalIdBytesMax} bytes`);
+const checkPrincipal = (id: string, payload: CborValue, trustDomain: string): void => {
+  const principal = parsePrincipal(payload, principalVersion(payload));
+  for (const key of principal.publicKeys) checkPublicKey(key);
+  const fault = enrolmentFault(id, principal, { place: "", trustDomain }, opensslSha256);
+  if (fault !== null) refuse(fault.field, fault.rule);
+  const name = principal.id ?? nameIn(id);
   // A witness calls under such a name, by the key in its own record.
   if (name.startsWith("witness/")) refuse("id", 'must not name a principal that begins with "witness/"');
 };
@@ -49,10 +53,10 @@ const checkSchema = (id: string, payload: CborValue): void => {
 };
 
 /** @throws invalidField, malformedRecord, malformedKey. */
-const checkPayload = (kind: string, id: string, payload: CborValue): void => {
+const checkPayload = (kind: string, id: string, payload: CborValue, trustDomain: string): void => {
   switch (kind) {
     case "principal":
-      return checkPrincipal(id, payload);
+      return checkPrincipal(id, payload, trustDomain);
     case "schema":
       return checkSchema(id, payload);
     case "module":
@@ -65,22 +69,31 @@ const checkPayload = (kind: string, id: string, payload: CborValue): void => {
   }
 };
 
-/** Kind and payload of the record that would be committed. @throws malformedModel, and as above. */
+/** What the rules of a candidate need of the deployment. */
+export type CandidateRules = {
+  /** The payload to commit for a model. @throws malformedModel. */
+  readonly spellModel: (payload: CborValue) => CborValue;
+  /** The origin. */
+  readonly trustDomain: string;
+};
+
+/** Kind, version and payload of the record that would be committed. @throws malformedModel, and as above. */
 export const candidateOf = (
   kind: string,
   id: string,
   content: Content,
-  spellModel: (payload: CborValue) => CborValue,
-): Pick<RecordBody, "kind" | "payload"> => {
+  { spellModel, trustDomain }: CandidateRules,
+): Pick<RecordBody, "kind" | "schemaVersion" | "payload"> => {
   if (content.kind === "payload") {
-    if (kind === "trust_model") return { kind, payload: spellModel(content.payload) };
-    checkPayload(kind, id, content.payload);
-    return { kind, payload: content.payload };
+    if (kind === "trust_model") return { kind, schemaVersion: 1, payload: spellModel(content.payload) };
+    checkPayload(kind, id, content.payload, trustDomain);
+    const schemaVersion = kind === "principal" ? principalVersion(content.payload) : 1;
+    return { kind, schemaVersion, payload: content.payload };
   }
   if (kind === "trust_model")
     refuse("tombstone", "must not end the trust model: without one everything denies");
   if (kind === "erasure") refuse("tombstone", "must not end an erasure: what is erased stays so");
-  return { kind: "tombstone", payload: formatTombstone({ kind }) };
+  return { kind: "tombstone", schemaVersion: 1, payload: formatTombstone({ kind }) };
 };
 
 /** The key of a new or re-keyed witness. The deployment's own keys must not attest for it. @throws malformedKey. */

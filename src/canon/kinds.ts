@@ -4,8 +4,9 @@
  */
 import type { CborValue } from "../record/cbor.ts";
 import { fail, SigilFault } from "../record/errors.ts";
-import { knownKinds, parsePrincipal, type PrincipalPayload } from "../record/kinds.ts";
-import { principalIdBytesMax } from "../record/limits.ts";
+import { knownKinds, parsePrincipal, principalVersion, type PrincipalPayload } from "../record/kinds.ts";
+import { enrolmentFault, principalPrefix } from "../record/enrolment.ts";
+import type { Sha256 } from "../record/hash.ts";
 import type { LevelName } from "../record/names.ts";
 import { systemTenant } from "../record/names.ts";
 
@@ -16,8 +17,6 @@ const governedKinds = ["trust_model", "witness", "quorum", "module", "schema", "
 
 /** Levels a principal may have without a quorum. */
 const freeLevels: readonly LevelName[] = ["guest", "observer"];
-
-const principalPrefix = "principal/";
 
 /** Ids in the user space of tenant "system" that proposals and what belongs to them are kept under. */
 export const proposalPrefixes = {
@@ -33,13 +32,6 @@ export const checkUserKind = (kind: string, id: string, tenant: string, path: st
   if (id.startsWith(principalPrefix) !== (kind === "principal")) {
     refuse(`${path}id`, 'must begin with "principal/" for kind principal, and for no other');
   }
-  const called = `${tenant}/${id.slice(principalPrefix.length)}`;
-  if (kind === "principal" && called.length > principalIdBytesMax) {
-    refuse(
-      `${path}id`,
-      `must make a principal's id, ${tenant}/<name>, of at most ${principalIdBytesMax} bytes`,
-    );
-  }
   if (kind === "principal" || !knownKinds.includes(kind)) return;
   if (governedKinds.includes(kind)) fail({ kind: "quorumNeeded", what: `a record of kind ${kind}` });
   refuse(`${path}kind`, "is written by the server alone");
@@ -48,16 +40,26 @@ export const checkUserKind = (kind: string, id: string, tenant: string, path: st
 /** The same rules as everywhere, named after the field of this write. */
 const parseOwn = (payload: CborValue, path: string): PrincipalPayload => {
   try {
-    return parsePrincipal(payload);
+    return parsePrincipal(payload, principalVersion(payload));
   } catch (error) {
     if (!(error instanceof SigilFault) || error.error.kind !== "malformedRecord") throw error;
     return refuse(path + error.error.field, error.error.rule);
   }
 };
 
-/** A principal that its tenant may enrol by itself. @throws malformedRecord, invalidField, quorumNeeded. */
-export const checkFreePrincipal = (payload: CborValue, tenant: string, path: string): PrincipalPayload => {
+/** A principal that its tenant may enrol by itself, where it is looked for. @throws malformedRecord, invalidField, quorumNeeded. */
+export const checkFreePrincipal = (
+  { id, payload }: { readonly id: string; readonly payload: CborValue },
+  {
+    tenant,
+    trustDomain,
+    path,
+  }: { readonly tenant: string; readonly trustDomain: string; readonly path: string },
+  sha256: Sha256,
+): PrincipalPayload => {
   const principal = parseOwn(payload, path);
+  const fault = enrolmentFault(id, principal, { place: `${tenant}/`, trustDomain }, sha256);
+  if (fault !== null) refuse(path + fault.field, fault.rule);
   if (principal.tenant !== tenant) refuse(`${path}payload.tenant`, `must be ${tenant}, the caller's own`);
   if (!freeLevels.includes(principal.loa)) {
     fail({ kind: "quorumNeeded", what: `a principal of level ${principal.loa}` });

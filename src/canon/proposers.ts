@@ -11,9 +11,9 @@ import type { Ledger } from "../ledger/ledger.ts";
 
 const principalPrefix = "principal/";
 
-const mayPropose = ({ kind, payload }: Pick<RecordBody, "kind" | "payload">): boolean => {
+const mayPropose = ({ kind, schemaVersion, payload }: RecordBody): boolean => {
   if (kind !== "principal") return false;
-  const { active, loa } = parsePrincipal(payload);
+  const { active, loa } = parsePrincipal(payload, schemaVersion);
   return active && isAtLeast(loa, "mentor");
 };
 

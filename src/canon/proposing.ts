@@ -28,7 +28,8 @@ export type Draft = {
 const decisionLink = (target: Hash): RecordLink => ({ label: "decision", target });
 
 const systemBody = (
-  body: Pick<RecordBody, "kind" | "id" | "payload" | "links" | "prev" | "ts">,
+  body: Pick<RecordBody, "kind" | "id" | "payload" | "links" | "prev" | "ts"> &
+    Partial<Pick<RecordBody, "schemaVersion">>,
 ): RecordBody => ({ schemaVersion: 1, tenant: "system", space: "system", ...body });
 
 /** What a repeat must equal. */
@@ -68,7 +69,8 @@ export const draftRecord = (
   { id, content, expectedVersion, beforeWrite }: RecordProposal,
   spellModel: (payload: CborValue) => CborValue,
 ): Draft => {
-  const { kind, payload } = candidateOf(proposableKind(id), id, content, spellModel);
+  const rules = { spellModel, trustDomain: ledger.origin };
+  const { kind, schemaVersion, payload } = candidateOf(proposableKind(id), id, content, rules);
   return {
     id,
     beforeWrite,
@@ -82,7 +84,7 @@ export const draftRecord = (
       if (content.kind === "tombstone" && !exists) fail({ kind: "notFound", what: "system record", id });
       if (kind === "erasure") await checkErasable(ledger, id);
       const prev = newest?.record.hash ?? null;
-      return [systemBody({ kind, id, payload, links: [decisionLink(decision)], prev, ts })];
+      return [systemBody({ kind, schemaVersion, id, payload, links: [decisionLink(decision)], prev, ts })];
     },
   };
 };

@@ -5,7 +5,7 @@
 import { parseHash, type Hash } from "../record/bytes.ts";
 import { cborEncode, type CborValue } from "../record/cbor.ts";
 import { fail, SigilFault } from "../record/errors.ts";
-import { formatTombstone, parseTombstone } from "../record/kinds.ts";
+import { formatTombstone, parseTombstone, principalVersion } from "../record/kinds.ts";
 import { batchWritesMax, pageEnvelopeBytesMax, writeTriesMax } from "../record/limits.ts";
 import type { RecordBody, RecordLink } from "../record/record.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
@@ -104,16 +104,23 @@ export class Writing {
       fail({ kind: "levelTooLow", rpc: "writing a principal", needed: "mentor", actual: caller.level });
     }
     if (write.content.kind === "payload")
-      await this.#checkPayload(caller, target.kind, write.content.payload, path);
+      await this.#checkPayload(caller, target.kind, { id: write.id, payload: write.content.payload }, path);
     // One after the other: each may lead to a record of a megabyte.
     for (const [index, link] of write.links.entries()) {
       await this.#checkLink(caller.tenant, link, `${path}links[${index}]`);
     }
   }
 
-  async #checkPayload(caller: Caller, kind: string, payload: CborValue, path: string): Promise<void> {
+  async #checkPayload(
+    { tenant }: Caller,
+    kind: string,
+    record: { readonly id: string; readonly payload: CborValue },
+    path: string,
+  ): Promise<void> {
+    const { payload } = record;
     if (kind === "principal") {
-      const { publicKeys } = checkFreePrincipal(payload, caller.tenant, path);
+      const trustDomain = this.#deps.ledger.origin;
+      const { publicKeys } = checkFreePrincipal(record, { tenant, trustDomain, path }, opensslSha256);
       for (const key of publicKeys) checkPublicKey(key);
       return;
     }
@@ -193,7 +200,7 @@ export class Writing {
       const path = paths[index] ?? "";
       const target = await this.#target(caller.tenant, write, path);
       if (write.content.kind === "payload") {
-        await this.#checkPayload(caller, target.kind, write.content.payload, path);
+        await this.#checkPayload(caller, target.kind, { id: write.id, payload: write.content.payload }, path);
       }
       bodies.push(bodyOf(write, target, caller.tenant, ts, (allowed[index] as Authorised).hash));
     }
@@ -230,12 +237,18 @@ const schemaRace = "";
 const isSchemaRace = (error: unknown): boolean =>
   error instanceof SigilFault && error.error.kind === "staleVersion" && error.error.id === schemaRace;
 
+/** A principal's version follows from what it holds; every other kind's is its writer's. */
+const payloadVersion = ({ schemaVersion, content }: Write, kind: string): number =>
+  kind === "principal" && content.kind === "payload"
+    ? Math.max(schemaVersion, principalVersion(content.payload))
+    : schemaVersion;
+
 const bodyOf = (write: Write, target: Target, tenant: string, ts: number, decision: Hash): RecordBody => {
   const { id, content } = write;
   const ends = content.kind === "tombstone";
   return {
     kind: ends ? "tombstone" : target.kind,
-    schemaVersion: ends ? 1 : write.schemaVersion,
+    schemaVersion: ends ? 1 : payloadVersion(write, target.kind),
     id,
     tenant,
     ts,

@@ -1,4 +1,5 @@
 /** `sigil canon get`, `list` and `history`: records as the server verified them. */
+import { recordMeant } from "./principal-record.ts";
 import {
   GetRecordResponse,
   GetSystemRecordResponse,
@@ -100,7 +101,7 @@ const prove = async (
 ): Promise<RecordBody> => {
   const [genesis, hash] = [genesisOf(given), given.text("hash")];
   const proven = examineRecord(record, {
-    id: given.words[0],
+    id: given.words[0] === undefined ? undefined : recordMeant(given.words[0]).id,
     space: given.has("system") ? "system" : "user",
     hash: hash === undefined ? undefined : parseRecordHash(hash, "--hash"),
   });

@@ -15,6 +15,7 @@ import {
 } from "./command.ts";
 import { connectionFlags, withConnection } from "./connection.ts";
 import { readBytes, readText } from "./input-file.ts";
+import { recordMeant, withPrincipal } from "./principal-record.ts";
 import { parseRecordHash } from "./record-view.ts";
 import { orRefusal } from "./refusal.ts";
 import { formatPairs, printable, type Terminal } from "./terminal.ts";
@@ -43,7 +44,8 @@ const readContent = async (
     return { $case: "payloadCbor", value: await readBytes(cbor, "--cbor", terminal, cborBytesMax) };
   }
   const path = json ?? usage("--json-file FILE or --cbor FILE is needed");
-  return { $case: "payloadJson", value: await readText(path, "--json-file", terminal, jsonCharactersMax) };
+  const text = await readText(path, "--json-file", terminal, jsonCharactersMax);
+  return { $case: "payloadJson", value: withPrincipal(text, recordMeant(given.words[0] ?? "")) };
 };
 
 const readLink = (text: string) => {
@@ -78,7 +80,7 @@ const write = (
     const written = await withConnection(given, terminal, ({ canon }) =>
       canon.writeRecord({
         ...request,
-        id: given.words[0] ?? "",
+        id: recordMeant(given.words[0] ?? "").id,
         idempotencyKey: given.text("idempotency-key") ?? "",
         ...(expectedVersion === undefined ? {} : { expectedVersion }),
       }),

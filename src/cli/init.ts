@@ -27,21 +27,22 @@ import { formatPairs } from "./terminal.ts";
 
 const witnessesMax = 64;
 
-const readFounders = async (given: Arguments, directory: string): Promise<Founders> => {
+const readFounders = async (given: Arguments, directory: string, origin: string): Promise<Founders> => {
   if (given.has("dev")) {
     const clash = ["root", "witness", "quorum"].find((flag) => given.has(flag));
     if (clash !== undefined) usage(`--dev makes the keys itself; leave out --${clash}`);
     const founders = await sampleFounders(`${directory}.keys`);
-    return { ...founders, principals: [...founders.principals, ...readPrincipals(given)] };
+    return { ...founders, principals: [...founders.principals, ...readPrincipals(given, origin)] };
   }
   const root = parseRoot(required(given, "root", "PUBKEY"));
   const witnesses = given.texts("witness").map(parseWitness);
   if (witnesses.length === 0) usage("--witness NAME=PUBKEY is needed, at least once");
   const k = wholeNumber(required(given, "quorum", "K"), "quorum", [1, witnessesMax]);
-  return { root, witnesses, k, principals: readPrincipals(given) };
+  return { root, witnesses, k, principals: readPrincipals(given, origin) };
 };
 
-const readPrincipals = (given: Arguments) => given.texts("principal").map(parsePrincipalFlag);
+const readPrincipals = (given: Arguments, origin: string) =>
+  given.texts("principal").map((text) => parsePrincipalFlag(text, origin));
 
 const readKek = (given: Arguments, directory: string): KekSource =>
   readKekSource(given.text("kek") ?? `file:${directory}.kek`);
@@ -73,6 +74,7 @@ export const init: Command = {
   },
   examples: [
     "sigil init --data data --dev --origin sigil.test",
+    'sigil init --data data --dev --principal "jörg+ci@example.com=observer:acme:$(sigil key show joerg.pem)"',
     "sigil key new root.pem; sigil key new w1.pem; sigil key new w2.pem",
     'sigil init --data data --origin sigil.example --root "$(sigil key show root.pem)" \\\n' +
       '    --witness w1="$(sigil key show w1.pem)" --witness w2="$(sigil key show w2.pem)" --quorum 2 \\\n' +
@@ -87,7 +89,7 @@ export const init: Command = {
     const custody = parseCustodySource(given.text("custody") ?? "file");
     // Before --dev makes keys for a deployment that cannot be.
     await requireEmpty(directory);
-    const founders = await readFounders(given, directory);
+    const founders = await readFounders(given, directory, origin);
     const made = await makeDeployment({ ...founders, directory, origin, kekSource, custody }, terminal);
     const facts = {
       data: directory,

@@ -6,6 +6,7 @@ import { countOf, exitCodes, jsonFlag, usage, type Arguments, type Command } fro
 import { connectionFlags, withConnection } from "./connection.ts";
 import { readText } from "./input-file.ts";
 import { parseJson, parseModelFile } from "./model-file.ts";
+import { recordMeant, withPrincipal } from "./principal-record.ts";
 import { formatProposed, proposingFlags, readProposing } from "./proposing.ts";
 import { orRefusal } from "./refusal.ts";
 import type { Terminal } from "./terminal.ts";
@@ -31,6 +32,12 @@ const membersOf = ({ type, children = [] }: Node): ReadonlyMap<string, Node> => 
   return members;
 };
 
+/** A principal's payload says its id where the record's own cannot hold it. */
+const changeOf = (id: string, payloadJson: string): Change => {
+  const meant = recordMeant(id);
+  return { id: meant.id, content: { $case: "payloadJson", value: withPrincipal(payloadJson, meant) } };
+};
+
 /**
  * The payload goes out as the file has it, character by character: what is signed is not what some parser made of it. A
  * model in the form of an answer alone is put into that of its record.
@@ -43,12 +50,11 @@ export const readProposed = (text: string, id: string | undefined): Change => {
     const value = parseModelFile(text, "the file").payloadJson;
     return { id: modelId, content: { $case: "payloadJson", value } };
   }
-  if (id !== undefined) return { id, content: { $case: "payloadJson", value: text } };
+  if (id !== undefined) return changeOf(id, text);
   const members = membersOf(root);
   const [named, payload] = [members.get("id"), members.get("payload")];
   if (named?.type !== "string" || payload === undefined) return usage(wholeForm);
-  const value = text.slice(payload.offset, payload.offset + payload.length);
-  return { id: String(named.value), content: { $case: "payloadJson", value } };
+  return changeOf(String(named.value), text.slice(payload.offset, payload.offset + payload.length));
 };
 
 const readChange = async (given: Arguments, terminal: Terminal): Promise<Change> => {
@@ -56,7 +62,7 @@ const readChange = async (given: Arguments, terminal: Terminal): Promise<Change>
   const [id, removed] = [given.text("id"), given.text("remove")];
   if (removed !== undefined) {
     if (path !== undefined || id !== undefined) usage("--remove ID takes neither FILE nor --id");
-    return { id: removed, content: { $case: "tombstone", value: true } };
+    return { id: recordMeant(removed).id, content: { $case: "tombstone", value: true } };
   }
   if (path === undefined) return usage("sigil propose needs FILE or --remove ID; see: sigil propose --help");
   return readProposed(await readText(path, "FILE", terminal, jsonCharactersMax), id);
@@ -80,6 +86,7 @@ export const propose: Command = {
   examples: [
     "sigil canon get trust_model/active --system > model.json   # or: sigil model get --json; edit it, then",
     'sigil propose model.json --id trust_model/active --reason "stricter on payments" --key .sigil/keys/mentor.pem --principal mentor',
+    'sigil propose agent.json --id "principal/agents+ci@example.com" --key .sigil/keys/mentor.pem --principal mentor',
     "sigil propose --remove principal/alice --lifetime 12h",
   ],
   exits: ["0  proposed", "1  refused", "2  used wrongly, or could not ask"],

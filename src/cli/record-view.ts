@@ -1,4 +1,5 @@
 /** How records of Canon look on a terminal, and the flags that say which ones are meant. */
+import { recordMeant } from "./principal-record.ts";
 import { Space, type RecordFilter, type VersionedRecord } from "@sigil/client";
 import { fromHex, toHex } from "../record/bytes.ts";
 import { usage, type Arguments, type Flags } from "./command.ts";
@@ -16,7 +17,7 @@ export const spaceFlags = {
 
 /** A record's id within a tenant and a space, as the flags say it. */
 export const nameOf = (given: Arguments) => ({
-  id: given.words[0] ?? "",
+  id: recordMeant(given.words[0] ?? "").id,
   ...placeOf(given),
 });
 

@@ -6,14 +6,15 @@ import { access, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { PublicKey } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
+import { principalIdBytesMax } from "../record/limits.ts";
 import { looksLike } from "../canon/look-alikes.ts";
 import { ownerName } from "../record/kinds.ts";
 import { isLevel } from "../identity/levels.ts";
-import { isPrincipalId } from "../identity/principals.ts";
 import type { CustodySource } from "../keys/custody.ts";
 import { createKekFile, type KekSource } from "../keys/kek.ts";
 import { createKeyFile, formatPublicKey, parsePublicKeyText, readKeyFile } from "../keys/keyfile.ts";
-import { tenantFault, type LevelName } from "../record/names.ts";
+import { recordIdFault, tenantFault, type LevelName } from "../record/names.ts";
+import { canonicalSubject } from "../record/spelling.ts";
 import { defaultModelPayload } from "../trust/default-model.ts";
 import { parseModel } from "../trust/model.ts";
 import { initDeployment, type NamedPrincipal, type NamedWitness } from "../deployment.ts";
@@ -75,15 +76,21 @@ export const parseRoot = (text: string): NamedPrincipal =>
 export const parseWitness = (text: string): NamedWitness => {
   const at = text.indexOf("=");
   const name = text.slice(0, Math.max(0, at));
-  if (!isPrincipalId(name) || name.includes("/"))
+  if (recordIdFault(`witness/${name}`) !== null || name.length > principalIdBytesMax || name.includes("/"))
     usage(`--witness "${text}" must be NAME=PUBKEY, without "/"`);
   return witnessOf(name, parseKeyFlag(`--witness ${name}`, text.slice(at + 1)));
 };
 
-/** `--principal ID=LEVEL:TENANT:PUBKEY`. */
-export const parsePrincipalFlag = (text: string): NamedPrincipal => {
-  const [, id = "", level = "", tenant = "", key = ""] = /^([^=]+)=([^:]*):([^:]*):(.+)$/.exec(text) ?? [];
-  if (!isPrincipalId(id)) usage(`--principal "${text}" must be ID=LEVEL:TENANT:PUBKEY`);
+/** An id may hold "=" and ":", so what follows it is read from the end; a key may be written with a ":" of its own. */
+const principalFlag = /^(.+)=([^=:]*):([^=:]*):((?:ed25519:)?[^=:]+=*)$/;
+
+/** `--principal ID=LEVEL:TENANT:PUBKEY`. @param origin the trust domain of SPIFFE ids. */
+export const parsePrincipalFlag = (text: string, origin: string): NamedPrincipal => {
+  const [, raw = "", level = "", tenant = "", key = ""] = principalFlag.exec(text) ?? [];
+  if (raw === "") usage(`--principal "${text}" must be ID=LEVEL:TENANT:PUBKEY`);
+  const spelling = canonicalSubject(raw, origin);
+  if (spelling.kind === "refused") return usage(`--principal ${raw}: the id ${spelling.rule}`);
+  const id = spelling.text;
   if (id.startsWith("witness/"))
     usage(`--principal "${id}": a name that begins with witness/ is a witness's`);
   if (!isLevel(level)) return usage(`--principal ${id}: "${level}" is not a level of access`);

@@ -4,6 +4,7 @@
  * Source: docs/spec/tokens.md §4; SPIFFE-ID §2, X509-SVID §2. At most `certificateNamesMax` DNS names.
  */
 import { certificateNamesMax } from "../record/limits.ts";
+import { canonicalSubject } from "../record/spelling.ts";
 import { refuse } from "./claims.ts";
 
 /** What is read of a certificate: the part of `tls.PeerCertificate` that names its holder. */
@@ -28,13 +29,13 @@ const parseAltNames = (text: string): readonly AltName[] => {
   });
 };
 
+/** As everywhere, the SPIFFE id of the own trust domain is another spelling of what follows it. */
 const principalOfSpiffe = (uri: string, origin: string): string => {
-  const rest = uri.slice(spiffeScheme.length);
-  const slash = rest.indexOf("/");
-  const trustDomain = slash < 0 ? rest : rest.slice(0, slash);
-  if (trustDomain !== origin) return unmapped(`the certificate's trust domain must be "${origin}"`);
-  const id = slash < 0 ? "" : rest.slice(slash + 1);
-  return id === "" ? unmapped("the certificate's SPIFFE id names no principal") : id;
+  const spelling = canonicalSubject(uri, origin);
+  if (spelling.kind === "refused") return unmapped(`the certificate's SPIFFE id ${spelling.rule}`);
+  return spelling.text.startsWith("spiffe:/")
+    ? unmapped(`the certificate's trust domain must be "${origin}"`)
+    : spelling.text;
 };
 
 /**

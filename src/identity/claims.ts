@@ -11,6 +11,7 @@ import {
   tokenLeewaySeconds,
   tokenLifetimeSecondsMax,
 } from "../record/limits.ts";
+import { canonicalSubject, spellingOr } from "../record/spelling.ts";
 
 /** Seconds since 1970, as the token gives them. */
 export type TokenTimes = {
@@ -20,6 +21,7 @@ export type TokenTimes = {
 };
 
 export type TokenClaims = TokenTimes & {
+  /** Canonical, where it is an id at all. */
   readonly principal: string;
   /** Thumbprint of the key that is said to have signed, base64url. */
   readonly kid: string;
@@ -97,8 +99,8 @@ export const parseToken = (text: string, origin: string): TokenClaims => {
   }
   const kid = checkHeader(parseJson(header, "header"));
   const claims = parseJson(payload, "payload");
-  const principal = textClaim(claims, "sub");
-  if (textClaim(claims, "iss") !== principal) refuse("TOKEN_CLAIMS", "iss must equal sub");
+  const subject = textClaim(claims, "sub");
+  if (textClaim(claims, "iss") !== subject) refuse("TOKEN_CLAIMS", "iss must equal sub");
   if (claim(claims, "aud") !== origin) refuse("TOKEN_AUDIENCE", `aud must be "${origin}" and nothing else`);
   if (utf8Encode(textClaim(claims, "jti")).length > tokenIdBytesMax) {
     refuse("TOKEN_CLAIMS", `jti must be at most ${tokenIdBytesMax} bytes`);
@@ -110,7 +112,8 @@ export const parseToken = (text: string, origin: string): TokenClaims => {
     refuse("TOKEN_LIFETIME", `exp must lie after iat by at most ${tokenLifetimeSecondsMax} s`);
   }
   return {
-    principal,
+    // One that nobody could have is as unknown as one that nobody has.
+    principal: spellingOr(canonicalSubject(subject, origin), subject),
     kid,
     issuedAtSeconds,
     notBeforeSeconds: Object.hasOwn(claims, "nbf") ? secondsClaim(claims, "nbf") : issuedAtSeconds,

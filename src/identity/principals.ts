@@ -4,6 +4,7 @@
  * enrolled itself, an Observer at most; and `witness/<id>` is an enrolled witness by its own key. Remembered until its
  * record changes, so a revocation works on the next call. At most `principalCacheEntriesMax` are held; unknown ids are not remembered, or strangers could empty it.
  */
+import { isEnrolledAs, principalPrefix, principalRecordId } from "../record/enrolment.ts";
 import { fail, SigilFault } from "../record/errors.ts";
 import { parseGenesis } from "../record/kinds/genesis.ts";
 import {
@@ -12,29 +13,29 @@ import {
   parseWitness,
   type PrincipalPayload,
 } from "../record/kinds/governance.ts";
-import { principalCacheEntriesMax, principalIdBytesMax } from "../record/limits.ts";
-import { recordIdFault, systemTenant, tenantFault } from "../record/names.ts";
+import { principalCacheEntriesMax } from "../record/limits.ts";
+import { systemTenant, tenantFault } from "../record/names.ts";
+import { canonicalSubject } from "../record/spelling.ts";
+import { opensslSha256 } from "../keys/sha256.ts";
+import type { RecordBody } from "../record/record.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { BoundedMap } from "./bounded-map.ts";
 
 export type Principals = {
-  /** @throws recordCorrupt when the principal's record fails its proof: nobody is let in by a damaged record. */
+  /** Of a canonical id. @throws recordCorrupt when the principal's record fails its proof: nobody is let in by a damaged record. */
   readonly find: (principalId: string) => Promise<PrincipalPayload | undefined>;
   /** Stops listening to the ledger. */
   readonly close: () => void;
 };
 
 /** The reading side that is needed. */
-export type PrincipalLedger = Pick<Ledger, "readId" | "readAt" | "subscribe">;
+export type PrincipalLedger = Pick<Ledger, "origin" | "readId" | "readAt" | "subscribe">;
 
-const recordPrefix = "principal/";
-
-/** The id of the record that holds a principal. */
-const principalRecordId = (principalId: string): string => recordPrefix + principalId;
-
-/** Whether a principal could have this id at all. */
-export const isPrincipalId = (id: string): boolean =>
-  id.length > 0 && id.length <= principalIdBytesMax && recordIdFault(principalRecordId(id)) === null;
+/** Whether a principal could have this id at all, spelled so. */
+const isPrincipalId = (id: string, trustDomain: string): boolean => {
+  const spelling = canonicalSubject(id, trustDomain);
+  return spelling.kind === "canonical" && spelling.text === id;
+};
 
 type NamedPrincipal = PrincipalPayload & { readonly id: string };
 
@@ -46,10 +47,22 @@ const witnessPrefix = "witness/";
 const notOne = (position: bigint): never =>
   fail({ kind: "recordCorrupt", position, step: "schema", rule: "the record is not a principal" });
 
-/** The principal in a record, undefined when the record was ended. @throws recordCorrupt when it holds another kind. */
-const principalIn = ({ body, position }: Awaited<ReturnType<PrincipalLedger["readAt"]>>) => {
-  if (body.kind === "principal") return parsePrincipal(body.payload);
-  return body.kind === "tombstone" ? undefined : notOne(position);
+/**
+ * The principal of this name in a record, undefined when the record was ended or is another's.
+ * @throws recordCorrupt when it holds another kind.
+ */
+const principalIn = (name: string, { body, position }: Awaited<ReturnType<PrincipalLedger["readAt"]>>) => {
+  if (body.kind === "tombstone") return undefined;
+  if (body.kind !== "principal") return notOne(position);
+  const principal = parsePrincipal(body.payload, body.schemaVersion);
+  return isEnrolledAs(name, body.id, principal) ? principal : undefined;
+};
+
+/** What the record's principal goes by, without its tenant; undefined when a digest is all there is. */
+const nameIn = ({ id, kind, payload, schemaVersion }: RecordBody): string | undefined => {
+  const name = id.slice(principalPrefix.length);
+  if (!name.startsWith("~")) return name;
+  return kind === "principal" ? (parsePrincipal(payload, schemaVersion).id ?? name) : undefined;
 };
 
 /** Nobody is a principal of a tenant that was erased. */
@@ -80,10 +93,11 @@ export const createPrincipals = (
         changes += 1;
         held = new BoundedMap(entriesMax);
       }
-      if (!id.startsWith(recordPrefix)) continue;
+      if (!id.startsWith(principalPrefix)) continue;
       changes += 1;
-      const name = id.slice(recordPrefix.length);
-      held.delete(space === "system" ? name : `${tenant}/${name}`);
+      const name = nameIn(body);
+      if (name === undefined) held = new BoundedMap(entriesMax);
+      else held.delete(space === "system" ? name : `${tenant}/${name}`);
     }
   });
 
@@ -107,16 +121,18 @@ export const createPrincipals = (
     const slash = id.indexOf("/");
     const [tenant, name] = [id.slice(0, Math.max(0, slash)), id.slice(slash + 1)];
     if (tenantFault(tenant) !== null) return undefined;
-    const record = await ledger.readId(tenant, "user", principalRecordId(name)).catch(unlessErased);
-    const principal = record === undefined ? undefined : principalIn(record);
+    const record = await ledger
+      .readId(tenant, "user", principalRecordId(name, opensslSha256))
+      .catch(unlessErased);
+    const principal = record === undefined ? undefined : principalIn(name, record);
     if (principal === undefined || principal.tenant !== tenant) return undefined;
     return freeLevels.includes(principal.loa) ? principal : undefined;
   };
 
   const read = async (id: string): Promise<PrincipalPayload | undefined> => {
-    const record = await ledger.readId(systemTenant, "system", principalRecordId(id));
+    const record = await ledger.readId(systemTenant, "system", principalRecordId(id, opensslSha256));
     // The system space has the last word, also when it ended the principal.
-    if (record !== undefined) return principalIn(record);
+    if (record !== undefined) return principalIn(id, record);
     // The genesis record never changes, so it is read once.
     firstRoot ??= await readFirstRoot();
     return firstRoot.id === id ? firstRoot : readFree(id);
@@ -126,7 +142,7 @@ export const createPrincipals = (
     const isWitness = id.startsWith(witnessPrefix);
     const known = (isWitness ? heldWitnesses : held).get(id);
     if (known !== undefined) return known;
-    if (!isPrincipalId(id)) return undefined;
+    if (!isPrincipalId(id, ledger.origin)) return undefined;
     const changesBefore = changes;
     const found = await (isWitness ? readWitness(id.slice(witnessPrefix.length)) : read(id));
     if (found !== undefined && changes === changesBefore) (isWitness ? heldWitnesses : held).set(id, found);

@@ -20,6 +20,8 @@ export { SigilError } from "./error.ts";
 export type { FieldViolation } from "./error.ts";
 export type { ServingStatus } from "./health.ts";
 export type { Pem, TlsOptions } from "./target.ts";
+export { principalRecord, principalRecordId } from "./principal.ts";
+export type { PrincipalRecord, PrincipalRecordOptions } from "./principal.ts";
 export { createTokenSigner, keyThumbprint } from "./token.ts";
 export { KeyWalk, ProofError, walkKeys } from "./walk.ts";
 export type { LedgerRecord, RecordEvidence, VerifiedRecord, VerifiedTree, WalkedKey } from "./walk.ts";

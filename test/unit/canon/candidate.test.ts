@@ -3,11 +3,12 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { candidateOf } from "../../../src/canon/candidate.ts";
 import { checkFreePrincipal, checkUserKind, proposableKind } from "../../../src/canon/kinds.ts";
-import type { CborValue } from "../../../src/record/cbor.ts";
+import type { CborMap, CborValue } from "../../../src/record/cbor.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
 import { checkReplaceable } from "../../../src/trust/lockout.ts";
 import { canonicalModel } from "../../../src/trust/model-spelling.ts";
 import { parseModel } from "../../../src/trust/model.ts";
+import { opensslSha256 } from "../../../src/keys/sha256.ts";
 import { createKey } from "../identity/minting.ts";
 import { errorOf } from "../record/faults.ts";
 
@@ -16,9 +17,12 @@ const spellModel = (payload: CborValue): CborValue => {
   checkReplaceable(parseModel(spelled));
   return spelled;
 };
+const rules = { spellModel, trustDomain: "sigil.test" };
+const enrol = (payload: CborMap, tenant: string, id = "principal/reader") =>
+  checkFreePrincipal({ id, payload }, { tenant, trustDomain: "sigil.test", path: "" }, opensslSha256);
 const propose = (id: string, payload: CborValue) =>
-  candidateOf(proposableKind(id), id, { kind: "payload", payload }, spellModel);
-const end = (id: string) => candidateOf(proposableKind(id), id, { kind: "tombstone" }, spellModel);
+  candidateOf(proposableKind(id), id, { kind: "payload", payload }, rules);
+const end = (id: string) => candidateOf(proposableKind(id), id, { kind: "tombstone" }, rules);
 
 const { publicKey } = createKey();
 const principal = { public_keys: [publicKey], loa: "operator", tenant: "acme", active: true };
@@ -31,8 +35,16 @@ describe("a proposal", () => {
     expect(propose("trust_model/active", defaultModelPayload).kind).to.equal("trust_model");
     expect(propose("principal/ann", principal).kind).to.equal("principal");
     expect(propose("schema/note", schema).kind).to.equal("schema");
-    expect(end("principal/ann")).to.deep.equal({ kind: "tombstone", payload: { kind: "principal" } });
-    expect(end("schema/note")).to.deep.equal({ kind: "tombstone", payload: { kind: "schema" } });
+    expect(end("principal/ann")).to.deep.equal({
+      kind: "tombstone",
+      schemaVersion: 1,
+      payload: { kind: "principal" },
+    });
+    expect(end("schema/note")).to.deep.equal({
+      kind: "tombstone",
+      schemaVersion: 1,
+      payload: { kind: "schema" },
+    });
   });
 
   const refused: readonly (readonly [name: string, run: () => unknown, error: object])[] = [
@@ -134,8 +146,8 @@ describe("the user space", () => {
 
   it("takes principals of its own tenant up to Observer", () => {
     const free = { ...principal, loa: "observer" };
-    expect(checkFreePrincipal(free, "acme", "").loa).to.equal("observer");
-    expect(errorOf(() => checkFreePrincipal(free, "globex", ""))).to.include({ field: "payload.tenant" });
-    expect(errorOf(() => checkFreePrincipal(principal, "acme", ""))).to.include({ kind: "quorumNeeded" });
+    expect(enrol(free, "acme").loa).to.equal("observer");
+    expect(errorOf(() => enrol(free, "globex"))).to.include({ field: "payload.tenant" });
+    expect(errorOf(() => enrol(principal, "acme"))).to.include({ kind: "quorumNeeded" });
   });
 });

@@ -12,6 +12,8 @@ const enrolled = new Map<string, PrincipalPayload>([
   ["team/billing", principalWith(key, { loa: "mentor" })],
   ["dns:billing.example.org", principalWith(key, { tenant: "billing" })],
   ["dns:other.example.org", principalWith(key)],
+  ["john+tag@example.com", principalWith(key)],
+  ["Jörg", principalWith(key)],
   ["gone", principalWith(key, { active: false })],
 ]);
 
@@ -36,6 +38,19 @@ describe("client certificates", () => {
   it("map a DNS name to the principal dns:<name>, in lower case", async () => {
     const caller = await identify("DNS:Billing.Example.ORG");
     expect(caller).to.include({ principal: "dns:billing.example.org", tenant: "billing" });
+  });
+
+  it("map a SPIFFE id by its canonical spelling, as every other way to name a principal", async () => {
+    for (const [path, principal] of [
+      ["/team//billing/", "team/billing"],
+      ["/%74eam/billing", "team/billing"],
+      ["/john%2Btag@example.com", "john+tag@example.com"],
+      ["/john+tag@example.com", "john+tag@example.com"],
+      ["/J%C3%B6rg", "Jörg"],
+      ["/Jo%cc%88rg", "Jörg"],
+    ] as const) {
+      expect((await identify(`URI:spiffe://${origin}${path}`)).principal, path).to.equal(principal);
+    }
   });
 
   it("use the one DNS name of several that is enrolled", async () => {
@@ -66,6 +81,9 @@ describe("client certificates", () => {
     `URI:spiffe://${origin}/agent, URI:spiffe://${origin}/team/billing`,
     `URI:spiffe://${origin}/agent, URI:https://example.org`,
     `URI:SPIFFE://${origin}/agent`,
+    `URI:spiffe://${origin}/team/../agent`,
+    `URI:spiffe://${origin}/%61gent%00`,
+    `URI:spiffe://${origin}/agent%`,
     `URI:https://${origin}/agent`,
     `DNS:"a.example.org, DNS:billing.example.org"`,
     `DNS:"a, DNS:billing.example.org, DNS:b"`,

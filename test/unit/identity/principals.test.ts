@@ -2,6 +2,7 @@
 import { expect } from "chai";
 import { beforeEach, describe, it } from "mocha";
 import { parseHash } from "../../../src/record/bytes.ts";
+import { enrolPrincipal, principalRecordId } from "../../../src/record/enrolment.ts";
 import { formatPrincipal, type PrincipalPayload } from "../../../src/record/kinds/governance.ts";
 import { formatGenesis } from "../../../src/record/kinds/genesis.ts";
 import { parseTrustModel } from "../../../src/record/kinds/trust-model.ts";
@@ -48,13 +49,18 @@ class FakeLedger {
   reads = 0;
   hold: Promise<void> | undefined;
 
-  write(id: string, principal: PrincipalPayload): void {
-    const body = bodyOf(`principal/${id}`, "principal", formatPrincipal(principal));
+  write(name: string, principal: PrincipalPayload): void {
+    const { id, schemaVersion, payload } = enrolPrincipal(name, principal);
+    this.put({ ...bodyOf(id, "principal", payload), schemaVersion });
+  }
+
+  put(body: RecordBody): void {
     this.heads.set(body.id, body);
     for (const listener of this.listeners) listener([{ position: 1n, hash, body, version: 1n }]);
   }
 
   readonly reading = {
+    origin,
     readId: async (_tenant: string, _space: string, id: string) => {
       this.reads += 1;
       const body = this.heads.get(id);
@@ -114,9 +120,47 @@ describe("principals", () => {
 
   it("with impossible ids are unknown without a look at the ledger", async () => {
     const principals = createPrincipals(ledger.reading);
-    const ids = ["", "../genesis", "a//b", "a b", "é", "x".repeat(201), "a/../../genesis"];
+    const ids = [
+      "",
+      "../genesis",
+      "a//b",
+      " b",
+      "e\u0301",
+      "x".repeat(513),
+      "a/../../genesis",
+      `~${"a".repeat(64)}`,
+      `spiffe://${origin}/agent`,
+    ];
     for (const id of ids) expect(await principals.find(id)).to.equal(undefined);
     expect(ledger.reads).to.equal(0);
+  });
+
+  for (const name of ["john+tag@example.com", "Jörg", "x".repeat(300), "a b", "50%25"]) {
+    it(`are found under the digest of ${name.slice(0, 20)}, changed and ended at once`, async () => {
+      const principals = createPrincipals(ledger.reading);
+      ledger.write(name, principalWith(key));
+      expect(await principals.find(name)).to.include({ loa: "operator", id: name });
+      ledger.write(name, principalWith(key, { active: false }));
+      expect(await principals.find(name)).to.include({ active: false });
+      ledger.put(bodyOf(principalRecordId(name), "tombstone", { kind: "principal" }));
+      expect(await principals.find(name)).to.equal(undefined);
+    });
+  }
+
+  it("are nobody in a record that says another's id, or its own where the record's id does", async () => {
+    const principals = createPrincipals(ledger.reading);
+    const payload = (id: string) => formatPrincipal(principalWith(key, { id }));
+    const version2 = { schemaVersion: 2 } as const;
+    ledger.put({
+      ...bodyOf(principalRecordId("a+b"), "principal", payload("c+d")),
+      ...version2,
+    });
+    expect(await principals.find("a+b")).to.equal(undefined);
+    expect(await principals.find("c+d")).to.equal(undefined);
+    ledger.put(bodyOf(principalRecordId("a+b"), "principal", formatPrincipal(principalWith(key))));
+    expect(await principals.find("a+b")).to.equal(undefined);
+    ledger.put({ ...bodyOf("principal/agent", "principal", payload("other+one")), ...version2 });
+    expect(await principals.find("agent")).to.equal(undefined);
   });
 
   it("include the first Root of the genesis record until it has a record of its own", async () => {

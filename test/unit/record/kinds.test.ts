@@ -9,7 +9,8 @@ import { errorOf } from "./faults.ts";
 const pairs: Readonly<Record<string, (payload: CborValue) => CborMap>> = {
   frozen_chain: (payload) => kinds.formatFrozenChain(kinds.parseFrozenChain(payload)),
   trust_model: (payload) => kinds.formatTrustModel(kinds.parseTrustModel(payload)),
-  principal: (payload) => kinds.formatPrincipal(kinds.parsePrincipal(payload)),
+  principal: (payload) =>
+    kinds.formatPrincipal(kinds.parsePrincipal(payload, kinds.principalVersion(payload))),
   witness: (payload) => kinds.formatWitness(kinds.parseWitness(payload)),
   quorum: (payload) => kinds.formatQuorum(kinds.parseQuorum(payload)),
   signing_key: (payload) => kinds.formatSigningKey(kinds.parseSigningKey(payload)),
@@ -27,29 +28,32 @@ const pairs: Readonly<Record<string, (payload: CborValue) => CborMap>> = {
   proposal_ending: (payload) => kinds.formatProposalEnding(kinds.parseProposalEnding(payload)),
 };
 
+/** Fields that are left out where they say nothing; "id" is one of a principal alone. */
+const optional = ["proposer_may_attest", "attributes", "owner", "id"];
+
 describe("payload schemas", () => {
   it("have a sample and a pair of parse and format for every kind", () => {
     expect(new Set(payloads.map(([, kind]) => kind))).to.deep.equal(new Set(kinds.knownKinds));
     expect(Object.keys(pairs).toSorted()).to.deep.equal([...kinds.knownKinds].toSorted());
   });
 
-  for (const [name, kind, payload] of payloads) {
+  for (const [name, kind, payload, version] of payloads) {
     it(`format what they parsed: ${name}`, () => {
       const again = pairs[kind]?.(cborDecode(cborEncode(payload))) ?? null;
       expect(cborDecode(cborEncode(again))).to.deep.equal(payload);
     });
 
     it(`refuse ${name} without any one of its fields, and with one more`, () => {
-      for (const field of Object.keys(payload).filter((name) => name !== "proposer_may_attest")) {
+      for (const field of Object.keys(payload).filter((each) => !optional.includes(each))) {
         const rest = Object.fromEntries(Object.entries(payload).filter(([key]) => key !== field));
-        const error = errorOf(() => kinds.checkPayload(kind, "system", rest));
+        const error = errorOf(() => kinds.checkPayload(kind, "system", rest, version));
         expect(error).to.deep.equal({
           kind: "malformedRecord",
           field: `payload.${field}`,
           rule: "is missing",
         });
       }
-      const error = errorOf(() => kinds.checkPayload(kind, "system", { ...payload, extra: 1 }));
+      const error = errorOf(() => kinds.checkPayload(kind, "system", { ...payload, extra: 1 }, version));
       expect(error).to.include({ field: "payload.extra" });
     });
 
@@ -59,13 +63,35 @@ describe("payload schemas", () => {
           if (field === "bias" || (kind === "frozen_chain" && typeof wrong === "number")) continue;
           if (typeof payload[field] === typeof wrong && typeof wrong === "string") continue;
           if (field === "schema" && typeof wrong === "object") continue;
+          if (field === "attributes" && typeof wrong === "object") continue;
+          if (kind === "principal" && field === "id" && typeof wrong === "string") continue;
           const bad = { ...payload, [field]: wrong };
-          const error = errorOf(() => kinds.checkPayload(kind, "system", bad));
+          const error = errorOf(() => kinds.checkPayload(kind, "system", bad, version));
           expect(error.kind, field).to.equal("malformedRecord");
         }
       }
     });
   }
+
+  it("hold a record to the version it says it has", () => {
+    const [, , principal] = payloads.find(([, kind]) => kind === "principal") ?? [];
+    kinds.checkPayload("principal", "system", principal ?? null, 1);
+    kinds.checkPayload("principal", "system", principal ?? null, 2);
+    const withOwner = { ...principal, owner: "ann" };
+    kinds.checkPayload("principal", "system", withOwner, 2);
+    expect(errorOf(() => kinds.checkPayload("principal", "system", withOwner, 1))).to.include({
+      field: "payload.owner",
+    });
+    for (const version of [0, 3]) {
+      expect(errorOf(() => kinds.checkPayload("principal", "system", withOwner, version))).to.include({
+        field: "schema_version",
+        rule: "must be 1 or 2 for kind principal",
+      });
+    }
+    expect(errorOf(() => kinds.checkPayload("witness", "system", null, 2))).to.include({
+      rule: "must be 1 for kind witness",
+    });
+  });
 
   it("leave an unknown kind of the user space to the caller", () => {
     kinds.checkPayload("invoice", "user", ["anything", 1.5, null]);

@@ -28,33 +28,40 @@ export * from "./kinds/upkeep.ts";
 export { formatGenesis, parseGenesis, type GenesisPayload } from "./kinds/genesis.ts";
 export { formatTrustModel, parseTrustModel, type TrustModelPayload } from "./kinds/trust-model.ts";
 
+type Parse = (payload: CborValue) => unknown;
+
 interface Schema {
-  /** The only payload version known; another is refused rather than guessed at. */
-  readonly schemaVersion: number;
   /** Kinds that govern are believed by their kind alone, so they exist only where a quorum writes. */
   readonly spaces: "system" | "both";
-  readonly parse: (payload: CborValue) => unknown;
+  /** By payload version, from 1. One is never changed and never dropped; an unknown one is refused rather than guessed at. */
+  readonly versions: readonly [Parse, ...Parse[]];
 }
 
 const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
-  ["genesis", { schemaVersion: 1, spaces: "system", parse: parseGenesis }],
-  ["signing_key", { schemaVersion: 1, spaces: "system", parse: parseSigningKey }],
-  ["frozen_chain", { schemaVersion: 1, spaces: "both", parse: parseFrozenChain }],
-  ["trust_model", { schemaVersion: 1, spaces: "system", parse: (payload) => parseTrustModel(payload) }],
-  ["principal", { schemaVersion: 1, spaces: "both", parse: parsePrincipal }],
-  ["witness", { schemaVersion: 1, spaces: "system", parse: parseWitness }],
-  ["quorum", { schemaVersion: 1, spaces: "system", parse: parseQuorum }],
-  ["module", { schemaVersion: 1, spaces: "system", parse: parseModule }],
-  ["module_run", { schemaVersion: 1, spaces: "both", parse: parseModuleRun }],
-  ["proposal", { schemaVersion: 1, spaces: "both", parse: parseProposal }],
-  ["attestation", { schemaVersion: 1, spaces: "both", parse: parseAttestationRecord }],
-  ["schema", { schemaVersion: 1, spaces: "system", parse: parseSchema }],
-  ["key_retirement", { schemaVersion: 1, spaces: "system", parse: parseKeyRetirement }],
-  ["restoration", { schemaVersion: 1, spaces: "system", parse: parseRestoration }],
-  ["erasure", { schemaVersion: 1, spaces: "system", parse: parseErasure }],
-  ["erased", { schemaVersion: 1, spaces: "system", parse: parseErased }],
-  ["tombstone", { schemaVersion: 1, spaces: "both", parse: parseTombstone }],
-  ["proposal_ending", { schemaVersion: 1, spaces: "both", parse: parseProposalEnding }],
+  ["genesis", { spaces: "system", versions: [parseGenesis] }],
+  ["signing_key", { spaces: "system", versions: [parseSigningKey] }],
+  ["frozen_chain", { spaces: "both", versions: [parseFrozenChain] }],
+  ["trust_model", { spaces: "system", versions: [(payload) => parseTrustModel(payload)] }],
+  [
+    "principal",
+    {
+      spaces: "both",
+      versions: [(payload) => parsePrincipal(payload, 1), (payload) => parsePrincipal(payload, 2)],
+    },
+  ],
+  ["witness", { spaces: "system", versions: [parseWitness] }],
+  ["quorum", { spaces: "system", versions: [parseQuorum] }],
+  ["module", { spaces: "system", versions: [parseModule] }],
+  ["module_run", { spaces: "both", versions: [parseModuleRun] }],
+  ["proposal", { spaces: "both", versions: [parseProposal] }],
+  ["attestation", { spaces: "both", versions: [parseAttestationRecord] }],
+  ["schema", { spaces: "system", versions: [parseSchema] }],
+  ["key_retirement", { spaces: "system", versions: [parseKeyRetirement] }],
+  ["restoration", { spaces: "system", versions: [parseRestoration] }],
+  ["erasure", { spaces: "system", versions: [parseErasure] }],
+  ["erased", { spaces: "system", versions: [parseErased] }],
+  ["tombstone", { spaces: "both", versions: [parseTombstone] }],
+  ["proposal_ending", { spaces: "both", versions: [parseProposalEnding] }],
 ]);
 
 /** Names of the kinds with a schema. */
@@ -70,8 +77,10 @@ export const checkPayload = (kind: string, space: Space, payload: CborValue, sch
   if (schema.spaces === "system" && space !== "system") {
     refuseField("space", "", `must be system for kind ${kind}`);
   }
-  if (schemaVersion !== schema.schemaVersion) {
-    refuseField("schema_version", "", `must be ${schema.schemaVersion} for kind ${kind}`);
+  const parse = schema.versions[schemaVersion - 1];
+  if (parse === undefined) {
+    const known = schema.versions.map((_, index) => index + 1).join(" or ");
+    return refuseField("schema_version", "", `must be ${known} for kind ${kind}`);
   }
-  schema.parse(payload);
+  parse(payload);
 };

@@ -14,6 +14,10 @@ export const tenantBytesMax = 63;
 export const kindBytesMax = 255;
 export const labelBytesMax = 255;
 export const linksMax = 64;
+/** Attributes of a principal, and texts of one that is a list: facts about somebody, not a document. */
+export const attributesMax = 64;
+export const attributeNameBytesMax = 64;
+export const attributeBytesMax = 512;
 /** Attestations in one envelope: more witnesses than any registry holds. */
 export const attestationsMax = 64;
 export const schemaVersionMax = 65_535;
@@ -64,6 +68,7 @@ export const batchItemsMax = 1000;
 export const inputBytesMax = 256 << 10;
 export const actionBytesMax = 128;
 export const targetBytesMax = 512;
+/** Of a principal's id inside a record id; a longer one is enrolled by its digest. */
 export const principalIdBytesMax = 200;
 export const sessionBytesMax = 128;
 /** Principals whose rate windows are held at once; the least recently active leave first. */

@@ -3,7 +3,7 @@
  * Payloads of `principal`, `witness`, `quorum` and `signing_key`: who may act, attest and sign. Pure.
  * Source: docs/spec/record.md §6. That a key is a point of the curve is checked at enrolment, not here.
  */
-import { toHex, type PublicKey } from "../bytes.ts";
+import { toHex, utf8Encode, type PublicKey } from "../bytes.ts";
 import type { CborMap, CborValue } from "../cbor.ts";
 import {
   anyMap,
@@ -16,12 +16,14 @@ import {
   publicKeyField,
   publicKeyItem,
   refuseField,
+  tableField,
   textItem,
   uint64Field,
   uintField,
 } from "../fields.ts";
-import { attestationsMax } from "../limits.ts";
+import { attestationsMax, attributeBytesMax, attributeNameBytesMax, attributesMax } from "../limits.ts";
 import { levelNames, tenantFault, type LevelName } from "../names.ts";
+import { canonicalSubject } from "../spelling.ts";
 
 export interface PrincipalPayload {
   readonly publicKeys: readonly PublicKey[];
@@ -29,7 +31,15 @@ export interface PrincipalPayload {
   readonly tenant: string;
   /** False once revoked. */
   readonly active: boolean;
+  /** The id, or in a tenant's own record the part after the tenant, where the record's id cannot hold it. */
+  readonly id?: string;
+  /** What else is known of the principal. */
+  readonly attributes?: Readonly<Record<string, AttributeValue>>;
+  /** Id of the principal who answers for this one. */
+  readonly owner?: string;
 }
+
+export type AttributeValue = string | number | boolean | readonly string[];
 
 export interface WitnessPayload {
   readonly publicKey: PublicKey;
@@ -59,6 +69,8 @@ export interface SigningKeyPayload {
 }
 
 export const principalKeys = ["public_keys", "loa", "tenant", "active"];
+/** Of schema version 2: each is absent when unused. */
+const principalOptionalKeys = ["id", "attributes", "owner"];
 export const witnessKeys = ["public_key", "owner", "authority", "description"];
 const quorumKeys = ["k", "witnesses", "epoch"];
 const proposerMayAttestKey = "proposer_may_attest";
@@ -78,15 +90,74 @@ export const readPrincipal = (map: CborMap, path: string): PrincipalPayload => {
   };
 };
 
+/** A name as it is decided on; which trust domain is the deployment's own is for enrolment to know. */
+const nameField = (map: CborMap, path: string, name: string): string => {
+  const text = anyTextField(map, path, name);
+  const spelling = canonicalSubject(text, "");
+  if (spelling.kind === "refused") return refuseField(path, name, spelling.rule);
+  return spelling.text === text ? text : refuseField(path, name, `must be spelled ${spelling.text}`);
+};
+
+const attributeTextItem = (item: CborValue, path: string): string => {
+  const text = textItem(item, path);
+  return utf8Encode(text).length <= attributeBytesMax
+    ? text
+    : refuseField(path, "", `must be at most ${attributeBytesMax} bytes`);
+};
+
+const readAttribute = (table: CborMap, path: string, name: string): AttributeValue => {
+  if (name === "" || utf8Encode(name).length > attributeNameBytesMax) {
+    refuseField(path, name, `must have a name of 1 to ${attributeNameBytesMax} bytes`);
+  }
+  const value = table[name];
+  if (typeof value === "boolean" || typeof value === "number") return value;
+  if (typeof value === "string") return attributeTextItem(value, `${path}.${name}`);
+  if (!Array.isArray(value))
+    return refuseField(path, name, "must be text, a number, true, false or a list of texts");
+  const items = listField(table, path, name, attributeTextItem, attributesMax);
+  distinct(items, `${path}.${name}`, "must be distinct");
+  return items;
+};
+
+const readAttributes = (map: CborMap, path: string): Readonly<Record<string, AttributeValue>> => {
+  const attributes = tableField(map, path, "attributes", readAttribute);
+  const count = Object.keys(attributes).length;
+  return count >= 1 && count <= attributesMax
+    ? attributes
+    : refuseField(path, "attributes", `must have 1 to ${attributesMax} entries, or be left out`);
+};
+
 /** @throws malformedRecord naming the field. */
-export const parsePrincipal = (payload: CborValue): PrincipalPayload =>
-  readPrincipal(exactMap(payload, "payload", principalKeys), "payload");
+export const parsePrincipal = (payload: CborValue, schemaVersion = 1): PrincipalPayload => {
+  const path = "payload";
+  if (schemaVersion === 1) return readPrincipal(exactMap(payload, path, principalKeys), path);
+  const given = anyMap(payload, path);
+  const present = principalOptionalKeys.filter((key) => given[key] !== undefined);
+  const map = exactMap(payload, path, [...principalKeys, ...present]);
+  const principal = readPrincipal(map, path);
+  return {
+    ...principal,
+    ...(map["id"] === undefined ? {} : { id: nameField(map, path, "id") }),
+    ...(map["attributes"] === undefined ? {} : { attributes: readAttributes(map, path) }),
+    ...(map["owner"] === undefined ? {} : { owner: nameField(map, path, "owner") }),
+  };
+};
+
+/** The schema version that a principal's payload takes: 2 for what 1 has no place for. */
+export const principalVersion = (payload: CborValue): 1 | 2 => {
+  const isMap = typeof payload === "object" && payload !== null && !Array.isArray(payload);
+  const map = isMap && !(payload instanceof Uint8Array) ? (payload as CborMap) : {};
+  return principalOptionalKeys.some((key) => map[key] !== undefined) ? 2 : 1;
+};
 
 export const formatPrincipal = (principal: PrincipalPayload): CborMap => ({
   public_keys: principal.publicKeys,
   loa: principal.loa,
   tenant: principal.tenant,
   active: principal.active,
+  ...(principal.id === undefined ? {} : { id: principal.id }),
+  ...(principal.attributes === undefined ? {} : { attributes: principal.attributes }),
+  ...(principal.owner === undefined ? {} : { owner: principal.owner }),
 });
 
 export const readWitness = (map: CborMap, path: string): WitnessPayload => ({

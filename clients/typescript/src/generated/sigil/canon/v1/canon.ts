@@ -235,11 +235,12 @@ export interface WriteRecordRequest {
   id: string;
   /**
    * The kind, 1 to 255 bytes. An id keeps its kind for life. Kinds the server writes itself (frozen_chain, proposal, …) are
-   * refused; kind "principal" enrols a Guest or Observer of the tenant under id "principal/<name>". A tombstone may leave
-   * it empty.
+   * refused; kind "principal" enrols a Guest or Observer of the tenant under id "principal/<name>", or "principal/~<SHA-256 of
+   * the name>" with the name as "id" in the payload where a record's id cannot hold it (docs/spec/record.md §6). A tombstone
+   * may leave it empty.
    */
   kind: string;
-  /** Version of the kind's payload schema, 1 to 65535; 0 means 1. */
+  /** Version of the kind's payload schema, 1 to 65535; 0 means 1. Of kind "principal" the one that its payload takes. */
   schemaVersion: number;
   /** The content; exactly one of these. */
   content:
@@ -577,7 +578,10 @@ export interface Proposal {
 
 /** Asks for a change of a system record. */
 export interface ProposeRecordRequest {
-  /** Id of the system record: "trust_model/active", "principal/<id>", "schema/<kind>" or "module/<name>". */
+  /**
+   * Id of the system record: "trust_model/active", "principal/<id>", "schema/<kind>" or "module/<name>". A principal whose
+   * id no record id can hold is proposed as "principal/~<SHA-256 of the id>", with the id in the payload.
+   */
   id: string;
   /** The new content; exactly one of these. */
   content:

@@ -1,0 +1,58 @@
+/**
+ * The record that enrols a principal, whatever its id: where a record's id cannot hold it, the record stands under the id's
+ * digest and its payload says the id. Source: docs/spec/record.md §6.
+ */
+import { cborEncode } from "./generated/core/record/cbor.ts";
+import { enrolPrincipal, principalRecordId as recordIdOf } from "./generated/core/record/enrolment.ts";
+import { parsePublicKey } from "./generated/core/record/bytes.ts";
+import type { AttributeValue } from "./generated/core/record/kinds/governance.ts";
+import { levelNames } from "./generated/core/record/names.ts";
+import { canonicalSubject } from "./generated/core/record/spelling.ts";
+import { LevelOfAccess } from "./generated/sigil/type/v1/type.ts";
+
+export type PrincipalRecordOptions = {
+  /** The principal's id; in a tenant's own space without the tenant. */
+  readonly id: string;
+  /** Ed25519, 32 bytes each. */
+  readonly publicKeys: readonly Uint8Array[];
+  readonly level: LevelOfAccess;
+  readonly tenant: string;
+  /** False revokes; true unless told. */
+  readonly active?: boolean;
+  readonly attributes?: Readonly<Record<string, AttributeValue>>;
+  /** Id of the principal who answers for this one. */
+  readonly owner?: string;
+};
+
+/** What `canon.proposeRecord` takes, and with `kind: "principal"` what `canon.writeRecord` takes. */
+export type PrincipalRecord = {
+  readonly id: string;
+  readonly content: { readonly $case: "payloadCbor"; readonly value: Uint8Array };
+};
+
+const spelled = (id: string): string => {
+  const spelling = canonicalSubject(id, "");
+  if (spelling.kind === "refused") throw new TypeError(`id ${spelling.rule}`);
+  return spelling.text;
+};
+
+/** The id of the record that holds a principal, for reading and ending it. @throws TypeError when no principal has such an id. */
+export const principalRecordId = (id: string): string => recordIdOf(spelled(id));
+
+/** @throws TypeError for an id, a level or a key that none could be. */
+export const principalRecord = (options: PrincipalRecordOptions): PrincipalRecord => {
+  const { id, publicKeys, level, tenant, active = true, attributes, owner } = options;
+  const loa = levelNames[level - LevelOfAccess.LEVEL_OF_ACCESS_GUEST];
+  if (loa === undefined) throw new TypeError("level must be a level of access");
+  if (publicKeys.some(({ length }) => length !== 32))
+    throw new TypeError("publicKeys must be of 32 bytes each");
+  const enrolment = enrolPrincipal(spelled(id), {
+    publicKeys: publicKeys.map(parsePublicKey),
+    loa,
+    tenant,
+    active,
+    ...(attributes === undefined ? {} : { attributes }),
+    ...(owner === undefined ? {} : { owner }),
+  });
+  return { id: enrolment.id, content: { $case: "payloadCbor", value: cborEncode(enrolment.payload) } };
+};

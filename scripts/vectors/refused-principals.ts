@@ -1,0 +1,115 @@
+/** Principals that are refused, of both versions: a good one with one thing changed. */
+import type { CborValue } from "../../src/record/cbor.ts";
+import * as good from "./payloads.ts";
+
+export type PayloadCase = readonly [
+  name: string,
+  kind: string,
+  payload: CborValue,
+  field: string,
+  rule: string,
+  schemaVersion?: number,
+];
+
+export const principalCases: readonly PayloadCase[] = [
+  [
+    "a principal with a short key",
+    "principal",
+    { ...good.principal, public_keys: [new Uint8Array(31)] },
+    "payload.public_keys[0]",
+    "must be a byte string of 32 bytes",
+  ],
+  [
+    "a principal with one key twice",
+    "principal",
+    { ...good.principal, public_keys: [new Uint8Array(32), new Uint8Array(32)] },
+    "payload.public_keys",
+    "must be distinct",
+  ],
+  [
+    "a principal of version 1 with an id",
+    "principal",
+    { ...good.principal, id: "ann+ci@example.com" },
+    "payload.id",
+    "is not a field of this kind",
+  ],
+  [
+    "a principal of version 3",
+    "principal",
+    good.principal,
+    "schema_version",
+    "must be 1 or 2 for kind principal",
+    3,
+  ],
+  [
+    "a principal with a remark, of version 2",
+    "principal",
+    { ...good.principal, remark: "x" },
+    "payload.remark",
+    "is not a field of this kind",
+    2,
+  ],
+  [
+    "a principal by another spelling of its id",
+    "principal",
+    { ...good.principal, id: "/ann+ci//x" },
+    "payload.id",
+    "must be spelled ann+ci/x",
+    2,
+  ],
+  [
+    "a principal by a digest",
+    "principal",
+    { ...good.principal, id: `~${"a".repeat(64)}` },
+    "payload.id",
+    "must have no segment of ~ and 64 hexadecimal digits",
+    2,
+  ],
+  [
+    "a principal with no attributes that are there",
+    "principal",
+    { ...good.principal, attributes: {} },
+    "payload.attributes",
+    "must have 1 to 64 entries, or be left out",
+    2,
+  ],
+  [
+    "a principal with an attribute in an attribute",
+    "principal",
+    { ...good.principal, attributes: { team: { name: "billing" } } },
+    "payload.attributes.team",
+    "must be text, a number, true, false or a list of texts",
+    2,
+  ],
+  [
+    "a principal with one text of an attribute twice",
+    "principal",
+    { ...good.principal, attributes: { regions: ["eu", "eu"] } },
+    "payload.attributes.regions",
+    "must be distinct",
+    2,
+  ],
+  [
+    "a principal with an attribute without a name",
+    "principal",
+    { ...good.principal, attributes: { "": 1 } },
+    "payload.attributes",
+    "must have a name of 1 to 64 bytes",
+    2,
+  ],
+  [
+    "a principal that nobody answers for",
+    "principal",
+    { ...good.principal, owner: "" },
+    "payload.owner",
+    "must be 1 to 512 bytes",
+    2,
+  ],
+  [
+    "a principal that is perhaps active",
+    "principal",
+    { ...good.principal, active: 1 },
+    "payload.active",
+    "must be true or false",
+  ],
+];
