@@ -106,7 +106,7 @@ export const sampleBody = async (scratch: Scratch, ledger: Ledger): Promise<Reco
     sha256: opensslSha256,
   });
   const { principal, tenant } = scratch;
-  const caller: Caller = { principal, tenant, level: "operator", credential: "token" };
+  const caller: Caller = { principal, tenant, level: "operator", credential: "token", peer: "" };
   const asked: CheckQuestion = {
     ...question,
     subject: "",

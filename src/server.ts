@@ -34,6 +34,7 @@ import type { ModuleService } from "./modules/service.ts";
 import { createBackupService } from "./operations/backup.ts";
 import { createKeyService, type KeyService } from "./operations/keys.ts";
 import { utf8Encode } from "./record/bytes.ts";
+import { rateRefillEntriesMax } from "./record/limits.ts";
 import type { CborValue } from "./record/cbor.ts";
 import { describeError, fail } from "./record/errors.ts";
 import { formatAddress } from "./record/address.ts";
@@ -140,6 +141,13 @@ const wireTrust = (
     randomBytes: overrides.randomBytes ?? randomBytes,
     sha256: opensslSha256,
     onDecision: parts.metrics.onVerdict,
+    onPartialRates: () => {
+      const read = { entries: rateRefillEntriesMax };
+      parts.log.warn(
+        read,
+        "the rate window holds more decisions than a start reads: rates are low until it has passed",
+      );
+    },
   });
 
 const wireKeys = (ledger: Ledger, { log, metrics }: Parts): KeyService =>

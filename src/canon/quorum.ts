@@ -1,7 +1,7 @@
 /** The system space: what `rpc/` calls. Proposals are made in proposing.ts, judged in rules.ts, written by proposals.ts. */
 import { fail } from "../record/errors.ts";
 import { attestationBytesMax } from "../record/limits.ts";
-import { readsAcross, type Caller } from "../identity/caller.ts";
+import { idempotencyScope, readsAcross, type Caller } from "../identity/caller.ts";
 import { checkPublicKey, verifyForeign } from "../keys/verify.ts";
 import { opensslSha256 } from "../keys/sha256.ts";
 import type { PublicKey } from "../record/bytes.ts";
@@ -55,6 +55,7 @@ const callerOfWitness = (witness: string): Caller => ({
   tenant: "system",
   level: "observer",
   credential: "attestation",
+  peer: "",
 });
 
 const nothing = new Uint8Array(0);
@@ -102,7 +103,7 @@ class Quorum implements QuorumService {
     const { idempotencyKey: key, reason, lifetimeMs, commit } = put;
     const given = { reason, lifetimeMs, commit };
     if (key === "") return this.#proposals.propose(caller, draft, given, call, undefined);
-    const scope = { tenant: caller.tenant, caller: caller.principal, rpc, key };
+    const scope = idempotencyScope(caller, rpc, key);
     const claim = await this.#deps.ledger.claim(scope, body);
     if (claim.kind === "replay") return this.#proposals.replay(claim.outcome);
     try {

@@ -8,7 +8,7 @@ import { fail, SigilFault } from "../record/errors.ts";
 import { formatTombstone, parseTombstone, principalVersion } from "../record/kinds.ts";
 import { batchWritesMax, pageEnvelopeBytesMax, writeTriesMax } from "../record/limits.ts";
 import type { RecordBody, RecordLink } from "../record/record.ts";
-import type { CallContext, Caller } from "../identity/caller.ts";
+import { idempotencyScope, type CallContext, type Caller } from "../identity/caller.ts";
 import { isAtLeast } from "../identity/levels.ts";
 import { opensslSha256 } from "../keys/sha256.ts";
 import { checkPublicKey } from "../keys/verify.ts";
@@ -66,7 +66,7 @@ export class Writing {
   async write(caller: Caller, writes: readonly Write[], key: string, call: CallContext, rpc: string) {
     const paths = writes.map((_, index) => (rpc === "WriteRecord" ? "" : `writes[${index}].`));
     if (key === "") return this.#decideAndCommit(caller, writes, paths, call, undefined);
-    const scope = { tenant: caller.tenant, caller: caller.principal, rpc, key };
+    const scope = idempotencyScope(caller, rpc, key);
     const claim = await this.#deps.ledger.claim(scope, cborEncode(writes.map(writeBytes)));
     if (claim.kind === "replay") return this.#replay(claim.outcome);
     try {

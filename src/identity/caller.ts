@@ -10,6 +10,8 @@ export type Caller = {
   readonly level: Level;
   /** "attestation": a witness, by its signature under a proposal and not by the call. */
   readonly credential: "none" | "token" | "certificate" | "attestation";
+  /** Where an anonymous caller calls from (`peer.ts`). Empty for whoever proved who it is: nothing hangs on its address. */
+  readonly peer: string;
 };
 
 /** Whose share a call takes from: a principal's, or that of all who come without a name from one place. */
@@ -33,8 +35,25 @@ export type CallContext = {
   readonly metadata: Readonly<Record<string, string>>;
 };
 
-/** A caller without credentials. */
-export const anonymous: Caller = { principal: "", tenant: publicTenant, level: "guest", credential: "none" };
+/** A caller without credentials, from nowhere yet. */
+export const anonymous: Caller = {
+  principal: "",
+  tenant: publicTenant,
+  level: "guest",
+  credential: "none",
+  peer: "",
+};
+
+/** No principal's id holds a control character: no principal has an anonymous caller's keys. */
+const peerMark = "\u0001";
+
+/** Whose idempotency key it is: a principal's own, and an anonymous caller's by its peer. */
+export const idempotencyScope = (caller: Caller, rpc: string, key: string) => ({
+  tenant: caller.tenant,
+  caller: caller.credential === "none" ? `${peerMark}${caller.peer}` : caller.principal,
+  rpc,
+  key,
+});
 
 /** Root of tenant "system" alone reads across tenants. */
 export const readsAcross = (caller: Caller): boolean => caller.level === "root" && caller.tenant === "system";

@@ -38,7 +38,7 @@ const identifyCertificate = async (
   if (enrolled.length > 1) refuse("CERTIFICATE_UNMAPPED", "the certificate names more than one principal");
   if (!only.principal.active) refuse("PRINCIPAL_REVOKED", "the principal is revoked");
   const { tenant, loa: level } = only.principal;
-  return { principal: only.id, tenant, level, credential: "certificate" };
+  return { principal: only.id, tenant, level, credential: "certificate", peer: "" };
 };
 
 export const createIdentityResolver = (options: TokenVerifierOptions): IdentityResolver => {

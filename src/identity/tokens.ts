@@ -108,6 +108,7 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
       tenant: principal.tenant,
       level: principal.loa,
       credential: "token",
+      peer: "",
     };
   };
 

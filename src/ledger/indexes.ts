@@ -116,6 +116,12 @@ const formatDecision = (tags: BlindTags, body: RecordBody): Uint8Array => {
   return entry;
 };
 
+/** What stands for a principal in a decision's entry, as a number. The tenant's index key must be loaded. */
+export const principalTag = (tags: BlindTags, tenant: string, id: string): number => {
+  const tag = tags.tag(tenant, "principal", id);
+  return new DataView(tag.buffer, tag.byteOffset).getUint32(0);
+};
+
 /** A test of index entries against a filter; lets a few strangers through, never loses a match. */
 export const shortlist = (
   tags: BlindTags,

@@ -15,7 +15,7 @@ import type { Erasures } from "./erasures.ts";
 import { examineRecord, requireVerified, type Examination, type VerifiedRecord } from "./examine.ts";
 import { exportLedger, type LedgerExport } from "./export.ts";
 import { parseGroup } from "./group.ts";
-import type { BlindTags, Head } from "./indexes.ts";
+import { principalTag, type BlindTags, type Head } from "./indexes.ts";
 import { readKeyRecords } from "./keyring.ts";
 import { groupKey, recordKey } from "./keyspace.ts";
 import {
@@ -31,6 +31,7 @@ import {
   type WalkedPosition,
 } from "./lookup.ts";
 import type { CommittedRecord, LedgerOptions } from "./options.ts";
+import { readRecent, type RecentDecisions, type RecentEnd, type TakeRecent } from "./recent.ts";
 import type { Sealer } from "./sealer.ts";
 import { sizeOf, type LedgerState } from "./state.ts";
 import type { TreeReader } from "./tree.ts";
@@ -265,6 +266,18 @@ export abstract class ReadableLedger {
     await tags.ensure(walk.tenant);
     this.refuseErased(walk.tenant);
     yield* walkDecisions(this.view().store, tags, walk);
+  }
+
+  /** When the newest decisions were made and whom they are about; see `recent.ts`. */
+  recentDecisions(which: RecentDecisions, take: TakeRecent): Promise<RecentEnd> {
+    const { store, tags } = this.view();
+    return readRecent(store, tags, which, take);
+  }
+
+  /** The tag that `recentDecisions` gives for a principal; undefined while the tenant's index key is not loaded. */
+  principalTag(tenant: string, id: string): number | undefined {
+    const { tags } = this.view();
+    return tags.isReady(tenant) ? principalTag(tags, tenant, id) : undefined;
   }
 
   /**

@@ -1,17 +1,26 @@
-/** The one door of every kind of call: who is calling, and whether that level may call this RPC. */
+/** The one door of every kind of call: who is calling, from where, and whether that level may call this RPC. */
 import type { ServerUnaryCall } from "@grpc/grpc-js";
 import type { Caller } from "../identity/caller.ts";
+import { peerOf } from "../identity/peer.ts";
 import { credentialsOf } from "./context.ts";
 import type { RpcEnvironment } from "./environment.ts";
+
+/** What grpc-js says where a connection has no address. */
+const noAddress = "unknown";
+
+/** @param peer the address and the port after it. */
+const addressOf = (peer: string): string | undefined =>
+  peer === noAddress ? undefined : peer.slice(0, peer.lastIndexOf(":"));
 
 /** @param path the full path, `/package.Service/Method`. @throws unauthenticated, levelTooLow. */
 export const identifyCaller = async (
   { identify, authorize, readsCertificates }: RpcEnvironment,
   path: string,
-  call: Pick<ServerUnaryCall<unknown, unknown>, "metadata" | "getAuthContext">,
+  call: Pick<ServerUnaryCall<unknown, unknown>, "metadata" | "getAuthContext" | "getPeer">,
 ): Promise<Caller> => {
   const certificate = readsCertificates ? call.getAuthContext().sslPeerCertificate : undefined;
-  const caller = await identify(credentialsOf(call.metadata, certificate));
+  const named = await identify(credentialsOf(call.metadata, certificate));
+  const caller = named.credential === "none" ? { ...named, peer: peerOf(addressOf(call.getPeer())) } : named;
   authorize(caller, path);
   return caller;
 };

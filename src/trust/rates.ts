@@ -1,88 +1,221 @@
 /**
- * The rate windows of the running service: counted as checks are decided, filled at a start from the newest decisions
- * in the ledger, and given the width and limit of each new model. A subject is counted within its tenant.
+ * The rate windows of the running service, as the ledger tells them: a check counts as made at its record's time once that
+ * is committed, and while it is under way, so that checks side by side cannot pass under a limit together. A start fills
+ * them again from the decision index; each new model gives its width and limit.
+ *
+ * A decision reads and feeds one window. Of each name a tenant has two: what it asks for itself, and what others of the
+ * tenant ask about it. An anonymous caller is counted by its peer, which no record holds: its window starts empty.
+ * Source: docs/spec/trust.md §3.
  */
-import { SigilFault } from "../record/errors.ts";
-import { startCheckRecordsMax } from "../record/limits.ts";
+import { rateRefillEntriesMax } from "../record/limits.ts";
 import { parseFrozenChain } from "../record/kinds.ts";
-import type { RecordBody } from "../record/record.ts";
+import type { Caller } from "../identity/caller.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import type { CommittedRecord } from "../ledger/options.ts";
 import type { ActiveModels, LoadedModel } from "./active-model.ts";
-import { createRateWindows, type RateWindows } from "./window.ts";
+import { createTimesByTag, type TimesByTag } from "./times-by-tag.ts";
+import { createRateWindows, type RateLimit, type RateWindows, type Reservation } from "./window.ts";
+
+/** Whom a check is about, and who asks. */
+export type Asked = {
+  readonly caller: Caller;
+  readonly subject: string;
+  /** Whether the subject is an active principal of the caller's tenant. */
+  readonly isEnrolled: boolean;
+};
+
+/** A check under way, counted until it ends. */
+export type Entered = {
+  /** Earlier checks of its window, those under way among them. */
+  readonly count: number;
+  /** Before the append: under which id its record will be seen in the ledger. */
+  readonly expect: (recordId: string) => void;
+  /** After the append, whatever came of it: it counts no longer unless its record was committed. */
+  readonly leave: () => void;
+};
 
 export type Rates = {
-  /** Earlier checks of the subject inside the active model's window. */
-  readonly count: (tenant: string, subject: string, nowMs: number) => number;
-  readonly record: (tenant: string, subject: string, nowMs: number) => void;
+  /** Earlier checks inside the active model's window. Changes nothing. */
+  readonly count: (asked: Asked, nowMs: number) => number;
+  readonly enter: (asked: Asked, nowMs: number) => Entered;
 };
 
-type RateLedger = {
-  readonly size: bigint;
-  readonly peekAt: (position: bigint) => Promise<RecordBody>;
-};
+type RateLedger = Pick<Ledger, "subscribe" | "recentDecisions" | "principalTag">;
 
-const nameOf = (tenant: string, subject: string): string => `${tenant}\0${subject}`;
+export type RatesOptions = {
+  readonly ledger: RateLedger;
+  readonly models: ActiveModels;
+  readonly nowMs: () => number;
+  /** Called when the decisions inside the window were more than a start reads. */
+  readonly onPartial?: (() => void) | undefined;
+};
 
 /** Without a model nothing is counted; such checks are denied anyway. */
-const withoutModel = { windowMs: 1, limit: 1 };
-
-export const openRates = async (
-  ledger: RateLedger,
-  models: ActiveModels,
-  nowMs: () => number,
-): Promise<Rates> => {
-  let configuredFor = loadedOf(models);
-  const windows = createRateWindows(configuredFor?.compiled.rate ?? withoutModel);
-  const follow = (): void => {
-    const loaded = loadedOf(models);
-    if (loaded === configuredFor) return;
-    configuredFor = loaded;
-    windows.reconfigure(loaded?.compiled.rate ?? withoutModel);
-  };
-  if (configuredFor !== undefined)
-    await refill(ledger, windows, nowMs() - configuredFor.compiled.rate.windowMs);
-  return {
-    count: (tenant, subject, now) => {
-      follow();
-      return windows.count(nameOf(tenant, subject), now);
-    },
-    record: (tenant, subject, now) => {
-      follow();
-      windows.record(nameOf(tenant, subject), now);
-    },
-  };
-};
+const withoutModel: RateLimit = { windowMs: 1, limit: 1 };
 
 const loadedOf = (models: ActiveModels): LoadedModel | undefined =>
   models.state.kind === "loaded" ? models.state.loaded : undefined;
 
-/** A damaged record is refused to whoever asks for it, and must not keep every other one from being served. */
-const readSound = async (ledger: RateLedger, position: bigint): Promise<RecordBody | undefined> => {
-  try {
-    return await ledger.peekAt(position);
-  } catch (error) {
-    const isStoreTrouble = error instanceof SigilFault && error.error.kind === "storeFailed";
-    if (error instanceof SigilFault && !isStoreTrouble) return undefined;
-    throw error;
-  }
+/** Who asks about whom: the first letter of a window's name. */
+type Asking = "itself" | "others";
+const nameOf = (asking: Asking, subject: string): string => `${asking}\0${subject}`;
+
+/** What a start found of a tenant in the decision index. */
+type Remembered = Readonly<Record<Asking, TimesByTag>>;
+
+type Tenant = {
+  readonly enrolled: RateWindows;
+  /** Of names that are no principal's: made up, they take no place from those that are. */
+  readonly madeUp: RateWindows;
 };
 
-/** Records read side by side. */
-const readAhead = 64n;
+type Place = { readonly windows: RateWindows; readonly name: string };
 
-/** The newest decisions still inside the window, at most as many records as a start looks at. */
-const refill = async (ledger: RateLedger, windows: RateWindows, fromMs: number): Promise<void> => {
-  const seen: { readonly name: string; readonly ts: number }[] = [];
-  const wanted = BigInt(startCheckRecordsMax);
-  const last = ledger.size > wanted ? ledger.size - wanted : 0n;
-  for (let end = ledger.size; end > last; end -= readAhead) {
-    const first = end - readAhead > last ? end - readAhead : last;
-    const positions = Array.from({ length: Number(end - first) }, (_, step) => end - 1n - BigInt(step));
-    const bodies = await Promise.all(positions.map((position) => readSound(ledger, position)));
-    for (const body of bodies) {
-      if (body?.kind !== "frozen_chain" || body.ts <= fromMs) continue;
-      seen.push({ name: nameOf(body.tenant, parseFrozenChain(body.payload).request.subject), ts: body.ts });
-    }
-    if (bodies.some((body) => body !== undefined && body.ts <= fromMs)) break;
+class CountedRates implements Rates {
+  readonly #ledger: RateLedger;
+  readonly #models: ActiveModels;
+  readonly #nowMs: () => number;
+  readonly #peers: RateWindows;
+  readonly #tenants = new Map<string, Tenant>();
+  /** Checks under way, by the id of the record to come. */
+  readonly #expected = new Map<string, Reservation>();
+  #remembered = new Map<string, Remembered>();
+  /** From then on everything remembered lies outside the window. */
+  #rememberedUntilMs = 0;
+  #configuredFor: LoadedModel | undefined;
+  #limit: RateLimit;
+
+  constructor({ ledger, models, nowMs }: RatesOptions) {
+    this.#ledger = ledger;
+    this.#models = models;
+    this.#nowMs = nowMs;
+    this.#configuredFor = loadedOf(models);
+    this.#limit = this.#configuredFor?.compiled.rate ?? withoutModel;
+    this.#peers = createRateWindows(this.#limit);
+    ledger.subscribe((records) => this.#committed(records));
   }
-  for (const { name, ts } of seen.reverse()) windows.record(name, ts);
+
+  count(asked: Asked, nowMs: number): number {
+    this.#follow();
+    const { windows, name } = this.#place(asked);
+    return windows.count(name, nowMs);
+  }
+
+  enter(asked: Asked, nowMs: number): Entered {
+    this.#follow();
+    const { windows, name } = this.#place(asked);
+    const count = windows.count(name, nowMs);
+    const reservation = windows.reserve(name, nowMs);
+    let expected: string | undefined;
+    return {
+      count,
+      expect: (recordId) => {
+        expected = recordId;
+        this.#expected.set(recordId, reservation);
+      },
+      leave: () => {
+        if (expected !== undefined) this.#expected.delete(expected);
+        reservation.drop();
+      },
+    };
+  }
+
+  /** Every decision inside the window that the index tells of. @returns false when they were more than a start reads. */
+  async refill(): Promise<boolean> {
+    if (this.#configuredFor === undefined) return true;
+    const nowMs = this.#nowMs();
+    const { windowMs } = this.#limit;
+    this.#rememberedUntilMs = nowMs + windowMs;
+    const which = { sinceMs: nowMs - windowMs, entriesMax: rateRefillEntriesMax };
+    const { whole } = await this.#ledger.recentDecisions(which, ({ tenant, ts, subjectTag, callerTag }) => {
+      const asking = subjectTag === callerTag ? "itself" : "others";
+      // Of an anonymous caller nobody knows any more where it called from.
+      if (asking === "itself" && subjectTag === this.#ledger.principalTag(tenant, "")) return;
+      this.#rememberedOf(tenant)[asking].add(subjectTag, Math.min(ts, nowMs));
+    });
+    return whole;
+  }
+
+  /** A new model's width and limit, from the first check that it decides. */
+  #follow(): void {
+    const loaded = loadedOf(this.#models);
+    if (loaded === this.#configuredFor) return;
+    this.#configuredFor = loaded;
+    this.#limit = loaded?.compiled.rate ?? withoutModel;
+    this.#peers.reconfigure(this.#limit);
+    for (const { enrolled, madeUp } of this.#tenants.values()) {
+      enrolled.reconfigure(this.#limit);
+      madeUp.reconfigure(this.#limit);
+    }
+  }
+
+  #place({ caller, subject, isEnrolled }: Asked): Place {
+    if (caller.credential === "none") return { windows: this.#peers, name: caller.peer };
+    const { enrolled, madeUp } = this.#tenant(caller.tenant);
+    if (subject === caller.principal) return { windows: enrolled, name: nameOf("itself", subject) };
+    return { windows: isEnrolled ? enrolled : madeUp, name: nameOf("others", subject) };
+  }
+
+  #tenant(tenant: string): Tenant {
+    const found = this.#tenants.get(tenant);
+    if (found !== undefined) return found;
+    // A name that was enrolled meanwhile, or revoked, takes its window along.
+    const made: Tenant = {
+      enrolled: createRateWindows({
+        ...this.#limit,
+        recall: (name) => made.madeUp.take(name) ?? this.#recall(tenant, name),
+      }),
+      madeUp: createRateWindows({
+        ...this.#limit,
+        recall: (name) => made.enrolled.take(name) ?? this.#recall(tenant, name),
+      }),
+    };
+    this.#tenants.set(tenant, made);
+    return made;
+  }
+
+  #rememberedOf(tenant: string): Remembered {
+    const found = this.#remembered.get(tenant);
+    if (found !== undefined) return found;
+    const made = { itself: createTimesByTag(), others: createTimesByTag() };
+    this.#remembered.set(tenant, made);
+    return made;
+  }
+
+  #recall(tenant: string, name: string): readonly number[] | undefined {
+    if (this.#remembered.size === 0) return undefined;
+    if (this.#nowMs() >= this.#rememberedUntilMs) {
+      this.#remembered = new Map();
+      return undefined;
+    }
+    const end = name.indexOf("\0");
+    const tag = this.#ledger.principalTag(tenant, name.slice(end + 1));
+    if (tag === undefined) return undefined;
+    return this.#remembered.get(tenant)?.[name.slice(0, end) as Asking].of(tag, this.#limit.limit);
+  }
+
+  #committed(records: readonly CommittedRecord[]): void {
+    const nowMs = this.#nowMs();
+    for (const { body } of records) {
+      if (body.kind !== "frozen_chain") continue;
+      const expected = this.#expected.get(body.id);
+      if (expected !== undefined) {
+        this.#expected.delete(body.id);
+        expected.keep(body.ts, nowMs);
+        continue;
+      }
+      // Its write was said to have failed and was found again: nobody waits for it, and it is in the ledger all the same.
+      const { subject, caller } = parseFrozenChain(body.payload).request;
+      if (caller === "") continue;
+      const { enrolled, madeUp } = this.#tenant(body.tenant);
+      if (subject === caller) enrolled.record(nameOf("itself", subject), body.ts, nowMs);
+      else madeUp.record(nameOf("others", subject), body.ts, nowMs);
+    }
+  }
+}
+
+export const openRates = async (options: RatesOptions): Promise<Rates> => {
+  const rates = new CountedRates(options);
+  if (!(await rates.refill())) options.onPartial?.();
+  return rates;
 };

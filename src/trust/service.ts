@@ -10,7 +10,7 @@ import { parseFrozenChain, type FrozenChainPayload, type PrincipalPayload } from
 import type { RecordBody } from "../record/record.ts";
 import type { Sha256 } from "../record/hash.ts";
 import { isAtLeast, type Level } from "../identity/levels.ts";
-import type { CallContext, Caller } from "../identity/caller.ts";
+import { idempotencyScope, type CallContext, type Caller } from "../identity/caller.ts";
 import type { Appended } from "../ledger/commit.ts";
 import type { HeldClaim } from "../ledger/idempotency.ts";
 import type { Ledger } from "../ledger/ledger.ts";
@@ -29,7 +29,7 @@ import { runEvaluator, type Evaluate, type Evaluated } from "./evaluator.ts";
 import { gatherFeatures, type Features } from "./features.ts";
 import { describeFeatures, describeOutcome } from "./outcome.ts";
 import { canonicalModel } from "./model-spelling.ts";
-import { openRates, type Rates } from "./rates.ts";
+import { openRates, type Asked, type Rates } from "./rates.ts";
 import { reachOf, simulateCheck, simulateLast } from "./simulate.ts";
 
 /** Builds the reasoning of one decision and freezes it; the audit side owns how. */
@@ -55,6 +55,8 @@ export type TrustDependencies = {
   readonly randomBytes: (bytes: number) => Uint8Array;
   readonly sha256: Sha256;
   readonly onDecision?: (verdict: FrozenChainPayload["verdict"], reason: string) => void;
+  /** The decisions inside the rate window were more than a start reads: counts are low until it has passed. */
+  readonly onPartialRates?: () => void;
 };
 
 export type TrustService = {
@@ -72,7 +74,12 @@ export type TrustService = {
 };
 
 /** Whom a check is about. */
-type Subject = { readonly id: string; readonly level: Level };
+type Subject = {
+  readonly id: string;
+  readonly level: Level;
+  /** Whether it is an active principal of the caller's tenant. */
+  readonly isEnrolled: boolean;
+};
 
 /** A decision that is made and frozen but not yet on disk. */
 type Frozen = {
@@ -92,6 +99,12 @@ const questionBytes = (question: CheckQuestion, sha256: Sha256): Uint8Array =>
     question.keepInput,
     ...(question.minLevel === undefined ? [] : [question.minLevel]),
   ]);
+
+const askedOf = (caller: Caller, subject: Subject): Asked => ({
+  caller,
+  subject: subject.id,
+  isEnrolled: subject.isEnrolled,
+});
 
 class Deciding implements TrustService {
   readonly #deps: TrustDependencies;
@@ -167,7 +180,7 @@ class Deciding implements TrustService {
       action: asked.action,
       target: asked.target,
       level: subject.level,
-      rateCount: this.#rates.count(caller.tenant, subject.id, this.#deps.nowMs()),
+      rateCount: this.#rates.count(askedOf(caller, subject), this.#deps.nowMs()),
       input: asked.input,
     };
     return simulateCheck(this.#models.require(), {
@@ -190,7 +203,7 @@ class Deciding implements TrustService {
   }
 
   #claim(caller: Caller, rpc: string, key: string, body: Uint8Array) {
-    const scope = { tenant: caller.tenant, caller: caller.principal, rpc, key };
+    const scope = idempotencyScope(caller, rpc, key);
     return this.#deps.ledger.claim(scope, body);
   }
 
@@ -204,15 +217,20 @@ class Deciding implements TrustService {
     const subject = await this.#subject(caller, question);
     const timeMs = nowMs();
     const model = this.#model();
-    const rateCount = this.#rates.count(caller.tenant, subject.id, timeMs);
-    this.#rates.record(caller.tenant, subject.id, timeMs);
-    const frozen = await this.#freeze({ caller, question, call, subject, timeMs, model, rateCount });
-    const extraOps =
-      claim === undefined
-        ? undefined
-        : ([appended]: readonly Appended[]) => claim.ops(appended?.position ?? null, timeMs);
-    const [appended] = await ledger.append([frozen.body], { signal: call.signal, extraOps });
-    return this.#decided(frozen, appended);
+    const rate = this.#rates.enter(askedOf(caller, subject), timeMs);
+    try {
+      const { count: rateCount } = rate;
+      const frozen = await this.#freeze({ caller, question, call, subject, timeMs, model, rateCount });
+      const extraOps =
+        claim === undefined
+          ? undefined
+          : ([appended]: readonly Appended[]) => claim.ops(appended?.position ?? null, timeMs);
+      rate.expect(frozen.body.id);
+      const [appended] = await ledger.append([frozen.body], { signal: call.signal, extraOps });
+      return this.#decided(frozen, appended);
+    } finally {
+      rate.leave();
+    }
   }
 
   async #decideMany(
@@ -223,42 +241,47 @@ class Deciding implements TrustService {
   ): Promise<readonly BatchItem[]> {
     const { nowMs, ledger } = this.#deps;
     const subjects = await all(questions.map((question) => settle(() => this.#subject(caller, question))));
-    // One moment for all: every item sees the same model and the same rates.
+    // One moment and one model for all, and rates as if they were asked one after the other.
     const timeMs = nowMs();
     const model = this.#model();
-    const counts = subjects.map((subject) =>
-      "error" in subject ? 0 : this.#rates.count(caller.tenant, subject.value.id, timeMs),
+    const rates = subjects.map((subject) =>
+      "error" in subject ? undefined : this.#rates.enter(askedOf(caller, subject.value), timeMs),
     );
-    const frozen = await all(
-      questions.map((question, index) => {
-        const subject = subjects[index] as Settled<Subject>;
-        if ("error" in subject) return subject;
-        const rateCount = counts[index] ?? 0;
-        this.#rates.record(caller.tenant, subject.value.id, timeMs);
-        return settle(() =>
-          this.#freeze({ caller, question, call, subject: subject.value, timeMs, model, rateCount }),
+    try {
+      const frozen = await all(
+        questions.map((question, index) => {
+          const [subject, rate] = [subjects[index] as Settled<Subject>, rates[index]];
+          if ("error" in subject) return subject;
+          const asked = { caller, question, call, subject: subject.value, timeMs, model };
+          return settle(() => this.#freeze({ ...asked, rateCount: rate?.count ?? 0 }));
+        }),
+      );
+      const bodies = frozen.flatMap((item, index) => {
+        if ("error" in item) return [];
+        rates[index]?.expect(item.value.body.id);
+        return [item.value.body];
+      });
+      const outcomes = (appended: readonly Appended[]): CborValue => {
+        const positions = appended.values();
+        return frozen.map((item) =>
+          "error" in item ? { ...item.error } : (positions.next().value?.position ?? null),
         );
-      }),
-    );
-    const bodies = frozen.flatMap((item) => ("error" in item ? [] : [item.value.body]));
-    const outcomes = (appended: readonly Appended[]): CborValue => {
+      };
+      const extraOps =
+        claim === undefined
+          ? undefined
+          : (appended: readonly Appended[]) => claim.ops(outcomes(appended), timeMs);
+      const appended =
+        bodies.length === 0 ? [] : await ledger.append(bodies, { signal: call.signal, extraOps });
       const positions = appended.values();
       return frozen.map((item) =>
-        "error" in item ? { ...item.error } : (positions.next().value?.position ?? null),
+        "error" in item
+          ? { kind: "failed", error: item.error }
+          : { kind: "decided", decision: this.#decided(item.value, positions.next().value) },
       );
-    };
-    const extraOps =
-      claim === undefined
-        ? undefined
-        : (appended: readonly Appended[]) => claim.ops(outcomes(appended), timeMs);
-    const appended =
-      bodies.length === 0 ? [] : await ledger.append(bodies, { signal: call.signal, extraOps });
-    const positions = appended.values();
-    return frozen.map((item) =>
-      "error" in item
-        ? { kind: "failed", error: item.error }
-        : { kind: "decided", decision: this.#decided(item.value, positions.next().value) },
-    );
+    } finally {
+      for (const rate of rates) rate?.leave();
+    }
   }
 
   #model(): LoadedModel | undefined {
@@ -269,7 +292,9 @@ class Deciding implements TrustService {
   /** The level comes from the ledger: a name it does not know, a revoked one, or another tenant's, is a Guest. */
   #subject(caller: Caller, question: CheckQuestion): Subject | Promise<Subject> {
     const id = question.subject;
-    if (id === "" || id === caller.principal) return { id: caller.principal, level: caller.level };
+    if (id === "" || id === caller.principal) {
+      return { id: caller.principal, level: caller.level, isEnrolled: true };
+    }
     if (!isAtLeast(caller.level, "operator")) {
       const rpc = "a check about another subject";
       return fail({ kind: "levelTooLow", rpc, needed: "operator", actual: caller.level });
@@ -280,7 +305,7 @@ class Deciding implements TrustService {
   async #other(caller: Caller, id: string): Promise<Subject> {
     const principal = await this.#deps.findPrincipal(id);
     const counts = principal !== undefined && principal.active && principal.tenant === caller.tenant;
-    return { id, level: counts ? principal.loa : "guest" };
+    return { id, level: counts ? principal.loa : "guest", isEnrolled: counts };
   }
 
   /** At once when the evaluator answers at once. */
@@ -387,7 +412,8 @@ class Deciding implements TrustService {
 /** Loads the model and the rate windows from the ledger, then serves. */
 export const createTrustService = async (deps: TrustDependencies): Promise<TrustService> => {
   const models = await ActiveModels.open(deps.ledger);
-  const rates = await openRates(deps.ledger, models, deps.nowMs);
+  const { ledger, nowMs, onPartialRates: onPartial } = deps;
+  const rates = await openRates({ ledger, models, nowMs, onPartial });
   const service = new Deciding(deps, models, rates);
   return {
     check: (caller, question, call) => service.check(caller, question, call),

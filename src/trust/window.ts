@@ -1,34 +1,50 @@
 /**
- * Sliding rate windows, one a principal: how many checks it made in the last `windowMs`. Pure: the clock comes in as
- * `nowMs`, and replaying (principal, time) in the recorded order gives the same state. Bounded three ways: at most
- * `limit` times a principal, `principalsMax` principals, `eventsMax` times in all; the least recently active principal
- * leaves first.
+ * A table of sliding rate windows: of each name, how many checks were recorded in the last `windowMs`, and how many are
+ * under way. Pure: the clock comes in as `nowMs`. Bounded three ways: at most `limit` times a name, `windowsMax` names,
+ * `timesMax` times in all; the least recently active name leaves first.
  */
 import { assert } from "../record/errors.ts";
-import { rateWindowEventsMax, rateWindowPrincipalsMax } from "../record/limits.ts";
+import { rateWindowsMax, rateWindowTimesMax } from "../record/limits.ts";
 
-export type RateWindowOptions = {
+export type RateLimit = {
   readonly windowMs: number;
   /** Checks a window; counts stop there, because more would not change a rate that is already full. */
   readonly limit: number;
-  readonly principalsMax?: number;
-  readonly eventsMax?: number;
+};
+
+export type RateWindowOptions = RateLimit & {
+  readonly windowsMax?: number;
+  readonly timesMax?: number;
+  /** Times of a name that the table has no window of, oldest first: from where else they are known. */
+  readonly recall?: (name: string) => ArrayLike<number> | undefined;
+};
+
+/** A check under way: it counts until one of the two is called; later calls do nothing. */
+export type Reservation = {
+  /** Its record is on disk: from now on it counts as made at the record's time. */
+  readonly keep: (timeMs: number, nowMs: number) => void;
+  /** No record came of it. */
+  readonly drop: () => void;
 };
 
 export type RateWindows = {
-  /** @returns the checks recorded for the principal after `nowMs − windowMs`, at most `limit`. Changes nothing. */
-  readonly count: (principal: string, nowMs: number) => number;
-  readonly record: (principal: string, nowMs: number) => void;
+  /** @returns the checks of the name after `nowMs − windowMs` and those under way, at most `limit`. Changes no count. */
+  readonly count: (name: string, nowMs: number) => number;
+  readonly reserve: (name: string, nowMs: number) => Reservation;
+  /** A check that nobody reserved. @param timeMs when it was made, in any order. */
+  readonly record: (name: string, timeMs: number, nowMs: number) => void;
+  /** Gives a window up to another table: its times, oldest first. Checks under way end where they began. */
+  readonly take: (name: string) => ArrayLike<number> | undefined;
   /**
    * A new model's window and limit. Times already let go are not remembered again: after a widening, counts are low
    * until the wider window has passed.
    */
-  readonly reconfigure: (options: { readonly windowMs: number; readonly limit: number }) => void;
-  readonly principalCount: () => number;
+  readonly reconfigure: (next: RateLimit) => void;
+  readonly size: () => number;
 };
 
-/** Times of one principal, oldest first, in a ring that doubles up to the limit. */
-type Ring = { times: Float64Array; start: number; length: number };
+/** Times of one name, oldest first, in a ring that doubles up to the limit. */
+type Ring = { times: Float64Array; start: number; length: number; underWay: number };
 
 const ringSlotsMin = 8;
 
@@ -56,11 +72,14 @@ const firstAfter = (ring: Ring, timeMs: number): number => {
   return low;
 };
 
-const resized = (ring: Ring, slots: number): Ring => {
+/** Puts the newest times into a ring of so many slots. */
+const resize = (ring: Ring, slots: number): void => {
   const times = new Float64Array(slots);
   const kept = Math.min(ring.length, slots);
   for (let index = 0; index < kept; index += 1) times[index] = timeAt(ring, ring.length - kept + index);
-  return { times, start: 0, length: kept };
+  ring.times = times;
+  ring.start = 0;
+  ring.length = kept;
 };
 
 /**
@@ -73,71 +92,129 @@ const pullBack = (ring: Ring, nowMs: number): void => {
   }
 };
 
-const checkTime = (nowMs: number): void => assert(Number.isFinite(nowMs), "the clock gave no finite time");
+/** There is room. Checks are recorded nearly in the order of their times: few are passed on the way. */
+const insert = (ring: Ring, timeMs: number): void => {
+  let index = ring.length;
+  ring.length += 1;
+  for (; index > 0 && timeAt(ring, index - 1) > timeMs; index -= 1) {
+    setTimeAt(ring, index, timeAt(ring, index - 1));
+  }
+  setTimeAt(ring, index, timeMs);
+};
 
-const checkOptions = (options: { readonly windowMs: number; readonly limit: number }): void => {
-  assert(options.windowMs > 0, "a rate window needs a length");
-  assert(Number.isSafeInteger(options.limit) && options.limit > 0, "a rate window needs a limit");
+const checkTime = (timeMs: number): void => assert(Number.isFinite(timeMs), "the clock gave no finite time");
+
+const checkLimit = ({ windowMs, limit }: RateLimit): void => {
+  assert(windowMs > 0, "a rate window needs a length");
+  assert(Number.isSafeInteger(limit) && limit > 0, "a rate window needs a limit");
 };
 
 export const createRateWindows = (options: RateWindowOptions): RateWindows => {
-  checkOptions(options);
-  const principalsMax = options.principalsMax ?? rateWindowPrincipalsMax;
-  const eventsMax = options.eventsMax ?? rateWindowEventsMax;
+  checkLimit(options);
+  const { windowsMax = rateWindowsMax, timesMax = rateWindowTimesMax, recall } = options;
   let { windowMs, limit } = options;
   let slotsHeld = 0;
   /** In the order of last activity: a Map keeps the order of insertion. */
   const rings = new Map<string, Ring>();
 
-  const remove = (principal: string): void => {
-    slotsHeld -= rings.get(principal)?.times.length ?? 0;
-    rings.delete(principal);
+  const remove = (name: string): void => {
+    slotsHeld -= rings.get(name)?.times.length ?? 0;
+    rings.delete(name);
   };
 
-  const keep = (principal: string, ring: Ring): void => {
-    remove(principal);
-    rings.set(principal, ring);
+  /** The newest in the order of activity; the least recently active leave when there are too many. */
+  const keep = (name: string, ring: Ring): void => {
+    remove(name);
+    rings.set(name, ring);
     slotsHeld += ring.times.length;
     for (const oldest of rings.keys()) {
-      if (rings.size <= 1 || (rings.size <= principalsMax && slotsHeld <= eventsMax)) break;
+      if (rings.size <= 1 || (rings.size <= windowsMax && slotsHeld <= timesMax)) break;
       remove(oldest);
     }
   };
 
-  const withRoom = (ring: Ring): Ring => {
-    if (ring.length < ring.times.length) return ring;
-    if (ring.times.length < limit) return resized(ring, Math.min(limit, ring.times.length * 2));
-    dropOldest(ring, 1);
+  const recalled = (name: string): Ring | undefined => {
+    const times = recall?.(name);
+    if (times === undefined || times.length === 0) return undefined;
+    const ring = { times: Float64Array.from(times), start: 0, length: times.length, underWay: 0 };
+    if (ring.length > limit) resize(ring, limit);
+    keep(name, ring);
     return ring;
   };
 
+  const find = (name: string): Ring | undefined => rings.get(name) ?? recalled(name);
+
+  const open = (name: string): Ring =>
+    find(name) ?? {
+      times: new Float64Array(Math.min(limit, ringSlotsMin)),
+      start: 0,
+      length: 0,
+      underWay: 0,
+    };
+
+  const forgetOld = (ring: Ring, nowMs: number): void => {
+    pullBack(ring, nowMs);
+    dropOldest(ring, firstAfter(ring, nowMs - windowMs));
+  };
+
+  const record = (name: string, timeMs: number, nowMs: number): void => {
+    checkTime(timeMs);
+    checkTime(nowMs);
+    const ring = open(name);
+    const held = ring.times.length;
+    forgetOld(ring, nowMs);
+    const isOldest = ring.length === limit && timeMs <= timeAt(ring, 0);
+    if (!isOldest) {
+      if (ring.length === limit) dropOldest(ring, 1);
+      else if (ring.length === ring.times.length) resize(ring, Math.min(limit, ring.times.length * 2));
+      insert(ring, Math.min(timeMs, nowMs));
+    }
+    if (rings.has(name)) slotsHeld += ring.times.length - held;
+    keep(name, ring);
+  };
+
   return {
-    count: (principal, nowMs) => {
+    count: (name, nowMs) => {
       checkTime(nowMs);
-      const ring = rings.get(principal);
+      const ring = find(name);
       if (ring === undefined) return 0;
-      return Math.min(limit, ring.length - firstAfter(ring, nowMs - windowMs));
+      return Math.min(limit, ring.length - firstAfter(ring, nowMs - windowMs) + ring.underWay);
     },
-    record: (principal, nowMs) => {
+    reserve: (name, nowMs) => {
       checkTime(nowMs);
-      const found = rings.get(principal);
-      const ring = found ?? { times: new Float64Array(Math.min(limit, ringSlotsMin)), start: 0, length: 0 };
-      pullBack(ring, nowMs);
-      dropOldest(ring, firstAfter(ring, nowMs - windowMs));
-      const roomy = withRoom(ring);
-      setTimeAt(roomy, roomy.length, nowMs);
-      roomy.length += 1;
-      keep(principal, roomy);
+      const ring = open(name);
+      ring.underWay += 1;
+      keep(name, ring);
+      let isUnderWay = true;
+      const end = (): boolean => {
+        if (!isUnderWay) return false;
+        isUnderWay = false;
+        ring.underWay -= 1;
+        return true;
+      };
+      return {
+        keep: (timeMs, endMs) => {
+          if (end()) record(name, timeMs, endMs);
+        },
+        drop: () => void end(),
+      };
+    },
+    record,
+    take: (name) => {
+      const ring = rings.get(name);
+      if (ring === undefined) return undefined;
+      remove(name);
+      return Array.from({ length: ring.length }, (_, index) => timeAt(ring, index));
     },
     reconfigure: (next) => {
-      checkOptions(next);
+      checkLimit(next);
       ({ windowMs, limit } = next);
-      for (const [principal, ring] of rings) {
+      for (const ring of rings.values()) {
         if (ring.times.length <= limit) continue;
         slotsHeld -= ring.times.length - limit;
-        rings.set(principal, resized(ring, limit));
+        resize(ring, limit);
       }
     },
-    principalCount: () => rings.size,
+    size: () => rings.size,
   };
 };

@@ -93,32 +93,6 @@ describe("decisions over a socket", () => {
     });
   }
 
-  it("denies an operator whose window is full what it allows with an empty one", async () => {
-    await using other = await makeDeployment();
-    await using busy = await other.serve();
-    const operator = busy.as("operator");
-    const check = { action: "write", target: "user/notes", input: text };
-    expect((await operator.trust.check(check)).allowed).to.equal(true);
-    const { results } = await operator.trust.batchCheck({ checks: Array.from({ length: 600 }, () => check) });
-    expect(results.every(({ outcome }) => outcome?.$case === "decision" && outcome.value.allowed)).to.equal(
-      true,
-    );
-    const late = await operator.trust.check(check);
-    expect(late.allowed).to.equal(false);
-    expect(late.contributions.find(({ feature }) => feature === "rate")?.value).to.equal(1);
-  });
-
-  it("still knows a full window after a restart", async () => {
-    await using other = await makeDeployment();
-    const check = { action: "write", target: "user/notes", input: text };
-    {
-      await using first = await other.serve();
-      await first.as("operator").trust.batchCheck({ checks: Array.from({ length: 600 }, () => check) });
-    }
-    await using second = await other.serve();
-    expect((await second.as("operator").trust.check(check)).allowed).to.equal(false);
-  });
-
   it("decides about another principal of the tenant with that principal's level", async () => {
     const decision = await served
       .as("operator")

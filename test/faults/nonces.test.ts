@@ -44,7 +44,7 @@ const goOn = async (root: string, name: string): Promise<void> => {
   await ledger.close();
 };
 
-const root: Caller = { principal: "root", tenant: "system", level: "root", credential: "token" };
+const root: Caller = { principal: "root", tenant: "system", level: "root", credential: "token", peer: "" };
 
 /** A backup as it is taken from a server, without the wire between. */
 const backUp = async (from: string, to: string): Promise<void> => {

@@ -32,6 +32,7 @@ describe("client certificates", () => {
       tenant: "acme",
       level: "mentor",
       credential: "certificate",
+      peer: "",
     });
   });
 

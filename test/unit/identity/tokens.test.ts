@@ -52,6 +52,7 @@ describe("caller tokens", () => {
       tenant: "acme",
       level: "operator",
       credential: "token",
+      peer: "",
     });
   });
 

@@ -31,7 +31,7 @@ import {
 } from "../../contract/memory-ledger.ts";
 import { buildInspected, inspectedSize } from "../ledger/inspected-world.ts";
 
-const root: Caller = { principal: "root", tenant: "system", level: "root", credential: "token" };
+const root: Caller = { principal: "root", tenant: "system", level: "root", credential: "token", peer: "" };
 
 const partsOf = async (world: World, fromSize: bigint, caller = root): Promise<readonly BackupPart[]> => {
   await using ledger = await openWorld(world);

@@ -6,7 +6,7 @@ import type { Caller } from "../../../src/identity/caller.ts";
 import { createKeyService, type KeyChange } from "../../../src/operations/keys.ts";
 import { createWorld, faultOf, openWorld, userBody } from "../../contract/memory-ledger.ts";
 
-const root: Caller = { principal: "root", tenant: "system", level: "root", credential: "token" };
+const root: Caller = { principal: "root", tenant: "system", level: "root", credential: "token", peer: "" };
 
 describe("the service of keys", () => {
   it("is for Root of tenant system alone, whoever has got past the levels", async () => {

@@ -130,7 +130,7 @@ describe("streams of checks", () => {
         identify: async () =>
           revoked
             ? fail({ kind: "unauthenticated", reason: "PRINCIPAL_REVOKED", rule: "gone" })
-            : { principal: "p", tenant: "t", level: "guest", credential: "token" },
+            : { principal: "p", tenant: "t", level: "guest", credential: "token", peer: "" },
       },
     });
     const answered = Promise.withResolvers<void>();

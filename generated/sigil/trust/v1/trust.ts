@@ -58,6 +58,8 @@ export interface CheckRequest {
    * The principal who would do it; empty means the caller. Naming another principal of the caller's tenant takes
    * level Operator. The subject's level is read from the ledger; an unknown subject is a Guest. Spelled as a target is, and
    * "spiffe://<origin>/<id>" is another spelling of <id>.
+   * The rate is that of what the caller asks for itself, or of what its tenant asks about this other subject; an
+   * anonymous caller's is that of the address it calls from (IPv6: its /64).
    */
   subject: string;
   /** A session or conversation the check belongs to, at most 128 bytes; recorded, not scored. */
@@ -68,7 +70,8 @@ export interface CheckRequest {
   keepInput: boolean;
   /**
    * Makes a repeat safe, at most 128 bytes: the same key with the same body returns the first answer for 24 hours,
-   * with another body ALREADY_EXISTS. Keys are the caller's own.
+   * with another body ALREADY_EXISTS. Keys are the caller's own; an anonymous caller's those of the address it calls from.
+   * A repeat counts toward no rate.
    */
   idempotencyKey: string;
 }
@@ -211,7 +214,7 @@ export interface TrustModel {
   actions: { [key: string]: ActionRule };
   /** Target globs and their sensitivity in [0, 1]; no match counts as 1. */
   targets: { [key: string]: number };
-  /** Width of the sliding rate window in milliseconds, 1 to 86,400,000. */
+  /** Width of the sliding rate windows in milliseconds, 1 to 86,400,000. */
   rateWindowMs: bigint;
   /** Checks in the window at which the rate feature is 1; 1 to 1,000,000. */
   rateLimit: number;
@@ -2841,7 +2844,10 @@ export const TrustServiceService = {
     responseSerialize: (value: CheckResponse): Buffer => Buffer.from(CheckResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CheckResponse => CheckResponse.decode(value),
   },
-  /** Decides up to 1,000 checks against one snapshot of model and rate state in one commit. Level: Guest. */
+  /**
+   * Decides up to 1,000 checks by one model, at one moment, in one commit. Rates count as if the checks were asked one
+   * after the other: with a limit of 600 an idle caller's 601st sees 600. Level: Guest.
+   */
   batchCheck: {
     path: "/sigil.trust.v1.TrustService/BatchCheck" as const,
     requestStream: false as const,
@@ -2895,7 +2901,10 @@ export const TrustServiceService = {
 export interface TrustServiceServer extends UntypedServiceImplementation {
   /** Decides one check. Level: Guest. The reply comes after the decision is on disk. */
   check: handleUnaryCall<CheckRequest, CheckResponse>;
-  /** Decides up to 1,000 checks against one snapshot of model and rate state in one commit. Level: Guest. */
+  /**
+   * Decides up to 1,000 checks by one model, at one moment, in one commit. Rates count as if the checks were asked one
+   * after the other: with a limit of 600 an idle caller's 601st sees 600. Level: Guest.
+   */
   batchCheck: handleUnaryCall<BatchCheckRequest, BatchCheckResponse>;
   /**
    * Decides a stream of checks. Replies carry the request's correlation id and may come in another order; the
@@ -2928,7 +2937,10 @@ export interface TrustServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CheckResponse) => void,
   ): ClientUnaryCall;
-  /** Decides up to 1,000 checks against one snapshot of model and rate state in one commit. Level: Guest. */
+  /**
+   * Decides up to 1,000 checks by one model, at one moment, in one commit. Rates count as if the checks were asked one
+   * after the other: with a limit of 600 an idle caller's 601st sees 600. Level: Guest.
+   */
   batchCheck(
     request: BatchCheckRequest,
     callback: (error: ServiceError | null, response: BatchCheckResponse) => void,

@@ -71,8 +71,11 @@ export const targetBytesMax = 512;
 /** Of a principal's id inside a record id; a longer one is enrolled by its digest. */
 export const principalIdBytesMax = 200;
 export const sessionBytesMax = 128;
-/** Principals whose rate windows are held at once; the least recently active leave first. */
-export const rateWindowPrincipalsMax = 50_000;
+/**
+ * Rate windows in one table; the least recently active leave first. A tenant has two tables, of its principals and of
+ * other names, and all anonymous callers together one. Tenants are made by a quorum: nobody else makes tables.
+ */
+export const rateWindowsMax = 50_000;
 /** Entries of a model's action or target table. */
 export const modelTableEntriesMax = 1024;
 /** Recorded decisions one `Simulate` may re-score. */
@@ -178,8 +181,18 @@ export const keyFileBytesMax = 16 << 10;
 export const rateWindowMsMax = 86_400_000;
 /** The highest number of checks in a window that a model may ask for. */
 export const rateLimitMax = 1_000_000;
-/** Times held by all rate windows together, 8 bytes each; more than one principal can need at `rateLimitMax`. */
-export const rateWindowEventsMax = 4_000_000;
+/** Times held by all rate windows of a table, 8 bytes each; more than one name can need at `rateLimitMax`. */
+export const rateWindowTimesMax = 2_000_000;
+/**
+ * Index entries that a start reads to fill the rate windows again, in all; about a second's worth. Each tenant has an
+ * equal share, and gets the newest of its own.
+ */
+export const rateRefillEntriesMax = 1_000_000;
+/**
+ * Entries in a row that are older than the window before a start looks no further. A batch's decisions are of one
+ * moment and may be committed after younger ones: more than one batch holds.
+ */
+export const rateRefillOlderMax = 1024;
 
 /** Steps of one reasoning chain; a check takes about ten. */
 export const reasoningStepsMax = 64;
