@@ -213,7 +213,8 @@ const serveRpc = async (opening: Opening, tls: Tls | null): Promise<RpcServer> =
   const nowMs = overrides.clock?.nowMs ?? Date.now;
   const bounds = createBounds(config, metrics);
   const principals = createPrincipals(ledger);
-  const { identify } = createIdentityResolver({ principals, origin: ledger.origin, nowMs });
+  const { anonymous } = config;
+  const { identify } = createIdentityResolver({ principals, origin: ledger.origin, nowMs, anonymous });
   const rpc: RpcEnvironment = {
     trustDomain: ledger.origin,
     identify,

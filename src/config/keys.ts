@@ -128,6 +128,10 @@ export const KEYS = {
     "optional",
     "required",
   ]),
+  anonymous: choice("Whether callers without token or certificate are Guests, or refused.", "allow", [
+    "allow",
+    "refuse",
+  ]),
   passphrase: secret("The passphrase of the key-encryption key, where the deployment was made with one."),
   "pkcs11.module": path("The PKCS #11 library, a file, for tokens whose URI names none."),
   "pkcs11.pin": secret("The PIN of the token, where a key is on one whose URI names no file with it."),

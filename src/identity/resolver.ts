@@ -1,6 +1,6 @@
 /**
  * Who is calling: proof in, caller out. A token decides before a certificate, a certificate before nothing, and nothing
- * is an anonymous Guest. Proof that was given and does not hold is an error, never a Guest. Source: docs/spec/tokens.md.
+ * is an anonymous Guest where the deployment takes any. Proof that was given and does not hold is an error, never a Guest. Source: docs/spec/tokens.md.
  */
 import type { Caller } from "./caller.ts";
 import { anonymous } from "./caller.ts";
@@ -41,12 +41,21 @@ const identifyCertificate = async (
   return { principal: only.id, tenant, level, credential: "certificate", peer: "" };
 };
 
-export const createIdentityResolver = (options: TokenVerifierOptions): IdentityResolver => {
+export type ResolverOptions = TokenVerifierOptions & {
+  /** What a caller without proof is: a Guest, or refused. */
+  readonly anonymous: "allow" | "refuse";
+};
+
+export const createIdentityResolver = (options: ResolverOptions): IdentityResolver => {
   const tokens = createTokenVerifier(options);
   const identify = async ({ authorization, certificate }: Credentials): Promise<Caller> => {
     if (authorization !== undefined) return tokens.verify(bearerToken(authorization));
     if (certificate !== undefined) return identifyCertificate(certificate, options);
-    return anonymous;
+    if (options.anonymous === "allow") return anonymous;
+    return refuse(
+      "CREDENTIALS_MISSING",
+      "this server takes no anonymous callers; give a token or a certificate",
+    );
   };
   return { identify };
 };

@@ -2,7 +2,7 @@
 import { generateKeyPairSync, sign, type KeyObject } from "node:crypto";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { keyThumbprint, LevelOfAccess, SigilError } from "@sigil/client";
+import { keyThumbprint, LevelOfAccess, SigilError, type SigilConnection } from "@sigil/client";
 import { formatPrincipal, parsePrincipal } from "../../src/record/kinds.ts";
 import { makeDeployment, origin, type Deployment, type ServedDeployment } from "./deployment.ts";
 
@@ -30,6 +30,33 @@ const mint = (
   const input = `${part(header)}.${part(claims)}`;
   return `${input}.${sign(null, Buffer.from(input), privateKey).toString("base64url")}`;
 };
+
+type Stub = SigilConnection["stubs"][keyof SigilConnection["stubs"]];
+type Rpc = { readonly path: string; readonly requestStream: boolean; readonly responseStream: boolean };
+
+const rpcsOf = (stub: Stub): readonly Rpc[] =>
+  Object.values((stub.constructor as unknown as { readonly service: Record<string, Rpc> }).service);
+
+/** Calls with an empty message, whatever the RPC takes. @returns how the call failed. */
+const bareCall = (stub: Stub, { path, requestStream, responseStream }: Rpc): Promise<SigilError> =>
+  new Promise((resolve, reject) => {
+    const empty = (): Buffer => Buffer.alloc(0);
+    const end = (error: Error | null): void =>
+      error === null ? reject(new Error(`${path} was answered`)) : resolve(SigilError.from(error));
+    if (requestStream && responseStream) {
+      stub
+        .makeBidiStreamRequest(path, empty, empty)
+        .on("error", end)
+        .on("data", () => end(null))
+        .end();
+    } else if (responseStream) {
+      stub
+        .makeServerStreamRequest(path, empty, empty, {})
+        .on("error", end)
+        .on("data", () => end(null));
+    } else if (requestStream) stub.makeClientStreamRequest(path, empty, empty, end).end();
+    else stub.makeUnaryRequest(path, empty, empty, {}, end);
+  });
 
 describe("identity over a socket", () => {
   let deployment: Deployment;
@@ -101,6 +128,24 @@ describe("identity over a socket", () => {
       expect(refused.reason).to.equal(reason);
     });
   }
+
+  it("takes no anonymous caller where it is told so: of no RPC, and nothing is recorded", async () => {
+    await using apart = await makeDeployment();
+    await using closed = await apart.serve({ config: { anonymous: "refuse" } });
+    const guest = closed.as("guest");
+    const size = closed.server.ledger.size;
+    const ends = new Map<string, string | undefined>();
+    for (const stub of Object.values(guest.stubs)) {
+      for (const rpc of rpcsOf(stub)) ends.set(rpc.path, (await bareCall(stub, rpc)).reason);
+    }
+    expect(ends.size).to.be.greaterThan(30);
+    expect(new Set(ends.values()), JSON.stringify([...ends])).to.deep.equal(new Set(["CREDENTIALS_MISSING"]));
+    expect(closed.server.ledger.size).to.equal(size);
+    expect(await guest.health()).to.equal("SERVING");
+    expect(
+      (await closed.as("operator").trust.check({ action: "read", target: "public/docs" })).subject,
+    ).to.equal("operator");
+  });
 
   it("does not let a token of one principal speak for another", async () => {
     const claims = { iss: "root", sub: "root" };

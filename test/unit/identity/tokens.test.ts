@@ -42,7 +42,7 @@ beforeEach(() => {
   enrolled = new Map([["agent", principalWith(key)]]);
   clockMs = nowMs;
   lookups = 0;
-  resolver = createIdentityResolver({ principals, origin, nowMs: () => clockMs });
+  resolver = createIdentityResolver({ anonymous: "allow", principals, origin, nowMs: () => clockMs });
 });
 
 describe("caller tokens", () => {
@@ -129,7 +129,13 @@ describe("caller tokens", () => {
       expect(`${utf8Decode(message)}.${toBase64Url(signature)}`).to.equal(token);
       return false;
     };
-    resolver = createIdentityResolver({ principals, origin, nowMs: () => clockMs, verifyAgain });
+    resolver = createIdentityResolver({
+      anonymous: "allow",
+      principals,
+      origin,
+      nowMs: () => clockMs,
+      verifyAgain,
+    });
     expect(await refusalOf(token)).to.equal("TOKEN_SIGNATURE");
     expect(isAsked).to.equal(true);
   });
@@ -248,7 +254,13 @@ describe("remembered tokens", () => {
   });
 
   it("leave the oldest first when there are more than the bound", async () => {
-    resolver = createIdentityResolver({ principals, origin, nowMs: () => clockMs, cacheEntriesMax: 2 });
+    resolver = createIdentityResolver({
+      anonymous: "allow",
+      principals,
+      origin,
+      nowMs: () => clockMs,
+      cacheEntriesMax: 2,
+    });
     const [a, b, c] = ["a", "b", "c"].map((jti) => mint(key, { claims: { jti } })) as [
       string,
       string,
@@ -265,7 +277,12 @@ describe("remembered tokens", () => {
 
   it("let an error of the ledger through as it is", async () => {
     const broken = { find: async () => fail({ kind: "notServing", rule: "test" }) };
-    resolver = createIdentityResolver({ principals: broken, origin, nowMs: () => clockMs });
+    resolver = createIdentityResolver({
+      anonymous: "allow",
+      principals: broken,
+      origin,
+      nowMs: () => clockMs,
+    });
     let kind = "";
     await withToken(mint(key)).catch((error: { readonly error: { readonly kind: string } }) => {
       kind = error.error.kind;

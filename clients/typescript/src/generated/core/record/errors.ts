@@ -17,7 +17,8 @@ export type CredentialReason =
   | "TOKEN_LIFETIME"
   | "TOKEN_CLAIMS"
   | "PRINCIPAL_REVOKED"
-  | "CERTIFICATE_UNMAPPED";
+  | "CERTIFICATE_UNMAPPED"
+  | "CREDENTIALS_MISSING";
 
 /** Which bound of a caller, a tenant or of all was reached. Stable: callers see it as `ErrorInfo.reason`. */
 export type QuotaReason =
