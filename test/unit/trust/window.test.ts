@@ -60,6 +60,48 @@ describe("rate windows", () => {
     );
   });
 
+  it("agrees with counting a list when checks are recorded out of the order of their times", () => {
+    const steps = fc.array(fc.tuple(fc.nat(200), fc.nat(900)), { maxLength: 80 });
+    fc.assert(
+      fc.property(steps, fc.integer({ min: 1, max: 12 }), (events, limit) => {
+        const windows = createRateWindows({ windowMs: 1000, limit });
+        const seen: number[] = [];
+        let nowMs = 10_000;
+        for (const [gapMs, lateMs] of events) {
+          nowMs += gapMs;
+          windows.record("ann", nowMs - lateMs, nowMs);
+          seen.push(nowMs - lateMs);
+          for (const atMs of [nowMs, nowMs + 500]) {
+            const naive = seen.filter((timeMs) => timeMs > atMs - 1000).length;
+            expect(windows.count("ann", atMs)).equal(Math.min(limit, naive));
+          }
+        }
+      }),
+    );
+  });
+
+  it("keeps the newest times of a full window when an older one comes late", () => {
+    const windows = createRateWindows({ windowMs: 1000, limit: 3 });
+    for (const timeMs of [500, 600, 700]) made(windows, "ann", timeMs);
+    windows.record("ann", 100, 700);
+    expect(windows.count("ann", 1499)).equal(3);
+  });
+
+  it("asks once from where else a name's times are known, and keeps the newest", () => {
+    const asked: string[] = [];
+    const recall = (name: string) => {
+      asked.push(name);
+      return name === "ann" ? [100, 200, 300, 400] : undefined;
+    };
+    const windows = createRateWindows({ windowMs: 1000, limit: 3, recall });
+    expect([windows.count("ann", 500), windows.count("ann", 1200)]).deep.equal([3, 2]);
+    made(windows, "ann", 1250);
+    expect(windows.count("ann", 1250)).equal(3);
+    expect(asked).deep.equal(["ann"]);
+    expect(windows.count("bob", 500)).equal(0);
+    expect(windows.size()).equal(1);
+  });
+
   it("gives the same counts when the same events are replayed", () => {
     const event = fc.tuple(fc.constantFrom("a", "b", "c"), fc.nat(5000));
     fc.assert(
