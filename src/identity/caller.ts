@@ -14,8 +14,12 @@ export type Caller = {
   readonly peer: string;
 };
 
+/** No principal's id holds a control character: no principal has an anonymous caller's share. */
+const peerMark = "\u0001";
+
 /** Whose share a call takes from: a principal's, or that of all who come without a name from one place. */
-export const callerKey = ({ principal }: Caller): string => principal;
+export const callerKey = ({ credential, principal, peer }: Caller): string =>
+  credential === "none" ? `${peerMark}${peer}` : principal;
 
 /** Room for what is about to be read: a caller has so much of it, and one that does not read its answers waits for its own. */
 export type Room = {
@@ -44,13 +48,10 @@ export const anonymous: Caller = {
   peer: "",
 };
 
-/** No principal's id holds a control character: no principal has an anonymous caller's keys. */
-const peerMark = "\u0001";
-
-/** Whose idempotency key it is: a principal's own, and an anonymous caller's by its peer. */
+/** Whose idempotency key it is: each caller has its own. */
 export const idempotencyScope = (caller: Caller, rpc: string, key: string) => ({
   tenant: caller.tenant,
-  caller: caller.credential === "none" ? `${peerMark}${caller.peer}` : caller.principal,
+  caller: callerKey(caller),
   rpc,
   key,
 });

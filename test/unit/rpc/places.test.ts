@@ -10,6 +10,7 @@ const callerOf = (principal: string, tenant: string, level: Caller["level"] = "o
   tenant,
   level,
   credential: "token",
+  peer: "",
 });
 
 const placesOf = (): Places =>
