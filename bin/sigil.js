@@ -3,7 +3,6 @@
  * The `sigil` command. From a clone it runs the sources, from the published package dist/. Where `node` is older than
  * the sources need, it hands over to the locked one in node_modules.
  */
-import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
@@ -25,6 +24,6 @@ if (Number(process.versions.node.split(".")[0]) >= nodeMajorMin) {
     process.stderr.write(`sigil needs Node.js ${nodeMajorMin} or newer, this is ${process.version}\n`);
     process.exit(2);
   }
-  const child = spawnSync(newer, [here("./sigil.js"), ...process.argv.slice(2)], { stdio: "inherit" });
-  process.exitCode = child.status ?? 1;
+  const { handOver } = await import("./hand-over.js");
+  handOver(newer, here("./handed-over.js"), process.argv.slice(2));
 }

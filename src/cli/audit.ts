@@ -151,7 +151,10 @@ export const auditList: Command = {
     action: { value: "ACTION", about: "Only this action." },
     target: { value: "GLOB", about: "Only targets that match, for example 'user/**'." },
     verdict: { value: "VERDICT", about: "Only allow, deny or review." },
-    from: { value: "TIME", about: "Only decisions made at or after it, for example 2026-01-31T12:00:00Z." },
+    from: {
+      value: "TIME",
+      about: "Only decisions made at or after it, for example 2026-01-31T12:00:00Z; UTC without a zone.",
+    },
     until: { value: "TIME", about: "Only decisions made before it." },
     "oldest-first": { about: "Oldest first." },
     ...limitFlag,

@@ -1,6 +1,7 @@
 /** What commands that list share: tenant, times, a limit, and page after page until it is reached. */
 import { usage, wholeNumber, type Arguments, type Flags } from "./command.ts";
 import type { Terminal } from "./terminal.ts";
+import { parseTime, timeRule } from "./time.ts";
 
 export const tenantFlag = {
   tenant: {
@@ -19,13 +20,10 @@ export const limitFlag = {
 
 export const timeText = (time: Date | undefined): string => time?.toISOString() ?? "–";
 
-/** @throws usage unless the flag's value is a date, or a time of one. */
+/** @throws usage unless the flag's value is a date, or a time of one; in UTC unless it says another zone. */
 export const timeOf = (given: Arguments, flag: string): Date | undefined => {
   const text = given.text(flag);
-  if (text === undefined) return undefined;
-  const time = new Date(text);
-  const isTime = /^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(time.getTime());
-  return isTime ? time : usage(`--${flag} must be a time such as 2026-01-31T12:00:00Z`);
+  return text === undefined ? undefined : (parseTime(text) ?? usage(`--${flag} must be ${timeRule}`));
 };
 
 type Page<Item> = { readonly items: readonly Item[]; readonly nextPageToken: string };

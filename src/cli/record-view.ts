@@ -36,7 +36,10 @@ export const filterFlags = {
   kind: { value: "KIND", about: "Only records of this kind." },
   prefix: { value: "TEXT", about: "Only ids that begin so." },
   link: { value: "HASH", about: "Only records that link to this one." },
-  from: { value: "TIME", about: "Only records made at or after it, for example 2026-01-31T12:00:00Z." },
+  from: {
+    value: "TIME",
+    about: "Only records made at or after it, for example 2026-01-31T12:00:00Z; UTC without a zone.",
+  },
   until: { value: "TIME", about: "Only records made before it." },
   ...spaceFlags,
 } as const satisfies Flags;
