@@ -44,6 +44,7 @@ const mayImportFiles: Readonly<Record<string, readonly string[]>> = {
   config: ["log.ts"],
   cli: [
     "server.ts",
+    "server-signals.ts",
     "deployment.ts",
     "deployment-migrate.ts",
     "deployment-rehearse.ts",

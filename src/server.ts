@@ -45,14 +45,17 @@ import type { RpcEnvironment } from "./rpc/environment.ts";
 import { createHealth, type Health } from "./rpc/health.ts";
 import { keyHandlers } from "./rpc/key.ts";
 import { moduleHandlers } from "./rpc/module.ts";
+import { requireFree } from "./rpc/listening.ts";
 import { startRpcServer, type RpcServer } from "./rpc/server.ts";
-import { readTls, type Tls } from "./rpc/tls.ts";
+import { readTls } from "./rpc/tls-files.ts";
+import { TlsRenewal } from "./rpc/tls-renewal.ts";
 import { trustHandlers } from "./rpc/trust.ts";
 import { CallsUnderWay } from "./rpc/underway.ts";
 import { witnessHandlers } from "./rpc/witness.ts";
 import { createBounds } from "./server-bounds.ts";
 import { withCodeCheck, wireModules } from "./server-modules.ts";
 import { candidateIn, wireAudit, wireCanon } from "./server-services.ts";
+import { Stopping } from "./stopping.ts";
 import type { Store } from "./storage/store.ts";
 import type { Evaluate } from "./trust/evaluator.ts";
 import { evaluate } from "./trust/model.ts";
@@ -79,8 +82,12 @@ export type RunningServer = AsyncDisposable & {
   readonly operatorUrl: string;
   readonly ledger: Ledger;
   readonly log: Logger;
-  /** Idempotent: drains, then closes the ledger. */
+  /** Reads certificates and client authorities again, where there are any. Never throws. */
+  readonly reload: () => Promise<void>;
+  /** Idempotent: serves on for `drain_delay_ms` while health says that it stops, drains, then closes the ledger. */
   readonly close: () => Promise<void>;
+  /** Ends that delay. @returns whether there was one under way. */
+  readonly hurry: () => boolean;
 };
 
 /** What the start has opened so far; all of it closes when a later step fails. */
@@ -89,6 +96,7 @@ type Parts = {
   readonly metrics: Metrics;
   readonly health: Health;
   readonly underWay: CallsUnderWay;
+  readonly stopping: Stopping;
 };
 
 const kekInputsOf = (config: Config): KekInputs => ({
@@ -100,9 +108,9 @@ const kekInputsOf = (config: Config): KekInputs => ({
   },
 });
 
-const observeLedger = ({ log, metrics, health, underWay }: Parts): LedgerObserver => {
+const observeLedger = ({ log, metrics, health, stopping }: Parts): LedgerObserver => {
   const onStatus = (status: LedgerStatus): void => {
-    health.set(status.kind === "serving" && !underWay.draining ? "serving" : "notServing");
+    health.set(status.kind === "serving" && !stopping.isAnnounced ? "serving" : "notServing");
     if (status.kind === "refused")
       log.fatal({ rule: describeError(status.error) }, "the ledger will not serve");
     else if (status.kind === "recovering") log.error({ rule: status.rule }, "the ledger checks itself");
@@ -207,7 +215,7 @@ type Opening = {
   readonly opened: AsyncDisposableStack;
 };
 
-const serveRpc = async (opening: Opening, tls: Tls | null): Promise<RpcServer> => {
+const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcServer> => {
   const { config, ledger, parts, overrides } = opening;
   const { log, metrics, health, underWay } = parts;
   const nowMs = overrides.clock?.nowMs ?? Date.now;
@@ -221,7 +229,7 @@ const serveRpc = async (opening: Opening, tls: Tls | null): Promise<RpcServer> =
     authorize,
     deadlines: { deadlineMsDefault: config.deadline_default_ms, deadlineMsMax: config.deadline_max_ms },
     slowCallMs: config.slow_call_ms,
-    readsCertificates: tls !== null && tls.clientCa !== null,
+    readsCertificates: config["tls.client_ca"] !== "",
     underWay,
     replies: bounds.replies,
     streams: bounds.streams,
@@ -249,6 +257,7 @@ const serveRpc = async (opening: Opening, tls: Tls | null): Promise<RpcServer> =
   const backups = createBackupService({ ledger, describe: () => describeForBackup(config.data) });
   return startRpcServer({
     address: config.listen,
+    socketMode: config.socket_mode,
     tls,
     limits: {
       messageBytesMax: config.message_bytes_max,
@@ -276,13 +285,13 @@ const serveRpc = async (opening: Opening, tls: Tls | null): Promise<RpcServer> =
   });
 };
 
-const whyNotReady = (ledger: Ledger, underWay: CallsUnderWay): string | null => {
-  if (underWay.draining) return "stopping";
+const whyNotReady = (ledger: Ledger, stopping: Stopping): string | null => {
+  if (stopping.isAnnounced) return "stopping";
   return ledger.status.kind === "serving" ? null : `ledger is ${ledger.status.kind}`;
 };
 
 const serveOperator = (config: Config, ledger: Ledger, parts: Parts): Promise<OperatorServer> => {
-  const { log, metrics, underWay } = parts;
+  const { log, metrics, stopping } = parts;
   metrics.watch({
     queue: () => ledger.gauge,
     ledgerSize: () => ledger.size,
@@ -290,10 +299,32 @@ const serveOperator = (config: Config, ledger: Ledger, parts: Parts): Promise<Op
   });
   return startOperator({
     address: config.operator_listen,
+    socketMode: config.socket_mode,
     metrics,
-    whyNotReady: () => whyNotReady(ledger, underWay),
+    whyNotReady: () => whyNotReady(ledger, stopping),
     onError: (error) => log.error({ err: error }, "operator's port"),
   });
+};
+
+/** @returns null where nothing is said of TLS. @throws invalidConfig. */
+const openTls = async (config: Config, { log, metrics }: Parts): Promise<TlsRenewal | null> => {
+  const paths = {
+    cert: config["tls.cert"],
+    key: config["tls.key"],
+    clientCa: config["tls.client_ca"],
+    clientCertificate: config["tls.client_certificate"],
+  };
+  const set = await readTls(paths);
+  if (set === null) return null;
+  const tls = new TlsRenewal({
+    paths,
+    set,
+    log,
+    nowMs: Date.now,
+    monotonicMs: () => performance.now(),
+  });
+  metrics.watchTls(() => tls.facts);
+  return tls;
 };
 
 /** @throws invalidConfig, and whatever opening the deployment throws; what was opened is closed again. */
@@ -308,19 +339,23 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
     "sigil.module.v1.ModuleService",
     "sigil.backup.v1.BackupService",
   ]);
-  const parts: Parts = { log, metrics: createMetrics(), health, underWay: new CallsUnderWay() };
+  const parts: Parts = {
+    log,
+    metrics: createMetrics(),
+    health,
+    underWay: new CallsUnderWay(),
+    stopping: new Stopping(),
+  };
   if (config.passedOver.length > 0) {
     log.debug({ variables: config.passedOver }, "variables of Kubernetes Services passed over");
   }
-  const tls = readTls({
-    cert: config["tls.cert"],
-    key: config["tls.key"],
-    clientCa: config["tls.client_ca"],
-    clientCertificate: config["tls.client_certificate"],
-  });
   // LevelDB makes its files as the umask says, and they are nobody else's.
   process.umask(0o077);
   await using opened = new AsyncDisposableStack();
+  // What cannot be served is said before anything is opened.
+  const tls = opened.use(await openTls(config, parts));
+  await requireFree("listen", config.listen);
+  await requireFree("operator_listen", config.operator_listen);
   const ledger = opened.use(
     await openDeployment({
       directory: config.data,
@@ -342,37 +377,33 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
   log.info({ target, operator: operator.url, tls: tls !== null, records: String(ledger.size) }, "serving");
   const running = opened.move();
   let closing: Promise<void> | undefined;
-  const close = (): Promise<void> => (closing ??= closeAll(running, log));
-  return { target, operatorUrl: operator.url, ledger, log, close, [Symbol.asyncDispose]: close };
+  const close = (): Promise<void> => (closing ??= closeAll(running, config, parts));
+  const reload = async (): Promise<void> => {
+    if (tls === null) log.info("nothing to read again: there are no certificates");
+    else await tls.renew("asked");
+  };
+  const hurry = (): boolean => parts.stopping.hurry();
+  return {
+    target,
+    operatorUrl: operator.url,
+    ledger,
+    log,
+    reload,
+    close,
+    hurry,
+    [Symbol.asyncDispose]: close,
+  };
 };
 
-const closeAll = async (running: AsyncDisposableStack, log: Logger): Promise<void> => {
+const closeAll = async (
+  running: AsyncDisposableStack,
+  { drain_delay_ms: delayMs }: Config,
+  { log, health, stopping }: Parts,
+): Promise<void> => {
+  health.set("notServing");
+  if (delayMs > 0) log.info({ delayMs }, "stopping: serving on while health says NOT_SERVING");
+  await stopping.announce(delayMs);
   log.info("draining");
   await running.disposeAsync();
   log.info("stopped");
 };
-
-/**
- * Resolves with the signal that stopped the server, when it has stopped. A second signal stops at once. Listens from now
- * on, also while the server is still starting: whoever reads in its log that it serves may stop it in that moment.
- */
-export const closeOnSignal = (starting: RunningServer | Promise<RunningServer>): Promise<NodeJS.Signals> =>
-  new Promise((resolve, reject) => {
-    const signals = ["SIGTERM", "SIGINT"] as const;
-    const forget = (): void => {
-      for (const name of signals) process.off(name, onSignal);
-    };
-    const stop = async (signal: NodeJS.Signals): Promise<void> => {
-      const server = await starting;
-      server.log.info({ signal }, "signal");
-      await server.close();
-    };
-    const onSignal = (signal: NodeJS.Signals): void => {
-      // With no handler left, the next signal has its usual effect: the ledger loses nothing by it.
-      forget();
-      stop(signal).then(() => resolve(signal), reject);
-    };
-    for (const name of signals) process.on(name, onSignal);
-    // A server that does not start is its starter's to report.
-    Promise.resolve(starting).catch(forget);
-  });

@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { describeConfig, readConfig, type Config } from "../config.ts";
 import { flagOf, KEYS, keyNames } from "../config/keys.ts";
-import { closeOnSignal, startServer } from "../server.ts";
+import { closeOnSignal } from "../server-signals.ts";
+import { startServer } from "../server.ts";
 import { exitCodes, type Command, type Flags } from "./command.ts";
 import { withoutClientVariables } from "./connection.ts";
 import { kekInputsOf } from "./passphrase.ts";
@@ -51,8 +52,9 @@ export const serveUntilSignal = async (
 export const serve: Command = {
   name: "serve",
   about:
-    "Serve a deployment until SIGTERM or SIGINT; calls under way are finished first. Every flag is also a variable\n" +
-    "(--tls-cert: SIGIL_TLS_CERT) and a key of the file; flags win over variables, variables over the file.",
+    "Serve a deployment until SIGTERM or SIGINT; calls under way are finished first. SIGHUP reads certificates again.\n" +
+    "Every flag is also a variable (--tls-cert: SIGIL_TLS_CERT) and a key of the file; flags win over variables,\n" +
+    "variables over the file.",
   flags: configFlags,
   rawArguments: true,
   examples: [

@@ -26,7 +26,7 @@ import {
   streamsPerTenantMax,
 } from "../record/limits.ts";
 import { logLevels } from "../log.ts";
-import { formatAddress, parseAddress } from "../record/address.ts";
+import { formatAddress, parseAddress, type Address } from "../record/address.ts";
 
 /** A value as a flag, a variable (text) or a TOML file (typed) gives it. */
 export type RawValue = string | number | boolean;
@@ -101,14 +101,29 @@ const choice = <Choice extends string>(
     read: (raw) => choices.find((one) => one === raw) ?? refuse(`must be one of ${choices.join(", ")}`),
   });
 
-const address = (what: string, initial: { readonly host: string; readonly port: number }) =>
+/** As `chmod` writes it. */
+const mode = (what: string, initial: number): Key<number> =>
+  key({
+    what,
+    initial,
+    show: (value) => value.toString(8).padStart(4, "0"),
+    read: (raw) => {
+      const text = typeof raw === "string" ? /^0?([0-7]{3})$/.exec(raw)?.[1] : undefined;
+      const value = text === undefined ? 0 : Number.parseInt(text, 8);
+      return (value & 0o600) === 0o600
+        ? value
+        : refuse('must be a file mode such as "0660", open to its owner');
+    },
+  });
+
+const address = (what: string, initial: Address): Key<Address> =>
   key({
     what,
     initial,
     show: formatAddress,
     read: (raw) =>
       (typeof raw === "string" ? parseAddress(raw) : undefined) ??
-      refuse("must be host:port, an IPv6 host in brackets"),
+      refuse("must be host:port, an IPv6 host in brackets, or unix:PATH of at most 107 bytes"),
   });
 
 const hourMs = 3_600_000;
@@ -120,6 +135,7 @@ export const KEYS = {
     host: "127.0.0.1",
     port: 50_052,
   }),
+  socket_mode: mode("Mode of the files of Unix sockets to listen on.", 0o600),
   insecure_listen: toggle("Serve without TLS on an address that others can reach.", false),
   "tls.cert": path("Certificate chain of the server, a PEM file."),
   "tls.key": path("Private key of the server, a PEM file."),
@@ -140,6 +156,10 @@ export const KEYS = {
   slow_call_ms: integer("Calls that take longer are logged.", 1000, [1, hourMs]),
   deadline_default_ms: integer("Deadline of calls that set none.", deadlineMsDefault, [1, hourMs]),
   deadline_max_ms: integer("Longest deadline; longer ones are cut to it.", deadlineMsMax, [1, hourMs]),
+  drain_delay_ms: integer("How long a stopping server, already NOT_SERVING, serves on before it drains.", 0, [
+    0,
+    hourMs,
+  ]),
   drain_ms: integer("How long calls may take to finish when the server stops.", 10_000, [0, hourMs]),
   connection_age_ms: integer("Age at which a connection is asked to go.", hourMs / 2, [1000, 24 * hourMs]),
   connection_age_grace_ms: integer("What its calls then have left.", 60_000, [1, hourMs]),

@@ -4,6 +4,8 @@
  */
 import { status as Code } from "@grpc/grpc-js";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { TlsFacts } from "../rpc/tls-renewal.ts";
+import { watchTls } from "./tls-metrics.ts";
 
 /** Seconds; from a fast read to the longest deadline. */
 const latencySeconds = [
@@ -40,6 +42,7 @@ export type Metrics = {
   /** The ledger is opened after the metrics that watch its opening. */
   readonly watch: (sources: MetricSources) => void;
   readonly watchSandbox: (source: SandboxSource) => void;
+  readonly watchTls: (source: () => TlsFacts) => void;
   readonly contentType: string;
   readonly text: () => Promise<string>;
 };
@@ -185,6 +188,7 @@ export const createMetrics = (): Metrics => {
     watchBounds: (sources) => watchBounds(sources, registers),
     watch: (sources) => watchLedger(sources, registers),
     watchSandbox: (source) => watchSandbox(source, registers),
+    watchTls: (source) => watchTls(source, registers),
     contentType: registry.contentType,
     text: async () => (await Promise.all([registry.metrics(), processMetrics().metrics()])).join("\n"),
   };

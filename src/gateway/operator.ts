@@ -4,13 +4,15 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { fail } from "../record/errors.ts";
 import { operatorConnectionsMax, operatorHeaderBytesMax, operatorRequestMsMax } from "../record/limits.ts";
-import { formatAddress, type Address } from "../record/address.ts";
+import { formatAddress, isUnix, type Address } from "../record/address.ts";
+import { failListening, listenOptions, openSocketFile } from "../rpc/listening.ts";
 import type { Metrics } from "./metrics.ts";
 
 export type OperatorOptions = {
   readonly address: Address;
+  /** Of the file, where the address is a Unix socket. */
+  readonly socketMode: number;
   readonly metrics: Pick<Metrics, "contentType" | "text">;
   /** Null while serving, else why not. */
   readonly whyNotReady: () => string | null;
@@ -64,14 +66,21 @@ const serve = async (
   }
 };
 
-const listen = (server: Server, { host, port }: Address): Promise<void> =>
+const listen = (server: Server, address: Address): Promise<void> =>
   new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ host, port }, () => {
+    server.listen(listenOptions(address), () => {
       server.off("error", reject);
       resolve();
     });
   });
+
+/** For `curl`, or `curl --unix-socket PATH http://sigil/…`. */
+const urlOf = (address: Address, server: Server): string => {
+  if (isUnix(address)) return formatAddress(address);
+  const { port } = server.address() as AddressInfo;
+  return `http://${formatAddress({ host: address.host, port })}`;
+};
 
 export const startOperator = async (options: OperatorOptions): Promise<OperatorServer> => {
   const server = createServer(
@@ -86,15 +95,15 @@ export const startOperator = async (options: OperatorOptions): Promise<OperatorS
   server.maxConnections = operatorConnectionsMax;
   try {
     await listen(server, options.address);
+    await openSocketFile(options.address, options.socketMode);
   } catch (cause) {
-    const rule = `cannot listen on ${formatAddress(options.address)}`;
-    return fail({ kind: "invalidConfig", key: "operator_listen", rule }, { cause });
+    server.close();
+    return failListening("operator_listen", options.address, cause);
   }
   server.on("error", options.onError);
-  const { port } = server.address() as AddressInfo;
   let closing: Promise<void> | undefined;
   return {
-    url: `http://${formatAddress({ host: options.address.host, port })}`,
+    url: urlOf(options.address, server),
     close: () =>
       (closing ??= new Promise((resolve) => {
         server.close(() => resolve());

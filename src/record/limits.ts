@@ -56,6 +56,8 @@ export const tokenCacheEntriesMax = 10_000;
 export const tokenIdBytesMax = 128;
 /** Principals remembered until their record changes; as many as tokens, which name them. */
 export const principalCacheEntriesMax = 10_000;
+/** One PEM file of TLS: a bundle of every public authority takes a quarter of it. */
+export const tlsFileBytesMax = 1 << 20;
 /** DNS names of one client certificate that are looked up, each in the ledger. */
 export const certificateNamesMax = 16;
 

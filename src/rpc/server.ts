@@ -11,15 +11,16 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { assert, fail } from "../record/errors.ts";
+import { assert } from "../record/errors.ts";
 import { headerBytesMax, headerPairsMax } from "../record/limits.ts";
-import { formatAddress, type Address } from "../record/address.ts";
+import { formatAddress, isUnix, type Address } from "../record/address.ts";
 import { strictService } from "./decode.ts";
 import type { Health } from "./health.ts";
 import { assertInstalledInsides, muteUnknownMethods } from "./insides.ts";
 import type { Intake } from "./intake.ts";
+import { failListening, openSocketFile } from "./listening.ts";
 import { addReflection } from "./reflection.ts";
-import { TlsCredentials, type Tls } from "./tls.ts";
+import type { TlsRenewal } from "./tls-renewal.ts";
 import type { CallsUnderWay } from "./underway.ts";
 
 export type TransportLimits = {
@@ -34,7 +35,9 @@ export type TransportLimits = {
 
 export type RpcServerOptions = {
   readonly address: Address;
-  readonly tls: Tls | null;
+  /** Of the file, where the address is a Unix socket. */
+  readonly socketMode: number;
+  readonly tls: Pick<TlsRenewal, "credentials" | "watch"> | null;
   readonly limits: TransportLimits;
   readonly reflection: boolean;
   readonly health: Health;
@@ -72,8 +75,8 @@ const limitHeaders = (server: Server): void => {
   options.maxHeaderListPairs = headerPairsMax;
 };
 
-const bind = (server: Server, address: Address, tls: Tls | null): Promise<number> => {
-  const credentials = tls === null ? ServerCredentials.createInsecure() : new TlsCredentials(tls);
+const bind = (server: Server, address: Address, tls: RpcServerOptions["tls"]): Promise<number> => {
+  const credentials = tls === null ? ServerCredentials.createInsecure() : tls.credentials;
   return new Promise((resolve, reject) => {
     server.bindAsync(formatAddress(address), credentials, (error, port) => {
       if (error === null) resolve(port);
@@ -86,11 +89,12 @@ const bind = (server: Server, address: Address, tls: Tls | null): Promise<number
  * The connections of a server. A session that is broken off waits for its peer to close its side, and one that does not
  * read never does: it would keep the process from ending.
  */
-const watchSockets = (server: Server): ReadonlySet<Socket> => {
+const watchSockets = (server: Server, tls: RpcServerOptions["tls"]): ReadonlySet<Socket> => {
   const { http2Servers } = server as unknown as { http2Servers?: ReadonlyMap<NetServer, unknown> };
   assert(http2Servers !== undefined, "grpc-js keeps its HTTP/2 servers elsewhere");
   const sockets = new Set<Socket>();
   for (const listener of http2Servers.keys()) {
+    tls?.watch(listener);
     listener.on("connection", (socket: Socket) => {
       sockets.add(socket);
       socket.once("close", () => sockets.delete(socket));
@@ -133,17 +137,18 @@ export const startRpcServer = async (options: RpcServerOptions): Promise<RpcServ
   options.health.addTo(server);
   if (options.reflection) addReflection(server);
   let port: number;
+  let sockets: ReadonlySet<Socket>;
   try {
     port = await bind(server, options.address, options.tls);
+    sockets = watchSockets(server, options.tls);
+    await openSocketFile(options.address, options.socketMode);
   } catch (cause) {
     server.forceShutdown();
-    const rule = `cannot listen on ${formatAddress(options.address)}`;
-    return fail({ kind: "invalidConfig", key: "listen", rule }, { cause });
+    return failListening("listen", options.address, cause);
   }
-  const sockets = watchSockets(server);
   let closing: Promise<void> | undefined;
   return {
-    address: { host: options.address.host, port },
+    address: isUnix(options.address) ? options.address : { host: options.address.host, port },
     close: () => (closing ??= stop(server, sockets, options)),
   };
 };

@@ -1,8 +1,7 @@
-/** TLS of the gRPC port: PEM files in, credentials out. Nothing of a key file ever stands in an error. */
-import { readFileSync } from "node:fs";
-import { createSecureContext } from "node:tls";
+/** TLS of the gRPC port: what it is made of, and the credentials that serve it and take another one while they serve. */
+import type { SecureContextOptions } from "node:tls";
 import { ServerCredentials } from "@grpc/grpc-js";
-import { fail } from "../record/errors.ts";
+import { assert } from "../record/errors.ts";
 
 export type Tls = {
   readonly cert: Buffer;
@@ -12,56 +11,38 @@ export type Tls = {
   readonly clientCertificate: "optional" | "required";
 };
 
+/** What a connection is made with. The version stands here too: a context that is set later knows nothing of the first. */
+export const contextOf = ({ cert, key, clientCa }: Tls): SecureContextOptions => ({
+  cert: [cert],
+  key: [key],
+  minVersion: "TLSv1.2",
+  ...(clientCa === null ? {} : { ca: clientCa }),
+});
+
 /** TLS that may ask for a client certificate without insisting; grpc-js's own factory cannot. */
 export class TlsCredentials extends ServerCredentials {
-  constructor({ cert, key, clientCa, clientCertificate }: Tls) {
-    const asks = clientCa !== null;
+  constructor(tls: Tls) {
+    const asks = tls.clientCa !== null;
     super(
       {
         requestCert: asks,
-        rejectUnauthorized: asks && clientCertificate === "required",
+        rejectUnauthorized: asks && tls.clientCertificate === "required",
         minVersion: "TLSv1.2",
       },
-      { cert: [cert], key: [key], ...(asks ? { ca: clientCa } : {}) },
+      contextOf(tls),
     );
   }
 
   _equals(other: ServerCredentials): boolean {
     return this === other;
   }
+
+  /**
+   * For connections from now on; those that are open stay as they are. Their session tickets go with the old context.
+   * `tls` must be checked: a context that OpenSSL refuses makes grpc-js drop every new connection.
+   */
+  renew(tls: Tls): void {
+    assert(this.getWatcherCount() > 0, "grpc-js watches its credentials no longer");
+    this.updateSecureContextOptions(contextOf(tls));
+  }
 }
-
-/** Paths of PEM files; empty for none. */
-export type TlsPaths = {
-  readonly cert: string;
-  readonly key: string;
-  readonly clientCa: string;
-  readonly clientCertificate: Tls["clientCertificate"];
-};
-
-const readPem = (key: string, path: string): Buffer => {
-  try {
-    return readFileSync(path);
-  } catch (cause) {
-    return fail({ kind: "invalidConfig", key, rule: `cannot read ${path}` }, { cause });
-  }
-};
-
-/** @returns null without a certificate. @throws invalidConfig naming the file. */
-export const readTls = (paths: TlsPaths): Tls | null => {
-  if (paths.cert === "") return null;
-  const tls: Tls = {
-    cert: readPem("tls.cert", paths.cert),
-    key: readPem("tls.key", paths.key),
-    clientCa: paths.clientCa === "" ? null : readPem("tls.client_ca", paths.clientCa),
-    clientCertificate: paths.clientCertificate,
-  };
-  const { cert, key, clientCa } = tls;
-  try {
-    createSecureContext({ cert, key, ...(clientCa === null ? {} : { ca: clientCa }) });
-  } catch {
-    // Without its cause: it may quote the files.
-    return fail({ kind: "invalidConfig", key: "tls", rule: "certificate and key are not a PEM pair" });
-  }
-  return tls;
-};

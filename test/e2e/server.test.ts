@@ -6,7 +6,7 @@ import { describe, it } from "mocha";
 import { compressionAlgorithms, status as Code, type Metadata } from "@grpc/grpc-js";
 import { connect, SigilError, Verdict } from "@sigil/client";
 import { headerBytesMax, messageBytesMax } from "../../src/record/limits.ts";
-import { closeOnSignal } from "../../src/server.ts";
+import { closeOnSignal } from "../../src/server-signals.ts";
 import { evaluate } from "../../src/trust/model.ts";
 import { makeDeployment } from "./deployment.ts";
 

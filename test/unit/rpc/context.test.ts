@@ -64,7 +64,15 @@ describe("what a call brings along", () => {
 
 describe("addresses", () => {
   it("are read and written the same way", () => {
-    for (const text of ["127.0.0.1:50051", "[::1]:0", "localhost:1", "sigil.example:65535", "0.0.0.0:80"]) {
+    for (const text of [
+      "127.0.0.1:50051",
+      "[::1]:0",
+      "localhost:1",
+      "sigil.example:65535",
+      "0.0.0.0:80",
+      "unix:/run/sigil.sock",
+      "unix:s.sock",
+    ]) {
       const address = parseAddress(text);
       expect(address === undefined ? "" : formatAddress(address)).to.equal(text);
     }
@@ -79,6 +87,12 @@ describe("addresses", () => {
       "[host]:1",
       "a b:1",
       "host:-1",
+      "unix:",
+      "unix:@abstract",
+      "unix-abstract:name",
+      "unix:/run/",
+      "unix:/run/a\0b",
+      `unix:/${"x".repeat(107)}`,
     ]) {
       expect(parseAddress(text), text).to.equal(undefined);
     }
@@ -86,7 +100,7 @@ describe("addresses", () => {
 
   it("are loopback only when nobody else can reach them", () => {
     const loopback = (text: string): boolean => isLoopback(parseAddress(text) ?? { host: "", port: 0 });
-    for (const text of ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1"])
+    for (const text of ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1", "unix:/run/sigil.sock"])
       expect(loopback(text)).to.equal(true);
     for (const text of ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "127.example:1", "localhost.example:1"]) {
       expect(loopback(text), text).to.equal(false);

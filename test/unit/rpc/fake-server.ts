@@ -7,6 +7,7 @@ import { TrustServiceService } from "../../../generated/sigil/trust/v1/trust.ts"
 import type { AuditService } from "../../../src/audit/service.ts";
 import type { QuorumService, RecordsService } from "../../../src/canon/service.ts";
 import { anonymous } from "../../../src/identity/caller.ts";
+import { formatAddress } from "../../../src/record/address.ts";
 import { parseHash } from "../../../src/record/bytes.ts";
 import { concurrentStreamsMax, messageBytesMax, sessionMemoryMiBMax } from "../../../src/record/limits.ts";
 import { makeConfig } from "../../../src/config.ts";
@@ -171,6 +172,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
   const health = createHealth([]);
   const server = await startRpcServer({
     address: { host: "127.0.0.1", port: 0 },
+    socketMode: 0o600,
     tls: null,
     limits: {
       messageBytesMax,
@@ -194,7 +196,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     drainMs: options.drainMs ?? 200,
   });
   health.set("serving");
-  const target = `127.0.0.1:${server.address.port}`;
+  const target = formatAddress(server.address);
   const connection = connect({ target, tls: "insecure" });
   return {
     connection,
