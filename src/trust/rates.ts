@@ -104,11 +104,10 @@ class CountedRates implements Rates {
   enter(asked: Asked, nowMs: number): Entered {
     this.#follow();
     const { windows, name } = this.#place(asked);
-    const count = windows.count(name, nowMs);
     const reservation = windows.reserve(name, nowMs);
     let expected: string | undefined;
     return {
-      count,
+      count: reservation.count,
       expect: (recordId) => {
         expected = recordId;
         this.#expected.set(recordId, reservation);

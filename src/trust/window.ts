@@ -21,6 +21,8 @@ export type RateWindowOptions = RateLimit & {
 
 /** A check under way: it counts until one of the two is called; later calls do nothing. */
 export type Reservation = {
+  /** What `count` said before it. */
+  readonly count: number;
   /** Its record is on disk: from now on it counts as made at the record's time. */
   readonly keep: (timeMs: number, nowMs: number) => void;
   /** No record came of it. */
@@ -173,18 +175,22 @@ export const createRateWindows = (options: RateWindowOptions): RateWindows => {
     keep(name, ring);
   };
 
+  const countOf = (ring: Ring, nowMs: number): number =>
+    Math.min(limit, ring.length - firstAfter(ring, nowMs - windowMs) + ring.underWay);
+
   return {
     count: (name, nowMs) => {
       checkTime(nowMs);
       const ring = find(name);
-      if (ring === undefined) return 0;
-      return Math.min(limit, ring.length - firstAfter(ring, nowMs - windowMs) + ring.underWay);
+      return ring === undefined ? 0 : countOf(ring, nowMs);
     },
     reserve: (name, nowMs) => {
       checkTime(nowMs);
       const ring = open(name);
+      const count = countOf(ring, nowMs);
       ring.underWay += 1;
-      keep(name, ring);
+      // A known name becomes the most recently active with its record.
+      if (!rings.has(name)) keep(name, ring);
       let isUnderWay = true;
       const end = (): boolean => {
         if (!isUnderWay) return false;
@@ -193,6 +199,7 @@ export const createRateWindows = (options: RateWindowOptions): RateWindows => {
         return true;
       };
       return {
+        count,
         keep: (timeMs, endMs) => {
           if (end()) record(name, timeMs, endMs);
         },
