@@ -100,7 +100,11 @@ export const wireCanon = async ({
   principals,
   nowMs,
   randomBytes,
-}: CanonParts): Promise<{ readonly records: RecordsService; readonly quorum: QuorumService }> => {
+}: CanonParts): Promise<{
+  readonly records: RecordsService;
+  readonly quorum: QuorumService;
+  readonly close: () => void;
+}> => {
   const authorise = authoriseBy(trust);
   const schemas = createSchemas(ledger);
   const records = createRecordsService({
@@ -115,11 +119,12 @@ export const wireCanon = async ({
     authorise,
     findPrincipal: principals.find,
     spellModel,
+    compileSchema: schemas.compile,
     newId: createDecisionIds(randomBytes),
     nowMs,
     onCommit: (id) => {
       if (id.startsWith("schema/")) schemas.announce();
     },
   });
-  return { records, quorum };
+  return { records, quorum, close: schemas.close };
 };

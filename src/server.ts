@@ -245,13 +245,18 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
   const trust = await wireTrust(ledger, parts, overrides, principals, async (proposalId) =>
     (await candidates.promise)(proposalId),
   );
-  const { records, quorum } = await wireCanon({
+  const {
+    records,
+    quorum,
+    close: closeCanon,
+  } = await wireCanon({
     ledger,
     trust,
     principals,
     nowMs,
     randomBytes: overrides.randomBytes ?? randomBytes,
   });
+  opening.opened.defer(closeCanon);
   candidates.resolve(candidateIn(quorum));
   const modules = await openModules(opening, { trust, records, quorum });
   const backups = createBackupService({ ledger, describe: () => describeForBackup(config.data) });

@@ -20,7 +20,7 @@ import type { RecordBody } from "../record/record.ts";
 import { opensslSha256 } from "../keys/sha256.ts";
 import { checkPublicKey } from "../keys/verify.ts";
 import type { Content } from "./domain.ts";
-import { compileSchema } from "./json-schema.ts";
+import { checkSchemaSize } from "./json-schema.ts";
 
 const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
 
@@ -49,7 +49,8 @@ const checkSchema = (id: string, payload: CborValue): void => {
   const { kind, schema } = parseSchema(payload);
   if (kind !== nameIn(id)) refuse("id", "must be schema/ and the kind in the payload");
   if (knownKinds.includes(kind)) refuse("id", "must name a kind of user data: the server's own have schemas");
-  compileSchema(schema);
+  // Compiled once the proposer was found to have the right to ask: that may take seconds.
+  checkSchemaSize(schema);
 };
 
 /** @throws invalidField, malformedRecord, malformedKey. */

@@ -3,21 +3,30 @@
  * Beyond the specification: an unknown keyword is refused; `$ref` points into the schema itself (nothing is fetched);
  * dynamic references are unknown; `format` is an annotation. At most `jsonSchemaCharactersMax` characters.
  *
- * A schema governs only after a quorum approved it, and the quorum answers for its `pattern`s, which no time limit
- * guards, and for what it repeats: `uniqueItems` over objects is quadratic.
+ * Compiling takes seconds for some schemas and `uniqueItems` over objects is quadratic: schema-thread.ts calls what is
+ * here in a thread of its own, under a time limit. Patterns are matched in linear time.
  */
 import { Ajv2020, type Options, type ValidateFunction } from "ajv/dist/2020.js";
 import type { CborValue } from "../record/cbor.ts";
-import { fail } from "../record/errors.ts";
 import { anyMap, refuseField } from "../record/fields.ts";
 import { jsonView } from "../record/json-view.ts";
 import { jsonSchemaCharactersMax, jsonSchemaRuleCharactersMax } from "../record/limits.ts";
 import { abbreviate, atPointer, formatPointer, quoted } from "./json-pointer.ts";
+import { linearPattern } from "./linear-pattern.ts";
 
 export type CompiledSchema = {
-  /** Why the payload is refused, with a JSON pointer into it, or null. */
+  /**
+   * Why the payload is refused, with a JSON pointer into it, or null. The schema sees it as `jsonView` shows it: byte
+   * strings as base64 text, integers beyond 2^53 as decimal text.
+   */
   readonly refusalOf: (payload: CborValue) => string | null;
 };
+
+/**
+ * What becomes of a pattern that no linear engine can match: refused where a schema is proposed; matched by JavaScript's
+ * own engine, under the time limit, where a quorum approved it before there was the rule.
+ */
+export type OnSlowPattern = "refuse" | "allow";
 
 type Step = string | number;
 type JsonObject = Readonly<Record<string, unknown>>;
@@ -61,12 +70,30 @@ const notInDialect = [
 let dialectAjv: Ajv2020 | undefined;
 
 /** One for each schema, so that no schema can refer to another, and none to the dialect's own. */
-const freshAjv = (): Ajv2020 => {
-  const ajv = new Ajv2020({ ...options, meta: false, validateSchema: false });
+const freshAjv = (onSlowPattern: OnSlowPattern): Ajv2020 => {
+  const regExp = Object.assign((source: string) => readPattern(source, onSlowPattern), {
+    code: "readPattern",
+  });
+  const ajv = new Ajv2020({
+    ...options,
+    code: { ...options.code, regExp },
+    meta: false,
+    validateSchema: false,
+  });
   for (const keyword of notInDialect) ajv.removeKeyword(keyword);
   // Ajv resolves anchors but does not list the keyword.
   ajv.addKeyword({ keyword: "$anchor", schemaType: "string" });
   return ajv;
+};
+
+/** As Ajv asks for it: its text names it among the others. */
+const readPattern = (source: string, onSlowPattern: OnSlowPattern) => {
+  const pattern = linearPattern(source);
+  if (pattern.kind === "linear") return { test: pattern.test, toString: () => `/${source}/u` };
+  if (onSlowPattern === "allow") return new RegExp(source, "u");
+  throw new SyntaxError(
+    `pattern "${source}" ${pattern.rule}, so that matching it could take longer than linear time`,
+  );
 };
 
 const isObject = (value: unknown): value is JsonObject => typeof value === "object" && value !== null;
@@ -147,9 +174,9 @@ const checkDialect = (schema: JsonObject): void => {
   );
 };
 
-const compile = (schema: JsonObject): ValidateFunction => {
+const compile = (schema: JsonObject, onSlowPattern: OnSlowPattern): ValidateFunction => {
   try {
-    return freshAjv().compile(schema);
+    return freshAjv(onSlowPattern).compile(schema);
   } catch (cause) {
     return refuseField(schemaField, "", abbreviate(messageOf(cause), jsonSchemaRuleCharactersMax));
   }
@@ -182,13 +209,9 @@ const refusalOf = (validate: ValidateFunction, payload: CborValue): string | nul
   return `${atPointer(error?.instancePath ?? "")} ${message}${keyAtFault(error?.params ?? {})}`;
 };
 
-/**
- * Definitions that nothing refers to are only held to the dialect's own schema.
- * @throws malformedRecord with field "payload.schema" and what makes it no schema of the dialect.
- */
-export const compileSchema = (schema: CborValue): CompiledSchema => {
-  const view = jsonView(anyMap(schema, schemaField)) as JsonObject;
-  const characters = JSON.stringify(view).length;
+/** @throws malformedRecord with field "payload.schema" for what is too long to be looked at any further. */
+export const checkSchemaSize = (schema: CborValue): void => {
+  const characters = JSON.stringify(jsonView(anyMap(schema, schemaField))).length;
   if (characters > jsonSchemaCharactersMax) {
     refuseField(
       schemaField,
@@ -196,17 +219,17 @@ export const compileSchema = (schema: CborValue): CompiledSchema => {
       `must be at most ${jsonSchemaCharactersMax} characters as JSON, has ${characters}`,
     );
   }
-  checkNarrowed(view);
-  checkDialect(view);
-  const validate = compile(view);
-  return { refusalOf: (payload) => refusalOf(validate, payload) };
 };
 
 /**
- * Holds a payload to a schema, which sees it as `jsonView` shows it: byte strings as base64 text, integers beyond 2^53
- * as decimal text. @throws invalidField with `field` and a rule that begins with the JSON pointer to the fault.
+ * Definitions that nothing refers to are only held to the dialect's own schema.
+ * @throws malformedRecord with field "payload.schema" and what makes it no schema of the dialect.
  */
-export const checkAgainst = (compiled: CompiledSchema, payload: CborValue, field: string): void => {
-  const rule = compiled.refusalOf(payload);
-  if (rule !== null) fail({ kind: "invalidField", field, rule });
+export const compileSchema = (schema: CborValue, onSlowPattern: OnSlowPattern = "refuse"): CompiledSchema => {
+  checkSchemaSize(schema);
+  const view = jsonView(anyMap(schema, schemaField)) as JsonObject;
+  checkNarrowed(view);
+  checkDialect(view);
+  const validate = compile(view, onSlowPattern);
+  return { refusalOf: (payload) => refusalOf(validate, payload) };
 };

@@ -26,6 +26,7 @@ import { proposalBody, type Draft } from "./proposing.ts";
 import { decisionOf, readNewest, readVersion } from "./reading.ts";
 import type { Registries } from "./registries.ts";
 import type { Registry } from "./registry.ts";
+import type { Schemas } from "./schemas.ts";
 import { canReachQuorum, dueEnding, tally, type Facts, type Given } from "./rules.ts";
 
 export type ProposalsDependencies = {
@@ -34,6 +35,8 @@ export type ProposalsDependencies = {
   readonly findPrincipal: (id: string) => Promise<PrincipalPayload | undefined>;
   /** The payload to commit for a model: its globs in their one spelling. @throws malformedModel. */
   readonly spellModel: (payload: CborValue) => CborValue;
+  /** @throws malformedRecord with field "payload.schema". */
+  readonly compileSchema: Schemas["compile"];
   /** A UUIDv7. */
   readonly newId: (nowMs: number) => string;
   readonly nowMs: () => number;
@@ -243,6 +246,7 @@ export class Proposals {
     const question = { action: "canon.propose", target, session: "", input: new Uint8Array(0) } as const;
     const [allowed] = await authorise(caller, [question], call);
     if (allowed === undefined) return fail({ kind: "indeterminate", rule: "the trust model gave no answer" });
+    await draft.checkAllowed?.(call);
     return this.inTurn(async () => {
       await this.endLapsed();
       if (this.book.open.length >= openProposalsMax) {

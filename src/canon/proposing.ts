@@ -2,10 +2,17 @@
 import type { Hash } from "../record/bytes.ts";
 import { cborEncode, type CborValue } from "../record/cbor.ts";
 import { fail } from "../record/errors.ts";
-import { formatProposal, formatQuorum, formatWitness, type ProposalCommit } from "../record/kinds.ts";
+import {
+  formatProposal,
+  formatQuorum,
+  formatWitness,
+  parseSchema,
+  type ProposalCommit,
+} from "../record/kinds.ts";
 import { proposalBodyBytesMax } from "../record/limits.ts";
 import { encodeBody, hashRecord, type RecordBody, type RecordLink } from "../record/record.ts";
 import { opensslSha256 } from "../keys/sha256.ts";
+import type { CallContext } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { candidateOf, checkWitnessKey } from "./candidate.ts";
 import type { Content, RecordProposal, WitnessProposal } from "./domain.ts";
@@ -21,6 +28,8 @@ export type Draft = {
   readonly id: string;
   /** @param decision the decision that allowed proposing. @throws staleVersion and whatever makes the draft wrong. */
   readonly bodies: (decision: Hash, ts: number) => Promise<readonly RecordBody[]>;
+  /** What costs too much to be looked at before it is allowed; nobody else's change waits for it. */
+  readonly checkAllowed?: ((call: CallContext) => Promise<void>) | undefined;
   /** Done when it is allowed and about to be written. */
   readonly beforeWrite?: (() => Promise<void>) | undefined;
 };
@@ -68,12 +77,14 @@ export const draftRecord = (
   ledger: Ledger,
   { id, content, expectedVersion, beforeWrite }: RecordProposal,
   spellModel: (payload: CborValue) => CborValue,
+  compileSchema: (schema: CborValue, call: CallContext) => Promise<void>,
 ): Draft => {
   const rules = { spellModel, trustDomain: ledger.origin };
   const { kind, schemaVersion, payload } = candidateOf(proposableKind(id), id, content, rules);
   return {
     id,
     beforeWrite,
+    checkAllowed: kind === "schema" ? (call) => compileSchema(parseSchema(payload).schema, call) : undefined,
     bodies: async (decision, ts) => {
       const newest = await readNewest(ledger, systemScope, id);
       const version = newest?.version ?? 0n;

@@ -83,7 +83,9 @@ class Quorum implements QuorumService {
       const rule = "only Root of tenant system may propose to erase a tenant";
       fail({ kind: "tenantForbidden", tenant: caller.tenant, rule });
     }
-    const draft = draftRecord(this.#deps.ledger, proposal, this.#deps.spellModel);
+    const draft = draftRecord(this.#deps.ledger, proposal, this.#deps.spellModel, (schema, { signal }) =>
+      this.#deps.compileSchema(schema, { tenant: caller.tenant, signal }),
+    );
     return this.#put(caller, draft, proposal, proposalBytes(proposal), "ProposeRecord", call);
   };
 

@@ -19,7 +19,7 @@ import type { Authorise, Authorised, Question } from "./authority.ts";
 import type { VersionedRecord, Write, Written } from "./domain.ts";
 import { checkFreePrincipal, checkUserKind } from "./kinds.ts";
 import { decisionLabel, decisionOf, isTombstone, readNewest, versionOf, type Scope } from "./reading.ts";
-import { checkAgainst, type Schemas } from "./schemas.ts";
+import type { Schemas } from "./schemas.ts";
 import { Turns } from "./turns.ts";
 
 export type WritingDependencies = {
@@ -104,28 +104,35 @@ export class Writing {
       fail({ kind: "levelTooLow", rpc: "writing a principal", needed: "mentor", actual: caller.level });
     }
     if (write.content.kind === "payload")
-      await this.#checkPayload(caller, target.kind, { id: write.id, payload: write.content.payload }, path);
+      this.#checkPayload(caller, target.kind, { id: write.id, payload: write.content.payload }, path);
     // One after the other: each may lead to a record of a megabyte.
     for (const [index, link] of write.links.entries()) {
       await this.#checkLink(caller.tenant, link, `${path}links[${index}]`);
     }
   }
 
-  async #checkPayload(
+  #checkPayload(
     { tenant }: Caller,
     kind: string,
     record: { readonly id: string; readonly payload: CborValue },
     path: string,
+  ): void {
+    if (kind !== "principal") return;
+    const trustDomain = this.#deps.ledger.origin;
+    const { publicKeys } = checkFreePrincipal(record, { tenant, trustDomain, path }, opensslSha256);
+    for (const key of publicKeys) checkPublicKey(key);
+  }
+
+  /** Only once the caller is allowed to write: it may take a while, in a thread that others need too. */
+  async #checkSchema(
+    { tenant }: Caller,
+    kind: string,
+    payload: CborValue,
+    path: string,
+    { signal }: CallContext,
   ): Promise<void> {
-    const { payload } = record;
-    if (kind === "principal") {
-      const trustDomain = this.#deps.ledger.origin;
-      const { publicKeys } = checkFreePrincipal(record, { tenant, trustDomain, path }, opensslSha256);
-      for (const key of publicKeys) checkPublicKey(key);
-      return;
-    }
     const schema = await this.#deps.schemas.find(kind);
-    if (schema !== undefined) checkAgainst(schema, payload, `${path}payload`);
+    await schema?.check(payload, `${path}payload`, { tenant, signal });
   }
 
   /** A link to what the caller could not read is as wrong as one to nothing. */
@@ -200,7 +207,8 @@ export class Writing {
       const path = paths[index] ?? "";
       const target = await this.#target(caller.tenant, write, path);
       if (write.content.kind === "payload") {
-        await this.#checkPayload(caller, target.kind, { id: write.id, payload: write.content.payload }, path);
+        this.#checkPayload(caller, target.kind, { id: write.id, payload: write.content.payload }, path);
+        await this.#checkSchema(caller, target.kind, write.content.payload, path, call);
       }
       bodies.push(bodyOf(write, target, caller.tenant, ts, (allowed[index] as Authorised).hash));
     }

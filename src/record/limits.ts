@@ -213,8 +213,14 @@ export const logMessageCharactersMax = 300;
 export const jsonCharactersMax = 2 << 20;
 /** A JSON pointer in an error: enough to find the place, and no way to send a payload back through its keys. */
 export const pointerCharactersMax = 200;
-/** A JSON Schema as JSON text; compiling one this long can hold up everybody else for most of a second. */
+/** A JSON Schema as JSON text; compiling one this long can take seconds, which is why a thread of its own does it. */
 export const jsonSchemaCharactersMax = 32 << 10;
+/** Compiling a schema, or holding a payload to one, on the wall's clock: a busy machine takes ten times what a quiet one does. */
+export const jsonSchemaMsMax = 5000;
+/** Requests of one tenant that wait for a schema thread; each holds a schema and a payload. */
+export const jsonSchemaWaitingMax = 32;
+/** Heap of a schema thread; compiling the longest schema takes less than half of it. */
+export const jsonSchemaHeapMibMax = 256;
 /** What is wrong with a schema or with a payload under it; it may quote the schema. */
 export const jsonSchemaRuleCharactersMax = 300;
 /** Compiled schemas remembered until their record changes. */

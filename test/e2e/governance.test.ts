@@ -278,6 +278,35 @@ describe("a schema by quorum", () => {
     await write("invoices/3", { total: "much" });
   });
 
+  it("is compiled once its proposer is allowed to ask, and nobody waits for it", async () => {
+    await using council = await Council.open();
+    const decided = async (): Promise<number> =>
+      (await council.as("mentor").audit.listFrozenChains({ action: "canon.propose" })).chains.length;
+    const before = await decided();
+    const patterns = Object.fromEntries(Array.from({ length: 2000 }, (_, at) => [`^${at}`, {}]));
+    const content = json({ kind: "x", schema: { patternProperties: patterns } });
+    const proposing = council.propose({ id: "schema/x", content }).then(
+      () => "proposed",
+      (error: Error) => error.message,
+    );
+    // Whichever comes first: a schema that takes seconds must not be what answers a check.
+    let isDone = false;
+    void proposing.finally(() => (isDone = true));
+    let checks = 0;
+    while (!isDone) {
+      await council.as("guest").trust.check({ action: "read", target: "public/docs" });
+      checks += 1;
+    }
+    expect(await proposing).to.match(/^proposed$|takes more than/);
+    expect(checks).to.be.greaterThan(3);
+    expect(await decided()).to.equal(before + 1);
+    const slow = json({ kind: "y", schema: { properties: { a: { pattern: "^(?=a)" } } } });
+    const refused = await refusalOf(council.propose({ id: "schema/y", content: slow }));
+    expect(refused.codeName).to.equal("INVALID_ARGUMENT");
+    expect(refused.message).to.contain("looks ahead or behind");
+    expect(await decided()).to.equal(before + 2);
+  });
+
   it("is refused when it is none, names a kind of the server's own, or another kind than its id", async () => {
     await using council = await Council.open();
     const rows = [

@@ -4,6 +4,7 @@ import { describe, it } from "mocha";
 import { candidateOf } from "../../../src/canon/candidate.ts";
 import { checkFreePrincipal, checkUserKind, proposableKind } from "../../../src/canon/kinds.ts";
 import type { CborMap, CborValue } from "../../../src/record/cbor.ts";
+import { jsonSchemaCharactersMax } from "../../../src/record/limits.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
 import { checkReplaceable } from "../../../src/trust/lockout.ts";
 import { canonicalModel } from "../../../src/trust/model-spelling.ts";
@@ -95,8 +96,8 @@ describe("a proposal", () => {
       { field: "id" },
     ],
     [
-      "of a schema that is none",
-      () => propose("schema/note", { ...schema, schema: { type: "thing" } }),
+      "of a schema that is too long to be looked at any further",
+      () => propose("schema/note", { ...schema, schema: { title: "x".repeat(jsonSchemaCharactersMax) } }),
       { field: "payload.schema" },
     ],
   ];

@@ -1,0 +1,171 @@
+/**
+ * Regular expressions of JSON Schemas (ECMA-262 with the flag `u`), matched in time linear in the text: the pattern is
+ * parsed, every class is written out as ranges of code points, and RE2 does the matching. What no linear engine can do,
+ * looking around and referring back, is not translated.
+ */
+import { parseRegExpLiteral, type AST } from "@eslint-community/regexpp";
+import { RE2JS } from "re2js";
+
+export type LinearPattern =
+  | { readonly kind: "linear"; readonly test: (text: string) => boolean }
+  /** `rule` says what in the pattern takes more than linear time. */
+  | { readonly kind: "unsupported"; readonly rule: string };
+
+class Unsupported extends Error {}
+
+const unsupported = (rule: string): never => {
+  throw new Unsupported(rule);
+};
+
+/** First and last code point. */
+type Range = readonly [first: number, last: number];
+
+const codePointMax = 0x10ffff;
+const isSurrogate = (point: number): boolean => point >= 0xd800 && point <= 0xdfff;
+
+/** Sorted, without overlap. */
+const normalised = (ranges: readonly Range[]): readonly Range[] => {
+  const merged: Range[] = [];
+  for (const [first, last] of [...ranges].sort(([a], [b]) => a - b)) {
+    const before = merged.at(-1);
+    if (before !== undefined && first <= before[1] + 1)
+      merged[merged.length - 1] = [before[0], Math.max(before[1], last)];
+    else merged.push([first, last]);
+  }
+  return merged;
+};
+
+const complement = (ranges: readonly Range[]): readonly Range[] => {
+  const rest: Range[] = [];
+  let next = 0;
+  for (const [first, last] of normalised(ranges)) {
+    if (first > next) rest.push([next, first - 1]);
+    next = last + 1;
+  }
+  if (next <= codePointMax) rest.push([next, codePointMax]);
+  return rest;
+};
+
+/** By the escape as it is written; each takes a walk over all of Unicode once. */
+const knownSets = new Map<string, readonly Range[]>();
+const knownSetsMax = 256;
+
+/** What JavaScript itself matches with one escape: no table of another engine has to agree. */
+const rangesOfEscape = (escape: string): readonly Range[] => {
+  const known = knownSets.get(escape);
+  if (known !== undefined) return known;
+  const one = new RegExp(`^${escape}$`, "u");
+  const ranges: Range[] = [];
+  let first = -1;
+  for (let point = 0; point <= codePointMax + 1; point += 1) {
+    const isIn = point <= codePointMax && !isSurrogate(point) && one.test(String.fromCodePoint(point));
+    if (isIn && first < 0) first = point;
+    if (!isIn && first >= 0) {
+      ranges.push([first, point - 1]);
+      first = -1;
+    }
+  }
+  if (knownSets.size >= knownSetsMax) knownSets.clear();
+  knownSets.set(escape, ranges);
+  return ranges;
+};
+
+const rangesOf = (element: AST.CharacterClassElement | AST.CharacterSet): readonly Range[] => {
+  switch (element.type) {
+    case "Character":
+      return [[element.value, element.value]];
+    case "CharacterClassRange":
+      return [[element.min.value, element.max.value]];
+    case "CharacterSet":
+      return element.kind === "any"
+        ? complement(rangesOfEscape("[\\n\\r\\u2028\\u2029]"))
+        : rangesOfEscape(element.raw);
+    case "CharacterClass":
+    case "ClassStringDisjunction":
+    case "ExpressionCharacterClass":
+      return unsupported("holds a class that only the flag v has");
+  }
+};
+
+const hex = (point: number): string => `\\x{${point.toString(16)}}`;
+
+/** No text holds a surrogate by itself, and RE2 takes none. */
+const withoutSurrogates = ([first, last]: Range): readonly Range[] => {
+  const below: Range = [first, Math.min(last, 0xd7ff)];
+  const above: Range = [Math.max(first, 0xe000), last];
+  return [below, above].filter(([from, to]) => from <= to);
+};
+
+/** A class that nothing is in: a text position that is no position. */
+const never = "(?:\\z\\x{0}\\A)";
+
+const formatClass = (ranges: readonly Range[]): string => {
+  const shown = normalised(ranges)
+    .flatMap(withoutSurrogates)
+    .map(([first, last]) => (first === last ? hex(first) : `${hex(first)}-${hex(last)}`));
+  return shown.length === 0 ? never : `[${shown.join("")}]`;
+};
+
+const formatAssertion = (assertion: AST.Assertion): string => {
+  switch (assertion.kind) {
+    case "start":
+      return "\\A";
+    case "end":
+      return "\\z";
+    case "word":
+      return assertion.negate ? "\\B" : "\\b";
+    case "lookahead":
+    case "lookbehind":
+      return unsupported("looks ahead or behind");
+  }
+};
+
+const formatElement = (element: AST.Element): string => {
+  switch (element.type) {
+    case "Character":
+      return formatClass([[element.value, element.value]]);
+    case "CharacterSet":
+      return formatClass(rangesOf(element));
+    case "CharacterClass": {
+      const ranges = element.elements.flatMap(rangesOf);
+      return formatClass(element.negate ? complement(ranges) : ranges);
+    }
+    case "Group":
+      if (element.modifiers !== null) return unsupported("changes its flags inside");
+      return formatAlternatives(element.alternatives);
+    case "CapturingGroup":
+      return formatAlternatives(element.alternatives);
+    case "Assertion":
+      return formatAssertion(element);
+    case "Quantifier":
+      return formatQuantifier(element);
+    case "Backreference":
+      return unsupported("refers back to a group");
+    case "ExpressionCharacterClass":
+      return unsupported("holds a class that only the flag v has");
+  }
+};
+
+const formatQuantifier = ({ min, max, element }: AST.Quantifier): string => {
+  const repeated = `(?:${formatElement(element)})`;
+  if (max === Infinity && min <= 1) return `${repeated}${min === 0 ? "*" : "+"}`;
+  return `${repeated}{${min},${max === Infinity ? "" : max}}`;
+};
+
+const formatAlternatives = (alternatives: readonly AST.Alternative[]): string =>
+  `(?:${alternatives.map(({ elements }) => elements.map(formatElement).join("")).join("|")})`;
+
+/** @throws SyntaxError where it is no pattern at all. */
+export const linearPattern = (source: string): LinearPattern => {
+  // JavaScript's own parser has the last word on what is a pattern.
+  const { source: escaped } = new RegExp(source, "u");
+  try {
+    const { pattern } = parseRegExpLiteral(`/${escaped}/u`);
+    const engine = RE2JS.compile(formatAlternatives(pattern.alternatives));
+    return { kind: "linear", test: (text) => engine.test(text) };
+  } catch (error) {
+    if (error instanceof Unsupported) return { kind: "unsupported", rule: error.message };
+    // RE2 bounds how often something is repeated, and how large what comes of it is.
+    return { kind: "unsupported", rule: "repeats more than a linear engine takes" };
+  }
+};

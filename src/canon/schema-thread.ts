@@ -1,0 +1,128 @@
+/**
+ * JSON Schemas off the event loop: compiling one and holding a payload to one may take seconds, and nobody else waits for
+ * it. A thread works on one request at a time under `jsonSchemaMsMax`; one that takes longer is ended with its thread, and
+ * the next request starts another. Tenants take turns, and each has `jsonSchemaWaitingMax` requests waiting at most.
+ */
+import { extname } from "node:path";
+import { Worker } from "node:worker_threads";
+import { fail } from "../record/errors.ts";
+import { jsonSchemaHeapMibMax, jsonSchemaMsMax, jsonSchemaWaitingMax } from "../record/limits.ts";
+import type { SchemaAnswer, SchemaRequest } from "./schema-messages.ts";
+
+/** What a thread answers, or that it did not. */
+export type SchemaOutcome = SchemaAnswer | { readonly kind: "tookTooLong" };
+
+type Waiting = {
+  readonly request: SchemaRequest;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (outcome: SchemaOutcome) => void;
+  readonly reject: (error: unknown) => void;
+};
+
+export class SchemaThread implements Disposable {
+  readonly #name: string;
+  readonly #msMax: number;
+  #worker: Worker | undefined;
+  #current: Waiting | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
+  /** In the order of their turns. A tenant without requests is in no turn. */
+  readonly #waiting = new Map<string, Waiting[]>();
+
+  constructor(name: string, msMax: number = jsonSchemaMsMax) {
+    this.#name = name;
+    this.#msMax = msMax;
+  }
+
+  /** @param tenant whose turn it takes. @throws queueFull, and the reason of the signal. */
+  ask(tenant: string, request: SchemaRequest, signal?: AbortSignal): Promise<SchemaOutcome> {
+    const { promise, resolve, reject } = Promise.withResolvers<SchemaOutcome>();
+    const waiting = this.#waiting.get(tenant) ?? [];
+    if (waiting.length >= jsonSchemaWaitingMax)
+      return fail({
+        kind: "queueFull",
+        what: "the tenant's queue of payloads and schemas to check",
+        limit: jsonSchemaWaitingMax,
+      });
+    waiting.push({ request, signal, resolve, reject });
+    this.#waiting.set(tenant, waiting);
+    this.#next();
+    return promise;
+  }
+
+  /** The first of the tenant whose turn it is; the tenant goes behind the others. */
+  #take(): Waiting | undefined {
+    for (const [tenant, waiting] of this.#waiting) {
+      this.#waiting.delete(tenant);
+      const next = waiting.shift();
+      if (waiting.length > 0) this.#waiting.set(tenant, waiting);
+      if (next?.signal?.aborted === true) next.reject(next.signal.reason);
+      else if (next !== undefined) return next;
+    }
+    return undefined;
+  }
+
+  #next(): void {
+    if (this.#current !== undefined || this.#isClosed) return;
+    const next = this.#take();
+    if (next === undefined) {
+      // An idle thread keeps no process alive.
+      this.#worker?.unref();
+      return;
+    }
+    this.#current = next;
+    this.#worker ??= this.#start();
+    this.#worker.ref();
+    this.#timer = setTimeout(() => {
+      this.#discard();
+      this.#settle({ kind: "tookTooLong" });
+    }, this.#msMax);
+    this.#worker.postMessage(next.request, []);
+  }
+
+  #start(): Worker {
+    // The sources run as they are, the built package as JavaScript.
+    const program = new URL(`schema-worker${extname(import.meta.url)}`, import.meta.url);
+    const worker = new Worker(program, {
+      name: this.#name,
+      env: {},
+      resourceLimits: { maxOldGenerationSizeMb: jsonSchemaHeapMibMax },
+    });
+    worker.on("message", (answer: SchemaAnswer) => {
+      if (worker === this.#worker) this.#settle(answer);
+    });
+    const onEnd = (rule: string): void => {
+      if (worker !== this.#worker) return;
+      this.#worker = undefined;
+      this.#settle({ kind: "failed", rule });
+    };
+    worker.on("error", (error) => onEnd(error instanceof Error ? error.message : "unknown"));
+    worker.on("exit", () => onEnd("the thread ended"));
+    return worker;
+  }
+
+  #settle(outcome: SchemaOutcome): void {
+    clearTimeout(this.#timer);
+    const current = this.#current;
+    this.#current = undefined;
+    current?.resolve(outcome);
+    this.#next();
+  }
+
+  #discard(): void {
+    const worker = this.#worker;
+    this.#worker = undefined;
+    void worker?.terminate();
+  }
+
+  /** Whoever still waits is told UNAVAILABLE. */
+  [Symbol.dispose](): void {
+    this.#isClosed = true;
+    this.#discard();
+    this.#settle({ kind: "failed", rule: "the server stops" });
+    for (const waiting of this.#waiting.values()) {
+      for (const { resolve } of waiting) resolve({ kind: "failed", rule: "the server stops" });
+    }
+    this.#waiting.clear();
+  }
+}
