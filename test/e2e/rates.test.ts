@@ -1,5 +1,6 @@
 /** Rate windows over a real socket: whose checks count for whom, and that a window is what the ledger says. */
 import { connect as connectTcp, createServer } from "node:net";
+import { dirname, join } from "node:path";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { connect, type BatchCheckResponse, type CheckResponse, type SigilConnection } from "@sigil/client";
@@ -125,6 +126,16 @@ describe("rate windows over a socket", () => {
     expect(earlierIn(await quiet.trust.check(check))).to.equal(0);
     expect(earlierIn(await served.as("guest").trust.check(check))).to.equal(1);
     expect(earlierIn(await noisy.trust.check(check))).to.equal(600);
+  });
+
+  it("count all anonymous callers on a Unix socket as one peer", async () => {
+    await using deployment = await makeDeployment({ model });
+    const path = join(dirname(deployment.directory), "s.sock");
+    await using served = await deployment.serve({ config: { listen: { path } } });
+    for (let earlier = 0; earlier < 3; earlier += 1) {
+      expect(earlierIn(await served.as("guest").trust.check(check))).to.equal(earlier);
+    }
+    expect(earlierIn(await served.as("operator").trust.check(check))).to.equal(0);
   });
 
   it("leave each anonymous peer its own idempotency keys", async () => {
