@@ -97,6 +97,8 @@ type Parts = {
   readonly health: Health;
   readonly underWay: CallsUnderWay;
   readonly stopping: Stopping;
+  /** What does not work though the server is ready, for /readyz. */
+  readonly notes: string[];
 };
 
 const kekInputsOf = (config: Config): KekInputs => ({
@@ -186,6 +188,10 @@ const openModules = async (
     overrides.sandbox ?? (await createSandbox({ ...sandboxSizes(config), onFault })),
   );
   metrics.watchSandbox(() => sandbox.gauge);
+  if (typeof sandbox.whyUnavailable === "string") {
+    log.error({ rule: sandbox.whyUnavailable }, "modules cannot be run; everything else is served");
+    parts.notes.push(`modules cannot be run: ${sandbox.whyUnavailable}`);
+  }
   return opened.use(
     wireModules({
       config,
@@ -307,6 +313,7 @@ const serveOperator = (config: Config, ledger: Ledger, parts: Parts): Promise<Op
     socketMode: config.socket_mode,
     metrics,
     whyNotReady: () => whyNotReady(ledger, stopping),
+    notes: () => parts.notes,
     onError: (error) => log.error({ err: error }, "operator's port"),
   });
 };
@@ -350,6 +357,7 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
     health,
     underWay: new CallsUnderWay(),
     stopping: new Stopping(),
+    notes: [],
   };
   if (config.passedOver.length > 0) {
     log.debug({ variables: config.passedOver }, "variables of Kubernetes Services passed over");

@@ -16,6 +16,8 @@ export type OperatorOptions = {
   readonly metrics: Pick<Metrics, "contentType" | "text">;
   /** Null while serving, else why not. */
   readonly whyNotReady: () => string | null;
+  /** What does not work though it is ready. */
+  readonly notes: () => readonly string[];
   readonly onError: (error: unknown) => void;
 };
 
@@ -33,7 +35,9 @@ const replyTo = async (request: IncomingMessage, options: OperatorOptions): Prom
       return plain(200, "ok\n");
     case "/readyz": {
       const reason = options.whyNotReady();
-      return reason === null ? plain(200, "ready\n") : plain(503, `not ready: ${reason}\n`);
+      return reason === null
+        ? plain(200, ["ready", ...options.notes(), ""].join("\n"))
+        : plain(503, `not ready: ${reason}\n`);
     }
     case "/metrics":
       return { status: 200, type: options.metrics.contentType, text: await options.metrics.text() };

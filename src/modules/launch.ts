@@ -3,6 +3,7 @@
  * no processes, threads, add-ons or inspector; and, by the system, no core dumps, no file writes, bounded CPU time and data.
  */
 import { spawn, type ChildProcess } from "node:child_process";
+import { accessSync, constants } from "node:fs";
 import { setPriority } from "node:os";
 import { dirname, extname, join } from "node:path";
 import type { Socket } from "node:net";
@@ -14,6 +15,8 @@ export type LaunchOptions = {
   readonly cpuSecondsMax: number;
   /** Another program in the place of ours, by path: what a process does that a module has turned. For tests. */
   readonly program?: string;
+  /** Another shell, by path: for tests. */
+  readonly shell?: string;
 };
 
 export type Launched = { readonly child: ChildProcess; readonly pipe: Socket };
@@ -37,6 +40,18 @@ limit -c 0; limit -f 0; limit -n ${descriptorsMax}; limit -t "$1"; limit -d "$2"
 shift 2
 unset PWD OLDPWD SHLVL _
 exec "$@"`;
+
+const systemShell = "/bin/sh";
+
+/** What the system lacks to start a process, or null. Only a shell can set the limits: Node has no words for them. */
+export const whyNoLaunch = (shell = systemShell): string | null => {
+  try {
+    accessSync(shell, constants.X_OK);
+    return null;
+  } catch {
+    return `${shell} is missing, which bounds a sandbox process; install a shell in the image`;
+  }
+};
 
 /** The folders that the program is read from, with the ending its files have here: sources or the built package. */
 const here = dirname(import.meta.filename);
@@ -63,7 +78,7 @@ export const launch = (options: LaunchOptions): Launched => {
   const { program = ownProgram } = options;
   const granted = program === ownProgram ? [] : [`--allow-fs-read=${program}`];
   const command = [process.execPath, ...processFlags(options), ...granted, program];
-  const child = spawn("/bin/sh", ["-c", script, "sh", ...limits, ...command], {
+  const child = spawn(options.shell ?? systemShell, ["-c", script, "sh", ...limits, ...command], {
     cwd: "/",
     env: {},
     stdio: ["ignore", "ignore", "pipe", "pipe"],

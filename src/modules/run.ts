@@ -81,6 +81,8 @@ export interface Sandbox extends AsyncDisposable {
   run(request: RunRequest): Promise<RunOutcome>;
   /** Reads and compiles bytes that nobody approved yet, in a sandbox process. @throws malformedModule, tooLarge, notServing. */
   inspect(bytes: Uint8Array): Promise<Inspection>;
+  /** Why no module can ever be run here, for people; absent or null where they can. */
+  readonly whyUnavailable?: string | null;
   readonly gauge: {
     /** Runs in a process now. */
     readonly running: number;

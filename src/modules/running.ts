@@ -251,7 +251,8 @@ export class Running {
   #unbegun(cause: unknown): Refusal {
     const error = cause instanceof SigilFault ? cause.error : undefined;
     if (error?.kind === "runsBusy") return busyRefusal(error);
-    this.#deps.onFault(cause);
+    // That nothing can be started the sandbox has told the log itself, once.
+    if (error?.kind !== "notServing") this.#deps.onFault(cause);
     return { reason: "SANDBOX_UNAVAILABLE", other: null, error: (of) => ({ kind: "runCrashed", ...of }) };
   }
 

@@ -6,6 +6,7 @@ import { fail, SigilFault } from "../record/errors.ts";
 import { moduleBytesMax, processCpuMsMax, runMsMax } from "../record/limits.ts";
 import { compilationKey } from "./compiled.ts";
 import type { Inspection } from "./inspection.ts";
+import { whyNoLaunch, type LaunchOptions } from "./launch.ts";
 import type { RunOutcome, RunRequest, Sandbox } from "./run.ts";
 import { RunCount } from "./run-count.ts";
 import { cancelledBefore, SandboxWorker } from "./worker.ts";
@@ -22,7 +23,7 @@ export type SandboxOptions = {
   /** The most that a run's limits may say. 1024 (64 MiB) unless said otherwise. */
   readonly memoryPagesMax?: number;
   /** CPU seconds of one process's life, and its program: for tests, which cannot wait as long, or need another. */
-  readonly launch?: { readonly cpuSecondsMax?: number; readonly program?: string };
+  readonly launch?: Partial<Pick<LaunchOptions, "cpuSecondsMax" | "program" | "shell">>;
   /** A process that failed, with its last words; a host call that threw. For the log. */
   readonly onFault: (cause: unknown) => void;
 };
@@ -43,6 +44,7 @@ type Waiter = {
 };
 
 class ProcessPool implements Sandbox {
+  readonly whyUnavailable: string | null;
   readonly #options: SandboxOptions;
   readonly #count: RunCount;
   readonly #alive = new Set<SandboxWorker>();
@@ -53,10 +55,13 @@ class ProcessPool implements Sandbox {
   #restarts = 0;
   #backOff: NodeJS.Timeout | null = null;
   #lastFailure: unknown = null;
+  /** What the log has heard of the failures in a row. */
+  #reported = "";
   #isClosed = false;
 
   constructor(options: SandboxOptions) {
     this.#options = options;
+    this.whyUnavailable = whyNoLaunch(options.launch?.shell);
     this.#count = new RunCount(options.runsMax, options.runsPerTenantMax ?? options.runsMax);
     this.#fill();
   }
@@ -79,6 +84,7 @@ class ProcessPool implements Sandbox {
   }
 
   async inspect(bytes: Uint8Array): Promise<Inspection> {
+    this.#requireLaunch();
     if (bytes.length > moduleBytesMax) {
       fail({ kind: "tooLarge", what: "module", bytes: bytes.length, limit: moduleBytesMax });
     }
@@ -107,8 +113,15 @@ class ProcessPool implements Sandbox {
     await Promise.all([...workers, ...this.#alive].map((worker) => worker.gone));
   }
 
+  #requireLaunch(): void {
+    if (this.whyUnavailable !== null) {
+      fail({ kind: "notServing", rule: `modules cannot be run: ${this.whyUnavailable}` });
+    }
+  }
+
   #check({ input, limits }: RunRequest): void {
     if (this.#isClosed) throw closed();
+    this.#requireLaunch();
     if (input.length > limits.inputBytes) {
       fail({ kind: "tooLarge", what: "input", bytes: input.length, limit: limits.inputBytes });
     }
@@ -164,6 +177,7 @@ class ProcessPool implements Sandbox {
       return;
     }
     this.#failures = 0;
+    this.#reported = "";
     this.#hand(worker);
   }
 
@@ -176,7 +190,7 @@ class ProcessPool implements Sandbox {
 
   /** Starts what is missing. */
   #fill(): void {
-    if (this.#isClosed || this.#backOff !== null) return;
+    if (this.#isClosed || this.#backOff !== null || this.whyUnavailable !== null) return;
     const { processes, processesWarm = processes } = this.#options;
     const wanted = Math.min(processes, Math.max(processesWarm, this.gauge.running + this.#waiting.length));
     while (this.#alive.size + this.#starting.size < wanted) {
@@ -216,11 +230,19 @@ class ProcessPool implements Sandbox {
     else this.#fill();
   }
 
+  /** Starting goes on; saying the same does not. */
+  #report(cause: unknown): void {
+    const said = String(cause);
+    if (this.#failures > failuresTolerated && said === this.#reported) return;
+    this.#reported = said;
+    this.#options.onFault(cause);
+  }
+
   #fail(cause: unknown): void {
     if (this.#isClosed) return;
     this.#failures += 1;
     this.#lastFailure = cause;
-    this.#options.onFault(cause);
+    this.#report(cause);
     if (this.#isHopeless) for (const { refuse } of this.#waiting.splice(0)) refuse(notStarting(cause));
     const delayMs = Math.min(backOffMsMax, backOffMsMin * 2 ** (this.#failures - 1));
     this.#backOff ??= setTimeout(() => {
