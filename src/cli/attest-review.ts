@@ -6,7 +6,9 @@ import { ProposalState, type GetProposalResponse, type Proposal, type SimulateRe
 import { equalBytes, toHex, type Hash } from "../record/bytes.ts";
 import type { Attestation } from "../record/attestation.ts";
 import type { KeyPair } from "../keys/keyfile.ts";
+import { lintModel } from "../trust/lint.ts";
 import { describeCallError } from "./connection.ts";
+import { formatFindings } from "./model-check.ts";
 import { enrolledBy, examineProposal, formatChanges, type Change, type FindRecord } from "./proposal-body.ts";
 import { formatProposal, stateName } from "./proposal-view.ts";
 import { formatSimulation } from "./simulate.ts";
@@ -68,6 +70,13 @@ const roleOf = (
     : review.verdict;
 };
 
+/** Of the model that is signed, worked out here. */
+const showFindings = ([{ body }]: readonly [Change, ...Change[]], terminal: Terminal): void => {
+  if (body.kind !== "trust_model") return;
+  const { findings } = lintModel(body.payload, Infinity);
+  if (findings.length > 0) terminal.print(`\n${formatFindings(findings, terminal)}`);
+};
+
 const showFlips = async (
   { simulate }: Review,
   changes: readonly Change[],
@@ -108,6 +117,7 @@ export const reviewProposal = async (review: Review, terminal: Terminal): Promis
   terminal.print(`${formatProposal(proposal, terminal)}\n`);
   terminal.print(`${terminal.paint("bold", "What is signed, as its bytes say:")}\n`);
   terminal.print(formatChanges(changes, review.knownNames, terminal));
+  showFindings(changes, terminal);
   await showFlips(review, changes, terminal);
   const { hash } = changes[0];
   terminal.print(

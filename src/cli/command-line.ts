@@ -101,6 +101,10 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Show the trust model that decides now.",
     load: async () => (await import("./model.ts")).modelGet,
   },
+  "model check": {
+    about: "Look a trust model over for likely mistakes.",
+    load: async () => (await import("./model-check.ts")).modelCheck,
+  },
   simulate: {
     about: "See what a candidate model would have decided.",
     load: async () => (await import("./simulate.ts")).simulate,

@@ -7,7 +7,7 @@ import { connectionFlags, withConnection } from "./connection.ts";
 import { readText } from "./input-file.ts";
 import { parseJson, parseModelFile } from "./model-file.ts";
 import { recordMeant, withPrincipal } from "./principal-record.ts";
-import { formatProposed, proposingFlags, readProposing } from "./proposing.ts";
+import { formatProposed, proposingFlags, readProposing, warningLine } from "./proposing.ts";
 import { orRefusal } from "./refusal.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -101,13 +101,14 @@ export const propose: Command = {
           ...(expectedVersion === undefined ? {} : { expectedVersion }),
         }),
       );
-      const { proposal, auditId } = response;
+      const { proposal, auditId, warnings } = response;
       if (proposal === undefined) return usage("the server answered without a proposal");
       terminal.print(
         given.has("json")
           ? JSON.stringify(ProposeRecordResponse.toJSON(response))
           : formatProposed(proposal, auditId, terminal),
       );
+      if (!given.has("json")) for (const warning of warnings) terminal.note(warningLine(warning, terminal));
       return exitCodes.ok;
     }),
 };

@@ -34,6 +34,10 @@ export const readProposing = (given: Arguments) => ({
   idempotencyKey: given.text("idempotency-key") ?? "",
 });
 
+/** The server's advice about a model. */
+export const warningLine = (warning: string, { paint }: Pick<Terminal, "paint">): string =>
+  `${paint("yellow", "WARNING")}  ${printable(warning)}`;
+
 /** What was proposed and what comes next. */
 export const formatProposed = (proposal: Proposal, auditId: string, { paint }: Terminal): string => {
   const id = printable(proposal.id);

@@ -13,6 +13,7 @@ import {
 import { connectionFlags, withConnection } from "./connection.ts";
 import { formatScore, verdictCell, whoName } from "./decision.ts";
 import { readText } from "./input-file.ts";
+import { warningLine } from "./proposing.ts";
 import { readModelFile } from "./model-file.ts";
 import { proposalId } from "./proposal-view.ts";
 import { formatTable, type Terminal } from "./terminal.ts";
@@ -51,11 +52,12 @@ const readMatter = (given: Arguments): SimulateRequest["subjectMatter"] => {
 };
 
 export const formatSimulation = (
-  { scored, flipped, erased, decisions }: SimulateResponse,
+  { scored, flipped, erased, decisions, warnings }: SimulateResponse,
   { paint }: Terminal,
 ): string => {
   const passed = erased === 0 ? "" : `; ${erased} records of erased tenants passed over`;
-  const head = `${scored} scored, ${flipped} would change${passed}`;
+  const scoredLine = `${scored} scored, ${flipped} would change${passed}`;
+  const head = [scoredLine, ...warnings.map((warning) => warningLine(warning, { paint }))].join("\n");
   if (decisions.length === 0) return head;
   const columns = [
     { title: "WHO", widthMax: 20 },

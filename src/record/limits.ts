@@ -13,6 +13,8 @@ export const tenantBytesMax = 63;
 export const kindBytesMax = 255;
 export const labelBytesMax = 255;
 export const linksMax = 64;
+/** Globs that a lint tries on a server: a few milliseconds, and enough for a model of two hundred rows. */
+export const lintMatchesMax = 20_000;
 /** Attributes of a principal, and texts of one that is a list: facts about somebody, not a document. */
 export const attributesMax = 64;
 export const attributeNameBytesMax = 64;

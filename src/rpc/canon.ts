@@ -31,7 +31,7 @@ import {
   type WriteRecordRequest,
   type WriteRecordResponse,
 } from "../../generated/sigil/canon/v1/canon.ts";
-import type { Presentation, RecordPage } from "../canon/domain.ts";
+import type { Presentation, Proposal, RecordPage } from "../canon/domain.ts";
 import type { QuorumService, RecordsService } from "../canon/service.ts";
 import {
   readExport,
@@ -51,6 +51,7 @@ import {
   formatWatchEvent,
   formatWritten,
 } from "./canon-messages.ts";
+import { describeFinding, lintModel } from "../trust/lint.ts";
 import type { RpcEnvironment } from "./environment.ts";
 import { readIdempotencyKey, readRecordId } from "./fields.ts";
 import { nameModel } from "./model-fields.ts";
@@ -141,6 +142,10 @@ const readingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedS
   }),
 });
 
+/** Advice about a model, for whoever proposes it. */
+const warningsOf = ({ body }: Proposal): string[] =>
+  body.kind === "trust_model" ? lintModel(body.payload).findings.map(describeFinding) : [];
+
 const proposalHandlers = (quorum: QuorumService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
   proposeRecord: unary<ProposeRecordRequest, ProposeRecordResponse>(
     rpc,
@@ -148,7 +153,7 @@ const proposalHandlers = (quorum: QuorumService, rpc: RpcEnvironment): UntypedSe
     async (caller, request, call) => {
       const asked = readProposal(request);
       const { proposal, auditId } = await nameModel("payload", () => quorum.propose(caller, asked, call));
-      return { proposal: formatProposal(proposal), auditId };
+      return { proposal: formatProposal(proposal), auditId, warnings: warningsOf(proposal) };
     },
   ),
   getProposal: unary<GetProposalRequest, GetProposalResponse>(

@@ -87,7 +87,14 @@ export const readCandidate = (model: TrustModel): CborMap => ({
   rate: { window_ms: Number(model.rateWindowMs), limit: model.rateLimit },
 });
 
-export const formatSimulation = ({ scored, flipped, erased, decisions }: Simulation): SimulateResponse => ({
+export const formatSimulation = ({
+  scored,
+  flipped,
+  erased,
+  decisions,
+  warnings,
+}: Simulation): SimulateResponse => ({
+  warnings: [...warnings],
   scored,
   erased,
   flipped,

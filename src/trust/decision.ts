@@ -45,6 +45,8 @@ export type ActiveModel = {
 };
 
 export type Simulation = {
+  /** What is most likely a mistake in the candidate, one line each. */
+  readonly warnings: readonly string[];
   readonly scored: number;
   /** Records passed over because their tenant was erased. */
   readonly erased: number;

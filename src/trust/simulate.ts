@@ -13,6 +13,7 @@ import type { Ledger } from "../ledger/ledger.ts";
 import type { LoadedModel } from "./active-model.ts";
 import type { SimulateQuestion, SimulatedDecision, Simulation } from "./decision.ts";
 import { gatherFeatures, lookUpFeatures, type Observation } from "./features.ts";
+import { describeFinding, lintModel } from "./lint.ts";
 import { withCanonicalGlobs } from "./model-spelling.ts";
 import { evaluate, parseModel, type TrustModel } from "./model.ts";
 
@@ -22,11 +23,12 @@ const scannedBesides = 1000;
 
 const summarise = (
   decisions: readonly SimulatedDecision[],
-  includeUnchanged: boolean,
+  { candidate, includeUnchanged }: Asked,
   erased = 0,
 ): Simulation => {
   const flips = decisions.filter(({ current, candidate }) => current !== candidate);
   return {
+    warnings: lintModel(candidate).findings.map(describeFinding),
     scored: decisions.length,
     flipped: flips.length,
     erased,
@@ -67,7 +69,7 @@ export const simulateCheck = (
     candidateScore: candidate.score,
     candidateReason: candidate.verdict.reason,
   };
-  return summarise([decision], asked.includeUnchanged);
+  return summarise([decision], asked);
 };
 
 const rescore = (model: TrustModel, auditId: string, chain: FrozenChainPayload): SimulatedDecision => {
@@ -167,5 +169,5 @@ export const simulateLast = async (
     decisions.push(rescore(model, body.id, parseFrozenChain(body.payload)));
     if (decisions.length === wanted) break;
   }
-  return summarise(decisions, asked.includeUnchanged, erased);
+  return summarise(decisions, asked, erased);
 };

@@ -231,7 +231,7 @@ describe("simulating by a proposal", () => {
       trust: {
         simulate: async (_, question) => {
           questions.push(question);
-          return { scored: 0, flipped: 0, erased: 0, decisions: [] };
+          return { scored: 0, flipped: 0, erased: 0, decisions: [], warnings: [] };
         },
       },
     });

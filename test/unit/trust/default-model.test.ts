@@ -30,6 +30,14 @@ const TABLE: readonly Row[] = [
   ["operator", "admin", "system/config", "empty", "none", "deny"],
   ["mentor", "write", "config/flags", "empty", "none", "allow"],
   ["root", "admin", "system/config", "empty", "none", "allow"],
+  ["operator", "payment.refund", "payment/orders/7", "empty", "none", "allow"],
+  ["observer", "payment.refund", "payment/orders/7", "empty", "none", "deny"],
+  ["operator", "payment.refund", "billing-system", "empty", "none", "deny"],
+  ["operator", "payment.refund", "payment/orders/7", "full", "none", "deny"],
+  ["operator", "payment.transfer", "payment/orders/7", "empty", "none", "deny"],
+  ["operator", "write", "user/ann/credentials/k", "empty", "none", "deny"],
+  ["mentor", "secret.read", "secret/db", "empty", "none", "deny"],
+  ["operator", "delete", "user/profile", "empty", "none", "deny"],
   ["operator", "levitate", "user/notes", "empty", "none", "deny"],
 ];
 

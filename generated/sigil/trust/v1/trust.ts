@@ -312,6 +312,8 @@ export interface SimulateResponse {
   decisions: SimulatedDecision[];
   /** Records passed over because their tenant was erased: what the candidate would have changed there, nobody can tell. */
   erased: number;
+  /** What is most likely a mistake in the candidate, one line a row (docs/spec/trust.md, section 11). */
+  warnings: string[];
 }
 
 function createBaseCheckRequest(): CheckRequest {
@@ -2704,7 +2706,7 @@ export const SimulatedDecision: MessageFns<SimulatedDecision> = {
 };
 
 function createBaseSimulateResponse(): SimulateResponse {
-  return { scored: 0, flipped: 0, decisions: [], erased: 0 };
+  return { scored: 0, flipped: 0, decisions: [], erased: 0, warnings: [] };
 }
 
 export const SimulateResponse: MessageFns<SimulateResponse> = {
@@ -2720,6 +2722,9 @@ export const SimulateResponse: MessageFns<SimulateResponse> = {
     }
     if (message.erased !== 0) {
       writer.uint32(32).uint32(message.erased);
+    }
+    for (const v of message.warnings) {
+      writer.uint32(42).string(v!);
     }
     return writer;
   },
@@ -2769,6 +2774,14 @@ export const SimulateResponse: MessageFns<SimulateResponse> = {
             message.erased = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2789,6 +2802,7 @@ export const SimulateResponse: MessageFns<SimulateResponse> = {
         ? object.decisions.map((e: any) => SimulatedDecision.fromJSON(e))
         : [],
       erased: isSet(object.erased) ? globalThis.Number(object.erased) : 0,
+      warnings: globalThis.Array.isArray(object?.warnings) ? object.warnings.map((e: any) => globalThis.String(e)) : [],
     };
   },
 
@@ -2806,6 +2820,9 @@ export const SimulateResponse: MessageFns<SimulateResponse> = {
     if (message.erased !== 0) {
       obj.erased = Math.round(message.erased);
     }
+    if (message.warnings?.length) {
+      obj.warnings = message.warnings;
+    }
     return obj;
   },
 
@@ -2818,6 +2835,7 @@ export const SimulateResponse: MessageFns<SimulateResponse> = {
     message.flipped = object.flipped ?? 0;
     message.decisions = object.decisions?.map((e) => SimulatedDecision.fromPartial(e)) || [];
     message.erased = object.erased ?? 0;
+    message.warnings = object.warnings?.map((e) => e) || [];
     return message;
   },
 };

@@ -617,6 +617,8 @@ export interface ProposeRecordResponse {
     | undefined;
   /** The decision that allowed it. */
   auditId: string;
+  /** What is most likely a mistake in a proposed trust model, one line a row (docs/spec/trust.md, section 11). The proposal stands. */
+  warnings: string[];
 }
 
 /** Names a proposal. */
@@ -4007,7 +4009,7 @@ export const ProposeRecordRequest: MessageFns<ProposeRecordRequest> = {
 };
 
 function createBaseProposeRecordResponse(): ProposeRecordResponse {
-  return { proposal: undefined, auditId: "" };
+  return { proposal: undefined, auditId: "", warnings: [] };
 }
 
 export const ProposeRecordResponse: MessageFns<ProposeRecordResponse> = {
@@ -4017,6 +4019,9 @@ export const ProposeRecordResponse: MessageFns<ProposeRecordResponse> = {
     }
     if (message.auditId !== "") {
       writer.uint32(18).string(message.auditId);
+    }
+    for (const v of message.warnings) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -4050,6 +4055,14 @@ export const ProposeRecordResponse: MessageFns<ProposeRecordResponse> = {
             message.auditId = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4070,6 +4083,7 @@ export const ProposeRecordResponse: MessageFns<ProposeRecordResponse> = {
         : isSet(object.audit_id)
         ? globalThis.String(object.audit_id)
         : "",
+      warnings: globalThis.Array.isArray(object?.warnings) ? object.warnings.map((e: any) => globalThis.String(e)) : [],
     };
   },
 
@@ -4080,6 +4094,9 @@ export const ProposeRecordResponse: MessageFns<ProposeRecordResponse> = {
     }
     if (message.auditId !== "") {
       obj.auditId = message.auditId;
+    }
+    if (message.warnings?.length) {
+      obj.warnings = message.warnings;
     }
     return obj;
   },
@@ -4093,6 +4110,7 @@ export const ProposeRecordResponse: MessageFns<ProposeRecordResponse> = {
       ? Proposal.fromPartial(object.proposal)
       : undefined;
     message.auditId = object.auditId ?? "";
+    message.warnings = object.warnings?.map((e) => e) || [];
     return message;
   },
 };
