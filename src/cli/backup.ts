@@ -16,6 +16,7 @@ import { nameBackup, sizeOfSegments, type Manifest } from "../operations/manifes
 import { createDecisionIds } from "../trust/decision-id.ts";
 import { exitCodes, jsonFlag, required, usage, wholeNumber, type Command } from "./command.ts";
 import { connectionFlags, describeCallError, withConnection } from "./connection.ts";
+import { Pace } from "./pace.ts";
 import { formatPairs, type Terminal } from "./terminal.ts";
 
 type Task = {
@@ -48,10 +49,9 @@ const readOwnKek = async (content: Uint8Array, { environment }: Terminal): Promi
 const begin = (task: Task, head: BackupHead): Promise<BackupWriter> => {
   const { directory, terminal, segmentBytesMax } = task;
   const ids = createDecisionIds(randomBytes);
-  const onProgress = (size: bigint): void => {
-    const percent = head.size === 0n ? 100n : (size * 100n) / head.size;
-    terminal.progress(`backup: ${size} of ${head.size} records (${percent} %)`);
-  };
+  const pace = new Pace();
+  const onProgress = (done: bigint): void =>
+    terminal.progress(pace.describe({ step: "records", done, total: head.size }));
   return BackupWriter.begin({
     directory,
     head,

@@ -1,15 +1,11 @@
 /** `sigil fsck`: the whole data directory read, opened, verified and worked out again, while nobody serves it. */
 import { describeDeployment } from "../deployment.ts";
-import { runFsck, type FsckProgress, type FsckReport } from "../ledger/fsck.ts";
+import { runFsck, type FsckReport } from "../ledger/fsck.ts";
 import { exitCodes, jsonFlag, required, type Command } from "./command.ts";
 import { inspectionOf } from "./inspection.ts";
+import { Pace } from "./pace.ts";
 import { kekInputsOf } from "./passphrase.ts";
 import { formatTable, printable, type Terminal } from "./terminal.ts";
-
-const describeProgress = ({ step, done, total }: FsckProgress): string => {
-  const percent = total === 0n ? 100n : (done * 100n) / total;
-  return `${step}: ${done} of ${total} (${percent} %)`;
-};
 
 const positionText = (position: bigint | null): string => (position === null ? "–" : String(position));
 
@@ -55,10 +51,11 @@ export const fsck: Command = {
     const directory = required(given, "data", "DIR");
     await using kekInputs = kekInputsOf(terminal);
     const options = await describeDeployment({ directory, kekInputs, nowMs: Date.now });
+    const pace = new Pace();
     const report = await runFsck(options, {
       ...inspectionOf(options.origin, directory),
       rebuildIndexes: given.has("rebuild-indexes"),
-      onProgress: (progress) => terminal.progress(describeProgress(progress)),
+      onProgress: (progress) => terminal.progress(pace.describe(progress)),
     });
     terminal.progress("");
     terminal.print(given.has("json") ? reportJson(report) : formatReport(report, terminal));

@@ -5,19 +5,21 @@ import type { KekInputs } from "../keys/kek.ts";
 import { SigilFault } from "../record/errors.ts";
 import { exitCodes, jsonFlag, required, usage, type Command } from "./command.ts";
 import { inspectionOf } from "./inspection.ts";
+import { Pace } from "./pace.ts";
 import { kekInputsOf } from "./passphrase.ts";
 import { formatPairs, type Terminal } from "./terminal.ts";
 
-const optionsOf = (directory: string, kekInputs: KekInputs, terminal: Terminal): MigrateOptions => ({
-  directory,
-  kekInputs,
-  nowMs: Date.now,
-  inspector: inspectionOf,
-  onProgress: (stage, { step, done, total }) => {
-    const percent = total === 0n ? 100n : (done * 100n) / total;
-    terminal.progress(`${stage}: ${step} ${done} of ${total} (${percent} %)`);
-  },
-});
+const optionsOf = (directory: string, kekInputs: KekInputs, terminal: Terminal): MigrateOptions => {
+  const pace = new Pace();
+  return {
+    directory,
+    kekInputs,
+    nowMs: Date.now,
+    inspector: inspectionOf,
+    onProgress: (stage, { step, done, total }) =>
+      terminal.progress(pace.describe({ step: `${stage}: ${step}`, done, total })),
+  };
+};
 
 const outcomeOf = ({ from, to, resumed }: Migrated, isRehearsal: boolean): string => {
   if (from === to) return `format ${to}: nothing to do`;

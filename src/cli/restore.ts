@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { readRegistry } from "../canon/registries.ts";
-import { restoreDeployment, type RestoreProgress, type Vouched } from "../deployment-restore.ts";
+import { restoreDeployment, type Vouched } from "../deployment-restore.ts";
 import { parseCustodySource, type CustodySource } from "../keys/custody.ts";
 import { parseKekSource, type KekSource } from "../keys/kek.ts";
 import { randomBytes } from "../keys/random.ts";
@@ -10,13 +10,9 @@ import { SigilFault } from "../record/errors.ts";
 import { createDecisionIds } from "../trust/decision-id.ts";
 import { exitCodes, jsonFlag, required, usage, type Arguments, type Command } from "./command.ts";
 import { inspectionOf } from "./inspection.ts";
+import { Pace } from "./pace.ts";
 import { kekInputsOf } from "./passphrase.ts";
 import { formatPairs } from "./terminal.ts";
-
-const describeProgress = ({ step, done, total }: RestoreProgress): string => {
-  const percent = total === 0n ? 100n : (done * 100n) / total;
-  return `${step}: ${done} of ${total} (${percent} %)`;
-};
 
 /** Files as `sigil audit checkpoint` and `sigil witness cosign` print them. @throws usage. */
 const readNotBefore = (given: Arguments): Promise<readonly string[]> =>
@@ -91,6 +87,7 @@ export const restore: Command = {
     process.umask(0o077);
     await using kekInputs = kekInputsOf(terminal);
     try {
+      const pace = new Pace();
       const notBefore = await readNotBefore(given);
       const made = await restoreDeployment({
         from,
@@ -105,7 +102,7 @@ export const restore: Command = {
         inspector: inspectionOf,
         newId: createDecisionIds(randomBytes),
         nowMs: Date.now,
-        onProgress: (progress) => terminal.progress(describeProgress(progress)),
+        onProgress: (progress) => terminal.progress(pace.describe(progress)),
       });
       terminal.progress("");
       const size = String(made.size);

@@ -15,7 +15,10 @@ export type Terminal = {
   readonly print: (text: string) => void;
   /** A line that is not part of the result. */
   readonly note: (text: string) => void;
-  /** Replaces the line before it where a person watches; nothing elsewhere. An empty text takes it away. */
+  /**
+   * Replaces the line before it where a person watches; an empty text takes it away. Elsewhere, as in the log of a job, a
+   * line now and then, so that long work is seen to go on.
+   */
   readonly progress: (text: string) => void;
   readonly paint: (style: Style, text: string) => string;
 };
@@ -29,11 +32,13 @@ type Process = {
 
 /** Nobody reads faster. */
 const progressMsMin = 50;
+/** Between two lines of a log; what ends before the first has none. */
+const loggedMsMin = 30_000;
 const eraseLine = "\r\u001b[2K";
 
 export const processTerminal = ({ env, stdin, stdout, stderr }: Process): Terminal => {
   const watched = stderr.isTTY === true;
-  let shownMs = -Infinity;
+  let shownMs = watched ? -Infinity : performance.now();
   return {
     environment: env,
     input: stdin,
@@ -41,7 +46,13 @@ export const processTerminal = ({ env, stdin, stdout, stderr }: Process): Termin
     note: (text) => void stderr.write(`${text}\n`),
     progress: (text) => {
       const nowMs = performance.now();
-      if (!watched || (text !== "" && nowMs - shownMs < progressMsMin)) return;
+      if (!watched) {
+        if (text === "" || nowMs - shownMs < loggedMsMin) return;
+        shownMs = nowMs;
+        stderr.write(`${text}\n`);
+        return;
+      }
+      if (text !== "" && nowMs - shownMs < progressMsMin) return;
       shownMs = nowMs;
       // A line longer than the terminal could not be taken back.
       stderr.write(eraseLine + text.slice(0, (stderr.columns ?? 80) - 1));

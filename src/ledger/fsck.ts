@@ -3,7 +3,9 @@
  * indexes computed anew and compared, the anchor checked. Reads each record once; memory grows with the ids that have
  * versions. Damage is a report; what kept the inspection from running is thrown. Source: docs/operating/recovery.md.
  */
+import { openResident } from "../storage/resident.ts";
 import { damagedFilesRule, type Store } from "../storage/store.ts";
+import { walkedBytesMax } from "../record/limits.ts";
 import { fail, SigilFault } from "../record/errors.ts";
 import { decodeBody, decodeEnvelope, hashRecord } from "../record/record.ts";
 import { parseStatement } from "../record/cose.ts";
@@ -216,6 +218,10 @@ class Inspection {
   }
 }
 
+/** All of it is read once, and none of it needs to stay in memory. */
+const openWalked = (options: LedgerOptions): Promise<Store> =>
+  openResident({ open: options.openStore, bytesMax: walkedBytesMax });
+
 /**
  * Only the rebuilding; whether it was of a ledger without a flaw, `runFsck` says afterwards.
  * @throws storeLocked, storeFailed, cancelled: begun anew by the next one, and refused by everybody until then.
@@ -224,7 +230,7 @@ export const rebuildIndexes = async (
   options: LedgerOptions,
   fsck: Pick<FsckOptions, "onProgress" | "signal"> = {},
 ): Promise<void> => {
-  const store = await options.openStore();
+  const store = await openWalked(options);
   try {
     await new Inspection(options, fsck, store).rebuild();
   } finally {
@@ -238,7 +244,7 @@ export const runFsck = async (options: LedgerOptions, fsck: FsckOptions = {}): P
   let size = 0n;
   let erased: readonly ErasedTenant[] = [];
   try {
-    const store = await options.openStore();
+    const store = await openWalked(options);
     try {
       const inspection = new Inspection(options, fsck, store);
       size = await inspection.run(findings);

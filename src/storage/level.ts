@@ -28,8 +28,13 @@ type DatabaseSnapshot = ReturnType<Database["snapshot"]>;
 const cacheBytes = 32 << 20;
 /** Fewer and larger flushes than the default of 4 MiB; two buffers at most, and a replay at open of under a second. */
 const writeBufferBytes = 16 << 20;
-/** Table files of the write buffer's order, so that a compaction moves few of them. */
-const tableFileBytes = 8 << 20;
+/**
+ * Table files. Each open one is mapped into memory as a whole, and what was ever read of it stays resident: a walk over
+ * everything, as a backup is one, holds the size of a table as often as files may be open.
+ */
+const tableFileBytes = 2 << 20;
+/** Files open at once: the fewest that LevelDB takes, ten for itself and 64 tables. Opening one again costs some tens of microseconds. */
+const openFilesMax = 74;
 /** Entries fetched from the thread pool at once; one crossing costs about as much as fifty entries. */
 const rangeChunkEntries = 256;
 /** Bytes fetched at once, whatever the number of entries: what one slow reader may hold. */
@@ -266,6 +271,7 @@ export const openLevelStore = async (
       cacheSize: cacheBytes,
       writeBufferSize: writeBufferBytes,
       maxFileSize: tableFileBytes,
+      maxOpenFiles: openFilesMax,
     }) as Database;
     await database.open();
     return new LevelStore(database, path);

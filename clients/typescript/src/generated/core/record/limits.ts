@@ -169,6 +169,8 @@ export const signaturesUnderWayMax = 512;
 export const versionsReadMax = 64;
 /** Index entries an inspection or a rebuild reads or writes at once. */
 export const projectionOpsMax = 1000;
+/** Of a database's files in memory while all of it is walked over: an inspection stays below 400 MB resident, whatever the size. */
+export const walkedBytesMax = 48 << 20;
 
 /** Parsed public keys held for verifying: signing keys, witnesses and the busiest principals. */
 export const verifyKeysMax = 4096;
