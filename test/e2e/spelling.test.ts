@@ -146,6 +146,17 @@ describe("one spelling, end to end", () => {
     expect([other.subject, other.level]).to.deep.equal(["mentor", 4]);
   });
 
+  it("decides on a write by the canonical name of its record, whatever the record's id", async () => {
+    const operator = served.as("operator");
+    const { auditId } = await operator.canon.writeRecord({
+      id: "/secrets/x/",
+      kind: "note",
+      content: { $case: "payloadJson", value: "{}" },
+    });
+    const { chain } = await operator.audit.getFrozenChain({ auditId });
+    expect(chain?.target).to.equal("canon/user/secrets/x");
+  });
+
   it("proposes a model by the canonical spelling of its globs", async () => {
     const mentor = served.as("mentor");
     const targets = { ...defaultModelPayload.targets, "/re\u0301sume\u0301s//**": 0.9 };
