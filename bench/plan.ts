@@ -5,6 +5,8 @@
 import { generateKeyPairSync } from "node:crypto";
 import { createSigner, createThreadSigner, type Signer } from "../src/keys/sign.ts";
 import { BlindTags } from "../src/ledger/indexes.ts";
+import { DecisionIndex } from "../src/ledger/decisions/decision-index.ts";
+import { decisionKeysOf } from "../src/ledger/projections.ts";
 import { planCommit, type CommitPlan } from "../src/ledger/commit.ts";
 import type { LedgerOptions } from "../src/ledger/ledger.ts";
 import { prepareRecord, signRecord, type SignedRecord } from "../src/ledger/prepare.ts";
@@ -37,6 +39,11 @@ export const createPlanner = async (options: LedgerOptions): Promise<Planner> =>
   const store = await openMemoryStore();
   const sealer = new Sealer({ origin, keys: options.dataKeys, store: () => store });
   const tags = new BlindTags(options.indexKey);
+  const decisions = new DecisionIndex({
+    store: () => store,
+    keys: decisionKeysOf(origin, tags),
+    onFault: () => {},
+  });
   const summary = Summary.empty(await summaryContext(options));
   let state: LedgerState = emptyState(sha256);
   const readHash = () => Promise.reject(new Error("decisions have no earlier versions"));
@@ -49,7 +56,7 @@ export const createPlanner = async (options: LedgerOptions): Promise<Planner> =>
       Promise.all(bodies.map((body) => signRecord(prepareRecord(body, sha256), { signer, origin, sha256 }))),
     plan: async (records) => {
       const units = records.map((record) => ({ records: [record], extraOps: () => [] }));
-      const context = { store, sealer, tags, origin, checkpointSigner, sha256, readHash };
+      const context = { store, sealer, tags, decisions, origin, checkpointSigner, sha256, readHash };
       const plan = await planCommit(state, units, { ...context, summary, sweep: async () => [] });
       ({ state } = plan);
       plan.accept();

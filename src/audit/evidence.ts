@@ -13,9 +13,15 @@ export type ChainQuery = {
   readonly principal: string;
   readonly action: string;
   readonly targetGlob: string;
+  /** The target itself or a beginning of it, by whole segments. */
+  readonly targetPrefix: string;
+  readonly reason: string;
+  readonly session: string;
   readonly verdict: FrozenChainPayload["verdict"] | undefined;
   readonly fromMs: number | undefined;
   readonly untilMs: number | undefined;
+  /** Decisions at or after this position of the ledger. */
+  readonly fromPosition: bigint;
   readonly order: "newestFirst" | "oldestFirst";
   /** 0 means the default. */
   readonly pageSize: number;
@@ -27,6 +33,8 @@ export type ChainQuery = {
 export type ChainPage = {
   readonly chains: readonly AuditedChain[];
   readonly nextPageToken: string;
+  /** The position from which a later listing goes on, without a gap and without a decision twice. */
+  readonly resumePosition: bigint;
   readonly ledgerSize: bigint;
 };
 

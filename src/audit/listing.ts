@@ -1,43 +1,36 @@
 /**
  * One page of a walk over recorded decisions: the index shortlists, the opened and verified record decides. A page ends
- * at its size, at the bytes a reply may have, or at the bound of what one call looks at, and says where the next begins.
+ * at its size, at the bytes a reply may have, or at the bound of what one call opens or the time it takes, and says where the next
+ * begins.
  */
 import type { CborValue } from "../record/cbor.ts";
 import { fail } from "../record/errors.ts";
-import { listScanEntriesMax, pageEnvelopeBytesMax, pageSizeDefault, pageSizeMax } from "../record/limits.ts";
+import {
+  listCandidatesMax,
+  listWalkMsMax,
+  pageEnvelopeBytesMax,
+  pageSizeDefault,
+  pageSizeMax,
+} from "../record/limits.ts";
 import { parseFrozenChain } from "../record/kinds.ts";
 import type { Caller } from "../identity/caller.ts";
-import type { DecisionFilter } from "../ledger/indexes.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { formatPageToken, parsePageToken, type PagePlace } from "../ledger/page-token.ts";
 import { ReadAhead } from "../ledger/read-ahead.ts";
 import type { AuditedChain, ChainPage, ChainQuery } from "./evidence.ts";
+import { filterOf, matches } from "./filter.ts";
+import type { WalkTurns } from "./walk-turns.ts";
 
 export type CompileGlob = (glob: string) => (target: string) => boolean;
 
-const filterOf = (query: ChainQuery): DecisionFilter => ({
-  ...(query.principal === "" ? {} : { principal: query.principal }),
-  ...(query.action === "" ? {} : { action: query.action }),
-  ...(query.verdict === undefined ? {} : { verdict: query.verdict }),
-  ...(query.fromMs === undefined ? {} : { fromMs: query.fromMs }),
-  ...(query.untilMs === undefined ? {} : { untilMs: query.untilMs }),
-});
-
-const matches = (
-  query: ChainQuery,
-  glob: (target: string) => boolean,
-  { record, chain }: AuditedChain,
-): boolean => {
-  const { request } = chain;
-  const { ts } = record.body;
-  if (query.principal !== "" && query.principal !== request.subject && query.principal !== request.caller) {
-    return false;
-  }
-  if (query.action !== "" && query.action !== request.action) return false;
-  if (query.verdict !== undefined && query.verdict !== chain.verdict) return false;
-  if (query.fromMs !== undefined && ts < query.fromMs) return false;
-  if (query.untilMs !== undefined && ts >= query.untilMs) return false;
-  return glob(request.target);
+export type ListingDependencies = {
+  readonly ledger: Ledger;
+  /** Matches targets as trust models do. @throws invalidField naming target_glob. */
+  readonly compileGlob: CompileGlob;
+  /** In milliseconds, from any moment on. */
+  readonly clock: () => number;
+  /** All listings share them. */
+  readonly turns: WalkTurns;
 };
 
 /** What a page token is bound to: another caller, filter or order makes another walk. */
@@ -47,9 +40,13 @@ const walkOf = (caller: Caller, tenant: string, query: ChainQuery): CborValue =>
   query.principal,
   query.action,
   query.targetGlob,
+  query.targetPrefix,
+  query.reason,
+  query.session,
   query.verdict ?? null,
   query.fromMs ?? null,
   query.untilMs ?? null,
+  query.fromPosition,
   query.order,
 ];
 
@@ -78,6 +75,8 @@ class Page {
   readonly #readAhead = new ReadAhead();
   #candidates: bigint[] = [];
   #bytes = 0;
+  /** Records read for this page, or about to be. */
+  opened = 0;
   /** Where the next page begins; undefined while this one has room. */
   next: bigint | undefined;
 
@@ -98,6 +97,12 @@ class Page {
 
   add(position: bigint): void {
     this.#candidates.push(position);
+    this.opened += 1;
+  }
+
+  /** What was added is still looked at; the page then ends there, or before. */
+  endBefore(position: bigint): void {
+    this.next = position;
   }
 
   async flush(): Promise<void> {
@@ -120,10 +125,9 @@ class Page {
   }
 }
 
-/** @throws invalidPageToken, invalidField, recordCorrupt naming the position, erased, cancelled. */
+/** @throws invalidPageToken, invalidField, sizeOutOfRange, recordCorrupt naming the position, erased, cancelled. */
 export const listChains = async (
-  ledger: Ledger,
-  compileGlob: CompileGlob,
+  { ledger, compileGlob, clock, turns }: ListingDependencies,
   { caller, tenant, query }: Listing,
   signal: AbortSignal,
 ): Promise<ChainPage> => {
@@ -131,38 +135,50 @@ export const listChains = async (
   const glob = query.targetGlob === "" ? () => true : compileGlob(query.targetGlob);
   const walk = walkOf(caller, tenant, query);
   const authenticate = (bytes: Uint8Array): Promise<Uint8Array> => ledger.authenticate(tenant, bytes);
-  const from =
+  const token =
     query.pageToken === "" ? undefined : readPlace(await parsePageToken(query.pageToken, walk, authenticate));
-  const size = from?.size ?? ledger.size;
+  const size = token?.size ?? ledger.size;
+  // Whoever has seen more than there is follows another ledger: this one was set back to a backup.
+  if (query.fromPosition > size) fail({ kind: "sizeOutOfRange", size: query.fromPosition, treeSize: size });
   const page = new Page(
     ledger,
     tenant,
     pageSize,
     (audited) => audited.record.body.tenant === tenant && matches(query, glob, audited),
   );
-  const positions = ledger.decisions({
+  const slices = ledger.decisions({
     tenant,
     filter: filterOf(query),
     order: query.order,
     size,
-    ...(from === undefined ? {} : { start: from.next }),
-    // One more than is looked at: it says where the next page starts.
-    scanMax: listScanEntriesMax + 1,
+    from: query.fromPosition,
+    ...(token === undefined ? {} : { start: token.next }),
   });
-  let scanned = 0;
-  let end: bigint | undefined;
-  for await (const { position, skipped } of positions) {
-    if (signal.aborted) return fail({ kind: "cancelled" });
-    if (await page.isFullBefore(position)) break;
-    if (scanned === listScanEntriesMax) {
-      end = position;
-      break;
+  const endMs = clock() + listWalkMsMax;
+  const isSpent = (): boolean => page.opened >= listCandidatesMax || clock() >= endMs;
+  for await (const { positions, resume } of slices) {
+    for (const position of positions) {
+      if (signal.aborted) return fail({ kind: "cancelled" });
+      if (await page.isFullBefore(position)) break;
+      // Whatever a page took, it gets further: the budget ends it before the next decision, never before the first.
+      if (page.opened > 0 && isSpent()) page.endBefore(position);
+      else page.add(position);
+      if (page.next !== undefined) break;
     }
-    scanned += 1;
-    if (!skipped) page.add(position);
+    if (page.next === undefined && isSpent()) {
+      await page.flush();
+      const next = page.next ?? (await resume());
+      if (next === undefined) break;
+      page.endBefore(next);
+    }
+    if (page.next !== undefined) break;
+    if (signal.aborted) return fail({ kind: "cancelled" });
+    await turns.next();
   }
   await page.flush();
-  const next = page.next ?? end;
+  const { next } = page;
   const nextPageToken = next === undefined ? "" : await formatPageToken([size, next], walk, authenticate);
-  return { chains: page.chains, nextPageToken, ledgerSize: size };
+  // Newest first, what comes after the whole walk is what was not there when it began.
+  const resumePosition = query.order === "oldestFirst" ? (next ?? size) : size;
+  return { chains: page.chains, nextPageToken, resumePosition, ledgerSize: size };
 };

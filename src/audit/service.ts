@@ -19,6 +19,7 @@ import type {
   VerificationStep,
 } from "./evidence.ts";
 import { listChains, type CompileGlob } from "./listing.ts";
+import { WalkTurns } from "./walk-turns.ts";
 
 export type AuditDependencies = {
   readonly ledger: Ledger;
@@ -66,6 +67,9 @@ export const createAuditService = ({
   recompute,
   rowsFor,
 }: AuditDependencies): AuditService => {
+  const turns = new WalkTurns();
+  const listing = { ledger, compileGlob, turns, clock: () => performance.now() };
+
   const positionOf = async (caller: Caller, { auditId, tenant }: ChainName): Promise<bigint> => {
     return (await ledger.decisionAt(tenantFor(caller, tenant), auditId)) ?? notFound(auditId);
   };
@@ -114,7 +118,7 @@ export const createAuditService = ({
     rows,
     verify,
     list: async (caller, query, signal) =>
-      listChains(ledger, compileGlob, { caller, tenant: tenantFor(caller, query.tenant), query }, signal),
+      listChains(listing, { caller, tenant: tenantFor(caller, query.tenant), query }, signal),
     checkpoint: () => {
       const { note, size, root } = ledger.checkpoint;
       const { publicKey } = checkpointKeyOf(ledger.ring, size);

@@ -55,6 +55,15 @@ const questionOf = (write: Write): Question => ({
   input: write.content.kind === "payload" ? cborEncode(write.content.payload) : new Uint8Array(0),
 });
 
+/** As the server makes them: other ids are not looked for among decisions. */
+const decisionIdShape = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+const isDecisionId = async (
+  ledger: Pick<Ledger, "decisionAt">,
+  tenant: string,
+  id: string,
+): Promise<boolean> => decisionIdShape.test(id) && (await ledger.decisionAt(tenant, id)) !== undefined;
+
 export class Writing {
   readonly #deps: WritingDependencies;
   readonly #turns = new Turns();
@@ -150,7 +159,7 @@ export class Writing {
     const { id, content, expectedVersion } = write;
     const scope: Scope = { tenant, space: "user" };
     const newest = await readNewest(ledger, scope, id);
-    if (newest === undefined && (await ledger.isDecisionId(tenant, id)))
+    if (newest === undefined && (await isDecisionId(ledger, tenant, id)))
       refuse(`${path}id`, "is a decision's");
     const version = newest?.version ?? 0n;
     const exists = newest !== undefined && !newest.tombstone;

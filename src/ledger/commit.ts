@@ -9,9 +9,10 @@ import { signCheckpoint } from "../merkle/checkpoint.ts";
 import { rootOf } from "../merkle/tree.ts";
 import type { Signer } from "../keys/sign.ts";
 import type { Store, StoreOp } from "../storage/store.ts";
+import type { DecisionIndex } from "./decisions/decision-index.ts";
 import { erasedError, orderIn, type Erasure } from "./erasure.ts";
 import { formatGroup } from "./group.ts";
-import { indexOps, type BlindTags, type Head } from "./indexes.ts";
+import { indexOps, isDecision, type BlindTags, type Head } from "./indexes.ts";
 import { groupKey, recordKey } from "./keyspace.ts";
 import type { SignedRecord } from "./prepare.ts";
 import { sealCountOp } from "./seal-counts.ts";
@@ -49,6 +50,7 @@ export type CommitContext = {
   readonly store: Store;
   readonly sealer: Sealer;
   readonly tags: BlindTags;
+  readonly decisions: DecisionIndex;
   readonly origin: string;
   readonly checkpointSigner: Signer;
   readonly sha256: Sha256;
@@ -66,8 +68,13 @@ type PlannedUnit =
   | { readonly kind: "refused"; readonly error: SigilError };
 
 /** Waiting for keys that are there already would cost a record as much as its indexes. */
-const hasKeys = (unit: SignedUnit, { sealer, tags }: CommitContext): boolean =>
-  unit.records.every(({ body: { tenant } }) => sealer.isReady(tenant) && tags.isReady(tenant));
+const hasKeys = (unit: SignedUnit, { sealer, tags, decisions }: CommitContext): boolean =>
+  unit.records.every(
+    ({ body }) =>
+      sealer.isReady(body.tenant) &&
+      tags.isReady(body.tenant) &&
+      (!isDecision(body) || decisions.isReady(body.tenant)),
+  );
 
 /** What the units before one have changed, within the group. */
 type Before = {
@@ -76,14 +83,16 @@ type Before = {
   readonly ordered: Map<string, Erasure>;
 };
 
+const tenantsFaults: ReadonlySet<SigilError["kind"]> = new Set(["keyUnavailable", "erased", "ledgerCorrupt"]);
+
 /**
- * A tenant that is erased, or whose key is gone or damaged, cannot be written for; that is no fault of the store, or of
- * anybody else.
+ * A tenant that is erased, or whose key or index of decisions is gone or damaged, cannot be written for; that is no fault of
+ * the store, or of anybody else.
  */
 const tenantsFault = async (
   unit: SignedUnit,
   { ordered }: Before,
-  { sealer, tags }: CommitContext,
+  { sealer, tags, decisions }: CommitContext,
 ): Promise<SigilError | undefined> => {
   try {
     for (const tenant of new Set(unit.records.map(({ body }) => body.tenant))) {
@@ -91,12 +100,13 @@ const tenantsFault = async (
       if (order !== undefined) return erasedError(order);
       await sealer.ready(tenant);
       await tags.ensure(tenant);
+      if (unit.records.some(({ body }) => body.tenant === tenant && isDecision(body))) {
+        await decisions.ensure(tenant);
+      }
     }
     return undefined;
   } catch (error) {
-    const isTenants =
-      error instanceof SigilFault && (error.error.kind === "keyUnavailable" || error.error.kind === "erased");
-    if (isTenants) return error.error;
+    if (error instanceof SigilFault && tenantsFaults.has(error.error.kind)) return error.error;
     throw error;
   }
 };
@@ -152,6 +162,7 @@ export const planCommit = async (
   const changes = context.summary.changes();
   const outcomes: UnitOutcome[] = [];
   const records: SignedRecord[] = [];
+  const decisions = context.decisions.stage();
   const first = sizeOf(state);
   let position = first;
   for (const unit of units) {
@@ -171,8 +182,9 @@ export const planCommit = async (
         value: sealed instanceof Uint8Array ? sealed : await sealed,
       });
       const indexed = indexOps(context.tags, record.body, record.hash, head);
-      changes.index(record.body.tenant, indexed);
+      changes.index(record.body, indexed);
       ops.push(...indexed);
+      if (isDecision(record.body)) decisions.add(record.body, head.position);
       records.push(record);
       const order = orderIn({ ...head, hash: record.hash, body: record.body });
       if (order === undefined) continue;
@@ -204,7 +216,10 @@ export const planCommit = async (
   const expired = await context.sweep(ops);
   changes.upkeep([...counts, ...expired]);
   const summary = context.summary.plan(changes, position, root);
-  ops.push(...counts, ...expired, ...summary.ops);
-  const { accept } = summary;
+  ops.push(...decisions.ops(), ...counts, ...expired, ...summary.ops);
+  const accept = (): void => {
+    summary.accept();
+    decisions.committed();
+  };
   return { ops, state: { tree: planned.tree, root, checkpoint }, outcomes, records, accept };
 };

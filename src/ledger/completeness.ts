@@ -140,16 +140,6 @@ const countOf = async (
   return count;
 };
 
-/** Every decision of a tenant is found by its id. @throws ledgerCorrupt. */
-const checkDecisionIds = async (
-  reading: Reading,
-  tenant: string,
-  tally: Tally | undefined,
-): Promise<void> => {
-  const count = await countOf(reading, prefixRange(tenantPrefix("c", tenant)));
-  if (count !== (tally?.decisions ?? 0)) broken(`the index of the decisions of tenant "${tenant}" is`);
-};
-
 /** Every record is found by its hash. @throws ledgerCorrupt. */
 const checkHashes = async (reading: Reading, { hashes }: Totals): Promise<void> => {
   // More than there should be are an erased tenant's that could not be opened for the last time, or for fsck to find.
@@ -229,12 +219,6 @@ export class Completeness {
     return this.#require(versionsOf(tenant), tenant, (pinned) =>
       checkVersions(pinned, this.#steps.key, tenant, pinned.tally),
     );
-  }
-
-  /** @throws ledgerCorrupt. */
-  decisionIds(tenant: string): Promise<void> | undefined {
-    if (this.#steps.summary().tallyOf(tenant) === undefined) return undefined;
-    return this.#require(`c${tenant}`, tenant, (pinned) => checkDecisionIds(pinned, tenant, pinned.tally));
   }
 
   /** @throws ledgerCorrupt. */

@@ -6,6 +6,7 @@ import type { RecordBody } from "../record/record.ts";
 import { ringOfGenesis } from "../keys/key-records.ts";
 import type { Store } from "../storage/store.ts";
 import { planCommit } from "./commit.ts";
+import { DecisionIndex } from "./decisions/decision-index.ts";
 import { BlindTags } from "./indexes.ts";
 import type { LedgerOptions } from "./ledger.ts";
 import { prepareRecord, signRecord } from "./prepare.ts";
@@ -42,6 +43,11 @@ export const createLedger = async (
     store,
     sealer,
     tags: new BlindTags(options.indexKey),
+    decisions: new DecisionIndex({
+      store: () => store,
+      keys: () => Promise.reject(new Error("a new ledger has no decisions")),
+      onFault: () => {},
+    }),
     origin,
     checkpointSigner,
     sha256,

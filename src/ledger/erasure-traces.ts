@@ -5,11 +5,12 @@
 import { readU64be } from "../record/bytes.ts";
 import { projectionOpsMax } from "../record/limits.ts";
 import type { KeyRange, Store, StoreOp } from "../storage/store.ts";
+import { storedPositions } from "./decisions/stored-positions.ts";
 import { tenantOfEntry } from "./idempotency.ts";
-import { canonKey, decisionKey, expiryKey, familyRange, prefixRange, tenantPrefix } from "./keyspace.ts";
+import { canonKey, expiryKey, familyRange, prefixRange, tenantPrefix } from "./keyspace.ts";
 
 /** Families of index entries that begin with a tenant. */
-const tracedFamilies = ["c", "d", "i", "v", "w"] as const;
+const tracedFamilies = ["d", "i", "v", "w"] as const;
 
 /** Where traces were, for the store to let go of. */
 export const tracedRanges = (tenant: string): readonly KeyRange[] => [
@@ -37,7 +38,7 @@ export async function* positionsOf(
   end: bigint,
   store: Store,
 ): AsyncGenerator<bigint, void, undefined> {
-  const decisions = positionsIn(store, { gte: decisionKey(tenant, 0n), lt: decisionKey(tenant, end) });
+  const decisions = storedPositions(tenant, end, store);
   const others = positionsIn(store, { gte: canonKey(tenant, 0n), lt: canonKey(tenant, end) });
   try {
     let [one, two] = [await decisions.next(), await others.next()];

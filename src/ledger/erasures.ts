@@ -21,6 +21,7 @@ import {
   type Erasure,
 } from "./erasure.ts";
 import { hasTraces, tracesOf, tracedRanges, positionsOf } from "./erasure-traces.ts";
+import type { DecisionIndex } from "./decisions/decision-index.ts";
 import type { BlindTags } from "./indexes.ts";
 import { erasingKey, hashKey, recordKey } from "./keyspace.ts";
 import type { CommittedRecord } from "./options.ts";
@@ -30,6 +31,7 @@ export type ErasureSteps = {
   readonly store: () => Store;
   readonly sealer: Sealer;
   readonly tags: BlindTags;
+  readonly decisions: DecisionIndex;
   readonly keys: DataKeys;
   readonly sha256: Sha256;
   readonly nowMs: () => number;
@@ -95,6 +97,7 @@ export class Erasures {
       this.#put(order);
       this.#steps.sealer.forget(order.tenant);
       this.#steps.tags.forget(order.tenant);
+      this.#steps.decisions.forget(order.tenant);
     }
     if (isOrdered) void this.carryOut();
   }
@@ -141,7 +144,7 @@ export class Erasures {
   }
 
   async #erase(erasure: Erasure): Promise<void> {
-    const { store, keys, sealer, tags, purge, append, onErased } = this.#steps;
+    const { store, keys, sealer, tags, decisions, purge, append, onErased } = this.#steps;
     const { tenant } = erasure;
     await this.#commit([{ kind: "put", key: erasingKey(tenant), value: new Uint8Array(0) }]);
     // In the ledger before the keys go: without it nobody could tell afterwards which records were the tenant's.
@@ -152,6 +155,9 @@ export class Erasures {
     await keys.destroy(tenant);
     sealer.forget(tenant);
     tags.forget(tenant);
+    // What was being merged when the order came would be written behind the deletion.
+    decisions.forget(tenant);
+    await decisions.settled();
     for await (const batch of tracesOf(tenant, store())) await this.#commit(batch);
     await purge(tracedRanges(tenant));
     await this.#commit([{ kind: "delete", key: erasingKey(tenant) }]);

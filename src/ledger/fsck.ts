@@ -128,6 +128,7 @@ class Inspection {
     const { losses } = await rebuildProjections(this.#walk(findings, keyless).run(), {
       store: this.#store,
       tags: this.#tags,
+      origin: this.#options.origin,
       anchor,
       dataKeys,
       summary: new SummaryReplay(await summaryContext(this.#options)),
@@ -141,7 +142,16 @@ class Inspection {
   async #check(findings: Findings): Promise<bigint> {
     const walk = this.#walk(findings, this.#keyless);
     const families = this.#fsck.indexes === "ignore" ? [] : projections;
-    const check = new ProjectionCheck(this.#store, this.#tags, findings, families);
+    const check = new ProjectionCheck(
+      {
+        store: this.#store,
+        tags: this.#tags,
+        origin: this.#options.origin,
+        readAgain: (position) => this.#readAgain(position),
+      },
+      findings,
+      families,
+    );
     const watch = await openAnchorWatch(this.#options.anchor);
     const seals: SealCounts = new Map();
     const summary = new SummaryReplay(await summaryContext(this.#options));
@@ -166,7 +176,7 @@ class Inspection {
     const size = last?.end ?? 0n;
     if (size === 0n) findings.add(null, "sequence", "the ledger has no genesis record");
     this.#progress("indexes", size);
-    await check.finish((position) => this.#readAgain(position));
+    await check.finish();
     this.erased = await this.#keyless.finish(findings, this.#options.dataKeys, this.#store);
     const upkeep = { store: this.#store, findings, tags: this.#tags };
     const tenants = new Set([...seals.values()].map(({ tenant }) => tenant));

@@ -11,7 +11,7 @@ import { readU64be, u64be, writeU64be, type Hash } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { StoreOp } from "../storage/store.ts";
-import { canonKey, decisionIdKey, decisionKey, hashKey, headKey, versionKey } from "./keyspace.ts";
+import { canonKey, hashKey, headKey, versionKey } from "./keyspace.ts";
 
 const tagBytes = 4;
 /** Values remembered with their tags; actions and principals repeat. */
@@ -88,63 +88,6 @@ export const parseHead = (bytes: Uint8Array): Head => {
   return { position: readU64be(bytes, 0), version: readU64be(bytes, 8) };
 };
 
-/** What a listing may ask of a decision without opening it. */
-export type DecisionFilter = {
-  readonly principal?: string;
-  readonly action?: string;
-  readonly verdict?: string;
-  readonly fromMs?: number;
-  readonly untilMs?: number;
-};
-
-const decisionEntryBytes = 8 + 4 * tagBytes;
-
-/** What is indexed of a decision. Its body has been checked on the way here, so the shape is certain. */
-type IndexedPayload = {
-  readonly request: { readonly subject: string; readonly caller: string; readonly action: string };
-  readonly verdict: string;
-};
-
-const formatDecision = (tags: BlindTags, body: RecordBody): Uint8Array => {
-  const chain = body.payload as IndexedPayload;
-  const entry = new Uint8Array(decisionEntryBytes);
-  writeU64be(entry, 0, BigInt(body.ts));
-  entry.set(tags.tag(body.tenant, "principal", chain.request.subject), 8);
-  entry.set(tags.tag(body.tenant, "principal", chain.request.caller), 12);
-  entry.set(tags.tag(body.tenant, "action", chain.request.action), 16);
-  entry.set(tags.tag(body.tenant, "verdict", chain.verdict), 20);
-  return entry;
-};
-
-/** What stands for a principal in a decision's entry, as a number. The tenant's index key must be loaded. */
-export const principalTag = (tags: BlindTags, tenant: string, id: string): number => {
-  const tag = tags.tag(tenant, "principal", id);
-  return new DataView(tag.buffer, tag.byteOffset).getUint32(0);
-};
-
-/** A test of index entries against a filter; lets a few strangers through, never loses a match. */
-export const shortlist = (
-  tags: BlindTags,
-  tenant: string,
-  filter: DecisionFilter,
-): ((entry: Uint8Array) => boolean) => {
-  const wanted = (field: string, value: string | undefined): Uint8Array | undefined =>
-    value === undefined ? undefined : tags.tag(tenant, field, value);
-  const principal = wanted("principal", filter.principal);
-  const action = wanted("action", filter.action);
-  const verdict = wanted("verdict", filter.verdict);
-  const at = (entry: Uint8Array, offset: number, tag: Uint8Array): boolean =>
-    tag.every((byte, index) => entry[offset + index] === byte);
-  return (entry) => {
-    const ts = Number(readU64be(entry, 0));
-    if (filter.fromMs !== undefined && ts < filter.fromMs) return false;
-    if (filter.untilMs !== undefined && ts >= filter.untilMs) return false;
-    if (principal !== undefined && !at(entry, 8, principal) && !at(entry, 12, principal)) return false;
-    if (action !== undefined && !at(entry, 16, action)) return false;
-    return verdict === undefined || at(entry, 20, verdict);
-  };
-};
-
 /** What a listing by kind takes a record for: the end of an id counts with the records it ends. */
 const listedKind = ({ kind, payload }: RecordBody): string => {
   if (kind !== "tombstone" || payload === null || typeof payload !== "object") return kind;
@@ -175,32 +118,24 @@ export const parseVersion = (
   return { position: readU64be(bytes, 0), kindTag: bytes.subarray(8) };
 };
 
-/** Everything the store derives from one record. `version` counts the versions of its id, from 1. */
+/** Decisions are in an index of their own (decisions/), by id too. */
+export const isDecision = ({ kind }: Pick<RecordBody, "kind">): boolean => kind === "frozen_chain";
+
+/** What the store derives from one record alone. `version` counts the versions of its id, from 1. */
 export const indexOps = (
   tags: BlindTags,
   body: RecordBody,
   hash: Hash,
   { position, version }: Head,
 ): readonly StoreOp[] => {
+  const ofHash: StoreOp = { kind: "put", key: hashKey(hash), value: u64be(position) };
+  if (isDecision(body)) return [ofHash];
   const { tenant, space, id } = body;
-  const at = u64be(position);
-  const ops: StoreOp[] = [{ kind: "put", key: hashKey(hash), value: at }];
-  if (body.kind === "frozen_chain") {
-    ops.push({ kind: "put", key: decisionIdKey(tenant, id), value: at });
-    ops.push({
-      kind: "put",
-      key: decisionKey(body.tenant, position),
-      value: formatDecision(tags, body),
-    });
-    return ops;
-  }
   const tag = kindTag(tags, tenant, listedKind(body));
-  ops.push({ kind: "put", key: headKey(tenant, space, id), value: formatHead({ position, version }) });
-  ops.push({
-    kind: "put",
-    key: versionKey(tenant, space, id, version),
-    value: formatVersion(position, tag),
-  });
-  ops.push({ kind: "put", key: canonKey(tenant, position), value: tag });
-  return ops;
+  return [
+    ofHash,
+    { kind: "put", key: headKey(tenant, space, id), value: formatHead({ position, version }) },
+    { kind: "put", key: versionKey(tenant, space, id, version), value: formatVersion(position, tag) },
+    { kind: "put", key: canonKey(tenant, position), value: tag },
+  ];
 };

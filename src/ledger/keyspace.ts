@@ -4,11 +4,10 @@
  *
  *   r position           sealed envelope                       b first position     group: leaves, checkpoint
  *   t level index        tile (level 0) or tile root (above)   i tenant space id    newest version of an id
- *   h hash               position of a record                  d tenant position    decision index entry
+ *   h hash               position of a record                  d tenant part …      index of decisions
  *   k blind key          idempotency entry                     e expiry blind key   when that entry may go
  *   s tenant version     seals made with a data key            w tenant position    kind of a record, no decision's
  *   v tenant space id version   a version of an id, no decision's
- *   c tenant id          position of a decision            m tenant             a tenant's tally; `m` alone the summary
  *   x                    a rebuild of the indexes is under way
  *   y tenant             a tenant is being erased
  */
@@ -24,7 +23,7 @@ import {
 import { assert, fail } from "../record/errors.ts";
 
 /** In byte order. */
-export const families = ["b", "c", "d", "e", "h", "i", "k", "m", "r", "s", "t", "v", "w", "x", "y"] as const;
+export const families = ["b", "d", "e", "h", "i", "k", "m", "r", "s", "t", "v", "w", "x", "y"] as const;
 export type Family = (typeof families)[number];
 
 const family = (name: Family): Uint8Array => Uint8Array.of(name.charCodeAt(0));
@@ -32,7 +31,7 @@ const family = (name: Family): Uint8Array => Uint8Array.of(name.charCodeAt(0));
 const zero = "\0";
 
 /** Everything of one tenant in a family whose keys begin with the tenant. */
-export const tenantPrefix = (name: "c" | "d" | "i" | "s" | "v" | "w", tenant: string): Uint8Array =>
+export const tenantPrefix = (name: "d" | "i" | "s" | "v" | "w", tenant: string): Uint8Array =>
   utf8Encode(`${name}${tenant}${zero}`);
 
 const positioned = (name: Family, position: bigint): Uint8Array => {
@@ -100,12 +99,51 @@ export const hashKey = (hash: Hash): Uint8Array => {
   return key;
 };
 
-export const decisionPrefix = (tenant: string): Uint8Array => tenantPrefix("d", tenant);
-export const decisionKey = (tenant: string, position: bigint): Uint8Array =>
-  concatBytes(decisionPrefix(tenant), u64be(position));
+/** Parts of a tenant's index of decisions: its newest ones, the rows of all others, and their postings level by level. */
+export const decisionParts = { tail: 0, rows: 1, postings: 2 } as const;
 
-/** Where the decision of an id stands; decisions have no versions. */
-export const decisionIdKey = (tenant: string, id: string): Uint8Array => utf8Encode(`c${tenant}${zero}${id}`);
+export const decisionPartPrefix = (tenant: string, part: number): Uint8Array =>
+  concatBytes(tenantPrefix("d", tenant), Uint8Array.of(part));
+/** @param number ordinal of the first decision of a tail value, or which value of rows or which segment it is. */
+const decisionPartKey = (tenant: string, part: number, number: number): Uint8Array =>
+  concatBytes(decisionPartPrefix(tenant, part), u64be(BigInt(number)));
+export const decisionTailKey = (tenant: string, firstOrdinal: number): Uint8Array =>
+  decisionPartKey(tenant, decisionParts.tail, firstOrdinal);
+export const decisionRowsKey = (tenant: string, number: number): Uint8Array =>
+  decisionPartKey(tenant, decisionParts.rows, number);
+/** Where a segment says what its values are; its postings stand under the key of the segment and their number. */
+export const segmentKey = (tenant: string, level: number, number: number): Uint8Array =>
+  decisionPartKey(tenant, decisionParts.postings + level, number);
+export const postingsKey = (tenant: string, level: number, number: number, chunk: number): Uint8Array => {
+  const key = segmentKey(tenant, level, number);
+  const full = new Uint8Array(key.length + 4);
+  full.set(key);
+  new DataView(full.buffer).setUint32(key.length, chunk);
+  return full;
+};
+
+/** What a key of the decision index says of its tenant's part. @throws ledgerCorrupt when it is none. */
+export const parseDecisionKey = (
+  key: Uint8Array,
+): {
+  readonly tenant: string;
+  readonly part: number;
+  readonly number: number;
+  readonly chunk: number | null;
+} => {
+  const end = key.indexOf(0);
+  const rest = key.length - end - 2;
+  if (end < 1 || (rest !== 8 && rest !== 12)) {
+    return fail({ kind: "ledgerCorrupt", position: 0n, rule: "a key of the decision index is malformed" });
+  }
+  const view = new DataView(key.buffer, key.byteOffset + end + 2);
+  return {
+    tenant: utf8Decode(key.subarray(1, end)),
+    part: key[end + 1] ?? 0,
+    number: Number(view.getBigUint64(0)),
+    chunk: rest === 12 ? view.getUint32(8) : null,
+  };
+};
 
 export const idempotencyKey = (blind: Uint8Array): Uint8Array => concatBytes(family("k"), blind);
 export const expiryKey = (expiresMs: number, blind: Uint8Array): Uint8Array =>

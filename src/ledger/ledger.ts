@@ -17,6 +17,7 @@ import { Completeness, type Pinned } from "./completeness.ts";
 import { planCommit, type Appended, type SignedUnit, type UnitOutcome } from "./commit.ts";
 import { rotateDataKey, type LivingDataKey } from "./data-key-life.ts";
 import type { Erasure } from "./erasure.ts";
+import { DecisionIndex } from "./decisions/decision-index.ts";
 import { Erasures } from "./erasures.ts";
 import { IdempotencyKeys, type Claim, type IdempotencyScope } from "./idempotency.ts";
 import { BlindTags } from "./indexes.ts";
@@ -24,6 +25,7 @@ import { KeyLife, type KeysInUse } from "./key-life.ts";
 import { isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./open.ts";
 import type { CommitListener, LedgerOptions, LedgerStatus } from "./options.ts";
 import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./prepare.ts";
+import { decisionKeysOf } from "./projections.ts";
 import { Publishing } from "./publishing.ts";
 import { ReadableLedger, type LedgerView } from "./reading.ts";
 import { Sealer } from "./sealer.ts";
@@ -41,6 +43,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   readonly #options: LedgerOptions;
   readonly #tags: BlindTags;
   readonly #sealer: Sealer;
+  readonly #decisions: DecisionIndex;
   readonly #tree: TreeReader;
   readonly #keys: IdempotencyKeys;
   readonly #sequencer: Sequencer;
@@ -79,6 +82,13 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       await this.#sealer.ready(tenant);
       return options.indexKey(tenant);
     });
+    this.#decisions = new DecisionIndex({
+      store,
+      keys: decisionKeysOf(origin, this.#tags),
+      count: (tenant) => BigInt(this.#summary.tallyOf(tenant)?.decisions ?? 0),
+      onBroken: (error) => options.observe?.onVerifyFailure?.(error),
+      onFault,
+    });
     this.#tree = new TreeReader(store, sha256);
     this.#completeness = new Completeness({
       key: opened.summaryKey,
@@ -112,6 +122,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       store,
       sealer: this.#sealer,
       tags: this.#tags,
+      decisions: this.#decisions,
       keys: options.dataKeys,
       sha256,
       nowMs: options.nowMs,
@@ -231,8 +242,8 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   protected view(): LedgerView {
     const [store, state, ring, options] = [this.#store, this.#state, this.#ring, this.#options];
     const [sealer, tree, tags, erasures] = [this.#sealer, this.#tree, this.#tags, this.#erasures];
-    const completeness = this.#completeness;
-    return { store, state, ring, options, sealer, tree, tags, erasures, completeness };
+    const [completeness, decisions] = [this.#completeness, this.#decisions];
+    return { store, state, ring, options, sealer, tree, tags, erasures, completeness, decisions };
   }
 
   /** Answers what waits, refuses what comes, then closes the store. Idempotent. */
@@ -251,6 +262,8 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     this.#closing.abort();
     await this.#erasures.settled();
     await this.#recovery;
+    this.#decisions.forget();
+    await this.#decisions.settled();
     this.#setStatus({ kind: "closed" });
     this.#sequencer.stop({ kind: "notServing", rule });
     try {
@@ -348,6 +361,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
         store: this.#store,
         sealer: this.#sealer,
         tags: this.#tags,
+        decisions: this.#decisions,
         origin,
         checkpointSigner: this.#signers.checkpoint,
         sha256,
@@ -415,6 +429,8 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   }
 
   async #reopen(): Promise<void> {
+    this.#decisions.forget();
+    await this.#decisions.settled();
     await this.#store.close();
     const store = await this.#options.openStore();
     this.#store = this.#watch(store);
@@ -427,6 +443,8 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     this.#erasures.reset(opened.erasures);
     this.#tree.forget();
     this.#keys.forget();
+    // Also what was asked for while the store was closed.
+    this.#decisions.forget();
     await this.#anchor.start(this.size, this.#state.checkpoint);
     await this.#keyLife.discardEnded();
     this.#reopened = true;

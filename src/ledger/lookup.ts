@@ -1,34 +1,12 @@
 /**
- * Questions the store's indexes answer: newest versions, positions by hash, and the walks over a tenant's decisions and
- * over its other records. An index is only a hint; whoever uses one reads the record it names and verifies that. Source: docs/spec/ledger.md §6.
+ * Questions the store's indexes answer: newest versions, positions by hash, and the walk over a tenant's records other than
+ * decisions. An index is only a hint; whoever uses one reads the record it names and verifies that. Source: docs/spec/ledger.md §6.
  */
 import { compareBytes, equalBytes, readU64be, type Hash } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
 import type { Store } from "../storage/store.ts";
-import { kindTag, parseHead, shortlist, type BlindTags, type DecisionFilter, type Head } from "./indexes.ts";
-import {
-  canonKey,
-  decisionIdKey,
-  decisionKey,
-  decisionPrefix,
-  hashKey,
-  headKey,
-  headPrefix,
-  keyAfter,
-  prefixRange,
-} from "./keyspace.ts";
-
-/** Which decisions, seen from where. Positions at or past `size` do not exist for this walk. */
-export type DecisionWalk = {
-  readonly tenant: string;
-  readonly filter: DecisionFilter;
-  readonly order: "newestFirst" | "oldestFirst";
-  readonly size: bigint;
-  /** The first position to look at, in the order of the walk. */
-  readonly start?: bigint;
-  /** Index entries to look at, at most. */
-  readonly scanMax: number;
-};
+import { kindTag, parseHead, type BlindTags, type Head } from "./indexes.ts";
+import { canonKey, hashKey, headKey, headPrefix, keyAfter, prefixRange } from "./keyspace.ts";
 
 /** Which records of a tenant other than decisions, in the order of the ledger. */
 export type RecordWalk = {
@@ -90,34 +68,6 @@ const parsePosition = (bytes: Uint8Array, index: string): bigint =>
 export const readPositionOfHash = async (store: Store, hash: Hash): Promise<bigint | undefined> => {
   const bytes = await store.get(hashKey(hash));
   return bytes === undefined ? undefined : parsePosition(bytes, "hash");
-};
-
-/** Where the decision of an id stands. */
-export const readDecisionId = async (
-  store: Store,
-  tenant: string,
-  id: string,
-): Promise<bigint | undefined> => {
-  const bytes = await store.get(decisionIdKey(tenant, id));
-  return bytes === undefined ? undefined : parsePosition(bytes, "decision id");
-};
-
-/** The tenant's index key must be loaded. */
-export const walkDecisions = async function* (
-  store: Store,
-  tags: BlindTags,
-  walk: DecisionWalk,
-): AsyncIterable<WalkedPosition> {
-  const { tenant, size, start } = walk;
-  const matches = shortlist(tags, tenant, walk.filter);
-  const reverse = walk.order === "newestFirst";
-  const last = start === undefined || start >= size ? size : start + 1n;
-  const range = reverse
-    ? { gte: decisionPrefix(tenant), lt: decisionKey(tenant, last) }
-    : { gte: decisionKey(tenant, start ?? 0n), lt: decisionKey(tenant, size) };
-  for await (const [key, entry] of store.range({ ...range, reverse, limit: walk.scanMax })) {
-    yield { position: readU64be(key, key.length - 8), skipped: !matches(entry) };
-  }
 };
 
 /** When `kind` is asked for, the tenant's index key must be loaded. */

@@ -7,24 +7,16 @@ import { SigilFault } from "../record/errors.ts";
 import { projectionOpsMax, tileHeight } from "../record/limits.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { Store, StoreOp } from "../storage/store.ts";
+import { decisionKeys, type DecisionKeys } from "./decisions/decision-index.ts";
+import { DecisionCheck } from "./decisions/inspect.ts";
 import type { Findings } from "./findings.ts";
-import { indexOps, type BlindTags, type Head } from "./indexes.ts";
-import {
-  canonKey,
-  decisionIdKey,
-  decisionKey,
-  familyRange,
-  hashKey,
-  headKey,
-  historyPrefix,
-  type Family,
-} from "./keyspace.ts";
+import { indexOps, isDecision, type BlindTags, type Head } from "./indexes.ts";
+import { canonKey, familyRange, hashKey, headKey, historyPrefix, type Family } from "./keyspace.ts";
 import type { WalkedGroup, WalkedRecord } from "./walk.ts";
 
 /** Families that are derived from the records, and how a problem in each is called. */
 export const projectionSteps = {
   i: "id index",
-  c: "decision id index",
   h: "hash index",
   d: "decision index",
   v: "version index",
@@ -58,7 +50,7 @@ export class Replay {
   async ops(record: WalkedRecord): Promise<readonly StoreOp[]> {
     const { body, hash, position } = record;
     await this.#tags.ensure(body.tenant);
-    if (body.kind === "frozen_chain") return indexOps(this.#tags, body, hash, { position, version: 1n });
+    if (isDecision(body)) return indexOps(this.#tags, body, hash, { position, version: 1n });
     const name = nameOf(body);
     const before = this.#newest.get(name);
     const follows = body.prev === null ? before === undefined : equalBytes(body.prev, before?.hash ?? hash);
@@ -69,26 +61,46 @@ export class Replay {
   }
 }
 
+/** A tenant's keys of the index of decisions. */
+export const decisionKeysOf =
+  (origin: string, tags: BlindTags) =>
+  async (tenant: string): Promise<DecisionKeys> => {
+    await tags.ensure(tenant);
+    return decisionKeys(origin, (label) => tags.digest(tenant, label));
+  };
+
 type Expected = { readonly op: StoreOp & { readonly kind: "put" }; readonly position: bigint };
 
 const familyOf = (key: Uint8Array): Projection => String.fromCharCode(key[0] ?? 0) as Projection;
+
+export type CheckContext = {
+  readonly store: Store;
+  readonly tags: BlindTags;
+  readonly origin: string;
+  /** A record by its position, undefined when it cannot be read. */
+  readonly readAgain: (position: bigint) => Promise<WalkedRecord | undefined>;
+};
 
 /** Compares the store's projections with the walk's. Feed it every group, then `finish`. */
 export class ProjectionCheck {
   readonly #store: Store;
   readonly #findings: Findings;
   readonly #replay: Replay;
+  readonly #decisions: DecisionCheck;
+  readonly #readAgain: CheckContext["readAgain"];
   readonly #families: readonly Projection[];
   /** The id index's entries of ids with versions, by key: only the last one must be in the store. */
   readonly #heads = new Map<string, Expected>();
-  readonly #counts: Record<Projection, number> = { i: 0, c: 0, h: 0, d: 0, v: 0, w: 0, t: 0 };
+  readonly #counts: Record<Projection, number> = { i: 0, h: 0, d: 0, v: 0, w: 0, t: 0 };
   #queue: Expected[] = [];
   #treeWhole = true;
   #size = 0n;
 
   /** @param families which are compared; that each record follows the version before it is checked in any case. */
-  constructor(store: Store, tags: BlindTags, findings: Findings, families = projections) {
+  constructor({ store, tags, origin, readAgain }: CheckContext, findings: Findings, families = projections) {
     this.#store = store;
+    this.#decisions = new DecisionCheck(store, findings, decisionKeysOf(origin, tags), readAgain);
+    this.#readAgain = readAgain;
     this.#findings = findings;
     this.#families = families;
     this.#replay = new Replay(tags, (position) =>
@@ -104,6 +116,7 @@ export class ProjectionCheck {
     for (const record of group.records) {
       const ops = await this.#replay.ops(record);
       onRecord(record, ops);
+      if (isDecision(record.body) && this.#families.includes("d")) await this.#decisions.add(record);
       for (const op of ops) {
         if (op.kind === "delete") continue;
         const expected = { op, position: record.position };
@@ -120,15 +133,18 @@ export class ProjectionCheck {
     if (this.#queue.length >= projectionOpsMax) await this.#compare();
   }
 
-  /** @param readAgain a record by its position, undefined when it cannot be read. */
-  async finish(readAgain: (position: bigint) => Promise<WalkedRecord | undefined>): Promise<void> {
+  async finish(): Promise<void> {
     for (const expected of this.#heads.values()) this.#expect(expected);
     await this.#compare();
     for (const family of this.#families) {
+      if (family === "d") {
+        await this.#decisions.finish();
+        continue;
+      }
       if (family === "t" && !this.#treeWhole) continue;
       let stored = 0;
       for await (const _ of this.#store.range(familyRange(family))) stored += 1;
-      if (stored !== this.#counts[family]) await this.#findSurplus(family, readAgain);
+      if (stored !== this.#counts[family]) await this.#findSurplus(family);
     }
   }
 
@@ -156,18 +172,14 @@ export class ProjectionCheck {
   /** Whether a key of the family is one that follows from the record. */
   #gives(record: WalkedRecord, family: Projection, key: Uint8Array): boolean {
     const { body, hash, position } = record;
-    const isDecision = body.kind === "frozen_chain";
+    const isDecided = isDecision(body);
     switch (family) {
       case "h":
         return equalBytes(key, hashKey(hash));
       case "i":
-        return !isDecision && equalBytes(key, headKey(body.tenant, body.space, body.id));
-      case "c":
-        return isDecision && equalBytes(key, decisionIdKey(body.tenant, body.id));
-      case "d":
-        return isDecision && equalBytes(key, decisionKey(body.tenant, position));
+        return !isDecided && equalBytes(key, headKey(body.tenant, body.space, body.id));
       case "w":
-        return !isDecision && equalBytes(key, canonKey(body.tenant, position));
+        return !isDecided && equalBytes(key, canonKey(body.tenant, position));
       case "v": {
         // A decision's id has no versions here. That an entry names the record of its version has been compared before.
         const prefix = historyPrefix(body.tenant, body.space, body.id);
@@ -176,20 +188,18 @@ export class ProjectionCheck {
         const isOfId = equalBytes(key.subarray(0, prefix.length), prefix);
         return isOfId && version > 0n && version <= this.#replay.versionsOf(record);
       }
+      case "d":
       case "t":
         return false;
     }
   }
 
-  async #findSurplus(
-    family: Projection,
-    readAgain: (position: bigint) => Promise<WalkedRecord | undefined>,
-  ): Promise<void> {
+  async #findSurplus(family: Projection): Promise<void> {
     for await (const [key, value] of this.#store.range(familyRange(family))) {
       const position = family === "t" ? null : namedPosition(family, key, value);
       if (family === "t" && isTileOf(key, this.#size)) continue;
       if (position !== null && position < this.#size) {
-        const record = await readAgain(position);
+        const record = await this.#readAgain(position);
         // A record that cannot be read is reported by itself; what its entries were is unknown.
         if (record === undefined || this.#gives(record, family, key)) continue;
       }
@@ -206,7 +216,7 @@ export class ProjectionCheck {
 const describeKey = (key: Uint8Array): string => `${String.fromCharCode(key[0] ?? 0)}, ${key.length} bytes`;
 
 const namedPosition = (family: Projection, key: Uint8Array, value: Uint8Array): bigint | null => {
-  const isInKey = family === "d" || family === "w";
+  const isInKey = family === "w";
   const bytes = isInKey ? key : value;
   if (bytes.length < 8) return null;
   return readU64be(bytes, isInKey ? key.length - 8 : 0);

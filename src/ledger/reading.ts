@@ -13,19 +13,18 @@ import type { Completeness } from "./completeness.ts";
 import { listDataKeys, type DataKeyListing, type LivingDataKey } from "./data-key-life.ts";
 import type { Erasures } from "./erasures.ts";
 import { examineRecord, requireVerified, type Examination, type VerifiedRecord } from "./examine.ts";
+import { DecisionSearch, type DecisionSlice, type DecisionWalk } from "./decisions/search.ts";
+import type { DecisionIndex } from "./decisions/decision-index.ts";
 import { exportLedger, type LedgerExport } from "./export.ts";
 import { parseGroup } from "./group.ts";
-import { principalTag, type BlindTags, type Head } from "./indexes.ts";
+import type { BlindTags, Head } from "./indexes.ts";
 import { readKeyRecords } from "./keyring.ts";
 import { groupKey, recordKey } from "./keyspace.ts";
 import {
-  readDecisionId,
   readHead,
   readHeads,
   readPositionOfHash,
-  walkDecisions,
   walkRecords,
-  type DecisionWalk,
   type HeadScan,
   type RecordWalk,
   type WalkedPosition,
@@ -33,6 +32,7 @@ import {
 import type { CommittedRecord, LedgerOptions } from "./options.ts";
 import { readRecent, type RecentDecisions, type RecentEnd, type TakeRecent } from "./recent.ts";
 import type { Sealer } from "./sealer.ts";
+import { unlessDamaged } from "./projections.ts";
 import { sizeOf, type LedgerState } from "./state.ts";
 import type { TreeReader } from "./tree.ts";
 import {
@@ -54,6 +54,7 @@ export type LedgerView = {
   readonly tree: TreeReader;
   readonly tags: BlindTags;
   readonly erasures: Erasures;
+  readonly decisions: DecisionIndex;
   readonly completeness: Completeness;
   readonly options: LedgerOptions;
 };
@@ -175,19 +176,15 @@ export abstract class ReadableLedger {
     return readHead(await this.#storeFor(tenant), tenant, space, id);
   }
 
-  /** Where the decision of an id stands. */
+  /** Where the decision with this id stands, or one that cannot be read and may be it. @throws erased, ledgerCorrupt. */
   async decisionAt(tenant: string, id: string): Promise<bigint | undefined> {
-    const { store, erasures, completeness } = this.view();
-    erasures.refuse(tenant);
-    const position = await readDecisionId(store, tenant, id);
-    // What is found is verified; that there is none takes the whole index.
-    if (position === undefined) await completeness.decisionIds(tenant);
-    return position;
-  }
-
-  /** Whether an id seems to be a decision's: asked before another record takes it, which would be refused anyway. */
-  async isDecisionId(tenant: string, id: string): Promise<boolean> {
-    return (await readDecisionId(await this.#storeFor(tenant), tenant, id)) !== undefined;
+    let unreadable: bigint | undefined;
+    for await (const position of this.#searching(tenant, (search) => search.positionsOf(id))) {
+      const body = await unlessDamaged(() => this.peekAt(position));
+      if (body === undefined) unreadable ??= position;
+      else if (body.id === id && body.tenant === tenant) return position;
+    }
+    return unreadable;
   }
 
   /** Newest versions of the ids that begin so, in id order; decisions have none. */
@@ -260,24 +257,24 @@ export abstract class ReadableLedger {
     }
   }
 
-  /** Positions of decisions that may match, in order; a few strangers among them. */
-  async *decisions(walk: DecisionWalk): AsyncIterable<WalkedPosition> {
-    const { tags } = this.view();
-    await tags.ensure(walk.tenant);
-    this.refuseErased(walk.tenant);
-    yield* walkDecisions(this.view().store, tags, walk);
+  /** Positions of decisions that may match, in order and in slices; a few strangers among them. @throws erased, ledgerCorrupt. */
+  decisions(walk: DecisionWalk): AsyncIterable<DecisionSlice> {
+    return this.#searching(walk.tenant, (search) => search.walk(walk));
   }
 
   /** When the newest decisions were made and whom they are about; see `recent.ts`. */
   recentDecisions(which: RecentDecisions, take: TakeRecent): Promise<RecentEnd> {
-    const { store, tags } = this.view();
-    return readRecent(store, tags, which, take);
+    const { store, decisions, erasures } = this.view();
+    return readRecent(
+      { store, decisions, isErased: (tenant) => erasures.of(tenant) !== undefined },
+      which,
+      take,
+    );
   }
 
   /** The tag that `recentDecisions` gives for a principal; undefined while the tenant's index key is not loaded. */
   principalTag(tenant: string, id: string): number | undefined {
-    const { tags } = this.view();
-    return tags.isReady(tenant) ? principalTag(tags, tenant, id) : undefined;
+    return this.view().decisions.principalTerm(tenant, id);
   }
 
   /**
@@ -334,5 +331,18 @@ export abstract class ReadableLedger {
     erasures.refuse(tenant);
     await completeness.versions(tenant);
     return this.view().store;
+  }
+
+  /** One moment of a tenant's index of decisions. */
+  async *#searching<Item>(
+    tenant: string,
+    walk: (search: DecisionSearch) => AsyncIterable<Item>,
+  ): AsyncGenerator<Item> {
+    this.refuseErased(tenant);
+    const moment = await this.view().decisions.view(tenant);
+    this.refuseErased(tenant);
+    const { store } = this.view();
+    await using snapshot = store.snapshot();
+    yield* walk(new DecisionSearch(moment, store, snapshot));
   }
 }

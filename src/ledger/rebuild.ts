@@ -9,9 +9,10 @@ import { projectionOpsMax } from "../record/limits.ts";
 import type { Anchor } from "./anchor.ts";
 import type { Findings } from "./findings.ts";
 import type { Keyless } from "./keyless.ts";
-import type { BlindTags } from "./indexes.ts";
+import { DecisionRebuild } from "./decisions/rebuild.ts";
+import { isDecision, type BlindTags } from "./indexes.ts";
 import { familyRange, rebuildingKey } from "./keyspace.ts";
-import { projections, Replay } from "./projections.ts";
+import { decisionKeysOf, projections, Replay } from "./projections.ts";
 import { readCount, sealCountOp } from "./seal-counts.ts";
 import type { DataKeys } from "./sealer.ts";
 import type { SummaryReplay } from "./summary-replay.ts";
@@ -21,6 +22,7 @@ import type { WalkedGroup } from "./walk.ts";
 export type RebuildContext = {
   readonly store: Store;
   readonly tags: BlindTags;
+  readonly origin: string;
   readonly anchor: Anchor;
   readonly dataKeys: DataKeys;
   readonly summary: SummaryReplay;
@@ -68,10 +70,11 @@ export const rebuildProjections = async (
   groups: AsyncIterable<WalkedGroup>,
   context: RebuildContext,
 ): Promise<Rebuilt> => {
-  const { store, tags, anchor, findings, keyless, dataKeys, summary, onGroup } = context;
+  const { store, tags, origin, anchor, findings, keyless, dataKeys, summary, onGroup } = context;
   await store.commit([{ kind: "put", key: rebuildingKey, value: new Uint8Array(0) }]);
   await dropProjections(store);
   const replay = new Replay(tags, (position) => findings.add(position, "version", "it follows no version"));
+  const decisions = new DecisionRebuild(store, decisionKeysOf(origin, tags));
   const seals: SealCounts = new Map();
   let batch: StoreOp[] = [];
   let last: WalkedGroup | undefined;
@@ -79,11 +82,13 @@ export const rebuildProjections = async (
     for (const record of group.records) {
       const ops = await replay.ops(record);
       batch.push(...ops);
+      if (isDecision(record.body)) await decisions.add(record);
       summary.add(record, ops);
       keyless.take(record);
       countSeal(seals, record);
     }
     summary.endGroup(group.end);
+    decisions.endGroup();
     batch.push(...(group.tree?.plan.ops ?? []));
     if (batch.length >= projectionOpsMax) {
       await store.commit(batch);
@@ -92,6 +97,7 @@ export const rebuildProjections = async (
     last = group;
     onGroup(group.end);
   }
+  batch.push(...decisions.finish());
   await findings.settle();
   await keyless.finish(findings, dataKeys, store);
   const place = last?.tree && { size: last.end, root: last.tree.root };

@@ -1,13 +1,14 @@
 /**
  * When the newest decisions were made and whom they are about, from the decision index alone: no record is opened.
- * Newest first, tenant by tenant. Tags stand for names, four keyed bytes each as a number: two names may share one.
+ * Newest first, tenant by tenant. Tags are the index's terms of principals: two names may share one.
  */
-import { readU64be, utf8Decode } from "../record/bytes.ts";
+import { utf8Decode } from "../record/bytes.ts";
 import { SigilFault } from "../record/errors.ts";
 import { rateRefillOlderMax } from "../record/limits.ts";
 import type { Store } from "../storage/store.ts";
-import type { BlindTags } from "./indexes.ts";
-import { decisionPrefix, familyRange, prefixRange } from "./keyspace.ts";
+import type { DecisionIndex } from "./decisions/decision-index.ts";
+import { DecisionSearch } from "./decisions/search.ts";
+import { familyRange, prefixRange, tenantPrefix } from "./keyspace.ts";
 
 export type RecentDecisions = {
   /** Decisions made later than this. */
@@ -38,45 +39,58 @@ const tenantsIn = async (store: Store): Promise<readonly string[]> => {
     if (first === undefined) return tenants;
     const tenant = utf8Decode(first.subarray(1, first.indexOf(0)));
     tenants.push(tenant);
-    gte = prefixRange(decisionPrefix(tenant)).lt;
+    gte = prefixRange(tenantPrefix("d", tenant)).lt;
   }
 };
 
-/** False when the tenant's index key is gone: what its tags mean nobody knows any more. */
-const canRead = async (tags: BlindTags, tenant: string): Promise<boolean> => {
+export type RecentContext = {
+  readonly store: Store;
+  readonly decisions: DecisionIndex;
+  readonly isErased: (tenant: string) => boolean;
+};
+
+/** Of a tenant whose key is gone nobody knows what its tags mean; whose index is damaged gets no decision either. */
+const isPassedOver = (error: unknown): boolean =>
+  error instanceof SigilFault && ["keyUnavailable", "erased", "ledgerCorrupt"].includes(error.error.kind);
+
+type Reading = { readonly read: number; readonly whole: boolean };
+
+const readTenant = async (
+  { store, decisions }: RecentContext,
+  tenant: string,
+  { sinceMs, entriesMax }: RecentDecisions,
+  take: TakeRecent,
+): Promise<Reading> => {
+  let [read, older] = [0, 0];
   try {
-    await tags.ensure(tenant);
-    return true;
+    const view = await decisions.view(tenant);
+    await using snapshot = store.snapshot();
+    for await (const { ts, subject, caller } of new DecisionSearch(view, store, snapshot).newestFirst()) {
+      if (read === entriesMax) break;
+      read += 1;
+      older = ts > sinceMs ? 0 : older + 1;
+      if (older === rateRefillOlderMax) break;
+      if (older === 0) take({ tenant, ts, subjectTag: subject, callerTag: caller });
+    }
   } catch (error) {
-    if (error instanceof SigilFault && ["keyUnavailable", "erased"].includes(error.error.kind)) return false;
-    throw error;
+    if (!isPassedOver(error)) throw error;
   }
+  return { read, whole: read < entriesMax || older > 0 };
 };
 
 export const readRecent = async (
-  store: Store,
-  tags: BlindTags,
+  context: RecentContext,
   { sinceMs, entriesMax }: RecentDecisions,
   take: TakeRecent,
 ): Promise<RecentEnd> => {
   let left = entriesMax;
   let whole = true;
-  const tenants = await tenantsIn(store);
+  const tenants = (await tenantsIn(context.store)).filter((tenant) => !context.isErased(tenant));
   for (const [index, tenant] of tenants.entries()) {
-    if (!(await canRead(tags, tenant))) continue;
     const share = Math.floor(left / (tenants.length - index));
-    let [read, older] = [0, 0];
-    const range = prefixRange(decisionPrefix(tenant));
-    for await (const [, entry] of store.range({ ...range, reverse: true, limit: share })) {
-      read += 1;
-      const view = new DataView(entry.buffer, entry.byteOffset, entry.length);
-      const ts = Number(readU64be(entry, 0));
-      older = ts > sinceMs ? 0 : older + 1;
-      if (older === rateRefillOlderMax) break;
-      if (older === 0) take({ tenant, ts, subjectTag: view.getUint32(8), callerTag: view.getUint32(12) });
-    }
-    if (read === share && older === 0) whole = false;
-    left -= read;
+    const taken = await readTenant(context, tenant, { sinceMs, entriesMax: share }, take);
+    whole &&= taken.whole;
+    left -= taken.read;
   }
   return { whole };
 };

@@ -44,7 +44,7 @@ export class SummaryReplay {
   /** In the order of the ledger. @param ops the record's index entries. */
   add(record: WalkedRecord, ops: readonly StoreOp[]): void {
     this.#walked += 1n;
-    this.#changes.index(record.body.tenant, ops);
+    this.#changes.index(record.body, ops);
     const order = orderIn(record);
     if (order !== undefined) this.#changes.erase(order.tenant);
   }

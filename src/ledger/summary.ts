@@ -17,13 +17,15 @@ import {
   type Hash,
 } from "../record/bytes.ts";
 import { assert, fail } from "../record/errors.ts";
+import type { RecordBody } from "../record/record.ts";
 import type { Store, StoreOp } from "../storage/store.ts";
+import { isDecision } from "./indexes.ts";
 import { familyRange, summaryKey, tallyKey } from "./keyspace.ts";
 import { addSums, emptySum, subtractSums, SummaryKey, type Sum } from "./multiset.ts";
 
 /** What one tenant's indexes come to. */
 export type Tally = {
-  /** Decisions, each with one entry in the index of ids. */
+  /** Decisions: as many as their index has. */
   readonly decisions: number;
   /** Versions of ids that are no decision's. */
   readonly records: number;
@@ -120,18 +122,19 @@ export class SummaryChanges {
     this.#key = key;
   }
 
-  /** The index entries of one of the tenant's records. */
-  index(tenant: string, ops: readonly StoreOp[]): void {
+  /** One record, and its index entries. */
+  index(record: Pick<RecordBody, "tenant" | "kind">, ops: readonly StoreOp[]): void {
+    const { tenant } = record;
     let change = this.tallies.get(tenant);
     if (change === undefined) {
       change = { decisions: 0, records: 0, versions: emptySum };
       this.tallies.set(tenant, change);
     }
+    if (isDecision(record)) change.decisions += 1;
     for (const op of ops) {
       if (op.kind !== "put") continue;
       const family = letterOf(op.key);
       if (family === "h") this.hashes += 1;
-      else if (family === "c") change.decisions += 1;
       else if (family === "v") {
         change.records += 1;
         change.versions = addSums(change.versions, this.#key.element(op.key, op.value));

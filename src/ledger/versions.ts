@@ -8,7 +8,7 @@ import { SigilFault, type SigilError } from "../record/errors.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { Store } from "../storage/store.ts";
 import type { Head } from "./indexes.ts";
-import { readDecisionId, readHead } from "./lookup.ts";
+import { readHead } from "./lookup.ts";
 
 type KnownHead = Head & { readonly hash: Hash };
 
@@ -98,16 +98,9 @@ export class Versions {
     return head;
   }
 
-  /** A decision's id is taken. */
-  async #decision(tenant: string, space: string, id: string): Promise<Head | undefined> {
-    const position = space === "user" ? await readDecisionId(this.#store, tenant, id) : undefined;
-    return position === undefined ? undefined : { position, version: 1n };
-  }
-
   async #load(name: string, { tenant, space, id }: RecordBody): Promise<KnownHead | undefined> {
     if (this.#known.has(name)) return this.#known.get(name);
-    const head =
-      (await readHead(this.#store, tenant, space, id)) ?? (await this.#decision(tenant, space, id));
+    const head = await readHead(this.#store, tenant, space, id);
     const known = head && { ...head, hash: await this.#readHash(head.position) };
     this.#known.set(name, known);
     return known;

@@ -90,6 +90,31 @@ export const pageSizeMax = 1000;
 export const pageEnvelopeBytesMax = 768 << 10;
 /** Index entries one listing call may look at before it returns a short page with a token. */
 export const listScanEntriesMax = 200_000;
+/** Work of one listing call before it answers the page it has: the caller's deadline is never what ends a walk. */
+export const listWalkMsMax = 1000;
+/** Decisions one listing call opens, for filters that no index answers, before it answers the page it has. */
+export const listCandidatesMax = 4000;
+
+/** Decisions in one value of rows: what is read to know where one stands. 24 bytes each. */
+export const decisionRowsMax = 256;
+/** Decisions of a tenant that become one segment of the index together; as many stay outside of any at most. */
+export const decisionSegmentMin = 1024;
+/** Segments of one level that are merged into one of the next: a decision is written once a level. */
+export const segmentsMerged = 16;
+/** Level of the longest segments, 4,194,304 decisions: above it their fences would be longer than what they save. */
+export const segmentLevelMax = 3;
+/** Postings in one value of a segment: what is read for a term that is rare. */
+export const postingsBytesMax = 8 << 10;
+/** Terms of one target, one for each beginning; what lies deeper is found by the eighth and decided by the record. */
+export const targetTermsMax = 8;
+/** Values remembered with their terms, a tenant: actions, principals and targets repeat. */
+export const rememberedTermsMax = 4096;
+/** Tenants whose newest decisions are held in memory, some 200 kB each; another's are read again, in milliseconds. */
+export const decisionTenantsMax = 256;
+/** Decisions a walk over the index gives at once, before it lets others go first. */
+export const foundSliceMax = 256;
+/** Of a merge of segments, written at once. */
+export const mergeBatchBytesMax = 256 << 10;
 
 /** Messages a stream may have under way before the server stops reading. */
 export const streamInFlightMax = 64;

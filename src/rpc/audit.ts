@@ -17,6 +17,7 @@ import {
   type VerifyFrozenChainResponse,
 } from "../../generated/sigil/audit/v1/audit.ts";
 import { fail } from "../record/errors.ts";
+import { reasonShape } from "../record/kinds.ts";
 import type { ChainQuery } from "../audit/evidence.ts";
 import type { AuditService } from "../audit/service.ts";
 import { formatChain, formatVerification } from "./audit-messages.ts";
@@ -25,6 +26,8 @@ import {
   readAction,
   readAuditId,
   readPageSize,
+  readSession,
+  readTarget,
   readPrincipal,
   readTargetGlob,
   readTenant,
@@ -47,7 +50,11 @@ const readQuery = (request: ListFrozenChainsRequest, trustDomain: string): Chain
   principal: readPrincipal(request.principal, "principal", trustDomain),
   action: request.action === "" ? "" : readAction(request.action, "action"),
   targetGlob: readTargetGlob(request.targetGlob, "target_glob"),
+  targetPrefix: request.targetPrefix === "" ? "" : readTarget(request.targetPrefix, "target_prefix"),
   verdict: readVerdict(request.verdict, "verdict"),
+  reason: readReason(request.reason),
+  session: readSession(request.session, "session"),
+  fromPosition: request.fromPosition,
   fromMs: readTimeMs(request.fromTime, "from_time"),
   untilMs: readTimeMs(request.untilTime, "until_time"),
   order: readOrder(request.order),
@@ -55,6 +62,11 @@ const readQuery = (request: ListFrozenChainsRequest, trustDomain: string): Chain
   pageToken: request.pageToken,
   tenant: readTenant(request.tenant),
 });
+
+const readReason = (reason: string): string =>
+  reason === "" || reasonShape.test(reason)
+    ? reason
+    : fail({ kind: "invalidField", field: "reason", rule: "must be a code such as SCORE_BELOW_THRESHOLD" });
 
 const readName = ({ auditId, tenant }: GetFrozenChainRequest | VerifyFrozenChainRequest) => ({
   auditId: readAuditId(auditId),
@@ -74,12 +86,8 @@ export const auditHandlers = (audit: AuditService, rpc: RpcEnvironment): Untyped
     rpc,
     AuditServiceService.listFrozenChains.path,
     async (caller, request, { signal }) => {
-      const { chains, nextPageToken, ledgerSize } = await audit.list(
-        caller,
-        readQuery(request, rpc.trustDomain),
-        signal,
-      );
-      return { chains: chains.map(formatChain), nextPageToken, ledgerSize };
+      const { chains, ...page } = await audit.list(caller, readQuery(request, rpc.trustDomain), signal);
+      return { ...page, chains: chains.map(formatChain) };
     },
   ),
   verifyFrozenChain: unary<VerifyFrozenChainRequest, VerifyFrozenChainResponse>(

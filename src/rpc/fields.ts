@@ -64,6 +64,9 @@ export const readTarget = (target: string, field: string): string =>
 export const readTargetGlob = (glob: string, field: string): string =>
   glob === "" ? glob : requireSpelling(canonicalTargetGlob(glob), field);
 
+export const readSession = (session: string, field: string): string =>
+  requireSpelling(canonicalSession(session), field);
+
 /**
  * The question in its canonical spelling.
  * @param path stands before each field's name, for example "checks[3]."; empty at the top. @throws invalidField.
@@ -74,7 +77,7 @@ export const readQuestion = (request: CheckRequest, trustDomain: string, path = 
     action: readAction(request.action, `${path}action`),
     target: readTarget(request.target, `${path}target`),
     subject: readPrincipal(request.subject, `${path}subject`, trustDomain),
-    session: requireSpelling(canonicalSession(request.session), `${path}session`),
+    session: readSession(request.session, `${path}session`),
     input: request.input,
     keepInput: request.keepInput,
     idempotencyKey: readIdempotencyKey(request.idempotencyKey, `${path}idempotency_key`),

@@ -145,10 +145,15 @@ async function* decisionsOf(
     return;
   }
   const { tenant } = reach;
-  const walk = { tenant, filter: {}, order: "newestFirst", size: ledger.size, scanMax: wanted } as const;
-  for await (const { position } of ledger.decisions(walk)) {
-    if (signal.aborted) fail({ kind: "cancelled" });
-    yield position;
+  const walk = { tenant, filter: {}, order: "newestFirst", size: ledger.size } as const;
+  let left = wanted;
+  for await (const { positions } of ledger.decisions(walk)) {
+    for (const position of positions.slice(0, left)) {
+      if (signal.aborted) fail({ kind: "cancelled" });
+      yield position;
+    }
+    left -= positions.length;
+    if (left <= 0) return;
   }
 }
 

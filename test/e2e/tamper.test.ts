@@ -3,14 +3,7 @@ import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { join } from "node:path";
 import { SigilError, StepOutcome, type SigilConnection } from "@sigil/client";
-import {
-  decisionPrefix,
-  hashKey,
-  decisionIdKey,
-  prefixRange,
-  recordKey,
-  tileKey,
-} from "../../src/ledger/keyspace.ts";
+import { hashKey, prefixRange, recordKey, tenantPrefix, tileKey } from "../../src/ledger/keyspace.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
 import type { Store } from "../../src/storage/store.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
@@ -116,8 +109,12 @@ describe("e2e_tamper_audit", () => {
   it("refuses when an index is bent to another record", async () => {
     const first = await decide();
     const second = await decide();
-    const place = await store.get(decisionIdKey("acme", second.auditId));
-    await overwrite(decisionIdKey("acme", first.auditId), place ?? new Uint8Array(0));
+    const hashOf = async (auditId: string) => {
+      const { chain } = await operator.audit.getFrozenChain({ auditId });
+      return (chain?.record?.hash ?? new Uint8Array(32)) as never;
+    };
+    const place = await store.get(hashKey(await hashOf(second.auditId)));
+    await overwrite(hashKey(await hashOf(first.auditId)), place ?? new Uint8Array(0));
     expect(await read(first.auditId)).to.equal("DATA_LOSS");
     const proof = await operator.audit.verifyFrozenChain({ auditId: first.auditId });
     expect(proof.verified).to.equal(false);
@@ -172,7 +169,7 @@ describe("e2e_tamper_audit", () => {
 
   it("holds no plain text of a decision in its data directory's index", async () => {
     await operator.trust.check({ action: "write", target: "user/canary-target", session: "canary-session" });
-    for await (const [key, value] of store.range(prefixRange(decisionPrefix("acme")))) {
+    for await (const [key, value] of store.range(prefixRange(tenantPrefix("d", "acme")))) {
       expect(Buffer.concat([key, value]).toString("latin1")).to.not.match(/canary|write|operator/);
     }
   });

@@ -84,15 +84,17 @@ const run = async (ledger: Ledger, world: World, keys: readonly string[]) => {
     const pair = keys.slice(from, from + 2);
     await Promise.all(pair.map(async (key) => acknowledged.set(key, await persist(ledger, world, key))));
     const read = (async () => {
-      const head = await ledger.readId("acme", "user", `d-${pair[0]}`);
+      const head = await ledger.decisionAt("acme", `d-${pair[0]}`);
       const walk = {
         tenant: "acme",
         filter: {},
         order: "newestFirst",
         size: ledger.size,
-        scanMax: 10,
       } as const;
-      for await (const { position } of ledger.decisions(walk)) await ledger.readAt(position);
+      for await (const _ of ledger.heads("acme", "user", "")) break;
+      for await (const { positions } of ledger.decisions(walk)) {
+        for (const position of positions.slice(0, 10)) await ledger.readAt(position);
+      }
       return head;
     })();
     const fault = await faultOf(read);

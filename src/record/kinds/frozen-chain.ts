@@ -90,7 +90,8 @@ const requestKeys = [
 const modelKeys = ["id", "hash"];
 const stepKeys = ["name", "detail"];
 
-const reasonShape = /^[A-Z][A-Z0-9_]{0,63}$/;
+/** A decision's reason: a stable code. */
+export const reasonShape = /^[A-Z][A-Z0-9_]{0,63}$/;
 
 const flooredRequestKeys = [...requestKeys, "min_loa"];
 

@@ -8,8 +8,7 @@ import { memoryAnchor } from "../../../src/ledger/anchor.ts";
 import { runFsck, type FsckProgress, type FsckReport } from "../../../src/ledger/fsck.ts";
 import { formatGroup, parseGroup } from "../../../src/ledger/group.ts";
 import {
-  decisionIdKey,
-  decisionKey,
+  decisionTailKey,
   expiryKey,
   groupKey,
   hashKey,
@@ -228,11 +227,6 @@ describe("fsck", () => {
       first: [303n, "id index"],
     },
     {
-      name: "a decision that is not found by its id",
-      damage: (store) => store.commit(drop(decisionIdKey("acme", "d5"))),
-      first: [5n, "decision id index"],
-    },
-    {
       name: "a surplus id",
       damage: (store) =>
         store.commit(put(headKey("acme", "user", "nobody"), new Uint8Array([...u64be(5n), ...u64be(1n)]))),
@@ -250,17 +244,17 @@ describe("fsck", () => {
     },
     {
       name: "a missing decision",
-      damage: (store) => store.commit(drop(decisionKey("acme", 8n))),
-      first: [8n, "decision index"],
+      damage: (store) => store.commit(drop(decisionTailKey("acme", 149))),
+      first: [150n, "decision index"],
     },
     {
       name: "a changed decision entry",
-      damage: (store) => store.commit(put(decisionKey("acme", 8n), new Uint8Array(24))),
-      first: [8n, "decision index"],
+      damage: (store) => store.commit(put(decisionTailKey("acme", 149), new Uint8Array(60))),
+      first: [null, "decision index"],
     },
     {
       name: "another tenant's decision entry",
-      damage: (store) => store.commit(put(decisionKey("umbrella", 8n), new Uint8Array(24))),
+      damage: (store) => store.commit(put(decisionTailKey("umbrella", 8), new Uint8Array(60))),
       first: [null, "decision index"],
     },
     {

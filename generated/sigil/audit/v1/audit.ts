@@ -273,7 +273,10 @@ export interface ModelRows {
   targetGlob: string;
 }
 
-/** Which decisions to list. Filters are joined by "and"; an empty one matches everything. */
+/**
+ * Which decisions to list. Filters are joined by "and"; an empty one matches everything. All but the wildcards of a glob are
+ * answered from an index; what it finds is opened and verified, and that decides.
+ */
 export interface ListFrozenChainsRequest {
   /** The subject or the caller, exactly, in any spelling of its id (docs/spec/trust.md, section 10). */
   principal: string;
@@ -281,7 +284,7 @@ export interface ListFrozenChainsRequest {
   action: string;
   /**
    * A glob over targets: `*` within a segment's place, `**` for any number of segments, `%2A` for a star; in any spelling
-   * (docs/spec/trust.md).
+   * (docs/spec/trust.md). The segments before its first wildcard are found by index, the rest by opening each decision below.
    */
   targetGlob: string;
   /** The verdict. */
@@ -296,12 +299,31 @@ export interface ListFrozenChainsRequest {
     | undefined;
   /** The order. */
   order: ListOrder;
-  /** The most decisions to return, 1 to 1,000; 0 means 50. A page may hold fewer and still have a next one. */
+  /**
+   * The most decisions to return, 1 to 1,000; 0 means 50. A page may hold fewer, or none, and still have a next one: a call
+   * that has looked at as much as one may answers what it has found.
+   */
   pageSize: number;
   /** next_page_token of the page before, with the same filters and order. */
   pageToken: string;
   /** The tenant to list; empty means the caller's own. Another takes Root of tenant "system". */
   tenant: string;
+  /** The reason, exactly: a stable code, as FrozenChain.reason has it. */
+  reason: string;
+  /** The session, exactly. */
+  session: string;
+  /**
+   * The target or a beginning of it by whole segments, in any spelling: "user/ann" lists "user/ann" and "user/ann/notes", not
+   * "user/anna".
+   */
+  targetPrefix: string;
+  /**
+   * Decisions at or after this position of the ledger. To follow decisions, each exactly once and in order: list oldest first,
+   * page by page, and when next_page_token is empty begin again with from_position = resume_position, now or after a
+   * restart. OUT_OF_RANGE past the ledger's size: then this is another ledger than the position is of, or one restored from
+   * a backup.
+   */
+  fromPosition: bigint;
 }
 
 /** One page of verified decisions. */
@@ -312,6 +334,11 @@ export interface ListFrozenChainsResponse {
   nextPageToken: string;
   /** The ledger size the walk is pinned to, in records. */
   ledgerSize: bigint;
+  /**
+   * Give it as from_position of a later listing for what this one has not shown: oldest first what comes after this
+   * page, newest first what is decided after this walk began.
+   */
+  resumePosition: bigint;
 }
 
 /** Names one decision. */
@@ -1524,6 +1551,10 @@ function createBaseListFrozenChainsRequest(): ListFrozenChainsRequest {
     pageSize: 0,
     pageToken: "",
     tenant: "",
+    reason: "",
+    session: "",
+    targetPrefix: "",
+    fromPosition: 0n,
   };
 }
 
@@ -1558,6 +1589,21 @@ export const ListFrozenChainsRequest: MessageFns<ListFrozenChainsRequest> = {
     }
     if (message.tenant !== "") {
       writer.uint32(82).string(message.tenant);
+    }
+    if (message.reason !== "") {
+      writer.uint32(90).string(message.reason);
+    }
+    if (message.session !== "") {
+      writer.uint32(98).string(message.session);
+    }
+    if (message.targetPrefix !== "") {
+      writer.uint32(106).string(message.targetPrefix);
+    }
+    if (message.fromPosition !== 0n) {
+      if (BigInt.asUintN(64, message.fromPosition) !== message.fromPosition) {
+        throw new globalThis.Error("value provided for field message.fromPosition of type uint64 too large");
+      }
+      writer.uint32(112).uint64(message.fromPosition);
     }
     return writer;
   },
@@ -1655,6 +1701,38 @@ export const ListFrozenChainsRequest: MessageFns<ListFrozenChainsRequest> = {
             message.tenant = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.targetPrefix = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.fromPosition = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1699,6 +1777,18 @@ export const ListFrozenChainsRequest: MessageFns<ListFrozenChainsRequest> = {
         ? globalThis.String(object.page_token)
         : "",
       tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      session: isSet(object.session) ? globalThis.String(object.session) : "",
+      targetPrefix: isSet(object.targetPrefix)
+        ? globalThis.String(object.targetPrefix)
+        : isSet(object.target_prefix)
+        ? globalThis.String(object.target_prefix)
+        : "",
+      fromPosition: isSet(object.fromPosition)
+        ? BigInt(object.fromPosition)
+        : isSet(object.from_position)
+        ? BigInt(object.from_position)
+        : 0n,
     };
   },
 
@@ -1734,6 +1824,18 @@ export const ListFrozenChainsRequest: MessageFns<ListFrozenChainsRequest> = {
     if (message.tenant !== "") {
       obj.tenant = message.tenant;
     }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    if (message.session !== "") {
+      obj.session = message.session;
+    }
+    if (message.targetPrefix !== "") {
+      obj.targetPrefix = message.targetPrefix;
+    }
+    if (message.fromPosition !== 0n) {
+      obj.fromPosition = message.fromPosition.toString();
+    }
     return obj;
   },
 
@@ -1752,12 +1854,18 @@ export const ListFrozenChainsRequest: MessageFns<ListFrozenChainsRequest> = {
     message.pageSize = object.pageSize ?? 0;
     message.pageToken = object.pageToken ?? "";
     message.tenant = object.tenant ?? "";
+    message.reason = object.reason ?? "";
+    message.session = object.session ?? "";
+    message.targetPrefix = object.targetPrefix ?? "";
+    message.fromPosition = (object.fromPosition !== undefined && object.fromPosition !== null)
+      ? BigInt(object.fromPosition)
+      : 0n;
     return message;
   },
 };
 
 function createBaseListFrozenChainsResponse(): ListFrozenChainsResponse {
-  return { chains: [], nextPageToken: "", ledgerSize: 0n };
+  return { chains: [], nextPageToken: "", ledgerSize: 0n, resumePosition: 0n };
 }
 
 export const ListFrozenChainsResponse: MessageFns<ListFrozenChainsResponse> = {
@@ -1773,6 +1881,12 @@ export const ListFrozenChainsResponse: MessageFns<ListFrozenChainsResponse> = {
         throw new globalThis.Error("value provided for field message.ledgerSize of type uint64 too large");
       }
       writer.uint32(24).uint64(message.ledgerSize);
+    }
+    if (message.resumePosition !== 0n) {
+      if (BigInt.asUintN(64, message.resumePosition) !== message.resumePosition) {
+        throw new globalThis.Error("value provided for field message.resumePosition of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.resumePosition);
     }
     return writer;
   },
@@ -1814,6 +1928,14 @@ export const ListFrozenChainsResponse: MessageFns<ListFrozenChainsResponse> = {
             message.ledgerSize = reader.uint64() as bigint;
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.resumePosition = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1839,6 +1961,11 @@ export const ListFrozenChainsResponse: MessageFns<ListFrozenChainsResponse> = {
         : isSet(object.ledger_size)
         ? BigInt(object.ledger_size)
         : 0n,
+      resumePosition: isSet(object.resumePosition)
+        ? BigInt(object.resumePosition)
+        : isSet(object.resume_position)
+        ? BigInt(object.resume_position)
+        : 0n,
     };
   },
 
@@ -1853,6 +1980,9 @@ export const ListFrozenChainsResponse: MessageFns<ListFrozenChainsResponse> = {
     if (message.ledgerSize !== 0n) {
       obj.ledgerSize = message.ledgerSize.toString();
     }
+    if (message.resumePosition !== 0n) {
+      obj.resumePosition = message.resumePosition.toString();
+    }
     return obj;
   },
 
@@ -1865,6 +1995,9 @@ export const ListFrozenChainsResponse: MessageFns<ListFrozenChainsResponse> = {
     message.nextPageToken = object.nextPageToken ?? "";
     message.ledgerSize = (object.ledgerSize !== undefined && object.ledgerSize !== null)
       ? BigInt(object.ledgerSize)
+      : 0n;
+    message.resumePosition = (object.resumePosition !== undefined && object.resumePosition !== null)
+      ? BigInt(object.resumePosition)
       : 0n;
     return message;
   },

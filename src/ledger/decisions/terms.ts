@@ -1,0 +1,144 @@
+/**
+ * What a decision can be found by, as keyed terms: 32 bits of SipHash over field and value under a key of the tenant's.
+ * A term finds a few strangers, never misses a match; the opened and verified record decides. A target has one term
+ * for each of its beginnings by whole segments, so that a prefix is found like a value. Pure.
+ * At most `targetTermsMax` terms of a target. Source: docs/spec/ledger.md §6.
+ */
+import { utf8Encode } from "../../record/bytes.ts";
+import { rememberedTermsMax, targetTermsMax } from "../../record/limits.ts";
+import { SipHash } from "./sip-hash.ts";
+
+/** The first byte under the hash: one value under two fields has two terms. */
+const fields = { principal: 1, action: 2, verdict: 3, reason: 4, session: 5, target: 6, id: 7 } as const;
+type Field = keyof typeof fields;
+
+/** What is indexed of a decision. */
+export type IndexedDecision = {
+  readonly id: string;
+  readonly subject: string;
+  readonly caller: string;
+  readonly action: string;
+  readonly target: string;
+  readonly session: string;
+  readonly verdict: string;
+  readonly reason: string;
+};
+
+export type DecisionTermList = {
+  readonly subject: number;
+  readonly caller: number;
+  /** All of them, these two among them, each once. */
+  readonly terms: readonly number[];
+};
+
+/** What a listing may ask of a decision without opening it. Joined by "and"; what is absent matches everything. */
+export type DecisionFilter = {
+  /** Subject or caller. */
+  readonly principal?: string;
+  readonly action?: string;
+  readonly verdict?: string;
+  readonly reason?: string;
+  readonly session?: string;
+  /** The target or a beginning of it, by whole segments. */
+  readonly targetPrefix?: string;
+  readonly fromMs?: number;
+  readonly untilMs?: number;
+};
+
+const slash = 0x2f;
+
+export class DecisionTerms {
+  readonly #hash: SipHash;
+  #known = new Map<string, number>();
+  #targets = new Map<string, readonly number[]>();
+
+  /** @param key 16 bytes, the tenant's. */
+  constructor(key: Uint8Array) {
+    this.#hash = new SipHash(key);
+  }
+
+  of(decision: IndexedDecision): DecisionTermList {
+    const { subject, caller, session } = decision;
+    const subjectTerm = this.#remembered("principal", subject);
+    const callerTerm = caller === subject ? subjectTerm : this.#remembered("principal", caller);
+    const terms = [subjectTerm];
+    const add = (term: number): void => {
+      // Two values of one term: rare, and then it must stand there once.
+      if (!terms.includes(term)) terms.push(term);
+    };
+    add(callerTerm);
+    add(this.#remembered("action", decision.action));
+    add(this.#remembered("verdict", decision.verdict));
+    add(this.#remembered("reason", decision.reason));
+    if (session !== "") add(this.#remembered("session", session));
+    add(this.#term("id", decision.id));
+    for (const term of this.#beginnings(decision.target)) add(term);
+    return { subject: subjectTerm, caller: callerTerm, terms };
+  }
+
+  principal(name: string): number {
+    return this.#remembered("principal", name);
+  }
+
+  id(id: string): number {
+    return this.#term("id", id);
+  }
+
+  /** Terms that every decision has that the filter lets through. */
+  wanted({ principal, action, verdict, reason, session, targetPrefix }: DecisionFilter): readonly number[] {
+    const wanted = Object.entries({ principal, action, verdict, reason, session }).flatMap(([field, value]) =>
+      value === undefined ? [] : [this.#term(field as Field, value)],
+    );
+    const longest = targetPrefix === undefined ? undefined : this.#targetTerms(targetPrefix).at(-1);
+    return [...new Set(longest === undefined ? wanted : [...wanted, longest])];
+  }
+
+  #term(field: Field, text: string): number {
+    const hash = this.#hash;
+    hash.begin();
+    hash.add(fields[field]);
+    for (const byte of utf8Encode(text)) hash.add(byte);
+    return hash.low32();
+  }
+
+  #remembered(field: Field, text: string): number {
+    const name = `${fields[field]}${text}`;
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
+    const term = this.#term(field, text);
+    if (this.#known.size >= rememberedTermsMax) this.#known = new Map();
+    this.#known.set(name, term);
+    return term;
+  }
+
+  #beginnings(target: string): readonly number[] {
+    const known = this.#targets.get(target);
+    if (known !== undefined) return known;
+    const terms = this.#targetTerms(target);
+    if (this.#targets.size >= rememberedTermsMax) this.#targets = new Map();
+    this.#targets.set(target, terms);
+    return terms;
+  }
+
+  /** Of the first segment, the first two and so on. Empty segments do not count. */
+  #targetTerms(target: string): readonly number[] {
+    const terms: number[] = [];
+    const hash = this.#hash;
+    hash.begin();
+    hash.add(fields.target);
+    let isInSegment = false;
+    for (const byte of utf8Encode(target)) {
+      if (byte !== slash) {
+        if (!isInSegment && terms.length > 0) hash.add(slash);
+        isInSegment = true;
+        hash.add(byte);
+      } else if (isInSegment) {
+        terms.push(hash.low32());
+        if (terms.length === targetTermsMax) return terms;
+        isInSegment = false;
+      }
+    }
+    if (isInSegment) terms.push(hash.low32());
+    return terms;
+  }
+}
