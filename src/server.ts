@@ -52,7 +52,7 @@ import { TlsRenewal } from "./rpc/tls-renewal.ts";
 import { trustHandlers } from "./rpc/trust.ts";
 import { CallsUnderWay } from "./rpc/underway.ts";
 import { witnessHandlers } from "./rpc/witness.ts";
-import { createBounds } from "./server-bounds.ts";
+import { openBounds, type Bounds } from "./server-bounds.ts";
 import { withCodeCheck, wireModules } from "./server-modules.ts";
 import { candidateIn, wireAudit, wireCanon } from "./server-services.ts";
 import { Stopping } from "./stopping.ts";
@@ -217,15 +217,15 @@ type Opening = {
   readonly ledger: Ledger;
   readonly parts: Parts;
   readonly overrides: Overrides;
+  readonly bounds: Bounds;
   /** Closed in the reverse order. */
   readonly opened: AsyncDisposableStack;
 };
 
 const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcServer> => {
-  const { config, ledger, parts, overrides } = opening;
+  const { config, ledger, parts, overrides, bounds } = opening;
   const { log, metrics, health, underWay } = parts;
   const nowMs = overrides.clock?.nowMs ?? Date.now;
-  const bounds = createBounds(config, metrics);
   const principals = createPrincipals(ledger);
   const { anonymous } = config;
   const { identify } = createIdentityResolver({ principals, origin: ledger.origin, nowMs, anonymous });
@@ -237,6 +237,7 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
     slowCallMs: config.slow_call_ms,
     readsCertificates: config["tls.client_ca"] !== "",
     underWay,
+    connections: bounds.connections,
     replies: bounds.replies,
     streams: bounds.streams,
     uploads: bounds.uploads,
@@ -282,6 +283,7 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
     reflection: config.reflection,
     health,
     intake: bounds.intake,
+    connections: bounds.connections,
     services: [
       [TrustServiceService, trustHandlers(trust, rpc)],
       [AuditServiceService, auditHandlers(wireAudit(ledger), rpc)],
@@ -301,7 +303,12 @@ const whyNotReady = (ledger: Ledger, stopping: Stopping): string | null => {
   return ledger.status.kind === "serving" ? null : `ledger is ${ledger.status.kind}`;
 };
 
-const serveOperator = (config: Config, ledger: Ledger, parts: Parts): Promise<OperatorServer> => {
+const serveOperator = (
+  config: Config,
+  ledger: Ledger,
+  parts: Parts,
+  { operatorConnections }: Bounds,
+): Promise<OperatorServer> => {
   const { log, metrics, stopping } = parts;
   metrics.watch({
     queue: () => ledger.gauge,
@@ -314,6 +321,7 @@ const serveOperator = (config: Config, ledger: Ledger, parts: Parts): Promise<Op
     metrics,
     whyNotReady: () => whyNotReady(ledger, stopping),
     notes: () => parts.notes,
+    connections: operatorConnections,
     onError: (error) => log.error({ err: error }, "operator's port"),
   });
 };
@@ -381,9 +389,13 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
       ...(overrides.openStore === undefined ? {} : { openStore: overrides.openStore }),
     }),
   );
-  const operator = opened.adopt(await serveOperator(config, ledger, parts), (server) => server.close());
-  const rpc = opened.adopt(await serveRpc({ config, ledger, parts, overrides, opened }, tls), (server) =>
+  const bounds = openBounds(config, parts);
+  const operator = opened.adopt(await serveOperator(config, ledger, parts, bounds), (server) =>
     server.close(),
+  );
+  const rpc = opened.adopt(
+    await serveRpc({ config, ledger, parts, overrides, bounds, opened }, tls),
+    (server) => server.close(),
   );
   if (ledger.status.kind === "serving") parts.health.set("serving");
   const target = formatAddress(rpc.address);

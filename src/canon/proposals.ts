@@ -7,8 +7,8 @@ import { toHex, type Hash } from "../record/bytes.ts";
 import type { CborValue } from "../record/cbor.ts";
 import { fail } from "../record/errors.ts";
 import type { PrincipalPayload } from "../record/kinds.ts";
+import { openProposalsPerCallerMax } from "../record/limits.ts";
 import { formatAttestationRecord, formatProposalEnding, type ProposalOutcome } from "../record/kinds.ts";
-import { openProposalsMax } from "../record/limits.ts";
 import { decodeBody, encodeBody, hashRecord, type RecordBody, type RecordLink } from "../record/record.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { Appended } from "../ledger/commit.ts";
@@ -20,6 +20,7 @@ import type { Proposal, Proposed, VersionedRecord } from "./domain.ts";
 import { keepProposal, proposalName, stateOf, systemScope, type KeptProposal } from "./kept-proposal.ts";
 import { proposalPrefixes } from "./kinds.ts";
 import type { ProposalBook } from "./proposal-book.ts";
+import { requireProposalPlace, type Proposer } from "./proposal-places.ts";
 import { viewProposal } from "./proposal-view.ts";
 import { requireProposerLeft } from "./proposers.ts";
 import { proposalBody, type Draft } from "./proposing.ts";
@@ -230,7 +231,7 @@ export class Proposals {
     });
   }
 
-  /** @throws denied, queueFull, idempotencyConflict, and what the draft throws. */
+  /** @throws denied, overQuota, idempotencyConflict, and what the draft throws. */
   async propose(
     caller: Caller,
     draft: Draft,
@@ -240,7 +241,11 @@ export class Proposals {
   ): Promise<Proposed> {
     const { ledger, authorise, newId, nowMs } = this.deps;
     const target = `canon/system/${draft.id}`;
-    // Refused before it is decided on: what is wrong by itself needs no decision.
+    // Refused before it is decided on: what is wrong by itself needs no decision, and neither does what finds no place.
+    if (this.book.open.length >= openProposalsPerCallerMax) {
+      await this.inTurn(() => this.endLapsed());
+      await this.#requirePlace(caller);
+    }
     const [drafted] = await draft.bodies(new Uint8Array(32) as Hash, nowMs());
     if (drafted !== undefined) await requireProposerLeft(ledger, drafted);
     const question = { action: "canon.propose", target, session: "", input: new Uint8Array(0) } as const;
@@ -249,9 +254,7 @@ export class Proposals {
     await draft.checkAllowed?.(call);
     return this.inTurn(async () => {
       await this.endLapsed();
-      if (this.book.open.length >= openProposalsMax) {
-        fail({ kind: "queueFull", what: "the list of open proposals", limit: openProposalsMax });
-      }
+      await this.#requirePlace(caller);
       const ts = nowMs();
       const bodies = await draft.bodies(allowed.hash, ts);
       const { epoch } = await this.registry();
@@ -266,6 +269,15 @@ export class Proposals {
       await ledger.append([body], { signal: call.signal, extraOps });
       return { proposal: await this.view(await this.find(body.id)), auditId: allowed.auditId };
     });
+  }
+
+  async #requirePlace(caller: Caller): Promise<void> {
+    const open: Proposer[] = [];
+    for (const { payload } of this.book.open) {
+      const { proposer: principal } = payload;
+      open.push({ principal, tenant: (await this.deps.findPrincipal(principal))?.tenant ?? "" });
+    }
+    requireProposalPlace(caller, open);
   }
 
   /** A proposal that can never commit is none: k of k witnesses, and one of them its proposer. */

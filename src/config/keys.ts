@@ -4,6 +4,10 @@
  */
 import {
   concurrentStreamsMax,
+  connectionIdleMsMax,
+  connectionSilentMsMax,
+  connectionsMax,
+  connectionsPerPeerMax,
   deadlineMsDefault,
   deadlineMsMax,
   intakeBytesMax,
@@ -180,6 +184,25 @@ export const KEYS = {
     [1 << 20, 1 << 30],
   ),
   reply_bytes_max: integer("Those to all callers.", replyBytesMax, [1 << 20, 16 * (1 << 30)]),
+  connections_max: integer(
+    "Connections at once; fewer where the process may open fewer files.",
+    connectionsMax,
+    [1, 1_000_000],
+  ),
+  connections_per_peer_max: integer(
+    "Those of one address that has not proved who it is; at most half of all.",
+    connectionsPerPeerMax,
+    [1, 1_000_000],
+  ),
+  connection_silent_ms: integer("How long a connection may take to its first call.", connectionSilentMsMax, [
+    100,
+    hourMs,
+  ]),
+  connection_idle_ms: integer(
+    "How long it may be idle when nobody has proved on it who calls.",
+    connectionIdleMsMax,
+    [100, 24 * hourMs],
+  ),
   streams_per_caller_max: integer("Streams of one caller under way.", streamsPerCallerMax, [1, 100_000]),
   streams_per_tenant_max: integer("Those of one tenant.", streamsPerTenantMax, [1, 100_000]),
   streams_max: integer("Those in all, of which some are Root's alone.", streamsMax, [2, 100_000]),

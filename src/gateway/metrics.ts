@@ -53,6 +53,7 @@ const boundGauges = {
   sigil_reply_bytes: "Bytes of long answers being made or not read yet.",
   sigil_reply_waiting: "Calls that wait for room for a long answer.",
   sigil_streams: "Streams under way.",
+  sigil_connections: "Connections of the gRPC port.",
 } as const;
 
 export type BoundGauge = keyof typeof boundGauges;

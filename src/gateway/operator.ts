@@ -1,11 +1,13 @@
 /**
  * The operator's port: /metrics, /healthz (the process lives) and /readyz (it serves). GET and HEAD only, no bodies,
- * nothing of any tenant. At most `operatorConnectionsMax` connections with `operatorHeaderBytesMax` of headers.
+ * nothing of any tenant. At most `operatorConnectionsMax` connections with `operatorHeaderBytesMax` of headers, the silent ones of
+ * which make place for the next: a probe is always answered.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { operatorConnectionsMax, operatorHeaderBytesMax, operatorRequestMsMax } from "../record/limits.ts";
+import { operatorHeaderBytesMax, operatorRequestMsMax, operatorSilentMsMax } from "../record/limits.ts";
 import { formatAddress, isUnix, type Address } from "../record/address.ts";
+import type { Connections } from "../rpc/connections.ts";
 import { failListening, listenOptions, openSocketFile } from "../rpc/listening.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -18,6 +20,7 @@ export type OperatorOptions = {
   readonly whyNotReady: () => string | null;
   /** What does not work though it is ready. */
   readonly notes: () => readonly string[];
+  readonly connections: Connections;
   readonly onError: (error: unknown) => void;
 };
 
@@ -90,13 +93,20 @@ export const startOperator = async (options: OperatorOptions): Promise<OperatorS
   const server = createServer(
     {
       maxHeaderSize: operatorHeaderBytesMax,
-      headersTimeout: operatorRequestMsMax,
+      headersTimeout: operatorSilentMsMax,
+      // Node looks every half minute unless told.
+      connectionsCheckingInterval: operatorSilentMsMax / 4,
       requestTimeout: operatorRequestMsMax,
       keepAliveTimeout: operatorRequestMsMax,
     },
-    (request, response) => void serve(request, response, options),
+    (request, response) => {
+      const place = places.get(request.socket);
+      if (place !== undefined) response.once("close", options.connections.request(place));
+      void serve(request, response, options);
+    },
   );
-  server.maxConnections = operatorConnectionsMax;
+  const places = new WeakMap<object, ReturnType<Connections["admit"]>>();
+  server.on("connection", (socket) => places.set(socket, options.connections.admit(socket)));
   try {
     await listen(server, options.address);
     await openSocketFile(options.address, options.socketMode);
@@ -112,6 +122,7 @@ export const startOperator = async (options: OperatorOptions): Promise<OperatorS
       (closing ??= new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
+        options.connections.close();
       })),
   };
 };

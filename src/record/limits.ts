@@ -148,6 +148,17 @@ export const newsPositionsMax = 1024;
 export const newsRecordsMax = 8;
 export const newsRecordMs = 1000;
 
+/** Connections at once, where there are descriptors for them, and where there are hardly any; of one address without a name. */
+export const connectionsMax = 10_000;
+export const connectionsMin = 8;
+export const connectionsPerPeerMax = 1000;
+/** To the first call of a connection, and between two calls of one that has proved nothing: its descriptor is somebody else's. */
+export const connectionSilentMsMax = 10_000;
+export const connectionIdleMsMax = 300_000;
+/** Descriptors kept for the ledger, its anchor, keys and log, and for each sandbox process. */
+export const descriptorsKept = 32;
+export const descriptorsPerSandbox = 8;
+
 /** Streams under way: of one caller, of one tenant, in all, and those of all that are Root's alone. A watcher needs one. */
 export const streamsPerCallerMax = 128;
 export const streamsPerTenantMax = 512;
@@ -230,8 +241,13 @@ export const reasoningStepNameBytesMax = 64;
 /** Detail of one step; a longer one is a programming error, not a longer story. */
 export const reasoningStepDetailBytesMax = 2048;
 
-/** The operator's port serves a scraper, a probe and a person or two. */
+/** The operator's port serves a scraper, a probe and a person or two; fewer where there are few descriptors. */
 export const operatorConnectionsMax = 64;
+export const operatorConnectionsMin = 8;
+/** Of one address, which a probe and a scraper may share. */
+export const operatorConnectionsPerPeerMax = 32;
+/** To the first request of a connection, whose headers may not take longer either. */
+export const operatorSilentMsMax = 2000;
 export const operatorHeaderBytesMax = 8 << 10;
 export const operatorRequestMsMax = 10_000;
 
@@ -278,6 +294,10 @@ export const proposalLifetimeMsDefault = 7 * 24 * 60 * 60 * 1000;
 export const proposalLifetimeMsMax = 30 * 24 * 60 * 60 * 1000;
 /** Proposals open at once; each commit may end many of them, in its own batch. */
 export const openProposalsMax = 256;
+export const openProposalsPerCallerMax = 64;
+export const openProposalsPerTenantMax = 128;
+/** Of all of them: so that whoever fills the others can be revoked. */
+export const openProposalsForRoot = 32;
 /** Bodies of one proposal: a reply has each several times over, beside the version it replaces. */
 export const proposalBodyBytesMax = 256 << 10;
 /** A COSE_Sign1 over an attestation takes about 400 bytes. */

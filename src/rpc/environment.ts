@@ -1,6 +1,7 @@
 /** What handlers are given: how to name a caller, what it may do, and who watches. Types only. */
 import type { Caller } from "../identity/caller.ts";
 import type { Credentials } from "../identity/resolver.ts";
+import type { Connections } from "./connections.ts";
 import type { DeadlineRules } from "./context.ts";
 import type { Places } from "./places.ts";
 import type { Replies } from "./replies.ts";
@@ -35,6 +36,8 @@ export type RpcEnvironment = {
   /** Whether the transport asks for client certificates; looking for one costs. */
   readonly readsCertificates: boolean;
   readonly underWay: CallsUnderWay;
+  /** Whoever proved who it is keeps its connection. */
+  readonly connections: Pick<Connections, "prove">;
   readonly replies: Replies;
   readonly streams: Places;
   readonly uploads: Places;

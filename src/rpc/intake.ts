@@ -88,7 +88,7 @@ class Sender {
     clearTimeout(begun?.timer);
     try {
       const taken = begun?.permit ?? this.#take(bytes);
-      const permit = taken instanceof Promise ? await taken : taken;
+      const permit = taken instanceof Promise ? await this.#granted(taken) : taken;
       const expanded = await this.#expandWith(permit, expand);
       permits.set(expanded, permit);
       return expanded;
@@ -117,10 +117,18 @@ class Sender {
     }
   }
 
-  /** Streams that end together say so one after the other. */
+  /** Calls that leave together say so one after the other, and each makes room for the next: all of them first. */
+  async #granted(taken: Promise<Permit>): Promise<Permit> {
+    const permit = await taken;
+    await new Promise((resolve) => setImmediate(resolve));
+    return permit;
+  }
+
   get #isGone(): boolean {
     const { stream } = this.#call;
-    return this.#gone.signal.aborted || stream.destroyed || stream.closed;
+    return (
+      this.#gone.signal.aborted || stream.destroyed || stream.closed || stream.session?.destroyed === true
+    );
   }
 
   #keep(permit: Permit): Permit {

@@ -16,6 +16,7 @@ import { headerBytesMax, headerPairsMax } from "../record/limits.ts";
 import { formatAddress, isUnix, type Address } from "../record/address.ts";
 import { strictService } from "./decode.ts";
 import type { Health } from "./health.ts";
+import type { Connections } from "./connections.ts";
 import { assertInstalledInsides, muteUnknownMethods } from "./insides.ts";
 import type { Intake } from "./intake.ts";
 import { failListening, openSocketFile } from "./listening.ts";
@@ -42,6 +43,7 @@ export type RpcServerOptions = {
   readonly reflection: boolean;
   readonly health: Health;
   readonly intake: Intake;
+  readonly connections: Connections;
   readonly services: readonly (readonly [ServiceDefinition, UntypedServiceImplementation])[];
   readonly underWay: CallsUnderWay;
   readonly drainMs: number;
@@ -89,12 +91,16 @@ const bind = (server: Server, address: Address, tls: RpcServerOptions["tls"]): P
  * The connections of a server. A session that is broken off waits for its peer to close its side, and one that does not
  * read never does: it would keep the process from ending.
  */
-const watchSockets = (server: Server, tls: RpcServerOptions["tls"]): ReadonlySet<Socket> => {
+const watchSockets = (
+  server: Server,
+  { tls, connections }: Pick<RpcServerOptions, "tls" | "connections">,
+): ReadonlySet<Socket> => {
   const { http2Servers } = server as unknown as { http2Servers?: ReadonlyMap<NetServer, unknown> };
   assert(http2Servers !== undefined, "grpc-js keeps its HTTP/2 servers elsewhere");
   const sockets = new Set<Socket>();
   for (const listener of http2Servers.keys()) {
     tls?.watch(listener);
+    connections.watchHttp2(listener);
     listener.on("connection", (socket: Socket) => {
       sockets.add(socket);
       socket.once("close", () => sockets.delete(socket));
@@ -115,7 +121,7 @@ const within = async (delayMs: number, done: Promise<void>): Promise<void> => {
 const stop = async (
   server: Server,
   sockets: ReadonlySet<Socket>,
-  { underWay, drainMs, health }: RpcServerOptions,
+  { underWay, drainMs, health, connections }: RpcServerOptions,
 ): Promise<void> => {
   health.set("notServing");
   const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
@@ -126,6 +132,7 @@ const stop = async (
   // What was answered is on its way; whoever does not take it has had its time.
   await within(Math.min(strangersMs, drainMs), closed);
   for (const socket of sockets) socket.destroy();
+  connections.close();
 };
 
 export const startRpcServer = async (options: RpcServerOptions): Promise<RpcServer> => {
@@ -140,7 +147,7 @@ export const startRpcServer = async (options: RpcServerOptions): Promise<RpcServ
   let sockets: ReadonlySet<Socket>;
   try {
     port = await bind(server, options.address, options.tls);
-    sockets = watchSockets(server, options.tls);
+    sockets = watchSockets(server, options);
     await openSocketFile(options.address, options.socketMode);
   } catch (cause) {
     server.forceShutdown();

@@ -15,6 +15,8 @@ export type World = {
 export type Attack = {
   readonly name: string;
   readonly what: string;
+  /** The most files that the server may open; as many as the system gives unless told. */
+  readonly descriptors?: number;
   readonly prepare?: (world: World) => Promise<void>;
   /** One wave; leaves nothing open behind it. @returns what came of it, for people. */
   readonly wave: (world: World) => Promise<string>;

@@ -1,5 +1,6 @@
 /** gRPC by hand over HTTP/2, for callers that do what no client library would: read nothing, send half, send bombs. */
 import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream } from "node:http2";
+import type { Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 
 export type Session = ClientHttp2Session;
@@ -7,8 +8,12 @@ export type Session = ClientHttp2Session;
 /** What an attacker's own connection says is no concern of the campaign. */
 const quietly = (): void => {};
 
-export const open = async (target: string): Promise<Session> => {
-  const session = connectHttp2(`http://${target}`);
+/** @param socket that the session is to be on, for whoever wants to cut it. */
+export const open = async (target: string, socket?: Socket): Promise<Session> => {
+  const session = connectHttp2(
+    `http://${target}`,
+    socket === undefined ? {} : { createConnection: () => socket },
+  );
   session.on("error", quietly);
   session.on("goaway", quietly);
   await new Promise<void>((resolve) => {

@@ -104,10 +104,12 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
   const underWay = new CallsUnderWay();
   let ids = 0;
   const refused: string[] = [];
-  const bounds = createBounds(makeConfig(options.config ?? {}), {
-    onRefused: (bound) => void refused.push(bound),
-    watchBounds: () => {},
-  });
+  const config = makeConfig(options.config ?? {});
+  const bounds = createBounds(
+    config,
+    { onRefused: (bound) => void refused.push(bound), watchBounds: () => {} },
+    { connections: config.connections_max, operatorConnections: 8 },
+  );
   const rpc: RpcEnvironment = {
     trustDomain: "sigil.test",
     identify: async () => anonymous,
@@ -116,6 +118,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     slowCallMs: 60_000,
     readsCertificates: false,
     underWay,
+    connections: bounds.connections,
     replies: bounds.replies,
     streams: bounds.streams,
     uploads: bounds.uploads,
@@ -186,6 +189,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     reflection: false,
     health,
     intake: bounds.intake,
+    connections: bounds.connections,
     services: [
       [TrustServiceService, trustHandlers(trust, rpc)],
       [AuditServiceService, auditHandlers(audit, rpc)],

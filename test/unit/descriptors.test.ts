@@ -1,0 +1,29 @@
+/** How descriptors are shared out: what the ledger needs is kept, whatever is wanted. */
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import { readDescriptors, shareOut } from "../../src/descriptors.ts";
+import { connectionsMin, operatorConnectionsMax, operatorConnectionsMin } from "../../src/record/limits.ts";
+
+describe("descriptors", () => {
+  const wanted = { wanted: 10_000, sandboxes: 1 };
+
+  it("go to connections only past what is open and what is kept", () => {
+    for (const limit of [200, 256, 1024, 4096, 65_536, 1_048_576]) {
+      const open = 40;
+      const { connections, operatorConnections } = shareOut({ limit, open }, wanted);
+      expect(connections + operatorConnections + open + Math.floor(limit / 5), `${limit}`).to.be.below(limit);
+      expect(connections).to.be.at.least(connectionsMin).and.at.most(10_000);
+      expect(operatorConnections).to.be.at.least(operatorConnectionsMin).and.at.most(operatorConnectionsMax);
+    }
+  });
+
+  it("leave a few connections where there is hardly anything, and all where nobody says", () => {
+    expect(shareOut({ limit: 64, open: 60 }, wanted).connections).to.equal(connectionsMin);
+    expect(shareOut({ limit: Number.POSITIVE_INFINITY, open: 0 }, wanted).connections).to.equal(10_000);
+  });
+
+  it("are read from the system that this runs on", () => {
+    const { limit, open } = readDescriptors();
+    expect(limit).to.be.above(open);
+  });
+});
