@@ -33,9 +33,10 @@ const exporting = StreamRecordsRequest.encode(
 const history = ListHistoryRequest.encode(ListHistoryRequest.fromPartial({ id: "large/0" })).finish();
 
 const begin = async (world: World, path: string, message: Uint8Array) => {
+  const token = world.token("observer");
   const session = await open(world.target);
   const calls = Array.from({ length: callsAtOnce }, () => {
-    const stream = call(session, path, { token: world.token("observer") });
+    const stream = call(session, path, { token });
     stream.end(frame(message));
     return stream;
   });

@@ -12,10 +12,11 @@ const watching = frame(WatchRequest.encode(WatchRequest.fromPartial({})).finish(
 
 const wave: Attack["wave"] = async ({ target, token }) => {
   const sessions = await Promise.all(Array.from({ length: connections }, () => open(target)));
+  const bearer = token("observer");
   let refused = 0;
   for (const session of sessions) {
     for (let begun = 0; begun < watchesEach; begun += 1) {
-      const stream = call(session, Canon.watch.path, { token: token("observer") });
+      const stream = call(session, Canon.watch.path, { token: bearer });
       stream.on("response", (headers) => {
         if (headers["grpc-status"] !== undefined) refused += 1;
       });
