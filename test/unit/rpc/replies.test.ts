@@ -138,7 +138,7 @@ describe("long answers", () => {
       { messageBytesMax, bytesMax: messageBytesMax, bytesPerCallerMax: messageBytesMax },
       () => nowMs,
     );
-    const callerOf = (principal: string): Caller => ({ ...anonymous, principal });
+    const callerOf = (principal: string): Caller => ({ ...anonymous, principal, credential: "token" });
     const { signal } = new AbortController();
     const unread = replies.roomOf(callerOf("slow"), messageBytesMax, signal);
     await unread.enter();
