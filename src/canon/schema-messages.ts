@@ -1,4 +1,4 @@
-/** What the server and its schema threads say to each other. Pure. */
+/** What the server and its schema threads say to each other. */
 import type { OnSlowPattern } from "./json-schema.ts";
 
 export type SchemaRequest = {
@@ -10,6 +10,9 @@ export type SchemaRequest = {
   /** Canonical CBOR of what the schema is to hold; null to compile alone. */
   readonly payload: Uint8Array | null;
 };
+
+/** Said once, when the program is loaded. */
+export type SchemaReady = { readonly kind: "ready" };
 
 export type SchemaAnswer =
   | { readonly kind: "sound" }

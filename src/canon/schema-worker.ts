@@ -5,7 +5,7 @@ import { cborDecode } from "../record/cbor.ts";
 import { assert, SigilFault } from "../record/errors.ts";
 import { jsonSchemaCacheEntriesMax } from "../record/limits.ts";
 import { compileSchema, type CompiledSchema } from "./json-schema.ts";
-import type { SchemaAnswer, SchemaRequest } from "./schema-messages.ts";
+import type { SchemaAnswer, SchemaReady, SchemaRequest } from "./schema-messages.ts";
 
 const port = parentPort;
 assert(port !== null, "this program runs in a thread of its own");
@@ -34,4 +34,5 @@ const answer = (request: SchemaRequest): SchemaAnswer => {
   }
 };
 
+port.postMessage({ kind: "ready" } satisfies SchemaReady);
 port.on("message", (request: SchemaRequest) => port.postMessage(answer(request)));

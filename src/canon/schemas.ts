@@ -11,7 +11,7 @@ import { toHex } from "../record/bytes.ts";
 import { cborEncode, type CborValue } from "../record/cbor.ts";
 import { fail, SigilFault } from "../record/errors.ts";
 import { parseSchema } from "../record/kinds/canon.ts";
-import { jsonSchemaCacheEntriesMax, jsonSchemaMsMax } from "../record/limits.ts";
+import { jsonSchemaCacheEntriesMax, jsonSchemaCpuMsMax } from "../record/limits.ts";
 import { recordIdFault, systemTenant } from "../record/names.ts";
 import type { RecordBody } from "../record/record.ts";
 import { SchemaThread, type SchemaOutcome } from "./schema-thread.ts";
@@ -93,7 +93,7 @@ const schemaIn = (
           return fail({
             kind: "invalidField",
             field,
-            rule: `takes more than ${jsonSchemaMsMax} ms to hold to the schema of its kind`,
+            rule: `takes more than ${jsonSchemaCpuMsMax} ms of processor time to hold to the schema of its kind`,
           });
         case "failed":
           return notAnswered(outcome.rule);
@@ -147,7 +147,10 @@ export const createSchemas = (
       case "badSchema":
         return malformed(outcome.field, outcome.rule);
       case "tookTooLong":
-        return malformed("payload.schema", `takes more than ${jsonSchemaMsMax} ms to compile`);
+        return malformed(
+          "payload.schema",
+          `takes more than ${jsonSchemaCpuMsMax} ms of processor time to compile`,
+        );
       case "failed":
         return notAnswered(outcome.rule);
     }

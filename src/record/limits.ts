@@ -260,8 +260,8 @@ export const jsonCharactersMax = 2 << 20;
 export const pointerCharactersMax = 200;
 /** A JSON Schema as JSON text; compiling one this long can take seconds, which is why a thread of its own does it. */
 export const jsonSchemaCharactersMax = 32 << 10;
-/** Compiling a schema, or holding a payload to one, on the wall's clock: a busy machine takes ten times what a quiet one does. */
-export const jsonSchemaMsMax = 5000;
+/** Processor time to compile a schema or to hold a payload to one: twice what the worst schema of some use was seen to take. */
+export const jsonSchemaCpuMsMax = 5000;
 /** Requests of one tenant that wait for a schema thread; each holds a schema and a payload. */
 export const jsonSchemaWaitingMax = 32;
 /** Heap of a schema thread; compiling the longest schema takes less than half of it. */
