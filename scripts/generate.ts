@@ -8,6 +8,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { copyClientCore } from "./client-core.ts";
+import { addClientJson } from "./client-json.ts";
 import { compileModule } from "./modules.ts";
 import { run } from "./run.ts";
 
@@ -30,6 +31,8 @@ const generateInto = async (directory: string): Promise<string> => {
     const { exitCode, output } = await run(command, { cwd: root });
     if (exitCode !== 0) return output;
   }
+  const client = join(directory, "clients/typescript/src");
+  await addClientJson(join(client, "generated"), join(client, "json.ts"));
   await copyClientCore(root, join(directory, "clients/typescript/src/generated/core"));
   for (const [source, wasm] of modules) {
     const problem = await compileModule(root, source, join(directory, "generated", "modules", wasm));

@@ -15,6 +15,7 @@ import { parseHash, type Hash } from "./generated/core/record/bytes.ts";
 import { toBeSigned } from "./generated/core/record/cose.ts";
 import { SigilFault } from "./generated/core/record/errors.ts";
 import { decodeEnvelope, entryOf, hashRecord, parseRecordStatement } from "./generated/core/record/record.ts";
+import { plainJsonable } from "./json.ts";
 
 /** Something does not hold. The message says what, and where in the ledger. */
 export class ProofError extends Error {
@@ -89,14 +90,15 @@ const requireOk = (outcome: ProofOutcome, what: string): void => {
 
 type Entry = KeyRing["entries"][number];
 
-const keyOf = (entry: Entry): WalkedKey => ({
-  role: entry.role,
-  publicKey: entry.publicKey,
-  thumbprint: entry.thumbprint,
-  firstPosition: entry.validFrom,
-  lastPosition: entry.validTo,
-  state: keyState(entry),
-});
+const keyOf = (entry: Entry): WalkedKey =>
+  plainJsonable({
+    role: entry.role,
+    publicKey: entry.publicKey,
+    thumbprint: entry.thumbprint,
+    firstPosition: entry.validFrom,
+    lastPosition: entry.validTo,
+    state: keyState(entry),
+  });
 
 /** The keys of a deployment as they followed from its genesis record. Knows nothing of later rotations: walk again then. */
 export class KeyWalk {
@@ -142,7 +144,7 @@ export class KeyWalk {
       if (believed.kind === "refused") return refuse(`the checkpoint of size ${size} is ${believed.rule}`);
       const { publicKey } = holder;
       const { root } = await verifySigned(note, { origin: this.origin, publicKey, verify: verifyForeign });
-      const tree = { size, root };
+      const tree = plainJsonable({ size, root });
       this.#verified = { note, tree };
       return tree;
     });
@@ -190,7 +192,7 @@ export class KeyWalk {
       const proof = inclusionProof as readonly Hash[];
       requireOk(checkInclusion({ ...place, proof }), `the record is not at position ${position} of ${size}`);
       const { kind, schemaVersion, id, tenant, space, ts, payload } = body;
-      return {
+      return plainJsonable({
         position,
         hash: hashRecord(statement.payload),
         kind,
@@ -202,7 +204,7 @@ export class KeyWalk {
         payload,
         attestations,
         signedBy: keyOf(signer.entry),
-      };
+      });
     });
   }
 }

@@ -5,6 +5,7 @@
 // source: sigil/backup/v1/backup.proto
 
 /* eslint-disable */
+import { jsonable } from "../../../../json.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -71,7 +72,7 @@ export interface BackupEnd {
 }
 
 function createBaseBackupRequest(): BackupRequest {
-  return { fromSize: 0n };
+  return jsonable<BackupRequest>(BackupRequest, { fromSize: 0n });
 }
 
 export const BackupRequest: MessageFns<BackupRequest> = {
@@ -147,7 +148,7 @@ export const BackupRequest: MessageFns<BackupRequest> = {
 };
 
 function createBaseBackupResponse(): BackupResponse {
-  return { part: undefined };
+  return jsonable<BackupResponse>(BackupResponse, { part: undefined });
 }
 
 export const BackupResponse: MessageFns<BackupResponse> = {
@@ -269,7 +270,7 @@ export const BackupResponse: MessageFns<BackupResponse> = {
 };
 
 function createBaseBackupHead(): BackupHead {
-  return { origin: "", genesis: new Uint8Array(0), format: 0, ledgerSize: 0n, checkpoint: "", checkpointKeys: [] };
+  return jsonable<BackupHead>(BackupHead, { origin: "", genesis: new Uint8Array(0), format: 0, ledgerSize: 0n, checkpoint: "", checkpointKeys: [] });
 }
 
 export const BackupHead: MessageFns<BackupHead> = {
@@ -431,7 +432,7 @@ export const BackupHead: MessageFns<BackupHead> = {
 };
 
 function createBaseBackupEnd(): BackupEnd {
-  return { bytes: 0n, sha256: new Uint8Array(0) };
+  return jsonable<BackupEnd>(BackupEnd, { bytes: 0n, sha256: new Uint8Array(0) });
 }
 
 export const BackupEnd: MessageFns<BackupEnd> = {

@@ -5,6 +5,7 @@
 // source: sigil/key/v1/key.proto
 
 /* eslint-disable */
+import { jsonable } from "../../../../json.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -328,7 +329,7 @@ export interface RotateDataKeyResponse {
 }
 
 function createBaseSigningKey(): SigningKey {
-  return {
+  return jsonable<SigningKey>(SigningKey, {
     role: 0,
     publicKey: new Uint8Array(0),
     thumbprint: new Uint8Array(0),
@@ -336,7 +337,7 @@ function createBaseSigningKey(): SigningKey {
     lastPosition: undefined,
     state: 0,
     retiredFrom: undefined,
-  };
+  });
 }
 
 export const SigningKey: MessageFns<SigningKey> = {
@@ -532,7 +533,7 @@ export const SigningKey: MessageFns<SigningKey> = {
 };
 
 function createBaseListKeysRequest(): ListKeysRequest {
-  return {};
+  return jsonable<ListKeysRequest>(ListKeysRequest, {});
 }
 
 export const ListKeysRequest: MessageFns<ListKeysRequest> = {
@@ -584,7 +585,7 @@ export const ListKeysRequest: MessageFns<ListKeysRequest> = {
 };
 
 function createBaseListKeysResponse(): ListKeysResponse {
-  return { keys: [] };
+  return jsonable<ListKeysResponse>(ListKeysResponse, { keys: [] });
 }
 
 export const ListKeysResponse: MessageFns<ListKeysResponse> = {
@@ -651,7 +652,7 @@ export const ListKeysResponse: MessageFns<ListKeysResponse> = {
 };
 
 function createBaseRotateKeyRequest(): RotateKeyRequest {
-  return { role: 0, expectedThumbprint: new Uint8Array(0) };
+  return jsonable<RotateKeyRequest>(RotateKeyRequest, { role: 0, expectedThumbprint: new Uint8Array(0) });
 }
 
 export const RotateKeyRequest: MessageFns<RotateKeyRequest> = {
@@ -740,7 +741,7 @@ export const RotateKeyRequest: MessageFns<RotateKeyRequest> = {
 };
 
 function createBaseRotateKeyResponse(): RotateKeyResponse {
-  return { key: undefined };
+  return jsonable<RotateKeyResponse>(RotateKeyResponse, { key: undefined });
 }
 
 export const RotateKeyResponse: MessageFns<RotateKeyResponse> = {
@@ -807,7 +808,7 @@ export const RotateKeyResponse: MessageFns<RotateKeyResponse> = {
 };
 
 function createBaseRetireKeyRequest(): RetireKeyRequest {
-  return { thumbprint: new Uint8Array(0), fromPosition: undefined };
+  return jsonable<RetireKeyRequest>(RetireKeyRequest, { thumbprint: new Uint8Array(0), fromPosition: undefined });
 }
 
 export const RetireKeyRequest: MessageFns<RetireKeyRequest> = {
@@ -901,7 +902,7 @@ export const RetireKeyRequest: MessageFns<RetireKeyRequest> = {
 };
 
 function createBaseRetireKeyResponse(): RetireKeyResponse {
-  return { key: undefined };
+  return jsonable<RetireKeyResponse>(RetireKeyResponse, { key: undefined });
 }
 
 export const RetireKeyResponse: MessageFns<RetireKeyResponse> = {
@@ -968,7 +969,7 @@ export const RetireKeyResponse: MessageFns<RetireKeyResponse> = {
 };
 
 function createBaseListKeyRecordsRequest(): ListKeyRecordsRequest {
-  return {};
+  return jsonable<ListKeyRecordsRequest>(ListKeyRecordsRequest, {});
 }
 
 export const ListKeyRecordsRequest: MessageFns<ListKeyRecordsRequest> = {
@@ -1020,7 +1021,7 @@ export const ListKeyRecordsRequest: MessageFns<ListKeyRecordsRequest> = {
 };
 
 function createBaseKeyRecord(): KeyRecord {
-  return { ledgerPosition: 0n, envelope: new Uint8Array(0) };
+  return jsonable<KeyRecord>(KeyRecord, { ledgerPosition: 0n, envelope: new Uint8Array(0) });
 }
 
 export const KeyRecord: MessageFns<KeyRecord> = {
@@ -1114,7 +1115,7 @@ export const KeyRecord: MessageFns<KeyRecord> = {
 };
 
 function createBaseListKeyRecordsResponse(): ListKeyRecordsResponse {
-  return { records: [] };
+  return jsonable<ListKeyRecordsResponse>(ListKeyRecordsResponse, { records: [] });
 }
 
 export const ListKeyRecordsResponse: MessageFns<ListKeyRecordsResponse> = {
@@ -1183,7 +1184,7 @@ export const ListKeyRecordsResponse: MessageFns<ListKeyRecordsResponse> = {
 };
 
 function createBaseDataKey(): DataKey {
-  return { tenant: "", version: 0, seals: 0n, firstPosition: undefined, state: 0 };
+  return jsonable<DataKey>(DataKey, { tenant: "", version: 0, seals: 0n, firstPosition: undefined, state: 0 });
 }
 
 export const DataKey: MessageFns<DataKey> = {
@@ -1328,7 +1329,7 @@ export const DataKey: MessageFns<DataKey> = {
 };
 
 function createBaseListDataKeysRequest(): ListDataKeysRequest {
-  return { tenant: "", pageSize: 0, pageToken: "" };
+  return jsonable<ListDataKeysRequest>(ListDataKeysRequest, { tenant: "", pageSize: 0, pageToken: "" });
 }
 
 export const ListDataKeysRequest: MessageFns<ListDataKeysRequest> = {
@@ -1437,7 +1438,7 @@ export const ListDataKeysRequest: MessageFns<ListDataKeysRequest> = {
 };
 
 function createBaseListDataKeysResponse(): ListDataKeysResponse {
-  return { dataKeys: [], nextPageToken: "" };
+  return jsonable<ListDataKeysResponse>(ListDataKeysResponse, { dataKeys: [], nextPageToken: "" });
 }
 
 export const ListDataKeysResponse: MessageFns<ListDataKeysResponse> = {
@@ -1530,7 +1531,7 @@ export const ListDataKeysResponse: MessageFns<ListDataKeysResponse> = {
 };
 
 function createBaseRotateDataKeyRequest(): RotateDataKeyRequest {
-  return { tenant: "", expectedVersion: 0 };
+  return jsonable<RotateDataKeyRequest>(RotateDataKeyRequest, { tenant: "", expectedVersion: 0 });
 }
 
 export const RotateDataKeyRequest: MessageFns<RotateDataKeyRequest> = {
@@ -1619,7 +1620,7 @@ export const RotateDataKeyRequest: MessageFns<RotateDataKeyRequest> = {
 };
 
 function createBaseRotateDataKeyResponse(): RotateDataKeyResponse {
-  return { dataKey: undefined };
+  return jsonable<RotateDataKeyResponse>(RotateDataKeyResponse, { dataKey: undefined });
 }
 
 export const RotateDataKeyResponse: MessageFns<RotateDataKeyResponse> = {

@@ -5,6 +5,7 @@
 // source: sigil/trust/v1/trust.proto
 
 /* eslint-disable */
+import { jsonable } from "../../../../json.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -317,7 +318,7 @@ export interface SimulateResponse {
 }
 
 function createBaseCheckRequest(): CheckRequest {
-  return {
+  return jsonable<CheckRequest>(CheckRequest, {
     action: "",
     target: "",
     subject: "",
@@ -325,7 +326,7 @@ function createBaseCheckRequest(): CheckRequest {
     input: new Uint8Array(0),
     keepInput: false,
     idempotencyKey: "",
-  };
+  });
 }
 
 export const CheckRequest: MessageFns<CheckRequest> = {
@@ -498,7 +499,7 @@ export const CheckRequest: MessageFns<CheckRequest> = {
 };
 
 function createBaseContribution(): Contribution {
-  return { feature: "", value: 0, weight: 0, contribution: 0 };
+  return jsonable<Contribution>(Contribution, { feature: "", value: 0, weight: 0, contribution: 0 });
 }
 
 export const Contribution: MessageFns<Contribution> = {
@@ -615,7 +616,7 @@ export const Contribution: MessageFns<Contribution> = {
 };
 
 function createBaseCheckResponse(): CheckResponse {
-  return {
+  return jsonable<CheckResponse>(CheckResponse, {
     verdict: 0,
     allowed: false,
     score: undefined,
@@ -631,7 +632,7 @@ function createBaseCheckResponse(): CheckResponse {
     level: 0,
     time: undefined,
     replayed: false,
-  };
+  });
 }
 
 export const CheckResponse: MessageFns<CheckResponse> = {
@@ -943,7 +944,7 @@ export const CheckResponse: MessageFns<CheckResponse> = {
 };
 
 function createBaseBatchCheckRequest(): BatchCheckRequest {
-  return { checks: [], idempotencyKey: "" };
+  return jsonable<BatchCheckRequest>(BatchCheckRequest, { checks: [], idempotencyKey: "" });
 }
 
 export const BatchCheckRequest: MessageFns<BatchCheckRequest> = {
@@ -1032,7 +1033,7 @@ export const BatchCheckRequest: MessageFns<BatchCheckRequest> = {
 };
 
 function createBaseBatchCheckResult(): BatchCheckResult {
-  return { outcome: undefined };
+  return jsonable<BatchCheckResult>(BatchCheckResult, { outcome: undefined });
 }
 
 export const BatchCheckResult: MessageFns<BatchCheckResult> = {
@@ -1133,7 +1134,7 @@ export const BatchCheckResult: MessageFns<BatchCheckResult> = {
 };
 
 function createBaseBatchCheckResponse(): BatchCheckResponse {
-  return { results: [] };
+  return jsonable<BatchCheckResponse>(BatchCheckResponse, { results: [] });
 }
 
 export const BatchCheckResponse: MessageFns<BatchCheckResponse> = {
@@ -1204,7 +1205,7 @@ export const BatchCheckResponse: MessageFns<BatchCheckResponse> = {
 };
 
 function createBaseStreamChecksRequest(): StreamChecksRequest {
-  return { correlationId: "", check: undefined };
+  return jsonable<StreamChecksRequest>(StreamChecksRequest, { correlationId: "", check: undefined });
 }
 
 export const StreamChecksRequest: MessageFns<StreamChecksRequest> = {
@@ -1295,7 +1296,7 @@ export const StreamChecksRequest: MessageFns<StreamChecksRequest> = {
 };
 
 function createBaseStreamChecksResponse(): StreamChecksResponse {
-  return { correlationId: "", outcome: undefined };
+  return jsonable<StreamChecksResponse>(StreamChecksResponse, { correlationId: "", outcome: undefined });
 }
 
 export const StreamChecksResponse: MessageFns<StreamChecksResponse> = {
@@ -1416,7 +1417,7 @@ export const StreamChecksResponse: MessageFns<StreamChecksResponse> = {
 };
 
 function createBaseActionRule(): ActionRule {
-  return { risk: 0, minLevel: 0 };
+  return jsonable<ActionRule>(ActionRule, { risk: 0, minLevel: 0 });
 }
 
 export const ActionRule: MessageFns<ActionRule> = {
@@ -1505,7 +1506,7 @@ export const ActionRule: MessageFns<ActionRule> = {
 };
 
 function createBaseReviewBand(): ReviewBand {
-  return { low: 0, high: 0 };
+  return jsonable<ReviewBand>(ReviewBand, { low: 0, high: 0 });
 }
 
 export const ReviewBand: MessageFns<ReviewBand> = {
@@ -1590,7 +1591,7 @@ export const ReviewBand: MessageFns<ReviewBand> = {
 };
 
 function createBaseTrustModel(): TrustModel {
-  return {
+  return jsonable<TrustModel>(TrustModel, {
     bias: 0,
     weights: {},
     threshold: 0,
@@ -1599,7 +1600,7 @@ function createBaseTrustModel(): TrustModel {
     targets: {},
     rateWindowMs: 0n,
     rateLimit: 0,
-  };
+  });
 }
 
 export const TrustModel: MessageFns<TrustModel> = {
@@ -2142,7 +2143,7 @@ export const TrustModel_TargetsEntry: MessageFns<TrustModel_TargetsEntry> = {
 };
 
 function createBaseGetActiveModelRequest(): GetActiveModelRequest {
-  return {};
+  return jsonable<GetActiveModelRequest>(GetActiveModelRequest, {});
 }
 
 export const GetActiveModelRequest: MessageFns<GetActiveModelRequest> = {
@@ -2194,7 +2195,7 @@ export const GetActiveModelRequest: MessageFns<GetActiveModelRequest> = {
 };
 
 function createBaseGetActiveModelResponse(): GetActiveModelResponse {
-  return { id: "", hash: new Uint8Array(0), ledgerPosition: 0n, model: undefined };
+  return jsonable<GetActiveModelResponse>(GetActiveModelResponse, { id: "", hash: new Uint8Array(0), ledgerPosition: 0n, model: undefined });
 }
 
 export const GetActiveModelResponse: MessageFns<GetActiveModelResponse> = {
@@ -2322,7 +2323,7 @@ export const GetActiveModelResponse: MessageFns<GetActiveModelResponse> = {
 };
 
 function createBaseSimulateRequest(): SimulateRequest {
-  return { candidate: undefined, subjectMatter: undefined, includeUnchanged: false, proposalId: "" };
+  return jsonable<SimulateRequest>(SimulateRequest, { candidate: undefined, subjectMatter: undefined, includeUnchanged: false, proposalId: "" });
 }
 
 export const SimulateRequest: MessageFns<SimulateRequest> = {
@@ -2483,7 +2484,7 @@ export const SimulateRequest: MessageFns<SimulateRequest> = {
 };
 
 function createBaseSimulatedDecision(): SimulatedDecision {
-  return {
+  return jsonable<SimulatedDecision>(SimulatedDecision, {
     auditId: "",
     action: "",
     target: "",
@@ -2493,7 +2494,7 @@ function createBaseSimulatedDecision(): SimulatedDecision {
     currentScore: undefined,
     candidateScore: undefined,
     candidateReason: "",
-  };
+  });
 }
 
 export const SimulatedDecision: MessageFns<SimulatedDecision> = {
@@ -2706,7 +2707,7 @@ export const SimulatedDecision: MessageFns<SimulatedDecision> = {
 };
 
 function createBaseSimulateResponse(): SimulateResponse {
-  return { scored: 0, flipped: 0, decisions: [], erased: 0, warnings: [] };
+  return jsonable<SimulateResponse>(SimulateResponse, { scored: 0, flipped: 0, decisions: [], erased: 0, warnings: [] });
 }
 
 export const SimulateResponse: MessageFns<SimulateResponse> = {
