@@ -26,7 +26,7 @@ import * as trust from "./generated/sigil/trust/v1/trust.ts";
 import { healthMethod, type ServingStatus } from "./health.ts";
 import { JudgedAuditClient, JudgedTrustClient } from "./judged-stub.ts";
 import { checkWrite, checkWrites } from "./payload.ts";
-import { channelCredentials, isLoopback, nameOptions, type TlsOptions } from "./target.ts";
+import { channelCredentials, isLoopback, nameOptions, proxyOptions, type TlsOptions } from "./target.ts";
 import type { TokenSigner } from "./token.ts";
 
 export type ConnectOptions = {
@@ -320,7 +320,11 @@ export const connect = (options: ConnectOptions): SigilConnection => {
   const { target, tls = {}, signer, deadlineMs = deadlineMsDefault } = options;
   const mayAuthorize = tls !== "insecure" || options.insecureTokens === "send" || isLoopback(target);
   if (signer !== undefined && !mayAuthorize) throw new TypeError(tokenRefusal);
-  const channelOptions = { ...nameOptions(tls), ...options.channelOptions };
+  const channelOptions = {
+    ...nameOptions(tls),
+    ...options.channelOptions,
+    ...proxyOptions(target, tls),
+  };
   const credentials = channelCredentials(tls);
   const trustStub = new JudgedTrustClient(target, credentials, channelOptions);
   const sameChannel = { channelOverride: trustStub.getChannel() };
