@@ -20,6 +20,7 @@ import type { Connections } from "./connections.ts";
 import { assertInstalledInsides, muteUnknownMethods } from "./insides.ts";
 import type { Intake } from "./intake.ts";
 import { failListening, openSocketFile } from "./listening.ts";
+import { watchRawHeaders } from "./raw-headers.ts";
 import { addReflection } from "./reflection.ts";
 import type { TlsRenewal } from "./tls-renewal.ts";
 import type { CallsUnderWay } from "./underway.ts";
@@ -140,6 +141,7 @@ export const startRpcServer = async (options: RpcServerOptions): Promise<RpcServ
   const server = new Server(channelOptions(options.limits, options.intake));
   limitHeaders(server);
   muteUnknownMethods(server);
+  watchRawHeaders(server);
   for (const [service, handlers] of options.services) server.addService(strictService(service), handlers);
   options.health.addTo(server);
   if (options.reflection) addReflection(server);
