@@ -3,6 +3,7 @@
  * names, numbers and codes; never payloads, tokens or keys. Causes of incidents are the only foreign text: their message
  * is cut short and everything in it that looks like a credential, a key or quoted input is struck out.
  */
+import { Writable } from "node:stream";
 import type { DestinationStream, Logger } from "pino";
 import pino from "pino";
 import pretty from "pino-pretty";
@@ -13,8 +14,9 @@ export type LogLevel = (typeof logLevels)[number];
 
 export type LogOptions = {
   readonly level: LogLevel;
-  /** Standard output when absent. */
-  readonly stream?: DestinationStream | undefined;
+  readonly stream: DestinationStream;
+  /** Lines for people; JSON unless told. */
+  readonly pretty?: boolean;
 };
 
 const struck = "[struck]";
@@ -31,9 +33,13 @@ const secretFields = [
   "passphrase",
 ];
 
-/** Text that came from elsewhere: quoted snippets, tokens, long runs of base64 or hexadecimal digits. */
+/** Text that came from elsewhere: quoted snippets, tokens, headers, long runs of base64 or hexadecimal digits. */
 export const strikeOut = (text: string): string =>
   text
+    .replace(
+      /\b(metadata entry \S+|authorization(?:-bin)?|cookie|passphrase|password)\s*[:=].*/gis,
+      `$1: ${struck}`,
+    )
     .replace(/\bbearer\s+\S+/gi, struck)
     .replace(/\beyJ[\w-]+(\.[\w-]*)*/g, struck)
     .replace(/"[^"]*(?:"|$)|`[^`]*(?:`|$)|(?<!\w)'[^']*(?:'|$)/g, struck)
@@ -62,10 +68,16 @@ export const describeCause = (cause: unknown, depth = 0): object => {
   return { ...described, ...deeper };
 };
 
-const isTerminal = (stream: DestinationStream | undefined): boolean =>
-  stream === undefined && process.stdout.isTTY;
+/** pino-pretty takes streams of Node alone. */
+const asWritable = (stream: DestinationStream): Writable =>
+  new Writable({
+    write: (part: Buffer, _encoding, done) => {
+      stream.write(part.toString());
+      done();
+    },
+  });
 
-export const createLog = ({ level, stream }: LogOptions): Logger => {
+export const createLog = ({ level, stream, pretty: forPeople = false }: LogOptions): Logger => {
   const options = {
     level,
     base: { service: "sigil" },
@@ -74,6 +86,9 @@ export const createLog = ({ level, stream }: LogOptions): Logger => {
     formatters: { level: (label: string) => ({ level: label }) },
     timestamp: pino.stdTimeFunctions.isoTime,
   };
-  if (isTerminal(stream)) return pino(options, pretty({ colorize: true, ignore: "service,pid,hostname" }));
-  return stream === undefined ? pino(options) : pino(options, stream);
+  if (!forPeople) return pino(options, stream);
+  return pino(
+    options,
+    pretty({ colorize: true, ignore: "service,pid,hostname", destination: asWritable(stream) }),
+  );
 };

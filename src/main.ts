@@ -14,4 +14,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit();
 });
 
+// Notes and problems that nobody reads are no failure of what the command does.
+process.stderr.on("error", () => {});
+
 process.exitCode = await runCommandLine(process.argv.slice(2), processTerminal(process));

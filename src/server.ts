@@ -26,7 +26,10 @@ import type { KekInputs } from "./keys/kek.ts";
 import { randomBytes } from "./keys/random.ts";
 import { opensslSha256 } from "./keys/sha256.ts";
 import type { Ledger, LedgerObserver, LedgerStatus } from "./ledger/ledger.ts";
+import { takeLibraryOutput } from "./library-output.ts";
 import { createLog } from "./log.ts";
+import { standardDestination } from "./log-destination.ts";
+import { limitLines } from "./log-limit.ts";
 import { CodeFiles } from "./modules/code-files.ts";
 import type { Sandbox } from "./modules/run.ts";
 import { createSandbox } from "./modules/sandbox.ts";
@@ -37,11 +40,12 @@ import { utf8Encode } from "./record/bytes.ts";
 import { rateRefillEntriesMax } from "./record/limits.ts";
 import type { CborValue } from "./record/cbor.ts";
 import { describeError, fail } from "./record/errors.ts";
+import { logFlushMs } from "./record/limits.ts";
 import { formatAddress } from "./record/address.ts";
 import { auditHandlers } from "./rpc/audit.ts";
 import { backupHandlers } from "./rpc/backup.ts";
 import { canonHandlers } from "./rpc/canon.ts";
-import type { RpcEnvironment } from "./rpc/environment.ts";
+import type { Log, RpcEnvironment } from "./rpc/environment.ts";
 import { createHealth, type Health } from "./rpc/health.ts";
 import { keyHandlers } from "./rpc/key.ts";
 import { moduleHandlers } from "./rpc/module.ts";
@@ -70,7 +74,10 @@ export type Overrides = {
   readonly evaluate?: Evaluate;
   /** In the place of the pool of processes that runs modules. */
   readonly sandbox?: Sandbox;
+  /** In the place of standard output. */
   readonly logStream?: DestinationStream;
+  /** Whether the process is the server's alone: what anybody prints by console is then the log's. */
+  readonly ownsProcess?: boolean;
   readonly kekInputs?: KekInputs;
 };
 
@@ -93,6 +100,8 @@ export type RunningServer = AsyncDisposable & {
 /** What the start has opened so far; all of it closes when a later step fails. */
 type Parts = {
   readonly log: Logger;
+  /** The same log, for what callers and libraries can cause. */
+  readonly limited: Log;
   readonly metrics: Metrics;
   readonly health: Health;
   readonly underWay: CallsUnderWay;
@@ -110,7 +119,7 @@ const kekInputsOf = (config: Config): KekInputs => ({
   },
 });
 
-const observeLedger = ({ log, metrics, health, stopping }: Parts): LedgerObserver => {
+const observeLedger = ({ log, limited, metrics, health, stopping }: Parts): LedgerObserver => {
   const onStatus = (status: LedgerStatus): void => {
     health.set(status.kind === "serving" && !stopping.isAnnounced ? "serving" : "notServing");
     if (status.kind === "refused")
@@ -122,10 +131,10 @@ const observeLedger = ({ log, metrics, health, stopping }: Parts): LedgerObserve
     onStatus,
     onGroup: metrics.onGroup,
     onErased: (tenant, records) => log.warn({ tenant, records: String(records) }, "tenant erased"),
-    onFault: (cause) => log.error({ err: cause }, "a fault inside the ledger"),
+    onFault: (cause) => limited.error({ err: cause }, "a fault inside the ledger"),
     onVerifyFailure: (error) => {
       metrics.onVerifyFailure(error.kind === "recordCorrupt" ? error.step : error.kind);
-      log.error({ rule: describeError(error) }, "a stored record fails its proof");
+      limited.error({ rule: describeError(error) }, "a stored record fails its proof");
     },
   };
 };
@@ -182,8 +191,8 @@ const openModules = async (
   { config, overrides, parts, ledger, opened }: Opening,
   { trust, records, quorum }: { trust: TrustService; records: RecordsService; quorum: QuorumService },
 ): Promise<ModuleService<Proposed>> => {
-  const { log, metrics } = parts;
-  const onFault = (cause: unknown): void => log.error({ err: cause }, "a fault around a run");
+  const { limited, metrics } = parts;
+  const onFault = (cause: unknown): void => limited.error({ err: cause }, "a fault around a run");
   const sandbox = opened.use(
     overrides.sandbox ?? (await createSandbox({ ...sandboxSizes(config), onFault })),
   );
@@ -224,7 +233,7 @@ type Opening = {
 
 const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcServer> => {
   const { config, ledger, parts, overrides, bounds } = opening;
-  const { log, metrics, health, underWay } = parts;
+  const { limited, metrics, health, underWay } = parts;
   const nowMs = overrides.clock?.nowMs ?? Date.now;
   const principals = createPrincipals(ledger);
   const { anonymous } = config;
@@ -242,7 +251,7 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
     streams: bounds.streams,
     uploads: bounds.uploads,
     observer: metrics,
-    log,
+    log: limited,
     newId: randomUUID,
     nowMs: Date.now,
     monotonicMs: () => performance.now(),
@@ -309,7 +318,7 @@ const serveOperator = (
   parts: Parts,
   { operatorConnections }: Bounds,
 ): Promise<OperatorServer> => {
-  const { log, metrics, stopping } = parts;
+  const { limited, metrics, stopping } = parts;
   metrics.watch({
     queue: () => ledger.gauge,
     ledgerSize: () => ledger.size,
@@ -322,7 +331,7 @@ const serveOperator = (
     whyNotReady: () => whyNotReady(ledger, stopping),
     notes: () => parts.notes,
     connections: operatorConnections,
-    onError: (error) => log.error({ err: error }, "operator's port"),
+    onError: (error) => limited.error({ err: error }, "operator's port"),
   });
 };
 
@@ -349,7 +358,13 @@ const openTls = async (config: Config, { log, metrics }: Parts): Promise<TlsRene
 
 /** @throws invalidConfig, and whatever opening the deployment throws; what was opened is closed again. */
 export const startServer = async ({ config, overrides = {} }: ServerOptions): Promise<RunningServer> => {
-  const log = createLog({ level: config.log_level, stream: overrides.logStream });
+  const standard = overrides.logStream === undefined ? standardDestination() : undefined;
+  const log = createLog({
+    level: config.log_level,
+    stream: overrides.logStream ?? standardDestination(),
+    pretty: standard !== undefined && process.stdout.isTTY,
+  });
+  const limited = limitLines(log, () => performance.now());
   const health = createHealth([
     "sigil.trust.v1.TrustService",
     "sigil.audit.v1.AuditService",
@@ -361,18 +376,23 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
   ]);
   const parts: Parts = {
     log,
+    limited,
     metrics: createMetrics(),
     health,
     underWay: new CallsUnderWay(),
     stopping: new Stopping(),
     notes: [],
   };
+  if (standard !== undefined) parts.metrics.watchLog(() => standard.gauge);
   if (config.passedOver.length > 0) {
     log.debug({ variables: config.passedOver }, "variables of Kubernetes Services passed over");
   }
   // LevelDB makes its files as the umask says, and they are nobody else's.
   process.umask(0o077);
   await using opened = new AsyncDisposableStack();
+  const flushLog = async (): Promise<void> => standard?.flush(logFlushMs);
+  opened.defer(flushLog);
+  opened.use(takeLibraryOutput(limited, overrides.ownsProcess === true ? "console" : "libraries"));
   // What cannot be served is said before anything is opened.
   const tls = opened.use(await openTls(config, parts));
   await requireFree("listen", config.listen);
@@ -402,7 +422,7 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
   log.info({ target, operator: operator.url, tls: tls !== null, records: String(ledger.size) }, "serving");
   const running = opened.move();
   let closing: Promise<void> | undefined;
-  const close = (): Promise<void> => (closing ??= closeAll(running, config, parts));
+  const close = (): Promise<void> => (closing ??= closeAll(running, config, parts).then(flushLog));
   const reload = async (): Promise<void> => {
     if (tls === null) log.info("nothing to read again: there are no certificates");
     else await tls.renew("asked");

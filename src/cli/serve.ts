@@ -42,7 +42,7 @@ export const serveUntilSignal = async (
   onServing: (target: string) => void,
 ): Promise<void> => {
   await using kekInputs = kekInputsOf(terminal, { modulePath: config["pkcs11.module"] });
-  const starting = startServer({ config, overrides: { kekInputs } });
+  const starting = startServer({ config, overrides: { kekInputs, ownsProcess: true } });
   const stopped = closeOnSignal(starting);
   await using server = await starting;
   onServing(server.target);

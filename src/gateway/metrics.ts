@@ -27,6 +27,9 @@ export type SandboxSource = () => {
   readonly restarts: number;
 };
 
+/** What the log's metrics ask when they are read. */
+export type LogSource = () => { readonly linesLost: number; readonly queuedBytes: number };
+
 export type Metrics = {
   readonly onCall: (path: string, code: number, elapsedMs: number) => void;
   readonly onVerdict: (verdict: string) => void;
@@ -43,6 +46,7 @@ export type Metrics = {
   readonly watch: (sources: MetricSources) => void;
   readonly watchSandbox: (source: SandboxSource) => void;
   readonly watchTls: (source: () => TlsFacts) => void;
+  readonly watchLog: (source: LogSource) => void;
   readonly contentType: string;
   readonly text: () => Promise<string>;
 };
@@ -136,6 +140,26 @@ const watchSandbox = (source: SandboxSource, registers: Registry[]): void => {
   });
 };
 
+const watchLog = (source: LogSource, registers: Registry[]): void => {
+  new Counter({
+    name: "sigil_log_lines_lost_total",
+    help: "Log lines that were never written: the destination took none for longer than they could wait.",
+    registers,
+    collect() {
+      this.reset();
+      this.inc(source().linesLost);
+    },
+  });
+  new Gauge({
+    name: "sigil_log_queue_bytes",
+    help: "Bytes of log lines that wait for their destination.",
+    registers,
+    collect() {
+      this.set(source().queuedBytes);
+    },
+  });
+};
+
 export const createMetrics = (): Metrics => {
   const registry = new Registry();
   const registers = [registry];
@@ -190,6 +214,7 @@ export const createMetrics = (): Metrics => {
     watch: (sources) => watchLedger(sources, registers),
     watchSandbox: (source) => watchSandbox(source, registers),
     watchTls: (source) => watchTls(source, registers),
+    watchLog: (source) => watchLog(source, registers),
     contentType: registry.contentType,
     text: async () => (await Promise.all([registry.metrics(), processMetrics().metrics()])).join("\n"),
   };

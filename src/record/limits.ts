@@ -251,6 +251,15 @@ export const operatorSilentMsMax = 2000;
 export const operatorHeaderBytesMax = 8 << 10;
 export const operatorRequestMsMax = 10_000;
 
+/** Log lines that wait for a destination that takes none; past it they are lost, and counted. */
+export const logQueueBytesMax = 1 << 20;
+/** Lines of one reason in the log at once, and from then on: enough to see what happens, too few to fill a disk. */
+export const logLinesBurst = 20;
+export const logLinesPerSecond = 1;
+/** Reasons with a pace of their own; this program has fewer. */
+export const logReasonsMax = 256;
+/** How long an end waits for the last lines. */
+export const logFlushMs = 1000;
 /** Message of one error in the log; what is longer is somebody's data. */
 export const logMessageCharactersMax = 300;
 

@@ -3,6 +3,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { SigilError, type SigilConnection } from "@sigil/client";
 import { evaluate } from "../../src/trust/model.ts";
+import { rawCall } from "../contract/raw-call.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
 
 const canary = "canary-7f3a9c51-of-the-input";
@@ -20,6 +21,20 @@ const spellings = (secret: string): readonly string[] => {
 const secretsOf = async (deployment: Deployment): Promise<readonly string[]> => {
   const { d = "" } = deployment.privateKeys.operator.export({ format: "jwk" });
   return [canary, foreignToken, d, await deployment.signer("operator").token()];
+};
+
+/** What the process itself prints from now on, until it is asked for. */
+const printing = (): (() => string) => {
+  let text = "";
+  const write = process.stderr.write.bind(process.stderr);
+  process.stderr.write = (part: string | Uint8Array) => {
+    text += typeof part === "string" ? part : Buffer.from(part).toString();
+    return true;
+  };
+  return () => {
+    process.stderr.write = write;
+    return text;
+  };
 };
 
 /** Everything a stranger could read: what callers were told, the log, the metrics. */
@@ -43,6 +58,15 @@ const provoke = async (served: ServedDeployment, operator: SigilConnection): Pro
   const authorization = `Bearer ${foreignToken}`;
   await attempt(served.as("guest").trust.check(question, { metadata: { authorization } }));
   await attempt(served.as("guest").trust.check(question, { metadata: { authorization: foreignToken } }));
+  const port = Number(served.server.target.split(":").at(-1));
+  const printed = printing();
+  for (const name of ["authorization", "x-api-key", "x!name"]) {
+    const value = Buffer.from(`Bearer é${foreignToken}`);
+    told.push(
+      await rawCall({ port }, "/sigil.trust.v1.TrustService/Check", [[name, value]], Buffer.alloc(0)),
+    );
+  }
+  told.push(printed());
   const { operatorUrl } = served.server;
   told.push(
     await (await fetch(`${operatorUrl}/metrics`)).text(),
