@@ -191,7 +191,7 @@ const openModules = async (
   { config, overrides, parts, ledger, opened }: Opening,
   { trust, records, quorum }: { trust: TrustService; records: RecordsService; quorum: QuorumService },
 ): Promise<ModuleService<Proposed>> => {
-  const { limited, metrics } = parts;
+  const { log, limited, metrics } = parts;
   const onFault = (cause: unknown): void => limited.error({ err: cause }, "a fault around a run");
   const sandbox = opened.use(
     overrides.sandbox ?? (await createSandbox({ ...sandboxSizes(config), onFault })),
@@ -245,6 +245,7 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
     deadlines: { deadlineMsDefault: config.deadline_default_ms, deadlineMsMax: config.deadline_max_ms },
     slowCallMs: config.slow_call_ms,
     readsCertificates: config["tls.client_ca"] !== "",
+    replyBytesMax: config.message_bytes_max,
     underWay,
     connections: bounds.connections,
     replies: bounds.replies,

@@ -35,6 +35,8 @@ export type CallContext = {
   readonly signal: AbortSignal;
   /** Milliseconds the caller still waits, at the start of the call. */
   readonly deadlineMs: number;
+  /** The longest reply that the caller takes, in bytes; absent means `messageBytesMax`. */
+  readonly replyBytesMax?: number;
   /** Carried into the record: request_id, and traceparent when the caller sent one. */
   readonly metadata: Readonly<Record<string, string>>;
 };

@@ -120,6 +120,14 @@ export const mergeBatchBytesMax = 256 << 10;
 export const streamInFlightMax = 64;
 
 export const messageBytesMax = 4 << 20;
+/** The least that a caller may say it takes: one answer of any kind but a record's or a module's content. */
+export const replyBytesMin = 16 << 10;
+/** One answer of a batch of checks, or the error in its place: names and numbers, each bounded. */
+export const batchAnswerBytesMax = 3072;
+/** What a write's answer has beside payload and links: names, hashes, a signature. */
+export const writeAnswerBytesMax = 2560;
+/** What it has of a link beside its label: a hash and what stands around it. */
+export const linkAnswerBytesMax = 48;
 export const concurrentStreamsMax = 1000;
 export const sessionMemoryMiBMax = 32;
 export const headerBytesMax = 16 << 10;

@@ -2,6 +2,8 @@
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import {
   AuditServiceService,
+  FrozenChain,
+  ListFrozenChainsResponse,
   ListOrder,
   type GetCheckpointRequest,
   type GetCheckpointResponse,
@@ -12,7 +14,6 @@ import {
   type GetInclusionProofRequest,
   type GetInclusionProofResponse,
   type ListFrozenChainsRequest,
-  type ListFrozenChainsResponse,
   type VerifyFrozenChainRequest,
   type VerifyFrozenChainResponse,
 } from "../../generated/sigil/audit/v1/audit.ts";
@@ -34,6 +35,8 @@ import {
   readTimeMs,
   readVerdict,
 } from "./fields.ts";
+import { encodedBytes, fitPage } from "./reply-limit.ts";
+import { shorterChains } from "./shorter.ts";
 import { unary } from "./unary.ts";
 
 const ORDERS: ReadonlyMap<number, ChainQuery["order"]> = new Map([
@@ -85,9 +88,16 @@ export const auditHandlers = (audit: AuditService, rpc: RpcEnvironment): Untyped
   listFrozenChains: unary<ListFrozenChainsRequest, ListFrozenChainsResponse>(
     rpc,
     AuditServiceService.listFrozenChains.path,
-    async (caller, request, { signal }) => {
-      const { chains, ...page } = await audit.list(caller, readQuery(request, rpc.trustDomain), signal);
-      return { ...page, chains: chains.map(formatChain) };
+    async (caller, request, call) => {
+      const query = readQuery(request, rpc.trustDomain);
+      const page = async (itemsMax: number): Promise<ListFrozenChainsResponse> => {
+        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+        const { chains, ...rest } = await audit.list(caller, asked, call.signal);
+        return { ...rest, chains: chains.map(formatChain) };
+      };
+      const itemBytes = ({ chains }: ListFrozenChainsResponse) =>
+        chains.map((chain) => encodedBytes(FrozenChain, chain));
+      return fitPage({ message: ListFrozenChainsResponse, page, itemBytes, shorter: shorterChains }, call);
     },
   ),
   verifyFrozenChain: unary<VerifyFrozenChainRequest, VerifyFrozenChainResponse>(

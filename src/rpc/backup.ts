@@ -7,6 +7,8 @@ import {
 } from "../../generated/sigil/backup/v1/backup.ts";
 import type { BackupPart, BackupService } from "../operations/backup.ts";
 import type { RpcEnvironment } from "./environment.ts";
+import { replyLimitOf } from "./reply-limit.ts";
+import { piecesOf } from "./shorter.ts";
 import { serverStreaming } from "./server-stream.ts";
 
 /** A Buffer over the same memory: protobuf writes nothing else without copying. */
@@ -30,8 +32,14 @@ const formatPart = (part: BackupPart): BackupResponse => {
   }
 };
 
-async function* messages(parts: AsyncIterable<BackupPart>): AsyncGenerator<BackupResponse, void, undefined> {
-  for await (const part of parts) yield formatPart(part);
+async function* messages(
+  parts: AsyncIterable<BackupPart>,
+  limit: number,
+): AsyncGenerator<BackupResponse, void, undefined> {
+  for await (const part of parts) {
+    if (part.kind !== "chunk") yield formatPart(part);
+    else for (const bytes of piecesOf(part.bytes, limit)) yield formatPart({ kind: "chunk", bytes });
+  }
 }
 
 export const backupHandlers = (
@@ -41,6 +49,7 @@ export const backupHandlers = (
   backup: serverStreaming<BackupRequest, BackupResponse>(
     rpc,
     Backups.backup.path,
-    (caller, { fromSize }, { signal }) => messages(backups.backup(caller, fromSize, signal)),
+    (caller, { fromSize }, call) =>
+      messages(backups.backup(caller, fromSize, call.signal), replyLimitOf(call)),
   ),
 });

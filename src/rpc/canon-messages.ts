@@ -54,8 +54,11 @@ export const formatWritten = (
 });
 
 /** Views past what one reply may hold are left empty: the batch is committed, and its answer must arrive. */
-export const formatBatch = (written: readonly Written[]): BatchWriteRecordsResponse => {
-  let left = replyJsonCharactersMax;
+export const formatBatch = (
+  written: readonly Written[],
+  jsonCharactersMax = replyJsonCharactersMax,
+): BatchWriteRecordsResponse => {
+  let left = Math.min(jsonCharactersMax, replyJsonCharactersMax);
   return {
     results: written.map((each) => {
       const result = formatWritten(each, left);

@@ -3,36 +3,40 @@ import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import {
   CanonServiceService as Canon,
   type AttestProposalRequest,
-  type AttestProposalResponse,
+  AttestProposalResponse,
   type BatchWriteRecordsRequest,
-  type BatchWriteRecordsResponse,
+  BatchWriteRecordsResponse,
   type CommitProposalRequest,
-  type CommitProposalResponse,
+  CommitProposalResponse,
   type GetProposalRequest,
-  type GetProposalResponse,
+  GetProposalResponse,
   type GetRecordRequest,
-  type GetRecordResponse,
+  GetRecordResponse,
   type GetSystemRecordRequest,
   type GetSystemRecordResponse,
   type ListHistoryRequest,
-  type ListHistoryResponse,
+  ListHistoryResponse,
   type ListProposalsRequest,
-  type ListProposalsResponse,
+  ListProposalsResponse,
   type ListRecordsRequest,
-  type ListRecordsResponse,
+  ListRecordsResponse,
+  Proposal as ProposalMessage,
+  VersionedRecord as VersionedMessage,
   type ProposeRecordRequest,
-  type ProposeRecordResponse,
+  ProposeRecordResponse,
   type StreamRecordsRequest,
-  type StreamRecordsResponse,
+  StreamRecordsResponse,
   type WatchRequest,
-  type WatchResponse,
+  WatchResponse,
   type WithdrawProposalRequest,
-  type WithdrawProposalResponse,
+  WithdrawProposalResponse,
   type WriteRecordRequest,
-  type WriteRecordResponse,
+  WriteRecordResponse,
 } from "../../generated/sigil/canon/v1/canon.ts";
-import type { Presentation, Proposal, RecordPage } from "../canon/domain.ts";
+import type { Presentation, Proposal, RecordPage, VersionedRecord, Write } from "../canon/domain.ts";
 import type { QuorumService, RecordsService } from "../canon/service.ts";
+import { cborEncode } from "../record/cbor.ts";
+import { linkAnswerBytesMax, writeAnswerBytesMax } from "../record/limits.ts";
 import {
   readExport,
   readGet,
@@ -63,6 +67,16 @@ import {
   readStatement,
 } from "./proposal-fields.ts";
 import { formatVersioned } from "./records.ts";
+import { encodedBytes, fitOne, fitPage, replyLimitOf, requireRoom } from "./reply-limit.ts";
+import {
+  shorterGot,
+  shorterProposal,
+  shorterProposals,
+  shorterRecords,
+  shorterStreamed,
+  shorterWatched,
+  shorterWritten,
+} from "./shorter.ts";
 import { serverStreaming } from "./server-stream.ts";
 import { unary } from "./unary.ts";
 
@@ -79,13 +93,39 @@ async function* each<Item, Message>(
   for await (const item of items) yield format(item);
 }
 
+/** A reply repeats a record's envelope so many times at most, its JSON view among it. */
+const viewsMax = 10;
+const headBytesMax = 8192;
+
+/** Measured only where it could be too long. */
+const fitRecord = <Message>(
+  { record: { envelope } }: VersionedRecord,
+  message: Parameters<typeof fitOne<Message>>[0],
+  reply: Message,
+  shorter: Parameters<typeof fitOne<Message>>[2],
+  limit: number,
+): Message =>
+  envelope.length * viewsMax + headBytesMax <= limit ? reply : fitOne(message, reply, shorter, limit);
+
+const recordBytes = ({ records }: ListRecordsResponse): readonly number[] =>
+  records.map((record) => encodedBytes(VersionedMessage, record));
+
+/** What the answer to a write has at most, without the JSON view. */
+const answerBytesOf = ({ content, links }: Write): number =>
+  writeAnswerBytesMax +
+  2 * links.reduce((all, { label }) => all + label.length + linkAnswerBytesMax, 0) +
+  (content.kind === "payload" ? 2 * cborEncode(content.payload).length : 0);
+
 const writingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
   writeRecord: unary<WriteRecordRequest, WriteRecordResponse>(
     rpc,
     Canon.writeRecord.path,
     async (caller, request, call) => {
       const key = readIdempotencyKey(request.idempotencyKey);
-      return formatWritten(await records.write(caller, readWrite(request), key, call));
+      const write = readWrite(request);
+      requireRoom("content", [answerBytesOf(write)], call);
+      const written = formatWritten(await records.write(caller, write, key, call));
+      return fitOne(WriteRecordResponse, written, shorterWritten, replyLimitOf(call));
     },
   ),
   batchWriteRecords: unary<BatchWriteRecordsRequest, BatchWriteRecordsResponse>(
@@ -93,7 +133,12 @@ const writingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedS
     Canon.batchWriteRecords.path,
     async (caller, request, call) => {
       const key = readIdempotencyKey(request.idempotencyKey);
-      return formatBatch(await records.batchWrite(caller, readWrites(request), key, call));
+      const writes = readWrites(request);
+      requireRoom("writes", writes.map(answerBytesOf), call);
+      const written = await records.batchWrite(caller, writes, key, call);
+      const whole = formatBatch(written);
+      const limit = replyLimitOf(call);
+      return fitOne(BatchWriteRecordsResponse, whole, [() => formatBatch(written, 0)], limit);
     },
   ),
 });
@@ -102,25 +147,37 @@ const readingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedS
   getRecord: unary<GetRecordRequest, GetRecordResponse>(
     rpc,
     Canon.getRecord.path,
-    async (caller, request) => {
+    async (caller, request, call) => {
       const { name, at } = readGet(request);
-      return { record: formatVersioned(await records.get(caller, name, at)) };
+      const found = await records.get(caller, name, at);
+      const limit = replyLimitOf(call);
+      return fitRecord(found, GetRecordResponse, { record: formatVersioned(found) }, shorterGot, limit);
     },
   ),
   listRecords: unary<ListRecordsRequest, ListRecordsResponse>(
     rpc,
     Canon.listRecords.path,
-    async (caller, request, { signal }) => {
+    async (caller, request, call) => {
       const query = readRecordQuery(request);
-      return formatPage(await records.list(caller, query, signal), query.presentation);
+      const page = async (itemsMax: number): Promise<ListRecordsResponse> => {
+        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+        return formatPage(await records.list(caller, asked, call.signal), query.presentation);
+      };
+      const message = ListRecordsResponse;
+      return fitPage({ message, page, itemBytes: recordBytes, shorter: shorterRecords }, call);
     },
   ),
   listHistory: unary<ListHistoryRequest, ListHistoryResponse>(
     rpc,
     Canon.listHistory.path,
-    async (caller, request, { signal }) => {
+    async (caller, request, call) => {
       const query = readHistoryQuery(request);
-      return formatPage(await records.history(caller, query, signal), query.presentation);
+      const page = async (itemsMax: number): Promise<ListHistoryResponse> => {
+        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+        return formatPage(await records.history(caller, asked, call.signal), query.presentation);
+      };
+      const message = ListHistoryResponse;
+      return fitPage({ message, page, itemBytes: recordBytes, shorter: shorterRecords }, call);
     },
   ),
   streamRecords: serverStreaming<StreamRecordsRequest, StreamRecordsResponse>(
@@ -128,17 +185,21 @@ const readingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedS
     Canon.streamRecords.path,
     (caller, request, call) => {
       const presentation = readPresentation(request.view, request.payloadMask);
-      return each(records.stream(caller, readExport(request), call), ({ record, ledgerSize }) => ({
-        record: formatVersioned(record, presentation),
-        ledgerSize,
-      }));
+      const limit = replyLimitOf(call);
+      return each(records.stream(caller, readExport(request), call), ({ record, ledgerSize }) => {
+        const reply = { record: formatVersioned(record, presentation), ledgerSize };
+        return fitRecord(record, StreamRecordsResponse, reply, shorterStreamed, limit);
+      });
     },
   ),
   watch: serverStreaming<WatchRequest, WatchResponse>(rpc, Canon.watch.path, (caller, request, call) => {
     const presentation = readPresentation(request.view);
-    return each(records.watch(caller, readWatch(request), call), (event) =>
-      formatWatchEvent(event, presentation),
-    );
+    const limit = replyLimitOf(call);
+    return each(records.watch(caller, readWatch(request), call), (event) => {
+      const reply = formatWatchEvent(event, presentation);
+      if (event.kind !== "record") return reply;
+      return fitRecord(event.record, WatchResponse, reply, shorterWatched, limit);
+    });
   }),
 });
 
@@ -159,20 +220,28 @@ const proposalHandlers = (quorum: QuorumService, rpc: RpcEnvironment): UntypedSe
   getProposal: unary<GetProposalRequest, GetProposalResponse>(
     rpc,
     Canon.getProposal.path,
-    async (_, { id }) => {
+    async (_, { id }, call) => {
       const { proposal, current } = await quorum.get(readProposalId(id));
-      return {
+      const reply = {
         proposal: formatProposal(proposal),
         current: current === null ? undefined : formatVersioned(current),
       };
+      return fitOne(GetProposalResponse, reply, shorterProposal<GetProposalResponse>(), replyLimitOf(call));
     },
   ),
   listProposals: unary<ListProposalsRequest, ListProposalsResponse>(
     rpc,
     Canon.listProposals.path,
-    async (caller, request, { signal }) => {
-      const { proposals, nextPageToken } = await quorum.list(caller, readProposalQuery(request), signal);
-      return { proposals: proposals.map(formatProposal), nextPageToken };
+    async (caller, request, call) => {
+      const query = readProposalQuery(request);
+      const page = async (itemsMax: number): Promise<ListProposalsResponse> => {
+        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+        const { proposals, nextPageToken } = await quorum.list(caller, asked, call.signal);
+        return { proposals: proposals.map(formatProposal), nextPageToken };
+      };
+      const itemBytes = ({ proposals }: ListProposalsResponse) =>
+        proposals.map((each) => encodedBytes(ProposalMessage, each));
+      return fitPage({ message: ListProposalsResponse, page, itemBytes, shorter: shorterProposals }, call);
     },
   ),
   // Whoever calls: the statement's own signature says who attests.
@@ -182,12 +251,18 @@ const proposalHandlers = (quorum: QuorumService, rpc: RpcEnvironment): UntypedSe
     async (_, request, call) => {
       const attested = await quorum.attest(readProposalId(request.id), readStatement(request), call);
       const { proposal, attestation, committed, auditId } = attested;
-      return {
+      const reply = {
         proposal: formatProposal(proposal),
         attestation: formatAttestation(attestation),
         committed: committed === null ? undefined : formatVersioned(committed),
         auditId,
       };
+      return fitOne(
+        AttestProposalResponse,
+        reply,
+        shorterProposal<AttestProposalResponse>(),
+        replyLimitOf(call),
+      );
     },
   ),
   commitProposal: unary<CommitProposalRequest, CommitProposalResponse>(

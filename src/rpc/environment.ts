@@ -35,6 +35,8 @@ export type RpcEnvironment = {
   readonly slowCallMs: number;
   /** Whether the transport asks for client certificates; looking for one costs. */
   readonly readsCertificates: boolean;
+  /** The longest reply that is sent, in bytes; absent means `messageBytesMax`. */
+  readonly replyBytesMax?: number;
   readonly underWay: CallsUnderWay;
   /** Whoever proved who it is keeps its connection. */
   readonly connections: Pick<Connections, "prove">;

@@ -5,9 +5,9 @@ import {
   KeyRole as Role,
   KeyServiceService as Keys,
   KeyState as State,
-  type DataKey,
+  DataKey,
   type ListDataKeysRequest,
-  type ListDataKeysResponse,
+  ListDataKeysResponse,
   type ListKeyRecordsRequest,
   type ListKeyRecordsResponse,
   type ListKeysRequest,
@@ -32,6 +32,7 @@ import type {
 } from "../operations/keys.ts";
 import type { RpcEnvironment } from "./environment.ts";
 import { readPageSize, readTenant } from "./fields.ts";
+import { encodedBytes, fitPage } from "./reply-limit.ts";
 import { unary } from "./unary.ts";
 
 const ROLES = {
@@ -118,10 +119,16 @@ export const keyHandlers = (keys: KeyService, rpc: RpcEnvironment): UntypedServi
   listDataKeys: unary<ListDataKeysRequest, ListDataKeysResponse>(
     rpc,
     Keys.listDataKeys.path,
-    async (caller, { tenant, pageSize, pageToken }) => {
+    async (caller, { tenant, pageSize, pageToken }, call) => {
       const query = { tenant: readTenant(tenant), pageSize: readPageSize(pageSize), pageToken };
-      const { dataKeys, nextPageToken } = await keys.listData(caller, query);
-      return { dataKeys: dataKeys.map(formatDataKey), nextPageToken };
+      const page = async (itemsMax: number): Promise<ListDataKeysResponse> => {
+        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+        const { dataKeys, nextPageToken } = await keys.listData(caller, asked);
+        return { dataKeys: dataKeys.map(formatDataKey), nextPageToken };
+      };
+      const itemBytes = ({ dataKeys }: ListDataKeysResponse) =>
+        dataKeys.map((each) => encodedBytes(DataKey, each));
+      return fitPage({ message: ListDataKeysResponse, page, itemBytes }, call);
     },
   ),
   rotateDataKey: unary<RotateDataKeyRequest, RotateDataKeyResponse>(

@@ -5,14 +5,14 @@ import {
   type GetModuleRequest,
   type GetModuleResponse,
   type ListModulesRequest,
-  type ListModulesResponse,
-  type Module as ModuleMessage,
+  ListModulesResponse,
+  Module as ModuleMessage,
   type ProposeModuleRequest,
   type ProposeModuleResponse,
   type RetireModuleRequest,
   type RetireModuleResponse,
   type RunRequest,
-  type RunResponse,
+  RunResponse,
   type RunStreamRequest,
   type RunStreamResponse,
 } from "../../generated/sigil/module/v1/module.ts";
@@ -32,6 +32,8 @@ import {
   readRunOf,
   readUpload,
 } from "./module-fields.ts";
+import { encodedBytes, fitOne, fitPage, replyLimitOf } from "./reply-limit.ts";
+import { piecesOf } from "./shorter.ts";
 import { serverStreaming } from "./server-stream.ts";
 import { unary } from "./unary.ts";
 import { formatLevel, formatTime } from "./vocabulary.ts";
@@ -119,7 +121,11 @@ async function* runParts(
     if (waiting.length === 0) await new Promise<void>((resolve) => (wake = resolve));
     const parts = waiting;
     waiting = [];
-    yield* parts;
+    for (const { part } of parts) {
+      if (part?.$case !== "log" && part?.$case !== "output") continue;
+      for (const value of piecesOf(part.value, replyLimitOf(call)))
+        yield { part: { $case: part.$case, value } };
+    }
   }
   const done = await running;
   yield {
@@ -129,7 +135,12 @@ async function* runParts(
 
 const runHandlers = (service: Service, rpc: RpcEnvironment): UntypedServiceImplementation => ({
   run: unary<RunRequest, RunResponse>(rpc, Modules.run.path, async (caller, request, call) =>
-    formatDone(await service.run(caller, readRun(request), call)),
+    fitOne(
+      RunResponse,
+      formatDone(await service.run(caller, readRun(request), call)),
+      [(done) => ({ ...done, outputJson: "" })],
+      replyLimitOf(call),
+    ),
   ),
   runStream: serverStreaming<RunStreamRequest, RunStreamResponse>(
     rpc,
@@ -147,9 +158,16 @@ const recordHandlers = (service: Service, rpc: RpcEnvironment): UntypedServiceIm
   listModules: unary<ListModulesRequest, ListModulesResponse>(
     rpc,
     Modules.listModules.path,
-    async (caller, request, { signal }) => {
-      const { modules, nextPageToken } = await service.list(caller, readModuleQuery(request), signal);
-      return { modules: modules.map(formatModule), nextPageToken };
+    async (caller, request, call) => {
+      const query = readModuleQuery(request);
+      const page = async (itemsMax: number): Promise<ListModulesResponse> => {
+        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+        const { modules, nextPageToken } = await service.list(caller, asked, call.signal);
+        return { modules: modules.map(formatModule), nextPageToken };
+      };
+      const itemBytes = ({ modules }: ListModulesResponse) =>
+        modules.map((module) => encodedBytes(ModuleMessage, module));
+      return fitPage({ message: ListModulesResponse, page, itemBytes }, call);
     },
   ),
   proposeModule: clientStreaming<ProposeModuleRequest, ProposeModuleResponse>(

@@ -15,6 +15,7 @@ import { identifyCaller } from "./identify.ts";
 import { streamOf } from "./insides.ts";
 import type { ReplyRoom } from "./replies.ts";
 import { replyBytesOf, type ReplyBytes } from "./reply-bytes.ts";
+import { replyBytesMaxOf } from "./reply-limit.ts";
 import { serviceErrorOf, statusOf } from "./status.ts";
 
 export type StreamContext = CallContext & {
@@ -132,6 +133,7 @@ class ServerStreamCall<Request, Response> {
       signal,
       room,
       deadlineMs: this.#deadlineMs,
+      replyBytesMax: replyBytesMaxOf(metadata, this.#rpc.replyBytesMax),
       metadata: recordMetadata(metadata, this.#requestId),
     };
     return answer(caller, request, call)[Symbol.asyncIterator]();

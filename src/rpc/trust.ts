@@ -12,13 +12,16 @@ import type {
   GetActiveModelRequest,
   GetActiveModelResponse,
   SimulateRequest,
-  SimulateResponse,
   StreamChecksRequest,
   StreamChecksResponse,
 } from "../../generated/sigil/trust/v1/trust.ts";
-import { TrustServiceService } from "../../generated/sigil/trust/v1/trust.ts";
+import {
+  SimulatedDecision,
+  SimulateResponse,
+  TrustServiceService,
+} from "../../generated/sigil/trust/v1/trust.ts";
 import { fail, SigilFault } from "../record/errors.ts";
-import { batchItemsMax, simulateDecisionsMax } from "../record/limits.ts";
+import { batchAnswerBytesMax, batchItemsMax, simulateDecisionsMax } from "../record/limits.ts";
 import type { Caller } from "../identity/caller.ts";
 import { isAtLeast } from "../identity/levels.ts";
 import type { BatchItem, CheckQuestion, SimulateQuestion } from "../trust/decision.ts";
@@ -27,6 +30,7 @@ import { occurrenceOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
 import { readIdempotencyKey, readQuestion, readRecordId, readText } from "./fields.ts";
 import { nameModel } from "./model-fields.ts";
+import { encodedBytes, fittingCount, replyLimitOf, requireRoom } from "./reply-limit.ts";
 import { statusOf, type Occurrence } from "./status.ts";
 import { bidirectional } from "./stream.ts";
 import { formatActiveModel, formatDecision, formatSimulation, readCandidate } from "./trust-messages.ts";
@@ -98,6 +102,11 @@ const batchHandler =
   (trust: TrustService, rpc: RpcEnvironment): Answer<BatchCheckRequest, BatchCheckResponse> =>
   async (caller, request, call) => {
     const items = readBatch(request, rpc.trustDomain);
+    requireRoom(
+      "checks",
+      items.map(() => batchAnswerBytesMax),
+      call,
+    );
     const questions = items.flatMap((item) => (item.kind === "question" ? [item.question] : []));
     const answers =
       questions.length === 0 ? [] : await trust.batchCheck(caller, questions, request.idempotencyKey, call);
@@ -149,6 +158,13 @@ const readSimulated = (caller: Caller, request: SimulateRequest): SimulateQuesti
   return { kind: "model", payload: readCandidate(candidate) };
 };
 
+/** The counts are of all; as many decisions are shown as fit. */
+const fitSimulation = (reply: SimulateResponse, limit: number): SimulateResponse => {
+  if (encodedBytes(SimulateResponse, reply) <= limit) return reply;
+  const bytes = reply.decisions.map((decision) => encodedBytes(SimulatedDecision, decision));
+  return { ...reply, decisions: reply.decisions.slice(0, fittingCount(bytes, limit - 64)) };
+};
+
 const simulateHandler =
   (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<SimulateRequest, SimulateResponse> =>
   async (caller, request, call) => {
@@ -158,7 +174,8 @@ const simulateHandler =
       includeUnchanged: request.includeUnchanged,
     };
     const name = request.proposalId === "" ? "candidate" : "proposal_id";
-    return formatSimulation(await nameModel(name, () => trust.simulate(caller, question, call)));
+    const reply = formatSimulation(await nameModel(name, () => trust.simulate(caller, question, call)));
+    return fitSimulation(reply, replyLimitOf(call));
   };
 
 export const trustHandlers = (trust: TrustService, rpc: RpcEnvironment): UntypedServiceImplementation => ({

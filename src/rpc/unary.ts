@@ -19,6 +19,7 @@ import { identifyCaller } from "./identify.ts";
 import { streamOf } from "./insides.ts";
 import type { ReplyRoom } from "./replies.ts";
 import { replyBytesOf } from "./reply-bytes.ts";
+import { replyBytesMaxOf } from "./reply-limit.ts";
 import { serviceErrorOf, statusOf } from "./status.ts";
 
 /** A handler's own part. May throw or reject with anything. */
@@ -81,7 +82,12 @@ class UnaryCall<Request, Response> {
       this.#room = this.#rpc.replies.roomOf(caller, long.bytes(asked), signal);
       await this.#room.enter();
     }
-    const call = { signal, deadlineMs, metadata: recordMetadata(metadata, this.#requestId) };
+    const call = {
+      signal,
+      deadlineMs,
+      replyBytesMax: replyBytesMaxOf(metadata, this.#rpc.replyBytesMax),
+      metadata: recordMetadata(metadata, this.#requestId),
+    };
     const answering = answer(caller, asked, call);
     if (this.#room === undefined) return answering;
     this.#isAnswering = true;

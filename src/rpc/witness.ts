@@ -5,7 +5,7 @@ import {
   type GetQuorumRequest,
   type GetQuorumResponse,
   type ListWitnessesRequest,
-  type ListWitnessesResponse,
+  ListWitnessesResponse,
   type ProposeWitnessChangeRequest,
   type ProposeWitnessChangeResponse,
 } from "../../generated/sigil/canon/v1/witness.ts";
@@ -14,7 +14,14 @@ import { formatProposal, formatQuorum, formatWitnesses } from "./canon-messages.
 import type { RpcEnvironment } from "./environment.ts";
 import { readWitnessProposal } from "./proposal-fields.ts";
 import { formatVersioned } from "./records.ts";
+import { fitOne, replyLimitOf } from "./reply-limit.ts";
 import { unary } from "./unary.ts";
+
+/** Who attests and with which key, where the stories about them are too long together. */
+const withoutStories = (reply: ListWitnessesResponse): ListWitnessesResponse => ({
+  ...reply,
+  witnesses: reply.witnesses.map((witness) => ({ ...witness, authority: "", description: "" })),
+});
 
 export const witnessHandlers = (
   quorum: QuorumService,
@@ -23,9 +30,10 @@ export const witnessHandlers = (
   listWitnesses: unary<ListWitnessesRequest, ListWitnessesResponse>(
     rpc,
     Witnesses.listWitnesses.path,
-    async () => {
+    async (_caller, _request, call) => {
       const { registry } = await quorum.registry();
-      return { witnesses: formatWitnesses(registry), quorum: formatQuorum(registry) };
+      const reply = { witnesses: formatWitnesses(registry), quorum: formatQuorum(registry) };
+      return fitOne(ListWitnessesResponse, reply, [withoutStories], replyLimitOf(call));
     },
   ),
   proposeWitnessChange: unary<ProposeWitnessChangeRequest, ProposeWitnessChangeResponse>(

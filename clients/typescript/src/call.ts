@@ -30,6 +30,8 @@ export type CallContext = {
   /** Whether a token may be sent on this connection. */
   readonly mayAuthorize: boolean;
   readonly deadlineMs: number;
+  /** The longest reply that the channel takes, in bytes; undefined when it takes any. */
+  readonly replyBytesMax: number | undefined;
 };
 
 type UnaryMethod<Request, Response> = (
@@ -40,6 +42,8 @@ type UnaryMethod<Request, Response> = (
 ) => ClientUnaryCall;
 
 const authorizationKey = "authorization";
+/** A server cuts its pages to it, and refuses a batch whose answer would be longer before it decides. */
+const replyBytesKey = "sigil-reply-bytes-max";
 
 export const tokenRefusal =
   'a token may not be sent without TLS to another machine; use TLS, or say insecureTokens: "send"';
@@ -48,6 +52,9 @@ const callMetadata = async (context: CallContext, given: CallOptions["metadata"]
   const metadata = given instanceof Metadata ? given.clone() : new Metadata();
   if (!(given instanceof Metadata)) {
     for (const [key, value] of Object.entries(given ?? {})) metadata.set(key, value);
+  }
+  if (context.replyBytesMax !== undefined && metadata.get(replyBytesKey).length === 0) {
+    metadata.set(replyBytesKey, String(context.replyBytesMax));
   }
   if (context.signer !== undefined && metadata.get(authorizationKey).length === 0) {
     metadata.set(authorizationKey, `Bearer ${await context.signer.token()}`);

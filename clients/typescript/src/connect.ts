@@ -164,6 +164,14 @@ export type SigilConnection = Disposable & {
 
 const deadlineMsDefault = 10_000;
 
+/** What grpc-js takes unless told, and the name of the option that tells it. */
+const receiveBytesMaxDefault = 4 << 20;
+const receiveBytesKey = "grpc.max_receive_message_length";
+
+const replyBytesMaxOf = ({
+  [receiveBytesKey]: given = receiveBytesMaxDefault,
+}: ChannelOptions): number | undefined => (given > 0 ? given : undefined);
+
 /** What a method asks of its request before it is sent, and of the reply before it is handed on. Both may throw. */
 type Checks<Request, Response> = {
   readonly before?: (request: Partially<Request>) => void;
@@ -337,7 +345,7 @@ export const connect = (options: ConnectOptions): SigilConnection => {
     modules: new module.ModuleServiceClient(target, credentials, sameChannel),
     backup: new backup.BackupServiceClient(target, credentials, sameChannel),
   };
-  const context = { signer, mayAuthorize, deadlineMs };
+  const context = { signer, mayAuthorize, deadlineMs, replyBytesMax: replyBytesMaxOf(channelOptions) };
   const anonymous = { ...context, signer: undefined };
   const close = (): void => trustStub.close();
   return {

@@ -47,7 +47,7 @@ describe("a simulation's reply", () => {
       candidateScore: 0.25,
       candidateReason: "SCORE_BELOW_THRESHOLD",
     } as const;
-    const reply = formatSimulation({ scored: 3, flipped: 1, erased: 2, decisions: [decision] });
+    const reply = formatSimulation({ scored: 3, flipped: 1, erased: 2, warnings: [], decisions: [decision] });
     expect(reply).to.include({ scored: 3, flipped: 1, erased: 2 });
     expect(reply.decisions[0]).to.include({ currentScore: 0.8125, candidateScore: 0.25 });
   });

@@ -134,7 +134,10 @@ export interface CheckResponse {
 
 /** Up to 1,000 questions. */
 export interface BatchCheckRequest {
-  /** The questions, 1 to 1,000. Their own idempotency_key must be empty; the batch has one. */
+  /**
+   * The questions, 1 to 1,000, and no more than answers fit a reply, however long they are: INVALID_ARGUMENT says how many
+   * would, before anything is decided. Their own idempotency_key must be empty; the batch has one.
+   */
   checks: CheckRequest[];
   /** Makes a repeat of the whole batch safe; see CheckRequest.idempotency_key. */
   idempotencyKey: string;
@@ -308,7 +311,10 @@ export interface SimulateResponse {
   scored: number;
   /** How many verdicts differ. */
   flipped: number;
-  /** The flips, newest first; every scored decision when include_unchanged was set. */
+  /**
+   * The flips, newest first; every scored decision when include_unchanged was set. As many as fit a reply; the counts
+   * are of all.
+   */
   decisions: SimulatedDecision[];
   /** Records passed over because their tenant was erased: what the candidate would have changed there, nobody can tell. */
   erased: number;

@@ -121,6 +121,14 @@ export const mergeBatchBytesMax = 256 << 10;
 export const streamInFlightMax = 64;
 
 export const messageBytesMax = 4 << 20;
+/** The least that a caller may say it takes: one answer of any kind but a record's or a module's content. */
+export const replyBytesMin = 16 << 10;
+/** One answer of a batch of checks, or the error in its place: names and numbers, each bounded. */
+export const batchAnswerBytesMax = 3072;
+/** What a write's answer has beside payload and links: names, hashes, a signature. */
+export const writeAnswerBytesMax = 2560;
+/** What it has of a link beside its label: a hash and what stands around it. */
+export const linkAnswerBytesMax = 48;
 export const concurrentStreamsMax = 1000;
 export const sessionMemoryMiBMax = 32;
 export const headerBytesMax = 16 << 10;
@@ -252,6 +260,15 @@ export const operatorSilentMsMax = 2000;
 export const operatorHeaderBytesMax = 8 << 10;
 export const operatorRequestMsMax = 10_000;
 
+/** Log lines that wait for a destination that takes none; past it they are lost, and counted. */
+export const logQueueBytesMax = 1 << 20;
+/** Lines of one reason in the log at once, and from then on: enough to see what happens, too few to fill a disk. */
+export const logLinesBurst = 20;
+export const logLinesPerSecond = 1;
+/** Reasons with a pace of their own; this program has fewer. */
+export const logReasonsMax = 256;
+/** How long an end waits for the last lines. */
+export const logFlushMs = 1000;
 /** Message of one error in the log; what is longer is somebody's data. */
 export const logMessageCharactersMax = 300;
 

@@ -295,7 +295,7 @@ export interface WriteRecordResponse {
 
 /** Writes that are committed together. */
 export interface BatchWriteRecordsRequest {
-  /** 1 to 100 writes with distinct ids. Their own idempotency_key must be empty; the batch has one. */
+  /** 1 to 100 writes with distinct ids, and no more than answers fit a reply. Their own idempotency_key must be empty; the batch has one. */
   writes: WriteRecordRequest[];
   /** Makes a repeat of the whole batch safe; see WriteRecordRequest.idempotency_key. */
   idempotencyKey: string;
