@@ -207,9 +207,10 @@ const commands: Readonly<Record<string, Entry>> = {
   },
 };
 
-const names = Object.keys(commands);
+/** Of all commands, as they are called. */
+export const commandNames = Object.keys(commands);
 
-const overview = (only: readonly string[] = names): string => {
+const overview = (only: readonly string[] = commandNames): string => {
   const width = Math.max(...only.map((name) => name.length));
   const lines = only.map((name) => `  ${name.padEnd(width)}  ${commands[name]?.about ?? ""}`);
   return [
@@ -234,7 +235,8 @@ const findName = (argv: readonly string[]): string | undefined => {
 };
 
 /** A group's name alone, or followed by a word it does not know. */
-const groupOf = (word: string): readonly string[] => names.filter((name) => name.startsWith(`${word} `));
+const groupOf = (word: string): readonly string[] =>
+  commandNames.filter((name) => name.startsWith(`${word} `));
 
 const unknownCommand = (argv: readonly string[], terminal: Terminal): ExitCode => {
   const [first = "", second = ""] = argv;
@@ -246,7 +248,7 @@ const unknownCommand = (argv: readonly string[], terminal: Terminal): ExitCode =
   const typed = group.length > 0 ? `${first} ${second}` : first;
   const known = nearest(
     typed,
-    group.length > 0 ? group : [...names, ...names.map((name) => name.split(" ")[0] ?? "")],
+    group.length > 0 ? group : [...commandNames, ...commandNames.map((name) => name.split(" ")[0] ?? "")],
   );
   terminal.note(`sigil: "${printable(typed)}" is not a command; did you mean "${known}"? See: sigil --help`);
   return exitCodes.unknown;
