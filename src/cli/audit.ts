@@ -15,8 +15,18 @@ import {
 import { toHex } from "../record/bytes.ts";
 import { exitCodes, jsonFlag, usage, type Arguments, type Command, type ExitCode } from "./command.ts";
 import { connectionFlags, describeCallError, withConnection } from "./connection.ts";
-import { formatScore, levelName, signed, verdictCell, verdictName, whoName } from "./decision.ts";
+import {
+  formatScore,
+  levelName,
+  signed,
+  verdictCell,
+  verdictName,
+  verdictStyle,
+  whoName,
+} from "./decision.ts";
 import { genesisFlag, genesisOf, orUnproven, verifyHere } from "./from-genesis.ts";
+import { followChains } from "./audit-follow.ts";
+import { interruption } from "./interruption.ts";
 import { limitFlag, limitOf, listAll, tenantFlag, timeOf, timeText } from "./listing.ts";
 import { formatPairs, formatTable, printable, type Style, type Terminal } from "./terminal.ts";
 
@@ -122,10 +132,19 @@ const readVerdict = (text: string | undefined): Verdict => {
 
 type Query = Partial<ListFrozenChainsRequest>;
 
+const positionOf = (given: Arguments): bigint => {
+  const text = given.text("from-position") ?? "0";
+  return /^\d{1,19}$/.test(text) ? BigInt(text) : usage("--from-position must be a position of the ledger");
+};
+
 const readQuery = (given: Arguments): Query => ({
   principal: given.text("who") ?? "",
   action: given.text("action") ?? "",
   targetGlob: given.text("target") ?? "",
+  targetPrefix: given.text("target-prefix") ?? "",
+  session: given.text("session") ?? "",
+  reason: given.text("reason") ?? "",
+  fromPosition: positionOf(given),
   verdict: readVerdict(given.text("verdict")),
   fromTime: timeOf(given, "from"),
   untilTime: timeOf(given, "until"),
@@ -143,6 +162,47 @@ const listChains = (given: Arguments, terminal: Terminal): Promise<readonly Froz
   );
 };
 
+/** Where to go on after a decision, for whoever is interrupted before the next one. */
+const nextAfter = (chain: FrozenChain): bigint => (chain.record?.position ?? 0n) + 1n;
+
+const followJson = (chain: FrozenChain): string =>
+  JSON.stringify({ ...(FrozenChain.toJSON(chain) as object), nextPosition: String(nextAfter(chain)) });
+
+const followLine = (chain: FrozenChain, { paint }: Terminal): string =>
+  [
+    String(chain.record?.position ?? ""),
+    timeText(chain.time),
+    printable(whoName(chain.subject)),
+    printable(chain.action),
+    printable(chain.target),
+    paint(verdictStyle(chain.verdict), verdictName(chain.verdict)),
+    chain.reason,
+    chain.auditId,
+  ].join("  ");
+
+const follow = async (given: Arguments, terminal: Terminal): Promise<ExitCode> => {
+  for (const flag of ["until", "limit", "oldest-first"] as const) {
+    if (given.has(flag)) usage(`--${flag} does not go with --follow`);
+  }
+  using interrupted = interruption();
+  const write = given.has("json") ? followJson : (chain: FrozenChain) => followLine(chain, terminal);
+  await withConnection(given, terminal, ({ audit }) =>
+    followChains(
+      {
+        audit,
+        query: readQuery(given),
+        from: positionOf(given),
+        stop: interrupted.signal,
+        onPage: (chains) => {
+          for (const chain of chains) terminal.print(write(chain));
+        },
+      },
+      terminal,
+    ),
+  );
+  return exitCodes.ok;
+};
+
 export const auditList: Command = {
   name: "audit list",
   about: "List recorded decisions, newest first. Each is verified before it is shown. Takes level Observer.",
@@ -150,12 +210,21 @@ export const auditList: Command = {
     who: { value: "ID", about: "Only decisions about or asked by this principal." },
     action: { value: "ACTION", about: "Only this action." },
     target: { value: "GLOB", about: "Only targets that match, for example 'user/**'." },
+    "target-prefix": { value: "PREFIX", about: "Only this target and those below it, for example user/ann." },
     verdict: { value: "VERDICT", about: "Only allow, deny or review." },
+    reason: { value: "CODE", about: "Only this reason, for example SCORE_BELOW_THRESHOLD." },
+    session: { value: "NAME", about: "Only this session." },
     from: {
       value: "TIME",
       about: "Only decisions made at or after it, for example 2026-01-31T12:00:00Z; UTC without a zone.",
     },
     until: { value: "TIME", about: "Only decisions made before it." },
+    "from-position": { value: "N", about: "Only decisions at or after this position of the ledger." },
+    follow: {
+      about:
+        "Go on with each decision as it is recorded, exactly once and in order, until Ctrl-C. Says with every one, or\n" +
+        "with --json as nextPosition, where --from-position goes on after it.",
+    },
     "oldest-first": { about: "Oldest first." },
     ...limitFlag,
     ...tenantFlag,
@@ -165,10 +234,12 @@ export const auditList: Command = {
   examples: [
     "sigil audit list --key .sigil/keys/observer.pem --principal observer",
     "sigil audit list --verdict deny --target 'payment/**' --limit 500 --json",
+    "sigil audit list --follow --from-position 0 --json >> decisions.jsonl",
   ],
   exits: damageExits,
   run: (given, terminal) =>
     orDamage(terminal, async () => {
+      if (given.has("follow")) return follow(given, terminal);
       const chains = await listChains(given, terminal);
       if (given.has("json")) {
         for (const chain of chains) terminal.print(JSON.stringify(FrozenChain.toJSON(chain)));

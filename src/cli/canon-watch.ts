@@ -15,6 +15,7 @@ import { toHex } from "../record/bytes.ts";
 import { heartbeatMsDefault } from "../record/limits.ts";
 import { countOf, exitCodes, type Arguments, type Command } from "./command.ts";
 import { connectionFlags, describeCallError, withConnection } from "./connection.ts";
+import { interruption } from "./interruption.ts";
 import { timeText } from "./listing.ts";
 import { readWatchFilter, watchFilterFlags } from "./record-view.ts";
 import { orRefusal } from "./refusal.ts";
@@ -94,17 +95,6 @@ const watchOn = async (watching: Watching, from: bigint | undefined, terminal: T
     await pause(pauseMs, undefined, { signal: stop }).catch(() => {});
     pauseMs = Math.min(2 * pauseMs, pauseMsMax);
   }
-};
-
-/** The first Ctrl-C ends the watch; a second one the process, as ever. */
-const interruption = (): Disposable & { readonly signal: AbortSignal } => {
-  const controller = new AbortController();
-  const abort = (): void => controller.abort();
-  process.once("SIGINT", abort).once("SIGTERM", abort);
-  return {
-    signal: controller.signal,
-    [Symbol.dispose]: () => void process.off("SIGINT", abort).off("SIGTERM", abort),
-  };
 };
 
 const requestOf = (given: Arguments): Partial<WatchRequest> => ({

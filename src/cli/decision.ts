@@ -13,7 +13,7 @@ const capitalised = (name: string): string => name.slice(0, 1) + name.slice(1).t
 
 export const levelName = (level: LevelOfAccess): string => capitalised(levelNames.get(level) ?? "?");
 
-const verdictStyle = (verdict: Verdict): "green" | "yellow" | "red" => {
+export const verdictStyle = (verdict: Verdict): "green" | "yellow" | "red" => {
   if (verdict === Verdict.VERDICT_ALLOW) return "green";
   return verdict === Verdict.VERDICT_REVIEW ? "yellow" : "red";
 };
