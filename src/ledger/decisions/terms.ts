@@ -47,6 +47,12 @@ export type DecisionFilter = {
 
 const slash = 0x2f;
 
+/** Then its bytes are its code units, and none have to be made. */
+const isAscii = (text: string): boolean => {
+  for (let at = 0; at < text.length; at += 1) if (text.charCodeAt(at) > 0x7f) return false;
+  return true;
+};
+
 export class DecisionTerms {
   readonly #hash: SipHash;
   #known = new Map<string, number>();
@@ -97,7 +103,8 @@ export class DecisionTerms {
     const hash = this.#hash;
     hash.begin();
     hash.add(fields[field]);
-    for (const byte of utf8Encode(text)) hash.add(byte);
+    if (!isAscii(text)) for (const byte of utf8Encode(text)) hash.add(byte);
+    else for (let at = 0; at < text.length; at += 1) hash.add(text.charCodeAt(at));
     return hash.low32();
   }
 

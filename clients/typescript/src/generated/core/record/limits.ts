@@ -109,7 +109,7 @@ export const postingsBytesMax = 8 << 10;
 /** Terms of one target, one for each beginning; what lies deeper is found by the eighth and decided by the record. */
 export const targetTermsMax = 8;
 /** Values remembered with their terms, a tenant: actions, principals and targets repeat. */
-export const rememberedTermsMax = 4096;
+export const rememberedTermsMax = 8192;
 /** Tenants whose newest decisions are held in memory, some 200 kB each; another's are read again, in milliseconds. */
 export const decisionTenantsMax = 256;
 /** Decisions a walk over the index gives at once, before it lets others go first. */
