@@ -1,25 +1,44 @@
 /**
  * The wiring of audit and Canon: what they ask of Trust, as functions. Called by server.ts alone.
  */
+import type { Logger } from "pino";
 import { createAuditService } from "./audit/service.ts";
-import type { Authorise } from "./canon/authority.ts";
+import type { Authorise, Authorised } from "./canon/authority.ts";
 import { createQuorumService } from "./canon/quorum.ts";
 import { createRecordsService } from "./canon/records.ts";
 import { createSchemas } from "./canon/schemas.ts";
-import type { QuorumService, RecordsService } from "./canon/service.ts";
+import type { GovernedTurns, QuorumService, RecordsService } from "./canon/service.ts";
+import type { CallContext, Caller } from "./identity/caller.ts";
+import type { Metrics } from "./gateway/metrics.ts";
 import type { createPrincipals } from "./identity/principals.ts";
 import type { Ledger } from "./ledger/ledger.ts";
+import { Directory } from "./operations/directory.ts";
+import type { PrincipalService } from "./operations/principal-service.ts";
+import { Suspending, type SuspendingDependencies } from "./operations/suspending.ts";
 import type { CborValue } from "./record/cbor.ts";
 import { fail, SigilFault } from "./record/errors.ts";
 import { canonicalTarget, spellingOr } from "./record/spelling.ts";
 import { createDecisionIds } from "./trust/decision-id.ts";
+import type { CheckQuestion } from "./trust/decision.ts";
 import { compileGlob, globFault } from "./trust/glob.ts";
-import { checkReplaceable } from "./trust/lockout.ts";
+import { checkReplaceable, suspensionMatter } from "./trust/lockout.ts";
 import { canonicalModel } from "./trust/model-spelling.ts";
 import { parseModel } from "./trust/model.ts";
 import { recompute } from "./trust/recompute.ts";
 import { rowsFor } from "./trust/rows.ts";
 import type { TrustService } from "./trust/service.ts";
+
+/** What health tells of one by one. */
+export const serviceNames: readonly string[] = [
+  "sigil.trust.v1.TrustService",
+  "sigil.audit.v1.AuditService",
+  "sigil.canon.v1.CanonService",
+  "sigil.canon.v1.WitnessService",
+  "sigil.identity.v1.PrincipalService",
+  "sigil.key.v1.KeyService",
+  "sigil.module.v1.ModuleService",
+  "sigil.backup.v1.BackupService",
+];
 
 export const wireAudit = (ledger: Ledger) =>
   createAuditService({
@@ -54,9 +73,16 @@ const spellModel = (payload: CborValue): CborValue => {
   return spelled;
 };
 
+type Asked = Pick<CheckQuestion, "action" | "target" | "session" | "input">;
+type AuthoriseAny = (
+  caller: Caller,
+  questions: readonly Asked[],
+  call: CallContext,
+) => Promise<readonly Authorised[]>;
+
 /** Canon asks as any caller does, and every question is a recorded decision. Anything but an allow is an error. */
 const authoriseBy =
-  (trust: TrustService): Authorise =>
+  (trust: TrustService): AuthoriseAny & Authorise =>
   async (caller, questions, call) => {
     const asked = questions.map((question) => ({
       ...question,
@@ -75,6 +101,53 @@ const authoriseBy =
       return fail({ kind: "denied", action, target, verdict: chain.verdict, why: chain.reason, auditId });
     });
   };
+
+/** Without a model the question is recorded all the same, and denied. */
+const actionNames = async (trust: TrustService): Promise<readonly string[]> => {
+  try {
+    return Object.keys((await trust.activeModel()).model.actions);
+  } catch (error) {
+    if (error instanceof SigilFault && error.error.kind === "modelMissing") return [];
+    throw error;
+  }
+};
+
+export type PrincipalParts = Pick<SuspendingDependencies, "principals" | "nowMs"> & {
+  readonly ledger: Ledger;
+  readonly trust: TrustService;
+  readonly turns: GovernedTurns;
+  readonly log: Logger;
+  readonly metrics: Pick<Metrics, "onSuspension">;
+};
+
+/** @param takesCertificates whether a principal without a key can call at all. */
+export const wirePrincipals = (parts: PrincipalParts, takesCertificates: boolean): PrincipalService => {
+  const { ledger, principals, trust, turns, nowMs, log, metrics } = parts;
+  const authorise = authoriseBy(trust);
+  const suspending = new Suspending({
+    ledger,
+    principals,
+    nowMs,
+    countsWithoutKey: takesCertificates,
+    inTurn: turns.inTurn,
+    reaches: turns.reaches,
+    authorise: async (caller, recordId, call) => {
+      const question = { ...suspensionMatter(await actionNames(trust)), session: recordId };
+      const [allowed] = await authorise(caller, [{ ...question, input: new Uint8Array(0) }], call);
+      return allowed ?? fail({ kind: "indeterminate", rule: "the trust model gave no answer" });
+    },
+    onSuspended: ({ what, ...made }) => {
+      metrics.onSuspension(what);
+      log.warn(made, `${what} suspended`);
+    },
+  });
+  const directory = new Directory({ ledger, principals });
+  return {
+    suspend: (caller, question, call) => suspending.suspend(caller, question, call),
+    get: (caller, id) => directory.get(caller, id),
+    list: (caller, query, signal) => directory.list(caller, query, signal),
+  };
+};
 
 /** The model in a proposal, for who wants to see what it would change. @throws notFound, invalidField. */
 export const candidateIn =
@@ -102,7 +175,7 @@ export const wireCanon = async ({
   randomBytes,
 }: CanonParts): Promise<{
   readonly records: RecordsService;
-  readonly quorum: QuorumService;
+  readonly quorum: QuorumService & GovernedTurns;
   readonly close: () => void;
 }> => {
   const authorise = authoriseBy(trust);
@@ -117,7 +190,7 @@ export const wireCanon = async ({
   const quorum = await createQuorumService({
     ledger,
     authorise,
-    findPrincipal: principals.find,
+    principals,
     spellModel,
     compileSchema: schemas.compile,
     newId: createDecisionIds(randomBytes),

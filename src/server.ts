@@ -8,6 +8,7 @@ import { AuditServiceService } from "../generated/sigil/audit/v1/audit.ts";
 import { BackupServiceService } from "../generated/sigil/backup/v1/backup.ts";
 import { CanonServiceService } from "../generated/sigil/canon/v1/canon.ts";
 import { WitnessServiceService } from "../generated/sigil/canon/v1/witness.ts";
+import { PrincipalServiceService } from "../generated/sigil/identity/v1/principal.ts";
 import { KeyServiceService } from "../generated/sigil/key/v1/key.ts";
 import { ModuleServiceService } from "../generated/sigil/module/v1/module.ts";
 import { TrustServiceService } from "../generated/sigil/trust/v1/trust.ts";
@@ -25,7 +26,7 @@ import { createIdentityResolver } from "./identity/resolver.ts";
 import type { KekInputs } from "./keys/kek.ts";
 import { randomBytes } from "./keys/random.ts";
 import { opensslSha256 } from "./keys/sha256.ts";
-import type { Ledger, LedgerObserver, LedgerStatus } from "./ledger/ledger.ts";
+import type { Ledger } from "./ledger/ledger.ts";
 import { takeLibraryOutput } from "./library-output.ts";
 import { createLog } from "./log.ts";
 import { standardDestination } from "./log-destination.ts";
@@ -39,7 +40,7 @@ import { createKeyService, type KeyService } from "./operations/keys.ts";
 import { utf8Encode } from "./record/bytes.ts";
 import { rateRefillEntriesMax } from "./record/limits.ts";
 import type { CborValue } from "./record/cbor.ts";
-import { describeError, fail } from "./record/errors.ts";
+import { fail } from "./record/errors.ts";
 import { logFlushMs } from "./record/limits.ts";
 import { formatAddress } from "./record/address.ts";
 import { auditHandlers } from "./rpc/audit.ts";
@@ -50,6 +51,7 @@ import { createHealth, type Health } from "./rpc/health.ts";
 import { keyHandlers } from "./rpc/key.ts";
 import { moduleHandlers } from "./rpc/module.ts";
 import { requireFree } from "./rpc/listening.ts";
+import { principalHandlers } from "./rpc/principal.ts";
 import { startRpcServer, type RpcServer } from "./rpc/server.ts";
 import { readTls } from "./rpc/tls-files.ts";
 import { TlsRenewal } from "./rpc/tls-renewal.ts";
@@ -57,8 +59,9 @@ import { trustHandlers } from "./rpc/trust.ts";
 import { CallsUnderWay } from "./rpc/underway.ts";
 import { witnessHandlers } from "./rpc/witness.ts";
 import { openBounds, type Bounds } from "./server-bounds.ts";
+import { observeLedger } from "./server-ledger.ts";
 import { withCodeCheck, wireModules } from "./server-modules.ts";
-import { candidateIn, wireAudit, wireCanon } from "./server-services.ts";
+import { candidateIn, serviceNames, wireAudit, wireCanon, wirePrincipals } from "./server-services.ts";
 import { Stopping } from "./stopping.ts";
 import type { Store } from "./storage/store.ts";
 import type { Evaluate } from "./trust/evaluator.ts";
@@ -118,26 +121,6 @@ const kekInputsOf = (config: Config): KekInputs => ({
     return fail({ kind: "keyUnavailable", rule: "the deployment has a passphrase; set SIGIL_PASSPHRASE" });
   },
 });
-
-const observeLedger = ({ log, limited, metrics, health, stopping }: Parts): LedgerObserver => {
-  const onStatus = (status: LedgerStatus): void => {
-    health.set(status.kind === "serving" && !stopping.isAnnounced ? "serving" : "notServing");
-    if (status.kind === "refused")
-      log.fatal({ rule: describeError(status.error) }, "the ledger will not serve");
-    else if (status.kind === "recovering") log.error({ rule: status.rule }, "the ledger checks itself");
-    else log.info({ status: status.kind }, "ledger");
-  };
-  return {
-    onStatus,
-    onGroup: metrics.onGroup,
-    onErased: (tenant, records) => log.warn({ tenant, records: String(records) }, "tenant erased"),
-    onFault: (cause) => limited.error({ err: cause }, "a fault inside the ledger"),
-    onVerifyFailure: (error) => {
-      metrics.onVerifyFailure(error.kind === "recordCorrupt" ? error.step : error.kind);
-      limited.error({ rule: describeError(error) }, "a stored record fails its proof");
-    },
-  };
-};
 
 /** Times in microseconds from one monotonic clock. */
 const monotonicUs = (): number => performance.now() * 1000;
@@ -276,6 +259,8 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
   opening.opened.defer(closeCanon);
   candidates.resolve(candidateIn(quorum));
   const modules = await openModules(opening, { trust, records, quorum });
+  const governed = { ledger, principals, trust, turns: quorum, nowMs, log: parts.log, metrics };
+  const directory = wirePrincipals(governed, rpc.readsCertificates);
   const backups = createBackupService({ ledger, describe: () => describeForBackup(config.data) });
   return startRpcServer({
     address: config.listen,
@@ -299,6 +284,7 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
       [AuditServiceService, auditHandlers(wireAudit(ledger), rpc)],
       [CanonServiceService, canonHandlers(records, withCodeCheck(quorum, modules), rpc)],
       [WitnessServiceService, witnessHandlers(quorum, rpc)],
+      [PrincipalServiceService, principalHandlers(directory, rpc)],
       [KeyServiceService, keyHandlers(wireKeys(ledger, parts), rpc)],
       [ModuleServiceService, moduleHandlers(modules, rpc)],
       [BackupServiceService, backupHandlers(backups, rpc)],
@@ -366,15 +352,7 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
     pretty: standard !== undefined && process.stdout.isTTY,
   });
   const limited = limitLines(log, () => performance.now());
-  const health = createHealth([
-    "sigil.trust.v1.TrustService",
-    "sigil.audit.v1.AuditService",
-    "sigil.canon.v1.CanonService",
-    "sigil.canon.v1.WitnessService",
-    "sigil.key.v1.KeyService",
-    "sigil.module.v1.ModuleService",
-    "sigil.backup.v1.BackupService",
-  ]);
+  const health = createHealth(serviceNames);
   const parts: Parts = {
     log,
     limited,

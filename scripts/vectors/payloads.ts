@@ -192,6 +192,7 @@ export const erased: CborMap = {
   positions: Uint8Array.from({ length: 32 }, () => 8),
 };
 export const restoration: CborMap = { size: 9, checkpoint: "ledger.example/main\n9\n", backup: "backup-9" };
+export const suspension: CborMap = { reason: "the laptop was stolen", by: "root" };
 const tombstone: CborMap = { kind: "note" };
 
 export const payloads: readonly (readonly [
@@ -248,4 +249,5 @@ export const payloads: readonly (readonly [
   ["a restoration", "restoration", restoration],
   ["an order to erase a tenant", "erasure", erasure],
   ["an erased tenant", "erased", erased],
+  ["a suspension", "suspension", suspension],
 ];

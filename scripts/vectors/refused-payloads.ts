@@ -361,6 +361,13 @@ export const payloadCases: readonly PayloadCase[] = [
     "payload.order",
     "must be 32 bytes",
   ],
+  [
+    "a suspension without a reason",
+    "suspension",
+    { ...good.suspension, reason: "" },
+    "payload.reason",
+    "must not be empty",
+  ],
   ["a tombstone of nothing", "tombstone", { kind: "" }, "payload.kind", "must not be empty"],
   [
     "an ending that is none",

@@ -65,6 +65,8 @@ const checkPayload = (kind: string, id: string, payload: CborValue, trustDomain:
       return;
     case "erasure":
       return checkErasure(id, payload);
+    case "suspension":
+      return refuse("id", "is written by PrincipalService.SuspendPrincipal; propose a tombstone to lift one");
     default:
       return refuse("id", "names no kind that may be proposed");
   }

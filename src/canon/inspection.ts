@@ -9,7 +9,7 @@ import { SigilFault } from "../record/errors.ts";
 import { parseQuorum, parseWitness } from "../record/kinds.ts";
 import { opensslSha256 } from "../keys/sha256.ts";
 import type { WalkedGroup, WalkedRecord } from "../ledger/walk.ts";
-import { judgeQuorum, ownKinds, type ProposalFacts } from "./judge.ts";
+import { isOwn, judgeQuorum, type ProposalFacts } from "./judge.ts";
 import { keepProposal } from "./kept-proposal.ts";
 import type { EnrolledWitness, Registry } from "./registry.ts";
 
@@ -46,7 +46,7 @@ export class QuorumInspection {
 
   async #ruleBroken(record: WalkedRecord, group: readonly WalkedRecord[]): Promise<string | null> {
     const { body, hash, attestations } = record;
-    if (body.space !== "system" || ownKinds.includes(body.kind)) return null;
+    if (body.space !== "system" || isOwn(body)) return null;
     if (body.kind === "witness") {
       const names = group.some(
         ({ body: other }) =>

@@ -6,7 +6,11 @@ import { checkAttested, type Attested, type CommittedRecord } from "./attested.t
 import type { KeptProposal } from "./kept-proposal.ts";
 
 /** What the deployment says of itself, by its own key alone. */
-export const ownKinds: readonly string[] = ["signing_key", "key_retirement", "restoration", "erased"];
+const ownKinds: readonly string[] = ["signing_key", "key_retirement", "restoration", "erased", "suspension"];
+
+/** Whether a record needs no quorum: of such a kind, and under an id of that kind, so that it takes no governed one's place. */
+export const isOwn = ({ kind, id }: { readonly kind: string; readonly id: string }): boolean =>
+  ownKinds.includes(kind) && id.startsWith(`${kind}/`);
 
 /** What only the proposal knows: the hash of its body, its place, its proposer, and the key that it enrols. */
 export type ProposalFacts = Pick<KeptProposal, "id" | "position" | "recordHash" | "enrols"> & {

@@ -74,6 +74,7 @@ const proposable: ReadonlyMap<string, string> = new Map([
   ["schema", "schema/"],
   ["module", "module/"],
   ["erasure", "erasure/"],
+  ["suspension", "suspension/"],
 ]);
 
 const activeModelId = "trust_model/active";
@@ -90,6 +91,6 @@ export const proposableKind = (id: string): string => {
   }
   return refuse(
     "id",
-    `must be ${activeModelId}, principal/<id>, schema/<kind>, module/<name> or erasure/<tenant>`,
+    `must be ${activeModelId}, principal/<id>, schema/<kind>, module/<name>, erasure/<tenant>, or suspension/… to lift one`,
   );
 };

@@ -6,11 +6,11 @@
 import { toHex, type Hash } from "../record/bytes.ts";
 import type { CborValue } from "../record/cbor.ts";
 import { fail } from "../record/errors.ts";
-import type { PrincipalPayload } from "../record/kinds.ts";
 import { openProposalsPerCallerMax } from "../record/limits.ts";
 import { formatAttestationRecord, formatProposalEnding, type ProposalOutcome } from "../record/kinds.ts";
 import { decodeBody, encodeBody, hashRecord, type RecordBody, type RecordLink } from "../record/record.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
+import type { Principals } from "../identity/principals.ts";
 import type { Appended } from "../ledger/commit.ts";
 import type { HeldClaim } from "../ledger/idempotency.ts";
 import { opensslSha256 } from "../keys/sha256.ts";
@@ -33,7 +33,7 @@ import { canReachQuorum, dueEnding, tally, type Facts, type Given } from "./rule
 export type ProposalsDependencies = {
   readonly ledger: Ledger;
   readonly authorise: Authorise;
-  readonly findPrincipal: (id: string) => Promise<PrincipalPayload | undefined>;
+  readonly principals: Pick<Principals, "find" | "inRecord" | "standing">;
   /** The payload to commit for a model: its globs in their one spelling. @throws malformedModel. */
   readonly spellModel: (payload: CborValue) => CborValue;
   /** @throws malformedRecord with field "payload.schema". */
@@ -105,9 +105,9 @@ export class Proposals {
   }
 
   async facts(kept: KeptProposal): Promise<Facts> {
-    const { ledger, findPrincipal, nowMs } = this.deps;
+    const { ledger, principals, nowMs } = this.deps;
     const newest = await readNewest(ledger, systemScope, kept.body.id);
-    const proposer = await findPrincipal(kept.payload.proposer);
+    const proposer = await principals.find(kept.payload.proposer);
     return {
       registry: await this.registry(),
       origin: ledger.origin,
@@ -190,7 +190,7 @@ export class Proposals {
   /** The commit of a proposal, with its evidence and the endings of those it supersedes. */
   async commitPlan(kept: KeptProposal, statements: readonly Uint8Array[]): Promise<Plan> {
     const main = decodeBody(kept.payload.body);
-    await requireProposerLeft(this.deps.ledger, main);
+    await requireProposerLeft(this.deps, main);
     const bodies = [main, ...kept.payload.with.map((bytes) => decodeBody(bytes))];
     const links = [{ label: "record", target: kept.recordHash }];
     const reason = "the quorum approved it";
@@ -247,7 +247,7 @@ export class Proposals {
       await this.#requirePlace(caller);
     }
     const [drafted] = await draft.bodies(new Uint8Array(32) as Hash, nowMs());
-    if (drafted !== undefined) await requireProposerLeft(ledger, drafted);
+    if (drafted !== undefined) await requireProposerLeft(this.deps, drafted);
     const question = { action: "canon.propose", target, session: "", input: new Uint8Array(0) } as const;
     const [allowed] = await authorise(caller, [question], call);
     if (allowed === undefined) return fail({ kind: "indeterminate", rule: "the trust model gave no answer" });
@@ -275,7 +275,7 @@ export class Proposals {
     const open: Proposer[] = [];
     for (const { payload } of this.book.open) {
       const { proposer: principal } = payload;
-      open.push({ principal, tenant: (await this.deps.findPrincipal(principal))?.tenant ?? "" });
+      open.push({ principal, tenant: (await this.deps.principals.find(principal))?.tenant ?? "" });
     }
     requireProposalPlace(caller, open);
   }

@@ -1,32 +1,43 @@
-/**
- * Somebody must be left who may propose: with the last such principal gone, no quorum could ever change anything again.
- * Principals a tenant enrols by itself may not propose, so those of the system space are all there are.
- */
+/** No change may take away those who may propose: the last of them, or the last who could lift what another suspended. */
+import { principalPrefix, principalRecordId } from "../record/enrolment.ts";
 import { fail } from "../record/errors.ts";
-import { parsePrincipal } from "../record/kinds.ts";
-import { systemTenant } from "../record/names.ts";
+import { parseErasure, parsePrincipal } from "../record/kinds.ts";
 import type { RecordBody } from "../record/record.ts";
-import { isAtLeast } from "../identity/levels.ts";
-import type { Ledger } from "../ledger/ledger.ts";
+import { principalIdIn, type EnrolledPrincipal, type Principals } from "../identity/principals.ts";
+import { opensslSha256 } from "../keys/sha256.ts";
+import { loweringFault, type Lowering, type ProposerSources } from "../identity/proposers.ts";
 
-const principalPrefix = "principal/";
-
-const mayPropose = ({ kind, schemaVersion, payload }: RecordBody): boolean => {
-  if (kind !== "principal") return false;
-  const { active, loa } = parsePrincipal(payload, schemaVersion);
-  return active && isAtLeast(loa, "mentor");
+type Sources = Pick<ProposerSources, "ledger"> & {
+  readonly principals: Pick<Principals, "inRecord" | "standing">;
 };
 
-/** Looks at principals until it finds one. @throws attestationRefused when `change` would take the last away. */
-export const requireProposerLeft = async (
-  ledger: Pick<Ledger, "heads" | "readAt">,
+/** How everybody would stand after the change; undefined for one that is about no principal. */
+const afterOf = async (
+  { principals }: Sources,
   change: RecordBody,
-): Promise<void> => {
-  if (!change.id.startsWith(principalPrefix) || mayPropose(change)) return;
-  for await (const { position } of ledger.heads(systemTenant, "system", principalPrefix)) {
-    const { body } = await ledger.readAt(position);
-    if (body.id !== change.id && mayPropose(body)) return;
+): Promise<Lowering["after"] | undefined> => {
+  if (change.kind === "erasure") {
+    const { tenant } = parseErasure(change.payload);
+    return ({ principal }) => (principal.tenant === tenant ? undefined : principal);
   }
+  if (!change.id.startsWith(principalPrefix)) return undefined;
+  const id = change.kind === "principal" ? principalIdIn(change) : undefined;
+  const then =
+    id === undefined
+      ? undefined
+      : await principals.standing(id, parsePrincipal(change.payload, change.schemaVersion));
+  // The end of one that is enrolled under a digest does not say who it was.
+  return ({ id: other, principal }: EnrolledPrincipal) =>
+    principalRecordId(other, opensslSha256) === change.id ? then : principal;
+};
+
+/** Looks at principals until it has seen enough. @throws attestationRefused when `change` would take the last away. */
+export const requireProposerLeft = async (sources: Sources, change: RecordBody): Promise<void> => {
+  const after = await afterOf(sources, change);
+  if (after === undefined) return;
+  const fault = await loweringFault(sources, { after, counts: () => true });
+  // A quorum may end the last Root: whoever else may propose can have another enrolled.
+  if (fault !== "lastProposer") return;
   const rule = "nobody would be left who may propose: enrol another active Mentor or Root first";
   fail({ kind: "attestationRefused", reason: "LAST_PROPOSER", rule });
 };

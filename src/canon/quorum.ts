@@ -1,10 +1,12 @@
 /** The system space: what `rpc/` calls. Proposals are made in proposing.ts, judged in rules.ts, written by proposals.ts. */
+import { principalRecordId } from "../record/enrolment.ts";
 import { fail } from "../record/errors.ts";
 import { attestationBytesMax } from "../record/limits.ts";
 import { idempotencyScope, readsAcross, type Caller } from "../identity/caller.ts";
+import { suspensionPrefix } from "../identity/suspension.ts";
 import { checkPublicKey, verifyForeign } from "../keys/verify.ts";
 import { opensslSha256 } from "../keys/sha256.ts";
-import type { PublicKey } from "../record/bytes.ts";
+import type { Hash, PublicKey } from "../record/bytes.ts";
 import { SigilFault } from "../record/errors.ts";
 import type { Attested, Proposal, VersionedRecord } from "./domain.ts";
 import { proposableKind } from "./kinds.ts";
@@ -18,6 +20,7 @@ import { readNewest } from "./reading.ts";
 import { errorOf, isForgery } from "./refusals.ts";
 import { createRegistries } from "./registries.ts";
 import {
+  canReachQuorum,
   findAttestingKey,
   planAttest,
   planCommit,
@@ -25,9 +28,10 @@ import {
   type AttestPlan,
   type Facts,
   type Given,
+  type ProposalState,
   type SignatureCheck,
 } from "./rules.ts";
-import type { QuorumService } from "./service.ts";
+import type { GovernedTurns, QuorumService } from "./service.ts";
 import { parseAttestationStatement, type AttestationStatement } from "./statement.ts";
 import { readSystemRecord } from "./system-record.ts";
 
@@ -60,10 +64,33 @@ const callerOfWitness = (witness: string): Caller => ({
 
 const nothing = new Uint8Array(0);
 
+/**
+ * Root of tenant system withdraws what others proposed, but neither what would change Root itself nor what would lift a
+ * suspension: a stolen Root could keep the deployment from ever getting rid of it.
+ */
+const mayWithdrawForOthers = (caller: Caller, { body: { id } }: KeptProposal): boolean =>
+  readsAcross(caller) &&
+  id !== principalRecordId(caller.principal, opensslSha256) &&
+  !id.startsWith(suspensionPrefix);
+
 /** One target for all: which proposal it is must not change who may attest. */
 const proposalTarget = "canon/proposal";
 
-class Quorum implements QuorumService {
+/** Any proposal that somebody might make now, about nobody's key. */
+const proposedNow = (proposer: string, position: bigint): ProposalState => ({
+  id: "",
+  position,
+  record: nothing as Hash,
+  base: null,
+  expiresMs: Infinity,
+  proposer,
+  commit: "auto",
+  enrols: null,
+  status: "open",
+  given: [],
+});
+
+class Quorum implements QuorumService, GovernedTurns {
   readonly #deps: ProposalsDependencies;
   readonly #proposals: Proposals;
   readonly #registries: ReturnType<typeof createRegistries>;
@@ -189,7 +216,7 @@ class Quorum implements QuorumService {
       await this.#proposals.endLapsed();
       return fail(errorOf(kept.id, plan));
     }
-    if (plan.next === "commit") await requireProposerLeft(this.#deps.ledger, kept.body);
+    if (plan.next === "commit") await requireProposerLeft(this.#deps, kept.body);
     return plan;
   }
 
@@ -247,7 +274,7 @@ class Quorum implements QuorumService {
     return this.#proposals.inTurn(async () => {
       const kept = await this.#proposals.find(id);
       const facts = await this.#proposals.facts(kept);
-      const by = { principal: caller.principal, isRoot: readsAcross(caller) };
+      const by = { principal: caller.principal, mayForOthers: mayWithdrawForOthers(caller, kept) };
       const plan = planWithdraw(stateOf(kept, facts.registry), facts, by);
       if (plan.kind === "refused") return fail(errorOf(id, plan));
       if (plan.kind === "withdraw") {
@@ -262,6 +289,13 @@ class Quorum implements QuorumService {
     readSystemRecord(this.#deps.ledger, id, version);
 
   readonly registry: QuorumService["registry"] = () => this.#registries.current();
+
+  readonly inTurn: GovernedTurns["inTurn"] = (step) => this.#proposals.inTurn(step);
+
+  readonly reaches: GovernedTurns["reaches"] = async (proposer, proposerKeys) => {
+    const registry = await this.#proposals.registry();
+    return canReachQuorum(proposedNow(proposer, this.#deps.ledger.size), registry, proposerKeys);
+  };
 
   async #authorise(
     caller: Caller,
@@ -278,7 +312,9 @@ class Quorum implements QuorumService {
 }
 
 /** Reads the open proposals from the ledger, then serves. @throws recordCorrupt. */
-export const createQuorumService = async (deps: ProposalsDependencies): Promise<QuorumService> => {
+export const createQuorumService = async (
+  deps: ProposalsDependencies,
+): Promise<QuorumService & GovernedTurns> => {
   const book = await ProposalBook.open(deps.ledger, deps.nowMs());
   const registries = createRegistries(deps.ledger);
   // A deployment that cannot say who must agree does not start.

@@ -29,7 +29,8 @@ const attestRules = {
 const otherRules = {
   quorumShort: "has fewer approvals than the quorum asks for",
   possessionMissing: "lacks the statement by the key it enrols",
-  notProposer: "may be withdrawn by its proposer or by Root only",
+  notProposer:
+    "may be withdrawn by its proposer only, or by Root where it is about neither that Root nor a suspension",
 } as const;
 
 export type AttestRefusal = keyof typeof attestRules;

@@ -204,9 +204,9 @@ export const planCommit = (state: ProposalState, facts: Facts): CommitPlan => {
 export const planWithdraw = (
   state: ProposalState,
   facts: Pick<Facts, "nowMs">,
-  by: { readonly principal: string; readonly isRoot: boolean },
+  by: { readonly principal: string; readonly mayForOthers: boolean },
 ): WithdrawPlan => {
-  if (!by.isRoot && by.principal !== state.proposer) return refuse("notProposer");
+  if (!by.mayForOthers && by.principal !== state.proposer) return refuse("notProposer");
   if (state.status === "withdrawn") return { kind: "already" };
   if (state.status !== "open") return refuseEnded(state.status);
   return isExpired(state, facts.nowMs) ? refuse("expired") : { kind: "withdraw" };

@@ -1,4 +1,5 @@
 /** What Canon offers to those who call it. Types only: records.ts and proposals.ts keep the promises. */
+import type { PublicKey } from "../record/bytes.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type {
   Attested,
@@ -77,4 +78,12 @@ export type QuorumService = {
   /** @param version 0n means the newest. @throws notFound, recordCorrupt. */
   readonly systemRecord: (id: string, version: bigint) => Promise<SystemRecord>;
   readonly registry: () => Promise<SetRegistry>;
+};
+
+/** What else changes who may do what goes by the same turns, and by the same witnesses. */
+export type GovernedTurns = {
+  /** Changes of who may do what go one after the other, so that no two of them overlook each other. @throws notServing. */
+  readonly inTurn: <Result>(step: () => Promise<Result>) => Promise<Result>;
+  /** Whether what this principal would propose now could be approved by enough witnesses. @throws recordCorrupt. */
+  readonly reaches: (proposer: string, proposerKeys: readonly PublicKey[]) => Promise<boolean>;
 };

@@ -7,7 +7,7 @@ import { fail } from "../record/errors.ts";
 import type { StoredRecord } from "../record/stored.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { SystemRecord, VersionedRecord } from "./domain.ts";
-import { judgeQuorum, ownKinds } from "./judge.ts";
+import { isOwn, judgeQuorum } from "./judge.ts";
 import { readProposal, systemScope } from "./kept-proposal.ts";
 import { readNewest, readVersion } from "./reading.ts";
 import { readRegistry } from "./registries.ts";
@@ -38,7 +38,7 @@ const attestedOf = async (ledger: Ledger, record: StoredRecord): Promise<StoredR
 
 /** Records that no quorum made: the first group, which the genesis hash vouches for, and the deployment's own. */
 const needsNoQuorum = async (ledger: Ledger, { position, body }: StoredRecord): Promise<boolean> =>
-  ownKinds.includes(body.kind) || position < (await ledger.genesisSize());
+  isOwn(body) || position < (await ledger.genesisSize());
 
 /** @throws notFound, recordCorrupt with step "quorum" when the approvals are missing. */
 export const readSystemRecord = async (

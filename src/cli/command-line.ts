@@ -57,6 +57,22 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Move a data directory to another key-encryption key.",
     load: async () => (await import("./keys-rewrap.ts")).keysRewrap,
   },
+  "principal list": {
+    about: "List principals: levels, keys, and who is suspended.",
+    load: async () => (await import("./principal.ts")).principalList,
+  },
+  "principal show": {
+    about: "Show one principal, its keys and what is suspended of it.",
+    load: async () => (await import("./principal.ts")).principalShow,
+  },
+  "principal suspend": {
+    about: "Stop a principal, or one of its keys, at once.",
+    load: async () => (await import("./principal-suspend.ts")).principalSuspend,
+  },
+  "principal lift": {
+    about: "Propose to lift a suspension.",
+    load: async () => (await import("./principal-suspend.ts")).principalLift,
+  },
   backup: {
     about: "Copy a running deployment into a directory.",
     load: async () => (await import("./backup.ts")).backup,

@@ -36,6 +36,7 @@ export type Metrics = {
   readonly onGroup: (records: number) => void;
   readonly onVerifyFailure: (step: string) => void;
   readonly onKeyChange: (change: "rotated" | "retired", role: string) => void;
+  readonly onSuspension: (what: "principal" | "key") => void;
   /** A run of a module has ended, or did not begin; `end` is the word of its record. */
   readonly onRun: (end: string, elapsedMs: number) => void;
   /** A call, a connection or what else was refused, by the bound that it met. */
@@ -187,6 +188,12 @@ export const createMetrics = (): Metrics => {
     labelNames: ["change", "role"],
     registers,
   });
+  const suspensions = new Counter({
+    name: "sigil_suspensions_total",
+    help: "Principals and keys of principals that were suspended, by which of the two.",
+    labelNames: ["what"],
+    registers,
+  });
   const runs = new Histogram({
     name: "sigil_module_run_duration_seconds",
     help: "Time of a run with its decision, up to its record, by how it ended. Its count is the number of runs.",
@@ -207,6 +214,7 @@ export const createMetrics = (): Metrics => {
     onVerdict: (verdict) => verdicts.inc({ verdict }),
     onGroup: (records) => groups.observe(records),
     onVerifyFailure: (step) => failures.inc({ step }),
+    onSuspension: (what) => suspensions.inc({ what }),
     onKeyChange: (change, role) => keyChanges.inc({ change, role }),
     onRun: (end, elapsedMs) => runs.observe({ end }, elapsedMs / 1000),
     onRefused: (bound) => refusals.inc({ bound }),

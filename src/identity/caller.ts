@@ -12,6 +12,8 @@ export type Caller = {
   readonly credential: "none" | "token" | "certificate" | "attestation";
   /** Where an anonymous caller calls from (`peer.ts`). Empty for whoever proved who it is: nothing hangs on its address. */
   readonly peer: string;
+  /** Thumbprint, in base64url, of the key that signed the token. */
+  readonly key?: string;
 };
 
 /** No principal's id holds a control character: no principal has an anonymous caller's share. */

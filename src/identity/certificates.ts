@@ -7,10 +7,12 @@ import { certificateNamesMax } from "../record/limits.ts";
 import { canonicalSubject } from "../record/spelling.ts";
 import { refuse } from "./claims.ts";
 
-/** What is read of a certificate: the part of `tls.PeerCertificate` that names its holder. */
+/** What is read of a certificate: the parts of `tls.PeerCertificate` that name its holder. */
 export type PeerNames = {
   /** As Node prints it: `DNS:a.example, URI:spiffe://…`; a name with unusual characters is quoted. */
   readonly subjectaltname?: string | undefined;
+  /** The certificate itself, DER. */
+  readonly raw?: Uint8Array | undefined;
 };
 
 const spiffeScheme = "spiffe://";

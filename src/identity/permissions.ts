@@ -42,6 +42,10 @@ const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
   ["/sigil.module.v1.ModuleService/ListModules", "observer"],
   ["/sigil.module.v1.ModuleService/ProposeModule", "mentor"],
   ["/sigil.module.v1.ModuleService/RetireModule", "mentor"],
+  ["/sigil.identity.v1.PrincipalService/SuspendPrincipal", "mentor"],
+  // Below Mentor about the caller itself alone.
+  ["/sigil.identity.v1.PrincipalService/GetPrincipal", "guest"],
+  ["/sigil.identity.v1.PrincipalService/ListPrincipals", "guest"],
   ["/sigil.key.v1.KeyService/ListKeys", "root"],
   ["/sigil.key.v1.KeyService/RotateKey", "root"],
   ["/sigil.key.v1.KeyService/RetireKey", "root"],

@@ -2,7 +2,7 @@
  * Principals as the ledger has them: the newest `principal/<id>` record of the system space, or the first Root from the
  * genesis record while it has none of its own. Where the system space has none, `<tenant>/<name>` may be one that the tenant
  * enrolled itself, an Observer at most; and `witness/<id>` is an enrolled witness by its own key. Remembered until its
- * record changes, so a revocation works on the next call. At most `principalCacheEntriesMax` are held; unknown ids are not remembered, or strangers could empty it.
+ * record or a suspension changes, so a revocation works on the next call. At most `principalCacheEntriesMax` are held; unknown ids are not remembered, or strangers could empty it.
  */
 import { isEnrolledAs, principalPrefix, principalRecordId } from "../record/enrolment.ts";
 import { fail, SigilFault } from "../record/errors.ts";
@@ -15,21 +15,45 @@ import {
 } from "../record/kinds/governance.ts";
 import { principalCacheEntriesMax } from "../record/limits.ts";
 import { systemTenant, tenantFault } from "../record/names.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import type { RecordBody } from "../record/record.ts";
 import { canonicalSubject } from "../record/spelling.ts";
 import { opensslSha256 } from "../keys/sha256.ts";
-import type { RecordBody } from "../record/record.ts";
-import type { Ledger } from "../ledger/ledger.ts";
 import { BoundedMap } from "./bounded-map.ts";
+import { standingOf } from "./standing.ts";
+import { suspensionPrefix, type StandingPrincipal } from "./suspension.ts";
+
+/** `governed`: by the first commit or a quorum; `tenant`: by a Mentor of its tenant; `witness`: by the registry. */
+export type Enrolment = "governed" | "tenant" | "witness";
+
+/** A principal with the record that enrols it. */
+export type EnrolledPrincipal = {
+  readonly id: string;
+  readonly principal: StandingPrincipal;
+  readonly enrolment: Enrolment;
+  readonly position: bigint;
+};
 
 export type Principals = {
   /** Of a canonical id. @throws recordCorrupt when the principal's record fails its proof: nobody is let in by a damaged record. */
-  readonly find: (principalId: string) => Promise<PrincipalPayload | undefined>;
+  readonly find: (principalId: string) => Promise<StandingPrincipal | undefined>;
+  /** As it is now, past what is remembered. @throws as `find`. */
+  readonly read: (principalId: string) => Promise<EnrolledPrincipal | undefined>;
+  /** Whom a record enrols: nobody, when it ended or another record has the last word. @throws as `find`. */
+  readonly inRecord: (record: PrincipalRecord) => Promise<EnrolledPrincipal | undefined>;
+  /** How a principal would stand with this record. @throws as `find`. */
+  readonly standing: (principalId: string, payload: PrincipalPayload) => Promise<StandingPrincipal>;
   /** Stops listening to the ledger. */
   readonly close: () => void;
 };
 
 /** The reading side that is needed. */
-export type PrincipalLedger = Pick<Ledger, "origin" | "readId" | "readAt" | "subscribe">;
+export type PrincipalLedger = Pick<Ledger, "origin" | "readId" | "readAt" | "versionBelow" | "subscribe">;
+
+type PrincipalRecord = {
+  readonly body: Pick<RecordBody, "id" | "tenant" | "space" | "kind" | "payload" | "schemaVersion">;
+  readonly position: bigint;
+};
 
 /** Whether a principal could have this id at all, spelled so. */
 const isPrincipalId = (id: string, trustDomain: string): boolean => {
@@ -37,7 +61,20 @@ const isPrincipalId = (id: string, trustDomain: string): boolean => {
   return spelling.kind === "canonical" && spelling.text === id;
 };
 
+/** What the record's principal goes by; undefined when a digest is all there is, as in the end of one. */
+export const principalIdIn = (body: PrincipalRecord["body"]): string | undefined => {
+  const { id, kind, payload, schemaVersion, space, tenant } = body;
+  const recordName = id.slice(principalPrefix.length);
+  const isDigest = recordName.startsWith("~");
+  if (isDigest && kind !== "principal") return undefined;
+  const name = isDigest ? (parsePrincipal(payload, schemaVersion).id ?? recordName) : recordName;
+  return space === "system" ? name : `${tenant}/${name}`;
+};
+
 type NamedPrincipal = PrincipalPayload & { readonly id: string };
+
+/** As a record has it, whatever was stopped of it. */
+type Found = Omit<EnrolledPrincipal, "principal" | "id"> & { readonly payload: PrincipalPayload };
 
 /** Levels that a tenant gives without a quorum; a record of its own that says more gives nothing. */
 const freeLevels = ["guest", "observer"];
@@ -51,18 +88,19 @@ const notOne = (position: bigint): never =>
  * The principal of this name in a record, undefined when the record was ended or is another's.
  * @throws recordCorrupt when it holds another kind.
  */
-const principalIn = (name: string, { body, position }: Awaited<ReturnType<PrincipalLedger["readAt"]>>) => {
+const principalIn = (name: string, { body, position }: PrincipalRecord) => {
   if (body.kind === "tombstone") return undefined;
   if (body.kind !== "principal") return notOne(position);
   const principal = parsePrincipal(body.payload, body.schemaVersion);
   return isEnrolledAs(name, body.id, principal) ? principal : undefined;
 };
 
-/** What the record's principal goes by, without its tenant; undefined when a digest is all there is. */
-const nameIn = ({ id, kind, payload, schemaVersion }: RecordBody): string | undefined => {
-  const name = id.slice(principalPrefix.length);
-  if (!name.startsWith("~")) return name;
-  return kind === "principal" ? (parsePrincipal(payload, schemaVersion).id ?? name) : undefined;
+/** One that a tenant enrolled by itself. @param name without the tenant. */
+const freeIn = (name: string, record: PrincipalRecord): Found | undefined => {
+  const payload = principalIn(name, record);
+  if (payload === undefined || payload.tenant !== record.body.tenant) return undefined;
+  if (!freeLevels.includes(payload.loa)) return undefined;
+  return { payload, enrolment: "tenant", position: record.position };
 };
 
 /** Nobody is a principal of a tenant that was erased. */
@@ -71,83 +109,150 @@ const unlessErased = (error: unknown): undefined => {
   throw error;
 };
 
+/** Where principals are read: as they are now, or as a ledger of so many records had them. */
+class PrincipalReader {
+  readonly #ledger: PrincipalLedger;
+  #firstRoot: NamedPrincipal | undefined;
+
+  constructor(ledger: PrincipalLedger) {
+    this.#ledger = ledger;
+  }
+
+  async read(id: string, below?: bigint): Promise<Found | undefined> {
+    const record = await this.system(id, below);
+    // The system space has the last word, also when it ended the principal.
+    if (record !== undefined) {
+      const payload = principalIn(id, record);
+      return payload && { payload, enrolment: "governed", position: record.position };
+    }
+    // The genesis record never changes, so it is read once.
+    this.#firstRoot ??= await this.#readFirstRoot();
+    if (this.#firstRoot.id === id) return { payload: this.#firstRoot, enrolment: "governed", position: 0n };
+    return this.#readFree(id, below);
+  }
+
+  system(id: string, below?: bigint): Promise<PrincipalRecord | undefined> {
+    return this.#record(systemTenant, "system", principalRecordId(id, opensslSha256), below);
+  }
+
+  /** An enrolled witness, which calls with the key it attests with. */
+  async readWitness(id: string): Promise<Found | undefined> {
+    const quorum = await this.#ledger.readId(systemTenant, "system", "quorum");
+    if (quorum === undefined || !parseQuorum(quorum.body.payload).witnesses.includes(id)) return undefined;
+    const record = await this.#ledger.readId(systemTenant, "system", witnessPrefix + id);
+    if (record === undefined) return undefined;
+    const { publicKey } = parseWitness(record.body.payload);
+    const payload = { publicKeys: [publicKey], loa: "observer", tenant: systemTenant, active: true } as const;
+    return { payload, enrolment: "witness", position: record.position };
+  }
+
+  async #readFirstRoot(): Promise<NamedPrincipal> {
+    const { body } = await this.#ledger.readAt(0n);
+    return parseGenesis(body.payload).root;
+  }
+
+  /** One that a tenant enrolled in its own user space: `<tenant>/<name>`. */
+  async #readFree(id: string, below?: bigint): Promise<Found | undefined> {
+    const slash = id.indexOf("/");
+    const [tenant, name] = [id.slice(0, Math.max(0, slash)), id.slice(slash + 1)];
+    if (tenantFault(tenant) !== null) return undefined;
+    const recordId = principalRecordId(name, opensslSha256);
+    const record = await this.#record(tenant, "user", recordId, below).catch(unlessErased);
+    return record && freeIn(name, record);
+  }
+
+  async #record(
+    tenant: string,
+    space: "system" | "user",
+    id: string,
+    below?: bigint,
+  ): Promise<PrincipalRecord | undefined> {
+    if (below === undefined) return this.#ledger.readId(tenant, space, id);
+    const head = await this.#ledger.versionBelow(tenant, space, id, below);
+    if (head === undefined) return undefined;
+    const record = await this.#ledger.readAt(head.position, tenant);
+    const { body, position } = record;
+    if (body.id === id && body.tenant === tenant && body.space === space) return record;
+    const rule = "the record is not the one its index names";
+    return fail({ kind: "recordCorrupt", position, step: "index", rule });
+  }
+}
+
 export const createPrincipals = (
   ledger: PrincipalLedger,
   entriesMax: number = principalCacheEntriesMax,
 ): Principals => {
-  let held = new BoundedMap<string, PrincipalPayload>(entriesMax);
-  let heldWitnesses = new BoundedMap<string, PrincipalPayload>(entriesMax);
-  let firstRoot: NamedPrincipal | undefined;
+  const reader = new PrincipalReader(ledger);
+  let held = new BoundedMap<string, StandingPrincipal>(entriesMax);
+  let heldWitnesses = new BoundedMap<string, StandingPrincipal>(entriesMax);
   /** Grows with every change of a principal: a read that a change overtook must not be remembered. */
   let changes = 0;
 
   const unsubscribe = ledger.subscribe((records) => {
     for (const { body } of records) {
-      const { id, kind, space, tenant } = body;
+      const { id, kind, space } = body;
       if (space === "system" && (id === "quorum" || id.startsWith(witnessPrefix))) {
         changes += 1;
         heldWitnesses = new BoundedMap(entriesMax);
       }
-      if (space === "system" && kind === "erasure") {
-        // Whoever a tenant enrolled by itself goes with it.
+      if (space === "system" && (kind === "erasure" || id.startsWith(suspensionPrefix))) {
+        // Whoever a tenant enrolled by itself goes with it; and a key may have been anybody's.
         changes += 1;
         held = new BoundedMap(entriesMax);
       }
       if (!id.startsWith(principalPrefix)) continue;
       changes += 1;
-      const name = nameIn(body);
+      const name = principalIdIn(body);
       if (name === undefined) held = new BoundedMap(entriesMax);
-      else held.delete(space === "system" ? name : `${tenant}/${name}`);
+      else held.delete(name);
     }
   });
 
-  const readFirstRoot = async (): Promise<NamedPrincipal> => {
-    const { body } = await ledger.readAt(0n);
-    return parseGenesis(body.payload).root;
+  const readBelow = async (id: string, size: bigint): Promise<PrincipalPayload | undefined> =>
+    (await reader.read(id, size))?.payload;
+
+  const standing = (id: string, payload: PrincipalPayload): Promise<StandingPrincipal> =>
+    standingOf({ ledger, readBelow }, { id, recordId: principalRecordId(id, opensslSha256) }, payload);
+
+  const enrolled = async (id: string, found: Found | undefined): Promise<EnrolledPrincipal | undefined> => {
+    if (found === undefined) return undefined;
+    const { payload, enrolment, position } = found;
+    // The registry says who attests; no suspension does.
+    const principal = enrolment === "witness" ? payload : await standing(id, payload);
+    return { id, principal, enrolment, position };
   };
 
-  /** An enrolled witness, which calls with the key it attests with. */
-  const readWitness = async (id: string): Promise<PrincipalPayload | undefined> => {
-    const quorum = await ledger.readId(systemTenant, "system", "quorum");
-    if (quorum === undefined || !parseQuorum(quorum.body.payload).witnesses.includes(id)) return undefined;
-    const record = await ledger.readId(systemTenant, "system", witnessPrefix + id);
-    if (record === undefined) return undefined;
-    const { publicKey } = parseWitness(record.body.payload);
-    return { publicKeys: [publicKey], loa: "observer", tenant: systemTenant, active: true };
+  const read = async (id: string): Promise<EnrolledPrincipal | undefined> => {
+    if (!isPrincipalId(id, ledger.origin)) return undefined;
+    const isWitness = id.startsWith(witnessPrefix);
+    return enrolled(
+      id,
+      await (isWitness ? reader.readWitness(id.slice(witnessPrefix.length)) : reader.read(id)),
+    );
   };
 
-  /** One that a tenant enrolled in its own user space: `<tenant>/<name>`. */
-  const readFree = async (id: string): Promise<PrincipalPayload | undefined> => {
-    const slash = id.indexOf("/");
-    const [tenant, name] = [id.slice(0, Math.max(0, slash)), id.slice(slash + 1)];
-    if (tenantFault(tenant) !== null) return undefined;
-    const record = await ledger
-      .readId(tenant, "user", principalRecordId(name, opensslSha256))
-      .catch(unlessErased);
-    const principal = record === undefined ? undefined : principalIn(name, record);
-    if (principal === undefined || principal.tenant !== tenant) return undefined;
-    return freeLevels.includes(principal.loa) ? principal : undefined;
-  };
-
-  const read = async (id: string): Promise<PrincipalPayload | undefined> => {
-    const record = await ledger.readId(systemTenant, "system", principalRecordId(id, opensslSha256));
-    // The system space has the last word, also when it ended the principal.
-    if (record !== undefined) return principalIn(id, record);
-    // The genesis record never changes, so it is read once.
-    firstRoot ??= await readFirstRoot();
-    return firstRoot.id === id ? firstRoot : readFree(id);
-  };
-
-  const find = async (id: string): Promise<PrincipalPayload | undefined> => {
+  const find = async (id: string): Promise<StandingPrincipal | undefined> => {
     const isWitness = id.startsWith(witnessPrefix);
     const known = (isWitness ? heldWitnesses : held).get(id);
     if (known !== undefined) return known;
-    if (!isPrincipalId(id, ledger.origin)) return undefined;
     const changesBefore = changes;
-    const found = await (isWitness ? readWitness(id.slice(witnessPrefix.length)) : read(id));
+    const found = (await read(id))?.principal;
     if (found !== undefined && changes === changesBefore) (isWitness ? heldWitnesses : held).set(id, found);
     return found;
   };
 
-  return { find, close: unsubscribe };
+  const inRecord = async (record: PrincipalRecord): Promise<EnrolledPrincipal | undefined> => {
+    const { body, position } = record;
+    const id = principalIdIn(body);
+    if (id === undefined || !isPrincipalId(id, ledger.origin) || id.startsWith(witnessPrefix))
+      return undefined;
+    if (body.space === "system") {
+      const payload = principalIn(id, record);
+      return enrolled(id, payload && { payload, enrolment: "governed", position });
+    }
+    const name = id.slice(body.tenant.length + 1);
+    return (await reader.system(id)) === undefined ? enrolled(id, freeIn(name, record)) : undefined;
+  };
+
+  return { find, read, inRecord, standing, close: unsubscribe };
 };

@@ -4,8 +4,10 @@
  */
 import type { Caller } from "./caller.ts";
 import { anonymous } from "./caller.ts";
+import { keyOfCertificate } from "./certificate-key.ts";
 import { principalsOfCertificate, type PeerNames } from "./certificates.ts";
 import { refuse } from "./claims.ts";
+import { requireInForce } from "./in-force.ts";
 import type { Principals } from "./principals.ts";
 import { createTokenVerifier, type TokenVerifierOptions } from "./tokens.ts";
 
@@ -36,7 +38,7 @@ const identifyCertificate = async (
   const [only] = enrolled;
   if (only === undefined) return refuse("CERTIFICATE_UNMAPPED", "no name of the certificate is a principal");
   if (enrolled.length > 1) refuse("CERTIFICATE_UNMAPPED", "the certificate names more than one principal");
-  if (!only.principal.active) refuse("PRINCIPAL_REVOKED", "the principal is revoked");
+  requireInForce(only.principal, keyOfCertificate(certificate, only.principal));
   const { tenant, loa: level } = only.principal;
   return { principal: only.id, tenant, level, credential: "certificate", peer: "" };
 };

@@ -16,6 +16,7 @@ import { BoundedMap } from "./bounded-map.ts";
 import type { Caller } from "./caller.ts";
 import { checkTimes, parseToken, refuse, type TokenClaims, type TokenTimes } from "./claims.ts";
 import type { Principals } from "./principals.ts";
+import { requireInForce } from "./in-force.ts";
 
 export type TokenVerifier = {
   /** @throws unauthenticated with its reason; whatever reading the principal throws. */
@@ -100,15 +101,16 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
     const name = hash("sha256", token, "base64url");
     const entry = verified.get(name) ?? (await firstSight(token, name));
     checkTimes(entry, nowMs());
-    // Read anew on every call: a revoked principal or a removed key stops a remembered token at once.
+    // Read anew on every call: a revoked principal, or a removed or suspended key, stops a remembered token at once.
     const { principal } = await findKey(entry);
-    if (!principal.active) refuse("PRINCIPAL_REVOKED", "the principal is revoked");
+    requireInForce(principal, entry.kid);
     return {
       principal: entry.principal,
       tenant: principal.tenant,
       level: principal.loa,
       credential: "token",
       peer: "",
+      key: entry.kid,
     };
   };
 

@@ -16,6 +16,8 @@ export type CredentialReason =
   | "TOKEN_LIFETIME"
   | "TOKEN_CLAIMS"
   | "PRINCIPAL_REVOKED"
+  | "PRINCIPAL_SUSPENDED"
+  | "KEY_SUSPENDED"
   | "CERTIFICATE_UNMAPPED"
   | "CREDENTIALS_MISSING";
 
@@ -143,6 +145,8 @@ export type SigilError =
   | { readonly kind: "attestationRepeated"; readonly reason: string; readonly rule: string }
   /** A good statement that does not count for this proposal, or a commit that cannot be. */
   | { readonly kind: "attestationRefused"; readonly reason: string; readonly rule: string }
+  /** Somebody whom nobody may stop alone. `reason` is stable; docs/spec/suspension.md lists them. */
+  | { readonly kind: "suspensionRefused"; readonly reason: string; readonly rule: string }
   /** The tenant's records cannot be read or added to any more. `erasure` is the hash of the record that ordered it. */
   | {
       readonly kind: "erased";
@@ -263,6 +267,7 @@ export const describeError = (error: SigilError): string => {
     case "attestationForged":
     case "attestationRepeated":
     case "attestationRefused":
+    case "suspensionRefused":
       return error.rule;
     case "erased":
       return `tenant "${error.tenant}" was erased by the record at position ${error.erasurePosition}`;

@@ -12,6 +12,7 @@ import { parsePrincipal, parseQuorum, parseSigningKey, parseWitness } from "./ki
 import { parseModule } from "./kinds/module.ts";
 import { parseModuleRun } from "./kinds/module-run.ts";
 import { parseProposal, parseProposalEnding } from "./kinds/proposal.ts";
+import { parseSuspension } from "./kinds/suspension.ts";
 import { parseKeyRetirement, parseRestoration } from "./kinds/upkeep.ts";
 import { parseTrustModel } from "./kinds/trust-model.ts";
 import type { Space } from "./names.ts";
@@ -23,6 +24,7 @@ export * from "./kinds/governance.ts";
 export * from "./kinds/module.ts";
 export * from "./kinds/module-run.ts";
 export * from "./kinds/proposal.ts";
+export * from "./kinds/suspension.ts";
 export * from "./kinds/upkeep.ts";
 export { formatGenesis, parseGenesis, type GenesisPayload } from "./kinds/genesis.ts";
 export { formatTrustModel, parseTrustModel, type TrustModelPayload } from "./kinds/trust-model.ts";
@@ -59,6 +61,7 @@ const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
   ["restoration", { spaces: "system", versions: [parseRestoration] }],
   ["erasure", { spaces: "system", versions: [parseErasure] }],
   ["erased", { spaces: "system", versions: [parseErased] }],
+  ["suspension", { spaces: "system", versions: [parseSuspension] }],
   ["tombstone", { spaces: "both", versions: [parseTombstone] }],
   ["proposal_ending", { spaces: "both", versions: [parseProposalEnding] }],
 ]);

@@ -54,6 +54,7 @@ const STATUS = {
   attestationForged: Code.PERMISSION_DENIED,
   attestationRepeated: Code.ALREADY_EXISTS,
   attestationRefused: Code.FAILED_PRECONDITION,
+  suspensionRefused: Code.FAILED_PRECONDITION,
   erased: Code.FAILED_PRECONDITION,
   modelMissing: Code.FAILED_PRECONDITION,
   keyUnavailable: Code.FAILED_PRECONDITION,

@@ -6,11 +6,12 @@ import { cborEncode, type CborMap, type CborValue } from "../record/cbor.ts";
 import { fail, type SigilError } from "../record/errors.ts";
 import { all, settle, type Settled } from "./settle.ts";
 import type { Hash } from "../record/bytes.ts";
-import { parseFrozenChain, type FrozenChainPayload, type PrincipalPayload } from "../record/kinds.ts";
+import { parseFrozenChain, type FrozenChainPayload } from "../record/kinds.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { Sha256 } from "../record/hash.ts";
 import { isAtLeast, type Level } from "../identity/levels.ts";
 import { idempotencyScope, type CallContext, type Caller } from "../identity/caller.ts";
+import { isInForce, type StandingPrincipal } from "../identity/suspension.ts";
 import type { Appended } from "../ledger/commit.ts";
 import type { HeldClaim } from "../ledger/idempotency.ts";
 import type { Ledger } from "../ledger/ledger.ts";
@@ -44,7 +45,7 @@ export type OpenChain = (request: FrozenChainPayload["request"]) => {
 
 export type TrustDependencies = {
   readonly ledger: Ledger;
-  readonly findPrincipal: (id: string) => Promise<PrincipalPayload | undefined>;
+  readonly findPrincipal: (id: string) => Promise<StandingPrincipal | undefined>;
   /** The model of a proposal. @throws notFound, and invalidField when it proposes no model. */
   readonly findCandidate: (proposalId: string) => Promise<CborValue>;
   readonly openChain: OpenChain;
@@ -79,6 +80,8 @@ type Subject = {
   readonly level: Level;
   /** Whether it is an active principal of the caller's tenant. */
   readonly isEnrolled: boolean;
+  /** Why it counts as a Guest only, where the record should say so. */
+  readonly note?: string;
 };
 
 /** A decision that is made and frozen but not yet on disk. */
@@ -289,7 +292,7 @@ class Deciding implements TrustService {
     return state.kind === "loaded" ? state.loaded : undefined;
   }
 
-  /** The level comes from the ledger: a name it does not know, a revoked one, or another tenant's, is a Guest. */
+  /** The level comes from the ledger: a name it does not know, a revoked or suspended one, or another tenant's, is a Guest. */
   #subject(caller: Caller, question: CheckQuestion): Subject | Promise<Subject> {
     const id = question.subject;
     if (id === "" || id === caller.principal) {
@@ -304,8 +307,12 @@ class Deciding implements TrustService {
 
   async #other(caller: Caller, id: string): Promise<Subject> {
     const principal = await this.#deps.findPrincipal(id);
-    const counts = principal !== undefined && principal.active && principal.tenant === caller.tenant;
-    return { id, level: counts ? principal.loa : "guest", isEnrolled: counts };
+    const guest = { id, level: "guest", isEnrolled: false } as const;
+    if (principal === undefined || principal.tenant !== caller.tenant) return guest;
+    if (isInForce(principal)) return { id, level: principal.loa, isEnrolled: true };
+    const { suspension } = principal;
+    const note = suspension === undefined ? "revoked" : `suspended by ${suspension.recordId}`;
+    return { ...guest, note };
   }
 
   /** At once when the evaluator answers at once. */
@@ -335,7 +342,8 @@ class Deciding implements TrustService {
       input: question.keepInput ? question.input : null,
       metadata: call.metadata,
     });
-    chain.add({ name: "identity", detail: `${caller.credential}, subject is a ${subject.level}` });
+    const note = subject.note === undefined ? "" : `: ${subject.note}`;
+    chain.add({ name: "identity", detail: `${caller.credential}, subject is a ${subject.level}${note}` });
     const end = (evaluated: Evaluated, features?: Features): Frozen => {
       const outcome = describeOutcome(evaluated, model, features);
       chain.add({ name: "verdict", detail: `${outcome.verdict}: ${outcome.reason}` });

@@ -379,7 +379,7 @@ export class World {
   withdraw(id: string): void {
     const proposal = this.#proposals.get(id);
     if (proposal === undefined) return;
-    const by = { principal: proposal.state.proposer, isRoot: false };
+    const by = { principal: proposal.state.proposer, mayForOthers: false };
     if (planWithdraw(proposal.state, this.#facts(proposal), by).kind === "withdraw") {
       this.#end(id, proposal, "withdrawn");
     }

@@ -1,5 +1,5 @@
 /** A deployment with one principal a level and its witnesses, served on free ports from a temporary directory. */
-import { generateKeyPairSync, type KeyObject } from "node:crypto";
+import { createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -99,6 +99,15 @@ export type DeploymentOptions = {
   readonly k?: number;
   /** Tenants besides, with an operator each: `operator-<tenant>`, by the operator's key. */
   readonly otherTenants?: readonly string[];
+  /** Principals besides, by keys of their own. */
+  readonly also?: readonly AlsoEnrolled[];
+};
+
+export type AlsoEnrolled = {
+  readonly id: string;
+  readonly loa: EnrolledLevel;
+  readonly tenant: string;
+  readonly keys: readonly KeyObject[];
 };
 
 export const makeDeployment = async ({
@@ -107,6 +116,7 @@ export const makeDeployment = async ({
   witnesses = ["alice"],
   k = 1,
   otherTenants = [],
+  also = [],
 }: DeploymentOptions = {}): Promise<Deployment> => {
   // LevelDB makes its files as the umask says, and a start refuses files that others may read.
   process.umask(0o077);
@@ -120,11 +130,16 @@ export const makeDeployment = async ({
   await createKekFile(join(parent, "kek"));
   const witnessPairs = witnesses.map((id) => [id, generateKeyPairSync("ed25519")] as const);
   const others = otherTenants.map((name) => ({ ...principal(1), id: `operator-${name}`, tenant: name }));
+  const besides = also.map(({ keys, ...named }) => ({
+    ...named,
+    publicKeys: keys.map((key) => parsePublicKey(rawKey(createPublicKey(key)))),
+    active: true,
+  }));
   await initDeployment({
     directory,
     origin,
     root: { ...principal(3), tenant: "system" },
-    principals: [principal(0), principal(1), principal(2), ...others],
+    principals: [principal(0), principal(1), principal(2), ...others, ...besides],
     witnesses: witnessPairs.map(([id, { publicKey }]) => ({
       id,
       publicKey: parsePublicKey(rawKey(publicKey)),

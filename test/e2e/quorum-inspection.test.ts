@@ -5,6 +5,7 @@ import { QuorumInspection } from "../../src/canon/inspection.ts";
 import { describeDeployment } from "../../src/deployment.ts";
 import { runFsck, type FsckReport } from "../../src/ledger/fsck.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";
+import type { RecordBody } from "../../src/record/record.ts";
 import { Council, modelWith, newKey, rawKey } from "./council.ts";
 import { origin } from "./deployment.ts";
 
@@ -41,6 +42,13 @@ const readId = async (ledger: Ledger, id: string) => {
   return record;
 };
 
+const suspend = async (ledger: Ledger, id: string, prev: RecordBody["prev"]) => {
+  const { body } = await readId(ledger, "trust_model/active");
+  const payload = { reason: "none", by: "root" };
+  const [made] = await ledger.append([{ ...body, kind: "suspension", id, payload, links: [], prev }]);
+  return made?.hash ?? null;
+};
+
 /** What an operator could write with the deployment's own key in hand. */
 const forgeries: readonly (readonly [name: string, forge: Forge])[] = [
   [
@@ -70,6 +78,21 @@ const forgeries: readonly (readonly [name: string, forge: Forge])[] = [
       const { body, hash } = await readId(ledger, "quorum");
       const payload = { ...(body.payload as object), k: 1 };
       await ledger.append([{ ...body, payload, prev: hash }]);
+    },
+  ],
+  [
+    "the end of a suspension that nobody approved",
+    async (ledger) => {
+      const prev = await suspend(ledger, "suspension/principal/operator", null);
+      const { body } = await readId(ledger, "suspension/principal/operator");
+      await ledger.append([{ ...body, kind: "tombstone", payload: { kind: "suspension" }, prev }]);
+    },
+  ],
+  [
+    "a suspension in the place of the trust model",
+    async (ledger) => {
+      const { hash } = await readId(ledger, "trust_model/active");
+      await suspend(ledger, "trust_model/active", hash);
     },
   ],
 ];

@@ -20,6 +20,7 @@ import * as audit from "./generated/sigil/audit/v1/audit.ts";
 import * as backup from "./generated/sigil/backup/v1/backup.ts";
 import * as canon from "./generated/sigil/canon/v1/canon.ts";
 import * as witness from "./generated/sigil/canon/v1/witness.ts";
+import * as principal from "./generated/sigil/identity/v1/principal.ts";
 import * as key from "./generated/sigil/key/v1/key.ts";
 import * as module from "./generated/sigil/module/v1/module.ts";
 import * as trust from "./generated/sigil/trust/v1/trust.ts";
@@ -113,6 +114,13 @@ export type BackupClient = {
   readonly backup: ServerStream<backup.BackupRequest, backup.BackupResponse>;
 };
 
+export type PrincipalClient = {
+  /** Repeatable: one that stands already is the answer. */
+  readonly suspendPrincipal: Unary<principal.SuspendPrincipalRequest, principal.SuspendPrincipalResponse>;
+  readonly getPrincipal: Unary<principal.GetPrincipalRequest, principal.GetPrincipalResponse>;
+  readonly listPrincipals: Unary<principal.ListPrincipalsRequest, principal.ListPrincipalsResponse>;
+};
+
 export type KeyClient = {
   readonly listKeys: Unary<key.ListKeysRequest, key.ListKeysResponse>;
   readonly rotateKey: Unary<key.RotateKeyRequest, key.RotateKeyResponse>;
@@ -143,6 +151,7 @@ export type SigilConnection = Disposable & {
   readonly audit: AuditClient;
   readonly canon: CanonClient;
   readonly witness: WitnessClient;
+  readonly principals: PrincipalClient;
   readonly keys: KeyClient;
   readonly modules: ModuleClient;
   readonly backup: BackupClient;
@@ -154,6 +163,7 @@ export type SigilConnection = Disposable & {
     readonly audit: audit.AuditServiceClient;
     readonly canon: canon.CanonServiceClient;
     readonly witness: witness.WitnessServiceClient;
+    readonly principals: principal.PrincipalServiceClient;
     readonly keys: key.KeyServiceClient;
     readonly modules: module.ModuleServiceClient;
     readonly backup: backup.BackupServiceClient;
@@ -296,6 +306,12 @@ const backupClient = (stub: backup.BackupServiceClient, context: CallContext): B
   backup: serverStream(context, backup.BackupRequest, stub.backup.bind(stub)),
 });
 
+const principalClient = (stub: principal.PrincipalServiceClient, context: CallContext): PrincipalClient => ({
+  suspendPrincipal: unary(context, principal.SuspendPrincipalRequest, stub.suspendPrincipal.bind(stub)),
+  getPrincipal: unary(context, principal.GetPrincipalRequest, stub.getPrincipal.bind(stub)),
+  listPrincipals: unary(context, principal.ListPrincipalsRequest, stub.listPrincipals.bind(stub)),
+});
+
 const keyClient = (stub: key.KeyServiceClient, context: CallContext): KeyClient => ({
   listKeys: unary(context, key.ListKeysRequest, stub.listKeys.bind(stub)),
   rotateKey: unary(context, key.RotateKeyRequest, stub.rotateKey.bind(stub)),
@@ -341,6 +357,7 @@ export const connect = (options: ConnectOptions): SigilConnection => {
     audit: new JudgedAuditClient(target, credentials, sameChannel),
     canon: new canon.CanonServiceClient(target, credentials, sameChannel),
     witness: new witness.WitnessServiceClient(target, credentials, sameChannel),
+    principals: new principal.PrincipalServiceClient(target, credentials, sameChannel),
     keys: new key.KeyServiceClient(target, credentials, sameChannel),
     modules: new module.ModuleServiceClient(target, credentials, sameChannel),
     backup: new backup.BackupServiceClient(target, credentials, sameChannel),
@@ -353,6 +370,7 @@ export const connect = (options: ConnectOptions): SigilConnection => {
     audit: auditClient(stubs.audit, context),
     canon: canonClient(stubs.canon, context),
     witness: witnessClient(stubs.witness, context),
+    principals: principalClient(stubs.principals, context),
     keys: keyClient(stubs.keys, context),
     modules: moduleClient(stubs.modules, context),
     backup: backupClient(stubs.backup, context),

@@ -1,7 +1,7 @@
 /**
  * @sigil/client: the generated stubs of every service and a thin face over them. Messages and enums stand here by
  * name; the whole generated modules, with their service definitions, under `trustV1`, `auditV1`, `canonV1`,
- * `witnessV1`, `backupV1`, `keyV1`, `moduleV1`, `typeV1` and `rpcV1`.
+ * `witnessV1`, `identityV1`, `backupV1`, `keyV1`, `moduleV1`, `typeV1` and `rpcV1`.
  */
 export { connect } from "./connect.ts";
 export type {
@@ -11,6 +11,7 @@ export type {
   ConnectOptions,
   KeyClient,
   ModuleClient,
+  PrincipalClient,
   SigilConnection,
   TrustClient,
   WitnessClient,
@@ -157,6 +158,21 @@ export {
 export type { BackupServiceServer } from "./generated/sigil/backup/v1/backup.ts";
 export type { WitnessServiceServer } from "./generated/sigil/canon/v1/witness.ts";
 export {
+  Enrolment,
+  GetPrincipalRequest,
+  GetPrincipalResponse,
+  ListPrincipalsRequest,
+  ListPrincipalsResponse,
+  Principal,
+  PrincipalKey,
+  PrincipalServiceClient,
+  PrincipalServiceService,
+  SuspendPrincipalRequest,
+  SuspendPrincipalResponse,
+  Suspension,
+} from "./generated/sigil/identity/v1/principal.ts";
+export type { PrincipalServiceServer } from "./generated/sigil/identity/v1/principal.ts";
+export {
   DataKey,
   DataKeyState,
   KeyRecord,
@@ -207,6 +223,7 @@ export * as auditV1 from "./generated/sigil/audit/v1/audit.ts";
 export * as canonV1 from "./generated/sigil/canon/v1/canon.ts";
 export * as witnessV1 from "./generated/sigil/canon/v1/witness.ts";
 export * as backupV1 from "./generated/sigil/backup/v1/backup.ts";
+export * as identityV1 from "./generated/sigil/identity/v1/principal.ts";
 export * as keyV1 from "./generated/sigil/key/v1/key.ts";
 export * as moduleV1 from "./generated/sigil/module/v1/module.ts";
 export * as typeV1 from "./generated/sigil/type/v1/type.ts";

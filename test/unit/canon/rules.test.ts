@@ -172,16 +172,16 @@ describe("a proposal", () => {
   });
 
   it("is withdrawn by its proposer or by Root, once, while open", () => {
-    const alice = { principal: "alice", isRoot: false };
+    const alice = { principal: "alice", mayForOthers: false };
     const withdrawn = proposalOf({ status: "withdrawn" });
     expect(planWithdraw(proposalOf(), factsOf(), alice)).to.deep.equal({ kind: "withdraw" });
-    expect(planWithdraw(proposalOf(), factsOf(), { principal: "root", isRoot: true }).kind).to.equal(
+    expect(planWithdraw(proposalOf(), factsOf(), { principal: "root", mayForOthers: true }).kind).to.equal(
       "withdraw",
     );
     expect(planWithdraw(proposalOf(), factsOf({ head: null }), alice).kind).to.equal("withdraw");
     expect(planWithdraw(withdrawn, factsOf(), alice)).to.deep.equal({ kind: "already" });
     for (const principal of ["bob", "Alice", ""]) {
-      const bob = planWithdraw(proposalOf(), factsOf(), { principal, isRoot: false });
+      const bob = planWithdraw(proposalOf(), factsOf(), { principal, mayForOthers: false });
       expect(bob).to.include({ reason: "notProposer" });
     }
     expect(planWithdraw(proposalOf(), factsOf({ nowMs: 1000 }), alice)).to.include({ reason: "expired" });

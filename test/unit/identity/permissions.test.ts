@@ -8,6 +8,7 @@ import {
   CanonServiceService,
   KeyServiceService,
   ModuleServiceService,
+  PrincipalServiceService,
   TrustServiceService,
   WitnessServiceService,
 } from "@sigil/client";
@@ -41,6 +42,7 @@ const services = [
   BackupServiceService,
   KeyServiceService,
   ModuleServiceService,
+  PrincipalServiceService,
 ];
 const generatedPaths = services.flatMap((service) => Object.values(service).map(({ path }) => path));
 
@@ -51,7 +53,7 @@ describe("permissions", () => {
 
   it("documents a level for each of the generated methods", () => {
     expect([...documented.keys()]).to.have.members(generatedPaths);
-    expect(generatedPaths).to.have.length(41);
+    expect(generatedPaths).to.have.length(44);
   });
 
   for (const [path, level] of documented) {

@@ -53,6 +53,7 @@ describe("caller tokens", () => {
       level: "operator",
       credential: "token",
       peer: "",
+      key: key.kid,
     });
   });
 

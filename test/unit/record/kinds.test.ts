@@ -24,6 +24,7 @@ const pairs: Readonly<Record<string, (payload: CborValue) => CborMap>> = {
   restoration: (payload) => kinds.formatRestoration(kinds.parseRestoration(payload)),
   erasure: (payload) => kinds.formatErasure(kinds.parseErasure(payload)),
   erased: (payload) => kinds.formatErased(kinds.parseErased(payload)),
+  suspension: (payload) => kinds.formatSuspension(kinds.parseSuspension(payload)),
   tombstone: (payload) => kinds.formatTombstone(kinds.parseTombstone(payload)),
   proposal_ending: (payload) => kinds.formatProposalEnding(kinds.parseProposalEnding(payload)),
 };

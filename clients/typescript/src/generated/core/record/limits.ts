@@ -307,6 +307,8 @@ export const payloadMaskPathBytesMax = 255;
 
 /** Why something is proposed or withdrawn: a note for people. */
 export const proposalReasonBytesMax = 1024;
+/** Why somebody was suspended: as long a note. */
+export const suspensionReasonBytesMax = 1024;
 export const proposalLifetimeMsDefault = 7 * 24 * 60 * 60 * 1000;
 /** Also how far back the open proposals are looked for at a start. */
 export const proposalLifetimeMsMax = 30 * 24 * 60 * 60 * 1000;

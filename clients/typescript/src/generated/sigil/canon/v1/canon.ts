@@ -5392,7 +5392,8 @@ export const CanonServiceService = {
     responseDeserialize: (value: Buffer): WatchResponse => WatchResponse.decode(value),
   },
   /**
-   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone.
+   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone, which
+   * is also how a suspension is lifted.
    * Level: Mentor; for an erasure Root of tenant "system".
    * What can be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key
    * of small order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
@@ -5460,7 +5461,10 @@ export const CanonServiceService = {
       Buffer.from(CommitProposalResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CommitProposalResponse => CommitProposalResponse.decode(value),
   },
-  /** Ends an open proposal. Level: Mentor, and only its proposer, or Root of tenant "system". NOT_FOUND. */
+  /**
+   * Ends an open proposal. Level: Mentor, and only its proposer, or Root of tenant "system", but Root neither one of somebody
+   * else's about its own principal record nor one about a suspension. NOT_FOUND.
+   */
   withdrawProposal: {
     path: "/sigil.canon.v1.CanonService/WithdrawProposal" as const,
     requestStream: false as const,
@@ -5523,7 +5527,8 @@ export interface CanonServiceServer extends UntypedServiceImplementation {
    */
   watch: handleServerStreamingCall<WatchRequest, WatchResponse>;
   /**
-   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone.
+   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone, which
+   * is also how a suspension is lifted.
    * Level: Mentor; for an erasure Root of tenant "system".
    * What can be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key
    * of small order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
@@ -5545,7 +5550,10 @@ export interface CanonServiceServer extends UntypedServiceImplementation {
    * needed; repeated after a commit, the answer of the first. FAILED_PRECONDITION when it ended otherwise. NOT_FOUND.
    */
   commitProposal: handleUnaryCall<CommitProposalRequest, CommitProposalResponse>;
-  /** Ends an open proposal. Level: Mentor, and only its proposer, or Root of tenant "system". NOT_FOUND. */
+  /**
+   * Ends an open proposal. Level: Mentor, and only its proposer, or Root of tenant "system", but Root neither one of somebody
+   * else's about its own principal record nor one about a suspension. NOT_FOUND.
+   */
   withdrawProposal: handleUnaryCall<WithdrawProposalRequest, WithdrawProposalResponse>;
   /**
    * Gives one system record and who attested it, verified against the registry of its time. Level: Observer.
@@ -5671,7 +5679,8 @@ export interface CanonServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchResponse>;
   /**
-   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone.
+   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone, which
+   * is also how a suspension is lifted.
    * Level: Mentor; for an erasure Root of tenant "system".
    * What can be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key
    * of small order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
@@ -5763,7 +5772,10 @@ export interface CanonServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CommitProposalResponse) => void,
   ): ClientUnaryCall;
-  /** Ends an open proposal. Level: Mentor, and only its proposer, or Root of tenant "system". NOT_FOUND. */
+  /**
+   * Ends an open proposal. Level: Mentor, and only its proposer, or Root of tenant "system", but Root neither one of somebody
+   * else's about its own principal record nor one about a suspension. NOT_FOUND.
+   */
   withdrawProposal(
     request: WithdrawProposalRequest,
     callback: (error: ServiceError | null, response: WithdrawProposalResponse) => void,

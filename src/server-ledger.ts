@@ -1,0 +1,37 @@
+/** What the server does with what the ledger says of itself: health, log and metrics. Called by server.ts alone. */
+import type { Logger } from "pino";
+import type { Metrics } from "./gateway/metrics.ts";
+import type { LedgerObserver, LedgerStatus } from "./ledger/ledger.ts";
+
+import { describeError } from "./record/errors.ts";
+import type { Log } from "./rpc/environment.ts";
+import type { Health } from "./rpc/health.ts";
+import type { Stopping } from "./stopping.ts";
+
+type Watched = {
+  readonly log: Logger;
+  readonly limited: Log;
+  readonly metrics: Metrics;
+  readonly health: Health;
+  readonly stopping: Stopping;
+};
+
+export const observeLedger = ({ log, limited, metrics, health, stopping }: Watched): LedgerObserver => {
+  const onStatus = (status: LedgerStatus): void => {
+    health.set(status.kind === "serving" && !stopping.isAnnounced ? "serving" : "notServing");
+    if (status.kind === "refused")
+      log.fatal({ rule: describeError(status.error) }, "the ledger will not serve");
+    else if (status.kind === "recovering") log.error({ rule: status.rule }, "the ledger checks itself");
+    else log.info({ status: status.kind }, "ledger");
+  };
+  return {
+    onStatus,
+    onGroup: metrics.onGroup,
+    onErased: (tenant, records) => log.warn({ tenant, records: String(records) }, "tenant erased"),
+    onFault: (cause) => limited.error({ err: cause }, "a fault inside the ledger"),
+    onVerifyFailure: (error) => {
+      metrics.onVerifyFailure(error.kind === "recordCorrupt" ? error.step : error.kind);
+      limited.error({ rule: describeError(error) }, "a stored record fails its proof");
+    },
+  };
+};
