@@ -117,8 +117,11 @@ export const createAuditService = ({
     get,
     rows,
     verify,
-    list: async (caller, query, signal) =>
-      listChains(listing, { caller, tenant: tenantFor(caller, query.tenant), query }, signal),
+    list: async (caller, query, signal) => {
+      const tenant = tenantFor(caller, query.tenant);
+      if (tenant !== caller.tenant) ledger.requireTenant(tenant);
+      return listChains(listing, { caller, tenant, query }, signal);
+    },
     checkpoint: () => {
       const { note, size, root } = ledger.checkpoint;
       const { publicKey } = checkpointKeyOf(ledger.ring, size);

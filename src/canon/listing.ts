@@ -20,6 +20,7 @@ import type {
 import { PageRoom } from "./page-room.ts";
 import {
   readVersion,
+  listedScopeOf,
   scopeOf,
   walkRecords,
   type ReadingLedger,
@@ -75,7 +76,7 @@ export const listRecords = async (
   { filter, presentation, pageSize, pageToken }: RecordQuery,
   signal: AbortSignal,
 ): Promise<RecordPage> => {
-  const scope = scopeOf(caller, filter.space, filter.tenant);
+  const scope = listedScopeOf(ledger, caller, filter.space, filter.tenant);
   const wanted = pageSizeOf(pageSize);
   const walk = ["records", filtered(scope, filter), presented(presentation)];
   const tokens = new WalkTokens(ledger, caller, scope.tenant, walk);
@@ -112,7 +113,7 @@ export async function* exportRecords(
   { filter, afterId, size: asked }: Export,
   call: WalkContext,
 ): AsyncGenerator<ExportedRecord, void, undefined> {
-  const scope = scopeOf(caller, filter.space, filter.tenant);
+  const scope = listedScopeOf(ledger, caller, filter.space, filter.tenant);
   const size = asked === 0n ? ledger.size : asked;
   if (size > ledger.size) fail({ kind: "sizeOutOfRange", size, treeSize: ledger.size });
   let after = afterId;

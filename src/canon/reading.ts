@@ -25,6 +25,7 @@ export type ReadingLedger = Pick<
   | "authenticate"
   | "subscribe"
   | "refuseErased"
+  | "requireTenant"
   | "size"
   | "checkpoint"
 >;
@@ -37,6 +38,18 @@ export const scopeOf = (caller: Caller, space: Space, tenant: string): Scope => 
   if (space === "user") return { space, tenant: tenantFor(caller, tenant) };
   if (tenant === "" || tenant === systemTenant) return { space, tenant: systemTenant };
   return fail({ kind: "invalidField", field: "tenant", rule: `must be ${systemTenant} in the system space` });
+};
+
+/** The same for a listing, which would be empty for a tenant that there is not. @throws notFound as well. */
+export const listedScopeOf = (
+  ledger: Pick<Ledger, "requireTenant">,
+  caller: Caller,
+  space: Space,
+  tenant: string,
+): Scope => {
+  const scope = scopeOf(caller, space, tenant);
+  if (scope.space === "user" && scope.tenant !== caller.tenant) ledger.requireTenant(scope.tenant);
+  return scope;
 };
 
 /** The label of the link to the decision that allowed a record. */

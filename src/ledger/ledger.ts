@@ -273,6 +273,17 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     }
   }
 
+  /**
+   * For whoever asks about another tenant: a slip in its name must not look like a tenant without records.
+   * @throws notFound when nothing was ever recorded of it; erased.
+   */
+  requireTenant(tenant: string): void {
+    this.refuseErased(tenant);
+    if (this.#summary.tallyOf(tenant) === undefined) {
+      fail({ kind: "notFound", what: "record of tenant", id: tenant });
+    }
+  }
+
   /** While nothing is being written, so that the store and the summary are of one moment. */
   #pin(tenant: string): Pinned {
     const [store, summary] = [this.#store, this.#summary];

@@ -151,6 +151,19 @@ describe("the command line", function () {
       expect([shown.exitCode, listed.exitCode, verified.exitCode]).to.deep.equal([0, 0, 0]);
     });
 
+    it("says so of a tenant that there is not, and lists nothing of one that is the caller's own", async () => {
+      await check();
+      for (const words of [
+        ["audit", "list"],
+        ["canon", "list"],
+      ]) {
+        const { exitCode, problems } = await run([...words, "--tenant", "nosuch", ...caller("root")]);
+        expect(problems).to.include('no record of tenant "nosuch"');
+        expect(exitCode).to.equal(2);
+        expect((await run([...words, "--tenant", "demo", ...caller("root")])).exitCode).to.equal(0);
+      }
+    });
+
     it("keeps to its filters", async () => {
       await run([...question("delete", "user/notes"), ...caller("observer")]);
       const words = [

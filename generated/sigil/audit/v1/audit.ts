@@ -2897,7 +2897,10 @@ export const AuditServiceService = {
       Buffer.from(GetFrozenChainResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetFrozenChainResponse => GetFrozenChainResponse.decode(value),
   },
-  /** Lists decisions in ledger order. Level: Observer. DATA_LOSS names the position of a record that fails. */
+  /**
+   * Lists decisions in ledger order. Level: Observer. DATA_LOSS names the position of a record that fails; NOT_FOUND when
+   * nothing was ever recorded of the tenant that Root asks about.
+   */
   listFrozenChains: {
     path: "/sigil.audit.v1.AuditService/ListFrozenChains" as const,
     requestStream: false as const,
@@ -2970,7 +2973,10 @@ export const AuditServiceService = {
 export interface AuditServiceServer extends UntypedServiceImplementation {
   /** Gives one decision by its id. Level: Guest. NOT_FOUND, DATA_LOSS. */
   getFrozenChain: handleUnaryCall<GetFrozenChainRequest, GetFrozenChainResponse>;
-  /** Lists decisions in ledger order. Level: Observer. DATA_LOSS names the position of a record that fails. */
+  /**
+   * Lists decisions in ledger order. Level: Observer. DATA_LOSS names the position of a record that fails; NOT_FOUND when
+   * nothing was ever recorded of the tenant that Root asks about.
+   */
   listFrozenChains: handleUnaryCall<ListFrozenChainsRequest, ListFrozenChainsResponse>;
   /**
    * Verifies one decision step by step and gives the evidence to repeat it elsewhere. A failed step is an answer
@@ -3008,7 +3014,10 @@ export interface AuditServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetFrozenChainResponse) => void,
   ): ClientUnaryCall;
-  /** Lists decisions in ledger order. Level: Observer. DATA_LOSS names the position of a record that fails. */
+  /**
+   * Lists decisions in ledger order. Level: Observer. DATA_LOSS names the position of a record that fails; NOT_FOUND when
+   * nothing was ever recorded of the tenant that Root asks about.
+   */
   listFrozenChains(
     request: ListFrozenChainsRequest,
     callback: (error: ServiceError | null, response: ListFrozenChainsResponse) => void,

@@ -5341,7 +5341,7 @@ export const CanonServiceService = {
   },
   /**
    * Lists the newest versions of records in the order of their ids. Level: Observer. DATA_LOSS names the position of a
-   * record that fails.
+   * record that fails; NOT_FOUND when nothing was ever recorded of the tenant that Root asks about.
    */
   listRecords: {
     path: "/sigil.canon.v1.CanonService/ListRecords" as const,
@@ -5509,7 +5509,7 @@ export interface CanonServiceServer extends UntypedServiceImplementation {
   getRecord: handleUnaryCall<GetRecordRequest, GetRecordResponse>;
   /**
    * Lists the newest versions of records in the order of their ids. Level: Observer. DATA_LOSS names the position of a
-   * record that fails.
+   * record that fails; NOT_FOUND when nothing was ever recorded of the tenant that Root asks about.
    */
   listRecords: handleUnaryCall<ListRecordsRequest, ListRecordsResponse>;
   /**
@@ -5620,7 +5620,7 @@ export interface CanonServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Lists the newest versions of records in the order of their ids. Level: Observer. DATA_LOSS names the position of a
-   * record that fails.
+   * record that fails; NOT_FOUND when nothing was ever recorded of the tenant that Root asks about.
    */
   listRecords(
     request: ListRecordsRequest,
