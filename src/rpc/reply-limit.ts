@@ -8,7 +8,7 @@ import type { CallContext } from "../identity/caller.ts";
 import { fail } from "../record/errors.ts";
 import { messageBytesMax, replyBytesMin } from "../record/limits.ts";
 
-export const replyBytesKey = "sigil-reply-bytes-max";
+const replyBytesKey = "sigil-reply-bytes-max";
 const wholeNumber = /^[1-9][0-9]{0,14}$/;
 
 /** @throws invalidField. */
