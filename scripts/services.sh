@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -72,6 +72,31 @@ install_softhsm() {
 }
 start_softhsm() { :; }
 stop_softhsm() { :; }
+
+# What docs/guides/generate-a-client.md generates and compiles with, in the versions that its examples pin. gRPC for Go is
+# compiled here, once, so that no test waits for that.
+client_sources="$(cd "$(dirname "$0")/../examples/clients" && pwd)"
+install_go_client() {
+  command -v go >/dev/null || apt_install golang-go
+  (
+    cd "$client_sources/go"
+    GOBIN="$local_bin" go install tool
+    go build google.golang.org/grpc google.golang.org/grpc/credentials/insecure \
+      google.golang.org/genproto/googleapis/rpc/errdetails
+  )
+}
+start_go_client() { :; }
+stop_go_client() { :; }
+
+python_environment="$local_bin/../venv"
+install_python_client() {
+  # Debian's python3 cannot make an environment without its package for that.
+  python3 -c 'import ensurepip' 2>/dev/null || apt_install python3 python3-venv
+  [ -x "$python_environment/bin/pip" ] || python3 -m venv "$python_environment"
+  "$python_environment/bin/pip" install -q -r "$client_sources/python/requirements.txt"
+}
+start_python_client() { :; }
+stop_python_client() { :; }
 
 usage() {
   sed -n '2,6s/^# \{0,1\}//p' "$0"
