@@ -130,7 +130,7 @@ export const withCodeCheck = (quorum: QuorumService, modules: ModuleService<Prop
   propose: async (caller, proposal, call) => {
     const { id, content } = proposal;
     if (id.startsWith(modulePrefix) && content.kind === "payload")
-      await modules.checkPayload(content.payload);
+      await modules.checkPayload(content.payload, caller, call);
     return quorum.propose(caller, proposal, call);
   },
 });

@@ -1,6 +1,7 @@
 /** What a module is, read from its bytes without running it: for who approves it, and for `checkModule`. Pure. */
 import { fail } from "../record/errors.ts";
 import { moduleBytesMax } from "../record/limits.ts";
+import { proposedCode, type CodeBounds } from "./wasm/bounds.ts";
 import { chargeOf, pageBytes } from "./wasm/meter.ts";
 import { parseWasm, type ExternKind, type Limits, type TableType, type WasmModule } from "./wasm/sections.ts";
 
@@ -50,11 +51,11 @@ const usesOf = (module: WasmModule): Inspection["uses"] => {
 };
 
 /** @throws malformedModule naming the offset and the rule; tooLarge. */
-export const inspectModule = (bytes: Uint8Array): Inspection => {
+export const inspectModule = (bytes: Uint8Array, bounds: CodeBounds = proposedCode): Inspection => {
   if (bytes.length > moduleBytesMax) {
     fail({ kind: "tooLarge", what: "module", bytes: bytes.length, limit: moduleBytesMax });
   }
-  const wasm = parseWasm(bytes);
+  const wasm = parseWasm(bytes, bounds);
   return {
     bytes: bytes.length,
     imports: wasm.imports,

@@ -16,6 +16,20 @@ export type Conversation = {
   readonly onGone: () => void;
 };
 
+export type AskLimits = { readonly wallMsMax: number; readonly cpuMsMax: number };
+
+/** Why a question got no answer: the process is gone. */
+export class Unanswered extends Error {
+  readonly why: "cpuTime" | "wallTime" | "ended";
+
+  constructor(why: Unanswered["why"], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.why = why;
+  }
+}
+
+/** How often CPU time is looked at while a question is open. */
+const watchMs = 50;
 /** An inspection of a module with a thousand long names; everything else is shorter. */
 const frameBytesMax = 4 << 20;
 const copiedBytesMax = 64 << 10;
@@ -122,24 +136,45 @@ export class SandboxProcess {
     else for (const part of frame) this.#pipe.write(part);
   }
 
-  /** One question, if there are words for it, and one answer. @throws Error when the process is gone, or takes longer than it may. */
-  ask(kind: number, parts: readonly Uint8Array[], answerKind: number, limitMs: number): Promise<Uint8Array> {
+  /**
+   * One question, if there are words for it, and one answer. CPU time is the rule, as a busy machine must not make sound code look
+   * endless; the clock is for a process that is stuck. @throws Unanswered.
+   */
+  ask(
+    kind: number,
+    parts: readonly Uint8Array[],
+    answerKind: number,
+    { wallMsMax, cpuMsMax }: AskLimits,
+  ): Promise<Uint8Array> {
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
+    let usedUp: Unanswered | null = null;
     const timer = setTimeout(() => {
-      this.#fault ??= new Error(`a sandbox process took longer than ${limitMs} ms`);
+      usedUp = new Unanswered("wallTime", `a sandbox process took longer than ${wallMsMax} ms`);
+      this.#fault ??= usedUp;
       this.kill();
-    }, limitMs);
+    }, wallMsMax);
+    const cpuMsBefore = this.measure().cpuMs;
+    const watch = setInterval(() => {
+      if (this.measure().cpuMs - cpuMsBefore < cpuMsMax) return;
+      // What it was asked to do is at fault, not the process.
+      usedUp ??= new Unanswered("cpuTime", `a sandbox process used ${cpuMsMax} ms of CPU time`);
+      this.kill();
+    }, watchMs);
+    const stopWatching = (): void => {
+      clearTimeout(timer);
+      clearInterval(watch);
+    };
     this.converse({
       onFrame: ({ kind: said, body }) => {
         if (said !== answerKind)
           throw new Error(`a frame of kind ${said} where one of ${answerKind} was due`);
-        clearTimeout(timer);
+        stopWatching();
         this.settle();
         resolve(body);
       },
       onGone: () => {
-        clearTimeout(timer);
-        reject(this.#fault ?? new Error("a sandbox process was ended"));
+        stopWatching();
+        reject(usedUp ?? this.#whyGone());
       },
     });
     if (parts.length > 0) this.send(kind, ...parts);
@@ -154,8 +189,17 @@ export class SandboxProcess {
     this.#patience = setTimeout(() => this.#end(null), killMsMax).unref();
   }
 
+  /** Where the kernel's count of CPU time cannot be read, its signal tells. */
+  #whyGone(): Unanswered {
+    const why = this.#child.signalCode === "SIGXCPU" ? "cpuTime" : "ended";
+    return new Unanswered(why, this.#fault?.message ?? "a sandbox process was ended", { cause: this.#fault });
+  }
+
   async #greet(): Promise<void> {
-    const body = await this.ask(0, [], fromProcess.ready, startMsMax);
+    const body = await this.ask(0, [], fromProcess.ready, {
+      wallMsMax: startMsMax,
+      cpuMsMax: Infinity,
+    });
     const held = readReady(readMessage(body).header);
     if (held.length === 0) return;
     this.kill();

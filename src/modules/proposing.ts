@@ -11,6 +11,7 @@ import type { CborMap } from "../record/cbor.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { CodeFiles } from "./code-files.ts";
 import { modulePrefix, type Manifest, type ProposedCode, type Putting, type Retirement } from "./domain.ts";
+import type { InspectionRequest } from "./run.ts";
 
 /** What Canon is asked to propose. */
 export type Proposal = Putting & {
@@ -25,7 +26,7 @@ export type ProposingDependencies<Proposed> = {
   /** @throws denied, staleVersion, notFound, queueFull. */
   readonly propose: (caller: Caller, proposal: Proposal, call: CallContext) => Promise<Proposed>;
   /** Whether code may ever run as the manifest says. @throws malformedModule, invalidField naming the import or the limit. */
-  readonly checkCode: (bytes: Uint8Array, manifest: ModulePayload) => Promise<void>;
+  readonly checkCode: (request: InspectionRequest, manifest: ModulePayload) => Promise<void>;
 };
 
 /** @throws tooLarge as soon as it is too long. */
@@ -70,7 +71,8 @@ export const proposeCode = async <Proposed>(
   }
   const { minLevel: minLoa, capabilities, limits } = manifest;
   const payload = { digest, minLoa, capabilities, limits };
-  await deps.checkCode(bytes, payload);
+  const { tenant } = caller;
+  await deps.checkCode({ bytes: () => Promise.resolve(bytes), tenant, signal: call.signal }, payload);
   const id = modulePrefix + manifest.name;
   const content = { kind: "payload", payload: formatModule(payload) } as const;
   // After the decision and before the proposal: nobody fills the disk who may not propose, and whoever approves a digest

@@ -73,14 +73,27 @@ export type RunOutcome = {
   readonly usage: RunUsage;
 };
 
+/** Code that nobody approved yet. */
+export type InspectionRequest = {
+  /** Asked when its turn has come: what waits holds no code. What it throws, the inspection throws. */
+  readonly bytes: () => Promise<Uint8Array>;
+  /** Whose turn it takes. */
+  readonly tenant: string;
+  /** Aborted: the inspection ends, or leaves the queue. */
+  readonly signal: AbortSignal;
+};
+
 export interface Sandbox extends AsyncDisposable {
   /**
    * Never rejects for what a module does. @throws runsBusy; tooLarge for input past its limit; notServing when no sandbox
    * process can be started, or after dispose.
    */
   run(request: RunRequest): Promise<RunOutcome>;
-  /** Reads and compiles bytes that nobody approved yet, in a sandbox process. @throws malformedModule, tooLarge, notServing. */
-  inspect(bytes: Uint8Array): Promise<Inspection>;
+  /**
+   * Reads and compiles code in a process that serves no runs, one at a time; tenants take turns.
+   * @throws malformedModule, tooLarge, queueFull, cancelled, deadlineExceeded, notServing.
+   */
+  inspect(request: InspectionRequest): Promise<Inspection>;
   /** Why no module can ever be run here, for people; absent or null where they can. */
   readonly whyUnavailable?: string | null;
   readonly gauge: {

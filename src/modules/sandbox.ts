@@ -1,13 +1,14 @@
 /**
- * The sandbox: a few processes, each with one run at a time, and those who wait for one. A process is used again only after a run
+ * The sandbox: a few processes, each with one run at a time, and those who wait for one; inspections have a process of their own. A process is used again only after a run
  * that exited; after any other end there is a new one in its place. Source: docs/spec/sandbox.md, docs/design/0013-sandbox.md.
  */
 import { fail, SigilFault } from "../record/errors.ts";
-import { moduleBytesMax, processCpuMsMax, runMsMax } from "../record/limits.ts";
+import { processCpuMsMax, runMsMax } from "../record/limits.ts";
 import { compilationKey } from "./compiled.ts";
 import type { Inspection } from "./inspection.ts";
+import { Inspector } from "./inspector.ts";
 import { whyNoLaunch, type LaunchOptions } from "./launch.ts";
-import type { RunOutcome, RunRequest, Sandbox } from "./run.ts";
+import type { InspectionRequest, RunOutcome, RunRequest, Sandbox } from "./run.ts";
 import { RunCount } from "./run-count.ts";
 import { cancelledBefore, SandboxWorker } from "./worker.ts";
 
@@ -22,6 +23,8 @@ export type SandboxOptions = {
   readonly runsPerTenantMax?: number;
   /** The most that a run's limits may say. 1024 (64 MiB) unless said otherwise. */
   readonly memoryPagesMax?: number;
+  /** CPU time of one compilation, for tests. */
+  readonly compileCpuMsMax?: number;
   /** CPU seconds of one process's life, and its program: for tests, which cannot wait as long, or need another. */
   readonly launch?: Partial<Pick<LaunchOptions, "cpuSecondsMax" | "program" | "shell">>;
   /** A process that failed, with its last words; a host call that threw. For the log. */
@@ -47,6 +50,7 @@ class ProcessPool implements Sandbox {
   readonly whyUnavailable: string | null;
   readonly #options: SandboxOptions;
   readonly #count: RunCount;
+  readonly #inspector: Inspector;
   readonly #alive = new Set<SandboxWorker>();
   readonly #idle: SandboxWorker[] = [];
   readonly #waiting: Waiter[] = [];
@@ -63,6 +67,8 @@ class ProcessPool implements Sandbox {
     this.#options = options;
     this.whyUnavailable = whyNoLaunch(options.launch?.shell);
     this.#count = new RunCount(options.runsMax, options.runsPerTenantMax ?? options.runsMax);
+    const { memoryPagesMax = memoryPagesMaxDefault } = options;
+    this.#inspector = new Inspector({ ...options, launch: { memoryPagesMax, ...options.launch } });
     this.#fill();
   }
 
@@ -83,34 +89,22 @@ class ProcessPool implements Sandbox {
     }
   }
 
-  async inspect(bytes: Uint8Array): Promise<Inspection> {
+  async inspect(request: InspectionRequest): Promise<Inspection> {
     this.#requireLaunch();
-    if (bytes.length > moduleBytesMax) {
-      fail({ kind: "tooLarge", what: "module", bytes: bytes.length, limit: moduleBytesMax });
-    }
-    const release = this.#count.enter("");
-    try {
-      const worker = await this.#take("", null);
-      if (worker === null) return fail({ kind: "cancelled" });
-      return await this.#use(worker, () => worker.inspect(bytes));
-    } catch (cause) {
-      if (cause instanceof SigilFault) throw cause;
-      const rule = "is more than the engine can compile";
-      return fail({ kind: "malformedModule", offset: 0, rule }, { cause });
-    } finally {
-      release();
-    }
+    return this.#inspector.inspect(request);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     if (this.#backOff !== null) clearTimeout(this.#backOff);
     for (const { refuse } of this.#waiting.splice(0)) refuse(closed());
+    const inspector = this.#inspector[Symbol.asyncDispose]();
     const workers = [...this.#alive];
     for (const worker of workers) worker.cancel();
     // One that is just being started is ended when it is up.
     await Promise.all(this.#starting);
     await Promise.all([...workers, ...this.#alive].map((worker) => worker.gone));
+    await inspector;
   }
 
   #requireLaunch(): void {
@@ -206,10 +200,10 @@ class ProcessPool implements Sandbox {
 
   /** Never rejects. */
   async #start(): Promise<void> {
-    const { onFault, memoryPagesMax = memoryPagesMaxDefault } = this.#options;
+    const { onFault, compileCpuMsMax, memoryPagesMax = memoryPagesMaxDefault } = this.#options;
     const launch = { memoryPagesMax, cpuSecondsMax: cpuSecondsMaxDefault, ...this.#options.launch };
     try {
-      const worker = await SandboxWorker.start(launch, onFault);
+      const worker = await SandboxWorker.start({ launch, compileCpuMsMax, onFault });
       this.#alive.add(worker);
       void worker.gone.then(() => this.#lose(worker));
       if (this.#isClosed) worker.kill();

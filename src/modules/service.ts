@@ -21,6 +21,7 @@ import {
 } from "./domain.ts";
 import { checkModule, parseCapabilities } from "./limits.ts";
 import { proposeCode, proposeRetirement, type ProposingDependencies } from "./proposing.ts";
+import type { InspectionRequest } from "./run.ts";
 import { ModuleRegistry, type Standing } from "./registry.ts";
 import { Running, type RunningDependencies, type RunWatch } from "./running.ts";
 
@@ -38,7 +39,7 @@ export type ModuleService<Proposed> = AsyncDisposable & {
     call: CallContext,
   ) => Promise<ProposedCode<Proposed>>;
   /** Whether a payload names code that is here and fits it. @throws invalidField, malformedModule, malformedRecord. */
-  readonly checkPayload: (payload: CborValue) => Promise<void>;
+  readonly checkPayload: (payload: CborValue, caller: Caller, call: CallContext) => Promise<void>;
   readonly retire: (caller: Caller, retirement: Retirement, call: CallContext) => Promise<Proposed>;
 };
 
@@ -58,9 +59,9 @@ export type ModuleDependencies<Proposed> = Omit<RunningDependencies, "ledger" | 
 /** Everything about a module that nobody has run is known before a quorum is asked. */
 const checkCodeWith =
   ({ sandbox, caps }: Pick<RunningDependencies, "sandbox" | "caps">) =>
-  async (bytes: Uint8Array, manifest: ModulePayload): Promise<void> => {
+  async (request: InspectionRequest, manifest: ModulePayload): Promise<void> => {
     const capabilities = parseCapabilities(manifest.capabilities, "manifest.capabilities");
-    checkModule(await sandbox.inspect(bytes), capabilities, { ...caps, ...manifest.limits });
+    checkModule(await sandbox.inspect(request), capabilities, { ...caps, ...manifest.limits });
   };
 
 class Modules<Proposed> implements ModuleService<Proposed> {
@@ -116,12 +117,15 @@ class Modules<Proposed> implements ModuleService<Proposed> {
     return proposeCode({ ...this.#deps, checkCode: checkCodeWith(this.#deps) }, caller, manifest, code, call);
   }
 
-  async checkPayload(payload: CborValue): Promise<void> {
+  async checkPayload(payload: CborValue, { tenant }: Caller, { signal }: CallContext): Promise<void> {
     const manifest = parseModule(payload);
-    const code = await this.#deps.files.read(manifest.digest);
-    if (code.kind === "whole") return checkCodeWith(this.#deps)(code.bytes, manifest);
-    const rule = "must be the digest of code that is here; ModuleService.ProposeModule takes it in";
-    return fail({ kind: "invalidField", field: "payload.digest", rule });
+    const bytes = async (): Promise<Uint8Array> => {
+      const code = await this.#deps.files.read(manifest.digest);
+      if (code.kind === "whole") return code.bytes;
+      const rule = "must be the digest of code that is here; ModuleService.ProposeModule takes it in";
+      return fail({ kind: "invalidField", field: "payload.digest", rule });
+    };
+    await checkCodeWith(this.#deps)({ bytes, tenant, signal }, manifest);
   }
 
   retire(caller: Caller, retirement: Retirement, call: CallContext): Promise<Proposed> {

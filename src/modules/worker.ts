@@ -1,13 +1,17 @@
 /** A sandbox process with the modules it has compiled: one task at a time, and whether it may have another. */
 import { equalBytes, toHex } from "../record/bytes.ts";
 import { SigilFault } from "../record/errors.ts";
-import { moduleLoadMsMax, processCpuMsMax, runsPerProcessMax } from "../record/limits.ts";
+import {
+  moduleCompileCpuMsMax,
+  moduleLoadMsMax,
+  processCpuMsMax,
+  runsPerProcessMax,
+} from "../record/limits.ts";
 import { CompiledModules, compilationKey } from "./compiled.ts";
 import { fromProcess, messageParts, readMessage, toProcess } from "./frames.ts";
-import type { Inspection } from "./inspection.ts";
 import type { LaunchOptions } from "./launch.ts";
-import { SandboxProcess } from "./process.ts";
-import { readInspected, readLoaded } from "./reports.ts";
+import { SandboxProcess, Unanswered } from "./process.ts";
+import { readLoaded } from "./reports.ts";
 import type { RunExit, RunOutcome, RunRequest } from "./run.ts";
 import type { LoadTask } from "./tasks.ts";
 import { RunUnderWay } from "./under-way.ts";
@@ -34,23 +38,35 @@ const digestOf = async (bytes: Uint8Array): Promise<Uint8Array> =>
   // In the thread pool: a large module would hold everybody up.
   new Uint8Array(await crypto.subtle.digest("SHA-256", Uint8Array.from(bytes)));
 
+export type WorkerOptions = {
+  readonly launch: LaunchOptions;
+  /** CPU time of one compilation. `moduleCompileCpuMsMax` unless said otherwise. */
+  readonly compileCpuMsMax?: number | undefined;
+  readonly onFault: (cause: unknown) => void;
+};
+
+/** What is said of code that an engine does not get done with. */
+export const tooSlow = (cpuMsMax: number): string => `takes more than ${cpuMsMax} ms of CPU time to compile`;
+
 export class SandboxWorker {
   readonly #process: SandboxProcess;
   readonly #compiled = new CompiledModules();
   readonly #onFault: (cause: unknown) => void;
+  readonly #compileCpuMsMax: number;
   #underWay: RunUnderWay | null = null;
   #runs = 0;
   #cpuMs = 0;
   #isClean = true;
   #isCancelled = false;
 
-  static async start(options: LaunchOptions, onFault: (cause: unknown) => void): Promise<SandboxWorker> {
-    return new SandboxWorker(await SandboxProcess.start(options), onFault);
+  static async start(options: WorkerOptions): Promise<SandboxWorker> {
+    return new SandboxWorker(await SandboxProcess.start(options.launch), options);
   }
 
-  private constructor(process: SandboxProcess, onFault: (cause: unknown) => void) {
+  private constructor(process: SandboxProcess, options: WorkerOptions) {
     this.#process = process;
-    this.#onFault = onFault;
+    this.#onFault = options.onFault;
+    this.#compileCpuMsMax = options.compileCpuMsMax ?? moduleCompileCpuMsMax;
   }
 
   /** Nothing went wrong in it, and it is not worn out. */
@@ -109,17 +125,6 @@ export class SandboxWorker {
     return outcome;
   }
 
-  /** @throws malformedModule, tooLarge; Error when the process is gone. */
-  async inspect(bytes: Uint8Array): Promise<Inspection> {
-    this.#isClean = false;
-    const parts = messageParts({}, bytes);
-    const body = await this.#process.ask(toProcess.inspect, parts, fromProcess.inspected, moduleLoadMsMax);
-    const inspected = readInspected(readMessage(body).header);
-    this.#isClean = true;
-    if ("error" in inspected) throw new SigilFault(inspected.error);
-    return inspected;
-  }
-
   async #slotOf(request: RunRequest): Promise<number | RunOutcome> {
     const key = compilationKey(request);
     const known = this.#compiled.use(key);
@@ -142,7 +147,10 @@ export class SandboxWorker {
     request.signal.addEventListener("abort", onAbort, { once: true });
     try {
       const parts = messageParts(task, bytes);
-      const body = await this.#process.ask(toProcess.load, parts, fromProcess.loaded, moduleLoadMsMax);
+      const body = await this.#process.ask(toProcess.load, parts, fromProcess.loaded, {
+        wallMsMax: moduleLoadMsMax,
+        cpuMsMax: this.#compileCpuMsMax,
+      });
       const rule = readLoaded(readMessage(body).header);
       if (rule === null) return slot;
       this.#compiled.remove(key);
@@ -150,6 +158,9 @@ export class SandboxWorker {
     } catch (cause) {
       if (request.signal.aborted || this.#isCancelled) return cancelledBefore(request);
       if (cause instanceof SigilFault) throw cause;
+      if (cause instanceof Unanswered && cause.why === "cpuTime") {
+        return nothingUsed(request, { kind: "refused", rule: tooSlow(this.#compileCpuMsMax) });
+      }
       // The process is gone: the pool tells why.
       return nothingUsed(request, { kind: "crashed" });
     } finally {

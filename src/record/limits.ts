@@ -348,6 +348,12 @@ export const moduleTypesMax = 65_536;
 /** Parameters, or results, of one signature; twice what compilers emit. */
 export const moduleSignatureTypesMax = 128;
 export const moduleFunctionsMax = 250_000;
+/** Locals that one function of proposed code declares: what engines take. */
+export const moduleLocalsPerFunctionMax = 50_000;
+/** Locals of all functions of proposed code: a few bytes declare billions, an engine lays each out. 16 MiB of code cannot use more. */
+export const moduleLocalsMax = 4 << 20;
+/** One function of proposed code: compilers emit some tens of KiB, tables written as code some hundreds. */
+export const moduleFunctionBytesMax = 4 << 20;
 /** Memories of a module, and tables; each takes its own reservation of address space while it runs. */
 export const moduleMemoriesMax = 64;
 /** Globals, or data segments. */
@@ -356,8 +362,13 @@ export const moduleItemsMax = 250_000;
 export const hostAnswerBytesMax = 1 << 20;
 /** The end of a run's log that is kept with its outcome. */
 export const runLogTailBytesMax = 8 << 10;
-/** Reading and compiling a module; the slowest that passes takes about a second. */
-export const moduleLoadMsMax = 15_000;
+/** CPU time to read and compile a module; the slowest that passes takes about a second. */
+export const moduleCompileCpuMsMax = 5000;
+/** The same on the clock, of a busy machine: a process that is silent for longer is stuck. */
+export const moduleLoadMsMax = 120_000;
+/** Proposals whose code is inspected or waits for it: of one tenant, and of all. One at a time is inspected. */
+export const moduleInspectionsPerTenantMax = 4;
+export const moduleInspectionsMax = 64;
 /** Compiled modules that one sandbox process holds, and the bytes they were compiled from. */
 export const modulesHeldMax = 64;
 export const moduleBytesHeldMax = 64 << 20;

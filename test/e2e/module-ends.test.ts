@@ -9,7 +9,7 @@ import { after, before, describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
 import { fail } from "../../src/record/errors.ts";
 import { inspectModule } from "../../src/modules/inspection.ts";
-import type { RunExit, RunOutcome, RunRequest, Sandbox } from "../../src/modules/run.ts";
+import type { InspectionRequest, RunExit, RunOutcome, RunRequest, Sandbox } from "../../src/modules/run.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
 import { createFaultyStore, type FaultyStore } from "../contract/faulty-store.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
@@ -39,8 +39,8 @@ class ToldSandbox implements Sandbox {
     return { exit, output, logTail: text(""), usage: { ...usage, inputBytes: request.input.length } };
   }
 
-  inspect(bytes: Uint8Array) {
-    return Promise.resolve(inspectModule(bytes));
+  async inspect({ bytes }: InspectionRequest) {
+    return inspectModule(await bytes());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

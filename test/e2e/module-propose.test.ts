@@ -19,6 +19,7 @@ import {
   sha256,
   upload,
 } from "./modules.ts";
+import { localsBomb } from "../hostile/broken.ts";
 import { refusalOf } from "./refusal.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
 
@@ -100,6 +101,7 @@ describe("modules that are proposed", function () {
       [upload("alien", alien), /"env"\."launch"/, "INVALID_ARGUMENT"],
       [upload("reader", reader), /canon\.read/, "INVALID_ARGUMENT"],
       [upload("junk", new Uint8Array(100)), /malformed module/, "INVALID_ARGUMENT"],
+      [upload("bomb", localsBomb()), /locals or more in all functions/, "INVALID_ARGUMENT"],
       [upload("none", new Uint8Array(0)), /must bring the code/, "INVALID_ARGUMENT"],
       [upload("Upper", plain), /manifest\.name/, "INVALID_ARGUMENT"],
       [upload("other", plain, { digest: sha256(reader) }), /manifest\.digest/, "INVALID_ARGUMENT"],

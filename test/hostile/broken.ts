@@ -42,6 +42,39 @@ export const manyLocals = (): Uint8Array => {
   return concatBytes(preamble, startType, startFunction, startExport, code);
 };
 
+/** Runs of a function's locals, each a count of i32; nothing more is in its body. */
+export const bodyOf = (...runs: readonly number[]): Uint8Array => {
+  const groups = runs.flatMap((count) => [...leb(count), 0x7f]);
+  return Uint8Array.from([...leb(runs.length), ...groups, 0x0b]);
+};
+
+/** Of this many bytes, at least 2: nothing, many times. */
+export const bodyOfBytes = (bytes: number): Uint8Array => {
+  const body = new Uint8Array(bytes).fill(0x01);
+  body[0] = 0;
+  body[bytes - 1] = 0x0b;
+  return body;
+};
+
+/** A command module of these functions, each as often as it says; the first is `_start`. */
+export const functionsModule = (
+  ...functions: readonly { readonly body: Uint8Array; readonly times: number }[]
+): Uint8Array => {
+  const total = functions.reduce((sum, { times }) => sum + times, 0);
+  const bodies = functions.map(({ body, times }) => {
+    const one = concatBytes(Uint8Array.from(leb(body.length)), body);
+    const all = new Uint8Array(one.length * times);
+    for (let index = 0; index < times; index += 1) all.set(one, index * one.length);
+    return all;
+  });
+  const types = section(3, concatBytes(Uint8Array.from(leb(total)), new Uint8Array(total)));
+  const code = section(10, concatBytes(Uint8Array.from(leb(total)), ...bodies));
+  return concatBytes(preamble, startType, types, startExport, code);
+};
+
+/** Two megabytes that make an engine lay out twelve billion locals before it has compiled anything. */
+export const localsBomb = (): Uint8Array => functionsModule({ body: bodyOf(50_000), times: 250_000 });
+
 /** Sections that claim more items than there are bytes. */
 export const claimedItems = (): readonly Uint8Array[] =>
   [1, 2, 3, 4, 5, 6, 7, 9, 10, 11].map((id) =>

@@ -9,7 +9,7 @@ import type { RunExit, RunOutcome } from "../../src/modules/run.ts";
 import { assemble, assembleFile } from "./assemble.ts";
 import { claimedItems, dataModule, manyLocals, nestedModule } from "./broken.ts";
 import { guest, numbersOf } from "./guests.ts";
-import { logOf, openSandbox, outputOf, requestOf, type Asked } from "./runs.ts";
+import { inspectionOf, logOf, openSandbox, outputOf, requestOf, type Asked } from "./runs.ts";
 
 const killed = (limit: Extract<RunExit, { kind: "killed" }>["limit"]): RunExit => ({ kind: "killed", limit });
 const trapped = (trap: string): RunExit => ({ kind: "trapped", trap });
@@ -199,7 +199,7 @@ describe("a hostile module", function () {
   });
 
   it("with twenty megabytes of data is refused for its size, and one that just fits runs", async () => {
-    const refusal = await sandbox.inspect(dataModule(20 << 20)).catch(String);
+    const refusal = await sandbox.inspect(inspectionOf(dataModule(20 << 20))).catch(String);
     expect(refusal).to.match(/module is \d+ bytes, the limit is 16777216/);
     const outcome = await sandbox.run(requestOf(dataModule(20 << 20)));
     expect(outcome.exit.kind === "refused" && outcome.exit.rule).to.match(/the limit is 16777216/);

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { parseHash } from "../../src/record/bytes.ts";
 import { createSandbox, type SandboxOptions } from "../../src/modules/sandbox.ts";
-import type { RunOutcome, RunRequest, Sandbox } from "../../src/modules/run.ts";
+import type { InspectionRequest, RunOutcome, RunRequest, Sandbox } from "../../src/modules/run.ts";
 
 const testLimits: RunRequest["limits"] = {
   wallMs: 5000,
@@ -26,6 +26,16 @@ export const requestOf = (bytes: Uint8Array, { limits, ...asked }: Asked = {}): 
   signal: new AbortController().signal,
   ...asked,
   limits: { ...testLimits, ...limits },
+});
+
+export const inspectionOf = (
+  bytes: Uint8Array,
+  asked: Partial<InspectionRequest> = {},
+): InspectionRequest => ({
+  bytes: () => Promise.resolve(bytes),
+  tenant: "acme",
+  signal: new AbortController().signal,
+  ...asked,
 });
 
 export const openSandbox = async (

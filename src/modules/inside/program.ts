@@ -5,6 +5,7 @@ import { inspectModule, type Inspection } from "../inspection.ts";
 import { checkModule } from "../limits.ts";
 import type { RunExit } from "../run.ts";
 import type { EndedReport, LoadTask, RunTask } from "../tasks.ts";
+import { approvedCode } from "../wasm/bounds.ts";
 import { budgetExport, chargeOf, meterMemory, overdrawn, pageBytes, startExport } from "../wasm/meter.ts";
 import { parseWasm } from "../wasm/sections.ts";
 import { hostImports } from "./asking.ts";
@@ -46,8 +47,8 @@ export const inspectProgram = (bytes: Uint8Array): Inspection => {
 /** @returns the rule that the module breaks instead, when it may not run with these capabilities and limits. */
 export const loadProgram = (bytes: Uint8Array, { capabilities, limits }: LoadTask): Program | string => {
   try {
-    checkModule(inspectModule(bytes), capabilities, limits);
-    const module = parseWasm(bytes);
+    checkModule(inspectModule(bytes, approvedCode), capabilities, limits);
+    const module = parseWasm(bytes, approvedCode);
     return { module: compile(meterMemory(module, limits.memoryPages)), startBytes: chargeOf(module) };
   } catch (cause) {
     if (cause instanceof SigilFault) return describeError(cause.error);

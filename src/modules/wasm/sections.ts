@@ -12,6 +12,7 @@ import {
   moduleSignatureTypesMax,
   moduleTypesMax,
 } from "../../record/limits.ts";
+import { approvedCode, type CodeBounds } from "./bounds.ts";
 import { walkExpression, type GrowthSite } from "./instructions.ts";
 import { WasmReader } from "./reader.ts";
 
@@ -48,6 +49,8 @@ export type WasmModule = {
   readonly start: number | null;
   readonly dataBytes: number;
   readonly bodies: readonly FunctionBody[];
+  /** Declared by all functions together. */
+  readonly locals: number;
   readonly growth: readonly GrowthSite[];
 };
 
@@ -176,14 +179,37 @@ const readExport = (reader: WasmReader, draft: Draft): void => {
   });
 };
 
-const readCode = (reader: WasmReader, draft: Draft): void => {
-  const bytes = reader.size();
-  const body = new WasmReader(reader.bytes, reader.at, reader.at + bytes);
-  draft.bodies.push({ from: body.at, end: body.end });
-  for (let groups = body.u32(); groups > 0; groups -= 1) {
-    body.u32();
+/** Runs of a count and a type. A run says up to 2³² in five bytes, so each is held against the bounds as it is read. */
+const readLocals = (
+  body: WasmReader,
+  draft: Draft,
+  { localsPerFunctionMax, localsMax }: CodeBounds,
+): void => {
+  let own = 0;
+  for (let runs = body.u32(); runs > 0; runs -= 1) {
+    const at = body.at;
+    const count = body.u32();
+    own += count;
+    draft.locals += count;
+    if (own > localsPerFunctionMax) {
+      body.refuse(`has a function of ${own} locals or more, ${localsPerFunctionMax} is the most`, at);
+    }
+    if (draft.locals > localsMax) {
+      body.refuse(`has ${draft.locals} locals or more in all functions, ${localsMax} is the most`, at);
+    }
     valueType(body);
   }
+};
+
+const readCode = (reader: WasmReader, draft: Draft, bounds: CodeBounds): void => {
+  const at = reader.at;
+  const bytes = reader.size();
+  if (bytes > bounds.functionBytesMax) {
+    reader.refuse(`has a function of ${bytes} bytes, ${bounds.functionBytesMax} is the most`, at);
+  }
+  const body = new WasmReader(reader.bytes, reader.at, reader.at + bytes);
+  draft.bodies.push({ from: body.at, end: body.end });
+  readLocals(body, draft, bounds);
   walkExpression(body, (site) => draft.growth.push(site));
   if (!body.done) body.refuse("has a function that goes on after its end");
   reader.at = body.end;
@@ -200,7 +226,7 @@ const readData = (reader: WasmReader, draft: Draft): void => {
   reader.skip(bytes);
 };
 
-type ReadItem = (reader: WasmReader, draft: Draft) => unknown;
+type ReadItem = (reader: WasmReader, draft: Draft, bounds: CodeBounds) => unknown;
 type Items = { readonly what: string; readonly countMax: number; readonly read: ReadItem };
 
 const readGlobal: ReadItem = (reader, draft) => {
@@ -232,10 +258,12 @@ const readStart = (reader: WasmReader, draft: Draft): void => {
   if (draft.start >= draft.functions.length) reader.refuse("starts with a function that is not there", at);
 };
 
-const readSection = (reader: WasmReader, draft: Draft, id: number): void => {
+const readSection = (reader: WasmReader, draft: Draft, id: number, bounds: CodeBounds): void => {
   const list = LISTS[id];
   if (list !== undefined) {
-    for (let left = reader.count(list.what, list.countMax); left > 0; left -= 1) list.read(reader, draft);
+    for (let left = reader.count(list.what, list.countMax); left > 0; left -= 1) {
+      list.read(reader, draft, bounds);
+    }
   }
   if (id === start) readStart(reader, draft);
   if ((list !== undefined || id === start) && !reader.done) {
@@ -256,13 +284,14 @@ const empty = (bytes: Uint8Array): Draft => ({
   start: null,
   dataBytes: 0,
   bodies: [],
+  locals: 0,
   growth: [],
 });
 
 const preamble = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
 
 /** @throws malformedModule naming the offset and the rule. */
-export const parseWasm = (bytes: Uint8Array): WasmModule => {
+export const parseWasm = (bytes: Uint8Array, bounds: CodeBounds = approvedCode): WasmModule => {
   const reader = new WasmReader(bytes);
   for (const byte of preamble) {
     if (reader.byte() !== byte) reader.refuse("is no WebAssembly module of version 1", reader.at - 1);
@@ -281,7 +310,7 @@ export const parseWasm = (bytes: Uint8Array): WasmModule => {
       place = next;
     }
     draft.sections.push({ id, at, from: section.at, end: section.end });
-    readSection(section, draft, id);
+    readSection(section, draft, id, bounds);
     reader.at = section.end;
   }
   return draft;

@@ -39,7 +39,8 @@ const receive = () => {
   const head = read(5);
   const body = read(head.readUInt32BE(0) - 1);
   const bytes = body.readUInt32BE(0);
-  return { kind: head[4], header: JSON.parse(body.subarray(4, 4 + bytes)) };
+  const rest = body.subarray(4 + bytes).toString();
+  return { kind: head[4], header: JSON.parse(body.subarray(4, 4 + bytes)), rest };
 };
 
 const good = { exit: { kind: "exited", code: 0 }, cpuUs: 0, processCpuUs: 0, memoryBytes: 0 };
@@ -100,9 +101,16 @@ const tricks = {
   "its own death": () => process.abort(),
 };
 
+const burn = () => {
+  for (;;);
+};
+/** What it does with code that it is to compile, by what the code says. */
+const compiling = { burn, silence: tricks.silence, "its own death": tricks["its own death"] };
+
 write(frame(READY, message({ holds: [] })));
 for (;;) {
-  const { kind, header } = receive();
+  const { kind, header, rest } = receive();
+  if (kind === 1 || kind === 5) compiling[rest]?.();
   if (kind === 1) write(frame(LOADED, message({ rule: null })));
   if (kind !== 3) continue;
   tokenBefore = token;
