@@ -57,7 +57,8 @@ const checkOne = async (ledger: Ledger, { position, hash, id }: Acknowledged): P
   const record = await ledger.readAt(position);
   if (toHex(record.hash) !== hash) say(`wrong hash at position ${position}`);
   if (record.body.id !== id) say(`wrong id at position ${position}`);
-  if ((await ledger.decisionAt(record.body.tenant, id)) !== position) say(`wrong place of ${id}`);
+  if ((await ledger.readId(record.body.tenant, "user", id))?.position !== position)
+    say(`wrong place of ${id}`);
   const claim = await ledger.claim(scopeOf(id, record.body.tenant), utf8Encode(id));
   if (claim.kind === "held") {
     claim.release();

@@ -68,10 +68,7 @@ describe("the command line", function () {
     });
 
     it("exits with 1 for a review", async () => {
-      const { exitCode, output } = await run([
-        ...question("delete", "user/ben/public/avatar"),
-        ...caller("operator"),
-      ]);
+      const { exitCode, output } = await run([...question("delete", "web/search"), ...caller("operator")]);
       expect(output).to.match(/^REVIEW/);
       expect(exitCode).to.equal(1);
     });

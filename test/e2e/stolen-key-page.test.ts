@@ -53,6 +53,8 @@ describe("a stolen key", function () {
       await cp(join(cwd, `data.keys/${name}.pem`), join(cwd, `${name}.pem`));
     }
     server = await serving(["serve", "--data", "data", ...freePorts], { cwd });
+    // What the page lists of the tenant is there in a deployment that was in use.
+    await asked("operator");
   });
   after(async () => {
     await server?.stop();
