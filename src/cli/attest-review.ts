@@ -5,6 +5,7 @@
 import { ProposalState, type GetProposalResponse, type Proposal, type SimulateResponse } from "@sigil/client";
 import { equalBytes, toHex, type Hash } from "../record/bytes.ts";
 import type { Attestation } from "../record/attestation.ts";
+import { SigilFault } from "../record/errors.ts";
 import type { KeyPair } from "../keys/keyfile.ts";
 import { lintModel } from "../trust/lint.ts";
 import { describeCallError } from "./connection.ts";
@@ -12,7 +13,7 @@ import { formatFindings } from "./model-check.ts";
 import { enrolledBy, examineProposal, formatChanges, type Change, type FindRecord } from "./proposal-body.ts";
 import { formatProposal, stateName } from "./proposal-view.ts";
 import { formatSimulation } from "./simulate.ts";
-import type { Terminal } from "./terminal.ts";
+import { printable, type Terminal } from "./terminal.ts";
 
 /** So many recorded decisions show what a model would change. */
 const simulatedDecisions = 1000;
@@ -73,8 +74,16 @@ const roleOf = (
 /** Of the model that is signed, worked out here. */
 const showFindings = ([{ body }]: readonly [Change, ...Change[]], terminal: Terminal): void => {
   if (body.kind !== "trust_model") return;
-  const { findings } = lintModel(body.payload, Infinity);
-  if (findings.length > 0) terminal.print(`\n${formatFindings(findings, terminal)}`);
+  try {
+    const { findings } = lintModel(body.payload, Infinity);
+    if (findings.length > 0) terminal.print(`\n${formatFindings(findings, terminal)}`);
+  } catch (error) {
+    if (!(error instanceof SigilFault) || error.error.kind !== "malformedModel") throw error;
+    // A server proposes none. Under one that is committed all the same, everything is denied.
+    terminal.print(
+      `\n${terminal.paint("red", `This is no model that could decide: ${printable(error.message)}`)}`,
+    );
+  }
 };
 
 const showFlips = async (

@@ -215,6 +215,12 @@ describe("a review before signing", () => {
     expect(outcome.shown).to.include(String.raw`"Ann\u00a0Smith" (LOOKS LIKE "Ann Smith")`);
   });
 
+  it("says so of a model that could not decide", async () => {
+    const outcome = await review({ response: answer(model(0.5001)) });
+    expect(outcome.shown).to.not.include("no model that could decide");
+    expect((await review({ response: answer(after) })).shown).to.include("no model that could decide");
+  });
+
   it("takes the key that the bytes enrol as possession, and shows it as people know it", async () => {
     const outcome = await review({ response: enrolling, key: newKey, isEnrolled: "no", witness: undefined });
     expect(outcome).to.include({ kind: "reviewed", role: "possession" });
