@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { describeDeployment, openDeployment } from "../../src/deployment.ts";
 import { runFsck } from "../../src/ledger/fsck.ts";
-import { familyRange, sealCountKey } from "../../src/ledger/keyspace.ts";
+import { familyRange, sealCountKey, summaryKey } from "../../src/ledger/keyspace.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";
 import { readU64be, utf8Decode } from "../../src/record/bytes.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
@@ -125,13 +125,19 @@ describe("a data key's rotation", function () {
   });
 
   it("cut off when the file was there goes on with the new version at the next start", async () => {
+    const before = await openLevelStore(ledgerPath(), { onMissing: "fail" });
+    const summary = (await before.get(summaryKey)) ?? expect.fail("there is no summary");
+    await before.close();
     {
       await using ledger = await open();
       await ledger.rotateDataKey("acme");
     }
     // As it was before the count was written: the file is all there is of the rotation.
     const store = await openLevelStore(ledgerPath(), { onMissing: "fail" });
-    await store.commit([{ kind: "delete", key: sealCountKey("acme", 2) }]);
+    await store.commit([
+      { kind: "delete", key: sealCountKey("acme", 2) },
+      { kind: "put", key: summaryKey, value: summary },
+    ]);
     await store.close();
     {
       await using ledger = await open();

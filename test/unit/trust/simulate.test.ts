@@ -61,13 +61,11 @@ const ledgerOf = (kept: readonly Kept[]) => {
         fail({ kind: "recordCorrupt", position, step: "seal", rule: "r" });
       return { body: bodyAt(position) };
     },
-    async *decisions({ tenant, scanMax }: { readonly tenant: string; readonly scanMax: number }) {
-      let count = 0;
-      for (let position = kept.length - 1; position >= 0 && count < scanMax; position -= 1) {
+    async *decisions({ tenant }: { readonly tenant: string }) {
+      for (let position = kept.length - 1; position >= 0; position -= 1) {
         const record = kept[position];
         if (record === "damaged" || record?.kind !== "frozen_chain" || record.tenant !== tenant) continue;
-        count += 1;
-        yield { position: BigInt(position) };
+        yield { positions: [BigInt(position)], resume: () => null };
       }
     },
   } as unknown as DecisionLedger;
