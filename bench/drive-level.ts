@@ -29,14 +29,15 @@ const level = new Level<Uint8Array, Uint8Array>(path, {
 });
 await level.open();
 
-const toPut = (op: StoreOp) => {
-  if (op.kind !== "put") throw new Error("a group of decisions deletes nothing");
-  return { type: "put", key: op.key, value: op.value } as const;
-};
+// A group's runs of postings are merged into longer ones as they grow: that deletes.
+const toEntry = (op: StoreOp) =>
+  op.kind === "put"
+    ? ({ type: "put", key: op.key, value: op.value } as const)
+    : ({ type: "del", key: op.key } as const);
 
 const nextBatch = async () => {
   const signed = await planner.sign(Array.from({ length: groupRecords }, nextBody));
-  return (await planner.plan(signed)).ops.map(toPut);
+  return (await planner.plan(signed)).ops.map(toEntry);
 };
 
 const cpuUsed = (): number => {
