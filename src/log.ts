@@ -77,6 +77,9 @@ const asWritable = (stream: DestinationStream): Writable =>
     },
   });
 
+/** As JSON lines and the command line print times, whatever the machine's zone. */
+const utcTime = "UTC:yyyy-mm-dd'T'HH:MM:ss.l'Z'";
+
 export const createLog = ({ level, stream, pretty: forPeople = false }: LogOptions): Logger => {
   const options = {
     level,
@@ -89,6 +92,11 @@ export const createLog = ({ level, stream, pretty: forPeople = false }: LogOptio
   if (!forPeople) return pino(options, stream);
   return pino(
     options,
-    pretty({ colorize: true, ignore: "service,pid,hostname", destination: asWritable(stream) }),
+    pretty({
+      colorize: true,
+      ignore: "service,pid,hostname",
+      translateTime: utcTime,
+      destination: asWritable(stream),
+    }),
   );
 };

@@ -127,10 +127,12 @@ export const wireModules = (parts: ModuleParts): ModuleService<Proposed> => {
 /** The system space with one more rule: a module is proposed only with code that is here and fits its manifest. */
 export const withCodeCheck = (quorum: QuorumService, modules: ModuleService<Proposed>): QuorumService => ({
   ...quorum,
-  propose: async (caller, proposal, call) => {
+  propose: (caller, proposal, call) => {
     const { id, content } = proposal;
-    if (id.startsWith(modulePrefix) && content.kind === "payload")
-      await modules.checkPayload(content.payload, caller, call);
-    return quorum.propose(caller, proposal, call);
+    if (!id.startsWith(modulePrefix) || content.kind !== "payload") {
+      return quorum.propose(caller, proposal, call);
+    }
+    const checkAllowed = (allowed: CallContext) => modules.checkPayload(content.payload, caller, allowed);
+    return quorum.propose(caller, { ...proposal, checkAllowed }, call);
   },
 });

@@ -23,8 +23,10 @@ import type { WalkTurns } from "./walk-turns.ts";
 
 export type CompileGlob = (glob: string) => (target: string) => boolean;
 
+type ReadLedger = Pick<Ledger, "size" | "authenticate" | "decisions" | "readAt">;
+
 export type ListingDependencies = {
-  readonly ledger: Ledger;
+  readonly ledger: ReadLedger;
   /** Matches targets as trust models do. @throws invalidField naming target_glob. */
   readonly compileGlob: CompileGlob;
   /** In milliseconds, from any moment on. */
@@ -67,7 +69,7 @@ const pageSizeOf = ({ pageSize }: ChainQuery): number => {
 
 /** Verified decisions that match, until the page is full. */
 class Page {
-  readonly #ledger: Ledger;
+  readonly #ledger: ReadLedger;
   readonly #tenant: string;
   readonly #matches: (audited: AuditedChain) => boolean;
   readonly #size: number;
@@ -80,7 +82,7 @@ class Page {
   /** Where the next page begins; undefined while this one has room. */
   next: bigint | undefined;
 
-  constructor(ledger: Ledger, tenant: string, size: number, matches: (audited: AuditedChain) => boolean) {
+  constructor(ledger: ReadLedger, tenant: string, size: number, matches: (audited: AuditedChain) => boolean) {
     this.#ledger = ledger;
     this.#tenant = tenant;
     this.#size = size;

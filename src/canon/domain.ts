@@ -1,6 +1,7 @@
 /** Records, proposals and their answers, as the services speak of them; `rpc/` turns them to and from protobuf. Pure. */
 import type { Hash } from "../record/bytes.ts";
 import type { CborValue } from "../record/cbor.ts";
+import type { CallContext } from "../identity/caller.ts";
 import type { AttestationRole, ProposalCommit, ProposalOutcome } from "../record/kinds.ts";
 import type { Space } from "../record/names.ts";
 import type { RecordBody, RecordLink } from "../record/record.ts";
@@ -164,6 +165,8 @@ export type RecordProposal = Putting & {
   readonly id: string;
   readonly content: Content;
   readonly expectedVersion: bigint | undefined;
+  /** What costs too much to be looked at before proposing is allowed; what it throws refuses the proposal. */
+  readonly checkAllowed?: (call: CallContext) => Promise<void>;
   /** Done when the proposal is allowed and about to be written; what it throws refuses the proposal. */
   readonly beforeWrite?: () => Promise<void>;
 };

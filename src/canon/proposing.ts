@@ -75,7 +75,7 @@ const checkErasable = async (ledger: Ledger, id: string): Promise<void> => {
 /** @throws invalidField, malformedRecord, malformedKey, malformedModel. */
 export const draftRecord = (
   ledger: Ledger,
-  { id, content, expectedVersion, beforeWrite }: RecordProposal,
+  { id, content, expectedVersion, checkAllowed, beforeWrite }: RecordProposal,
   spellModel: (payload: CborValue) => CborValue,
   compileSchema: (schema: CborValue, call: CallContext) => Promise<void>,
 ): Draft => {
@@ -84,7 +84,8 @@ export const draftRecord = (
   return {
     id,
     beforeWrite,
-    checkAllowed: kind === "schema" ? (call) => compileSchema(parseSchema(payload).schema, call) : undefined,
+    checkAllowed:
+      kind === "schema" ? (call) => compileSchema(parseSchema(payload).schema, call) : checkAllowed,
     bodies: async (decision, ts) => {
       const newest = await readNewest(ledger, systemScope, id);
       const version = newest?.version ?? 0n;

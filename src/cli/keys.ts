@@ -22,6 +22,7 @@ import {
   type ExitCode,
 } from "./command.ts";
 import { connectionFlags, withConnection } from "./connection.ts";
+import { listAll } from "./listing.ts";
 import { orRefusal } from "./refusal.ts";
 import { formatTable, printable, type Terminal } from "./terminal.ts";
 
@@ -98,16 +99,17 @@ const formatDataKeys = (keys: readonly DataKey[]): string =>
     ]),
   );
 
-/** Every page. */
-const allDataKeys = async (keys: KeyClient, tenant: string): Promise<readonly DataKey[]> => {
-  const found: DataKey[] = [];
-  for (let pageToken = ""; ;) {
-    const page = await keys.listDataKeys({ tenant, pageSize: 1000, pageToken });
-    found.push(...page.dataKeys);
-    if (page.nextPageToken === "") return found;
-    pageToken = page.nextPageToken;
-  }
-};
+const allSigningKeys = (keys: KeyClient, terminal: Terminal): Promise<readonly SigningKey[]> =>
+  listAll(Infinity, terminal, async (page) => {
+    const { keys: items, nextPageToken } = await keys.listKeys(page);
+    return { items, nextPageToken };
+  });
+
+const allDataKeys = (keys: KeyClient, terminal: Terminal, tenant: string): Promise<readonly DataKey[]> =>
+  listAll(Infinity, terminal, async (page) => {
+    const { dataKeys: items, nextPageToken } = await keys.listDataKeys({ tenant, ...page });
+    return { items, nextPageToken };
+  });
 
 const changeFlags = { ...jsonFlag, ...connectionFlags } as const;
 const changeExits = ["0  done", "1  refused", "2  used wrongly, or could not ask"];
@@ -125,15 +127,15 @@ export const keysList: Command = {
   examples: [`sigil keys list ${asRoot}`, `sigil keys list --tenant acme --json ${asRoot}`],
   run: async (given, terminal) => {
     const tenant = given.text("tenant") ?? "";
-    const [response, dataKeys] = await withConnection(given, terminal, async ({ keys }) => [
-      await keys.listKeys({}),
-      await allDataKeys(keys, tenant),
+    const [signingKeys, dataKeys] = await withConnection(given, terminal, async ({ keys }) => [
+      await allSigningKeys(keys, terminal),
+      await allDataKeys(keys, terminal, tenant),
     ]);
     if (given.has("json")) {
-      const signing = ListKeysResponse.toJSON(response) as object;
+      const signing = ListKeysResponse.toJSON({ keys: [...signingKeys], nextPageToken: "" }) as object;
       terminal.print(JSON.stringify({ ...signing, dataKeys: dataKeys.map((key) => DataKey.toJSON(key)) }));
     } else if (tenant === "") {
-      terminal.print(`${formatKeys(response.keys)}\n\n${formatDataKeys(dataKeys)}`);
+      terminal.print(`${formatKeys(signingKeys)}\n\n${formatDataKeys(dataKeys)}`);
     } else terminal.print(formatDataKeys(dataKeys));
     return exitCodes.ok;
   },

@@ -1,6 +1,6 @@
 /**
- * Taking code in: the bytes are bounded while they come, held against the manifest, checked by what the sandbox will ask
- * of them, and kept under their digest before the proposal is written.
+ * Taking code in: the bytes are bounded while they come and held against the manifest; once its proposer may propose, they are
+ * checked by what the sandbox will ask of them, and kept under their digest before the proposal is written.
  */
 import { createHash } from "node:crypto";
 import { concatBytes, equalBytes, parseHash, toHex, type Hash } from "../record/bytes.ts";
@@ -17,6 +17,8 @@ import type { InspectionRequest } from "./run.ts";
 export type Proposal = Putting & {
   readonly id: string;
   readonly content: { readonly kind: "payload"; readonly payload: CborMap } | { readonly kind: "tombstone" };
+  /** Done when proposing is allowed, before it is this proposal's turn. */
+  readonly checkAllowed?: (call: CallContext) => Promise<void>;
   /** Done when the proposal is allowed and about to be written. */
   readonly beforeWrite?: () => Promise<void>;
 };
@@ -72,13 +74,16 @@ export const proposeCode = async <Proposed>(
   const { minLevel: minLoa, capabilities, limits } = manifest;
   const payload = { digest, minLoa, capabilities, limits };
   const { tenant } = caller;
-  await deps.checkCode({ bytes: () => Promise.resolve(bytes), tenant, signal: call.signal }, payload);
   const id = modulePrefix + manifest.name;
   const content = { kind: "payload", payload: formatModule(payload) } as const;
+  // After the decision: compiling takes the one inspector, and nobody takes it who may not propose.
+  const checkAllowed = ({ signal }: CallContext): Promise<void> =>
+    deps.checkCode({ bytes: () => Promise.resolve(bytes), tenant, signal }, payload);
   // After the decision and before the proposal: nobody fills the disk who may not propose, and whoever approves a digest
   // approves code that is here. A crash in between leaves a file that nothing names.
   const beforeWrite = (): Promise<void> => files.put(digest, bytes);
-  const proposed = await deps.propose(caller, { ...puttingOf(manifest), id, content, beforeWrite }, call);
+  const asked = { ...puttingOf(manifest), id, content, checkAllowed, beforeWrite };
+  const proposed = await deps.propose(caller, asked, call);
   return { proposed, digest, codeBytes: bytes.length };
 };
 

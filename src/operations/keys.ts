@@ -37,6 +37,12 @@ export type KeyChange =
       readonly principal: string;
     };
 
+export type KeyQuery = {
+  /** 0 means all of them, for listings of what is few. */
+  readonly pageSize: number;
+  readonly pageToken: string;
+};
+
 export type DataKeyQuery = {
   /** Empty means of every tenant. */
   readonly tenant: string;
@@ -44,6 +50,10 @@ export type DataKeyQuery = {
   readonly pageSize: number;
   readonly pageToken: string;
 };
+
+export type KeyPage = { readonly keys: readonly LivingKey[]; readonly nextPageToken: string };
+
+export type KeyRecordPage = { readonly records: readonly KeyRecord[]; readonly nextPageToken: string };
 
 export type DataKeyPage = {
   /** By tenant, then version. */
@@ -61,14 +71,14 @@ export type KeyServiceDeps = {
 };
 
 export type KeyService = {
-  /** By role, oldest first. @throws tenantForbidden. */
-  readonly list: (caller: Caller) => readonly LivingKey[];
+  /** By role, oldest first. @throws tenantForbidden, invalidPageToken. */
+  readonly list: (caller: Caller, query: KeyQuery) => Promise<KeyPage>;
   /** @throws tenantForbidden, keyReplaced, keyUnavailable, notServing, indeterminate. */
   readonly rotate: (caller: Caller, role: KeyRole, expected: Thumbprint | undefined) => Promise<LivingKey>;
   /** @throws tenantForbidden, notFound, sizeOutOfRange, malformedKey, notServing, indeterminate. */
   readonly retire: (caller: Caller, thumbprint: Thumbprint, from: bigint | undefined) => Promise<LivingKey>;
-  /** Genesis first, in ledger order. @throws ledgerCorrupt, recordCorrupt. */
-  readonly records: () => Promise<readonly KeyRecord[]>;
+  /** Genesis first, in ledger order. @throws invalidPageToken, ledgerCorrupt, recordCorrupt. */
+  readonly records: (caller: Caller, query: KeyQuery) => Promise<KeyRecordPage>;
   /** @throws tenantForbidden, invalidPageToken. */
   readonly listData: (caller: Caller, query: DataKeyQuery) => Promise<DataKeyPage>;
   /**
@@ -91,6 +101,25 @@ const requireOperator = (caller: Caller): void => {
     tenant: systemTenant,
     rule: "only Root of tenant system may see to the deployment's keys",
   });
+};
+
+/**
+ * A page of what is few, in an order that only grows at its end or between two of its parts.
+ * @param placeOf a name of an item's own.
+ */
+const pageOf = async <Item>(
+  ledger: Pick<Ledger, "authenticate">,
+  items: readonly Item[],
+  { pageSize, pageToken }: KeyQuery,
+  { walk, placeOf }: { readonly walk: readonly string[]; readonly placeOf: (item: Item) => string },
+): Promise<{ readonly found: readonly Item[]; readonly nextPageToken: string }> => {
+  const authenticate = (bytes: Uint8Array): Promise<Uint8Array> => ledger.authenticate(systemTenant, bytes);
+  const place = pageToken === "" ? undefined : await parsePageToken(pageToken, walk, authenticate);
+  const from = items.findIndex((item) => place === undefined || placeOf(item) === place[0]);
+  const found = from < 0 ? [] : items.slice(from, pageSize === 0 ? undefined : from + pageSize);
+  const next = items[from + found.length];
+  const isMore = found.length > 0 && next !== undefined;
+  return { found, nextPageToken: isMore ? await formatPageToken([placeOf(next)], walk, authenticate) : "" };
 };
 
 const listData = async (
@@ -121,12 +150,16 @@ export const createKeyService = ({ ledger, onChange }: KeyServiceDeps): KeyServi
   const changed = (kind: KeyChange["kind"], { role, thumbprint }: KeyEntry, caller: Caller): void =>
     onChange({ kind, role, thumbprint: toBase64Url(thumbprint), principal: caller.principal });
   return {
-    list: (caller) => {
+    list: async (caller, query) => {
       requireOperator(caller);
       const { entries } = ledger.ring;
-      return (["record", "checkpoint"] as const).flatMap((role) =>
-        entries.filter((entry) => entry.role === role).map(living),
+      const all = (["record", "checkpoint"] as const).flatMap((role) =>
+        entries.filter((entry) => entry.role === role),
       );
+      const placeOf = ({ role, validFrom }: KeyEntry): string => `${role} ${validFrom}`;
+      const walk = [caller.principal, "keys"];
+      const { found, nextPageToken } = await pageOf(ledger, all, query, { walk, placeOf });
+      return { keys: found.map(living), nextPageToken };
     },
     rotate: async (caller, role, expected) => {
       requireOperator(caller);
@@ -140,7 +173,13 @@ export const createKeyService = ({ ledger, onChange }: KeyServiceDeps): KeyServi
       changed("retired", key, caller);
       return living(key);
     },
-    records: () => ledger.keyRecords(),
+    records: async (caller, query) => {
+      const placeOf = ({ position }: KeyRecord): string => String(position);
+      const walk = [caller.principal, "key records"];
+      const all = await ledger.keyRecords();
+      const { found, nextPageToken } = await pageOf(ledger, all, query, { walk, placeOf });
+      return { records: found, nextPageToken };
+    },
     listData: async (caller, query) => {
       requireOperator(caller);
       return listData(ledger, caller, query);

@@ -6,19 +6,20 @@ import {
   KeyServiceService as Keys,
   KeyState as State,
   DataKey,
+  KeyRecord,
   type ListDataKeysRequest,
   ListDataKeysResponse,
   type ListKeyRecordsRequest,
-  type ListKeyRecordsResponse,
+  ListKeyRecordsResponse,
   type ListKeysRequest,
-  type ListKeysResponse,
+  ListKeysResponse,
   type RetireKeyRequest,
   type RetireKeyResponse,
   type RotateDataKeyRequest,
   type RotateDataKeyResponse,
   type RotateKeyRequest,
   type RotateKeyResponse,
-  type SigningKey,
+  SigningKey,
 } from "../../generated/sigil/key/v1/key.ts";
 import { parseThumbprint, type Thumbprint } from "../record/bytes.ts";
 import { fail } from "../record/errors.ts";
@@ -88,9 +89,19 @@ const readKeyTenant = (tenant: string): string =>
   tenant === "" ? fail({ kind: "invalidField", field: "tenant", rule: "must be given" }) : readTenant(tenant);
 
 export const keyHandlers = (keys: KeyService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
-  listKeys: unary<ListKeysRequest, ListKeysResponse>(rpc, Keys.listKeys.path, (caller) => ({
-    keys: keys.list(caller).map(formatKey),
-  })),
+  listKeys: unary<ListKeysRequest, ListKeysResponse>(
+    rpc,
+    Keys.listKeys.path,
+    async (caller, { pageSize, pageToken }, call) => {
+      const asked = readPageSize(pageSize);
+      const page = async (itemsMax: number): Promise<ListKeysResponse> => {
+        const found = await keys.list(caller, { pageSize: itemsMax === 0 ? asked : itemsMax, pageToken });
+        return { keys: found.keys.map(formatKey), nextPageToken: found.nextPageToken };
+      };
+      const itemBytes = (reply: ListKeysResponse) => reply.keys.map((each) => encodedBytes(SigningKey, each));
+      return fitPage({ message: ListKeysResponse, page, itemBytes }, call);
+    },
+  ),
   rotateKey: unary<RotateKeyRequest, RotateKeyResponse>(
     rpc,
     Keys.rotateKey.path,
@@ -109,12 +120,21 @@ export const keyHandlers = (keys: KeyService, rpc: RpcEnvironment): UntypedServi
   listKeyRecords: unary<ListKeyRecordsRequest, ListKeyRecordsResponse>(
     rpc,
     Keys.listKeyRecords.path,
-    async () => ({
-      records: (await keys.records()).map(({ position, envelope }) => ({
-        ledgerPosition: position,
-        envelope: Buffer.from(envelope),
-      })),
-    }),
+    async (caller, { pageSize, pageToken }, call) => {
+      const asked = readPageSize(pageSize);
+      const page = async (itemsMax: number): Promise<ListKeyRecordsResponse> => {
+        const query = { pageSize: itemsMax === 0 ? asked : itemsMax, pageToken };
+        const { records, nextPageToken } = await keys.records(caller, query);
+        const listed = records.map(({ position, envelope }) => ({
+          ledgerPosition: position,
+          envelope: Buffer.from(envelope),
+        }));
+        return { records: listed, nextPageToken };
+      };
+      const itemBytes = ({ records }: ListKeyRecordsResponse) =>
+        records.map((each) => encodedBytes(KeyRecord, each));
+      return fitPage({ message: ListKeyRecordsResponse, page, itemBytes }, call);
+    },
   ),
   listDataKeys: unary<ListDataKeysRequest, ListDataKeysResponse>(
     rpc,

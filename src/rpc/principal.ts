@@ -6,8 +6,8 @@ import {
   type GetPrincipalRequest,
   type GetPrincipalResponse,
   type ListPrincipalsRequest,
-  type ListPrincipalsResponse,
-  type Principal,
+  ListPrincipalsResponse,
+  Principal,
   type SuspendPrincipalRequest,
   type SuspendPrincipalResponse,
   type Suspension as WireSuspension,
@@ -23,6 +23,7 @@ import { fail } from "../record/errors.ts";
 import { suspensionReasonBytesMax } from "../record/limits.ts";
 import type { RpcEnvironment } from "./environment.ts";
 import { readLevel, readPageSize, readPrincipal, readTenant, readText } from "./fields.ts";
+import { encodedBytes, fitPage } from "./reply-limit.ts";
 import { unary } from "./unary.ts";
 import { formatLevel, formatTime } from "./vocabulary.ts";
 
@@ -106,7 +107,7 @@ export const principalHandlers = (
   listPrincipals: unary<ListPrincipalsRequest, ListPrincipalsResponse>(
     rpc,
     Principals.listPrincipals.path,
-    async (caller, { tenant, level, suspendedOnly, pageSize, pageToken }, { signal }) => {
+    async (caller, { tenant, level, suspendedOnly, pageSize, pageToken }, call) => {
       const isAny = level === LevelOfAccess.LEVEL_OF_ACCESS_UNSPECIFIED;
       const query = {
         tenant: readTenant(tenant),
@@ -115,8 +116,14 @@ export const principalHandlers = (
         pageSize: readPageSize(pageSize),
         pageToken,
       };
-      const page = await principals.list(caller, query, signal);
-      return { principals: page.principals.map(formatPrincipal), nextPageToken: page.nextPageToken };
+      const page = async (itemsMax: number): Promise<ListPrincipalsResponse> => {
+        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+        const { principals: found, nextPageToken } = await principals.list(caller, asked, call.signal);
+        return { principals: found.map(formatPrincipal), nextPageToken };
+      };
+      const itemBytes = (reply: ListPrincipalsResponse) =>
+        reply.principals.map((each) => encodedBytes(Principal, each));
+      return fitPage({ message: ListPrincipalsResponse, page, itemBytes }, call);
     },
   ),
 });

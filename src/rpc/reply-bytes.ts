@@ -6,6 +6,7 @@ import { AuditServiceService as Audit } from "../../generated/sigil/audit/v1/aud
 import { BackupServiceService as Backups } from "../../generated/sigil/backup/v1/backup.ts";
 import { CanonServiceService as Canon } from "../../generated/sigil/canon/v1/canon.ts";
 import { WitnessServiceService as Witnesses } from "../../generated/sigil/canon/v1/witness.ts";
+import { PrincipalServiceService as Principals } from "../../generated/sigil/identity/v1/principal.ts";
 import { KeyServiceService as Keys } from "../../generated/sigil/key/v1/key.ts";
 import { ModuleServiceService as Modules } from "../../generated/sigil/module/v1/module.ts";
 import {
@@ -59,6 +60,7 @@ const REPLIES: ReadonlyMap<string, ReplyBytes> = new Map([
   [Canon.getSystemRecord.path, record],
   [Witnesses.listWitnesses.path, record],
   [Witnesses.proposeWitnessChange.path, record],
+  [Principals.listPrincipals.path, record],
   [Keys.listKeys.path, record],
   [Keys.listKeyRecords.path, record],
   [Keys.listDataKeys.path, record],

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import type { ProposeModuleRequest } from "@sigil/client";
+import { createSandbox } from "../../src/modules/sandbox.ts";
 import { moduleBytesMax } from "../../src/record/limits.ts";
 import { modelWith, Council, json as jsonContent } from "./council.ts";
 import { put } from "./canon-writes.ts";
@@ -164,15 +165,51 @@ describe("modules that are proposed", function () {
   it("are taken from nobody below Mentor, and from no Mentor whom the model denies, whose code is not kept", async () => {
     const low = await refusalOf(council.as("operator").modules.proposeModule(upload("low", plain)));
     expect([low.codeName, low.reason]).to.deep.equal(["PERMISSION_DENIED", "LEVEL_TOO_LOW"]);
-    await using strict = await Council.open({
-      model: {
-        ...defaultModelPayload,
-        actions: { ...defaultModelPayload.actions, "canon.propose": { risk: 0.5, min_loa: "root" } },
+    const sandbox = await createSandbox({ processes: 1, processesWarm: 0, runsMax: 1, onFault: () => {} });
+    const inspect = sandbox.inspect.bind(sandbox);
+    let inspected = 0;
+    sandbox.inspect = (request) => ((inspected += 1), inspect(request));
+    const propose = { risk: 0.5, min_loa: "root" };
+    await using strict = await Council.open(
+      {
+        model: {
+          ...defaultModelPayload,
+          rate: { window_ms: 3_600_000, limit: 600 },
+          actions: { ...defaultModelPayload.actions, "canon.propose": propose },
+        },
       },
-    });
-    const denied = await refusalOf(strict.as("mentor").modules.proposeModule(upload("denied", plain)));
-    expect([denied.codeName, denied.reason]).to.deep.equal(["PERMISSION_DENIED", "DENIED"]);
+      { overrides: { sandbox } },
+    );
+    const mentor = strict.as("mentor");
+    const payload = {
+      min_loa: "operator",
+      capabilities: [],
+      limits: { wall_ms: 1, memory_pages: 1, output_bytes: 1 },
+    };
+    const digest = (await mentor.modules.getModule({ name: "hello" })).module?.digest ?? new Uint8Array();
+    const askings: readonly (() => Promise<unknown>)[] = [
+      () => mentor.modules.proposeModule(upload("denied", plain)),
+      // What would be refused too, and what no compiler ends with.
+      () => mentor.modules.proposeModule(upload("denied", new Uint8Array(100))),
+      () => mentor.modules.proposeModule(upload("denied", localsBomb())),
+      () =>
+        mentor.canon.proposeRecord({
+          id: "module/denied",
+          content: jsonContent({ ...payload, digest: Buffer.from(digest).toString("base64") }),
+        }),
+    ];
+    for (const ask of askings) {
+      const denied = await refusalOf(ask());
+      expect([denied.codeName, denied.reason], denied.message).to.deep.equal(["PERMISSION_DENIED", "DENIED"]);
+    }
+    expect(inspected, "what was compiled for whom may not propose").to.equal(0);
     expect(await readdir(join(strict.deployment.directory, "modules"))).to.have.length(1);
+    // Each was decided, so each counts.
+    const { contributions } = await mentor.trust.check({ action: "read", target: "public/docs" });
+    const rate = contributions.find(({ feature }) => feature === "rate")?.value ?? Number.NaN;
+    expect(Math.round(rate * 600)).to.equal(askings.length);
+    await strict.as("root").modules.proposeModule(upload("allowed", plain));
+    expect(inspected).to.equal(1);
   });
 
   it("are proposed by CanonService only with code that is here and fits", async () => {

@@ -219,6 +219,13 @@ export const walkKeys = async (
   genesis: Uint8Array,
   options: CallOptions = {},
 ): Promise<KeyWalk> => {
-  const { records } = await keys.listKeyRecords({}, options);
-  return KeyWalk.of(genesis, records);
+  const records: LedgerRecord[] = [];
+  for (let pageToken = ""; ;) {
+    const page = await keys.listKeyRecords({ pageToken }, options);
+    for (const record of page.records) records.push(record);
+    if (page.nextPageToken === "") return KeyWalk.of(genesis, records);
+    // A server may be anybody's: each page has to get further, or the walk would never end.
+    if (page.records.length === 0) throw new ProofError("a page of key records is empty, and there are more");
+    pageToken = page.nextPageToken;
+  }
 };

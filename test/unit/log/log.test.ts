@@ -44,4 +44,25 @@ describe("the log", () => {
     log.info({ token: "s3cret", call: { authorization: "s3cret", input: "s3cret" } }, "said");
     expect(written).to.contain("said").and.not.to.contain("s3cret");
   });
+
+  it("says when in UTC and that it is, for people and for machines, whatever the machine's zone", () => {
+    const zone = process.env["TZ"];
+    try {
+      for (const machine of ["Pacific/Auckland", "America/St_Johns"]) {
+        process.env["TZ"] = machine;
+        for (const pretty of [true, false]) {
+          let written = "";
+          const stream = { write: (line: string) => void (written += line) };
+          const before = Date.now();
+          createLog({ level: "info", stream, pretty }).info("said");
+          const [time = ""] = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/.exec(written) ?? [];
+          expect(Date.parse(time), written).to.be.within(before, Date.now());
+          expect(written.match(/\d\d:\d\d/g), written).to.have.length(1);
+        }
+      }
+    } finally {
+      if (zone === undefined) delete process.env["TZ"];
+      else process.env["TZ"] = zone;
+    }
+  });
 });

@@ -7,6 +7,7 @@ import { createKeyService, type KeyChange } from "../../../src/operations/keys.t
 import { createWorld, faultOf, openWorld, userBody } from "../../contract/memory-ledger.ts";
 
 const root: Caller = { principal: "root", tenant: "system", level: "root", credential: "token", peer: "" };
+const all = { pageSize: 0, pageToken: "" };
 
 describe("the service of keys", () => {
   it("is for Root of tenant system alone, whoever has got past the levels", async () => {
@@ -20,7 +21,7 @@ describe("the service of keys", () => {
       { ...root, level: "mentor" },
     ] as const) {
       const calls = [
-        (async () => keys.list(caller))(),
+        keys.list(caller, all),
         keys.rotate(caller, "record", undefined),
         keys.retire(caller, thumbprint, undefined),
         keys.listData(caller, { tenant: "", pageSize: 0, pageToken: "" }),
@@ -30,7 +31,7 @@ describe("the service of keys", () => {
     }
     expect(ledger.size).to.equal(1n);
     expect(changes).to.deep.equal([]);
-    expect(await keys.records()).to.have.length(1);
+    expect((await keys.records(root, all)).records).to.have.length(1);
   });
 
   it("tells what was done and by whom, and nothing of what failed", async () => {
@@ -47,12 +48,46 @@ describe("the service of keys", () => {
       { kind: "rotated", role: "record", thumbprint: toBase64Url(added.thumbprint), principal: "root" },
       { kind: "retired", role: "record", thumbprint: toBase64Url(thumbprint), principal: "root" },
     ]);
-    expect(keys.list(root).map(({ role, state }) => `${role} ${state}`)).to.deep.equal([
+    expect((await keys.list(root, all)).keys.map(({ role, state }) => `${role} ${state}`)).to.deep.equal([
       "record retired",
       "record active",
       "checkpoint active",
     ]);
-    expect(await keys.records()).to.have.length(3);
+    expect((await keys.records(root, all)).records).to.have.length(3);
+  });
+
+  it("lists keys and their records page by page, each once, also while keys are rotated", async () => {
+    const world = await createWorld();
+    await using ledger = await openWorld(world);
+    const keys = createKeyService({ ledger, onChange: () => {} });
+    for (const role of ["record", "checkpoint", "record"] as const) await keys.rotate(root, role, undefined);
+    const shown = (entries: readonly { readonly role: string; readonly validFrom: bigint }[]) =>
+      entries.map(({ role, validFrom }) => `${role} ${validFrom}`);
+    const whole = await keys.list(root, all);
+    expect(whole.nextPageToken).to.equal("");
+    expect(whole.keys).to.have.length(5);
+    const first = await keys.list(root, { pageSize: 2, pageToken: "" });
+    const added = await keys.rotate(root, "record", undefined);
+    const rest = await keys.list(root, { pageSize: 1000, pageToken: first.nextPageToken });
+    const expected = [...shown(whole.keys.slice(0, 3)), `record ${added.validFrom}`];
+    expect(shown([...first.keys, ...rest.keys])).to.deep.equal([...expected, ...shown(whole.keys.slice(3))]);
+    expect(rest.nextPageToken).to.equal("");
+    const positions: bigint[] = [];
+    for (let pageToken = "", pages = 0; pages < 10; pages += 1) {
+      const page = await keys.records(root, { pageSize: 2, pageToken });
+      positions.push(...page.records.map(({ position }) => position));
+      pageToken = page.nextPageToken;
+      if (pageToken === "") break;
+    }
+    expect(positions).to.deep.equal((await keys.records(root, all)).records.map(({ position }) => position));
+    expect(positions).to.have.length(5);
+    const { nextPageToken: pageToken } = await keys.records(root, { pageSize: 1, pageToken: "" });
+    for (const refused of [
+      keys.list(root, { pageSize: 1, pageToken }),
+      keys.records({ ...root, principal: "other" }, { pageSize: 1, pageToken }),
+    ]) {
+      expect(await faultOf(refused)).to.include({ kind: "invalidPageToken" });
+    }
   });
 
   it("lists data keys page by page, of one tenant or of all, and rotates them", async () => {

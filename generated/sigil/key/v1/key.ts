@@ -219,12 +219,18 @@ export interface SigningKey {
 
 /** Asks for the keys. */
 export interface ListKeysRequest {
+  /** How many at most, up to 1000; 0 means as many as a reply to this caller takes. */
+  pageSize: number;
+  /** The next_page_token of the page before; empty for the first. */
+  pageToken: string;
 }
 
-/** The keys. */
+/** A page of the keys. */
 export interface ListKeysResponse {
   /** By role, oldest first. */
   keys: SigningKey[];
+  /** For the page after this one; empty when there is none. */
+  nextPageToken: string;
 }
 
 /** Asks for a new key. */
@@ -263,6 +269,10 @@ export interface RetireKeyResponse {
 
 /** Asks for the records that name keys. */
 export interface ListKeyRecordsRequest {
+  /** How many at most, up to 1000; 0 means as many as a reply to this caller takes. */
+  pageSize: number;
+  /** The next_page_token of the page before; empty for the first. */
+  pageToken: string;
 }
 
 /** A record that names a key. */
@@ -273,10 +283,15 @@ export interface KeyRecord {
   envelope: Uint8Array;
 }
 
-/** The records that name keys. */
+/** A page of the records that name keys. */
 export interface ListKeyRecordsResponse {
-  /** The genesis record, then every announcement and retirement, in ledger order. */
+  /**
+   * The genesis record, then every announcement and retirement, in ledger order. Keys follow from all pages together: a
+   * part of them may show a key in use that was retired since.
+   */
   records: KeyRecord[];
+  /** For the page after this one; empty when there is none. */
+  nextPageToken: string;
 }
 
 /** One version of a tenant's data key. */
@@ -532,11 +547,17 @@ export const SigningKey: MessageFns<SigningKey> = {
 };
 
 function createBaseListKeysRequest(): ListKeysRequest {
-  return {};
+  return { pageSize: 0, pageToken: "" };
 }
 
 export const ListKeysRequest: MessageFns<ListKeysRequest> = {
-  encode(_: ListKeysRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListKeysRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pageSize !== 0) {
+      writer.uint32(8).uint32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
+    }
     return writer;
   },
 
@@ -553,6 +574,22 @@ export const ListKeysRequest: MessageFns<ListKeysRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pageSize = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -565,32 +602,54 @@ export const ListKeysRequest: MessageFns<ListKeysRequest> = {
     }
   },
 
-  fromJSON(_: any): ListKeysRequest {
-    return {};
+  fromJSON(object: any): ListKeysRequest {
+    return {
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
   },
 
-  toJSON(_: ListKeysRequest): unknown {
+  toJSON(message: ListKeysRequest): unknown {
     const obj: any = {};
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
     return obj;
   },
 
   create<I extends Exact<DeepPartial<ListKeysRequest>, I>>(base?: I): ListKeysRequest {
     return ListKeysRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<ListKeysRequest>, I>>(_: I): ListKeysRequest {
+  fromPartial<I extends Exact<DeepPartial<ListKeysRequest>, I>>(object: I): ListKeysRequest {
     const message = createBaseListKeysRequest();
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
     return message;
   },
 };
 
 function createBaseListKeysResponse(): ListKeysResponse {
-  return { keys: [] };
+  return { keys: [], nextPageToken: "" };
 }
 
 export const ListKeysResponse: MessageFns<ListKeysResponse> = {
   encode(message: ListKeysResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.keys) {
       SigningKey.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -616,6 +675,14 @@ export const ListKeysResponse: MessageFns<ListKeysResponse> = {
             message.keys.push(SigningKey.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -629,13 +696,23 @@ export const ListKeysResponse: MessageFns<ListKeysResponse> = {
   },
 
   fromJSON(object: any): ListKeysResponse {
-    return { keys: globalThis.Array.isArray(object?.keys) ? object.keys.map((e: any) => SigningKey.fromJSON(e)) : [] };
+    return {
+      keys: globalThis.Array.isArray(object?.keys) ? object.keys.map((e: any) => SigningKey.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
+    };
   },
 
   toJSON(message: ListKeysResponse): unknown {
     const obj: any = {};
     if (message.keys?.length) {
       obj.keys = message.keys.map((e) => SigningKey.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
     }
     return obj;
   },
@@ -646,6 +723,7 @@ export const ListKeysResponse: MessageFns<ListKeysResponse> = {
   fromPartial<I extends Exact<DeepPartial<ListKeysResponse>, I>>(object: I): ListKeysResponse {
     const message = createBaseListKeysResponse();
     message.keys = object.keys?.map((e) => SigningKey.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },
 };
@@ -968,11 +1046,17 @@ export const RetireKeyResponse: MessageFns<RetireKeyResponse> = {
 };
 
 function createBaseListKeyRecordsRequest(): ListKeyRecordsRequest {
-  return {};
+  return { pageSize: 0, pageToken: "" };
 }
 
 export const ListKeyRecordsRequest: MessageFns<ListKeyRecordsRequest> = {
-  encode(_: ListKeyRecordsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListKeyRecordsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pageSize !== 0) {
+      writer.uint32(8).uint32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
+    }
     return writer;
   },
 
@@ -989,6 +1073,22 @@ export const ListKeyRecordsRequest: MessageFns<ListKeyRecordsRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pageSize = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1001,20 +1101,39 @@ export const ListKeyRecordsRequest: MessageFns<ListKeyRecordsRequest> = {
     }
   },
 
-  fromJSON(_: any): ListKeyRecordsRequest {
-    return {};
+  fromJSON(object: any): ListKeyRecordsRequest {
+    return {
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
   },
 
-  toJSON(_: ListKeyRecordsRequest): unknown {
+  toJSON(message: ListKeyRecordsRequest): unknown {
     const obj: any = {};
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
     return obj;
   },
 
   create<I extends Exact<DeepPartial<ListKeyRecordsRequest>, I>>(base?: I): ListKeyRecordsRequest {
     return ListKeyRecordsRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<ListKeyRecordsRequest>, I>>(_: I): ListKeyRecordsRequest {
+  fromPartial<I extends Exact<DeepPartial<ListKeyRecordsRequest>, I>>(object: I): ListKeyRecordsRequest {
     const message = createBaseListKeyRecordsRequest();
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
     return message;
   },
 };
@@ -1114,13 +1233,16 @@ export const KeyRecord: MessageFns<KeyRecord> = {
 };
 
 function createBaseListKeyRecordsResponse(): ListKeyRecordsResponse {
-  return { records: [] };
+  return { records: [], nextPageToken: "" };
 }
 
 export const ListKeyRecordsResponse: MessageFns<ListKeyRecordsResponse> = {
   encode(message: ListKeyRecordsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.records) {
       KeyRecord.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -1146,6 +1268,14 @@ export const ListKeyRecordsResponse: MessageFns<ListKeyRecordsResponse> = {
             message.records.push(KeyRecord.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1161,6 +1291,11 @@ export const ListKeyRecordsResponse: MessageFns<ListKeyRecordsResponse> = {
   fromJSON(object: any): ListKeyRecordsResponse {
     return {
       records: globalThis.Array.isArray(object?.records) ? object.records.map((e: any) => KeyRecord.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
     };
   },
 
@@ -1168,6 +1303,9 @@ export const ListKeyRecordsResponse: MessageFns<ListKeyRecordsResponse> = {
     const obj: any = {};
     if (message.records?.length) {
       obj.records = message.records.map((e) => KeyRecord.toJSON(e));
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
     }
     return obj;
   },
@@ -1178,6 +1316,7 @@ export const ListKeyRecordsResponse: MessageFns<ListKeyRecordsResponse> = {
   fromPartial<I extends Exact<DeepPartial<ListKeyRecordsResponse>, I>>(object: I): ListKeyRecordsResponse {
     const message = createBaseListKeyRecordsResponse();
     message.records = object.records?.map((e) => KeyRecord.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },
 };

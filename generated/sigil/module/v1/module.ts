@@ -2990,8 +2990,9 @@ export const ModuleServiceService = {
     responseDeserialize: (value: Buffer): ListModulesResponse => ListModulesResponse.decode(value),
   },
   /**
-   * Takes a module's code in, checks it against what its manifest asks for, keeps it by its digest and proposes manifest
-   * and digest to the witnesses. The first message is the manifest, the others are the code's bytes in order.
+   * Takes a module's code in, asks the trust model whether the caller may propose it, then checks it against what its
+   * manifest asks for, keeps it by its digest and proposes manifest and digest to the witnesses. The first message is the
+   * manifest, the others are the code's bytes in order.
    * Level: Mentor. INVALID_ARGUMENT names the import or the rule that the code breaks; errors as for
    * CanonService.ProposeRecord. RESOURCE_EXHAUSTED when the code's place on disk is full.
    */
@@ -3044,8 +3045,9 @@ export interface ModuleServiceServer extends UntypedServiceImplementation {
   /** Lists modules by name. Level: Observer. */
   listModules: handleUnaryCall<ListModulesRequest, ListModulesResponse>;
   /**
-   * Takes a module's code in, checks it against what its manifest asks for, keeps it by its digest and proposes manifest
-   * and digest to the witnesses. The first message is the manifest, the others are the code's bytes in order.
+   * Takes a module's code in, asks the trust model whether the caller may propose it, then checks it against what its
+   * manifest asks for, keeps it by its digest and proposes manifest and digest to the witnesses. The first message is the
+   * manifest, the others are the code's bytes in order.
    * Level: Mentor. INVALID_ARGUMENT names the import or the rule that the code breaks; errors as for
    * CanonService.ProposeRecord. RESOURCE_EXHAUSTED when the code's place on disk is full.
    */
@@ -3124,8 +3126,9 @@ export interface ModuleServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListModulesResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Takes a module's code in, checks it against what its manifest asks for, keeps it by its digest and proposes manifest
-   * and digest to the witnesses. The first message is the manifest, the others are the code's bytes in order.
+   * Takes a module's code in, asks the trust model whether the caller may propose it, then checks it against what its
+   * manifest asks for, keeps it by its digest and proposes manifest and digest to the witnesses. The first message is the
+   * manifest, the others are the code's bytes in order.
    * Level: Mentor. INVALID_ARGUMENT names the import or the rule that the code breaks; errors as for
    * CanonService.ProposeRecord. RESOURCE_EXHAUSTED when the code's place on disk is full.
    */
