@@ -167,6 +167,8 @@ export type RecordProposal = Putting & {
   readonly expectedVersion: bigint | undefined;
   /** What costs too much to be looked at before proposing is allowed; what it throws refuses the proposal. */
   readonly checkAllowed?: (call: CallContext) => Promise<void>;
+  /** The method that was called, where it is not ProposeRecord: an idempotency key is good for one method. */
+  readonly method?: string;
   /** Done when the proposal is allowed and about to be written; what it throws refuses the proposal. */
   readonly beforeWrite?: () => Promise<void>;
 };

@@ -113,7 +113,8 @@ class Quorum implements QuorumService, GovernedTurns {
     const draft = draftRecord(this.#deps.ledger, proposal, this.#deps.spellModel, (schema, { signal }) =>
       this.#deps.compileSchema(schema, { tenant: caller.tenant, signal }),
     );
-    return this.#put(caller, draft, proposal, proposalBytes(proposal), "ProposeRecord", call);
+    const { method = "ProposeRecord" } = proposal;
+    return this.#put(caller, draft, proposal, proposalBytes(proposal), method, call);
   };
 
   readonly proposeWitnessChange: QuorumService["proposeWitnessChange"] = (caller, proposal, call) => {

@@ -19,6 +19,8 @@ export type Proposal = Putting & {
   readonly content: { readonly kind: "payload"; readonly payload: CborMap } | { readonly kind: "tombstone" };
   /** Done when proposing is allowed, before it is this proposal's turn. */
   readonly checkAllowed?: (call: CallContext) => Promise<void>;
+  /** Whose the idempotency key is. */
+  readonly method: "ProposeModule" | "RetireModule";
   /** Done when the proposal is allowed and about to be written. */
   readonly beforeWrite?: () => Promise<void>;
 };
@@ -82,7 +84,8 @@ export const proposeCode = async <Proposed>(
   // After the decision and before the proposal: nobody fills the disk who may not propose, and whoever approves a digest
   // approves code that is here. A crash in between leaves a file that nothing names.
   const beforeWrite = (): Promise<void> => files.put(digest, bytes);
-  const asked = { ...puttingOf(manifest), id, content, checkAllowed, beforeWrite };
+  const method = "ProposeModule";
+  const asked = { ...puttingOf(manifest), id, content, method, checkAllowed, beforeWrite } as const;
   const proposed = await deps.propose(caller, asked, call);
   return { proposed, digest, codeBytes: bytes.length };
 };
@@ -94,5 +97,6 @@ export const proposeRetirement = <Proposed>(
   call: CallContext,
 ): Promise<Proposed> => {
   const id = modulePrefix + retirement.name;
-  return propose(caller, { ...puttingOf(retirement), id, content: { kind: "tombstone" } }, call);
+  const content = { kind: "tombstone" } as const;
+  return propose(caller, { ...puttingOf(retirement), id, content, method: "RetireModule" }, call);
 };

@@ -131,19 +131,26 @@ const freshFor = (patterns: readonly string[]): string => {
   return [..."qzxjkvwyQZXJKVWY7385"].find((character) => !used.includes(character)) ?? "qzxj7";
 };
 
-/** Texts that stand for all that the pattern matches: wildcards filled with what nothing names, `**` with so many segments. */
+/** Texts that stand for all that the pattern matches: wildcards filled with what nothing names, each `**` with so many segments. */
 function* instancesOf(
   pattern: string,
   fresh: string,
   segmentsMax: number,
 ): Generator<string, void, undefined> {
   const segments = pattern.split("/");
-  for (let count = 0; count <= segmentsMax; count += 1) {
-    const filled = segments.flatMap((segment) =>
-      segment === "**" ? Array.from({ length: count }, () => fresh) : [segment.replaceAll("*", fresh)],
+  /** How many segments each `**` stands for; counted up like the digits of a number. */
+  const counts = segments.map(() => 0);
+  for (;;) {
+    const filled = segments.flatMap((segment, at) =>
+      segment === "**"
+        ? Array.from({ length: counts[at] ?? 0 }, () => fresh)
+        : [segment.replaceAll("*", fresh)],
     );
     yield filled.join("/").replaceAll("%2A", "*");
-    if (!segments.includes("**")) return;
+    const next = segments.findLastIndex((segment, at) => segment === "**" && counts[at] !== segmentsMax);
+    if (next < 0) return;
+    counts[next] = (counts[next] ?? 0) + 1;
+    counts.fill(0, next + 1);
   }
 }
 
@@ -159,10 +166,11 @@ const neverWins = (
   return patterns.flatMap((pattern): readonly Finding[] => {
     // A pattern without a wildcard is an exact text, and that always wins.
     if (!pattern.includes("*") && pattern.length <= bytesMax) return [];
-    if (tried >= matchesMax) return [];
     const { matches } = compileGlob(pattern);
     const winners = new Set<string>();
     for (const text of instancesOf(pattern, fresh, segmentsMax)) {
+      if (tried >= matchesMax) return [];
+      tried += 1;
       if (text.length > bytesMax || !matches(text)) continue;
       tried += patterns.length;
       const winner = table.find(text)?.pattern;

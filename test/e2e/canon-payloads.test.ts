@@ -116,7 +116,9 @@ describe("writes to the user space", () => {
     });
 
     it("refuses the key with another body, whatever differs", async () => {
-      const key = { idempotencyKey: "differs" };
+      const target = recordIn(await put(operator, "repeat/linked", {})).hash;
+      const links = [{ label: "about", target }];
+      const key = { idempotencyKey: "differs", links };
       await put(operator, "repeat/two", { n: 1 }, key);
       const calls = [
         put(operator, "repeat/two", { n: 2 }, key),
@@ -124,12 +126,20 @@ describe("writes to the user space", () => {
         put(operator, "repeat/two", { n: 1 }, { ...key, kind: "other" }),
         put(operator, "repeat/two", { n: 1 }, { ...key, schemaVersion: 2 }),
         put(operator, "repeat/two", { n: 1 }, { ...key, expectedVersion: 1n }),
+        put(operator, "repeat/two", { n: 1 }, { ...key, links: [] }),
+        put(operator, "repeat/two", { n: 1 }, { ...key, links: [{ label: "of", target }] }),
+        put(
+          operator,
+          "repeat/two",
+          { n: 1 },
+          { ...key, links: [{ label: "about", target: new Uint8Array(32) }] },
+        ),
         end(operator, "repeat/two", key),
       ];
       const codes = await Promise.all(calls.map(codeOf));
       expect(codes).to.deep.equal(calls.map(() => "ALREADY_EXISTS"));
       const stranger = served.by("operator-beta", deployment.privateKeys.operator);
-      expect((await put(stranger, "repeat/two", { n: 2 }, key)).replayed).to.equal(false);
+      expect((await put(stranger, "repeat/two", { n: 2 }, { ...key, links: [] })).replayed).to.equal(false);
     });
 
     it("writes once when twenty ask at once", async () => {

@@ -6,6 +6,7 @@ import {
   SigilError,
   StepOutcome,
   Verdict,
+  type CheckRequest,
   type CheckResponse,
   type SigilConnection,
 } from "@sigil/client";
@@ -223,6 +224,24 @@ describe("decisions over a socket", () => {
     expect(other.codeName).to.equal("ALREADY_EXISTS");
     const mentor = await served.as("mentor").trust.check(ask);
     expect(mentor.auditId).to.not.equal(first.auditId);
+  });
+
+  it("refuses a key that comes again with any one field of the question changed", async () => {
+    const operator = served.as("operator");
+    const ask = { action: "write", target: "user/notes", input: text, idempotencyKey: "order-18" };
+    await operator.trust.check(ask);
+    const others = {
+      action: "read",
+      target: "user/other",
+      subject: "observer",
+      session: "another",
+      input: utf8.encode("another"),
+      keepInput: true,
+    } satisfies Omit<CheckRequest, "idempotencyKey">;
+    for (const [field, value] of Object.entries(others)) {
+      const refused = await refusalOf(operator.trust.check({ ...ask, [field]: value }));
+      expect(refused.codeName, field).to.equal("ALREADY_EXISTS");
+    }
   });
 
   it("decides once when the same key arrives many times at the same moment", async () => {

@@ -3,10 +3,10 @@ import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import type { ProposeModuleRequest } from "@sigil/client";
+import { LevelOfAccess, type ProposeModuleRequest } from "@sigil/client";
 import { createSandbox } from "../../src/modules/sandbox.ts";
 import { moduleBytesMax } from "../../src/record/limits.ts";
-import { modelWith, Council, json as jsonContent } from "./council.ts";
+import { modelWith, Council, json as jsonContent, tombstone } from "./council.ts";
 import { put } from "./canon-writes.ts";
 import {
   approve,
@@ -19,6 +19,7 @@ import {
   runsOf,
   sha256,
   upload,
+  type ManifestAsked,
 } from "./modules.ts";
 import { localsBomb } from "../hostile/broken.ts";
 import { refusalOf } from "./refusal.ts";
@@ -265,6 +266,37 @@ describe("modules that are proposed", function () {
     expect((await refusalOf(council.as("guest").modules.listModules({}))).codeName).to.equal(
       "PERMISSION_DENIED",
     );
+  });
+
+  it("are proposed, and retired, once for each idempotency key, which is good for one method", async () => {
+    const { canon, modules } = council.as("mentor");
+    const once = (change: ManifestAsked = {}) =>
+      modules.proposeModule(upload("once", plain, { idempotencyKey: "k", ...change }));
+    const first = await once();
+    expect((await once()).proposal?.id).to.equal(first.proposal?.id);
+    const others: readonly ManifestAsked[] = [
+      { name: "twice" },
+      { minLevel: LevelOfAccess.LEVEL_OF_ACCESS_ROOT },
+      { capabilities: ["trust.check"] },
+      { limits: { wallMs: 4999 } },
+      { reason: "another" },
+      { lifetimeSeconds: 60 },
+      { separateCommit: true },
+      { expectedVersion: 0n },
+    ];
+    for (const other of others) {
+      const refused = await refusalOf(once(other));
+      const [field] = Object.keys(other);
+      expect([refused.reason, refused.message].join(": "), field).to.contain("IDEMPOTENCY_CONFLICT");
+    }
+    if (first.proposal === undefined) throw new Error("the answer has no proposal");
+    await council.approve(first.proposal, "ann", "ben");
+    const retire = () => modules.retireModule({ name: "once", idempotencyKey: "k" });
+    const retired = await retire();
+    expect((await retire()).proposal?.id).to.equal(retired.proposal?.id);
+    const ended = await canon.proposeRecord({ id: "module/once", content: tombstone, idempotencyKey: "k" });
+    const ids = [first, retired, ended].map(({ proposal }) => proposal?.id);
+    expect(new Set(ids).size).to.equal(3);
   });
 
   it("read records of their caller's tenant, under their prefix, as their caller might", async () => {

@@ -1,9 +1,9 @@
 /** Proposals as they are listed, repeated and remembered: open ones first, pages that cannot be bent, nothing lost by a restart. */
 import { expect } from "chai";
 import { after, afterEach, before, beforeEach, describe, it } from "mocha";
-import { ProposalState, type Proposal, type SigilConnection } from "@sigil/client";
+import { ProposalState, type Proposal, type ProposeRecordRequest, type SigilConnection } from "@sigil/client";
 import { toHex } from "../../src/record/bytes.ts";
-import { Council, json, newKey, rawKey } from "./council.ts";
+import { Council, json, newKey, rawKey, tombstone } from "./council.ts";
 import { refusalOf } from "./refusal.ts";
 
 const { PROPOSAL_STATE_OPEN: OPEN, PROPOSAL_STATE_COMMITTED: COMMITTED } = ProposalState;
@@ -165,11 +165,24 @@ describe("a proposal", () => {
     expect(new Set(answers.map(({ proposal }) => proposal?.id)).size).to.equal(1);
     expect(new Set(answers.map(({ auditId }) => auditId)).size).to.equal(1);
     expect(answers[0]?.auditId).to.not.equal("");
-    const other = await refusalOf(asMentor.canon.proposeRecord({ ...asked, reason: "another" }));
-    expect(other).to.include({ codeName: "ALREADY_EXISTS", reason: "IDEMPOTENCY_CONFLICT" });
+    const others = {
+      content: json({ kind: "x", schema: { type: "object" } }),
+      reason: "another",
+      lifetimeSeconds: 60,
+      separateCommit: true,
+      expectedVersion: 0n,
+    } satisfies Omit<ProposeRecordRequest, "id" | "idempotencyKey">;
+    for (const [field, value] of Object.entries(others)) {
+      const other = await refusalOf(asMentor.canon.proposeRecord({ ...asked, [field]: value }));
+      expect(other, field).to.include({ codeName: "ALREADY_EXISTS", reason: "IDEMPOTENCY_CONFLICT" });
+    }
+    const ending = { id: "principal/observer", content: tombstone, idempotencyKey: "k2" };
+    await council.propose(ending);
+    const another = await refusalOf(asMentor.canon.proposeRecord({ ...ending, id: "principal/operator" }));
+    expect(another.reason, "id").to.equal("IDEMPOTENCY_CONFLICT");
     // A key is its caller's own.
     await council.propose(asked, council.as("root"));
-    expect(await countOf()).to.equal(2);
+    expect(await countOf()).to.equal(3);
     await council.restart();
     const again = await council.as("mentor").canon.proposeRecord(asked);
     expect(again).to.deep.equal(answers[0]);
@@ -180,12 +193,16 @@ describe("a proposal", () => {
     const first = await council.proposeChange(change, { idempotencyKey: "k1" });
     expect((await council.proposeChange(change, { idempotencyKey: "k1" })).id).to.equal(first.id);
     const others = [
-      { $case: "quorum", value: { k: 1 } },
-      { $case: "remove", value: { id: "ann" } },
+      [{ $case: "quorum", value: { k: 1 } }, {}],
+      [{ $case: "quorum", value: { k: 3, proposerMayAttest: true } }, {}],
+      [{ $case: "remove", value: { id: "ann" } }, {}],
+      [change, { reason: "another" }],
+      [change, { lifetimeSeconds: 60 }],
+      [change, { separateCommit: true }],
     ] as const;
-    for (const other of others) {
-      const refused = await refusalOf(council.proposeChange(other, { idempotencyKey: "k1" }));
-      expect(refused.reason).to.equal("IDEMPOTENCY_CONFLICT");
+    for (const [other, put] of others) {
+      const refused = await refusalOf(council.proposeChange(other, { ...put, idempotencyKey: "k1" }));
+      expect(refused.reason, JSON.stringify(put)).to.equal("IDEMPOTENCY_CONFLICT");
     }
     const replace = { id: "ann", publicKey: rawKey(newKey()) };
     const one = await council.proposeChange({ $case: "replace", value: replace }, { idempotencyKey: "k2" });

@@ -143,7 +143,8 @@ describe("the lint of a model", () => {
           if (winners.has(each)) expect(losing, each).to.not.include(`targets[${JSON.stringify(each)}]`);
         }
       }),
-      { numRuns: 60 },
+      // Only where one `**` stands for nothing and the other does not.
+      { numRuns: 60, examples: [[["**/**", "*/**"]], [["**/a/**", "*/**/a/**"]]] },
     );
   });
 
