@@ -205,7 +205,6 @@ class CountedRates implements Rates {
       }
       // Its write was said to have failed and was found again: nobody waits for it, and it is in the ledger all the same.
       const { subject, caller } = parseFrozenChain(body.payload).request;
-      if (caller === "") continue;
       const { enrolled, madeUp } = this.#tenant(body.tenant);
       if (subject === caller) enrolled.record(nameOf("itself", subject), body.ts, nowMs);
       else madeUp.record(nameOf("others", subject), body.ts, nowMs);

@@ -322,3 +322,44 @@ describe("a schema by quorum", () => {
     }
   });
 });
+
+describe("records of users under the ids of what is governed", () => {
+  it("change nothing of it, at once and after a restart", async () => {
+    await using council = await Council.open();
+    const governed = async () => {
+      const [observer, root] = [council.as("observer"), council.as("root")];
+      const { verdict, modelHash } = await council.as("operator").trust.check(question);
+      return {
+        verdict,
+        modelHash: toHex(modelHash),
+        model: toHex((await observer.trust.getActiveModel({})).hash),
+        quorum: (await observer.witness.getQuorum({})).quorum,
+        witnesses: (await observer.witness.listWitnesses({})).witnesses.map(({ id }) => id),
+        keys: (await root.keys.listKeys({})).keys.length,
+        module: (await observer.modules.getModule({ name: "hello" })).module,
+        operator: (await root.principals.getPrincipal({ principal: "operator" })).principal,
+      };
+    };
+    const before = await governed();
+    expect(before.verdict).to.equal(Verdict.VERDICT_ALLOW);
+    const ids = [
+      "genesis",
+      "trust_model/active",
+      "quorum",
+      "witness/ann",
+      "module/hello",
+      "schema/note",
+      "suspension/principal/operator",
+      "erasure/acme",
+      "erased/acme",
+      "signing_key/record/2",
+      "key_retirement/x",
+    ];
+    for (const by of ["operator", "root"] as const) {
+      for (const id of ids) await put(council.as(by), id, { note: id });
+      expect(await governed(), by).to.deep.equal(before);
+    }
+    await council.restart();
+    expect(await governed(), "after a restart").to.deep.equal(before);
+  });
+});

@@ -1,5 +1,6 @@
 /** The client over a real socket: calls, errors, deadlines, cancellation, tokens and TLS. */
 import { generateKeyPairSync } from "node:crypto";
+import { getEventListeners } from "node:events";
 import { Metadata, ServerCredentials, status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
@@ -53,6 +54,62 @@ describe("connect", () => {
     expect(second?.get("x-request-id")).to.deep.equal(["mine"]);
     // What the caller handed in stays as it was.
     expect(metadata.get("authorization")).to.deep.equal([]);
+  });
+
+  it("tells with each call how long a reply it takes, and nothing where it takes any", async () => {
+    await using server = await startServer();
+    const { target, seen } = server;
+    const key = "sigil-reply-bytes-max";
+    const told = async (bytes: number | undefined, metadata: Readonly<Record<string, string>> = {}) => {
+      const channelOptions = bytes === undefined ? {} : { "grpc.max_receive_message_length": bytes };
+      using sigil = connect({ target, tls: "insecure", channelOptions });
+      await sigil.trust.check({ action: "a" }, { metadata });
+      return seen.metadata.at(-1)?.get(key);
+    };
+    expect(await told(undefined)).to.deep.equal([String(4 << 20)]);
+    expect(await told(70_000)).to.deep.equal(["70000"]);
+    expect(await told(-1)).to.deep.equal([]);
+    expect(await told(70_000, { [key]: "65536" })).to.deep.equal(["65536"]);
+  });
+
+  it("leaves nothing on its caller's signal, whatever kind of call it was and however it ended", async () => {
+    await using server = await startServer();
+    using sigil = connect({ target: server.target, tls: "insecure" });
+    const { signal } = new AbortController();
+    const take = async (answers: AsyncIterable<unknown>): Promise<void> => {
+      for await (const _ of answers);
+    };
+    const calls = {
+      unary: () => sigil.trust.check({ action: "a" }, { signal }),
+      refused: () => sigil.canon.getRecord({}, { signal }),
+      "server stream": () => take(sigil.canon.streamRecords({}, { signal })),
+      "both ways": () => take(sigil.trust.streamChecks([{ correlationId: "1" }], { signal })),
+      upload: () => sigil.modules.proposeModule([{}], { signal }),
+    };
+    for (const [kind, call] of Object.entries(calls)) {
+      await Promise.resolve(call()).catch(SigilError.from);
+      expect(getEventListeners(signal, "abort"), kind).to.deep.equal([]);
+    }
+  });
+
+  it("ends what an upload is read from, though the server wanted no more of it", async () => {
+    await using server = await startServer();
+    using sigil = connect({ target: server.target, tls: "insecure" });
+    let isEnded = false;
+    const parts = async function* () {
+      try {
+        for (;;) {
+          yield {};
+          await settle(1);
+        }
+      } finally {
+        isEnded = true;
+      }
+    };
+    const error = await failureOf(sigil.modules.proposeModule(parts()));
+    expect(error.codeName).to.equal("UNIMPLEMENTED");
+    await settle();
+    expect(isEnded).to.equal(true);
   });
 
   it("gives the trailers of a call that succeeded", async () => {
@@ -200,6 +257,7 @@ describe("tokens without TLS", () => {
     "dns:///x:1",
     "[2001:db8::1]:1",
     "localhost.evil:1",
+    "ipv4:127.0.0.1:1,10.0.0.1:1",
   ]) {
     it(`are refused for ${target} unless asked for`, async () => {
       expect(() => connect({ target, tls: "insecure", signer })).to.throw(TypeError, "without TLS");

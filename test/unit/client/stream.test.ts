@@ -2,7 +2,8 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
-import { connect, SigilError, type StreamChecksResponse } from "@sigil/client";
+import { connect, SigilError, StreamChecksResponse } from "@sigil/client";
+import { OpenQuestions } from "../../../clients/typescript/src/answer.ts";
 import { settle, startServer } from "./server.ts";
 
 const questions = (count: number) =>
@@ -126,5 +127,22 @@ describe("streamChecks", () => {
     expect((await endOf(stream)).codeName).to.equal("CANCELLED");
     const timed = sigil.trust.streamChecks(waiting(), { deadlineMs: 30 });
     expect((await endOf(timed)).codeName).to.equal("DEADLINE_EXCEEDED");
+  });
+
+  it("lets who waits for room among the open questions go on: with an answer, and with the end of the call", async () => {
+    const open = new OpenQuestions();
+    const question = { correlationId: "1" };
+    for (let asked = 0; asked < 65_536; asked += 1) await open.ask(question);
+    let gone = 0;
+    const goOn = (): void => void (gone += 1);
+    const [one, two] = [open.ask(question).then(goOn), open.ask(question).then(goOn)];
+    await settle(1);
+    expect(gone).to.equal(0);
+    open.answer(StreamChecksResponse.fromPartial(question));
+    await Promise.race([one, two]);
+    await settle(1);
+    expect(gone).to.equal(1);
+    open.close();
+    await Promise.all([one, two]);
   });
 });

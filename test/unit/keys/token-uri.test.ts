@@ -1,9 +1,13 @@
-/** URIs of keys on a token: what they may say, that they come back as they were, and that no PIN gets in or out. */
+/** URIs of keys on a token: what they may say, that they come back as they were, and that no PIN gets in or out; and the PIN. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
 import { parseCustodySource, formatCustodySource } from "../../../src/keys/custody.ts";
 import { formatKekSource, parseKekSource } from "../../../src/keys/kek.ts";
+import { readStoredPin } from "../../../src/keys/pkcs11/pin.ts";
 import { formatTokenUri, parseTokenUri, type TokenUri } from "../../../src/keys/pkcs11/uri.ts";
 import { expectFault } from "./expect-fault.ts";
 
@@ -78,6 +82,29 @@ describe("a token's URI", () => {
         key: "custody",
         rule: "must be file or pkcs11:URI",
       });
+    }
+  });
+});
+
+describe("a token's PIN", () => {
+  it("is the first line of its file, whatever ends the line, and never empty", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "sigil-pin-"));
+    try {
+      const pinSource = join(directory, "pin");
+      const read = async (content: string) => {
+        await writeFile(pinSource, content, { mode: 0o600 });
+        const pin = await readStoredPin({ token: "t", pinSource }, { env: { SIGIL_PKCS11_PIN: "another" } });
+        return new TextDecoder().decode(pin);
+      };
+      for (const end of ["", "\n", "\r\n", "\r", "\n\n", "\nanother"]) {
+        expect(await read(`1 2é${end}`), JSON.stringify(end)).to.equal("1 2é");
+      }
+      for (const empty of ["", "\n", "\r\n1234"]) {
+        const { error } = await expectFault(() => read(empty));
+        expect(error).to.include({ kind: "tokenUnavailable", rule: "the PIN must not be empty" });
+      }
+    } finally {
+      await rm(directory, { recursive: true });
     }
   });
 });

@@ -181,6 +181,32 @@ describe("rate windows over a ledger", () => {
     expect(known.map((each) => rates.count(each, world.timeMs))).to.deep.equal([1, 1, 1, 0]);
   });
 
+  it("take a new model's width and limit from its commit on, whoever they are of", async () => {
+    const world = await createModelled();
+    await using ledger = await openWorld(world);
+    const rates = await open(ledger, world);
+    const kinds = [
+      itself(ann),
+      about(by("bob"), "ann", true),
+      about(by("bob"), "visitor"),
+      from("192.0.2.1"),
+    ];
+    const counts = () => kinds.map((each) => rates.count(each, world.timeMs));
+    for (const each of kinds) {
+      for (let times = 0; times < 8; times += 1) await check(ledger, world, rates, each);
+    }
+    world.timeMs += 1000;
+    const limited = async (rate: { readonly window_ms: number; readonly limit: number }) => {
+      const before = await ledger.readId("system", "system", "trust_model/active");
+      const next = systemBody("trust_model", "trust_model/active", { ...defaultModelPayload, rate });
+      await ledger.append([{ ...next, prev: before?.hash ?? null }]);
+    };
+    await limited({ window_ms: minuteMs, limit: 5 });
+    expect(counts(), "a lower limit").to.deep.equal([5, 5, 5, 5]);
+    await limited({ window_ms: 1000, limit: 5 });
+    expect(counts(), "a narrower window").to.deep.equal([0, 0, 0, 0]);
+  });
+
   it("of a name go along when it is enrolled, and when it is revoked", async () => {
     const world = await createModelled();
     await using ledger = await openWorld(world);

@@ -28,6 +28,7 @@ const recordOf = (observation: Observation): FrozenChainPayload => {
       caller: "ann",
       tenant: "acme",
       loa: observation.level,
+      ...(observation.minLevel === undefined ? {} : { minLoa: observation.minLevel }),
       session: "",
       inputDigest: hash,
       inputBytes: observation.input?.length ?? 0,
@@ -57,6 +58,8 @@ const sample: Observation = {
   input: utf8Encode("some text"),
 };
 const good = recordOf(sample);
+const floored = recordOf({ ...sample, minLevel: "mentor" });
+const { minLoa: _, ...unfloored } = floored.request;
 
 const FORGED: readonly (readonly [claim: string, field: string, chain: FrozenChainPayload])[] = [
   ["a turned verdict", "verdict", { ...good, verdict: "deny" }],
@@ -66,6 +69,10 @@ const FORGED: readonly (readonly [claim: string, field: string, chain: FrozenCha
   ["a nicer score", "score", { ...good, score: 0.99 }],
   ["another threshold", "threshold", { ...good, threshold: 0.4 }],
   ["no review band", "review.low", { ...good, review: null }],
+  ["a review band that begins elsewhere", "review.low", { ...good, review: { low: 0.4, high: 0.55 } }],
+  ["a review band that ends elsewhere", "review.high", { ...good, review: { low: 0.45, high: 0.6 } }],
+  ["a floor that was taken away", "verdict", { ...floored, request: unfloored }],
+  ["a floor that was put under it", "verdict", { ...good, request: { ...good.request, minLoa: "root" } }],
   ["a raised level", "features.level", { ...good, request: { ...good.request, loa: "mentor" } }],
   ["another action", "features.action_risk", { ...good, request: { ...good.request, action: "read" } }],
   [
@@ -93,6 +100,7 @@ describe("recomputing a decision", () => {
       target: fc.constantFrom("public/docs", "user/ann/credentials/x", "secret/a", "elsewhere", "a/../b"),
       level: fc.constantFrom(...levelNames),
       rateCount: fc.nat(700),
+      minLevel: fc.option(fc.constantFrom(...levelNames), { nil: undefined }),
       input: fc.option(fc.uint8Array({ maxLength: 50 })),
     });
     fc.assert(

@@ -41,14 +41,14 @@ const decision = (tenant: string): Kept => ({ kind: "frozen_chain", tenant });
 const note = (tenant: string): Kept => ({ kind: "note", tenant });
 
 /** A ledger of these records; `looked` are the positions that were opened. */
-const ledgerOf = (kept: readonly Kept[]) => {
+const ledgerOf = (kept: readonly Kept[], decided = chain) => {
   const looked: bigint[] = [];
   const bodyAt = (position: bigint) => {
     const record = kept[Number(position)];
     if (record === undefined || record === "damaged") {
       return fail({ kind: "malformedCbor", offset: 0, rule: "is damaged" });
     }
-    return { ...record, id: `d-${position}`, payload: formatFrozenChain(chain) };
+    return { ...record, id: `d-${position}`, payload: formatFrozenChain(decided) };
   };
   const ledger = {
     size: BigInt(kept.length),
@@ -108,6 +108,23 @@ describe("simulating the last decisions", () => {
     const { ledger, looked } = ledgerOf([decision("a"), ...Array.from({ length: 3000 }, () => note("b"))]);
     const { scored } = await simulated(ledger, all, 5);
     expect([scored, looked.length]).to.deep.equal([0, 1020]);
+  });
+
+  it("asks what was asked: of whom, with what floor, at which rate and on what input", async () => {
+    const under = async (request: Partial<FrozenChainPayload["request"]>, features = chain.features) => {
+      const decided = { ...chain, request: { ...chain.request, ...request }, features };
+      const { ledger } = ledgerOf([decision("a")], decided);
+      const asked = { candidate: defaultModelPayload, includeUnchanged: true, reach: all, decisions: 1 };
+      const { decisions } = await simulateLast(ledger, asked, call);
+      return decisions.map(({ candidate, candidateReason }) => `${candidate} ${candidateReason}`);
+    };
+    const write = { action: "write", target: "user/notes" };
+    const [allow, low] = ["allow SCORE_AT_OR_ABOVE_THRESHOLD", "deny LEVEL_TOO_LOW"];
+    expect(await under(write)).to.deep.equal([allow]);
+    expect(await under({ ...write, loa: "guest" })).to.deep.equal([low]);
+    expect(await under({ ...write, minLoa: "mentor" })).to.deep.equal([low]);
+    expect(await under(write, { rate: 1, entropy: 0 })).to.deep.equal(["deny SCORE_BELOW_THRESHOLD"]);
+    expect(await under(write, { rate: 0, entropy: 1 })).to.deep.equal(["review REVIEW_BAND"]);
   });
 
   it("names the damage when a record on its way cannot be opened", async () => {
