@@ -126,8 +126,10 @@ export const readConfig = (inputs: ConfigInputs): Config => {
 export const makeConfig = (values: Partial<Values>): Config => {
   const sources = Object.freeze(Object.fromEntries(keyNames.map((name) => [name, { kind: "default" }])));
   const passedOver: readonly string[] = [];
-  const initial = Object.fromEntries(keyNames.map((name) => [name, KEYS[name].initial]));
-  const config = { ...initial, ...values, sources, passedOver } as unknown as Config;
+  const initial: Readonly<Record<string, unknown>> = Object.fromEntries(
+    keyNames.map((name) => [name, KEYS[name].initial]),
+  );
+  const config = { ...initial, ...values, sources, passedOver } as Config;
   failAll(combinations(config));
   return Object.freeze(config);
 };

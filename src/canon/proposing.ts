@@ -56,11 +56,9 @@ export const proposalBytes = (proposal: RecordProposal): Uint8Array =>
   ]);
 
 export const changeBytes = ({ change, reason, lifetimeMs, commit }: WitnessProposal): Uint8Array => {
-  const { kind, ...parts } = change;
-  const values = Object.entries(parts).map(([name, value]): CborValue => [
-    name,
-    name === "witness" ? formatWitness(value as never) : ((value as CborValue | undefined) ?? null),
-  ]);
+  const { kind, ...parts } =
+    "witness" in change ? { ...change, witness: formatWitness(change.witness) } : change;
+  const values = Object.entries(parts).map(([name, value]): CborValue => [name, value ?? null]);
   return cborEncode([kind, values, reason, lifetimeMs, commit]);
 };
 

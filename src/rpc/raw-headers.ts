@@ -4,7 +4,6 @@
  * offered and malformed is marked here, so that it is refused. What nghttp2 drops, a value with a control character, nobody sees.
  */
 import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream, ServerOptions } from "node:http2";
-import type { Server } from "@grpc/grpc-js";
 import { assert } from "../record/errors.ts";
 
 /** Proof, and what bounds the call: ignored, they would give the caller something else than it asked for. */
@@ -46,8 +45,8 @@ type Inside = {
 };
 
 /** Reaches into grpc-js, which has no place for this. To be called before the server is bound. */
-export const watchRawHeaders = (server: Server): void => {
-  const inside = server as unknown as Inside;
+export const watchRawHeaders = (server: object): void => {
+  const inside: Inside = server;
   const { commonServerOptions: options, [setUpName]: setUp } = inside;
   assert(options !== undefined, "grpc-js keeps its HTTP/2 options elsewhere");
   assert(setUp !== undefined, "grpc-js sets its HTTP/2 servers up elsewhere");

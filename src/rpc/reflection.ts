@@ -67,14 +67,16 @@ const paced =
   };
 
 export const addReflection = (server: Server): void => {
-  // The service looks at nothing of the package but this list.
-  const definition = {
-    sigil: { fileDescriptorProtos: splitFiles(readDescriptors()) },
+  // The service looks at nothing of the package but this list, whatever it is of.
+  const sigil: Package[string] = {
+    format: "Protocol Buffer 3 EnumDescriptorProto",
+    type: {},
+    fileDescriptorProtos: [...splitFiles(readDescriptors())],
   };
   const addService = (service: ServiceDefinition, handlers: Readonly<Record<string, unknown>>): void => {
     const { ServerReflectionInfo: handler } = handlers;
     assert(typeof handler === "function", "the reflection service has another method");
     server.addService(bounded(service), { ServerReflectionInfo: paced(handler as Handler) });
   };
-  new ReflectionService(definition as unknown as Package).addToServer({ addService });
+  new ReflectionService({ sigil }).addToServer({ addService });
 };

@@ -71,8 +71,8 @@ const channelOptions = (limits: TransportLimits, intake: Intake) => ({
 });
 
 /** grpc-js has no option for the size of headers; the options it hands to node:http2 do. */
-const limitHeaders = (server: Server): void => {
-  const { commonServerOptions: options } = server as unknown as { commonServerOptions?: Http2Options };
+const limitHeaders = (server: object): void => {
+  const { commonServerOptions: options }: { readonly commonServerOptions?: Http2Options } = server;
   assert(options?.settings !== undefined, "grpc-js keeps its HTTP/2 options elsewhere");
   options.settings = { ...options.settings, maxHeaderListSize: headerBytesMax };
   options.maxHeaderListPairs = headerPairsMax;
@@ -93,10 +93,10 @@ const bind = (server: Server, address: Address, tls: RpcServerOptions["tls"]): P
  * read never does: it would keep the process from ending.
  */
 const watchSockets = (
-  server: Server,
+  server: object,
   { tls, connections }: Pick<RpcServerOptions, "tls" | "connections">,
 ): ReadonlySet<Socket> => {
-  const { http2Servers } = server as unknown as { http2Servers?: ReadonlyMap<NetServer, unknown> };
+  const { http2Servers }: { readonly http2Servers?: ReadonlyMap<NetServer, unknown> } = server;
   assert(http2Servers !== undefined, "grpc-js keeps its HTTP/2 servers elsewhere");
   const sockets = new Set<Socket>();
   for (const listener of http2Servers.keys()) {

@@ -109,6 +109,10 @@ const askedOf = (caller: Caller, subject: Subject): Asked => ({
   isEnrolled: subject.isEnrolled,
 });
 
+/** What an idempotency entry keeps of an item that failed: its error. Of one that was decided it keeps the position. */
+const isStoredError = (outcome: CborValue): outcome is CborMap & SigilError =>
+  typeof outcome === "object" && outcome !== null && "kind" in outcome && typeof outcome.kind === "string";
+
 class Deciding implements TrustService {
   readonly #deps: TrustDependencies;
   readonly #models: ActiveModels;
@@ -410,9 +414,7 @@ class Deciding implements TrustService {
   }
 
   async #replayItem(outcome: CborValue): Promise<BatchItem> {
-    if (typeof outcome === "object" && outcome !== null) {
-      return { kind: "failed", error: outcome as unknown as SigilError };
-    }
+    if (isStoredError(outcome)) return { kind: "failed", error: outcome };
     return { kind: "decided", decision: await this.#replay(outcome) };
   }
 }

@@ -2,6 +2,8 @@
  * Modules written to do harm. For each: how its run ends, how long its end takes, and that the sandbox then runs others as
  * before. What callers see of it, and that checks go on meanwhile, is in test/e2e.
  */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { utf8Encode } from "../../src/record/bytes.ts";
@@ -17,6 +19,24 @@ const exited = (code = 0): RunExit => ({ kind: "exited", code });
 
 const short = { wallMs: 150 };
 const answered = () => Promise.resolve(utf8Encode("{}"));
+
+/** How late a process that loops for ever is gone, of which one asks it after so long: by a timer and SIGKILL, as of a run. */
+const lateByAny = async (afterMs: number): Promise<number> => {
+  const child = spawn(process.execPath, ["-e", "console.log(); for (;;);"], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  try {
+    await once(child.stdout, "data");
+    const startedMs = performance.now();
+    await new Promise((resolve) => setTimeout(resolve, afterMs));
+    const gone = once(child, "exit");
+    child.kill("SIGKILL");
+    await gone;
+    return performance.now() - startedMs - afterMs;
+  } finally {
+    child.kill("SIGKILL");
+  }
+};
 
 type Row = {
   readonly name: string;
@@ -142,20 +162,22 @@ describe("a hostile module", function () {
     });
   }
 
-  it("is killed within 50 ms of its wall time, wherever it hangs", async () => {
+  it("is killed within 50 ms of its wall time and what this machine needs to end any process, wherever it hangs", async () => {
     for (const name of ["endless-loop", "endless-start", "endless-sleep"]) {
       const bytes = await assembleFile(name);
-      // A machine with other work may be late once; it is not late five times.
-      const lateMs: number[] = [];
-      for (let tries = 0; tries < 5 && lateMs.every((each) => each > 50); tries += 1) {
-        const { exit, usage } = await sandbox.run(
-          requestOf(bytes, { limits: short, capabilities: ["clock"] }),
-        );
+      // A machine with other work may be late with the one and not with the other once; it is not five times.
+      const tried: (readonly [lateMs: number, anyMs: number])[] = [];
+      while (tried.length < 5 && tried.every(([lateMs, anyMs]) => lateMs > anyMs + 50)) {
+        const [{ exit, usage }, anyMs] = await Promise.all([
+          sandbox.run(requestOf(bytes, { limits: short, capabilities: ["clock"] })),
+          lateByAny(short.wallMs),
+        ]);
         expect(exit).to.deep.equal(killed("wall_time"));
         expect(usage.wallMs).to.be.at.least(149);
-        lateMs.push(usage.wallMs - 150);
+        tried.push([usage.wallMs - short.wallMs, anyMs]);
       }
-      expect(Math.min(...lateMs), `${name} late by ${lateMs.join(", ")} ms`).to.be.at.most(50);
+      const [lateMs, anyMs] = tried.at(-1) ?? [Infinity, 0];
+      expect(lateMs - anyMs, `${name} and any process late by ${tried.join("; ")} ms`).to.be.at.most(50);
     }
   });
 

@@ -56,8 +56,7 @@ export type Module = {
 
 const loadPackage = async (): Promise<Package> => {
   try {
-    const { default: loaded } = (await import("pkcs11js")) as unknown as { readonly default: Package };
-    return loaded;
+    return (await import("pkcs11js")).default;
   } catch (cause) {
     const rule =
       "the package pkcs11js is missing. It is compiled when it is installed, which takes a C++ compiler, make, Python and " +
