@@ -46,6 +46,7 @@ const mayImportFiles: Readonly<Record<string, readonly string[]>> = {
     "server.ts",
     "server-signals.ts",
     "deployment.ts",
+    "deployment-inspection.ts",
     "deployment-migrate.ts",
     "deployment-rehearse.ts",
     "deployment-rewrap.ts",

@@ -63,6 +63,7 @@ const lend = (store: Store): Store => ({
   commit: (batch) => store.commit(batch),
   // It would give up the lock.
   purge: async () => fail({ kind: "storeFailed", step: "purge", rule: "the store is only lent" }),
+  flush: () => store.flush(),
   snapshot: () => store.snapshot(),
   close: async () => {},
   [Symbol.asyncDispose]: async () => {},

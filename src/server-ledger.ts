@@ -1,8 +1,10 @@
-/** What the server does with what the ledger says of itself: health, log and metrics. Called by server.ts alone. */
+/** What the server does with what the ledger says of itself: health, log and metrics; inspections of it. Called by server.ts alone. */
+import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import type { Metrics } from "./gateway/metrics.ts";
-import type { LedgerObserver, LedgerStatus } from "./ledger/ledger.ts";
-
+import { inspectionOf } from "./deployment-inspection.ts";
+import type { Ledger, LedgerObserver, LedgerStatus } from "./ledger/ledger.ts";
+import { createInspectionService, type InspectionService } from "./operations/inspection.ts";
 import { describeError } from "./record/errors.ts";
 import type { Log } from "./rpc/environment.ts";
 import type { Health } from "./rpc/health.ts";
@@ -35,3 +37,17 @@ export const observeLedger = ({ log, limited, metrics, health, stopping }: Watch
     },
   };
 };
+
+/** Ends before the ledger does: a read that fails would stop that. */
+export const wireInspections = (ledger: Ledger, directory: string, log: Logger): InspectionService =>
+  createInspectionService({
+    ledger,
+    rules: () => inspectionOf(ledger.origin, directory),
+    newId: randomUUID,
+    monotonicMs: () => performance.now(),
+    onEnd: ({ size }, { total, first }) => {
+      const fields = { size: String(size), found: total, position: String(first?.position ?? "") };
+      if (total === 0) log.info(fields, "inspected: everything holds");
+      else log.error({ ...fields, rule: first?.rule }, "inspected: damage was found");
+    },
+  });

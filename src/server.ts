@@ -59,7 +59,7 @@ import { trustHandlers } from "./rpc/trust.ts";
 import { CallsUnderWay } from "./rpc/underway.ts";
 import { witnessHandlers } from "./rpc/witness.ts";
 import { openBounds, type Bounds } from "./server-bounds.ts";
-import { observeLedger } from "./server-ledger.ts";
+import { observeLedger, wireInspections } from "./server-ledger.ts";
 import { withCodeCheck, wireModules } from "./server-modules.ts";
 import { candidateIn, serviceNames, wireAudit, wireCanon, wirePrincipals } from "./server-services.ts";
 import { Stopping } from "./stopping.ts";
@@ -262,6 +262,7 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
   const governed = { ledger, principals, trust, turns: quorum, nowMs, log: parts.log, metrics };
   const directory = wirePrincipals(governed, rpc.readsCertificates);
   const backups = createBackupService({ ledger, describe: () => describeForBackup(config.data) });
+  const inspections = opening.opened.use(wireInspections(ledger, config.data, parts.log));
   return startRpcServer({
     address: config.listen,
     socketMode: config.socket_mode,
@@ -287,7 +288,7 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
       [PrincipalServiceService, principalHandlers(directory, rpc)],
       [KeyServiceService, keyHandlers(wireKeys(ledger, parts), rpc)],
       [ModuleServiceService, moduleHandlers(modules, rpc)],
-      [BackupServiceService, backupHandlers(backups, rpc)],
+      [BackupServiceService, backupHandlers(backups, inspections, rpc)],
     ],
     underWay,
     drainMs: config.drain_ms,

@@ -4,7 +4,7 @@ import { rehearseMigration } from "../deployment-rehearse.ts";
 import type { KekInputs } from "../keys/kek.ts";
 import { SigilFault } from "../record/errors.ts";
 import { exitCodes, jsonFlag, required, usage, type Command } from "./command.ts";
-import { inspectionOf } from "./inspection.ts";
+import { inspectionOf } from "../deployment-inspection.ts";
 import { Pace } from "./pace.ts";
 import { kekInputsOf } from "./passphrase.ts";
 import { formatPairs, type Terminal } from "./terminal.ts";

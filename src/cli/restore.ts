@@ -9,7 +9,7 @@ import { randomBytes } from "../keys/random.ts";
 import { SigilFault } from "../record/errors.ts";
 import { createDecisionIds } from "../trust/decision-id.ts";
 import { exitCodes, jsonFlag, required, usage, type Arguments, type Command } from "./command.ts";
-import { inspectionOf } from "./inspection.ts";
+import { inspectionOf } from "../deployment-inspection.ts";
 import { Pace } from "./pace.ts";
 import { kekInputsOf } from "./passphrase.ts";
 import { formatPairs } from "./terminal.ts";

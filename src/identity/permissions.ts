@@ -53,6 +53,7 @@ const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
   ["/sigil.key.v1.KeyService/ListDataKeys", "root"],
   ["/sigil.key.v1.KeyService/RotateDataKey", "root"],
   ["/sigil.backup.v1.BackupService/Backup", "root"],
+  ["/sigil.backup.v1.BackupService/Inspect", "root"],
   ["/grpc.health.v1.Health/Check", "guest"],
   ["/grpc.health.v1.Health/List", "guest"],
   ["/grpc.health.v1.Health/Watch", "guest"],

@@ -102,6 +102,10 @@ export class Erasures {
     if (isOrdered) void this.carryOut();
   }
 
+  get isUnderWay(): boolean {
+    return this.#running !== undefined;
+  }
+
   /** Resolves when no erasure is under way. */
   async settled(): Promise<void> {
     while (this.#running !== undefined) await this.#running;

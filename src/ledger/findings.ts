@@ -23,6 +23,12 @@ export class Findings {
   #first: Problem | undefined;
   #total = 0;
   #verifying: Promise<void>[] = [];
+  readonly #verifyingMax: number;
+
+  /** @param verifyingMax checks that run beside each other. */
+  constructor(verifyingMax = signaturesUnderWayMax) {
+    this.#verifyingMax = verifyingMax;
+  }
 
   add(position: bigint | null, step: string, rule: string): void {
     const problem = { position, step, rule };
@@ -34,7 +40,7 @@ export class Findings {
   /** Runs a check beside the others; resolves when there is room for the next. */
   async beside(check: () => Promise<void>): Promise<void> {
     this.#verifying.push(check());
-    if (this.#verifying.length >= signaturesUnderWayMax) await this.settle();
+    if (this.#verifying.length >= this.#verifyingMax) await this.settle();
   }
 
   /** Resolves when every check has ended. */

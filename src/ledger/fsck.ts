@@ -1,11 +1,10 @@
 /**
- * The inspection of a whole ledger that nobody serves: every seal opened, every signature verified, tree, groups and
- * indexes computed anew and compared, the anchor checked. Reads each record once; memory grows with the ids that have
- * versions. Damage is a report; what kept the inspection from running is thrown. Source: docs/operating/recovery.md.
+ * The inspection of a whole ledger that nobody serves, or of one moment of one that is being served: every seal opened, every signature verified, tree, groups and
+ * indexes computed anew and compared, the anchor checked. Reads each record once; memory does not grow with the ledger. Damage is a report; what kept the inspection from running is thrown. Source: docs/operating/recovery.md.
  */
 import { openResident } from "../storage/resident.ts";
 import { damagedFilesRule, type Store } from "../storage/store.ts";
-import { walkedBytesMax } from "../record/limits.ts";
+import { liveSignaturesUnderWayMax, walkedBytesMax } from "../record/limits.ts";
 import { fail, SigilFault } from "../record/errors.ts";
 import { decodeBody, decodeEnvelope, hashRecord } from "../record/record.ts";
 import { parseStatement } from "../record/cose.ts";
@@ -17,6 +16,7 @@ import { Keyless, type ErasedTenant } from "./keyless.ts";
 import { familyRange, positionOf, recordKey } from "./keyspace.ts";
 import { isDamagedFiles } from "./open.ts";
 import type { LedgerOptions } from "./options.ts";
+import { storeAt, type PinnedLedger } from "./pinned.ts";
 import { ProjectionCheck, projections, unlessDamaged } from "./projections.ts";
 import { rebuildProjections } from "./rebuild.ts";
 import { Sealer } from "./sealer.ts";
@@ -50,6 +50,8 @@ export type FsckOptions = {
   /** Called after the last group: what only the whole shows. */
   readonly inspectEnd?: () => Promise<readonly Problem[]>;
   readonly signal?: AbortSignal;
+  /** Ids whose newest version is held; `replayedIdsMax` unless told. */
+  readonly idsHeldMax?: number;
 };
 
 export type FsckReport = {
@@ -135,6 +137,7 @@ class Inspection {
       findings,
       keyless,
       onGroup: (end) => this.#progress("rebuild", end),
+      idsHeldMax: this.#fsck.idsHeldMax,
     });
     return losses;
   }
@@ -148,6 +151,7 @@ class Inspection {
         tags: this.#tags,
         origin: this.#options.origin,
         readAgain: (position) => this.#readAgain(position),
+        idsHeldMax: this.#fsck.idsHeldMax,
       },
       findings,
       families,
@@ -248,13 +252,16 @@ export const rebuildIndexes = async (
   }
 };
 
-/** @throws storeLocked, storeFailed, cancelled: the inspection could not run, or not to its end. */
-export const runFsck = async (options: LedgerOptions, fsck: FsckOptions = {}): Promise<FsckReport> => {
-  const findings = new Findings();
+const report = async (
+  options: LedgerOptions,
+  fsck: FsckOptions,
+  findings: Findings,
+  openStore: () => Promise<Store>,
+): Promise<FsckReport> => {
   let size = 0n;
   let erased: readonly ErasedTenant[] = [];
   try {
-    const store = await openWalked(options);
+    const store = await openStore();
     try {
       const inspection = new Inspection(options, fsck, store);
       size = await inspection.run(findings);
@@ -269,4 +276,24 @@ export const runFsck = async (options: LedgerOptions, fsck: FsckOptions = {}): P
   }
   const { total, first } = findings;
   return { ok: total === 0, size, erased, problems: findings.sorted(), total, first };
+};
+
+/** @throws storeLocked, storeFailed, cancelled: the inspection could not run, or not to its end. */
+export const runFsck = (options: LedgerOptions, fsck: FsckOptions = {}): Promise<FsckReport> =>
+  report(options, fsck, new Findings(), () => openWalked(options));
+
+/**
+ * The same of one moment of a ledger that is being served.
+ * @param proceed as `storeAt` takes it. @throws what `proceed` throws; storeFailed; notServing when keys go that are needed.
+ */
+export const inspectPinned = async (
+  pinned: PinnedLedger,
+  proceed: () => Promise<void> | undefined,
+  fsck: Omit<FsckOptions, "rebuildIndexes"> = {},
+): Promise<FsckReport> => {
+  const store = storeAt(pinned, () => {
+    if (!pinned.signal.aborted) return proceed();
+    return fail({ kind: "notServing", rule: "a tenant is being erased; begin the inspection again" });
+  });
+  return report(pinned.options, fsck, new Findings(liveSignaturesUnderWayMax), async () => store);
 };

@@ -73,7 +73,7 @@ export class BlindTags {
 
 export type Head = { readonly position: bigint; readonly version: bigint };
 
-const formatHead = (head: Head): Uint8Array => {
+export const formatHead = (head: Head): Uint8Array => {
   const bytes = new Uint8Array(16);
   writeU64be(bytes, 0, head.position);
   writeU64be(bytes, 8, head.version);

@@ -25,6 +25,7 @@ import { KeyLife, type KeysInUse } from "./key-life.ts";
 import { isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./open.ts";
 import type { CommitListener, LedgerOptions, LedgerStatus } from "./options.ts";
 import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./prepare.ts";
+import { pinLedger, type PinnedLedger } from "./pinned.ts";
 import { decisionKeysOf } from "./projections.ts";
 import { Publishing } from "./publishing.ts";
 import { ReadableLedger, type LedgerView } from "./reading.ts";
@@ -237,6 +238,11 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     }
     await this.#tags.ensure(scope.tenant);
     return this.#keys.claim(scope, body, this.#options.nowMs());
+  }
+
+  /** This moment, for an inspection. @throws notServing, storeFailed. */
+  pin(): Promise<PinnedLedger> {
+    return pinLedger(() => this.view(), this.#sequencer);
   }
 
   protected view(): LedgerView {

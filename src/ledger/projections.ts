@@ -1,17 +1,18 @@
 /**
  * The indexes and tiles as the ledger gives them, held against what the store has: every entry that must be there,
- * and none besides. Memory grows with the ids that have versions (principals, models, user data), not with decisions.
+ * and none besides. Memory does not grow with the ledger.
  */
-import { equalBytes, readU64be, type Hash } from "../record/bytes.ts";
+import { equalBytes, readU64be } from "../record/bytes.ts";
 import { SigilFault } from "../record/errors.ts";
 import { projectionOpsMax, tileHeight } from "../record/limits.ts";
-import type { RecordBody } from "../record/record.ts";
 import type { Store, StoreOp } from "../storage/store.ts";
 import { decisionKeys, type DecisionKeys } from "./decisions/decision-index.ts";
 import { DecisionCheck } from "./decisions/inspect.ts";
 import type { Findings } from "./findings.ts";
-import { indexOps, isDecision, type BlindTags, type Head } from "./indexes.ts";
+import { differingHeads, nameOfHead, newestVersions } from "./head-order.ts";
+import { formatHead, isDecision, type BlindTags, type Head } from "./indexes.ts";
 import { canonKey, familyRange, hashKey, headKey, historyPrefix, type Family } from "./keyspace.ts";
+import { recallIndexed, Replay } from "./version-replay.ts";
 import type { WalkedGroup, WalkedRecord } from "./walk.ts";
 
 /** Families that are derived from the records, and how a problem in each is called. */
@@ -25,41 +26,6 @@ export const projectionSteps = {
 } as const satisfies Partial<Record<Family, string>>;
 export type Projection = keyof typeof projectionSteps;
 export const projections = Object.keys(projectionSteps) as readonly Projection[];
-
-const nameOf = ({ tenant, space, id }: RecordBody): string => `${tenant}\0${space}\0${id}`;
-
-type Newest = Head & { readonly hash: Hash };
-
-/** Versions as a replay finds them. */
-export class Replay {
-  readonly #tags: BlindTags;
-  readonly #newest = new Map<string, Newest>();
-  readonly #onStale: (position: bigint) => void;
-
-  constructor(tags: BlindTags, onStale: (position: bigint) => void) {
-    this.#tags = tags;
-    this.#onStale = onStale;
-  }
-
-  /** How many versions were found of the id of a record. */
-  versionsOf({ body }: WalkedRecord): bigint {
-    return this.#newest.get(nameOf(body))?.version ?? 0n;
-  }
-
-  /** The index entries of a record, in the order of the ledger. */
-  async ops(record: WalkedRecord): Promise<readonly StoreOp[]> {
-    const { body, hash, position } = record;
-    await this.#tags.ensure(body.tenant);
-    if (isDecision(body)) return indexOps(this.#tags, body, hash, { position, version: 1n });
-    const name = nameOf(body);
-    const before = this.#newest.get(name);
-    const follows = body.prev === null ? before === undefined : equalBytes(body.prev, before?.hash ?? hash);
-    if (!follows) this.#onStale(position);
-    const version = (before?.version ?? 0n) + 1n;
-    this.#newest.set(name, { position, version, hash });
-    return indexOps(this.#tags, body, hash, { position, version });
-  }
-}
 
 /** A tenant's keys of the index of decisions. */
 export const decisionKeysOf =
@@ -79,6 +45,8 @@ export type CheckContext = {
   readonly origin: string;
   /** A record by its position, undefined when it cannot be read. */
   readonly readAgain: (position: bigint) => Promise<WalkedRecord | undefined>;
+  /** Ids whose newest version is held; `replayedIdsMax` unless told. */
+  readonly idsHeldMax?: number | undefined;
 };
 
 /** Compares the store's projections with the walk's. Feed it every group, then `finish`. */
@@ -89,23 +57,29 @@ export class ProjectionCheck {
   readonly #decisions: DecisionCheck;
   readonly #readAgain: CheckContext["readAgain"];
   readonly #families: readonly Projection[];
-  /** The id index's entries of ids with versions, by key: only the last one must be in the store. */
-  readonly #heads = new Map<string, Expected>();
   readonly #counts: Record<Projection, number> = { i: 0, h: 0, d: 0, v: 0, w: 0, t: 0 };
   #queue: Expected[] = [];
   #treeWhole = true;
   #size = 0n;
 
   /** @param families which are compared; that each record follows the version before it is checked in any case. */
-  constructor({ store, tags, origin, readAgain }: CheckContext, findings: Findings, families = projections) {
+  constructor(
+    { store, tags, origin, readAgain, idsHeldMax }: CheckContext,
+    findings: Findings,
+    families = projections,
+  ) {
     this.#store = store;
     this.#decisions = new DecisionCheck(store, findings, decisionKeysOf(origin, tags), readAgain);
     this.#readAgain = readAgain;
     this.#findings = findings;
     this.#families = families;
-    this.#replay = new Replay(tags, (position) =>
-      findings.add(position, "version", "the record does not follow the newest version of its id"),
-    );
+    const recall = recallIndexed(store, async (position) => (await readAgain(position))?.hash);
+    this.#replay = new Replay(tags, {
+      recall: async (record) => unlessDamaged(() => recall(record)),
+      onStale: (position) =>
+        findings.add(position, "version", "the record does not follow the newest version of its id"),
+      heldMax: idsHeldMax,
+    });
   }
 
   /** @param onRecord gets the index entries that each record gives. */
@@ -118,11 +92,8 @@ export class ProjectionCheck {
       onRecord(record, ops);
       if (isDecision(record.body) && this.#families.includes("d")) await this.#decisions.add(record);
       for (const op of ops) {
-        if (op.kind === "delete") continue;
-        const expected = { op, position: record.position };
-        if (familyOf(op.key) === "i") {
-          this.#heads.set(nameOf(record.body), expected);
-        } else this.#expect(expected);
+        // Only the newest version's is in the id index: compared when all are known.
+        if (op.kind === "put" && familyOf(op.key) !== "i") this.#expect({ op, position: record.position });
       }
     }
     if (group.tree === undefined) this.#treeWhole = false;
@@ -131,16 +102,15 @@ export class ProjectionCheck {
     }
     this.#size = group.end;
     if (this.#queue.length >= projectionOpsMax) await this.#compare();
+    this.#replay.trim();
   }
 
   async finish(): Promise<void> {
-    for (const expected of this.#heads.values()) this.#expect(expected);
     await this.#compare();
     for (const family of this.#families) {
-      if (family === "d") {
-        await this.#decisions.finish();
-        continue;
-      }
+      if (family === "d") await this.#decisions.finish();
+      if (family === "i") await this.#checkHeads();
+      if (family === "d" || family === "i") continue;
       if (family === "t" && !this.#treeWhole) continue;
       let stored = 0;
       for await (const _ of this.#store.range(familyRange(family))) stored += 1;
@@ -163,14 +133,38 @@ export class ProjectionCheck {
       for (const [index, { op, position }] of part.entries()) {
         const value = values[index];
         if (value !== undefined && equalBytes(value, op.value)) continue;
-        const rule = value === undefined ? "the entry is missing" : "the entry is not what its record gives";
+        const rule = value === undefined ? missingRule : differsRule;
         this.#findings.add(position, projectionSteps[familyOf(op.key)], rule);
       }
     }
   }
 
+  /** The id index against the version index, which has been held against the records. */
+  async #checkHeads(): Promise<void> {
+    for await (const key of differingHeads(this.#store)) {
+      const stored = await this.#store.get(key);
+      const newest = this.#replay.held(nameOfHead(key)) ?? (await this.#newestGiven(key));
+      if (newest !== undefined) {
+        if (stored !== undefined && equalBytes(stored, formatHead(newest))) continue;
+        const rule = stored === undefined ? missingRule : differsRule;
+        this.#findings.add(newest.position, projectionSteps.i, rule);
+      } else if (stored !== undefined) await this.#judgeSurplus("i", key, stored);
+    }
+  }
+
+  /** The newest version of an id's entry whose record gives one such. */
+  async #newestGiven(key: Uint8Array): Promise<Head | undefined> {
+    for await (const [entryKey, value] of newestVersions(this.#store, key)) {
+      const position = namedPosition("v", entryKey, value);
+      const record = position === null ? undefined : await this.#readAgain(position);
+      if (record === undefined || !(await this.#gives(record, "v", entryKey))) continue;
+      return { position: record.position, version: readU64be(entryKey, entryKey.length - 8) };
+    }
+    return undefined;
+  }
+
   /** Whether a key of the family is one that follows from the record. */
-  #gives(record: WalkedRecord, family: Projection, key: Uint8Array): boolean {
+  async #gives(record: WalkedRecord, family: Projection, key: Uint8Array): Promise<boolean> {
     const { body, hash, position } = record;
     const isDecided = isDecision(body);
     switch (family) {
@@ -181,12 +175,14 @@ export class ProjectionCheck {
       case "w":
         return !isDecided && equalBytes(key, canonKey(body.tenant, position));
       case "v": {
-        // A decision's id has no versions here. That an entry names the record of its version has been compared before.
+        // A decision's id has no versions here.
         const prefix = historyPrefix(body.tenant, body.space, body.id);
-        if (key.length !== prefix.length + 8) return false;
-        const version = readU64be(key, prefix.length);
-        const isOfId = equalBytes(key.subarray(0, prefix.length), prefix);
-        return isOfId && version > 0n && version <= this.#replay.versionsOf(record);
+        const isOfId =
+          !isDecided &&
+          key.length === prefix.length + 8 &&
+          equalBytes(key.subarray(0, prefix.length), prefix);
+        // That an entry names the record of its version has been compared before.
+        return isOfId && this.#replay.hasVersion(record, readU64be(key, prefix.length));
       }
       case "d":
       case "t":
@@ -196,21 +192,25 @@ export class ProjectionCheck {
 
   async #findSurplus(family: Projection): Promise<void> {
     for await (const [key, value] of this.#store.range(familyRange(family))) {
-      const position = family === "t" ? null : namedPosition(family, key, value);
       if (family === "t" && isTileOf(key, this.#size)) continue;
-      if (position !== null && position < this.#size) {
-        const record = await this.#readAgain(position);
-        // A record that cannot be read is reported by itself; what its entries were is unknown.
-        if (record === undefined || this.#gives(record, family, key)) continue;
-      }
-      this.#findings.add(
-        null,
-        projectionSteps[family],
-        `an entry belongs to no record (${describeKey(key)})`,
-      );
+      await this.#judgeSurplus(family, key, value);
     }
   }
+
+  async #judgeSurplus(family: Projection, key: Uint8Array, value: Uint8Array): Promise<void> {
+    const position = family === "t" ? null : namedPosition(family, key, value);
+    if (position !== null && position < this.#size) {
+      const record = await this.#readAgain(position);
+      // A record that cannot be read is reported by itself; what its entries were is unknown.
+      if (record === undefined || (await this.#gives(record, family, key))) return;
+    }
+    const rule = `an entry belongs to no record (${describeKey(key)})`;
+    this.#findings.add(null, projectionSteps[family], rule);
+  }
 }
+
+const missingRule = "the entry is missing";
+const differsRule = "the entry is not what its record gives";
 
 /** Names the entry without its text: hashes and numbers only. */
 const describeKey = (key: Uint8Array): string => `${String.fromCharCode(key[0] ?? 0)}, ${key.length} bytes`;

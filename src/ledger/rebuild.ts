@@ -12,11 +12,12 @@ import type { Keyless } from "./keyless.ts";
 import { DecisionRebuild } from "./decisions/rebuild.ts";
 import { isDecision, type BlindTags } from "./indexes.ts";
 import { familyRange, rebuildingKey } from "./keyspace.ts";
-import { decisionKeysOf, projections, Replay } from "./projections.ts";
+import { decisionKeysOf, projections } from "./projections.ts";
 import { readCount, sealCountOp } from "./seal-counts.ts";
 import type { DataKeys } from "./sealer.ts";
 import type { SummaryReplay } from "./summary-replay.ts";
 import { countSeal, type SealCounts } from "./upkeep.ts";
+import { recallWritten, Replay } from "./version-replay.ts";
 import type { WalkedGroup } from "./walk.ts";
 
 export type RebuildContext = {
@@ -31,6 +32,8 @@ export type RebuildContext = {
   /** Takes what no key is left of. */
   readonly keyless: Keyless;
   readonly onGroup: (end: bigint) => void;
+  /** As in an inspection. */
+  readonly idsHeldMax?: number | undefined;
 };
 
 const governedRule =
@@ -73,7 +76,11 @@ export const rebuildProjections = async (
   const { store, tags, origin, anchor, findings, keyless, dataKeys, summary, onGroup } = context;
   await store.commit([{ kind: "put", key: rebuildingKey, value: new Uint8Array(0) }]);
   await dropProjections(store);
-  const replay = new Replay(tags, (position) => findings.add(position, "version", "it follows no version"));
+  const replay = new Replay(tags, {
+    recall: recallWritten(store),
+    onStale: (position) => findings.add(position, "version", "it follows no version"),
+    heldMax: context.idsHeldMax,
+  });
   const decisions = new DecisionRebuild(store, decisionKeysOf(origin, tags));
   const seals: SealCounts = new Map();
   let batch: StoreOp[] = [];
@@ -93,6 +100,7 @@ export const rebuildProjections = async (
     if (batch.length >= projectionOpsMax) {
       await store.commit(batch);
       batch = [];
+      replay.trim();
     }
     last = group;
     onGroup(group.end);

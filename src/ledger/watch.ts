@@ -26,6 +26,7 @@ export const watchStore = (store: Store, onError: (cause: unknown, failed: Store
       }
     },
     purge: (ranges, beforeClosing) => watching(() => store.purge(ranges, beforeClosing)),
+    flush: () => watching(() => store.flush()),
     snapshot: () => store.snapshot(),
     close: () => store.close(),
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),

@@ -208,10 +208,22 @@ export const startCheckRecordsMax = 2048;
 export const findingsMax = 1000;
 /** Signatures an inspection verifies beside each other; enough to keep every thread busy. */
 export const signaturesUnderWayMax = 512;
+/** The same of an inspection beside serving: they line up for the threads that everybody's reads and writes take. */
+export const liveSignaturesUnderWayMax = 16;
+/** What an inspection beside serving works before it rests, and so what a check waits for it at most; the rest is as long as the work. */
+export const liveWorkMsMax = 5;
+/** Between two messages about how far it is. */
+export const liveProgressMs = 1000;
+/** What names one to whoever calls again, a UUID. */
+export const inspectionIdBytes = 36;
+/** How long an inspection goes on, and keeps its report, while nobody listens: time to sign a token and call again. */
+export const liveUnheardMsMax = 30_000;
 /** Versions of one id that a listing reads one after the other before it seeks; a seek costs about as much. */
 export const versionsReadMax = 64;
 /** Index entries an inspection or a rebuild reads or writes at once. */
 export const projectionOpsMax = 1000;
+/** Ids whose newest version an inspection or a rebuild holds, some 300 bytes each; of one that it has forgotten it reads two or three entries. */
+export const replayedIdsMax = 20_000;
 /** Of a database's files in memory while all of it is walked over: an inspection stays below 400 MB resident, whatever the size. */
 export const walkedBytesMax = 48 << 20;
 

@@ -1,12 +1,16 @@
-/** BackupService over gRPC: the parts of a backup, as they come. */
+/** BackupService over gRPC: the parts of a backup as they come, and inspections. */
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import {
   BackupServiceService as Backups,
   type BackupRequest,
   type BackupResponse,
+  type InspectRequest,
+  type InspectResponse,
 } from "../../generated/sigil/backup/v1/backup.ts";
 import type { BackupPart, BackupService } from "../operations/backup.ts";
+import type { InspectionService } from "../operations/inspection.ts";
 import type { RpcEnvironment } from "./environment.ts";
+import { inspectAnswer } from "./inspection.ts";
 import { replyLimitOf } from "./reply-limit.ts";
 import { piecesOf } from "./shorter.ts";
 import { serverStreaming } from "./server-stream.ts";
@@ -44,6 +48,7 @@ async function* messages(
 
 export const backupHandlers = (
   backups: BackupService,
+  inspections: InspectionService,
   rpc: RpcEnvironment,
 ): UntypedServiceImplementation => ({
   backup: serverStreaming<BackupRequest, BackupResponse>(
@@ -51,5 +56,10 @@ export const backupHandlers = (
     Backups.backup.path,
     (caller, { fromSize }, call) =>
       messages(backups.backup(caller, fromSize, call.signal), replyLimitOf(call)),
+  ),
+  inspect: serverStreaming<InspectRequest, InspectResponse>(
+    rpc,
+    Backups.inspect.path,
+    inspectAnswer(inspections),
   ),
 });

@@ -18,7 +18,7 @@ import {
   type StoreSnapshot,
 } from "./store.ts";
 
-type Step = "open" | "get" | "range" | "commit" | "purge" | "snapshot" | "close";
+type Step = "open" | "get" | "range" | "commit" | "purge" | "flush" | "snapshot" | "close";
 /** What `level` gives in Node, and its types leave out because browsers have none. */
 type Compacting = { readonly compactRange: (start: Uint8Array, end: Uint8Array) => Promise<void> };
 type Database = Level<Uint8Array, Uint8Array> & Compacting;
@@ -221,6 +221,14 @@ class LevelStore implements Store {
         await this.#database.compactRange(beforeKeys, beforeKeys);
       }
       await this.#database.compactRange(key, key);
+    }
+  }
+
+  async flush(): Promise<void> {
+    try {
+      await this.#database.compactRange(beforeKeys, beforeKeys);
+    } catch (error) {
+      failStep("flush", error);
     }
   }
 

@@ -122,6 +122,11 @@ class MemoryStore implements Store {
     await this.close();
   }
 
+  /** There is no buffer. */
+  async flush(): Promise<void> {
+    this.#read("flush", {});
+  }
+
   snapshot(): StoreSnapshot {
     const snapshot = new MemorySnapshot(this.#read("snapshot", {}));
     this.#backing.entriesShared = true;

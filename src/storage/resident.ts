@@ -93,6 +93,10 @@ class ResidentStore implements Store {
     }
   }
 
+  flush(): Promise<void> {
+    return this.#call(0, (store) => store.flush());
+  }
+
   purge(): Promise<never> {
     return Promise.resolve(
       fail({ kind: "storeFailed", step: "purge", rule: "the store is only walked over" }),

@@ -52,6 +52,7 @@ export const createFaultyStore = (inner: Store, first: Fault | null = null): Fau
       if (when === "after") breakAt("range");
     },
     purge: (ranges, beforeClosing) => around("purge", () => inner.purge(ranges, beforeClosing)),
+    flush: () => inner.flush(),
     snapshot: () => {
       if (count("snapshot") !== null) breakAt("snapshot");
       return inner.snapshot();

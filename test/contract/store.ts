@@ -261,6 +261,7 @@ export const describeStore = (name: string, createPlace: () => Promise<StorePlac
         () => opened.get(key),
         () => opened.getMany([key]),
         () => opened.commit([put("b", "1")]),
+        () => opened.flush(),
         () => opened.snapshot(),
         () => reading[Symbol.asyncIterator]().next(),
       ];
@@ -268,6 +269,17 @@ export const describeStore = (name: string, createPlace: () => Promise<StorePlac
         const error = await errorOf(call);
         expect(error).to.include({ kind: "storeFailed", rule: "the store or snapshot is closed" });
       }
+    });
+
+    it("keeps what it holds when it is flushed, also for a snapshot from before", async () => {
+      await opened.commit([put("a", "1"), put("b", "1")]);
+      const snapshot = opened.snapshot();
+      await opened.commit([put("a", "2"), remove("b")]);
+      await opened.flush();
+      expect(await textOf(opened, "a")).to.equal("2");
+      expect(await textOf(opened, "b")).to.equal(undefined);
+      expect(await textOf(opened, "a", { snapshot })).to.equal("1");
+      expect(await textOf(opened, "b", { snapshot })).to.equal("1");
     });
 
     it("purges what was deleted, keeps the rest, and is closed by it", async () => {

@@ -39,6 +39,7 @@ const boundTo = (store: Store): Omit<Store, "commit" | typeof Symbol.asyncDispos
   getMany: (keys, options) => store.getMany(keys, options),
   range: (options) => store.range(options),
   purge: (ranges, beforeClosing) => store.purge(ranges, beforeClosing),
+  flush: () => store.flush(),
   snapshot: () => store.snapshot(),
   close: () => store.close(),
 });

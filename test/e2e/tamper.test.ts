@@ -1,11 +1,13 @@
 /** Damage to stored records, seen from a caller: refused as DATA_LOSS, never served. */
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
+import { open, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SigilError, StepOutcome, type SigilConnection } from "@sigil/client";
 import { hashKey, prefixRange, recordKey, tenantPrefix, tileKey } from "../../src/ledger/keyspace.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
 import type { Store } from "../../src/storage/store.ts";
+import { sigilHere } from "./command.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
 import { codeOf } from "./refusal.ts";
 
@@ -165,6 +167,62 @@ describe("e2e_tamper_audit", () => {
     const metrics = await (await fetch(`${served.server.operatorUrl}/metrics`)).text();
     expect(metrics).to.match(/verify_failures_total\{[^}]*step="seal"[^}]*\} [1-9]/);
     expect((await decide()).allowed).to.equal(true);
+  });
+
+  /** In the table file of the database where the bytes lie. */
+  const flipInFile = async (bytes: Uint8Array): Promise<void> => {
+    const ledger = join(deployment.directory, "ledger");
+    for (const name of await readdir(ledger)) {
+      if (!name.endsWith(".ldb")) continue;
+      const at = (await readFile(join(ledger, name))).indexOf(bytes);
+      if (at < 0) continue;
+      await using file = await open(join(ledger, name), "r+");
+      const middle = bytes.length >> 1;
+      await file.write(Uint8Array.of((bytes[middle] ?? 0) ^ 1), 0, 1, at + middle);
+      return;
+    }
+    throw new Error("no table file holds these bytes");
+  };
+
+  const fsckLive = async (level: "root" | "operator", ...more: readonly string[]) => {
+    const key = join(deployment.directory, "..", `${level}.pem`);
+    const pem = deployment.privateKeys[level].export({ type: "pkcs8", format: "pem" });
+    await writeFile(key, pem, { mode: 0o600 });
+    const words = ["fsck", "--live", "--json", "--key", key, "--principal", level, ...more];
+    return sigilHere([...words, "--server", served.server.target], { cwd: deployment.directory });
+  };
+
+  it("is found by fsck --live on the disk of the server, while it decides", async () => {
+    let isOver = false;
+    const asking = (async (): Promise<number> => {
+      let asked = 0;
+      for (; !isOver; asked += 1) expect((await decide()).allowed).to.equal(true);
+      return asked;
+    })();
+    const { ledgerPosition } = await decide();
+    const clean = await fsckLive("root");
+    expect(clean.exitCode, clean.problems + clean.output).to.equal(0);
+    const report = JSON.parse(clean.output) as Readonly<Record<string, unknown>>;
+    expect(report).to.include({ ok: true, found: 0, firstBadPosition: null, origin: "sigil.test" });
+    expect(BigInt(String(report["size"])) > ledgerPosition).to.equal(true);
+    expect(report["checkpoint"]).to.contain(`sigil.test\n${String(report["size"])}\n`);
+    await flipInFile(await stored(ledgerPosition));
+    const damaged = await fsckLive("root");
+    isOver = true;
+    expect(await asking).to.be.greaterThan(1);
+    expect(damaged.exitCode, damaged.problems).to.equal(1);
+    expect(JSON.parse(damaged.output)).to.deep.include({
+      ok: false,
+      found: 1,
+      firstBadPosition: String(ledgerPosition),
+    });
+    expect(served.logged()).to.contain("inspected: damage was found");
+    const refused = await fsckLive("operator");
+    expect(refused.exitCode).to.equal(2);
+    expect(refused.problems).to.contain("PERMISSION_DENIED");
+    const confused = await fsckLive("root", "--data", "data");
+    expect(confused).to.include({ exitCode: 2 });
+    expect(confused.problems).to.contain("--data is for a directory that nobody serves");
   });
 
   it("holds no plain text of a decision in its data directory's index", async () => {

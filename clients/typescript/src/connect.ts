@@ -112,6 +112,8 @@ export type WitnessClient = {
 export type BackupClient = {
   /** Begins again at the last checkpoint that came whole, where it breaks off. */
   readonly backup: ServerStream<backup.BackupRequest, backup.BackupResponse>;
+  /** Call again with the id of the head where it breaks off. */
+  readonly inspect: ServerStream<backup.InspectRequest, backup.InspectResponse>;
 };
 
 export type PrincipalClient = {
@@ -304,6 +306,7 @@ const witnessClient = (stub: witness.WitnessServiceClient, context: CallContext)
 
 const backupClient = (stub: backup.BackupServiceClient, context: CallContext): BackupClient => ({
   backup: serverStream(context, backup.BackupRequest, stub.backup.bind(stub)),
+  inspect: serverStream(context, backup.InspectRequest, stub.inspect.bind(stub)),
 });
 
 const principalClient = (stub: principal.PrincipalServiceClient, context: CallContext): PrincipalClient => ({

@@ -154,6 +154,14 @@ export {
   BackupResponse,
   BackupServiceClient,
   BackupServiceService,
+  InspectEnd,
+  InspectErased,
+  InspectFinding,
+  InspectHead,
+  InspectionStep,
+  InspectProgress,
+  InspectRequest,
+  InspectResponse,
 } from "./generated/sigil/backup/v1/backup.ts";
 export type { BackupServiceServer } from "./generated/sigil/backup/v1/backup.ts";
 export type { WitnessServiceServer } from "./generated/sigil/canon/v1/witness.ts";

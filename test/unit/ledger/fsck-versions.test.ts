@@ -87,10 +87,18 @@ describe("fsck of the version and the record index", () => {
       const world = await damageCopy(whole, damage);
       const report = await runFsck(world.options);
       expect(summaryOf(report)).to.deep.equal([first]);
+      expect((await runFsck(world.options, { idsHeldMax: 0 })).ok).to.equal(false);
       expect(await runFsck(world.options, { rebuildIndexes: true })).to.include({ ok: true });
       expect(world.backing.entries).to.deep.equal(whole.backing.entries);
     });
   }
+
+  it("builds every version again when it has forgotten every id", async () => {
+    const world = await damageCopy(whole, (store) => store.commit(drop(v2)));
+    const forgetful = { rebuildIndexes: true, idsHeldMax: 0 };
+    expect(await runFsck(world.options, forgetful)).to.include({ ok: true });
+    expect(world.backing.entries).to.deep.equal(whole.backing.entries);
+  });
 
   it("blames a damaged record alone, not the entries that it cannot vouch for", async () => {
     const world = await damageCopy(whole, (store) => replaceStored(store, 303n, Uint8Array.of(1, 2, 3)));

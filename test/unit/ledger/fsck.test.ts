@@ -5,7 +5,13 @@ import { u64be, utf8Encode, type Hash } from "../../../src/record/bytes.ts";
 import { signCheckpoint } from "../../../src/merkle/checkpoint.ts";
 import { opensslSha256 } from "../../../src/keys/sha256.ts";
 import { memoryAnchor } from "../../../src/ledger/anchor.ts";
-import { runFsck, type FsckProgress, type FsckReport } from "../../../src/ledger/fsck.ts";
+import {
+  inspectPinned,
+  runFsck,
+  type FsckOptions,
+  type FsckProgress,
+  type FsckReport,
+} from "../../../src/ledger/fsck.ts";
 import { formatGroup, parseGroup } from "../../../src/ledger/group.ts";
 import {
   decisionTailKey,
@@ -19,6 +25,8 @@ import {
   sealCountKey,
   tileKey,
 } from "../../../src/ledger/keyspace.ts";
+import { Ledger } from "../../../src/ledger/ledger.ts";
+import { storeAt } from "../../../src/ledger/pinned.ts";
 import type { Store } from "../../../src/storage/store.ts";
 import {
   copyWorld,
@@ -55,8 +63,23 @@ describe("fsck", () => {
     ({ world: whole, hashes } = await buildInspected());
   });
 
-  const inspect = async (damage: (store: Store) => Promise<void>): Promise<FsckReport> =>
-    runFsck((await damageCopy(whole, damage)).options);
+  const inspect = async (damage: (store: Store) => Promise<void>, fsck?: FsckOptions): Promise<FsckReport> =>
+    runFsck((await damageCopy(whole, damage)).options, fsck);
+
+  /** Done to the disk of a ledger that is served. */
+  const inspectLive = async (damage: (store: Store) => Promise<void>): Promise<FsckReport> => {
+    const { options } = await copyWorld(whole);
+    const served = Promise.withResolvers<Store>();
+    const openStore = async (): Promise<Store> => {
+      const store = await options.openStore();
+      served.resolve(store);
+      return store;
+    };
+    await using ledger = await Ledger.open({ ...options, openStore });
+    await damage(await served.promise);
+    await using pinned = await ledger.pin();
+    return await inspectPinned(pinned, () => undefined);
+  };
 
   it("finds nothing in a sound ledger, and reads all of it", async () => {
     const seen: FsckProgress[] = [];
@@ -298,7 +321,42 @@ describe("fsck", () => {
       );
       expect(report.total, JSON.stringify(summaryOf(report).map(String))).to.be.lessThan(3);
     });
+
+    it(`finds ${name} on the disk of a ledger that is served`, async () => {
+      const report = await inspectLive(damage);
+      expect([report.first?.position, report.first?.step], JSON.stringify(report.first?.rule)).to.deep.equal(
+        first,
+      );
+    });
   }
+
+  it("finds nothing in a sound ledger that is served, and nothing but that moment of it", async () => {
+    await using ledger = await openWorld(await copyWorld(whole));
+    await using pinned = await ledger.pin();
+    await ledger.append([decisionBody("later"), decisionBody("later-still")]);
+    const report = await inspectPinned(pinned, () => undefined);
+    expect(report).to.deep.equal({ ok: true, size, problems: [], total: 0, first: undefined, erased: [] });
+    expect(pinned.size).to.equal(size);
+    await using later = await ledger.pin();
+    expect(await inspectPinned(later, () => undefined)).to.include({ ok: true, size: size + 2n });
+  });
+
+  it("writes nothing to a ledger that is served, and ends when keys are about to go", async () => {
+    await using ledger = await openWorld(await copyWorld(whole));
+    await using pinned = await ledger.pin();
+    const doomed = { ...pinned, signal: AbortSignal.abort() };
+    expect(await faultOf(inspectPinned(doomed, () => undefined))).to.include({ kind: "notServing" });
+    const store = storeAt(pinned, () => undefined);
+    expect(await faultOf(store.commit(drop(rebuildingKey)))).to.include({ kind: "storeFailed" });
+    expect(ledger.status).to.deep.equal({ kind: "serving" });
+  });
+
+  it("misses no damage when it has forgotten every id", async () => {
+    expect(await inspect(async () => {}, { idsHeldMax: 0 })).to.include({ ok: true, total: 0 });
+    for (const { name, damage } of damages()) {
+      expect((await inspect(damage, { idsHeldMax: 0 })).ok, name).to.equal(false);
+    }
+  });
 
   it("finds an anchor that is missing, forged, ahead, or over another tree", async () => {
     const { origin, checkpointSigner } = whole.options;

@@ -22,7 +22,137 @@ export const protobufPackage = "sigil.backup.v1";
 
 export const protobufFileName = "sigil/backup/v1/backup.proto";
 
-/** The service that copies a running deployment. */
+/** The service that copies a running deployment, and inspects it. */
+
+/** What an inspection is at. */
+export const InspectionStep = {
+  /** INSPECTION_STEP_UNSPECIFIED - Not said. */
+  INSPECTION_STEP_UNSPECIFIED: 0,
+  /** INSPECTION_STEP_RECORDS - The records, and the entries that each must have. */
+  INSPECTION_STEP_RECORDS: 1,
+  /** INSPECTION_STEP_INDEXES - What else is in the indexes, the bookkeeping, the anchor. */
+  INSPECTION_STEP_INDEXES: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type InspectionStep = typeof InspectionStep[keyof typeof InspectionStep];
+
+export namespace InspectionStep {
+  export type INSPECTION_STEP_UNSPECIFIED = typeof InspectionStep.INSPECTION_STEP_UNSPECIFIED;
+  export type INSPECTION_STEP_RECORDS = typeof InspectionStep.INSPECTION_STEP_RECORDS;
+  export type INSPECTION_STEP_INDEXES = typeof InspectionStep.INSPECTION_STEP_INDEXES;
+  export type UNRECOGNIZED = typeof InspectionStep.UNRECOGNIZED;
+}
+
+export function inspectionStepFromJSON(object: any): InspectionStep {
+  switch (object) {
+    case 0:
+    case "INSPECTION_STEP_UNSPECIFIED":
+      return InspectionStep.INSPECTION_STEP_UNSPECIFIED;
+    case 1:
+    case "INSPECTION_STEP_RECORDS":
+      return InspectionStep.INSPECTION_STEP_RECORDS;
+    case 2:
+    case "INSPECTION_STEP_INDEXES":
+      return InspectionStep.INSPECTION_STEP_INDEXES;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return InspectionStep.UNRECOGNIZED;
+  }
+}
+
+export function inspectionStepToJSON(object: InspectionStep): string {
+  switch (object) {
+    case InspectionStep.INSPECTION_STEP_UNSPECIFIED:
+      return "INSPECTION_STEP_UNSPECIFIED";
+    case InspectionStep.INSPECTION_STEP_RECORDS:
+      return "INSPECTION_STEP_RECORDS";
+    case InspectionStep.INSPECTION_STEP_INDEXES:
+      return "INSPECTION_STEP_INDEXES";
+    case InspectionStep.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+/** Asks for an inspection, or to go on hearing of one. */
+export interface InspectRequest {
+  /** The id that the head gave of one that is under way; empty begins one. One that nobody listens to gives way to it. */
+  inspectionId: string;
+}
+
+/** One part of what is said of an inspection: the head, progress, findings, erased tenants, the end. */
+export interface InspectResponse {
+  /** Which part it is. */
+  part:
+    | //
+    /** Comes first, once a call. */
+    { $case: "head"; value: InspectHead }
+    | //
+    /** How far it is. */
+    { $case: "progress"; value: InspectProgress }
+    | //
+    /** Something that does not hold. By position, those without one last; at most 1,000. */
+    { $case: "finding"; value: InspectFinding }
+    | //
+    /** A tenant of which nothing can be read any more. */
+    { $case: "erased"; value: InspectErased }
+    | //
+    /** Comes last, once. Without it the inspection was not brought to its end. */
+    { $case: "end"; value: InspectEnd }
+    | undefined;
+}
+
+/** What is inspected. */
+export interface InspectHead {
+  /** Names the inspection to whoever calls again. */
+  inspectionId: string;
+  /** The deployment's origin. */
+  origin: string;
+  /** Records the ledger has in this inspection. Later ones are not looked at. */
+  ledgerSize: bigint;
+  /** The signed checkpoint of that size. */
+  checkpoint: string;
+}
+
+/** How far an inspection is. */
+export interface InspectProgress {
+  /** What it is at. */
+  step: InspectionStep;
+  /** Records gone through. */
+  done: bigint;
+  /** Records to go through. */
+  total: bigint;
+}
+
+/** Something that does not hold. */
+export interface InspectFinding {
+  /** The record's position; absent when it belongs to no single record. */
+  position?:
+    | bigint
+    | undefined;
+  /** The step that failed: "seal", "signature", "quorum", "id index", … */
+  step: string;
+  /** What does not hold, in words. */
+  rule: string;
+}
+
+/** A tenant that was erased. */
+export interface InspectErased {
+  /** Its name. */
+  tenant: string;
+  /** Records of it, which stay unreadable. */
+  records: bigint;
+}
+
+/** How an inspection ended. */
+export interface InspectEnd {
+  /** Everything that was found, listed or not; 0 when all holds. */
+  found: bigint;
+  /** Records gone through. */
+  recordsRead: bigint;
+}
 
 /** Asks for a backup. */
 export interface BackupRequest {
@@ -69,6 +199,771 @@ export interface BackupEnd {
   /** SHA-256 over the bytes of all chunks in their order. */
   sha256: Uint8Array;
 }
+
+function createBaseInspectRequest(): InspectRequest {
+  return { inspectionId: "" };
+}
+
+export const InspectRequest: MessageFns<InspectRequest> = {
+  encode(message: InspectRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.inspectionId !== "") {
+      writer.uint32(10).string(message.inspectionId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.inspectionId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): InspectRequest {
+    return {
+      inspectionId: isSet(object.inspectionId)
+        ? globalThis.String(object.inspectionId)
+        : isSet(object.inspection_id)
+        ? globalThis.String(object.inspection_id)
+        : "",
+    };
+  },
+
+  toJSON(message: InspectRequest): unknown {
+    const obj: any = {};
+    if (message.inspectionId !== "") {
+      obj.inspectionId = message.inspectionId;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<InspectRequest>, I>>(base?: I): InspectRequest {
+    return InspectRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InspectRequest>, I>>(object: I): InspectRequest {
+    const message = createBaseInspectRequest();
+    message.inspectionId = object.inspectionId ?? "";
+    return message;
+  },
+};
+
+function createBaseInspectResponse(): InspectResponse {
+  return { part: undefined };
+}
+
+export const InspectResponse: MessageFns<InspectResponse> = {
+  encode(message: InspectResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.part?.$case) {
+      case "head":
+        InspectHead.encode(message.part.value, writer.uint32(10).fork()).join();
+        break;
+      case "progress":
+        InspectProgress.encode(message.part.value, writer.uint32(18).fork()).join();
+        break;
+      case "finding":
+        InspectFinding.encode(message.part.value, writer.uint32(26).fork()).join();
+        break;
+      case "erased":
+        InspectErased.encode(message.part.value, writer.uint32(34).fork()).join();
+        break;
+      case "end":
+        InspectEnd.encode(message.part.value, writer.uint32(42).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.part = { $case: "head", value: InspectHead.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.part = { $case: "progress", value: InspectProgress.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.part = { $case: "finding", value: InspectFinding.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.part = { $case: "erased", value: InspectErased.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.part = { $case: "end", value: InspectEnd.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): InspectResponse {
+    return {
+      part: isSet(object.head)
+        ? { $case: "head", value: InspectHead.fromJSON(object.head) }
+        : isSet(object.progress)
+        ? { $case: "progress", value: InspectProgress.fromJSON(object.progress) }
+        : isSet(object.finding)
+        ? { $case: "finding", value: InspectFinding.fromJSON(object.finding) }
+        : isSet(object.erased)
+        ? { $case: "erased", value: InspectErased.fromJSON(object.erased) }
+        : isSet(object.end)
+        ? { $case: "end", value: InspectEnd.fromJSON(object.end) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: InspectResponse): unknown {
+    const obj: any = {};
+    if (message.part?.$case === "head") {
+      obj.head = InspectHead.toJSON(message.part.value);
+    } else if (message.part?.$case === "progress") {
+      obj.progress = InspectProgress.toJSON(message.part.value);
+    } else if (message.part?.$case === "finding") {
+      obj.finding = InspectFinding.toJSON(message.part.value);
+    } else if (message.part?.$case === "erased") {
+      obj.erased = InspectErased.toJSON(message.part.value);
+    } else if (message.part?.$case === "end") {
+      obj.end = InspectEnd.toJSON(message.part.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<InspectResponse>, I>>(base?: I): InspectResponse {
+    return InspectResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InspectResponse>, I>>(object: I): InspectResponse {
+    const message = createBaseInspectResponse();
+    switch (object.part?.$case) {
+      case "head": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "head", value: InspectHead.fromPartial(object.part.value) };
+        }
+        break;
+      }
+      case "progress": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "progress", value: InspectProgress.fromPartial(object.part.value) };
+        }
+        break;
+      }
+      case "finding": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "finding", value: InspectFinding.fromPartial(object.part.value) };
+        }
+        break;
+      }
+      case "erased": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "erased", value: InspectErased.fromPartial(object.part.value) };
+        }
+        break;
+      }
+      case "end": {
+        if (object.part?.value !== undefined && object.part?.value !== null) {
+          message.part = { $case: "end", value: InspectEnd.fromPartial(object.part.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseInspectHead(): InspectHead {
+  return { inspectionId: "", origin: "", ledgerSize: 0n, checkpoint: "" };
+}
+
+export const InspectHead: MessageFns<InspectHead> = {
+  encode(message: InspectHead, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.inspectionId !== "") {
+      writer.uint32(10).string(message.inspectionId);
+    }
+    if (message.origin !== "") {
+      writer.uint32(18).string(message.origin);
+    }
+    if (message.ledgerSize !== 0n) {
+      if (BigInt.asUintN(64, message.ledgerSize) !== message.ledgerSize) {
+        throw new globalThis.Error("value provided for field message.ledgerSize of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.ledgerSize);
+    }
+    if (message.checkpoint !== "") {
+      writer.uint32(34).string(message.checkpoint);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectHead {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectHead();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.inspectionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.origin = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ledgerSize = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.checkpoint = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): InspectHead {
+    return {
+      inspectionId: isSet(object.inspectionId)
+        ? globalThis.String(object.inspectionId)
+        : isSet(object.inspection_id)
+        ? globalThis.String(object.inspection_id)
+        : "",
+      origin: isSet(object.origin) ? globalThis.String(object.origin) : "",
+      ledgerSize: isSet(object.ledgerSize)
+        ? BigInt(object.ledgerSize)
+        : isSet(object.ledger_size)
+        ? BigInt(object.ledger_size)
+        : 0n,
+      checkpoint: isSet(object.checkpoint) ? globalThis.String(object.checkpoint) : "",
+    };
+  },
+
+  toJSON(message: InspectHead): unknown {
+    const obj: any = {};
+    if (message.inspectionId !== "") {
+      obj.inspectionId = message.inspectionId;
+    }
+    if (message.origin !== "") {
+      obj.origin = message.origin;
+    }
+    if (message.ledgerSize !== 0n) {
+      obj.ledgerSize = message.ledgerSize.toString();
+    }
+    if (message.checkpoint !== "") {
+      obj.checkpoint = message.checkpoint;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<InspectHead>, I>>(base?: I): InspectHead {
+    return InspectHead.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InspectHead>, I>>(object: I): InspectHead {
+    const message = createBaseInspectHead();
+    message.inspectionId = object.inspectionId ?? "";
+    message.origin = object.origin ?? "";
+    message.ledgerSize = (object.ledgerSize !== undefined && object.ledgerSize !== null)
+      ? BigInt(object.ledgerSize)
+      : 0n;
+    message.checkpoint = object.checkpoint ?? "";
+    return message;
+  },
+};
+
+function createBaseInspectProgress(): InspectProgress {
+  return { step: 0, done: 0n, total: 0n };
+}
+
+export const InspectProgress: MessageFns<InspectProgress> = {
+  encode(message: InspectProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== 0) {
+      writer.uint32(8).int32(message.step);
+    }
+    if (message.done !== 0n) {
+      if (BigInt.asUintN(64, message.done) !== message.done) {
+        throw new globalThis.Error("value provided for field message.done of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.done);
+    }
+    if (message.total !== 0n) {
+      if (BigInt.asUintN(64, message.total) !== message.total) {
+        throw new globalThis.Error("value provided for field message.total of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.total);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.step = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.done = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.total = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): InspectProgress {
+    return {
+      step: isSet(object.step) ? inspectionStepFromJSON(object.step) : 0,
+      done: isSet(object.done) ? BigInt(object.done) : 0n,
+      total: isSet(object.total) ? BigInt(object.total) : 0n,
+    };
+  },
+
+  toJSON(message: InspectProgress): unknown {
+    const obj: any = {};
+    if (message.step !== 0) {
+      obj.step = inspectionStepToJSON(message.step);
+    }
+    if (message.done !== 0n) {
+      obj.done = message.done.toString();
+    }
+    if (message.total !== 0n) {
+      obj.total = message.total.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<InspectProgress>, I>>(base?: I): InspectProgress {
+    return InspectProgress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InspectProgress>, I>>(object: I): InspectProgress {
+    const message = createBaseInspectProgress();
+    message.step = object.step ?? 0;
+    message.done = (object.done !== undefined && object.done !== null) ? BigInt(object.done) : 0n;
+    message.total = (object.total !== undefined && object.total !== null) ? BigInt(object.total) : 0n;
+    return message;
+  },
+};
+
+function createBaseInspectFinding(): InspectFinding {
+  return { position: undefined, step: "", rule: "" };
+}
+
+export const InspectFinding: MessageFns<InspectFinding> = {
+  encode(message: InspectFinding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.position !== undefined) {
+      if (BigInt.asUintN(64, message.position) !== message.position) {
+        throw new globalThis.Error("value provided for field message.position of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.position);
+    }
+    if (message.step !== "") {
+      writer.uint32(18).string(message.step);
+    }
+    if (message.rule !== "") {
+      writer.uint32(26).string(message.rule);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectFinding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectFinding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.position = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.step = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.rule = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): InspectFinding {
+    return {
+      position: isSet(object.position) ? BigInt(object.position) : undefined,
+      step: isSet(object.step) ? globalThis.String(object.step) : "",
+      rule: isSet(object.rule) ? globalThis.String(object.rule) : "",
+    };
+  },
+
+  toJSON(message: InspectFinding): unknown {
+    const obj: any = {};
+    if (message.position !== undefined) {
+      obj.position = message.position.toString();
+    }
+    if (message.step !== "") {
+      obj.step = message.step;
+    }
+    if (message.rule !== "") {
+      obj.rule = message.rule;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<InspectFinding>, I>>(base?: I): InspectFinding {
+    return InspectFinding.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InspectFinding>, I>>(object: I): InspectFinding {
+    const message = createBaseInspectFinding();
+    message.position = (object.position !== undefined && object.position !== null)
+      ? BigInt(object.position)
+      : undefined;
+    message.step = object.step ?? "";
+    message.rule = object.rule ?? "";
+    return message;
+  },
+};
+
+function createBaseInspectErased(): InspectErased {
+  return { tenant: "", records: 0n };
+}
+
+export const InspectErased: MessageFns<InspectErased> = {
+  encode(message: InspectErased, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.records !== 0n) {
+      if (BigInt.asUintN(64, message.records) !== message.records) {
+        throw new globalThis.Error("value provided for field message.records of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.records);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectErased {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectErased();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.records = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): InspectErased {
+    return {
+      tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
+      records: isSet(object.records) ? BigInt(object.records) : 0n,
+    };
+  },
+
+  toJSON(message: InspectErased): unknown {
+    const obj: any = {};
+    if (message.tenant !== "") {
+      obj.tenant = message.tenant;
+    }
+    if (message.records !== 0n) {
+      obj.records = message.records.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<InspectErased>, I>>(base?: I): InspectErased {
+    return InspectErased.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InspectErased>, I>>(object: I): InspectErased {
+    const message = createBaseInspectErased();
+    message.tenant = object.tenant ?? "";
+    message.records = (object.records !== undefined && object.records !== null) ? BigInt(object.records) : 0n;
+    return message;
+  },
+};
+
+function createBaseInspectEnd(): InspectEnd {
+  return { found: 0n, recordsRead: 0n };
+}
+
+export const InspectEnd: MessageFns<InspectEnd> = {
+  encode(message: InspectEnd, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.found !== 0n) {
+      if (BigInt.asUintN(64, message.found) !== message.found) {
+        throw new globalThis.Error("value provided for field message.found of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.found);
+    }
+    if (message.recordsRead !== 0n) {
+      if (BigInt.asUintN(64, message.recordsRead) !== message.recordsRead) {
+        throw new globalThis.Error("value provided for field message.recordsRead of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.recordsRead);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectEnd {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectEnd();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.found = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.recordsRead = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): InspectEnd {
+    return {
+      found: isSet(object.found) ? BigInt(object.found) : 0n,
+      recordsRead: isSet(object.recordsRead)
+        ? BigInt(object.recordsRead)
+        : isSet(object.records_read)
+        ? BigInt(object.records_read)
+        : 0n,
+    };
+  },
+
+  toJSON(message: InspectEnd): unknown {
+    const obj: any = {};
+    if (message.found !== 0n) {
+      obj.found = message.found.toString();
+    }
+    if (message.recordsRead !== 0n) {
+      obj.recordsRead = message.recordsRead.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<InspectEnd>, I>>(base?: I): InspectEnd {
+    return InspectEnd.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InspectEnd>, I>>(object: I): InspectEnd {
+    const message = createBaseInspectEnd();
+    message.found = (object.found !== undefined && object.found !== null) ? BigInt(object.found) : 0n;
+    message.recordsRead = (object.recordsRead !== undefined && object.recordsRead !== null)
+      ? BigInt(object.recordsRead)
+      : 0n;
+    return message;
+  },
+};
 
 function createBaseBackupRequest(): BackupRequest {
   return { fromSize: 0n };
@@ -541,6 +1436,24 @@ export const BackupServiceService = {
     responseSerialize: (value: BackupResponse): Buffer => Buffer.from(BackupResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BackupResponse => BackupResponse.decode(value),
   },
+  /**
+   * Inspects everything that the server has on its disk, as it was at one moment, while it goes on serving: opens every seal,
+   * verifies every signature, works the tree and the indexes out again, compares with the anchor; sees that what takes a
+   * quorum had one and that every active module's code is there. The server reads its files again for it: nothing that it
+   * remembers vouches for them. Half of its time at most goes into it. Says how far it is about every second, then what it
+   * found. Level: Root, of tenant "system". One at a time, else RESOURCE_EXHAUSTED with reason INSPECTIONS. Ends with
+   * UNAUTHENTICATED when the token expires, while the inspection goes on for 30 seconds: call again with its id. NOT_FOUND
+   * when there is none of that id any more, UNAVAILABLE when a tenant is about to be erased: begin anew.
+   */
+  inspect: {
+    path: "/sigil.backup.v1.BackupService/Inspect" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: InspectRequest): Buffer => Buffer.from(InspectRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): InspectRequest => InspectRequest.decode(value),
+    responseSerialize: (value: InspectResponse): Buffer => Buffer.from(InspectResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): InspectResponse => InspectResponse.decode(value),
+  },
 } as const;
 
 export interface BackupServiceServer extends UntypedServiceImplementation {
@@ -552,6 +1465,16 @@ export interface BackupServiceServer extends UntypedServiceImplementation {
    * fails. Ends with UNAUTHENTICATED when the token expires: call again from the last checkpoint that came whole.
    */
   backup: handleServerStreamingCall<BackupRequest, BackupResponse>;
+  /**
+   * Inspects everything that the server has on its disk, as it was at one moment, while it goes on serving: opens every seal,
+   * verifies every signature, works the tree and the indexes out again, compares with the anchor; sees that what takes a
+   * quorum had one and that every active module's code is there. The server reads its files again for it: nothing that it
+   * remembers vouches for them. Half of its time at most goes into it. Says how far it is about every second, then what it
+   * found. Level: Root, of tenant "system". One at a time, else RESOURCE_EXHAUSTED with reason INSPECTIONS. Ends with
+   * UNAUTHENTICATED when the token expires, while the inspection goes on for 30 seconds: call again with its id. NOT_FOUND
+   * when there is none of that id any more, UNAVAILABLE when a tenant is about to be erased: begin anew.
+   */
+  inspect: handleServerStreamingCall<InspectRequest, InspectResponse>;
 }
 
 export interface BackupServiceClient extends Client {
@@ -568,6 +1491,21 @@ export interface BackupServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<BackupResponse>;
+  /**
+   * Inspects everything that the server has on its disk, as it was at one moment, while it goes on serving: opens every seal,
+   * verifies every signature, works the tree and the indexes out again, compares with the anchor; sees that what takes a
+   * quorum had one and that every active module's code is there. The server reads its files again for it: nothing that it
+   * remembers vouches for them. Half of its time at most goes into it. Says how far it is about every second, then what it
+   * found. Level: Root, of tenant "system". One at a time, else RESOURCE_EXHAUSTED with reason INSPECTIONS. Ends with
+   * UNAUTHENTICATED when the token expires, while the inspection goes on for 30 seconds: call again with its id. NOT_FOUND
+   * when there is none of that id any more, UNAVAILABLE when a tenant is about to be erased: begin anew.
+   */
+  inspect(request: InspectRequest, options?: Partial<CallOptions>): ClientReadableStream<InspectResponse>;
+  inspect(
+    request: InspectRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<InspectResponse>;
 }
 
 export const BackupServiceClient = makeGenericClientConstructor(

@@ -216,6 +216,7 @@ describe("the index of decisions in a process that ends", function () {
         getMany: (keys, options) => inner.getMany(keys, options),
         range: (options) => inner.range(options),
         purge: (ranges, beforeClosing) => inner.purge(ranges, beforeClosing),
+        flush: () => inner.flush(),
         close: () => inner.close(),
         [Symbol.asyncDispose]: () => inner.close(),
         commit: async (batch) => {

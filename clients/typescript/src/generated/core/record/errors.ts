@@ -35,7 +35,8 @@ export type QuotaReason =
   | "UPLOADS"
   | "PROPOSALS_PER_CALLER"
   | "PROPOSALS_PER_TENANT"
-  | "PROPOSALS";
+  | "PROPOSALS"
+  | "INSPECTIONS";
 
 /** What every refusal of a run names: the module, the decision that allowed it, the record of the run. */
 type OfRun = {

@@ -1,8 +1,8 @@
-/** The rules above the ledger's own, as `sigil fsck`, `restore` and `migrate` apply them: quorums, and the code of modules. */
-import { QuorumInspection } from "../canon/inspection.ts";
-import type { FsckOptions } from "../ledger/fsck.ts";
-import { CodeFiles } from "../modules/code-files.ts";
-import { CodeInspection } from "../modules/inspecting.ts";
+/** The rules above the ledger's own, as every inspection of a deployment applies them: quorums, and the code of modules. */
+import { QuorumInspection } from "./canon/inspection.ts";
+import type { FsckOptions } from "./ledger/fsck.ts";
+import { CodeFiles } from "./modules/code-files.ts";
+import { CodeInspection } from "./modules/inspecting.ts";
 
 /** For one inspection. @param directory the data directory that is inspected. */
 export const inspectionOf = (
