@@ -1,14 +1,23 @@
 /** Proposals as they are listed, repeated and remembered: open ones first, pages that cannot be bent, nothing lost by a restart. */
 import { expect } from "chai";
 import { after, afterEach, before, beforeEach, describe, it } from "mocha";
-import { ProposalState, type Proposal, type ProposeRecordRequest, type SigilConnection } from "@sigil/client";
+import {
+  ProposalState,
+  SigilError,
+  type Proposal,
+  type ProposeRecordRequest,
+  type SigilConnection,
+} from "@sigil/client";
 import { toHex } from "../../src/record/bytes.ts";
+import { attributeBytesMax, attributesMax, openProposalsPerCallerMax } from "../../src/record/limits.ts";
 import { Council, json, newKey, rawKey, tombstone } from "./council.ts";
 import { refusalOf } from "./refusal.ts";
 
 const { PROPOSAL_STATE_OPEN: OPEN, PROPOSAL_STATE_COMMITTED: COMMITTED } = ProposalState;
 
 type Listing = Parameters<SigilConnection["canon"]["listProposals"]>[0];
+
+const plainPrincipal = { public_keys: [], loa: "observer", tenant: "acme", active: true };
 
 const idsOf = (proposals: readonly Proposal[]) => proposals.map(({ id }) => id);
 
@@ -209,6 +218,43 @@ describe("a proposal", () => {
     const two = await council.proposeChange({ $case: "replace", value: replace }, { idempotencyKey: "k2" });
     expect(two.id).to.equal(one.id);
     expect(await countOf()).to.equal(2);
+  });
+
+  it("is one of so many of its proposer's, also when all are made at once", async () => {
+    const outcomes = await Promise.all(
+      Array.from({ length: openProposalsPerCallerMax + 6 }, (_, index) =>
+        council.propose({ id: `principal/p${index}`, content: json(plainPrincipal) }).then(
+          () => "open",
+          (error: unknown) => SigilError.from(error).reason,
+        ),
+      ),
+    );
+    const refused = outcomes.filter((outcome) => outcome !== "open");
+    expect(refused).to.deep.equal(Array.from({ length: 6 }, () => "PROPOSALS_PER_CALLER"));
+    const { proposals } = await council.as("observer").canon.listProposals({ pageSize: 1000 });
+    expect(proposals).to.have.length(openProposalsPerCallerMax);
+  });
+
+  it("is on one page, where what there is does not fit one reply", async () => {
+    const texts = Array.from(
+      { length: attributesMax },
+      (_, index) => `${"x".repeat(attributeBytesMax - 2)}${index}`,
+    );
+    const attributes = Object.fromEntries(Array.from({ length: 6 }, (_, index) => [`a${index}`, texts]));
+    const ids: string[] = [];
+    for (let index = 0; index < 6; index += 1) {
+      const content = json({ ...plainPrincipal, attributes });
+      ids.unshift((await council.propose({ id: `principal/p${index}`, content })).id);
+    }
+    const pages: (readonly string[])[] = [];
+    let pageToken = "";
+    do {
+      const page = await council.as("observer").canon.listProposals({ pageSize: 1000, pageToken });
+      pages.push(idsOf(page.proposals));
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    expect(pages.length).to.be.greaterThan(1);
+    expect(pages.flat()).to.deep.equal(ids);
   });
 
   it("shows the record it would replace, and the bytes and hash to sign", async () => {

@@ -8,6 +8,7 @@ import type { Ledger } from "../../src/ledger/ledger.ts";
 import type { RecordBody } from "../../src/record/record.ts";
 import { Council, modelWith, newKey, rawKey } from "./council.ts";
 import { origin } from "./deployment.ts";
+import { refusalOf } from "./refusal.ts";
 
 const inspect = async (directory: string): Promise<FsckReport> => {
   const kekInputs = { env: {}, askPassphrase: () => Promise.reject(new Error("no passphrase")) };
@@ -34,7 +35,7 @@ const govern = async (council: Council): Promise<void> => {
   await council.attest(stricter, "ben");
 };
 
-type Forge = (ledger: Ledger) => Promise<void>;
+type Forge = (ledger: Ledger, council: Council) => Promise<void>;
 
 const readId = async (ledger: Ledger, id: string) => {
   const record = await ledger.readId("system", "system", id);
@@ -50,9 +51,11 @@ const suspend = async (ledger: Ledger, id: string, prev: RecordBody["prev"]) => 
 };
 
 /** What an operator could write with the deployment's own key in hand. */
-const forgeries: readonly (readonly [name: string, forge: Forge])[] = [
+const forgeries: readonly (readonly [name: string, id: string, version: bigint, forge: Forge])[] = [
   [
     "a model without any approval",
+    "trust_model/active",
+    3n,
     async (ledger) => {
       const { body, hash } = await readId(ledger, "trust_model/active");
       await ledger.append([{ ...body, prev: hash }]);
@@ -60,6 +63,8 @@ const forgeries: readonly (readonly [name: string, forge: Forge])[] = [
   ],
   [
     "a model with the approvals of another",
+    "trust_model/active",
+    3n,
     async (ledger) => {
       const { body, hash, attestations } = await readId(ledger, "trust_model/active");
       await ledger.append([{ ...body, ts: body.ts + 1, prev: hash }], { attestations: [attestations] });
@@ -67,13 +72,33 @@ const forgeries: readonly (readonly [name: string, forge: Forge])[] = [
   ],
   [
     "a witness that no change of the registry names",
+    "witness/eve",
+    1n,
     async (ledger) => {
       const { body } = await readId(ledger, "witness/ann");
       await ledger.append([{ ...body, id: "witness/eve", prev: null }]);
     },
   ],
   [
+    "a witness in the commit of a registry change that does not name it",
+    "witness/eve",
+    1n,
+    async (ledger, council) => {
+      const { body } = await readId(ledger, "witness/ann");
+      const forged = { ...body, id: "witness/eve", prev: null };
+      const append = ledger.append.bind(ledger);
+      ledger.append = (bodies, options) =>
+        append(
+          bodies.flatMap((each) => (each.kind === "quorum" ? [each, forged] : [each])),
+          options,
+        );
+      await council.approve(await council.proposeChange({ $case: "quorum", value: { k: 3 } }), "ann", "ben");
+    },
+  ],
+  [
     "a registry with a k of its own",
+    "quorum",
+    2n,
     async (ledger) => {
       const { body, hash } = await readId(ledger, "quorum");
       const payload = { ...(body.payload as object), k: 1 };
@@ -82,6 +107,8 @@ const forgeries: readonly (readonly [name: string, forge: Forge])[] = [
   ],
   [
     "the end of a suspension that nobody approved",
+    "suspension/principal/operator",
+    2n,
     async (ledger) => {
       const prev = await suspend(ledger, "suspension/principal/operator", null);
       const { body } = await readId(ledger, "suspension/principal/operator");
@@ -90,6 +117,8 @@ const forgeries: readonly (readonly [name: string, forge: Forge])[] = [
   ],
   [
     "a suspension in the place of the trust model",
+    "trust_model/active",
+    3n,
     async (ledger) => {
       const { hash } = await readId(ledger, "trust_model/active");
       await suspend(ledger, "trust_model/active", hash);
@@ -109,14 +138,17 @@ describe("an inspection of the quorum", function () {
     expect(ok).to.equal(true);
   });
 
-  for (const [name, forge] of forgeries) {
-    it(`names the position of ${name}, though the deployment's own key signed it`, async () => {
+  for (const [name, id, version, forge] of forgeries) {
+    it(`names the position of ${name}, though the deployment's own key signed it, and so does its reader`, async () => {
       await using council = await Council.open();
       const model = await council.propose({ id: "trust_model/active", content: modelWith({ bias: 0.9 }) });
       for (const witness of ["ann", "ben"]) await council.attest(model, witness);
       const { ledger } = council.served.server;
-      await forge(ledger);
-      const position = ledger.size - 1n;
+      await forge(ledger, council);
+      const { position } = await readId(ledger, id);
+      const refused = await refusalOf(council.as("observer").canon.getSystemRecord({ id, version }));
+      expect(refused.codeName, refused.message).to.equal("DATA_LOSS");
+      expect(refused.facts).to.include({ position: String(position), step: "quorum" });
       await council.served[Symbol.asyncDispose]();
       const { problems } = await inspect(council.deployment.directory);
       expect(problems).to.have.length(1);

@@ -260,6 +260,10 @@ describe("certificates that are renewed", function () {
     const resumed = await open(served.server.target, { ...pair, maxVersion: "TLSv1.2", session });
     expect(resumed.isSessionReused()).to.equal(false);
     resumed.destroy();
+    put(first, both);
+    await served.server.reload();
+    const returning = await asClient(served, other, "returning");
+    expect((await returning.trust.check(question)).subject, "once it is put back").to.equal("operator");
     await stays.return();
   });
 

@@ -1,12 +1,18 @@
 /** Wrapped keys, and the hash the server uses. */
 import { expect } from "chai";
 import { createSecretKey, randomBytes } from "node:crypto";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
 import { describe, it } from "mocha";
 import { portableSha256 } from "../../../src/record/hash.ts";
 import { opensslSha256 } from "../../../src/keys/sha256.ts";
-import { localKek } from "../../../src/keys/wrap.ts";
+import { rewrapKeys } from "../../../src/keys/rewrap.ts";
+import { localKek, type Kek } from "../../../src/keys/wrap.ts";
+import { createWrappedFile, readWrappedFile } from "../../../src/keys/wrapped-file.ts";
 import { kekContract } from "../../contract/kek.ts";
+import { expectFault } from "./expect-fault.ts";
 
 const newKek = () => localKek(createSecretKey(randomBytes(32)));
 
@@ -15,6 +21,39 @@ kekContract("held by the process", async () => ({
   other: newKek(),
   remove: () => Promise.resolve(),
 }));
+
+describe("keys on their way under another key-encryption key", () => {
+  it("are taken only where the new file gives the very key back", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "sigil-rewrap-"));
+    try {
+      const [oldKek, kek] = [newKek(), newKek()];
+      const from = join(directory, "keys");
+      const [purpose, secret] = ["data/acme/1", Uint8Array.from(randomBytes(32))];
+      await mkdir(from, { mode: 0o700 });
+      await createWrappedFile(join(from, "acme-1.json"), oldKek, { purpose, secret, publicKeyText: null });
+      const spoiled = (spoil: (key: Uint8Array) => Uint8Array): Kek => ({
+        ...kek,
+        unwrap: async (...asked) => spoil(await kek.unwrap(...asked)),
+      });
+      const spoils = [
+        (key: Uint8Array) => key.map((byte, index) => (index === 31 ? byte ^ 1 : byte)),
+        (key: Uint8Array) => key.slice(1),
+      ];
+      for (const [index, spoil] of spoils.entries()) {
+        const move = { from, to: join(directory, `spoiled-${index}`), oldKek, newKek: spoiled(spoil) };
+        const { error } = await expectFault(() => rewrapKeys(move));
+        expect(error).to.include({ kind: "keyUnavailable" });
+        expect(JSON.stringify(error)).to.contain("reads back otherwise");
+      }
+      const to = join(directory, "moved");
+      expect(await rewrapKeys({ from, to, oldKek, newKek: kek })).to.equal(1);
+      const moved = await readWrappedFile(join(to, "acme-1.json"), kek, purpose);
+      expect(moved.secret).to.deep.equal(secret);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+});
 
 describe("OpenSSL's SHA-256", () => {
   it("equals the portable one", () => {

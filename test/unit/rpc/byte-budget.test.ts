@@ -85,6 +85,20 @@ describe("a byte budget", () => {
     expect(budget.waiting).to.equal(0);
   });
 
+  it("serves who stood behind one that leaves, though nobody gave anything back", async () => {
+    const budget = budgetOf(100, 100);
+    const held = budget.tryTake("a", 60);
+    const leaving = new AbortController();
+    const left = Promise.resolve(budget.take("b", 60, leaving.signal)).catch((error: unknown) => error);
+    const behind = Promise.resolve(budget.take("c", 10, never));
+    expect([budget.waiting, budget.isFull]).to.deep.equal([2, true]);
+    leaving.abort(new Error("left"));
+    expect([budget.waiting, budget.isFull, budget.bytesUsed]).to.deep.equal([0, false, 70]);
+    expect((await behind).bytes).to.equal(10);
+    expect(await left).to.be.instanceOf(Error);
+    held?.release();
+  });
+
   it("gives back what a permit shrinks by, and once what is given back twice", () => {
     const budget = budgetOf(100, 50);
     const permit = budget.tryTake("a", 50);

@@ -2,9 +2,13 @@
 import { EventEmitter } from "node:events";
 import type { Http2Session } from "node:http2";
 import type { Server } from "node:net";
+import { Metadata } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { describe, it } from "mocha";
+import { anonymous, type Caller } from "../../../src/identity/caller.ts";
 import { Connections } from "../../../src/rpc/connections.ts";
+import type { RpcEnvironment } from "../../../src/rpc/environment.ts";
+import { identifyCaller } from "../../../src/rpc/identify.ts";
 
 class MadeUpSocket extends EventEmitter {
   readonly remoteAddress: string | undefined;
@@ -80,6 +84,27 @@ describe("connections", () => {
     for (const { session } of proved) connections.prove(session);
     expect(open("10.0.0.3").socket.destroyed).to.equal(true);
     expect(proved.map(({ socket }) => socket.destroyed)).to.deep.equal([false, false]);
+  });
+
+  it("of those who call as nobody in particular prove nothing by it", async () => {
+    const proved: unknown[] = [];
+    const session = {} as Http2Session;
+    const call = { metadata: new Metadata(), getPeer: () => "10.0.0.2:1", call: { stream: { session } } };
+    const callAs = (caller: Caller) =>
+      identifyCaller(
+        {
+          identify: async () => caller,
+          authorize: () => {},
+          readsCertificates: false,
+          connections: { prove: (each: unknown) => proved.push(each) },
+        } as unknown as RpcEnvironment,
+        "/s/M",
+        call as unknown as Parameters<typeof identifyCaller>[2],
+      );
+    expect(await callAs(anonymous)).to.deep.equal({ ...anonymous, peer: "10.0.0.2" });
+    expect(proved).to.deep.equal([]);
+    await callAs({ ...anonymous, principal: "svc", credential: "token" });
+    expect(proved).to.deep.equal([session]);
   });
 
   it("of one address without a name are so many, and end none of another", () => {
