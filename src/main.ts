@@ -2,7 +2,8 @@
  * The `sigil` command line: reads the arguments, runs one command, exits with its code. Commands are in cli/, one file a
  * group; the service itself begins in server.ts.
  */
-import { runCommandLine } from "./cli/command-line.ts";
+import { runCommandLine, walksLedger } from "./cli/command-line.ts";
+import { keepHeapSmall } from "./cli/small-heap.ts";
 import { processTerminal } from "./cli/terminal.ts";
 
 // Before anything is written: what this program makes is for its owner alone.
@@ -16,5 +17,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 
 // Notes and problems that nobody reads are no failure of what the command does.
 process.stderr.on("error", () => {});
+
+if (walksLedger(process.argv.slice(2))) keepHeapSmall();
 
 process.exitCode = await runCommandLine(process.argv.slice(2), processTerminal(process));

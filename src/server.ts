@@ -122,6 +122,9 @@ const kekInputsOf = (config: Config): KekInputs => ({
   },
 });
 
+/** In one line of the log. */
+const tenantsNamedMax = 20;
+
 /** Times in microseconds from one monotonic clock. */
 const monotonicUs = (): number => performance.now() * 1000;
 
@@ -143,8 +146,8 @@ const wireTrust = (
     randomBytes: overrides.randomBytes ?? randomBytes,
     sha256: opensslSha256,
     onDecision: parts.metrics.onVerdict,
-    onPartialRates: () => {
-      const read = { entries: rateRefillEntriesMax };
+    onPartialRates: (tenants) => {
+      const read = { entries: rateRefillEntriesMax, tenants: tenants.slice(0, tenantsNamedMax) };
       parts.log.warn(
         read,
         "the rate window holds more decisions than a start reads: rates are low until it has passed",

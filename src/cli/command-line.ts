@@ -6,7 +6,12 @@ import { SigilFault } from "../record/errors.ts";
 import { exitCodes, formatHelp, readArguments, type Command, type ExitCode } from "./command.ts";
 import { printable, type Terminal } from "./terminal.ts";
 
-type Entry = { readonly about: string; readonly load: () => Promise<Command> };
+type Entry = {
+  readonly about: string;
+  readonly load: () => Promise<Command>;
+  /** Walks over a whole ledger: the process keeps its heap small. */
+  readonly walks?: true;
+};
 
 const commands: Readonly<Record<string, Entry>> = {
   dev: {
@@ -26,12 +31,14 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./config.ts")).config,
   },
   fsck: {
-    about: "Check a data directory that is not being served.",
+    about: "Check a data directory, or with --live what a server has on its disk.",
     load: async () => (await import("./fsck.ts")).fsck,
+    walks: true,
   },
   migrate: {
     about: "Bring a data directory of an older format to this program's.",
     load: async () => (await import("./migrate.ts")).migrate,
+    walks: true,
   },
   "keys list": {
     about: "List the keys that sign records and checkpoints, and tenants' data keys.",
@@ -80,6 +87,7 @@ const commands: Readonly<Record<string, Entry>> = {
   restore: {
     about: "Make a deployment again from a backup.",
     load: async () => (await import("./restore.ts")).restore,
+    walks: true,
   },
   "key new": {
     about: "Make a key pair in a new file.",
@@ -295,6 +303,12 @@ const describe = async (error: unknown): Promise<string> => {
   return (
     describeCallError(error) ?? (error instanceof Error ? (error.stack ?? error.message) : String(error))
   );
+};
+
+/** For whoever has the process to himself. */
+export const walksLedger = (argv: readonly string[]): boolean => {
+  const name = findName(argv);
+  return name !== undefined && commands[name]?.walks === true;
 };
 
 /** @returns the exit code. Never throws. */

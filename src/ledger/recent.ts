@@ -13,7 +13,7 @@ import { familyRange, prefixRange, tenantPrefix } from "./keyspace.ts";
 export type RecentDecisions = {
   /** Decisions made later than this. */
   readonly sinceMs: number;
-  /** Index entries to read, in all; every tenant has an equal share of them. */
+  /** Index entries to read, in all; every tenant has an equal share of them, and of what others leave. */
   readonly entriesMax: number;
 };
 
@@ -25,8 +25,8 @@ export type TakeRecent = (decision: {
   readonly callerTag: number;
 }) => void;
 
-/** Whether every decision since then was taken, or the entries were used up before. */
-export type RecentEnd = { readonly whole: boolean };
+/** Tenants of which more may have been decided since then than was read. */
+export type RecentEnd = { readonly cut: readonly string[] };
 
 /** Tenants that have decisions: one seek each. */
 const tenantsIn = async (store: Store): Promise<readonly string[]> => {
@@ -53,29 +53,46 @@ export type RecentContext = {
 const isPassedOver = (error: unknown): boolean =>
   error instanceof SigilFault && ["keyUnavailable", "erased", "ledgerCorrupt"].includes(error.error.kind);
 
-type Reading = { readonly read: number; readonly whole: boolean };
+/** How far one tenant has been read. */
+type Reading = {
+  readonly tenant: string;
+  /** Ordinals from here on have been read; undefined: none yet. */
+  below: number | undefined;
+  /** Decisions older than asked for that were met last, in a row. */
+  older: number;
+  ended: boolean;
+};
 
-const readTenant = async (
+/** @returns how many entries were read, at most `entriesMax`. */
+const readOn = async (
   { store, decisions }: RecentContext,
-  tenant: string,
+  reading: Reading,
   { sinceMs, entriesMax }: RecentDecisions,
   take: TakeRecent,
-): Promise<Reading> => {
-  let [read, older] = [0, 0];
+): Promise<number> => {
+  const { tenant } = reading;
+  let read = 0;
   try {
     const view = await decisions.view(tenant);
     await using snapshot = store.snapshot();
-    for await (const { ts, subject, caller } of new DecisionSearch(view, store, snapshot).newestFirst()) {
-      if (read === entriesMax) break;
-      read += 1;
-      older = ts > sinceMs ? 0 : older + 1;
-      if (older === rateRefillOlderMax) break;
-      if (older === 0) take({ tenant, ts, subjectTag: subject, callerTag: caller });
+    const search = new DecisionSearch(view, store, snapshot);
+    reading.below ??= search.total;
+    for await (const rows of search.newestFirst(reading.below)) {
+      for (const { ts, subject, caller } of rows) {
+        read += 1;
+        reading.below -= 1;
+        reading.older = ts > sinceMs ? 0 : reading.older + 1;
+        if (reading.older === 0) take({ tenant, ts, subjectTag: subject, callerTag: caller });
+        reading.ended = reading.older === rateRefillOlderMax || reading.below === 0;
+        if (reading.ended || read === entriesMax) return read;
+      }
     }
+    reading.ended = true;
   } catch (error) {
     if (!isPassedOver(error)) throw error;
+    reading.ended = true;
   }
-  return { read, whole: read < entriesMax || older > 0 };
+  return read;
 };
 
 export const readRecent = async (
@@ -84,13 +101,16 @@ export const readRecent = async (
   take: TakeRecent,
 ): Promise<RecentEnd> => {
   let left = entriesMax;
-  let whole = true;
-  const tenants = (await tenantsIn(context.store)).filter((tenant) => !context.isErased(tenant));
-  for (const [index, tenant] of tenants.entries()) {
-    const share = Math.floor(left / (tenants.length - index));
-    const taken = await readTenant(context, tenant, { sinceMs, entriesMax: share }, take);
-    whole &&= taken.whole;
-    left -= taken.read;
+  let cut = (await tenantsIn(context.store))
+    .filter((tenant) => !context.isErased(tenant))
+    .map((tenant): Reading => ({ tenant, below: undefined, older: 0, ended: false }));
+  // What one tenant has not used of its share is shared out again among those that need more.
+  while (left > 0 && cut.length > 0) {
+    for (const [index, reading] of cut.entries()) {
+      const share = Math.ceil(left / (cut.length - index));
+      left -= await readOn(context, reading, { sinceMs, entriesMax: share }, take);
+    }
+    cut = cut.filter(({ ended }) => !ended);
   }
-  return { whole };
+  return { cut: cut.map(({ tenant }) => tenant) };
 };

@@ -46,8 +46,8 @@ export type RatesOptions = {
   readonly ledger: RateLedger;
   readonly models: ActiveModels;
   readonly nowMs: () => number;
-  /** Called when the decisions inside the window were more than a start reads. */
-  readonly onPartial?: (() => void) | undefined;
+  /** Called with the tenants of which more decisions lie inside the window than a start reads. */
+  readonly onPartial?: ((tenants: readonly string[]) => void) | undefined;
 };
 
 /** Without a model nothing is counted; such checks are denied anyway. */
@@ -119,20 +119,20 @@ class CountedRates implements Rates {
     };
   }
 
-  /** Every decision inside the window that the index tells of. @returns false when they were more than a start reads. */
-  async refill(): Promise<boolean> {
-    if (this.#configuredFor === undefined) return true;
+  /** Every decision inside the window that the index tells of. @returns tenants that have more of them than a start reads. */
+  async refill(): Promise<readonly string[]> {
+    if (this.#configuredFor === undefined) return [];
     const nowMs = this.#nowMs();
     const { windowMs } = this.#limit;
     this.#rememberedUntilMs = nowMs + windowMs;
     const which = { sinceMs: nowMs - windowMs, entriesMax: rateRefillEntriesMax };
-    const { whole } = await this.#ledger.recentDecisions(which, ({ tenant, ts, subjectTag, callerTag }) => {
+    const { cut } = await this.#ledger.recentDecisions(which, ({ tenant, ts, subjectTag, callerTag }) => {
       const asking = subjectTag === callerTag ? "itself" : "others";
       // Of an anonymous caller nobody knows any more where it called from.
       if (asking === "itself" && subjectTag === this.#ledger.principalTag(tenant, "")) return;
       this.#rememberedOf(tenant)[asking].add(subjectTag, Math.min(ts, nowMs));
     });
-    return whole;
+    return cut;
   }
 
   /** A new model's width and limit, from the first check that it decides. */
@@ -214,6 +214,7 @@ class CountedRates implements Rates {
 
 export const openRates = async (options: RatesOptions): Promise<Rates> => {
   const rates = new CountedRates(options);
-  if (!(await rates.refill())) options.onPartial?.();
+  const cut = await rates.refill();
+  if (cut.length > 0) options.onPartial?.(cut);
   return rates;
 };

@@ -57,7 +57,7 @@ export type TrustDependencies = {
   readonly sha256: Sha256;
   readonly onDecision?: (verdict: FrozenChainPayload["verdict"], reason: string) => void;
   /** The decisions inside the rate window were more than a start reads: counts are low until it has passed. */
-  readonly onPartialRates?: () => void;
+  readonly onPartialRates?: (tenants: readonly string[]) => void;
 };
 
 export type TrustService = {

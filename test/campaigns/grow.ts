@@ -15,6 +15,7 @@ import type { Caller } from "../../src/identity/caller.ts";
 import { opensslSha256 } from "../../src/keys/sha256.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";
 import { formatFrozenChain } from "../../src/record/kinds.ts";
+import { rateRefillEntriesMax } from "../../src/record/limits.ts";
 import type { RecordBody } from "../../src/record/record.ts";
 import { createDeployment, openOptions } from "./deployment.ts";
 
@@ -161,6 +162,12 @@ try {
   const openedMs = performance.now() - began;
   await ledger.decisionAt(tenant, "nobody");
   say({ openedMs: Math.round(openedMs), firstQuestionMs: Math.round(performance.now() - began - openedMs) });
+  const refilling = performance.now();
+  let recent = 0;
+  const all = { sinceMs: 0, entriesMax: rateRefillEntriesMax };
+  const { cut } = await ledger.recentDecisions(all, () => void (recent += 1));
+  say({ refilled: recent, refilledMs: Math.round(performance.now() - refilling), cut });
+  if (cut.length === 0 && recent !== count) process.exitCode = 1;
   if (!(await measure(ledger))) process.exitCode = 1;
 } finally {
   await rm(root, { recursive: true });

@@ -1,5 +1,5 @@
 /**
- * What an inspection, a rebuild, a backup with both of its sides and a restore hold in memory, over a ledger and one four times
+ * What an inspection, a rebuild, an inspection by the server, a backup with both of its sides and a restore hold in memory, over a ledger and one four times
  * its size, each in a process of its own: what is alive on the heap when it has just been collected, what is mapped of files,
  * and the peak that the system saw. A fifth of the records are versions of ids, all others decisions.
  * `npm run campaign:memory -- --records 50000`. Exit code 0 only when every peak is below 400 MB and what is alive does not grow
@@ -12,11 +12,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { describeDeployment } from "../../src/deployment.ts";
+import { keepHeapSmall } from "../../src/cli/small-heap.ts";
 import { inspectionOf } from "../../src/deployment-inspection.ts";
 import { describeForBackup } from "../../src/deployment-copy.ts";
 import { restoreDeployment } from "../../src/deployment-restore.ts";
 import type { Caller } from "../../src/identity/caller.ts";
-import { runFsck } from "../../src/ledger/fsck.ts";
+import { inspectPinned, runFsck } from "../../src/ledger/fsck.ts";
 import { Ledger } from "../../src/ledger/ledger.ts";
 import { createBackupService } from "../../src/operations/backup.ts";
 import { BackupDirectory } from "../../src/operations/backup-directory.ts";
@@ -33,7 +34,7 @@ const { values } = parseArgs({
   },
 });
 
-const works = ["fsck", "rebuild", "backup", "restore"] as const;
+const works = ["fsck", "rebuild", "live", "backup", "restore"] as const;
 const mib = 1 << 20;
 const peakBytesMax = 400_000_000;
 /** Alive at the larger size beyond what is at the smaller: caches that fill, no more. */
@@ -122,10 +123,28 @@ const inspect = async (place: string, rebuildIndexes: boolean, look: Watch): Pro
   if (!report.ok) throw new Error(`the ledger is not whole: ${report.first?.rule}`);
 };
 
+/** What the server does of an inspection of its own disk; without the rests, which hold nothing. */
+const inspectServed = async (place: string, look: Watch): Promise<void> => {
+  await using ledger = await Ledger.open(await describeDeployment(openOptions(place)));
+  await using pinned = await ledger.pin();
+  const rules = inspectionOf(ledger.origin, dataDirectory(place));
+  const report = await inspectPinned(pinned, () => undefined, {
+    ...rules,
+    inspectGroup: async (group) => {
+      await look(group.end);
+      return rules.inspectGroup(group);
+    },
+  });
+  if (!report.ok) throw new Error(`the ledger is not whole: ${report.first?.rule}`);
+};
+
 const carryOut = async (place: string, work: string): Promise<Held> => {
   process.umask(0o077);
+  // As the command line does for these.
+  if (work !== "backup" && work !== "live") keepHeapSmall();
   const { look, held } = watchHeld();
   if (work === "backup") await backUp(place, look);
+  else if (work === "live") await inspectServed(place, look);
   else if (work === "restore") await restore(place, look);
   else await inspect(place, work === "rebuild", look);
   return held();

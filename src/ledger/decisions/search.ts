@@ -116,9 +116,9 @@ export class DecisionSearch {
     }
   }
 
-  /** Rows of all decisions. */
-  async *newestFirst(): AsyncGenerator<DecisionRow> {
-    for await (const { rows } of this.#find([], { low: 0, high: this.total }, true)) yield* rows;
+  /** Rows of the decisions before an ordinal, some at a time: one by one they would cost more to hand on than to read. */
+  async *newestFirst(below: number = this.total): AsyncGenerator<readonly DecisionRow[]> {
+    for await (const { rows } of this.#find([], { low: 0, high: below }, true)) yield rows;
   }
 
   async *#find(terms: readonly number[], span: Span, reverse: boolean): AsyncGenerator<Found> {
@@ -148,10 +148,12 @@ export class DecisionSearch {
     while (left.low < left.high) {
       const value = Math.floor((reverse ? left.high - 1 : left.low) / decisionRowsMax);
       const part = overlap(left, { low: value * decisionRowsMax, high: (value + 1) * decisionRowsMax });
-      const ordinals = Array.from({ length: part.high - part.low }, (_, index) => part.low + index);
+      const stored = await this.#rowsAt(value);
+      const first = part.low - value * decisionRowsMax;
+      const rows = Array.from({ length: part.high - part.low }, (_, index) => stored.at(first + index));
       const rest = reverse ? part.low : part.high;
       left = reverse ? { low, high: rest } : { low: rest, high };
-      yield { rows: await this.#rowsOf(reverse ? ordinals.toReversed() : ordinals), rest };
+      yield { rows: reverse ? rows.reverse() : rows, rest };
     }
   }
 

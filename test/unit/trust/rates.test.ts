@@ -3,6 +3,8 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
+import type { CommitListener } from "../../../src/ledger/options.ts";
+import type { RecentDecisions, TakeRecent } from "../../../src/ledger/recent.ts";
 import { formatFrozenChain, parseFrozenChain } from "../../../src/record/kinds.ts";
 import { rateWindowsMax } from "../../../src/record/limits.ts";
 import type { RecordBody } from "../../../src/record/record.ts";
@@ -49,7 +51,11 @@ const createModelled = async (): Promise<World> => {
   return world;
 };
 
-const open = async (ledger: Ledger, world: World, onPartial?: () => void): Promise<Rates> =>
+const open = async (
+  ledger: Ledger,
+  world: World,
+  onPartial?: (tenants: readonly string[]) => void,
+): Promise<Rates> =>
   openRates({ ledger, models: await ActiveModels.open(ledger), nowMs: () => world.timeMs, onPartial });
 
 let made = 0;
@@ -241,6 +247,36 @@ describe("rate windows over a ledger", () => {
     expect(rates.count(itself(ann), world.timeMs)).to.equal(1);
     world.timeMs += minuteMs;
     expect(rates.count(about(by("bob"), "visitor"), world.timeMs)).to.equal(0);
+  });
+
+  it("that hold more than a start reads keep the newest, and their tenants are named", async () => {
+    const world = await createModelled();
+    await using ledger = await openWorld(world);
+    const [bob, eve] = [by("bob"), by("eve", "umbrella")];
+    await recordMany(ledger, itself(ann), 40, world.timeMs - 2000);
+    await recordMany(ledger, itself(bob), 30, world.timeMs - 1000);
+    await recordMany(ledger, itself(eve), 5, world.timeMs - 1000);
+    const openWith = async (entriesMax: number) => {
+      const named: (readonly string[])[] = [];
+      const bounded = {
+        subscribe: (listener: CommitListener) => ledger.subscribe(listener),
+        principalTag: (tenant: string, id: string) => ledger.principalTag(tenant, id),
+        recentDecisions: (which: RecentDecisions, take: TakeRecent) =>
+          ledger.recentDecisions({ ...which, entriesMax }, take),
+      };
+      const models = await ActiveModels.open(ledger);
+      const nowMs = (): number => world.timeMs;
+      const rates = await openRates({
+        ledger: bounded,
+        models,
+        nowMs,
+        onPartial: (tenants) => named.push(tenants),
+      });
+      const counts = [ann, bob, eve].map((caller) => rates.count(itself(caller), world.timeMs));
+      return { named, counts };
+    };
+    expect(await openWith(1_000_000)).to.deep.equal({ named: [], counts: [40, 30, 5] });
+    expect(await openWith(60)).to.deep.equal({ named: [["acme"]], counts: [25, 30, 5] });
   });
 
   it("are filled past decisions that a clock behind dated before the window", async () => {

@@ -1,0 +1,40 @@
+/** A process that keeps its heap small holds little more than what is alive, whatever it throws away. */
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import { walksLedger } from "../../../src/cli/command-line.ts";
+
+const module = join(import.meta.dirname, "../../../src/cli/small-heap.ts");
+
+/** Replaces what it holds, some ten megabytes, again and again. @returns the largest heap, in megabytes. */
+const churn = `
+  const { keepHeapSmall } = await import(${JSON.stringify(module)});
+  if (process.argv[1] === "small") keepHeapSmall();
+  const held = Array.from({ length: 2000 }, () => []);
+  let most = 0;
+  for (let turn = 0; turn < 10_000; turn += 1) {
+    held[turn % held.length] = Array.from({ length: 200 }, (_, index) => ({ turn, index }));
+    if (turn % 200 === 0) most = Math.max(most, process.memoryUsage().heapTotal);
+  }
+  console.log(most / 1e6);
+`;
+
+const heapOf = async (how: "small" | "usual"): Promise<number> => {
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", churn, how]);
+  return Number(stdout);
+};
+
+describe("a small heap", () => {
+  it("holds far less than a usual one does", async () => {
+    const [small, usual] = [await heapOf("small"), await heapOf("usual")];
+    expect(small, `${small} MB and ${usual} MB`).to.be.lessThan((usual * 2) / 3);
+  });
+
+  it("is kept by the commands that walk over a whole ledger", () => {
+    for (const name of ["fsck", "restore", "migrate"])
+      expect(walksLedger([name, "--data", "d"]), name).to.equal(true);
+    for (const name of ["serve", "check", "dev", ""]) expect(walksLedger([name]), name).to.equal(false);
+  });
+});
