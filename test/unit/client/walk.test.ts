@@ -85,4 +85,31 @@ describe("a client's walk", () => {
     const forged = await evidenceOf(await envelopeBy(recordSigner), recordSigner);
     expect(await refusalOf(forged)).to.match(/must be signed by the log's key/);
   });
+
+  it("refuses checkpoints of a key that was retired, from there on, though it held the office", async () => {
+    const other = await createWorld();
+    await using ledger = await openWorld(other);
+    const { checkpointSigner: first, genesis } = other.options;
+    await ledger.rotateKey("checkpoint");
+    await ledger.retireKey(first.thumbprint, 1n);
+    const records = await ledger.keyRecords();
+    const later = await KeyWalk.of(
+      genesis,
+      records.map(({ position, envelope }) => ({ ledgerPosition: position, envelope })),
+    );
+    const signed = async (size: bigint): Promise<string> => {
+      const root = portableSha256(Uint8Array.of(Number(size)));
+      const note = await signCheckpoint({ origin: ledger.origin, size, root }, first);
+      return later.verifyCheckpoint(note).then(
+        () => "believed",
+        (error: unknown) => (error instanceof ProofError ? error.message : String(error)),
+      );
+    };
+    expect(await signed(1n), "before").to.equal("believed");
+    expect(await signed(2n), "in office, retired").to.match(
+      /of size 2 is signed by a key that was valid up to/,
+    );
+    expect(await signed(3n), "its successor's").to.match(/must be signed by the log's key/);
+    expect((await later.verifyCheckpoint(ledger.checkpoint.note)).size).to.equal(ledger.size);
+  });
 });
