@@ -77,8 +77,11 @@ export type KeyService = {
   readonly rotate: (caller: Caller, role: KeyRole, expected: Thumbprint | undefined) => Promise<LivingKey>;
   /** @throws tenantForbidden, notFound, sizeOutOfRange, malformedKey, notServing, indeterminate. */
   readonly retire: (caller: Caller, thumbprint: Thumbprint, from: bigint | undefined) => Promise<LivingKey>;
-  /** Genesis first, in ledger order. @throws invalidPageToken, ledgerCorrupt, recordCorrupt. */
-  readonly records: (caller: Caller, query: KeyQuery) => Promise<KeyRecordPage>;
+  /**
+   * Genesis first, in ledger order. Every record is verified once, whatever pages are then taken of them.
+   * @throws ledgerCorrupt, recordCorrupt; a page invalidPageToken.
+   */
+  readonly records: (caller: Caller) => Promise<(query: KeyQuery) => Promise<KeyRecordPage>>;
   /** @throws tenantForbidden, invalidPageToken. */
   readonly listData: (caller: Caller, query: DataKeyQuery) => Promise<DataKeyPage>;
   /**
@@ -173,12 +176,14 @@ export const createKeyService = ({ ledger, onChange }: KeyServiceDeps): KeyServi
       changed("retired", key, caller);
       return living(key);
     },
-    records: async (caller, query) => {
+    records: async (caller) => {
       const placeOf = ({ position }: KeyRecord): string => String(position);
       const walk = [caller.principal, "key records"];
       const all = await ledger.keyRecords();
-      const { found, nextPageToken } = await pageOf(ledger, all, query, { walk, placeOf });
-      return { records: found, nextPageToken };
+      return async (query) => {
+        const { found, nextPageToken } = await pageOf(ledger, all, query, { walk, placeOf });
+        return { records: found, nextPageToken };
+      };
     },
     listData: async (caller, query) => {
       requireOperator(caller);

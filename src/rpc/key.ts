@@ -122,9 +122,10 @@ export const keyHandlers = (keys: KeyService, rpc: RpcEnvironment): UntypedServi
     Keys.listKeyRecords.path,
     async (caller, { pageSize, pageToken }, call) => {
       const asked = readPageSize(pageSize);
+      const pageOf = await keys.records(caller);
       const page = async (itemsMax: number): Promise<ListKeyRecordsResponse> => {
         const query = { pageSize: itemsMax === 0 ? asked : itemsMax, pageToken };
-        const { records, nextPageToken } = await keys.records(caller, query);
+        const { records, nextPageToken } = await pageOf(query);
         const listed = records.map(({ position, envelope }) => ({
           ledgerPosition: position,
           envelope: Buffer.from(envelope),

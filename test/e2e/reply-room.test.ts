@@ -1,17 +1,14 @@
 /** Replies that their callers take: pages, streams and batches under a small `message_bytes_max`, and for a caller who takes less. */
 import { generateKeyPairSync } from "node:crypto";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { KeyRole, SigilError, walkKeys, type CallOptions, type SigilConnection } from "@sigil/client";
-import { fromHex, toBase64Url } from "../../src/record/bytes.ts";
+import { SigilError, type CallOptions, type SigilConnection } from "@sigil/client";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
 
 const configured = 65_536;
 const small = 16_384;
-/** More records of keys, and more principals, than a short reply takes. */
-const [rotations, enrolled] = [60, 160];
+/** More principals than a short reply takes. */
+const enrolled = 160;
 
 const failureOf = async (work: Promise<unknown>): Promise<SigilError> => {
   const error = await work.then(
@@ -162,31 +159,14 @@ describe("a reply's room", () => {
     });
   }
 
-  it("lets every key, every record of one and every principal be listed", async () => {
-    const caller = callers("root")["smaller"] as SigilConnection;
-    for (let turn = 0; turn < rotations; turn += 1) {
-      await caller.keys.rotateKey({ role: KeyRole.KEY_ROLE_CHECKPOINT });
-    }
-    const keys = await walk(async (pageToken) => {
-      const page = await caller.keys.listKeys({ pageToken, pageSize: 20 });
-      return { ids: page.keys.map(({ thumbprint }) => toBase64Url(thumbprint)), ...page };
-    });
-    expect(keys).to.have.length(rotations + 2);
-    expect(new Set(keys).size).to.equal(rotations + 2);
-    const records = await walk(async (pageToken) => {
-      const page = await caller.keys.listKeyRecords({ pageToken });
-      return { ids: page.records.map(({ ledgerPosition }) => String(ledgerPosition)), ...page };
-    });
-    expect(records).to.have.length(rotations + 1);
-    const about = await readFile(join(deployment.directory, "deployment.json"), "utf8");
-    const genesis = fromHex((JSON.parse(about) as { readonly genesis: string }).genesis);
-    const walked = await walkKeys(caller, genesis);
-    expect(walked.keys).to.have.length(rotations + 2);
+  it("lets every principal be listed", async () => {
+    const { principals } = callers("root")["smaller"] as SigilConnection;
     const names = await walk(async (pageToken) => {
-      const page = await caller.principals.listPrincipals({ pageToken, pageSize: 1000 });
+      const page = await principals.listPrincipals({ pageToken, pageSize: 1000 });
       return { ids: page.principals.map(({ id }) => id), ...page };
     });
     expect(names).to.have.length(4 + enrolled);
+    expect(new Set(names).size).to.equal(names.length);
   });
 
   const sizeOf = async (): Promise<bigint> => (await served.as("operator").audit.getCheckpoint({})).size;

@@ -31,7 +31,7 @@ describe("the service of keys", () => {
     }
     expect(ledger.size).to.equal(1n);
     expect(changes).to.deep.equal([]);
-    expect((await keys.records(root, all)).records).to.have.length(1);
+    expect((await (await keys.records(root))(all)).records).to.have.length(1);
   });
 
   it("tells what was done and by whom, and nothing of what failed", async () => {
@@ -53,7 +53,7 @@ describe("the service of keys", () => {
       "record active",
       "checkpoint active",
     ]);
-    expect((await keys.records(root, all)).records).to.have.length(3);
+    expect((await (await keys.records(root))(all)).records).to.have.length(3);
   });
 
   it("lists keys and their records page by page, each once, also while keys are rotated", async () => {
@@ -74,17 +74,19 @@ describe("the service of keys", () => {
     expect(rest.nextPageToken).to.equal("");
     const positions: bigint[] = [];
     for (let pageToken = "", pages = 0; pages < 10; pages += 1) {
-      const page = await keys.records(root, { pageSize: 2, pageToken });
+      const page = await (await keys.records(root))({ pageSize: 2, pageToken });
       positions.push(...page.records.map(({ position }) => position));
       pageToken = page.nextPageToken;
       if (pageToken === "") break;
     }
-    expect(positions).to.deep.equal((await keys.records(root, all)).records.map(({ position }) => position));
+    expect(positions).to.deep.equal(
+      (await (await keys.records(root))(all)).records.map(({ position }) => position),
+    );
     expect(positions).to.have.length(5);
-    const { nextPageToken: pageToken } = await keys.records(root, { pageSize: 1, pageToken: "" });
+    const { nextPageToken: pageToken } = await (await keys.records(root))({ pageSize: 1, pageToken: "" });
     for (const refused of [
       keys.list(root, { pageSize: 1, pageToken }),
-      keys.records({ ...root, principal: "other" }, { pageSize: 1, pageToken }),
+      (await keys.records({ ...root, principal: "other" }))({ pageSize: 1, pageToken }),
     ]) {
       expect(await faultOf(refused)).to.include({ kind: "invalidPageToken" });
     }

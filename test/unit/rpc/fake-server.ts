@@ -3,9 +3,11 @@ import { connect, type SigilConnection } from "@sigil/client";
 import { AuditServiceService } from "../../../generated/sigil/audit/v1/audit.ts";
 import { CanonServiceService } from "../../../generated/sigil/canon/v1/canon.ts";
 import { WitnessServiceService } from "../../../generated/sigil/canon/v1/witness.ts";
+import { KeyServiceService } from "../../../generated/sigil/key/v1/key.ts";
 import { TrustServiceService } from "../../../generated/sigil/trust/v1/trust.ts";
 import type { AuditService } from "../../../src/audit/service.ts";
 import type { QuorumService, RecordsService } from "../../../src/canon/service.ts";
+import type { KeyService } from "../../../src/operations/keys.ts";
 import { anonymous } from "../../../src/identity/caller.ts";
 import { formatAddress } from "../../../src/record/address.ts";
 import { parseHash } from "../../../src/record/bytes.ts";
@@ -16,6 +18,7 @@ import { createBounds, type Bounds } from "../../../src/server-bounds.ts";
 import { auditHandlers } from "../../../src/rpc/audit.ts";
 import { canonHandlers } from "../../../src/rpc/canon.ts";
 import type { Log, RpcEnvironment } from "../../../src/rpc/environment.ts";
+import { keyHandlers } from "../../../src/rpc/key.ts";
 import { createHealth } from "../../../src/rpc/health.ts";
 import { startRpcServer } from "../../../src/rpc/server.ts";
 import { trustHandlers } from "../../../src/rpc/trust.ts";
@@ -84,6 +87,7 @@ type FakeOptions = {
   readonly audit?: Partial<AuditService>;
   readonly records?: Partial<RecordsService>;
   readonly quorum?: Partial<QuorumService>;
+  readonly keys?: KeyService;
   readonly rpc?: Partial<RpcEnvironment>;
   readonly drainMs?: number;
   readonly config?: Partial<Values>;
@@ -172,6 +176,8 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     registry: notMade,
     ...options.quorum,
   };
+  const { keys } = options;
+  const keyServices = keys === undefined ? [] : [[KeyServiceService, keyHandlers(keys, rpc)] as const];
   const health = createHealth([]);
   const server = await startRpcServer({
     address: { host: "127.0.0.1", port: 0 },
@@ -195,6 +201,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
       [AuditServiceService, auditHandlers(audit, rpc)],
       [CanonServiceService, canonHandlers(records, quorum, rpc)],
       [WitnessServiceService, witnessHandlers(quorum, rpc)],
+      ...keyServices,
     ],
     underWay,
     drainMs: options.drainMs ?? 200,
