@@ -2,7 +2,14 @@
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { CanonServiceService, connect, SigilError, WitnessServiceService } from "@sigil/client";
+import {
+  CanonServiceService,
+  connect,
+  LevelOfAccess,
+  principalRecord,
+  SigilError,
+  WitnessServiceService,
+} from "@sigil/client";
 import { settle, startServer } from "./server.ts";
 
 const failureOf = async (stream: AsyncIterable<unknown>): Promise<SigilError> => {
@@ -137,5 +144,24 @@ describe("streamRecords", () => {
     expect((await failureOf(sigil.canon.watch({}, { signal: controller.signal }))).codeName).to.equal(
       "CANCELLED",
     );
+  });
+});
+
+describe("the record of a principal", () => {
+  it("is made of no key, level or id that none could be", () => {
+    const principal = {
+      id: "svc",
+      publicKeys: [new Uint8Array(32)],
+      level: LevelOfAccess.LEVEL_OF_ACCESS_OPERATOR,
+      tenant: "acme",
+    };
+    expect(principalRecord(principal).id).to.equal("principal/svc");
+    for (const [changes, rule] of [
+      [{ publicKeys: [new Uint8Array(32), new Uint8Array(31)] }, "publicKeys must be of 32 bytes each"],
+      [{ level: LevelOfAccess.LEVEL_OF_ACCESS_UNSPECIFIED }, "level must be a level of access"],
+      [{ id: "a/../b" }, "id must have no"],
+    ] as const) {
+      expect(() => principalRecord({ ...principal, ...changes }), rule).to.throw(TypeError, rule);
+    }
   });
 });

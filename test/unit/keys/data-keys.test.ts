@@ -74,6 +74,26 @@ describe("destroying a tenant's data keys", () => {
 });
 
 describe("making a tenant's data key", () => {
+  it("goes on from a version that another process has made, and never back to the one before", async () => {
+    const parent = await mkdtemp(join(tmpdir(), "sigil-data-keys-"));
+    try {
+      await createKekFile(join(parent, "kek"));
+      const { kek } = await createKek({ kind: "file", path: join(parent, "kek") }, kekInputs);
+      const { dataKeys } = await createCustody(join(parent, "keys"), kek);
+      await dataKeys.rotate("acme");
+      const { dataKeys: others } = await openCustody(join(parent, "keys"), kek);
+      await others.rotate("acme");
+      expect(dataKeys.newest("acme")).to.equal(1);
+      await dataKeys.at("acme", 2);
+      expect([dataKeys.newest("acme"), (await dataKeys.current("acme")).keyVersion]).to.deep.equal([2, 2]);
+      await dataKeys.at("acme", 1);
+      expect((await dataKeys.current("acme")).keyVersion).to.equal(2);
+      expect((await dataKeys.rotate("acme")).keyVersion).to.equal(3);
+    } finally {
+      await rm(parent, { recursive: true, force: true });
+    }
+  });
+
   it("says that it cannot be written, without a path, and makes it when it can", async () => {
     const parent = await mkdtemp(join(tmpdir(), "sigil-data-keys-"));
     try {

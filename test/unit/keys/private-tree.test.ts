@@ -1,5 +1,5 @@
-/** What links in a data directory lead to, and whose it is. */
-import { chmod, chown, lchown, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+/** Private files, what links in a data directory lead to, and whose it is. */
+import { chmod, chown, lchown, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { execFileSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { SigilFault, type SigilError } from "../../../src/record/errors.ts";
 import { isSwappable } from "../../../src/keys/file-access.ts";
-import { readPrivateFile } from "../../../src/keys/private-file.ts";
+import { createPrivateFile, readPrivateFile } from "../../../src/keys/private-file.ts";
 import { checkPrivateTree } from "../../../src/keys/private-tree.ts";
 
 const errorOf = async (work: Promise<unknown>): Promise<SigilError | undefined> => {
@@ -19,6 +19,24 @@ const errorOf = async (work: Promise<unknown>): Promise<SigilError | undefined> 
     throw error;
   }
 };
+
+describe("a private file", () => {
+  it("leaves nothing behind where it could not be written, and is made where it can", async () => {
+    const base = await mkdtemp(join(tmpdir(), "sigil-private-"));
+    try {
+      const path = join(base, "key.json");
+      const broken = new Proxy(new Uint8Array(1), { get: () => undefined });
+      const failed: unknown = await createPrivateFile(path, broken).catch((error: unknown) => error);
+      expect(failed).to.be.instanceOf(Error);
+      expect(await readdir(base)).to.deep.equal([]);
+      await createPrivateFile(path, "whole");
+      expect(await readdir(base)).to.deep.equal(["key.json"]);
+      expect((await errorOf(createPrivateFile(path, "again")))?.kind).to.equal("usage");
+    } finally {
+      await rm(base, { recursive: true });
+    }
+  });
+});
 
 describe("links in a data directory", () => {
   let base: string;

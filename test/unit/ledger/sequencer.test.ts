@@ -191,6 +191,22 @@ describe("the sequencer", () => {
     expect(bench.sizes()).to.deep.equal([1, 1, 2]);
   });
 
+  it("drops a call that is cancelled once it is signed, while it waits for the disk", async () => {
+    const bench = createBench();
+    const blocking = bench.sequencer.append(unitOf(1));
+    await bench.turn();
+    const abort = new AbortController();
+    const dropped = faultOf(bench.sequencer.append({ ...unitOf(5), signal: abort.signal }));
+    await bench.turn();
+    const kept = bench.sequencer.append(unitOf(2));
+    abort.abort();
+    for (const group of [0, 1]) await bench.release(group);
+    expect(await dropped).to.deep.equal({ kind: "cancelled" });
+    await Promise.all([blocking, kept]);
+    expect(bench.sizes()).to.deep.equal([1, 2]);
+    expect(bench.sequencer.gauge).to.deep.equal({ queuedRecords: 0, queuedBytes: 0 });
+  });
+
   it("keeps a call that is cancelled after it has been sequenced", async () => {
     const bench = createBench();
     const abort = new AbortController();

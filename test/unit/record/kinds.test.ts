@@ -4,6 +4,7 @@ import { describe, it } from "mocha";
 import { payloads } from "../../../scripts/vectors/payloads.ts";
 import { cborDecode, cborEncode, type CborMap, type CborValue } from "../../../src/record/cbor.ts";
 import * as kinds from "../../../src/record/kinds.ts";
+import { attestationsMax, attributesMax, modelTableEntriesMax } from "../../../src/record/limits.ts";
 import { errorOf } from "./faults.ts";
 
 const pairs: Readonly<Record<string, (payload: CborValue) => CborMap>> = {
@@ -111,5 +112,50 @@ describe("payload schemas", () => {
     ]);
     const features2 = kinds.formatFrozenChain(parsed)["features"] ?? null;
     expect(cborDecode(cborEncode(features2))).to.deep.equal(parsed.features);
+  });
+
+  it("take as many of a thing as their limit, and not one more", () => {
+    const sample = (kind: string): CborMap => payloads.find(([, each]) => each === kind)?.[2] ?? {};
+    const many = <Item>(count: number, item: (index: number) => Item): readonly Item[] =>
+      Array.from({ length: count }, (_, index) => item(index));
+    const table = (count: number, value: CborValue): CborMap =>
+      Object.fromEntries(many(count, (index) => [`t${index}`, value]));
+    const limits: readonly (readonly [
+      kind: string,
+      field: string,
+      max: number,
+      of: (count: number) => CborMap,
+    ])[] = [
+      ["proposal", "with", 8, (count) => ({ with: many(count, () => Uint8Array.of(1)) })],
+      [
+        "quorum",
+        "witnesses",
+        attestationsMax,
+        (count) => ({ k: 1, witnesses: many(count, (index) => `w${index}`) }),
+      ],
+      ["trust_model", "targets", modelTableEntriesMax, (count) => ({ targets: table(count, 0.5) })],
+      [
+        "trust_model",
+        "actions",
+        modelTableEntriesMax,
+        (count) => ({ actions: table(count, { risk: 0.5, min_loa: "guest" }) }),
+      ],
+      ["principal", "attributes", attributesMax, (count) => ({ attributes: table(count, true) })],
+      ["principal", "attributes.of", attributesMax, (count) => ({ attributes: { of: many(count, String) } })],
+    ];
+    for (const [kind, field, max, of] of limits) {
+      const check = (count: number) => {
+        const payload = { ...sample(kind), ...of(count) };
+        kinds.checkPayload(kind, "system", payload, kind === "principal" ? 2 : 1);
+      };
+      check(max);
+      expect(
+        errorOf(() => check(max + 1)),
+        `${kind} ${field}`,
+      ).to.include({
+        kind: "malformedRecord",
+        field: `payload.${field}`,
+      });
+    }
   });
 });

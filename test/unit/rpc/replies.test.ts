@@ -132,6 +132,20 @@ describe("long answers", () => {
     await until(() => budget.waiting === 0 && budget.bytesUsed === 0);
   });
 
+  it("leave no room behind where the call ends in the very moment that it gets some", async () => {
+    const bounds = { messageBytesMax: 10, bytesMax: 10, bytesPerCallerMax: 10 };
+    const replies = new Replies(bounds, () => 0);
+    const leaving = new AbortController();
+    const first = replies.roomOf(anonymous, 10, new AbortController().signal);
+    const second = replies.roomOf(anonymous, 10, leaving.signal);
+    await first.enter();
+    const entering = second.enter();
+    first.leave();
+    leaving.abort(new Error("left"));
+    await entering;
+    expect([second.isHeld, replies.budget.bytesUsed, replies.budget.waiting]).to.deep.equal([false, 0, 0]);
+  });
+
   it("unread for long are broken off when somebody waits for their room, and not before", async () => {
     let nowMs = 0;
     const replies = new Replies(

@@ -130,6 +130,13 @@ describe("rate windows", () => {
     expect(windows.count("ann", 6000)).equal(0);
   });
 
+  it("counts a check whose time lies ahead of the clock as one of now", () => {
+    const windows = createRateWindows({ windowMs: 1000, limit: 5 });
+    windows.record("ann", 5000, 100);
+    expect(windows.count("ann", 1099)).equal(1);
+    expect(windows.count("ann", 1100)).equal(0);
+  });
+
   it("throws when the clock gives no time, so that no answer is made up", () => {
     const windows = createRateWindows({ windowMs: 1000, limit: 10 });
     for (const timeMs of [Number.NaN, Number.POSITIVE_INFINITY]) {

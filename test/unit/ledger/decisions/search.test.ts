@@ -9,6 +9,8 @@ import type { Store } from "../../../../src/storage/store.ts";
 import { asked, commit, expected, makeDecisions, openIndex, seeded, searchIn, walkAll } from "./world.ts";
 
 const made = makeDecisions(19_000);
+/** The first whose clock was minutes behind that of the one before it. */
+const steppedBack = made.findIndex(({ ts }, index) => ts < (made[index - 1]?.ts ?? 0) - 100_000);
 
 describe("the index of decisions", function () {
   this.timeout(60_000);
@@ -23,6 +25,8 @@ describe("the index of decisions", function () {
     }
     await index.settled();
   });
+
+  it("is of decisions whose clock stepped back", () => expect(steppedBack).to.be.greaterThan(1024));
 
   it("has segments of two levels and a tail", async () => {
     const { segments, tailLength } = await index.view("acme");
@@ -48,9 +52,10 @@ describe("the index of decisions", function () {
     ],
     ["everything at once", { principal: "agent-3", action: "read", verdict: "allow", session: "s-9" }],
     ["a time", { fromMs: (made[9000]?.ts ?? 0) - 5, untilMs: (made[9400]?.ts ?? 0) + 5 }],
+    ["the time around a clock that stepped back", { fromMs: made[steppedBack - 1]?.ts ?? 0 }],
     [
-      "the time around a clock that stepped back",
-      { fromMs: Math.max(...made.slice(0, 5000).map(({ ts }) => ts)) },
+      "what was made before a time that had passed once already",
+      { untilMs: (made[steppedBack]?.ts ?? 0) + 1 },
     ],
     ["a time before everything", { untilMs: 5 }],
     ["a time and an action", { action: "write", fromMs: made[100]?.ts ?? 0, untilMs: made[18_950]?.ts ?? 0 }],

@@ -141,7 +141,8 @@ export const seeded = (seed: number) => {
   let state = seed;
   return (below: number): number => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state % below;
+    // By the high bits: the low ones of this generator come round so soon that some numbers never come.
+    return Math.floor((state / 2 ** 32) * below);
   };
 };
 
@@ -151,7 +152,7 @@ export const makeDecisions = (count: number, seed = 7): readonly Made[] => {
   let [position, clockMs] = [3, 1_700_000_000_000];
   return Array.from({ length: count }, (_, index) => {
     position += 1 + (random(8) === 0 ? random(5) : 0);
-    clockMs += random(200) - (random(2000) === 0 ? 40_000 : 0);
+    clockMs += random(200) - (random(2000) === 0 ? 400_000 : 0);
     const isRare = index % 997 === 0;
     const subject = isRare ? "rare-agent" : `agent-${(index * 7) % 40}`;
     return {
