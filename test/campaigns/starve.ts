@@ -25,7 +25,14 @@ const { values } = parseArgs({
 });
 const [seed, count] = [Number(values.seed), Number(values.count)];
 /** One of each kind, for a check of every change. */
-const quick = ["export-unread", "gzip-stream-unread", "watches", "idle-connections", "operator-silent"];
+const quick = [
+  "export-unread",
+  "gzip-stream-unread",
+  "watches",
+  "idle-connections",
+  "operator-silent",
+  "inspections",
+];
 const isChosen = ({ name }: Attack): boolean =>
   values.only === undefined ? !values.quick || quick.includes(name) : name === values.only;
 const chosen = attacks.filter(isChosen);

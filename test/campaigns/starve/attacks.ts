@@ -2,6 +2,7 @@
 import type { Attack } from "./attack.ts";
 import { bombs } from "./attacks/bombs.ts";
 import { connections } from "./attacks/connections.ts";
+import { inspections } from "./attacks/inspections.ts";
 import { largeLists } from "./attacks/large-lists.ts";
 import { nothing } from "./attacks/nothing.ts";
 import { unreadAnswers } from "./attacks/unread-answers.ts";
@@ -14,4 +15,5 @@ export const attacks: readonly Attack[] = [
   ...unreadAnswers,
   ...watches,
   ...connections,
+  ...inspections,
 ];
