@@ -59,8 +59,6 @@ const unknownSyntax = /[|&;<`]/;
 /** Text of the page → what it is here. The first that matches counts for a place. */
 export type Replaced = readonly (readonly [RegExp, string])[];
 
-export type Ran = { readonly command: Command; readonly output: string };
-
 /** Where a page's commands run: a directory of its own, which has the machine's `/etc` and so on in it. */
 export class Stage {
   readonly home: string;
