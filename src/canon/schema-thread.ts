@@ -6,6 +6,7 @@
  */
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
+import { FairQueue } from "../identity/fair-queue.ts";
 import { fail } from "../record/errors.ts";
 import { jsonSchemaHeapMibMax, jsonSchemaCpuMsMax, jsonSchemaWaitingMax } from "../record/limits.ts";
 import type { SchemaAnswer, SchemaReady, SchemaRequest } from "./schema-messages.ts";
@@ -31,8 +32,8 @@ export class SchemaThread implements Disposable {
   #current: Waiting | undefined;
   #watch: NodeJS.Timeout | undefined;
   #isClosed = false;
-  /** In the order of their turns. A tenant without requests is in no turn. */
-  readonly #waiting = new Map<string, Waiting[]>();
+  /** By tenant. */
+  readonly #waiting = new FairQueue<string, Waiting>();
 
   constructor(name: string, cpuMsMax: number = jsonSchemaCpuMsMax) {
     this.#name = name;
@@ -42,29 +43,24 @@ export class SchemaThread implements Disposable {
   /** @param tenant whose turn it takes. @throws queueFull, and the reason of the signal. */
   ask(tenant: string, request: SchemaRequest, signal?: AbortSignal): Promise<SchemaOutcome> {
     const { promise, resolve, reject } = Promise.withResolvers<SchemaOutcome>();
-    const waiting = this.#waiting.get(tenant) ?? [];
-    if (waiting.length >= jsonSchemaWaitingMax)
+    if (this.#waiting.countOf(tenant) >= jsonSchemaWaitingMax)
       return fail({
         kind: "queueFull",
         what: "the tenant's queue of payloads and schemas to check",
         limit: jsonSchemaWaitingMax,
       });
-    waiting.push({ request, signal, resolve, reject });
-    this.#waiting.set(tenant, waiting);
+    this.#waiting.add(tenant, { request, signal, resolve, reject });
     this.#next();
     return promise;
   }
 
-  /** The first of the tenant whose turn it is; the tenant goes behind the others. */
+  /** Passes over whoever has left. */
   #take(): Waiting | undefined {
-    for (const [tenant, waiting] of this.#waiting) {
-      this.#waiting.delete(tenant);
-      const next = waiting.shift();
-      if (waiting.length > 0) this.#waiting.set(tenant, waiting);
-      if (next?.signal?.aborted === true) next.reject(next.signal.reason);
-      else if (next !== undefined) return next;
+    for (;;) {
+      const next = this.#waiting.take();
+      if (next?.signal?.aborted !== true) return next;
+      next.reject(next.signal.reason);
     }
-    return undefined;
   }
 
   #next(): void {
@@ -147,9 +143,6 @@ export class SchemaThread implements Disposable {
     this.#isClosed = true;
     this.#discard();
     this.#settle({ kind: "failed", rule: "the server stops" });
-    for (const waiting of this.#waiting.values()) {
-      for (const { resolve } of waiting) resolve({ kind: "failed", rule: "the server stops" });
-    }
-    this.#waiting.clear();
+    for (const { resolve } of this.#waiting.clear()) resolve({ kind: "failed", rule: "the server stops" });
   }
 }

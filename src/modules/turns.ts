@@ -2,6 +2,7 @@
  * One place and those who wait for it: tenants take turns, and a tenant's own go in the order they came. At most
  * `moduleInspectionsPerTenantMax` of a tenant and `moduleInspectionsMax` of all have it or wait for it.
  */
+import { FairQueue } from "../identity/fair-queue.ts";
 import { fail, SigilFault } from "../record/errors.ts";
 import { moduleInspectionsMax, moduleInspectionsPerTenantMax } from "../record/limits.ts";
 
@@ -18,8 +19,8 @@ export const requireWanted = (signal: AbortSignal): void => {
 export class Turns {
   readonly #what: string;
   readonly #byTenant = new Map<string, number>();
-  /** In the order of their turns; a tenant of whom nobody waits is in no turn. */
-  readonly #waiting = new Map<string, Waiter[]>();
+  /** By tenant. */
+  readonly #waiting = new FairQueue<string, Waiter>();
   #all = 0;
   #isTaken = false;
 
@@ -46,9 +47,7 @@ export class Turns {
 
   /** All who wait are told; who has the place keeps it. */
   refuseAll(cause: SigilFault): void {
-    const waiting = [...this.#waiting.values()].flat();
-    this.#waiting.clear();
-    for (const { refuse } of waiting) refuse(cause);
+    for (const { refuse } of this.#waiting.clear()) refuse(cause);
   }
 
   #enter(tenant: string): void {
@@ -79,7 +78,7 @@ export class Turns {
       return promise;
     }
     const onAbort = (): void => {
-      this.#forget(tenant, waiter);
+      this.#waiting.remove(tenant, waiter);
       reject(whyAborted(signal));
     };
     const settled = (): void => signal.removeEventListener("abort", onAbort);
@@ -88,28 +87,13 @@ export class Turns {
       refuse: (cause) => (settled(), reject(cause)),
     };
     signal.addEventListener("abort", onAbort, { once: true });
-    const own = this.#waiting.get(tenant);
-    if (own === undefined) this.#waiting.set(tenant, [waiter]);
-    else own.push(waiter);
+    this.#waiting.add(tenant, waiter);
     return promise;
   }
 
-  #forget(tenant: string, waiter: Waiter): void {
-    const left = (this.#waiting.get(tenant) ?? []).filter((each) => each !== waiter);
-    if (left.length === 0) this.#waiting.delete(tenant);
-    else this.#waiting.set(tenant, left);
-  }
-
-  /** To the first of the tenant whose turn it is; the tenant goes behind the others. */
   #pass(): void {
-    const [next] = this.#waiting;
-    if (next === undefined) {
-      this.#isTaken = false;
-      return;
-    }
-    const [tenant, [first, ...rest]] = next;
-    this.#waiting.delete(tenant);
-    if (rest.length > 0) this.#waiting.set(tenant, rest);
-    first?.take();
+    const next = this.#waiting.take();
+    if (next === undefined) this.#isTaken = false;
+    else next.take();
   }
 }
