@@ -1,6 +1,7 @@
 /** Every attack there is, by name. */
 import type { Attack } from "./attack.ts";
 import { bombs } from "./attacks/bombs.ts";
+import { busyCallers } from "./attacks/busy-callers.ts";
 import { connections } from "./attacks/connections.ts";
 import { inspections } from "./attacks/inspections.ts";
 import { largeLists } from "./attacks/large-lists.ts";
@@ -13,6 +14,7 @@ export const attacks: readonly Attack[] = [
   ...largeLists,
   ...bombs,
   ...unreadAnswers,
+  ...busyCallers,
   ...watches,
   ...connections,
   ...inspections,
