@@ -1,7 +1,13 @@
 /** What a quorum governs, from proposal to effect: the trust model, principals, and the schemas of user records. */
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
-import { LevelOfAccess, ProposalState, Verdict, type CheckResponse } from "@sigil/client";
+import {
+  LevelOfAccess,
+  ProposalState,
+  Verdict,
+  type CheckResponse,
+  type SigilConnection,
+} from "@sigil/client";
 import { toHex } from "../../src/record/bytes.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
 import { put, writeOf } from "./canon-writes.ts";
@@ -188,6 +194,29 @@ describe("principals by quorum", () => {
     const last = await council.as("observer").canon.getSystemRecord({ id: "principal/eve", version: 4n });
     expect(last).to.deep.include({ attestedBy: ["ann", "ben"] });
     expect(last.record).to.include({ version: 4n, tombstone: true });
+  });
+
+  it("revoke a Mentor whose tenant has taken every open proposal it may", async () => {
+    const otherKey = newKey();
+    const other = { loa: "mentor" };
+    await pass({ id: "principal/mia", content: principal(otherKey, other) });
+    /** @returns why there was no other. */
+    const fill = async (by: SigilConnection): Promise<string> => {
+      for (;;) {
+        const refused = await council.proposeAny({}, by).then(
+          () => undefined,
+          (error: unknown) => refusalOf(Promise.reject(error as Error)),
+        );
+        if (refused !== undefined) return refused.reason;
+      }
+    };
+    expect(await fill(council.as("mentor"))).to.equal("PROPOSALS_PER_CALLER");
+    expect(await fill(council.served.by("mia", otherKey))).to.match(/^PROPOSALS_PER_(CALLER|TENANT)$/);
+    const revoked = principal(council.deployment.privateKeys.mentor, { loa: "mentor", active: false });
+    const ask = { id: "principal/mentor", content: revoked };
+    const proposal = await council.propose(ask, council.as("root"));
+    expect((await council.approve(proposal, "ann", "ben")).state).to.equal(COMMITTED);
+    expect((await refusalOf(council.proposeAny())).reason).to.equal("PRINCIPAL_REVOKED");
   });
 
   it("also end the first Root, whose genesis record does not bring it back", async () => {
