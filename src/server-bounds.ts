@@ -16,6 +16,7 @@ import {
 import { Connections } from "./rpc/connections.ts";
 import type { Log } from "./rpc/environment.ts";
 import { Intake } from "./rpc/intake.ts";
+import { Pacing } from "./rpc/pacing.ts";
 import { Places } from "./rpc/places.ts";
 import { Replies } from "./rpc/replies.ts";
 
@@ -23,6 +24,7 @@ export type Bounds = {
   readonly connections: Connections;
   readonly operatorConnections: Connections;
   readonly intake: Intake;
+  readonly pacing: Pacing;
   readonly replies: Replies;
   readonly streams: Places;
   readonly uploads: Places;
@@ -90,7 +92,8 @@ export const createBounds = (
     sigil_reply_waiting: () => replies.budget.waiting,
     sigil_streams: () => streams.taken,
   });
-  return { connections, operatorConnections, intake, replies, streams, uploads };
+  const pacing = new Pacing(nowMs);
+  return { connections, operatorConnections, intake, pacing, replies, streams, uploads };
 };
 
 /** Of the descriptors that are left now that the ledger has its own. */

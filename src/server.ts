@@ -233,6 +233,7 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
     readsCertificates: config["tls.client_ca"] !== "",
     replyBytesMax: config.message_bytes_max,
     underWay,
+    pacing: bounds.pacing,
     connections: bounds.connections,
     replies: bounds.replies,
     streams: bounds.streams,

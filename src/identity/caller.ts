@@ -31,6 +31,23 @@ export type Room = {
   readonly leave: () => void;
 };
 
+/** How long work of a call goes on: in slices of processor time, between which others get their turn. Charged to its caller. */
+export type Pace = {
+  /** Synchronous work on each item. */
+  readonly map: <Item, Result>(
+    items: readonly Item[],
+    act: (item: Item, index: number) => Result,
+  ) => Promise<readonly Result[]>;
+  /** Synchronous work that has no parts. */
+  readonly run: <Result>(work: () => Result) => Result;
+  /** Time that its work took of what all share, in milliseconds, where `map` and `run` cannot measure it. */
+  readonly charge: (costMs: number) => void;
+  /** Resolves at the caller's next turn. */
+  readonly pause: () => Promise<void>;
+  /** What is under way counts as so many calls. Resolves when the caller may have as many under way. */
+  readonly weigh: (items: number) => Promise<void>;
+};
+
 /** What a call brings beside its request. */
 export type CallContext = {
   /** Aborted when the caller cancels or its deadline passes; its reason is the fault that ended the call. */
@@ -39,9 +56,23 @@ export type CallContext = {
   readonly deadlineMs: number;
   /** The longest reply that the caller takes, in bytes; absent means `messageBytesMax`. */
   readonly replyBytesMax?: number;
+  /** Absent where nobody else waits. */
+  readonly pace?: Pace;
   /** Carried into the record: request_id, and traceparent when the caller sent one. */
   readonly metadata: Readonly<Record<string, string>>;
 };
+
+/** Synchronous work on each item, at the call's pace. */
+export const mapPaced = <Item, Result>(
+  { pace }: CallContext,
+  items: readonly Item[],
+  act: (item: Item, index: number) => Result,
+): Promise<readonly Result[]> | readonly Result[] =>
+  pace === undefined ? items.map(act) : pace.map(items, act);
+
+/** Synchronous work without parts, at the call's pace. */
+export const runPaced = <Result>({ pace }: CallContext, work: () => Result): Result =>
+  pace === undefined ? work() : pace.run(work);
 
 /** A caller without credentials, from nowhere yet. */
 export const anonymous: Caller = {

@@ -26,6 +26,17 @@ export class FairQueue<Holder, Item> {
     else line.push(item);
   }
 
+  /** Before the holder's others. */
+  addFirst(holder: Holder, item: Item): void {
+    const line = this.#lines.get(holder);
+    if (line === undefined) this.#lines.set(holder, [item]);
+    else line.unshift(item);
+  }
+
+  firstOf(holder: Holder): Item | undefined {
+    return this.#lines.get(holder)?.[0];
+  }
+
   /** The first of the holder whose turn it is. */
   take(): Item | undefined {
     for (const holder of this.#lines.keys()) return this.takeOf(holder);

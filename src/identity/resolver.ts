@@ -9,7 +9,7 @@ import { principalsOfCertificate, type PeerNames } from "./certificates.ts";
 import { refuse } from "./claims.ts";
 import { requireInForce } from "./in-force.ts";
 import type { Principals } from "./principals.ts";
-import { createTokenVerifier, type TokenVerifierOptions } from "./tokens.ts";
+import { createTokenVerifier, type PaceProof, type TokenVerifierOptions } from "./tokens.ts";
 
 export type Credentials = {
   /** The `authorization` metadata, as it came. */
@@ -20,7 +20,7 @@ export type Credentials = {
 
 export type IdentityResolver = {
   /** @throws unauthenticated with its reason; recordCorrupt when the principal's record is damaged. */
-  readonly identify: (credentials: Credentials) => Promise<Caller>;
+  readonly identify: (credentials: Credentials, pace?: PaceProof) => Promise<Caller>;
 };
 
 const bearer = /^bearer +([^\s,]+)$/i;
@@ -50,8 +50,8 @@ export type ResolverOptions = TokenVerifierOptions & {
 
 export const createIdentityResolver = (options: ResolverOptions): IdentityResolver => {
   const tokens = createTokenVerifier(options);
-  const identify = async ({ authorization, certificate }: Credentials): Promise<Caller> => {
-    if (authorization !== undefined) return tokens.verify(bearerToken(authorization));
+  const identify = async ({ authorization, certificate }: Credentials, pace?: PaceProof): Promise<Caller> => {
+    if (authorization !== undefined) return tokens.verify(bearerToken(authorization), pace);
     if (certificate !== undefined) return identifyCertificate(certificate, options);
     if (options.anonymous === "allow") return anonymous;
     return refuse(

@@ -8,8 +8,9 @@ import { hash } from "node:crypto";
 import { compactVerify, errors } from "jose";
 import { toBase64Url, type PublicKey } from "../record/bytes.ts";
 import { coseKeyThumbprint } from "../record/cose.ts";
+import { SigilFault } from "../record/errors.ts";
 import type { PrincipalPayload } from "../record/kinds/governance.ts";
-import { tokenCacheEntriesMax } from "../record/limits.ts";
+import { principalCacheEntriesMax, tokenCacheEntriesMax, tokensPerPrincipalMax } from "../record/limits.ts";
 import { opensslSha256 } from "../keys/sha256.ts";
 import { publicKeyObject, verifyForeign, type Verify } from "../keys/verify.ts";
 import { BoundedMap } from "./bounded-map.ts";
@@ -18,10 +19,18 @@ import { checkTimes, parseToken, refuse, type TokenClaims, type TokenTimes } fro
 import type { Principals } from "./principals.ts";
 import { requireInForce } from "./in-force.ts";
 
+/**
+ * What a new token costs, in somebody's turn: looking at it, and then verifying it strictly, which costs milliseconds.
+ * @param signer the principal whose key signed it; null while nobody is known to have. @throws cancelled when its caller has left.
+ */
+export type PaceProof = <Result>(signer: string | null, work: () => Promise<Result>) => Promise<Result>;
+
 export type TokenVerifier = {
   /** @throws unauthenticated with its reason; whatever reading the principal throws. */
-  readonly verify: (token: string) => Promise<Caller>;
+  readonly verify: (token: string, pace?: PaceProof) => Promise<Caller>;
 };
+
+const unpaced: PaceProof = (_, work) => work();
 
 export type TokenVerifierOptions = {
   readonly principals: Pick<Principals, "find">;
@@ -62,6 +71,8 @@ const joseAccepts = async (token: string, publicKey: PublicKey): Promise<boolean
 export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifier => {
   const { principals, origin, nowMs, verifyAgain = verifyForeign } = options;
   const verified = new BoundedMap<string, VerifiedToken>(options.cacheEntriesMax ?? tokenCacheEntriesMax);
+  /** Names of the tokens remembered of each principal, oldest first. */
+  const namesOf = new BoundedMap<string, string[]>(principalCacheEntriesMax);
   /** Verifications under way: calls that start together with a new token share one. Bounded by the calls under way. */
   const underWay = new Map<string, Promise<VerifiedToken>>();
 
@@ -75,31 +86,56 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
     return { principal, key };
   };
 
-  const verifySignature = async (token: string, name: string): Promise<VerifiedToken> => {
+  const remember = (name: string, entry: VerifiedToken): void => {
+    const own = namesOf.get(entry.principal) ?? [];
+    namesOf.set(entry.principal, own);
+    own.push(name);
+    const [oldest] = own;
+    if (own.length > tokensPerPrincipalMax && oldest !== undefined) {
+      own.shift();
+      verified.delete(oldest);
+    }
+    verified.set(name, entry);
+  };
+
+  const refuseSignature = (): never => refuse("TOKEN_SIGNATURE", "the signature does not verify");
+
+  const lookAt = async (token: string) => {
     const claims = parseToken(token, origin);
     checkTimes(claims, nowMs());
     const { key } = await findKey(claims);
+    return (await joseAccepts(token, key)) ? { claims, key } : refuseSignature();
+  };
+
+  const verifySignature = async (token: string, name: string, pace: PaceProof): Promise<VerifiedToken> => {
+    const { claims, key } = await pace(null, () => lookAt(token));
     const { signingInput, signature } = claims;
-    if (!(await joseAccepts(token, key)) || !(await verifyAgain(key, signingInput, signature))) {
-      return refuse("TOKEN_SIGNATURE", "the signature does not verify");
-    }
+    if (!(await pace(claims.principal, () => verifyAgain(key, signingInput, signature)))) refuseSignature();
     const { principal, kid, issuedAtSeconds, notBeforeSeconds, expiresAtSeconds } = claims;
     const entry = { principal, kid, issuedAtSeconds, notBeforeSeconds, expiresAtSeconds };
-    verified.set(name, entry);
+    remember(name, entry);
     return entry;
   };
 
-  const firstSight = (token: string, name: string): Promise<VerifiedToken> => {
+  const firstSight = async (token: string, name: string, pace: PaceProof): Promise<VerifiedToken> => {
     const shared = underWay.get(name);
-    if (shared !== undefined) return shared;
-    const started = verifySignature(token, name).finally(() => underWay.delete(name));
+    if (shared !== undefined) {
+      try {
+        return await shared;
+      } catch (error) {
+        if (!(error instanceof SigilFault) || error.error.kind !== "cancelled") throw error;
+        // Whose turn it was has left; whoever shared it takes its own.
+        return firstSight(token, name, pace);
+      }
+    }
+    const started = verifySignature(token, name, pace).finally(() => underWay.delete(name));
     underWay.set(name, started);
     return started;
   };
 
-  const verify = async (token: string): Promise<Caller> => {
+  const verify = async (token: string, pace: PaceProof = unpaced): Promise<Caller> => {
     const name = hash("sha256", token, "base64url");
-    const entry = verified.get(name) ?? (await firstSight(token, name));
+    const entry = verified.get(name) ?? (await firstSight(token, name, pace));
     checkTimes(entry, nowMs());
     // Read anew on every call: a revoked principal, or a removed or suspended key, stops a remembered token at once.
     const { principal } = await findKey(entry);

@@ -135,6 +135,7 @@ const writingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedS
       const key = readIdempotencyKey(request.idempotencyKey);
       const writes = readWrites(request);
       requireRoom("writes", writes.map(answerBytesOf), call);
+      await call.pace?.weigh(writes.length);
       const written = await records.batchWrite(caller, writes, key, call);
       const whole = formatBatch(written);
       const limit = replyLimitOf(call);

@@ -10,13 +10,14 @@ import {
   type ServerReadableStream,
 } from "@grpc/grpc-js";
 import { SigilFault } from "../record/errors.ts";
-import type { CallContext, Caller } from "../identity/caller.ts";
+import { callerKey, type CallContext, type Caller } from "../identity/caller.ts";
 import { allowedMs, isTimeUp, recordMetadata, requestIdOf } from "./context.ts";
-import { requireMessage } from "./decode.ts";
+import { readRequest } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
-import { identifyCaller } from "./identify.ts";
+import { connectionOf, identifyCaller } from "./identify.ts";
 import { releaseRequest } from "./intake.ts";
+import type { Flow } from "./pacing.ts";
 import { serviceErrorOf, statusOf } from "./status.ts";
 
 /** A handler's own part. Need not read to the end. */
@@ -65,21 +66,23 @@ class ClientStreamCall<Request, Response> {
   async #answer(answer: UploadAnswer<Request, Response>): Promise<Response> {
     const deadlineMs = this.#watch();
     const { metadata } = this.#stream;
-    const caller = await identifyCaller(this.#rpc, this.#path, this.#stream);
+    const caller = await identifyCaller(this.#rpc, this.#path, this.#stream, () => !this.#ended);
     if (this.#ended) throw new SigilFault({ kind: "cancelled" });
     this.#givePlaceBack = this.#rpc.uploads.take(caller);
     const { signal } = this.#abort;
-    return answer(caller, this.#requests(), {
+    const flow = this.#rpc.pacing.flowOf(callerKey(caller), connectionOf(this.#stream));
+    return answer(caller, this.#requests(flow), {
       signal,
       deadlineMs,
       metadata: recordMetadata(metadata, this.#requestId),
     });
   }
 
-  async *#requests(): AsyncGenerator<Request, void, undefined> {
+  async *#requests(flow: Flow): AsyncGenerator<Request, void, undefined> {
     for await (const request of this.#stream as AsyncIterable<Request>) {
+      await flow.pause(() => !this.#ended);
       if (this.#ended) throw new SigilFault({ kind: "cancelled" });
-      yield requireMessage(request);
+      yield flow.run(() => readRequest(request));
       // Whoever asks for the next is done with this one, or has counted what it keeps of it.
       releaseRequest(request);
     }

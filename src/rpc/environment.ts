@@ -1,8 +1,9 @@
 /** What handlers are given: how to name a caller, what it may do, and who watches. Types only. */
 import type { Caller } from "../identity/caller.ts";
-import type { Credentials } from "../identity/resolver.ts";
+import type { IdentityResolver } from "../identity/resolver.ts";
 import type { Connections } from "./connections.ts";
 import type { DeadlineRules } from "./context.ts";
+import type { Pacing } from "./pacing.ts";
 import type { Places } from "./places.ts";
 import type { Replies } from "./replies.ts";
 import type { CallsUnderWay } from "./underway.ts";
@@ -27,7 +28,7 @@ export type RpcEnvironment = {
   /** The deployment's origin, which principals' SPIFFE ids name. */
   readonly trustDomain: string;
   /** @throws unauthenticated. */
-  readonly identify: (credentials: Credentials) => Promise<Caller>;
+  readonly identify: IdentityResolver["identify"];
   /** @throws levelTooLow. */
   readonly authorize: (caller: Caller, rpcPath: string) => void;
   readonly deadlines: DeadlineRules;
@@ -38,6 +39,7 @@ export type RpcEnvironment = {
   /** The longest reply that is sent, in bytes; absent means `messageBytesMax`. */
   readonly replyBytesMax?: number;
   readonly underWay: CallsUnderWay;
+  readonly pacing: Pacing;
   /** Whoever proved who it is keeps its connection. */
   readonly connections: Pick<Connections, "prove">;
   readonly replies: Replies;

@@ -2,6 +2,7 @@
  * How long the answers of each RPC may be, in bytes: one table. What is not in it answers in a few kilobytes, whatever was asked.
  * An answer is never longer than a message may be.
  */
+import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { AuditServiceService as Audit } from "../../generated/sigil/audit/v1/audit.ts";
 import { BackupServiceService as Backups } from "../../generated/sigil/backup/v1/backup.ts";
 import { CanonServiceService as Canon } from "../../generated/sigil/canon/v1/canon.ts";
@@ -9,17 +10,15 @@ import { WitnessServiceService as Witnesses } from "../../generated/sigil/canon/
 import { PrincipalServiceService as Principals } from "../../generated/sigil/identity/v1/principal.ts";
 import { KeyServiceService as Keys } from "../../generated/sigil/key/v1/key.ts";
 import { ModuleServiceService as Modules } from "../../generated/sigil/module/v1/module.ts";
-import {
-  TrustServiceService as Trust,
-  type BatchCheckRequest,
-} from "../../generated/sigil/trust/v1/trust.ts";
+import { TrustServiceService as Trust } from "../../generated/sigil/trust/v1/trust.ts";
 import { backupChunkBytesMax, messageBytesMax } from "../record/limits.ts";
 
 /** How a stream of answers takes its room: message by message, once for the whole call, or when its handler says so. */
 type Taken = "message" | "call" | "handler";
 
 export type ReplyBytes = {
-  readonly bytes: (request: unknown) => number;
+  /** @param request its bytes: room is taken before it is decoded. */
+  readonly bytes: (request: Uint8Array) => number;
   readonly taken: Taken;
 };
 
@@ -32,13 +31,26 @@ const record = always(1 << 20);
 /** A decision with its reasons, or why there is none. */
 const decisionBytes = 2 << 10;
 
+/** How often a message holds its field 1, which is counted without decoding it. Bytes that are no message count as far as they are one. */
+const countFirst = (message: Uint8Array): number => {
+  const reader = new BinaryReader(message);
+  let count = 0;
+  try {
+    while (reader.pos < reader.len) {
+      const [field, wireType] = reader.tag();
+      if (field === 1) count += 1;
+      reader.skip(wireType, field);
+    }
+  } catch {
+    // Refused when it is decoded, in a short answer.
+  }
+  return count;
+};
+
 const REPLIES: ReadonlyMap<string, ReplyBytes> = new Map([
   [
     Trust.batchCheck.path,
-    {
-      bytes: (request) => (request as BatchCheckRequest).checks.length * decisionBytes,
-      taken: "message",
-    } satisfies ReplyBytes,
+    { bytes: (request) => countFirst(request) * decisionBytes, taken: "message" } satisfies ReplyBytes,
   ],
   [Trust.getActiveModel.path, record],
   [Trust.simulate.path, page],

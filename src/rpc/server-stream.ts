@@ -6,13 +6,15 @@
 import { constants } from "node:http2";
 import { status as Code, type handleServerStreamingCall, type ServerWritableStream } from "@grpc/grpc-js";
 import { fail, SigilFault } from "../record/errors.ts";
-import type { CallContext, Caller, Room } from "../identity/caller.ts";
+import { callOverheadMs } from "../record/limits.ts";
+import { callerKey, type CallContext, type Caller, type Room } from "../identity/caller.ts";
 import { isTimeUp, recordMetadata, requestIdOf } from "./context.ts";
-import { requireMessage } from "./decode.ts";
+import { bytesOf, readRequest } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
-import { identifyCaller } from "./identify.ts";
+import { connectionOf, identifyCaller } from "./identify.ts";
 import { streamOf } from "./insides.ts";
+import type { Flow } from "./pacing.ts";
 import type { ReplyRoom } from "./replies.ts";
 import { replyBytesOf, type ReplyBytes } from "./reply-bytes.ts";
 import { replyBytesMaxOf } from "./reply-limit.ts";
@@ -89,20 +91,27 @@ class ServerStreamCall<Request, Response> {
   async #send(answer: StreamAnswer<Request, Response>): Promise<void> {
     const caller = await this.#identify();
     if (this.#ended) return;
+    const flow = this.#rpc.pacing.flowOf(callerKey(caller), connectionOf(this.#stream));
+    // Refused ones cost as well.
+    await flow.enter(0, () => !this.#ended);
+    if (this.#ended) return;
+    flow.charge(callOverheadMs);
     this.#givePlaceBack = this.#rpc.streams.take(caller);
     const { bytes, taken } = replyBytesOf(this.#path) ?? short;
-    const request = requireMessage(this.#stream.request);
-    const room = this.#rpc.replies.roomOf(caller, bytes(request), this.#abort.signal);
+    const { request: encoded } = this.#stream;
+    const room = this.#rpc.replies.roomOf(caller, bytes(bytesOf(encoded)), this.#abort.signal);
     this.#room = room;
-    const messages = this.#open(answer, caller, request, room);
+    const messages = flow.run(() => this.#open(answer, caller, readRequest(encoded), room));
     this.#messages = messages;
     for (;;) {
+      await flow.pause(() => !this.#ended);
+      if (this.#ended) return;
       if (taken === "message" || (taken === "call" && !room.isHeld)) await room.enter();
       const next = await this.#next(messages);
       if (this.#ended || next.done === true) return;
       await this.#identifyAgain(caller);
       if (this.#ended) return;
-      await this.#write(next.value, room);
+      await this.#write(next.value, room, flow);
     }
   }
 
@@ -140,7 +149,7 @@ class ServerStreamCall<Request, Response> {
   }
 
   #identify(): Promise<Caller> {
-    return identifyCaller(this.#rpc, this.#path, this.#stream);
+    return identifyCaller(this.#rpc, this.#path, this.#stream, () => !this.#ended);
   }
 
   /** Asked for every message: a token expires and a principal changes while a stream lives. */
@@ -152,12 +161,13 @@ class ServerStreamCall<Request, Response> {
   }
 
   /** Resolves when the message has passed flow control, or the stream is gone: then `cancelled` says so. */
-  #write(message: Response, room: ReplyRoom): Promise<void> {
+  #write(message: Response, room: ReplyRoom, flow: Flow): Promise<void> {
     return new Promise((resolve) => {
-      this.#stream.write(message, () => {
+      const written = (): void => {
         room.read();
         resolve();
-      });
+      };
+      flow.run(() => this.#stream.write(message, written));
       room.sent(message as object, (fault) => this.#breakOff(fault));
     });
   }

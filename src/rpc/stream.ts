@@ -7,13 +7,14 @@ import { status as Code, type handleBidiStreamingCall, type ServerDuplexStream }
 import type { Status } from "../../generated/google/rpc/status.ts";
 import { SigilFault } from "../record/errors.ts";
 import { streamInFlightMax } from "../record/limits.ts";
-import type { CallContext, Caller } from "../identity/caller.ts";
+import { callerKey, type CallContext, type Caller } from "../identity/caller.ts";
 import { recordMetadata, requestIdOf } from "./context.ts";
-import { requireMessage } from "./decode.ts";
+import { readRequest } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
-import { identifyCaller } from "./identify.ts";
+import { connectionOf, flowOfPeer, identifyCaller } from "./identify.ts";
 import { releaseRequest } from "./intake.ts";
+import { CallPace, type Flow } from "./pacing.ts";
 import { serviceErrorOf, statusOf, type Occurrence } from "./status.ts";
 import type { Answer } from "./unary.ts";
 
@@ -32,6 +33,7 @@ class BidiCall<Request, Response> {
   readonly #occurrence: Occurrence;
   readonly #startMs: number;
   readonly #abort = new AbortController();
+  #flow: Flow | undefined;
   #inFlight = 0;
   #halfClosed = false;
   #draining = false;
@@ -77,7 +79,7 @@ class BidiCall<Request, Response> {
 
   /** Asked again for every message: a token expires and a principal is revoked while a stream lives. */
   #identify(): Promise<Caller> {
-    return identifyCaller(this.#rpc, this.#path, this.#stream);
+    return identifyCaller(this.#rpc, this.#path, this.#stream, () => !this.#ended);
   }
 
   async #take(request: Request): Promise<void> {
@@ -86,24 +88,25 @@ class BidiCall<Request, Response> {
     const response = await this.#respond(request);
     if (this.#ended) return;
     // Called when the answer has passed flow control, or with an error when the stream is gone.
-    this.#stream.write(response, () => {
+    const written = (): void => {
       releaseRequest(request);
       this.#inFlight -= 1;
       if (this.#inFlight < streamInFlightMax && !this.#draining) this.#stream.resume();
       this.#endIfDone();
-    });
+    };
+    this.#charged.run(() => this.#stream.write(response, written));
   }
 
   /** Never rejects. */
   async #respond(request: Request): Promise<Response> {
-    const isMessage = !(request instanceof SigilFault);
+    let message: Request | undefined;
+    const read = (): Request => (message = readRequest(request));
     const abort = new AbortController();
     const leave = (): void => abort.abort();
     this.#abort.signal.addEventListener("abort", leave, { once: true });
     const deadlineMs = this.#rpc.deadlines.deadlineMsDefault;
     let timer: NodeJS.Timeout | undefined;
     try {
-      requireMessage(request);
       const late = new Promise<never>((_, reject) => {
         timer = setTimeout(
           () => reject(new SigilFault({ kind: "deadlineExceeded", deadlineMs })),
@@ -111,19 +114,36 @@ class BidiCall<Request, Response> {
         );
       });
       const metadata = recordMetadata(this.#stream.metadata, this.#requestId);
-      const answered = this.#answer(request, { signal: abort.signal, deadlineMs, metadata });
+      const answered = this.#answer(read, { signal: abort.signal, deadlineMs, metadata });
       return await Promise.race([answered, late]);
     } catch (error) {
       abort.abort();
-      return this.#answers.refuse(isMessage ? request : undefined, statusOf(error, this.#occurrence));
+      return this.#charged.run(() => this.#answers.refuse(message, statusOf(error, this.#occurrence)));
     } finally {
       clearTimeout(timer);
       this.#abort.signal.removeEventListener("abort", leave);
     }
   }
 
-  async #answer(request: Request, call: CallContext): Promise<Response> {
-    return this.#answers.answer(await this.#identify(), request, call);
+  async #answer(read: () => Request, call: CallContext): Promise<Response> {
+    const { pacing } = this.#rpc;
+    const caller = await this.#identify();
+    const flow = pacing.flowOf(callerKey(caller), connectionOf(this.#stream));
+    this.#flow = flow;
+    const isWanted = (): boolean => !call.signal.aborted;
+    const turn = flow.enter(1, isWanted);
+    if (turn !== undefined) await turn;
+    const pace = new CallPace(flow, pacing.nowMs, isWanted);
+    try {
+      if (!isWanted()) throw new SigilFault({ kind: "cancelled" });
+      return await flow.run(() => this.#answers.answer(caller, read(), { ...call, pace }));
+    } finally {
+      flow.leave(pace.weight);
+    }
+  }
+
+  get #charged(): Flow {
+    return this.#flow ?? flowOfPeer(this.#rpc, this.#stream);
   }
 
   #drain(): void {

@@ -22,7 +22,7 @@ import {
 } from "../../generated/sigil/trust/v1/trust.ts";
 import { fail, SigilFault } from "../record/errors.ts";
 import { batchAnswerBytesMax, batchItemsMax, simulateDecisionsMax } from "../record/limits.ts";
-import type { Caller } from "../identity/caller.ts";
+import { mapPaced, type CallContext, type Caller } from "../identity/caller.ts";
 import { isAtLeast } from "../identity/levels.ts";
 import type { BatchItem, CheckQuestion, SimulateQuestion } from "../trust/decision.ts";
 import type { TrustService } from "../trust/service.ts";
@@ -77,14 +77,18 @@ const readItem = (request: CheckRequest, index: number, trustDomain: string): Re
   }
 };
 
-const readBatch = ({ checks, idempotencyKey }: BatchCheckRequest, trustDomain: string): readonly Read[] => {
+const requireBatch = ({ checks, idempotencyKey }: BatchCheckRequest, call: CallContext): void => {
   if (checks.length === 0 || checks.length > batchItemsMax) {
     refuse("checks", `must be 1 to ${batchItemsMax}, got ${checks.length}`);
   }
   readIdempotencyKey(idempotencyKey);
   const keyed = checks.findIndex((check) => check.idempotencyKey !== "");
   if (keyed >= 0) refuse(`checks[${keyed}].idempotency_key`, "must be empty; the batch has one");
-  return checks.map((check, index) => readItem(check, index, trustDomain));
+  requireRoom(
+    "checks",
+    checks.map(() => batchAnswerBytesMax),
+    call,
+  );
 };
 
 const errorResult = (thrown: unknown, occurrence: Occurrence): BatchCheckResult => ({
@@ -101,11 +105,10 @@ const decidedResult = (item: BatchItem | undefined, occurrence: Occurrence): Bat
 const batchHandler =
   (trust: TrustService, rpc: RpcEnvironment): Answer<BatchCheckRequest, BatchCheckResponse> =>
   async (caller, request, call) => {
-    const items = readBatch(request, rpc.trustDomain);
-    requireRoom(
-      "checks",
-      items.map(() => batchAnswerBytesMax),
-      call,
+    requireBatch(request, call);
+    await call.pace?.weigh(request.checks.length);
+    const items = await mapPaced(call, request.checks, (check, index) =>
+      readItem(check, index, rpc.trustDomain),
     );
     const questions = items.flatMap((item) => (item.kind === "question" ? [item.question] : []));
     const answers =
@@ -116,13 +119,13 @@ const batchHandler =
       call.metadata["request_id"] ?? "",
     );
     let next = 0;
-    const results = items.map((item) => {
+    const results = await mapPaced(call, items, (item) => {
       if (item.kind === "refused") return errorResult(item.fault, occurrence);
       const answer = answers[next];
       next += 1;
       return decidedResult(answer, occurrence);
     });
-    return { results };
+    return { results: [...results] };
   };
 
 const readMatter = (

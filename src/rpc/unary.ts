@@ -9,14 +9,16 @@ import {
   type sendUnaryData,
   type ServerUnaryCall,
 } from "@grpc/grpc-js";
+import { ModuleServiceService } from "../../generated/sigil/module/v1/module.ts";
 import { SigilFault } from "../record/errors.ts";
-import type { CallContext, Caller } from "../identity/caller.ts";
+import { callerKey, type CallContext, type Caller } from "../identity/caller.ts";
 import { allowedMs, isTimeUp, recordMetadata, requestIdOf } from "./context.ts";
-import { requireMessage } from "./decode.ts";
+import { bytesOf, readRequest } from "./decode.ts";
 import { occurrenceOf, recordEnd, trailersOf } from "./ending.ts";
 import type { RpcEnvironment } from "./environment.ts";
-import { identifyCaller } from "./identify.ts";
+import { connectionOf, flowOfPeer, identifyCaller } from "./identify.ts";
 import { streamOf } from "./insides.ts";
+import { CallPace, type Flow } from "./pacing.ts";
 import type { ReplyRoom } from "./replies.ts";
 import { replyBytesOf } from "./reply-bytes.ts";
 import { replyBytesMaxOf } from "./reply-limit.ts";
@@ -29,6 +31,9 @@ export type Answer<Request, Response> = (
   call: CallContext,
 ) => Promise<Response> | Response;
 
+/** Runs of modules last long elsewhere and are bounded there: a caller's checks do not wait for them. */
+const isLong = (path: string): boolean => path === ModuleServiceService.run.path;
+
 class UnaryCall<Request, Response> {
   readonly #rpc: RpcEnvironment;
   readonly #path: string;
@@ -39,6 +44,7 @@ class UnaryCall<Request, Response> {
   readonly #abort = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #room: ReplyRoom | undefined;
+  #flow: Flow | undefined;
   #isAnswering = false;
   #ended = false;
 
@@ -62,41 +68,55 @@ class UnaryCall<Request, Response> {
     underWay.enter();
     try {
       const { deadlineMs } = this.#watch();
-      const turn = underWay.turns.next();
-      if (turn !== undefined) await turn;
-      // Its caller left, or its time was up, before its turn came.
-      if (this.#ended) return;
-      this.#succeed(await this.#answer(answer, deadlineMs));
+      await this.#answer(answer, deadlineMs);
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  async #answer(answer: Answer<Request, Response>, deadlineMs: number): Promise<Response> {
-    const { metadata, request } = this.#call;
-    const caller = await identifyCaller(this.#rpc, this.#path, this.#call);
-    const { signal } = this.#abort;
-    const asked = requireMessage(request);
+  async #answer(answer: Answer<Request, Response>, deadlineMs: number): Promise<void> {
+    const { pacing, replies } = this.#rpc;
+    const isWanted = (): boolean => !this.#ended;
+    const caller = await identifyCaller(this.#rpc, this.#path, this.#call, isWanted);
     const long = replyBytesOf(this.#path);
     if (long !== undefined) {
-      this.#room = this.#rpc.replies.roomOf(caller, long.bytes(asked), signal);
+      this.#room = replies.roomOf(caller, long.bytes(bytesOf(this.#call.request)), this.#abort.signal);
       await this.#room.enter();
     }
-    const call = {
-      signal,
-      deadlineMs,
-      replyBytesMax: replyBytesMaxOf(metadata, this.#rpc.replyBytesMax),
-      metadata: recordMetadata(metadata, this.#requestId),
-    };
-    const answering = answer(caller, asked, call);
-    if (this.#room === undefined) return answering;
+    const flow = pacing.flowOf(callerKey(caller), connectionOf(this.#call));
+    this.#flow = flow;
+    const weight = isLong(this.#path) ? 0 : 1;
+    const turn = flow.enter(weight, isWanted);
+    if (turn !== undefined) await turn;
+    const pace = new CallPace(flow, pacing.nowMs, isWanted, weight);
+    let response: Response;
     this.#isAnswering = true;
     try {
-      return await answering;
+      // Its caller left, or its time was up, before its turn came.
+      if (this.#ended) return;
+      response = await flow.run(() => this.#begin(answer, caller, pace, deadlineMs));
     } finally {
+      flow.leave(pace.weight);
       this.#isAnswering = false;
       if (this.#ended) this.#leaveRoom();
     }
+    this.#succeed(response);
+  }
+
+  #begin(
+    answer: Answer<Request, Response>,
+    caller: Caller,
+    pace: CallPace,
+    deadlineMs: number,
+  ): Promise<Response> | Response {
+    const { metadata, request } = this.#call;
+    return answer(caller, readRequest(request), {
+      signal: this.#abort.signal,
+      deadlineMs,
+      pace,
+      replyBytesMax: replyBytesMaxOf(metadata, this.#rpc.replyBytesMax),
+      metadata: recordMetadata(metadata, this.#requestId),
+    });
   }
 
   /** Not while the handler still works: many that leave at once would all begin. */
@@ -125,19 +145,26 @@ class UnaryCall<Request, Response> {
     return { deadlineMs };
   }
 
+  /** Whoever has not said who it is pays as the peer it calls from. */
+  get #charged(): Flow {
+    return this.#flow ?? flowOfPeer(this.#rpc, this.#call);
+  }
+
   #succeed(response: Response): void {
     if (this.#ended) return;
     this.#end(Code.OK, undefined);
-    this.#callback(null, response, trailersOf(this.#requestId));
+    this.#charged.run(() => this.#callback(null, response, trailersOf(this.#requestId)));
     // Kept until the answer has left: grpc-js says "cancelled" then.
     this.#room?.sent(response as object, () => streamOf(this.#call).close(constants.NGHTTP2_CANCEL));
   }
 
   #fail(thrown: unknown): void {
     if (this.#ended) return;
-    const status = statusOf(thrown, occurrenceOf(this.#rpc, this.#path, this.#requestId));
-    this.#end(status.code, thrown);
-    this.#callback(serviceErrorOf(status, this.#requestId));
+    this.#charged.run(() => {
+      const status = statusOf(thrown, occurrenceOf(this.#rpc, this.#path, this.#requestId));
+      this.#end(status.code, thrown);
+      this.#callback(serviceErrorOf(status, this.#requestId));
+    });
     this.#leaveRoom();
     // Whoever works for the call learns why it ended.
     this.#abort.abort(thrown);

@@ -1,9 +1,5 @@
 /** The calls under way, so that a server can stop without breaking them. Bounded by the transport's stream limits. */
-import { Turns } from "./turns.ts";
-
 export class CallsUnderWay {
-  /** In which unary calls begin. */
-  readonly turns = new Turns();
   #count = 0;
   #draining = false;
   readonly #streams = new Set<() => void>();

@@ -6,14 +6,16 @@ import { cborEncode, type CborMap, type CborValue } from "../record/cbor.ts";
 import { fail, type SigilError } from "../record/errors.ts";
 import { all, settle, type Settled } from "./settle.ts";
 import type { Hash } from "../record/bytes.ts";
+import { commitRecordMsMax } from "../record/limits.ts";
 import { parseFrozenChain, type FrozenChainPayload } from "../record/kinds.ts";
 import type { RecordBody } from "../record/record.ts";
 import type { Sha256 } from "../record/hash.ts";
 import { isAtLeast, type Level } from "../identity/levels.ts";
-import { idempotencyScope, type CallContext, type Caller } from "../identity/caller.ts";
+import { idempotencyScope, mapPaced, runPaced, type CallContext, type Caller } from "../identity/caller.ts";
 import { isInForce, type StandingPrincipal } from "../identity/suspension.ts";
 import type { Appended } from "../ledger/commit.ts";
 import type { HeldClaim } from "../ledger/idempotency.ts";
+import type { AppendUnit } from "../ledger/sequencer.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { ActiveModels, type LoadedModel } from "./active-model.ts";
 import type {
@@ -151,7 +153,7 @@ class Deciding implements TrustService {
     idempotencyKey: string,
     call: CallContext,
   ): Promise<readonly BatchItem[]> {
-    const questions = asked.map((question) => this.#spell(question));
+    const questions = await mapPaced(call, asked, (question) => this.#spell(question));
     if (idempotencyKey === "") return this.#decideMany(caller, questions, call, undefined);
     const body = cborEncode(questions.map((question) => questionBytes(question, this.#deps.sha256)));
     const claim = await this.#claim(caller, "BatchCheck", idempotencyKey, body);
@@ -190,12 +192,8 @@ class Deciding implements TrustService {
       rateCount: this.#rates.count(askedOf(caller, subject), this.#deps.nowMs()),
       input: asked.input,
     };
-    return simulateCheck(this.#models.require(), {
-      candidate,
-      includeUnchanged,
-      observation,
-      subject: subject.id,
-    });
+    const answering = { candidate, includeUnchanged, observation, subject: subject.id };
+    return runPaced(call, () => simulateCheck(this.#models.require(), answering));
   }
 
   /** Whoever asks, and however they spell it, decides on and records one spelling. */
@@ -246,7 +244,7 @@ class Deciding implements TrustService {
     call: CallContext,
     claim: HeldClaim | undefined,
   ): Promise<readonly BatchItem[]> {
-    const { nowMs, ledger } = this.#deps;
+    const { nowMs } = this.#deps;
     const subjects = await all(questions.map((question) => settle(() => this.#subject(caller, question))));
     // One moment and one model for all, and rates as if they were asked one after the other.
     const timeMs = nowMs();
@@ -256,7 +254,7 @@ class Deciding implements TrustService {
     );
     try {
       const frozen = await all(
-        questions.map((question, index) => {
+        await mapPaced(call, questions, (question, index) => {
           const [subject, rate] = [subjects[index] as Settled<Subject>, rates[index]];
           if ("error" in subject) return subject;
           const asked = { caller, question, call, subject: subject.value, timeMs, model };
@@ -279,7 +277,7 @@ class Deciding implements TrustService {
           ? undefined
           : (appended: readonly Appended[]) => claim.ops(outcomes(appended), timeMs);
       const appended =
-        bodies.length === 0 ? [] : await ledger.append(bodies, { signal: call.signal, extraOps });
+        bodies.length === 0 ? [] : await this.#appendMany(bodies, call, { signal: call.signal, extraOps });
       const positions = appended.values();
       return frozen.map((item) =>
         "error" in item
@@ -288,6 +286,21 @@ class Deciding implements TrustService {
       );
     } finally {
       for (const rate of rates) rate?.leave();
+    }
+  }
+
+  /** One commit that others wait for: its caller pays for it. */
+  async #appendMany(
+    bodies: readonly RecordBody[],
+    { pace }: CallContext,
+    options: Pick<AppendUnit, "extraOps" | "signal">,
+  ): Promise<readonly Appended[]> {
+    const startUs = this.#deps.nowUs();
+    try {
+      return await this.#deps.ledger.append(bodies, options);
+    } finally {
+      const tookMs = (this.#deps.nowUs() - startUs) / 1000;
+      pace?.charge(Math.min(tookMs, bodies.length * commitRecordMsMax));
     }
   }
 

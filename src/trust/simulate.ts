@@ -8,7 +8,7 @@ import { simulateDecisionsMax } from "../record/limits.ts";
 import { parseFrozenChain, type FrozenChainPayload } from "../record/kinds.ts";
 import { systemTenant } from "../record/names.ts";
 import { canonicalAction, canonicalTarget, spellingOr } from "../record/spelling.ts";
-import { readsAcross, type CallContext, type Caller } from "../identity/caller.ts";
+import { readsAcross, runPaced, type CallContext, type Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { LoadedModel } from "./active-model.ts";
 import type { SimulateQuestion, SimulatedDecision, Simulation } from "./decision.ts";
@@ -20,6 +20,8 @@ import { evaluate, parseModel, type TrustModel } from "./model.ts";
 /** Records looked at for each decision wanted, and besides: in a ledger of few decisions the walk ends short. */
 const scannedPerDecision = 4;
 const scannedBesides = 1000;
+/** Decisions that are read and scored before others get their turn: less than a millisecond's work. */
+const decisionsPerTurn = 8;
 
 const summarise = (
   decisions: readonly SimulatedDecision[],
@@ -163,7 +165,7 @@ export const simulateLast = async (
   asked: Asked & { readonly reach: Reach; readonly decisions: number },
   call: CallContext,
 ): Promise<Simulation> => {
-  const model = parseCandidate(asked.candidate);
+  const model = runPaced(call, () => parseCandidate(asked.candidate));
   const wanted = Math.min(asked.decisions, simulateDecisionsMax);
   const decisions: SimulatedDecision[] = [];
   let erased = 0;
@@ -171,8 +173,9 @@ export const simulateLast = async (
   for await (const position of decisionsOf(ledger, asked.reach, wanted, call.signal, onErased)) {
     const { body } = await ledger.readAt(position);
     if (body.kind !== "frozen_chain") continue;
-    decisions.push(rescore(model, body.id, parseFrozenChain(body.payload)));
+    decisions.push(runPaced(call, () => rescore(model, body.id, parseFrozenChain(body.payload))));
     if (decisions.length === wanted) break;
+    if (decisions.length % decisionsPerTurn === 0) await call.pace?.pause();
   }
-  return summarise(decisions, asked, erased);
+  return runPaced(call, () => summarise(decisions, asked, erased));
 };

@@ -4,11 +4,13 @@ import { expect } from "chai";
 import { beforeEach, describe, it } from "mocha";
 import { createTokenSigner } from "@sigil/client";
 import { toBase64Url, utf8Decode } from "../../../src/record/bytes.ts";
-import { fail, type CredentialReason } from "../../../src/record/errors.ts";
+import { fail, SigilFault, type CredentialReason } from "../../../src/record/errors.ts";
+import { tokensPerPrincipalMax } from "../../../src/record/limits.ts";
 import type { PrincipalPayload } from "../../../src/record/kinds/governance.ts";
 import type { Verify } from "../../../src/keys/verify.ts";
 import { anonymous } from "../../../src/identity/caller.ts";
 import { createIdentityResolver, type IdentityResolver } from "../../../src/identity/resolver.ts";
+import type { PaceProof } from "../../../src/identity/tokens.ts";
 import {
   createKey,
   mint,
@@ -246,6 +248,35 @@ describe("remembered tokens", () => {
     expect(lookups).to.equal(51);
   });
 
+  it("are paced when new: nobody's until OpenSSL accepts, then their principal's, and not at all when known", async () => {
+    const paced: (string | null)[] = [];
+    const pace: PaceProof = (signer, work) => {
+      paced.push(signer);
+      return work();
+    };
+    const identify = (token: string) => resolver.identify({ authorization: `Bearer ${token}` }, pace);
+    await reasonOf(() => identify(mint(stranger, { header: { kid: key.kid } })));
+    expect(paced.splice(0)).to.deep.equal([null]);
+    await identify(mint(key));
+    expect(paced.splice(0)).to.deep.equal([null, "agent"]);
+    await identify(mint(key));
+    expect(paced).to.deep.equal([]);
+  });
+
+  it("shared with a caller who leaves before its turn are verified for those who stay", async () => {
+    const turn = Promise.withResolvers<void>();
+    const leaving: PaceProof = async () => {
+      await turn.promise;
+      throw new SigilFault({ kind: "cancelled" });
+    };
+    const token = mint(key);
+    const left = resolver.identify({ authorization: `Bearer ${token}` }, leaving).catch(String);
+    const stays = withToken(token);
+    turn.resolve();
+    expect(await left).to.match(/cancelled/);
+    expect((await stays).principal).to.equal("agent");
+  });
+
   it("do not spare a changed token its verification", async () => {
     const token = mint(key);
     await withToken(token);
@@ -274,6 +305,30 @@ describe("remembered tokens", () => {
     expect(lookups).to.equal(2);
     await withToken(b);
     expect(lookups).to.equal(4);
+  });
+
+  it("of one principal make none of another's be forgotten, however many there are", async () => {
+    const other = createKey();
+    enrolled.set("other", principalWith(other));
+    let verifications = 0;
+    const verifyAgain: Verify = async () => {
+      verifications += 1;
+      return true;
+    };
+    const cacheEntriesMax = tokensPerPrincipalMax + 8;
+    const options = { principals, origin, nowMs: () => clockMs, cacheEntriesMax, verifyAgain };
+    resolver = createIdentityResolver({ anonymous: "allow", ...options });
+    const others = mint(other, { claims: { iss: "other", sub: "other" } });
+    const own = mint(key);
+    await withToken(others);
+    await withToken(own);
+    for (let jti = 0; jti < cacheEntriesMax; jti += 1)
+      await withToken(mint(key, { claims: { jti: `${jti}` } }));
+    const before = verifications;
+    await withToken(others);
+    expect(verifications).to.equal(before);
+    await withToken(own);
+    expect(verifications).to.equal(before + 1);
   });
 
   it("let an error of the ledger through as it is", async () => {

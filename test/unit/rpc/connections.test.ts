@@ -100,6 +100,7 @@ describe("connections", () => {
         } as unknown as RpcEnvironment,
         "/s/M",
         call as unknown as Parameters<typeof identifyCaller>[2],
+        () => true,
       );
     expect(await callAs(anonymous)).to.deep.equal({ ...anonymous, peer: "10.0.0.2" });
     expect(proved).to.deep.equal([]);

@@ -122,6 +122,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     slowCallMs: 60_000,
     readsCertificates: false,
     underWay,
+    pacing: bounds.pacing,
     connections: bounds.connections,
     replies: bounds.replies,
     streams: bounds.streams,

@@ -33,8 +33,32 @@ export const signAheadRecordsMax = 512;
 export const appendQueueRecordsMax = 8192;
 export const appendQueueBytesMax = 32 << 20;
 
-/** Unary calls begun in one turn of the event loop: fewer cost more commits than they overlap work. */
+/** Calls and parts of calls begun in one turn of the event loop: fewer cost more commits than they overlap work. */
 export const callsPerTurn = 16;
+/** No more begin in a turn that has taken so long: a caller who comes waits for a turn at each step of its call. */
+export const pacingTurnMs = 1;
+/** Processor time that a part of a long call takes before others get their turn. */
+export const pacingSliceMs = 0.5;
+/** What a caller may owe before it waits: calls of a busy caller are shorter. */
+export const pacingFreeMs = 0.5;
+/** The most that a caller owes: whatever it did, it waits no longer. */
+export const pacingDebtMsMax = 500;
+/** Others are active who began or ended something so lately: longer than a check and its sync take on a busy machine. */
+export const pacingActiveMs = 20;
+/** Callers whose debts are remembered; they are paid in milliseconds. */
+export const pacedCallersMax = 10_000;
+/** Calls and items of batches that one caller has under way, two full batches: four such callers fill the sequencer's queue. */
+export const callsUnderWayPerCallerMax = 2000;
+/** The same while others are active: what they ask for waits behind it for its signature and its sync. Enough to keep the disk busy. */
+export const callsUnderWayBesideOthersMax = 64;
+/** What each connection may have under way whatever its caller has on others: the others may be somebody else's at the same address. */
+export const callsUnderWayOfConnectionMin = 4;
+/** Processor time that the transport takes for a call, about: it is spent where it cannot be measured by call. */
+export const callOverheadMs = 0.1;
+/** The most that committing one record is charged with: what a batch waited for itself, and not for others. */
+export const commitRecordMsMax = 0.5;
+/** Verified tokens remembered of one principal, so that it does not make those of others be forgotten. */
+export const tokensPerPrincipalMax = 512;
 
 /** The anchor trails the ledger by no more than this. */
 export const anchorRecordsMax = 1000;
