@@ -258,7 +258,7 @@ describe("keys of a deployment that serves", function () {
       .to.match(/"msg":"key rotated"/)
       .and.match(/"msg":"key retired"/);
     const metrics = await (await fetch(`${served.server.operatorUrl}/metrics`)).text();
-    expect(metrics).to.contain('sigil_key_changes_total{change="rotated",role="record"} 1');
+    expect(metrics).to.match(/^sigil_key_changes_total\{change="rotated",role="record"\} 1$/m);
   });
 
   it("refuses whom it must, and what it must", async () => {

@@ -350,7 +350,7 @@ describe("suspensions", function () {
       /"record":"suspension\/key\/[0-9a-f]{64}","principal":"owen","by":"root","msg":"key suspended"/,
     );
     const metrics = await (await fetch(`${server.operatorUrl}/metrics`)).text();
-    expect(metrics).to.contain('sigil_suspensions_total{what="key"} 1');
+    expect(metrics).to.match(/^sigil_suspensions_total\{what="key"\} 1$/m);
     expect(keyThumbprint(world.key("owen"))).to.have.length(43);
   });
 });

@@ -188,15 +188,26 @@ describe("an erasure", function () {
 
   it("breaks off a copy that began before it, so that none has half of the tenant's keys", async () => {
     const world = await createFilled();
-    await using ledger = await openWorld(world);
+    const { dataKeys } = world.options;
+    const copying: AsyncIterator<unknown>[] = [];
+    const goOn = (groups: AsyncIterator<unknown> | undefined) =>
+      faultOf((async () => void (await groups?.next()))());
+    let whenKeysGo: string | undefined;
+    const destroy = async (tenant: string): Promise<void> => {
+      whenKeysGo = (await goOn(copying[1]))?.kind;
+      await dataKeys.destroy(tenant);
+    };
+    await using ledger = await openWorld(world, { dataKeys: { ...dataKeys, destroy } });
     await using copy = await ledger.export(0n);
-    const groups = copy.groups()[Symbol.asyncIterator]();
-    await groups.next();
+    copying.push(copy.groups()[Symbol.asyncIterator](), copy.groups()[Symbol.asyncIterator]());
+    for (const each of copying) await each.next();
     await ledger.append([order]);
     await settled(ledger);
+    expect(whenKeysGo).to.equal("notServing");
+    const [groups] = copying;
     const error = await faultOf(
       (async () => {
-        for (;;) if ((await groups.next()).done === true) return;
+        for (;;) if ((await groups?.next())?.done !== false) return;
       })(),
     );
     expect(error?.kind).to.be.oneOf(["notServing", "storeFailed"]);
