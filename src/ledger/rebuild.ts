@@ -97,7 +97,7 @@ export const rebuildProjections = async (
     summary.endGroup(group.end);
     decisions.endGroup();
     batch.push(...(group.tree?.plan.ops ?? []));
-    if (batch.length >= projectionOpsMax) {
+    if (batch.length >= projectionOpsMax || replay.isFull) {
       await store.commit(batch);
       batch = [];
       replay.trim();

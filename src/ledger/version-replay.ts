@@ -97,6 +97,11 @@ export class Replay {
     return indexOps(this.#tags, body, hash, { position, version });
   }
 
+  /** More than may be held. */
+  get isFull(): boolean {
+    return this.#held.size > this.#heldMax;
+  }
+
   /** Forgets what is more than may be held, the ids first that were met longest ago. In a rebuild, once all is written. */
   trim(): void {
     for (const oldest of this.#held.keys()) {
