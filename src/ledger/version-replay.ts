@@ -43,7 +43,7 @@ export const recallIndexed =
     return { ...before, hash: isNamed ? prev : await hashAt(before.position) };
   };
 
-export const nameOf = ({ tenant, space, id }: Pick<RecordBody, "tenant" | "space" | "id">): string =>
+const nameOf = ({ tenant, space, id }: Pick<RecordBody, "tenant" | "space" | "id">): string =>
   `${tenant}\0${space}\0${id}`;
 
 type ReplaySteps = {
