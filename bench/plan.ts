@@ -3,19 +3,19 @@
  * sample decisions with the deployment's own data keys.
  */
 import { generateKeyPairSync } from "node:crypto";
-import { createSigner, createThreadSigner, type Signer } from "../src/keys/sign.ts";
-import { BlindTags } from "../src/ledger/indexes.ts";
+import { createSigner, createThreadSigner, type Signer } from "../src/crypto/signing/sign.ts";
+import { BlindTags } from "../src/ledger/layout/indexes.ts";
 import { DecisionIndex } from "../src/ledger/decisions/decision-index.ts";
-import { decisionKeysOf } from "../src/ledger/projections.ts";
-import { planCommit, type CommitPlan } from "../src/ledger/commit.ts";
+import { decisionKeysOf } from "../src/ledger/walk/projections.ts";
+import { planCommit, type CommitPlan } from "../src/ledger/append/commit.ts";
 import type { LedgerOptions } from "../src/ledger/ledger.ts";
-import { prepareRecord, signRecord, type SignedRecord } from "../src/ledger/prepare.ts";
-import { Sealer } from "../src/ledger/sealer.ts";
-import { Summary } from "../src/ledger/summary.ts";
-import { summaryContext } from "../src/ledger/summary-replay.ts";
-import { emptyState, type LedgerState } from "../src/ledger/state.ts";
-import { groupRecordsMax } from "../src/record/limits.ts";
-import type { RecordBody } from "../src/record/record.ts";
+import { prepareRecord, signRecord, type SignedRecord } from "../src/ledger/append/prepare.ts";
+import { Sealer } from "../src/ledger/sealing/sealer.ts";
+import { Summary } from "../src/ledger/layout/summary.ts";
+import { summaryContext } from "../src/ledger/walk/summary-replay.ts";
+import { emptyState, type LedgerState } from "../src/ledger/append/state.ts";
+import { groupRecordsMax } from "@sigil/core/limits";
+import type { RecordBody } from "@sigil/core/record";
 import { openMemoryStore } from "../src/storage/memory.ts";
 
 export const groupRecords = groupRecordsMax;

@@ -5,19 +5,18 @@
 import { createPrivateKey, generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
 import { openChain } from "../src/audit/chain.ts";
-import { describeDeployment, initDeployment, openDeployment } from "../src/deployment.ts";
+import { describeDeployment, initDeployment, openDeployment } from "../src/deployment/open.ts";
 import type { Caller } from "../src/identity/caller.ts";
-import { createKekFile } from "../src/keys/kek.ts";
-import { randomBytes } from "../src/keys/random.ts";
-import { opensslSha256 } from "../src/keys/sha256.ts";
-import { rawPublicKey } from "../src/keys/sign.ts";
+import { createKekFile } from "../src/crypto/kek.ts";
+import { randomBytes } from "../src/crypto/random.ts";
+import { opensslSha256 } from "../src/crypto/sha256.ts";
+import { rawPublicKey } from "../src/crypto/signing/sign.ts";
 import type { Ledger, LedgerOptions } from "../src/ledger/ledger.ts";
-import type { LevelName } from "../src/record/names.ts";
-import type { RecordBody } from "../src/record/record.ts";
+import type { LevelName, RecordBody } from "@sigil/core/record";
 import { createDecisionIds } from "../src/trust/decision-id.ts";
 import type { CheckQuestion } from "../src/trust/decision.ts";
 import { defaultModelPayload } from "../src/trust/default-model.ts";
-import { evaluate } from "../src/trust/model.ts";
+import { evaluate } from "@sigil/core/model";
 import { createTrustService } from "../src/trust/service.ts";
 
 /** Passed to the processes as it is. */

@@ -1,6 +1,6 @@
 /** The server under test: the real one, on a scratch deployment, in a process of its own. */
-import { makeConfig } from "../src/config.ts";
-import { startServer } from "../src/server.ts";
+import { makeConfig } from "../src/config/config.ts";
+import { startServer } from "../src/wire/server.ts";
 import { actorInput, answerParent } from "./actor.ts";
 import type { Scratch } from "./scratch.ts";
 

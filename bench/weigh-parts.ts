@@ -2,7 +2,7 @@
  * What each step of an append costs alone: CPU microseconds a record, the thread pool included, over the same records.
  * One round runs every step once, so that all see the same machine.
  */
-import { encodeProtected, encodeStatement, recordContentType, toBeSigned } from "../src/record/cose.ts";
+import { encodeProtected, encodeStatement, recordContentType, toBeSigned } from "@sigil/core/cose";
 import {
   encodeBody,
   encodeEnvelope,
@@ -10,14 +10,12 @@ import {
   hashRecord,
   subjectOf,
   type RecordBody,
-} from "../src/record/record.ts";
-import { signCheckpoint } from "../src/merkle/checkpoint.ts";
-import { leafHash } from "../src/merkle/hash.ts";
-import { rootOf } from "../src/merkle/tree.ts";
-import { formatGroup } from "../src/ledger/group.ts";
-import { indexOps } from "../src/ledger/indexes.ts";
-import type { SignedRecord } from "../src/ledger/prepare.ts";
-import { emptyTree, planLeaves, type TreeState } from "../src/ledger/tree.ts";
+} from "@sigil/core/record";
+import { signCheckpoint, leafHash, rootOf } from "@sigil/core/merkle";
+import { formatGroup } from "../src/ledger/layout/group.ts";
+import { indexOps } from "../src/ledger/layout/indexes.ts";
+import type { SignedRecord } from "../src/ledger/append/prepare.ts";
+import { emptyTree, planLeaves, type TreeState } from "../src/ledger/layout/tree.ts";
 import { openLevelStore } from "../src/storage/level.ts";
 import type { StoreOp } from "../src/storage/store.ts";
 import { actorInput, answerParent } from "./actor.ts";

@@ -13,11 +13,11 @@ import {
   type RunResponse,
   type SigilConnection,
 } from "@sigil/client";
-import { attestationToSign, formatAttestationStatement } from "../src/canon/statement.ts";
-import { readKeyFile } from "../src/keys/keyfile.ts";
-import { opensslSha256 } from "../src/keys/sha256.ts";
-import { createSigner } from "../src/keys/sign.ts";
-import { equalBytes, toHex } from "../src/record/bytes.ts";
+import { attestationToSign, formatAttestationStatement } from "@sigil/core/quorum";
+import { readKeyFile } from "../src/crypto/signing/keyfile.ts";
+import { opensslSha256 } from "../src/crypto/sha256.ts";
+import { createSigner } from "../src/crypto/signing/sign.ts";
+import { equalBytes, toHex } from "@sigil/core/bytes";
 import type { Stage } from "./chapter-quorum.ts";
 
 export type ModuleStage = Pick<Stage, "keyDirectory" | "say" | "expect"> & {

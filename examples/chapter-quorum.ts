@@ -6,8 +6,8 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ProposeRecordResponse, type SigilConnection, type CheckResponse } from "@sigil/client";
-import { verdictName } from "../src/cli/decision.ts";
-import { toHex } from "../src/record/bytes.ts";
+import { verdictName } from "../src/cli/call/decision.ts";
+import { toHex } from "@sigil/core/bytes";
 import { defaultModelPayload } from "../src/trust/default-model.ts";
 
 type Ended = { readonly exitCode: number; readonly output: string; readonly problems: string };

@@ -19,10 +19,10 @@ import {
   type CheckResponse,
   type SigilConnection,
 } from "@sigil/client";
-import { decisionColumns, decisionRow, verdictName } from "../src/cli/decision.ts";
-import { parseRequests, type NumberedRequest } from "../src/cli/requests.ts";
-import { formatTable, processTerminal } from "../src/cli/terminal.ts";
-import { recordKey } from "../src/ledger/keyspace.ts";
+import { decisionColumns, decisionRow, verdictName } from "../src/cli/call/decision.ts";
+import { parseRequests, type NumberedRequest } from "../src/cli/check/requests.ts";
+import { formatTable, processTerminal } from "../src/cli/terminal/terminal.ts";
+import { recordKey } from "../src/ledger/layout/keyspace.ts";
 import { openLevelStore } from "../src/storage/level.ts";
 import { showModules } from "./chapter-modules.ts";
 import { showQuorum } from "./chapter-quorum.ts";

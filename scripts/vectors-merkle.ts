@@ -2,7 +2,7 @@
  * Golden vectors of trees, proofs and tiles: `test/vectors/merkle-golden.json`, `merkle-tiles.json`. Expected values
  * come from the naive tree of the tests and from rules written down here, never from the code they judge.
  */
-import { toHex } from "../src/record/bytes.ts";
+import { toHex } from "@sigil/core/bytes";
 import {
   naiveConsistency,
   naiveInclusion,

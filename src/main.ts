@@ -3,8 +3,8 @@
  * group; the service itself begins in server.ts.
  */
 import { runCommandLine, walksLedger } from "./cli/command-line.ts";
-import { keepHeapSmall } from "./cli/small-heap.ts";
-import { processTerminal } from "./cli/terminal.ts";
+import { keepHeapSmall } from "./cli/deployment/small-heap.ts";
+import { processTerminal } from "./cli/terminal/terminal.ts";
 
 // Before anything is written: what this program makes is for its owner alone.
 process.umask(0o077);

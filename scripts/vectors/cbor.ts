@@ -1,7 +1,6 @@
 /** Cases of canonical CBOR. What is accepted is encoded by our code; what is refused, where and why is written by hand. */
-import { toHex } from "../../src/record/bytes.ts";
-import { cborEncode, type CborValue } from "../../src/record/cbor.ts";
-import { cborRules } from "../../src/record/cbor-decode.ts";
+import { toHex } from "@sigil/core/bytes";
+import { cborEncode, type CborValue, cborRules } from "@sigil/core/cbor";
 import { toNotation } from "./notation.ts";
 
 const nested = (depth: number): CborValue => (depth === 0 ? 0 : [nested(depth - 1)]);

@@ -1,7 +1,6 @@
 /** Cases of COSE_Sign1 statements. Refused ones are put together from parts, each breaking the one rule it names. */
-import { concatBytes, fromHex, toHex } from "../../src/record/bytes.ts";
-import { cborEncode, cborEncodeHeader, type HeaderMap, type HeaderValue } from "../../src/record/cbor.ts";
-import { cborRules } from "../../src/record/cbor-decode.ts";
+import { concatBytes, fromHex, toHex } from "@sigil/core/bytes";
+import { cborEncode, cborEncodeHeader, type HeaderMap, type HeaderValue, cborRules } from "@sigil/core/cbor";
 import {
   attestationContentType,
   coseKeyThumbprint,
@@ -11,7 +10,7 @@ import {
   recordContentType,
   toBeSigned,
   type ContentType,
-} from "../../src/record/cose.ts";
+} from "@sigil/core/cose";
 import { sampleKey } from "./sample-key.ts";
 
 const signer = sampleKey("record");

@@ -2,8 +2,8 @@
  * CBOR values written as JSON, for vector files that any language can read. JSON numbers are safe integers or floats;
  * `{"$int": "…"}` is another integer, `{"$bytes": "hex"}` a byte string, `{"$map": [[key, value]…]}` a map.
  */
-import { fromHex, toHex } from "../../src/record/bytes.ts";
-import type { CborMap, CborValue } from "../../src/record/cbor.ts";
+import { fromHex, toHex } from "@sigil/core/bytes";
+import type { CborMap, CborValue } from "@sigil/core/cbor";
 
 export type Notation =
   | null

@@ -1,7 +1,7 @@
 /** One or more good payloads of every kind with a schema. */
-import { parseHash, type Hash } from "../../src/record/bytes.ts";
-import type { CborMap } from "../../src/record/cbor.ts";
-import { encodeBody } from "../../src/record/record.ts";
+import { parseHash, type Hash } from "@sigil/core/bytes";
+import type { CborMap } from "@sigil/core/cbor";
+import { encodeBody } from "@sigil/core/record";
 import { sampleKey } from "./sample-key.ts";
 
 const hashOf = (fill: number): Hash => parseHash(new Uint8Array(32).fill(fill));

@@ -1,7 +1,15 @@
 /** Cases of record bodies, envelopes, attestations and record statements. */
-import { parseHash, toHex, type Hash } from "../../src/record/bytes.ts";
-import { encodeAttestation } from "../../src/record/attestation.ts";
-import { cborEncode, type CborMap, type CborValue } from "../../src/record/cbor.ts";
+import { parseHash, toHex, type Hash } from "@sigil/core/bytes";
+import {
+  encodeAttestation,
+  encodeBody,
+  encodeEnvelope,
+  entryOf,
+  hashRecord,
+  subjectOf,
+  type RecordBody,
+} from "@sigil/core/record";
+import { cborEncode, type CborMap, type CborValue } from "@sigil/core/cbor";
 import {
   attestationContentType,
   coseKeyThumbprint,
@@ -10,15 +18,7 @@ import {
   recordContentType,
   toBeSigned,
   type ContentType,
-} from "../../src/record/cose.ts";
-import {
-  encodeBody,
-  encodeEnvelope,
-  entryOf,
-  hashRecord,
-  subjectOf,
-  type RecordBody,
-} from "../../src/record/record.ts";
+} from "@sigil/core/cose";
 import { toNotation } from "./notation.ts";
 import { payloads } from "./payloads.ts";
 import { refusedBodies } from "./refused-bodies.ts";

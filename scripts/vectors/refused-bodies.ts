@@ -1,5 +1,5 @@
 /** Record bodies that are canonical CBOR and still refused: a good body with one thing changed. */
-import { cborEncode, type CborMap } from "../../src/record/cbor.ts";
+import { cborEncode, type CborMap } from "@sigil/core/cbor";
 import * as good from "./payloads.ts";
 import { payloadCases, without } from "./refused-payloads.ts";
 

@@ -1,5 +1,5 @@
 /** Payloads that are canonical CBOR and still refused by their kind: a good payload with one thing changed. */
-import type { CborMap } from "../../src/record/cbor.ts";
+import type { CborMap } from "@sigil/core/cbor";
 import * as good from "./payloads.ts";
 import { principalCases, type PayloadCase } from "./refused-principals.ts";
 

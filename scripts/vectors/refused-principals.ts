@@ -1,5 +1,5 @@
 /** Principals that are refused, of both versions: a good one with one thing changed. */
-import type { CborValue } from "../../src/record/cbor.ts";
+import type { CborValue } from "@sigil/core/cbor";
 import * as good from "./payloads.ts";
 
 export type PayloadCase = readonly [

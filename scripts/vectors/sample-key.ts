@@ -1,6 +1,6 @@
 /** Keys for vectors: the seed is SHA-256 of a label, so that a file can be made again byte for byte. */
 import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
-import { parsePublicKey, parseSignature, type PublicKey, type Signature } from "../../src/record/bytes.ts";
+import { parsePublicKey, parseSignature, type PublicKey, type Signature } from "@sigil/core/bytes";
 
 export interface SampleKey {
   readonly publicKey: PublicKey;

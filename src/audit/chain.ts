@@ -2,16 +2,15 @@
  * A decision while it is made and after: a `ReasoningChain` takes steps and is frozen once, a `FrozenChain` cannot
  * change any more. Source: docs/spec/trust.md §7. Pure. At most `reasoningStepsMax` steps of bounded length.
  */
-import { utf8Encode } from "../record/bytes.ts";
-import type { CborMap } from "../record/cbor.ts";
-import { assert } from "../record/errors.ts";
-import { formatFrozenChain } from "../record/kinds/frozen-chain.ts";
-import type { FrozenChainPayload, FrozenRequest } from "../record/kinds/frozen-chain.ts";
+import { utf8Encode } from "@sigil/core/bytes";
+import type { CborMap } from "@sigil/core/cbor";
+import { assert } from "@sigil/core/errors";
+import { formatFrozenChain, type FrozenChainPayload, type FrozenRequest } from "@sigil/core/record";
 import {
   reasoningStepDetailBytesMax,
   reasoningStepNameBytesMax,
   reasoningStepsMax,
-} from "../record/limits.ts";
+} from "@sigil/core/limits";
 import { freezeDeep } from "./freeze.ts";
 import type { Frozen } from "./freeze.ts";
 

@@ -1,7 +1,6 @@
 /** What the audit service answers, before `rpc/` turns it into protobuf. Pure. */
-import type { Hash } from "../record/bytes.ts";
-import type { FrozenChainPayload } from "../record/kinds.ts";
-import type { StoredRecord } from "../record/stored.ts";
+import type { Hash } from "@sigil/core/bytes";
+import type { FrozenChainPayload, StoredRecord } from "@sigil/core/record";
 
 export type AuditedChain = { readonly record: StoredRecord; readonly chain: FrozenChainPayload };
 

@@ -3,20 +3,20 @@
  * at its size, at the bytes a reply may have, or at the bound of what one call opens or the time it takes, and says where the next
  * begins.
  */
-import type { CborValue } from "../record/cbor.ts";
-import { fail } from "../record/errors.ts";
+import type { CborValue } from "@sigil/core/cbor";
+import { fail } from "@sigil/core/errors";
 import {
   listCandidatesMax,
   listWalkMsMax,
   pageEnvelopeBytesMax,
   pageSizeDefault,
   pageSizeMax,
-} from "../record/limits.ts";
-import { parseFrozenChain } from "../record/kinds.ts";
+} from "@sigil/core/limits";
+import { parseFrozenChain } from "@sigil/core/record";
 import type { Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import { formatPageToken, parsePageToken, type PagePlace } from "../ledger/page-token.ts";
-import { ReadAhead } from "../ledger/read-ahead.ts";
+import { formatPageToken, parsePageToken, type PagePlace } from "../ledger/layout/page-token.ts";
+import { ReadAhead } from "../ledger/read/read-ahead.ts";
 import type { AuditedChain, ChainPage, ChainQuery } from "./evidence.ts";
 import { filterOf, matches } from "./filter.ts";
 import type { WalkTurns } from "./walk-turns.ts";

@@ -2,14 +2,14 @@
  * Serves recorded decisions. Every record is opened and verified before it is answered; one that fails is DATA_LOSS
  * and stays unseen. A caller sees its own tenant; Root of tenant "system" sees every one.
  */
-import { toHex, type Hash, type PublicKey } from "../record/bytes.ts";
-import type { CborValue } from "../record/cbor.ts";
-import { fail, SigilFault } from "../record/errors.ts";
-import { parseFrozenChain, type FrozenChainPayload } from "../record/kinds.ts";
+import { toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
+import type { CborValue } from "@sigil/core/cbor";
+import { fail, SigilFault } from "@sigil/core/errors";
+import { parseFrozenChain, type FrozenChainPayload } from "@sigil/core/record";
 import { tenantFor, type Caller } from "../identity/caller.ts";
-import { checkpointKeyOf, type Examination, type VerifiedRecord } from "../ledger/examine.ts";
+import { checkpointKeyOf, type Examination, type VerifiedRecord } from "../ledger/read/examine.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import type { TreeProof } from "../ledger/reading.ts";
+import type { TreeProof } from "../ledger/read/reading.ts";
 import type {
   AuditedChain,
   ChainPage,

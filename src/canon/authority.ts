@@ -1,5 +1,5 @@
 /** How Canon asks the trust model: every write is a decision, recorded before the write. Types and names. Pure. */
-import type { Hash } from "../record/bytes.ts";
+import type { Hash } from "@sigil/core/bytes";
 import type { CallContext, Caller } from "../identity/caller.ts";
 
 export type Question = {

@@ -1,12 +1,17 @@
 /** Records, proposals and their answers, as the services speak of them; `rpc/` turns them to and from protobuf. Pure. */
-import type { Hash } from "../record/bytes.ts";
-import type { CborValue } from "../record/cbor.ts";
+import type { Hash } from "@sigil/core/bytes";
+import type { CborValue } from "@sigil/core/cbor";
 import type { CallContext } from "../identity/caller.ts";
-import type { AttestationRole, ProposalCommit, ProposalOutcome } from "../record/kinds.ts";
-import type { Space } from "../record/names.ts";
-import type { RecordBody, RecordLink } from "../record/record.ts";
-import type { StoredRecord } from "../record/stored.ts";
-import type { Registry, RegistryChange } from "./registry.ts";
+import type {
+  AttestationRole,
+  ProposalCommit,
+  ProposalOutcome,
+  Space,
+  RecordBody,
+  RecordLink,
+  StoredRecord,
+} from "@sigil/core/record";
+import type { Registry, RegistryChange } from "@sigil/core/quorum";
 
 export type VersionedRecord = {
   readonly record: StoredRecord;

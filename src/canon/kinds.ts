@@ -2,13 +2,19 @@
  * Which kinds a caller may write to the user space, under which ids, and which system records a quorum may change. Pure.
  * Source: docs/spec/canon.md §2.
  */
-import type { CborValue } from "../record/cbor.ts";
-import { fail, SigilFault } from "../record/errors.ts";
-import { knownKinds, parsePrincipal, principalVersion, type PrincipalPayload } from "../record/kinds.ts";
-import { enrolmentFault, principalPrefix } from "../record/enrolment.ts";
-import type { Sha256 } from "../record/hash.ts";
-import type { LevelName } from "../record/names.ts";
-import { systemTenant } from "../record/names.ts";
+import type { CborValue } from "@sigil/core/cbor";
+import { fail, SigilFault } from "@sigil/core/errors";
+import {
+  knownKinds,
+  parsePrincipal,
+  principalVersion,
+  type PrincipalPayload,
+  enrolmentFault,
+  principalPrefix,
+  type LevelName,
+  systemTenant,
+} from "@sigil/core/record";
+import type { Sha256 } from "@sigil/core/hash";
 
 const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
 

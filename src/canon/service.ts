@@ -1,5 +1,5 @@
 /** What Canon offers to those who call it. Types only: records.ts and proposals.ts keep the promises. */
-import type { PublicKey } from "../record/bytes.ts";
+import type { PublicKey } from "@sigil/core/bytes";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type {
   Attested,
@@ -24,7 +24,7 @@ import type {
   Write,
   Written,
 } from "./domain.ts";
-import type { WalkContext } from "./reading.ts";
+import type { WalkContext } from "./records/reading.ts";
 
 /** The user space, and reading in both. */
 export type RecordsService = {

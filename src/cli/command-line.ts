@@ -2,9 +2,9 @@
  * Every command by name. A command's file is loaded when it is run, so that `sigil check` does not load a server.
  */
 import { nearest } from "../config/nearest.ts";
-import { SigilFault } from "../record/errors.ts";
-import { exitCodes, formatHelp, readArguments, type Command, type ExitCode } from "./command.ts";
-import { printable, type Terminal } from "./terminal.ts";
+import { SigilFault } from "@sigil/core/errors";
+import { exitCodes, formatHelp, readArguments, type Command, type ExitCode } from "./terminal/command.ts";
+import { printable, type Terminal } from "./terminal/terminal.ts";
 
 type Entry = {
   readonly about: string;
@@ -16,218 +16,218 @@ type Entry = {
 const commands: Readonly<Record<string, Entry>> = {
   dev: {
     about: "Serve a development deployment in .sigil/ with sample principals.",
-    load: async () => (await import("./dev.ts")).dev,
+    load: async () => (await import("./deployment/dev.ts")).dev,
   },
   init: {
     about: "Make a deployment: keys, genesis record, first model.",
-    load: async () => (await import("./init.ts")).init,
+    load: async () => (await import("./deployment/init.ts")).init,
   },
   serve: {
     about: "Serve a deployment.",
-    load: async () => (await import("./serve.ts")).serve,
+    load: async () => (await import("./deployment/serve.ts")).serve,
   },
   config: {
     about: "Show the effective configuration, secrets masked.",
-    load: async () => (await import("./config.ts")).config,
+    load: async () => (await import("./deployment/config.ts")).config,
   },
   fsck: {
     about: "Check a data directory, or with --live what a server has on its disk.",
-    load: async () => (await import("./fsck.ts")).fsck,
+    load: async () => (await import("./deployment/fsck.ts")).fsck,
     walks: true,
   },
   migrate: {
     about: "Bring a data directory of an older format to this program's.",
-    load: async () => (await import("./migrate.ts")).migrate,
+    load: async () => (await import("./deployment/migrate.ts")).migrate,
     walks: true,
   },
   "keys list": {
     about: "List the keys that sign records and checkpoints, and tenants' data keys.",
-    load: async () => (await import("./keys.ts")).keysList,
+    load: async () => (await import("./keys/keys.ts")).keysList,
   },
   "keys rotate": {
     about: "Replace a signing key, or a tenant's data key, while the server serves.",
-    load: async () => (await import("./keys.ts")).keysRotate,
+    load: async () => (await import("./keys/keys.ts")).keysRotate,
   },
   "keys retire": {
     about: "Stop believing a signing key from a position on.",
-    load: async () => (await import("./keys.ts")).keysRetire,
+    load: async () => (await import("./keys/keys.ts")).keysRetire,
   },
   "keys destroy-tenant": {
     about: "Propose to destroy a tenant's data keys: its records become unreadable for good.",
-    load: async () => (await import("./keys-destroy.ts")).keysDestroyTenant,
+    load: async () => (await import("./keys/destroy.ts")).keysDestroyTenant,
   },
   "keys walk": {
     about: "Verify every signing key from the genesis record's hash.",
-    load: async () => (await import("./keys-walk.ts")).keysWalk,
+    load: async () => (await import("./keys/walk.ts")).keysWalk,
   },
   "keys rewrap": {
     about: "Move a data directory to another key-encryption key.",
-    load: async () => (await import("./keys-rewrap.ts")).keysRewrap,
+    load: async () => (await import("./deployment/rewrap.ts")).keysRewrap,
   },
   "principal list": {
     about: "List principals: levels, keys, and who is suspended.",
-    load: async () => (await import("./principal.ts")).principalList,
+    load: async () => (await import("./principal/principal.ts")).principalList,
   },
   "principal show": {
     about: "Show one principal, its keys and what is suspended of it.",
-    load: async () => (await import("./principal.ts")).principalShow,
+    load: async () => (await import("./principal/principal.ts")).principalShow,
   },
   "principal suspend": {
     about: "Stop a principal, or one of its keys, at once.",
-    load: async () => (await import("./principal-suspend.ts")).principalSuspend,
+    load: async () => (await import("./principal/suspend.ts")).principalSuspend,
   },
   "principal lift": {
     about: "Propose to lift a suspension.",
-    load: async () => (await import("./principal-suspend.ts")).principalLift,
+    load: async () => (await import("./principal/suspend.ts")).principalLift,
   },
   backup: {
     about: "Copy a running deployment into a directory.",
-    load: async () => (await import("./backup.ts")).backup,
+    load: async () => (await import("./deployment/backup.ts")).backup,
   },
   restore: {
     about: "Make a deployment again from a backup.",
-    load: async () => (await import("./restore.ts")).restore,
+    load: async () => (await import("./deployment/restore.ts")).restore,
     walks: true,
   },
   "key new": {
     about: "Make a key pair in a new file.",
-    load: async () => (await import("./key.ts")).keyNew,
+    load: async () => (await import("./key/key.ts")).keyNew,
   },
   "key show": {
     about: "Show the public key of a key file.",
-    load: async () => (await import("./key.ts")).keyShow,
+    load: async () => (await import("./key/key.ts")).keyShow,
   },
   token: {
     about: "Sign a token to call with.",
-    load: async () => (await import("./token.ts")).token,
+    load: async () => (await import("./key/token.ts")).token,
   },
   check: {
     about: "Ask whether something may happen, once or for a file of requests.",
-    load: async () => (await import("./check.ts")).check,
+    load: async () => (await import("./check/check.ts")).check,
   },
   "audit get": {
     about: "Show one recorded decision.",
-    load: async () => (await import("./audit.ts")).auditGet,
+    load: async () => (await import("./audit/audit.ts")).auditGet,
   },
   "audit list": {
     about: "List recorded decisions.",
-    load: async () => (await import("./audit.ts")).auditList,
+    load: async () => (await import("./audit/audit.ts")).auditList,
   },
   "audit verify": {
     about: "Verify one recorded decision, step by step.",
-    load: async () => (await import("./audit.ts")).auditVerify,
+    load: async () => (await import("./audit/audit.ts")).auditVerify,
   },
   "audit checkpoint": {
     about: "Show the newest signed checkpoint.",
-    load: async () => (await import("./audit.ts")).auditCheckpoint,
+    load: async () => (await import("./audit/audit.ts")).auditCheckpoint,
   },
   "model get": {
     about: "Show the trust model that decides now.",
-    load: async () => (await import("./model.ts")).modelGet,
+    load: async () => (await import("./model/model.ts")).modelGet,
   },
   "model check": {
     about: "Look a trust model over for likely mistakes.",
-    load: async () => (await import("./model-check.ts")).modelCheck,
+    load: async () => (await import("./model/check.ts")).modelCheck,
   },
   simulate: {
     about: "See what a candidate model would have decided.",
-    load: async () => (await import("./simulate.ts")).simulate,
+    load: async () => (await import("./model/simulate.ts")).simulate,
   },
   "canon put": {
     about: "Write one version of a record of your tenant.",
-    load: async () => (await import("./canon-write.ts")).canonPut,
+    load: async () => (await import("./canon/write.ts")).canonPut,
   },
   "canon get": {
     about: "Show a record.",
-    load: async () => (await import("./canon-read.ts")).canonGet,
+    load: async () => (await import("./canon/read.ts")).canonGet,
   },
   "canon list": {
     about: "List records.",
-    load: async () => (await import("./canon-read.ts")).canonList,
+    load: async () => (await import("./canon/read.ts")).canonList,
   },
   "canon history": {
     about: "List the versions of one record.",
-    load: async () => (await import("./canon-read.ts")).canonHistory,
+    load: async () => (await import("./canon/read.ts")).canonHistory,
   },
   "canon watch": {
     about: "Print records as they are committed.",
-    load: async () => (await import("./canon-watch.ts")).canonWatch,
+    load: async () => (await import("./canon/watch.ts")).canonWatch,
   },
   "canon rm": {
     about: "End a record; its history stays.",
-    load: async () => (await import("./canon-write.ts")).canonRm,
+    load: async () => (await import("./canon/write.ts")).canonRm,
   },
   propose: {
     about: "Propose a change of a system record.",
-    load: async () => (await import("./propose.ts")).propose,
+    load: async () => (await import("./proposal/propose.ts")).propose,
   },
   proposals: {
     about: "List proposals.",
-    load: async () => (await import("./proposal.ts")).proposals,
+    load: async () => (await import("./proposal/proposal.ts")).proposals,
   },
   proposal: {
     about: "Show one proposal and its change, field by field.",
-    load: async () => (await import("./proposal.ts")).proposal,
+    load: async () => (await import("./proposal/proposal.ts")).proposal,
   },
   attest: {
     about: "Look at a proposal and sign it as a witness.",
-    load: async () => (await import("./attest.ts")).attest,
+    load: async () => (await import("./attest/attest.ts")).attest,
   },
   commit: {
     about: "Commit a proposal that enough witnesses have approved.",
-    load: async () => (await import("./proposal.ts")).commit,
+    load: async () => (await import("./proposal/proposal.ts")).commit,
   },
   withdraw: {
     about: "Take a proposal back.",
-    load: async () => (await import("./proposal.ts")).withdraw,
+    load: async () => (await import("./proposal/proposal.ts")).withdraw,
   },
   "module list": {
     about: "List the modules that a quorum approved.",
-    load: async () => (await import("./module.ts")).moduleList,
+    load: async () => (await import("./module/module.ts")).moduleList,
   },
   "module get": {
     about: "Show one module.",
-    load: async () => (await import("./module.ts")).moduleGet,
+    load: async () => (await import("./module/module.ts")).moduleGet,
   },
   "module run": {
     about: "Run a module.",
-    load: async () => (await import("./module-run.ts")).moduleRun,
+    load: async () => (await import("./module/run.ts")).moduleRun,
   },
   "module propose": {
     about: "Send a module's code and propose it.",
-    load: async () => (await import("./module-propose.ts")).modulePropose,
+    load: async () => (await import("./module/propose.ts")).modulePropose,
   },
   "module retire": {
     about: "Propose the end of a module.",
-    load: async () => (await import("./module.ts")).moduleRetire,
+    load: async () => (await import("./module/module.ts")).moduleRetire,
   },
   "module inspect": {
     about: "Look at a module's code without running it.",
-    load: async () => (await import("./module-propose.ts")).moduleInspect,
+    load: async () => (await import("./module/propose.ts")).moduleInspect,
   },
   "witness list": {
     about: "List the witnesses.",
-    load: async () => (await import("./witness.ts")).witnessList,
+    load: async () => (await import("./witness/witness.ts")).witnessList,
   },
   "witness add": {
     about: "Propose to enrol a witness.",
-    load: async () => (await import("./witness.ts")).witnessAdd,
+    load: async () => (await import("./witness/witness.ts")).witnessAdd,
   },
   "witness remove": {
     about: "Propose to take a witness out.",
-    load: async () => (await import("./witness.ts")).witnessRemove,
+    load: async () => (await import("./witness/witness.ts")).witnessRemove,
   },
   "witness replace": {
     about: "Propose a new key for a witness.",
-    load: async () => (await import("./witness.ts")).witnessReplace,
+    load: async () => (await import("./witness/witness.ts")).witnessReplace,
   },
   "witness cosign": {
     about: "Sign the newest checkpoint as a witness, and keep it.",
-    load: async () => (await import("./witness-cosign.ts")).witnessCosign,
+    load: async () => (await import("./witness/cosign.ts")).witnessCosign,
   },
   quorum: {
     about: "Show how many witnesses a change takes, or propose another number.",
-    load: async () => (await import("./witness.ts")).quorum,
+    load: async () => (await import("./witness/witness.ts")).quorum,
   },
 };
 
@@ -299,7 +299,7 @@ const runCommand = async (
 
 const describe = async (error: unknown): Promise<string> => {
   if (error instanceof SigilFault) return error.message;
-  const { describeCallError } = await import("./connection.ts");
+  const { describeCallError } = await import("./call/connection.ts");
   return (
     describeCallError(error) ?? (error instanceof Error ? (error.stack ?? error.message) : String(error))
   );

@@ -28,9 +28,9 @@ import {
   streamsMax,
   streamsPerCallerMax,
   streamsPerTenantMax,
-} from "../record/limits.ts";
-import { logLevels } from "../log.ts";
-import { formatAddress, parseAddress, type Address } from "../record/address.ts";
+} from "@sigil/core/limits";
+import { logLevels } from "../log/log.ts";
+import { formatAddress, parseAddress, type Address } from "./address.ts";
 
 /** A value as a flag, a variable (text) or a TOML file (typed) gives it. */
 export type RawValue = string | number | boolean;

@@ -4,7 +4,7 @@
  */
 import { status as Code } from "@grpc/grpc-js";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { TlsFacts } from "../rpc/tls-renewal.ts";
+import type { TlsFacts } from "../rpc/transport/tls-renewal.ts";
 import { watchTls } from "./tls-metrics.ts";
 
 /** Seconds; from a fast read to the longest deadline. */

@@ -5,10 +5,10 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { operatorHeaderBytesMax, operatorRequestMsMax, operatorSilentMsMax } from "../record/limits.ts";
-import { formatAddress, isUnix, type Address } from "../record/address.ts";
-import type { Connections } from "../rpc/connections.ts";
-import { failListening, listenOptions, openSocketFile } from "../rpc/listening.ts";
+import { operatorHeaderBytesMax, operatorRequestMsMax, operatorSilentMsMax } from "@sigil/core/limits";
+import { formatAddress, isUnix, type Address } from "../config/address.ts";
+import type { Connections } from "../rpc/bounds/connections.ts";
+import { failListening, listenOptions, openSocketFile } from "../rpc/transport/listening.ts";
 import type { Metrics } from "./metrics.ts";
 
 export type OperatorOptions = {

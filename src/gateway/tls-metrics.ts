@@ -1,6 +1,6 @@
 /** What certificates and client authorities say to the operator: when they end, and whether what is on disk is served. */
 import { Counter, Gauge, type Registry } from "prom-client";
-import type { TlsFacts } from "../rpc/tls-renewal.ts";
+import type { TlsFacts } from "../rpc/transport/tls-renewal.ts";
 
 export const watchTls = (facts: () => TlsFacts, registers: Registry[]): void => {
   new Gauge({

@@ -1,7 +1,6 @@
 /** Who is calling, as proof established it, and what the call brings along. Pure. */
-import { fail } from "../record/errors.ts";
-import { publicTenant, tenantFault } from "../record/names.ts";
-import type { Level } from "./levels.ts";
+import { fail } from "@sigil/core/errors";
+import { publicTenant, tenantFault, type Level } from "@sigil/core/record";
 
 export type Caller = {
   /** The principal's id; empty for an anonymous Guest. */

@@ -3,9 +3,9 @@
  * key in a certificate. Parsing costs tens of microseconds, so it is done for such a principal alone.
  */
 import { X509Certificate } from "node:crypto";
-import { fromBase64Url, parsePublicKey, toBase64Url } from "../record/bytes.ts";
-import { coseKeyThumbprint } from "../record/cose.ts";
-import { opensslSha256 } from "../keys/sha256.ts";
+import { fromBase64Url, parsePublicKey, toBase64Url } from "@sigil/core/bytes";
+import { coseKeyThumbprint } from "@sigil/core/cose";
+import { opensslSha256 } from "../crypto/sha256.ts";
 import type { PeerNames } from "./certificates.ts";
 import type { StandingPrincipal } from "./suspension.ts";
 

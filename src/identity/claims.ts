@@ -3,15 +3,15 @@
  * needs the text, the origin and the time alone. Source: docs/spec/tokens.md §2, RFC 7515 §3.1, RFC 7519 §4.1.
  * A token is at most `tokenBytesMax` long.
  */
-import { fromBase64Url, utf8Decode, utf8Encode } from "../record/bytes.ts";
-import { fail, type CredentialReason } from "../record/errors.ts";
+import { fromBase64Url, utf8Decode, utf8Encode } from "@sigil/core/bytes";
+import { fail, type CredentialReason } from "@sigil/core/errors";
 import {
   tokenBytesMax,
   tokenIdBytesMax,
   tokenLeewaySeconds,
   tokenLifetimeSecondsMax,
-} from "../record/limits.ts";
-import { canonicalSubject, spellingOr } from "../record/spelling.ts";
+} from "@sigil/core/limits";
+import { canonicalSubject, spellingOr } from "@sigil/core/record";
 
 /** Seconds since 1970, as the token gives them. */
 export type TokenTimes = {

@@ -2,9 +2,9 @@
  * The one permission table: RPC → the least level that may call it. Pure. What is not in the table takes Root, so a new
  * RPC is closed until somebody decides about it. The proto comments say the same levels; a test compares them.
  */
-import { fail } from "../record/errors.ts";
+import { fail } from "@sigil/core/errors";
 import type { Caller } from "./caller.ts";
-import { isAtLeast, type Level } from "./levels.ts";
+import { isAtLeast, type Level } from "@sigil/core/record";
 
 const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
   ["/sigil.trust.v1.TrustService/Check", "guest"],

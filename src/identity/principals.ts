@@ -4,21 +4,24 @@
  * enrolled itself, an Observer at most; and `witness/<id>` is an enrolled witness by its own key. Remembered until its
  * record or a suspension changes, so a revocation works on the next call. At most `principalCacheEntriesMax` are held; unknown ids are not remembered, or strangers could empty it.
  */
-import { isEnrolledAs, principalPrefix, principalRecordId } from "../record/enrolment.ts";
-import { fail, SigilFault } from "../record/errors.ts";
-import { parseGenesis } from "../record/kinds/genesis.ts";
 import {
+  isEnrolledAs,
+  principalPrefix,
+  principalRecordId,
+  parseGenesis,
   parsePrincipal,
   parseQuorum,
   parseWitness,
   type PrincipalPayload,
-} from "../record/kinds/governance.ts";
-import { principalCacheEntriesMax } from "../record/limits.ts";
-import { systemTenant, tenantFault } from "../record/names.ts";
+  systemTenant,
+  tenantFault,
+  type RecordBody,
+  canonicalSubject,
+} from "@sigil/core/record";
+import { fail, SigilFault } from "@sigil/core/errors";
+import { principalCacheEntriesMax } from "@sigil/core/limits";
 import type { Ledger } from "../ledger/ledger.ts";
-import type { RecordBody } from "../record/record.ts";
-import { canonicalSubject } from "../record/spelling.ts";
-import { opensslSha256 } from "../keys/sha256.ts";
+import { opensslSha256 } from "../crypto/sha256.ts";
 import { BoundedMap } from "./bounded-map.ts";
 import { standingOf } from "./standing.ts";
 import { suspensionPrefix, type StandingPrincipal } from "./suspension.ts";

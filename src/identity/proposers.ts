@@ -3,9 +3,8 @@
  * the only one left is who suspended another of them, nobody could propose to lift that. So one is left who did not, or two.
  * Principals that a tenant enrols by itself may not propose, so those of the system space are all there are.
  */
-import { principalPrefix } from "../record/enrolment.ts";
-import { SigilFault } from "../record/errors.ts";
-import { systemTenant } from "../record/names.ts";
+import { principalPrefix, systemTenant } from "@sigil/core/record";
+import { SigilFault } from "@sigil/core/errors";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { EnrolledPrincipal, Principals } from "./principals.ts";
 import { canPropose, isSystemRoot, rankOf, stoppedBy, type StandingPrincipal } from "./suspension.ts";

@@ -3,13 +3,11 @@
  * stopped for those whom its author could suspend when it did so, so that nobody stops a stranger by enrolling the
  * stranger's public key. Source: docs/spec/suspension.md. One look-up for the principal and one for each key.
  */
-import { toBase64Url } from "../record/bytes.ts";
-import { coseKeyThumbprint } from "../record/cose.ts";
-import { fail } from "../record/errors.ts";
-import { parseSuspension } from "../record/kinds/suspension.ts";
-import type { PrincipalPayload } from "../record/kinds/governance.ts";
-import { systemTenant } from "../record/names.ts";
-import { opensslSha256 } from "../keys/sha256.ts";
+import { toBase64Url } from "@sigil/core/bytes";
+import { coseKeyThumbprint } from "@sigil/core/cose";
+import { fail } from "@sigil/core/errors";
+import { parseSuspension, type PrincipalPayload, systemTenant } from "@sigil/core/record";
+import { opensslSha256 } from "../crypto/sha256.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import {
   isSystemRoot,

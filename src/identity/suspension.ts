@@ -2,10 +2,8 @@
  * Suspensions: under which ids they are kept, who may suspend whom, and what is left of a principal. Pure.
  * Source: docs/spec/suspension.md.
  */
-import { toHex, type Thumbprint } from "../record/bytes.ts";
-import type { PrincipalPayload } from "../record/kinds/governance.ts";
-import { systemTenant } from "../record/names.ts";
-import { isAtLeast, type Level } from "./levels.ts";
+import { toHex, type Thumbprint } from "@sigil/core/bytes";
+import { type PrincipalPayload, systemTenant, isAtLeast, type Level } from "@sigil/core/record";
 
 /** Ids of suspensions begin so, in the system space. */
 export const suspensionPrefix = "suspension/";

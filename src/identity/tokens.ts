@@ -6,13 +6,13 @@
  */
 import { hash } from "node:crypto";
 import { compactVerify, errors } from "jose";
-import { toBase64Url, type PublicKey } from "../record/bytes.ts";
-import { coseKeyThumbprint } from "../record/cose.ts";
-import { SigilFault } from "../record/errors.ts";
-import type { PrincipalPayload } from "../record/kinds/governance.ts";
-import { principalCacheEntriesMax, tokenCacheEntriesMax, tokensPerPrincipalMax } from "../record/limits.ts";
-import { opensslSha256 } from "../keys/sha256.ts";
-import { publicKeyObject, verifyForeign, type Verify } from "../keys/verify.ts";
+import { toBase64Url, type PublicKey } from "@sigil/core/bytes";
+import { coseKeyThumbprint } from "@sigil/core/cose";
+import { SigilFault } from "@sigil/core/errors";
+import type { PrincipalPayload } from "@sigil/core/record";
+import { principalCacheEntriesMax, tokenCacheEntriesMax, tokensPerPrincipalMax } from "@sigil/core/limits";
+import { opensslSha256 } from "../crypto/sha256.ts";
+import { publicKeyObject, verifyForeign, type Verify } from "@sigil/core/keys";
 import { BoundedMap } from "./bounded-map.ts";
 import type { Caller } from "./caller.ts";
 import { checkTimes, parseToken, refuse, type TokenClaims, type TokenTimes } from "./claims.ts";

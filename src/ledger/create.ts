@@ -1,20 +1,19 @@
 /** The first group of a new ledger: the genesis record at position 0 and what stands beside it, in one batch. */
-import type { Hash } from "../record/bytes.ts";
-import { assert, SigilFault } from "../record/errors.ts";
-import { parseGenesis } from "../record/kinds.ts";
-import type { RecordBody } from "../record/record.ts";
-import { ringOfGenesis } from "../keys/key-records.ts";
+import type { Hash } from "@sigil/core/bytes";
+import { assert, SigilFault } from "@sigil/core/errors";
+import { parseGenesis, type RecordBody } from "@sigil/core/record";
+import { ringOfGenesis } from "@sigil/core/keys";
 import type { Store } from "../storage/store.ts";
-import { planCommit } from "./commit.ts";
+import { planCommit } from "./append/commit.ts";
 import { DecisionIndex } from "./decisions/decision-index.ts";
-import { BlindTags } from "./indexes.ts";
+import { BlindTags } from "./layout/indexes.ts";
 import type { LedgerOptions } from "./ledger.ts";
-import { prepareRecord, signRecord } from "./prepare.ts";
-import { Sealer } from "./sealer.ts";
-import { openSigners } from "./signers.ts";
-import { emptyState } from "./state.ts";
-import { Summary } from "./summary.ts";
-import { summaryContext } from "./summary-replay.ts";
+import { prepareRecord, signRecord } from "./append/prepare.ts";
+import { Sealer } from "./sealing/sealer.ts";
+import { openSigners } from "./append/signers.ts";
+import { emptyState } from "./append/state.ts";
+import { Summary } from "./layout/summary.ts";
+import { summaryContext } from "./walk/summary-replay.ts";
 
 /**
  * @param bodies the genesis record first; every later one is linked to it here.

@@ -4,41 +4,39 @@
  * the anchor, and only then serves again.
  * Source: docs/spec/ledger.md, docs/operating/recovery.md.
  */
-import type { Thumbprint } from "../record/bytes.ts";
-import { assert, describeError, fail, SigilFault } from "../record/errors.ts";
-import { batchItemsMax } from "../record/limits.ts";
-import { systemTenant } from "../record/names.ts";
-import type { RecordBody } from "../record/record.ts";
-import { isKeyRecord } from "../keys/key-records.ts";
-import type { KeyEntry, KeyRing, KeyRole } from "../keys/ring.ts";
+import type { Thumbprint } from "@sigil/core/bytes";
+import { assert, describeError, fail, SigilFault } from "@sigil/core/errors";
+import { batchItemsMax } from "@sigil/core/limits";
+import { systemTenant, type RecordBody } from "@sigil/core/record";
+import { isKeyRecord, type KeyEntry, type KeyRing, type KeyRole } from "@sigil/core/keys";
 import type { KeyRange, Store, StoreOp } from "../storage/store.ts";
-import { AnchorKeeper } from "./anchor.ts";
-import { Completeness, type Pinned } from "./completeness.ts";
-import { planCommit, type Appended, type SignedUnit, type UnitOutcome } from "./commit.ts";
-import { rotateDataKey, type LivingDataKey } from "./data-key-life.ts";
-import type { Erasure } from "./erasure.ts";
+import { AnchorKeeper } from "./append/anchor.ts";
+import { Completeness, type Pinned } from "./read/completeness.ts";
+import { planCommit, type Appended, type SignedUnit, type UnitOutcome } from "./append/commit.ts";
+import { rotateDataKey, type LivingDataKey } from "./sealing/data-key-life.ts";
+import type { Erasure } from "./layout/erasure.ts";
 import { DecisionIndex } from "./decisions/decision-index.ts";
-import { Erasures } from "./erasures.ts";
-import { IdempotencyKeys, type Claim, type IdempotencyScope } from "./idempotency.ts";
-import { BlindTags } from "./indexes.ts";
-import { KeyLife, type KeysInUse } from "./key-life.ts";
-import { isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./open.ts";
-import type { CommitListener, LedgerOptions, LedgerStatus } from "./options.ts";
-import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./prepare.ts";
-import { pinLedger, type PinnedLedger } from "./pinned.ts";
-import { decisionKeysOf } from "./projections.ts";
-import { Publishing } from "./publishing.ts";
-import { ReadableLedger, type LedgerView } from "./reading.ts";
-import { Sealer } from "./sealer.ts";
-import { GroupFailed, Sequencer, type AppendUnit, type SequencerGauge } from "./sequencer.ts";
-import type { Signers } from "./signers.ts";
-import { sizeOf, type LedgerState } from "./state.ts";
-import type { Summary } from "./summary.ts";
-import { TreeReader } from "./tree.ts";
-import { isVersioned } from "./versions.ts";
-import { watchStore } from "./watch.ts";
+import { Erasures } from "./erase/erasures.ts";
+import { IdempotencyKeys, type Claim, type IdempotencyScope } from "./append/idempotency.ts";
+import { BlindTags } from "./layout/indexes.ts";
+import { KeyLife, type KeysInUse } from "./append/key-life.ts";
+import { isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./recover/open.ts";
+import type { CommitListener, LedgerOptions, LedgerStatus } from "./append/options.ts";
+import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./append/prepare.ts";
+import { pinLedger, type PinnedLedger } from "./walk/pinned.ts";
+import { decisionKeysOf } from "./walk/projections.ts";
+import { Publishing } from "./append/publishing.ts";
+import { ReadableLedger, type LedgerView } from "./read/reading.ts";
+import { Sealer } from "./sealing/sealer.ts";
+import { GroupFailed, Sequencer, type AppendUnit, type SequencerGauge } from "./append/sequencer.ts";
+import type { Signers } from "./append/signers.ts";
+import { sizeOf, type LedgerState } from "./append/state.ts";
+import type { Summary } from "./layout/summary.ts";
+import { TreeReader } from "./layout/tree.ts";
+import { isVersioned } from "./append/versions.ts";
+import { watchStore } from "./append/watch.ts";
 
-export type { CommittedRecord, LedgerObserver, LedgerOptions, LedgerStatus } from "./options.ts";
+export type { CommittedRecord, LedgerObserver, LedgerOptions, LedgerStatus } from "./append/options.ts";
 
 export class Ledger extends ReadableLedger implements AsyncDisposable {
   readonly #options: LedgerOptions;

@@ -5,10 +5,10 @@
  */
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import type { Hash } from "../record/bytes.ts";
-import { fail } from "../record/errors.ts";
-import type { ModulePayload } from "../record/kinds.ts";
-import { opensslSha256 } from "../keys/sha256.ts";
+import type { Hash } from "@sigil/core/bytes";
+import { fail } from "@sigil/core/errors";
+import type { ModulePayload } from "@sigil/core/record";
+import { opensslSha256 } from "../crypto/sha256.ts";
 
 export type BuiltInModule = {
   readonly name: string;

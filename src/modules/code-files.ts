@@ -6,11 +6,11 @@
 import { constants, lstatSync } from "node:fs";
 import { lstat, mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { equalBytes, parseHash, toHex, type Hash } from "../record/bytes.ts";
-import { assert, fail } from "../record/errors.ts";
-import { moduleBytesMax, moduleFilesMax } from "../record/limits.ts";
-import { syncDirectory, unfinishedSuffix } from "../keys/private-file.ts";
-import { opensslSha256 } from "../keys/sha256.ts";
+import { equalBytes, parseHash, toHex, type Hash } from "@sigil/core/bytes";
+import { assert, fail } from "@sigil/core/errors";
+import { moduleBytesMax, moduleFilesMax } from "@sigil/core/limits";
+import { syncDirectory, unfinishedSuffix } from "../crypto/files/private-file.ts";
+import { opensslSha256 } from "../crypto/sha256.ts";
 
 export const codeDirectoryName = "modules";
 const suffix = ".wasm";

@@ -1,8 +1,12 @@
 /** Modules, runs and their answers, as the service speaks of them; `rpc/` turns them to and from protobuf. Pure. */
-import type { Hash } from "../record/bytes.ts";
-import type { ModulePayload, ModuleRunLimits, ModuleRunUsage } from "../record/kinds.ts";
-import type { LevelName } from "../record/names.ts";
-import type { RecordBody } from "../record/record.ts";
+import type { Hash } from "@sigil/core/bytes";
+import type {
+  ModulePayload,
+  ModuleRunLimits,
+  ModuleRunUsage,
+  LevelName,
+  RecordBody,
+} from "@sigil/core/record";
 
 /** A version of a module's record, as Canon reads it. */
 export type ModuleVersion = {

@@ -2,12 +2,12 @@
  * What a module may ask of the server while it runs: as its caller, for its caller's tenant, gated like any call of the
  * caller's own. Only what its manifest was granted; the sandbox counts the calls. Source: docs/spec/module.md §4.
  */
-import { utf8Encode } from "../record/bytes.ts";
-import { fail } from "../record/errors.ts";
+import { utf8Encode } from "@sigil/core/bytes";
+import { fail } from "@sigil/core/errors";
 import type { CallContext, Caller } from "../identity/caller.ts";
-import { isGranted } from "./grants.ts";
-import type { Capability } from "./limits.ts";
-import type { HostCall } from "./run.ts";
+import { isGranted } from "./sandbox/grants.ts";
+import type { Capability } from "./sandbox/limits.ts";
+import type { HostCall } from "./sandbox/run.ts";
 
 /** Who runs the module, and the run that the decisions belong to. */
 export type HostedRun = {

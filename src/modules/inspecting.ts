@@ -1,8 +1,7 @@
 /** The inspection of a deployment's modules: the code of each active one is on disk and is what was approved. */
-import { toHex } from "../record/bytes.ts";
-import { parseModule } from "../record/kinds.ts";
-import type { Hash } from "../record/bytes.ts";
-import type { WalkedGroup } from "../ledger/walk.ts";
+import { toHex, type Hash } from "@sigil/core/bytes";
+import { parseModule } from "@sigil/core/record";
+import type { WalkedGroup } from "../ledger/walk/walk.ts";
 import type { CodeFiles } from "./code-files.ts";
 import { modulePrefix } from "./domain.ts";
 

@@ -3,15 +3,15 @@
  * checked by what the sandbox will ask of them, and kept under their digest before the proposal is written.
  */
 import { createHash } from "node:crypto";
-import { concatBytes, equalBytes, parseHash, toHex, type Hash } from "../record/bytes.ts";
-import { fail } from "../record/errors.ts";
-import { formatModule, type ModulePayload } from "../record/kinds.ts";
-import { moduleBytesMax } from "../record/limits.ts";
-import type { CborMap } from "../record/cbor.ts";
+import { concatBytes, equalBytes, parseHash, toHex, type Hash } from "@sigil/core/bytes";
+import { fail } from "@sigil/core/errors";
+import { formatModule, type ModulePayload } from "@sigil/core/record";
+import { moduleBytesMax } from "@sigil/core/limits";
+import type { CborMap } from "@sigil/core/cbor";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { CodeFiles } from "./code-files.ts";
 import { modulePrefix, type Manifest, type ProposedCode, type Putting, type Retirement } from "./domain.ts";
-import type { InspectionRequest } from "./run.ts";
+import type { InspectionRequest } from "./sandbox/run.ts";
 
 /** What Canon is asked to propose. */
 export type Proposal = Putting & {

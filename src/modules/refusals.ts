@@ -1,6 +1,6 @@
 /** Why a run does not begin, as its record has it and as its caller is told. Pure. Source: docs/spec/module.md §3. */
-import { toHex, type Hash } from "../record/bytes.ts";
-import type { SigilError } from "../record/errors.ts";
+import { toHex, type Hash } from "@sigil/core/bytes";
+import type { SigilError } from "@sigil/core/errors";
 
 export const runAction = "module.run";
 

@@ -2,17 +2,17 @@
  * The record of a run, as data: its body, and what a sandbox's outcome means in it and for the caller. Pure.
  * Source: docs/spec/module.md §3.
  */
-import type { Hash } from "../record/bytes.ts";
-import { fail, type SigilError } from "../record/errors.ts";
+import type { Hash } from "@sigil/core/bytes";
+import { fail, type SigilError } from "@sigil/core/errors";
 import {
   formatModuleRun,
   type ModuleRunLimits,
   type ModuleRunPayload,
   type ModuleRunUsage,
   type RunEnd,
-} from "../record/kinds.ts";
-import type { RecordBody } from "../record/record.ts";
-import type { KillingLimit, RunExit, RunUsage } from "./run.ts";
+  type RecordBody,
+} from "@sigil/core/record";
+import type { KillingLimit, RunExit, RunUsage } from "./sandbox/run.ts";
 
 /** Text of a reason in the record; traps and rules are short sentences of ours. */
 const reasonCharactersMax = 256;

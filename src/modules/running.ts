@@ -3,18 +3,16 @@
  * asked for, then its code against its digest; only then does a sandbox get it. Whatever came of it is a record on disk
  * before the caller hears of it. Source: docs/spec/module.md §2.
  */
-import { equalBytes, toHex, type Hash } from "../record/bytes.ts";
-import { fail, SigilFault, type SigilError } from "../record/errors.ts";
-import type { ModulePayload, ModuleRunLimits } from "../record/kinds.ts";
-import type { LevelName } from "../record/names.ts";
-import type { RecordBody } from "../record/record.ts";
+import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
+import { fail, SigilFault, type SigilError } from "@sigil/core/errors";
+import type { ModulePayload, ModuleRunLimits, LevelName, RecordBody } from "@sigil/core/record";
 import type { CallContext, Caller } from "../identity/caller.ts";
-import { opensslSha256 } from "../keys/sha256.ts";
+import { opensslSha256 } from "../crypto/sha256.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { CodeFiles } from "./code-files.ts";
 import { modulePrefix, runPrefix, type RunAsked, type RunDone } from "./domain.ts";
 import { hostOf, type HostFunctions } from "./hosting.ts";
-import { parseCapabilities, type RunLimits } from "./limits.ts";
+import { parseCapabilities, type RunLimits } from "./sandbox/limits.ts";
 import {
   busyRefusal,
   codeRefusal,
@@ -25,7 +23,7 @@ import {
   type Refusal,
 } from "./refusals.ts";
 import type { ModuleRegistry, Standing } from "./registry.ts";
-import type { RunOutcome, Sandbox } from "./run.ts";
+import type { RunOutcome, Sandbox } from "./sandbox/run.ts";
 import {
   endingOf,
   errorOf,

@@ -1,7 +1,7 @@
 /** What `rpc/` calls: running, showing, proposing and retiring modules. The parts are in running.ts and proposing.ts. */
-import { fail } from "../record/errors.ts";
-import type { CborValue } from "../record/cbor.ts";
-import { parseModule, type ModulePayload } from "../record/kinds.ts";
+import { fail } from "@sigil/core/errors";
+import type { CborValue } from "@sigil/core/cbor";
+import { parseModule, type ModulePayload } from "@sigil/core/record";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { CodeFiles } from "./code-files.ts";
@@ -19,9 +19,9 @@ import {
   type RunAsked,
   type RunDone,
 } from "./domain.ts";
-import { checkModule, parseCapabilities } from "./limits.ts";
+import { checkModule, parseCapabilities } from "./sandbox/limits.ts";
 import { proposeCode, proposeRetirement, type ProposingDependencies } from "./proposing.ts";
-import type { InspectionRequest } from "./run.ts";
+import type { InspectionRequest } from "./sandbox/run.ts";
 import { ModuleRegistry, type Standing } from "./registry.ts";
 import { Running, type RunningDependencies, type RunWatch } from "./running.ts";
 

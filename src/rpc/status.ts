@@ -4,10 +4,10 @@
  * to the log. At most a few hundred bytes, so that the trailers pass every client's limit.
  */
 import { Metadata, status as Code, type ServiceError } from "@grpc/grpc-js";
-import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "../../generated/google/rpc/error_details.ts";
-import { Status } from "../../generated/google/rpc/status.ts";
-import type { Any } from "../../generated/google/protobuf/any.ts";
-import { describeError, SigilFault, type SigilError } from "../record/errors.ts";
+import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "@sigil/proto/google/rpc/error_details";
+import { Status } from "@sigil/proto/google/rpc/status";
+import type { Any } from "@sigil/proto/google/protobuf/any";
+import { describeError, SigilFault, type SigilError } from "@sigil/core/errors";
 
 const STATUS = {
   malformedCbor: Code.INVALID_ARGUMENT,

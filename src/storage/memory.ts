@@ -2,8 +2,8 @@
  * The storage contract in memory, for tests and dry runs. A backing outlives the stores opened on it, so that
  * closing and opening again shows the same data, as a directory would. One store at a time, as on disk.
  */
-import { compareBytes } from "../record/bytes.ts";
-import { fail } from "../record/errors.ts";
+import { compareBytes } from "@sigil/core/bytes";
+import { fail } from "@sigil/core/errors";
 import {
   checkBatch,
   type KeyRange,

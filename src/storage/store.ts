@@ -8,8 +8,8 @@
  * Errors: storeLocked when another holder has the place, storeFailed for everything else. A `commit` that
  * throws is indeterminate: it may be on disk whole, never in part.
  */
-import { toHex } from "../record/bytes.ts";
-import { assert, fail } from "../record/errors.ts";
+import { toHex } from "@sigil/core/bytes";
+import { assert, fail } from "@sigil/core/errors";
 
 /** One write of a batch. A delete of an absent key does nothing. */
 export type StoreOp =

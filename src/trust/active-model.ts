@@ -2,13 +2,11 @@
  * The model that decides now: a projection of the ledger's newest `trust_model/active` record, replaced whole when a
  * new one is committed. A record that is no usable model leaves no model, and without a model everything denies.
  */
-import { toHex, type Hash } from "../record/bytes.ts";
-import { describeError, fail, SigilFault } from "../record/errors.ts";
-import { parseTrustModel, type TrustModelPayload } from "../record/kinds.ts";
-import type { RecordBody } from "../record/record.ts";
+import { toHex, type Hash } from "@sigil/core/bytes";
+import { describeError, fail, SigilFault } from "@sigil/core/errors";
+import { parseTrustModel, type TrustModelPayload, type RecordBody } from "@sigil/core/record";
 import type { ActiveModel } from "./decision.ts";
-import { withCanonicalGlobs } from "./model-spelling.ts";
-import { parseModel, type TrustModel } from "./model.ts";
+import { withCanonicalGlobs, parseModel, type TrustModel } from "@sigil/core/model";
 
 const activeModelId = "trust_model/active";
 

@@ -1,9 +1,8 @@
 /** A question and its answer, as the services speak of them; `rpc/` turns both to and from protobuf. Pure. */
-import type { Hash } from "../record/bytes.ts";
-import type { CborValue } from "../record/cbor.ts";
-import type { SigilError } from "../record/errors.ts";
-import type { FrozenChainPayload, TrustModelPayload } from "../record/kinds.ts";
-import type { LevelName } from "../record/names.ts";
+import type { Hash } from "@sigil/core/bytes";
+import type { CborValue } from "@sigil/core/cbor";
+import type { SigilError } from "@sigil/core/errors";
+import type { FrozenChainPayload, TrustModelPayload, LevelName } from "@sigil/core/record";
 
 export type CheckQuestion = {
   readonly action: string;

@@ -2,7 +2,7 @@
  * The trust model a new deployment starts with: data only, put into the genesis record. Pure.
  * From then on the record counts and this file does not. Docs: docs/spec/trust.md §6.
  */
-import type { CborMap } from "../record/cbor.ts";
+import type { CborMap } from "@sigil/core/cbor";
 
 /** With these weights one level up is worth 2 logits, and a full rate window takes away as much. */
 export const defaultModelPayload = {

@@ -2,10 +2,14 @@
  * Runs the evaluator so that nothing it does can become an allow: a throw, a rejection, silence past the deadline and
  * an answer that contradicts itself all end as a fault, and a fault is a deny.
  */
-import { evaluatorMsMax } from "../record/limits.ts";
-import { FEATURES, type Features } from "./features.ts";
-import type { Evaluation, TrustModel } from "./model.ts";
-import type { FaultReason } from "./verdict.ts";
+import { evaluatorMsMax } from "@sigil/core/limits";
+import {
+  FEATURES,
+  type Features,
+  type Evaluation,
+  type TrustModel,
+  type FaultReason,
+} from "@sigil/core/model";
 
 export type Evaluate = (
   model: TrustModel,

@@ -2,15 +2,20 @@
  * What is most likely a mistake in a model that breaks no rule, and what a full rate window does to each of its actions.
  * Advice, never a refusal. Pure. Source: docs/spec/trust.md §11. At most `lintMatchesMax` globs are tried unless told.
  */
-import type { Level } from "../identity/levels.ts";
-import { levelFraction } from "../identity/levels.ts";
-import type { CborValue } from "../record/cbor.ts";
-import { actionBytesMax, lintMatchesMax, targetBytesMax } from "../record/limits.ts";
-import { rateFraction, type ActionRule } from "./features.ts";
-import { compileGlob, type GlobTable } from "./glob.ts";
-import { withCanonicalGlobs } from "./model-spelling.ts";
-import { evaluate, parseModel, type TrustModel } from "./model.ts";
-import type { Verdict } from "./verdict.ts";
+import { type Level, levelFraction } from "@sigil/core/record";
+import type { CborValue } from "@sigil/core/cbor";
+import { actionBytesMax, lintMatchesMax, targetBytesMax } from "@sigil/core/limits";
+import {
+  rateFraction,
+  type ActionRule,
+  compileGlob,
+  type GlobTable,
+  withCanonicalGlobs,
+  evaluate,
+  parseModel,
+  type TrustModel,
+  type Verdict,
+} from "@sigil/core/model";
 
 export type Finding = {
   readonly code: "NEVER_ALLOWS" | "NEVER_WINS" | "CASE_ALONE" | "NOT_CANONICAL" | "RATE_LIMITS_NOTHING";

@@ -3,10 +3,9 @@
  * attesting, no quorum could ever change it again, so such a model is refused before it is proposed. Source:
  * docs/spec/trust.md §6. Pure.
  */
-import { fail } from "../record/errors.ts";
-import type { Level } from "../identity/levels.ts";
-import { gatherFeatures } from "./features.ts";
-import { evaluate, type TrustModel } from "./model.ts";
+import { fail } from "@sigil/core/errors";
+import type { Level } from "@sigil/core/record";
+import { gatherFeatures, evaluate, type TrustModel } from "@sigil/core/model";
 
 /** What is asked of the model. */
 type Matter = { readonly action: string; readonly target: string };

@@ -1,8 +1,8 @@
 /** What the record of a decision says of it: the features in words, and the outcome in numbers. */
-import type { FrozenChainPayload } from "../record/kinds.ts";
+import type { FrozenChainPayload } from "@sigil/core/record";
 import type { LoadedModel } from "./active-model.ts";
 import type { Evaluated } from "./evaluator.ts";
-import type { Features } from "./features.ts";
+import type { Features } from "@sigil/core/model";
 
 export const describeFeatures = (features: Features, rateCount: number): string =>
   `${features.rule === null ? "unknown action" : `needs ${features.rule.minLevel}`}, ${rateCount} in window`;

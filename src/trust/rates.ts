@@ -7,11 +7,11 @@
  * tenant ask about it. An anonymous caller is counted by its peer, which no record holds: its window starts empty.
  * Source: docs/spec/trust.md §3.
  */
-import { rateRefillEntriesMax } from "../record/limits.ts";
-import { parseFrozenChain } from "../record/kinds.ts";
+import { rateRefillEntriesMax } from "@sigil/core/limits";
+import { parseFrozenChain } from "@sigil/core/record";
 import type { Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import type { CommittedRecord } from "../ledger/options.ts";
+import type { CommittedRecord } from "../ledger/append/options.ts";
 import type { ActiveModels, LoadedModel } from "./active-model.ts";
 import { createTimesByTag, type TimesByTag } from "./times-by-tag.ts";
 import { createRateWindows, type RateLimit, type RateWindows, type Reservation } from "./window.ts";

@@ -2,20 +2,24 @@
  * Decides checks: who it is about, what the features are, what the model says, then a frozen record in the ledger, and
  * only after its commit an answer. Everything that fails on the way is a deny or an error, never an allow.
  */
-import { cborEncode, type CborMap, type CborValue } from "../record/cbor.ts";
-import { fail, type SigilError } from "../record/errors.ts";
+import { cborEncode, type CborMap, type CborValue } from "@sigil/core/cbor";
+import { fail, type SigilError } from "@sigil/core/errors";
 import { all, settle, type Settled } from "./settle.ts";
-import type { Hash } from "../record/bytes.ts";
-import { commitRecordMsMax } from "../record/limits.ts";
-import { parseFrozenChain, type FrozenChainPayload } from "../record/kinds.ts";
-import type { RecordBody } from "../record/record.ts";
-import type { Sha256 } from "../record/hash.ts";
-import { isAtLeast, type Level } from "../identity/levels.ts";
+import type { Hash } from "@sigil/core/bytes";
+import { commitRecordMsMax } from "@sigil/core/limits";
+import {
+  parseFrozenChain,
+  type FrozenChainPayload,
+  type RecordBody,
+  isAtLeast,
+  type Level,
+} from "@sigil/core/record";
+import type { Sha256 } from "@sigil/core/hash";
 import { idempotencyScope, mapPaced, runPaced, type CallContext, type Caller } from "../identity/caller.ts";
 import { isInForce, type StandingPrincipal } from "../identity/suspension.ts";
-import type { Appended } from "../ledger/commit.ts";
-import type { HeldClaim } from "../ledger/idempotency.ts";
-import type { AppendUnit } from "../ledger/sequencer.ts";
+import type { Appended } from "../ledger/append/commit.ts";
+import type { HeldClaim } from "../ledger/append/idempotency.ts";
+import type { AppendUnit } from "../ledger/append/sequencer.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { ActiveModels, type LoadedModel } from "./active-model.ts";
 import type {
@@ -29,9 +33,8 @@ import type {
 import { createDecisionIds } from "./decision-id.ts";
 import { spellQuestion } from "./spell-question.ts";
 import { runEvaluator, type Evaluate, type Evaluated } from "./evaluator.ts";
-import { gatherFeatures, type Features } from "./features.ts";
+import { gatherFeatures, type Features, canonicalModel } from "@sigil/core/model";
 import { describeFeatures, describeOutcome } from "./outcome.ts";
-import { canonicalModel } from "./model-spelling.ts";
 import { openRates, type Asked, type Rates } from "./rates.ts";
 import { reachOf, simulateCheck, simulateLast } from "./simulate.ts";
 

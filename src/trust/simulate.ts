@@ -2,20 +2,31 @@
  * What a candidate model would have said. Records nothing. Decisions that were recorded are scored on the rate and the
  * entropy they were decided on; the candidate's tables and weights are applied anew.
  */
-import type { CborValue } from "../record/cbor.ts";
-import { fail, SigilFault } from "../record/errors.ts";
-import { simulateDecisionsMax } from "../record/limits.ts";
-import { parseFrozenChain, type FrozenChainPayload } from "../record/kinds.ts";
-import { systemTenant } from "../record/names.ts";
-import { canonicalAction, canonicalTarget, spellingOr } from "../record/spelling.ts";
+import type { CborValue } from "@sigil/core/cbor";
+import { fail, SigilFault } from "@sigil/core/errors";
+import { simulateDecisionsMax } from "@sigil/core/limits";
+import {
+  parseFrozenChain,
+  type FrozenChainPayload,
+  systemTenant,
+  canonicalAction,
+  canonicalTarget,
+  spellingOr,
+} from "@sigil/core/record";
 import { readsAcross, runPaced, type CallContext, type Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { LoadedModel } from "./active-model.ts";
 import type { SimulateQuestion, SimulatedDecision, Simulation } from "./decision.ts";
-import { gatherFeatures, lookUpFeatures, type Observation } from "./features.ts";
+import {
+  gatherFeatures,
+  lookUpFeatures,
+  type Observation,
+  withCanonicalGlobs,
+  evaluate,
+  parseModel,
+  type TrustModel,
+} from "@sigil/core/model";
 import { describeFinding, lintModel } from "./lint.ts";
-import { withCanonicalGlobs } from "./model-spelling.ts";
-import { evaluate, parseModel, type TrustModel } from "./model.ts";
 
 /** Records looked at for each decision wanted, and besides: in a ledger of few decisions the walk ends short. */
 const scannedPerDecision = 4;

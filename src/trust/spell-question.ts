@@ -5,7 +5,7 @@ import {
   canonicalSubject,
   canonicalTarget,
   requireSpelling,
-} from "../record/spelling.ts";
+} from "@sigil/core/record";
 import type { CheckQuestion } from "./decision.ts";
 
 /** @param trustDomain the deployment's origin. @throws invalidField. */

@@ -1,9 +1,9 @@
 /** A real deployment in a directory of its own, for processes that are going to be killed. */
 import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
-import { initDeployment, type InitOptions, type OpenOptions } from "../../src/deployment.ts";
-import { createKekFile } from "../../src/keys/kek.ts";
-import { rawPublicKey } from "../../src/keys/sign.ts";
+import { initDeployment, type InitOptions, type OpenOptions } from "../../src/deployment/open.ts";
+import { createKekFile } from "../../src/crypto/kek.ts";
+import { rawPublicKey } from "../../src/crypto/signing/sign.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
 
 const newPublicKey = () => rawPublicKey(generateKeyPairSync("ed25519").privateKey);

@@ -10,13 +10,13 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { ChainQuery } from "../../src/audit/evidence.ts";
 import { createAuditService } from "../../src/audit/service.ts";
-import { openDeployment } from "../../src/deployment.ts";
+import { openDeployment } from "../../src/deployment/open.ts";
 import type { Caller } from "../../src/identity/caller.ts";
-import { opensslSha256 } from "../../src/keys/sha256.ts";
+import { opensslSha256 } from "../../src/crypto/sha256.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";
-import { formatFrozenChain } from "../../src/record/kinds.ts";
-import { rateRefillEntriesMax } from "../../src/record/limits.ts";
-import type { RecordBody } from "../../src/record/record.ts";
+import { formatFrozenChain } from "../../src/core/record/kinds.ts";
+import { rateRefillEntriesMax } from "../../src/core/limits.ts";
+import type { RecordBody } from "../../src/core/record/record.ts";
 import { createDeployment, openOptions } from "./deployment.ts";
 
 const { values } = parseArgs({

@@ -7,8 +7,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { describeDeployment } from "../../src/deployment.ts";
-import { runFsck } from "../../src/ledger/fsck.ts";
+import { describeDeployment } from "../../src/deployment/open.ts";
+import { runFsck } from "../../src/ledger/fsck/fsck.ts";
 import { createDeployment, openOptions } from "./deployment.ts";
 import { runKills } from "./oracle.ts";
 

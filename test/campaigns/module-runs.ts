@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import type { RunRequest, Sandbox } from "../../src/modules/run.ts";
+import type { RunRequest, Sandbox } from "../../src/modules/sandbox/run.ts";
 
 type Held = {
   readonly heapBytes: number;

@@ -2,18 +2,11 @@
  * A registry, two records under it and the proposals about them, run by `src/canon` with a log of all that happens for the
  * oracle. After every step the two are compared. No signature is made: whether one holds is said.
  */
-import {
-  parseHash,
-  parsePublicKey,
-  toHex,
-  u64be,
-  type Hash,
-  type PublicKey,
-} from "../../src/record/bytes.ts";
-import { coseKeyThumbprint } from "../../src/record/cose.ts";
-import { wireReason } from "../../src/canon/refusals.ts";
-import { looksLike } from "../../src/canon/look-alikes.ts";
-import { planRegistryChange, type Registry, type RegistryChange } from "../../src/canon/registry.ts";
+import { parseHash, parsePublicKey, toHex, u64be, type Hash, type PublicKey } from "../../src/core/bytes.ts";
+import { coseKeyThumbprint } from "../../src/core/cose/cose.ts";
+import { wireReason } from "../../src/core/quorum/refusals.ts";
+import { looksLike } from "../../src/canon/proposals/look-alikes.ts";
+import { planRegistryChange, type Registry, type RegistryChange } from "../../src/core/quorum/registry.ts";
 import {
   planAttest,
   planCommit,
@@ -21,7 +14,7 @@ import {
   type Facts,
   type ProposalState,
   type SignatureCheck,
-} from "../../src/canon/rules.ts";
+} from "../../src/core/quorum/plan.ts";
 import { canReachItsK, recount, type LogEntry, type Member } from "./quorum-oracle.ts";
 
 export const origin = "ledger.example/main";

@@ -5,11 +5,11 @@
  */
 import { readFileSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { toHex, utf8Encode } from "../../src/record/bytes.ts";
-import { SigilFault } from "../../src/record/errors.ts";
-import type { RecordBody } from "../../src/record/record.ts";
-import { openDeployment } from "../../src/deployment.ts";
-import type { Appended } from "../../src/ledger/commit.ts";
+import { toHex, utf8Encode } from "../../src/core/bytes.ts";
+import { SigilFault } from "../../src/core/errors.ts";
+import type { RecordBody } from "../../src/core/record/record.ts";
+import { openDeployment } from "../../src/deployment/open.ts";
+import type { Appended } from "../../src/ledger/append/commit.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";
 import { openOptions } from "./deployment.ts";
 import { parseAcknowledged, type Acknowledged, type WorkerTask } from "./oracle.ts";

@@ -1,10 +1,10 @@
 /** The one suite that every place for private signing keys passes. */
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
-import { parsePublicKey, toBase64Url, toHex } from "../../src/record/bytes.ts";
-import type { SigningCustody } from "../../src/keys/signing-custody.ts";
-import type { Signer } from "../../src/keys/sign.ts";
-import { checkPublicKey, verifyOwn } from "../../src/keys/verify.ts";
+import { parsePublicKey, toBase64Url, toHex } from "../../src/core/bytes.ts";
+import type { SigningCustody } from "../../src/crypto/signing/signing-custody.ts";
+import type { Signer } from "../../src/crypto/signing/sign.ts";
+import { checkPublicKey, verifyOwn } from "../../src/core/keys/verify.ts";
 import { expectFault } from "../unit/keys/expect-fault.ts";
 
 /** Somewhere private keys can be kept, opened any number of times, and holding none at first. */

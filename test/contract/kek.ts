@@ -2,8 +2,8 @@
 import { expect } from "chai";
 import { randomBytes } from "node:crypto";
 import { after, before, describe, it } from "mocha";
-import { toHex } from "../../src/record/bytes.ts";
-import type { Kek } from "../../src/keys/wrap.ts";
+import { toHex } from "../../src/core/bytes.ts";
+import type { Kek } from "../../src/crypto/wrapping/wrap.ts";
 import { expectFault } from "../unit/keys/expect-fault.ts";
 
 export type KekPair = { readonly kek: Kek; readonly other: Kek; readonly remove: () => Promise<void> };

@@ -3,19 +3,19 @@
  * the clock and the keys in the test's hands. What outlives a closing lives in the `World`.
  */
 import { createHash, createSecretKey, generateKeyPairSync, randomBytes } from "node:crypto";
-import { parseHash, type Hash } from "../../src/record/bytes.ts";
-import type { CborMap, CborValue } from "../../src/record/cbor.ts";
-import { fail, SigilFault, type SigilError } from "../../src/record/errors.ts";
-import { formatFrozenChain, formatGenesis, parseGenesis } from "../../src/record/kinds.ts";
-import type { RecordBody } from "../../src/record/record.ts";
-import { opensslSha256 } from "../../src/keys/sha256.ts";
-import { createSigner, rawPublicKey, type Signer } from "../../src/keys/sign.ts";
-import type { DataKey } from "../../src/keys/seal.ts";
-import { memoryAnchor, type Anchor } from "../../src/ledger/anchor.ts";
+import { parseHash, type Hash } from "../../src/core/bytes.ts";
+import type { CborMap, CborValue } from "../../src/core/cbor/cbor.ts";
+import { fail, SigilFault, type SigilError } from "../../src/core/errors.ts";
+import { formatFrozenChain, formatGenesis, parseGenesis } from "../../src/core/record/kinds.ts";
+import type { RecordBody } from "../../src/core/record/record.ts";
+import { opensslSha256 } from "../../src/crypto/sha256.ts";
+import { createSigner, rawPublicKey, type Signer } from "../../src/crypto/signing/sign.ts";
+import type { DataKey } from "../../src/crypto/seal.ts";
+import { memoryAnchor, type Anchor } from "../../src/ledger/append/anchor.ts";
 import { createLedger } from "../../src/ledger/create.ts";
 import { Ledger, type LedgerOptions } from "../../src/ledger/ledger.ts";
-import type { SigningKeys } from "../../src/ledger/signers.ts";
-import type { DataKeys } from "../../src/ledger/sealer.ts";
+import type { SigningKeys } from "../../src/ledger/append/signers.ts";
+import type { DataKeys } from "../../src/ledger/sealing/sealer.ts";
 import { createMemoryBacking, openMemoryStore, type MemoryBacking } from "../../src/storage/memory.ts";
 import type { Store } from "../../src/storage/store.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";

@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Context } from "mocha";
-import { holdTokens } from "../../src/keys/pkcs11/token.ts";
+import { holdTokens } from "../../src/crypto/pkcs11/token.ts";
 
 const run = promisify(execFile);
 

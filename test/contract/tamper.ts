@@ -2,7 +2,7 @@
  * Someone with the disk in their hands and no key: what stands at a position is read, replaced, and flipped byte by
  * byte. Works on any store of a ledger that nobody has open.
  */
-import { recordKey } from "../../src/ledger/keyspace.ts";
+import { recordKey } from "../../src/ledger/layout/keyspace.ts";
 import type { Store } from "../../src/storage/store.ts";
 
 /** `u8 length ‖ tenant ‖ sealed envelope`. @throws when nothing stands there. */

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { ListOrder, type ListFrozenChainsRequest } from "@sigil/client";
-import { deploymentFormat } from "../../src/deployment-file.ts";
+import { deploymentFormat } from "../../src/deployment/file.ts";
 import { unpackFormat } from "../data/formats/unpack.ts";
 import { freePorts, running, serving, sigilHere } from "./command.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";

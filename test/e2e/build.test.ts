@@ -7,8 +7,8 @@ import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { toHex } from "../../src/record/bytes.ts";
-import { encodeBody, hashRecord, type RecordBody } from "../../src/record/record.ts";
+import { toHex } from "../../src/core/bytes.ts";
+import { encodeBody, hashRecord, type RecordBody } from "../../src/core/record/record.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
 
 const run = promisify(execFile);

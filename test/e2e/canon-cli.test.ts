@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { cborEncode } from "../../src/record/cbor.ts";
+import { cborEncode } from "../../src/core/cbor/cbor.ts";
 import { freePorts, running, serving, sigil, sigilHere, type Ended, type Serving } from "./command.ts";
 
 const caller = (name: string): readonly string[] => ["--key", `data.keys/${name}.pem`, "--principal", name];

@@ -5,7 +5,7 @@ import { describe, it } from "mocha";
 import { ProposalState, type Proposal } from "@sigil/client";
 import { openLevelStore } from "../../src/storage/level.ts";
 import type { Evaluate } from "../../src/trust/evaluator.ts";
-import { evaluate } from "../../src/trust/model.ts";
+import { evaluate } from "../../src/core/model/model.ts";
 import { createFaultyStore, type FaultyStore } from "../contract/faulty-store.ts";
 import { untilStatus } from "../contract/memory-ledger.ts";
 import { endOf, put, unhurriedModel, writeOf } from "./canon-writes.ts";

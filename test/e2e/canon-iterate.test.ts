@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { SigilError, type CanonicalRecord, type SigilConnection, type VersionedRecord } from "@sigil/client";
-import { cborEncode } from "../../src/record/cbor.ts";
+import { cborEncode } from "../../src/core/cbor/cbor.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
 import { flipsOf, readStored, replaceStored } from "../contract/tamper.ts";
 import { recordIn, unhurriedModel, writeOf } from "./canon-writes.ts";

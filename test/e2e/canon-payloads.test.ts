@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import type { SigilConnection, WriteRecordRequest } from "@sigil/client";
-import { cborEncode } from "../../src/record/cbor.ts";
+import { cborEncode } from "../../src/core/cbor/cbor.ts";
 import { end, endOf, idOf, payloadOf, put, recordIn, unhurriedModel, writeOf } from "./canon-writes.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
 import { codeOf, refusalOf } from "./refusal.ts";

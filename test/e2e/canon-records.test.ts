@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { Space, type SigilConnection } from "@sigil/client";
-import { decodeEnvelope, parseRecordStatement } from "../../src/record/record.ts";
+import { decodeEnvelope, parseRecordStatement } from "../../src/core/record/record.ts";
 import { end, payloadOf, put, recordIn, unhurriedModel } from "./canon-writes.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
 import { codeOf, refusalOf } from "./refusal.ts";

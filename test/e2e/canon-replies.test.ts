@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { RecordView, type SigilConnection } from "@sigil/client";
-import { cborEncode } from "../../src/record/cbor.ts";
+import { cborEncode } from "../../src/core/cbor/cbor.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
 import { idOf, put, unhurriedModel, writeOf } from "./canon-writes.ts";
 import { Council, modelWith } from "./council.ts";

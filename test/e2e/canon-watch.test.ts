@@ -13,9 +13,9 @@ import {
   type WatchRequest,
   type WatchResponse,
 } from "@sigil/client";
-import { verifyForeign } from "../../src/keys/verify.ts";
-import { verifyCheckpoint } from "../../src/merkle/checkpoint.ts";
-import { parsePublicKey } from "../../src/record/bytes.ts";
+import { verifyForeign } from "../../src/core/keys/verify.ts";
+import { verifyCheckpoint } from "../../src/core/merkle/checkpoint.ts";
+import { parsePublicKey } from "../../src/core/bytes.ts";
 import { end, idOf, payloadOf, put, putAll, recordIn, unhurriedModel, writeOf } from "./canon-writes.ts";
 import { makeDeployment, origin, type Deployment, type ServedDeployment } from "./deployment.ts";
 import { codeOf, refusalOf } from "./refusal.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { recordKey } from "../../src/ledger/keyspace.ts";
+import { recordKey } from "../../src/ledger/layout/keyspace.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
 import { freePorts, serving, sigil, type Ended, type Serving } from "./command.ts";
 

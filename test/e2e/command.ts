@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Readable, Writable } from "node:stream";
 import { runCommandLine } from "../../src/cli/command-line.ts";
-import { processTerminal } from "../../src/cli/terminal.ts";
+import { processTerminal } from "../../src/cli/terminal/terminal.ts";
 
 const mainPath = join(import.meta.dirname, "../../src/main.ts");
 

@@ -3,12 +3,12 @@ import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { join } from "node:path";
 import { connect, SigilError, Verdict, type CheckResponse } from "@sigil/client";
-import { appendQueueRecordsMax } from "../../src/record/limits.ts";
+import { appendQueueRecordsMax } from "../../src/core/limits.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
 import type { Store, StoreOp } from "../../src/storage/store.ts";
 import type { Evaluate } from "../../src/trust/evaluator.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
-import { evaluate } from "../../src/trust/model.ts";
+import { evaluate } from "../../src/core/model/model.ts";
 import { createFaultyStore, type FaultyStore } from "../contract/faulty-store.ts";
 import { makeDeployment, type Deployment } from "./deployment.ts";
 

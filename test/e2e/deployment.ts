@@ -10,13 +10,13 @@ import {
   type SigilConnection,
   type TokenSigner,
 } from "@sigil/client";
-import { makeConfig } from "../../src/config.ts";
+import { makeConfig } from "../../src/config/config.ts";
 import type { Values } from "../../src/config/keys.ts";
-import { initDeployment } from "../../src/deployment.ts";
-import { createKekFile } from "../../src/keys/kek.ts";
-import type { CborMap } from "../../src/record/cbor.ts";
-import { parsePublicKey } from "../../src/record/bytes.ts";
-import { startServer, type Overrides, type RunningServer } from "../../src/server.ts";
+import { initDeployment } from "../../src/deployment/open.ts";
+import { createKekFile } from "../../src/crypto/kek.ts";
+import type { CborMap } from "../../src/core/cbor/cbor.ts";
+import { parsePublicKey } from "../../src/core/bytes.ts";
+import { startServer, type Overrides, type RunningServer } from "../../src/wire/server.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
 
 export const origin = "sigil.test";

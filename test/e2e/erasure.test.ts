@@ -11,18 +11,18 @@ import {
   type SigilConnection,
   type SigilError,
 } from "@sigil/client";
-import { openDeployment } from "../../src/deployment.ts";
-import { parseGroup } from "../../src/ledger/group.ts";
-import { familyRange, positionOf, recordKey } from "../../src/ledger/keyspace.ts";
-import { leafHash } from "../../src/merkle/hash.ts";
-import { checkInclusion } from "../../src/merkle/proof.ts";
-import { parseCheckpoint } from "../../src/merkle/checkpoint.ts";
-import { parseNote } from "../../src/merkle/note.ts";
-import { appendLeaves, emptyFrontier, rootOf } from "../../src/merkle/tree.ts";
-import { opensslSha256 } from "../../src/keys/sha256.ts";
-import { parseHash, toHex, utf8Decode, type Hash } from "../../src/record/bytes.ts";
-import { cborEncode } from "../../src/record/cbor.ts";
-import { entryOf } from "../../src/record/record.ts";
+import { openDeployment } from "../../src/deployment/open.ts";
+import { parseGroup } from "../../src/ledger/layout/group.ts";
+import { familyRange, positionOf, recordKey } from "../../src/ledger/layout/keyspace.ts";
+import { leafHash } from "../../src/core/merkle/hash.ts";
+import { checkInclusion } from "../../src/core/merkle/proof.ts";
+import { parseCheckpoint } from "../../src/core/merkle/checkpoint.ts";
+import { parseNote } from "../../src/core/merkle/note.ts";
+import { appendLeaves, emptyFrontier, rootOf } from "../../src/core/merkle/tree.ts";
+import { opensslSha256 } from "../../src/crypto/sha256.ts";
+import { parseHash, toHex, utf8Decode, type Hash } from "../../src/core/bytes.ts";
+import { cborEncode } from "../../src/core/cbor/cbor.ts";
+import { entryOf } from "../../src/core/record/record.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
 import { put, recordIn } from "./canon-writes.ts";
 import { Council, json, tombstone } from "./council.ts";

@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, beforeEach, describe, it } from "mocha";
-import { deploymentFormat } from "../../src/deployment-file.ts";
-import { migrations, newestFormat } from "../../src/deployment-migrations.ts";
-import { formatManifest, parseManifest, stateDirectory } from "../../src/operations/manifest.ts";
-import { toHex } from "../../src/record/bytes.ts";
-import { opensslSha256 } from "../../src/keys/sha256.ts";
+import { deploymentFormat } from "../../src/deployment/file.ts";
+import { migrations, newestFormat } from "../../src/deployment/migrations.ts";
+import { formatManifest, parseManifest, stateDirectory } from "../../src/deployment/backup/manifest.ts";
+import { toHex } from "../../src/core/bytes.ts";
+import { opensslSha256 } from "../../src/crypto/sha256.ts";
 import {
   keptFormats,
   otherKept,

@@ -8,7 +8,7 @@ import {
   type CheckResponse,
   type SigilConnection,
 } from "@sigil/client";
-import { toHex } from "../../src/record/bytes.ts";
+import { toHex } from "../../src/core/bytes.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
 import { put, writeOf } from "./canon-writes.ts";
 import { Council, json, modelWith, newKey, rawKey, tombstone } from "./council.ts";

@@ -3,7 +3,7 @@ import { generateKeyPairSync, sign, type KeyObject } from "node:crypto";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { keyThumbprint, LevelOfAccess, SigilError, type SigilConnection } from "@sigil/client";
-import { formatPrincipal, parsePrincipal } from "../../src/record/kinds.ts";
+import { formatPrincipal, parsePrincipal } from "../../src/core/record/kinds.ts";
 import { makeDeployment, origin, type Deployment, type ServedDeployment } from "./deployment.ts";
 
 const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64url");

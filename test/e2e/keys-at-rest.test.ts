@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, it } from "mocha";
 import { runCommandLine } from "../../src/cli/command-line.ts";
-import { loadConfig, serveUntilSignal } from "../../src/cli/serve.ts";
-import { deploymentFormat } from "../../src/deployment-file.ts";
+import { loadConfig, serveUntilSignal } from "../../src/cli/deployment/serve.ts";
+import { deploymentFormat } from "../../src/deployment/file.ts";
 import { freePorts, sigilHere, type Ended } from "./command.ts";
 import { person } from "./person.ts";
 

@@ -13,11 +13,11 @@ import {
   type RecordEvidence,
   type SigilConnection,
 } from "@sigil/client";
-import { describeDeployment } from "../../src/deployment.ts";
-import { runFsck } from "../../src/ledger/fsck.ts";
+import { describeDeployment } from "../../src/deployment/open.ts";
+import { runFsck } from "../../src/ledger/fsck/fsck.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";
-import { fromHex, toHex } from "../../src/record/bytes.ts";
-import { decodeEnvelope, hashRecord, parseRecordStatement } from "../../src/record/record.ts";
+import { fromHex, toHex } from "../../src/core/bytes.ts";
+import { decodeEnvelope, hashRecord, parseRecordStatement } from "../../src/core/record/record.ts";
 import { makeDeployment, type Deployment } from "./deployment.ts";
 import { codeOf, refusalOf } from "./refusal.ts";
 

@@ -7,9 +7,15 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
-import { fail } from "../../src/record/errors.ts";
-import { inspectModule } from "../../src/modules/inspection.ts";
-import type { InspectionRequest, RunExit, RunOutcome, RunRequest, Sandbox } from "../../src/modules/run.ts";
+import { fail } from "../../src/core/errors.ts";
+import { inspectModule } from "../../src/modules/sandbox/inspection.ts";
+import type {
+  InspectionRequest,
+  RunExit,
+  RunOutcome,
+  RunRequest,
+  Sandbox,
+} from "../../src/modules/sandbox/run.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
 import { createFaultyStore, type FaultyStore } from "../contract/faulty-store.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";

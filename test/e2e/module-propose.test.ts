@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { LevelOfAccess, type ProposeModuleRequest } from "@sigil/client";
-import { createSandbox } from "../../src/modules/sandbox.ts";
-import { moduleBytesMax } from "../../src/record/limits.ts";
+import { createSandbox } from "../../src/modules/sandbox/pool.ts";
+import { moduleBytesMax } from "../../src/core/limits.ts";
 import { modelWith, Council, json as jsonContent, tombstone } from "./council.ts";
 import { put } from "./canon-writes.ts";
 import {

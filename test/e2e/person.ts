@@ -1,6 +1,6 @@
 /** A terminal with a keyboard, for what is asked for and not shown. */
 import { Readable } from "node:stream";
-import type { Terminal } from "../../src/cli/terminal.ts";
+import type { Terminal } from "../../src/cli/terminal/terminal.ts";
 
 /** Somebody at a keyboard, who types the lines one after another as they are asked for. */
 export const person = (lines: readonly string[], environment: Readonly<Record<string, string>> = {}) => {

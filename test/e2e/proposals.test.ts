@@ -8,8 +8,8 @@ import {
   type ProposeRecordRequest,
   type SigilConnection,
 } from "@sigil/client";
-import { toHex } from "../../src/record/bytes.ts";
-import { attributeBytesMax, attributesMax, openProposalsPerCallerMax } from "../../src/record/limits.ts";
+import { toHex } from "../../src/core/bytes.ts";
+import { attributeBytesMax, attributesMax, openProposalsPerCallerMax } from "../../src/core/limits.ts";
 import { Council, json, newKey, rawKey, tombstone } from "./council.ts";
 import { refusalOf } from "./refusal.ts";
 

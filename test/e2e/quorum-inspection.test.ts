@@ -1,11 +1,11 @@
 /** An inspection sees what the ledger's own signatures cannot show: a system record that no quorum approved. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { QuorumInspection } from "../../src/canon/inspection.ts";
-import { describeDeployment } from "../../src/deployment.ts";
-import { runFsck, type FsckReport } from "../../src/ledger/fsck.ts";
+import { QuorumInspection } from "../../src/canon/proposals/inspection.ts";
+import { describeDeployment } from "../../src/deployment/open.ts";
+import { runFsck, type FsckReport } from "../../src/ledger/fsck/fsck.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";
-import type { RecordBody } from "../../src/record/record.ts";
+import type { RecordBody } from "../../src/core/record/record.ts";
 import { Council, modelWith, newKey, rawKey } from "./council.ts";
 import { origin } from "./deployment.ts";
 import { refusalOf } from "./refusal.ts";

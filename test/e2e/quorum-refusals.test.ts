@@ -2,8 +2,8 @@
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { ProposalState, type Proposal, type SigilError } from "@sigil/client";
-import { attestationToSign, formatAttestationStatement } from "../../src/canon/statement.ts";
-import { parseHash, parsePublicKey } from "../../src/record/bytes.ts";
+import { attestationToSign, formatAttestationStatement } from "../../src/core/quorum/statement.ts";
+import { parseHash, parsePublicKey } from "../../src/core/bytes.ts";
 import { Council, json, newKey, rawKey, tombstone } from "./council.ts";
 import { origin } from "./deployment.ts";
 import { refusalOf } from "./refusal.ts";

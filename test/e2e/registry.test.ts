@@ -3,7 +3,7 @@ import type { KeyObject } from "node:crypto";
 import { expect } from "chai";
 import { after, afterEach, before, beforeEach, describe, it } from "mocha";
 import { AttestationRole, ProposalState, type Proposal } from "@sigil/client";
-import { parseGenesis } from "../../src/record/kinds.ts";
+import { parseGenesis } from "../../src/core/record/kinds.ts";
 import { Council, json, newKey, rawKey, type Change } from "./council.ts";
 import { refusalOf } from "./refusal.ts";
 import { attest } from "./witness.ts";

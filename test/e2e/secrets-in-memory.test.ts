@@ -10,9 +10,9 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, describe, it } from "mocha";
 import type { PKCS11 } from "pkcs11js";
-import { CK } from "../../src/keys/pkcs11/module.ts";
-import { localKek } from "../../src/keys/wrap.ts";
-import { readAnyWrappedFile } from "../../src/keys/wrapped-file.ts";
+import { CK } from "../../src/crypto/pkcs11/module.ts";
+import { localKek } from "../../src/crypto/wrapping/wrap.ts";
+import { readAnyWrappedFile } from "../../src/crypto/wrapping/wrapped-file.ts";
 import { skipWithoutToken, useSoftHsm } from "../contract/softhsm.ts";
 import { freePorts, sigilHere } from "./command.ts";
 

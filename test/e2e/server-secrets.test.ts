@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { SigilError, type SigilConnection } from "@sigil/client";
-import { evaluate } from "../../src/trust/model.ts";
+import { evaluate } from "../../src/core/model/model.ts";
 import { rawCall } from "../contract/raw-call.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
 

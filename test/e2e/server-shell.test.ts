@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { SigilError } from "@sigil/client";
-import { createSandbox } from "../../src/modules/sandbox.ts";
+import { createSandbox } from "../../src/modules/sandbox/pool.ts";
 import { makeDeployment } from "./deployment.ts";
 
 const rule = "/nowhere/sh is missing, which bounds a sandbox process; install a shell in the image";

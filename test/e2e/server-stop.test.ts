@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { connect, createTokenSigner } from "@sigil/client";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { closeOnSignal } from "../../src/server-signals.ts";
+import { closeOnSignal } from "../../src/wire/signals.ts";
 import { freePorts, serving, sigil } from "./command.ts";
 import { makeDeployment } from "./deployment.ts";
 

@@ -2,8 +2,8 @@
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { keyThumbprint, LevelOfAccess, Space, Verdict, type SigilConnection } from "@sigil/client";
-import { parsePublicKey } from "../../src/record/bytes.ts";
-import { enrolPrincipal } from "../../src/record/enrolment.ts";
+import { parsePublicKey } from "../../src/core/bytes.ts";
+import { enrolPrincipal } from "../../src/core/record/enrolment.ts";
 import { put, recordIn } from "./canon-writes.ts";
 import { json, newKey, rawKey, tombstone } from "./council.ts";
 import { codeOf, refusalOf } from "./refusal.ts";

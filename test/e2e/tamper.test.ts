@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, it } from "mocha";
 import { open, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SigilError, StepOutcome, type SigilConnection } from "@sigil/client";
-import { hashKey, prefixRange, recordKey, tenantPrefix, tileKey } from "../../src/ledger/keyspace.ts";
+import { hashKey, prefixRange, recordKey, tenantPrefix, tileKey } from "../../src/ledger/layout/keyspace.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
 import type { Store } from "../../src/storage/store.ts";
 import { sigilHere } from "./command.ts";

@@ -1,9 +1,9 @@
 /** A witness at its own machine: what it is shown is hashed here, and only its signature leaves. */
 import { createHash, createPublicKey, sign, type KeyObject } from "node:crypto";
 import type { Proposal } from "@sigil/client";
-import { attestationToSign, formatAttestationStatement } from "../../src/canon/statement.ts";
-import type { Attestation } from "../../src/record/attestation.ts";
-import { parseHash, parsePublicKey } from "../../src/record/bytes.ts";
+import { attestationToSign, formatAttestationStatement } from "../../src/core/quorum/statement.ts";
+import type { Attestation } from "../../src/core/record/attestation.ts";
+import { parseHash, parsePublicKey } from "../../src/core/bytes.ts";
 
 export type Signing = Partial<Attestation> & { readonly origin?: string };
 

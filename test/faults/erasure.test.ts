@@ -1,12 +1,12 @@
 /** An erasure while something fails, or the process dies: no start leaves it half done, and nothing else is touched. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { fail } from "../../src/record/errors.ts";
-import { formatErasure } from "../../src/record/kinds.ts";
-import { runFsck } from "../../src/ledger/fsck.ts";
-import { familyRange, prefixRange, tenantPrefix } from "../../src/ledger/keyspace.ts";
+import { fail } from "../../src/core/errors.ts";
+import { formatErasure } from "../../src/core/record/kinds.ts";
+import { runFsck } from "../../src/ledger/fsck/fsck.ts";
+import { familyRange, prefixRange, tenantPrefix } from "../../src/ledger/layout/keyspace.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";
-import type { DataKeys } from "../../src/ledger/sealer.ts";
+import type { DataKeys } from "../../src/ledger/sealing/sealer.ts";
 import type { Store } from "../../src/storage/store.ts";
 import { readStored, renameTenant, replaceStored } from "../contract/tamper.ts";
 import { createFaultyStore, type Fault, type FaultyStore } from "../contract/faulty-store.ts";

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { describeDeployment } from "../../src/deployment.ts";
-import { runFsck } from "../../src/ledger/fsck.ts";
+import { describeDeployment } from "../../src/deployment/open.ts";
+import { runFsck } from "../../src/ledger/fsck/fsck.ts";
 import { createDeployment, openOptions } from "../campaigns/deployment.ts";
 import { runKills } from "../campaigns/oracle.ts";
 

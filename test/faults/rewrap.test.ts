@@ -4,11 +4,11 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "mocha";
-import { describeDeployment, openDeployment } from "../../src/deployment.ts";
-import { rewrapDeployment, type Rewrapped } from "../../src/deployment-rewrap.ts";
-import { createKekFile, parseKekSource, type KekInputs, type KekSource } from "../../src/keys/kek.ts";
-import { runFsck } from "../../src/ledger/fsck.ts";
-import type { RecordBody } from "../../src/record/record.ts";
+import { describeDeployment, openDeployment } from "../../src/deployment/open.ts";
+import { rewrapDeployment, type Rewrapped } from "../../src/deployment/rewrap.ts";
+import { createKekFile, parseKekSource, type KekInputs, type KekSource } from "../../src/crypto/kek.ts";
+import { runFsck } from "../../src/ledger/fsck/fsck.ts";
+import type { RecordBody } from "../../src/core/record/record.ts";
 import { createDeployment, dataDirectory, openOptions } from "../campaigns/deployment.ts";
 import { skipWithoutToken, useSoftHsm, type SoftHsm } from "../contract/softhsm.ts";
 import { expectFault } from "../unit/keys/expect-fault.ts";

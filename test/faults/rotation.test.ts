@@ -1,11 +1,11 @@
 /** A key that changes while something fails: the ledger has the old one or the new one, never both and never neither. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { fail } from "../../src/record/errors.ts";
-import { newestKey } from "../../src/keys/ring.ts";
-import { runFsck } from "../../src/ledger/fsck.ts";
+import { fail } from "../../src/core/errors.ts";
+import { newestKey } from "../../src/core/keys/ring.ts";
+import { runFsck } from "../../src/ledger/fsck/fsck.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";
-import type { SigningKeys } from "../../src/ledger/signers.ts";
+import type { SigningKeys } from "../../src/ledger/append/signers.ts";
 import { createFaultyStore, type Fault, type FaultyStore } from "../contract/faulty-store.ts";
 import {
   createWorld,

@@ -5,10 +5,10 @@
  */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { toHex, utf8Encode, type Hash } from "../../src/record/bytes.ts";
-import { fail, SigilFault } from "../../src/record/errors.ts";
-import { runFsck } from "../../src/ledger/fsck.ts";
-import { groupKey, positionOf, recordKey } from "../../src/ledger/keyspace.ts";
+import { toHex, utf8Encode, type Hash } from "../../src/core/bytes.ts";
+import { fail, SigilFault } from "../../src/core/errors.ts";
+import { runFsck } from "../../src/ledger/fsck/fsck.ts";
+import { groupKey, positionOf, recordKey } from "../../src/ledger/layout/keyspace.ts";
 import type { CommittedRecord, Ledger, LedgerStatus } from "../../src/ledger/ledger.ts";
 import type { Store } from "../../src/storage/store.ts";
 import { createFaultyStore, type Fault, type FaultyStore } from "../contract/faulty-store.ts";

@@ -1,5 +1,5 @@
 /** Modules that no assembler would make: too large, cut off, damaged. */
-import { concatBytes } from "../../src/record/bytes.ts";
+import { concatBytes } from "../../src/core/bytes.ts";
 import { leb } from "../../src/modules/wasm/writer.ts";
 
 const section = (id: number, content: Uint8Array): Uint8Array =>

@@ -2,10 +2,10 @@
 import { createCipheriv, createHash } from "node:crypto";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { utf8Encode } from "../../src/record/bytes.ts";
-import { fail } from "../../src/record/errors.ts";
-import { hostAnswerBytesMax } from "../../src/record/limits.ts";
-import type { HostRequest, RunOutcome, Sandbox } from "../../src/modules/run.ts";
+import { utf8Encode } from "../../src/core/bytes.ts";
+import { fail } from "../../src/core/errors.ts";
+import { hostAnswerBytesMax } from "../../src/core/limits.ts";
+import type { HostRequest, RunOutcome, Sandbox } from "../../src/modules/sandbox/run.ts";
 import { assemble } from "./assemble.ts";
 import { guest, numbersOf } from "./guests.ts";
 import { openSandbox, outputOf, requestOf, type Asked } from "./runs.ts";

@@ -1,8 +1,8 @@
 /** Running a module in a sandbox as the server does, with limits that a test may change. */
 import { createHash } from "node:crypto";
-import { parseHash } from "../../src/record/bytes.ts";
-import { createSandbox, type SandboxOptions } from "../../src/modules/sandbox.ts";
-import type { InspectionRequest, RunOutcome, RunRequest, Sandbox } from "../../src/modules/run.ts";
+import { parseHash } from "../../src/core/bytes.ts";
+import { createSandbox, type SandboxOptions } from "../../src/modules/sandbox/pool.ts";
+import type { InspectionRequest, RunOutcome, RunRequest, Sandbox } from "../../src/modules/sandbox/run.ts";
 
 const testLimits: RunRequest["limits"] = {
   wallMs: 5000,

@@ -1,9 +1,9 @@
 /** What a run of a module gives back, and what it may have. */
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { SigilFault } from "../../src/record/errors.ts";
-import { utf8Encode } from "../../src/record/bytes.ts";
-import type { RunOutcome } from "../../src/modules/run.ts";
+import { SigilFault } from "../../src/core/errors.ts";
+import { utf8Encode } from "../../src/core/bytes.ts";
+import type { RunOutcome } from "../../src/modules/sandbox/run.ts";
 import { assemble } from "./assemble.ts";
 import { guest, numbersOf } from "./guests.ts";
 import { logOf, openSandbox, outputOf, requestOf, type Asked } from "./runs.ts";

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { utf8Encode } from "../../src/record/bytes.ts";
+import { utf8Encode } from "../../src/core/bytes.ts";
 import { assemble, assembleFile } from "./assemble.ts";
 import { guest } from "./guests.ts";
 import { openSandbox, requestOf, type Asked } from "./runs.ts";

@@ -1,8 +1,8 @@
 /** How descriptors are shared out: what the ledger needs is kept, whatever is wanted. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { readDescriptors, shareOut } from "../../src/descriptors.ts";
-import { connectionsMin, operatorConnectionsMax, operatorConnectionsMin } from "../../src/record/limits.ts";
+import { readDescriptors, shareOut } from "../../src/wire/descriptors.ts";
+import { connectionsMin, operatorConnectionsMax, operatorConnectionsMin } from "../../src/core/limits.ts";
 
 describe("descriptors", () => {
   const wanted = { wanted: 10_000, sandboxes: 1 };

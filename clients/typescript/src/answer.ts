@@ -7,9 +7,9 @@
  */
 import { status as Code } from "@grpc/grpc-js";
 import { SigilError } from "./error.ts";
-import type { BatchWriteRecordsResponse, WriteRecordResponse } from "./generated/sigil/canon/v1/canon.ts";
-import { StepOutcome, type VerifyFrozenChainResponse } from "./generated/sigil/audit/v1/audit.ts";
-import { Status } from "./generated/google/rpc/status.ts";
+import type { BatchWriteRecordsResponse, WriteRecordResponse } from "@sigil/proto/sigil/canon/v1/canon";
+import { StepOutcome, type VerifyFrozenChainResponse } from "@sigil/proto/sigil/audit/v1/audit";
+import { Status } from "@sigil/proto/google/rpc/status";
 import type {
   BatchCheckResponse,
   BatchCheckResult,
@@ -17,8 +17,8 @@ import type {
   SimulatedDecision,
   SimulateResponse,
   StreamChecksResponse,
-} from "./generated/sigil/trust/v1/trust.ts";
-import { Verdict } from "./generated/sigil/type/v1/type.ts";
+} from "@sigil/proto/sigil/trust/v1/trust";
+import { Verdict } from "@sigil/proto/sigil/type/v1/type";
 
 const contradictoryReason = "REPLY_CONTRADICTORY";
 

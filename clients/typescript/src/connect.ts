@@ -16,14 +16,14 @@ import {
   type CallContext,
   type CallOptions,
 } from "./call.ts";
-import * as audit from "./generated/sigil/audit/v1/audit.ts";
-import * as backup from "./generated/sigil/backup/v1/backup.ts";
-import * as canon from "./generated/sigil/canon/v1/canon.ts";
-import * as witness from "./generated/sigil/canon/v1/witness.ts";
-import * as principal from "./generated/sigil/identity/v1/principal.ts";
-import * as key from "./generated/sigil/key/v1/key.ts";
-import * as module from "./generated/sigil/module/v1/module.ts";
-import * as trust from "./generated/sigil/trust/v1/trust.ts";
+import * as audit from "@sigil/proto/sigil/audit/v1/audit";
+import * as backup from "@sigil/proto/sigil/backup/v1/backup";
+import * as canon from "@sigil/proto/sigil/canon/v1/canon";
+import * as witness from "@sigil/proto/sigil/canon/v1/witness";
+import * as principal from "@sigil/proto/sigil/identity/v1/principal";
+import * as key from "@sigil/proto/sigil/key/v1/key";
+import * as module from "@sigil/proto/sigil/module/v1/module";
+import * as trust from "@sigil/proto/sigil/trust/v1/trust";
 import { healthMethod, type ServingStatus } from "./health.ts";
 import { JudgedAuditClient, JudgedTrustClient } from "./judged-stub.ts";
 import { checkWrite, checkWrites } from "./payload.ts";

@@ -3,8 +3,8 @@
  * the code and the message always stand.
  */
 import { status as Code, type Metadata, type ServiceError } from "@grpc/grpc-js";
-import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "./generated/google/rpc/error_details.ts";
-import { Status } from "./generated/google/rpc/status.ts";
+import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "@sigil/proto/google/rpc/error_details";
+import { Status } from "@sigil/proto/google/rpc/status";
 
 /** One field of the request and the rule it breaks. */
 export type FieldViolation = { readonly field: string; readonly description: string };

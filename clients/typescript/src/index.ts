@@ -28,7 +28,7 @@ export { KeyWalk, ProofError, walkKeys } from "./walk.ts";
 export type { LedgerRecord, RecordEvidence, VerifiedRecord, VerifiedTree, WalkedKey } from "./walk.ts";
 export type { TokenSigner, TokenSignerOptions } from "./token.ts";
 
-export { CanonicalRecord, LevelOfAccess, Link, Space, Verdict } from "./generated/sigil/type/v1/type.ts";
+export { CanonicalRecord, LevelOfAccess, Link, Space, Verdict } from "@sigil/proto/sigil/type/v1/type";
 export {
   levelOfAccessFromJSON,
   levelOfAccessToJSON,
@@ -36,7 +36,7 @@ export {
   spaceToJSON,
   verdictFromJSON,
   verdictToJSON,
-} from "./generated/sigil/type/v1/type.ts";
+} from "@sigil/proto/sigil/type/v1/type";
 export {
   ActionRule,
   BatchCheckRequest,
@@ -56,8 +56,8 @@ export {
   TrustModel,
   TrustServiceClient,
   TrustServiceService,
-} from "./generated/sigil/trust/v1/trust.ts";
-export type { TrustServiceServer } from "./generated/sigil/trust/v1/trust.ts";
+} from "@sigil/proto/sigil/trust/v1/trust";
+export type { TrustServiceServer } from "@sigil/proto/sigil/trust/v1/trust";
 export {
   AuditServiceClient,
   AuditServiceService,
@@ -80,8 +80,8 @@ export {
   VerificationStep,
   VerifyFrozenChainRequest,
   VerifyFrozenChainResponse,
-} from "./generated/sigil/audit/v1/audit.ts";
-export type { AuditServiceServer } from "./generated/sigil/audit/v1/audit.ts";
+} from "@sigil/proto/sigil/audit/v1/audit";
+export type { AuditServiceServer } from "@sigil/proto/sigil/audit/v1/audit";
 export {
   Attestation,
   AttestationRole,
@@ -121,7 +121,7 @@ export {
   WithdrawProposalResponse,
   WriteRecordRequest,
   WriteRecordResponse,
-} from "./generated/sigil/canon/v1/canon.ts";
+} from "@sigil/proto/sigil/canon/v1/canon";
 export {
   attestationRoleFromJSON,
   attestationRoleToJSON,
@@ -129,8 +129,8 @@ export {
   proposalStateToJSON,
   recordViewFromJSON,
   recordViewToJSON,
-} from "./generated/sigil/canon/v1/canon.ts";
-export type { CanonServiceServer } from "./generated/sigil/canon/v1/canon.ts";
+} from "@sigil/proto/sigil/canon/v1/canon";
+export type { CanonServiceServer } from "@sigil/proto/sigil/canon/v1/canon";
 export {
   AddWitness,
   ChangeQuorum,
@@ -146,7 +146,7 @@ export {
   Witness,
   WitnessServiceClient,
   WitnessServiceService,
-} from "./generated/sigil/canon/v1/witness.ts";
+} from "@sigil/proto/sigil/canon/v1/witness";
 export {
   BackupEnd,
   BackupHead,
@@ -162,9 +162,9 @@ export {
   InspectProgress,
   InspectRequest,
   InspectResponse,
-} from "./generated/sigil/backup/v1/backup.ts";
-export type { BackupServiceServer } from "./generated/sigil/backup/v1/backup.ts";
-export type { WitnessServiceServer } from "./generated/sigil/canon/v1/witness.ts";
+} from "@sigil/proto/sigil/backup/v1/backup";
+export type { BackupServiceServer } from "@sigil/proto/sigil/backup/v1/backup";
+export type { WitnessServiceServer } from "@sigil/proto/sigil/canon/v1/witness";
 export {
   Enrolment,
   GetPrincipalRequest,
@@ -178,8 +178,8 @@ export {
   SuspendPrincipalRequest,
   SuspendPrincipalResponse,
   Suspension,
-} from "./generated/sigil/identity/v1/principal.ts";
-export type { PrincipalServiceServer } from "./generated/sigil/identity/v1/principal.ts";
+} from "@sigil/proto/sigil/identity/v1/principal";
+export type { PrincipalServiceServer } from "@sigil/proto/sigil/identity/v1/principal";
 export {
   DataKey,
   DataKeyState,
@@ -201,8 +201,8 @@ export {
   RotateKeyRequest,
   RotateKeyResponse,
   SigningKey,
-} from "./generated/sigil/key/v1/key.ts";
-export type { KeyServiceServer } from "./generated/sigil/key/v1/key.ts";
+} from "@sigil/proto/sigil/key/v1/key";
+export type { KeyServiceServer } from "@sigil/proto/sigil/key/v1/key";
 export {
   GetModuleRequest,
   GetModuleResponse,
@@ -223,16 +223,16 @@ export {
   RunStreamRequest,
   RunStreamResponse,
   RunUsage,
-} from "./generated/sigil/module/v1/module.ts";
-export type { ModuleServiceServer } from "./generated/sigil/module/v1/module.ts";
+} from "@sigil/proto/sigil/module/v1/module";
+export type { ModuleServiceServer } from "@sigil/proto/sigil/module/v1/module";
 
-export * as trustV1 from "./generated/sigil/trust/v1/trust.ts";
-export * as auditV1 from "./generated/sigil/audit/v1/audit.ts";
-export * as canonV1 from "./generated/sigil/canon/v1/canon.ts";
-export * as witnessV1 from "./generated/sigil/canon/v1/witness.ts";
-export * as backupV1 from "./generated/sigil/backup/v1/backup.ts";
-export * as identityV1 from "./generated/sigil/identity/v1/principal.ts";
-export * as keyV1 from "./generated/sigil/key/v1/key.ts";
-export * as moduleV1 from "./generated/sigil/module/v1/module.ts";
-export * as typeV1 from "./generated/sigil/type/v1/type.ts";
-export * as rpcV1 from "./generated/google/rpc/status.ts";
+export * as trustV1 from "@sigil/proto/sigil/trust/v1/trust";
+export * as auditV1 from "@sigil/proto/sigil/audit/v1/audit";
+export * as canonV1 from "@sigil/proto/sigil/canon/v1/canon";
+export * as witnessV1 from "@sigil/proto/sigil/canon/v1/witness";
+export * as backupV1 from "@sigil/proto/sigil/backup/v1/backup";
+export * as identityV1 from "@sigil/proto/sigil/identity/v1/principal";
+export * as keyV1 from "@sigil/proto/sigil/key/v1/key";
+export * as moduleV1 from "@sigil/proto/sigil/module/v1/module";
+export * as typeV1 from "@sigil/proto/sigil/type/v1/type";
+export * as rpcV1 from "@sigil/proto/google/rpc/status";

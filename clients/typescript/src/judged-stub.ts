@@ -1,8 +1,8 @@
 /** Stubs whose replies are judged as they are decoded: nothing of this package hands on a decision that was not. */
 import { makeGenericClientConstructor } from "@grpc/grpc-js";
 import { judgeDecision, judgeResults, judgeStreamed, judgeVerification } from "./answer.ts";
-import { AuditServiceClient, AuditServiceService } from "./generated/sigil/audit/v1/audit.ts";
-import { TrustServiceClient, TrustServiceService } from "./generated/sigil/trust/v1/trust.ts";
+import { AuditServiceClient, AuditServiceService } from "@sigil/proto/sigil/audit/v1/audit";
+import { TrustServiceClient, TrustServiceService } from "@sigil/proto/sigil/trust/v1/trust";
 
 type Decoding<Reply> = { readonly responseDeserialize: (bytes: Buffer) => Reply };
 

@@ -3,7 +3,7 @@ import type {
   BatchWriteRecordsRequest,
   DeepPartial,
   WriteRecordRequest,
-} from "./generated/sigil/canon/v1/canon.ts";
+} from "@sigil/proto/sigil/canon/v1/canon";
 
 const refuse = (path: string, what: string): never => {
   throw new TypeError(`${path} ${what}; send such a payload as payloadJson or payloadCbor`);

@@ -2,13 +2,16 @@
  * The record that enrols a principal, whatever its id: where a record's id cannot hold it, the record stands under the id's
  * digest and its payload says the id. Source: docs/spec/record.md §6.
  */
-import { cborEncode } from "./generated/core/record/cbor.ts";
-import { enrolPrincipal, principalRecordId as recordIdOf } from "./generated/core/record/enrolment.ts";
-import { parsePublicKey } from "./generated/core/record/bytes.ts";
-import type { AttributeValue } from "./generated/core/record/kinds/governance.ts";
-import { levelNames } from "./generated/core/record/names.ts";
-import { canonicalSubject } from "./generated/core/record/spelling.ts";
-import { LevelOfAccess } from "./generated/sigil/type/v1/type.ts";
+import { cborEncode } from "@sigil/core/cbor";
+import {
+  enrolPrincipal,
+  principalRecordId as recordIdOf,
+  type AttributeValue,
+  levelNames,
+  canonicalSubject,
+} from "@sigil/core/record";
+import { parsePublicKey } from "@sigil/core/bytes";
+import { LevelOfAccess } from "@sigil/proto/sigil/type/v1/type";
 
 export type PrincipalRecordOptions = {
   /** The principal's id; in a tenant's own space without the tenant. */

@@ -4,17 +4,27 @@
  */
 import type { CallOptions } from "./call.ts";
 import type { SigilConnection } from "./connect.ts";
-import { walkKeys as walkRecords } from "./generated/core/keys/key-records.ts";
-import { findSigner, keyState, officeHolder, type KeyRing } from "./generated/core/keys/ring.ts";
-import { verifyForeign } from "./generated/core/keys/verify.ts";
-import { parseCheckpoint, verifyCheckpoint as verifySigned } from "./generated/core/merkle/checkpoint.ts";
-import { leafHash } from "./generated/core/merkle/hash.ts";
-import { parseNote } from "./generated/core/merkle/note.ts";
-import { checkConsistency, checkInclusion, type ProofOutcome } from "./generated/core/merkle/proof.ts";
-import { parseHash, type Hash } from "./generated/core/record/bytes.ts";
-import { toBeSigned } from "./generated/core/record/cose.ts";
-import { SigilFault } from "./generated/core/record/errors.ts";
-import { decodeEnvelope, entryOf, hashRecord, parseRecordStatement } from "./generated/core/record/record.ts";
+import {
+  walkKeys as walkRecords,
+  findSigner,
+  keyState,
+  officeHolder,
+  type KeyRing,
+  verifyForeign,
+} from "@sigil/core/keys";
+import {
+  parseCheckpoint,
+  verifyCheckpoint as verifySigned,
+  leafHash,
+  parseNote,
+  checkConsistency,
+  checkInclusion,
+  type ProofOutcome,
+} from "@sigil/core/merkle";
+import { parseHash, type Hash } from "@sigil/core/bytes";
+import { toBeSigned } from "@sigil/core/cose";
+import { SigilFault } from "@sigil/core/errors";
+import { decodeEnvelope, entryOf, hashRecord, parseRecordStatement } from "@sigil/core/record";
 import { plainJsonable } from "./json.ts";
 
 /** Something does not hold. The message says what, and where in the ledger. */

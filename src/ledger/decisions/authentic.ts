@@ -3,8 +3,8 @@
  * beginning of HMAC-SHA256 over origin, key and content. So a value can neither be changed nor moved to another key.
  */
 import { hash, timingSafeEqual } from "node:crypto";
-import { concatBytes, utf8Encode } from "../../record/bytes.ts";
-import { assert } from "../../record/errors.ts";
+import { concatBytes, utf8Encode } from "@sigil/core/bytes";
+import { assert } from "@sigil/core/errors";
 
 export const macBytes = 16;
 /** Of SHA-256. */

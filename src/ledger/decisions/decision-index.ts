@@ -4,15 +4,15 @@
  * that they become. Segments are merged beside the commits. A crash at any step loses nothing: what has no segment yet is in
  * tail values, what is not merged yet is in shorter segments. Source: docs/spec/ledger.md §6.
  */
-import { assert, fail, SigilFault, type SigilError } from "../../record/errors.ts";
+import { assert, fail, SigilFault, type SigilError } from "@sigil/core/errors";
 import {
   decisionRowsMax,
   decisionSegmentMin,
   decisionTenantsMax,
   segmentLevelMax,
   segmentsMerged,
-} from "../../record/limits.ts";
-import type { RecordBody } from "../../record/record.ts";
+} from "@sigil/core/limits";
+import type { RecordBody } from "@sigil/core/record";
 import type { Store, StoreOp } from "../../storage/store.ts";
 import {
   decisionPartPrefix,
@@ -20,7 +20,7 @@ import {
   decisionTailKey,
   parseDecisionKey,
   prefixRange,
-} from "../keyspace.ts";
+} from "../layout/keyspace.ts";
 import { ValueSeal } from "./authentic.ts";
 import { clockAfter, formatTail, noTime, parseTail, type Clock, type DecisionEntry } from "./rows.ts";
 import { dropMerged, mergeSegments, planFirstSegment, type FirstSegment } from "./segments.ts";

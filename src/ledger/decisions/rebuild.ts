@@ -1,8 +1,8 @@
 /** The index of decisions written anew from the records, by whoever has the store for himself. Holds a segment's decisions a tenant. */
-import { decisionSegmentMin, segmentsMerged } from "../../record/limits.ts";
-import type { RecordBody } from "../../record/record.ts";
+import { decisionSegmentMin, segmentsMerged } from "@sigil/core/limits";
+import type { RecordBody } from "@sigil/core/record";
 import type { Store, StoreOp } from "../../storage/store.ts";
-import { decisionTailKey } from "../keyspace.ts";
+import { decisionTailKey } from "../layout/keyspace.ts";
 import { indexedEntry, unmerged, type DecisionKeys } from "./decision-index.ts";
 import { formatTail, noTime, type Clock, type DecisionEntry } from "./rows.ts";
 import { dropMerged, mergeSegments, planFirstSegment } from "./segments.ts";

@@ -4,16 +4,16 @@
  * never changed, and follows from the records alone.
  */
 import { setImmediate as turn } from "node:timers/promises";
-import { fail } from "../../record/errors.ts";
+import { fail } from "@sigil/core/errors";
 import {
   decisionRowsMax,
   decisionSegmentMin,
   mergeBatchBytesMax,
   projectionOpsMax,
   segmentsMerged,
-} from "../../record/limits.ts";
+} from "@sigil/core/limits";
 import type { Store, StoreOp } from "../../storage/store.ts";
-import { decisionRowsKey, postingsKey, prefixRange, segmentKey } from "../keyspace.ts";
+import { decisionRowsKey, postingsKey, prefixRange, segmentKey } from "../layout/keyspace.ts";
 import type { ValueSeal } from "./authentic.ts";
 import { formatFence, PostingsReader, PostingsWriter, writePostings, type Fence } from "./postings.ts";
 import { clockAfter, formatRows, type Clock, type DecisionEntry } from "./rows.ts";

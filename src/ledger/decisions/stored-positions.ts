@@ -1,7 +1,7 @@
 /** Positions of a tenant's decisions as its index says them, without the keys it is sealed with: a hint for who opens each. */
-import { decisionRowsMax } from "../../record/limits.ts";
+import { decisionRowsMax } from "@sigil/core/limits";
 import type { Store } from "../../storage/store.ts";
-import { decisionPartPrefix, decisionParts, prefixRange } from "../keyspace.ts";
+import { decisionPartPrefix, decisionParts, prefixRange } from "../layout/keyspace.ts";
 import { macBytes } from "./authentic.ts";
 import { parseRows, parseTail } from "./rows.ts";
 

@@ -4,8 +4,8 @@
  * for each of its beginnings by whole segments, so that a prefix is found like a value. Pure.
  * At most `targetTermsMax` terms of a target. Source: docs/spec/ledger.md §6.
  */
-import { utf8Encode } from "../../record/bytes.ts";
-import { rememberedTermsMax, targetTermsMax } from "../../record/limits.ts";
+import { utf8Encode } from "@sigil/core/bytes";
+import { rememberedTermsMax, targetTermsMax } from "@sigil/core/limits";
 import { SipHash } from "./sip-hash.ts";
 
 /** The first byte under the hash: one value under two fields has two terms. */

@@ -2,10 +2,10 @@
  * The values of one tenant's index of decisions, read from the store: each opened by its seal, so that what comes back is
  * what this deployment wrote there. One that is missing or changed is damage: a listing is whole or it is an error.
  */
-import { fail } from "../../record/errors.ts";
-import { decisionSegmentMin, segmentLevelMax, segmentsMerged } from "../../record/limits.ts";
+import { fail } from "@sigil/core/errors";
+import { decisionSegmentMin, segmentLevelMax, segmentsMerged } from "@sigil/core/limits";
 import type { Store, StoreSnapshot } from "../../storage/store.ts";
-import { decisionRowsKey, postingsKey, segmentKey } from "../keyspace.ts";
+import { decisionRowsKey, postingsKey, segmentKey } from "../layout/keyspace.ts";
 import type { ValueSeal } from "./authentic.ts";
 import { parseFence, type Fence } from "./postings.ts";
 import { parseRows, type Rows } from "./rows.ts";

@@ -3,8 +3,8 @@
  * `memory.grow` and `table.grow` becomes a call of a function that takes the cost off the budget first, and traps where too
  * little is left. The same bytes and limit always give the same bytes.
  */
-import { assert, fail } from "../../record/errors.ts";
-import { concatBytes, utf8Encode } from "../../record/bytes.ts";
+import { assert, fail } from "@sigil/core/errors";
+import { concatBytes, utf8Encode } from "@sigil/core/bytes";
 import type { GrowthSite } from "./instructions.ts";
 import { WasmReader } from "./reader.ts";
 import type { Section, WasmModule } from "./sections.ts";

@@ -11,7 +11,7 @@ import {
   moduleNameBytesMax,
   moduleSignatureTypesMax,
   moduleTypesMax,
-} from "../../record/limits.ts";
+} from "@sigil/core/limits";
 import { approvedCode, type CodeBounds } from "./bounds.ts";
 import { walkExpression, type GrowthSite } from "./instructions.ts";
 import { WasmReader } from "./reader.ts";

@@ -2,7 +2,7 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import type { KekInputs } from "../../../src/keys/kek.ts";
+import type { KekInputs } from "../../../src/crypto/kek.ts";
 
 /** What was true when it was made. */
 export type FormatFacts = {

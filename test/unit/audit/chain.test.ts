@@ -4,11 +4,11 @@ import { describe, it } from "mocha";
 import { formatChain, ReasoningChain } from "../../../src/audit/chain.ts";
 import type { ChainOutcome } from "../../../src/audit/chain.ts";
 import { FrozenBytes } from "../../../src/audit/freeze.ts";
-import { parseHash } from "../../../src/record/bytes.ts";
-import { cborDecode, cborEncode } from "../../../src/record/cbor.ts";
-import { parseFrozenChain } from "../../../src/record/kinds/frozen-chain.ts";
-import type { FrozenRequest } from "../../../src/record/kinds/frozen-chain.ts";
-import { reasoningStepDetailBytesMax, reasoningStepsMax } from "../../../src/record/limits.ts";
+import { parseHash } from "../../../src/core/bytes.ts";
+import { cborDecode, cborEncode } from "../../../src/core/cbor/cbor.ts";
+import { parseFrozenChain } from "../../../src/core/record/kinds/frozen-chain.ts";
+import type { FrozenRequest } from "../../../src/core/record/kinds/frozen-chain.ts";
+import { reasoningStepDetailBytesMax, reasoningStepsMax } from "../../../src/core/limits.ts";
 
 const makeRequest = (): FrozenRequest => ({
   action: "write",

@@ -78,7 +78,7 @@ describe("sum of a CPU profile", () => {
     const sum = sumProfile({
       nodes: [
         frame(1, "(root)", "", [2, 4]),
-        frame(2, "sealRecord", "file:///app/src/keys/seal.ts", [3]),
+        frame(2, "sealRecord", "file:///app/src/crypto/seal.ts", [3]),
         frame(3, "update", "", []),
         frame(4, "(idle)", "", []),
       ],

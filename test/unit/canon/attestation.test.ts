@@ -1,15 +1,15 @@
 /** Attestations, as a table: each refusal with its own reason, and what is kept of one that is accepted. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { proposalOutcomes } from "../../../src/record/kinds.ts";
-import { refusalRules, wireReason } from "../../../src/canon/refusals.ts";
+import { proposalOutcomes } from "../../../src/core/record/kinds.ts";
+import { refusalRules, wireReason } from "../../../src/core/quorum/refusals.ts";
 import {
   planAttest,
   type Facts,
   type ProposalState,
   type SignatureCheck,
   type SignedAttestation,
-} from "../../../src/canon/rules.ts";
+} from "../../../src/core/quorum/plan.ts";
 import {
   attested,
   enrolling,

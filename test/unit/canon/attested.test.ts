@@ -2,11 +2,11 @@
 import { createHash, createPrivateKey, createPublicKey, sign, type KeyObject } from "node:crypto";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { verifyForeign } from "../../../src/keys/verify.ts";
-import { parsePublicKey } from "../../../src/record/bytes.ts";
-import type { Attestation } from "../../../src/record/attestation.ts";
-import { checkAttested, type CommittedRecord } from "../../../src/canon/attested.ts";
-import { attestationToSign, formatAttestationStatement } from "../../../src/canon/statement.ts";
+import { verifyForeign } from "../../../src/core/keys/verify.ts";
+import { parsePublicKey } from "../../../src/core/bytes.ts";
+import type { Attestation } from "../../../src/core/record/attestation.ts";
+import { checkAttested, type CommittedRecord } from "../../../src/core/quorum/verifying.ts";
+import { attestationToSign, formatAttestationStatement } from "../../../src/core/quorum/statement.ts";
 import { hashOf, origin, proposalId, registryOf, witnessOf } from "./quorum-world.ts";
 
 const pkcs8 = Buffer.from("302e020100300506032b657004220420", "hex");

@@ -1,15 +1,15 @@
 /** What is refused before a witness sees it, and which ids and kinds may be written by whom. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { candidateOf } from "../../../src/canon/candidate.ts";
+import { candidateOf } from "../../../src/canon/proposals/candidate.ts";
 import { checkFreePrincipal, checkUserKind, proposableKind } from "../../../src/canon/kinds.ts";
-import type { CborMap, CborValue } from "../../../src/record/cbor.ts";
-import { jsonSchemaCharactersMax } from "../../../src/record/limits.ts";
+import type { CborMap, CborValue } from "../../../src/core/cbor/cbor.ts";
+import { jsonSchemaCharactersMax } from "../../../src/core/limits.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
 import { checkReplaceable } from "../../../src/trust/lockout.ts";
-import { canonicalModel } from "../../../src/trust/model-spelling.ts";
-import { parseModel } from "../../../src/trust/model.ts";
-import { opensslSha256 } from "../../../src/keys/sha256.ts";
+import { canonicalModel } from "../../../src/core/model/model-spelling.ts";
+import { parseModel } from "../../../src/core/model/model.ts";
+import { opensslSha256 } from "../../../src/crypto/sha256.ts";
 import { createKey } from "../identity/minting.ts";
 import { errorOf } from "../record/faults.ts";
 

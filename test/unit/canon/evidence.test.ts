@@ -1,8 +1,8 @@
 /** What a committed record carries of the statements about its proposal: those that count, and nothing else. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import type { KeptProposal } from "../../../src/canon/kept-proposal.ts";
-import { Proposals } from "../../../src/canon/proposals.ts";
+import type { KeptProposal } from "../../../src/canon/proposals/kept-proposal.ts";
+import { Proposals } from "../../../src/canon/proposals/proposals.ts";
 import { factsOf, keyOf, twoOfThree, witnessOf } from "./quorum-world.ts";
 
 const nobody = undefined as never;

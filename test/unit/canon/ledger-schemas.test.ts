@@ -1,18 +1,18 @@
 /** The schemas of the ledger: the newest one is the one used, and nothing gets past a damaged one. */
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
-import { parseJsonPayload } from "../../../src/canon/payload.ts";
+import { parseJsonPayload } from "../../../src/canon/records/payload.ts";
 import {
   createSchemas as makeSchemas,
   type KindSchema,
   type SchemaLedger,
   type Schemas,
-} from "../../../src/canon/schemas.ts";
+} from "../../../src/canon/schemas/schemas.ts";
 import type { CommittedRecord } from "../../../src/ledger/ledger.ts";
-import { parseHash } from "../../../src/record/bytes.ts";
-import type { CborValue } from "../../../src/record/cbor.ts";
-import { fail, SigilFault, type SigilError } from "../../../src/record/errors.ts";
-import type { RecordBody } from "../../../src/record/record.ts";
+import { parseHash } from "../../../src/core/bytes.ts";
+import type { CborValue } from "../../../src/core/cbor/cbor.ts";
+import { fail, SigilFault, type SigilError } from "../../../src/core/errors.ts";
+import type { RecordBody } from "../../../src/core/record/record.ts";
 
 const hash = parseHash(new Uint8Array(32));
 

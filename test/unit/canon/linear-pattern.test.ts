@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import { linearPattern } from "../../../src/canon/linear-pattern.ts";
+import { linearPattern } from "../../../src/canon/schemas/linear-pattern.ts";
 
 const texts = [
   "",

@@ -1,9 +1,9 @@
 /** Who is woken by a commit: the watches of the tenants it is about, a few a turn, and by a commit of decisions nobody. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { News } from "../../../src/canon/news.ts";
-import type { CommitListener } from "../../../src/ledger/options.ts";
-import { bellsPerTurn, newsPositionsMax } from "../../../src/record/limits.ts";
+import { News } from "../../../src/canon/records/news.ts";
+import type { CommitListener } from "../../../src/ledger/append/options.ts";
+import { bellsPerTurn, newsPositionsMax } from "../../../src/core/limits.ts";
 
 type Committed = Parameters<CommitListener>[0][number];
 

@@ -1,8 +1,8 @@
 /** How much a page takes: always one record, never more than its reply may hold. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { PageRoom } from "../../../src/canon/page-room.ts";
-import { pageEnvelopeBytesMax, replyJsonCharactersMax } from "../../../src/record/limits.ts";
+import { PageRoom } from "../../../src/canon/records/page-room.ts";
+import { pageEnvelopeBytesMax, replyJsonCharactersMax } from "../../../src/core/limits.ts";
 
 /** Four characters of JSON and a comma for each byte of CBOR, like nothing else. */
 const record = (envelopeBytes: number, nulls = 0) =>

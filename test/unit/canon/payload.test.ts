@@ -2,10 +2,10 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import fc from "fast-check";
-import { jsonRules, parseCborPayload, parseJsonPayload } from "../../../src/canon/payload.ts";
-import { fromHex } from "../../../src/record/bytes.ts";
-import { cborDecode, cborEncode, type CborValue } from "../../../src/record/cbor.ts";
-import { cborDepthMax, cborEntriesMax, jsonCharactersMax } from "../../../src/record/limits.ts";
+import { jsonRules, parseCborPayload, parseJsonPayload } from "../../../src/canon/records/payload.ts";
+import { fromHex } from "../../../src/core/bytes.ts";
+import { cborDecode, cborEncode, type CborValue } from "../../../src/core/cbor/cbor.ts";
+import { cborDepthMax, cborEntriesMax, jsonCharactersMax } from "../../../src/core/limits.ts";
 import { errorOf } from "../record/faults.ts";
 
 const parse = (text: string): CborValue => parseJsonPayload(text, "payload_json");

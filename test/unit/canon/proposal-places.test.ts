@@ -1,9 +1,9 @@
 /** Open proposals: nobody takes them all, and Root always finds a place. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { requireProposalPlace, type Proposer } from "../../../src/canon/proposal-places.ts";
+import { requireProposalPlace, type Proposer } from "../../../src/canon/proposals/proposal-places.ts";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
 
 const mentorOf = (principal: string, tenant: string): Caller => ({
   ...anonymous,

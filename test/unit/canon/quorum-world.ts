@@ -1,16 +1,16 @@
 /** Witnesses, registries, proposals and attestations to try the rules on, all from small numbers. */
-import { parseHash, parsePublicKey, type Hash, type PublicKey } from "../../../src/record/bytes.ts";
-import type { Attestation } from "../../../src/record/attestation.ts";
-import { coseKeyThumbprint } from "../../../src/record/cose.ts";
-import type { EnrolledWitness, Registry } from "../../../src/canon/registry.ts";
-import { wireReason } from "../../../src/canon/refusals.ts";
+import { parseHash, parsePublicKey, type Hash, type PublicKey } from "../../../src/core/bytes.ts";
+import type { Attestation } from "../../../src/core/record/attestation.ts";
+import { coseKeyThumbprint } from "../../../src/core/cose/cose.ts";
+import type { EnrolledWitness, Registry } from "../../../src/core/quorum/registry.ts";
+import { wireReason } from "../../../src/core/quorum/refusals.ts";
 import {
   planAttest,
   type Facts,
   type ProposalState,
   type SignatureCheck,
   type SignedAttestation,
-} from "../../../src/canon/rules.ts";
+} from "../../../src/core/quorum/plan.ts";
 
 export const origin = "ledger.example/main";
 export const proposalId = "proposal/0190a0b0-0000-7000-8000-000000000001";

@@ -1,9 +1,9 @@
 /** The witness registry in force: read once, read again when it changes or could not be read. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import type { ReadingLedger } from "../../../src/canon/reading.ts";
-import { createRegistries } from "../../../src/canon/registries.ts";
-import { fail } from "../../../src/record/errors.ts";
+import type { ReadingLedger } from "../../../src/canon/records/reading.ts";
+import { createRegistries } from "../../../src/canon/proposals/registries.ts";
+import { fail } from "../../../src/core/errors.ts";
 import {
   createWorld,
   faultOf,

@@ -2,15 +2,15 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import { formatQuorum, formatWitness, parseQuorum, parseWitness } from "../../../src/record/kinds.ts";
-import { attestationsMax } from "../../../src/record/limits.ts";
-import { looksLike } from "../../../src/canon/look-alikes.ts";
+import { formatQuorum, formatWitness, parseQuorum, parseWitness } from "../../../src/core/record/kinds.ts";
+import { attestationsMax } from "../../../src/core/limits.ts";
+import { looksLike } from "../../../src/canon/proposals/look-alikes.ts";
 import {
   planRegistryChange,
   voicesMax,
   type Registry,
   type RegistryChange,
-} from "../../../src/canon/registry.ts";
+} from "../../../src/core/quorum/registry.ts";
 import { keyOf, registryOf, twoOfThree, witnessOf } from "./quorum-world.ts";
 
 const newcomer = { publicKey: keyOf(4), owner: "Owner 4", authority: "security", description: "on call" };

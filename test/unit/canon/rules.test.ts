@@ -10,7 +10,7 @@ import {
   planCommit,
   planWithdraw,
   tally,
-} from "../../../src/canon/rules.ts";
+} from "../../../src/core/quorum/plan.ts";
 import {
   attested,
   enrolling,

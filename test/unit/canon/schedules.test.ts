@@ -1,8 +1,8 @@
 /** The short form of the quorum campaign; `npm run campaign:quorum -- --count 100000` is the long one. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { proposalOutcomes } from "../../../src/record/kinds.ts";
-import { refusalRules, wireReason } from "../../../src/canon/refusals.ts";
+import { proposalOutcomes } from "../../../src/core/record/kinds.ts";
+import { refusalRules, wireReason } from "../../../src/core/quorum/refusals.ts";
 import { runSchedules, settingsCount } from "../../campaigns/quorum-schedules.ts";
 
 describe("proposals under random schedules", () => {

@@ -1,11 +1,11 @@
 /** A thread for JSON Schemas: what takes too long is given up, tenants take turns, nobody else waits. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { parseJsonPayload } from "../../../src/canon/payload.ts";
-import { SchemaThread } from "../../../src/canon/schema-thread.ts";
-import { cborEncode, type CborValue } from "../../../src/record/cbor.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
-import { jsonSchemaWaitingMax } from "../../../src/record/limits.ts";
+import { parseJsonPayload } from "../../../src/canon/records/payload.ts";
+import { SchemaThread } from "../../../src/canon/schemas/schema-thread.ts";
+import { cborEncode, type CborValue } from "../../../src/core/cbor/cbor.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
+import { jsonSchemaWaitingMax } from "../../../src/core/limits.ts";
 
 describe("a schema thread", () => {
   const asked = (schema: string, payload: CborValue | null = null) => ({

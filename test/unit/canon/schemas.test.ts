@@ -1,11 +1,11 @@
 /** The schemas that hold user records: what compiles and what passes. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { parseJsonPayload } from "../../../src/canon/payload.ts";
-import { compileSchema, type CompiledSchema } from "../../../src/canon/json-schema.ts";
-import type { CborValue } from "../../../src/record/cbor.ts";
-import { fail } from "../../../src/record/errors.ts";
-import { jsonSchemaCharactersMax } from "../../../src/record/limits.ts";
+import { parseJsonPayload } from "../../../src/canon/records/payload.ts";
+import { compileSchema, type CompiledSchema } from "../../../src/canon/schemas/json-schema.ts";
+import type { CborValue } from "../../../src/core/cbor/cbor.ts";
+import { fail } from "../../../src/core/errors.ts";
+import { jsonSchemaCharactersMax } from "../../../src/core/limits.ts";
 import { errorOf } from "../record/faults.ts";
 
 const checkAgainst = (compiled: CompiledSchema, payload: CborValue, field: string): void => {

@@ -2,20 +2,20 @@
 import { createHash, generateKeyPairSync, sign, verify } from "node:crypto";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { parsePublicKey } from "../../../src/record/bytes.ts";
-import type { Attestation } from "../../../src/record/attestation.ts";
+import { parsePublicKey } from "../../../src/core/bytes.ts";
+import type { Attestation } from "../../../src/core/record/attestation.ts";
 import {
   attestationContentType,
   coseKeyThumbprint,
   encodeProtected,
   encodeStatement,
   recordContentType,
-} from "../../../src/record/cose.ts";
+} from "../../../src/core/cose/cose.ts";
 import {
   attestationToSign,
   formatAttestationStatement,
   parseAttestationStatement,
-} from "../../../src/canon/statement.ts";
+} from "../../../src/core/quorum/statement.ts";
 import { errorOf } from "../record/faults.ts";
 import { hashOf, origin, proposalId } from "./quorum-world.ts";
 

@@ -1,7 +1,7 @@
 /** Turns at names: one at a time, first come first served, and nobody waits in a circle or for one that failed. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { Turns } from "../../../src/canon/turns.ts";
+import { Turns } from "../../../src/canon/records/turns.ts";
 
 describe("turns", () => {
   /** Takes turns as told, each of them over a few steps of the event loop. @returns what happened, in order. */

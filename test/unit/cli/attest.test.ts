@@ -4,30 +4,30 @@ import { generateKeyPairSync } from "node:crypto";
 import { GetProposalResponse, ProposalState, type Proposal } from "@sigil/client";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { reviewProposal, type Review, type Reviewed } from "../../../src/cli/attest-review.ts";
-import { signReviewed } from "../../../src/cli/attest-statement.ts";
-import { parseAttestationStatement } from "../../../src/canon/statement.ts";
-import type { Terminal } from "../../../src/cli/terminal.ts";
-import { formatPublicKey } from "../../../src/keys/keyfile.ts";
-import { rawPublicKey } from "../../../src/keys/sign.ts";
-import { verifyForeign } from "../../../src/keys/verify.ts";
-import { toHex } from "../../../src/record/bytes.ts";
-import { formatQuorum, formatWitness } from "../../../src/record/kinds.ts";
+import { reviewProposal, type Review, type Reviewed } from "../../../src/cli/attest/review.ts";
+import { signReviewed } from "../../../src/cli/attest/statement.ts";
+import { parseAttestationStatement } from "../../../src/core/quorum/statement.ts";
+import type { Terminal } from "../../../src/cli/terminal/terminal.ts";
+import { formatPublicKey } from "../../../src/crypto/signing/keyfile.ts";
+import { rawPublicKey } from "../../../src/crypto/signing/sign.ts";
+import { verifyForeign } from "../../../src/core/keys/verify.ts";
+import { toHex } from "../../../src/core/bytes.ts";
+import { formatQuorum, formatWitness } from "../../../src/core/record/kinds.ts";
 import {
   encodeBody,
   encodeEnvelope,
   hashRecord,
   subjectOf,
   type RecordBody,
-} from "../../../src/record/record.ts";
+} from "../../../src/core/record/record.ts";
 import {
   coseKeyThumbprint,
   encodeProtected,
   encodeStatement,
   recordContentType,
-} from "../../../src/record/cose.ts";
+} from "../../../src/core/cose/cose.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
-import type { CborMap } from "../../../src/record/cbor.ts";
+import type { CborMap } from "../../../src/core/cbor/cbor.ts";
 
 const keyPair = () => {
   const { privateKey } = generateKeyPairSync("ed25519");

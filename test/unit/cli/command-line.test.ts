@@ -3,7 +3,7 @@ import { Readable } from "node:stream";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { runCommandLine } from "../../../src/cli/command-line.ts";
-import type { Terminal } from "../../../src/cli/terminal.ts";
+import type { Terminal } from "../../../src/cli/terminal/terminal.ts";
 
 const run = async (words: readonly string[], environment: Terminal["environment"] = {}) => {
   const printed: string[] = [];

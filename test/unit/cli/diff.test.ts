@@ -2,10 +2,10 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import { diffPayloads, type DiffLine } from "../../../src/cli/diff.ts";
-import { prettyJson } from "../../../src/cli/json-text.ts";
+import { diffPayloads, type DiffLine } from "../../../src/cli/terminal/diff.ts";
+import { prettyJson } from "../../../src/cli/terminal/json-text.ts";
 import { hexOf, invisible } from "./invisible.ts";
-import { cborEncode, type CborMap, type CborValue } from "../../../src/record/cbor.ts";
+import { cborEncode, type CborMap, type CborValue } from "../../../src/core/cbor/cbor.ts";
 
 const show = (lines: readonly DiffLine[]): readonly string[] =>
   lines.map(({ sign, path, value }) => `${sign} ${path}: ${value}`);

@@ -3,8 +3,8 @@ import { InspectionStep, InspectResponse, SigilError, type InspectRequest } from
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { hearInspection } from "../../../src/cli/fsck-live.ts";
-import type { Terminal } from "../../../src/cli/terminal.ts";
+import { hearInspection } from "../../../src/cli/deployment/fsck-live.ts";
+import type { Terminal } from "../../../src/cli/terminal/terminal.ts";
 
 type Part = NonNullable<InspectResponse["part"]>;
 

@@ -2,13 +2,13 @@
 import { GetActiveModelResponse, TrustModel } from "@sigil/client";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { parseModelFile, readModelFile } from "../../../src/cli/model-file.ts";
-import { readProposed } from "../../../src/cli/propose.ts";
+import { parseModelFile, readModelFile } from "../../../src/cli/proposal/model-file.ts";
+import { readProposed } from "../../../src/cli/proposal/propose.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
-import { parseTrustModel } from "../../../src/record/kinds.ts";
-import { formatActiveModel, readCandidate } from "../../../src/rpc/trust-messages.ts";
-import { parseHash } from "../../../src/record/bytes.ts";
-import type { CborMap } from "../../../src/record/cbor.ts";
+import { parseTrustModel } from "../../../src/core/record/kinds.ts";
+import { formatActiveModel, readCandidate } from "../../../src/rpc/trust/messages.ts";
+import { parseHash } from "../../../src/core/bytes.ts";
+import type { CborMap } from "../../../src/core/cbor/cbor.ts";
 
 const payload = JSON.stringify(defaultModelPayload, undefined, 1);
 const active = formatActiveModel({

@@ -1,7 +1,7 @@
 /** The line that says how far long work has come. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { Pace } from "../../../src/cli/pace.ts";
+import { Pace } from "../../../src/cli/terminal/pace.ts";
 
 describe("the pace of long work", () => {
   const at = (...moments: readonly (readonly [ms: number, step: string, done: bigint])[]): string => {

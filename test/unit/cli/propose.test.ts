@@ -1,8 +1,8 @@
 /** Files of proposals and how long proposals live. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { readProposed } from "../../../src/cli/propose.ts";
-import { parseLifetime } from "../../../src/cli/proposing.ts";
+import { readProposed } from "../../../src/cli/proposal/propose.ts";
+import { parseLifetime } from "../../../src/cli/proposal/proposing.ts";
 
 describe("a file that is proposed", () => {
   it("goes out character by character, alone or beside its id", () => {

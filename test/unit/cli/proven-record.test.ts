@@ -2,16 +2,16 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { CanonicalRecord, ProofError, VersionedRecord } from "@sigil/client";
-import { examineRecord } from "../../../src/cli/proven-record.ts";
-import { parseThumbprint } from "../../../src/record/bytes.ts";
-import { encodeProtected, encodeStatement, recordContentType } from "../../../src/record/cose.ts";
+import { examineRecord } from "../../../src/cli/call/proven-record.ts";
+import { parseThumbprint } from "../../../src/core/bytes.ts";
+import { encodeProtected, encodeStatement, recordContentType } from "../../../src/core/cose/cose.ts";
 import {
   encodeBody,
   encodeEnvelope,
   hashRecord,
   subjectOf,
   type RecordBody,
-} from "../../../src/record/record.ts";
+} from "../../../src/core/record/record.ts";
 
 const body: RecordBody = {
   kind: "config",

@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { parseRequests } from "../../../src/cli/requests.ts";
-import { formatPairs, formatTable } from "../../../src/cli/terminal.ts";
+import { parseRequests } from "../../../src/cli/check/requests.ts";
+import { formatPairs, formatTable } from "../../../src/cli/terminal/terminal.ts";
 import { repository } from "../../../scripts/run.ts";
 
 describe("a file of requests", () => {

@@ -2,8 +2,8 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import { lookAlikesAmong, looksLike } from "../../../src/canon/look-alikes.ts";
-import { shownText } from "../../../src/cli/shown-text.ts";
+import { lookAlikesAmong, looksLike } from "../../../src/canon/proposals/look-alikes.ts";
+import { shownText } from "../../../src/cli/terminal/shown-text.ts";
 import { hexOf, invisible } from "./invisible.ts";
 
 /** What a reader has seen once the escapes are taken for what they stand for. */

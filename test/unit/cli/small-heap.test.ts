@@ -6,7 +6,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { walksLedger } from "../../../src/cli/command-line.ts";
 
-const module = join(import.meta.dirname, "../../../src/cli/small-heap.ts");
+const module = join(import.meta.dirname, "../../../src/cli/deployment/small-heap.ts");
 
 /** Replaces what it holds, some ten megabytes, again and again. @returns the largest heap, in megabytes. */
 const churn = `

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { parseTime } from "../../../src/cli/time.ts";
+import { parseTime } from "../../../src/cli/terminal/time.ts";
 
 const accepted = {
   "2026-01-31": "2026-01-31T00:00:00.000Z",
@@ -46,7 +46,7 @@ describe("a time that is typed", () => {
 
   it("means the same in every zone of the machine", () => {
     const program = `
-const { parseTime } = await import(${JSON.stringify(import.meta.resolve("../../../src/cli/time.ts"))});
+const { parseTime } = await import(${JSON.stringify(import.meta.resolve("../../../src/cli/terminal/time.ts"))});
 console.log(JSON.stringify(${JSON.stringify(Object.keys(accepted))}.map((text) => parseTime(text))));`;
     for (const TZ of ["America/New_York", "Asia/Kathmandu"]) {
       const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {

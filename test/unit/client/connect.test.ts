@@ -10,7 +10,7 @@ import {
   ErrorInfo,
   RequestInfo,
   RetryInfo,
-} from "../../../clients/typescript/src/generated/google/rpc/error_details.ts";
+} from "../../../generated/src/google/rpc/error_details.ts";
 import { makeCertificate, type TestCertificate } from "../../contract/certificates.ts";
 import { decisionFor, settle, startServer } from "./server.ts";
 

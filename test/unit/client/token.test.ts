@@ -3,9 +3,9 @@ import { generateKeyPairSync, verify } from "node:crypto";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { createTokenSigner, keyThumbprint } from "@sigil/client";
-import { toBase64Url } from "../../../src/record/bytes.ts";
-import { coseKeyThumbprint } from "../../../src/record/cose.ts";
-import { rawPublicKey } from "../../../src/keys/sign.ts";
+import { toBase64Url } from "../../../src/core/bytes.ts";
+import { coseKeyThumbprint } from "../../../src/core/cose/cose.ts";
+import { rawPublicKey } from "../../../src/crypto/signing/sign.ts";
 
 const { privateKey, publicKey } = generateKeyPairSync("ed25519");
 const startMs = 1_700_000_000_500;

@@ -3,13 +3,13 @@ import { generateKeyPairSync } from "node:crypto";
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
 import { KeyWalk, ProofError, type RecordEvidence } from "@sigil/client";
-import { cborDecode, cborEncode } from "../../../src/record/cbor.ts";
-import { portableSha256 } from "../../../src/record/hash.ts";
-import { entryOf } from "../../../src/record/record.ts";
-import { createSigner, type Signer } from "../../../src/keys/sign.ts";
-import { prepareRecord, signRecord } from "../../../src/ledger/prepare.ts";
-import { signCheckpoint } from "../../../src/merkle/checkpoint.ts";
-import { leafHash, nodeHash } from "../../../src/merkle/hash.ts";
+import { cborDecode, cborEncode } from "../../../src/core/cbor/cbor.ts";
+import { portableSha256 } from "../../../src/core/hash.ts";
+import { entryOf } from "../../../src/core/record/record.ts";
+import { createSigner, type Signer } from "../../../src/crypto/signing/sign.ts";
+import { prepareRecord, signRecord } from "../../../src/ledger/append/prepare.ts";
+import { signCheckpoint } from "../../../src/core/merkle/checkpoint.ts";
+import { leafHash, nodeHash } from "../../../src/core/merkle/hash.ts";
 import { createWorld, openWorld, userBody, type World } from "../../contract/memory-ledger.ts";
 
 describe("a client's walk", () => {

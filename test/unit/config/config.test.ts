@@ -2,9 +2,9 @@
 import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { describeConfig, makeConfig, readConfig, type Config } from "../../../src/config.ts";
+import { describeConfig, makeConfig, readConfig, type Config } from "../../../src/config/config.ts";
 import { flagOf, KEYS, keyNames, variableOf } from "../../../src/config/keys.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
 
 type Given = {
   readonly argv?: readonly string[];

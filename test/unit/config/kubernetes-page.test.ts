@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { readConfig } from "../../../src/config.ts";
+import { readConfig } from "../../../src/config/config.ts";
 
 const page = readFileSync(new URL("../../../docs/operating/kubernetes.md", import.meta.url), "utf8");
 const manifest = /```yaml\n([^]*?)```/.exec(page)?.[1] ?? "";

@@ -1,10 +1,10 @@
 /** What Kubernetes puts into every pod for a Service is no setting of ours, and a slip of a setting is not Kubernetes'. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { readConfig } from "../../../src/config.ts";
+import { readConfig } from "../../../src/config/config.ts";
 import { keyNames, variableOf } from "../../../src/config/keys.ts";
 import { isServiceLink } from "../../../src/config/service-links.ts";
-import { connectionFlags } from "../../../src/cli/connection.ts";
+import { connectionFlags } from "../../../src/cli/call/connection.ts";
 
 /** As the kubelet makes them, of a Service with two ports, one of them named. */
 const linksOf = (service: string, host = "10.43.0.7"): Readonly<Record<string, string>> => {

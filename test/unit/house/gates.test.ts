@@ -102,7 +102,7 @@ describe("the gates", function () {
       ],
       [
         "a Node module in a pure file of a mixed folder",
-        { "src/keys/ring.ts": 'export { readFile } from "node:fs";\n' },
+        { "src/core/keys/ring.ts": 'export { readFile } from "node:fs";\n' },
         "'node:fs' import",
       ],
       [

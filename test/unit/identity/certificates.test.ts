@@ -1,7 +1,7 @@
 /** Client certificates: which names stand for which principals, and that a doubtful one stands for nobody. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import type { PrincipalPayload } from "../../../src/record/kinds/governance.ts";
+import type { PrincipalPayload } from "../../../src/core/record/kinds/governance.ts";
 import { createIdentityResolver } from "../../../src/identity/resolver.ts";
 import { createKey, mint, nowMs, origin, principalWith, reasonOf } from "./minting.ts";
 

@@ -1,11 +1,11 @@
 /** Principals a quorum did not make: those a tenant enrols itself, and witnesses by their own key. */
 import { expect } from "chai";
 import { beforeEach, describe, it } from "mocha";
-import { parseHash } from "../../../src/record/bytes.ts";
-import { formatPrincipal, formatQuorum, formatWitness } from "../../../src/record/kinds/governance.ts";
-import { formatGenesis } from "../../../src/record/kinds/genesis.ts";
-import { parseTrustModel } from "../../../src/record/kinds/trust-model.ts";
-import type { RecordBody } from "../../../src/record/record.ts";
+import { parseHash } from "../../../src/core/bytes.ts";
+import { formatPrincipal, formatQuorum, formatWitness } from "../../../src/core/record/kinds/governance.ts";
+import { formatGenesis } from "../../../src/core/record/kinds/genesis.ts";
+import { parseTrustModel } from "../../../src/core/record/kinds/trust-model.ts";
+import type { RecordBody } from "../../../src/core/record/record.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
 import type { CommittedRecord } from "../../../src/ledger/ledger.ts";
 import { createPrincipals, type PrincipalLedger, type Principals } from "../../../src/identity/principals.ts";

@@ -1,11 +1,11 @@
 /** Principals and tokens for tests: good ones, and ones wrong in a single place. */
 import { generateKeyPairSync, sign, type KeyObject } from "node:crypto";
-import { SigilFault, type CredentialReason } from "../../../src/record/errors.ts";
-import { toBase64Url } from "../../../src/record/bytes.ts";
-import { coseKeyThumbprint } from "../../../src/record/cose.ts";
-import type { PrincipalPayload } from "../../../src/record/kinds/governance.ts";
-import type { PublicKey } from "../../../src/record/bytes.ts";
-import { rawPublicKey } from "../../../src/keys/sign.ts";
+import { SigilFault, type CredentialReason } from "../../../src/core/errors.ts";
+import { toBase64Url } from "../../../src/core/bytes.ts";
+import { coseKeyThumbprint } from "../../../src/core/cose/cose.ts";
+import type { PrincipalPayload } from "../../../src/core/record/kinds/governance.ts";
+import type { PublicKey } from "../../../src/core/bytes.ts";
+import { rawPublicKey } from "../../../src/crypto/signing/sign.ts";
 
 export const origin = "sigil.example.org";
 export const nowMs = Date.UTC(2026, 0, 2, 3, 4, 5);

@@ -12,9 +12,9 @@ import {
   TrustServiceService,
   WitnessServiceService,
 } from "@sigil/client";
-import { SigilFault } from "../../../src/record/errors.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
-import { levelNames } from "../../../src/record/names.ts";
+import { levelNames } from "../../../src/core/record/names.ts";
 import { authorize, requiredLevel } from "../../../src/identity/permissions.ts";
 
 const protoDirectory = new URL("../../../proto/sigil/", import.meta.url);

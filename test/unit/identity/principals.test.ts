@@ -1,12 +1,12 @@
 /** Principals are what the ledger says now, however the reading and the changing interleave. */
 import { expect } from "chai";
 import { beforeEach, describe, it } from "mocha";
-import { parseHash } from "../../../src/record/bytes.ts";
-import { enrolPrincipal, principalRecordId } from "../../../src/record/enrolment.ts";
-import { formatPrincipal, type PrincipalPayload } from "../../../src/record/kinds/governance.ts";
-import { formatGenesis } from "../../../src/record/kinds/genesis.ts";
-import { parseTrustModel } from "../../../src/record/kinds/trust-model.ts";
-import type { RecordBody } from "../../../src/record/record.ts";
+import { parseHash } from "../../../src/core/bytes.ts";
+import { enrolPrincipal, principalRecordId } from "../../../src/core/record/enrolment.ts";
+import { formatPrincipal, type PrincipalPayload } from "../../../src/core/record/kinds/governance.ts";
+import { formatGenesis } from "../../../src/core/record/kinds/genesis.ts";
+import { parseTrustModel } from "../../../src/core/record/kinds/trust-model.ts";
+import type { RecordBody } from "../../../src/core/record/record.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
 import type { CommittedRecord } from "../../../src/ledger/ledger.ts";
 import { createPrincipals, type PrincipalLedger } from "../../../src/identity/principals.ts";

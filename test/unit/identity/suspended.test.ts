@@ -2,10 +2,10 @@
 import { sign, type KeyObject } from "node:crypto";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { fromBase64Url, parseHash, parseThumbprint } from "../../../src/record/bytes.ts";
-import { formatSuspension } from "../../../src/record/kinds.ts";
-import type { PrincipalPayload } from "../../../src/record/kinds/governance.ts";
-import { rawPublicKey } from "../../../src/keys/sign.ts";
+import { fromBase64Url, parseHash, parseThumbprint } from "../../../src/core/bytes.ts";
+import { formatSuspension } from "../../../src/core/record/kinds.ts";
+import type { PrincipalPayload } from "../../../src/core/record/kinds/governance.ts";
+import { rawPublicKey } from "../../../src/crypto/signing/sign.ts";
 import { createIdentityResolver } from "../../../src/identity/resolver.ts";
 import { standingOf } from "../../../src/identity/standing.ts";
 import {
@@ -16,7 +16,7 @@ import {
   type StandingPrincipal,
   type Suspension,
 } from "../../../src/identity/suspension.ts";
-import { levelNames } from "../../../src/record/names.ts";
+import { levelNames } from "../../../src/core/record/names.ts";
 import { createKey, mint, nowMs, origin, principalWith, reasonOf } from "./minting.ts";
 
 const [key, other] = [createKey(), createKey()];

@@ -5,10 +5,10 @@ import { chmod, copyFile, mkdtemp, readdir, readFile, rm, stat, unlink, writeFil
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "mocha";
-import { createCustody, openCustody, type Custody } from "../../../src/keys/custody.ts";
-import { localKek } from "../../../src/keys/wrap.ts";
-import { verifyOwn } from "../../../src/keys/verify.ts";
-import { toBase64Url } from "../../../src/record/bytes.ts";
+import { createCustody, openCustody, type Custody } from "../../../src/crypto/custody.ts";
+import { localKek } from "../../../src/crypto/wrapping/wrap.ts";
+import { verifyOwn } from "../../../src/core/keys/verify.ts";
+import { toBase64Url } from "../../../src/core/bytes.ts";
 import { expectFault } from "./expect-fault.ts";
 
 const kek = localKek(createSecretKey(randomBytes(32)));

@@ -4,9 +4,9 @@ import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "mocha";
-import { createCustody, openCustody, type Custody } from "../../../src/keys/custody.ts";
-import { createKek, createKekFile } from "../../../src/keys/kek.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
+import { createCustody, openCustody, type Custody } from "../../../src/crypto/custody.ts";
+import { createKek, createKekFile } from "../../../src/crypto/kek.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
 
 const kekInputs = { env: {}, askPassphrase: () => Promise.reject(new Error("no passphrase")) };
 const kindOf = (work: Promise<unknown>): Promise<string> =>

@@ -1,7 +1,7 @@
 /** Who may read a private file: a table over modes, owners and groups. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { accessOf, describeShared, ownHolder } from "../../../src/keys/file-access.ts";
+import { accessOf, describeShared, ownHolder } from "../../../src/crypto/files/file-access.ts";
 
 const self = { uid: 1000, gids: [1000, 2000] };
 

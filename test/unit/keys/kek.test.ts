@@ -5,7 +5,7 @@ import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "mocha";
-import { utf8Encode } from "../../../src/record/bytes.ts";
+import { utf8Encode } from "../../../src/core/bytes.ts";
 import {
   createKek,
   createKekFile,
@@ -15,9 +15,9 @@ import {
   parseKekSource,
   type KekInputs,
   type KekReference,
-} from "../../../src/keys/kek.ts";
-import type { SharedAccess } from "../../../src/keys/file-access.ts";
-import { localKek } from "../../../src/keys/wrap.ts";
+} from "../../../src/crypto/kek.ts";
+import type { SharedAccess } from "../../../src/crypto/files/file-access.ts";
+import { localKek } from "../../../src/crypto/wrapping/wrap.ts";
 import { expectFault } from "./expect-fault.ts";
 
 const none: KekInputs = { env: {}, askPassphrase: () => Promise.resolve(new Uint8Array()) };

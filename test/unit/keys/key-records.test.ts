@@ -2,11 +2,11 @@
 import { generateKeyPairSync } from "node:crypto";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { parseHash, toBase64Url, type Hash } from "../../../src/record/bytes.ts";
-import type { CborMap } from "../../../src/record/cbor.ts";
-import { portableSha256 } from "../../../src/record/hash.ts";
-import { formatKeyRetirement, formatSigningKey } from "../../../src/record/kinds.ts";
-import type { RecordBody } from "../../../src/record/record.ts";
+import { parseHash, toBase64Url, type Hash } from "../../../src/core/bytes.ts";
+import type { CborMap } from "../../../src/core/cbor/cbor.ts";
+import { portableSha256 } from "../../../src/core/hash.ts";
+import { formatKeyRetirement, formatSigningKey } from "../../../src/core/record/kinds.ts";
+import type { RecordBody } from "../../../src/core/record/record.ts";
 import {
   applyKeyRecord,
   isKeyRecord,
@@ -14,7 +14,7 @@ import {
   signingKeyId,
   walkKeys,
   type KeyRecord,
-} from "../../../src/keys/key-records.ts";
+} from "../../../src/core/keys/key-records.ts";
 import {
   findSigner,
   keyState,
@@ -23,10 +23,10 @@ import {
   retireKey,
   type KeyRing,
   type KeyRole,
-} from "../../../src/keys/ring.ts";
-import { createSigner, type Signer } from "../../../src/keys/sign.ts";
-import { verifyForeign } from "../../../src/keys/verify.ts";
-import { prepareRecord, signRecord } from "../../../src/ledger/prepare.ts";
+} from "../../../src/core/keys/ring.ts";
+import { createSigner, type Signer } from "../../../src/crypto/signing/sign.ts";
+import { verifyForeign } from "../../../src/core/keys/verify.ts";
+import { prepareRecord, signRecord } from "../../../src/ledger/append/prepare.ts";
 import { expectFault } from "./expect-fault.ts";
 import { createWorld, openWorld, systemBody } from "../../contract/memory-ledger.ts";
 

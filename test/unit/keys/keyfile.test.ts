@@ -10,10 +10,10 @@ import {
   formatPublicKey,
   parsePublicKeyText,
   readKeyFile,
-} from "../../../src/keys/keyfile.ts";
-import { parsePublicKey, toBase64, toBase64Url } from "../../../src/record/bytes.ts";
-import { createSigner } from "../../../src/keys/sign.ts";
-import { verifyForeign } from "../../../src/keys/verify.ts";
+} from "../../../src/crypto/signing/keyfile.ts";
+import { parsePublicKey, toBase64, toBase64Url } from "../../../src/core/bytes.ts";
+import { createSigner } from "../../../src/crypto/signing/sign.ts";
+import { verifyForeign } from "../../../src/core/keys/verify.ts";
 import { expectFault } from "./expect-fault.ts";
 
 let directory: string;

@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
-import { SigilFault, type SigilError } from "../../../src/record/errors.ts";
-import { isSwappable } from "../../../src/keys/file-access.ts";
-import { createPrivateFile, readPrivateFile } from "../../../src/keys/private-file.ts";
-import { checkPrivateTree } from "../../../src/keys/private-tree.ts";
+import { SigilFault, type SigilError } from "../../../src/core/errors.ts";
+import { isSwappable } from "../../../src/crypto/files/file-access.ts";
+import { createPrivateFile, readPrivateFile } from "../../../src/crypto/files/private-file.ts";
+import { checkPrivateTree } from "../../../src/crypto/files/private-tree.ts";
 
 const errorOf = async (work: Promise<unknown>): Promise<SigilError | undefined> => {
   try {

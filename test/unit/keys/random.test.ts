@@ -1,7 +1,7 @@
 /** The pool of random bytes: nothing is handed out twice, nothing stays behind. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { createRandomPool, randomBytes } from "../../../src/keys/random.ts";
+import { createRandomPool, randomBytes } from "../../../src/crypto/random.ts";
 
 describe("the pool of random bytes", () => {
   it("hands out each byte once, across fillings", () => {

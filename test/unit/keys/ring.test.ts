@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import { parsePublicKey, parseThumbprint } from "../../../src/record/bytes.ts";
+import { parsePublicKey, parseThumbprint } from "../../../src/core/bytes.ts";
 import {
   addKey,
   emptyRing,
@@ -10,7 +10,7 @@ import {
   newestKey,
   type KeyRing,
   type KeyRole,
-} from "../../../src/keys/ring.ts";
+} from "../../../src/core/keys/ring.ts";
 import { expectFault } from "./expect-fault.ts";
 
 const key = (name: number, role: KeyRole, validFrom: bigint) => ({

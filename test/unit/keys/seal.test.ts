@@ -2,8 +2,8 @@
 import { expect } from "chai";
 import { createDecipheriv, createSecretKey, randomBytes } from "node:crypto";
 import { describe, it } from "mocha";
-import { concatBytes, utf8Encode } from "../../../src/record/bytes.ts";
-import { openRecord, sealedKeyVersion, sealRecord, type SealPlace } from "../../../src/keys/seal.ts";
+import { concatBytes, utf8Encode } from "../../../src/core/bytes.ts";
+import { openRecord, sealedKeyVersion, sealRecord, type SealPlace } from "../../../src/crypto/seal.ts";
 import { expectFault } from "./expect-fault.ts";
 
 const rawKey = randomBytes(32);

@@ -1,6 +1,6 @@
 /** A process that ends so many milliseconds after its signing thread began to start; run by a test. */
 import { generateKeyPairSync } from "node:crypto";
-import { createPromptSigner, createThreadSigner } from "../../../src/keys/sign.ts";
+import { createPromptSigner, createThreadSigner } from "../../../src/crypto/signing/sign.ts";
 
 const newKey = () => generateKeyPairSync("ed25519").privateKey;
 const signer = createThreadSigner(newKey());

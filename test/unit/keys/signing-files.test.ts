@@ -3,8 +3,8 @@ import { createSecretKey, randomBytes } from "node:crypto";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { SigningKeyFiles } from "../../../src/keys/signing-keys.ts";
-import { localKek } from "../../../src/keys/wrap.ts";
+import { SigningKeyFiles } from "../../../src/crypto/signing-keys.ts";
+import { localKek } from "../../../src/crypto/wrapping/wrap.ts";
 import { custodyContract } from "../../contract/custody.ts";
 
 custodyContract("files", async () => {

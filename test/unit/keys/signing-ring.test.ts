@@ -9,7 +9,7 @@ import {
   signatureBytes,
   SigningRing,
   SigningRingThread,
-} from "../../../src/keys/signing-ring.ts";
+} from "../../../src/crypto/signing/signing-ring.ts";
 
 /** Stands for a signature: the key and the length, so that a mix-up shows. */
 const mark = (key: number, message: Uint8Array): Uint8Array => {

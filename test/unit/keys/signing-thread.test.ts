@@ -7,10 +7,10 @@ import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import { expect } from "chai";
 import { beforeEach, describe, it } from "mocha";
-import { createPromptSigner, createSigner, createThreadSigner } from "../../../src/keys/sign.ts";
-import type { SigningRequest } from "../../../src/keys/signing-messages.ts";
-import { ringMessageBytesMax, SigningRing } from "../../../src/keys/signing-ring.ts";
-import { endSigningThread, startSigningThread } from "../../../src/keys/signing-thread.ts";
+import { createPromptSigner, createSigner, createThreadSigner } from "../../../src/crypto/signing/sign.ts";
+import type { SigningRequest } from "../../../src/crypto/signing/signing-messages.ts";
+import { ringMessageBytesMax, SigningRing } from "../../../src/crypto/signing/signing-ring.ts";
+import { endSigningThread, startSigningThread } from "../../../src/crypto/signing/signing-thread.ts";
 
 const newKey = () => generateKeyPairSync("ed25519").privateKey;
 const messageOf = (bytes: number): Uint8Array =>
@@ -19,7 +19,7 @@ const messageOf = (bytes: number): Uint8Array =>
 /** The program of the thread, with the test in the place of the event loop. */
 const startWorker = async () => {
   const ring = new SigningRing();
-  const program = new URL("../../../src/keys/signing-worker.ts", import.meta.url);
+  const program = new URL("../../../src/crypto/signing/signing-worker.ts", import.meta.url);
   const worker = new Worker(program, { workerData: ring.memory });
   await once(worker, "message");
   return {
@@ -108,7 +108,7 @@ describe("the signing thread", () => {
     const first = signer.sign(message);
     message.fill(0);
     expect(Buffer.from(await first)).to.deep.equal(expected);
-    await import("../../../src/keys/sodium.ts");
+    await import("../../../src/crypto/signing/sodium.ts");
     await new Promise((resolve) => setImmediate(resolve));
     for (const forgets of [false, true, true]) {
       if (forgets) signer.forget?.();

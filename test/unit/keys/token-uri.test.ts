@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import { parseCustodySource, formatCustodySource } from "../../../src/keys/custody.ts";
-import { formatKekSource, parseKekSource } from "../../../src/keys/kek.ts";
-import { readStoredPin } from "../../../src/keys/pkcs11/pin.ts";
-import { formatTokenUri, parseTokenUri, type TokenUri } from "../../../src/keys/pkcs11/uri.ts";
+import { parseCustodySource, formatCustodySource } from "../../../src/crypto/custody.ts";
+import { formatKekSource, parseKekSource } from "../../../src/crypto/kek.ts";
+import { readStoredPin } from "../../../src/crypto/pkcs11/pin.ts";
+import { formatTokenUri, parseTokenUri, type TokenUri } from "../../../src/crypto/pkcs11/uri.ts";
 import { expectFault } from "./expect-fault.ts";
 
 describe("a token's URI", () => {

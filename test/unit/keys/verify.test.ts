@@ -11,15 +11,15 @@ import {
   toHex,
   type PublicKey,
   type Signature,
-} from "../../../src/record/bytes.ts";
-import { createSigner } from "../../../src/keys/sign.ts";
+} from "../../../src/core/bytes.ts";
+import { createSigner } from "../../../src/crypto/signing/sign.ts";
 import {
   checkPublicKey,
   foreignVerifiers,
   verifyForeign,
   verifyOwn,
   verifyStrict,
-} from "../../../src/keys/verify.ts";
+} from "../../../src/core/keys/verify.ts";
 import { expectFault } from "./expect-fault.ts";
 
 const prime = 2n ** 255n - 19n;

@@ -6,11 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import { portableSha256 } from "../../../src/record/hash.ts";
-import { opensslSha256 } from "../../../src/keys/sha256.ts";
-import { rewrapKeys } from "../../../src/keys/rewrap.ts";
-import { localKek, type Kek } from "../../../src/keys/wrap.ts";
-import { createWrappedFile, readWrappedFile } from "../../../src/keys/wrapped-file.ts";
+import { portableSha256 } from "../../../src/core/hash.ts";
+import { opensslSha256 } from "../../../src/crypto/sha256.ts";
+import { rewrapKeys } from "../../../src/crypto/rewrap.ts";
+import { localKek, type Kek } from "../../../src/crypto/wrapping/wrap.ts";
+import { createWrappedFile, readWrappedFile } from "../../../src/crypto/wrapping/wrapped-file.ts";
 import { kekContract } from "../../contract/kek.ts";
 import { expectFault } from "./expect-fault.ts";
 

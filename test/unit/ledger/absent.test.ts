@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { openDeployment } from "../../../src/deployment.ts";
+import { openDeployment } from "../../../src/deployment/open.ts";
 import { createDeployment, openOptions } from "../../campaigns/deployment.ts";
 import { faultOf } from "../../contract/memory-ledger.ts";
 

@@ -1,10 +1,10 @@
 /** What an append promises: dense positions, versions that follow each other, all or none, read back verified. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { fail } from "../../../src/record/errors.ts";
-import type { Hash } from "../../../src/record/bytes.ts";
+import { fail } from "../../../src/core/errors.ts";
+import type { Hash } from "../../../src/core/bytes.ts";
 import type { CommittedRecord } from "../../../src/ledger/ledger.ts";
-import { recordKey } from "../../../src/ledger/keyspace.ts";
+import { recordKey } from "../../../src/ledger/layout/keyspace.ts";
 import {
   createWorld,
   decisionBody,

@@ -5,10 +5,10 @@
  */
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
-import { formatErasure } from "../../../src/record/kinds.ts";
-import { concatBytes, toHex, u64be, utf8Encode } from "../../../src/record/bytes.ts";
-import { runFsck } from "../../../src/ledger/fsck.ts";
-import { erasingKey, families, summaryKey, type Family } from "../../../src/ledger/keyspace.ts";
+import { formatErasure } from "../../../src/core/record/kinds.ts";
+import { concatBytes, toHex, u64be, utf8Encode } from "../../../src/core/bytes.ts";
+import { runFsck } from "../../../src/ledger/fsck/fsck.ts";
+import { erasingKey, families, summaryKey, type Family } from "../../../src/ledger/layout/keyspace.ts";
 import type { StoreOp } from "../../../src/storage/store.ts";
 import { createFaultyStore } from "../../contract/faulty-store.ts";
 import {

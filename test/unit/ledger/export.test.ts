@@ -1,15 +1,15 @@
 /** Export and import: what goes out is a ledger's whole truth at one size, and only such comes in. */
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
-import { u64be, type Hash } from "../../../src/record/bytes.ts";
-import { cborDecode, cborEncode, type CborMap } from "../../../src/record/cbor.ts";
-import { opensslSha256 } from "../../../src/keys/sha256.ts";
-import { memoryAnchor } from "../../../src/ledger/anchor.ts";
-import { runFsck } from "../../../src/ledger/fsck.ts";
-import { importEntries, PassageCheck } from "../../../src/ledger/import.ts";
-import { groupKey, recordKey } from "../../../src/ledger/keyspace.ts";
-import type { LedgerExport } from "../../../src/ledger/export.ts";
-import { appendLeaves, emptyFrontier, rootOf } from "../../../src/merkle/tree.ts";
+import { u64be, type Hash } from "../../../src/core/bytes.ts";
+import { cborDecode, cborEncode, type CborMap } from "../../../src/core/cbor/cbor.ts";
+import { opensslSha256 } from "../../../src/crypto/sha256.ts";
+import { memoryAnchor } from "../../../src/ledger/append/anchor.ts";
+import { runFsck } from "../../../src/ledger/fsck/fsck.ts";
+import { importEntries, PassageCheck } from "../../../src/ledger/copy/import.ts";
+import { groupKey, recordKey } from "../../../src/ledger/layout/keyspace.ts";
+import type { LedgerExport } from "../../../src/ledger/copy/export.ts";
+import { appendLeaves, emptyFrontier, rootOf } from "../../../src/core/merkle/tree.ts";
 import { createMemoryBacking, openMemoryStore } from "../../../src/storage/memory.ts";
 import type { StoreEntry } from "../../../src/storage/store.ts";
 import { decisionBody, faultOf, openWorld, withStore, type World } from "../../contract/memory-ledger.ts";

@@ -1,10 +1,10 @@
 /** A rebuild gives back exactly what the ledger gives, or leaves a ledger that is refused. */
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
-import { memoryAnchor } from "../../../src/ledger/anchor.ts";
-import { runFsck } from "../../../src/ledger/fsck.ts";
-import { familyRange, headKey, tileKey } from "../../../src/ledger/keyspace.ts";
-import { projections } from "../../../src/ledger/projections.ts";
+import { memoryAnchor } from "../../../src/ledger/append/anchor.ts";
+import { runFsck } from "../../../src/ledger/fsck/fsck.ts";
+import { familyRange, headKey, tileKey } from "../../../src/ledger/layout/keyspace.ts";
+import { projections } from "../../../src/ledger/walk/projections.ts";
 import type { StoreOp } from "../../../src/storage/store.ts";
 import { createFaultyStore } from "../../contract/faulty-store.ts";
 import { copyWorld, faultOf, openWorld, type World } from "../../contract/memory-ledger.ts";

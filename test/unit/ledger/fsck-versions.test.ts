@@ -1,9 +1,9 @@
 /** The inspection knows every entry of the version and the record index, and a rebuild adds them where they lack. */
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
-import { concatBytes, u64be } from "../../../src/record/bytes.ts";
-import { runFsck } from "../../../src/ledger/fsck.ts";
-import { canonKey, familyRange, keyAfter, versionKey } from "../../../src/ledger/keyspace.ts";
+import { concatBytes, u64be } from "../../../src/core/bytes.ts";
+import { runFsck } from "../../../src/ledger/fsck/fsck.ts";
+import { canonKey, familyRange, keyAfter, versionKey } from "../../../src/ledger/layout/keyspace.ts";
 import type { Store, StoreOp } from "../../../src/storage/store.ts";
 import { openWorld, withStore, type World } from "../../contract/memory-ledger.ts";
 import { replaceStored } from "../../contract/tamper.ts";

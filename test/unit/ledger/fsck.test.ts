@@ -1,18 +1,18 @@
 /** The inspection finds every kind of damage and names where. */
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
-import { u64be, utf8Encode, type Hash } from "../../../src/record/bytes.ts";
-import { signCheckpoint } from "../../../src/merkle/checkpoint.ts";
-import { opensslSha256 } from "../../../src/keys/sha256.ts";
-import { memoryAnchor } from "../../../src/ledger/anchor.ts";
+import { u64be, utf8Encode, type Hash } from "../../../src/core/bytes.ts";
+import { signCheckpoint } from "../../../src/core/merkle/checkpoint.ts";
+import { opensslSha256 } from "../../../src/crypto/sha256.ts";
+import { memoryAnchor } from "../../../src/ledger/append/anchor.ts";
 import {
   inspectPinned,
   runFsck,
   type FsckOptions,
   type FsckProgress,
   type FsckReport,
-} from "../../../src/ledger/fsck.ts";
-import { formatGroup, parseGroup } from "../../../src/ledger/group.ts";
+} from "../../../src/ledger/fsck/fsck.ts";
+import { formatGroup, parseGroup } from "../../../src/ledger/layout/group.ts";
 import {
   decisionTailKey,
   expiryKey,
@@ -24,9 +24,9 @@ import {
   recordKey,
   sealCountKey,
   tileKey,
-} from "../../../src/ledger/keyspace.ts";
+} from "../../../src/ledger/layout/keyspace.ts";
 import { Ledger } from "../../../src/ledger/ledger.ts";
-import { storeAt } from "../../../src/ledger/pinned.ts";
+import { storeAt } from "../../../src/ledger/walk/pinned.ts";
 import type { Store } from "../../../src/storage/store.ts";
 import {
   copyWorld,

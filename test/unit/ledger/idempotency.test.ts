@@ -1,10 +1,10 @@
 /** Idempotency keys: once means once, whatever happens between asking and answering. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { utf8Encode } from "../../../src/record/bytes.ts";
-import { idempotencyTtlMs } from "../../../src/record/limits.ts";
-import type { HeldClaim, IdempotencyScope } from "../../../src/ledger/idempotency.ts";
-import { expiryKey, familyRange } from "../../../src/ledger/keyspace.ts";
+import { utf8Encode } from "../../../src/core/bytes.ts";
+import { idempotencyTtlMs } from "../../../src/core/limits.ts";
+import type { HeldClaim, IdempotencyScope } from "../../../src/ledger/append/idempotency.ts";
+import { expiryKey, familyRange } from "../../../src/ledger/layout/keyspace.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
 import type { Store } from "../../../src/storage/store.ts";
 import { createWorld, faultOf, openWorld, userBody, withStore } from "../../contract/memory-ledger.ts";

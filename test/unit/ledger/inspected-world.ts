@@ -1,6 +1,6 @@
 /** A ledger with something of everything, for the inspection to find damage in. */
-import { utf8Encode, type Hash } from "../../../src/record/bytes.ts";
-import type { FsckReport } from "../../../src/ledger/fsck.ts";
+import { utf8Encode, type Hash } from "../../../src/core/bytes.ts";
+import type { FsckReport } from "../../../src/ledger/fsck/fsck.ts";
 import type { Store, StoreOp } from "../../../src/storage/store.ts";
 import {
   copyWorld,

@@ -1,19 +1,19 @@
 /** Keys over the life of a ledger: data keys that wear out, signing keys that follow each other. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { formatSigningKey } from "../../../src/record/kinds.ts";
-import { sealedKeyVersion } from "../../../src/keys/seal.ts";
-import { recordKey, sealCountKey } from "../../../src/ledger/keyspace.ts";
-import { prepareRecord, signRecord } from "../../../src/ledger/prepare.ts";
-import { Sealer } from "../../../src/ledger/sealer.ts";
+import { formatSigningKey } from "../../../src/core/record/kinds.ts";
+import { sealedKeyVersion } from "../../../src/crypto/seal.ts";
+import { recordKey, sealCountKey } from "../../../src/ledger/layout/keyspace.ts";
+import { prepareRecord, signRecord } from "../../../src/ledger/append/prepare.ts";
+import { Sealer } from "../../../src/ledger/sealing/sealer.ts";
 import { openMemoryStore } from "../../../src/storage/memory.ts";
-import { u64be, type PublicKey } from "../../../src/record/bytes.ts";
-import { opensslSha256 } from "../../../src/keys/sha256.ts";
-import { keyState, type KeyEntry } from "../../../src/keys/ring.ts";
-import { verifyOwn } from "../../../src/keys/verify.ts";
-import { runFsck } from "../../../src/ledger/fsck.ts";
+import { u64be, type PublicKey } from "../../../src/core/bytes.ts";
+import { opensslSha256 } from "../../../src/crypto/sha256.ts";
+import { keyState, type KeyEntry } from "../../../src/core/keys/ring.ts";
+import { verifyOwn } from "../../../src/core/keys/verify.ts";
+import { runFsck } from "../../../src/ledger/fsck/fsck.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
-import { verifyCheckpoint } from "../../../src/merkle/checkpoint.ts";
+import { verifyCheckpoint } from "../../../src/core/merkle/checkpoint.ts";
 import {
   copyWorld,
   createWorld,

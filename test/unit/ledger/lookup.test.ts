@@ -1,12 +1,12 @@
 /** Walks over a tenant's records and over the newest versions of ids; attestations by body. */
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
-import type { Hash } from "../../../src/record/bytes.ts";
-import { BlindTags, indexOps } from "../../../src/ledger/indexes.ts";
-import { canonKey, versionKey } from "../../../src/ledger/keyspace.ts";
+import type { Hash } from "../../../src/core/bytes.ts";
+import { BlindTags, indexOps } from "../../../src/ledger/layout/indexes.ts";
+import { canonKey, versionKey } from "../../../src/ledger/layout/keyspace.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
-import type { HeadScan, RecordWalk } from "../../../src/ledger/lookup.ts";
-import { opensslSha256 } from "../../../src/keys/sha256.ts";
+import type { HeadScan, RecordWalk } from "../../../src/ledger/layout/lookup.ts";
+import { opensslSha256 } from "../../../src/crypto/sha256.ts";
 import { createWorld, decisionBody, openWorld, systemBody, userBody } from "../../contract/memory-ledger.ts";
 
 const collect = async <T>(items: AsyncIterable<T>): Promise<readonly T[]> => {

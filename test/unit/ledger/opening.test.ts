@@ -1,10 +1,10 @@
 /** What a start refuses: a ledger with a hole, a surplus, a changed end, another tree, or behind its anchor. */
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
-import type { SigilError } from "../../../src/record/errors.ts";
-import { signCheckpoint } from "../../../src/merkle/checkpoint.ts";
-import { opensslSha256 } from "../../../src/keys/sha256.ts";
-import { formatGroup, parseGroup } from "../../../src/ledger/group.ts";
+import type { SigilError } from "../../../src/core/errors.ts";
+import { signCheckpoint } from "../../../src/core/merkle/checkpoint.ts";
+import { opensslSha256 } from "../../../src/crypto/sha256.ts";
+import { formatGroup, parseGroup } from "../../../src/ledger/layout/group.ts";
 import {
   familyRange,
   groupKey,
@@ -12,8 +12,8 @@ import {
   rebuildingKey,
   recordKey,
   tileKey,
-} from "../../../src/ledger/keyspace.ts";
-import { memoryAnchor } from "../../../src/ledger/anchor.ts";
+} from "../../../src/ledger/layout/keyspace.ts";
+import { memoryAnchor } from "../../../src/ledger/append/anchor.ts";
 import type { Store } from "../../../src/storage/store.ts";
 import {
   copyWorld,

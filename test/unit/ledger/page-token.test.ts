@@ -2,8 +2,8 @@
 import { createHmac } from "node:crypto";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { formatPageToken, parsePageToken } from "../../../src/ledger/page-token.ts";
-import { fail } from "../../../src/record/errors.ts";
+import { formatPageToken, parsePageToken } from "../../../src/ledger/layout/page-token.ts";
+import { fail } from "../../../src/core/errors.ts";
 import { faultOf } from "../../contract/memory-ledger.ts";
 
 const by =

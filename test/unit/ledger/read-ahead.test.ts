@@ -1,8 +1,8 @@
 /** How many records are opened side by side: few at first, never more than are wanted, few again where they are long. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { ReadAhead } from "../../../src/ledger/read-ahead.ts";
-import { readAheadBytesMax, readAheadFirst, readAheadRecordsMax } from "../../../src/record/limits.ts";
+import { ReadAhead } from "../../../src/ledger/read/read-ahead.ts";
+import { readAheadBytesMax, readAheadFirst, readAheadRecordsMax } from "../../../src/core/limits.ts";
 
 const short = new Uint8Array(400);
 const long = new Uint8Array(1_000_000);

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
-import type { RecentEnd } from "../../../src/ledger/recent.ts";
+import type { RecentEnd } from "../../../src/ledger/decisions/recent.ts";
 import { createWorld, decisionBody, openWorld } from "../../contract/memory-ledger.ts";
 
 const counts: Readonly<Record<string, number>> = { acme: 30, busy: 2000, calm: 10 };

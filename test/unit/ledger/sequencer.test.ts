@@ -1,12 +1,12 @@
 /** The order of appends and how they share a write, with signing and writing in the test's hands. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { appendQueueRecordsMax, groupBytesMax, groupRecordsMax } from "../../../src/record/limits.ts";
-import type { SigilError } from "../../../src/record/errors.ts";
-import { opensslSha256 } from "../../../src/keys/sha256.ts";
-import type { Appended, SignedUnit, UnitOutcome } from "../../../src/ledger/commit.ts";
-import { prepareRecord, type PreparedRecord, type SignedRecord } from "../../../src/ledger/prepare.ts";
-import { GroupFailed, Sequencer } from "../../../src/ledger/sequencer.ts";
+import { appendQueueRecordsMax, groupBytesMax, groupRecordsMax } from "../../../src/core/limits.ts";
+import type { SigilError } from "../../../src/core/errors.ts";
+import { opensslSha256 } from "../../../src/crypto/sha256.ts";
+import type { Appended, SignedUnit, UnitOutcome } from "../../../src/ledger/append/commit.ts";
+import { prepareRecord, type PreparedRecord, type SignedRecord } from "../../../src/ledger/append/prepare.ts";
+import { GroupFailed, Sequencer } from "../../../src/ledger/append/sequencer.ts";
 import { faultOf, userBody } from "../../contract/memory-ledger.ts";
 
 const record = prepareRecord(userBody("r"), opensslSha256);

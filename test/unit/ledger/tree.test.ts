@@ -1,17 +1,17 @@
 /** The tree on disk: what it keeps is enough to prove every leaf at every size, and that sizes continue each other. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import type { Hash } from "../../../src/record/bytes.ts";
-import { leafHash } from "../../../src/merkle/hash.ts";
+import type { Hash } from "../../../src/core/bytes.ts";
+import { leafHash } from "../../../src/core/merkle/hash.ts";
 import {
   checkConsistency,
   checkInclusion,
   proveConsistency,
   proveInclusion,
-} from "../../../src/merkle/proof.ts";
-import { rootOf } from "../../../src/merkle/tree.ts";
-import { opensslSha256 } from "../../../src/keys/sha256.ts";
-import { emptyTree, planLeaves, TreeReader, type TreeState } from "../../../src/ledger/tree.ts";
+} from "../../../src/core/merkle/proof.ts";
+import { rootOf } from "../../../src/core/merkle/tree.ts";
+import { opensslSha256 } from "../../../src/crypto/sha256.ts";
+import { emptyTree, planLeaves, TreeReader, type TreeState } from "../../../src/ledger/layout/tree.ts";
 import { openMemoryStore } from "../../../src/storage/memory.ts";
 import type { Store } from "../../../src/storage/store.ts";
 import { createWorld, openWorld, userBody } from "../../contract/memory-ledger.ts";

@@ -1,11 +1,11 @@
 /** What the ledger answers about versions of ids, at its own size and at an older one. */
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
-import { hashRecord, encodeBody, type RecordBody } from "../../../src/record/record.ts";
-import type { Hash } from "../../../src/record/bytes.ts";
-import { opensslSha256 } from "../../../src/keys/sha256.ts";
+import { hashRecord, encodeBody, type RecordBody } from "../../../src/core/record/record.ts";
+import type { Hash } from "../../../src/core/bytes.ts";
+import { opensslSha256 } from "../../../src/crypto/sha256.ts";
 import type { CommittedRecord, Ledger } from "../../../src/ledger/ledger.ts";
-import type { HistoryWalk, VersionListing } from "../../../src/ledger/version-index.ts";
+import type { HistoryWalk, VersionListing } from "../../../src/ledger/layout/version-index.ts";
 import { createFaultyStore, type FaultyStore } from "../../contract/faulty-store.ts";
 import {
   createWorld,

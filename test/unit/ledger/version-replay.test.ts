@@ -1,14 +1,19 @@
 /** A replay that remembers few ids gives what one gives that remembers all, and sees what follows nothing. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { equalBytes, type Hash } from "../../../src/record/bytes.ts";
+import { equalBytes, type Hash } from "../../../src/core/bytes.ts";
 import type { StoreOp } from "../../../src/storage/store.ts";
 import { openMemoryStore } from "../../../src/storage/memory.ts";
-import { BlindTags } from "../../../src/ledger/indexes.ts";
-import { recallIndexed, recallWritten, Replay, type Recall } from "../../../src/ledger/version-replay.ts";
-import type { WalkedRecord } from "../../../src/ledger/walk.ts";
-import { opensslSha256 } from "../../../src/keys/sha256.ts";
-import { utf8Encode } from "../../../src/record/bytes.ts";
+import { BlindTags } from "../../../src/ledger/layout/indexes.ts";
+import {
+  recallIndexed,
+  recallWritten,
+  Replay,
+  type Recall,
+} from "../../../src/ledger/walk/version-replay.ts";
+import type { WalkedRecord } from "../../../src/ledger/walk/walk.ts";
+import { opensslSha256 } from "../../../src/crypto/sha256.ts";
+import { utf8Encode } from "../../../src/core/bytes.ts";
 import { userBody } from "../../contract/memory-ledger.ts";
 
 const hashAt = (position: number): Hash => opensslSha256(utf8Encode(String(position)));

@@ -1,9 +1,9 @@
 /** Versions within a commit: which records are looked up in the store, and which are the first of their id. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { parseHash } from "../../../src/record/bytes.ts";
-import type { RecordBody } from "../../../src/record/record.ts";
-import { Versions } from "../../../src/ledger/versions.ts";
+import { parseHash } from "../../../src/core/bytes.ts";
+import type { RecordBody } from "../../../src/core/record/record.ts";
+import { Versions } from "../../../src/ledger/append/versions.ts";
 import { openMemoryStore } from "../../../src/storage/memory.ts";
 
 const hash = parseHash(new Uint8Array(32).fill(7));

@@ -4,8 +4,8 @@ import { closeSync, openSync } from "node:fs";
 import { once } from "node:events";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { QueuedDestination, type WriteSome } from "../../../src/log-destination.ts";
-import { logQueueBytesMax } from "../../../src/record/limits.ts";
+import { QueuedDestination, type WriteSome } from "../../../src/log/destination.ts";
+import { logQueueBytesMax } from "../../../src/core/limits.ts";
 
 const failure = (code: string): NodeJS.ErrnoException => Object.assign(new Error(code), { code });
 
@@ -90,8 +90,8 @@ describe("the log's destination", () => {
 });
 
 const program = `
-import { standardDestination } from "./src/log-destination.ts";
-import { createLog } from "./src/log.ts";
+import { standardDestination } from "./src/log/destination.ts";
+import { createLog } from "./src/log/log.ts";
 const destination = standardDestination();
 const log = createLog({ level: "info", stream: destination });
 let turns = 0;

@@ -2,8 +2,8 @@
 import { createRequire } from "node:module";
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
-import { takeLibraryOutput } from "../../../src/library-output.ts";
-import { createLog } from "../../../src/log.ts";
+import { takeLibraryOutput } from "../../../src/log/library-output.ts";
+import { createLog } from "../../../src/log/log.ts";
 
 const canary = "canary7f3a9c51";
 /** grpc-js's own way to its logger; 2 is ERROR. */

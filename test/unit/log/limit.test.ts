@@ -1,8 +1,8 @@
 /** Lines that callers cause: so many a reason, the rest counted. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { limitLines } from "../../../src/log-limit.ts";
-import { logLinesBurst, logLinesPerSecond, logReasonsMax } from "../../../src/record/limits.ts";
+import { limitLines } from "../../../src/log/limit.ts";
+import { logLinesBurst, logLinesPerSecond, logReasonsMax } from "../../../src/core/limits.ts";
 
 const made = () => {
   const lines: { readonly level: string; readonly fields: object; readonly message: string }[] = [];

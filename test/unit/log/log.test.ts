@@ -1,8 +1,8 @@
 /** The log: one JSON object a line, secrets struck out. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { createLog, describeCause, strikeOut } from "../../../src/log.ts";
-import { logMessageCharactersMax } from "../../../src/record/limits.ts";
+import { createLog, describeCause, strikeOut } from "../../../src/log/log.ts";
+import { logMessageCharactersMax } from "../../../src/core/limits.ts";
 
 const token = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJtZSJ9.c2ln";
 

@@ -4,19 +4,23 @@ import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { describe, it } from "mocha";
-import { fromBase64, fromHex, parseHash, parsePublicKey, parseSignature } from "../../../src/record/bytes.ts";
-import { toHex } from "../../../src/record/bytes.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
-import type { SigilError } from "../../../src/record/errors.ts";
+import { fromBase64, fromHex, parseHash, parsePublicKey, parseSignature } from "../../../src/core/bytes.ts";
+import { toHex } from "../../../src/core/bytes.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
+import type { SigilError } from "../../../src/core/errors.ts";
 import {
   formatCheckpoint,
   parseCheckpoint,
   signCheckpoint,
   verifyCheckpoint,
-} from "../../../src/merkle/checkpoint.ts";
-import type { Checkpoint, Sign, Verify } from "../../../src/merkle/checkpoint.ts";
-import { cosignatureMessage, signCosignature, verifyCosignature } from "../../../src/merkle/cosignature.ts";
-import { cosignatureKeyId, formatNote, noteKeyId, parseNote } from "../../../src/merkle/note.ts";
+} from "../../../src/core/merkle/checkpoint.ts";
+import type { Checkpoint, Sign, Verify } from "../../../src/core/merkle/checkpoint.ts";
+import {
+  cosignatureMessage,
+  signCosignature,
+  verifyCosignature,
+} from "../../../src/core/merkle/cosignature.ts";
+import { cosignatureKeyId, formatNote, noteKeyId, parseNote } from "../../../src/core/merkle/note.ts";
 
 const SPKI_ED25519 = Buffer.from("302a300506032b6570032100", "hex");
 

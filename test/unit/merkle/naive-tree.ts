@@ -3,9 +3,9 @@
  * without a line of `src/merkle`: the second opinion that the real one is held to.
  */
 import { hash } from "node:crypto";
-import { parseHash } from "../../../src/record/bytes.ts";
-import type { Hash } from "../../../src/record/bytes.ts";
-import type { Sha256 } from "../../../src/record/hash.ts";
+import { parseHash } from "../../../src/core/bytes.ts";
+import type { Hash } from "../../../src/core/bytes.ts";
+import type { Sha256 } from "../../../src/core/hash.ts";
 
 export const sha256: Sha256 = (data) => parseHash(hash("sha256", data, "buffer"));
 

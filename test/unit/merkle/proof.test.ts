@@ -2,19 +2,25 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { describe, it } from "mocha";
-import type { Hash } from "../../../src/record/bytes.ts";
-import { toHex } from "../../../src/record/bytes.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
-import { leafHash } from "../../../src/merkle/hash.ts";
+import type { Hash } from "../../../src/core/bytes.ts";
+import { toHex } from "../../../src/core/bytes.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
+import { leafHash } from "../../../src/core/merkle/hash.ts";
 import {
   checkConsistency,
   checkInclusion,
   proveConsistency,
   proveInclusion,
-} from "../../../src/merkle/proof.ts";
-import type { ConsistencyClaim, InclusionClaim, ReadHashes } from "../../../src/merkle/proof.ts";
-import { appendLeaves, emptyFrontier, peaksOf, restoreFrontier, rootOf } from "../../../src/merkle/tree.ts";
-import type { Frontier } from "../../../src/merkle/tree.ts";
+} from "../../../src/core/merkle/proof.ts";
+import type { ConsistencyClaim, InclusionClaim, ReadHashes } from "../../../src/core/merkle/proof.ts";
+import {
+  appendLeaves,
+  emptyFrontier,
+  peaksOf,
+  restoreFrontier,
+  rootOf,
+} from "../../../src/core/merkle/tree.ts";
+import type { Frontier } from "../../../src/core/merkle/tree.ts";
 import {
   naiveConsistency,
   naiveInclusion,

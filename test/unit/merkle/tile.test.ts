@@ -2,11 +2,11 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { describe, it } from "mocha";
-import type { Hash } from "../../../src/record/bytes.ts";
-import { toHex } from "../../../src/record/bytes.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
-import { leafHash } from "../../../src/merkle/hash.ts";
-import { checkInclusion, proveConsistency, proveInclusion } from "../../../src/merkle/proof.ts";
+import type { Hash } from "../../../src/core/bytes.ts";
+import { toHex } from "../../../src/core/bytes.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
+import { leafHash } from "../../../src/core/merkle/hash.ts";
+import { checkInclusion, proveConsistency, proveInclusion } from "../../../src/core/merkle/proof.ts";
 import {
   foldTile,
   formatEntryBundle,
@@ -18,9 +18,9 @@ import {
   readHashesFromTiles,
   tileOf,
   tileWidth,
-} from "../../../src/merkle/tile.ts";
-import type { ReadTiles, TileResource } from "../../../src/merkle/tile.ts";
-import { appendLeaves, emptyFrontier, rootOf } from "../../../src/merkle/tree.ts";
+} from "../../../src/core/merkle/tile.ts";
+import type { ReadTiles, TileResource } from "../../../src/core/merkle/tile.ts";
+import { appendLeaves, emptyFrontier, rootOf } from "../../../src/core/merkle/tree.ts";
 import { naiveConsistency, naiveInclusion, naiveRoot, sampleEntries, sha256 } from "./naive-tree.ts";
 
 const size = 1000;

@@ -3,14 +3,14 @@ import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { vectorFiles } from "../../../scripts/vectors-merkle.ts";
-import { fromBase64, fromHex, toHex } from "../../../src/record/bytes.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
-import { leafHash } from "../../../src/merkle/hash.ts";
-import { checkConsistency, checkInclusion } from "../../../src/merkle/proof.ts";
-import type { ProofOutcome } from "../../../src/merkle/proof.ts";
-import { formatTilePath, parseTilePath } from "../../../src/merkle/tile.ts";
-import type { TileResource } from "../../../src/merkle/tile.ts";
-import { appendLeaves, emptyFrontier, rootOf } from "../../../src/merkle/tree.ts";
+import { fromBase64, fromHex, toHex } from "../../../src/core/bytes.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
+import { leafHash } from "../../../src/core/merkle/hash.ts";
+import { checkConsistency, checkInclusion } from "../../../src/core/merkle/proof.ts";
+import type { ProofOutcome } from "../../../src/core/merkle/proof.ts";
+import { formatTilePath, parseTilePath } from "../../../src/core/merkle/tile.ts";
+import type { TileResource } from "../../../src/core/merkle/tile.ts";
+import { appendLeaves, emptyFrontier, rootOf } from "../../../src/core/merkle/tree.ts";
 import { sampleEntries } from "./naive-tree.ts";
 
 const readText = (name: string): string =>

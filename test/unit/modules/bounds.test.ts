@@ -1,14 +1,14 @@
 /** What proposed code may come to, held against it before an engine sees it; approved code is older than the bounds. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { describeError } from "../../../src/record/errors.ts";
+import { describeError } from "../../../src/core/errors.ts";
 import {
   moduleFunctionBytesMax,
   moduleFunctionsMax,
   moduleLocalsMax,
   moduleLocalsPerFunctionMax,
-} from "../../../src/record/limits.ts";
-import { inspectModule } from "../../../src/modules/inspection.ts";
+} from "../../../src/core/limits.ts";
+import { inspectModule } from "../../../src/modules/sandbox/inspection.ts";
 import { approvedCode } from "../../../src/modules/wasm/bounds.ts";
 import { bodyOf, bodyOfBytes, functionsModule, localsBomb, manyLocals } from "../../hostile/broken.ts";
 import { errorOf } from "../record/faults.ts";

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { CodeFiles } from "../../../src/modules/code-files.ts";
-import { opensslSha256 } from "../../../src/keys/sha256.ts";
-import type { Hash } from "../../../src/record/bytes.ts";
-import { moduleBytesMax } from "../../../src/record/limits.ts";
+import { opensslSha256 } from "../../../src/crypto/sha256.ts";
+import type { Hash } from "../../../src/core/bytes.ts";
+import { moduleBytesMax } from "../../../src/core/limits.ts";
 
 describe("code files", () => {
   let directory = "";

@@ -1,10 +1,10 @@
 /** Which compiled modules a sandbox process keeps, and how many runs there may be. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { describeError } from "../../../src/record/errors.ts";
-import { moduleBytesHeldMax, modulesHeldMax } from "../../../src/record/limits.ts";
-import { CompiledModules } from "../../../src/modules/compiled.ts";
-import { RunCount } from "../../../src/modules/run-count.ts";
+import { describeError } from "../../../src/core/errors.ts";
+import { moduleBytesHeldMax, modulesHeldMax } from "../../../src/core/limits.ts";
+import { CompiledModules } from "../../../src/modules/sandbox/compiled.ts";
+import { RunCount } from "../../../src/modules/sandbox/run-count.ts";
 import { errorOf } from "../record/faults.ts";
 
 describe("the compiled modules of a process", () => {

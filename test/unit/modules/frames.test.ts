@@ -2,8 +2,13 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import fc from "fast-check";
-import { concatBytes } from "../../../src/record/bytes.ts";
-import { encodeFrame, FrameReader, messageParts, readMessage } from "../../../src/modules/frames.ts";
+import { concatBytes } from "../../../src/core/bytes.ts";
+import {
+  encodeFrame,
+  FrameReader,
+  messageParts,
+  readMessage,
+} from "../../../src/modules/sandbox/protocol.ts";
 
 const bytesMax = 1000;
 

@@ -1,7 +1,7 @@
 /** What a running module may ask for. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { isGranted } from "../../../src/modules/grants.ts";
+import { isGranted } from "../../../src/modules/sandbox/grants.ts";
 
 describe("what a running module asks of the server", () => {
   it("is granted below the one prefix that its manifest names, and nowhere else", () => {

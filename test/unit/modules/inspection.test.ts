@@ -1,16 +1,16 @@
 /** What a module is, read from its bytes, and whether it fits into what a manifest grants. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { describeError, type SigilError } from "../../../src/record/errors.ts";
-import { moduleBytesMax } from "../../../src/record/limits.ts";
-import { inspectModule } from "../../../src/modules/inspection.ts";
+import { describeError, type SigilError } from "../../../src/core/errors.ts";
+import { moduleBytesMax } from "../../../src/core/limits.ts";
+import { inspectModule } from "../../../src/modules/sandbox/inspection.ts";
 import {
   checkModule,
   parseCapabilities,
   readablePrefix,
   type Capability,
   type RunLimits,
-} from "../../../src/modules/limits.ts";
+} from "../../../src/modules/sandbox/limits.ts";
 import { preview1 } from "../../../src/modules/wasm/preview1.ts";
 import { assemble } from "../../hostile/assemble.ts";
 import { errorOf } from "../record/faults.ts";

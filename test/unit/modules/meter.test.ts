@@ -1,8 +1,8 @@
 /** The memory budget that is written into a module: exact, for all memories and tables together. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { equalBytes } from "../../../src/record/bytes.ts";
-import { describeError } from "../../../src/record/errors.ts";
+import { equalBytes } from "../../../src/core/bytes.ts";
+import { describeError } from "../../../src/core/errors.ts";
 import {
   budgetExport,
   chargeOf,

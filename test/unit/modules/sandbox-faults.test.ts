@@ -1,7 +1,7 @@
 /** A sandbox process that cannot be started is tried again and again; the log hears of it a few times. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { createSandbox } from "../../../src/modules/sandbox.ts";
+import { createSandbox } from "../../../src/modules/sandbox/pool.ts";
 
 describe("a sandbox whose processes do not start", () => {
   it("goes on trying, and says the same no more than it takes to give up hope", async () => {

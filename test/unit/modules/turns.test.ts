@@ -1,9 +1,9 @@
 /** The place where proposed code is inspected: who has it, who is next, who is turned away. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { SigilFault, type SigilError } from "../../../src/record/errors.ts";
-import { moduleInspectionsMax, moduleInspectionsPerTenantMax } from "../../../src/record/limits.ts";
-import { Turns } from "../../../src/modules/turns.ts";
+import { SigilFault, type SigilError } from "../../../src/core/errors.ts";
+import { moduleInspectionsMax, moduleInspectionsPerTenantMax } from "../../../src/core/limits.ts";
+import { Turns } from "../../../src/modules/sandbox/turns.ts";
 
 const kindOf = (cause: unknown): string =>
   cause instanceof SigilFault ? cause.error.kind : `no fault of ours: ${String(cause)}`;

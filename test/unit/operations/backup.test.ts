@@ -5,21 +5,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { afterEach, before, beforeEach, describe, it } from "mocha";
-import { utf8Encode } from "../../../src/record/bytes.ts";
-import { backupChunkBytesMax } from "../../../src/record/limits.ts";
+import { utf8Encode } from "../../../src/core/bytes.ts";
+import { backupChunkBytesMax } from "../../../src/core/limits.ts";
 import type { Caller } from "../../../src/identity/caller.ts";
-import { createBackupService, type BackupPart } from "../../../src/operations/backup.ts";
-import { BackupDirectory, readManifest } from "../../../src/operations/backup-directory.ts";
-import { BackupReader } from "../../../src/operations/backup-reader.ts";
-import { BackupWriter } from "../../../src/operations/backup-writer.ts";
-import { FrameReader } from "../../../src/operations/frames.ts";
+import { createBackupService, type BackupPart } from "../../../src/deployment/backup/backup.ts";
+import { BackupDirectory, readManifest } from "../../../src/deployment/backup/directory.ts";
+import { BackupReader } from "../../../src/deployment/backup/reader.ts";
+import { BackupWriter } from "../../../src/deployment/backup/writer.ts";
+import { FrameReader } from "../../../src/deployment/backup/frames.ts";
 import {
   formatManifest,
   parseManifest,
   segmentPath,
   sizeOfSegments,
   type Manifest,
-} from "../../../src/operations/manifest.ts";
+} from "../../../src/deployment/backup/manifest.ts";
 import {
   copyWorld,
   createWorld,

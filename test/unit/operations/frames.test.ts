@@ -2,10 +2,16 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import { concatBytes, u64be, utf8Encode } from "../../../src/record/bytes.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
-import { backupKeyBytesMax, backupValueBytesMax } from "../../../src/record/limits.ts";
-import { fileKey, formatFrame, FrameReader, isBackedUpPath, pathOf } from "../../../src/operations/frames.ts";
+import { concatBytes, u64be, utf8Encode } from "../../../src/core/bytes.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
+import { backupKeyBytesMax, backupValueBytesMax } from "../../../src/core/limits.ts";
+import {
+  fileKey,
+  formatFrame,
+  FrameReader,
+  isBackedUpPath,
+  pathOf,
+} from "../../../src/deployment/backup/frames.ts";
 
 const read = (pieces: readonly Uint8Array[]) => {
   const reader = new FrameReader();

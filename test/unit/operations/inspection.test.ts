@@ -3,16 +3,16 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
-import { headKey } from "../../../src/ledger/keyspace.ts";
+import { headKey } from "../../../src/ledger/layout/keyspace.ts";
 import { Ledger } from "../../../src/ledger/ledger.ts";
-import { liveWorkMsMax } from "../../../src/record/limits.ts";
+import { liveWorkMsMax } from "../../../src/core/limits.ts";
 import type { Caller } from "../../../src/identity/caller.ts";
 import {
   createInspectionService,
   restBetween,
   type InspectionPart,
   type InspectionService,
-} from "../../../src/operations/inspection.ts";
+} from "../../../src/deployment/backup/inspection.ts";
 import type { Store } from "../../../src/storage/store.ts";
 import { copyWorld, decisionBody, faultOf, type World } from "../../contract/memory-ledger.ts";
 import { readStored, replaceStored } from "../../contract/tamper.ts";

@@ -1,9 +1,9 @@
 /** Who may see to the deployment's keys, and what is told of it. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { toBase64Url } from "../../../src/record/bytes.ts";
+import { toBase64Url } from "../../../src/core/bytes.ts";
 import type { Caller } from "../../../src/identity/caller.ts";
-import { createKeyService, type KeyChange } from "../../../src/operations/keys.ts";
+import { createKeyService, type KeyChange } from "../../../src/deployment/keys.ts";
 import { createWorld, faultOf, openWorld, userBody } from "../../contract/memory-ledger.ts";
 
 const root: Caller = { principal: "root", tenant: "system", level: "root", credential: "token", peer: "" };

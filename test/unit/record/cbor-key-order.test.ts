@@ -3,8 +3,8 @@ import { encode } from "cbor2";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import fc from "fast-check";
-import { toHex } from "../../../src/record/bytes.ts";
-import { cborDecode, cborEncode, type CborMap } from "../../../src/record/cbor.ts";
+import { toHex } from "../../../src/core/bytes.ts";
+import { cborDecode, cborEncode, type CborMap } from "../../../src/core/cbor/cbor.ts";
 import { deterministicEncode } from "./cbor2-profile.ts";
 
 const orders: readonly (readonly [keys: readonly string[], hex: string])[] = [

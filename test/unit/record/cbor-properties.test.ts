@@ -4,9 +4,9 @@ import { describe, it } from "mocha";
 import { Decoder } from "cbor-x";
 import { decode, encode } from "cbor2";
 import fc from "fast-check";
-import { toHex } from "../../../src/record/bytes.ts";
-import { cborDecode, cborEncode, type CborMap, type CborValue } from "../../../src/record/cbor.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
+import { toHex } from "../../../src/core/bytes.ts";
+import { cborDecode, cborEncode, type CborMap, type CborValue } from "../../../src/core/cbor/cbor.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
 import { deterministicDecode, deterministicEncode } from "./cbor2-profile.ts";
 
 const text = fc.oneof(

@@ -1,7 +1,7 @@
 /** Canonical CBOR, rule by rule. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { fromHex, toHex } from "../../../src/record/bytes.ts";
+import { fromHex, toHex } from "../../../src/core/bytes.ts";
 import {
   cborDecode,
   cborDecodeHeader,
@@ -9,9 +9,9 @@ import {
   cborEncodeHeader,
   type CborValue,
   type HeaderMap,
-} from "../../../src/record/cbor.ts";
-import { cborRules } from "../../../src/record/cbor-decode.ts";
-import { cborBytesMax, cborEntriesMax } from "../../../src/record/limits.ts";
+} from "../../../src/core/cbor/cbor.ts";
+import { cborRules } from "../../../src/core/cbor/decode.ts";
+import { cborBytesMax, cborEntriesMax } from "../../../src/core/limits.ts";
 import { errorOf } from "./faults.ts";
 
 /** What TypeScript would not let through but JavaScript would. */

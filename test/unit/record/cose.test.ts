@@ -3,7 +3,7 @@ import { createHash, createPublicKey, verify } from "node:crypto";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { Tag, encode } from "cbor2";
-import { fromHex, parsePublicKey, parseThumbprint, toHex } from "../../../src/record/bytes.ts";
+import { fromHex, parsePublicKey, parseThumbprint, toHex } from "../../../src/core/bytes.ts";
 import {
   coseKeyThumbprint,
   coseRules,
@@ -12,7 +12,7 @@ import {
   parseStatement,
   toBeSigned,
   type ContentType,
-} from "../../../src/record/cose.ts";
+} from "../../../src/core/cose/cose.ts";
 import { deterministicEncode } from "./cbor2-profile.ts";
 import { errorOf } from "./faults.ts";
 import { readVectors } from "./vector-files.ts";

@@ -2,9 +2,9 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { payloads } from "../../../scripts/vectors/payloads.ts";
-import { cborDecode, cborEncode, type CborMap, type CborValue } from "../../../src/record/cbor.ts";
-import * as kinds from "../../../src/record/kinds.ts";
-import { attestationsMax, attributesMax, modelTableEntriesMax } from "../../../src/record/limits.ts";
+import { cborDecode, cborEncode, type CborMap, type CborValue } from "../../../src/core/cbor/cbor.ts";
+import * as kinds from "../../../src/core/record/kinds.ts";
+import { attestationsMax, attributesMax, modelTableEntriesMax } from "../../../src/core/limits.ts";
 import { errorOf } from "./faults.ts";
 
 const pairs: Readonly<Record<string, (payload: CborValue) => CborMap>> = {

@@ -5,9 +5,9 @@ import { promisify } from "node:util";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { fromNotation, type Notation } from "../../../scripts/vectors/notation.ts";
-import { decodeAttestation, encodeAttestation } from "../../../src/record/attestation.ts";
-import { fromHex, parseHash, toHex } from "../../../src/record/bytes.ts";
-import { cborDecode } from "../../../src/record/cbor.ts";
+import { decodeAttestation, encodeAttestation } from "../../../src/core/record/attestation.ts";
+import { fromHex, parseHash, toHex } from "../../../src/core/bytes.ts";
+import { cborDecode } from "../../../src/core/cbor/cbor.ts";
 import {
   decodeBody,
   decodeEnvelope,
@@ -18,7 +18,7 @@ import {
   parseRecordStatement,
   subjectOf,
   type RecordBody,
-} from "../../../src/record/record.ts";
+} from "../../../src/core/record/record.ts";
 import { errorOf } from "./faults.ts";
 import { readVectors } from "./vector-files.ts";
 
@@ -145,8 +145,8 @@ describe("encodeBody", () => {
       "--input-type=module",
       "--eval",
       script,
-      url("../../../src/record/record.ts"),
-      url("../../../src/record/bytes.ts"),
+      url("../../../src/core/record/record.ts"),
+      url("../../../src/core/bytes.ts"),
       JSON.stringify(bodies.map(({ hex }) => hex)),
     ]);
     expect(stdout.trim().split("\n")).to.deep.equal(bodies.map(({ hash }) => hash));

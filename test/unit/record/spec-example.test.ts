@@ -4,8 +4,13 @@ import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { encode } from "cbor2";
-import { fromHex, parsePublicKey, toHex } from "../../../src/record/bytes.ts";
-import { coseKeyThumbprint, encodeProtected, encodeStatement, toBeSigned } from "../../../src/record/cose.ts";
+import { fromHex, parsePublicKey, toHex } from "../../../src/core/bytes.ts";
+import {
+  coseKeyThumbprint,
+  encodeProtected,
+  encodeStatement,
+  toBeSigned,
+} from "../../../src/core/cose/cose.ts";
 import {
   decodeEnvelope,
   encodeBody,
@@ -13,7 +18,7 @@ import {
   entryOf,
   hashRecord,
   parseRecordStatement,
-} from "../../../src/record/record.ts";
+} from "../../../src/core/record/record.ts";
 import { deterministicEncode } from "./cbor2-profile.ts";
 
 const page = readFileSync(new URL("../../../docs/spec/record.md", import.meta.url), "utf8");

@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import { characterFault, structureLookAlikes } from "../../../src/record/characters.ts";
-import { opensslSha256 } from "../../../src/keys/sha256.ts";
+import { characterFault, structureLookAlikes } from "../../../src/core/record/characters.ts";
+import { opensslSha256 } from "../../../src/crypto/sha256.ts";
 import {
   canonicalAction,
   canonicalActionGlob,
@@ -14,7 +14,7 @@ import {
   canonicalTargetGlob,
   enrolledName,
   type Spelling,
-} from "../../../src/record/spelling.ts";
+} from "../../../src/core/record/spelling.ts";
 import { readVectors } from "./vector-files.ts";
 
 type Kind = "target" | "subject" | "action" | "session" | "target_glob" | "action_glob";

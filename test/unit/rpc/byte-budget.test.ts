@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import { ByteBudget, type Permit } from "../../../src/rpc/byte-budget.ts";
+import { ByteBudget, type Permit } from "../../../src/rpc/bounds/byte-budget.ts";
 
 const tooMany = new Error("too many wait");
 

@@ -12,11 +12,11 @@ import {
   WatchRequest,
   WriteRecordRequest,
   type DeepPartial,
-} from "../../../generated/sigil/canon/v1/canon.ts";
-import { ProposeWitnessChangeRequest } from "../../../generated/sigil/canon/v1/witness.ts";
-import { fromHex, toBase64, toBase64Url } from "../../../src/record/bytes.ts";
-import { cborEncode } from "../../../src/record/cbor.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
+} from "../../../generated/src/sigil/canon/v1/canon.ts";
+import { ProposeWitnessChangeRequest } from "../../../generated/src/sigil/canon/v1/witness.ts";
+import { fromHex, toBase64, toBase64Url } from "../../../src/core/bytes.ts";
+import { cborEncode } from "../../../src/core/cbor/cbor.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
 import {
   readExport,
   readGet,
@@ -25,14 +25,14 @@ import {
   readWatch,
   readWrite,
   readWrites,
-} from "../../../src/rpc/canon-fields.ts";
+} from "../../../src/rpc/canon/fields.ts";
 import {
   readProposal,
   readProposalQuery,
   readReason,
   readStatement,
   readWitnessProposal,
-} from "../../../src/rpc/proposal-fields.ts";
+} from "../../../src/rpc/canon/proposal-fields.ts";
 
 const violationOf = (read: () => unknown): { readonly field: string; readonly rule: string } => {
   try {

@@ -6,9 +6,9 @@ import { Metadata } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
-import { Connections } from "../../../src/rpc/connections.ts";
-import type { RpcEnvironment } from "../../../src/rpc/environment.ts";
-import { identifyCaller } from "../../../src/rpc/identify.ts";
+import { Connections } from "../../../src/rpc/bounds/connections.ts";
+import type { RpcEnvironment } from "../../../src/rpc/call/environment.ts";
+import { identifyCaller } from "../../../src/rpc/call/identify.ts";
 
 class MadeUpSocket extends EventEmitter {
   readonly remoteAddress: string | undefined;

@@ -2,10 +2,16 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { Metadata } from "@grpc/grpc-js";
-import { SigilFault } from "../../../src/record/errors.ts";
-import { formatAddress, isLoopback, parseAddress } from "../../../src/record/address.ts";
-import { allowedMs, credentialsOf, requestIdOf, traceparentOf, isTimeUp } from "../../../src/rpc/context.ts";
-import { jsonOf } from "../../../src/rpc/json.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
+import { formatAddress, isLoopback, parseAddress } from "../../../src/config/address.ts";
+import {
+  allowedMs,
+  credentialsOf,
+  requestIdOf,
+  traceparentOf,
+  isTimeUp,
+} from "../../../src/rpc/call/context.ts";
+import { jsonOf } from "../../../src/rpc/message/json.ts";
 
 const holding = (key: string, ...values: string[]): Metadata => {
   const metadata = new Metadata();

@@ -1,9 +1,9 @@
 /** The rules of request fields, at the edge. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { CheckRequest } from "../../../generated/sigil/trust/v1/trust.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
-import { readQuestion, readTimeMs } from "../../../src/rpc/fields.ts";
+import { CheckRequest } from "../../../generated/src/sigil/trust/v1/trust.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
+import { readQuestion, readTimeMs } from "../../../src/rpc/message/fields.ts";
 
 const fieldOf = (read: () => unknown): string => {
   try {

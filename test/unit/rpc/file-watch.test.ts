@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
-import { watchFiles } from "../../../src/rpc/file-watch.ts";
+import { watchFiles } from "../../../src/rpc/transport/file-watch.ts";
 
 const never = 3_600_000;
 

@@ -6,7 +6,7 @@ import type zlib from "node:zlib";
 import { trustV1 } from "@sigil/client";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { assertInsides, assertInstalledInsides } from "../../../src/rpc/insides.ts";
+import { assertInsides, assertInstalledInsides } from "../../../src/rpc/bounds/insides.ts";
 import { bomb, call, finish, frame, open } from "../../campaigns/starve/wire.ts";
 import { startFakeServer } from "./fake-server.ts";
 

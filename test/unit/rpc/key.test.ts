@@ -4,8 +4,8 @@ import { connect, walkKeys, type SigilConnection } from "@sigil/client";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import type { Caller } from "../../../src/identity/caller.ts";
-import { createKeyService, type KeyServiceDeps } from "../../../src/operations/keys.ts";
-import { parsePublicKey, parseThumbprint, toBase64Url } from "../../../src/record/bytes.ts";
+import { createKeyService, type KeyServiceDeps } from "../../../src/deployment/keys.ts";
+import { parsePublicKey, parseThumbprint, toBase64Url } from "../../../src/core/bytes.ts";
 import { createWorld, openWorld } from "../../contract/memory-ledger.ts";
 import { startFakeServer } from "./fake-server.ts";
 

@@ -1,7 +1,7 @@
 /** Made-up records for the handlers' tests: what the ledger would have verified. */
 import type { VersionedRecord } from "../../../src/canon/domain.ts";
-import { parseHash } from "../../../src/record/bytes.ts";
-import type { CborValue } from "../../../src/record/cbor.ts";
+import { parseHash } from "../../../src/core/bytes.ts";
+import type { CborValue } from "../../../src/core/cbor/cbor.ts";
 
 export const hashOf = (byte: number) => parseHash(new Uint8Array(32).fill(byte));
 

@@ -10,8 +10,8 @@ import {
   pacingDebtMsMax,
   pacingSliceMs,
   pacingTurnMs,
-} from "../../../src/record/limits.ts";
-import { CallPace, Pacing, type Flow } from "../../../src/rpc/pacing.ts";
+} from "../../../src/core/limits.ts";
+import { CallPace, Pacing, type Flow } from "../../../src/rpc/call/pacing.ts";
 
 const turnOfLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 

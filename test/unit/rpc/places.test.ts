@@ -2,8 +2,8 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import type { Caller } from "../../../src/identity/caller.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
-import { Places } from "../../../src/rpc/places.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
+import { Places } from "../../../src/rpc/bounds/places.ts";
 
 const callerOf = (principal: string, tenant: string, level: Caller["level"] = "observer"): Caller => ({
   principal,

@@ -1,8 +1,8 @@
 /** Records as callers see them: all of them, their metadata, or what a mask keeps. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { cborEncode } from "../../../src/record/cbor.ts";
-import { formatVersioned, maskPayload } from "../../../src/rpc/records.ts";
+import { cborEncode } from "../../../src/core/cbor/cbor.ts";
+import { formatVersioned, maskPayload } from "../../../src/rpc/canon/records.ts";
 import { recordAt } from "./made-records.ts";
 
 const payload = JSON.parse('{"owner":{"name":"ada","tags":["x","y"]},"n":1,"__proto__":{"a":2}}') as never;

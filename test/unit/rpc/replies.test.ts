@@ -3,11 +3,11 @@ import { auditV1, canonV1 } from "@sigil/client";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import type { ExportedRecord, RecordPage } from "../../../src/canon/domain.ts";
-import type { WalkContext } from "../../../src/canon/reading.ts";
+import type { WalkContext } from "../../../src/canon/records/reading.ts";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
-import { messageBytesMax, replyUnreadMsMax } from "../../../src/record/limits.ts";
-import { Replies } from "../../../src/rpc/replies.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
+import { messageBytesMax, replyUnreadMsMax } from "../../../src/core/limits.ts";
+import { Replies } from "../../../src/rpc/bounds/replies.ts";
 import { call, finish, frame, open } from "../../campaigns/starve/wire.ts";
 import { startFakeServer } from "./fake-server.ts";
 

@@ -1,7 +1,7 @@
 /** Each field of a decision's reply is that field of the decision, and no other one. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { formatDecision, formatSimulation } from "../../../src/rpc/trust-messages.ts";
+import { formatDecision, formatSimulation } from "../../../src/rpc/trust/messages.ts";
 import type { Decision } from "../../../src/trust/decision.ts";
 import { decide } from "./fake-server.ts";
 

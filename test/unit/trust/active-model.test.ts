@@ -1,8 +1,8 @@
 /** The model in force: the newest usable record of the system space, and nobody else's. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import type { CborMap } from "../../../src/record/cbor.ts";
-import { toHex } from "../../../src/record/bytes.ts";
+import type { CborMap } from "../../../src/core/cbor/cbor.ts";
+import { toHex } from "../../../src/core/bytes.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
 import { ActiveModels } from "../../../src/trust/active-model.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";

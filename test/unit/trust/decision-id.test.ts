@@ -1,7 +1,7 @@
 /** Decision ids: in the order they were made, and not to be guessed from one another. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { randomBytes } from "../../../src/keys/random.ts";
+import { randomBytes } from "../../../src/crypto/random.ts";
 import { createDecisionIds } from "../../../src/trust/decision-id.ts";
 
 const shape = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;

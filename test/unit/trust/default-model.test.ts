@@ -1,13 +1,13 @@
 /** The verdicts of the model a new deployment starts with, and that they are not close calls. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { utf8Encode } from "../../../src/record/bytes.ts";
-import { cborDecode, cborEncode } from "../../../src/record/cbor.ts";
-import { parseTrustModel } from "../../../src/record/kinds/trust-model.ts";
-import type { LevelName } from "../../../src/record/names.ts";
+import { utf8Encode } from "../../../src/core/bytes.ts";
+import { cborDecode, cborEncode } from "../../../src/core/cbor/cbor.ts";
+import { parseTrustModel } from "../../../src/core/record/kinds/trust-model.ts";
+import type { LevelName } from "../../../src/core/record/names.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
-import { gatherFeatures } from "../../../src/trust/features.ts";
-import { evaluate, parseModel } from "../../../src/trust/model.ts";
+import { gatherFeatures } from "../../../src/core/model/features.ts";
+import { evaluate, parseModel } from "../../../src/core/model/model.ts";
 
 type Row = readonly [
   level: LevelName,

@@ -2,12 +2,12 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import { isAtLeast, isLevel, levelFraction, parseLevel } from "../../../src/identity/levels.ts";
-import { utf8Encode } from "../../../src/record/bytes.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
-import { levelNames } from "../../../src/record/names.ts";
-import { inputEntropy, rateFraction } from "../../../src/trust/features.ts";
-import { logistic, logit } from "../../../src/trust/logit.ts";
+import { isAtLeast, isLevel, levelFraction, parseLevel } from "../../../src/core/record/levels.ts";
+import { utf8Encode } from "../../../src/core/bytes.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
+import { levelNames } from "../../../src/core/record/names.ts";
+import { inputEntropy, rateFraction } from "../../../src/core/model/features.ts";
+import { logistic, logit } from "../../../src/core/model/logit.ts";
 
 describe("features", () => {
   it("finds no entropy in nothing and in one byte repeated", () => {

@@ -2,8 +2,8 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import { globFindsMax } from "../../../src/record/limits.ts";
-import { compareGlobs, compileGlob, compileGlobTable, globFault } from "../../../src/trust/glob.ts";
+import { globFindsMax } from "../../../src/core/limits.ts";
+import { compareGlobs, compileGlob, compileGlobTable, globFault } from "../../../src/core/model/glob.ts";
 
 const MATCHES: readonly (readonly [pattern: string, text: string, matches: boolean])[] = [
   ["read", "read", true],

@@ -2,9 +2,9 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import type { CborMap } from "../../../src/record/cbor.ts";
+import type { CborMap } from "../../../src/core/cbor/cbor.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
-import { compileGlobTable, globFault } from "../../../src/trust/glob.ts";
+import { compileGlobTable, globFault } from "../../../src/core/model/glob.ts";
 import { lintModel } from "../../../src/trust/lint.ts";
 
 const modelOf = (actions: CborMap, targets: CborMap, more: CborMap = {}): CborMap => ({

@@ -1,10 +1,10 @@
 /** No model may be put to witnesses that would be the last one. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import type { CborMap } from "../../../src/record/cbor.ts";
+import type { CborMap } from "../../../src/core/cbor/cbor.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
 import { checkReplaceable } from "../../../src/trust/lockout.ts";
-import { parseModel } from "../../../src/trust/model.ts";
+import { parseModel } from "../../../src/core/model/model.ts";
 
 const check = (changes: CborMap): void =>
   checkReplaceable(parseModel({ ...defaultModelPayload, ...changes }));

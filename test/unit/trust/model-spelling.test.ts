@@ -1,15 +1,15 @@
 /** Globs of models: one spelling where they are proposed, and one reading of models that were recorded before. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import type { CborMap } from "../../../src/record/cbor.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
-import { parseHash } from "../../../src/record/bytes.ts";
-import type { FrozenChainPayload } from "../../../src/record/kinds/frozen-chain.ts";
+import type { CborMap } from "../../../src/core/cbor/cbor.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
+import { parseHash } from "../../../src/core/bytes.ts";
+import type { FrozenChainPayload } from "../../../src/core/record/kinds/frozen-chain.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
-import { lookUpFeatures } from "../../../src/trust/features.ts";
-import { evaluate, parseModel } from "../../../src/trust/model.ts";
-import { canonicalModel, withCanonicalGlobs } from "../../../src/trust/model-spelling.ts";
-import { recompute } from "../../../src/trust/recompute.ts";
+import { lookUpFeatures } from "../../../src/core/model/features.ts";
+import { evaluate, parseModel } from "../../../src/core/model/model.ts";
+import { canonicalModel, withCanonicalGlobs } from "../../../src/core/model/model-spelling.ts";
+import { recompute } from "../../../src/core/model/recompute.ts";
 
 const modelOf = (actions: CborMap, targets: CborMap): CborMap => ({
   ...defaultModelPayload,

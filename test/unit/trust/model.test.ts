@@ -2,14 +2,14 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import type { CborMap, CborValue } from "../../../src/record/cbor.ts";
-import { SigilFault } from "../../../src/record/errors.ts";
-import type { LevelName } from "../../../src/record/names.ts";
+import type { CborMap, CborValue } from "../../../src/core/cbor/cbor.ts";
+import { SigilFault } from "../../../src/core/errors.ts";
+import type { LevelName } from "../../../src/core/record/names.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
-import { FEATURES } from "../../../src/trust/features.ts";
-import type { Feature, Features } from "../../../src/trust/features.ts";
-import { evaluate, parseModel } from "../../../src/trust/model.ts";
-import { isAllowed } from "../../../src/trust/verdict.ts";
+import { FEATURES } from "../../../src/core/model/features.ts";
+import type { Feature, Features } from "../../../src/core/model/features.ts";
+import { evaluate, parseModel } from "../../../src/core/model/model.ts";
+import { isAllowed } from "../../../src/core/model/verdict.ts";
 
 const base = defaultModelPayload as CborMap;
 const weights = defaultModelPayload.weights as CborMap;

@@ -2,16 +2,16 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
-import { parseHash, utf8Encode } from "../../../src/record/bytes.ts";
-import { cborDecode, cborEncode } from "../../../src/record/cbor.ts";
-import { formatFrozenChain, parseFrozenChain } from "../../../src/record/kinds/frozen-chain.ts";
-import type { FrozenChainPayload } from "../../../src/record/kinds/frozen-chain.ts";
-import { levelNames } from "../../../src/record/names.ts";
+import { parseHash, utf8Encode } from "../../../src/core/bytes.ts";
+import { cborDecode, cborEncode } from "../../../src/core/cbor/cbor.ts";
+import { formatFrozenChain, parseFrozenChain } from "../../../src/core/record/kinds/frozen-chain.ts";
+import type { FrozenChainPayload } from "../../../src/core/record/kinds/frozen-chain.ts";
+import { levelNames } from "../../../src/core/record/names.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
-import { gatherFeatures } from "../../../src/trust/features.ts";
-import type { Observation } from "../../../src/trust/features.ts";
-import { evaluate, parseModel } from "../../../src/trust/model.ts";
-import { recompute } from "../../../src/trust/recompute.ts";
+import { gatherFeatures } from "../../../src/core/model/features.ts";
+import type { Observation } from "../../../src/core/model/features.ts";
+import { evaluate, parseModel } from "../../../src/core/model/model.ts";
+import { recompute } from "../../../src/core/model/recompute.ts";
 
 const model = parseModel(defaultModelPayload);
 const hash = parseHash(new Uint8Array(32));

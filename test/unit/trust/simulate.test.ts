@@ -2,9 +2,9 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
-import { parseHash } from "../../../src/record/bytes.ts";
-import { fail, SigilFault } from "../../../src/record/errors.ts";
-import { formatFrozenChain, type FrozenChainPayload } from "../../../src/record/kinds.ts";
+import { parseHash } from "../../../src/core/bytes.ts";
+import { fail, SigilFault } from "../../../src/core/errors.ts";
+import { formatFrozenChain, type FrozenChainPayload } from "../../../src/core/record/kinds.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
 import { reachOf, simulateLast, type DecisionLedger, type Reach } from "../../../src/trust/simulate.ts";
 

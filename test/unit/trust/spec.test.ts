@@ -2,11 +2,11 @@
 import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { utf8Encode } from "../../../src/record/bytes.ts";
-import type { CborMap } from "../../../src/record/cbor.ts";
-import type { LevelName } from "../../../src/record/names.ts";
-import { gatherFeatures } from "../../../src/trust/features.ts";
-import { evaluate, parseModel } from "../../../src/trust/model.ts";
+import { utf8Encode } from "../../../src/core/bytes.ts";
+import type { CborMap } from "../../../src/core/cbor/cbor.ts";
+import type { LevelName } from "../../../src/core/record/names.ts";
+import { gatherFeatures } from "../../../src/core/model/features.ts";
+import { evaluate, parseModel } from "../../../src/core/model/model.ts";
 
 type Example = {
   readonly model: CborMap;

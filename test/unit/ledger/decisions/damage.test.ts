@@ -1,12 +1,12 @@
 /** The index is whole or it is refused, whatever was done to the store and wherever the process ended. */
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
-import { Findings } from "../../../../src/ledger/findings.ts";
-import { DecisionCheck } from "../../../../src/ledger/decisions/inspect.ts";
+import { Findings } from "../../../../src/ledger/walk/findings.ts";
+import { DecisionCheck } from "../../../../src/ledger/walk/decisions.ts";
 import { DecisionRebuild } from "../../../../src/ledger/decisions/rebuild.ts";
 import { SipHash } from "../../../../src/ledger/decisions/sip-hash.ts";
-import { familyRange } from "../../../../src/ledger/keyspace.ts";
-import { fromHex, toHex } from "../../../../src/record/bytes.ts";
+import { familyRange } from "../../../../src/ledger/layout/keyspace.ts";
+import { fromHex, toHex } from "../../../../src/core/bytes.ts";
 import { createMemoryBacking, openMemoryStore, type MemoryBacking } from "../../../../src/storage/memory.ts";
 import type { Store } from "../../../../src/storage/store.ts";
 import { createFaultyStore } from "../../../contract/faulty-store.ts";

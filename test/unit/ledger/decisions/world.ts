@@ -3,7 +3,7 @@ import { createHmac } from "node:crypto";
 import { decisionKeys, DecisionIndex } from "../../../../src/ledger/decisions/decision-index.ts";
 import { DecisionSearch, type DecisionWalk } from "../../../../src/ledger/decisions/search.ts";
 import type { DecisionFilter } from "../../../../src/ledger/decisions/terms.ts";
-import type { RecordBody } from "../../../../src/record/record.ts";
+import type { RecordBody } from "../../../../src/core/record/record.ts";
 import type { Store } from "../../../../src/storage/store.ts";
 
 const tenant = "acme";

@@ -1,0 +1,107 @@
+/**
+ * What may stand in a proposal: everything that can be known to be wrong is refused before a witness sees it, so that no
+ * quorum can be made to commit a record that the deployment could not live with. Source: docs/spec/canon.md §5.
+ */
+import type { CborValue } from "@sigil/core/cbor";
+import {
+  enrolmentFault,
+  formatTombstone,
+  knownKinds,
+  parseErasure,
+  parseModule,
+  parsePrincipal,
+  parseSchema,
+  parseWitness,
+  principalVersion,
+  type RecordBody,
+} from "@sigil/core/record";
+import { fail } from "@sigil/core/errors";
+import { proposalReasonBytesMax } from "@sigil/core/limits";
+import { opensslSha256 } from "../../crypto/sha256.ts";
+import { checkPublicKey } from "@sigil/core/keys";
+import type { Content } from "../domain.ts";
+import { checkSchemaSize } from "../schemas/json-schema.ts";
+
+const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
+
+/** The part of an id after its first "/". */
+const nameIn = (id: string): string => id.slice(id.indexOf("/") + 1);
+
+const checkPrincipal = (id: string, payload: CborValue, trustDomain: string): void => {
+  const principal = parsePrincipal(payload, principalVersion(payload));
+  for (const key of principal.publicKeys) checkPublicKey(key);
+  const fault = enrolmentFault(id, principal, { place: "", trustDomain }, opensslSha256);
+  if (fault !== null) refuse(fault.field, fault.rule);
+  const name = principal.id ?? nameIn(id);
+  // A witness calls under such a name, by the key in its own record.
+  if (name.startsWith("witness/")) refuse("id", 'must not name a principal that begins with "witness/"');
+};
+
+const checkErasure = (id: string, payload: CborValue): void => {
+  const { tenant, reason } = parseErasure(payload);
+  if (tenant !== nameIn(id)) refuse("id", "must be erasure/ and the tenant in the payload");
+  if (Buffer.byteLength(reason) > proposalReasonBytesMax) {
+    refuse("payload.reason", `must be at most ${proposalReasonBytesMax} bytes`);
+  }
+};
+
+const checkSchema = (id: string, payload: CborValue): void => {
+  const { kind, schema } = parseSchema(payload);
+  if (kind !== nameIn(id)) refuse("id", "must be schema/ and the kind in the payload");
+  if (knownKinds.includes(kind)) refuse("id", "must name a kind of user data: the server's own have schemas");
+  // Compiled once the proposer was found to have the right to ask: that may take seconds.
+  checkSchemaSize(schema);
+};
+
+/** @throws invalidField, malformedRecord, malformedKey. */
+const checkPayload = (kind: string, id: string, payload: CborValue, trustDomain: string): void => {
+  switch (kind) {
+    case "principal":
+      return checkPrincipal(id, payload, trustDomain);
+    case "schema":
+      return checkSchema(id, payload);
+    case "module":
+      parseModule(payload);
+      return;
+    case "erasure":
+      return checkErasure(id, payload);
+    case "suspension":
+      return refuse("id", "is written by PrincipalService.SuspendPrincipal; propose a tombstone to lift one");
+    default:
+      return refuse("id", "names no kind that may be proposed");
+  }
+};
+
+/** What the rules of a candidate need of the deployment. */
+export type CandidateRules = {
+  /** The payload to commit for a model. @throws malformedModel. */
+  readonly spellModel: (payload: CborValue) => CborValue;
+  /** The origin. */
+  readonly trustDomain: string;
+};
+
+/** Kind, version and payload of the record that would be committed. @throws malformedModel, and as above. */
+export const candidateOf = (
+  kind: string,
+  id: string,
+  content: Content,
+  { spellModel, trustDomain }: CandidateRules,
+): Pick<RecordBody, "kind" | "schemaVersion" | "payload"> => {
+  if (content.kind === "payload") {
+    if (kind === "trust_model") return { kind, schemaVersion: 1, payload: spellModel(content.payload) };
+    checkPayload(kind, id, content.payload, trustDomain);
+    const schemaVersion = kind === "principal" ? principalVersion(content.payload) : 1;
+    return { kind, schemaVersion, payload: content.payload };
+  }
+  if (kind === "trust_model")
+    refuse("tombstone", "must not end the trust model: without one everything denies");
+  if (kind === "erasure") refuse("tombstone", "must not end an erasure: what is erased stays so");
+  return { kind: "tombstone", schemaVersion: 1, payload: formatTombstone({ kind }) };
+};
+
+/** The key of a new or re-keyed witness. The deployment's own keys must not attest for it. @throws malformedKey. */
+export const checkWitnessKey = (payload: CborValue, ownKeys: readonly Uint8Array[]): void => {
+  const publicKey = checkPublicKey(parseWitness(payload).publicKey);
+  const isOwn = ownKeys.some((own) => own.every((byte, index) => byte === publicKey[index]));
+  if (isOwn) fail({ kind: "malformedKey", rule: "must not be a key the deployment signs with" });
+};

@@ -1,0 +1,95 @@
+/**
+ * The inspection of a ledger by the rules of the quorum: every record of the system space carries the approvals it needed
+ * under the registry of its time, whoever signed it into the ledger. Feed it every group, in order; memory grows with
+ * the proposals. Source: docs/spec/quorum.md §8.
+ */
+import { equalBytes } from "@sigil/core/bytes";
+import { coseKeyThumbprint } from "@sigil/core/cose";
+import { SigilFault } from "@sigil/core/errors";
+import { parseQuorum, parseWitness } from "@sigil/core/record";
+import { opensslSha256 } from "../../crypto/sha256.ts";
+import type { WalkedGroup, WalkedRecord } from "../../ledger/walk/walk.ts";
+import { isOwn, judgeQuorum, type ProposalFacts } from "./judge.ts";
+import { keepProposal } from "./kept-proposal.ts";
+import type { EnrolledWitness, Registry } from "@sigil/core/quorum";
+
+type Problem = { readonly position: bigint | null; readonly step: string; readonly rule: string };
+
+const witnessPrefix = "witness/";
+const step = "quorum";
+
+export class QuorumInspection {
+  readonly #origin: string;
+  readonly #proposals = new Map<string, ProposalFacts>();
+  readonly #witnesses = new Map<string, EnrolledWitness>();
+  #registry: Registry | undefined;
+  #isFirst = true;
+
+  constructor(origin: string) {
+    this.#origin = origin;
+  }
+
+  async inspect({ records }: WalkedGroup): Promise<readonly Problem[]> {
+    const problems: Problem[] = [];
+    // The genesis hash vouches for the first group; later ones are judged by the registry before them.
+    if (!this.#isFirst) {
+      for (const record of records) {
+        const rule = await this.#ruleBroken(record, records);
+        if (rule !== null) problems.push({ position: record.position, step, rule });
+      }
+    }
+    this.#isFirst = false;
+    for (const record of records) this.#take(record);
+    this.#enrol(records);
+    return problems;
+  }
+
+  async #ruleBroken(record: WalkedRecord, group: readonly WalkedRecord[]): Promise<string | null> {
+    const { body, hash, attestations } = record;
+    if (body.space !== "system" || isOwn(body)) return null;
+    if (body.kind === "witness") {
+      const names = group.some(
+        ({ body: other }) =>
+          other.kind === "quorum" &&
+          other.links.some(({ label, target }) => label === "witness" && equalBytes(target, hash)),
+      );
+      return names ? null : `no quorum record of its commit names "${body.id}"`;
+    }
+    const registry = this.#registry;
+    if (registry === undefined) return "the registry of its time cannot be read";
+    const committed = { record: hash, attestations, registry, origin: this.#origin };
+    const judged = await judgeQuorum(committed, async (id) => this.#proposals.get(id));
+    if (judged.reached) return null;
+    return `"${body.id}" carries ${judged.attestedBy.length} valid approvals of the ${registry.k} it needed`;
+  }
+
+  #take(record: WalkedRecord): void {
+    if (record.body.kind !== "proposal" || record.body.tenant !== "system") return;
+    try {
+      const { id, position, recordHash, enrols, payload } = keepProposal(record);
+      this.#proposals.set(id, { id, position, recordHash, enrols, payload: { proposer: payload.proposer } });
+    } catch (error) {
+      // A proposal whose body is none can have committed nothing.
+      if (!(error instanceof SigilFault)) throw error;
+    }
+  }
+
+  #enrol(records: readonly WalkedRecord[]): void {
+    for (const { body, position } of records) {
+      if (body.kind !== "witness") continue;
+      const witness = parseWitness(body.payload);
+      const id = body.id.slice(witnessPrefix.length);
+      const thumbprint = coseKeyThumbprint(witness.publicKey, opensslSha256);
+      this.#witnesses.set(id, { id, ...witness, thumbprint, enrolledAt: position });
+    }
+    for (const { body, position, hash } of records) {
+      if (body.kind !== "quorum") continue;
+      const { k, epoch, proposerMayAttest, witnesses } = parseQuorum(body.payload);
+      const enrolled = witnesses.flatMap((id): (readonly [string, EnrolledWitness])[] => {
+        const witness = this.#witnesses.get(id);
+        return witness === undefined ? [] : [[id, witness]];
+      });
+      this.#registry = { k, epoch, proposerMayAttest, witnesses: new Map(enrolled), position, hash };
+    }
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * A proposal as the ledger holds it: its record, what was received about it, how it ended. Reading one and taking in what
+ * is committed give the same. Pure of rules: rules.ts judges what this only collects.
+ */
+import { parsePublicKey, type Hash, type PublicKey, equalBytes } from "@sigil/core/bytes";
+import {
+  parseAttestationRecord,
+  parseProposal,
+  parseProposalEnding,
+  parseWitness,
+  type AttestationRole,
+  type ProposalOutcome,
+  type ProposalPayload,
+  decodeBody,
+  hashRecord,
+  type RecordBody,
+} from "@sigil/core/record";
+import { opensslSha256 } from "../../crypto/sha256.ts";
+import {
+  type Given,
+  type ProposalState,
+  type Registry,
+  parseAttestationStatement,
+  type AttestationStatement,
+} from "@sigil/core/quorum";
+import { proposalPrefixes } from "../kinds.ts";
+import type { ReadingLedger, Scope } from "../records/reading.ts";
+import { readNewest, readVersion } from "../records/reading.ts";
+
+/** Proposals and what belongs to them: written by one caller, so in the user space. */
+export const proposalScope: Scope = { tenant: "system", space: "user" };
+export const systemScope: Scope = { tenant: "system", space: "system" };
+
+export type Received = {
+  readonly witness: string;
+  readonly role: AttestationRole;
+  readonly timeMs: number;
+  readonly position: bigint;
+  readonly statement: Uint8Array;
+  readonly parsed: AttestationStatement;
+};
+
+export type Ending = {
+  readonly outcome: ProposalOutcome;
+  readonly reason: string;
+  /** Hash of the committed record. */
+  readonly record: Hash | null;
+};
+
+export type KeptProposal = {
+  readonly id: string;
+  readonly position: bigint;
+  readonly hash: Hash;
+  readonly timeMs: number;
+  readonly payload: ProposalPayload;
+  readonly body: RecordBody;
+  readonly recordHash: Hash;
+  readonly enrols: { readonly witness: string; readonly publicKey: PublicKey } | null;
+  /** In ledger order. */
+  readonly received: readonly Received[];
+  readonly ending: Ending | null;
+};
+
+type Committed = { readonly position: bigint; readonly hash: Hash; readonly body: RecordBody };
+
+const witnessPrefix = "witness/";
+
+/** The uuid in the id of a proposal. */
+export const proposalName = (id: string): string => id.slice(proposalPrefixes.proposal.length);
+
+/** The key that a further body of the proposal makes a witness's. */
+const enrolledBy = (payload: ProposalPayload): KeptProposal["enrols"] => {
+  for (const bytes of payload.with) {
+    const body = decodeBody(bytes);
+    if (body.kind !== "witness") continue;
+    const { publicKey } = parseWitness(body.payload);
+    return { witness: body.id.slice(witnessPrefix.length), publicKey: parsePublicKey(publicKey) };
+  }
+  return null;
+};
+
+/** A proposal nothing has been received about. @throws malformedRecord. */
+export const keepProposal = ({ position, hash, body }: Committed): KeptProposal => {
+  const payload = parseProposal(body.payload);
+  return {
+    id: body.id,
+    position,
+    hash,
+    timeMs: body.ts,
+    payload,
+    body: decodeBody(payload.body),
+    recordHash: hashRecord(payload.body, opensslSha256),
+    enrols: enrolledBy(payload),
+    received: [],
+    ending: null,
+  };
+};
+
+export const withAttestation = (kept: KeptProposal, { position, body }: Committed): KeptProposal => {
+  const { witness, role, statement } = parseAttestationRecord(body.payload);
+  const parsed = parseAttestationStatement(statement, opensslSha256);
+  const received: Received = { witness, role, timeMs: body.ts, position, statement, parsed };
+  return { ...kept, received: [...kept.received, received] };
+};
+
+const withEnding = (kept: KeptProposal, { body }: Pick<Committed, "body">): KeptProposal => {
+  const { outcome, reason } = parseProposalEnding(body.payload);
+  const record = body.links.find(({ label }) => label === "record")?.target ?? null;
+  return { ...kept, ending: { outcome, reason, record } };
+};
+
+/** Everything the ledger holds about a proposal. @throws recordCorrupt. */
+export const readProposal = async (ledger: ReadingLedger, id: string): Promise<KeptProposal | undefined> => {
+  if (!id.startsWith(proposalPrefixes.proposal)) return undefined;
+  const own = await readNewest(ledger, proposalScope, id);
+  if (own === undefined || own.record.body.kind !== "proposal") return undefined;
+  let kept = keepProposal(own.record);
+  const { size } = ledger;
+  const idPrefix = `${proposalPrefixes.attestation}${proposalName(id)}/`;
+  const attested: Committed[] = [];
+  const listing = { ...proposalScope, idPrefix, size, scanMax: Number.MAX_SAFE_INTEGER };
+  for await (const { id: attestationId } of ledger.versions(listing)) {
+    // A witness attests once an epoch: its versions are few.
+    const walk = { ...proposalScope, id: attestationId, order: "oldestFirst", limit: 1000, size } as const;
+    for await (const head of ledger.history(walk)) {
+      const { record } = await readVersion(ledger, proposalScope, { id: attestationId, ...head });
+      attested.push(record);
+    }
+  }
+  attested.sort((a, b) => (a.position < b.position ? -1 : 1));
+  for (const record of attested) kept = withAttestation(kept, record);
+  const ending = await readNewest(ledger, proposalScope, `${proposalPrefixes.ending}${proposalName(id)}`);
+  return ending === undefined ? kept : withEnding(kept, ending.record);
+};
+
+/** What the rules judge. A statement by a key that no longer is its witness's can count for nothing and is left out. */
+export const stateOf = (kept: KeptProposal, registry: Registry): ProposalState => ({
+  id: kept.id,
+  position: kept.position,
+  record: kept.recordHash,
+  base: kept.payload.base,
+  expiresMs: kept.payload.expiresMs,
+  proposer: kept.payload.proposer,
+  commit: kept.payload.commit,
+  enrols: kept.enrols,
+  status: kept.ending?.outcome ?? "open",
+  given: kept.received.flatMap((received): Given[] => {
+    const { witness, role, parsed } = received;
+    const { epoch } = parsed.attestation;
+    const given = { witness, role, epoch, digest: parsed.digest };
+    if (role === "possession") {
+      return kept.enrols === null ? [] : [{ ...given, publicKey: kept.enrols.publicKey, owner: "" }];
+    }
+    const enrolled = registry.witnesses.get(witness);
+    if (enrolled === undefined || !equalBytes(enrolled.thumbprint, parsed.kid)) return [];
+    return [{ ...given, publicKey: enrolled.publicKey, owner: enrolled.owner }];
+  }),
+});

@@ -1,0 +1,178 @@
+/** Making proposals: from what is asked to the exact bodies that would be committed, and the record that holds them. */
+import type { Hash } from "@sigil/core/bytes";
+import { cborEncode, type CborValue } from "@sigil/core/cbor";
+import { fail } from "@sigil/core/errors";
+import {
+  formatProposal,
+  formatQuorum,
+  formatWitness,
+  parseSchema,
+  type ProposalCommit,
+  encodeBody,
+  hashRecord,
+  type RecordBody,
+  type RecordLink,
+} from "@sigil/core/record";
+import { proposalBodyBytesMax } from "@sigil/core/limits";
+import { opensslSha256 } from "../../crypto/sha256.ts";
+import type { CallContext } from "../../identity/caller.ts";
+import type { Ledger } from "../../ledger/ledger.ts";
+import { candidateOf, checkWitnessKey } from "./candidate.ts";
+import type { Content, RecordProposal, WitnessProposal } from "../domain.ts";
+import { systemScope } from "./kept-proposal.ts";
+import { proposableKind, proposalPrefixes } from "../kinds.ts";
+import { readNewest } from "../records/reading.ts";
+import { looksLike } from "./look-alikes.ts";
+import { planRegistryChange, type Registry } from "@sigil/core/quorum";
+
+/** What is proposed, before it is given its place. */
+export type Draft = {
+  /** Id of the system record that would change. */
+  readonly id: string;
+  /** @param decision the decision that allowed proposing. @throws staleVersion and whatever makes the draft wrong. */
+  readonly bodies: (decision: Hash, ts: number) => Promise<readonly RecordBody[]>;
+  /** What costs too much to be looked at before it is allowed; nobody else's change waits for it. */
+  readonly checkAllowed?: ((call: CallContext) => Promise<void>) | undefined;
+  /** Done when it is allowed and about to be written. */
+  readonly beforeWrite?: (() => Promise<void>) | undefined;
+};
+
+const decisionLink = (target: Hash): RecordLink => ({ label: "decision", target });
+
+const systemBody = (
+  body: Pick<RecordBody, "kind" | "id" | "payload" | "links" | "prev" | "ts"> &
+    Partial<Pick<RecordBody, "schemaVersion">>,
+): RecordBody => ({ schemaVersion: 1, tenant: "system", space: "system", ...body });
+
+/** What a repeat must equal. */
+const contentBytes = (content: Content): CborValue =>
+  content.kind === "payload" ? opensslSha256(cborEncode(content.payload)) : null;
+
+export const proposalBytes = (proposal: RecordProposal): Uint8Array =>
+  cborEncode([
+    proposal.id,
+    contentBytes(proposal.content),
+    proposal.expectedVersion ?? null,
+    proposal.reason,
+    proposal.lifetimeMs,
+    proposal.commit,
+  ]);
+
+export const changeBytes = ({ change, reason, lifetimeMs, commit }: WitnessProposal): Uint8Array => {
+  const { kind, ...parts } =
+    "witness" in change ? { ...change, witness: formatWitness(change.witness) } : change;
+  const values = Object.entries(parts).map(([name, value]): CborValue => [name, value ?? null]);
+  return cborEncode([kind, values, reason, lifetimeMs, commit]);
+};
+
+/** A name nobody has written under is most likely a slip, and could never be used again. @throws notFound, erased. */
+const checkErasable = async (ledger: Ledger, id: string): Promise<void> => {
+  const tenant = id.slice(id.indexOf("/") + 1);
+  ledger.refuseErased(tenant);
+  const [key] = await ledger.dataKeys({ tenant, limit: 1 });
+  if (key === undefined) fail({ kind: "notFound", what: "record of tenant", id: tenant });
+};
+
+/** @throws invalidField, malformedRecord, malformedKey, malformedModel. */
+export const draftRecord = (
+  ledger: Ledger,
+  { id, content, expectedVersion, checkAllowed, beforeWrite }: RecordProposal,
+  spellModel: (payload: CborValue) => CborValue,
+  compileSchema: (schema: CborValue, call: CallContext) => Promise<void>,
+): Draft => {
+  const rules = { spellModel, trustDomain: ledger.origin };
+  const { kind, schemaVersion, payload } = candidateOf(proposableKind(id), id, content, rules);
+  return {
+    id,
+    beforeWrite,
+    checkAllowed:
+      kind === "schema" ? (call) => compileSchema(parseSchema(payload).schema, call) : checkAllowed,
+    bodies: async (decision, ts) => {
+      const newest = await readNewest(ledger, systemScope, id);
+      const version = newest?.version ?? 0n;
+      const exists = newest !== undefined && !newest.tombstone;
+      const holds =
+        expectedVersion === undefined || expectedVersion === version || (expectedVersion === 0n && !exists);
+      if (!holds) fail({ kind: "staleVersion", id, version });
+      if (content.kind === "tombstone" && !exists) fail({ kind: "notFound", what: "system record", id });
+      if (kind === "erasure") await checkErasable(ledger, id);
+      const prev = newest?.record.hash ?? null;
+      return [systemBody({ kind, schemaVersion, id, payload, links: [decisionLink(decision)], prev, ts })];
+    },
+  };
+};
+
+/** @throws invalidField naming the rule the new registry would break, malformedKey. */
+export const draftChange = (
+  ledger: Ledger,
+  { change }: WitnessProposal,
+  registry: () => Promise<Registry>,
+): Draft => ({
+  id: "quorum",
+  bodies: async (decision, ts) => {
+    const current = await registry();
+    const plan = planRegistryChange(current, change, looksLike);
+    if (plan.kind === "refused") {
+      return fail({ kind: "invalidField", field: `${change.kind}.${plan.field}`, rule: plan.rule });
+    }
+    const links = [decisionLink(decision)];
+    const payload = formatQuorum(plan.quorum);
+    const quorum = { kind: "quorum", id: "quorum", payload, prev: current.hash, ts };
+    if (plan.enrols === null) return [systemBody({ ...quorum, links })];
+    const id = `witness/${plan.enrols.id}`;
+    const witness = formatWitness(plan.enrols.witness);
+    checkWitnessKey(
+      witness,
+      ledger.ring.entries.map(({ publicKey }) => publicKey),
+    );
+    const prev = (await readNewest(ledger, systemScope, id))?.record.hash ?? null;
+    const enrolled = systemBody({ kind: "witness", id, payload: witness, links, prev, ts });
+    // Whoever attests the quorum attests the witness it names.
+    const target = hashRecord(encodeBody(enrolled), opensslSha256);
+    return [systemBody({ ...quorum, links: [{ label: "witness", target }, ...links] }), enrolled];
+  },
+});
+
+/** The proposal's own record. */
+export const proposalBody = (
+  uuid: string,
+  [body, ...others]: readonly RecordBody[],
+  put: {
+    readonly epoch: number;
+    readonly ts: number;
+    readonly lifetimeMs: number;
+    readonly proposer: string;
+    readonly reason: string;
+    readonly commit: ProposalCommit;
+    readonly decision: Hash;
+  },
+): RecordBody => {
+  const main = body as RecordBody;
+  const { epoch, ts, lifetimeMs, proposer, reason, commit, decision } = put;
+  const encoded = [main, ...others].map(encodeBody);
+  const bytes = encoded.reduce((sum, { length }) => sum + length, 0);
+  if (bytes > proposalBodyBytesMax) {
+    fail({ kind: "tooLarge", what: "the proposed record", bytes, limit: proposalBodyBytesMax });
+  }
+  const payload = formatProposal({
+    body: encoded[0] as Uint8Array,
+    with: encoded.slice(1),
+    base: main.prev,
+    epoch,
+    expiresMs: ts + lifetimeMs,
+    proposer,
+    reason,
+    commit,
+  });
+  return {
+    kind: "proposal",
+    schemaVersion: 1,
+    id: proposalPrefixes.proposal + uuid,
+    tenant: "system",
+    ts,
+    space: "user",
+    payload,
+    links: [decisionLink(decision)],
+    prev: null,
+  };
+};

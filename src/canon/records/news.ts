@@ -1,0 +1,155 @@
+/**
+ * What is new, for whoever watches. One listener hears every commit and rings the watches of the tenants it is about: a commit of
+ * decisions alone rings nobody. Bells ring `bellsPerTurn` a turn of the event loop, so that many watches of one record
+ * delay nobody else's call. Keeps the newest positions of watched tenants, and records that were just read, so that a commit
+ * costs as much for a hundred watches as for one.
+ */
+import type { VersionedRecord } from "../domain.ts";
+import { bellsPerTurn, newsPositionsMax, newsRecordMs, newsRecordsMax } from "@sigil/core/limits";
+import type { CommittedRecord } from "../../ledger/ledger.ts";
+import type { ReadingLedger } from "./reading.ts";
+
+/** Rung when something may be new; remembers it when nobody waits. */
+export class Bell {
+  #isRung = false;
+  #wake: (() => void) | undefined;
+
+  get isRung(): boolean {
+    return this.#isRung;
+  }
+
+  /** What was rung for is about to be looked at. */
+  clear(): void {
+    this.#isRung = false;
+  }
+
+  mark(): void {
+    this.#isRung = true;
+  }
+
+  ring(): void {
+    this.#wake?.();
+  }
+
+  /** Resolves when it is rung, after so many milliseconds, or at the abort. */
+  async wait(delayMs: number, signal: AbortSignal): Promise<void> {
+    if (this.#isRung || signal.aborted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wake = (): void => resolve();
+    this.#wake = wake;
+    const timer = setTimeout(wake, delayMs);
+    signal.addEventListener("abort", wake, { once: true });
+    await promise;
+    clearTimeout(timer);
+    signal.removeEventListener("abort", wake);
+    this.#wake = undefined;
+  }
+}
+
+/** A record that was committed while somebody watched its tenant. */
+export type Announced = { readonly position: bigint; readonly kind: string };
+
+/** Of one tenant that somebody watches. */
+type Channel = {
+  readonly bells: Set<Bell>;
+  /** All that came from here on is in `recent`. */
+  from: bigint;
+  recent: Announced[];
+};
+
+export class News {
+  readonly #channels = new Map<string, Channel>();
+  readonly #due = new Set<Bell>();
+  readonly #read = new Map<bigint, Promise<VersionedRecord>>();
+  #isScheduled = false;
+  #seen: bigint;
+
+  constructor(ledger: Pick<ReadingLedger, "size" | "subscribe">) {
+    this.#seen = ledger.size;
+    ledger.subscribe((records) => this.#take(records));
+  }
+
+  /** Every record below was told of. */
+  get seen(): bigint {
+    return this.#seen;
+  }
+
+  /** @returns the bell of one watch, and what ends it. */
+  watch(tenant: string): { readonly bell: Bell; readonly end: () => void } {
+    const bell = new Bell();
+    let channel = this.#channels.get(tenant);
+    if (channel === undefined) {
+      channel = { bells: new Set(), from: this.#seen, recent: [] };
+      this.#channels.set(tenant, channel);
+    }
+    const { bells } = channel;
+    bells.add(bell);
+    return {
+      bell,
+      end: () => {
+        bells.delete(bell);
+        this.#due.delete(bell);
+        if (bells.size === 0) this.#channels.delete(tenant);
+      },
+    };
+  }
+
+  /** The tenant's records from a position on, but decisions; undefined when that is longer ago than is kept. */
+  since(tenant: string, position: bigint): readonly Announced[] | undefined {
+    const channel = this.#channels.get(tenant);
+    if (channel === undefined || position < channel.from) return undefined;
+    return channel.recent.filter((each) => each.position >= position);
+  }
+
+  /** A record that many are about to read is read once. */
+  share(position: bigint, read: () => Promise<VersionedRecord>): Promise<VersionedRecord> {
+    const known = this.#read.get(position);
+    if (known !== undefined) return known;
+    const reading = read();
+    this.#read.set(position, reading);
+    const forget = (): void => {
+      if (this.#read.get(position) === reading) this.#read.delete(position);
+    };
+    // What could not be read is tried again, and what was read is somebody's data: neither stays.
+    reading.then(() => setTimeout(forget, newsRecordMs).unref(), forget);
+    for (const oldest of this.#read.keys()) {
+      if (this.#read.size <= newsRecordsMax) break;
+      this.#read.delete(oldest);
+    }
+    return reading;
+  }
+
+  #take(records: readonly CommittedRecord[]): void {
+    for (const { position, body } of records) {
+      if (position >= this.#seen) this.#seen = position + 1n;
+      const channel = body.kind === "frozen_chain" ? undefined : this.#channels.get(body.tenant);
+      if (channel === undefined) continue;
+      channel.recent.push({ position, kind: body.kind });
+      for (const bell of channel.bells) {
+        bell.mark();
+        this.#due.add(bell);
+      }
+      if (channel.recent.length <= newsPositionsMax) continue;
+      // Half at a time: each commit would move all of them.
+      const gone = channel.recent.splice(0, newsPositionsMax / 2);
+      channel.from = (gone.at(-1)?.position ?? channel.from) + 1n;
+    }
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#due.size === 0) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      let rung = 0;
+      for (const bell of this.#due) {
+        this.#due.delete(bell);
+        bell.ring();
+        rung += 1;
+        if (rung === bellsPerTurn) break;
+      }
+      this.#schedule();
+    });
+  }
+}

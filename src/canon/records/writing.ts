@@ -1,0 +1,282 @@
+/**
+ * Writing to the user space: who may, what it must follow, which schema holds it, then one commit. The trust model is asked
+ * first, and every record links to the decision that allowed it. Source: docs/spec/canon.md §3.
+ */
+import { parseHash, type Hash } from "@sigil/core/bytes";
+import { cborEncode, type CborValue } from "@sigil/core/cbor";
+import { fail, SigilFault } from "@sigil/core/errors";
+import {
+  formatTombstone,
+  parseTombstone,
+  principalVersion,
+  type RecordBody,
+  type RecordLink,
+  isAtLeast,
+} from "@sigil/core/record";
+import { batchWritesMax, pageEnvelopeBytesMax, writeTriesMax } from "@sigil/core/limits";
+import { idempotencyScope, type CallContext, type Caller } from "../../identity/caller.ts";
+import { opensslSha256 } from "../../crypto/sha256.ts";
+import { checkPublicKey } from "@sigil/core/keys";
+import type { Appended } from "../../ledger/append/commit.ts";
+import type { HeldClaim } from "../../ledger/append/idempotency.ts";
+import type { Ledger } from "../../ledger/ledger.ts";
+import type { Authorise, Authorised, Question } from "../authority.ts";
+import type { VersionedRecord, Write, Written } from "../domain.ts";
+import { checkFreePrincipal, checkUserKind } from "../kinds.ts";
+import { decisionLabel, decisionOf, isTombstone, readNewest, versionOf, type Scope } from "./reading.ts";
+import type { Schemas } from "../schemas/schemas.ts";
+import { Turns } from "./turns.ts";
+
+export type WritingDependencies = {
+  readonly ledger: Ledger;
+  readonly authorise: Authorise;
+  readonly schemas: Schemas;
+  readonly nowMs: () => number;
+};
+
+/** What a write is about: its id, the version it follows, and its kind. */
+type Target = { readonly kind: string; readonly newest: VersionedRecord | undefined };
+
+const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
+
+/** What a repeat must equal, the payload by its hash: as a part it would have less depth and length than alone. */
+const writeBytes = (write: Write): CborValue => [
+  write.id,
+  write.kind,
+  write.schemaVersion,
+  write.content.kind === "payload" ? opensslSha256(cborEncode(write.content.payload)) : null,
+  write.links.map(({ label, target }) => [label, target]),
+  write.expectedVersion ?? null,
+];
+
+/** The kind an id has, also after its end. */
+const keptKind = ({ record }: VersionedRecord): string =>
+  isTombstone(record) ? parseTombstone(record.body.payload).kind : record.body.kind;
+
+const questionOf = (write: Write): Question => ({
+  action: write.content.kind === "tombstone" ? "canon.delete" : "canon.write",
+  target: `canon/user/${write.id}`,
+  session: "",
+  input: write.content.kind === "payload" ? cborEncode(write.content.payload) : new Uint8Array(0),
+});
+
+/** As the server makes them: other ids are not looked for among decisions. */
+const decisionIdShape = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+const isDecisionId = async (
+  ledger: Pick<Ledger, "decisionAt">,
+  tenant: string,
+  id: string,
+): Promise<boolean> => decisionIdShape.test(id) && (await ledger.decisionAt(tenant, id)) !== undefined;
+
+export class Writing {
+  readonly #deps: WritingDependencies;
+  readonly #turns = new Turns();
+
+  constructor(deps: WritingDependencies) {
+    this.#deps = deps;
+  }
+
+  async write(caller: Caller, writes: readonly Write[], key: string, call: CallContext, rpc: string) {
+    const paths = writes.map((_, index) => (rpc === "WriteRecord" ? "" : `writes[${index}].`));
+    if (key === "") return this.#decideAndCommit(caller, writes, paths, call, undefined);
+    const scope = idempotencyScope(caller, rpc, key);
+    const claim = await this.#deps.ledger.claim(scope, cborEncode(writes.map(writeBytes)));
+    if (claim.kind === "replay") return this.#replay(claim.outcome);
+    try {
+      return await this.#decideAndCommit(caller, writes, paths, call, claim);
+    } finally {
+      claim.release();
+    }
+  }
+
+  async #decideAndCommit(
+    caller: Caller,
+    writes: readonly Write[],
+    paths: readonly string[],
+    call: CallContext,
+    claim: HeldClaim | undefined,
+  ): Promise<readonly Written[]> {
+    if (writes.length > batchWritesMax) refuse("writes", `must be 1 to ${batchWritesMax}`);
+    if (new Set(writes.map(({ id }) => id)).size !== writes.length)
+      refuse("writes", "must have distinct ids");
+    // The reply repeats every payload several times over.
+    const bytes = writes.reduce((sum, write) => sum + questionOf(write).input.length, 0);
+    if (writes.length > 1 && bytes > pageEnvelopeBytesMax) {
+      fail({ kind: "tooLarge", what: "the payloads of a batch", bytes, limit: pageEnvelopeBytesMax });
+    }
+    for (const [index, write] of writes.entries()) await this.#check(caller, write, paths[index] ?? "");
+    const allowed = await this.#deps.authorise(caller, writes.map(questionOf), call);
+    return this.#commit(caller, writes, paths, allowed, call, claim);
+  }
+
+  /** What can be known before the trust model is asked. */
+  async #check(caller: Caller, write: Write, path: string): Promise<void> {
+    const target = await this.#target(caller.tenant, write, path);
+    checkUserKind(target.kind, write.id, caller.tenant, path);
+    if (target.kind === "principal" && !isAtLeast(caller.level, "mentor")) {
+      fail({ kind: "levelTooLow", rpc: "writing a principal", needed: "mentor", actual: caller.level });
+    }
+    if (write.content.kind === "payload")
+      this.#checkPayload(caller, target.kind, { id: write.id, payload: write.content.payload }, path);
+    // One after the other: each may lead to a record of a megabyte.
+    for (const [index, link] of write.links.entries()) {
+      await this.#checkLink(caller.tenant, link, `${path}links[${index}]`);
+    }
+  }
+
+  #checkPayload(
+    { tenant }: Caller,
+    kind: string,
+    record: { readonly id: string; readonly payload: CborValue },
+    path: string,
+  ): void {
+    if (kind !== "principal") return;
+    const trustDomain = this.#deps.ledger.origin;
+    const { publicKeys } = checkFreePrincipal(record, { tenant, trustDomain, path }, opensslSha256);
+    for (const key of publicKeys) checkPublicKey(key);
+  }
+
+  /** Only once the caller is allowed to write: it may take a while, in a thread that others need too. */
+  async #checkSchema(
+    { tenant }: Caller,
+    kind: string,
+    payload: CborValue,
+    path: string,
+    { signal }: CallContext,
+  ): Promise<void> {
+    const schema = await this.#deps.schemas.find(kind);
+    await schema?.check(payload, `${path}payload`, { tenant, signal });
+  }
+
+  /** A link to what the caller could not read is as wrong as one to nothing. */
+  async #checkLink(tenant: string, { label, target }: RecordLink, path: string): Promise<void> {
+    if (label === decisionLabel) refuse(`${path}.label`, `"${decisionLabel}" is the server's own`);
+    const { ledger } = this.#deps;
+    const body = (await ledger.readHash(target))?.body;
+    if (body?.tenant === tenant || body?.space === "system") return;
+    refuse(`${path}.target`, "is the hash of no record of the tenant or of the system space");
+  }
+
+  /** @throws staleVersion, notFound, invalidField. */
+  async #target(tenant: string, write: Write, path: string): Promise<Target> {
+    const { ledger } = this.#deps;
+    const { id, content, expectedVersion } = write;
+    const scope: Scope = { tenant, space: "user" };
+    const newest = await readNewest(ledger, scope, id);
+    if (newest === undefined && (await isDecisionId(ledger, tenant, id)))
+      refuse(`${path}id`, "is a decision's");
+    const version = newest?.version ?? 0n;
+    const exists = newest !== undefined && !newest.tombstone;
+    const holds =
+      expectedVersion === undefined || expectedVersion === version || (expectedVersion === 0n && !exists);
+    if (!holds) fail({ kind: "staleVersion", id, version });
+    if (content.kind === "tombstone" && !exists) fail({ kind: "notFound", what: "record", id });
+    if (newest === undefined)
+      return write.kind === "" ? refuse(`${path}kind`, "must be given") : { kind: write.kind, newest };
+    const kind = keptKind(newest);
+    if (write.kind !== kind && !(content.kind === "tombstone" && write.kind === "")) {
+      refuse(`${path}kind`, `must stay ${kind}`);
+    }
+    return { kind, newest };
+  }
+
+  async #commit(
+    caller: Caller,
+    writes: readonly Write[],
+    paths: readonly string[],
+    allowed: readonly Authorised[],
+    call: CallContext,
+    claim: HeldClaim | undefined,
+  ): Promise<readonly Written[]> {
+    const { ledger } = this.#deps;
+    // In turn: whoever expects no version takes the next one, and never loses it to somebody else.
+    const names = writes.map(({ id }) => `${caller.tenant}\0${id}`);
+    const appended = await this.#turns.take(names, () =>
+      this.#append(caller, writes, paths, allowed, call, claim),
+    );
+    return Promise.all(
+      appended.map(async ({ position, version }, index): Promise<Written> => {
+        const record = await ledger.readAt(position);
+        const { auditId } = allowed[index] as Authorised;
+        return { record, version, tombstone: isTombstone(record), auditId, replayed: false };
+      }),
+    );
+  }
+
+  async #append(
+    caller: Caller,
+    writes: readonly Write[],
+    paths: readonly string[],
+    allowed: readonly Authorised[],
+    call: CallContext,
+    claim: HeldClaim | undefined,
+    tries = 1,
+  ): Promise<readonly Appended[]> {
+    const { ledger, nowMs, schemas } = this.#deps;
+    const ts = nowMs();
+    const bodies: RecordBody[] = [];
+    const seen = schemas.changes();
+    for (const [index, write] of writes.entries()) {
+      const path = paths[index] ?? "";
+      const target = await this.#target(caller.tenant, write, path);
+      if (write.content.kind === "payload") {
+        this.#checkPayload(caller, target.kind, { id: write.id, payload: write.content.payload }, path);
+        await this.#checkSchema(caller, target.kind, write.content.payload, path, call);
+      }
+      bodies.push(bodyOf(write, target, caller.tenant, ts, (allowed[index] as Authorised).hash));
+    }
+    const extraOps = (appended: readonly Appended[]) => {
+      // Here the order is made: a schema that comes before this write in it holds this write.
+      if (schemas.changes() !== seen) fail({ kind: "staleVersion", id: schemaRace, version: 0n });
+      const positions = appended.map(({ position }) => position);
+      return claim === undefined ? [] : claim.ops(positions, ts);
+    };
+    try {
+      return await ledger.append(bodies, { signal: call.signal, extraOps });
+    } catch (error) {
+      if (!isSchemaRace(error) || tries >= writeTriesMax) throw error;
+      return this.#append(caller, writes, paths, allowed, call, claim, tries + 1);
+    }
+  }
+
+  /** The first answer, read back from its records and verified like any read. */
+  async #replay(outcome: CborValue): Promise<readonly Written[]> {
+    const { ledger } = this.#deps;
+    return Promise.all(
+      (outcome as readonly (number | bigint)[]).map(async (position): Promise<Written> => {
+        const record = await ledger.readAt(BigInt(position));
+        const auditId = await decisionOf(ledger, record.body);
+        return { ...(await versionOf(ledger, record)), auditId, replayed: true };
+      }),
+    );
+  }
+}
+
+/** What a write that a schema overtook fails with; no id is empty. */
+const schemaRace = "";
+
+const isSchemaRace = (error: unknown): boolean =>
+  error instanceof SigilFault && error.error.kind === "staleVersion" && error.error.id === schemaRace;
+
+/** A principal's version follows from what it holds; every other kind's is its writer's. */
+const payloadVersion = ({ schemaVersion, content }: Write, kind: string): number =>
+  kind === "principal" && content.kind === "payload"
+    ? Math.max(schemaVersion, principalVersion(content.payload))
+    : schemaVersion;
+
+const bodyOf = (write: Write, target: Target, tenant: string, ts: number, decision: Hash): RecordBody => {
+  const { id, content } = write;
+  const ends = content.kind === "tombstone";
+  return {
+    kind: ends ? "tombstone" : target.kind,
+    schemaVersion: ends ? 1 : payloadVersion(write, target.kind),
+    id,
+    tenant,
+    ts,
+    space: "user",
+    payload: ends ? formatTombstone({ kind: target.kind }) : content.payload,
+    links: [...write.links, { label: decisionLabel, target: parseHash(decision) }],
+    prev: target.newest?.record.hash ?? null,
+  };
+};

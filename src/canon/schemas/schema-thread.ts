@@ -1,0 +1,148 @@
+/**
+ * JSON Schemas off the event loop: compiling one and holding a payload to one may take seconds, and nobody else waits for
+ * it. A thread works on one request at a time, which may use `jsonSchemaCpuMsMax` of processor time; one that wants more is
+ * ended with its thread, and the next request starts another. Tenants take turns, and each has `jsonSchemaWaitingMax`
+ * requests waiting at most.
+ */
+import { extname } from "node:path";
+import { Worker } from "node:worker_threads";
+import { FairQueue } from "../../identity/fair-queue.ts";
+import { fail } from "@sigil/core/errors";
+import { jsonSchemaHeapMibMax, jsonSchemaCpuMsMax, jsonSchemaWaitingMax } from "@sigil/core/limits";
+import type { SchemaAnswer, SchemaReady, SchemaRequest } from "./schema-messages.ts";
+
+/** What a thread answers, or that it did not. */
+export type SchemaOutcome = SchemaAnswer | { readonly kind: "tookTooLong" };
+
+type Waiting = {
+  readonly request: SchemaRequest;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (outcome: SchemaOutcome) => void;
+  readonly reject: (error: unknown) => void;
+};
+
+/** How often its processor time is looked at; it may use as much again before it is ended. */
+const watchMs = 100;
+
+export class SchemaThread implements Disposable {
+  readonly #name: string;
+  readonly #cpuMsMax: number;
+  #worker: Worker | undefined;
+  #isReady = false;
+  #current: Waiting | undefined;
+  #watch: NodeJS.Timeout | undefined;
+  #isClosed = false;
+  /** By tenant. */
+  readonly #waiting = new FairQueue<string, Waiting>();
+
+  constructor(name: string, cpuMsMax: number = jsonSchemaCpuMsMax) {
+    this.#name = name;
+    this.#cpuMsMax = cpuMsMax;
+  }
+
+  /** @param tenant whose turn it takes. @throws queueFull, and the reason of the signal. */
+  ask(tenant: string, request: SchemaRequest, signal?: AbortSignal): Promise<SchemaOutcome> {
+    const { promise, resolve, reject } = Promise.withResolvers<SchemaOutcome>();
+    if (this.#waiting.countOf(tenant) >= jsonSchemaWaitingMax)
+      return fail({
+        kind: "queueFull",
+        what: "the tenant's queue of payloads and schemas to check",
+        limit: jsonSchemaWaitingMax,
+      });
+    this.#waiting.add(tenant, { request, signal, resolve, reject });
+    this.#next();
+    return promise;
+  }
+
+  /** Passes over whoever has left. */
+  #take(): Waiting | undefined {
+    for (;;) {
+      const next = this.#waiting.take();
+      if (next?.signal?.aborted !== true) return next;
+      next.reject(next.signal.reason);
+    }
+  }
+
+  #next(): void {
+    if (this.#current !== undefined || this.#isClosed) return;
+    const next = this.#take();
+    if (next === undefined) {
+      // An idle thread keeps no process alive.
+      this.#worker?.unref();
+      return;
+    }
+    this.#current = next;
+    this.#worker ??= this.#start();
+    this.#worker.ref();
+    if (this.#isReady) void this.#post(this.#worker, next);
+  }
+
+  /** Processor time, not the clock's: a busy machine must not make a sound schema look endless. */
+  async #post(worker: Worker, waiting: Waiting): Promise<void> {
+    const before = await worker.cpuUsage().catch(() => undefined);
+    if (worker !== this.#worker) return;
+    this.#watch = setInterval(() => {
+      worker.cpuUsage(before).then(
+        ({ user, system }) => {
+          if (waiting !== this.#current || (user + system) / 1000 < this.#cpuMsMax) return;
+          this.#discard();
+          this.#settle({ kind: "tookTooLong" });
+        },
+        // It ended, which its own event says.
+        () => {},
+      );
+    }, watchMs);
+    worker.postMessage(waiting.request, []);
+  }
+
+  #start(): Worker {
+    // The sources run as they are, the built package as JavaScript.
+    const program = new URL(`schema-worker${extname(import.meta.url)}`, import.meta.url);
+    const worker = new Worker(program, {
+      name: this.#name,
+      env: {},
+      resourceLimits: { maxOldGenerationSizeMb: jsonSchemaHeapMibMax },
+    });
+    worker.on("message", (said: SchemaAnswer | SchemaReady) => {
+      if (worker !== this.#worker) return;
+      if (said.kind !== "ready") return this.#settle(said);
+      this.#isReady = true;
+      if (this.#current !== undefined) void this.#post(worker, this.#current);
+    });
+    const onEnd = (rule: string): void => {
+      if (worker !== this.#worker) return;
+      this.#forget();
+      this.#settle({ kind: "failed", rule });
+    };
+    worker.on("error", (error) => onEnd(error instanceof Error ? error.message : "unknown"));
+    worker.on("exit", () => onEnd("the thread ended"));
+    return worker;
+  }
+
+  #settle(outcome: SchemaOutcome): void {
+    clearInterval(this.#watch);
+    const current = this.#current;
+    this.#current = undefined;
+    current?.resolve(outcome);
+    this.#next();
+  }
+
+  #forget(): void {
+    this.#worker = undefined;
+    this.#isReady = false;
+  }
+
+  #discard(): void {
+    const worker = this.#worker;
+    this.#forget();
+    void worker?.terminate();
+  }
+
+  /** Whoever still waits is told UNAVAILABLE. */
+  [Symbol.dispose](): void {
+    this.#isClosed = true;
+    this.#discard();
+    this.#settle({ kind: "failed", rule: "the server stops" });
+    for (const { resolve } of this.#waiting.clear()) resolve({ kind: "failed", rule: "the server stops" });
+  }
+}

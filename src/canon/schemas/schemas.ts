@@ -1,0 +1,166 @@
+/**
+ * The JSON Schemas that user records of a kind are held to: the newest `schema/<kind>` record of the system space, read
+ * once and remembered until that record changes. At most `jsonSchemaCacheEntriesMax` are held; kinds without a schema are
+ * not remembered, or callers, who name kinds as they like, could empty it. Compiling and checking happen in threads: one
+ * for schemas that govern, another for those that are only proposed, so that no proposal holds up a write.
+ */
+import { BoundedMap } from "../../identity/bounded-map.ts";
+import { opensslSha256 } from "../../crypto/sha256.ts";
+import type { Ledger } from "../../ledger/ledger.ts";
+import { toHex } from "@sigil/core/bytes";
+import { cborEncode, type CborValue } from "@sigil/core/cbor";
+import { fail, SigilFault } from "@sigil/core/errors";
+import { parseSchema, recordIdFault, systemTenant, type RecordBody } from "@sigil/core/record";
+import { jsonSchemaCacheEntriesMax, jsonSchemaCpuMsMax } from "@sigil/core/limits";
+import { SchemaThread, type SchemaOutcome } from "./schema-thread.ts";
+
+/** Whose turn in the queue it is, and until when somebody waits. */
+export type Asking = { readonly tenant: string; readonly signal: AbortSignal };
+
+/** The schema of a kind. */
+export type KindSchema = {
+  /**
+   * Holds a payload to it. @throws invalidField with `field` and a rule that begins with the JSON pointer to the fault;
+   * recordCorrupt when the record holds no schema; queueFull, notServing, and the reason of the signal.
+   */
+  readonly check: (payload: CborValue, field: string, asking: Asking) => Promise<void>;
+};
+
+export type Schemas = {
+  /**
+   * The schema of a kind, undefined when it has none or its record was ended.
+   * @throws recordCorrupt when the record is damaged: nothing is written past it.
+   */
+  readonly find: (kind: string) => Promise<KindSchema | undefined>;
+  /** @throws malformedRecord with field "payload.schema"; queueFull, notServing, and the reason of the signal. */
+  readonly compile: (schema: CborValue, asking: Asking) => Promise<void>;
+  /** Grows with every change of a schema, from the moment its commit is being written. */
+  readonly changes: () => number;
+  /** A schema is about to change: what was checked against it before is checked again. */
+  readonly announce: () => void;
+  /** Stops listening to the ledger, and the threads. */
+  readonly close: () => void;
+};
+
+/** The reading side that is needed. */
+export type SchemaLedger = Pick<Ledger, "readId" | "subscribe">;
+
+const recordPrefix = "schema/";
+
+const bytesOf = (schema: CborValue) => {
+  const bytes = cborEncode(schema);
+  return { schema: bytes, key: toHex(opensslSha256(bytes)) };
+};
+
+const notAnswered = (rule: string): never =>
+  fail({ kind: "notServing", rule: `the schema could not be looked at: ${rule}` });
+
+/** The schema in a record of the ledger. A quorum approved it, so one that does not compile is damage. */
+const schemaIn = (
+  body: RecordBody,
+  kind: string,
+  position: bigint,
+  ask: (request: Parameters<SchemaThread["ask"]>[1], asking: Asking) => Promise<SchemaOutcome>,
+): KindSchema => {
+  const corrupt = (rule: string): never => fail({ kind: "recordCorrupt", position, step: "schema", rule });
+  if (body.kind !== "schema") return corrupt("the record is not a schema");
+  const parse = () => {
+    try {
+      return parseSchema(body.payload);
+    } catch (cause) {
+      if (cause instanceof SigilFault && cause.error.kind === "malformedRecord")
+        return corrupt(cause.message);
+      throw cause;
+    }
+  };
+  const payload = parse();
+  if (payload.kind !== kind) return corrupt("the record names another kind");
+  const schema = bytesOf(payload.schema);
+  return {
+    check: async (value, field, asking) => {
+      const request = { ...schema, onSlowPattern: "allow", payload: cborEncode(value) } as const;
+      const outcome = await ask(request, asking);
+      switch (outcome.kind) {
+        case "sound":
+          return;
+        case "refused":
+          return fail({ kind: "invalidField", field, rule: outcome.rule });
+        case "badSchema":
+          return corrupt(outcome.rule);
+        case "tookTooLong":
+          return fail({
+            kind: "invalidField",
+            field,
+            rule: `takes more than ${jsonSchemaCpuMsMax} ms of processor time to hold to the schema of its kind`,
+          });
+        case "failed":
+          return notAnswered(outcome.rule);
+      }
+    },
+  };
+};
+
+export const createSchemas = (
+  ledger: SchemaLedger,
+  entriesMax: number = jsonSchemaCacheEntriesMax,
+): Schemas => {
+  const held = new BoundedMap<string, KindSchema>(entriesMax);
+  const governing = new SchemaThread("schemas");
+  const proposed = new SchemaThread("proposed schemas");
+  /** Grows with every change of a schema: a read that a change overtook must not be remembered. */
+  let changes = 0;
+
+  const unsubscribe = ledger.subscribe((records) => {
+    for (const { body } of records) {
+      if (body.space !== "system" || !body.id.startsWith(recordPrefix)) continue;
+      changes += 1;
+      held.delete(body.id.slice(recordPrefix.length));
+    }
+  });
+
+  const find = async (kind: string): Promise<KindSchema | undefined> => {
+    const known = held.get(kind);
+    if (known !== undefined) return known;
+    const id = recordPrefix + kind;
+    // Kinds are any text; a kind that cannot be part of an id cannot have a schema.
+    if (kind === "" || recordIdFault(id) !== null) return undefined;
+    const changesBefore = changes;
+    const record = await ledger.readId(systemTenant, "system", id);
+    if (record === undefined || record.body.kind === "tombstone") return undefined;
+    const schema = schemaIn(record.body, kind, record.position, (request, { tenant, signal }) =>
+      governing.ask(tenant, request, signal),
+    );
+    if (changes === changesBefore) held.set(kind, schema);
+    return schema;
+  };
+
+  const compile = async (schema: CborValue, { tenant, signal }: Asking): Promise<void> => {
+    const request = { ...bytesOf(schema), onSlowPattern: "refuse", payload: null } as const;
+    const outcome = await proposed.ask(tenant, request, signal);
+    const malformed = (field: string, rule: string): never => fail({ kind: "malformedRecord", field, rule });
+    switch (outcome.kind) {
+      case "sound":
+      case "refused":
+        return;
+      case "badSchema":
+        return malformed(outcome.field, outcome.rule);
+      case "tookTooLong":
+        return malformed(
+          "payload.schema",
+          `takes more than ${jsonSchemaCpuMsMax} ms of processor time to compile`,
+        );
+      case "failed":
+        return notAnswered(outcome.rule);
+    }
+  };
+
+  const announce = (): void => {
+    changes += 1;
+  };
+  const close = (): void => {
+    unsubscribe();
+    governing[Symbol.dispose]();
+    proposed[Symbol.dispose]();
+  };
+  return { find, compile, changes: () => changes, announce, close };
+};

@@ -1,0 +1,142 @@
+/**
+ * What a witness is shown before it signs, and what it never signs: bytes that are not what the proposal says they are,
+ * a proposal of another deployment, one that has ended.
+ */
+import { ProposalState, type GetProposalResponse, type Proposal, type SimulateResponse } from "@sigil/client";
+import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
+import type { Attestation } from "@sigil/core/record";
+import { SigilFault } from "@sigil/core/errors";
+import type { KeyPair } from "../../crypto/signing/keyfile.ts";
+import { lintModel } from "../../trust/lint.ts";
+import { describeCallError } from "../call/connection.ts";
+import { formatFindings } from "../model/check.ts";
+import {
+  enrolledBy,
+  examineProposal,
+  formatChanges,
+  type Change,
+  type FindRecord,
+} from "../proposal/proposal-body.ts";
+import { formatProposal, stateName } from "../proposal/view.ts";
+import { formatSimulation } from "../model/simulate.ts";
+import { printable, type Terminal } from "../terminal/terminal.ts";
+
+/** So many recorded decisions show what a model would change. */
+const simulatedDecisions = 1000;
+
+export type Review = {
+  readonly id: string;
+  readonly response: GetProposalResponse;
+  /** The deployment that is meant, whatever the proposal says. */
+  readonly origin: string;
+  readonly key: KeyPair;
+  readonly witness: string | undefined;
+  readonly isEnrolled: "yes" | "no" | "unknown";
+  readonly verdict: Attestation["verdict"];
+  /** Ids and owners of the enrolled witnesses, as far as somebody could be asked. */
+  readonly knownNames: readonly string[];
+  readonly find: FindRecord;
+  /** Absent where there is no server. */
+  readonly simulate: ((lastDecisions: number) => Promise<SimulateResponse>) | undefined;
+};
+
+export type Reviewed =
+  | {
+      readonly kind: "reviewed";
+      readonly role: Attestation["verdict"] | "possession";
+      /** Of the body, computed here. */
+      readonly recordHash: Hash;
+      readonly epoch: number;
+    }
+  | { readonly kind: "refused"; readonly rule: string };
+
+const refused = (rule: string): Reviewed => ({ kind: "refused", rule });
+
+/** Why it is not looked at any further, or null. */
+const facade = ({ id, origin }: Review, proposal: Proposal): string | null => {
+  if (proposal.id !== id) return `the server answered with ${proposal.id}`;
+  if (proposal.origin !== origin) return `it is for ${proposal.origin} and not for ${origin}`;
+  if (proposal.state !== ProposalState.PROPOSAL_STATE_OPEN) return `it is ${stateName(proposal.state)}`;
+  return proposal.epoch <= BigInt(Number.MAX_SAFE_INTEGER) ? null : "its epoch is no epoch";
+};
+
+const roleOf = (
+  review: Review,
+  changes: readonly Change[],
+): Reviewed | Attestation["verdict"] | "possession" => {
+  const enrolled = enrolledBy(changes);
+  if (enrolled !== undefined && equalBytes(enrolled, review.key.publicKey)) {
+    return review.verdict === "reject"
+      ? refused(
+          "the key that it enrols shows its possession by approving; to reject, a witness's key is needed",
+        )
+      : "possession";
+  }
+  return review.isEnrolled === "no"
+    ? refused("the key is no enrolled witness's, and not the one that it would enrol")
+    : review.verdict;
+};
+
+/** Of the model that is signed, worked out here. */
+const showFindings = ([{ body }]: readonly [Change, ...Change[]], terminal: Terminal): void => {
+  if (body.kind !== "trust_model") return;
+  try {
+    const { findings } = lintModel(body.payload, Infinity);
+    if (findings.length > 0) terminal.print(`\n${formatFindings(findings, terminal)}`);
+  } catch (error) {
+    if (!(error instanceof SigilFault) || error.error.kind !== "malformedModel") throw error;
+    // A server proposes none. Under one that is committed all the same, everything is denied.
+    terminal.print(
+      `\n${terminal.paint("red", `This is no model that could decide: ${printable(error.message)}`)}`,
+    );
+  }
+};
+
+const showFlips = async (
+  { simulate }: Review,
+  changes: readonly Change[],
+  terminal: Terminal,
+): Promise<void> => {
+  if (changes[0]?.body.kind !== "trust_model") return;
+  if (simulate === undefined) {
+    terminal.print(
+      "\nWhich decisions would flip is not known here: sigil simulate --proposal ID, where there is a server.",
+    );
+    return;
+  }
+  try {
+    const simulation = await simulate(simulatedDecisions);
+    terminal.print(
+      `\nOf the last ${simulatedDecisions} recorded decisions: ${formatSimulation(simulation, terminal)}`,
+    );
+  } catch (error) {
+    terminal.print(
+      `\nWhich decisions would flip could not be found out: ${describeCallError(error) ?? String(error)}`,
+    );
+  }
+};
+
+/** Prints everything there is to see. */
+export const reviewProposal = async (review: Review, terminal: Terminal): Promise<Reviewed> => {
+  const { response } = review;
+  const { proposal } = response;
+  if (proposal === undefined) return refused("there is no proposal in it");
+  const wrong = facade(review, proposal);
+  if (wrong !== null) return refused(wrong);
+  const examined = await examineProposal(response, review.find);
+  if (examined.kind === "refused") return examined;
+  const { changes } = examined;
+  const role = roleOf(review, changes);
+  if (typeof role !== "string") return role;
+  terminal.print(`${terminal.paint("bold", "What the server says of it:")}\n`);
+  terminal.print(`${formatProposal(proposal, terminal)}\n`);
+  terminal.print(`${terminal.paint("bold", "What is signed, as its bytes say:")}\n`);
+  terminal.print(formatChanges(changes, review.knownNames, terminal));
+  showFindings(changes, terminal);
+  await showFlips(review, changes, terminal);
+  const { hash } = changes[0];
+  terminal.print(
+    `\nThe signature is over SHA-256 ${toHex(hash)}, epoch ${proposal.epoch}, ${review.origin}.`,
+  );
+  return { kind: "reviewed", role, recordHash: hash, epoch: Number(proposal.epoch) };
+};

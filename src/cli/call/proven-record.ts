@@ -1,0 +1,69 @@
+/**
+ * A record as its bytes say it, whatever the server says beside them: decoded here and hashed here. Whose key signed it is
+ * for `sigil keys walk` and the server's own verification to say.
+ */
+import { ProofError, type CanonicalRecord, type VersionedRecord } from "@sigil/client";
+import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
+import { SigilFault } from "@sigil/core/errors";
+import { decodeEnvelope, hashRecord, parseRecordStatement, type RecordBody } from "@sigil/core/record";
+import { jsonView } from "@sigil/core/cbor";
+import { opensslSha256 } from "../../crypto/sha256.ts";
+import { printable } from "../terminal/terminal.ts";
+
+type Opened = { readonly body: RecordBody; readonly hash: Hash };
+
+/** The body in an envelope, with its hash; undefined where there is no envelope. @throws what makes it none. */
+const openRecord = (given: VersionedRecord | undefined): Opened | undefined => {
+  const envelope = given?.record?.envelope ?? new Uint8Array(0);
+  if (envelope.length === 0) return undefined;
+  const { statement, body } = parseRecordStatement(decodeEnvelope(envelope).statement);
+  return { body, hash: hashRecord(statement.payload, opensslSha256) };
+};
+
+/** The record of that hash, proven to be it, or undefined. */
+export const provenBody = (given: VersionedRecord | undefined, hash: Hash): RecordBody | undefined => {
+  const opened = openRecord(given);
+  return opened !== undefined && equalBytes(opened.hash, hash) ? opened.body : undefined;
+};
+
+/** What was asked for. */
+export type Wanted = {
+  /** Undefined when the hash says it all. */
+  readonly id: string | undefined;
+  readonly space: RecordBody["space"];
+  readonly hash: Uint8Array | undefined;
+};
+
+const refuse = (rule: string): never => {
+  throw new ProofError(`the server's answer is not the record it says it is: ${printable(rule)}`);
+};
+
+const opened = (given: VersionedRecord | undefined): Opened => {
+  try {
+    return openRecord(given) ?? refuse("it came without its envelope");
+  } catch (error) {
+    if (!(error instanceof SigilFault)) throw error;
+    return refuse(`its envelope is none: ${error.message}`);
+  }
+};
+
+/** The record and its body, where everything that is shown of it is what its bytes say. @throws ProofError. */
+export const examineRecord = (
+  given: VersionedRecord | undefined,
+  { id, space, hash: wanted }: Wanted,
+): { readonly body: RecordBody; readonly record: CanonicalRecord } => {
+  const record = given?.record ?? refuse("there is none");
+  const { body, hash } = opened(given);
+  for (const said of [record.hash, wanted ?? hash]) {
+    if (!equalBytes(hash, said)) refuse(`it hashes to ${toHex(hash)} and not to ${toHex(said)}`);
+  }
+  if (id !== undefined && body.id !== id) refuse(`it is "${body.id}" and not "${id}"`);
+  // By its hash a record of the system space is answered too.
+  if (wanted === undefined && body.space !== space) refuse(`it is of the ${body.space} space`);
+  for (const name of ["id", "kind", "tenant", "schemaVersion"] as const) {
+    if (body[name] !== record[name]) refuse(`its ${name} is ${body[name]} and not ${record[name]}`);
+  }
+  // A view that would be too long for a reply is left empty.
+  const isShown = record.payloadJson === "" || record.payloadJson === JSON.stringify(jsonView(body.payload));
+  return isShown ? { body, record } : refuse("its JSON is not its payload");
+};

@@ -1,0 +1,141 @@
+/**
+ * `sigil canon watch`: records as they are committed. A stream that breaks is taken up where it was, with a pause that
+ * doubles up to `pauseMsMax`; one that falls silent for `silenceHeartbeats` heartbeats counts as broken.
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import {
+  RecordView,
+  SigilError,
+  VersionedRecord,
+  type SigilConnection,
+  type WatchRequest,
+  type WatchResponse,
+} from "@sigil/client";
+import { toHex } from "@sigil/core/bytes";
+import { heartbeatMsDefault } from "@sigil/core/limits";
+import { countOf, exitCodes, type Arguments, type Command } from "../terminal/command.ts";
+import { connectionFlags, describeCallError, withConnection } from "../call/connection.ts";
+import { interruption } from "../terminal/interruption.ts";
+import { timeText } from "../call/listing.ts";
+import { readWatchFilter, watchFilterFlags } from "../call/record-view.ts";
+import { orRefusal } from "../call/refusal.ts";
+import { printable, type Terminal } from "../terminal/terminal.ts";
+
+const pauseMsMin = 250;
+const pauseMsMax = 10_000;
+const silenceHeartbeats = 3;
+
+const eventJson = (record: VersionedRecord, nextPosition: bigint): string =>
+  JSON.stringify({ ...(VersionedRecord.toJSON(record) as object), nextPosition: String(nextPosition) });
+
+const eventLine = ({ record, version, tombstone }: VersionedRecord, { paint }: Terminal): string => {
+  const id = printable(record?.id ?? "");
+  const what = tombstone ? paint("red", "ended") : printable(record?.kind ?? "");
+  const hash = toHex(record?.hash ?? new Uint8Array(0)).slice(0, 12);
+  return [String(record?.position ?? ""), timeText(record?.time), id, `v${version}`, what, hash].join("  ");
+};
+
+type Watching = {
+  readonly request: Partial<WatchRequest>;
+  readonly connection: SigilConnection;
+  /** Ends everything. */
+  readonly stop: AbortSignal;
+  readonly onEvent: (response: WatchResponse) => void;
+};
+
+/** One stream until it ends. @throws SigilError. */
+const readStream = async (
+  { request, connection, stop, onEvent }: Watching,
+  fromPosition: bigint | undefined,
+): Promise<void> => {
+  const silent = new AbortController();
+  const timer = setTimeout(() => silent.abort(), silenceHeartbeats * heartbeatMsDefault);
+  const signal = AbortSignal.any([stop, silent.signal]);
+  const from = fromPosition === undefined ? {} : { fromPosition };
+  try {
+    for await (const response of connection.canon.watch({ ...request, ...from }, { signal })) {
+      timer.refresh();
+      onEvent(response);
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+};
+
+/** A stream that never was is no break: what keeps it from beginning is said. */
+const isBreak = (
+  error: SigilError,
+  heard: { readonly ever: boolean; readonly onThisOne: boolean },
+): boolean => {
+  // UNAUTHENTICATED ends a stream whose token expires; at its beginning it means the caller.
+  if (error.codeName === "UNAUTHENTICATED") return heard.onThisOne;
+  return heard.ever && ["UNAVAILABLE", "CANCELLED"].includes(error.codeName);
+};
+
+const watchOn = async (watching: Watching, from: bigint | undefined, terminal: Terminal): Promise<void> => {
+  const { stop } = watching;
+  let next = from;
+  let ever = false;
+  let pauseMs = pauseMsMin;
+  while (!stop.aborted) {
+    let onThisOne = false;
+    const onEvent = (response: WatchResponse): void => {
+      watching.onEvent(response);
+      next = response.nextPosition;
+      [ever, onThisOne, pauseMs] = [true, true, pauseMsMin];
+    };
+    try {
+      await readStream({ ...watching, onEvent }, next);
+    } catch (thrown) {
+      if (stop.aborted) return;
+      const error = SigilError.from(thrown);
+      if (!isBreak(error, { ever, onThisOne })) throw error;
+      terminal.progress(`${describeCallError(error)?.split("\n")[0] ?? ""}: trying again`);
+    }
+    await pause(pauseMs, undefined, { signal: stop }).catch(() => {});
+    pauseMs = Math.min(2 * pauseMs, pauseMsMax);
+  }
+};
+
+const requestOf = (given: Arguments): Partial<WatchRequest> => ({
+  filter: readWatchFilter(given) as NonNullable<WatchRequest["filter"]>,
+  view:
+    given.has("json") && !given.has("metadata")
+      ? RecordView.RECORD_VIEW_FULL
+      : RecordView.RECORD_VIEW_METADATA,
+});
+
+export const canonWatch: Command = {
+  name: "canon watch",
+  about:
+    "Print records as they are committed, one a line, in ledger order, each once. Goes on by itself where a connection or\n" +
+    "a token ends. Ctrl-C ends it. Takes level Observer.",
+  flags: {
+    from: { value: "POSITION", about: "Begin at this ledger position; now unless told." },
+    ...watchFilterFlags,
+    metadata: { about: "With --json: leave out payloads and envelopes." },
+    json: { about: "Print JSON Lines; nextPosition of the last one is where to go on." },
+    ...connectionFlags,
+  },
+  examples: [
+    "sigil canon watch --key .sigil/keys/observer.pem --principal observer",
+    "sigil canon watch --kind config --from 0 --json",
+  ],
+  exits: ["0  ended by Ctrl-C", "1  refused, or a record fails its proof", "2  could not ask"],
+  run: (given, terminal) =>
+    orRefusal(terminal, async () => {
+      const [request, from] = [requestOf(given), countOf(given, "from")];
+      using interrupted = interruption();
+      const onEvent = ({ event, nextPosition }: WatchResponse): void => {
+        if (event?.$case !== "record") return;
+        terminal.progress("");
+        terminal.print(
+          given.has("json") ? eventJson(event.value, nextPosition) : eventLine(event.value, terminal),
+        );
+      };
+      await withConnection(given, terminal, (connection) =>
+        watchOn({ request, connection, stop: interrupted.signal, onEvent }, from, terminal),
+      );
+      return exitCodes.ok;
+    }),
+};

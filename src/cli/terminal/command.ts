@@ -1,0 +1,169 @@
+/**
+ * What a command is: its flags, its words, its help and what it does. Reading the arguments is strict: a flag that is not
+ * known, given twice or without its value is an error that names the nearest known one.
+ */
+import { parseArgs } from "node:util";
+import { nearest } from "../../config/nearest.ts";
+import { fail } from "@sigil/core/errors";
+import type { Terminal } from "./terminal.ts";
+
+/** What a command says when it ends. */
+export const exitCodes = {
+  /** Done; allowed; verified. */
+  ok: 0,
+  /** Denied, refused, in review, damaged or not verified. */
+  no: 1,
+  /** Used wrongly, or it could not be found out. */
+  unknown: 2,
+} as const;
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+export type Flag = {
+  readonly about: string;
+  /** What stands for the value in the help; absent for a switch. */
+  readonly value?: string;
+  readonly multiple?: boolean;
+};
+
+export type Flags = Readonly<Record<string, Flag>>;
+
+export type Arguments = {
+  /** Of a flag that was not given: undefined. */
+  readonly text: (flag: string) => string | undefined;
+  readonly texts: (flag: string) => readonly string[];
+  readonly has: (flag: string) => boolean;
+  readonly words: readonly string[];
+};
+
+export type Command = {
+  /** As typed, for example "audit list". */
+  readonly name: string;
+  readonly about: string;
+  /** The words after the name, for example ["FILE"]; one in brackets may be left out. */
+  readonly words?: readonly string[];
+  readonly flags: Flags;
+  readonly examples: readonly string[];
+  /** What the exit codes mean here, where they mean more than done or not. */
+  readonly exits?: readonly string[];
+  /** Reads its own arguments: they are those of the configuration. */
+  readonly rawArguments?: boolean;
+  readonly run: (given: Arguments, terminal: Terminal, argv: readonly string[]) => Promise<ExitCode>;
+};
+
+export const usage = (rule: string): never => fail({ kind: "usage", rule });
+
+export const jsonFlag = { json: { about: "Print JSON instead of text." } } as const satisfies Flags;
+
+const helpFlag = { help: { about: "Show this help." } } as const satisfies Flags;
+
+const checkFlags = (command: Command, tokens: readonly OptionToken[]): void => {
+  const flags: Flags = { ...command.flags, ...helpFlag };
+  const seen = new Set<string>();
+  for (const { name, rawName, value } of tokens) {
+    const flag = Object.hasOwn(flags, name) ? flags[name] : undefined;
+    if (flag === undefined) {
+      const known = `--${nearest(name, Object.keys(flags))}`;
+      return usage(`${rawName} is not a flag of sigil ${command.name}; did you mean ${known}?`);
+    }
+    if (flag.value === undefined && value !== undefined) usage(`${rawName} takes no value`);
+    if (flag.value !== undefined && value === undefined) usage(`${rawName} needs a value: ${flag.value}`);
+    if (seen.has(name) && flag.multiple !== true) usage(`${rawName} is given twice`);
+    seen.add(name);
+  }
+};
+
+type OptionToken = {
+  readonly name: string;
+  readonly rawName: string;
+  readonly value: string | undefined;
+};
+
+/** A value that looks like a flag is a flag whose value was forgotten; "-" alone is standard input. */
+const isForgotten = (value: string | undefined, inline: boolean | undefined): boolean =>
+  inline !== true && value !== undefined && value.startsWith("--");
+
+/** @throws usage. */
+export const readArguments = (command: Command, argv: readonly string[]): Arguments => {
+  const flags: Flags = { ...command.flags, ...helpFlag };
+  const options = Object.fromEntries(
+    Object.entries(flags).map(([name, flag]) => [
+      name,
+      {
+        type: flag.value === undefined ? ("boolean" as const) : ("string" as const),
+        multiple: true,
+        ...(name === "help" ? { short: "h" } : {}),
+      },
+    ]),
+  );
+  const { tokens } = parseArgs({
+    args: [...argv],
+    options,
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
+  const given = tokens.flatMap((token) => {
+    if (token.kind !== "option") return [];
+    const value = isForgotten(token.value, token.inlineValue) ? undefined : token.value;
+    return [{ name: token.name, rawName: token.rawName, value }];
+  });
+  checkFlags(command, given);
+  const texts = (name: string): readonly string[] =>
+    given.flatMap((token) => (token.name === name && token.value !== undefined ? [token.value] : []));
+  const words = tokens.flatMap((token) => (token.kind === "positional" ? [token.value] : []));
+  const has = (name: string): boolean => given.some((token) => token.name === name);
+  if (!has("help")) checkWords(command, words);
+  return { text: (name) => texts(name)[0], texts, has, words };
+};
+
+const checkWords = ({ name, words: wanted = [] }: Command, words: readonly string[]): void => {
+  const missing = wanted[words.length];
+  if (missing !== undefined && !missing.startsWith("["))
+    usage(`sigil ${name} needs ${missing}; see: sigil ${name} --help`);
+  const extra = words[wanted.length];
+  if (extra !== undefined) usage(`sigil ${name} does not take "${extra}"; see: sigil ${name} --help`);
+};
+
+/** The value of a flag that must be there. @throws usage. */
+export const required = (given: Arguments, flag: string, value: string): string =>
+  given.text(flag) ?? usage(`--${flag} ${value} is needed`);
+
+/** @throws usage unless a whole number in the range. */
+export const wholeNumber = (text: string, flag: string, [min, max]: readonly [number, number]): number => {
+  const number = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  return number >= min && number <= max
+    ? number
+    : usage(`--${flag} must be a whole number from ${min} to ${max}`);
+};
+
+const wholeMax = 2n ** 64n - 1n;
+
+/** A version or a position: a whole number of 64 bits, or undefined where the flag was not given. @throws usage. */
+export const countOf = (given: Arguments, flag: string, min = 0n): bigint | undefined => {
+  const text = given.text(flag);
+  if (text === undefined) return undefined;
+  const number = /^\d{1,20}$/.test(text) ? BigInt(text) : -1n;
+  return number >= min && number <= wholeMax
+    ? number
+    : usage(`--${flag} must be a whole number, ${min} or more`);
+};
+
+const flagLines = (flags: Flags): readonly string[] => {
+  const names = Object.entries(flags).map(([name, { value, multiple }]) => {
+    const shown = `--${name}${value === undefined ? "" : ` ${value}`}`;
+    return multiple === true ? `${shown} …` : shown;
+  });
+  const width = Math.max(...names.map((name) => name.length));
+  return Object.values(flags).map(({ about }, at) => `  ${(names[at] ?? "").padEnd(width)}  ${about}`);
+};
+
+export const formatHelp = (command: Command): string => {
+  const { name, about, words = [], examples, exits, flags } = command;
+  const sections = [
+    [`sigil ${[name, ...words].join(" ")} [flags]`, "", about],
+    ["Flags:", ...flagLines({ ...flags, ...helpFlag })],
+    ["Examples:", ...examples.map((example) => `  ${example}`)],
+    ...(exits === undefined ? [] : [["Exit codes:", ...exits.map((exit) => `  ${exit}`)]]),
+  ];
+  return sections.map((lines) => lines.join("\n")).join("\n\n");
+};

@@ -1,0 +1,27 @@
+/**
+ * Canonical CBOR: RFC 8949 §4.2.1 narrowed until each value has one encoding and each encoding one value. Pure.
+ * Source: docs/spec/record.md §1. At most 1 MiB, 16 containers deep, 4,096 entries a container.
+ */
+import { CborReader } from "./decode.ts";
+import { encodeWith } from "./encode.ts";
+import type { CborValue, HeaderMap, HeaderValue } from "./value.ts";
+
+export type { CborMap, CborValue, HeaderMap, HeaderValue } from "./value.ts";
+
+/** @throws unencodableValue with a JSON pointer to the part that has no canonical encoding. */
+export const cborEncode = (value: CborValue): Uint8Array => encodeWith((writer) => writer.value(value));
+
+/**
+ * Accepts exactly what `cborEncode` produces. Byte strings are copies; integers within ±(2^53-1) are numbers, the
+ * others bigint. @throws malformedCbor with the offset of the item that breaks the rule.
+ */
+export const cborDecode = (bytes: Uint8Array): CborValue =>
+  new CborReader(bytes, "textKeys").only() as CborValue;
+
+/** `cborEncode` for a COSE header: a Map, also inside, with text or integer keys. @throws unencodableValue. */
+export const cborEncodeHeader = (header: HeaderMap): Uint8Array =>
+  encodeWith((writer) => writer.headerValue(header));
+
+/** `cborDecode` for a COSE header: every map is a Map. @throws malformedCbor. */
+export const cborDecodeHeader = (bytes: Uint8Array): HeaderValue =>
+  new CborReader(bytes, "headerKeys").only() as HeaderValue;

@@ -1,0 +1,322 @@
+/**
+ * The encoding half of canonical CBOR. Pure. The output grows to 1 MiB and no further; a cycle ends at the depth limit.
+ * Short ASCII text is copied by hand and small maps sorted in place, because records are mostly that.
+ */
+import { compareBytes, utf8Encode } from "../bytes.ts";
+import type { CborMap, CborValue, HeaderMap, HeaderValue } from "./value.ts";
+import { fail } from "../errors.ts";
+import { halfBits, singleBits } from "./float.ts";
+import { cborBytesMax, cborDepthMax, cborEntriesMax } from "../limits.ts";
+
+/** Above this a call to TextEncoder costs less than the loop. */
+const loopedTextUnitsMax = 48;
+/** Above this the engine's sort beats insertion. */
+const insertionSortKeysMax = 24;
+/**
+ * Encodings are cut one after another from chunks of this size, and a cut is never written again: memory of its own for
+ * each would cost more than encoding it.
+ */
+const chunkBytes = 64 << 10;
+/** With less room than this left, a new chunk is begun. */
+const roomBytesMin = 2048;
+/** The longest head: one byte and a 64-bit argument. */
+const headBytesMax = 9;
+
+const integerMin = -(2n ** 63n);
+const integerMax = 2n ** 64n - 1n;
+
+const isAscii = (text: string): boolean => {
+  for (let index = 0; index < text.length; index += 1) if (text.charCodeAt(index) > 0x7f) return false;
+  return true;
+};
+
+/** The order of the encoded forms of two ASCII keys: the head orders by length first. */
+const compareAsciiKeys = (a: string, b: string): number => a.length - b.length || (a < b ? -1 : 1);
+
+const sortKeys = (keys: string[]): string[] => {
+  for (const key of keys) {
+    if (!isAscii(key)) {
+      // UTF-16 order differs from UTF-8 order above the surrogates, so bytes decide.
+      const encoded = keys.map((text) => ({ text, bytes: utf8Encode(text) }));
+      encoded.sort((a, b) => a.bytes.length - b.bytes.length || compareBytes(a.bytes, b.bytes));
+      return encoded.map(({ text }) => text);
+    }
+  }
+  if (keys.length > insertionSortKeysMax) return keys.sort(compareAsciiKeys);
+  for (let index = 1; index < keys.length; index += 1) {
+    const key = keys[index] ?? "";
+    let slot = index;
+    for (; slot > 0; slot -= 1) {
+      const before = keys[slot - 1] ?? "";
+      if (compareAsciiKeys(before, key) < 0) break;
+      keys[slot] = before;
+    }
+    keys[slot] = key;
+  }
+  return keys;
+};
+
+export class CborWriter {
+  #buffer: Uint8Array;
+  #isGrown = false;
+  #at = 0;
+  #depth = 0;
+  readonly #path: (string | number)[] = [];
+
+  /** @param room to write in; outgrown, it is left as it is. */
+  constructor(room: Uint8Array) {
+    this.#buffer = room;
+  }
+
+  /** The bytes so far: a cut from the room, or memory of their own when they outgrew it. */
+  finish(): Uint8Array {
+    if (this.#at > cborBytesMax) this.#refuse(`is longer than ${cborBytesMax} bytes`);
+    return this.#isGrown ? this.#buffer.slice(0, this.#at) : this.#buffer.subarray(0, this.#at);
+  }
+
+  /** A head: major type in the top three bits, argument in its shortest form. `argument` is below 2^53. */
+  head(major: number, argument: number): void {
+    this.#reserve(headBytesMax);
+    const buffer = this.#buffer;
+    const type = major << 5;
+    if (argument < 24) {
+      buffer[this.#at++] = type | argument;
+    } else if (argument <= 0xff) {
+      buffer[this.#at++] = type | 24;
+      buffer[this.#at++] = argument;
+    } else if (argument <= 0xffff) {
+      buffer[this.#at++] = type | 25;
+      buffer[this.#at++] = argument >>> 8;
+      buffer[this.#at++] = argument & 0xff;
+    } else if (argument <= 0xffff_ffff) {
+      buffer[this.#at++] = type | 26;
+      this.#uint32(argument);
+    } else {
+      buffer[this.#at++] = type | 27;
+      this.#uint32(Math.floor(argument / 0x1_0000_0000));
+      this.#uint32(argument >>> 0);
+    }
+  }
+
+  bytes(value: Uint8Array): void {
+    this.head(2, value.length);
+    this.#reserve(value.length);
+    this.#buffer.set(value, this.#at);
+    this.#at += value.length;
+  }
+
+  text(value: string): void {
+    const units = value.length;
+    if (units > loopedTextUnitsMax) return this.#longText(value);
+    this.#reserve(units + headBytesMax);
+    const buffer = this.#buffer;
+    const start = this.#at + (units < 24 ? 1 : 2);
+    for (let index = 0; index < units; index += 1) {
+      const unit = value.charCodeAt(index);
+      if (unit > 0x7f) return this.#longText(value);
+      buffer[start + index] = unit;
+    }
+    if (units < 24) {
+      buffer[this.#at] = 0x60 | units;
+    } else {
+      buffer[this.#at] = 0x78;
+      buffer[this.#at + 1] = units;
+    }
+    this.#at = start + units;
+  }
+
+  value(value: CborValue): void {
+    switch (typeof value) {
+      case "string":
+        return this.text(value);
+      case "number":
+        return this.#number(value);
+      case "boolean":
+        return this.head(7, value ? 21 : 20);
+      case "bigint":
+        return this.#bigint(value);
+      case "object":
+        if (value === null) return this.head(7, 22);
+        if (value instanceof Uint8Array) return this.bytes(value);
+        if (Array.isArray(value)) return this.#array(value, false);
+        return this.#map(value as CborMap);
+      case "undefined":
+      case "function":
+      case "symbol":
+        return this.#refuse(`${typeof value} has no encoding`);
+    }
+  }
+
+  headerValue(value: HeaderValue): void {
+    if (value instanceof Map) return this.#headerMap(value);
+    if (Array.isArray(value)) return this.#array(value, true);
+    if (typeof value === "object" && value !== null && !(value instanceof Uint8Array)) {
+      return this.#refuse("must be a Map in a header");
+    }
+    return this.value(value);
+  }
+
+  #array(values: readonly (CborValue | HeaderValue)[], inHeader: boolean): void {
+    this.#enter(4, values.length);
+    const depth = this.#depth;
+    // An index loop: holes in a sparse array are met as undefined and refused.
+    for (let index = 0; index < values.length; index += 1) {
+      this.#path[depth - 1] = index;
+      if (inHeader) this.headerValue(values[index] as HeaderValue);
+      else this.value(values[index] as CborValue);
+    }
+    this.#depth -= 1;
+  }
+
+  #map(map: CborMap): void {
+    const prototype: unknown = Object.getPrototypeOf(map);
+    if (prototype !== null && prototype !== Object.prototype) {
+      this.#refuse("only plain objects, arrays and byte strings have an encoding");
+    }
+    const keys = Object.keys(map);
+    this.#enter(5, keys.length);
+    const depth = this.#depth;
+    for (const key of sortKeys(keys)) {
+      this.#path[depth - 1] = key;
+      this.text(key);
+      this.value(map[key] as CborValue);
+    }
+    this.#depth -= 1;
+  }
+
+  #headerMap(map: HeaderMap): void {
+    this.#enter(5, map.size);
+    const depth = this.#depth;
+    const entries = Array.from(map, ([key, value]) => {
+      this.#path[depth - 1] = String(key);
+      if (typeof key === "number" && !Number.isSafeInteger(key))
+        this.#refuse("key must be an integer or text");
+      return { key: String(key), bytes: this.#aside(key), value };
+    });
+    entries.sort((a, b) => compareBytes(a.bytes, b.bytes));
+    for (const [index, entry] of entries.entries()) {
+      this.#path[depth - 1] = entry.key;
+      const before = entries[index - 1];
+      if (before !== undefined && compareBytes(before.bytes, entry.bytes) === 0)
+        this.#refuse("key occurs twice");
+      this.#reserve(entry.bytes.length);
+      this.#buffer.set(entry.bytes, this.#at);
+      this.#at += entry.bytes.length;
+      this.headerValue(entry.value);
+    }
+    this.#depth -= 1;
+  }
+
+  /** The encoding of a key alone, leaving the output as it was. */
+  #aside(key: number | bigint | string): Uint8Array {
+    const start = this.#at;
+    this.value(key);
+    const encoded = this.#buffer.slice(start, this.#at);
+    this.#at = start;
+    return encoded;
+  }
+
+  #number(value: number): void {
+    // Minus zero is a safe integer and not below zero, so it becomes 0 here.
+    if (Number.isSafeInteger(value))
+      return value < 0 ? this.head(1, -1 - value) : this.head(0, Math.abs(value));
+    if (!Number.isFinite(value)) return this.#refuse("NaN and infinities have no encoding");
+    this.#reserve(headBytesMax);
+    const half = halfBits(value);
+    if (half >= 0) {
+      this.#buffer[this.#at++] = 0xf9;
+      this.#buffer[this.#at++] = half >>> 8;
+      this.#buffer[this.#at++] = half & 0xff;
+    } else if (Math.fround(value) === value) {
+      this.#buffer[this.#at++] = 0xfa;
+      this.#uint32(singleBits(value));
+    } else {
+      this.#buffer[this.#at] = 0xfb;
+      new DataView(this.#buffer.buffer, this.#buffer.byteOffset).setFloat64(this.#at + 1, value);
+      this.#at += 9;
+    }
+  }
+
+  #bigint(value: bigint): void {
+    if (value < integerMin || value > integerMax) return this.#refuse("integer is outside -2^63 to 2^64-1");
+    const argument = value < 0n ? -1n - value : value;
+    const major = value < 0n ? 1 : 0;
+    if (argument <= 0xffff_ffffn) return this.head(major, Number(argument));
+    this.#reserve(headBytesMax);
+    this.#buffer[this.#at++] = (major << 5) | 27;
+    this.#uint32(Number(argument >> 32n));
+    this.#uint32(Number(argument & 0xffff_ffffn));
+  }
+
+  #longText(value: string): void {
+    if (value.length > cborBytesMax) return this.#refuse(`is longer than ${cborBytesMax} bytes`);
+    if (!value.isWellFormed()) return this.#refuse("text has a lone surrogate");
+    const encoded = utf8Encode(value);
+    this.head(3, encoded.length);
+    this.#reserve(encoded.length);
+    this.#buffer.set(encoded, this.#at);
+    this.#at += encoded.length;
+  }
+
+  #uint32(value: number): void {
+    const buffer = this.#buffer;
+    buffer[this.#at++] = value >>> 24;
+    buffer[this.#at++] = (value >>> 16) & 0xff;
+    buffer[this.#at++] = (value >>> 8) & 0xff;
+    buffer[this.#at++] = value & 0xff;
+  }
+
+  #enter(major: number, entries: number): void {
+    if (this.#depth >= cborDepthMax) this.#refuse(`is nested deeper than ${cborDepthMax}`);
+    if (entries > cborEntriesMax) this.#refuse(`has more than ${cborEntriesMax} entries`);
+    this.head(major, entries);
+    this.#depth += 1;
+  }
+
+  /** Makes room. `bytes` may be up to a head more than is written, hence the slack before the limit bites. */
+  #reserve(bytes: number): void {
+    const needed = this.#at + bytes;
+    if (needed <= this.#buffer.length) return;
+    const bytesMax = cborBytesMax + headBytesMax;
+    if (needed > bytesMax) this.#refuse(`is longer than ${cborBytesMax} bytes`);
+    const grown = new Uint8Array(Math.min(bytesMax, Math.max(needed, 2 * this.#buffer.length)));
+    grown.set(this.#buffer.subarray(0, this.#at));
+    this.#buffer = grown;
+    this.#isGrown = true;
+  }
+
+  #refuse(rule: string): never {
+    const pointer = this.#path
+      .slice(0, this.#depth)
+      .map((step) => `/${String(step).replaceAll("~", "~0").replaceAll("/", "~1")}`)
+      .join("");
+    return fail({ kind: "unencodableValue", path: pointer, rule });
+  }
+}
+
+let chunk = new Uint8Array(chunkBytes);
+let usedBytes = 0;
+let isWriting = false;
+
+/** Runs `write` over what is left of the chunk; a call from inside another (a getter) gets room of its own. */
+export const encodeWith = (write: (writer: CborWriter) => void): Uint8Array => {
+  if (isWriting) {
+    const inner = new CborWriter(new Uint8Array(512));
+    write(inner);
+    return inner.finish();
+  }
+  if (chunk.length - usedBytes < roomBytesMin) {
+    chunk = new Uint8Array(chunkBytes);
+    usedBytes = 0;
+  }
+  const writer = new CborWriter(chunk.subarray(usedBytes));
+  isWriting = true;
+  try {
+    write(writer);
+    const encoded = writer.finish();
+    if (encoded.buffer === chunk.buffer) usedBytes += encoded.length;
+    return encoded;
+  } finally {
+    isWriting = false;
+  }
+};

@@ -1,0 +1,13 @@
+/** Canonical CBOR: what others use of it. Pure. */
+export {
+  type CborMap,
+  type CborValue,
+  type HeaderMap,
+  type HeaderValue,
+  cborDecode,
+  cborEncode,
+  cborEncodeHeader,
+} from "./cbor.ts";
+export { cborRules } from "./decode.ts";
+export { encodeWith } from "./encode.ts";
+export { jsonView } from "./json-view.ts";

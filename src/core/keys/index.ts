@@ -1,0 +1,25 @@
+/** The key ring, the records about keys, and verifying signatures: what others use of them. Pure. */
+export {
+  type KeyRecord,
+  applyKeyRecord,
+  isKeyRecord,
+  keyRetirementId,
+  keyRetirementPrefix,
+  nextSigningKeyId,
+  ringOfGenesis,
+  signingKeyPrefix,
+  walkKeys,
+} from "./key-records.ts";
+export {
+  type KeyEntry,
+  type KeyRing,
+  type KeyRole,
+  type KeyState,
+  emptyRing,
+  findSigner,
+  keyState,
+  newestKey,
+  officeHolder,
+  retireKey,
+} from "./ring.ts";
+export { type Verify, checkPublicKey, publicKeyObject, verifyForeign, verifyOwn } from "./verify.ts";

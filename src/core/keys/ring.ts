@@ -1,0 +1,115 @@
+/**
+ * Which key was valid, for which role, at which position of the ledger. Source: docs/spec/keys.md. Pure.
+ * The ring is replayed from genesis and `signing_key` records; a key named inside a record is only a hint.
+ */
+import { equalBytes, type PublicKey, type Thumbprint } from "../bytes.ts";
+import { fail } from "../errors.ts";
+
+export type KeyRole = "record" | "checkpoint";
+
+export type KeyEntry = {
+  readonly role: KeyRole;
+  readonly publicKey: PublicKey;
+  readonly thumbprint: Thumbprint;
+  /** The first position it may sign. */
+  readonly validFrom: bigint;
+  /** The last position it may sign; null while it is the role's newest. */
+  readonly validTo: bigint | null;
+  /** From here on a signature by it counts for nothing, whenever it was made; null unless it was retired. */
+  readonly retiredFrom: bigint | null;
+};
+
+/** `active` signs; `ended` has a successor; `retired` is an ended one that is no longer believed in full. */
+export type KeyState = "active" | "ended" | "retired";
+
+/** Oldest first. */
+export type KeyRing = { readonly entries: readonly KeyEntry[] };
+
+export type SignerOutcome =
+  | { readonly kind: "ok"; readonly entry: KeyEntry }
+  | { readonly kind: "refused"; readonly rule: string };
+
+export const emptyRing: KeyRing = { entries: [] };
+
+/** The role's newest key. */
+export const newestKey = (ring: KeyRing, role: KeyRole): KeyEntry | undefined =>
+  ring.entries.findLast((entry) => entry.role === role);
+
+/**
+ * The ring with one more key; the role's key before it ends at the position before `validFrom`.
+ * @throws malformedKey when the key is already in the ring, in any role, or does not begin after the one before it.
+ */
+export const addKey = (ring: KeyRing, added: Omit<KeyEntry, "validTo" | "retiredFrom">): KeyRing => {
+  if (ring.entries.some((entry) => equalBytes(entry.thumbprint, added.thumbprint))) {
+    fail({ kind: "malformedKey", rule: "is already in the key ring: a key serves one role, once" });
+  }
+  const before = newestKey(ring, added.role);
+  if (before !== undefined && added.validFrom <= before.validFrom) {
+    fail({ kind: "malformedKey", rule: `must be valid from a position after ${before.validFrom}` });
+  }
+  const ended = ring.entries.map((entry) =>
+    entry === before ? { ...entry, validTo: added.validFrom - 1n } : entry,
+  );
+  return { entries: [...ended, { ...added, validTo: null, retiredFrom: null }] };
+};
+
+const earlier = (a: bigint, b: bigint): bigint => (a < b ? a : b);
+
+/**
+ * The ring with one key believed only below `from`. What it signed before stands: the order of the ledger proves
+ * that it is earlier.
+ * @throws malformedKey for a key that is not in the ring, is in use, or would be believed longer than it is.
+ */
+export const retireKey = (
+  ring: KeyRing,
+  retired: { readonly role: KeyRole; readonly publicKey: PublicKey; readonly from: bigint },
+): KeyRing => {
+  const refuse = (rule: string): never => fail({ kind: "malformedKey", rule });
+  const entry = ring.entries.find((each) => equalBytes(each.publicKey, retired.publicKey));
+  if (entry === undefined) return refuse("is not in the key ring");
+  if (entry.role !== retired.role) return refuse(`is a ${entry.role} key, not a ${retired.role} key`);
+  if (entry.validTo === null) return refuse("is in use: a key is retired after its successor was announced");
+  const { from } = retired;
+  if (from <= entry.validFrom) {
+    return refuse(`can be retired from a position after ${entry.validFrom}, where it began`);
+  }
+  if (entry.retiredFrom !== null && from >= entry.retiredFrom) {
+    return refuse(`is retired from position ${entry.retiredFrom} already`);
+  }
+  const ended = { ...entry, validTo: earlier(entry.validTo, from - 1n), retiredFrom: from };
+  return { entries: ring.entries.map((each) => (each === entry ? ended : each)) };
+};
+
+export const keyState = (entry: KeyEntry): KeyState => {
+  if (entry.retiredFrom !== null) return "retired";
+  return entry.validTo === null ? "active" : "ended";
+};
+
+/**
+ * The role's key in office at a position: of the signatures that this ledger made itself, the signer. Who was retired
+ * afterwards held the office all the same; `findSigner` says who is believed.
+ */
+export const officeHolder = (ring: KeyRing, role: KeyRole, position: bigint): KeyEntry | undefined =>
+  ring.entries.findLast((entry) => entry.role === role && entry.validFrom <= position);
+
+/** The entry of `kid` when it may sign for `role` at `position`. */
+export const findSigner = (
+  ring: KeyRing,
+  role: KeyRole,
+  kid: Uint8Array,
+  position: bigint,
+): SignerOutcome => {
+  // Newest first: almost every signature checked was made by the key in use.
+  const entry = ring.entries.findLast((candidate) => equalBytes(candidate.thumbprint, kid));
+  if (entry === undefined) return { kind: "refused", rule: "signed by a key outside the key ring" };
+  if (entry.role !== role) {
+    return { kind: "refused", rule: `signed by a ${entry.role} key, needs a ${role} key` };
+  }
+  if (position < entry.validFrom) {
+    return { kind: "refused", rule: `signed by a key that is valid from position ${entry.validFrom}` };
+  }
+  if (entry.validTo !== null && position > entry.validTo) {
+    return { kind: "refused", rule: `signed by a key that was valid up to position ${entry.validTo}` };
+  }
+  return { kind: "ok", entry };
+};

@@ -1,0 +1,117 @@
+/**
+ * Checkpoints, C2SP tlog-checkpoint: `origin`, size, root, each on its line, as a signed note. Pure: the functions
+ * that sign and verify are arguments. Source: docs/spec/ledger.md §4. Bounds are those of a note.
+ */
+import { fromBase64, parseHash, parseSignature, toBase64, utf8Encode } from "../bytes.ts";
+import type { Hash, PublicKey, Signature } from "../bytes.ts";
+import { SigilFault, fail } from "../errors.ts";
+import { portableSha256 } from "../hash.ts";
+import type { Sha256 } from "../hash.ts";
+import { treeSizeMax } from "../limits.ts";
+import { checkNoteText, formatNote, noteKeyId, parseNote, signaturesBy } from "./note.ts";
+
+export interface Checkpoint {
+  readonly origin: string;
+  readonly size: bigint;
+  readonly root: Hash;
+  /** Opaque further lines of other logs, none of them empty; absent when there are none. Sigil writes none. */
+  readonly extensions?: readonly string[];
+}
+
+export type Sign = (message: Uint8Array) => Promise<Signature>;
+export type Verify = (publicKey: PublicKey, message: Uint8Array, signature: Signature) => Promise<boolean>;
+
+export interface CheckpointSigner {
+  readonly publicKey: PublicKey;
+  readonly sign: Sign;
+}
+
+/** Whom the reader trusts, known beforehand: never taken from the note. */
+export interface TrustedLog {
+  readonly origin: string;
+  readonly publicKey: PublicKey;
+  readonly verify: Verify;
+}
+
+const malformed = (rule: string): never => fail({ kind: "malformedCheckpoint", rule });
+
+const parseSize = (text: string): bigint => {
+  if (!/^(?:0|[1-9][0-9]*)$/.test(text)) malformed("size must be decimal without leading zeroes");
+  // The length first: converting a long number costs more than its length.
+  if (text.length > 20 || BigInt(text) > treeSizeMax) malformed("size must be a uint64");
+  return BigInt(text);
+};
+
+const parseRoot = (text: string): Hash => {
+  try {
+    return parseHash(fromBase64(text));
+  } catch (error) {
+    if (!(error instanceof SigilFault)) throw error;
+    return malformed("root must be padded standard base64 of 32 bytes");
+  }
+};
+
+/** Parses the unsigned text. Strict: `formatCheckpoint` of the result is the text. @throws malformedCheckpoint. */
+export const parseCheckpoint = (text: string): Checkpoint => {
+  checkNoteText(text);
+  const [origin, sizeText, rootText, ...extensions] = text.slice(0, -1).split("\n");
+  if (origin === undefined || sizeText === undefined || rootText === undefined) {
+    return malformed("must have an origin, a size and a root line");
+  }
+  if (origin === "") malformed("origin must not be empty");
+  const size = parseSize(sizeText);
+  const root = parseRoot(rootText);
+  if (extensions.includes("")) malformed("an extension line must not be empty");
+  return extensions.length === 0 ? { origin, size, root } : { origin, size, root, extensions };
+};
+
+/** The unsigned text, ending in a newline. @throws malformedCheckpoint when it would not parse back. */
+export const formatCheckpoint = (checkpoint: Checkpoint): string => {
+  const lines = [
+    checkpoint.origin,
+    checkpoint.size.toString(),
+    toBase64(checkpoint.root),
+    ...(checkpoint.extensions ?? []),
+  ];
+  if (lines.some((line) => line.includes("\n"))) malformed("a line must hold no newline");
+  const text = `${lines.join("\n")}\n`;
+  parseCheckpoint(text);
+  return text;
+};
+
+/** @returns the whole note, signed under the origin's name. @throws malformedCheckpoint when the origin is no key name. */
+export const signCheckpoint = async (
+  checkpoint: Checkpoint,
+  signer: CheckpointSigner,
+  sha256: Sha256 = portableSha256,
+): Promise<string> => {
+  const text = formatCheckpoint(checkpoint);
+  const keyId = noteKeyId(checkpoint.origin, signer.publicKey, sha256);
+  const signature = await signer.sign(utf8Encode(text));
+  return formatNote({ text, signatures: [{ name: checkpoint.origin, keyId, signature }] });
+};
+
+/**
+ * The checkpoint of a note that the trusted log signed. Signatures of other keys are ignored; every one that names
+ * this key must verify.
+ * @throws malformedCheckpoint.
+ */
+export const verifyCheckpoint = async (
+  note: string,
+  log: TrustedLog,
+  sha256: Sha256 = portableSha256,
+): Promise<Checkpoint> => {
+  const parsed = parseNote(note);
+  const checkpoint = parseCheckpoint(parsed.text);
+  if (checkpoint.origin !== log.origin) malformed("origin must be the one expected");
+  const own = signaturesBy(parsed, log.origin, noteKeyId(log.origin, log.publicKey, sha256));
+  if (own.length === 0) malformed("must be signed by the log's key");
+  const message = utf8Encode(parsed.text);
+  for (const { signature } of own) {
+    if (signature.length !== 64) malformed("an Ed25519 signature must be 64 bytes");
+    if (!(await log.verify(log.publicKey, message, parseSignature(signature)))) {
+      malformed("the signature must verify");
+    }
+  }
+  return checkpoint;
+};

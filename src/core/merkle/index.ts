@@ -1,0 +1,22 @@
+/** The tree, its proofs, and signed checkpoints: what others use of them. Pure. */
+export { type Checkpoint, parseCheckpoint, signCheckpoint, verifyCheckpoint } from "./checkpoint.ts";
+export { cosignerName, signCosignature, verifyCosignature, verifyCosigners } from "./cosignature.ts";
+export { leafHash } from "./hash.ts";
+export { type Note, checkKeyName, formatNote, parseNote } from "./note.ts";
+export {
+  type ProofOutcome,
+  checkConsistency,
+  checkInclusion,
+  proveConsistency,
+  proveInclusion,
+} from "./proof.ts";
+export { foldTile } from "./tile.ts";
+export {
+  type Frontier,
+  appendLeaves,
+  emptyFrontier,
+  foldRight,
+  peaksOf,
+  restoreFrontier,
+  rootOf,
+} from "./tree.ts";

@@ -1,0 +1,221 @@
+/**
+ * Inclusion and consistency proofs, RFC 6962 §2.1.1 and §2.1.2. Pure: hashes come through a function.
+ * Source: docs/spec/ledger.md §3. At most 64 hashes for inclusion, 65 for consistency; one read a proof.
+ */
+import { equalBytes, parseHash } from "../bytes.ts";
+import type { Hash } from "../bytes.ts";
+import { assert, fail } from "../errors.ts";
+import { portableSha256 } from "../hash.ts";
+import type { Sha256 } from "../hash.ts";
+import { treeSizeMax } from "../limits.ts";
+import { emptyRoot, nodeHash } from "./hash.ts";
+import { foldRight, subtreesOf } from "./tree.ts";
+import type { NodeCoordinate } from "./tree.ts";
+
+/** Hashes of complete subtrees only, in the order asked. Rejects when one is missing. */
+export type ReadHashes = (nodes: readonly NodeCoordinate[]) => Promise<readonly Hash[]>;
+
+/** `rule` says which rule the proof breaks. */
+export type ProofOutcome = { readonly kind: "ok" } | { readonly kind: "refused"; readonly rule: string };
+
+/** Bytes from outside: lengths are checked here. */
+export interface InclusionClaim {
+  readonly leafIndex: bigint;
+  readonly treeSize: bigint;
+  readonly leafHash: Uint8Array;
+  readonly root: Uint8Array;
+  /** Siblings from leaf to root. */
+  readonly proof: readonly Uint8Array[];
+}
+
+export interface ConsistencyClaim {
+  readonly oldSize: bigint;
+  readonly newSize: bigint;
+  readonly oldRoot: Uint8Array;
+  readonly newRoot: Uint8Array;
+  readonly proof: readonly Uint8Array[];
+}
+
+/** Leaves [from, to), a subtree of the tree that need not be complete. */
+interface LeafRange {
+  readonly from: bigint;
+  readonly to: bigint;
+}
+
+/** The largest power of two below `leaves`, which is at least 2. */
+const splitOf = (leaves: bigint): bigint => 1n << BigInt(bitLength(leaves - 1n) - 1);
+
+const bitLength = (value: bigint): number => (value === 0n ? 0 : value.toString(2).length);
+
+const onesIn = (value: bigint): number => value.toString(2).replaceAll("0", "").length;
+
+const trailingZeros = (value: bigint): number => bitLength(value & -value) - 1;
+
+/** Sibling ranges from leaf to root. */
+const inclusionRanges = (leafIndex: bigint, treeSize: bigint): readonly LeafRange[] => {
+  const siblings: LeafRange[] = [];
+  let { from, to }: LeafRange = { from: 0n, to: treeSize };
+  while (to - from > 1n) {
+    const middle = from + splitOf(to - from);
+    if (leafIndex < middle) {
+      siblings.push({ from: middle, to });
+      to = middle;
+    } else {
+      siblings.push({ from, to: middle });
+      from = middle;
+    }
+  }
+  return siblings.reverse();
+};
+
+/** Ranges of the proof in its order, for 0 < oldSize < newSize. */
+const consistencyRanges = (oldSize: bigint, newSize: bigint): readonly LeafRange[] => {
+  const ranges: LeafRange[] = [];
+  let { from, to }: LeafRange = { from: 0n, to: newSize };
+  while (to !== oldSize) {
+    const middle = from + splitOf(to - from);
+    if (oldSize <= middle) {
+      ranges.push({ from: middle, to });
+      to = middle;
+    } else {
+      ranges.push({ from, to: middle });
+      from = middle;
+    }
+  }
+  // The verifier knows the root of the old tree; any other subtree that ends at the old size it must be given.
+  if (from > 0n) ranges.push({ from, to });
+  return ranges.reverse();
+};
+
+const readRanges = async (
+  ranges: readonly LeafRange[],
+  readHashes: ReadHashes,
+  sha256: Sha256,
+): Promise<readonly Hash[]> => {
+  const groups = ranges.map(({ from, to }) => subtreesOf(from, to));
+  const wanted = groups.flat();
+  const hashes = wanted.length === 0 ? [] : await readHashes(wanted);
+  assert(hashes.length === wanted.length, "the store returned another number of hashes");
+  let taken = 0;
+  return groups.map((group) => {
+    taken += group.length;
+    return foldRight(hashes.slice(taken - group.length, taken), sha256);
+  });
+};
+
+/** @returns siblings from leaf to root. @throws leafOutOfRange unless leafIndex < treeSize. */
+export const proveInclusion = async (
+  leafIndex: bigint,
+  treeSize: bigint,
+  readHashes: ReadHashes,
+  sha256: Sha256 = portableSha256,
+): Promise<readonly Hash[]> => {
+  if (leafIndex < 0n || leafIndex >= treeSize) fail({ kind: "leafOutOfRange", leafIndex, treeSize });
+  return readRanges(inclusionRanges(leafIndex, treeSize), readHashes, sha256);
+};
+
+/** @returns the proof, empty for old size 0 and for equal sizes. @throws sizeOutOfRange unless 0 ≤ oldSize ≤ newSize. */
+export const proveConsistency = async (
+  oldSize: bigint,
+  newSize: bigint,
+  readHashes: ReadHashes,
+  sha256: Sha256 = portableSha256,
+): Promise<readonly Hash[]> => {
+  if (oldSize < 0n || oldSize > newSize) fail({ kind: "sizeOutOfRange", size: oldSize, treeSize: newSize });
+  if (oldSize === 0n || oldSize === newSize) return [];
+  return readRanges(consistencyRanges(oldSize, newSize), readHashes, sha256);
+};
+
+const OK: ProofOutcome = { kind: "ok" };
+const refused = (rule: string): ProofOutcome => ({ kind: "refused", rule });
+
+const isHash = (bytes: Uint8Array): boolean => bytes.length === 32;
+
+const wrongCount = (wanted: number, got: number): ProofOutcome =>
+  refused(`proof must hold exactly ${wanted} hashes, got ${got}`);
+
+/** Climbs while the path may turn either way: bit i of `path` set means that the i-th sibling is on the left. */
+const climb = (start: Hash, siblings: readonly Hash[], path: bigint, sha256: Sha256): Hash => {
+  let hash = start;
+  let turns = path;
+  for (const sibling of siblings) {
+    hash = (turns & 1n) === 1n ? nodeHash(sibling, hash, sha256) : nodeHash(hash, sibling, sha256);
+    turns >>= 1n;
+  }
+  return hash;
+};
+
+/** Climbs the right edge of the tree, where every sibling is on the left. */
+const climbEdge = (start: Hash, siblings: readonly Hash[], sha256: Sha256): Hash => {
+  let hash = start;
+  for (const sibling of siblings) hash = nodeHash(sibling, hash, sha256);
+  return hash;
+};
+
+/** Climbs, leaving out the siblings on the right: those leaves came after the old tree. */
+const climbLeftOnly = (start: Hash, siblings: readonly Hash[], path: bigint, sha256: Sha256): Hash =>
+  climbEdge(
+    start,
+    siblings.filter((_, height) => ((path >> BigInt(height)) & 1n) === 1n),
+    sha256,
+  );
+
+/** Does the leaf stand at that index of the tree with that size and root? Never throws on bytes from outside. */
+export const checkInclusion = (claim: InclusionClaim, sha256: Sha256 = portableSha256): ProofOutcome => {
+  const { leafIndex, treeSize, proof } = claim;
+  if (treeSize < 0n || treeSize > treeSizeMax) return refused("tree size must be a uint64");
+  if (leafIndex < 0n || leafIndex >= treeSize) return refused("leaf index must be below tree size");
+  if (!isHash(claim.leafHash)) return refused("leaf hash must be 32 bytes");
+  if (!isHash(claim.root)) return refused("root must be 32 bytes");
+  // Below `inner` the path may turn either way; above it the leaf is on the tree's right edge.
+  const inner = bitLength(leafIndex ^ (treeSize - 1n));
+  const edge = onesIn(leafIndex >> BigInt(inner));
+  if (proof.length !== inner + edge) return wrongCount(inner + edge, proof.length);
+  if (!proof.every(isHash)) return refused("a proof hash must be 32 bytes");
+  const siblings = proof.map(parseHash);
+  const turned = climb(parseHash(claim.leafHash), siblings.slice(0, inner), leafIndex, sha256);
+  const root = climbEdge(turned, siblings.slice(inner), sha256);
+  return equalBytes(root, claim.root) ? OK : refused("proof must lead to the root");
+};
+
+/** The cases without a path: an empty old tree, and the same tree twice. */
+const checkWithoutPath = (claim: ConsistencyClaim, sha256: Sha256): ProofOutcome => {
+  if (claim.proof.length !== 0) return wrongCount(0, claim.proof.length);
+  if (claim.oldSize === 0n && !equalBytes(claim.oldRoot, emptyRoot(sha256))) {
+    return refused("old root must be the empty root at size 0");
+  }
+  if (claim.oldSize === claim.newSize && !equalBytes(claim.oldRoot, claim.newRoot)) {
+    return refused("roots must be equal at equal sizes");
+  }
+  return OK;
+};
+
+/** Is the old tree the beginning of the new one? Never throws on bytes from outside. */
+export const checkConsistency = (claim: ConsistencyClaim, sha256: Sha256 = portableSha256): ProofOutcome => {
+  const { oldSize, newSize, proof } = claim;
+  if (newSize < 0n || newSize > treeSizeMax) return refused("new size must be a uint64");
+  if (oldSize < 0n || oldSize > newSize) return refused("old size must not be above new size");
+  if (!isHash(claim.oldRoot)) return refused("old root must be 32 bytes");
+  if (!isHash(claim.newRoot)) return refused("new root must be 32 bytes");
+  if (oldSize === 0n || oldSize === newSize) return checkWithoutPath(claim, sha256);
+  // The climb starts at the last complete subtree of the old tree, 2^height leaves wide.
+  const height = trailingZeros(oldSize);
+  const lastLeaf = oldSize - 1n;
+  const meeting = bitLength(lastLeaf ^ (newSize - 1n));
+  const inner = meeting - height;
+  const edge = onesIn(lastLeaf >> BigInt(meeting));
+  const seeds = oldSize === 1n << BigInt(height) ? 0 : 1; // A whole old tree is its own seed.
+  const wanted = seeds + inner + edge;
+  if (proof.length !== wanted) return wrongCount(wanted, proof.length);
+  if (!proof.every(isHash)) return refused("a proof hash must be 32 bytes");
+  const hashes = proof.map(parseHash);
+  const seed = seeds === 0 ? parseHash(claim.oldRoot) : hashes[0];
+  assert(seed !== undefined, "the count was checked");
+  const turning = hashes.slice(seeds, seeds + inner);
+  const rising = hashes.slice(seeds + inner);
+  const path = lastLeaf >> BigInt(height);
+  const oldRoot = climbEdge(climbLeftOnly(seed, turning, path, sha256), rising, sha256);
+  if (!equalBytes(oldRoot, claim.oldRoot)) return refused("proof must lead to the old root");
+  const newRoot = climbEdge(climb(seed, turning, path, sha256), rising, sha256);
+  return equalBytes(newRoot, claim.newRoot) ? OK : refused("proof must lead to the new root");
+};

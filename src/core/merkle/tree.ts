@@ -1,0 +1,99 @@
+/**
+ * The append side of an RFC 6962 tree: a frontier of complete subtrees instead of the whole tree. Pure.
+ * Source: docs/spec/ledger.md §2. At most 64 peaks; an append of n leaves hashes fewer than n + 64 nodes.
+ */
+import type { Hash } from "../bytes.ts";
+import { assert } from "../errors.ts";
+import { portableSha256 } from "../hash.ts";
+import type { Sha256 } from "../hash.ts";
+import { treeSizeMax } from "../limits.ts";
+import { emptyRoot, nodeHash } from "./hash.ts";
+
+/** The complete subtree over leaves [index · 2^level, (index + 1) · 2^level). Level 0 is a leaf hash. */
+export interface NodeCoordinate {
+  readonly level: number;
+  readonly index: bigint;
+}
+
+export interface TreeNode extends NodeCoordinate {
+  readonly hash: Hash;
+}
+
+/** Roots of the complete subtrees that `size` splits into, one for each bit set in it, largest (leftmost) first. */
+export interface Frontier {
+  readonly size: bigint;
+  readonly peaks: readonly Hash[];
+}
+
+export interface Appended {
+  readonly frontier: Frontier;
+  /** Every subtree that became complete, the leaves included, children before their parent. */
+  readonly nodes: readonly TreeNode[];
+}
+
+export const emptyFrontier: Frontier = { size: 0n, peaks: [] };
+
+/** Complete subtrees over leaves [from, to), left to right: each the largest that is aligned and fits. */
+export const subtreesOf = (from: bigint, to: bigint): readonly NodeCoordinate[] => {
+  const nodes: NodeCoordinate[] = [];
+  let start = from;
+  while (start < to) {
+    let level = 0;
+    let span = 1n;
+    while ((start & (2n * span - 1n)) === 0n && start + 2n * span <= to) {
+      span *= 2n;
+      level += 1;
+    }
+    nodes.push({ level, index: start / span });
+    start += span;
+  }
+  return nodes;
+};
+
+/** What to read from storage to restore the frontier at `size`, in the order of `Frontier.peaks`. */
+export const peaksOf = (size: bigint): readonly NodeCoordinate[] => subtreesOf(0n, size);
+
+/** The frontier from hashes read back in the order of `peaksOf`. */
+export const restoreFrontier = (size: bigint, peaks: readonly Hash[]): Frontier => {
+  assert(peaks.length === peaksOf(size).length, "a frontier has one peak for each bit set in its size");
+  return { size, peaks: [...peaks] };
+};
+
+/** Root over left-to-right hashes whose subtrees shrink to the right. */
+export const foldRight = (hashes: readonly Hash[], sha256: Sha256 = portableSha256): Hash => {
+  const last = hashes.at(-1);
+  assert(last !== undefined, "nothing to fold");
+  let root = last;
+  for (const left of hashes.slice(0, -1).reverse()) root = nodeHash(left, root, sha256);
+  return root;
+};
+
+/** Plans an append; nothing is written. @returns the new frontier and the nodes to store with it. */
+export const appendLeaves = (
+  frontier: Frontier,
+  leafHashes: readonly Hash[],
+  sha256: Sha256 = portableSha256,
+): Appended => {
+  assert(frontier.size + BigInt(leafHashes.length) <= treeSizeMax, "the tree is full");
+  const nodes: TreeNode[] = [];
+  const peaks = [...frontier.peaks];
+  let size = frontier.size;
+  for (const leaf of leafHashes) {
+    let node: TreeNode = { level: 0, index: size, hash: leaf };
+    nodes.push(node);
+    // A right child completes its parent, as adding one carries through the low bits that are set.
+    while ((node.index & 1n) === 1n) {
+      const left = peaks.pop();
+      assert(left !== undefined, "the frontier lacks a peak");
+      node = { level: node.level + 1, index: node.index >> 1n, hash: nodeHash(left, node.hash, sha256) };
+      nodes.push(node);
+    }
+    peaks.push(node.hash);
+    size += 1n;
+  }
+  return { frontier: { size, peaks }, nodes };
+};
+
+/** @returns the RFC 6962 root of the tree that the frontier stands for. */
+export const rootOf = (frontier: Frontier, sha256: Sha256 = portableSha256): Hash =>
+  frontier.peaks.length === 0 ? emptyRoot(sha256) : foldRight(frontier.peaks, sha256);

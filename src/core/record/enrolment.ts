@@ -1,0 +1,71 @@
+/**
+ * Where a principal's record stands: under its id where a record id can hold that, else under its digest with the id in the
+ * payload. Pure. Source: docs/spec/record.md §6, docs/spec/trust.md §10.
+ */
+import type { CborMap } from "../cbor/cbor.ts";
+import { portableSha256, type Sha256 } from "../hash.ts";
+import { formatPrincipal, principalVersion, type PrincipalPayload } from "./kinds/governance.ts";
+import { canonicalSubject, enrolledName } from "./spelling.ts";
+
+export const principalPrefix = "principal/";
+
+/** The id of the record that would hold a principal of this canonical id. */
+export const principalRecordId = (id: string, sha256: Sha256 = portableSha256): string =>
+  principalPrefix + enrolledName(id, sha256);
+
+export type Enrolment = {
+  /** Of the record. */
+  readonly id: string;
+  readonly schemaVersion: number;
+  readonly payload: CborMap;
+};
+
+/** @param id canonical; in a tenant's own record without the tenant. */
+export const enrolPrincipal = (
+  id: string,
+  principal: Omit<PrincipalPayload, "id">,
+  sha256: Sha256 = portableSha256,
+): Enrolment => {
+  const recordId = principalRecordId(id, sha256);
+  const payload = formatPrincipal({ ...principal, ...(recordId === principalPrefix + id ? {} : { id }) });
+  return { id: recordId, schemaVersion: principalVersion(payload), payload };
+};
+
+/** Whether the record of this id and payload is the principal's that goes by `name`. */
+export const isEnrolledAs = (
+  name: string,
+  recordId: string,
+  principal: Pick<PrincipalPayload, "id">,
+): boolean => (recordId === principalPrefix + name ? principal.id === undefined : principal.id === name);
+
+const hashedName = /^~[0-9a-fA-F]{64}$/;
+
+/**
+ * What keeps a principal's record from being found by the id that it means.
+ * @param place `<tenant>/` in a tenant's own space, empty in the system space.
+ * @returns the field, "id" or "payload.id", and the rule; null when there is nothing.
+ */
+export const enrolmentFault = (
+  recordId: string,
+  { id }: Pick<PrincipalPayload, "id">,
+  { place, trustDomain }: { readonly place: string; readonly trustDomain: string },
+  sha256: Sha256 = portableSha256,
+): { readonly field: "id" | "payload.id"; readonly rule: string } | null => {
+  const recordName = recordId.slice(principalPrefix.length);
+  if (id === undefined && hashedName.test(recordName)) {
+    return { field: "payload.id", rule: "must be given: the record's id holds its digest" };
+  }
+  const field = id === undefined ? "id" : "payload.id";
+  const name = id ?? recordName;
+  const spelling = canonicalSubject(place + name, trustDomain);
+  if (spelling.kind === "refused") return { field, rule: spelling.rule };
+  if (spelling.text !== place + name) {
+    return { field, rule: `must be spelled ${JSON.stringify(spelling.text.slice(place.length))}` };
+  }
+  const belongs = principalRecordId(name, sha256);
+  if (belongs !== recordId)
+    return { field: "id", rule: `must be ${belongs}, where this principal is looked for` };
+  return id !== undefined && belongs === principalPrefix + id
+    ? { field: "payload.id", rule: "must be left out: the record's id holds it" }
+    : null;
+};

@@ -1,0 +1,97 @@
+/** Records, their kinds and their names: what others use of them. Pure. */
+export { type Attestation, encodeAttestation } from "./attestation.ts";
+export {
+  enrolPrincipal,
+  enrolmentFault,
+  isEnrolledAs,
+  principalPrefix,
+  principalRecordId,
+} from "./enrolment.ts";
+export { anyMap, refuseField } from "./fields.ts";
+export {
+  type AttestationRole,
+  type ErasedPayload,
+  type FrozenVerdict,
+  type ModulePayload,
+  type ModuleRunLimits,
+  type ModuleRunPayload,
+  type ModuleRunUsage,
+  type ProposalCommit,
+  type ProposalOutcome,
+  type ProposalPayload,
+  type RunEnd,
+  type TrustModelPayload,
+  type WitnessPayload,
+  erasureFault,
+  formatAttestationRecord,
+  formatErased,
+  formatGenesis,
+  formatKeyRetirement,
+  formatModule,
+  formatModuleRun,
+  formatPrincipal,
+  formatProposal,
+  formatProposalEnding,
+  formatQuorum,
+  formatRestoration,
+  formatSigningKey,
+  formatSuspension,
+  formatTombstone,
+  formatWitness,
+  knownKinds,
+  ownerName,
+  parseAttestationRecord,
+  parseErased,
+  parseErasure,
+  parseFrozenChain,
+  parseModule,
+  parseProposal,
+  parseProposalEnding,
+  parseTombstone,
+  parseTrustModel,
+  principalVersion,
+  reasonShape,
+} from "./kinds.ts";
+export { parseSchema } from "./kinds/canon.ts";
+export { type FrozenChainPayload, type FrozenRequest, formatFrozenChain } from "./kinds/frozen-chain.ts";
+export { parseGenesis } from "./kinds/genesis.ts";
+export {
+  type AttributeValue,
+  type PrincipalPayload,
+  parsePrincipal,
+  parseQuorum,
+  parseWitness,
+} from "./kinds/governance.ts";
+export { parseSuspension } from "./kinds/suspension.ts";
+export { type Level, isAtLeast, isLevel, levelFraction } from "./levels.ts";
+export {
+  type LevelName,
+  type Space,
+  levelNames,
+  publicTenant,
+  recordIdFault,
+  systemTenant,
+  tenantFault,
+} from "./names.ts";
+export {
+  type RecordBody,
+  type RecordLink,
+  decodeBody,
+  decodeEnvelope,
+  encodeBody,
+  encodeEnvelope,
+  entryOf,
+  hashRecord,
+  parseRecordStatement,
+  subjectOf,
+} from "./record.ts";
+export {
+  canonicalAction,
+  canonicalSession,
+  canonicalSubject,
+  canonicalTarget,
+  canonicalTargetGlob,
+  requireSpelling,
+  spellingOr,
+} from "./spelling.ts";
+export type { StoredRecord } from "./stored.ts";

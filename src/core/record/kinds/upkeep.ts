@@ -1,0 +1,57 @@
+/** Payloads of `key_retirement` and `restoration`: what an operator did to the deployment, for whoever verifies it later. Pure. Source: docs/spec/record.md §6. */
+import type { PublicKey } from "../../bytes.ts";
+import type { CborMap, CborValue } from "../../cbor/cbor.ts";
+import { exactMap, oneOfField, publicKeyField, textField, uint64Field } from "../fields.ts";
+import { keyRoles, type KeyRole } from "./governance.ts";
+
+/** A key whose later signatures are nobody's; the order of the ledger proves which ones are earlier. */
+export interface KeyRetirementPayload {
+  readonly role: KeyRole;
+  readonly publicKey: PublicKey;
+  /** The first position at which a signature by the key counts for nothing. */
+  readonly from: bigint;
+}
+
+/** The ledger was brought back from a backup: what came after its size was not in it. */
+export interface RestorationPayload {
+  /** Records the backup held. */
+  readonly size: bigint;
+  /** The signed checkpoint of that size. */
+  readonly checkpoint: string;
+  /** The name of the backup. */
+  readonly backup: string;
+}
+
+const path = "payload";
+
+/** @throws malformedRecord naming the field. */
+export const parseKeyRetirement = (payload: CborValue): KeyRetirementPayload => {
+  const map = exactMap(payload, path, ["role", "public_key", "from"]);
+  return {
+    role: oneOfField(map, path, "role", keyRoles),
+    publicKey: publicKeyField(map, path, "public_key"),
+    from: uint64Field(map, path, "from"),
+  };
+};
+
+export const formatKeyRetirement = (retirement: KeyRetirementPayload): CborMap => ({
+  role: retirement.role,
+  public_key: retirement.publicKey,
+  from: retirement.from,
+});
+
+/** @throws malformedRecord naming the field. */
+export const parseRestoration = (payload: CborValue): RestorationPayload => {
+  const map = exactMap(payload, path, ["size", "checkpoint", "backup"]);
+  return {
+    size: uint64Field(map, path, "size"),
+    checkpoint: textField(map, path, "checkpoint"),
+    backup: textField(map, path, "backup"),
+  };
+};
+
+export const formatRestoration = (restoration: RestorationPayload): CborMap => ({
+  size: restoration.size,
+  checkpoint: restoration.checkpoint,
+  backup: restoration.backup,
+});

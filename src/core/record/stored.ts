@@ -1,0 +1,13 @@
+/** A verified record, as the ledger gave it: what services answer with and replies are made of. Pure. */
+import type { Hash } from "../bytes.ts";
+import type { RecordBody } from "./record.ts";
+
+export type StoredRecord = {
+  readonly position: bigint;
+  readonly hash: Hash;
+  readonly envelope: Uint8Array;
+  readonly attestations: readonly Uint8Array[];
+  readonly body: RecordBody;
+  readonly statement: { readonly signature: Uint8Array };
+  readonly signedBy: { readonly publicKey: Uint8Array };
+};

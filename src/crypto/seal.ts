@@ -1,0 +1,90 @@
+/**
+ * Records at rest: version u32be ‖ nonce[12] ‖ AES-256-GCM ciphertext ‖ tag[16]. Source: NIST SP 800-38D.
+ * The additional data names the place, so a sealed value opens only where it was put: another position,
+ * tenant, deployment or key version fails as surely as a flipped byte.
+ */
+import { createCipheriv, createDecipheriv, type KeyObject } from "node:crypto";
+import { encodeWith } from "@sigil/core/cbor";
+import { assert, fail } from "@sigil/core/errors";
+
+/** A tenant's data key of one version, as custody hands it out. */
+export type DataKey = {
+  readonly dataKey: KeyObject;
+  /** From 1. */
+  readonly keyVersion: number;
+};
+
+/** Everything a seal is bound to. */
+export type SealPlace = DataKey & {
+  readonly origin: string;
+  readonly position: bigint;
+  readonly tenant: string;
+};
+
+export const sealNonceBytes = 12;
+const versionBytes = 4;
+const tagBytes = 16;
+const headBytes = versionBytes + sealNonceBytes;
+const cipher = "aes-256-gcm";
+const majorArray = 4;
+
+const placeBytes = ({ origin, position, tenant, keyVersion }: SealPlace): Uint8Array =>
+  encodeWith((writer) => {
+    writer.head(majorArray, 5);
+    writer.text("sigil/seal/v1");
+    writer.text(origin);
+    writer.value(position);
+    writer.text(tenant);
+    writer.value(keyVersion);
+  });
+
+/**
+ * @param nonce 12 bytes, random, never used before with this key.
+ * @param prefix what stands before the sealed value where it is kept; not authenticated by being there.
+ */
+export const sealRecord = (
+  envelope: Uint8Array,
+  place: SealPlace & { readonly nonce: Uint8Array; readonly prefix?: Uint8Array },
+): Uint8Array => {
+  assert(place.nonce.length === sealNonceBytes, "a seal's nonce is 12 bytes");
+  const sealing = createCipheriv(cipher, place.dataKey, place.nonce);
+  sealing.setAAD(placeBytes(place));
+  const ciphertext = sealing.update(envelope);
+  sealing.final();
+  const start = place.prefix?.length ?? 0;
+  const sealed = new Uint8Array(start + headBytes + ciphertext.length + tagBytes);
+  if (place.prefix !== undefined) sealed.set(place.prefix, 0);
+  new DataView(sealed.buffer).setUint32(start, place.keyVersion);
+  sealed.set(place.nonce, start + versionBytes);
+  sealed.set(ciphertext, start + headBytes);
+  sealed.set(sealing.getAuthTag(), start + headBytes + ciphertext.length);
+  return sealed;
+};
+
+const refuse = (position: bigint, rule: string, cause?: unknown): never =>
+  fail({ kind: "recordCorrupt", position, step: "seal", rule }, { cause });
+
+/** Which data key a sealed value asks for. Not authenticated until it opens. @throws recordCorrupt when cut short. */
+export const sealedKeyVersion = (sealed: Uint8Array, position: bigint): number => {
+  if (sealed.length < headBytes + tagBytes) refuse(position, "the sealed value is cut short");
+  return new DataView(sealed.buffer, sealed.byteOffset).getUint32(0);
+};
+
+/** @throws recordCorrupt with step "seal" unless exactly this value was sealed for exactly this place. */
+export const openRecord = (sealed: Uint8Array, place: SealPlace): Uint8Array => {
+  if (sealedKeyVersion(sealed, place.position) !== place.keyVersion) {
+    refuse(place.position, "the sealed value names another key version");
+  }
+  const nonce = sealed.subarray(versionBytes, headBytes);
+  const opening = createDecipheriv(cipher, place.dataKey, nonce, { authTagLength: tagBytes });
+  opening.setAAD(placeBytes(place));
+  opening.setAuthTag(sealed.subarray(-tagBytes));
+  const opened = opening.update(sealed.subarray(headBytes, -tagBytes));
+  try {
+    opening.final();
+  } catch (error) {
+    opened.fill(0);
+    return refuse(place.position, "the sealed value fails its authentication tag", error);
+  }
+  return new Uint8Array(opened.buffer, opened.byteOffset, opened.length);
+};

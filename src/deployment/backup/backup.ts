@@ -1,0 +1,128 @@
+/**
+ * The serving side of a backup: what the ledger holds from a size on, the wrapped keys and the deployment's description,
+ * as one run of bytes in bounded chunks. Consistent at one size while serving goes on. The signing keys are read before the
+ * snapshot is taken and again with all other keys after it: a key is on disk before it seals or signs anything, and is
+ * destroyed only after its successor is announced, so every key the ledger needs at that size is among them.
+ */
+import { createHash } from "node:crypto";
+import { parseHash, type Hash, type PublicKey } from "@sigil/core/bytes";
+import { fail } from "@sigil/core/errors";
+import { backupChunkBytesMax } from "@sigil/core/limits";
+import { readsAcross, type Caller } from "../../identity/caller.ts";
+import type { LedgerExport } from "../../ledger/copy/export.ts";
+import { fileKey, formatFrame, groupDigestKey } from "./frames.ts";
+
+/**
+ * A file of the deployment: `deployment.json`, a wrapped key, `keys/…` whatever its directory is called, or a module's code,
+ * `modules/<sha256>.wasm`.
+ */
+export type DeploymentFile = { readonly path: string; readonly content: Uint8Array };
+
+export type DeploymentFacts = {
+  readonly format: number;
+  readonly genesis: Hash;
+  /** The signing keys as they are now. */
+  readonly signingKeys: readonly DeploymentFile[];
+  /** Everything, read while it is taken. */
+  readonly files: () => AsyncIterable<DeploymentFile>;
+};
+
+export type BackupHead = {
+  readonly origin: string;
+  readonly genesis: Hash;
+  readonly format: number;
+  readonly size: bigint;
+  readonly checkpoint: string;
+  readonly checkpointKeys: readonly PublicKey[];
+};
+
+export type BackupPart =
+  | { readonly kind: "head"; readonly head: BackupHead }
+  | { readonly kind: "chunk"; readonly bytes: Uint8Array }
+  | { readonly kind: "end"; readonly bytes: number; readonly sha256: Hash };
+
+export type BackupService = {
+  /** @throws tenantForbidden, sizeOutOfRange, invalidField, recordCorrupt, ledgerCorrupt, cancelled. */
+  readonly backup: (caller: Caller, fromSize: bigint, signal: AbortSignal) => AsyncIterable<BackupPart>;
+};
+
+export type BackupDependencies = {
+  readonly ledger: {
+    readonly origin: string;
+    readonly export: (fromSize: bigint) => Promise<LedgerExport>;
+    /** No signing key is destroyed before it is disposed of. */
+    readonly holdKeys: () => Promise<AsyncDisposable>;
+  };
+  /** Read anew for each backup: keys come and go. */
+  readonly describe: () => Promise<DeploymentFacts>;
+};
+
+async function* framesOf(exported: LedgerExport, facts: DeploymentFacts): AsyncGenerator<Uint8Array> {
+  const sent = new Set<string>();
+  for await (const { path, content } of facts.files()) {
+    sent.add(path);
+    yield formatFrame(fileKey(path), content);
+  }
+  for (const { path, content } of facts.signingKeys) {
+    if (!sent.has(path)) yield formatFrame(fileKey(path), content);
+  }
+  for await (const { entries } of exported.groups()) {
+    const digest = createHash("sha256");
+    for (const [key, value] of entries) {
+      const frame = formatFrame(key, value);
+      digest.update(frame);
+      yield frame;
+    }
+    yield formatFrame(groupDigestKey, digest.digest());
+  }
+  for await (const [key, value] of exported.bookkeeping()) yield formatFrame(key, value);
+}
+
+/** The same bytes in pieces of `backupChunkBytesMax`, the last one shorter. */
+async function* chunked(frames: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let chunk = new Uint8Array(backupChunkBytesMax);
+  let filled = 0;
+  for await (const frame of frames) {
+    for (let offset = 0; offset < frame.length;) {
+      const piece = frame.subarray(offset, offset + chunk.length - filled);
+      chunk.set(piece, filled);
+      filled += piece.length;
+      offset += piece.length;
+      if (filled < chunk.length) continue;
+      yield chunk;
+      // What was handed out is its taker's.
+      chunk = new Uint8Array(backupChunkBytesMax);
+      filled = 0;
+    }
+  }
+  if (filled > 0) yield chunk.subarray(0, filled);
+}
+
+export const createBackupService = ({ ledger, describe }: BackupDependencies): BackupService => ({
+  async *backup(caller, fromSize, signal) {
+    if (!readsAcross(caller)) {
+      const rule = "a backup holds every tenant's records: it takes Root of tenant system";
+      fail({ kind: "tenantForbidden", tenant: caller.tenant, rule });
+    }
+    // The key that signs at the snapshot's size is still there when the files are read, however often it is replaced.
+    await using held = new AsyncDisposableStack();
+    held.use(await ledger.holdKeys());
+    const facts = await describe();
+    const exported = held.use(await ledger.export(fromSize));
+    const { size, checkpoint, checkpointKeys } = exported;
+    const { genesis, format } = facts;
+    yield {
+      kind: "head",
+      head: { origin: ledger.origin, genesis, format, size, checkpoint, checkpointKeys },
+    };
+    const digest = createHash("sha256");
+    let bytes = 0;
+    for await (const chunk of chunked(framesOf(exported, facts))) {
+      if (signal.aborted) fail({ kind: "cancelled" });
+      digest.update(chunk);
+      bytes += chunk.length;
+      yield { kind: "chunk", bytes: chunk };
+    }
+    yield { kind: "end", bytes, sha256: parseHash(digest.digest()) };
+  },
+});

@@ -1,0 +1,123 @@
+/**
+ * A backup directory: `manifest.json`, `segments/<from>-<to>.seg`, `state-<n>/`. What the manifest names is whole and on
+ * disk; what it does not name is what a killed backup left, and goes when the next one begins. One writer at a time.
+ * Source: docs/spec/backup.md §2.
+ */
+import { mkdir, open, readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fail } from "@sigil/core/errors";
+import { syncDirectory } from "../../crypto/files/private-file.ts";
+import { replaceFile } from "../../ledger/append/anchor.ts";
+import { formatManifest, parseManifest, segmentPath, stateDirectory, type Manifest } from "./manifest.ts";
+
+const manifestName = "manifest.json";
+const segmentsName = "segments";
+const lockName = "lock";
+
+const hasCode = (error: unknown, code: string): boolean =>
+  error instanceof Error && "code" in error && error.code === code;
+
+/** @returns undefined when the directory holds no backup. @throws backupRefused, newerFormat. */
+export const readManifest = async (directory: string): Promise<Manifest | undefined> => {
+  const path = join(directory, manifestName);
+  try {
+    return parseManifest(await readFile(path, "utf8"), path);
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return undefined;
+    throw error;
+  }
+};
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return pid > 0 && process.kill(pid, 0);
+  } catch (error) {
+    return hasCode(error, "EPERM");
+  }
+};
+
+/** Two writers would mix their files. The lock of a process that is gone counts for nothing. */
+const lock = async (directory: string): Promise<AsyncDisposable> => {
+  const path = join(directory, lockName);
+  for (let tries = 0; ; tries += 1) {
+    try {
+      const file = await open(path, "wx", 0o600);
+      await file.writeFile(String(process.pid));
+      await file.close();
+      return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
+    } catch (error) {
+      if (!hasCode(error, "EEXIST")) throw error;
+      const holder = Number(await readFile(path, "utf8").catch(() => "0"));
+      if (tries > 0 || isAlive(holder)) {
+        const rule = `process ${holder} is writing it; if that is no backup, remove ${path}`;
+        fail({ kind: "backupRefused", backup: directory, rule });
+      }
+      await rm(path, { force: true });
+    }
+  }
+};
+
+/** Files and directories of runs that did not end. */
+const sweep = async (directory: string, manifest: Manifest | undefined): Promise<void> => {
+  const segments = new Set((manifest?.segments ?? []).map(segmentPath));
+  for (const name of await readdir(join(directory, segmentsName))) {
+    if (!segments.has(`${segmentsName}/${name}`)) await rm(join(directory, segmentsName, name));
+  }
+  const state = manifest?.state;
+  const kept = state === null || state === undefined ? "" : stateDirectory(state.serial);
+  for (const name of await readdir(directory)) {
+    if (name.startsWith("state-") && name !== kept) await rm(join(directory, name), { recursive: true });
+  }
+};
+
+export class BackupDirectory implements AsyncDisposable {
+  readonly path: string;
+  readonly #lock: AsyncDisposable;
+  #manifest: Manifest | undefined;
+
+  private constructor(path: string, held: AsyncDisposable, manifest: Manifest | undefined) {
+    this.path = path;
+    this.#lock = held;
+    this.#manifest = manifest;
+  }
+
+  /** Makes it where there is none. @throws backupRefused for a directory with something else in it. */
+  static async open(path: string): Promise<BackupDirectory> {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    const names = (await readdir(path)).filter((name) => name !== lockName);
+    if (names.length > 0 && !names.includes(manifestName) && !names.includes(segmentsName)) {
+      fail({ kind: "backupRefused", backup: path, rule: "it holds something that is no backup" });
+    }
+    const held = await lock(path);
+    try {
+      await mkdir(join(path, segmentsName), { recursive: true, mode: 0o700 });
+      const manifest = await readManifest(path);
+      await sweep(path, manifest);
+      return new BackupDirectory(path, held, manifest);
+    } catch (error) {
+      await held[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** What is whole; undefined before the first segment. */
+  get manifest(): Manifest | undefined {
+    return this.#manifest;
+  }
+
+  /** Whole or not at all, and on disk when it resolves: from then on what it names counts. */
+  async replaceManifest(manifest: Manifest): Promise<void> {
+    await syncDirectory(join(this.path, segmentsName));
+    await replaceFile(join(this.path, manifestName), formatManifest(manifest));
+    this.#manifest = manifest;
+  }
+
+  /** Before another try: what the last one left unfinished goes. */
+  sweep(): Promise<void> {
+    return sweep(this.path, this.#manifest);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#lock[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * A backup in one file: the backup directory as a tar archive. A file cannot be gone on with, so each run works in a
+ * directory beside it, `FILE.parts`, and puts a new file in the old one's place once that has been read back. Killed at any
+ * moment, the old file is whole and `FILE.parts` is what the next run goes on from. Source: docs/spec/backup.md §4.
+ */
+import { createHash } from "node:crypto";
+import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { create, extract, list } from "tar";
+import { fail } from "@sigil/core/errors";
+import { syncDirectory } from "../../crypto/files/private-file.ts";
+import { readManifest } from "./directory.ts";
+import { formatManifest, segmentPath, stateDirectory, type Manifest } from "./manifest.ts";
+
+const manifestName = "manifest.json";
+const memberPattern = /^(?:manifest\.json|segments\/[0-9-]+\.seg|state-\d+\/[A-Za-z0-9._/-]+)$/;
+
+const kindOf = async (path: string): Promise<"file" | "directory" | "absent"> => {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined) return "absent";
+  return found.isFile() ? "file" : "directory";
+};
+
+/** A file that is there, or a name that ends in .tar where nothing is. */
+export const isBackupFile = async (path: string): Promise<boolean> => {
+  const kind = await kindOf(path);
+  return kind === "file" || (kind === "absent" && path.endsWith(".tar"));
+};
+
+/** Where a backup into that file is written before it becomes the file. */
+const partsOf = (file: string): string => `${file}.parts`;
+
+/** @throws backupRefused for anything that is no archive of a backup. */
+const unpack = async (file: string, directory: string): Promise<void> => {
+  const refuse = (rule: string, cause?: unknown): never =>
+    fail({ kind: "backupRefused", backup: file, rule }, { cause });
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  let stranger: string | undefined;
+  let fault: string | undefined;
+  try {
+    await extract({
+      file,
+      cwd: directory,
+      // A fault thrown would leave files being written behind; it is kept until all of them are.
+      onwarn: (code) => void (fault ??= code),
+      // Nothing is written but plain files under the names of a backup.
+      filter: (path, entry) => {
+        const type = "type" in entry ? entry.type : "nothing";
+        const isMember = type === "File" && memberPattern.test(path) && !path.includes("..");
+        if (!isMember) stranger ??= `${type} ${path}`;
+        return isMember;
+      },
+    });
+  } catch (error) {
+    refuse("it is no whole tar archive", error);
+  }
+  if (fault !== undefined) refuse(`it is no whole tar archive (${fault})`);
+  if (stranger !== undefined) refuse(`it holds ${stranger}, which is no part of a backup`);
+};
+
+/** The directory to go on in. @throws backupRefused. */
+export const openParts = async (file: string): Promise<string> => {
+  const parts = partsOf(file);
+  if ((await kindOf(parts)) !== "absent" || (await kindOf(file)) === "absent") return parts;
+  const unfinished = `${parts}.new`;
+  await rm(unfinished, { recursive: true, force: true });
+  await unpack(file, unfinished);
+  await rename(unfinished, parts);
+  return parts;
+};
+
+/** Digest of every file that the manifest names, its own included. */
+const wantedDigests = (manifest: Manifest): ReadonlyMap<string, string> => {
+  const own = createHash("sha256").update(formatManifest(manifest)).digest("hex");
+  const { state, segments } = manifest;
+  return new Map([
+    [manifestName, own],
+    ...segments.map((segment) => [segmentPath(segment), segment.sha256] as const),
+    ...(state?.files ?? []).map(
+      ({ path, sha256 }) => [`${stateDirectory(state?.serial ?? 0)}/${path}`, sha256] as const,
+    ),
+  ]);
+};
+
+/** What is in the archive, read back from the disk. */
+const readDigests = async (file: string): Promise<ReadonlyMap<string, string>> => {
+  const found = new Map<string, string>();
+  await list({
+    file,
+    strict: true,
+    onReadEntry: (entry) => {
+      const digest = createHash("sha256");
+      entry.on("data", (chunk: Uint8Array) => digest.update(chunk));
+      entry.on("end", () => {
+        if (entry.type === "File") found.set(entry.path, digest.digest("hex"));
+      });
+    },
+  });
+  return found;
+};
+
+const syncFile = async (path: string): Promise<void> => {
+  const file = await open(path, "r+");
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+};
+
+/** The whole backup in `FILE.parts` becomes the file; then the parts go. @throws backupRefused. */
+export const packParts = async (file: string): Promise<void> => {
+  const parts = partsOf(file);
+  const refuse = (rule: string): never => fail({ kind: "backupRefused", backup: parts, rule });
+  const manifest = (await readManifest(parts)) ?? refuse("it holds no backup");
+  if (manifest.state === null) refuse("its first backup has not come to its end");
+  const wanted = wantedDigests(manifest);
+  const packed = `${file}.new`;
+  await create({ file: packed, cwd: parts, portable: true, strict: true, mode: 0o600 }, [...wanted.keys()]);
+  await syncFile(packed);
+  const found = await readDigests(packed);
+  for (const [path, sha256] of wanted) {
+    if (found.get(path) !== sha256) refuse(`${path} did not come into ${packed} as it was written`);
+  }
+  await rename(packed, file);
+  await syncDirectory(dirname(resolve(file)));
+  await rm(parts, { recursive: true, force: true });
+};
+
+/** A backup to read from: the directory itself, or a file unpacked beside what is being made. */
+export const openBackupSource = async (
+  from: string,
+  scratch: string,
+): Promise<AsyncDisposable & { readonly directory: string }> => {
+  if ((await kindOf(from)) !== "file") return { directory: from, [Symbol.asyncDispose]: async () => {} };
+  const names = (await kindOf(scratch)) === "absent" ? [] : await readdir(scratch);
+  const isOurs = (name: string): boolean => /^(?:manifest\.json|segments|state-\d+)$/.test(name);
+  if (!names.every(isOurs)) fail({ kind: "directoryNotEmpty", path: scratch });
+  const remove = (): Promise<void> => rm(scratch, { recursive: true, force: true });
+  await remove();
+  try {
+    await unpack(from, scratch);
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+  return { directory: scratch, [Symbol.asyncDispose]: remove };
+};

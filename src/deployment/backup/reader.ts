@@ -1,0 +1,178 @@
+/**
+ * A backup read back: each file held against the manifest's digests, each entry against the tree. What is wrong with it is
+ * thrown while it is read, so nothing that was made of it may be used before it has been read to its end.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
+import { fail, SigilFault } from "@sigil/core/errors";
+import { parseCheckpoint, type Checkpoint, parseNote, emptyFrontier } from "@sigil/core/merkle";
+import { opensslSha256 } from "../../crypto/sha256.ts";
+import { isBookkeeping, PassageCheck } from "../../ledger/copy/import.ts";
+import { readManifest } from "./directory.ts";
+import { FrameReader, isGroupDigest, type Frame } from "./frames.ts";
+import {
+  bookkeepingName,
+  nameBackup,
+  segmentPath,
+  stateDirectory,
+  type FileEntry,
+  type Manifest,
+  type StateEntry,
+} from "./manifest.ts";
+
+type Entry = readonly [key: Uint8Array, value: Uint8Array];
+
+export type BackupFile = { readonly path: string; readonly content: Uint8Array };
+
+export class BackupReader {
+  readonly #directory: string;
+  /** As whoever gave it calls it. */
+  readonly #title: string;
+  readonly #manifest: Manifest;
+  readonly state: StateEntry;
+  readonly checkpoint: Checkpoint;
+
+  private constructor(directory: string, title: string, manifest: Manifest, state: StateEntry) {
+    this.#directory = directory;
+    this.#title = title;
+    this.#manifest = manifest;
+    this.state = state;
+    this.checkpoint = parseCheckpoint(parseNote(state.checkpoint).text);
+  }
+
+  /** @throws backupRefused, newerFormat. */
+  static async open(directory: string, title: string = directory): Promise<BackupReader> {
+    const refuse = (rule: string): never => fail({ kind: "backupRefused", backup: title, rule });
+    const manifest = (await readManifest(directory)) ?? refuse("it holds no backup");
+    const state =
+      manifest.state ?? refuse("its first backup has not come to its end; run sigil backup again");
+    return new BackupReader(directory, title, manifest, state);
+  }
+
+  get origin(): string {
+    return this.#manifest.origin;
+  }
+
+  get genesis(): string {
+    return this.#manifest.genesis;
+  }
+
+  get name(): string {
+    return nameBackup(this.#manifest);
+  }
+
+  /**
+   * A checkpoint that somebody holds: the backup must not be older. It may say what it likes and be signed by nobody: it
+   * can only make the backup be refused. @throws backupRefused, malformedCheckpoint.
+   */
+  refuseBehind(later: Checkpoint): void {
+    if (later.origin !== this.origin) {
+      this.#refuse(`it is of ${this.origin}, the checkpoint shown of ${later.origin}`);
+    }
+    const { size, root } = this.checkpoint;
+    if (later.size <= size) return;
+    this.#refuse(
+      `it ends at size ${size} (root ${toHex(root)}), the checkpoint shown is of size ${later.size} (root ${toHex(later.root)})`,
+    );
+  }
+
+  /** The deployment's files, and the key-encryption key where the backup has it. @throws backupRefused. */
+  async *files(): AsyncGenerator<BackupFile> {
+    for (const file of this.state.files) {
+      if (file.path === bookkeepingName) continue;
+      const content = await this.#read(this.#statePath(file)).then((bytes) => new Uint8Array(bytes));
+      if (content.length !== file.bytes || toHex(opensslSha256(content)) !== file.sha256) {
+        this.#refuse(`${this.#statePath(file)} is not as it was written`);
+      }
+      yield { path: file.path, content };
+    }
+  }
+
+  /** Everything for the store, in ledger order. @throws backupRefused, also when the tree at the size of one held is another. */
+  async *entries(held: readonly Checkpoint[], onProgress: (size: bigint) => void): AsyncGenerator<Entry> {
+    const check = new PassageCheck({
+      origin: this.origin,
+      frontier: emptyFrontier,
+      sha256: opensslSha256,
+      watchedSizes: held.map(({ size }) => size),
+    });
+    for (const segment of this.#manifest.segments) {
+      const isWanted = segment.to <= this.state.size;
+      for await (const { key, value } of this.#frames({ ...segment, path: segmentPath(segment) })) {
+        if (!isWanted || isGroupDigest(key)) continue;
+        this.#hold(() => check.add([key, value]));
+        yield [key, value];
+      }
+      onProgress(check.size);
+    }
+    this.#checkTree(check, held);
+    const bookkeeping = this.state.files.find(({ path }) => path === bookkeepingName);
+    if (bookkeeping === undefined) return this.#refuse(`it has no ${bookkeepingName}`);
+    const path = this.#statePath(bookkeeping);
+    for await (const { key, value } of this.#frames({ ...bookkeeping, path })) {
+      if (!isBookkeeping(key)) this.#refuse(`${path} holds something else`);
+      yield [key, value];
+    }
+  }
+
+  #checkTree(check: PassageCheck, held: readonly Checkpoint[]): void {
+    if (!check.isWhole || check.size !== this.checkpoint.size) {
+      this.#refuse(`its segments end at ${check.size} records instead of ${this.checkpoint.size}`);
+    }
+    for (const { size, root } of held) {
+      const found: Hash | undefined = check.watchedRoots.get(size);
+      if (found === undefined || equalBytes(found, root)) continue;
+      this.#refuse(
+        `its tree at size ${size} has the root ${toHex(found)}, the checkpoint shown has ${toHex(root)}`,
+      );
+    }
+  }
+
+  #statePath({ path }: FileEntry): string {
+    return `${stateDirectory(this.state.serial)}/${path}`;
+  }
+
+  /** What a file holds, checked at its end. */
+  async *#frames(file: Pick<FileEntry, "path" | "bytes" | "sha256">): AsyncGenerator<Frame> {
+    const reader = new FrameReader();
+    const digest = createHash("sha256");
+    const damaged = (): never => this.#refuse(`${file.path} is not as it was written`);
+    let bytes = 0;
+    try {
+      for await (const piece of createReadStream(join(this.#directory, file.path), {
+        highWaterMark: 1 << 20,
+      })) {
+        const chunk = piece as Uint8Array;
+        digest.update(chunk);
+        bytes += chunk.length;
+        yield* reader.push(chunk);
+      }
+    } catch (error) {
+      if (error instanceof Error && "code" in error) this.#refuse(`${file.path} cannot be read`);
+      if (error instanceof SigilFault && error.error.kind === "backupRefused") return damaged();
+      throw error;
+    }
+    if (!reader.isWhole || bytes !== file.bytes || digest.digest("hex") !== file.sha256) damaged();
+  }
+
+  async #read(path: string): Promise<Uint8Array> {
+    return readFile(join(this.#directory, path)).catch(() => this.#refuse(`${path} cannot be read`));
+  }
+
+  /** A broken tree is the backup's, not a ledger's. */
+  #hold(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof SigilFault)) throw error;
+      this.#refuse(error.message);
+    }
+  }
+
+  #refuse(rule: string): never {
+    return fail({ kind: "backupRefused", backup: this.#title, rule });
+  }
+}

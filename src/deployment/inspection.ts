@@ -1,0 +1,21 @@
+/** The rules above the ledger's own, as every inspection of a deployment applies them: quorums, and the code of modules. */
+import { QuorumInspection } from "../canon/proposals/inspection.ts";
+import type { FsckOptions } from "../ledger/fsck/fsck.ts";
+import { CodeFiles } from "../modules/code-files.ts";
+import { CodeInspection } from "../modules/inspecting.ts";
+
+/** For one inspection. @param directory the data directory that is inspected. */
+export const inspectionOf = (
+  origin: string,
+  directory: string,
+): Required<Pick<FsckOptions, "inspectGroup" | "inspectEnd">> => {
+  const quorum = new QuorumInspection(origin);
+  const code = new CodeInspection(new CodeFiles(directory));
+  return {
+    inspectGroup: (group) => {
+      code.take(group);
+      return quorum.inspect(group);
+    },
+    inspectEnd: () => code.inspect(),
+  };
+};

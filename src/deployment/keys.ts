@@ -1,0 +1,198 @@
+/**
+ * The keys of a running deployment, for its operators: signing keys are listed, rotated and retired, tenants' data keys
+ * listed and rotated. Takes Root of tenant system and
+ * asks no trust model: a model that denies everything must not keep a stolen key in use. Whoever asks may have the
+ * records that name keys.
+ */
+import { toBase64Url, type Thumbprint } from "@sigil/core/bytes";
+import { fail } from "@sigil/core/errors";
+import { pageSizeDefault } from "@sigil/core/limits";
+import { systemTenant } from "@sigil/core/record";
+import { readsAcross, type Caller } from "../identity/caller.ts";
+import { type KeyRecord, keyState, type KeyEntry, type KeyRole, type KeyState } from "@sigil/core/keys";
+import type { LivingDataKey } from "../ledger/sealing/data-key-life.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import { formatPageToken, parsePageToken } from "../ledger/layout/page-token.ts";
+
+export type { DataKeyState, LivingDataKey } from "../ledger/sealing/data-key-life.ts";
+export type { KeyRole, KeyState } from "@sigil/core/keys";
+
+/** A key of the ring, and where it is in its life. */
+export type LivingKey = KeyEntry & { readonly state: KeyState };
+
+export type KeyChange =
+  | {
+      readonly kind: "rotated" | "retired";
+      readonly role: KeyRole;
+      /** Of the new key, or of the retired one, in base64url. */
+      readonly thumbprint: string;
+      readonly principal: string;
+    }
+  | {
+      readonly kind: "rotated";
+      readonly role: "data";
+      readonly tenant: string;
+      readonly version: number;
+      readonly principal: string;
+    };
+
+export type KeyQuery = {
+  /** 0 means all of them, for listings of what is few. */
+  readonly pageSize: number;
+  readonly pageToken: string;
+};
+
+export type DataKeyQuery = {
+  /** Empty means of every tenant. */
+  readonly tenant: string;
+  /** 0 means the default. */
+  readonly pageSize: number;
+  readonly pageToken: string;
+};
+
+export type KeyPage = { readonly keys: readonly LivingKey[]; readonly nextPageToken: string };
+
+export type KeyRecordPage = { readonly records: readonly KeyRecord[]; readonly nextPageToken: string };
+
+export type DataKeyPage = {
+  /** By tenant, then version. */
+  readonly dataKeys: readonly LivingDataKey[];
+  readonly nextPageToken: string;
+};
+
+export type KeyServiceDeps = {
+  readonly ledger: Pick<
+    Ledger,
+    "ring" | "rotateKey" | "retireKey" | "keyRecords" | "dataKeys" | "rotateDataKey" | "authenticate"
+  >;
+  /** For the log and the metrics. */
+  readonly onChange: (change: KeyChange) => void;
+};
+
+export type KeyService = {
+  /** By role, oldest first. @throws tenantForbidden, invalidPageToken. */
+  readonly list: (caller: Caller, query: KeyQuery) => Promise<KeyPage>;
+  /** @throws tenantForbidden, keyReplaced, keyUnavailable, notServing, indeterminate. */
+  readonly rotate: (caller: Caller, role: KeyRole, expected: Thumbprint | undefined) => Promise<LivingKey>;
+  /** @throws tenantForbidden, notFound, sizeOutOfRange, malformedKey, notServing, indeterminate. */
+  readonly retire: (caller: Caller, thumbprint: Thumbprint, from: bigint | undefined) => Promise<LivingKey>;
+  /**
+   * Genesis first, in ledger order. Every record is verified once, whatever pages are then taken of them.
+   * @throws ledgerCorrupt, recordCorrupt; a page invalidPageToken.
+   */
+  readonly records: (caller: Caller) => Promise<(query: KeyQuery) => Promise<KeyRecordPage>>;
+  /** @throws tenantForbidden, invalidPageToken. */
+  readonly listData: (caller: Caller, query: DataKeyQuery) => Promise<DataKeyPage>;
+  /**
+   * @param expected the version that seals; undefined for whichever does.
+   * @throws tenantForbidden, notFound, keyReplaced, keyUnavailable, notServing, storeFailed.
+   */
+  readonly rotateData: (
+    caller: Caller,
+    tenant: string,
+    expected: number | undefined,
+  ) => Promise<LivingDataKey>;
+};
+
+const living = (entry: KeyEntry): LivingKey => ({ ...entry, state: keyState(entry) });
+
+const requireOperator = (caller: Caller): void => {
+  if (readsAcross(caller)) return;
+  fail({
+    kind: "tenantForbidden",
+    tenant: systemTenant,
+    rule: "only Root of tenant system may see to the deployment's keys",
+  });
+};
+
+/**
+ * A page of what is few, in an order that only grows at its end or between two of its parts.
+ * @param placeOf a name of an item's own.
+ */
+const pageOf = async <Item>(
+  ledger: Pick<Ledger, "authenticate">,
+  items: readonly Item[],
+  { pageSize, pageToken }: KeyQuery,
+  { walk, placeOf }: { readonly walk: readonly string[]; readonly placeOf: (item: Item) => string },
+): Promise<{ readonly found: readonly Item[]; readonly nextPageToken: string }> => {
+  const authenticate = (bytes: Uint8Array): Promise<Uint8Array> => ledger.authenticate(systemTenant, bytes);
+  const place = pageToken === "" ? undefined : await parsePageToken(pageToken, walk, authenticate);
+  const from = items.findIndex((item) => place === undefined || placeOf(item) === place[0]);
+  const found = from < 0 ? [] : items.slice(from, pageSize === 0 ? undefined : from + pageSize);
+  const next = items[from + found.length];
+  const isMore = found.length > 0 && next !== undefined;
+  return { found, nextPageToken: isMore ? await formatPageToken([placeOf(next)], walk, authenticate) : "" };
+};
+
+const listData = async (
+  ledger: KeyServiceDeps["ledger"],
+  caller: Caller,
+  { tenant, pageSize, pageToken }: DataKeyQuery,
+): Promise<DataKeyPage> => {
+  const walk = [caller.principal, "data keys", tenant];
+  const authenticate = (bytes: Uint8Array): Promise<Uint8Array> => ledger.authenticate(systemTenant, bytes);
+  const place = pageToken === "" ? undefined : await parsePageToken(pageToken, walk, authenticate);
+  const wanted = pageSize === 0 ? pageSizeDefault : pageSize;
+  const found = await ledger.dataKeys({
+    ...(tenant === "" ? {} : { tenant }),
+    // The token is our own: its shape is certain.
+    ...(place === undefined ? {} : { after: { tenant: place[0] as string, version: place[1] as number } }),
+    limit: wanted + 1,
+  });
+  const dataKeys = found.slice(0, wanted);
+  const last = dataKeys.at(-1);
+  const isMore = last !== undefined && found.length > wanted;
+  return {
+    dataKeys,
+    nextPageToken: isMore ? await formatPageToken([last.tenant, last.version], walk, authenticate) : "",
+  };
+};
+
+export const createKeyService = ({ ledger, onChange }: KeyServiceDeps): KeyService => {
+  const changed = (kind: KeyChange["kind"], { role, thumbprint }: KeyEntry, caller: Caller): void =>
+    onChange({ kind, role, thumbprint: toBase64Url(thumbprint), principal: caller.principal });
+  return {
+    list: async (caller, query) => {
+      requireOperator(caller);
+      const { entries } = ledger.ring;
+      const all = (["record", "checkpoint"] as const).flatMap((role) =>
+        entries.filter((entry) => entry.role === role),
+      );
+      const placeOf = ({ role, validFrom }: KeyEntry): string => `${role} ${validFrom}`;
+      const walk = [caller.principal, "keys"];
+      const { found, nextPageToken } = await pageOf(ledger, all, query, { walk, placeOf });
+      return { keys: found.map(living), nextPageToken };
+    },
+    rotate: async (caller, role, expected) => {
+      requireOperator(caller);
+      const key = await ledger.rotateKey(role, expected);
+      changed("rotated", key, caller);
+      return living(key);
+    },
+    retire: async (caller, thumbprint, from) => {
+      requireOperator(caller);
+      const key = await ledger.retireKey(thumbprint, from);
+      changed("retired", key, caller);
+      return living(key);
+    },
+    records: async (caller) => {
+      const placeOf = ({ position }: KeyRecord): string => String(position);
+      const walk = [caller.principal, "key records"];
+      const all = await ledger.keyRecords();
+      return async (query) => {
+        const { found, nextPageToken } = await pageOf(ledger, all, query, { walk, placeOf });
+        return { records: found, nextPageToken };
+      };
+    },
+    listData: async (caller, query) => {
+      requireOperator(caller);
+      return listData(ledger, caller, query);
+    },
+    rotateData: async (caller, tenant, expected) => {
+      requireOperator(caller);
+      const key = await ledger.rotateDataKey(tenant, expected);
+      onChange({ kind: "rotated", role: "data", tenant, version: key.version, principal: caller.principal });
+      return key;
+    },
+  };
+};

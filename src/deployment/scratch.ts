@@ -1,0 +1,30 @@
+/** A directory in which a deployment is made or tried out, before it counts or without ever counting. */
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { fail } from "@sigil/core/errors";
+import { codeDirectoryName } from "../modules/code-files.ts";
+import { isKeysName, isMissing } from "./file.ts";
+
+/** Names in a directory; none when it is not there. */
+export const entriesOf = (directory: string): Promise<readonly string[]> =>
+  readdir(directory).catch((error: unknown) => {
+    if (isMissing(error)) return [];
+    throw error;
+  });
+
+const ours = [
+  "deployment.json",
+  "deployment.json.new",
+  "ledger",
+  "anchor",
+  "anchor.new",
+  "kek",
+  codeDirectoryName,
+];
+
+/** What an earlier run left half done goes; anything else is somebody's. @throws directoryNotEmpty. */
+export const clearScratch = async (path: string): Promise<void> => {
+  const strange = (await entriesOf(path)).find((name) => !ours.includes(name) && !isKeysName(name));
+  if (strange !== undefined) fail({ kind: "directoryNotEmpty", path });
+  await rm(path, { recursive: true, force: true });
+  await mkdir(path, { recursive: true, mode: 0o700 });
+};

@@ -1,0 +1,181 @@
+/**
+ * Who there is: one principal, or page after page of them, as they stand. First those of the system space, then those that
+ * tenants enrolled by themselves. A page ends at its size, at what a reply may hold, or at the bound of what one call opens.
+ */
+import type { CborValue } from "@sigil/core/cbor";
+import { principalPrefix, systemTenant, type Space, isAtLeast, type Level } from "@sigil/core/record";
+import { fail, SigilFault } from "@sigil/core/errors";
+import { listOpenedRecordsMax, pageEnvelopeBytesMax, pageSizeDefault } from "@sigil/core/limits";
+import { readsAcross, tenantFor, type Caller } from "../caller.ts";
+import type { EnrolledPrincipal, Principals } from "../principals.ts";
+import type { Ledger } from "../../ledger/ledger.ts";
+import { formatPageToken, parsePageToken } from "../../ledger/layout/page-token.ts";
+
+export type PrincipalQuery = {
+  /** Empty means the caller's own, or every one for Root of tenant system. */
+  readonly tenant: string;
+  /** Undefined means any. */
+  readonly level: Level | undefined;
+  readonly suspendedOnly: boolean;
+  /** 0 means the default. */
+  readonly pageSize: number;
+  readonly pageToken: string;
+};
+
+export type PrincipalPage = {
+  readonly principals: readonly EnrolledPrincipal[];
+  readonly nextPageToken: string;
+};
+
+export type DirectoryDependencies = {
+  readonly ledger: Pick<Ledger, "heads" | "readAt" | "dataKeys" | "authenticate">;
+  readonly principals: Principals;
+};
+
+/** Root of tenant system sees everybody, others from Mentor up their own tenant, and everybody itself. */
+export const isInSight = (caller: Caller, { id, principal }: EnrolledPrincipal): boolean => {
+  if (id === caller.principal || readsAcross(caller)) return true;
+  return isAtLeast(caller.level, "mentor") && principal.tenant === caller.tenant;
+};
+
+/** Where ids are walked over; tenants' own come after the system space. */
+type Place = { readonly space: Space; readonly tenant: string };
+
+const governed: Place = { space: "system", tenant: systemTenant };
+
+/** More than any version of a data key. */
+const lastVersion = 2 ** 32 - 1;
+
+const matches = (
+  { level, suspendedOnly }: PrincipalQuery,
+  tenant: string,
+  { principal }: EnrolledPrincipal,
+): boolean => {
+  if (tenant !== "" && principal.tenant !== tenant) return false;
+  if (level !== undefined && principal.loa !== level) return false;
+  return !suspendedOnly || principal.suspension !== undefined || principal.suspendedKeys !== undefined;
+};
+
+/** What is left of a page. */
+class Room {
+  #opened = 0;
+  #bytes = 0;
+  #listed = 0;
+  readonly #wanted: number;
+
+  constructor(wanted: number) {
+    this.#wanted = wanted;
+  }
+
+  /** Whether one more record may be opened. */
+  get isLeft(): boolean {
+    return this.#opened < listOpenedRecordsMax && this.#listed < this.#wanted;
+  }
+
+  opened(): void {
+    this.#opened += 1;
+  }
+
+  /** One always fits. */
+  take(envelopeBytes: number): boolean {
+    this.#bytes += envelopeBytes;
+    if (this.#listed > 0 && this.#bytes > pageEnvelopeBytesMax) return false;
+    this.#listed += 1;
+    return true;
+  }
+}
+
+export class Directory {
+  readonly #deps: DirectoryDependencies;
+
+  constructor(deps: DirectoryDependencies) {
+    this.#deps = deps;
+  }
+
+  /** @param id empty for the caller's own. @throws notFound, levelTooLow, invalidField, recordCorrupt. */
+  async get(caller: Caller, id: string): Promise<EnrolledPrincipal> {
+    const asked = id === "" ? caller.principal : id;
+    if (asked === "") {
+      fail({ kind: "invalidField", field: "principal", rule: "must be given: the caller is anonymous" });
+    }
+    if (asked !== caller.principal && !isAtLeast(caller.level, "mentor")) {
+      const rpc = "looking at another principal";
+      fail({ kind: "levelTooLow", rpc, needed: "mentor", actual: caller.level });
+    }
+    const found = await this.#deps.principals.read(asked);
+    if (found !== undefined && isInSight(caller, found)) return found;
+    return fail({ kind: "notFound", what: "principal", id: asked });
+  }
+
+  /** @throws tenantForbidden, invalidPageToken, recordCorrupt, cancelled. */
+  async list(caller: Caller, query: PrincipalQuery, signal: AbortSignal): Promise<PrincipalPage> {
+    const tenant = query.tenant === "" && readsAcross(caller) ? "" : tenantFor(caller, query.tenant);
+    if (!isAtLeast(caller.level, "mentor")) return this.#onlyItself(caller, tenant, query);
+    const { ledger } = this.#deps;
+    const authenticate = (bytes: Uint8Array): Promise<Uint8Array> => ledger.authenticate(systemTenant, bytes);
+    const walk = [caller.principal, "principals", tenant, query.level ?? "", query.suspendedOnly];
+    const start =
+      query.pageToken === "" ? undefined : await parsePageToken(query.pageToken, walk, authenticate);
+    const room = new Room(query.pageSize === 0 ? pageSizeDefault : query.pageSize);
+    const principals: EnrolledPrincipal[] = [];
+    const page = async (next: readonly CborValue[] | undefined): Promise<PrincipalPage> => ({
+      principals,
+      nextPageToken: next === undefined ? "" : await formatPageToken(next, walk, authenticate),
+    });
+    // The token is our own: its shape is certain.
+    const [space, owner, first] = (start ?? []) as readonly string[];
+    const from: Place = space === "user" && owner !== undefined ? { space, tenant: owner } : governed;
+    for await (const place of this.#places(tenant, from)) {
+      const isFirst = place.space === from.space && place.tenant === from.tenant;
+      for await (const record of this.#records(place, isFirst ? first : undefined)) {
+        if (signal.aborted) return fail({ kind: "cancelled" });
+        const here = [place.space, place.tenant, record.body.id];
+        if (!room.isLeft) return page(here);
+        room.opened();
+        const enrolled = await this.#deps.principals.inRecord(record);
+        if (enrolled === undefined || !matches(query, tenant, enrolled)) continue;
+        if (!room.take(record.envelope.length)) return page(here);
+        principals.push(enrolled);
+      }
+    }
+    return page(undefined);
+  }
+
+  async #onlyItself(caller: Caller, tenant: string, query: PrincipalQuery): Promise<PrincipalPage> {
+    if (query.pageToken !== "") {
+      fail({ kind: "invalidPageToken", rule: "must be empty: there is one page" });
+    }
+    const itself = caller.principal === "" ? undefined : await this.#deps.principals.read(caller.principal);
+    const isListed = itself !== undefined && matches(query, tenant, itself);
+    return { principals: isListed ? [itself] : [], nextPageToken: "" };
+  }
+
+  /** From a place on. */
+  async *#places(tenant: string, from: Place): AsyncGenerator<Place, void, undefined> {
+    if (from.space === "system") yield governed;
+    if (tenant !== "") {
+      yield { space: "user", tenant };
+      return;
+    }
+    if (from.space === "user") yield from;
+    // A tenant that has a record has a data key.
+    let after = from.space === "user" ? { tenant: from.tenant, version: lastVersion } : undefined;
+    for (;;) {
+      const [key] = await this.#deps.ledger.dataKeys({ limit: 1, ...(after === undefined ? {} : { after }) });
+      if (key === undefined) return;
+      yield { space: "user", tenant: key.tenant };
+      after = { tenant: key.tenant, version: lastVersion };
+    }
+  }
+
+  async *#records({ space, tenant }: Place, from: string | undefined) {
+    const { ledger } = this.#deps;
+    try {
+      const heads = ledger.heads(tenant, space, principalPrefix, from === undefined ? {} : { from });
+      for await (const { position } of heads) yield await ledger.readAt(position, tenant);
+    } catch (error) {
+      // Of an erased tenant nobody is left.
+      if (!(error instanceof SigilFault && error.error.kind === "erased")) throw error;
+    }
+  }
+}

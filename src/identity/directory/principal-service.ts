@@ -1,0 +1,14 @@
+/** What PrincipalService offers to those who call it. Types only: suspending.ts and directory.ts keep the promises. */
+import type { CallContext, Caller } from "../caller.ts";
+import type { EnrolledPrincipal } from "../principals.ts";
+import type { PrincipalPage, PrincipalQuery } from "./directory.ts";
+import type { Suspended, SuspendQuestion } from "./suspending.ts";
+
+export type PrincipalService = {
+  /** @throws notFound, levelTooLow, denied, suspensionRefused, unauthenticated, notServing, indeterminate. */
+  readonly suspend: (caller: Caller, question: SuspendQuestion, call: CallContext) => Promise<Suspended>;
+  /** @param id empty for the caller's own. @throws notFound, levelTooLow, invalidField, recordCorrupt. */
+  readonly get: (caller: Caller, id: string) => Promise<EnrolledPrincipal>;
+  /** @throws tenantForbidden, invalidPageToken, recordCorrupt, cancelled. */
+  readonly list: (caller: Caller, query: PrincipalQuery, signal: AbortSignal) => Promise<PrincipalPage>;
+};

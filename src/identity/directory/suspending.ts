@@ -1,0 +1,219 @@
+/**
+ * Stopping a principal, or one of its keys, at once. Lowering takes one: whoever may suspends alone, after the trust model
+ * was asked; lifting is a proposal like any other. Nobody may be stopped without whom it could not be lifted again: somebody
+ * besides whoever suspends must be left who may propose, so that one stolen Root locks nobody out.
+ * Source: docs/spec/suspension.md.
+ */
+import { toBase64Url, type Hash, type PublicKey, type Thumbprint } from "@sigil/core/bytes";
+import { coseKeyThumbprint } from "@sigil/core/cose";
+import { principalRecordId, formatSuspension, systemTenant, type RecordBody } from "@sigil/core/record";
+import { fail } from "@sigil/core/errors";
+import type { CallContext, Caller } from "../caller.ts";
+import { refuse as refuseCredential } from "../claims.ts";
+import { requireInForce } from "../in-force.ts";
+import type { EnrolledPrincipal, Principals } from "../principals.ts";
+import { loweringFault } from "../proposers.ts";
+import {
+  isSystemRoot,
+  keySuspensionId,
+  maySuspend,
+  principalSuspensionId,
+  rankOf,
+  type Rank,
+  type StandingPrincipal,
+  type Suspension,
+} from "../suspension.ts";
+import { opensslSha256 } from "../../crypto/sha256.ts";
+import type { Ledger } from "../../ledger/ledger.ts";
+import { isInSight } from "./directory.ts";
+
+/** What to stop, and why. */
+export type SuspendQuestion = {
+  readonly principal: string;
+  /** One of its keys; undefined stops the principal. */
+  readonly key: Thumbprint | undefined;
+  readonly reason: string;
+};
+
+export type Suspended = {
+  readonly principal: EnrolledPrincipal;
+  readonly suspension: Suspension;
+  /** Whether it stood before, and nothing was written. */
+  readonly already: boolean;
+  /** Of the decision that allowed it; empty when nothing was written. */
+  readonly auditId: string;
+};
+
+export type SuspensionMade = {
+  readonly what: "principal" | "key";
+  readonly record: string;
+  readonly principal: string;
+  readonly by: string;
+};
+
+export type SuspendingDependencies = {
+  readonly ledger: Pick<Ledger, "readId" | "heads" | "readAt" | "refuseErased" | "append">;
+  readonly principals: Principals;
+  /** The decision that allows it. @throws denied, and whatever a check throws. */
+  readonly authorise: (
+    caller: Caller,
+    recordId: string,
+    call: CallContext,
+  ) => Promise<{ readonly auditId: string; readonly hash: Hash }>;
+  /** Governed changes go one after the other, this one among them. */
+  readonly inTurn: <Result>(step: () => Promise<Result>) => Promise<Result>;
+  /** Whether enough witnesses may approve what a principal proposes. */
+  readonly reaches: (proposer: string, proposerKeys: readonly PublicKey[]) => Promise<boolean>;
+  /** Whether a principal without a key can call at all: by a client certificate. */
+  readonly countsWithoutKey: boolean;
+  readonly nowMs: () => number;
+  /** For the log and the metrics. */
+  readonly onSuspended: (made: SuspensionMade) => void;
+};
+
+/** Found and allowed: what is there already, or what to write. */
+type Plan =
+  | { readonly kind: "stands"; readonly subject: EnrolledPrincipal; readonly suspension: Suspension }
+  | { readonly kind: "suspend"; readonly recordId: string; readonly prev: Hash | null };
+
+const refuse = (reason: string, rule: string): never => fail({ kind: "suspensionRefused", reason, rule });
+
+const thumbprintOf = (publicKey: PublicKey): string =>
+  toBase64Url(coseKeyThumbprint(publicKey, opensslSha256));
+
+const holds = ({ publicKeys }: StandingPrincipal, key: Thumbprint): boolean =>
+  publicKeys.some((publicKey) => thumbprintOf(publicKey) === toBase64Url(key));
+
+const standingIn = ({ principal }: EnrolledPrincipal, key: Thumbprint | undefined): Suspension | undefined =>
+  key === undefined ? principal.suspension : principal.suspendedKeys?.get(toBase64Url(key));
+
+/** The principal as it would stand after the suspension. */
+const after = (
+  { id, principal }: EnrolledPrincipal,
+  { principal: named, key }: SuspendQuestion,
+  author: Rank & { readonly id: string },
+): StandingPrincipal => {
+  const suspension: Suspension = { recordId: "", reason: "", by: author.id, position: 0n, timeMs: 0 };
+  if (key === undefined) return id === named ? { ...principal, suspension } : principal;
+  if (!holds(principal, key) || !maySuspend(author, rankOf(principal))) return principal;
+  const suspendedKeys = new Map(principal.suspendedKeys).set(toBase64Url(key), suspension);
+  return { ...principal, suspendedKeys };
+};
+
+export class Suspending {
+  readonly #deps: SuspendingDependencies;
+
+  constructor(deps: SuspendingDependencies) {
+    this.#deps = deps;
+  }
+
+  /** @throws notFound, levelTooLow, denied, suspensionRefused, unauthenticated, notServing, indeterminate. */
+  async suspend(caller: Caller, question: SuspendQuestion, call: CallContext): Promise<Suspended> {
+    // What is wrong by itself, and what stands already, needs no decision.
+    const before = await this.#plan(caller, question);
+    if (before.kind === "stands") return this.#standing(before);
+    const { auditId, hash } = await this.#deps.authorise(caller, before.recordId, call);
+    return this.#deps.inTurn(async () => {
+      // Deciding took time, in which the caller itself may have been stopped.
+      const plan = await this.#plan(caller, question);
+      if (plan.kind === "stands") return this.#standing(plan);
+      await this.#deps.ledger.append([this.#body(caller, question, plan, hash)], { signal: call.signal });
+      const { principal, key } = question;
+      const what = key === undefined ? "principal" : "key";
+      this.#deps.onSuspended({ what, record: plan.recordId, principal, by: caller.principal });
+      const subject = await this.#find(caller, principal);
+      const suspension = standingIn(subject, key);
+      if (suspension === undefined) return fail({ kind: "notFound", what: "suspension", id: plan.recordId });
+      return { principal: subject, suspension, already: false, auditId };
+    });
+  }
+
+  #standing({ subject, suspension }: Extract<Plan, { readonly kind: "stands" }>): Suspended {
+    return { principal: subject, suspension, already: true, auditId: "" };
+  }
+
+  async #plan(caller: Caller, question: SuspendQuestion): Promise<Plan> {
+    const { key } = question;
+    const author = await this.#author(caller);
+    const subject = await this.#find(caller, question.principal);
+    if (subject.enrolment === "witness") {
+      const rule =
+        "a witness is not suspended: it could keep a quorum from lifting anything; propose its removal";
+      refuse("WITNESS", rule);
+    }
+    const rank = rankOf(subject.principal);
+    if (!maySuspend(author, rank)) {
+      const rpc = `suspending a principal of level ${rank.level}`;
+      fail({ kind: "levelTooLow", rpc, needed: "root of tenant system", actual: author.level });
+    }
+    if (key !== undefined && !holds(subject.principal, key)) {
+      fail({ kind: "notFound", what: `key of "${subject.id}"`, id: toBase64Url(key) });
+    }
+    const suspension = standingIn(subject, key);
+    if (suspension !== undefined) return { kind: "stands", subject, suspension };
+    const recordId =
+      key === undefined
+        ? principalSuspensionId(principalRecordId(subject.id, opensslSha256))
+        : keySuspensionId(key);
+    const head = await this.#deps.ledger.readId(systemTenant, "system", recordId);
+    // Of a key: one that stops others and not this principal. Only one that stops all of them may take its place.
+    if (head?.body.kind === "suspension" && !isSystemRoot(author)) {
+      const rule = "the key is suspended by somebody else, for others: suspend the principal itself";
+      refuse("OTHERS_SUSPENSION", rule);
+    }
+    await this.#requireLeft(caller, question, author);
+    return { kind: "suspend", recordId, prev: head?.hash ?? null };
+  }
+
+  /** The caller as it stands now. @throws unauthenticated when it was stopped or changed since the call began. */
+  async #author({ principal: id, tenant, level, key }: Caller): Promise<Rank> {
+    const principal = await this.#deps.principals.find(id);
+    if (principal === undefined || principal.tenant !== tenant || principal.loa !== level) {
+      return refuseCredential("PRINCIPAL_REVOKED", "the principal has changed since the call began");
+    }
+    requireInForce(principal, key);
+    return rankOf(principal);
+  }
+
+  async #find(caller: Caller, id: string): Promise<EnrolledPrincipal> {
+    const subject = await this.#deps.principals.read(id);
+    if (subject !== undefined && isInSight(caller, subject)) return subject;
+    return fail({ kind: "notFound", what: "principal", id });
+  }
+
+  /** @throws suspensionRefused. */
+  async #requireLeft(caller: Caller, question: SuspendQuestion, author: Rank): Promise<void> {
+    const { countsWithoutKey, reaches } = this.#deps;
+    const fault = await loweringFault(this.#deps, {
+      after: (enrolled) => after(enrolled, question, { ...author, id: caller.principal }),
+      counts: (id, { publicKeys }) => (publicKeys.length > 0 || countsWithoutKey) && reaches(id, publicKeys),
+    });
+    if (fault === "lastRoot") {
+      refuse("LAST_ROOT", "no active Root of tenant system would be left: enrol another first");
+    }
+    if (fault === "lastProposer") {
+      const rule =
+        "nobody but who suspends would be left who could propose to lift it: enrol another active Mentor or Root first";
+      refuse("LAST_PROPOSER", rule);
+    }
+  }
+
+  #body(
+    { principal: by }: Caller,
+    { reason }: SuspendQuestion,
+    { recordId: id, prev }: Extract<Plan, { readonly kind: "suspend" }>,
+    decision: Hash,
+  ): RecordBody {
+    return {
+      kind: "suspension",
+      schemaVersion: 1,
+      id,
+      tenant: systemTenant,
+      ts: this.#deps.nowMs(),
+      space: "system",
+      payload: formatSuspension({ reason, by }),
+      links: [{ label: "decision", target: decision }],
+      prev,
+    };
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * From a record's body to the bytes the ledger keeps: encoded and checked when a caller appends, signed in a
+ * thread of their own, then wrapped in an envelope whose hash is the ledger's entry. Source: docs/spec/record.md.
+ */
+import type { Hash } from "@sigil/core/bytes";
+import { encodeProtected, encodeStatement, recordContentType, toBeSigned } from "@sigil/core/cose";
+import {
+  encodeBody,
+  encodeEnvelope,
+  entryOf,
+  hashRecord,
+  subjectOf,
+  type RecordBody,
+} from "@sigil/core/record";
+import type { Sha256 } from "@sigil/core/hash";
+import { leafHash } from "@sigil/core/merkle";
+import type { Signer } from "../../crypto/signing/sign.ts";
+
+export type PreparedRecord = {
+  readonly body: RecordBody;
+  readonly bodyBytes: Uint8Array;
+  readonly hash: Hash;
+  readonly attestations: readonly Uint8Array[];
+};
+
+export type SignedRecord = PreparedRecord & { readonly envelope: Uint8Array; readonly leaf: Hash };
+
+/** @throws unencodableValue, malformedRecord, tooLarge: the caller's record breaks a rule. */
+export const prepareRecord = (
+  body: RecordBody,
+  sha256: Sha256,
+  attestations: readonly Uint8Array[] = [],
+): PreparedRecord => {
+  const bodyBytes = encodeBody(body);
+  return { body, bodyBytes, hash: hashRecord(bodyBytes, sha256), attestations };
+};
+
+export const signRecord = async (
+  record: PreparedRecord,
+  { signer, origin, sha256 }: { readonly signer: Signer; readonly origin: string; readonly sha256: Sha256 },
+): Promise<SignedRecord> => {
+  const protectedBytes = encodeProtected({
+    contentType: recordContentType,
+    kid: signer.thumbprint,
+    origin,
+    subject: subjectOf(record.body),
+  });
+  const signature = await signer.sign(toBeSigned(protectedBytes, record.bodyBytes));
+  const statement = encodeStatement({ protectedBytes, payload: record.bodyBytes, signature });
+  const envelope = encodeEnvelope({ statement, attestations: record.attestations });
+  return { ...record, envelope, leaf: leafHash(entryOf(envelope, sha256), sha256) };
+};

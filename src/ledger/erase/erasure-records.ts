@@ -1,0 +1,73 @@
+/**
+ * Which tenants are erased, out of the store: for each one the record that ordered it, and whether another says that it
+ * was done. Found by their ids and verified with the key ring, like the records about keys. One that cannot be read may have
+ * erased anybody, so nothing is served without it. Source: docs/spec/ledger.md §7.
+ */
+import { equalBytes } from "@sigil/core/bytes";
+import { toBeSigned } from "@sigil/core/cose";
+import { fail, SigilFault } from "@sigil/core/errors";
+import type { Sha256 } from "@sigil/core/hash";
+import { systemTenant, decodeEnvelope, hashRecord, parseRecordStatement } from "@sigil/core/record";
+import { findSigner, type KeyRing, verifyOwn } from "@sigil/core/keys";
+import type { Store } from "../../storage/store.ts";
+import { noPositions, orderIn, reportId, reportIn, type Erasure, type Placed } from "../layout/erasure.ts";
+import { parseHead } from "../layout/indexes.ts";
+import { headPrefix, prefixRange, recordKey } from "../layout/keyspace.ts";
+import type { Sealer } from "../sealing/sealer.ts";
+
+const orderPrefix = "erasure/";
+
+type Context = {
+  readonly store: Store;
+  readonly sealer: Sealer;
+  readonly ring: KeyRing;
+  readonly sha256: Sha256;
+};
+
+const damaged = (position: bigint, cause?: unknown): never => {
+  const rule = "a record about an erasure does not hold";
+  return fail({ kind: "ledgerCorrupt", position, rule }, { cause });
+};
+
+/** @throws storeFailed, ledgerCorrupt. */
+const readSigned = async (position: bigint, context: Context): Promise<Placed> => {
+  const { store, sealer, ring, sha256 } = context;
+  try {
+    const stored = await store.get(recordKey(position));
+    if (stored === undefined) return damaged(position);
+    const { envelope } = await sealer.open(stored, position);
+    const { statement, body } = parseRecordStatement(decodeEnvelope(envelope).statement);
+    const signer = findSigner(ring, "record", statement.kid, position);
+    if (signer.kind === "refused") return damaged(position);
+    const message = toBeSigned(statement.protectedBytes, statement.payload);
+    if (!(await verifyOwn(signer.entry.publicKey, message, statement.signature))) return damaged(position);
+    return { body, hash: hashRecord(statement.payload, sha256), position };
+  } catch (error) {
+    if (error instanceof SigilFault && error.error.kind !== "storeFailed") return damaged(position, error);
+    throw error;
+  }
+};
+
+const newestOf = async function* (prefix: string, context: Context): AsyncGenerator<Placed> {
+  const range = prefixRange(headPrefix(systemTenant, "system", prefix));
+  for await (const [, value] of context.store.range(range)) {
+    yield await readSigned(parseHead(value).position, context);
+  }
+};
+
+/** By tenant. @throws storeFailed, ledgerCorrupt for a record or an index entry that does not hold. */
+export const readErasures = async (context: Context): Promise<ReadonlyMap<string, Erasure>> => {
+  const erasures = new Map<string, Erasure>();
+  for await (const record of newestOf(orderPrefix, context)) {
+    const order = orderIn(record);
+    if (order !== undefined) erasures.set(order.tenant, order);
+  }
+  for await (const record of newestOf(reportId(""), context)) {
+    const report = reportIn(record);
+    const order = report && erasures.get(report.tenant);
+    if (order !== undefined && equalBytes(report?.order ?? noPositions, order.hash)) {
+      erasures.set(order.tenant, { ...order, reported: true });
+    }
+  }
+  return erasures;
+};

@@ -1,0 +1,232 @@
+/**
+ * Erased tenants while the ledger serves. From the commit of the order on nothing of the tenant is read or written; then,
+ * step by step, its keys and its index entries go and the store lets go of what was deleted. Every step may be repeated:
+ * killed anywhere, the next start finishes it. Source: docs/spec/ledger.md §7.
+ */
+import { fail, SigilFault } from "@sigil/core/errors";
+import { projectionOpsMax } from "@sigil/core/limits";
+import {
+  formatErased,
+  systemTenant,
+  decodeEnvelope,
+  hashRecord,
+  parseRecordStatement,
+  type RecordBody,
+} from "@sigil/core/record";
+import type { Hash } from "@sigil/core/bytes";
+import type { Sha256 } from "@sigil/core/hash";
+import type { KeyRange, Store, StoreOp } from "../../storage/store.ts";
+import {
+  addPosition,
+  noPositions,
+  orderIn,
+  refuseErased,
+  reportId,
+  reportIn,
+  type Erasure,
+} from "../layout/erasure.ts";
+import { hasTraces, tracesOf, tracedRanges, positionsOf } from "./erasure-traces.ts";
+import type { DecisionIndex } from "../decisions/decision-index.ts";
+import type { BlindTags } from "../layout/indexes.ts";
+import { erasingKey, hashKey, recordKey } from "../layout/keyspace.ts";
+import type { CommittedRecord } from "../append/options.ts";
+import type { DataKeys, Sealer } from "../sealing/sealer.ts";
+
+export type ErasureSteps = {
+  readonly store: () => Store;
+  readonly sealer: Sealer;
+  readonly tags: BlindTags;
+  readonly decisions: DecisionIndex;
+  readonly keys: DataKeys;
+  readonly sha256: Sha256;
+  readonly nowMs: () => number;
+  readonly append: (body: RecordBody) => Promise<unknown>;
+  /** Writes what stands beside the records. */
+  readonly commit: (ops: readonly StoreOp[]) => Promise<void>;
+  /** Lets the store go of what was deleted; it serves again when it resolves. */
+  readonly purge: (ranges: readonly KeyRange[]) => Promise<void>;
+  /** Aborts when the ledger closes. */
+  readonly signal: AbortSignal;
+  readonly onErased: (tenant: string, records: bigint) => void;
+  /** What could not be finished now is tried again at the next start. */
+  readonly onFault: (cause: unknown) => void;
+};
+
+/** A disk that is full must not keep a ledger from being read, by ever new tries to write. */
+const triesMax = 3;
+
+/** What was the tenant's, as the report says it. */
+type Taken = { readonly records: bigint; readonly positions: Hash };
+
+export class Erasures {
+  readonly #steps: ErasureSteps;
+  #ordered: ReadonlyMap<string, Erasure>;
+  #running: Promise<void> | undefined;
+  #again = false;
+  readonly #tries = new Map<string, number>();
+  /** Whoever copies the ledger ends before keys go: a copy has all of a tenant's keys, or knows that there are none. */
+  #copying = new AbortController();
+
+  constructor(ordered: ReadonlyMap<string, Erasure>, steps: ErasureSteps) {
+    this.#ordered = ordered;
+    this.#steps = steps;
+  }
+
+  readonly of = (tenant: string): Erasure | undefined => this.#ordered.get(tenant);
+
+  /** @throws erased. */
+  refuse(tenant: string): void {
+    refuseErased(this.#ordered.get(tenant));
+  }
+
+  /** Aborts when keys are about to be destroyed. */
+  get copying(): AbortSignal {
+    return this.#copying.signal;
+  }
+
+  /** What a store that was opened anew says. */
+  reset(ordered: ReadonlyMap<string, Erasure>): void {
+    this.#ordered = ordered;
+  }
+
+  /** Takes in what was committed: an order has its effect before anybody hears of its commit. */
+  take(records: readonly CommittedRecord[]): void {
+    let isOrdered = false;
+    for (const record of records) {
+      const order = orderIn(record);
+      const report = reportIn(record);
+      const reported = report && this.#ordered.get(report.tenant);
+      if (reported !== undefined) this.#put({ ...reported, reported: true });
+      if (order === undefined) continue;
+      isOrdered = true;
+      this.#put(order);
+      this.#steps.sealer.forget(order.tenant);
+      this.#steps.tags.forget(order.tenant);
+      this.#steps.decisions.forget(order.tenant);
+    }
+    if (isOrdered) void this.carryOut();
+  }
+
+  get isUnderWay(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** Resolves when no erasure is under way. */
+  async settled(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  /** After the store was opened anew: what its failure cut off is tried again, a few times. */
+  resume(): void {
+    if (this.#running === undefined) void this.carryOut();
+  }
+
+  /** Finishes every erasure that is not finished. Resolves also when one could not be. */
+  carryOut(): Promise<void> {
+    this.#again = true;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#again) {
+      this.#again = false;
+      for (const erasure of this.#ordered.values()) {
+        const tries = this.#tries.get(erasure.tenant) ?? 0;
+        try {
+          if (tries >= triesMax || !(await this.#isPending(erasure))) continue;
+          this.#tries.set(erasure.tenant, tries + 1);
+          await this.#erase(erasure);
+        } catch (cause) {
+          if (!this.#steps.signal.aborted) this.#steps.onFault(cause);
+        }
+      }
+    }
+  }
+
+  async #isPending({ tenant, reported }: Erasure): Promise<boolean> {
+    const { keys, store } = this.#steps;
+    if (!reported || keys.newest(tenant) > 0) return true;
+    return (await store().get(erasingKey(tenant))) !== undefined || hasTraces(tenant, store());
+  }
+
+  async #erase(erasure: Erasure): Promise<void> {
+    const { store, keys, sealer, tags, decisions, purge, append, onErased } = this.#steps;
+    const { tenant } = erasure;
+    await this.#commit([{ kind: "put", key: erasingKey(tenant), value: new Uint8Array(0) }]);
+    // In the ledger before the keys go: without it nobody could tell afterwards which records were the tenant's.
+    const taken = erasure.reported ? undefined : await this.#takeRecords(erasure);
+    if (taken !== undefined) await append(this.#report(erasure, taken));
+    this.#copying.abort();
+    this.#copying = new AbortController();
+    await keys.destroy(tenant);
+    sealer.forget(tenant);
+    tags.forget(tenant);
+    // What was being merged when the order came would be written behind the deletion.
+    decisions.forget(tenant);
+    await decisions.settled();
+    for await (const batch of tracesOf(tenant, store())) await this.#commit(batch);
+    await purge(tracedRanges(tenant));
+    await this.#commit([{ kind: "delete", key: erasingKey(tenant) }]);
+    if (taken !== undefined) onErased(tenant, taken.records);
+  }
+
+  /** Opens the tenant's records for the last time: what does not open as the tenant's is not counted as erased. */
+  async #takeRecords({ tenant, position: end }: Erasure): Promise<Taken> {
+    let [records, positions] = [0n, noPositions];
+    let hashes: StoreOp[] = [];
+    for await (const position of positionsOf(tenant, end, this.#steps.store())) {
+      const hash = await this.#openLast(tenant, position);
+      if (hash === undefined) continue;
+      records += 1n;
+      positions = addPosition(positions, position, this.#steps.sha256);
+      hashes.push({ kind: "delete", key: hashKey(hash) });
+      if (hashes.length < projectionOpsMax) continue;
+      await this.#commit(hashes);
+      hashes = [];
+    }
+    if (hashes.length > 0) await this.#commit(hashes);
+    return { records, positions };
+  }
+
+  async #openLast(tenant: string, position: bigint): Promise<Hash | undefined> {
+    const { store, sealer, sha256, onFault } = this.#steps;
+    try {
+      const stored = await store().get(recordKey(position));
+      if (stored === undefined) return undefined;
+      const opened = await sealer.openDoomed(stored, position);
+      const { statement } = parseRecordStatement(decodeEnvelope(opened.envelope).statement);
+      return opened.tenant === tenant ? hashRecord(statement.payload, sha256) : undefined;
+    } catch (cause) {
+      if (!(cause instanceof SigilFault) || cause.error.kind === "storeFailed") throw cause;
+      // It was damaged before, and fsck goes on saying so.
+      onFault(cause);
+      return undefined;
+    }
+  }
+
+  #report({ tenant, hash }: Erasure, taken: Taken): RecordBody {
+    return {
+      kind: "erased",
+      schemaVersion: 1,
+      id: reportId(tenant),
+      tenant: systemTenant,
+      ts: this.#steps.nowMs(),
+      space: "system",
+      payload: formatErased({ tenant, order: hash, ...taken }),
+      links: [{ label: "erasure", target: hash }],
+      prev: null,
+    };
+  }
+
+  async #commit(batch: readonly StoreOp[]): Promise<void> {
+    if (this.#steps.signal.aborted) fail({ kind: "cancelled" });
+    await this.#steps.commit(batch);
+  }
+
+  #put(erasure: Erasure): void {
+    this.#ordered = new Map([...this.#ordered, [erasure.tenant, erasure]]);
+  }
+}

@@ -1,0 +1,299 @@
+/**
+ * The inspection of a whole ledger that nobody serves, or of one moment of one that is being served: every seal opened, every signature verified, tree, groups and
+ * indexes computed anew and compared, the anchor checked. Reads each record once; memory does not grow with the ledger. Damage is a report; what kept the inspection from running is thrown. Source: docs/operating/recovery.md.
+ */
+import { openResident } from "../../storage/resident.ts";
+import { damagedFilesRule, type Store } from "../../storage/store.ts";
+import { liveSignaturesUnderWayMax, walkedBytesMax } from "@sigil/core/limits";
+import { fail, SigilFault } from "@sigil/core/errors";
+import { decodeBody, decodeEnvelope, hashRecord } from "@sigil/core/record";
+import { parseStatement } from "@sigil/core/cose";
+import { checkIdempotencyKeys } from "../read/completeness.ts";
+import { Findings, type Problem } from "../walk/findings.ts";
+import { parseGroup } from "../layout/group.ts";
+import { BlindTags } from "../layout/indexes.ts";
+import { Keyless, type ErasedTenant } from "../walk/keyless.ts";
+import { familyRange, positionOf, recordKey } from "../layout/keyspace.ts";
+import { isDamagedFiles } from "../recover/open.ts";
+import type { LedgerOptions } from "../append/options.ts";
+import { storeAt, type PinnedLedger } from "../walk/pinned.ts";
+import { ProjectionCheck, projections, unlessDamaged } from "../walk/projections.ts";
+import { rebuildProjections } from "../recover/rebuild.ts";
+import { Sealer } from "../sealing/sealer.ts";
+import { SummaryReplay, summaryContext } from "../walk/summary-replay.ts";
+import {
+  checkAnchored,
+  checkIdempotency,
+  checkSealCounts,
+  checkStrangers,
+  countSeal,
+  openAnchorWatch,
+  type SealCounts,
+  type UpkeepContext,
+} from "../walk/upkeep.ts";
+import { Walk, type WalkedGroup, type WalkedRecord } from "../walk/walk.ts";
+
+export type FsckProgress = {
+  readonly step: "rebuild" | "records" | "indexes";
+  readonly done: bigint;
+  readonly total: bigint;
+};
+
+export type FsckOptions = {
+  /** First drop and rebuild every projection. */
+  readonly rebuildIndexes?: boolean;
+  /** `ignore` in a store of another format, which has other indexes; they can be built again, the rest cannot. */
+  readonly indexes?: "check" | "ignore";
+  readonly onProgress?: (progress: FsckProgress) => void;
+  /** Rules above the ledger's own: called with every group in order, gives what breaks them. */
+  readonly inspectGroup?: (group: WalkedGroup) => Promise<readonly Problem[]>;
+  /** Called after the last group: what only the whole shows. */
+  readonly inspectEnd?: () => Promise<readonly Problem[]>;
+  readonly signal?: AbortSignal;
+  /** Ids whose newest version is held; `replayedIdsMax` unless told. */
+  readonly idsHeldMax?: number;
+};
+
+export type FsckReport = {
+  /** True when nothing was found. */
+  readonly ok: boolean;
+  /** Records walked over. */
+  readonly size: bigint;
+  /** Erased tenants and how many records of theirs are left, unreadable; by name. */
+  readonly erased: readonly ErasedTenant[];
+  /** By position, those without one last; at most `findingsMax`. */
+  readonly problems: readonly Problem[];
+  /** All that were found, listed or not. */
+  readonly total: number;
+  /** The one with the lowest position. */
+  readonly first: Problem | undefined;
+};
+
+/** Size by the newest group's entry, for the progress alone. */
+const expectedSize = async (store: Store): Promise<bigint> => {
+  for await (const [key, value] of store.range({ ...familyRange("b"), reverse: true, limit: 1 })) {
+    const group = await unlessDamaged(async () => parseGroup(positionOf(key), value));
+    return group === undefined ? 0n : group.firstPosition + BigInt(group.leaves.length);
+  }
+  return 0n;
+};
+
+class Inspection {
+  readonly #options: LedgerOptions;
+  readonly #fsck: FsckOptions;
+  readonly #store: Store;
+  readonly #tags: BlindTags;
+  readonly #sealer: Sealer;
+  readonly #keyless: Keyless;
+  #total = 0n;
+  erased: readonly ErasedTenant[] = [];
+
+  constructor(options: LedgerOptions, fsck: FsckOptions, store: Store) {
+    this.#options = options;
+    this.#fsck = fsck;
+    this.#store = store;
+    this.#tags = new BlindTags(options.indexKey);
+    this.#keyless = new Keyless(options.sha256);
+    this.#sealer = new Sealer({ origin: options.origin, keys: options.dataKeys, store: () => store });
+  }
+
+  /** @returns how many records were walked over. */
+  async run(findings: Findings): Promise<bigint> {
+    this.#total = await expectedSize(this.#store);
+    if (this.#fsck.rebuildIndexes === true) {
+      for (const rule of await this.#rebuild()) findings.add(null, "rebuild", rule);
+    }
+    return this.#check(findings);
+  }
+
+  async rebuild(): Promise<void> {
+    this.#total = await expectedSize(this.#store);
+    const [rule] = await this.#rebuild();
+    if (rule !== undefined) fail({ kind: "ledgerCorrupt", position: 0n, rule });
+  }
+
+  #walk(findings: Findings, keyless: Keyless): Walk {
+    const { origin, genesis, sha256 } = this.#options;
+    const [store, sealer, signal] = [this.#store, this.#sealer, this.#fsck.signal];
+    return new Walk({ store, sealer, origin, genesis, sha256, findings, keyless, signal });
+  }
+
+  #progress(step: FsckProgress["step"], done: bigint): void {
+    this.#fsck.onProgress?.({ step, done, total: this.#total });
+  }
+
+  /** @returns what could not be built again. */
+  async #rebuild(): Promise<readonly string[]> {
+    const { anchor, dataKeys, sha256 } = this.#options;
+    const findings = new Findings();
+    const keyless = new Keyless(sha256);
+    const { losses } = await rebuildProjections(this.#walk(findings, keyless).run(), {
+      store: this.#store,
+      tags: this.#tags,
+      origin: this.#options.origin,
+      anchor,
+      dataKeys,
+      summary: new SummaryReplay(await summaryContext(this.#options)),
+      findings,
+      keyless,
+      onGroup: (end) => this.#progress("rebuild", end),
+      idsHeldMax: this.#fsck.idsHeldMax,
+    });
+    return losses;
+  }
+
+  async #check(findings: Findings): Promise<bigint> {
+    const walk = this.#walk(findings, this.#keyless);
+    const families = this.#fsck.indexes === "ignore" ? [] : projections;
+    const check = new ProjectionCheck(
+      {
+        store: this.#store,
+        tags: this.#tags,
+        origin: this.#options.origin,
+        readAgain: (position) => this.#readAgain(position),
+        idsHeldMax: this.#fsck.idsHeldMax,
+      },
+      findings,
+      families,
+    );
+    const watch = await openAnchorWatch(this.#options.anchor);
+    const seals: SealCounts = new Map();
+    const summary = new SummaryReplay(await summaryContext(this.#options));
+    let last: WalkedGroup | undefined;
+    for await (const group of walk.run()) {
+      await check.add(group, (record, ops) => summary.add(record, ops));
+      summary.endGroup(group.end);
+      for (const record of group.records) {
+        countSeal(seals, record);
+        this.#keyless.take(record);
+      }
+      for (const { position, step, rule } of (await this.#fsck.inspectGroup?.(group)) ?? []) {
+        findings.add(position, step, rule);
+      }
+      if (group.end === watch.size) watch.root = group.tree?.root;
+      last = group;
+      this.#progress("records", group.end);
+    }
+    for (const { position, step, rule } of (await this.#fsck.inspectEnd?.()) ?? []) {
+      findings.add(position, step, rule);
+    }
+    const size = last?.end ?? 0n;
+    if (size === 0n) findings.add(null, "sequence", "the ledger has no genesis record");
+    this.#progress("indexes", size);
+    await check.finish();
+    this.erased = await this.#keyless.finish(findings, this.#options.dataKeys, this.#store);
+    const upkeep = { store: this.#store, findings, tags: this.#tags };
+    const tenants = new Set([...seals.values()].map(({ tenant }) => tenant));
+    await checkIdempotency(upkeep, (tenant) => tenants.has(tenant));
+    await checkSealCounts(upkeep, seals);
+    if (this.#fsck.indexes !== "ignore") await this.#checkSummary(summary, last, upkeep);
+    await checkStrangers(upkeep);
+    const { origin, sha256 } = this.#options;
+    const treeWhole = last?.tree !== undefined;
+    await checkAnchored(watch, size, treeWhole, { findings, origin, sha256, ring: walk.ring });
+    await findings.settle();
+    return size;
+  }
+
+  /** What every commit authenticates, against what was walked over. A tree that is unknown has no summary. */
+  async #checkSummary(
+    replayed: SummaryReplay,
+    last: WalkedGroup | undefined,
+    { store, findings }: UpkeepContext,
+  ): Promise<void> {
+    if (last?.tree === undefined) return;
+    const stored = await replayed.stored(store, { size: last.end, root: last.tree.root });
+    if (stored.kind === "refused") return findings.add(null, "summary", stored.rule);
+    const { key } = await summaryContext(this.#options);
+    const { totals } = stored.summary;
+    try {
+      await checkIdempotencyKeys({ store, at: {} }, key, totals, this.#options.nowMs());
+    } catch (error) {
+      if (!(error instanceof SigilFault) || error.error.kind !== "ledgerCorrupt") throw error;
+      findings.add(null, "idempotency", error.error.rule);
+    }
+    // What could not be read is reported by itself, and what it would have added is unknown.
+    const isWhole = replayed.walked + this.#keyless.records === last.end && this.#keyless.unexplained === 0n;
+    if (!isWhole) return;
+    for (const rule of replayed.differences(stored.summary)) findings.add(null, "summary", rule);
+  }
+
+  /** A record by its position, for entries that nobody expected. Its place is authenticated by its seal. */
+  #readAgain(position: bigint): Promise<WalkedRecord | undefined> {
+    return unlessDamaged(async () => {
+      const stored = await this.#store.get(recordKey(position));
+      if (stored === undefined) return fail({ kind: "notFound", what: "record", id: String(position) });
+      const { envelope } = await this.#sealer.open(stored, position);
+      const { statement, attestations } = decodeEnvelope(envelope);
+      const { payload } = parseStatement(statement);
+      const hash = hashRecord(payload, this.#options.sha256);
+      return { position, body: decodeBody(payload), hash, attestations, keyVersion: 0 };
+    });
+  }
+}
+
+/** All of it is read once, and none of it needs to stay in memory. */
+const openWalked = (options: LedgerOptions): Promise<Store> =>
+  openResident({ open: options.openStore, bytesMax: walkedBytesMax });
+
+/**
+ * Only the rebuilding; whether it was of a ledger without a flaw, `runFsck` says afterwards.
+ * @throws storeLocked, storeFailed, cancelled: begun anew by the next one, and refused by everybody until then.
+ */
+export const rebuildIndexes = async (
+  options: LedgerOptions,
+  fsck: Pick<FsckOptions, "onProgress" | "signal"> = {},
+): Promise<void> => {
+  const store = await openWalked(options);
+  try {
+    await new Inspection(options, fsck, store).rebuild();
+  } finally {
+    await store.close();
+  }
+};
+
+const report = async (
+  options: LedgerOptions,
+  fsck: FsckOptions,
+  findings: Findings,
+  openStore: () => Promise<Store>,
+): Promise<FsckReport> => {
+  let size = 0n;
+  let erased: readonly ErasedTenant[] = [];
+  try {
+    const store = await openStore();
+    try {
+      const inspection = new Inspection(options, fsck, store);
+      size = await inspection.run(findings);
+      ({ erased } = inspection);
+    } finally {
+      await findings.settle();
+      await store.close();
+    }
+  } catch (error) {
+    if (!isDamagedFiles(error)) throw error;
+    findings.add(null, "store", damagedFilesRule);
+  }
+  const { total, first } = findings;
+  return { ok: total === 0, size, erased, problems: findings.sorted(), total, first };
+};
+
+/** @throws storeLocked, storeFailed, cancelled: the inspection could not run, or not to its end. */
+export const runFsck = (options: LedgerOptions, fsck: FsckOptions = {}): Promise<FsckReport> =>
+  report(options, fsck, new Findings(), () => openWalked(options));
+
+/**
+ * The same of one moment of a ledger that is being served.
+ * @param proceed as `storeAt` takes it. @throws what `proceed` throws; storeFailed; notServing when keys go that are needed.
+ */
+export const inspectPinned = async (
+  pinned: PinnedLedger,
+  proceed: () => Promise<void> | undefined,
+  fsck: Omit<FsckOptions, "rebuildIndexes"> = {},
+): Promise<FsckReport> => {
+  const store = storeAt(pinned, () => {
+    if (!pinned.signal.aborted) return proceed();
+    return fail({ kind: "notServing", rule: "a tenant is being erased; begin the inspection again" });
+  });
+  return report(pinned.options, fsck, new Findings(liveSignaturesUnderWayMax), async () => store);
+};

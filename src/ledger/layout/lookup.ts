@@ -1,0 +1,85 @@
+/**
+ * Questions the store's indexes answer: newest versions, positions by hash, and the walk over a tenant's records other than
+ * decisions. An index is only a hint; whoever uses one reads the record it names and verifies that. Source: docs/spec/ledger.md §6.
+ */
+import { compareBytes, equalBytes, readU64be, type Hash } from "@sigil/core/bytes";
+import { fail } from "@sigil/core/errors";
+import type { Store } from "../../storage/store.ts";
+import { kindTag, parseHead, type BlindTags, type Head } from "./indexes.ts";
+import { canonKey, hashKey, headKey, headPrefix, keyAfter, prefixRange } from "./keyspace.ts";
+
+/** Which records of a tenant other than decisions, in the order of the ledger. */
+export type RecordWalk = {
+  readonly tenant: string;
+  /** The first position to look at. */
+  readonly from: bigint;
+  /** Positions at or past it do not exist for this walk. */
+  readonly size: bigint;
+  readonly kind?: string | undefined;
+  /** Index entries to look at, at most. */
+  readonly limit: number;
+};
+
+/** Where a scan over ids begins and which way it goes. */
+export type HeadScan = {
+  /** The first id to give, if it exists, in the order of the scan. */
+  readonly from?: string | undefined;
+  /** From the highest id down. */
+  readonly reverse?: boolean | undefined;
+};
+
+/** A position the walk came by; `skipped` when its index entry already says that it does not match. */
+export type WalkedPosition = { readonly position: bigint; readonly skipped: boolean };
+
+export const readHead = async (
+  store: Store,
+  tenant: string,
+  space: string,
+  id: string,
+): Promise<Head | undefined> => {
+  const bytes = await store.get(headKey(tenant, space, id));
+  return bytes === undefined ? undefined : parseHead(bytes);
+};
+
+/** Newest versions of the ids that begin so, in id order; decisions have none. */
+export const readHeads = async function* (
+  store: Store,
+  tenant: string,
+  space: string,
+  idPrefix: string,
+  { from, reverse = false }: HeadScan = {},
+): AsyncIterable<Head> {
+  let { gte, lt } = prefixRange(headPrefix(tenant, space, idPrefix));
+  if (from !== undefined) {
+    const key = headKey(tenant, space, from);
+    const end = keyAfter(key);
+    if (reverse && compareBytes(end, lt) < 0) lt = end;
+    if (!reverse && compareBytes(key, gte) > 0) gte = key;
+  }
+  for await (const [, value] of store.range({ gte, lt, reverse })) yield parseHead(value);
+};
+
+/** The position in an index entry. @throws ledgerCorrupt when it is not eight bytes. */
+const parsePosition = (bytes: Uint8Array, index: string): bigint =>
+  bytes.length === 8
+    ? readU64be(bytes)
+    : fail({ kind: "ledgerCorrupt", position: 0n, rule: `an entry of the ${index} index is malformed` });
+
+export const readPositionOfHash = async (store: Store, hash: Hash): Promise<bigint | undefined> => {
+  const bytes = await store.get(hashKey(hash));
+  return bytes === undefined ? undefined : parsePosition(bytes, "hash");
+};
+
+/** When `kind` is asked for, the tenant's index key must be loaded. */
+export const walkRecords = async function* (
+  store: Store,
+  tags: BlindTags,
+  { tenant, from, size, kind, limit }: RecordWalk,
+): AsyncIterable<WalkedPosition> {
+  const wanted = kind === undefined ? undefined : kindTag(tags, tenant, kind);
+  const range = { gte: canonKey(tenant, from), lt: canonKey(tenant, size) };
+  for await (const [key, tag] of store.range({ ...range, limit })) {
+    const skipped = wanted !== undefined && !equalBytes(tag, wanted);
+    yield { position: readU64be(key, key.length - 8), skipped };
+  }
+};

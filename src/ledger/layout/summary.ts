@@ -1,0 +1,424 @@
+/**
+ * What a ledger's indexes and counts must come to, authenticated anew by every commit under a key that is nowhere in the
+ * directory: how many decisions and other records each tenant has and a digest of its versions, how many hashes are
+ * indexed, the counts of seals, the marks of erasures, and the expiries of idempotency keys. It is bound to the size and
+ * root it was written at, so an older one never fits a newer ledger, and an index put back to an older state does not
+ * fit it. Holds some 200 bytes a tenant and a version of a data key. Source: docs/spec/ledger.md §8.
+ */
+import { timingSafeEqual } from "node:crypto";
+import {
+  concatBytes,
+  equalBytes,
+  readU64be,
+  toHex,
+  u64be,
+  utf8Decode,
+  utf8Encode,
+  type Hash,
+} from "@sigil/core/bytes";
+import { assert, fail } from "@sigil/core/errors";
+import type { RecordBody } from "@sigil/core/record";
+import type { Store, StoreOp } from "../../storage/store.ts";
+import { isDecision } from "./indexes.ts";
+import { familyRange, summaryKey, tallyKey } from "./keyspace.ts";
+import { addSums, emptySum, subtractSums, SummaryKey, type Sum } from "./multiset.ts";
+
+/** What one tenant's indexes come to. */
+export type Tally = {
+  /** Decisions: as many as their index has. */
+  readonly decisions: number;
+  /** Versions of ids that are no decision's. */
+  readonly records: number;
+  /** Of the version index. */
+  readonly versions: Sum;
+};
+
+/** What the whole ledger's hash index and idempotency entries come to. */
+export type Totals = {
+  /** Entries of the hash index; an erased tenant's do not count from its order on. */
+  readonly hashes: number;
+  /** Entries that say when an idempotency entry may go, and a digest of them. */
+  readonly expiries: number;
+  readonly expirySum: Sum;
+};
+
+export type SummaryContext = { readonly key: SummaryKey; readonly origin: string };
+
+type KeptTally = {
+  readonly tally: Tally;
+  /** The size at which the digest last changed: its mask's. */
+  readonly changedAt: bigint;
+  /** The digest as it is written down. */
+  readonly masked: Sum;
+  readonly element: Sum;
+};
+
+/** What is authenticated. */
+type Counted = {
+  readonly tallyCount: number;
+  readonly tallySum: Sum;
+  readonly markCount: number;
+  readonly markSum: Sum;
+  readonly totals: Totals;
+  /** The size at which the digest of expiries last changed: its mask's. */
+  readonly expiriesAt: bigint;
+  /** That digest as it is written down. */
+  readonly expiriesMasked: Sum;
+};
+
+type State = Counted & {
+  /** By tenant. */
+  readonly tallies: Map<string, KeptTally>;
+  /** Counts of seals and marks of erasures, by key in hex: there are few, and every start looks at all. */
+  readonly marks: Map<string, Sum>;
+};
+
+const label = utf8Encode("sigil/summary/v1\0");
+/** Size, hashes, expiries, the size at which those changed, their masked digest. */
+const bodyBytes = 64;
+const tagBytes = 32;
+const tallyBytes = 56;
+
+const emptyTally: Tally = { decisions: 0, records: 0, versions: emptySum };
+
+const formatTally = ({ tally, changedAt, masked }: Omit<KeptTally, "element">): Uint8Array =>
+  concatBytes(u64be(BigInt(tally.decisions)), u64be(BigInt(tally.records)), u64be(changedAt), masked);
+
+/** @returns undefined when it is none; what it says is believed only once the summary was found to hold. */
+const parseTally = (key: SummaryKey, tenant: string, value: Uint8Array): KeptTally | undefined => {
+  if (value.length !== tallyBytes) return undefined;
+  const changedAt = readU64be(value, 16);
+  const masked = value.slice(24);
+  const tally = {
+    decisions: Number(readU64be(value, 0)),
+    records: Number(readU64be(value, 8)),
+    versions: subtractSums(masked, key.mask(tallyKey(tenant), changedAt)),
+  };
+  return { tally, changedAt, masked, element: key.element(tallyKey(tenant), value) };
+};
+
+const letterOf = (bytes: Uint8Array): string => String.fromCharCode(bytes[0] ?? 0);
+
+const damaged = (position: bigint, rule: string): never =>
+  fail({
+    kind: "ledgerCorrupt",
+    position,
+    rule: `${rule}; run: sigil fsck --data DIR --rebuild-indexes`,
+  });
+
+type TallyChange = { decisions: number; records: number; versions: Sum };
+
+/** What one batch changes, taken from its writes. */
+export class SummaryChanges {
+  readonly #key: SummaryKey;
+  readonly tallies = new Map<string, TallyChange>();
+  readonly erased = new Set<string>();
+  readonly marks = new Map<string, Sum | undefined>();
+  hashes = 0;
+  expiries = 0;
+  expirySum: Sum = emptySum;
+
+  constructor(key: SummaryKey) {
+    this.#key = key;
+  }
+
+  /** One record, and its index entries. */
+  index(record: Pick<RecordBody, "tenant" | "kind">, ops: readonly StoreOp[]): void {
+    const { tenant } = record;
+    let change = this.tallies.get(tenant);
+    if (change === undefined) {
+      change = { decisions: 0, records: 0, versions: emptySum };
+      this.tallies.set(tenant, change);
+    }
+    if (isDecision(record)) change.decisions += 1;
+    for (const op of ops) {
+      if (op.kind !== "put") continue;
+      const family = letterOf(op.key);
+      if (family === "h") this.hashes += 1;
+      else if (family === "v") {
+        change.records += 1;
+        change.versions = addSums(change.versions, this.#key.element(op.key, op.value));
+      }
+    }
+  }
+
+  /** Whatever else a batch holds. */
+  upkeep(ops: Iterable<StoreOp>): void {
+    for (const op of ops) {
+      const family = letterOf(op.key);
+      if (family === "s" || family === "y") {
+        this.marks.set(toHex(op.key), op.kind === "put" ? this.#key.element(op.key, op.value) : undefined);
+      } else if (family === "e") this.#expiry(op);
+    }
+  }
+
+  /** From the order on nobody asks for anything of the tenant. */
+  erase(tenant: string): void {
+    const { decisions, records } = this.tallies.get(tenant) ?? emptyTally;
+    this.hashes -= decisions + records;
+    this.tallies.delete(tenant);
+    this.erased.add(tenant);
+  }
+
+  #expiry(op: StoreOp): void {
+    const element = this.#key.element(op.key, emptySum.subarray(0, 0));
+    const isPut = op.kind === "put";
+    this.expiries += isPut ? 1 : -1;
+    this.expirySum = (isPut ? addSums : subtractSums)(this.expirySum, element);
+  }
+}
+
+/** A change that is on its way to the disk. */
+export type SummaryPlan = {
+  readonly ops: readonly StoreOp[];
+  /** The batch is on disk. */
+  readonly accept: () => void;
+};
+
+export class Summary {
+  readonly #context: SummaryContext;
+  #state: State;
+
+  private constructor(context: SummaryContext, state: State) {
+    this.#context = context;
+    this.#state = state;
+  }
+
+  static empty(context: SummaryContext): Summary {
+    return new Summary(context, {
+      tallies: new Map(),
+      tallyCount: 0,
+      tallySum: emptySum,
+      marks: new Map(),
+      markCount: 0,
+      markSum: emptySum,
+      totals: { hashes: 0, expiries: 0, expirySum: emptySum },
+      expiriesAt: 0n,
+      expiriesMasked: context.key.mask(summaryKey, 0n),
+    });
+  }
+
+  /**
+   * The summary of a ledger of this size and root, with every tally, every count of seals and every mark of an erasure held against it.
+   * @throws ledgerCorrupt when it is missing, of another size or root, or not what this deployment wrote; storeFailed.
+   */
+  static async load(
+    context: SummaryContext & { readonly store: Store; readonly size: bigint; readonly root: Hash },
+  ): Promise<Summary> {
+    const { key, origin, store, size, root } = context;
+    const bytes = await store.get(summaryKey);
+    if (bytes === undefined) return damaged(size, "the summary of the indexes is missing");
+    if (bytes.length !== bodyBytes + tagBytes)
+      return damaged(size, "the summary of the indexes is malformed");
+    const found = readU64be(bytes);
+    if (found !== size) return damaged(size, `the summary of the indexes is of size ${found}`);
+    const state = await readState(key, bytes, store, size);
+    const tag = tagOf({ key, origin }, bytes.subarray(0, bodyBytes), root, state);
+    if (!timingSafeEqual(tag, bytes.subarray(bodyBytes))) {
+      return damaged(size, "counts of records, seals or erasures are not those of the last commit");
+    }
+    return new Summary({ key, origin }, state);
+  }
+
+  /** Undefined for a tenant that has no record, or is erased. */
+  tallyOf(tenant: string): Tally | undefined {
+    return this.#state.tallies.get(tenant)?.tally;
+  }
+
+  get tenants(): readonly string[] {
+    return [...this.#state.tallies.keys()];
+  }
+
+  get totals(): Totals {
+    return this.#state.totals;
+  }
+
+  /** The size at which the expiries last changed. */
+  get expiriesAt(): bigint {
+    return this.#state.expiriesAt;
+  }
+
+  /** What a batch may be added up in. */
+  changes(): SummaryChanges {
+    return new SummaryChanges(this.#context.key);
+  }
+
+  /** What a batch has to hold so that the summary is the ledger's after it. One batch at a time. */
+  plan(changes: SummaryChanges, size: bigint, root: Hash): SummaryPlan {
+    const { ops, after, accept } = this.#next(changes, size);
+    const value = formatSummary(this.#context, size, root, after);
+    return { ops: [...ops, { kind: "put", key: summaryKey, value }], accept };
+  }
+
+  /** Takes in what a ledger is found to hold, one commit after the other, and writes nothing. */
+  replay(changes: SummaryChanges, size: bigint): void {
+    this.#next(changes, size).accept();
+  }
+
+  /** Everything anew, for a store that has no summary or another one. */
+  ops(size: bigint, root: Hash): readonly StoreOp[] {
+    const tallies = [...this.#state.tallies].map(([tenant, kept]): StoreOp => ({
+      kind: "put",
+      key: tallyKey(tenant),
+      value: formatTally(kept),
+    }));
+    const value = formatSummary(this.#context, size, root, this.#state);
+    return [...tallies, { kind: "put", key: summaryKey, value }];
+  }
+
+  #next(changes: SummaryChanges, size: bigint) {
+    const before = this.#state;
+    const tallies = this.#planTallies(changes, size);
+    const marks = planMarks(before, changes.marks);
+    const totals = {
+      hashes: before.totals.hashes + changes.hashes - tallies.erasedHashes,
+      expiries: before.totals.expiries + changes.expiries,
+      expirySum: addSums(before.totals.expirySum, changes.expirySum),
+    };
+    const { expiriesAt, expiriesMasked } = equalBytes(totals.expirySum, before.totals.expirySum)
+      ? before
+      : {
+          expiriesAt: size,
+          expiriesMasked: addSums(totals.expirySum, this.#context.key.mask(summaryKey, size)),
+        };
+    const after: Counted = {
+      tallySum: tallies.sum,
+      tallyCount: tallies.count,
+      markSum: marks.sum,
+      markCount: marks.count,
+      totals,
+      expiriesAt,
+      expiriesMasked,
+    };
+    const accept = (): void => {
+      for (const [tenant, kept] of tallies.changed) before.tallies.set(tenant, kept);
+      for (const tenant of changes.erased) before.tallies.delete(tenant);
+      for (const [name, element] of changes.marks) {
+        if (element === undefined) before.marks.delete(name);
+        else before.marks.set(name, element);
+      }
+      this.#state = { ...before, ...after };
+    };
+    return { ops: tallies.ops, after, accept };
+  }
+
+  #planTallies(changes: SummaryChanges, size: bigint) {
+    const { key } = this.#context;
+    const { tallies, tallySum, tallyCount } = this.#state;
+    const changed = new Map<string, KeptTally>();
+    const ops: StoreOp[] = [];
+    let [sum, count, erasedHashes] = [tallySum, tallyCount, 0];
+    for (const [tenant, change] of changes.tallies) {
+      const kept = tallies.get(tenant);
+      const tally = addTallies(kept?.tally ?? emptyTally, change);
+      const entryKey = tallyKey(tenant);
+      const { changedAt, masked } =
+        kept !== undefined && change.records === 0
+          ? kept
+          : { changedAt: size, masked: addSums(tally.versions, key.mask(entryKey, size)) };
+      const value = formatTally({ tally, changedAt, masked });
+      const element = key.element(entryKey, value);
+      ops.push({ kind: "put", key: entryKey, value });
+      sum = addSums(subtractSums(sum, kept?.element ?? emptySum), element);
+      if (kept === undefined) count += 1;
+      changed.set(tenant, { tally, changedAt, masked, element });
+    }
+    for (const tenant of changes.erased) {
+      const kept = tallies.get(tenant);
+      if (kept === undefined) continue;
+      ops.push({ kind: "delete", key: tallyKey(tenant) });
+      sum = subtractSums(sum, kept.element);
+      count -= 1;
+      erasedHashes += kept.tally.decisions + kept.tally.records;
+    }
+    return { changed, ops, sum, count, erasedHashes };
+  }
+}
+
+const addTallies = (tally: Tally, change: Tally): Tally => ({
+  decisions: tally.decisions + change.decisions,
+  records: tally.records + change.records,
+  versions: addSums(tally.versions, change.versions),
+});
+
+const planMarks = ({ marks, markSum, markCount }: State, changed: SummaryChanges["marks"]) => {
+  let [sum, count] = [markSum, markCount];
+  for (const [name, element] of changed) {
+    const before = marks.get(name);
+    sum = addSums(subtractSums(sum, before ?? emptySum), element ?? emptySum);
+    count += (element === undefined ? 0 : 1) - (before === undefined ? 0 : 1);
+  }
+  return { sum, count };
+};
+
+const readTallies = async (key: SummaryKey, store: Store, size: bigint) => {
+  const tallies = new Map<string, KeptTally>();
+  let tallySum = emptySum;
+  for await (const [entryKey, value] of store.range(familyRange("m"))) {
+    if (entryKey.length === summaryKey.length) continue;
+    const tenant = utf8Decode(entryKey.subarray(1));
+    const kept = parseTally(key, tenant, value) ?? damaged(size, "a tally of the summary is malformed");
+    tallies.set(tenant, kept);
+    tallySum = addSums(tallySum, kept.element);
+  }
+  return { tallies, tallySum, tallyCount: tallies.size };
+};
+
+const readMarks = async (key: SummaryKey, store: Store) => {
+  const marks = new Map<string, Sum>();
+  let markSum = emptySum;
+  for (const family of ["s", "y"] as const) {
+    for await (const [entryKey, value] of store.range(familyRange(family))) {
+      const element = key.element(entryKey, value);
+      marks.set(toHex(entryKey), element);
+      markSum = addSums(markSum, element);
+    }
+  }
+  return { marks, markSum, markCount: marks.size };
+};
+
+/** What the store says, before the tag over it was looked at. */
+const readState = async (key: SummaryKey, bytes: Uint8Array, store: Store, size: bigint): Promise<State> => {
+  const expiriesAt = readU64be(bytes, 24);
+  const expiriesMasked = bytes.slice(32, bodyBytes);
+  const totals = {
+    hashes: Number(readU64be(bytes, 8)),
+    expiries: Number(readU64be(bytes, 16)),
+    expirySum: subtractSums(expiriesMasked, key.mask(summaryKey, expiriesAt)),
+  };
+  return {
+    ...(await readTallies(key, store, size)),
+    ...(await readMarks(key, store)),
+    totals,
+    expiriesAt,
+    expiriesMasked,
+  };
+};
+
+/** Sums that every start forms anew from all of their entries stand in the tag alone. */
+const tagOf = ({ key, origin }: SummaryContext, body: Uint8Array, root: Hash, counted: Counted): Uint8Array =>
+  key.authenticate(
+    concatBytes(
+      label,
+      utf8Encode(`${origin}\0`),
+      root,
+      body,
+      u64be(BigInt(counted.tallyCount)),
+      counted.tallySum,
+      u64be(BigInt(counted.markCount)),
+      counted.markSum,
+    ),
+  );
+
+const formatSummary = (context: SummaryContext, size: bigint, root: Hash, counted: Counted): Uint8Array => {
+  const { totals, expiriesAt, expiriesMasked } = counted;
+  assert(totals.hashes >= 0 && totals.expiries >= 0, "nothing goes that was not there");
+  const body = concatBytes(
+    u64be(size),
+    u64be(BigInt(totals.hashes)),
+    u64be(BigInt(totals.expiries)),
+    u64be(expiriesAt),
+    expiriesMasked,
+  );
+  return concatBytes(body, tagOf(context, body, root, counted));
+};

@@ -1,0 +1,170 @@
+/**
+ * The Merkle tree on disk. Level 0 is kept as whole tiles of 256 leaf hashes; every tile's root is kept one by one
+ * a level up, and so on. Leaves of the unfinished tile stand in the groups that brought them. So a record costs
+ * 32 bytes and no put of its own, and any node of any size is a read of one tile.
+ * Source: docs/spec/ledger.md.
+ */
+import { concatBytes, type Hash } from "@sigil/core/bytes";
+import { assert, fail } from "@sigil/core/errors";
+import { tileHashesMax, tileHeight } from "@sigil/core/limits";
+import type { Sha256 } from "@sigil/core/hash";
+import { appendLeaves, emptyFrontier, type Frontier, foldTile } from "@sigil/core/merkle";
+import type { Store, StoreOp } from "../../storage/store.ts";
+import { tileKey } from "./keyspace.ts";
+
+const hashBytes = 32;
+const tileSpan = BigInt(tileHashesMax);
+
+/** What memory holds of the tree: the peaks, and the leaves of the unfinished tile. */
+export type TreeState = { readonly frontier: Frontier; readonly tail: readonly Hash[] };
+
+export const emptyTree: TreeState = { frontier: emptyFrontier, tail: [] };
+
+export type TreePlan = { readonly tree: TreeState; readonly ops: readonly StoreOp[] };
+
+/** What appending `leaves` adds to the store and to memory. Pure. */
+export const planLeaves = (tree: TreeState, leaves: readonly Hash[], sha256: Sha256): TreePlan => {
+  const { frontier, nodes } = appendLeaves(tree.frontier, leaves, sha256);
+  const ops: StoreOp[] = [];
+  for (const node of nodes) {
+    if (node.level > 0 && node.level % tileHeight === 0) {
+      ops.push({ kind: "put", key: tileKey(node.level / tileHeight, node.index), value: node.hash });
+    }
+  }
+  let tail = [...tree.tail, ...leaves];
+  let tileIndex = tree.frontier.size / tileSpan;
+  while (tail.length >= tileHashesMax) {
+    const full = tail.slice(0, tileHashesMax);
+    ops.push({ kind: "put", key: tileKey(0, tileIndex), value: concatBytes(...full) });
+    tail = tail.slice(tileHashesMax);
+    tileIndex += 1n;
+  }
+  return { tree: { frontier, tail }, ops };
+};
+
+export const splitHashes = (bytes: Uint8Array): readonly Hash[] => {
+  const hashes: Hash[] = [];
+  for (let offset = 0; offset < bytes.length; offset += hashBytes) {
+    hashes.push(bytes.slice(offset, offset + hashBytes) as Hash);
+  }
+  return hashes;
+};
+
+/** Rows of one folded tile: row k holds the nodes k levels above the leaves. */
+type FoldedTile = readonly (readonly Hash[])[];
+
+const foldRows = (hashes: readonly Hash[], sha256: Sha256): FoldedTile => {
+  const rows: (readonly Hash[])[] = [hashes];
+  for (let row = hashes; row.length > 1;) {
+    const above: Hash[] = [];
+    for (let index = 0; index + 1 < row.length; index += 2) {
+      above.push(foldTile(row.slice(index, index + 2), sha256));
+    }
+    rows.push(above);
+    row = above;
+  }
+  return rows;
+};
+
+/** Tiles kept folded, 16 KiB each: a listing walks neighbours. */
+const foldedTilesMax = 64;
+
+const upperNodesMax = 8192;
+
+/** Reads nodes of complete subtrees, from memory for the unfinished tile and from the store for the rest. */
+export class TreeReader {
+  readonly #store: () => Store;
+  readonly #sha256: Sha256;
+  readonly #folded = new Map<bigint, FoldedTile>();
+  /** Nodes of the unfinished tile by height and first leaf: as it grows, its complete subtrees stay as they are. */
+  readonly #growing = new Map<number, Hash>();
+  #growingTile = -1n;
+  /** Nodes above level 7 by level and index: a complete subtree never changes. */
+  readonly #upper = new Map<string, Hash>();
+
+  constructor(store: () => Store, sha256: Sha256) {
+    this.#store = store;
+    this.#sha256 = sha256;
+  }
+
+  /** Drops what is remembered: after a reopening nothing old may vouch for the disk. */
+  forget(): void {
+    this.#folded.clear();
+    this.#growing.clear();
+    this.#upper.clear();
+  }
+
+  /** @throws ledgerCorrupt when the store lacks a node that `tree` says exists. */
+  readHashes(tree: TreeState) {
+    return async (
+      nodes: readonly { readonly level: number; readonly index: bigint }[],
+    ): Promise<readonly Hash[]> =>
+      Promise.all(nodes.map(async (node) => this.#node(tree, node.level, node.index)));
+  }
+
+  async #node(tree: TreeState, level: number, index: bigint): Promise<Hash> {
+    const tileLevel = Math.floor(level / tileHeight);
+    const height = level % tileHeight;
+    const first = index << BigInt(height);
+    if (tileLevel === 0) return this.#leafNode(tree, first, height);
+    const name = `${level}/${index}`;
+    const known = this.#upper.get(name);
+    if (known !== undefined) return known;
+    const stored = await this.#store().getMany(
+      Array.from({ length: 1 << height }, (_, step) => tileKey(tileLevel, first + BigInt(step))),
+    );
+    const hashes = stored.map((hash) =>
+      hash?.length === hashBytes ? (hash as Hash) : this.#missing(first << BigInt(tileLevel * tileHeight)),
+    );
+    const folded = foldTile(hashes, this.#sha256);
+    if (this.#upper.size >= upperNodesMax) this.#upper.clear();
+    this.#upper.set(name, folded);
+    return folded;
+  }
+
+  async #leafNode(tree: TreeState, first: bigint, height: number): Promise<Hash> {
+    const tileIndex = first / tileSpan;
+    const offset = Number(first % tileSpan);
+    const unfinished = (tree.frontier.size / tileSpan) * tileSpan;
+    if (first >= unfinished) return this.#growingNode(tree, tileIndex, offset, height);
+    const rows = await this.#tile(tileIndex);
+    const hash = rows[height]?.[offset >> height];
+    assert(hash !== undefined, "a whole tile has every node");
+    return hash;
+  }
+
+  #growingNode(tree: TreeState, tileIndex: bigint, offset: number, height: number): Hash {
+    if (tileIndex !== this.#growingTile) {
+      this.#growing.clear();
+      this.#growingTile = tileIndex;
+    }
+    const name = height * tileHashesMax + offset;
+    const known = this.#growing.get(name);
+    if (known !== undefined) return known;
+    const hash = foldTile(tree.tail.slice(offset, offset + (1 << height)), this.#sha256);
+    this.#growing.set(name, hash);
+    return hash;
+  }
+
+  async #tile(tileIndex: bigint): Promise<FoldedTile> {
+    const known = this.#folded.get(tileIndex);
+    if (known !== undefined) return known;
+    const bytes = await this.#store().get(tileKey(0, tileIndex));
+    if (bytes?.length !== tileHashesMax * hashBytes) return this.#missing(tileIndex * tileSpan);
+    const rows = foldRows(splitHashes(bytes), this.#sha256);
+    for (const oldest of this.#folded.keys()) {
+      if (this.#folded.size < foldedTilesMax) break;
+      this.#folded.delete(oldest);
+    }
+    this.#folded.set(tileIndex, rows);
+    return rows;
+  }
+
+  #missing(position: bigint): never {
+    return fail({
+      kind: "ledgerCorrupt",
+      position,
+      rule: "a tile of the Merkle tree is missing or malformed",
+    });
+  }
+}

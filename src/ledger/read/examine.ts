@@ -1,0 +1,207 @@
+/**
+ * The proof of one stored record, step by step: the seal opens, the envelope parses, its hash is the indexed one,
+ * the signing key was the ledger's at that position, the signature verifies, the body keeps its schema, the leaf is
+ * in the tree, the tree is the checkpoint's. A reader that serves takes the first failed step as DATA_LOSS; a
+ * verification shows them all. Source: docs/spec/ledger.md.
+ */
+import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
+import { parseStatement, recordContentType, toBeSigned, type Statement } from "@sigil/core/cose";
+import { fail, SigilFault } from "@sigil/core/errors";
+import {
+  decodeBody,
+  decodeEnvelope,
+  entryOf,
+  hashRecord,
+  subjectOf,
+  type RecordBody,
+} from "@sigil/core/record";
+import type { Sha256 } from "@sigil/core/hash";
+import { verifyCheckpoint, leafHash, checkInclusion, proveInclusion } from "@sigil/core/merkle";
+import { findSigner, officeHolder, type KeyEntry, type KeyRing, verifyOwn } from "@sigil/core/keys";
+import type { Store } from "../../storage/store.ts";
+import { recordKey } from "../layout/keyspace.ts";
+import { readPositionOfHash } from "../layout/lookup.ts";
+import type { Sealer } from "../sealing/sealer.ts";
+import { sizeOf, type LedgerState } from "../append/state.ts";
+import type { TreeReader } from "../layout/tree.ts";
+
+export const recordSteps = [
+  "seal",
+  "envelope",
+  "hash",
+  "key",
+  "signature",
+  "schema",
+  "inclusion",
+  "checkpoint",
+] as const;
+export type RecordStep = (typeof recordSteps)[number];
+
+export type Step = {
+  readonly name: string;
+  readonly outcome: "passed" | "failed" | "skipped";
+  readonly detail: string;
+};
+
+/** A record that passed every step. */
+export type VerifiedRecord = {
+  readonly position: bigint;
+  readonly body: RecordBody;
+  readonly hash: Hash;
+  readonly envelope: Uint8Array;
+  readonly attestations: readonly Uint8Array[];
+  readonly statement: Statement;
+  readonly signedBy: KeyEntry;
+};
+
+/** Everything that was found out about a position. `record` only when every step passed. */
+export type Examination = {
+  readonly position: bigint;
+  readonly steps: readonly Step[];
+  readonly record: VerifiedRecord | undefined;
+  readonly envelope: Uint8Array | undefined;
+  readonly proof: readonly Hash[];
+  readonly checkpoint: string;
+};
+
+export type ExamineContext = {
+  readonly store: Store;
+  readonly sealer: Sealer;
+  readonly tree: TreeReader;
+  readonly ring: KeyRing;
+  readonly state: LedgerState;
+  readonly origin: string;
+  readonly sha256: Sha256;
+  /** "full" also verifies the checkpoint's signature anew; "serving" relies on its having been verified or made here. */
+  readonly depth: "serving" | "full";
+};
+
+/** A step that does not hold; becomes a failed step, never leaves this file. */
+class Broken extends Error {}
+const broken = (rule: string): never => {
+  throw new Broken(rule);
+};
+
+const ruleOf = (error: unknown): string => {
+  if (error instanceof Broken) return error.message;
+  if (error instanceof SigilFault) {
+    // A store that cannot be read is no verdict about the record, and an erased tenant's is not damaged.
+    const { kind } = error.error;
+    if (kind === "storeFailed" || kind === "notServing" || kind === "erased") throw error;
+    return "rule" in error.error ? error.error.rule : error.message;
+  }
+  throw error;
+};
+
+/** Runs the steps; the first that fails ends the run and the rest are skipped. */
+export const examineRecord = async (position: bigint, context: ExamineContext): Promise<Examination> => {
+  const { store, sha256, state } = context;
+  const steps: Step[] = [];
+  let envelope: Uint8Array | undefined;
+  let proof: readonly Hash[] = [];
+  const step = async <T>(name: RecordStep, run: () => Promise<readonly [T, string]>): Promise<T> => {
+    try {
+      const [value, detail] = await run();
+      steps.push({ name, outcome: "passed", detail });
+      return value;
+    } catch (error) {
+      steps.push({ name, outcome: "failed", detail: ruleOf(error) });
+      throw new Broken(name, { cause: error });
+    }
+  };
+  const finish = (record: VerifiedRecord | undefined): Examination => {
+    for (const name of recordSteps.slice(steps.length)) {
+      steps.push({ name, outcome: "skipped", detail: "a step before it failed" });
+    }
+    return { position, steps, record, envelope, proof, checkpoint: state.checkpoint };
+  };
+  try {
+    const opened = await step("seal", async () => {
+      const stored = await store.get(recordKey(position));
+      if (stored === undefined) return broken("no record is stored at this position");
+      const value = await context.sealer.open(stored, position);
+      return [value, `AES-256-GCM, tenant "${value.tenant}"`];
+    });
+    envelope = opened.envelope;
+    const bytes = opened.envelope;
+    const { statement, attestations } = await step("envelope", async () => {
+      const parts = decodeEnvelope(bytes);
+      const parsed = parseStatement(parts.statement);
+      if (parsed.contentType !== recordContentType) broken("the statement is not over a record");
+      return [{ statement: parsed, attestations: parts.attestations }, `${bytes.length} bytes, COSE_Sign1`];
+    });
+    const hash = await step("hash", async () => {
+      const computed = hashRecord(statement.payload, sha256);
+      if ((await readPositionOfHash(store, computed)) !== position) {
+        broken("the body's hash is not the one indexed for this position");
+      }
+      return [computed, `SHA-256 ${toHex(computed)}`];
+    });
+    const signedBy = await step("key", async () => {
+      const found = findSigner(context.ring, "record", statement.kid, position);
+      if (found.kind === "refused") return broken(found.rule);
+      return [found.entry, `record key ${toHex(found.entry.thumbprint)}`];
+    });
+    await step("signature", async () => {
+      const message = toBeSigned(statement.protectedBytes, statement.payload);
+      const holds = await verifyOwn(signedBy.publicKey, message, statement.signature);
+      if (!holds) broken("the Ed25519 signature does not verify");
+      return [undefined, "Ed25519 over COSE Sig_structure"];
+    });
+    const body = await step("schema", async () => {
+      const decoded = decodeBody(statement.payload);
+      if (statement.origin !== context.origin) broken("the statement names another origin");
+      if (statement.subject !== subjectOf(decoded)) broken("the statement's subject is not the record's");
+      if (decoded.tenant !== opened.tenant) broken("the record belongs to another tenant");
+      return [decoded, `${decoded.kind} version ${decoded.schemaVersion}`];
+    });
+    proof = await step("inclusion", async () => {
+      const treeSize = sizeOf(state);
+      if (position >= treeSize) broken("the position is past the tree");
+      const hashes = await proveInclusion(position, treeSize, context.tree.readHashes(state.tree), sha256);
+      const leaf = leafHash(entryOf(bytes, sha256), sha256);
+      const claim = { leafIndex: position, treeSize, leafHash: leaf, root: state.root, proof: hashes };
+      const outcome = checkInclusion(claim, sha256);
+      if (outcome.kind === "refused") broken(outcome.rule);
+      return [hashes, `leaf ${position} of ${treeSize}, ${hashes.length} hashes`];
+    });
+    await step("checkpoint", async () => {
+      const size = sizeOf(state);
+      if (context.depth === "full") await checkNote(context);
+      return [undefined, `${context.origin} at size ${size}, root ${toHex(state.root)}`];
+    });
+    return finish({ position, body, hash, envelope: bytes, attestations, statement, signedBy });
+  } catch (error) {
+    if (error instanceof Broken) return finish(undefined);
+    throw error;
+  }
+};
+
+/** The key that signs checkpoints of this size: the one in office at the last position under it. */
+export const checkpointKeyOf = (ring: KeyRing, size: bigint): KeyEntry =>
+  officeHolder(ring, "checkpoint", size === 0n ? 0n : size - 1n) ??
+  fail({ kind: "keyUnavailable", rule: `no checkpoint key is valid at size ${size}` });
+
+const checkNote = async ({ state, origin, ring, sha256 }: ExamineContext): Promise<void> => {
+  const { publicKey } = checkpointKeyOf(ring, sizeOf(state));
+  const checkpoint = await verifyCheckpoint(
+    state.checkpoint,
+    { origin, publicKey, verify: verifyOwn },
+    sha256,
+  );
+  if (checkpoint.size !== sizeOf(state) || !equalBytes(checkpoint.root, state.root)) {
+    broken("the checkpoint is over another tree");
+  }
+};
+
+/** The record, or the first broken step as an exception. @throws recordCorrupt. */
+export const requireVerified = (examination: Examination): VerifiedRecord => {
+  if (examination.record !== undefined) return examination.record;
+  const failed = examination.steps.find((step) => step.outcome === "failed");
+  return fail({
+    kind: "recordCorrupt",
+    position: examination.position,
+    step: failed?.name ?? "seal",
+    rule: failed?.detail ?? "unknown",
+  });
+};

@@ -1,0 +1,60 @@
+/**
+ * The key ring out of the store: the records about keys are found by their ids and replayed in ledger order, each
+ * verified with the ring that its predecessors gave; the genesis record is known by its hash.
+ */
+import type { Hash } from "@sigil/core/bytes";
+import { fail, SigilFault } from "@sigil/core/errors";
+import type { Sha256 } from "@sigil/core/hash";
+import {
+  keyRetirementPrefix,
+  signingKeyPrefix,
+  walkKeys,
+  type KeyRecord,
+  type KeyRing,
+  verifyOwn,
+} from "@sigil/core/keys";
+import type { Store } from "../../storage/store.ts";
+import { parseHead } from "../layout/indexes.ts";
+import { headPrefix, prefixRange, recordKey } from "../layout/keyspace.ts";
+import type { Sealer } from "../sealing/sealer.ts";
+
+export type RingContext = {
+  readonly store: Store;
+  readonly sealer: Sealer;
+  readonly genesis: Hash;
+  readonly sha256: Sha256;
+};
+
+const readRecord = async (position: bigint, { store, sealer }: RingContext): Promise<KeyRecord> => {
+  const stored = await store.get(recordKey(position));
+  if (stored === undefined) {
+    return fail({ kind: "ledgerCorrupt", position, rule: "the record is missing" });
+  }
+  return { position, envelope: (await sealer.open(stored, position)).envelope };
+};
+
+/**
+ * The genesis record and every record about keys, in ledger order, with the ring they give. Of a key that was retired
+ * twice only the last retirement: it is the earliest, and no signature lies between the two.
+ * @throws ledgerCorrupt when the genesis record is not the expected one or a record about keys does not hold.
+ */
+export const readKeyRecords = async (
+  context: RingContext,
+): Promise<{ readonly records: readonly KeyRecord[]; readonly ring: KeyRing }> => {
+  const positions: bigint[] = [];
+  for (const prefix of [signingKeyPrefix, keyRetirementPrefix]) {
+    const range = prefixRange(headPrefix("system", "system", prefix));
+    for await (const [, value] of context.store.range(range)) positions.push(parseHead(value).position);
+  }
+  positions.sort((a, b) => (a < b ? -1 : 1));
+  const records: KeyRecord[] = [];
+  for (const position of [0n, ...positions]) records.push(await readRecord(position, context));
+  try {
+    const { ring } = await walkKeys(context.genesis, records, { verify: verifyOwn, sha256: context.sha256 });
+    return { records, ring };
+  } catch (cause) {
+    if (!(cause instanceof SigilFault) || cause.error.kind !== "recordCorrupt") throw cause;
+    const { position, rule } = cause.error;
+    return fail({ kind: "ledgerCorrupt", position, rule }, { cause });
+  }
+};

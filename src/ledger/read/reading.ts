@@ -1,0 +1,347 @@
+/**
+ * The reading side of the ledger: every record is verified before it is handed out, every index entry is a hint.
+ * Sees one view at a time: the store that is open, and the state that is acknowledged.
+ */
+import { equalBytes, type Hash } from "@sigil/core/bytes";
+import { fail, SigilFault } from "@sigil/core/errors";
+import { decodeEnvelope, parseRecordStatement, type RecordBody } from "@sigil/core/record";
+import { proveConsistency, proveInclusion } from "@sigil/core/merkle";
+import type { KeyRing, KeyRecord } from "@sigil/core/keys";
+import type { Store } from "../../storage/store.ts";
+import type { Completeness } from "./completeness.ts";
+import { listDataKeys, type DataKeyListing, type LivingDataKey } from "../sealing/data-key-life.ts";
+import type { Erasures } from "../erase/erasures.ts";
+import { examineRecord, requireVerified, type Examination, type VerifiedRecord } from "./examine.ts";
+import { DecisionSearch, type DecisionSlice, type DecisionWalk } from "../decisions/search.ts";
+import type { DecisionIndex } from "../decisions/decision-index.ts";
+import { exportLedger, type LedgerExport } from "../copy/export.ts";
+import { parseGroup } from "../layout/group.ts";
+import type { BlindTags, Head } from "../layout/indexes.ts";
+import { readKeyRecords } from "./keyring.ts";
+import { groupKey, recordKey } from "../layout/keyspace.ts";
+import {
+  readHead,
+  readHeads,
+  readPositionOfHash,
+  walkRecords,
+  type HeadScan,
+  type RecordWalk,
+  type WalkedPosition,
+} from "../layout/lookup.ts";
+import type { CommittedRecord, LedgerOptions } from "../append/options.ts";
+import { readRecent, type RecentDecisions, type RecentEnd, type TakeRecent } from "../decisions/recent.ts";
+import type { Sealer } from "../sealing/sealer.ts";
+import { unlessDamaged } from "../walk/projections.ts";
+import { sizeOf, type LedgerState } from "../append/state.ts";
+import type { TreeReader } from "../layout/tree.ts";
+import {
+  readHistory,
+  readVersionAt,
+  readVersionBelow,
+  readVersions,
+  type HistoryWalk,
+  type ListedVersion,
+  type VersionListing,
+} from "../layout/version-index.ts";
+
+/** What reading needs at this moment. */
+export type LedgerView = {
+  readonly store: Store;
+  readonly state: LedgerState;
+  readonly ring: KeyRing;
+  readonly sealer: Sealer;
+  readonly tree: TreeReader;
+  readonly tags: BlindTags;
+  readonly erasures: Erasures;
+  readonly decisions: DecisionIndex;
+  readonly completeness: Completeness;
+  readonly options: LedgerOptions;
+};
+
+/** A proof, and the signed checkpoint of the tree it leads to. */
+export type TreeProof = { readonly checkpoint: string; readonly hashes: readonly Hash[] };
+
+const notIndexed = (position: bigint): never => {
+  const rule = "the record is not the one its index names";
+  return fail({ kind: "recordCorrupt", position, step: "index", rule });
+};
+
+const labelled = (position: bigint, cause: unknown): never => {
+  const rule = "the record says that it is an erased tenant's";
+  return fail({ kind: "recordCorrupt", position, step: "seal", rule }, { cause });
+};
+
+export abstract class ReadableLedger {
+  protected abstract view(): LedgerView;
+
+  get size(): bigint {
+    return sizeOf(this.view().state);
+  }
+
+  get origin(): string {
+    return this.view().options.origin;
+  }
+
+  get ring(): KeyRing {
+    return this.view().ring;
+  }
+
+  /** The newest signed checkpoint, as one consistent view. */
+  get checkpoint(): { readonly note: string; readonly size: bigint; readonly root: Hash } {
+    const { state } = this.view();
+    return { note: state.checkpoint, size: sizeOf(state), root: state.root };
+  }
+
+  /** Genesis, announcements and retirements in ledger order, verified as they were: what a walk of the keys takes. */
+  async keyRecords(): Promise<readonly KeyRecord[]> {
+    const { store, sealer, options } = this.view();
+    const { genesis, sha256 } = options;
+    return (await readKeyRecords({ store, sealer, genesis, sha256 })).records;
+  }
+
+  /** Data keys that have sealed, or were rotated in. */
+  dataKeys(listing: DataKeyListing): Promise<readonly LivingDataKey[]> {
+    const { store, options } = this.view();
+    return listDataKeys(listing, { keys: options.dataKeys, store });
+  }
+
+  /** @throws erased when a quorum has ordered that nothing of the tenant can be read or written any more. */
+  refuseErased(tenant: string): void {
+    this.view().erasures.refuse(tenant);
+  }
+
+  /**
+   * @param tenant whose record an index names here: one that is labelled with an erased tenant is then no erased record.
+   * @throws recordCorrupt naming the step that failed; erased.
+   */
+  async readAt(position: bigint, tenant?: string): Promise<VerifiedRecord> {
+    try {
+      return requireVerified(await this.#examine(position, "serving", tenant));
+    } catch (error) {
+      if (error instanceof SigilFault && error.error.kind === "recordCorrupt") {
+        this.view().options.observe?.onVerifyFailure?.(error.error);
+      }
+      throw error;
+    }
+  }
+
+  /**
+   * A record as its seal alone authenticates it, for what is only counted and never answered with.
+   * @throws recordCorrupt, malformedCbor, malformedCose, malformedRecord.
+   */
+  async peekAt(position: bigint): Promise<RecordBody> {
+    const { store, sealer } = this.view();
+    const stored = await store.get(recordKey(position));
+    if (stored === undefined) {
+      const rule = "no record is stored at this position";
+      return fail({ kind: "recordCorrupt", position, step: "seal", rule });
+    }
+    const { envelope } = await sealer.open(stored, position);
+    return parseRecordStatement(decodeEnvelope(envelope).statement).body;
+  }
+
+  /** How many records the first commit holds: those that the genesis hash vouches for. @throws ledgerCorrupt. */
+  async genesisSize(): Promise<bigint> {
+    const bytes = await this.view().store.get(groupKey(0n));
+    if (bytes === undefined) {
+      return fail({ kind: "ledgerCorrupt", position: 0n, rule: "the first group's entry is missing" });
+    }
+    return BigInt(parseGroup(0n, bytes).leaves.length);
+  }
+
+  /** Every step of a record's verification, the checkpoint's signature among them. @throws erased. */
+  examine(position: bigint, tenant?: string): Promise<Examination> {
+    return this.#examine(position, "full", tenant);
+  }
+
+  /** That a position is in the tree as it is now. @throws leafOutOfRange. */
+  async proveInclusion(position: bigint): Promise<TreeProof> {
+    const { state, tree, options } = this.view();
+    const size = sizeOf(state);
+    const hashes = await proveInclusion(position, size, tree.readHashes(state.tree), options.sha256);
+    return { checkpoint: state.checkpoint, hashes };
+  }
+
+  /** That the tree as it is now begins with the tree of an older size. @throws sizeOutOfRange. */
+  async proveConsistency(oldSize: bigint): Promise<TreeProof> {
+    const { state, tree, options } = this.view();
+    const size = sizeOf(state);
+    const hashes = await proveConsistency(oldSize, size, tree.readHashes(state.tree), options.sha256);
+    return { checkpoint: state.checkpoint, hashes };
+  }
+
+  /** The newest version of an id that is no decision's. @throws erased, as every question about a tenant's records does. */
+  async head(tenant: string, space: string, id: string): Promise<Head | undefined> {
+    return readHead(await this.#storeFor(tenant), tenant, space, id);
+  }
+
+  /** Where the decision with this id stands, or one that cannot be read and may be it. @throws erased, ledgerCorrupt. */
+  async decisionAt(tenant: string, id: string): Promise<bigint | undefined> {
+    let unreadable: bigint | undefined;
+    for await (const position of this.#searching(tenant, (search) => search.positionsOf(id))) {
+      const body = await unlessDamaged(() => this.peekAt(position));
+      if (body === undefined) unreadable ??= position;
+      else if (body.id === id && body.tenant === tenant) return position;
+    }
+    return unreadable;
+  }
+
+  /** Newest versions of the ids that begin so, in id order; decisions have none. */
+  async *heads(tenant: string, space: string, idPrefix: string, scan: HeadScan = {}): AsyncIterable<Head> {
+    yield* readHeads(await this.#storeFor(tenant), tenant, space, idPrefix, scan);
+  }
+
+  /** Ids that begin so, decisions left out, each with its newest version below the listing's size, in id order. */
+  async *versions(listing: VersionListing): AsyncIterable<ListedVersion> {
+    const { tags } = this.view();
+    if (listing.kind !== undefined) await tags.ensure(listing.tenant);
+    yield* readVersions(await this.#storeFor(listing.tenant), tags, listing);
+  }
+
+  /** The position of one version of an id that is no decision's. */
+  async versionAt(tenant: string, space: string, id: string, version: bigint): Promise<bigint | undefined> {
+    return readVersionAt(await this.#storeFor(tenant), { tenant, space }, id, version);
+  }
+
+  /** The newest version of an id, no decision's, that a ledger of `size` records has. */
+  async versionBelow(tenant: string, space: string, id: string, size: bigint): Promise<Head | undefined> {
+    return readVersionBelow(await this.#storeFor(tenant), { tenant, space }, id, size);
+  }
+
+  /** Versions of an id that is no decision's. */
+  async *history(walk: HistoryWalk): AsyncIterable<Head> {
+    yield* readHistory(await this.#storeFor(walk.tenant), walk);
+  }
+
+  /** Positions of a tenant's records other than decisions, ascending; with a kind, a few strangers among them. */
+  async *records(walk: RecordWalk): AsyncIterable<WalkedPosition> {
+    const { tags } = this.view();
+    if (walk.kind !== undefined) await tags.ensure(walk.tenant);
+    yield* walkRecords(await this.#storeFor(walk.tenant), tags, walk);
+  }
+
+  /** The newest version of an id, verified. @throws recordCorrupt, also when the index names another record. */
+  async readId(tenant: string, space: string, id: string): Promise<VerifiedRecord | undefined> {
+    const head = await this.head(tenant, space, id);
+    if (head === undefined) return undefined;
+    const record = await this.readAt(head.position, tenant);
+    const { body } = record;
+    const isNamed = body.tenant === tenant && body.space === space && body.id === id;
+    return isNamed ? record : notIndexed(head.position);
+  }
+
+  /**
+   * The record of a hash, verified. @throws recordCorrupt, also when the index names another record; ledgerCorrupt when there
+   * is none and hashes are missing; erased.
+   */
+  async readHash(hash: Hash): Promise<VerifiedRecord | undefined> {
+    const { store, completeness } = this.view();
+    const position = await readPositionOfHash(store, hash);
+    if (position === undefined) {
+      await completeness.hashes();
+      return undefined;
+    }
+    const record = await this.#readIndexed(position);
+    return equalBytes(record.hash, hash) ? record : notIndexed(position);
+  }
+
+  /** Before an erasure is reported its hashes are taken out of the index: what says that it is erased then is not. */
+  async #readIndexed(position: bigint): Promise<VerifiedRecord> {
+    try {
+      return await this.readAt(position);
+    } catch (error) {
+      if (!(error instanceof SigilFault) || error.error.kind !== "erased") throw error;
+      const isReported = this.view().erasures.of(error.error.tenant)?.reported === true;
+      return isReported ? labelled(position, error) : Promise.reject(error);
+    }
+  }
+
+  /** Positions of decisions that may match, in order and in slices; a few strangers among them. @throws erased, ledgerCorrupt. */
+  decisions(walk: DecisionWalk): AsyncIterable<DecisionSlice> {
+    return this.#searching(walk.tenant, (search) => search.walk(walk));
+  }
+
+  /** When the newest decisions were made and whom they are about; see `recent.ts`. */
+  recentDecisions(which: RecentDecisions, take: TakeRecent): Promise<RecentEnd> {
+    const { store, decisions, erasures } = this.view();
+    return readRecent(
+      { store, decisions, isErased: (tenant) => erasures.of(tenant) !== undefined },
+      which,
+      take,
+    );
+  }
+
+  /** The tag that `recentDecisions` gives for a principal; undefined while the tenant's index key is not loaded. */
+  principalTag(tenant: string, id: string): number | undefined {
+    return this.view().decisions.principalTerm(tenant, id);
+  }
+
+  /**
+   * Everything from a size on that cannot be derived, as it is now. Whoever takes it disposes of it.
+   * @throws sizeOutOfRange, invalidField when no group ends there.
+   */
+  async export(fromSize: bigint): Promise<LedgerExport> {
+    const { erasures } = this.view();
+    await erasures.settled();
+    const { store, sealer, options } = this.view();
+    const [signal, ring] = [erasures.copying, (): KeyRing => this.view().ring];
+    return exportLedger(fromSize, { store, sealer, ring, sha256: options.sha256, signal });
+  }
+
+  /** What a commit listener gets of the records from a position on, but those of erased tenants. */
+  protected async committedFrom(first: bigint): Promise<readonly CommittedRecord[]> {
+    const records: CommittedRecord[] = [];
+    for (let position = first; position < this.size; position += 1n) {
+      try {
+        const { body, hash } = await this.readAt(position);
+        // Of several versions in the group each has its own number; a decision has only the one.
+        const own = await this.versionBelow(body.tenant, body.space, body.id, position + 1n);
+        records.push({ position, hash, body, version: own?.version ?? 1n });
+      } catch (error) {
+        if (!(error instanceof SigilFault && error.error.kind === "erased")) throw error;
+      }
+    }
+    return records;
+  }
+
+  /** Keyed digest for tokens that only this deployment can make, 32 bytes. */
+  async authenticate(tenant: string, bytes: Uint8Array): Promise<Uint8Array> {
+    const { tags } = this.view();
+    await tags.ensure(tenant);
+    return tags.digest(tenant, bytes);
+  }
+
+  async #examine(position: bigint, depth: "serving" | "full", tenant?: string): Promise<Examination> {
+    const { store, sealer, tree, ring, state, options } = this.view();
+    const { origin, sha256 } = options;
+    try {
+      return await examineRecord(position, { store, sealer, tree, ring, state, origin, sha256, depth });
+    } catch (error) {
+      const isOthers =
+        error instanceof SigilFault && error.error.kind === "erased" && error.error.tenant !== tenant;
+      if (!isOthers || tenant === undefined) throw error;
+      return labelled(position, error);
+    }
+  }
+
+  /** For questions about a tenant's records other than decisions. @throws erased, ledgerCorrupt. */
+  async #storeFor(tenant: string): Promise<Store> {
+    const { erasures, completeness } = this.view();
+    erasures.refuse(tenant);
+    await completeness.versions(tenant);
+    return this.view().store;
+  }
+
+  /** One moment of a tenant's index of decisions. */
+  async *#searching<Item>(
+    tenant: string,
+    walk: (search: DecisionSearch) => AsyncIterable<Item>,
+  ): AsyncGenerator<Item> {
+    this.refuseErased(tenant);
+    const moment = await this.view().decisions.view(tenant);
+    this.refuseErased(tenant);
+    const { store } = this.view();
+    await using snapshot = store.snapshot();
+    yield* walk(new DecisionSearch(moment, store, snapshot));
+  }
+}

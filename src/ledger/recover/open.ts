@@ -1,0 +1,120 @@
+/**
+ * From a store just opened to a ledger that may serve: its key ring, its state and the checks of both, with nothing
+ * remembered from before. After a store error the same once more, and then also everything that had been
+ * acknowledged must be there. Source: docs/spec/ledger.md, docs/operating/recovery.md.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { equalBytes } from "@sigil/core/bytes";
+import { fail, SigilFault, type SigilError } from "@sigil/core/errors";
+import type { KeyRing } from "@sigil/core/keys";
+import { systemTenant } from "@sigil/core/record";
+import { damagedFilesRule, type Store } from "../../storage/store.ts";
+import { checkVersions } from "../read/completeness.ts";
+import { checkpointKeyOf } from "../read/examine.ts";
+import type { Erasure } from "../layout/erasure.ts";
+import { readErasures } from "../erase/erasure-records.ts";
+import { readKeyRecords } from "../read/keyring.ts";
+import type { SummaryKey } from "../layout/multiset.ts";
+import type { LedgerOptions } from "../append/options.ts";
+import { Sealer } from "../sealing/sealer.ts";
+import { openSigners, type Signers } from "../append/signers.ts";
+import {
+  checkWhole,
+  loadState,
+  rootAt,
+  sizeOf,
+  type LedgerState,
+  type StateContext,
+} from "../append/state.ts";
+import { Summary } from "../layout/summary.ts";
+import { summaryContext } from "../walk/summary-replay.ts";
+import { TreeReader } from "../layout/tree.ts";
+
+export type OpenedLedger = {
+  readonly store: Store;
+  readonly ring: KeyRing;
+  readonly signers: Signers;
+  readonly state: LedgerState;
+  /** By tenant. */
+  readonly erasures: ReadonlyMap<string, Erasure>;
+  readonly summary: Summary;
+  readonly summaryKey: SummaryKey;
+};
+
+/** @throws ledgerBehindAnchor, ledgerCorrupt when the store lost or changed what had been acknowledged. */
+const checkNothingLost = async (
+  state: LedgerState,
+  context: StateContext,
+  acknowledged: LedgerState,
+): Promise<void> => {
+  const size = sizeOf(acknowledged);
+  if (sizeOf(state) < size) fail({ kind: "ledgerBehindAnchor", size: sizeOf(state), anchorSize: size });
+  if (!equalBytes(await rootAt(state, size, context), acknowledged.root)) {
+    fail({ kind: "ledgerCorrupt", position: size, rule: "the tree is not the one that was acknowledged" });
+  }
+};
+
+/**
+ * @param acknowledged what had been answered before the store failed.
+ * @throws ledgerCorrupt, ledgerBehindAnchor, recordCorrupt, keyUnavailable: it must not serve; storeFailed: it could
+ * not be read.
+ */
+export const openLedger = async (
+  options: LedgerOptions,
+  store: Store,
+  acknowledged?: LedgerState,
+): Promise<OpenedLedger> => {
+  const { origin, anchor, sha256, dataKeys } = options;
+  await checkWhole(store, anchor);
+  let erasures: ReadonlyMap<string, Erasure> = new Map();
+  const erasureOf = (tenant: string): Erasure | undefined => erasures.get(tenant);
+  const sealer = new Sealer({ origin, keys: dataKeys, store: () => store, erasureOf });
+  const { ring } = await readKeyRecords({ store, sealer, genesis: options.genesis, sha256 });
+  erasures = await readErasures({ store, sealer, ring, sha256 });
+  const reader = new TreeReader(() => store, sha256);
+  const checkpointKey = (size: bigint) => checkpointKeyOf(ring, size).publicKey;
+  const context = { store, reader, anchor, origin, sha256, sealer, checkpointKey };
+  const state = await loadState(context);
+  if (acknowledged !== undefined) await checkNothingLost(state, context, acknowledged);
+  const { key } = await summaryContext(options);
+  const summary = await Summary.load({ key, origin, store, size: sizeOf(state), root: state.root });
+  // Whoever may do what rests on these: principals, models, the registry, erasures and the keys read above.
+  await checkVersions({ store, at: {} }, key, systemTenant, summary.tallyOf(systemTenant));
+  // What would be signed next must verify.
+  const signers = await openSigners(options.signingKeys, ring);
+  return { store, ring, signers, state, erasures, summary, summaryKey: key };
+};
+
+/** The database finds its own files damaged. */
+export const isDamagedFiles = (error: unknown): boolean =>
+  error instanceof SigilFault && error.error.kind === "storeFailed" && error.error.rule === damagedFilesRule;
+
+/** Findings that no amount of reopening changes. */
+const isVerdict = ({ error }: SigilFault): boolean =>
+  error.kind === "ledgerBehindAnchor" || error.kind === "ledgerCorrupt" || error.kind === "recordCorrupt";
+
+const firstRetryMs = 100;
+const lastRetryMs = 5000;
+
+/**
+ * Tries to reopen until it succeeds or `signal` aborts, at growing intervals.
+ * @returns what a person must look at, or undefined.
+ */
+export const retryOpening = async (
+  reopen: () => Promise<void>,
+  signal: AbortSignal,
+): Promise<SigilError | undefined> => {
+  for (let delayMs = firstRetryMs; ; delayMs = Math.min(2 * delayMs, lastRetryMs)) {
+    try {
+      await sleep(delayMs, undefined, { signal });
+    } catch {
+      return undefined;
+    }
+    try {
+      await reopen();
+      return undefined;
+    } catch (error) {
+      if (error instanceof SigilFault && (isVerdict(error) || isDamagedFiles(error))) return error.error;
+    }
+  }
+};

@@ -1,0 +1,70 @@
+/**
+ * How often each version of a tenant's data key has sealed, and from where on: `s` entries, written in the batch of the
+ * seals they count. They outlive the keys, so that a key whose file was lost or destroyed is never made a second time.
+ * Source: docs/spec/ledger.md §6.
+ */
+import { concatBytes, readU64be, u64be, utf8Decode } from "@sigil/core/bytes";
+import { fail } from "@sigil/core/errors";
+import type { Store, StoreEntry, StoreOp } from "../../storage/store.ts";
+import { familyRange, keyAfter, prefixRange, sealCountKey, tenantPrefix } from "../layout/keyspace.ts";
+
+export type SealCount = {
+  readonly tenant: string;
+  /** From 1. */
+  readonly version: number;
+  readonly seals: number;
+  /** The first position it sealed, or was to seal; unknown for keys from before that was written down. */
+  readonly first: bigint | undefined;
+};
+
+export const sealCountOp = ({ tenant, version, seals, first }: SealCount): StoreOp => ({
+  kind: "put",
+  key: sealCountKey(tenant, version),
+  value: first === undefined ? u64be(BigInt(seals)) : concatBytes(u64be(BigInt(seals)), u64be(first)),
+});
+
+const damaged = (): never =>
+  fail({ kind: "ledgerCorrupt", position: 0n, rule: "a count of seals is malformed" });
+
+/** @throws ledgerCorrupt. */
+const parseSealCount = ([key, value]: StoreEntry): SealCount => {
+  const end = key.length - 9;
+  if (end < 2 || key[end] !== 0 || (value.length !== 8 && value.length !== 16)) return damaged();
+  return {
+    tenant: utf8Decode(key.subarray(1, end)),
+    version: Number(readU64be(key, end + 1)),
+    seals: Number(readU64be(value)),
+    first: value.length === 16 ? readU64be(value, 8) : undefined,
+  };
+};
+
+export const readCount = async (
+  store: Store,
+  tenant: string,
+  version: number,
+): Promise<SealCount | undefined> => {
+  const key = sealCountKey(tenant, version);
+  const value = await store.get(key);
+  return value === undefined ? undefined : parseSealCount([key, value]);
+};
+
+/** The highest version that a count names. */
+export const newestCount = async (store: Store, tenant: string): Promise<SealCount | undefined> => {
+  const range = prefixRange(tenantPrefix("s", tenant));
+  for await (const entry of store.range({ ...range, reverse: true, limit: 1 })) return parseSealCount(entry);
+  return undefined;
+};
+
+/** Where a listing goes on: after this key. */
+export type CountPlace = { readonly tenant: string; readonly version: number };
+
+/** By tenant and version. */
+export const listCounts = async function* (
+  store: Store,
+  tenant: string | undefined,
+  after: CountPlace | undefined,
+): AsyncGenerator<SealCount, void, undefined> {
+  const { gte, lt } = tenant === undefined ? familyRange("s") : prefixRange(tenantPrefix("s", tenant));
+  const from = after === undefined ? gte : keyAfter(sealCountKey(after.tenant, after.version));
+  for await (const entry of store.range({ gte: from, lt })) yield parseSealCount(entry);
+};

@@ -1,0 +1,96 @@
+/**
+ * Records that no key is left of, as an inspection meets them. That a record's tenant was erased is believed only when the
+ * ledger holds the order and the report of it, and when exactly the positions that were reported say that they are that
+ * tenant's: otherwise whoever can write to the disk could pass any record off as an erased one. Holds one digest a tenant.
+ */
+import { equalBytes, type Hash } from "@sigil/core/bytes";
+import { findingsMax } from "@sigil/core/limits";
+import type { ErasedPayload } from "@sigil/core/record";
+import type { Sha256 } from "@sigil/core/hash";
+import type { Store } from "../../storage/store.ts";
+import { addPosition, noPositions, orderIn, reportIn, type Erasure, type Placed } from "../layout/erasure.ts";
+import { hasTraces } from "../erase/erasure-traces.ts";
+import type { Findings } from "./findings.ts";
+import { familyRange } from "../layout/keyspace.ts";
+import type { DataKeys } from "../sealing/sealer.ts";
+
+type Tally = { records: bigint; positions: Hash; readonly listed: bigint[] };
+
+export type ErasedTenant = { readonly tenant: string; readonly records: bigint };
+
+const step = "erasure";
+
+export class Keyless {
+  readonly #sha256: Sha256;
+  readonly #tallies = new Map<string, Tally>();
+  readonly #orders = new Map<string, Erasure>();
+  readonly #reports = new Map<string, ErasedPayload>();
+
+  constructor(sha256: Sha256) {
+    this.#sha256 = sha256;
+  }
+
+  /** In the order of the ledger. @param tenant whose the record says it is. */
+  add(tenant: string, position: bigint): void {
+    const tally = this.#tallies.get(tenant) ?? { records: 0n, positions: noPositions, listed: [] };
+    this.#tallies.set(tenant, tally);
+    tally.records += 1n;
+    tally.positions = addPosition(tally.positions, position, this.#sha256);
+    if (tally.listed.length < findingsMax) tally.listed.push(position);
+  }
+
+  /** A record that was opened: it may order an erasure, or say that one was carried out. */
+  take(record: Placed): void {
+    const order = orderIn(record);
+    if (order !== undefined) this.#orders.set(order.tenant, order);
+    const report = reportIn(record);
+    if (report !== undefined) this.#reports.set(report.tenant, report);
+  }
+
+  /** Records without a key whose tenant nobody ordered erased: damage, or passed off as something else. */
+  get unexplained(): bigint {
+    let records = 0n;
+    for (const [tenant, tally] of this.#tallies) if (!this.#orders.has(tenant)) records += tally.records;
+    return records;
+  }
+
+  get records(): bigint {
+    return [...this.#tallies.values()].reduce((sum, tally) => sum + tally.records, 0n);
+  }
+
+  /** What does not hold, once everything was walked over. @returns the tenants that are erased, by name. */
+  async finish(findings: Findings, keys: DataKeys, store: Store): Promise<readonly ErasedTenant[]> {
+    const erased: ErasedTenant[] = [];
+    for (const [tenant, order] of this.#orders) {
+      const rule = this.#faultOf(order, keys);
+      if (rule !== null) findings.add(order.position, step, rule);
+      else {
+        erased.push({ tenant, records: this.#tallies.get(tenant)?.records ?? 0n });
+        if (await hasTraces(tenant, store))
+          findings.add(null, step, `index entries of tenant "${tenant}" are left`);
+      }
+    }
+    for (const [tenant, { records, listed }] of this.#tallies) {
+      if (this.#orders.has(tenant)) continue;
+      for (const position of listed) findings.add(position, "seal", "the sealed value does not authenticate");
+      const unlisted = records - BigInt(listed.length);
+      if (unlisted > 0n) findings.add(null, "seal", `${unlisted} more records have no key`);
+    }
+    for await (const _ of store.range(familyRange("y"))) {
+      findings.add(null, step, "an erasure is not finished; start the server once");
+    }
+    return erased.toSorted((a, b) => (a.tenant < b.tenant ? -1 : 1));
+  }
+
+  #faultOf({ tenant, hash }: Erasure, keys: DataKeys): string | null {
+    const report = this.#reports.get(tenant);
+    if (report === undefined || keys.newest(tenant) > 0) {
+      return `the erasure of tenant "${tenant}" is not finished; start the server once`;
+    }
+    const { records, positions } = this.#tallies.get(tenant) ?? { records: 0n, positions: noPositions };
+    const holds =
+      equalBytes(report.order, hash) && report.records === records && equalBytes(report.positions, positions);
+    if (holds) return null;
+    return `${records} records say that they are of tenant "${tenant}"; ${report.records} were erased, or other ones`;
+  }
+}

@@ -1,0 +1,372 @@
+/**
+ * The whole ledger from position 0 upwards, group by group, with nothing believed: each record opened, parsed and
+ * its signature verified with the key ring its predecessors gave, each tree computed anew and held against the
+ * checkpoint signed over it. Holds one group in memory. What cannot be read is reported and passed over.
+ */
+import { equalBytes, toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
+import { parseStatement, recordContentType, toBeSigned } from "@sigil/core/cose";
+import { fail, SigilFault } from "@sigil/core/errors";
+import {
+  parseGenesis,
+  decodeBody,
+  decodeEnvelope,
+  entryOf,
+  hashRecord,
+  subjectOf,
+  type RecordBody,
+} from "@sigil/core/record";
+import type { Sha256 } from "@sigil/core/hash";
+import { parseCheckpoint, verifyCheckpoint, leafHash, parseNote, rootOf } from "@sigil/core/merkle";
+import {
+  applyKeyRecord,
+  ringOfGenesis,
+  emptyRing,
+  findSigner,
+  type KeyRing,
+  verifyOwn,
+} from "@sigil/core/keys";
+import { sealedKeyVersion } from "../../crypto/seal.ts";
+import type { Store, StoreEntry } from "../../storage/store.ts";
+import { checkpointKeyOf } from "../read/examine.ts";
+import type { Findings } from "./findings.ts";
+import { parseGroup, type GroupEntry } from "../layout/group.ts";
+import type { Keyless } from "./keyless.ts";
+import { familyRange, positionOf } from "../layout/keyspace.ts";
+import type { Sealer } from "../sealing/sealer.ts";
+import { emptyTree, planLeaves, type TreePlan } from "../layout/tree.ts";
+
+export type WalkedRecord = {
+  readonly position: bigint;
+  readonly body: RecordBody;
+  readonly hash: Hash;
+  /** Statements of witnesses, as the envelope carries them; not looked into. */
+  readonly attestations: readonly Uint8Array[];
+  /** Of the data key that sealed it. */
+  readonly keyVersion: number;
+};
+
+export type WalkedGroup = {
+  /** One past the last position. */
+  readonly end: bigint;
+  /** Those of the group that could be read. */
+  readonly records: readonly WalkedRecord[];
+  /** Undefined once a leaf is unknown or a root is not the signed one: past that the tree cannot be computed. */
+  readonly tree: { readonly plan: TreePlan; readonly root: Hash; readonly checkpoint: string } | undefined;
+};
+
+type WalkContext = {
+  readonly store: Store;
+  readonly sealer: Sealer;
+  readonly origin: string;
+  readonly genesis: Hash;
+  readonly sha256: Sha256;
+  readonly findings: Findings;
+  /** Takes what no key is left of: an erased tenant's records, or damage. */
+  readonly keyless: Keyless;
+  readonly signal: AbortSignal | undefined;
+};
+
+/** One side of the walk: entries of a family in order, with the next one in sight. Malformed keys are reported. */
+class Cursor {
+  readonly #entries: AsyncIterator<StoreEntry>;
+  readonly #onMalformed: () => void;
+  #next: { readonly position: bigint; readonly value: Uint8Array } | undefined;
+
+  constructor(entries: AsyncIterable<StoreEntry>, onMalformed: () => void) {
+    this.#entries = entries[Symbol.asyncIterator]();
+    this.#onMalformed = onMalformed;
+  }
+
+  async peek(): Promise<{ readonly position: bigint; readonly value: Uint8Array } | undefined> {
+    while (this.#next === undefined) {
+      const { done, value: entry } = await this.#entries.next();
+      if (done === true) return undefined;
+      if (entry[0].length === 9) this.#next = { position: positionOf(entry[0]), value: entry[1] };
+      else this.#onMalformed();
+    }
+    return this.#next;
+  }
+
+  skip(): void {
+    this.#next = undefined;
+  }
+
+  async close(): Promise<void> {
+    await this.#entries.return?.();
+  }
+}
+
+/** What a record's bytes said. A leaf without a record: the envelope opened, and something inside it does not hold. */
+type Read = { readonly leaf: Hash | undefined; readonly record: WalkedRecord | undefined };
+
+const ruleOf = (error: unknown): string => {
+  if (!(error instanceof SigilFault) || error.error.kind === "storeFailed") throw error;
+  return "rule" in error.error ? error.error.rule : error.message;
+};
+
+/** A tree after some leaves. */
+type Grown = { readonly plan: TreePlan; readonly root: Hash };
+
+/** Undefined when the tree before, or a leaf, is unknown. */
+const growBy = (
+  before: TreePlan["tree"] | undefined,
+  leaves: readonly (Hash | undefined)[],
+  sha256: Sha256,
+): Grown | undefined => {
+  if (before === undefined || leaves.some((leaf) => leaf === undefined)) return undefined;
+  const plan = planLeaves(before, leaves as readonly Hash[], sha256);
+  return { plan, root: rootOf(plan.tree.frontier, sha256) };
+};
+
+/** Groups without an entry are walked in steps of this many records. */
+const stepRecords = 256n;
+
+/** Runs once. Throws cancelled and storeFailed; everything else becomes a finding. */
+export class Walk {
+  readonly #context: WalkContext;
+  readonly #records: Cursor;
+  readonly #groups: Cursor;
+  /** Undefined when the genesis record is not the expected one: then no signature means anything. */
+  #ring: KeyRing | undefined = emptyRing;
+  #size = 0n;
+  #tree: TreePlan["tree"] | undefined = emptyTree;
+
+  constructor(context: WalkContext) {
+    this.#context = context;
+    const cursor = (family: "r" | "b", step: string): Cursor =>
+      new Cursor(context.store.range(familyRange(family)), () =>
+        context.findings.add(null, step, "a key is malformed"),
+      );
+    this.#records = cursor("r", "sequence");
+    this.#groups = cursor("b", "group");
+  }
+
+  /** The ring after what was walked over. */
+  get ring(): KeyRing | undefined {
+    return this.#ring;
+  }
+
+  async *run(): AsyncGenerator<WalkedGroup> {
+    const { findings, signal } = this.#context;
+    try {
+      for (let raw = await this.#groups.peek(); raw !== undefined; raw = await this.#groups.peek()) {
+        this.#groups.skip();
+        if (raw.position < this.#size) {
+          findings.add(raw.position, "group", "the group entry overlaps the one before it");
+          continue;
+        }
+        const group = this.#parse(raw.position, raw.value);
+        if (group === undefined) continue;
+        if (raw.position > this.#size && (await this.#records.peek()) !== undefined) {
+          const rule = `no group entry covers positions ${this.#size} to ${raw.position - 1n}`;
+          findings.add(this.#size, "group", rule);
+          yield* this.#takeUncovered(raw.position);
+        }
+        if (raw.position > this.#size && (await this.#records.peek()) === undefined) {
+          findings.add(raw.position, "group", "the group entry stands past every record");
+          continue;
+        }
+        this.#skipTo(raw.position);
+        yield await this.#take(this.#size + BigInt(group.leaves.length), group);
+        if (signal?.aborted === true) fail({ kind: "cancelled" });
+      }
+      for (let next = await this.#records.peek(); next !== undefined; next = await this.#records.peek()) {
+        findings.add(next.position, "sequence", "the record lies past the last group entry");
+        this.#records.skip();
+      }
+    } finally {
+      await this.#records.close();
+      await this.#groups.close();
+    }
+  }
+
+  /** Records below `end` that no group entry covers. */
+  async *#takeUncovered(end: bigint): AsyncGenerator<WalkedGroup> {
+    for (;;) {
+      const next = await this.#records.peek();
+      if (next === undefined || next.position >= end) return;
+      this.#skipTo(next.position);
+      const stepEnd = this.#size + stepRecords;
+      yield await this.#take(stepEnd < end ? stepEnd : end, undefined);
+    }
+  }
+
+  /** Passes over positions of which nothing is left. */
+  #skipTo(position: bigint): void {
+    if (position === this.#size) return;
+    const rule = `the records up to position ${position - 1n} are missing`;
+    this.#context.findings.add(this.#size, "sequence", rule);
+    this.#size = position;
+    this.#tree = undefined;
+  }
+
+  #parse(first: bigint, bytes: Uint8Array): GroupEntry | undefined {
+    try {
+      return parseGroup(first, bytes);
+    } catch (error) {
+      this.#context.findings.add(first, "group", ruleOf(error));
+      return undefined;
+    }
+  }
+
+  /** Everything up to `end`, which becomes the size. */
+  async #take(end: bigint, group: GroupEntry | undefined): Promise<WalkedGroup> {
+    const first = this.#size;
+    const records: WalkedRecord[] = [];
+    const read: (Hash | undefined)[] = [];
+    for (let position = first; position < end; position += 1n) {
+      const { leaf, record } = await this.#read(position);
+      if (record !== undefined) records.push(record);
+      read.push(leaf);
+    }
+    this.#size = end;
+    const before = this.#tree;
+    this.#tree = undefined;
+    const grown =
+      group === undefined
+        ? growBy(before, read, this.#context.sha256)
+        : await this.#grow(before, read, group);
+    this.#tree = grown?.plan.tree;
+    return { end, records, tree: grown && { ...grown, checkpoint: group?.checkpoint ?? "" } };
+  }
+
+  /**
+   * The tree after a group. Its leaves are known twice, from the records and from the group's entry; where they
+   * differ the signed root tells which are damaged, so that one damaged record does not make every later root wrong.
+   */
+  async #grow(
+    before: TreePlan["tree"] | undefined,
+    read: readonly (Hash | undefined)[],
+    group: GroupEntry,
+  ): Promise<Grown | undefined> {
+    const { findings, sha256 } = this.#context;
+    const { firstPosition, leaves } = group;
+    const signed = await this.#signedRoot(group.checkpoint);
+    const differing = read.flatMap((leaf, index) =>
+      leaf !== undefined && !equalBytes(leaf, leaves[index] ?? leaf) ? [firstPosition + BigInt(index)] : [],
+    );
+    const byRecords = growBy(
+      before,
+      read.map((leaf, index) => leaf ?? leaves[index]),
+      sha256,
+    );
+    const isSigned = (grown: Grown): boolean => signed === undefined || equalBytes(grown.root, signed);
+    if (byRecords === undefined || isSigned(byRecords)) {
+      if (differing[0] !== undefined) {
+        findings.add(
+          differing[0],
+          "leaf",
+          `${differing.length} leaves of the group's entry are not its records'`,
+        );
+      }
+      return byRecords;
+    }
+    for (const position of differing) {
+      findings.add(position, "leaf", "the record is not the one its group's entry holds");
+    }
+    const byEntry = growBy(before, leaves, sha256);
+    if (byEntry !== undefined && isSigned(byEntry)) return byEntry;
+    const rule = `the tree's root is ${toHex(byRecords.root)}, not the checkpoint's`;
+    findings.add(firstPosition, "root", rule);
+    return undefined;
+  }
+
+  /** The root a checkpoint of this size claims; its signature is verified beside the walk. */
+  async #signedRoot(note: string): Promise<Hash | undefined> {
+    const { findings, origin, sha256 } = this.#context;
+    const size = this.#size;
+    const ring = this.#ring;
+    const refuse = (error: unknown): undefined => {
+      findings.add(size - 1n, "checkpoint", ruleOf(error));
+    };
+    try {
+      const checkpoint = parseCheckpoint(parseNote(note).text);
+      if (checkpoint.size !== size) {
+        findings.add(size - 1n, "checkpoint", `is over size ${checkpoint.size}, stands at size ${size}`);
+        return undefined;
+      }
+      if (ring !== undefined) {
+        const publicKey: PublicKey = checkpointKeyOf(ring, size).publicKey;
+        await findings.beside(() =>
+          verifyCheckpoint(note, { origin, publicKey, verify: verifyOwn }, sha256).then(() => {}, refuse),
+        );
+      }
+      return checkpoint.root;
+    } catch (error) {
+      return refuse(error);
+    }
+  }
+
+  async #read(position: bigint): Promise<Read> {
+    const { findings } = this.#context;
+    const nothing = { leaf: undefined, record: undefined };
+    const next = await this.#records.peek();
+    if (next?.position !== position) {
+      findings.add(position, "sequence", "the record is missing");
+      return nothing;
+    }
+    this.#records.skip();
+    const tenantWithoutKey = this.#context.sealer.keylessTenant(next.value);
+    if (tenantWithoutKey !== undefined) {
+      this.#context.keyless.add(tenantWithoutKey, position);
+      return nothing;
+    }
+    let step = "seal";
+    let leaf: Hash | undefined;
+    try {
+      const { sealer, sha256 } = this.#context;
+      const { tenant, envelope } = await sealer.open(next.value, position);
+      leaf = leafHash(entryOf(envelope, sha256), sha256);
+      step = "envelope";
+      const { statement: signed, attestations } = decodeEnvelope(envelope);
+      const statement = parseStatement(signed);
+      const broken = (rule: string): never => fail({ kind: "recordCorrupt", position, step, rule });
+      if (statement.contentType !== recordContentType) broken("the statement is not over a record");
+      const hash = hashRecord(statement.payload, sha256);
+      step = "schema";
+      const body = decodeBody(statement.payload);
+      if (statement.origin !== this.#context.origin) broken("the statement names another origin");
+      if (statement.subject !== subjectOf(body)) broken("the statement's subject is not the record's");
+      if (body.tenant !== tenant) broken("the record belongs to another tenant");
+      step = "genesis";
+      if (position === 0n) this.#begin(body, hash);
+      step = "key";
+      await this.#verify(position, statement);
+      this.#announce(position, body);
+      const keyVersion = sealedKeyVersion(next.value.subarray(1 + (next.value[0] ?? 0)), position);
+      return { leaf, record: { position, body, hash, attestations, keyVersion } };
+    } catch (error) {
+      findings.add(position, step, ruleOf(error));
+      return { leaf, record: undefined };
+    }
+  }
+
+  #begin(body: RecordBody, hash: Hash): void {
+    if (!equalBytes(hash, this.#context.genesis)) {
+      this.#ring = undefined;
+      const rule = `it is not the expected ${toHex(this.#context.genesis)}`;
+      fail({ kind: "recordCorrupt", position: 0n, step: "genesis", rule });
+    }
+    this.#ring = ringOfGenesis(parseGenesis(body.payload), this.#context.sha256);
+  }
+
+  async #verify(position: bigint, statement: ReturnType<typeof parseStatement>): Promise<void> {
+    const { findings } = this.#context;
+    if (this.#ring === undefined) return;
+    const found = findSigner(this.#ring, "record", statement.kid, position);
+    if (found.kind === "refused") {
+      return fail({ kind: "recordCorrupt", position, step: "key", rule: found.rule });
+    }
+    const message = toBeSigned(statement.protectedBytes, statement.payload);
+    await findings.beside(async () => {
+      if (await verifyOwn(found.entry.publicKey, message, statement.signature)) return;
+      findings.add(position, "signature", "the Ed25519 signature does not verify");
+    });
+  }
+
+  /** A record about keys gives the ring for the records after it. */
+  #announce(position: bigint, body: RecordBody): void {
+    if (this.#ring === undefined) return;
+    this.#ring = applyKeyRecord(this.#ring, position, body, this.#context.sha256);
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The server's log: pino, one JSON object a line, or lines for people when the destination is a terminal. Fields are
+ * names, numbers and codes; never payloads, tokens or keys. Causes of incidents are the only foreign text: their message
+ * is cut short and everything in it that looks like a credential, a key or quoted input is struck out.
+ */
+import { Writable } from "node:stream";
+import type { DestinationStream, Logger } from "pino";
+import pino from "pino";
+import pretty from "pino-pretty";
+import { logMessageCharactersMax } from "@sigil/core/limits";
+
+export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+export type LogOptions = {
+  readonly level: LogLevel;
+  readonly stream: DestinationStream;
+  /** Lines for people; JSON unless told. */
+  readonly pretty?: boolean;
+};
+
+const struck = "[struck]";
+
+/** Names of fields that hold secrets wherever they turn up. */
+const secretFields = [
+  "authorization",
+  "token",
+  "input",
+  "payload",
+  "envelope",
+  "key",
+  "private_key",
+  "passphrase",
+];
+
+/** Text that came from elsewhere: quoted snippets, tokens, headers, long runs of base64 or hexadecimal digits. */
+export const strikeOut = (text: string): string =>
+  text
+    .replace(
+      /\b(metadata entry \S+|authorization(?:-bin)?|cookie|passphrase|password)\s*[:=].*/gis,
+      `$1: ${struck}`,
+    )
+    .replace(/\bbearer\s+\S+/gi, struck)
+    .replace(/\beyJ[\w-]+(\.[\w-]*)*/g, struck)
+    .replace(/"[^"]*(?:"|$)|`[^`]*(?:`|$)|(?<!\w)'[^']*(?:'|$)/g, struck)
+    .replace(/[A-Za-z0-9+/_=-]{32,}/g, struck)
+    .slice(0, logMessageCharactersMax);
+
+const firstFrames = 12;
+
+/** Stack frames without the message that stands above them. */
+const framesOf = (error: Error): readonly string[] =>
+  (error.stack ?? "")
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line.startsWith("at "))
+    .slice(0, firstFrames);
+
+const causesMax = 4;
+
+/** An error as the log shows it, with its causes. */
+export const describeCause = (cause: unknown, depth = 0): object => {
+  if (!(cause instanceof Error)) return { type: typeof cause };
+  const code = "code" in cause && typeof cause.code === "string" ? { code: cause.code } : {};
+  const deeper =
+    cause.cause === undefined || depth === causesMax ? {} : { cause: describeCause(cause.cause, depth + 1) };
+  const described = { type: cause.name, message: strikeOut(cause.message), ...code, stack: framesOf(cause) };
+  return { ...described, ...deeper };
+};
+
+/** pino-pretty takes streams of Node alone. */
+const asWritable = (stream: DestinationStream): Writable =>
+  new Writable({
+    write: (part: Buffer, _encoding, done) => {
+      stream.write(part.toString());
+      done();
+    },
+  });
+
+/** As JSON lines and the command line print times, whatever the machine's zone. */
+const utcTime = "UTC:yyyy-mm-dd'T'HH:MM:ss.l'Z'";
+
+export const createLog = ({ level, stream, pretty: forPeople = false }: LogOptions): Logger => {
+  const options = {
+    level,
+    base: { service: "sigil" },
+    serializers: { err: (cause: unknown) => describeCause(cause) },
+    redact: { paths: secretFields.flatMap((name) => [name, `*.${name}`]), censor: struck },
+    formatters: { level: (label: string) => ({ level: label }) },
+    timestamp: pino.stdTimeFunctions.isoTime,
+  };
+  if (!forPeople) return pino(options, stream);
+  return pino(
+    options,
+    pretty({
+      colorize: true,
+      ignore: "service,pid,hostname",
+      translateTime: utcTime,
+      destination: asWritable(stream),
+    }),
+  );
+};

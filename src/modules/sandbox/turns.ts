@@ -1,0 +1,99 @@
+/**
+ * One place and those who wait for it: tenants take turns, and a tenant's own go in the order they came. At most
+ * `moduleInspectionsPerTenantMax` of a tenant and `moduleInspectionsMax` of all have it or wait for it.
+ */
+import { FairQueue } from "../../identity/fair-queue.ts";
+import { fail, SigilFault } from "@sigil/core/errors";
+import { moduleInspectionsMax, moduleInspectionsPerTenantMax } from "@sigil/core/limits";
+
+type Waiter = { readonly take: () => void; readonly refuse: (cause: SigilFault) => void };
+
+const whyAborted = ({ reason }: AbortSignal): SigilFault =>
+  reason instanceof SigilFault ? reason : new SigilFault({ kind: "cancelled" });
+
+/** @throws what aborted it where that is a fault of ours (a deadline), else cancelled. */
+export const requireWanted = (signal: AbortSignal): void => {
+  if (signal.aborted) throw whyAborted(signal);
+};
+
+export class Turns {
+  readonly #what: string;
+  readonly #byTenant = new Map<string, number>();
+  /** By tenant. */
+  readonly #waiting = new FairQueue<string, Waiter>();
+  #all = 0;
+  #isTaken = false;
+
+  /** @param what is full, in words. */
+  constructor(what: string) {
+    this.#what = what;
+  }
+
+  /** The place is the caller's while `act` is under way. @throws queueFull, cancelled, deadlineExceeded, what `act` throws. */
+  async inTurn<Value>(tenant: string, signal: AbortSignal, act: () => Promise<Value>): Promise<Value> {
+    requireWanted(signal);
+    this.#enter(tenant);
+    try {
+      await this.#take(tenant, signal);
+      try {
+        return await act();
+      } finally {
+        this.#pass();
+      }
+    } finally {
+      this.#leave(tenant);
+    }
+  }
+
+  /** All who wait are told; who has the place keeps it. */
+  refuseAll(cause: SigilFault): void {
+    for (const { refuse } of this.#waiting.clear()) refuse(cause);
+  }
+
+  #enter(tenant: string): void {
+    const own = this.#byTenant.get(tenant) ?? 0;
+    const what = this.#what;
+    if (own >= moduleInspectionsPerTenantMax) {
+      fail({ kind: "queueFull", what: `the tenant's ${what}`, limit: moduleInspectionsPerTenantMax });
+    }
+    if (this.#all >= moduleInspectionsMax) {
+      fail({ kind: "queueFull", what: `the ${what}`, limit: moduleInspectionsMax });
+    }
+    this.#all += 1;
+    this.#byTenant.set(tenant, own + 1);
+  }
+
+  #leave(tenant: string): void {
+    this.#all -= 1;
+    const left = (this.#byTenant.get(tenant) ?? 1) - 1;
+    if (left === 0) this.#byTenant.delete(tenant);
+    else this.#byTenant.set(tenant, left);
+  }
+
+  #take(tenant: string, signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    if (!this.#isTaken) {
+      this.#isTaken = true;
+      resolve();
+      return promise;
+    }
+    const onAbort = (): void => {
+      this.#waiting.remove(tenant, waiter);
+      reject(whyAborted(signal));
+    };
+    const settled = (): void => signal.removeEventListener("abort", onAbort);
+    const waiter: Waiter = {
+      take: () => (settled(), resolve()),
+      refuse: (cause) => (settled(), reject(cause)),
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#waiting.add(tenant, waiter);
+    return promise;
+  }
+
+  #pass(): void {
+    const next = this.#waiting.take();
+    if (next === undefined) this.#isTaken = false;
+    else next.take();
+  }
+}

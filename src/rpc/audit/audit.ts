@@ -1,0 +1,132 @@
+/** AuditService over gRPC: a request becomes a query, verified evidence a reply. Errors are the wrapper's (unary.ts). */
+import type { UntypedServiceImplementation } from "@grpc/grpc-js";
+import {
+  AuditServiceService,
+  FrozenChain,
+  ListFrozenChainsResponse,
+  ListOrder,
+  type GetCheckpointRequest,
+  type GetCheckpointResponse,
+  type GetConsistencyProofRequest,
+  type GetConsistencyProofResponse,
+  type GetFrozenChainRequest,
+  type GetFrozenChainResponse,
+  type GetInclusionProofRequest,
+  type GetInclusionProofResponse,
+  type ListFrozenChainsRequest,
+  type VerifyFrozenChainRequest,
+  type VerifyFrozenChainResponse,
+} from "@sigil/proto/sigil/audit/v1/audit";
+import { fail } from "@sigil/core/errors";
+import { reasonShape } from "@sigil/core/record";
+import type { ChainQuery } from "../../audit/evidence.ts";
+import type { AuditService } from "../../audit/service.ts";
+import { formatChain, formatVerification } from "./messages.ts";
+import type { RpcEnvironment } from "../call/environment.ts";
+import {
+  readAction,
+  readAuditId,
+  readPageSize,
+  readSession,
+  readTarget,
+  readPrincipal,
+  readTargetGlob,
+  readTenant,
+  readTimeMs,
+  readVerdict,
+} from "../message/fields.ts";
+import { encodedBytes, fitPage } from "../bounds/reply-limit.ts";
+import { shorterChains } from "../bounds/shorter.ts";
+import { unary } from "../call/unary.ts";
+
+const ORDERS: ReadonlyMap<number, ChainQuery["order"]> = new Map([
+  [ListOrder.LIST_ORDER_UNSPECIFIED, "newestFirst"],
+  [ListOrder.LIST_ORDER_NEWEST_FIRST, "newestFirst"],
+  [ListOrder.LIST_ORDER_OLDEST_FIRST, "oldestFirst"],
+]);
+
+const readOrder = (order: ListOrder): ChainQuery["order"] =>
+  ORDERS.get(order) ??
+  fail({ kind: "invalidField", field: "order", rule: "must be an order this server knows" });
+
+const readQuery = (request: ListFrozenChainsRequest, trustDomain: string): ChainQuery => ({
+  principal: readPrincipal(request.principal, "principal", trustDomain),
+  action: request.action === "" ? "" : readAction(request.action, "action"),
+  targetGlob: readTargetGlob(request.targetGlob, "target_glob"),
+  targetPrefix: request.targetPrefix === "" ? "" : readTarget(request.targetPrefix, "target_prefix"),
+  verdict: readVerdict(request.verdict, "verdict"),
+  reason: readReason(request.reason),
+  session: readSession(request.session, "session"),
+  fromPosition: request.fromPosition,
+  fromMs: readTimeMs(request.fromTime, "from_time"),
+  untilMs: readTimeMs(request.untilTime, "until_time"),
+  order: readOrder(request.order),
+  pageSize: readPageSize(request.pageSize),
+  pageToken: request.pageToken,
+  tenant: readTenant(request.tenant),
+});
+
+const readReason = (reason: string): string =>
+  reason === "" || reasonShape.test(reason)
+    ? reason
+    : fail({ kind: "invalidField", field: "reason", rule: "must be a code such as SCORE_BELOW_THRESHOLD" });
+
+const readName = ({ auditId, tenant }: GetFrozenChainRequest | VerifyFrozenChainRequest) => ({
+  auditId: readAuditId(auditId),
+  tenant: readTenant(tenant),
+});
+
+export const auditHandlers = (audit: AuditService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
+  getFrozenChain: unary<GetFrozenChainRequest, GetFrozenChainResponse>(
+    rpc,
+    AuditServiceService.getFrozenChain.path,
+    async (caller, request) => {
+      const found = await audit.get(caller, readName(request));
+      return { chain: formatChain(found), modelRows: await audit.rows(found.chain) };
+    },
+  ),
+  listFrozenChains: unary<ListFrozenChainsRequest, ListFrozenChainsResponse>(
+    rpc,
+    AuditServiceService.listFrozenChains.path,
+    async (caller, request, call) => {
+      const query = readQuery(request, rpc.trustDomain);
+      const page = async (itemsMax: number): Promise<ListFrozenChainsResponse> => {
+        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+        const { chains, ...rest } = await audit.list(caller, asked, call.signal);
+        return { ...rest, chains: chains.map(formatChain) };
+      };
+      const itemBytes = ({ chains }: ListFrozenChainsResponse) =>
+        chains.map((chain) => encodedBytes(FrozenChain, chain));
+      return fitPage({ message: ListFrozenChainsResponse, page, itemBytes, shorter: shorterChains }, call);
+    },
+  ),
+  verifyFrozenChain: unary<VerifyFrozenChainRequest, VerifyFrozenChainResponse>(
+    rpc,
+    AuditServiceService.verifyFrozenChain.path,
+    async (caller, request) => formatVerification(await audit.verify(caller, readName(request))),
+  ),
+  getCheckpoint: unary<GetCheckpointRequest, GetCheckpointResponse>(
+    rpc,
+    AuditServiceService.getCheckpoint.path,
+    () => {
+      const { note, origin, size, root, publicKey } = audit.checkpoint();
+      return { checkpoint: note, origin, size, root, publicKey };
+    },
+  ),
+  getInclusionProof: unary<GetInclusionProofRequest, GetInclusionProofResponse>(
+    rpc,
+    AuditServiceService.getInclusionProof.path,
+    async (_caller, { position }) => {
+      const { checkpoint, hashes } = await audit.proveInclusion(position);
+      return { checkpoint, inclusionProof: [...hashes] };
+    },
+  ),
+  getConsistencyProof: unary<GetConsistencyProofRequest, GetConsistencyProofResponse>(
+    rpc,
+    AuditServiceService.getConsistencyProof.path,
+    async (_caller, { oldSize }) => {
+      const { checkpoint, hashes } = await audit.proveConsistency(oldSize);
+      return { checkpoint, consistencyProof: [...hashes] };
+    },
+  ),
+});

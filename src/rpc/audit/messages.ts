@@ -1,0 +1,72 @@
+/** Recorded decisions, their records and their verification as protobuf. */
+import {
+  StepOutcome,
+  type FrozenChain,
+  type RecordedFeature,
+  type VerifyFrozenChainResponse,
+} from "@sigil/proto/sigil/audit/v1/audit";
+import { LevelOfAccess } from "@sigil/proto/sigil/type/v1/type";
+import type { FrozenChainPayload } from "@sigil/core/record";
+import type { AuditedChain, Verification, VerificationStep } from "../../audit/evidence.ts";
+import { FEATURES } from "@sigil/core/model";
+import { formatRecord } from "../canon/records.ts";
+import { formatLevel, formatTime, formatVerdict } from "../message/vocabulary.ts";
+
+const OUTCOMES = {
+  passed: StepOutcome.STEP_OUTCOME_PASSED,
+  failed: StepOutcome.STEP_OUTCOME_FAILED,
+  skipped: StepOutcome.STEP_OUTCOME_SKIPPED,
+} satisfies Record<VerificationStep["outcome"], StepOutcome>;
+
+const nothing = new Uint8Array(0);
+
+const featuresOf = ({ features, contributions }: FrozenChainPayload): RecordedFeature[] =>
+  FEATURES.flatMap((feature) => {
+    const value = features[feature];
+    return value === undefined ? [] : [{ feature, value, contribution: contributions[feature] ?? 0 }];
+  });
+
+export const formatChain = ({ record, chain }: AuditedChain): FrozenChain => {
+  const { request } = chain;
+  return {
+    auditId: record.body.id,
+    time: formatTime(record.body.ts),
+    tenant: record.body.tenant,
+    caller: request.caller,
+    subject: request.subject,
+    level: formatLevel(request.loa),
+    action: request.action,
+    target: request.target,
+    session: request.session,
+    inputDigest: request.inputDigest,
+    inputBytes: BigInt(request.inputBytes),
+    input: request.input ?? undefined,
+    verdict: formatVerdict(chain.verdict),
+    reason: chain.reason,
+    score: chain.score ?? undefined,
+    z: chain.z ?? undefined,
+    threshold: chain.threshold ?? undefined,
+    features: featuresOf(chain),
+    modelId: chain.model.id,
+    modelHash: chain.model.hash ?? nothing,
+    steps: chain.steps.map(({ name, detail }) => ({ name, detail })),
+    durationUs: BigInt(chain.durationUs),
+    metadata: { ...request.metadata },
+    record: formatRecord(record),
+    minLevel:
+      request.minLoa === undefined ? LevelOfAccess.LEVEL_OF_ACCESS_UNSPECIFIED : formatLevel(request.minLoa),
+  };
+};
+
+export const formatVerification = (verification: Verification): VerifyFrozenChainResponse => ({
+  verified: verification.verified,
+  steps: verification.steps.map(({ name, outcome, detail }) => ({
+    name,
+    outcome: OUTCOMES[outcome],
+    detail,
+  })),
+  ledgerPosition: verification.position,
+  checkpoint: verification.checkpoint,
+  inclusionProof: [...verification.proof],
+  envelope: verification.envelope ?? nothing,
+});

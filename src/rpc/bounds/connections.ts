@@ -1,0 +1,192 @@
+/**
+ * The connections of a listener, so many at once that the ledger keeps the descriptors it needs. One that never called, and one that
+ * called without a name and is idle, are ended after a while, and at once when another needs their place: the silent ones first,
+ * then the one that is idle longest. Whoever has proved who it is keeps its place. So many of one address without a name.
+ */
+import type { Http2Session, ServerHttp2Stream } from "node:http2";
+import type { Server, Socket } from "node:net";
+import { localPeer, peerOf } from "../../identity/peer.ts";
+
+export type ConnectionBounds = {
+  readonly max: number;
+  /** Of one peer that has not proved who it is. */
+  readonly perPeerMax: number;
+  /** To the first call, and between two calls of nobody in particular. */
+  readonly silentMs: number;
+  readonly idleMs: number;
+  readonly nowMs: () => number;
+  readonly onRefused: (bound: string) => void;
+};
+
+type Connection = {
+  readonly socket: Socket;
+  readonly peer: string;
+  session: Http2Session | undefined;
+  /** Since it was opened, or its last call ended. */
+  quietSinceMs: number;
+  calls: number;
+  hasCalled: boolean;
+  isProved: boolean;
+};
+
+/** What a session may take to say goodbye. */
+const goodbyeMs = 1000;
+
+const keyOf = ({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">) =>
+  remoteAddress === undefined ? undefined : `${remoteAddress} ${remotePort}`;
+
+export class Connections {
+  readonly #bounds: ConnectionBounds;
+  /** Oldest first. */
+  readonly #all = new Set<Connection>();
+  readonly #byAddress = new Map<string, Connection>();
+  readonly #bySession = new WeakMap<Http2Session, Connection>();
+  readonly #sweep: NodeJS.Timeout;
+
+  constructor(bounds: ConnectionBounds) {
+    this.#bounds = bounds;
+    this.#sweep = setInterval(() => this.#endQuiet(), Math.min(bounds.silentMs, bounds.idleMs) / 4).unref();
+  }
+
+  get count(): number {
+    return this.#all.size;
+  }
+
+  /** Follows an HTTP/2 listener's connections, sessions and calls. */
+  watchHttp2(listener: Server): void {
+    const entered = new WeakMap<Socket, Connection>();
+    // Before Node makes a session of it, which is told of by its own event; ended only after that.
+    listener.prependListener("connection", (socket: Socket) => entered.set(socket, this.#enter(socket)));
+    listener.on("connection", (socket: Socket) => {
+      const connection = entered.get(socket);
+      if (connection !== undefined) this.#judge(connection);
+    });
+    listener.on("session", (session: Http2Session) => {
+      const { socket } = session;
+      const key = socket === undefined ? undefined : keyOf(socket);
+      const connection = key === undefined ? undefined : this.#byAddress.get(key);
+      if (connection === undefined) return;
+      connection.session = session;
+      this.#bySession.set(session, connection);
+    });
+    listener.on("stream", (stream: ServerHttp2Stream) => {
+      const connection = stream.session && this.#bySession.get(stream.session);
+      if (connection === undefined || connection.isProved) return;
+      this.#begin(connection);
+      stream.once("close", () => this.#end(connection));
+    });
+  }
+
+  /** A connection was accepted: takes a place, or makes one, or is broken off. */
+  admit(socket: Socket): Connection {
+    const connection = this.#enter(socket);
+    this.#judge(connection);
+    return connection;
+  }
+
+  #enter(socket: Socket): Connection {
+    const peer = peerOf(socket.remoteAddress);
+    const connection: Connection = {
+      socket,
+      peer,
+      session: undefined,
+      quietSinceMs: this.#bounds.nowMs(),
+      calls: 0,
+      hasCalled: false,
+      // Who may open a Unix socket is the file system's to say.
+      isProved: peer === localPeer,
+    };
+    const key = keyOf(socket);
+    this.#all.add(connection);
+    if (key !== undefined) this.#byAddress.set(key, connection);
+    socket.once("close", () => {
+      this.#all.delete(connection);
+      if (key !== undefined && this.#byAddress.get(key) === connection) this.#byAddress.delete(key);
+    });
+    return connection;
+  }
+
+  #judge(connection: Connection): void {
+    const { max, perPeerMax } = this.#bounds;
+    const { peer } = connection;
+    const ofPeer = (each: Connection): boolean => !each.isProved && each.peer === peer;
+    if (!connection.isProved && this.#countOf(ofPeer) > perPeerMax) {
+      this.#makePlace(connection, ofPeer, "CONNECTIONS_PER_PEER");
+    } else if (this.#all.size > max) this.#makePlace(connection, () => true, "CONNECTIONS");
+  }
+
+  /** Somebody proved who it is on this session. */
+  prove(session: Http2Session | undefined): void {
+    const connection = session && this.#bySession.get(session);
+    if (connection !== undefined) connection.isProved = true;
+  }
+
+  /** For listeners that are no HTTP/2: a request has begun. @returns what ends it. */
+  request(connection: Connection): () => void {
+    this.#begin(connection);
+    return () => this.#end(connection);
+  }
+
+  close(): void {
+    clearInterval(this.#sweep);
+    for (const { socket } of this.#all) socket.destroy();
+  }
+
+  #countOf(counts: (connection: Connection) => boolean): number {
+    let count = 0;
+    for (const each of this.#all) if (counts(each)) count += 1;
+    return count;
+  }
+
+  #begin(connection: Connection): void {
+    connection.calls += 1;
+    connection.hasCalled = true;
+  }
+
+  #end(connection: Connection): void {
+    connection.calls -= 1;
+    connection.quietSinceMs = this.#bounds.nowMs();
+  }
+
+  /** Ends the one that is missed least, or else the newcomer. */
+  #makePlace(newcomer: Connection, isOne: (connection: Connection) => boolean, bound: string): void {
+    let least: Connection | undefined;
+    for (const each of this.#all) {
+      if (each === newcomer || each.isProved || each.calls > 0 || !isOne(each)) continue;
+      if (!each.hasCalled) {
+        least = each;
+        break;
+      }
+      if (least === undefined || each.quietSinceMs < least.quietSinceMs) least = each;
+    }
+    this.#bounds.onRefused(bound);
+    this.#breakOff(least ?? newcomer);
+  }
+
+  #endQuiet(): void {
+    const { silentMs, idleMs, nowMs } = this.#bounds;
+    const now = nowMs();
+    for (const connection of this.#all) {
+      const { isProved, calls, hasCalled, quietSinceMs } = connection;
+      if (isProved || calls > 0 || now - quietSinceMs < (hasCalled ? idleMs : silentMs)) continue;
+      if (hasCalled) this.#sayGoodbye(connection);
+      else this.#breakOff(connection);
+    }
+  }
+
+  /** Its place is free now, whenever its socket has closed. */
+  #breakOff(connection: Connection): void {
+    this.#all.delete(connection);
+    connection.socket.destroy();
+  }
+
+  /** With GOAWAY a client knows that no call of its was begun. */
+  #sayGoodbye({ session, socket }: Connection): void {
+    if (session === undefined) {
+      socket.destroy();
+      return;
+    }
+    session.close();
+    setTimeout(() => socket.destroy(), goodbyeMs).unref();
+  }
+}

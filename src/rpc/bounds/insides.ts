@@ -1,0 +1,105 @@
+/**
+ * The only place that knows how grpc-js is made inside: calls hold the HTTP/2 stream and decode their messages in
+ * methods of these names. A start asserts them, so that a version that moved them is refused and never served unbounded.
+ * Source: @grpc/grpc-js 1.14, build/src/server-interceptors.js.
+ */
+import type { ServerHttp2Stream } from "node:http2";
+import { createRequire } from "node:module";
+import type { Metadata, ServerInterceptor } from "@grpc/grpc-js";
+import { assert } from "@sigil/core/errors";
+
+/** `decoder.readState` while the length of a message is known and its end has not come. */
+export const readingMessage = 2;
+
+/** grpc-js's own call, as its interceptors get it first. */
+export type BaseCall = {
+  readonly stream: ServerHttp2Stream;
+  readonly decoder: { readonly readState: number; readonly readMessageSize: number };
+  readonly incomingEncoding: unknown;
+  readonly deadline: number;
+  readonly maxReceiveMessageSize: number;
+  readonly isReadPending: boolean;
+  readonly readQueue: readonly unknown[];
+  handleDataFrame: (data: Buffer) => void;
+  /** @param message with its prefix of five bytes. */
+  decompressMessage: (message: Buffer, encoding: string) => Buffer | Promise<Buffer>;
+  sendStatus: (status: CallStatus) => void;
+};
+
+/** An error as well, so that it can be thrown to grpc-js, which sends it as it is. */
+export type CallStatus = Error & {
+  readonly code: number;
+  readonly details: string;
+  readonly metadata?: Metadata;
+};
+
+const methods = ["handleDataFrame", "decompressMessage", "decompressAndMaybePush", "sendStatus"] as const;
+
+type Made = { readonly prototype: Readonly<Record<string, unknown>> };
+type Insides = { readonly BaseServerInterceptingCall?: Made };
+
+/** What grpc-js must be like for its calls to be bounded. @throws when it is not. */
+export const assertInsides = ({ BaseServerInterceptingCall: made }: Insides): void => {
+  assert(made !== undefined, "grpc-js makes its calls elsewhere");
+  for (const name of methods) {
+    assert(
+      typeof made.prototype[name] === "function",
+      `grpc-js has no ${name}: requests would not be bounded`,
+    );
+  }
+  const { decompressAndMaybePush, handleDataFrame } = made.prototype;
+  assert(
+    String(decompressAndMaybePush).includes("this.decompressMessage(") &&
+      String(handleDataFrame).includes("this.decompressAndMaybePush(") &&
+      String(handleDataFrame).includes("this.decoder.write("),
+    "grpc-js reads its messages another way: requests would not be bounded",
+  );
+};
+
+/** @throws as `assertInsides`. */
+export const assertInstalledInsides = (): void => {
+  const load = createRequire(import.meta.url);
+  assertInsides(load("@grpc/grpc-js/build/src/server-interceptors") as Insides);
+};
+
+const wrongTimeout = "Invalid grpc-timeout";
+
+/** grpc-js answers what it does not know by repeating it, up to a whole header. */
+export const muteTimeouts = (call: BaseCall): void => {
+  // With a deadline its text was understood.
+  if (call.deadline !== Infinity) return;
+  const { sendStatus } = call;
+  call.sendStatus = (status) => {
+    const isEcho = status.details.startsWith(wrongTimeout);
+    sendStatus.call(call, isEcho ? { ...status, details: "grpc-timeout must be digits and a unit" } : status);
+  };
+};
+
+const respondName = "_respondWithError";
+type Refusing = { [respondName]?: (error: object, ...rest: readonly unknown[]) => void };
+
+/** As `muteTimeouts`, of methods. Once a server. */
+export const muteUnknownMethods = (server: object): void => {
+  const refusing: Refusing = server;
+  const respond = refusing[respondName];
+  assert(respond !== undefined, "grpc-js refuses unknown methods elsewhere");
+  refusing[respondName] = (error, ...rest) =>
+    respond.call(server, { ...error, details: "the server has no such method" }, ...rest);
+};
+
+/** An interceptor that is shown each call and leaves it as it is. */
+export const onEachCall =
+  (see: (call: BaseCall) => void): ServerInterceptor =>
+  (_, call) => {
+    // Its own class says less than a start has asserted of it.
+    const inside: object = call;
+    see(inside as BaseCall);
+    return call as ReturnType<ServerInterceptor>;
+  };
+
+/** The stream that a handler's call is answered on. */
+export const streamOf = (call: object): ServerHttp2Stream => {
+  const { stream } = (call as { readonly call?: Partial<BaseCall> }).call ?? {};
+  assert(stream !== undefined, "grpc-js keeps the stream of a call elsewhere");
+  return stream;
+};

@@ -1,0 +1,227 @@
+/**
+ * What callers send, bounded in bytes: a message longer than `intakeFreeBytes` takes a permit of its connection's and of all
+ * when its length is known, or when it is about to be expanded, and gives it back when it is answered. A call that waits holds what
+ * came in one frame, unexpanded, and is not read on; one that is gone leaves the line. Source: gRPC over HTTP/2, "Message-Encoding".
+ */
+import { constants } from "node:http2";
+import { status as Code, type ServerInterceptor } from "@grpc/grpc-js";
+import { SigilFault, type SigilError } from "@sigil/core/errors";
+import { intakeFreeBytes, intakeMessageMsMax, intakeWaitersMax } from "@sigil/core/limits";
+import { ByteBudget, type Permit } from "./byte-budget.ts";
+import { muteTimeouts, onEachCall, readingMessage, type BaseCall, type CallStatus } from "./insides.ts";
+import { serviceErrorOf, statusOf } from "../status.ts";
+
+export type IntakeOptions = {
+  readonly messageBytesMax: number;
+  readonly bytesMax: number;
+  readonly bytesPerConnectionMax: number;
+  readonly newId: () => string;
+  readonly onRefused: (reason: string) => void;
+};
+
+/** DEFLATE makes at most so many bytes of one. Source: zlib, "Maximum Expansion Factor". */
+const expansionMax = 1032;
+
+const prefixBytes = 5;
+
+const encodings: ReadonlySet<string> = new Set(["identity", "gzip", "deflate"]);
+
+const unknownEncoding = (): CallStatus => {
+  const details = `grpc-encoding must be one of ${[...encodings].join(", ")}`;
+  return Object.assign(new Error(details), { code: Code.UNIMPLEMENTED, details });
+};
+
+/** What a permit is held for: the bytes of a message first, then what was decoded from them. */
+const permits = new WeakMap<object, Permit>();
+
+/** The permit of the bytes becomes that of the message they were. */
+export const carryPermit = <Message>(bytes: object, message: Message): Message => {
+  const permit = permits.get(bytes);
+  if (permit !== undefined) permits.set(message as object, permit);
+  return message;
+};
+
+/** Called when nobody needs a request any more. The end of its stream does the same. */
+export const releaseRequest = (message: unknown): void => permits.get(message as object)?.release();
+
+const late: SigilError = { kind: "deadlineExceeded", deadlineMs: intakeMessageMsMax };
+
+const lineFull: SigilError = {
+  kind: "overQuota",
+  reason: "INTAKE_LINE",
+  limit: intakeWaitersMax,
+  rule: "too many long messages of this connection wait to be read; send fewer at once",
+};
+
+/** One call that sends something long. */
+class Sender {
+  readonly #call: BaseCall;
+  readonly #intake: Intake;
+  readonly #connection: object;
+  readonly #gone = new AbortController();
+  readonly #held = new Set<Permit>();
+  #begun: { readonly permit: Permit | Promise<Permit>; readonly timer: NodeJS.Timeout } | undefined;
+
+  constructor(call: BaseCall, intake: Intake) {
+    this.#call = call;
+    this.#intake = intake;
+    this.#connection = call.stream.session ?? call.stream;
+    call.stream.once("close", () => this.#close());
+  }
+
+  /** A message has begun whose end has not come: it is read on with room for all of it. */
+  begin(bytes: number): void {
+    if (this.#begun !== undefined || this.#gone.signal.aborted) return;
+    try {
+      const permit = this.#take(bytes);
+      this.#begun = { permit, timer: setTimeout(() => this.#late(), intakeMessageMsMax) };
+      if (permit instanceof Promise) this.#readOnWith(permit);
+    } catch (error) {
+      this.#call.sendStatus(this.#intake.statusOf(error));
+    }
+  }
+
+  /** @returns the message's bytes, expanded, and with a permit. @throws a status. */
+  async expand(bytes: number, expand: () => Buffer | Promise<Buffer>): Promise<Buffer> {
+    const begun = this.#begun;
+    this.#begun = undefined;
+    clearTimeout(begun?.timer);
+    try {
+      const taken = begun?.permit ?? this.#take(bytes);
+      const permit = taken instanceof Promise ? await this.#granted(taken) : taken;
+      const expanded = await this.#expandWith(permit, expand);
+      permits.set(expanded, permit);
+      return expanded;
+    } catch (error) {
+      throw this.#intake.statusOf(error);
+    }
+  }
+
+  #take(bytes: number): Permit | Promise<Permit> {
+    const permit = this.#intake.budget.take(this.#connection, bytes, this.#gone.signal);
+    return permit instanceof Promise ? permit.then((granted) => this.#keep(granted)) : this.#keep(permit);
+  }
+
+  /** A permit is not given back before what it was for has ended: thousands that leave at once would all begin. */
+  async #expandWith(permit: Permit, expand: () => Buffer | Promise<Buffer>): Promise<Buffer> {
+    this.#held.delete(permit);
+    try {
+      if (this.#isGone) throw new SigilFault({ kind: "cancelled" });
+      const expanded = await expand();
+      permit.shrink(expanded.length);
+      this.#keep(permit);
+      return expanded;
+    } catch (error) {
+      permit.release();
+      throw error;
+    }
+  }
+
+  /** Calls that leave together say so one after the other, and each makes room for the next: all of them first. */
+  async #granted(taken: Promise<Permit>): Promise<Permit> {
+    const permit = await taken;
+    await new Promise((resolve) => setImmediate(resolve));
+    return permit;
+  }
+
+  get #isGone(): boolean {
+    const { stream } = this.#call;
+    return (
+      this.#gone.signal.aborted || stream.destroyed || stream.closed || stream.session?.destroyed === true
+    );
+  }
+
+  #keep(permit: Permit): Permit {
+    if (this.#gone.signal.aborted) permit.release();
+    for (const each of this.#held) if (each.bytes === 0) this.#held.delete(each);
+    this.#held.add(permit);
+    return permit;
+  }
+
+  #readOnWith(permit: Promise<Permit>): void {
+    this.#call.stream.pause();
+    permit.then(
+      () => {
+        const { isReadPending, readQueue, stream } = this.#call;
+        if (isReadPending && readQueue.length === 0) stream.resume();
+      },
+      // The caller left, and nobody is to be told.
+      () => {},
+    );
+  }
+
+  #late(): void {
+    this.#call.sendStatus(this.#intake.statusOf(new SigilFault(late)));
+    this.#call.stream.close(constants.NGHTTP2_CANCEL);
+  }
+
+  #close(): void {
+    clearTimeout(this.#begun?.timer);
+    this.#gone.abort(new SigilFault({ kind: "cancelled" }));
+    for (const permit of this.#held) permit.release();
+  }
+}
+
+/** What the calls of one server are bounded by. */
+export class Intake {
+  readonly budget: ByteBudget;
+  readonly #messageBytesMax: number;
+  readonly #newId: () => string;
+  readonly #onRefused: (reason: string) => void;
+
+  constructor({ messageBytesMax, bytesMax, bytesPerConnectionMax, newId, onRefused }: IntakeOptions) {
+    this.#messageBytesMax = messageBytesMax;
+    this.#newId = newId;
+    this.#onRefused = onRefused;
+    // The longest message must fit.
+    const bytesPerHolderMax = Math.max(bytesPerConnectionMax, messageBytesMax);
+    this.budget = new ByteBudget({
+      bytesMax: Math.max(bytesMax, bytesPerHolderMax),
+      bytesPerHolderMax,
+      waitersMax: intakeWaitersMax,
+      refuse: () => new SigilFault(lineFull),
+    });
+  }
+
+  /** Bytes that a message of `sentBytes` may take at most. */
+  weigh(sentBytes: number, isCompressed: boolean): number {
+    return isCompressed ? Math.min(sentBytes * expansionMax, this.#messageBytesMax) : sentBytes;
+  }
+
+  statusOf(error: unknown): CallStatus {
+    // A status of grpc-js's own, for what does not expand.
+    if (!(error instanceof Error)) return Object.assign(new Error("not expanded"), error as CallStatus);
+    if (error instanceof SigilFault && error.error.kind === "overQuota") this.#onRefused(error.error.reason);
+    const requestId = this.#newId();
+    return serviceErrorOf(statusOf(error, { requestId, report: () => requestId }), requestId);
+  }
+
+  /** Bounds each call of a server. */
+  get interceptor(): ServerInterceptor {
+    const senders = new WeakMap<BaseCall, Sender>();
+    const senderOf = (call: BaseCall): Sender => {
+      const known = senders.get(call);
+      if (known !== undefined) return known;
+      const sender = new Sender(call, this);
+      senders.set(call, sender);
+      return sender;
+    };
+    return onEachCall((call) => {
+      muteTimeouts(call);
+      const { handleDataFrame, decompressMessage } = call;
+      call.handleDataFrame = (data) => {
+        handleDataFrame.call(call, data);
+        const { readState, readMessageSize } = call.decoder;
+        if (readState !== readingMessage) return;
+        const bytes = this.weigh(readMessageSize, call.incomingEncoding !== "identity");
+        if (bytes > intakeFreeBytes) senderOf(call).begin(bytes);
+      };
+      call.decompressMessage = (message, encoding) => {
+        if (!encodings.has(encoding)) throw unknownEncoding();
+        const bytes = this.weigh(message.length - prefixBytes, encoding !== "identity");
+        const expand = (): Buffer | Promise<Buffer> => decompressMessage.call(call, message, encoding);
+        return bytes > intakeFreeBytes ? senderOf(call).expand(bytes, expand) : expand();
+      };
+    });
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * What every call brings along: its request id, its trace, its credentials and how long it may take.
+ * Source: W3C Trace Context §3.2, gRPC over HTTP/2. Reads metadata only.
+ */
+import type { Metadata } from "@grpc/grpc-js";
+import { fail } from "@sigil/core/errors";
+import type { Credentials } from "../../identity/resolver.ts";
+
+/** Deadlines in milliseconds. */
+export type DeadlineRules = { readonly deadlineMsDefault: number; readonly deadlineMsMax: number };
+
+export const requestIdKey = "x-request-id";
+
+const requestIdShape = /^[A-Za-z0-9._:~-]{1,128}$/;
+const traceparentShape = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$/;
+const traceparentBytes = 55;
+
+const single = (metadata: Metadata, key: string): string | undefined => {
+  const values = metadata.get(key);
+  return values.length === 1 && typeof values[0] === "string" ? values[0] : undefined;
+};
+
+/** The caller's own id when it is one that can safely stand in logs and records, else a new one. */
+export const requestIdOf = (metadata: Metadata, newRequestId: () => string): string => {
+  const given = single(metadata, requestIdKey);
+  return given !== undefined && requestIdShape.test(given) ? given : newRequestId();
+};
+
+/** The caller's traceparent, or undefined when there is none that follows the specification. */
+export const traceparentOf = (metadata: Metadata): string | undefined => {
+  const given = single(metadata, "traceparent");
+  const match = given === undefined ? null : traceparentShape.exec(given);
+  if (match === null) return undefined;
+  const [text, version, traceId, parentId, rest] = match;
+  if (version === "ff" || /^0+$/.test(traceId ?? "0") || /^0+$/.test(parentId ?? "0")) return undefined;
+  // A later version may say more; its first fields are these.
+  return version === "00" && rest !== undefined ? undefined : text.slice(0, traceparentBytes);
+};
+
+/** What the decision's record keeps of the call. */
+export const recordMetadata = (metadata: Metadata, requestId: string): Readonly<Record<string, string>> => {
+  const traceparent = traceparentOf(metadata);
+  return traceparent === undefined ? { request_id: requestId } : { request_id: requestId, traceparent };
+};
+
+/** @throws unauthenticated when more than one token is offered: none of them would be the right one to believe. */
+export const credentialsOf = (metadata: Metadata, certificate: Credentials["certificate"]): Credentials => {
+  const given = metadata.get("authorization");
+  if (given.length > 1) {
+    fail({ kind: "unauthenticated", reason: "TOKEN_MALFORMED", rule: "give one authorization value" });
+  }
+  const authorization = given[0];
+  return {
+    ...(authorization === undefined ? {} : { authorization: String(authorization) }),
+    ...(certificate === undefined ? {} : { certificate }),
+  };
+};
+
+/**
+ * Milliseconds a call may take from now on, and whether the server must watch them itself: grpc-js watches the
+ * caller's own deadline, in the clock it was given in.
+ */
+export const allowedMs = (
+  deadline: Date | number,
+  nowMs: number,
+  rules: DeadlineRules,
+): { readonly deadlineMs: number; readonly enforced: boolean } => {
+  const givenMs = Number(deadline) - nowMs;
+  if (givenMs === Infinity) return { deadlineMs: rules.deadlineMsDefault, enforced: true };
+  if (givenMs > rules.deadlineMsMax) return { deadlineMs: rules.deadlineMsMax, enforced: true };
+  return { deadlineMs: Math.max(0, givenMs), enforced: false };
+};
+
+/** A caller's time began before its call was here: it is up, and the caller gone, a little before it is up here. */
+const transitMs = 20;
+
+/** Whether a caller who left did so because its time was up. */
+export const isTimeUp = (deadline: Date | number, nowMs: number): boolean =>
+  nowMs >= Number(deadline) - transitMs;

@@ -1,0 +1,75 @@
+/**
+ * Requests from their bytes, with nothing lost on the way. Decoded in its caller's turn, not as it comes: a message decoded is up to a
+ * hundred times its bytes, and takes its time. One that is no good gets the same kind of answer as any.
+ */
+import type { MethodDefinition, ServiceDefinition } from "@grpc/grpc-js";
+import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { utf8Decode } from "@sigil/core/bytes";
+import { assert, SigilFault } from "@sigil/core/errors";
+import { carryPermit } from "../bounds/intake.ts";
+import { noteReplySize } from "../bounds/replies.ts";
+import { replyBytesOf } from "../bounds/reply-bytes.ts";
+import { withExactStructs } from "../message/struct.ts";
+
+const malformed = (cause: unknown): SigilFault => {
+  const rule = "the request is not a valid protobuf message";
+  return new SigilFault({ kind: "invalidField", field: "", rule }, { cause });
+};
+
+/** Long answers are counted as they are serialised. */
+const counted = ({ path, responseSerialize }: MethodDefinition<unknown, unknown>) =>
+  replyBytesOf(path) === undefined
+    ? responseSerialize
+    : (reply: unknown): Buffer => {
+        const bytes = responseSerialize(reply);
+        noteReplySize(reply as object, bytes.length);
+        return bytes;
+      };
+
+/** A request as it came. What a wrapper is given in place of its message. */
+class Encoded {
+  readonly bytes: Uint8Array;
+  readonly #decode: (bytes: Uint8Array) => unknown;
+
+  constructor(bytes: Uint8Array, decode: (bytes: Uint8Array) => unknown) {
+    this.bytes = bytes;
+    this.#decode = decode;
+  }
+
+  decode(): unknown {
+    try {
+      return this.#decode(this.bytes);
+    } catch (error) {
+      throw error instanceof SigilFault ? error : malformed(error);
+    }
+  }
+}
+
+const strict = (method: MethodDefinition<unknown, unknown>): MethodDefinition<unknown, unknown> => {
+  const { path, requestDeserialize } = method;
+  const decode = (bytes: Uint8Array): unknown => {
+    // Generated decoders take a reader as well; one of their own would put U+FFFD for what is no UTF-8.
+    const reader: unknown = new BinaryReader(bytes, utf8Decode);
+    return withExactStructs(path, requestDeserialize(reader as Buffer), bytes);
+  };
+  return {
+    ...method,
+    responseSerialize: counted(method),
+    requestDeserialize: (bytes) => carryPermit(bytes, new Encoded(bytes, decode)),
+  };
+};
+
+/** The service as it is, but requests are decoded by `readRequest` alone, and strictly. */
+export const strictService = (service: ServiceDefinition): ServiceDefinition =>
+  Object.fromEntries(Object.entries(service).map(([name, method]) => [name, strict(method)]));
+
+const encoded = (request: unknown): Encoded => {
+  assert(request instanceof Encoded, "a request reached its wrapper without its bytes");
+  return request;
+};
+
+/** @param request as grpc-js hands it to a wrapper. */
+export const bytesOf = (request: unknown): Uint8Array => encoded(request).bytes;
+
+/** @param request as grpc-js hands it to a wrapper. @throws invalidField for what is no message. */
+export const readRequest = <Request>(request: Request): Request => encoded(request).decode() as Request;

@@ -1,0 +1,58 @@
+/** What is common to the end of every call: its status, its trace in metrics and log, and the id of an incident. */
+import { Metadata, status as Code } from "@grpc/grpc-js";
+import { describeError, SigilFault } from "@sigil/core/errors";
+import { requestIdKey } from "./context.ts";
+import type { RpcEnvironment } from "./environment.ts";
+import type { Occurrence } from "../status.ts";
+
+/** Logs what callers may not see, and names it. */
+export const occurrenceOf = (rpc: RpcEnvironment, path: string, requestId: string): Occurrence => ({
+  requestId,
+  report: (cause) => {
+    const incident = rpc.newId();
+    rpc.log.error({ incident, rpc: path, request_id: requestId, err: cause }, "unexpected error");
+    return incident;
+  },
+});
+
+export const trailersOf = (requestId: string): Metadata => {
+  const trailers = new Metadata();
+  trailers.set(requestIdKey, requestId);
+  return trailers;
+};
+
+export type Ended = {
+  readonly path: string;
+  readonly requestId: string;
+  readonly code: number;
+  readonly elapsedMs: number;
+  readonly thrown: unknown;
+};
+
+const logEnded = ({ log, slowCallMs }: RpcEnvironment, ended: Ended): void => {
+  const { path, requestId, code, elapsedMs, thrown } = ended;
+  const fields = { rpc: path, request_id: requestId, code: Code[code], elapsed_ms: Math.round(elapsedMs) };
+  if (thrown instanceof SigilFault && code !== Code.INTERNAL) {
+    const { kind } = thrown.error;
+    // The sentence may repeat what the caller sent; names of rules do not.
+    const why = kind === "unauthenticated" ? { kind, reason: thrown.error.reason } : { kind };
+    if (code === Code.DATA_LOSS)
+      log.error({ ...fields, ...why, rule: describeError(thrown.error) }, "damage");
+    else log.info({ ...fields, ...why }, "call failed");
+  } else if (elapsedMs > slowCallMs) {
+    log.info(fields, "slow call");
+  } else {
+    log.debug(fields, "call");
+  }
+};
+
+/** Counts the call and writes its line: one on failure or slowness, else only at debug level. */
+export const recordEnd = (rpc: RpcEnvironment, ended: Ended): void => {
+  rpc.observer.onCall(ended.path, ended.code, ended.elapsedMs);
+  if (ended.thrown instanceof SigilFault && ended.thrown.error.kind === "overQuota") {
+    rpc.observer.onRefused(ended.thrown.error.reason);
+  }
+  if (ended.thrown !== undefined || ended.elapsedMs > rpc.slowCallMs || rpc.log.isLevelEnabled("debug")) {
+    logEnded(rpc, ended);
+  }
+};

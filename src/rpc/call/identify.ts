@@ -1,0 +1,73 @@
+/** The one door of every kind of call: who is calling, from where, and whether that level may call this RPC. */
+import type { ServerUnaryCall } from "@grpc/grpc-js";
+import { anonymous, callerKey, type Caller } from "../../identity/caller.ts";
+import { SigilFault } from "@sigil/core/errors";
+import { callsUnderWayBesideOthersMax } from "@sigil/core/limits";
+import { peerOf } from "../../identity/peer.ts";
+import { credentialsOf } from "./context.ts";
+import type { PaceProof } from "../../identity/tokens.ts";
+import type { RpcEnvironment } from "./environment.ts";
+import { streamOf } from "../bounds/insides.ts";
+import type { Flow } from "./pacing.ts";
+
+/** What grpc-js says where a connection has no address. */
+const noAddress = "unknown";
+
+/** @param peer the address and the port after it. */
+const addressOf = (peer: string): string | undefined =>
+  peer === noAddress ? undefined : peer.slice(0, peer.lastIndexOf(":"));
+
+type Call = Pick<ServerUnaryCall<unknown, unknown>, "metadata" | "getAuthContext" | "getPeer">;
+
+const peerIn = (call: Call): string => peerOf(addressOf(call.getPeer()));
+
+/** The connection that a call came on. */
+export const connectionOf = (call: object): object => {
+  const stream = streamOf(call);
+  return stream.session ?? stream;
+};
+
+const keyOfPeer = (call: Call): string => callerKey({ ...anonymous, peer: peerIn(call) });
+
+/** What is charged with a call whose caller is not known. */
+export const flowOfPeer = ({ pacing }: RpcEnvironment, call: Call): Flow =>
+  pacing.flowOf(keyOfPeer(call), connectionOf(call));
+
+/** No caller has this line: whose token is verified need not wait for tokens that came later. */
+const proofMark = "\u0002";
+
+/** A token that is new is looked at in the turn of its peer, and verified in that of the principal whose key signed it, one at a time. */
+const paceProofOf =
+  ({ pacing }: RpcEnvironment, call: Call, isWanted: () => boolean): PaceProof =>
+  async (signer, work) => {
+    const flow = pacing.flowOf(`${proofMark}${signer ?? keyOfPeer(call)}`, connectionOf(call));
+    const weight = signer === null ? 1 : callsUnderWayBesideOthersMax;
+    await flow.enter(weight, isWanted);
+    const startMs = pacing.nowMs();
+    try {
+      if (!isWanted()) throw new SigilFault({ kind: "cancelled" });
+      return await work();
+    } finally {
+      flow.charge(pacing.nowMs() - startMs);
+      flow.leave(weight);
+    }
+  };
+
+/**
+ * @param path the full path, `/package.Service/Method`. @param isWanted while the call has not ended.
+ * @throws unauthenticated, levelTooLow; cancelled when the call has ended.
+ */
+export const identifyCaller = async (
+  rpc: RpcEnvironment,
+  path: string,
+  call: Call,
+  isWanted: () => boolean,
+): Promise<Caller> => {
+  const { identify, authorize, readsCertificates, connections } = rpc;
+  const certificate = readsCertificates ? call.getAuthContext().sslPeerCertificate : undefined;
+  const named = await identify(credentialsOf(call.metadata, certificate), paceProofOf(rpc, call, isWanted));
+  const caller = named.credential === "none" ? { ...named, peer: peerIn(call) } : named;
+  if (caller.credential !== "none") connections.prove(streamOf(call).session);
+  authorize(caller, path);
+  return caller;
+};

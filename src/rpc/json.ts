@@ -1,5 +1,0 @@
-/** A canonical value as JSON text for people: byte strings as base64, integers beyond 2^53 as decimal strings. */
-import type { CborValue } from "../record/cbor.ts";
-import { jsonView } from "../record/json-view.ts";
-
-export const jsonOf = (value: CborValue): string => JSON.stringify(jsonView(value));

@@ -1,0 +1,163 @@
+/** KeyService over gRPC. */
+import type { UntypedServiceImplementation } from "@grpc/grpc-js";
+import {
+  DataKeyState as DataState,
+  KeyRole as Role,
+  KeyServiceService as Keys,
+  KeyState as State,
+  DataKey,
+  KeyRecord,
+  type ListDataKeysRequest,
+  ListDataKeysResponse,
+  type ListKeyRecordsRequest,
+  ListKeyRecordsResponse,
+  type ListKeysRequest,
+  ListKeysResponse,
+  type RetireKeyRequest,
+  type RetireKeyResponse,
+  type RotateDataKeyRequest,
+  type RotateDataKeyResponse,
+  type RotateKeyRequest,
+  type RotateKeyResponse,
+  SigningKey,
+} from "@sigil/proto/sigil/key/v1/key";
+import { parseThumbprint, type Thumbprint } from "@sigil/core/bytes";
+import { fail } from "@sigil/core/errors";
+import type {
+  DataKeyState,
+  KeyRole,
+  KeyService,
+  KeyState,
+  LivingDataKey,
+  LivingKey,
+} from "../../deployment/keys.ts";
+import type { RpcEnvironment } from "../call/environment.ts";
+import { readPageSize, readTenant } from "../message/fields.ts";
+import { encodedBytes, fitPage } from "../bounds/reply-limit.ts";
+import { unary } from "../call/unary.ts";
+
+const ROLES = {
+  record: Role.KEY_ROLE_RECORD,
+  checkpoint: Role.KEY_ROLE_CHECKPOINT,
+} satisfies Record<KeyRole, Role>;
+
+const STATES = {
+  active: State.KEY_STATE_ACTIVE,
+  ended: State.KEY_STATE_ENDED,
+  retired: State.KEY_STATE_RETIRED,
+} satisfies Record<KeyState, State>;
+
+const DATA_STATES = {
+  sealing: DataState.DATA_KEY_STATE_SEALING,
+  opening: DataState.DATA_KEY_STATE_OPENING,
+  destroyed: DataState.DATA_KEY_STATE_DESTROYED,
+} satisfies Record<DataKeyState, DataState>;
+
+const thumbprintBytes = 32;
+
+const readRole = (role: Role): KeyRole => {
+  if (role === Role.KEY_ROLE_RECORD) return "record";
+  if (role === Role.KEY_ROLE_CHECKPOINT) return "checkpoint";
+  return fail({ kind: "invalidField", field: "role", rule: "must be a role of signing keys" });
+};
+
+const readThumbprint = (bytes: Uint8Array, field: string): Thumbprint =>
+  bytes.length === thumbprintBytes
+    ? parseThumbprint(bytes)
+    : fail({ kind: "invalidField", field, rule: `must be ${thumbprintBytes} bytes` });
+
+const formatKey = (entry: LivingKey): SigningKey => ({
+  role: ROLES[entry.role],
+  publicKey: Buffer.from(entry.publicKey),
+  thumbprint: Buffer.from(entry.thumbprint),
+  firstPosition: entry.validFrom,
+  lastPosition: entry.validTo ?? undefined,
+  state: STATES[entry.state],
+  retiredFrom: entry.retiredFrom ?? undefined,
+});
+
+const formatDataKey = ({ tenant, version, seals, first, state }: LivingDataKey): DataKey => ({
+  tenant,
+  version,
+  seals: BigInt(seals),
+  firstPosition: first,
+  state: DATA_STATES[state],
+});
+
+/** One that exists, not the caller's own: the caller is Root. */
+const readKeyTenant = (tenant: string): string =>
+  tenant === "" ? fail({ kind: "invalidField", field: "tenant", rule: "must be given" }) : readTenant(tenant);
+
+export const keyHandlers = (keys: KeyService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
+  listKeys: unary<ListKeysRequest, ListKeysResponse>(
+    rpc,
+    Keys.listKeys.path,
+    async (caller, { pageSize, pageToken }, call) => {
+      const asked = readPageSize(pageSize);
+      const page = async (itemsMax: number): Promise<ListKeysResponse> => {
+        const found = await keys.list(caller, { pageSize: itemsMax === 0 ? asked : itemsMax, pageToken });
+        return { keys: found.keys.map(formatKey), nextPageToken: found.nextPageToken };
+      };
+      const itemBytes = (reply: ListKeysResponse) => reply.keys.map((each) => encodedBytes(SigningKey, each));
+      return fitPage({ message: ListKeysResponse, page, itemBytes }, call);
+    },
+  ),
+  rotateKey: unary<RotateKeyRequest, RotateKeyResponse>(
+    rpc,
+    Keys.rotateKey.path,
+    async (caller, { role, expectedThumbprint: expected }) => {
+      const thumbprint = expected.length === 0 ? undefined : readThumbprint(expected, "expected_thumbprint");
+      return { key: formatKey(await keys.rotate(caller, readRole(role), thumbprint)) };
+    },
+  ),
+  retireKey: unary<RetireKeyRequest, RetireKeyResponse>(
+    rpc,
+    Keys.retireKey.path,
+    async (caller, { thumbprint, fromPosition }) => ({
+      key: formatKey(await keys.retire(caller, readThumbprint(thumbprint, "thumbprint"), fromPosition)),
+    }),
+  ),
+  listKeyRecords: unary<ListKeyRecordsRequest, ListKeyRecordsResponse>(
+    rpc,
+    Keys.listKeyRecords.path,
+    async (caller, { pageSize, pageToken }, call) => {
+      const asked = readPageSize(pageSize);
+      const pageOf = await keys.records(caller);
+      const page = async (itemsMax: number): Promise<ListKeyRecordsResponse> => {
+        const query = { pageSize: itemsMax === 0 ? asked : itemsMax, pageToken };
+        const { records, nextPageToken } = await pageOf(query);
+        const listed = records.map(({ position, envelope }) => ({
+          ledgerPosition: position,
+          envelope: Buffer.from(envelope),
+        }));
+        return { records: listed, nextPageToken };
+      };
+      const itemBytes = ({ records }: ListKeyRecordsResponse) =>
+        records.map((each) => encodedBytes(KeyRecord, each));
+      return fitPage({ message: ListKeyRecordsResponse, page, itemBytes }, call);
+    },
+  ),
+  listDataKeys: unary<ListDataKeysRequest, ListDataKeysResponse>(
+    rpc,
+    Keys.listDataKeys.path,
+    async (caller, { tenant, pageSize, pageToken }, call) => {
+      const query = { tenant: readTenant(tenant), pageSize: readPageSize(pageSize), pageToken };
+      const page = async (itemsMax: number): Promise<ListDataKeysResponse> => {
+        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+        const { dataKeys, nextPageToken } = await keys.listData(caller, asked);
+        return { dataKeys: dataKeys.map(formatDataKey), nextPageToken };
+      };
+      const itemBytes = ({ dataKeys }: ListDataKeysResponse) =>
+        dataKeys.map((each) => encodedBytes(DataKey, each));
+      return fitPage({ message: ListDataKeysResponse, page, itemBytes }, call);
+    },
+  ),
+  rotateDataKey: unary<RotateDataKeyRequest, RotateDataKeyResponse>(
+    rpc,
+    Keys.rotateDataKey.path,
+    async (caller, { tenant, expectedVersion }) => {
+      const expected = expectedVersion === 0 ? undefined : expectedVersion;
+      return { dataKey: formatDataKey(await keys.rotateData(caller, readKeyTenant(tenant), expected)) };
+    },
+  ),
+});

@@ -1,0 +1,82 @@
+/**
+ * The content of a write or a proposal, in any of its forms, as one canonical value. In the server's own kinds JSON has base64
+ * where the kind has byte strings (docs/spec/record.md §6); elsewhere a text is a text. At most `cborBytesMax`.
+ */
+import type { ProposeRecordRequest, WriteRecordRequest } from "@sigil/proto/sigil/canon/v1/canon";
+import type { Content } from "../../canon/domain.ts";
+import { atPointer, formatPointer } from "../../canon/schemas/json-pointer.ts";
+import { parseCborPayload, parseJsonPayload } from "../../canon/records/payload.ts";
+import { fromBase64, fromBase64Url } from "@sigil/core/bytes";
+import type { CborMap, CborValue } from "@sigil/core/cbor";
+import { fail, SigilFault } from "@sigil/core/errors";
+import { cborBytesMax } from "@sigil/core/limits";
+import { readText } from "./fields.ts";
+
+const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
+
+/** A public key may stand as `sigil key new` prints it. */
+const keyPrefix = "ed25519:";
+
+/** Fields that hold byte strings, and whether in a list. */
+const BYTE_FIELDS: ReadonlyMap<string, { readonly name: string; readonly form: "one" | "list" }> = new Map([
+  ["principal", { name: "public_keys", form: "list" }],
+  ["module", { name: "digest", form: "one" }],
+]);
+
+/** What is no text stays as it is: the kind's own check refuses it by name. */
+const fromText = (value: CborValue, field: string, path: readonly (string | number)[]): CborValue => {
+  if (typeof value !== "string") return value;
+  try {
+    return value.startsWith(keyPrefix) ? fromBase64Url(value.slice(keyPrefix.length)) : fromBase64(value);
+  } catch (cause) {
+    if (!(cause instanceof SigilFault)) throw cause;
+    return refuse(
+      field,
+      `${atPointer(formatPointer(path))} must be padded standard base64, or ed25519: and base64url`,
+    );
+  }
+};
+
+const withBytes = (payload: CborValue, kind: string, field: string): CborValue => {
+  const bytes = BYTE_FIELDS.get(kind);
+  if (bytes === undefined || typeof payload !== "object" || payload === null) return payload;
+  const { name, form } = bytes;
+  const value = Object.hasOwn(payload, name) ? (payload as CborMap)[name] : undefined;
+  if (value === undefined) return payload;
+  const read =
+    form === "list" && Array.isArray(value)
+      ? value.map((item: CborValue, index) => fromText(item, field, [name, index]))
+      : fromText(value, field, [name]);
+  // A copy without a prototype, as every map is.
+  return Object.assign(Object.create(null), payload, { [name]: read }) as CborMap;
+};
+
+/**
+ * @param kind the kind whose own form the payload has.
+ * @param path stands before each field's name.
+ * @throws invalidField.
+ */
+export const readContent = (
+  content: WriteRecordRequest["content"] | ProposeRecordRequest["content"],
+  kind: string,
+  path = "",
+): Content => {
+  switch (content?.$case) {
+    case "payloadJson": {
+      const field = `${path}payload_json`;
+      const payload = parseJsonPayload(readText(content.value, field, cborBytesMax), field);
+      return { kind: "payload", payload: withBytes(payload, kind, field) };
+    }
+    case "payloadCbor":
+      return { kind: "payload", payload: parseCborPayload(content.value, `${path}payload_cbor`) };
+    case "payload":
+      // Read from its bytes already, by struct.ts.
+      return { kind: "payload", payload: withBytes(content.value as CborMap, kind, `${path}payload`) };
+    case "tombstone":
+      return content.value
+        ? { kind: "tombstone" }
+        : refuse(`${path}tombstone`, "must be true when it is set");
+    case undefined:
+      return refuse(`${path}content`, "must be a payload or a tombstone");
+  }
+};

@@ -1,0 +1,129 @@
+/** PrincipalService over gRPC. */
+import type { UntypedServiceImplementation } from "@grpc/grpc-js";
+import {
+  Enrolment as Wire,
+  PrincipalServiceService as Principals,
+  type GetPrincipalRequest,
+  type GetPrincipalResponse,
+  type ListPrincipalsRequest,
+  ListPrincipalsResponse,
+  Principal,
+  type SuspendPrincipalRequest,
+  type SuspendPrincipalResponse,
+  type Suspension as WireSuspension,
+} from "@sigil/proto/sigil/identity/v1/principal";
+import { LevelOfAccess } from "@sigil/proto/sigil/type/v1/type";
+import type { Enrolment, EnrolledPrincipal } from "../../identity/principals.ts";
+import type { Suspension } from "../../identity/suspension.ts";
+import type { PrincipalService } from "../../identity/directory/principal-service.ts";
+import type { SuspendQuestion } from "../../identity/directory/suspending.ts";
+import { parseThumbprint, toBase64Url } from "@sigil/core/bytes";
+import { coseKeyThumbprint } from "@sigil/core/cose";
+import { fail } from "@sigil/core/errors";
+import { suspensionReasonBytesMax } from "@sigil/core/limits";
+import type { RpcEnvironment } from "../call/environment.ts";
+import { readLevel, readPageSize, readPrincipal, readTenant, readText } from "../message/fields.ts";
+import { encodedBytes, fitPage } from "../bounds/reply-limit.ts";
+import { unary } from "../call/unary.ts";
+import { formatLevel, formatTime } from "../message/vocabulary.ts";
+
+const ENROLMENTS = {
+  governed: Wire.ENROLMENT_GOVERNED,
+  tenant: Wire.ENROLMENT_TENANT,
+  witness: Wire.ENROLMENT_WITNESS,
+} satisfies Record<Enrolment, Wire>;
+
+const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
+
+const thumbprintBytes = 32;
+
+const readSuspension = (request: SuspendPrincipalRequest, trustDomain: string): SuspendQuestion => {
+  const { principal, keyThumbprint: key, reason } = request;
+  if (principal === "") refuse("principal", "must be given");
+  if (key.length !== 0 && key.length !== thumbprintBytes) {
+    refuse("key_thumbprint", `must be ${thumbprintBytes} bytes, or empty for the principal itself`);
+  }
+  if (reason.trim() === "") refuse("reason", "must be given");
+  return {
+    principal: readPrincipal(principal, "principal", trustDomain),
+    key: key.length === 0 ? undefined : parseThumbprint(key),
+    reason: readText(reason, "reason", suspensionReasonBytesMax),
+  };
+};
+
+const formatSuspension = ({ recordId, reason, by, position, timeMs }: Suspension): WireSuspension => ({
+  recordId,
+  reason,
+  by,
+  ledgerPosition: position,
+  time: formatTime(timeMs),
+});
+
+const formatPrincipal = ({ id, principal, enrolment, position }: EnrolledPrincipal): Principal => ({
+  id,
+  tenant: principal.tenant,
+  level: formatLevel(principal.loa),
+  active: principal.active,
+  keys: principal.publicKeys.map((publicKey) => {
+    const thumbprint = coseKeyThumbprint(publicKey);
+    const suspension = principal.suspendedKeys?.get(toBase64Url(thumbprint));
+    return {
+      publicKey: Buffer.from(publicKey),
+      thumbprint: Buffer.from(thumbprint),
+      suspension: suspension && formatSuspension(suspension),
+    };
+  }),
+  suspension: principal.suspension && formatSuspension(principal.suspension),
+  enrolment: ENROLMENTS[enrolment],
+  ledgerPosition: position,
+});
+
+export const principalHandlers = (
+  principals: PrincipalService,
+  rpc: RpcEnvironment,
+): UntypedServiceImplementation => ({
+  suspendPrincipal: unary<SuspendPrincipalRequest, SuspendPrincipalResponse>(
+    rpc,
+    Principals.suspendPrincipal.path,
+    async (caller, request, call) => {
+      const suspended = await principals.suspend(caller, readSuspension(request, rpc.trustDomain), call);
+      return {
+        principal: formatPrincipal(suspended.principal),
+        suspension: formatSuspension(suspended.suspension),
+        alreadySuspended: suspended.already,
+        auditId: suspended.auditId,
+      };
+    },
+  ),
+  getPrincipal: unary<GetPrincipalRequest, GetPrincipalResponse>(
+    rpc,
+    Principals.getPrincipal.path,
+    async (caller, { principal }) => ({
+      principal: formatPrincipal(
+        await principals.get(caller, readPrincipal(principal, "principal", rpc.trustDomain)),
+      ),
+    }),
+  ),
+  listPrincipals: unary<ListPrincipalsRequest, ListPrincipalsResponse>(
+    rpc,
+    Principals.listPrincipals.path,
+    async (caller, { tenant, level, suspendedOnly, pageSize, pageToken }, call) => {
+      const isAny = level === LevelOfAccess.LEVEL_OF_ACCESS_UNSPECIFIED;
+      const query = {
+        tenant: readTenant(tenant),
+        level: isAny ? undefined : readLevel(level, "level"),
+        suspendedOnly,
+        pageSize: readPageSize(pageSize),
+        pageToken,
+      };
+      const page = async (itemsMax: number): Promise<ListPrincipalsResponse> => {
+        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+        const { principals: found, nextPageToken } = await principals.list(caller, asked, call.signal);
+        return { principals: found.map(formatPrincipal), nextPageToken };
+      };
+      const itemBytes = (reply: ListPrincipalsResponse) =>
+        reply.principals.map((each) => encodedBytes(Principal, each));
+      return fitPage({ message: ListPrincipalsResponse, page, itemBytes }, call);
+    },
+  ),
+});

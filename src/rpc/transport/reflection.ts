@@ -1,0 +1,82 @@
+/** Server reflection, grpc.reflection.v1 (and v1alpha, which older tools ask for), from the built descriptors. */
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import type { Server, ServerDuplexStream, ServiceDefinition } from "@grpc/grpc-js";
+import { ReflectionService } from "@grpc/reflection";
+import { assert } from "@sigil/core/errors";
+
+type Package = ConstructorParameters<typeof ReflectionService>[0];
+
+/** From the sources, and from dist/src/ in the published package. */
+const descriptorPaths = ["../../generated/descriptors.binpb", "../../../generated/descriptors.binpb"];
+
+const readDescriptors = (): Uint8Array => {
+  const paths = descriptorPaths.map((path) => fileURLToPath(new URL(path, import.meta.url)));
+  return readFileSync(paths.find((path) => existsSync(path)) ?? paths[0] ?? "");
+};
+
+/** The files of a FileDescriptorSet, each still encoded: field 1, repeated. */
+const splitFiles = (set: Uint8Array): readonly Buffer[] => {
+  const reader = new BinaryReader(set);
+  const files: Buffer[] = [];
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field === 1 && wireType === WireType.LengthDelimited) files.push(Buffer.from(reader.bytes()));
+    else reader.skip(wireType);
+  }
+  return files;
+};
+
+/** Answers on their way before the next question is read: each may be a hundred times as long as its question. */
+const unreadAnswersMax = 8;
+
+/** A name, and a little around it; answers repeat their question. */
+const questionBytesMax = 1024;
+
+/** Stands for a question that is too long: it is answered as one of no known kind. */
+const tooLong = { host: "", messageRequest: `question of more than ${questionBytesMax} bytes` };
+
+const bounded = (service: ServiceDefinition): ServiceDefinition =>
+  Object.fromEntries(
+    Object.entries(service).map(([name, method]) => {
+      const { requestDeserialize } = method;
+      const read = (bytes: Buffer): unknown =>
+        bytes.length > questionBytesMax ? tooLong : requestDeserialize(bytes);
+      return [name, { ...method, requestDeserialize: read }];
+    }),
+  );
+
+type Handler = (stream: ServerDuplexStream<unknown, unknown>) => void;
+
+/** The library answers whatever comes, whether anybody reads or not. */
+const paced =
+  (handler: Handler): Handler =>
+  (stream) => {
+    let unread = 0;
+    const write = stream.write.bind(stream) as (answer: unknown, done: () => void) => boolean;
+    const writePaced = (answer: unknown): boolean => {
+      unread += 1;
+      if (unread >= unreadAnswersMax) stream.pause();
+      return write(answer, () => {
+        unread -= 1;
+        if (unread < unreadAnswersMax) stream.resume();
+      });
+    };
+    handler(Object.assign(stream, { write: writePaced }));
+  };
+
+export const addReflection = (server: Server): void => {
+  // The service looks at nothing of the package but this list, whatever it is of.
+  const sigil: Package[string] = {
+    format: "Protocol Buffer 3 EnumDescriptorProto",
+    type: {},
+    fileDescriptorProtos: [...splitFiles(readDescriptors())],
+  };
+  const addService = (service: ServiceDefinition, handlers: Readonly<Record<string, unknown>>): void => {
+    const { ServerReflectionInfo: handler } = handlers;
+    assert(typeof handler === "function", "the reflection service has another method");
+    server.addService(bounded(service), { ServerReflectionInfo: paced(handler as Handler) });
+  };
+  new ReflectionService({ sigil }).addToServer({ addService });
+};

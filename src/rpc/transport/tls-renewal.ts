@@ -1,0 +1,141 @@
+/**
+ * Certificates and client authorities that are replaced while the server serves: read again when the files change or somebody
+ * asks, checked as one set, and put into use whole or not at all. No connection ends but those of a removed authority.
+ */
+import type { Server as NetServer } from "node:net";
+import { describeError, SigilFault } from "@sigil/core/errors";
+import type { Log } from "../call/environment.ts";
+import { watchFiles } from "./file-watch.ts";
+import { AdmittedConnections } from "./tls-admitted.ts";
+import { expiryMs, isSameSet, readTls, untimely, type TlsPaths, type TlsSet } from "./tls-files.ts";
+import { TlsCredentials } from "./tls.ts";
+
+export type TlsResult = "renewed" | "unchanged" | "refused";
+
+/** For the operator's gauges; times in milliseconds since 1970. */
+export type TlsFacts = {
+  readonly certificateExpiryMs: number | null;
+  readonly clientCaExpiryMs: number | null;
+  /** Whether what is on disk now is what is served. */
+  readonly isCurrent: boolean;
+  readonly results: Readonly<Record<"renewed" | "refused", number>>;
+};
+
+export type TlsRenewalOptions = {
+  readonly paths: TlsPaths;
+  readonly set: TlsSet;
+  readonly log: Log;
+  readonly nowMs: () => number;
+  readonly monotonicMs: () => number;
+  readonly lookMs?: number;
+};
+
+const describeSet = ({ chain, authorities }: TlsSet): object => ({
+  subject: chain[0]?.subject.replaceAll("\n", ", "),
+  serial: chain[0]?.serialNumber,
+  until: chain[0]?.validToDate.toISOString(),
+  authorities: authorities.length,
+});
+
+export class TlsRenewal implements AsyncDisposable {
+  readonly credentials: TlsCredentials;
+  readonly #options: TlsRenewalOptions;
+  readonly #admitted: AdmittedConnections;
+  readonly #watching: Disposable;
+  readonly #results = { renewed: 0, refused: 0 };
+  #set: TlsSet;
+  /** The last refusal: said once, however often it is met. */
+  #refusal = "";
+  #turn: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
+
+  constructor(options: TlsRenewalOptions) {
+    const { set, paths, log, lookMs, monotonicMs } = options;
+    this.#options = options;
+    this.#set = set;
+    this.credentials = new TlsCredentials(set.tls);
+    this.#admitted = new AdmittedConnections(set.authorities, monotonicMs);
+    this.#warn(set);
+    this.#watching = watchFiles({
+      paths: [paths.cert, paths.key, paths.clientCa].filter((path) => path !== ""),
+      onChange: () => void this.renew("changed"),
+      onFault: (cause) =>
+        log.warn({ err: cause }, "certificates are looked at once a minute: no notice of changes"),
+      ...(lookMs === undefined ? {} : { lookMs }),
+    });
+  }
+
+  get facts(): TlsFacts {
+    const { chain, authorities } = this.#set;
+    return {
+      certificateExpiryMs: expiryMs(chain),
+      clientCaExpiryMs: expiryMs(authorities),
+      isCurrent: this.#refusal === "",
+      results: this.#results,
+    };
+  }
+
+  /** A listener of the gRPC server. */
+  watch(listener: NetServer): void {
+    this.#admitted.watch(listener);
+  }
+
+  /** Reads the files again, one reading at a time. Never throws. `asked`: somebody waits to be told, whatever comes of it. */
+  renew(why: "asked" | "changed"): Promise<TlsResult> {
+    const result = this.#turn.then(() => this.#renew(why));
+    this.#turn = result;
+    return result;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    this.#watching[Symbol.dispose]();
+    await this.#turn;
+  }
+
+  async #renew(why: "asked" | "changed"): Promise<TlsResult> {
+    const { paths, log } = this.#options;
+    if (this.#isClosed) return "unchanged";
+    try {
+      const set = await readTls(paths);
+      if (set === null || isSameSet(set.tls, this.#set.tls)) {
+        if (this.#refusal !== "" || why === "asked") log.info({}, "certificates are unchanged");
+        this.#refusal = "";
+        return "unchanged";
+      }
+      this.#put(set);
+      return "renewed";
+    } catch (cause) {
+      this.#refuse(cause, why);
+      return "refused";
+    }
+  }
+
+  #put(set: TlsSet): void {
+    // New connections are made by the new set before those of a removed authority end: they cannot come back.
+    this.credentials.renew(set.tls);
+    this.#set = set;
+    this.#refusal = "";
+    this.#results.renewed += 1;
+    const ended = this.#admitted.replace(set.authorities);
+    this.#options.log.info({ ...describeSet(set), ended }, "certificates renewed");
+    this.#warn(set);
+  }
+
+  #refuse(cause: unknown, why: "asked" | "changed"): void {
+    const rule = cause instanceof SigilFault ? describeError(cause.error) : String(cause);
+    if (why === "changed" && rule === this.#refusal) return;
+    this.#refusal = rule;
+    this.#results.refused += 1;
+    this.#options.log.error(
+      { rule, ...describeSet(this.#set) },
+      "new certificates refused; the old ones serve on",
+    );
+  }
+
+  #warn(set: TlsSet): void {
+    for (const rule of untimely(set, this.#options.nowMs())) {
+      this.#options.log.warn({ rule }, "a certificate is not valid now");
+    }
+  }
+}

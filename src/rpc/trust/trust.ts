@@ -1,0 +1,200 @@
+/**
+ * TrustService over gRPC: decode → identity → authorize → service → encode. The first three and every error are the
+ * wrappers' (unary.ts, stream.ts); here a request becomes a question and a decision a reply.
+ */
+import type { UntypedServiceImplementation } from "@grpc/grpc-js";
+import type {
+  BatchCheckRequest,
+  BatchCheckResponse,
+  BatchCheckResult,
+  CheckRequest,
+  CheckResponse,
+  GetActiveModelRequest,
+  GetActiveModelResponse,
+  SimulateRequest,
+  StreamChecksRequest,
+  StreamChecksResponse,
+} from "@sigil/proto/sigil/trust/v1/trust";
+import { SimulatedDecision, SimulateResponse, TrustServiceService } from "@sigil/proto/sigil/trust/v1/trust";
+import { fail, SigilFault } from "@sigil/core/errors";
+import { batchAnswerBytesMax, batchItemsMax, simulateDecisionsMax } from "@sigil/core/limits";
+import { mapPaced, type CallContext, type Caller } from "../../identity/caller.ts";
+import { isAtLeast } from "@sigil/core/record";
+import type { BatchItem, CheckQuestion, SimulateQuestion } from "../../trust/decision.ts";
+import type { TrustService } from "../../trust/service.ts";
+import { occurrenceOf } from "../call/ending.ts";
+import type { RpcEnvironment } from "../call/environment.ts";
+import { readIdempotencyKey, readQuestion, readRecordId, readText } from "../message/fields.ts";
+import { nameModel } from "../message/model-fields.ts";
+import { encodedBytes, fittingCount, replyLimitOf, requireRoom } from "../bounds/reply-limit.ts";
+import { statusOf, type Occurrence } from "../status.ts";
+import { bidirectional } from "../call/stream.ts";
+import { formatActiveModel, formatDecision, formatSimulation, readCandidate } from "./messages.ts";
+import { unary, type Answer } from "../call/unary.ts";
+
+const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
+
+const checkHandler =
+  (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<CheckRequest, CheckResponse> =>
+  async (caller, request, call) =>
+    formatDecision(await trust.check(caller, readQuestion(request, trustDomain), call));
+
+const correlationBytesMax = 128;
+
+/** An id that breaks its rule is not sent back: it may be as long as a message. */
+const echoedId = (correlationId: string): string => {
+  try {
+    return readText(correlationId, "correlation_id", correlationBytesMax);
+  } catch {
+    return "";
+  }
+};
+
+const streamHandler =
+  (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<StreamChecksRequest, StreamChecksResponse> =>
+  async (caller, { correlationId, check }, call) => {
+    readText(correlationId, "correlation_id", correlationBytesMax);
+    if (check === undefined) return refuse("check", "must be given");
+    const decision = await trust.check(caller, readQuestion(check, trustDomain, "check."), call);
+    return { correlationId, outcome: { $case: "decision", value: formatDecision(decision) } };
+  };
+
+/** A question, or why it is none. */
+type Read =
+  | { readonly kind: "question"; readonly question: CheckQuestion }
+  | { readonly kind: "refused"; readonly fault: SigilFault };
+
+const readItem = (request: CheckRequest, index: number, trustDomain: string): Read => {
+  try {
+    return { kind: "question", question: readQuestion(request, trustDomain, `checks[${index}].`) };
+  } catch (error) {
+    if (error instanceof SigilFault) return { kind: "refused", fault: error };
+    throw error;
+  }
+};
+
+const requireBatch = ({ checks, idempotencyKey }: BatchCheckRequest, call: CallContext): void => {
+  if (checks.length === 0 || checks.length > batchItemsMax) {
+    refuse("checks", `must be 1 to ${batchItemsMax}, got ${checks.length}`);
+  }
+  readIdempotencyKey(idempotencyKey);
+  const keyed = checks.findIndex((check) => check.idempotencyKey !== "");
+  if (keyed >= 0) refuse(`checks[${keyed}].idempotency_key`, "must be empty; the batch has one");
+  requireRoom(
+    "checks",
+    checks.map(() => batchAnswerBytesMax),
+    call,
+  );
+};
+
+const errorResult = (thrown: unknown, occurrence: Occurrence): BatchCheckResult => ({
+  outcome: { $case: "error", value: statusOf(thrown, occurrence) },
+});
+
+const decidedResult = (item: BatchItem | undefined, occurrence: Occurrence): BatchCheckResult => {
+  if (item === undefined)
+    return errorResult(new Error("the batch has fewer answers than questions"), occurrence);
+  if (item.kind === "failed") return errorResult(new SigilFault(item.error), occurrence);
+  return { outcome: { $case: "decision", value: formatDecision(item.decision) } };
+};
+
+const batchHandler =
+  (trust: TrustService, rpc: RpcEnvironment): Answer<BatchCheckRequest, BatchCheckResponse> =>
+  async (caller, request, call) => {
+    requireBatch(request, call);
+    await call.pace?.weigh(request.checks.length);
+    const items = await mapPaced(call, request.checks, (check, index) =>
+      readItem(check, index, rpc.trustDomain),
+    );
+    const questions = items.flatMap((item) => (item.kind === "question" ? [item.question] : []));
+    const answers =
+      questions.length === 0 ? [] : await trust.batchCheck(caller, questions, request.idempotencyKey, call);
+    const occurrence = occurrenceOf(
+      rpc,
+      TrustServiceService.batchCheck.path,
+      call.metadata["request_id"] ?? "",
+    );
+    let next = 0;
+    const results = await mapPaced(call, items, (item) => {
+      if (item.kind === "refused") return errorResult(item.fault, occurrence);
+      const answer = answers[next];
+      next += 1;
+      return decidedResult(answer, occurrence);
+    });
+    return { results: [...results] };
+  };
+
+const readMatter = (
+  { subjectMatter: matter }: SimulateRequest,
+  trustDomain: string,
+): SimulateQuestion["matter"] => {
+  switch (matter?.$case) {
+    case "check":
+      return { kind: "check", question: readQuestion(matter.value, trustDomain, "check.") };
+    case "lastDecisions":
+      if (matter.value < 1 || matter.value > simulateDecisionsMax) {
+        return refuse("last_decisions", `must be 1 to ${simulateDecisionsMax}`);
+      }
+      return { kind: "last", decisions: matter.value };
+    case undefined:
+      return refuse("subject_matter", "must be check or last_decisions");
+  }
+};
+
+const simulatePath = TrustServiceService.simulate.path;
+
+/** A candidate of the caller's own asks about the tenant's decisions whatever it likes; a proposal's stands in the ledger. */
+const readSimulated = (caller: Caller, request: SimulateRequest): SimulateQuestion["candidate"] => {
+  const { candidate, proposalId } = request;
+  if (candidate === undefined) {
+    if (proposalId === "") return refuse("candidate", "must be given, or proposal_id");
+    return { kind: "proposal", id: readRecordId(proposalId, "proposal_id") };
+  }
+  if (proposalId !== "") return refuse("proposal_id", "must be empty when candidate is given");
+  if (!isAtLeast(caller.level, "mentor")) {
+    return fail({ kind: "levelTooLow", rpc: simulatePath, needed: "mentor", actual: caller.level });
+  }
+  return { kind: "model", payload: readCandidate(candidate) };
+};
+
+/** The counts are of all; as many decisions are shown as fit. */
+const fitSimulation = (reply: SimulateResponse, limit: number): SimulateResponse => {
+  if (encodedBytes(SimulateResponse, reply) <= limit) return reply;
+  const bytes = reply.decisions.map((decision) => encodedBytes(SimulatedDecision, decision));
+  return { ...reply, decisions: reply.decisions.slice(0, fittingCount(bytes, limit - 64)) };
+};
+
+const simulateHandler =
+  (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<SimulateRequest, SimulateResponse> =>
+  async (caller, request, call) => {
+    const question: SimulateQuestion = {
+      candidate: readSimulated(caller, request),
+      matter: readMatter(request, trustDomain),
+      includeUnchanged: request.includeUnchanged,
+    };
+    const name = request.proposalId === "" ? "candidate" : "proposal_id";
+    const reply = formatSimulation(await nameModel(name, () => trust.simulate(caller, question, call)));
+    return fitSimulation(reply, replyLimitOf(call));
+  };
+
+export const trustHandlers = (trust: TrustService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
+  check: unary(rpc, TrustServiceService.check.path, checkHandler(trust, rpc)),
+  batchCheck: unary(rpc, TrustServiceService.batchCheck.path, batchHandler(trust, rpc)),
+  streamChecks: bidirectional<StreamChecksRequest, StreamChecksResponse>(
+    rpc,
+    TrustServiceService.streamChecks.path,
+    {
+      answer: streamHandler(trust, rpc),
+      refuse: (request, error) => ({
+        correlationId: echoedId(request?.correlationId ?? ""),
+        outcome: { $case: "error", value: error },
+      }),
+    },
+  ),
+  getActiveModel: unary<GetActiveModelRequest, GetActiveModelResponse>(
+    rpc,
+    TrustServiceService.getActiveModel.path,
+    async () => formatActiveModel(await trust.activeModel()),
+  ),
+  simulate: unary(rpc, simulatePath, simulateHandler(trust, rpc)),
+});

@@ -1,0 +1,437 @@
+/**
+ * The server: configuration → open the deployment → wire the services → serve → drain and close. The only place where
+ * parts meet. `overrides` replaces the world (store, clock, randomness, evaluator, log) for tests and experiments.
+ */
+import { randomUUID } from "node:crypto";
+import type { DestinationStream, Logger } from "pino";
+import { AuditServiceService } from "@sigil/proto/sigil/audit/v1/audit";
+import { BackupServiceService } from "@sigil/proto/sigil/backup/v1/backup";
+import { CanonServiceService } from "@sigil/proto/sigil/canon/v1/canon";
+import { WitnessServiceService } from "@sigil/proto/sigil/canon/v1/witness";
+import { PrincipalServiceService } from "@sigil/proto/sigil/identity/v1/principal";
+import { KeyServiceService } from "@sigil/proto/sigil/key/v1/key";
+import { ModuleServiceService } from "@sigil/proto/sigil/module/v1/module";
+import { TrustServiceService } from "@sigil/proto/sigil/trust/v1/trust";
+import { openChain } from "../audit/chain.ts";
+import type { Proposed } from "../canon/domain.ts";
+import type { QuorumService, RecordsService } from "../canon/service.ts";
+import type { Config } from "../config/config.ts";
+import { describeForBackup } from "../deployment/copy.ts";
+import { openDeployment } from "../deployment/open.ts";
+import { createMetrics, type Metrics } from "../gateway/metrics.ts";
+import { startOperator, type OperatorServer } from "../gateway/operator.ts";
+import { authorize } from "../identity/permissions.ts";
+import { createPrincipals } from "../identity/principals.ts";
+import { createIdentityResolver } from "../identity/resolver.ts";
+import type { KekInputs } from "../crypto/kek.ts";
+import { randomBytes } from "../crypto/random.ts";
+import { opensslSha256 } from "../crypto/sha256.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import { takeLibraryOutput } from "../log/library-output.ts";
+import { createLog } from "../log/log.ts";
+import { standardDestination } from "../log/destination.ts";
+import { limitLines } from "../log/limit.ts";
+import { CodeFiles } from "../modules/code-files.ts";
+import type { Sandbox } from "../modules/sandbox/run.ts";
+import { createSandbox } from "../modules/sandbox/pool.ts";
+import type { ModuleService } from "../modules/service.ts";
+import { createBackupService } from "../deployment/backup/backup.ts";
+import { createKeyService, type KeyService } from "../deployment/keys.ts";
+import { utf8Encode } from "@sigil/core/bytes";
+import { rateRefillEntriesMax, logFlushMs } from "@sigil/core/limits";
+import type { CborValue } from "@sigil/core/cbor";
+import { fail } from "@sigil/core/errors";
+import { formatAddress } from "../config/address.ts";
+import { auditHandlers } from "../rpc/audit/audit.ts";
+import { backupHandlers } from "../rpc/backup/backup.ts";
+import { canonHandlers } from "../rpc/canon/canon.ts";
+import type { Log, RpcEnvironment } from "../rpc/call/environment.ts";
+import { createHealth, type Health } from "../rpc/transport/health.ts";
+import { keyHandlers } from "../rpc/key/key.ts";
+import { moduleHandlers } from "../rpc/module/module.ts";
+import { requireFree } from "../rpc/transport/listening.ts";
+import { principalHandlers } from "../rpc/principal/principal.ts";
+import { startRpcServer, type RpcServer } from "../rpc/transport/server.ts";
+import { readTls } from "../rpc/transport/tls-files.ts";
+import { TlsRenewal } from "../rpc/transport/tls-renewal.ts";
+import { trustHandlers } from "../rpc/trust/trust.ts";
+import { CallsUnderWay } from "../rpc/call/underway.ts";
+import { witnessHandlers } from "../rpc/canon/witness.ts";
+import { openBounds, type Bounds } from "./bounds.ts";
+import { observeLedger, wireInspections } from "./ledger.ts";
+import { withCodeCheck, wireModules } from "./modules.ts";
+import { candidateIn, serviceNames, wireAudit, wireCanon, wirePrincipals } from "./services.ts";
+import { Stopping } from "./stopping.ts";
+import type { Store } from "../storage/store.ts";
+import type { Evaluate } from "../trust/evaluator.ts";
+import { evaluate } from "@sigil/core/model";
+import { createDecisionIds } from "../trust/decision-id.ts";
+import { createTrustService, type TrustService } from "../trust/service.ts";
+
+export type Overrides = {
+  readonly openStore?: () => Promise<Store>;
+  /** Milliseconds since 1970, and monotonic microseconds for durations. */
+  readonly clock?: { readonly nowMs: () => number; readonly nowUs?: () => number };
+  readonly randomBytes?: (bytes: number) => Uint8Array;
+  readonly evaluate?: Evaluate;
+  /** In the place of the pool of processes that runs modules. */
+  readonly sandbox?: Sandbox;
+  /** In the place of standard output. */
+  readonly logStream?: DestinationStream;
+  /** Whether the process is the server's alone: what anybody prints by console is then the log's. */
+  readonly ownsProcess?: boolean;
+  readonly kekInputs?: KekInputs;
+};
+
+export type ServerOptions = { readonly config: Config; readonly overrides?: Overrides };
+
+export type RunningServer = AsyncDisposable & {
+  /** Where gRPC is served, for a client to connect to. */
+  readonly target: string;
+  readonly operatorUrl: string;
+  readonly ledger: Ledger;
+  readonly log: Logger;
+  /** Reads certificates and client authorities again, where there are any. Never throws. */
+  readonly reload: () => Promise<void>;
+  /** Idempotent: serves on for `drain_delay_ms` while health says that it stops, drains, then closes the ledger. */
+  readonly close: () => Promise<void>;
+  /** Ends that delay. @returns whether there was one under way. */
+  readonly hurry: () => boolean;
+};
+
+/** What the start has opened so far; all of it closes when a later step fails. */
+type Parts = {
+  readonly log: Logger;
+  /** The same log, for what callers and libraries can cause. */
+  readonly limited: Log;
+  readonly metrics: Metrics;
+  readonly health: Health;
+  readonly underWay: CallsUnderWay;
+  readonly stopping: Stopping;
+  /** What does not work though the server is ready, for /readyz. */
+  readonly notes: string[];
+};
+
+const kekInputsOf = (config: Config): KekInputs => ({
+  env: process.env,
+  modulePath: config["pkcs11.module"] === "" ? undefined : config["pkcs11.module"],
+  askPassphrase: async () => {
+    if (config.passphrase !== "") return utf8Encode(config.passphrase);
+    return fail({ kind: "keyUnavailable", rule: "the deployment has a passphrase; set SIGIL_PASSPHRASE" });
+  },
+});
+
+/** In one line of the log. */
+const tenantsNamedMax = 20;
+
+/** Times in microseconds from one monotonic clock. */
+const monotonicUs = (): number => performance.now() * 1000;
+
+const wireTrust = (
+  ledger: Ledger,
+  parts: Parts,
+  overrides: Overrides,
+  principals: ReturnType<typeof createPrincipals>,
+  findCandidate: (proposalId: string) => Promise<CborValue>,
+) =>
+  createTrustService({
+    ledger,
+    findCandidate,
+    findPrincipal: principals.find,
+    openChain,
+    evaluate: overrides.evaluate ?? evaluate,
+    nowMs: overrides.clock?.nowMs ?? Date.now,
+    nowUs: overrides.clock?.nowUs ?? monotonicUs,
+    randomBytes: overrides.randomBytes ?? randomBytes,
+    sha256: opensslSha256,
+    onDecision: parts.metrics.onVerdict,
+    onPartialRates: (tenants) => {
+      const read = { entries: rateRefillEntriesMax, tenants: tenants.slice(0, tenantsNamedMax) };
+      parts.log.warn(
+        read,
+        "the rate window holds more decisions than a start reads: rates are low until it has passed",
+      );
+    },
+  });
+
+const wireKeys = (ledger: Ledger, { log, metrics }: Parts): KeyService =>
+  createKeyService({
+    ledger,
+    onChange: ({ kind, role, ...change }) => {
+      metrics.onKeyChange(kind, role);
+      log.warn({ role, ...change }, `key ${kind}`);
+    },
+  });
+
+const sandboxSizes = (config: Config) => ({
+  processes: config.module_processes,
+  processesWarm: config.module_processes_warm,
+  runsMax: config.module_runs_max,
+  runsPerTenantMax: config.module_runs_per_tenant_max,
+  memoryPagesMax: config.module_memory_pages_max,
+});
+
+/** The sandbox and the runs in it end after the calls and before the ledger. */
+const openModules = async (
+  { config, overrides, parts, ledger, opened }: Opening,
+  { trust, records, quorum }: { trust: TrustService; records: RecordsService; quorum: QuorumService },
+): Promise<ModuleService<Proposed>> => {
+  const { log, limited, metrics } = parts;
+  const onFault = (cause: unknown): void => limited.error({ err: cause }, "a fault around a run");
+  const sandbox = opened.use(
+    overrides.sandbox ?? (await createSandbox({ ...sandboxSizes(config), onFault })),
+  );
+  metrics.watchSandbox(() => sandbox.gauge);
+  if (typeof sandbox.whyUnavailable === "string") {
+    log.error({ rule: sandbox.whyUnavailable }, "modules cannot be run; everything else is served");
+    parts.notes.push(`modules cannot be run: ${sandbox.whyUnavailable}`);
+  }
+  return opened.use(
+    wireModules({
+      config,
+      ledger,
+      trust,
+      records,
+      quorum,
+      sandbox,
+      files: new CodeFiles(config.data),
+      newId: createDecisionIds(overrides.randomBytes ?? randomBytes),
+      nowMs: overrides.clock?.nowMs ?? Date.now,
+      monotonicMs: () => performance.now(),
+      onRun: metrics.onRun,
+      isStopping: () => parts.underWay.draining,
+      onFault,
+    }),
+  );
+};
+
+/** What a start has at hand while it opens one part after the other. */
+type Opening = {
+  readonly config: Config;
+  readonly ledger: Ledger;
+  readonly parts: Parts;
+  readonly overrides: Overrides;
+  readonly bounds: Bounds;
+  /** Closed in the reverse order. */
+  readonly opened: AsyncDisposableStack;
+};
+
+const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcServer> => {
+  const { config, ledger, parts, overrides, bounds } = opening;
+  const { limited, metrics, health, underWay } = parts;
+  const nowMs = overrides.clock?.nowMs ?? Date.now;
+  const principals = createPrincipals(ledger);
+  const { anonymous } = config;
+  const { identify } = createIdentityResolver({ principals, origin: ledger.origin, nowMs, anonymous });
+  const rpc: RpcEnvironment = {
+    trustDomain: ledger.origin,
+    identify,
+    authorize,
+    deadlines: { deadlineMsDefault: config.deadline_default_ms, deadlineMsMax: config.deadline_max_ms },
+    slowCallMs: config.slow_call_ms,
+    readsCertificates: config["tls.client_ca"] !== "",
+    replyBytesMax: config.message_bytes_max,
+    underWay,
+    pacing: bounds.pacing,
+    connections: bounds.connections,
+    replies: bounds.replies,
+    streams: bounds.streams,
+    uploads: bounds.uploads,
+    observer: metrics,
+    log: limited,
+    newId: randomUUID,
+    nowMs: Date.now,
+    monotonicMs: () => performance.now(),
+  };
+  // Trust reads proposals and Canon asks Trust: each is handed the other's function when both are there.
+  const candidates = Promise.withResolvers<(proposalId: string) => Promise<CborValue>>();
+  const trust = await wireTrust(ledger, parts, overrides, principals, async (proposalId) =>
+    (await candidates.promise)(proposalId),
+  );
+  const {
+    records,
+    quorum,
+    close: closeCanon,
+  } = await wireCanon({
+    ledger,
+    trust,
+    principals,
+    nowMs,
+    randomBytes: overrides.randomBytes ?? randomBytes,
+  });
+  opening.opened.defer(closeCanon);
+  candidates.resolve(candidateIn(quorum));
+  const modules = await openModules(opening, { trust, records, quorum });
+  const governed = { ledger, principals, trust, turns: quorum, nowMs, log: parts.log, metrics };
+  const directory = wirePrincipals(governed, rpc.readsCertificates);
+  const backups = createBackupService({ ledger, describe: () => describeForBackup(config.data) });
+  const inspections = opening.opened.use(wireInspections(ledger, config.data, parts.log));
+  return startRpcServer({
+    address: config.listen,
+    socketMode: config.socket_mode,
+    tls,
+    limits: {
+      messageBytesMax: config.message_bytes_max,
+      concurrentStreamsMax: config.concurrent_streams_max,
+      sessionMemoryMiBMax: config.session_memory_mib_max,
+      keepaliveMs: config.keepalive_ms,
+      keepaliveTimeoutMs: config.keepalive_timeout_ms,
+      connectionAgeMs: config.connection_age_ms,
+      connectionAgeGraceMs: config.connection_age_grace_ms,
+    },
+    reflection: config.reflection,
+    health,
+    intake: bounds.intake,
+    connections: bounds.connections,
+    services: [
+      [TrustServiceService, trustHandlers(trust, rpc)],
+      [AuditServiceService, auditHandlers(wireAudit(ledger), rpc)],
+      [CanonServiceService, canonHandlers(records, withCodeCheck(quorum, modules), rpc)],
+      [WitnessServiceService, witnessHandlers(quorum, rpc)],
+      [PrincipalServiceService, principalHandlers(directory, rpc)],
+      [KeyServiceService, keyHandlers(wireKeys(ledger, parts), rpc)],
+      [ModuleServiceService, moduleHandlers(modules, rpc)],
+      [BackupServiceService, backupHandlers(backups, inspections, rpc)],
+    ],
+    underWay,
+    drainMs: config.drain_ms,
+  });
+};
+
+const whyNotReady = (ledger: Ledger, stopping: Stopping): string | null => {
+  if (stopping.isAnnounced) return "stopping";
+  return ledger.status.kind === "serving" ? null : `ledger is ${ledger.status.kind}`;
+};
+
+const serveOperator = (
+  config: Config,
+  ledger: Ledger,
+  parts: Parts,
+  { operatorConnections }: Bounds,
+): Promise<OperatorServer> => {
+  const { limited, metrics, stopping } = parts;
+  metrics.watch({
+    queue: () => ledger.gauge,
+    ledgerSize: () => ledger.size,
+    isServing: () => ledger.status.kind === "serving",
+  });
+  return startOperator({
+    address: config.operator_listen,
+    socketMode: config.socket_mode,
+    metrics,
+    whyNotReady: () => whyNotReady(ledger, stopping),
+    notes: () => parts.notes,
+    connections: operatorConnections,
+    onError: (error) => limited.error({ err: error }, "operator's port"),
+  });
+};
+
+/** @returns null where nothing is said of TLS. @throws invalidConfig. */
+const openTls = async (config: Config, { log, metrics }: Parts): Promise<TlsRenewal | null> => {
+  const paths = {
+    cert: config["tls.cert"],
+    key: config["tls.key"],
+    clientCa: config["tls.client_ca"],
+    clientCertificate: config["tls.client_certificate"],
+  };
+  const set = await readTls(paths);
+  if (set === null) return null;
+  const tls = new TlsRenewal({
+    paths,
+    set,
+    log,
+    nowMs: Date.now,
+    monotonicMs: () => performance.now(),
+  });
+  metrics.watchTls(() => tls.facts);
+  return tls;
+};
+
+/** @throws invalidConfig, and whatever opening the deployment throws; what was opened is closed again. */
+export const startServer = async ({ config, overrides = {} }: ServerOptions): Promise<RunningServer> => {
+  const standard = overrides.logStream === undefined ? standardDestination() : undefined;
+  const log = createLog({
+    level: config.log_level,
+    stream: overrides.logStream ?? standardDestination(),
+    pretty: standard !== undefined && process.stdout.isTTY,
+  });
+  const limited = limitLines(log, () => performance.now());
+  const health = createHealth(serviceNames);
+  const parts: Parts = {
+    log,
+    limited,
+    metrics: createMetrics(),
+    health,
+    underWay: new CallsUnderWay(),
+    stopping: new Stopping(),
+    notes: [],
+  };
+  if (standard !== undefined) parts.metrics.watchLog(() => standard.gauge);
+  if (config.passedOver.length > 0) {
+    log.debug({ variables: config.passedOver }, "variables of Kubernetes Services passed over");
+  }
+  // LevelDB makes its files as the umask says, and they are nobody else's.
+  process.umask(0o077);
+  await using opened = new AsyncDisposableStack();
+  const flushLog = async (): Promise<void> => standard?.flush(logFlushMs);
+  opened.defer(flushLog);
+  opened.use(takeLibraryOutput(limited, overrides.ownsProcess === true ? "console" : "libraries"));
+  // What cannot be served is said before anything is opened.
+  const tls = opened.use(await openTls(config, parts));
+  await requireFree("listen", config.listen);
+  await requireFree("operator_listen", config.operator_listen);
+  const ledger = opened.use(
+    await openDeployment({
+      directory: config.data,
+      kekInputs: {
+        ...(overrides.kekInputs ?? kekInputsOf(config)),
+        onShared: (shared) => log.warn(shared, "accepted: open to a group that this process is in"),
+      },
+      nowMs: overrides.clock?.nowMs ?? Date.now,
+      observe: observeLedger(parts),
+      ...(overrides.openStore === undefined ? {} : { openStore: overrides.openStore }),
+    }),
+  );
+  const bounds = openBounds(config, parts);
+  const operator = opened.adopt(await serveOperator(config, ledger, parts, bounds), (server) =>
+    server.close(),
+  );
+  const rpc = opened.adopt(
+    await serveRpc({ config, ledger, parts, overrides, bounds, opened }, tls),
+    (server) => server.close(),
+  );
+  if (ledger.status.kind === "serving") parts.health.set("serving");
+  const target = formatAddress(rpc.address);
+  log.info({ target, operator: operator.url, tls: tls !== null, records: String(ledger.size) }, "serving");
+  const running = opened.move();
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => (closing ??= closeAll(running, config, parts).then(flushLog));
+  const reload = async (): Promise<void> => {
+    if (tls === null) log.info("nothing to read again: there are no certificates");
+    else await tls.renew("asked");
+  };
+  const hurry = (): boolean => parts.stopping.hurry();
+  return {
+    target,
+    operatorUrl: operator.url,
+    ledger,
+    log,
+    reload,
+    close,
+    hurry,
+    [Symbol.asyncDispose]: close,
+  };
+};
+
+const closeAll = async (
+  running: AsyncDisposableStack,
+  { drain_delay_ms: delayMs }: Config,
+  { log, health, stopping }: Parts,
+): Promise<void> => {
+  health.set("notServing");
+  if (delayMs > 0) log.info({ delayMs }, "stopping: serving on while health says NOT_SERVING");
+  await stopping.announce(delayMs);
+  log.info("draining");
+  await running.disposeAsync();
+  log.info("stopped");
+};

@@ -1,0 +1,199 @@
+/**
+ * The wiring of audit and Canon: what they ask of Trust, as functions. Called by server.ts alone.
+ */
+import type { Logger } from "pino";
+import { createAuditService } from "../audit/service.ts";
+import type { Authorise, Authorised } from "../canon/authority.ts";
+import { createQuorumService } from "../canon/proposals/quorum.ts";
+import { createRecordsService } from "../canon/records/records.ts";
+import { createSchemas } from "../canon/schemas/schemas.ts";
+import type { GovernedTurns, QuorumService, RecordsService } from "../canon/service.ts";
+import type { CallContext, Caller } from "../identity/caller.ts";
+import type { Metrics } from "../gateway/metrics.ts";
+import type { createPrincipals } from "../identity/principals.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import { Directory } from "../identity/directory/directory.ts";
+import type { PrincipalService } from "../identity/directory/principal-service.ts";
+import { Suspending, type SuspendingDependencies } from "../identity/directory/suspending.ts";
+import type { CborValue } from "@sigil/core/cbor";
+import { fail, SigilFault } from "@sigil/core/errors";
+import { canonicalTarget, spellingOr } from "@sigil/core/record";
+import { createDecisionIds } from "../trust/decision-id.ts";
+import type { CheckQuestion } from "../trust/decision.ts";
+import { compileGlob, globFault, canonicalModel, parseModel, recompute, rowsFor } from "@sigil/core/model";
+import { checkReplaceable, suspensionMatter } from "../trust/lockout.ts";
+import type { TrustService } from "../trust/service.ts";
+
+/** What health tells of one by one. */
+export const serviceNames: readonly string[] = [
+  "sigil.trust.v1.TrustService",
+  "sigil.audit.v1.AuditService",
+  "sigil.canon.v1.CanonService",
+  "sigil.canon.v1.WitnessService",
+  "sigil.identity.v1.PrincipalService",
+  "sigil.key.v1.KeyService",
+  "sigil.module.v1.ModuleService",
+  "sigil.backup.v1.BackupService",
+];
+
+export const wireAudit = (ledger: Ledger) =>
+  createAuditService({
+    ledger,
+    compileGlob: (pattern) => {
+      const rule = globFault(pattern);
+      if (rule !== null) fail({ kind: "invalidField", field: "target_glob", rule });
+      const { matches } = compileGlob(pattern);
+      // Decisions from before targets had one spelling are found under it.
+      return (target) => matches(spellingOr(canonicalTarget(target), target));
+    },
+    rowsFor,
+    recompute: (chain, model) => {
+      try {
+        const outcome = recompute(chain, model);
+        if (outcome.kind === "match")
+          return { holds: true, detail: `the model gives ${outcome.verdict.kind} again` };
+        if (outcome.kind === "unscored")
+          return { holds: true, detail: `deny without a score: ${outcome.reason}` };
+        const { field, recorded, recomputed } = outcome;
+        return { holds: false, detail: `${field} is recorded as ${recorded}, recomputed as ${recomputed}` };
+      } catch (error) {
+        if (error instanceof SigilFault) return { holds: false, detail: error.message };
+        throw error;
+      }
+    },
+  });
+
+const spellModel = (payload: CborValue): CborValue => {
+  const spelled = canonicalModel(payload);
+  checkReplaceable(parseModel(spelled));
+  return spelled;
+};
+
+type Asked = Pick<CheckQuestion, "action" | "target" | "session" | "input">;
+type AuthoriseAny = (
+  caller: Caller,
+  questions: readonly Asked[],
+  call: CallContext,
+) => Promise<readonly Authorised[]>;
+
+/** Canon asks as any caller does, and every question is a recorded decision. Anything but an allow is an error. */
+const authoriseBy =
+  (trust: TrustService): AuthoriseAny & Authorise =>
+  async (caller, questions, call) => {
+    const asked = questions.map((question) => ({
+      ...question,
+      subject: "",
+      keepInput: false,
+      idempotencyKey: "",
+    }));
+    const items = await trust.batchCheck(caller, asked, "", call);
+    return questions.map((_, index) => {
+      const item = items[index];
+      if (item === undefined) return fail({ kind: "indeterminate", rule: "the trust model gave no answer" });
+      if (item.kind === "failed") return fail(item.error);
+      const { auditId, hash, chain } = item.decision;
+      if (chain.verdict === "allow") return { auditId, hash };
+      const { action, target } = chain.request;
+      return fail({ kind: "denied", action, target, verdict: chain.verdict, why: chain.reason, auditId });
+    });
+  };
+
+/** Without a model the question is recorded all the same, and denied. */
+const actionNames = async (trust: TrustService): Promise<readonly string[]> => {
+  try {
+    return Object.keys((await trust.activeModel()).model.actions);
+  } catch (error) {
+    if (error instanceof SigilFault && error.error.kind === "modelMissing") return [];
+    throw error;
+  }
+};
+
+export type PrincipalParts = Pick<SuspendingDependencies, "principals" | "nowMs"> & {
+  readonly ledger: Ledger;
+  readonly trust: TrustService;
+  readonly turns: GovernedTurns;
+  readonly log: Logger;
+  readonly metrics: Pick<Metrics, "onSuspension">;
+};
+
+/** @param takesCertificates whether a principal without a key can call at all. */
+export const wirePrincipals = (parts: PrincipalParts, takesCertificates: boolean): PrincipalService => {
+  const { ledger, principals, trust, turns, nowMs, log, metrics } = parts;
+  const authorise = authoriseBy(trust);
+  const suspending = new Suspending({
+    ledger,
+    principals,
+    nowMs,
+    countsWithoutKey: takesCertificates,
+    inTurn: turns.inTurn,
+    reaches: turns.reaches,
+    authorise: async (caller, recordId, call) => {
+      const question = { ...suspensionMatter(await actionNames(trust)), session: recordId };
+      const [allowed] = await authorise(caller, [{ ...question, input: new Uint8Array(0) }], call);
+      return allowed ?? fail({ kind: "indeterminate", rule: "the trust model gave no answer" });
+    },
+    onSuspended: ({ what, ...made }) => {
+      metrics.onSuspension(what);
+      log.warn(made, `${what} suspended`);
+    },
+  });
+  const directory = new Directory({ ledger, principals });
+  return {
+    suspend: (caller, question, call) => suspending.suspend(caller, question, call),
+    get: (caller, id) => directory.get(caller, id),
+    list: (caller, query, signal) => directory.list(caller, query, signal),
+  };
+};
+
+/** The model in a proposal, for who wants to see what it would change. @throws notFound, invalidField. */
+export const candidateIn =
+  (quorum: QuorumService) =>
+  async (proposalId: string): Promise<CborValue> => {
+    const { body } = (await quorum.get(proposalId)).proposal;
+    if (body.kind === "trust_model") return body.payload;
+    const rule = "must name a proposal of a trust model";
+    return fail({ kind: "invalidField", field: "proposal_id", rule });
+  };
+
+export type CanonParts = {
+  readonly ledger: Ledger;
+  readonly trust: TrustService;
+  readonly principals: ReturnType<typeof createPrincipals>;
+  readonly nowMs: () => number;
+  readonly randomBytes: (bytes: number) => Uint8Array;
+};
+
+export const wireCanon = async ({
+  ledger,
+  trust,
+  principals,
+  nowMs,
+  randomBytes,
+}: CanonParts): Promise<{
+  readonly records: RecordsService;
+  readonly quorum: QuorumService & GovernedTurns;
+  readonly close: () => void;
+}> => {
+  const authorise = authoriseBy(trust);
+  const schemas = createSchemas(ledger);
+  const records = createRecordsService({
+    ledger,
+    authorise,
+    schemas,
+    nowMs,
+    monotonicMs: () => performance.now(),
+  });
+  const quorum = await createQuorumService({
+    ledger,
+    authorise,
+    principals,
+    spellModel,
+    compileSchema: schemas.compile,
+    newId: createDecisionIds(randomBytes),
+    nowMs,
+    onCommit: (id) => {
+      if (id.startsWith("schema/")) schemas.announce();
+    },
+  });
+  return { records, quorum, close: schemas.close };
+};
