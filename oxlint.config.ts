@@ -14,104 +14,183 @@ const pureFiles = pure.include.filter((path) => path.startsWith("src/"));
 
 type Rules = NonNullable<OxlintOverride["rules"]>;
 
-/** What a service may build on. Never another service: server.ts hands it the functions it needs. */
-const belowServices = ["record", "merkle", "keys", "ledger", "identity"];
-const services = ["trust", "audit", "canon", "modules", "operations"];
+/** Rooms of the package `@sigil/core`, as its manifest exports them. */
+const core = (...rooms: readonly string[]): readonly string[] => rooms.map((room) => `@sigil/core/${room}`);
+const formats = core("bytes", "errors", "limits", "cbor", "cose", "record");
+const wholeCore = [...formats, ...core("hash", "keys", "merkle", "model", "quorum")];
 
-/** Folder of src/ → folders of src/ it may import. */
+/** What a service may build on. Never another service: `wire/` hands it the functions it needs. */
+const belowServices = [...wholeCore, "crypto", "ledger", "identity"];
+const services = ["trust", "audit", "canon", "modules", "deployment"];
+
+/** Folder of src/ → folders of src/ and packages of this repository it may import. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
-  record: [],
-  merkle: ["record"],
-  keys: ["record"],
-  storage: ["record"],
-  ledger: ["record", "merkle", "keys", "storage"],
-  identity: ["record", "keys", "ledger"],
-  config: ["record"],
+  core: [],
+  log: core("limits"),
+  config: [...core("bytes", "errors", "limits"), "log"],
+  storage: core("bytes", "errors", "limits"),
+  crypto: [...formats, ...core("hash", "keys")],
+  ledger: [...wholeCore, "storage", "crypto"],
+  identity: [...formats, ...core("keys"), "crypto", "ledger"],
   trust: belowServices,
   audit: belowServices,
   canon: belowServices,
   modules: belowServices,
-  operations: belowServices,
-  cdc: ["record", "ledger"],
-  rpc: ["record", "identity", "generated", ...services],
-  gateway: ["record", "rpc"],
+  // Makes, opens and copies data directories, so it knows the store and the code of modules beside the ledger.
+  deployment: [...belowServices, "storage", "canon", "modules"],
+  rpc: [...wholeCore, "@sigil/proto/**", "identity", "config", ...services],
+  gateway: [...core("errors", "limits"), "config", "rpc"],
+  wire: [
+    ...wholeCore,
+    "@sigil/proto/**",
+    "config",
+    "log",
+    "crypto",
+    "storage",
+    "ledger",
+    "identity",
+    ...services,
+    "rpc",
+    "gateway",
+  ],
   // The command line opens data directories itself (init, fsck, serve) but calls a server only as any caller does.
-  cli: ["record", "config", "merkle", "keys", "storage", "ledger", "identity", ...services],
+  cli: [
+    ...wholeCore,
+    "@sigil/client",
+    "config",
+    "log",
+    "crypto",
+    "storage",
+    "ledger",
+    "identity",
+    ...services,
+    "wire",
+  ],
 };
 
-/** Single files a folder may also import, by path below src/. */
-const mayImportFiles: Readonly<Record<string, readonly string[]>> = {
-  config: ["log.ts"],
-  cli: [
-    "server.ts",
-    "server-signals.ts",
-    "deployment.ts",
-    "deployment-inspection.ts",
-    "deployment-migrate.ts",
-    "deployment-rehearse.ts",
-    "deployment-rewrap.ts",
-    "deployment-restore.ts",
-    "config.ts",
-    "log.ts",
-    "../clients/typescript/**",
+/**
+ * The rooms of a folder, each of which imports those before it in its list; "." stands for the folder's own files. A
+ * folder without a list has no rooms.
+ */
+const roomsOf: Readonly<Record<string, readonly string[]>> = {
+  core: [".", "crypto", "cbor", "cose", "record", "merkle", "keys", "quorum", "model"],
+  crypto: ["files", "wrapping", "signing", "pkcs11", "."],
+  ledger: [
+    "layout",
+    "sealing",
+    "decisions",
+    "append",
+    "copy",
+    "erase",
+    "read",
+    "walk",
+    "recover",
+    "fsck",
+    ".",
   ],
+  identity: [".", "directory"],
+  canon: [".", "schemas", "records", "proposals"],
+  modules: ["wasm", "sandbox", "guest", "."],
+  deployment: ["backup", "."],
+  rpc: [
+    ".",
+    "message",
+    "bounds",
+    "call",
+    "transport",
+    "canon",
+    "audit",
+    "backup",
+    "key",
+    "module",
+    "principal",
+    "trust",
+  ],
+  cli: "terminal call proposal model attest audit canon check deployment key keys module principal witness .".split(
+    " ",
+  ),
 };
 
 const message = "The import table (oxlint.config.ts, docs/architecture.md) does not allow this import.";
 
-const allowedPaths = (folder: string): readonly string[] => [
-  ...(mayImport[folder] ?? []).map((name) => (name === "generated" ? "../generated/**" : `${name}/**`)),
-  ...(mayImportFiles[folder] ?? []),
-];
-
-/** Everything that climbs out of `folder`, from a file `depth` folders below src/, but what its row allows. */
-const climbing = (folder: string, depth: number): readonly string[] => {
-  const climb = "../".repeat(depth);
-  return [`${climb}**`, ...allowedPaths(folder).map((path) => `!${climb}${path}`)];
-};
-
-/** Packages a pure file may use: arithmetic on bytes, nothing that touches the world. */
-const allPackagesButNoble = ["*", "!./**", "!../**", "!@noble/**"];
-
 /** A path that climbs after it descended: the table could not be read off it. */
 const crooked = ["./../**", "**/[a-z]*/../**"];
 
+/** Packages a pure file may use: arithmetic on bytes, nothing that touches the world. */
+const allPackagesButNoble = ["*", "!./**", "!../**", "!@noble/**", "!#crypto"];
+
+/** Files of src/ itself that every folder but the core may use. */
+const sharedFiles = ["errors.ts", "limits.ts"];
+
+/** The rooms before `room`, as a file `climb` away from their folder names them. */
+const roomsBefore = (folder: string, room: string, climb: string): readonly string[] => {
+  const rooms = roomsOf[folder] ?? [];
+  const before = rooms.slice(0, Math.max(0, rooms.indexOf(room)));
+  return before.map((name) => (name === "." ? `!${climb}*.ts` : `!${climb}${name}/**`));
+};
+
+/**
+ * What a file of `room` may not import: one list of patterns, of which the last that matches decides.
+ * @param depth of the file's own folder below src/: 1 in a folder, 2 in a room, 3 in a part of a room.
+ */
+const restricted = (folder: string, room: string, depth: number): readonly string[] => {
+  const toFolder = "../".repeat(depth - 1);
+  const allowed = mayImport[folder] ?? [];
+  const packages = allowed.filter((name) => name.startsWith("@")).map((name) => `!${name}`);
+  const folders = allowed.filter((name) => !name.startsWith("@")).map((name) => `!${toFolder}../${name}/**`);
+  const neighbours =
+    depth === 1
+      ? ["./*/**", ...roomsBefore(folder, room, "./")]
+      : [`../**`, ...(depth > 2 ? ["!../*.ts"] : []), ...roomsBefore(folder, room, toFolder)];
+  const shared = folder === "core" ? [] : sharedFiles.map((name) => `!${toFolder}../${name}`);
+  return ["@sigil/**", ...packages, ...neighbours, `${toFolder}../**`, ...folders, ...shared];
+};
+
 /** One group: oxlint reads the patterns of a rule as one list, the last match deciding. */
-const folderRule = (folder: string, depth: number, packages: readonly string[] = []): Rules => ({
+const roomRule = (folder: string, room: string, depth: number, packages: readonly string[] = []): Rules => ({
   "no-restricted-imports": [
     "error",
-    { patterns: [{ group: [...packages, ...climbing(folder, depth), ...crooked], message }] },
+    { patterns: [{ group: [...packages, ...restricted(folder, room, depth), ...crooked], message }] },
   ],
 });
 
-/** Files of src/ itself that are no place for wiring. */
-const rootFileRule = (allowed: readonly string[]): Rules => ({
-  "no-restricted-imports": [
-    "error",
-    { patterns: [{ group: ["./**", "../**", ...allowed.map((name) => `!./${name}/**`)], message }] },
-  ],
-});
+const isPureFolder = (folder: string): boolean => pureFiles.includes(`src/${folder}/**/*.ts`);
 
-const folders = Object.keys(mayImport);
-
-const folderOverrides = folders.flatMap((folder) => {
-  const isPure = pureFiles.includes(`src/${folder}/**/*.ts`);
-  const packages = isPure ? allPackagesButNoble : [];
+const folderOverrides = Object.keys(mayImport).flatMap((folder) => {
+  const packages = isPureFolder(folder) ? allPackagesButNoble : [];
+  const rooms = (roomsOf[folder] ?? []).filter((room) => room !== ".");
   return [
-    { files: [`src/${folder}/*.ts`], rules: folderRule(folder, 1, packages) },
-    { files: [`src/${folder}/*/*.ts`], rules: folderRule(folder, 2, packages) },
+    { files: [`src/${folder}/*.ts`], rules: roomRule(folder, ".", 1, packages) },
+    ...rooms.flatMap((room) => [
+      { files: [`src/${folder}/${room}/*.ts`], rules: roomRule(folder, room, 2, packages) },
+      { files: [`src/${folder}/${room}/*/*.ts`], rules: roomRule(folder, room, 3, packages) },
+    ]),
   ];
 });
 
-/** The folder's own rule, and no packages but noble's. */
+/** The room's own rule, and no packages but noble's. */
 const pureFileRule = (file: string): Rules => {
   const [, folder = "", ...below] = file.split("/");
-  return folderRule(folder, below.length, allPackagesButNoble);
+  return roomRule(folder, below.length > 1 ? (below[0] ?? ".") : ".", below.length, allPackagesButNoble);
 };
 
 const pureFileOverrides = pureFiles
-  .filter((file) => !file.includes("*"))
+  .filter((file) => !file.includes("*") && file.split("/").length > 2)
   .map((file) => ({ files: [file], rules: pureFileRule(file) }));
+
+const sharedRule: Rules = {
+  "no-restricted-imports": [
+    "error",
+    { patterns: [{ group: ["*", "./**", "../**", "!@sigil/core/errors", "!@sigil/core/limits"], message }] },
+  ],
+};
+
+const mainRule: Rules = {
+  "no-restricted-imports": [
+    "error",
+    { patterns: [{ group: ["@sigil/**", "./**", "../**", "!./cli/**"], message }] },
+  ],
+};
 
 const ambient = ["Date", "process", "Buffer", "performance", "crypto", "globalThis", "console", "fetch"];
 const timers = ["setTimeout", "setInterval", "setImmediate", "queueMicrotask"];
@@ -121,7 +200,11 @@ const impure = "A pure file takes time, randomness and I/O as arguments.";
 const throughClient: Rules = {
   "no-restricted-imports": [
     "error",
-    { patterns: [{ regex: "^[./]+/generated/", message: "Call a server through @sigil/client." }] },
+    {
+      patterns: [
+        { regex: "^([./]+/generated|@sigil/proto)/", message: "Call a server through @sigil/client." },
+      ],
+    },
   ],
 };
 
@@ -193,8 +276,11 @@ export default defineConfig({
   overrides: [
     { files: ["src/**/*.ts"], rules: { "eslint/no-console": "error" } },
     { files: ["src/cli/**/*.ts", "src/main.ts"], rules: { "eslint/no-console": "off" } },
-    // A folder without a row imports nothing until the table has one.
-    { files: ["src/*/**/*.ts"], rules: folderRule("", 1) },
+    // A folder or a room without a row imports nothing of the others until the table has one.
+    { files: ["src/*/**/*.ts"], rules: roomRule("", ".", 1) },
+    { files: ["src/*.ts"], rules: roomRule("", ".", 1) },
+    { files: ["src/main.ts"], rules: mainRule },
+    { files: sharedFiles.map((name) => `src/${name}`), rules: sharedRule },
     ...folderOverrides,
     ...pureFileOverrides,
     {
@@ -207,8 +293,11 @@ export default defineConfig({
         "no-restricted-properties": ["error", { object: "Math", property: "random", message: impure }],
       },
     },
-    { files: ["src/config/config.ts"], rules: rootFileRule(["record", "config"]) },
-    { files: ["src/main.ts"], rules: rootFileRule(["cli"]) },
+    // What `#crypto` is under Node: the one file of the core that knows it.
+    {
+      files: ["src/core/crypto/openssl.ts"],
+      rules: { ...roomRule("core", "crypto", 2), "no-restricted-globals": "off" },
+    },
     { files: ["test/e2e/**/*.ts", "examples/**/*.ts", "bench/**/*.ts"], rules: throughClient },
     // chai's assertions are expressions; a table of faults reads "given … then".
     {

@@ -5,8 +5,7 @@
 import { generateKeyPairSync } from "node:crypto";
 import { createSigner, createThreadSigner, type Signer } from "../src/crypto/signing/sign.ts";
 import { BlindTags } from "../src/ledger/layout/indexes.ts";
-import { DecisionIndex } from "../src/ledger/decisions/decision-index.ts";
-import { decisionKeysOf } from "../src/ledger/walk/projections.ts";
+import { decisionKeysOf, DecisionIndex } from "../src/ledger/decisions/decision-index.ts";
 import { planCommit, type CommitPlan } from "../src/ledger/append/commit.ts";
 import type { LedgerOptions } from "../src/ledger/ledger.ts";
 import { prepareRecord, signRecord, type SignedRecord } from "../src/ledger/append/prepare.ts";
@@ -14,7 +13,7 @@ import { Sealer } from "../src/ledger/sealing/sealer.ts";
 import { Summary } from "../src/ledger/layout/summary.ts";
 import { summaryContext } from "../src/ledger/walk/summary-replay.ts";
 import { emptyState, type LedgerState } from "../src/ledger/append/state.ts";
-import { groupRecordsMax } from "@sigil/core/limits";
+import { groupRecordsMax } from "../src/limits.ts";
 import type { RecordBody } from "@sigil/core/record";
 import { openMemoryStore } from "../src/storage/memory.ts";
 
@@ -33,7 +32,7 @@ export type Planner = {
 const freshKey = () => generateKeyPairSync("ed25519").privateKey;
 
 export const createPlanner = async (options: LedgerOptions): Promise<Planner> => {
-  const { origin, sha256 } = options;
+  const { origin } = options;
   // Any keys will do: what is weighed is the signing.
   const [signer, checkpointSigner] = [createThreadSigner(freshKey()), createSigner(freshKey())];
   const store = await openMemoryStore();
@@ -45,18 +44,17 @@ export const createPlanner = async (options: LedgerOptions): Promise<Planner> =>
     onFault: () => {},
   });
   const summary = Summary.empty(await summaryContext(options));
-  let state: LedgerState = emptyState(sha256);
+  let state: LedgerState = emptyState();
   const readHash = () => Promise.reject(new Error("decisions have no earlier versions"));
   return {
     sealer,
     tags,
     signer,
     checkpointSigner,
-    sign: (bodies) =>
-      Promise.all(bodies.map((body) => signRecord(prepareRecord(body, sha256), { signer, origin, sha256 }))),
+    sign: (bodies) => Promise.all(bodies.map((body) => signRecord(prepareRecord(body), { signer, origin }))),
     plan: async (records) => {
       const units = records.map((record) => ({ records: [record], extraOps: () => [] }));
-      const context = { store, sealer, tags, decisions, origin, checkpointSigner, sha256, readHash };
+      const context = { store, sealer, tags, decisions, origin, checkpointSigner, readHash };
       const plan = await planCommit(state, units, { ...context, summary, sweep: async () => [] });
       ({ state } = plan);
       plan.accept();

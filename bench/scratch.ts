@@ -9,7 +9,6 @@ import { describeDeployment, initDeployment, openDeployment } from "../src/deplo
 import type { Caller } from "../src/identity/caller.ts";
 import { createKekFile } from "../src/crypto/kek.ts";
 import { randomBytes } from "../src/crypto/random.ts";
-import { opensslSha256 } from "../src/crypto/sha256.ts";
 import { rawPublicKey } from "../src/crypto/signing/sign.ts";
 import type { Ledger, LedgerOptions } from "../src/ledger/ledger.ts";
 import type { LevelName, RecordBody } from "@sigil/core/record";
@@ -102,7 +101,6 @@ export const sampleBody = async (scratch: Scratch, ledger: Ledger): Promise<Reco
     nowMs: Date.now,
     nowUs: () => performance.now() * 1000,
     randomBytes,
-    sha256: opensslSha256,
   });
   const { principal, tenant } = scratch;
   const caller: Caller = { principal, tenant, level: "operator", credential: "token", peer: "" };

@@ -33,7 +33,7 @@ const nextBody = bodiesLike(await sampleBody(scratch, ledger));
 await ledger.close();
 const options = await describeScratch(scratch);
 const planner = await createPlanner(options);
-const { origin, sha256 } = options;
+const { origin } = options;
 const { signer: recordSigner, checkpointSigner } = planner;
 const store = await openLevelStore(path);
 
@@ -74,8 +74,8 @@ const encode = ({ bodies }: Group): void => {
 
 const hash = ({ records }: Group): void => {
   for (const { bodyBytes, envelope } of records) {
-    hashRecord(bodyBytes, sha256);
-    leafHash(entryOf(envelope, sha256), sha256);
+    hashRecord(bodyBytes);
+    leafHash(entryOf(envelope));
   }
 };
 
@@ -96,10 +96,10 @@ const index = ({ records }: Group): void => {
 const grow = async ({ records }: Group): Promise<void> => {
   const leaves = records.map(({ leaf }) => leaf);
   const firstPosition = tree.frontier.size;
-  ({ tree } = planLeaves(tree, leaves, sha256));
+  ({ tree } = planLeaves(tree, leaves));
   const { size } = tree.frontier;
-  const root = rootOf(tree.frontier, sha256);
-  const checkpoint = await signCheckpoint({ origin, size, root }, checkpointSigner, sha256);
+  const root = rootOf(tree.frontier);
+  const checkpoint = await signCheckpoint({ origin, size, root }, checkpointSigner);
   formatGroup({ firstPosition, leaves, checkpoint });
 };
 

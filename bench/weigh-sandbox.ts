@@ -2,11 +2,11 @@
  * What the sandbox costs by itself, without gRPC, decision and records: one run after the other through one process. Modules that do
  * one thing each tell the parts apart: one that does nothing, one that reads a mebibyte, one that writes one.
  */
+import { sha256 } from "@sigil/core/hash";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import wabt from "wabt";
-import { opensslSha256 } from "../src/crypto/sha256.ts";
 import type { RunLimits } from "../src/modules/sandbox/limits.ts";
 import type { RunOutcome, Sandbox } from "../src/modules/sandbox/run.ts";
 import { createSandbox } from "../src/modules/sandbox/pool.ts";
@@ -62,7 +62,7 @@ const makeModules = async () => {
 
 const runOnce = async (sandbox: Sandbox, { name, bytes, input }: Weighed): Promise<RunOutcome> => {
   const outcome = await sandbox.run({
-    digest: opensslSha256(bytes),
+    digest: sha256(bytes),
     bytes: () => Promise.resolve(bytes),
     name,
     input,

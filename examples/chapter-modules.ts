@@ -2,6 +2,7 @@
  * The tour's chapter on modules: a small tool runs on the server, but only once two witnesses have approved its digest,
  * and only for those whom the trust model allows. What came of every attempt is a record.
  */
+import { sha256 } from "@sigil/core/hash";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
@@ -15,7 +16,6 @@ import {
 } from "@sigil/client";
 import { attestationToSign, formatAttestationStatement } from "@sigil/core/quorum";
 import { readKeyFile } from "../src/crypto/signing/keyfile.ts";
-import { opensslSha256 } from "../src/crypto/sha256.ts";
 import { createSigner } from "../src/crypto/signing/sign.ts";
 import { equalBytes, toHex } from "@sigil/core/bytes";
 import type { Stage } from "./chapter-quorum.ts";
@@ -43,7 +43,7 @@ function* upload(code: Uint8Array): Generator<Partial<ProposeModuleRequest>> {
 const sign = async (proposal: Proposal, keyPath: string): Promise<Uint8Array> => {
   const { id, body, epoch, origin } = proposal;
   const { publicKey, privateKey } = await readKeyFile(keyPath);
-  const record = opensslSha256(body);
+  const record = sha256(body);
   const attestation = { proposal: id, record, epoch: Number(epoch), verdict: "approve" } as const;
   const toSign = attestationToSign(attestation, { origin, publicKey });
   return formatAttestationStatement(toSign, await createSigner(privateKey).sign(toSign.message));
@@ -52,7 +52,7 @@ const sign = async (proposal: Proposal, keyPath: string): Promise<Uint8Array> =>
 const propose = async (stage: ModuleStage, mentor: SigilConnection): Promise<Proposal> => {
   const code = await readFile(codePath);
   const { proposal, digest } = await mentor.modules.proposeModule(upload(code));
-  stage.expect(equalBytes(digest, opensslSha256(code)), "the server has the code that was sent");
+  stage.expect(equalBytes(digest, sha256(code)), "the server has the code that was sent");
   if (proposal === undefined) throw new Error("the server answers without a proposal");
   stage.say(`mentor proposes a tool of ${code.length} bytes, SHA-256 ${toHex(digest).slice(0, 12)}…`);
   return proposal;

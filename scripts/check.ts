@@ -54,6 +54,7 @@ const steps: readonly Step[] = [
     commands: [
       ["tsc", "-p", "tsconfig.json", ...remembered("all")],
       ["tsc", "-p", "tsconfig.pure.json", ...remembered("pure")],
+      ["tsc", "-p", "tsconfig.node20.json", ...remembered("node20")],
     ],
   },
   { name: "lint", commands: [["oxlint"]] },

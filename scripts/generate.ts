@@ -1,14 +1,13 @@
 /**
- * `npm run generate`: the TypeScript stubs and the descriptor set from proto/, the client's copy of the formats, and the
- * modules from their sources.
+ * `npm run generate`: the TypeScript stubs and the descriptor set from proto/, and the modules from their sources. The package's
+ * own manifest stands beside what is generated.
  * With `--check` it generates into a temporary directory instead, names every committed file that differs, and fails if
  * there is one.
  */
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { copyClientCore } from "./client-core.ts";
-import { addClientJson } from "./client-json.ts";
+import { addMessageJson } from "./message-json.ts";
 import { compileModule } from "./modules.ts";
 import { run } from "./run.ts";
 
@@ -18,7 +17,9 @@ const modules = [
   ["examples/modules/hello/hello.ts", "hello.wasm"],
   ["examples/modules/redact/assemblyscript/redact.ts", "redact.wasm"],
 ] as const;
-const outputs = ["generated", "clients/typescript/src/generated"];
+const output = "generated";
+/** What stands beside generated files and is written by people. */
+const written = ["package.json", "README.md"];
 
 /** Descriptors serve reflection, which has no use for comments and positions. */
 const generateInto = async (directory: string): Promise<string> => {
@@ -31,9 +32,7 @@ const generateInto = async (directory: string): Promise<string> => {
     const { exitCode, output } = await run(command, { cwd: root });
     if (exitCode !== 0) return output;
   }
-  const client = join(directory, "clients/typescript/src");
-  await addClientJson(join(client, "generated"), join(client, "json.ts"));
-  await copyClientCore(root, join(directory, "clients/typescript/src/generated/core"));
+  await addMessageJson(join(directory, "generated", "src"));
   for (const [source, wasm] of modules) {
     const problem = await compileModule(root, source, join(directory, "generated", "modules", wasm));
     if (problem !== "") return problem;
@@ -53,15 +52,14 @@ const filesUnder = async (directory: string): Promise<ReadonlyMap<string, Buffer
 
 const differences = async (fresh: string): Promise<readonly string[]> => {
   const named: string[] = [];
-  for (const output of outputs) {
-    const committed = await filesUnder(join(root, output));
-    const generated = await filesUnder(join(fresh, output));
-    for (const path of new Set([...committed.keys(), ...generated.keys()])) {
-      const [before, after] = [committed.get(path), generated.get(path)];
-      if (before === undefined) named.push(`${output}/${path} is missing`);
-      else if (after === undefined) named.push(`${output}/${path} is not generated`);
-      else if (!before.equals(after)) named.push(`${output}/${path} differs from what is generated`);
-    }
+  const committed = await filesUnder(join(root, output));
+  const generated = await filesUnder(join(fresh, output));
+  for (const path of new Set([...committed.keys(), ...generated.keys()])) {
+    if (written.includes(path)) continue;
+    const [before, after] = [committed.get(path), generated.get(path)];
+    if (before === undefined) named.push(`${output}/${path} is missing`);
+    else if (after === undefined) named.push(`${output}/${path} is not generated`);
+    else if (!before.equals(after)) named.push(`${output}/${path} differs from what is generated`);
   }
   return named;
 };

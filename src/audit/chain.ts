@@ -4,13 +4,9 @@
  */
 import { utf8Encode } from "@sigil/core/bytes";
 import type { CborMap } from "@sigil/core/cbor";
-import { assert } from "@sigil/core/errors";
+import { assert } from "../errors.ts";
 import { formatFrozenChain, type FrozenChainPayload, type FrozenRequest } from "@sigil/core/record";
-import {
-  reasoningStepDetailBytesMax,
-  reasoningStepNameBytesMax,
-  reasoningStepsMax,
-} from "@sigil/core/limits";
+import { reasoningStepDetailBytesMax, reasoningStepNameBytesMax, reasoningStepsMax } from "../limits.ts";
 import { freezeDeep } from "./freeze.ts";
 import type { Frozen } from "./freeze.ts";
 

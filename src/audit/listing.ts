@@ -4,14 +4,14 @@
  * begins.
  */
 import type { CborValue } from "@sigil/core/cbor";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import {
   listCandidatesMax,
   listWalkMsMax,
   pageEnvelopeBytesMax,
   pageSizeDefault,
   pageSizeMax,
-} from "@sigil/core/limits";
+} from "../limits.ts";
 import { parseFrozenChain } from "@sigil/core/record";
 import type { Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";

@@ -4,7 +4,7 @@
  */
 import { toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../errors.ts";
 import { parseFrozenChain, type FrozenChainPayload } from "@sigil/core/record";
 import { tenantFor, type Caller } from "../identity/caller.ts";
 import { checkpointKeyOf, type Examination, type VerifiedRecord } from "../ledger/read/examine.ts";

@@ -12,6 +12,10 @@ import type {
   StoredRecord,
 } from "@sigil/core/record";
 import type { Registry, RegistryChange } from "@sigil/core/quorum";
+import type { Room } from "../identity/caller.ts";
+
+/** What a walk over records is bound to. @param room is entered before records are read, where the caller takes room for them. */
+export type WalkContext = { readonly signal: AbortSignal; readonly room?: Room };
 
 export type VersionedRecord = {
   readonly record: StoredRecord;

@@ -3,7 +3,7 @@
  * Source: docs/spec/canon.md §2.
  */
 import type { CborValue } from "@sigil/core/cbor";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../errors.ts";
 import {
   knownKinds,
   parsePrincipal,
@@ -14,7 +14,6 @@ import {
   type LevelName,
   systemTenant,
 } from "@sigil/core/record";
-import type { Sha256 } from "@sigil/core/hash";
 
 const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
 
@@ -61,10 +60,9 @@ export const checkFreePrincipal = (
     trustDomain,
     path,
   }: { readonly tenant: string; readonly trustDomain: string; readonly path: string },
-  sha256: Sha256,
 ): PrincipalPayload => {
   const principal = parseOwn(payload, path);
-  const fault = enrolmentFault(id, principal, { place: `${tenant}/`, trustDomain }, sha256);
+  const fault = enrolmentFault(id, principal, { place: `${tenant}/`, trustDomain });
   if (fault !== null) refuse(path + fault.field, fault.rule);
   if (principal.tenant !== tenant) refuse(`${path}payload.tenant`, `must be ${tenant}, the caller's own`);
   if (!freeLevels.includes(principal.loa)) {

@@ -21,10 +21,10 @@ import type {
   WatchEvent,
   WatchQuery,
   WitnessProposal,
+  WalkContext,
   Write,
   Written,
 } from "./domain.ts";
-import type { WalkContext } from "./records/reading.ts";
 
 /** The user space, and reading in both. */
 export type RecordsService = {

@@ -2,7 +2,7 @@
  * Every command by name. A command's file is loaded when it is run, so that `sigil check` does not load a server.
  */
 import { nearest } from "../config/nearest.ts";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../errors.ts";
 import { exitCodes, formatHelp, readArguments, type Command, type ExitCode } from "./terminal/command.ts";
 import { printable, type Terminal } from "./terminal/terminal.ts";
 

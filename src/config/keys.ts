@@ -28,7 +28,7 @@ import {
   streamsMax,
   streamsPerCallerMax,
   streamsPerTenantMax,
-} from "@sigil/core/limits";
+} from "../limits.ts";
 import { logLevels } from "../log/log.ts";
 import { formatAddress, parseAddress, type Address } from "./address.ts";
 

@@ -3,7 +3,7 @@
  * the nearest one, so that a slip never passes as a default.
  */
 import { parse, TomlError } from "smol-toml";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import { flagOf, KEYS, keyNames, variableOf, type KeyName, type RawValue } from "./keys.ts";
 import { nearest } from "./nearest.ts";
 import { isServiceLink } from "./service-links.ts";

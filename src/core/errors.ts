@@ -1,53 +1,9 @@
 /**
- * The one closed union of everything that can go wrong, and the exception that carries it. Pure.
- * `rpc/status.ts` alone turns it into gRPC codes; the command line prints `describeError`.
- * An error never holds a payload, a key or a secret: names, numbers and rules only.
+ * What can be wrong with bytes, records, keys, proofs and statements, as one closed union, and the exception that carries
+ * it. Pure. An error never holds a payload, a key or a secret: names, numbers and rules only.
  */
 
-/** Why a caller's proof of identity was not accepted. Stable: callers see it as `ErrorInfo.reason`. */
-export type CredentialReason =
-  | "TOKEN_MALFORMED"
-  | "TOKEN_ALGORITHM"
-  | "TOKEN_UNKNOWN_KEY"
-  | "TOKEN_SIGNATURE"
-  | "TOKEN_EXPIRED"
-  | "TOKEN_NOT_YET_VALID"
-  | "TOKEN_AUDIENCE"
-  | "TOKEN_LIFETIME"
-  | "TOKEN_CLAIMS"
-  | "PRINCIPAL_REVOKED"
-  | "PRINCIPAL_SUSPENDED"
-  | "KEY_SUSPENDED"
-  | "CERTIFICATE_UNMAPPED"
-  | "CREDENTIALS_MISSING";
-
-/** Which bound of a caller, a tenant or of all was reached. Stable: callers see it as `ErrorInfo.reason`. */
-export type QuotaReason =
-  | "INTAKE_LINE"
-  | "REPLY_LINE"
-  | "REPLY_UNREAD"
-  | "STREAMS_PER_CALLER"
-  | "STREAMS_PER_TENANT"
-  | "STREAMS"
-  | "UPLOADS_PER_CALLER"
-  | "UPLOADS_PER_TENANT"
-  | "UPLOADS"
-  | "PROPOSALS_PER_CALLER"
-  | "PROPOSALS_PER_TENANT"
-  | "PROPOSALS"
-  | "INSPECTIONS";
-
-/** What every refusal of a run names: the module, the decision that allowed it, the record of the run. */
-type OfRun = {
-  readonly module: string;
-  readonly auditId: string;
-  readonly run: string;
-  /** Digests in hex, where two disagree. */
-  readonly wanted?: string;
-  readonly found?: string;
-};
-
-export type SigilError =
+export type CoreError =
   /** Bytes outside the profile of canonical CBOR. `offset` in bytes from the start. */
   | { readonly kind: "malformedCbor"; readonly offset: number; readonly rule: string }
   /** A value that has no canonical encoding. `path` is a JSON pointer into the value. */
@@ -57,14 +13,10 @@ export type SigilError =
   | { readonly kind: "malformedKey"; readonly rule: string }
   | { readonly kind: "malformedCheckpoint"; readonly rule: string }
   | { readonly kind: "malformedModel"; readonly field: string; readonly rule: string }
-  /** Bytes that are no WebAssembly module of the kind the sandbox runs. `offset` in bytes from the start. */
-  | { readonly kind: "malformedModule"; readonly offset: number; readonly rule: string }
   /** A request field that breaks a rule; `field` as the proto names it, dotted, indexes in brackets. */
   | { readonly kind: "invalidField"; readonly field: string; readonly rule: string }
-  | { readonly kind: "invalidPageToken"; readonly rule: string }
   | { readonly kind: "leafOutOfRange"; readonly leafIndex: bigint; readonly treeSize: bigint }
   | { readonly kind: "sizeOutOfRange"; readonly size: bigint; readonly treeSize: bigint }
-  | { readonly kind: "notFound"; readonly what: string; readonly id: string }
   /** A stored record that fails its own proof. `step` is the verification step that failed. */
   | {
       readonly kind: "recordCorrupt";
@@ -74,65 +26,6 @@ export type SigilError =
       /** Of the record, where an index names it. */
       readonly id?: string;
     }
-  | { readonly kind: "ledgerCorrupt"; readonly position: bigint; readonly rule: string }
-  | { readonly kind: "ledgerBehindAnchor"; readonly size: bigint; readonly anchorSize: bigint }
-  | { readonly kind: "storeLocked"; readonly path: string }
-  | { readonly kind: "storeFailed"; readonly step: string; readonly rule: string }
-  /** The write may or may not be on disk; repeat with the same idempotency key to learn which. */
-  | { readonly kind: "indeterminate"; readonly rule: string }
-  | { readonly kind: "notServing"; readonly rule: string }
-  | { readonly kind: "queueFull"; readonly what: string; readonly limit: number }
-  /** `rule` is a sentence that says what to do next. */
-  | {
-      readonly kind: "overQuota";
-      readonly reason: QuotaReason;
-      readonly limit: number;
-      readonly rule: string;
-    }
-  | { readonly kind: "tooLarge"; readonly what: string; readonly bytes: number; readonly limit: number }
-  | { readonly kind: "cancelled" }
-  | { readonly kind: "deadlineExceeded"; readonly deadlineMs: number }
-  | { readonly kind: "idempotencyConflict"; readonly key: string }
-  /** The record does not follow the newest version of its id; `version` is that version, 0 for none. */
-  | { readonly kind: "staleVersion"; readonly id: string; readonly version: bigint }
-  | {
-      readonly kind: "unauthenticated";
-      readonly reason: CredentialReason;
-      readonly rule: string;
-    }
-  | {
-      readonly kind: "levelTooLow";
-      readonly rpc: string;
-      readonly needed: string;
-      readonly actual: string;
-    }
-  | { readonly kind: "tenantForbidden"; readonly tenant: string; readonly rule: string }
-  /** The trust model did not allow a write. `why` is the decision's reason. */
-  | {
-      readonly kind: "denied";
-      readonly action: string;
-      readonly target: string;
-      readonly verdict: string;
-      readonly why: string;
-      readonly auditId: string;
-      /** Id of the run's record, where it was a run that was denied. */
-      readonly run?: string;
-    }
-  /** A module that does not run as asked, or was stopped by what it did. `reason` is stable; docs/spec/module.md lists them. */
-  | ({ readonly kind: "moduleRefused"; readonly reason: string; readonly rule: string } & OfRun)
-  /** Code on disk that is not what was approved; digests in hex. */
-  | ({ readonly kind: "moduleAltered"; readonly wanted: string; readonly found: string } & OfRun)
-  | ({ readonly kind: "runTrapped"; readonly rule: string } & OfRun)
-  /** `reason` names the limit that a run went past. */
-  | ({ readonly kind: "runLimit"; readonly reason: string; readonly limit: number } & OfRun)
-  | ({ readonly kind: "runTimedOut"; readonly limitMs: number } & OfRun)
-  | ({ readonly kind: "runCrashed" } & OfRun)
-  /** Too many runs under way. */
-  | ({ readonly kind: "runsBusy"; readonly what: string; readonly limit: number } & Partial<OfRun>)
-  /** What one caller may not write alone. */
-  | { readonly kind: "quorumNeeded"; readonly what: string }
-  /** Approvals that a proposal lacks. */
-  | { readonly kind: "quorumShort"; readonly proposal: string; readonly needed: number }
   /** `reason` names the outcome, PROPOSAL_WITHDRAWN for one. */
   | {
       readonly kind: "proposalEnded";
@@ -145,43 +38,10 @@ export type SigilError =
   /** A statement of somebody who has said so before. */
   | { readonly kind: "attestationRepeated"; readonly reason: string; readonly rule: string }
   /** A good statement that does not count for this proposal, or a commit that cannot be. */
-  | { readonly kind: "attestationRefused"; readonly reason: string; readonly rule: string }
-  /** Somebody whom nobody may stop alone. `reason` is stable; docs/spec/suspension.md lists them. */
-  | { readonly kind: "suspensionRefused"; readonly reason: string; readonly rule: string }
-  /** The tenant's records cannot be read or added to any more. `erasure` is the hash of the record that ordered it. */
-  | {
-      readonly kind: "erased";
-      readonly tenant: string;
-      readonly erasure: string;
-      readonly erasurePosition: bigint;
-    }
-  | { readonly kind: "modelMissing"; readonly rule: string }
-  | { readonly kind: "wrongKeyEncryptionKey"; readonly source: string }
-  | { readonly kind: "keyUnavailable"; readonly rule: string }
-  /** A PKCS #11 token that cannot be used, or not for this; `token` by its label, never its PIN. */
-  | { readonly kind: "tokenUnavailable"; readonly token: string; readonly rule: string }
-  /** Another key signs than the caller expected; `current` is its thumbprint in base64url. */
-  | { readonly kind: "keyReplaced"; readonly role: string; readonly current: string }
-  | { readonly kind: "looseMode"; readonly path: string; readonly mode: string; readonly fix: string }
-  | { readonly kind: "foreignOwner"; readonly path: string; readonly uid: number; readonly fix: string }
-  | { readonly kind: "directoryNotEmpty"; readonly path: string }
-  | { readonly kind: "notInitialised"; readonly path: string }
-  | { readonly kind: "newerFormat"; readonly found: number; readonly known: number }
-  /** `interrupted` when a migration from `found` was begun and not brought to its end. */
-  | {
-      readonly kind: "olderFormat";
-      readonly path: string;
-      readonly found: number;
-      readonly known: number;
-      readonly interrupted: boolean;
-    }
-  | { readonly kind: "invalidConfig"; readonly key: string; readonly rule: string }
-  /** Something about a backup does not hold; `backup` is its path, or who sends it. */
-  | { readonly kind: "backupRefused"; readonly backup: string; readonly rule: string }
-  | { readonly kind: "usage"; readonly rule: string };
+  | { readonly kind: "attestationRefused"; readonly reason: string; readonly rule: string };
 
 /** The sentence a person reads: what is wrong, where, and the rule. */
-export const describeError = (error: SigilError): string => {
+export const describeCoreError = (error: CoreError): string => {
   switch (error.kind) {
     case "malformedCbor":
       return `malformed CBOR at offset ${error.offset}: ${error.rule}`;
@@ -197,127 +57,36 @@ export const describeError = (error: SigilError): string => {
       return `malformed checkpoint: ${error.rule}`;
     case "malformedModel":
       return `malformed model: ${error.field} ${error.rule}`;
-    case "malformedModule":
-      return `malformed module at offset ${error.offset}: ${error.rule}`;
     case "invalidField":
       return `${error.field} ${error.rule}`;
-    case "invalidPageToken":
-      return `page_token ${error.rule}`;
     case "leafOutOfRange":
       return `leaf ${error.leafIndex} is not below tree size ${error.treeSize}`;
     case "sizeOutOfRange":
       return `size ${error.size} is outside the tree of size ${error.treeSize}`;
-    case "notFound":
-      return `no ${error.what} "${error.id}"`;
     case "recordCorrupt":
       return `record at position ${error.position} fails ${error.step}: ${error.rule}`;
-    case "ledgerCorrupt":
-      return `ledger is damaged at position ${error.position}: ${error.rule}`;
-    case "ledgerBehindAnchor":
-      return `ledger holds ${error.size} records but its anchor says ${error.anchorSize}: records are missing`;
-    case "storeLocked":
-      return `data directory ${error.path} is in use by another process`;
-    case "storeFailed":
-      return `store failed at ${error.step}: ${error.rule}`;
-    case "indeterminate":
-      return `the write may or may not have been kept: ${error.rule}; repeat it with the same idempotency_key`;
-    case "notServing":
-      return `not serving: ${error.rule}`;
-    case "queueFull":
-      return `${error.what} is full at ${error.limit}; retry with back-off`;
-    case "overQuota":
-      return `${error.rule} (limit ${error.limit})`;
-    case "tooLarge":
-      return `${error.what} is ${error.bytes} bytes, the limit is ${error.limit}`;
-    case "cancelled":
-      return "cancelled by the caller";
-    case "deadlineExceeded":
-      return `deadline of ${error.deadlineMs} ms exceeded`;
-    case "idempotencyConflict":
-      return `idempotency_key "${error.key}" was used with another request body`;
-    case "staleVersion":
-      return `"${error.id}" is at version ${error.version}; read it and try again`;
-    case "unauthenticated":
-      return `not authenticated: ${error.rule}`;
-    case "levelTooLow":
-      return `${error.rpc} needs level ${error.needed}, the caller has ${error.actual}`;
-    case "tenantForbidden":
-      return `tenant "${error.tenant}" is out of reach: ${error.rule}`;
-    case "denied":
-      return `the trust model answers ${error.verdict} to ${error.action} ${error.target}: ${error.why}`;
-    case "moduleRefused":
-      return `${error.module} ${error.rule}`;
-    case "moduleAltered":
-      return `the code of ${error.module} was altered: it must have ${error.wanted} and has ${error.found}`;
-    case "runTrapped":
-      return `${error.module} trapped: ${error.rule}`;
-    case "runLimit":
-      return `${error.module} went past its limit of ${error.limit} (${error.reason})`;
-    case "runTimedOut":
-      return `${error.module} was stopped after ${error.limitMs} ms`;
-    case "runCrashed":
-      return `the sandbox of ${error.module} broke`;
-    case "runsBusy":
-      return `${error.limit} runs of ${error.what} are under way; retry with back-off`;
-    case "quorumNeeded":
-      return `${error.what} takes a quorum: propose it`;
-    case "quorumShort":
-      return `${error.proposal} still needs ${error.needed} approval${error.needed === 1 ? "" : "s"}`;
     case "proposalEnded":
       return `${error.proposal} is ${error.outcome}`;
     case "attestationForged":
     case "attestationRepeated":
     case "attestationRefused":
-    case "suspensionRefused":
-      return error.rule;
-    case "erased":
-      return `tenant "${error.tenant}" was erased by the record at position ${error.erasurePosition}`;
-    case "modelMissing":
-      return `no usable trust model: ${error.rule}`;
-    case "wrongKeyEncryptionKey":
-      return `the key-encryption key from ${error.source} does not open this data directory`;
-    case "keyUnavailable":
-      return `key unavailable: ${error.rule}`;
-    case "tokenUnavailable":
-      return `PKCS #11 token ${error.token}: ${error.rule}`;
-    case "keyReplaced":
-      return `the ${error.role} key in use is ${error.current}`;
-    case "looseMode":
-      return `${error.path} has mode ${error.mode}; run: ${error.fix}`;
-    case "foreignOwner":
-      return `${error.path} belongs to user ${error.uid}, neither this process's nor root; run: ${error.fix}`;
-    case "directoryNotEmpty":
-      return `${error.path} is not empty; choose a new directory`;
-    case "notInitialised":
-      return `${error.path} holds no deployment; run: sigil init --data ${error.path} …`;
-    case "newerFormat":
-      return `data directory has format ${error.found}, this program knows up to ${error.known}`;
-    case "olderFormat":
-      return error.interrupted
-        ? `the migration of data directory ${error.path} from format ${error.found} to ${error.known} was interrupted; go on with: sigil migrate --data ${error.path}`
-        : `data directory ${error.path} has format ${error.found}, this program needs ${error.known}; run: sigil migrate --data ${error.path} --dry-run, then the same without --dry-run`;
-    case "invalidConfig":
-      return `config ${error.key}: ${error.rule}`;
-    case "backupRefused":
-      return `${error.backup} is refused: ${error.rule}`;
-    case "usage":
       return error.rule;
   }
 };
 
-/** The exception that carries a `SigilError`. `cause` goes to the log, never to a caller. */
-export class SigilFault extends Error {
-  readonly error: SigilError;
-  constructor(error: SigilError, options?: ErrorOptions) {
-    super(describeError(error), options);
+/** The exception that carries an error of a closed union. `cause` goes to the log, never to a caller. */
+export class Fault<Failure extends { readonly kind: string } = CoreError> extends Error {
+  readonly error: Failure;
+  constructor(error: Failure, sentence: string, options?: ErrorOptions) {
+    super(sentence, options);
     this.name = "SigilFault";
     this.error = error;
   }
 }
 
-/** @throws SigilFault always. */
-export const fail = (error: SigilError, options?: ErrorOptions): never => {
-  throw new SigilFault(error, options);
+/** @throws Fault always. */
+export const fail = (error: CoreError, options?: ErrorOptions): never => {
+  throw new Fault(error, describeCoreError(error), options);
 };
 
 /** For our own bugs, never for bytes from outside. */

@@ -8,7 +8,7 @@
  */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import { DataKeys } from "./data-keys.ts";
 import type { TokenInputs } from "./pkcs11/pin.ts";
 import { TokenSigningKeys } from "./pkcs11/token-signing-keys.ts";

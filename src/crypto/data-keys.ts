@@ -6,8 +6,9 @@
 import { createSecretKey, randomBytes } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { fail, SigilFault } from "@sigil/core/errors";
-import { dataKeysHeldMax, tenantBytesMax } from "@sigil/core/limits";
+import { fail, SigilFault } from "../errors.ts";
+import { tenantBytesMax } from "@sigil/core/limits";
+import { dataKeysHeldMax } from "../limits.ts";
 import { eraseFile, eraseUnfinished } from "./files/erase.ts";
 import { exists, syncDirectory, unfinishedSuffix } from "./files/private-file.ts";
 import type { DataKey } from "./seal.ts";

@@ -6,7 +6,7 @@
  */
 import { createSecretKey, randomBytes, scrypt } from "node:crypto";
 import { fromBase64, toBase64, utf8Encode } from "@sigil/core/bytes";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../errors.ts";
 import type { TokenInputs } from "./pkcs11/pin.ts";
 import { openTokenKek } from "./pkcs11/token-kek.ts";
 import { formatTokenUri, isTokenUri, parseTokenUri, type TokenUri } from "./pkcs11/uri.ts";

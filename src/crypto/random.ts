@@ -3,7 +3,7 @@
  * draws. A byte is handed out once and erased behind it.
  */
 import { randomFillSync } from "node:crypto";
-import { assert } from "@sigil/core/errors";
+import { assert } from "../errors.ts";
 
 const poolBytes = 4096;
 

@@ -6,7 +6,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import { eraseUnfinished } from "./files/erase.ts";
 import { createPrivateDirectory, syncDirectory, unfinishedSuffix } from "./files/private-file.ts";
 import type { Kek } from "./wrapping/wrap.ts";

@@ -5,7 +5,7 @@
  */
 import { createCipheriv, createDecipheriv, type KeyObject } from "node:crypto";
 import { encodeWith } from "@sigil/core/cbor";
-import { assert, fail } from "@sigil/core/errors";
+import { assert, fail } from "../errors.ts";
 
 /** A tenant's data key of one version, as custody hands it out. */
 export type DataKey = {

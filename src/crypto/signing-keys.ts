@@ -8,12 +8,11 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { equalBytes, toBase64Url, type PublicKey } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import { eraseFile, eraseUnfinished } from "./files/erase.ts";
 import { formatPublicKey } from "./signing/keyfile.ts";
 import { unfinishedSuffix } from "./files/private-file.ts";
 import type { KeyRole } from "@sigil/core/keys";
-import { opensslSha256 } from "./sha256.ts";
 import { createPromptSigner, createThreadSigner, rawPublicKey, type Signer } from "./signing/sign.ts";
 import type { SigningCustody } from "./signing/signing-custody.ts";
 import type { Kek } from "./wrapping/wrap.ts";
@@ -91,7 +90,7 @@ export class SigningKeyFiles implements SigningCustody {
     if (!this.#held.some(isIt)) await this.#alone(() => this.#openFiles());
     const held = this.#held.find(isIt);
     if (held !== undefined) return held.signer;
-    const thumbprint = toBase64Url(coseKeyThumbprint(publicKey, opensslSha256));
+    const thumbprint = toBase64Url(coseKeyThumbprint(publicKey));
     return failKey(`the file of the ${role} key ${thumbprint} is missing`);
   }
 

@@ -5,7 +5,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fromHex, parseHash, utf8Decode } from "@sigil/core/bytes";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../errors.ts";
 import { readPrivateFile } from "../crypto/files/private-file.ts";
 import { CodeFiles, codePathOf } from "../modules/code-files.ts";
 import type { DeploymentFacts, DeploymentFile } from "./backup/backup.ts";

@@ -4,7 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import type { KekReference } from "../crypto/kek.ts";
 import { replaceFile } from "../ledger/append/anchor.ts";
 

@@ -5,8 +5,8 @@
  * records that name keys.
  */
 import { toBase64Url, type Thumbprint } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
-import { pageSizeDefault } from "@sigil/core/limits";
+import { fail } from "../errors.ts";
+import { pageSizeDefault } from "../limits.ts";
 import { systemTenant } from "@sigil/core/record";
 import { readsAcross, type Caller } from "../identity/caller.ts";
 import { type KeyRecord, keyState, type KeyEntry, type KeyRole, type KeyState } from "@sigil/core/keys";

@@ -5,7 +5,7 @@
  * that note away, after the whole inspection has found nothing. Source: docs/operating/upgrade.md.
  */
 import { join } from "node:path";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import type { KekInputs } from "../crypto/kek.ts";
 import { runFsck, type FsckOptions, type FsckProgress } from "../ledger/fsck/fsck.ts";
 import type { LedgerOptions } from "../ledger/ledger.ts";

@@ -4,7 +4,7 @@
  * what was there before. Released migrations are not edited: somebody's directory has yet to go through them.
  * Source: docs/operating/upgrade.md.
  */
-import { assert } from "@sigil/core/errors";
+import { assert } from "../errors.ts";
 import { rebuildIndexes, type FsckProgress } from "../ledger/fsck/fsck.ts";
 import type { LedgerOptions } from "../ledger/ledger.ts";
 

@@ -21,7 +21,7 @@ import {
   systemTenant,
   type RecordBody,
 } from "@sigil/core/record";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../errors.ts";
 import { checkKeyName } from "@sigil/core/merkle";
 import {
   createCustody,
@@ -43,7 +43,6 @@ import {
 import { createKek, loadKek, type KekInputs, type KekSource } from "../crypto/kek.ts";
 import { checkPrivateTree } from "../crypto/files/private-tree.ts";
 import { type KeyRole, checkPublicKey } from "@sigil/core/keys";
-import { opensslSha256 } from "../crypto/sha256.ts";
 import type { DataKey } from "../crypto/seal.ts";
 import { fileAnchor, type Anchor } from "../ledger/append/anchor.ts";
 import { createLedger } from "../ledger/create.ts";
@@ -127,7 +126,7 @@ const genesisBodies = (
     body("quorum", "quorum", quorum),
     ...witnesses.map((witness) => body("witness", `witness/${witness.id}`, formatWitness(witness))),
     ...[root, ...options.principals].map(({ id, ...principal }) => {
-      const enrolment = enrolPrincipal(id, principal, opensslSha256);
+      const enrolment = enrolPrincipal(id, principal);
       return body("principal", enrolment.id, enrolment.payload, enrolment.schemaVersion);
     }),
     body("module", modulePrefix + hello.name, formatModule(hello.payload)),
@@ -162,7 +161,6 @@ const ledgerOptions = (
   /** The key of a tenant's blind tags. */
   indexKey: (tenant) => derivedKey(custody, tenant, "sigil/index/v1"),
   summaryKey: () => derivedKey(custody, systemTenant, "sigil/summary/v1"),
-  sha256: opensslSha256,
   nowMs,
 });
 

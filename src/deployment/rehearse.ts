@@ -5,7 +5,7 @@
 import { constants } from "node:fs";
 import { cp, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import { migrateDeployment, planMigration, type Migrated, type MigrateOptions } from "./migrate.ts";
 import { clearScratch } from "./scratch.ts";
 

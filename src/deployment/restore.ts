@@ -6,7 +6,7 @@
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { equalBytes, type Hash, type PublicKey } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import { formatRestoration, type RecordBody } from "@sigil/core/record";
 import {
   parseCheckpoint,
@@ -19,7 +19,6 @@ import {
 import { formatCustodySource, parseCustodySource, type CustodySource } from "../crypto/custody.ts";
 import { formatKekSource, type KekInputs, type KekSource } from "../crypto/kek.ts";
 import { syncDirectory } from "../crypto/files/private-file.ts";
-import { opensslSha256 } from "../crypto/sha256.ts";
 import { verifyForeign } from "@sigil/core/keys";
 import { runFsck, type FsckOptions, type FsckProgress } from "../ledger/fsck/fsck.ts";
 import { importEntries } from "../ledger/copy/import.ts";
@@ -182,7 +181,7 @@ const findVouched = async (
     if (size === 0n || witnesses === undefined) continue;
     for (const { id, publicKey } of await witnesses(ledger, size)) {
       const cosigner = { name: cosignerName(ledger.origin, id), publicKey, verify: verifyForeign };
-      const by = await verifyCosigners(note, [cosigner], opensslSha256).catch((cause: unknown) => {
+      const by = await verifyCosigners(note, [cosigner]).catch((cause: unknown) => {
         const rule = `the checkpoint of size ${size} bears a cosignature of witness ${id} that does not verify`;
         return fail({ kind: "backupRefused", backup: from, rule }, { cause });
       });

@@ -5,7 +5,7 @@
  */
 import { access, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import { createKek, createKekFile, isKekOf, loadKek, type KekInputs, type KekSource } from "../crypto/kek.ts";
 import { checkPrivateTree } from "../crypto/files/private-tree.ts";
 import { checkKeys, eraseKeys, rewrapKeys } from "../crypto/rewrap.ts";

@@ -1,6 +1,6 @@
 /** A directory in which a deployment is made or tried out, before it counts or without ever counting. */
 import { mkdir, readdir, rm } from "node:fs/promises";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import { codeDirectoryName } from "../modules/code-files.ts";
 import { isKeysName, isMissing } from "./file.ts";
 

@@ -5,7 +5,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { operatorHeaderBytesMax, operatorRequestMsMax, operatorSilentMsMax } from "@sigil/core/limits";
+import { operatorHeaderBytesMax, operatorRequestMsMax, operatorSilentMsMax } from "../limits.ts";
 import { formatAddress, isUnix, type Address } from "../config/address.ts";
 import type { Connections } from "../rpc/bounds/connections.ts";
 import { failListening, listenOptions, openSocketFile } from "../rpc/transport/listening.ts";

@@ -1,5 +1,5 @@
 /** Who is calling, as proof established it, and what the call brings along. Pure. */
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import { publicTenant, tenantFault, type Level } from "@sigil/core/record";
 
 export type Caller = {

@@ -5,7 +5,6 @@
 import { X509Certificate } from "node:crypto";
 import { fromBase64Url, parsePublicKey, toBase64Url } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
-import { opensslSha256 } from "../crypto/sha256.ts";
 import type { PeerNames } from "./certificates.ts";
 import type { StandingPrincipal } from "./suspension.ts";
 
@@ -18,5 +17,5 @@ export const keyOfCertificate = (
   const { publicKey } = new X509Certificate(raw);
   if (publicKey.asymmetricKeyType !== "ed25519") return undefined;
   const { x = "" } = publicKey.export({ format: "jwk" });
-  return toBase64Url(coseKeyThumbprint(parsePublicKey(fromBase64Url(x)), opensslSha256));
+  return toBase64Url(coseKeyThumbprint(parsePublicKey(fromBase64Url(x))));
 };

@@ -3,7 +3,7 @@
  * A SPIFFE id `spiffe://<origin>/<principal id>` decides alone; without one each DNS name `N` stands for `dns:N`.
  * Source: docs/spec/tokens.md §4; SPIFFE-ID §2, X509-SVID §2. At most `certificateNamesMax` DNS names.
  */
-import { certificateNamesMax } from "@sigil/core/limits";
+import { certificateNamesMax } from "../limits.ts";
 import { canonicalSubject } from "@sigil/core/record";
 import { refuse } from "./claims.ts";
 

@@ -4,13 +4,8 @@
  * A token is at most `tokenBytesMax` long.
  */
 import { fromBase64Url, utf8Decode, utf8Encode } from "@sigil/core/bytes";
-import { fail, type CredentialReason } from "@sigil/core/errors";
-import {
-  tokenBytesMax,
-  tokenIdBytesMax,
-  tokenLeewaySeconds,
-  tokenLifetimeSecondsMax,
-} from "@sigil/core/limits";
+import { fail, type CredentialReason } from "../errors.ts";
+import { tokenBytesMax, tokenIdBytesMax, tokenLeewaySeconds, tokenLifetimeSecondsMax } from "../limits.ts";
 import { canonicalSubject, spellingOr } from "@sigil/core/record";
 
 /** Seconds since 1970, as the token gives them. */

@@ -2,7 +2,7 @@
  * The one permission table: RPC → the least level that may call it. Pure. What is not in the table takes Root, so a new
  * RPC is closed until somebody decides about it. The proto comments say the same levels; a test compares them.
  */
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import type { Caller } from "./caller.ts";
 import { isAtLeast, type Level } from "@sigil/core/record";
 

@@ -18,10 +18,9 @@ import {
   type RecordBody,
   canonicalSubject,
 } from "@sigil/core/record";
-import { fail, SigilFault } from "@sigil/core/errors";
-import { principalCacheEntriesMax } from "@sigil/core/limits";
+import { fail, SigilFault } from "../errors.ts";
+import { principalCacheEntriesMax } from "../limits.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import { opensslSha256 } from "../crypto/sha256.ts";
 import { BoundedMap } from "./bounded-map.ts";
 import { standingOf } from "./standing.ts";
 import { suspensionPrefix, type StandingPrincipal } from "./suspension.ts";
@@ -135,7 +134,7 @@ class PrincipalReader {
   }
 
   system(id: string, below?: bigint): Promise<PrincipalRecord | undefined> {
-    return this.#record(systemTenant, "system", principalRecordId(id, opensslSha256), below);
+    return this.#record(systemTenant, "system", principalRecordId(id), below);
   }
 
   /** An enrolled witness, which calls with the key it attests with. */
@@ -159,7 +158,7 @@ class PrincipalReader {
     const slash = id.indexOf("/");
     const [tenant, name] = [id.slice(0, Math.max(0, slash)), id.slice(slash + 1)];
     if (tenantFault(tenant) !== null) return undefined;
-    const recordId = principalRecordId(name, opensslSha256);
+    const recordId = principalRecordId(name);
     const record = await this.#record(tenant, "user", recordId, below).catch(unlessErased);
     return record && freeIn(name, record);
   }
@@ -215,7 +214,7 @@ export const createPrincipals = (
     (await reader.read(id, size))?.payload;
 
   const standing = (id: string, payload: PrincipalPayload): Promise<StandingPrincipal> =>
-    standingOf({ ledger, readBelow }, { id, recordId: principalRecordId(id, opensslSha256) }, payload);
+    standingOf({ ledger, readBelow }, { id, recordId: principalRecordId(id) }, payload);
 
   const enrolled = async (id: string, found: Found | undefined): Promise<EnrolledPrincipal | undefined> => {
     if (found === undefined) return undefined;

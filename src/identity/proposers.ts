@@ -4,7 +4,7 @@
  * Principals that a tenant enrols by itself may not propose, so those of the system space are all there are.
  */
 import { principalPrefix, systemTenant } from "@sigil/core/record";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../errors.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { EnrolledPrincipal, Principals } from "./principals.ts";
 import { canPropose, isSystemRoot, rankOf, stoppedBy, type StandingPrincipal } from "./suspension.ts";

@@ -5,9 +5,8 @@
  */
 import { toBase64Url } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import { parseSuspension, type PrincipalPayload, systemTenant } from "@sigil/core/record";
-import { opensslSha256 } from "../crypto/sha256.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import {
   isSystemRoot,
@@ -65,7 +64,7 @@ export const standingOf = async (
   const [suspension, ...keys] = await Promise.all([
     readSuspension(ledger, principalSuspensionId(recordId)),
     ...principal.publicKeys.map(async (publicKey): Promise<readonly [string, Suspension] | undefined> => {
-      const thumbprint = coseKeyThumbprint(publicKey, opensslSha256);
+      const thumbprint = coseKeyThumbprint(publicKey);
       const found = await readSuspension(ledger, keySuspensionId(thumbprint));
       if (found === undefined || !(await reaches(sources, found, id, principal))) return undefined;
       return [toBase64Url(thumbprint), found];

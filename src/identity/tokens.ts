@@ -8,11 +8,11 @@ import { hash } from "node:crypto";
 import { compactVerify, errors } from "jose";
 import { toBase64Url, type PublicKey } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../errors.ts";
 import type { PrincipalPayload } from "@sigil/core/record";
-import { principalCacheEntriesMax, tokenCacheEntriesMax, tokensPerPrincipalMax } from "@sigil/core/limits";
-import { opensslSha256 } from "../crypto/sha256.ts";
-import { publicKeyObject, verifyForeign, type Verify } from "@sigil/core/keys";
+import { principalCacheEntriesMax, tokenCacheEntriesMax, tokensPerPrincipalMax } from "../limits.ts";
+import { verifyForeign, type Verify } from "@sigil/core/keys";
+import { publicKeyObject } from "../crypto/public-key.ts";
 import { BoundedMap } from "./bounded-map.ts";
 import type { Caller } from "./caller.ts";
 import { checkTimes, parseToken, refuse, type TokenClaims, type TokenTimes } from "./claims.ts";
@@ -50,9 +50,7 @@ const keysOfPrincipal = new WeakMap<PrincipalPayload, ReadonlyMap<string, Public
 const keysByThumbprint = (principal: PrincipalPayload): ReadonlyMap<string, PublicKey> => {
   const known = keysOfPrincipal.get(principal);
   if (known !== undefined) return known;
-  const keys = new Map(
-    principal.publicKeys.map((key) => [toBase64Url(coseKeyThumbprint(key, opensslSha256)), key]),
-  );
+  const keys = new Map(principal.publicKeys.map((key) => [toBase64Url(coseKeyThumbprint(key)), key]));
   keysOfPrincipal.set(principal, keys);
   return keys;
 };

@@ -1,6 +1,6 @@
 /** The first group of a new ledger: the genesis record at position 0 and what stands beside it, in one batch. */
 import type { Hash } from "@sigil/core/bytes";
-import { assert, SigilFault } from "@sigil/core/errors";
+import { assert, SigilFault } from "../errors.ts";
 import { parseGenesis, type RecordBody } from "@sigil/core/record";
 import { ringOfGenesis } from "@sigil/core/keys";
 import type { Store } from "../storage/store.ts";
@@ -24,21 +24,21 @@ export const createLedger = async (
   options: LedgerOptions,
   store: Store,
 ): Promise<Hash> => {
-  const { origin, sha256, signingKeys } = options;
+  const { origin, signingKeys } = options;
   const [first, ...others] = bodies;
   assert(first?.kind === "genesis", "a ledger begins with its genesis record");
   const { record: signer, checkpoint: checkpointSigner } = await openSigners(
     signingKeys,
-    ringOfGenesis(parseGenesis(first.payload), sha256),
+    ringOfGenesis(parseGenesis(first.payload)),
   );
-  const genesis = prepareRecord(first, sha256);
+  const genesis = prepareRecord(first);
   const links = [{ label: "genesis", target: genesis.hash }];
-  const prepared = [genesis, ...others.map((body) => prepareRecord({ ...body, links }, sha256))];
-  const records = await Promise.all(prepared.map((record) => signRecord(record, { signer, origin, sha256 })));
+  const prepared = [genesis, ...others.map((body) => prepareRecord({ ...body, links }))];
+  const records = await Promise.all(prepared.map((record) => signRecord(record, { signer, origin })));
   const sealer = new Sealer({ origin, keys: options.dataKeys, store: () => store });
   // The first of the system space's keys, of which the summary's is derived.
   await sealer.ready(first.tenant);
-  const plan = await planCommit(emptyState(sha256), [{ records, extraOps: () => [] }], {
+  const plan = await planCommit(emptyState(), [{ records, extraOps: () => [] }], {
     store,
     sealer,
     tags: new BlindTags(options.indexKey),
@@ -49,7 +49,6 @@ export const createLedger = async (
     }),
     origin,
     checkpointSigner,
-    sha256,
     summary: Summary.empty(await summaryContext(options)),
     sweep: async () => [],
     readHash: () => Promise.reject(new Error("a new ledger has no earlier versions")),

@@ -5,8 +5,8 @@
  * Source: docs/spec/ledger.md, docs/operating/recovery.md.
  */
 import type { Thumbprint } from "@sigil/core/bytes";
-import { assert, describeError, fail, SigilFault } from "@sigil/core/errors";
-import { batchItemsMax } from "@sigil/core/limits";
+import { assert, describeError, fail, SigilFault } from "../errors.ts";
+import { batchItemsMax } from "../limits.ts";
 import { systemTenant, type RecordBody } from "@sigil/core/record";
 import { isKeyRecord, type KeyEntry, type KeyRing, type KeyRole } from "@sigil/core/keys";
 import type { KeyRange, Store, StoreOp } from "../storage/store.ts";
@@ -15,7 +15,7 @@ import { Completeness, type Pinned } from "./read/completeness.ts";
 import { planCommit, type Appended, type SignedUnit, type UnitOutcome } from "./append/commit.ts";
 import { rotateDataKey, type LivingDataKey } from "./sealing/data-key-life.ts";
 import type { Erasure } from "./layout/erasure.ts";
-import { DecisionIndex } from "./decisions/decision-index.ts";
+import { DecisionIndex, decisionKeysOf } from "./decisions/decision-index.ts";
 import { Erasures } from "./erase/erasures.ts";
 import { IdempotencyKeys, type Claim, type IdempotencyScope } from "./append/idempotency.ts";
 import { BlindTags } from "./layout/indexes.ts";
@@ -24,7 +24,6 @@ import { isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./r
 import type { CommitListener, LedgerOptions, LedgerStatus } from "./append/options.ts";
 import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./append/prepare.ts";
 import { pinLedger, type PinnedLedger } from "./walk/pinned.ts";
-import { decisionKeysOf } from "./walk/projections.ts";
 import { Publishing } from "./append/publishing.ts";
 import { ReadableLedger, type LedgerView } from "./read/reading.ts";
 import { Sealer } from "./sealing/sealer.ts";
@@ -74,7 +73,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     const onFault = (cause: unknown): void => options.observe?.onFault?.(cause);
     this.#publishing = new Publishing(sizeOf(opened.state), onFault);
     const store = (): Store => this.#store;
-    const { origin, sha256 } = options;
+    const { origin } = options;
     const erasureOf = (tenant: string): Erasure | undefined => this.#erasures.of(tenant);
     this.#sealer = new Sealer({ origin, keys: options.dataKeys, store, erasureOf });
     this.#tags = new BlindTags(async (tenant) => {
@@ -88,7 +87,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       onBroken: (error) => options.observe?.onVerifyFailure?.(error),
       onFault,
     });
-    this.#tree = new TreeReader(store, sha256);
+    this.#tree = new TreeReader(store);
     this.#completeness = new Completeness({
       key: opened.summaryKey,
       summary: () => this.#summary,
@@ -109,7 +108,6 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     );
     this.#keyLife = new KeyLife({
       keys: options.signingKeys,
-      sha256,
       nowMs: options.nowMs,
       now: () => ({ ring: this.#ring, signers: this.#signers, size: this.size }),
       exclusive: (work) => this.#sequencer.exclusive(work),
@@ -123,7 +121,6 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       tags: this.#tags,
       decisions: this.#decisions,
       keys: options.dataKeys,
-      sha256,
       nowMs: options.nowMs,
       append: (body) => this.append([body]),
       commit: (ops) => this.#sequencer.exclusive(() => this.#commitUpkeep(ops)),
@@ -174,9 +171,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     const { attestations = [] } = options;
     assert(attestations.length <= bodies.length, "attestations belong to a body");
     assert(!bodies.some(isKeyRecord), "keys change by rotateKey and retireKey alone");
-    const records = bodies.map((body, index) =>
-      prepareRecord(body, this.#options.sha256, attestations[index]),
-    );
+    const records = bodies.map((body, index) => prepareRecord(body, attestations[index]));
     for (const tenant of new Set(bodies.filter(isVersioned).map((body) => body.tenant))) {
       // Whoever writes a version of an id must know all that there are.
       const checking = this.#completeness.versions(tenant);
@@ -312,9 +307,9 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
 
   /** In an exclusive turn: one record about keys, signed by the keys before it. */
   async #commitAlone(body: RecordBody, next: KeysInUse): Promise<void> {
-    const { origin, sha256 } = this.#options;
+    const { origin } = this.#options;
     const signer = this.#signers.record;
-    const record = await signRecord(prepareRecord(body, sha256), { signer, origin, sha256 });
+    const record = await signRecord(prepareRecord(body), { signer, origin });
     try {
       const [outcome] = await this.#commit([{ records: [record], extraOps: () => [] }], next);
       if (outcome?.kind === "refused") throw new SigilFault(outcome.error);
@@ -359,9 +354,9 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
 
   /** What a custody says when it cannot sign is the operator's to know; callers learn that nothing was recorded. */
   async #sign(record: PreparedRecord): Promise<SignedRecord> {
-    const { origin, sha256, observe } = this.#options;
+    const { origin, observe } = this.#options;
     try {
-      return await signRecord(record, { signer: this.#signers.record, origin, sha256 });
+      return await signRecord(record, { signer: this.#signers.record, origin });
     } catch (cause) {
       observe?.onFault?.(cause);
       throw cause;
@@ -370,7 +365,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
 
   /** A plan that fails has written nothing, but what it counted is forgotten. */
   async #plan(units: readonly SignedUnit[]) {
-    const { origin, sha256, nowMs } = this.#options;
+    const { origin, nowMs } = this.#options;
     try {
       return await planCommit(this.#state, units, {
         store: this.#store,
@@ -379,7 +374,6 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
         decisions: this.#decisions,
         origin,
         checkpointSigner: this.#signers.checkpoint,
-        sha256,
         summary: this.#summary,
         sweep: (batch) => this.#keys.sweep(nowMs(), batch),
         readHash: async (position) => (await this.readAt(position)).hash,

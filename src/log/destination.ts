@@ -5,7 +5,7 @@
  */
 import { fstatSync, write, writeSync } from "node:fs";
 import { Socket } from "node:net";
-import { logQueueBytesMax } from "@sigil/core/limits";
+import { logQueueBytesMax } from "../limits.ts";
 
 /** Writes some of the bytes and says how many; an error writes none. */
 export type WriteSome = (

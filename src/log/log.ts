@@ -7,7 +7,7 @@ import { Writable } from "node:stream";
 import type { DestinationStream, Logger } from "pino";
 import pino from "pino";
 import pretty from "pino-pretty";
-import { logMessageCharactersMax } from "@sigil/core/limits";
+import { logMessageCharactersMax } from "../limits.ts";
 
 export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];

@@ -3,12 +3,12 @@
  * program and is kept in the data directory as any other; its digest stands in the genesis group. A deployment that was
  * made without it gets it as it gets any other, by a proposal.
  */
+import { sha256 } from "@sigil/core/hash";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { Hash } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import type { ModulePayload } from "@sigil/core/record";
-import { opensslSha256 } from "../crypto/sha256.ts";
 
 export type BuiltInModule = {
   readonly name: string;
@@ -34,7 +34,7 @@ const readCode = async (): Promise<Uint8Array> => {
 /** @throws notFound when the program was installed without it. */
 export const readHello = async (): Promise<BuiltInModule> => {
   const bytes = await readCode();
-  const digest = opensslSha256(bytes);
+  const digest = sha256(bytes);
   const payload: ModulePayload = {
     digest,
     minLoa: "operator",

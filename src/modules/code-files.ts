@@ -3,14 +3,14 @@
  * renamed, so that a file under its own name is whole. A file counts for nothing by its name: whoever takes code from here
  * has its digest worked out. At most `moduleFilesMax` files of `moduleBytesMax`. Source: docs/spec/module.md §1.
  */
+import { sha256 } from "@sigil/core/hash";
 import { constants, lstatSync } from "node:fs";
 import { lstat, mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { equalBytes, parseHash, toHex, type Hash } from "@sigil/core/bytes";
-import { assert, fail } from "@sigil/core/errors";
-import { moduleBytesMax, moduleFilesMax } from "@sigil/core/limits";
+import { assert, fail } from "../errors.ts";
+import { moduleBytesMax, moduleFilesMax } from "../limits.ts";
 import { syncDirectory, unfinishedSuffix } from "../crypto/files/private-file.ts";
-import { opensslSha256 } from "../crypto/sha256.ts";
 
 export const codeDirectoryName = "modules";
 const suffix = ".wasm";
@@ -63,7 +63,7 @@ export class CodeFiles {
       const { size } = await file.stat();
       if (size > moduleBytesMax) return { kind: "altered", found: null };
       const bytes = new Uint8Array(await file.readFile());
-      const found = opensslSha256(bytes);
+      const found = sha256(bytes);
       return equalBytes(found, digest) ? { kind: "whole", bytes } : { kind: "altered", found };
     } finally {
       await file.close();
@@ -98,7 +98,7 @@ export class CodeFiles {
 
   /** On disk when it resolves. @throws queueFull, storeFailed. */
   async put(digest: Hash, bytes: Uint8Array): Promise<void> {
-    assert(equalBytes(opensslSha256(bytes), digest), "code is kept under its own digest");
+    assert(equalBytes(sha256(bytes), digest), "code is kept under its own digest");
     const turn = this.#writing.then(() => this.#put(digest, bytes));
     this.#writing = turn.catch(() => {});
     return turn;

@@ -3,7 +3,7 @@
  * caller's own. Only what its manifest was granted; the sandbox counts the calls. Source: docs/spec/module.md §4.
  */
 import { utf8Encode } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import { isGranted } from "./sandbox/grants.ts";
 import type { Capability } from "./sandbox/limits.ts";

@@ -4,9 +4,9 @@
  */
 import { createHash } from "node:crypto";
 import { concatBytes, equalBytes, parseHash, toHex, type Hash } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import { formatModule, type ModulePayload } from "@sigil/core/record";
-import { moduleBytesMax } from "@sigil/core/limits";
+import { moduleBytesMax } from "../limits.ts";
 import type { CborMap } from "@sigil/core/cbor";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { CodeFiles } from "./code-files.ts";

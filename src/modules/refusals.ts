@@ -1,6 +1,6 @@
 /** Why a run does not begin, as its record has it and as its caller is told. Pure. Source: docs/spec/module.md §3. */
 import { toHex, type Hash } from "@sigil/core/bytes";
-import type { SigilError } from "@sigil/core/errors";
+import type { SigilError } from "../errors.ts";
 
 export const runAction = "module.run";
 

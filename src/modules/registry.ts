@@ -2,9 +2,9 @@
  * Which version of a module is active: the newest record of its id, unless that ends it. A projection of the ledger: read
  * and judged by its quorum once, remembered until a commit changes it. At most `moduleCacheEntriesMax` names.
  */
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import { parseModule, type ModulePayload } from "@sigil/core/record";
-import { moduleCacheEntriesMax } from "@sigil/core/limits";
+import { moduleCacheEntriesMax } from "../limits.ts";
 import { BoundedMap } from "../identity/bounded-map.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { modulePrefix, type ApprovedVersion } from "./domain.ts";

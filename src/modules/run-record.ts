@@ -3,7 +3,7 @@
  * Source: docs/spec/module.md §3.
  */
 import type { Hash } from "@sigil/core/bytes";
-import { fail, type SigilError } from "@sigil/core/errors";
+import { fail, type SigilError } from "../errors.ts";
 import {
   formatModuleRun,
   type ModuleRunLimits,

@@ -3,11 +3,11 @@
  * asked for, then its code against its digest; only then does a sandbox get it. Whatever came of it is a record on disk
  * before the caller hears of it. Source: docs/spec/module.md §2.
  */
+import { sha256 } from "@sigil/core/hash";
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
-import { fail, SigilFault, type SigilError } from "@sigil/core/errors";
+import { fail, SigilFault, type SigilError } from "../errors.ts";
 import type { ModulePayload, ModuleRunLimits, LevelName, RecordBody } from "@sigil/core/record";
 import type { CallContext, Caller } from "../identity/caller.ts";
-import { opensslSha256 } from "../crypto/sha256.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { CodeFiles } from "./code-files.ts";
 import { modulePrefix, runPrefix, type RunAsked, type RunDone } from "./domain.ts";
@@ -135,7 +135,7 @@ export class Running {
       digest: payload.digest,
       otherDigest: null,
       caller: caller.principal,
-      inputDigest: opensslSha256(input),
+      inputDigest: sha256(input),
       inputBytes: input.length,
       limits,
       decision: decided.hash,
@@ -192,7 +192,7 @@ export class Running {
     const why = (): string => this.#whyStopped(attempt);
     const ending: Ending = endingOf(exit, why);
     const usage = usageOf(outcome.usage);
-    const outputDigest = opensslSha256(output);
+    const outputDigest = sha256(output);
     const result: RunResult = { ...ending, used: ending.end === "refused" ? null : { usage, outputDigest } };
     const position = await this.#record(attempt, runBody(facts, result));
     const error = errorOf(exit, limits, ofRun(attempt), () => stoppedBy(why(), call));

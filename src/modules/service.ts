@@ -1,5 +1,5 @@
 /** What `rpc/` calls: running, showing, proposing and retiring modules. The parts are in running.ts and proposing.ts. */
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import type { CborValue } from "@sigil/core/cbor";
 import { parseModule, type ModulePayload } from "@sigil/core/record";
 import type { CallContext, Caller } from "../identity/caller.ts";

@@ -7,7 +7,7 @@ import { Metadata, status as Code, type ServiceError } from "@grpc/grpc-js";
 import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "@sigil/proto/google/rpc/error_details";
 import { Status } from "@sigil/proto/google/rpc/status";
 import type { Any } from "@sigil/proto/google/protobuf/any";
-import { describeError, SigilFault, type SigilError } from "@sigil/core/errors";
+import { describeError, SigilFault, type SigilError } from "../errors.ts";
 
 const STATUS = {
   malformedCbor: Code.INVALID_ARGUMENT,

@@ -5,7 +5,7 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Level } from "level";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import {
   checkBatch,
   damagedFilesRule,

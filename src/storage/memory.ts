@@ -3,7 +3,7 @@
  * closing and opening again shows the same data, as a directory would. One store at a time, as on disk.
  */
 import { compareBytes } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import {
   checkBatch,
   type KeyRange,

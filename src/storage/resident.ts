@@ -4,7 +4,7 @@
  * behind the entry it gave last, so it shows what was written meanwhile.
  */
 import { readFile } from "node:fs/promises";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../errors.ts";
 import type { RangeOptions, Store, StoreEntry, StoreOp } from "./store.ts";
 
 /** Bytes of files mapped into this process that are in memory; undefined where the system does not say. */

@@ -9,7 +9,7 @@
  * throws is indeterminate: it may be on disk whole, never in part.
  */
 import { toHex } from "@sigil/core/bytes";
-import { assert, fail } from "@sigil/core/errors";
+import { assert, fail } from "../errors.ts";
 
 /** One write of a batch. A delete of an absent key does nothing. */
 export type StoreOp =

@@ -3,7 +3,7 @@
  * new one is committed. A record that is no usable model leaves no model, and without a model everything denies.
  */
 import { toHex, type Hash } from "@sigil/core/bytes";
-import { describeError, fail, SigilFault } from "@sigil/core/errors";
+import { describeError, fail, SigilFault } from "../errors.ts";
 import { parseTrustModel, type TrustModelPayload, type RecordBody } from "@sigil/core/record";
 import type { ActiveModel } from "./decision.ts";
 import { withCanonicalGlobs, parseModel, type TrustModel } from "@sigil/core/model";

@@ -2,7 +2,7 @@
  * Decision ids: UUIDv7 (RFC 9562 §5.7), so that they sort by time and nobody guesses one. Pure: time and randomness
  * are arguments. Within a millisecond a counter that starts at a random value keeps the order; 62 random bits stay.
  */
-import { assert } from "@sigil/core/errors";
+import { assert } from "../errors.ts";
 import { toHex } from "@sigil/core/bytes";
 
 /** @param randomBytes gives that many fresh random bytes. */

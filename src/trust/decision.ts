@@ -1,7 +1,7 @@
 /** A question and its answer, as the services speak of them; `rpc/` turns both to and from protobuf. Pure. */
 import type { Hash } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
-import type { SigilError } from "@sigil/core/errors";
+import type { SigilError } from "../errors.ts";
 import type { FrozenChainPayload, TrustModelPayload, LevelName } from "@sigil/core/record";
 
 export type CheckQuestion = {

@@ -2,7 +2,7 @@
  * Runs the evaluator so that nothing it does can become an allow: a throw, a rejection, silence past the deadline and
  * an answer that contradicts itself all end as a fault, and a fault is a deny.
  */
-import { evaluatorMsMax } from "@sigil/core/limits";
+import { evaluatorMsMax } from "../limits.ts";
 import {
   FEATURES,
   type Features,

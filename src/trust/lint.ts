@@ -4,7 +4,8 @@
  */
 import { type Level, levelFraction } from "@sigil/core/record";
 import type { CborValue } from "@sigil/core/cbor";
-import { actionBytesMax, lintMatchesMax, targetBytesMax } from "@sigil/core/limits";
+import { actionBytesMax, targetBytesMax } from "@sigil/core/limits";
+import { lintMatchesMax } from "../limits.ts";
 import {
   rateFraction,
   type ActionRule,

@@ -3,7 +3,7 @@
  * attesting, no quorum could ever change it again, so such a model is refused before it is proposed. Source:
  * docs/spec/trust.md §6. Pure.
  */
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import type { Level } from "@sigil/core/record";
 import { gatherFeatures, evaluate, type TrustModel } from "@sigil/core/model";
 

@@ -7,7 +7,7 @@
  * tenant ask about it. An anonymous caller is counted by its peer, which no record holds: its window starts empty.
  * Source: docs/spec/trust.md §3.
  */
-import { rateRefillEntriesMax } from "@sigil/core/limits";
+import { rateRefillEntriesMax } from "../limits.ts";
 import { parseFrozenChain } from "@sigil/core/record";
 import type { Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";

@@ -2,11 +2,12 @@
  * Decides checks: who it is about, what the features are, what the model says, then a frozen record in the ledger, and
  * only after its commit an answer. Everything that fails on the way is a deny or an error, never an allow.
  */
+import { sha256 } from "@sigil/core/hash";
 import { cborEncode, type CborMap, type CborValue } from "@sigil/core/cbor";
-import { fail, type SigilError } from "@sigil/core/errors";
+import { fail, type SigilError } from "../errors.ts";
 import { all, settle, type Settled } from "./settle.ts";
 import type { Hash } from "@sigil/core/bytes";
-import { commitRecordMsMax } from "@sigil/core/limits";
+import { commitRecordMsMax } from "../limits.ts";
 import {
   parseFrozenChain,
   type FrozenChainPayload,
@@ -14,7 +15,6 @@ import {
   isAtLeast,
   type Level,
 } from "@sigil/core/record";
-import type { Sha256 } from "@sigil/core/hash";
 import { idempotencyScope, mapPaced, runPaced, type CallContext, type Caller } from "../identity/caller.ts";
 import { isInForce, type StandingPrincipal } from "../identity/suspension.ts";
 import type { Appended } from "../ledger/append/commit.ts";
@@ -59,7 +59,6 @@ export type TrustDependencies = {
   /** Monotonic, for durations. */
   readonly nowUs: () => number;
   readonly randomBytes: (bytes: number) => Uint8Array;
-  readonly sha256: Sha256;
   readonly onDecision?: (verdict: FrozenChainPayload["verdict"], reason: string) => void;
   /** The decisions inside the rate window were more than a start reads: counts are low until it has passed. */
   readonly onPartialRates?: (tenants: readonly string[]) => void;
@@ -97,7 +96,7 @@ type Frozen = {
 };
 
 /** What a repeat must equal: the question without its key, its input by digest. */
-const questionBytes = (question: CheckQuestion, sha256: Sha256): Uint8Array =>
+const questionBytes = (question: CheckQuestion): Uint8Array =>
   cborEncode([
     question.action,
     question.target,
@@ -130,18 +129,13 @@ class Deciding implements TrustService {
     this.#models = models;
     this.#rates = rates;
     this.#nextId = createDecisionIds(deps.randomBytes);
-    this.#emptyDigest = deps.sha256(new Uint8Array(0));
+    this.#emptyDigest = sha256(new Uint8Array(0));
   }
 
   async check(caller: Caller, asked: CheckQuestion, call: CallContext): Promise<Decision> {
     const question = this.#spell(asked);
     if (question.idempotencyKey === "") return this.#decideOne(caller, question, call, undefined);
-    const claim = await this.#claim(
-      caller,
-      "Check",
-      question.idempotencyKey,
-      questionBytes(question, this.#deps.sha256),
-    );
+    const claim = await this.#claim(caller, "Check", question.idempotencyKey, questionBytes(question));
     if (claim.kind === "replay") return this.#replay(claim.outcome);
     try {
       return await this.#decideOne(caller, question, call, claim);
@@ -158,7 +152,7 @@ class Deciding implements TrustService {
   ): Promise<readonly BatchItem[]> {
     const questions = await mapPaced(call, asked, (question) => this.#spell(question));
     if (idempotencyKey === "") return this.#decideMany(caller, questions, call, undefined);
-    const body = cborEncode(questions.map((question) => questionBytes(question, this.#deps.sha256)));
+    const body = cborEncode(questions.map((question) => questionBytes(question)));
     const claim = await this.#claim(caller, "BatchCheck", idempotencyKey, body);
     if (claim.kind === "replay") {
       return Promise.all((claim.outcome as readonly CborValue[]).map((outcome) => this.#replayItem(outcome)));
@@ -346,7 +340,7 @@ class Deciding implements TrustService {
     readonly rateCount: number;
   }): Frozen | Promise<Frozen> {
     const { caller, question, call, subject, timeMs, model } = asked;
-    const { nowUs, sha256, openChain, evaluate } = this.#deps;
+    const { nowUs, openChain, evaluate } = this.#deps;
     const startUs = nowUs();
     const chain = openChain({
       action: question.action,

@@ -1,5 +1,5 @@
 /** The items of a batch: each fails alone, and none waits where there is nothing to wait for. */
-import { SigilFault, type SigilError } from "@sigil/core/errors";
+import { SigilFault, type SigilError } from "../errors.ts";
 
 export type Settled<T> = { readonly value: T } | { readonly error: SigilError };
 

@@ -3,8 +3,8 @@
  * entropy they were decided on; the candidate's tables and weights are applied anew.
  */
 import type { CborValue } from "@sigil/core/cbor";
-import { fail, SigilFault } from "@sigil/core/errors";
-import { simulateDecisionsMax } from "@sigil/core/limits";
+import { fail, SigilFault } from "../errors.ts";
+import { simulateDecisionsMax } from "../limits.ts";
 import {
   parseFrozenChain,
   type FrozenChainPayload,

@@ -2,7 +2,7 @@
  * Times of many tags, 16 bytes each however many tags there are: the tag and the place of the time make one sorted number.
  * Pure. At most 2²¹ times.
  */
-import { assert } from "@sigil/core/errors";
+import { assert } from "../errors.ts";
 
 export type TimesByTag = {
   /** Newest first. @param tag below 2³². */

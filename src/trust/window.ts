@@ -3,8 +3,8 @@
  * under way. Pure: the clock comes in as `nowMs`. Bounded three ways: at most `limit` times a name, `windowsMax` names,
  * `timesMax` times in all; the least recently active name leaves first.
  */
-import { assert } from "@sigil/core/errors";
-import { rateWindowsMax, rateWindowTimesMax } from "@sigil/core/limits";
+import { assert } from "../errors.ts";
+import { rateWindowsMax, rateWindowTimesMax } from "../limits.ts";
 
 export type RateLimit = {
   readonly windowMs: number;

@@ -12,7 +12,7 @@ import {
   uploadsMax,
   uploadsPerCallerMax,
   uploadsPerTenantMax,
-} from "@sigil/core/limits";
+} from "../limits.ts";
 import { Connections } from "../rpc/bounds/connections.ts";
 import type { Log } from "../rpc/call/environment.ts";
 import { Intake } from "../rpc/bounds/intake.ts";

@@ -9,7 +9,7 @@ import {
   descriptorsPerSandbox,
   operatorConnectionsMax,
   operatorConnectionsMin,
-} from "@sigil/core/limits";
+} from "../limits.ts";
 
 export type Descriptors = { readonly limit: number; readonly open: number };
 

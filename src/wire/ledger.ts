@@ -5,7 +5,7 @@ import type { Metrics } from "../gateway/metrics.ts";
 import { inspectionOf } from "../deployment/inspection.ts";
 import type { Ledger, LedgerObserver, LedgerStatus } from "../ledger/ledger.ts";
 import { createInspectionService, type InspectionService } from "../deployment/backup/inspection.ts";
-import { describeError } from "@sigil/core/errors";
+import { describeError } from "../errors.ts";
 import type { Log } from "../rpc/call/environment.ts";
 import type { Health } from "../rpc/transport/health.ts";
 import type { Stopping } from "./stopping.ts";

@@ -16,7 +16,7 @@ import type { HostedRun, HostFunctions } from "../modules/hosting.ts";
 import type { Sandbox } from "../modules/sandbox/run.ts";
 import type { RunningDependencies, RunQuestion } from "../modules/running.ts";
 import { createModuleService, type ModuleService } from "../modules/service.ts";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import { jsonView } from "@sigil/core/cbor";
 import { readAction, readRecordId, readTarget } from "../rpc/message/fields.ts";
 import type { CheckQuestion, Decision } from "../trust/decision.ts";

@@ -25,7 +25,6 @@ import { createPrincipals } from "../identity/principals.ts";
 import { createIdentityResolver } from "../identity/resolver.ts";
 import type { KekInputs } from "../crypto/kek.ts";
 import { randomBytes } from "../crypto/random.ts";
-import { opensslSha256 } from "../crypto/sha256.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { takeLibraryOutput } from "../log/library-output.ts";
 import { createLog } from "../log/log.ts";
@@ -38,9 +37,9 @@ import type { ModuleService } from "../modules/service.ts";
 import { createBackupService } from "../deployment/backup/backup.ts";
 import { createKeyService, type KeyService } from "../deployment/keys.ts";
 import { utf8Encode } from "@sigil/core/bytes";
-import { rateRefillEntriesMax, logFlushMs } from "@sigil/core/limits";
+import { rateRefillEntriesMax, logFlushMs } from "../limits.ts";
 import type { CborValue } from "@sigil/core/cbor";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../errors.ts";
 import { formatAddress } from "../config/address.ts";
 import { auditHandlers } from "../rpc/audit/audit.ts";
 import { backupHandlers } from "../rpc/backup/backup.ts";
@@ -143,7 +142,6 @@ const wireTrust = (
     nowMs: overrides.clock?.nowMs ?? Date.now,
     nowUs: overrides.clock?.nowUs ?? monotonicUs,
     randomBytes: overrides.randomBytes ?? randomBytes,
-    sha256: opensslSha256,
     onDecision: parts.metrics.onVerdict,
     onPartialRates: (tenants) => {
       const read = { entries: rateRefillEntriesMax, tenants: tenants.slice(0, tenantsNamedMax) };

@@ -16,7 +16,7 @@ import { Directory } from "../identity/directory/directory.ts";
 import type { PrincipalService } from "../identity/directory/principal-service.ts";
 import { Suspending, type SuspendingDependencies } from "../identity/directory/suspending.ts";
 import type { CborValue } from "@sigil/core/cbor";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../errors.ts";
 import { canonicalTarget, spellingOr } from "@sigil/core/record";
 import { createDecisionIds } from "../trust/decision-id.ts";
 import type { CheckQuestion } from "../trust/decision.ts";

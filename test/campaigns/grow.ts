@@ -3,6 +3,7 @@
  * seals and database; no network. Each filter has some twenty hits, whatever the count. Prints one line of JSON a
  * measurement and ends with 1 when a listing is not whole. Medians over a few tries, first page of fifty.
  */
+import { sha256 } from "@sigil/core/hash";
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -12,10 +13,9 @@ import type { ChainQuery } from "../../src/audit/evidence.ts";
 import { createAuditService } from "../../src/audit/service.ts";
 import { openDeployment } from "../../src/deployment/open.ts";
 import type { Caller } from "../../src/identity/caller.ts";
-import { opensslSha256 } from "../../src/crypto/sha256.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";
 import { formatFrozenChain } from "../../src/core/record/kinds.ts";
-import { rateRefillEntriesMax } from "../../src/core/limits.ts";
+import { rateRefillEntriesMax } from "../../src/limits.ts";
 import type { RecordBody } from "../../src/core/record/record.ts";
 import { createDeployment, openOptions } from "./deployment.ts";
 
@@ -25,7 +25,7 @@ const { values } = parseArgs({
 const [count, tries] = [Number(values.count), Number(values.tries)];
 const hits = 20;
 const tenant = "acme";
-const noInput = opensslSha256(new Uint8Array(0));
+const noInput = sha256(new Uint8Array(0));
 
 const isRare = (index: number): boolean => index % Math.floor(count / hits) === 7;
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { readFile } from "node:fs/promises";
 import { createHash } from "node:crypto";
 import { concatBytes, parseHash, utf8Encode } from "../../src/core/bytes.ts";
-import { SigilFault } from "../../src/core/errors.ts";
+import { SigilFault } from "../../src/errors.ts";
 import type { RunOutcome, RunRequest, Sandbox } from "../../src/modules/sandbox/run.ts";
 import { meterMemory } from "../../src/modules/wasm/meter.ts";
 import { parseWasm } from "../../src/modules/wasm/sections.ts";

@@ -6,7 +6,7 @@
 import { readFileSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { toHex, utf8Encode } from "../../src/core/bytes.ts";
-import { SigilFault } from "../../src/core/errors.ts";
+import { SigilFault } from "../../src/errors.ts";
 import type { RecordBody } from "../../src/core/record/record.ts";
 import { openDeployment } from "../../src/deployment/open.ts";
 import type { Appended } from "../../src/ledger/append/commit.ts";

@@ -2,7 +2,7 @@
  * A store that fails on purpose, for the fault tables: the n-th call of one operation throws, either before the
  * store underneath saw it or after that store had carried it out (a write that is kept although it failed).
  */
-import { fail } from "../../src/core/errors.ts";
+import { fail } from "../../src/errors.ts";
 import type { Store } from "../../src/storage/store.ts";
 
 export type Fault = {

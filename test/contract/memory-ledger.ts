@@ -2,13 +2,13 @@
  * A whole ledger in memory: real records, signatures, seals and tree over a memory store, with the disk, the anchor,
  * the clock and the keys in the test's hands. What outlives a closing lives in the `World`.
  */
+import { sha256 } from "@sigil/core/hash";
 import { createHash, createSecretKey, generateKeyPairSync, randomBytes } from "node:crypto";
 import { parseHash, type Hash } from "../../src/core/bytes.ts";
 import type { CborMap, CborValue } from "../../src/core/cbor/cbor.ts";
-import { fail, SigilFault, type SigilError } from "../../src/core/errors.ts";
+import { fail, SigilFault, type SigilError } from "../../src/errors.ts";
 import { formatFrozenChain, formatGenesis, parseGenesis } from "../../src/core/record/kinds.ts";
 import type { RecordBody } from "../../src/core/record/record.ts";
-import { opensslSha256 } from "../../src/crypto/sha256.ts";
 import { createSigner, rawPublicKey, type Signer } from "../../src/crypto/signing/sign.ts";
 import type { DataKey } from "../../src/crypto/seal.ts";
 import { memoryAnchor, type Anchor } from "../../src/ledger/append/anchor.ts";
@@ -137,7 +137,7 @@ export const decisionBody = (
       tenant,
       loa: "operator",
       session: "",
-      inputDigest: opensslSha256(new Uint8Array(0)),
+      inputDigest: sha256(new Uint8Array(0)),
       inputBytes: 0,
       input: null,
       metadata: {},
@@ -176,7 +176,6 @@ export const createWorld = async (changes: Partial<WorldOptions> = {}): Promise<
     dataKeys: memoryDataKeys(),
     indexKey: async (tenant) => new Uint8Array(createHash("sha256").update(`index ${tenant}`).digest()),
     summaryKey: async () => new Uint8Array(createHash("sha256").update("summary").digest()),
-    sha256: opensslSha256,
     nowMs: () => whole.timeMs,
     ...changes,
   };

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { compareBytes, toHex, utf8Decode, utf8Encode } from "../../src/core/bytes.ts";
-import { SigilFault, type SigilError } from "../../src/core/errors.ts";
+import { SigilFault, type SigilError } from "../../src/errors.ts";
 import type { RangeOptions, Store, StoreOp } from "../../src/storage/store.ts";
 
 /** Somewhere a store can be opened, closed and opened again. */

@@ -51,8 +51,8 @@ for (const body of JSON.parse(bodies, revive)) {
   console.log(toHex(hashRecord(encodeBody({ ...body, payload }))));
 }`;
 
-const hashesFrom = async (directory: string, ending: string): Promise<readonly string[]> => {
-  const at = (path: string): string => pathToFileURL(join(directory, `${path}.${ending}`)).href;
+const hashesFrom = async (core: string, src: string, ending: string): Promise<readonly string[]> => {
+  const at = (path: string): string => pathToFileURL(`${path}.${ending}`).href;
   const text = JSON.stringify(bodies, (_, value: unknown) =>
     typeof value === "bigint" ? `bigint:${value}` : value,
   );
@@ -60,9 +60,9 @@ const hashesFrom = async (directory: string, ending: string): Promise<readonly s
     "--input-type=module",
     "--eval",
     program,
-    at("src/record/record"),
-    at("src/record/bytes"),
-    at("src/trust/default-model"),
+    at(join(core, "record/index")),
+    at(join(core, "bytes")),
+    at(join(src, "trust/default-model")),
     text,
   ]);
   return stdout.trim().split("\n");
@@ -70,23 +70,27 @@ const hashesFrom = async (directory: string, ending: string): Promise<readonly s
 
 describe("the built package", () => {
   let built: string;
+  let dist: string;
   before(async function () {
     this.timeout(60_000);
     built = await mkdtemp(join(tmpdir(), "sigil-build-"));
-    await run(process.execPath, ["scripts/build.ts", built], { cwd: root });
+    dist = join(built, "dist");
+    await run(process.execPath, ["scripts/build.ts", dist, join(built, "packages")], { cwd: root });
+    // What the packages depend on, beside dist/ as it is where the server's package is installed.
     await symlink(join(root, "node_modules"), join(built, "node_modules"));
   });
   after(() => rm(built, { recursive: true, force: true }));
 
   it("gives the same record the same hash as the sources, each in a second process", async () => {
     const here = bodies.map((body) => toHex(hashRecord(encodeBody(body))));
-    expect(await hashesFrom(root, "ts")).to.deep.equal(here);
-    expect(await hashesFrom(built, "js")).to.deep.equal(here);
+    expect(await hashesFrom(join(root, "src/core"), join(root, "src"), "ts")).to.deep.equal(here);
+    const core = join(dist, "node_modules/@sigil/core");
+    expect(await hashesFrom(core, join(dist, "src"), "js")).to.deep.equal(here);
   });
 
   it("brings the built-in module", async () => {
     const path = "generated/modules/hello.wasm";
-    expect(await readFile(join(built, path))).to.deep.equal(await readFile(join(root, path)));
+    expect(await readFile(join(dist, path))).to.deep.equal(await readFile(join(root, path)));
   });
 
   it("runs a module in a sandbox process of its own files", async () => {
@@ -113,14 +117,14 @@ console.log(exit.kind, new TextDecoder().decode(output).trim());`;
       "--input-type=module",
       "--eval",
       script,
-      pathToFileURL(join(built, "src/modules/sandbox.js")).href,
-      join(built, "generated/modules/hello.wasm"),
+      pathToFileURL(join(dist, "src/modules/sandbox/pool.js")).href,
+      join(dist, "generated/modules/hello.wasm"),
     ]);
     expect(stdout).to.equal('exited {"greeting":"hello, Ada"}\n');
   });
 
   it("runs the command line", async () => {
-    const { stdout } = await run(process.execPath, [join(built, "src/main.js"), "--help"]);
+    const { stdout } = await run(process.execPath, [join(dist, "src/main.js"), "--help"]);
     expect(stdout).to.contain("sigil");
   });
 });

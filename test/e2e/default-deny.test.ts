@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { join } from "node:path";
 import { connect, SigilError, Verdict, type CheckResponse } from "@sigil/client";
-import { appendQueueRecordsMax } from "../../src/core/limits.ts";
+import { appendQueueRecordsMax } from "../../src/limits.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
 import type { Store, StoreOp } from "../../src/storage/store.ts";
 import type { Evaluate } from "../../src/trust/evaluator.ts";

@@ -16,7 +16,6 @@ import {
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { describeDeployment } from "../../src/deployment/open.ts";
-import { opensslSha256 } from "../../src/crypto/sha256.ts";
 import { createSigner, type Signer } from "../../src/crypto/signing/sign.ts";
 import { recordKey } from "../../src/ledger/layout/keyspace.ts";
 import { prepareRecord, signRecord } from "../../src/ledger/append/prepare.ts";
@@ -80,18 +79,18 @@ describe("a forged record", () => {
   const forge = async ({ auditId }: Decision, signer: Signer): Promise<Uint8Array> => {
     const { envelope } = await operator.audit.verifyFrozenChain({ auditId });
     const { body } = parseRecordStatement(decodeEnvelope(envelope).statement);
-    const prepared = prepareRecord(body, opensslSha256);
-    return (await signRecord(prepared, { signer, origin, sha256: opensslSha256 })).envelope;
+    const prepared = prepareRecord(body);
+    return (await signRecord(prepared, { signer, origin })).envelope;
   };
 
   /** Evidence whose tree holds the envelope, under the deployment's own checkpoint key. */
   const evidenceFor = async (envelope: Uint8Array, position: bigint) => {
-    const entries = [...sampleEntries(Number(position)), entryOf(envelope, opensslSha256)];
+    const entries = [...sampleEntries(Number(position)), entryOf(envelope)];
     const tree = { origin, size: position + 1n, root: naiveRoot(entries) };
     return {
       position,
       envelope,
-      checkpoint: await signCheckpoint(tree, checkpointSigner, opensslSha256),
+      checkpoint: await signCheckpoint(tree, checkpointSigner),
       inclusionProof: naiveInclusion(Number(position), entries),
     };
   };

@@ -1,4 +1,5 @@
 /** Data directories that earlier programs wrote, in the hands of this one: refused as they are, migrated, whole afterwards. */
+import { sha256 } from "@sigil/core/hash";
 import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -9,7 +10,6 @@ import { deploymentFormat } from "../../src/deployment/file.ts";
 import { migrations, newestFormat } from "../../src/deployment/migrations.ts";
 import { formatManifest, parseManifest, stateDirectory } from "../../src/deployment/backup/manifest.ts";
 import { toHex } from "../../src/core/bytes.ts";
-import { opensslSha256 } from "../../src/crypto/sha256.ts";
 import {
   keptFormats,
   otherKept,
@@ -211,7 +211,7 @@ describe("data directories of the formats that were released", function () {
     await writeFile(path, content);
     const files = state.files.map((file) =>
       file.path === "deployment.json"
-        ? { ...file, bytes: content.length, sha256: toHex(opensslSha256(content)) }
+        ? { ...file, bytes: content.length, sha256: toHex(sha256(content)) }
         : file,
     );
     await writeFile(manifestPath, formatManifest({ ...manifest, state: { ...state, files } }));

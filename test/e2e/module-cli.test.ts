@@ -1,4 +1,5 @@
 /** Modules from the command line, from a file to a run, and what the data directory keeps of them. */
+import { sha256 } from "@sigil/core/hash";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,7 +7,7 @@ import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { freePorts, serving, sigil, sigilHere, type Ended, type Serving } from "./command.ts";
 import { unpackFormat } from "../data/formats/unpack.ts";
-import { codeOf, hexOf, sha256 } from "./modules.ts";
+import { codeOf, hexOf } from "./modules.ts";
 
 const as = (name: string): readonly string[] => ["--key", `data.keys/${name}.pem`, "--principal", name];
 

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
-import { fail } from "../../src/core/errors.ts";
+import { fail } from "../../src/errors.ts";
 import { inspectModule } from "../../src/modules/sandbox/inspection.ts";
 import type {
   InspectionRequest,

@@ -1,4 +1,5 @@
 /** The gate before every run: the decision, the approved digest, the record. Over a real socket, in the real sandbox. */
+import { sha256 } from "@sigil/core/hash";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
@@ -14,7 +15,6 @@ import {
   runningNow,
   runRecord,
   runsOf,
-  sha256,
   type RunRecord,
 } from "./modules.ts";
 import { refusalOf } from "./refusal.ts";

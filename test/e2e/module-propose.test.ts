@@ -1,11 +1,12 @@
 /** Taking code in, showing it, and what a module may ask while it runs: as its caller and no further. */
+import { sha256 } from "@sigil/core/hash";
 import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { LevelOfAccess, type ProposeModuleRequest } from "@sigil/client";
 import { createSandbox } from "../../src/modules/sandbox/pool.ts";
-import { moduleBytesMax } from "../../src/core/limits.ts";
+import { moduleBytesMax } from "../../src/limits.ts";
 import { modelWith, Council, json as jsonContent, tombstone } from "./council.ts";
 import { put } from "./canon-writes.ts";
 import {
@@ -17,7 +18,6 @@ import {
   operatorLevel,
   runRecord,
   runsOf,
-  sha256,
   upload,
   type ManifestAsked,
 } from "./modules.ts";

@@ -9,7 +9,8 @@ import {
   type SigilConnection,
 } from "@sigil/client";
 import { toHex } from "../../src/core/bytes.ts";
-import { attributeBytesMax, attributesMax, openProposalsPerCallerMax } from "../../src/core/limits.ts";
+import { attributeBytesMax, attributesMax } from "../../src/core/limits.ts";
+import { openProposalsPerCallerMax } from "../../src/limits.ts";
 import { Council, json, newKey, rawKey, tombstone } from "./council.ts";
 import { refusalOf } from "./refusal.ts";
 

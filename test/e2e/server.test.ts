@@ -5,7 +5,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { compressionAlgorithms, status as Code, type Metadata } from "@grpc/grpc-js";
 import { connect, SigilError, Verdict } from "@sigil/client";
-import { headerBytesMax, messageBytesMax } from "../../src/core/limits.ts";
+import { headerBytesMax, messageBytesMax } from "../../src/limits.ts";
 import { closeOnSignal } from "../../src/wire/signals.ts";
 import { evaluate } from "../../src/core/model/model.ts";
 import { makeDeployment } from "./deployment.ts";

@@ -1,7 +1,7 @@
 /** An erasure while something fails, or the process dies: no start leaves it half done, and nothing else is touched. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { fail } from "../../src/core/errors.ts";
+import { fail } from "../../src/errors.ts";
 import { formatErasure } from "../../src/core/record/kinds.ts";
 import { runFsck } from "../../src/ledger/fsck/fsck.ts";
 import { familyRange, prefixRange, tenantPrefix } from "../../src/ledger/layout/keyspace.ts";

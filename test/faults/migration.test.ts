@@ -12,7 +12,7 @@ import { rehearseMigration } from "../../src/deployment/rehearse.ts";
 import { replaceFile } from "../../src/ledger/append/anchor.ts";
 import { runFsck } from "../../src/ledger/fsck/fsck.ts";
 import { toHex } from "../../src/core/bytes.ts";
-import { SigilFault } from "../../src/core/errors.ts";
+import { SigilFault } from "../../src/errors.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
 import { createFaultyStore } from "../contract/faulty-store.ts";
 import { kekInputsOf, unpackFormat, type FormatFacts } from "../data/formats/unpack.ts";

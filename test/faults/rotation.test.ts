@@ -1,7 +1,7 @@
 /** A key that changes while something fails: the ledger has the old one or the new one, never both and never neither. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { fail } from "../../src/core/errors.ts";
+import { fail } from "../../src/errors.ts";
 import { newestKey } from "../../src/core/keys/ring.ts";
 import { runFsck } from "../../src/ledger/fsck/fsck.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";

@@ -6,7 +6,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { toHex, utf8Encode, type Hash } from "../../src/core/bytes.ts";
-import { fail, SigilFault } from "../../src/core/errors.ts";
+import { fail, SigilFault } from "../../src/errors.ts";
 import { runFsck } from "../../src/ledger/fsck/fsck.ts";
 import { groupKey, positionOf, recordKey } from "../../src/ledger/layout/keyspace.ts";
 import type { CommittedRecord, Ledger, LedgerStatus } from "../../src/ledger/ledger.ts";

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { describeError, SigilFault } from "../../src/core/errors.ts";
+import { describeError, SigilFault } from "../../src/errors.ts";
 import { utf8Encode } from "../../src/core/bytes.ts";
 import type { SandboxOptions } from "../../src/modules/sandbox/pool.ts";
 import { assemble } from "./assemble.ts";

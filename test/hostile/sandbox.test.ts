@@ -1,7 +1,7 @@
 /** What a run of a module gives back, and what it may have. */
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { SigilFault } from "../../src/core/errors.ts";
+import { SigilFault } from "../../src/errors.ts";
 import { utf8Encode } from "../../src/core/bytes.ts";
 import type { RunOutcome } from "../../src/modules/sandbox/run.ts";
 import { assemble } from "./assemble.ts";

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { readDescriptors, shareOut } from "../../src/wire/descriptors.ts";
-import { connectionsMin, operatorConnectionsMax, operatorConnectionsMin } from "../../src/core/limits.ts";
+import { connectionsMin, operatorConnectionsMax, operatorConnectionsMin } from "../../src/limits.ts";
 
 describe("descriptors", () => {
   const wanted = { wanted: 10_000, sandboxes: 1 };

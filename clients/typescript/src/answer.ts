@@ -5,6 +5,7 @@
  *
  * Sources: docs/spec/trust.md §4 and §5, the comments of `CheckResponse`.
  */
+import { deferred } from "./deferred.ts";
 import { status as Code } from "@grpc/grpc-js";
 import { SigilError } from "./error.ts";
 import type { BatchWriteRecordsResponse, WriteRecordResponse } from "@sigil/proto/sigil/canon/v1/canon";
@@ -177,7 +178,7 @@ const correlationCharactersMax = 128;
 export class OpenQuestions {
   readonly #byId = new Map<string, number>();
   #count = 0;
-  #room = Promise.withResolvers<void>();
+  #room = deferred();
   #closed = false;
 
   /** Resolves when the question may be sent, or nothing will be. */
@@ -203,7 +204,7 @@ export class OpenQuestions {
     this.#count = Math.max(0, this.#count - 1);
     if (this.#count === 0) this.#byId.clear();
     this.#room.resolve();
-    this.#room = Promise.withResolvers();
+    this.#room = deferred();
   }
 
   /** The call is over: whoever waits goes on, to its end. */

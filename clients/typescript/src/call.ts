@@ -1,4 +1,5 @@
 /** One call: metadata with the token, deadline, cancellation, and a promise in place of a callback. */
+import { deferred } from "./deferred.ts";
 import {
   Metadata,
   status as Code,
@@ -77,7 +78,7 @@ export const callUnary = async <Request, Response>(
 ): Promise<Response> => {
   if (isAborted(signal)) throw cancelled(signal);
   const metadata = await callMetadata(context, given);
-  const { promise, resolve, reject } = Promise.withResolvers<Response>();
+  const { promise, resolve, reject } = deferred<Response>();
   const options = { deadline: Date.now() + (deadlineMs ?? context.deadlineMs) };
   const call = method(request, metadata, options, (error, response) => {
     if (error === null) resolve(response);
@@ -233,7 +234,7 @@ export const callClientStream = async <Request, Response>(
 ): Promise<Response> => {
   if (isAborted(signal)) throw cancelled(signal);
   const metadata = await callMetadata(context, given);
-  const { promise, resolve, reject } = Promise.withResolvers<Response>();
+  const { promise, resolve, reject } = deferred<Response>();
   const options = { deadline: Date.now() + (deadlineMs ?? context.deadlineMs) };
   let isOver = false;
   const call = method(metadata, options, (error, response) => {

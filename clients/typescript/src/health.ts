@@ -1,6 +1,12 @@
 /** Asking grpc.health.v1 whether a service serves: two messages of one field each, written by hand. */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import type { CallOptions as GrpcCallOptions, Client, Metadata, ServiceError } from "@grpc/grpc-js";
+import type {
+  CallOptions as GrpcCallOptions,
+  Client,
+  ClientUnaryCall,
+  Metadata,
+  ServiceError,
+} from "@grpc/grpc-js";
 
 /** In the order of their numbers, grpc.health.v1.HealthCheckResponse.ServingStatus. */
 const servingStatuses = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"] as const;
@@ -33,7 +39,7 @@ export const healthMethod =
     metadata: Metadata,
     options: Partial<GrpcCallOptions>,
     callback: (error: ServiceError | null, status: ServingStatus) => void,
-  ) =>
+  ): ClientUnaryCall =>
     client.makeUnaryRequest(
       "/grpc.health.v1.Health/Check",
       encodeRequest,

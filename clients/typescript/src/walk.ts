@@ -23,9 +23,9 @@ import {
 } from "@sigil/core/merkle";
 import { parseHash, type Hash } from "@sigil/core/bytes";
 import { toBeSigned } from "@sigil/core/cose";
-import { SigilFault } from "@sigil/core/errors";
+import { Fault } from "@sigil/core/errors";
 import { decodeEnvelope, entryOf, hashRecord, parseRecordStatement } from "@sigil/core/record";
-import { plainJsonable } from "./json.ts";
+import { plainJsonable } from "@sigil/proto/jsonable";
 
 /** Something does not hold. The message says what, and where in the ledger. */
 export class ProofError extends Error {
@@ -89,7 +89,7 @@ const proving = async <T>(work: () => Promise<T>): Promise<T> => {
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof SigilFault)) throw error;
+    if (!(error instanceof Fault)) throw error;
     throw new ProofError(error.message, { cause: error });
   }
 };

@@ -15,9 +15,8 @@ import {
   principalVersion,
   type RecordBody,
 } from "@sigil/core/record";
-import { fail } from "@sigil/core/errors";
-import { proposalReasonBytesMax } from "@sigil/core/limits";
-import { opensslSha256 } from "../../crypto/sha256.ts";
+import { fail } from "../../errors.ts";
+import { proposalReasonBytesMax } from "../../limits.ts";
 import { checkPublicKey } from "@sigil/core/keys";
 import type { Content } from "../domain.ts";
 import { checkSchemaSize } from "../schemas/json-schema.ts";
@@ -30,7 +29,7 @@ const nameIn = (id: string): string => id.slice(id.indexOf("/") + 1);
 const checkPrincipal = (id: string, payload: CborValue, trustDomain: string): void => {
   const principal = parsePrincipal(payload, principalVersion(payload));
   for (const key of principal.publicKeys) checkPublicKey(key);
-  const fault = enrolmentFault(id, principal, { place: "", trustDomain }, opensslSha256);
+  const fault = enrolmentFault(id, principal, { place: "", trustDomain });
   if (fault !== null) refuse(fault.field, fault.rule);
   const name = principal.id ?? nameIn(id);
   // A witness calls under such a name, by the key in its own record.

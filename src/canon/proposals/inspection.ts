@@ -5,9 +5,8 @@
  */
 import { equalBytes } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../../errors.ts";
 import { parseQuorum, parseWitness } from "@sigil/core/record";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import type { WalkedGroup, WalkedRecord } from "../../ledger/walk/walk.ts";
 import { isOwn, judgeQuorum, type ProposalFacts } from "./judge.ts";
 import { keepProposal } from "./kept-proposal.ts";
@@ -79,7 +78,7 @@ export class QuorumInspection {
       if (body.kind !== "witness") continue;
       const witness = parseWitness(body.payload);
       const id = body.id.slice(witnessPrefix.length);
-      const thumbprint = coseKeyThumbprint(witness.publicKey, opensslSha256);
+      const thumbprint = coseKeyThumbprint(witness.publicKey);
       this.#witnesses.set(id, { id, ...witness, thumbprint, enrolledAt: position });
     }
     for (const { body, position, hash } of records) {

@@ -1,6 +1,5 @@
 /** Whether a system record carries the quorum it needed, as whoever reads or inspects the ledger asks. */
 import { equalBytes } from "@sigil/core/bytes";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import { verifyForeign } from "@sigil/core/keys";
 import { checkAttested, type Attested, type CommittedRecord } from "@sigil/core/quorum";
 import type { KeptProposal } from "./kept-proposal.ts";
@@ -22,7 +21,7 @@ export const judgeQuorum = async (
   committed: Omit<CommittedRecord, "proposal" | "enrols">,
   findProposal: (id: string) => Promise<ProposalFacts | undefined>,
 ): Promise<Attested> => {
-  const first = await checkAttested(committed, verifyForeign, opensslSha256);
+  const first = await checkAttested(committed, verifyForeign);
   if (first.proposal === null) return first;
   const proposal = await findProposal(first.proposal);
   if (proposal === undefined || !equalBytes(proposal.recordHash, committed.record)) {
@@ -30,5 +29,5 @@ export const judgeQuorum = async (
   }
   const { id, position, enrols, payload } = proposal;
   const known = { ...committed, proposal: { id, position, proposer: payload.proposer }, enrols };
-  return checkAttested(known, verifyForeign, opensslSha256);
+  return checkAttested(known, verifyForeign);
 };

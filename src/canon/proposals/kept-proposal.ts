@@ -15,7 +15,6 @@ import {
   hashRecord,
   type RecordBody,
 } from "@sigil/core/record";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import {
   type Given,
   type ProposalState,
@@ -89,7 +88,7 @@ export const keepProposal = ({ position, hash, body }: Committed): KeptProposal 
     timeMs: body.ts,
     payload,
     body: decodeBody(payload.body),
-    recordHash: hashRecord(payload.body, opensslSha256),
+    recordHash: hashRecord(payload.body),
     enrols: enrolledBy(payload),
     received: [],
     ending: null,
@@ -98,7 +97,7 @@ export const keepProposal = ({ position, hash, body }: Committed): KeptProposal 
 
 export const withAttestation = (kept: KeptProposal, { position, body }: Committed): KeptProposal => {
   const { witness, role, statement } = parseAttestationRecord(body.payload);
-  const parsed = parseAttestationStatement(statement, opensslSha256);
+  const parsed = parseAttestationStatement(statement);
   const received: Received = { witness, role, timeMs: body.ts, position, statement, parsed };
   return { ...kept, received: [...kept.received, received] };
 };

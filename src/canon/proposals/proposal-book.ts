@@ -3,7 +3,7 @@
  * read from the ledger when they are asked for.
  */
 import { toHex, u64be } from "@sigil/core/bytes";
-import { proposalLifetimeMsMax } from "@sigil/core/limits";
+import { proposalLifetimeMsMax } from "../../limits.ts";
 import type { RecordBody } from "@sigil/core/record";
 import type { CommittedRecord, Ledger } from "../../ledger/ledger.ts";
 import {

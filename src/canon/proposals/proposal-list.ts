@@ -1,7 +1,7 @@
 /** Pages of proposals: open ones first, then the ended ones, each newest first. */
 import type { CborValue } from "@sigil/core/cbor";
-import { fail } from "@sigil/core/errors";
-import { pageEnvelopeBytesMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { pageEnvelopeBytesMax } from "../../limits.ts";
 import type { Caller } from "../../identity/caller.ts";
 import type { Proposal, ProposalPage, ProposalQuery } from "../domain.ts";
 import { pageSizeOf, WalkTokens } from "../records/listing.ts";

@@ -2,13 +2,13 @@
  * Who may open one more proposal. So many of one proposer, so many of one tenant, and the last of all are for Root of
  * tenant "system" alone: whoever fills the others can still be revoked. Pure.
  */
-import { fail, type QuotaReason } from "@sigil/core/errors";
+import { fail, type QuotaReason } from "../../errors.ts";
 import {
   openProposalsForRoot,
   openProposalsMax,
   openProposalsPerCallerMax,
   openProposalsPerTenantMax,
-} from "@sigil/core/limits";
+} from "../../limits.ts";
 import { readsAcross, type Caller } from "../../identity/caller.ts";
 
 export type Proposer = { readonly principal: string; readonly tenant: string };

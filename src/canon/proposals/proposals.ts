@@ -5,8 +5,8 @@
  */
 import { toHex, type Hash } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
-import { fail } from "@sigil/core/errors";
-import { openProposalsPerCallerMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { openProposalsPerCallerMax } from "../../limits.ts";
 import {
   formatAttestationRecord,
   formatProposalEnding,
@@ -21,7 +21,6 @@ import type { CallContext, Caller } from "../../identity/caller.ts";
 import type { Principals } from "../../identity/principals.ts";
 import type { Appended } from "../../ledger/append/commit.ts";
 import type { HeldClaim } from "../../ledger/append/idempotency.ts";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import type { Ledger } from "../../ledger/ledger.ts";
 import type { Authorise } from "../authority.ts";
 import type { Proposal, Proposed, VersionedRecord } from "../domain.ts";
@@ -77,7 +76,7 @@ export type Plan = {
 
 /** A proposal as it will be when it stands at `position`. */
 const asCommitted = (body: RecordBody, position: bigint): KeptProposal =>
-  keepProposal({ position, hash: hashRecord(encodeBody(body), opensslSha256), body });
+  keepProposal({ position, hash: hashRecord(encodeBody(body)), body });
 
 export class Proposals {
   readonly deps: ProposalsDependencies;

@@ -6,9 +6,8 @@ import {
   parsePrincipal,
   type RecordBody,
 } from "@sigil/core/record";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import { principalIdIn, type EnrolledPrincipal, type Principals } from "../../identity/principals.ts";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import { loweringFault, type Lowering, type ProposerSources } from "../../identity/proposers.ts";
 
 type Sources = Pick<ProposerSources, "ledger"> & {
@@ -32,7 +31,7 @@ const afterOf = async (
       : await principals.standing(id, parsePrincipal(change.payload, change.schemaVersion));
   // The end of one that is enrolled under a digest does not say who it was.
   return ({ id: other, principal }: EnrolledPrincipal) =>
-    principalRecordId(other, opensslSha256) === change.id ? then : principal;
+    principalRecordId(other) === change.id ? then : principal;
 };
 
 /** Looks at principals until it has seen enough. @throws attestationRefused when `change` would take the last away. */

@@ -1,7 +1,8 @@
 /** Making proposals: from what is asked to the exact bodies that would be committed, and the record that holds them. */
+import { sha256 } from "@sigil/core/hash";
 import type { Hash } from "@sigil/core/bytes";
 import { cborEncode, type CborValue } from "@sigil/core/cbor";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import {
   formatProposal,
   formatQuorum,
@@ -13,8 +14,7 @@ import {
   type RecordBody,
   type RecordLink,
 } from "@sigil/core/record";
-import { proposalBodyBytesMax } from "@sigil/core/limits";
-import { opensslSha256 } from "../../crypto/sha256.ts";
+import { proposalBodyBytesMax } from "../../limits.ts";
 import type { CallContext } from "../../identity/caller.ts";
 import type { Ledger } from "../../ledger/ledger.ts";
 import { candidateOf, checkWitnessKey } from "./candidate.ts";
@@ -46,7 +46,7 @@ const systemBody = (
 
 /** What a repeat must equal. */
 const contentBytes = (content: Content): CborValue =>
-  content.kind === "payload" ? opensslSha256(cborEncode(content.payload)) : null;
+  content.kind === "payload" ? sha256(cborEncode(content.payload)) : null;
 
 export const proposalBytes = (proposal: RecordProposal): Uint8Array =>
   cborEncode([
@@ -128,7 +128,7 @@ export const draftChange = (
     const prev = (await readNewest(ledger, systemScope, id))?.record.hash ?? null;
     const enrolled = systemBody({ kind: "witness", id, payload: witness, links, prev, ts });
     // Whoever attests the quorum attests the witness it names.
-    const target = hashRecord(encodeBody(enrolled), opensslSha256);
+    const target = hashRecord(encodeBody(enrolled));
     return [systemBody({ ...quorum, links: [{ label: "witness", target }, ...links] }), enrolled];
   },
 });

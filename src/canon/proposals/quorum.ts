@@ -1,11 +1,10 @@
 /** The system space: what `rpc/` calls. Proposals are made in proposing.ts, judged in rules.ts, written by proposals.ts. */
 import { principalRecordId } from "@sigil/core/record";
-import { fail, SigilFault } from "@sigil/core/errors";
-import { attestationBytesMax } from "@sigil/core/limits";
+import { fail, SigilFault } from "../../errors.ts";
+import { attestationBytesMax } from "../../limits.ts";
 import { idempotencyScope, readsAcross, type Caller } from "../../identity/caller.ts";
 import { suspensionPrefix } from "../../identity/suspension.ts";
 import { checkPublicKey, verifyForeign } from "@sigil/core/keys";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import type { Hash, PublicKey } from "@sigil/core/bytes";
 import type { Attested, Proposal, VersionedRecord } from "../domain.ts";
 import { proposableKind } from "../kinds.ts";
@@ -42,7 +41,7 @@ const checkSignature = async (
   { registry }: Facts,
   statement: AttestationStatement,
 ): Promise<SignatureCheck> => {
-  const key = findAttestingKey(stateOf(kept, registry), registry, statement.kid, opensslSha256);
+  const key = findAttestingKey(stateOf(kept, registry), registry, statement.kid);
   if (key.kind === "unknown") return "fails";
   const publicKey: PublicKey = key.kind === "witness" ? key.witness.publicKey : key.publicKey;
   try {
@@ -70,9 +69,7 @@ const nothing = new Uint8Array(0);
  * suspension: a stolen Root could keep the deployment from ever getting rid of it.
  */
 const mayWithdrawForOthers = (caller: Caller, { body: { id } }: KeptProposal): boolean =>
-  readsAcross(caller) &&
-  id !== principalRecordId(caller.principal, opensslSha256) &&
-  !id.startsWith(suspensionPrefix);
+  readsAcross(caller) && id !== principalRecordId(caller.principal) && !id.startsWith(suspensionPrefix);
 
 /** One target for all: which proposal it is must not change who may attest. */
 const proposalTarget = "canon/proposal";
@@ -158,7 +155,7 @@ class Quorum implements QuorumService, GovernedTurns {
       const rule = `must be at most ${attestationBytesMax} bytes`;
       return fail({ kind: "invalidField", field: "statement", rule });
     }
-    const parsed = parseAttestationStatement(statement, opensslSha256);
+    const parsed = parseAttestationStatement(statement);
     await this.#refuseForged(id, parsed);
     return this.#proposals.inTurn(async (): Promise<Attested> => {
       const { ledger, authorise } = this.#deps;

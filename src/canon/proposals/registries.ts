@@ -1,8 +1,7 @@
 /** The witness registry as the ledger has it, now or at any size: the newest `quorum` record and the witnesses it names. */
 import { coseKeyThumbprint } from "@sigil/core/cose";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import { parseQuorum, parseWitness } from "@sigil/core/record";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import type { SetRegistry } from "../domain.ts";
 import { systemScope } from "./kept-proposal.ts";
 import { readNewest, type ReadingLedger } from "../records/reading.ts";
@@ -23,7 +22,7 @@ export const readRegistry = async (ledger: ReadingLedger, size: bigint): Promise
       const own = await readNewest(ledger, systemScope, witnessPrefix + id, size);
       if (own?.record.body.kind !== "witness") return missing(`there is no record of witness "${id}"`);
       const witness = parseWitness(own.record.body.payload);
-      const thumbprint = coseKeyThumbprint(witness.publicKey, opensslSha256);
+      const thumbprint = coseKeyThumbprint(witness.publicKey);
       return { id, ...witness, thumbprint, enrolledAt: own.record.position };
     }),
   );

@@ -3,7 +3,7 @@
  * that does not carry the approvals it needed is damage, whoever signed it. Source: docs/spec/quorum.md §8.
  */
 import { equalBytes } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type { StoredRecord } from "@sigil/core/record";
 import type { Ledger } from "../../ledger/ledger.ts";
 import type { SystemRecord, VersionedRecord } from "../domain.ts";

@@ -3,8 +3,8 @@
  * looks at, and its token says where the next begins: at the same ledger size, for the same caller, filter and view.
  */
 import type { CborValue } from "@sigil/core/cbor";
-import { fail } from "@sigil/core/errors";
-import { listOpenedRecordsMax, listScanEntriesMax, pageSizeDefault, pageSizeMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { listOpenedRecordsMax, listScanEntriesMax, pageSizeDefault, pageSizeMax } from "../../limits.ts";
 import type { Caller } from "../../identity/caller.ts";
 import { formatPageToken, parsePageToken, type PagePlace } from "../../ledger/layout/page-token.ts";
 import type {
@@ -16,6 +16,7 @@ import type {
   RecordPage,
   RecordQuery,
   VersionedRecord,
+  WalkContext,
 } from "../domain.ts";
 import { PageRoom } from "./page-room.ts";
 import {
@@ -25,7 +26,6 @@ import {
   walkRecords,
   type ReadingLedger,
   type Scope,
-  type WalkContext,
 } from "./reading.ts";
 
 export const pageSizeOf = (pageSize: number): number => {

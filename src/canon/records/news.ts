@@ -5,7 +5,7 @@
  * costs as much for a hundred watches as for one.
  */
 import type { VersionedRecord } from "../domain.ts";
-import { bellsPerTurn, newsPositionsMax, newsRecordMs, newsRecordsMax } from "@sigil/core/limits";
+import { bellsPerTurn, newsPositionsMax, newsRecordMs, newsRecordsMax } from "../../limits.ts";
 import type { CommittedRecord } from "../../ledger/ledger.ts";
 import type { ReadingLedger } from "./reading.ts";
 

@@ -3,7 +3,7 @@
  * Counted are the envelopes and the JSON views of payloads, which may be several times as long as the envelope. Pure.
  */
 import { type CborValue, jsonView } from "@sigil/core/cbor";
-import { pageEnvelopeBytesMax, replyJsonCharactersMax } from "@sigil/core/limits";
+import { pageEnvelopeBytesMax, replyJsonCharactersMax } from "../../limits.ts";
 import type { StoredRecord } from "@sigil/core/record";
 import type { Presentation } from "../domain.ts";
 

@@ -6,8 +6,9 @@
  */
 import { printParseErrorCode, visit, type JSONVisitor } from "jsonc-parser";
 import { cborDecode, type CborValue } from "@sigil/core/cbor";
-import { fail, SigilFault } from "@sigil/core/errors";
-import { cborDepthMax, cborEntriesMax, jsonCharactersMax } from "@sigil/core/limits";
+import { fail, SigilFault } from "../../errors.ts";
+import { cborDepthMax, cborEntriesMax } from "@sigil/core/limits";
+import { jsonCharactersMax } from "../../limits.ts";
 import { atPointer, formatPointer } from "../schemas/json-pointer.ts";
 
 type Path = () => readonly (string | number)[];

@@ -3,12 +3,12 @@
  * A walk sees the ledger as it was at one size, whatever is appended meanwhile.
  */
 import { equalBytes } from "@sigil/core/bytes";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../../errors.ts";
 import { systemTenant, type Space, type RecordBody, type StoredRecord } from "@sigil/core/record";
-import { tenantFor, type Caller, type Room } from "../../identity/caller.ts";
+import { tenantFor, type Caller } from "../../identity/caller.ts";
 import type { Ledger } from "../../ledger/ledger.ts";
 import { ReadAhead } from "../../ledger/read/read-ahead.ts";
-import type { RecordAt, RecordFilter, RecordName, VersionedRecord } from "../domain.ts";
+import type { RecordAt, RecordFilter, RecordName, VersionedRecord, WalkContext } from "../domain.ts";
 
 /** The reading side that is needed. */
 export type ReadingLedger = Pick<
@@ -175,9 +175,6 @@ export type WalkFrom = {
   /** How many more records there is a use for; any number when it is not given. */
   readonly wanted?: () => number;
 };
-
-/** @param room is entered before records are read, where the walk's caller takes room for them. */
-export type WalkContext = { readonly signal: AbortSignal; readonly room?: Room };
 
 /** One id of a walk: with its record when that matches. */
 export type Walked = { readonly id: string; readonly match: VersionedRecord | undefined };

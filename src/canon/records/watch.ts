@@ -2,13 +2,13 @@
  * A watch: records as they are committed, in ledger order, each once. It reads the ledger at its own pace from its own
  * position, so a slow reader holds nothing but its place, and a cut one goes on where it says.
  */
-import { fail } from "@sigil/core/errors";
-import { watchPositionsMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { watchPositionsMax } from "../../limits.ts";
 import type { Caller, Room } from "../../identity/caller.ts";
 import { ReadAhead } from "../../ledger/read/read-ahead.ts";
-import type { RecordFilter, VersionedRecord, WatchEvent, WatchQuery } from "../domain.ts";
+import type { RecordFilter, VersionedRecord, WatchEvent, WatchQuery, WalkContext } from "../domain.ts";
 import type { News } from "./news.ts";
-import { matches, scopeOf, versionOf, type ReadingLedger, type Scope, type WalkContext } from "./reading.ts";
+import { matches, scopeOf, versionOf, type ReadingLedger, type Scope } from "./reading.ts";
 
 export type WatchClock = { readonly nowMs: () => number; readonly monotonicMs: () => number };
 

@@ -2,9 +2,10 @@
  * Writing to the user space: who may, what it must follow, which schema holds it, then one commit. The trust model is asked
  * first, and every record links to the decision that allowed it. Source: docs/spec/canon.md §3.
  */
+import { sha256 } from "@sigil/core/hash";
 import { parseHash, type Hash } from "@sigil/core/bytes";
 import { cborEncode, type CborValue } from "@sigil/core/cbor";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../../errors.ts";
 import {
   formatTombstone,
   parseTombstone,
@@ -13,9 +14,8 @@ import {
   type RecordLink,
   isAtLeast,
 } from "@sigil/core/record";
-import { batchWritesMax, pageEnvelopeBytesMax, writeTriesMax } from "@sigil/core/limits";
+import { batchWritesMax, pageEnvelopeBytesMax, writeTriesMax } from "../../limits.ts";
 import { idempotencyScope, type CallContext, type Caller } from "../../identity/caller.ts";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import { checkPublicKey } from "@sigil/core/keys";
 import type { Appended } from "../../ledger/append/commit.ts";
 import type { HeldClaim } from "../../ledger/append/idempotency.ts";
@@ -44,7 +44,7 @@ const writeBytes = (write: Write): CborValue => [
   write.id,
   write.kind,
   write.schemaVersion,
-  write.content.kind === "payload" ? opensslSha256(cborEncode(write.content.payload)) : null,
+  write.content.kind === "payload" ? sha256(cborEncode(write.content.payload)) : null,
   write.links.map(({ label, target }) => [label, target]),
   write.expectedVersion ?? null,
 ];
@@ -133,7 +133,7 @@ export class Writing {
   ): void {
     if (kind !== "principal") return;
     const trustDomain = this.#deps.ledger.origin;
-    const { publicKeys } = checkFreePrincipal(record, { tenant, trustDomain, path }, opensslSha256);
+    const { publicKeys } = checkFreePrincipal(record, { tenant, trustDomain, path });
     for (const key of publicKeys) checkPublicKey(key);
   }
 

@@ -1,5 +1,5 @@
 /** JSON pointers (RFC 6901) for error messages. They name keys, so their length is bounded. */
-import { pointerCharactersMax } from "@sigil/core/limits";
+import { pointerCharactersMax } from "../../limits.ts";
 
 export const formatPointer = (path: readonly (string | number)[]): string =>
   path.map((step) => `/${String(step).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");

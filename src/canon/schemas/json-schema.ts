@@ -9,7 +9,7 @@
 import { Ajv2020, type Options, type ValidateFunction } from "ajv/dist/2020.js";
 import { type CborValue, jsonView } from "@sigil/core/cbor";
 import { anyMap, refuseField } from "@sigil/core/record";
-import { jsonSchemaCharactersMax, jsonSchemaRuleCharactersMax } from "@sigil/core/limits";
+import { jsonSchemaCharactersMax, jsonSchemaRuleCharactersMax } from "../../limits.ts";
 import { abbreviate, atPointer, formatPointer, quoted } from "./json-pointer.ts";
 import { linearPattern } from "./linear-pattern.ts";
 

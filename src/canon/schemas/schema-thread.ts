@@ -7,8 +7,8 @@
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { FairQueue } from "../../identity/fair-queue.ts";
-import { fail } from "@sigil/core/errors";
-import { jsonSchemaHeapMibMax, jsonSchemaCpuMsMax, jsonSchemaWaitingMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { jsonSchemaHeapMibMax, jsonSchemaCpuMsMax, jsonSchemaWaitingMax } from "../../limits.ts";
 import type { SchemaAnswer, SchemaReady, SchemaRequest } from "./schema-messages.ts";
 
 /** What a thread answers, or that it did not. */

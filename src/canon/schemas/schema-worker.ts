@@ -2,8 +2,8 @@
 import { parentPort } from "node:worker_threads";
 import { BoundedMap } from "../../identity/bounded-map.ts";
 import { cborDecode } from "@sigil/core/cbor";
-import { assert, SigilFault } from "@sigil/core/errors";
-import { jsonSchemaCacheEntriesMax } from "@sigil/core/limits";
+import { assert, SigilFault } from "../../errors.ts";
+import { jsonSchemaCacheEntriesMax } from "../../limits.ts";
 import { compileSchema, type CompiledSchema } from "./json-schema.ts";
 import type { SchemaAnswer, SchemaReady, SchemaRequest } from "./schema-messages.ts";
 

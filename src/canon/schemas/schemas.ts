@@ -4,14 +4,14 @@
  * not remembered, or callers, who name kinds as they like, could empty it. Compiling and checking happen in threads: one
  * for schemas that govern, another for those that are only proposed, so that no proposal holds up a write.
  */
+import { sha256 } from "@sigil/core/hash";
 import { BoundedMap } from "../../identity/bounded-map.ts";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import type { Ledger } from "../../ledger/ledger.ts";
 import { toHex } from "@sigil/core/bytes";
 import { cborEncode, type CborValue } from "@sigil/core/cbor";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../../errors.ts";
 import { parseSchema, recordIdFault, systemTenant, type RecordBody } from "@sigil/core/record";
-import { jsonSchemaCacheEntriesMax, jsonSchemaCpuMsMax } from "@sigil/core/limits";
+import { jsonSchemaCacheEntriesMax, jsonSchemaCpuMsMax } from "../../limits.ts";
 import { SchemaThread, type SchemaOutcome } from "./schema-thread.ts";
 
 /** Whose turn in the queue it is, and until when somebody waits. */
@@ -49,7 +49,7 @@ const recordPrefix = "schema/";
 
 const bytesOf = (schema: CborValue) => {
   const bytes = cborEncode(schema);
-  return { schema: bytes, key: toHex(opensslSha256(bytes)) };
+  return { schema: bytes, key: toHex(sha256(bytes)) };
 };
 
 const notAnswered = (rule: string): never =>

@@ -5,7 +5,7 @@
 import { ProposalState, type GetProposalResponse, type Proposal, type SimulateResponse } from "@sigil/client";
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
 import type { Attestation } from "@sigil/core/record";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../../errors.ts";
 import type { KeyPair } from "../../crypto/signing/keyfile.ts";
 import { lintModel } from "../../trust/lint.ts";
 import { describeCallError } from "../call/connection.ts";

@@ -2,9 +2,8 @@
 import { AttestationRole, AttestProposalResponse, type SigilConnection } from "@sigil/client";
 import { attestationToSign, formatAttestationStatement, parseAttestationStatement } from "@sigil/core/quorum";
 import { toHex } from "@sigil/core/bytes";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../../errors.ts";
 import { createSigner } from "../../crypto/signing/sign.ts";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import type { Review, Reviewed } from "./review.ts";
 import { exitCodes, usage, type ExitCode } from "../terminal/command.ts";
 import { lacking, stateName } from "../proposal/view.ts";
@@ -22,7 +21,7 @@ export const signReviewed = async (
   { id, verdict, origin, key }: Review,
 ): Promise<Uint8Array> => {
   const attestation = { proposal: id, record: recordHash, epoch, verdict };
-  const toSign = attestationToSign(attestation, { origin, publicKey: key.publicKey }, opensslSha256);
+  const toSign = attestationToSign(attestation, { origin, publicKey: key.publicKey });
   return formatAttestationStatement(toSign, await createSigner(key.privateKey).sign(toSign.message));
 };
 

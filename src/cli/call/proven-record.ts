@@ -4,10 +4,9 @@
  */
 import { ProofError, type CanonicalRecord, type VersionedRecord } from "@sigil/client";
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../../errors.ts";
 import { decodeEnvelope, hashRecord, parseRecordStatement, type RecordBody } from "@sigil/core/record";
 import { jsonView } from "@sigil/core/cbor";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import { printable } from "../terminal/terminal.ts";
 
 type Opened = { readonly body: RecordBody; readonly hash: Hash };
@@ -17,7 +16,7 @@ const openRecord = (given: VersionedRecord | undefined): Opened | undefined => {
   const envelope = given?.record?.envelope ?? new Uint8Array(0);
   if (envelope.length === 0) return undefined;
   const { statement, body } = parseRecordStatement(decodeEnvelope(envelope).statement);
-  return { body, hash: hashRecord(statement.payload, opensslSha256) };
+  return { body, hash: hashRecord(statement.payload) };
 };
 
 /** The record of that hash, proven to be it, or undefined. */

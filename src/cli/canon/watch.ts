@@ -12,7 +12,7 @@ import {
   type WatchResponse,
 } from "@sigil/client";
 import { toHex } from "@sigil/core/bytes";
-import { heartbeatMsDefault } from "@sigil/core/limits";
+import { heartbeatMsDefault } from "../../limits.ts";
 import { countOf, exitCodes, type Arguments, type Command } from "../terminal/command.ts";
 import { connectionFlags, describeCallError, withConnection } from "../call/connection.ts";
 import { interruption } from "../terminal/interruption.ts";

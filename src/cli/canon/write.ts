@@ -1,7 +1,8 @@
 /** `sigil canon put` and `sigil canon rm`: one version of a user record. */
 import { WriteRecordResponse, type WriteRecordRequest } from "@sigil/client";
 import { toHex } from "@sigil/core/bytes";
-import { cborBytesMax, jsonCharactersMax, schemaVersionMax } from "@sigil/core/limits";
+import { cborBytesMax, schemaVersionMax } from "@sigil/core/limits";
+import { jsonCharactersMax } from "../../limits.ts";
 import {
   countOf,
   exitCodes,

@@ -1,6 +1,6 @@
 /** `sigil check`: one question from flags, or many from a file, sixteen under way at once, answered in order. */
 import { CheckResponse, SigilError, Verdict, type CheckRequest, type SigilConnection } from "@sigil/client";
-import { inputBytesMax } from "@sigil/core/limits";
+import { inputBytesMax } from "../../limits.ts";
 import {
   exitCodes,
   jsonFlag,

@@ -5,7 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { SigilError, type BackupResponse, type SigilConnection } from "@sigil/client";
 import { parseHash, parsePublicKey, utf8Decode } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import { loadKek, parseKekSource, type KekReference } from "../../crypto/kek.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import type { BackupHead } from "../../deployment/backup/backup.ts";

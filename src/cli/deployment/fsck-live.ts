@@ -1,6 +1,6 @@
 /** `sigil fsck --live`: the inspection that a server makes of its own disk, heard to its end however often the stream breaks. */
 import { InspectionStep, SigilError, type InspectResponse, type SigilConnection } from "@sigil/client";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type { Problem } from "../../ledger/walk/findings.ts";
 import type { FsckReport } from "../../ledger/fsck/fsck.ts";
 import type { ErasedTenant } from "../../ledger/walk/keyless.ts";

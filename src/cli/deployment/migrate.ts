@@ -2,7 +2,7 @@
 import { migrateDeployment, type Migrated, type MigrateOptions } from "../../deployment/migrate.ts";
 import { rehearseMigration } from "../../deployment/rehearse.ts";
 import type { KekInputs } from "../../crypto/kek.ts";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../../errors.ts";
 import { exitCodes, jsonFlag, required, usage, type Command } from "../terminal/command.ts";
 import { inspectionOf } from "../../deployment/inspection.ts";
 import { Pace } from "../terminal/pace.ts";

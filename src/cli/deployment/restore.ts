@@ -6,7 +6,7 @@ import { restoreDeployment, type Vouched } from "../../deployment/restore.ts";
 import { parseCustodySource, type CustodySource } from "../../crypto/custody.ts";
 import { parseKekSource, type KekSource } from "../../crypto/kek.ts";
 import { randomBytes } from "../../crypto/random.ts";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../../errors.ts";
 import { createDecisionIds } from "../../trust/decision-id.ts";
 import { exitCodes, jsonFlag, required, usage, type Arguments, type Command } from "../terminal/command.ts";
 import { inspectionOf } from "../../deployment/inspection.ts";

@@ -5,7 +5,7 @@
 import { access, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { PublicKey } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import { principalIdBytesMax } from "@sigil/core/limits";
 import { looksLike } from "../../canon/proposals/look-alikes.ts";
 import {

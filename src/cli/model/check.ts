@@ -1,8 +1,8 @@
 /** `sigil model check`: what is most likely a mistake in a model, and what a full rate window does to each of its actions. */
 import { GetActiveModelResponse } from "@sigil/client";
 import type { CborValue } from "@sigil/core/cbor";
-import { describeError, SigilFault } from "@sigil/core/errors";
-import { jsonCharactersMax } from "@sigil/core/limits";
+import { describeError, SigilFault } from "../../errors.ts";
+import { jsonCharactersMax } from "../../limits.ts";
 import { checkReplaceable } from "../../trust/lockout.ts";
 import { describeFinding, lintModel, type Finding, type Lint } from "../../trust/lint.ts";
 import { canonicalModel, parseModel } from "@sigil/core/model";

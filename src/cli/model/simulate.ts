@@ -1,6 +1,6 @@
 /** `sigil simulate`: a candidate model against recorded decisions, or one question. Nothing is recorded. */
 import { SimulateResponse, type SimulateRequest } from "@sigil/client";
-import { jsonCharactersMax, simulateDecisionsMax } from "@sigil/core/limits";
+import { jsonCharactersMax, simulateDecisionsMax } from "../../limits.ts";
 import {
   exitCodes,
   jsonFlag,

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { ProposeModuleResponse, LevelOfAccess, type ProposeModuleRequest } from "@sigil/client";
 import { toHex } from "@sigil/core/bytes";
-import { backupChunkBytesMax, moduleBytesMax } from "@sigil/core/limits";
+import { backupChunkBytesMax, moduleBytesMax } from "../../limits.ts";
 import { inspectModule, type Inspection } from "../../modules/sandbox/inspection.ts";
 import {
   countOf,

@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { RunResponse, SigilError, type RunRequest, type SigilConnection } from "@sigil/client";
 import { concatBytes, fromHex, toHex } from "@sigil/core/bytes";
-import { moduleInputBytesMax } from "@sigil/core/limits";
+import { moduleInputBytesMax } from "../../limits.ts";
 import {
   countOf,
   exitCodes,

@@ -4,11 +4,10 @@
  */
 import type { GetProposalResponse, VersionedRecord } from "@sigil/client";
 import { equalBytes, parsePublicKey, toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../../errors.ts";
 import type { CborValue } from "@sigil/core/cbor";
 import { parseWitness, decodeBody, hashRecord, subjectOf, type RecordBody } from "@sigil/core/record";
 import { formatPublicKey } from "../../crypto/signing/keyfile.ts";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import { lookAlikesAmong } from "../../canon/proposals/look-alikes.ts";
 import { diffPayloads, type DiffLine, type Showing } from "../terminal/diff.ts";
 import { provenBody } from "../call/proven-record.ts";
@@ -46,7 +45,7 @@ const changeOf = async (
   find: FindRecord,
 ): Promise<Change> => {
   const body = decodeBody(bytes);
-  return { body, hash: hashRecord(bytes, opensslSha256), before: await beforeOf(body, current, find) };
+  return { body, hash: hashRecord(bytes), before: await beforeOf(body, current, find) };
 };
 
 const examine = async ({ proposal, current }: GetProposalResponse, find: FindRecord): Promise<Examined> => {

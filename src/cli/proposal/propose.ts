@@ -1,7 +1,7 @@
 /** `sigil propose`: a change of a system record, for the witnesses to attest. */
 import type { Node } from "jsonc-parser";
 import { ProposeRecordResponse, type ProposeRecordRequest } from "@sigil/client";
-import { jsonCharactersMax } from "@sigil/core/limits";
+import { jsonCharactersMax } from "../../limits.ts";
 import { countOf, exitCodes, jsonFlag, usage, type Arguments, type Command } from "../terminal/command.ts";
 import { connectionFlags, withConnection } from "../call/connection.ts";
 import { readText } from "../terminal/input-file.ts";

@@ -1,6 +1,6 @@
 /** What every command that proposes shares: its flags, and what it says of the proposal it made. */
 import type { Proposal } from "@sigil/client";
-import { proposalLifetimeMsMax } from "@sigil/core/limits";
+import { proposalLifetimeMsMax } from "../../limits.ts";
 import { usage, type Arguments, type Flags } from "../terminal/command.ts";
 import { timeText } from "../call/listing.ts";
 import { approvals } from "./view.ts";

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import { nearest } from "../../config/nearest.ts";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** What a command says when it ends. */

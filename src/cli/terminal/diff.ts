@@ -3,9 +3,9 @@
  * two different values look alike: text is quoted, bytes are named as such. At most one line an entry of either payload;
  * lists are aligned over `alignedPairsMax` pairs, longer ones compared place by place.
  */
+import { sha256 } from "@sigil/core/hash";
 import { toHex, toBase64 } from "@sigil/core/bytes";
 import type { CborMap, CborValue } from "@sigil/core/cbor";
-import { portableSha256 } from "@sigil/core/hash";
 import { shownText } from "./shown-text.ts";
 
 export type DiffLine = {
@@ -43,7 +43,7 @@ const isMap = (value: CborValue): value is CborMap =>
 const defaultBytes = (bytes: Uint8Array): string =>
   bytes.length <= shownBytesMax
     ? `bytes ${toBase64(bytes)}`
-    : `${bytes.length} bytes, SHA-256 ${toHex(portableSha256(bytes))}`;
+    : `${bytes.length} bytes, SHA-256 ${toHex(sha256(bytes))}`;
 
 const showLeaf = (value: CborValue, path: string, showing: Showing): string => {
   if (typeof value === "string") return showing.text(value);

@@ -1,8 +1,8 @@
 /** Asks for a passphrase or a PIN: a variable, or a terminal that shows nothing of it. At most `keyFileBytesMax` bytes. */
 import { timingSafeEqual } from "node:crypto";
 import type { Readable } from "node:stream";
-import { fail, SigilFault } from "@sigil/core/errors";
-import { keyFileBytesMax } from "@sigil/core/limits";
+import { fail, SigilFault } from "../../errors.ts";
+import { keyFileBytesMax } from "../../limits.ts";
 import type { KekInputs } from "../../crypto/kek.ts";
 import { holdTokens } from "../../crypto/pkcs11/token.ts";
 import { noteShared } from "./own-key.ts";

@@ -17,7 +17,6 @@ import {
   type Note,
 } from "@sigil/core/merkle";
 import type { KeyPair } from "../../crypto/signing/keyfile.ts";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import { createSigner } from "../../crypto/signing/sign.ts";
 import { verifyForeign } from "@sigil/core/keys";
 import { replaceFile } from "../../ledger/append/anchor.ts";
@@ -55,7 +54,7 @@ const readHeld = async ({ state, witness, key }: Cosigning): Promise<Held | unde
     const note = parseNote(text);
     const checkpoint = parseCheckpoint(note.text);
     const name = cosignerName(checkpoint.origin, witness);
-    await verifyCosignature(note, { name, publicKey: key.publicKey, verify: verifyForeign }, opensslSha256);
+    await verifyCosignature(note, { name, publicKey: key.publicKey, verify: verifyForeign });
     return { text, note, checkpoint };
   } catch {
     return usage(`--state: ${state} is no checkpoint that ${witness} has cosigned with this key`);
@@ -135,7 +134,7 @@ const sign = async (
   const { publicKey, sign: signWith } = createSigner(key.privateKey);
   const cosigner = { name: cosignerName(origin, witness), publicKey, sign: signWith };
   const seconds = BigInt(Math.floor(Date.now() / 1000));
-  const own = await signCosignature(text, seconds, cosigner, opensslSha256);
+  const own = await signCosignature(text, seconds, cosigner);
   const note = formatNote({ text, signatures: [...signatures, own] });
   if ((await readText(state)) !== held?.text) usage(`--state: ${state} was changed meanwhile; run it again`);
   await replaceFile(state, note);

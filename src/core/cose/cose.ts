@@ -3,6 +3,7 @@
  * Source: docs/spec/record.md §3. A statement has exactly one encoding; whatever any COSE library accepts beyond it is
  * refused here.
  */
+import { sha256 } from "../hash.ts";
 import {
   parseSignature,
   parseThumbprint,
@@ -14,8 +15,7 @@ import {
 import { cborDecodeHeader, cborEncodeHeader, type HeaderMap, type HeaderValue } from "../cbor/cbor.ts";
 import { CborReader } from "../cbor/decode.ts";
 import { encodeWith } from "../cbor/encode.ts";
-import { fail, SigilFault } from "../errors.ts";
-import { portableSha256, type Sha256 } from "../hash.ts";
+import { fail, Fault } from "../errors.ts";
 
 export const recordContentType = "application/vnd.sigil.record.v1+cbor";
 export const attestationContentType = "application/vnd.sigil.attestation.v1+cbor";
@@ -145,7 +145,7 @@ const decodeProtected = (protectedBytes: Uint8Array): HeaderValue => {
   try {
     return cborDecodeHeader(protectedBytes);
   } catch (cause) {
-    if (!(cause instanceof SigilFault) || cause.error.kind !== "malformedCbor") throw cause;
+    if (!(cause instanceof Fault) || cause.error.kind !== "malformedCbor") throw cause;
     return fail(
       {
         kind: "malformedCose",
@@ -178,7 +178,7 @@ export const parseStatement = (bytes: Uint8Array): Statement => {
 };
 
 /** The COSE key thumbprint of an Ed25519 public key: SHA-256 of `{1: 1 (OKP), -1: 6 (Ed25519), -2: x}`. */
-export const coseKeyThumbprint = (publicKey: PublicKey, sha256: Sha256 = portableSha256): Thumbprint => {
+export const coseKeyThumbprint = (publicKey: PublicKey): Thumbprint => {
   const key: HeaderMap = new Map<number, HeaderValue>([
     [1, 1],
     [-1, 6],

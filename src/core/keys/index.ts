@@ -22,4 +22,4 @@ export {
   officeHolder,
   retireKey,
 } from "./ring.ts";
-export { type Verify, checkPublicKey, publicKeyObject, verifyForeign, verifyOwn } from "./verify.ts";
+export { type Verify, checkPublicKey, verifyForeign, verifyOwn } from "./verify.ts";

@@ -13,8 +13,7 @@ import {
   type Thumbprint,
 } from "../bytes.ts";
 import { coseKeyThumbprint, toBeSigned, type Statement } from "../cose/cose.ts";
-import { fail, SigilFault } from "../errors.ts";
-import { portableSha256, type Sha256 } from "../hash.ts";
+import { fail, Fault } from "../errors.ts";
 import { parseGenesis, parseKeyRetirement, parseSigningKey, type GenesisPayload } from "../record/kinds.ts";
 import { decodeEnvelope, hashRecord, parseRecordStatement, type RecordBody } from "../record/record.ts";
 import { addKey, emptyRing, findSigner, retireKey, type KeyRing, type KeyRole } from "./ring.ts";
@@ -40,12 +39,12 @@ export type VerifySignature = (
 ) => Promise<boolean>;
 
 /** The ring as the genesis record alone gives it. */
-export const ringOfGenesis = (payload: GenesisPayload, sha256: Sha256 = portableSha256): KeyRing => {
+export const ringOfGenesis = (payload: GenesisPayload): KeyRing => {
   const { record, checkpoint } = payload.keys;
   const first = (role: KeyRole, publicKey: PublicKey) => ({
     role,
     publicKey,
-    thumbprint: coseKeyThumbprint(publicKey, sha256),
+    thumbprint: coseKeyThumbprint(publicKey),
     validFrom: 0n,
   });
   return addKey(addKey(emptyRing, first("record", record)), first("checkpoint", checkpoint));
@@ -66,12 +65,7 @@ export const nextSigningKeyId = (ring: KeyRing, role: KeyRole): string =>
  * The ring after a record that stands at `position` and was verified there; any other record leaves it as it is.
  * @throws malformedRecord, malformedKey for an announcement or a retirement that breaks a rule.
  */
-export const applyKeyRecord = (
-  ring: KeyRing,
-  position: bigint,
-  body: RecordBody,
-  sha256: Sha256 = portableSha256,
-): KeyRing => {
+export const applyKeyRecord = (ring: KeyRing, position: bigint, body: RecordBody): KeyRing => {
   if (!isKeyRecord(body)) return ring;
   const refuse = (field: string, rule: string): never => fail({ kind: "malformedRecord", field, rule });
   if (body.kind === "signing_key") {
@@ -80,10 +74,10 @@ export const applyKeyRecord = (
     if (body.id !== id) refuse("id", `must be ${id}, the role's next key`);
     if (body.prev !== null) refuse("prev", "must be null: a key is announced once");
     if (validFrom !== position + 1n) refuse("payload.valid_from", "must be the position after the record's");
-    return addKey(ring, { role, publicKey, thumbprint: coseKeyThumbprint(publicKey, sha256), validFrom });
+    return addKey(ring, { role, publicKey, thumbprint: coseKeyThumbprint(publicKey), validFrom });
   }
   const retirement = parseKeyRetirement(body.payload);
-  const id = keyRetirementId(coseKeyThumbprint(retirement.publicKey, sha256));
+  const id = keyRetirementId(coseKeyThumbprint(retirement.publicKey));
   if (body.id !== id) refuse("id", `must be ${id}, after the key's thumbprint`);
   if (retirement.from > position) refuse("payload.from", "must not lie past the record's position");
   return retireKey(ring, retirement);
@@ -109,7 +103,7 @@ const atPosition = <T>(position: bigint, work: () => T): T => {
   try {
     return work();
   } catch (cause) {
-    if (!(cause instanceof SigilFault) || cause.error.kind === "recordCorrupt") throw cause;
+    if (!(cause instanceof Fault) || cause.error.kind === "recordCorrupt") throw cause;
     return fail({ kind: "recordCorrupt", position, step: "schema", rule: cause.message }, { cause });
   }
 };
@@ -126,7 +120,7 @@ export type WalkedKeys = { readonly ring: KeyRing; readonly origin: string };
 export const walkKeys = async (
   genesis: Hash,
   records: readonly KeyRecord[],
-  { verify, sha256 = portableSha256 }: { readonly verify: VerifySignature; readonly sha256?: Sha256 },
+  { verify }: { readonly verify: VerifySignature },
 ): Promise<WalkedKeys> => {
   const refuse = (position: bigint, step: string, rule: string): never =>
     fail({ kind: "recordCorrupt", position, step, rule });
@@ -135,10 +129,10 @@ export const walkKeys = async (
   const [first, ...later] = records;
   if (first?.position !== 0n) return refuse(0n, "genesis", "the walk begins with the genesis record");
   const { statement: begin, body } = parse(first);
-  if (!equalBytes(hashRecord(begin.payload, sha256), genesis)) {
+  if (!equalBytes(hashRecord(begin.payload), genesis)) {
     return refuse(0n, "genesis", `the genesis record is not the expected ${toHex(genesis)}`);
   }
-  let ring = atPosition(0n, () => ringOfGenesis(parseGenesis(body.payload), sha256));
+  let ring = atPosition(0n, () => ringOfGenesis(parseGenesis(body.payload)));
   await verifyInRing(ring, 0n, begin, verify);
   let last = 0n;
   for (const record of later) {
@@ -150,7 +144,7 @@ export const walkKeys = async (
     await verifyInRing(ring, position, statement, verify);
     if (!isKeyRecord(change)) refuse(position, "schema", `a ${change.kind} record says nothing about keys`);
     const before = ring;
-    ring = atPosition(position, () => applyKeyRecord(before, position, change, sha256));
+    ring = atPosition(position, () => applyKeyRecord(before, position, change));
   }
   return { ring, origin: begin.origin };
 };

@@ -1,64 +1,16 @@
 /**
- * Verifying Ed25519. Our own signatures by OpenSSL alone; a foreign one (witness, caller's enrolment) counts only when
- * OpenSSL and the strict pure-JavaScript implementation both accept, because they differ on edge cases.
- * Source: RFC 8032 §5.1; SBS 2020, "Taming the many EdDSAs". At most `verifyKeysMax` parsed keys are held.
+ * Verifying Ed25519. Our own signatures by one implementation; a foreign one (witness, caller's enrolment) counts only when
+ * two accept it that differ on edge cases: OpenSSL and strict JavaScript under Node, two of JavaScript elsewhere. Pure.
+ * Source: RFC 8032 §5.1; SBS 2020, "Taming the many EdDSAs".
  */
-import { createPublicKey, verify as opensslVerify, type KeyObject } from "node:crypto";
-import { Point, verifyAsync as strictVerify } from "@noble/ed25519";
-import { concatBytes, parsePublicKey, toHex, type PublicKey } from "../bytes.ts";
+import { Point } from "@noble/ed25519";
+import { foreignVerifiers } from "#crypto";
+import { parsePublicKey, type PublicKey } from "../bytes.ts";
+import type { Verify } from "../crypto/strict.ts";
 import { fail } from "../errors.ts";
-import { verifyKeysMax } from "../limits.ts";
 
-/** SubjectPublicKeyInfo of an Ed25519 key up to the key itself. Source: RFC 8410 §4. */
-const spkiPrefix = Uint8Array.of(0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00);
-
-/** Parsed keys by hex, the least recently used first. */
-const parsedKeys = new Map<string, KeyObject>();
-
-/** The key as OpenSSL holds it; parsing costs about a third of a verification. */
-export const publicKeyObject = (publicKey: PublicKey): KeyObject => {
-  const name = toHex(publicKey);
-  const known = parsedKeys.get(name);
-  const key =
-    known ??
-    // A PublicKey is 32 bytes by its brand, and OpenSSL takes any 32 here; points are checked when used.
-    createPublicKey({
-      key: Buffer.from(concatBytes(spkiPrefix, publicKey)),
-      format: "der",
-      type: "spki",
-    });
-  if (known !== undefined) parsedKeys.delete(name);
-  parsedKeys.set(name, key);
-  if (parsedKeys.size > verifyKeysMax) {
-    for (const oldest of parsedKeys.keys()) {
-      parsedKeys.delete(oldest);
-      break;
-    }
-  }
-  return key;
-};
-
-export type Verify = (publicKey: PublicKey, message: Uint8Array, signature: Uint8Array) => Promise<boolean>;
-
-const signatureBytes = 64;
-
-/** For signatures made by this deployment's keys. In the thread pool; any failure to verify is false. */
-export const verifyOwn: Verify = (publicKey, message, signature) => {
-  if (signature.length !== signatureBytes) return Promise.resolve(false);
-  return new Promise((resolve) => {
-    opensslVerify(null, message, publicKeyObject(publicKey), signature, (error, verified) =>
-      resolve(error === null && verified),
-    );
-  });
-};
-
-/** RFC 8032 to the letter, by the pure-JavaScript implementation: canonical points, no key of small order. */
-export const verifyStrict: Verify = async (publicKey, message, signature) =>
-  signature.length === signatureBytes &&
-  (await strictVerify(signature, message, publicKey, { zip215: false }));
-
-/** Who must accept a foreign signature. OpenSSL first: it is fast, and refuses almost everything that is wrong. */
-export const foreignVerifiers: readonly Verify[] = [verifyOwn, verifyStrict];
+export { verifyOwn } from "#crypto";
+export type { Verify } from "../crypto/strict.ts";
 
 /** For everybody else's signatures: true only when every implementation says so. Costs milliseconds. */
 export const verifyForeign = async (

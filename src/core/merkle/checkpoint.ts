@@ -4,9 +4,7 @@
  */
 import { fromBase64, parseHash, parseSignature, toBase64, utf8Encode } from "../bytes.ts";
 import type { Hash, PublicKey, Signature } from "../bytes.ts";
-import { SigilFault, fail } from "../errors.ts";
-import { portableSha256 } from "../hash.ts";
-import type { Sha256 } from "../hash.ts";
+import { Fault, fail } from "../errors.ts";
 import { treeSizeMax } from "../limits.ts";
 import { checkNoteText, formatNote, noteKeyId, parseNote, signaturesBy } from "./note.ts";
 
@@ -46,7 +44,7 @@ const parseRoot = (text: string): Hash => {
   try {
     return parseHash(fromBase64(text));
   } catch (error) {
-    if (!(error instanceof SigilFault)) throw error;
+    if (!(error instanceof Fault)) throw error;
     return malformed("root must be padded standard base64 of 32 bytes");
   }
 };
@@ -80,13 +78,9 @@ export const formatCheckpoint = (checkpoint: Checkpoint): string => {
 };
 
 /** @returns the whole note, signed under the origin's name. @throws malformedCheckpoint when the origin is no key name. */
-export const signCheckpoint = async (
-  checkpoint: Checkpoint,
-  signer: CheckpointSigner,
-  sha256: Sha256 = portableSha256,
-): Promise<string> => {
+export const signCheckpoint = async (checkpoint: Checkpoint, signer: CheckpointSigner): Promise<string> => {
   const text = formatCheckpoint(checkpoint);
-  const keyId = noteKeyId(checkpoint.origin, signer.publicKey, sha256);
+  const keyId = noteKeyId(checkpoint.origin, signer.publicKey);
   const signature = await signer.sign(utf8Encode(text));
   return formatNote({ text, signatures: [{ name: checkpoint.origin, keyId, signature }] });
 };
@@ -96,15 +90,11 @@ export const signCheckpoint = async (
  * this key must verify.
  * @throws malformedCheckpoint.
  */
-export const verifyCheckpoint = async (
-  note: string,
-  log: TrustedLog,
-  sha256: Sha256 = portableSha256,
-): Promise<Checkpoint> => {
+export const verifyCheckpoint = async (note: string, log: TrustedLog): Promise<Checkpoint> => {
   const parsed = parseNote(note);
   const checkpoint = parseCheckpoint(parsed.text);
   if (checkpoint.origin !== log.origin) malformed("origin must be the one expected");
-  const own = signaturesBy(parsed, log.origin, noteKeyId(log.origin, log.publicKey, sha256));
+  const own = signaturesBy(parsed, log.origin, noteKeyId(log.origin, log.publicKey));
   if (own.length === 0) malformed("must be signed by the log's key");
   const message = utf8Encode(parsed.text);
   for (const { signature } of own) {

@@ -5,8 +5,6 @@
 import { concatBytes, parseSignature, readU64be, u64be, utf8Encode } from "../bytes.ts";
 import type { PublicKey } from "../bytes.ts";
 import { fail } from "../errors.ts";
-import { portableSha256 } from "../hash.ts";
-import type { Sha256 } from "../hash.ts";
 import { parseCheckpoint } from "./checkpoint.ts";
 import type { Sign, Verify } from "./checkpoint.ts";
 import { cosignatureKeyId, signaturesBy } from "./note.ts";
@@ -44,9 +42,8 @@ export const signCosignature = async (
   text: string,
   timeSeconds: bigint,
   cosigner: Cosigner,
-  sha256: Sha256 = portableSha256,
 ): Promise<NoteSignature> => {
-  const keyId = cosignatureKeyId(cosigner.name, cosigner.publicKey, sha256);
+  const keyId = cosignatureKeyId(cosigner.name, cosigner.publicKey);
   const signature = await cosigner.sign(cosignatureMessage(text, timeSeconds));
   return { name: cosigner.name, keyId, signature: concatBytes(u64be(timeSeconds), signature) };
 };
@@ -55,12 +52,8 @@ export const signCosignature = async (
  * Every cosignature that names this key must verify.
  * @returns the newest time it states, in seconds. @throws malformedCheckpoint.
  */
-export const verifyCosignature = async (
-  note: Note,
-  cosigner: TrustedCosigner,
-  sha256: Sha256 = portableSha256,
-): Promise<bigint> => {
-  const own = signaturesBy(note, cosigner.name, cosignatureKeyId(cosigner.name, cosigner.publicKey, sha256));
+export const verifyCosignature = async (note: Note, cosigner: TrustedCosigner): Promise<bigint> => {
+  const own = signaturesBy(note, cosigner.name, cosignatureKeyId(cosigner.name, cosigner.publicKey));
   if (own.length === 0) malformed("must be cosigned by the witness's key");
   let newestSeconds = 0n;
   for (const { signature: blob } of own) {
@@ -92,13 +85,12 @@ export interface Cosigned {
 export const verifyCosigners = async (
   note: Note,
   cosigners: readonly TrustedCosigner[],
-  sha256: Sha256 = portableSha256,
 ): Promise<readonly Cosigned[]> => {
   const found: Cosigned[] = [];
   for (const cosigner of cosigners) {
-    const keyId = cosignatureKeyId(cosigner.name, cosigner.publicKey, sha256);
+    const keyId = cosignatureKeyId(cosigner.name, cosigner.publicKey);
     if (signaturesBy(note, cosigner.name, keyId).length === 0) continue;
-    found.push({ name: cosigner.name, timeSeconds: await verifyCosignature(note, cosigner, sha256) });
+    found.push({ name: cosigner.name, timeSeconds: await verifyCosignature(note, cosigner) });
   }
   return found;
 };

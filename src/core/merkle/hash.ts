@@ -2,16 +2,15 @@
  * Leaf, node and empty-tree hashes of RFC 6962 §2.1 with SHA-256. Pure. Two hashed lengths: 1 + entry, and 65 bytes.
  * The prefix byte keeps a node from ever passing as a leaf.
  */
+import { sha256 } from "../hash.ts";
 import type { Hash } from "../bytes.ts";
-import { portableSha256 } from "../hash.ts";
-import type { Sha256 } from "../hash.ts";
 
 const LEAF_PREFIX = 0x00;
 const NODE_PREFIX = 0x01;
 const HASH_BYTES = 32;
 
 /** @returns H(0x00 ‖ entry). */
-export const leafHash = (entry: Uint8Array, sha256: Sha256 = portableSha256): Hash => {
+export const leafHash = (entry: Uint8Array): Hash => {
   const preimage = new Uint8Array(1 + entry.length);
   preimage[0] = LEAF_PREFIX;
   preimage.set(entry, 1);
@@ -19,7 +18,7 @@ export const leafHash = (entry: Uint8Array, sha256: Sha256 = portableSha256): Ha
 };
 
 /** @returns H(0x01 ‖ left ‖ right). */
-export const nodeHash = (left: Hash, right: Hash, sha256: Sha256 = portableSha256): Hash => {
+export const nodeHash = (left: Hash, right: Hash): Hash => {
   const preimage = new Uint8Array(1 + 2 * HASH_BYTES);
   preimage[0] = NODE_PREFIX;
   preimage.set(left, 1);
@@ -28,4 +27,4 @@ export const nodeHash = (left: Hash, right: Hash, sha256: Sha256 = portableSha25
 };
 
 /** @returns H(""), the root of the tree without leaves. */
-export const emptyRoot = (sha256: Sha256 = portableSha256): Hash => sha256(new Uint8Array(0));
+export const emptyRoot = (): Hash => sha256(new Uint8Array(0));

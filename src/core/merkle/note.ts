@@ -2,11 +2,10 @@
  * Signed notes, C2SP signed-note: text, a blank line, signature lines. Pure; nothing is verified here.
  * Source: docs/spec/ledger.md §4. At most 512 KiB and 64 signatures.
  */
+import { sha256 } from "../hash.ts";
 import { concatBytes, equalBytes, fromBase64, toBase64, utf8Encode } from "../bytes.ts";
 import type { PublicKey } from "../bytes.ts";
-import { SigilFault, fail } from "../errors.ts";
-import { portableSha256 } from "../hash.ts";
-import type { Sha256 } from "../hash.ts";
+import { Fault, fail } from "../errors.ts";
 import { noteBytesMax, noteSignaturesMax } from "../limits.ts";
 
 export interface NoteSignature {
@@ -63,7 +62,7 @@ const decodeBlob = (text: string): Uint8Array => {
   try {
     return fromBase64(text);
   } catch (error) {
-    if (!(error instanceof SigilFault)) throw error;
+    if (!(error instanceof Fault)) throw error;
     return malformed("a signature must be padded standard base64");
   }
 };
@@ -115,22 +114,19 @@ export const formatNote = (note: Note): string => {
   return formatted;
 };
 
-const keyIdOf = (name: string, type: number, publicKey: PublicKey, sha256: Sha256): Uint8Array => {
+const keyIdOf = (name: string, type: number, publicKey: PublicKey): Uint8Array => {
   checkKeyName(name);
   const preimage = concatBytes(utf8Encode(name), Uint8Array.of(0x0a, type), publicKey);
   return sha256(preimage).slice(0, KEY_ID_BYTES);
 };
 
 /** @returns SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key)[0..4], for plain Ed25519 signatures. */
-export const noteKeyId = (name: string, publicKey: PublicKey, sha256: Sha256 = portableSha256): Uint8Array =>
-  keyIdOf(name, NOTE_ED25519, publicKey, sha256);
+export const noteKeyId = (name: string, publicKey: PublicKey): Uint8Array =>
+  keyIdOf(name, NOTE_ED25519, publicKey);
 
 /** @returns SHA-256(name ‖ 0x0A ‖ 0x04 ‖ public key)[0..4], for cosignature/v1. */
-export const cosignatureKeyId = (
-  name: string,
-  publicKey: PublicKey,
-  sha256: Sha256 = portableSha256,
-): Uint8Array => keyIdOf(name, NOTE_COSIGNATURE, publicKey, sha256);
+export const cosignatureKeyId = (name: string, publicKey: PublicKey): Uint8Array =>
+  keyIdOf(name, NOTE_COSIGNATURE, publicKey);
 
 /** The note's signatures that claim to be by that key, which may be none. */
 export const signaturesBy = (note: Note, name: string, keyId: Uint8Array): readonly NoteSignature[] =>

@@ -5,8 +5,6 @@
 import { equalBytes, parseHash } from "../bytes.ts";
 import type { Hash } from "../bytes.ts";
 import { assert, fail } from "../errors.ts";
-import { portableSha256 } from "../hash.ts";
-import type { Sha256 } from "../hash.ts";
 import { treeSizeMax } from "../limits.ts";
 import { emptyRoot, nodeHash } from "./hash.ts";
 import { foldRight, subtreesOf } from "./tree.ts";
@@ -87,11 +85,7 @@ const consistencyRanges = (oldSize: bigint, newSize: bigint): readonly LeafRange
   return ranges.reverse();
 };
 
-const readRanges = async (
-  ranges: readonly LeafRange[],
-  readHashes: ReadHashes,
-  sha256: Sha256,
-): Promise<readonly Hash[]> => {
+const readRanges = async (ranges: readonly LeafRange[], readHashes: ReadHashes): Promise<readonly Hash[]> => {
   const groups = ranges.map(({ from, to }) => subtreesOf(from, to));
   const wanted = groups.flat();
   const hashes = wanted.length === 0 ? [] : await readHashes(wanted);
@@ -99,7 +93,7 @@ const readRanges = async (
   let taken = 0;
   return groups.map((group) => {
     taken += group.length;
-    return foldRight(hashes.slice(taken - group.length, taken), sha256);
+    return foldRight(hashes.slice(taken - group.length, taken));
   });
 };
 
@@ -108,10 +102,9 @@ export const proveInclusion = async (
   leafIndex: bigint,
   treeSize: bigint,
   readHashes: ReadHashes,
-  sha256: Sha256 = portableSha256,
 ): Promise<readonly Hash[]> => {
   if (leafIndex < 0n || leafIndex >= treeSize) fail({ kind: "leafOutOfRange", leafIndex, treeSize });
-  return readRanges(inclusionRanges(leafIndex, treeSize), readHashes, sha256);
+  return readRanges(inclusionRanges(leafIndex, treeSize), readHashes);
 };
 
 /** @returns the proof, empty for old size 0 and for equal sizes. @throws sizeOutOfRange unless 0 ≤ oldSize ≤ newSize. */
@@ -119,11 +112,10 @@ export const proveConsistency = async (
   oldSize: bigint,
   newSize: bigint,
   readHashes: ReadHashes,
-  sha256: Sha256 = portableSha256,
 ): Promise<readonly Hash[]> => {
   if (oldSize < 0n || oldSize > newSize) fail({ kind: "sizeOutOfRange", size: oldSize, treeSize: newSize });
   if (oldSize === 0n || oldSize === newSize) return [];
-  return readRanges(consistencyRanges(oldSize, newSize), readHashes, sha256);
+  return readRanges(consistencyRanges(oldSize, newSize), readHashes);
 };
 
 const OK: ProofOutcome = { kind: "ok" };
@@ -135,33 +127,32 @@ const wrongCount = (wanted: number, got: number): ProofOutcome =>
   refused(`proof must hold exactly ${wanted} hashes, got ${got}`);
 
 /** Climbs while the path may turn either way: bit i of `path` set means that the i-th sibling is on the left. */
-const climb = (start: Hash, siblings: readonly Hash[], path: bigint, sha256: Sha256): Hash => {
+const climb = (start: Hash, siblings: readonly Hash[], path: bigint): Hash => {
   let hash = start;
   let turns = path;
   for (const sibling of siblings) {
-    hash = (turns & 1n) === 1n ? nodeHash(sibling, hash, sha256) : nodeHash(hash, sibling, sha256);
+    hash = (turns & 1n) === 1n ? nodeHash(sibling, hash) : nodeHash(hash, sibling);
     turns >>= 1n;
   }
   return hash;
 };
 
 /** Climbs the right edge of the tree, where every sibling is on the left. */
-const climbEdge = (start: Hash, siblings: readonly Hash[], sha256: Sha256): Hash => {
+const climbEdge = (start: Hash, siblings: readonly Hash[]): Hash => {
   let hash = start;
-  for (const sibling of siblings) hash = nodeHash(sibling, hash, sha256);
+  for (const sibling of siblings) hash = nodeHash(sibling, hash);
   return hash;
 };
 
 /** Climbs, leaving out the siblings on the right: those leaves came after the old tree. */
-const climbLeftOnly = (start: Hash, siblings: readonly Hash[], path: bigint, sha256: Sha256): Hash =>
+const climbLeftOnly = (start: Hash, siblings: readonly Hash[], path: bigint): Hash =>
   climbEdge(
     start,
     siblings.filter((_, height) => ((path >> BigInt(height)) & 1n) === 1n),
-    sha256,
   );
 
 /** Does the leaf stand at that index of the tree with that size and root? Never throws on bytes from outside. */
-export const checkInclusion = (claim: InclusionClaim, sha256: Sha256 = portableSha256): ProofOutcome => {
+export const checkInclusion = (claim: InclusionClaim): ProofOutcome => {
   const { leafIndex, treeSize, proof } = claim;
   if (treeSize < 0n || treeSize > treeSizeMax) return refused("tree size must be a uint64");
   if (leafIndex < 0n || leafIndex >= treeSize) return refused("leaf index must be below tree size");
@@ -173,15 +164,15 @@ export const checkInclusion = (claim: InclusionClaim, sha256: Sha256 = portableS
   if (proof.length !== inner + edge) return wrongCount(inner + edge, proof.length);
   if (!proof.every(isHash)) return refused("a proof hash must be 32 bytes");
   const siblings = proof.map(parseHash);
-  const turned = climb(parseHash(claim.leafHash), siblings.slice(0, inner), leafIndex, sha256);
-  const root = climbEdge(turned, siblings.slice(inner), sha256);
+  const turned = climb(parseHash(claim.leafHash), siblings.slice(0, inner), leafIndex);
+  const root = climbEdge(turned, siblings.slice(inner));
   return equalBytes(root, claim.root) ? OK : refused("proof must lead to the root");
 };
 
 /** The cases without a path: an empty old tree, and the same tree twice. */
-const checkWithoutPath = (claim: ConsistencyClaim, sha256: Sha256): ProofOutcome => {
+const checkWithoutPath = (claim: ConsistencyClaim): ProofOutcome => {
   if (claim.proof.length !== 0) return wrongCount(0, claim.proof.length);
-  if (claim.oldSize === 0n && !equalBytes(claim.oldRoot, emptyRoot(sha256))) {
+  if (claim.oldSize === 0n && !equalBytes(claim.oldRoot, emptyRoot())) {
     return refused("old root must be the empty root at size 0");
   }
   if (claim.oldSize === claim.newSize && !equalBytes(claim.oldRoot, claim.newRoot)) {
@@ -191,13 +182,13 @@ const checkWithoutPath = (claim: ConsistencyClaim, sha256: Sha256): ProofOutcome
 };
 
 /** Is the old tree the beginning of the new one? Never throws on bytes from outside. */
-export const checkConsistency = (claim: ConsistencyClaim, sha256: Sha256 = portableSha256): ProofOutcome => {
+export const checkConsistency = (claim: ConsistencyClaim): ProofOutcome => {
   const { oldSize, newSize, proof } = claim;
   if (newSize < 0n || newSize > treeSizeMax) return refused("new size must be a uint64");
   if (oldSize < 0n || oldSize > newSize) return refused("old size must not be above new size");
   if (!isHash(claim.oldRoot)) return refused("old root must be 32 bytes");
   if (!isHash(claim.newRoot)) return refused("new root must be 32 bytes");
-  if (oldSize === 0n || oldSize === newSize) return checkWithoutPath(claim, sha256);
+  if (oldSize === 0n || oldSize === newSize) return checkWithoutPath(claim);
   // The climb starts at the last complete subtree of the old tree, 2^height leaves wide.
   const height = trailingZeros(oldSize);
   const lastLeaf = oldSize - 1n;
@@ -214,8 +205,8 @@ export const checkConsistency = (claim: ConsistencyClaim, sha256: Sha256 = porta
   const turning = hashes.slice(seeds, seeds + inner);
   const rising = hashes.slice(seeds + inner);
   const path = lastLeaf >> BigInt(height);
-  const oldRoot = climbEdge(climbLeftOnly(seed, turning, path, sha256), rising, sha256);
+  const oldRoot = climbEdge(climbLeftOnly(seed, turning, path), rising);
   if (!equalBytes(oldRoot, claim.oldRoot)) return refused("proof must lead to the old root");
-  const newRoot = climbEdge(climb(seed, turning, path, sha256), rising, sha256);
+  const newRoot = climbEdge(climb(seed, turning, path), rising);
   return equalBytes(newRoot, claim.newRoot) ? OK : refused("proof must lead to the new root");
 };

@@ -6,8 +6,6 @@
 import { concatBytes, parseHash } from "../bytes.ts";
 import type { Hash } from "../bytes.ts";
 import { assert, fail } from "../errors.ts";
-import { portableSha256 } from "../hash.ts";
-import type { Sha256 } from "../hash.ts";
 import { tileHashesMax, tileHeight, tileLevelMax, treeSizeMax } from "../limits.ts";
 import { nodeHash } from "./hash.ts";
 import type { ReadHashes } from "./proof.ts";
@@ -53,7 +51,7 @@ export const tileWidth = (tile: TileCoordinate, treeSize: bigint): number => {
 };
 
 /** Root over 2^k hashes of neighbouring subtrees of one size, left to right, k ≤ 8. */
-export const foldTile = (hashes: readonly Hash[], sha256: Sha256 = portableSha256): Hash => {
+export const foldTile = (hashes: readonly Hash[]): Hash => {
   const { length } = hashes;
   assert(
     length >= 1 && length <= tileHashesMax && (length & (length - 1)) === 0,
@@ -65,7 +63,7 @@ export const foldTile = (hashes: readonly Hash[], sha256: Sha256 = portableSha25
     for (let slot = 0; slot + 1 < row.length; slot += 2) {
       const [left, right] = [row[slot], row[slot + 1]];
       assert(left !== undefined && right !== undefined, "a row has pairs");
-      above.push(nodeHash(left, right, sha256));
+      above.push(nodeHash(left, right));
     }
     row = above;
   }
@@ -78,16 +76,14 @@ const tileKey = (tile: TileCoordinate): string => `${tile.level}/${tile.index}`;
 
 /** Answers for complete subtrees out of a store that holds only tiles; each tile is asked for once a call. */
 export const readHashesFromTiles =
-  (readTiles: ReadTiles, sha256: Sha256 = portableSha256): ReadHashes =>
+  (readTiles: ReadTiles): ReadHashes =>
   async (nodes) => {
     const runs = nodes.map(tileOf);
     const tiles = new Map(runs.map(({ tile }) => [tileKey(tile), tile]));
     const contents = await readTiles([...tiles.values()]);
     assert(contents.length === tiles.size, "the store returned another number of tiles");
     const byKey = new Map([...tiles.keys()].map((key, order) => [key, contents[order] ?? []]));
-    return runs.map(({ tile, from, to }) =>
-      foldTile((byKey.get(tileKey(tile)) ?? []).slice(from, to), sha256),
-    );
+    return runs.map(({ tile, from, to }) => foldTile((byKey.get(tileKey(tile)) ?? []).slice(from, to)));
   };
 
 const invalidTile = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });

@@ -4,8 +4,6 @@
  */
 import type { Hash } from "../bytes.ts";
 import { assert } from "../errors.ts";
-import { portableSha256 } from "../hash.ts";
-import type { Sha256 } from "../hash.ts";
 import { treeSizeMax } from "../limits.ts";
 import { emptyRoot, nodeHash } from "./hash.ts";
 
@@ -60,20 +58,16 @@ export const restoreFrontier = (size: bigint, peaks: readonly Hash[]): Frontier 
 };
 
 /** Root over left-to-right hashes whose subtrees shrink to the right. */
-export const foldRight = (hashes: readonly Hash[], sha256: Sha256 = portableSha256): Hash => {
+export const foldRight = (hashes: readonly Hash[]): Hash => {
   const last = hashes.at(-1);
   assert(last !== undefined, "nothing to fold");
   let root = last;
-  for (const left of hashes.slice(0, -1).reverse()) root = nodeHash(left, root, sha256);
+  for (const left of hashes.slice(0, -1).reverse()) root = nodeHash(left, root);
   return root;
 };
 
 /** Plans an append; nothing is written. @returns the new frontier and the nodes to store with it. */
-export const appendLeaves = (
-  frontier: Frontier,
-  leafHashes: readonly Hash[],
-  sha256: Sha256 = portableSha256,
-): Appended => {
+export const appendLeaves = (frontier: Frontier, leafHashes: readonly Hash[]): Appended => {
   assert(frontier.size + BigInt(leafHashes.length) <= treeSizeMax, "the tree is full");
   const nodes: TreeNode[] = [];
   const peaks = [...frontier.peaks];
@@ -85,7 +79,7 @@ export const appendLeaves = (
     while ((node.index & 1n) === 1n) {
       const left = peaks.pop();
       assert(left !== undefined, "the frontier lacks a peak");
-      node = { level: node.level + 1, index: node.index >> 1n, hash: nodeHash(left, node.hash, sha256) };
+      node = { level: node.level + 1, index: node.index >> 1n, hash: nodeHash(left, node.hash) };
       nodes.push(node);
     }
     peaks.push(node.hash);
@@ -95,5 +89,5 @@ export const appendLeaves = (
 };
 
 /** @returns the RFC 6962 root of the tree that the frontier stands for. */
-export const rootOf = (frontier: Frontier, sha256: Sha256 = portableSha256): Hash =>
-  frontier.peaks.length === 0 ? emptyRoot(sha256) : foldRight(frontier.peaks, sha256);
+export const rootOf = (frontier: Frontier): Hash =>
+  frontier.peaks.length === 0 ? emptyRoot() : foldRight(frontier.peaks);

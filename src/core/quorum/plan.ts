@@ -6,7 +6,6 @@
 import { equalBytes, type Hash, type PublicKey, type Thumbprint } from "../bytes.ts";
 import type { Attestation } from "../record/attestation.ts";
 import { coseKeyThumbprint } from "../cose/cose.ts";
-import type { Sha256 } from "../hash.ts";
 import {
   barred,
   canReachQuorum,
@@ -100,12 +99,7 @@ export const dueEnding = (state: ProposalState, facts: Facts): "expired" | "supe
  * Whose key a statement names. Where two ids hold one key, the one that has not attested in this epoch, so that the
  * second use of the key is refused for what it is.
  */
-export const findAttestingKey = (
-  state: ProposalState,
-  registry: Registry,
-  kid: Thumbprint,
-  sha256?: Sha256,
-): AttestingKey => {
+export const findAttestingKey = (state: ProposalState, registry: Registry, kid: Thumbprint): AttestingKey => {
   const holders = [...registry.witnesses.values()].filter(({ thumbprint }) => equalBytes(thumbprint, kid));
   const hasGiven = (id: string) =>
     state.given.some(
@@ -114,7 +108,7 @@ export const findAttestingKey = (
   const witness = holders.find(({ id }) => !hasGiven(id)) ?? holders[0];
   if (witness !== undefined) return { kind: "witness", witness };
   const { enrols } = state;
-  return enrols !== null && equalBytes(coseKeyThumbprint(enrols.publicKey, sha256), kid)
+  return enrols !== null && equalBytes(coseKeyThumbprint(enrols.publicKey), kid)
     ? { kind: "possession", ...enrols }
     : { kind: "unknown" };
 };

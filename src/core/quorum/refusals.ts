@@ -2,7 +2,7 @@
  * Why an attestation, a commit or a withdrawal is refused: one name and one sentence each. Pure.
  * Source: docs/spec/quorum.md §7. The name in capitals is what callers see as `ErrorInfo.reason`.
  */
-import type { SigilError } from "../errors.ts";
+import type { CoreError } from "../errors.ts";
 import type { ProposalOutcome } from "../record/kinds.ts";
 
 const attestRules = {
@@ -84,7 +84,7 @@ const sentenceOf = ({ reason, rule }: Refused<Refusal>): string => {
 };
 
 /** A refusal of the rules as the error a caller gets. */
-export const errorOf = (id: string, refused: Refused<Refusal>): SigilError => {
+export const errorOf = (id: string, refused: Refused<Refusal>): CoreError => {
   const reason = wireReason(refused);
   if (refused.reason === "ended") {
     return { kind: "proposalEnded", reason, proposal: id, outcome: refused.outcome };

@@ -2,6 +2,7 @@
  * Attestation statements as bytes: what a witness signs, and reading what it signed. Pure.
  * Source: docs/spec/record.md §4. A statement has exactly one encoding.
  */
+import { sha256 } from "../hash.ts";
 import { parseHash, type PublicKey, type Signature } from "../bytes.ts";
 import { decodeAttestation, encodeAttestation, type Attestation } from "../record/attestation.ts";
 import {
@@ -13,7 +14,6 @@ import {
   toBeSigned,
 } from "../cose/cose.ts";
 import { fail } from "../errors.ts";
-import { portableSha256, type Sha256 } from "../hash.ts";
 import type { SignedAttestation } from "./plan.ts";
 
 export type AttestationToSign = {
@@ -33,12 +33,11 @@ export type AttestationStatement = SignedAttestation & {
 export const attestationToSign = (
   attestation: Attestation,
   by: { readonly origin: string; readonly publicKey: PublicKey },
-  sha256: Sha256 = portableSha256,
 ): AttestationToSign => {
   const payload = encodeAttestation(attestation);
   const protectedBytes = encodeProtected({
     contentType: attestationContentType,
-    kid: coseKeyThumbprint(by.publicKey, sha256),
+    kid: coseKeyThumbprint(by.publicKey),
     origin: by.origin,
     subject: attestation.proposal,
   });
@@ -54,10 +53,7 @@ export const formatAttestationStatement = (toSign: AttestationToSign, signature:
  * @throws malformedCose, malformedCbor or malformedRecord naming the rule; also for a statement about a record, and for
  * one whose subject is not the proposal in its payload.
  */
-export const parseAttestationStatement = (
-  bytes: Uint8Array,
-  sha256: Sha256 = portableSha256,
-): AttestationStatement => {
+export const parseAttestationStatement = (bytes: Uint8Array): AttestationStatement => {
   const { contentType, kid, origin, subject, protectedBytes, payload, signature } = parseStatement(bytes);
   if (contentType !== attestationContentType) {
     fail({ kind: "malformedCose", rule: `content type must be ${attestationContentType}` });

@@ -3,8 +3,7 @@
  * envelope. Pure: whoever calls brings the signature check. Source: docs/spec/quorum.md §8. One verification each.
  */
 import type { Hash, PublicKey } from "../bytes.ts";
-import { describeError, SigilFault } from "../errors.ts";
-import type { Sha256 } from "../hash.ts";
+import { describeCoreError, Fault } from "../errors.ts";
 import type { Registry } from "./registry.ts";
 import {
   findAttestingKey,
@@ -65,12 +64,12 @@ const stateOf = ({ record, proposal, enrols }: CommittedRecord, id: string): Pro
   given: [],
 });
 
-const parseOrRule = (bytes: Uint8Array, sha256: Sha256 | undefined): AttestationStatement | string => {
+const parseOrRule = (bytes: Uint8Array): AttestationStatement | string => {
   try {
-    return parseAttestationStatement(bytes, sha256);
+    return parseAttestationStatement(bytes);
   } catch (cause) {
-    if (!(cause instanceof SigilFault)) throw cause;
-    return describeError(cause.error);
+    if (!(cause instanceof Fault)) throw cause;
+    return describeCoreError(cause.error);
   }
 };
 
@@ -78,7 +77,6 @@ const parseOrRule = (bytes: Uint8Array, sha256: Sha256 | undefined): Attestation
 export const checkAttested = async (
   committed: CommittedRecord,
   verify: VerifySignature,
-  sha256?: Sha256,
 ): Promise<Attested> => {
   const { registry, origin, attestations } = committed;
   const facts: Facts = { registry, origin, nowMs: 0, head: null, proposerKeys: [] };
@@ -86,7 +84,7 @@ export const checkAttested = async (
     state: ProposalState,
     statement: AttestationStatement,
   ): Promise<SignatureCheck> => {
-    const key = findAttestingKey(state, registry, statement.kid, sha256);
+    const key = findAttestingKey(state, registry, statement.kid);
     if (key.kind === "unknown") return "fails";
     const publicKey = key.kind === "witness" ? key.witness.publicKey : key.publicKey;
     return (await verify(publicKey, statement.message, statement.signature)) ? "holds" : "fails";
@@ -96,7 +94,7 @@ export const checkAttested = async (
   let proposal = committed.proposal?.id ?? null;
   let state = stateOf(committed, proposal ?? "");
   for (const [index, bytes] of attestations.entries()) {
-    const statement = parseOrRule(bytes, sha256);
+    const statement = parseOrRule(bytes);
     if (typeof statement === "string") {
       refused.push({ index, rule: statement });
       continue;

@@ -3,15 +3,13 @@
  * payload. Pure. Source: docs/spec/record.md §6, docs/spec/trust.md §10.
  */
 import type { CborMap } from "../cbor/cbor.ts";
-import { portableSha256, type Sha256 } from "../hash.ts";
 import { formatPrincipal, principalVersion, type PrincipalPayload } from "./kinds/governance.ts";
 import { canonicalSubject, enrolledName } from "./spelling.ts";
 
 export const principalPrefix = "principal/";
 
 /** The id of the record that would hold a principal of this canonical id. */
-export const principalRecordId = (id: string, sha256: Sha256 = portableSha256): string =>
-  principalPrefix + enrolledName(id, sha256);
+export const principalRecordId = (id: string): string => principalPrefix + enrolledName(id);
 
 export type Enrolment = {
   /** Of the record. */
@@ -21,12 +19,8 @@ export type Enrolment = {
 };
 
 /** @param id canonical; in a tenant's own record without the tenant. */
-export const enrolPrincipal = (
-  id: string,
-  principal: Omit<PrincipalPayload, "id">,
-  sha256: Sha256 = portableSha256,
-): Enrolment => {
-  const recordId = principalRecordId(id, sha256);
+export const enrolPrincipal = (id: string, principal: Omit<PrincipalPayload, "id">): Enrolment => {
+  const recordId = principalRecordId(id);
   const payload = formatPrincipal({ ...principal, ...(recordId === principalPrefix + id ? {} : { id }) });
   return { id: recordId, schemaVersion: principalVersion(payload), payload };
 };
@@ -49,7 +43,6 @@ export const enrolmentFault = (
   recordId: string,
   { id }: Pick<PrincipalPayload, "id">,
   { place, trustDomain }: { readonly place: string; readonly trustDomain: string },
-  sha256: Sha256 = portableSha256,
 ): { readonly field: "id" | "payload.id"; readonly rule: string } | null => {
   const recordName = recordId.slice(principalPrefix.length);
   if (id === undefined && hashedName.test(recordName)) {
@@ -62,7 +55,7 @@ export const enrolmentFault = (
   if (spelling.text !== place + name) {
     return { field, rule: `must be spelled ${JSON.stringify(spelling.text.slice(place.length))}` };
   }
-  const belongs = principalRecordId(name, sha256);
+  const belongs = principalRecordId(name);
   if (belongs !== recordId)
     return { field: "id", rule: `must be ${belongs}, where this principal is looked for` };
   return id !== undefined && belongs === principalPrefix + id

@@ -2,6 +2,7 @@
  * Record bodies, their hash, and the envelope that is stored, published and exported. Pure.
  * Source: docs/spec/record.md §2 and §5. The same checks run on encode and on decode.
  */
+import { sha256 } from "../hash.ts";
 import { utf8Encode, type Hash } from "../bytes.ts";
 import { cborDecode, cborEncode, type CborMap, type CborValue } from "../cbor/cbor.ts";
 import { parseStatement, recordContentType, type Statement } from "../cose/cose.ts";
@@ -17,7 +18,6 @@ import {
   textField,
   uintField,
 } from "./fields.ts";
-import { portableSha256, type Sha256 } from "../hash.ts";
 import { checkPayload } from "./kinds.ts";
 import { attestationsMax, kindBytesMax, labelBytesMax, linksMax, schemaVersionMax } from "../limits.ts";
 import { recordIdFault, spaces, systemTenant, tenantFault, type Space } from "./names.ts";
@@ -115,7 +115,7 @@ export const encodeBody = (body: RecordBody): Uint8Array => {
 export const decodeBody = (bytes: Uint8Array): RecordBody => readBody(cborDecode(bytes));
 
 /** The record's hash: SHA-256 of the body. It is what links and `prev` hold. */
-export const hashRecord = (bodyBytes: Uint8Array, sha256: Sha256 = portableSha256): Hash => sha256(bodyBytes);
+export const hashRecord = (bodyBytes: Uint8Array): Hash => sha256(bodyBytes);
 
 /** The subject a statement over this body must name. */
 export const subjectOf = (body: Pick<RecordBody, "tenant" | "space" | "id">): string =>
@@ -162,5 +162,4 @@ const readAttestation = (item: CborValue, path: string): Uint8Array =>
   item instanceof Uint8Array ? item : refuseField(path, "", "must be a byte string");
 
 /** The ledger entry of an envelope: SHA-256 of its bytes. */
-export const entryOf = (envelopeBytes: Uint8Array, sha256: Sha256 = portableSha256): Hash =>
-  sha256(envelopeBytes);
+export const entryOf = (envelopeBytes: Uint8Array): Hash => sha256(envelopeBytes);

@@ -3,10 +3,10 @@
  * rule that a text breaks. Pure. Source: docs/spec/trust.md §2. Idempotent: a canonical form is its own canonical form.
  * Work is linear in the text, which is read only when it is at most `escapedBytesPerByte` times as long as its form may be.
  */
+import { sha256 } from "../hash.ts";
 import { toHex, utf8Decode, utf8Encode } from "../bytes.ts";
 import { characterFault, isMark, isPlain } from "./characters.ts";
 import { fail } from "../errors.ts";
-import type { Sha256 } from "../hash.ts";
 import { actionBytesMax, principalIdBytesMax, sessionBytesMax, targetBytesMax } from "../limits.ts";
 import { recordIdFault } from "./names.ts";
 
@@ -195,5 +195,5 @@ const isLiteralName = (name: string): boolean =>
  * The last part of the record id under which a canonical name is enrolled: itself where a record id can hold it, else `~`
  * and the SHA-256 of it in hexadecimal, with the name in the payload.
  */
-export const enrolledName = (name: string, sha256: Sha256): string =>
+export const enrolledName = (name: string): string =>
   isLiteralName(name) ? name : `~${toHex(sha256(utf8Encode(name)))}`;

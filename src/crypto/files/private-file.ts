@@ -5,8 +5,8 @@
 import { constants } from "node:fs";
 import { access, chmod, lstat, mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { fail } from "@sigil/core/errors";
-import { keyFileBytesMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { keyFileBytesMax } from "../../limits.ts";
 import { accessOf, ownHolder, type OnShared, type Stats } from "./file-access.ts";
 import { followLink, shellWord, showMode } from "./private-link.ts";
 

@@ -5,7 +5,7 @@
  */
 import { lstat, readlink, realpath, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import { isOwn, isSwappable, ownHolder, type Holder, type Stats } from "./file-access.ts";
 
 /** As many as Linux follows. */

@@ -4,7 +4,7 @@
  */
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type { OnShared } from "./file-access.ts";
 import { checkPrivateDirectory, checkPrivateFile } from "./private-file.ts";
 import { followLink } from "./private-link.ts";

@@ -1,5 +1,5 @@
 /** Keys on a token: found by what they are and what they are called, made so that they stay there, destroyed. */
-import { tokenObjectsMax } from "@sigil/core/limits";
+import { tokenObjectsMax } from "../../limits.ts";
 import { CK, resultOf, type Attribute, type Handle } from "./module.ts";
 import type { Session } from "./token.ts";
 

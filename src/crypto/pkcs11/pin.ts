@@ -3,7 +3,7 @@
  * in a message. UTF-8 bytes, which are zeroed after use.
  */
 import { utf8Encode } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type { OnShared } from "../files/file-access.ts";
 import { readPrivateFile } from "../files/private-file.ts";
 import { describeToken, type TokenUri } from "./uri.ts";

@@ -1,5 +1,5 @@
 /** Which token a URI means, among those that a library sees, and what a refused login says. */
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import { CK, resultOf, type Handle, type Module, type PKCS11, type TokenInfo } from "./module.ts";
 import { describeToken, tokenAttributes, type TokenUri } from "./uri.ts";
 

@@ -3,7 +3,7 @@
  * bytes as wrapped by a key that the process holds. Source: PKCS #11 3.0 §2.13; docs/operating/secrets.md.
  */
 import { randomBytes } from "node:crypto";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import {
   formatWrapped,
   nonceBytes,

@@ -6,9 +6,8 @@
 import { randomBytes } from "node:crypto";
 import { equalBytes, parseSignature, toBase64Url, type PublicKey } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import { type KeyRole, checkPublicKey, verifyOwn } from "@sigil/core/keys";
-import { opensslSha256 } from "../sha256.ts";
 import type { Signer } from "../signing/sign.ts";
 import type { SigningCustody } from "../signing/signing-custody.ts";
 import { findObjects, kept, outside, readAttribute, staysThere } from "./objects.ts";
@@ -91,7 +90,7 @@ const createTokenSigner = ({ token }: Place, named: Named, publicKey: PublicKey)
       return parseSignature(signed.subarray(0, Math.min(signed.length, signatureBytes)));
     });
   };
-  return { publicKey, thumbprint: coseKeyThumbprint(publicKey, opensslSha256), sign };
+  return { publicKey, thumbprint: coseKeyThumbprint(publicKey), sign };
 };
 
 /** The signer of a key, tried: whatever the token gives out, nothing is signed that would not verify. */
@@ -173,7 +172,7 @@ export class TokenSigningKeys implements SigningCustody {
     if (!this.#held.some(isIt)) await this.#alone(() => this.#openKeys());
     const held = this.#held.find(isIt);
     if (held !== undefined) return held.signer;
-    const thumbprint = toBase64Url(coseKeyThumbprint(publicKey, opensslSha256));
+    const thumbprint = toBase64Url(coseKeyThumbprint(publicKey));
     return failKey(`the ${role} key ${thumbprint} is not on the token: it is missing`);
   }
 

@@ -4,8 +4,8 @@
  * network) is opened again, with the PIN from where it came from. At most `tokenSessionsMax` sessions.
  */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
-import { SigilFault } from "@sigil/core/errors";
-import { tokenSessionsMax } from "@sigil/core/limits";
+import { SigilFault } from "../../errors.ts";
+import { tokenSessionsMax } from "../../limits.ts";
 import {
   CK,
   finaliseModules,

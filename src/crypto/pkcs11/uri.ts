@@ -2,7 +2,7 @@
  * Where a key is on a PKCS #11 token, as a URI: `pkcs11:token=sigil;object=kek?module-path=/usr/lib/…/libsofthsm2.so`.
  * It is stored and printed, so it never holds the PIN. Source: RFC 7512 §2.3.
  */
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 
 /** How the token is found: each that is given must match. */
 export const tokenAttributes = ["token", "serial", "manufacturer", "model"] as const;

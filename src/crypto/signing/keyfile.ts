@@ -4,7 +4,7 @@
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { fromBase64Url, toBase64Url, type PublicKey } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type { OnShared } from "../files/file-access.ts";
 import { createPrivateFile, readPrivateFile } from "../files/private-file.ts";
 import { rawPublicKey } from "./sign.ts";

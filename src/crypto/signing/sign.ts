@@ -11,8 +11,7 @@ import {
   type Thumbprint,
 } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
-import { fail } from "@sigil/core/errors";
-import { opensslSha256 } from "../sha256.ts";
+import { fail } from "../../errors.ts";
 import { forgetInThread, seedOf, signInThread } from "./signing-thread.ts";
 
 export type Signer = {
@@ -37,7 +36,7 @@ export const rawPublicKey = (key: KeyObject): PublicKey => {
 const signerOf = (privateKey: KeyObject, sign: Signer["sign"]): Signer => {
   if (privateKey.type !== "private") fail({ kind: "malformedKey", rule: "must be a private key" });
   const publicKey = rawPublicKey(privateKey);
-  return { publicKey, thumbprint: coseKeyThumbprint(publicKey, opensslSha256), sign };
+  return { publicKey, thumbprint: coseKeyThumbprint(publicKey), sign };
 };
 
 /** For bursts of signatures. @throws malformedKey unless it is an Ed25519 private key. */

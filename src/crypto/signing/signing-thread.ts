@@ -9,7 +9,7 @@ import { sign as opensslSign, type KeyObject } from "node:crypto";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { parseSignature, type Signature } from "@sigil/core/bytes";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../../errors.ts";
 import { seedBytes, type SigningAnswer, type SigningRequest } from "./signing-messages.ts";
 import { ringMessageBytesMax, SigningRing } from "./signing-ring.ts";
 

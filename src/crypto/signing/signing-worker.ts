@@ -1,6 +1,6 @@
 /** The program of the signing thread: Ed25519 by libsodium, whose keys lie in memory of its own. */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
-import { assert } from "@sigil/core/errors";
+import { assert } from "../../errors.ts";
 import type { SigningAnswer, SigningRequest } from "./signing-messages.ts";
 import { ringMessageBytesMax, SigningRingThread } from "./signing-ring.ts";
 import { readSecretKey, signWith, zero } from "./sodium.ts";

@@ -6,7 +6,7 @@
 import { createCipheriv, createDecipheriv, randomBytes, type KeyObject } from "node:crypto";
 import { concatBytes } from "@sigil/core/bytes";
 import { cborEncode } from "@sigil/core/cbor";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 
 /** A key-encryption key. */
 export type Kek = {

@@ -3,7 +3,7 @@
  * the wrapping, so a file put under another name is refused.
  */
 import { fromBase64, toBase64, utf8Decode } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import { createPrivateFile, readPrivateFile } from "../files/private-file.ts";
 import type { Kek } from "./wrap.ts";
 

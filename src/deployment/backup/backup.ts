@@ -6,8 +6,8 @@
  */
 import { createHash } from "node:crypto";
 import { parseHash, type Hash, type PublicKey } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
-import { backupChunkBytesMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { backupChunkBytesMax } from "../../limits.ts";
 import { readsAcross, type Caller } from "../../identity/caller.ts";
 import type { LedgerExport } from "../../ledger/copy/export.ts";
 import { fileKey, formatFrame, groupDigestKey } from "./frames.ts";

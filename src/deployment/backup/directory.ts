@@ -5,7 +5,7 @@
  */
 import { mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import { syncDirectory } from "../../crypto/files/private-file.ts";
 import { replaceFile } from "../../ledger/append/anchor.ts";
 import { formatManifest, parseManifest, segmentPath, stateDirectory, type Manifest } from "./manifest.ts";

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { create, extract, list } from "tar";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import { syncDirectory } from "../../crypto/files/private-file.ts";
 import { readManifest } from "./directory.ts";
 import { formatManifest, segmentPath, stateDirectory, type Manifest } from "./manifest.ts";

@@ -4,8 +4,8 @@
  * SHA-256 over the frames of the group before it. At most `backupValueBytesMax` a value. Source: docs/spec/backup.md §1.
  */
 import { concatBytes, utf8Decode, utf8Encode } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
-import { backupKeyBytesMax, backupValueBytesMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { backupKeyBytesMax, backupValueBytesMax } from "../../limits.ts";
 
 export type Frame = { readonly key: Uint8Array; readonly value: Uint8Array; readonly bytes: Uint8Array };
 

@@ -4,8 +4,8 @@
  * again goes on hearing. What nobody listens to ends.
  */
 import { setTimeout as pause } from "node:timers/promises";
-import { fail, SigilFault } from "@sigil/core/errors";
-import { liveProgressMs, liveUnheardMsMax, liveWorkMsMax } from "@sigil/core/limits";
+import { fail, SigilFault } from "../../errors.ts";
+import { liveProgressMs, liveUnheardMsMax, liveWorkMsMax } from "../../limits.ts";
 import { readsAcross, type Caller } from "../../identity/caller.ts";
 import type { Problem } from "../../ledger/walk/findings.ts";
 import {

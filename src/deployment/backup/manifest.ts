@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { fromHex, parseHash, toHex } from "@sigil/core/bytes";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../../errors.ts";
 import {
   parseCheckpoint,
   type Checkpoint,

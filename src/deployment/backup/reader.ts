@@ -2,14 +2,14 @@
  * A backup read back: each file held against the manifest's digests, each entry against the tree. What is wrong with it is
  * thrown while it is read, so nothing that was made of it may be used before it has been read to its end.
  */
+import { sha256 } from "@sigil/core/hash";
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../../errors.ts";
 import { parseCheckpoint, type Checkpoint, parseNote, emptyFrontier } from "@sigil/core/merkle";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import { isBookkeeping, PassageCheck } from "../../ledger/copy/import.ts";
 import { readManifest } from "./directory.ts";
 import { FrameReader, isGroupDigest, type Frame } from "./frames.ts";
@@ -84,7 +84,7 @@ export class BackupReader {
     for (const file of this.state.files) {
       if (file.path === bookkeepingName) continue;
       const content = await this.#read(this.#statePath(file)).then((bytes) => new Uint8Array(bytes));
-      if (content.length !== file.bytes || toHex(opensslSha256(content)) !== file.sha256) {
+      if (content.length !== file.bytes || toHex(sha256(content)) !== file.sha256) {
         this.#refuse(`${this.#statePath(file)} is not as it was written`);
       }
       yield { path: file.path, content };
@@ -96,7 +96,6 @@ export class BackupReader {
     const check = new PassageCheck({
       origin: this.origin,
       frontier: emptyFrontier,
-      sha256: opensslSha256,
       watchedSizes: held.map(({ size }) => size),
     });
     for (const segment of this.#manifest.segments) {

@@ -3,15 +3,15 @@
  * signature and the backup that is there, and becomes a part of the backup a segment at a time. Killed at any moment, the
  * next run goes on from the last whole segment; the state before stays in force until the new one is whole.
  */
+import { sha256 } from "@sigil/core/hash";
 import { createHash, type Hash as Digest } from "node:crypto";
 import { mkdir, open, rename, rm, writeFile, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { concatBytes, equalBytes, toHex, type Hash } from "@sigil/core/bytes";
-import { fail, SigilFault } from "@sigil/core/errors";
-import { backupChunkBytesMax, backupSegmentBytesMax } from "@sigil/core/limits";
+import { fail, SigilFault } from "../../errors.ts";
+import { backupChunkBytesMax, backupSegmentBytesMax } from "../../limits.ts";
 import { parseCheckpoint, verifyCheckpoint, parseNote, emptyFrontier, rootOf } from "@sigil/core/merkle";
 import { syncDirectory } from "../../crypto/files/private-file.ts";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import { verifyOwn } from "@sigil/core/keys";
 import { isBookkeeping, PassageCheck, type Passed } from "../../ledger/copy/import.ts";
 import type { BackupHead } from "./backup.ts";
@@ -106,7 +106,7 @@ export class BackupWriter {
     this.#options = options;
     this.#manifest = manifest;
     this.#serial = (manifest.state?.serial ?? 0) + 1;
-    this.#check = new PassageCheck({ origin, frontier, sha256: opensslSha256 });
+    this.#check = new PassageCheck({ origin, frontier });
   }
 
   /** @throws backupRefused when what is sent is another deployment's, or another past of this one. */
@@ -199,7 +199,7 @@ export class BackupWriter {
 
   #rootNow(): Hash {
     const last = this.#manifest.segments.at(-1);
-    return rootOf(last === undefined ? emptyFrontier : frontierOf(last).frontier, opensslSha256);
+    return rootOf(last === undefined ? emptyFrontier : frontierOf(last).frontier);
   }
 
   async #frame(frame: Frame): Promise<void> {
@@ -233,7 +233,7 @@ export class BackupWriter {
     const target = join(this.#statePath, path);
     await mkdir(dirname(target), { recursive: true, mode: 0o700 });
     await writeFile(target, content, { flag: "wx", mode: 0o600, flush: true });
-    this.#files.push({ path, bytes: content.length, sha256: toHex(opensslSha256(content)) });
+    this.#files.push({ path, bytes: content.length, sha256: toHex(sha256(content)) });
     if (path === "deployment.json") this.description = content.slice();
   }
 
@@ -272,7 +272,7 @@ export class BackupWriter {
     const { origin, checkpointKeys } = this.#options.head;
     for (const publicKey of checkpointKeys) {
       try {
-        await verifyCheckpoint(note, { origin, publicKey, verify: verifyOwn }, opensslSha256);
+        await verifyCheckpoint(note, { origin, publicKey, verify: verifyOwn });
         return;
       } catch (error) {
         if (!(error instanceof SigilFault) || error.error.kind !== "malformedCheckpoint") throw error;

@@ -4,8 +4,8 @@
  */
 import type { CborValue } from "@sigil/core/cbor";
 import { principalPrefix, systemTenant, type Space, isAtLeast, type Level } from "@sigil/core/record";
-import { fail, SigilFault } from "@sigil/core/errors";
-import { listOpenedRecordsMax, pageEnvelopeBytesMax, pageSizeDefault } from "@sigil/core/limits";
+import { fail, SigilFault } from "../../errors.ts";
+import { listOpenedRecordsMax, pageEnvelopeBytesMax, pageSizeDefault } from "../../limits.ts";
 import { readsAcross, tenantFor, type Caller } from "../caller.ts";
 import type { EnrolledPrincipal, Principals } from "../principals.ts";
 import type { Ledger } from "../../ledger/ledger.ts";

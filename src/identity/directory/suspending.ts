@@ -7,7 +7,7 @@
 import { toBase64Url, type Hash, type PublicKey, type Thumbprint } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
 import { principalRecordId, formatSuspension, systemTenant, type RecordBody } from "@sigil/core/record";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type { CallContext, Caller } from "../caller.ts";
 import { refuse as refuseCredential } from "../claims.ts";
 import { requireInForce } from "../in-force.ts";
@@ -23,7 +23,6 @@ import {
   type StandingPrincipal,
   type Suspension,
 } from "../suspension.ts";
-import { opensslSha256 } from "../../crypto/sha256.ts";
 import type { Ledger } from "../../ledger/ledger.ts";
 import { isInSight } from "./directory.ts";
 
@@ -78,8 +77,7 @@ type Plan =
 
 const refuse = (reason: string, rule: string): never => fail({ kind: "suspensionRefused", reason, rule });
 
-const thumbprintOf = (publicKey: PublicKey): string =>
-  toBase64Url(coseKeyThumbprint(publicKey, opensslSha256));
+const thumbprintOf = (publicKey: PublicKey): string => toBase64Url(coseKeyThumbprint(publicKey));
 
 const holds = ({ publicKeys }: StandingPrincipal, key: Thumbprint): boolean =>
   publicKeys.some((publicKey) => thumbprintOf(publicKey) === toBase64Url(key));
@@ -152,9 +150,7 @@ export class Suspending {
     const suspension = standingIn(subject, key);
     if (suspension !== undefined) return { kind: "stands", subject, suspension };
     const recordId =
-      key === undefined
-        ? principalSuspensionId(principalRecordId(subject.id, opensslSha256))
-        : keySuspensionId(key);
+      key === undefined ? principalSuspensionId(principalRecordId(subject.id)) : keySuspensionId(key);
     const head = await this.#deps.ledger.readId(systemTenant, "system", recordId);
     // Of a key: one that stops others and not this principal. Only one that stops all of them may take its place.
     if (head?.body.kind === "suspension" && !isSystemRoot(author)) {

@@ -5,8 +5,8 @@
  */
 import { open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
-import { fail } from "@sigil/core/errors";
-import { anchorDelayMsMax, anchorRecordsMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { anchorDelayMsMax, anchorRecordsMax } from "../../limits.ts";
 
 export interface Anchor {
   /** The note last written; undefined when there is none. */

@@ -3,8 +3,7 @@
  * together, as one batch. Nothing is written here. Source: docs/spec/ledger.md.
  */
 import type { Hash } from "@sigil/core/bytes";
-import { SigilFault, type SigilError } from "@sigil/core/errors";
-import type { Sha256 } from "@sigil/core/hash";
+import { SigilFault, type SigilError } from "../../errors.ts";
 import { signCheckpoint, rootOf } from "@sigil/core/merkle";
 import type { Signer } from "../../crypto/signing/sign.ts";
 import type { Store, StoreOp } from "../../storage/store.ts";
@@ -52,7 +51,6 @@ export type CommitContext = {
   readonly decisions: DecisionIndex;
   readonly origin: string;
   readonly checkpointSigner: Signer;
-  readonly sha256: Sha256;
   readonly summary: Summary;
   /** Deletions of what has expired, but of nothing that the batch puts. */
   readonly sweep: (batch: readonly StoreOp[]) => Promise<readonly StoreOp[]>;
@@ -198,12 +196,11 @@ export const planCommit = async (
   if (records.length === 0) return { ops: [], state, outcomes, records, accept: () => {} };
 
   const leaves = records.map((record) => record.leaf);
-  const planned = planLeaves(state.tree, leaves, context.sha256);
-  const root = rootOf(planned.tree.frontier, context.sha256);
+  const planned = planLeaves(state.tree, leaves);
+  const root = rootOf(planned.tree.frontier);
   const checkpoint = await signCheckpoint(
     { origin: context.origin, size: position, root },
     context.checkpointSigner,
-    context.sha256,
   );
   ops.push(...planned.ops);
   ops.push({

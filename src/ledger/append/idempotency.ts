@@ -6,8 +6,8 @@
  */
 import { cborDecode, cborEncode, type CborValue } from "@sigil/core/cbor";
 import { concatBytes, equalBytes, readU64be, toHex, utf8Encode } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
-import { idempotencyTtlMs } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { idempotencyTtlMs } from "../../limits.ts";
 import type { Store, StoreOp } from "../../storage/store.ts";
 import type { BlindTags } from "../layout/indexes.ts";
 import { expiryKey, familyRange, idempotencyKey } from "../layout/keyspace.ts";

@@ -6,8 +6,7 @@
  */
 import { equalBytes, toBase64Url, type Hash, type Thumbprint } from "@sigil/core/bytes";
 import type { CborMap } from "@sigil/core/cbor";
-import { fail, SigilFault } from "@sigil/core/errors";
-import type { Sha256 } from "@sigil/core/hash";
+import { fail, SigilFault } from "../../errors.ts";
 import { formatKeyRetirement, formatSigningKey, type RecordBody } from "@sigil/core/record";
 import {
   applyKeyRecord,
@@ -26,7 +25,6 @@ export type KeysInUse = { readonly ring: KeyRing; readonly signers: Signers };
 
 export type KeyLifeSteps = {
   readonly keys: SigningKeys;
-  readonly sha256: Sha256;
   readonly nowMs: () => number;
   readonly now: () => KeysInUse & { readonly size: bigint };
   /** Runs the work while nothing is being signed or written; callers wait. */
@@ -99,7 +97,7 @@ export class KeyLife {
       checkExpected(ring, role, expected);
       const payload = formatSigningKey({ role, publicKey: signer.publicKey, validFrom: size + 1n });
       const body = this.#body("signing_key", nextSigningKeyId(ring, role), payload, null);
-      const next = applyKeyRecord(ring, size, body, this.#steps.sha256);
+      const next = applyKeyRecord(ring, size, body);
       await commitAlone(body, { ring: next, signers: { ...signers, [role]: signer } });
     });
     await this.discardEnded();
@@ -120,7 +118,7 @@ export class KeyLife {
       const { ring, signers, size } = now();
       const payload = formatKeyRetirement({ role, publicKey, from: from ?? size });
       const body = this.#body("key_retirement", id, payload, await hashOf(id));
-      await commitAlone(body, { ring: applyKeyRecord(ring, size, body, this.#steps.sha256), signers });
+      await commitAlone(body, { ring: applyKeyRecord(ring, size, body), signers });
     });
     return entryOf(now().ring, thumbprint);
   }

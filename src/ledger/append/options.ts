@@ -1,8 +1,7 @@
 /** What a ledger is opened with, and what it shows to those who use it. */
 import type { Hash } from "@sigil/core/bytes";
-import type { SigilError } from "@sigil/core/errors";
+import type { SigilError } from "../../errors.ts";
 import type { RecordBody } from "@sigil/core/record";
-import type { Sha256 } from "@sigil/core/hash";
 import type { Store } from "../../storage/store.ts";
 import type { Anchor } from "./anchor.ts";
 import type { Appended } from "./commit.ts";
@@ -21,7 +20,6 @@ export type LedgerOptions = {
   readonly indexKey: (tenant: string) => Promise<Uint8Array>;
   /** The key of the ledger's summary, 32 bytes; never readable from the directory. */
   readonly summaryKey: () => Promise<Uint8Array>;
-  readonly sha256: Sha256;
   readonly nowMs: () => number;
   readonly observe?: LedgerObserver;
 };

@@ -12,7 +12,6 @@ import {
   subjectOf,
   type RecordBody,
 } from "@sigil/core/record";
-import type { Sha256 } from "@sigil/core/hash";
 import { leafHash } from "@sigil/core/merkle";
 import type { Signer } from "../../crypto/signing/sign.ts";
 
@@ -26,18 +25,14 @@ export type PreparedRecord = {
 export type SignedRecord = PreparedRecord & { readonly envelope: Uint8Array; readonly leaf: Hash };
 
 /** @throws unencodableValue, malformedRecord, tooLarge: the caller's record breaks a rule. */
-export const prepareRecord = (
-  body: RecordBody,
-  sha256: Sha256,
-  attestations: readonly Uint8Array[] = [],
-): PreparedRecord => {
+export const prepareRecord = (body: RecordBody, attestations: readonly Uint8Array[] = []): PreparedRecord => {
   const bodyBytes = encodeBody(body);
-  return { body, bodyBytes, hash: hashRecord(bodyBytes, sha256), attestations };
+  return { body, bodyBytes, hash: hashRecord(bodyBytes), attestations };
 };
 
 export const signRecord = async (
   record: PreparedRecord,
-  { signer, origin, sha256 }: { readonly signer: Signer; readonly origin: string; readonly sha256: Sha256 },
+  { signer, origin }: { readonly signer: Signer; readonly origin: string },
 ): Promise<SignedRecord> => {
   const protectedBytes = encodeProtected({
     contentType: recordContentType,
@@ -48,5 +43,5 @@ export const signRecord = async (
   const signature = await signer.sign(toBeSigned(protectedBytes, record.bodyBytes));
   const statement = encodeStatement({ protectedBytes, payload: record.bodyBytes, signature });
   const envelope = encodeEnvelope({ statement, attestations: record.attestations });
-  return { ...record, envelope, leaf: leafHash(entryOf(envelope, sha256), sha256) };
+  return { ...record, envelope, leaf: leafHash(entryOf(envelope)) };
 };

@@ -5,14 +5,14 @@
  * to 1,000 at least. Nobody waits for a timer: an idle sequencer takes a unit in the same turn of the event loop.
  * Work that must be alone (a key that changes) gets a turn in which nothing is signed or written; the queue waits.
  */
-import { SigilFault, type SigilError } from "@sigil/core/errors";
+import { SigilFault, type SigilError } from "../../errors.ts";
 import {
   appendQueueBytesMax,
   appendQueueRecordsMax,
   groupBytesMax,
   groupRecordsMax,
   signAheadRecordsMax,
-} from "@sigil/core/limits";
+} from "../../limits.ts";
 import type { StoreOp } from "../../storage/store.ts";
 import type { Appended, SignedUnit, UnitOutcome } from "./commit.ts";
 import type { PreparedRecord, SignedRecord } from "./prepare.ts";

@@ -4,9 +4,9 @@
  * tree must give the checkpoint's root, and the anchor must lie in this ledger's past. Reads no more than the tail.
  */
 import { equalBytes, toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
-import { assert, fail, SigilFault } from "@sigil/core/errors";
-import { startCheckRecordsMax, tileHashesMax } from "@sigil/core/limits";
-import type { Sha256 } from "@sigil/core/hash";
+import { assert, fail, SigilFault } from "../../errors.ts";
+import { tileHashesMax } from "@sigil/core/limits";
+import { startCheckRecordsMax } from "../../limits.ts";
 import {
   verifyCheckpoint,
   type Checkpoint,
@@ -34,9 +34,9 @@ export type LedgerState = {
 
 export const sizeOf = (state: LedgerState): bigint => state.tree.frontier.size;
 
-export const emptyState = (sha256: Sha256): LedgerState => ({
+export const emptyState = (): LedgerState => ({
   tree: emptyTree,
-  root: rootOf(emptyTree.frontier, sha256),
+  root: rootOf(emptyTree.frontier),
   checkpoint: "",
 });
 
@@ -45,7 +45,6 @@ export type StateContext = {
   readonly reader: TreeReader;
   readonly anchor: Anchor;
   readonly origin: string;
-  readonly sha256: Sha256;
   readonly sealer: Sealer;
   /** The key that signs the checkpoint of a tree of this size. */
   readonly checkpointKey: (size: bigint) => PublicKey;
@@ -68,9 +67,9 @@ const lastGroups = async (
 
 /** Root of the tree as it was at an earlier size. */
 export const rootAt = async (state: LedgerState, size: bigint, context: StateContext): Promise<Hash> => {
-  if (size === 0n) return rootOf(emptyTree.frontier, context.sha256);
+  if (size === 0n) return rootOf(emptyTree.frontier);
   const hashes = await context.reader.readHashes(state.tree)(peaksOf(size));
-  return foldRight(hashes, context.sha256);
+  return foldRight(hashes);
 };
 
 const verifiedNote = async (
@@ -80,11 +79,11 @@ const verifiedNote = async (
   whose = "",
 ): Promise<Checkpoint> => {
   try {
-    return await verifyCheckpoint(
-      note,
-      { origin: context.origin, publicKey: context.checkpointKey(size), verify: verifyOwn },
-      context.sha256,
-    );
+    return await verifyCheckpoint(note, {
+      origin: context.origin,
+      publicKey: context.checkpointKey(size),
+      verify: verifyOwn,
+    });
   } catch (cause) {
     if (cause instanceof SigilFault && cause.error.kind === "malformedCheckpoint") {
       return fail({ kind: "ledgerCorrupt", position: size, rule: `${whose}${cause.message}` }, { cause });
@@ -97,11 +96,11 @@ const verifiedNote = async (
 const readLeaf = async (
   sealed: Uint8Array,
   position: bigint,
-  { sealer, sha256 }: StateContext,
+  { sealer }: StateContext,
 ): Promise<Hash | undefined> => {
   try {
     const { envelope } = await sealer.open(sealed, position);
-    return leafHash(entryOf(envelope, sha256), sha256);
+    return leafHash(entryOf(envelope));
   } catch (error) {
     if (error instanceof SigilFault && error.error.kind === "erased") return undefined;
     throw error;
@@ -180,7 +179,7 @@ const readState = async (
   const frontier = restoreFrontier(size, await context.reader.readHashes(bare)(peaksOf(size)));
   const state = {
     tree: { frontier, tail },
-    root: rootOf(frontier, context.sha256),
+    root: rootOf(frontier),
     checkpoint: last.checkpoint,
   };
   const checkpoint = await verifiedNote(last.checkpoint, size, context);

@@ -4,7 +4,7 @@
  * of modules have fresh ids by construction and are not looked up.
  */
 import { equalBytes, type Hash } from "@sigil/core/bytes";
-import { SigilFault, type SigilError } from "@sigil/core/errors";
+import { SigilFault, type SigilError } from "../../errors.ts";
 import type { RecordBody } from "@sigil/core/record";
 import type { Store } from "../../storage/store.ts";
 import type { Head } from "../layout/indexes.ts";

@@ -4,9 +4,8 @@
  * Indexes and tiles are left out: they follow from the records. Holds one store snapshot while it is read.
  */
 import { equalBytes, type PublicKey } from "@sigil/core/bytes";
-import { assert, fail, SigilFault } from "@sigil/core/errors";
+import { assert, fail, SigilFault } from "../../errors.ts";
 import { entryOf } from "@sigil/core/record";
-import type { Sha256 } from "@sigil/core/hash";
 import { leafHash } from "@sigil/core/merkle";
 import type { KeyRing } from "@sigil/core/keys";
 import type { Store, StoreEntry, StoreSnapshot } from "../../storage/store.ts";
@@ -19,7 +18,6 @@ export type ExportContext = {
   readonly sealer: Sealer;
   /** As it is when it is asked for: a key may be announced in the commit that the snapshot just caught. */
   readonly ring: () => KeyRing;
-  readonly sha256: Sha256;
   /** Aborts when keys are about to be destroyed that the ledger of this moment needs. */
   readonly signal: AbortSignal;
 };
@@ -104,7 +102,7 @@ class SnapshotExport implements LedgerExport {
   }
 
   async #checked(entry: StoreEntry | undefined, position: bigint, leaf: Uint8Array): Promise<StoreEntry> {
-    const { sealer, sha256 } = this.#context;
+    const { sealer } = this.#context;
     if (entry === undefined || positionOf(entry[0]) !== position) {
       const rule = "no record is stored at this position";
       return fail({ kind: "recordCorrupt", position, step: "seal", rule });
@@ -117,7 +115,7 @@ class SnapshotExport implements LedgerExport {
       if (error instanceof SigilFault && error.error.kind === "erased") return entry;
       throw error;
     }
-    if (!equalBytes(leafHash(entryOf(envelope, sha256), sha256), leaf)) {
+    if (!equalBytes(leafHash(entryOf(envelope)), leaf)) {
       const rule = "the record is not the one its group's entry holds";
       return fail({ kind: "recordCorrupt", position, step: "leaf", rule });
     }

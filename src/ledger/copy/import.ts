@@ -4,8 +4,7 @@
  * is a ledger's beginning. Holds one group. Whether a record is the one its leaf stands for takes its key: fsck's work.
  */
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
-import type { Sha256 } from "@sigil/core/hash";
+import { fail } from "../../errors.ts";
 import { parseCheckpoint, parseNote, appendLeaves, rootOf, type Frontier } from "@sigil/core/merkle";
 import type { Store, StoreEntry, StoreOp } from "../../storage/store.ts";
 import { bookkeepingFamilies } from "./export.ts";
@@ -25,7 +24,6 @@ const refuse = (position: bigint, rule: string): never => fail({ kind: "ledgerCo
 /** Takes group entries and records in the order of an export. */
 export class PassageCheck {
   readonly #origin: string;
-  readonly #sha256: Sha256;
   readonly #watchedSizes: readonly bigint[];
   #frontier: Frontier;
   #group: GroupEntry | undefined;
@@ -37,11 +35,9 @@ export class PassageCheck {
   constructor(options: {
     readonly origin: string;
     readonly frontier: Frontier;
-    readonly sha256: Sha256;
     readonly watchedSizes?: readonly bigint[];
   }) {
     this.#origin = options.origin;
-    this.#sha256 = options.sha256;
     this.#frontier = options.frontier;
     this.#watchedSizes = (options.watchedSizes ?? []).toSorted((a, b) => (a < b ? -1 : 1));
   }
@@ -80,7 +76,7 @@ export class PassageCheck {
   #end({ leaves, checkpoint: note }: GroupEntry): Passed {
     const checkpoint = parseCheckpoint(parseNote(note).text);
     this.#grow(leaves);
-    const root = rootOf(this.#frontier, this.#sha256);
+    const root = rootOf(this.#frontier);
     if (checkpoint.origin !== this.#origin) refuse(this.size, "the checkpoint names another origin");
     if (checkpoint.size !== this.size || !equalBytes(checkpoint.root, root)) {
       refuse(this.size, `the leaves give the root ${toHex(root)}, not the checkpoint's`);
@@ -93,13 +89,13 @@ export class PassageCheck {
     const from = this.size;
     let taken = 0;
     const take = (end: number): void => {
-      this.#frontier = appendLeaves(this.#frontier, leaves.slice(taken, end), this.#sha256).frontier;
+      this.#frontier = appendLeaves(this.#frontier, leaves.slice(taken, end)).frontier;
       taken = end;
     };
     for (const size of this.#watchedSizes) {
       if (size <= from || size > from + BigInt(leaves.length)) continue;
       take(Number(size - from));
-      this.watchedRoots.set(size, rootOf(this.#frontier, this.#sha256));
+      this.watchedRoots.set(size, rootOf(this.#frontier));
     }
     take(leaves.length);
   }

@@ -4,7 +4,7 @@
  */
 import { hash, timingSafeEqual } from "node:crypto";
 import { concatBytes, utf8Encode } from "@sigil/core/bytes";
-import { assert } from "@sigil/core/errors";
+import { assert } from "../../errors.ts";
 
 export const macBytes = 16;
 /** Of SHA-256. */

@@ -4,14 +4,15 @@
  * that they become. Segments are merged beside the commits. A crash at any step loses nothing: what has no segment yet is in
  * tail values, what is not merged yet is in shorter segments. Source: docs/spec/ledger.md §6.
  */
-import { assert, fail, SigilFault, type SigilError } from "@sigil/core/errors";
+import type { BlindTags } from "../layout/indexes.ts";
+import { assert, fail, SigilFault, type SigilError } from "../../errors.ts";
 import {
   decisionRowsMax,
   decisionSegmentMin,
   decisionTenantsMax,
   segmentLevelMax,
   segmentsMerged,
-} from "@sigil/core/limits";
+} from "../../limits.ts";
 import type { RecordBody } from "@sigil/core/record";
 import type { Store, StoreOp } from "../../storage/store.ts";
 import {
@@ -35,6 +36,14 @@ export const decisionKeys = (origin: string, digest: (label: string) => Uint8Arr
   seal: new ValueSeal(digest("sigil/decision-index/seal/v1"), origin),
   terms: new DecisionTerms(digest("sigil/decision-index/terms/v1").subarray(0, 16)),
 });
+
+/** A tenant's keys of the index of decisions. */
+export const decisionKeysOf =
+  (origin: string, tags: BlindTags) =>
+  async (tenant: string): Promise<DecisionKeys> => {
+    await tags.ensure(tenant);
+    return decisionKeys(origin, (label) => tags.digest(tenant, label));
+  };
 
 /** Its body has been checked on the way here, so the shape is certain. */
 type IndexedPayload = Pick<IndexedDecision, "verdict" | "reason"> & {

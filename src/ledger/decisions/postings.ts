@@ -3,8 +3,8 @@
  * by term and then ordinal, cut into values of some 8 KiB. A fence holds the first posting of each value, so that a term
  * is found by reading one. Within a value: term u32be ‖ how many ‖ first ordinal ‖ differences, the latter as LEB128. Pure.
  */
-import { fail } from "@sigil/core/errors";
-import { postingsBytesMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { postingsBytesMax } from "../../limits.ts";
 import type { DecisionEntry } from "./rows.ts";
 
 /** First posting of each value of a segment, and how many postings there are in all. */

@@ -3,8 +3,8 @@
  * Newest first, tenant by tenant. Tags are the index's terms of principals: two names may share one.
  */
 import { utf8Decode } from "@sigil/core/bytes";
-import { SigilFault } from "@sigil/core/errors";
-import { rateRefillOlderMax } from "@sigil/core/limits";
+import { SigilFault } from "../../errors.ts";
+import { rateRefillOlderMax } from "../../limits.ts";
 import type { Store } from "../../storage/store.ts";
 import type { DecisionIndex } from "./decision-index.ts";
 import { DecisionSearch } from "./search.ts";

@@ -2,8 +2,8 @@
  * Decisions of a tenant by their ordinal: 0, 1, 2, … in the order of the ledger. The newest stand in tail values, one a
  * commit, with all their terms; the others in values of `decisionRowsMax` rows, for ever the same. Pure.
  */
-import { fail } from "@sigil/core/errors";
-import { decisionRowsMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { decisionRowsMax } from "../../limits.ts";
 
 /** Where a decision stands, when it was made, and the terms of who asked about whom. */
 export type DecisionRow = {

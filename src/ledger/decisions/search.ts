@@ -4,7 +4,7 @@
  * Reads one moment of the index, and in slices, so that whoever walks may stop, answer and let others go first after each.
  */
 
-import { decisionRowsMax, foundSliceMax } from "@sigil/core/limits";
+import { decisionRowsMax, foundSliceMax } from "../../limits.ts";
 import type { Store, StoreSnapshot } from "../../storage/store.ts";
 import type { DecisionView } from "./decision-index.ts";
 import { ordinalsIn, valueOf, valuesOf } from "./postings.ts";

@@ -4,14 +4,14 @@
  * never changed, and follows from the records alone.
  */
 import { setImmediate as turn } from "node:timers/promises";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import {
   decisionRowsMax,
   decisionSegmentMin,
   mergeBatchBytesMax,
   projectionOpsMax,
   segmentsMerged,
-} from "@sigil/core/limits";
+} from "../../limits.ts";
 import type { Store, StoreOp } from "../../storage/store.ts";
 import { decisionRowsKey, postingsKey, prefixRange, segmentKey } from "../layout/keyspace.ts";
 import type { ValueSeal } from "./authentic.ts";

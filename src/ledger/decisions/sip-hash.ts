@@ -2,7 +2,7 @@
  * SipHash-2-4 (Aumasson and Bernstein, 2012), of which the low 32 bits are taken. Bytes come one at a time, and the hash of
  * what came so far may be asked for at any of them: a text and all its beginnings cost one pass. Pure.
  */
-import { assert } from "@sigil/core/errors";
+import { assert } from "../../errors.ts";
 
 /** Words of the state: v0 to v3, each its low half first. */
 const stateWords = 8;

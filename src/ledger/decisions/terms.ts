@@ -5,7 +5,7 @@
  * At most `targetTermsMax` terms of a target. Source: docs/spec/ledger.md §6.
  */
 import { utf8Encode } from "@sigil/core/bytes";
-import { rememberedTermsMax, targetTermsMax } from "@sigil/core/limits";
+import { rememberedTermsMax, targetTermsMax } from "../../limits.ts";
 import { SipHash } from "./sip-hash.ts";
 
 /** The first byte under the hash: one value under two fields has two terms. */

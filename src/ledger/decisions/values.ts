@@ -2,8 +2,8 @@
  * The values of one tenant's index of decisions, read from the store: each opened by its seal, so that what comes back is
  * what this deployment wrote there. One that is missing or changed is damage: a listing is whole or it is an error.
  */
-import { fail } from "@sigil/core/errors";
-import { decisionSegmentMin, segmentLevelMax, segmentsMerged } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { decisionSegmentMin, segmentLevelMax, segmentsMerged } from "../../limits.ts";
 import type { Store, StoreSnapshot } from "../../storage/store.ts";
 import { decisionRowsKey, postingsKey, segmentKey } from "../layout/keyspace.ts";
 import type { ValueSeal } from "./authentic.ts";

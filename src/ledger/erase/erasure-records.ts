@@ -5,8 +5,7 @@
  */
 import { equalBytes } from "@sigil/core/bytes";
 import { toBeSigned } from "@sigil/core/cose";
-import { fail, SigilFault } from "@sigil/core/errors";
-import type { Sha256 } from "@sigil/core/hash";
+import { fail, SigilFault } from "../../errors.ts";
 import { systemTenant, decodeEnvelope, hashRecord, parseRecordStatement } from "@sigil/core/record";
 import { findSigner, type KeyRing, verifyOwn } from "@sigil/core/keys";
 import type { Store } from "../../storage/store.ts";
@@ -21,7 +20,6 @@ type Context = {
   readonly store: Store;
   readonly sealer: Sealer;
   readonly ring: KeyRing;
-  readonly sha256: Sha256;
 };
 
 const damaged = (position: bigint, cause?: unknown): never => {
@@ -31,7 +29,7 @@ const damaged = (position: bigint, cause?: unknown): never => {
 
 /** @throws storeFailed, ledgerCorrupt. */
 const readSigned = async (position: bigint, context: Context): Promise<Placed> => {
-  const { store, sealer, ring, sha256 } = context;
+  const { store, sealer, ring } = context;
   try {
     const stored = await store.get(recordKey(position));
     if (stored === undefined) return damaged(position);
@@ -41,7 +39,7 @@ const readSigned = async (position: bigint, context: Context): Promise<Placed> =
     if (signer.kind === "refused") return damaged(position);
     const message = toBeSigned(statement.protectedBytes, statement.payload);
     if (!(await verifyOwn(signer.entry.publicKey, message, statement.signature))) return damaged(position);
-    return { body, hash: hashRecord(statement.payload, sha256), position };
+    return { body, hash: hashRecord(statement.payload), position };
   } catch (error) {
     if (error instanceof SigilFault && error.error.kind !== "storeFailed") return damaged(position, error);
     throw error;

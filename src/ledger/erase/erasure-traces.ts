@@ -3,7 +3,7 @@
  * idempotency entries. All of it can go once the records cannot be opened any more.
  */
 import { readU64be } from "@sigil/core/bytes";
-import { projectionOpsMax } from "@sigil/core/limits";
+import { projectionOpsMax } from "../../limits.ts";
 import type { KeyRange, Store, StoreOp } from "../../storage/store.ts";
 import { storedPositions } from "../decisions/stored-positions.ts";
 import { tenantOfEntry } from "../append/idempotency.ts";

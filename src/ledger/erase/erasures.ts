@@ -3,8 +3,8 @@
  * step by step, its keys and its index entries go and the store lets go of what was deleted. Every step may be repeated:
  * killed anywhere, the next start finishes it. Source: docs/spec/ledger.md §7.
  */
-import { fail, SigilFault } from "@sigil/core/errors";
-import { projectionOpsMax } from "@sigil/core/limits";
+import { fail, SigilFault } from "../../errors.ts";
+import { projectionOpsMax } from "../../limits.ts";
 import {
   formatErased,
   systemTenant,
@@ -14,7 +14,6 @@ import {
   type RecordBody,
 } from "@sigil/core/record";
 import type { Hash } from "@sigil/core/bytes";
-import type { Sha256 } from "@sigil/core/hash";
 import type { KeyRange, Store, StoreOp } from "../../storage/store.ts";
 import {
   addPosition,
@@ -38,7 +37,6 @@ export type ErasureSteps = {
   readonly tags: BlindTags;
   readonly decisions: DecisionIndex;
   readonly keys: DataKeys;
-  readonly sha256: Sha256;
   readonly nowMs: () => number;
   readonly append: (body: RecordBody) => Promise<unknown>;
   /** Writes what stands beside the records. */
@@ -181,7 +179,7 @@ export class Erasures {
       const hash = await this.#openLast(tenant, position);
       if (hash === undefined) continue;
       records += 1n;
-      positions = addPosition(positions, position, this.#steps.sha256);
+      positions = addPosition(positions, position);
       hashes.push({ kind: "delete", key: hashKey(hash) });
       if (hashes.length < projectionOpsMax) continue;
       await this.#commit(hashes);
@@ -192,13 +190,13 @@ export class Erasures {
   }
 
   async #openLast(tenant: string, position: bigint): Promise<Hash | undefined> {
-    const { store, sealer, sha256, onFault } = this.#steps;
+    const { store, sealer, onFault } = this.#steps;
     try {
       const stored = await store().get(recordKey(position));
       if (stored === undefined) return undefined;
       const opened = await sealer.openDoomed(stored, position);
       const { statement } = parseRecordStatement(decodeEnvelope(opened.envelope).statement);
-      return opened.tenant === tenant ? hashRecord(statement.payload, sha256) : undefined;
+      return opened.tenant === tenant ? hashRecord(statement.payload) : undefined;
     } catch (cause) {
       if (!(cause instanceof SigilFault) || cause.error.kind === "storeFailed") throw cause;
       // It was damaged before, and fsck goes on saying so.

@@ -4,8 +4,8 @@
  */
 import { openResident } from "../../storage/resident.ts";
 import { damagedFilesRule, type Store } from "../../storage/store.ts";
-import { liveSignaturesUnderWayMax, walkedBytesMax } from "@sigil/core/limits";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { liveSignaturesUnderWayMax, walkedBytesMax } from "../../limits.ts";
+import { fail, SigilFault } from "../../errors.ts";
 import { decodeBody, decodeEnvelope, hashRecord } from "@sigil/core/record";
 import { parseStatement } from "@sigil/core/cose";
 import { checkIdempotencyKeys } from "../read/completeness.ts";
@@ -17,7 +17,8 @@ import { familyRange, positionOf, recordKey } from "../layout/keyspace.ts";
 import { isDamagedFiles } from "../recover/open.ts";
 import type { LedgerOptions } from "../append/options.ts";
 import { storeAt, type PinnedLedger } from "../walk/pinned.ts";
-import { ProjectionCheck, projections, unlessDamaged } from "../walk/projections.ts";
+import { unlessDamaged } from "../layout/damaged.ts";
+import { ProjectionCheck, projections } from "../walk/projections.ts";
 import { rebuildProjections } from "../recover/rebuild.ts";
 import { Sealer } from "../sealing/sealer.ts";
 import { SummaryReplay, summaryContext } from "../walk/summary-replay.ts";
@@ -93,7 +94,7 @@ class Inspection {
     this.#fsck = fsck;
     this.#store = store;
     this.#tags = new BlindTags(options.indexKey);
-    this.#keyless = new Keyless(options.sha256);
+    this.#keyless = new Keyless();
     this.#sealer = new Sealer({ origin: options.origin, keys: options.dataKeys, store: () => store });
   }
 
@@ -113,9 +114,9 @@ class Inspection {
   }
 
   #walk(findings: Findings, keyless: Keyless): Walk {
-    const { origin, genesis, sha256 } = this.#options;
+    const { origin, genesis } = this.#options;
     const [store, sealer, signal] = [this.#store, this.#sealer, this.#fsck.signal];
-    return new Walk({ store, sealer, origin, genesis, sha256, findings, keyless, signal });
+    return new Walk({ store, sealer, origin, genesis, findings, keyless, signal });
   }
 
   #progress(step: FsckProgress["step"], done: bigint): void {
@@ -124,9 +125,9 @@ class Inspection {
 
   /** @returns what could not be built again. */
   async #rebuild(): Promise<readonly string[]> {
-    const { anchor, dataKeys, sha256 } = this.#options;
+    const { anchor, dataKeys } = this.#options;
     const findings = new Findings();
-    const keyless = new Keyless(sha256);
+    const keyless = new Keyless();
     const { losses } = await rebuildProjections(this.#walk(findings, keyless).run(), {
       store: this.#store,
       tags: this.#tags,
@@ -188,9 +189,9 @@ class Inspection {
     await checkSealCounts(upkeep, seals);
     if (this.#fsck.indexes !== "ignore") await this.#checkSummary(summary, last, upkeep);
     await checkStrangers(upkeep);
-    const { origin, sha256 } = this.#options;
+    const { origin } = this.#options;
     const treeWhole = last?.tree !== undefined;
-    await checkAnchored(watch, size, treeWhole, { findings, origin, sha256, ring: walk.ring });
+    await checkAnchored(watch, size, treeWhole, { findings, origin, ring: walk.ring });
     await findings.settle();
     return size;
   }
@@ -226,7 +227,7 @@ class Inspection {
       const { envelope } = await this.#sealer.open(stored, position);
       const { statement, attestations } = decodeEnvelope(envelope);
       const { payload } = parseStatement(statement);
-      const hash = hashRecord(payload, this.#options.sha256);
+      const hash = hashRecord(payload);
       return { position, body: decodeBody(payload), hash, attestations, keyVersion: 0 };
     });
   }

@@ -2,9 +2,9 @@
  * An order to erase a tenant and the report that it was done, as records of the system space say them; the digest of
  * positions that ties the two to the records. Pure. Source: docs/spec/ledger.md §7.
  */
+import { sha256 } from "@sigil/core/hash";
 import { concatBytes, toHex, u64be, type Hash } from "@sigil/core/bytes";
-import { fail, type SigilError } from "@sigil/core/errors";
-import type { Sha256 } from "@sigil/core/hash";
+import { fail, type SigilError } from "../../errors.ts";
 import { parseErased, parseErasure, systemTenant, type RecordBody } from "@sigil/core/record";
 
 /** An order to erase a tenant, as the ledger holds it. */
@@ -42,7 +42,7 @@ export const erasedError = ({ tenant, position, hash }: Erasure): SigilError => 
 
 /** A digest over positions in ascending order, one at a time. Source: docs/spec/ledger.md §7. */
 export const noPositions: Hash = new Uint8Array(32) as Hash;
-export const addPosition = (digest: Hash, position: bigint, sha256: Sha256): Hash =>
+export const addPosition = (digest: Hash, position: bigint): Hash =>
   sha256(concatBytes(digest, u64be(position)));
 
 /** @throws erased. */

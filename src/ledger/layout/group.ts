@@ -4,7 +4,7 @@
  */
 import { cborDecode, cborEncode } from "@sigil/core/cbor";
 import { concatBytes, type Hash } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import { splitHashes } from "./tree.ts";
 
 export type GroupEntry = {

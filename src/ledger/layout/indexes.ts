@@ -8,7 +8,7 @@
  */
 import { createHmac } from "node:crypto";
 import { readU64be, u64be, writeU64be, type Hash } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type { RecordBody } from "@sigil/core/record";
 import type { StoreOp } from "../../storage/store.ts";
 import { canonKey, hashKey, headKey, versionKey } from "./keyspace.ts";

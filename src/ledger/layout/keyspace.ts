@@ -20,7 +20,7 @@ import {
   writeU64be,
   type Hash,
 } from "@sigil/core/bytes";
-import { assert, fail } from "@sigil/core/errors";
+import { assert, fail } from "../../errors.ts";
 
 /** In byte order. */
 export const families = ["b", "d", "e", "h", "i", "k", "m", "r", "s", "t", "v", "w", "x", "y"] as const;

@@ -3,7 +3,7 @@
  * decisions. An index is only a hint; whoever uses one reads the record it names and verifies that. Source: docs/spec/ledger.md §6.
  */
 import { compareBytes, equalBytes, readU64be, type Hash } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type { Store } from "../../storage/store.ts";
 import { kindTag, parseHead, type BlindTags, type Head } from "./indexes.ts";
 import { canonKey, hashKey, headKey, headPrefix, keyAfter, prefixRange } from "./keyspace.ts";

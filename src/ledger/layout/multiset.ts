@@ -6,7 +6,7 @@
  */
 import { createHmac, createSecretKey, type KeyObject } from "node:crypto";
 import { concatBytes, u64be, writeU64be } from "@sigil/core/bytes";
-import { assert } from "@sigil/core/errors";
+import { assert } from "../../errors.ts";
 
 /** 32 bytes, most significant first. */
 export type Sum = Uint8Array;

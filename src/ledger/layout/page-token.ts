@@ -5,7 +5,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { cborDecode, cborEncode, type CborValue } from "@sigil/core/cbor";
 import { concatBytes, fromBase64Url, toBase64Url } from "@sigil/core/bytes";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../../errors.ts";
 
 /** Where a walk goes on; what the parts mean is the walk's own. */
 export type PagePlace = readonly CborValue[];

@@ -16,7 +16,7 @@ import {
   utf8Encode,
   type Hash,
 } from "@sigil/core/bytes";
-import { assert, fail } from "@sigil/core/errors";
+import { assert, fail } from "../../errors.ts";
 import type { RecordBody } from "@sigil/core/record";
 import type { Store, StoreOp } from "../../storage/store.ts";
 import { isDecision } from "./indexes.ts";

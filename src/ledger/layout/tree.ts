@@ -5,9 +5,8 @@
  * Source: docs/spec/ledger.md.
  */
 import { concatBytes, type Hash } from "@sigil/core/bytes";
-import { assert, fail } from "@sigil/core/errors";
+import { assert, fail } from "../../errors.ts";
 import { tileHashesMax, tileHeight } from "@sigil/core/limits";
-import type { Sha256 } from "@sigil/core/hash";
 import { appendLeaves, emptyFrontier, type Frontier, foldTile } from "@sigil/core/merkle";
 import type { Store, StoreOp } from "../../storage/store.ts";
 import { tileKey } from "./keyspace.ts";
@@ -23,8 +22,8 @@ export const emptyTree: TreeState = { frontier: emptyFrontier, tail: [] };
 export type TreePlan = { readonly tree: TreeState; readonly ops: readonly StoreOp[] };
 
 /** What appending `leaves` adds to the store and to memory. Pure. */
-export const planLeaves = (tree: TreeState, leaves: readonly Hash[], sha256: Sha256): TreePlan => {
-  const { frontier, nodes } = appendLeaves(tree.frontier, leaves, sha256);
+export const planLeaves = (tree: TreeState, leaves: readonly Hash[]): TreePlan => {
+  const { frontier, nodes } = appendLeaves(tree.frontier, leaves);
   const ops: StoreOp[] = [];
   for (const node of nodes) {
     if (node.level > 0 && node.level % tileHeight === 0) {
@@ -53,12 +52,12 @@ export const splitHashes = (bytes: Uint8Array): readonly Hash[] => {
 /** Rows of one folded tile: row k holds the nodes k levels above the leaves. */
 type FoldedTile = readonly (readonly Hash[])[];
 
-const foldRows = (hashes: readonly Hash[], sha256: Sha256): FoldedTile => {
+const foldRows = (hashes: readonly Hash[]): FoldedTile => {
   const rows: (readonly Hash[])[] = [hashes];
   for (let row = hashes; row.length > 1;) {
     const above: Hash[] = [];
     for (let index = 0; index + 1 < row.length; index += 2) {
-      above.push(foldTile(row.slice(index, index + 2), sha256));
+      above.push(foldTile(row.slice(index, index + 2)));
     }
     rows.push(above);
     row = above;
@@ -74,7 +73,6 @@ const upperNodesMax = 8192;
 /** Reads nodes of complete subtrees, from memory for the unfinished tile and from the store for the rest. */
 export class TreeReader {
   readonly #store: () => Store;
-  readonly #sha256: Sha256;
   readonly #folded = new Map<bigint, FoldedTile>();
   /** Nodes of the unfinished tile by height and first leaf: as it grows, its complete subtrees stay as they are. */
   readonly #growing = new Map<number, Hash>();
@@ -82,9 +80,8 @@ export class TreeReader {
   /** Nodes above level 7 by level and index: a complete subtree never changes. */
   readonly #upper = new Map<string, Hash>();
 
-  constructor(store: () => Store, sha256: Sha256) {
+  constructor(store: () => Store) {
     this.#store = store;
-    this.#sha256 = sha256;
   }
 
   /** Drops what is remembered: after a reopening nothing old may vouch for the disk. */
@@ -116,7 +113,7 @@ export class TreeReader {
     const hashes = stored.map((hash) =>
       hash?.length === hashBytes ? (hash as Hash) : this.#missing(first << BigInt(tileLevel * tileHeight)),
     );
-    const folded = foldTile(hashes, this.#sha256);
+    const folded = foldTile(hashes);
     if (this.#upper.size >= upperNodesMax) this.#upper.clear();
     this.#upper.set(name, folded);
     return folded;
@@ -141,7 +138,7 @@ export class TreeReader {
     const name = height * tileHashesMax + offset;
     const known = this.#growing.get(name);
     if (known !== undefined) return known;
-    const hash = foldTile(tree.tail.slice(offset, offset + (1 << height)), this.#sha256);
+    const hash = foldTile(tree.tail.slice(offset, offset + (1 << height)));
     this.#growing.set(name, hash);
     return hash;
   }
@@ -151,7 +148,7 @@ export class TreeReader {
     if (known !== undefined) return known;
     const bytes = await this.#store().get(tileKey(0, tileIndex));
     if (bytes?.length !== tileHashesMax * hashBytes) return this.#missing(tileIndex * tileSpan);
-    const rows = foldRows(splitHashes(bytes), this.#sha256);
+    const rows = foldRows(splitHashes(bytes));
     for (const oldest of this.#folded.keys()) {
       if (this.#folded.size < foldedTilesMax) break;
       this.#folded.delete(oldest);

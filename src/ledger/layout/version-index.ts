@@ -5,8 +5,8 @@
  * Holds at most `versionsReadMax` entries. Source: docs/spec/ledger.md §6.
  */
 import { compareBytes, equalBytes } from "@sigil/core/bytes";
-import { assert } from "@sigil/core/errors";
-import { versionsReadMax } from "@sigil/core/limits";
+import { assert } from "../../errors.ts";
+import { versionsReadMax } from "../../limits.ts";
 import type { Store } from "../../storage/store.ts";
 import { kindTag, parseVersion, type BlindTags, type Head } from "./indexes.ts";
 import {

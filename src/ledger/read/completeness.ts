@@ -4,8 +4,8 @@
  * Holds one entry at a time. Source: docs/spec/ledger.md §8.
  */
 import { concatBytes, equalBytes, readU64be } from "@sigil/core/bytes";
-import { fail, SigilFault, type SigilError } from "@sigil/core/errors";
-import { projectionOpsMax } from "@sigil/core/limits";
+import { fail, SigilFault, type SigilError } from "../../errors.ts";
+import { projectionOpsMax } from "../../limits.ts";
 import { systemTenant } from "@sigil/core/record";
 import { randomBytes } from "../../crypto/random.ts";
 import type { ReadOptions, Store } from "../../storage/store.ts";

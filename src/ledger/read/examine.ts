@@ -6,7 +6,7 @@
  */
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
 import { parseStatement, recordContentType, toBeSigned, type Statement } from "@sigil/core/cose";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../../errors.ts";
 import {
   decodeBody,
   decodeEnvelope,
@@ -15,7 +15,6 @@ import {
   subjectOf,
   type RecordBody,
 } from "@sigil/core/record";
-import type { Sha256 } from "@sigil/core/hash";
 import { verifyCheckpoint, leafHash, checkInclusion, proveInclusion } from "@sigil/core/merkle";
 import { findSigner, officeHolder, type KeyEntry, type KeyRing, verifyOwn } from "@sigil/core/keys";
 import type { Store } from "../../storage/store.ts";
@@ -71,7 +70,6 @@ export type ExamineContext = {
   readonly ring: KeyRing;
   readonly state: LedgerState;
   readonly origin: string;
-  readonly sha256: Sha256;
   /** "full" also verifies the checkpoint's signature anew; "serving" relies on its having been verified or made here. */
   readonly depth: "serving" | "full";
 };
@@ -95,7 +93,7 @@ const ruleOf = (error: unknown): string => {
 
 /** Runs the steps; the first that fails ends the run and the rest are skipped. */
 export const examineRecord = async (position: bigint, context: ExamineContext): Promise<Examination> => {
-  const { store, sha256, state } = context;
+  const { store, state } = context;
   const steps: Step[] = [];
   let envelope: Uint8Array | undefined;
   let proof: readonly Hash[] = [];
@@ -131,7 +129,7 @@ export const examineRecord = async (position: bigint, context: ExamineContext): 
       return [{ statement: parsed, attestations: parts.attestations }, `${bytes.length} bytes, COSE_Sign1`];
     });
     const hash = await step("hash", async () => {
-      const computed = hashRecord(statement.payload, sha256);
+      const computed = hashRecord(statement.payload);
       if ((await readPositionOfHash(store, computed)) !== position) {
         broken("the body's hash is not the one indexed for this position");
       }
@@ -158,10 +156,10 @@ export const examineRecord = async (position: bigint, context: ExamineContext): 
     proof = await step("inclusion", async () => {
       const treeSize = sizeOf(state);
       if (position >= treeSize) broken("the position is past the tree");
-      const hashes = await proveInclusion(position, treeSize, context.tree.readHashes(state.tree), sha256);
-      const leaf = leafHash(entryOf(bytes, sha256), sha256);
+      const hashes = await proveInclusion(position, treeSize, context.tree.readHashes(state.tree));
+      const leaf = leafHash(entryOf(bytes));
       const claim = { leafIndex: position, treeSize, leafHash: leaf, root: state.root, proof: hashes };
-      const outcome = checkInclusion(claim, sha256);
+      const outcome = checkInclusion(claim);
       if (outcome.kind === "refused") broken(outcome.rule);
       return [hashes, `leaf ${position} of ${treeSize}, ${hashes.length} hashes`];
     });
@@ -182,13 +180,9 @@ export const checkpointKeyOf = (ring: KeyRing, size: bigint): KeyEntry =>
   officeHolder(ring, "checkpoint", size === 0n ? 0n : size - 1n) ??
   fail({ kind: "keyUnavailable", rule: `no checkpoint key is valid at size ${size}` });
 
-const checkNote = async ({ state, origin, ring, sha256 }: ExamineContext): Promise<void> => {
+const checkNote = async ({ state, origin, ring }: ExamineContext): Promise<void> => {
   const { publicKey } = checkpointKeyOf(ring, sizeOf(state));
-  const checkpoint = await verifyCheckpoint(
-    state.checkpoint,
-    { origin, publicKey, verify: verifyOwn },
-    sha256,
-  );
+  const checkpoint = await verifyCheckpoint(state.checkpoint, { origin, publicKey, verify: verifyOwn });
   if (checkpoint.size !== sizeOf(state) || !equalBytes(checkpoint.root, state.root)) {
     broken("the checkpoint is over another tree");
   }

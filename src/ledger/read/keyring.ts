@@ -3,8 +3,7 @@
  * verified with the ring that its predecessors gave; the genesis record is known by its hash.
  */
 import type { Hash } from "@sigil/core/bytes";
-import { fail, SigilFault } from "@sigil/core/errors";
-import type { Sha256 } from "@sigil/core/hash";
+import { fail, SigilFault } from "../../errors.ts";
 import {
   keyRetirementPrefix,
   signingKeyPrefix,
@@ -22,7 +21,6 @@ export type RingContext = {
   readonly store: Store;
   readonly sealer: Sealer;
   readonly genesis: Hash;
-  readonly sha256: Sha256;
 };
 
 const readRecord = async (position: bigint, { store, sealer }: RingContext): Promise<KeyRecord> => {
@@ -50,7 +48,7 @@ export const readKeyRecords = async (
   const records: KeyRecord[] = [];
   for (const position of [0n, ...positions]) records.push(await readRecord(position, context));
   try {
-    const { ring } = await walkKeys(context.genesis, records, { verify: verifyOwn, sha256: context.sha256 });
+    const { ring } = await walkKeys(context.genesis, records, { verify: verifyOwn });
     return { records, ring };
   } catch (cause) {
     if (!(cause instanceof SigilFault) || cause.error.kind !== "recordCorrupt") throw cause;

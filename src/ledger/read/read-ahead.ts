@@ -2,7 +2,7 @@
  * How many records to open side by side. How long a record is shows when it is read, so a walk begins with few and
  * takes twice as many with each step, while the longest of the last ones would fit its bytes as often as that.
  */
-import { readAheadBytesMax, readAheadFirst, readAheadRecordsMax } from "@sigil/core/limits";
+import { readAheadBytesMax, readAheadFirst, readAheadRecordsMax } from "../../limits.ts";
 
 export class ReadAhead {
   #records = readAheadFirst;

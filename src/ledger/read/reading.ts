@@ -3,7 +3,7 @@
  * Sees one view at a time: the store that is open, and the state that is acknowledged.
  */
 import { equalBytes, type Hash } from "@sigil/core/bytes";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../../errors.ts";
 import { decodeEnvelope, parseRecordStatement, type RecordBody } from "@sigil/core/record";
 import { proveConsistency, proveInclusion } from "@sigil/core/merkle";
 import type { KeyRing, KeyRecord } from "@sigil/core/keys";
@@ -31,7 +31,7 @@ import {
 import type { CommittedRecord, LedgerOptions } from "../append/options.ts";
 import { readRecent, type RecentDecisions, type RecentEnd, type TakeRecent } from "../decisions/recent.ts";
 import type { Sealer } from "../sealing/sealer.ts";
-import { unlessDamaged } from "../walk/projections.ts";
+import { unlessDamaged } from "../layout/damaged.ts";
 import { sizeOf, type LedgerState } from "../append/state.ts";
 import type { TreeReader } from "../layout/tree.ts";
 import {
@@ -95,8 +95,8 @@ export abstract class ReadableLedger {
   /** Genesis, announcements and retirements in ledger order, verified as they were: what a walk of the keys takes. */
   async keyRecords(): Promise<readonly KeyRecord[]> {
     const { store, sealer, options } = this.view();
-    const { genesis, sha256 } = options;
-    return (await readKeyRecords({ store, sealer, genesis, sha256 })).records;
+    const { genesis } = options;
+    return (await readKeyRecords({ store, sealer, genesis })).records;
   }
 
   /** Data keys that have sealed, or were rotated in. */
@@ -156,17 +156,17 @@ export abstract class ReadableLedger {
 
   /** That a position is in the tree as it is now. @throws leafOutOfRange. */
   async proveInclusion(position: bigint): Promise<TreeProof> {
-    const { state, tree, options } = this.view();
+    const { state, tree } = this.view();
     const size = sizeOf(state);
-    const hashes = await proveInclusion(position, size, tree.readHashes(state.tree), options.sha256);
+    const hashes = await proveInclusion(position, size, tree.readHashes(state.tree));
     return { checkpoint: state.checkpoint, hashes };
   }
 
   /** That the tree as it is now begins with the tree of an older size. @throws sizeOutOfRange. */
   async proveConsistency(oldSize: bigint): Promise<TreeProof> {
-    const { state, tree, options } = this.view();
+    const { state, tree } = this.view();
     const size = sizeOf(state);
-    const hashes = await proveConsistency(oldSize, size, tree.readHashes(state.tree), options.sha256);
+    const hashes = await proveConsistency(oldSize, size, tree.readHashes(state.tree));
     return { checkpoint: state.checkpoint, hashes };
   }
 
@@ -283,9 +283,9 @@ export abstract class ReadableLedger {
   async export(fromSize: bigint): Promise<LedgerExport> {
     const { erasures } = this.view();
     await erasures.settled();
-    const { store, sealer, options } = this.view();
+    const { store, sealer } = this.view();
     const [signal, ring] = [erasures.copying, (): KeyRing => this.view().ring];
-    return exportLedger(fromSize, { store, sealer, ring, sha256: options.sha256, signal });
+    return exportLedger(fromSize, { store, sealer, ring, signal });
   }
 
   /** What a commit listener gets of the records from a position on, but those of erased tenants. */
@@ -313,9 +313,9 @@ export abstract class ReadableLedger {
 
   async #examine(position: bigint, depth: "serving" | "full", tenant?: string): Promise<Examination> {
     const { store, sealer, tree, ring, state, options } = this.view();
-    const { origin, sha256 } = options;
+    const { origin } = options;
     try {
-      return await examineRecord(position, { store, sealer, tree, ring, state, origin, sha256, depth });
+      return await examineRecord(position, { store, sealer, tree, ring, state, origin, depth });
     } catch (error) {
       const isOthers =
         error instanceof SigilFault && error.error.kind === "erased" && error.error.tenant !== tenant;

@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { equalBytes } from "@sigil/core/bytes";
-import { fail, SigilFault, type SigilError } from "@sigil/core/errors";
+import { fail, SigilFault, type SigilError } from "../../errors.ts";
 import type { KeyRing } from "@sigil/core/keys";
 import { systemTenant } from "@sigil/core/record";
 import { damagedFilesRule, type Store } from "../../storage/store.ts";
@@ -64,16 +64,16 @@ export const openLedger = async (
   store: Store,
   acknowledged?: LedgerState,
 ): Promise<OpenedLedger> => {
-  const { origin, anchor, sha256, dataKeys } = options;
+  const { origin, anchor, dataKeys } = options;
   await checkWhole(store, anchor);
   let erasures: ReadonlyMap<string, Erasure> = new Map();
   const erasureOf = (tenant: string): Erasure | undefined => erasures.get(tenant);
   const sealer = new Sealer({ origin, keys: dataKeys, store: () => store, erasureOf });
-  const { ring } = await readKeyRecords({ store, sealer, genesis: options.genesis, sha256 });
-  erasures = await readErasures({ store, sealer, ring, sha256 });
-  const reader = new TreeReader(() => store, sha256);
+  const { ring } = await readKeyRecords({ store, sealer, genesis: options.genesis });
+  erasures = await readErasures({ store, sealer, ring });
+  const reader = new TreeReader(() => store);
   const checkpointKey = (size: bigint) => checkpointKeyOf(ring, size).publicKey;
-  const context = { store, reader, anchor, origin, sha256, sealer, checkpointKey };
+  const context = { store, reader, anchor, origin, sealer, checkpointKey };
   const state = await loadState(context);
   if (acknowledged !== undefined) await checkNothingLost(state, context, acknowledged);
   const { key } = await summaryContext(options);

@@ -5,14 +5,15 @@
  * records cannot be read it is written only if the one before it says that nothing governed is among them.
  */
 import type { Store, StoreOp } from "../../storage/store.ts";
-import { projectionOpsMax } from "@sigil/core/limits";
+import { projectionOpsMax } from "../../limits.ts";
 import type { Anchor } from "../append/anchor.ts";
 import type { Findings } from "../walk/findings.ts";
 import type { Keyless } from "../walk/keyless.ts";
 import { DecisionRebuild } from "../decisions/rebuild.ts";
 import { isDecision, type BlindTags } from "../layout/indexes.ts";
 import { familyRange, rebuildingKey } from "../layout/keyspace.ts";
-import { decisionKeysOf, projections } from "../walk/projections.ts";
+import { decisionKeysOf } from "../decisions/decision-index.ts";
+import { projections } from "../walk/projections.ts";
 import { readCount, sealCountOp } from "../sealing/seal-counts.ts";
 import type { DataKeys } from "../sealing/sealer.ts";
 import type { SummaryReplay } from "../walk/summary-replay.ts";

@@ -2,7 +2,7 @@
  * The tenants' data keys while the ledger serves: which there are, and a new version on demand. Of a tenant's versions
  * the newest seals and the others only open, whatever fails and whenever the process dies.
  */
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type { Store, StoreOp } from "../../storage/store.ts";
 import { listCounts, sealCountOp, type CountPlace, type SealCount } from "./seal-counts.ts";
 import type { DataKeys, Sealer } from "./sealer.ts";

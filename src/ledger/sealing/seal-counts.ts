@@ -4,7 +4,7 @@
  * Source: docs/spec/ledger.md §6.
  */
 import { concatBytes, readU64be, u64be, utf8Decode } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type { Store, StoreEntry, StoreOp } from "../../storage/store.ts";
 import { familyRange, keyAfter, prefixRange, sealCountKey, tenantPrefix } from "../layout/keyspace.ts";
 

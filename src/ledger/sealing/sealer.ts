@@ -5,8 +5,8 @@
  * Source: docs/spec/ledger.md §6.
  */
 import { concatBytes, utf8Decode, utf8Encode } from "@sigil/core/bytes";
-import { fail, SigilFault, type SigilError } from "@sigil/core/errors";
-import { sealsPerKeyMax } from "@sigil/core/limits";
+import { fail, SigilFault, type SigilError } from "../../errors.ts";
+import { sealsPerKeyMax } from "../../limits.ts";
 import { randomBytes } from "../../crypto/random.ts";
 import { openRecord, sealedKeyVersion, sealRecord, sealNonceBytes, type DataKey } from "../../crypto/seal.ts";
 import type { Store } from "../../storage/store.ts";

@@ -3,9 +3,9 @@
  * segment holds their postings and no others, and no value stands anywhere else. Holds one value of rows a tenant and a
  * digest of the segment under way.
  */
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../../errors.ts";
 import { decisionParts, familyRange, parseDecisionKey } from "../layout/keyspace.ts";
-import { decisionRowsMax, segmentLevelMax } from "@sigil/core/limits";
+import { decisionRowsMax, segmentLevelMax } from "../../limits.ts";
 import type { RecordBody } from "@sigil/core/record";
 import type { Store } from "../../storage/store.ts";
 import type { Findings } from "./findings.ts";

@@ -2,7 +2,7 @@
  * What an inspection of the whole ledger found wrong, by position. Signatures are verified in the thread pool, many
  * at a time, so findings come out of order and are sorted at the end. Bounded: past `findingsMax` they are counted.
  */
-import { findingsMax, signaturesUnderWayMax } from "@sigil/core/limits";
+import { findingsMax, signaturesUnderWayMax } from "../../limits.ts";
 
 /** Something that does not hold. `position` null: it belongs to no single record. */
 export type Problem = {

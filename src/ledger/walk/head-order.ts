@@ -3,7 +3,7 @@
  * shows which ids' newest versions they do not agree about. Holds one entry of each.
  */
 import { compareBytes, concatBytes, equalBytes, readU64be, utf8Decode } from "@sigil/core/bytes";
-import { versionsReadMax } from "@sigil/core/limits";
+import { versionsReadMax } from "../../limits.ts";
 import type { Store, StoreEntry } from "../../storage/store.ts";
 import { formatHead } from "../layout/indexes.ts";
 import { familyRange, prefixRange } from "../layout/keyspace.ts";

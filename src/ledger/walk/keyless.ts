@@ -4,9 +4,8 @@
  * tenant's: otherwise whoever can write to the disk could pass any record off as an erased one. Holds one digest a tenant.
  */
 import { equalBytes, type Hash } from "@sigil/core/bytes";
-import { findingsMax } from "@sigil/core/limits";
+import { findingsMax } from "../../limits.ts";
 import type { ErasedPayload } from "@sigil/core/record";
-import type { Sha256 } from "@sigil/core/hash";
 import type { Store } from "../../storage/store.ts";
 import { addPosition, noPositions, orderIn, reportIn, type Erasure, type Placed } from "../layout/erasure.ts";
 import { hasTraces } from "../erase/erasure-traces.ts";
@@ -21,21 +20,16 @@ export type ErasedTenant = { readonly tenant: string; readonly records: bigint }
 const step = "erasure";
 
 export class Keyless {
-  readonly #sha256: Sha256;
   readonly #tallies = new Map<string, Tally>();
   readonly #orders = new Map<string, Erasure>();
   readonly #reports = new Map<string, ErasedPayload>();
-
-  constructor(sha256: Sha256) {
-    this.#sha256 = sha256;
-  }
 
   /** In the order of the ledger. @param tenant whose the record says it is. */
   add(tenant: string, position: bigint): void {
     const tally = this.#tallies.get(tenant) ?? { records: 0n, positions: noPositions, listed: [] };
     this.#tallies.set(tenant, tally);
     tally.records += 1n;
-    tally.positions = addPosition(tally.positions, position, this.#sha256);
+    tally.positions = addPosition(tally.positions, position);
     if (tally.listed.length < findingsMax) tally.listed.push(position);
   }
 

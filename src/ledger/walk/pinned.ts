@@ -2,7 +2,7 @@
  * One moment of a ledger that goes on serving, for an inspection of it: what its store holds is read again from its files, none
  * of what the ledger remembers vouches for it. Reads take turns with whoever is being served.
  */
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type { Store, StoreEntry, StoreSnapshot } from "../../storage/store.ts";
 import type { Anchor } from "../append/anchor.ts";
 import type { Erasures } from "../erase/erasures.ts";

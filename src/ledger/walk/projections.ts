@@ -3,10 +3,11 @@
  * and none besides. Memory does not grow with the ledger.
  */
 import { equalBytes, readU64be } from "@sigil/core/bytes";
-import { SigilFault } from "@sigil/core/errors";
-import { projectionOpsMax, tileHeight } from "@sigil/core/limits";
+import { tileHeight } from "@sigil/core/limits";
+import { projectionOpsMax } from "../../limits.ts";
 import type { Store, StoreOp } from "../../storage/store.ts";
-import { decisionKeys, type DecisionKeys } from "../decisions/decision-index.ts";
+import { decisionKeysOf } from "../decisions/decision-index.ts";
+import { unlessDamaged } from "../layout/damaged.ts";
 import { DecisionCheck } from "./decisions.ts";
 import type { Findings } from "./findings.ts";
 import { differingHeads, nameOfHead, newestVersions } from "./head-order.ts";
@@ -26,14 +27,6 @@ export const projectionSteps = {
 } as const satisfies Partial<Record<Family, string>>;
 export type Projection = keyof typeof projectionSteps;
 export const projections = Object.keys(projectionSteps) as readonly Projection[];
-
-/** A tenant's keys of the index of decisions. */
-export const decisionKeysOf =
-  (origin: string, tags: BlindTags) =>
-  async (tenant: string): Promise<DecisionKeys> => {
-    await tags.ensure(tenant);
-    return decisionKeys(origin, (label) => tags.digest(tenant, label));
-  };
 
 type Expected = { readonly op: StoreOp & { readonly kind: "put" }; readonly position: bigint };
 
@@ -227,14 +220,4 @@ const isTileOf = (key: Uint8Array, size: bigint): boolean => {
   if (key.length !== 10) return false;
   const level = key[1] ?? 0;
   return readU64be(key, 2) < size >> BigInt(tileHeight * Math.max(1, level));
-};
-
-/** Whether reading again gives what is needed: any refusal of the record counts as unreadable. */
-export const unlessDamaged = async <T>(read: () => Promise<T>): Promise<T | undefined> => {
-  try {
-    return await read();
-  } catch (error) {
-    if (error instanceof SigilFault && error.error.kind !== "storeFailed") return undefined;
-    throw error;
-  }
 };

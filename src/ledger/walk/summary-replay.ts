@@ -3,7 +3,7 @@
  * write a new one in its place.
  */
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../../errors.ts";
 import { systemTenant } from "@sigil/core/record";
 import type { Store, StoreOp } from "../../storage/store.ts";
 import { orderIn } from "../layout/erasure.ts";

@@ -3,8 +3,7 @@
  * seals, strangers), and the anchor beside the store.
  */
 import { equalBytes, readU64be, toHex, type Hash } from "@sigil/core/bytes";
-import { SigilFault } from "@sigil/core/errors";
-import type { Sha256 } from "@sigil/core/hash";
+import { SigilFault } from "../../errors.ts";
 import { verifyCheckpoint } from "@sigil/core/merkle";
 import { type KeyRing, verifyOwn } from "@sigil/core/keys";
 import type { Store } from "../../storage/store.ts";
@@ -15,7 +14,7 @@ import { blindOf, parseEntry } from "../append/idempotency.ts";
 import type { BlindTags } from "../layout/indexes.ts";
 import { expiryKey, familyRange, families, idempotencyKey, sealCountKey } from "../layout/keyspace.ts";
 import { claimedSize } from "../append/state.ts";
-import { unlessDamaged } from "./projections.ts";
+import { unlessDamaged } from "../layout/damaged.ts";
 import type { WalkedRecord } from "./walk.ts";
 
 export type UpkeepContext = {
@@ -106,7 +105,6 @@ export const openAnchorWatch = async (anchor: Anchor): Promise<AnchorWatch> => {
 type AnchorContext = {
   readonly findings: Findings;
   readonly origin: string;
-  readonly sha256: Sha256;
   readonly ring: KeyRing | undefined;
 };
 
@@ -114,14 +112,14 @@ export const checkAnchored = async (
   watch: AnchorWatch,
   size: bigint,
   treeWhole: boolean,
-  { findings, origin, sha256, ring }: AnchorContext,
+  { findings, origin, ring }: AnchorContext,
 ): Promise<void> => {
   const wrong = (rule: string): void => findings.add(null, "anchor", rule);
   if (watch.note === undefined) return wrong("the anchor file is missing");
   if (ring === undefined) return;
   try {
     const { publicKey } = checkpointKeyOf(ring, watch.size);
-    const anchored = await verifyCheckpoint(watch.note, { origin, publicKey, verify: verifyOwn }, sha256);
+    const anchored = await verifyCheckpoint(watch.note, { origin, publicKey, verify: verifyOwn });
     if (anchored.size > size) wrong(`the ledger has ${size} records, its anchor saw ${anchored.size}`);
     else if (watch.root === undefined && treeWhole)
       wrong(`no group ends at the anchor's size ${anchored.size}`);

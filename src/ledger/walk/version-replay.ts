@@ -4,7 +4,7 @@
  * or one that claims a version the store has not, do not pass the comparison with the index.
  */
 import { equalBytes, type Hash } from "@sigil/core/bytes";
-import { replayedIdsMax } from "@sigil/core/limits";
+import { replayedIdsMax } from "../../limits.ts";
 import type { RecordBody } from "@sigil/core/record";
 import type { Store, StoreOp } from "../../storage/store.ts";
 import { indexOps, isDecision, type BlindTags, type Head } from "../layout/indexes.ts";

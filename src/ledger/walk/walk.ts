@@ -5,7 +5,7 @@
  */
 import { equalBytes, toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
 import { parseStatement, recordContentType, toBeSigned } from "@sigil/core/cose";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../../errors.ts";
 import {
   parseGenesis,
   decodeBody,
@@ -15,7 +15,6 @@ import {
   subjectOf,
   type RecordBody,
 } from "@sigil/core/record";
-import type { Sha256 } from "@sigil/core/hash";
 import { parseCheckpoint, verifyCheckpoint, leafHash, parseNote, rootOf } from "@sigil/core/merkle";
 import {
   applyKeyRecord,
@@ -59,7 +58,6 @@ type WalkContext = {
   readonly sealer: Sealer;
   readonly origin: string;
   readonly genesis: Hash;
-  readonly sha256: Sha256;
   readonly findings: Findings;
   /** Takes what no key is left of: an erased tenant's records, or damage. */
   readonly keyless: Keyless;
@@ -111,11 +109,10 @@ type Grown = { readonly plan: TreePlan; readonly root: Hash };
 const growBy = (
   before: TreePlan["tree"] | undefined,
   leaves: readonly (Hash | undefined)[],
-  sha256: Sha256,
 ): Grown | undefined => {
   if (before === undefined || leaves.some((leaf) => leaf === undefined)) return undefined;
-  const plan = planLeaves(before, leaves as readonly Hash[], sha256);
-  return { plan, root: rootOf(plan.tree.frontier, sha256) };
+  const plan = planLeaves(before, leaves as readonly Hash[]);
+  return { plan, root: rootOf(plan.tree.frontier) };
 };
 
 /** Groups without an entry are walked in steps of this many records. */
@@ -222,10 +219,7 @@ export class Walk {
     this.#size = end;
     const before = this.#tree;
     this.#tree = undefined;
-    const grown =
-      group === undefined
-        ? growBy(before, read, this.#context.sha256)
-        : await this.#grow(before, read, group);
+    const grown = group === undefined ? growBy(before, read) : await this.#grow(before, read, group);
     this.#tree = grown?.plan.tree;
     return { end, records, tree: grown && { ...grown, checkpoint: group?.checkpoint ?? "" } };
   }
@@ -239,7 +233,7 @@ export class Walk {
     read: readonly (Hash | undefined)[],
     group: GroupEntry,
   ): Promise<Grown | undefined> {
-    const { findings, sha256 } = this.#context;
+    const { findings } = this.#context;
     const { firstPosition, leaves } = group;
     const signed = await this.#signedRoot(group.checkpoint);
     const differing = read.flatMap((leaf, index) =>
@@ -248,7 +242,6 @@ export class Walk {
     const byRecords = growBy(
       before,
       read.map((leaf, index) => leaf ?? leaves[index]),
-      sha256,
     );
     const isSigned = (grown: Grown): boolean => signed === undefined || equalBytes(grown.root, signed);
     if (byRecords === undefined || isSigned(byRecords)) {
@@ -264,7 +257,7 @@ export class Walk {
     for (const position of differing) {
       findings.add(position, "leaf", "the record is not the one its group's entry holds");
     }
-    const byEntry = growBy(before, leaves, sha256);
+    const byEntry = growBy(before, leaves);
     if (byEntry !== undefined && isSigned(byEntry)) return byEntry;
     const rule = `the tree's root is ${toHex(byRecords.root)}, not the checkpoint's`;
     findings.add(firstPosition, "root", rule);
@@ -273,7 +266,7 @@ export class Walk {
 
   /** The root a checkpoint of this size claims; its signature is verified beside the walk. */
   async #signedRoot(note: string): Promise<Hash | undefined> {
-    const { findings, origin, sha256 } = this.#context;
+    const { findings, origin } = this.#context;
     const size = this.#size;
     const ring = this.#ring;
     const refuse = (error: unknown): undefined => {
@@ -288,7 +281,7 @@ export class Walk {
       if (ring !== undefined) {
         const publicKey: PublicKey = checkpointKeyOf(ring, size).publicKey;
         await findings.beside(() =>
-          verifyCheckpoint(note, { origin, publicKey, verify: verifyOwn }, sha256).then(() => {}, refuse),
+          verifyCheckpoint(note, { origin, publicKey, verify: verifyOwn }).then(() => {}, refuse),
         );
       }
       return checkpoint.root;
@@ -314,15 +307,15 @@ export class Walk {
     let step = "seal";
     let leaf: Hash | undefined;
     try {
-      const { sealer, sha256 } = this.#context;
+      const { sealer } = this.#context;
       const { tenant, envelope } = await sealer.open(next.value, position);
-      leaf = leafHash(entryOf(envelope, sha256), sha256);
+      leaf = leafHash(entryOf(envelope));
       step = "envelope";
       const { statement: signed, attestations } = decodeEnvelope(envelope);
       const statement = parseStatement(signed);
       const broken = (rule: string): never => fail({ kind: "recordCorrupt", position, step, rule });
       if (statement.contentType !== recordContentType) broken("the statement is not over a record");
-      const hash = hashRecord(statement.payload, sha256);
+      const hash = hashRecord(statement.payload);
       step = "schema";
       const body = decodeBody(statement.payload);
       if (statement.origin !== this.#context.origin) broken("the statement names another origin");
@@ -347,7 +340,7 @@ export class Walk {
       const rule = `it is not the expected ${toHex(this.#context.genesis)}`;
       fail({ kind: "recordCorrupt", position: 0n, step: "genesis", rule });
     }
-    this.#ring = ringOfGenesis(parseGenesis(body.payload), this.#context.sha256);
+    this.#ring = ringOfGenesis(parseGenesis(body.payload));
   }
 
   async #verify(position: bigint, statement: ReturnType<typeof parseStatement>): Promise<void> {
@@ -367,6 +360,6 @@ export class Walk {
   /** A record about keys gives the ring for the records after it. */
   #announce(position: bigint, body: RecordBody): void {
     if (this.#ring === undefined) return;
-    this.#ring = applyKeyRecord(this.#ring, position, body, this.#context.sha256);
+    this.#ring = applyKeyRecord(this.#ring, position, body);
   }
 }

@@ -1,5 +1,5 @@
 /** Modules in a sandbox process: compiled once, then instantiated anew for every run. */
-import { describeError, SigilFault } from "@sigil/core/errors";
+import { describeError, SigilFault } from "../../errors.ts";
 import { fromProcess } from "../sandbox/protocol.ts";
 import { inspectModule, type Inspection } from "../sandbox/inspection.ts";
 import { checkModule } from "../sandbox/limits.ts";

@@ -1,6 +1,6 @@
 /** Which modules a sandbox process has compiled, least recently used first, within `modulesHeldMax` and `moduleBytesHeldMax`. Pure. */
 import { toHex } from "@sigil/core/bytes";
-import { moduleBytesHeldMax, modulesHeldMax } from "@sigil/core/limits";
+import { moduleBytesHeldMax, modulesHeldMax } from "../../limits.ts";
 import type { RunRequest } from "./run.ts";
 
 /** One compilation: the bytes, and what is written into them. */

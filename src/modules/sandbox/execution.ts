@@ -2,8 +2,8 @@
  * One run while it is under way in a sandbox process: what comes back is counted against the limits here, whatever the process
  * itself counts; the clock runs here; and here it is decided what the module may ask.
  */
-import { SigilFault, type SigilError } from "@sigil/core/errors";
-import { hostAnswerBytesMax, runLogTailBytesMax } from "@sigil/core/limits";
+import { SigilFault, type SigilError } from "../../errors.ts";
+import { hostAnswerBytesMax, runLogTailBytesMax } from "../../limits.ts";
 import { concatBytes, toHex } from "@sigil/core/bytes";
 import { randomBytes } from "../../crypto/random.ts";
 import { fromProcess, messageParts, readMessage, toProcess, type Frame } from "./protocol.ts";

@@ -1,6 +1,6 @@
 /** What a module is, read from its bytes without running it: for who approves it, and for `checkModule`. Pure. */
-import { fail } from "@sigil/core/errors";
-import { moduleBytesMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { moduleBytesMax } from "../../limits.ts";
 import { proposedCode, type CodeBounds } from "../wasm/bounds.ts";
 import { chargeOf, pageBytes } from "../wasm/meter.ts";
 import {

@@ -4,9 +4,11 @@
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { accessSync, constants } from "node:fs";
+import { findPackageJSON } from "node:module";
 import { setPriority } from "node:os";
 import { dirname, extname, join } from "node:path";
 import type { Socket } from "node:net";
+import { fileURLToPath } from "node:url";
 
 export type LaunchOptions = {
   /** The most that any run may have, in pages of 64 KiB. */
@@ -53,15 +55,28 @@ export const whyNoLaunch = (shell = systemShell): string | null => {
   }
 };
 
-/** The folders that the program is read from, with the ending its files have here: sources or the built package. */
-const here = dirname(import.meta.filename);
-const ownProgram = join(here, "inside", `main${extname(import.meta.filename)}`);
-const folders = [here, join(dirname(here), "record")];
+/** The program, with the ending its files have here: sources or the built package. */
+const room = import.meta.dirname;
+const ownProgram = join(room, "..", "guest", `main${extname(import.meta.filename)}`);
+
+/** The package that the program shares with the server: where its files lie, and the link by which it is found. */
+const coreFolders = (): readonly string[] => {
+  const files = dirname(fileURLToPath(import.meta.resolve("@sigil/core/bytes")));
+  const link = findPackageJSON("@sigil/core/bytes", import.meta.url);
+  return link === undefined ? [files] : [files, dirname(link)];
+};
+
+/** What the program is read from: its own rooms, the two files that every part shares, and the core. */
+const modules = dirname(room);
+const sharedFiles = ["errors", "limits"].map((name) =>
+  join(dirname(modules), `${name}${extname(import.meta.filename)}`),
+);
+const readable = [...[modules, ...coreFolders()].map((folder) => `${folder}/`), ...sharedFiles];
 
 /** What Node is started with, before the program's path. */
 const processFlags = ({ memoryPagesMax }: Pick<LaunchOptions, "memoryPagesMax">): readonly string[] => [
   "--permission",
-  ...folders.map((folder) => `--allow-fs-read=${folder}/`),
+  ...readable.map((path) => `--allow-fs-read=${path}`),
   "--no-addons",
   "--disable-sigusr1",
   "--disable-proto=delete",

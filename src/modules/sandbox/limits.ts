@@ -1,5 +1,5 @@
 /** What a module may be given and how much of it: capabilities, limits, and whether a module fits into them. Pure. */
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type { Inspection, ModuleImport } from "./inspection.ts";
 import { hostFunctions } from "../wasm/host-functions.ts";
 import { ownExports } from "../wasm/meter.ts";

@@ -2,8 +2,8 @@
  * The sandbox: a few processes, each with one run at a time, and those who wait for one; inspections have a process of their own. A process is used again only after a run
  * that exited; after any other end there is a new one in its place. Source: docs/spec/sandbox.md, docs/design/0013-sandbox.md.
  */
-import { fail, SigilFault } from "@sigil/core/errors";
-import { processCpuMsMax, runMsMax } from "@sigil/core/limits";
+import { fail, SigilFault } from "../../errors.ts";
+import { processCpuMsMax, runMsMax } from "../../limits.ts";
 import { compilationKey } from "./compiled.ts";
 import type { Inspection } from "./inspection.ts";
 import { Inspector } from "./inspector.ts";

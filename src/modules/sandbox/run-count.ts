@@ -1,5 +1,5 @@
 /** Runs under way or waiting, of each tenant and of all. Pure. */
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 
 export class RunCount {
   readonly #max: number;

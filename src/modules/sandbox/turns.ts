@@ -3,8 +3,8 @@
  * `moduleInspectionsPerTenantMax` of a tenant and `moduleInspectionsMax` of all have it or wait for it.
  */
 import { FairQueue } from "../../identity/fair-queue.ts";
-import { fail, SigilFault } from "@sigil/core/errors";
-import { moduleInspectionsMax, moduleInspectionsPerTenantMax } from "@sigil/core/limits";
+import { fail, SigilFault } from "../../errors.ts";
+import { moduleInspectionsMax, moduleInspectionsPerTenantMax } from "../../limits.ts";
 
 type Waiter = { readonly take: () => void; readonly refuse: (cause: SigilFault) => void };
 

@@ -1,12 +1,7 @@
 /** A sandbox process with the modules it has compiled: one task at a time, and whether it may have another. */
 import { equalBytes, toHex } from "@sigil/core/bytes";
-import { SigilFault } from "@sigil/core/errors";
-import {
-  moduleCompileCpuMsMax,
-  moduleLoadMsMax,
-  processCpuMsMax,
-  runsPerProcessMax,
-} from "@sigil/core/limits";
+import { SigilFault } from "../../errors.ts";
+import { moduleCompileCpuMsMax, moduleLoadMsMax, processCpuMsMax, runsPerProcessMax } from "../../limits.ts";
 import { CompiledModules, compilationKey } from "./compiled.ts";
 import { fromProcess, messageParts, readMessage, toProcess } from "./protocol.ts";
 import type { LaunchOptions } from "./launch.ts";

@@ -1,7 +1,7 @@
 /**
  * What code may come to before an engine sees it: an engine's work grows with the locals that a few bytes declare. Pure.
  */
-import { moduleFunctionBytesMax, moduleLocalsMax, moduleLocalsPerFunctionMax } from "@sigil/core/limits";
+import { moduleFunctionBytesMax, moduleLocalsMax, moduleLocalsPerFunctionMax } from "../../limits.ts";
 
 export type CodeBounds = {
   readonly localsPerFunctionMax: number;

@@ -3,7 +3,7 @@
  * `memory.grow` and `table.grow` becomes a call of a function that takes the cost off the budget first, and traps where too
  * little is left. The same bytes and limit always give the same bytes.
  */
-import { assert, fail } from "@sigil/core/errors";
+import { assert, fail } from "../../errors.ts";
 import { concatBytes, utf8Encode } from "@sigil/core/bytes";
 import type { GrowthSite } from "./instructions.ts";
 import { WasmReader } from "./reader.ts";

@@ -2,7 +2,7 @@
  * Reading a WebAssembly binary byte by byte. Pure. Every read is bounded by the bytes there are; what is wrong is
  * `malformedModule` with the offset. Source: WebAssembly Core Specification 2.0, §5.
  */
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 

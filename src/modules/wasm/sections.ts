@@ -11,7 +11,7 @@ import {
   moduleNameBytesMax,
   moduleSignatureTypesMax,
   moduleTypesMax,
-} from "@sigil/core/limits";
+} from "../../limits.ts";
 import { approvedCode, type CodeBounds } from "./bounds.ts";
 import { walkExpression, type GrowthSite } from "./instructions.ts";
 import { WasmReader } from "./reader.ts";

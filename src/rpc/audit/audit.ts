@@ -17,7 +17,7 @@ import {
   type VerifyFrozenChainRequest,
   type VerifyFrozenChainResponse,
 } from "@sigil/proto/sigil/audit/v1/audit";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import { reasonShape } from "@sigil/core/record";
 import type { ChainQuery } from "../../audit/evidence.ts";
 import type { AuditService } from "../../audit/service.ts";

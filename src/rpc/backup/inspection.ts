@@ -2,8 +2,8 @@
 import type { InspectRequest, InspectResponse } from "@sigil/proto/sigil/backup/v1/backup";
 import { InspectionStep } from "@sigil/proto/sigil/backup/v1/backup";
 import type { InspectionPart, InspectionService } from "../../deployment/backup/inspection.ts";
-import { fail } from "@sigil/core/errors";
-import { inspectionIdBytes } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { inspectionIdBytes } from "../../limits.ts";
 import type { StreamAnswer } from "../call/server-stream.ts";
 
 const STEPS = {

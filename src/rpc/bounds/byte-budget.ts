@@ -3,7 +3,7 @@
  * holder come in order, holders take turns, and one that waits for its own share is passed over, so that nobody waits for somebody
  * else's greed. At most `waitersMax` of one holder wait; the next is refused at once.
  */
-import { assert } from "@sigil/core/errors";
+import { assert } from "../../errors.ts";
 
 /** Whoever has a share: compared by identity. */
 export type Holder = object | string;

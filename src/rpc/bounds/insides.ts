@@ -6,7 +6,7 @@
 import type { ServerHttp2Stream } from "node:http2";
 import { createRequire } from "node:module";
 import type { Metadata, ServerInterceptor } from "@grpc/grpc-js";
-import { assert } from "@sigil/core/errors";
+import { assert } from "../../errors.ts";
 
 /** `decoder.readState` while the length of a message is known and its end has not come. */
 export const readingMessage = 2;

@@ -5,8 +5,8 @@
  */
 import { constants } from "node:http2";
 import { status as Code, type ServerInterceptor } from "@grpc/grpc-js";
-import { SigilFault, type SigilError } from "@sigil/core/errors";
-import { intakeFreeBytes, intakeMessageMsMax, intakeWaitersMax } from "@sigil/core/limits";
+import { SigilFault, type SigilError } from "../../errors.ts";
+import { intakeFreeBytes, intakeMessageMsMax, intakeWaitersMax } from "../../limits.ts";
 import { ByteBudget, type Permit } from "./byte-budget.ts";
 import { muteTimeouts, onEachCall, readingMessage, type BaseCall, type CallStatus } from "./insides.ts";
 import { serviceErrorOf, statusOf } from "../status.ts";

@@ -1,5 +1,5 @@
 /** Counted places: so many of one caller, so many of one tenant, so many in all, and some of those for Root alone. */
-import { fail, type QuotaReason } from "@sigil/core/errors";
+import { fail, type QuotaReason } from "../../errors.ts";
 import { callerKey, readsAcross, type Caller } from "../../identity/caller.ts";
 
 export type PlaceBounds = {

@@ -4,7 +4,7 @@
  * offered and malformed is marked here, so that it is refused. What nghttp2 drops, a value with a control character, nobody sees.
  */
 import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream, ServerOptions } from "node:http2";
-import { assert } from "@sigil/core/errors";
+import { assert } from "../../errors.ts";
 
 /** Proof, and what bounds the call: ignored, they would give the caller something else than it asked for. */
 const neverIgnored: ReadonlySet<string> = new Set(["authorization", "grpc-timeout", "sigil-reply-bytes-max"]);

@@ -3,8 +3,8 @@
  * for it, keeps what the answer really is until its caller has read it, and gives it back. So much for one caller, so much for all;
  * an answer that nobody reads is broken off only when others wait for its room.
  */
-import { SigilFault, type SigilError } from "@sigil/core/errors";
-import { replyUnreadMsMax, replyWaitersMax, replyWatchMs } from "@sigil/core/limits";
+import { SigilFault, type SigilError } from "../../errors.ts";
+import { replyUnreadMsMax, replyWaitersMax, replyWatchMs } from "../../limits.ts";
 import { callerKey, type Caller, type Room } from "../../identity/caller.ts";
 import { ByteBudget, type Permit } from "./byte-budget.ts";
 

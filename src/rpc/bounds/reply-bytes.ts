@@ -11,7 +11,7 @@ import { PrincipalServiceService as Principals } from "@sigil/proto/sigil/identi
 import { KeyServiceService as Keys } from "@sigil/proto/sigil/key/v1/key";
 import { ModuleServiceService as Modules } from "@sigil/proto/sigil/module/v1/module";
 import { TrustServiceService as Trust } from "@sigil/proto/sigil/trust/v1/trust";
-import { backupChunkBytesMax, messageBytesMax } from "@sigil/core/limits";
+import { backupChunkBytesMax, messageBytesMax } from "../../limits.ts";
 
 /** How a stream of answers takes its room: message by message, once for the whole call, or when its handler says so. */
 type Taken = "message" | "call" | "handler";

@@ -5,8 +5,8 @@
  */
 import type { Metadata } from "@grpc/grpc-js";
 import type { CallContext } from "../../identity/caller.ts";
-import { fail } from "@sigil/core/errors";
-import { messageBytesMax, replyBytesMin } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { messageBytesMax, replyBytesMin } from "../../limits.ts";
 
 const replyBytesKey = "sigil-reply-bytes-max";
 const wholeNumber = /^[1-9][0-9]{0,14}$/;

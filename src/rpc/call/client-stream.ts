@@ -9,7 +9,7 @@ import {
   type sendUnaryData,
   type ServerReadableStream,
 } from "@grpc/grpc-js";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../../errors.ts";
 import { callerKey, type CallContext, type Caller } from "../../identity/caller.ts";
 import { allowedMs, isTimeUp, recordMetadata, requestIdOf } from "./context.ts";
 import { readRequest } from "./decode.ts";

@@ -3,7 +3,7 @@
  * Source: W3C Trace Context §3.2, gRPC over HTTP/2. Reads metadata only.
  */
 import type { Metadata } from "@grpc/grpc-js";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type { Credentials } from "../../identity/resolver.ts";
 
 /** Deadlines in milliseconds. */

@@ -5,7 +5,7 @@
 import type { MethodDefinition, ServiceDefinition } from "@grpc/grpc-js";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { utf8Decode } from "@sigil/core/bytes";
-import { assert, SigilFault } from "@sigil/core/errors";
+import { assert, SigilFault } from "../../errors.ts";
 import { carryPermit } from "../bounds/intake.ts";
 import { noteReplySize } from "../bounds/replies.ts";
 import { replyBytesOf } from "../bounds/reply-bytes.ts";

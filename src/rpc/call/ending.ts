@@ -1,6 +1,6 @@
 /** What is common to the end of every call: its status, its trace in metrics and log, and the id of an incident. */
 import { Metadata, status as Code } from "@grpc/grpc-js";
-import { describeError, SigilFault } from "@sigil/core/errors";
+import { describeError, SigilFault } from "../../errors.ts";
 import { requestIdKey } from "./context.ts";
 import type { RpcEnvironment } from "./environment.ts";
 import type { Occurrence } from "../status.ts";

@@ -1,8 +1,8 @@
 /** The one door of every kind of call: who is calling, from where, and whether that level may call this RPC. */
 import type { ServerUnaryCall } from "@grpc/grpc-js";
 import { anonymous, callerKey, type Caller } from "../../identity/caller.ts";
-import { SigilFault } from "@sigil/core/errors";
-import { callsUnderWayBesideOthersMax } from "@sigil/core/limits";
+import { SigilFault } from "../../errors.ts";
+import { callsUnderWayBesideOthersMax } from "../../limits.ts";
 import { peerOf } from "../../identity/peer.ts";
 import { credentialsOf } from "./context.ts";
 import type { PaceProof } from "../../identity/tokens.ts";

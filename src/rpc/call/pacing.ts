@@ -16,7 +16,7 @@ import {
   pacingFreeMs,
   pacingSliceMs,
   pacingTurnMs,
-} from "@sigil/core/limits";
+} from "../../limits.ts";
 import { BoundedMap } from "../../identity/bounded-map.ts";
 import type { Pace } from "../../identity/caller.ts";
 import { FairQueue } from "../../identity/fair-queue.ts";

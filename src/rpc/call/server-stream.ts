@@ -5,8 +5,8 @@
  */
 import { constants } from "node:http2";
 import { status as Code, type handleServerStreamingCall, type ServerWritableStream } from "@grpc/grpc-js";
-import { fail, SigilFault } from "@sigil/core/errors";
-import { callOverheadMs } from "@sigil/core/limits";
+import { fail, SigilFault } from "../../errors.ts";
+import { callOverheadMs } from "../../limits.ts";
 import { callerKey, type CallContext, type Caller, type Room } from "../../identity/caller.ts";
 import { isTimeUp, recordMetadata, requestIdOf } from "./context.ts";
 import { bytesOf, readRequest } from "./decode.ts";

@@ -5,8 +5,8 @@
  */
 import { status as Code, type handleBidiStreamingCall, type ServerDuplexStream } from "@grpc/grpc-js";
 import type { Status } from "@sigil/proto/google/rpc/status";
-import { SigilFault } from "@sigil/core/errors";
-import { streamInFlightMax } from "@sigil/core/limits";
+import { SigilFault } from "../../errors.ts";
+import { streamInFlightMax } from "../../limits.ts";
 import { callerKey, type CallContext, type Caller } from "../../identity/caller.ts";
 import { recordMetadata, requestIdOf } from "./context.ts";
 import { readRequest } from "./decode.ts";

@@ -10,7 +10,7 @@ import {
   type ServerUnaryCall,
 } from "@grpc/grpc-js";
 import { ModuleServiceService } from "@sigil/proto/sigil/module/v1/module";
-import { SigilFault } from "@sigil/core/errors";
+import { SigilFault } from "../../errors.ts";
 import { callerKey, type CallContext, type Caller } from "../../identity/caller.ts";
 import { allowedMs, isTimeUp, recordMetadata, requestIdOf } from "./context.ts";
 import { bytesOf, readRequest } from "./decode.ts";

@@ -36,7 +36,7 @@ import {
 import type { Presentation, Proposal, RecordPage, VersionedRecord, Write } from "../../canon/domain.ts";
 import type { QuorumService, RecordsService } from "../../canon/service.ts";
 import { cborEncode } from "@sigil/core/cbor";
-import { linkAnswerBytesMax, writeAnswerBytesMax } from "@sigil/core/limits";
+import { linkAnswerBytesMax, writeAnswerBytesMax } from "../../limits.ts";
 import {
   readExport,
   readGet,

@@ -22,19 +22,16 @@ import type {
   WatchQuery,
   Write,
 } from "../../canon/domain.ts";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
+import { kindBytesMax, labelBytesMax, recordIdBytesMax, schemaVersionMax } from "@sigil/core/limits";
 import {
   batchWritesMax,
   heartbeatMsDefault,
   heartbeatMsMax,
-  kindBytesMax,
-  labelBytesMax,
   payloadMaskPathBytesMax,
   payloadMaskPathsMax,
-  recordIdBytesMax,
-  schemaVersionMax,
   writeLinksMax,
-} from "@sigil/core/limits";
+} from "../../limits.ts";
 import type { Space as SpaceName, RecordLink } from "@sigil/core/record";
 import { readContent } from "../message/content.ts";
 import { readHash, readPageSize, readRecordId, readTenant, readText, readTimeMs } from "../message/fields.ts";

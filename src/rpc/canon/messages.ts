@@ -20,7 +20,7 @@ import type {
 } from "../../canon/domain.ts";
 import type { EnrolledWitness, Registry } from "@sigil/core/quorum";
 import type { AttestationRole as RoleName } from "@sigil/core/record";
-import { replyJsonCharactersMax } from "@sigil/core/limits";
+import { replyJsonCharactersMax } from "../../limits.ts";
 import { jsonOf } from "../message/json.ts";
 import { formatRecord, formatVersioned } from "./records.ts";
 import { formatTime } from "../message/vocabulary.ts";

@@ -10,16 +10,16 @@ import type { Proposal, ProposalQuery, RecordProposal, WitnessProposal } from ".
 import { proposableKind } from "../../canon/kinds.ts";
 import type { RegistryChange } from "@sigil/core/quorum";
 import { parsePublicKey, type PublicKey } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
+import { principalIdBytesMax } from "@sigil/core/limits";
 import {
   attestationBytesMax,
-  principalIdBytesMax,
   proposalLifetimeMsDefault,
   proposalLifetimeMsMax,
   proposalReasonBytesMax,
   witnessDescriptionBytesMax,
   witnessNameBytesMax,
-} from "@sigil/core/limits";
+} from "../../limits.ts";
 import { readContent } from "../message/content.ts";
 import { readIdempotencyKey, readPageSize, readRecordId, readText } from "../message/fields.ts";
 

@@ -3,7 +3,7 @@ import type { VersionedRecord as VersionedMessage } from "@sigil/proto/sigil/can
 import { Space, type CanonicalRecord } from "@sigil/proto/sigil/type/v1/type";
 import type { Presentation, VersionedRecord } from "../../canon/domain.ts";
 import { cborEncode, type CborMap, type CborValue } from "@sigil/core/cbor";
-import { replyJsonCharactersMax } from "@sigil/core/limits";
+import { replyJsonCharactersMax } from "../../limits.ts";
 import type { Space as SpaceName, StoredRecord } from "@sigil/core/record";
 import { jsonOf } from "../message/json.ts";
 import { formatTime } from "../message/vocabulary.ts";

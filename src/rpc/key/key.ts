@@ -22,7 +22,7 @@ import {
   SigningKey,
 } from "@sigil/proto/sigil/key/v1/key";
 import { parseThumbprint, type Thumbprint } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import type {
   DataKeyState,
   KeyRole,

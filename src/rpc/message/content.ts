@@ -8,7 +8,7 @@ import { atPointer, formatPointer } from "../../canon/schemas/json-pointer.ts";
 import { parseCborPayload, parseJsonPayload } from "../../canon/records/payload.ts";
 import { fromBase64, fromBase64Url } from "@sigil/core/bytes";
 import type { CborMap, CborValue } from "@sigil/core/cbor";
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../../errors.ts";
 import { cborBytesMax } from "@sigil/core/limits";
 import { readText } from "./fields.ts";
 

@@ -2,8 +2,8 @@
 import type { CheckRequest } from "@sigil/proto/sigil/trust/v1/trust";
 import { LevelOfAccess, Verdict } from "@sigil/proto/sigil/type/v1/type";
 import { parseHash, type Hash } from "@sigil/core/bytes";
-import { fail } from "@sigil/core/errors";
-import { idempotencyKeyBytesMax, inputBytesMax, pageSizeMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { idempotencyKeyBytesMax, inputBytesMax, pageSizeMax } from "../../limits.ts";
 import {
   type FrozenVerdict,
   levelNames,

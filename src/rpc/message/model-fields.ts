@@ -1,5 +1,5 @@
 /** What a request calls the model that breaks a rule: models name their fields from themselves on. */
-import { fail, SigilFault } from "@sigil/core/errors";
+import { fail, SigilFault } from "../../errors.ts";
 
 /** @throws whatever `run` throws; of malformedModel, the field after `name`. */
 export const nameModel = async <Result>(name: string, run: () => Promise<Result>): Promise<Result> => {

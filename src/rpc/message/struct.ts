@@ -13,7 +13,7 @@ import { atPointer, formatPointer } from "../../canon/schemas/json-pointer.ts";
 import { jsonRules } from "../../canon/records/payload.ts";
 import { utf8Decode } from "@sigil/core/bytes";
 import type { CborMap, CborValue } from "@sigil/core/cbor";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import { cborDepthMax, cborEntriesMax } from "@sigil/core/limits";
 
 /** Where a value stands, for errors. */

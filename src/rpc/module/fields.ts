@@ -10,8 +10,9 @@ import type {
 } from "@sigil/proto/sigil/module/v1/module";
 import type { Manifest, ModuleQuery, Retirement, RunAsked } from "../../modules/domain.ts";
 import { utf8Encode } from "@sigil/core/bytes";
-import { fail, SigilFault } from "@sigil/core/errors";
-import { moduleCapabilitiesMax, moduleTitleBytesMax, recordIdBytesMax } from "@sigil/core/limits";
+import { fail, SigilFault } from "../../errors.ts";
+import { recordIdBytesMax } from "@sigil/core/limits";
+import { moduleCapabilitiesMax, moduleTitleBytesMax } from "../../limits.ts";
 import { readHash, readLevel, readPageSize, readText } from "../message/fields.ts";
 import { readPutting } from "../canon/proposal-fields.ts";
 

@@ -19,8 +19,8 @@ import type { PrincipalService } from "../../identity/directory/principal-servic
 import type { SuspendQuestion } from "../../identity/directory/suspending.ts";
 import { parseThumbprint, toBase64Url } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
-import { fail } from "@sigil/core/errors";
-import { suspensionReasonBytesMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { suspensionReasonBytesMax } from "../../limits.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
 import { readLevel, readPageSize, readPrincipal, readTenant, readText } from "../message/fields.ts";
 import { encodedBytes, fitPage } from "../bounds/reply-limit.ts";

@@ -5,7 +5,7 @@
  */
 import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect, createServer, type ListenOptions } from "node:net";
-import { fail } from "@sigil/core/errors";
+import { fail } from "../../errors.ts";
 import { formatAddress, isUnix, type Address } from "../../config/address.ts";
 
 export type ListenKey = "listen" | "operator_listen";

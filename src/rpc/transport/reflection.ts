@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import type { Server, ServerDuplexStream, ServiceDefinition } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
-import { assert } from "@sigil/core/errors";
+import { assert } from "../../errors.ts";
 
 type Package = ConstructorParameters<typeof ReflectionService>[0];
 

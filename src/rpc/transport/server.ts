@@ -11,8 +11,8 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { assert } from "@sigil/core/errors";
-import { headerBytesMax, headerPairsMax } from "@sigil/core/limits";
+import { assert } from "../../errors.ts";
+import { headerBytesMax, headerPairsMax } from "../../limits.ts";
 import { formatAddress, isUnix, type Address } from "../../config/address.ts";
 import { strictService } from "../call/decode.ts";
 import type { Health } from "./health.ts";

@@ -6,8 +6,8 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
-import { fail } from "@sigil/core/errors";
-import { tlsFileBytesMax } from "@sigil/core/limits";
+import { fail } from "../../errors.ts";
+import { tlsFileBytesMax } from "../../limits.ts";
 import { contextOf, type Tls } from "./tls.ts";
 
 /** Paths of PEM files; empty for none. */

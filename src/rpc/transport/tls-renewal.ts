@@ -3,7 +3,7 @@
  * asks, checked as one set, and put into use whole or not at all. No connection ends but those of a removed authority.
  */
 import type { Server as NetServer } from "node:net";
-import { describeError, SigilFault } from "@sigil/core/errors";
+import { describeError, SigilFault } from "../../errors.ts";
 import type { Log } from "../call/environment.ts";
 import { watchFiles } from "./file-watch.ts";
 import { AdmittedConnections } from "./tls-admitted.ts";

@@ -1,7 +1,7 @@
 /** TLS of the gRPC port: what it is made of, and the credentials that serve it and take another one while they serve. */
 import type { SecureContextOptions } from "node:tls";
 import { ServerCredentials } from "@grpc/grpc-js";
-import { assert } from "@sigil/core/errors";
+import { assert } from "../../errors.ts";
 
 export type Tls = {
   readonly cert: Buffer;

@@ -16,8 +16,8 @@ import type {
   StreamChecksResponse,
 } from "@sigil/proto/sigil/trust/v1/trust";
 import { SimulatedDecision, SimulateResponse, TrustServiceService } from "@sigil/proto/sigil/trust/v1/trust";
-import { fail, SigilFault } from "@sigil/core/errors";
-import { batchAnswerBytesMax, batchItemsMax, simulateDecisionsMax } from "@sigil/core/limits";
+import { fail, SigilFault } from "../../errors.ts";
+import { batchAnswerBytesMax, batchItemsMax, simulateDecisionsMax } from "../../limits.ts";
 import { mapPaced, type CallContext, type Caller } from "../../identity/caller.ts";
 import { isAtLeast } from "@sigil/core/record";
 import type { BatchItem, CheckQuestion, SimulateQuestion } from "../../trust/decision.ts";

@@ -8,7 +8,7 @@ import { parseHash } from "../../../src/core/bytes.ts";
 import { cborDecode, cborEncode } from "../../../src/core/cbor/cbor.ts";
 import { parseFrozenChain } from "../../../src/core/record/kinds/frozen-chain.ts";
 import type { FrozenRequest } from "../../../src/core/record/kinds/frozen-chain.ts";
-import { reasoningStepDetailBytesMax, reasoningStepsMax } from "../../../src/core/limits.ts";
+import { reasoningStepDetailBytesMax, reasoningStepsMax } from "../../../src/limits.ts";
 
 const makeRequest = (): FrozenRequest => ({
   action: "write",

@@ -7,7 +7,7 @@ import { WalkTurns } from "../../../src/audit/walk-turns.ts";
 import type { Caller } from "../../../src/identity/caller.ts";
 import type { VerifiedRecord } from "../../../src/ledger/read/examine.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
-import { listCandidatesMax, listWalkMsMax } from "../../../src/core/limits.ts";
+import { listCandidatesMax, listWalkMsMax } from "../../../src/limits.ts";
 import { createWorld, decisionBody, openWorld } from "../../contract/memory-ledger.ts";
 
 const decisions = 90;

@@ -4,12 +4,11 @@ import { describe, it } from "mocha";
 import { candidateOf } from "../../../src/canon/proposals/candidate.ts";
 import { checkFreePrincipal, checkUserKind, proposableKind } from "../../../src/canon/kinds.ts";
 import type { CborMap, CborValue } from "../../../src/core/cbor/cbor.ts";
-import { jsonSchemaCharactersMax } from "../../../src/core/limits.ts";
+import { jsonSchemaCharactersMax } from "../../../src/limits.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
 import { checkReplaceable } from "../../../src/trust/lockout.ts";
 import { canonicalModel } from "../../../src/core/model/model-spelling.ts";
 import { parseModel } from "../../../src/core/model/model.ts";
-import { opensslSha256 } from "../../../src/crypto/sha256.ts";
 import { createKey } from "../identity/minting.ts";
 import { errorOf } from "../record/faults.ts";
 
@@ -20,7 +19,7 @@ const spellModel = (payload: CborValue): CborValue => {
 };
 const rules = { spellModel, trustDomain: "sigil.test" };
 const enrol = (payload: CborMap, tenant: string, id = "principal/reader") =>
-  checkFreePrincipal({ id, payload }, { tenant, trustDomain: "sigil.test", path: "" }, opensslSha256);
+  checkFreePrincipal({ id, payload }, { tenant, trustDomain: "sigil.test", path: "" });
 const propose = (id: string, payload: CborValue) =>
   candidateOf(proposableKind(id), id, { kind: "payload", payload }, rules);
 const end = (id: string) => candidateOf(proposableKind(id), id, { kind: "tombstone" }, rules);

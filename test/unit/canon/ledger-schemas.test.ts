@@ -11,7 +11,7 @@ import {
 import type { CommittedRecord } from "../../../src/ledger/ledger.ts";
 import { parseHash } from "../../../src/core/bytes.ts";
 import type { CborValue } from "../../../src/core/cbor/cbor.ts";
-import { fail, SigilFault, type SigilError } from "../../../src/core/errors.ts";
+import { fail, SigilFault, type SigilError } from "../../../src/errors.ts";
 import type { RecordBody } from "../../../src/core/record/record.ts";
 
 const hash = parseHash(new Uint8Array(32));

@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { News } from "../../../src/canon/records/news.ts";
 import type { CommitListener } from "../../../src/ledger/append/options.ts";
-import { bellsPerTurn, newsPositionsMax } from "../../../src/core/limits.ts";
+import { bellsPerTurn, newsPositionsMax } from "../../../src/limits.ts";
 
 type Committed = Parameters<CommitListener>[0][number];
 

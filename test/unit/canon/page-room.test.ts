@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { PageRoom } from "../../../src/canon/records/page-room.ts";
-import { pageEnvelopeBytesMax, replyJsonCharactersMax } from "../../../src/core/limits.ts";
+import { pageEnvelopeBytesMax, replyJsonCharactersMax } from "../../../src/limits.ts";
 
 /** Four characters of JSON and a comma for each byte of CBOR, like nothing else. */
 const record = (envelopeBytes: number, nulls = 0) =>

@@ -5,7 +5,8 @@ import fc from "fast-check";
 import { jsonRules, parseCborPayload, parseJsonPayload } from "../../../src/canon/records/payload.ts";
 import { fromHex } from "../../../src/core/bytes.ts";
 import { cborDecode, cborEncode, type CborValue } from "../../../src/core/cbor/cbor.ts";
-import { cborDepthMax, cborEntriesMax, jsonCharactersMax } from "../../../src/core/limits.ts";
+import { cborDepthMax, cborEntriesMax } from "../../../src/core/limits.ts";
+import { jsonCharactersMax } from "../../../src/limits.ts";
 import { errorOf } from "../record/faults.ts";
 
 const parse = (text: string): CborValue => parseJsonPayload(text, "payload_json");

@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { requireProposalPlace, type Proposer } from "../../../src/canon/proposals/proposal-places.ts";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 
 const mentorOf = (principal: string, tenant: string): Caller => ({
   ...anonymous,

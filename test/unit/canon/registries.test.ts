@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import type { ReadingLedger } from "../../../src/canon/records/reading.ts";
 import { createRegistries } from "../../../src/canon/proposals/registries.ts";
-import { fail } from "../../../src/core/errors.ts";
+import { fail } from "../../../src/errors.ts";
 import {
   createWorld,
   faultOf,

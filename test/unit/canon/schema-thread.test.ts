@@ -4,8 +4,8 @@ import { describe, it } from "mocha";
 import { parseJsonPayload } from "../../../src/canon/records/payload.ts";
 import { SchemaThread } from "../../../src/canon/schemas/schema-thread.ts";
 import { cborEncode, type CborValue } from "../../../src/core/cbor/cbor.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
-import { jsonSchemaWaitingMax } from "../../../src/core/limits.ts";
+import { SigilFault } from "../../../src/errors.ts";
+import { jsonSchemaWaitingMax } from "../../../src/limits.ts";
 
 describe("a schema thread", () => {
   const asked = (schema: string, payload: CborValue | null = null) => ({

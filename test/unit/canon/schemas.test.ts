@@ -4,8 +4,8 @@ import { describe, it } from "mocha";
 import { parseJsonPayload } from "../../../src/canon/records/payload.ts";
 import { compileSchema, type CompiledSchema } from "../../../src/canon/schemas/json-schema.ts";
 import type { CborValue } from "../../../src/core/cbor/cbor.ts";
-import { fail } from "../../../src/core/errors.ts";
-import { jsonSchemaCharactersMax } from "../../../src/core/limits.ts";
+import { fail } from "../../../src/errors.ts";
+import { jsonSchemaCharactersMax } from "../../../src/limits.ts";
 import { errorOf } from "../record/faults.ts";
 
 const checkAgainst = (compiled: CompiledSchema, payload: CborValue, field: string): void => {

@@ -1,10 +1,10 @@
 /** What a client believes of a record: every lie of a server that holds all of its own keys but one. */
+import { sha256 } from "@sigil/core/hash";
 import { generateKeyPairSync } from "node:crypto";
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
 import { KeyWalk, ProofError, type RecordEvidence } from "@sigil/client";
 import { cborDecode, cborEncode } from "../../../src/core/cbor/cbor.ts";
-import { portableSha256 } from "../../../src/core/hash.ts";
 import { entryOf } from "../../../src/core/record/record.ts";
 import { createSigner, type Signer } from "../../../src/crypto/signing/sign.ts";
 import { prepareRecord, signRecord } from "../../../src/ledger/append/prepare.ts";
@@ -31,8 +31,8 @@ describe("a client's walk", () => {
   });
 
   const envelopeBy = async (signer: Signer, name = origin): Promise<Uint8Array> => {
-    const prepared = prepareRecord(userBody("a"), portableSha256);
-    return (await signRecord(prepared, { signer, origin: name, sha256: portableSha256 })).envelope;
+    const prepared = prepareRecord(userBody("a"));
+    return (await signRecord(prepared, { signer, origin: name })).envelope;
   };
 
   /** At position 1 of a tree of two, under a checkpoint: everything a server can make that has the keys. */
@@ -98,7 +98,7 @@ describe("a client's walk", () => {
       records.map(({ position, envelope }) => ({ ledgerPosition: position, envelope })),
     );
     const signed = async (size: bigint): Promise<string> => {
-      const root = portableSha256(Uint8Array.of(Number(size)));
+      const root = sha256(Uint8Array.of(Number(size)));
       const note = await signCheckpoint({ origin: ledger.origin, size, root }, first);
       return later.verifyCheckpoint(note).then(
         () => "believed",

@@ -4,7 +4,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { describeConfig, makeConfig, readConfig, type Config } from "../../../src/config/config.ts";
 import { flagOf, KEYS, keyNames, variableOf } from "../../../src/config/keys.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 
 type Given = {
   readonly argv?: readonly string[];

@@ -18,6 +18,7 @@ const product = sourcesUnder("src");
 const all = [...product, ...sourcesUnder("test"), ...sourcesUnder("scripts"), ...sourcesUnder("clients")];
 
 const isListed = (path: string): boolean =>
+  !pure.exclude.includes(path) &&
   pure.include.some((each) =>
     each.endsWith("/**/*.ts") ? path.startsWith(each.slice(0, -"**/*.ts".length)) : path === each,
   );

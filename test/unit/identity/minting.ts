@@ -1,6 +1,6 @@
 /** Principals and tokens for tests: good ones, and ones wrong in a single place. */
 import { generateKeyPairSync, sign, type KeyObject } from "node:crypto";
-import { SigilFault, type CredentialReason } from "../../../src/core/errors.ts";
+import { SigilFault, type CredentialReason } from "../../../src/errors.ts";
 import { toBase64Url } from "../../../src/core/bytes.ts";
 import { coseKeyThumbprint } from "../../../src/core/cose/cose.ts";
 import type { PrincipalPayload } from "../../../src/core/record/kinds/governance.ts";

@@ -12,7 +12,7 @@ import {
   TrustServiceService,
   WitnessServiceService,
 } from "@sigil/client";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
 import { levelNames } from "../../../src/core/record/names.ts";
 import { authorize, requiredLevel } from "../../../src/identity/permissions.ts";

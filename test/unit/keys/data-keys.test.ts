@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { createCustody, openCustody, type Custody } from "../../../src/crypto/custody.ts";
 import { createKek, createKekFile } from "../../../src/crypto/kek.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 
 const kekInputs = { env: {}, askPassphrase: () => Promise.reject(new Error("no passphrase")) };
 const kindOf = (work: Promise<unknown>): Promise<string> =>

@@ -1,5 +1,5 @@
 /** The error that a call fails with, for tests. */
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 
 /** @throws when the call does not fail, or fails with anything but a SigilFault. */
 export const expectFault = async (work: () => unknown): Promise<SigilFault> => {

@@ -4,7 +4,6 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { parseHash, toBase64Url, type Hash } from "../../../src/core/bytes.ts";
 import type { CborMap } from "../../../src/core/cbor/cbor.ts";
-import { portableSha256 } from "../../../src/core/hash.ts";
 import { formatKeyRetirement, formatSigningKey } from "../../../src/core/record/kinds.ts";
 import type { RecordBody } from "../../../src/core/record/record.ts";
 import {
@@ -34,8 +33,8 @@ const origin = "ledger.test";
 const newSigner = (): Signer => createSigner(generateKeyPairSync("ed25519").privateKey);
 
 const envelopeOf = async (body: RecordBody, signer: Signer, name = origin): Promise<Uint8Array> => {
-  const prepared = prepareRecord(body, portableSha256);
-  return (await signRecord(prepared, { signer, origin: name, sha256: portableSha256 })).envelope;
+  const prepared = prepareRecord(body);
+  return (await signRecord(prepared, { signer, origin: name })).envelope;
 };
 
 const announcing = (

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
-import { SigilFault, type SigilError } from "../../../src/core/errors.ts";
+import { SigilFault, type SigilError } from "../../../src/errors.ts";
 import { isSwappable } from "../../../src/crypto/files/file-access.ts";
 import { createPrivateFile, readPrivateFile } from "../../../src/crypto/files/private-file.ts";
 import { checkPrivateTree } from "../../../src/crypto/files/private-tree.ts";

@@ -13,13 +13,9 @@ import {
   type Signature,
 } from "../../../src/core/bytes.ts";
 import { createSigner } from "../../../src/crypto/signing/sign.ts";
-import {
-  checkPublicKey,
-  foreignVerifiers,
-  verifyForeign,
-  verifyOwn,
-  verifyStrict,
-} from "../../../src/core/keys/verify.ts";
+import { checkPublicKey, verifyForeign } from "../../../src/core/keys/verify.ts";
+import { foreignVerifiers, verifyOwn } from "../../../src/core/crypto/openssl.ts";
+import { verifyStrict } from "../../../src/core/crypto/strict.ts";
 import { expectFault } from "./expect-fault.ts";
 
 const prime = 2n ** 255n - 19n;

@@ -1,7 +1,7 @@
 /** What an append promises: dense positions, versions that follow each other, all or none, read back verified. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { fail } from "../../../src/core/errors.ts";
+import { fail } from "../../../src/errors.ts";
 import type { Hash } from "../../../src/core/bytes.ts";
 import type { CommittedRecord } from "../../../src/ledger/ledger.ts";
 import { recordKey } from "../../../src/ledger/layout/keyspace.ts";

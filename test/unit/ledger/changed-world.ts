@@ -1,7 +1,7 @@
 /** A ledger with something in every index, everything that is asked of it, and how a change of its disk is noticed. */
 import { formatErasure, formatPrincipal } from "../../../src/core/record/kinds.ts";
 import { readU64be, toHex, utf8Encode, type Hash } from "../../../src/core/bytes.ts";
-import { SigilFault, type SigilError } from "../../../src/core/errors.ts";
+import { SigilFault, type SigilError } from "../../../src/errors.ts";
 import { rebuildingKey, type Family } from "../../../src/ledger/layout/keyspace.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
 import type { Store, StoreOp } from "../../../src/storage/store.ts";

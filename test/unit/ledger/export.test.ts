@@ -3,7 +3,6 @@ import { expect } from "chai";
 import { before, describe, it } from "mocha";
 import { u64be, type Hash } from "../../../src/core/bytes.ts";
 import { cborDecode, cborEncode, type CborMap } from "../../../src/core/cbor/cbor.ts";
-import { opensslSha256 } from "../../../src/crypto/sha256.ts";
 import { memoryAnchor } from "../../../src/ledger/append/anchor.ts";
 import { runFsck } from "../../../src/ledger/fsck/fsck.ts";
 import { importEntries, PassageCheck } from "../../../src/ledger/copy/import.ts";
@@ -15,7 +14,6 @@ import type { StoreEntry } from "../../../src/storage/store.ts";
 import { decisionBody, faultOf, openWorld, withStore, type World } from "../../contract/memory-ledger.ts";
 import { buildInspected, damageCopy, inspectedSize, put } from "./inspected-world.ts";
 
-const sha256 = opensslSha256;
 const origin = "ledger.test";
 
 type Taken = {
@@ -109,7 +107,7 @@ describe("an export", () => {
 
   describe("on its way in", () => {
     const pass = (given: readonly StoreEntry[], watchedSizes: readonly bigint[] = []): PassageCheck => {
-      const check = new PassageCheck({ origin, frontier: emptyFrontier, sha256, watchedSizes });
+      const check = new PassageCheck({ origin, frontier: emptyFrontier, watchedSizes });
       for (const entry of given) check.add(entry);
       return check;
     };
@@ -173,7 +171,7 @@ describe("an export", () => {
         for (let at = 0; at < bytes.length; at += 32) leaves.push(bytes.slice(at, at + 32) as Hash);
       }
       for (const size of [1, 2, 77, 150, 299, 300, Number(inspectedSize)]) {
-        const expected = rootOf(appendLeaves(emptyFrontier, leaves.slice(0, size), sha256).frontier, sha256);
+        const expected = rootOf(appendLeaves(emptyFrontier, leaves.slice(0, size)).frontier);
         const { watchedRoots } = pass(entries, [BigInt(size)]);
         expect(watchedRoots.get(BigInt(size)), `size ${size}`).to.deep.equal(expected);
         const together = pass(entries, [inspectedSize, BigInt(size), 3n, 150n]).watchedRoots;

@@ -1,9 +1,9 @@
 /** The inspection finds every kind of damage and names where. */
+import { sha256 } from "@sigil/core/hash";
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
 import { u64be, utf8Encode, type Hash } from "../../../src/core/bytes.ts";
 import { signCheckpoint } from "../../../src/core/merkle/checkpoint.ts";
-import { opensslSha256 } from "../../../src/crypto/sha256.ts";
 import { memoryAnchor } from "../../../src/ledger/append/anchor.ts";
 import {
   inspectPinned,
@@ -203,9 +203,9 @@ describe("fsck", () => {
       name: "a checkpoint signed by a stranger",
       damage: async (store) => {
         const group = await findGroup(store, 305n);
-        const root = opensslSha256(new Uint8Array(1));
+        const root = sha256(new Uint8Array(1));
         const claim = { origin: whole.options.origin, size, root };
-        const checkpoint = await signCheckpoint(claim, newSigner(), opensslSha256);
+        const checkpoint = await signCheckpoint(claim, newSigner());
         await store.commit(put(groupKey(305n), formatGroup({ ...group, checkpoint })));
       },
       first: [305n, "checkpoint"],
@@ -214,9 +214,9 @@ describe("fsck", () => {
       name: "a checkpoint over another root",
       damage: async (store) => {
         const group = await findGroup(store, 305n);
-        const root = opensslSha256(new Uint8Array(1));
+        const root = sha256(new Uint8Array(1));
         const claim = { origin: whole.options.origin, size, root };
-        const checkpoint = await signCheckpoint(claim, whole.options.checkpointSigner, opensslSha256);
+        const checkpoint = await signCheckpoint(claim, whole.options.checkpointSigner);
         await store.commit(put(groupKey(305n), formatGroup({ ...group, checkpoint })));
       },
       first: [305n, "root"],
@@ -262,7 +262,7 @@ describe("fsck", () => {
     },
     {
       name: "a surplus hash",
-      damage: (store) => store.commit(put(hashKey(opensslSha256(new Uint8Array(2))), u64be(5n))),
+      damage: (store) => store.commit(put(hashKey(sha256(new Uint8Array(2))), u64be(5n))),
       first: [null, "hash index"],
     },
     {
@@ -360,14 +360,14 @@ describe("fsck", () => {
 
   it("finds an anchor that is missing, forged, ahead, or over another tree", async () => {
     const { origin, checkpointSigner } = whole.options;
-    const root = opensslSha256(new Uint8Array(1));
+    const root = sha256(new Uint8Array(1));
     const notes = [
       undefined,
       "nonsense",
-      await signCheckpoint({ origin, size, root }, newSigner(), opensslSha256),
-      await signCheckpoint({ origin, size: size + 1n, root }, checkpointSigner, opensslSha256),
-      await signCheckpoint({ origin, size, root }, checkpointSigner, opensslSha256),
-      await signCheckpoint({ origin, size: 10n, root }, checkpointSigner, opensslSha256),
+      await signCheckpoint({ origin, size, root }, newSigner()),
+      await signCheckpoint({ origin, size: size + 1n, root }, checkpointSigner),
+      await signCheckpoint({ origin, size, root }, checkpointSigner),
+      await signCheckpoint({ origin, size: 10n, root }, checkpointSigner),
     ];
     for (const note of notes) {
       const anchor = memoryAnchor();

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { utf8Encode } from "../../../src/core/bytes.ts";
-import { idempotencyTtlMs } from "../../../src/core/limits.ts";
+import { idempotencyTtlMs } from "../../../src/limits.ts";
 import type { HeldClaim, IdempotencyScope } from "../../../src/ledger/append/idempotency.ts";
 import { expiryKey, familyRange } from "../../../src/ledger/layout/keyspace.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";

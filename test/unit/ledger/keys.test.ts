@@ -8,7 +8,6 @@ import { prepareRecord, signRecord } from "../../../src/ledger/append/prepare.ts
 import { Sealer } from "../../../src/ledger/sealing/sealer.ts";
 import { openMemoryStore } from "../../../src/storage/memory.ts";
 import { u64be, type PublicKey } from "../../../src/core/bytes.ts";
-import { opensslSha256 } from "../../../src/crypto/sha256.ts";
 import { keyState, type KeyEntry } from "../../../src/core/keys/ring.ts";
 import { verifyOwn } from "../../../src/core/keys/verify.ts";
 import { runFsck } from "../../../src/ledger/fsck/fsck.ts";
@@ -110,11 +109,7 @@ describe("a signing key", () => {
     // The checkpoint over an announcement of its own key is the last that the old key signs.
     const checkpoint = await ledger.rotateKey("checkpoint");
     const over = (publicKey: PublicKey) =>
-      verifyCheckpoint(
-        ledger.checkpoint.note,
-        { origin: "ledger.test", publicKey, verify: verifyOwn },
-        opensslSha256,
-      );
+      verifyCheckpoint(ledger.checkpoint.note, { origin: "ledger.test", publicKey, verify: verifyOwn });
     expect((await over(world.options.checkpointSigner.publicKey)).size).to.equal(4n);
     await ledger.append([userBody("b")]);
     expect((await over(checkpoint.publicKey)).size).to.equal(5n);
@@ -187,7 +182,7 @@ describe("a signing key", () => {
 describe("a stored record", () => {
   it("signed by an attacker, by a key outside its positions or by a key of another role is refused", async () => {
     const world = await createWorld();
-    const { dataKeys, origin, sha256, recordSigner, checkpointSigner, signingKeys } = world.options;
+    const { dataKeys, origin, recordSigner, checkpointSigner, signingKeys } = world.options;
     let store = await openMemoryStore();
     const openStore = async () => (store = await world.options.openStore());
     await using ledger = await openWorld(world, { openStore });
@@ -207,7 +202,7 @@ describe("a stored record", () => {
       const key = recordKey(position);
       const whole = (await store.get(key)) ?? new Uint8Array(0);
       const { body } = await ledger.readAt(position);
-      const { envelope } = await signRecord(prepareRecord(body, sha256), { signer, origin, sha256 });
+      const { envelope } = await signRecord(prepareRecord(body), { signer, origin });
       const sealer = new Sealer({ origin, keys: dataKeys, store: () => store });
       await store.commit([{ kind: "put", key, value: await sealer.seal(envelope, position, "acme") }]);
       const fault = await faultOf(ledger.readAt(position));

@@ -1,4 +1,5 @@
 /** Walks over a tenant's records and over the newest versions of ids; attestations by body. */
+import { sha256 } from "@sigil/core/hash";
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
 import type { Hash } from "../../../src/core/bytes.ts";
@@ -6,7 +7,6 @@ import { BlindTags, indexOps } from "../../../src/ledger/layout/indexes.ts";
 import { canonKey, versionKey } from "../../../src/ledger/layout/keyspace.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
 import type { HeadScan, RecordWalk } from "../../../src/ledger/layout/lookup.ts";
-import { opensslSha256 } from "../../../src/crypto/sha256.ts";
 import { createWorld, decisionBody, openWorld, systemBody, userBody } from "../../contract/memory-ledger.ts";
 
 const collect = async <T>(items: AsyncIterable<T>): Promise<readonly T[]> => {
@@ -56,7 +56,7 @@ describe("a tenant's records", () => {
 
 describe("the index entries of a record", () => {
   const tags = new BlindTags(async (tenant) => new TextEncoder().encode(`key of ${tenant}`));
-  const hash = opensslSha256(new Uint8Array(1));
+  const hash = sha256(new Uint8Array(1));
   const head = { position: 5n, version: 2n };
   before(() => tags.ensure("acme"));
 

@@ -1,9 +1,9 @@
 /** What a start refuses: a ledger with a hole, a surplus, a changed end, another tree, or behind its anchor. */
+import { sha256 } from "@sigil/core/hash";
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
-import type { SigilError } from "../../../src/core/errors.ts";
+import type { SigilError } from "../../../src/errors.ts";
 import { signCheckpoint } from "../../../src/core/merkle/checkpoint.ts";
-import { opensslSha256 } from "../../../src/crypto/sha256.ts";
 import { formatGroup, parseGroup } from "../../../src/ledger/layout/group.ts";
 import {
   familyRange,
@@ -153,10 +153,9 @@ describe("a start", () => {
           {
             origin: whole.options.origin,
             size,
-            root: root === "same" ? real : opensslSha256(real),
+            root: root === "same" ? real : sha256(real),
           },
           signer,
-          opensslSha256,
         );
         await store.commit([
           { kind: "put", key: groupKey(group.firstPosition), value: formatGroup({ ...group, checkpoint }) },
@@ -261,11 +260,11 @@ describe("the anchor", () => {
   it("that is forged is refused", async () => {
     const world = await copyWorld(whole);
     const { origin } = whole.options;
-    const root = opensslSha256(new Uint8Array(1));
-    const byStranger = await signCheckpoint({ origin, size: 1n, root }, newSigner(), opensslSha256);
+    const root = sha256(new Uint8Array(1));
+    const byStranger = await signCheckpoint({ origin, size: 1n, root }, newSigner());
     await world.anchor.write(byStranger);
     expect(await refusal(world)).to.include({ kind: "ledgerCorrupt" });
-    const ahead = await signCheckpoint({ origin, size: size + 9n, root }, newSigner(), opensslSha256);
+    const ahead = await signCheckpoint({ origin, size: size + 9n, root }, newSigner());
     await world.anchor.write(ahead);
     expect(await refusal(world)).to.include({ kind: "ledgerCorrupt" });
     await world.anchor.write("not a note");
@@ -275,10 +274,8 @@ describe("the anchor", () => {
   it("over another history of the same keys is refused", async () => {
     const world = await copyWorld(whole);
     const { origin, checkpointSigner } = whole.options;
-    const root = opensslSha256(new Uint8Array(1));
-    await world.anchor.write(
-      await signCheckpoint({ origin, size: 300n, root }, checkpointSigner, opensslSha256),
-    );
+    const root = sha256(new Uint8Array(1));
+    await world.anchor.write(await signCheckpoint({ origin, size: 300n, root }, checkpointSigner));
     expect(await refusal(world)).to.include({ kind: "ledgerCorrupt", position: 300n });
   });
 

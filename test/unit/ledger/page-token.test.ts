@@ -3,7 +3,7 @@ import { createHmac } from "node:crypto";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { formatPageToken, parsePageToken } from "../../../src/ledger/layout/page-token.ts";
-import { fail } from "../../../src/core/errors.ts";
+import { fail } from "../../../src/errors.ts";
 import { faultOf } from "../../contract/memory-ledger.ts";
 
 const by =

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { ReadAhead } from "../../../src/ledger/read/read-ahead.ts";
-import { readAheadBytesMax, readAheadFirst, readAheadRecordsMax } from "../../../src/core/limits.ts";
+import { readAheadBytesMax, readAheadFirst, readAheadRecordsMax } from "../../../src/limits.ts";
 
 const short = new Uint8Array(400);
 const long = new Uint8Array(1_000_000);

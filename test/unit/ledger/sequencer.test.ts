@@ -1,15 +1,14 @@
 /** The order of appends and how they share a write, with signing and writing in the test's hands. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { appendQueueRecordsMax, groupBytesMax, groupRecordsMax } from "../../../src/core/limits.ts";
-import type { SigilError } from "../../../src/core/errors.ts";
-import { opensslSha256 } from "../../../src/crypto/sha256.ts";
+import { appendQueueRecordsMax, groupBytesMax, groupRecordsMax } from "../../../src/limits.ts";
+import type { SigilError } from "../../../src/errors.ts";
 import type { Appended, SignedUnit, UnitOutcome } from "../../../src/ledger/append/commit.ts";
 import { prepareRecord, type PreparedRecord, type SignedRecord } from "../../../src/ledger/append/prepare.ts";
 import { GroupFailed, Sequencer } from "../../../src/ledger/append/sequencer.ts";
 import { faultOf, userBody } from "../../contract/memory-ledger.ts";
 
-const record = prepareRecord(userBody("r"), opensslSha256);
+const record = prepareRecord(userBody("r"));
 const recordOf = (bytes: number): PreparedRecord => ({ ...record, bodyBytes: new Uint8Array(bytes) });
 const unitOf = (records: number) => ({ records: Array.from({ length: records }, () => record) });
 

@@ -1,4 +1,5 @@
 /** The tree on disk: what it keeps is enough to prove every leaf at every size, and that sizes continue each other. */
+import { sha256 } from "@sigil/core/hash";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import type { Hash } from "../../../src/core/bytes.ts";
@@ -10,7 +11,6 @@ import {
   proveInclusion,
 } from "../../../src/core/merkle/proof.ts";
 import { rootOf } from "../../../src/core/merkle/tree.ts";
-import { opensslSha256 } from "../../../src/crypto/sha256.ts";
 import { emptyTree, planLeaves, TreeReader, type TreeState } from "../../../src/ledger/layout/tree.ts";
 import { openMemoryStore } from "../../../src/storage/memory.ts";
 import type { Store } from "../../../src/storage/store.ts";
@@ -18,7 +18,7 @@ import { createWorld, openWorld, userBody } from "../../contract/memory-ledger.t
 
 const sizeMax = 600;
 const leaves = Array.from({ length: sizeMax }, (_, index) =>
-  leafHash(opensslSha256(Uint8Array.of(index >> 8, index & 0xff)), opensslSha256),
+  leafHash(sha256(Uint8Array.of(index >> 8, index & 0xff))),
 );
 
 /** Grows a tree in uneven groups; the state at every size where a group ended. */
@@ -27,7 +27,7 @@ const grow = async (store: Store, groupSizes: () => number): Promise<readonly Tr
   let state = emptyTree;
   for (let from = 0; from < sizeMax;) {
     const to = Math.min(sizeMax, from + groupSizes());
-    const plan = planLeaves(state, leaves.slice(from, to), opensslSha256);
+    const plan = planLeaves(state, leaves.slice(from, to));
     if (plan.ops.length > 0) await store.commit(plan.ops);
     state = plan.tree;
     states.push(state);
@@ -40,20 +40,20 @@ describe("the tree on disk", () => {
   it("proves leaves at every size up to 600, and every leaf at sizes around whole tiles", async () => {
     const store = await openMemoryStore();
     const states = await grow(store, () => 1);
-    const reader = new TreeReader(() => store, opensslSha256);
+    const reader = new TreeReader(() => store);
     const around = new Set([1, 2, 3, 255, 256, 257, 511, 512, 513, 600]);
     for (const state of states) {
       const treeSize = state.frontier.size;
       const size = Number(treeSize);
-      const root = rootOf(state.frontier, opensslSha256);
+      const root = rootOf(state.frontier);
       const all = Array.from({ length: size }, (_, index) => index);
       const some = new Set([0, 1, size >> 1, (size * 7) % size, size - 2, size - 1]);
       const asked = around.has(size) ? all : all.filter((index) => some.has(index));
       for (const index of asked) {
         const leafIndex = BigInt(index);
-        const proof = await proveInclusion(leafIndex, treeSize, reader.readHashes(state), opensslSha256);
+        const proof = await proveInclusion(leafIndex, treeSize, reader.readHashes(state));
         const claim = { leafIndex, treeSize, leafHash: leaves[index] as Hash, root, proof };
-        const outcome = checkInclusion(claim, opensslSha256);
+        const outcome = checkInclusion(claim);
         expect(outcome.kind, `leaf ${index} of ${size}`).to.equal("ok");
       }
     }
@@ -63,14 +63,14 @@ describe("the tree on disk", () => {
     const store = await openMemoryStore();
     let turn = 0;
     const states = await grow(store, () => [1, 7, 256, 3, 40][turn++ % 5] ?? 1);
-    const reader = new TreeReader(() => store, opensslSha256);
+    const reader = new TreeReader(() => store);
     for (const [at, newer] of states.entries()) {
       for (const older of states.slice(0, at + 1)) {
         const [oldSize, newSize] = [older.frontier.size, newer.frontier.size];
-        const oldRoot = rootOf(older.frontier, opensslSha256);
-        const newRoot = rootOf(newer.frontier, opensslSha256);
-        const proof = await proveConsistency(oldSize, newSize, reader.readHashes(newer), opensslSha256);
-        const outcome = checkConsistency({ oldSize, newSize, oldRoot, newRoot, proof }, opensslSha256);
+        const oldRoot = rootOf(older.frontier);
+        const newRoot = rootOf(newer.frontier);
+        const proof = await proveConsistency(oldSize, newSize, reader.readHashes(newer));
+        const outcome = checkConsistency({ oldSize, newSize, oldRoot, newRoot, proof });
         expect(outcome.kind, `${oldSize} to ${newSize}`).to.equal("ok");
       }
     }

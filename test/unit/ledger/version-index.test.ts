@@ -3,7 +3,6 @@ import { expect } from "chai";
 import { before, describe, it } from "mocha";
 import { hashRecord, encodeBody, type RecordBody } from "../../../src/core/record/record.ts";
 import type { Hash } from "../../../src/core/bytes.ts";
-import { opensslSha256 } from "../../../src/crypto/sha256.ts";
 import type { CommittedRecord, Ledger } from "../../../src/ledger/ledger.ts";
 import type { HistoryWalk, VersionListing } from "../../../src/ledger/layout/version-index.ts";
 import { createFaultyStore, type FaultyStore } from "../../contract/faulty-store.ts";
@@ -23,7 +22,7 @@ const collect = async <T>(items: AsyncIterable<T>): Promise<readonly T[]> => {
   return all;
 };
 
-const hashOf = (body: RecordBody): Hash => hashRecord(encodeBody(body), opensslSha256);
+const hashOf = (body: RecordBody): Hash => hashRecord(encodeBody(body));
 
 /** Bodies of versions of one id that follow each other, in one tenant. */
 const chain = (id: string, count: number, changes: Partial<RecordBody> = {}): readonly RecordBody[] => {

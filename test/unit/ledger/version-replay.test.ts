@@ -1,4 +1,5 @@
 /** A replay that remembers few ids gives what one gives that remembers all, and sees what follows nothing. */
+import { sha256 } from "@sigil/core/hash";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { equalBytes, type Hash } from "../../../src/core/bytes.ts";
@@ -12,11 +13,10 @@ import {
   type Recall,
 } from "../../../src/ledger/walk/version-replay.ts";
 import type { WalkedRecord } from "../../../src/ledger/walk/walk.ts";
-import { opensslSha256 } from "../../../src/crypto/sha256.ts";
 import { utf8Encode } from "../../../src/core/bytes.ts";
 import { userBody } from "../../contract/memory-ledger.ts";
 
-const hashAt = (position: number): Hash => opensslSha256(utf8Encode(String(position)));
+const hashAt = (position: number): Hash => sha256(utf8Encode(String(position)));
 
 /** Record by record its id, and the position of the record that it says it follows. */
 type Told = readonly (readonly [id: string, follows: number | null])[];

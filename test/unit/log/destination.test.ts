@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { QueuedDestination, type WriteSome } from "../../../src/log/destination.ts";
-import { logQueueBytesMax } from "../../../src/core/limits.ts";
+import { logQueueBytesMax } from "../../../src/limits.ts";
 
 const failure = (code: string): NodeJS.ErrnoException => Object.assign(new Error(code), { code });
 

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { limitLines } from "../../../src/log/limit.ts";
-import { logLinesBurst, logLinesPerSecond, logReasonsMax } from "../../../src/core/limits.ts";
+import { logLinesBurst, logLinesPerSecond, logReasonsMax } from "../../../src/limits.ts";
 
 const made = () => {
   const lines: { readonly level: string; readonly fields: object; readonly message: string }[] = [];

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { createLog, describeCause, strikeOut } from "../../../src/log/log.ts";
-import { logMessageCharactersMax } from "../../../src/core/limits.ts";
+import { logMessageCharactersMax } from "../../../src/limits.ts";
 
 const token = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJtZSJ9.c2ln";
 

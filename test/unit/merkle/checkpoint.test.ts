@@ -6,8 +6,8 @@ import * as fc from "fast-check";
 import { describe, it } from "mocha";
 import { fromBase64, fromHex, parseHash, parsePublicKey, parseSignature } from "../../../src/core/bytes.ts";
 import { toHex } from "../../../src/core/bytes.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
-import type { SigilError } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
+import type { SigilError } from "../../../src/errors.ts";
 import {
   formatCheckpoint,
   parseCheckpoint,

@@ -1,13 +1,12 @@
 /**
  * RFC 6962 §2.1 as its text has it: recursive, from all the leaves, every time. Deliberately dumb, and on purpose
- * without a line of `src/merkle`: the second opinion that the real one is held to.
+ * without a line of `src/core/merkle`: the second opinion that the real one is held to.
  */
 import { hash } from "node:crypto";
 import { parseHash } from "../../../src/core/bytes.ts";
 import type { Hash } from "../../../src/core/bytes.ts";
-import type { Sha256 } from "../../../src/core/hash.ts";
 
-export const sha256: Sha256 = (data) => parseHash(hash("sha256", data, "buffer"));
+const sha256 = (data: Uint8Array): Hash => parseHash(hash("sha256", data, "buffer"));
 
 /** Entry number i of the sample trees: SHA-256 of i in ASCII decimal. */
 export const sampleEntry = (index: number): Uint8Array => sha256(Buffer.from(String(index)));

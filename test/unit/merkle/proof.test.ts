@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import { describe, it } from "mocha";
 import type { Hash } from "../../../src/core/bytes.ts";
 import { toHex } from "../../../src/core/bytes.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 import { leafHash } from "../../../src/core/merkle/hash.ts";
 import {
   checkConsistency,
@@ -21,21 +21,14 @@ import {
   rootOf,
 } from "../../../src/core/merkle/tree.ts";
 import type { Frontier } from "../../../src/core/merkle/tree.ts";
-import {
-  naiveConsistency,
-  naiveInclusion,
-  naiveLeaf,
-  naiveRoot,
-  sampleEntries,
-  sha256,
-} from "./naive-tree.ts";
+import { naiveConsistency, naiveInclusion, naiveLeaf, naiveRoot, sampleEntries } from "./naive-tree.ts";
 
 const leavesMax = 2000;
 const entries = sampleEntries(leavesMax);
-const leaves = entries.map((entry) => leafHash(entry, sha256));
+const leaves = entries.map((entry) => leafHash(entry));
 const firstEntries = (size: number): readonly Uint8Array[] => entries.slice(0, size);
 
-const grown = appendLeaves(emptyFrontier, leaves, sha256);
+const grown = appendLeaves(emptyFrontier, leaves);
 const stored = new Map(grown.nodes.map(({ level, index, hash }) => [`${level}/${index}`, hash]));
 
 /** Complete subtrees of the first `size` leaves only, so that a proof cannot read what came later. */
@@ -50,8 +43,7 @@ const readerAt =
       return hash;
     });
 
-const frontierAt = (size: number): Frontier =>
-  appendLeaves(emptyFrontier, leaves.slice(0, size), sha256).frontier;
+const frontierAt = (size: number): Frontier => appendLeaves(emptyFrontier, leaves.slice(0, size)).frontier;
 const roots = Array.from({ length: 65 }, (_, size) => naiveRoot(firstEntries(size)));
 const rootAt = (size: number): Hash => roots[size] ?? naiveRoot(firstEntries(size));
 
@@ -62,7 +54,7 @@ const inclusionClaim = async (leaf: number, size: number): Promise<InclusionClai
   treeSize: BigInt(size),
   leafHash: naiveLeaf(entries[leaf] ?? new Uint8Array()),
   root: rootAt(size),
-  proof: await proveInclusion(BigInt(leaf), BigInt(size), readerAt(size), sha256),
+  proof: await proveInclusion(BigInt(leaf), BigInt(size), readerAt(size)),
 });
 
 const consistencyClaim = async (old: number, size: number): Promise<ConsistencyClaim> => ({
@@ -70,7 +62,7 @@ const consistencyClaim = async (old: number, size: number): Promise<ConsistencyC
   newSize: BigInt(size),
   oldRoot: rootAt(old),
   newRoot: rootAt(size),
-  proof: await proveConsistency(BigInt(old), BigInt(size), readerAt(size), sha256),
+  proof: await proveConsistency(BigInt(old), BigInt(size), readerAt(size)),
 });
 
 /** Every copy of the bytes with one bit changed. */
@@ -85,7 +77,7 @@ const proofFlips = (proof: readonly Uint8Array[]): readonly (readonly Uint8Array
 describe("the tree", () => {
   it("has the naive root at every size up to 64", () => {
     for (let size = 0; size <= 64; size += 1) {
-      expect(toHex(rootOf(frontierAt(size), sha256)), `size ${size}`).to.equal(toHex(rootAt(size)));
+      expect(toHex(rootOf(frontierAt(size))), `size ${size}`).to.equal(toHex(rootAt(size)));
     }
   });
 
@@ -95,19 +87,17 @@ describe("the tree", () => {
         let frontier = emptyFrontier;
         for (const count of groups) {
           const from = Number(frontier.size);
-          frontier = appendLeaves(frontier, leaves.slice(from, from + count), sha256).frontier;
+          frontier = appendLeaves(frontier, leaves.slice(from, from + count)).frontier;
         }
         expect(frontier.peaks).to.have.length(peaksOf(frontier.size).length);
-        expect(toHex(rootOf(frontier, sha256))).to.equal(
-          toHex(naiveRoot(firstEntries(Number(frontier.size)))),
-        );
+        expect(toHex(rootOf(frontier))).to.equal(toHex(naiveRoot(firstEntries(Number(frontier.size)))));
       }),
       { numRuns: 25 },
     );
   });
 
   it("gives each complete subtree once, with the naive root of its leaves", () => {
-    const { nodes } = appendLeaves(emptyFrontier, leaves.slice(0, 100), sha256);
+    const { nodes } = appendLeaves(emptyFrontier, leaves.slice(0, 100));
     expect(new Set(nodes.map(({ level, index }) => `${level}/${index}`)).size).to.equal(nodes.length);
     expect(nodes).to.have.length(197); // 100 + 50 + 25 + 12 + 6 + 3 + 1
     for (const { level, index, hash } of nodes) {
@@ -127,7 +117,7 @@ describe("the tree", () => {
   it("leaves the frontier that it appends to as it was", () => {
     const before = frontierAt(7);
     const copy = structuredClone(before);
-    appendLeaves(before, leaves.slice(7, 9), sha256);
+    appendLeaves(before, leaves.slice(7, 9));
     expect(before).to.deep.equal(copy);
   });
 });
@@ -139,7 +129,7 @@ describe("an inclusion proof", () => {
         const claim = await inclusionClaim(leaf, size);
         const naive = naiveInclusion(leaf, firstEntries(size));
         expect(hexAll(claim.proof as Hash[]), `leaf ${leaf} of ${size}`).to.deep.equal(hexAll(naive));
-        expect(checkInclusion(claim, sha256)).to.deep.equal({ kind: "ok" });
+        expect(checkInclusion(claim)).to.deep.equal({ kind: "ok" });
       }
     }
   });
@@ -152,7 +142,7 @@ describe("an inclusion proof", () => {
       fc.asyncProperty(place, async ([leaf, size]) => {
         const claim = await inclusionClaim(leaf, size);
         expect(hexAll(claim.proof as Hash[])).to.deep.equal(hexAll(naiveInclusion(leaf, firstEntries(size))));
-        expect(checkInclusion(claim, sha256)).to.deep.equal({ kind: "ok" });
+        expect(checkInclusion(claim)).to.deep.equal({ kind: "ok" });
       }),
       { numRuns: 25 },
     );
@@ -167,7 +157,7 @@ describe("an inclusion proof", () => {
           ...bitFlips(claim.root).map((root) => ({ ...claim, root })),
           ...bitFlips(claim.leafHash).map((hash) => ({ ...claim, leafHash: hash })),
         ];
-        const passed = bent.filter((mutated) => checkInclusion(mutated, sha256).kind === "ok");
+        const passed = bent.filter((mutated) => checkInclusion(mutated).kind === "ok");
         expect(passed, `leaf ${leaf} of ${size}`).to.have.length(0);
       }
     }
@@ -185,7 +175,7 @@ describe("an inclusion proof", () => {
       ]) {
         if (proof.length === claim.proof.length) continue;
         const wanted = `proof must hold exactly ${claim.proof.length} hashes, got ${proof.length}`;
-        expect(checkInclusion({ ...claim, proof }, sha256)).to.deep.equal({ kind: "refused", rule: wanted });
+        expect(checkInclusion({ ...claim, proof })).to.deep.equal({ kind: "refused", rule: wanted });
       }
     }
   });
@@ -195,7 +185,7 @@ describe("an inclusion proof", () => {
       for (let leaf = 0; leaf < size; leaf += 1) {
         const claim = await inclusionClaim(leaf, size);
         for (let other = 0n; other < BigInt(size); other += 1n) {
-          const outcome = checkInclusion({ ...claim, leafIndex: other }, sha256);
+          const outcome = checkInclusion({ ...claim, leafIndex: other });
           expect(outcome.kind).to.equal(other === claim.leafIndex ? "ok" : "refused");
         }
       }
@@ -217,7 +207,7 @@ describe("an inclusion proof", () => {
   it("is refused at the far end of uint64 without a long loop", () => {
     const root = rootAt(1);
     const claim = { leafIndex: 2n ** 64n - 2n, treeSize: 2n ** 64n - 1n, leafHash: root, root, proof: [] };
-    expect(checkInclusion(claim, sha256).kind).to.equal("refused");
+    expect(checkInclusion(claim).kind).to.equal("refused");
   });
 });
 
@@ -228,7 +218,7 @@ describe("a consistency proof", () => {
         const claim = await consistencyClaim(old, size);
         const naive = naiveConsistency(old, firstEntries(size));
         expect(hexAll(claim.proof as Hash[]), `${old} in ${size}`).to.deep.equal(hexAll(naive));
-        expect(checkConsistency(claim, sha256), `${old} in ${size}`).to.deep.equal({ kind: "ok" });
+        expect(checkConsistency(claim), `${old} in ${size}`).to.deep.equal({ kind: "ok" });
       }
     }
   });
@@ -243,7 +233,7 @@ describe("a consistency proof", () => {
         expect(hexAll(claim.proof as Hash[])).to.deep.equal(
           hexAll(naiveConsistency(old, firstEntries(size))),
         );
-        expect(checkConsistency(claim, sha256)).to.deep.equal({ kind: "ok" });
+        expect(checkConsistency(claim)).to.deep.equal({ kind: "ok" });
       }),
       { numRuns: 20 },
     );
@@ -258,7 +248,7 @@ describe("a consistency proof", () => {
           ...bitFlips(claim.oldRoot).map((oldRoot) => ({ ...claim, oldRoot })),
           ...bitFlips(claim.newRoot).map((newRoot) => ({ ...claim, newRoot })),
         ];
-        const passed = bent.filter((mutated) => checkConsistency(mutated, sha256).kind === "ok");
+        const passed = bent.filter((mutated) => checkConsistency(mutated).kind === "ok");
         expect(passed, `${old} in ${size}`).to.have.length(0);
       }
     }
@@ -269,10 +259,10 @@ describe("a consistency proof", () => {
       for (let old = 0; old <= size; old += 1) {
         const claim = await consistencyClaim(old, size);
         const longer = [...claim.proof, claim.newRoot];
-        expect(checkConsistency({ ...claim, proof: longer }, sha256).kind).to.equal("refused");
+        expect(checkConsistency({ ...claim, proof: longer }).kind).to.equal("refused");
         if (claim.proof.length === 0) continue;
         const shorter = claim.proof.slice(0, -1);
-        expect(checkConsistency({ ...claim, proof: shorter }, sha256).kind).to.equal("refused");
+        expect(checkConsistency({ ...claim, proof: shorter }).kind).to.equal("refused");
       }
     }
   });
@@ -280,7 +270,7 @@ describe("a consistency proof", () => {
   it("does not hold for a rewritten history of the same size", async () => {
     const rewritten = naiveRoot(firstEntries(5).map((entry, at) => (at === 2 ? leafHash(entry) : entry)));
     const claim = await consistencyClaim(5, 13);
-    expect(checkConsistency({ ...claim, oldRoot: rewritten }, sha256)).to.deep.equal({
+    expect(checkConsistency({ ...claim, oldRoot: rewritten })).to.deep.equal({
       kind: "refused",
       rule: "proof must lead to the old root",
     });

@@ -4,7 +4,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { vectorFiles } from "../../../scripts/vectors-merkle.ts";
 import { fromBase64, fromHex, toHex } from "../../../src/core/bytes.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 import { leafHash } from "../../../src/core/merkle/hash.ts";
 import { checkConsistency, checkInclusion } from "../../../src/core/merkle/proof.ts";
 import type { ProofOutcome } from "../../../src/core/merkle/proof.ts";

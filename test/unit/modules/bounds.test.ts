@@ -1,13 +1,13 @@
 /** What proposed code may come to, held against it before an engine sees it; approved code is older than the bounds. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { describeError } from "../../../src/core/errors.ts";
+import { describeError } from "../../../src/errors.ts";
 import {
   moduleFunctionBytesMax,
   moduleFunctionsMax,
   moduleLocalsMax,
   moduleLocalsPerFunctionMax,
-} from "../../../src/core/limits.ts";
+} from "../../../src/limits.ts";
 import { inspectModule } from "../../../src/modules/sandbox/inspection.ts";
 import { approvedCode } from "../../../src/modules/wasm/bounds.ts";
 import { bodyOf, bodyOfBytes, functionsModule, localsBomb, manyLocals } from "../../hostile/broken.ts";

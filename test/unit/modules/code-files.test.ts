@@ -1,19 +1,19 @@
 /** Code on disk: whole under its own digest, or said to be otherwise. */
+import { sha256 } from "@sigil/core/hash";
 import { mkdtemp, readdir, rm, stat, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { CodeFiles } from "../../../src/modules/code-files.ts";
-import { opensslSha256 } from "../../../src/crypto/sha256.ts";
 import type { Hash } from "../../../src/core/bytes.ts";
-import { moduleBytesMax } from "../../../src/core/limits.ts";
+import { moduleBytesMax } from "../../../src/limits.ts";
 
 describe("code files", () => {
   let directory = "";
   let files: CodeFiles;
   const code = new Uint8Array([0, 97, 115, 109]);
-  const digest = opensslSha256(code);
+  const digest = sha256(code);
 
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), "sigil-code-"));
@@ -43,7 +43,7 @@ describe("code files", () => {
     expect((await files.check(digest)).kind).to.equal("whole");
     const other = new Uint8Array([0, 97, 115, 110]);
     await writeFile(files.path(digest), other);
-    expect(await files.check(digest)).to.deep.equal({ kind: "altered", found: opensslSha256(other) });
+    expect(await files.check(digest)).to.deep.equal({ kind: "altered", found: sha256(other) });
     await files.put(digest, code);
     expect((await files.check(digest)).kind).to.equal("whole");
     await rm(files.path(digest));

@@ -1,8 +1,8 @@
 /** Which compiled modules a sandbox process keeps, and how many runs there may be. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { describeError } from "../../../src/core/errors.ts";
-import { moduleBytesHeldMax, modulesHeldMax } from "../../../src/core/limits.ts";
+import { describeError } from "../../../src/errors.ts";
+import { moduleBytesHeldMax, modulesHeldMax } from "../../../src/limits.ts";
 import { CompiledModules } from "../../../src/modules/sandbox/compiled.ts";
 import { RunCount } from "../../../src/modules/sandbox/run-count.ts";
 import { errorOf } from "../record/faults.ts";

@@ -1,8 +1,8 @@
 /** What a module is, read from its bytes, and whether it fits into what a manifest grants. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { describeError, type SigilError } from "../../../src/core/errors.ts";
-import { moduleBytesMax } from "../../../src/core/limits.ts";
+import { describeError, type SigilError } from "../../../src/errors.ts";
+import { moduleBytesMax } from "../../../src/limits.ts";
 import { inspectModule } from "../../../src/modules/sandbox/inspection.ts";
 import {
   checkModule,

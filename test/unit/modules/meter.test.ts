@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { equalBytes } from "../../../src/core/bytes.ts";
-import { describeError } from "../../../src/core/errors.ts";
+import { describeError } from "../../../src/errors.ts";
 import {
   budgetExport,
   chargeOf,

@@ -1,8 +1,8 @@
 /** The place where proposed code is inspected: who has it, who is next, who is turned away. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { SigilFault, type SigilError } from "../../../src/core/errors.ts";
-import { moduleInspectionsMax, moduleInspectionsPerTenantMax } from "../../../src/core/limits.ts";
+import { SigilFault, type SigilError } from "../../../src/errors.ts";
+import { moduleInspectionsMax, moduleInspectionsPerTenantMax } from "../../../src/limits.ts";
 import { Turns } from "../../../src/modules/sandbox/turns.ts";
 
 const kindOf = (cause: unknown): string =>

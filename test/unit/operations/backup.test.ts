@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { afterEach, before, beforeEach, describe, it } from "mocha";
 import { utf8Encode } from "../../../src/core/bytes.ts";
-import { backupChunkBytesMax } from "../../../src/core/limits.ts";
+import { backupChunkBytesMax } from "../../../src/limits.ts";
 import type { Caller } from "../../../src/identity/caller.ts";
 import { createBackupService, type BackupPart } from "../../../src/deployment/backup/backup.ts";
 import { BackupDirectory, readManifest } from "../../../src/deployment/backup/directory.ts";

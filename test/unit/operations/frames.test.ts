@@ -3,8 +3,8 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
 import { concatBytes, u64be, utf8Encode } from "../../../src/core/bytes.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
-import { backupKeyBytesMax, backupValueBytesMax } from "../../../src/core/limits.ts";
+import { SigilFault } from "../../../src/errors.ts";
+import { backupKeyBytesMax, backupValueBytesMax } from "../../../src/limits.ts";
 import {
   fileKey,
   formatFrame,

@@ -5,7 +5,7 @@ import { expect } from "chai";
 import { before, describe, it } from "mocha";
 import { headKey } from "../../../src/ledger/layout/keyspace.ts";
 import { Ledger } from "../../../src/ledger/ledger.ts";
-import { liveWorkMsMax } from "../../../src/core/limits.ts";
+import { liveWorkMsMax } from "../../../src/limits.ts";
 import type { Caller } from "../../../src/identity/caller.ts";
 import {
   createInspectionService,

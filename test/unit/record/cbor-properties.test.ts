@@ -6,7 +6,7 @@ import { decode, encode } from "cbor2";
 import fc from "fast-check";
 import { toHex } from "../../../src/core/bytes.ts";
 import { cborDecode, cborEncode, type CborMap, type CborValue } from "../../../src/core/cbor/cbor.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 import { deterministicDecode, deterministicEncode } from "./cbor2-profile.ts";
 
 const text = fc.oneof(

@@ -1,6 +1,6 @@
 /** Catching the fault that a call should throw. */
 import { expect } from "chai";
-import { SigilFault, type SigilError } from "../../../src/core/errors.ts";
+import { SigilFault, type SigilError } from "../../../src/errors.ts";
 
 /** The error that `act` throws; the test fails when it returns or throws something else. */
 export const errorOf = (act: () => unknown): SigilError => {

@@ -16,7 +16,7 @@ import {
 import { ProposeWitnessChangeRequest } from "../../../generated/src/sigil/canon/v1/witness.ts";
 import { fromHex, toBase64, toBase64Url } from "../../../src/core/bytes.ts";
 import { cborEncode } from "../../../src/core/cbor/cbor.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 import {
   readExport,
   readGet,

@@ -7,7 +7,7 @@ import type { Proposal, RecordQuery, WatchQuery } from "../../../src/canon/domai
 import type { Registry } from "../../../src/core/quorum/registry.ts";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
 import { parsePublicKey, parseThumbprint } from "../../../src/core/bytes.ts";
-import { fail } from "../../../src/core/errors.ts";
+import { fail } from "../../../src/errors.ts";
 import type { SimulateQuestion } from "../../../src/trust/decision.ts";
 import { startFakeServer } from "./fake-server.ts";
 import { hashOf, recordAt } from "./made-records.ts";

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { Metadata } from "@grpc/grpc-js";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 import { formatAddress, isLoopback, parseAddress } from "../../../src/config/address.ts";
 import {
   allowedMs,

@@ -11,7 +11,7 @@ import type { KeyService } from "../../../src/deployment/keys.ts";
 import { anonymous } from "../../../src/identity/caller.ts";
 import { formatAddress } from "../../../src/config/address.ts";
 import { parseHash } from "../../../src/core/bytes.ts";
-import { concurrentStreamsMax, messageBytesMax, sessionMemoryMiBMax } from "../../../src/core/limits.ts";
+import { concurrentStreamsMax, messageBytesMax, sessionMemoryMiBMax } from "../../../src/limits.ts";
 import { makeConfig } from "../../../src/config/config.ts";
 import type { Values } from "../../../src/config/keys.ts";
 import { createBounds, type Bounds } from "../../../src/wire/bounds.ts";

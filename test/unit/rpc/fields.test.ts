@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { CheckRequest } from "../../../generated/src/sigil/trust/v1/trust.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 import { readQuestion, readTimeMs } from "../../../src/rpc/message/fields.ts";
 
 const fieldOf = (read: () => unknown): string => {

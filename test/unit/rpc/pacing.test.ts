@@ -10,7 +10,7 @@ import {
   pacingDebtMsMax,
   pacingSliceMs,
   pacingTurnMs,
-} from "../../../src/core/limits.ts";
+} from "../../../src/limits.ts";
 import { CallPace, Pacing, type Flow } from "../../../src/rpc/call/pacing.ts";
 
 const turnOfLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import type { Caller } from "../../../src/identity/caller.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 import { Places } from "../../../src/rpc/bounds/places.ts";
 
 const callerOf = (principal: string, tenant: string, level: Caller["level"] = "observer"): Caller => ({

@@ -3,10 +3,10 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
 import { SigilError, type StreamRecordsResponse, type WatchResponse } from "@sigil/client";
-import type { WalkContext } from "../../../src/canon/records/reading.ts";
+import type { WalkContext } from "../../../src/canon/domain.ts";
 import type { ExportedRecord, WatchEvent } from "../../../src/canon/domain.ts";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
-import { fail } from "../../../src/core/errors.ts";
+import { fail } from "../../../src/errors.ts";
 import { startFakeServer } from "./fake-server.ts";
 import { recordAt } from "./made-records.ts";
 

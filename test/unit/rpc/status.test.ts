@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
 import { SigilError } from "@sigil/client";
-import { SigilFault, type SigilError as Cause } from "../../../src/core/errors.ts";
+import { SigilFault, type SigilError as Cause } from "../../../src/errors.ts";
 import { serviceErrorOf, statusOf } from "../../../src/rpc/status.ts";
 
 const occurrence = { requestId: "r-1", report: () => "i-1" };

@@ -3,8 +3,8 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
 import { SigilError, type StreamChecksResponse } from "@sigil/client";
-import { fail } from "../../../src/core/errors.ts";
-import { streamInFlightMax } from "../../../src/core/limits.ts";
+import { fail } from "../../../src/errors.ts";
+import { streamInFlightMax } from "../../../src/limits.ts";
 import { decide, startFakeServer } from "./fake-server.ts";
 
 const check = { action: "read", target: "public/docs" };

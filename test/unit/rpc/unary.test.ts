@@ -3,8 +3,8 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { status as Code, type Metadata } from "@grpc/grpc-js";
 import { SigilError } from "@sigil/client";
-import { fail } from "../../../src/core/errors.ts";
-import { callsPerTurn } from "../../../src/core/limits.ts";
+import { fail } from "../../../src/errors.ts";
+import { callsPerTurn } from "../../../src/limits.ts";
 import { decide, startFakeServer } from "./fake-server.ts";
 
 const question = { action: "read", target: "public/docs" };

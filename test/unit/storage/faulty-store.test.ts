@@ -1,7 +1,7 @@
 /** The store that fails on purpose must fail where it says, or the fault tables prove nothing. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 import { createMemoryBacking, openMemoryStore } from "../../../src/storage/memory.ts";
 import { createFaultyStore } from "../../contract/faulty-store.ts";
 import { describeStore } from "../../contract/store.ts";

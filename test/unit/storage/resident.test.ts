@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 import { openLevelStore } from "../../../src/storage/level.ts";
 import { mappedBytes, openResident } from "../../../src/storage/resident.ts";
 import type { RangeOptions, Store } from "../../../src/storage/store.ts";

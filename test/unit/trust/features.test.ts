@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { describe, it } from "mocha";
 import { isAtLeast, isLevel, levelFraction, parseLevel } from "../../../src/core/record/levels.ts";
 import { utf8Encode } from "../../../src/core/bytes.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 import { levelNames } from "../../../src/core/record/names.ts";
 import { inputEntropy, rateFraction } from "../../../src/core/model/features.ts";
 import { logistic, logit } from "../../../src/core/model/logit.ts";

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import type { CborMap } from "../../../src/core/cbor/cbor.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 import { parseHash } from "../../../src/core/bytes.ts";
 import type { FrozenChainPayload } from "../../../src/core/record/kinds/frozen-chain.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";

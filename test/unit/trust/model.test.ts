@@ -3,7 +3,7 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";
 import type { CborMap, CborValue } from "../../../src/core/cbor/cbor.ts";
-import { SigilFault } from "../../../src/core/errors.ts";
+import { SigilFault } from "../../../src/errors.ts";
 import type { LevelName } from "../../../src/core/record/names.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
 import { FEATURES } from "../../../src/core/model/features.ts";

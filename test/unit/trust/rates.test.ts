@@ -6,7 +6,7 @@ import type { Ledger } from "../../../src/ledger/ledger.ts";
 import type { CommitListener } from "../../../src/ledger/append/options.ts";
 import type { RecentDecisions, TakeRecent } from "../../../src/ledger/decisions/recent.ts";
 import { formatFrozenChain, parseFrozenChain } from "../../../src/core/record/kinds.ts";
-import { rateWindowsMax } from "../../../src/core/limits.ts";
+import { rateWindowsMax } from "../../../src/limits.ts";
 import type { RecordBody } from "../../../src/core/record/record.ts";
 import { ActiveModels } from "../../../src/trust/active-model.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";

@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
 import { parseHash } from "../../../src/core/bytes.ts";
-import { fail, SigilFault } from "../../../src/core/errors.ts";
+import { fail, SigilFault } from "../../../src/errors.ts";
 import { formatFrozenChain, type FrozenChainPayload } from "../../../src/core/record/kinds.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
 import { reachOf, simulateLast, type DecisionLedger, type Reach } from "../../../src/trust/simulate.ts";

@@ -5,6 +5,7 @@
 // source: google/protobuf/any.proto
 
 /* eslint-disable */
+import { jsonable } from "../../jsonable.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 
 export const protobufPackage = "google.protobuf";
@@ -81,7 +82,7 @@ export interface Any {
 }
 
 function createBaseAny(): Any {
-  return { typeUrl: "", value: new Uint8Array(0) };
+  return jsonable<Any>(Any, { typeUrl: "", value: new Uint8Array(0) });
 }
 
 export const Any: MessageFns<Any> = {

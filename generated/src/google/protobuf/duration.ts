@@ -5,6 +5,7 @@
 // source: google/protobuf/duration.proto
 
 /* eslint-disable */
+import { jsonable } from "../../jsonable.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 
 export const protobufPackage = "google.protobuf";
@@ -90,7 +91,7 @@ export interface Duration {
 }
 
 function createBaseDuration(): Duration {
-  return { seconds: 0n, nanos: 0 };
+  return jsonable<Duration>(Duration, { seconds: 0n, nanos: 0 });
 }
 
 export const Duration: MessageFns<Duration> = {

@@ -5,6 +5,7 @@
 // source: google/rpc/error_details.proto
 
 /* eslint-disable */
+import { jsonable } from "../../jsonable.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Duration } from "../protobuf/duration.ts";
 
@@ -70,7 +71,7 @@ export interface ResourceInfo {
 }
 
 function createBaseErrorInfo(): ErrorInfo {
-  return { reason: "", domain: "", metadata: {} };
+  return jsonable<ErrorInfo>(ErrorInfo, { reason: "", domain: "", metadata: {} });
 }
 
 export const ErrorInfo: MessageFns<ErrorInfo> = {
@@ -286,7 +287,7 @@ export const ErrorInfo_MetadataEntry: MessageFns<ErrorInfo_MetadataEntry> = {
 };
 
 function createBaseRetryInfo(): RetryInfo {
-  return { retryDelay: undefined };
+  return jsonable<RetryInfo>(RetryInfo, { retryDelay: undefined });
 }
 
 export const RetryInfo: MessageFns<RetryInfo> = {
@@ -361,7 +362,7 @@ export const RetryInfo: MessageFns<RetryInfo> = {
 };
 
 function createBaseBadRequest(): BadRequest {
-  return { fieldViolations: [] };
+  return jsonable<BadRequest>(BadRequest, { fieldViolations: [] });
 }
 
 export const BadRequest: MessageFns<BadRequest> = {
@@ -434,7 +435,7 @@ export const BadRequest: MessageFns<BadRequest> = {
 };
 
 function createBaseBadRequest_FieldViolation(): BadRequest_FieldViolation {
-  return { field: "", description: "" };
+  return jsonable<BadRequest_FieldViolation>(BadRequest_FieldViolation, { field: "", description: "" });
 }
 
 export const BadRequest_FieldViolation: MessageFns<BadRequest_FieldViolation> = {
@@ -519,7 +520,7 @@ export const BadRequest_FieldViolation: MessageFns<BadRequest_FieldViolation> = 
 };
 
 function createBaseRequestInfo(): RequestInfo {
-  return { requestId: "", servingData: "" };
+  return jsonable<RequestInfo>(RequestInfo, { requestId: "", servingData: "" });
 }
 
 export const RequestInfo: MessageFns<RequestInfo> = {
@@ -612,7 +613,7 @@ export const RequestInfo: MessageFns<RequestInfo> = {
 };
 
 function createBaseResourceInfo(): ResourceInfo {
-  return { resourceType: "", resourceName: "", owner: "", description: "" };
+  return jsonable<ResourceInfo>(ResourceInfo, { resourceType: "", resourceName: "", owner: "", description: "" });
 }
 
 export const ResourceInfo: MessageFns<ResourceInfo> = {

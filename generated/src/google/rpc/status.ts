@@ -5,6 +5,7 @@
 // source: google/rpc/status.proto
 
 /* eslint-disable */
+import { jsonable } from "../../jsonable.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Any } from "../protobuf/any.ts";
 
@@ -25,7 +26,7 @@ export interface Status {
 }
 
 function createBaseStatus(): Status {
-  return { code: 0, message: "", details: [] };
+  return jsonable<Status>(Status, { code: 0, message: "", details: [] });
 }
 
 export const Status: MessageFns<Status> = {

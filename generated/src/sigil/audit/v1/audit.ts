@@ -5,6 +5,7 @@
 // source: sigil/audit/v1/audit.proto
 
 /* eslint-disable */
+import { jsonable } from "../../../jsonable.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -425,7 +426,7 @@ export interface GetConsistencyProofResponse {
 }
 
 function createBaseReasoningStep(): ReasoningStep {
-  return { name: "", detail: "" };
+  return jsonable<ReasoningStep>(ReasoningStep, { name: "", detail: "" });
 }
 
 export const ReasoningStep: MessageFns<ReasoningStep> = {
@@ -510,7 +511,7 @@ export const ReasoningStep: MessageFns<ReasoningStep> = {
 };
 
 function createBaseRecordedFeature(): RecordedFeature {
-  return { feature: "", value: 0, contribution: 0 };
+  return jsonable<RecordedFeature>(RecordedFeature, { feature: "", value: 0, contribution: 0 });
 }
 
 export const RecordedFeature: MessageFns<RecordedFeature> = {
@@ -611,7 +612,7 @@ export const RecordedFeature: MessageFns<RecordedFeature> = {
 };
 
 function createBaseFrozenChain(): FrozenChain {
-  return {
+  return jsonable<FrozenChain>(FrozenChain, {
     auditId: "",
     time: undefined,
     tenant: "",
@@ -637,7 +638,7 @@ function createBaseFrozenChain(): FrozenChain {
     metadata: {},
     record: undefined,
     minLevel: 0,
-  };
+  });
 }
 
 export const FrozenChain: MessageFns<FrozenChain> = {
@@ -1249,7 +1250,7 @@ export const FrozenChain_MetadataEntry: MessageFns<FrozenChain_MetadataEntry> = 
 };
 
 function createBaseGetFrozenChainRequest(): GetFrozenChainRequest {
-  return { auditId: "", tenant: "" };
+  return jsonable<GetFrozenChainRequest>(GetFrozenChainRequest, { auditId: "", tenant: "" });
 }
 
 export const GetFrozenChainRequest: MessageFns<GetFrozenChainRequest> = {
@@ -1338,7 +1339,7 @@ export const GetFrozenChainRequest: MessageFns<GetFrozenChainRequest> = {
 };
 
 function createBaseGetFrozenChainResponse(): GetFrozenChainResponse {
-  return { chain: undefined, modelRows: undefined };
+  return jsonable<GetFrozenChainResponse>(GetFrozenChainResponse, { chain: undefined, modelRows: undefined });
 }
 
 export const GetFrozenChainResponse: MessageFns<GetFrozenChainResponse> = {
@@ -1431,7 +1432,7 @@ export const GetFrozenChainResponse: MessageFns<GetFrozenChainResponse> = {
 };
 
 function createBaseModelRows(): ModelRows {
-  return { bias: 0, actionGlob: "", targetGlob: "" };
+  return jsonable<ModelRows>(ModelRows, { bias: 0, actionGlob: "", targetGlob: "" });
 }
 
 export const ModelRows: MessageFns<ModelRows> = {
@@ -1540,7 +1541,7 @@ export const ModelRows: MessageFns<ModelRows> = {
 };
 
 function createBaseListFrozenChainsRequest(): ListFrozenChainsRequest {
-  return {
+  return jsonable<ListFrozenChainsRequest>(ListFrozenChainsRequest, {
     principal: "",
     action: "",
     targetGlob: "",
@@ -1555,7 +1556,7 @@ function createBaseListFrozenChainsRequest(): ListFrozenChainsRequest {
     session: "",
     targetPrefix: "",
     fromPosition: 0n,
-  };
+  });
 }
 
 export const ListFrozenChainsRequest: MessageFns<ListFrozenChainsRequest> = {
@@ -1865,7 +1866,7 @@ export const ListFrozenChainsRequest: MessageFns<ListFrozenChainsRequest> = {
 };
 
 function createBaseListFrozenChainsResponse(): ListFrozenChainsResponse {
-  return { chains: [], nextPageToken: "", ledgerSize: 0n, resumePosition: 0n };
+  return jsonable<ListFrozenChainsResponse>(ListFrozenChainsResponse, { chains: [], nextPageToken: "", ledgerSize: 0n, resumePosition: 0n });
 }
 
 export const ListFrozenChainsResponse: MessageFns<ListFrozenChainsResponse> = {
@@ -2004,7 +2005,7 @@ export const ListFrozenChainsResponse: MessageFns<ListFrozenChainsResponse> = {
 };
 
 function createBaseVerifyFrozenChainRequest(): VerifyFrozenChainRequest {
-  return { auditId: "", tenant: "" };
+  return jsonable<VerifyFrozenChainRequest>(VerifyFrozenChainRequest, { auditId: "", tenant: "" });
 }
 
 export const VerifyFrozenChainRequest: MessageFns<VerifyFrozenChainRequest> = {
@@ -2093,7 +2094,7 @@ export const VerifyFrozenChainRequest: MessageFns<VerifyFrozenChainRequest> = {
 };
 
 function createBaseVerificationStep(): VerificationStep {
-  return { name: "", outcome: 0, detail: "" };
+  return jsonable<VerificationStep>(VerificationStep, { name: "", outcome: 0, detail: "" });
 }
 
 export const VerificationStep: MessageFns<VerificationStep> = {
@@ -2194,14 +2195,14 @@ export const VerificationStep: MessageFns<VerificationStep> = {
 };
 
 function createBaseVerifyFrozenChainResponse(): VerifyFrozenChainResponse {
-  return {
+  return jsonable<VerifyFrozenChainResponse>(VerifyFrozenChainResponse, {
     verified: false,
     steps: [],
     ledgerPosition: 0n,
     checkpoint: "",
     inclusionProof: [],
     envelope: new Uint8Array(0),
-  };
+  });
 }
 
 export const VerifyFrozenChainResponse: MessageFns<VerifyFrozenChainResponse> = {
@@ -2363,7 +2364,7 @@ export const VerifyFrozenChainResponse: MessageFns<VerifyFrozenChainResponse> = 
 };
 
 function createBaseGetCheckpointRequest(): GetCheckpointRequest {
-  return {};
+  return jsonable<GetCheckpointRequest>(GetCheckpointRequest, {});
 }
 
 export const GetCheckpointRequest: MessageFns<GetCheckpointRequest> = {
@@ -2415,7 +2416,7 @@ export const GetCheckpointRequest: MessageFns<GetCheckpointRequest> = {
 };
 
 function createBaseGetCheckpointResponse(): GetCheckpointResponse {
-  return { checkpoint: "", origin: "", size: 0n, root: new Uint8Array(0), publicKey: new Uint8Array(0) };
+  return jsonable<GetCheckpointResponse>(GetCheckpointResponse, { checkpoint: "", origin: "", size: 0n, root: new Uint8Array(0), publicKey: new Uint8Array(0) });
 }
 
 export const GetCheckpointResponse: MessageFns<GetCheckpointResponse> = {
@@ -2555,7 +2556,7 @@ export const GetCheckpointResponse: MessageFns<GetCheckpointResponse> = {
 };
 
 function createBaseGetInclusionProofRequest(): GetInclusionProofRequest {
-  return { position: 0n };
+  return jsonable<GetInclusionProofRequest>(GetInclusionProofRequest, { position: 0n });
 }
 
 export const GetInclusionProofRequest: MessageFns<GetInclusionProofRequest> = {
@@ -2625,7 +2626,7 @@ export const GetInclusionProofRequest: MessageFns<GetInclusionProofRequest> = {
 };
 
 function createBaseGetInclusionProofResponse(): GetInclusionProofResponse {
-  return { checkpoint: "", inclusionProof: [] };
+  return jsonable<GetInclusionProofResponse>(GetInclusionProofResponse, { checkpoint: "", inclusionProof: [] });
 }
 
 export const GetInclusionProofResponse: MessageFns<GetInclusionProofResponse> = {
@@ -2714,7 +2715,7 @@ export const GetInclusionProofResponse: MessageFns<GetInclusionProofResponse> = 
 };
 
 function createBaseGetConsistencyProofRequest(): GetConsistencyProofRequest {
-  return { oldSize: 0n };
+  return jsonable<GetConsistencyProofRequest>(GetConsistencyProofRequest, { oldSize: 0n });
 }
 
 export const GetConsistencyProofRequest: MessageFns<GetConsistencyProofRequest> = {
@@ -2786,7 +2787,7 @@ export const GetConsistencyProofRequest: MessageFns<GetConsistencyProofRequest> 
 };
 
 function createBaseGetConsistencyProofResponse(): GetConsistencyProofResponse {
-  return { checkpoint: "", consistencyProof: [] };
+  return jsonable<GetConsistencyProofResponse>(GetConsistencyProofResponse, { checkpoint: "", consistencyProof: [] });
 }
 
 export const GetConsistencyProofResponse: MessageFns<GetConsistencyProofResponse> = {

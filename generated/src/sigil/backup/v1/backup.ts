@@ -5,6 +5,7 @@
 // source: sigil/backup/v1/backup.proto
 
 /* eslint-disable */
+import { jsonable } from "../../../jsonable.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -201,7 +202,7 @@ export interface BackupEnd {
 }
 
 function createBaseInspectRequest(): InspectRequest {
-  return { inspectionId: "" };
+  return jsonable<InspectRequest>(InspectRequest, { inspectionId: "" });
 }
 
 export const InspectRequest: MessageFns<InspectRequest> = {
@@ -274,7 +275,7 @@ export const InspectRequest: MessageFns<InspectRequest> = {
 };
 
 function createBaseInspectResponse(): InspectResponse {
-  return { part: undefined };
+  return jsonable<InspectResponse>(InspectResponse, { part: undefined });
 }
 
 export const InspectResponse: MessageFns<InspectResponse> = {
@@ -438,7 +439,7 @@ export const InspectResponse: MessageFns<InspectResponse> = {
 };
 
 function createBaseInspectHead(): InspectHead {
-  return { inspectionId: "", origin: "", ledgerSize: 0n, checkpoint: "" };
+  return jsonable<InspectHead>(InspectHead, { inspectionId: "", origin: "", ledgerSize: 0n, checkpoint: "" });
 }
 
 export const InspectHead: MessageFns<InspectHead> = {
@@ -568,7 +569,7 @@ export const InspectHead: MessageFns<InspectHead> = {
 };
 
 function createBaseInspectProgress(): InspectProgress {
-  return { step: 0, done: 0n, total: 0n };
+  return jsonable<InspectProgress>(InspectProgress, { step: 0, done: 0n, total: 0n });
 }
 
 export const InspectProgress: MessageFns<InspectProgress> = {
@@ -675,7 +676,7 @@ export const InspectProgress: MessageFns<InspectProgress> = {
 };
 
 function createBaseInspectFinding(): InspectFinding {
-  return { position: undefined, step: "", rule: "" };
+  return jsonable<InspectFinding>(InspectFinding, { position: undefined, step: "", rule: "" });
 }
 
 export const InspectFinding: MessageFns<InspectFinding> = {
@@ -781,7 +782,7 @@ export const InspectFinding: MessageFns<InspectFinding> = {
 };
 
 function createBaseInspectErased(): InspectErased {
-  return { tenant: "", records: 0n };
+  return jsonable<InspectErased>(InspectErased, { tenant: "", records: 0n });
 }
 
 export const InspectErased: MessageFns<InspectErased> = {
@@ -869,7 +870,7 @@ export const InspectErased: MessageFns<InspectErased> = {
 };
 
 function createBaseInspectEnd(): InspectEnd {
-  return { found: 0n, recordsRead: 0n };
+  return jsonable<InspectEnd>(InspectEnd, { found: 0n, recordsRead: 0n });
 }
 
 export const InspectEnd: MessageFns<InspectEnd> = {
@@ -966,7 +967,7 @@ export const InspectEnd: MessageFns<InspectEnd> = {
 };
 
 function createBaseBackupRequest(): BackupRequest {
-  return { fromSize: 0n };
+  return jsonable<BackupRequest>(BackupRequest, { fromSize: 0n });
 }
 
 export const BackupRequest: MessageFns<BackupRequest> = {
@@ -1042,7 +1043,7 @@ export const BackupRequest: MessageFns<BackupRequest> = {
 };
 
 function createBaseBackupResponse(): BackupResponse {
-  return { part: undefined };
+  return jsonable<BackupResponse>(BackupResponse, { part: undefined });
 }
 
 export const BackupResponse: MessageFns<BackupResponse> = {
@@ -1164,7 +1165,7 @@ export const BackupResponse: MessageFns<BackupResponse> = {
 };
 
 function createBaseBackupHead(): BackupHead {
-  return { origin: "", genesis: new Uint8Array(0), format: 0, ledgerSize: 0n, checkpoint: "", checkpointKeys: [] };
+  return jsonable<BackupHead>(BackupHead, { origin: "", genesis: new Uint8Array(0), format: 0, ledgerSize: 0n, checkpoint: "", checkpointKeys: [] });
 }
 
 export const BackupHead: MessageFns<BackupHead> = {
@@ -1326,7 +1327,7 @@ export const BackupHead: MessageFns<BackupHead> = {
 };
 
 function createBaseBackupEnd(): BackupEnd {
-  return { bytes: 0n, sha256: new Uint8Array(0) };
+  return jsonable<BackupEnd>(BackupEnd, { bytes: 0n, sha256: new Uint8Array(0) });
 }
 
 export const BackupEnd: MessageFns<BackupEnd> = {

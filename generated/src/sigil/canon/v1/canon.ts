@@ -5,6 +5,7 @@
 // source: sigil/canon/v1/canon.proto
 
 /* eslint-disable */
+import { jsonable } from "../../../jsonable.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -748,7 +749,7 @@ export interface GetSystemRecordResponse {
 }
 
 function createBaseWriteRecordRequest(): WriteRecordRequest {
-  return {
+  return jsonable<WriteRecordRequest>(WriteRecordRequest, {
     id: "",
     kind: "",
     schemaVersion: 0,
@@ -756,7 +757,7 @@ function createBaseWriteRecordRequest(): WriteRecordRequest {
     links: [],
     expectedVersion: undefined,
     idempotencyKey: "",
-  };
+  });
 }
 
 export const WriteRecordRequest: MessageFns<WriteRecordRequest> = {
@@ -1016,7 +1017,7 @@ export const WriteRecordRequest: MessageFns<WriteRecordRequest> = {
 };
 
 function createBaseWriteRecordResponse(): WriteRecordResponse {
-  return { record: undefined, version: 0n, ledgerPosition: 0n, auditId: "", replayed: false };
+  return jsonable<WriteRecordResponse>(WriteRecordResponse, { record: undefined, version: 0n, ledgerPosition: 0n, auditId: "", replayed: false });
 }
 
 export const WriteRecordResponse: MessageFns<WriteRecordResponse> = {
@@ -1167,7 +1168,7 @@ export const WriteRecordResponse: MessageFns<WriteRecordResponse> = {
 };
 
 function createBaseBatchWriteRecordsRequest(): BatchWriteRecordsRequest {
-  return { writes: [], idempotencyKey: "" };
+  return jsonable<BatchWriteRecordsRequest>(BatchWriteRecordsRequest, { writes: [], idempotencyKey: "" });
 }
 
 export const BatchWriteRecordsRequest: MessageFns<BatchWriteRecordsRequest> = {
@@ -1258,7 +1259,7 @@ export const BatchWriteRecordsRequest: MessageFns<BatchWriteRecordsRequest> = {
 };
 
 function createBaseBatchWriteRecordsResponse(): BatchWriteRecordsResponse {
-  return { results: [] };
+  return jsonable<BatchWriteRecordsResponse>(BatchWriteRecordsResponse, { results: [] });
 }
 
 export const BatchWriteRecordsResponse: MessageFns<BatchWriteRecordsResponse> = {
@@ -1329,7 +1330,7 @@ export const BatchWriteRecordsResponse: MessageFns<BatchWriteRecordsResponse> = 
 };
 
 function createBaseGetRecordRequest(): GetRecordRequest {
-  return { id: "", space: 0, tenant: "", at: undefined };
+  return jsonable<GetRecordRequest>(GetRecordRequest, { id: "", space: 0, tenant: "", at: undefined });
 }
 
 export const GetRecordRequest: MessageFns<GetRecordRequest> = {
@@ -1507,7 +1508,7 @@ export const GetRecordRequest: MessageFns<GetRecordRequest> = {
 };
 
 function createBaseVersionedRecord(): VersionedRecord {
-  return { record: undefined, version: 0n, tombstone: false };
+  return jsonable<VersionedRecord>(VersionedRecord, { record: undefined, version: 0n, tombstone: false });
 }
 
 export const VersionedRecord: MessageFns<VersionedRecord> = {
@@ -1613,7 +1614,7 @@ export const VersionedRecord: MessageFns<VersionedRecord> = {
 };
 
 function createBaseGetRecordResponse(): GetRecordResponse {
-  return { record: undefined };
+  return jsonable<GetRecordResponse>(GetRecordResponse, { record: undefined });
 }
 
 export const GetRecordResponse: MessageFns<GetRecordResponse> = {
@@ -1682,7 +1683,7 @@ export const GetRecordResponse: MessageFns<GetRecordResponse> = {
 };
 
 function createBaseRecordFilter(): RecordFilter {
-  return {
+  return jsonable<RecordFilter>(RecordFilter, {
     space: 0,
     tenant: "",
     kind: "",
@@ -1691,7 +1692,7 @@ function createBaseRecordFilter(): RecordFilter {
     fromTime: undefined,
     untilTime: undefined,
     includeTombstones: false,
-  };
+  });
 }
 
 export const RecordFilter: MessageFns<RecordFilter> = {
@@ -1892,7 +1893,7 @@ export const RecordFilter: MessageFns<RecordFilter> = {
 };
 
 function createBaseListRecordsRequest(): ListRecordsRequest {
-  return { filter: undefined, view: 0, payloadMask: [], pageSize: 0, pageToken: "" };
+  return jsonable<ListRecordsRequest>(ListRecordsRequest, { filter: undefined, view: 0, payloadMask: [], pageSize: 0, pageToken: "" });
 }
 
 export const ListRecordsRequest: MessageFns<ListRecordsRequest> = {
@@ -2039,7 +2040,7 @@ export const ListRecordsRequest: MessageFns<ListRecordsRequest> = {
 };
 
 function createBaseListRecordsResponse(): ListRecordsResponse {
-  return { records: [], nextPageToken: "", ledgerSize: 0n };
+  return jsonable<ListRecordsResponse>(ListRecordsResponse, { records: [], nextPageToken: "", ledgerSize: 0n });
 }
 
 export const ListRecordsResponse: MessageFns<ListRecordsResponse> = {
@@ -2155,7 +2156,7 @@ export const ListRecordsResponse: MessageFns<ListRecordsResponse> = {
 };
 
 function createBaseStreamRecordsRequest(): StreamRecordsRequest {
-  return { filter: undefined, view: 0, payloadMask: [], afterId: "", ledgerSize: 0n };
+  return jsonable<StreamRecordsRequest>(StreamRecordsRequest, { filter: undefined, view: 0, payloadMask: [], afterId: "", ledgerSize: 0n });
 }
 
 export const StreamRecordsRequest: MessageFns<StreamRecordsRequest> = {
@@ -2307,7 +2308,7 @@ export const StreamRecordsRequest: MessageFns<StreamRecordsRequest> = {
 };
 
 function createBaseStreamRecordsResponse(): StreamRecordsResponse {
-  return { record: undefined, ledgerSize: 0n };
+  return jsonable<StreamRecordsResponse>(StreamRecordsResponse, { record: undefined, ledgerSize: 0n });
 }
 
 export const StreamRecordsResponse: MessageFns<StreamRecordsResponse> = {
@@ -2403,7 +2404,7 @@ export const StreamRecordsResponse: MessageFns<StreamRecordsResponse> = {
 };
 
 function createBaseListHistoryRequest(): ListHistoryRequest {
-  return { id: "", space: 0, tenant: "", view: 0, oldestFirst: false, pageSize: 0, pageToken: "" };
+  return jsonable<ListHistoryRequest>(ListHistoryRequest, { id: "", space: 0, tenant: "", view: 0, oldestFirst: false, pageSize: 0, pageToken: "" });
 }
 
 export const ListHistoryRequest: MessageFns<ListHistoryRequest> = {
@@ -2580,7 +2581,7 @@ export const ListHistoryRequest: MessageFns<ListHistoryRequest> = {
 };
 
 function createBaseListHistoryResponse(): ListHistoryResponse {
-  return { records: [], nextPageToken: "", ledgerSize: 0n };
+  return jsonable<ListHistoryResponse>(ListHistoryResponse, { records: [], nextPageToken: "", ledgerSize: 0n });
 }
 
 export const ListHistoryResponse: MessageFns<ListHistoryResponse> = {
@@ -2696,7 +2697,7 @@ export const ListHistoryResponse: MessageFns<ListHistoryResponse> = {
 };
 
 function createBaseWatchRequest(): WatchRequest {
-  return { filter: undefined, view: 0, fromPosition: undefined, heartbeatSeconds: 0 };
+  return jsonable<WatchRequest>(WatchRequest, { filter: undefined, view: 0, fromPosition: undefined, heartbeatSeconds: 0 });
 }
 
 export const WatchRequest: MessageFns<WatchRequest> = {
@@ -2828,7 +2829,7 @@ export const WatchRequest: MessageFns<WatchRequest> = {
 };
 
 function createBaseWatchResponse(): WatchResponse {
-  return { event: undefined, nextPosition: 0n };
+  return jsonable<WatchResponse>(WatchResponse, { event: undefined, nextPosition: 0n });
 }
 
 export const WatchResponse: MessageFns<WatchResponse> = {
@@ -2954,7 +2955,7 @@ export const WatchResponse: MessageFns<WatchResponse> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { checkpoint: "", time: undefined };
+  return jsonable<Heartbeat>(Heartbeat, { checkpoint: "", time: undefined });
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
@@ -3039,7 +3040,7 @@ export const Heartbeat: MessageFns<Heartbeat> = {
 };
 
 function createBaseAttestation(): Attestation {
-  return { witness: "", role: 0, epoch: 0n, time: undefined, statement: new Uint8Array(0), counts: false };
+  return jsonable<Attestation>(Attestation, { witness: "", role: 0, epoch: 0n, time: undefined, statement: new Uint8Array(0), counts: false });
 }
 
 export const Attestation: MessageFns<Attestation> = {
@@ -3191,7 +3192,7 @@ export const Attestation: MessageFns<Attestation> = {
 };
 
 function createBaseProposal(): Proposal {
-  return {
+  return jsonable<Proposal>(Proposal, {
     id: "",
     state: 0,
     endingReason: "",
@@ -3218,7 +3219,7 @@ function createBaseProposal(): Proposal {
     enrolsPublicKey: new Uint8Array(0),
     ledgerPosition: 0n,
     committedPosition: undefined,
-  };
+  });
 }
 
 export const Proposal: MessageFns<Proposal> = {
@@ -3758,7 +3759,7 @@ export const Proposal: MessageFns<Proposal> = {
 };
 
 function createBaseProposeRecordRequest(): ProposeRecordRequest {
-  return {
+  return jsonable<ProposeRecordRequest>(ProposeRecordRequest, {
     id: "",
     content: undefined,
     reason: "",
@@ -3766,7 +3767,7 @@ function createBaseProposeRecordRequest(): ProposeRecordRequest {
     separateCommit: false,
     expectedVersion: undefined,
     idempotencyKey: "",
-  };
+  });
 }
 
 export const ProposeRecordRequest: MessageFns<ProposeRecordRequest> = {
@@ -4009,7 +4010,7 @@ export const ProposeRecordRequest: MessageFns<ProposeRecordRequest> = {
 };
 
 function createBaseProposeRecordResponse(): ProposeRecordResponse {
-  return { proposal: undefined, auditId: "", warnings: [] };
+  return jsonable<ProposeRecordResponse>(ProposeRecordResponse, { proposal: undefined, auditId: "", warnings: [] });
 }
 
 export const ProposeRecordResponse: MessageFns<ProposeRecordResponse> = {
@@ -4116,7 +4117,7 @@ export const ProposeRecordResponse: MessageFns<ProposeRecordResponse> = {
 };
 
 function createBaseGetProposalRequest(): GetProposalRequest {
-  return { id: "" };
+  return jsonable<GetProposalRequest>(GetProposalRequest, { id: "" });
 }
 
 export const GetProposalRequest: MessageFns<GetProposalRequest> = {
@@ -4183,7 +4184,7 @@ export const GetProposalRequest: MessageFns<GetProposalRequest> = {
 };
 
 function createBaseGetProposalResponse(): GetProposalResponse {
-  return { proposal: undefined, current: undefined };
+  return jsonable<GetProposalResponse>(GetProposalResponse, { proposal: undefined, current: undefined });
 }
 
 export const GetProposalResponse: MessageFns<GetProposalResponse> = {
@@ -4272,7 +4273,7 @@ export const GetProposalResponse: MessageFns<GetProposalResponse> = {
 };
 
 function createBaseListProposalsRequest(): ListProposalsRequest {
-  return { state: 0, waitingForWitness: "", recordId: "", pageSize: 0, pageToken: "" };
+  return jsonable<ListProposalsRequest>(ListProposalsRequest, { state: 0, waitingForWitness: "", recordId: "", pageSize: 0, pageToken: "" });
 }
 
 export const ListProposalsRequest: MessageFns<ListProposalsRequest> = {
@@ -4421,7 +4422,7 @@ export const ListProposalsRequest: MessageFns<ListProposalsRequest> = {
 };
 
 function createBaseListProposalsResponse(): ListProposalsResponse {
-  return { proposals: [], nextPageToken: "" };
+  return jsonable<ListProposalsResponse>(ListProposalsResponse, { proposals: [], nextPageToken: "" });
 }
 
 export const ListProposalsResponse: MessageFns<ListProposalsResponse> = {
@@ -4512,7 +4513,7 @@ export const ListProposalsResponse: MessageFns<ListProposalsResponse> = {
 };
 
 function createBaseAttestProposalRequest(): AttestProposalRequest {
-  return { id: "", statement: new Uint8Array(0) };
+  return jsonable<AttestProposalRequest>(AttestProposalRequest, { id: "", statement: new Uint8Array(0) });
 }
 
 export const AttestProposalRequest: MessageFns<AttestProposalRequest> = {
@@ -4597,7 +4598,7 @@ export const AttestProposalRequest: MessageFns<AttestProposalRequest> = {
 };
 
 function createBaseAttestProposalResponse(): AttestProposalResponse {
-  return { proposal: undefined, attestation: undefined, committed: undefined, auditId: "" };
+  return jsonable<AttestProposalResponse>(AttestProposalResponse, { proposal: undefined, attestation: undefined, committed: undefined, auditId: "" });
 }
 
 export const AttestProposalResponse: MessageFns<AttestProposalResponse> = {
@@ -4724,7 +4725,7 @@ export const AttestProposalResponse: MessageFns<AttestProposalResponse> = {
 };
 
 function createBaseCommitProposalRequest(): CommitProposalRequest {
-  return { id: "" };
+  return jsonable<CommitProposalRequest>(CommitProposalRequest, { id: "" });
 }
 
 export const CommitProposalRequest: MessageFns<CommitProposalRequest> = {
@@ -4791,7 +4792,7 @@ export const CommitProposalRequest: MessageFns<CommitProposalRequest> = {
 };
 
 function createBaseCommitProposalResponse(): CommitProposalResponse {
-  return { record: undefined, proposal: undefined };
+  return jsonable<CommitProposalResponse>(CommitProposalResponse, { record: undefined, proposal: undefined });
 }
 
 export const CommitProposalResponse: MessageFns<CommitProposalResponse> = {
@@ -4880,7 +4881,7 @@ export const CommitProposalResponse: MessageFns<CommitProposalResponse> = {
 };
 
 function createBaseWithdrawProposalRequest(): WithdrawProposalRequest {
-  return { id: "", reason: "" };
+  return jsonable<WithdrawProposalRequest>(WithdrawProposalRequest, { id: "", reason: "" });
 }
 
 export const WithdrawProposalRequest: MessageFns<WithdrawProposalRequest> = {
@@ -4965,7 +4966,7 @@ export const WithdrawProposalRequest: MessageFns<WithdrawProposalRequest> = {
 };
 
 function createBaseWithdrawProposalResponse(): WithdrawProposalResponse {
-  return { proposal: undefined };
+  return jsonable<WithdrawProposalResponse>(WithdrawProposalResponse, { proposal: undefined });
 }
 
 export const WithdrawProposalResponse: MessageFns<WithdrawProposalResponse> = {
@@ -5034,7 +5035,7 @@ export const WithdrawProposalResponse: MessageFns<WithdrawProposalResponse> = {
 };
 
 function createBaseGetSystemRecordRequest(): GetSystemRecordRequest {
-  return { id: "", version: 0n };
+  return jsonable<GetSystemRecordRequest>(GetSystemRecordRequest, { id: "", version: 0n });
 }
 
 export const GetSystemRecordRequest: MessageFns<GetSystemRecordRequest> = {
@@ -5122,7 +5123,7 @@ export const GetSystemRecordRequest: MessageFns<GetSystemRecordRequest> = {
 };
 
 function createBaseGetSystemRecordResponse(): GetSystemRecordResponse {
-  return { record: undefined, attestedBy: [], k: 0, n: 0, epoch: 0n, proposalId: "" };
+  return jsonable<GetSystemRecordResponse>(GetSystemRecordResponse, { record: undefined, attestedBy: [], k: 0, n: 0, epoch: 0n, proposalId: "" });
 }
 
 export const GetSystemRecordResponse: MessageFns<GetSystemRecordResponse> = {

@@ -5,6 +5,7 @@
 // source: sigil/canon/v1/witness.proto
 
 /* eslint-disable */
+import { jsonable } from "../../../jsonable.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -163,7 +164,7 @@ export interface ProposeWitnessChangeResponse {
 }
 
 function createBaseWitness(): Witness {
-  return {
+  return jsonable<Witness>(Witness, {
     id: "",
     publicKey: new Uint8Array(0),
     thumbprint: new Uint8Array(0),
@@ -171,7 +172,7 @@ function createBaseWitness(): Witness {
     authority: "",
     description: "",
     enrolledPosition: 0n,
-  };
+  });
 }
 
 export const Witness: MessageFns<Witness> = {
@@ -349,7 +350,7 @@ export const Witness: MessageFns<Witness> = {
 };
 
 function createBaseListWitnessesRequest(): ListWitnessesRequest {
-  return {};
+  return jsonable<ListWitnessesRequest>(ListWitnessesRequest, {});
 }
 
 export const ListWitnessesRequest: MessageFns<ListWitnessesRequest> = {
@@ -401,7 +402,7 @@ export const ListWitnessesRequest: MessageFns<ListWitnessesRequest> = {
 };
 
 function createBaseListWitnessesResponse(): ListWitnessesResponse {
-  return { witnesses: [], quorum: undefined };
+  return jsonable<ListWitnessesResponse>(ListWitnessesResponse, { witnesses: [], quorum: undefined });
 }
 
 export const ListWitnessesResponse: MessageFns<ListWitnessesResponse> = {
@@ -490,7 +491,7 @@ export const ListWitnessesResponse: MessageFns<ListWitnessesResponse> = {
 };
 
 function createBaseQuorum(): Quorum {
-  return { k: 0, n: 0, epoch: 0n, proposerMayAttest: false };
+  return jsonable<Quorum>(Quorum, { k: 0, n: 0, epoch: 0n, proposerMayAttest: false });
 }
 
 export const Quorum: MessageFns<Quorum> = {
@@ -614,7 +615,7 @@ export const Quorum: MessageFns<Quorum> = {
 };
 
 function createBaseGetQuorumRequest(): GetQuorumRequest {
-  return {};
+  return jsonable<GetQuorumRequest>(GetQuorumRequest, {});
 }
 
 export const GetQuorumRequest: MessageFns<GetQuorumRequest> = {
@@ -666,7 +667,7 @@ export const GetQuorumRequest: MessageFns<GetQuorumRequest> = {
 };
 
 function createBaseGetQuorumResponse(): GetQuorumResponse {
-  return { quorum: undefined, record: undefined };
+  return jsonable<GetQuorumResponse>(GetQuorumResponse, { quorum: undefined, record: undefined });
 }
 
 export const GetQuorumResponse: MessageFns<GetQuorumResponse> = {
@@ -755,7 +756,7 @@ export const GetQuorumResponse: MessageFns<GetQuorumResponse> = {
 };
 
 function createBaseAddWitness(): AddWitness {
-  return { id: "", publicKey: new Uint8Array(0), owner: "", authority: "", description: "", k: 0 };
+  return jsonable<AddWitness>(AddWitness, { id: "", publicKey: new Uint8Array(0), owner: "", authority: "", description: "", k: 0 });
 }
 
 export const AddWitness: MessageFns<AddWitness> = {
@@ -908,7 +909,7 @@ export const AddWitness: MessageFns<AddWitness> = {
 };
 
 function createBaseRemoveWitness(): RemoveWitness {
-  return { id: "", k: 0 };
+  return jsonable<RemoveWitness>(RemoveWitness, { id: "", k: 0 });
 }
 
 export const RemoveWitness: MessageFns<RemoveWitness> = {
@@ -993,7 +994,7 @@ export const RemoveWitness: MessageFns<RemoveWitness> = {
 };
 
 function createBaseReplaceWitnessKey(): ReplaceWitnessKey {
-  return { id: "", publicKey: new Uint8Array(0) };
+  return jsonable<ReplaceWitnessKey>(ReplaceWitnessKey, { id: "", publicKey: new Uint8Array(0) });
 }
 
 export const ReplaceWitnessKey: MessageFns<ReplaceWitnessKey> = {
@@ -1082,7 +1083,7 @@ export const ReplaceWitnessKey: MessageFns<ReplaceWitnessKey> = {
 };
 
 function createBaseChangeQuorum(): ChangeQuorum {
-  return { k: 0, proposerMayAttest: undefined };
+  return jsonable<ChangeQuorum>(ChangeQuorum, { k: 0, proposerMayAttest: undefined });
 }
 
 export const ChangeQuorum: MessageFns<ChangeQuorum> = {
@@ -1171,7 +1172,7 @@ export const ChangeQuorum: MessageFns<ChangeQuorum> = {
 };
 
 function createBaseProposeWitnessChangeRequest(): ProposeWitnessChangeRequest {
-  return { change: undefined, reason: "", lifetimeSeconds: 0, separateCommit: false, idempotencyKey: "" };
+  return jsonable<ProposeWitnessChangeRequest>(ProposeWitnessChangeRequest, { change: undefined, reason: "", lifetimeSeconds: 0, separateCommit: false, idempotencyKey: "" });
 }
 
 export const ProposeWitnessChangeRequest: MessageFns<ProposeWitnessChangeRequest> = {
@@ -1390,7 +1391,7 @@ export const ProposeWitnessChangeRequest: MessageFns<ProposeWitnessChangeRequest
 };
 
 function createBaseProposeWitnessChangeResponse(): ProposeWitnessChangeResponse {
-  return { proposal: undefined, auditId: "" };
+  return jsonable<ProposeWitnessChangeResponse>(ProposeWitnessChangeResponse, { proposal: undefined, auditId: "" });
 }
 
 export const ProposeWitnessChangeResponse: MessageFns<ProposeWitnessChangeResponse> = {

@@ -5,6 +5,7 @@
 // source: sigil/identity/v1/principal.proto
 
 /* eslint-disable */
+import { jsonable } from "../../../jsonable.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -206,7 +207,7 @@ export interface ListPrincipalsResponse {
 }
 
 function createBaseSuspension(): Suspension {
-  return { recordId: "", reason: "", by: "", ledgerPosition: 0n, time: undefined };
+  return jsonable<Suspension>(Suspension, { recordId: "", reason: "", by: "", ledgerPosition: 0n, time: undefined });
 }
 
 export const Suspension: MessageFns<Suspension> = {
@@ -352,7 +353,7 @@ export const Suspension: MessageFns<Suspension> = {
 };
 
 function createBasePrincipalKey(): PrincipalKey {
-  return { publicKey: new Uint8Array(0), thumbprint: new Uint8Array(0), suspension: undefined };
+  return jsonable<PrincipalKey>(PrincipalKey, { publicKey: new Uint8Array(0), thumbprint: new Uint8Array(0), suspension: undefined });
 }
 
 export const PrincipalKey: MessageFns<PrincipalKey> = {
@@ -459,7 +460,7 @@ export const PrincipalKey: MessageFns<PrincipalKey> = {
 };
 
 function createBasePrincipal(): Principal {
-  return {
+  return jsonable<Principal>(Principal, {
     id: "",
     tenant: "",
     level: 0,
@@ -468,7 +469,7 @@ function createBasePrincipal(): Principal {
     suspension: undefined,
     enrolment: 0,
     ledgerPosition: 0n,
-  };
+  });
 }
 
 export const Principal: MessageFns<Principal> = {
@@ -660,7 +661,7 @@ export const Principal: MessageFns<Principal> = {
 };
 
 function createBaseSuspendPrincipalRequest(): SuspendPrincipalRequest {
-  return { principal: "", keyThumbprint: new Uint8Array(0), reason: "" };
+  return jsonable<SuspendPrincipalRequest>(SuspendPrincipalRequest, { principal: "", keyThumbprint: new Uint8Array(0), reason: "" });
 }
 
 export const SuspendPrincipalRequest: MessageFns<SuspendPrincipalRequest> = {
@@ -765,7 +766,7 @@ export const SuspendPrincipalRequest: MessageFns<SuspendPrincipalRequest> = {
 };
 
 function createBaseSuspendPrincipalResponse(): SuspendPrincipalResponse {
-  return { principal: undefined, suspension: undefined, alreadySuspended: false, auditId: "" };
+  return jsonable<SuspendPrincipalResponse>(SuspendPrincipalResponse, { principal: undefined, suspension: undefined, alreadySuspended: false, auditId: "" });
 }
 
 export const SuspendPrincipalResponse: MessageFns<SuspendPrincipalResponse> = {
@@ -894,7 +895,7 @@ export const SuspendPrincipalResponse: MessageFns<SuspendPrincipalResponse> = {
 };
 
 function createBaseGetPrincipalRequest(): GetPrincipalRequest {
-  return { principal: "" };
+  return jsonable<GetPrincipalRequest>(GetPrincipalRequest, { principal: "" });
 }
 
 export const GetPrincipalRequest: MessageFns<GetPrincipalRequest> = {
@@ -961,7 +962,7 @@ export const GetPrincipalRequest: MessageFns<GetPrincipalRequest> = {
 };
 
 function createBaseGetPrincipalResponse(): GetPrincipalResponse {
-  return { principal: undefined };
+  return jsonable<GetPrincipalResponse>(GetPrincipalResponse, { principal: undefined });
 }
 
 export const GetPrincipalResponse: MessageFns<GetPrincipalResponse> = {
@@ -1030,7 +1031,7 @@ export const GetPrincipalResponse: MessageFns<GetPrincipalResponse> = {
 };
 
 function createBaseListPrincipalsRequest(): ListPrincipalsRequest {
-  return { tenant: "", level: 0, suspendedOnly: false, pageSize: 0, pageToken: "" };
+  return jsonable<ListPrincipalsRequest>(ListPrincipalsRequest, { tenant: "", level: 0, suspendedOnly: false, pageSize: 0, pageToken: "" });
 }
 
 export const ListPrincipalsRequest: MessageFns<ListPrincipalsRequest> = {
@@ -1175,7 +1176,7 @@ export const ListPrincipalsRequest: MessageFns<ListPrincipalsRequest> = {
 };
 
 function createBaseListPrincipalsResponse(): ListPrincipalsResponse {
-  return { principals: [], nextPageToken: "" };
+  return jsonable<ListPrincipalsResponse>(ListPrincipalsResponse, { principals: [], nextPageToken: "" });
 }
 
 export const ListPrincipalsResponse: MessageFns<ListPrincipalsResponse> = {

@@ -5,6 +5,7 @@
 // source: sigil/key/v1/key.proto
 
 /* eslint-disable */
+import { jsonable } from "../../../jsonable.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -343,7 +344,7 @@ export interface RotateDataKeyResponse {
 }
 
 function createBaseSigningKey(): SigningKey {
-  return {
+  return jsonable<SigningKey>(SigningKey, {
     role: 0,
     publicKey: new Uint8Array(0),
     thumbprint: new Uint8Array(0),
@@ -351,7 +352,7 @@ function createBaseSigningKey(): SigningKey {
     lastPosition: undefined,
     state: 0,
     retiredFrom: undefined,
-  };
+  });
 }
 
 export const SigningKey: MessageFns<SigningKey> = {
@@ -547,7 +548,7 @@ export const SigningKey: MessageFns<SigningKey> = {
 };
 
 function createBaseListKeysRequest(): ListKeysRequest {
-  return { pageSize: 0, pageToken: "" };
+  return jsonable<ListKeysRequest>(ListKeysRequest, { pageSize: 0, pageToken: "" });
 }
 
 export const ListKeysRequest: MessageFns<ListKeysRequest> = {
@@ -640,7 +641,7 @@ export const ListKeysRequest: MessageFns<ListKeysRequest> = {
 };
 
 function createBaseListKeysResponse(): ListKeysResponse {
-  return { keys: [], nextPageToken: "" };
+  return jsonable<ListKeysResponse>(ListKeysResponse, { keys: [], nextPageToken: "" });
 }
 
 export const ListKeysResponse: MessageFns<ListKeysResponse> = {
@@ -729,7 +730,7 @@ export const ListKeysResponse: MessageFns<ListKeysResponse> = {
 };
 
 function createBaseRotateKeyRequest(): RotateKeyRequest {
-  return { role: 0, expectedThumbprint: new Uint8Array(0) };
+  return jsonable<RotateKeyRequest>(RotateKeyRequest, { role: 0, expectedThumbprint: new Uint8Array(0) });
 }
 
 export const RotateKeyRequest: MessageFns<RotateKeyRequest> = {
@@ -818,7 +819,7 @@ export const RotateKeyRequest: MessageFns<RotateKeyRequest> = {
 };
 
 function createBaseRotateKeyResponse(): RotateKeyResponse {
-  return { key: undefined };
+  return jsonable<RotateKeyResponse>(RotateKeyResponse, { key: undefined });
 }
 
 export const RotateKeyResponse: MessageFns<RotateKeyResponse> = {
@@ -885,7 +886,7 @@ export const RotateKeyResponse: MessageFns<RotateKeyResponse> = {
 };
 
 function createBaseRetireKeyRequest(): RetireKeyRequest {
-  return { thumbprint: new Uint8Array(0), fromPosition: undefined };
+  return jsonable<RetireKeyRequest>(RetireKeyRequest, { thumbprint: new Uint8Array(0), fromPosition: undefined });
 }
 
 export const RetireKeyRequest: MessageFns<RetireKeyRequest> = {
@@ -979,7 +980,7 @@ export const RetireKeyRequest: MessageFns<RetireKeyRequest> = {
 };
 
 function createBaseRetireKeyResponse(): RetireKeyResponse {
-  return { key: undefined };
+  return jsonable<RetireKeyResponse>(RetireKeyResponse, { key: undefined });
 }
 
 export const RetireKeyResponse: MessageFns<RetireKeyResponse> = {
@@ -1046,7 +1047,7 @@ export const RetireKeyResponse: MessageFns<RetireKeyResponse> = {
 };
 
 function createBaseListKeyRecordsRequest(): ListKeyRecordsRequest {
-  return { pageSize: 0, pageToken: "" };
+  return jsonable<ListKeyRecordsRequest>(ListKeyRecordsRequest, { pageSize: 0, pageToken: "" });
 }
 
 export const ListKeyRecordsRequest: MessageFns<ListKeyRecordsRequest> = {
@@ -1139,7 +1140,7 @@ export const ListKeyRecordsRequest: MessageFns<ListKeyRecordsRequest> = {
 };
 
 function createBaseKeyRecord(): KeyRecord {
-  return { ledgerPosition: 0n, envelope: new Uint8Array(0) };
+  return jsonable<KeyRecord>(KeyRecord, { ledgerPosition: 0n, envelope: new Uint8Array(0) });
 }
 
 export const KeyRecord: MessageFns<KeyRecord> = {
@@ -1233,7 +1234,7 @@ export const KeyRecord: MessageFns<KeyRecord> = {
 };
 
 function createBaseListKeyRecordsResponse(): ListKeyRecordsResponse {
-  return { records: [], nextPageToken: "" };
+  return jsonable<ListKeyRecordsResponse>(ListKeyRecordsResponse, { records: [], nextPageToken: "" });
 }
 
 export const ListKeyRecordsResponse: MessageFns<ListKeyRecordsResponse> = {
@@ -1322,7 +1323,7 @@ export const ListKeyRecordsResponse: MessageFns<ListKeyRecordsResponse> = {
 };
 
 function createBaseDataKey(): DataKey {
-  return { tenant: "", version: 0, seals: 0n, firstPosition: undefined, state: 0 };
+  return jsonable<DataKey>(DataKey, { tenant: "", version: 0, seals: 0n, firstPosition: undefined, state: 0 });
 }
 
 export const DataKey: MessageFns<DataKey> = {
@@ -1467,7 +1468,7 @@ export const DataKey: MessageFns<DataKey> = {
 };
 
 function createBaseListDataKeysRequest(): ListDataKeysRequest {
-  return { tenant: "", pageSize: 0, pageToken: "" };
+  return jsonable<ListDataKeysRequest>(ListDataKeysRequest, { tenant: "", pageSize: 0, pageToken: "" });
 }
 
 export const ListDataKeysRequest: MessageFns<ListDataKeysRequest> = {
@@ -1576,7 +1577,7 @@ export const ListDataKeysRequest: MessageFns<ListDataKeysRequest> = {
 };
 
 function createBaseListDataKeysResponse(): ListDataKeysResponse {
-  return { dataKeys: [], nextPageToken: "" };
+  return jsonable<ListDataKeysResponse>(ListDataKeysResponse, { dataKeys: [], nextPageToken: "" });
 }
 
 export const ListDataKeysResponse: MessageFns<ListDataKeysResponse> = {
@@ -1669,7 +1670,7 @@ export const ListDataKeysResponse: MessageFns<ListDataKeysResponse> = {
 };
 
 function createBaseRotateDataKeyRequest(): RotateDataKeyRequest {
-  return { tenant: "", expectedVersion: 0 };
+  return jsonable<RotateDataKeyRequest>(RotateDataKeyRequest, { tenant: "", expectedVersion: 0 });
 }
 
 export const RotateDataKeyRequest: MessageFns<RotateDataKeyRequest> = {
@@ -1758,7 +1759,7 @@ export const RotateDataKeyRequest: MessageFns<RotateDataKeyRequest> = {
 };
 
 function createBaseRotateDataKeyResponse(): RotateDataKeyResponse {
-  return { dataKey: undefined };
+  return jsonable<RotateDataKeyResponse>(RotateDataKeyResponse, { dataKey: undefined });
 }
 
 export const RotateDataKeyResponse: MessageFns<RotateDataKeyResponse> = {

@@ -5,6 +5,7 @@
 // source: sigil/module/v1/module.proto
 
 /* eslint-disable */
+import { jsonable } from "../../../jsonable.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -309,7 +310,7 @@ export interface RetireModuleResponse {
 }
 
 function createBaseModuleLimits(): ModuleLimits {
-  return { wallMs: 0, memoryPages: 0, outputBytes: 0 };
+  return jsonable<ModuleLimits>(ModuleLimits, { wallMs: 0, memoryPages: 0, outputBytes: 0 });
 }
 
 export const ModuleLimits: MessageFns<ModuleLimits> = {
@@ -422,7 +423,7 @@ export const ModuleLimits: MessageFns<ModuleLimits> = {
 };
 
 function createBaseRunLimits(): RunLimits {
-  return { wallMs: 0, memoryPages: 0, outputBytes: 0, logBytes: 0, inputBytes: 0, hostCalls: 0 };
+  return jsonable<RunLimits>(RunLimits, { wallMs: 0, memoryPages: 0, outputBytes: 0, logBytes: 0, inputBytes: 0, hostCalls: 0 });
 }
 
 export const RunLimits: MessageFns<RunLimits> = {
@@ -595,7 +596,7 @@ export const RunLimits: MessageFns<RunLimits> = {
 };
 
 function createBaseRunUsage(): RunUsage {
-  return { wallUs: 0n, cpuUs: 0n, memoryBytesPeak: 0n, inputBytes: 0, outputBytes: 0, logBytes: 0, hostCalls: 0 };
+  return jsonable<RunUsage>(RunUsage, { wallUs: 0n, cpuUs: 0n, memoryBytesPeak: 0n, inputBytes: 0, outputBytes: 0, logBytes: 0, hostCalls: 0 });
 }
 
 export const RunUsage: MessageFns<RunUsage> = {
@@ -791,7 +792,7 @@ export const RunUsage: MessageFns<RunUsage> = {
 };
 
 function createBaseModule(): Module {
-  return {
+  return jsonable<Module>(Module, {
     name: "",
     version: 0n,
     digest: new Uint8Array(0),
@@ -804,7 +805,7 @@ function createBaseModule(): Module {
     ledgerPosition: 0n,
     time: undefined,
     codeBytes: 0n,
-  };
+  });
 }
 
 export const Module: MessageFns<Module> = {
@@ -1080,7 +1081,7 @@ export const Module: MessageFns<Module> = {
 };
 
 function createBaseRunRequest(): RunRequest {
-  return { name: "", version: 0n, digest: new Uint8Array(0), input: undefined, wallMs: 0 };
+  return jsonable<RunRequest>(RunRequest, { name: "", version: 0n, digest: new Uint8Array(0), input: undefined, wallMs: 0 });
 }
 
 export const RunRequest: MessageFns<RunRequest> = {
@@ -1256,7 +1257,7 @@ export const RunRequest: MessageFns<RunRequest> = {
 };
 
 function createBaseRunResponse(): RunResponse {
-  return {
+  return jsonable<RunResponse>(RunResponse, {
     output: new Uint8Array(0),
     outputJson: "",
     exitCode: 0,
@@ -1269,7 +1270,7 @@ function createBaseRunResponse(): RunResponse {
     version: 0n,
     digest: new Uint8Array(0),
     outputDigest: new Uint8Array(0),
-  };
+  });
 }
 
 export const RunResponse: MessageFns<RunResponse> = {
@@ -1554,7 +1555,7 @@ export const RunResponse: MessageFns<RunResponse> = {
 };
 
 function createBaseRunStreamRequest(): RunStreamRequest {
-  return { run: undefined };
+  return jsonable<RunStreamRequest>(RunStreamRequest, { run: undefined });
 }
 
 export const RunStreamRequest: MessageFns<RunStreamRequest> = {
@@ -1621,7 +1622,7 @@ export const RunStreamRequest: MessageFns<RunStreamRequest> = {
 };
 
 function createBaseRunStreamResponse(): RunStreamResponse {
-  return { part: undefined };
+  return jsonable<RunStreamResponse>(RunStreamResponse, { part: undefined });
 }
 
 export const RunStreamResponse: MessageFns<RunStreamResponse> = {
@@ -1743,7 +1744,7 @@ export const RunStreamResponse: MessageFns<RunStreamResponse> = {
 };
 
 function createBaseGetModuleRequest(): GetModuleRequest {
-  return { name: "", version: 0n };
+  return jsonable<GetModuleRequest>(GetModuleRequest, { name: "", version: 0n });
 }
 
 export const GetModuleRequest: MessageFns<GetModuleRequest> = {
@@ -1831,7 +1832,7 @@ export const GetModuleRequest: MessageFns<GetModuleRequest> = {
 };
 
 function createBaseGetModuleResponse(): GetModuleResponse {
-  return { module: undefined, attestedBy: [], k: 0, n: 0, proposalId: "" };
+  return jsonable<GetModuleResponse>(GetModuleResponse, { module: undefined, attestedBy: [], k: 0, n: 0, proposalId: "" });
 }
 
 export const GetModuleResponse: MessageFns<GetModuleResponse> = {
@@ -1974,7 +1975,7 @@ export const GetModuleResponse: MessageFns<GetModuleResponse> = {
 };
 
 function createBaseListModulesRequest(): ListModulesRequest {
-  return { pageSize: 0, pageToken: "", includeRetired: false };
+  return jsonable<ListModulesRequest>(ListModulesRequest, { pageSize: 0, pageToken: "", includeRetired: false });
 }
 
 export const ListModulesRequest: MessageFns<ListModulesRequest> = {
@@ -2087,7 +2088,7 @@ export const ListModulesRequest: MessageFns<ListModulesRequest> = {
 };
 
 function createBaseListModulesResponse(): ListModulesResponse {
-  return { modules: [], nextPageToken: "" };
+  return jsonable<ListModulesResponse>(ListModulesResponse, { modules: [], nextPageToken: "" });
 }
 
 export const ListModulesResponse: MessageFns<ListModulesResponse> = {
@@ -2176,7 +2177,7 @@ export const ListModulesResponse: MessageFns<ListModulesResponse> = {
 };
 
 function createBaseModuleManifest(): ModuleManifest {
-  return {
+  return jsonable<ModuleManifest>(ModuleManifest, {
     name: "",
     minLevel: 0,
     capabilities: [],
@@ -2187,7 +2188,7 @@ function createBaseModuleManifest(): ModuleManifest {
     separateCommit: false,
     expectedVersion: undefined,
     idempotencyKey: "",
-  };
+  });
 }
 
 export const ModuleManifest: MessageFns<ModuleManifest> = {
@@ -2429,7 +2430,7 @@ export const ModuleManifest: MessageFns<ModuleManifest> = {
 };
 
 function createBaseProposeModuleRequest(): ProposeModuleRequest {
-  return { part: undefined };
+  return jsonable<ProposeModuleRequest>(ProposeModuleRequest, { part: undefined });
 }
 
 export const ProposeModuleRequest: MessageFns<ProposeModuleRequest> = {
@@ -2530,7 +2531,7 @@ export const ProposeModuleRequest: MessageFns<ProposeModuleRequest> = {
 };
 
 function createBaseProposeModuleResponse(): ProposeModuleResponse {
-  return { proposal: undefined, digest: new Uint8Array(0), codeBytes: 0n, auditId: "" };
+  return jsonable<ProposeModuleResponse>(ProposeModuleResponse, { proposal: undefined, digest: new Uint8Array(0), codeBytes: 0n, auditId: "" });
 }
 
 export const ProposeModuleResponse: MessageFns<ProposeModuleResponse> = {
@@ -2660,14 +2661,14 @@ export const ProposeModuleResponse: MessageFns<ProposeModuleResponse> = {
 };
 
 function createBaseRetireModuleRequest(): RetireModuleRequest {
-  return {
+  return jsonable<RetireModuleRequest>(RetireModuleRequest, {
     name: "",
     reason: "",
     lifetimeSeconds: 0,
     separateCommit: false,
     expectedVersion: undefined,
     idempotencyKey: "",
-  };
+  });
 }
 
 export const RetireModuleRequest: MessageFns<RetireModuleRequest> = {
@@ -2837,7 +2838,7 @@ export const RetireModuleRequest: MessageFns<RetireModuleRequest> = {
 };
 
 function createBaseRetireModuleResponse(): RetireModuleResponse {
-  return { proposal: undefined, auditId: "" };
+  return jsonable<RetireModuleResponse>(RetireModuleResponse, { proposal: undefined, auditId: "" });
 }
 
 export const RetireModuleResponse: MessageFns<RetireModuleResponse> = {

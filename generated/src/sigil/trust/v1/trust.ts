@@ -5,6 +5,7 @@
 // source: sigil/trust/v1/trust.proto
 
 /* eslint-disable */
+import { jsonable } from "../../../jsonable.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
@@ -323,7 +324,7 @@ export interface SimulateResponse {
 }
 
 function createBaseCheckRequest(): CheckRequest {
-  return {
+  return jsonable<CheckRequest>(CheckRequest, {
     action: "",
     target: "",
     subject: "",
@@ -331,7 +332,7 @@ function createBaseCheckRequest(): CheckRequest {
     input: new Uint8Array(0),
     keepInput: false,
     idempotencyKey: "",
-  };
+  });
 }
 
 export const CheckRequest: MessageFns<CheckRequest> = {
@@ -504,7 +505,7 @@ export const CheckRequest: MessageFns<CheckRequest> = {
 };
 
 function createBaseContribution(): Contribution {
-  return { feature: "", value: 0, weight: 0, contribution: 0 };
+  return jsonable<Contribution>(Contribution, { feature: "", value: 0, weight: 0, contribution: 0 });
 }
 
 export const Contribution: MessageFns<Contribution> = {
@@ -621,7 +622,7 @@ export const Contribution: MessageFns<Contribution> = {
 };
 
 function createBaseCheckResponse(): CheckResponse {
-  return {
+  return jsonable<CheckResponse>(CheckResponse, {
     verdict: 0,
     allowed: false,
     score: undefined,
@@ -637,7 +638,7 @@ function createBaseCheckResponse(): CheckResponse {
     level: 0,
     time: undefined,
     replayed: false,
-  };
+  });
 }
 
 export const CheckResponse: MessageFns<CheckResponse> = {
@@ -949,7 +950,7 @@ export const CheckResponse: MessageFns<CheckResponse> = {
 };
 
 function createBaseBatchCheckRequest(): BatchCheckRequest {
-  return { checks: [], idempotencyKey: "" };
+  return jsonable<BatchCheckRequest>(BatchCheckRequest, { checks: [], idempotencyKey: "" });
 }
 
 export const BatchCheckRequest: MessageFns<BatchCheckRequest> = {
@@ -1038,7 +1039,7 @@ export const BatchCheckRequest: MessageFns<BatchCheckRequest> = {
 };
 
 function createBaseBatchCheckResult(): BatchCheckResult {
-  return { outcome: undefined };
+  return jsonable<BatchCheckResult>(BatchCheckResult, { outcome: undefined });
 }
 
 export const BatchCheckResult: MessageFns<BatchCheckResult> = {
@@ -1139,7 +1140,7 @@ export const BatchCheckResult: MessageFns<BatchCheckResult> = {
 };
 
 function createBaseBatchCheckResponse(): BatchCheckResponse {
-  return { results: [] };
+  return jsonable<BatchCheckResponse>(BatchCheckResponse, { results: [] });
 }
 
 export const BatchCheckResponse: MessageFns<BatchCheckResponse> = {
@@ -1210,7 +1211,7 @@ export const BatchCheckResponse: MessageFns<BatchCheckResponse> = {
 };
 
 function createBaseStreamChecksRequest(): StreamChecksRequest {
-  return { correlationId: "", check: undefined };
+  return jsonable<StreamChecksRequest>(StreamChecksRequest, { correlationId: "", check: undefined });
 }
 
 export const StreamChecksRequest: MessageFns<StreamChecksRequest> = {
@@ -1301,7 +1302,7 @@ export const StreamChecksRequest: MessageFns<StreamChecksRequest> = {
 };
 
 function createBaseStreamChecksResponse(): StreamChecksResponse {
-  return { correlationId: "", outcome: undefined };
+  return jsonable<StreamChecksResponse>(StreamChecksResponse, { correlationId: "", outcome: undefined });
 }
 
 export const StreamChecksResponse: MessageFns<StreamChecksResponse> = {
@@ -1422,7 +1423,7 @@ export const StreamChecksResponse: MessageFns<StreamChecksResponse> = {
 };
 
 function createBaseActionRule(): ActionRule {
-  return { risk: 0, minLevel: 0 };
+  return jsonable<ActionRule>(ActionRule, { risk: 0, minLevel: 0 });
 }
 
 export const ActionRule: MessageFns<ActionRule> = {
@@ -1511,7 +1512,7 @@ export const ActionRule: MessageFns<ActionRule> = {
 };
 
 function createBaseReviewBand(): ReviewBand {
-  return { low: 0, high: 0 };
+  return jsonable<ReviewBand>(ReviewBand, { low: 0, high: 0 });
 }
 
 export const ReviewBand: MessageFns<ReviewBand> = {
@@ -1596,7 +1597,7 @@ export const ReviewBand: MessageFns<ReviewBand> = {
 };
 
 function createBaseTrustModel(): TrustModel {
-  return {
+  return jsonable<TrustModel>(TrustModel, {
     bias: 0,
     weights: {},
     threshold: 0,
@@ -1605,7 +1606,7 @@ function createBaseTrustModel(): TrustModel {
     targets: {},
     rateWindowMs: 0n,
     rateLimit: 0,
-  };
+  });
 }
 
 export const TrustModel: MessageFns<TrustModel> = {
@@ -2148,7 +2149,7 @@ export const TrustModel_TargetsEntry: MessageFns<TrustModel_TargetsEntry> = {
 };
 
 function createBaseGetActiveModelRequest(): GetActiveModelRequest {
-  return {};
+  return jsonable<GetActiveModelRequest>(GetActiveModelRequest, {});
 }
 
 export const GetActiveModelRequest: MessageFns<GetActiveModelRequest> = {
@@ -2200,7 +2201,7 @@ export const GetActiveModelRequest: MessageFns<GetActiveModelRequest> = {
 };
 
 function createBaseGetActiveModelResponse(): GetActiveModelResponse {
-  return { id: "", hash: new Uint8Array(0), ledgerPosition: 0n, model: undefined };
+  return jsonable<GetActiveModelResponse>(GetActiveModelResponse, { id: "", hash: new Uint8Array(0), ledgerPosition: 0n, model: undefined });
 }
 
 export const GetActiveModelResponse: MessageFns<GetActiveModelResponse> = {
@@ -2328,7 +2329,7 @@ export const GetActiveModelResponse: MessageFns<GetActiveModelResponse> = {
 };
 
 function createBaseSimulateRequest(): SimulateRequest {
-  return { candidate: undefined, subjectMatter: undefined, includeUnchanged: false, proposalId: "" };
+  return jsonable<SimulateRequest>(SimulateRequest, { candidate: undefined, subjectMatter: undefined, includeUnchanged: false, proposalId: "" });
 }
 
 export const SimulateRequest: MessageFns<SimulateRequest> = {
@@ -2489,7 +2490,7 @@ export const SimulateRequest: MessageFns<SimulateRequest> = {
 };
 
 function createBaseSimulatedDecision(): SimulatedDecision {
-  return {
+  return jsonable<SimulatedDecision>(SimulatedDecision, {
     auditId: "",
     action: "",
     target: "",
@@ -2499,7 +2500,7 @@ function createBaseSimulatedDecision(): SimulatedDecision {
     currentScore: undefined,
     candidateScore: undefined,
     candidateReason: "",
-  };
+  });
 }
 
 export const SimulatedDecision: MessageFns<SimulatedDecision> = {
@@ -2712,7 +2713,7 @@ export const SimulatedDecision: MessageFns<SimulatedDecision> = {
 };
 
 function createBaseSimulateResponse(): SimulateResponse {
-  return { scored: 0, flipped: 0, decisions: [], erased: 0, warnings: [] };
+  return jsonable<SimulateResponse>(SimulateResponse, { scored: 0, flipped: 0, decisions: [], erased: 0, warnings: [] });
 }
 
 export const SimulateResponse: MessageFns<SimulateResponse> = {

@@ -5,6 +5,7 @@
 // source: sigil/type/v1/type.proto
 
 /* eslint-disable */
+import { jsonable } from "../../../jsonable.ts";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 
@@ -255,7 +256,7 @@ export interface CanonicalRecord {
 }
 
 function createBaseLink(): Link {
-  return { label: "", target: new Uint8Array(0) };
+  return jsonable<Link>(Link, { label: "", target: new Uint8Array(0) });
 }
 
 export const Link: MessageFns<Link> = {
@@ -340,7 +341,7 @@ export const Link: MessageFns<Link> = {
 };
 
 function createBaseCanonicalRecord(): CanonicalRecord {
-  return {
+  return jsonable<CanonicalRecord>(CanonicalRecord, {
     envelope: new Uint8Array(0),
     kind: "",
     schemaVersion: 0,
@@ -357,7 +358,7 @@ function createBaseCanonicalRecord(): CanonicalRecord {
     publicKey: new Uint8Array(0),
     attestations: [],
     position: 0n,
-  };
+  });
 }
 
 export const CanonicalRecord: MessageFns<CanonicalRecord> = {

@@ -1,5 +1,5 @@
-/** Makes what the generated client code returns fit for `JSON.stringify`: the constructor of each message calls `jsonable`. */
-import { readdir, readFile, writeFile } from "node:fs/promises";
+/** Makes generated messages fit for `JSON.stringify`: the constructor of each calls `jsonable`, which is copied beside them. */
+import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 
 /** Those that the generated code turns into JavaScript's own values, and the entries of maps, reach nobody. */
@@ -16,12 +16,15 @@ const withJson = (text: string, importPath: string): string => {
   return replaced.replace(/^import /m, `import { jsonable } from "${importPath}";\nimport `);
 };
 
-/** @param directory of the client's generated code. @param helper the file that `jsonable` is in. */
-export const addClientJson = async (directory: string, helper: string): Promise<void> => {
+const helper = "jsonable.ts";
+
+/** @param directory of the generated code. */
+export const addMessageJson = async (directory: string): Promise<void> => {
   for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile() || !entry.name.endsWith(".ts")) continue;
     const path = join(entry.parentPath, entry.name);
     const text = await readFile(path, "utf8");
-    await writeFile(path, withJson(text, relative(dirname(path), helper)));
+    await writeFile(path, withJson(text, relative(dirname(path), join(directory, helper))));
   }
+  await copyFile(join(import.meta.dirname, helper), join(directory, helper));
 };

@@ -1,0 +1,6 @@
+/** A public key as OpenSSL and the libraries above it hold it. */
+import { createPublicKey, type KeyObject } from "node:crypto";
+import { toBase64Url, type PublicKey } from "@sigil/core/bytes";
+
+export const publicKeyObject = (publicKey: PublicKey): KeyObject =>
+  createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x: toBase64Url(publicKey) }, format: "jwk" });
