@@ -17,7 +17,7 @@ type Rules = NonNullable<OxlintOverride["rules"]>;
 /** Rooms of the package `@sigil/core`, as its manifest exports them. */
 const core = (...rooms: readonly string[]): readonly string[] => rooms.map((room) => `@sigil/core/${room}`);
 const formats = core("bytes", "errors", "limits", "cbor", "cose", "record");
-const wholeCore = [...formats, ...core("hash", "keys", "merkle", "model", "quorum")];
+const wholeCore = [...formats, ...core("hash", "keys", "merkle", "model", "quorum", "verify")];
 
 /** What a service may build on. Never another service: `wire/` hands it the functions it needs. */
 const belowServices = [...wholeCore, "crypto", "ledger", "identity"];
@@ -73,7 +73,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
  * folder without a list has no rooms.
  */
 const roomsOf: Readonly<Record<string, readonly string[]>> = {
-  core: [".", "crypto", "cbor", "cose", "record", "merkle", "keys", "quorum", "model"],
+  core: [".", "crypto", "cbor", "cose", "record", "merkle", "keys", "verify", "quorum", "model"],
   crypto: ["files", "wrapping", "signing", "pkcs11", "."],
   ledger: [
     "layout",

@@ -18,14 +18,14 @@ const functionsShown = 15;
 
 /** The first pattern that fits a frame's URL names its part. */
 const partsByUrl: readonly (readonly [RegExp, string])[] = [
-  [/\/src\/keys\/sign/, "signing: the hand-over to its thread"],
-  [/\/src\/keys\/sha256\.|\/src\/merkle\/|\/src\/ledger\/tree\./, "hashing and the Merkle tree"],
-  [/\/src\/keys\/seal\.|\/src\/ledger\/sealer\./, "sealing (AES-256-GCM)"],
-  [/\/src\/record\//, "encoding: canonical CBOR, COSE and the schema checks"],
+  [/\/src\/crypto\/signing\//, "signing: the hand-over to its thread"],
+  [/\/core\/(merkle|crypto)\/|\/core\/hash\.|\/src\/ledger\/layout\/tree\./, "hashing and the Merkle tree"],
+  [/\/src\/crypto\/seal\.|\/src\/ledger\/sealing\//, "sealing (AES-256-GCM)"],
+  [/\/core\/(cbor|cose|record)\/|\/core\/bytes\./, "encoding: canonical CBOR, COSE and the schema checks"],
   [/\/src\/storage\/|\/(classic|abstract)-level\/|\/level\//, "the store: handing batches to LevelDB"],
   [/\/src\/ledger\//, "sequencing, planning and indexes"],
-  [/\/src\/(trust|audit)\//, "deciding: features, model, frozen chain"],
-  [/\/src\/(rpc|identity|gateway)\/|\/src\/server\./, "identity, deadlines, metrics and the call wrapper"],
+  [/\/src\/(trust|audit)\/|\/core\/model\//, "deciding: features, model, frozen chain"],
+  [/\/src\/(rpc|identity|gateway)\/|\/src\/wire\//, "identity, deadlines, metrics and the call wrapper"],
   [/\/generated\/|\/@bufbuild\//, "protobuf"],
   [/\/@grpc\//, "gRPC (grpc-js)"],
   [/\/bench\//, "the benchmark itself"],

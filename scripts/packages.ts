@@ -91,7 +91,8 @@ const readmeExample = async (): Promise<string> => {
   const example = /```ts\n([^]*?)```/.exec(readme)?.[1];
   if (example === undefined) throw new Error("the client's README begins with no example");
   // The sample deployment's names in the place of the reader's.
-  return example.replace('"billing"', '"operator"').replace('"sigil.example.org"', '"sigil.dev"');
+  const closed = `${example}sigil.close();\n`;
+  return closed.replace('"billing"', '"operator"').replace('"sigil.example.org"', '"sigil.dev"');
 };
 
 const given = `

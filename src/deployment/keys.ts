@@ -4,12 +4,13 @@
  * asks no trust model: a model that denies everything must not keep a stolen key in use. Whoever asks may have the
  * records that name keys.
  */
+import type { KeyRecord } from "@sigil/core/verify";
 import { toBase64Url, type Thumbprint } from "@sigil/core/bytes";
 import { fail } from "../errors.ts";
 import { pageSizeDefault } from "../limits.ts";
 import { systemTenant } from "@sigil/core/record";
 import { readsAcross, type Caller } from "../identity/caller.ts";
-import { type KeyRecord, keyState, type KeyEntry, type KeyRole, type KeyState } from "@sigil/core/keys";
+import { keyState, type KeyEntry, type KeyRole, type KeyState } from "@sigil/core/keys";
 import type { LivingDataKey } from "../ledger/sealing/data-key-life.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { formatPageToken, parsePageToken } from "../ledger/layout/page-token.ts";

@@ -4,27 +4,17 @@
  */
 import type { CallOptions } from "./call.ts";
 import type { SigilConnection } from "./connect.ts";
-import {
-  walkKeys as walkRecords,
-  findSigner,
-  keyState,
-  officeHolder,
-  type KeyRing,
-  verifyForeign,
-} from "@sigil/core/keys";
+import { findSigner, keyState, officeHolder, type KeyRing, verifyForeign } from "@sigil/core/keys";
 import {
   parseCheckpoint,
-  verifyCheckpoint as verifySigned,
-  leafHash,
+  verifyCheckpoint,
   parseNote,
   checkConsistency,
-  checkInclusion,
   type ProofOutcome,
 } from "@sigil/core/merkle";
 import { parseHash, type Hash } from "@sigil/core/bytes";
-import { toBeSigned } from "@sigil/core/cose";
+import { requireInclusion, verifySigned, walkKeys as walkRecords } from "@sigil/core/verify";
 import { Fault } from "@sigil/core/errors";
-import { decodeEnvelope, entryOf, hashRecord, parseRecordStatement } from "@sigil/core/record";
 import { plainJsonable } from "@sigil/proto/jsonable";
 
 /** Something does not hold. The message says what, and where in the ledger. */
@@ -153,7 +143,11 @@ export class KeyWalk {
       const believed = findSigner(this.#ring, "checkpoint", holder.thumbprint, position);
       if (believed.kind === "refused") return refuse(`the checkpoint of size ${size} is ${believed.rule}`);
       const { publicKey } = holder;
-      const { root } = await verifySigned(note, { origin: this.origin, publicKey, verify: verifyForeign });
+      const { root } = await verifyCheckpoint(note, {
+        origin: this.origin,
+        publicKey,
+        verify: verifyForeign,
+      });
       const tree = plainJsonable({ size, root });
       this.#verified = { note, tree };
       return tree;
@@ -187,24 +181,17 @@ export class KeyWalk {
   verifyRecord(evidence: RecordEvidence): Promise<VerifiedRecord> {
     return proving(async () => {
       const { position, envelope, checkpoint, inclusionProof } = evidence;
-      const { statement: signed, attestations } = decodeEnvelope(envelope);
-      const { statement, body } = parseRecordStatement(signed);
-      if (statement.origin !== this.origin) refuse(`the record at position ${position} is of another origin`);
-      const signer = findSigner(this.#ring, "record", statement.kid, position);
-      if (signer.kind === "refused") return refuse(`the record at position ${position} is ${signer.rule}`);
-      const message = toBeSigned(statement.protectedBytes, statement.payload);
-      if (!(await verifyForeign(signer.entry.publicKey, message, statement.signature))) {
-        refuse(`the signature of the record at position ${position} does not verify`);
-      }
+      const record = await verifySigned(position, envelope, {
+        origin: this.origin,
+        ring: this.#ring,
+        verify: verifyForeign,
+      });
       const { size, root } = await this.verifyCheckpoint(checkpoint);
-      const leaf = leafHash(entryOf(envelope));
-      const place = { leafIndex: position, treeSize: size, leafHash: leaf, root: root as Hash };
-      const proof = inclusionProof as readonly Hash[];
-      requireOk(checkInclusion({ ...place, proof }), `the record is not at position ${position} of ${size}`);
-      const { kind, schemaVersion, id, tenant, space, ts, payload } = body;
+      requireInclusion(record, { size, root: root as Hash }, inclusionProof as readonly Hash[]);
+      const { kind, schemaVersion, id, tenant, space, ts, payload } = record.body;
       return plainJsonable({
         position,
-        hash: hashRecord(statement.payload),
+        hash: record.hash,
         kind,
         schemaVersion,
         id,
@@ -212,8 +199,8 @@ export class KeyWalk {
         space,
         timeMs: ts,
         payload,
-        attestations,
-        signedBy: keyOf(signer.entry),
+        attestations: record.attestations,
+        signedBy: keyOf(record.signedBy),
       });
     });
   }

@@ -2,26 +2,28 @@
  * A record as its bytes say it, whatever the server says beside them: decoded here and hashed here. Whose key signed it is
  * for `sigil keys walk` and the server's own verification to say.
  */
+import { openRecord, readRecord } from "@sigil/core/verify";
 import { ProofError, type CanonicalRecord, type VersionedRecord } from "@sigil/client";
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
 import { SigilFault } from "../../errors.ts";
-import { decodeEnvelope, hashRecord, parseRecordStatement, type RecordBody } from "@sigil/core/record";
+import { type RecordBody } from "@sigil/core/record";
 import { jsonView } from "@sigil/core/cbor";
 import { printable } from "../terminal/terminal.ts";
 
 type Opened = { readonly body: RecordBody; readonly hash: Hash };
 
 /** The body in an envelope, with its hash; undefined where there is no envelope. @throws what makes it none. */
-const openRecord = (given: VersionedRecord | undefined): Opened | undefined => {
+const openGiven = (given: VersionedRecord | undefined): Opened | undefined => {
   const envelope = given?.record?.envelope ?? new Uint8Array(0);
   if (envelope.length === 0) return undefined;
-  const { statement, body } = parseRecordStatement(decodeEnvelope(envelope).statement);
-  return { body, hash: hashRecord(statement.payload) };
+  const position = given?.record?.position ?? 0n;
+  const opened = openRecord(position, envelope);
+  return { body: readRecord(opened, {}), hash: opened.hash };
 };
 
 /** The record of that hash, proven to be it, or undefined. */
 export const provenBody = (given: VersionedRecord | undefined, hash: Hash): RecordBody | undefined => {
-  const opened = openRecord(given);
+  const opened = openGiven(given);
   return opened !== undefined && equalBytes(opened.hash, hash) ? opened.body : undefined;
 };
 
@@ -39,7 +41,7 @@ const refuse = (rule: string): never => {
 
 const opened = (given: VersionedRecord | undefined): Opened => {
   try {
-    return openRecord(given) ?? refuse("it came without its envelope");
+    return openGiven(given) ?? refuse("it came without its envelope");
   } catch (error) {
     if (!(error instanceof SigilFault)) throw error;
     return refuse(`its envelope is none: ${error.message}`);

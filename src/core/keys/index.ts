@@ -1,6 +1,5 @@
 /** The key ring, the records about keys, and verifying signatures: what others use of them. Pure. */
 export {
-  type KeyRecord,
   applyKeyRecord,
   isKeyRecord,
   keyRetirementId,
@@ -8,7 +7,6 @@ export {
   nextSigningKeyId,
   ringOfGenesis,
   signingKeyPrefix,
-  walkKeys,
 } from "./key-records.ts";
 export {
   type KeyEntry,

@@ -3,10 +3,9 @@
  * Each group's entry comes before its records, and each record is opened and held against its leaf before it goes out.
  * Indexes and tiles are left out: they follow from the records. Holds one store snapshot while it is read.
  */
+import { leafOf } from "@sigil/core/verify";
 import { equalBytes, type PublicKey } from "@sigil/core/bytes";
 import { assert, fail, SigilFault } from "../../errors.ts";
-import { entryOf } from "@sigil/core/record";
-import { leafHash } from "@sigil/core/merkle";
 import type { KeyRing } from "@sigil/core/keys";
 import type { Store, StoreEntry, StoreSnapshot } from "../../storage/store.ts";
 import { parseGroup, type GroupEntry } from "../layout/group.ts";
@@ -115,7 +114,7 @@ class SnapshotExport implements LedgerExport {
       if (error instanceof SigilFault && error.error.kind === "erased") return entry;
       throw error;
     }
-    if (!equalBytes(leafHash(entryOf(envelope)), leaf)) {
+    if (!equalBytes(leafOf(envelope), leaf)) {
       const rule = "the record is not the one its group's entry holds";
       return fail({ kind: "recordCorrupt", position, step: "leaf", rule });
     }

@@ -3,11 +3,11 @@
  * was done. Found by their ids and verified with the key ring, like the records about keys. One that cannot be read may have
  * erased anybody, so nothing is served without it. Source: docs/spec/ledger.md §7.
  */
+import { verifySigned } from "@sigil/core/verify";
 import { equalBytes } from "@sigil/core/bytes";
-import { toBeSigned } from "@sigil/core/cose";
 import { fail, SigilFault } from "../../errors.ts";
-import { systemTenant, decodeEnvelope, hashRecord, parseRecordStatement } from "@sigil/core/record";
-import { findSigner, type KeyRing, verifyOwn } from "@sigil/core/keys";
+import { systemTenant } from "@sigil/core/record";
+import { type KeyRing, verifyOwn } from "@sigil/core/keys";
 import type { Store } from "../../storage/store.ts";
 import { noPositions, orderIn, reportId, reportIn, type Erasure, type Placed } from "../layout/erasure.ts";
 import { parseHead } from "../layout/indexes.ts";
@@ -20,6 +20,7 @@ type Context = {
   readonly store: Store;
   readonly sealer: Sealer;
   readonly ring: KeyRing;
+  readonly origin: string;
 };
 
 const damaged = (position: bigint, cause?: unknown): never => {
@@ -29,17 +30,18 @@ const damaged = (position: bigint, cause?: unknown): never => {
 
 /** @throws storeFailed, ledgerCorrupt. */
 const readSigned = async (position: bigint, context: Context): Promise<Placed> => {
-  const { store, sealer, ring } = context;
+  const { store, sealer, ring, origin } = context;
   try {
     const stored = await store.get(recordKey(position));
     if (stored === undefined) return damaged(position);
-    const { envelope } = await sealer.open(stored, position);
-    const { statement, body } = parseRecordStatement(decodeEnvelope(envelope).statement);
-    const signer = findSigner(ring, "record", statement.kid, position);
-    if (signer.kind === "refused") return damaged(position);
-    const message = toBeSigned(statement.protectedBytes, statement.payload);
-    if (!(await verifyOwn(signer.entry.publicKey, message, statement.signature))) return damaged(position);
-    return { body, hash: hashRecord(statement.payload), position };
+    const { tenant, envelope } = await sealer.open(stored, position);
+    const { body, hash } = await verifySigned(position, envelope, {
+      ring,
+      origin,
+      tenant,
+      verify: verifyOwn,
+    });
+    return { body, hash, position };
   } catch (error) {
     if (error instanceof SigilFault && error.error.kind !== "storeFailed") return damaged(position, error);
     throw error;

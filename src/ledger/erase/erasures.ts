@@ -3,16 +3,10 @@
  * step by step, its keys and its index entries go and the store lets go of what was deleted. Every step may be repeated:
  * killed anywhere, the next start finishes it. Source: docs/spec/ledger.md §7.
  */
+import { openRecord, readRecord } from "@sigil/core/verify";
 import { fail, SigilFault } from "../../errors.ts";
 import { projectionOpsMax } from "../../limits.ts";
-import {
-  formatErased,
-  systemTenant,
-  decodeEnvelope,
-  hashRecord,
-  parseRecordStatement,
-  type RecordBody,
-} from "@sigil/core/record";
+import { formatErased, systemTenant, type RecordBody } from "@sigil/core/record";
 import type { Hash } from "@sigil/core/bytes";
 import type { KeyRange, Store, StoreOp } from "../../storage/store.ts";
 import {
@@ -195,8 +189,9 @@ export class Erasures {
       const stored = await store().get(recordKey(position));
       if (stored === undefined) return undefined;
       const opened = await sealer.openDoomed(stored, position);
-      const { statement } = parseRecordStatement(decodeEnvelope(opened.envelope).statement);
-      return opened.tenant === tenant ? hashRecord(statement.payload) : undefined;
+      const record = openRecord(position, opened.envelope);
+      readRecord(record, {});
+      return opened.tenant === tenant ? record.hash : undefined;
     } catch (cause) {
       if (!(cause instanceof SigilFault) || cause.error.kind === "storeFailed") throw cause;
       // It was damaged before, and fsck goes on saying so.

@@ -4,37 +4,27 @@
  * in the tree, the tree is the checkpoint's. A reader that serves takes the first failed step as DATA_LOSS; a
  * verification shows them all. Source: docs/spec/ledger.md.
  */
-import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
-import { parseStatement, recordContentType, toBeSigned, type Statement } from "@sigil/core/cose";
-import { fail, SigilFault } from "../../errors.ts";
 import {
-  decodeBody,
-  decodeEnvelope,
-  entryOf,
-  hashRecord,
-  subjectOf,
-  type RecordBody,
-} from "@sigil/core/record";
-import { verifyCheckpoint, leafHash, checkInclusion, proveInclusion } from "@sigil/core/merkle";
-import { findSigner, officeHolder, type KeyEntry, type KeyRing, verifyOwn } from "@sigil/core/keys";
+  openRecord,
+  readRecord,
+  recordSteps,
+  requireInclusion,
+  requireSignature,
+  signerOf,
+  type RecordStep,
+} from "@sigil/core/verify";
+import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
+import { type Statement } from "@sigil/core/cose";
+import { fail, SigilFault } from "../../errors.ts";
+import { type RecordBody } from "@sigil/core/record";
+import { verifyCheckpoint, proveInclusion } from "@sigil/core/merkle";
+import { officeHolder, type KeyEntry, type KeyRing, verifyOwn } from "@sigil/core/keys";
 import type { Store } from "../../storage/store.ts";
 import { recordKey } from "../layout/keyspace.ts";
 import { readPositionOfHash } from "../layout/lookup.ts";
 import type { Sealer } from "../sealing/sealer.ts";
 import { sizeOf, type LedgerState } from "../append/state.ts";
 import type { TreeReader } from "../layout/tree.ts";
-
-export const recordSteps = [
-  "seal",
-  "envelope",
-  "hash",
-  "key",
-  "signature",
-  "schema",
-  "inclusion",
-  "checkpoint",
-] as const;
-export type RecordStep = (typeof recordSteps)[number];
 
 export type Step = {
   readonly name: string;
@@ -114,61 +104,48 @@ export const examineRecord = async (position: bigint, context: ExamineContext): 
     return { position, steps, record, envelope, proof, checkpoint: state.checkpoint };
   };
   try {
-    const opened = await step("seal", async () => {
+    const sealed = await step("seal", async () => {
       const stored = await store.get(recordKey(position));
       if (stored === undefined) return broken("no record is stored at this position");
       const value = await context.sealer.open(stored, position);
       return [value, `AES-256-GCM, tenant "${value.tenant}"`];
     });
-    envelope = opened.envelope;
-    const bytes = opened.envelope;
-    const { statement, attestations } = await step("envelope", async () => {
-      const parts = decodeEnvelope(bytes);
-      const parsed = parseStatement(parts.statement);
-      if (parsed.contentType !== recordContentType) broken("the statement is not over a record");
-      return [{ statement: parsed, attestations: parts.attestations }, `${bytes.length} bytes, COSE_Sign1`];
+    ({ envelope } = sealed);
+    const opened = await step("envelope", async () => {
+      const record = openRecord(position, sealed.envelope);
+      return [record, `${sealed.envelope.length} bytes, COSE_Sign1`];
     });
-    const hash = await step("hash", async () => {
-      const computed = hashRecord(statement.payload);
-      if ((await readPositionOfHash(store, computed)) !== position) {
+    await step("hash", async () => {
+      if ((await readPositionOfHash(store, opened.hash)) !== position) {
         broken("the body's hash is not the one indexed for this position");
       }
-      return [computed, `SHA-256 ${toHex(computed)}`];
+      return [undefined, `SHA-256 ${toHex(opened.hash)}`];
     });
     const signedBy = await step("key", async () => {
-      const found = findSigner(context.ring, "record", statement.kid, position);
-      if (found.kind === "refused") return broken(found.rule);
-      return [found.entry, `record key ${toHex(found.entry.thumbprint)}`];
+      const entry = signerOf(opened, context.ring);
+      return [entry, `record key ${toHex(entry.thumbprint)}`];
     });
     await step("signature", async () => {
-      const message = toBeSigned(statement.protectedBytes, statement.payload);
-      const holds = await verifyOwn(signedBy.publicKey, message, statement.signature);
-      if (!holds) broken("the Ed25519 signature does not verify");
+      await requireSignature(opened, signedBy, verifyOwn);
       return [undefined, "Ed25519 over COSE Sig_structure"];
     });
     const body = await step("schema", async () => {
-      const decoded = decodeBody(statement.payload);
-      if (statement.origin !== context.origin) broken("the statement names another origin");
-      if (statement.subject !== subjectOf(decoded)) broken("the statement's subject is not the record's");
-      if (decoded.tenant !== opened.tenant) broken("the record belongs to another tenant");
+      const decoded = readRecord(opened, { origin: context.origin, tenant: sealed.tenant });
       return [decoded, `${decoded.kind} version ${decoded.schemaVersion}`];
     });
     proof = await step("inclusion", async () => {
-      const treeSize = sizeOf(state);
-      if (position >= treeSize) broken("the position is past the tree");
-      const hashes = await proveInclusion(position, treeSize, context.tree.readHashes(state.tree));
-      const leaf = leafHash(entryOf(bytes));
-      const claim = { leafIndex: position, treeSize, leafHash: leaf, root: state.root, proof: hashes };
-      const outcome = checkInclusion(claim);
-      if (outcome.kind === "refused") broken(outcome.rule);
-      return [hashes, `leaf ${position} of ${treeSize}, ${hashes.length} hashes`];
+      const size = sizeOf(state);
+      if (position >= size) broken("the position is past the tree");
+      const hashes = await proveInclusion(position, size, context.tree.readHashes(state.tree));
+      requireInclusion(opened, { size, root: state.root }, hashes);
+      return [hashes, `leaf ${position} of ${size}, ${hashes.length} hashes`];
     });
     await step("checkpoint", async () => {
       const size = sizeOf(state);
       if (context.depth === "full") await checkNote(context);
       return [undefined, `${context.origin} at size ${size}, root ${toHex(state.root)}`];
     });
-    return finish({ position, body, hash, envelope: bytes, attestations, statement, signedBy });
+    return finish({ ...opened, body, signedBy });
   } catch (error) {
     if (error instanceof Broken) return finish(undefined);
     throw error;

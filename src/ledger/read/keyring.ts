@@ -2,16 +2,10 @@
  * The key ring out of the store: the records about keys are found by their ids and replayed in ledger order, each
  * verified with the ring that its predecessors gave; the genesis record is known by its hash.
  */
+import { walkKeys, type KeyRecord } from "@sigil/core/verify";
 import type { Hash } from "@sigil/core/bytes";
 import { fail, SigilFault } from "../../errors.ts";
-import {
-  keyRetirementPrefix,
-  signingKeyPrefix,
-  walkKeys,
-  type KeyRecord,
-  type KeyRing,
-  verifyOwn,
-} from "@sigil/core/keys";
+import { keyRetirementPrefix, signingKeyPrefix, type KeyRing, verifyOwn } from "@sigil/core/keys";
 import type { Store } from "../../storage/store.ts";
 import { parseHead } from "../layout/indexes.ts";
 import { headPrefix, prefixRange, recordKey } from "../layout/keyspace.ts";

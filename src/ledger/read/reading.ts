@@ -2,11 +2,12 @@
  * The reading side of the ledger: every record is verified before it is handed out, every index entry is a hint.
  * Sees one view at a time: the store that is open, and the state that is acknowledged.
  */
+import { openRecord, readRecord, type KeyRecord } from "@sigil/core/verify";
 import { equalBytes, type Hash } from "@sigil/core/bytes";
 import { fail, SigilFault } from "../../errors.ts";
-import { decodeEnvelope, parseRecordStatement, type RecordBody } from "@sigil/core/record";
+import { type RecordBody } from "@sigil/core/record";
 import { proveConsistency, proveInclusion } from "@sigil/core/merkle";
-import type { KeyRing, KeyRecord } from "@sigil/core/keys";
+import type { KeyRing } from "@sigil/core/keys";
 import type { Store } from "../../storage/store.ts";
 import type { Completeness } from "./completeness.ts";
 import { listDataKeys, type DataKeyListing, type LivingDataKey } from "../sealing/data-key-life.ts";
@@ -127,17 +128,17 @@ export abstract class ReadableLedger {
 
   /**
    * A record as its seal alone authenticates it, for what is only counted and never answered with.
-   * @throws recordCorrupt, malformedCbor, malformedCose, malformedRecord.
+   * @throws recordCorrupt.
    */
   async peekAt(position: bigint): Promise<RecordBody> {
-    const { store, sealer } = this.view();
+    const { store, sealer, options } = this.view();
     const stored = await store.get(recordKey(position));
     if (stored === undefined) {
       const rule = "no record is stored at this position";
       return fail({ kind: "recordCorrupt", position, step: "seal", rule });
     }
-    const { envelope } = await sealer.open(stored, position);
-    return parseRecordStatement(decodeEnvelope(envelope).statement).body;
+    const { tenant, envelope } = await sealer.open(stored, position);
+    return readRecord(openRecord(position, envelope), { origin: options.origin, tenant });
   }
 
   /** How many records the first commit holds: those that the genesis hash vouches for. @throws ledgerCorrupt. */

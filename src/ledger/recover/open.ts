@@ -70,7 +70,7 @@ export const openLedger = async (
   const erasureOf = (tenant: string): Erasure | undefined => erasures.get(tenant);
   const sealer = new Sealer({ origin, keys: dataKeys, store: () => store, erasureOf });
   const { ring } = await readKeyRecords({ store, sealer, genesis: options.genesis });
-  erasures = await readErasures({ store, sealer, ring });
+  erasures = await readErasures({ store, sealer, ring, origin });
   const reader = new TreeReader(() => store);
   const checkpointKey = (size: bigint) => checkpointKeyOf(ring, size).publicKey;
   const context = { store, reader, anchor, origin, sealer, checkpointKey };

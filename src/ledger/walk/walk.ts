@@ -3,27 +3,19 @@
  * its signature verified with the key ring its predecessors gave, each tree computed anew and held against the
  * checkpoint signed over it. Holds one group in memory. What cannot be read is reported and passed over.
  */
+import {
+  leafOf,
+  openRecord,
+  readRecord,
+  requireSignature,
+  signerOf,
+  type OpenedRecord,
+} from "@sigil/core/verify";
 import { equalBytes, toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
-import { parseStatement, recordContentType, toBeSigned } from "@sigil/core/cose";
 import { fail, SigilFault } from "../../errors.ts";
-import {
-  parseGenesis,
-  decodeBody,
-  decodeEnvelope,
-  entryOf,
-  hashRecord,
-  subjectOf,
-  type RecordBody,
-} from "@sigil/core/record";
-import { parseCheckpoint, verifyCheckpoint, leafHash, parseNote, rootOf } from "@sigil/core/merkle";
-import {
-  applyKeyRecord,
-  ringOfGenesis,
-  emptyRing,
-  findSigner,
-  type KeyRing,
-  verifyOwn,
-} from "@sigil/core/keys";
+import { parseGenesis, type RecordBody } from "@sigil/core/record";
+import { parseCheckpoint, verifyCheckpoint, parseNote, rootOf } from "@sigil/core/merkle";
+import { applyKeyRecord, ringOfGenesis, emptyRing, type KeyRing, verifyOwn } from "@sigil/core/keys";
 import { sealedKeyVersion } from "../../crypto/seal.ts";
 import type { Store, StoreEntry } from "../../storage/store.ts";
 import { checkpointKeyOf } from "../read/examine.ts";
@@ -101,6 +93,10 @@ const ruleOf = (error: unknown): string => {
   if (!(error instanceof SigilFault) || error.error.kind === "storeFailed") throw error;
   return "rule" in error.error ? error.error.rule : error.message;
 };
+
+/** Where a record's proof ended; what its seal refuses names no step. */
+const stepOf = (error: unknown): string =>
+  error instanceof SigilFault && error.error.kind === "recordCorrupt" ? error.error.step : "seal";
 
 /** A tree after some leaves. */
 type Grown = { readonly plan: TreePlan; readonly root: Hash };
@@ -304,32 +300,21 @@ export class Walk {
       this.#context.keyless.add(tenantWithoutKey, position);
       return nothing;
     }
-    let step = "seal";
     let leaf: Hash | undefined;
     try {
       const { sealer } = this.#context;
       const { tenant, envelope } = await sealer.open(next.value, position);
-      leaf = leafHash(entryOf(envelope));
-      step = "envelope";
-      const { statement: signed, attestations } = decodeEnvelope(envelope);
-      const statement = parseStatement(signed);
-      const broken = (rule: string): never => fail({ kind: "recordCorrupt", position, step, rule });
-      if (statement.contentType !== recordContentType) broken("the statement is not over a record");
-      const hash = hashRecord(statement.payload);
-      step = "schema";
-      const body = decodeBody(statement.payload);
-      if (statement.origin !== this.#context.origin) broken("the statement names another origin");
-      if (statement.subject !== subjectOf(body)) broken("the statement's subject is not the record's");
-      if (body.tenant !== tenant) broken("the record belongs to another tenant");
-      step = "genesis";
+      leaf = leafOf(envelope);
+      const opened = openRecord(position, envelope);
+      const { hash, attestations } = opened;
+      const body = readRecord(opened, { origin: this.#context.origin, tenant });
       if (position === 0n) this.#begin(body, hash);
-      step = "key";
-      await this.#verify(position, statement);
+      await this.#verify(opened);
       this.#announce(position, body);
       const keyVersion = sealedKeyVersion(next.value.subarray(1 + (next.value[0] ?? 0)), position);
       return { leaf, record: { position, body, hash, attestations, keyVersion } };
     } catch (error) {
-      findings.add(position, step, ruleOf(error));
+      findings.add(position, stepOf(error), ruleOf(error));
       return { leaf, record: undefined };
     }
   }
@@ -343,17 +328,16 @@ export class Walk {
     this.#ring = ringOfGenesis(parseGenesis(body.payload));
   }
 
-  async #verify(position: bigint, statement: ReturnType<typeof parseStatement>): Promise<void> {
+  async #verify(opened: OpenedRecord): Promise<void> {
     const { findings } = this.#context;
     if (this.#ring === undefined) return;
-    const found = findSigner(this.#ring, "record", statement.kid, position);
-    if (found.kind === "refused") {
-      return fail({ kind: "recordCorrupt", position, step: "key", rule: found.rule });
-    }
-    const message = toBeSigned(statement.protectedBytes, statement.payload);
+    const signer = signerOf(opened, this.#ring);
     await findings.beside(async () => {
-      if (await verifyOwn(found.entry.publicKey, message, statement.signature)) return;
-      findings.add(position, "signature", "the Ed25519 signature does not verify");
+      try {
+        await requireSignature(opened, signer, verifyOwn);
+      } catch (error) {
+        findings.add(opened.position, stepOf(error), ruleOf(error));
+      }
     });
   }
 

@@ -88,7 +88,7 @@ describe("sum of a CPU profile", () => {
       timeDeltas: [1000, 3000, 6000],
     });
     expect(sum.parts).to.deep.equal([{ name: "sealing (AES-256-GCM)", selfMs: 4 }]);
-    expect(sum.functions[0]).to.deep.equal({ name: "update native, from keys/seal.ts", selfMs: 3 });
+    expect(sum.functions[0]).to.deep.equal({ name: "update native, from crypto/seal.ts", selfMs: 3 });
     expect(sum).to.include({ busyMs: 4, idleMs: 6 });
   });
 });

@@ -11,9 +11,8 @@ import {
   isKeyRecord,
   keyRetirementId,
   signingKeyId,
-  walkKeys,
-  type KeyRecord,
 } from "../../../src/core/keys/key-records.ts";
+import { walkKeys, type KeyRecord } from "../../../src/core/verify/key-walk.ts";
 import {
   findSigner,
   keyState,

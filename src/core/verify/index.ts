@@ -1,0 +1,14 @@
+/** Opening and verifying records, checkpoints and key rings: what others use of it. Pure. */
+export { walkKeys, type KeyRecord } from "./key-walk.ts";
+export {
+  leafOf,
+  openRecord,
+  readRecord,
+  recordSteps,
+  requireInclusion,
+  requireSignature,
+  signerOf,
+  verifySigned,
+  type OpenedRecord,
+  type RecordStep,
+} from "./record.ts";
