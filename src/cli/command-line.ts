@@ -83,6 +83,7 @@ const commands: Readonly<Record<string, Entry>> = {
   backup: {
     about: "Copy a running deployment into a directory.",
     load: async () => (await import("./deployment/backup.ts")).backup,
+    walks: true,
   },
   restore: {
     about: "Make a deployment again from a backup.",

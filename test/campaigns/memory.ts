@@ -1,5 +1,5 @@
 /**
- * What an inspection, a rebuild, an inspection by the server, a backup with both of its sides and a restore hold in memory, over a ledger and one four times
+ * What an inspection, a rebuild, an inspection by the server, both sides of a backup and a restore hold in memory, over a ledger and one four times
  * its size, each in a process of its own: what is alive on the heap when it has just been collected, what is mapped of files,
  * and the peak that the system saw. A fifth of the records are versions of ids, all others decisions.
  * `npm run campaign:memory -- --records 50000`. Exit code 0 only when every peak is below 400 MB and what is alive does not grow
@@ -7,10 +7,12 @@
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { mkdtemp, open, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { deserialize, serialize } from "node:v8";
+import { readU64be, u64be } from "@sigil/core/bytes";
 import { describeDeployment } from "../../src/deployment/open.ts";
 import { keepHeapSmall } from "../../src/cli/deployment/small-heap.ts";
 import { inspectionOf } from "../../src/deployment/inspection.ts";
@@ -19,7 +21,7 @@ import { restoreDeployment } from "../../src/deployment/restore.ts";
 import type { Caller } from "../../src/identity/caller.ts";
 import { inspectPinned, runFsck } from "../../src/ledger/fsck/fsck.ts";
 import { Ledger } from "../../src/ledger/ledger.ts";
-import { createBackupService } from "../../src/deployment/backup/backup.ts";
+import { createBackupService, type BackupPart } from "../../src/deployment/backup/backup.ts";
 import { BackupDirectory } from "../../src/deployment/backup/directory.ts";
 import { BackupWriter } from "../../src/deployment/backup/writer.ts";
 import { mappedBytes } from "../../src/storage/resident.ts";
@@ -34,13 +36,15 @@ const { values } = parseArgs({
   },
 });
 
-const works = ["fsck", "rebuild", "live", "backup", "restore"] as const;
+const works = ["fsck", "rebuild", "live", "backup, served", "backup, taken", "restore"] as const;
 const mib = 1 << 20;
 const peakBytesMax = 400_000_000;
 /** Alive at the larger size beyond what is at the smaller: caches that fill, no more. */
 const grownBytesMax = 8 * mib;
 /** Between two collections. */
 const recordsPerLook = 2000n;
+/** In one part of a backup, about: a chunk of 256 KiB. */
+const partRecords = 200n;
 const unitRecords = 500;
 /** Of a unit's records, versions of ids. */
 const unitVersions = 100;
@@ -71,21 +75,49 @@ type Watch = ReturnType<typeof watchHeld>["look"];
 const root = { principal: "root", tenant: "system", level: "root" } as unknown as Caller;
 const backupDirectory = (place: string): string => join(place, "backup");
 
-/** What the server does of a backup and what its caller does, in one process. */
-const backUp = async (place: string, look: Watch): Promise<void> => {
+/** What the server sends, one part after the other, each with its length before it. */
+const partsFile = (place: string): string => join(place, "parts");
+
+/** What the server does of a backup. */
+const serveBackup = async (place: string, look: Watch): Promise<void> => {
   await using ledger = await Ledger.open(await describeDeployment(openOptions(place)));
   const describe = () => describeForBackup(dataDirectory(place));
   const { signal } = new AbortController();
+  await using parts = await open(partsFile(place), "w");
+  let sent = 0n;
+  for await (const part of createBackupService({ ledger, describe }).backup(root, 0n, signal)) {
+    const bytes = serialize(part);
+    await parts.write(u64be(BigInt(bytes.length)));
+    await parts.write(bytes);
+    sent += 1n;
+    await look(sent * partRecords);
+  }
+};
+
+const readParts = async function* (place: string): AsyncGenerator<BackupPart> {
+  await using file = await open(partsFile(place));
+  const length = new Uint8Array(8);
+  while ((await file.read(length)).bytesRead > 0) {
+    const bytes = new Uint8Array(Number(readU64be(length)));
+    await file.read(bytes);
+    yield deserialize(bytes) as BackupPart;
+  }
+};
+
+/** What the command does of a backup. */
+const takeBackup = async (place: string, look: Watch): Promise<void> => {
   await rm(backupDirectory(place), { recursive: true, force: true });
   await using directory = await BackupDirectory.open(backupDirectory(place));
   let writer: BackupWriter | undefined;
-  for await (const part of createBackupService({ ledger, describe }).backup(root, 0n, signal)) {
+  let taken = 0n;
+  for await (const part of readParts(place)) {
     if (part.kind === "head") {
       const { head } = part;
       writer = await BackupWriter.begin({ directory, head, newId, nowMs: Date.now });
     } else if (part.kind === "chunk") await writer?.take(part.bytes);
     else await writer?.finish(part);
-    await look(1n);
+    taken += 1n;
+    await look(taken * partRecords);
   }
 };
 
@@ -140,10 +172,11 @@ const inspectServed = async (place: string, look: Watch): Promise<void> => {
 
 const carryOut = async (place: string, work: string): Promise<Held> => {
   process.umask(0o077);
-  // As the command line does for these.
-  if (work !== "backup" && work !== "live") keepHeapSmall();
+  // As the command line does for its own part.
+  if (work !== "backup, served" && work !== "live") keepHeapSmall();
   const { look, held } = watchHeld();
-  if (work === "backup") await backUp(place, look);
+  if (work === "backup, served") await serveBackup(place, look);
+  else if (work === "backup, taken") await takeBackup(place, look);
   else if (work === "live") await inspectServed(place, look);
   else if (work === "restore") await restore(place, look);
   else await inspect(place, work === "rebuild", look);

@@ -33,7 +33,7 @@ describe("a small heap", () => {
   });
 
   it("is kept by the commands that walk over a whole ledger", () => {
-    for (const name of ["fsck", "restore", "migrate"])
+    for (const name of ["fsck", "backup", "restore", "migrate"])
       expect(walksLedger([name, "--data", "d"]), name).to.equal(true);
     for (const name of ["serve", "check", "dev", ""]) expect(walksLedger([name]), name).to.equal(false);
   });
