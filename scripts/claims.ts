@@ -14,6 +14,8 @@ const capabilityWords = new RegExp(
   "\\b(?:" +
     "verif(?:y|ies)|refuses?|den(?:y|ies)|signs|proves?|rotates?|seals|encrypts|survives|guarantees?|detects?|rejects?" +
     "|prevents?|enforces?|recomputes?|cannot|never|always|every|no one|nobody|without exception" +
+    "|(?:is|are|be|gets?) (?:also |then |all )?(?:verified|refused|denied|signed|sealed|encrypted|authenticated|bounded|limited|protected)" +
+    "|tamper-(?:proof|evident)|guaranteed" +
     ")\\b",
   "i",
 );

@@ -41,6 +41,16 @@ describe("the claims check", () => {
 
   const refused: readonly (readonly [string, string, Readonly<Record<string, unknown>>, string])[] = [
     ["a sentence without a mark", "It denies by default.", {}, "README.md:1 claims something without a mark"],
+    ...[
+      "Every value",
+      "Data at rest is encrypted",
+      "Old tokens are refused",
+      "The log is tamper-proof",
+      "Order is guaranteed",
+    ].map(
+      (text) =>
+        [`without a mark: ${text}`, `${text}.`, {}, "README.md:1 claims something without a mark"] as const,
+    ),
     [
       "a sentence without a mark beside one with it",
       `${marked} It also\nrefuses forgeries.`,
