@@ -74,6 +74,8 @@ const upperNodesMax = 8192;
 export class TreeReader {
   readonly #store: () => Store;
   readonly #folded = new Map<bigint, FoldedTile>();
+  /** Tiles being read: the nodes of one proof lie in the same tile, and so do the proofs of a page. */
+  readonly #underWay = new Map<bigint, Promise<FoldedTile>>();
   /** Nodes of the unfinished tile by height and first leaf: as it grows, its complete subtrees stay as they are. */
   readonly #growing = new Map<number, Hash>();
   #growingTile = -1n;
@@ -87,6 +89,7 @@ export class TreeReader {
   /** Drops what is remembered: after a reopening nothing old may vouch for the disk. */
   forget(): void {
     this.#folded.clear();
+    this.#underWay.clear();
     this.#growing.clear();
     this.#upper.clear();
   }
@@ -144,17 +147,40 @@ export class TreeReader {
   }
 
   async #tile(tileIndex: bigint): Promise<FoldedTile> {
-    const known = this.#folded.get(tileIndex);
+    const known = this.#folded.get(tileIndex) ?? this.#underWay.get(tileIndex);
     if (known !== undefined) return known;
-    const bytes = await this.#store().get(tileKey(0, tileIndex));
-    if (bytes?.length !== tileHashesMax * hashBytes) return this.#missing(tileIndex * tileSpan);
-    const rows = foldRows(splitHashes(bytes));
+    const reading = this.#readTile(tileIndex).then(
+      (rows) => {
+        if (this.#isUnderWay(tileIndex, reading)) this.#keep(tileIndex, rows);
+        return rows;
+      },
+      (error: unknown) => {
+        if (this.#isUnderWay(tileIndex, reading)) this.#underWay.delete(tileIndex);
+        throw error;
+      },
+    );
+    this.#underWay.set(tileIndex, reading);
+    return reading;
+  }
+
+  /** Not when everything was forgotten since it began: it may have read the old disk. */
+  #isUnderWay(tileIndex: bigint, reading: Promise<FoldedTile>): boolean {
+    return this.#underWay.get(tileIndex) === reading;
+  }
+
+  #keep(tileIndex: bigint, rows: FoldedTile): void {
+    this.#underWay.delete(tileIndex);
     for (const oldest of this.#folded.keys()) {
       if (this.#folded.size < foldedTilesMax) break;
       this.#folded.delete(oldest);
     }
     this.#folded.set(tileIndex, rows);
-    return rows;
+  }
+
+  async #readTile(tileIndex: bigint): Promise<FoldedTile> {
+    const bytes = await this.#store().get(tileKey(0, tileIndex));
+    if (bytes?.length !== tileHashesMax * hashBytes) return this.#missing(tileIndex * tileSpan);
+    return foldRows(splitHashes(bytes));
   }
 
   #missing(position: bigint): never {

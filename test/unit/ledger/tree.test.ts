@@ -76,6 +76,62 @@ describe("the tree on disk", () => {
     }
   });
 
+  /** A tree of two whole tiles, on a store whose reads are counted and wait until they are let go. */
+  const holding = async () => {
+    const store: { -readonly [Name in keyof Store]: Store[Name] } = await openMemoryStore();
+    const states = await grow(store, () => sizeMax);
+    const gates: PromiseWithResolvers<void>[] = [];
+    const get = store.get.bind(store);
+    store.get = async (key) => {
+      const gate = Promise.withResolvers<void>();
+      gates.push(gate);
+      await gate.promise;
+      return get(key);
+    };
+    const reader = new TreeReader(() => store);
+    const [state = emptyTree] = states;
+    const prove = (leafIndex: bigint) =>
+      proveInclusion(leafIndex, state.frontier.size, reader.readHashes(state));
+    const turn = () => new Promise((resolve) => setImmediate(resolve));
+    return { reader, gates, prove, turn };
+  };
+
+  it("reads a tile once for everybody who asks for it at once, and from memory afterwards", async () => {
+    const { gates, prove, turn } = await holding();
+    const proofs = Promise.all([0n, 3n, 100n].map(prove));
+    await turn();
+    expect(gates).to.have.length(1);
+    for (const gate of gates) gate.resolve();
+    const [first] = await proofs;
+    expect(await prove(0n)).to.deep.equal(first);
+    expect(gates).to.have.length(1);
+  });
+
+  it("reads a tile anew after it could not be read, and after all was forgotten while it was read", async () => {
+    const { reader, gates, prove, turn } = await holding();
+    const failing = prove(0n).then(
+      () => "proved",
+      (error: unknown) => String(error),
+    );
+    await turn();
+    gates[0]?.reject(new Error("the disk is gone"));
+    expect(await failing).to.contain("the disk is gone");
+    const old = prove(0n);
+    await turn();
+    reader.forget();
+    const fresh = prove(0n);
+    await turn();
+    expect(gates).to.have.length(3);
+    gates[1]?.resolve();
+    await old;
+    // What was read before the forgetting vouches for nothing, nor does its end take away the reading that follows.
+    const another = prove(0n);
+    await turn();
+    expect(gates).to.have.length(3);
+    gates[2]?.resolve();
+    expect(await another).to.deep.equal(await fresh);
+  });
+
   it("keeps its roots consistent and its records provable over reopenings in uneven groups", async () => {
     const world = await createWorld();
     const seen: { readonly size: bigint; readonly root: Hash }[] = [];
