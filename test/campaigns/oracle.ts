@@ -49,6 +49,8 @@ export type Worker = {
   readonly process: ChildProcess;
   /** Resolves at the first line that begins so; undefined when the worker ended before. */
   readonly said: (beginning: string) => Promise<string | undefined>;
+  /** Resolves when it has acknowledged so many records, or has ended before. */
+  readonly acknowledges: (count: number) => Promise<void>;
   /** Resolves when the process is gone and everything it said was heard. */
   readonly ended: Promise<void>;
 };
@@ -94,6 +96,8 @@ export class Oracle {
     });
     const waiting: { readonly beginning: string; readonly resolve: (line?: string) => void }[] = [];
     const said: string[] = [];
+    const counting: { readonly count: number; readonly resolve: () => void }[] = [];
+    let acknowledged = 0;
     let noise = "";
     child.stderr.on("data", (chunk: Buffer) => (noise += chunk.toString()));
     const lines = createInterface({ input: child.stdout });
@@ -101,9 +105,11 @@ export class Oracle {
       said.push(line.split(" ", 1)[0] ?? "");
       this.#hear(line);
       for (const { beginning, resolve } of waiting) if (line.startsWith(beginning)) resolve(line);
+      if (line.startsWith("ack ")) acknowledged += 1;
+      for (const { count, resolve } of counting) if (acknowledged >= count) resolve();
     });
     const ended = Promise.all([once(child, "close"), once(lines, "close")]).then(() => {
-      for (const { resolve } of waiting) resolve();
+      for (const { resolve } of [...waiting, ...counting]) resolve();
       if (child.signalCode !== "SIGKILL" && child.exitCode !== 0) {
         this.wrongs.push(`a worker ended by itself with ${child.exitCode}: ${noise.slice(0, 2000)}`);
       }
@@ -114,6 +120,7 @@ export class Oracle {
       process: child,
       ended,
       said: (beginning) => new Promise((resolve) => waiting.push({ beginning, resolve })),
+      acknowledges: (count) => new Promise((resolve) => counting.push({ count, resolve })),
     };
   }
 
@@ -154,7 +161,15 @@ export type CampaignResult = {
   readonly wrongs: readonly string[];
 };
 
-/** Kills a worker under load `count` times; every fourth round at any moment of its start. */
+/** How many records a worker acknowledges at most before it is killed: a dozen groups of eight appenders. */
+const acknowledgedMax = 100;
+/** Longer than a group takes: a kill comes at any of its steps, and not only right behind an acknowledgement. */
+const groupMs = 20;
+
+/**
+ * Kills a worker under load `count` times; every fourth round at any moment of its start, the others after a number of
+ * acknowledgements, so that a slow machine has as much to lose as a fast one.
+ */
 export const runKills = async (
   root: string,
   options: { readonly count: number; readonly seed: number; readonly onRound?: (oracle: Oracle) => void },
@@ -173,8 +188,8 @@ export const runKills = async (
       killsDuringStart += 1;
       await new Promise((resolve) => setTimeout(resolve, 150 + random() * 450));
     } else {
-      await Promise.race([worker.said("checked"), worker.ended]);
-      await new Promise((resolve) => setTimeout(resolve, random() * 250));
+      await worker.acknowledges(1 + Math.floor(random() * acknowledgedMax));
+      await new Promise((resolve) => setTimeout(resolve, random() * groupMs));
     }
     worker.process.kill("SIGKILL");
     await worker.ended;

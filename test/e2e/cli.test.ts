@@ -7,7 +7,15 @@ import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { recordKey } from "../../src/ledger/layout/keyspace.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
-import { freePorts, serving, sigil, type Ended, type Serving } from "./command.ts";
+import {
+  freePorts,
+  serving,
+  sigil,
+  sigilHere,
+  type Ended,
+  type RunOptions,
+  type Serving,
+} from "./command.ts";
 
 const caller = (name: string): readonly string[] => ["--key", `data.keys/${name}.pem`, "--principal", name];
 const question = (action: string, target: string): readonly string[] => [
@@ -26,12 +34,15 @@ describe("the command line", function () {
   let cwd = "";
   let server: Serving | undefined;
   const path = (name: string): string => join(cwd, name);
-  const run = (words: readonly string[], input?: string): Promise<Ended> =>
-    sigil(words, {
-      cwd,
-      env: { SIGIL_CLIENT_SERVER: server?.target ?? "127.0.0.1:1" },
-      ...(input === undefined ? {} : { input }),
-    });
+  const options = (input?: string): RunOptions => ({
+    cwd,
+    env: { SIGIL_CLIENT_SERVER: server?.target ?? "127.0.0.1:1" },
+    ...(input === undefined ? {} : { input }),
+  });
+  const run = (words: readonly string[], input?: string): Promise<Ended> => sigilHere(words, options(input));
+  /** In a process of its own, where the process is the point: its exit code, its pipes, its modes of files. */
+  const runProcess = (words: readonly string[], input?: string): Promise<Ended> =>
+    sigil(words, options(input));
   /** JSON of a command that must succeed. */
   const json = async (words: readonly string[]): Promise<Record<string, unknown>> => {
     const { output, problems, exitCode } = await run([...words, "--json"]);
@@ -57,9 +68,9 @@ describe("the command line", function () {
 
   describe("sigil check", () => {
     it("exits with 0 for an allow, 1 for a deny and 2 without an answer", async () => {
-      const allowed = await run(question("read", "public/docs"));
-      const denied = await run(question("delete", "user/profile"));
-      const unreachable = await run([...question("read", "public/docs"), "--server", "127.0.0.1:1"]);
+      const allowed = await runProcess(question("read", "public/docs"));
+      const denied = await runProcess(question("delete", "user/profile"));
+      const unreachable = await runProcess([...question("read", "public/docs"), "--server", "127.0.0.1:1"]);
       expect([allowed.exitCode, denied.exitCode, unreachable.exitCode]).to.deep.equal([0, 1, 2]);
       expect(allowed.output).to.match(/^ALLOW {2}read public\/docs\n/);
       expect(denied.output).to.match(/^DENY [\s\S]*LEVEL_TOO_LOW/);
@@ -80,7 +91,7 @@ describe("the command line", function () {
 
     it("takes the input from standard input", async () => {
       const words = [...question("write", "user/notes"), ...caller("operator"), "--input", "-", "--json"];
-      const { auditId } = JSON.parse((await run(words, "hello")).output) as Record<string, string>;
+      const { auditId } = JSON.parse((await runProcess(words, "hello")).output) as Record<string, string>;
       const chain = await json(["audit", "get", auditId ?? "", ...caller("operator")]);
       expect(chain["inputBytes"]).to.equal("5");
     });
@@ -101,7 +112,7 @@ describe("the command line", function () {
       ]);
       expect(denied.exitCode).to.equal(1);
       const mixed = [lines[0], { ...lines[0], action: "" }].map((line) => JSON.stringify(line)).join("\n");
-      const failed = await run(["check", "--file", "-", "--json", ...caller("operator")], mixed);
+      const failed = await runProcess(["check", "--file", "-", "--json", ...caller("operator")], mixed);
       const answers = failed.output
         .trim()
         .split("\n")
@@ -263,11 +274,11 @@ describe("the command line", function () {
 
   describe("sigil key", () => {
     it("makes a key that only its owner can read, and never overwrites one", async () => {
-      const made = await run(["key", "new", "alice.pem"]);
+      const made = await runProcess(["key", "new", "alice.pem"]);
       expect(made.output).to.match(/^ed25519:[\w-]{43}\n$/);
       expect(await modeOf(path("alice.pem"))).to.equal("600");
       const before = await readFile(path("alice.pem"), "utf8");
-      const again = await run(["key", "new", "alice.pem"]);
+      const again = await runProcess(["key", "new", "alice.pem"]);
       expect(again.exitCode).to.equal(2);
       expect(await readFile(path("alice.pem"), "utf8")).to.equal(before);
       expect((await run(["key", "show", "alice.pem"])).output).to.equal(made.output);
@@ -282,7 +293,13 @@ describe("the command line", function () {
       const [root, w1, w2, ann] = await Promise.all(["root", "w1", "w2", "ann"].map(publicKey));
       const words = ["init", "--data", "own", "--origin", "own.test", "--root", root ?? "", "--quorum", "2"];
       const witnesses = ["--witness", `alice=${w1}`, "--witness", `bob=${w2}`];
-      const made = await run([...words, ...witnesses, "--principal", `ann=operator:acme:${ann}`, "--json"]);
+      const made = await runProcess([
+        ...words,
+        ...witnesses,
+        "--principal",
+        `ann=operator:acme:${ann}`,
+        "--json",
+      ]);
       expect(made.exitCode, made.problems).to.equal(0);
       expect(JSON.parse(made.output)).to.include({ origin: "own.test" });
       expect(await modeOf(path("own"))).to.equal("700");
@@ -329,12 +346,12 @@ describe("the command line", function () {
 
     it("exits with 0 for a clean directory, 1 naming the first bad position, 2 when it cannot run", async () => {
       await run(["init", "--data", "checked", "--dev"]);
-      const clean = await run(["fsck", "--data", "checked"]);
+      const clean = await runProcess(["fsck", "--data", "checked"]);
       expect(clean.output, clean.problems).to.match(/^CLEAN/);
       await damage(path("checked"), 3n);
-      const damaged = await run(["fsck", "--data", "checked", "--json"]);
+      const damaged = await runProcess(["fsck", "--data", "checked", "--json"]);
       expect(JSON.parse(damaged.output)).to.include({ ok: false, firstBadPosition: "3" });
-      const inUse = await run(["fsck", "--data", "data"]);
+      const inUse = await runProcess(["fsck", "--data", "data"]);
       expect(inUse.problems).to.include("in use by another process");
       expect([clean.exitCode, damaged.exitCode, inUse.exitCode]).to.deep.equal([0, 1, 2]);
     });
@@ -373,13 +390,13 @@ describe("the command line", function () {
   });
 
   it("names the nearest known word for a slip, on standard error, and exits with 2", async () => {
-    const { exitCode, problems, output } = await run(["check", "--acton", "read"]);
+    const { exitCode, problems, output } = await runProcess(["check", "--acton", "read"]);
     expect(problems).to.include("--acton is not a flag").and.to.include("--action");
     expect([exitCode, output]).to.deep.equal([2, ""]);
   });
 
   it("prints no colour where no terminal shows it, and colour where it is forced", async () => {
-    const plain = await run(question("read", "public/docs"));
+    const plain = await runProcess(question("read", "public/docs"));
     const env = { SIGIL_CLIENT_SERVER: server?.target ?? "", FORCE_COLOR: "1" };
     const forced = await sigil(question("read", "public/docs"), { cwd, env });
     expect(plain.output).to.not.include("\u001b");
