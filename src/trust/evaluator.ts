@@ -63,11 +63,11 @@ const waitFor = async (
   answer: Promise<Evaluation>,
   model: TrustModel,
   features: Features,
-  patienceMs: number,
+  timeoutMs: number,
 ): Promise<Evaluated> => {
   let timer: NodeJS.Timeout | undefined;
   const silence = new Promise<Evaluated>((resolve) => {
-    timer = setTimeout(() => resolve(fault("EVALUATOR_ERROR")), patienceMs);
+    timer = setTimeout(() => resolve(fault("EVALUATOR_ERROR")), timeoutMs);
   });
   const spoken = answer.then(
     (evaluation) => believed(model, features, evaluation),

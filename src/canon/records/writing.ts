@@ -25,7 +25,7 @@ import type { VersionedRecord, Write, Written } from "../domain.ts";
 import { checkFreePrincipal, checkUserKind } from "../kinds.ts";
 import { decisionLabel, decisionOf, isTombstone, readNewest, versionOf, type Scope } from "./reading.ts";
 import type { Schemas } from "../schemas/schemas.ts";
-import { Turns } from "./turns.ts";
+import { KeyedMutex } from "./keyed-mutex.ts";
 
 export type WritingDependencies = {
   readonly ledger: Ledger;
@@ -71,7 +71,7 @@ const isDecisionId = async (
 
 export class Writing {
   readonly #deps: WritingDependencies;
-  readonly #turns = new Turns();
+  readonly #mutex = new KeyedMutex();
 
   constructor(deps: WritingDependencies) {
     this.#deps = deps;
@@ -192,7 +192,7 @@ export class Writing {
     const { ledger } = this.#deps;
     // In turn: whoever expects no version takes the next one, and never loses it to somebody else.
     const names = writes.map(({ id }) => `${caller.tenant}\0${id}`);
-    const appended = await this.#turns.take(names, () =>
+    const appended = await this.#mutex.runExclusive(names, () =>
       this.#append(caller, writes, paths, allowed, call, claim),
     );
     return Promise.all(

@@ -44,7 +44,7 @@ const opened = (given: VersionedRecord | undefined): Opened => {
     return openGiven(given) ?? refuse("it came without its envelope");
   } catch (error) {
     if (!(error instanceof SigilFault)) throw error;
-    return refuse(`its envelope is none: ${error.message}`);
+    return refuse(`its envelope does not parse: ${error.message}`);
   }
 };
 

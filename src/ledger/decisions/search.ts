@@ -1,6 +1,6 @@
 /**
  * Walks over a tenant's decisions by what they can be found by. Of several terms the rarest is read and the others are looked
- * up; times become a range of ordinals. Finds every match and a few strangers: the opened and verified record decides.
+ * up; times become a range of ordinals. May return false positives, no false negatives: the opened and verified record decides.
  * Reads one moment of the index, and in slices, so that whoever walks may stop, answer and let others go first after each.
  */
 

@@ -1,6 +1,6 @@
 /**
  * What a decision can be found by, as keyed terms: 32 bits of SipHash over field and value under a key of the tenant's.
- * A term finds a few strangers, never misses a match; the opened and verified record decides. A target has one term
+ * A term may return false positives, no false negatives; the opened and verified record decides. A target has one term
  * for each of its beginnings by whole segments, so that a prefix is found like a value. Pure.
  * At most `targetTermsMax` terms of a target. Source: docs/spec/ledger.md §6.
  */

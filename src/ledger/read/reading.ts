@@ -214,7 +214,7 @@ export abstract class ReadableLedger {
     yield* readHistory(await this.#storeFor(walk.tenant), walk);
   }
 
-  /** Positions of a tenant's records other than decisions, ascending; with a kind, a few strangers among them. */
+  /** Positions of a tenant's records other than decisions, ascending; with a kind, false positives among them. */
   async *records(walk: RecordWalk): AsyncIterable<WalkedPosition> {
     const { tags } = this.view();
     if (walk.kind !== undefined) await tags.ensure(walk.tenant);
@@ -257,7 +257,7 @@ export abstract class ReadableLedger {
     }
   }
 
-  /** Positions of decisions that may match, in order and in slices; a few strangers among them. @throws erased, ledgerCorrupt. */
+  /** Positions of decisions that may match, in order and in slices; false positives among them. @throws erased, ledgerCorrupt. */
   decisions(walk: DecisionWalk): AsyncIterable<DecisionSlice> {
     return this.#searching(walk.tenant, (search) => search.walk(walk));
   }

@@ -1,6 +1,6 @@
 /**
  * The rest of an inspection: entries that are neither records nor derived from them (idempotency keys, counts of
- * seals, strangers), and the anchor beside the store.
+ * seals, keys of no family), and the anchor beside the store.
  */
 import { equalBytes, readU64be, toHex, type Hash } from "@sigil/core/bytes";
 import { SigilFault } from "../../errors.ts";

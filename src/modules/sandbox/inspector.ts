@@ -10,7 +10,7 @@ import type { LaunchOptions } from "./launch.ts";
 import { SandboxProcess, Unanswered } from "./process.ts";
 import { readInspected } from "./reports.ts";
 import type { InspectionRequest } from "./run.ts";
-import { requireWanted, Turns } from "./turns.ts";
+import { requireWanted, TenantQueue } from "./tenant-queue.ts";
 import { tooSlow } from "./worker.ts";
 
 export type InspectorOptions = {
@@ -30,7 +30,7 @@ const malformed = (rule: string, cause: unknown): never =>
 export class Inspector implements AsyncDisposable {
   readonly #options: InspectorOptions;
   readonly #cpuMsMax: number;
-  readonly #turns = new Turns("queue of code to inspect");
+  readonly #turns = new TenantQueue("queue of code to inspect");
   #process: SandboxProcess | null = null;
   #underWay: Promise<unknown> = Promise.resolve();
   #isClosed = false;

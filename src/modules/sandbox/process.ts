@@ -9,7 +9,7 @@ import { encodeFrame, fromProcess, FrameReader, readMessage, type Frame } from "
 import { launch, type LaunchOptions } from "./launch.ts";
 import { readReady } from "./reports.ts";
 
-/** What the server expects to hear. A throw from `onFrame` means that the process spoke nonsense. */
+/** What the server expects to hear. A throw from `onFrame` is a protocol error of the process, which ends it. */
 export type Conversation = {
   readonly onFrame: (frame: Frame) => void;
   /** The process is gone before the conversation was over. */
@@ -47,7 +47,7 @@ export class SandboxProcess {
   #conversation: Conversation | null = null;
   #isGone = false;
   #isKilled = false;
-  #patience: NodeJS.Timeout | undefined;
+  #killTimer: NodeJS.Timeout | undefined;
   #fault: Error | null = null;
   #residentBytesWarm = 0;
   /** The end of what it wrote to standard error: the engine's last words. */
@@ -186,7 +186,7 @@ export class SandboxProcess {
     if (this.#isGone || this.#isKilled) return;
     this.#isKilled = true;
     this.#child.kill("SIGKILL");
-    this.#patience = setTimeout(() => this.#end(null), killMsMax).unref();
+    this.#killTimer = setTimeout(() => this.#end(null), killMsMax).unref();
   }
 
   /** Where the kernel's count of CPU time cannot be read, its signal tells. */
@@ -214,7 +214,7 @@ export class SandboxProcess {
         this.#conversation.onFrame(frame);
       }
     } catch (cause) {
-      this.#fault ??= new Error("a sandbox process spoke nonsense", { cause });
+      this.#fault ??= new Error("protocol error of a sandbox process", { cause });
       this.#pipe.removeAllListeners("data").resume();
       this.kill();
     }
@@ -223,7 +223,7 @@ export class SandboxProcess {
   #end(cause: Error | null): void {
     if (this.#isGone) return;
     this.#isGone = true;
-    clearTimeout(this.#patience);
+    clearTimeout(this.#killTimer);
     if (!this.#isKilled && cause !== null) {
       this.#fault ??= new Error(`${cause.message}. ${this.#complaint.trim()}`.trim(), { cause });
     }

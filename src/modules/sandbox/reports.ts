@@ -9,30 +9,32 @@ import type { EndedReport } from "./tasks.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 
-const nonsense = (what: string): never => {
+const protocolError = (what: string): never => {
   throw new Error(`a sandbox process reports ${what} that cannot be`);
 };
 
 const fieldsOf = (value: unknown, what: string): Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : nonsense(what);
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Fields)
+    : protocolError(what);
 
 const own = (fields: Fields, name: string): unknown =>
   Object.hasOwn(fields, name) ? fields[name] : undefined;
 
 const text = (fields: Fields, name: string, charactersMax: number): string => {
   const value = own(fields, name);
-  return typeof value === "string" && value.length <= charactersMax ? value : nonsense(name);
+  return typeof value === "string" && value.length <= charactersMax ? value : protocolError(name);
 };
 
 const count = (fields: Fields, name: string, max = Number.MAX_SAFE_INTEGER): number => {
   const value = own(fields, name);
   return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= max
     ? (value as number)
-    : nonsense(name);
+    : protocolError(name);
 };
 
 const oneOf = <const Name extends string>(fields: Fields, name: string, names: readonly Name[]): Name =>
-  names.find((each) => each === own(fields, name)) ?? nonsense(name);
+  names.find((each) => each === own(fields, name)) ?? protocolError(name);
 
 const list = <Item>(
   fields: Fields,
@@ -41,7 +43,7 @@ const list = <Item>(
   item: (fields: Fields) => Item,
 ): Item[] => {
   const value = own(fields, name);
-  if (!Array.isArray(value) || value.length > countMax) return nonsense(name);
+  if (!Array.isArray(value) || value.length > countMax) return protocolError(name);
   return value.map((each) => item(fieldsOf(each, name)));
 };
 
@@ -76,7 +78,7 @@ const readExit = (fields: Fields): RunExit => {
 /** @param token of the run that is under way. */
 export const readEnded = (header: unknown, token: string): EndedReport => {
   const fields = fieldsOf(header, "an end");
-  if (own(fields, "token") !== token) nonsense("the end of another run");
+  if (own(fields, "token") !== token) protocolError("the end of another run");
   return {
     exit: readExit(fieldsOf(own(fields, "exit"), "an exit")),
     cpuUs: count(fields, "cpuUs"),
@@ -106,7 +108,7 @@ export const readCall = (header: unknown): HostRequest => {
 /** Permissions that the process still has, as Node names them. */
 export const readReady = (header: unknown): readonly string[] => {
   const held = own(fieldsOf(header, "a start"), "holds");
-  return Array.isArray(held) ? held.map(String) : nonsense("permissions");
+  return Array.isArray(held) ? held.map(String) : protocolError("permissions");
 };
 
 const itemsMax = 1024;
@@ -126,7 +128,7 @@ const readLimits = (fields: Fields) => ({
 
 const flag = (fields: Fields, name: string): boolean => {
   const value = own(fields, name);
-  return typeof value === "boolean" ? value : nonsense(name);
+  return typeof value === "boolean" ? value : protocolError(name);
 };
 
 const names = <const Name extends string>(
@@ -135,7 +137,7 @@ const names = <const Name extends string>(
   known: readonly Name[],
 ): readonly Name[] => {
   const value = own(fields, name);
-  if (!Array.isArray(value)) return nonsense(name);
+  if (!Array.isArray(value)) return protocolError(name);
   return known.filter((each) => value.includes(each));
 };
 

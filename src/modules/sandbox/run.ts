@@ -49,7 +49,7 @@ export type RunExit =
   | { readonly kind: "killed"; readonly limit: KillingLimit }
   /** Nothing of it ran: the bytes have another digest, are no module, or ask for what was not granted. */
   | { readonly kind: "refused"; readonly rule: string }
-  /** The sandbox process died or spoke nonsense; the module's fault or ours. */
+  /** The sandbox process died or broke the protocol; the module's fault or ours. */
   | { readonly kind: "crashed" };
 
 /** What the run took. Bytes of a killed run are those that had arrived; its CPU time and memory are the system's word. */

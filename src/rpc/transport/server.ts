@@ -111,7 +111,7 @@ const watchSockets = (
 };
 
 /** What a stream of somebody else's (a health watcher) may hold up a stop after the last call. */
-const strangersMs = 250;
+const unanswerableMs = 250;
 
 const within = async (delayMs: number, done: Promise<void>): Promise<void> => {
   let timer: NodeJS.Timeout | undefined;
@@ -128,10 +128,10 @@ const stop = async (
   const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
   await within(drainMs, underWay.drain());
   // The last answers leave before the connections go.
-  if (underWay.count === 0) await within(Math.min(strangersMs, drainMs), closed);
+  if (underWay.count === 0) await within(Math.min(unanswerableMs, drainMs), closed);
   server.forceShutdown();
   // What was answered is on its way; whoever does not take it has had its time.
-  await within(Math.min(strangersMs, drainMs), closed);
+  await within(Math.min(unanswerableMs, drainMs), closed);
   for (const socket of sockets) socket.destroy();
   connections.close();
 };

@@ -1,9 +1,9 @@
-/** Turns at names: whoever takes one waits for all who asked before. Holds an entry for each name somebody is at. */
-export class Turns {
+/** KeyedMutex at names: whoever takes one waits for all who asked before. Holds an entry for each name somebody is at. */
+export class KeyedMutex {
   readonly #last = new Map<string, Promise<void>>();
 
-  /** All names are taken in one step, so that nobody waits in a circle. */
-  async take<Value>(names: readonly string[], act: () => Promise<Value>): Promise<Value> {
+  /** All names are locked in one step, in the order of the calls, so that there is no deadlock. */
+  async runExclusive<Value>(names: readonly string[], act: () => Promise<Value>): Promise<Value> {
     const before = names.flatMap((name) => this.#last.get(name) ?? []);
     const { promise: done, resolve } = Promise.withResolvers<void>();
     for (const name of names) this.#last.set(name, done);

@@ -1,16 +1,16 @@
-/** Turns at names: one at a time, first come first served, and nobody waits in a circle or for one that failed. */
+/** A mutex by name: one at a time, first come first served, and nobody waits in a circle or for one that failed. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { Turns } from "../../../src/canon/records/turns.ts";
+import { KeyedMutex } from "../../../src/canon/records/keyed-mutex.ts";
 
-describe("turns", () => {
-  /** Takes turns as told, each of them over a few steps of the event loop. @returns what happened, in order. */
+describe("a mutex by name", () => {
+  /** Locks names as told, each of them over a few steps of the event loop. @returns what happened, in order. */
   const play = async (asked: readonly (readonly string[])[], failing: ReadonlySet<number> = new Set()) => {
-    const turns = new Turns();
+    const mutex = new KeyedMutex();
     const log: string[] = [];
     const outcomes = await Promise.allSettled(
       asked.map((names, index) =>
-        turns.take(names, async () => {
+        mutex.runExclusive(names, async () => {
           log.push(`${index} in`);
           for (let step = 0; step < 3; step += 1) await new Promise((resolve) => setImmediate(resolve));
           log.push(`${index} out`);

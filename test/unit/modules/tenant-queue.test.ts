@@ -3,14 +3,14 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { SigilFault, type SigilError } from "../../../src/errors.ts";
 import { moduleInspectionsMax, moduleInspectionsPerTenantMax } from "../../../src/limits.ts";
-import { Turns } from "../../../src/modules/sandbox/turns.ts";
+import { TenantQueue } from "../../../src/modules/sandbox/tenant-queue.ts";
 
 const kindOf = (cause: unknown): string =>
   cause instanceof SigilFault ? cause.error.kind : `no fault of ours: ${String(cause)}`;
 
 /** Everybody who asks, and an end to what the place is used for. */
 class Asking {
-  readonly turns = new Turns("queue");
+  readonly turns = new TenantQueue("queue");
   readonly order: string[] = [];
   readonly #ends = new Map<string, () => void>();
 

@@ -16,7 +16,7 @@ export const requireWanted = (signal: AbortSignal): void => {
   if (signal.aborted) throw whyAborted(signal);
 };
 
-export class Turns {
+export class TenantQueue {
   readonly #what: string;
   readonly #byTenant = new Map<string, number>();
   /** By tenant. */
