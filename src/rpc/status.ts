@@ -9,79 +9,257 @@ import { Status } from "@sigil/proto/google/rpc/status";
 import type { Any } from "@sigil/proto/google/protobuf/any";
 import { describeError, SigilFault, type SigilError } from "../errors.ts";
 
-const STATUS = {
-  malformedCbor: Code.INVALID_ARGUMENT,
-  unencodableValue: Code.INVALID_ARGUMENT,
-  malformedCose: Code.INVALID_ARGUMENT,
-  malformedRecord: Code.INVALID_ARGUMENT,
-  malformedKey: Code.INVALID_ARGUMENT,
-  malformedCheckpoint: Code.INVALID_ARGUMENT,
-  malformedModel: Code.INVALID_ARGUMENT,
-  malformedModule: Code.INVALID_ARGUMENT,
-  invalidField: Code.INVALID_ARGUMENT,
-  invalidPageToken: Code.INVALID_ARGUMENT,
-  tooLarge: Code.INVALID_ARGUMENT,
-  leafOutOfRange: Code.OUT_OF_RANGE,
-  sizeOutOfRange: Code.OUT_OF_RANGE,
-  notFound: Code.NOT_FOUND,
-  recordCorrupt: Code.DATA_LOSS,
-  ledgerCorrupt: Code.DATA_LOSS,
-  ledgerBehindAnchor: Code.DATA_LOSS,
-  storeFailed: Code.UNAVAILABLE,
-  indeterminate: Code.UNAVAILABLE,
-  notServing: Code.UNAVAILABLE,
-  queueFull: Code.RESOURCE_EXHAUSTED,
-  overQuota: Code.RESOURCE_EXHAUSTED,
-  cancelled: Code.CANCELLED,
-  deadlineExceeded: Code.DEADLINE_EXCEEDED,
-  idempotencyConflict: Code.ALREADY_EXISTS,
-  staleVersion: Code.ABORTED,
-  unauthenticated: Code.UNAUTHENTICATED,
-  levelTooLow: Code.PERMISSION_DENIED,
-  tenantForbidden: Code.PERMISSION_DENIED,
-  denied: Code.PERMISSION_DENIED,
-  moduleRefused: Code.FAILED_PRECONDITION,
-  moduleAltered: Code.DATA_LOSS,
-  // The same code on the same input traps again: nothing to retry.
-  runTrapped: Code.FAILED_PRECONDITION,
-  runLimit: Code.RESOURCE_EXHAUSTED,
-  runTimedOut: Code.DEADLINE_EXCEEDED,
-  runCrashed: Code.UNAVAILABLE,
-  runsBusy: Code.RESOURCE_EXHAUSTED,
-  quorumNeeded: Code.PERMISSION_DENIED,
-  quorumShort: Code.PERMISSION_DENIED,
-  proposalEnded: Code.FAILED_PRECONDITION,
-  attestationForged: Code.PERMISSION_DENIED,
-  attestationRepeated: Code.ALREADY_EXISTS,
-  attestationRefused: Code.FAILED_PRECONDITION,
-  suspensionRefused: Code.FAILED_PRECONDITION,
-  erased: Code.FAILED_PRECONDITION,
-  modelMissing: Code.FAILED_PRECONDITION,
-  keyUnavailable: Code.FAILED_PRECONDITION,
-  keyReplaced: Code.ABORTED,
-  // The server's insides: no caller can cause or mend these, and they name paths.
-  storeLocked: Code.INTERNAL,
-  tokenUnavailable: Code.INTERNAL,
-  wrongKeyEncryptionKey: Code.INTERNAL,
-  looseMode: Code.INTERNAL,
-  foreignOwner: Code.INTERNAL,
-  directoryNotEmpty: Code.INTERNAL,
-  notInitialised: Code.INTERNAL,
-  newerFormat: Code.INTERNAL,
-  olderFormat: Code.INTERNAL,
-  invalidConfig: Code.INTERNAL,
-  backupRefused: Code.INTERNAL,
-  usage: Code.INTERNAL,
-} satisfies Record<SigilError["kind"], Code>;
+/** Facts by the names that callers know them by; an absent one is left out. */
+type Facts = Readonly<Record<string, string | number | bigint | undefined>>;
 
-/** Milliseconds after which a repeat is worth trying. */
-const RETRY_MS: Partial<Record<SigilError["kind"], number>> = {
-  queueFull: 200,
-  runsBusy: 200,
-  notServing: 1000,
-  indeterminate: 1000,
-  storeFailed: 1000,
+type Violation = { readonly field: string; readonly description: string };
+
+/** What callers see of one kind: nothing reaches them but what its row names. */
+type Row<Failure> = {
+  readonly code: Code;
+  /** The `ErrorInfo.reason`; of kinds that have several, the error's own. */
+  readonly reason: string | ((error: Failure) => string);
+  readonly facts: (error: Failure) => Facts;
+  /** The field that breaks a rule. */
+  readonly field?: (error: Failure) => Violation;
+  /** Milliseconds after which a repeat is worth trying. */
+  readonly retryMs?: number;
 };
+
+type Rows = {
+  readonly [Kind in SigilError["kind"]]: Row<Extract<SigilError, { readonly kind: Kind }>>;
+};
+
+const noFacts = (): Facts => ({});
+
+const ownReason = ({ reason }: { readonly reason: string }): string => reason;
+
+const ownField = ({ field, rule }: { readonly field: string; readonly rule: string }): Violation => ({
+  field,
+  description: rule,
+});
+
+/** Of errors that are of one field and do not name it. */
+const fieldOf =
+  (field: string) =>
+  ({ rule }: { readonly rule: string }): Violation => ({ field, description: rule });
+
+type OfRun = Partial<Record<"module" | "auditId" | "run" | "wanted" | "found", string>>;
+
+const ofRun = ({ module, auditId, run, wanted, found }: OfRun): Facts => ({
+  module,
+  audit_id: auditId,
+  run_id: run,
+  wanted_digest: wanted,
+  found_digest: found,
+});
+
+/** The server's insides: no caller can cause or mend these, and they name paths. */
+const inside = { code: Code.INTERNAL, reason: "INTERNAL", facts: noFacts } as const;
+
+const ROWS: Rows = {
+  malformedCbor: {
+    code: Code.INVALID_ARGUMENT,
+    reason: "MALFORMED_CBOR",
+    facts: ({ offset }) => ({ offset }),
+  },
+  unencodableValue: {
+    code: Code.INVALID_ARGUMENT,
+    reason: "UNENCODABLE_VALUE",
+    facts: ({ path }) => ({ path }),
+    field: ({ path, rule }) => ({ field: "payload", description: `at "${path}" ${rule}` }),
+  },
+  malformedCose: {
+    code: Code.INVALID_ARGUMENT,
+    reason: "MALFORMED_COSE",
+    facts: noFacts,
+    field: fieldOf("statement"),
+  },
+  malformedRecord: {
+    code: Code.INVALID_ARGUMENT,
+    reason: "MALFORMED_RECORD",
+    facts: ({ field }) => ({ field }),
+    field: ownField,
+  },
+  malformedKey: {
+    code: Code.INVALID_ARGUMENT,
+    reason: "MALFORMED_KEY",
+    facts: noFacts,
+    field: fieldOf("public_key"),
+  },
+  malformedCheckpoint: { code: Code.INVALID_ARGUMENT, reason: "MALFORMED_CHECKPOINT", facts: noFacts },
+  malformedModel: {
+    code: Code.INVALID_ARGUMENT,
+    reason: "MALFORMED_MODEL",
+    facts: ({ field }) => ({ field }),
+    field: ownField,
+  },
+  malformedModule: {
+    code: Code.INVALID_ARGUMENT,
+    reason: "MALFORMED_MODULE",
+    facts: ({ offset }) => ({ offset }),
+  },
+  invalidField: {
+    code: Code.INVALID_ARGUMENT,
+    reason: "INVALID_FIELD",
+    facts: ({ field }) => ({ field }),
+    field: ownField,
+  },
+  invalidPageToken: {
+    code: Code.INVALID_ARGUMENT,
+    reason: "INVALID_PAGE_TOKEN",
+    facts: noFacts,
+    field: fieldOf("page_token"),
+  },
+  tooLarge: {
+    code: Code.INVALID_ARGUMENT,
+    reason: "TOO_LARGE",
+    facts: ({ what, bytes, limit }) => ({ what, bytes, limit }),
+  },
+  leafOutOfRange: {
+    code: Code.OUT_OF_RANGE,
+    reason: "LEAF_OUT_OF_RANGE",
+    facts: ({ leafIndex, treeSize }) => ({ leaf_index: leafIndex, tree_size: treeSize }),
+  },
+  sizeOutOfRange: {
+    code: Code.OUT_OF_RANGE,
+    reason: "SIZE_OUT_OF_RANGE",
+    facts: ({ size, treeSize }) => ({ size, tree_size: treeSize }),
+  },
+  notFound: { code: Code.NOT_FOUND, reason: "NOT_FOUND", facts: ({ what, id }) => ({ what, id }) },
+  recordCorrupt: {
+    code: Code.DATA_LOSS,
+    reason: "RECORD_CORRUPT",
+    facts: ({ position, step, id }) => ({ position, step, id }),
+  },
+  ledgerCorrupt: {
+    code: Code.DATA_LOSS,
+    reason: "LEDGER_CORRUPT",
+    facts: ({ position }) => ({ position }),
+  },
+  ledgerBehindAnchor: {
+    code: Code.DATA_LOSS,
+    reason: "LEDGER_BEHIND_ANCHOR",
+    facts: ({ size, anchorSize }) => ({ size, anchor_size: anchorSize }),
+  },
+  // Its step and rule name paths and keys of the store.
+  storeFailed: { code: Code.UNAVAILABLE, reason: "STORE_FAILED", facts: noFacts, retryMs: 1000 },
+  indeterminate: { code: Code.UNAVAILABLE, reason: "INDETERMINATE", facts: noFacts, retryMs: 1000 },
+  notServing: { code: Code.UNAVAILABLE, reason: "NOT_SERVING", facts: noFacts, retryMs: 1000 },
+  queueFull: {
+    code: Code.RESOURCE_EXHAUSTED,
+    reason: "QUEUE_FULL",
+    facts: ({ what, limit }) => ({ what, limit }),
+    retryMs: 200,
+  },
+  overQuota: { code: Code.RESOURCE_EXHAUSTED, reason: ownReason, facts: ({ limit }) => ({ limit }) },
+  cancelled: { code: Code.CANCELLED, reason: "CANCELLED", facts: noFacts },
+  deadlineExceeded: {
+    code: Code.DEADLINE_EXCEEDED,
+    reason: "DEADLINE_EXCEEDED",
+    facts: ({ deadlineMs }) => ({ deadline_ms: deadlineMs }),
+  },
+  idempotencyConflict: {
+    code: Code.ALREADY_EXISTS,
+    reason: "IDEMPOTENCY_CONFLICT",
+    facts: ({ key }) => ({ key }),
+  },
+  staleVersion: {
+    code: Code.ABORTED,
+    reason: "STALE_VERSION",
+    facts: ({ id, version }) => ({ id, version }),
+  },
+  unauthenticated: { code: Code.UNAUTHENTICATED, reason: ownReason, facts: noFacts },
+  levelTooLow: {
+    code: Code.PERMISSION_DENIED,
+    reason: "LEVEL_TOO_LOW",
+    facts: ({ rpc, needed, actual }) => ({ rpc, needed, actual }),
+  },
+  tenantForbidden: {
+    code: Code.PERMISSION_DENIED,
+    reason: "TENANT_FORBIDDEN",
+    facts: ({ tenant }) => ({ tenant }),
+  },
+  denied: {
+    code: Code.PERMISSION_DENIED,
+    reason: "DENIED",
+    facts: ({ action, target, verdict, why, auditId, run }) => ({
+      action,
+      target,
+      verdict,
+      decision_reason: why,
+      audit_id: auditId,
+      run_id: run,
+    }),
+  },
+  moduleRefused: { code: Code.FAILED_PRECONDITION, reason: ownReason, facts: ofRun },
+  moduleAltered: { code: Code.DATA_LOSS, reason: "MODULE_ALTERED", facts: ofRun },
+  // The same code on the same input traps again: nothing to retry.
+  runTrapped: { code: Code.FAILED_PRECONDITION, reason: "RUN_TRAPPED", facts: ofRun },
+  runLimit: {
+    code: Code.RESOURCE_EXHAUSTED,
+    reason: ownReason,
+    facts: (error) => ({ limit: error.limit, ...ofRun(error) }),
+  },
+  runTimedOut: {
+    code: Code.DEADLINE_EXCEEDED,
+    reason: "RUN_TIMED_OUT",
+    facts: (error) => ({ limit_ms: error.limitMs, ...ofRun(error) }),
+  },
+  runCrashed: { code: Code.UNAVAILABLE, reason: "RUN_CRASHED", facts: ofRun },
+  runsBusy: {
+    code: Code.RESOURCE_EXHAUSTED,
+    reason: "RUNS_BUSY",
+    facts: (error) => ({ what: error.what, limit: error.limit, ...ofRun(error) }),
+    retryMs: 200,
+  },
+  quorumNeeded: { code: Code.PERMISSION_DENIED, reason: "QUORUM_NEEDED", facts: ({ what }) => ({ what }) },
+  quorumShort: {
+    code: Code.PERMISSION_DENIED,
+    reason: "QUORUM_SHORT",
+    facts: ({ proposal, needed }) => ({ proposal, needed }),
+  },
+  proposalEnded: {
+    code: Code.FAILED_PRECONDITION,
+    reason: ownReason,
+    facts: ({ proposal, outcome }) => ({ proposal, outcome }),
+  },
+  attestationForged: { code: Code.PERMISSION_DENIED, reason: ownReason, facts: noFacts },
+  attestationRepeated: { code: Code.ALREADY_EXISTS, reason: ownReason, facts: noFacts },
+  attestationRefused: { code: Code.FAILED_PRECONDITION, reason: ownReason, facts: noFacts },
+  suspensionRefused: { code: Code.FAILED_PRECONDITION, reason: ownReason, facts: noFacts },
+  erased: {
+    code: Code.FAILED_PRECONDITION,
+    reason: "ERASED",
+    facts: ({ tenant, erasure, erasurePosition }) => ({
+      tenant,
+      erasure,
+      erasure_position: erasurePosition,
+    }),
+  },
+  modelMissing: { code: Code.FAILED_PRECONDITION, reason: "MODEL_MISSING", facts: noFacts },
+  keyUnavailable: { code: Code.FAILED_PRECONDITION, reason: "KEY_UNAVAILABLE", facts: noFacts },
+  keyReplaced: {
+    code: Code.ABORTED,
+    reason: "KEY_REPLACED",
+    facts: ({ role, current }) => ({ role, current }),
+  },
+  storeLocked: inside,
+  tokenUnavailable: inside,
+  wrongKeyEncryptionKey: inside,
+  looseMode: inside,
+  foreignOwner: inside,
+  directoryNotEmpty: inside,
+  notInitialised: inside,
+  newerFormat: inside,
+  olderFormat: inside,
+  invalidConfig: inside,
+  backupRefused: inside,
+  usage: inside,
+};
+
+/** The row of an error, which takes that error's own kind. */
+const rowOf = (error: SigilError): Row<SigilError> => ROWS[error.kind] as Row<SigilError>;
 
 const domain = "sigil";
 const messageCharactersMax = 512;
@@ -98,28 +276,12 @@ export type Occurrence = {
 const bounded = (text: string, charactersMax: number): string =>
   text.length <= charactersMax ? text.toWellFormed() : `${text.slice(0, charactersMax - 1).toWellFormed()}…`;
 
-const upperSnake = (kind: string): string => kind.replace(/[A-Z]/g, "_$&").toUpperCase();
-
-const reasonOf = (error: SigilError): string => ("reason" in error ? error.reason : upperSnake(error.kind));
-
-/** Facts that callers know by another name than the server does. */
-const FACT_NAMES: Readonly<Record<string, string>> = {
-  why: "decision_reason",
-  run: "run_id",
-  wanted: "wanted_digest",
-  found: "found_digest",
-};
-
-/** Numbers and names of the error; not its rule, which is the message. */
-const factsOf = (error: SigilError): Record<string, string> => {
-  if (error.kind === "storeFailed") return {};
-  const facts: Record<string, string> = {};
-  for (const [name, value] of Object.entries(error)) {
-    if (name === "kind" || name === "rule" || name === "reason" || value === undefined) continue;
-    facts[FACT_NAMES[name] ?? upperSnake(name).toLowerCase()] = bounded(String(value), metadataCharactersMax);
-  }
-  return facts;
-};
+const sentFacts = (facts: Facts): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(facts).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, bounded(String(value), metadataCharactersMax)]],
+    ),
+  );
 
 const packed = (typeName: string, value: Uint8Array): Any => ({
   typeUrl: `type.googleapis.com/google.rpc.${typeName}`,
@@ -134,22 +296,9 @@ const retryInfo = (delayMs: number): Any => {
   return packed("RetryInfo", RetryInfo.encode({ retryDelay }).finish());
 };
 
-const violation = (field: string, description: string): Any => {
+const badRequest = ({ field, description }: Violation): Any => {
   const fieldViolations = [{ field, description: bounded(description, messageCharactersMax) }];
   return packed("BadRequest", BadRequest.encode({ fieldViolations }).finish());
-};
-
-/** The field that breaks a rule, where the error itself does not say. */
-const FIELDS: Partial<Record<SigilError["kind"], string>> = {
-  invalidPageToken: "page_token",
-  malformedKey: "public_key",
-  malformedCose: "statement",
-};
-
-const badRequest = (error: SigilError): Any | undefined => {
-  if (error.kind === "unencodableValue") return violation("payload", `at "${error.path}" ${error.rule}`);
-  const field = FIELDS[error.kind] ?? ("field" in error ? error.field : undefined);
-  return field === undefined || !("rule" in error) ? undefined : violation(field, error.rule);
 };
 
 const publicMessage = (error: SigilError): string =>
@@ -169,16 +318,15 @@ const incidentStatus = (cause: unknown, { requestId, report }: Occurrence): Stat
 
 /** Anything thrown, as the status a caller sees; also inside batches and streams. Never OK. */
 export const statusOf = (thrown: unknown, occurrence: Occurrence): Status => {
-  if (!(thrown instanceof SigilFault) || STATUS[thrown.error.kind] === Code.INTERNAL) {
-    return incidentStatus(thrown, occurrence);
-  }
+  if (!(thrown instanceof SigilFault)) return incidentStatus(thrown, occurrence);
   const { error } = thrown;
-  const details = [errorInfo(reasonOf(error), factsOf(error)), requestInfo(occurrence.requestId)];
-  const bad = badRequest(error);
-  if (bad !== undefined) details.push(bad);
-  const retryMs = RETRY_MS[error.kind];
+  const { code, reason, facts, field, retryMs } = rowOf(error);
+  if (code === Code.INTERNAL) return incidentStatus(thrown, occurrence);
+  const named = typeof reason === "string" ? reason : reason(error);
+  const details = [errorInfo(named, sentFacts(facts(error))), requestInfo(occurrence.requestId)];
+  if (field !== undefined) details.push(badRequest(field(error)));
   if (retryMs !== undefined) details.push(retryInfo(retryMs));
-  return { code: STATUS[error.kind], message: bounded(publicMessage(error), messageCharactersMax), details };
+  return { code, message: bounded(publicMessage(error), messageCharactersMax), details };
 };
 
 /** A status as grpc-js sends it, with the details in the trailers. */

@@ -1,10 +1,20 @@
 /** The one mapping of errors to gRPC codes and details. */
+import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
 import { SigilError } from "@sigil/client";
 import { SigilFault, type SigilError as Cause } from "../../../src/errors.ts";
+import {
+  BadRequest,
+  ErrorInfo,
+  RequestInfo,
+  RetryInfo,
+} from "../../../generated/src/google/rpc/error_details.ts";
+import { Status } from "../../../generated/src/google/rpc/status.ts";
 import { serviceErrorOf, statusOf } from "../../../src/rpc/status.ts";
+import type { Shown } from "./status-row.ts";
+import { rows } from "./status-rows.ts";
 
 const occurrence = { requestId: "r-1", report: () => "i-1" };
 
@@ -12,68 +22,69 @@ const seen = (thrown: unknown): SigilError =>
   SigilError.from(serviceErrorOf(statusOf(thrown, occurrence), "r-1"));
 const seenOf = (error: Cause): SigilError => seen(new SigilFault(error));
 
-const ofRun = { module: "module/m", auditId: "a", run: "module_run/r" };
+type Row = readonly [error: Cause, shown: Shown];
+const all: readonly Row[] = Object.values(rows).flatMap((ofKind): readonly Row[] => ofKind);
+
+const detail = (name: string, value: Uint8Array) => ({
+  typeUrl: `type.googleapis.com/google.rpc.${name}`,
+  value,
+});
+
+/** The status that a row stands for, made without the code under test. */
+const bytesOf = ({ code, message, reason, facts, violation, retryMs }: Shown): Buffer => {
+  const info = ErrorInfo.encode({ reason, domain: "sigil", metadata: { ...facts } }).finish();
+  const request = RequestInfo.encode({ requestId: "r-1", servingData: "" }).finish();
+  const details = [detail("ErrorInfo", info), detail("RequestInfo", request)];
+  if (violation !== undefined)
+    details.push(detail("BadRequest", BadRequest.encode({ fieldViolations: [violation] }).finish()));
+  if (retryMs !== undefined) {
+    const retryDelay = { seconds: BigInt(Math.floor(retryMs / 1000)), nanos: (retryMs % 1000) * 1_000_000 };
+    details.push(detail("RetryInfo", RetryInfo.encode({ retryDelay }).finish()));
+  }
+  return Buffer.from(Status.encode({ code, message, details }).finish());
+};
 
 describe("errors as callers see them", () => {
-  const table: readonly (readonly [Cause, Code, string])[] = [
-    [{ kind: "invalidField", field: "action", rule: "bad" }, Code.INVALID_ARGUMENT, "INVALID_FIELD"],
-    [{ kind: "notFound", what: "decision", id: "x" }, Code.NOT_FOUND, "NOT_FOUND"],
-    [{ kind: "recordCorrupt", position: 5n, step: "hash", rule: "r" }, Code.DATA_LOSS, "RECORD_CORRUPT"],
-    [{ kind: "indeterminate", rule: "r" }, Code.UNAVAILABLE, "INDETERMINATE"],
-    [{ kind: "queueFull", what: "queue", limit: 3 }, Code.RESOURCE_EXHAUSTED, "QUEUE_FULL"],
-    [{ kind: "idempotencyConflict", key: "k" }, Code.ALREADY_EXISTS, "IDEMPOTENCY_CONFLICT"],
-    [{ kind: "staleVersion", id: "i", version: 2n }, Code.ABORTED, "STALE_VERSION"],
-    [
-      { kind: "unauthenticated", reason: "TOKEN_AUDIENCE", rule: "r" },
-      Code.UNAUTHENTICATED,
-      "TOKEN_AUDIENCE",
-    ],
-    [{ kind: "malformedModule", offset: 8, rule: "r" }, Code.INVALID_ARGUMENT, "MALFORMED_MODULE"],
-    [
-      { kind: "moduleRefused", reason: "MODULE_RETIRED", rule: "r", ...ofRun },
-      Code.FAILED_PRECONDITION,
-      "MODULE_RETIRED",
-    ],
-    [{ kind: "moduleAltered", wanted: "00", found: "01", ...ofRun }, Code.DATA_LOSS, "MODULE_ALTERED"],
-    [{ kind: "runTrapped", rule: "unreachable", ...ofRun }, Code.FAILED_PRECONDITION, "RUN_TRAPPED"],
-    [
-      { kind: "runLimit", reason: "RUN_OUTPUT_LIMIT", limit: 9, ...ofRun },
-      Code.RESOURCE_EXHAUSTED,
-      "RUN_OUTPUT_LIMIT",
-    ],
-    [{ kind: "runTimedOut", limitMs: 9, ...ofRun }, Code.DEADLINE_EXCEEDED, "RUN_TIMED_OUT"],
-    [{ kind: "runCrashed", ...ofRun }, Code.UNAVAILABLE, "RUN_CRASHED"],
-    [{ kind: "runsBusy", what: "all tenants", limit: 64 }, Code.RESOURCE_EXHAUSTED, "RUNS_BUSY"],
-    [{ kind: "modelMissing", rule: "r" }, Code.FAILED_PRECONDITION, "MODEL_MISSING"],
-    [{ kind: "cancelled" }, Code.CANCELLED, "CANCELLED"],
-    [{ kind: "quorumNeeded", what: "a model" }, Code.PERMISSION_DENIED, "QUORUM_NEEDED"],
-    [
-      { kind: "proposalEnded", reason: "PROPOSAL_EXPIRED", proposal: "proposal/1", outcome: "expired" },
-      Code.FAILED_PRECONDITION,
-      "PROPOSAL_EXPIRED",
-    ],
-    [
-      { kind: "attestationForged", reason: "BAD_SIGNATURE", rule: "r" },
-      Code.PERMISSION_DENIED,
-      "BAD_SIGNATURE",
-    ],
-    [
-      { kind: "attestationRepeated", reason: "ATTESTED_BEFORE", rule: "r" },
-      Code.ALREADY_EXISTS,
-      "ATTESTED_BEFORE",
-    ],
-    [
-      { kind: "attestationRefused", reason: "EPOCH_PASSED", rule: "r" },
-      Code.FAILED_PRECONDITION,
-      "EPOCH_PASSED",
-    ],
-  ];
-  for (const [error, code, reason] of table) {
-    it(`shows ${error.kind} as ${Code[code]} with reason ${reason} and the request id`, () => {
-      const shown = seenOf(error);
-      expect([shown.code, shown.reason, shown.requestId]).to.deep.equal([code, reason, "r-1"]);
+  const titles = new Set<string>();
+  for (const [error, shown] of all) {
+    const { code, message, reason, facts, violation, retryMs } = shown;
+    const title = `shows ${error.kind} as ${Code[code]} with reason ${reason} and the request id`;
+    it(titles.has(title) ? `${title}, and all that it may know` : title, () => {
+      const status = statusOf(new SigilFault(error), occurrence);
+      const seen = seenOf(error);
+      expect([seen.code, seen.reason, seen.requestId]).to.deep.equal([code, reason, "r-1"]);
+      expect([status.message, seen.facts]).to.deep.equal([message, facts]);
+      expect(seen.retryDelayMs).to.equal(retryMs);
+      expect(Buffer.from(Status.encode(status).finish()).toString("hex")).to.equal(
+        bytesOf(shown).toString("hex"),
+      );
+    });
+    titles.add(title);
+    if (violation === undefined) continue;
+    it(`names ${violation.field} for ${error.kind}`, () => {
+      expect(seenOf(error).fieldViolations).to.deep.equal([violation]);
     });
   }
+
+  it("has a row for every kind of the union", () => {
+    const kinds = ["../../../src/errors.ts", "../../../src/core/errors.ts"].flatMap((file) => {
+      const source = readFileSync(new URL(file, import.meta.url), "utf8");
+      return [...source.matchAll(/readonly kind: "(\w+)"/g)].map(([, kind]) => kind);
+    });
+    expect(kinds.length).to.be.greaterThan(50);
+    expect(Object.keys(rows)).to.have.members(kinds);
+    for (const [kind, ofKind] of Object.entries(rows)) {
+      expect(ofKind.length, kind).to.be.greaterThan(0);
+      for (const [error] of ofKind) expect(error.kind).to.equal(kind);
+    }
+  });
+
+  it("shows no field of an error that its row does not name", () => {
+    for (const [error, shown] of all) {
+      const more = Object.assign({}, error, { spare: "hunter2" });
+      expect(seenOf(more).facts, error.kind).to.deep.equal(shown.facts);
+    }
+  });
 
   it("names the field that breaks a rule", () => {
     const { fieldViolations } = seenOf({
@@ -106,29 +117,6 @@ describe("errors as callers see them", () => {
       decision_reason: "REVIEW_BAND",
       audit_id: "a-1",
     });
-  });
-
-  const fields: readonly (readonly [Cause, string, string])[] = [
-    [{ kind: "malformedRecord", field: "payload.loa", rule: "must be so" }, "payload.loa", "must be so"],
-    [{ kind: "malformedModel", field: "payload.bias", rule: "must be so" }, "payload.bias", "must be so"],
-    [{ kind: "malformedKey", rule: "is of small order" }, "public_key", "is of small order"],
-    [{ kind: "malformedCose", rule: "is none" }, "statement", "is none"],
-    [{ kind: "unencodableValue", path: "/a", rule: "is no number" }, "payload", 'at "/a" is no number'],
-    [{ kind: "invalidPageToken", rule: "is another's" }, "page_token", "is another's"],
-  ];
-  for (const [error, field, description] of fields) {
-    it(`names ${field} for ${error.kind}`, () => {
-      const shown = seenOf(error);
-      expect(shown.code).to.equal(Code.INVALID_ARGUMENT);
-      expect(shown.fieldViolations).to.deep.equal([{ field, description }]);
-    });
-  }
-
-  it("says when to retry what may pass later, and nothing for what will not", () => {
-    expect(seenOf({ kind: "queueFull", what: "queue", limit: 3 }).retryDelayMs).to.equal(200);
-    expect(seenOf({ kind: "notServing", rule: "r" }).retryDelayMs).to.equal(1000);
-    expect(seenOf({ kind: "indeterminate", rule: "r" }).retryDelayMs).to.equal(1000);
-    expect(seenOf({ kind: "notFound", what: "decision", id: "x" }).retryDelayMs).to.equal(undefined);
   });
 
   it("hides what is not in the union, and the server's insides, behind an incident", () => {
