@@ -56,15 +56,11 @@ export const credentialsOf = (metadata: Metadata, certificate: Credentials["cert
   };
 };
 
-/**
- * Milliseconds a call may take from now on, and whether the server must watch them itself: grpc-js watches the
- * caller's own deadline, in the clock it was given in.
- */
-export const allowedMs = (
-  deadline: Date | number,
-  nowMs: number,
-  rules: DeadlineRules,
-): { readonly deadlineMs: number; readonly enforced: boolean } => {
+/** Milliseconds a call may take from now on, and whether the server must watch them itself. */
+export type Allowed = { readonly deadlineMs: number; readonly enforced: boolean };
+
+/** By the server's rules: grpc-js watches the caller's own deadline, in the clock it was given in. */
+export const allowedMs = (deadline: Date | number, nowMs: number, rules: DeadlineRules): Allowed => {
   const givenMs = Number(deadline) - nowMs;
   if (givenMs === Infinity) return { deadlineMs: rules.deadlineMsDefault, enforced: true };
   if (givenMs > rules.deadlineMsMax) return { deadlineMs: rules.deadlineMsMax, enforced: true };

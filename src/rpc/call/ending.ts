@@ -26,6 +26,7 @@ export type Ended = {
   readonly requestId: string;
   readonly code: number;
   readonly elapsedMs: number;
+  /** Absent when it succeeded, or when grpc-js itself refused what was sent or could not send the answer. */
   readonly thrown: unknown;
 };
 
@@ -39,6 +40,8 @@ const logEnded = ({ log, slowCallMs }: RpcEnvironment, ended: Ended): void => {
     if (code === Code.DATA_LOSS)
       log.error({ ...fields, ...why, rule: describeError(thrown.error) }, "damage");
     else log.info({ ...fields, ...why }, "call failed");
+  } else if (thrown === undefined && code !== Code.OK) {
+    log.info(fields, "call failed");
   } else if (elapsedMs > slowCallMs) {
     log.info(fields, "slow call");
   } else {
@@ -52,7 +55,8 @@ export const recordEnd = (rpc: RpcEnvironment, ended: Ended): void => {
   if (ended.thrown instanceof SigilFault && ended.thrown.error.kind === "overQuota") {
     rpc.observer.onRefused(ended.thrown.error.reason);
   }
-  if (ended.thrown !== undefined || ended.elapsedMs > rpc.slowCallMs || rpc.log.isLevelEnabled("debug")) {
+  const isFailed = ended.thrown !== undefined || ended.code !== Code.OK;
+  if (isFailed || ended.elapsedMs > rpc.slowCallMs || rpc.log.isLevelEnabled("debug")) {
     logEnded(rpc, ended);
   }
 };

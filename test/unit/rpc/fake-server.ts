@@ -4,6 +4,11 @@ import { AuditServiceService } from "../../../generated/src/sigil/audit/v1/audit
 import { CanonServiceService } from "../../../generated/src/sigil/canon/v1/canon.ts";
 import { WitnessServiceService } from "../../../generated/src/sigil/canon/v1/witness.ts";
 import { KeyServiceService } from "../../../generated/src/sigil/key/v1/key.ts";
+import {
+  ModuleServiceService,
+  type ProposeModuleRequest,
+  type ProposeModuleResponse,
+} from "../../../generated/src/sigil/module/v1/module.ts";
 import { TrustServiceService } from "../../../generated/src/sigil/trust/v1/trust.ts";
 import type { AuditService } from "../../../src/audit/service.ts";
 import type { QuorumService, RecordsService } from "../../../src/canon/service.ts";
@@ -17,6 +22,7 @@ import type { Values } from "../../../src/config/keys.ts";
 import { createBounds, type Bounds } from "../../../src/wire/bounds.ts";
 import { auditHandlers } from "../../../src/rpc/audit/audit.ts";
 import { canonHandlers } from "../../../src/rpc/canon/canon.ts";
+import { clientStreaming, type UploadAnswer } from "../../../src/rpc/call/client-stream.ts";
 import type { Log, RpcEnvironment } from "../../../src/rpc/call/environment.ts";
 import { keyHandlers } from "../../../src/rpc/key/key.ts";
 import { createHealth } from "../../../src/rpc/transport/health.ts";
@@ -70,6 +76,8 @@ export const decide = (question: CheckQuestion, call: CallContext): Decision => 
   },
 });
 
+export const uploadPath = ModuleServiceService.proposeModule.path;
+
 export type FakeServer = AsyncDisposable & {
   readonly connection: SigilConnection;
   readonly target: string;
@@ -88,6 +96,8 @@ type FakeOptions = {
   readonly records?: Partial<RecordsService>;
   readonly quorum?: Partial<QuorumService>;
   readonly keys?: KeyService;
+  /** Of a client stream. */
+  readonly upload?: UploadAnswer<ProposeModuleRequest, ProposeModuleResponse>;
   readonly rpc?: Partial<RpcEnvironment>;
   readonly drainMs?: number;
   readonly config?: Partial<Values>;
@@ -177,7 +187,11 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     registry: notMade,
     ...options.quorum,
   };
-  const { keys } = options;
+  const { keys, upload } = options;
+  const uploadServices =
+    upload === undefined
+      ? []
+      : [[ModuleServiceService, { proposeModule: clientStreaming(rpc, uploadPath, upload) }] as const];
   const keyServices = keys === undefined ? [] : [[KeyServiceService, keyHandlers(keys, rpc)] as const];
   const health = createHealth([]);
   const server = await startRpcServer({
@@ -203,6 +217,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
       [CanonServiceService, canonHandlers(records, quorum, rpc)],
       [WitnessServiceService, witnessHandlers(quorum, rpc)],
       ...keyServices,
+      ...uploadServices,
     ],
     underWay,
     drainMs: options.drainMs ?? 200,
