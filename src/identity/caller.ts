@@ -82,13 +82,9 @@ export const anonymous: Caller = {
   peer: "",
 };
 
-/** Whose idempotency key it is: each caller has its own. */
-export const idempotencyScope = (caller: Caller, rpc: string, key: string) => ({
-  tenant: caller.tenant,
-  caller: callerKey(caller),
-  rpc,
-  key,
-});
+/** Whose idempotency key it is: each caller has its own. Undefined where the key is empty: the call has none. */
+export const idempotencyScope = (caller: Caller, rpc: string, key: string) =>
+  key === "" ? undefined : { tenant: caller.tenant, caller: callerKey(caller), rpc, key };
 
 /** Root of tenant "system" alone reads across tenants. */
 export const readsAcross = (caller: Caller): boolean => caller.level === "root" && caller.tenant === "system";

@@ -17,7 +17,8 @@ import { rotateDataKey, type LivingDataKey } from "./sealing/data-key-life.ts";
 import type { Erasure } from "./layout/erasure.ts";
 import { DecisionIndex, decisionKeysOf } from "./decisions/decision-index.ts";
 import { Erasures } from "./erase/erasures.ts";
-import { IdempotencyKeys, type Claim, type IdempotencyScope } from "./append/idempotency.ts";
+import { IdempotencyKeys, type IdempotencyScope } from "./append/idempotency.ts";
+import { answerOnce, appendUnkeyed, type Answering, type Append } from "./append/once.ts";
 import { BlindTags } from "./layout/indexes.ts";
 import { KeyLife, type KeysInUse } from "./append/key-life.ts";
 import { isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./recover/open.ts";
@@ -73,7 +74,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     const onFault = (cause: unknown): void => options.observe?.onFault?.(cause);
     this.#publishing = new Publishing(sizeOf(opened.state), onFault);
     const store = (): Store => this.#store;
-    const { origin } = options;
+    const { origin, nowMs } = options;
     const erasureOf = (tenant: string): Erasure | undefined => this.#erasures.of(tenant);
     this.#sealer = new Sealer({ origin, keys: options.dataKeys, store, erasureOf });
     this.#tags = new BlindTags(async (tenant) => {
@@ -97,7 +98,8 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       onBroken: (error) => options.observe?.onVerifyFailure?.(error),
     });
     this.#completeness.reset([systemTenant]);
-    this.#keys = new IdempotencyKeys(store, this.#tags, () => this.#completeness.idempotencyKeys());
+    const complete = (): Promise<void> | undefined => this.#completeness.idempotencyKeys();
+    this.#keys = new IdempotencyKeys({ store, tags: this.#tags, nowMs, erasureOf, complete });
     this.#anchor = new AnchorKeeper(options.anchor, (error) => this.#fail(error));
     this.#sequencer = new Sequencer(
       {
@@ -157,8 +159,8 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   }
 
   /**
-   * Commits 1 to 1,000 records, all or none, and resolves when they are on disk. `attestations` are the statements of
-   * witnesses over each body, by its index; a body without one there has none.
+   * Commits up to 1,000 records and `extraOps`, all or none, and resolves when they are on disk. `attestations` are the
+   * statements of witnesses over each body, by its index; a body without one there has none.
    * @throws the record's own errors at once; queueFull, notServing, cancelled, indeterminate, staleVersion later.
    */
   async append(
@@ -167,7 +169,8 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       readonly attestations?: readonly (readonly Uint8Array[])[];
     } = {},
   ): Promise<readonly Appended[]> {
-    assert(bodies.length > 0 && bodies.length <= batchItemsMax, "a unit holds 1 to 1,000 records");
+    assert(bodies.length > 0 || options.extraOps !== undefined, "a unit has something to write");
+    assert(bodies.length <= batchItemsMax, "a unit holds at most 1,000 records");
     const { attestations = [] } = options;
     assert(attestations.length <= bodies.length, "attestations belong to a body");
     assert(!bodies.some(isKeyRecord), "keys change by rotateKey and retireKey alone");
@@ -223,14 +226,23 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     return this.#publishing.subscribe(listener);
   }
 
-  /** Takes an idempotency key, or gives the first answer. @throws idempotencyConflict, notServing. */
-  async claim(scope: IdempotencyScope, body: Uint8Array): Promise<Claim> {
+  /**
+   * Answers a call once for its idempotency key, however often and at whatever moments it comes within 24 hours.
+   * @param scope undefined for a call without a key. @param body what a repeat must equal.
+   * @throws idempotencyConflict when the key came with another body; notServing; what `append`, `run` and `replay` throw.
+   */
+  async once<Result>(
+    scope: IdempotencyScope | undefined,
+    body: () => Uint8Array,
+    run: Answering<Result>["run"],
+    replay: Answering<Result>["replay"],
+  ): Promise<Result> {
+    const append: Append = (bodies, options) => this.append(bodies, options);
+    if (scope === undefined) return run(appendUnkeyed(append));
     // What was written last may yet be found again; until then no key may be called free.
-    if (this.#status.kind !== "serving") {
-      return fail({ kind: "notServing", rule: `the ledger is ${this.#status.kind}` });
-    }
+    this.#requireServing();
     await this.#tags.ensure(scope.tenant);
-    return this.#keys.claim(scope, body, this.#options.nowMs());
+    return answerOnce(await this.#keys.claim(scope, body()), { run, replay }, append);
   }
 
   /** This moment, for an inspection. @throws notServing, storeFailed. */
@@ -322,7 +334,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
 
   async #commit(units: readonly SignedUnit[], next?: KeysInUse): Promise<readonly UnitOutcome[]> {
     const planned = await this.#plan(units);
-    if (planned.records.length === 0) return planned.outcomes;
+    if (planned.ops.length === 0) return planned.outcomes;
     try {
       await this.#anchor.beforeCommit(planned.records.length);
     } catch (cause) {
@@ -348,7 +360,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       body: planned.records[index]?.body as RecordBody,
     }));
     this.#erasures.take(committed);
-    this.#publishing.publish(committed, this.size);
+    if (committed.length > 0) this.#publishing.publish(committed, this.size);
     return planned.outcomes;
   }
 
@@ -365,17 +377,16 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
 
   /** A plan that fails has written nothing, but what it counted is forgotten. */
   async #plan(units: readonly SignedUnit[]) {
-    const { origin, nowMs } = this.#options;
     try {
       return await planCommit(this.#state, units, {
         store: this.#store,
         sealer: this.#sealer,
         tags: this.#tags,
         decisions: this.#decisions,
-        origin,
+        origin: this.#options.origin,
         checkpointSigner: this.#signers.checkpoint,
         summary: this.#summary,
-        sweep: (batch) => this.#keys.sweep(nowMs(), batch),
+        sweep: (batch) => this.#keys.sweep(batch),
         readHash: async (position) => (await this.readAt(position)).hash,
       });
     } catch (cause) {
@@ -412,14 +423,11 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
 
   /** The store lets go of what was deleted, and is opened anew and checked as after an error. @throws notServing. */
   async #purge(ranges: readonly KeyRange[]): Promise<void> {
-    const requireServing = (): void => {
-      if (this.#status.kind !== "serving") fail({ kind: "notServing", rule: `it is ${this.#status.kind}` });
-    };
-    requireServing();
+    this.#requireServing();
     let isHalted = false;
     try {
       await this.#store.purge(ranges, async () => {
-        requireServing();
+        this.#requireServing();
         this.#halt("the store lets go of an erased tenant");
         isHalted = true;
         await this.#sequencer.drain();
@@ -427,7 +435,12 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     } finally {
       if (isHalted) await (this.#recovery = this.#recover());
     }
-    requireServing();
+    this.#requireServing();
+  }
+
+  #requireServing(): void {
+    const { kind } = this.#status;
+    if (kind !== "serving") fail({ kind: "notServing", rule: `the ledger is ${kind}` });
   }
 
   async #recover(): Promise<void> {

@@ -18,6 +18,18 @@ export type CheckQuestion = {
   readonly minLevel?: LevelName | undefined;
 };
 
+/** An item of a batch that is no question: it fails for itself alone. */
+export type MalformedQuestion = {
+  readonly kind: "malformed";
+  readonly error: SigilError;
+  /** Of the item as it came; a repeat of the batch must bring the same. */
+  readonly digest: Hash;
+};
+
+export type BatchQuestion = CheckQuestion | MalformedQuestion;
+
+export const isMalformed = (item: BatchQuestion): item is MalformedQuestion => "kind" in item;
+
 /** A recorded decision. Everything in it is in the record; a replay reads it from there. */
 export type Decision = {
   readonly auditId: string;

@@ -18,17 +18,18 @@ import {
 import { idempotencyScope, mapPaced, runPaced, type CallContext, type Caller } from "../identity/caller.ts";
 import { isInForce, type StandingPrincipal } from "../identity/suspension.ts";
 import type { Appended } from "../ledger/append/commit.ts";
-import type { HeldClaim } from "../ledger/append/idempotency.ts";
-import type { AppendUnit } from "../ledger/append/sequencer.ts";
+import type { AppendOnce } from "../ledger/append/once.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { ActiveModels, type LoadedModel } from "./active-model.ts";
-import type {
-  ActiveModel,
-  BatchItem,
-  CheckQuestion,
-  Decision,
-  SimulateQuestion,
-  Simulation,
+import {
+  isMalformed,
+  type ActiveModel,
+  type BatchItem,
+  type BatchQuestion,
+  type CheckQuestion,
+  type Decision,
+  type SimulateQuestion,
+  type Simulation,
 } from "./decision.ts";
 import { createDecisionIds } from "./decision-id.ts";
 import { spellQuestion } from "./spell-question.ts";
@@ -68,7 +69,7 @@ export type TrustService = {
   readonly check: (caller: Caller, question: CheckQuestion, call: CallContext) => Promise<Decision>;
   readonly batchCheck: (
     caller: Caller,
-    questions: readonly CheckQuestion[],
+    questions: readonly BatchQuestion[],
     idempotencyKey: string,
     call: CallContext,
   ) => Promise<readonly BatchItem[]>;
@@ -96,16 +97,18 @@ type Frozen = {
 };
 
 /** What a repeat must equal: the question without its key, its input by digest. */
-const questionBytes = (question: CheckQuestion): Uint8Array =>
-  cborEncode([
-    question.action,
-    question.target,
-    question.subject,
-    question.session,
-    sha256(question.input),
-    question.keepInput,
-    ...(question.minLevel === undefined ? [] : [question.minLevel]),
-  ]);
+const questionBytes = (question: BatchQuestion): Uint8Array =>
+  isMalformed(question)
+    ? cborEncode([question.digest])
+    : cborEncode([
+        question.action,
+        question.target,
+        question.subject,
+        question.session,
+        sha256(question.input),
+        question.keepInput,
+        ...(question.minLevel === undefined ? [] : [question.minLevel]),
+      ]);
 
 const askedOf = (caller: Caller, subject: Subject): Asked => ({
   caller,
@@ -113,7 +116,10 @@ const askedOf = (caller: Caller, subject: Subject): Asked => ({
   isEnrolled: subject.isEnrolled,
 });
 
-/** What an idempotency entry keeps of an item that failed: its error. Of one that was decided it keeps the position. */
+/**
+ * What an idempotency entry keeps of an item that failed: its error. Of one that was decided it keeps the position; of a
+ * malformed one nothing, which fails in the same way when it comes again.
+ */
 const isStoredError = (outcome: CborValue): outcome is CborMap & SigilError =>
   typeof outcome === "object" && outcome !== null && "kind" in outcome && typeof outcome.kind === "string";
 
@@ -134,34 +140,32 @@ class Deciding implements TrustService {
 
   async check(caller: Caller, asked: CheckQuestion, call: CallContext): Promise<Decision> {
     const question = this.#spell(asked);
-    if (question.idempotencyKey === "") return this.#decideOne(caller, question, call, undefined);
-    const claim = await this.#claim(caller, "Check", question.idempotencyKey, questionBytes(question));
-    if (claim.kind === "replay") return this.#replay(claim.outcome);
-    try {
-      return await this.#decideOne(caller, question, call, claim);
-    } finally {
-      claim.release();
-    }
+    return this.#deps.ledger.once(
+      idempotencyScope(caller, "Check", question.idempotencyKey),
+      () => questionBytes(question),
+      (append) => this.#decideOne(caller, question, call, append),
+      (outcome) => this.#replay(outcome),
+    );
   }
 
   async batchCheck(
     caller: Caller,
-    asked: readonly CheckQuestion[],
+    asked: readonly BatchQuestion[],
     idempotencyKey: string,
     call: CallContext,
   ): Promise<readonly BatchItem[]> {
-    const questions = await mapPaced(call, asked, (question) => this.#spell(question));
-    if (idempotencyKey === "") return this.#decideMany(caller, questions, call, undefined);
-    const body = cborEncode(questions.map((question) => questionBytes(question)));
-    const claim = await this.#claim(caller, "BatchCheck", idempotencyKey, body);
-    if (claim.kind === "replay") {
-      return Promise.all((claim.outcome as readonly CborValue[]).map((outcome) => this.#replayItem(outcome)));
-    }
-    try {
-      return await this.#decideMany(caller, questions, call, claim);
-    } finally {
-      claim.release();
-    }
+    const questions = await mapPaced(call, asked, (item) => (isMalformed(item) ? item : this.#spell(item)));
+    return this.#deps.ledger.once(
+      idempotencyScope(caller, "BatchCheck", idempotencyKey),
+      () => cborEncode(questions.map((question) => questionBytes(question))),
+      (append) => this.#decideMany(caller, questions, call, append),
+      (outcomes) =>
+        Promise.all(
+          questions.map((question, index) =>
+            this.#replayItem(question, (outcomes as readonly CborValue[])[index] ?? null),
+          ),
+        ),
+    );
   }
 
   async activeModel(): Promise<ActiveModel> {
@@ -204,18 +208,13 @@ class Deciding implements TrustService {
       : this.#deps.findCandidate(candidate.id);
   }
 
-  #claim(caller: Caller, rpc: string, key: string, body: Uint8Array) {
-    const scope = idempotencyScope(caller, rpc, key);
-    return this.#deps.ledger.claim(scope, body);
-  }
-
   async #decideOne(
     caller: Caller,
     question: CheckQuestion,
     call: CallContext,
-    claim: HeldClaim | undefined,
+    append: AppendOnce,
   ): Promise<Decision> {
-    const { nowMs, ledger } = this.#deps;
+    const { nowMs } = this.#deps;
     const subject = await this.#subject(caller, question);
     const timeMs = nowMs();
     const model = this.#model();
@@ -223,12 +222,9 @@ class Deciding implements TrustService {
     try {
       const { count: rateCount } = rate;
       const frozen = await this.#freeze({ caller, question, call, subject, timeMs, model, rateCount });
-      const extraOps =
-        claim === undefined
-          ? undefined
-          : ([appended]: readonly Appended[]) => claim.ops(appended?.position ?? null, timeMs);
+      const outcome = ([appended]: readonly Appended[]): CborValue => appended?.position ?? null;
       rate.expect(frozen.body.id);
-      const [appended] = await ledger.append([frozen.body], { signal: call.signal, extraOps });
+      const [appended] = await append([frozen.body], { outcome, signal: call.signal });
       return this.#decided(frozen, appended);
     } finally {
       rate.leave();
@@ -237,12 +233,16 @@ class Deciding implements TrustService {
 
   async #decideMany(
     caller: Caller,
-    questions: readonly CheckQuestion[],
+    questions: readonly BatchQuestion[],
     call: CallContext,
-    claim: HeldClaim | undefined,
+    append: AppendOnce,
   ): Promise<readonly BatchItem[]> {
     const { nowMs } = this.#deps;
-    const subjects = await all(questions.map((question) => settle(() => this.#subject(caller, question))));
+    const subjects = await all(
+      questions.map((question) =>
+        isMalformed(question) ? question : settle(() => this.#subject(caller, question)),
+      ),
+    );
     // One moment and one model for all, and rates as if they were asked one after the other.
     const timeMs = nowMs();
     const model = this.#model();
@@ -253,6 +253,7 @@ class Deciding implements TrustService {
       const frozen = await all(
         await mapPaced(call, questions, (question, index) => {
           const [subject, rate] = [subjects[index] as Settled<Subject>, rates[index]];
+          if (isMalformed(question)) return question;
           if ("error" in subject) return subject;
           const asked = { caller, question, call, subject: subject.value, timeMs, model };
           return settle(() => this.#freeze({ ...asked, rateCount: rate?.count ?? 0 }));
@@ -263,18 +264,16 @@ class Deciding implements TrustService {
         rates[index]?.expect(item.value.body.id);
         return [item.value.body];
       });
-      const outcomes = (appended: readonly Appended[]): CborValue => {
+      const outcome = (appended: readonly Appended[]): CborValue => {
         const positions = appended.values();
-        return frozen.map((item) =>
-          "error" in item ? { ...item.error } : (positions.next().value?.position ?? null),
-        );
+        return frozen.map((item, index) => {
+          if (isMalformed(questions[index] as BatchQuestion)) return null;
+          return "error" in item ? { ...item.error } : (positions.next().value?.position ?? null);
+        });
       };
-      const extraOps =
-        claim === undefined
-          ? undefined
-          : (appended: readonly Appended[]) => claim.ops(outcomes(appended), timeMs);
-      const appended =
-        bodies.length === 0 ? [] : await this.#appendMany(bodies, call, { signal: call.signal, extraOps });
+      const appended = await this.#appendMany(call, bodies, () =>
+        append(bodies, { outcome, signal: call.signal }),
+      );
       const positions = appended.values();
       return frozen.map((item) =>
         "error" in item
@@ -288,16 +287,16 @@ class Deciding implements TrustService {
 
   /** One commit that others wait for: its caller pays for it. */
   async #appendMany(
-    bodies: readonly RecordBody[],
     { pace }: CallContext,
-    options: Pick<AppendUnit, "extraOps" | "signal">,
+    { length }: readonly RecordBody[],
+    append: () => Promise<readonly Appended[]>,
   ): Promise<readonly Appended[]> {
     const startUs = this.#deps.nowUs();
     try {
-      return await this.#deps.ledger.append(bodies, options);
+      return await append();
     } finally {
       const tookMs = (this.#deps.nowUs() - startUs) / 1000;
-      pace?.charge(Math.min(tookMs, bodies.length * commitRecordMsMax));
+      pace?.charge(Math.min(tookMs, Math.max(1, length) * commitRecordMsMax));
     }
   }
 
@@ -423,7 +422,8 @@ class Deciding implements TrustService {
     };
   }
 
-  async #replayItem(outcome: CborValue): Promise<BatchItem> {
+  async #replayItem(question: BatchQuestion, outcome: CborValue): Promise<BatchItem> {
+    if (isMalformed(question)) return { kind: "failed", error: question.error };
     if (isStoredError(outcome)) return { kind: "failed", error: outcome };
     return { kind: "decided", decision: await this.#replay(outcome) };
   }

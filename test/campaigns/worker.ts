@@ -9,8 +9,8 @@ import { toHex, utf8Encode } from "../../src/core/bytes.ts";
 import { SigilFault } from "../../src/errors.ts";
 import type { RecordBody } from "../../src/core/record/record.ts";
 import { openDeployment } from "../../src/deployment/open.ts";
-import type { Appended } from "../../src/ledger/append/commit.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";
+import { firstPosition, keptAnswer } from "../contract/keyed.ts";
 import { openOptions } from "./deployment.ts";
 import { parseAcknowledged, type Acknowledged, type WorkerTask } from "./oracle.ts";
 
@@ -38,19 +38,20 @@ const tenantOf = (id: string): string => id.slice(0, id.indexOf("/"));
 /** One keyed append, as a caller makes it and makes it again. */
 const append = async (ledger: Ledger, id: string, payloadBytes: number): Promise<Acknowledged> => {
   const tenant = tenantOf(id);
-  const claim = await ledger.claim(scopeOf(id, tenant), utf8Encode(id));
-  if (claim.kind === "replay") {
-    const { position, hash } = await ledger.readAt(BigInt(claim.outcome as number));
-    return { position, hash: toHex(hash), id };
-  }
-  try {
-    const extraOps = ([first]: readonly Appended[]) => claim.ops(first?.position ?? null, Date.now());
-    const [appended] = await ledger.append([bodyOf(id, tenant, payloadBytes)], { extraOps });
-    if (appended === undefined) throw new Error("an append gave no position");
-    return { position: appended.position, hash: toHex(appended.hash), id };
-  } finally {
-    claim.release();
-  }
+  return ledger.once(
+    scopeOf(id, tenant),
+    () => utf8Encode(id),
+    async (appendOnce) => {
+      const bodies = [bodyOf(id, tenant, payloadBytes)];
+      const [appended] = await appendOnce(bodies, { outcome: firstPosition });
+      if (appended === undefined) throw new Error("an append gave no position");
+      return { position: appended.position, hash: toHex(appended.hash), id };
+    },
+    async (outcome) => {
+      const { position, hash } = await ledger.readAt(BigInt(outcome as number));
+      return { position, hash: toHex(hash), id };
+    },
+  );
 };
 
 const checkOne = async (ledger: Ledger, { position, hash, id }: Acknowledged): Promise<void> => {
@@ -59,11 +60,9 @@ const checkOne = async (ledger: Ledger, { position, hash, id }: Acknowledged): P
   if (record.body.id !== id) say(`wrong id at position ${position}`);
   if ((await ledger.readId(record.body.tenant, "user", id))?.position !== position)
     say(`wrong place of ${id}`);
-  const claim = await ledger.claim(scopeOf(id, record.body.tenant), utf8Encode(id));
-  if (claim.kind === "held") {
-    claim.release();
-    say(`wrong idempotency entry of ${id}`);
-  } else if (BigInt(claim.outcome as number) !== position) say(`wrong replay of ${id}`);
+  const kept = await keptAnswer(ledger, scopeOf(id, record.body.tenant), utf8Encode(id));
+  if (kept === undefined) say(`wrong idempotency entry of ${id}`);
+  else if (BigInt(kept as number) !== position) say(`wrong replay of ${id}`);
 };
 
 const check = async (ledger: Ledger, acknowledged: readonly Acknowledged[]): Promise<void> => {

@@ -269,6 +269,58 @@ describe("decisions over a socket", () => {
     expect(ids(again)).to.deep.equal(ids(first));
   });
 
+  it("binds the key of a batch whose items all fail", async () => {
+    const read = { action: "read", target: "public/docs" };
+    // An Observer may not ask about another subject, and an action is never empty.
+    const batches = [
+      ["observer", [{ ...read, subject: "operator" }]],
+      ["operator", [{ ...read, action: "" }]],
+    ] as const;
+    for (const [name, checks] of batches) {
+      const { trust } = served.as(name);
+      const request = { checks: [...checks, ...checks], idempotencyKey: "all-fail" };
+      const size = served.server.ledger.size;
+      const first = await trust.batchCheck(request);
+      expect(
+        first.results.map(({ outcome }) => outcome?.$case),
+        name,
+      ).to.deep.equal(["error", "error"]);
+      const others = [
+        [read],
+        [...checks],
+        [...request.checks, read],
+        [{ ...checks[0], target: "user/notes" }],
+      ];
+      for (const other of others) {
+        const refused = await refusalOf(trust.batchCheck({ ...request, checks: other }));
+        expect(refused, name).to.include({ codeName: "ALREADY_EXISTS" });
+      }
+      const again = await trust.batchCheck(request);
+      const statuses = ({ results }: typeof first) =>
+        results
+          .map(({ outcome }) => (outcome?.$case === "error" ? SigilError.fromStatus(outcome.value) : outcome))
+          .map((error) => error instanceof SigilError && [error.code, error.reason, error.fieldViolations]);
+      expect(statuses(again), name).to.deep.equal(statuses(first));
+      expect(served.server.ledger.size, name).to.equal(size);
+    }
+  });
+
+  it("holds a batch's key against the items that are no questions too", async () => {
+    const { trust } = served.as("operator");
+    const read = { action: "read", target: "public/docs" };
+    const request = { checks: [read, { ...read, action: "" }], idempotencyKey: "one-malformed" };
+    await trust.batchCheck(request);
+    for (const checks of [
+      [read],
+      [read, { ...read, action: "", session: "s" }],
+      [...request.checks].toReversed(),
+    ]) {
+      const refused = await refusalOf(trust.batchCheck({ ...request, checks }));
+      expect(refused.codeName).to.equal("ALREADY_EXISTS");
+    }
+    expect((await trust.batchCheck(request)).results).to.have.length(2);
+  });
+
   it("shows the model that decides, and what a candidate would flip, without recording anything", async () => {
     await using other = await makeDeployment();
     await using fresh = await other.serve();

@@ -10,6 +10,7 @@ import type { DataKeys } from "../../src/ledger/sealing/sealer.ts";
 import type { Store } from "../../src/storage/store.ts";
 import { readStored, renameTenant, replaceStored } from "../contract/tamper.ts";
 import { createFaultyStore, type Fault, type FaultyStore } from "../contract/faulty-store.ts";
+import { appendKeyed } from "../contract/keyed.ts";
 import {
   createWorld,
   decisionBody,
@@ -33,12 +34,9 @@ const createFilled = async (): Promise<World> => {
     await ledger.append([userBody(`note/${turn}`), decisionBody(`decision/${turn}`)]);
     await ledger.append([userBody(`other/${turn}`, "x", { tenant: "beta" })]);
   }
-  const claim = await ledger.claim({ tenant: "acme", caller: "c", rpc: "r", key: "k" }, Uint8Array.of(1));
-  if (claim.kind === "held") {
-    const extraOps = () => claim.ops(1, world.timeMs);
-    await ledger.append([userBody("other/last", "x", { tenant: "beta" })], { extraOps });
-    claim.release();
-  }
+  const scope = { tenant: "acme", caller: "c", rpc: "r", key: "k" };
+  await appendKeyed(ledger, scope, Uint8Array.of(1), [userBody("other/last", "x", { tenant: "beta" })]);
+  await appendKeyed(ledger, { ...scope, key: "alone" }, Uint8Array.of(1), []);
   return world;
 };
 
@@ -114,6 +112,40 @@ describe("an erasure", function () {
       await Promise.all([one, ordering]);
       for (const fault of await Promise.all(late))
         expect(fault).to.include({ kind: "erased", tenant: "acme" });
+    }
+    await expectErased(world);
+  });
+
+  it("refuses an answer without a record that comes after it", async () => {
+    const world = await createFilled();
+    {
+      await using ledger = await openWorld(world);
+      const answering = ledger.once(
+        { tenant: "acme", caller: "c", rpc: "r", key: "late" },
+        () => Uint8Array.of(1),
+        async (append) => {
+          await ledger.append([order]);
+          return append([], { outcome: () => 1 });
+        },
+        async () => [],
+      );
+      expect(await faultOf(answering)).to.include({ kind: "erased", tenant: "acme" });
+    }
+    await expectErased(world);
+  });
+
+  it("takes along an answer without a record in its own group", async () => {
+    const world = await createFilled();
+    {
+      await using ledger = await openWorld(world);
+      await ledger.once(
+        { tenant: "acme", caller: "c", rpc: "r", key: "beside" },
+        () => Uint8Array.of(1),
+        async (append) => {
+          await Promise.all([ledger.append([order]), append([], { outcome: () => 1 })]);
+        },
+        async () => undefined,
+      );
     }
     await expectErased(world);
   });

@@ -12,6 +12,7 @@ import { groupKey, positionOf, recordKey } from "../../src/ledger/layout/keyspac
 import type { CommittedRecord, Ledger, LedgerStatus } from "../../src/ledger/ledger.ts";
 import type { Store } from "../../src/storage/store.ts";
 import { createFaultyStore, type Fault, type FaultyStore } from "../contract/faulty-store.ts";
+import { firstPosition } from "../contract/keyed.ts";
 import {
   createWorld,
   decisionBody,
@@ -39,26 +40,26 @@ const openFaulty = async (world: World) => {
 };
 
 /** One keyed call as a service makes it. */
-const keyed = async (ledger: Ledger, world: World, key: string): Promise<Acknowledged> => {
+const keyed = async (ledger: Ledger, key: string): Promise<Acknowledged> => {
   const scope = { tenant: "acme", caller: "svc", rpc: "Check", key };
-  const claim = await ledger.claim(scope, utf8Encode(key));
-  if (claim.kind === "replay") {
-    const { position, hash } = await ledger.readAt(BigInt(claim.outcome as number));
-    return { position, hash };
-  }
-  try {
-    const extraOps = ([first]: readonly Acknowledged[]) => claim.ops(first?.position ?? null, world.timeMs);
-    const [appended] = await ledger.append([decisionBody(`d-${key}`)], { extraOps });
-    return appended ?? expect.fail("no position");
-  } finally {
-    claim.release();
-  }
+  return ledger.once(
+    scope,
+    () => utf8Encode(key),
+    async (append): Promise<Acknowledged> => {
+      const [appended] = await append([decisionBody(`d-${key}`)], { outcome: firstPosition });
+      return appended ?? expect.fail("no position");
+    },
+    async (outcome) => {
+      const { position, hash } = await ledger.readAt(BigInt(outcome as number));
+      return { position, hash };
+    },
+  );
 };
 
 /** Repeats a keyed call until it has an answer, as a caller is told to. */
-const persist = async (ledger: Ledger, world: World, key: string): Promise<Acknowledged> => {
+const persist = async (ledger: Ledger, key: string): Promise<Acknowledged> => {
   for (let attempt = 0; attempt < 200; attempt += 1) {
-    const answer = await keyed(ledger, world, key).catch((error: unknown) => {
+    const answer = await keyed(ledger, key).catch((error: unknown) => {
       if (error instanceof SigilFault) return error.error;
       throw error;
     });
@@ -78,11 +79,11 @@ const expectKept = async (ledger: Ledger, acknowledged: ReadonlyMap<string, Ackn
 };
 
 /** What each run does: keyed calls two at a time, each read back, listed, and the listing read. */
-const run = async (ledger: Ledger, world: World, keys: readonly string[]) => {
+const run = async (ledger: Ledger, keys: readonly string[]) => {
   const acknowledged = new Map<string, Acknowledged>();
   for (let from = 0; from < keys.length; from += 2) {
     const pair = keys.slice(from, from + 2);
-    await Promise.all(pair.map(async (key) => acknowledged.set(key, await persist(ledger, world, key))));
+    await Promise.all(pair.map(async (key) => acknowledged.set(key, await persist(ledger, key))));
     const read = (async () => {
       const head = await ledger.decisionAt("acme", `d-${pair[0]}`);
       const walk = {
@@ -108,10 +109,10 @@ const runWith = async (fault: Fault): Promise<boolean> => {
   const world = await createWorld();
   const { ledger, statuses, published, store } = await openFaulty(world);
   const faulty = store();
-  const early = await keyed(ledger, world, "early");
+  const early = await keyed(ledger, "early");
   faulty.plan(fault);
   const keys = ["k0", "k1", "k2", "k3", "k4", "k5"];
-  const acknowledged = (await run(ledger, world, keys)).set("early", early);
+  const acknowledged = (await run(ledger, keys)).set("early", early);
   const tripped = faulty.tripped();
   faulty.plan(null);
   await untilStatus(ledger, "serving");
@@ -154,28 +155,13 @@ describe("a store that fails", () => {
     const world = await createWorld();
     const { ledger, store } = await openFaulty(world);
     store().plan({ operation: "commit", nth: 1, when: "after", then: "fails" });
-    expect(await faultOf(keyed(ledger, world, "k"))).to.include({ kind: "indeterminate" });
+    expect(await faultOf(keyed(ledger, "k"))).to.include({ kind: "indeterminate" });
     expect(ledger.status.kind).to.equal("recovering");
-    expect(await faultOf(keyed(ledger, world, "k"))).to.include({ kind: "notServing" });
+    expect(await faultOf(keyed(ledger, "k"))).to.include({ kind: "notServing" });
     expect(await faultOf(ledger.append([userBody("x")]))).to.include({ kind: "notServing" });
     await untilStatus(ledger, "serving");
-    expect((await keyed(ledger, world, "k")).position).to.equal(1n);
+    expect((await keyed(ledger, "k")).position).to.equal(1n);
     expect(ledger.size).to.equal(2n);
-    await ledger.close();
-  });
-
-  it("does not let a key that was looked up before the failure commit after it", async () => {
-    const world = await createWorld();
-    const { ledger, store } = await openFaulty(world);
-    const scope = { tenant: "acme", caller: "svc", rpc: "Check", key: "slow" };
-    const claim = await ledger.claim(scope, utf8Encode("slow"));
-    if (claim.kind !== "held") return expect.fail("the key is free");
-    store().plan({ operation: "commit", nth: 1, when: "before", then: "fails" });
-    await faultOf(ledger.append([userBody("fails")]));
-    await untilStatus(ledger, "serving");
-    const late = ledger.append([userBody("late")], { extraOps: () => claim.ops(1, world.timeMs) });
-    expect(await faultOf(late)).to.include({ kind: "notServing" });
-    claim.release();
     await ledger.close();
   });
 
@@ -198,7 +184,7 @@ describe("a store that fails", () => {
       Array.from({ length: 8 }, async (_, caller) => {
         for (let call = 0; call < 25; call += 1) {
           const key = `c${caller}-${call}`;
-          acknowledged.set(key, await persist(ledger, world, key));
+          acknowledged.set(key, await persist(ledger, key));
         }
       }),
     );

@@ -20,7 +20,7 @@ import {
 import type { CallContext, Caller } from "../../identity/caller.ts";
 import type { Principals } from "../../identity/principals.ts";
 import type { Appended } from "../../ledger/append/commit.ts";
-import type { HeldClaim } from "../../ledger/append/idempotency.ts";
+import type { AppendOnce } from "../../ledger/append/once.ts";
 import type { Ledger } from "../../ledger/ledger.ts";
 import type { Authorise } from "../authority.ts";
 import type { Proposal, Proposed, VersionedRecord } from "../domain.ts";
@@ -243,9 +243,9 @@ export class Proposals {
     draft: Draft,
     put: Pick<Parameters<typeof proposalBody>[2], "lifetimeMs" | "reason" | "commit">,
     call: CallContext,
-    claim: HeldClaim | undefined,
+    append: AppendOnce,
   ): Promise<Proposed> {
-    const { ledger, authorise, newId, nowMs } = this.deps;
+    const { authorise, newId, nowMs } = this.deps;
     const target = `canon/system/${draft.id}`;
     // Refused before it is decided on: what is wrong by itself needs no decision, and neither does what finds no place.
     if (this.book.open.length >= openProposalsPerCallerMax) {
@@ -266,13 +266,10 @@ export class Proposals {
       const { epoch } = await this.registry();
       const proposer = caller.principal;
       const body = proposalBody(newId(ts), bodies, { ...put, epoch, ts, proposer, decision: allowed.hash });
-      const extraOps =
-        claim === undefined
-          ? undefined
-          : ([appended]: readonly Appended[]) => claim.ops(appended?.position ?? null, ts);
+      const outcome = ([appended]: readonly Appended[]): CborValue => appended?.position ?? null;
       await this.#requireReachable(body);
       await draft.beforeWrite?.();
-      await ledger.append([body], { signal: call.signal, extraOps });
+      await append([body], { outcome, signal: call.signal });
       return { proposal: await this.view(await this.find(body.id)), auditId: allowed.auditId };
     });
   }

@@ -112,33 +112,30 @@ class Quorum implements QuorumService, GovernedTurns {
       this.#deps.compileSchema(schema, { tenant: caller.tenant, signal }),
     );
     const { method = "ProposeRecord" } = proposal;
-    return this.#put(caller, draft, proposal, proposalBytes(proposal), method, call);
+    return this.#put(caller, draft, proposal, () => proposalBytes(proposal), method, call);
   };
 
   readonly proposeWitnessChange: QuorumService["proposeWitnessChange"] = (caller, proposal, call) => {
     const draft = draftChange(this.#deps.ledger, proposal, () => this.#proposals.registry());
-    return this.#put(caller, draft, proposal, changeBytes(proposal), "ProposeWitnessChange", call);
+    return this.#put(caller, draft, proposal, () => changeBytes(proposal), "ProposeWitnessChange", call);
   };
 
   async #put(
     caller: Caller,
     draft: Draft,
     put: Parameters<QuorumService["propose"]>[1] | Parameters<QuorumService["proposeWitnessChange"]>[1],
-    body: Uint8Array,
+    body: () => Uint8Array,
     rpc: string,
     call: Parameters<QuorumService["propose"]>[2],
   ) {
     const { idempotencyKey: key, reason, lifetimeMs, commit } = put;
     const given = { reason, lifetimeMs, commit };
-    if (key === "") return this.#proposals.propose(caller, draft, given, call, undefined);
-    const scope = idempotencyScope(caller, rpc, key);
-    const claim = await this.#deps.ledger.claim(scope, body);
-    if (claim.kind === "replay") return this.#proposals.replay(claim.outcome);
-    try {
-      return await this.#proposals.propose(caller, draft, given, call, claim);
-    } finally {
-      claim.release();
-    }
+    return this.#deps.ledger.once(
+      idempotencyScope(caller, rpc, key),
+      body,
+      (append) => this.#proposals.propose(caller, draft, given, call, append),
+      (outcome) => this.#proposals.replay(outcome),
+    );
   }
 
   readonly get: QuorumService["get"] = async (id) => {

@@ -18,7 +18,7 @@ import { batchWritesMax, pageEnvelopeBytesMax, writeTriesMax } from "../../limit
 import { idempotencyScope, type CallContext, type Caller } from "../../identity/caller.ts";
 import { checkPublicKey } from "@sigil/core/keys";
 import type { Appended } from "../../ledger/append/commit.ts";
-import type { HeldClaim } from "../../ledger/append/idempotency.ts";
+import type { AppendOnce } from "../../ledger/append/once.ts";
 import type { Ledger } from "../../ledger/ledger.ts";
 import type { Authorise, Authorised, Question } from "../authority.ts";
 import type { VersionedRecord, Write, Written } from "../domain.ts";
@@ -79,15 +79,12 @@ export class Writing {
 
   async write(caller: Caller, writes: readonly Write[], key: string, call: CallContext, rpc: string) {
     const paths = writes.map((_, index) => (rpc === "WriteRecord" ? "" : `writes[${index}].`));
-    if (key === "") return this.#decideAndCommit(caller, writes, paths, call, undefined);
-    const scope = idempotencyScope(caller, rpc, key);
-    const claim = await this.#deps.ledger.claim(scope, cborEncode(writes.map(writeBytes)));
-    if (claim.kind === "replay") return this.#replay(claim.outcome);
-    try {
-      return await this.#decideAndCommit(caller, writes, paths, call, claim);
-    } finally {
-      claim.release();
-    }
+    return this.#deps.ledger.once(
+      idempotencyScope(caller, rpc, key),
+      () => cborEncode(writes.map(writeBytes)),
+      (append) => this.#decideAndCommit(caller, writes, paths, call, append),
+      (outcome) => this.#replay(outcome),
+    );
   }
 
   async #decideAndCommit(
@@ -95,7 +92,7 @@ export class Writing {
     writes: readonly Write[],
     paths: readonly string[],
     call: CallContext,
-    claim: HeldClaim | undefined,
+    append: AppendOnce,
   ): Promise<readonly Written[]> {
     if (writes.length > batchWritesMax) refuse("writes", `must be 1 to ${batchWritesMax}`);
     if (new Set(writes.map(({ id }) => id)).size !== writes.length)
@@ -107,7 +104,7 @@ export class Writing {
     }
     for (const [index, write] of writes.entries()) await this.#check(caller, write, paths[index] ?? "");
     const allowed = await this.#deps.authorise(caller, writes.map(questionOf), call);
-    return this.#commit(caller, writes, paths, allowed, call, claim);
+    return this.#commit(caller, writes, paths, allowed, call, append);
   }
 
   /** What can be known before the trust model is asked. */
@@ -187,13 +184,13 @@ export class Writing {
     paths: readonly string[],
     allowed: readonly Authorised[],
     call: CallContext,
-    claim: HeldClaim | undefined,
+    append: AppendOnce,
   ): Promise<readonly Written[]> {
     const { ledger } = this.#deps;
     // In turn: whoever expects no version takes the next one, and never loses it to somebody else.
     const names = writes.map(({ id }) => `${caller.tenant}\0${id}`);
     const appended = await this.#mutex.runExclusive(names, () =>
-      this.#append(caller, writes, paths, allowed, call, claim),
+      this.#append(caller, writes, paths, allowed, call, append),
     );
     return Promise.all(
       appended.map(async ({ position, version }, index): Promise<Written> => {
@@ -210,10 +207,10 @@ export class Writing {
     paths: readonly string[],
     allowed: readonly Authorised[],
     call: CallContext,
-    claim: HeldClaim | undefined,
+    append: AppendOnce,
     tries = 1,
   ): Promise<readonly Appended[]> {
-    const { ledger, nowMs, schemas } = this.#deps;
+    const { nowMs, schemas } = this.#deps;
     const ts = nowMs();
     const bodies: RecordBody[] = [];
     const seen = schemas.changes();
@@ -226,17 +223,16 @@ export class Writing {
       }
       bodies.push(bodyOf(write, target, caller.tenant, ts, (allowed[index] as Authorised).hash));
     }
-    const extraOps = (appended: readonly Appended[]) => {
+    const outcome = (appended: readonly Appended[]): CborValue => {
       // Here the order is made: a schema that comes before this write in it holds this write.
       if (schemas.changes() !== seen) fail({ kind: "staleVersion", id: schemaRace, version: 0n });
-      const positions = appended.map(({ position }) => position);
-      return claim === undefined ? [] : claim.ops(positions, ts);
+      return appended.map(({ position }) => position);
     };
     try {
-      return await ledger.append(bodies, { signal: call.signal, extraOps });
+      return await append(bodies, { outcome, signal: call.signal });
     } catch (error) {
       if (!isSchemaRace(error) || tries >= writeTriesMax) throw error;
-      return this.#append(caller, writes, paths, allowed, call, claim, tries + 1);
+      return this.#append(caller, writes, paths, allowed, call, append, tries + 1);
     }
   }
 

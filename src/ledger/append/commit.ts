@@ -23,7 +23,10 @@ import { Versions, type VersionsOutcome } from "./versions.ts";
 /** Where a record came to stand. */
 export type Appended = { readonly position: bigint; readonly hash: Hash; readonly version: bigint };
 
-/** Records of one caller that are committed all or none, and what the batch must hold beside them. */
+/**
+ * Records of one caller that are committed all or none, and what the batch must hold beside them. Without a record it is
+ * that alone.
+ */
 export type SignedUnit = {
   readonly records: readonly SignedRecord[];
   /** A `SigilFault` that it throws refuses the unit. */
@@ -146,6 +149,23 @@ const accepted = (unit: SignedUnit, planned: VersionsOutcome): PlannedUnit => {
   }
 };
 
+/** The tree with the records in it, under a signed checkpoint. Without records it is the one that there is. */
+const growTree = async (
+  state: LedgerState,
+  records: readonly SignedRecord[],
+  { origin, checkpointSigner }: CommitContext,
+): Promise<{ readonly state: LedgerState; readonly ops: readonly StoreOp[] }> => {
+  if (records.length === 0) return { state, ops: [] };
+  const first = sizeOf(state);
+  const leaves = records.map((record) => record.leaf);
+  const { tree, ops } = planLeaves(state.tree, leaves);
+  const root = rootOf(tree.frontier);
+  const size = first + BigInt(records.length);
+  const checkpoint = await signCheckpoint({ origin, size, root }, checkpointSigner);
+  const value = formatGroup({ firstPosition: first, leaves, checkpoint });
+  return { state: { tree, root, checkpoint }, ops: [...ops, { kind: "put", key: groupKey(first), value }] };
+};
+
 export const planCommit = async (
   state: LedgerState,
   units: readonly SignedUnit[],
@@ -193,29 +213,17 @@ export const planCommit = async (
     outcomes.push({ kind: "accepted", appended });
     position += BigInt(unit.records.length);
   }
-  if (records.length === 0) return { ops: [], state, outcomes, records, accept: () => {} };
-
-  const leaves = records.map((record) => record.leaf);
-  const planned = planLeaves(state.tree, leaves);
-  const root = rootOf(planned.tree.frontier);
-  const checkpoint = await signCheckpoint(
-    { origin: context.origin, size: position, root },
-    context.checkpointSigner,
-  );
-  ops.push(...planned.ops);
-  ops.push({
-    kind: "put",
-    key: groupKey(first),
-    value: formatGroup({ firstPosition: first, leaves, checkpoint }),
-  });
+  if (ops.length === 0) return { ops, state, outcomes, records, accept: () => {} };
+  const grown = await growTree(state, records, context);
+  ops.push(...grown.ops);
   const counts = [...context.sealer.counts()].map(sealCountOp);
   const expired = await context.sweep(ops);
   changes.upkeep([...counts, ...expired]);
-  const summary = context.summary.plan(changes, position, root);
+  const summary = context.summary.plan(changes, position, grown.state.root);
   ops.push(...decisions.ops(), ...counts, ...expired, ...summary.ops);
   const accept = (): void => {
     summary.accept();
     decisions.committed();
   };
-  return { ops, state: { tree: planned.tree, root, checkpoint }, outcomes, records, accept };
+  return { ops, state: grown.state, outcomes, records, accept };
 };

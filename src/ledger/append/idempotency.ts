@@ -1,7 +1,7 @@
 /**
  * Idempotency keys: a repeat with the same key and body gets the first answer for 24 hours, another body is refused.
- * An entry is written in the batch of the records it stands for, so that both exist or neither. Entries hold keyed
- * digests and positions only, under a keyed digest of the whole, so that an answer cannot be exchanged for another.
+ * An entry is written in the batch of the records it stands for, so that both exist or neither; where there are none,
+ * alone. Entries hold keyed digests, positions and errors only, under a keyed digest of the whole, so that an answer cannot be exchanged for another.
  * Two calls with one key at the same moment: the second waits for the first. Source: docs/spec/ledger.md §6.
  */
 import { cborDecode, cborEncode, type CborValue } from "@sigil/core/cbor";
@@ -9,6 +9,7 @@ import { concatBytes, equalBytes, readU64be, toHex, utf8Encode } from "@sigil/co
 import { fail } from "../../errors.ts";
 import { idempotencyTtlMs } from "../../limits.ts";
 import type { Store, StoreOp } from "../../storage/store.ts";
+import { refuseErased, type Erasure } from "../layout/erasure.ts";
 import type { BlindTags } from "../layout/indexes.ts";
 import { expiryKey, familyRange, idempotencyKey } from "../layout/keyspace.ts";
 
@@ -24,7 +25,7 @@ export type IdempotencyScope = {
 export type HeldClaim = {
   readonly kind: "held";
   /** What the batch must hold so that a repeat finds `outcome`. */
-  readonly ops: (outcome: CborValue, nowMs: number) => readonly StoreOp[];
+  readonly ops: (outcome: CborValue) => readonly StoreOp[];
   readonly release: () => void;
 };
 
@@ -84,21 +85,27 @@ const sweepEveryMs = 60_000;
 export class IdempotencyKeys {
   readonly #store: () => Store;
   readonly #tags: BlindTags;
+  readonly #nowMs: () => number;
   readonly #complete: () => Promise<void> | undefined;
+  readonly #erasureOf: (tenant: string) => Erasure | undefined;
   readonly #waiting = new Map<string, Promise<void>>();
   #sweptMs = Number.NEGATIVE_INFINITY;
   /** How often the store was reopened. */
   #generation = 0;
 
-  /** @param complete that no entry is missing: asked before a key is called free. */
-  constructor(
-    store: () => Store,
-    tags: BlindTags,
-    complete: () => Promise<void> | undefined = () => undefined,
-  ) {
-    this.#store = store;
-    this.#tags = tags;
-    this.#complete = complete;
+  constructor(options: {
+    readonly store: () => Store;
+    readonly tags: BlindTags;
+    readonly nowMs: () => number;
+    /** That no entry is missing: asked before a key is called free. */
+    readonly complete: () => Promise<void> | undefined;
+    readonly erasureOf: (tenant: string) => Erasure | undefined;
+  }) {
+    this.#store = options.store;
+    this.#tags = options.tags;
+    this.#nowMs = options.nowMs;
+    this.#complete = options.complete;
+    this.#erasureOf = options.erasureOf;
   }
 
   /**
@@ -113,7 +120,7 @@ export class IdempotencyKeys {
    * Looks the key up and takes it when it is free. The tenant's index key must be loaded.
    * @throws idempotencyConflict when the key was used with another body; ledgerCorrupt when entries are missing.
    */
-  async claim(scope: IdempotencyScope, body: Uint8Array, nowMs: number): Promise<Claim> {
+  async claim(scope: IdempotencyScope, body: Uint8Array): Promise<Claim> {
     const { tenant } = scope;
     const blind = this.#tags
       .digest(tenant, `idempotency\0${scope.caller}\0${scope.rpc}\0${scope.key}`)
@@ -132,14 +139,17 @@ export class IdempotencyKeys {
     };
     try {
       const found = await this.#find(tenant, blind);
-      if (found === undefined || found.expires <= nowMs) {
+      if (found === undefined || found.expires <= this.#nowMs()) {
         await this.#complete();
-        const ops = (outcome: CborValue, ms: number): readonly StoreOp[] => {
+        const ops = (outcome: CborValue): readonly StoreOp[] => {
           if (generation !== this.#generation) {
             fail({ kind: "notServing", rule: "the ledger checked itself meanwhile; repeat the call" });
           }
+          // The caller's tenant, which may be none of the records': there may be no record.
+          refuseErased(this.#erasureOf(tenant));
           // An expiry is written once: a clock that was set back may name the moment at which the entry before expired.
-          const expires = ms + idempotencyTtlMs + (ms + idempotencyTtlMs === found?.expires ? 1 : 0);
+          const until = this.#nowMs() + idempotencyTtlMs;
+          const expires = until + (until === found?.expires ? 1 : 0);
           return this.#ops(blind, { tenant, body: bodyDigest, expires, outcome });
         };
         return { kind: "held", release, ops };
@@ -169,7 +179,8 @@ export class IdempotencyKeys {
    * Deletions of entries that have expired, to join `batch`; looks once a minute while it finds few. An expired key that
    * is used again has its new entry in the batch: that stays, or the key would answer its next repeat anew.
    */
-  async sweep(nowMs: number, batch: readonly StoreOp[]): Promise<readonly StoreOp[]> {
+  async sweep(batch: readonly StoreOp[]): Promise<readonly StoreOp[]> {
+    const nowMs = this.#nowMs();
     if (nowMs - this.#sweptMs < sweepEveryMs) return [];
     const range = {
       gte: familyRange("e").gte,

@@ -17,7 +17,7 @@ import type { StoreOp } from "../../storage/store.ts";
 import type { Appended, SignedUnit, UnitOutcome } from "./commit.ts";
 import type { PreparedRecord, SignedRecord } from "./prepare.ts";
 
-/** What one caller wants committed, all or none. */
+/** What one caller wants committed, all or none. A unit without records writes its `extraOps` alone. */
 export type AppendUnit = {
   readonly records: readonly PreparedRecord[];
   readonly extraOps?: ((appended: readonly Appended[]) => readonly StoreOp[]) | undefined;
@@ -26,6 +26,8 @@ export type AppendUnit = {
 };
 
 type Waiting = AppendUnit & {
+  /** What it counts for where records are counted: without any it takes the room of one, or there would be no bound. */
+  readonly room: number;
   readonly bytes: number;
   readonly resolve: (appended: readonly Appended[]) => void;
   readonly reject: (error: SigilFault) => void;
@@ -113,12 +115,12 @@ export class Sequencer {
     if (refused !== undefined) return Promise.reject(new SigilFault(refused));
     if (unit.signal?.aborted === true) return Promise.reject(cancelled());
     const bytes = unit.records.reduce((sum, record) => sum + record.bodyBytes.length, 0);
-    if (this.#queuedRecords + unit.records.length > appendQueueRecordsMax)
-      return refuseFull(appendQueueRecordsMax);
+    const room = Math.max(1, unit.records.length);
+    if (this.#queuedRecords + room > appendQueueRecordsMax) return refuseFull(appendQueueRecordsMax);
     if (this.#queuedBytes + bytes > appendQueueBytesMax) return refuseFull(appendQueueBytesMax);
     return new Promise((resolve, reject) => {
-      this.#queue.push({ ...unit, bytes, resolve, reject });
-      this.#queuedRecords += unit.records.length;
+      this.#queue.push({ ...unit, room, bytes, resolve, reject });
+      this.#queuedRecords += room;
       this.#queuedBytes += bytes;
       this.#schedule();
     });
@@ -201,11 +203,11 @@ export class Sequencer {
     if (this.#turns > 0) return;
     let taken = 0;
     for (const waiting of this.#queue) {
-      const records = waiting.records.length;
-      if (this.#aheadRecords > 0 && this.#aheadRecords + records > signAheadRecordsMax) break;
+      const { room } = waiting;
+      if (this.#aheadRecords > 0 && this.#aheadRecords + room > signAheadRecordsMax) break;
       taken += 1;
       if (this.#isDropped(waiting)) continue;
-      this.#aheadRecords += records;
+      this.#aheadRecords += room;
       const ahead: Ahead = { waiting, outcome: undefined };
       this.#ahead.push(ahead);
       void this.#sign(ahead);
@@ -236,8 +238,8 @@ export class Sequencer {
     return true;
   }
 
-  #uncount({ records, bytes }: Waiting): void {
-    this.#queuedRecords -= records.length;
+  #uncount({ room, bytes }: Waiting): void {
+    this.#queuedRecords -= room;
     this.#queuedBytes -= bytes;
   }
 
@@ -267,10 +269,10 @@ export class Sequencer {
     const recordsMax = batchRecords(this.#queuedRecords, this.#answeredRecords);
     for (const { waiting, outcome } of this.#ahead) {
       if (outcome === undefined) break;
-      const fits = records + waiting.records.length <= recordsMax && bytes + waiting.bytes <= groupBytesMax;
+      const fits = records + waiting.room <= recordsMax && bytes + waiting.bytes <= groupBytesMax;
       if (group.length > 0 && !fits) break;
       taken += 1;
-      this.#aheadRecords -= waiting.records.length;
+      this.#aheadRecords -= waiting.room;
       if (this.#isDropped(waiting)) continue;
       this.#uncount(waiting);
       if ("kind" in outcome) {
@@ -279,7 +281,7 @@ export class Sequencer {
       }
       group.push(waiting);
       units.push(outcome);
-      records += waiting.records.length;
+      records += waiting.room;
       bytes += waiting.bytes;
     }
     if (taken > 0) this.#ahead = this.#ahead.slice(taken);

@@ -184,8 +184,9 @@ class Inspection {
     await check.finish();
     this.erased = await this.#keyless.finish(findings, this.#options.dataKeys, this.#store);
     const upkeep = { store: this.#store, findings, tags: this.#tags };
-    const tenants = new Set([...seals.values()].map(({ tenant }) => tenant));
-    await checkIdempotency(upkeep, (tenant) => tenants.has(tenant));
+    // A tenant whose calls have all failed has an entry and no record.
+    const { dataKeys } = this.#options;
+    await checkIdempotency(upkeep, (tenant) => dataKeys.newest(tenant) > 0);
     await checkSealCounts(upkeep, seals);
     if (this.#fsck.indexes !== "ignore") await this.#checkSummary(summary, last, upkeep);
     await checkStrangers(upkeep);

@@ -60,7 +60,7 @@ type Counted = {
   readonly markCount: number;
   readonly markSum: Sum;
   readonly totals: Totals;
-  /** The size at which the digest of expiries last changed: its mask's. */
+  /** What the mask of the digest of expiries is for: it grows with each change, and is at least the size of that commit. */
   readonly expiriesAt: bigint;
   /** That digest as it is written down. */
   readonly expiriesMasked: Sum;
@@ -74,7 +74,7 @@ type State = Counted & {
 };
 
 const label = utf8Encode("sigil/summary/v1\0");
-/** Size, hashes, expiries, the size at which those changed, their masked digest. */
+/** Size, hashes, expiries, what their mask is for, their masked digest. */
 const bodyBytes = 64;
 const tagBytes = 32;
 const tallyBytes = 56;
@@ -233,7 +233,7 @@ export class Summary {
     return this.#state.totals;
   }
 
-  /** The size at which the expiries last changed. */
+  /** What the mask of the digest of expiries is for. */
   get expiriesAt(): bigint {
     return this.#state.expiriesAt;
   }
@@ -277,10 +277,7 @@ export class Summary {
     };
     const { expiriesAt, expiriesMasked } = equalBytes(totals.expirySum, before.totals.expirySum)
       ? before
-      : {
-          expiriesAt: size,
-          expiriesMasked: addSums(totals.expirySum, this.#context.key.mask(summaryKey, size)),
-        };
+      : this.#maskExpiries(totals.expirySum, size);
     const after: Counted = {
       tallySum: tallies.sum,
       tallyCount: tallies.count,
@@ -300,6 +297,17 @@ export class Summary {
       this.#state = { ...before, ...after };
     };
     return { ops: tallies.ops, after, accept };
+  }
+
+  /**
+   * A commit without a record leaves the size as it is: were the mask the same, the difference of what was written before
+   * and after would be the new entry's hash.
+   */
+  #maskExpiries(sum: Sum, size: bigint) {
+    const { expiriesAt: before } = this.#state;
+    const expiriesAt = size > before ? size : before + 1n;
+    const mask = this.#context.key.mask(summaryKey, expiriesAt);
+    return { expiriesAt, expiriesMasked: addSums(sum, mask) };
   }
 
   #planTallies(changes: SummaryChanges, size: bigint) {

@@ -7,7 +7,6 @@ import type {
   BatchCheckRequest,
   BatchCheckResponse,
   BatchCheckResult,
-  CheckRequest,
   CheckResponse,
   GetActiveModelRequest,
   GetActiveModelResponse,
@@ -15,12 +14,18 @@ import type {
   StreamChecksRequest,
   StreamChecksResponse,
 } from "@sigil/proto/sigil/trust/v1/trust";
-import { SimulatedDecision, SimulateResponse, TrustServiceService } from "@sigil/proto/sigil/trust/v1/trust";
+import {
+  CheckRequest,
+  SimulatedDecision,
+  SimulateResponse,
+  TrustServiceService,
+} from "@sigil/proto/sigil/trust/v1/trust";
+import { sha256 } from "@sigil/core/hash";
 import { fail, SigilFault } from "../../errors.ts";
 import { batchAnswerBytesMax, batchItemsMax, simulateDecisionsMax } from "../../limits.ts";
 import { mapPaced, type CallContext, type Caller } from "../../identity/caller.ts";
 import { isAtLeast } from "@sigil/core/record";
-import type { BatchItem, CheckQuestion, SimulateQuestion } from "../../trust/decision.ts";
+import type { BatchItem, BatchQuestion, SimulateQuestion } from "../../trust/decision.ts";
 import type { TrustService } from "../../trust/service.ts";
 import { occurrenceOf } from "../call/ending.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
@@ -59,17 +64,13 @@ const streamHandler =
     return { correlationId, outcome: { $case: "decision", value: formatDecision(decision) } };
   };
 
-/** A question, or why it is none. */
-type Read =
-  | { readonly kind: "question"; readonly question: CheckQuestion }
-  | { readonly kind: "refused"; readonly fault: SigilFault };
-
-const readItem = (request: CheckRequest, index: number, trustDomain: string): Read => {
+const readItem = (request: CheckRequest, index: number, trustDomain: string): BatchQuestion => {
   try {
-    return { kind: "question", question: readQuestion(request, trustDomain, `checks[${index}].`) };
+    return readQuestion(request, trustDomain, `checks[${index}].`);
   } catch (error) {
-    if (error instanceof SigilFault) return { kind: "refused", fault: error };
-    throw error;
+    if (!(error instanceof SigilFault)) throw error;
+    const digest = sha256(CheckRequest.encode(request).finish());
+    return { kind: "malformed", error: error.error, digest };
   }
 };
 
@@ -103,24 +104,16 @@ const batchHandler =
   async (caller, request, call) => {
     requireBatch(request, call);
     await call.pace?.weigh(request.checks.length);
-    const items = await mapPaced(call, request.checks, (check, index) =>
+    const questions = await mapPaced(call, request.checks, (check, index) =>
       readItem(check, index, rpc.trustDomain),
     );
-    const questions = items.flatMap((item) => (item.kind === "question" ? [item.question] : []));
-    const answers =
-      questions.length === 0 ? [] : await trust.batchCheck(caller, questions, request.idempotencyKey, call);
+    const answers = await trust.batchCheck(caller, questions, request.idempotencyKey, call);
     const occurrence = occurrenceOf(
       rpc,
       TrustServiceService.batchCheck.path,
       call.metadata["request_id"] ?? "",
     );
-    let next = 0;
-    const results = await mapPaced(call, items, (item) => {
-      if (item.kind === "refused") return errorResult(item.fault, occurrence);
-      const answer = answers[next];
-      next += 1;
-      return decidedResult(answer, occurrence);
-    });
+    const results = await mapPaced(call, questions, (_, index) => decidedResult(answers[index], occurrence));
     return { results: [...results] };
   };
 

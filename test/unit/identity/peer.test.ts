@@ -45,7 +45,7 @@ describe("the peer of an anonymous caller", () => {
 describe("the scope of an idempotency key", () => {
   const principal: Caller = { ...anonymous, principal: "ann", tenant: "acme", credential: "token" };
   const from = (peer: string): Caller => ({ ...anonymous, peer });
-  const scopeOf = (caller: Caller) => idempotencyScope(caller, "Check", "k").caller;
+  const scopeOf = (caller: Caller) => idempotencyScope(caller, "Check", "k")?.caller;
 
   it("is the principal's, and an anonymous caller's by its peer", () => {
     expect(scopeOf(principal)).to.equal("ann");

@@ -5,6 +5,7 @@ import { SigilFault, type SigilError } from "../../../src/errors.ts";
 import { rebuildingKey, type Family } from "../../../src/ledger/layout/keyspace.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
 import type { Store, StoreOp } from "../../../src/storage/store.ts";
+import { appendKeyed, keptAnswer } from "../../contract/keyed.ts";
 import {
   copyWorld,
   createWorld,
@@ -60,10 +61,10 @@ export const build = async (): Promise<Built> => {
   await append([userBody("other", 1, { tenant: "umbrella" }), decisionBody("e0", { tenant: "umbrella" })]);
   await append([userBody("gone", 1, { tenant: "doomed" }), decisionBody("g0", { tenant: "doomed" })]);
   for (const key of ["k1", "k2"]) {
-    const claim = await ledger.claim(scope(key), asked);
-    if (claim.kind !== "held") throw new Error("the key is free");
-    await append([decisionBody(`keyed-${key}`)], { extraOps: () => claim.ops(key, world.timeMs) });
-    claim.release();
+    await appendKeyed(ledger, scope(key), asked, [decisionBody(`keyed-${key}`)], ([appended]) => {
+      hashes.push(appended?.hash as Hash);
+      return key;
+    });
   }
   await ledger.rotateDataKey("acme");
   await append([decisionBody("sealed-by-the-second")]);
@@ -184,11 +185,8 @@ const decisionOf = async (ledger: Ledger, tenant: string, id: string): Promise<u
   return body.id === id && body.tenant === tenant ? position : "damage";
 };
 
-const claimed = async (ledger: Ledger, key: string): Promise<unknown> => {
-  const claim = await ledger.claim(scope(key), asked);
-  if (claim.kind === "held") claim.release();
-  return claim.kind === "held" ? "free" : claim.outcome;
-};
+const claimed = async (ledger: Ledger, key: string): Promise<unknown> =>
+  (await keptAnswer(ledger, scope(key), asked)) ?? "free";
 
 /** What a read gives; "damage" for any error that says so. */
 export const answerOf = async (read: Read[1], ledger: Ledger): Promise<unknown> => {

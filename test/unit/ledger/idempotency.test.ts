@@ -1,14 +1,23 @@
 /** Idempotency keys: once means once, whatever happens between asking and answering. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { utf8Encode } from "../../../src/core/bytes.ts";
+import { toHex, utf8Encode } from "../../../src/core/bytes.ts";
+import { fail } from "../../../src/errors.ts";
 import { idempotencyTtlMs } from "../../../src/limits.ts";
-import type { HeldClaim, IdempotencyScope } from "../../../src/ledger/append/idempotency.ts";
-import { expiryKey, familyRange } from "../../../src/ledger/layout/keyspace.ts";
+import type { IdempotencyScope } from "../../../src/ledger/append/idempotency.ts";
+import { inspectPinned, runFsck } from "../../../src/ledger/fsck/fsck.ts";
+import { expiryKey, familyRange, summaryKey } from "../../../src/ledger/layout/keyspace.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
 import type { Store } from "../../../src/storage/store.ts";
-import { createWorld, faultOf, openWorld, userBody, withStore } from "../../contract/memory-ledger.ts";
-import type { World } from "../../contract/memory-ledger.ts";
+import { appendKeyed, keptAnswer } from "../../contract/keyed.ts";
+import {
+  copyWorld,
+  createWorld,
+  faultOf,
+  openWorld,
+  userBody,
+  withStore,
+} from "../../contract/memory-ledger.ts";
 
 const scopeOf = (key: string, tenant = "acme"): IdempotencyScope => ({
   tenant,
@@ -18,25 +27,9 @@ const scopeOf = (key: string, tenant = "acme"): IdempotencyScope => ({
 });
 const body = utf8Encode("the question");
 
-const take = async (ledger: Ledger, scope: IdempotencyScope, bytes = body): Promise<HeldClaim> => {
-  const claim = await ledger.claim(scope, bytes);
-  if (claim.kind !== "held") throw new Error("the key was used before");
-  return claim;
-};
-
 /** What a service does with a keyed call: the first commits, a repeat gets the first's position. */
-const once = async (ledger: Ledger, world: World, key: string, id: string): Promise<bigint> => {
-  const claim = await ledger.claim(scopeOf(key), body);
-  if (claim.kind === "replay") return BigInt(claim.outcome as number);
-  try {
-    const extraOps = ([first]: readonly { readonly position: bigint }[]) =>
-      claim.ops(first?.position ?? null, world.timeMs);
-    const [appended] = await ledger.append([userBody(id)], { extraOps });
-    return appended?.position ?? -1n;
-  } finally {
-    claim.release();
-  }
-};
+const once = async (ledger: Ledger, key: string, id: string): Promise<bigint> =>
+  BigInt((await appendKeyed(ledger, scopeOf(key), body, [userBody(id)])) as number | bigint);
 
 const countOf = async (store: Store, family: "k" | "e"): Promise<number> => {
   let count = 0;
@@ -48,19 +41,19 @@ describe("an idempotency key", () => {
   it("gives a repeat the first answer, also after a reopening", async () => {
     const world = await createWorld();
     const before = await openWorld(world);
-    const first = await once(before, world, "k", "a");
-    expect(await once(before, world, "k", "b")).to.equal(first);
+    const first = await once(before, "k", "a");
+    expect(await once(before, "k", "b")).to.equal(first);
     await before.close();
     await using after = await openWorld(world);
-    expect(await once(after, world, "k", "c")).to.equal(first);
+    expect(await once(after, "k", "c")).to.equal(first);
     expect(after.size).to.equal(2n);
   });
 
   it("with another body is refused", async () => {
     const world = await createWorld();
     await using ledger = await openWorld(world);
-    await once(ledger, world, "k", "a");
-    expect(await faultOf(ledger.claim(scopeOf("k"), utf8Encode("another")))).to.deep.equal({
+    await once(ledger, "k", "a");
+    expect(await faultOf(keptAnswer(ledger, scopeOf("k"), utf8Encode("another")))).to.deep.equal({
       kind: "idempotencyConflict",
       key: "k",
     });
@@ -69,20 +62,22 @@ describe("an idempotency key", () => {
   it("is private to its tenant, caller and method", async () => {
     const world = await createWorld();
     await using ledger = await openWorld(world);
-    await once(ledger, world, "k", "a");
+    await once(ledger, "k", "a");
     const others = [
       scopeOf("k", "umbrella"),
       { ...scopeOf("k"), caller: "other" },
       { ...scopeOf("k"), rpc: "BatchCheck" },
     ];
-    for (const scope of others) (await take(ledger, scope, utf8Encode("another"))).release();
+    for (const scope of others) {
+      expect(await keptAnswer(ledger, scope, utf8Encode("another"))).to.equal(undefined);
+    }
   });
 
   it("used by many at the same moment commits once", async () => {
     const world = await createWorld();
     await using ledger = await openWorld(world);
     const answers = await Promise.all(
-      Array.from({ length: 20 }, (_, index) => once(ledger, world, "k", `a${index}`)),
+      Array.from({ length: 20 }, (_, index) => once(ledger, "k", `a${index}`)),
     );
     expect(new Set(answers).size).to.equal(1);
     expect(ledger.size).to.equal(2n);
@@ -91,22 +86,111 @@ describe("an idempotency key", () => {
   it("is free again when the first call failed before its commit", async () => {
     const world = await createWorld();
     await using ledger = await openWorld(world);
-    const waiting = take(ledger, scopeOf("k")).then((claim) => claim.release());
-    const second = ledger.claim(scopeOf("k"), body);
-    await waiting;
-    const claim = await second;
-    expect(claim.kind).to.equal("held");
-    if (claim.kind === "held") claim.release();
+    const failing = ledger.once(
+      scopeOf("k"),
+      () => body,
+      async () => fail({ kind: "cancelled" }),
+      async () => expect.fail("the key is free"),
+    );
+    const [first, second] = await Promise.all([faultOf(failing), once(ledger, "k", "a")]);
+    expect(first).to.deep.equal({ kind: "cancelled" });
+    expect(second).to.equal(1n);
+  });
+
+  it("is bound by an answer that commits no record, and without another record", async () => {
+    const world = await createWorld();
+    const before = await openWorld(world);
+    const published: bigint[] = [];
+    before.subscribe((records) => published.push(...records.map(({ position }) => position)));
+    const answer = (ledger: Ledger, key: string, asked = body) =>
+      appendKeyed(ledger, scopeOf(key), asked, [], () => ({ kind: "failed", key }));
+    const keys = ["a", "b", "c"];
+    // At the same moment, beside records, and one after the other.
+    await Promise.all([...keys.map((key) => answer(before, key)), before.append([userBody("r")])]);
+    for (const key of ["d", "e"]) await answer(before, key);
+    const root = before.checkpoint;
+    await before.close();
+    expect(published).to.deep.equal([1n]);
+    await using after = await openWorld(world);
+    expect([after.size, after.checkpoint]).to.deep.equal([2n, root]);
+    for (const key of [...keys, "d", "e"]) {
+      expect(await keptAnswer(after, scopeOf(key), body), key).to.deep.equal({ kind: "failed", key });
+      expect(await faultOf(answer(after, key, utf8Encode("another"))), key).to.deep.equal({
+        kind: "idempotencyConflict",
+        key,
+      });
+    }
+    await after.close();
+    expect(await runFsck(world.options)).to.include({ ok: true, total: 0, size: 2n });
+    await runFsck(world.options, { rebuildIndexes: true });
+    await using rebuilt = await openWorld(world);
+    expect(await keptAnswer(rebuilt, scopeOf("e"), body)).to.deep.equal({ kind: "failed", key: "e" });
+  });
+
+  it("of a tenant without a record is sound, and swept like all others", async () => {
+    const world = await createWorld();
+    const ledger = await openWorld(world);
+    const scopes = ["k", "l"].map((key) => scopeOf(key, "recordless"));
+    for (const scope of scopes) {
+      await appendKeyed(ledger, scope, body, [], () => "none");
+      await using pinned = await ledger.pin();
+      expect((await inspectPinned(pinned, () => undefined)).total).to.equal(0);
+    }
+    world.timeMs += idempotencyTtlMs;
+    await appendKeyed(ledger, scopeOf("sweeper"), body, [], () => "none");
+    for (const scope of scopes) expect(await keptAnswer(ledger, scope, body)).to.equal(undefined);
+    await ledger.close();
+    expect(await runFsck(world.options)).to.include({ ok: true, total: 0 });
+    await withStore(world, async (store) => {
+      expect([await countOf(store, "k"), await countOf(store, "e")]).to.deep.equal([1, 1]);
+    });
+  });
+
+  it("shows no two sums of expiries under one mask, though the ledger does not grow", async () => {
+    const world = await createWorld();
+    const ledger = await openWorld(world);
+    const masked = new Set<string>();
+    for (let turn = 0; turn < 4; turn += 1) {
+      if (turn === 2) await ledger.append([userBody("grows")]);
+      await appendKeyed(ledger, scopeOf(`k${turn}`), body, [], () => null);
+      const copy = await copyWorld(world);
+      await withStore(copy, async (store) => {
+        const summary = await store.get(summaryKey);
+        // Size, hashes, expiries, then what the mask is for.
+        masked.add(toHex(summary?.subarray(24, 32) ?? new Uint8Array()));
+      });
+    }
+    expect(masked.size).to.equal(4);
+    await ledger.close();
+    await using again = await openWorld(world);
+    expect(await keptAnswer(again, scopeOf("k3"), body)).to.equal(null);
+  });
+
+  it("must be bound by whoever answers", async () => {
+    const world = await createWorld();
+    await using ledger = await openWorld(world);
+    const answered = ledger.once(
+      scopeOf("k"),
+      () => body,
+      async () => "answered",
+      async () => "again",
+    );
+    const error: unknown = await answered.then(
+      () => undefined,
+      (cause: unknown) => cause,
+    );
+    expect(error).to.be.instanceOf(Error);
+    expect(await keptAnswer(ledger, scopeOf("k"), body)).to.equal(undefined);
   });
 
   it("lives 24 hours, then is free and swept with a later commit", async () => {
     const world = await createWorld();
     const ledger = await openWorld(world);
-    const first = await once(ledger, world, "k", "a");
+    const first = await once(ledger, "k", "a");
     world.timeMs += idempotencyTtlMs - 1;
-    expect(await once(ledger, world, "k", "b")).to.equal(first);
+    expect(await once(ledger, "k", "b")).to.equal(first);
     world.timeMs += 1;
-    expect(await once(ledger, world, "k", "c")).to.equal(first + 1n);
+    expect(await once(ledger, "k", "c")).to.equal(first + 1n);
     world.timeMs += idempotencyTtlMs;
     await ledger.append([userBody("sweeper")]);
     await ledger.close();
@@ -121,12 +205,12 @@ describe("an idempotency key", () => {
     const ledger = await openWorld(world);
     const positions = new Set<bigint>();
     for (let day = 0; day < 4; day += 1) {
-      const first = await once(ledger, world, "k", `a${day}`);
+      const first = await once(ledger, "k", `a${day}`);
       positions.add(first);
       await ledger.append([userBody(`other-${day}`)]);
       for (const laterMs of [1, idempotencyTtlMs - 2]) {
         world.timeMs += laterMs;
-        expect(await once(ledger, world, "k", `b${day}`), `day ${day}`).to.equal(first);
+        expect(await once(ledger, "k", `b${day}`), `day ${day}`).to.equal(first);
       }
       world.timeMs += 1;
     }
@@ -139,12 +223,20 @@ describe("an idempotency key", () => {
 
   it("renewed with the expiry it had, by a clock that stepped back, keeps both entries", async () => {
     const world = await createWorld();
-    const ledger = await openWorld(world);
     const startMs = world.timeMs;
+    let stepsBack = false;
+    // The entry's expiry is counted by a clock that stands back, and the sweep with it by one that was put right.
+    const nowMs = (): number => {
+      const isBack = stepsBack;
+      stepsBack = false;
+      return isBack ? startMs : world.timeMs;
+    };
+    const ledger = await openWorld(world, { nowMs });
     for (const id of ["a", "b"]) {
-      const claim = await take(ledger, scopeOf("k"));
-      await ledger.append([userBody(id)], { extraOps: () => claim.ops(1, startMs) });
-      claim.release();
+      await appendKeyed(ledger, scopeOf("k"), body, [userBody(id)], () => {
+        stepsBack = ledger.size === (id === "a" ? 1n : 2n);
+        return 1;
+      });
       world.timeMs += idempotencyTtlMs;
     }
     await ledger.close();
@@ -156,13 +248,9 @@ describe("an idempotency key", () => {
   it("is swept as fast as keys come: more than one sweep's worth goes with the next commits", async () => {
     const world = await createWorld();
     const ledger = await openWorld(world);
-    const claims = await Promise.all(
-      Array.from({ length: 1200 }, (_, index) => take(ledger, scopeOf(`k${index}`))),
+    await Promise.all(
+      Array.from({ length: 1200 }, (_, index) => appendKeyed(ledger, scopeOf(`k${index}`), body, [])),
     );
-    await ledger.append([userBody("many")], {
-      extraOps: () => claims.flatMap((claim) => claim.ops(1, world.timeMs)),
-    });
-    for (const claim of claims) claim.release();
     world.timeMs += idempotencyTtlMs;
     for (const id of ["a", "b", "c"]) await ledger.append([userBody(id)]);
     await ledger.close();
@@ -172,8 +260,8 @@ describe("an idempotency key", () => {
   it("whose entry was changed on disk answers nothing", async () => {
     const world = await createWorld();
     const before = await openWorld(world);
-    await once(before, world, "k", "a");
-    await once(before, world, "other", "b");
+    await once(before, "k", "a");
+    await once(before, "other", "b");
     await before.close();
     await withStore(world, async (store) => {
       const entries: (readonly [Uint8Array, Uint8Array])[] = [];
@@ -188,7 +276,7 @@ describe("an idempotency key", () => {
     });
     await using after = await openWorld(world);
     for (const key of ["k", "other"]) {
-      expect(await faultOf(once(after, world, key, "c"))).to.include({ kind: "ledgerCorrupt" });
+      expect(await faultOf(once(after, key, "c"))).to.include({ kind: "ledgerCorrupt" });
     }
     expect(after.size).to.equal(3n);
   });

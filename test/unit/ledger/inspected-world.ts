@@ -2,6 +2,7 @@
 import { utf8Encode, type Hash } from "../../../src/core/bytes.ts";
 import type { FsckReport } from "../../../src/ledger/fsck/fsck.ts";
 import type { Store, StoreOp } from "../../../src/storage/store.ts";
+import { appendKeyed } from "../../contract/keyed.ts";
 import {
   copyWorld,
   createWorld,
@@ -29,15 +30,9 @@ export const buildInspected = async (): Promise<Inspected> => {
     const [next] = await ledger.append([userBody("v", version, { prev })]);
     prev = next?.hash ?? null;
   }
-  const claim = await ledger.claim(
-    { tenant: "acme", caller: "svc", rpc: "Check", key: "k" },
-    utf8Encode("body"),
-  );
-  if (claim.kind !== "held") throw new Error("the key is free");
-  await ledger.append([userBody("keyed"), userBody("t", 1, { tenant: "umbrella" })], {
-    extraOps: () => claim.ops(1, world.timeMs),
-  });
-  claim.release();
+  const scope = { tenant: "acme", caller: "svc", rpc: "Check", key: "k" };
+  const keyed = [userBody("keyed"), userBody("t", 1, { tenant: "umbrella" })];
+  await appendKeyed(ledger, scope, utf8Encode("body"), keyed);
   await ledger.append([userBody("last")]);
   await ledger.close();
   return { world, hashes: appended.map(({ hash }) => hash) };

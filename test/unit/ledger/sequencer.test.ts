@@ -174,6 +174,22 @@ describe("the sequencer", () => {
     expect(bench.sequencer.gauge).to.deep.equal({ queuedRecords: 0, queuedBytes: 0 });
   });
 
+  it("counts a unit without a record as one record", async () => {
+    const bench = createBench();
+    const blocking = bench.sequencer.append(unitOf(1));
+    await bench.turn();
+    const waiting = Array.from({ length: appendQueueRecordsMax }, () => bench.sequencer.append(unitOf(0)));
+    expect(bench.sequencer.gauge.queuedRecords).to.equal(appendQueueRecordsMax);
+    expect(await faultOf(bench.sequencer.append(unitOf(0)))).to.include({ kind: "queueFull" });
+    for (let group = 0; group <= appendQueueRecordsMax / groupRecordsMax; group += 1) {
+      await bench.release(group);
+      expect(bench.groups[group + 1]?.length ?? 0).to.be.at.most(groupRecordsMax);
+    }
+    for (let group = 0; group < bench.groups.length; group += 1) await bench.release(group);
+    await Promise.all([blocking, ...waiting]);
+    expect(bench.sequencer.gauge).to.deep.equal({ queuedRecords: 0, queuedBytes: 0 });
+  });
+
   it("drops a cancelled call that has not been sequenced", async () => {
     const bench = createBench();
     const blocking = bench.sequencer.append(unitOf(1));

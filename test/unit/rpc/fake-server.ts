@@ -31,7 +31,7 @@ import { trustHandlers } from "../../../src/rpc/trust/trust.ts";
 import { witnessHandlers } from "../../../src/rpc/canon/witness.ts";
 import { CallsUnderWay } from "../../../src/rpc/call/underway.ts";
 import type { CallContext } from "../../../src/identity/caller.ts";
-import type { CheckQuestion, Decision } from "../../../src/trust/decision.ts";
+import { isMalformed, type CheckQuestion, type Decision } from "../../../src/trust/decision.ts";
 import type { TrustService } from "../../../src/trust/service.ts";
 
 export type Line = { readonly level: string; readonly fields: object; readonly message: string };
@@ -150,7 +150,11 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
   const trust: TrustService = {
     check: async (_, question, call) => decide(question, call),
     batchCheck: async (_, questions, __, call) =>
-      questions.map((question) => ({ kind: "decided", decision: decide(question, call) })),
+      questions.map((item) =>
+        isMalformed(item)
+          ? { kind: "failed", error: item.error }
+          : { kind: "decided", decision: decide(item, call) },
+      ),
     activeModel: notMade,
     simulate: notMade,
     ...options.trust,

@@ -140,7 +140,10 @@ export interface BatchCheckRequest {
    * would, before anything is decided. Their own idempotency_key must be empty; the batch has one.
    */
   checks: CheckRequest[];
-  /** Makes a repeat of the whole batch safe; see CheckRequest.idempotency_key. */
+  /**
+   * Makes a repeat of the whole batch safe, also of one whose items all failed: each gets its first answer, a decision or
+   * an error. See CheckRequest.idempotency_key.
+   */
   idempotencyKey: string;
 }
 
