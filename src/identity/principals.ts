@@ -20,6 +20,7 @@ import {
 } from "@sigil/core/record";
 import { fail, SigilFault } from "../errors.ts";
 import { principalCacheEntriesMax } from "../limits.ts";
+import { RecordCache, type Stale } from "../ledger/cache.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { BoundedMap } from "./bounded-map.ts";
 import { standingOf } from "./standing.ts";
@@ -180,35 +181,26 @@ class PrincipalReader {
   }
 }
 
+const principalStaleBy = (body: RecordBody): Stale => {
+  const { id, kind, space } = body;
+  // Whoever a tenant enrolled by itself goes with it; and a key may have been anybody's.
+  if (space === "system" && (kind === "erasure" || id.startsWith(suspensionPrefix))) return "all";
+  if (!id.startsWith(principalPrefix)) return undefined;
+  const name = principalIdIn(body);
+  return name === undefined ? "all" : { name };
+};
+
+const witnessStaleBy = ({ id, space }: RecordBody): Stale =>
+  space === "system" && (id === "quorum" || id.startsWith(witnessPrefix)) ? "all" : undefined;
+
 export const createPrincipals = (
   ledger: PrincipalLedger,
   entriesMax: number = principalCacheEntriesMax,
 ): Principals => {
   const reader = new PrincipalReader(ledger);
-  let held = new BoundedMap<string, StandingPrincipal>(entriesMax);
-  let heldWitnesses = new BoundedMap<string, StandingPrincipal>(entriesMax);
-  /** Grows with every change of a principal: a read that a change overtook must not be remembered. */
-  let changes = 0;
-
-  const unsubscribe = ledger.subscribe((records) => {
-    for (const { body } of records) {
-      const { id, kind, space } = body;
-      if (space === "system" && (id === "quorum" || id.startsWith(witnessPrefix))) {
-        changes += 1;
-        heldWitnesses = new BoundedMap(entriesMax);
-      }
-      if (space === "system" && (kind === "erasure" || id.startsWith(suspensionPrefix))) {
-        // Whoever a tenant enrolled by itself goes with it; and a key may have been anybody's.
-        changes += 1;
-        held = new BoundedMap(entriesMax);
-      }
-      if (!id.startsWith(principalPrefix)) continue;
-      changes += 1;
-      const name = principalIdIn(body);
-      if (name === undefined) held = new BoundedMap(entriesMax);
-      else held.delete(name);
-    }
-  });
+  const create = () => new BoundedMap<string, StandingPrincipal>(entriesMax);
+  const held = new RecordCache(ledger, create, principalStaleBy);
+  const heldWitnesses = new RecordCache(ledger, create, witnessStaleBy);
 
   const readBelow = async (id: string, size: bigint): Promise<PrincipalPayload | undefined> =>
     (await reader.read(id, size))?.payload;
@@ -233,15 +225,8 @@ export const createPrincipals = (
     );
   };
 
-  const find = async (id: string): Promise<StandingPrincipal | undefined> => {
-    const isWitness = id.startsWith(witnessPrefix);
-    const known = (isWitness ? heldWitnesses : held).get(id);
-    if (known !== undefined) return known;
-    const changesBefore = changes;
-    const found = (await read(id))?.principal;
-    if (found !== undefined && changes === changesBefore) (isWitness ? heldWitnesses : held).set(id, found);
-    return found;
-  };
+  const find = (id: string): Promise<StandingPrincipal | undefined> =>
+    (id.startsWith(witnessPrefix) ? heldWitnesses : held).find(id, async () => (await read(id))?.principal);
 
   const inRecord = async (record: PrincipalRecord): Promise<EnrolledPrincipal | undefined> => {
     const { body, position } = record;
@@ -256,5 +241,9 @@ export const createPrincipals = (
     return (await reader.system(id)) === undefined ? enrolled(id, freeIn(name, record)) : undefined;
   };
 
-  return { find, read, inRecord, standing, close: unsubscribe };
+  const close = (): void => {
+    held.close();
+    heldWitnesses.close();
+  };
+  return { find, read, inRecord, standing, close };
 };

@@ -6,6 +6,7 @@ import { fail } from "../errors.ts";
 import { parseModule, type ModulePayload } from "@sigil/core/record";
 import { moduleCacheEntriesMax } from "../limits.ts";
 import { BoundedMap } from "../identity/bounded-map.ts";
+import { RecordCache } from "../ledger/cache.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { modulePrefix, type ApprovedVersion } from "./domain.ts";
 
@@ -20,31 +21,23 @@ export type Standing = { readonly approved: ApprovedVersion; readonly payload: M
 
 export class ModuleRegistry {
   readonly #deps: RegistryDependencies;
-  readonly #known = new BoundedMap<string, Standing>(moduleCacheEntriesMax);
-  /** Grows with every commit about a module: what was read before one is not remembered after it. */
-  #changes = 0;
+  readonly #known: RecordCache<Standing>;
 
   constructor(deps: RegistryDependencies) {
     this.#deps = deps;
-    deps.ledger.subscribe((records) => {
-      for (const { body } of records) {
-        if (body.space !== "system" || !body.id.startsWith(modulePrefix)) continue;
-        this.#changes += 1;
-        this.#known.delete(body.id);
-      }
-    });
+    this.#known = new RecordCache(
+      deps.ledger,
+      () => new BoundedMap<string, Standing>(moduleCacheEntriesMax),
+      ({ space, id }) => (space === "system" && id.startsWith(modulePrefix) ? { name: id } : undefined),
+    );
   }
 
   /** The newest version, retired or not; undefined when the name has none. @throws recordCorrupt. */
-  async find(id: string): Promise<Standing | undefined> {
-    const known = this.#known.get(id);
-    if (known !== undefined) return known;
-    const seen = this.#changes;
-    const head = await this.#deps.ledger.head("system", "system", id);
-    if (head === undefined) return undefined;
-    const standing = await this.at(id, head.version);
-    if (seen === this.#changes) this.#known.set(id, standing);
-    return standing;
+  find(id: string): Promise<Standing | undefined> {
+    return this.#known.find(id, async () => {
+      const head = await this.#deps.ledger.head("system", "system", id);
+      return head === undefined ? undefined : this.at(id, head.version);
+    });
   }
 
   /** @throws notFound, recordCorrupt. */

@@ -6,6 +6,7 @@
  */
 import { sha256 } from "@sigil/core/hash";
 import { BoundedMap } from "../../identity/bounded-map.ts";
+import { RecordCache } from "../../ledger/cache.ts";
 import type { Ledger } from "../../ledger/ledger.ts";
 import { toHex } from "@sigil/core/bytes";
 import { cborEncode, type CborValue } from "@sigil/core/cbor";
@@ -104,34 +105,24 @@ export const createSchemas = (
   ledger: SchemaLedger,
   entriesMax: number = jsonSchemaCacheEntriesMax,
 ): Schemas => {
-  const held = new BoundedMap<string, KindSchema>(entriesMax);
+  const held = new RecordCache(
+    ledger,
+    () => new BoundedMap<string, KindSchema>(entriesMax),
+    ({ space, id }) =>
+      space === "system" && id.startsWith(recordPrefix) ? { name: id.slice(recordPrefix.length) } : undefined,
+  );
   const governing = new SchemaThread("schemas");
   const proposed = new SchemaThread("proposed schemas");
-  /** Grows with every change of a schema: a read that a change overtook must not be remembered. */
-  let changes = 0;
 
-  const unsubscribe = ledger.subscribe((records) => {
-    for (const { body } of records) {
-      if (body.space !== "system" || !body.id.startsWith(recordPrefix)) continue;
-      changes += 1;
-      held.delete(body.id.slice(recordPrefix.length));
-    }
-  });
-
-  const find = async (kind: string): Promise<KindSchema | undefined> => {
-    const known = held.get(kind);
-    if (known !== undefined) return known;
+  const read = async (kind: string): Promise<KindSchema | undefined> => {
     const id = recordPrefix + kind;
     // Kinds are any text; a kind that cannot be part of an id cannot have a schema.
     if (kind === "" || recordIdFault(id) !== null) return undefined;
-    const changesBefore = changes;
     const record = await ledger.readId(systemTenant, "system", id);
     if (record === undefined || record.body.kind === "tombstone") return undefined;
-    const schema = schemaIn(record.body, kind, record.position, (request, { tenant, signal }) =>
+    return schemaIn(record.body, kind, record.position, (request, { tenant, signal }) =>
       governing.ask(tenant, request, signal),
     );
-    if (changes === changesBefore) held.set(kind, schema);
-    return schema;
   };
 
   const compile = async (schema: CborValue, { tenant, signal }: Asking): Promise<void> => {
@@ -154,13 +145,16 @@ export const createSchemas = (
     }
   };
 
-  const announce = (): void => {
-    changes += 1;
-  };
   const close = (): void => {
-    unsubscribe();
+    held.close();
     governing[Symbol.dispose]();
     proposed[Symbol.dispose]();
   };
-  return { find, compile, changes: () => changes, announce, close };
+  return {
+    find: (kind) => held.find(kind, () => read(kind)),
+    compile,
+    changes: () => held.changes,
+    announce: () => held.announce(),
+    close,
+  };
 };

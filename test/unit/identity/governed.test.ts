@@ -33,12 +33,12 @@ const genesisPayload = formatGenesis({
 
 class FakeLedger {
   readonly heads = new Map<string, RecordBody>();
-  #listener: (records: readonly CommittedRecord[]) => void = () => {};
+  readonly #listeners = new Set<(records: readonly CommittedRecord[]) => void>();
 
   write(place: Place): void {
     const body: RecordBody = { schemaVersion: 1, ts: 0, links: [], prev: null, ...place };
     this.heads.set(nameOf(place), body);
-    this.#listener([{ position: 1n, hash, body, version: 1n }]);
+    for (const listener of this.#listeners) listener([{ position: 1n, hash, body, version: 1n }]);
   }
 
   readonly reading = {
@@ -48,8 +48,8 @@ class FakeLedger {
     },
     readAt: async () => ({ body: { payload: genesisPayload } }),
     subscribe: (listener: (records: readonly CommittedRecord[]) => void) => {
-      this.#listener = listener;
-      return () => {};
+      this.#listeners.add(listener);
+      return () => this.#listeners.delete(listener);
     },
   } as unknown as PrincipalLedger;
 }
