@@ -171,9 +171,9 @@ export const findingsMax = 1000;
 /** Signatures an inspection verifies beside each other; enough to keep every thread busy. */
 export const signaturesUnderWayMax = 512;
 /** The same of an inspection beside serving: they line up for the threads that everybody's reads and writes take. */
-export const liveSignaturesUnderWayMax = 16;
+export const liveSignaturesUnderWayMax = 8;
 /** What an inspection beside serving works before it rests, and so what a check waits for it at most; the rest is as long as the work. */
-export const liveWorkMsMax = 5;
+export const liveWorkMsMax = 1;
 /** Between two messages about how far it is. */
 export const liveProgressMs = 1000;
 /** What names one to whoever calls again, a UUID. */

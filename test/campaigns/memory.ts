@@ -43,8 +43,8 @@ const peakBytesMax = 400_000_000;
 const grownBytesMax = 8 * mib;
 /** Between two collections. */
 const recordsPerLook = 2000n;
-/** In one part of a backup, about: a chunk of 256 KiB. */
-const partRecords = 200n;
+/** A part of a backup is a chunk of 256 KiB: each is looked at. */
+const partRecords = recordsPerLook;
 const unitRecords = 500;
 /** Of a unit's records, versions of ids. */
 const unitVersions = 100;
