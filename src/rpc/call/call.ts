@@ -217,15 +217,18 @@ export class Call {
     if (this.#ended) return;
     this.#ended = true;
     let code: number = Code.INTERNAL;
+    let cause = thrown;
     try {
       this.charged.run(() => {
         const status = statusOf(thrown, this.occurrence);
         this.#kind.refuse(serviceErrorOf(status, this.requestId));
         code = status.code;
       });
-    } finally {
-      this.#breakOff(code, thrown, thrown);
+    } catch (error) {
+      // From a timer or a promise that nobody awaits it would end the process.
+      cause = error;
     }
+    this.#breakOff(code, thrown, cause);
   }
 
   /** Its caller left, or grpc-js has answered it: what was sent is its end. */

@@ -10,6 +10,7 @@ import { CheckRequest, StreamChecksRequest } from "../../../generated/src/sigil/
 import type { ExportedRecord } from "../../../src/canon/domain.ts";
 import { Call, callersTime } from "../../../src/rpc/call/call.ts";
 import type { RpcEnvironment } from "../../../src/rpc/call/environment.ts";
+import { Pacing } from "../../../src/rpc/call/pacing.ts";
 import { CallsUnderWay } from "../../../src/rpc/call/underway.ts";
 import type { TrustService } from "../../../src/trust/service.ts";
 import { decide, startFakeServer, uploadPath, type FakeServer } from "./fake-server.ts";
@@ -289,7 +290,8 @@ describe("the end of other calls", () => {
     caller.session.destroy();
   });
 
-  it("is never OK once the stream is closed, between the reset and grpc-js's word of it", () => {
+  /** A call that no transport made, with what was counted of it. */
+  const madeUpCall = (refuse: () => void) => {
     const codes: number[] = [];
     const stream = { closed: false, destroyed: false, writableEnded: false };
     const madeUp = Object.assign(new EventEmitter(), {
@@ -305,17 +307,30 @@ describe("the end of other calls", () => {
       monotonicMs: () => 0,
       slowCallMs: 1,
       underWay: new CallsUnderWay(),
+      pacing: new Pacing(() => 0),
       observer: { onCall: (_: string, code: number) => codes.push(code) },
-      log: { info: () => {}, isLevelEnabled: () => false },
+      log: { debug: () => {}, info: () => {}, error: () => {}, isLevelEnabled: () => false },
     };
-    const call = new Call(rpc as unknown as RpcEnvironment, path, madeUp, {
-      allowed: callersTime,
-      refuse: () => {},
-    });
+    const kind = { allowed: callersTime, refuse };
+    const call = new Call(rpc as unknown as RpcEnvironment, path, madeUp, kind);
+    return { call, madeUp, stream, codes, rpc };
+  };
+
+  it("is never OK once the stream is closed, between the reset and grpc-js's word of it", () => {
+    const { call, madeUp, stream, codes, rpc } = madeUpCall(() => {});
     stream.closed = true;
     call.succeed(() => expect.fail("an answer was sent on a closed stream"));
     expect(codes).to.deep.equal([]);
     madeUp.emit("cancelled");
     expect([codes, rpc.underWay.count]).to.deep.equal([[Code.CANCELLED], 0]);
+  });
+
+  it("is INTERNAL when its error cannot be handed on, and throws at nobody", () => {
+    const { call, codes, rpc } = madeUpCall(() => {
+      throw new Error("the stream is gone");
+    });
+    call.fail(new Error("broken"));
+    expect([codes, rpc.underWay.count]).to.deep.equal([[Code.INTERNAL], 0]);
+    expect(call.signal.aborted).to.equal(true);
   });
 });
