@@ -19,7 +19,7 @@ const core = (...rooms: readonly string[]): readonly string[] => rooms.map((room
 const formats = core("bytes", "errors", "limits", "cbor", "cose", "record");
 const wholeCore = [...formats, ...core("hash", "keys", "merkle", "model", "quorum", "verify")];
 
-/** What a service may build on. Never another service: `wire/` hands it the functions it needs. */
+/** What a service may build on. Never another service's code: `wire/` hands it the functions it needs. */
 const belowServices = [...wholeCore, "crypto", "ledger", "identity"];
 const services = ["trust", "audit", "canon", "modules", "deployment"];
 
@@ -66,6 +66,15 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     ...services,
     "wire",
   ],
+};
+
+/**
+ * Folder of src/ → services whose types it may name, down one line: trust → canon → modules. A type says what is handed
+ * over; the value still comes from `wire/`.
+ */
+const mayImportTypes: Readonly<Record<string, readonly string[]>> = {
+  canon: ["trust"],
+  modules: ["trust", "canon"],
 };
 
 /**
@@ -137,7 +146,9 @@ const restricted = (folder: string, room: string, depth: number): readonly strin
   const toFolder = "../".repeat(depth - 1);
   const allowed = mayImport[folder] ?? [];
   const packages = allowed.filter((name) => name.startsWith("@")).map((name) => `!${name}`);
-  const folders = allowed.filter((name) => !name.startsWith("@")).map((name) => `!${toFolder}../${name}/**`);
+  const folders = [...allowed.filter((name) => !name.startsWith("@")), ...(mayImportTypes[folder] ?? [])].map(
+    (name) => `!${toFolder}../${name}/**`,
+  );
   const neighbours =
     depth === 1
       ? ["./*/**", ...roomsBefore(folder, room, "./")]
@@ -146,13 +157,26 @@ const restricted = (folder: string, room: string, depth: number): readonly strin
   return ["@sigil/**", ...packages, ...neighbours, `${toFolder}../**`, ...folders, ...shared];
 };
 
-/** One group: oxlint reads the patterns of a rule as one list, the last match deciding. */
-const roomRule = (folder: string, room: string, depth: number, packages: readonly string[] = []): Rules => ({
-  "no-restricted-imports": [
-    "error",
-    { patterns: [{ group: [...packages, ...restricted(folder, room, depth), ...crooked], message }] },
-  ],
-});
+const typesMessage = "The import table (oxlint.config.ts) allows types of this service alone: import type.";
+
+/**
+ * One group: oxlint reads the patterns of a group as one list, the last match deciding. A group that allows a path ends
+ * the search, so what is allowed as a type alone stands before it.
+ */
+const roomRule = (folder: string, room: string, depth: number, packages: readonly string[] = []): Rules => {
+  const typed = mayImportTypes[folder] ?? [];
+  const typesAlone = {
+    regex: `^(\\.\\./)+(${typed.join("|")})/`,
+    allowTypeImports: true,
+    message: typesMessage,
+  };
+  const table = { group: [...packages, ...restricted(folder, room, depth), ...crooked], message };
+  return {
+    "no-restricted-imports": ["error", { patterns: typed.length === 0 ? [table] : [typesAlone, table] }],
+    // `import { type X }` leaves an import of the file behind.
+    ...(typed.length === 0 ? {} : { "typescript/no-import-type-side-effects": "error" }),
+  };
+};
 
 const isPureFolder = (folder: string): boolean => pureFiles.includes(`src/${folder}/**/*.ts`);
 

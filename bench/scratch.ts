@@ -95,7 +95,6 @@ export const sampleBody = async (scratch: Scratch, ledger: Ledger): Promise<Reco
   const trust = await createTrustService({
     ledger,
     findPrincipal: async () => undefined,
-    findCandidate: () => Promise.reject(new Error("nothing is proposed here")),
     openChain,
     evaluate,
     nowMs: Date.now,

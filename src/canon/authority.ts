@@ -1,8 +1,12 @@
 /** How Canon asks the trust model: every write is a decision, recorded before the write. Types and names. Pure. */
-import type { Hash } from "@sigil/core/bytes";
 import type { CallContext, Caller } from "../identity/caller.ts";
+import type { CheckQuestion, Decision } from "../trust/decision.ts";
 
-export type Question = {
+/**
+ * The session is the proposal it is about, or empty: recorded, not scored, as no model can tell proposals apart. The input
+ * is scored for entropy and recorded by digest.
+ */
+export type Question = Pick<CheckQuestion, "target" | "session" | "input"> & {
   readonly action:
     | "canon.write"
     | "canon.delete"
@@ -10,15 +14,10 @@ export type Question = {
     | "canon.attest"
     | "canon.commit"
     | "canon.withdraw";
-  readonly target: string;
-  /** The proposal it is about; empty otherwise. Recorded, not scored: no model can tell proposals apart. */
-  readonly session: string;
-  /** What is scored for entropy and recorded by digest. */
-  readonly input: Uint8Array;
 };
 
 /** The decision that allowed a write. */
-export type Authorised = { readonly auditId: string; readonly hash: Hash };
+export type Authorised = Pick<Decision, "auditId" | "hash">;
 
 /** One decision a question, in order, all of them allowed. @throws denied, and whatever a check throws. */
 export type Authorise = (

@@ -1,30 +1,7 @@
 /** Modules, runs and their answers, as the service speaks of them; `rpc/` turns them to and from protobuf. Pure. */
 import type { Hash } from "@sigil/core/bytes";
-import type {
-  ModulePayload,
-  ModuleRunLimits,
-  ModuleRunUsage,
-  LevelName,
-  RecordBody,
-} from "@sigil/core/record";
-
-/** A version of a module's record, as Canon reads it. */
-export type ModuleVersion = {
-  readonly record: { readonly position: bigint; readonly hash: Hash; readonly body: RecordBody };
-  /** From 1. */
-  readonly version: bigint;
-  /** Whether this version ends the module. */
-  readonly tombstone: boolean;
-};
-
-/** The same with the quorum that it had. */
-export type ApprovedVersion = {
-  readonly record: ModuleVersion;
-  readonly attestedBy: readonly string[];
-  readonly k: number;
-  readonly n: number;
-  readonly proposalId: string;
-};
+import type { ModulePayload, ModuleRunLimits, ModuleRunUsage, LevelName } from "@sigil/core/record";
+import type { Proposed, RecordProposal, SystemRecord } from "../canon/domain.ts";
 
 export type Module = {
   readonly name: string;
@@ -41,7 +18,7 @@ export type Module = {
   readonly codeBytes: number;
 };
 
-export type ApprovedModule = Pick<ApprovedVersion, "attestedBy" | "k" | "n" | "proposalId"> & {
+export type ApprovedModule = Pick<SystemRecord, "attestedBy" | "k" | "n" | "proposalId"> & {
   readonly module: Module;
 };
 
@@ -54,14 +31,10 @@ export type ModuleQuery = {
 export type ModulePage = { readonly modules: readonly Module[]; readonly nextPageToken: string };
 
 /** How a proposal is put, whatever it proposes. */
-export type Putting = {
-  readonly reason: string;
-  readonly lifetimeMs: number;
-  readonly commit: "auto" | "separate";
-  /** Empty means none. */
-  readonly idempotencyKey: string;
-  readonly expectedVersion: bigint | undefined;
-};
+export type Putting = Pick<
+  RecordProposal,
+  "reason" | "lifetimeMs" | "commit" | "idempotencyKey" | "expectedVersion"
+>;
 
 export type Manifest = Putting & {
   readonly name: string;
@@ -74,8 +47,8 @@ export type Manifest = Putting & {
 
 export type Retirement = Putting & { readonly name: string };
 
-/** A proposal that was made, as Canon speaks of it, with the code it is about. */
-export type ProposedCode<Proposed> = {
+/** A proposal that was made, with the code it is about. */
+export type ProposedCode = {
   readonly proposed: Proposed;
   readonly digest: Hash;
   readonly codeBytes: number;

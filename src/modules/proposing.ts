@@ -7,28 +7,17 @@ import { concatBytes, equalBytes, parseHash, toHex, type Hash } from "@sigil/cor
 import { fail } from "../errors.ts";
 import { formatModule, type ModulePayload } from "@sigil/core/record";
 import { moduleBytesMax } from "../limits.ts";
-import type { CborMap } from "@sigil/core/cbor";
+import type { Proposed } from "../canon/domain.ts";
+import type { QuorumService } from "../canon/service.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { CodeFiles } from "./code-files.ts";
 import { modulePrefix, type Manifest, type ProposedCode, type Putting, type Retirement } from "./domain.ts";
 import type { InspectionRequest } from "./sandbox/run.ts";
 
-/** What Canon is asked to propose. */
-export type Proposal = Putting & {
-  readonly id: string;
-  readonly content: { readonly kind: "payload"; readonly payload: CborMap } | { readonly kind: "tombstone" };
-  /** Done when proposing is allowed, before it is this proposal's turn. */
-  readonly checkAllowed?: (call: CallContext) => Promise<void>;
-  /** Whose the idempotency key is. */
-  readonly method: "ProposeModule" | "RetireModule";
-  /** Done when the proposal is allowed and about to be written. */
-  readonly beforeWrite?: () => Promise<void>;
-};
-
-export type ProposingDependencies<Proposed> = {
+export type ProposingDependencies = {
   readonly files: CodeFiles;
   /** @throws denied, staleVersion, notFound, queueFull. */
-  readonly propose: (caller: Caller, proposal: Proposal, call: CallContext) => Promise<Proposed>;
+  readonly propose: QuorumService["propose"];
   /** Whether code may ever run as the manifest says. @throws malformedModule, invalidField naming the import or the limit. */
   readonly checkCode: (request: InspectionRequest, manifest: ModulePayload) => Promise<void>;
 };
@@ -60,13 +49,13 @@ const puttingOf = ({ reason, lifetimeMs, commit, idempotencyKey, expectedVersion
   expectedVersion,
 });
 
-export const proposeCode = async <Proposed>(
-  deps: ProposingDependencies<Proposed>,
+export const proposeCode = async (
+  deps: ProposingDependencies,
   caller: Caller,
   manifest: Manifest,
   chunks: AsyncIterable<Uint8Array>,
   call: CallContext,
-): Promise<ProposedCode<Proposed>> => {
+): Promise<ProposedCode> => {
   const { files } = deps;
   const { bytes, digest } = await receive(chunks);
   if (manifest.digest !== null && !equalBytes(manifest.digest, digest)) {
@@ -90,8 +79,8 @@ export const proposeCode = async <Proposed>(
   return { proposed, digest, codeBytes: bytes.length };
 };
 
-export const proposeRetirement = <Proposed>(
-  { propose }: Pick<ProposingDependencies<Proposed>, "propose">,
+export const proposeRetirement = (
+  { propose }: Pick<ProposingDependencies, "propose">,
   caller: Caller,
   retirement: Retirement,
   call: CallContext,

@@ -1,17 +1,12 @@
 /** Why a run does not begin, as its record has it and as its caller is told. Pure. Source: docs/spec/module.md §3. */
 import { toHex, type Hash } from "@sigil/core/bytes";
 import type { SigilError } from "../errors.ts";
+import type { Decision } from "../trust/decision.ts";
 
 export const runAction = "module.run";
 
 /** A recorded decision about a run. */
-export type Decided = {
-  readonly verdict: "allow" | "deny" | "review";
-  readonly reason: string;
-  readonly auditId: string;
-  /** Of the decision's record. */
-  readonly hash: Hash;
-};
+export type Decided = Pick<Decision, "auditId" | "hash"> & Pick<Decision["chain"], "verdict" | "reason">;
 
 /** What every refusal of a run names. */
 type OfRun = { readonly module: string; readonly auditId: string; readonly run: string };

@@ -8,16 +8,17 @@ import { moduleCacheEntriesMax } from "../limits.ts";
 import { BoundedMap } from "../identity/bounded-map.ts";
 import { RecordCache } from "../ledger/cache.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import { modulePrefix, type ApprovedVersion } from "./domain.ts";
+import type { SystemRecord } from "../canon/domain.ts";
+import { modulePrefix } from "./domain.ts";
 
 export type RegistryDependencies = {
   readonly ledger: Pick<Ledger, "head" | "subscribe">;
   /** A version with its quorum, a tombstone too. @throws notFound, recordCorrupt. */
-  readonly readVersion: (id: string, version: bigint) => Promise<ApprovedVersion>;
+  readonly readVersion: (id: string, version: bigint) => Promise<SystemRecord>;
 };
 
 /** The newest version of a module, and what it or the version before it asks for. */
-export type Standing = { readonly approved: ApprovedVersion; readonly payload: ModulePayload };
+export type Standing = { readonly approved: SystemRecord; readonly payload: ModulePayload };
 
 export class ModuleRegistry {
   readonly #deps: RegistryDependencies;
@@ -47,7 +48,7 @@ export class ModuleRegistry {
   }
 
   /** A tombstone always follows a version with code. */
-  async #payloadOf(id: string, { record }: ApprovedVersion): Promise<ModulePayload> {
+  async #payloadOf(id: string, { record }: SystemRecord): Promise<ModulePayload> {
     if (!record.tombstone) return parseModule(record.record.body.payload);
     const before = await this.#deps.readVersion(id, record.version - 1n);
     if (!before.record.tombstone) return parseModule(before.record.record.body.payload);

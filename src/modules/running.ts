@@ -6,9 +6,10 @@
 import { sha256 } from "@sigil/core/hash";
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
 import { fail, SigilFault, type SigilError } from "../errors.ts";
-import type { ModulePayload, ModuleRunLimits, LevelName, RecordBody } from "@sigil/core/record";
+import type { ModulePayload, ModuleRunLimits, RecordBody } from "@sigil/core/record";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { CheckQuestion } from "../trust/decision.ts";
 import type { CodeFiles } from "./code-files.ts";
 import { modulePrefix, runPrefix, type RunAsked, type RunDone } from "./domain.ts";
 import { hostOf, type HostFunctions } from "./hosting.ts";
@@ -34,14 +35,8 @@ import {
   type RunResult,
 } from "./run-record.ts";
 
-export type RunQuestion = {
-  readonly action: string;
-  readonly target: string;
-  /** The run: a decision and its run find each other. */
-  readonly session: string;
-  readonly input: Uint8Array;
-  readonly minLevel: LevelName | undefined;
-};
+/** The session is the run: a decision and its run find each other. */
+export type RunQuestion = Pick<CheckQuestion, "action" | "target" | "session" | "input" | "minLevel">;
 
 /** Log and output as they come. */
 export type RunWatch = {

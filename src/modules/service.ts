@@ -4,16 +4,15 @@ import type { CborValue } from "@sigil/core/cbor";
 import { parseModule, type ModulePayload } from "@sigil/core/record";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { Proposed, SystemRecord, VersionedRecord } from "../canon/domain.ts";
 import type { CodeFiles } from "./code-files.ts";
 import {
   modulePrefix,
   type ApprovedModule,
-  type ApprovedVersion,
   type Manifest,
   type Module,
   type ModulePage,
   type ModuleQuery,
-  type ModuleVersion,
   type ProposedCode,
   type Retirement,
   type RunAsked,
@@ -25,7 +24,7 @@ import type { InspectionRequest } from "./sandbox/run.ts";
 import { ModuleRegistry, type Standing } from "./registry.ts";
 import { Running, type RunningDependencies, type RunWatch } from "./running.ts";
 
-export type ModuleService<Proposed> = AsyncDisposable & {
+export type ModuleService = AsyncDisposable & {
   /** The record of the run is on disk when it resolves. `watch` sees log and output before that. */
   readonly run: (caller: Caller, asked: RunAsked, call: CallContext, watch?: RunWatch) => Promise<RunDone>;
   /** @param version 0n means the newest. @throws notFound, recordCorrupt. */
@@ -37,23 +36,23 @@ export type ModuleService<Proposed> = AsyncDisposable & {
     manifest: Manifest,
     code: AsyncIterable<Uint8Array>,
     call: CallContext,
-  ) => Promise<ProposedCode<Proposed>>;
+  ) => Promise<ProposedCode>;
   /** Whether a payload names code that is here and fits it. @throws invalidField, malformedModule, malformedRecord. */
   readonly checkPayload: (payload: CborValue, caller: Caller, call: CallContext) => Promise<void>;
   readonly retire: (caller: Caller, retirement: Retirement, call: CallContext) => Promise<Proposed>;
 };
 
-export type ModuleDependencies<Proposed> = Omit<RunningDependencies, "ledger" | "registry" | "closing"> &
-  Pick<ProposingDependencies<Proposed>, "propose"> & {
+export type ModuleDependencies = Omit<RunningDependencies, "ledger" | "registry" | "closing"> &
+  Pick<ProposingDependencies, "propose"> & {
     readonly ledger: Pick<Ledger, "append" | "head" | "subscribe">;
     readonly files: CodeFiles;
-    readonly readVersion: (id: string, version: bigint) => Promise<ApprovedVersion>;
+    readonly readVersion: (id: string, version: bigint) => Promise<SystemRecord>;
     /** The newest version of each, by id. */
     readonly listVersions: (
       caller: Caller,
       query: ModuleQuery,
       signal: AbortSignal,
-    ) => Promise<{ readonly records: readonly ModuleVersion[]; readonly nextPageToken: string }>;
+    ) => Promise<{ readonly records: readonly VersionedRecord[]; readonly nextPageToken: string }>;
   };
 
 /** Everything about a module that nobody has run is known before a quorum is asked. */
@@ -64,14 +63,14 @@ const checkCodeWith =
     checkModule(await sandbox.inspect(request), capabilities, { ...caps, ...manifest.limits });
   };
 
-class Modules<Proposed> implements ModuleService<Proposed> {
-  readonly #deps: ModuleDependencies<Proposed>;
+class Modules implements ModuleService {
+  readonly #deps: ModuleDependencies;
   readonly #registry: ModuleRegistry;
   readonly #running: Running;
   readonly #closing = new AbortController();
   readonly #underWay = new Set<Promise<unknown>>();
 
-  constructor(deps: ModuleDependencies<Proposed>) {
+  constructor(deps: ModuleDependencies) {
     this.#deps = deps;
     this.#registry = new ModuleRegistry(deps);
     this.#running = new Running({
@@ -154,5 +153,4 @@ class Modules<Proposed> implements ModuleService<Proposed> {
   }
 }
 
-export const createModuleService = <Proposed>(deps: ModuleDependencies<Proposed>): ModuleService<Proposed> =>
-  new Modules(deps);
+export const createModuleService = (deps: ModuleDependencies): ModuleService => new Modules(deps);

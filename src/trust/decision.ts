@@ -82,8 +82,8 @@ export type SimulateQuestion = {
   readonly candidate:
     /** A trust_model payload, not yet checked. */
     | { readonly kind: "model"; readonly payload: CborValue }
-    /** The model that a proposal would commit. */
-    | { readonly kind: "proposal"; readonly id: string };
+    /** The model that a proposal would commit, as it stands in the ledger. */
+    | { readonly kind: "proposed"; readonly payload: CborValue };
   readonly matter:
     | { readonly kind: "check"; readonly question: CheckQuestion }
     | { readonly kind: "last"; readonly decisions: number };

@@ -52,8 +52,6 @@ export type OpenChain = (request: FrozenChainPayload["request"]) => {
 export type TrustDependencies = {
   readonly ledger: Ledger;
   readonly findPrincipal: (id: string) => Promise<StandingPrincipal | undefined>;
-  /** The model of a proposal. @throws notFound, and invalidField when it proposes no model. */
-  readonly findCandidate: (proposalId: string) => Promise<CborValue>;
   readonly openChain: OpenChain;
   readonly evaluate: Evaluate;
   readonly nowMs: () => number;
@@ -75,7 +73,7 @@ export type TrustService = {
   ) => Promise<readonly BatchItem[]>;
   /** @throws modelMissing. */
   readonly activeModel: () => Promise<ActiveModel>;
-  /** @throws malformedModel, modelMissing; notFound and invalidField for a proposal without a model. */
+  /** @throws malformedModel, modelMissing. */
   readonly simulate: (caller: Caller, question: SimulateQuestion, call: CallContext) => Promise<Simulation>;
 };
 
@@ -109,6 +107,10 @@ const questionBytes = (question: BatchQuestion): Uint8Array =>
         question.keepInput,
         ...(question.minLevel === undefined ? [] : [question.minLevel]),
       ]);
+
+/** A proposed model is scored as it stands in the ledger. @throws malformedModel. */
+const candidateOf = ({ candidate: { kind, payload } }: SimulateQuestion): CborValue =>
+  kind === "model" ? canonicalModel(payload) : payload;
 
 const askedOf = (caller: Caller, subject: Subject): Asked => ({
   caller,
@@ -174,7 +176,7 @@ class Deciding implements TrustService {
 
   async simulate(caller: Caller, question: SimulateQuestion, call: CallContext): Promise<Simulation> {
     const { matter, includeUnchanged } = question;
-    const candidate = await this.#candidate(question);
+    const candidate = candidateOf(question);
     if (matter.kind === "last") {
       const asked = {
         candidate,
@@ -200,12 +202,6 @@ class Deciding implements TrustService {
   /** Whoever asks, and however they spell it, decides on and records one spelling. */
   #spell(question: CheckQuestion): CheckQuestion {
     return spellQuestion(question, this.#deps.ledger.origin);
-  }
-
-  async #candidate({ candidate }: SimulateQuestion): Promise<CborValue> {
-    return candidate.kind === "model"
-      ? canonicalModel(candidate.payload)
-      : this.#deps.findCandidate(candidate.id);
   }
 
   async #decideOne(

@@ -115,7 +115,7 @@ const isWitness = ({ principal, tenant }: Caller): boolean =>
 
 /** A model decides for every tenant, so those who decide about a proposed one see what it does to every tenant. */
 export const reachOf = (caller: Caller, { candidate }: Pick<SimulateQuestion, "candidate">): Reach =>
-  candidate.kind === "proposal" && (isWitness(caller) || readsAcross(caller))
+  candidate.kind === "proposed" && (isWitness(caller) || readsAcross(caller))
     ? { kind: "all" }
     : { kind: "tenant", tenant: caller.tenant };
 

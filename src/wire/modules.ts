@@ -4,7 +4,6 @@
  */
 import { CanonServiceService } from "@sigil/proto/sigil/canon/v1/canon";
 import { TrustServiceService } from "@sigil/proto/sigil/trust/v1/trust";
-import type { Proposed } from "../canon/domain.ts";
 import type { QuorumService, RecordsService } from "../canon/service.ts";
 import type { Config } from "../config/config.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
@@ -104,9 +103,9 @@ const listVersions =
       signal,
     );
 
-export const wireModules = (parts: ModuleParts): ModuleService<Proposed> => {
+export const wireModules = (parts: ModuleParts): ModuleService => {
   const { config, trust, records, quorum } = parts;
-  return createModuleService<Proposed>({
+  return createModuleService({
     ...parts,
     caps: {
       wallMs: config.module_wall_ms_max,
@@ -125,7 +124,7 @@ export const wireModules = (parts: ModuleParts): ModuleService<Proposed> => {
 };
 
 /** The system space with one more rule: a module is proposed only with code that is here and fits its manifest. */
-export const withCodeCheck = (quorum: QuorumService, modules: ModuleService<Proposed>): QuorumService => ({
+export const withCodeCheck = (quorum: QuorumService, modules: ModuleService): QuorumService => ({
   ...quorum,
   propose: (caller, proposal, call) => {
     const { id, content } = proposal;

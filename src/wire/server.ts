@@ -13,7 +13,6 @@ import { KeyServiceService } from "@sigil/proto/sigil/key/v1/key";
 import { ModuleServiceService } from "@sigil/proto/sigil/module/v1/module";
 import { TrustServiceService } from "@sigil/proto/sigil/trust/v1/trust";
 import { openChain } from "../audit/chain.ts";
-import type { Proposed } from "../canon/domain.ts";
 import type { QuorumService, RecordsService } from "../canon/service.ts";
 import type { Config } from "../config/config.ts";
 import { describeForBackup } from "../deployment/copy.ts";
@@ -38,7 +37,6 @@ import { createBackupService } from "../deployment/backup/backup.ts";
 import { createKeyService, type KeyService } from "../deployment/keys.ts";
 import { utf8Encode } from "@sigil/core/bytes";
 import { rateRefillEntriesMax, logFlushMs } from "../limits.ts";
-import type { CborValue } from "@sigil/core/cbor";
 import { fail } from "../errors.ts";
 import { formatAddress } from "../config/address.ts";
 import { auditHandlers } from "../rpc/audit/audit.ts";
@@ -59,7 +57,7 @@ import { witnessHandlers } from "../rpc/canon/witness.ts";
 import { openBounds, type Bounds } from "./bounds.ts";
 import { observeLedger, wireInspections } from "./ledger.ts";
 import { withCodeCheck, wireModules } from "./modules.ts";
-import { candidateIn, serviceNames, wireAudit, wireCanon, wirePrincipals } from "./services.ts";
+import { serviceNames, wireAudit, wireCanon, wirePrincipals } from "./services.ts";
 import { Stopping } from "./stopping.ts";
 import type { Store } from "../storage/store.ts";
 import type { Evaluate } from "../trust/evaluator.ts";
@@ -131,11 +129,9 @@ const wireTrust = (
   parts: Parts,
   overrides: Overrides,
   principals: ReturnType<typeof createPrincipals>,
-  findCandidate: (proposalId: string) => Promise<CborValue>,
 ) =>
   createTrustService({
     ledger,
-    findCandidate,
     findPrincipal: principals.find,
     openChain,
     evaluate: overrides.evaluate ?? evaluate,
@@ -173,7 +169,7 @@ const sandboxSizes = (config: Config) => ({
 const openModules = async (
   { config, overrides, parts, ledger, opened }: Opening,
   { trust, records, quorum }: { trust: TrustService; records: RecordsService; quorum: QuorumService },
-): Promise<ModuleService<Proposed>> => {
+): Promise<ModuleService> => {
   const { log, limited, metrics } = parts;
   const onFault = (cause: unknown): void => limited.error({ err: cause }, "a fault around a run");
   const sandbox = opened.use(
@@ -241,11 +237,7 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
     nowMs: Date.now,
     monotonicMs: () => performance.now(),
   };
-  // Trust reads proposals and Canon asks Trust: each is handed the other's function when both are there.
-  const candidates = Promise.withResolvers<(proposalId: string) => Promise<CborValue>>();
-  const trust = await wireTrust(ledger, parts, overrides, principals, async (proposalId) =>
-    (await candidates.promise)(proposalId),
-  );
+  const trust = await wireTrust(ledger, parts, overrides, principals);
   const {
     records,
     quorum,
@@ -258,7 +250,6 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
     randomBytes: overrides.randomBytes ?? randomBytes,
   });
   opening.opened.defer(closeCanon);
-  candidates.resolve(candidateIn(quorum));
   const modules = await openModules(opening, { trust, records, quorum });
   const governed = { ledger, principals, trust, turns: quorum, nowMs, log: parts.log, metrics };
   const directory = wirePrincipals(governed, rpc.readsCertificates);
@@ -282,7 +273,7 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
     intake: bounds.intake,
     connections: bounds.connections,
     services: [
-      [TrustServiceService, trustHandlers(trust, rpc)],
+      [TrustServiceService, trustHandlers(trust, quorum, rpc)],
       [AuditServiceService, auditHandlers(wireAudit(ledger), rpc)],
       [CanonServiceService, canonHandlers(records, withCodeCheck(quorum, modules), rpc)],
       [WitnessServiceService, witnessHandlers(quorum, rpc)],

@@ -145,16 +145,6 @@ export const wirePrincipals = (parts: PrincipalParts, takesCertificates: boolean
   };
 };
 
-/** The model in a proposal, for who wants to see what it would change. @throws notFound, invalidField. */
-export const candidateIn =
-  (quorum: QuorumService) =>
-  async (proposalId: string): Promise<CborValue> => {
-    const { body } = (await quorum.get(proposalId)).proposal;
-    if (body.kind === "trust_model") return body.payload;
-    const rule = "must name a proposal of a trust model";
-    return fail({ kind: "invalidField", field: "proposal_id", rule });
-  };
-
 export type CanonParts = {
   readonly ledger: Ledger;
   readonly trust: TrustService;

@@ -16,7 +16,6 @@ import {
   type RunStreamRequest,
   type RunStreamResponse,
 } from "@sigil/proto/sigil/module/v1/module";
-import type { Proposed } from "../../canon/domain.ts";
 import type { Module, RunAsked, RunDone } from "../../modules/domain.ts";
 import type { ModuleService } from "../../modules/service.ts";
 import { utf8Decode } from "@sigil/core/bytes";
@@ -30,8 +29,6 @@ import { piecesOf } from "../bounds/shorter.ts";
 import { serverStreaming } from "../call/server-stream.ts";
 import { unary } from "../call/unary.ts";
 import { formatLevel, formatTime } from "../message/vocabulary.ts";
-
-type Service = ModuleService<Proposed>;
 
 const formatModule = (module: Module): ModuleMessage => ({
   name: module.name,
@@ -86,7 +83,7 @@ const nothing = new Uint8Array(0);
  * and log; a reader that leaves aborts the run.
  */
 async function* runParts(
-  service: Service,
+  service: ModuleService,
   caller: Caller,
   asked: RunAsked,
   call: CallContext,
@@ -126,7 +123,7 @@ async function* runParts(
   };
 }
 
-const runHandlers = (service: Service, rpc: RpcEnvironment): UntypedServiceImplementation => ({
+const runHandlers = (service: ModuleService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
   run: unary<RunRequest, RunResponse>(rpc, Modules.run.path, async (caller, request, call) =>
     fitOne(
       RunResponse,
@@ -142,7 +139,7 @@ const runHandlers = (service: Service, rpc: RpcEnvironment): UntypedServiceImple
   ),
 });
 
-const recordHandlers = (service: Service, rpc: RpcEnvironment): UntypedServiceImplementation => ({
+const recordHandlers = (service: ModuleService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
   getModule: unary<GetModuleRequest, GetModuleResponse>(rpc, Modules.getModule.path, async (_, request) => {
     const { name, version } = readGetModule(request);
     const { module, attestedBy, k, n, proposalId } = await service.get(name, version);
@@ -183,7 +180,10 @@ const recordHandlers = (service: Service, rpc: RpcEnvironment): UntypedServiceIm
   ),
 });
 
-export const moduleHandlers = (service: Service, rpc: RpcEnvironment): UntypedServiceImplementation => ({
+export const moduleHandlers = (
+  service: ModuleService,
+  rpc: RpcEnvironment,
+): UntypedServiceImplementation => ({
   ...runHandlers(service, rpc),
   ...recordHandlers(service, rpc),
 });

@@ -20,11 +20,13 @@ import {
   SimulateResponse,
   TrustServiceService,
 } from "@sigil/proto/sigil/trust/v1/trust";
+import type { CborMap } from "@sigil/core/cbor";
 import { sha256 } from "@sigil/core/hash";
 import { fail, SigilFault } from "../../errors.ts";
 import { batchAnswerBytesMax, batchItemsMax, simulateDecisionsMax } from "../../limits.ts";
 import { mapPaced, type CallContext, type Caller } from "../../identity/caller.ts";
 import { isAtLeast } from "@sigil/core/record";
+import type { QuorumService } from "../../canon/service.ts";
 import type { BatchItem, BatchQuestion, SimulateQuestion } from "../../trust/decision.ts";
 import type { TrustService } from "../../trust/service.ts";
 import { occurrenceOf } from "../call/ending.ts";
@@ -136,8 +138,13 @@ const readMatter = (
 
 const simulatePath = TrustServiceService.simulate.path;
 
+/** What is simulated: a model, or the proposal of one. */
+type Simulated =
+  | { readonly kind: "model"; readonly payload: CborMap }
+  | { readonly kind: "proposal"; readonly id: string };
+
 /** A candidate of the caller's own asks about the tenant's decisions whatever it likes; a proposal's stands in the ledger. */
-const readSimulated = (caller: Caller, request: SimulateRequest): SimulateQuestion["candidate"] => {
+const readSimulated = (caller: Caller, request: SimulateRequest): Simulated => {
   const { candidate, proposalId } = request;
   if (candidate === undefined) {
     if (proposalId === "") return refuse("candidate", "must be given, or proposal_id");
@@ -150,6 +157,20 @@ const readSimulated = (caller: Caller, request: SimulateRequest): SimulateQuesti
   return { kind: "model", payload: readCandidate(candidate) };
 };
 
+/** Where proposals are read. */
+type Proposals = Pick<QuorumService, "get">;
+
+/** Canon has the proposal, Trust the rules of a model. @throws notFound, and invalidField when it proposes no model. */
+const candidateOf = async (
+  proposals: Proposals,
+  simulated: Simulated,
+): Promise<SimulateQuestion["candidate"]> => {
+  if (simulated.kind === "model") return simulated;
+  const { body } = (await proposals.get(simulated.id)).proposal;
+  if (body.kind !== "trust_model") return refuse("proposal_id", "must name a proposal of a trust model");
+  return { kind: "proposed", payload: body.payload };
+};
+
 /** The counts are of all; as many decisions are shown as fit. */
 const fitSimulation = (reply: SimulateResponse, limit: number): SimulateResponse => {
   if (encodedBytes(SimulateResponse, reply) <= limit) return reply;
@@ -158,19 +179,27 @@ const fitSimulation = (reply: SimulateResponse, limit: number): SimulateResponse
 };
 
 const simulateHandler =
-  (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<SimulateRequest, SimulateResponse> =>
+  (
+    trust: TrustService,
+    proposals: Proposals,
+    { trustDomain }: RpcEnvironment,
+  ): Answer<SimulateRequest, SimulateResponse> =>
   async (caller, request, call) => {
-    const question: SimulateQuestion = {
-      candidate: readSimulated(caller, request),
-      matter: readMatter(request, trustDomain),
-      includeUnchanged: request.includeUnchanged,
-    };
-    const name = request.proposalId === "" ? "candidate" : "proposal_id";
+    const simulated = readSimulated(caller, request);
+    const matter = readMatter(request, trustDomain);
+    const { includeUnchanged } = request;
+    const candidate = await candidateOf(proposals, simulated);
+    const name = simulated.kind === "model" ? "candidate" : "proposal_id";
+    const question = { candidate, matter, includeUnchanged };
     const reply = formatSimulation(await nameModel(name, () => trust.simulate(caller, question, call)));
     return fitSimulation(reply, replyLimitOf(call));
   };
 
-export const trustHandlers = (trust: TrustService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
+export const trustHandlers = (
+  trust: TrustService,
+  proposals: Proposals,
+  rpc: RpcEnvironment,
+): UntypedServiceImplementation => ({
   check: unary(rpc, TrustServiceService.check.path, checkHandler(trust, rpc)),
   batchCheck: unary(rpc, TrustServiceService.batchCheck.path, batchHandler(trust, rpc)),
   streamChecks: bidirectional<StreamChecksRequest, StreamChecksResponse>(
@@ -189,5 +218,5 @@ export const trustHandlers = (trust: TrustService, rpc: RpcEnvironment): Untyped
     TrustServiceService.getActiveModel.path,
     async () => formatActiveModel(await trust.activeModel()),
   ),
-  simulate: unary(rpc, simulatePath, simulateHandler(trust, rpc)),
+  simulate: unary(rpc, simulatePath, simulateHandler(trust, proposals, rpc)),
 });

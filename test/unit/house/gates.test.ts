@@ -95,6 +95,31 @@ describe("the gates", function () {
         "'../audit/service.ts' import",
       ],
       [
+        "a value of a service whose types are allowed",
+        {
+          "src/modules/planted.ts": 'export { x } from "../canon/service.ts";\n',
+          "src/modules/typed.ts": 'export type { X } from "../canon/service.ts";\n',
+        },
+        "'../canon/service.ts' import",
+      ],
+      [
+        "a value of a service whose types are allowed, in a room",
+        { "src/canon/proposals/planted.ts": 'export { x } from "../../trust/service.ts";\n' },
+        "'../../trust/service.ts' import",
+      ],
+      [
+        "a file whose types alone are imported, one by one",
+        {
+          "src/modules/planted-one.ts": 'import { type X } from "../trust/service.ts";\nexport type Y = X;\n',
+        },
+        "no-import-type-side-effects",
+      ],
+      [
+        "a type against the line of services",
+        { "src/trust/planted-up.ts": 'export type { X } from "../canon/service.ts";\n' },
+        "'../canon/service.ts' import",
+      ],
+      [
         "a room that imports one above it",
         { "src/ledger/layout/planted.ts": 'export { x } from "../walk/walk.ts";\n' },
         "'../walk/walk.ts' import",
@@ -192,6 +217,10 @@ describe("the gates", function () {
       const outcome = await runGate("lint", plant({ ...neighbour, ...all }), {}, "--format=unix");
       expect(outcome.exitCode, outcome.output).to.not.equal(0);
       found = outcome.output.split("\n");
+    });
+
+    it("passes a type of a service further down the line", () => {
+      expect(found.filter((each) => each.includes("typed.ts:"))).to.deep.equal([]);
     });
 
     it("passes a pure file that imports its neighbour", () => {

@@ -224,6 +224,9 @@ describe("canon's handlers", () => {
 });
 
 describe("simulating by a proposal", () => {
+  const proposed: Readonly<Record<string, Proposal["body"]>> = {
+    "proposal/1": { ...open.body, kind: "trust_model", payload: { bias: 1 } },
+  };
   const asked = async (caller: Partial<Caller>, request: object) => {
     const questions: SimulateQuestion[] = [];
     await using server = await startFakeServer({
@@ -234,6 +237,9 @@ describe("simulating by a proposal", () => {
           return { scored: 0, flipped: 0, erased: 0, decisions: [], warnings: [] };
         },
       },
+      quorum: {
+        get: async (id) => ({ proposal: { ...open, id, body: proposed[id] ?? open.body }, current: null }),
+      },
     });
     const subjectMatter = { $case: "lastDecisions", value: 5 } as const;
     const work = server.connection.trust.simulate({ subjectMatter, ...request });
@@ -243,7 +249,7 @@ describe("simulating by a proposal", () => {
 
   it("takes an Observer, with a candidate of the caller's own a Mentor", async () => {
     const proposal = await asked({ level: "observer" }, { proposalId: "proposal/1" });
-    expect(proposal.candidate).to.deep.equal({ kind: "proposal", id: "proposal/1" });
+    expect(proposal.candidate).to.deep.equal({ kind: "proposed", payload: { bias: 1 } });
     expect((await asked({ level: "mentor" }, { candidate: {} })).candidate?.kind).to.equal("model");
     const { error } = await asked({ level: "operator" }, { candidate: {} });
     expect([error?.code, error?.facts["needed"]]).to.deep.equal([Code.PERMISSION_DENIED, "mentor"]);
@@ -255,5 +261,11 @@ describe("simulating by a proposal", () => {
     expect(await fieldOf({})).to.equal("candidate");
     expect(await fieldOf({ candidate: {}, proposalId: "proposal/1" })).to.equal("proposal_id");
     expect(await fieldOf({ proposalId: "//" })).to.equal("proposal_id");
+  });
+
+  it("refuses a proposal of anything but a trust model, which Trust never sees", async () => {
+    const { candidate, error } = await asked({ level: "root" }, { proposalId: "proposal/2" });
+    expect(candidate).to.equal(undefined);
+    expect(error?.fieldViolations[0]?.field).to.equal("proposal_id");
   });
 });

@@ -216,7 +216,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     intake: bounds.intake,
     connections: bounds.connections,
     services: [
-      [TrustServiceService, trustHandlers(trust, rpc)],
+      [TrustServiceService, trustHandlers(trust, quorum, rpc)],
       [AuditServiceService, auditHandlers(audit, rpc)],
       [CanonServiceService, canonHandlers(records, quorum, rpc)],
       [WitnessServiceService, witnessHandlers(quorum, rpc)],

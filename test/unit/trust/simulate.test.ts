@@ -145,7 +145,7 @@ describe("simulating the last decisions", () => {
 });
 
 describe("whose decisions a simulation reaches", () => {
-  const proposal = { candidate: { kind: "proposal", id: "proposal/1" } } as const;
+  const proposal = { candidate: { kind: "proposed", payload: null } } as const;
   const model = { candidate: { kind: "model", payload: null } } as const;
   const caller = (parts: Partial<Caller>): Caller => ({ ...anonymous, tenant: "system", ...parts });
   const witness = caller({ principal: "witness/a", level: "observer", credential: "token" });
