@@ -116,7 +116,7 @@ export const sampleBody = async (scratch: Scratch, ledger: Ledger): Promise<Reco
     metadata: { request_id: "5e4a2a9e-52f4-4d37-a4ab-9a1d0c9d2f11" },
   };
   const { position } = await trust.check(caller, asked, call);
-  return (await ledger.readAt(position)).body;
+  return (await ledger.reader.readAt(position)).body;
 };
 
 /** Fresh decisions like the sample. */

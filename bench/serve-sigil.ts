@@ -13,6 +13,6 @@ const server = await startServer({
 const startedMs = performance.now() - startMs;
 
 answerParent(
-  { target: () => server.target, startMs: () => startedMs, size: () => Number(server.ledger.size) },
+  { target: () => server.target, startMs: () => startedMs, size: () => Number(server.ledger.reader.size) },
   server.close,
 );

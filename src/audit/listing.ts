@@ -14,7 +14,7 @@ import {
 } from "../limits.ts";
 import { parseFrozenChain } from "@sigil/core/record";
 import type { Caller } from "../identity/caller.ts";
-import type { Ledger } from "../ledger/ledger.ts";
+import type { LedgerReader } from "../ledger/read/reading.ts";
 import { formatPageToken, parsePageToken, type PagePlace } from "../ledger/layout/page-token.ts";
 import { ReadAhead } from "../ledger/read/read-ahead.ts";
 import type { AuditedChain, ChainPage, ChainQuery } from "./evidence.ts";
@@ -23,7 +23,7 @@ import type { WalkTurns } from "./walk-turns.ts";
 
 export type CompileGlob = (glob: string) => (target: string) => boolean;
 
-type ReadLedger = Pick<Ledger, "size" | "authenticate" | "decisions" | "readAt">;
+type ReadLedger = Pick<LedgerReader, "size" | "authenticate" | "decisions" | "readAt">;
 
 export type ListingDependencies = {
   readonly ledger: ReadLedger;

@@ -8,8 +8,7 @@ import { fail, SigilFault } from "../errors.ts";
 import { parseFrozenChain, type FrozenChainPayload } from "@sigil/core/record";
 import { tenantFor, type Caller } from "../identity/caller.ts";
 import { checkpointKeyOf, type Examination, type VerifiedRecord } from "../ledger/read/examine.ts";
-import type { Ledger } from "../ledger/ledger.ts";
-import type { TreeProof } from "../ledger/read/reading.ts";
+import type { LedgerReader, TreeProof } from "../ledger/read/reading.ts";
 import type {
   AuditedChain,
   ChainPage,
@@ -22,7 +21,7 @@ import { listChains, type CompileGlob } from "./listing.ts";
 import { WalkTurns } from "./walk-turns.ts";
 
 export type AuditDependencies = {
-  readonly ledger: Ledger;
+  readonly ledger: LedgerReader;
   /** Matches targets as trust models do. @throws invalidField naming target_glob. */
   readonly compileGlob: CompileGlob;
   /** Works a decision out again from the payload of the model it names. */
@@ -148,7 +147,7 @@ const verification = (examination: Examination, steps: readonly VerificationStep
 const isDamage = (kind: string): boolean => kind === "recordCorrupt" || kind === "ledgerCorrupt";
 
 /** The record of a model by its hash, or what is wrong. @throws recordCorrupt, ledgerCorrupt. */
-const findModel = async (ledger: Ledger, hash: Hash): Promise<VerifiedRecord | string> => {
+const findModel = async (ledger: LedgerReader, hash: Hash): Promise<VerifiedRecord | string> => {
   const model = await ledger.readHash(hash);
   if (model === undefined) return "the ledger holds no record of this hash";
   return model.body.kind === "trust_model" ? model : "the record of this hash is no trust model";
@@ -157,7 +156,7 @@ const findModel = async (ledger: Ledger, hash: Hash): Promise<VerifiedRecord | s
 /** The model that decided is the record it claims to be, and gives the same answer again. */
 const decisionSteps = async (
   record: VerifiedRecord | undefined,
-  ledger: Ledger,
+  ledger: LedgerReader,
   recompute: AuditDependencies["recompute"],
 ): Promise<readonly VerificationStep[]> => {
   if (record === undefined) {

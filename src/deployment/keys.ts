@@ -13,6 +13,7 @@ import { readsAcross, type Caller } from "../identity/caller.ts";
 import { keyState, type KeyEntry, type KeyRole, type KeyState } from "@sigil/core/keys";
 import type { LivingDataKey } from "../ledger/sealing/data-key-life.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { LedgerReader } from "../ledger/read/reading.ts";
 import { formatPageToken, parsePageToken } from "../ledger/layout/page-token.ts";
 
 export type { DataKeyState, LivingDataKey } from "../ledger/sealing/data-key-life.ts";
@@ -62,10 +63,9 @@ export type DataKeyPage = {
 };
 
 export type KeyServiceDeps = {
-  readonly ledger: Pick<
-    Ledger,
-    "ring" | "rotateKey" | "retireKey" | "keyRecords" | "dataKeys" | "rotateDataKey" | "authenticate"
-  >;
+  readonly ledger: Pick<Ledger, "rotateKey" | "retireKey" | "rotateDataKey"> & {
+    readonly reader: Pick<LedgerReader, "ring" | "keyRecords" | "dataKeys" | "authenticate">;
+  };
   /** For the log and the metrics. */
   readonly onChange: (change: KeyChange) => void;
 };
@@ -111,7 +111,7 @@ const requireOperator = (caller: Caller): void => {
  * @param placeOf a name of an item's own.
  */
 const pageOf = async <Item>(
-  ledger: Pick<Ledger, "authenticate">,
+  ledger: Pick<LedgerReader, "authenticate">,
   items: readonly Item[],
   { pageSize, pageToken }: KeyQuery,
   { walk, placeOf }: { readonly walk: readonly string[]; readonly placeOf: (item: Item) => string },
@@ -126,7 +126,7 @@ const pageOf = async <Item>(
 };
 
 const listData = async (
-  ledger: KeyServiceDeps["ledger"],
+  ledger: KeyServiceDeps["ledger"]["reader"],
   caller: Caller,
   { tenant, pageSize, pageToken }: DataKeyQuery,
 ): Promise<DataKeyPage> => {
@@ -155,13 +155,13 @@ export const createKeyService = ({ ledger, onChange }: KeyServiceDeps): KeyServi
   return {
     list: async (caller, query) => {
       requireOperator(caller);
-      const { entries } = ledger.ring;
+      const { entries } = ledger.reader.ring;
       const all = (["record", "checkpoint"] as const).flatMap((role) =>
         entries.filter((entry) => entry.role === role),
       );
       const placeOf = ({ role, validFrom }: KeyEntry): string => `${role} ${validFrom}`;
       const walk = [caller.principal, "keys"];
-      const { found, nextPageToken } = await pageOf(ledger, all, query, { walk, placeOf });
+      const { found, nextPageToken } = await pageOf(ledger.reader, all, query, { walk, placeOf });
       return { keys: found.map(living), nextPageToken };
     },
     rotate: async (caller, role, expected) => {
@@ -179,15 +179,15 @@ export const createKeyService = ({ ledger, onChange }: KeyServiceDeps): KeyServi
     records: async (caller) => {
       const placeOf = ({ position }: KeyRecord): string => String(position);
       const walk = [caller.principal, "key records"];
-      const all = await ledger.keyRecords();
+      const all = await ledger.reader.keyRecords();
       return async (query) => {
-        const { found, nextPageToken } = await pageOf(ledger, all, query, { walk, placeOf });
+        const { found, nextPageToken } = await pageOf(ledger.reader, all, query, { walk, placeOf });
         return { records: found, nextPageToken };
       };
     },
     listData: async (caller, query) => {
       requireOperator(caller);
-      return listData(ledger, caller, query);
+      return listData(ledger.reader, caller, query);
     },
     rotateData: async (caller, tenant, expected) => {
       requireOperator(caller);

@@ -23,6 +23,7 @@ import { verifyForeign } from "@sigil/core/keys";
 import { runFsck, type FsckOptions, type FsckProgress } from "../ledger/fsck/fsck.ts";
 import { importEntries } from "../ledger/copy/import.ts";
 import { Ledger, type LedgerOptions } from "../ledger/ledger.ts";
+import type { LedgerReader } from "../ledger/read/reading.ts";
 import { openBackupSource } from "./backup/file.ts";
 import { BackupReader } from "./backup/reader.ts";
 import { codeDirectoryName } from "../modules/code-files.ts";
@@ -45,7 +46,7 @@ export type RestoreOptions = {
   /** Signed notes whose checkpoints the backup must not be behind, as somebody holds them. */
   readonly notBefore?: readonly string[];
   /** The witnesses that a ledger has at a size: what they cosigned is verified. */
-  readonly witnesses?: (ledger: Ledger, size: bigint) => Promise<readonly Witness[]>;
+  readonly witnesses?: (ledger: LedgerReader, size: bigint) => Promise<readonly Witness[]>;
   /** Where the key-encryption key is on this machine; unless told, where the backup's deployment had it. */
   readonly kekSource?: KekSource | undefined;
   /** Where the token with the signing keys is on this machine; unless told, where the backup's deployment had it. */
@@ -179,8 +180,8 @@ const findVouched = async (
   for (const { note, checkpoint } of held) {
     const { size } = checkpoint;
     if (size === 0n || witnesses === undefined) continue;
-    for (const { id, publicKey } of await witnesses(ledger, size)) {
-      const cosigner = { name: cosignerName(ledger.origin, id), publicKey, verify: verifyForeign };
+    for (const { id, publicKey } of await witnesses(ledger.reader, size)) {
+      const cosigner = { name: cosignerName(ledger.reader.origin, id), publicKey, verify: verifyForeign };
       const by = await verifyCosigners(note, [cosigner]).catch((cause: unknown) => {
         const rule = `the checkpoint of size ${size} bears a cosignature of witness ${id} that does not verify`;
         return fail({ kind: "backupRefused", backup: from, rule }, { cause });

@@ -22,6 +22,7 @@ import { fail, SigilFault } from "../errors.ts";
 import { principalCacheEntriesMax } from "../limits.ts";
 import { RecordCache, type Stale } from "../ledger/cache.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { LedgerReader } from "../ledger/read/reading.ts";
 import { BoundedMap } from "./bounded-map.ts";
 import { standingOf } from "./standing.ts";
 import { suspensionPrefix, type StandingPrincipal } from "./suspension.ts";
@@ -51,7 +52,9 @@ export type Principals = {
 };
 
 /** The reading side that is needed. */
-export type PrincipalLedger = Pick<Ledger, "origin" | "readId" | "readAt" | "versionBelow" | "subscribe">;
+export type PrincipalLedger = Pick<Ledger, "subscribe"> & {
+  readonly reader: Pick<LedgerReader, "origin" | "readId" | "readAt" | "versionBelow">;
+};
 
 type PrincipalRecord = {
   readonly body: Pick<RecordBody, "id" | "tenant" | "space" | "kind" | "payload" | "schemaVersion">;
@@ -114,10 +117,10 @@ const unlessErased = (error: unknown): undefined => {
 
 /** Where principals are read: as they are now, or as a ledger of so many records had them. */
 class PrincipalReader {
-  readonly #ledger: PrincipalLedger;
+  readonly #ledger: PrincipalLedger["reader"];
   #firstRoot: NamedPrincipal | undefined;
 
-  constructor(ledger: PrincipalLedger) {
+  constructor(ledger: PrincipalLedger["reader"]) {
     this.#ledger = ledger;
   }
 
@@ -197,7 +200,7 @@ export const createPrincipals = (
   ledger: PrincipalLedger,
   entriesMax: number = principalCacheEntriesMax,
 ): Principals => {
-  const reader = new PrincipalReader(ledger);
+  const reader = new PrincipalReader(ledger.reader);
   const create = () => new BoundedMap<string, StandingPrincipal>(entriesMax);
   const held = new RecordCache(ledger, create, principalStaleBy);
   const heldWitnesses = new RecordCache(ledger, create, witnessStaleBy);
@@ -206,7 +209,7 @@ export const createPrincipals = (
     (await reader.read(id, size))?.payload;
 
   const standing = (id: string, payload: PrincipalPayload): Promise<StandingPrincipal> =>
-    standingOf({ ledger, readBelow }, { id, recordId: principalRecordId(id) }, payload);
+    standingOf({ ledger: ledger.reader, readBelow }, { id, recordId: principalRecordId(id) }, payload);
 
   const enrolled = async (id: string, found: Found | undefined): Promise<EnrolledPrincipal | undefined> => {
     if (found === undefined) return undefined;
@@ -217,7 +220,7 @@ export const createPrincipals = (
   };
 
   const read = async (id: string): Promise<EnrolledPrincipal | undefined> => {
-    if (!isPrincipalId(id, ledger.origin)) return undefined;
+    if (!isPrincipalId(id, ledger.reader.origin)) return undefined;
     const isWitness = id.startsWith(witnessPrefix);
     return enrolled(
       id,
@@ -231,7 +234,7 @@ export const createPrincipals = (
   const inRecord = async (record: PrincipalRecord): Promise<EnrolledPrincipal | undefined> => {
     const { body, position } = record;
     const id = principalIdIn(body);
-    if (id === undefined || !isPrincipalId(id, ledger.origin) || id.startsWith(witnessPrefix))
+    if (id === undefined || !isPrincipalId(id, ledger.reader.origin) || id.startsWith(witnessPrefix))
       return undefined;
     if (body.space === "system") {
       const payload = principalIn(id, record);

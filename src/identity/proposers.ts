@@ -5,12 +5,12 @@
  */
 import { principalPrefix, systemTenant } from "@sigil/core/record";
 import { SigilFault } from "../errors.ts";
-import type { Ledger } from "../ledger/ledger.ts";
+import type { LedgerReader } from "../ledger/read/reading.ts";
 import type { EnrolledPrincipal, Principals } from "./principals.ts";
 import { canPropose, isSystemRoot, rankOf, stoppedBy, type StandingPrincipal } from "./suspension.ts";
 
 export type ProposerSources = {
-  readonly ledger: Pick<Ledger, "heads" | "readAt" | "refuseErased">;
+  readonly ledger: { readonly reader: Pick<LedgerReader, "heads" | "readAt" | "refuseErased"> };
   readonly principals: Pick<Principals, "inRecord">;
 };
 
@@ -26,9 +26,9 @@ export type Lowering = {
 export type LoweringFault = "lastRoot" | "lastProposer" | null;
 
 /** Nothing is recorded for a tenant that was erased, and so nothing is proposed by its principals. */
-const isErased = (ledger: ProposerSources["ledger"], tenant: string): boolean => {
+const isErased = (reader: ProposerSources["ledger"]["reader"], tenant: string): boolean => {
   try {
-    ledger.refuseErased(tenant);
+    reader.refuseErased(tenant);
     return false;
   } catch (error) {
     if (error instanceof SigilFault && error.error.kind === "erased") return true;
@@ -38,12 +38,12 @@ const isErased = (ledger: ProposerSources["ledger"], tenant: string): boolean =>
 
 /** Governed principals, in the order of their ids, but those that are ended or of an erased tenant. */
 async function* walkGoverned({
-  ledger,
+  ledger: { reader },
   principals,
 }: ProposerSources): AsyncGenerator<EnrolledPrincipal, void, undefined> {
-  for await (const { position } of ledger.heads(systemTenant, "system", principalPrefix)) {
-    const enrolled = await principals.inRecord(await ledger.readAt(position, systemTenant));
-    if (enrolled !== undefined && !isErased(ledger, enrolled.principal.tenant)) yield enrolled;
+  for await (const { position } of reader.heads(systemTenant, "system", principalPrefix)) {
+    const enrolled = await principals.inRecord(await reader.readAt(position, systemTenant));
+    if (enrolled !== undefined && !isErased(reader, enrolled.principal.tenant)) yield enrolled;
   }
 }
 

@@ -7,7 +7,7 @@ import { toBase64Url } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
 import { fail } from "../errors.ts";
 import { parseSuspension, type PrincipalPayload, systemTenant } from "@sigil/core/record";
-import type { Ledger } from "../ledger/ledger.ts";
+import type { LedgerReader } from "../ledger/read/reading.ts";
 import {
   isSystemRoot,
   keySuspensionId,
@@ -19,14 +19,14 @@ import {
 } from "./suspension.ts";
 
 export type StandingSources = {
-  readonly ledger: Pick<Ledger, "readId">;
+  readonly ledger: Pick<LedgerReader, "readId">;
   /** A principal as a ledger of so many records had it. */
   readonly readBelow: (id: string, size: bigint) => Promise<PrincipalPayload | undefined>;
 };
 
 /** The one that stands under this id. @throws recordCorrupt: nobody is let in by a damaged record. */
 const readSuspension = async (
-  ledger: Pick<Ledger, "readId">,
+  ledger: Pick<LedgerReader, "readId">,
   recordId: string,
 ): Promise<Suspension | undefined> => {
   const record = await ledger.readId(systemTenant, "system", recordId);

@@ -8,7 +8,7 @@ import type { Thumbprint } from "@sigil/core/bytes";
 import { assert, describeError, fail, SigilFault } from "../errors.ts";
 import { batchItemsMax } from "../limits.ts";
 import { systemTenant, type RecordBody } from "@sigil/core/record";
-import { isKeyRecord, type KeyEntry, type KeyRing, type KeyRole } from "@sigil/core/keys";
+import { isKeyRecord, type KeyEntry, type KeyRole } from "@sigil/core/keys";
 import type { KeyRange, Store, StoreOp } from "../storage/store.ts";
 import { AnchorKeeper } from "./append/anchor.ts";
 import { Completeness, type Pinned } from "./read/completeness.ts";
@@ -26,19 +26,23 @@ import type { CommitListener, LedgerOptions, LedgerStatus } from "./append/optio
 import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./append/prepare.ts";
 import { pinLedger, type PinnedLedger } from "./walk/pinned.ts";
 import { Publishing } from "./append/publishing.ts";
-import { ReadableLedger, type LedgerView } from "./read/reading.ts";
+import { LedgerReader, type LedgerMoment } from "./read/reading.ts";
 import { Sealer } from "./sealing/sealer.ts";
 import { GroupFailed, Sequencer, type AppendUnit, type SequencerGauge } from "./append/sequencer.ts";
 import type { Signers } from "./append/signers.ts";
-import { sizeOf, type LedgerState } from "./append/state.ts";
-import type { Summary } from "./layout/summary.ts";
+import { sizeOf } from "./append/state.ts";
 import { TreeReader } from "./layout/tree.ts";
 import { isVersioned } from "./append/versions.ts";
 import { watchStore } from "./append/watch.ts";
 
 export type { CommittedRecord, LedgerObserver, LedgerOptions, LedgerStatus } from "./append/options.ts";
 
-export class Ledger extends ReadableLedger implements AsyncDisposable {
+/** Every field changes in one step, or a reader could see the keys of one moment and the tree of another. */
+type Moment = LedgerMoment & { readonly signers: Signers };
+
+export class Ledger implements AsyncDisposable {
+  /** For whoever reads and does not write. */
+  readonly reader: LedgerReader;
   readonly #options: LedgerOptions;
   readonly #tags: BlindTags;
   readonly #sealer: Sealer;
@@ -52,11 +56,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   readonly #publishing: Publishing;
   readonly #completeness: Completeness;
   readonly #closing = new AbortController();
-  #store: Store;
-  #state: LedgerState;
-  #ring: KeyRing;
-  #signers: Signers;
-  #summary: Summary;
+  #now: Moment;
   #status: LedgerStatus = { kind: "serving" };
   #recovery: Promise<void> = Promise.resolve();
   /** While the store has been opened anew and checked, and nothing is taken to be written yet. */
@@ -64,16 +64,12 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   #closed: Promise<void> | undefined;
 
   private constructor(options: LedgerOptions, opened: OpenedLedger) {
-    super();
     this.#options = options;
-    this.#store = this.#watch(opened.store);
-    this.#state = opened.state;
-    this.#ring = opened.ring;
-    this.#signers = opened.signers;
-    this.#summary = opened.summary;
+    const { ring, signers, state, summary } = opened;
+    this.#now = { store: this.#watch(opened.store), ring, signers, state, summary };
     const onFault = (cause: unknown): void => options.observe?.onFault?.(cause);
     this.#publishing = new Publishing(sizeOf(opened.state), onFault);
-    const store = (): Store => this.#store;
+    const store = (): Store => this.#now.store;
     const { origin, nowMs } = options;
     const erasureOf = (tenant: string): Erasure | undefined => this.#erasures.of(tenant);
     this.#sealer = new Sealer({ origin, keys: options.dataKeys, store, erasureOf });
@@ -84,14 +80,14 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     this.#decisions = new DecisionIndex({
       store,
       keys: decisionKeysOf(origin, this.#tags),
-      count: (tenant) => BigInt(this.#summary.tallyOf(tenant)?.decisions ?? 0),
+      count: (tenant) => BigInt(this.#now.summary.tallyOf(tenant)?.decisions ?? 0),
       onBroken: (error) => options.observe?.onVerifyFailure?.(error),
       onFault,
     });
     this.#tree = new TreeReader(store);
     this.#completeness = new Completeness({
       key: opened.summaryKey,
-      summary: () => this.#summary,
+      summary: () => this.#now.summary,
       pin: async (tenant) =>
         this.#reopened ? this.#pin(tenant) : this.#sequencer.exclusive(async () => this.#pin(tenant)),
       nowMs: options.nowMs,
@@ -111,10 +107,10 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     this.#keyLife = new KeyLife({
       keys: options.signingKeys,
       nowMs: options.nowMs,
-      now: () => ({ ring: this.#ring, signers: this.#signers, size: this.size }),
+      now: () => ({ ...this.#now, size: this.reader.size }),
       exclusive: (work) => this.#sequencer.exclusive(work),
       commitAlone: (body, next) => this.#commitAlone(body, next),
-      hashOf: async (id) => (await this.readId("system", "system", id))?.hash ?? null,
+      hashOf: async (id) => (await this.reader.readId("system", "system", id))?.hash ?? null,
       onFault,
     });
     this.#erasures = new Erasures(opened.erasures, {
@@ -131,6 +127,16 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       onErased: (tenant, records) => options.observe?.onErased?.(tenant, records),
       onFault,
     });
+    this.reader = new LedgerReader({
+      now: () => this.#now,
+      options,
+      sealer: this.#sealer,
+      tree: this.#tree,
+      tags: this.#tags,
+      erasures: this.#erasures,
+      decisions: this.#decisions,
+      completeness: this.#completeness,
+    });
   }
 
   /** @throws storeLocked, ledgerCorrupt, ledgerBehindAnchor, recordCorrupt, storeFailed. */
@@ -138,7 +144,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     const store = await options.openStore();
     try {
       const ledger = new Ledger(options, await openLedger(options, store));
-      await ledger.#anchor.start(ledger.size, ledger.#state.checkpoint);
+      await ledger.#anchor.start(ledger.reader.size, ledger.#now.state.checkpoint);
       await ledger.#keyLife.discardEnded();
       await ledger.#erasures.carryOut();
       const { status } = ledger;
@@ -203,8 +209,8 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   /** Another version of a tenant's data key seals from now on. @throws notFound, erased, keyReplaced, keyUnavailable, notServing. */
   rotateDataKey(tenant: string, expected?: number): Promise<LivingDataKey> {
     return this.#sequencer.exclusive(async () => {
-      this.refuseErased(tenant);
-      const [sealer, size] = [this.#sealer, this.size];
+      this.reader.refuseErased(tenant);
+      const [sealer, size] = [this.#sealer, this.reader.size];
       const commit = (ops: readonly StoreOp[]): Promise<void> => this.#commitUpkeep(ops);
       return rotateDataKey(tenant, expected, { keys: this.#options.dataKeys, sealer, commit, size });
     });
@@ -247,14 +253,8 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
 
   /** This moment, for an inspection. @throws notServing, storeFailed. */
   pin(): Promise<PinnedLedger> {
-    return pinLedger(() => this.view(), this.#sequencer);
-  }
-
-  protected view(): LedgerView {
-    const [store, state, ring, options] = [this.#store, this.#state, this.#ring, this.#options];
-    const [sealer, tree, tags, erasures] = [this.#sealer, this.#tree, this.#tags, this.#erasures];
-    const [completeness, decisions] = [this.#completeness, this.#decisions];
-    return { store, state, ring, options, sealer, tree, tags, erasures, completeness, decisions };
+    const [options, erasures] = [this.#options, this.#erasures];
+    return pinLedger({ now: () => this.#now, options, erasures }, this.#sequencer);
   }
 
   /** Answers what waits, refuses what comes, then closes the store. Idempotent. */
@@ -280,24 +280,13 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     try {
       await this.#anchor.flush();
     } finally {
-      await this.#store.close();
-    }
-  }
-
-  /**
-   * For whoever asks about another tenant: a slip in its name must not look like a tenant without records.
-   * @throws notFound when nothing was ever recorded of it; erased.
-   */
-  requireTenant(tenant: string): void {
-    this.refuseErased(tenant);
-    if (this.#summary.tallyOf(tenant) === undefined) {
-      fail({ kind: "notFound", what: "record of tenant", id: tenant });
+      await this.#now.store.close();
     }
   }
 
   /** While nothing is being written, so that the store and the summary are of one moment. */
   #pin(tenant: string): Pinned {
-    const [store, summary] = [this.#store, this.#summary];
+    const [store, summary] = [this.#now.store, this.#now.summary];
     const snapshot = store.snapshot();
     return {
       store,
@@ -310,17 +299,17 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
 
   /** In an exclusive turn: what stands beside the records. @throws storeFailed. */
   async #commitUpkeep(ops: readonly StoreOp[]): Promise<void> {
-    const changes = this.#summary.changes();
+    const changes = this.#now.summary.changes();
     changes.upkeep(ops);
-    const plan = this.#summary.plan(changes, this.size, this.#state.root);
-    await this.#store.commit([...ops, ...plan.ops]);
+    const plan = this.#now.summary.plan(changes, this.reader.size, this.#now.state.root);
+    await this.#now.store.commit([...ops, ...plan.ops]);
     plan.accept();
   }
 
   /** In an exclusive turn: one record about keys, signed by the keys before it. */
   async #commitAlone(body: RecordBody, next: KeysInUse): Promise<void> {
     const { origin } = this.#options;
-    const signer = this.#signers.record;
+    const signer = this.#now.signers.record;
     const record = await signRecord(prepareRecord(body), { signer, origin });
     try {
       const [outcome] = await this.#commit([{ records: [record], extraOps: () => [] }], next);
@@ -342,25 +331,22 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
       throw new GroupFailed({ kind: "notServing", rule: "the anchor could not be written" }, { cause });
     }
     try {
-      await this.#store.commit(planned.ops);
+      await this.#now.store.commit(planned.ops);
     } catch (cause) {
       this.#fail(cause);
       throw new GroupFailed({ kind: "indeterminate", rule: "the store failed while writing" }, { cause });
     }
-    this.#state = planned.state;
+    const { ring, signers } = next ?? this.#now;
+    this.#now = { ...this.#now, state: planned.state, ring, signers };
     planned.accept();
-    if (next !== undefined) {
-      this.#ring = next.ring;
-      this.#signers = next.signers;
-    }
-    this.#anchor.committed(this.size, planned.state.checkpoint);
+    this.#anchor.committed(this.reader.size, planned.state.checkpoint);
     const appended = planned.outcomes.flatMap((each) => (each.kind === "accepted" ? each.appended : []));
     const committed = appended.map((entry, index) => ({
       ...entry,
       body: planned.records[index]?.body as RecordBody,
     }));
     this.#erasures.take(committed);
-    if (committed.length > 0) this.#publishing.publish(committed, this.size);
+    if (committed.length > 0) this.#publishing.publish(committed, this.reader.size);
     return planned.outcomes;
   }
 
@@ -368,7 +354,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   async #sign(record: PreparedRecord): Promise<SignedRecord> {
     const { origin, observe } = this.#options;
     try {
-      return await signRecord(record, { signer: this.#signers.record, origin });
+      return await signRecord(record, { signer: this.#now.signers.record, origin });
     } catch (cause) {
       observe?.onFault?.(cause);
       throw cause;
@@ -378,16 +364,16 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   /** A plan that fails has written nothing, but what it counted is forgotten. */
   async #plan(units: readonly SignedUnit[]) {
     try {
-      return await planCommit(this.#state, units, {
-        store: this.#store,
+      return await planCommit(this.#now.state, units, {
+        store: this.#now.store,
         sealer: this.#sealer,
         tags: this.#tags,
         decisions: this.#decisions,
         origin: this.#options.origin,
-        checkpointSigner: this.#signers.checkpoint,
-        summary: this.#summary,
+        checkpointSigner: this.#now.signers.checkpoint,
+        summary: this.#now.summary,
         sweep: (batch) => this.#keys.sweep(batch),
-        readHash: async (position) => (await this.readAt(position)).hash,
+        readHash: async (position) => (await this.reader.readAt(position)).hash,
       });
     } catch (cause) {
       this.#fail(cause);
@@ -403,7 +389,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   #watch(store: Store): Store {
     return watchStore(store, (cause, failed) => {
       // Damaged files stay damaged: their reader gets the error, and reopening at each read would serve nobody.
-      if (failed === this.#store && !isDamagedFiles(cause)) this.#fail(cause);
+      if (failed === this.#now.store && !isDamagedFiles(cause)) this.#fail(cause);
     });
   }
 
@@ -426,7 +412,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
     this.#requireServing();
     let isHalted = false;
     try {
-      await this.#store.purge(ranges, async () => {
+      await this.#now.store.purge(ranges, async () => {
         this.#requireServing();
         this.#halt("the store lets go of an erased tenant");
         isHalted = true;
@@ -453,21 +439,20 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
   async #reopen(): Promise<void> {
     this.#decisions.forget();
     await this.#decisions.settled();
-    await this.#store.close();
+    await this.#now.store.close();
     const store = await this.#options.openStore();
-    this.#store = this.#watch(store);
-    const opened = await openLedger(this.#options, store, this.#state);
-    this.#state = opened.state;
-    this.#ring = opened.ring;
-    this.#signers = opened.signers;
-    this.#summary = opened.summary;
+    // Reads that come meanwhile meet the store that is being checked.
+    this.#now = { ...this.#now, store: this.#watch(store) };
+    const opened = await openLedger(this.#options, store, this.#now.state);
+    const { ring, signers, state, summary } = opened;
+    this.#now = { ...this.#now, ring, signers, state, summary };
     this.#completeness.reset([systemTenant]);
     this.#erasures.reset(opened.erasures);
     this.#tree.forget();
     this.#keys.forget();
     // Also what was asked for while the store was closed.
     this.#decisions.forget();
-    await this.#anchor.start(this.size, this.#state.checkpoint);
+    await this.#anchor.start(this.reader.size, this.#now.state.checkpoint);
     await this.#keyLife.discardEnded();
     this.#reopened = true;
     try {
@@ -483,7 +468,7 @@ export class Ledger extends ReadableLedger implements AsyncDisposable {
 
   /** Records whose commit was indeterminate and turned out kept: the listeners have not seen them. One group's. */
   async #republish(): Promise<void> {
-    const records = await this.committedFrom(this.#publishing.size);
-    if (records.length > 0) this.#publishing.publish(records, this.size);
+    const records = await this.reader.committedFrom(this.#publishing.size);
+    if (records.length > 0) this.#publishing.publish(records, this.reader.size);
   }
 }

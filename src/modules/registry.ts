@@ -8,11 +8,12 @@ import { moduleCacheEntriesMax } from "../limits.ts";
 import { BoundedMap } from "../identity/bounded-map.ts";
 import { RecordCache } from "../ledger/cache.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { LedgerReader } from "../ledger/read/reading.ts";
 import type { SystemRecord } from "../canon/domain.ts";
 import { modulePrefix } from "./domain.ts";
 
 export type RegistryDependencies = {
-  readonly ledger: Pick<Ledger, "head" | "subscribe">;
+  readonly ledger: Pick<Ledger, "subscribe"> & { readonly reader: Pick<LedgerReader, "head"> };
   /** A version with its quorum, a tombstone too. @throws notFound, recordCorrupt. */
   readonly readVersion: (id: string, version: bigint) => Promise<SystemRecord>;
 };
@@ -36,7 +37,7 @@ export class ModuleRegistry {
   /** The newest version, retired or not; undefined when the name has none. @throws recordCorrupt. */
   find(id: string): Promise<Standing | undefined> {
     return this.#known.find(id, async () => {
-      const head = await this.#deps.ledger.head("system", "system", id);
+      const head = await this.#deps.ledger.reader.head("system", "system", id);
       return head === undefined ? undefined : this.at(id, head.version);
     });
   }

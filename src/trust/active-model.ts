@@ -33,8 +33,10 @@ const loadModel = ({ body, hash, position }: ModelRecord): ModelState => {
 };
 
 export type ModelLedger = {
-  readonly readId: (tenant: string, space: string, id: string) => Promise<ModelRecord | undefined>;
-  readonly readHash: (hash: Hash) => Promise<ModelRecord | undefined>;
+  readonly reader: {
+    readonly readId: (tenant: string, space: string, id: string) => Promise<ModelRecord | undefined>;
+    readonly readHash: (hash: Hash) => Promise<ModelRecord | undefined>;
+  };
   readonly subscribe: (listener: (records: readonly ModelRecord[]) => void) => () => void;
 };
 
@@ -57,7 +59,7 @@ export class ActiveModels {
       if (newest !== undefined) models.#state = loadModel(newest);
     });
     try {
-      const record = await ledger.readId("system", "system", activeModelId);
+      const record = await ledger.reader.readId("system", "system", activeModelId);
       models.#state =
         record === undefined ? { kind: "missing", rule: "the ledger holds none" } : loadModel(record);
     } catch (error) {
@@ -84,7 +86,7 @@ export class ActiveModels {
     const name = toHex(hash);
     const known = this.#byHash.get(name);
     if (known !== undefined) return known;
-    const record = await this.#ledger.readHash(hash);
+    const record = await this.#ledger.reader.readHash(hash);
     if (record === undefined) return fail({ kind: "notFound", what: "trust model", id: name });
     const model = parseTrustModel(record.body.payload);
     if (this.#byHash.size >= knownModelsMax) this.#byHash.clear();

@@ -11,6 +11,7 @@ import { rateRefillEntriesMax } from "../limits.ts";
 import { parseFrozenChain } from "@sigil/core/record";
 import type { Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { LedgerReader } from "../ledger/read/reading.ts";
 import type { CommittedRecord } from "../ledger/append/options.ts";
 import type { ActiveModels, LoadedModel } from "./active-model.ts";
 import { createTimesByTag, type TimesByTag } from "./times-by-tag.ts";
@@ -40,7 +41,9 @@ export type Rates = {
   readonly enter: (asked: Asked, nowMs: number) => Entered;
 };
 
-type RateLedger = Pick<Ledger, "subscribe" | "recentDecisions" | "principalTag">;
+type RateLedger = Pick<Ledger, "subscribe"> & {
+  readonly reader: Pick<LedgerReader, "recentDecisions" | "principalTag">;
+};
 
 export type RatesOptions = {
   readonly ledger: RateLedger;
@@ -72,7 +75,7 @@ type Tenant = {
 type Place = { readonly windows: RateWindows; readonly name: string };
 
 class CountedRates implements Rates {
-  readonly #ledger: RateLedger;
+  readonly #reader: RateLedger["reader"];
   readonly #models: ActiveModels;
   readonly #nowMs: () => number;
   readonly #peers: RateWindows;
@@ -86,7 +89,7 @@ class CountedRates implements Rates {
   #limit: RateLimit;
 
   constructor({ ledger, models, nowMs }: RatesOptions) {
-    this.#ledger = ledger;
+    this.#reader = ledger.reader;
     this.#models = models;
     this.#nowMs = nowMs;
     this.#configuredFor = loadedOf(models);
@@ -126,10 +129,10 @@ class CountedRates implements Rates {
     const { windowMs } = this.#limit;
     this.#rememberedUntilMs = nowMs + windowMs;
     const which = { sinceMs: nowMs - windowMs, entriesMax: rateRefillEntriesMax };
-    const { cut } = await this.#ledger.recentDecisions(which, ({ tenant, ts, subjectTag, callerTag }) => {
+    const { cut } = await this.#reader.recentDecisions(which, ({ tenant, ts, subjectTag, callerTag }) => {
       const asking = subjectTag === callerTag ? "itself" : "others";
       // Of an anonymous caller nobody knows any more where it called from.
-      if (asking === "itself" && subjectTag === this.#ledger.principalTag(tenant, "")) return;
+      if (asking === "itself" && subjectTag === this.#reader.principalTag(tenant, "")) return;
       this.#rememberedOf(tenant)[asking].add(subjectTag, Math.min(ts, nowMs));
     });
     return cut;
@@ -188,7 +191,7 @@ class CountedRates implements Rates {
       return undefined;
     }
     const end = name.indexOf("\0");
-    const tag = this.#ledger.principalTag(tenant, name.slice(end + 1));
+    const tag = this.#reader.principalTag(tenant, name.slice(end + 1));
     if (tag === undefined) return undefined;
     return this.#remembered.get(tenant)?.[name.slice(0, end) as Asking].of(tag, this.#limit.limit);
   }

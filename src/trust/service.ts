@@ -184,7 +184,7 @@ class Deciding implements TrustService {
         reach: reachOf(caller, question),
         decisions: matter.decisions,
       };
-      return simulateLast(this.#deps.ledger, asked, call);
+      return simulateLast(this.#deps.ledger.reader, asked, call);
     }
     const asked = this.#spell(matter.question);
     const subject = await this.#subject(caller, asked);
@@ -201,7 +201,7 @@ class Deciding implements TrustService {
 
   /** Whoever asks, and however they spell it, decides on and records one spelling. */
   #spell(question: CheckQuestion): CheckQuestion {
-    return spellQuestion(question, this.#deps.ledger.origin);
+    return spellQuestion(question, this.#deps.ledger.reader.origin);
   }
 
   async #decideOne(
@@ -404,7 +404,7 @@ class Deciding implements TrustService {
 
   /** The first answer, read back from its record and verified like any read. */
   async #replay(position: CborValue): Promise<Decision> {
-    const record = await this.#deps.ledger.readAt(BigInt(position as number | bigint));
+    const record = await this.#deps.ledger.reader.readAt(BigInt(position as number | bigint));
     const chain = parseFrozenChain(record.body.payload);
     const model = chain.model.hash === null ? null : await this.#models.byHash(chain.model.hash);
     return {

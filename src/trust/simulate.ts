@@ -14,7 +14,7 @@ import {
   spellingOr,
 } from "@sigil/core/record";
 import { readsAcross, runPaced, type CallContext, type Caller } from "../identity/caller.ts";
-import type { Ledger } from "../ledger/ledger.ts";
+import type { LedgerReader } from "../ledger/read/reading.ts";
 import type { LoadedModel } from "./active-model.ts";
 import type { SimulateQuestion, SimulatedDecision, Simulation } from "./decision.ts";
 import {
@@ -120,7 +120,7 @@ export const reachOf = (caller: Caller, { candidate }: Pick<SimulateQuestion, "c
     : { kind: "tenant", tenant: caller.tenant };
 
 /** The part of the ledger that decisions are read from. */
-export type DecisionLedger = Pick<Ledger, "size" | "peekAt" | "readAt" | "decisions">;
+export type DecisionLedger = Pick<LedgerReader, "size" | "peekAt" | "readAt" | "decisions">;
 
 /** Positions of decisions of every tenant, newest first. Looks at no more than `scanMax` records. */
 async function* everyDecision(

@@ -42,7 +42,7 @@ export const observeLedger = ({ log, limited, metrics, health, stopping }: Watch
 export const wireInspections = (ledger: Ledger, directory: string, log: Logger): InspectionService =>
   createInspectionService({
     ledger,
-    rules: () => inspectionOf(ledger.origin, directory),
+    rules: () => inspectionOf(ledger.reader.origin, directory),
     newId: randomUUID,
     monotonicMs: () => performance.now(),
     onEnd: ({ size }, { total, first }) => {

@@ -216,9 +216,9 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
   const nowMs = overrides.clock?.nowMs ?? Date.now;
   const principals = createPrincipals(ledger);
   const { anonymous } = config;
-  const { identify } = createIdentityResolver({ principals, origin: ledger.origin, nowMs, anonymous });
+  const { identify } = createIdentityResolver({ principals, origin: ledger.reader.origin, nowMs, anonymous });
   const rpc: RpcEnvironment = {
-    trustDomain: ledger.origin,
+    trustDomain: ledger.reader.origin,
     identify,
     authorize,
     deadlines: { deadlineMsDefault: config.deadline_default_ms, deadlineMsMax: config.deadline_max_ms },
@@ -274,7 +274,7 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
     connections: bounds.connections,
     services: [
       [TrustServiceService, trustHandlers(trust, quorum, rpc)],
-      [AuditServiceService, auditHandlers(wireAudit(ledger), rpc)],
+      [AuditServiceService, auditHandlers(wireAudit(ledger.reader), rpc)],
       [CanonServiceService, canonHandlers(records, withCodeCheck(quorum, modules), rpc)],
       [WitnessServiceService, witnessHandlers(quorum, rpc)],
       [PrincipalServiceService, principalHandlers(directory, rpc)],
@@ -301,7 +301,7 @@ const serveOperator = (
   const { limited, metrics, stopping } = parts;
   metrics.watch({
     queue: () => ledger.gauge,
-    ledgerSize: () => ledger.size,
+    ledgerSize: () => ledger.reader.size,
     isServing: () => ledger.status.kind === "serving",
   });
   return startOperator({
@@ -391,7 +391,10 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
   );
   if (ledger.status.kind === "serving") parts.health.set("serving");
   const target = formatAddress(rpc.address);
-  log.info({ target, operator: operator.url, tls: tls !== null, records: String(ledger.size) }, "serving");
+  log.info(
+    { target, operator: operator.url, tls: tls !== null, records: String(ledger.reader.size) },
+    "serving",
+  );
   const running = opened.move();
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => (closing ??= closeAll(running, config, parts).then(flushLog));

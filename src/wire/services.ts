@@ -12,6 +12,7 @@ import type { CallContext, Caller } from "../identity/caller.ts";
 import type { Metrics } from "../gateway/metrics.ts";
 import type { createPrincipals } from "../identity/principals.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { LedgerReader } from "../ledger/read/reading.ts";
 import { Directory } from "../identity/directory/directory.ts";
 import type { PrincipalService } from "../identity/directory/principal-service.ts";
 import { Suspending, type SuspendingDependencies } from "../identity/directory/suspending.ts";
@@ -36,7 +37,7 @@ export const serviceNames: readonly string[] = [
   "sigil.backup.v1.BackupService",
 ];
 
-export const wireAudit = (ledger: Ledger) =>
+export const wireAudit = (ledger: LedgerReader) =>
   createAuditService({
     ledger,
     compileGlob: (pattern) => {
@@ -137,7 +138,7 @@ export const wirePrincipals = (parts: PrincipalParts, takesCertificates: boolean
       log.warn(made, `${what} suspended`);
     },
   });
-  const directory = new Directory({ ledger, principals });
+  const directory = new Directory({ ledger: ledger.reader, principals });
   return {
     suspend: (caller, question, call) => suspending.suspend(caller, question, call),
     get: (caller, id) => directory.get(caller, id),

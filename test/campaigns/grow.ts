@@ -160,12 +160,12 @@ try {
   const began = performance.now();
   await using ledger = await openDeployment(openOptions(root));
   const openedMs = performance.now() - began;
-  await ledger.decisionAt(tenant, "nobody");
+  await ledger.reader.decisionAt(tenant, "nobody");
   say({ openedMs: Math.round(openedMs), firstQuestionMs: Math.round(performance.now() - began - openedMs) });
   const refilling = performance.now();
   let recent = 0;
   const all = { sinceMs: 0, entriesMax: rateRefillEntriesMax };
-  const { cut } = await ledger.recentDecisions(all, () => void (recent += 1));
+  const { cut } = await ledger.reader.recentDecisions(all, () => void (recent += 1));
   say({ refilled: recent, refilledMs: Math.round(performance.now() - refilling), cut });
   if (cut.length === 0 && recent !== count) process.exitCode = 1;
   if (!(await measure(ledger))) process.exitCode = 1;

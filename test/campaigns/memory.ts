@@ -159,7 +159,7 @@ const inspect = async (place: string, rebuildIndexes: boolean, look: Watch): Pro
 const inspectServed = async (place: string, look: Watch): Promise<void> => {
   await using ledger = await Ledger.open(await describeDeployment(openOptions(place)));
   await using pinned = await ledger.pin();
-  const rules = inspectionOf(ledger.origin, dataDirectory(place));
+  const rules = inspectionOf(ledger.reader.origin, dataDirectory(place));
   const report = await inspectPinned(pinned, () => undefined, {
     ...rules,
     inspectGroup: async (group) => {

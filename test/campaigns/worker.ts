@@ -48,17 +48,17 @@ const append = async (ledger: Ledger, id: string, payloadBytes: number): Promise
       return { position: appended.position, hash: toHex(appended.hash), id };
     },
     async (outcome) => {
-      const { position, hash } = await ledger.readAt(BigInt(outcome as number));
+      const { position, hash } = await ledger.reader.readAt(BigInt(outcome as number));
       return { position, hash: toHex(hash), id };
     },
   );
 };
 
 const checkOne = async (ledger: Ledger, { position, hash, id }: Acknowledged): Promise<void> => {
-  const record = await ledger.readAt(position);
+  const record = await ledger.reader.readAt(position);
   if (toHex(record.hash) !== hash) say(`wrong hash at position ${position}`);
   if (record.body.id !== id) say(`wrong id at position ${position}`);
-  if ((await ledger.readId(record.body.tenant, "user", id))?.position !== position)
+  if ((await ledger.reader.readId(record.body.tenant, "user", id))?.position !== position)
     say(`wrong place of ${id}`);
   const kept = await keptAnswer(ledger, scopeOf(id, record.body.tenant), utf8Encode(id));
   if (kept === undefined) say(`wrong idempotency entry of ${id}`);
@@ -95,7 +95,7 @@ const load = async (ledger: Ledger, appender: number, task: WorkerTask): Promise
 
 const task = JSON.parse(process.argv[2] ?? "") as WorkerTask;
 const ledger = await openDeployment(openOptions(task.root));
-say(`open ${ledger.size}`);
+say(`open ${ledger.reader.size}`);
 await check(ledger, parseAcknowledged(readFileSync(task.acknowledgedPath, "utf8")));
 if (task.appenders === 0) await ledger.close();
 else {

@@ -130,7 +130,7 @@ describe("canon refuses without a trace", () => {
     await council.send(proposal, genuine);
     await council.as("mentor").canon.withdrawProposal({ id: ended.id });
     const stranger = newKey();
-    const { size } = council.served.server.ledger;
+    const { size } = council.served.server.ledger.reader;
     const guest = council.as("guest");
     const calls = [
       () => council.send(proposal, genuine),
@@ -146,7 +146,7 @@ describe("canon refuses without a trace", () => {
       () => guest.canon.batchWriteRecords({ writes: [writeOf("a", 1)] }),
     ];
     for (const call of [...calls, ...calls]) await refusalOf(call());
-    expect(council.served.server.ledger.size).to.equal(size);
+    expect(council.served.server.ledger.reader.size).to.equal(size);
   });
 });
 

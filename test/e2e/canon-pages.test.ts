@@ -246,7 +246,7 @@ describe("listing records", () => {
         taken.push(answer.record);
       }
       expect(taken).to.deep.equal(calm);
-      const future = observer.canon.streamRecords({ ledgerSize: served.server.ledger.size + 100n });
+      const future = observer.canon.streamRecords({ ledgerSize: served.server.ledger.reader.size + 100n });
       expect(await codeOf(future.next())).to.equal("OUT_OF_RANGE");
     });
   });

@@ -139,7 +139,7 @@ describe("records of the user space", () => {
   describe("who may", () => {
     it("lets no Observer and no Guest write", async () => {
       const { ledger } = served.server;
-      const size = ledger.size;
+      const size = ledger.reader.size;
       for (const level of ["observer", "guest"] as const) {
         const refused = await refusalOf(put(served.as(level), "who/note", {}));
         expect(refused).to.include({ codeName: "PERMISSION_DENIED", reason: "LEVEL_TOO_LOW" });
@@ -148,7 +148,7 @@ describe("records of the user space", () => {
       expect(await codeOf(served.as("guest").canon.getRecord({ id: "who/note" }))).to.equal(
         "PERMISSION_DENIED",
       );
-      expect(ledger.size).to.equal(size);
+      expect(ledger.reader.size).to.equal(size);
     });
 
     it("refuses what the model denies, names the decision, and keeps it readable", async () => {
@@ -253,9 +253,9 @@ describe("records of the user space", () => {
       expect(await codeOf(at({ $case: "version", value: 0n }))).to.equal("INVALID_ARGUMENT");
       expect(await codeOf(at({ $case: "hash", value: hash }, "read/two"))).to.equal("NOT_FOUND");
       expect(await codeOf(at({ $case: "hash", value: new Uint8Array(31) }))).to.equal("INVALID_ARGUMENT");
-      expect(await codeOf(at({ $case: "ledgerSize", value: served.server.ledger.size + 1n }))).to.equal(
-        "OUT_OF_RANGE",
-      );
+      expect(
+        await codeOf(at({ $case: "ledgerSize", value: served.server.ledger.reader.size + 1n })),
+      ).to.equal("OUT_OF_RANGE");
     });
 
     it("answers an envelope that holds the very record, and its hash", async () => {

@@ -97,7 +97,7 @@ describe("watching records", () => {
     it("begins with a heartbeat at the end of the ledger, and gives what is committed from then on", async () => {
       await put(operator, "w/before", {});
       const { watching, first } = await begin();
-      expect(first.nextPosition).to.equal(served.server.ledger.size);
+      expect(first.nextPosition).to.equal(served.server.ledger.reader.size);
       const written = await put(operator, "w/one", { n: 1 });
       const { records, next } = await take(watching, 1);
       expect(records).to.deep.equal([{ record: written.record, version: 1n, tombstone: false }]);
@@ -120,7 +120,7 @@ describe("watching records", () => {
         ).to.deep.equal(expected);
         await watching.return();
       }
-      const { size } = served.server.ledger;
+      const { size } = served.server.ledger.reader;
       await (await begin({ fromPosition: size })).watching.return();
       for (const fromPosition of [size + 1n, 2n ** 64n - 1n]) {
         expect(await codeOf(observer.canon.watch({ fromPosition }).next())).to.equal("OUT_OF_RANGE");
@@ -220,7 +220,7 @@ describe("watching records", () => {
         return forget();
       };
     };
-    let from = ledger.size;
+    let from = ledger.reader.size;
     const write = async (writer: number): Promise<readonly bigint[]> => {
       const positions: bigint[] = [];
       for (let batch = 0; batch < 20; batch += 1) {

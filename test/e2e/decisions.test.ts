@@ -216,10 +216,10 @@ describe("decisions over a socket", () => {
     const operator = served.as("operator");
     const ask = { action: "write", target: "user/notes", input: text, idempotencyKey: "order-17" };
     const first = await operator.trust.check(ask);
-    const size = served.server.ledger.size;
+    const size = served.server.ledger.reader.size;
     const again = await operator.trust.check(ask);
     expect(again).to.deep.equal({ ...first, replayed: true });
-    expect(served.server.ledger.size).to.equal(size);
+    expect(served.server.ledger.reader.size).to.equal(size);
     const other = await refusalOf(operator.trust.check({ ...ask, target: "user/other" }));
     expect(other.codeName).to.equal("ALREADY_EXISTS");
     const mentor = await served.as("mentor").trust.check(ask);
@@ -279,7 +279,7 @@ describe("decisions over a socket", () => {
     for (const [name, checks] of batches) {
       const { trust } = served.as(name);
       const request = { checks: [...checks, ...checks], idempotencyKey: "all-fail" };
-      const size = served.server.ledger.size;
+      const size = served.server.ledger.reader.size;
       const first = await trust.batchCheck(request);
       expect(
         first.results.map(({ outcome }) => outcome?.$case),
@@ -301,7 +301,7 @@ describe("decisions over a socket", () => {
           .map(({ outcome }) => (outcome?.$case === "error" ? SigilError.fromStatus(outcome.value) : outcome))
           .map((error) => error instanceof SigilError && [error.code, error.reason, error.fieldViolations]);
       expect(statuses(again), name).to.deep.equal(statuses(first));
-      expect(served.server.ledger.size, name).to.equal(size);
+      expect(served.server.ledger.reader.size, name).to.equal(size);
     }
   });
 
@@ -332,7 +332,7 @@ describe("decisions over a socket", () => {
     const { model } = active;
     if (model === undefined) throw new Error("no model");
     const candidate = { ...model, threshold: 0.999, review: undefined };
-    const size = fresh.server.ledger.size;
+    const size = fresh.server.ledger.reader.size;
     const simulated = await fresh.as("mentor").trust.simulate({
       candidate,
       subjectMatter: { $case: "lastDecisions", value: 10 },
@@ -352,7 +352,7 @@ describe("decisions over a socket", () => {
       includeUnchanged: true,
     });
     expect(one).to.include({ scored: 1, flipped: 1 });
-    expect(fresh.server.ledger.size).to.equal(size);
+    expect(fresh.server.ledger.reader.size).to.equal(size);
     const refused = await refusalOf(
       fresh.as("mentor").trust.simulate({
         candidate: { ...model, weights: { ...model.weights, level: -1 } },

@@ -113,13 +113,13 @@ describe("e2e_error_default_deny", () => {
         : { ...evaluate(model, features), verdict }) as Evaluate;
     await using served = await deployment.serve({ overrides: { evaluate: evaluator } });
     const operator = served.as("operator");
-    const size = served.server.ledger.size;
+    const size = served.server.ledger.reader.size;
     for (const reason of ["\ud800", "", "not upper snake"]) {
       verdict = { kind: "allow", reason };
       const answer = await answerOf(operator.trust.check(allowedCheck));
       expect(answer).to.have.property("error");
     }
-    expect(served.server.ledger.size).to.equal(size);
+    expect(served.server.ledger.reader.size).to.equal(size);
     verdict = undefined;
     expect((await operator.trust.check(allowedCheck)).allowed).to.equal(true);
   });

@@ -278,11 +278,10 @@ describe("an erased tenant", function () {
         kekInputs,
         nowMs: Date.now,
       });
-      expect(() => ledger.refuseErased("acme")).to.throw('tenant "acme" was erased');
-      expect((await ledger.dataKeys({ tenant: "acme", limit: 9 })).map(({ state }) => state)).to.deep.equal([
-        "destroyed",
-        "destroyed",
-      ]);
+      expect(() => ledger.reader.refuseErased("acme")).to.throw('tenant "acme" was erased');
+      expect(
+        (await ledger.reader.dataKeys({ tenant: "acme", limit: 9 })).map(({ state }) => state),
+      ).to.deep.equal(["destroyed", "destroyed"]);
     }
     const words = ["restore", "--from", "before", "--data", "old-data", ...kek];
     const refused = await asRoot(council, ...words, "--not-before", "later");

@@ -133,14 +133,14 @@ describe("identity over a socket", () => {
     await using apart = await makeDeployment();
     await using closed = await apart.serve({ config: { anonymous: "refuse" } });
     const guest = closed.as("guest");
-    const size = closed.server.ledger.size;
+    const size = closed.server.ledger.reader.size;
     const ends = new Map<string, string | undefined>();
     for (const stub of Object.values(guest.stubs)) {
       for (const rpc of rpcsOf(stub)) ends.set(rpc.path, (await bareCall(stub, rpc)).reason);
     }
     expect(ends.size).to.be.greaterThan(30);
     expect(new Set(ends.values()), JSON.stringify([...ends])).to.deep.equal(new Set(["CREDENTIALS_MISSING"]));
-    expect(closed.server.ledger.size).to.equal(size);
+    expect(closed.server.ledger.reader.size).to.equal(size);
     expect(await guest.health()).to.equal("SERVING");
     expect(
       (await closed.as("operator").trust.check({ action: "read", target: "public/docs" })).subject,
@@ -159,7 +159,7 @@ describe("identity over a socket", () => {
     const token = mint(other.privateKeys.operator);
     expect((await checkWith(token, fresh)).subject).to.equal("operator");
     const { ledger } = fresh.server;
-    const record = await ledger.readId("system", "system", "principal/operator");
+    const record = await ledger.reader.readId("system", "system", "principal/operator");
     if (record === undefined) throw new Error("the principal has a record");
     const payload = formatPrincipal({ ...parsePrincipal(record.body.payload), active: false });
     await ledger.append([{ ...record.body, ts: Date.now(), payload, links: [], prev: record.hash }]);

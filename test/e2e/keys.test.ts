@@ -63,15 +63,15 @@ const expectAllVerified = async (
   );
   const isForStranger = (position: bigint): boolean => edges.has(position) || position % 20n === 0n;
   const verify = async (position: bigint): Promise<void> => {
-    const { steps, record } = await ledger.examine(position);
+    const { steps, record } = await ledger.reader.examine(position);
     for (const { name, outcome, detail } of steps)
       if (outcome !== "passed") faults.push(`${position}: ${name}: ${detail}`);
     if (record !== undefined && walk !== undefined && isForStranger(position))
       faults.push(await faultIn(walk, connection, position, record.envelope));
   };
-  for (let from = 0n; from < ledger.size; from += together) {
+  for (let from = 0n; from < ledger.reader.size; from += together) {
     const positions: bigint[] = [];
-    for (let at = from; at < from + together && at < ledger.size; at += 1n) positions.push(at);
+    for (let at = from; at < from + together && at < ledger.reader.size; at += 1n) positions.push(at);
     await Promise.all(positions.map(verify));
   }
   expect(faults.filter((fault) => fault !== undefined)).to.deep.equal([]);
@@ -111,13 +111,13 @@ describe("keys of a deployment that serves", function () {
       const guest = served.as("guest");
       const walk = await walkAsStranger(guest, genesis);
       expect(walk.keys.map(({ thumbprint }) => thumbprint)).to.deep.equal(
-        ledger.ring.entries.map(({ thumbprint }) => thumbprint),
+        ledger.reader.ring.entries.map(({ thumbprint }) => thumbprint),
       );
       expect(walk.keys).to.have.length(2 * (turns + 1));
       await expectAllVerified(ledger, undefined, guest);
       const signers = new Set<string>();
-      for (let position = 0n; position < ledger.size; position += 1n) {
-        signers.add(toHex((await ledger.readAt(position)).signedBy.thumbprint));
+      for (let position = 0n; position < ledger.reader.size; position += 1n) {
+        signers.add(toHex((await ledger.reader.readAt(position)).signedBy.thumbprint));
       }
       expect(signers).to.have.property("size", turns + 1);
       expect(await signingFiles(deployment)).to.deep.equal([
@@ -137,7 +137,7 @@ describe("keys of a deployment that serves", function () {
       const { id } = await walk.verifyRecord({ position, ...evidence });
       expect(id).to.equal(auditId);
     }
-    const { size } = again.server.ledger;
+    const { size } = again.server.ledger.reader;
     await again[Symbol.asyncDispose]();
     const options = await describeDeployment({ directory: deployment.directory, kekInputs, nowMs: Date.now });
     expect(await runFsck(options)).to.include({ ok: true, size });
@@ -192,13 +192,13 @@ describe("keys of a deployment that serves", function () {
     }
     const known = await walk.verifyCheckpoint(one.checkpoint);
     const newer = await guest.audit.getConsistencyProof({ oldSize: known.size });
-    expect((await walk.verifyGrowth(known, newer)).size).to.equal(served.server.ledger.size);
+    expect((await walk.verifyGrowth(known, newer)).size).to.equal(served.server.ledger.reader.size);
     const other = { ...known, root: flipped(known.root) };
     const refused = await walk.verifyGrowth(other, newer).catch((error: unknown) => error);
     expect((refused as Error).message).to.match(/does not begin with that of/);
     for (const call of [
-      guest.audit.getConsistencyProof({ oldSize: served.server.ledger.size + 1n }),
-      guest.audit.getInclusionProof({ position: served.server.ledger.size }),
+      guest.audit.getConsistencyProof({ oldSize: served.server.ledger.reader.size + 1n }),
+      guest.audit.getInclusionProof({ position: served.server.ledger.reader.size }),
     ]) {
       expect(await codeOf(call)).to.equal("OUT_OF_RANGE");
     }
@@ -232,7 +232,7 @@ describe("keys of a deployment that serves", function () {
       Reflect.deleteProperty(globalThis, name);
       await rm(directory, { recursive: true });
     }
-    expect(lines).to.deep.equal([[auditId, "active"], [served.server.ledger.size]]);
+    expect(lines).to.deep.equal([[auditId, "active"], [served.server.ledger.reader.size]]);
   });
 
   it("lists each key with its positions and state, and logs and counts what was done to them", async () => {
@@ -244,7 +244,7 @@ describe("keys of a deployment that serves", function () {
       role: KEY_ROLE_RECORD,
       expectedThumbprint: first?.thumbprint ?? new Uint8Array(0),
     });
-    const size = served.server.ledger.size;
+    const size = served.server.ledger.reader.size;
     expect(rotated.key?.firstPosition).to.equal(size);
     const { key } = await keys.retireKey({ thumbprint: first?.thumbprint ?? new Uint8Array(0) });
     expect(key).to.include({ state: KeyState.KEY_STATE_RETIRED, retiredFrom: size, lastPosition: size - 1n });
@@ -278,7 +278,7 @@ describe("keys of a deployment that serves", function () {
       keys.rotateKey({ role: KEY_ROLE_RECORD, expectedThumbprint: thumbprint }),
     );
     expect(replaced).to.include({ codeName: "ABORTED", reason: "KEY_REPLACED" });
-    const { size } = served.server.ledger;
+    const { size } = served.server.ledger.reader;
     const cases = [
       [keys.rotateKey({}), "INVALID_ARGUMENT"],
       [keys.rotateKey({ role: KEY_ROLE_RECORD, expectedThumbprint: Uint8Array.of(1) }), "INVALID_ARGUMENT"],
@@ -287,6 +287,6 @@ describe("keys of a deployment that serves", function () {
       [keys.retireKey({ thumbprint, fromPosition: size + 1n }), "OUT_OF_RANGE"],
     ] as const;
     for (const [call, code] of cases) expect(await codeOf(call)).to.equal(code);
-    expect(served.server.ledger.size).to.equal(size);
+    expect(served.server.ledger.reader.size).to.equal(size);
   });
 });

@@ -38,7 +38,7 @@ const govern = async (council: Council): Promise<void> => {
 type Forge = (ledger: Ledger, council: Council) => Promise<void>;
 
 const readId = async (ledger: Ledger, id: string) => {
-  const record = await ledger.readId("system", "system", id);
+  const record = await ledger.reader.readId("system", "system", id);
   if (record === undefined) throw new Error(`there is no ${id}`);
   return record;
 };

@@ -225,7 +225,7 @@ describe("e2e_quorum_pass_fail refuses", () => {
     await council.attest(proposal, "ann");
     // A version that came about without any proposal of ours.
     const { ledger } = council.served.server;
-    const { body, hash } = (await ledger.readId("system", "system", "schema/stale")) ?? expect.fail();
+    const { body, hash } = (await ledger.reader.readId("system", "system", "schema/stale")) ?? expect.fail();
     await ledger.append([{ ...body, ts: body.ts + 1, links: [], prev: hash }]);
     await expectRefused(council.attest(proposal, "ben"), "FAILED_PRECONDITION", "STALE_BASE");
     await expectState(proposal, ProposalState.PROPOSAL_STATE_SUPERSEDED);

@@ -198,9 +198,9 @@ describe("e2e_quorum_pass_fail", () => {
   it("gives the first answer to a repeated commit, whoever repeats it", async () => {
     const proposal = await council.approve(await model(), "ann", "ben");
     const first = await council.commit(proposal);
-    const size = council.served.server.ledger.size;
+    const size = council.served.server.ledger.reader.size;
     expect(await council.commit(proposal)).to.deep.equal(first);
-    expect(council.served.server.ledger.size).to.equal(size);
+    expect(council.served.server.ledger.reader.size).to.equal(size);
     expect(recordIn(first.record).position).to.equal(proposal.committedPosition);
     // A later version of the record changes nothing about it.
     const next = await council.propose({ id: "trust_model/active", content: modelWith({ bias: 1.5 }) });
@@ -233,7 +233,7 @@ describe("e2e_quorum_pass_fail", () => {
 
   it("answers DATA_LOSS for a system record that does not carry its quorum", async () => {
     const { ledger } = council.served.server;
-    const current = await ledger.readId("system", "system", "trust_model/active");
+    const current = await ledger.reader.readId("system", "system", "trust_model/active");
     if (current === undefined) throw new Error("there is a model");
     await ledger.append([{ ...current.body, ts: Date.now(), links: [], prev: current.hash }]);
     const refused = await refusalOf(systemRecord("trust_model/active"));

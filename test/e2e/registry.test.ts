@@ -268,7 +268,7 @@ describe("a change of the witness registry is refused", () => {
   }
 
   it("when the key is one that the deployment signs with", async () => {
-    const genesis = await council.served.server.ledger.readAt(0n);
+    const genesis = await council.served.server.ledger.reader.readAt(0n);
     const { keys } = parseGenesis(genesis.body.payload);
     for (const key of [keys.record, keys.checkpoint]) {
       const refused = await refusalOf(council.proposeChange(adding("dan", key)));

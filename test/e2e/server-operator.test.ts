@@ -50,7 +50,7 @@ describe("the operator's port", () => {
     expect(valueOf(text, "sigil_commit_group_records_count")).to.equal(2);
     expect(valueOf(text, "sigil_append_queue_records")).to.equal(0);
     expect(valueOf(text, "sigil_ledger_serving")).to.equal(1);
-    expect(valueOf(text, "sigil_ledger_records")).to.equal(Number(served.server.ledger.size));
+    expect(valueOf(text, "sigil_ledger_records")).to.equal(Number(served.server.ledger.reader.size));
     expect(text).to.contain("process_cpu_seconds_total");
   });
 

@@ -21,7 +21,7 @@ describe("suspensions", function () {
   });
   afterEach(() => world[Symbol.asyncDispose]());
 
-  const size = (): bigint => world.council.served.server.ledger.size;
+  const size = (): bigint => world.council.served.server.ledger.reader.size;
   const root = (): SigilConnection => world.council.as("root");
 
   it("stop a principal at its next call, a remembered token too, until a quorum lifts them", async () => {

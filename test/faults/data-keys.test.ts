@@ -58,7 +58,7 @@ describe("a data key's rotation", function () {
   it("puts a new version in the place of the old one, which never seals again, not after a start either", async () => {
     {
       await using ledger = await open();
-      const { size } = ledger;
+      const { size } = ledger.reader;
       const rotated = await ledger.rotateDataKey("acme", 1);
       expect(rotated).to.deep.equal({ tenant: "acme", version: 2, seals: 0, first: size, state: "sealing" });
       await write(ledger);
@@ -71,10 +71,12 @@ describe("a data key's rotation", function () {
     {
       await using ledger = await open();
       await write(ledger);
-      for (let position = 0n; position < ledger.size; position += 1n) {
-        expect((await ledger.examine(position)).record, `position ${position}`).to.not.equal(undefined);
+      for (let position = 0n; position < ledger.reader.size; position += 1n) {
+        expect((await ledger.reader.examine(position)).record, `position ${position}`).to.not.equal(
+          undefined,
+        );
       }
-      const listed = await ledger.dataKeys({ tenant: "acme", limit: 10 });
+      const listed = await ledger.reader.dataKeys({ tenant: "acme", limit: 10 });
       expect(listed.map(({ version, seals, state }) => [version, seals, state])).to.deep.equal([
         [1, 2, "opening"],
         [2, 4, "opening"],
@@ -142,7 +144,7 @@ describe("a data key's rotation", function () {
     {
       await using ledger = await open();
       await write(ledger);
-      expect(await ledger.dataKeys({ tenant: "acme", limit: 10 })).to.have.length(2);
+      expect(await ledger.reader.dataKeys({ tenant: "acme", limit: 10 })).to.have.length(2);
     }
     expect(await versions()).to.deep.equal([1, 1, 2, 2]);
     await expectClean();
@@ -199,7 +201,7 @@ describe("a data key's rotation", function () {
     expect(await faultOf(ledger.append([userBody("late")]))).to.include({ kind: "keyUnavailable" });
     await ledger.append([userBody("other", "x", { tenant: "beta" })]);
     expect(ledger.status.kind).to.equal("serving");
-    expect((await ledger.readAt(ledger.size - 1n)).body.id).to.equal("other");
+    expect((await ledger.reader.readAt(ledger.reader.size - 1n)).body.id).to.equal("other");
   });
 
   it("and a first version is never made a second time for a tenant whose keys are lost", async () => {
@@ -211,7 +213,7 @@ describe("a data key's rotation", function () {
     await rm(keyPath(1));
     await using ledger = await open();
     expect(await faultOf(ledger.append([userBody("late")]))).to.include({ kind: "keyUnavailable" });
-    expect(await faultOf(ledger.authenticate("acme", Uint8Array.of(1)))).to.include({
+    expect(await faultOf(ledger.reader.authenticate("acme", Uint8Array.of(1)))).to.include({
       kind: "keyUnavailable",
     });
     expect(await readdir(join(dataDirectory(root), "keys", "data"))).to.have.members([

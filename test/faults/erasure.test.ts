@@ -42,7 +42,7 @@ const createFilled = async (): Promise<World> => {
 
 const settled = async (ledger: Ledger): Promise<void> => {
   // A copy begins when no erasure is under way.
-  await (await ledger.export(0n))[Symbol.asyncDispose]();
+  await (await ledger.reader.export(0n))[Symbol.asyncDispose]();
 };
 
 /** After one more start: nothing of the tenant, everything of the others. */
@@ -51,8 +51,8 @@ const expectErased = async (world: World): Promise<void> => {
     await using ledger = await openWorld(world);
     await settled(ledger);
     expect(await faultOf(ledger.append([userBody("late")]))).to.include({ kind: "erased", tenant: "acme" });
-    expect(await faultOf(ledger.head("acme", "user", "note/1"))).to.include({ kind: "erased" });
-    expect((await ledger.readId("beta", "user", "other/3"))?.body.tenant).to.equal("beta");
+    expect(await faultOf(ledger.reader.head("acme", "user", "note/1"))).to.include({ kind: "erased" });
+    expect((await ledger.reader.readId("beta", "user", "other/3"))?.body.tenant).to.equal("beta");
     await ledger.append([userBody("more", "x", { tenant: "beta" })]);
   }
   expect(world.options.dataKeys.newest("acme")).to.equal(0);
@@ -94,7 +94,7 @@ describe("an erasure", function () {
       const onErased = (tenant: string, count: bigint): void => void erased.push(`${tenant} ${count}`);
       await using ledger = await openWorld(world, { observe: { onErased } });
       await ledger.append([order]);
-      expect(await faultOf(ledger.readAt(1n))).to.include({ kind: "erased", tenant: "acme" });
+      expect(await faultOf(ledger.reader.readAt(1n))).to.include({ kind: "erased", tenant: "acme" });
       await settled(ledger);
       expect(ledger.status.kind).to.equal("serving");
     }
@@ -207,7 +207,7 @@ describe("an erasure", function () {
       await ledger.append([order]);
       await settled(ledger);
       expect(faults).to.have.length(1);
-      expect(await faultOf(ledger.readAt(1n))).to.include({ kind: "erased" });
+      expect(await faultOf(ledger.reader.readAt(1n))).to.include({ kind: "erased" });
       expect(await faultOf(ledger.append([userBody("late")]))).to.include({ kind: "erased" });
     }
     expect(world.options.dataKeys.newest("acme")).to.equal(1);
@@ -230,7 +230,7 @@ describe("an erasure", function () {
       await dataKeys.destroy(tenant);
     };
     await using ledger = await openWorld(world, { dataKeys: { ...dataKeys, destroy } });
-    await using copy = await ledger.export(0n);
+    await using copy = await ledger.reader.export(0n);
     copying.push(copy.groups()[Symbol.asyncIterator](), copy.groups()[Symbol.asyncIterator]());
     for (const each of copying) await each.next();
     await ledger.append([order]);
@@ -254,16 +254,16 @@ describe("an erasure", function () {
     await using ledger = await openWorld(world, { openStore });
     await ledger.append([order]);
     await settled(ledger);
-    const head = await ledger.head("beta", "user", "other/3");
+    const head = await ledger.reader.head("beta", "user", "other/3");
     const position = head?.position ?? 0n;
-    expect((await ledger.readAt(position, "beta")).body.id).to.equal("other/3");
+    expect((await ledger.reader.readAt(position, "beta")).body.id).to.equal("other/3");
     if (store === undefined) throw new Error("nobody opened the store");
     await replaceStored(store, position, renameTenant(await readStored(store, position), "acme"));
-    expect(await faultOf(ledger.readId("beta", "user", "other/3"))).to.include({
+    expect(await faultOf(ledger.reader.readId("beta", "user", "other/3"))).to.include({
       kind: "recordCorrupt",
       step: "seal",
     });
-    expect(await faultOf(ledger.examine(position, "beta"))).to.include({ kind: "recordCorrupt" });
+    expect(await faultOf(ledger.reader.examine(position, "beta"))).to.include({ kind: "recordCorrupt" });
     await ledger.close();
     const { problems } = await runFsck(world.options, { rebuildIndexes: true });
     expect(problems.map(({ step }) => step)).to.include("erasure");

@@ -58,7 +58,7 @@ const runWith = async (fault: Fault): Promise<boolean> => {
   for (const [index, key] of keys.entries()) {
     expect(await keptAnswer(again, scopeOf(key), utf8Encode(key))).to.deep.equal(answers[index]);
   }
-  expect(again.size).to.equal(2n);
+  expect(again.reader.size).to.equal(2n);
   await again.close();
   expect(await runFsck(world.options)).to.include({ ok: true, total: 0 });
   return isTripped;

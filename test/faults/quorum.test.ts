@@ -58,8 +58,8 @@ const expectCommittedOnce = async (
   expect(proposal.attestations.map(({ witness }) => witness)).to.include.members(attestedBy);
   const { ledger } = council.served.server;
   const ending = `proposal_ending/${id.slice("proposal/".length)}`;
-  expect(await ledger.versionAt("system", "user", ending, 1n)).to.not.equal(undefined);
-  expect(await ledger.versionAt("system", "user", ending, 2n)).to.equal(undefined);
+  expect(await ledger.reader.versionAt("system", "user", ending, 1n)).to.not.equal(undefined);
+  expect(await ledger.reader.versionAt("system", "user", ending, 2n)).to.equal(undefined);
 };
 
 const expectSound = async (council: Council): Promise<void> => {

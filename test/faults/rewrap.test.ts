@@ -82,7 +82,7 @@ before(async () => {
   await createDeployment(original);
   const ledger = await openDeployment(openOptions(original));
   for (const tenant of ["acme", "beta"]) await ledger.append([bodyOf(tenant, "note/1")]);
-  size = ledger.size;
+  size = ledger.reader.size;
   await ledger.close();
 });
 after(() => rm(parent, { recursive: true }));

@@ -31,14 +31,14 @@ const openFaulty = async (world: World) => {
 /** What was written before and after verifies, with the key in use and after a start. */
 const expectWhole = async (world: World, ledger: Ledger): Promise<void> => {
   await ledger.append([userBody("after")]);
-  const newest = newestKey(ledger.ring, "record");
-  expect((await ledger.readAt(ledger.size - 1n)).signedBy).to.deep.equal(newest);
-  for (let position = 0n; position < ledger.size; position += 1n) {
-    expect((await ledger.examine(position)).record, `position ${position}`).to.not.equal(undefined);
+  const newest = newestKey(ledger.reader.ring, "record");
+  expect((await ledger.reader.readAt(ledger.reader.size - 1n)).signedBy).to.deep.equal(newest);
+  for (let position = 0n; position < ledger.reader.size; position += 1n) {
+    expect((await ledger.reader.examine(position)).record, `position ${position}`).to.not.equal(undefined);
   }
   await ledger.close();
   await using again = await openWorld(world);
-  expect(again.ring).to.deep.equal(ledger.ring);
+  expect(again.reader.ring).to.deep.equal(ledger.reader.ring);
   await again.append([userBody("again")]);
   // The keys in use and no others.
   await again.close();
@@ -64,7 +64,7 @@ describe("a rotation", () => {
               failures += 1;
               expect(["indeterminate", "notServing"]).to.include(fault.kind);
             }
-            const keys = ledger.ring.entries.filter((entry) => entry.role === role);
+            const keys = ledger.reader.ring.entries.filter((entry) => entry.role === role);
             const isNew = fault === undefined || (operation === "commit" && when === "after");
             expect(keys, `call ${nth}`).to.have.length(isNew ? 2 : 1);
             await expectWhole(world, ledger);
@@ -102,7 +102,7 @@ describe("a rotation", () => {
     };
     await using ledger = await openWorld(world, { signingKeys });
     expect(await faultOf(ledger.rotateKey("record"))).to.include({ kind: "keyUnavailable" });
-    expect(ledger.size).to.equal(1n);
+    expect(ledger.reader.size).to.equal(1n);
     await expectWhole(world, ledger);
   });
 
@@ -111,7 +111,9 @@ describe("a rotation", () => {
     await world.options.signingKeys.create("record");
     await using ledger = await openWorld(world);
     await ledger.append([userBody("a")]);
-    expect((await ledger.readAt(1n)).signedBy.publicKey).to.deep.equal(world.options.recordSigner.publicKey);
+    expect((await ledger.reader.readAt(1n)).signedBy.publicKey).to.deep.equal(
+      world.options.recordSigner.publicKey,
+    );
     await ledger.rotateKey("record");
     await expectWhole(world, ledger);
   });

@@ -50,7 +50,7 @@ const keyed = async (ledger: Ledger, key: string): Promise<Acknowledged> => {
       return appended ?? expect.fail("no position");
     },
     async (outcome) => {
-      const { position, hash } = await ledger.readAt(BigInt(outcome as number));
+      const { position, hash } = await ledger.reader.readAt(BigInt(outcome as number));
       return { position, hash };
     },
   );
@@ -72,7 +72,7 @@ const persist = async (ledger: Ledger, key: string): Promise<Acknowledged> => {
 
 const expectKept = async (ledger: Ledger, acknowledged: ReadonlyMap<string, Acknowledged>): Promise<void> => {
   for (const [key, { position, hash }] of acknowledged) {
-    const record = await ledger.readAt(position);
+    const record = await ledger.reader.readAt(position);
     expect(record.body.id).to.equal(`d-${key}`);
     expect(toHex(record.hash)).to.equal(toHex(hash));
   }
@@ -85,16 +85,16 @@ const run = async (ledger: Ledger, keys: readonly string[]) => {
     const pair = keys.slice(from, from + 2);
     await Promise.all(pair.map(async (key) => acknowledged.set(key, await persist(ledger, key))));
     const read = (async () => {
-      const head = await ledger.decisionAt("acme", `d-${pair[0]}`);
+      const head = await ledger.reader.decisionAt("acme", `d-${pair[0]}`);
       const walk = {
         tenant: "acme",
         filter: {},
         order: "newestFirst",
-        size: ledger.size,
+        size: ledger.reader.size,
       } as const;
-      for await (const _ of ledger.heads("acme", "user", "")) break;
-      for await (const { positions } of ledger.decisions(walk)) {
-        for (const position of positions.slice(0, 10)) await ledger.readAt(position);
+      for await (const _ of ledger.reader.heads("acme", "user", "")) break;
+      for await (const { positions } of ledger.reader.decisions(walk)) {
+        for (const position of positions.slice(0, 10)) await ledger.reader.readAt(position);
       }
       return head;
     })();
@@ -118,7 +118,7 @@ const runWith = async (fault: Fault): Promise<boolean> => {
   await untilStatus(ledger, "serving");
   await expectKept(ledger, acknowledged);
   // Exactly once: genesis, the early one, one record a key; and the listeners saw each once, in order.
-  expect(ledger.size).to.equal(BigInt(2 + keys.length));
+  expect(ledger.reader.size).to.equal(BigInt(2 + keys.length));
   expect(published.map(({ position }) => position)).to.deep.equal(
     Array.from({ length: 1 + keys.length }, (_, index) => BigInt(index + 1)),
   );
@@ -161,7 +161,7 @@ describe("a store that fails", () => {
     expect(await faultOf(ledger.append([userBody("x")]))).to.include({ kind: "notServing" });
     await untilStatus(ledger, "serving");
     expect((await keyed(ledger, "k")).position).to.equal(1n);
-    expect(ledger.size).to.equal(2n);
+    expect(ledger.reader.size).to.equal(2n);
     await ledger.close();
   });
 
@@ -193,7 +193,7 @@ describe("a store that fails", () => {
     store().plan(null);
     await untilStatus(ledger, "serving");
     await expectKept(ledger, acknowledged);
-    expect(ledger.size).to.equal(201n);
+    expect(ledger.reader.size).to.equal(201n);
     await ledger.close();
     expect(await runFsck(world.options)).to.include({ ok: true, size: 201n });
   });
@@ -228,7 +228,7 @@ describe("a store that fails", () => {
     await ledger.close();
     expect(statuses.at(-1)).to.equal("closed");
     await using again = await openWorld(world);
-    expect(again.size).to.equal(1n);
+    expect(again.reader.size).to.equal(1n);
   });
 });
 
@@ -323,10 +323,10 @@ describe("beside the store", () => {
     expect(ledger.status.kind).to.equal("recovering");
     broken = false;
     await untilStatus(ledger, "serving");
-    expect(ledger.size).to.equal(401n);
+    expect(ledger.reader.size).to.equal(401n);
     expect((await ledger.append([userBody("c")]))[0]?.position).to.equal(401n);
     await ledger.close();
-    expect(written).to.equal(ledger.checkpoint.note);
+    expect(written).to.equal(ledger.reader.checkpoint.note);
   });
 
   it("an anchor that fails while a commit is under way costs that commit nothing, and shows it once", async () => {

@@ -286,13 +286,13 @@ describe("a PKCS #11 token", () => {
       prev: null,
     });
     await ledger.append([body("before")]);
-    const { size } = ledger;
+    const { size } = ledger.reader;
     const { other, session } = stranger("two");
     delete env["SIGIL_PKCS11_PIN"];
     other.C_Logout(session);
     const refused = await Promise.allSettled(["a", "b"].map((id) => ledger.append([body(id)])));
     expect(refused.map(({ status }) => status)).to.deep.equal(["rejected", "rejected"]);
-    expect(ledger.size).to.equal(size);
+    expect(ledger.reader.size).to.equal(size);
     expect(faults.join("\n")).to.contain("nobody is there to type the PIN").and.not.contain(pinOfTwo);
     env["SIGIL_PKCS11_PIN"] = pinOfTwo;
     for (;;) {

@@ -41,14 +41,16 @@ export class ProposalBook {
     const from = `${proposalPrefixes.proposal}${uuidFloor(nowMs - proposalLifetimeMsMax - clockStepMsMax)}`;
     const { tenant, space } = proposalScope;
     const ids: string[] = [];
-    for await (const { position } of ledger.heads(tenant, space, proposalPrefixes.proposal, { from })) {
-      ids.push((await ledger.readAt(position)).body.id);
+    for await (const { position } of ledger.reader.heads(tenant, space, proposalPrefixes.proposal, {
+      from,
+    })) {
+      ids.push((await ledger.reader.readAt(position)).body.id);
     }
     ledger.subscribe((records) => {
       for (const record of records) if (isProposals(record.body)) book.#take(record);
     });
     for (const id of ids) {
-      const kept = await readProposal(ledger, id);
+      const kept = await readProposal(ledger.reader, id);
       if (kept !== undefined && kept.ending === null) book.#open.set(id, kept);
     }
     return book;
@@ -66,7 +68,7 @@ export class ProposalBook {
 
   /** Open or ended. @throws recordCorrupt. */
   async find(id: string): Promise<KeptProposal | undefined> {
-    return this.#open.get(id) ?? readProposal(this.#ledger, id);
+    return this.#open.get(id) ?? readProposal(this.#ledger.reader, id);
   }
 
   #take(record: CommittedRecord): void {

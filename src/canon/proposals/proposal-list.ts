@@ -82,7 +82,7 @@ export const listProposals = async (
   query: ProposalQuery,
   signal: AbortSignal,
 ): Promise<ProposalPage> => {
-  const { ledger } = proposals.deps;
+  const { reader: ledger } = proposals.deps.ledger;
   const witness = query.waitingForWitness;
   if (witness !== "") await requireWitness(proposals, witness);
   const page = new Page(pageSizeOf(query.pageSize));
@@ -135,7 +135,7 @@ export const listProposals = async (
 
 /** Ids of all proposals, newest first, those below `after`. */
 async function* allIds(proposals: Proposals, after: string): AsyncGenerator<string, void, undefined> {
-  const { ledger } = proposals.deps;
+  const { reader: ledger } = proposals.deps.ledger;
   const { tenant, space } = proposalScope;
   const from = after === "" ? {} : { from: after };
   for await (const { position } of ledger.heads(tenant, space, proposalPrefixes.proposal, {

@@ -112,11 +112,11 @@ export class Proposals {
 
   async facts(kept: KeptProposal): Promise<Facts> {
     const { ledger, principals, nowMs } = this.deps;
-    const newest = await readNewest(ledger, systemScope, kept.body.id);
+    const newest = await readNewest(ledger.reader, systemScope, kept.body.id);
     const proposer = await principals.find(kept.payload.proposer);
     return {
       registry: await this.registry(),
-      origin: ledger.origin,
+      origin: ledger.reader.origin,
       nowMs: nowMs(),
       head: newest?.record.hash ?? null,
       proposerKeys: proposer?.publicKeys ?? [],
@@ -134,7 +134,8 @@ export class Proposals {
     const now = kept.ending === null ? await this.find(kept.id) : kept;
     const isHeld = this.book.held(now.id) === now;
     const record = now.ending?.record ?? null;
-    const committedPosition = record === null ? null : ((await ledger.readHash(record))?.position ?? null);
+    const committedPosition =
+      record === null ? null : ((await ledger.reader.readHash(record))?.position ?? null);
     const facts = await this.facts(now);
     // Its own commit, seen without its ending, would look like another's that superseded it.
     if (isHeld && this.book.held(now.id) !== now) return this.view(now);
@@ -146,10 +147,15 @@ export class Proposals {
   async committed({ ending, body }: KeptProposal): Promise<VersionedRecord> {
     const { ledger } = this.deps;
     const record = ending?.record ?? null;
-    const position = record === null ? undefined : (await ledger.readHash(record))?.position;
+    const position = record === null ? undefined : (await ledger.reader.readHash(record))?.position;
     if (position === undefined) return fail({ kind: "notFound", what: "system record", id: body.id });
-    const head = await ledger.versionBelow(systemScope.tenant, systemScope.space, body.id, position + 1n);
-    return readVersion(ledger, systemScope, { id: body.id, position, version: head?.version ?? 1n });
+    const head = await ledger.reader.versionBelow(
+      systemScope.tenant,
+      systemScope.space,
+      body.id,
+      position + 1n,
+    );
+    return readVersion(ledger.reader, systemScope, { id: body.id, position, version: head?.version ?? 1n });
   }
 
   /** Writes the endings that time and other commits have brought about. In turn. */
@@ -184,7 +190,7 @@ export class Proposals {
     // A new key's proof of possession is no word of the witness whose key it is to be.
     const name = role === "possession" ? `${witness}/possession` : witness;
     const id = `${proposalPrefixes.attestation}${proposalName(kept.id)}/${name}`;
-    const before = await readNewest(ledger, { tenant: "system", space: "user" }, id);
+    const before = await readNewest(ledger.reader, { tenant: "system", space: "user" }, id);
     const links = [
       { label: "proposal", target: kept.hash },
       { label: "decision", target: decision },
@@ -285,7 +291,7 @@ export class Proposals {
 
   /** A proposal that can never commit is none: k of k witnesses, and one of them its proposer. */
   async #requireReachable(body: RecordBody): Promise<void> {
-    const kept = asCommitted(body, this.deps.ledger.size);
+    const kept = asCommitted(body, this.deps.ledger.reader.size);
     const { registry, proposerKeys } = await this.facts(kept);
     if (canReachQuorum(stateOf(kept, registry), registry, proposerKeys)) return;
     const rule = `the proposal could never commit: ${registry.k} must approve, and its proposer's own witness may not`;
@@ -295,8 +301,8 @@ export class Proposals {
   /** The first answer to a repeated proposal, as the proposal is now. */
   async replay(outcome: CborValue): Promise<Proposed> {
     const { ledger } = this.deps;
-    const { body } = await ledger.readAt(BigInt(outcome as number | bigint));
-    const auditId = await decisionOf(ledger, body);
+    const { body } = await ledger.reader.readAt(BigInt(outcome as number | bigint));
+    const auditId = await decisionOf(ledger.reader, body);
     return { proposal: await this.view(await this.find(body.id)), auditId };
   }
 }

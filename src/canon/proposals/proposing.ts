@@ -16,7 +16,7 @@ import {
 } from "@sigil/core/record";
 import { proposalBodyBytesMax } from "../../limits.ts";
 import type { CallContext } from "../../identity/caller.ts";
-import type { Ledger } from "../../ledger/ledger.ts";
+import type { LedgerReader } from "../../ledger/read/reading.ts";
 import { candidateOf, checkWitnessKey } from "./candidate.ts";
 import type { Content, RecordProposal, WitnessProposal } from "../domain.ts";
 import { systemScope } from "./kept-proposal.ts";
@@ -66,7 +66,7 @@ export const changeBytes = ({ change, reason, lifetimeMs, commit }: WitnessPropo
 };
 
 /** A name nobody has written under is most likely a slip, and could never be used again. @throws notFound, erased. */
-const checkErasable = async (ledger: Ledger, id: string): Promise<void> => {
+const checkErasable = async (ledger: LedgerReader, id: string): Promise<void> => {
   const tenant = id.slice(id.indexOf("/") + 1);
   ledger.refuseErased(tenant);
   const [key] = await ledger.dataKeys({ tenant, limit: 1 });
@@ -75,7 +75,7 @@ const checkErasable = async (ledger: Ledger, id: string): Promise<void> => {
 
 /** @throws invalidField, malformedRecord, malformedKey, malformedModel. */
 export const draftRecord = (
-  ledger: Ledger,
+  ledger: LedgerReader,
   { id, content, expectedVersion, checkAllowed, beforeWrite }: RecordProposal,
   spellModel: (payload: CborValue) => CborValue,
   compileSchema: (schema: CborValue, call: CallContext) => Promise<void>,
@@ -104,7 +104,7 @@ export const draftRecord = (
 
 /** @throws invalidField naming the rule the new registry would break, malformedKey. */
 export const draftChange = (
-  ledger: Ledger,
+  ledger: LedgerReader,
   { change }: WitnessProposal,
   registry: () => Promise<Registry>,
 ): Draft => ({

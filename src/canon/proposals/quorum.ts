@@ -108,15 +108,18 @@ class Quorum implements QuorumService, GovernedTurns {
       const rule = "only Root of tenant system may propose to erase a tenant";
       fail({ kind: "tenantForbidden", tenant: caller.tenant, rule });
     }
-    const draft = draftRecord(this.#deps.ledger, proposal, this.#deps.spellModel, (schema, { signal }) =>
-      this.#deps.compileSchema(schema, { tenant: caller.tenant, signal }),
+    const draft = draftRecord(
+      this.#deps.ledger.reader,
+      proposal,
+      this.#deps.spellModel,
+      (schema, { signal }) => this.#deps.compileSchema(schema, { tenant: caller.tenant, signal }),
     );
     const { method = "ProposeRecord" } = proposal;
     return this.#put(caller, draft, proposal, () => proposalBytes(proposal), method, call);
   };
 
   readonly proposeWitnessChange: QuorumService["proposeWitnessChange"] = (caller, proposal, call) => {
-    const draft = draftChange(this.#deps.ledger, proposal, () => this.#proposals.registry());
+    const draft = draftChange(this.#deps.ledger.reader, proposal, () => this.#proposals.registry());
     return this.#put(caller, draft, proposal, () => changeBytes(proposal), "ProposeWitnessChange", call);
   };
 
@@ -140,7 +143,7 @@ class Quorum implements QuorumService, GovernedTurns {
 
   readonly get: QuorumService["get"] = async (id) => {
     const kept = await this.#proposals.find(id);
-    const current = await readNewest(this.#deps.ledger, systemScope, kept.body.id);
+    const current = await readNewest(this.#deps.ledger.reader, systemScope, kept.body.id);
     return { proposal: await this.#proposals.view(kept), current: current ?? null };
   };
 
@@ -282,7 +285,7 @@ class Quorum implements QuorumService, GovernedTurns {
   };
 
   readonly systemRecord: QuorumService["systemRecord"] = (id, version) =>
-    readSystemRecord(this.#deps.ledger, id, version);
+    readSystemRecord(this.#deps.ledger.reader, id, version);
 
   readonly registry: QuorumService["registry"] = () => this.#registries.current();
 
@@ -290,7 +293,7 @@ class Quorum implements QuorumService, GovernedTurns {
 
   readonly reaches: GovernedTurns["reaches"] = async (proposer, proposerKeys) => {
     const registry = await this.#proposals.registry();
-    return canReachQuorum(proposedNow(proposer, this.#deps.ledger.size), registry, proposerKeys);
+    return canReachQuorum(proposedNow(proposer, this.#deps.ledger.reader.size), registry, proposerKeys);
   };
 
   async #authorise(

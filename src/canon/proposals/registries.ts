@@ -2,6 +2,7 @@
 import { coseKeyThumbprint } from "@sigil/core/cose";
 import { fail } from "../../errors.ts";
 import { parseQuorum, parseWitness } from "@sigil/core/record";
+import type { Ledger } from "../../ledger/ledger.ts";
 import type { SetRegistry } from "../domain.ts";
 import { systemScope } from "./kept-proposal.ts";
 import { readNewest, type ReadingLedger } from "../records/reading.ts";
@@ -38,7 +39,9 @@ export type Registries = {
 };
 
 /** Remembers the registry in force until one of its records changes. */
-export const createRegistries = (ledger: ReadingLedger): Registries => {
+export const createRegistries = (
+  ledger: Pick<Ledger, "subscribe"> & { readonly reader: ReadingLedger },
+): Registries => {
   let held: Promise<SetRegistry> | undefined;
   const unsubscribe = ledger.subscribe((records) => {
     const isOfRegistry = ({ id, space }: { readonly id: string; readonly space: string }): boolean =>
@@ -47,7 +50,7 @@ export const createRegistries = (ledger: ReadingLedger): Registries => {
   });
   const current = (): Promise<SetRegistry> => {
     if (held !== undefined) return held;
-    const reading = readRegistry(ledger, ledger.size);
+    const reading = readRegistry(ledger.reader, ledger.reader.size);
     held = reading;
     // A reading that failed is tried again by the next who asks.
     reading.catch(() => {

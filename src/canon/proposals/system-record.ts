@@ -5,7 +5,7 @@
 import { equalBytes } from "@sigil/core/bytes";
 import { fail } from "../../errors.ts";
 import type { StoredRecord } from "@sigil/core/record";
-import type { Ledger } from "../../ledger/ledger.ts";
+import type { LedgerReader } from "../../ledger/read/reading.ts";
 import type { SystemRecord, VersionedRecord } from "../domain.ts";
 import { isOwn, judgeQuorum } from "./judge.ts";
 import { readProposal, systemScope } from "./kept-proposal.ts";
@@ -14,7 +14,7 @@ import { readRegistry } from "./registries.ts";
 
 const notFound = (id: string): never => fail({ kind: "notFound", what: "system record", id });
 
-const readSystem = async (ledger: Ledger, id: string, version: bigint): Promise<VersionedRecord> => {
+const readSystem = async (ledger: LedgerReader, id: string, version: bigint): Promise<VersionedRecord> => {
   if (version === 0n) {
     const newest = await readNewest(ledger, systemScope, id);
     return newest === undefined || newest.tombstone ? notFound(id) : newest;
@@ -27,7 +27,7 @@ const readSystem = async (ledger: Ledger, id: string, version: bigint): Promise<
  * The record that carries the attestations: the record itself, or for the witness record of a registry change the
  * quorum record before it in the same commit, which links to it.
  */
-const attestedOf = async (ledger: Ledger, record: StoredRecord): Promise<StoredRecord> => {
+const attestedOf = async (ledger: LedgerReader, record: StoredRecord): Promise<StoredRecord> => {
   if (record.body.kind !== "witness") return record;
   const before = await ledger.readAt(record.position - 1n);
   const names = before.body.links.some(
@@ -37,12 +37,12 @@ const attestedOf = async (ledger: Ledger, record: StoredRecord): Promise<StoredR
 };
 
 /** Records that no quorum made: the first group, which the genesis hash vouches for, and the deployment's own. */
-const needsNoQuorum = async (ledger: Ledger, { position, body }: StoredRecord): Promise<boolean> =>
+const needsNoQuorum = async (ledger: LedgerReader, { position, body }: StoredRecord): Promise<boolean> =>
   isOwn(body) || position < (await ledger.genesisSize());
 
 /** @throws notFound, recordCorrupt with step "quorum" when the approvals are missing. */
 export const readSystemRecord = async (
-  ledger: Ledger,
+  ledger: LedgerReader,
   id: string,
   version: bigint,
 ): Promise<SystemRecord> => {

@@ -6,8 +6,7 @@
  */
 import type { VersionedRecord } from "../domain.ts";
 import { bellsPerTurn, newsPositionsMax, newsRecordMs, newsRecordsMax } from "../../limits.ts";
-import type { CommittedRecord } from "../../ledger/ledger.ts";
-import type { ReadingLedger } from "./reading.ts";
+import type { CommittedRecord, Ledger } from "../../ledger/ledger.ts";
 
 /** Rung when something may be new; remembers it when nobody waits. */
 export class Bell {
@@ -64,8 +63,8 @@ export class News {
   #isScheduled = false;
   #seen: bigint;
 
-  constructor(ledger: Pick<ReadingLedger, "size" | "subscribe">) {
-    this.#seen = ledger.size;
+  constructor(ledger: Pick<Ledger, "subscribe"> & { readonly reader: { readonly size: bigint } }) {
+    this.#seen = ledger.reader.size;
     ledger.subscribe((records) => this.#take(records));
   }
 

@@ -6,13 +6,13 @@ import { equalBytes } from "@sigil/core/bytes";
 import { fail, SigilFault } from "../../errors.ts";
 import { systemTenant, type Space, type RecordBody, type StoredRecord } from "@sigil/core/record";
 import { tenantFor, type Caller } from "../../identity/caller.ts";
-import type { Ledger } from "../../ledger/ledger.ts";
+import type { LedgerReader } from "../../ledger/read/reading.ts";
 import { ReadAhead } from "../../ledger/read/read-ahead.ts";
 import type { RecordAt, RecordFilter, RecordName, VersionedRecord, WalkContext } from "../domain.ts";
 
 /** The reading side that is needed. */
 export type ReadingLedger = Pick<
-  Ledger,
+  LedgerReader,
   | "readAt"
   | "versions"
   | "versionAt"
@@ -21,7 +21,6 @@ export type ReadingLedger = Pick<
   | "records"
   | "readHash"
   | "authenticate"
-  | "subscribe"
   | "refuseErased"
   | "requireTenant"
   | "size"
@@ -40,7 +39,7 @@ export const scopeOf = (caller: Caller, space: Space, tenant: string): Scope => 
 
 /** The same for a listing, which would be empty for a tenant that there is not. @throws notFound as well. */
 export const listedScopeOf = (
-  ledger: Pick<Ledger, "requireTenant">,
+  ledger: Pick<LedgerReader, "requireTenant">,
   caller: Caller,
   space: Space,
   tenant: string,
@@ -62,7 +61,7 @@ export const isTombstone = ({ body }: { readonly body: { readonly kind: string }
 
 /** A record that was found by its position, with its version. */
 export const versionOf = async (
-  ledger: Pick<Ledger, "versionBelow">,
+  ledger: Pick<LedgerReader, "versionBelow">,
   record: StoredRecord,
 ): Promise<VersionedRecord> => {
   const { tenant, space, id } = record.body;
@@ -72,7 +71,7 @@ export const versionOf = async (
 
 /** The audit id of the decision that a record links to; empty when it links to none. @throws recordCorrupt. */
 export const decisionOf = async (
-  ledger: Pick<Ledger, "readHash">,
+  ledger: Pick<LedgerReader, "readHash">,
   { links }: Pick<RecordBody, "links">,
 ): Promise<string> => {
   const link = links.find(({ label }) => label === decisionLabel);
@@ -82,7 +81,7 @@ export const decisionOf = async (
 
 /** The record an index entry names. @throws recordCorrupt naming position and id. */
 export const readVersion = async (
-  ledger: Pick<Ledger, "readAt">,
+  ledger: Pick<LedgerReader, "readAt">,
   { tenant, space }: Scope,
   { id, position, version }: IndexedVersion,
 ): Promise<VersionedRecord> => {

@@ -19,10 +19,10 @@ export const createRecordsService = (deps: RecordsDependencies): RecordsService 
       return written as Written;
     },
     batchWrite: (caller, writes, key, call) => writing.write(caller, writes, key, call, "BatchWriteRecords"),
-    get: (caller, name, at) => readRecord(ledger, caller, name, at),
-    list: (caller, query, signal) => listRecords(ledger, caller, query, signal),
-    stream: (caller, from, call) => exportRecords(ledger, caller, from, call),
-    history: (caller, query, signal) => listHistory(ledger, caller, query, signal),
-    watch: (caller, query, call) => watchRecords(ledger, caller, query, watching, call),
+    get: (caller, name, at) => readRecord(ledger.reader, caller, name, at),
+    list: (caller, query, signal) => listRecords(ledger.reader, caller, query, signal),
+    stream: (caller, from, call) => exportRecords(ledger.reader, caller, from, call),
+    history: (caller, query, signal) => listHistory(ledger.reader, caller, query, signal),
+    watch: (caller, query, call) => watchRecords(ledger.reader, caller, query, watching, call),
   };
 };

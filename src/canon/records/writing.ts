@@ -20,6 +20,7 @@ import { checkPublicKey } from "@sigil/core/keys";
 import type { Appended } from "../../ledger/append/commit.ts";
 import type { AppendOnce } from "../../ledger/append/once.ts";
 import type { Ledger } from "../../ledger/ledger.ts";
+import type { LedgerReader } from "../../ledger/read/reading.ts";
 import type { Authorise, Authorised, Question } from "../authority.ts";
 import type { VersionedRecord, Write, Written } from "../domain.ts";
 import { checkFreePrincipal, checkUserKind } from "../kinds.ts";
@@ -64,7 +65,7 @@ const questionOf = (write: Write): Question => ({
 const decisionIdShape = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 const isDecisionId = async (
-  ledger: Pick<Ledger, "decisionAt">,
+  ledger: Pick<LedgerReader, "decisionAt">,
   tenant: string,
   id: string,
 ): Promise<boolean> => decisionIdShape.test(id) && (await ledger.decisionAt(tenant, id)) !== undefined;
@@ -129,7 +130,7 @@ export class Writing {
     path: string,
   ): void {
     if (kind !== "principal") return;
-    const trustDomain = this.#deps.ledger.origin;
+    const trustDomain = this.#deps.ledger.reader.origin;
     const { publicKeys } = checkFreePrincipal(record, { tenant, trustDomain, path });
     for (const key of publicKeys) checkPublicKey(key);
   }
@@ -149,19 +150,18 @@ export class Writing {
   /** A link to what the caller could not read is as wrong as one to nothing. */
   async #checkLink(tenant: string, { label, target }: RecordLink, path: string): Promise<void> {
     if (label === decisionLabel) refuse(`${path}.label`, `"${decisionLabel}" is the server's own`);
-    const { ledger } = this.#deps;
-    const body = (await ledger.readHash(target))?.body;
+    const body = (await this.#deps.ledger.reader.readHash(target))?.body;
     if (body?.tenant === tenant || body?.space === "system") return;
     refuse(`${path}.target`, "is the hash of no record of the tenant or of the system space");
   }
 
   /** @throws staleVersion, notFound, invalidField. */
   async #target(tenant: string, write: Write, path: string): Promise<Target> {
-    const { ledger } = this.#deps;
+    const { reader } = this.#deps.ledger;
     const { id, content, expectedVersion } = write;
     const scope: Scope = { tenant, space: "user" };
-    const newest = await readNewest(ledger, scope, id);
-    if (newest === undefined && (await isDecisionId(ledger, tenant, id)))
+    const newest = await readNewest(reader, scope, id);
+    if (newest === undefined && (await isDecisionId(reader, tenant, id)))
       refuse(`${path}id`, "is a decision's");
     const version = newest?.version ?? 0n;
     const exists = newest !== undefined && !newest.tombstone;
@@ -186,7 +186,7 @@ export class Writing {
     call: CallContext,
     append: AppendOnce,
   ): Promise<readonly Written[]> {
-    const { ledger } = this.#deps;
+    const { reader } = this.#deps.ledger;
     // In turn: whoever expects no version takes the next one, and never loses it to somebody else.
     const names = writes.map(({ id }) => `${caller.tenant}\0${id}`);
     const appended = await this.#mutex.runExclusive(names, () =>
@@ -194,7 +194,7 @@ export class Writing {
     );
     return Promise.all(
       appended.map(async ({ position, version }, index): Promise<Written> => {
-        const record = await ledger.readAt(position);
+        const record = await reader.readAt(position);
         const { auditId } = allowed[index] as Authorised;
         return { record, version, tombstone: isTombstone(record), auditId, replayed: false };
       }),
@@ -238,12 +238,12 @@ export class Writing {
 
   /** The first answer, read back from its records and verified like any read. */
   async #replay(outcome: CborValue): Promise<readonly Written[]> {
-    const { ledger } = this.#deps;
+    const { reader } = this.#deps.ledger;
     return Promise.all(
       (outcome as readonly (number | bigint)[]).map(async (position): Promise<Written> => {
-        const record = await ledger.readAt(BigInt(position));
-        const auditId = await decisionOf(ledger, record.body);
-        return { ...(await versionOf(ledger, record)), auditId, replayed: true };
+        const record = await reader.readAt(BigInt(position));
+        const auditId = await decisionOf(reader, record.body);
+        return { ...(await versionOf(reader, record)), auditId, replayed: true };
       }),
     );
   }

@@ -8,6 +8,7 @@ import { sha256 } from "@sigil/core/hash";
 import { BoundedMap } from "../../identity/bounded-map.ts";
 import { RecordCache } from "../../ledger/cache.ts";
 import type { Ledger } from "../../ledger/ledger.ts";
+import type { LedgerReader } from "../../ledger/read/reading.ts";
 import { toHex } from "@sigil/core/bytes";
 import { cborEncode, type CborValue } from "@sigil/core/cbor";
 import { fail, SigilFault } from "../../errors.ts";
@@ -44,7 +45,7 @@ export type Schemas = {
 };
 
 /** The reading side that is needed. */
-export type SchemaLedger = Pick<Ledger, "readId" | "subscribe">;
+export type SchemaLedger = Pick<Ledger, "subscribe"> & { readonly reader: Pick<LedgerReader, "readId"> };
 
 const recordPrefix = "schema/";
 
@@ -118,7 +119,7 @@ export const createSchemas = (
     const id = recordPrefix + kind;
     // Kinds are any text; a kind that cannot be part of an id cannot have a schema.
     if (kind === "" || recordIdFault(id) !== null) return undefined;
-    const record = await ledger.readId(systemTenant, "system", id);
+    const record = await ledger.reader.readId(systemTenant, "system", id);
     if (record === undefined || record.body.kind === "tombstone") return undefined;
     return schemaIn(record.body, kind, record.position, (request, { tenant, signal }) =>
       governing.ask(tenant, request, signal),

@@ -48,8 +48,10 @@ export type BackupService = {
 
 export type BackupDependencies = {
   readonly ledger: {
-    readonly origin: string;
-    readonly export: (fromSize: bigint) => Promise<LedgerExport>;
+    readonly reader: {
+      readonly origin: string;
+      readonly export: (fromSize: bigint) => Promise<LedgerExport>;
+    };
     /** No signing key is destroyed before it is disposed of. */
     readonly holdKeys: () => Promise<AsyncDisposable>;
   };
@@ -108,12 +110,12 @@ export const createBackupService = ({ ledger, describe }: BackupDependencies): B
     await using held = new AsyncDisposableStack();
     held.use(await ledger.holdKeys());
     const facts = await describe();
-    const exported = held.use(await ledger.export(fromSize));
+    const exported = held.use(await ledger.reader.export(fromSize));
     const { size, checkpoint, checkpointKeys } = exported;
     const { genesis, format } = facts;
     yield {
       kind: "head",
-      head: { origin: ledger.origin, genesis, format, size, checkpoint, checkpointKeys },
+      head: { origin: ledger.reader.origin, genesis, format, size, checkpoint, checkpointKeys },
     };
     const digest = createHash("sha256");
     let bytes = 0;

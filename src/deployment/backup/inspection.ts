@@ -45,7 +45,10 @@ export type InspectionService = AsyncDisposable & {
 };
 
 export type InspectionDependencies = {
-  readonly ledger: { readonly origin: string; readonly pin: () => Promise<PinnedLedger> };
+  readonly ledger: {
+    readonly reader: { readonly origin: string };
+    readonly pin: () => Promise<PinnedLedger>;
+  };
   /** Rules above the ledger's own, for one inspection. */
   readonly rules: () => Pick<FsckOptions, "inspectGroup" | "inspectEnd">;
   readonly newId: () => string;
@@ -88,7 +91,12 @@ class LiveInspection {
   constructor(pinned: PinnedLedger, dependencies: InspectionDependencies) {
     const { ledger, newId } = dependencies;
     this.#dependencies = dependencies;
-    this.head = { id: newId(), origin: ledger.origin, size: pinned.size, checkpoint: pinned.checkpoint };
+    this.head = {
+      id: newId(),
+      origin: ledger.reader.origin,
+      size: pinned.size,
+      checkpoint: pinned.checkpoint,
+    };
     this.#outcome = this.#run(pinned);
     // Whoever hears of it gets the error.
     this.#outcome.catch(() => {});

@@ -8,7 +8,7 @@ import { fail, SigilFault } from "../../errors.ts";
 import { listOpenedRecordsMax, pageEnvelopeBytesMax, pageSizeDefault } from "../../limits.ts";
 import { readsAcross, tenantFor, type Caller } from "../caller.ts";
 import type { EnrolledPrincipal, Principals } from "../principals.ts";
-import type { Ledger } from "../../ledger/ledger.ts";
+import type { LedgerReader } from "../../ledger/read/reading.ts";
 import { formatPageToken, parsePageToken } from "../../ledger/layout/page-token.ts";
 
 export type PrincipalQuery = {
@@ -28,7 +28,7 @@ export type PrincipalPage = {
 };
 
 export type DirectoryDependencies = {
-  readonly ledger: Pick<Ledger, "heads" | "readAt" | "dataKeys" | "authenticate">;
+  readonly ledger: Pick<LedgerReader, "heads" | "readAt" | "dataKeys" | "authenticate">;
   readonly principals: Principals;
 };
 

@@ -24,6 +24,7 @@ import {
   type Suspension,
 } from "../suspension.ts";
 import type { Ledger } from "../../ledger/ledger.ts";
+import type { LedgerReader } from "../../ledger/read/reading.ts";
 import { isInSight } from "./directory.ts";
 
 /** What to stop, and why. */
@@ -51,7 +52,9 @@ export type SuspensionMade = {
 };
 
 export type SuspendingDependencies = {
-  readonly ledger: Pick<Ledger, "readId" | "heads" | "readAt" | "refuseErased" | "append">;
+  readonly ledger: Pick<Ledger, "append"> & {
+    readonly reader: Pick<LedgerReader, "readId" | "heads" | "readAt" | "refuseErased">;
+  };
   readonly principals: Principals;
   /** The decision that allows it. @throws denied, and whatever a check throws. */
   readonly authorise: (
@@ -151,7 +154,7 @@ export class Suspending {
     if (suspension !== undefined) return { kind: "stands", subject, suspension };
     const recordId =
       key === undefined ? principalSuspensionId(principalRecordId(subject.id)) : keySuspensionId(key);
-    const head = await this.#deps.ledger.readId(systemTenant, "system", recordId);
+    const head = await this.#deps.ledger.reader.readId(systemTenant, "system", recordId);
     // Of a key: one that stops others and not this principal. Only one that stops all of them may take its place.
     if (head?.body.kind === "suspension" && !isSystemRoot(author)) {
       const rule = "the key is suspended by somebody else, for others: suspend the principal itself";

@@ -1,6 +1,6 @@
 /**
- * The reading side of the ledger: every record is verified before it is handed out, every index entry is a hint.
- * Sees one view at a time: the store that is open, and the state that is acknowledged.
+ * Reads the ledger: every record is verified before it is handed out, every index entry is a hint. Sees one moment at a
+ * time: the store that is open, and the state that is acknowledged.
  */
 import { openRecord, readRecord, type KeyRecord } from "@sigil/core/verify";
 import { equalBytes, type Hash } from "@sigil/core/bytes";
@@ -33,6 +33,7 @@ import type { CommittedRecord, LedgerOptions } from "../append/options.ts";
 import { readRecent, type RecentDecisions, type RecentEnd, type TakeRecent } from "../decisions/recent.ts";
 import type { Sealer } from "../sealing/sealer.ts";
 import { unlessDamaged } from "../layout/damaged.ts";
+import type { Summary } from "../layout/summary.ts";
 import { sizeOf, type LedgerState } from "../append/state.ts";
 import type { TreeReader } from "../layout/tree.ts";
 import {
@@ -45,18 +46,24 @@ import {
   type VersionListing,
 } from "../layout/version-index.ts";
 
-/** What reading needs at this moment. */
-export type LedgerView = {
+/** What a ledger is at one moment; replaced by every commit and every reopening. */
+export type LedgerMoment = {
   readonly store: Store;
   readonly state: LedgerState;
   readonly ring: KeyRing;
+  readonly summary: Summary;
+};
+
+/** What a reader reads from. */
+export type ReadSource = {
+  readonly now: () => LedgerMoment;
   readonly sealer: Sealer;
   readonly tree: TreeReader;
   readonly tags: BlindTags;
   readonly erasures: Erasures;
   readonly decisions: DecisionIndex;
   readonly completeness: Completeness;
-  readonly options: LedgerOptions;
+  readonly options: Pick<LedgerOptions, "origin" | "genesis" | "dataKeys" | "observe">;
 };
 
 /** A proof, and the signed checkpoint of the tree it leads to. */
@@ -72,43 +79,60 @@ const labelled = (position: bigint, cause: unknown): never => {
   return fail({ kind: "recordCorrupt", position, step: "seal", rule }, { cause });
 };
 
-export abstract class ReadableLedger {
-  protected abstract view(): LedgerView;
+export class LedgerReader {
+  readonly #source: ReadSource;
+
+  constructor(source: ReadSource) {
+    this.#source = source;
+  }
 
   get size(): bigint {
-    return sizeOf(this.view().state);
+    return sizeOf(this.#source.now().state);
   }
 
   get origin(): string {
-    return this.view().options.origin;
+    return this.#source.options.origin;
   }
 
   get ring(): KeyRing {
-    return this.view().ring;
+    return this.#source.now().ring;
   }
 
   /** The newest signed checkpoint, as one consistent view. */
   get checkpoint(): { readonly note: string; readonly size: bigint; readonly root: Hash } {
-    const { state } = this.view();
+    const { state } = this.#source.now();
     return { note: state.checkpoint, size: sizeOf(state), root: state.root };
   }
 
   /** Genesis, announcements and retirements in ledger order, verified as they were: what a walk of the keys takes. */
   async keyRecords(): Promise<readonly KeyRecord[]> {
-    const { store, sealer, options } = this.view();
+    const { store } = this.#source.now();
+    const { sealer, options } = this.#source;
     const { genesis } = options;
     return (await readKeyRecords({ store, sealer, genesis })).records;
   }
 
   /** Data keys that have sealed, or were rotated in. */
   dataKeys(listing: DataKeyListing): Promise<readonly LivingDataKey[]> {
-    const { store, options } = this.view();
+    const { store } = this.#source.now();
+    const { options } = this.#source;
     return listDataKeys(listing, { keys: options.dataKeys, store });
   }
 
   /** @throws erased when a quorum has ordered that nothing of the tenant can be read or written any more. */
   refuseErased(tenant: string): void {
-    this.view().erasures.refuse(tenant);
+    this.#source.erasures.refuse(tenant);
+  }
+
+  /**
+   * For whoever asks about another tenant: a slip in its name must not look like a tenant without records.
+   * @throws notFound when nothing was ever recorded of it; erased.
+   */
+  requireTenant(tenant: string): void {
+    this.refuseErased(tenant);
+    if (this.#source.now().summary.tallyOf(tenant) === undefined) {
+      fail({ kind: "notFound", what: "record of tenant", id: tenant });
+    }
   }
 
   /**
@@ -120,7 +144,7 @@ export abstract class ReadableLedger {
       return requireVerified(await this.#examine(position, "serving", tenant));
     } catch (error) {
       if (error instanceof SigilFault && error.error.kind === "recordCorrupt") {
-        this.view().options.observe?.onVerifyFailure?.(error.error);
+        this.#source.options.observe?.onVerifyFailure?.(error.error);
       }
       throw error;
     }
@@ -131,7 +155,8 @@ export abstract class ReadableLedger {
    * @throws recordCorrupt.
    */
   async peekAt(position: bigint): Promise<RecordBody> {
-    const { store, sealer, options } = this.view();
+    const { store } = this.#source.now();
+    const { sealer, options } = this.#source;
     const stored = await store.get(recordKey(position));
     if (stored === undefined) {
       const rule = "no record is stored at this position";
@@ -143,7 +168,7 @@ export abstract class ReadableLedger {
 
   /** How many records the first commit holds: those that the genesis hash vouches for. @throws ledgerCorrupt. */
   async genesisSize(): Promise<bigint> {
-    const bytes = await this.view().store.get(groupKey(0n));
+    const bytes = await this.#source.now().store.get(groupKey(0n));
     if (bytes === undefined) {
       return fail({ kind: "ledgerCorrupt", position: 0n, rule: "the first group's entry is missing" });
     }
@@ -157,7 +182,8 @@ export abstract class ReadableLedger {
 
   /** That a position is in the tree as it is now. @throws leafOutOfRange. */
   async proveInclusion(position: bigint): Promise<TreeProof> {
-    const { state, tree } = this.view();
+    const { state } = this.#source.now();
+    const { tree } = this.#source;
     const size = sizeOf(state);
     const hashes = await proveInclusion(position, size, tree.readHashes(state.tree));
     return { checkpoint: state.checkpoint, hashes };
@@ -165,7 +191,8 @@ export abstract class ReadableLedger {
 
   /** That the tree as it is now begins with the tree of an older size. @throws sizeOutOfRange. */
   async proveConsistency(oldSize: bigint): Promise<TreeProof> {
-    const { state, tree } = this.view();
+    const { state } = this.#source.now();
+    const { tree } = this.#source;
     const size = sizeOf(state);
     const hashes = await proveConsistency(oldSize, size, tree.readHashes(state.tree));
     return { checkpoint: state.checkpoint, hashes };
@@ -194,7 +221,7 @@ export abstract class ReadableLedger {
 
   /** Ids that begin so, decisions left out, each with its newest version below the listing's size, in id order. */
   async *versions(listing: VersionListing): AsyncIterable<ListedVersion> {
-    const { tags } = this.view();
+    const { tags } = this.#source;
     if (listing.kind !== undefined) await tags.ensure(listing.tenant);
     yield* readVersions(await this.#storeFor(listing.tenant), tags, listing);
   }
@@ -216,7 +243,7 @@ export abstract class ReadableLedger {
 
   /** Positions of a tenant's records other than decisions, ascending; with a kind, false positives among them. */
   async *records(walk: RecordWalk): AsyncIterable<WalkedPosition> {
-    const { tags } = this.view();
+    const { tags } = this.#source;
     if (walk.kind !== undefined) await tags.ensure(walk.tenant);
     yield* walkRecords(await this.#storeFor(walk.tenant), tags, walk);
   }
@@ -236,7 +263,8 @@ export abstract class ReadableLedger {
    * is none and hashes are missing; erased.
    */
   async readHash(hash: Hash): Promise<VerifiedRecord | undefined> {
-    const { store, completeness } = this.view();
+    const { store } = this.#source.now();
+    const { completeness } = this.#source;
     const position = await readPositionOfHash(store, hash);
     if (position === undefined) {
       await completeness.hashes();
@@ -252,7 +280,7 @@ export abstract class ReadableLedger {
       return await this.readAt(position);
     } catch (error) {
       if (!(error instanceof SigilFault) || error.error.kind !== "erased") throw error;
-      const isReported = this.view().erasures.of(error.error.tenant)?.reported === true;
+      const isReported = this.#source.erasures.of(error.error.tenant)?.reported === true;
       return isReported ? labelled(position, error) : Promise.reject(error);
     }
   }
@@ -264,7 +292,8 @@ export abstract class ReadableLedger {
 
   /** When the newest decisions were made and whom they are about; see `recent.ts`. */
   recentDecisions(which: RecentDecisions, take: TakeRecent): Promise<RecentEnd> {
-    const { store, decisions, erasures } = this.view();
+    const { store } = this.#source.now();
+    const { decisions, erasures } = this.#source;
     return readRecent(
       { store, decisions, isErased: (tenant) => erasures.of(tenant) !== undefined },
       which,
@@ -274,7 +303,7 @@ export abstract class ReadableLedger {
 
   /** The tag that `recentDecisions` gives for a principal; undefined while the tenant's index key is not loaded. */
   principalTag(tenant: string, id: string): number | undefined {
-    return this.view().decisions.principalTerm(tenant, id);
+    return this.#source.decisions.principalTerm(tenant, id);
   }
 
   /**
@@ -282,15 +311,16 @@ export abstract class ReadableLedger {
    * @throws sizeOutOfRange, invalidField when no group ends there.
    */
   async export(fromSize: bigint): Promise<LedgerExport> {
-    const { erasures } = this.view();
+    const { erasures } = this.#source;
     await erasures.settled();
-    const { store, sealer } = this.view();
-    const [signal, ring] = [erasures.copying, (): KeyRing => this.view().ring];
+    const { store } = this.#source.now();
+    const { sealer } = this.#source;
+    const [signal, ring] = [erasures.copying, (): KeyRing => this.#source.now().ring];
     return exportLedger(fromSize, { store, sealer, ring, signal });
   }
 
   /** What a commit listener gets of the records from a position on, but those of erased tenants. */
-  protected async committedFrom(first: bigint): Promise<readonly CommittedRecord[]> {
+  async committedFrom(first: bigint): Promise<readonly CommittedRecord[]> {
     const records: CommittedRecord[] = [];
     for (let position = first; position < this.size; position += 1n) {
       try {
@@ -307,13 +337,14 @@ export abstract class ReadableLedger {
 
   /** Keyed digest for tokens that only this deployment can make, 32 bytes. */
   async authenticate(tenant: string, bytes: Uint8Array): Promise<Uint8Array> {
-    const { tags } = this.view();
+    const { tags } = this.#source;
     await tags.ensure(tenant);
     return tags.digest(tenant, bytes);
   }
 
   async #examine(position: bigint, depth: "serving" | "full", tenant?: string): Promise<Examination> {
-    const { store, sealer, tree, ring, state, options } = this.view();
+    const { store, ring, state } = this.#source.now();
+    const { sealer, tree, options } = this.#source;
     const { origin } = options;
     try {
       return await examineRecord(position, { store, sealer, tree, ring, state, origin, depth });
@@ -327,10 +358,10 @@ export abstract class ReadableLedger {
 
   /** For questions about a tenant's records other than decisions. @throws erased, ledgerCorrupt. */
   async #storeFor(tenant: string): Promise<Store> {
-    const { erasures, completeness } = this.view();
+    const { erasures, completeness } = this.#source;
     erasures.refuse(tenant);
     await completeness.versions(tenant);
-    return this.view().store;
+    return this.#source.now().store;
   }
 
   /** One moment of a tenant's index of decisions. */
@@ -339,9 +370,9 @@ export abstract class ReadableLedger {
     walk: (search: DecisionSearch) => AsyncIterable<Item>,
   ): AsyncGenerator<Item> {
     this.refuseErased(tenant);
-    const moment = await this.view().decisions.view(tenant);
+    const moment = await this.#source.decisions.view(tenant);
     this.refuseErased(tenant);
-    const { store } = this.view();
+    const { store } = this.#source.now();
     await using snapshot = store.snapshot();
     yield* walk(new DecisionSearch(moment, store, snapshot));
   }

@@ -32,14 +32,14 @@ const anchorAsRead = (note: string | undefined): Anchor => ({
 const refuse = (step: string): never =>
   fail({ kind: "storeFailed", step, rule: "a moment of the ledger is only read" });
 
-type Moment = {
-  readonly store: Store;
-  readonly state: LedgerState;
+type Pinning = {
+  readonly now: () => { readonly store: Store; readonly state: LedgerState };
   readonly options: LedgerOptions;
   readonly erasures: Pick<Erasures, "settled" | "isUnderWay" | "copying">;
 };
 
-const pinMoment = async ({ store, state, options, erasures }: Moment): Promise<PinnedLedger> => {
+const pinMoment = async ({ now, options, erasures }: Pinning): Promise<PinnedLedger> => {
+  const { store, state } = now();
   const anchor = anchorAsRead(await options.anchor.read());
   const snapshot = store.snapshot();
   return {
@@ -59,13 +59,13 @@ const pinMoment = async ({ store, state, options, erasures }: Moment): Promise<P
  * @throws notServing, storeFailed.
  */
 export const pinLedger = async (
-  now: () => Moment,
+  ledger: Pinning,
   sequencer: Pick<Sequencer, "exclusive">,
 ): Promise<PinnedLedger> => {
   for (;;) {
-    await now().erasures.settled();
+    await ledger.erasures.settled();
     const pinned = await sequencer.exclusive(async () =>
-      now().erasures.isUnderWay ? undefined : pinMoment(now()),
+      ledger.erasures.isUnderWay ? undefined : pinMoment(ledger),
     );
     if (pinned === undefined) continue;
     try {

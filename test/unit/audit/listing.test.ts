@@ -51,7 +51,7 @@ const longLedger = (
   let opened = 0;
   return {
     size: BigInt(size),
-    authenticate: (tenant, bytes) => real.authenticate(tenant, bytes),
+    authenticate: (tenant, bytes) => real.reader.authenticate(tenant, bytes),
     readAt: async (position) => {
       opened += 1;
       return { ...record, position };
@@ -74,7 +74,7 @@ describe("the budget of a listing", () => {
   before(async () => {
     ledger = await openWorld(await createWorld());
     await ledger.append(Array.from({ length: decisions }, (_, at) => decisionBody(`decision-${at}`)));
-    record = await ledger.readAt(1n);
+    record = await ledger.reader.readAt(1n);
   });
   after(() => ledger[Symbol.asyncDispose]());
 
@@ -84,7 +84,7 @@ describe("the budget of a listing", () => {
     query: ChainQuery,
     onPage: () => void = () => {},
   ): Promise<readonly (readonly bigint[])[]> => {
-    const given = { ledger, compileGlob, turns: new WalkTurns(), ...deps };
+    const given = { ledger: ledger.reader, compileGlob, turns: new WalkTurns(), ...deps };
     const listing = { caller, tenant: "acme" };
     const pages: bigint[][] = [];
     for (let pageToken = ""; pages.length < 1000;) {

@@ -46,13 +46,16 @@ class FakeLedger {
   }
 
   readonly reading = {
-    readId: async (tenant: string, space: string, id: string) => {
-      this.reads += 1;
-      expect(tenant).to.equal("system");
-      if (this.damaged.has(id)) fail({ kind: "recordCorrupt", position: 7n, step: "hash", rule: "differs" });
-      const body = this.heads.get(`${space} ${id}`);
-      await this.hold;
-      return body === undefined ? undefined : { body, position: 7n };
+    reader: {
+      readId: async (tenant: string, space: string, id: string) => {
+        this.reads += 1;
+        expect(tenant).to.equal("system");
+        if (this.damaged.has(id))
+          fail({ kind: "recordCorrupt", position: 7n, step: "hash", rule: "differs" });
+        const body = this.heads.get(`${space} ${id}`);
+        await this.hold;
+        return body === undefined ? undefined : { body, position: 7n };
+      },
     },
     subscribe: (listener: (records: readonly CommittedRecord[]) => void) => {
       this.listeners.add(listener);

@@ -11,7 +11,7 @@ const made = () => {
   let listener: CommitListener = () => {};
   let size = 10n;
   const news = new News({
-    size,
+    reader: { size },
     subscribe: (added) => {
       listener = added;
       return () => {};

@@ -4,6 +4,7 @@ import { describe, it } from "mocha";
 import type { ReadingLedger } from "../../../src/canon/records/reading.ts";
 import { createRegistries } from "../../../src/canon/proposals/registries.ts";
 import { fail } from "../../../src/errors.ts";
+import type { CommitListener } from "../../../src/ledger/append/options.ts";
 import {
   createWorld,
   faultOf,
@@ -29,19 +30,21 @@ describe("the registry in force", () => {
     await ledger.append([witness("w1"), witness("w2"), quorum(1, 1)]);
     let looks = 0;
     let isBroken = true;
-    const watched = {
+    const reader = {
       get size() {
-        return ledger.size;
+        return ledger.reader.size;
       },
-      subscribe: (listener: Parameters<typeof ledger.subscribe>[0]) => ledger.subscribe(listener),
-      readAt: (...asked: Parameters<typeof ledger.readAt>) => ledger.readAt(...asked),
-      versionBelow: async (...asked: Parameters<typeof ledger.versionBelow>) => {
+      readAt: (...asked: Parameters<typeof ledger.reader.readAt>) => ledger.reader.readAt(...asked),
+      versionBelow: async (...asked: Parameters<typeof ledger.reader.versionBelow>) => {
         looks += 1;
         if (isBroken) fail({ kind: "storeFailed", step: "read", rule: "the disk is away" });
-        return ledger.versionBelow(...asked);
+        return ledger.reader.versionBelow(...asked);
       },
     } as unknown as ReadingLedger;
-    const registries = createRegistries(watched);
+    const registries = createRegistries({
+      subscribe: (listener: CommitListener) => ledger.subscribe(listener),
+      reader,
+    });
     const ofNow = async () => {
       const { registry } = await registries.current();
       return [registry.k, registry.epoch, looks];
@@ -58,7 +61,7 @@ describe("the registry in force", () => {
     ]);
     await ledger.append([userBody("quorum"), userBody("witness/w1", {}, { tenant: "system" })]);
     expect(await ofNow(), "after records of users").to.deep.equal([1, 1, 3]);
-    const { hash: prev } = (await ledger.readId("system", "system", "quorum")) ?? { hash: null };
+    const { hash: prev } = (await ledger.reader.readId("system", "system", "quorum")) ?? { hash: null };
     await ledger.append([{ ...quorum(2, 2), prev }]);
     expect(await ofNow(), "after its change").to.deep.equal([2, 2, 6]);
     registries.close();

@@ -21,8 +21,8 @@ describe("a client's walk", () => {
   before(async () => {
     world = await createWorld();
     await using ledger = await openWorld(world);
-    ({ origin } = ledger);
-    const records = await ledger.keyRecords();
+    ({ origin } = ledger.reader);
+    const records = await ledger.reader.keyRecords();
     genesisEnvelope = records[0]?.envelope ?? new Uint8Array(0);
     walk = await KeyWalk.of(
       world.options.genesis,
@@ -94,14 +94,14 @@ describe("a client's walk", () => {
     const { checkpointSigner: first, genesis } = other.options;
     await ledger.rotateKey("checkpoint");
     await ledger.retireKey(first.thumbprint, 1n);
-    const records = await ledger.keyRecords();
+    const records = await ledger.reader.keyRecords();
     const later = await KeyWalk.of(
       genesis,
       records.map(({ position, envelope }) => ({ ledgerPosition: position, envelope })),
     );
     const signed = async (size: bigint): Promise<string> => {
       const root = sha256(Uint8Array.of(Number(size)));
-      const note = await signCheckpoint({ origin: ledger.origin, size, root }, first);
+      const note = await signCheckpoint({ origin: ledger.reader.origin, size, root }, first);
       return later.verifyCheckpoint(note).then(
         () => "believed",
         (error: unknown) => (error instanceof ProofError ? error.message : String(error)),
@@ -112,6 +112,6 @@ describe("a client's walk", () => {
       /of size 2 is signed by a key that was valid up to/,
     );
     expect(await signed(3n), "its successor's").to.match(/must be signed by the log's key/);
-    expect((await later.verifyCheckpoint(ledger.checkpoint.note)).size).to.equal(ledger.size);
+    expect((await later.verifyCheckpoint(ledger.reader.checkpoint.note)).size).to.equal(ledger.reader.size);
   });
 });

@@ -42,11 +42,13 @@ class FakeLedger {
   }
 
   readonly reading = {
-    readId: async (tenant: string, space: "user" | "system", id: string) => {
-      const body = this.heads.get(nameOf({ tenant, space, id }));
-      return body === undefined ? undefined : { body, position: 1n };
+    reader: {
+      readId: async (tenant: string, space: "user" | "system", id: string) => {
+        const body = this.heads.get(nameOf({ tenant, space, id }));
+        return body === undefined ? undefined : { body, position: 1n };
+      },
+      readAt: async () => ({ body: { payload: genesisPayload } }),
     },
-    readAt: async () => ({ body: { payload: genesisPayload } }),
     subscribe: (listener: (records: readonly CommittedRecord[]) => void) => {
       this.#listeners.add(listener);
       return () => this.#listeners.delete(listener);

@@ -60,15 +60,17 @@ class FakeLedger {
   }
 
   readonly reading = {
-    origin,
-    readId: async (_tenant: string, _space: string, id: string) => {
-      if (id.startsWith("suspension/")) return undefined;
-      this.reads += 1;
-      const body = this.heads.get(id);
-      await this.hold;
-      return body === undefined ? undefined : { body, position: 1n };
+    reader: {
+      origin,
+      readId: async (_tenant: string, _space: string, id: string) => {
+        if (id.startsWith("suspension/")) return undefined;
+        this.reads += 1;
+        const body = this.heads.get(id);
+        await this.hold;
+        return body === undefined ? undefined : { body, position: 1n };
+      },
+      readAt: async () => ({ body: genesis }),
     },
-    readAt: async () => ({ body: genesis }),
     subscribe: (listener: (records: readonly CommittedRecord[]) => void) => {
       this.listeners.add(listener);
       return () => this.listeners.delete(listener);

@@ -63,7 +63,7 @@ type Story = {
 const begin = async (): Promise<Story> => {
   const world = await createWorld();
   await using ledger = await openWorld(world);
-  const [first] = await ledger.keyRecords();
+  const [first] = await ledger.reader.keyRecords();
   const { genesis, recordSigner: old, checkpointSigner: other } = world.options;
   return { genesis, first: first as KeyRecord, old, other };
 };

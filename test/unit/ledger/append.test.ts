@@ -25,9 +25,10 @@ describe("an append", () => {
     );
     const positions = units.flat().map(({ position }) => position);
     expect(positions).to.deep.equal(positions.map((_, index) => BigInt(index + 1)));
-    expect(ledger.size).to.equal(BigInt(positions.length + 1));
+    expect(ledger.reader.size).to.equal(BigInt(positions.length + 1));
     for (const unit of units) {
-      for (const { position, hash } of unit) expect((await ledger.readAt(position)).hash).to.deep.equal(hash);
+      for (const { position, hash } of unit)
+        expect((await ledger.reader.readAt(position)).hash).to.deep.equal(hash);
     }
   });
 
@@ -44,8 +45,8 @@ describe("an append", () => {
     expect(together[1]).to.deep.equal({ kind: "staleVersion", id: "a", version: 2n });
     expect(together[2]).to.deep.equal({ kind: "staleVersion", id: "a", version: 2n });
     expect(together[3][0]?.version).to.equal(1n);
-    expect(ledger.size).to.equal(4n);
-    expect((await ledger.readId("acme", "user", "a"))?.body.payload).to.equal(2);
+    expect(ledger.reader.size).to.equal(4n);
+    expect((await ledger.reader.readId("acme", "user", "a"))?.body.payload).to.equal(2);
   });
 
   it("refuses a unit whole: what its earlier records would have added binds nobody", async () => {
@@ -57,7 +58,7 @@ describe("an append", () => {
     ]);
     expect(refused).to.deep.equal({ kind: "staleVersion", id: "taken", version: 1n });
     expect(accepted[0]).to.include({ position: (base?.position ?? 0n) + 1n, version: 1n });
-    expect((await ledger.readId("acme", "user", "fresh"))?.body.payload).to.equal("kept");
+    expect((await ledger.reader.readId("acme", "user", "fresh"))?.body.payload).to.equal("kept");
   });
 
   it("refuses only the unit whose further entries cannot be made", async () => {
@@ -102,12 +103,12 @@ describe("an append", () => {
     const world = await createWorld();
     const before = await openWorld(world);
     const appended = await before.append([userBody("a"), decisionBody("d")]);
-    const { note, root } = before.checkpoint;
+    const { note, root } = before.reader.checkpoint;
     await before.close();
     await using after = await openWorld(world);
-    expect(after.checkpoint).to.deep.equal({ note, size: 3n, root });
+    expect(after.reader.checkpoint).to.deep.equal({ note, size: 3n, root });
     for (const { position, hash } of appended)
-      expect((await after.readAt(position)).hash).to.deep.equal(hash);
+      expect((await after.reader.readAt(position)).hash).to.deep.equal(hash);
   });
 });
 
@@ -127,19 +128,19 @@ describe("a stored record", () => {
     });
     for (const { offset, bytes } of flipsOf(whole)) {
       if (store !== undefined) await replaceStored(store, position, bytes);
-      const fault = await faultOf(open.readAt(position));
+      const fault = await faultOf(open.reader.readAt(position));
       expect(fault, `byte ${offset}`).to.include({ kind: "recordCorrupt", position, step: "seal" });
     }
     if (store === undefined) throw new Error("the store was not opened");
     await replaceStored(store, position, renameTenant(whole, "other"));
-    expect(await faultOf(open.readAt(position))).to.include({ kind: "recordCorrupt", step: "seal" });
+    expect(await faultOf(open.reader.readAt(position))).to.include({ kind: "recordCorrupt", step: "seal" });
     await replaceStored(store, position, whole);
     await swapStored(store, position, position + 1n);
     for (const at of [position, position + 1n]) {
-      expect(await faultOf(open.readAt(at))).to.include({ kind: "recordCorrupt", step: "seal" });
+      expect(await faultOf(open.reader.readAt(at))).to.include({ kind: "recordCorrupt", step: "seal" });
     }
     await swapStored(store, position, position + 1n);
-    expect((await open.readAt(position)).body.id).to.equal("a");
+    expect((await open.reader.readAt(position)).body.id).to.equal("a");
   });
 
   it("that is damaged refuses new versions of its own id and nothing else", async () => {

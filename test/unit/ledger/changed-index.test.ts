@@ -240,6 +240,6 @@ describe("an index that was changed by somebody without a key", () => {
     await runFsck(copy.options, { rebuildIndexes: true });
     expect(await runFsck(copy.options)).to.include({ ok: true });
     await using ledger = await openWorld(copy);
-    expect((await ledger.dataKeys({ tenant: "acme", limit: 1 }))[0]?.seals).to.equal(255);
+    expect((await ledger.reader.dataKeys({ tenant: "acme", limit: 1 }))[0]?.seals).to.equal(255);
   });
 });

@@ -103,12 +103,15 @@ export const readsOf = (hashes: readonly Hash[]): readonly Read[] => {
   for (const position of positions) {
     const tenant = position > 0n && position < 251n ? "acme" : tenants[Number(position) - 251];
     // As an index names it: with the tenant that it is of.
-    reads.push([`record ${position}`, async (ledger) => toHex((await ledger.readAt(position, tenant)).hash)]);
+    reads.push([
+      `record ${position}`,
+      async (ledger) => toHex((await ledger.reader.readAt(position, tenant)).hash),
+    ]);
   }
   for (const hash of [...hashes.slice(0, 1), ...hashes.slice(249)]) {
     reads.push([
       `hash ${toHex(hash).slice(0, 8)}`,
-      async (ledger) => (await ledger.readHash(hash))?.position,
+      async (ledger) => (await ledger.reader.readHash(hash))?.position,
     ]);
   }
   const ids = [
@@ -124,13 +127,19 @@ export const readsOf = (hashes: readonly Hash[]): readonly Read[] => {
   ] as const;
   for (const [tenant, space, id] of ids) {
     const name = `${tenant} ${id}`;
-    reads.push([`newest ${name}`, async (ledger) => (await ledger.readId(tenant, space, id))?.position]);
+    reads.push([
+      `newest ${name}`,
+      async (ledger) => (await ledger.reader.readId(tenant, space, id))?.position,
+    ]);
     for (const version of [1n, 2n]) {
-      reads.push([`${name} ${version}`, (ledger) => ledger.versionAt(tenant, space, id, version)]);
+      reads.push([`${name} ${version}`, (ledger) => ledger.reader.versionAt(tenant, space, id, version)]);
     }
-    reads.push([`${name} then`, (ledger) => ledger.versionBelow(tenant, space, id, 253n)]);
+    reads.push([`${name} then`, (ledger) => ledger.reader.versionBelow(tenant, space, id, 253n)]);
     const walk = { tenant, space, id, order: "newestFirst", limit: 9, size: 1000n } as const;
-    reads.push([`history ${name}`, (ledger) => gather(ledger.history(walk), ({ position }) => position)]);
+    reads.push([
+      `history ${name}`,
+      (ledger) => gather(ledger.reader.history(walk), ({ position }) => position),
+    ]);
   }
   for (const id of [...bulk, "keyed-k1", "keyed-k2", "sealed-by-the-second", "never"]) {
     reads.push([`decision ${id}`, (ledger) => decisionOf(ledger, "acme", id)]);
@@ -144,33 +153,33 @@ export const readsOf = (hashes: readonly Hash[]): readonly Read[] => {
     const decisions = { tenant, filter: {}, order: "oldestFirst", size: 1000n } as const;
     reads.push([
       `decisions of ${tenant}`,
-      (ledger) => gather(ledger.decisions(decisions), ({ positions }) => positions.map(String)),
+      (ledger) => gather(ledger.reader.decisions(decisions), ({ positions }) => positions.map(String)),
     ]);
     const listing = { tenant, space, idPrefix: "", size: 1000n, scanMax: 1000 };
     reads.push([
       `ids of ${tenant}`,
-      (ledger) => gather(ledger.versions(listing), (each) => [each.id, each.position]),
+      (ledger) => gather(ledger.reader.versions(listing), (each) => [each.id, each.position]),
     ]);
     const walk = { tenant, from: 0n, size: 1000n, limit: 1000 };
     reads.push([
       `records of ${tenant}`,
-      (ledger) => gather(ledger.records(walk), ({ position }) => position),
+      (ledger) => gather(ledger.reader.records(walk), ({ position }) => position),
     ]);
     reads.push([
       `heads of ${tenant}`,
-      (ledger) => gather(ledger.heads(tenant, space, ""), ({ position }) => position),
+      (ledger) => gather(ledger.reader.heads(tenant, space, ""), ({ position }) => position),
     ]);
   }
   for (const key of ["k1", "k2", "k3"]) reads.push([`key ${key}`, (ledger) => claimed(ledger, key)]);
   reads.push([
     "data keys",
-    async (ledger) => (await ledger.dataKeys({ limit: 100 })).map(({ seals }) => seals),
+    async (ledger) => (await ledger.reader.dataKeys({ limit: 100 })).map(({ seals }) => seals),
   ]);
   reads.push(["a write", (ledger) => ledger.append([userBody("twice", 3)])]);
   reads.push([
     "export",
     async (ledger) => {
-      await using exported = await ledger.export(0n);
+      await using exported = await ledger.reader.export(0n);
       return (await gather(exported.groups(), ({ end }) => end)).at(-1);
     },
   ]);
@@ -179,9 +188,9 @@ export const readsOf = (hashes: readonly Hash[]): readonly Read[] => {
 
 /** As a caller gets it: a decision that is not the one asked for is damage. */
 const decisionOf = async (ledger: Ledger, tenant: string, id: string): Promise<unknown> => {
-  const position = await ledger.decisionAt(tenant, id);
+  const position = await ledger.reader.decisionAt(tenant, id);
   if (position === undefined) return undefined;
-  const { body } = await ledger.readAt(position, tenant);
+  const { body } = await ledger.reader.readAt(position, tenant);
   return body.id === id && body.tenant === tenant ? position : "damage";
 };
 

@@ -32,7 +32,7 @@ const take = async (exported: LedgerExport): Promise<Taken> => {
 
 const exportOf = async (world: World, from = 0n): Promise<Taken> => {
   await using ledger = await openWorld(world);
-  await using exported = await ledger.export(from);
+  await using exported = await ledger.reader.export(from);
   return await take(exported);
 };
 
@@ -81,7 +81,7 @@ describe("an export", () => {
   it("stands still while the ledger goes on", async () => {
     const copy = await damageCopy(world, async () => {});
     await using ledger = await openWorld(copy);
-    await using exported = await ledger.export(0n);
+    await using exported = await ledger.reader.export(0n);
     await ledger.append([decisionBody("after")]);
     const taken = await take(exported);
     expect(taken.size).to.equal(inspectedSize);

@@ -40,7 +40,7 @@ describe("fsck with a rebuild", () => {
     expect(dump(world)).to.deep.equal(dump(whole));
     expect(await options.anchor.read()).to.equal(await whole.anchor.read());
     await using ledger = await openWorld(world);
-    expect((await ledger.readId("acme", "user", "v"))?.body.payload).to.equal(3);
+    expect((await ledger.reader.readId("acme", "user", "v"))?.body.payload).to.equal(3);
   });
 
   it("that breaks off leaves a ledger that is refused until it has been repeated", async () => {

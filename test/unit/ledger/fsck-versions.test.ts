@@ -123,7 +123,7 @@ describe("fsck of the version and the record index", () => {
     expect(await runFsck(world.options, { rebuildIndexes: true })).to.include({ ok: true });
     expect(world.backing.entries).to.deep.equal(whole.backing.entries);
     await using ledger = await openWorld(world);
-    const below = await ledger.versionBelow("acme", "user", "v", 302n);
+    const below = await ledger.reader.versionBelow("acme", "user", "v", 302n);
     expect(below).to.deep.equal({ position: 301n, version: 2n });
   });
 

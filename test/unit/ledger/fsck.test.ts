@@ -151,7 +151,7 @@ describe("fsck", () => {
     await ledger.append([decisionBody("good")]);
     spoiled = true;
     await ledger.append([decisionBody("bad")]);
-    expect(await faultOf(ledger.readAt(2n))).to.include({ kind: "recordCorrupt", step: "signature" });
+    expect(await faultOf(ledger.reader.readAt(2n))).to.include({ kind: "recordCorrupt", step: "signature" });
     await ledger.close();
     expect(summaryOf(await runFsck(world.options))).to.deep.equal([[2n, "signature"]]);
   });

@@ -80,13 +80,13 @@ describe("the sealer", () => {
 });
 
 const recordKeys = (ledger: Ledger): readonly KeyEntry[] =>
-  ledger.ring.entries.filter(({ role }) => role === "record");
+  ledger.reader.ring.entries.filter(({ role }) => role === "record");
 
 /** Every record of the ledger, by the position it stands at: "ok", or the step that does not hold. */
 const verdicts = async (ledger: Ledger): Promise<readonly string[]> => {
   const found: string[] = [];
-  for (let position = 0n; position < ledger.size; position += 1n) {
-    const { steps } = await ledger.examine(position);
+  for (let position = 0n; position < ledger.reader.size; position += 1n) {
+    const { steps } = await ledger.reader.examine(position);
     found.push(steps.find(({ outcome }) => outcome === "failed")?.name ?? "ok");
   }
   return found;
@@ -100,16 +100,23 @@ describe("a signing key", () => {
     const announced = await ledger.rotateKey("record");
     expect(announced).to.include({ role: "record", validFrom: 2n, validTo: null, retiredFrom: null });
     await ledger.append([userBody("a")]);
-    const signedBy = async (position: bigint) => (await ledger.readAt(position)).signedBy.publicKey;
+    const signedBy = async (position: bigint) => (await ledger.reader.readAt(position)).signedBy.publicKey;
     expect(await signedBy(1n)).to.deep.equal(old);
     expect(await signedBy(2n)).to.deep.equal(announced.publicKey);
-    const [record] = await ledger.keyRecords().then((records) => records.slice(-1));
+    const [record] = await ledger.reader.keyRecords().then((records) => records.slice(-1));
     expect(record?.position).to.equal(1n);
-    expect((await ledger.readAt(1n)).body).to.include({ kind: "signing_key", id: "signing_key/record/2" });
+    expect((await ledger.reader.readAt(1n)).body).to.include({
+      kind: "signing_key",
+      id: "signing_key/record/2",
+    });
     // The checkpoint over an announcement of its own key is the last that the old key signs.
     const checkpoint = await ledger.rotateKey("checkpoint");
     const over = (publicKey: PublicKey) =>
-      verifyCheckpoint(ledger.checkpoint.note, { origin: "ledger.test", publicKey, verify: verifyOwn });
+      verifyCheckpoint(ledger.reader.checkpoint.note, {
+        origin: "ledger.test",
+        publicKey,
+        verify: verifyOwn,
+      });
     expect((await over(world.options.checkpointSigner.publicKey)).size).to.equal(4n);
     await ledger.append([userBody("b")]);
     expect((await over(checkpoint.publicKey)).size).to.equal(5n);
@@ -118,7 +125,7 @@ describe("a signing key", () => {
     expect(await runFsck(world.options)).to.include({ ok: true, size: 5n });
     expect(world.options.signingKeys).to.have.property("held").with.length(2);
     await using again = await openWorld(world);
-    expect(again.ring).to.deep.equal(ledger.ring);
+    expect(again.reader.ring).to.deep.equal(ledger.reader.ring);
     await again.append([userBody("c")]);
     expect(new Set(await verdicts(again))).to.deep.equal(new Set(["ok"]));
   });
@@ -151,7 +158,7 @@ describe("a signing key", () => {
         [1, 2].map(() => faultOf(ledger.rotateKey("checkpoint", world.options.checkpointSigner.thumbprint))),
       ).then((faults) => faults.map((fault) => fault?.kind)),
     ).to.have.members([undefined, "keyReplaced"]);
-    expect(ledger.size).to.equal(3n);
+    expect(ledger.reader.size).to.equal(3n);
   });
 
   it("that custody has lost is named, and nothing is served", async () => {
@@ -175,7 +182,7 @@ describe("a signing key", () => {
       .append([systemBody("signing_key", "signing_key/record/2", payload)])
       .catch((error: unknown) => (thrown = error));
     expect(thrown).to.be.instanceOf(Error);
-    expect(ledger.size).to.equal(1n);
+    expect(ledger.reader.size).to.equal(1n);
   });
 });
 
@@ -201,11 +208,11 @@ describe("a stored record", () => {
     ] as const) {
       const key = recordKey(position);
       const whole = (await store.get(key)) ?? new Uint8Array(0);
-      const { body } = await ledger.readAt(position);
+      const { body } = await ledger.reader.readAt(position);
       const { envelope } = await signRecord(prepareRecord(body), { signer, origin });
       const sealer = new Sealer({ origin, keys: dataKeys, store: () => store });
       await store.commit([{ kind: "put", key, value: await sealer.seal(envelope, position, "acme") }]);
-      const fault = await faultOf(ledger.readAt(position));
+      const fault = await faultOf(ledger.reader.readAt(position));
       expect(fault).to.include({ kind: "recordCorrupt", step }).and.have.property("rule").that.matches(rule);
       const copy = await copyWorld(world);
       const { problems } = await runFsck(copy.options);
@@ -229,7 +236,7 @@ describe("a retired key", () => {
     await ledger.close();
     expect(await runFsck(world.options)).to.include({ ok: true, size: 5n });
     await using again = await openWorld(world);
-    expect(again.ring).to.deep.equal(ledger.ring);
+    expect(again.reader.ring).to.deep.equal(ledger.reader.ring);
   });
 
   it("is believed below the position alone; the key that it announced is not harmed", async () => {
@@ -241,7 +248,7 @@ describe("a retired key", () => {
     await ledger.append([userBody("d")]);
     const expected = ["ok", "ok", "ok", "key", "key", "ok", "ok"];
     expect(await verdicts(ledger)).to.deep.equal(expected);
-    expect(await faultOf(ledger.readAt(3n))).to.include({
+    expect(await faultOf(ledger.reader.readAt(3n))).to.include({
       kind: "recordCorrupt",
       rule: "signed by a key that was valid up to position 2",
     });
@@ -251,7 +258,7 @@ describe("a retired key", () => {
     expect(await faultOf(ledger.retireKey(thumbprint, 3n))).to.include({ kind: "malformedKey" });
     await ledger.close();
     await using again = await openWorld(world);
-    expect(again.ring).to.deep.equal(ledger.ring);
+    expect(again.reader.ring).to.deep.equal(ledger.reader.ring);
     await again.close();
     expect(await runFsck(world.options)).to.include({ ok: true, size: 8n });
   });
@@ -260,13 +267,13 @@ describe("a retired key", () => {
     const world = await createWorld();
     const ledger = await openWorld(world);
     await ledger.append([userBody("a"), userBody("b")]);
-    const note = ledger.checkpoint.note;
+    const note = ledger.reader.checkpoint.note;
     await ledger.retireKey(world.options.checkpointSigner.thumbprint, 1n);
     await ledger.close();
     // As a crash before the anchor followed would leave it.
     await world.anchor.write(note);
     await using again = await openWorld(world);
-    expect(again.size).to.equal(5n);
+    expect(again.reader.size).to.equal(5n);
   });
 
   it("is refused for a position that is none, and for a key that is nobody's", async () => {
@@ -276,7 +283,7 @@ describe("a retired key", () => {
     expect(await faultOf(ledger.retireKey(thumbprint, 2n))).to.include({ kind: "sizeOutOfRange" });
     expect(await faultOf(ledger.retireKey(thumbprint, 0n))).to.include({ kind: "malformedKey" });
     expect(await faultOf(ledger.retireKey(newSigner().thumbprint))).to.include({ kind: "notFound" });
-    expect(ledger.size).to.equal(1n);
+    expect(ledger.reader.size).to.equal(1n);
     expect(recordKeys(ledger)).to.have.length(1);
   });
 });

@@ -25,7 +25,9 @@ describe("a tenant's records", () => {
     await ledger.append([userBody("a", 2, { prev: first?.hash as Hash })]);
   });
   const walk = async (changes: Partial<RecordWalk> = {}) =>
-    collect(ledger.records({ tenant: "acme", from: 0n, size: ledger.size, limit: 100, ...changes }));
+    collect(
+      ledger.reader.records({ tenant: "acme", from: 0n, size: ledger.reader.size, limit: 100, ...changes }),
+    );
   const positions = async (changes: Partial<RecordWalk> = {}) =>
     (await walk(changes)).filter(({ skipped }) => !skipped).map(({ position }) => Number(position));
 
@@ -104,7 +106,9 @@ describe("the newest versions of ids", () => {
     await ledger.append([userBody("zz", 1, { tenant: "acm" }), userBody("a", 1, { tenant: "acme-2" })]);
   });
   const scan = async (idPrefix: string, options?: HeadScan) =>
-    (await collect(ledger.heads("acme", "user", idPrefix, options))).map(({ position }) => Number(position));
+    (await collect(ledger.reader.heads("acme", "user", idPrefix, options))).map(({ position }) =>
+      Number(position),
+    );
 
   it("are scanned whole, by prefix, in either direction", async () => {
     expect(await scan("")).to.deep.equal([1, 2, 3, 4, 5]);
@@ -137,8 +141,8 @@ describe("attestations", () => {
       (body) => ({ ...body, space: "user" }) as const,
     );
     await ledger.append(bodies, { attestations });
-    expect((await ledger.readAt(1n)).attestations).to.deep.equal([]);
-    expect((await ledger.readAt(2n)).attestations).to.deep.equal(attestations[1]);
-    expect((await ledger.readAt(3n)).attestations).to.deep.equal([]);
+    expect((await ledger.reader.readAt(1n)).attestations).to.deep.equal([]);
+    expect((await ledger.reader.readAt(2n)).attestations).to.deep.equal(attestations[1]);
+    expect((await ledger.reader.readAt(3n)).attestations).to.deep.equal([]);
   });
 });

@@ -68,7 +68,7 @@ describe("a start", () => {
 
   it("opens the ledger nobody touched", async () => {
     await using ledger = await openWorld(await copyWorld(whole));
-    expect(ledger.size).to.equal(size);
+    expect(ledger.reader.size).to.equal(size);
   });
 
   it("refuses a gap in the tail, naming the position", async () => {
@@ -147,7 +147,7 @@ describe("a start", () => {
       damaged(async (store) => {
         const group = await lastGroup(store);
         const ledger = await openWorld(await copyWorld(whole));
-        const real = ledger.checkpoint.root;
+        const real = ledger.reader.checkpoint.root;
         await ledger.close();
         const checkpoint = await signCheckpoint(
           {
@@ -216,7 +216,7 @@ describe("the anchor", () => {
   const older = async (world: World): Promise<World> => {
     const copy = await copyWorld(world);
     const ledger = await openWorld(world);
-    await ledger.append([userBody(`later-${ledger.size}`)]);
+    await ledger.append([userBody(`later-${ledger.reader.size}`)]);
     await ledger.close();
     return { ...copy, anchor: world.anchor, options: { ...copy.options, anchor: world.anchor } };
   };
@@ -245,8 +245,8 @@ describe("the anchor", () => {
     await ledger.close();
     await world.anchor.write(old);
     await using again = await openWorld(world);
-    expect(again.size).to.equal(size + 1n);
-    expect(await world.anchor.read()).to.equal(again.checkpoint.note);
+    expect(again.reader.size).to.equal(size + 1n);
+    expect(await world.anchor.read()).to.equal(again.reader.checkpoint.note);
   });
 
   it("that is missing is refused, with what to run", async () => {
@@ -285,7 +285,7 @@ describe("the anchor", () => {
     const ledger = await openWorld(world);
     ledger.subscribe(() => {
       void world.anchor.read().then((note) => {
-        lags.push(ledger.size - BigInt(note?.split("\n")[1] ?? "0"));
+        lags.push(ledger.reader.size - BigInt(note?.split("\n")[1] ?? "0"));
       });
     });
     for (let round = 0; round < 5; round += 1) {
@@ -295,6 +295,6 @@ describe("the anchor", () => {
     await ledger.close();
     expect(lags).to.have.lengthOf(5);
     expect(lags.every((lag) => lag >= 0n && lag <= 1000n)).to.equal(true);
-    expect(await world.anchor.read()).to.equal(ledger.checkpoint.note);
+    expect(await world.anchor.read()).to.equal(ledger.reader.checkpoint.note);
   });
 });

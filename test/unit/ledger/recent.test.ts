@@ -24,7 +24,7 @@ describe("what a start reads of the newest decisions", () => {
 
   const read = async (entriesMax: number, sinceMs = 0) => {
     const times: Record<string, number[]> = {};
-    const end: RecentEnd = await ledger.recentDecisions({ sinceMs, entriesMax }, ({ tenant, ts }) => {
+    const end: RecentEnd = await ledger.reader.recentDecisions({ sinceMs, entriesMax }, ({ tenant, ts }) => {
       (times[tenant] ??= []).push(ts - startMs);
     });
     return { times, end };

@@ -139,12 +139,12 @@ describe("the tree on disk", () => {
       const ledger = await openWorld(world);
       for (const { size, root } of seen) {
         const last = seen.at(-1);
-        if (last?.size === size) expect(ledger.checkpoint.root).to.deep.equal(root);
+        if (last?.size === size) expect(ledger.reader.checkpoint.root).to.deep.equal(root);
       }
       await ledger.append(Array.from({ length: count }, (_, index) => userBody(`r${round}-${index}`)));
-      seen.push(ledger.checkpoint);
-      for (let position = 0n; position < ledger.size; position += 37n) {
-        const { steps } = await ledger.examine(position);
+      seen.push(ledger.reader.checkpoint);
+      for (let position = 0n; position < ledger.reader.size; position += 37n) {
+        const { steps } = await ledger.reader.examine(position);
         expect(steps.map(({ outcome }) => outcome)).to.deep.equal(steps.map(() => "passed"));
       }
       await ledger.close();

@@ -56,25 +56,32 @@ describe("the versions of ids", () => {
       userBody("a/z", 1, { tenant: "acm" }),
     ]);
     await ledger.append([systemBody("user_space", "a/s", {})].map((body) => ({ ...body, space: "user" })));
-    half = ledger.size;
+    half = ledger.reader.size;
     const late = await ledger.append(a.slice(3));
     await ledger.append([
       { ...userBody("a/new"), kind: "recipe" },
       { ...userBody("c"), kind: "recipe" },
     ]);
-    size = ledger.size;
+    size = ledger.reader.size;
     ofA = positionsOf([...early, ...late]);
   });
 
   const list = (changes: Partial<VersionListing> = {}) =>
     collect(
-      ledger.versions({ tenant: "acme", space: "user", idPrefix: "", size, scanMax: 1000, ...changes }),
+      ledger.reader.versions({
+        tenant: "acme",
+        space: "user",
+        idPrefix: "",
+        size,
+        scanMax: 1000,
+        ...changes,
+      }),
     );
   const idsOf = async (changes: Partial<VersionListing> = {}) =>
     (await list(changes)).filter(({ skipped }) => !skipped).map(({ id }) => id);
   const walk = (changes: Partial<HistoryWalk> = {}) =>
     collect(
-      ledger.history({
+      ledger.reader.history({
         tenant: "acme",
         space: "user",
         id: "a",
@@ -98,7 +105,8 @@ describe("the versions of ids", () => {
       ["c", 1n],
     ]);
     expect(listed[0]).to.deep.equal({ id: "a", version: 6n, position: ofA[5], skipped: false, scanned: 6 });
-    for (const { id, position } of listed) expect((await ledger.readAt(position)).body.id).to.equal(id);
+    for (const { id, position } of listed)
+      expect((await ledger.reader.readAt(position)).body.id).to.equal(id);
   });
 
   it("are listed by prefix, also when the prefix is itself an id", async () => {
@@ -157,17 +165,17 @@ describe("the versions of ids", () => {
   it("are found by number, and the newest by size", async () => {
     for (const [index, position] of ofA.entries()) {
       const version = BigInt(index + 1);
-      expect(await ledger.versionAt("acme", "user", "a", version)).to.equal(position);
-      const below = await ledger.versionBelow("acme", "user", "a", position + 1n);
+      expect(await ledger.reader.versionAt("acme", "user", "a", version)).to.equal(position);
+      const below = await ledger.reader.versionBelow("acme", "user", "a", position + 1n);
       expect(below).to.deep.equal({ position, version });
-      const before = await ledger.versionBelow("acme", "user", "a", position);
+      const before = await ledger.reader.versionBelow("acme", "user", "a", position);
       expect(before?.version ?? 0n).to.equal(version - 1n);
     }
     for (const version of [0n, 7n, 2n ** 64n - 1n]) {
-      expect(await ledger.versionAt("acme", "user", "a", version)).to.equal(undefined);
+      expect(await ledger.reader.versionAt("acme", "user", "a", version)).to.equal(undefined);
     }
-    expect(await ledger.versionBelow("acme", "user", "a/", size)).to.equal(undefined);
-    expect(await ledger.versionBelow("acme", "user", "a-decision", size)).to.equal(undefined);
+    expect(await ledger.reader.versionBelow("acme", "user", "a/", size)).to.equal(undefined);
+    expect(await ledger.reader.versionBelow("acme", "user", "a-decision", size)).to.equal(undefined);
   });
 
   it("are walked in both orders, from any version, up to a limit", async () => {
@@ -210,7 +218,7 @@ describe("an id with 3,000 versions", () => {
     for (const versions of [1, 63, 64, 65, 1000, 2047, 2048, 2999, count]) {
       // Position 0 is the genesis record, 1 is "last".
       const size = BigInt(versions) + 2n;
-      const listed = await collect(ledger.versions({ ...place, size, scanMax: 1000 }));
+      const listed = await collect(ledger.reader.versions({ ...place, size, scanMax: 1000 }));
       expect(listed.map(({ id }) => id)).to.deep.equal(["last", "many", "many/more"]);
       expect(listed[1]).to.include({ version: BigInt(versions), position: size - 1n, skipped: false });
       expect(listed[2]?.scanned, `at ${versions} versions`).to.be.lessThan(90);
@@ -218,20 +226,20 @@ describe("an id with 3,000 versions", () => {
   });
 
   it("does not keep a listing from getting past it, whatever the bound", async () => {
-    const { size } = ledger;
-    const first = await collect(ledger.versions({ ...place, size, scanMax: 2 }));
+    const { size } = ledger.reader;
+    const first = await collect(ledger.reader.versions({ ...place, size, scanMax: 2 }));
     expect(first.map(({ id, version }) => [id, version])).to.deep.equal([
       ["last", 1n],
       ["many", 3000n],
     ]);
-    const rest = await collect(ledger.versions({ ...place, size, scanMax: 2, after: "many" }));
+    const rest = await collect(ledger.reader.versions({ ...place, size, scanMax: 2, after: "many" }));
     expect(rest.map(({ id }) => id)).to.deep.equal(["many/more"]);
     expect(rest[0]?.scanned).to.equal(1);
   });
 
   it("gives any page of its history without a look at the rest", async () => {
     const page = await collect(
-      ledger.history({
+      ledger.reader.history({
         tenant: "acme",
         space: "user",
         id: "many",
@@ -242,7 +250,7 @@ describe("an id with 3,000 versions", () => {
     );
     expect(page.map(({ version }) => version)).to.deep.equal([1500n, 1499n, 1498n]);
     store.plan({ operation: "range", nth: 14, when: "before", then: "works" });
-    expect(await ledger.versionBelow("acme", "user", "many", 1502n)).to.include({ version: 1500n });
+    expect(await ledger.reader.versionBelow("acme", "user", "many", 1502n)).to.include({ version: 1500n });
     expect(store.tripped()).to.equal(false);
     store.plan(null);
   });

@@ -82,7 +82,7 @@ describe("an inspection beside serving", () => {
     await using served = await serve(whole, { holds: true });
     const { ledger, inspections, release } = served;
     const parts = heard(inspections.inspect(root, "", never));
-    const before = ledger.checkpoint.note;
+    const before = ledger.reader.checkpoint.note;
     await ledger.append([decisionBody("meanwhile")]);
     release();
     const [first, ...more] = await parts;

@@ -29,7 +29,7 @@ describe("the service of keys", () => {
       ];
       for (const call of calls) expect(await faultOf(call)).to.include({ kind: "tenantForbidden" });
     }
-    expect(ledger.size).to.equal(1n);
+    expect(ledger.reader.size).to.equal(1n);
     expect(changes).to.deep.equal([]);
     expect((await (await keys.records(root))(all)).records).to.have.length(1);
   });

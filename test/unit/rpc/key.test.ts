@@ -57,12 +57,14 @@ describe("lists of keys", () => {
       retiredFrom: null,
     }));
     const ledger: KeyServiceDeps["ledger"] = {
-      ring: { entries },
-      authenticate: async (_, bytes) => createHash("sha256").update(bytes).digest(),
+      reader: {
+        ring: { entries },
+        authenticate: async (_, bytes) => createHash("sha256").update(bytes).digest(),
+        keyRecords: notMade,
+        dataKeys: notMade,
+      },
       rotateKey: notMade,
       retireKey: notMade,
-      keyRecords: notMade,
-      dataKeys: notMade,
       rotateDataKey: notMade,
     };
     await serving(ledger, async (short, long) => {
@@ -88,7 +90,7 @@ describe("lists of keys", () => {
         return { items: records.map(({ ledgerPosition }) => ledgerPosition), nextPageToken };
       });
       expect(pages.length).to.be.within(2, 4);
-      expect(pages.flat()).to.deep.equal((await ledger.keyRecords()).map(({ position }) => position));
+      expect(pages.flat()).to.deep.equal((await ledger.reader.keyRecords()).map(({ position }) => position));
       const walked = await walkKeys(short, world.options.genesis);
       expect(walked.keys).to.have.length(rotations + 2);
     });

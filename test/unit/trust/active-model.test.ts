@@ -14,7 +14,7 @@ const withBias = (bias: number): CborMap => ({ ...defaultModelPayload, bias });
 const unusable: CborMap = { ...defaultModelPayload, weights: {} };
 
 const append = async (ledger: Ledger, payload: CborMap): Promise<void> => {
-  const before = await ledger.readId("system", "system", id);
+  const before = await ledger.reader.readId("system", "system", id);
   await ledger.append([{ ...systemBody("trust_model", id, payload), prev: before?.hash ?? null }]);
 };
 

@@ -203,7 +203,7 @@ describe("rate windows over a ledger", () => {
     }
     world.timeMs += 1000;
     const limited = async (rate: { readonly window_ms: number; readonly limit: number }) => {
-      const before = await ledger.readId("system", "system", "trust_model/active");
+      const before = await ledger.reader.readId("system", "system", "trust_model/active");
       const next = systemBody("trust_model", "trust_model/active", { ...defaultModelPayload, rate });
       await ledger.append([{ ...next, prev: before?.hash ?? null }]);
     };
@@ -260,9 +260,11 @@ describe("rate windows over a ledger", () => {
       const named: (readonly string[])[] = [];
       const bounded = {
         subscribe: (listener: CommitListener) => ledger.subscribe(listener),
-        principalTag: (tenant: string, id: string) => ledger.principalTag(tenant, id),
-        recentDecisions: (which: RecentDecisions, take: TakeRecent) =>
-          ledger.recentDecisions({ ...which, entriesMax }, take),
+        reader: {
+          principalTag: (tenant: string, id: string) => ledger.reader.principalTag(tenant, id),
+          recentDecisions: (which: RecentDecisions, take: TakeRecent) =>
+            ledger.reader.recentDecisions({ ...which, entriesMax }, take),
+        },
       };
       const models = await ActiveModels.open(ledger);
       const nowMs = (): number => world.timeMs;
