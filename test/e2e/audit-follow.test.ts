@@ -7,7 +7,7 @@ import { after, before, describe, it } from "mocha";
 import { ListOrder, type ListFrozenChainsRequest } from "@sigil/client";
 import { deploymentFormat } from "../../src/deployment/file.ts";
 import { unpackFormat } from "../data/formats/unpack.ts";
-import { freePorts, running, serving, sigilHere } from "./command.ts";
+import { freePorts, running, servingHere, sigilHere } from "./command.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
 import { codeOf } from "./refusal.ts";
 
@@ -85,7 +85,7 @@ describe("sigil audit list --follow", function () {
     try {
       const facts = await unpackFormat(deploymentFormat, cwd);
       const env = { [facts.kekName]: facts.kek };
-      await using server = await serving(["serve", "--data", "data", ...freePorts], { cwd, env });
+      await using server = await servingHere(["serve", "--data", "data", ...freePorts], { cwd, env });
       const at = { cwd, env: { ...env, SIGIL_CLIENT_SERVER: server.target } };
       const asOperator = ["--key", "operator.pem", "--principal", "operator"];
       const list = ["audit", "list", "--follow", "--json", ...asOperator];

@@ -8,7 +8,7 @@ import { connect } from "@sigil/client";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { create } from "tar";
-import { freePorts, serving, sigil, sigilHere, type Ended, type Serving } from "./command.ts";
+import { freePorts, servingHere, sigilHere, type Ended, type Serving } from "./command.ts";
 
 const mainPath = join(import.meta.dirname, "../../src/main.ts");
 const asRoot = ["--key", "data.keys/root.pem", "--principal", "root"] as const;
@@ -48,9 +48,9 @@ describe("a backup in one file", function () {
 
   before(async () => {
     cwd = await mkdtemp(join(tmpdir(), "sigil-backup-file-"));
-    const made = await sigil(["init", "--data", "data", "--dev", "--origin", "file.test"], { cwd });
+    const made = await sigilHere(["init", "--data", "data", "--dev", "--origin", "file.test"], { cwd });
     expect(made.exitCode, made.problems).to.equal(0);
-    server = await serving(["serve", "--data", "data", ...freePorts], { cwd });
+    server = await servingHere(["serve", "--data", "data", ...freePorts], { cwd });
   });
 
   after(async () => {
@@ -119,8 +119,8 @@ describe("a backup in one file", function () {
       expect(await isThere("data-damaged"), what).to.equal(false);
     }
     await rm(join(cwd, "damaged.tar"));
-    await sigil(["init", "--data", "stranger", "--dev", "--origin", "file.test"], { cwd });
-    await using other = await serving(["serve", "--data", "stranger", ...freePorts], { cwd });
+    await sigilHere(["init", "--data", "stranger", "--dev", "--origin", "file.test"], { cwd });
+    await using other = await servingHere(["serve", "--data", "stranger", ...freePorts], { cwd });
     const caller = ["--key", "stranger.keys/root.pem", "--principal", "root", "--server", other.target];
     await cp(join(cwd, "one.tar"), join(cwd, "mixed.tar"));
     const refused = await run(["backup", "--to", "mixed.tar", ...caller]);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { connect, type SigilConnection } from "@sigil/client";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { freePorts, serving, sigil, sigilHere, type Ended, type Serving } from "./command.ts";
+import { freePorts, servingHere, sigilHere, type Ended, type Serving } from "./command.ts";
 
 const mainPath = join(import.meta.dirname, "../../src/main.ts");
 const asRoot = ["--key", "data.keys/root.pem", "--principal", "root"] as const;
@@ -66,9 +66,9 @@ describe("backup and restore", function () {
 
   before(async () => {
     cwd = await mkdtemp(join(tmpdir(), "sigil-backup-"));
-    const made = await sigil(["init", "--data", "data", "--dev", "--origin", "backup.test"], { cwd });
+    const made = await sigilHere(["init", "--data", "data", "--dev", "--origin", "backup.test"], { cwd });
     expect(made.exitCode, made.problems).to.equal(0);
-    server = await serving(["serve", "--data", "data", ...freePorts], { cwd });
+    server = await servingHere(["serve", "--data", "data", ...freePorts], { cwd });
   });
 
   after(async () => {
@@ -120,8 +120,8 @@ describe("backup and restore", function () {
   });
 
   it("refuses to go on with the backup of another deployment", async () => {
-    await sigil(["init", "--data", "stranger", "--dev", "--origin", "backup.test"], { cwd });
-    await using other = await serving(["serve", "--data", "stranger", ...freePorts], { cwd });
+    await sigilHere(["init", "--data", "stranger", "--dev", "--origin", "backup.test"], { cwd });
+    await using other = await servingHere(["serve", "--data", "stranger", ...freePorts], { cwd });
     const caller = ["--key", "stranger.keys/root.pem", "--principal", "root", "--server", other.target];
     const refused = await run(["backup", "--to", "backup", ...caller]);
     expect(refused.exitCode).to.equal(2);
@@ -145,7 +145,7 @@ describe("backup and restore", function () {
     const clean = JSON.parse(await ok(["fsck", "--data", "elsewhere/data", "--json"])) as Json;
     expect(clean["ok"]).to.equal(true);
     expect(Number(clean["size"])).to.equal(Number(facts["size"]) + 1);
-    server = await serving(["serve", "--data", "elsewhere/data", ...freePorts], { cwd });
+    server = await servingHere(["serve", "--data", "elsewhere/data", ...freePorts], { cwd });
     for (const auditId of [acknowledged[0], acknowledged.at(-1)]) {
       await ok(["audit", "verify", auditId ?? ""]);
     }

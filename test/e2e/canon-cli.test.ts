@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { cborEncode } from "../../src/core/cbor/cbor.ts";
-import { freePorts, running, serving, sigil, sigilHere, type Ended, type Serving } from "./command.ts";
+import { freePorts, running, servingHere, sigilHere, type Ended, type Serving } from "./command.ts";
 
 const caller = (name: string): readonly string[] => ["--key", `data.keys/${name}.pem`, "--principal", name];
 const asWitness = (number: number): readonly string[] => [
@@ -47,9 +47,9 @@ describe("canon on the command line", function () {
 
   before(async () => {
     cwd = await mkdtemp(join(tmpdir(), "sigil-canon-cli-"));
-    const made = await sigil(["init", "--data", "data", "--dev", "--origin", "canon.test"], { cwd });
+    const made = await sigilHere(["init", "--data", "data", "--dev", "--origin", "canon.test"], { cwd });
     expect(made.exitCode, made.problems).to.equal(0);
-    server = await serving(["serve", "--data", "data", ...freePorts], { cwd });
+    server = await servingHere(["serve", "--data", "data", ...freePorts], { cwd });
     model = await modelNow();
   });
 
@@ -137,8 +137,8 @@ describe("canon on the command line", function () {
       await watch.printed(/config\/w1/);
       const listen = server?.target ?? "";
       await server?.stop();
-      const again = ["serve", "--data", "data", "--listen", listen, "--operator-listen", "127.0.0.1:0"];
-      server = await serving(again, { cwd });
+      const again = ["serve", "--data", "data", ...freePorts, "--listen", listen];
+      server = await servingHere(again, { cwd });
       await put("config/w2", { n: 2 });
       const seen = await watch.printed(/config\/w2/);
       const events = seen

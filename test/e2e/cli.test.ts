@@ -10,6 +10,7 @@ import { openLevelStore } from "../../src/storage/level.ts";
 import {
   freePorts,
   serving,
+  servingHere,
   sigil,
   sigilHere,
   type Ended,
@@ -304,7 +305,7 @@ describe("the command line", function () {
       expect(JSON.parse(made.output)).to.include({ origin: "own.test" });
       expect(await modeOf(path("own"))).to.equal("700");
       expect(await modeOf(path("own.kek"))).to.equal("600");
-      await using own = await serving(["serve", "--data", "own", ...freePorts], { cwd });
+      await using own = await servingHere(["serve", "--data", "own", ...freePorts], { cwd });
       const as = ["--server", own.target, "--key", "ann.pem", "--principal", "ann"];
       const { output } = await run([...question("write", "user/notes"), ...as]);
       expect(output)

@@ -1,11 +1,17 @@
-/** The command line as a person has it: real processes of src/main.ts, in a directory of their own. */
+/**
+ * The command line in a directory of its own: as a person has it, a process of src/main.ts, or here, in this process, where
+ * only what the command does counts. A process takes seconds of processor time to load what is loaded here already.
+ */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { Readable, Writable } from "node:stream";
 import { runCommandLine } from "../../src/cli/command-line.ts";
-import { processTerminal } from "../../src/cli/terminal/terminal.ts";
+import { loadConfig } from "../../src/cli/deployment/serve.ts";
+import { kekInputsOf } from "../../src/cli/terminal/passphrase.ts";
+import { processTerminal, type Terminal } from "../../src/cli/terminal/terminal.ts";
+import { startServer } from "../../src/wire/server.ts";
 
 const mainPath = join(import.meta.dirname, "../../src/main.ts");
 
@@ -42,33 +48,42 @@ const home = process.cwd();
 /** Commands of one directory may run beside each other. */
 let runningHere = 0;
 
-/** The same command line without a process of its own, which takes twenty times as long to start as to run. */
-export const sigilHere = async (
-  words: readonly string[],
-  { cwd, env, input, keyboard = false }: RunOptions,
-): Promise<Ended> => {
-  const texts = { output: "", problems: "" };
-  const writing = (name: keyof typeof texts): Writable =>
+const inDirectory = async <T>(cwd: string, work: () => Promise<T>): Promise<T> => {
+  runningHere += 1;
+  process.chdir(cwd);
+  try {
+    return await work();
+  } finally {
+    runningHere -= 1;
+    if (runningHere === 0) process.chdir(home);
+  }
+};
+
+type Texts = { output: string; problems: string };
+
+const terminalHere = ({ env, input, keyboard = false }: RunOptions, texts: Texts): Terminal => {
+  const writing = (name: keyof Texts): Writable =>
     new Writable({
       write: (part: Buffer, _encoding, done) => {
         texts[name] += part.toString();
         done();
       },
     });
-  const terminal = processTerminal({
+  return processTerminal({
     env: cleanEnvironment(env),
     stdin: Object.assign(Readable.from([Buffer.from(input ?? "")]), { isTTY: keyboard }),
     stdout: writing("output"),
     stderr: writing("problems"),
   });
-  runningHere += 1;
-  process.chdir(cwd);
-  try {
-    return { exitCode: await runCommandLine(words, terminal), ...texts };
-  } finally {
-    runningHere -= 1;
-    if (runningHere === 0) process.chdir(home);
-  }
+};
+
+/** The same command line without a process of its own. */
+export const sigilHere = async (words: readonly string[], options: RunOptions): Promise<Ended> => {
+  const texts = { output: "", problems: "" };
+  const terminal = terminalHere(options, texts);
+  process.umask(0o077);
+  const exitCode = await inDirectory(options.cwd, () => runCommandLine(words, terminal));
+  return { exitCode, ...texts };
 };
 
 export type Running = AsyncDisposable & {
@@ -105,19 +120,22 @@ export const running = (words: readonly string[], options: RunOptions): Running 
 
 export type Serving = AsyncDisposable & {
   readonly target: string;
-  /** Everything on standard error so far. */
-  readonly problems: () => string;
   /** Every line of its log so far. */
   readonly logged: () => string;
-  readonly signal: (signal: NodeJS.Signals) => void;
-  /** Resolves when its log has a line that matches; @throws when it ends before. */
-  readonly logs: (pattern: RegExp) => Promise<string>;
-  /** Sends SIGTERM. @returns the exit code. */
+  /** Stops it as SIGTERM does. @returns the exit code. */
   readonly stop: () => Promise<number | null>;
 };
 
-/** `serve` or `dev`, as soon as its log says that it serves. */
-export const serving = async (words: readonly string[], options: RunOptions): Promise<Serving> => {
+export type ServingProcess = Serving & {
+  /** Everything on standard error so far. */
+  readonly problems: () => string;
+  readonly signal: (signal: NodeJS.Signals) => void;
+  /** Resolves when its log has a line that matches; @throws when it ends before. */
+  readonly logs: (pattern: RegExp) => Promise<string>;
+};
+
+/** `serve` or `dev` in a process of its own, as soon as its log says that it serves. */
+export const serving = async (words: readonly string[], options: RunOptions): Promise<ServingProcess> => {
   const child = start(words, options);
   let problems = "";
   child.stderr?.on("data", (part: Buffer) => (problems += part.toString()));
@@ -154,6 +172,33 @@ export const serving = async (words: readonly string[], options: RunOptions): Pr
     logged: () => lines.join("\n"),
     signal: (signal) => void child.kill(signal),
     logs,
+    stop,
+    [Symbol.asyncDispose]: async () => void (await stop()),
+  };
+};
+
+const pathKeys = ["data", "tls.cert", "tls.key", "tls.client_ca", "pkcs11.module"] as const;
+
+/** `serve` without a process of its own. What ends a process (a signal, a start that fails) is not to be seen here. */
+export const servingHere = async (words: readonly string[], options: RunOptions): Promise<Serving> => {
+  const terminal = terminalHere(options, { output: "", problems: "" });
+  const given = await inDirectory(options.cwd, async () => loadConfig(words.slice(1), terminal));
+  const paths = pathKeys
+    .filter((key) => given[key] !== "")
+    .map((key) => [key, resolve(options.cwd, given[key])]);
+  const config = { ...given, ...Object.fromEntries(paths) } as const;
+  const kekInputs = kekInputsOf(terminal, { modulePath: config["pkcs11.module"] });
+  let log = "";
+  const logStream = { write: (line: string): void => void (log += line) };
+  const server = await startServer({ config, overrides: { kekInputs, logStream } });
+  const stop = async (): Promise<number> => {
+    await server.close();
+    await kekInputs[Symbol.asyncDispose]();
+    return 0;
+  };
+  return {
+    target: server.target,
+    logged: () => log,
     stop,
     [Symbol.asyncDispose]: async () => void (await stop()),
   };

@@ -17,7 +17,7 @@ import {
   type FormatFacts,
   type KeptFormat,
 } from "../data/formats/unpack.ts";
-import { freePorts, serving, sigil, sigilHere, type Ended } from "./command.ts";
+import { freePorts, servingHere, sigilHere, type Ended } from "./command.ts";
 
 const formats = await keptFormats();
 const older: readonly KeptFormat[] = [...formats.filter((format) => format < deploymentFormat), ...otherKept];
@@ -69,7 +69,7 @@ const expectServed = async (): Promise<void> => {
   const clean = JSON.parse(await ok(["fsck", "--data", "data", "--json"])) as Json;
   const size = facts.checkpoint.split("\n")[1];
   expect(clean).to.include({ ok: true, size });
-  await using server = await serving(["serve", "--data", "data", ...freePorts], { cwd, env: env() });
+  await using server = await servingHere(["serve", "--data", "data", ...freePorts], { cwd, env: env() });
   const at = { SIGIL_CLIENT_SERVER: server.target };
   // Nothing was appended: it is the very checkpoint.
   expect(await ok(["audit", "checkpoint"], at)).to.equal(facts.checkpoint);
@@ -119,9 +119,7 @@ describe("data directories of the formats that were released", function () {
           ["fsck", "--data", "data"],
           ["keys", "rewrap", "--data", "data", "--to", "file:new.kek"],
         ]) {
-          // What serves goes on where it is not refused: in a process that can be ended.
-          const command = words[0] === "serve" ? sigil : sigilHere;
-          const refused = await command(words, { cwd, env: env() });
+          const refused = await run(words);
           expect(refused.exitCode, words[0]).to.equal(2);
           expect(refused.problems)
             .to.include(`format ${facts.format}`)
@@ -175,7 +173,7 @@ describe("data directories of the formats that were released", function () {
   }
 
   const backUp = async (): Promise<void> => {
-    const server = await serving(["serve", "--data", "data", ...freePorts], { cwd, env: env() });
+    const server = await servingHere(["serve", "--data", "data", ...freePorts], { cwd, env: env() });
     const asRoot = ["--key", "root.pem", "--principal", "root"];
     await ok(["backup", "--to", "backup", ...asRoot], { SIGIL_CLIENT_SERVER: server.target });
     await server.stop();

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { freePorts, serving, sigil, sigilHere, type Ended, type Serving } from "./command.ts";
+import { freePorts, servingHere, sigilHere, type Ended, type Serving } from "./command.ts";
 
 const asRoot = ["--key", "data.keys/root.pem", "--principal", "root"];
 type Key = { readonly thumbprint: string; readonly state: string };
@@ -28,10 +28,10 @@ describe("keys on the command line", function () {
   before(async () => {
     cwd = await mkdtemp(join(tmpdir(), "sigil-keys-cli-"));
     const words = ["init", "--data", "data", "--dev", "--origin", "keys.test", "--json"];
-    const made = await sigil(words, { cwd });
+    const made = await sigilHere(words, { cwd });
     expect(made.exitCode, made.problems).to.equal(0);
     ({ genesis } = JSON.parse(made.output) as { readonly genesis: string });
-    server = await serving(["serve", "--data", "data", ...freePorts], { cwd });
+    server = await servingHere(["serve", "--data", "data", ...freePorts], { cwd });
   });
 
   after(async () => {
@@ -132,9 +132,9 @@ describe("keys on the command line", function () {
       expect(got.output).to.contain("record");
     }
     await server?.stop();
-    const checked = await sigil(["fsck", "--data", "data", "--json"], { cwd });
+    const checked = await sigilHere(["fsck", "--data", "data", "--json"], { cwd });
     expect(checked.exitCode, checked.output + checked.problems).to.equal(0);
-    server = await serving(["serve", "--data", "data", ...freePorts], { cwd });
+    server = await servingHere(["serve", "--data", "data", ...freePorts], { cwd });
     expect((await walked()).map(({ state }) => state)).to.deep.equal([
       "retired",
       "ended",

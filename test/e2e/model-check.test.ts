@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
-import { freePorts, serving, sigil, sigilHere, type Ended, type Serving } from "./command.ts";
+import { freePorts, servingHere, sigilHere, type Ended, type Serving } from "./command.ts";
 
 const caller = (name: string): readonly string[] => ["--key", `data.keys/${name}.pem`, "--principal", name];
 
@@ -29,9 +29,9 @@ describe("sigil model check, and what is said of a model elsewhere", function ()
 
   before(async () => {
     cwd = await mkdtemp(join(tmpdir(), "sigil-model-check-"));
-    await sigil(["key", "new", "ci.pem"], { cwd });
-    const { output } = await sigil(["key", "show", "ci.pem"], { cwd });
-    const made = await sigil(
+    await sigilHere(["key", "new", "ci.pem"], { cwd });
+    const { output } = await sigilHere(["key", "show", "ci.pem"], { cwd });
+    const made = await sigilHere(
       [
         "init",
         "--data",
@@ -45,7 +45,7 @@ describe("sigil model check, and what is said of a model elsewhere", function ()
     expect(made.exitCode, made.problems).to.equal(0);
     await writeFile(join(cwd, "odd.json"), JSON.stringify(odd));
     await writeFile(join(cwd, "default.json"), JSON.stringify(defaultModelPayload));
-    server = await serving(["serve", "--data", "data", ...freePorts], { cwd });
+    server = await servingHere(["serve", "--data", "data", ...freePorts], { cwd });
   });
   after(async () => {
     await server?.stop();

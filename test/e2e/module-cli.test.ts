@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { freePorts, serving, sigil, sigilHere, type Ended, type Serving } from "./command.ts";
+import { freePorts, servingHere, sigilHere, type Ended, type Serving } from "./command.ts";
 import { unpackFormat } from "../data/formats/unpack.ts";
 import { codeOf, hexOf } from "./modules.ts";
 
@@ -43,10 +43,10 @@ describe("modules on the command line", function () {
 
   before(async () => {
     cwd = await mkdtemp(join(tmpdir(), "sigil-module-cli-"));
-    const made = await sigil(["init", "--data", "data", "--dev", "--origin", "module.test"], { cwd });
+    const made = await sigilHere(["init", "--data", "data", "--dev", "--origin", "module.test"], { cwd });
     expect(made.exitCode, made.problems).to.equal(0);
     await writeFile(path("grumpy.wasm"), grumpy);
-    server = await serving(["serve", "--data", "data", ...freePorts], { cwd });
+    server = await servingHere(["serve", "--data", "data", ...freePorts], { cwd });
   });
   after(async () => {
     await server?.stop();
@@ -147,7 +147,7 @@ describe("modules on the command line", function () {
       .to.include(`${hello}.wasm`)
       .and.to.include(first);
     expect((await run(["fsck", "--data", "again"])).exitCode).to.equal(0);
-    server = await serving(["serve", "--data", "again", ...freePorts], { cwd });
+    server = await servingHere(["serve", "--data", "again", ...freePorts], { cwd });
     const greeted = await ok(["module", "run", "hello", "--input-json", '{"name":"Bo"}', ...as("operator")]);
     expect(greeted).to.equal('{"greeting":"hello, Bo"}\n');
   });
@@ -159,7 +159,7 @@ describe("modules on the command line", function () {
     const migrated = await sigilHere(["migrate", "--data", "data"], { cwd: old, env });
     expect(migrated.exitCode, migrated.problems).to.equal(0);
     const hello = join(import.meta.dirname, "../../generated/modules/hello.wasm");
-    await using older = await serving(["serve", "--data", "data", ...freePorts], {
+    await using older = await servingHere(["serve", "--data", "data", ...freePorts], {
       cwd: old,
       env,
     });

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect } from "chai";
 import { repository } from "../../scripts/run.ts";
-import { serving, sigilHere, type Serving } from "./command.ts";
+import { servingHere, sigilHere, type Serving } from "./command.ts";
 
 export type Block = { readonly language: string; readonly line: number; readonly body: string };
 
@@ -107,7 +107,7 @@ export class Stage {
     const { cwd, env } = this;
     const quiet = ["--operator-listen", "127.0.0.1:0", "--module-processes-warm", "0"];
     const listen = given.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
-    this.servers.push(await serving(["serve", ...given, ...listen, ...quiet], { cwd, env }));
+    this.servers.push(await servingHere(["serve", ...given, ...listen, ...quiet], { cwd, env }));
   }
 
   async stop(): Promise<void> {

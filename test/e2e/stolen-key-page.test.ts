@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { freePorts, serving, sigilHere, type Ended, type Serving } from "./command.ts";
+import { freePorts, servingHere, sigilHere, type Ended, type Serving } from "./command.ts";
 
 describe("a stolen key", function () {
   this.timeout(60_000);
@@ -27,7 +27,7 @@ describe("a stolen key", function () {
     for (const name of ["root", "mentor", "operator", "observer", "admin", "witness-1", "witness-2"]) {
       await cp(join(cwd, `data.keys/${name}.pem`), join(cwd, `${name}.pem`));
     }
-    server = await serving(["serve", "--data", "data", ...freePorts], { cwd });
+    server = await servingHere(["serve", "--data", "data", ...freePorts], { cwd });
   });
   after(async () => {
     await server?.stop();

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { freePorts, serving, sigil, sigilHere, type Ended, type Serving } from "./command.ts";
+import { freePorts, servingHere, sigilHere, type Ended, type Serving } from "./command.ts";
 
 const asRoot = ["--key", "data.keys/root.pem", "--principal", "root"];
 type Json = Readonly<Record<string, unknown>>;
@@ -38,12 +38,12 @@ describe("sigil witness cosign", function () {
 
   before(async () => {
     cwd = await mkdtemp(join(tmpdir(), "sigil-cosign-"));
-    const made = await sigil(["init", "--data", "data", "--dev", "--origin", "cosign.test", "--json"], {
+    const made = await sigilHere(["init", "--data", "data", "--dev", "--origin", "cosign.test", "--json"], {
       cwd,
     });
     expect(made.exitCode, made.problems).to.equal(0);
     ({ genesis } = JSON.parse(made.output) as { readonly genesis: string });
-    server = await serving(["serve", "--data", "data", ...freePorts], { cwd });
+    server = await servingHere(["serve", "--data", "data", ...freePorts], { cwd });
   });
 
   after(async () => {
@@ -127,7 +127,7 @@ describe("sigil witness cosign", function () {
   it("does not sign a ledger that was set back, nor one that went on from there, and keeps the proof", async () => {
     await server?.stop();
     expect((await restore("early", "set-back", [])).exitCode).to.equal(0);
-    server = await serving(["serve", "--data", "set-back", ...freePorts], { cwd });
+    server = await servingHere(["serve", "--data", "set-back", ...freePorts], { cwd });
     const kept = await readFile(join(cwd, "witness-1.checkpoint"), "utf8");
     const held = await sizeIn("witness-1.checkpoint");
     const smaller = await ok(["audit", "checkpoint"]);
