@@ -1,6 +1,6 @@
 /**
  * A proposal as the ledger holds it: its record, what was received about it, how it ended. Reading one and taking in what
- * is committed give the same. Pure of rules: rules.ts judges what this only collects.
+ * is committed give the same. The rules (`@sigil/core/quorum`) judge what this only collects.
  */
 import { parsePublicKey, type Hash, type PublicKey, equalBytes } from "@sigil/core/bytes";
 import {
@@ -34,7 +34,9 @@ export type Received = {
   readonly witness: string;
   readonly role: AttestationRole;
   readonly timeMs: number;
+  /** Of its record. */
   readonly position: bigint;
+  readonly hash: Hash;
   readonly statement: Uint8Array;
   readonly parsed: AttestationStatement;
 };
@@ -60,7 +62,7 @@ export type KeptProposal = {
   readonly ending: Ending | null;
 };
 
-type Committed = { readonly position: bigint; readonly hash: Hash; readonly body: RecordBody };
+export type Committed = { readonly position: bigint; readonly hash: Hash; readonly body: RecordBody };
 
 const witnessPrefix = "witness/";
 
@@ -95,10 +97,10 @@ export const keepProposal = ({ position, hash, body }: Committed): KeptProposal 
   };
 };
 
-export const withAttestation = (kept: KeptProposal, { position, body }: Committed): KeptProposal => {
+const withAttestation = (kept: KeptProposal, { position, hash, body }: Committed): KeptProposal => {
   const { witness, role, statement } = parseAttestationRecord(body.payload);
   const parsed = parseAttestationStatement(statement);
-  const received: Received = { witness, role, timeMs: body.ts, position, statement, parsed };
+  const received: Received = { witness, role, timeMs: body.ts, position, hash, statement, parsed };
   return { ...kept, received: [...kept.received, received] };
 };
 
@@ -106,6 +108,17 @@ const withEnding = (kept: KeptProposal, { body }: Pick<Committed, "body">): Kept
   const { outcome, reason } = parseProposalEnding(body.payload);
   const record = body.links.find(({ label }) => label === "record")?.target ?? null;
   return { ...kept, ending: { outcome, reason, record } };
+};
+
+/** The proposal that a record was received about, or ends. */
+export const proposalOf = ({ id }: Pick<RecordBody, "id">): string =>
+  proposalPrefixes.proposal + (id.split("/")[1] ?? "");
+
+/** With one more record about it; the same when it has been taken in before. @throws malformedRecord. */
+export const withRecord = (kept: KeptProposal, record: Committed): KeptProposal => {
+  if (record.body.kind === "proposal_ending") return withEnding(kept, record);
+  const isKnown = kept.received.some(({ position }) => position === record.position);
+  return isKnown ? kept : withAttestation(kept, record);
 };
 
 /** Everything the ledger holds about a proposal. @throws recordCorrupt. */

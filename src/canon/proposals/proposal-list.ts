@@ -20,14 +20,15 @@ const matches = (query: ProposalQuery, proposal: Proposal): boolean => {
 };
 
 const awaits = async (proposals: Proposals, kept: KeptProposal, witness: string): Promise<boolean> => {
-  const { registry, proposerKeys } = await proposals.facts(kept);
+  const { registry, proposerKeys } = await proposals.facts(kept, await proposals.state.now());
   return isAwaited(stateOf(kept, registry), registry, proposerKeys, witness);
 };
 
 /** Nothing is waiting for a name that is written wrong, and that must not look like a day off. @throws invalidField. */
 const requireWitness = async (proposals: Proposals, witness: string): Promise<void> => {
-  const { witnesses } = await proposals.registry();
-  if (witnesses.has(witness) || proposals.book.open.some(({ enrols }) => enrols?.witness === witness)) return;
+  const { registry, open } = await proposals.state.now();
+  const isProposed = [...open.values()].some(({ enrols }) => enrols?.witness === witness);
+  if (registry.registry.witnesses.has(witness) || isProposed) return;
   const rule = "is no enrolled witness, and none that an open proposal would enrol";
   fail({ kind: "invalidField", field: "waiting_for_witness", rule });
 };
@@ -118,9 +119,8 @@ export const listProposals = async (
     }
   };
   if (place.phase === "open") {
-    const ids = proposals.book.open
-      .map(({ id }) => id)
-      .filter((id) => place.after === "" || id < place.after);
+    const { open } = await proposals.state.now();
+    const ids = [...open.keys()].filter((id) => place.after === "" || id < place.after);
     // By id, as the ended ones: a clock that was set back makes positions and ids disagree.
     await take("open", ids.sort().reverse());
   }

@@ -3,6 +3,7 @@ import type { Hash, PublicKey } from "@sigil/core/bytes";
 import type { Proposal, ReceivedAttestation } from "../domain.ts";
 import type { KeptProposal } from "./kept-proposal.ts";
 import { stateOf } from "./kept-proposal.ts";
+import { dueReasons } from "./steps.ts";
 import { type Registry, dueEnding, tally } from "@sigil/core/quorum";
 
 export type Seen = {
@@ -14,9 +15,6 @@ export type Seen = {
   /** Where the committed record stands. */
   readonly committedPosition: bigint | null;
 };
-
-/** What stands in place of the record of an ending that nobody has written yet. */
-const dueReasons = { expired: "its time ran out", superseded: "the record has a newer version" } as const;
 
 export const viewProposal = (kept: KeptProposal, seen: Seen): Proposal => {
   const { payload, ending } = kept;

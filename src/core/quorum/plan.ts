@@ -86,10 +86,14 @@ const sameHash = (a: Hash | null, b: Hash | null): boolean =>
 /** Also true when either time is no number. */
 export const isExpired = (state: ProposalState, nowMs: number): boolean => !(nowMs < state.expiresMs);
 
-const isStale = (state: ProposalState, facts: Facts): boolean => !sameHash(state.base, facts.head);
+const isStale = (state: ProposalState, facts: Pick<Facts, "head">): boolean =>
+  !sameHash(state.base, facts.head);
 
 /** How an open proposal has in fact ended though no record says so yet; null while it may still commit. */
-export const dueEnding = (state: ProposalState, facts: Facts): "expired" | "superseded" | null => {
+export const dueEnding = (
+  state: ProposalState,
+  facts: Pick<Facts, "nowMs" | "head">,
+): "expired" | "superseded" | null => {
   if (state.status !== "open") return null;
   if (isExpired(state, facts.nowMs)) return "expired";
   return isStale(state, facts) ? "superseded" : null;

@@ -35,6 +35,7 @@ export type LedgerObserver = {
   readonly onFault?: (cause: unknown) => void;
 };
 
+/** Another value each time it changes: two that are the same value have no recovery between them. */
 export type LedgerStatus =
   | { readonly kind: "serving" }
   /** Closed for self-examination after a store error; comes back by itself. */

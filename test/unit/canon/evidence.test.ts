@@ -2,11 +2,8 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import type { KeptProposal } from "../../../src/canon/proposals/kept-proposal.ts";
-import { Proposals } from "../../../src/canon/proposals/proposals.ts";
+import { evidenceOf } from "../../../src/canon/proposals/steps.ts";
 import { factsOf, keyOf, twoOfThree, witnessOf } from "./quorum-world.ts";
-
-const nobody = undefined as never;
-const proposals = new Proposals(nobody, nobody, nobody);
 
 type Statement = { readonly witness: number; readonly role: "approve" | "reject"; readonly epoch: number };
 
@@ -33,17 +30,17 @@ const keptOf = (statements: readonly Statement[]): KeptProposal =>
 describe("the evidence of a commit", () => {
   const { epoch } = twoOfThree;
   const approvals = [1, 2, 3].map((witness): Statement => ({ witness, role: "approve", epoch }));
-  const evidenceOf = (statements: readonly Statement[], facts = factsOf()) =>
-    proposals.evidence(keptOf(statements), facts).map(([index]) => index);
+  const indexesOf = (statements: readonly Statement[], facts = factsOf()) =>
+    evidenceOf(keptOf(statements), facts).map(([index]) => index);
 
   it("is every approval that counts", () => {
-    expect(evidenceOf(approvals)).to.deep.equal([0, 1, 2]);
+    expect(indexesOf(approvals)).to.deep.equal([0, 1, 2]);
   });
 
   it("is no rejection, and no approval of another epoch or of the proposer's own key", () => {
     const [one, two, three] = approvals as [Statement, Statement, Statement];
-    expect(evidenceOf([one, { ...two, role: "reject" }, three])).to.deep.equal([0, 2]);
-    expect(evidenceOf([one, { ...two, epoch: epoch - 1 }, three])).to.deep.equal([0, 2]);
-    expect(evidenceOf(approvals, factsOf({ proposerKeys: [keyOf(2)] }))).to.deep.equal([0, 2]);
+    expect(indexesOf([one, { ...two, role: "reject" }, three])).to.deep.equal([0, 2]);
+    expect(indexesOf([one, { ...two, epoch: epoch - 1 }, three])).to.deep.equal([0, 2]);
+    expect(indexesOf(approvals, factsOf({ proposerKeys: [keyOf(2)] }))).to.deep.equal([0, 2]);
   });
 });

@@ -1,8 +1,7 @@
 /** The witness registry in force: read once, read again when it changes or could not be read. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import type { ReadingLedger } from "../../../src/canon/records/reading.ts";
-import { createRegistries } from "../../../src/canon/proposals/registries.ts";
+import { QuorumState, type StateLedger } from "../../../src/canon/proposals/state.ts";
 import { fail } from "../../../src/errors.ts";
 import type { CommitListener } from "../../../src/ledger/append/options.ts";
 import {
@@ -34,23 +33,22 @@ describe("the registry in force", () => {
       get size() {
         return ledger.reader.size;
       },
+      heads: (...asked: Parameters<typeof ledger.reader.heads>) => ledger.reader.heads(...asked),
       readAt: (...asked: Parameters<typeof ledger.reader.readAt>) => ledger.reader.readAt(...asked),
       versionBelow: async (...asked: Parameters<typeof ledger.reader.versionBelow>) => {
         looks += 1;
         if (isBroken) fail({ kind: "storeFailed", step: "read", rule: "the disk is away" });
         return ledger.reader.versionBelow(...asked);
       },
-    } as unknown as ReadingLedger;
-    const registries = createRegistries({
-      subscribe: (listener: CommitListener) => ledger.subscribe(listener),
-      reader,
-    });
+    } as unknown as StateLedger["reader"];
+    const subscribe = (listener: CommitListener) => ledger.subscribe(listener);
+    const state = new QuorumState({ reader, subscribe, status: ledger.status }, () => 1_700_000_000_000);
     const ofNow = async () => {
-      const { registry } = await registries.current();
+      const { registry } = (await state.now()).registry;
       return [registry.k, registry.epoch, looks];
     };
     for (const looked of [1, 2]) {
-      expect((await faultOf(registries.current()))?.kind).to.equal("storeFailed");
+      expect((await faultOf(state.now()))?.kind).to.equal("storeFailed");
       expect(looks).to.equal(looked);
     }
     isBroken = false;
@@ -64,6 +62,6 @@ describe("the registry in force", () => {
     const { hash: prev } = (await ledger.reader.readId("system", "system", "quorum")) ?? { hash: null };
     await ledger.append([{ ...quorum(2, 2), prev }]);
     expect(await ofNow(), "after its change").to.deep.equal([2, 2, 6]);
-    registries.close();
+    state.close();
   });
 });

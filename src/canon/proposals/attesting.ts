@@ -1,0 +1,187 @@
+/**
+ * Taking in a witness's statement: forgeries are refused out of turn, everything else is judged in turn, decided on by the
+ * trust model and written with what it brings about. What it is judged by is read once, at the beginning of its turn.
+ */
+import type { PublicKey } from "@sigil/core/bytes";
+import { checkPublicKey, verifyForeign } from "@sigil/core/keys";
+import {
+  errorOf,
+  findAttestingKey,
+  isForgery,
+  parseAttestationStatement,
+  planAttest,
+  type AttestationStatement,
+  type AttestPlan,
+  type Facts,
+  type SignatureCheck,
+} from "@sigil/core/quorum";
+import type { RecordBody } from "@sigil/core/record";
+import { fail, SigilFault } from "../../errors.ts";
+import type { CallContext, Caller } from "../../identity/caller.ts";
+import type { Appended } from "../../ledger/append/commit.ts";
+import { attestationBytesMax } from "../../limits.ts";
+import type { Attested } from "../domain.ts";
+import { readVersion } from "../records/reading.ts";
+import { proposalOf, stateOf, systemScope, withRecord, type KeptProposal } from "./kept-proposal.ts";
+import { announcing, proposalQuestion, type Proposals } from "./proposals.ts";
+import { requireProposerLeft } from "./proposers.ts";
+import { attestationOf, commitOf, endingOf, evidenceOf, type Batch, type Latest } from "./steps.ts";
+import type { Moment } from "./state.ts";
+
+type Accepted = Extract<AttestPlan, { readonly kind: "accepted" }>;
+
+/** Who gave the statement; undefined when nobody that may. */
+const checkSignature = async (
+  kept: KeptProposal,
+  { registry }: Facts,
+  statement: AttestationStatement,
+): Promise<SignatureCheck> => {
+  const key = findAttestingKey(stateOf(kept, registry), registry, statement.kid);
+  if (key.kind === "unknown") return "fails";
+  const publicKey: PublicKey = key.kind === "witness" ? key.witness.publicKey : key.publicKey;
+  try {
+    checkPublicKey(publicKey);
+  } catch (error) {
+    if (error instanceof SigilFault && error.error.kind === "malformedKey") return "weakKey";
+    throw error;
+  }
+  return (await verifyForeign(publicKey, statement.message, statement.signature)) ? "holds" : "fails";
+};
+
+/** A witness acts by its signature, whoever brings it: it is what the registry makes it, an Observer of tenant "system". */
+const callerOfWitness = (witness: string): Caller => ({
+  principal: `witness/${witness}`,
+  tenant: "system",
+  level: "observer",
+  credential: "attestation",
+  peer: "",
+});
+
+/** A statement with all that it is judged by. */
+type Matter = {
+  readonly kept: KeptProposal;
+  readonly moment: Moment;
+  readonly facts: Facts;
+  readonly parsed: AttestationStatement;
+  readonly signature: SignatureCheck;
+};
+
+const matterOf = async (proposals: Proposals, id: string, parsed: AttestationStatement): Promise<Matter> => {
+  const kept = await proposals.find(id);
+  const moment = await proposals.state.now();
+  const facts = await proposals.facts(kept, moment);
+  return { kept, moment, facts, parsed, signature: await checkSignature(kept, facts, parsed) };
+};
+
+/** Out of turn: what anybody may make up and send must not hold up what is genuine. */
+const refuseForged = async (
+  proposals: Proposals,
+  id: string,
+  parsed: AttestationStatement,
+): Promise<void> => {
+  const { kept, facts, signature } = await matterOf(proposals, id, parsed);
+  if (signature === "holds") return;
+  const plan = planAttest(stateOf(kept, facts.registry), facts, parsed, signature);
+  if (plan.kind === "refused" && isForgery(plan.reason)) fail(errorOf(id, plan));
+};
+
+/** What cannot be taken is refused before anything is decided on it: whoever repeats it leaves nothing behind. */
+const accept = async (
+  proposals: Proposals,
+  { kept, facts, parsed, signature }: Matter,
+): Promise<Accepted> => {
+  const now = { ...facts, nowMs: proposals.deps.nowMs() };
+  const plan = planAttest(stateOf(kept, facts.registry), now, parsed, signature);
+  if (plan.kind === "accepted") return plan;
+  await proposals.endLapsed();
+  return fail(errorOf(kept.id, plan));
+};
+
+/** What else stands in the batch of a statement. */
+const consequenceOf = (
+  { next }: Accepted,
+  { kept, facts, moment }: Matter,
+  latest: Latest,
+  ts: number,
+): Batch => {
+  switch (next) {
+    case "wait":
+      return { bodies: [], attestations: [] };
+    case "reject":
+      return {
+        bodies: [endingOf(kept, { outcome: "rejected", reason: "k cannot be reached" }, ts)],
+        attestations: [],
+      };
+    case "commit":
+      return commitOf(kept, evidenceOf(kept, facts, latest), moment, ts);
+  }
+};
+
+/** The proposal after a batch. */
+const after = (
+  kept: KeptProposal,
+  bodies: readonly RecordBody[],
+  appended: readonly Appended[],
+): KeptProposal =>
+  bodies.reduce((before, body, index) => {
+    const entry = appended[index];
+    const isOther = body.space === "system" || proposalOf(body) !== kept.id;
+    return entry === undefined || isOther ? before : withRecord(before, { ...entry, body });
+  }, kept);
+
+/** @throws notFound, attestationForged, attestationRepeated, attestationRefused, proposalEnded, denied. */
+export const attestProposal = async (
+  proposals: Proposals,
+  id: string,
+  statement: Uint8Array,
+  call: CallContext,
+): Promise<Attested> => {
+  if (statement.length > attestationBytesMax) {
+    const rule = `must be at most ${attestationBytesMax} bytes`;
+    return fail({ kind: "invalidField", field: "statement", rule });
+  }
+  const parsed = parseAttestationStatement(statement);
+  await refuseForged(proposals, id, parsed);
+  return proposals.inTurn(async (): Promise<Attested> => {
+    const { ledger, authorise, nowMs } = proposals.deps;
+    const matter = await matterOf(proposals, id, parsed);
+    const { kept } = matter;
+    const { given, next } = await accept(proposals, matter);
+    // Nothing changes who may propose but in turn, so the answer holds until the batch is written.
+    if (next === "commit") await requireProposerLeft(proposals.deps, kept.body);
+    const [allowed] = await authorise(
+      callerOfWitness(given.witness),
+      [proposalQuestion("canon.attest", id)],
+      call,
+    );
+    if (allowed === undefined) return fail({ kind: "indeterminate", rule: "the trust model gave no answer" });
+    // Deciding took time, in which the proposal may have expired.
+    const plan = await accept(proposals, matter);
+    const latest = { given, statement };
+    const ts = nowMs();
+    const further = consequenceOf(plan, matter, latest, ts);
+    const bodies = [attestationOf(kept, latest, allowed.hash, ts), ...further.bodies];
+    const isCommit = plan.next === "commit";
+    // One batch: the last approval and what it brings about are on disk together, or neither is.
+    const appended = await ledger.append(bodies, {
+      signal: call.signal,
+      attestations: [[], ...further.attestations],
+      ...(isCommit ? { extraOps: announcing(proposals.deps, kept) } : {}),
+    });
+    const [, changed] = appended;
+    const outcome = after(kept, bodies, appended);
+    const committed = isCommit && changed !== undefined ? changed : undefined;
+    const proposal = await proposals.view(outcome, committed?.position);
+    const received = proposal.attestations.at(-1);
+    if (received === undefined) return fail({ kind: "notFound", what: "attestation", id });
+    return {
+      proposal,
+      attestation: received,
+      committed:
+        committed === undefined
+          ? null
+          : await readVersion(ledger.reader, systemScope, { id: kept.body.id, ...committed }),
+      auditId: allowed.auditId,
+    };
+  });
+};

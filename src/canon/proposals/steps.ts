@@ -1,0 +1,122 @@
+/**
+ * The records that a step of a proposal writes, all in one batch: what was received, what it commits, how proposals end.
+ * Nothing is read or written here: the plan says what becomes of a proposal, this how the ledger holds it.
+ * Source: docs/spec/quorum.md §3.
+ */
+import { toHex, type Hash } from "@sigil/core/bytes";
+import type { CborValue } from "@sigil/core/cbor";
+import {
+  decodeBody,
+  formatAttestationRecord,
+  formatProposalEnding,
+  type ProposalOutcome,
+  type RecordBody,
+  type RecordLink,
+} from "@sigil/core/record";
+import { dueEnding, tally, type Facts, type Given } from "@sigil/core/quorum";
+import { proposalPrefixes } from "../kinds.ts";
+import { proposalName, stateOf, type KeptProposal } from "./kept-proposal.ts";
+import { newestFirst, type Moment } from "./state.ts";
+
+/** Everything a step writes together. */
+export type Batch = {
+  readonly bodies: readonly RecordBody[];
+  /** Of each body, by its index. */
+  readonly attestations: readonly (readonly Uint8Array[])[];
+};
+
+/** A statement that is taken in. */
+export type Latest = { readonly given: Given; readonly statement: Uint8Array };
+
+const written = (
+  body: Pick<RecordBody, "kind" | "id" | "ts" | "links" | "prev"> & { readonly payload: CborValue },
+): RecordBody => ({ schemaVersion: 1, tenant: "system", space: "user", ...body });
+
+type End = {
+  readonly outcome: ProposalOutcome;
+  readonly reason: string;
+  readonly links?: readonly RecordLink[];
+};
+
+export const endingOf = (kept: KeptProposal, { outcome, reason, links = [] }: End, ts: number): RecordBody =>
+  written({
+    kind: "proposal_ending",
+    id: proposalPrefixes.ending + proposalName(kept.id),
+    ts,
+    payload: formatProposalEnding({ proposal: kept.id, outcome, reason }),
+    links: [{ label: "proposal", target: kept.hash }, ...links],
+    prev: null,
+  });
+
+/** The endings that time and other commits have brought about. */
+export const lapsedIn = (moment: Moment, nowMs: number): readonly RecordBody[] => {
+  const { heads, registry } = moment;
+  return newestFirst(moment).flatMap((kept): RecordBody[] => {
+    const head = heads.get(kept.body.id) ?? null;
+    const outcome = dueEnding(stateOf(kept, registry.registry), { nowMs, head });
+    return outcome === null ? [] : [endingOf(kept, { outcome, reason: dueReasons[outcome] }, nowMs)];
+  });
+};
+
+/** Why an open proposal has ended when nobody ended it. */
+export const dueReasons = {
+  expired: "its time ran out",
+  superseded: "the record has a newer version",
+} as const;
+
+/** A witness's later statement follows its earlier one, which was about another epoch. */
+export const attestationOf = (
+  kept: KeptProposal,
+  { given: { witness, role }, statement }: Latest,
+  decision: Hash,
+  ts: number,
+): RecordBody => {
+  // A new key's proof of possession is no word of the witness whose key it is to be.
+  const isPossession = role === "possession";
+  const before = kept.received.findLast(
+    (each) => each.witness === witness && (each.role === "possession") === isPossession,
+  );
+  return written({
+    kind: "attestation",
+    id: `${proposalPrefixes.attestation}${proposalName(kept.id)}/${witness}${isPossession ? "/possession" : ""}`,
+    ts,
+    payload: formatAttestationRecord({ proposal: kept.id, witness, role, statement }),
+    links: [
+      { label: "proposal", target: kept.hash },
+      { label: "decision", target: decision },
+    ],
+    prev: before?.hash ?? null,
+  });
+};
+
+/** The statements a committed record carries: the approvals that count, and the proof of possession. */
+export const evidenceOf = (kept: KeptProposal, facts: Facts, latest?: Latest): readonly Uint8Array[] => {
+  const state = stateOf(kept, facts.registry);
+  const given = latest === undefined ? state.given : [...state.given, latest.given];
+  const { approvedBy } = tally({ ...state, given }, facts.registry, facts.proposerKeys);
+  const statements = new Map(kept.received.map(({ parsed, statement }) => [toHex(parsed.digest), statement]));
+  if (latest !== undefined) statements.set(toHex(latest.given.digest), latest.statement);
+  return given.flatMap(({ witness, role, epoch, digest }): readonly Uint8Array[] => {
+    if (epoch !== facts.registry.epoch || role === "reject") return [];
+    if (role === "approve" && !approvedBy.includes(witness)) return [];
+    const statement = statements.get(toHex(digest));
+    return statement === undefined ? [] : [statement];
+  });
+};
+
+/** The commit of a proposal, the changed record first, with its evidence and the endings of those it supersedes. */
+export const commitOf = (
+  kept: KeptProposal,
+  evidence: readonly Uint8Array[],
+  moment: Moment,
+  ts: number,
+): Batch => {
+  const bodies = [kept.body, ...kept.payload.with.map((bytes) => decodeBody(bytes))];
+  const links = [{ label: "record", target: kept.recordHash }];
+  const endings = [endingOf(kept, { outcome: "committed", reason: "the quorum approved it", links }, ts)];
+  for (const other of newestFirst(moment)) {
+    if (other.id === kept.id || other.body.id !== kept.body.id) continue;
+    endings.push(endingOf(other, { outcome: "superseded", reason: `${kept.id} was committed` }, ts));
+  }
+  return { bodies: [...bodies, ...endings], attestations: [evidence] };
+};
