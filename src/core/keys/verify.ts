@@ -1,29 +1,60 @@
 /**
  * Verifying Ed25519. Our own signatures by one implementation; a foreign one (witness, caller's enrolment) counts only when
  * two accept it that differ on edge cases: OpenSSL and strict JavaScript under Node, two of JavaScript elsewhere. Pure.
+ * What was accepted is remembered by digest, so that the same bytes are not verified again with each read of a record:
+ * at most `acceptedSignaturesMax` signatures and `verifyKeysMax` keys. Nothing that was refused is remembered.
  * Source: RFC 8032 §5.1; SBS 2020, "Taming the many EdDSAs".
  */
 import { Point } from "@noble/ed25519";
-import { foreignVerifiers } from "#crypto";
-import { parsePublicKey, type PublicKey } from "../bytes.ts";
-import type { Verify } from "../crypto/strict.ts";
+import { foreignVerifiers, sha256, verifyOwn as verifyOwnAnew } from "#crypto";
+import { concatBytes, parsePublicKey, toHex, type PublicKey } from "../bytes.ts";
+import { signatureBytes, type Verify } from "../crypto/strict.ts";
 import { fail } from "../errors.ts";
+import { acceptedSignaturesMax, verifyKeysMax } from "../limits.ts";
 
-export { verifyOwn } from "#crypto";
 export type { Verify } from "../crypto/strict.ts";
 
-/** For everybody else's signatures: true only when every implementation says so. Costs milliseconds. */
-export const verifyForeign = async (
-  publicKey: PublicKey,
-  message: Uint8Array,
-  signature: Uint8Array,
-  verifiers: readonly Verify[] = foreignVerifiers,
-): Promise<boolean> => {
-  for (const verify of verifiers) {
-    if (!(await verify(publicKey, message, signature))) return false;
-  }
-  return verifiers.length > 0;
+const remember = (accepted: Set<string>, name: string, namesMax: number): void => {
+  if (accepted.size >= namesMax) accepted.clear();
+  accepted.add(name);
 };
+
+const keyBytes = 32;
+
+/** Gives the verifier's answers. Key, signature and message are named together by their SHA-256, which no other three share. */
+export const remembering = (verify: Verify): Verify => {
+  const accepted = new Set<string>();
+  return async (publicKey, message, signature) => {
+    if (signature.length !== signatureBytes) return false;
+    // A copy: what is remembered is what was verified, even if the caller's bytes change meanwhile.
+    const all = concatBytes(publicKey, signature, message);
+    const name = toHex(sha256(all));
+    if (accepted.has(name)) return true;
+    const [signed, copied] = [
+      all.subarray(keyBytes + signatureBytes),
+      all.subarray(keyBytes, keyBytes + signatureBytes),
+    ];
+    const verified = await verify(parsePublicKey(all.subarray(0, keyBytes)), signed, copied);
+    if (verified) remember(accepted, name, acceptedSignaturesMax);
+    return verified;
+  };
+};
+
+/** For signatures made by this deployment's keys. */
+export const verifyOwn: Verify = remembering(verifyOwnAnew);
+
+/** True only when every implementation says so. */
+export const verifyByAll =
+  (verifiers: readonly Verify[]): Verify =>
+  async (publicKey, message, signature) => {
+    for (const verify of verifiers) {
+      if (!(await verify(publicKey, message, signature))) return false;
+    }
+    return verifiers.length > 0;
+  };
+
+/** For everybody else's signatures. Costs milliseconds. */
+export const verifyForeign: Verify = remembering(verifyByAll(foreignVerifiers));
 
 const parsePoint = (raw: PublicKey): Point => {
   try {
@@ -36,16 +67,21 @@ const parsePoint = (raw: PublicKey): Point => {
   }
 };
 
+const fitKeys = new Set<string>();
+
 /**
  * A key fit to be enrolled: 32 bytes, canonical (y < p, no negative zero), on the curve, in the prime-order group.
  * A key of small order accepts signatures nobody made; a key with a torsion part makes verifiers disagree.
  * @throws malformedKey naming the rule.
  */
 export const checkPublicKey = (raw: Uint8Array): PublicKey => {
-  if (raw.length !== 32) fail({ kind: "malformedKey", rule: `must be 32 bytes, got ${raw.length}` });
+  if (raw.length !== keyBytes) fail({ kind: "malformedKey", rule: `must be 32 bytes, got ${raw.length}` });
   const publicKey = parsePublicKey(raw);
+  const name = toHex(publicKey);
+  if (fitKeys.has(name)) return publicKey;
   const point = parsePoint(publicKey);
   if (point.isSmallOrder()) fail({ kind: "malformedKey", rule: "must not be a point of small order" });
   if (!point.isTorsionFree()) fail({ kind: "malformedKey", rule: "must lie in the group of prime order" });
+  remember(fitKeys, name, verifyKeysMax);
   return publicKey;
 };

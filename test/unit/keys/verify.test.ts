@@ -13,7 +13,7 @@ import {
   type Signature,
 } from "../../../src/core/bytes.ts";
 import { createSigner } from "../../../src/crypto/signing/sign.ts";
-import { checkPublicKey, verifyForeign } from "../../../src/core/keys/verify.ts";
+import { checkPublicKey, remembering, verifyByAll, verifyForeign } from "../../../src/core/keys/verify.ts";
 import { foreignVerifiers, verifyOwn } from "../../../src/core/crypto/openssl.ts";
 import { verifyStrict } from "../../../src/core/crypto/strict.ts";
 import { expectFault } from "./expect-fault.ts";
@@ -102,11 +102,14 @@ describe("checkPublicKey", () => {
   it("refuses a good key with a part of small order added", async () => {
     for (const [name, raw] of smallOrder.slice(1)) {
       const mixed = Point.fromBytes(signer.publicKey).add(Point.fromBytes(raw)).toBytes();
-      const { error } = await expectFault(() => checkPublicKey(mixed));
-      expect(error, name).to.deep.equal({
-        kind: "malformedKey",
-        rule: "must lie in the group of prime order",
-      });
+      // Again, too: what is remembered are good keys.
+      for (const time of ["first", "second"]) {
+        const { error } = await expectFault(() => checkPublicKey(mixed));
+        expect(error, `${name}, the ${time} time`).to.deep.equal({
+          kind: "malformedKey",
+          rule: "must lie in the group of prime order",
+        });
+      }
     }
   });
 
@@ -198,8 +201,39 @@ describe("verifying", () => {
       [[], false],
     ] as const;
     for (const [verifiers, wanted] of cases) {
-      expect(await verifyForeign(signer.publicKey, message, signature, verifiers)).to.equal(wanted);
+      expect(await verifyByAll(verifiers)(signer.publicKey, message, signature)).to.equal(wanted);
     }
+  });
+
+  it("verifies accepted bytes once, any other bytes and refused ones each time", async () => {
+    const signature = await signer.sign(message);
+    const other = createSigner(generateKeyPairSync("ed25519").privateKey).publicKey;
+    let asked = 0;
+    const verify = remembering((...given) => ((asked += 1), verifyOwn(...given)));
+    for (const [key, signed, wanted, times] of [
+      [signer.publicKey, message, true, 1],
+      [signer.publicKey, message, true, 1],
+      [signer.publicKey, Uint8Array.of(1, 2, 4), false, 2],
+      [signer.publicKey, Uint8Array.of(1, 2, 4), false, 3],
+      [other, message, false, 4],
+    ] as const) {
+      expect([await verify(key, signed, signature), asked]).to.deep.equal([wanted, times]);
+    }
+    for (let index = 0; index < 64; index += 1) {
+      const flipped = Uint8Array.from(signature);
+      flipped[index] = (flipped[index] ?? 0) ^ 1;
+      expect(await verify(signer.publicKey, message, flipped), `byte ${index}`).to.equal(false);
+    }
+  });
+
+  it("remembers what was verified, not what its caller made of the bytes meanwhile", async () => {
+    const [signature, changed] = [await signer.sign(message), Uint8Array.from(message)];
+    const verify = remembering(verifyOwn);
+    const verifying = verify(signer.publicKey, changed, signature);
+    changed[0] = (changed[0] ?? 0) ^ 1;
+    expect(await verifying).to.equal(true);
+    expect(await verify(signer.publicKey, changed, signature)).to.equal(false);
+    expect(await verify(signer.publicKey, message, signature)).to.equal(true);
   });
 
   it("does not count a foreign signature that only the strict implementation accepts", async () => {
