@@ -126,6 +126,10 @@ export const intakeMessageMsMax = 30_000;
 export const readAheadFirst = 2;
 export const readAheadRecordsMax = 16;
 export const readAheadBytesMax = 2 << 20;
+/** Newest records that the feed holds while somebody reads it, in bytes of envelopes, and what it hands on at once. */
+export const feedTailBytesMax = 4 << 20;
+export const feedBatchRecordsMax = 256;
+export const feedBatchBytesMax = 1 << 20;
 /** Watches woken in one turn of the event loop: others' calls come between. */
 export const bellsPerTurn = 8;
 /** Positions of one watched tenant that are kept, and records that were just read for a watch, with how long. */

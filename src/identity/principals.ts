@@ -21,8 +21,7 @@ import {
 import { fail, SigilFault } from "../errors.ts";
 import { principalCacheEntriesMax } from "../limits.ts";
 import { RecordCache, type Stale } from "../ledger/cache.ts";
-import type { Ledger } from "../ledger/ledger.ts";
-import type { LedgerReader } from "../ledger/read/reading.ts";
+import type { ProjectionLedger } from "../ledger/feed.ts";
 import { BoundedMap } from "./bounded-map.ts";
 import { standingOf } from "./standing.ts";
 import { suspensionPrefix, type StandingPrincipal } from "./suspension.ts";
@@ -52,9 +51,7 @@ export type Principals = {
 };
 
 /** The reading side that is needed. */
-export type PrincipalLedger = Pick<Ledger, "subscribe"> & {
-  readonly reader: Pick<LedgerReader, "origin" | "readId" | "readAt" | "versionBelow">;
-};
+export type PrincipalLedger = ProjectionLedger<"origin" | "readId" | "readAt" | "versionBelow">;
 
 type PrincipalRecord = {
   readonly body: Pick<RecordBody, "id" | "tenant" | "space" | "kind" | "payload" | "schemaVersion">;
@@ -202,8 +199,8 @@ export const createPrincipals = (
 ): Principals => {
   const reader = new PrincipalReader(ledger.reader);
   const create = () => new BoundedMap<string, StandingPrincipal>(entriesMax);
-  const held = new RecordCache(ledger, create, principalStaleBy);
-  const heldWitnesses = new RecordCache(ledger, create, witnessStaleBy);
+  const held = new RecordCache(ledger.feed, create, principalStaleBy);
+  const heldWitnesses = new RecordCache(ledger.feed, create, witnessStaleBy);
 
   const readBelow = async (id: string, size: bigint): Promise<PrincipalPayload | undefined> =>
     (await reader.read(id, size))?.payload;

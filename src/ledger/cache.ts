@@ -4,7 +4,7 @@
  * not remembered. What is not there is not remembered either, or callers who make names up could empty it.
  */
 import type { RecordBody } from "@sigil/core/record";
-import type { Ledger } from "./ledger.ts";
+import type { Feed } from "./feed.ts";
 
 /** Where values are held; it decides how many. */
 export type HeldValues<Value> = {
@@ -20,18 +20,18 @@ export class RecordCache<Value> {
   readonly #create: () => HeldValues<Value>;
   #held: HeldValues<Value>;
   #changes = 0;
-  /** Stops listening to the ledger. */
+  /** Stops listening to the feed. */
   readonly close: () => void;
 
   /** @param create makes an empty place for values. */
   constructor(
-    ledger: Pick<Ledger, "subscribe">,
+    feed: Pick<Feed, "subscribe">,
     create: () => HeldValues<Value>,
     staleBy: (body: RecordBody) => Stale,
   ) {
     this.#create = create;
     this.#held = create();
-    this.close = ledger.subscribe((records) => {
+    this.close = feed.subscribe((records) => {
       for (const { body } of records) {
         // A record that cannot be understood may have changed anything.
         let stale: Stale = "all";

@@ -15,6 +15,7 @@ import { Completeness, type Pinned } from "./read/completeness.ts";
 import { planCommit, type Appended, type SignedUnit, type UnitOutcome } from "./append/commit.ts";
 import { rotateDataKey, type LivingDataKey } from "./sealing/data-key-life.ts";
 import type { Erasure } from "./layout/erasure.ts";
+import { Feed } from "./feed.ts";
 import { DecisionIndex, decisionKeysOf } from "./decisions/decision-index.ts";
 import { Erasures } from "./erase/erasures.ts";
 import { IdempotencyKeys, type IdempotencyScope } from "./append/idempotency.ts";
@@ -22,10 +23,9 @@ import { answerOnce, appendUnkeyed, type Answering, type Append } from "./append
 import { BlindTags } from "./layout/indexes.ts";
 import { KeyLife, type KeysInUse } from "./append/key-life.ts";
 import { isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./recover/open.ts";
-import type { CommitListener, LedgerOptions, LedgerStatus } from "./append/options.ts";
+import type { LedgerOptions, LedgerStatus } from "./append/options.ts";
 import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./append/prepare.ts";
 import { pinLedger, type PinnedLedger } from "./walk/pinned.ts";
-import { Publishing } from "./append/publishing.ts";
 import { LedgerReader, type LedgerMoment } from "./read/reading.ts";
 import { Sealer } from "./sealing/sealer.ts";
 import { GroupFailed, Sequencer, type AppendUnit, type SequencerGauge } from "./append/sequencer.ts";
@@ -43,6 +43,8 @@ type Moment = LedgerMoment & { readonly signers: Signers };
 export class Ledger implements AsyncDisposable {
   /** For whoever reads and does not write. */
   readonly reader: LedgerReader;
+  /** For whoever wants to know what is committed. */
+  readonly feed: Feed;
   readonly #options: LedgerOptions;
   readonly #tags: BlindTags;
   readonly #sealer: Sealer;
@@ -53,7 +55,6 @@ export class Ledger implements AsyncDisposable {
   readonly #anchor: AnchorKeeper;
   readonly #keyLife: KeyLife;
   readonly #erasures: Erasures;
-  readonly #publishing: Publishing;
   readonly #completeness: Completeness;
   readonly #closing = new AbortController();
   #now: Moment;
@@ -68,7 +69,6 @@ export class Ledger implements AsyncDisposable {
     const { ring, signers, state, summary } = opened;
     this.#now = { store: this.#watch(opened.store), ring, signers, state, summary };
     const onFault = (cause: unknown): void => options.observe?.onFault?.(cause);
-    this.#publishing = new Publishing(sizeOf(opened.state), onFault);
     const store = (): Store => this.#now.store;
     const { origin, nowMs } = options;
     const erasureOf = (tenant: string): Erasure | undefined => this.#erasures.of(tenant);
@@ -137,6 +137,7 @@ export class Ledger implements AsyncDisposable {
       decisions: this.#decisions,
       completeness: this.#completeness,
     });
+    this.feed = new Feed({ reader: this.reader, size: sizeOf(state), onFault });
   }
 
   /** @throws storeLocked, ledgerCorrupt, ledgerBehindAnchor, recordCorrupt, storeFailed. */
@@ -225,14 +226,6 @@ export class Ledger implements AsyncDisposable {
   }
 
   /**
-   * Called with every committed group, in order, before its callers are answered. What a listener throws is only
-   * reported: the records are on disk whatever becomes of it. @returns the unsubscriber.
-   */
-  subscribe(listener: CommitListener): () => void {
-    return this.#publishing.subscribe(listener);
-  }
-
-  /**
    * Answers a call once for its idempotency key, however often and at whatever moments it comes within 24 hours.
    * @param scope undefined for a call without a key. @param body what a repeat must equal.
    * @throws idempotencyConflict when the key came with another body; notServing; what `append`, `run` and `replay` throw.
@@ -276,6 +269,7 @@ export class Ledger implements AsyncDisposable {
     this.#decisions.forget();
     await this.#decisions.settled();
     this.#setStatus({ kind: "closed" });
+    this.feed.end({ kind: "notServing", rule });
     this.#sequencer.stop({ kind: "notServing", rule });
     try {
       await this.#anchor.flush();
@@ -341,12 +335,12 @@ export class Ledger implements AsyncDisposable {
     planned.accept();
     this.#anchor.committed(this.reader.size, planned.state.checkpoint);
     const appended = planned.outcomes.flatMap((each) => (each.kind === "accepted" ? each.appended : []));
-    const committed = appended.map((entry, index) => ({
-      ...entry,
-      body: planned.records[index]?.body as RecordBody,
-    }));
+    const committed = appended.map((entry, index) => {
+      const { body, envelope } = planned.records[index] as SignedRecord;
+      return { ...entry, body, envelope };
+    });
     this.#erasures.take(committed);
-    if (committed.length > 0) this.#publishing.publish(committed, this.reader.size);
+    if (committed.length > 0) this.feed.publish(committed, this.reader.size);
     return planned.outcomes;
   }
 
@@ -433,7 +427,9 @@ export class Ledger implements AsyncDisposable {
     // A commit under way comes out first: what it acknowledges is part of what must be found again.
     await this.#sequencer.drain();
     const error = await retryOpening(() => this.#reopen(), this.#closing.signal);
-    if (error !== undefined) this.#setStatus({ kind: "refused", error });
+    if (error === undefined) return;
+    this.#setStatus({ kind: "refused", error });
+    this.feed.end(error);
   }
 
   async #reopen(): Promise<void> {
@@ -456,7 +452,7 @@ export class Ledger implements AsyncDisposable {
     await this.#keyLife.discardEnded();
     this.#reopened = true;
     try {
-      await this.#republish();
+      await this.feed.catchUp(this.reader.size);
     } finally {
       this.#reopened = false;
     }
@@ -464,11 +460,5 @@ export class Ledger implements AsyncDisposable {
     this.#sequencer.resume();
     this.#setStatus({ kind: "serving" });
     this.#erasures.resume();
-  }
-
-  /** Records whose commit was indeterminate and turned out kept: the listeners have not seen them. One group's. */
-  async #republish(): Promise<void> {
-    const records = await this.reader.committedFrom(this.#publishing.size);
-    if (records.length > 0) this.#publishing.publish(records, this.reader.size);
   }
 }

@@ -7,13 +7,12 @@ import { parseModule, type ModulePayload } from "@sigil/core/record";
 import { moduleCacheEntriesMax } from "../limits.ts";
 import { BoundedMap } from "../identity/bounded-map.ts";
 import { RecordCache } from "../ledger/cache.ts";
-import type { Ledger } from "../ledger/ledger.ts";
-import type { LedgerReader } from "../ledger/read/reading.ts";
+import type { ProjectionLedger } from "../ledger/feed.ts";
 import type { SystemRecord } from "../canon/domain.ts";
 import { modulePrefix } from "./domain.ts";
 
 export type RegistryDependencies = {
-  readonly ledger: Pick<Ledger, "subscribe"> & { readonly reader: Pick<LedgerReader, "head"> };
+  readonly ledger: ProjectionLedger<"head">;
   /** A version with its quorum, a tombstone too. @throws notFound, recordCorrupt. */
   readonly readVersion: (id: string, version: bigint) => Promise<SystemRecord>;
 };
@@ -28,7 +27,7 @@ export class ModuleRegistry {
   constructor(deps: RegistryDependencies) {
     this.#deps = deps;
     this.#known = new RecordCache(
-      deps.ledger,
+      deps.ledger.feed,
       () => new BoundedMap<string, Standing>(moduleCacheEntriesMax),
       ({ space, id }) => (space === "system" && id.startsWith(modulePrefix) ? { name: id } : undefined),
     );

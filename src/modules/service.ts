@@ -3,8 +3,8 @@ import { fail } from "../errors.ts";
 import type { CborValue } from "@sigil/core/cbor";
 import { parseModule, type ModulePayload } from "@sigil/core/record";
 import type { CallContext, Caller } from "../identity/caller.ts";
+import type { ProjectionLedger } from "../ledger/feed.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import type { LedgerReader } from "../ledger/read/reading.ts";
 import type { Proposed, SystemRecord, VersionedRecord } from "../canon/domain.ts";
 import type { CodeFiles } from "./code-files.ts";
 import {
@@ -45,7 +45,7 @@ export type ModuleService = AsyncDisposable & {
 
 export type ModuleDependencies = Omit<RunningDependencies, "ledger" | "registry" | "closing"> &
   Pick<ProposingDependencies, "propose"> & {
-    readonly ledger: Pick<Ledger, "append" | "subscribe"> & { readonly reader: Pick<LedgerReader, "head"> };
+    readonly ledger: Pick<Ledger, "append"> & ProjectionLedger<"head">;
     readonly files: CodeFiles;
     readonly readVersion: (id: string, version: bigint) => Promise<SystemRecord>;
     /** The newest version of each, by id. */

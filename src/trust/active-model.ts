@@ -37,7 +37,9 @@ export type ModelLedger = {
     readonly readId: (tenant: string, space: string, id: string) => Promise<ModelRecord | undefined>;
     readonly readHash: (hash: Hash) => Promise<ModelRecord | undefined>;
   };
-  readonly subscribe: (listener: (records: readonly ModelRecord[]) => void) => () => void;
+  readonly feed: {
+    readonly subscribe: (listener: (records: readonly ModelRecord[]) => void) => () => void;
+  };
 };
 
 /** Models of old decisions kept at hand for replays. */
@@ -54,7 +56,7 @@ export class ActiveModels {
 
   static async open(ledger: ModelLedger): Promise<ActiveModels> {
     const models = new ActiveModels(ledger);
-    ledger.subscribe((records) => {
+    ledger.feed.subscribe((records) => {
       const newest = records.findLast(({ body }) => body.space === "system" && body.id === activeModelId);
       if (newest !== undefined) models.#state = loadModel(newest);
     });

@@ -10,8 +10,7 @@
 import { rateRefillEntriesMax } from "../limits.ts";
 import { parseFrozenChain } from "@sigil/core/record";
 import type { Caller } from "../identity/caller.ts";
-import type { Ledger } from "../ledger/ledger.ts";
-import type { LedgerReader } from "../ledger/read/reading.ts";
+import type { ProjectionLedger } from "../ledger/feed.ts";
 import type { CommittedRecord } from "../ledger/append/options.ts";
 import type { ActiveModels, LoadedModel } from "./active-model.ts";
 import { createTimesByTag, type TimesByTag } from "./times-by-tag.ts";
@@ -41,9 +40,7 @@ export type Rates = {
   readonly enter: (asked: Asked, nowMs: number) => Entered;
 };
 
-type RateLedger = Pick<Ledger, "subscribe"> & {
-  readonly reader: Pick<LedgerReader, "recentDecisions" | "principalTag">;
-};
+type RateLedger = ProjectionLedger<"recentDecisions" | "principalTag">;
 
 export type RatesOptions = {
   readonly ledger: RateLedger;
@@ -95,7 +92,7 @@ class CountedRates implements Rates {
     this.#configuredFor = loadedOf(models);
     this.#limit = this.#configuredFor?.compiled.rate ?? withoutModel;
     this.#peers = createRateWindows(this.#limit);
-    ledger.subscribe((records) => this.#committed(records));
+    ledger.feed.subscribe((records) => this.#committed(records));
   }
 
   count(asked: Asked, nowMs: number): number {

@@ -211,8 +211,8 @@ describe("watching records", () => {
     this.timeout(60_000);
     const { ledger } = served.server;
     let open = 0;
-    const subscribe = ledger.subscribe.bind(ledger);
-    ledger.subscribe = (listener) => {
+    const subscribe = ledger.feed.subscribe.bind(ledger.feed);
+    ledger.feed.subscribe = (listener) => {
       open += 1;
       const forget = subscribe(listener);
       return () => {

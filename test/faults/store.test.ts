@@ -35,7 +35,7 @@ const openFaulty = async (world: World) => {
     openStore: async () => (store = createFaultyStore(await world.options.openStore())),
     observe: { onStatus: ({ kind }) => statuses.push(kind) },
   });
-  ledger.subscribe((records) => published.push(...records));
+  ledger.feed.subscribe((records) => published.push(...records));
   return { ledger, statuses, published, store: () => store as FaultyStore };
 };
 
@@ -357,7 +357,7 @@ describe("beside the store", () => {
       },
     });
     const published: bigint[] = [];
-    ledger.subscribe((records) => {
+    ledger.feed.subscribe((records) => {
       published.push(...records.map(({ position }) => position));
       // Past half of its bound the anchor is written beside the next commit, which takes its time.
       if (published.length === 600) {

@@ -6,6 +6,7 @@
  */
 import { toHex, u64be, type Hash } from "@sigil/core/bytes";
 import { proposalLifetimeMsMax } from "../../limits.ts";
+import type { Feed } from "../../ledger/feed.ts";
 import type { CommittedRecord, Ledger, LedgerStatus } from "../../ledger/ledger.ts";
 import type { LedgerReader } from "../../ledger/read/reading.ts";
 import type { SetRegistry } from "../domain.ts";
@@ -41,8 +42,9 @@ type Known = {
   readonly heads: ReadonlyMap<string, Hash | null>;
 };
 
-export type StateLedger = Pick<Ledger, "subscribe" | "status"> & {
+export type StateLedger = Pick<Ledger, "status"> & {
   readonly reader: ReadingLedger & Pick<LedgerReader, "heads">;
+  readonly feed: Pick<Feed, "subscribe">;
 };
 
 const nothing: Known = { registry: undefined, open: undefined, heads: new Map() };
@@ -136,7 +138,7 @@ export class QuorumState {
   constructor(ledger: StateLedger, nowMs: () => number) {
     this.#ledger = ledger;
     this.#nowMs = nowMs;
-    this.close = ledger.subscribe((records) => {
+    this.close = ledger.feed.subscribe((records) => {
       // A record that cannot be understood may have changed anything.
       let next = nothing;
       try {

@@ -6,7 +6,8 @@
  */
 import type { VersionedRecord } from "../domain.ts";
 import { bellsPerTurn, newsPositionsMax, newsRecordMs, newsRecordsMax } from "../../limits.ts";
-import type { CommittedRecord, Ledger } from "../../ledger/ledger.ts";
+import type { ProjectionLedger } from "../../ledger/feed.ts";
+import type { CommittedRecord } from "../../ledger/ledger.ts";
 
 /** Rung when something may be new; remembers it when nobody waits. */
 export class Bell {
@@ -63,9 +64,9 @@ export class News {
   #isScheduled = false;
   #seen: bigint;
 
-  constructor(ledger: Pick<Ledger, "subscribe"> & { readonly reader: { readonly size: bigint } }) {
+  constructor(ledger: ProjectionLedger<"size">) {
     this.#seen = ledger.reader.size;
-    ledger.subscribe((records) => this.#take(records));
+    ledger.feed.subscribe((records) => this.#take(records));
   }
 
   /** Every record below was told of. */

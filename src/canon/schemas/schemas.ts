@@ -7,8 +7,7 @@
 import { sha256 } from "@sigil/core/hash";
 import { BoundedMap } from "../../identity/bounded-map.ts";
 import { RecordCache } from "../../ledger/cache.ts";
-import type { Ledger } from "../../ledger/ledger.ts";
-import type { LedgerReader } from "../../ledger/read/reading.ts";
+import type { ProjectionLedger } from "../../ledger/feed.ts";
 import { toHex } from "@sigil/core/bytes";
 import { cborEncode, type CborValue } from "@sigil/core/cbor";
 import { fail, SigilFault } from "../../errors.ts";
@@ -45,7 +44,7 @@ export type Schemas = {
 };
 
 /** The reading side that is needed. */
-export type SchemaLedger = Pick<Ledger, "subscribe"> & { readonly reader: Pick<LedgerReader, "readId"> };
+export type SchemaLedger = ProjectionLedger<"readId">;
 
 const recordPrefix = "schema/";
 
@@ -107,7 +106,7 @@ export const createSchemas = (
   entriesMax: number = jsonSchemaCacheEntriesMax,
 ): Schemas => {
   const held = new RecordCache(
-    ledger,
+    ledger.feed,
     () => new BoundedMap<string, KindSchema>(entriesMax),
     ({ space, id }) =>
       space === "system" && id.startsWith(recordPrefix) ? { name: id.slice(recordPrefix.length) } : undefined,

@@ -29,7 +29,7 @@ import {
   type RecordWalk,
   type WalkedPosition,
 } from "../layout/lookup.ts";
-import type { CommittedRecord, LedgerOptions } from "../append/options.ts";
+import type { LedgerOptions } from "../append/options.ts";
 import { readRecent, type RecentDecisions, type RecentEnd, type TakeRecent } from "../decisions/recent.ts";
 import type { Sealer } from "../sealing/sealer.ts";
 import { unlessDamaged } from "../layout/damaged.ts";
@@ -317,22 +317,6 @@ export class LedgerReader {
     const { sealer } = this.#source;
     const [signal, ring] = [erasures.copying, (): KeyRing => this.#source.now().ring];
     return exportLedger(fromSize, { store, sealer, ring, signal });
-  }
-
-  /** What a commit listener gets of the records from a position on, but those of erased tenants. */
-  async committedFrom(first: bigint): Promise<readonly CommittedRecord[]> {
-    const records: CommittedRecord[] = [];
-    for (let position = first; position < this.size; position += 1n) {
-      try {
-        const { body, hash } = await this.readAt(position);
-        // Of several versions in the group each has its own number; a decision has only the one.
-        const own = await this.versionBelow(body.tenant, body.space, body.id, position + 1n);
-        records.push({ position, hash, body, version: own?.version ?? 1n });
-      } catch (error) {
-        if (!(error instanceof SigilFault && error.error.kind === "erased")) throw error;
-      }
-    }
-    return records;
   }
 
   /** Keyed digest for tokens that only this deployment can make, 32 bytes. */

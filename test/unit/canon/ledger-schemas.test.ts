@@ -57,9 +57,11 @@ class FakeLedger {
         return body === undefined ? undefined : { body, position: 7n };
       },
     },
-    subscribe: (listener: (records: readonly CommittedRecord[]) => void) => {
-      this.listeners.add(listener);
-      return () => this.listeners.delete(listener);
+    feed: {
+      subscribe: (listener: (records: readonly CommittedRecord[]) => void) => {
+        this.listeners.add(listener);
+        return () => this.listeners.delete(listener);
+      },
     },
   } as unknown as SchemaLedger;
 }

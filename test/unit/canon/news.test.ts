@@ -12,9 +12,11 @@ const made = () => {
   let size = 10n;
   const news = new News({
     reader: { size },
-    subscribe: (added) => {
-      listener = added;
-      return () => {};
+    feed: {
+      subscribe: (added) => {
+        listener = added;
+        return () => {};
+      },
     },
   });
   const commit = (...records: readonly (readonly [tenant: string, kind: string])[]): void => {

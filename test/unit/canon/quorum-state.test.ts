@@ -149,8 +149,8 @@ describe("the state of the quorum", () => {
         return answer;
       },
     } as unknown as StateLedger["reader"];
-    const subscribe = ledger.subscribe.bind(ledger);
-    const state = new QuorumState({ reader: slow, subscribe, status: ledger.status }, () => timeMs);
+    const { feed, status } = ledger;
+    const state = new QuorumState({ reader: slow, feed, status }, () => timeMs);
     const asked = state.now();
     while (!isReached) await new Promise((resolve) => setImmediate(resolve));
     await ledger.append([schemaBody("a")]);

@@ -3,7 +3,6 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { QuorumState, type StateLedger } from "../../../src/canon/proposals/state.ts";
 import { fail } from "../../../src/errors.ts";
-import type { CommitListener } from "../../../src/ledger/append/options.ts";
 import {
   createWorld,
   faultOf,
@@ -41,8 +40,8 @@ describe("the registry in force", () => {
         return ledger.reader.versionBelow(...asked);
       },
     } as unknown as StateLedger["reader"];
-    const subscribe = (listener: CommitListener) => ledger.subscribe(listener);
-    const state = new QuorumState({ reader, subscribe, status: ledger.status }, () => 1_700_000_000_000);
+    const { feed, status } = ledger;
+    const state = new QuorumState({ reader, feed, status }, () => 1_700_000_000_000);
     const ofNow = async () => {
       const { registry } = (await state.now()).registry;
       return [registry.k, registry.epoch, looks];

@@ -49,9 +49,11 @@ class FakeLedger {
       },
       readAt: async () => ({ body: { payload: genesisPayload } }),
     },
-    subscribe: (listener: (records: readonly CommittedRecord[]) => void) => {
-      this.#listeners.add(listener);
-      return () => this.#listeners.delete(listener);
+    feed: {
+      subscribe: (listener: (records: readonly CommittedRecord[]) => void) => {
+        this.#listeners.add(listener);
+        return () => this.#listeners.delete(listener);
+      },
     },
   } as unknown as PrincipalLedger;
 }

@@ -78,10 +78,10 @@ describe("an append", () => {
     const world = await createWorld();
     await using ledger = await openWorld(world, { observe: { onFault: (cause) => faults.push(cause) } });
     const seen: CommittedRecord[] = [];
-    ledger.subscribe(() => {
+    ledger.feed.subscribe(() => {
       throw new Error("a broken listener");
     });
-    ledger.subscribe((records) => seen.push(...records));
+    ledger.feed.subscribe((records) => seen.push(...records));
     const [appended] = await ledger.append([userBody("a")]);
     expect(seen.map(({ position, body }) => [position, body.id])).to.deep.equal([[appended?.position, "a"]]);
     expect(faults).to.have.lengthOf(1);

@@ -7,14 +7,14 @@ import { userBody } from "../../contract/memory-ledger.ts";
 
 const createBench = () => {
   const listeners = new Set<CommitListener>();
-  const ledger = {
+  const feed = {
     subscribe: (listener: CommitListener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
   };
   const cache = new RecordCache<string>(
-    ledger,
+    feed,
     () => new Map<string, string>(),
     ({ id }) => {
       if (id === "all") return "all";

@@ -101,7 +101,7 @@ describe("an idempotency key", () => {
     const world = await createWorld();
     const before = await openWorld(world);
     const published: bigint[] = [];
-    before.subscribe((records) => published.push(...records.map(({ position }) => position)));
+    before.feed.subscribe((records) => published.push(...records.map(({ position }) => position)));
     const answer = (ledger: Ledger, key: string, asked = body) =>
       appendKeyed(ledger, scopeOf(key), asked, [], () => ({ kind: "failed", key }));
     const keys = ["a", "b", "c"];

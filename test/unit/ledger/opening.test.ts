@@ -283,7 +283,7 @@ describe("the anchor", () => {
     const lags: bigint[] = [];
     const world = await createWorld();
     const ledger = await openWorld(world);
-    ledger.subscribe(() => {
+    ledger.feed.subscribe(() => {
       void world.anchor.read().then((note) => {
         lags.push(ledger.reader.size - BigInt(note?.split("\n")[1] ?? "0"));
       });

@@ -264,7 +264,7 @@ describe("a commit that was found kept after a store error", () => {
       openStore: async () => (store = createFaultyStore(await world.options.openStore())),
     });
     const seen: CommittedRecord[] = [];
-    ledger.subscribe((records) => seen.push(...records));
+    ledger.feed.subscribe((records) => seen.push(...records));
     store?.plan({ operation: "commit", nth: 1, when: "after", then: "works" });
     const unit = [...chain("a", 3), decisionBody("d")];
     expect(await faultOf(ledger.append(unit))).to.include({ kind: "indeterminate" });

@@ -3,7 +3,6 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
-import type { CommitListener } from "../../../src/ledger/append/options.ts";
 import type { RecentDecisions, TakeRecent } from "../../../src/ledger/decisions/recent.ts";
 import { formatFrozenChain, parseFrozenChain } from "../../../src/core/record/kinds.ts";
 import { rateWindowsMax } from "../../../src/limits.ts";
@@ -95,7 +94,7 @@ describe("rate windows over a ledger", () => {
     first.expect(id);
     const madeMs = world.timeMs;
     let seen = -1;
-    ledger.subscribe(() => (seen = rates.count(itself(ann), world.timeMs)));
+    ledger.feed.subscribe(() => (seen = rates.count(itself(ann), world.timeMs)));
     world.timeMs += 5_000;
     await ledger.append([bodyOf(id, itself(ann), madeMs)]);
     expect(seen, "between its commit and its answer").to.equal(1);
@@ -259,7 +258,7 @@ describe("rate windows over a ledger", () => {
     const openWith = async (entriesMax: number) => {
       const named: (readonly string[])[] = [];
       const bounded = {
-        subscribe: (listener: CommitListener) => ledger.subscribe(listener),
+        feed: ledger.feed,
         reader: {
           principalTag: (tenant: string, id: string) => ledger.reader.principalTag(tenant, id),
           recentDecisions: (which: RecentDecisions, take: TakeRecent) =>
