@@ -181,7 +181,7 @@ class PrincipalReader {
   }
 }
 
-const principalStaleBy = (body: RecordBody): Stale => {
+const principalStaleBy = ({ body }: { readonly body: RecordBody }): Stale => {
   const { id, kind, space } = body;
   // Whoever a tenant enrolled by itself goes with it; and a key may have been anybody's.
   if (space === "system" && (kind === "erasure" || id.startsWith(suspensionPrefix))) return "all";
@@ -190,7 +190,7 @@ const principalStaleBy = (body: RecordBody): Stale => {
   return name === undefined ? "all" : { name };
 };
 
-const witnessStaleBy = ({ id, space }: RecordBody): Stale =>
+const witnessStaleBy = ({ body: { id, space } }: { readonly body: RecordBody }): Stale =>
   space === "system" && (id === "quorum" || id.startsWith(witnessPrefix)) ? "all" : undefined;
 
 export const createPrincipals = (

@@ -3,7 +3,7 @@
  * answered, so whoever asks after the answer reads anew; and what a read found that a change overtook is answered once and
  * not remembered. What is not there is not remembered either, or callers who make names up could empty it.
  */
-import type { RecordBody } from "@sigil/core/record";
+import type { CommittedRecord } from "./append/options.ts";
 import type { Feed } from "./feed.ts";
 
 /** Where values are held; it decides how many. */
@@ -13,8 +13,8 @@ export type HeldValues<Value> = {
   readonly delete: (name: string) => void;
 };
 
-/** What a record makes stale: one name, everything, or nothing. */
-export type Stale = { readonly name: string } | "all" | undefined;
+/** What a record makes stale: one name, which has this value from now on if the record itself says it; everything; or nothing. */
+export type Stale<Value = never> = { readonly name: string; readonly value?: Value } | "all" | undefined;
 
 export class RecordCache<Value> {
   readonly #create: () => HeldValues<Value>;
@@ -27,16 +27,16 @@ export class RecordCache<Value> {
   constructor(
     feed: Pick<Feed, "subscribe">,
     create: () => HeldValues<Value>,
-    staleBy: (body: RecordBody) => Stale,
+    staleBy: (record: CommittedRecord) => Stale<Value>,
   ) {
     this.#create = create;
     this.#held = create();
     this.close = feed.subscribe((records) => {
-      for (const { body } of records) {
+      for (const record of records) {
         // A record that cannot be understood may have changed anything.
-        let stale: Stale = "all";
+        let stale: Stale<Value> = "all";
         try {
-          stale = staleBy(body);
+          stale = staleBy(record);
         } finally {
           this.#drop(stale);
         }
@@ -54,6 +54,11 @@ export class RecordCache<Value> {
     this.#changes += 1;
   }
 
+  /** What is remembered of a name. */
+  held(name: string): Value | undefined {
+    return this.#held.get(name);
+  }
+
   async find(name: string, read: () => Promise<Value | undefined>): Promise<Value | undefined> {
     const known = this.#held.get(name);
     if (known !== undefined) return known;
@@ -63,10 +68,11 @@ export class RecordCache<Value> {
     return value;
   }
 
-  #drop(stale: Stale): void {
+  #drop(stale: Stale<Value>): void {
     if (stale === undefined) return;
     this.#changes += 1;
     if (stale === "all") this.#held = this.#create();
-    else this.#held.delete(stale.name);
+    else if (stale.value === undefined) this.#held.delete(stale.name);
+    else this.#held.set(stale.name, stale.value);
   }
 }

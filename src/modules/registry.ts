@@ -29,7 +29,8 @@ export class ModuleRegistry {
     this.#known = new RecordCache(
       deps.ledger.feed,
       () => new BoundedMap<string, Standing>(moduleCacheEntriesMax),
-      ({ space, id }) => (space === "system" && id.startsWith(modulePrefix) ? { name: id } : undefined),
+      ({ body: { space, id } }) =>
+        space === "system" && id.startsWith(modulePrefix) ? { name: id } : undefined,
     );
   }
 

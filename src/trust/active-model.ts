@@ -5,6 +5,9 @@
 import { toHex, type Hash } from "@sigil/core/bytes";
 import { describeError, fail, SigilFault } from "../errors.ts";
 import { parseTrustModel, type TrustModelPayload, type RecordBody } from "@sigil/core/record";
+import { BoundedMap } from "../identity/bounded-map.ts";
+import { RecordCache } from "../ledger/cache.ts";
+import type { ProjectionLedger } from "../ledger/feed.ts";
 import type { ActiveModel } from "./decision.ts";
 import { withCanonicalGlobs, parseModel, type TrustModel } from "@sigil/core/model";
 
@@ -32,55 +35,45 @@ const loadModel = ({ body, hash, position }: ModelRecord): ModelState => {
   }
 };
 
-export type ModelLedger = {
-  readonly reader: {
-    readonly readId: (tenant: string, space: string, id: string) => Promise<ModelRecord | undefined>;
-    readonly readHash: (hash: Hash) => Promise<ModelRecord | undefined>;
-  };
-  readonly feed: {
-    readonly subscribe: (listener: (records: readonly ModelRecord[]) => void) => () => void;
-  };
-};
+export type ModelLedger = ProjectionLedger<"readId" | "readHash">;
 
 /** Models of old decisions kept at hand for replays. */
 const knownModelsMax = 64;
 
-export class ActiveModels {
-  readonly #ledger: ModelLedger;
-  readonly #byHash = new Map<string, TrustModelPayload>();
-  #state: ModelState = { kind: "missing", rule: "none is loaded yet" };
+const missing = (rule: string): ModelState => ({ kind: "missing", rule });
 
-  private constructor(ledger: ModelLedger) {
-    this.#ledger = ledger;
+export class ActiveModels {
+  readonly #reader: ModelLedger["reader"];
+  readonly #byHash = new BoundedMap<string, TrustModelPayload>(knownModelsMax);
+  /** Of one name. A commit says itself what takes the place of what it ends, so that there is always one state. */
+  readonly #known: RecordCache<ModelState>;
+
+  private constructor({ reader, feed }: ModelLedger) {
+    this.#reader = reader;
+    this.#known = new RecordCache(
+      feed,
+      () => new Map<string, ModelState>(),
+      (record) =>
+        record.body.space === "system" && record.body.id === activeModelId
+          ? { name: activeModelId, value: loadModel(record) }
+          : undefined,
+    );
   }
 
   static async open(ledger: ModelLedger): Promise<ActiveModels> {
     const models = new ActiveModels(ledger);
-    ledger.feed.subscribe((records) => {
-      const newest = records.findLast(({ body }) => body.space === "system" && body.id === activeModelId);
-      if (newest !== undefined) models.#state = loadModel(newest);
-    });
-    try {
-      const record = await ledger.reader.readId("system", "system", activeModelId);
-      models.#state =
-        record === undefined ? { kind: "missing", rule: "the ledger holds none" } : loadModel(record);
-    } catch (error) {
-      // A damaged model record must not keep the audit side from serving; the trust side denies.
-      const rule = error instanceof SigilFault ? describeError(error.error) : "it cannot be read";
-      models.#state = { kind: "missing", rule };
-    }
+    await models.#known.find(activeModelId, () => models.#read());
     return models;
   }
 
   get state(): ModelState {
-    return this.#state;
+    return this.#known.held(activeModelId) ?? missing("none is loaded yet");
   }
 
   /** @throws modelMissing. */
   require(): LoadedModel {
-    return this.#state.kind === "loaded"
-      ? this.#state.loaded
-      : fail({ kind: "modelMissing", rule: this.#state.rule });
+    const { state } = this;
+    return state.kind === "loaded" ? state.loaded : fail({ kind: "modelMissing", rule: state.rule });
   }
 
   /** The model a recorded decision names. @throws notFound, recordCorrupt. */
@@ -88,11 +81,19 @@ export class ActiveModels {
     const name = toHex(hash);
     const known = this.#byHash.get(name);
     if (known !== undefined) return known;
-    const record = await this.#ledger.reader.readHash(hash);
+    const record = await this.#reader.readHash(hash);
     if (record === undefined) return fail({ kind: "notFound", what: "trust model", id: name });
     const model = parseTrustModel(record.body.payload);
-    if (this.#byHash.size >= knownModelsMax) this.#byHash.clear();
     this.#byHash.set(name, model);
     return model;
+  }
+  async #read(): Promise<ModelState> {
+    try {
+      const record = await this.#reader.readId("system", "system", activeModelId);
+      return record === undefined ? missing("the ledger holds none") : loadModel(record);
+    } catch (error) {
+      // A damaged model record must not keep the audit side from serving; the trust side denies.
+      return missing(error instanceof SigilFault ? describeError(error.error) : "it cannot be read");
+    }
   }
 }

@@ -108,7 +108,7 @@ export const createSchemas = (
   const held = new RecordCache(
     ledger.feed,
     () => new BoundedMap<string, KindSchema>(entriesMax),
-    ({ space, id }) =>
+    ({ body: { space, id } }) =>
       space === "system" && id.startsWith(recordPrefix) ? { name: id.slice(recordPrefix.length) } : undefined,
   );
   const governing = new SchemaThread("schemas");

@@ -16,8 +16,9 @@ const createBench = () => {
   const cache = new RecordCache<string>(
     feed,
     () => new Map<string, string>(),
-    ({ id }) => {
+    ({ body: { id } }) => {
       if (id === "all") return "all";
+      if (id.startsWith("said/")) return { name: id.slice(5), value: `said by ${id}` };
       if (id === "malformed") throw new Error("not understood");
       return id.startsWith("n/") ? { name: id.slice(2) } : undefined;
     },
@@ -68,6 +69,15 @@ describe("a cache of records", () => {
     const { cache, find } = createBench();
     expect(await cache.find("a", async () => undefined)).to.equal(undefined);
     expect(await find("a")).to.equal("a 1");
+  });
+
+  it("takes from a commit what the record itself says, and not what a reading found that it overtook", async () => {
+    const { cache, find, commit } = createBench();
+    expect(cache.held("a")).to.equal(undefined);
+    expect(await find("a", () => commit("said/a"))).to.equal("a 1");
+    expect([cache.held("a"), await find("a")]).to.deep.equal(["said by said/a", "said by said/a"]);
+    commit("n/a");
+    expect([cache.held("a"), await find("a"), cache.held("a")]).to.deep.equal([undefined, "a 2", "a 2"]);
   });
 
   it("stops listening", () => {

@@ -54,6 +54,20 @@ describe("the active model", () => {
     }
   });
 
+  it("is the newest commit's although a start reads the one before it meanwhile", async () => {
+    await using ledger = await openWorld(await createWorld());
+    await append(ledger, withBias(1));
+    const reader = {
+      readHash: ledger.reader.readHash.bind(ledger.reader),
+      readId: async (tenant: string, space: string, name: string) => {
+        const found = await ledger.reader.readId(tenant, space, name);
+        await append(ledger, withBias(2));
+        return found;
+      },
+    };
+    expect(biasOf(await ActiveModels.open({ reader, feed: ledger.feed }))).to.equal(2);
+  });
+
   it("is found again by its hash when others followed it", async () => {
     await using ledger = await openWorld(await createWorld());
     const models = await ActiveModels.open(ledger);
