@@ -11,7 +11,7 @@ import type {
   RecordLink,
   StoredRecord,
 } from "@sigil/core/record";
-import type { Registry, RegistryChange } from "@sigil/core/quorum";
+import type { EnrolledWitness, Registry, RegistryChange } from "@sigil/core/quorum";
 import type { Room } from "../identity/caller.ts";
 
 /** What a walk over records is bound to. @param room is entered before records are read, where the caller takes room for them. */
@@ -210,6 +210,13 @@ export type SystemRecord = {
   readonly n: number;
   readonly epoch: number;
   readonly proposalId: string;
+};
+
+/** A page of the registry's witnesses, by id. */
+export type WitnessPage = {
+  readonly registry: Registry;
+  readonly witnesses: readonly EnrolledWitness[];
+  readonly nextPageToken: string;
 };
 
 export type SetRegistry = { readonly registry: Registry; readonly record: VersionedRecord };

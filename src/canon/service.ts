@@ -1,6 +1,7 @@
 /** What Canon offers to those who call it. Types only: records.ts and proposals.ts keep the promises. */
 import type { PublicKey } from "@sigil/core/bytes";
 import type { CallContext, Caller } from "../identity/caller.ts";
+import type { PageQuery } from "../ledger/layout/paging.ts";
 import type {
   Attested,
   Export,
@@ -20,6 +21,7 @@ import type {
   VersionedRecord,
   WatchEvent,
   WatchQuery,
+  WitnessPage,
   WitnessProposal,
   WalkContext,
   Write,
@@ -78,6 +80,8 @@ export type QuorumService = {
   /** @param version 0n means the newest. @throws notFound, recordCorrupt. */
   readonly systemRecord: (id: string, version: bigint) => Promise<SystemRecord>;
   readonly registry: () => Promise<SetRegistry>;
+  /** A page size of 0 means all of them. @throws invalidPageToken. */
+  readonly witnesses: (caller: Caller, query: PageQuery) => Promise<WitnessPage>;
 };
 
 /** What else changes who may do what goes by the same turns, and by the same witnesses. */

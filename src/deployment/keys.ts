@@ -7,14 +7,22 @@
 import type { KeyRecord } from "@sigil/core/verify";
 import { toBase64Url, type Thumbprint } from "@sigil/core/bytes";
 import { fail } from "../errors.ts";
-import { pageSizeDefault } from "../limits.ts";
 import { systemTenant } from "@sigil/core/record";
 import { readsAcross, type Caller } from "../identity/caller.ts";
 import { keyState, type KeyEntry, type KeyRole, type KeyState } from "@sigil/core/keys";
 import type { LivingDataKey } from "../ledger/sealing/data-key-life.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { LedgerReader } from "../ledger/read/reading.ts";
-import { formatPageToken, parsePageToken } from "../ledger/layout/page-token.ts";
+import type { PagePlace } from "../ledger/layout/page-token.ts";
+import {
+  PageRoom,
+  PageTokens,
+  pageSizeOf,
+  takeFew,
+  takePage,
+  type PageQuery,
+  type Walked,
+} from "../ledger/layout/paging.ts";
 
 export type { DataKeyState, LivingDataKey } from "../ledger/sealing/data-key-life.ts";
 export type { KeyRole, KeyState } from "@sigil/core/keys";
@@ -38,18 +46,12 @@ export type KeyChange =
       readonly principal: string;
     };
 
-export type KeyQuery = {
-  /** 0 means all of them, for listings of what is few. */
-  readonly pageSize: number;
-  readonly pageToken: string;
-};
+/** A page size of 0 means all of them: they are few. */
+export type KeyQuery = PageQuery;
 
-export type DataKeyQuery = {
+export type DataKeyQuery = PageQuery & {
   /** Empty means of every tenant. */
   readonly tenant: string;
-  /** 0 means the default. */
-  readonly pageSize: number;
-  readonly pageToken: string;
 };
 
 export type KeyPage = { readonly keys: readonly LivingKey[]; readonly nextPageToken: string };
@@ -106,47 +108,34 @@ const requireOperator = (caller: Caller): void => {
   });
 };
 
-/**
- * A page of what is few, in an order that only grows at its end or between two of its parts.
- * @param placeOf a name of an item's own.
- */
-const pageOf = async <Item>(
-  ledger: Pick<LedgerReader, "authenticate">,
-  items: readonly Item[],
-  { pageSize, pageToken }: KeyQuery,
-  { walk, placeOf }: { readonly walk: readonly string[]; readonly placeOf: (item: Item) => string },
-): Promise<{ readonly found: readonly Item[]; readonly nextPageToken: string }> => {
-  const authenticate = (bytes: Uint8Array): Promise<Uint8Array> => ledger.authenticate(systemTenant, bytes);
-  const place = pageToken === "" ? undefined : await parsePageToken(pageToken, walk, authenticate);
-  const from = items.findIndex((item) => place === undefined || placeOf(item) === place[0]);
-  const found = from < 0 ? [] : items.slice(from, pageSize === 0 ? undefined : from + pageSize);
-  const next = items[from + found.length];
-  const isMore = found.length > 0 && next !== undefined;
-  return { found, nextPageToken: isMore ? await formatPageToken([placeOf(next)], walk, authenticate) : "" };
-};
+const tokensOf = (
+  ledger: { readonly authenticate: LedgerReader["authenticate"] },
+  ...walk: readonly string[]
+) => new PageTokens(ledger, systemTenant, walk);
+
+/** Places name the key before them, so that what was pruned meanwhile is no gap. */
+const walkData = (keys: readonly LivingDataKey[], first: PagePlace): readonly Walked<LivingDataKey>[] =>
+  keys.map((item, index) => {
+    const before = keys[index - 1];
+    return { kind: "match", item, at: before === undefined ? first : [before.tenant, before.version] };
+  });
 
 const listData = async (
   ledger: KeyServiceDeps["ledger"]["reader"],
   caller: Caller,
   { tenant, pageSize, pageToken }: DataKeyQuery,
 ): Promise<DataKeyPage> => {
-  const walk = [caller.principal, "data keys", tenant];
-  const authenticate = (bytes: Uint8Array): Promise<Uint8Array> => ledger.authenticate(systemTenant, bytes);
-  const place = pageToken === "" ? undefined : await parsePageToken(pageToken, walk, authenticate);
-  const wanted = pageSize === 0 ? pageSizeDefault : pageSize;
+  const tokens = tokensOf(ledger, caller.principal, "data keys", tenant);
+  const place = await tokens.read(pageToken);
+  const wanted = pageSizeOf(pageSize);
   const found = await ledger.dataKeys({
     ...(tenant === "" ? {} : { tenant }),
     // The token is our own: its shape is certain.
     ...(place === undefined ? {} : { after: { tenant: place[0] as string, version: place[1] as number } }),
     limit: wanted + 1,
   });
-  const dataKeys = found.slice(0, wanted);
-  const last = dataKeys.at(-1);
-  const isMore = last !== undefined && found.length > wanted;
-  return {
-    dataKeys,
-    nextPageToken: isMore ? await formatPageToken([last.tenant, last.version], walk, authenticate) : "",
-  };
+  const page = await takePage(walkData(found, place ?? []), new PageRoom(wanted));
+  return { dataKeys: page.items, nextPageToken: await tokens.write(page.next) };
 };
 
 export const createKeyService = ({ ledger, onChange }: KeyServiceDeps): KeyService => {
@@ -160,9 +149,9 @@ export const createKeyService = ({ ledger, onChange }: KeyServiceDeps): KeyServi
         entries.filter((entry) => entry.role === role),
       );
       const placeOf = ({ role, validFrom }: KeyEntry): string => `${role} ${validFrom}`;
-      const walk = [caller.principal, "keys"];
-      const { found, nextPageToken } = await pageOf(ledger.reader, all, query, { walk, placeOf });
-      return { keys: found.map(living), nextPageToken };
+      const tokens = tokensOf(ledger.reader, caller.principal, "keys");
+      const { items, nextPageToken } = await takeFew(all, query, tokens, { placeOf });
+      return { keys: items.map(living), nextPageToken };
     },
     rotate: async (caller, role, expected) => {
       requireOperator(caller);
@@ -178,11 +167,11 @@ export const createKeyService = ({ ledger, onChange }: KeyServiceDeps): KeyServi
     },
     records: async (caller) => {
       const placeOf = ({ position }: KeyRecord): string => String(position);
-      const walk = [caller.principal, "key records"];
+      const tokens = tokensOf(ledger.reader, caller.principal, "key records");
       const all = await ledger.reader.keyRecords();
       return async (query) => {
-        const { found, nextPageToken } = await pageOf(ledger.reader, all, query, { walk, placeOf });
-        return { records: found, nextPageToken };
+        const { items, nextPageToken } = await takeFew(all, query, tokens, { placeOf });
+        return { records: items, nextPageToken };
       };
     },
     listData: async (caller, query) => {

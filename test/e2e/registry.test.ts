@@ -47,6 +47,26 @@ describe("a change of the witness registry", () => {
     expect(Buffer.from(ann).equals(rawKey(council.key("ann")))).to.equal(true);
   });
 
+  it("lists witnesses in pages, by id, for the caller who began, and without a gap where one was removed", async () => {
+    const { witness } = council.as("guest");
+    const first = await witness.listWitnesses({ pageSize: 1 });
+    expect(first.witnesses.map(({ id }) => id)).to.deep.equal(["ann"]);
+    expect(first.quorum?.n).to.equal(3);
+    const { nextPageToken: pageToken } = first;
+    const next = await witness.listWitnesses({ pageSize: 1, pageToken });
+    expect(next.witnesses.map(({ id }) => id)).to.deep.equal(["ben"]);
+    const last = await witness.listWitnesses({ pageSize: 2, pageToken: next.nextPageToken });
+    expect([last.witnesses.map(({ id }) => id), last.nextPageToken]).to.deep.equal([["cyd"], ""]);
+    const others = council.as("mentor").witness.listWitnesses({ pageSize: 1, pageToken });
+    expect(await refusalOf(others)).to.include({ codeName: "INVALID_ARGUMENT" });
+    expect(await refusalOf(witness.listWitnesses({ pageSize: 1001 }))).to.include({
+      codeName: "INVALID_ARGUMENT",
+    });
+    await pass({ $case: "remove", value: { id: "ben", k: 1 } }, "ann", "cyd");
+    const rest = await witness.listWitnesses({ pageToken });
+    expect([rest.witnesses.map(({ id }) => id), rest.quorum?.epoch]).to.deep.equal([["cyd"], 2n]);
+  });
+
   it("adds a witness once k have approved and its key has signed, in either order", async () => {
     const key = newKey();
     council.keys.set("dan", key);

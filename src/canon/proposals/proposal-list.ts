@@ -1,10 +1,10 @@
 /** Pages of proposals: open ones first, then the ended ones, each newest first. */
 import type { CborValue } from "@sigil/core/cbor";
 import { fail } from "../../errors.ts";
-import { pageEnvelopeBytesMax } from "../../limits.ts";
 import type { Caller } from "../../identity/caller.ts";
+import { PageRoom, pageSizeOf, takePage, type Walked } from "../../ledger/layout/paging.ts";
 import type { Proposal, ProposalPage, ProposalQuery } from "../domain.ts";
-import { pageSizeOf, WalkTokens } from "../records/listing.ts";
+import { tokensOf } from "../records/listing.ts";
 import { proposalScope, stateOf, type KeptProposal } from "./kept-proposal.ts";
 import { proposalPrefixes } from "../kinds.ts";
 import type { Proposals } from "./proposals.ts";
@@ -45,35 +45,67 @@ const readPlace = (place: readonly CborValue[] | undefined, size: bigint): Place
         after: place[2] as string,
       };
 
-class Page {
-  readonly proposals: Proposal[] = [];
-  readonly #size: number;
-  /** Bodies and statements so far; a reply has each body as bytes and as JSON. */
-  #bytes = 0;
-  /** Where the next page begins. */
-  next: Omit<Place, "size"> | undefined;
+/** Bodies and statements: a reply has each body as bytes and as JSON. */
+const bytesOf = ({ bodyBytes, with: others, attestations }: Proposal): number =>
+  [bodyBytes, ...others, ...attestations.map(({ statement }) => statement)].reduce(
+    (sum, { length }) => sum + length,
+    0,
+  );
 
-  constructor(size: number) {
-    this.#size = size;
-  }
+/** What a walk looks for, in a ledger of the size it is pinned to. */
+type Walk = {
+  readonly query: ProposalQuery;
+  readonly place: Place;
+  readonly room: PageRoom<Proposal>;
+  readonly signal: AbortSignal;
+};
 
-  /** Takes one more, unless the page is full without it. One always fits. */
-  take(proposal: Proposal): boolean {
-    if (this.isFull) return false;
-    const parts = [
-      proposal.bodyBytes,
-      ...proposal.with,
-      ...proposal.attestations.map((each) => each.statement),
-    ];
-    this.#bytes += parts.reduce((sum, { length }) => sum + length, 0);
-    if (this.proposals.length > 0 && this.#bytes > pageEnvelopeBytesMax) return false;
-    this.proposals.push(proposal);
-    return true;
+/** Those of one phase that match. @returns whether it paused before its end. */
+async function* walkPhase(
+  proposals: Proposals,
+  phase: Place["phase"],
+  ids: AsyncIterable<string> | Iterable<string>,
+  { query, place, room, signal }: Walk,
+): AsyncGenerator<Walked<Proposal>, boolean, undefined> {
+  const { waitingForWitness: witness } = query;
+  let after = place.phase === phase ? place.after : "";
+  let read = 0;
+  for await (const id of ids) {
+    const at = [phase, place.size, after];
+    if (room.left === 0 || read === readMax) {
+      yield { kind: "pause", at };
+      return true;
+    }
+    if (signal.aborted) fail({ kind: "cancelled" });
+    read += 1;
+    const kept = await proposals.find(id);
+    if (kept.position < place.size) {
+      const proposal = await proposals.view(kept);
+      // One whose ending nobody has written yet has ended all the same. One that ends during the walk may be seen twice.
+      const isHere = (phase === "open") === (proposal.outcome === "open");
+      const isWanted =
+        isHere && matches(query, proposal) && (witness === "" || (await awaits(proposals, kept, witness)));
+      if (isWanted) yield { kind: "match", item: proposal, at };
+    }
+    after = id;
   }
+  return false;
+}
 
-  get isFull(): boolean {
-    return this.proposals.length >= this.#size;
+/** The open ones, then those that have ended. */
+async function* walkProposals(
+  proposals: Proposals,
+  walk: Walk,
+): AsyncGenerator<Walked<Proposal>, void, undefined> {
+  const { query, place } = walk;
+  if (place.phase === "open") {
+    const { open } = await proposals.state.now();
+    const ids = [...open.keys()].filter((id) => place.after === "" || id < place.after);
+    // By id, as the ended ones: a clock that was set back makes positions and ids disagree.
+    if (yield* walkPhase(proposals, "open", ids.sort().reverse(), walk)) return;
   }
+  if (query.waitingForWitness !== "" || query.outcome === "open") return;
+  yield* walkPhase(proposals, "ended", allIds(proposals, place.phase === "ended" ? place.after : ""), walk);
 }
 
 /** @throws invalidPageToken, invalidField, recordCorrupt, cancelled. */
@@ -83,54 +115,15 @@ export const listProposals = async (
   query: ProposalQuery,
   signal: AbortSignal,
 ): Promise<ProposalPage> => {
-  const { reader: ledger } = proposals.deps.ledger;
+  const { reader } = proposals.deps.ledger;
   const witness = query.waitingForWitness;
   if (witness !== "") await requireWitness(proposals, witness);
-  const page = new Page(pageSizeOf(query.pageSize));
+  const room = new PageRoom(pageSizeOf(query.pageSize), bytesOf);
   const walk = ["proposals", query.outcome ?? null, witness, query.recordId];
-  const tokens = new WalkTokens(ledger, caller, proposalScope.tenant, walk);
-  const place = readPlace(await tokens.read(query.pageToken), ledger.size);
-  const take = async (
-    phase: Place["phase"],
-    ids: AsyncIterable<string> | Iterable<string>,
-  ): Promise<void> => {
-    let after = place.phase === phase ? place.after : "";
-    let read = 0;
-    for await (const id of ids) {
-      if (page.isFull || read === readMax) {
-        page.next = { phase, after };
-        return;
-      }
-      if (signal.aborted) fail({ kind: "cancelled" });
-      read += 1;
-      const kept = await proposals.find(id);
-      if (kept.position < place.size) {
-        const proposal = await proposals.view(kept);
-        // One whose ending nobody has written yet has ended all the same. One that ends during the walk may be seen twice.
-        const isHere = (phase === "open") === (proposal.outcome === "open");
-        const isWanted =
-          isHere && matches(query, proposal) && (witness === "" || (await awaits(proposals, kept, witness)));
-        if (isWanted && !page.take(proposal)) {
-          page.next = { phase, after };
-          return;
-        }
-      }
-      after = id;
-    }
-  };
-  if (place.phase === "open") {
-    const { open } = await proposals.state.now();
-    const ids = [...open.keys()].filter((id) => place.after === "" || id < place.after);
-    // By id, as the ended ones: a clock that was set back makes positions and ids disagree.
-    await take("open", ids.sort().reverse());
-  }
-  const wantsEnded = witness === "" && query.outcome !== "open";
-  if (page.next === undefined && wantsEnded) {
-    await take("ended", allIds(proposals, place.phase === "ended" ? place.after : ""));
-  }
-  const { next } = page;
-  const nextPageToken = next === undefined ? "" : await tokens.write([next.phase, place.size, next.after]);
-  return { proposals: page.proposals, nextPageToken };
+  const tokens = tokensOf(reader, caller, proposalScope.tenant, walk);
+  const place = readPlace(await tokens.read(query.pageToken), reader.size);
+  const page = await takePage(walkProposals(proposals, { query, place, room, signal }), room);
+  return { proposals: page.items, nextPageToken: await tokens.write(page.next) };
 };
 
 /** Ids of all proposals, newest first, those below `after`. */

@@ -2,11 +2,12 @@
  * The system space: what `rpc/` calls. Proposals are drafted in proposing.ts, opened in opening.ts, attested in attesting.ts; the
  * rules are `@sigil/core/quorum`'s, and what they judge is state.ts's.
  */
-import { principalRecordId } from "@sigil/core/record";
+import { principalRecordId, systemTenant } from "@sigil/core/record";
 import { fail } from "../../errors.ts";
 import { idempotencyScope, readsAcross, type CallContext, type Caller } from "../../identity/caller.ts";
 import { suspensionPrefix } from "../../identity/suspension.ts";
 import type { Hash } from "@sigil/core/bytes";
+import { PageTokens, takeFew } from "../../ledger/layout/paging.ts";
 import type { Proposal, Proposed, RecordProposal, VersionedRecord, WitnessProposal } from "../domain.ts";
 import { proposableKind } from "../kinds.ts";
 import { attestProposal } from "./attesting.ts";
@@ -158,6 +159,18 @@ class Quorum implements QuorumService, GovernedTurns {
     readSystemRecord(this.#deps.ledger.reader, id, version);
 
   readonly registry: QuorumService["registry"] = async () => (await this.#proposals.state.now()).registry;
+
+  readonly witnesses: QuorumService["witnesses"] = async (caller, query) => {
+    const { registry } = await this.registry();
+    const byId = [...registry.witnesses.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+    const tokens = new PageTokens(this.#deps.ledger.reader, systemTenant, [caller.principal, "witnesses"]);
+    // One that was removed between two pages leaves no gap.
+    const { items, nextPageToken } = await takeFew(byId, query, tokens, {
+      placeOf: ({ id }) => id,
+      isFrom: ({ id }, place) => id >= place,
+    });
+    return { registry, witnesses: items, nextPageToken };
+  };
 
   readonly inTurn: GovernedTurns["inTurn"] = (step) => this.#proposals.inTurn(step);
 

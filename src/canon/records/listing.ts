@@ -4,9 +4,10 @@
  */
 import type { CborValue } from "@sigil/core/cbor";
 import { fail } from "../../errors.ts";
-import { listOpenedRecordsMax, listScanEntriesMax, pageSizeDefault, pageSizeMax } from "../../limits.ts";
+import { listOpenedRecordsMax, listScanEntriesMax } from "../../limits.ts";
 import type { Caller } from "../../identity/caller.ts";
-import { formatPageToken, parsePageToken, type PagePlace } from "../../ledger/layout/page-token.ts";
+import { PageTokens, pageSizeOf, takePage, type Walked } from "../../ledger/layout/paging.ts";
+import type { HistoryWalk } from "../../ledger/layout/version-index.ts";
 import type {
   Export,
   ExportedRecord,
@@ -18,7 +19,7 @@ import type {
   VersionedRecord,
   WalkContext,
 } from "../domain.ts";
-import { PageRoom } from "./page-room.ts";
+import { RecordRoom } from "./page-room.ts";
 import {
   readVersion,
   listedScopeOf,
@@ -27,12 +28,6 @@ import {
   type ReadingLedger,
   type Scope,
 } from "./reading.ts";
-
-export const pageSizeOf = (pageSize: number): number => {
-  if (pageSize === 0) return pageSizeDefault;
-  if (pageSize <= pageSizeMax) return pageSize;
-  return fail({ kind: "invalidField", field: "page_size", rule: `must be at most ${pageSizeMax}` });
-};
 
 const presented = ({ view, payloadMask }: Presentation): CborValue => [view, payloadMask];
 
@@ -47,27 +42,42 @@ const filtered = (scope: Scope, filter: RecordFilter): CborValue => [
   filter.includeTombstones,
 ];
 
-/** Tokens of one walk: bound to the caller and everything the walk depends on. */
-export class WalkTokens {
-  readonly #walk: CborValue;
-  readonly #authenticate: (bytes: Uint8Array) => Promise<Uint8Array>;
-
-  constructor(ledger: Pick<ReadingLedger, "authenticate">, caller: Caller, tenant: string, walk: CborValue) {
-    this.#walk = [caller.principal, caller.tenant, walk];
-    this.#authenticate = (bytes) => ledger.authenticate(tenant, bytes);
-  }
-
-  /** Undefined for the first page. @throws invalidPageToken. */
-  async read(token: string): Promise<PagePlace | undefined> {
-    return token === "" ? undefined : parsePageToken(token, this.#walk, this.#authenticate);
-  }
-
-  write(place: PagePlace): Promise<string> {
-    return formatPageToken(place, this.#walk, this.#authenticate);
-  }
-}
+/** Tokens of one walk over records: bound to the caller and everything the walk depends on. */
+export const tokensOf = (
+  ledger: Pick<ReadingLedger, "authenticate">,
+  { principal, tenant: own }: Caller,
+  tenant: string,
+  walk: CborValue,
+): PageTokens => new PageTokens(ledger, tenant, [principal, own, walk]);
 
 const bigintOf = (value: CborValue | undefined): bigint => BigInt(value as number | bigint);
+
+/** Where a walk in id order goes on: behind an id, at one ledger size. */
+type From = { readonly size: bigint; readonly after: string };
+
+/** Matches in id order, until one call has looked at enough. */
+async function* walkMatches(
+  ledger: ReadingLedger,
+  scope: Scope,
+  filter: RecordFilter,
+  { size, after: first }: From,
+  { signal, wanted }: { readonly signal: AbortSignal; readonly wanted: () => number },
+): AsyncGenerator<Walked<VersionedRecord>, void, undefined> {
+  const from = { size, after: first, scanMax: listScanEntriesMax, wanted };
+  const walked = walkRecords(ledger, scope, filter, from, { signal });
+  let after = first;
+  for (let looked = 0; looked < listOpenedRecordsMax; looked += 1) {
+    const next = await walked.next();
+    if (next.done === true) {
+      if (!next.value.scannedAll) yield { kind: "pause", at: [size, after] };
+      return;
+    }
+    const { id, match } = next.value;
+    if (match !== undefined) yield { kind: "match", item: match, at: [size, after] };
+    after = id;
+  }
+  yield { kind: "pause", at: [size, after] };
+}
 
 /** @throws invalidPageToken, invalidField, recordCorrupt, cancelled, tenantForbidden. */
 export const listRecords = async (
@@ -77,33 +87,15 @@ export const listRecords = async (
   signal: AbortSignal,
 ): Promise<RecordPage> => {
   const scope = listedScopeOf(ledger, caller, filter.space, filter.tenant);
-  const wanted = pageSizeOf(pageSize);
+  const room = new RecordRoom(pageSizeOf(pageSize), presentation);
   const walk = ["records", filtered(scope, filter), presented(presentation)];
-  const tokens = new WalkTokens(ledger, caller, scope.tenant, walk);
+  const tokens = tokensOf(ledger, caller, scope.tenant, walk);
   const place = await tokens.read(pageToken);
   const size = place === undefined ? ledger.size : bigintOf(place[0]);
-  let after = place === undefined ? "" : (place[1] as string);
-  const records: VersionedRecord[] = [];
-  const room = new PageRoom(wanted, presentation);
-  let looked = 0;
-  const page = async (more: boolean): Promise<RecordPage> => ({
-    records,
-    nextPageToken: more ? await tokens.write([size, after]) : "",
-    ledgerSize: size,
-  });
-  const from = { size, after, scanMax: listScanEntriesMax, wanted: () => room.recordsLeft };
-  const walked = walkRecords(ledger, scope, filter, from, { signal });
-  for (let next = await walked.next(); ; next = await walked.next()) {
-    if (next.done === true) return page(!next.value.scannedAll);
-    const { id, match } = next.value;
-    if (match !== undefined) {
-      if (!room.take(match.record)) return page(true);
-      records.push(match);
-    }
-    after = id;
-    looked += 1;
-    if (looked === listOpenedRecordsMax) return page(true);
-  }
+  const from = { size, after: place === undefined ? "" : (place[1] as string) };
+  const wanted = (): number => room.recordsLeft;
+  const page = await takePage(walkMatches(ledger, scope, filter, from, { signal, wanted }), room);
+  return { records: page.items, nextPageToken: await tokens.write(page.next), ledgerSize: size };
 };
 
 /** Every match, in id order, seen at one ledger size. @throws sizeOutOfRange, recordCorrupt, cancelled. */
@@ -131,6 +123,21 @@ export async function* exportRecords(
   }
 }
 
+/** Versions of one id that a ledger of `size` records has. */
+async function* walkVersions(
+  ledger: ReadingLedger,
+  scope: Scope,
+  walk: Omit<HistoryWalk, keyof Scope>,
+  signal: AbortSignal,
+): AsyncGenerator<Walked<VersionedRecord>, void, undefined> {
+  const { id, size } = walk;
+  for await (const head of ledger.history({ ...scope, ...walk })) {
+    if (signal.aborted) fail({ kind: "cancelled" });
+    const item = await readVersion(ledger, scope, { id, ...head });
+    yield { kind: "match", item, at: [size, head.version] };
+  }
+}
+
 /** @throws notFound, invalidPageToken, recordCorrupt, cancelled. */
 export const listHistory = async (
   ledger: ReadingLedger,
@@ -140,28 +147,21 @@ export const listHistory = async (
 ): Promise<RecordPage> => {
   const scope = scopeOf(caller, name.space, name.tenant);
   const wanted = pageSizeOf(pageSize);
-  const walk = ["history", scope.tenant, scope.space, name.id, oldestFirst, presented(presentation)];
-  const tokens = new WalkTokens(ledger, caller, scope.tenant, walk);
+  const bound = ["history", scope.tenant, scope.space, name.id, oldestFirst, presented(presentation)];
+  const tokens = tokensOf(ledger, caller, scope.tenant, bound);
   const place = await tokens.read(pageToken);
   const size = place === undefined ? ledger.size : bigintOf(place[0]);
-  const records: VersionedRecord[] = [];
-  const room = new PageRoom(wanted, presentation);
-  const versions = ledger.history({
-    ...scope,
+  const walk = {
     id: name.id,
     ...(place === undefined ? {} : { fromVersion: bigintOf(place[1]) }),
     order: oldestFirst ? "oldestFirst" : "newestFirst",
     limit: wanted + 1,
     size,
-  });
-  for await (const head of versions) {
-    if (signal.aborted) return fail({ kind: "cancelled" });
-    const read = await readVersion(ledger, scope, { id: name.id, ...head });
-    if (!room.take(read.record)) {
-      return { records, nextPageToken: await tokens.write([size, head.version]), ledgerSize: size };
-    }
-    records.push(read);
-  }
-  if (records.length === 0) fail({ kind: "notFound", what: "record", id: name.id });
-  return { records, nextPageToken: "", ledgerSize: size };
+  } as const;
+  const page = await takePage(
+    walkVersions(ledger, scope, walk, signal),
+    new RecordRoom(wanted, presentation),
+  );
+  if (page.items.length === 0) fail({ kind: "notFound", what: "record", id: name.id });
+  return { records: page.items, nextPageToken: await tokens.write(page.next), ledgerSize: size };
 };

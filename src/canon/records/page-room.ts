@@ -7,6 +7,9 @@ import { pageEnvelopeBytesMax, replyJsonCharactersMax } from "../../limits.ts";
 import type { StoredRecord } from "@sigil/core/record";
 import type { Presentation } from "../domain.ts";
 
+/** What of a record takes room. */
+type RoomedRecord = { readonly record: Pick<StoredRecord, "envelope" | "body"> };
+
 /** JSON takes at most so many characters a byte of CBOR: a half-precision float or a control character. */
 const jsonGrowthMax = 8;
 
@@ -14,7 +17,7 @@ const jsonGrowthMax = 8;
 const jsonCharactersOf = (payload: CborValue): number =>
   Math.min(JSON.stringify(jsonView(payload)).length, replyJsonCharactersMax);
 
-export class PageRoom {
+export class RecordRoom {
   readonly #recordsMax: number;
   readonly #hasPayloads: boolean;
   #records = 0;
@@ -37,7 +40,7 @@ export class PageRoom {
   }
 
   /** Takes one more record, unless the page is full without it. One always fits. */
-  take({ envelope, body }: Pick<StoredRecord, "envelope" | "body">): boolean {
+  take({ record: { envelope, body } }: RoomedRecord): boolean {
     if (this.#records === this.#recordsMax) return false;
     this.#envelopeBytes += envelope.length;
     if (this.#hasPayloads) this.#addJson(body.payload, envelope.length * jsonGrowthMax);

@@ -2,24 +2,28 @@
  * Who there is: one principal, or page after page of them, as they stand. First those of the system space, then those that
  * tenants enrolled by themselves. A page ends at its size, at what a reply may hold, or at the bound of what one call opens.
  */
-import type { CborValue } from "@sigil/core/cbor";
 import { principalPrefix, systemTenant, type Space, isAtLeast, type Level } from "@sigil/core/record";
 import { fail, SigilFault } from "../../errors.ts";
-import { listOpenedRecordsMax, pageEnvelopeBytesMax, pageSizeDefault } from "../../limits.ts";
+import { listOpenedRecordsMax } from "../../limits.ts";
 import { readsAcross, tenantFor, type Caller } from "../caller.ts";
 import type { EnrolledPrincipal, Principals } from "../principals.ts";
 import type { LedgerReader } from "../../ledger/read/reading.ts";
-import { formatPageToken, parsePageToken } from "../../ledger/layout/page-token.ts";
+import type { PagePlace } from "../../ledger/layout/page-token.ts";
+import {
+  PageRoom,
+  PageTokens,
+  pageSizeOf,
+  takePage,
+  type PageQuery,
+  type Walked,
+} from "../../ledger/layout/paging.ts";
 
-export type PrincipalQuery = {
+export type PrincipalQuery = PageQuery & {
   /** Empty means the caller's own, or every one for Root of tenant system. */
   readonly tenant: string;
   /** Undefined means any. */
   readonly level: Level | undefined;
   readonly suspendedOnly: boolean;
-  /** 0 means the default. */
-  readonly pageSize: number;
-  readonly pageToken: string;
 };
 
 export type PrincipalPage = {
@@ -56,34 +60,8 @@ const matches = (
   return !suspendedOnly || principal.suspension !== undefined || principal.suspendedKeys !== undefined;
 };
 
-/** What is left of a page. */
-class Room {
-  #opened = 0;
-  #bytes = 0;
-  #listed = 0;
-  readonly #wanted: number;
-
-  constructor(wanted: number) {
-    this.#wanted = wanted;
-  }
-
-  /** Whether one more record may be opened. */
-  get isLeft(): boolean {
-    return this.#opened < listOpenedRecordsMax && this.#listed < this.#wanted;
-  }
-
-  opened(): void {
-    this.#opened += 1;
-  }
-
-  /** One always fits. */
-  take(envelopeBytes: number): boolean {
-    this.#bytes += envelopeBytes;
-    if (this.#listed > 0 && this.#bytes > pageEnvelopeBytesMax) return false;
-    this.#listed += 1;
-    return true;
-  }
-}
+/** Of a page: with the bytes of its record, as it is sent. */
+type Found = { readonly enrolled: EnrolledPrincipal; readonly envelopeBytes: number };
 
 export class Directory {
   readonly #deps: DirectoryDependencies;
@@ -111,34 +89,43 @@ export class Directory {
   async list(caller: Caller, query: PrincipalQuery, signal: AbortSignal): Promise<PrincipalPage> {
     const tenant = query.tenant === "" && readsAcross(caller) ? "" : tenantFor(caller, query.tenant);
     if (!isAtLeast(caller.level, "mentor")) return this.#onlyItself(caller, tenant, query);
-    const { ledger } = this.#deps;
-    const authenticate = (bytes: Uint8Array): Promise<Uint8Array> => ledger.authenticate(systemTenant, bytes);
     const walk = [caller.principal, "principals", tenant, query.level ?? "", query.suspendedOnly];
-    const start =
-      query.pageToken === "" ? undefined : await parsePageToken(query.pageToken, walk, authenticate);
-    const room = new Room(query.pageSize === 0 ? pageSizeDefault : query.pageSize);
-    const principals: EnrolledPrincipal[] = [];
-    const page = async (next: readonly CborValue[] | undefined): Promise<PrincipalPage> => ({
-      principals,
-      nextPageToken: next === undefined ? "" : await formatPageToken(next, walk, authenticate),
-    });
-    // The token is our own: its shape is certain.
-    const [space, owner, first] = (start ?? []) as readonly string[];
+    const tokens = new PageTokens(this.#deps.ledger, systemTenant, walk);
+    const start = await tokens.read(query.pageToken);
+    const room = new PageRoom<Found>(pageSizeOf(query.pageSize), ({ envelopeBytes }) => envelopeBytes);
+    const page = await takePage(this.#walk(tenant, query, start ?? [], room, signal), room);
+    return {
+      principals: page.items.map(({ enrolled }) => enrolled),
+      nextPageToken: await tokens.write(page.next),
+    };
+  }
+
+  /** Those that match, until one call has opened enough. @param start our own token's: its shape is certain. */
+  async *#walk(
+    tenant: string,
+    query: PrincipalQuery,
+    start: PagePlace,
+    room: PageRoom<Found>,
+    signal: AbortSignal,
+  ): AsyncGenerator<Walked<Found>, void, undefined> {
+    const [space, owner, first] = start as readonly string[];
     const from: Place = space === "user" && owner !== undefined ? { space, tenant: owner } : governed;
+    let opened = 0;
     for await (const place of this.#places(tenant, from)) {
       const isFirst = place.space === from.space && place.tenant === from.tenant;
       for await (const record of this.#records(place, isFirst ? first : undefined)) {
-        if (signal.aborted) return fail({ kind: "cancelled" });
-        const here = [place.space, place.tenant, record.body.id];
-        if (!room.isLeft) return page(here);
-        room.opened();
+        if (signal.aborted) fail({ kind: "cancelled" });
+        const at = [place.space, place.tenant, record.body.id];
+        if (opened === listOpenedRecordsMax || room.left === 0) {
+          yield { kind: "pause", at };
+          return;
+        }
+        opened += 1;
         const enrolled = await this.#deps.principals.inRecord(record);
         if (enrolled === undefined || !matches(query, tenant, enrolled)) continue;
-        if (!room.take(record.envelope.length)) return page(here);
-        principals.push(enrolled);
+        yield { kind: "match", item: { enrolled, envelopeBytes: record.envelope.length }, at };
       }
     }
-    return page(undefined);
   }
 
   async #onlyItself(caller: Caller, tenant: string, query: PrincipalQuery): Promise<PrincipalPage> {

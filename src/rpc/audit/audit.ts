@@ -35,7 +35,7 @@ import {
   readTimeMs,
   readVerdict,
 } from "../message/fields.ts";
-import { encodedBytes, fitPage } from "../bounds/reply-limit.ts";
+import { answerPage } from "../bounds/reply-limit.ts";
 import { shorterChains } from "../bounds/shorter.ts";
 import { unary } from "../call/unary.ts";
 
@@ -90,14 +90,15 @@ export const auditHandlers = (audit: AuditService, rpc: RpcEnvironment): Untyped
     AuditServiceService.listFrozenChains.path,
     async (caller, request, call) => {
       const query = readQuery(request, rpc.trustDomain);
-      const page = async (itemsMax: number): Promise<ListFrozenChainsResponse> => {
-        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+      const list = async (asked: ChainQuery): Promise<ListFrozenChainsResponse> => {
         const { chains, ...rest } = await audit.list(caller, asked, call.signal);
         return { ...rest, chains: chains.map(formatChain) };
       };
-      const itemBytes = ({ chains }: ListFrozenChainsResponse) =>
-        chains.map((chain) => encodedBytes(FrozenChain, chain));
-      return fitPage({ message: ListFrozenChainsResponse, page, itemBytes, shorter: shorterChains }, call);
+      const message = ListFrozenChainsResponse;
+      return answerPage(
+        { message, items: "chains", item: FrozenChain, query, list, shorter: shorterChains },
+        call,
+      );
     },
   ),
   verifyFrozenChain: unary<VerifyFrozenChainRequest, VerifyFrozenChainResponse>(

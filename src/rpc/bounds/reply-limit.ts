@@ -46,30 +46,42 @@ export const fittingCount = (itemBytes: readonly number[], bytesMax: number): nu
   return past < 0 ? itemBytes.length : past;
 };
 
-export type Paging<Reply> = {
+/** A listing: its reply has items under one name, and the token of the page after it. */
+export type Listing<Query, Name extends string, Item, Reply> = {
   readonly message: Encoder<Reply>;
-  /** The page with at most so many items; 0 for as many as were asked for. */
-  readonly page: (itemsMax: number) => Promise<Reply>;
-  readonly itemBytes: (reply: Reply) => readonly number[];
+  readonly items: Name;
+  readonly item: Encoder<Item>;
+  readonly query: Query;
+  /** A page of the service's, with at most the query's `pageSize` items. */
+  readonly list: (query: Query) => Promise<Reply>;
   /** A page of one item, in turn without what can be had elsewhere. */
   readonly shorter?: readonly ((reply: Reply) => Reply)[];
 };
 
-/** @throws tooLarge when not even one item fits. */
-export const fitPage = async <Reply>(
-  { message, page, itemBytes, shorter = [] }: Paging<Reply>,
+/**
+ * One page of any listing, within the bytes its caller takes: as many items as were asked for, or as fit.
+ * @throws tooLarge when not even one item fits, and what `list` throws.
+ */
+export const answerPage = async <
+  Query extends { readonly pageSize: number },
+  Name extends string,
+  Item,
+  Reply extends Readonly<Record<Name, readonly Item[]>>,
+>(
+  { message, items, item, query, list, shorter = [] }: Listing<Query, Name, Item, Reply>,
   call: Pick<CallContext, "replyBytesMax">,
 ): Promise<Reply> => {
   const limit = replyLimitOf(call);
-  let itemsMax = 0;
+  let asked = query;
   for (let tries = 0; tries < triesMax; tries += 1) {
-    const reply = await page(itemsMax);
+    const reply = await list(asked);
     if (encodedBytes(message, reply) <= limit) return reply;
-    const items = itemBytes(reply);
-    itemsMax = Math.max(1, Math.min(items.length - 1, fittingCount(items, limit - pageHeadBytes)));
-    if (items.length <= 1) return fitOne(message, reply, shorter, limit);
+    const bytes = reply[items].map((each) => encodedBytes(item, each));
+    if (bytes.length <= 1) return fitOne(message, reply, shorter, limit);
+    const pageSize = Math.max(1, Math.min(bytes.length - 1, fittingCount(bytes, limit - pageHeadBytes)));
+    asked = { ...query, pageSize };
   }
-  return fitOne(message, await page(1), shorter, limit);
+  return fitOne(message, await list({ ...query, pageSize: 1 }), shorter, limit);
 };
 
 /** A reply that cannot be cut into pages, in turn without what can be had elsewhere. @throws tooLarge */

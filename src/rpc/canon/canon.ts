@@ -33,7 +33,16 @@ import {
   type WriteRecordRequest,
   WriteRecordResponse,
 } from "@sigil/proto/sigil/canon/v1/canon";
-import type { Presentation, Proposal, RecordPage, VersionedRecord, Write } from "../../canon/domain.ts";
+import type {
+  HistoryQuery,
+  Presentation,
+  Proposal,
+  ProposalQuery,
+  RecordPage,
+  RecordQuery,
+  VersionedRecord,
+  Write,
+} from "../../canon/domain.ts";
 import type { QuorumService, RecordsService } from "../../canon/service.ts";
 import { cborEncode } from "@sigil/core/cbor";
 import { linkAnswerBytesMax, writeAnswerBytesMax } from "../../limits.ts";
@@ -67,7 +76,7 @@ import {
   readStatement,
 } from "./proposal-fields.ts";
 import { formatVersioned } from "./records.ts";
-import { encodedBytes, fitOne, fitPage, replyLimitOf, requireRoom } from "../bounds/reply-limit.ts";
+import { answerPage, fitOne, replyLimitOf, requireRoom } from "../bounds/reply-limit.ts";
 import {
   shorterGot,
   shorterProposal,
@@ -107,8 +116,8 @@ const fitRecord = <Message>(
 ): Message =>
   envelope.length * viewsMax + headBytesMax <= limit ? reply : fitOne(message, reply, shorter, limit);
 
-const recordBytes = ({ records }: ListRecordsResponse): readonly number[] =>
-  records.map((record) => encodedBytes(VersionedMessage, record));
+/** What pages of records have in common. */
+const recordItems = { items: "records", item: VersionedMessage, shorter: shorterRecords } as const;
 
 /** What the answer to a write has at most, without the JSON view. */
 const answerBytesOf = ({ content, links }: Write): number =>
@@ -160,12 +169,9 @@ const readingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedS
     Canon.listRecords.path,
     async (caller, request, call) => {
       const query = readRecordQuery(request);
-      const page = async (itemsMax: number): Promise<ListRecordsResponse> => {
-        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
-        return formatPage(await records.list(caller, asked, call.signal), query.presentation);
-      };
-      const message = ListRecordsResponse;
-      return fitPage({ message, page, itemBytes: recordBytes, shorter: shorterRecords }, call);
+      const list = async (asked: RecordQuery): Promise<ListRecordsResponse> =>
+        formatPage(await records.list(caller, asked, call.signal), query.presentation);
+      return answerPage({ message: ListRecordsResponse, ...recordItems, query, list }, call);
     },
   ),
   listHistory: unary<ListHistoryRequest, ListHistoryResponse>(
@@ -173,12 +179,9 @@ const readingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedS
     Canon.listHistory.path,
     async (caller, request, call) => {
       const query = readHistoryQuery(request);
-      const page = async (itemsMax: number): Promise<ListHistoryResponse> => {
-        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
-        return formatPage(await records.history(caller, asked, call.signal), query.presentation);
-      };
-      const message = ListHistoryResponse;
-      return fitPage({ message, page, itemBytes: recordBytes, shorter: shorterRecords }, call);
+      const list = async (asked: HistoryQuery): Promise<ListHistoryResponse> =>
+        formatPage(await records.history(caller, asked, call.signal), query.presentation);
+      return answerPage({ message: ListHistoryResponse, ...recordItems, query, list }, call);
     },
   ),
   streamRecords: serverStreaming<StreamRecordsRequest, StreamRecordsResponse>(
@@ -235,14 +238,15 @@ const proposalHandlers = (quorum: QuorumService, rpc: RpcEnvironment): UntypedSe
     Canon.listProposals.path,
     async (caller, request, call) => {
       const query = readProposalQuery(request);
-      const page = async (itemsMax: number): Promise<ListProposalsResponse> => {
-        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+      const list = async (asked: ProposalQuery): Promise<ListProposalsResponse> => {
         const { proposals, nextPageToken } = await quorum.list(caller, asked, call.signal);
         return { proposals: proposals.map(formatProposal), nextPageToken };
       };
-      const itemBytes = ({ proposals }: ListProposalsResponse) =>
-        proposals.map((each) => encodedBytes(ProposalMessage, each));
-      return fitPage({ message: ListProposalsResponse, page, itemBytes, shorter: shorterProposals }, call);
+      const message = ListProposalsResponse;
+      return answerPage(
+        { message, items: "proposals", item: ProposalMessage, query, list, shorter: shorterProposals },
+        call,
+      );
     },
   ),
   // Whoever calls: the statement's own signature says who attests.

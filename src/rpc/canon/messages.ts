@@ -140,7 +140,7 @@ export const formatQuorum = ({ k, witnesses, epoch, proposerMayAttest }: Registr
   proposerMayAttest,
 });
 
-const formatWitness = (witness: EnrolledWitness): Witness => ({
+export const formatWitness = (witness: EnrolledWitness): Witness => ({
   id: witness.id,
   publicKey: witness.publicKey,
   thumbprint: witness.thumbprint,
@@ -149,7 +149,3 @@ const formatWitness = (witness: EnrolledWitness): Witness => ({
   description: witness.description,
   enrolledPosition: witness.enrolledAt,
 });
-
-/** By id. */
-export const formatWitnesses = ({ witnesses }: Registry): Witness[] =>
-  [...witnesses.values()].sort((a, b) => (a.id < b.id ? -1 : 1)).map(formatWitness);

@@ -8,13 +8,15 @@ import {
   ListWitnessesResponse,
   type ProposeWitnessChangeRequest,
   type ProposeWitnessChangeResponse,
+  Witness,
 } from "@sigil/proto/sigil/canon/v1/witness";
 import type { QuorumService } from "../../canon/service.ts";
-import { formatProposal, formatQuorum, formatWitnesses } from "./messages.ts";
+import { formatProposal, formatQuorum, formatWitness } from "./messages.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
+import { readPageSize } from "../message/fields.ts";
 import { readWitnessProposal } from "./proposal-fields.ts";
 import { formatVersioned } from "./records.ts";
-import { fitOne, replyLimitOf } from "../bounds/reply-limit.ts";
+import { answerPage, fitOne, replyLimitOf } from "../bounds/reply-limit.ts";
 import { unary } from "../call/unary.ts";
 
 /** Who attests and with which key, where the stories about them are too long together. */
@@ -30,10 +32,16 @@ export const witnessHandlers = (
   listWitnesses: unary<ListWitnessesRequest, ListWitnessesResponse>(
     rpc,
     Witnesses.listWitnesses.path,
-    async (_caller, _request, call) => {
-      const { registry } = await quorum.registry();
-      const reply = { witnesses: formatWitnesses(registry), quorum: formatQuorum(registry) };
-      return fitOne(ListWitnessesResponse, reply, [withoutStories], replyLimitOf(call));
+    async (caller, { pageSize, pageToken }, call) => {
+      const query = { pageSize: readPageSize(pageSize), pageToken };
+      const list = async (asked: typeof query): Promise<ListWitnessesResponse> => {
+        const { registry, witnesses, nextPageToken } = await quorum.witnesses(caller, asked);
+        return { witnesses: witnesses.map(formatWitness), quorum: formatQuorum(registry), nextPageToken };
+      };
+      const [message, shorter] = [ListWitnessesResponse, [withoutStories]] as const;
+      // Whoever asks for no page gets all of them, or an error: callers from before there were pages follow no token.
+      if (query.pageSize === 0) return fitOne(message, await list(query), shorter, replyLimitOf(call));
+      return answerPage({ message, items: "witnesses", item: Witness, query, list, shorter }, call);
     },
   ),
   proposeWitnessChange: unary<ProposeWitnessChangeRequest, ProposeWitnessChangeResponse>(

@@ -33,7 +33,7 @@ import type {
 } from "../../deployment/keys.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
 import { readPageSize, readTenant } from "../message/fields.ts";
-import { encodedBytes, fitPage } from "../bounds/reply-limit.ts";
+import { answerPage } from "../bounds/reply-limit.ts";
 import { unary } from "../call/unary.ts";
 
 const ROLES = {
@@ -93,13 +93,12 @@ export const keyHandlers = (keys: KeyService, rpc: RpcEnvironment): UntypedServi
     rpc,
     Keys.listKeys.path,
     async (caller, { pageSize, pageToken }, call) => {
-      const asked = readPageSize(pageSize);
-      const page = async (itemsMax: number): Promise<ListKeysResponse> => {
-        const found = await keys.list(caller, { pageSize: itemsMax === 0 ? asked : itemsMax, pageToken });
-        return { keys: found.keys.map(formatKey), nextPageToken: found.nextPageToken };
+      const query = { pageSize: readPageSize(pageSize), pageToken };
+      const list = async (asked: typeof query): Promise<ListKeysResponse> => {
+        const { keys: found, nextPageToken } = await keys.list(caller, asked);
+        return { keys: found.map(formatKey), nextPageToken };
       };
-      const itemBytes = (reply: ListKeysResponse) => reply.keys.map((each) => encodedBytes(SigningKey, each));
-      return fitPage({ message: ListKeysResponse, page, itemBytes }, call);
+      return answerPage({ message: ListKeysResponse, items: "keys", item: SigningKey, query, list }, call);
     },
   ),
   rotateKey: unary<RotateKeyRequest, RotateKeyResponse>(
@@ -121,20 +120,18 @@ export const keyHandlers = (keys: KeyService, rpc: RpcEnvironment): UntypedServi
     rpc,
     Keys.listKeyRecords.path,
     async (caller, { pageSize, pageToken }, call) => {
-      const asked = readPageSize(pageSize);
+      const query = { pageSize: readPageSize(pageSize), pageToken };
       const pageOf = await keys.records(caller);
-      const page = async (itemsMax: number): Promise<ListKeyRecordsResponse> => {
-        const query = { pageSize: itemsMax === 0 ? asked : itemsMax, pageToken };
-        const { records, nextPageToken } = await pageOf(query);
+      const list = async (asked: typeof query): Promise<ListKeyRecordsResponse> => {
+        const { records, nextPageToken } = await pageOf(asked);
         const listed = records.map(({ position, envelope }) => ({
           ledgerPosition: position,
           envelope: Buffer.from(envelope),
         }));
         return { records: listed, nextPageToken };
       };
-      const itemBytes = ({ records }: ListKeyRecordsResponse) =>
-        records.map((each) => encodedBytes(KeyRecord, each));
-      return fitPage({ message: ListKeyRecordsResponse, page, itemBytes }, call);
+      const message = ListKeyRecordsResponse;
+      return answerPage({ message, items: "records", item: KeyRecord, query, list }, call);
     },
   ),
   listDataKeys: unary<ListDataKeysRequest, ListDataKeysResponse>(
@@ -142,14 +139,12 @@ export const keyHandlers = (keys: KeyService, rpc: RpcEnvironment): UntypedServi
     Keys.listDataKeys.path,
     async (caller, { tenant, pageSize, pageToken }, call) => {
       const query = { tenant: readTenant(tenant), pageSize: readPageSize(pageSize), pageToken };
-      const page = async (itemsMax: number): Promise<ListDataKeysResponse> => {
-        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+      const list = async (asked: typeof query): Promise<ListDataKeysResponse> => {
         const { dataKeys, nextPageToken } = await keys.listData(caller, asked);
         return { dataKeys: dataKeys.map(formatDataKey), nextPageToken };
       };
-      const itemBytes = ({ dataKeys }: ListDataKeysResponse) =>
-        dataKeys.map((each) => encodedBytes(DataKey, each));
-      return fitPage({ message: ListDataKeysResponse, page, itemBytes }, call);
+      const message = ListDataKeysResponse;
+      return answerPage({ message, items: "dataKeys", item: DataKey, query, list }, call);
     },
   ),
   rotateDataKey: unary<RotateDataKeyRequest, RotateDataKeyResponse>(

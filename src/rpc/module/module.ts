@@ -16,7 +16,7 @@ import {
   type RunStreamRequest,
   type RunStreamResponse,
 } from "@sigil/proto/sigil/module/v1/module";
-import type { Module, RunAsked, RunDone } from "../../modules/domain.ts";
+import type { Module, ModuleQuery, RunAsked, RunDone } from "../../modules/domain.ts";
 import type { ModuleService } from "../../modules/service.ts";
 import { utf8Decode } from "@sigil/core/bytes";
 import type { CallContext, Caller } from "../../identity/caller.ts";
@@ -24,7 +24,7 @@ import { formatProposal } from "../canon/messages.ts";
 import { clientStreaming } from "../call/client-stream.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
 import { readGetModule, readModuleQuery, readRetirement, readRun, readRunOf, readUpload } from "./fields.ts";
-import { encodedBytes, fitOne, fitPage, replyLimitOf } from "../bounds/reply-limit.ts";
+import { answerPage, fitOne, replyLimitOf } from "../bounds/reply-limit.ts";
 import { piecesOf } from "../bounds/shorter.ts";
 import { serverStreaming } from "../call/server-stream.ts";
 import { unary } from "../call/unary.ts";
@@ -150,14 +150,12 @@ const recordHandlers = (service: ModuleService, rpc: RpcEnvironment): UntypedSer
     Modules.listModules.path,
     async (caller, request, call) => {
       const query = readModuleQuery(request);
-      const page = async (itemsMax: number): Promise<ListModulesResponse> => {
-        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+      const list = async (asked: ModuleQuery): Promise<ListModulesResponse> => {
         const { modules, nextPageToken } = await service.list(caller, asked, call.signal);
         return { modules: modules.map(formatModule), nextPageToken };
       };
-      const itemBytes = ({ modules }: ListModulesResponse) =>
-        modules.map((module) => encodedBytes(ModuleMessage, module));
-      return fitPage({ message: ListModulesResponse, page, itemBytes }, call);
+      const message = ListModulesResponse;
+      return answerPage({ message, items: "modules", item: ModuleMessage, query, list }, call);
     },
   ),
   proposeModule: clientStreaming<ProposeModuleRequest, ProposeModuleResponse>(

@@ -23,7 +23,7 @@ import { fail } from "../../errors.ts";
 import { suspensionReasonBytesMax } from "../../limits.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
 import { readLevel, readPageSize, readPrincipal, readTenant, readText } from "../message/fields.ts";
-import { encodedBytes, fitPage } from "../bounds/reply-limit.ts";
+import { answerPage } from "../bounds/reply-limit.ts";
 import { unary } from "../call/unary.ts";
 import { formatLevel, formatTime } from "../message/vocabulary.ts";
 
@@ -116,14 +116,12 @@ export const principalHandlers = (
         pageSize: readPageSize(pageSize),
         pageToken,
       };
-      const page = async (itemsMax: number): Promise<ListPrincipalsResponse> => {
-        const asked = itemsMax === 0 ? query : { ...query, pageSize: itemsMax };
+      const list = async (asked: typeof query): Promise<ListPrincipalsResponse> => {
         const { principals: found, nextPageToken } = await principals.list(caller, asked, call.signal);
         return { principals: found.map(formatPrincipal), nextPageToken };
       };
-      const itemBytes = (reply: ListPrincipalsResponse) =>
-        reply.principals.map((each) => encodedBytes(Principal, each));
-      return fitPage({ message: ListPrincipalsResponse, page, itemBytes }, call);
+      const message = ListPrincipalsResponse;
+      return answerPage({ message, items: "principals", item: Principal, query, list }, call);
     },
   ),
 });

@@ -85,10 +85,10 @@ describe("the service of keys", () => {
     expect(positions).to.have.length(5);
     const { nextPageToken: pageToken } = await (await keys.records(root))({ pageSize: 1, pageToken: "" });
     for (const refused of [
-      keys.list(root, { pageSize: 1, pageToken }),
-      (await keys.records({ ...root, principal: "other" }))({ pageSize: 1, pageToken }),
+      () => keys.list(root, { pageSize: 1, pageToken }),
+      async () => (await keys.records({ ...root, principal: "other" }))({ pageSize: 1, pageToken }),
     ]) {
-      expect(await faultOf(refused)).to.include({ kind: "invalidPageToken" });
+      expect(await faultOf(refused())).to.include({ kind: "invalidPageToken" });
     }
   });
 

@@ -213,7 +213,10 @@ describe("canon's handlers", () => {
       hash: hashOf(2),
     };
     await using server = await startFakeServer({
-      quorum: { registry: async () => ({ registry, record: recordAt(6n) }) },
+      quorum: {
+        registry: async () => ({ registry, record: recordAt(6n) }),
+        witnesses: async () => ({ registry, witnesses: ["a", "b", "c"].map(witness), nextPageToken: "" }),
+      },
     });
     const { witnesses, quorum } = await server.connection.witness.listWitnesses({});
     expect(witnesses.map(({ id }) => id)).to.deep.equal(["a", "b", "c"]);

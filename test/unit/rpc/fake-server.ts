@@ -189,6 +189,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     withdraw: notMade,
     systemRecord: notMade,
     registry: notMade,
+    witnesses: notMade,
     ...options.quorum,
   };
   const { keys, upload } = options;

@@ -47,14 +47,25 @@ export interface Witness {
 
 /** Asks for the witnesses. */
 export interface ListWitnessesRequest {
+  /** How many at most, up to 1000; 0 means all of them in one reply, without authority and description where it would be too long. */
+  pageSize: number;
+  /** The next_page_token of the page before, by the same caller; empty for the first. */
+  pageToken: string;
 }
 
 /** The witnesses. */
 export interface ListWitnessesResponse {
   /** By id. */
   witnesses: Witness[];
-  /** The quorum they make. */
-  quorum: Quorum | undefined;
+  /** The quorum they make, whatever the page shows of them. */
+  quorum:
+    | Quorum
+    | undefined;
+  /**
+   * Give it as page_token for the next page; empty on the last. Each page shows the registry as it is when it is asked for: a
+   * change of quorum.epoch between two pages says that it has changed.
+   */
+  nextPageToken: string;
 }
 
 /** How many of how many. */
@@ -350,11 +361,17 @@ export const Witness: MessageFns<Witness> = {
 };
 
 function createBaseListWitnessesRequest(): ListWitnessesRequest {
-  return jsonable<ListWitnessesRequest>(ListWitnessesRequest, {});
+  return jsonable<ListWitnessesRequest>(ListWitnessesRequest, { pageSize: 0, pageToken: "" });
 }
 
 export const ListWitnessesRequest: MessageFns<ListWitnessesRequest> = {
-  encode(_: ListWitnessesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListWitnessesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pageSize !== 0) {
+      writer.uint32(8).uint32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
+    }
     return writer;
   },
 
@@ -371,6 +388,22 @@ export const ListWitnessesRequest: MessageFns<ListWitnessesRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.pageSize = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -383,26 +416,45 @@ export const ListWitnessesRequest: MessageFns<ListWitnessesRequest> = {
     }
   },
 
-  fromJSON(_: any): ListWitnessesRequest {
-    return {};
+  fromJSON(object: any): ListWitnessesRequest {
+    return {
+      pageSize: isSet(object.pageSize)
+        ? globalThis.Number(object.pageSize)
+        : isSet(object.page_size)
+        ? globalThis.Number(object.page_size)
+        : 0,
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : "",
+    };
   },
 
-  toJSON(_: ListWitnessesRequest): unknown {
+  toJSON(message: ListWitnessesRequest): unknown {
     const obj: any = {};
+    if (message.pageSize !== 0) {
+      obj.pageSize = Math.round(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      obj.pageToken = message.pageToken;
+    }
     return obj;
   },
 
   create<I extends Exact<DeepPartial<ListWitnessesRequest>, I>>(base?: I): ListWitnessesRequest {
     return ListWitnessesRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<ListWitnessesRequest>, I>>(_: I): ListWitnessesRequest {
+  fromPartial<I extends Exact<DeepPartial<ListWitnessesRequest>, I>>(object: I): ListWitnessesRequest {
     const message = createBaseListWitnessesRequest();
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
     return message;
   },
 };
 
 function createBaseListWitnessesResponse(): ListWitnessesResponse {
-  return jsonable<ListWitnessesResponse>(ListWitnessesResponse, { witnesses: [], quorum: undefined });
+  return jsonable<ListWitnessesResponse>(ListWitnessesResponse, { witnesses: [], quorum: undefined, nextPageToken: "" });
 }
 
 export const ListWitnessesResponse: MessageFns<ListWitnessesResponse> = {
@@ -412,6 +464,9 @@ export const ListWitnessesResponse: MessageFns<ListWitnessesResponse> = {
     }
     if (message.quorum !== undefined) {
       Quorum.encode(message.quorum, writer.uint32(18).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(26).string(message.nextPageToken);
     }
     return writer;
   },
@@ -445,6 +500,14 @@ export const ListWitnessesResponse: MessageFns<ListWitnessesResponse> = {
             message.quorum = Quorum.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -463,6 +526,11 @@ export const ListWitnessesResponse: MessageFns<ListWitnessesResponse> = {
         ? object.witnesses.map((e: any) => Witness.fromJSON(e))
         : [],
       quorum: isSet(object.quorum) ? Quorum.fromJSON(object.quorum) : undefined,
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : "",
     };
   },
 
@@ -473,6 +541,9 @@ export const ListWitnessesResponse: MessageFns<ListWitnessesResponse> = {
     }
     if (message.quorum !== undefined) {
       obj.quorum = Quorum.toJSON(message.quorum);
+    }
+    if (message.nextPageToken !== "") {
+      obj.nextPageToken = message.nextPageToken;
     }
     return obj;
   },
@@ -486,6 +557,7 @@ export const ListWitnessesResponse: MessageFns<ListWitnessesResponse> = {
     message.quorum = (object.quorum !== undefined && object.quorum !== null)
       ? Quorum.fromPartial(object.quorum)
       : undefined;
+    message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },
 };
@@ -1487,7 +1559,10 @@ export const ProposeWitnessChangeResponse: MessageFns<ProposeWitnessChangeRespon
  */
 export type WitnessServiceService = typeof WitnessServiceService;
 export const WitnessServiceService = {
-  /** Lists the enrolled witnesses by id. Level: Guest: who must agree is no secret. */
+  /**
+   * Lists the enrolled witnesses by id. Level: Guest: who must agree is no secret. INVALID_ARGUMENT for a page token that is not
+   * this caller's.
+   */
   listWitnesses: {
     path: "/sigil.canon.v1.WitnessService/ListWitnesses" as const,
     requestStream: false as const,
@@ -1526,7 +1601,10 @@ export const WitnessServiceService = {
 } as const;
 
 export interface WitnessServiceServer extends UntypedServiceImplementation {
-  /** Lists the enrolled witnesses by id. Level: Guest: who must agree is no secret. */
+  /**
+   * Lists the enrolled witnesses by id. Level: Guest: who must agree is no secret. INVALID_ARGUMENT for a page token that is not
+   * this caller's.
+   */
   listWitnesses: handleUnaryCall<ListWitnessesRequest, ListWitnessesResponse>;
   /**
    * Proposes a change of the registry. Level: Mentor. INVALID_ARGUMENT names the rule that the new registry would
@@ -1538,7 +1616,10 @@ export interface WitnessServiceServer extends UntypedServiceImplementation {
 }
 
 export interface WitnessServiceClient extends Client {
-  /** Lists the enrolled witnesses by id. Level: Guest: who must agree is no secret. */
+  /**
+   * Lists the enrolled witnesses by id. Level: Guest: who must agree is no secret. INVALID_ARGUMENT for a page token that is not
+   * this caller's.
+   */
   listWitnesses(
     request: ListWitnessesRequest,
     callback: (error: ServiceError | null, response: ListWitnessesResponse) => void,
