@@ -6,7 +6,7 @@ import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { Session } from "node:inspector/promises";
-import { join } from "node:path";
+import { resolve } from "node:path";
 import { sumProfile, type ProfileSum } from "./profile.ts";
 
 /** Since the process began; memory after a full collection where the process may force one. */
@@ -33,9 +33,9 @@ const samplingUs = 500;
 
 const isAlive = (child: ChildProcess): boolean => child.exitCode === null && child.signalCode === null;
 
-/** Starts `file` of this folder with `input` as its only argument. @param file its name. */
+/** Starts `file` of this folder with `input` as its only argument. @param file its name, or a path elsewhere. */
 export const startActor = (file: string, input: unknown): Actor => {
-  const child = fork(join(import.meta.dirname, file), [JSON.stringify(input)], {
+  const child = fork(resolve(import.meta.dirname, file), [JSON.stringify(input)], {
     execPath: process.execPath,
     execArgv: ["--expose-gc"],
     stdio: ["ignore", 2, 2, "ipc"],

@@ -47,7 +47,7 @@ export const runClient = async (
   server: Actor,
   scratch: Scratch,
   load: Pick<Drive, "rpc" | "inFlight">,
-  { warmUpMs, runMs }: Scale,
+  { warmUpMs, runMs }: Pick<Scale, "warmUpMs" | "runMs">,
 ): Promise<Run & Driven> => {
   await using client = startClient(scratch, await server.ask<string>("target"));
   await client.ask<Driven>("drive", { ...load, runMs: warmUpMs } satisfies Drive);

@@ -15,6 +15,8 @@ export const appendQueueBytesMax = 32 << 20;
 export const callsPerTurn = 16;
 /** No more begin in a turn that has taken so long: a caller who comes waits for a turn at each step of its call. */
 export const pacingTurnMs = 1;
+/** The same while only one connection is active: short turns make small commits, and those cost more. */
+export const pacingTurnAloneMs = 5;
 /** Processor time that a part of a long call takes before others get their turn. */
 export const pacingSliceMs = 0.5;
 /** What a caller may owe before it waits: calls of a busy caller are shorter. */

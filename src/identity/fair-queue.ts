@@ -11,6 +11,10 @@ export class FairQueue<Holder, Item> {
     return this.#lines.size === 0;
   }
 
+  get holderCount(): number {
+    return this.#lines.size;
+  }
+
   /** In the order of their turns. */
   holders(): Iterable<Holder> {
     return this.#lines.keys();

@@ -122,6 +122,9 @@ export const canonicalTarget = (raw: string): Spelling =>
 export const canonicalTargetGlob = (raw: string): Spelling =>
   spell(() => spellSegments(raw, targetBytesMax, true).join("/"));
 
+const plainAction = /^[A-Za-z0-9_:-][A-Za-z0-9._:-]*(?:\/[A-Za-z0-9_:-][A-Za-z0-9._:-]*)*$/;
+const isPlainAction = (raw: string): boolean => raw.length <= actionBytesMax && plainAction.test(raw);
+
 const actionRule = `must be 1 to ${actionBytesMax} bytes of letters, digits and . _ : / -`;
 const actionCharacters = /^[A-Za-z0-9._:/-]+$/;
 const actionGlobCharacters = /^[A-Za-z0-9._:/*-]+$/;
@@ -132,7 +135,8 @@ const spellAction = (raw: string, characters: RegExp, isGlob: boolean): Spelling
     : spell(() => spellSegments(raw, actionBytesMax, isGlob).join("/"));
 
 /** Actions are words of programs: no escapes and nothing but ASCII. */
-export const canonicalAction = (raw: string): Spelling => spellAction(raw, actionCharacters, false);
+export const canonicalAction = (raw: string): Spelling =>
+  isPlainAction(raw) ? canonical(raw) : spellAction(raw, actionCharacters, false);
 
 export const canonicalActionGlob = (raw: string): Spelling => spellAction(raw, actionGlobCharacters, true);
 
@@ -168,8 +172,12 @@ export const canonicalSubject = (raw: string, trustDomain: string): Spelling => 
   });
 };
 
+/** Composed whatever it says. */
+const asciiOnly = /^\p{ASCII}*$/u;
+
 /** A session is the caller's own word for what belongs together: compared whole, so composed and nothing else. */
 export const canonicalSession = (raw: string): Spelling => {
+  if (raw.length <= sessionBytesMax && asciiOnly.test(raw)) return canonical(raw);
   const tooLong = refused(`must be at most ${sessionBytesMax} bytes`);
   if (raw.length > sessionBytesMax) return tooLong;
   if (!raw.isWellFormed()) return refused("must be valid UTF-8");

@@ -88,6 +88,8 @@ export class Sequencer {
   #queuedRecords = 0;
   #queuedBytes = 0;
   #scheduled = false;
+  /** The batch to come has waited its turn. */
+  #gathered = false;
   /** Resolves when the batch being written has been. */
   #writing: Promise<void> | undefined;
   /** Of the batch before. */
@@ -245,7 +247,7 @@ export class Sequencer {
 
   /** Writes what is signed at the head of the queue, when nothing is being written. */
   #write(): void {
-    if (this.#writing !== undefined) return;
+    if (this.#writing !== undefined || this.#gathers()) return;
     const before = this.#ahead.length;
     const [group, units] = this.#take();
     // There is room to sign further ahead.
@@ -258,6 +260,17 @@ export class Sequencer {
       this.#write();
       this.#answer(group, ended);
     });
+  }
+
+  /**
+   * Whether a small batch waits one turn of the event loop for what is being signed: a commit costs as much as many records,
+   * and a turn is long only when there is much to do in it.
+   */
+  #gathers(): boolean {
+    const unsigned = this.#ahead.findIndex(({ outcome }) => outcome === undefined);
+    this.#gathered = !this.#gathered && unsigned > 0 && unsigned < sharedRecordsMin;
+    if (this.#gathered) this.#schedule();
+    return this.#gathered;
   }
 
   #take(): readonly [readonly Waiting[], readonly SignedUnit[]] {

@@ -15,6 +15,7 @@ import {
   pacingDebtMsMax,
   pacingFreeMs,
   pacingSliceMs,
+  pacingTurnAloneMs,
   pacingTurnMs,
 } from "../../limits.ts";
 import { BoundedMap } from "../../identity/bounded-map.ts";
@@ -47,6 +48,11 @@ class Lately<One> {
   /** When somebody else was. */
   othersMs(one: One): number {
     return one === this.#last ? this.#otherMs : this.#lastMs;
+  }
+
+  /** Until when more than one was active. */
+  get severalMs(): number {
+    return this.#otherMs;
   }
 }
 
@@ -171,7 +177,7 @@ export class Pacing {
   #busyMs = 0;
   #idleMs = -Infinity;
   #callsLeft = callsPerTurn;
-  #turnEndMs = 0;
+  #turnStartMs = 0;
   #isScheduled = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -292,22 +298,29 @@ export class Pacing {
   readonly #turn = (): void => {
     this.#isScheduled = false;
     this.#callsLeft = callsPerTurn;
-    this.#turnEndMs = this.nowMs() + pacingTurnMs;
+    this.#turnStartMs = this.nowMs();
     if (!this.#waiting.isEmpty) this.#step();
   };
 
   /** One begins; when all that it does at once is done, the next does. */
   readonly #step = (): void => {
     const nowMs = this.nowMs();
-    if (this.#callsLeft <= 0 || nowMs >= this.#turnEndMs) return this.#rest(0);
+    if (this.#callsLeft <= 0 || nowMs >= this.#turnStartMs + this.#turnMs(nowMs)) return this.#rest(0);
     const picked = this.#pick(nowMs);
     if (picked.flow === undefined) return this.#rest(picked.waitMs);
     const waiter = this.#waiting.takeOf(picked.flow);
     this.#begin(picked.flow, waiter?.weight ?? 0, nowMs);
     waiter?.begin();
     // A tick after a microtask runs when there are no more microtasks.
-    queueMicrotask(() => process.nextTick(this.#step));
+    queueMicrotask(this.#afterMicrotasks);
   };
+
+  readonly #afterMicrotasks = (): void => process.nextTick(this.#step);
+
+  #turnMs(nowMs: number): number {
+    const severalAreActive = this.#flowsLately.severalMs > nowMs - this.#busyMs - pacingActiveMs;
+    return severalAreActive || this.#waiting.holderCount > 1 ? pacingTurnMs : pacingTurnAloneMs;
+  }
 
   /** @param waitMs until somebody may begin; Infinity when only the end of a call can let somebody. */
   #rest(waitMs: number): void {

@@ -20,12 +20,14 @@ const createBench = () => {
   let signing = 0;
   let position = 0n;
   let failNextSigning = false;
+  let heldSigning = 0;
+  const held = Promise.withResolvers<void>();
   const sequencer = new Sequencer({
     sign: async (prepared) => {
       signing += 1;
       events.push(`sign ${groups.length}`);
       if (failNextSigning) throw new Error("no key");
-      await Promise.resolve();
+      if (signing === heldSigning) await held.promise;
       return prepared as SignedRecord;
     },
     commit: async (units) => {
@@ -57,6 +59,9 @@ const createBench = () => {
     sizes: (): readonly number[] =>
       groups.map((units) => units.reduce((sum, unit) => sum + unit.records.length, 0)),
     signed: () => signing,
+    /** The n-th record, from one, is signed only once `signHeld` was called. */
+    holdSigning: (nth: number): void => void (heldSigning = nth),
+    signHeld: (): void => held.resolve(),
     failSigning: (fails: boolean): void => void (failNextSigning = fails),
     /** Lets the n-th write end. */
     release: async (group: number, error?: SigilError): Promise<void> => {
@@ -91,6 +96,24 @@ describe("the sequencer", () => {
     await bench.release(0);
     expect(await Promise.all(calls)).to.deep.equal([0n, 1n, 2n]);
     expect(order).to.deep.equal([0, 1, 2]);
+  });
+
+  it("lets a small batch wait one turn for what is being signed, and not longer", async () => {
+    const bench = createBench();
+    const turnOfLoop = () => new Promise<void>((resolve) => setImmediate(resolve));
+    bench.holdSigning(2);
+    const calls = [1, 2].map(() => bench.sequencer.append(unitOf(1)));
+    await turnOfLoop();
+    await turnOfLoop();
+    expect(bench.sizes(), "while the other may yet be signed").to.deep.equal([]);
+    await bench.turn();
+    expect(bench.sizes(), "and no longer").to.deep.equal([1]);
+    bench.signHeld();
+    await bench.turn();
+    await bench.release(0);
+    await bench.release(1);
+    await Promise.all(calls);
+    expect(bench.sizes()).to.deep.equal([1, 1]);
   });
 
   it("puts no more than 256 records into a batch", async () => {

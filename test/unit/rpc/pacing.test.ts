@@ -9,6 +9,7 @@ import {
   pacingActiveMs,
   pacingDebtMsMax,
   pacingSliceMs,
+  pacingTurnAloneMs,
   pacingTurnMs,
 } from "../../../src/limits.ts";
 import { CallPace, Pacing, type Flow } from "../../../src/rpc/call/pacing.ts";
@@ -58,14 +59,19 @@ describe("pacing", () => {
   });
 
   it("begins no more in a turn that has taken long, so that what comes meanwhile is seen", async () => {
-    const calls = new Calls();
-    const ann = calls.flow("ann");
-    for (const name of numbers(callsPerTurn + 4)) calls.ask(name, ann, name < "16" ? 0 : pacingTurnMs);
-    calls.begun.length = 0;
-    await turnOfLoop();
-    expect(calls.begun.length).to.be.within(1, 2);
-    await turnsOfLoop(4);
-    expect(calls.begun).to.have.lengthOf(4);
+    for (const [callers, turnMs] of [
+      [1, pacingTurnAloneMs],
+      [4, pacingTurnMs],
+    ] as const) {
+      const calls = new Calls();
+      for (const name of numbers(callsPerTurn)) calls.ask(name, calls.flow("0"));
+      for (const name of numbers(4)) calls.ask(name, calls.flow(`${Number(name) % callers}`), turnMs);
+      calls.begun.length = 0;
+      await turnOfLoop();
+      expect(calls.begun.length, `${callers}`).to.be.within(1, 2);
+      await turnsOfLoop(4);
+      expect(calls.begun, `${callers}`).to.have.lengthOf(4);
+    }
   });
 
   it("lets nobody wait who is alone, whatever its work took", async () => {
