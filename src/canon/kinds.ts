@@ -13,6 +13,17 @@ import {
   principalPrefix,
   type LevelName,
   systemTenant,
+  activeModelId,
+  attestationPrefix,
+  erasurePrefix,
+  modelPrefix,
+  modulePrefix,
+  proposalEndingPrefix,
+  proposalPrefix,
+  quorumId,
+  schemaPrefix,
+  suspensionPrefix,
+  witnessPrefix,
 } from "@sigil/core/record";
 
 const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
@@ -24,18 +35,14 @@ const governedKinds = ["trust_model", "witness", "quorum", "module", "schema", "
 const freeLevels: readonly LevelName[] = ["guest", "observer"];
 
 /** Ids in the user space of tenant "system" that proposals and what belongs to them are kept under. */
-export const proposalPrefixes = {
-  proposal: "proposal/",
-  ending: "proposal_ending/",
-  attestation: "attestation/",
-} as const;
+const keptPrefixes = [proposalPrefix, proposalEndingPrefix, attestationPrefix];
 
 /** @param path stands before each field's name. @throws invalidField, quorumNeeded. */
 export const checkUserKind = (kind: string, id: string, tenant: string, path: string): void => {
-  const isKept = Object.values(proposalPrefixes).some((prefix) => id.startsWith(prefix));
+  const isKept = keptPrefixes.some((prefix) => id.startsWith(prefix));
   if (tenant === systemTenant && isKept) refuse(`${path}id`, "is kept for proposals");
   if (id.startsWith(principalPrefix) !== (kind === "principal")) {
-    refuse(`${path}id`, 'must begin with "principal/" for kind principal, and for no other');
+    refuse(`${path}id`, `must begin with "${principalPrefix}" for kind principal, and for no other`);
   }
   if (kind === "principal" || !knownKinds.includes(kind)) return;
   if (governedKinds.includes(kind)) fail({ kind: "quorumNeeded", what: `a record of kind ${kind}` });
@@ -73,15 +80,13 @@ export const checkFreePrincipal = (
 
 /** The kinds a proposal may change, by how their ids begin; what follows names the one. */
 const proposable: ReadonlyMap<string, string> = new Map([
-  ["trust_model", "trust_model/"],
+  ["trust_model", modelPrefix],
   ["principal", principalPrefix],
-  ["schema", "schema/"],
-  ["module", "module/"],
-  ["erasure", "erasure/"],
-  ["suspension", "suspension/"],
+  ["schema", schemaPrefix],
+  ["module", modulePrefix],
+  ["erasure", erasurePrefix],
+  ["suspension", suspensionPrefix],
 ]);
-
-const activeModelId = "trust_model/active";
 
 /** The kind of a system record, from its id. @throws invalidField naming the ids there are. */
 export const proposableKind = (id: string): string => {
@@ -90,7 +95,7 @@ export const proposableKind = (id: string): string => {
     if (kind === "trust_model" && id !== activeModelId) break;
     return kind;
   }
-  if (id === "quorum" || id.startsWith("witness/")) {
+  if (id === quorumId || id.startsWith(witnessPrefix)) {
     return refuse("id", "changes by WitnessService.ProposeWitnessChange");
   }
   return refuse(

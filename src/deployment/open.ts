@@ -20,6 +20,12 @@ import {
   type WitnessPayload,
   systemTenant,
   type RecordBody,
+  activeModelId,
+  genesisId,
+  modulePrefix,
+  quorumId,
+  systemBody,
+  witnessPrefix,
 } from "@sigil/core/record";
 import { fail, SigilFault } from "../errors.ts";
 import { checkKeyName } from "@sigil/core/merkle";
@@ -49,7 +55,6 @@ import { createLedger } from "../ledger/create.ts";
 import { Ledger, type LedgerObserver, type LedgerOptions } from "../ledger/ledger.ts";
 import { readHello, type BuiltInModule } from "../modules/built-in.ts";
 import { CodeFiles } from "../modules/code-files.ts";
-import { modulePrefix } from "../modules/domain.ts";
 import { openLevelStore } from "../storage/level.ts";
 import type { Store } from "../storage/store.ts";
 
@@ -96,17 +101,8 @@ const genesisBodies = (
   for (const { publicKey } of witnesses) checkPublicKey(publicKey);
   for (const { publicKeys } of [root, ...options.principals]) publicKeys.forEach(checkPublicKey);
   const ts = options.nowMs();
-  const body = (kind: string, id: string, payload: CborMap, schemaVersion = 1): RecordBody => ({
-    kind,
-    schemaVersion,
-    id,
-    tenant: "system",
-    ts,
-    space: "system",
-    payload,
-    links: [],
-    prev: null,
-  });
+  const body = (kind: string, id: string, payload: CborMap, schemaVersion = 1): RecordBody =>
+    systemBody({ kind, schemaVersion, id, ts, payload });
   const named = { origin, root: { ...formatPrincipal(root), id: root.id }, k, model, keys, format: 1 };
   const genesis = formatGenesis(
     parseGenesis({
@@ -121,10 +117,10 @@ const genesisBodies = (
     proposerMayAttest: false,
   });
   return [
-    body("genesis", "genesis", genesis),
-    body("trust_model", "trust_model/active", model),
-    body("quorum", "quorum", quorum),
-    ...witnesses.map((witness) => body("witness", `witness/${witness.id}`, formatWitness(witness))),
+    body("genesis", genesisId, genesis),
+    body("trust_model", activeModelId, model),
+    body("quorum", quorumId, quorum),
+    ...witnesses.map((witness) => body("witness", witnessPrefix + witness.id, formatWitness(witness))),
     ...[root, ...options.principals].map(({ id, ...principal }) => {
       const enrolment = enrolPrincipal(id, principal);
       return body("principal", enrolment.id, enrolment.payload, enrolment.schemaVersion);

@@ -7,7 +7,7 @@ import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { equalBytes, type Hash, type PublicKey } from "@sigil/core/bytes";
 import { fail } from "../errors.ts";
-import { formatRestoration, type RecordBody } from "@sigil/core/record";
+import { formatRestoration, restorationPrefix, systemBody } from "@sigil/core/record";
 import {
   parseCheckpoint,
   type Checkpoint,
@@ -201,17 +201,13 @@ const announce = async (
 ): Promise<bigint> => {
   const { size, checkpoint } = reader.state;
   const ts = nowMs();
-  const body: RecordBody = {
+  const body = systemBody({
     kind: "restoration",
-    schemaVersion: 1,
-    id: `restoration/${newId(ts)}`,
-    tenant: "system",
+    id: restorationPrefix + newId(ts),
     ts,
-    space: "system",
     payload: formatRestoration({ size, checkpoint, backup: reader.name }),
     links: [{ label: "genesis", target: genesis }],
-    prev: null,
-  };
+  });
   const [appended] = await ledger.append([body]);
   return appended?.position ?? size;
 };

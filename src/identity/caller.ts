@@ -1,6 +1,6 @@
 /** Who is calling, as proof established it, and what the call brings along. Pure. */
 import { fail } from "../errors.ts";
-import { publicTenant, tenantFault, type Level } from "@sigil/core/record";
+import { publicTenant, systemTenant, tenantFault, type Level } from "@sigil/core/record";
 
 export type Caller = {
   /** The principal's id; empty for an anonymous Guest. */
@@ -87,7 +87,8 @@ export const idempotencyScope = (caller: Caller, rpc: string, key: string) =>
   key === "" ? undefined : { tenant: caller.tenant, caller: callerKey(caller), rpc, key };
 
 /** Root of tenant "system" alone reads across tenants. */
-export const readsAcross = (caller: Caller): boolean => caller.level === "root" && caller.tenant === "system";
+export const readsAcross = (caller: Caller): boolean =>
+  caller.level === "root" && caller.tenant === systemTenant;
 
 /** The tenant to read in: the caller's own when none is asked for. @throws invalidField, tenantForbidden. */
 export const tenantFor = (caller: Caller, asked: string): string => {

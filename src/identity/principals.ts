@@ -17,6 +17,9 @@ import {
   tenantFault,
   type RecordBody,
   canonicalSubject,
+  quorumId,
+  suspensionPrefix,
+  witnessPrefix,
 } from "@sigil/core/record";
 import { fail, SigilFault } from "../errors.ts";
 import { principalCacheEntriesMax } from "../limits.ts";
@@ -24,7 +27,7 @@ import { RecordCache, type Stale } from "../ledger/cache.ts";
 import type { ProjectionLedger } from "../ledger/feed.ts";
 import { BoundedMap } from "./bounded-map.ts";
 import { standingOf } from "./standing.ts";
-import { suspensionPrefix, type StandingPrincipal } from "./suspension.ts";
+import type { StandingPrincipal } from "./suspension.ts";
 
 /** `governed`: by the first commit or a quorum; `tenant`: by a Mentor of its tenant; `witness`: by the registry. */
 export type Enrolment = "governed" | "tenant" | "witness";
@@ -82,8 +85,6 @@ type Found = Omit<EnrolledPrincipal, "principal" | "id"> & { readonly payload: P
 /** Levels that a tenant gives without a quorum; a record of its own that says more gives nothing. */
 const freeLevels = ["guest", "observer"];
 
-const witnessPrefix = "witness/";
-
 const notOne = (position: bigint): never =>
   fail({ kind: "recordCorrupt", position, step: "schema", rule: "the record is not a principal" });
 
@@ -140,7 +141,7 @@ class PrincipalReader {
 
   /** An enrolled witness, which calls with the key it attests with. */
   async readWitness(id: string): Promise<Found | undefined> {
-    const quorum = await this.#ledger.readId(systemTenant, "system", "quorum");
+    const quorum = await this.#ledger.readId(systemTenant, "system", quorumId);
     if (quorum === undefined || !parseQuorum(quorum.body.payload).witnesses.includes(id)) return undefined;
     const record = await this.#ledger.readId(systemTenant, "system", witnessPrefix + id);
     if (record === undefined) return undefined;
@@ -191,7 +192,7 @@ const principalStaleBy = ({ body }: { readonly body: RecordBody }): Stale => {
 };
 
 const witnessStaleBy = ({ body: { id, space } }: { readonly body: RecordBody }): Stale =>
-  space === "system" && (id === "quorum" || id.startsWith(witnessPrefix)) ? "all" : undefined;
+  space === "system" && (id === quorumId || id.startsWith(witnessPrefix)) ? "all" : undefined;
 
 export const createPrincipals = (
   ledger: PrincipalLedger,

@@ -3,11 +3,14 @@
  * Source: docs/spec/suspension.md.
  */
 import { toHex, type Thumbprint } from "@sigil/core/bytes";
-import { type PrincipalPayload, systemTenant, isAtLeast, type Level } from "@sigil/core/record";
-
-/** Ids of suspensions begin so, in the system space. */
-export const suspensionPrefix = "suspension/";
-const keySuspensionPrefix = `${suspensionPrefix}key/`;
+import {
+  type PrincipalPayload,
+  systemTenant,
+  isAtLeast,
+  type Level,
+  keySuspensionPrefix,
+  suspensionPrefix,
+} from "@sigil/core/record";
 
 /** @param recordId of the principal's own record, `principal/<id>`. */
 export const principalSuspensionId = (recordId: string): string => suspensionPrefix + recordId;

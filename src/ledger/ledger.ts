@@ -110,7 +110,7 @@ export class Ledger implements AsyncDisposable {
       now: () => ({ ...this.#now, size: this.reader.size }),
       exclusive: (work) => this.#sequencer.exclusive(work),
       commitAlone: (body, next) => this.#commitAlone(body, next),
-      hashOf: async (id) => (await this.reader.readId("system", "system", id))?.hash ?? null,
+      hashOf: async (id) => (await this.reader.readId(systemTenant, "system", id))?.hash ?? null,
       onFault,
     });
     this.#erasures = new Erasures(opened.erasures, {

@@ -79,6 +79,3 @@ export type RunDone = {
   readonly digest: Hash;
   readonly outputDigest: Hash;
 };
-
-export const modulePrefix = "module/";
-export const runPrefix = "module_run/";

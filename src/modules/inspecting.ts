@@ -1,9 +1,8 @@
 /** The inspection of a deployment's modules: the code of each active one is on disk and is what was approved. */
 import { toHex, type Hash } from "@sigil/core/bytes";
-import { parseModule } from "@sigil/core/record";
+import { parseModule, modulePrefix } from "@sigil/core/record";
 import type { WalkedGroup } from "../ledger/walk/walk.ts";
 import type { CodeFiles } from "./code-files.ts";
-import { modulePrefix } from "./domain.ts";
 
 type Problem = { readonly position: bigint | null; readonly step: string; readonly rule: string };
 

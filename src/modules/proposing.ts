@@ -5,13 +5,13 @@
 import { createHash } from "node:crypto";
 import { concatBytes, equalBytes, parseHash, toHex, type Hash } from "@sigil/core/bytes";
 import { fail } from "../errors.ts";
-import { formatModule, type ModulePayload } from "@sigil/core/record";
+import { formatModule, type ModulePayload, modulePrefix } from "@sigil/core/record";
 import { moduleBytesMax } from "../limits.ts";
 import type { Proposed } from "../canon/domain.ts";
 import type { QuorumService } from "../canon/service.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { CodeFiles } from "./code-files.ts";
-import { modulePrefix, type Manifest, type ProposedCode, type Putting, type Retirement } from "./domain.ts";
+import type { Manifest, ProposedCode, Putting, Retirement } from "./domain.ts";
 import type { InspectionRequest } from "./sandbox/run.ts";
 
 export type ProposingDependencies = {

@@ -3,13 +3,12 @@
  * and judged by its quorum once, remembered until a commit changes it. At most `moduleCacheEntriesMax` names.
  */
 import { fail } from "../errors.ts";
-import { parseModule, type ModulePayload } from "@sigil/core/record";
+import { parseModule, type ModulePayload, modulePrefix, systemTenant } from "@sigil/core/record";
 import { moduleCacheEntriesMax } from "../limits.ts";
 import { BoundedMap } from "../identity/bounded-map.ts";
 import { RecordCache } from "../ledger/cache.ts";
 import type { ProjectionLedger } from "../ledger/feed.ts";
 import type { SystemRecord } from "../canon/domain.ts";
-import { modulePrefix } from "./domain.ts";
 
 export type RegistryDependencies = {
   readonly ledger: ProjectionLedger<"head">;
@@ -37,7 +36,7 @@ export class ModuleRegistry {
   /** The newest version, retired or not; undefined when the name has none. @throws recordCorrupt. */
   find(id: string): Promise<Standing | undefined> {
     return this.#known.find(id, async () => {
-      const head = await this.#deps.ledger.reader.head("system", "system", id);
+      const head = await this.#deps.ledger.reader.head(systemTenant, "system", id);
       return head === undefined ? undefined : this.at(id, head.version);
     });
   }

@@ -3,6 +3,7 @@
  * asked for, then its code against its digest; only then does a sandbox get it. Whatever came of it is a record on disk
  * before the caller hears of it. Source: docs/spec/module.md §2.
  */
+import { modulePrefix, moduleRunPrefix } from "@sigil/core/record";
 import { sha256 } from "@sigil/core/hash";
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
 import { fail, SigilFault, type SigilError } from "../errors.ts";
@@ -11,7 +12,7 @@ import type { CallContext, Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { CheckQuestion } from "../trust/decision.ts";
 import type { CodeFiles } from "./code-files.ts";
-import { modulePrefix, runPrefix, type RunAsked, type RunDone } from "./domain.ts";
+import type { RunAsked, RunDone } from "./domain.ts";
 import { hostOf, type HostFunctions } from "./hosting.ts";
 import { parseCapabilities, type RunLimits } from "./sandbox/limits.ts";
 import {
@@ -110,7 +111,7 @@ export class Running {
     const module = modulePrefix + asked.name;
     const standing = await registry.find(module);
     const ts = nowMs();
-    const id = runPrefix + newId(ts);
+    const id = moduleRunPrefix + newId(ts);
     const minLevel = standing?.payload.minLoa;
     const question = { action: runAction, target: module, session: id, input, minLevel };
     const decided = await decide(caller, question, call);

@@ -1,23 +1,22 @@
 /** What `rpc/` calls: running, showing, proposing and retiring modules. The parts are in running.ts and proposing.ts. */
 import { fail } from "../errors.ts";
 import type { CborValue } from "@sigil/core/cbor";
-import { parseModule, type ModulePayload } from "@sigil/core/record";
+import { parseModule, type ModulePayload, modulePrefix } from "@sigil/core/record";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { ProjectionLedger } from "../ledger/feed.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Proposed, SystemRecord, VersionedRecord } from "../canon/domain.ts";
 import type { CodeFiles } from "./code-files.ts";
-import {
-  modulePrefix,
-  type ApprovedModule,
-  type Manifest,
-  type Module,
-  type ModulePage,
-  type ModuleQuery,
-  type ProposedCode,
-  type Retirement,
-  type RunAsked,
-  type RunDone,
+import type {
+  ApprovedModule,
+  Manifest,
+  Module,
+  ModulePage,
+  ModuleQuery,
+  ProposedCode,
+  Retirement,
+  RunAsked,
+  RunDone,
 } from "./domain.ts";
 import { checkModule, parseCapabilities } from "./sandbox/limits.ts";
 import { proposeCode, proposeRetirement, type ProposingDependencies } from "./proposing.ts";

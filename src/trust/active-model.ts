@@ -4,14 +4,18 @@
  */
 import { toHex, type Hash } from "@sigil/core/bytes";
 import { describeError, fail, SigilFault } from "../errors.ts";
-import { parseTrustModel, type TrustModelPayload, type RecordBody } from "@sigil/core/record";
+import {
+  parseTrustModel,
+  type TrustModelPayload,
+  type RecordBody,
+  activeModelId,
+  systemTenant,
+} from "@sigil/core/record";
 import { BoundedMap } from "../identity/bounded-map.ts";
 import { RecordCache } from "../ledger/cache.ts";
 import type { ProjectionLedger } from "../ledger/feed.ts";
 import type { ActiveModel } from "./decision.ts";
 import { withCanonicalGlobs, parseModel, type TrustModel } from "@sigil/core/model";
-
-const activeModelId = "trust_model/active";
 
 /** A model with the record that proves it. */
 export type LoadedModel = ActiveModel & { readonly compiled: TrustModel };
@@ -89,7 +93,7 @@ export class ActiveModels {
   }
   async #read(): Promise<ModelState> {
     try {
-      const record = await this.#reader.readId("system", "system", activeModelId);
+      const record = await this.#reader.readId(systemTenant, "system", activeModelId);
       return record === undefined ? missing("the ledger holds none") : loadModel(record);
     } catch (error) {
       // A damaged model record must not keep the audit side from serving; the trust side denies.

@@ -12,6 +12,7 @@ import {
   canonicalAction,
   canonicalTarget,
   spellingOr,
+  witnessPrefix,
 } from "@sigil/core/record";
 import { readsAcross, runPaced, type CallContext, type Caller } from "../identity/caller.ts";
 import type { LedgerReader } from "../ledger/read/reading.ts";
@@ -111,7 +112,7 @@ export type Reach = { readonly kind: "tenant"; readonly tenant: string } | { rea
 
 /** A witness that calls with its own key. */
 const isWitness = ({ principal, tenant }: Caller): boolean =>
-  tenant === systemTenant && principal.startsWith("witness/");
+  tenant === systemTenant && principal.startsWith(witnessPrefix);
 
 /** A model decides for every tenant, so those who decide about a proposed one see what it does to every tenant. */
 export const reachOf = (caller: Caller, { candidate }: Pick<SimulateQuestion, "candidate">): Reach =>

@@ -2,6 +2,7 @@
  * The modules' part of the wiring: what a run may ask of Trust and Canon, what a proposal asks of Canon, and what holds
  * both. Called by server.ts alone.
  */
+import { modulePrefix } from "@sigil/core/record";
 import { CanonServiceService } from "@sigil/proto/sigil/canon/v1/canon";
 import { TrustServiceService } from "@sigil/proto/sigil/trust/v1/trust";
 import type { QuorumService, RecordsService } from "../canon/service.ts";
@@ -10,7 +11,6 @@ import type { CallContext, Caller } from "../identity/caller.ts";
 import { authorize } from "../identity/permissions.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { CodeFiles } from "../modules/code-files.ts";
-import { modulePrefix } from "../modules/domain.ts";
 import type { HostedRun, HostFunctions } from "../modules/hosting.ts";
 import type { Sandbox } from "../modules/sandbox/run.ts";
 import type { RunningDependencies, RunQuestion } from "../modules/running.ts";

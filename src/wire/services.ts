@@ -18,7 +18,7 @@ import type { PrincipalService } from "../identity/directory/principal-service.t
 import { Suspending, type SuspendingDependencies } from "../identity/directory/suspending.ts";
 import type { CborValue } from "@sigil/core/cbor";
 import { fail, SigilFault } from "../errors.ts";
-import { canonicalTarget, spellingOr } from "@sigil/core/record";
+import { canonicalTarget, spellingOr, schemaPrefix } from "@sigil/core/record";
 import { createDecisionIds } from "../trust/decision-id.ts";
 import type { CheckQuestion } from "../trust/decision.ts";
 import { compileGlob, globFault, canonicalModel, parseModel, recompute, rowsFor } from "@sigil/core/model";
@@ -183,7 +183,7 @@ export const wireCanon = async ({
     newId: createDecisionIds(randomBytes),
     nowMs,
     onCommit: (id) => {
-      if (id.startsWith("schema/")) schemas.announce();
+      if (id.startsWith(schemaPrefix)) schemas.announce();
     },
   });
   return { records, quorum, close: schemas.close };

@@ -15,7 +15,7 @@ import {
   type Facts,
   type SignatureCheck,
 } from "@sigil/core/quorum";
-import type { RecordBody } from "@sigil/core/record";
+import { systemTenant, witnessPrefix, type RecordBody } from "@sigil/core/record";
 import { fail, SigilFault } from "../../errors.ts";
 import type { CallContext, Caller } from "../../identity/caller.ts";
 import type { Appended } from "../../ledger/append/commit.ts";
@@ -50,8 +50,8 @@ const checkSignature = async (
 
 /** A witness acts by its signature, whoever brings it: it is what the registry makes it, an Observer of tenant "system". */
 const callerOfWitness = (witness: string): Caller => ({
-  principal: `witness/${witness}`,
-  tenant: "system",
+  principal: witnessPrefix + witness,
+  tenant: systemTenant,
   level: "observer",
   credential: "attestation",
   peer: "",

@@ -14,6 +14,7 @@ import {
   parseWitness,
   principalVersion,
   type RecordBody,
+  witnessPrefix,
 } from "@sigil/core/record";
 import { fail } from "../../errors.ts";
 import { proposalReasonBytesMax } from "../../limits.ts";
@@ -33,7 +34,8 @@ const checkPrincipal = (id: string, payload: CborValue, trustDomain: string): vo
   if (fault !== null) refuse(fault.field, fault.rule);
   const name = principal.id ?? nameIn(id);
   // A witness calls under such a name, by the key in its own record.
-  if (name.startsWith("witness/")) refuse("id", 'must not name a principal that begins with "witness/"');
+  if (name.startsWith(witnessPrefix))
+    refuse("id", `must not name a principal that begins with "${witnessPrefix}"`);
 };
 
 const checkErasure = (id: string, payload: CborValue): void => {

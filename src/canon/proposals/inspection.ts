@@ -6,7 +6,7 @@
 import { equalBytes } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
 import { SigilFault } from "../../errors.ts";
-import { parseQuorum, parseWitness } from "@sigil/core/record";
+import { parseQuorum, parseWitness, witnessPrefix, systemTenant } from "@sigil/core/record";
 import type { WalkedGroup, WalkedRecord } from "../../ledger/walk/walk.ts";
 import { isOwn, judgeQuorum, type ProposalFacts } from "./judge.ts";
 import { keepProposal } from "./kept-proposal.ts";
@@ -14,7 +14,6 @@ import type { EnrolledWitness, Registry } from "@sigil/core/quorum";
 
 type Problem = { readonly position: bigint | null; readonly step: string; readonly rule: string };
 
-const witnessPrefix = "witness/";
 const step = "quorum";
 
 export class QuorumInspection {
@@ -63,7 +62,7 @@ export class QuorumInspection {
   }
 
   #take(record: WalkedRecord): void {
-    if (record.body.kind !== "proposal" || record.body.tenant !== "system") return;
+    if (record.body.kind !== "proposal" || record.body.tenant !== systemTenant) return;
     try {
       const { id, position, recordHash, enrols, payload } = keepProposal(record);
       this.#proposals.set(id, { id, position, recordHash, enrols, payload: { proposer: payload.proposer } });

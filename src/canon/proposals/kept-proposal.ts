@@ -14,6 +14,11 @@ import {
   decodeBody,
   hashRecord,
   type RecordBody,
+  witnessPrefix,
+  attestationPrefix,
+  proposalEndingPrefix,
+  proposalPrefix,
+  systemTenant,
 } from "@sigil/core/record";
 import {
   type Given,
@@ -22,13 +27,12 @@ import {
   parseAttestationStatement,
   type AttestationStatement,
 } from "@sigil/core/quorum";
-import { proposalPrefixes } from "../kinds.ts";
 import type { ReadingLedger, Scope } from "../records/reading.ts";
 import { readNewest, readVersion } from "../records/reading.ts";
 
 /** Proposals and what belongs to them: written by one caller, so in the user space. */
-export const proposalScope: Scope = { tenant: "system", space: "user" };
-export const systemScope: Scope = { tenant: "system", space: "system" };
+export const proposalScope: Scope = { tenant: systemTenant, space: "user" };
+export const systemScope: Scope = { tenant: systemTenant, space: "system" };
 
 export type Received = {
   readonly witness: string;
@@ -64,10 +68,8 @@ export type KeptProposal = {
 
 export type Committed = { readonly position: bigint; readonly hash: Hash; readonly body: RecordBody };
 
-const witnessPrefix = "witness/";
-
 /** The uuid in the id of a proposal. */
-export const proposalName = (id: string): string => id.slice(proposalPrefixes.proposal.length);
+export const proposalName = (id: string): string => id.slice(proposalPrefix.length);
 
 /** The key that a further body of the proposal makes a witness's. */
 const enrolledBy = (payload: ProposalPayload): KeptProposal["enrols"] => {
@@ -112,7 +114,7 @@ const withEnding = (kept: KeptProposal, { body }: Pick<Committed, "body">): Kept
 
 /** The proposal that a record was received about, or ends. */
 export const proposalOf = ({ id }: Pick<RecordBody, "id">): string =>
-  proposalPrefixes.proposal + (id.split("/")[1] ?? "");
+  proposalPrefix + (id.split("/")[1] ?? "");
 
 /** With one more record about it; the same when it has been taken in before. @throws malformedRecord. */
 export const withRecord = (kept: KeptProposal, record: Committed): KeptProposal => {
@@ -123,12 +125,12 @@ export const withRecord = (kept: KeptProposal, record: Committed): KeptProposal 
 
 /** Everything the ledger holds about a proposal. @throws recordCorrupt. */
 export const readProposal = async (ledger: ReadingLedger, id: string): Promise<KeptProposal | undefined> => {
-  if (!id.startsWith(proposalPrefixes.proposal)) return undefined;
+  if (!id.startsWith(proposalPrefix)) return undefined;
   const own = await readNewest(ledger, proposalScope, id);
   if (own === undefined || own.record.body.kind !== "proposal") return undefined;
   let kept = keepProposal(own.record);
   const { size } = ledger;
-  const idPrefix = `${proposalPrefixes.attestation}${proposalName(id)}/`;
+  const idPrefix = `${attestationPrefix}${proposalName(id)}/`;
   const attested: Committed[] = [];
   const listing = { ...proposalScope, idPrefix, size, scanMax: Number.MAX_SAFE_INTEGER };
   for await (const { id: attestationId } of ledger.versions(listing)) {
@@ -141,7 +143,7 @@ export const readProposal = async (ledger: ReadingLedger, id: string): Promise<K
   }
   attested.sort((a, b) => (a.position < b.position ? -1 : 1));
   for (const record of attested) kept = withAttestation(kept, record);
-  const ending = await readNewest(ledger, proposalScope, `${proposalPrefixes.ending}${proposalName(id)}`);
+  const ending = await readNewest(ledger, proposalScope, `${proposalEndingPrefix}${proposalName(id)}`);
   return ending === undefined ? kept : withEnding(kept, ending.record);
 };
 

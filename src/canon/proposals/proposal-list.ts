@@ -1,4 +1,5 @@
 /** Pages of proposals: open ones first, then the ended ones, each newest first. */
+import { proposalPrefix } from "@sigil/core/record";
 import type { CborValue } from "@sigil/core/cbor";
 import { fail } from "../../errors.ts";
 import type { Caller } from "../../identity/caller.ts";
@@ -6,7 +7,6 @@ import { PageRoom, pageSizeOf, takePage, type Walked } from "../../ledger/layout
 import type { Proposal, ProposalPage, ProposalQuery } from "../domain.ts";
 import { tokensOf } from "../records/listing.ts";
 import { proposalScope, stateOf, type KeptProposal } from "./kept-proposal.ts";
-import { proposalPrefixes } from "../kinds.ts";
 import type { Proposals } from "./proposals.ts";
 import { isAwaited } from "@sigil/core/quorum";
 
@@ -131,7 +131,7 @@ async function* allIds(proposals: Proposals, after: string): AsyncGenerator<stri
   const { reader: ledger } = proposals.deps.ledger;
   const { tenant, space } = proposalScope;
   const from = after === "" ? {} : { from: after };
-  for await (const { position } of ledger.heads(tenant, space, proposalPrefixes.proposal, {
+  for await (const { position } of ledger.heads(tenant, space, proposalPrefix, {
     ...from,
     reverse: true,
   })) {

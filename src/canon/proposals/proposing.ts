@@ -13,6 +13,10 @@ import {
   hashRecord,
   type RecordBody,
   type RecordLink,
+  proposalPrefix,
+  quorumId,
+  systemBody,
+  witnessPrefix,
 } from "@sigil/core/record";
 import { proposalBodyBytesMax } from "../../limits.ts";
 import type { CallContext } from "../../identity/caller.ts";
@@ -20,7 +24,7 @@ import type { LedgerReader } from "../../ledger/read/reading.ts";
 import { candidateOf, checkWitnessKey } from "./candidate.ts";
 import type { Content, RecordProposal, WitnessProposal } from "../domain.ts";
 import { systemScope } from "./kept-proposal.ts";
-import { proposableKind, proposalPrefixes } from "../kinds.ts";
+import { proposableKind } from "../kinds.ts";
 import { readNewest } from "../records/reading.ts";
 import { looksLike } from "./look-alikes.ts";
 import { planRegistryChange, type Registry } from "@sigil/core/quorum";
@@ -38,11 +42,6 @@ export type Draft = {
 };
 
 const decisionLink = (target: Hash): RecordLink => ({ label: "decision", target });
-
-const systemBody = (
-  body: Pick<RecordBody, "kind" | "id" | "payload" | "links" | "prev" | "ts"> &
-    Partial<Pick<RecordBody, "schemaVersion">>,
-): RecordBody => ({ schemaVersion: 1, tenant: "system", space: "system", ...body });
 
 /** What a repeat must equal. */
 const contentBytes = (content: Content): CborValue =>
@@ -108,7 +107,7 @@ export const draftChange = (
   { change }: WitnessProposal,
   registry: () => Promise<Registry>,
 ): Draft => ({
-  id: "quorum",
+  id: quorumId,
   bodies: async (decision, ts) => {
     const current = await registry();
     const plan = planRegistryChange(current, change, looksLike);
@@ -117,9 +116,9 @@ export const draftChange = (
     }
     const links = [decisionLink(decision)];
     const payload = formatQuorum(plan.quorum);
-    const quorum = { kind: "quorum", id: "quorum", payload, prev: current.hash, ts };
+    const quorum = { kind: "quorum", id: quorumId, payload, prev: current.hash, ts };
     if (plan.enrols === null) return [systemBody({ ...quorum, links })];
-    const id = `witness/${plan.enrols.id}`;
+    const id = witnessPrefix + plan.enrols.id;
     const witness = formatWitness(plan.enrols.witness);
     checkWitnessKey(
       witness,
@@ -164,15 +163,6 @@ export const proposalBody = (
     reason,
     commit,
   });
-  return {
-    kind: "proposal",
-    schemaVersion: 1,
-    id: proposalPrefixes.proposal + uuid,
-    tenant: "system",
-    ts,
-    space: "user",
-    payload,
-    links: [decisionLink(decision)],
-    prev: null,
-  };
+  const id = proposalPrefix + uuid;
+  return systemBody({ kind: "proposal", id, ts, space: "user", payload, links: [decisionLink(decision)] });
 };

@@ -2,10 +2,9 @@
  * The system space: what `rpc/` calls. Proposals are drafted in proposing.ts, opened in opening.ts, attested in attesting.ts; the
  * rules are `@sigil/core/quorum`'s, and what they judge is state.ts's.
  */
-import { principalRecordId, systemTenant } from "@sigil/core/record";
+import { principalRecordId, systemTenant, suspensionPrefix } from "@sigil/core/record";
 import { fail } from "../../errors.ts";
 import { idempotencyScope, readsAcross, type CallContext, type Caller } from "../../identity/caller.ts";
-import { suspensionPrefix } from "../../identity/suspension.ts";
 import type { Hash } from "@sigil/core/bytes";
 import { PageTokens, takeFew } from "../../ledger/layout/paging.ts";
 import type { Proposal, Proposed, RecordProposal, VersionedRecord, WitnessProposal } from "../domain.ts";

@@ -1,14 +1,11 @@
 /** The witness registry as the ledger has it at any size: the newest `quorum` record and the witnesses it names. */
 import { coseKeyThumbprint } from "@sigil/core/cose";
 import { fail } from "../../errors.ts";
-import { parseQuorum, parseWitness } from "@sigil/core/record";
+import { parseQuorum, parseWitness, witnessPrefix, quorumId } from "@sigil/core/record";
 import type { SetRegistry } from "../domain.ts";
 import { systemScope } from "./kept-proposal.ts";
 import { readNewest, type ReadingLedger } from "../records/reading.ts";
 import type { EnrolledWitness } from "@sigil/core/quorum";
-
-const quorumId = "quorum";
-const witnessPrefix = "witness/";
 
 /** Whether a record of the system space with this id changes the registry. */
 export const isOfRegistry = (id: string): boolean => id === quorumId || id.startsWith(witnessPrefix);

@@ -4,13 +4,13 @@
  * commits, read anew once the ledger has checked itself. At most `openProposalsMax` proposals; ended ones are read from the
  * ledger when they are asked for.
  */
+import { proposalPrefix } from "@sigil/core/record";
 import { toHex, u64be, type Hash } from "@sigil/core/bytes";
 import { proposalLifetimeMsMax } from "../../limits.ts";
 import type { Feed } from "../../ledger/feed.ts";
 import type { CommittedRecord, Ledger, LedgerStatus } from "../../ledger/ledger.ts";
 import type { LedgerReader } from "../../ledger/read/reading.ts";
 import type { SetRegistry } from "../domain.ts";
-import { proposalPrefixes } from "../kinds.ts";
 import { readNewest, type ReadingLedger } from "../records/reading.ts";
 import {
   keepProposal,
@@ -111,10 +111,10 @@ const readOpen = async (
   { reader }: StateLedger,
   nowMs: number,
 ): Promise<ReadonlyMap<string, KeptProposal>> => {
-  const from = proposalPrefixes.proposal + uuidFloor(nowMs - proposalLifetimeMsMax - clockStepMsMax);
+  const from = proposalPrefix + uuidFloor(nowMs - proposalLifetimeMsMax - clockStepMsMax);
   const { tenant, space } = proposalScope;
   const open = new Map<string, KeptProposal>();
-  for await (const { position } of reader.heads(tenant, space, proposalPrefixes.proposal, { from })) {
+  for await (const { position } of reader.heads(tenant, space, proposalPrefix, { from })) {
     const { id } = (await reader.readAt(position)).body;
     const kept = await readProposal(reader, id);
     if (kept !== undefined && kept.ending === null) open.set(id, kept);

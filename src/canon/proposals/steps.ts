@@ -4,7 +4,6 @@
  * Source: docs/spec/quorum.md §3.
  */
 import { toHex, type Hash } from "@sigil/core/bytes";
-import type { CborValue } from "@sigil/core/cbor";
 import {
   decodeBody,
   formatAttestationRecord,
@@ -12,9 +11,11 @@ import {
   type ProposalOutcome,
   type RecordBody,
   type RecordLink,
+  attestationPrefix,
+  proposalEndingPrefix,
+  systemBody,
 } from "@sigil/core/record";
 import { dueEnding, tally, type Facts, type Given } from "@sigil/core/quorum";
-import { proposalPrefixes } from "../kinds.ts";
 import { proposalName, stateOf, type KeptProposal } from "./kept-proposal.ts";
 import { newestFirst, type Moment } from "./state.ts";
 
@@ -28,10 +29,6 @@ export type Batch = {
 /** A statement that is taken in. */
 export type Latest = { readonly given: Given; readonly statement: Uint8Array };
 
-const written = (
-  body: Pick<RecordBody, "kind" | "id" | "ts" | "links" | "prev"> & { readonly payload: CborValue },
-): RecordBody => ({ schemaVersion: 1, tenant: "system", space: "user", ...body });
-
 type End = {
   readonly outcome: ProposalOutcome;
   readonly reason: string;
@@ -39,13 +36,13 @@ type End = {
 };
 
 export const endingOf = (kept: KeptProposal, { outcome, reason, links = [] }: End, ts: number): RecordBody =>
-  written({
+  systemBody({
     kind: "proposal_ending",
-    id: proposalPrefixes.ending + proposalName(kept.id),
+    space: "user",
+    id: proposalEndingPrefix + proposalName(kept.id),
     ts,
     payload: formatProposalEnding({ proposal: kept.id, outcome, reason }),
     links: [{ label: "proposal", target: kept.hash }, ...links],
-    prev: null,
   });
 
 /** The endings that time and other commits have brought about. */
@@ -76,9 +73,10 @@ export const attestationOf = (
   const before = kept.received.findLast(
     (each) => each.witness === witness && (each.role === "possession") === isPossession,
   );
-  return written({
+  return systemBody({
     kind: "attestation",
-    id: `${proposalPrefixes.attestation}${proposalName(kept.id)}/${witness}${isPossession ? "/possession" : ""}`,
+    space: "user",
+    id: `${attestationPrefix}${proposalName(kept.id)}/${witness}${isPossession ? "/possession" : ""}`,
     ts,
     payload: formatAttestationRecord({ proposal: kept.id, witness, role, statement }),
     links: [

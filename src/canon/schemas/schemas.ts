@@ -11,7 +11,7 @@ import type { ProjectionLedger } from "../../ledger/feed.ts";
 import { toHex } from "@sigil/core/bytes";
 import { cborEncode, type CborValue } from "@sigil/core/cbor";
 import { fail, SigilFault } from "../../errors.ts";
-import { parseSchema, recordIdFault, systemTenant, type RecordBody } from "@sigil/core/record";
+import { parseSchema, recordIdFault, systemTenant, type RecordBody, schemaPrefix } from "@sigil/core/record";
 import { jsonSchemaCacheEntriesMax, jsonSchemaCpuMsMax } from "../../limits.ts";
 import { SchemaThread, type SchemaOutcome } from "./schema-thread.ts";
 
@@ -45,8 +45,6 @@ export type Schemas = {
 
 /** The reading side that is needed. */
 export type SchemaLedger = ProjectionLedger<"readId">;
-
-const recordPrefix = "schema/";
 
 const bytesOf = (schema: CborValue) => {
   const bytes = cborEncode(schema);
@@ -109,13 +107,13 @@ export const createSchemas = (
     ledger.feed,
     () => new BoundedMap<string, KindSchema>(entriesMax),
     ({ body: { space, id } }) =>
-      space === "system" && id.startsWith(recordPrefix) ? { name: id.slice(recordPrefix.length) } : undefined,
+      space === "system" && id.startsWith(schemaPrefix) ? { name: id.slice(schemaPrefix.length) } : undefined,
   );
   const governing = new SchemaThread("schemas");
   const proposed = new SchemaThread("proposed schemas");
 
   const read = async (kind: string): Promise<KindSchema | undefined> => {
-    const id = recordPrefix + kind;
+    const id = schemaPrefix + kind;
     // Kinds are any text; a kind that cannot be part of an id cannot have a schema.
     if (kind === "" || recordIdFault(id) !== null) return undefined;
     const record = await ledger.reader.readId(systemTenant, "system", id);

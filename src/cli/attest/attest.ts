@@ -2,6 +2,7 @@
  * `sigil attest`: a witness looks at a change, decides and signs, all on its own machine. What it is shown is read from
  * the bytes it signs; its private key signs here and goes nowhere.
  */
+import { witnessPrefix } from "@sigil/core/record";
 import { access, readFile, writeFile } from "node:fs/promises";
 import {
   createTokenSigner,
@@ -65,7 +66,7 @@ const signerFor = async (
   { way, origin, key, witness }: Asking,
 ): Promise<TokenSigner | undefined> => {
   if (witness !== undefined) {
-    return createTokenSigner({ principal: `witness/${witness}`, origin, privateKey: key.privateKey });
+    return createTokenSigner({ principal: witnessPrefix + witness, origin, privateKey: key.privateKey });
   }
   const caller = readCaller(given, terminal, callerFlagNames);
   if (caller !== undefined) return signerOf(way, caller, terminal);

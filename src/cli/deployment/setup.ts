@@ -15,6 +15,7 @@ import {
   tenantFault,
   type LevelName,
   canonicalSubject,
+  witnessPrefix,
 } from "@sigil/core/record";
 import type { CustodySource } from "../../crypto/custody.ts";
 import { createKekFile, type KekSource } from "../../crypto/kek.ts";
@@ -85,7 +86,7 @@ export const parseRoot = (text: string): NamedPrincipal =>
 export const parseWitness = (text: string): NamedWitness => {
   const at = text.indexOf("=");
   const name = text.slice(0, Math.max(0, at));
-  if (recordIdFault(`witness/${name}`) !== null || name.length > principalIdBytesMax || name.includes("/"))
+  if (recordIdFault(witnessPrefix + name) !== null || name.length > principalIdBytesMax || name.includes("/"))
     usage(`--witness "${text}" must be NAME=PUBKEY, without "/"`);
   return witnessOf(name, parseKeyFlag(`--witness ${name}`, text.slice(at + 1)));
 };
@@ -100,7 +101,7 @@ export const parsePrincipalFlag = (text: string, origin: string): NamedPrincipal
   const spelling = canonicalSubject(raw, origin);
   if (spelling.kind === "refused") return usage(`--principal ${raw}: the id ${spelling.rule}`);
   const id = spelling.text;
-  if (id.startsWith("witness/"))
+  if (id.startsWith(witnessPrefix))
     usage(`--principal "${id}": a name that begins with witness/ is a witness's`);
   if (!isLevel(level)) return usage(`--principal ${id}: "${level}" is not a level of access`);
   const fault = tenantFault(tenant);

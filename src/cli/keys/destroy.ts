@@ -1,6 +1,6 @@
 /** `sigil keys destroy-tenant`: proposes that a tenant's data keys are destroyed, for the witnesses to attest. */
 import { ProposeRecordResponse } from "@sigil/client";
-import { erasureFault } from "@sigil/core/record";
+import { erasureFault, erasurePrefix } from "@sigil/core/record";
 import { exitCodes, jsonFlag, usage, type Command } from "../terminal/command.ts";
 import { connectionFlags, withConnection } from "../call/connection.ts";
 import { formatProposed, proposingFlags, readProposing } from "../proposal/proposing.ts";
@@ -35,7 +35,7 @@ export const keysDestroyTenant: Command = {
       const response = await withConnection(given, terminal, ({ canon }) =>
         canon.proposeRecord({
           ...proposing,
-          id: `erasure/${tenant}`,
+          id: erasurePrefix + tenant,
           content: { $case: "payloadJson", value: JSON.stringify({ tenant, reason }) },
         }),
       );

@@ -1,7 +1,7 @@
 /** `sigil principal suspend`, which takes one, and `lift`, which takes the quorum. */
 import { ProposeRecordResponse, SuspendPrincipalResponse, type Principal } from "@sigil/client";
 import { fromBase64Url, fromHex, parseThumbprint, type Thumbprint } from "@sigil/core/bytes";
-import { principalPrefix } from "@sigil/core/record";
+import { principalPrefix, keySuspensionPrefix } from "@sigil/core/record";
 import { keySuspensionId, principalSuspensionId } from "../../identity/suspension.ts";
 import {
   countOf,
@@ -48,9 +48,9 @@ const formatSuspended = (
   terminal: Terminal,
 ): string => {
   const said = alreadySuspended ? "It was suspended before; nothing was changed." : `Allowed by ${auditId}.`;
-  const key = suspension?.recordId.startsWith("suspension/key/") === true;
+  const key = suspension?.recordId.startsWith(keySuspensionPrefix) === true;
   const lift = key
-    ? `sigil principal lift --thumbprint ${suspension?.recordId.slice("suspension/key/".length)}`
+    ? `sigil principal lift --thumbprint ${suspension?.recordId.slice(keySuspensionPrefix.length)}`
     : `sigil principal lift ${printable(principal.id)}`;
   return [
     formatPrincipal(principal, terminal),

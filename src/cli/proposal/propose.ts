@@ -1,4 +1,5 @@
 /** `sigil propose`: a change of a system record, for the witnesses to attest. */
+import { activeModelId } from "@sigil/core/record";
 import type { Node } from "jsonc-parser";
 import { ProposeRecordResponse, type ProposeRecordRequest } from "@sigil/client";
 import { jsonCharactersMax } from "../../limits.ts";
@@ -10,8 +11,6 @@ import { recordMeant, withPrincipal } from "../call/principal-record.ts";
 import { formatProposed, proposingFlags, readProposing, warningLine } from "./proposing.ts";
 import { orRefusal } from "../call/refusal.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-
-const modelId = "trust_model/active";
 
 type Change = { readonly id: string; readonly content: NonNullable<ProposeRecordRequest["content"]> };
 
@@ -46,9 +45,9 @@ const changeOf = (id: string, payloadJson: string): Change => {
 export const readProposed = (text: string, id: string | undefined): Change => {
   const root = parseJson(text, "the file");
   const isAnswer = root.children?.some(({ children: [name] = [] }) => name?.value === "model") === true;
-  if (id === modelId || (id === undefined && isAnswer)) {
+  if (id === activeModelId || (id === undefined && isAnswer)) {
     const value = parseModelFile(text, "the file").payloadJson;
-    return { id: modelId, content: { $case: "payloadJson", value } };
+    return { id: activeModelId, content: { $case: "payloadJson", value } };
   }
   if (id !== undefined) return changeOf(id, text);
   const members = membersOf(root);

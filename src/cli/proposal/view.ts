@@ -1,4 +1,5 @@
 /** How proposals look on a terminal, as the server tells of them. */
+import { proposalPrefix } from "@sigil/core/record";
 import { attestationRoleToJSON, ProposalState, proposalStateToJSON, type Proposal } from "@sigil/client";
 import { timeText } from "../call/listing.ts";
 import {
@@ -10,10 +11,8 @@ import {
   type Terminal,
 } from "../terminal/terminal.ts";
 
-const prefix = "proposal/";
-
 /** The uuid alone will do. */
-export const proposalId = (word = ""): string => (word.includes("/") ? word : prefix + word);
+export const proposalId = (word = ""): string => (word.includes("/") ? word : proposalPrefix + word);
 
 const states: ReadonlyMap<string, ProposalState> = new Map(
   Object.entries(ProposalState).map(([name, state]) => [

@@ -3,10 +3,8 @@ export {
   applyKeyRecord,
   isKeyRecord,
   keyRetirementId,
-  keyRetirementPrefix,
   nextSigningKeyId,
   ringOfGenesis,
-  signingKeyPrefix,
 } from "./key-records.ts";
 export {
   type KeyEntry,

@@ -8,12 +8,8 @@ import { coseKeyThumbprint } from "../cose/cose.ts";
 import { fail } from "../errors.ts";
 import { parseKeyRetirement, parseSigningKey, type GenesisPayload } from "../record/kinds.ts";
 import type { RecordBody } from "../record/record.ts";
+import { keyRetirementPrefix, signingKeyPrefix } from "../record/system.ts";
 import { addKey, emptyRing, retireKey, type KeyRing, type KeyRole } from "./ring.ts";
-
-/** Ids of the records that announce keys begin so, in the system space. */
-export const signingKeyPrefix = "signing_key/";
-/** Ids of the records that retire keys begin so, in the system space. */
-export const keyRetirementPrefix = "key_retirement/";
 
 /** @param serial which key of its role, 2 for the first successor. */
 export const signingKeyId = (role: KeyRole, serial: number): string => `${signingKeyPrefix}${role}/${serial}`;

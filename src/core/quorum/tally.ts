@@ -2,6 +2,7 @@
  * A proposal as it stands, and what counts of what it was given: recounted from nothing each time. Pure.
  * Source: docs/spec/quorum.md §4. At most `attestationsMax` witnesses, each counted once.
  */
+import { witnessPrefix } from "../record/system.ts";
 import { equalBytes, type Hash, type PublicKey } from "../bytes.ts";
 import { ownerName, type ProposalOutcome } from "../record/kinds.ts";
 import { isQuorum, voicesMax, type EnrolledWitness, type Registry } from "./registry.ts";
@@ -55,7 +56,7 @@ const isProposer = (
 ): boolean => {
   const name = ownerName(proposer);
   const { id, owner, publicKey } = witness;
-  const names = [ownerName(id), ownerName(owner), ownerName(`witness/${id}`)];
+  const names = [ownerName(id), ownerName(owner), ownerName(witnessPrefix + id)];
   return (name !== "" && names.includes(name)) || proposerKeys.some((own) => equalBytes(own, publicKey));
 };
 

@@ -5,8 +5,7 @@
 import type { CborMap } from "../cbor/cbor.ts";
 import { formatPrincipal, principalVersion, type PrincipalPayload } from "./kinds/governance.ts";
 import { canonicalSubject, enrolledName } from "./spelling.ts";
-
-export const principalPrefix = "principal/";
+import { principalPrefix } from "./system.ts";
 
 /** The id of the record that would hold a principal of this canonical id. */
 export const principalRecordId = (id: string): string => principalPrefix + enrolledName(id);

@@ -1,12 +1,6 @@
 /** Records, their kinds and their names: what others use of them. Pure. */
 export { type Attestation, encodeAttestation } from "./attestation.ts";
-export {
-  enrolPrincipal,
-  enrolmentFault,
-  isEnrolledAs,
-  principalPrefix,
-  principalRecordId,
-} from "./enrolment.ts";
+export { enrolPrincipal, enrolmentFault, isEnrolledAs, principalRecordId } from "./enrolment.ts";
 export { anyMap, refuseField } from "./fields.ts";
 export {
   type AttestationRole,
@@ -95,3 +89,25 @@ export {
   spellingOr,
 } from "./spelling.ts";
 export type { StoredRecord } from "./stored.ts";
+export {
+  activeModelId,
+  attestationPrefix,
+  erasedPrefix,
+  erasurePrefix,
+  genesisId,
+  keyRetirementPrefix,
+  keySuspensionPrefix,
+  modelPrefix,
+  modulePrefix,
+  moduleRunPrefix,
+  principalPrefix,
+  proposalEndingPrefix,
+  proposalPrefix,
+  quorumId,
+  restorationPrefix,
+  schemaPrefix,
+  signingKeyPrefix,
+  suspensionPrefix,
+  systemBody,
+  witnessPrefix,
+} from "./system.ts";

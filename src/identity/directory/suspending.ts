@@ -6,7 +6,13 @@
  */
 import { toBase64Url, type Hash, type PublicKey, type Thumbprint } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
-import { principalRecordId, formatSuspension, systemTenant, type RecordBody } from "@sigil/core/record";
+import {
+  principalRecordId,
+  formatSuspension,
+  systemTenant,
+  type RecordBody,
+  systemBody,
+} from "@sigil/core/record";
 import { fail } from "../../errors.ts";
 import type { CallContext, Caller } from "../caller.ts";
 import { refuse as refuseCredential } from "../claims.ts";
@@ -203,16 +209,13 @@ export class Suspending {
     { recordId: id, prev }: Extract<Plan, { readonly kind: "suspend" }>,
     decision: Hash,
   ): RecordBody {
-    return {
+    return systemBody({
       kind: "suspension",
-      schemaVersion: 1,
       id,
-      tenant: systemTenant,
       ts: this.#deps.nowMs(),
-      space: "system",
       payload: formatSuspension({ reason, by }),
       links: [{ label: "decision", target: decision }],
       prev,
-    };
+    });
   }
 }

@@ -7,7 +7,7 @@
 import { equalBytes, toBase64Url, type Hash, type Thumbprint } from "@sigil/core/bytes";
 import type { CborMap } from "@sigil/core/cbor";
 import { fail, SigilFault } from "../../errors.ts";
-import { formatKeyRetirement, formatSigningKey, type RecordBody } from "@sigil/core/record";
+import { formatKeyRetirement, formatSigningKey, systemBody, type RecordBody } from "@sigil/core/record";
 import {
   applyKeyRecord,
   keyRetirementId,
@@ -141,7 +141,6 @@ export class KeyLife {
   }
 
   #body(kind: string, id: string, payload: CborMap, prev: Hash | null): RecordBody {
-    const place = { tenant: "system", space: "system" } as const;
-    return { kind, schemaVersion: 1, id, ...place, ts: this.#steps.nowMs(), payload, links: [], prev };
+    return systemBody({ kind, id, ts: this.#steps.nowMs(), payload, prev });
   }
 }

@@ -6,15 +6,13 @@
 import { verifySigned } from "@sigil/core/verify";
 import { equalBytes } from "@sigil/core/bytes";
 import { fail, SigilFault } from "../../errors.ts";
-import { systemTenant } from "@sigil/core/record";
+import { erasedPrefix, erasurePrefix, systemTenant } from "@sigil/core/record";
 import { type KeyRing, verifyOwn } from "@sigil/core/keys";
 import type { Store } from "../../storage/store.ts";
-import { noPositions, orderIn, reportId, reportIn, type Erasure, type Placed } from "../layout/erasure.ts";
+import { noPositions, orderIn, reportIn, type Erasure, type Placed } from "../layout/erasure.ts";
 import { parseHead } from "../layout/indexes.ts";
 import { headPrefix, prefixRange, recordKey } from "../layout/keyspace.ts";
 import type { Sealer } from "../sealing/sealer.ts";
-
-const orderPrefix = "erasure/";
 
 type Context = {
   readonly store: Store;
@@ -58,11 +56,11 @@ const newestOf = async function* (prefix: string, context: Context): AsyncGenera
 /** By tenant. @throws storeFailed, ledgerCorrupt for a record or an index entry that does not hold. */
 export const readErasures = async (context: Context): Promise<ReadonlyMap<string, Erasure>> => {
   const erasures = new Map<string, Erasure>();
-  for await (const record of newestOf(orderPrefix, context)) {
+  for await (const record of newestOf(erasurePrefix, context)) {
     const order = orderIn(record);
     if (order !== undefined) erasures.set(order.tenant, order);
   }
-  for await (const record of newestOf(reportId(""), context)) {
+  for await (const record of newestOf(erasedPrefix, context)) {
     const report = reportIn(record);
     const order = report && erasures.get(report.tenant);
     if (order !== undefined && equalBytes(report?.order ?? noPositions, order.hash)) {

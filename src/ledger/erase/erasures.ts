@@ -6,7 +6,7 @@
 import { openRecord, readRecord } from "@sigil/core/verify";
 import { fail, SigilFault } from "../../errors.ts";
 import { projectionOpsMax } from "../../limits.ts";
-import { formatErased, systemTenant, type RecordBody } from "@sigil/core/record";
+import { erasedPrefix, formatErased, systemBody, type RecordBody } from "@sigil/core/record";
 import type { Hash } from "@sigil/core/bytes";
 import type { KeyRange, Store, StoreOp } from "../../storage/store.ts";
 import {
@@ -14,7 +14,6 @@ import {
   noPositions,
   orderIn,
   refuseErased,
-  reportId,
   reportIn,
   type Erasure,
 } from "../layout/erasure.ts";
@@ -201,17 +200,13 @@ export class Erasures {
   }
 
   #report({ tenant, hash }: Erasure, taken: Taken): RecordBody {
-    return {
+    return systemBody({
       kind: "erased",
-      schemaVersion: 1,
-      id: reportId(tenant),
-      tenant: systemTenant,
+      id: erasedPrefix + tenant,
       ts: this.#steps.nowMs(),
-      space: "system",
       payload: formatErased({ tenant, order: hash, ...taken }),
       links: [{ label: "erasure", target: hash }],
-      prev: null,
-    };
+    });
   }
 
   async #commit(batch: readonly StoreOp[]): Promise<void> {

@@ -16,8 +16,6 @@ export type Erasure = {
   readonly reported: boolean;
 };
 
-export const reportId = (tenant: string): string => `erased/${tenant}`;
-
 /** A record and where it stands. */
 export type Placed = { readonly body: RecordBody; readonly hash: Hash; readonly position: bigint };
 

@@ -5,7 +5,8 @@
 import { walkKeys, type KeyRecord } from "@sigil/core/verify";
 import type { Hash } from "@sigil/core/bytes";
 import { fail, SigilFault } from "../../errors.ts";
-import { keyRetirementPrefix, signingKeyPrefix, type KeyRing, verifyOwn } from "@sigil/core/keys";
+import { type KeyRing, verifyOwn } from "@sigil/core/keys";
+import { keyRetirementPrefix, signingKeyPrefix, systemTenant } from "@sigil/core/record";
 import type { Store } from "../../storage/store.ts";
 import { parseHead } from "../layout/indexes.ts";
 import { headPrefix, prefixRange, recordKey } from "../layout/keyspace.ts";
@@ -35,7 +36,7 @@ export const readKeyRecords = async (
 ): Promise<{ readonly records: readonly KeyRecord[]; readonly ring: KeyRing }> => {
   const positions: bigint[] = [];
   for (const prefix of [signingKeyPrefix, keyRetirementPrefix]) {
-    const range = prefixRange(headPrefix("system", "system", prefix));
+    const range = prefixRange(headPrefix(systemTenant, "system", prefix));
     for await (const [, value] of context.store.range(range)) positions.push(parseHead(value).position);
   }
   positions.sort((a, b) => (a < b ? -1 : 1));

@@ -41,6 +41,16 @@ describe("the sources", () => {
     expect(muting).to.deep.equal([]);
   });
 
+  it("write the beginnings of system records' ids in one file, and their tenant and space in one builder", () => {
+    const place = "src/core/record/system.ts";
+    const kinds = [...read(place).matchAll(/Prefix = "([a-z_]+)\//g)].map(([, kind]) => kind);
+    expect(kinds).to.include.members(["principal", "witness", "suspension", "proposal"]);
+    const byHand = new RegExp(
+      `(?:"(?:${kinds.join("|")})/(?:key/)?"|\`(?:${kinds.join("|")})/\\$)|tenant: "system"`,
+    );
+    expect(product.filter((path) => path !== place && byHand.test(read(path)))).to.deep.equal([]);
+  });
+
   it("are named after the domain", () => {
     expect(all.filter((path) => /\b(?:utils?|helpers?|common|manager|misc)\b/.test(path))).to.deep.equal([]);
   });
