@@ -5,7 +5,7 @@
  */
 import { describeCoreError, Fault, type CoreError } from "@sigil/core/errors";
 
-export { assert } from "@sigil/core/errors";
+export { assert, invalidField } from "@sigil/core/errors";
 
 /** Why a caller's proof of identity was not accepted. Stable: callers see it as `ErrorInfo.reason`. */
 export type CredentialReason =

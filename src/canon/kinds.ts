@@ -3,7 +3,7 @@
  * Source: docs/spec/canon.md §2.
  */
 import type { CborValue } from "@sigil/core/cbor";
-import { fail, SigilFault } from "../errors.ts";
+import { fail, invalidField, SigilFault } from "../errors.ts";
 import {
   knownKinds,
   parsePrincipal,
@@ -26,8 +26,6 @@ import {
   witnessPrefix,
 } from "@sigil/core/record";
 
-const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
-
 /** Kinds that exist in the system space alone, where a quorum writes them. */
 const governedKinds = ["trust_model", "witness", "quorum", "module", "schema", "erasure"];
 
@@ -40,13 +38,13 @@ const keptPrefixes = [proposalPrefix, proposalEndingPrefix, attestationPrefix];
 /** @param path stands before each field's name. @throws invalidField, quorumNeeded. */
 export const checkUserKind = (kind: string, id: string, tenant: string, path: string): void => {
   const isKept = keptPrefixes.some((prefix) => id.startsWith(prefix));
-  if (tenant === systemTenant && isKept) refuse(`${path}id`, "is kept for proposals");
+  if (tenant === systemTenant && isKept) invalidField(`${path}id`, "is kept for proposals");
   if (id.startsWith(principalPrefix) !== (kind === "principal")) {
-    refuse(`${path}id`, `must begin with "${principalPrefix}" for kind principal, and for no other`);
+    invalidField(`${path}id`, `must begin with "${principalPrefix}" for kind principal, and for no other`);
   }
   if (kind === "principal" || !knownKinds.includes(kind)) return;
   if (governedKinds.includes(kind)) fail({ kind: "quorumNeeded", what: `a record of kind ${kind}` });
-  refuse(`${path}kind`, "is written by the server alone");
+  invalidField(`${path}kind`, "is written by the server alone");
 };
 
 /** The same rules as everywhere, named after the field of this write. */
@@ -55,7 +53,7 @@ const parseOwn = (payload: CborValue, path: string): PrincipalPayload => {
     return parsePrincipal(payload, principalVersion(payload));
   } catch (error) {
     if (!(error instanceof SigilFault) || error.error.kind !== "malformedRecord") throw error;
-    return refuse(path + error.error.field, error.error.rule);
+    return invalidField(path + error.error.field, error.error.rule);
   }
 };
 
@@ -70,8 +68,9 @@ export const checkFreePrincipal = (
 ): PrincipalPayload => {
   const principal = parseOwn(payload, path);
   const fault = enrolmentFault(id, principal, { place: `${tenant}/`, trustDomain });
-  if (fault !== null) refuse(path + fault.field, fault.rule);
-  if (principal.tenant !== tenant) refuse(`${path}payload.tenant`, `must be ${tenant}, the caller's own`);
+  if (fault !== null) invalidField(path + fault.field, fault.rule);
+  if (principal.tenant !== tenant)
+    invalidField(`${path}payload.tenant`, `must be ${tenant}, the caller's own`);
   if (!freeLevels.includes(principal.loa)) {
     fail({ kind: "quorumNeeded", what: `a principal of level ${principal.loa}` });
   }
@@ -96,9 +95,9 @@ export const proposableKind = (id: string): string => {
     return kind;
   }
   if (id === quorumId || id.startsWith(witnessPrefix)) {
-    return refuse("id", "changes by WitnessService.ProposeWitnessChange");
+    return invalidField("id", "changes by WitnessService.ProposeWitnessChange");
   }
-  return refuse(
+  return invalidField(
     "id",
     `must be ${activeModelId}, principal/<id>, schema/<kind>, module/<name>, erasure/<tenant>, or suspension/… to lift one`,
   );

@@ -2,7 +2,7 @@
  * Branded byte strings and the few conversions everything else needs. Pure.
  * A brand is made only by its `parse…` function, which checks the length and copies.
  */
-import { fail } from "./errors.ts";
+import { invalidField } from "./errors.ts";
 
 declare const brand: unique symbol;
 export type Bytes<Name extends string> = Uint8Array & { readonly [brand]: Name };
@@ -18,7 +18,7 @@ export type Thumbprint = Bytes<"Thumbprint">;
 
 const exactly = <B extends Bytes<string>>(raw: Uint8Array, bytes: number, name: string): B => {
   if (raw.length !== bytes) {
-    fail({ kind: "invalidField", field: name, rule: `must be ${bytes} bytes, got ${raw.length}` });
+    invalidField(name, `must be ${bytes} bytes, got ${raw.length}`);
   }
   // `Uint8Array.from` asks for an iterator and takes four times as long.
   return new Uint8Array(raw) as Uint8Array as B;
@@ -91,7 +91,7 @@ export const toHex = (bytes: Uint8Array): string => {
 /** @throws invalidField when the text is not an even number of hex digits. */
 export const fromHex = (text: string): Uint8Array => {
   if (text.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(text)) {
-    fail({ kind: "invalidField", field: "hex", rule: "must be an even number of hex digits" });
+    invalidField("hex", "must be an even number of hex digits");
   }
   const bytes = new Uint8Array(text.length / 2);
   for (let index = 0; index < bytes.length; index += 1) {
@@ -135,7 +135,7 @@ export const fromBase64 = (text: string): Uint8Array => {
     }
   }
   if (toBase64(bytes) !== text) {
-    fail({ kind: "invalidField", field: "base64", rule: "must be padded standard base64" });
+    invalidField("base64", "must be padded standard base64");
   }
   return bytes;
 };
@@ -147,7 +147,7 @@ export const toBase64Url = (bytes: Uint8Array): string =>
 /** @throws invalidField when the text is not unpadded base64url. */
 export const fromBase64Url = (text: string): Uint8Array => {
   if (!/^[A-Za-z0-9_-]*$/.test(text)) {
-    fail({ kind: "invalidField", field: "base64url", rule: "must be unpadded base64url" });
+    invalidField("base64url", "must be unpadded base64url");
   }
   const padding = "=".repeat((4 - (text.length % 4)) % 4);
   return fromBase64(text.replaceAll("-", "+").replaceAll("_", "/") + padding);

@@ -89,6 +89,10 @@ export const fail = (error: CoreError, options?: ErrorOptions): never => {
   throw new Fault(error, describeCoreError(error), options);
 };
 
+/** What a field of a request, or a value that stands for one, breaks. @throws Fault always: invalidField. */
+export const invalidField = (field: string, rule: string, options?: ErrorOptions): never =>
+  fail({ kind: "invalidField", field, rule }, options);
+
 /** For our own bugs, never for bytes from outside. */
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`);

@@ -6,7 +6,7 @@
 import { createSecretKey, randomBytes } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { fail, SigilFault } from "../errors.ts";
+import { fail, invalidField, SigilFault } from "../errors.ts";
 import { tenantBytesMax } from "@sigil/core/limits";
 import { dataKeysHeldMax } from "../limits.ts";
 import { eraseFile, eraseUnfinished } from "./files/erase.ts";
@@ -24,7 +24,7 @@ const tenantPattern = /^[a-z0-9-]+$/;
 const checkTenant = (tenant: string): void => {
   // The tenant becomes a file name: nothing else may pass.
   if (!tenantPattern.test(tenant) || tenant.length > tenantBytesMax) {
-    fail({ kind: "invalidField", field: "tenant", rule: `must be 1 to ${tenantBytesMax} of [a-z0-9-]` });
+    invalidField("tenant", `must be 1 to ${tenantBytesMax} of [a-z0-9-]`);
   }
 };
 

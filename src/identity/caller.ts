@@ -1,5 +1,5 @@
 /** Who is calling, as proof established it, and what the call brings along. Pure. */
-import { fail } from "../errors.ts";
+import { fail, invalidField } from "../errors.ts";
 import { publicTenant, systemTenant, tenantFault, type Level } from "@sigil/core/record";
 
 export type Caller = {
@@ -94,7 +94,7 @@ export const readsAcross = (caller: Caller): boolean =>
 export const tenantFor = (caller: Caller, asked: string): string => {
   if (asked === "" || asked === caller.tenant) return caller.tenant;
   const fault = tenantFault(asked);
-  if (fault !== null) return fail({ kind: "invalidField", field: "tenant", rule: fault });
+  if (fault !== null) return invalidField("tenant", fault);
   if (readsAcross(caller)) return asked;
   return fail({
     kind: "tenantForbidden",

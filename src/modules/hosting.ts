@@ -3,7 +3,7 @@
  * caller's own. Only what its manifest was granted; the sandbox counts the calls. Source: docs/spec/module.md §4.
  */
 import { utf8Encode } from "@sigil/core/bytes";
-import { fail } from "../errors.ts";
+import { invalidField } from "../errors.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import { isGranted } from "./sandbox/grants.ts";
 import type { Capability } from "./sandbox/limits.ts";
@@ -25,8 +25,7 @@ export type HostFunctions = {
 };
 
 /** The sandbox asks for nothing that was not granted; that it does not is no reason to give it. */
-const refuse = (): never =>
-  fail({ kind: "invalidField", field: "capabilities", rule: "do not grant what the module asks for" });
+const refuse = (): never => invalidField("capabilities", "do not grant what the module asks for");
 
 export const hostOf = (
   functions: HostFunctions,

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { concatBytes, equalBytes, parseHash, toHex, type Hash } from "@sigil/core/bytes";
-import { fail } from "../errors.ts";
+import { fail, invalidField } from "../errors.ts";
 import { formatModule, type ModulePayload, modulePrefix } from "@sigil/core/record";
 import { moduleBytesMax } from "../limits.ts";
 import type { Proposed } from "../canon/domain.ts";
@@ -37,7 +37,7 @@ const receive = async (
     hash.update(chunk);
     parts.push(chunk);
   }
-  if (length === 0) fail({ kind: "invalidField", field: "chunk", rule: "must bring the code" });
+  if (length === 0) invalidField("chunk", "must bring the code");
   return { bytes: concatBytes(...parts), digest: parseHash(hash.digest()) };
 };
 
@@ -60,7 +60,7 @@ export const proposeCode = async (
   const { bytes, digest } = await receive(chunks);
   if (manifest.digest !== null && !equalBytes(manifest.digest, digest)) {
     const rule = `must be the code's SHA-256, ${toHex(digest)}, and is ${toHex(manifest.digest)}`;
-    fail({ kind: "invalidField", field: "manifest.digest", rule });
+    invalidField("manifest.digest", rule);
   }
   const { minLevel: minLoa, capabilities, limits } = manifest;
   const payload = { digest, minLoa, capabilities, limits };

@@ -1,5 +1,5 @@
 /** What `rpc/` calls: running, showing, proposing and retiring modules. The parts are in running.ts and proposing.ts. */
-import { fail } from "../errors.ts";
+import { fail, invalidField } from "../errors.ts";
 import type { CborValue } from "@sigil/core/cbor";
 import { parseModule, type ModulePayload, modulePrefix } from "@sigil/core/record";
 import type { CallContext, Caller } from "../identity/caller.ts";
@@ -122,7 +122,7 @@ class Modules implements ModuleService {
       const code = await this.#deps.files.read(manifest.digest);
       if (code.kind === "whole") return code.bytes;
       const rule = "must be the digest of code that is here; ModuleService.ProposeModule takes it in";
-      return fail({ kind: "invalidField", field: "payload.digest", rule });
+      return invalidField("payload.digest", rule);
     };
     await checkCodeWith(this.#deps)({ bytes, tenant, signal }, manifest);
   }

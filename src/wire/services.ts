@@ -17,7 +17,7 @@ import { Directory } from "../identity/directory/directory.ts";
 import type { PrincipalService } from "../identity/directory/principal-service.ts";
 import { Suspending, type SuspendingDependencies } from "../identity/directory/suspending.ts";
 import type { CborValue } from "@sigil/core/cbor";
-import { fail, SigilFault } from "../errors.ts";
+import { fail, invalidField, SigilFault } from "../errors.ts";
 import { canonicalTarget, spellingOr, schemaPrefix } from "@sigil/core/record";
 import { createDecisionIds } from "../trust/decision-id.ts";
 import type { CheckQuestion } from "../trust/decision.ts";
@@ -42,7 +42,7 @@ export const wireAudit = (ledger: LedgerReader) =>
     ledger,
     compileGlob: (pattern) => {
       const rule = globFault(pattern);
-      if (rule !== null) fail({ kind: "invalidField", field: "target_glob", rule });
+      if (rule !== null) invalidField("target_glob", rule);
       const { matches } = compileGlob(pattern);
       // Decisions from before targets had one spelling are found under it.
       return (target) => matches(spellingOr(canonicalTarget(target), target));

@@ -16,7 +16,7 @@ import {
   type SignatureCheck,
 } from "@sigil/core/quorum";
 import { systemTenant, witnessPrefix, type RecordBody } from "@sigil/core/record";
-import { fail, SigilFault } from "../../errors.ts";
+import { fail, invalidField, SigilFault } from "../../errors.ts";
 import type { CallContext, Caller } from "../../identity/caller.ts";
 import type { Appended } from "../../ledger/append/commit.ts";
 import { attestationBytesMax } from "../../limits.ts";
@@ -138,7 +138,7 @@ export const attestProposal = async (
 ): Promise<Attested> => {
   if (statement.length > attestationBytesMax) {
     const rule = `must be at most ${attestationBytesMax} bytes`;
-    return fail({ kind: "invalidField", field: "statement", rule });
+    return invalidField("statement", rule);
   }
   const parsed = parseAttestationStatement(statement);
   await refuseForged(proposals, id, parsed);

@@ -16,13 +16,11 @@ import {
   type RecordBody,
   witnessPrefix,
 } from "@sigil/core/record";
-import { fail } from "../../errors.ts";
+import { fail, invalidField } from "../../errors.ts";
 import { proposalReasonBytesMax } from "../../limits.ts";
 import { checkPublicKey } from "@sigil/core/keys";
 import type { Content } from "../domain.ts";
 import { checkSchemaSize } from "../schemas/json-schema.ts";
-
-const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
 
 /** The part of an id after its first "/". */
 const nameIn = (id: string): string => id.slice(id.indexOf("/") + 1);
@@ -31,25 +29,26 @@ const checkPrincipal = (id: string, payload: CborValue, trustDomain: string): vo
   const principal = parsePrincipal(payload, principalVersion(payload));
   for (const key of principal.publicKeys) checkPublicKey(key);
   const fault = enrolmentFault(id, principal, { place: "", trustDomain });
-  if (fault !== null) refuse(fault.field, fault.rule);
+  if (fault !== null) invalidField(fault.field, fault.rule);
   const name = principal.id ?? nameIn(id);
   // A witness calls under such a name, by the key in its own record.
   if (name.startsWith(witnessPrefix))
-    refuse("id", `must not name a principal that begins with "${witnessPrefix}"`);
+    invalidField("id", `must not name a principal that begins with "${witnessPrefix}"`);
 };
 
 const checkErasure = (id: string, payload: CborValue): void => {
   const { tenant, reason } = parseErasure(payload);
-  if (tenant !== nameIn(id)) refuse("id", "must be erasure/ and the tenant in the payload");
+  if (tenant !== nameIn(id)) invalidField("id", "must be erasure/ and the tenant in the payload");
   if (Buffer.byteLength(reason) > proposalReasonBytesMax) {
-    refuse("payload.reason", `must be at most ${proposalReasonBytesMax} bytes`);
+    invalidField("payload.reason", `must be at most ${proposalReasonBytesMax} bytes`);
   }
 };
 
 const checkSchema = (id: string, payload: CborValue): void => {
   const { kind, schema } = parseSchema(payload);
-  if (kind !== nameIn(id)) refuse("id", "must be schema/ and the kind in the payload");
-  if (knownKinds.includes(kind)) refuse("id", "must name a kind of user data: the server's own have schemas");
+  if (kind !== nameIn(id)) invalidField("id", "must be schema/ and the kind in the payload");
+  if (knownKinds.includes(kind))
+    invalidField("id", "must name a kind of user data: the server's own have schemas");
   // Compiled once the proposer was found to have the right to ask: that may take seconds.
   checkSchemaSize(schema);
 };
@@ -67,9 +66,12 @@ const checkPayload = (kind: string, id: string, payload: CborValue, trustDomain:
     case "erasure":
       return checkErasure(id, payload);
     case "suspension":
-      return refuse("id", "is written by PrincipalService.SuspendPrincipal; propose a tombstone to lift one");
+      return invalidField(
+        "id",
+        "is written by PrincipalService.SuspendPrincipal; propose a tombstone to lift one",
+      );
     default:
-      return refuse("id", "names no kind that may be proposed");
+      return invalidField("id", "names no kind that may be proposed");
   }
 };
 
@@ -95,8 +97,8 @@ export const candidateOf = (
     return { kind, schemaVersion, payload: content.payload };
   }
   if (kind === "trust_model")
-    refuse("tombstone", "must not end the trust model: without one everything denies");
-  if (kind === "erasure") refuse("tombstone", "must not end an erasure: what is erased stays so");
+    invalidField("tombstone", "must not end the trust model: without one everything denies");
+  if (kind === "erasure") invalidField("tombstone", "must not end an erasure: what is erased stays so");
   return { kind: "tombstone", schemaVersion: 1, payload: formatTombstone({ kind }) };
 };
 

@@ -1,7 +1,7 @@
 /** Pages of proposals: open ones first, then the ended ones, each newest first. */
 import { proposalPrefix } from "@sigil/core/record";
 import type { CborValue } from "@sigil/core/cbor";
-import { fail } from "../../errors.ts";
+import { fail, invalidField } from "../../errors.ts";
 import type { Caller } from "../../identity/caller.ts";
 import { PageRoom, pageSizeOf, takePage, type Walked } from "../../ledger/layout/paging.ts";
 import type { Proposal, ProposalPage, ProposalQuery } from "../domain.ts";
@@ -30,7 +30,7 @@ const requireWitness = async (proposals: Proposals, witness: string): Promise<vo
   const isProposed = [...open.values()].some(({ enrols }) => enrols?.witness === witness);
   if (registry.registry.witnesses.has(witness) || isProposed) return;
   const rule = "is no enrolled witness, and none that an open proposal would enrol";
-  fail({ kind: "invalidField", field: "waiting_for_witness", rule });
+  invalidField("waiting_for_witness", rule);
 };
 
 /** The phase of a walk, the ledger size it is pinned to, and the id it stands at. */

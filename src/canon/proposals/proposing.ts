@@ -2,7 +2,7 @@
 import { sha256 } from "@sigil/core/hash";
 import type { Hash } from "@sigil/core/bytes";
 import { cborEncode, type CborValue } from "@sigil/core/cbor";
-import { fail } from "../../errors.ts";
+import { fail, invalidField } from "../../errors.ts";
 import {
   formatProposal,
   formatQuorum,
@@ -112,7 +112,7 @@ export const draftChange = (
     const current = await registry();
     const plan = planRegistryChange(current, change, looksLike);
     if (plan.kind === "refused") {
-      return fail({ kind: "invalidField", field: `${change.kind}.${plan.field}`, rule: plan.rule });
+      return invalidField(`${change.kind}.${plan.field}`, plan.rule);
     }
     const links = [decisionLink(decision)];
     const payload = formatQuorum(plan.quorum);

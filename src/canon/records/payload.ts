@@ -6,7 +6,7 @@
  */
 import { printParseErrorCode, visit, type JSONVisitor } from "jsonc-parser";
 import { cborDecode, type CborValue } from "@sigil/core/cbor";
-import { fail, SigilFault } from "../../errors.ts";
+import { invalidField, SigilFault } from "../../errors.ts";
 import { cborDepthMax, cborEntriesMax } from "@sigil/core/limits";
 import { jsonCharactersMax } from "../../limits.ts";
 import { atPointer, formatPointer } from "../schemas/json-pointer.ts";
@@ -71,7 +71,7 @@ class PayloadBuilder {
   readonly #visitor: JSONVisitor = {
     onError: (code, _offset, _length, line, column) => {
       const rule = `is not JSON: ${wordsOf(printParseErrorCode(code))} at line ${line + 1} column ${column + 1}`;
-      return fail({ kind: "invalidField", field: this.#field, rule });
+      return invalidField(this.#field, rule);
     },
     onObjectBegin: (_offset, _length, _line, _column, path) => {
       const entries = Object.create(null) as { [key: string]: CborValue };
@@ -128,11 +128,7 @@ class PayloadBuilder {
   }
 
   #refuse(path: readonly (string | number)[], rule: string): never {
-    return fail({
-      kind: "invalidField",
-      field: this.#field,
-      rule: `${atPointer(formatPointer(path))} ${rule}`,
-    });
+    return invalidField(this.#field, `${atPointer(formatPointer(path))} ${rule}`);
   }
 }
 
@@ -142,7 +138,7 @@ class PayloadBuilder {
  */
 export const parseJsonPayload = (text: string, field: string): CborValue => {
   if (text.length > jsonCharactersMax) {
-    fail({ kind: "invalidField", field, rule: `must be at most ${jsonCharactersMax} characters` });
+    invalidField(field, `must be at most ${jsonCharactersMax} characters`);
   }
   return new PayloadBuilder(text, field).build();
 };
@@ -154,6 +150,6 @@ export const parseCborPayload = (bytes: Uint8Array, field: string): CborValue =>
   } catch (cause) {
     if (!(cause instanceof SigilFault) || cause.error.kind !== "malformedCbor") throw cause;
     const { offset, rule } = cause.error;
-    return fail({ kind: "invalidField", field, rule: `is not canonical CBOR at offset ${offset}: ${rule}` });
+    return invalidField(field, `is not canonical CBOR at offset ${offset}: ${rule}`);
   }
 };

@@ -3,7 +3,7 @@
  * A walk sees the ledger as it was at one size, whatever is appended meanwhile.
  */
 import { equalBytes } from "@sigil/core/bytes";
-import { fail, SigilFault } from "../../errors.ts";
+import { fail, invalidField, SigilFault } from "../../errors.ts";
 import { systemTenant, type Space, type RecordBody, type StoredRecord } from "@sigil/core/record";
 import { tenantFor, type Caller } from "../../identity/caller.ts";
 import type { LedgerReader } from "../../ledger/read/reading.ts";
@@ -34,7 +34,7 @@ export type Scope = { readonly tenant: string; readonly space: Space };
 export const scopeOf = (caller: Caller, space: Space, tenant: string): Scope => {
   if (space === "user") return { space, tenant: tenantFor(caller, tenant) };
   if (tenant === "" || tenant === systemTenant) return { space, tenant: systemTenant };
-  return fail({ kind: "invalidField", field: "tenant", rule: `must be ${systemTenant} in the system space` });
+  return invalidField("tenant", `must be ${systemTenant} in the system space`);
 };
 
 /** The same for a listing, which would be empty for a tenant that there is not. @throws notFound as well. */

@@ -5,7 +5,7 @@
 import { sha256 } from "@sigil/core/hash";
 import { parseHash, type Hash } from "@sigil/core/bytes";
 import { cborEncode, type CborValue } from "@sigil/core/cbor";
-import { fail, SigilFault } from "../../errors.ts";
+import { fail, invalidField, SigilFault } from "../../errors.ts";
 import {
   formatTombstone,
   parseTombstone,
@@ -37,8 +37,6 @@ export type WritingDependencies = {
 
 /** What a write is about: its id, the version it follows, and its kind. */
 type Target = { readonly kind: string; readonly newest: VersionedRecord | undefined };
-
-const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
 
 /** What a repeat must equal, the payload by its hash: as a part it would have less depth and length than alone. */
 const writeBytes = (write: Write): CborValue => [
@@ -95,9 +93,9 @@ export class Writing {
     call: CallContext,
     append: AppendOnce,
   ): Promise<readonly Written[]> {
-    if (writes.length > batchWritesMax) refuse("writes", `must be 1 to ${batchWritesMax}`);
+    if (writes.length > batchWritesMax) invalidField("writes", `must be 1 to ${batchWritesMax}`);
     if (new Set(writes.map(({ id }) => id)).size !== writes.length)
-      refuse("writes", "must have distinct ids");
+      invalidField("writes", "must have distinct ids");
     // The reply repeats every payload several times over.
     const bytes = writes.reduce((sum, write) => sum + questionOf(write).input.length, 0);
     if (writes.length > 1 && bytes > pageEnvelopeBytesMax) {
@@ -149,10 +147,10 @@ export class Writing {
 
   /** A link to what the caller could not read is as wrong as one to nothing. */
   async #checkLink(tenant: string, { label, target }: RecordLink, path: string): Promise<void> {
-    if (label === decisionLabel) refuse(`${path}.label`, `"${decisionLabel}" is the server's own`);
+    if (label === decisionLabel) invalidField(`${path}.label`, `"${decisionLabel}" is the server's own`);
     const body = (await this.#deps.ledger.reader.readHash(target))?.body;
     if (body?.tenant === tenant || body?.space === "system") return;
-    refuse(`${path}.target`, "is the hash of no record of the tenant or of the system space");
+    invalidField(`${path}.target`, "is the hash of no record of the tenant or of the system space");
   }
 
   /** @throws staleVersion, notFound, invalidField. */
@@ -162,7 +160,7 @@ export class Writing {
     const scope: Scope = { tenant, space: "user" };
     const newest = await readNewest(reader, scope, id);
     if (newest === undefined && (await isDecisionId(reader, tenant, id)))
-      refuse(`${path}id`, "is a decision's");
+      invalidField(`${path}id`, "is a decision's");
     const version = newest?.version ?? 0n;
     const exists = newest !== undefined && !newest.tombstone;
     const holds =
@@ -170,10 +168,10 @@ export class Writing {
     if (!holds) fail({ kind: "staleVersion", id, version });
     if (content.kind === "tombstone" && !exists) fail({ kind: "notFound", what: "record", id });
     if (newest === undefined)
-      return write.kind === "" ? refuse(`${path}kind`, "must be given") : { kind: write.kind, newest };
+      return write.kind === "" ? invalidField(`${path}kind`, "must be given") : { kind: write.kind, newest };
     const kind = keptKind(newest);
     if (write.kind !== kind && !(content.kind === "tombstone" && write.kind === "")) {
-      refuse(`${path}kind`, `must stay ${kind}`);
+      invalidField(`${path}kind`, `must stay ${kind}`);
     }
     return { kind, newest };
   }

@@ -10,7 +10,7 @@ import { RecordCache } from "../../ledger/cache.ts";
 import type { ProjectionLedger } from "../../ledger/feed.ts";
 import { toHex } from "@sigil/core/bytes";
 import { cborEncode, type CborValue } from "@sigil/core/cbor";
-import { fail, SigilFault } from "../../errors.ts";
+import { fail, invalidField, SigilFault } from "../../errors.ts";
 import { parseSchema, recordIdFault, systemTenant, type RecordBody, schemaPrefix } from "@sigil/core/record";
 import { jsonSchemaCacheEntriesMax, jsonSchemaCpuMsMax } from "../../limits.ts";
 import { SchemaThread, type SchemaOutcome } from "./schema-thread.ts";
@@ -83,15 +83,14 @@ const schemaIn = (
         case "sound":
           return;
         case "refused":
-          return fail({ kind: "invalidField", field, rule: outcome.rule });
+          return invalidField(field, outcome.rule);
         case "badSchema":
           return corrupt(outcome.rule);
         case "tookTooLong":
-          return fail({
-            kind: "invalidField",
+          return invalidField(
             field,
-            rule: `takes more than ${jsonSchemaCpuMsMax} ms of processor time to hold to the schema of its kind`,
-          });
+            `takes more than ${jsonSchemaCpuMsMax} ms of processor time to hold to the schema of its kind`,
+          );
         case "failed":
           return notAnswered(outcome.rule);
       }

@@ -5,7 +5,7 @@
  */
 import { concatBytes, parseHash } from "../bytes.ts";
 import type { Hash } from "../bytes.ts";
-import { assert, fail } from "../errors.ts";
+import { assert, invalidField } from "../errors.ts";
 import { tileHashesMax, tileHeight, tileLevelMax, treeSizeMax } from "../limits.ts";
 import { nodeHash } from "./hash.ts";
 import type { ReadHashes } from "./proof.ts";
@@ -86,8 +86,6 @@ export const readHashesFromTiles =
     return runs.map(({ tile, from, to }) => foldTile((byKey.get(tileKey(tile)) ?? []).slice(from, to)));
   };
 
-const invalidTile = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
-
 /** The tile's bytes: its hashes one after the other. */
 export const formatTile = (hashes: readonly Hash[]): Uint8Array => concatBytes(...hashes);
 
@@ -95,7 +93,7 @@ export const formatTile = (hashes: readonly Hash[]): Uint8Array => concatBytes(.
 export const parseTile = (bytes: Uint8Array): readonly Hash[] => {
   const width = bytes.length / 32;
   if (!Number.isInteger(width) || width < 1 || width > tileHashesMax) {
-    invalidTile("tile", `must be 1 to ${tileHashesMax} hashes of 32 bytes, got ${bytes.length} bytes`);
+    invalidField("tile", `must be 1 to ${tileHashesMax} hashes of 32 bytes, got ${bytes.length} bytes`);
   }
   return Array.from({ length: width }, (_, slot) => parseHash(bytes.subarray(32 * slot, 32 * slot + 32)));
 };
@@ -117,15 +115,15 @@ export const parseEntryBundle = (bytes: Uint8Array): readonly Uint8Array[] => {
   let offset = 0;
   while (offset < bytes.length) {
     if (entries.length === tileHashesMax)
-      invalidTile("entry_bundle", `must hold at most ${tileHashesMax} entries`);
+      invalidField("entry_bundle", `must hold at most ${tileHashesMax} entries`);
     const start = offset + 2;
     const end = start + (((bytes[offset] ?? 0) << 8) | (bytes[offset + 1] ?? 0));
     if (start > bytes.length || end > bytes.length)
-      invalidTile("entry_bundle", "must not end inside an entry");
+      invalidField("entry_bundle", "must not end inside an entry");
     entries.push(bytes.slice(start, end));
     offset = end;
   }
-  if (entries.length === 0) invalidTile("entry_bundle", "must hold an entry");
+  if (entries.length === 0) invalidField("entry_bundle", "must hold an entry");
   return entries;
 };
 
@@ -155,21 +153,21 @@ export const parseTilePath = (path: string): TileResource => {
   const folder = match?.[1];
   const groups = match?.[2];
   if (folder === undefined || groups === undefined) {
-    return invalidTile("tile_path", "must be tile/<L>/<N>[.p/<W>] or tile/entries/<N>[.p/<W>]");
+    return invalidField("tile_path", "must be tile/<L>/<N>[.p/<W>] or tile/entries/<N>[.p/<W>]");
   }
   const index = BigInt(groups.replaceAll(/[x/]/g, ""));
   const width = match?.[3] === undefined ? tileHashesMax : Number(match[3]);
   if (match?.[3] !== undefined && (width < 1 || width >= tileHashesMax)) {
-    invalidTile("tile_path", "a partial tile is 1 to 255 wide");
+    invalidField("tile_path", "a partial tile is 1 to 255 wide");
   }
-  if (index > treeSizeMax) invalidTile("tile_path", "the index must be a uint64");
+  if (index > treeSizeMax) invalidField("tile_path", "the index must be a uint64");
   if (folder !== "entries" && Number(folder) > tileLevelMax) {
-    invalidTile("tile_path", `the level must be at most ${tileLevelMax}`);
+    invalidField("tile_path", `the level must be at most ${tileLevelMax}`);
   }
   const resource: TileResource =
     folder === "entries"
       ? { kind: "entries", index, width }
       : { kind: "hashes", level: Number(folder), index, width };
-  if (formatTilePath(resource) !== path) invalidTile("tile_path", "must have no needless zeroes");
+  if (formatTilePath(resource) !== path) invalidField("tile_path", "must have no needless zeroes");
   return resource;
 };

@@ -1,5 +1,5 @@
 /** The order of the five levels of access. Pure. A level is named in records and tokens, never numbered. */
-import { fail } from "../errors.ts";
+import { invalidField } from "../errors.ts";
 import { levelNames } from "./names.ts";
 import type { LevelName } from "./names.ts";
 
@@ -12,9 +12,7 @@ export const isLevel = (name: unknown): name is Level => levelNames.some((level)
 
 /** @throws invalidField naming `field` unless the name is one of `levelNames`, exactly as written there. */
 export const parseLevel = (name: unknown, field = "loa"): Level =>
-  isLevel(name)
-    ? name
-    : fail({ kind: "invalidField", field, rule: `must be one of ${levelNames.join(", ")}` });
+  isLevel(name) ? name : invalidField(field, `must be one of ${levelNames.join(", ")}`);
 
 /** The level as a number in [0, 1]: rank / 4, exact in binary. */
 export const levelFraction = (level: Level): number => RANKS[level] / (levelNames.length - 1);

@@ -3,7 +3,7 @@
  * tenants enrolled by themselves. A page ends at its size, at what a reply may hold, or at the bound of what one call opens.
  */
 import { principalPrefix, systemTenant, type Space, isAtLeast, type Level } from "@sigil/core/record";
-import { fail, SigilFault } from "../../errors.ts";
+import { fail, invalidField, SigilFault } from "../../errors.ts";
 import { listOpenedRecordsMax } from "../../limits.ts";
 import { readsAcross, tenantFor, type Caller } from "../caller.ts";
 import type { EnrolledPrincipal, Principals } from "../principals.ts";
@@ -74,7 +74,7 @@ export class Directory {
   async get(caller: Caller, id: string): Promise<EnrolledPrincipal> {
     const asked = id === "" ? caller.principal : id;
     if (asked === "") {
-      fail({ kind: "invalidField", field: "principal", rule: "must be given: the caller is anonymous" });
+      invalidField("principal", "must be given: the caller is anonymous");
     }
     if (asked !== caller.principal && !isAtLeast(caller.level, "mentor")) {
       const rpc = "looking at another principal";

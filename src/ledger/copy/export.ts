@@ -5,7 +5,7 @@
  */
 import { leafOf } from "@sigil/core/verify";
 import { equalBytes, type PublicKey } from "@sigil/core/bytes";
-import { assert, fail, SigilFault } from "../../errors.ts";
+import { assert, fail, invalidField, SigilFault } from "../../errors.ts";
 import type { KeyRing } from "@sigil/core/keys";
 import type { Store, StoreEntry, StoreSnapshot } from "../../storage/store.ts";
 import { parseGroup, type GroupEntry } from "../layout/group.ts";
@@ -143,7 +143,7 @@ const refuseFrom = async (from: bigint, store: Store, snapshot: StoreSnapshot): 
     end = group.firstPosition + BigInt(group.leaves.length);
   }
   if (end <= from) fail({ kind: "ledgerCorrupt", position: from, rule: "a group entry is missing" });
-  return fail({ kind: "invalidField", field: "from_size", rule: "must be a size that has a checkpoint" });
+  return invalidField("from_size", "must be a size that has a checkpoint");
 };
 
 /**

@@ -4,7 +4,7 @@
  * begins, for the same walk alone.
  */
 import type { CborValue } from "@sigil/core/cbor";
-import { fail } from "../../errors.ts";
+import { invalidField } from "../../errors.ts";
 import { pageEnvelopeBytesMax, pageSizeDefault, pageSizeMax } from "../../limits.ts";
 import { formatPageToken, parsePageToken, type Authenticate, type PagePlace } from "./page-token.ts";
 
@@ -20,7 +20,7 @@ export type PageQuery = {
 export const pageSizeOf = (pageSize: number): number => {
   if (pageSize === 0) return pageSizeDefault;
   if (pageSize <= pageSizeMax) return pageSize;
-  return fail({ kind: "invalidField", field: "page_size", rule: `must be at most ${pageSizeMax}` });
+  return invalidField("page_size", `must be at most ${pageSizeMax}`);
 };
 
 /** Tokens of one walk: bound to everything that the walk depends on, its caller first of all. */

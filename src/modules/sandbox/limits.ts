@@ -1,5 +1,5 @@
 /** What a module may be given and how much of it: capabilities, limits, and whether a module fits into them. Pure. */
-import { fail } from "../../errors.ts";
+import { invalidField } from "../../errors.ts";
 import type { Inspection, ModuleImport } from "./inspection.ts";
 import { hostFunctions } from "../wasm/host-functions.ts";
 import { ownExports } from "../wasm/meter.ts";
@@ -36,18 +36,18 @@ export const parseCapabilities = (
   return texts.map((text, index): Capability => {
     const item = `${field}[${index}]`;
     const name = text.startsWith(canonRead) ? "canon.read" : text;
-    if (seen.has(name)) fail({ kind: "invalidField", field: item, rule: `grants ${name} a second time` });
+    if (seen.has(name)) invalidField(item, `grants ${name} a second time`);
     seen.add(name);
     if (text === "clock" || text === "random" || text === "trust.check") return text;
     const prefix = text.slice(canonRead.length);
     if (name === "canon.read" && /^[A-Za-z0-9._~:/@-]{1,255}$/.test(prefix)) return `${canonRead}${prefix}`;
     const rule = "must be clock, random, trust.check, or canon.read: with the prefix of ids it may read";
-    return fail({ kind: "invalidField", field: item, rule });
+    return invalidField(item, rule);
   });
 };
 
 const refuseImport = ({ module, name }: ModuleImport, rule: string): never =>
-  fail({ kind: "invalidField", field: "module.imports", rule: `"${module}"."${name}" ${rule}` });
+  invalidField("module.imports", `"${module}"."${name}" ${rule}`);
 
 const checkImport = (each: ModuleImport, grants: ReadonlySet<string>): void => {
   const offered = each.module === "wasi_snapshot_preview1" ? preview1 : hostFunctions;
@@ -64,7 +64,7 @@ const checkImport = (each: ModuleImport, grants: ReadonlySet<string>): void => {
 };
 
 const checkExports = ({ imports, exports }: Inspection): void => {
-  const refuse = (rule: string): never => fail({ kind: "invalidField", field: "module.exports", rule });
+  const refuse = (rule: string): never => invalidField("module.exports", rule);
   const own = exports.find(({ name }) => name.startsWith(ownExports));
   if (own !== undefined)
     refuse(`hold "${own.name}": names that begin with "${ownExports}" are the sandbox's own`);
@@ -89,6 +89,6 @@ export const checkModule = (
   checkExports(inspection);
   if (inspection.startPages > limits.memoryPages) {
     const rule = `is ${limits.memoryPages}, and the module's memories and tables take ${inspection.startPages} pages at its start`;
-    fail({ kind: "invalidField", field: "limits.memory_pages", rule });
+    invalidField("limits.memory_pages", rule);
   }
 };

@@ -2,7 +2,7 @@
  * The sandbox: a few processes, each with one run at a time, and those who wait for one; inspections have a process of their own. A process is used again only after a run
  * that exited; after any other end there is a new one in its place. Source: docs/spec/sandbox.md, docs/design/0013-sandbox.md.
  */
-import { fail, SigilFault } from "../../errors.ts";
+import { fail, invalidField, SigilFault } from "../../errors.ts";
 import { processCpuMsMax, runMsMax } from "../../limits.ts";
 import { compilationKey } from "./compiled.ts";
 import type { Inspection } from "./inspection.ts";
@@ -121,10 +121,10 @@ class ProcessPool implements Sandbox {
     }
     const pagesMax = this.#options.memoryPagesMax ?? memoryPagesMaxDefault;
     if (limits.memoryPages > pagesMax) {
-      fail({ kind: "invalidField", field: "limits.memory_pages", rule: `must be at most ${pagesMax}` });
+      invalidField("limits.memory_pages", `must be at most ${pagesMax}`);
     }
     if (limits.wallMs > runMsMax) {
-      fail({ kind: "invalidField", field: "limits.wall_ms", rule: `must be at most ${runMsMax}` });
+      invalidField("limits.wall_ms", `must be at most ${runMsMax}`);
     }
   }
 
@@ -254,7 +254,7 @@ const notStarting = (cause: unknown): SigilFault =>
 /** Processes are started in the background; the first run waits for one. @throws invalidField. */
 export const createSandbox = (options: SandboxOptions): Promise<Sandbox> => {
   if (!Number.isInteger(options.processes) || options.processes < 1) {
-    fail({ kind: "invalidField", field: "processes", rule: "must be at least 1" });
+    invalidField("processes", "must be at least 1");
   }
   return Promise.resolve(new ProcessPool(options));
 };

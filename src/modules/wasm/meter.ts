@@ -3,7 +3,7 @@
  * `memory.grow` and `table.grow` becomes a call of a function that takes the cost off the budget first, and traps where too
  * little is left. The same bytes and limit always give the same bytes.
  */
-import { assert, fail } from "../../errors.ts";
+import { assert, fail, invalidField } from "../../errors.ts";
 import { concatBytes, utf8Encode } from "@sigil/core/bytes";
 import type { GrowthSite } from "./instructions.ts";
 import { WasmReader } from "./reader.ts";
@@ -176,7 +176,7 @@ export const meterMemory = (module: WasmModule, memoryPages: number): Uint8Array
   const left = memoryPages * pageBytes - chargeOf(module);
   if (left < 0) {
     const rule = `is ${memoryPages}, and the module's memories and tables take more at its start`;
-    fail({ kind: "invalidField", field: "limits.memory_pages", rule });
+    invalidField("limits.memory_pages", rule);
   }
   const sites = new Map(module.growth.map((site) => [keyOf(site), site]));
   const added = [...sites.values()].map((site) => growing(module, site, module.globals.length));

@@ -17,7 +17,7 @@ import {
   type VerifyFrozenChainRequest,
   type VerifyFrozenChainResponse,
 } from "@sigil/proto/sigil/audit/v1/audit";
-import { fail } from "../../errors.ts";
+import { invalidField } from "../../errors.ts";
 import { reasonShape } from "@sigil/core/record";
 import type { ChainQuery } from "../../audit/evidence.ts";
 import type { AuditService } from "../../audit/service.ts";
@@ -46,8 +46,7 @@ const ORDERS: ReadonlyMap<number, ChainQuery["order"]> = new Map([
 ]);
 
 const readOrder = (order: ListOrder): ChainQuery["order"] =>
-  ORDERS.get(order) ??
-  fail({ kind: "invalidField", field: "order", rule: "must be an order this server knows" });
+  ORDERS.get(order) ?? invalidField("order", "must be an order this server knows");
 
 const readQuery = (request: ListFrozenChainsRequest, trustDomain: string): ChainQuery => ({
   principal: readPrincipal(request.principal, "principal", trustDomain),
@@ -69,7 +68,7 @@ const readQuery = (request: ListFrozenChainsRequest, trustDomain: string): Chain
 const readReason = (reason: string): string =>
   reason === "" || reasonShape.test(reason)
     ? reason
-    : fail({ kind: "invalidField", field: "reason", rule: "must be a code such as SCORE_BELOW_THRESHOLD" });
+    : invalidField("reason", "must be a code such as SCORE_BELOW_THRESHOLD");
 
 const readName = ({ auditId, tenant }: GetFrozenChainRequest | VerifyFrozenChainRequest) => ({
   auditId: readAuditId(auditId),

@@ -2,7 +2,7 @@
 import type { InspectRequest, InspectResponse } from "@sigil/proto/sigil/backup/v1/backup";
 import { InspectionStep } from "@sigil/proto/sigil/backup/v1/backup";
 import type { InspectionPart, InspectionService } from "../../deployment/backup/inspection.ts";
-import { fail } from "../../errors.ts";
+import { invalidField } from "../../errors.ts";
 import { inspectionIdBytes } from "../../limits.ts";
 import type { StreamAnswer } from "../call/server-stream.ts";
 
@@ -43,11 +43,7 @@ const idPattern = /^[0-9a-f-]+$/;
 
 const readInspectionId = (id: string): string => {
   if (id === "" || (id.length === inspectionIdBytes && idPattern.test(id))) return id;
-  return fail({
-    kind: "invalidField",
-    field: "inspection_id",
-    rule: "must be one that a head gave, or empty",
-  });
+  return invalidField("inspection_id", "must be one that a head gave, or empty");
 };
 
 export const inspectAnswer =

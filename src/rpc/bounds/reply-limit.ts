@@ -5,7 +5,7 @@
  */
 import type { Metadata } from "@grpc/grpc-js";
 import type { CallContext } from "../../identity/caller.ts";
-import { fail } from "../../errors.ts";
+import { fail, invalidField } from "../../errors.ts";
 import { messageBytesMax, replyBytesMin } from "../../limits.ts";
 
 const replyBytesKey = "sigil-reply-bytes-max";
@@ -18,7 +18,7 @@ export const replyBytesMaxOf = (metadata: Metadata, configured = messageBytesMax
   const isNumber = second === undefined && typeof given === "string" && wholeNumber.test(given);
   if (!isNumber || Number(given) < replyBytesMin) {
     const rule = `must be one whole number from ${replyBytesMin}: the bytes that the caller takes`;
-    return fail({ kind: "invalidField", field: replyBytesKey, rule });
+    return invalidField(replyBytesKey, rule);
   }
   return Math.min(configured, Number(given));
 };
@@ -115,8 +115,8 @@ export const requireRoom = (
   const [only = 0] = answerBytes;
   if (answerBytes.length === 1) {
     const rule = `is too long: its answer may take ${only} bytes, and a reply ${limit}`;
-    fail({ kind: "invalidField", field, rule });
+    invalidField(field, rule);
   }
   const rule = `must be at most ${fits}, got ${answerBytes.length}: the answers to more may not fit the ${limit} bytes of a reply`;
-  fail({ kind: "invalidField", field, rule });
+  invalidField(field, rule);
 };

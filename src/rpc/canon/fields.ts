@@ -22,7 +22,7 @@ import type {
   WatchQuery,
   Write,
 } from "../../canon/domain.ts";
-import { fail } from "../../errors.ts";
+import { invalidField } from "../../errors.ts";
 import { kindBytesMax, labelBytesMax, recordIdBytesMax, schemaVersionMax } from "@sigil/core/limits";
 import {
   batchWritesMax,
@@ -36,8 +36,6 @@ import type { Space as SpaceName, RecordLink } from "@sigil/core/record";
 import { readContent } from "../message/content.ts";
 import { readHash, readPageSize, readRecordId, readTenant, readText, readTimeMs } from "../message/fields.ts";
 
-const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
-
 const SPACES: ReadonlyMap<number, SpaceName> = new Map([
   [Space.SPACE_UNSPECIFIED, "user"],
   [Space.SPACE_USER, "user"],
@@ -45,13 +43,13 @@ const SPACES: ReadonlyMap<number, SpaceName> = new Map([
 ]);
 
 const readSpace = (space: Space, field: string): SpaceName =>
-  SPACES.get(space) ?? refuse(field, "must be a space this server knows");
+  SPACES.get(space) ?? invalidField(field, "must be a space this server knows");
 
 const readLinks = (links: readonly Link[], path: string): readonly RecordLink[] => {
-  if (links.length > writeLinksMax) refuse(`${path}links`, `must be at most ${writeLinksMax}`);
+  if (links.length > writeLinksMax) invalidField(`${path}links`, `must be at most ${writeLinksMax}`);
   return links.map(({ label, target }, index) => {
     const here = `${path}links[${index}]`;
-    if (label === "") refuse(`${here}.label`, "must not be empty");
+    if (label === "") invalidField(`${here}.label`, "must not be empty");
     return {
       label: readText(label, `${here}.label`, labelBytesMax),
       target: readHash(target, `${here}.target`),
@@ -60,13 +58,13 @@ const readLinks = (links: readonly Link[], path: string): readonly RecordLink[] 
 };
 
 const readSchemaVersion = (version: number, field: string): number =>
-  version <= schemaVersionMax ? version || 1 : refuse(field, `must be at most ${schemaVersionMax}`);
+  version <= schemaVersionMax ? version || 1 : invalidField(field, `must be at most ${schemaVersionMax}`);
 
 /** @param path stands before each field's name, for example "writes[3]."; empty at the top. @throws invalidField. */
 export const readWrite = (request: WriteRecordRequest, path = ""): Write => {
   const kind = readText(request.kind, `${path}kind`, kindBytesMax);
   const content = readContent(request.content, kind, path);
-  if (kind === "" && content.kind === "payload") refuse(`${path}kind`, "must be given");
+  if (kind === "" && content.kind === "payload") invalidField(`${path}kind`, "must be given");
   return {
     id: readRecordId(request.id, `${path}id`),
     kind,
@@ -80,13 +78,14 @@ export const readWrite = (request: WriteRecordRequest, path = ""): Write => {
 /** @throws invalidField. */
 export const readWrites = ({ writes }: BatchWriteRecordsRequest): readonly Write[] => {
   if (writes.length === 0 || writes.length > batchWritesMax) {
-    refuse("writes", `must be 1 to ${batchWritesMax}, got ${writes.length}`);
+    invalidField("writes", `must be 1 to ${batchWritesMax}, got ${writes.length}`);
   }
   const ids = new Set<string>();
   return writes.map((write, index) => {
     const path = `writes[${index}].`;
-    if (write.idempotencyKey !== "") refuse(`${path}idempotency_key`, "must be empty; the batch has one");
-    if (ids.has(write.id)) refuse(`${path}id`, "is the id of another write of the batch");
+    if (write.idempotencyKey !== "")
+      invalidField(`${path}idempotency_key`, "must be empty; the batch has one");
+    if (ids.has(write.id)) invalidField(`${path}id`, "is the id of another write of the batch");
     ids.add(write.id);
     return readWrite(write, path);
   });
@@ -97,7 +96,9 @@ const readAt = (at: GetRecordRequest["at"]): RecordAt => {
     case undefined:
       return { kind: "newest" };
     case "version":
-      return at.value > 0n ? { kind: "version", version: at.value } : refuse("version", "must be 1 or more");
+      return at.value > 0n
+        ? { kind: "version", version: at.value }
+        : invalidField("version", "must be 1 or more");
     case "hash":
       return { kind: "hash", hash: readHash(at.value, "hash") };
     case "ledgerSize":
@@ -141,7 +142,7 @@ const readFilter = (filter: FilterMessage = everything): RecordFilter => ({
   kind: readText(filter.kind, "filter.kind", kindBytesMax),
   idPrefix: idPrefixShape.test(filter.idPrefix)
     ? filter.idPrefix
-    : refuse("filter.id_prefix", "must be how an id begins: letters, digits and . _ ~ : / @ -"),
+    : invalidField("filter.id_prefix", "must be how an id begins: letters, digits and . _ ~ : / @ -"),
   linkTarget: filter.linkTarget.length === 0 ? null : readHash(filter.linkTarget, "filter.link_target"),
   fromMs: readTimeMs(filter.fromTime, "filter.from_time"),
   untilMs: readTimeMs(filter.untilTime, "filter.until_time"),
@@ -155,14 +156,15 @@ const VIEWS: ReadonlyMap<number, Presentation["view"]> = new Map([
 ]);
 
 const readView = (view: RecordView): Presentation["view"] =>
-  VIEWS.get(view) ?? refuse("view", "must be a view this server knows");
+  VIEWS.get(view) ?? invalidField("view", "must be a view this server knows");
 
 /** @throws invalidField. */
 export const readPresentation = (view: RecordView, mask: readonly string[] = []): Presentation => {
-  if (mask.length > payloadMaskPathsMax) refuse("payload_mask", `must be at most ${payloadMaskPathsMax}`);
+  if (mask.length > payloadMaskPathsMax)
+    invalidField("payload_mask", `must be at most ${payloadMaskPathsMax}`);
   const payloadMask = mask.map((path, index) => {
     const field = `payload_mask[${index}]`;
-    if (path === "") refuse(field, "must not be empty");
+    if (path === "") invalidField(field, "must not be empty");
     return readText(path, field, payloadMaskPathBytesMax);
   });
   return { view: readView(view), payloadMask };
@@ -201,7 +203,7 @@ const heartbeatSecondsMax = heartbeatMsMax / 1000;
 /** @throws invalidField. */
 export const readWatch = ({ filter, fromPosition, heartbeatSeconds }: WatchRequest): WatchQuery => {
   if (heartbeatSeconds > heartbeatSecondsMax) {
-    refuse("heartbeat_seconds", `must be at most ${heartbeatSecondsMax}`);
+    invalidField("heartbeat_seconds", `must be at most ${heartbeatSecondsMax}`);
   }
   return {
     filter: readFilter(filter),

@@ -10,7 +10,7 @@ import type { Proposal, ProposalQuery, RecordProposal, WitnessProposal } from ".
 import { proposableKind } from "../../canon/kinds.ts";
 import type { RegistryChange } from "@sigil/core/quorum";
 import { parsePublicKey, type PublicKey } from "@sigil/core/bytes";
-import { fail } from "../../errors.ts";
+import { invalidField } from "../../errors.ts";
 import { principalIdBytesMax } from "@sigil/core/limits";
 import {
   attestationBytesMax,
@@ -23,14 +23,12 @@ import {
 import { readContent } from "../message/content.ts";
 import { readIdempotencyKey, readPageSize, readRecordId, readText } from "../message/fields.ts";
 
-const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
-
 export const readReason = (reason: string): string => readText(reason, "reason", proposalReasonBytesMax);
 
 const lifetimeSecondsMax = proposalLifetimeMsMax / 1000;
 
 const readLifetimeMs = (seconds: number): number => {
-  if (seconds > lifetimeSecondsMax) refuse("lifetime_seconds", `must be at most ${lifetimeSecondsMax}`);
+  if (seconds > lifetimeSecondsMax) invalidField("lifetime_seconds", `must be at most ${lifetimeSecondsMax}`);
   return seconds === 0 ? proposalLifetimeMsDefault : seconds * 1000;
 };
 
@@ -60,18 +58,20 @@ const witnessIdShape = new RegExp(`^[A-Za-z0-9._~:@-]{1,${principalIdBytesMax}}$
 const readWitnessId = (id: string, field: string): string =>
   witnessIdShape.test(id)
     ? id
-    : refuse(field, `must be 1 to ${principalIdBytesMax} bytes of letters, digits and . _ ~ : @ -`);
+    : invalidField(field, `must be 1 to ${principalIdBytesMax} bytes of letters, digits and . _ ~ : @ -`);
 
 const publicKeyBytes = 32;
 
 const readPublicKey = (key: Uint8Array, field: string): PublicKey =>
-  key.length === publicKeyBytes ? parsePublicKey(key) : refuse(field, `must be ${publicKeyBytes} bytes`);
+  key.length === publicKeyBytes
+    ? parsePublicKey(key)
+    : invalidField(field, `must be ${publicKeyBytes} bytes`);
 
 /** Nothing for 0, which leaves it. Whether k of n can be reached is the registry's rule. */
 const readK = (k: number): { readonly k?: number } => (k === 0 ? {} : { k });
 
 const readAdd = ({ id, publicKey, owner, authority, description, k }: AddWitness): RegistryChange => {
-  if (owner.trim() === "") refuse("add.owner", "must not be empty");
+  if (owner.trim() === "") invalidField("add.owner", "must not be empty");
   return {
     kind: "add",
     id: readWitnessId(id, "add.id"),
@@ -107,7 +107,7 @@ const readChange = ({ change }: ProposeWitnessChangeRequest): RegistryChange => 
       return { kind: "quorum", ...readK(k), ...right };
     }
     case undefined:
-      return refuse("change", "must be add, remove, replace or quorum");
+      return invalidField("change", "must be add, remove, replace or quorum");
   }
 };
 
@@ -123,7 +123,7 @@ export const readProposalId = (id: string): string => readRecordId(id, "id");
 export const readStatement = ({ statement }: AttestProposalRequest): Uint8Array =>
   statement.length > 0 && statement.length <= attestationBytesMax
     ? statement
-    : refuse("statement", `must be 1 to ${attestationBytesMax} bytes`);
+    : invalidField("statement", `must be 1 to ${attestationBytesMax} bytes`);
 
 const OUTCOMES: ReadonlyMap<number, Proposal["outcome"] | undefined> = new Map<
   number,
@@ -139,7 +139,7 @@ const OUTCOMES: ReadonlyMap<number, Proposal["outcome"] | undefined> = new Map<
 ]);
 
 const readState = (state: ProposalState): Proposal["outcome"] | undefined =>
-  OUTCOMES.has(state) ? OUTCOMES.get(state) : refuse("state", "must be a state this server knows");
+  OUTCOMES.has(state) ? OUTCOMES.get(state) : invalidField("state", "must be a state this server knows");
 
 /** @throws invalidField. */
 export const readProposalQuery = (request: ListProposalsRequest): ProposalQuery => {

@@ -22,7 +22,7 @@ import {
   SigningKey,
 } from "@sigil/proto/sigil/key/v1/key";
 import { parseThumbprint, type Thumbprint } from "@sigil/core/bytes";
-import { fail } from "../../errors.ts";
+import { invalidField } from "../../errors.ts";
 import type {
   DataKeyState,
   KeyRole,
@@ -58,13 +58,13 @@ const thumbprintBytes = 32;
 const readRole = (role: Role): KeyRole => {
   if (role === Role.KEY_ROLE_RECORD) return "record";
   if (role === Role.KEY_ROLE_CHECKPOINT) return "checkpoint";
-  return fail({ kind: "invalidField", field: "role", rule: "must be a role of signing keys" });
+  return invalidField("role", "must be a role of signing keys");
 };
 
 const readThumbprint = (bytes: Uint8Array, field: string): Thumbprint =>
   bytes.length === thumbprintBytes
     ? parseThumbprint(bytes)
-    : fail({ kind: "invalidField", field, rule: `must be ${thumbprintBytes} bytes` });
+    : invalidField(field, `must be ${thumbprintBytes} bytes`);
 
 const formatKey = (entry: LivingKey): SigningKey => ({
   role: ROLES[entry.role],
@@ -86,7 +86,7 @@ const formatDataKey = ({ tenant, version, seals, first, state }: LivingDataKey):
 
 /** One that exists, not the caller's own: the caller is Root. */
 const readKeyTenant = (tenant: string): string =>
-  tenant === "" ? fail({ kind: "invalidField", field: "tenant", rule: "must be given" }) : readTenant(tenant);
+  tenant === "" ? invalidField("tenant", "must be given") : readTenant(tenant);
 
 export const keyHandlers = (keys: KeyService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
   listKeys: unary<ListKeysRequest, ListKeysResponse>(

@@ -8,11 +8,9 @@ import { atPointer, formatPointer } from "../../canon/schemas/json-pointer.ts";
 import { parseCborPayload, parseJsonPayload } from "../../canon/records/payload.ts";
 import { fromBase64, fromBase64Url } from "@sigil/core/bytes";
 import type { CborMap, CborValue } from "@sigil/core/cbor";
-import { fail, SigilFault } from "../../errors.ts";
+import { invalidField, SigilFault } from "../../errors.ts";
 import { cborBytesMax } from "@sigil/core/limits";
 import { readText } from "./fields.ts";
-
-const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
 
 /** A public key may stand as `sigil key new` prints it. */
 const keyPrefix = "ed25519:";
@@ -30,7 +28,7 @@ const fromText = (value: CborValue, field: string, path: readonly (string | numb
     return value.startsWith(keyPrefix) ? fromBase64Url(value.slice(keyPrefix.length)) : fromBase64(value);
   } catch (cause) {
     if (!(cause instanceof SigilFault)) throw cause;
-    return refuse(
+    return invalidField(
       field,
       `${atPointer(formatPointer(path))} must be padded standard base64, or ed25519: and base64url`,
     );
@@ -75,8 +73,8 @@ export const readContent = (
     case "tombstone":
       return content.value
         ? { kind: "tombstone" }
-        : refuse(`${path}tombstone`, "must be true when it is set");
+        : invalidField(`${path}tombstone`, "must be true when it is set");
     case undefined:
-      return refuse(`${path}content`, "must be a payload or a tombstone");
+      return invalidField(`${path}content`, "must be a payload or a tombstone");
   }
 };

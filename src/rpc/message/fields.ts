@@ -2,7 +2,7 @@
 import type { CheckRequest } from "@sigil/proto/sigil/trust/v1/trust";
 import { LevelOfAccess, Verdict } from "@sigil/proto/sigil/type/v1/type";
 import { parseHash, type Hash } from "@sigil/core/bytes";
-import { fail } from "../../errors.ts";
+import { invalidField } from "../../errors.ts";
 import { idempotencyKeyBytesMax, inputBytesMax, pageSizeMax } from "../../limits.ts";
 import {
   type FrozenVerdict,
@@ -19,15 +19,13 @@ import {
 } from "@sigil/core/record";
 import type { CheckQuestion } from "../../trust/decision.ts";
 
-const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
-
 const hashBytes = 32;
 
 /** Text of at most so many bytes of UTF-8. */
 export const readText = (text: string, field: string, bytesMax: number): string => {
   // A character takes at most three bytes a UTF-16 unit: most texts are not counted.
   if (text.length * 3 <= bytesMax || Buffer.byteLength(text) <= bytesMax) return text;
-  return refuse(field, `must be at most ${bytesMax} bytes`);
+  return invalidField(field, `must be at most ${bytesMax} bytes`);
 };
 
 /** A principal's id in its canonical form, or "" for nobody in particular. */
@@ -37,25 +35,25 @@ export const readPrincipal = (id: string, field: string, trustDomain: string): s
 /** A tenant's name, or "" for the caller's own. */
 export const readTenant = (tenant: string, field = "tenant"): string => {
   const fault = tenant === "" ? null : tenantFault(tenant);
-  return fault === null ? tenant : refuse(field, fault);
+  return fault === null ? tenant : invalidField(field, fault);
 };
 
 export const readRecordId = (id: string, field: string): string => {
   const fault = recordIdFault(id);
-  return fault === null ? id : refuse(field, fault);
+  return fault === null ? id : invalidField(field, fault);
 };
 
 export const readAuditId = (id: string): string => readRecordId(id, "audit_id");
 
 /** 0 means the default. */
 export const readPageSize = (pageSize: number): number =>
-  pageSize <= pageSizeMax ? pageSize : refuse("page_size", `must be at most ${pageSizeMax}`);
+  pageSize <= pageSizeMax ? pageSize : invalidField("page_size", `must be at most ${pageSizeMax}`);
 
 export const readIdempotencyKey = (key: string, field = "idempotency_key"): string =>
   readText(key, field, idempotencyKeyBytesMax);
 
 export const readHash = (hash: Uint8Array, field: string): Hash =>
-  hash.length === hashBytes ? parseHash(hash) : refuse(field, `must be ${hashBytes} bytes`);
+  hash.length === hashBytes ? parseHash(hash) : invalidField(field, `must be ${hashBytes} bytes`);
 
 export const readAction = (action: string, field: string): string =>
   requireSpelling(canonicalAction(action), field);
@@ -75,7 +73,8 @@ export const readSession = (session: string, field: string): string =>
  * @param path stands before each field's name, for example "checks[3]."; empty at the top. @throws invalidField.
  */
 export const readQuestion = (request: CheckRequest, trustDomain: string, path = ""): CheckQuestion => {
-  if (request.input.length > inputBytesMax) refuse(`${path}input`, `must be at most ${inputBytesMax} bytes`);
+  if (request.input.length > inputBytesMax)
+    invalidField(`${path}input`, `must be at most ${inputBytesMax} bytes`);
   return {
     action: readAction(request.action, `${path}action`),
     target: readTarget(request.target, `${path}target`),
@@ -96,10 +95,10 @@ const VERDICTS: ReadonlyMap<number, FrozenVerdict | undefined> = new Map([
 
 /** Undefined for VERDICT_UNSPECIFIED, which filters nothing. Enums are open: any number may come. */
 export const readVerdict = (verdict: Verdict, field: string): FrozenVerdict | undefined =>
-  VERDICTS.has(verdict) ? VERDICTS.get(verdict) : refuse(field, "must be a verdict this server knows");
+  VERDICTS.has(verdict) ? VERDICTS.get(verdict) : invalidField(field, "must be a verdict this server knows");
 
 export const readLevel = (level: LevelOfAccess, field: string): LevelName =>
-  levelNames[level - LevelOfAccess.LEVEL_OF_ACCESS_GUEST] ?? refuse(field, "must be a level of access");
+  levelNames[level - LevelOfAccess.LEVEL_OF_ACCESS_GUEST] ?? invalidField(field, "must be a level of access");
 
 const yearTenThousandMs = Date.UTC(10_000, 0, 1);
 
@@ -110,5 +109,5 @@ export const readTimeMs = (time: Date | undefined, field: string): number | unde
   // Not a number fails both comparisons.
   return timeMs >= 0 && timeMs < yearTenThousandMs
     ? timeMs
-    : refuse(field, "must be a time from 1970 to 9999");
+    : invalidField(field, "must be a time from 1970 to 9999");
 };

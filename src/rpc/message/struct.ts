@@ -13,7 +13,7 @@ import { atPointer, formatPointer } from "../../canon/schemas/json-pointer.ts";
 import { jsonRules } from "../../canon/records/payload.ts";
 import { utf8Decode } from "@sigil/core/bytes";
 import type { CborMap, CborValue } from "@sigil/core/cbor";
-import { fail } from "../../errors.ts";
+import { invalidField } from "../../errors.ts";
 import { cborDepthMax, cborEntriesMax } from "@sigil/core/limits";
 
 /** Where a value stands, for errors. */
@@ -22,7 +22,7 @@ type Place = { readonly field: string; readonly path: readonly (string | number)
 const inside = ({ field, path }: Place, step: string | number): Place => ({ field, path: [...path, step] });
 
 const refuse = ({ field, path }: Place, rule: string): never =>
-  fail({ kind: "invalidField", field, rule: `${atPointer(formatPointer(path))} ${rule}` });
+  invalidField(field, `${atPointer(formatPointer(path))} ${rule}`);
 
 /** A field's number and its wire type, as the wire has them. */
 const tagOf = (field: number, wireType: 0 | 1 | 2): number => (field << 3) | wireType;
@@ -110,7 +110,7 @@ const exactWrite = (request: WriteRecordRequest, bytes: Uint8Array, path: string
   const field = `${path}payload`;
   const [struct, ...others] = messagesOf(bytes, payloadTag);
   if (struct === undefined || others.length > 0) {
-    return fail({ kind: "invalidField", field, rule: "must be given once" });
+    return invalidField(field, "must be given once");
   }
   return { ...request, content: { $case: "payload", value: readStruct(struct, field) } };
 };

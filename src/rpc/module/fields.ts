@@ -10,20 +10,18 @@ import type {
 } from "@sigil/proto/sigil/module/v1/module";
 import type { Manifest, ModuleQuery, Retirement, RunAsked } from "../../modules/domain.ts";
 import { utf8Encode } from "@sigil/core/bytes";
-import { fail, SigilFault } from "../../errors.ts";
+import { invalidField, SigilFault } from "../../errors.ts";
 import { recordIdBytesMax } from "@sigil/core/limits";
 import { moduleCapabilitiesMax, moduleTitleBytesMax } from "../../limits.ts";
 import { readHash, readLevel, readPageSize, readText } from "../message/fields.ts";
 import { readPutting } from "../canon/proposal-fields.ts";
-
-const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
 
 const nameShape = new RegExp(`^[a-z0-9][a-z0-9._-]{0,${moduleTitleBytesMax - 1}}$`);
 
 const readName = (name: string, field = "name"): string =>
   nameShape.test(name)
     ? name
-    : refuse(
+    : invalidField(
         field,
         `must be 1 to ${moduleTitleBytesMax} bytes of a-z, 0-9 and . _ -, and begin with a letter or digit`,
       );
@@ -33,7 +31,7 @@ const checkJson = (text: string): void => {
     JSON.parse(text);
   } catch {
     // What the parser says of it would repeat a part of it.
-    refuse("input_json", "must be JSON");
+    invalidField("input_json", "must be JSON");
   }
 };
 
@@ -55,12 +53,12 @@ export const readRun = ({ name, version, digest, input, wallMs }: RunRequest): R
 
 /** @throws invalidField. */
 export const readRunOf = (run: RunRequest | undefined): RunAsked => {
-  if (run === undefined) return refuse("run", "must be given");
+  if (run === undefined) return invalidField("run", "must be given");
   try {
     return readRun(run);
   } catch (error) {
     if (!(error instanceof SigilFault) || error.error.kind !== "invalidField") throw error;
-    return refuse(`run.${error.error.field}`, error.error.rule);
+    return invalidField(`run.${error.error.field}`, error.error.rule);
   }
 };
 
@@ -75,18 +73,19 @@ export const readModuleQuery = (request: ListModulesRequest): ModuleQuery => ({
 });
 
 const readLimits = (limits: ModuleLimits | undefined): Manifest["limits"] => {
-  if (limits === undefined) return refuse("manifest.limits", "must be given");
+  if (limits === undefined) return invalidField("manifest.limits", "must be given");
   const { wallMs, memoryPages, outputBytes } = limits;
   const named = { wall_ms: wallMs, memory_pages: memoryPages, output_bytes: outputBytes };
   for (const [name, value] of Object.entries(named)) {
-    if (value === 0) refuse(`manifest.limits.${name}`, "must be 1 or more");
+    if (value === 0) invalidField(`manifest.limits.${name}`, "must be 1 or more");
   }
   return { wallMs, memoryPages, outputBytes };
 };
 
 const readCapabilities = (capabilities: readonly string[]): readonly string[] => {
   const field = "manifest.capabilities";
-  if (capabilities.length > moduleCapabilitiesMax) refuse(field, `must be at most ${moduleCapabilitiesMax}`);
+  if (capabilities.length > moduleCapabilitiesMax)
+    invalidField(field, `must be at most ${moduleCapabilitiesMax}`);
   return capabilities.map((each, index) => readText(each, `${field}[${index}]`, recordIdBytesMax + 16));
 };
 
@@ -95,7 +94,7 @@ const prefixed = <Value>(read: () => Value): Value => {
     return read();
   } catch (error) {
     if (!(error instanceof SigilFault) || error.error.kind !== "invalidField") throw error;
-    return refuse(`manifest.${error.error.field}`, error.error.rule);
+    return invalidField(`manifest.${error.error.field}`, error.error.rule);
   }
 };
 
@@ -112,7 +111,7 @@ const readManifest = (manifest: ModuleManifest): Manifest => ({
 async function* chunksOf(parts: AsyncIterator<ProposeModuleRequest>): AsyncGenerator<Uint8Array> {
   for (let next = await parts.next(); next.done !== true; next = await parts.next()) {
     const { part } = next.value;
-    if (part?.$case !== "chunk") return refuse("part", "must be a chunk after the manifest");
+    if (part?.$case !== "chunk") return invalidField("part", "must be a chunk after the manifest");
     yield part.value;
   }
 }
@@ -124,7 +123,7 @@ export const readUpload = async (
   const parts = requests[Symbol.asyncIterator]();
   const first = await parts.next();
   const part = first.done === true ? undefined : first.value.part;
-  if (part?.$case !== "manifest") return refuse("part", "must be the manifest first");
+  if (part?.$case !== "manifest") return invalidField("part", "must be the manifest first");
   return { manifest: readManifest(part.value), code: chunksOf(parts) };
 };
 

@@ -19,7 +19,7 @@ import type { PrincipalService } from "../../identity/directory/principal-servic
 import type { SuspendQuestion } from "../../identity/directory/suspending.ts";
 import { parseThumbprint, toBase64Url } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
-import { fail } from "../../errors.ts";
+import { invalidField } from "../../errors.ts";
 import { suspensionReasonBytesMax } from "../../limits.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
 import { readLevel, readPageSize, readPrincipal, readTenant, readText } from "../message/fields.ts";
@@ -33,17 +33,15 @@ const ENROLMENTS = {
   witness: Wire.ENROLMENT_WITNESS,
 } satisfies Record<Enrolment, Wire>;
 
-const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
-
 const thumbprintBytes = 32;
 
 const readSuspension = (request: SuspendPrincipalRequest, trustDomain: string): SuspendQuestion => {
   const { principal, keyThumbprint: key, reason } = request;
-  if (principal === "") refuse("principal", "must be given");
+  if (principal === "") invalidField("principal", "must be given");
   if (key.length !== 0 && key.length !== thumbprintBytes) {
-    refuse("key_thumbprint", `must be ${thumbprintBytes} bytes, or empty for the principal itself`);
+    invalidField("key_thumbprint", `must be ${thumbprintBytes} bytes, or empty for the principal itself`);
   }
-  if (reason.trim() === "") refuse("reason", "must be given");
+  if (reason.trim() === "") invalidField("reason", "must be given");
   return {
     principal: readPrincipal(principal, "principal", trustDomain),
     key: key.length === 0 ? undefined : parseThumbprint(key),

@@ -22,7 +22,7 @@ import {
 } from "@sigil/proto/sigil/trust/v1/trust";
 import type { CborMap } from "@sigil/core/cbor";
 import { sha256 } from "@sigil/core/hash";
-import { fail, SigilFault } from "../../errors.ts";
+import { fail, invalidField, SigilFault } from "../../errors.ts";
 import { batchAnswerBytesMax, batchItemsMax, simulateDecisionsMax } from "../../limits.ts";
 import { mapPaced, type CallContext, type Caller } from "../../identity/caller.ts";
 import { isAtLeast } from "@sigil/core/record";
@@ -38,8 +38,6 @@ import { statusOf, type Occurrence } from "../status.ts";
 import { bidirectional } from "../call/stream.ts";
 import { formatActiveModel, formatDecision, formatSimulation, readCandidate } from "./messages.ts";
 import { unary, type Answer } from "../call/unary.ts";
-
-const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
 
 const checkHandler =
   (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<CheckRequest, CheckResponse> =>
@@ -61,7 +59,7 @@ const streamHandler =
   (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<StreamChecksRequest, StreamChecksResponse> =>
   async (caller, { correlationId, check }, call) => {
     readText(correlationId, "correlation_id", correlationBytesMax);
-    if (check === undefined) return refuse("check", "must be given");
+    if (check === undefined) return invalidField("check", "must be given");
     const decision = await trust.check(caller, readQuestion(check, trustDomain, "check."), call);
     return { correlationId, outcome: { $case: "decision", value: formatDecision(decision) } };
   };
@@ -78,11 +76,11 @@ const readItem = (request: CheckRequest, index: number, trustDomain: string): Ba
 
 const requireBatch = ({ checks, idempotencyKey }: BatchCheckRequest, call: CallContext): void => {
   if (checks.length === 0 || checks.length > batchItemsMax) {
-    refuse("checks", `must be 1 to ${batchItemsMax}, got ${checks.length}`);
+    invalidField("checks", `must be 1 to ${batchItemsMax}, got ${checks.length}`);
   }
   readIdempotencyKey(idempotencyKey);
   const keyed = checks.findIndex((check) => check.idempotencyKey !== "");
-  if (keyed >= 0) refuse(`checks[${keyed}].idempotency_key`, "must be empty; the batch has one");
+  if (keyed >= 0) invalidField(`checks[${keyed}].idempotency_key`, "must be empty; the batch has one");
   requireRoom(
     "checks",
     checks.map(() => batchAnswerBytesMax),
@@ -128,11 +126,11 @@ const readMatter = (
       return { kind: "check", question: readQuestion(matter.value, trustDomain, "check.") };
     case "lastDecisions":
       if (matter.value < 1 || matter.value > simulateDecisionsMax) {
-        return refuse("last_decisions", `must be 1 to ${simulateDecisionsMax}`);
+        return invalidField("last_decisions", `must be 1 to ${simulateDecisionsMax}`);
       }
       return { kind: "last", decisions: matter.value };
     case undefined:
-      return refuse("subject_matter", "must be check or last_decisions");
+      return invalidField("subject_matter", "must be check or last_decisions");
   }
 };
 
@@ -147,10 +145,10 @@ type Simulated =
 const readSimulated = (caller: Caller, request: SimulateRequest): Simulated => {
   const { candidate, proposalId } = request;
   if (candidate === undefined) {
-    if (proposalId === "") return refuse("candidate", "must be given, or proposal_id");
+    if (proposalId === "") return invalidField("candidate", "must be given, or proposal_id");
     return { kind: "proposal", id: readRecordId(proposalId, "proposal_id") };
   }
-  if (proposalId !== "") return refuse("proposal_id", "must be empty when candidate is given");
+  if (proposalId !== "") return invalidField("proposal_id", "must be empty when candidate is given");
   if (!isAtLeast(caller.level, "mentor")) {
     return fail({ kind: "levelTooLow", rpc: simulatePath, needed: "mentor", actual: caller.level });
   }
@@ -167,7 +165,8 @@ const candidateOf = async (
 ): Promise<SimulateQuestion["candidate"]> => {
   if (simulated.kind === "model") return simulated;
   const { body } = (await proposals.get(simulated.id)).proposal;
-  if (body.kind !== "trust_model") return refuse("proposal_id", "must name a proposal of a trust model");
+  if (body.kind !== "trust_model")
+    return invalidField("proposal_id", "must name a proposal of a trust model");
   return { kind: "proposed", payload: body.payload };
 };
 
