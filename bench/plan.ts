@@ -3,10 +3,11 @@
  * sample decisions with the deployment's own data keys.
  */
 import { generateKeyPairSync } from "node:crypto";
+import { randomBytes } from "../src/crypto/random.ts";
 import { createSigner, createThreadSigner, type Signer } from "../src/crypto/signing/sign.ts";
 import { BlindTags } from "../src/ledger/layout/indexes.ts";
 import { decisionKeysOf, DecisionIndex } from "../src/ledger/decisions/decision-index.ts";
-import { planCommit, type CommitPlan } from "../src/ledger/append/commit.ts";
+import { prepareCommit, type PreparedCommit } from "../src/ledger/append/commit.ts";
 import type { LedgerOptions } from "../src/ledger/ledger.ts";
 import { prepareRecord, signRecord, type SignedRecord } from "../src/ledger/append/prepare.ts";
 import { Sealer } from "../src/ledger/sealing/sealer.ts";
@@ -26,7 +27,7 @@ export type Planner = {
   readonly checkpointSigner: Signer;
   readonly sign: (bodies: readonly RecordBody[]) => Promise<readonly SignedRecord[]>;
   /** The next group's batch; groups follow each other as in the ledger. */
-  readonly plan: (records: readonly SignedRecord[]) => Promise<CommitPlan>;
+  readonly plan: (records: readonly SignedRecord[]) => Promise<PreparedCommit>;
 };
 
 const freshKey = () => generateKeyPairSync("ed25519").privateKey;
@@ -54,8 +55,9 @@ export const createPlanner = async (options: LedgerOptions): Promise<Planner> =>
     sign: (bodies) => Promise.all(bodies.map((body) => signRecord(prepareRecord(body), { signer, origin }))),
     plan: async (records) => {
       const units = records.map((record) => ({ records: [record], extraOps: () => [] }));
-      const context = { store, sealer, tags, decisions, origin, checkpointSigner, readHash };
-      const plan = await planCommit(state, units, { ...context, summary, sweep: async () => [] });
+      const sources = { store, sealer, tags, decisions, readHash, expired: async () => [] };
+      const context = { ...sources, summary, randomBytes, origin, checkpointSigner };
+      const plan = await prepareCommit(state, units, context);
       ({ state } = plan);
       plan.accept();
       return plan;

@@ -12,6 +12,8 @@ import {
   type RecordBody,
 } from "@sigil/core/record";
 import { signCheckpoint, leafHash, rootOf } from "@sigil/core/merkle";
+import { randomBytes } from "../src/crypto/random.ts";
+import { sealNonceBytes } from "../src/crypto/seal.ts";
 import { formatGroup } from "../src/ledger/layout/group.ts";
 import { indexOps } from "../src/ledger/layout/indexes.ts";
 import type { SignedRecord } from "../src/ledger/append/prepare.ts";
@@ -83,9 +85,10 @@ const sign = async ({ toSign }: Group): Promise<void> => {
   await Promise.all(toSign.map(recordSigner.sign));
 };
 
-const seal = async ({ records }: Group): Promise<void> => {
+const seal = ({ records }: Group): void => {
+  const seals = planner.sealer.stage(() => randomBytes(sealNonceBytes));
   for (const [index, { envelope, body }] of records.entries()) {
-    await planner.sealer.seal(envelope, BigInt(index), body.tenant);
+    seals.seal(envelope, BigInt(index), body.tenant);
   }
 };
 

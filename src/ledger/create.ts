@@ -1,10 +1,11 @@
 /** The first group of a new ledger: the genesis record at position 0 and what stands beside it, in one batch. */
 import type { Hash } from "@sigil/core/bytes";
+import { randomBytes } from "../crypto/random.ts";
 import { assert, SigilFault } from "../errors.ts";
 import { parseGenesis, type RecordBody } from "@sigil/core/record";
 import { ringOfGenesis } from "@sigil/core/keys";
 import type { Store } from "../storage/store.ts";
-import { planCommit } from "./append/commit.ts";
+import { prepareCommit } from "./append/commit.ts";
 import { DecisionIndex } from "./decisions/decision-index.ts";
 import { BlindTags } from "./layout/indexes.ts";
 import type { LedgerOptions } from "./ledger.ts";
@@ -38,7 +39,7 @@ export const createLedger = async (
   const sealer = new Sealer({ origin, keys: options.dataKeys, store: () => store });
   // The first of the system space's keys, of which the summary's is derived.
   await sealer.ready(first.tenant);
-  const plan = await planCommit(emptyState(), [{ records, extraOps: () => [] }], {
+  const plan = await prepareCommit(emptyState(), [{ records, extraOps: () => [] }], {
     store,
     sealer,
     tags: new BlindTags(options.indexKey),
@@ -50,7 +51,8 @@ export const createLedger = async (
     origin,
     checkpointSigner,
     summary: Summary.empty(await summaryContext(options)),
-    sweep: async () => [],
+    expired: async () => [],
+    randomBytes,
     readHash: () => Promise.reject(new Error("a new ledger has no earlier versions")),
   });
   const [outcome] = plan.outcomes;

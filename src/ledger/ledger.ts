@@ -9,10 +9,11 @@ import { assert, describeError, fail, SigilFault } from "../errors.ts";
 import { batchItemsMax } from "../limits.ts";
 import { systemTenant, type RecordBody } from "@sigil/core/record";
 import { isKeyRecord, type KeyEntry, type KeyRole } from "@sigil/core/keys";
+import { randomBytes } from "../crypto/random.ts";
 import type { KeyRange, Store, StoreOp } from "../storage/store.ts";
 import { AnchorKeeper } from "./append/anchor.ts";
 import { Completeness, type Pinned } from "./read/completeness.ts";
-import { planCommit, type Appended, type SignedUnit, type UnitOutcome } from "./append/commit.ts";
+import { prepareCommit, type Appended, type SignedUnit, type UnitOutcome } from "./append/commit.ts";
 import { rotateDataKey, type LivingDataKey } from "./sealing/data-key-life.ts";
 import type { Erasure } from "./layout/erasure.ts";
 import { Feed } from "./feed.ts";
@@ -316,7 +317,7 @@ export class Ledger implements AsyncDisposable {
   }
 
   async #commit(units: readonly SignedUnit[], next?: KeysInUse): Promise<readonly UnitOutcome[]> {
-    const planned = await this.#plan(units);
+    const planned = await this.#prepare(units);
     if (planned.ops.length === 0) return planned.outcomes;
     try {
       await this.#anchor.beforeCommit(planned.records.length);
@@ -355,10 +356,10 @@ export class Ledger implements AsyncDisposable {
     }
   }
 
-  /** A plan that fails has written nothing, but what it counted is forgotten. */
-  async #plan(units: readonly SignedUnit[]) {
+  /** What fails here has written nothing. */
+  async #prepare(units: readonly SignedUnit[]) {
     try {
-      return await planCommit(this.#now.state, units, {
+      return await prepareCommit(this.#now.state, units, {
         store: this.#now.store,
         sealer: this.#sealer,
         tags: this.#tags,
@@ -366,7 +367,8 @@ export class Ledger implements AsyncDisposable {
         origin: this.#options.origin,
         checkpointSigner: this.#now.signers.checkpoint,
         summary: this.#now.summary,
-        sweep: (batch) => this.#keys.sweep(batch),
+        expired: () => this.#keys.expired(),
+        randomBytes,
         readHash: async (position) => (await this.reader.readAt(position)).hash,
       });
     } catch (cause) {

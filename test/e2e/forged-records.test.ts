@@ -19,6 +19,7 @@ import { describeDeployment } from "../../src/deployment/open.ts";
 import { createSigner, type Signer } from "../../src/crypto/signing/sign.ts";
 import { recordKey } from "../../src/ledger/layout/keyspace.ts";
 import { prepareRecord, signRecord } from "../../src/ledger/append/prepare.ts";
+import { sealOne } from "../contract/sealing.ts";
 import { Sealer } from "../../src/ledger/sealing/sealer.ts";
 import { signCheckpoint } from "../../src/core/merkle/checkpoint.ts";
 import { fromHex, parsePublicKey } from "../../src/core/bytes.ts";
@@ -125,7 +126,9 @@ describe("a forged record", () => {
       const whole = (await store.get(key)) ?? new Uint8Array(0);
       const sealer = new Sealer({ origin, keys: keys.dataKeys, store: () => store });
       await sealer.ready("acme");
-      await store.commit([{ kind: "put", key, value: await sealer.seal(envelope, ledgerPosition, "acme") }]);
+      await store.commit([
+        { kind: "put", key, value: await sealOne(sealer, envelope, ledgerPosition, "acme") },
+      ]);
       try {
         const error = await refusalOf(operator.audit.getFrozenChain({ auditId }));
         expect(error).to.include({ codeName: "DATA_LOSS", reason: "RECORD_CORRUPT" });

@@ -1,24 +1,28 @@
 /**
- * The plan of one commit: positions, versions, seals, indexes, tree, checkpoint and whatever else must be true
- * together, as one batch. Nothing is written here. Source: docs/spec/ledger.md.
+ * One commit before it is written: positions, versions, seals, indexes, tree, checkpoint and whatever else must be true
+ * together, as one batch. What it needs is loaded first (`load.ts`), then it is planned without waiting for anything and
+ * without changing anything, then its checkpoint is signed. Nothing is written here. Source: docs/spec/ledger.md.
  */
 import type { Hash } from "@sigil/core/bytes";
 import { SigilFault, type SigilError } from "../../errors.ts";
 import { signCheckpoint, rootOf } from "@sigil/core/merkle";
 import type { Signer } from "../../crypto/signing/sign.ts";
-import type { Store, StoreOp } from "../../storage/store.ts";
+import { sealNonceBytes } from "../../crypto/seal.ts";
+import type { StoreOp } from "../../storage/store.ts";
 import type { DecisionIndex } from "../decisions/decision-index.ts";
 import { erasedError, orderIn, type Erasure } from "../layout/erasure.ts";
 import { formatGroup } from "../layout/group.ts";
 import { indexOps, isDecision, type BlindTags, type Head } from "../layout/indexes.ts";
 import { groupKey, recordKey } from "../layout/keyspace.ts";
+import { deleteExpired } from "./idempotency.ts";
+import { CommitLoad, type Loaded, type LoadSources, type TenantFaults } from "./load.ts";
 import type { SignedRecord } from "./prepare.ts";
-import { sealCountOp } from "../sealing/seal-counts.ts";
+import { sealCountOp, type SealCount } from "../sealing/seal-counts.ts";
 import type { Sealer } from "../sealing/sealer.ts";
 import { sizeOf, type LedgerState } from "./state.ts";
 import type { Summary } from "../layout/summary.ts";
-import { planLeaves } from "../layout/tree.ts";
-import { Versions, type VersionsOutcome } from "./versions.ts";
+import { planLeaves, type TreeState } from "../layout/tree.ts";
+import { Versions } from "./versions.ts";
 
 /** Where a record came to stand. */
 export type Appended = { readonly position: bigint; readonly hash: Hash; readonly version: bigint };
@@ -37,27 +41,36 @@ export type UnitOutcome =
   | { readonly kind: "accepted"; readonly appended: readonly Appended[] }
   | { readonly kind: "refused"; readonly error: SigilError };
 
+/** A batch but for its checkpoint. Changes nothing until it is accepted. */
 export type CommitPlan = {
   readonly ops: readonly StoreOp[];
-  readonly state: LedgerState;
   /** One outcome a unit, in order. Refused ones add nothing. */
   readonly outcomes: readonly UnitOutcome[];
   readonly records: readonly SignedRecord[];
+  /** What the keys have sealed with this batch, for the sealer to take before it is written. */
+  readonly seals: readonly SealCount[];
+  /** The tree with the records in it; the one there is without any. */
+  readonly tree: TreeState;
+  readonly root: Hash;
   /** To be called once the ops are on disk. */
   readonly accept: () => void;
 };
 
-export type CommitContext = {
-  readonly store: Store;
+/** A batch as it is written, and the state that it makes. */
+export type PreparedCommit = Pick<CommitPlan, "ops" | "outcomes" | "records" | "accept"> & {
+  readonly state: LedgerState;
+};
+
+/** What a plan is made with. It reads of it what `load.ts` has loaded, and changes nothing. */
+export type PlanTools = {
   readonly sealer: Sealer;
   readonly tags: BlindTags;
   readonly decisions: DecisionIndex;
-  readonly origin: string;
-  readonly checkpointSigner: Signer;
   readonly summary: Summary;
-  /** Deletions of what has expired, but of nothing that the batch puts. */
-  readonly sweep: (batch: readonly StoreOp[]) => Promise<readonly StoreOp[]>;
+  readonly randomBytes: (bytes: number) => Uint8Array;
 };
+
+export type CheckpointSigning = { readonly origin: string; readonly checkpointSigner: Signer };
 
 type PlannedUnit =
   | {
@@ -67,76 +80,34 @@ type PlannedUnit =
     }
   | { readonly kind: "refused"; readonly error: SigilError };
 
-/** Waiting for keys that are there already would cost a record as much as its indexes. */
-const hasKeys = (unit: SignedUnit, { sealer, tags, decisions }: CommitContext): boolean =>
-  unit.records.every(
-    ({ body }) =>
-      sealer.isReady(body.tenant) &&
-      tags.isReady(body.tenant) &&
-      (!isDecision(body) || decisions.isReady(body.tenant)),
-  );
-
-/** What the units before one have changed, within the group. */
+/** What the units before one have changed, within the batch. */
 type Before = {
   readonly versions: Versions;
   /** Orders to erase a tenant, by tenant. */
   readonly ordered: Map<string, Erasure>;
 };
 
-const tenantsFaults: ReadonlySet<SigilError["kind"]> = new Set(["keyUnavailable", "erased", "ledgerCorrupt"]);
-
-/**
- * A tenant that is erased, or whose key or index of decisions is gone or damaged, cannot be written for; that is no fault of
- * the store, or of anybody else.
- */
-const tenantsFault = async (
+/** Why a tenant of the unit cannot be written for. */
+const tenantsFault = (
   unit: SignedUnit,
   { ordered }: Before,
-  { sealer, tags, decisions }: CommitContext,
-): Promise<SigilError | undefined> => {
-  try {
-    for (const tenant of new Set(unit.records.map(({ body }) => body.tenant))) {
-      const order = ordered.get(tenant);
-      if (order !== undefined) return erasedError(order);
-      await sealer.ready(tenant);
-      await tags.ensure(tenant);
-      if (unit.records.some(({ body }) => body.tenant === tenant && isDecision(body))) {
-        await decisions.ensure(tenant);
-      }
-    }
-    return undefined;
-  } catch (error) {
-    if (error instanceof SigilFault && tenantsFaults.has(error.error.kind)) return error.error;
-    throw error;
+  faults: TenantFaults,
+): SigilError | undefined => {
+  if (ordered.size + faults.records.size + faults.decisions.size === 0) return undefined;
+  for (const { body } of unit.records) {
+    const order = ordered.get(body.tenant);
+    if (order !== undefined) return erasedError(order);
+    const fault = faults.records.get(body.tenant) ?? (isDecision(body) && faults.decisions.get(body.tenant));
+    if (fault) return fault;
   }
+  return undefined;
 };
 
-/** Everything that may refuse a unit, before anything of it is sealed. At once when nothing has to be read for it. */
-const planUnit = (
-  unit: SignedUnit,
-  first: bigint,
-  before: Before,
-  context: CommitContext,
-): PlannedUnit | Promise<PlannedUnit> => {
-  if (before.ordered.size > 0 || !hasKeys(unit, context)) return planCareful(unit, first, before, context);
+/** Everything that may refuse a unit, before anything of it is sealed. */
+const planUnit = (unit: SignedUnit, first: bigint, before: Before, faults: TenantFaults): PlannedUnit => {
+  const error = tenantsFault(unit, before, faults);
+  if (error !== undefined) return { kind: "refused", error };
   const planned = before.versions.plan(unit.records, first);
-  return planned instanceof Promise
-    ? planned.then((versions) => accepted(unit, versions))
-    : accepted(unit, planned);
-};
-
-const planCareful = async (
-  unit: SignedUnit,
-  first: bigint,
-  before: Before,
-  context: CommitContext,
-): Promise<PlannedUnit> => {
-  const fault = await tenantsFault(unit, before, context);
-  if (fault !== undefined) return { kind: "refused", error: fault };
-  return accepted(unit, await before.versions.plan(unit.records, first));
-};
-
-const accepted = (unit: SignedUnit, planned: VersionsOutcome): PlannedUnit => {
   if (planned.kind === "refused") return planned;
   const appended = unit.records.map(({ hash }, index) => ({ ...(planned.heads[index] as Head), hash }));
   try {
@@ -149,42 +120,23 @@ const accepted = (unit: SignedUnit, planned: VersionsOutcome): PlannedUnit => {
   }
 };
 
-/** The tree with the records in it, under a signed checkpoint. Without records it is the one that there is. */
-const growTree = async (
-  state: LedgerState,
-  records: readonly SignedRecord[],
-  { origin, checkpointSigner }: CommitContext,
-): Promise<{ readonly state: LedgerState; readonly ops: readonly StoreOp[] }> => {
-  if (records.length === 0) return { state, ops: [] };
-  const first = sizeOf(state);
-  const leaves = records.map((record) => record.leaf);
-  const { tree, ops } = planLeaves(state.tree, leaves);
-  const root = rootOf(tree.frontier);
-  const size = first + BigInt(records.length);
-  const checkpoint = await signCheckpoint({ origin, size, root }, checkpointSigner);
-  const value = formatGroup({ firstPosition: first, leaves, checkpoint });
-  return { state: { tree, root, checkpoint }, ops: [...ops, { kind: "put", key: groupKey(first), value }] };
-};
-
-export const planCommit = async (
+/** @param loaded for these units, in this turn of the event loop. */
+export const planCommit = (
   state: LedgerState,
   units: readonly SignedUnit[],
-  context: CommitContext & { readonly readHash: (position: bigint) => Promise<Hash> },
-): Promise<CommitPlan> => {
-  const before: Before = {
-    versions: new Versions(context.store, context.readHash),
-    ordered: new Map(),
-  };
+  { faults, heads, expired }: Loaded,
+  { sealer, tags, decisions: index, summary, randomBytes }: PlanTools,
+): CommitPlan => {
+  const before: Before = { versions: new Versions(heads), ordered: new Map() };
   const ops: StoreOp[] = [];
-  const changes = context.summary.changes();
   const outcomes: UnitOutcome[] = [];
   const records: SignedRecord[] = [];
-  const decisions = context.decisions.stage();
-  const first = sizeOf(state);
-  let position = first;
+  const changes = summary.changes();
+  const decisions = index.stage();
+  const seals = sealer.stage(() => randomBytes(sealNonceBytes));
+  let position = sizeOf(state);
   for (const unit of units) {
-    const planning = planUnit(unit, position, before, context);
-    const planned = planning instanceof Promise ? await planning : planning;
+    const planned = planUnit(unit, position, before, faults);
     if (planned.kind === "refused") {
       outcomes.push(planned);
       continue;
@@ -192,13 +144,9 @@ export const planCommit = async (
     const { appended } = planned;
     for (const [index, record] of unit.records.entries()) {
       const head = appended[index] as Appended;
-      const sealed = context.sealer.seal(record.envelope, head.position, record.body.tenant);
-      ops.push({
-        kind: "put",
-        key: recordKey(head.position),
-        value: sealed instanceof Uint8Array ? sealed : await sealed,
-      });
-      const indexed = indexOps(context.tags, record.body, record.hash, head);
+      const value = seals.seal(record.envelope, head.position, record.body.tenant);
+      ops.push({ kind: "put", key: recordKey(head.position), value });
+      const indexed = indexOps(tags, record.body, record.hash, head);
       changes.index(record.body, indexed);
       ops.push(...indexed);
       if (isDecision(record.body)) decisions.add(record.body, head.position);
@@ -213,17 +161,56 @@ export const planCommit = async (
     outcomes.push({ kind: "accepted", appended });
     position += BigInt(unit.records.length);
   }
-  if (ops.length === 0) return { ops, state, outcomes, records, accept: () => {} };
-  const grown = await growTree(state, records, context);
-  ops.push(...grown.ops);
-  const counts = [...context.sealer.counts()].map(sealCountOp);
-  const expired = await context.sweep(ops);
-  changes.upkeep([...counts, ...expired]);
-  const summary = context.summary.plan(changes, position, grown.state.root);
-  ops.push(...decisions.ops(), ...counts, ...expired, ...summary.ops);
+  if (ops.length === 0) {
+    const { tree, root } = state;
+    return { ops, outcomes, records, seals: [], tree, root, accept: () => {} };
+  }
+  const grown = planLeaves(
+    state.tree,
+    records.map(({ leaf }) => leaf),
+  );
+  const root = records.length === 0 ? state.root : rootOf(grown.tree.frontier);
+  const counted = seals.counts();
+  const upkeep = [...counted.map(sealCountOp), ...deleteExpired(expired, ops)];
+  changes.upkeep(upkeep);
+  const summed = summary.plan(changes, position, root);
+  ops.push(...grown.ops, ...decisions.ops(), ...upkeep, ...summed.ops);
   const accept = (): void => {
-    summary.accept();
+    summed.accept();
     decisions.committed();
   };
-  return { ops, state: grown.state, outcomes, records, accept };
+  return { ops, outcomes, records, seals: counted, tree: grown.tree, root, accept };
+};
+
+/** The batch under a signed checkpoint. Without records it is the one that there is. */
+export const signCommit = async (
+  before: LedgerState,
+  { ops, outcomes, records, tree, root, accept }: CommitPlan,
+  { origin, checkpointSigner }: CheckpointSigning,
+): Promise<PreparedCommit> => {
+  if (records.length === 0) return { ops, outcomes, records, accept, state: before };
+  const { size } = tree.frontier;
+  const checkpoint = await signCheckpoint({ origin, size, root }, checkpointSigner);
+  const firstPosition = sizeOf(before);
+  const leaves = records.map(({ leaf }) => leaf);
+  const value = formatGroup({ firstPosition, leaves, checkpoint });
+  const group: StoreOp = { kind: "put", key: groupKey(firstPosition), value };
+  return { ops: [...ops, group], outcomes, records, accept, state: { tree, root, checkpoint } };
+};
+
+/** @throws storeFailed, keyUnavailable and the like: nothing was written, and what was counted as sealed stays counted. */
+export const prepareCommit = async (
+  state: LedgerState,
+  units: readonly SignedUnit[],
+  context: LoadSources & PlanTools & CheckpointSigning,
+): Promise<PreparedCommit> => {
+  const load = new CommitLoad(units, context);
+  let { loaded } = load;
+  while (loaded === undefined) {
+    await load.run();
+    ({ loaded } = load);
+  }
+  const plan = planCommit(state, units, loaded, context);
+  context.sealer.take(plan.seals);
+  return signCommit(state, plan, context);
 };

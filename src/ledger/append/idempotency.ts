@@ -175,11 +175,8 @@ export class IdempotencyKeys {
     ];
   }
 
-  /**
-   * Deletions of entries that have expired, to join `batch`; looks once a minute while it finds few. An expired key that
-   * is used again has its new entry in the batch: that stays, or the key would answer its next repeat anew.
-   */
-  async sweep(batch: readonly StoreOp[]): Promise<readonly StoreOp[]> {
+  /** Entries that have expired, at most `sweepEntriesMax`; looks once a minute while it finds few. */
+  async expired(): Promise<readonly ExpiredEntry[]> {
     const nowMs = this.#nowMs();
     if (nowMs - this.#sweptMs < sweepEveryMs) return [];
     const range = {
@@ -191,19 +188,32 @@ export class IdempotencyKeys {
     for await (const [key] of this.#store().range(range)) due.push(key);
     if (due.length < sweepEntriesMax) this.#sweptMs = nowMs;
     if (due.length === 0) return [];
-    const blinds = due.map(blindOf);
-    const entries = await this.#store().getMany(blinds.map(idempotencyKey));
-    const renewed = new Set(batch.flatMap(({ kind, key }) => (kind === "put" ? [toHex(key)] : [])));
-    return due.flatMap((key, index) => {
-      const [blind, entry] = [blinds[index] as Uint8Array, entries[index]];
-      const gone: StoreOp = { kind: "delete", key };
+    const entryKeys = due.map((key) => idempotencyKey(blindOf(key)));
+    const entries = await this.#store().getMany(entryKeys);
+    return due.map((key, index) => {
+      const entry = entries[index];
       // A key used again after its expiry has a younger entry of its own, which stays.
-      if (entry === undefined || !expiredBy(entry, nowMs)) return [gone];
-      const entryKey = idempotencyKey(blind);
-      return renewed.has(toHex(entryKey)) ? [gone] : [gone, { kind: "delete", key: entryKey }];
+      return entry !== undefined && expiredBy(entry, nowMs) ? { key, entryKey: entryKeys[index] } : { key };
     });
   }
 }
+
+/** The key of an expiry that has come, and that of its entry unless that is a younger one. */
+export type ExpiredEntry = { readonly key: Uint8Array; readonly entryKey?: Uint8Array | undefined };
+
+/** An expired key that is used again has its new entry in the batch: that stays, or the key would answer its next repeat anew. */
+export const deleteExpired = (
+  expired: readonly ExpiredEntry[],
+  batch: readonly StoreOp[],
+): readonly StoreOp[] => {
+  if (expired.length === 0) return [];
+  const renewed = new Set(batch.flatMap(({ kind, key }) => (kind === "put" ? [toHex(key)] : [])));
+  return expired.flatMap(({ key, entryKey }) => {
+    const gone: StoreOp = { kind: "delete", key };
+    const stays = entryKey === undefined || renewed.has(toHex(entryKey));
+    return stays ? [gone] : [gone, { kind: "delete", key: entryKey }];
+  });
+};
 
 /** Whose an entry says it is, and when it may go; its digest is not looked at. Undefined when it is damaged. */
 export const tenantOfEntry = (

@@ -1,10 +1,10 @@
 /**
- * Which version a record becomes of its id, within one commit: what the store knows, and on top of it what the units
- * before it in the group add. A unit that is refused leaves nothing behind. Decisions and runs
+ * Which version a record becomes of its id, within one commit: what the store knew when it was asked, and on top of it what the
+ * units before it in the batch add. A unit that is refused leaves nothing behind. Decisions and runs
  * of modules have fresh ids by construction and are not looked up.
  */
 import { equalBytes, type Hash } from "@sigil/core/bytes";
-import { SigilFault, type SigilError } from "../../errors.ts";
+import { assert, SigilFault, type SigilError } from "../../errors.ts";
 import type { RecordBody } from "@sigil/core/record";
 import type { Store } from "../../storage/store.ts";
 import type { Head } from "../layout/indexes.ts";
@@ -20,7 +20,8 @@ export type VersionsOutcome =
   | { readonly kind: "accepted"; readonly heads: readonly Head[]; readonly accept: () => void }
   | { readonly kind: "refused"; readonly error: SigilError };
 
-type Known = Map<string, KnownHead | undefined>;
+/** By name of an id: its newest version, undefined where there is none; or why that cannot be told. */
+export type LoadedHeads = ReadonlyMap<string, KnownHead | SigilError | undefined>;
 
 /** Damage of the one record that a version would follow is no fault of the store: only its id is affected. */
 const isDamage = (error: SigilError): boolean =>
@@ -35,62 +36,70 @@ export const isVersioned = ({ kind }: Pick<RecordBody, "kind">): boolean => !fre
 const firstVersion = ({ id, prev }: RecordBody, position: bigint): Head | SigilError =>
   prev === null ? { position, version: 1n } : { kind: "staleVersion", id, version: 0n };
 
-const nothing = (): void => {};
+const nameOf = ({ tenant, space, id }: RecordBody): string => `${tenant}\0${space}\0${id}`;
 
-const planFresh = (records: readonly Versioned[], first: bigint): VersionsOutcome => {
-  const heads: Head[] = [];
-  for (const { body } of records) {
-    const head = firstVersion(body, first + BigInt(heads.length));
-    if ("kind" in head) return { kind: "refused", error: head };
-    heads.push(head);
+const loadHead = async (
+  { tenant, space, id }: RecordBody,
+  store: Store,
+  readHash: (position: bigint) => Promise<Hash>,
+): Promise<KnownHead | SigilError | undefined> => {
+  try {
+    const head = await readHead(store, tenant, space, id);
+    return head && { ...head, hash: await readHash(head.position) };
+  } catch (error) {
+    if (error instanceof SigilFault && isDamage(error.error)) return error.error;
+    throw error;
   }
-  return { kind: "accepted", heads, accept: nothing };
+};
+
+/** What the store knows of the ids of these records, each looked up once, one after the other. */
+export const loadHeads = async (
+  records: Iterable<Pick<Versioned, "body">>,
+  store: Store,
+  readHash: (position: bigint) => Promise<Hash>,
+): Promise<LoadedHeads> => {
+  const heads = new Map<string, KnownHead | SigilError | undefined>();
+  for (const { body } of records) {
+    if (!isVersioned(body)) continue;
+    const name = nameOf(body);
+    if (!heads.has(name)) heads.set(name, await loadHead(body, store, readHash));
+  }
+  return heads;
 };
 
 export class Versions {
-  readonly #store: Store;
-  readonly #readHash: (position: bigint) => Promise<Hash>;
-  readonly #known: Known = new Map();
+  readonly #loaded: LoadedHeads;
+  /** Added by the units before. */
+  readonly #added = new Map<string, KnownHead>();
 
-  constructor(store: Store, readHash: (position: bigint) => Promise<Hash>) {
-    this.#store = store;
-    this.#readHash = readHash;
+  /** @param loaded of every id that a unit may write. */
+  constructor(loaded: LoadedHeads) {
+    this.#loaded = loaded;
   }
 
-  /** The versions of one unit's records at `first`, `first + 1`, …, or why the unit cannot be. At once when all are fresh. */
-  plan(records: readonly Versioned[], first: bigint): VersionsOutcome | Promise<VersionsOutcome> {
-    return records.every(({ body }) => !isVersioned(body))
-      ? planFresh(records, first)
-      : this.#plan(records, first);
-  }
-
-  async #plan(records: readonly Versioned[], first: bigint): Promise<VersionsOutcome> {
-    const added: Known = new Map();
+  /** The versions of one unit's records at `first`, `first + 1`, …, or why the unit cannot be. */
+  plan(records: readonly Versioned[], first: bigint): VersionsOutcome {
+    const added = new Map<string, KnownHead>();
     const heads: Head[] = [];
     for (const record of records) {
       const position = first + BigInt(heads.length);
-      try {
-        const head = isVersioned(record.body)
-          ? await this.#next(record, position, added)
-          : firstVersion(record.body, position);
-        if ("kind" in head) return { kind: "refused", error: head };
-        heads.push(head);
-      } catch (error) {
-        if (error instanceof SigilFault && isDamage(error.error))
-          return { kind: "refused", error: error.error };
-        throw error;
-      }
+      const head = isVersioned(record.body)
+        ? this.#next(record, position, added)
+        : firstVersion(record.body, position);
+      if ("kind" in head) return { kind: "refused", error: head };
+      heads.push(head);
     }
     const accept = (): void => {
-      for (const [name, head] of added) this.#known.set(name, head);
+      for (const [name, head] of added) this.#added.set(name, head);
     };
     return { kind: "accepted", heads, accept };
   }
 
-  async #next({ body, hash }: Versioned, position: bigint, added: Known): Promise<Head | SigilError> {
-    const { tenant, space, id, prev } = body;
-    const name = `${tenant}\0${space}\0${id}`;
-    const before = added.get(name) ?? (await this.#load(name, body));
+  #next({ body, hash }: Versioned, position: bigint, added: Map<string, KnownHead>): Head | SigilError {
+    const { id, prev } = body;
+    const name = nameOf(body);
+    const before = added.get(name) ?? this.#added.get(name) ?? this.#load(name);
+    if (before !== undefined && "kind" in before) return before;
     const follows = before === undefined ? prev === null : prev !== null && equalBytes(prev, before.hash);
     if (!follows) return { kind: "staleVersion", id, version: before?.version ?? 0n };
     const head = { position, version: (before?.version ?? 0n) + 1n };
@@ -98,11 +107,8 @@ export class Versions {
     return head;
   }
 
-  async #load(name: string, { tenant, space, id }: RecordBody): Promise<KnownHead | undefined> {
-    if (this.#known.has(name)) return this.#known.get(name);
-    const head = await readHead(this.#store, tenant, space, id);
-    const known = head && { ...head, hash: await this.#readHash(head.position) };
-    this.#known.set(name, known);
-    return known;
+  #load(name: string): KnownHead | SigilError | undefined {
+    assert(this.#loaded.has(name), "an id's newest version is looked up before a commit");
+    return this.#loaded.get(name);
   }
 }

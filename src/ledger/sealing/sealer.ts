@@ -5,10 +5,9 @@
  * Source: docs/spec/ledger.md §6.
  */
 import { concatBytes, utf8Decode, utf8Encode } from "@sigil/core/bytes";
-import { fail, SigilFault, type SigilError } from "../../errors.ts";
+import { assert, fail, SigilFault, type SigilError } from "../../errors.ts";
 import { sealsPerKeyMax } from "../../limits.ts";
-import { randomBytes } from "../../crypto/random.ts";
-import { openRecord, sealedKeyVersion, sealRecord, sealNonceBytes, type DataKey } from "../../crypto/seal.ts";
+import { openRecord, sealedKeyVersion, sealRecord, type DataKey } from "../../crypto/seal.ts";
 import type { Store } from "../../storage/store.ts";
 import { refuseErased, type Erasure } from "../layout/erasure.ts";
 import { newestCount, type SealCount } from "./seal-counts.ts";
@@ -27,12 +26,21 @@ export interface DataKeys {
 
 export type Opened = { readonly tenant: string; readonly envelope: Uint8Array };
 
+/** A tenant's key that seals, and how often it has. */
 type Counted = {
   readonly prefix: Uint8Array;
   readonly dataKey: DataKey;
   readonly first: bigint | undefined;
-  seals: number;
-  changed: boolean;
+  readonly seals: number;
+};
+
+type Staged = Omit<Counted, "seals"> & { seals: number };
+
+/** The seals of one batch. Changes nothing: the sealer takes the counts when the batch is about to be written. */
+export type StagedSeals = {
+  /** The tenant must be ready for it. */
+  readonly seal: (envelope: Uint8Array, position: bigint, tenant: string) => Uint8Array;
+  readonly counts: () => readonly SealCount[];
 };
 
 /** What `open` takes as the stored value's own fault. */
@@ -58,6 +66,7 @@ export class Sealer {
   readonly #keys: DataKeys;
   readonly #store: () => Store;
   readonly #newest = new Map<string, Counted>();
+  readonly #loading = new Map<string, Promise<Counted>>();
   readonly #sealsMax: number;
   readonly #erasureOf: (tenant: string) => Erasure | undefined;
 
@@ -77,57 +86,68 @@ export class Sealer {
   }
 
   /**
-   * Makes sure that the tenant has a key that seals: the newest there ever was, or its first one.
+   * Makes sure that the tenant has a key that seals: the newest there ever was, or its first one; another one when that is
+   * not good for so many more seals.
    * @throws keyUnavailable when a version that has sealed is gone: another one in its place would not be the tenant's;
    * erased.
    */
-  async ready(tenant: string): Promise<void> {
+  async ready(tenant: string, seals = 0): Promise<void> {
     refuseErased(this.#erasureOf(tenant));
-    if (!this.isReady(tenant)) await this.#load(tenant);
+    if (!this.#newest.has(tenant)) await this.#load(tenant);
+    // Erased meanwhile: nobody makes a key for it any more.
+    refuseErased(this.#erasureOf(tenant));
+    if (!this.isReady(tenant, seals)) await this.rotate(tenant);
   }
 
-  isReady(tenant: string): boolean {
-    return this.#newest.has(tenant);
-  }
-
-  /** At once when the tenant is ready and its key good for another seal. */
-  seal(envelope: Uint8Array, position: bigint, tenant: string): Uint8Array | Promise<Uint8Array> {
+  isReady(tenant: string, seals = 0): boolean {
     const counted = this.#newest.get(tenant);
-    if (counted === undefined || counted.seals >= this.#sealsMax) {
-      return this.#sealWithNext(envelope, position, tenant);
-    }
-    if (counted.seals === 0)
-      this.#newest.set(tenant, { ...counted, first: position, seals: 1, changed: true });
-    else {
-      counted.seals += 1;
-      counted.changed = true;
-    }
-    return sealRecord(envelope, {
-      ...counted.dataKey,
-      prefix: counted.prefix,
-      origin: this.#origin,
-      position,
-      tenant,
-      nonce: randomBytes(sealNonceBytes),
-    });
+    // A loading that began before the tenant was erased may end after it.
+    if (counted === undefined || this.#erasureOf(tenant) !== undefined) return false;
+    return counted.seals + seals <= this.#sealsMax;
   }
 
-  async #sealWithNext(envelope: Uint8Array, position: bigint, tenant: string): Promise<Uint8Array> {
-    if (this.isReady(tenant)) await this.rotate(tenant, position);
-    else await this.#load(tenant);
-    return this.seal(envelope, position, tenant);
+  /** @param nonce draws 12 random bytes. */
+  stage(nonce: () => Uint8Array): StagedSeals {
+    const origin = this.#origin;
+    const staged = new Map<string, Staged>();
+    return {
+      seal: (envelope, position, tenant) => {
+        let counted = staged.get(tenant);
+        if (counted === undefined) {
+          const known = this.#newest.get(tenant);
+          assert(known !== undefined, "a tenant's data key is loaded before a commit");
+          counted = { ...known, first: known.seals === 0 ? position : known.first };
+          staged.set(tenant, counted);
+        }
+        counted.seals += 1;
+        const { prefix, dataKey } = counted;
+        return sealRecord(envelope, { ...dataKey, prefix, origin, position, tenant, nonce: nonce() });
+      },
+      counts: () =>
+        [...staged].map(([tenant, { dataKey, seals, first }]) => {
+          return { tenant, version: dataKey.keyVersion, seals, first };
+        }),
+    };
+  }
+
+  /** What a batch counts, before it is written: a write that fails may be kept all the same. */
+  take(counts: readonly SealCount[]): void {
+    for (const { tenant, version, seals, first } of counts) {
+      const counted = this.#newest.get(tenant);
+      if (counted?.dataKey.keyVersion === version) this.#newest.set(tenant, { ...counted, seals, first });
+    }
   }
 
   /**
    * From now on another version seals; those before it only open. Nothing may be being sealed meanwhile.
-   * @param position the next that will be sealed. @returns the new version's count, for the store.
+   * @param first the next position that will be sealed, where that is known. @returns the new version's count, for the store.
    */
-  async rotate(tenant: string, position: bigint): Promise<SealCount> {
+  async rotate(tenant: string, first?: bigint): Promise<SealCount> {
     const { prefix } = this.#newest.get(tenant) ?? (await this.#load(tenant));
     // On disk when it is here: a crash after this line leaves a version that has sealed nothing and is taken next.
     const dataKey = await this.#keys.rotate(tenant);
-    this.#newest.set(tenant, { prefix, dataKey, first: position, seals: 0, changed: true });
-    return { tenant, version: dataKey.keyVersion, seals: 0, first: position };
+    this.#newest.set(tenant, { prefix, dataKey, first, seals: 0 });
+    return { tenant, version: dataKey.keyVersion, seals: 0, first };
   }
 
   /** The tenant of a stored value that no key is left of, as it says. */
@@ -176,16 +196,16 @@ export class Sealer {
     }
   }
 
-  /** Counts that changed since the last call, for the batch. */
-  *counts(): Iterable<SealCount> {
-    for (const [tenant, counted] of this.#newest) {
-      if (!counted.changed) continue;
-      counted.changed = false;
-      yield { tenant, version: counted.dataKey.keyVersion, seals: counted.seals, first: counted.first };
-    }
+  /** Once for all who ask at once: a second reading could set the count back. */
+  #load(tenant: string): Promise<Counted> {
+    const underWay = this.#loading.get(tenant);
+    if (underWay !== undefined) return underWay;
+    const loading = this.#read(tenant).finally(() => this.#loading.delete(tenant));
+    this.#loading.set(tenant, loading);
+    return loading;
   }
 
-  async #load(tenant: string): Promise<Counted> {
+  async #read(tenant: string): Promise<Counted> {
     const known = await newestCount(this.#store(), tenant);
     const version = Math.max(known?.version ?? 0, this.#keys.newest(tenant));
     const dataKey = version === 0 ? await this.#keys.rotate(tenant) : await this.#keys.at(tenant, version);
@@ -196,7 +216,6 @@ export class Sealer {
       dataKey,
       first: isKnown ? known.first : undefined,
       seals: isKnown ? known.seals : 0,
-      changed: false,
     };
     this.#newest.set(tenant, counted);
     return counted;

@@ -2,17 +2,19 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { formatSigningKey } from "../../../src/core/record/kinds.ts";
-import { sealedKeyVersion } from "../../../src/crypto/seal.ts";
+import { randomBytes } from "../../../src/crypto/random.ts";
+import { sealedKeyVersion, sealNonceBytes } from "../../../src/crypto/seal.ts";
 import { recordKey, sealCountKey } from "../../../src/ledger/layout/keyspace.ts";
 import { prepareRecord, signRecord } from "../../../src/ledger/append/prepare.ts";
 import { Sealer } from "../../../src/ledger/sealing/sealer.ts";
 import { openMemoryStore } from "../../../src/storage/memory.ts";
-import { u64be, type PublicKey } from "../../../src/core/bytes.ts";
+import { parseHash, u64be, type PublicKey } from "../../../src/core/bytes.ts";
 import { keyState, type KeyEntry } from "../../../src/core/keys/ring.ts";
 import { verifyOwn } from "../../../src/core/keys/verify.ts";
 import { runFsck } from "../../../src/ledger/fsck/fsck.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
 import { verifyCheckpoint } from "../../../src/core/merkle/checkpoint.ts";
+import { sealOne } from "../../contract/sealing.ts";
 import {
   copyWorld,
   createWorld,
@@ -33,17 +35,59 @@ describe("the sealer", () => {
     const sealer = new Sealer({ origin: "o", keys, store: () => store, sealsMax: 3 });
     const versions: number[] = [];
     for (let position = 0n; position < 8n; position += 1n) {
-      const sealed = await sealer.seal(Uint8Array.of(1, 2, 3), position, "acme");
+      const sealed = await sealOne(sealer, Uint8Array.of(1, 2, 3), position, "acme");
       versions.push(versionOf(sealed));
       const opened = await sealer.open(sealed, position);
       expect(opened).to.deep.equal({ tenant: "acme", envelope: Uint8Array.of(1, 2, 3) });
     }
     expect(versions).to.deep.equal([1, 1, 1, 2, 2, 2, 3, 3]);
-    expect(versionOf(await sealer.seal(Uint8Array.of(1), 9n, "other"))).to.equal(1);
-    expect([...sealer.counts()]).to.deep.equal([
-      { tenant: "acme", version: 3, seals: 2, first: 6n },
-      { tenant: "other", version: 1, seals: 1, first: 9n },
+    expect(versionOf(await sealOne(sealer, Uint8Array.of(1), 9n, "other"))).to.equal(1);
+    const next = sealer.stage(() => randomBytes(sealNonceBytes));
+    for (const tenant of ["acme", "other", "other"]) next.seal(Uint8Array.of(1), 10n, tenant);
+    expect(next.counts()).to.deep.equal([
+      { tenant: "acme", version: 3, seals: 3, first: 6n },
+      { tenant: "other", version: 1, seals: 3, first: 9n },
     ]);
+    expect(sealer.isReady("acme", 1), "what is only staged is not counted").to.equal(true);
+    sealer.take(next.counts());
+    expect([sealer.isReady("acme", 1), sealer.isReady("acme", 0)]).to.deep.equal([false, true]);
+  });
+
+  it("takes a key that is good for a whole batch, and makes one key for all who ask at once", async () => {
+    const custody = memoryDataKeys();
+    const rotate = async (tenant: string) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      return custody.rotate(tenant);
+    };
+    const keys = { ...custody, rotate };
+    const store = await openMemoryStore();
+    const sealer = new Sealer({ origin: "o", keys, store: () => store, sealsMax: 3 });
+    await Promise.all([sealer.ready("acme"), sealer.ready("acme", 2), sealer.ready("acme")]);
+    expect(keys.newest("acme")).to.equal(1);
+    await sealOne(sealer, Uint8Array.of(1), 0n, "acme");
+    await sealer.ready("acme", 2);
+    expect(keys.newest("acme")).to.equal(1);
+    await sealer.ready("acme", 3);
+    const seals = sealer.stage(() => randomBytes(sealNonceBytes));
+    const sealed = [1n, 2n, 3n].map((position) => versionOf(seals.seal(Uint8Array.of(1), position, "acme")));
+    expect(sealed).to.deep.equal([2, 2, 2]);
+    expect(seals.counts()).to.deep.equal([{ tenant: "acme", version: 2, seals: 3, first: 1n }]);
+  });
+
+  it("is not ready for a tenant that was erased while its key was loaded", async () => {
+    const store = await openMemoryStore();
+    const keys = memoryDataKeys();
+    let isErased = false;
+    const erasure = { tenant: "acme", position: 1n, hash: parseHash(new Uint8Array(32)), reported: false };
+    const erasureOf = () => (isErased ? erasure : undefined);
+    const sealer = new Sealer({ origin: "o", keys, store: () => store, erasureOf });
+    const loading = sealer.ready("acme");
+    isErased = true;
+    sealer.forget("acme");
+    expect(await faultOf(loading)).to.include({ kind: "erased" });
+    expect(keys.newest("acme")).to.equal(1);
+    expect(sealer.isReady("acme")).to.equal(false);
+    expect(await faultOf(sealer.ready("acme"))).to.include({ kind: "erased" });
   });
 
   it("goes on counting where the store says it was", async () => {
@@ -54,7 +98,7 @@ describe("the sealer", () => {
     const sealer = new Sealer({ origin: "o", keys, store: () => store, sealsMax: 3 });
     const versions: number[] = [];
     for (const position of [0n, 1n]) {
-      versions.push(versionOf(await sealer.seal(Uint8Array.of(1), position, "acme")));
+      versions.push(versionOf(await sealOne(sealer, Uint8Array.of(1), position, "acme")));
     }
     expect(versions).to.deep.equal([1, 2]);
   });
@@ -63,7 +107,7 @@ describe("the sealer", () => {
     const store = await openMemoryStore();
     const keys = memoryDataKeys();
     const sealer = new Sealer({ origin: "o", keys, store: () => store });
-    const sealed = await sealer.seal(Uint8Array.of(1), 0n, "acme");
+    const sealed = await sealOne(sealer, Uint8Array.of(1), 0n, "acme");
     sealed[8] = (sealed[8] ?? 0) ^ 1;
     expect(await faultOf(sealer.open(sealed, 0n))).to.include({ kind: "recordCorrupt", step: "seal" });
     for (const stored of [new Uint8Array(0), Uint8Array.of(200), Uint8Array.of(2, 0xff, 0xff, 1)]) {
@@ -211,7 +255,7 @@ describe("a stored record", () => {
       const { body } = await ledger.reader.readAt(position);
       const { envelope } = await signRecord(prepareRecord(body), { signer, origin });
       const sealer = new Sealer({ origin, keys: dataKeys, store: () => store });
-      await store.commit([{ kind: "put", key, value: await sealer.seal(envelope, position, "acme") }]);
+      await store.commit([{ kind: "put", key, value: await sealOne(sealer, envelope, position, "acme") }]);
       const fault = await faultOf(ledger.reader.readAt(position));
       expect(fault).to.include({ kind: "recordCorrupt", step }).and.have.property("rule").that.matches(rule);
       const copy = await copyWorld(world);

@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { parseHash } from "../../../src/core/bytes.ts";
 import type { RecordBody } from "../../../src/core/record/record.ts";
-import { Versions } from "../../../src/ledger/append/versions.ts";
+import { loadHeads, Versions } from "../../../src/ledger/append/versions.ts";
 import { openMemoryStore } from "../../../src/storage/memory.ts";
 
 const hash = parseHash(new Uint8Array(32).fill(7));
@@ -31,8 +31,9 @@ const planned = async (body: RecordBody) => {
       return store.get(...key);
     },
   };
-  const versions = new Versions(watched, () => Promise.reject(new Error("there is no earlier version")));
-  const outcome = await versions.plan([{ body, hash }], 5n);
+  const noEarlier = () => Promise.reject(new Error("there is no earlier version"));
+  const versions = new Versions(await loadHeads([{ body }], watched, noEarlier));
+  const outcome = versions.plan([{ body, hash }], 5n);
   return { lookups, kind: outcome.kind, heads: outcome.kind === "accepted" ? outcome.heads : [] };
 };
 
