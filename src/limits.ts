@@ -31,8 +31,11 @@ export const pacedCallersMax = 10_000;
 export const callsUnderWayPerCallerMax = 2000;
 /** The same while others are active: what they ask for waits behind it for its signature and its sync. Enough to keep the disk busy. */
 export const callsUnderWayBesideOthersMax = 64;
-/** What each connection may have under way whatever its caller has on others: the others may be somebody else's at the same address. */
-export const callsUnderWayOfConnectionMin = 4;
+/**
+ * The most that each connection may have under way whatever its caller has on others, which may be somebody else's at the
+ * same address; it is one where they are many.
+ */
+export const callsUnderWayOfConnectionMax = 4;
 /** Processor time that the transport takes for a call, about: it is spent where it cannot be measured by call. */
 export const callOverheadMs = 0.1;
 /** The most that committing one record is charged with: what a batch waited for itself, and not for others. */

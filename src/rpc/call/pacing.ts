@@ -8,7 +8,7 @@ import {
   callOverheadMs,
   callsPerTurn,
   callsUnderWayBesideOthersMax,
-  callsUnderWayOfConnectionMin,
+  callsUnderWayOfConnectionMax,
   callsUnderWayPerCallerMax,
   pacedCallersMax,
   pacingActiveMs,
@@ -24,6 +24,9 @@ import { FairQueue } from "../../identity/fair-queue.ts";
 
 /** What somebody owes, paid by then, and what it has under way, in calls and items of batches. */
 type Account = { paidMs: number; underWay: number };
+
+/** `connections` counts those on which it has something under way. */
+type CallerAccount = Account & { connections: number };
 
 type Waiter = {
   readonly weight: number;
@@ -62,10 +65,10 @@ const always = (): boolean => true;
 export class Flow implements Account {
   paidMs = 0;
   underWay = 0;
-  readonly caller: Account;
+  readonly caller: CallerAccount;
   readonly #pacing: Pacing;
 
-  constructor(pacing: Pacing, caller: Account) {
+  constructor(pacing: Pacing, caller: CallerAccount) {
     this.#pacing = pacing;
     this.caller = caller;
   }
@@ -166,9 +169,16 @@ export class CallPace implements Pace {
   }
 }
 
+/** What each connection of a caller may have under way whatever the others have: less where they are many. */
+const connectionPlaces = ({ connections }: CallerAccount): number =>
+  Math.max(
+    1,
+    Math.min(callsUnderWayOfConnectionMax, Math.floor(callsUnderWayBesideOthersMax / (connections + 1))),
+  );
+
 export class Pacing {
   readonly nowMs: () => number;
-  readonly #callers = new BoundedMap<string, Account>(pacedCallersMax);
+  readonly #callers = new BoundedMap<string, CallerAccount>(pacedCallersMax);
   readonly #flows = new WeakMap<object, Map<string, Flow>>();
   readonly #waiting = new FairQueue<Flow, Waiter>();
   readonly #flowsLately = new Lately<Flow>();
@@ -195,7 +205,7 @@ export class Pacing {
     }
     const known = flows.get(caller);
     if (known !== undefined) return known;
-    const account = this.#callers.get(caller) ?? { paidMs: 0, underWay: 0 };
+    const account = this.#callers.get(caller) ?? { paidMs: 0, underWay: 0, connections: 0 };
     this.#callers.set(caller, account);
     const flow = new Flow(this, account);
     flows.set(caller, flow);
@@ -225,6 +235,7 @@ export class Pacing {
   leave(flow: Flow, weight: number): void {
     flow.underWay -= weight;
     flow.caller.underWay -= weight;
+    if (weight > 0 && flow.underWay === 0) flow.caller.connections -= 1;
     this.#note(flow, this.nowMs());
     if (!this.#waiting.isEmpty) this.#schedule();
   }
@@ -250,17 +261,18 @@ export class Pacing {
 
   #begin(flow: Flow, weight: number, nowMs: number): void {
     this.#callsLeft -= 1;
+    if (weight > 0 && flow.underWay === 0) flow.caller.connections += 1;
     flow.underWay += weight;
     flow.caller.underWay += weight;
     this.#note(flow, nowMs);
     if (weight > 0) this.charge(flow, callOverheadMs);
   }
 
-  /** A caller that has nothing under way may begin whatever it weighs; each of its connections always has a few places. */
+  /** A caller that has nothing under way may begin whatever it weighs; each of its connections always has a place. */
   #hasPlace(flow: Flow, weight: number, nowMs: number): boolean {
     const { caller } = flow;
     if (weight === 0 || caller.underWay === 0) return true;
-    if (flow.underWay + weight <= callsUnderWayOfConnectionMin) return true;
+    if (flow.underWay + weight <= connectionPlaces(caller)) return true;
     const ofCaller = this.#isBesideOthers(this.#callersLately, caller, nowMs);
     if (caller.underWay + weight > (ofCaller ? callsUnderWayBesideOthersMax : callsUnderWayPerCallerMax))
       return false;

@@ -4,7 +4,7 @@ import { describe, it } from "mocha";
 import {
   callsPerTurn,
   callsUnderWayBesideOthersMax,
-  callsUnderWayOfConnectionMin,
+  callsUnderWayOfConnectionMax,
   callsUnderWayPerCallerMax,
   pacingActiveMs,
   pacingDebtMsMax,
@@ -201,14 +201,38 @@ describe("pacing", () => {
   it("keeps a few places for each connection, whatever its caller has under way on others", async () => {
     const calls = new Calls();
     for (const connection of ["one", "another"]) await calls.flow("peer", connection).enter(1000);
-    for (const name of numbers(callsUnderWayOfConnectionMin + 1)) {
+    for (const name of numbers(callsUnderWayOfConnectionMax + 1)) {
       const turn = calls.flow("peer", "third").enter();
       const begin = (): number => calls.begun.push(name);
       if (turn === undefined) begin();
       else void turn.then(begin);
     }
     await turnsOfLoop(3);
-    expect(calls.begun).to.deep.equal(numbers(callsUnderWayOfConnectionMin));
+    expect(calls.begun).to.deep.equal(numbers(callsUnderWayOfConnectionMax));
+  });
+
+  it("keeps one place for each connection of an address that has many, so that all of them together have little under way", async () => {
+    const calls = new Calls();
+    const connections = 2 * callsUnderWayBesideOthersMax;
+    calls.ask("ben", calls.flow("ben"));
+    for (let round = 0; round < 4; round += 1) {
+      for (const name of numbers(connections)) {
+        void calls
+          .flow("peer", name)
+          .enter()
+          ?.then(() => calls.begun.push(name));
+      }
+    }
+    for (let turn = 0; turn < 2 * connections; turn += 1) {
+      calls.nowMs += pacingActiveMs / 2;
+      calls.ask("ben again", calls.flow("ben"));
+      await turnOfLoop();
+    }
+    const { underWay } = calls.flow("peer", "0").caller;
+    expect(underWay).to.be.within(connections, connections + callsUnderWayBesideOthersMax);
+    calls.nowMs += pacingActiveMs + pacingDebtMsMax;
+    await calls.flow("peer", "late").enter();
+    expect(calls.flow("peer", "late").underWay).to.equal(1);
   });
 
   it("takes nobody to be active for longer because of what is charged beyond the time that passed", async () => {
