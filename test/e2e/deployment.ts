@@ -1,5 +1,10 @@
 /** A deployment with one principal a level and its witnesses, served on free ports from a temporary directory. */
-import { createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import {
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  type KeyPairKeyObjectResult,
+} from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -47,6 +52,15 @@ export type ServedDeployment = AsyncDisposable & {
 const rawKey = (key: KeyObject): Uint8Array => {
   const { x } = key.export({ format: "jwk" });
   return Buffer.from(x ?? "", "base64url");
+};
+
+const pairs = new Map<string, KeyPairKeyObjectResult>();
+
+/** A name's keys are the same in every deployment of this process: it takes milliseconds to see that a new key is fit. */
+const pairOf = (name: string): KeyPairKeyObjectResult => {
+  const pair = pairs.get(name) ?? generateKeyPairSync("ed25519");
+  pairs.set(name, pair);
+  return pair;
 };
 
 const freePorts = {
@@ -122,13 +136,13 @@ export const makeDeployment = async ({
   process.umask(0o077);
   const parent = await mkdtemp(join(tmpdir(), "sigil-e2e-"));
   const directory = join(parent, "data");
-  const pairs = levels.map((level) => [level, generateKeyPairSync("ed25519")] as const);
-  const principal = (index: number) => {
-    const [level, { publicKey }] = pairs[index] as (typeof pairs)[number];
+  const principal = (index: 0 | 1 | 2 | 3) => {
+    const level = levels[index];
+    const { publicKey } = pairOf(level);
     return { id: level, publicKeys: [parsePublicKey(rawKey(publicKey))], loa: level, tenant, active: true };
   };
   await createKekFile(join(parent, "kek"));
-  const witnessPairs = witnesses.map((id) => [id, generateKeyPairSync("ed25519")] as const);
+  const witnessPairs = witnesses.map((id) => [id, pairOf(`witness/${id}`)] as const);
   const others = otherTenants.map((name) => ({ ...principal(1), id: `operator-${name}`, tenant: name }));
   const besides = also.map(({ keys, ...named }) => ({
     ...named,
@@ -154,7 +168,7 @@ export const makeDeployment = async ({
     nowMs: Date.now,
   });
   const privateKeys = Object.fromEntries(
-    pairs.map(([level, { privateKey }]) => [level, privateKey]),
+    levels.map((level) => [level, pairOf(level).privateKey]),
   ) as Deployment["privateKeys"];
   const signer = (level: EnrolledLevel): TokenSigner =>
     createTokenSigner({ principal: level, origin, privateKey: privateKeys[level] });

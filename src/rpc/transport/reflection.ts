@@ -66,17 +66,30 @@ const paced =
     handler(Object.assign(stream, { write: writePaced }));
   };
 
-export const addReflection = (server: Server): void => {
+type Answering = readonly [service: ServiceDefinition, handler: Handler];
+
+/** Both versions of the service, over descriptors that never change. */
+const buildServices = (): readonly Answering[] => {
   // The service looks at nothing of the package but this list, whatever it is of.
   const sigil: Package[string] = {
     format: "Protocol Buffer 3 EnumDescriptorProto",
     type: {},
     fileDescriptorProtos: [...splitFiles(readDescriptors())],
   };
+  const services: Answering[] = [];
   const addService = (service: ServiceDefinition, handlers: Readonly<Record<string, unknown>>): void => {
     const { ServerReflectionInfo: handler } = handlers;
     assert(typeof handler === "function", "the reflection service has another method");
-    server.addService(bounded(service), { ServerReflectionInfo: paced(handler as Handler) });
+    services.push([bounded(service), paced(handler as Handler)]);
   };
   new ReflectionService({ sigil }).addToServer({ addService });
+  return services;
+};
+
+/** Built once a process: indexing the descriptors takes as long as the rest of a server's start. */
+let services: readonly Answering[] | undefined;
+
+export const addReflection = (server: Server): void => {
+  services ??= buildServices();
+  for (const [service, handler] of services) server.addService(service, { ServerReflectionInfo: handler });
 };
