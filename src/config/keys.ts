@@ -29,7 +29,7 @@ import {
   streamsPerCallerMax,
   streamsPerTenantMax,
 } from "../limits.ts";
-import { logLevels } from "../log/log.ts";
+import { logLevels } from "../log/levels.ts";
 import { formatAddress, parseAddress, type Address } from "./address.ts";
 
 /** A value as a flag, a variable (text) or a TOML file (typed) gives it. */

@@ -5,7 +5,8 @@
  * Source: docs/spec/tokens.md. At most `tokenCacheEntriesMax` are held.
  */
 import { hash } from "node:crypto";
-import { compactVerify, errors } from "jose";
+import { JOSEError, JWSSignatureVerificationFailed } from "jose/errors";
+import { compactVerify } from "jose/jws/compact/verify";
 import { toBase64Url, type PublicKey } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
 import { SigilFault } from "../errors.ts";
@@ -60,8 +61,8 @@ const joseAccepts = async (token: string, publicKey: PublicKey): Promise<boolean
     await compactVerify(token, publicKeyObject(publicKey), { algorithms: ["EdDSA"] });
     return true;
   } catch (error) {
-    if (error instanceof errors.JWSSignatureVerificationFailed) return false;
-    if (error instanceof errors.JOSEError) return refuse("TOKEN_MALFORMED", "the token is not a valid JWS");
+    if (error instanceof JWSSignatureVerificationFailed) return false;
+    if (error instanceof JOSEError) return refuse("TOKEN_MALFORMED", "the token is not a valid JWS");
     throw error;
   }
 };

@@ -1,23 +1,14 @@
 /**
- * The server's log: pino, one JSON object a line, or lines for people when the destination is a terminal. Fields are
+ * The server's log: pino, one JSON object a line; `pretty.ts` makes lines for people of them. Fields are
  * names, numbers and codes; never payloads, tokens or keys. Causes of incidents are the only foreign text: their message
  * is cut short and everything in it that looks like a credential, a key or quoted input is struck out.
  */
-import { Writable } from "node:stream";
 import type { DestinationStream, Logger } from "pino";
 import pino from "pino";
-import pretty from "pino-pretty";
 import { logMessageCharactersMax } from "../limits.ts";
+import type { LogLevel } from "./levels.ts";
 
-export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
-export type LogLevel = (typeof logLevels)[number];
-
-export type LogOptions = {
-  readonly level: LogLevel;
-  readonly stream: DestinationStream;
-  /** Lines for people; JSON unless told. */
-  readonly pretty?: boolean;
-};
+export type LogOptions = { readonly level: LogLevel; readonly stream: DestinationStream };
 
 const struck = "[struck]";
 
@@ -68,35 +59,15 @@ export const describeCause = (cause: unknown, depth = 0): object => {
   return { ...described, ...deeper };
 };
 
-/** pino-pretty takes streams of Node alone. */
-const asWritable = (stream: DestinationStream): Writable =>
-  new Writable({
-    write: (part: Buffer, _encoding, done) => {
-      stream.write(part.toString());
-      done();
+export const createLog = ({ level, stream }: LogOptions): Logger =>
+  pino(
+    {
+      level,
+      base: { service: "sigil" },
+      serializers: { err: (cause: unknown) => describeCause(cause) },
+      redact: { paths: secretFields.flatMap((name) => [name, `*.${name}`]), censor: struck },
+      formatters: { level: (label: string) => ({ level: label }) },
+      timestamp: pino.stdTimeFunctions.isoTime,
     },
-  });
-
-/** As JSON lines and the command line print times, whatever the machine's zone. */
-const utcTime = "UTC:yyyy-mm-dd'T'HH:MM:ss.l'Z'";
-
-export const createLog = ({ level, stream, pretty: forPeople = false }: LogOptions): Logger => {
-  const options = {
-    level,
-    base: { service: "sigil" },
-    serializers: { err: (cause: unknown) => describeCause(cause) },
-    redact: { paths: secretFields.flatMap((name) => [name, `*.${name}`]), censor: struck },
-    formatters: { level: (label: string) => ({ level: label }) },
-    timestamp: pino.stdTimeFunctions.isoTime,
-  };
-  if (!forPeople) return pino(options, stream);
-  return pino(
-    options,
-    pretty({
-      colorize: true,
-      ignore: "service,pid,hostname",
-      translateTime: utcTime,
-      destination: asWritable(stream),
-    }),
+    stream,
   );
-};

@@ -336,13 +336,17 @@ const openTls = async (config: Config, { log, metrics }: Parts): Promise<TlsRene
   return tls;
 };
 
+const standardStream = async (): Promise<DestinationStream> => {
+  const stream = standardDestination();
+  return process.stdout.isTTY ? (await import("../log/pretty.ts")).forPeople(stream) : stream;
+};
+
 /** @throws invalidConfig, and whatever opening the deployment throws; what was opened is closed again. */
 export const startServer = async ({ config, overrides = {} }: ServerOptions): Promise<RunningServer> => {
   const standard = overrides.logStream === undefined ? standardDestination() : undefined;
   const log = createLog({
     level: config.log_level,
-    stream: overrides.logStream ?? standardDestination(),
-    pretty: standard !== undefined && process.stdout.isTTY,
+    stream: overrides.logStream ?? (await standardStream()),
   });
   const limited = limitLines(log, () => performance.now());
   const health = createHealth(serviceNames);

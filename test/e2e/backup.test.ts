@@ -14,7 +14,10 @@ const asRoot = ["--key", "data.keys/root.pem", "--principal", "root"] as const;
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Guests who ask one thing after the other, until told to stop. */
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const pauseMs = 20;
+
+/** Guests who ask one thing after the other, with a pause so that a slow copy is not outrun, until told to stop. */
 const load = (target: string): { readonly stop: () => Promise<readonly string[]> } => {
   const connection = connect({ target, tls: "insecure" });
   const auditIds: string[] = [];
@@ -24,6 +27,7 @@ const load = (target: string): { readonly stop: () => Promise<readonly string[]>
       const idempotencyKey = turn % 4 === 0 ? `${guest}/${turn}/${auditIds.length}` : "";
       const input = { action: "read", target: `public/${guest}/${turn}`, idempotencyKey };
       auditIds.push((await connection.trust.check(input)).auditId);
+      await wait(pauseMs);
     }
   };
   const guests = Array.from({ length: 8 }, (_, guest) => ask(guest));
@@ -36,8 +40,6 @@ const load = (target: string): { readonly stop: () => Promise<readonly string[]>
     },
   };
 };
-
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe("backup and restore", function () {
   this.timeout(120_000);

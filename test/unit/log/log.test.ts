@@ -2,6 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { createLog, describeCause, strikeOut } from "../../../src/log/log.ts";
+import { forPeople } from "../../../src/log/pretty.ts";
 import { logMessageCharactersMax } from "../../../src/limits.ts";
 
 const token = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJtZSJ9.c2ln";
@@ -54,7 +55,7 @@ describe("the log", () => {
           let written = "";
           const stream = { write: (line: string) => void (written += line) };
           const before = Date.now();
-          createLog({ level: "info", stream, pretty }).info("said");
+          createLog({ level: "info", stream: pretty ? forPeople(stream) : stream }).info("said");
           const [time = ""] = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/.exec(written) ?? [];
           expect(Date.parse(time), written).to.be.within(before, Date.now());
           expect(written.match(/\d\d:\d\d/g), written).to.have.length(1);
