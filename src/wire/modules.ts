@@ -14,7 +14,7 @@ import type { CodeFiles } from "../modules/code-files.ts";
 import type { HostedRun, HostFunctions } from "../modules/hosting.ts";
 import type { Sandbox } from "../modules/sandbox/run.ts";
 import type { RunningDependencies, RunQuestion } from "../modules/running.ts";
-import { createModuleService, type ModuleService } from "../modules/service.ts";
+import { createModuleService, type ModuleDependencies, type ModuleService } from "../modules/service.ts";
 import { fail } from "../errors.ts";
 import { jsonView } from "@sigil/core/cbor";
 import { readAction, readRecordId, readTarget } from "../rpc/message/fields.ts";
@@ -81,7 +81,7 @@ const hostFunctions = (trust: TrustService, records: RecordsService): HostFuncti
 };
 
 const listVersions =
-  (records: RecordsService): Parameters<typeof createModuleService>[0]["listVersions"] =>
+  (records: RecordsService): ModuleDependencies["listVersions"] =>
   (caller, { pageSize, pageToken, includeRetired }, signal) =>
     records.list(
       caller,

@@ -47,7 +47,8 @@ export type StateLedger = Pick<Ledger, "status"> & {
   readonly feed: Pick<Feed, "subscribe">;
 };
 
-const nothing: Known = { registry: undefined, open: undefined, heads: new Map() };
+/** Another value each time, so that a reading that began before is not taken for one that began now. */
+const nothing = (): Known => ({ registry: undefined, open: undefined, heads: new Map() });
 
 const isWhole = (known: Known): known is Known & Moment =>
   known.registry !== undefined &&
@@ -128,7 +129,7 @@ type Reading = { readonly known: Known; readonly done: Promise<void> };
 export class QuorumState {
   readonly #ledger: StateLedger;
   readonly #nowMs: () => number;
-  #known = nothing;
+  #known = nothing();
   #reading: Reading | undefined;
   /** Since when the ledger served as what is known was begun: a status is another value each time it changes. */
   #served: LedgerStatus | undefined;
@@ -140,7 +141,7 @@ export class QuorumState {
     this.#nowMs = nowMs;
     this.close = ledger.feed.subscribe((records) => {
       // A record that cannot be understood may have changed anything.
-      let next = nothing;
+      let next = nothing();
       try {
         next = records.reduce(follow, this.#known);
       } finally {
@@ -175,7 +176,7 @@ export class QuorumState {
     const { status } = this.#ledger;
     if (status.kind === "serving" && status !== this.#served) {
       this.#served = status;
-      this.#known = nothing;
+      this.#known = nothing();
     }
     return this.#known;
   }

@@ -13,6 +13,7 @@ import { cborEncode, type CborValue } from "@sigil/core/cbor";
 import { fail, invalidField, SigilFault } from "../../errors.ts";
 import { parseSchema, recordIdFault, systemTenant, type RecordBody, schemaPrefix } from "@sigil/core/record";
 import { jsonSchemaCacheEntriesMax, jsonSchemaCpuMsMax } from "../../limits.ts";
+import type { SchemaRequest } from "./schema-messages.ts";
 import { SchemaThread, type SchemaOutcome } from "./schema-thread.ts";
 
 /** Whose turn in the queue it is, and until when somebody waits. */
@@ -59,7 +60,7 @@ const schemaIn = (
   body: RecordBody,
   kind: string,
   position: bigint,
-  ask: (request: Parameters<SchemaThread["ask"]>[1], asking: Asking) => Promise<SchemaOutcome>,
+  ask: (request: SchemaRequest, asking: Asking) => Promise<SchemaOutcome>,
 ): KindSchema => {
   const corrupt = (rule: string): never => fail({ kind: "recordCorrupt", position, step: "schema", rule });
   if (body.kind !== "schema") return corrupt("the record is not a schema");

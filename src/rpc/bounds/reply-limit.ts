@@ -28,7 +28,7 @@ export const replyLimitOf = ({
   replyBytesMax = messageBytesMax,
 }: Pick<CallContext, "replyBytesMax">): number => replyBytesMax;
 
-type Encoder<Message> = { encode(message: Message): { finish(): Uint8Array } };
+export type Encoder<Message> = { encode(message: Message): { finish(): Uint8Array } };
 
 export const encodedBytes = <Message>(type: Encoder<Message>, message: Message): number =>
   type.encode(message).finish().length;

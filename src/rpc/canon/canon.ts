@@ -76,7 +76,7 @@ import {
   readStatement,
 } from "./proposal-fields.ts";
 import { formatVersioned } from "./records.ts";
-import { answerPage, fitOne, replyLimitOf, requireRoom } from "../bounds/reply-limit.ts";
+import { answerPage, fitOne, replyLimitOf, requireRoom, type Encoder } from "../bounds/reply-limit.ts";
 import {
   shorterGot,
   shorterProposal,
@@ -109,9 +109,9 @@ const headBytesMax = 8192;
 /** Measured only where it could be too long. */
 const fitRecord = <Message>(
   { record: { envelope } }: VersionedRecord,
-  message: Parameters<typeof fitOne<Message>>[0],
+  message: Encoder<Message>,
   reply: Message,
-  shorter: Parameters<typeof fitOne<Message>>[2],
+  shorter: readonly ((reply: Message) => Message)[],
   limit: number,
 ): Message =>
   envelope.length * viewsMax + headBytesMax <= limit ? reply : fitOne(message, reply, shorter, limit);

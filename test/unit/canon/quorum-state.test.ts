@@ -83,6 +83,30 @@ const keptIn = async (ledger: Ledger, body: RecordBody): Promise<KeptProposal> =
   return record === undefined ? expect.fail("there is no such proposal") : keepProposal(record);
 };
 
+/** Holds back the first answer about one id, until it is released. */
+const slowReader = ({ reader }: Ledger, id: string) => {
+  const [reached, held] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let looks = 0;
+  const slow = {
+    get size() {
+      return reader.size;
+    },
+    heads: reader.heads.bind(reader),
+    versions: reader.versions.bind(reader),
+    history: reader.history.bind(reader),
+    readAt: reader.readAt.bind(reader),
+    versionBelow: async (...asked: Parameters<typeof reader.versionBelow>) => {
+      const answer = await reader.versionBelow(...asked);
+      if (asked[2] !== id) return answer;
+      looks += 1;
+      reached.resolve();
+      await held.promise;
+      return answer;
+    },
+  } as unknown as StateLedger["reader"];
+  return { reader: slow, reached: reached.promise, release: held.resolve, looks: () => looks };
+};
+
 const plain = ({ registry, open, heads }: Moment) => ({
   registry: registry.registry,
   open: [...open.values()],
@@ -129,35 +153,30 @@ describe("the state of the quorum", () => {
   it("does not remember a reading that a commit overtook", async () => {
     await using ledger = await openRegistry(await createWorld());
     await ledger.append([proposalOf(1, schemaBody("a"))]);
-    const held = Promise.withResolvers<void>();
-    let [isHeld, isReached] = [true, false];
-    const { reader } = ledger;
-    const slow = {
-      get size() {
-        return reader.size;
-      },
-      heads: reader.heads.bind(reader),
-      versions: reader.versions.bind(reader),
-      history: reader.history.bind(reader),
-      readAt: reader.readAt.bind(reader),
-      versionBelow: async (...asked: Parameters<typeof reader.versionBelow>) => {
-        const answer = await reader.versionBelow(...asked);
-        if (asked[2] === "schema/a" && isHeld) {
-          isReached = true;
-          await held.promise;
-        }
-        return answer;
-      },
-    } as unknown as StateLedger["reader"];
     const { feed, status } = ledger;
-    const state = new QuorumState({ reader: slow, feed, status }, () => timeMs);
+    const slow = slowReader(ledger, "schema/a");
+    const state = new QuorumState({ reader: slow.reader, feed, status }, () => timeMs);
     const asked = state.now();
-    while (!isReached) await new Promise((resolve) => setImmediate(resolve));
+    await slow.reached;
     await ledger.append([schemaBody("a")]);
-    isHeld = false;
-    held.resolve();
+    slow.release();
     const head = (await ledger.reader.readId("system", "system", "schema/a"))?.hash;
     expect((await asked).heads.get("schema/a")).to.deep.equal(head);
+    state.close();
+  });
+
+  it("does not remember a reading that began before the ledger has checked itself", async () => {
+    await using ledger = await openRegistry(await createWorld());
+    const slow = slowReader(ledger, "quorum");
+    const source = { reader: slow.reader, feed: ledger.feed, status: ledger.status };
+    const state = new QuorumState(source, () => timeMs);
+    const asked = state.now();
+    await slow.reached;
+    source.status = { kind: "serving" };
+    const anew = state.now();
+    slow.release();
+    expect((await asked) === (await anew)).to.equal(true);
+    expect(slow.looks()).to.equal(2);
     state.close();
   });
 
