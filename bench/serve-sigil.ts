@@ -4,6 +4,8 @@ import { startServer } from "../src/wire/server.ts";
 import { actorInput, answerParent } from "./actor.ts";
 import type { Scratch } from "./scratch.ts";
 
+// LevelDB makes its files as the umask says, and a start refuses files that others may read.
+process.umask(0o077);
 const { directory } = actorInput<Scratch>();
 const anyPort = { host: "127.0.0.1", port: 0 };
 const startMs = performance.now();

@@ -7,6 +7,9 @@ import { statfsSync } from "node:fs";
 import { enableCompileCache } from "node:module";
 import { resolve } from "node:path";
 
+// As src/main.ts does: LevelDB makes its files as the umask says, and a start refuses files that others may read.
+process.umask(0o077);
+
 const cache = resolve(import.meta.dirname, "../build/compile-cache");
 enableCompileCache(cache);
 process.env["NODE_COMPILE_CACHE"] ??= cache;

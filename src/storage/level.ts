@@ -261,7 +261,7 @@ class LevelStore implements Store {
 
 /**
  * Opens the database in `path`, by default creating it (and its directory, 0700).
- * LevelDB creates its files as the umask says; the program sets 0077.
+ * LevelDB creates its files as the umask of the process says: `main.ts` sets 0077, and who embeds this does as well.
  * @throws storeLocked when a process, this one included, has it open; storeFailed with step "open" otherwise.
  */
 export const openLevelStore = async (

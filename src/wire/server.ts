@@ -341,7 +341,10 @@ const standardStream = async (): Promise<DestinationStream> => {
   return process.stdout.isTTY ? (await import("../log/pretty.ts")).forPeople(stream) : stream;
 };
 
-/** @throws invalidConfig, and whatever opening the deployment throws; what was opened is closed again. */
+/**
+ * The files it makes are as the process's umask says: 0077, or the next start refuses them.
+ * @throws invalidConfig, and whatever opening the deployment throws; what was opened is closed again.
+ */
 export const startServer = async ({ config, overrides = {} }: ServerOptions): Promise<RunningServer> => {
   const standard = overrides.logStream === undefined ? standardDestination() : undefined;
   const log = createLog({
@@ -363,8 +366,6 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
   if (config.passedOver.length > 0) {
     log.debug({ variables: config.passedOver }, "variables of Kubernetes Services passed over");
   }
-  // LevelDB makes its files as the umask says, and they are nobody else's.
-  process.umask(0o077);
   await using opened = new AsyncDisposableStack();
   const flushLog = async (): Promise<void> => standard?.flush(logFlushMs);
   opened.defer(flushLog);

@@ -81,7 +81,6 @@ const terminalHere = ({ env, input, keyboard = false }: RunOptions, texts: Texts
 export const sigilHere = async (words: readonly string[], options: RunOptions): Promise<Ended> => {
   const texts = { output: "", problems: "" };
   const terminal = terminalHere(options, texts);
-  process.umask(0o077);
   const exitCode = await inDirectory(options.cwd, () => runCommandLine(words, terminal));
   return { exitCode, ...texts };
 };

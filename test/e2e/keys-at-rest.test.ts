@@ -22,8 +22,6 @@ const commands: readonly (readonly [name: string, words: readonly string[]])[] =
 
 let cwd: string;
 const inDirectory = async (): Promise<void> => {
-  // LevelDB makes its files as the umask says, and a start refuses files that others may read.
-  process.umask(0o077);
   cwd = await mkdtemp(join(tmpdir(), "sigil-at-rest-"));
 };
 

@@ -22,7 +22,6 @@ const regionBytesMax = 2 ** 28;
 
 let cwd: string;
 before(async () => {
-  process.umask(0o077);
   cwd = await mkdtemp(join(tmpdir(), "sigil-memory-"));
   await sigilHere(["init", "--data", "data", "--dev", "--kek", "file:kek"], { cwd });
 });

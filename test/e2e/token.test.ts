@@ -70,8 +70,6 @@ describe("keys on a PKCS #11 token", function () {
 
   before(async function () {
     skipWithoutToken(this);
-    // LevelDB makes its files as the umask says, and a start refuses files that others may read.
-    process.umask(0o077);
   });
   beforeEach(async () => {
     hsm = await useSoftHsm({ tokens });

@@ -22,8 +22,6 @@ describe("a server whose log takes nothing", () => {
   let directory: string;
 
   before(async () => {
-    // A start refuses files that others may read.
-    process.umask(0o077);
     directory = mkdtempSync(join(tmpdir(), "sigil-log-"));
     await sigilHere(["init", "--data", "data", "--dev"], { cwd: directory });
   });

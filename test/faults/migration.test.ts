@@ -66,7 +66,6 @@ describe("a migration", function () {
   let end: readonly string[];
 
   before(async () => {
-    process.umask(0o077);
     parent = await mkdtemp(join(tmpdir(), "sigil-migration-"));
     await fresh();
     await migrateDeployment(options());
@@ -195,7 +194,6 @@ describe("migrations over several formats", function () {
   this.timeout(60_000);
   this.slow(10_000);
   before(async () => {
-    process.umask(0o077);
     parent = await mkdtemp(join(tmpdir(), "sigil-migrations-"));
   });
   after(() => rm(parent, { recursive: true, force: true }));

@@ -142,7 +142,6 @@ export const backup: Command = {
     const kib = given.text("segment-kib");
     const segmentBytesMax =
       kib === undefined ? undefined : wholeNumber(kib, "segment-kib", [64, 1_048_576]) * 1024;
-    process.umask(0o077);
     const isFile = await isBackupFile(path);
     await using directory = await BackupDirectory.open(isFile ? await openParts(path) : path);
     const before = directory.manifest === undefined ? 0n : sizeOfSegments(directory.manifest);

@@ -58,7 +58,6 @@ export const migrate: Command = {
     const isRehearsal = given.has("dry-run");
     const scratch = given.text("scratch") ?? `${directory}.rehearsal`;
     if (!isRehearsal && given.has("scratch")) usage("--scratch goes with --dry-run");
-    process.umask(0o077);
     await using kekInputs = kekInputsOf(terminal);
     const options = optionsOf(directory, kekInputs, terminal);
     try {

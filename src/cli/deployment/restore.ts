@@ -84,7 +84,6 @@ export const restore: Command = {
   run: async (given, terminal) => {
     const directory = required(given, "data", "DIR").replace(/(?<=.)\/+$/, "");
     const from = required(given, "from", "BACKUP").replace(/(?<=.)\/+$/, "");
-    process.umask(0o077);
     await using kekInputs = kekInputsOf(terminal);
     try {
       const pace = new Pace();
