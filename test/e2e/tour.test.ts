@@ -8,13 +8,24 @@ import { run } from "../../scripts/run.ts";
 const leftovers = (): readonly string[] =>
   readdirSync(tmpdir()).filter((name) => name.startsWith("sigil-tour-"));
 
+/**
+ * Of a shell's children, user and system, as its `times` prints them in its last line. A clock would tell how busy the
+ * machine is.
+ */
+const processorSeconds = (output: string): number =>
+  [...(output.trim().split("\n").at(-1) ?? "").matchAll(/(\d+)m([\d.]+)s/g)].reduce(
+    (sum, [, minutes, seconds]) => sum + Number(minutes) * 60 + Number(seconds),
+    0,
+  );
+
 describe("the tour", function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   this.slow(20_000);
 
   it("decides and verifies every request, refuses the tampered record by name and cleans up", async () => {
     const before = leftovers();
-    const { exitCode, output, durationMs } = await run(["node", "examples/tour.ts"]);
+    const tour = "node examples/tour.ts; code=$?; times; exit $code";
+    const { exitCode, output } = await run(["sh", "-c", tour]);
     expect(exitCode, output).to.equal(0);
     expect(output).to.match(/(\d{3,}) of \1 verified/);
     expect(output).to.match(/still needs 1 approval/);
@@ -28,6 +39,6 @@ describe("the tour", function () {
     expect(output).to.match(/the first bad position is \d+/);
     expect(output).to.match(/\d+ ALLOW, \d+ DENY, \d+ REVIEW/);
     expect(leftovers().filter((name) => !before.includes(name))).to.deep.equal([]);
-    expect(durationMs).to.be.below(30_000);
+    expect(processorSeconds(output)).to.be.within(0.1, 30);
   });
 });

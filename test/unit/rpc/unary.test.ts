@@ -136,9 +136,10 @@ describe("unary calls", () => {
       trust: { check: never },
     });
     const startMs = performance.now();
-    const error = await failure(server.connection.trust.check(question, { deadlineMs: 5000 }));
+    // Ten minutes: a call that is not cut to 80 ms outlasts this test.
+    const error = await failure(server.connection.trust.check(question, { deadlineMs: 600_000 }));
     expect(error.code).to.equal(Code.DEADLINE_EXCEEDED);
-    expect(performance.now() - startMs).to.be.within(70, 2000);
+    expect(performance.now() - startMs).to.be.at.least(70);
   });
 
   it("keeps a shorter deadline of the caller's", async () => {
