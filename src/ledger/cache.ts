@@ -1,7 +1,7 @@
 /**
  * What is read from records and remembered until a commit changes it. A commit tells its listeners before its caller is
- * answered, so whoever asks after the answer reads anew; and what a read found that a change overtook is answered once and
- * not remembered. What is not there is not remembered either, or callers who make names up could empty it.
+ * answered, so whoever asks after the answer reads anew; and what a read found that a change overtook is answered once
+ * and not remembered. What is not there is not remembered either, or callers who make names up could empty it.
  */
 import type { CommittedRecord } from "./append/options.ts";
 import type { Feed } from "./feed.ts";
@@ -13,7 +13,10 @@ export type HeldValues<Value> = {
   readonly delete: (name: string) => void;
 };
 
-/** What a record makes stale: one name, which has this value from now on if the record itself says it; everything; or nothing. */
+/**
+ * What a record makes stale: one name, which has this value from now on if the record itself says it; everything; or
+ * nothing.
+ */
 export type Stale<Value = never> = { readonly name: string; readonly value?: Value } | "all" | undefined;
 
 export class RecordCache<Value> {

@@ -1,18 +1,17 @@
 /**
- * Committed records by position. Two ways to get them: listeners are called synchronously with every commit, before its callers
- * are answered (caches, counters); `from` is an async iterable that begins at any position and is resumable (relays, followers). It reads
- * from the store up to the present and then from the tail: what was committed last, shared by all readers and bounded in bytes.
- * Nothing is queued for a reader, so a slow one holds its position alone, and finds in the store what the tail let go of.
- * A crash loses nothing here: a reader resumes at the position it had got to.
+ * Committed records by position. Two ways to get them: listeners are called synchronously with every commit, before its
+ * callers are answered (caches, counters); `from` is an async iterable that begins at any position and is resumable
+ * (relays, followers). It reads from the store up to the present and then from the tail: what was committed last,
+ * shared by all readers and bounded in bytes. Nothing is queued for a reader, so a slow one holds its position alone,
+ * and finds in the store what the tail let go of. A crash loses nothing here: a reader resumes at the position it had
+ * got to.
  */
 import { fail, SigilFault, type SigilError } from "../errors.ts";
 import { feedBatchBytesMax, feedBatchRecordsMax, feedTailBytesMax } from "../limits.ts";
-import type { CommitListener, CommittedRecord } from "./append/options.ts";
+import type { CommitListener, FeedRecord } from "./append/options.ts";
 import { orderIn } from "./layout/erasure.ts";
 import { isDecision } from "./layout/indexes.ts";
 import type { LedgerReader } from "./read/reading.ts";
-
-export type FeedRecord = CommittedRecord & { readonly envelope: Uint8Array };
 
 export type FeedBatch = {
   /** In ledger order. Records of erased tenants are left out, so there may be none. */
@@ -75,9 +74,10 @@ export class Feed {
   }
 
   /**
-   * Every record from a position on, each once and in order, for ever; ends quietly when `signal` aborts. One that waits for a
-   * commit waits through a recovery; one that reads from the store meanwhile gets the store's error.
-   * @throws sizeOutOfRange for a position that is not there yet; recordCorrupt, ledgerCorrupt, storeFailed; what the feed ended with.
+   * Every record from a position on, each once and in order, for ever; ends quietly when `signal` aborts. One that
+   * waits for a commit waits through a recovery; one that reads from the store meanwhile gets the store's error.
+   * @throws sizeOutOfRange for a position that is not there yet; recordCorrupt, ledgerCorrupt, storeFailed; what the
+   * feed ended with.
    */
   async *from(
     position: bigint,
@@ -124,7 +124,9 @@ export class Feed {
     for (const { wake } of this.#readers) wake?.();
   }
 
-  /** After a recovery: publishes what was never acknowledged and was found kept, as one commit. It is one batch at most. */
+  /**
+   * After a recovery: publishes what was never acknowledged and was found kept, as one commit. It is one batch at most.
+   */
   async catchUp(size: bigint): Promise<void> {
     const records: FeedRecord[] = [];
     let next = this.#size;

@@ -9,11 +9,11 @@ import { assert, describeError, fail, SigilFault } from "../errors.ts";
 import { batchItemsMax } from "../limits.ts";
 import { systemTenant, type RecordBody } from "@sigil/core/record";
 import { isKeyRecord, type KeyEntry, type KeyRole } from "@sigil/core/keys";
-import { randomBytes } from "../crypto/random.ts";
 import type { KeyRange, Store, StoreOp } from "../storage/store.ts";
 import { AnchorKeeper } from "./append/anchor.ts";
 import { Completeness, type Pinned } from "./read/completeness.ts";
-import { prepareCommit, type Appended, type SignedUnit, type UnitOutcome } from "./append/commit.ts";
+import type { Appended } from "./append/commit.ts";
+import { Committer, type WritableMoment } from "./append/committer.ts";
 import { rotateDataKey, type LivingDataKey } from "./sealing/data-key-life.ts";
 import type { Erasure } from "./layout/erasure.ts";
 import { Feed } from "./feed.ts";
@@ -22,24 +22,20 @@ import { Erasures } from "./erase/erasures.ts";
 import { IdempotencyKeys, type IdempotencyScope } from "./append/idempotency.ts";
 import { answerOnce, appendUnkeyed, type Answering, type Append } from "./append/once.ts";
 import { BlindTags } from "./layout/indexes.ts";
-import { KeyLife, type KeysInUse } from "./append/key-life.ts";
+import { KeyLife } from "./append/key-life.ts";
 import { isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./recover/open.ts";
 import type { LedgerOptions, LedgerStatus } from "./append/options.ts";
-import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./append/prepare.ts";
+import { prepareRecord } from "./append/prepare.ts";
 import { pinLedger, type PinnedLedger } from "./walk/pinned.ts";
-import { LedgerReader, type LedgerMoment } from "./read/reading.ts";
+import { LedgerReader } from "./read/reading.ts";
 import { Sealer } from "./sealing/sealer.ts";
-import { GroupFailed, Sequencer, type AppendUnit, type SequencerGauge } from "./append/sequencer.ts";
-import type { Signers } from "./append/signers.ts";
+import { Sequencer, type AppendUnit, type SequencerGauge } from "./append/sequencer.ts";
 import { sizeOf } from "./append/state.ts";
 import { TreeReader } from "./layout/tree.ts";
 import { isVersioned } from "./append/versions.ts";
 import { watchStore } from "./append/watch.ts";
 
 export type { CommittedRecord, LedgerObserver, LedgerOptions, LedgerStatus } from "./append/options.ts";
-
-/** Every field changes in one step, or a reader could see the keys of one moment and the tree of another. */
-type Moment = LedgerMoment & { readonly signers: Signers };
 
 export class Ledger implements AsyncDisposable {
   /** For whoever reads and does not write. */
@@ -52,13 +48,14 @@ export class Ledger implements AsyncDisposable {
   readonly #decisions: DecisionIndex;
   readonly #tree: TreeReader;
   readonly #keys: IdempotencyKeys;
+  readonly #committer: Committer;
   readonly #sequencer: Sequencer;
   readonly #anchor: AnchorKeeper;
   readonly #keyLife: KeyLife;
   readonly #erasures: Erasures;
   readonly #completeness: Completeness;
   readonly #closing = new AbortController();
-  #now: Moment;
+  #now: WritableMoment;
   #status: LedgerStatus = { kind: "serving" };
   #recovery: Promise<void> = Promise.resolve();
   /** While the store has been opened anew and checked, and nothing is taken to be written yet. */
@@ -98,10 +95,28 @@ export class Ledger implements AsyncDisposable {
     const complete = (): Promise<void> | undefined => this.#completeness.idempotencyKeys();
     this.#keys = new IdempotencyKeys({ store, tags: this.#tags, nowMs, erasureOf, complete });
     this.#anchor = new AnchorKeeper(options.anchor, (error) => this.#fail(error));
+    this.#committer = new Committer({
+      options,
+      sealer: this.#sealer,
+      tags: this.#tags,
+      decisions: this.#decisions,
+      anchor: this.#anchor,
+      readHash: async (position) => (await this.reader.readAt(position)).hash,
+      expired: () => this.#keys.expired(),
+      now: () => this.#now,
+      advance: (after) => {
+        this.#now = { ...this.#now, ...after };
+      },
+      onCommitted: (records) => {
+        this.#erasures.take(records);
+        if (records.length > 0) this.feed.publish(records, this.reader.size);
+      },
+      stop: (cause) => this.#fail(cause),
+    });
     this.#sequencer = new Sequencer(
       {
-        sign: (record) => this.#sign(record),
-        commit: (units) => this.#commit(units),
+        sign: (record) => this.#committer.sign(record),
+        commit: (units) => this.#committer.commit(units),
       },
       options.observe?.onGroup,
     );
@@ -110,7 +125,7 @@ export class Ledger implements AsyncDisposable {
       nowMs: options.nowMs,
       now: () => ({ ...this.#now, size: this.reader.size }),
       exclusive: (work) => this.#sequencer.exclusive(work),
-      commitAlone: (body, next) => this.#commitAlone(body, next),
+      commitAlone: (body, next) => this.#committer.commitAlone(body, next),
       hashOf: async (id) => (await this.reader.readId(systemTenant, "system", id))?.hash ?? null,
       onFault,
     });
@@ -122,7 +137,7 @@ export class Ledger implements AsyncDisposable {
       keys: options.dataKeys,
       nowMs: options.nowMs,
       append: (body) => this.append([body]),
-      commit: (ops) => this.#sequencer.exclusive(() => this.#commitUpkeep(ops)),
+      commit: (ops) => this.#sequencer.exclusive(() => this.#committer.commitUpkeep(ops)),
       purge: (ranges) => this.#purge(ranges),
       signal: this.#closing.signal,
       onErased: (tenant, records) => options.observe?.onErased?.(tenant, records),
@@ -213,7 +228,7 @@ export class Ledger implements AsyncDisposable {
     return this.#sequencer.exclusive(async () => {
       this.reader.refuseErased(tenant);
       const [sealer, size] = [this.#sealer, this.reader.size];
-      const commit = (ops: readonly StoreOp[]): Promise<void> => this.#commitUpkeep(ops);
+      const commit = (ops: readonly StoreOp[]): Promise<void> => this.#committer.commitUpkeep(ops);
       return rotateDataKey(tenant, expected, { keys: this.#options.dataKeys, sealer, commit, size });
     });
   }
@@ -290,91 +305,6 @@ export class Ledger implements AsyncDisposable {
       tally: summary.tallyOf(tenant),
       [Symbol.asyncDispose]: () => snapshot.close(),
     };
-  }
-
-  /** In an exclusive turn: what stands beside the records. @throws storeFailed. */
-  async #commitUpkeep(ops: readonly StoreOp[]): Promise<void> {
-    const changes = this.#now.summary.changes();
-    changes.upkeep(ops);
-    const plan = this.#now.summary.plan(changes, this.reader.size, this.#now.state.root);
-    await this.#now.store.commit([...ops, ...plan.ops]);
-    plan.accept();
-  }
-
-  /** In an exclusive turn: one record about keys, signed by the keys before it. */
-  async #commitAlone(body: RecordBody, next: KeysInUse): Promise<void> {
-    const { origin } = this.#options;
-    const signer = this.#now.signers.record;
-    const record = await signRecord(prepareRecord(body), { signer, origin });
-    try {
-      const [outcome] = await this.#commit([{ records: [record], extraOps: () => [] }], next);
-      if (outcome?.kind === "refused") throw new SigilFault(outcome.error);
-    } catch (cause) {
-      if (cause instanceof GroupFailed) throw new SigilFault(cause.error, { cause });
-      throw cause;
-    }
-    this.#options.observe?.onGroup?.(1);
-  }
-
-  async #commit(units: readonly SignedUnit[], next?: KeysInUse): Promise<readonly UnitOutcome[]> {
-    const planned = await this.#prepare(units);
-    if (planned.ops.length === 0) return planned.outcomes;
-    try {
-      await this.#anchor.beforeCommit(planned.records.length);
-    } catch (cause) {
-      this.#fail(cause);
-      throw new GroupFailed({ kind: "notServing", rule: "the anchor could not be written" }, { cause });
-    }
-    try {
-      await this.#now.store.commit(planned.ops);
-    } catch (cause) {
-      this.#fail(cause);
-      throw new GroupFailed({ kind: "indeterminate", rule: "the store failed while writing" }, { cause });
-    }
-    const { ring, signers } = next ?? this.#now;
-    this.#now = { ...this.#now, state: planned.state, ring, signers };
-    planned.accept();
-    this.#anchor.committed(this.reader.size, planned.state.checkpoint);
-    const appended = planned.outcomes.flatMap((each) => (each.kind === "accepted" ? each.appended : []));
-    const committed = appended.map((entry, index) => {
-      const { body, envelope } = planned.records[index] as SignedRecord;
-      return { ...entry, body, envelope };
-    });
-    this.#erasures.take(committed);
-    if (committed.length > 0) this.feed.publish(committed, this.reader.size);
-    return planned.outcomes;
-  }
-
-  /** What a custody says when it cannot sign is the operator's to know; callers learn that nothing was recorded. */
-  async #sign(record: PreparedRecord): Promise<SignedRecord> {
-    const { origin, observe } = this.#options;
-    try {
-      return await signRecord(record, { signer: this.#now.signers.record, origin });
-    } catch (cause) {
-      observe?.onFault?.(cause);
-      throw cause;
-    }
-  }
-
-  /** What fails here has written nothing. */
-  async #prepare(units: readonly SignedUnit[]) {
-    try {
-      return await prepareCommit(this.#now.state, units, {
-        store: this.#now.store,
-        sealer: this.#sealer,
-        tags: this.#tags,
-        decisions: this.#decisions,
-        origin: this.#options.origin,
-        checkpointSigner: this.#now.signers.checkpoint,
-        summary: this.#now.summary,
-        expired: () => this.#keys.expired(),
-        randomBytes,
-        readHash: async (position) => (await this.reader.readAt(position)).hash,
-      });
-    } catch (cause) {
-      this.#fail(cause);
-      throw new GroupFailed({ kind: "notServing", rule: "the commit could not be prepared" }, { cause });
-    }
   }
 
   #setStatus(status: LedgerStatus): void {

@@ -1,7 +1,7 @@
 /**
  * One commit before it is written: positions, versions, seals, indexes, tree, checkpoint and whatever else must be true
- * together, as one batch. What it needs is loaded first (`load.ts`), then it is planned without waiting for anything and
- * without changing anything, then its checkpoint is signed. Nothing is written here. Source: docs/spec/ledger.md.
+ * together, as one batch. What it needs is loaded first (`load.ts`), then it is planned without waiting for anything
+ * and without changing anything, then its checkpoint is signed. Nothing is written here. Source: docs/spec/ledger.md.
  */
 import type { Hash } from "@sigil/core/bytes";
 import { SigilFault, type SigilError } from "../../errors.ts";
@@ -28,8 +28,8 @@ import { Versions } from "./versions.ts";
 export type Appended = { readonly position: bigint; readonly hash: Hash; readonly version: bigint };
 
 /**
- * Records of one caller that are committed all or none, and what the batch must hold beside them. Without a record it is
- * that alone.
+ * Records of one caller that are committed all or none, and what the batch must hold beside them. Without a record it
+ * is that alone.
  */
 export type SignedUnit = {
   readonly records: readonly SignedRecord[];
@@ -198,7 +198,9 @@ export const signCommit = async (
   return { ops: [...ops, group], outcomes, records, accept, state: { tree, root, checkpoint } };
 };
 
-/** @throws storeFailed, keyUnavailable and the like: nothing was written, and what was counted as sealed stays counted. */
+/**
+ * @throws storeFailed, keyUnavailable and the like: nothing was written, and what was counted as sealed stays counted.
+ */
 export const prepareCommit = async (
   state: LedgerState,
   units: readonly SignedUnit[],

@@ -1,8 +1,9 @@
 /**
- * Idempotency keys: a repeat with the same key and body gets the first answer for 24 hours, another body is refused.
- * An entry is written in the batch of the records it stands for, so that both exist or neither; where there are none,
- * alone. Entries hold keyed digests, positions and errors only, under a keyed digest of the whole, so that an answer cannot be exchanged for another.
- * Two calls with one key at the same moment: the second waits for the first. Source: docs/spec/ledger.md §6.
+ * Idempotency keys: a repeat with the same key and body gets the first answer for 24 hours, another body is refused. An
+ * entry is written in the batch of the records it stands for, so that both exist or neither; where there are none,
+ * alone. Entries hold keyed digests, positions and errors only, under a keyed digest of the whole, so that an answer
+ * cannot be exchanged for another. Two calls with one key at the same moment: the second waits for the first.
+ * Source: docs/spec/ledger.md §6.
  */
 import { cborDecode, cborEncode, type CborValue } from "@sigil/core/cbor";
 import { concatBytes, equalBytes, readU64be, toHex, utf8Encode } from "@sigil/core/bytes";
@@ -201,7 +202,10 @@ export class IdempotencyKeys {
 /** The key of an expiry that has come, and that of its entry unless that is a younger one. */
 export type ExpiredEntry = { readonly key: Uint8Array; readonly entryKey?: Uint8Array | undefined };
 
-/** An expired key that is used again has its new entry in the batch: that stays, or the key would answer its next repeat anew. */
+/**
+ * An expired key that is used again has its new entry in the batch: that stays, or the key would answer its next repeat
+ * anew.
+ */
 export const deleteExpired = (
   expired: readonly ExpiredEntry[],
   batch: readonly StoreOp[],

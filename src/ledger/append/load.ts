@@ -55,8 +55,8 @@ const needsOf = (units: Units): ReadonlyMap<string, Need> => {
 const tenantsFaults: ReadonlySet<SigilError["kind"]> = new Set(["keyUnavailable", "erased", "ledgerCorrupt"]);
 
 /**
- * A tenant that is erased, or whose key or index of decisions is gone or damaged, cannot be written for; that is no fault of
- * the store, or of anybody else.
+ * A tenant that is erased, or whose key or index of decisions is gone or damaged, cannot be written for; that is no
+ * fault of the store, or of anybody else.
  */
 const faultOf = async (load: () => Promise<void>): Promise<SigilError | undefined> => {
   try {
@@ -90,8 +90,8 @@ export class CommitLoad {
   }
 
   /**
-   * Undefined while something is missing. Asked for in the turn that plans: an erasure takes its tenant's keys back at any
-   * moment in between, and then they are asked for again and refused.
+   * Undefined while something is missing. Asked for in the turn that plans: an erasure takes its tenant's keys back at
+   * any moment in between, and then they are asked for again and refused.
    */
   get loaded(): Loaded | undefined {
     if (this.#read === undefined || this.#missing().length > 0) return undefined;

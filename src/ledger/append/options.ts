@@ -46,4 +46,7 @@ export type LedgerStatus =
 
 export type CommittedRecord = Appended & { readonly body: RecordBody };
 
+/** With the bytes that its hash and its proofs are over. */
+export type FeedRecord = CommittedRecord & { readonly envelope: Uint8Array };
+
 export type CommitListener = (records: readonly CommittedRecord[]) => void;

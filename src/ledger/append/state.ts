@@ -16,13 +16,14 @@ import {
   restoreFrontier,
   rootOf,
 } from "@sigil/core/merkle";
-import { verifyOwn } from "@sigil/core/keys";
+import { verifyOwn, type KeyRing } from "@sigil/core/keys";
 import { entryOf } from "@sigil/core/record";
 import type { Store } from "../../storage/store.ts";
 import type { Anchor } from "./anchor.ts";
 import { parseGroup, type GroupEntry } from "../layout/group.ts";
 import { familyRange, positionOf, rebuildingKey, recordKey } from "../layout/keyspace.ts";
 import type { Sealer } from "../sealing/sealer.ts";
+import type { Summary } from "../layout/summary.ts";
 import { emptyTree, type TreeReader, type TreeState } from "../layout/tree.ts";
 
 export type LedgerState = {
@@ -30,6 +31,14 @@ export type LedgerState = {
   readonly root: Hash;
   /** The signed note over this tree; empty only before the first record. */
   readonly checkpoint: string;
+};
+
+/** What a ledger is at one moment; replaced by every commit and every reopening. */
+export type LedgerMoment = {
+  readonly store: Store;
+  readonly state: LedgerState;
+  readonly ring: KeyRing;
+  readonly summary: Summary;
 };
 
 export const sizeOf = (state: LedgerState): bigint => state.tree.frontier.size;

@@ -1,7 +1,7 @@
 /**
- * Which version a record becomes of its id, within one commit: what the store knew when it was asked, and on top of it what the
- * units before it in the batch add. A unit that is refused leaves nothing behind. Decisions and runs
- * of modules have fresh ids by construction and are not looked up.
+ * Which version a record becomes of its id, within one commit: what the store knew when it was asked, and on top of it
+ * what the units before it in the batch add. A unit that is refused leaves nothing behind. Decisions and runs of
+ * modules have fresh ids by construction and are not looked up.
  */
 import { equalBytes, type Hash } from "@sigil/core/bytes";
 import { assert, SigilFault, type SigilError } from "../../errors.ts";

@@ -33,8 +33,7 @@ import type { LedgerOptions } from "../append/options.ts";
 import { readRecent, type RecentDecisions, type RecentEnd, type TakeRecent } from "../decisions/recent.ts";
 import type { Sealer } from "../sealing/sealer.ts";
 import { unlessDamaged } from "../layout/damaged.ts";
-import type { Summary } from "../layout/summary.ts";
-import { sizeOf, type LedgerState } from "../append/state.ts";
+import { sizeOf, type LedgerMoment } from "../append/state.ts";
 import type { TreeReader } from "../layout/tree.ts";
 import {
   readHistory,
@@ -45,14 +44,6 @@ import {
   type ListedVersion,
   type VersionListing,
 } from "../layout/version-index.ts";
-
-/** What a ledger is at one moment; replaced by every commit and every reopening. */
-export type LedgerMoment = {
-  readonly store: Store;
-  readonly state: LedgerState;
-  readonly ring: KeyRing;
-  readonly summary: Summary;
-};
 
 /** What a reader reads from. */
 export type ReadSource = {
@@ -136,7 +127,8 @@ export class LedgerReader {
   }
 
   /**
-   * @param tenant whose record an index names here: one that is labelled with an erased tenant is then no erased record.
+   * @param tenant whose record an index names here: one that is labelled with an erased tenant is then no erased
+   * record.
    * @throws recordCorrupt naming the step that failed; erased.
    */
   async readAt(position: bigint, tenant?: string): Promise<VerifiedRecord> {
@@ -198,12 +190,16 @@ export class LedgerReader {
     return { checkpoint: state.checkpoint, hashes };
   }
 
-  /** The newest version of an id that is no decision's. @throws erased, as every question about a tenant's records does. */
+  /**
+   * The newest version of an id that is no decision's. @throws erased, as every question about a tenant's records does.
+   */
   async head(tenant: string, space: string, id: string): Promise<Head | undefined> {
     return readHead(await this.#storeFor(tenant), tenant, space, id);
   }
 
-  /** Where the decision with this id stands, or one that cannot be read and may be it. @throws erased, ledgerCorrupt. */
+  /**
+   * Where the decision with this id stands, or one that cannot be read and may be it. @throws erased, ledgerCorrupt.
+   */
   async decisionAt(tenant: string, id: string): Promise<bigint | undefined> {
     let unreadable: bigint | undefined;
     for await (const position of this.#searching(tenant, (search) => search.positionsOf(id))) {
@@ -259,8 +255,8 @@ export class LedgerReader {
   }
 
   /**
-   * The record of a hash, verified. @throws recordCorrupt, also when the index names another record; ledgerCorrupt when there
-   * is none and hashes are missing; erased.
+   * The record of a hash, verified. @throws recordCorrupt, also when the index names another record; ledgerCorrupt when
+   * there is none and hashes are missing; erased.
    */
   async readHash(hash: Hash): Promise<VerifiedRecord | undefined> {
     const { store } = this.#source.now();
@@ -285,7 +281,10 @@ export class LedgerReader {
     }
   }
 
-  /** Positions of decisions that may match, in order and in slices; false positives among them. @throws erased, ledgerCorrupt. */
+  /**
+   * Positions of decisions that may match, in order and in slices; false positives among them. @throws erased,
+   * ledgerCorrupt.
+   */
   decisions(walk: DecisionWalk): AsyncIterable<DecisionSlice> {
     return this.#searching(walk.tenant, (search) => search.walk(walk));
   }

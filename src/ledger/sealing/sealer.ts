@@ -86,8 +86,8 @@ export class Sealer {
   }
 
   /**
-   * Makes sure that the tenant has a key that seals: the newest there ever was, or its first one; another one when that is
-   * not good for so many more seals.
+   * Makes sure that the tenant has a key that seals: the newest there ever was, or its first one; another one when that
+   * is not good for so many more seals.
    * @throws keyUnavailable when a version that has sealed is gone: another one in its place would not be the tenant's;
    * erased.
    */
@@ -140,7 +140,8 @@ export class Sealer {
 
   /**
    * From now on another version seals; those before it only open. Nothing may be being sealed meanwhile.
-   * @param first the next position that will be sealed, where that is known. @returns the new version's count, for the store.
+   * @param first the next position that will be sealed, where that is known. @returns the new version's count, for the
+   * store.
    */
   async rotate(tenant: string, first?: bigint): Promise<SealCount> {
     const { prefix } = this.#newest.get(tenant) ?? (await this.#load(tenant));

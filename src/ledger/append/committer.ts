@@ -1,0 +1,126 @@
+/**
+ * Writes batches, one at a time: prepared, then kept behind no more than the anchor allows, then put into the store in
+ * one synchronous write. A crash before that write leaves nothing of a batch; after it, all of it is there, whatever
+ * was answered.
+ * Source: docs/spec/ledger.md §6.
+ */
+import { SigilFault } from "../../errors.ts";
+import type { RecordBody } from "@sigil/core/record";
+import { randomBytes } from "../../crypto/random.ts";
+import type { StoreOp } from "../../storage/store.ts";
+import type { AnchorKeeper } from "./anchor.ts";
+import { prepareCommit, type PreparedCommit, type SignedUnit, type UnitOutcome } from "./commit.ts";
+import type { KeysInUse } from "./key-life.ts";
+import type { LoadSources } from "./load.ts";
+import type { FeedRecord, LedgerOptions } from "./options.ts";
+import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./prepare.ts";
+import { GroupFailed } from "./sequencer.ts";
+import type { Signers } from "./signers.ts";
+import { sizeOf, type LedgerMoment, type LedgerState } from "./state.ts";
+
+/** Every field changes in one step, or a reader could see the keys of one moment and the tree of another. */
+export type WritableMoment = LedgerMoment & { readonly signers: Signers };
+
+export type CommitterSteps = Omit<LoadSources, "store"> & {
+  readonly options: Pick<LedgerOptions, "origin" | "observe">;
+  readonly anchor: Pick<AnchorKeeper, "beforeCommit" | "committed">;
+  readonly now: () => WritableMoment;
+  /** The batch is on disk: the ledger is what it makes of it. */
+  readonly advance: (after: { readonly state: LedgerState } & KeysInUse) => void;
+  /** Called after that with what was committed, before anybody is answered. */
+  readonly onCommitted: (records: readonly FeedRecord[]) => void;
+  /** The ledger stops, to check itself. */
+  readonly stop: (cause: unknown) => void;
+};
+
+export class Committer {
+  readonly #steps: CommitterSteps;
+
+  constructor(steps: CommitterSteps) {
+    this.#steps = steps;
+  }
+
+  /** What a custody says when it cannot sign is the operator's to know; callers learn that nothing was recorded. */
+  async sign(record: PreparedRecord): Promise<SignedRecord> {
+    const { options, now } = this.#steps;
+    try {
+      return await signRecord(record, { signer: now().signers.record, origin: options.origin });
+    } catch (cause) {
+      options.observe?.onFault?.(cause);
+      throw cause;
+    }
+  }
+
+  /** @param next the keys from then on. @throws GroupFailed. */
+  async commit(units: readonly SignedUnit[], next?: KeysInUse): Promise<readonly UnitOutcome[]> {
+    const { anchor, now, advance, onCommitted, stop } = this.#steps;
+    const prepared = await this.#prepare(units);
+    const { ops, outcomes, records, state } = prepared;
+    if (ops.length === 0) return outcomes;
+    try {
+      await anchor.beforeCommit(records.length);
+    } catch (cause) {
+      stop(cause);
+      throw new GroupFailed({ kind: "notServing", rule: "the anchor could not be written" }, { cause });
+    }
+    try {
+      await now().store.commit(ops);
+    } catch (cause) {
+      stop(cause);
+      throw new GroupFailed({ kind: "indeterminate", rule: "the store failed while writing" }, { cause });
+    }
+    const { ring, signers } = next ?? now();
+    advance({ state, ring, signers });
+    prepared.accept();
+    anchor.committed(sizeOf(state), state.checkpoint);
+    onCommitted(committedIn(prepared));
+    return outcomes;
+  }
+
+  /** In an exclusive turn: one record about keys, signed by the keys before it. */
+  async commitAlone(body: RecordBody, next: KeysInUse): Promise<void> {
+    const { options, now } = this.#steps;
+    const signing = { signer: now().signers.record, origin: options.origin };
+    const record = await signRecord(prepareRecord(body), signing);
+    try {
+      const [outcome] = await this.commit([{ records: [record], extraOps: () => [] }], next);
+      if (outcome?.kind === "refused") throw new SigilFault(outcome.error);
+    } catch (cause) {
+      if (cause instanceof GroupFailed) throw new SigilFault(cause.error, { cause });
+      throw cause;
+    }
+    options.observe?.onGroup?.(1);
+  }
+
+  /** In an exclusive turn: what stands beside the records. @throws storeFailed. */
+  async commitUpkeep(ops: readonly StoreOp[]): Promise<void> {
+    const { store, state, summary } = this.#steps.now();
+    const changes = summary.changes();
+    changes.upkeep(ops);
+    const plan = summary.plan(changes, sizeOf(state), state.root);
+    await store.commit([...ops, ...plan.ops]);
+    plan.accept();
+  }
+
+  /** What fails here has written nothing. */
+  async #prepare(units: readonly SignedUnit[]): Promise<PreparedCommit> {
+    const { now, options, stop, ...sources } = this.#steps;
+    const { store, state, summary, signers } = now();
+    const { origin } = options;
+    const context = { ...sources, store, summary, randomBytes, origin, checkpointSigner: signers.checkpoint };
+    try {
+      return await prepareCommit(state, units, context);
+    } catch (cause) {
+      stop(cause);
+      throw new GroupFailed({ kind: "notServing", rule: "the commit could not be prepared" }, { cause });
+    }
+  }
+}
+
+const committedIn = ({ outcomes, records }: PreparedCommit): readonly FeedRecord[] =>
+  outcomes
+    .flatMap((each) => (each.kind === "accepted" ? each.appended : []))
+    .map((appended, index) => {
+      const { body, envelope } = records[index] as SignedRecord;
+      return { ...appended, body, envelope };
+    });
