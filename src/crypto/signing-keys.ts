@@ -83,7 +83,7 @@ export class SigningKeyFiles implements SigningCustody {
   }
 
   async open(role: KeyRole, publicKey: PublicKey): Promise<Signer> {
-    // Whoever opens a key to sign with it is about to; nobody waits for the thread.
+    // Started ahead of the first signature, in parallel with the caller's own work.
     if (role === "record") void startSigningThread();
     const isIt = (key: Held): boolean => key.role === role && equalBytes(key.signer.publicKey, publicKey);
     // Opened before the ledger's lock was held: whoever held it may have made another key since.

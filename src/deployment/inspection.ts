@@ -1,5 +1,5 @@
 /** The rules above the ledger's own, as every inspection of a deployment applies them: quorums, and the code of modules. */
-import { QuorumInspection } from "../canon/proposals/inspection.ts";
+import { QuorumInspection } from "../canon/proposals/quorum-inspection.ts";
 import type { FsckOptions } from "../ledger/fsck/fsck.ts";
 import { CodeFiles } from "../modules/code-files.ts";
 import { CodeInspection } from "../modules/inspecting.ts";

@@ -2,7 +2,7 @@
  * Principals as the ledger has them: the newest `principal/<id>` record of the system space, or the first Root from the
  * genesis record while it has none of its own. Where the system space has none, `<tenant>/<name>` may be one that the tenant
  * enrolled itself, an Observer at most; and `witness/<id>` is an enrolled witness by its own key. Remembered until its
- * record or a suspension changes, so a revocation works on the next call. At most `principalCacheEntriesMax` are held; unknown ids are not remembered, or strangers could empty it.
+ * record or a suspension changes, so a revocation works on the next call. At most `principalCacheEntriesMax` are held; unknown ids are not remembered, or made-up ids would evict the others.
  */
 import {
   isEnrolledAs,

@@ -75,7 +75,7 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
   /** Verifications under way: calls that start together with a new token share one. Bounded by the calls under way. */
   const underWay = new Map<string, Promise<VerifiedToken>>();
 
-  /** An unknown principal and an unknown key are one answer: a stranger learns nothing about who is enrolled. */
+  /** An unknown principal and an unknown key are one answer: a caller without a key learns nothing about who is enrolled. */
   const findKey = async ({ principal: id, kid }: Pick<TokenClaims, "principal" | "kid">) => {
     const principal = await principals.find(id);
     const key = principal === undefined ? undefined : keysByThumbprint(principal).get(kid);

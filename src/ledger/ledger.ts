@@ -33,7 +33,7 @@ import { Sequencer, type AppendUnit, type SequencerGauge } from "./append/sequen
 import { sizeOf } from "./append/state.ts";
 import { TreeReader } from "./layout/tree.ts";
 import { isVersioned } from "./append/versions.ts";
-import { watchStore } from "./append/watch.ts";
+import { watchStore } from "./append/store-faults.ts";
 
 export type { CommittedRecord, LedgerObserver, LedgerOptions, LedgerStatus } from "./append/options.ts";
 

@@ -23,7 +23,7 @@ import {
   refusalOf,
   runAction,
   type Refusal,
-} from "./refusals.ts";
+} from "./run-refusals.ts";
 import type { ModuleRegistry, Standing } from "./registry.ts";
 import type { RunOutcome, Sandbox } from "./sandbox/run.ts";
 import {

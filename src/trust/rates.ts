@@ -203,7 +203,7 @@ class CountedRates implements Rates {
         expected.keep(body.ts, nowMs);
         continue;
       }
-      // Its write was said to have failed and was found again: nobody waits for it, and it is in the ledger all the same.
+      // Its write was said to have failed and was found again: its caller has an error already, but the record counts.
       const { subject, caller } = parseFrozenChain(body.payload).request;
       const { enrolled, madeUp } = this.#tenant(body.tenant);
       if (subject === caller) enrolled.record(nameOf("itself", subject), body.ts, nowMs);

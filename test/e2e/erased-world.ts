@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Proposal } from "@sigil/client";
 import { describeDeployment } from "../../src/deployment/open.ts";
 import { runFsck, type FsckOptions, type FsckReport } from "../../src/ledger/fsck/fsck.ts";
-import { QuorumInspection } from "../../src/canon/proposals/inspection.ts";
+import { QuorumInspection } from "../../src/canon/proposals/quorum-inspection.ts";
 import { type Council, json } from "./council.ts";
 import { sigilHere, type Ended } from "./command.ts";
 import { put } from "./canon-writes.ts";

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import fc from "fast-check";
 import { after, before, describe, it } from "mocha";
-import { inspectModule } from "../../src/modules/sandbox/inspection.ts";
+import { inspectModule } from "../../src/modules/sandbox/inspect-module.ts";
 import { checkModule, type RunLimits } from "../../src/modules/sandbox/limits.ts";
 import { runUnderNode } from "../contract/wasi-node.ts";
 import { Council } from "./council.ts";

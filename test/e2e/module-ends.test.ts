@@ -8,7 +8,7 @@ import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
 import { fail } from "../../src/errors.ts";
-import { inspectModule } from "../../src/modules/sandbox/inspection.ts";
+import { inspectModule } from "../../src/modules/sandbox/inspect-module.ts";
 import type {
   InspectionRequest,
   RunExit,

@@ -1,7 +1,7 @@
 /** An inspection sees what the ledger's own signatures cannot show: a system record that no quorum approved. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { QuorumInspection } from "../../src/canon/proposals/inspection.ts";
+import { QuorumInspection } from "../../src/canon/proposals/quorum-inspection.ts";
 import { describeDeployment } from "../../src/deployment/open.ts";
 import { runFsck, type FsckReport } from "../../src/ledger/fsck/fsck.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";

@@ -9,7 +9,7 @@ import { bellsPerTurn, newsPositionsMax, newsRecordMs, newsRecordsMax } from "..
 import type { ProjectionLedger } from "../../ledger/feed.ts";
 import type { CommittedRecord } from "../../ledger/ledger.ts";
 
-/** Rung when something may be new; remembers it when nobody waits. */
+/** An event of one waiter: set when something may be new, and kept until it is waited for. */
 export class Bell {
   #isRung = false;
   #wake: (() => void) | undefined;

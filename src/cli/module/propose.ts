@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { ProposeModuleResponse, LevelOfAccess, type ProposeModuleRequest } from "@sigil/client";
 import { toHex } from "@sigil/core/bytes";
 import { backupChunkBytesMax, moduleBytesMax } from "../../limits.ts";
-import { inspectModule, type Inspection } from "../../modules/sandbox/inspection.ts";
+import { inspectModule, type Inspection } from "../../modules/sandbox/inspect-module.ts";
 import {
   countOf,
   exitCodes,

@@ -1,7 +1,7 @@
 /**
  * The key ring out of the ledger's own records: genesis names the first keys, a `signing_key` record announces the next
  * one of a role, a `key_retirement` record says how long an ended one is believed. Pure. Source: docs/spec/keys.md.
- * The same rules for the ledger that opens, for the inspection, and for a stranger who knows the genesis hash alone.
+ * The same rules for the ledger that opens, for the inspection, and for a client that knows the genesis hash alone.
  */
 import { toBase64Url, type PublicKey, type Thumbprint } from "../bytes.ts";
 import { coseKeyThumbprint } from "../cose/cose.ts";

@@ -13,7 +13,7 @@ import { parseModule } from "./kinds/module.ts";
 import { parseModuleRun } from "./kinds/module-run.ts";
 import { parseProposal, parseProposalEnding } from "./kinds/proposal.ts";
 import { parseSuspension } from "./kinds/suspension.ts";
-import { parseKeyRetirement, parseRestoration } from "./kinds/upkeep.ts";
+import { parseKeyRetirement, parseRestoration } from "./kinds/operations.ts";
 import { parseTrustModel } from "./kinds/trust-model.ts";
 import type { Space } from "./names.ts";
 
@@ -25,7 +25,7 @@ export * from "./kinds/module.ts";
 export * from "./kinds/module-run.ts";
 export * from "./kinds/proposal.ts";
 export * from "./kinds/suspension.ts";
-export * from "./kinds/upkeep.ts";
+export * from "./kinds/operations.ts";
 export { formatGenesis, parseGenesis, type GenesisPayload } from "./kinds/genesis.ts";
 export { formatTrustModel, parseTrustModel, type TrustModelPayload } from "./kinds/trust-model.ts";
 

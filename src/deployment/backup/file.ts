@@ -35,7 +35,7 @@ const unpack = async (file: string, directory: string): Promise<void> => {
   const refuse = (rule: string, cause?: unknown): never =>
     fail({ kind: "backupRefused", backup: file, rule }, { cause });
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  let stranger: string | undefined;
+  let unknown: string | undefined;
   let fault: string | undefined;
   try {
     await extract({
@@ -47,7 +47,7 @@ const unpack = async (file: string, directory: string): Promise<void> => {
       filter: (path, entry) => {
         const type = "type" in entry ? entry.type : "nothing";
         const isMember = type === "File" && memberPattern.test(path) && !path.includes("..");
-        if (!isMember) stranger ??= `${type} ${path}`;
+        if (!isMember) unknown ??= `${type} ${path}`;
         return isMember;
       },
     });
@@ -55,7 +55,7 @@ const unpack = async (file: string, directory: string): Promise<void> => {
     refuse("it is no whole tar archive", error);
   }
   if (fault !== undefined) refuse(`it is no whole tar archive (${fault})`);
-  if (stranger !== undefined) refuse(`it holds ${stranger}, which is no part of a backup`);
+  if (unknown !== undefined) refuse(`it holds ${unknown}, which is no part of a backup`);
 };
 
 /** The directory to go on in. @throws backupRefused. */

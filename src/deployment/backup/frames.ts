@@ -48,7 +48,7 @@ export const pathOf = (key: Uint8Array): string | undefined => {
 };
 
 /** Puts frames together again from bytes in any pieces. Holds one frame. */
-export class FrameReader {
+export class BackupFrameReader {
   #held: Uint8Array = new Uint8Array(0);
 
   /** True when nothing of a frame is missing. */

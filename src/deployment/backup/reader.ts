@@ -12,7 +12,7 @@ import { fail, SigilFault } from "../../errors.ts";
 import { parseCheckpoint, type Checkpoint, parseNote, emptyFrontier } from "@sigil/core/merkle";
 import { isBookkeeping, PassageCheck } from "../../ledger/copy/import.ts";
 import { readManifest } from "./directory.ts";
-import { FrameReader, isGroupDigest, type Frame } from "./frames.ts";
+import { BackupFrameReader, isGroupDigest, type Frame } from "./frames.ts";
 import {
   bookkeepingName,
   nameBackup,
@@ -136,7 +136,7 @@ export class BackupReader {
 
   /** What a file holds, checked at its end. */
   async *#frames(file: Pick<FileEntry, "path" | "bytes" | "sha256">): AsyncGenerator<Frame> {
-    const reader = new FrameReader();
+    const reader = new BackupFrameReader();
     const digest = createHash("sha256");
     const damaged = (): never => this.#refuse(`${file.path} is not as it was written`);
     let bytes = 0;

@@ -16,7 +16,7 @@ import { verifyOwn } from "@sigil/core/keys";
 import { isBookkeeping, PassageCheck, type Passed } from "../../ledger/copy/import.ts";
 import type { BackupHead } from "./backup.ts";
 import type { BackupDirectory } from "./directory.ts";
-import { FrameReader, isGroupDigest, pathOf, type Frame } from "./frames.ts";
+import { BackupFrameReader, isGroupDigest, pathOf, type Frame } from "./frames.ts";
 import {
   backupFormat,
   bookkeepingName,
@@ -84,7 +84,7 @@ export type WriterOptions = {
 
 export class BackupWriter {
   readonly #options: WriterOptions;
-  readonly #reader = new FrameReader();
+  readonly #reader = new BackupFrameReader();
   readonly #received = createHash("sha256");
   readonly #check: PassageCheck;
   readonly #serial: number;

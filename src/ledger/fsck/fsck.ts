@@ -26,12 +26,12 @@ import {
   checkAnchored,
   checkIdempotency,
   checkSealCounts,
-  checkStrangers,
+  checkUnknownKeys,
   countSeal,
   openAnchorWatch,
   type SealCounts,
   type UpkeepContext,
-} from "../walk/upkeep.ts";
+} from "../walk/other-entries.ts";
 import { Walk, type WalkedGroup, type WalkedRecord } from "../walk/walk.ts";
 
 export type FsckProgress = {
@@ -189,7 +189,7 @@ class Inspection {
     await checkIdempotency(upkeep, (tenant) => dataKeys.newest(tenant) > 0);
     await checkSealCounts(upkeep, seals);
     if (this.#fsck.indexes !== "ignore") await this.#checkSummary(summary, last, upkeep);
-    await checkStrangers(upkeep);
+    await checkUnknownKeys(upkeep);
     const { origin } = this.#options;
     const treeWhole = last?.tree !== undefined;
     await checkAnchored(watch, size, treeWhole, { findings, origin, ring: walk.ring });

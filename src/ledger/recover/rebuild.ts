@@ -17,7 +17,7 @@ import { projections } from "../walk/projections.ts";
 import { readCount, sealCountOp } from "../sealing/seal-counts.ts";
 import type { DataKeys } from "../sealing/sealer.ts";
 import type { SummaryReplay } from "../walk/summary-replay.ts";
-import { countSeal, type SealCounts } from "../walk/upkeep.ts";
+import { countSeal, type SealCounts } from "../walk/other-entries.ts";
 import { recallWritten, Replay } from "../walk/version-replay.ts";
 import type { WalkedGroup } from "../walk/walk.ts";
 

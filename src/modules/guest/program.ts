@@ -1,7 +1,7 @@
 /** Modules in a sandbox process: compiled once, then instantiated anew for every run. */
 import { describeError, SigilFault } from "../../errors.ts";
 import { fromProcess } from "../sandbox/protocol.ts";
-import { inspectModule, type Inspection } from "../sandbox/inspection.ts";
+import { inspectModule, type Inspection } from "../sandbox/inspect-module.ts";
 import { checkModule } from "../sandbox/limits.ts";
 import type { RunExit } from "../sandbox/run.ts";
 import type { EndedReport, LoadTask, RunTask } from "../sandbox/tasks.ts";
@@ -96,7 +96,10 @@ const surround = (channel: Channel, task: RunTask, input: Uint8Array) => {
     log.flush();
   };
   const clock = capabilities.includes("clock") ? realClock() : fixedClock();
-  const patient = { now: clock.now, sleep: (nanoseconds: bigint) => (flush(), clock.sleep(nanoseconds)) };
+  const clockOfModule = {
+    now: clock.now,
+    sleep: (nanoseconds: bigint) => (flush(), clock.sleep(nanoseconds)),
+  };
   const random = capabilities.includes("random") ? realRandom : seededRandom(input);
   const imports = {
     wasi_snapshot_preview1: wasiImports({
@@ -105,7 +108,7 @@ const surround = (channel: Channel, task: RunTask, input: Uint8Array) => {
       input,
       output,
       log,
-      clock: patient,
+      clock: clockOfModule,
       random,
     }),
     sigil_v1: hostImports({ channel, memory, hostCallsMax: limits.hostCalls, flush }),

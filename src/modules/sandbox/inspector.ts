@@ -5,7 +5,7 @@
 import { fail, SigilFault } from "../../errors.ts";
 import { moduleBytesMax, moduleCompileCpuMsMax, moduleLoadMsMax } from "../../limits.ts";
 import { fromProcess, messageParts, readMessage, toProcess } from "./protocol.ts";
-import type { Inspection } from "./inspection.ts";
+import type { Inspection } from "./inspect-module.ts";
 import type { LaunchOptions } from "./launch.ts";
 import { SandboxProcess, Unanswered } from "./process.ts";
 import { readInspected } from "./reports.ts";

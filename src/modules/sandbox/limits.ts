@@ -1,6 +1,6 @@
 /** What a module may be given and how much of it: capabilities, limits, and whether a module fits into them. Pure. */
 import { invalidField } from "../../errors.ts";
-import type { Inspection, ModuleImport } from "./inspection.ts";
+import type { Inspection, ModuleImport } from "./inspect-module.ts";
 import { hostFunctions } from "../wasm/host-functions.ts";
 import { ownExports } from "../wasm/meter.ts";
 import { preview1 } from "../wasm/preview1.ts";

@@ -5,7 +5,7 @@
 import { fail, invalidField, SigilFault } from "../../errors.ts";
 import { processCpuMsMax, runMsMax } from "../../limits.ts";
 import { compilationKey } from "./compiled.ts";
-import type { Inspection } from "./inspection.ts";
+import type { Inspection } from "./inspect-module.ts";
 import { Inspector } from "./inspector.ts";
 import { whyNoLaunch, type LaunchOptions } from "./launch.ts";
 import type { InspectionRequest, RunOutcome, RunRequest, Sandbox } from "./run.ts";

@@ -3,7 +3,7 @@
  * here is what it may at most say. Everything else throws, and the process is ended.
  */
 import type { SigilError } from "../../errors.ts";
-import type { Inspection } from "./inspection.ts";
+import type { Inspection } from "./inspect-module.ts";
 import type { HostRequest, RunExit } from "./run.ts";
 import type { EndedReport } from "./tasks.ts";
 

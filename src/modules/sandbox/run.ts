@@ -3,7 +3,7 @@
  * Source: docs/spec/sandbox.md.
  */
 import type { Hash } from "@sigil/core/bytes";
-import type { Inspection } from "./inspection.ts";
+import type { Inspection } from "./inspect-module.ts";
 import type { Capability, RunLimits } from "./limits.ts";
 
 export type HostRequest =

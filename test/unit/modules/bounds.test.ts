@@ -8,7 +8,7 @@ import {
   moduleLocalsMax,
   moduleLocalsPerFunctionMax,
 } from "../../../src/limits.ts";
-import { inspectModule } from "../../../src/modules/sandbox/inspection.ts";
+import { inspectModule } from "../../../src/modules/sandbox/inspect-module.ts";
 import { approvedCode } from "../../../src/modules/wasm/bounds.ts";
 import { bodyOf, bodyOfBytes, functionsModule, localsBomb, manyLocals } from "../../hostile/broken.ts";
 import { errorOf } from "../record/faults.ts";

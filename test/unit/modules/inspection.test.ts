@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { describeError, type SigilError } from "../../../src/errors.ts";
 import { moduleBytesMax } from "../../../src/limits.ts";
-import { inspectModule } from "../../../src/modules/sandbox/inspection.ts";
+import { inspectModule } from "../../../src/modules/sandbox/inspect-module.ts";
 import {
   checkModule,
   parseCapabilities,

@@ -12,7 +12,7 @@ import { createBackupService, type BackupPart } from "../../../src/deployment/ba
 import { BackupDirectory, readManifest } from "../../../src/deployment/backup/directory.ts";
 import { BackupReader } from "../../../src/deployment/backup/reader.ts";
 import { BackupWriter } from "../../../src/deployment/backup/writer.ts";
-import { FrameReader } from "../../../src/deployment/backup/frames.ts";
+import { BackupFrameReader } from "../../../src/deployment/backup/frames.ts";
 import {
   formatManifest,
   parseManifest,
@@ -146,7 +146,7 @@ describe("a backup", () => {
     const [segment] = manifest.segments;
     if (segment === undefined) throw new Error("the backup holds nothing");
     const file = join(path, segmentPath(segment));
-    const frames = [...new FrameReader().push(await readFile(file))];
+    const frames = [...new BackupFrameReader().push(await readFile(file))];
     const last = frames.findLastIndex(({ key }) => key[0] === "b".charCodeAt(0));
     const cut = Buffer.concat(frames.slice(0, last).map(({ bytes }) => bytes));
     await writeFile(file, cut);
@@ -223,7 +223,7 @@ describe("a backup", () => {
       if (part.kind !== "chunk") return part;
       const bytes = Uint8Array.from(part.bytes);
       // The end of a sealed record: no tree is over its ciphertext. A frame's bytes lie in the chunk itself.
-      const record = [...new FrameReader().push(bytes)].filter(({ key }) => key[0] === 0x72)[50];
+      const record = [...new BackupFrameReader().push(bytes)].filter(({ key }) => key[0] === 0x72)[50];
       if (record !== undefined) record.bytes[record.bytes.length - 1] = 0x55 ^ (record.bytes.at(-1) ?? 0);
       return { ...part, bytes };
     });

@@ -8,13 +8,13 @@ import { backupKeyBytesMax, backupValueBytesMax } from "../../../src/limits.ts";
 import {
   fileKey,
   formatFrame,
-  FrameReader,
+  BackupFrameReader,
   isBackedUpPath,
   pathOf,
 } from "../../../src/deployment/backup/frames.ts";
 
 const read = (pieces: readonly Uint8Array[]) => {
-  const reader = new FrameReader();
+  const reader = new BackupFrameReader();
   const frames = pieces.flatMap((piece) => [...reader.push(piece)]);
   return { frames, isWhole: reader.isWhole };
 };

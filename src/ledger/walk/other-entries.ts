@@ -71,7 +71,7 @@ export const checkSealCounts = async (
 };
 
 /** Keys of no known family. */
-export const checkStrangers = async ({ store, findings }: UpkeepContext): Promise<void> => {
+export const checkUnknownKeys = async ({ store, findings }: UpkeepContext): Promise<void> => {
   const starts = families.map((family) => familyRange(family));
   const gaps = [
     { gte: Uint8Array.of(0), lt: starts[0]?.gte ?? Uint8Array.of(0xff) },
