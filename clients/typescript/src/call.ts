@@ -35,7 +35,7 @@ export type CallContext = {
   readonly replyBytesMax: number | undefined;
 };
 
-type UnaryMethod<Request, Response> = (
+export type UnaryMethod<Request, Response> = (
   request: Request,
   metadata: Metadata,
   options: Partial<GrpcCallOptions>,
@@ -174,7 +174,7 @@ export async function* callDuplex<Request, Response>(
   }
 }
 
-type ServerStreamMethod<Request, Response> = (
+export type ServerStreamMethod<Request, Response> = (
   request: Request,
   metadata: Metadata,
   options: Partial<GrpcCallOptions>,

@@ -15,6 +15,8 @@ import {
   tokenRefusal,
   type CallContext,
   type CallOptions,
+  type ServerStreamMethod,
+  type UnaryMethod,
 } from "./call.ts";
 import * as audit from "@sigil/proto/sigil/audit/v1/audit";
 import * as backup from "@sigil/proto/sigil/backup/v1/backup";
@@ -48,6 +50,9 @@ export type ConnectOptions = {
 /** What a request may leave out: every field has a default. */
 type Partially<Message> = trust.DeepPartial<Message>;
 
+/** Requests as they come, each as far as it is filled in. */
+type Streamed<Message> = AsyncIterable<Partially<Message>> | Iterable<Partially<Message>>;
+
 /** A unary call. @throws SigilError */
 type Unary<Request, Response> = (request: Partially<Request>, options?: CallOptions) => Promise<Response>;
 
@@ -62,9 +67,7 @@ export type TrustClient = {
   readonly batchCheck: Unary<trust.BatchCheckRequest, trust.BatchCheckResponse>;
   /** Yields answers as they come, maybe in another order; match them by correlationId. */
   readonly streamChecks: (
-    requests:
-      | AsyncIterable<Partially<trust.StreamChecksRequest>>
-      | Iterable<Partially<trust.StreamChecksRequest>>,
+    requests: Streamed<trust.StreamChecksRequest>,
     options?: CallOptions,
   ) => AsyncGenerator<trust.StreamChecksResponse, void, undefined>;
   readonly getActiveModel: Unary<trust.GetActiveModelRequest, trust.GetActiveModelResponse>;
@@ -195,7 +198,7 @@ const unary =
   <Request, Response>(
     context: CallContext,
     messages: { fromPartial(request: Partially<Request>): Request },
-    method: Parameters<typeof callUnary<Request, Response>>[0],
+    method: UnaryMethod<Request, Response>,
     { before, after }: Checks<Request, Response> = {},
   ): Unary<Request, Response> =>
   async (partial, options) => {
@@ -210,14 +213,14 @@ const serverStream =
   <Request, Response>(
     context: CallContext,
     messages: { fromPartial(request: Partially<Request>): Request },
-    method: Parameters<typeof callServerStream<Request, Response>>[0],
+    method: ServerStreamMethod<Request, Response>,
   ): ServerStream<Request, Response> =>
   (request, options) =>
     callServerStream(method, messages.fromPartial(request), context, options);
 
 async function* completed<Request>(
   messages: { fromPartial(request: Partially<Request>): Request },
-  requests: AsyncIterable<Partially<Request>> | Iterable<Partially<Request>>,
+  requests: Streamed<Request>,
 ): AsyncGenerator<Request, void, undefined> {
   for await (const request of requests) yield messages.fromPartial(request);
 }
@@ -225,10 +228,10 @@ async function* completed<Request>(
 /** Answers are handed on while they answer questions that were asked. */
 async function* streamChecks(
   stub: trust.TrustServiceClient,
-  requests: Parameters<TrustClient["streamChecks"]>[0],
+  requests: Streamed<trust.StreamChecksRequest>,
   context: CallContext,
   options: CallOptions | undefined,
-): ReturnType<TrustClient["streamChecks"]> {
+): AsyncGenerator<trust.StreamChecksResponse, void, undefined> {
   const open = new OpenQuestions();
   const asked = async function* (): AsyncGenerator<trust.StreamChecksRequest, void, undefined> {
     for await (const request of completed<trust.StreamChecksRequest>(trust.StreamChecksRequest, requests)) {
