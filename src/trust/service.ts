@@ -6,17 +6,9 @@ import { sha256 } from "@sigil/core/hash";
 import { cborEncode, type CborMap, type CborValue } from "@sigil/core/cbor";
 import { fail, type SigilError } from "../errors.ts";
 import { all, settle, type Settled } from "./settle.ts";
-import type { Hash } from "@sigil/core/bytes";
 import { commitRecordMsMax } from "../limits.ts";
-import {
-  parseFrozenChain,
-  type FrozenChainPayload,
-  type RecordBody,
-  isAtLeast,
-  type Level,
-} from "@sigil/core/record";
+import { parseFrozenChain, type FrozenChainPayload, type RecordBody } from "@sigil/core/record";
 import { idempotencyScope, mapPaced, runPaced, type CallContext, type Caller } from "../identity/caller.ts";
-import { isInForce, type StandingPrincipal } from "../identity/suspension.ts";
 import type { Appended } from "../ledger/append/commit.ts";
 import type { AppendOnce } from "../ledger/append/once.ts";
 import type { Ledger } from "../ledger/ledger.ts";
@@ -31,33 +23,17 @@ import {
   type SimulateQuestion,
   type Simulation,
 } from "./decision.ts";
-import { createDecisionIds } from "./decision-id.ts";
 import { spellQuestion } from "./spell-question.ts";
-import { runEvaluator, type Evaluate, type Evaluated } from "./evaluator.ts";
-import { gatherFeatures, type Features, canonicalModel } from "@sigil/core/model";
-import { describeFeatures, describeOutcome } from "./outcome.ts";
+import { canonicalModel } from "@sigil/core/model";
+import { createFreeze, type Freeze, type FreezeDependencies, type Frozen } from "./freezing.ts";
 import { openRates, type Asked, type Rates } from "./rates.ts";
+import { subjectOf, type FindPrincipal, type Subject } from "./subject.ts";
 import { reachOf, simulateCheck, simulateLast } from "./simulate.ts";
 
-/** Builds the reasoning of one decision and freezes it; the audit side owns how. */
-export type OpenChain = (request: FrozenChainPayload["request"]) => {
-  readonly add: (step: { readonly name: string; readonly detail: string }) => void;
-  /** @returns the frozen decision, and the same as its record's payload. */
-  readonly freeze: (outcome: Omit<FrozenChainPayload, "request" | "steps">) => {
-    readonly chain: FrozenChainPayload;
-    readonly payload: CborMap;
-  };
-};
-
-export type TrustDependencies = {
+export type TrustDependencies = FreezeDependencies & {
   readonly ledger: Ledger;
-  readonly findPrincipal: (id: string) => Promise<StandingPrincipal | undefined>;
-  readonly openChain: OpenChain;
-  readonly evaluate: Evaluate;
+  readonly findPrincipal: FindPrincipal;
   readonly nowMs: () => number;
-  /** Monotonic, for durations. */
-  readonly nowUs: () => number;
-  readonly randomBytes: (bytes: number) => Uint8Array;
   readonly onDecision?: (verdict: FrozenChainPayload["verdict"], reason: string) => void;
   /** The decisions inside the rate window were more than a start reads: counts are low until it has passed. */
   readonly onPartialRates?: (tenants: readonly string[]) => void;
@@ -75,23 +51,6 @@ export type TrustService = {
   readonly activeModel: () => Promise<ActiveModel>;
   /** @throws malformedModel, modelMissing. */
   readonly simulate: (caller: Caller, question: SimulateQuestion, call: CallContext) => Promise<Simulation>;
-};
-
-/** Whom a check is about. */
-type Subject = {
-  readonly id: string;
-  readonly level: Level;
-  /** Whether it is an active principal of the caller's tenant. */
-  readonly isEnrolled: boolean;
-  /** Why it counts as a Guest only, where the record should say so. */
-  readonly note?: string;
-};
-
-/** A decision that is made and frozen but not yet on disk. */
-type Frozen = {
-  readonly body: RecordBody;
-  readonly chain: FrozenChainPayload;
-  readonly model: LoadedModel | undefined;
 };
 
 /** What a repeat must equal: the question without its key, its input by digest. */
@@ -129,15 +88,13 @@ class Deciding implements TrustService {
   readonly #deps: TrustDependencies;
   readonly #models: ActiveModels;
   readonly #rates: Rates;
-  readonly #nextId: (nowMs: number) => string;
-  readonly #emptyDigest: Hash;
+  readonly #freeze: Freeze;
 
   constructor(deps: TrustDependencies, models: ActiveModels, rates: Rates) {
     this.#deps = deps;
     this.#models = models;
     this.#rates = rates;
-    this.#nextId = createDecisionIds(deps.randomBytes);
-    this.#emptyDigest = sha256(new Uint8Array(0));
+    this.#freeze = createFreeze(deps);
   }
 
   async check(caller: Caller, asked: CheckQuestion, call: CallContext): Promise<Decision> {
@@ -296,96 +253,13 @@ class Deciding implements TrustService {
     }
   }
 
+  #subject(caller: Caller, { subject }: CheckQuestion): Subject | Promise<Subject> {
+    return subjectOf(caller, subject, this.#deps.findPrincipal);
+  }
+
   #model(): LoadedModel | undefined {
     const { state } = this.#models;
     return state.kind === "loaded" ? state.loaded : undefined;
-  }
-
-  /** The level comes from the ledger: a name it does not know, a revoked or suspended one, or another tenant's, is a Guest. */
-  #subject(caller: Caller, question: CheckQuestion): Subject | Promise<Subject> {
-    const id = question.subject;
-    if (id === "" || id === caller.principal) {
-      return { id: caller.principal, level: caller.level, isEnrolled: true };
-    }
-    if (!isAtLeast(caller.level, "operator")) {
-      const rpc = "a check about another subject";
-      return fail({ kind: "levelTooLow", rpc, needed: "operator", actual: caller.level });
-    }
-    return this.#other(caller, id);
-  }
-
-  async #other(caller: Caller, id: string): Promise<Subject> {
-    const principal = await this.#deps.findPrincipal(id);
-    const guest = { id, level: "guest", isEnrolled: false } as const;
-    if (principal === undefined || principal.tenant !== caller.tenant) return guest;
-    if (isInForce(principal)) return { id, level: principal.loa, isEnrolled: true };
-    const { suspension } = principal;
-    const note = suspension === undefined ? "revoked" : `suspended by ${suspension.recordId}`;
-    return { ...guest, note };
-  }
-
-  /** At once when the evaluator answers at once. */
-  #freeze(asked: {
-    readonly caller: Caller;
-    readonly question: CheckQuestion;
-    readonly call: CallContext;
-    readonly subject: Subject;
-    readonly timeMs: number;
-    readonly model: LoadedModel | undefined;
-    readonly rateCount: number;
-  }): Frozen | Promise<Frozen> {
-    const { caller, question, call, subject, timeMs, model } = asked;
-    const { nowUs, openChain, evaluate } = this.#deps;
-    const startUs = nowUs();
-    const chain = openChain({
-      action: question.action,
-      target: question.target,
-      subject: subject.id,
-      caller: caller.principal,
-      tenant: caller.tenant,
-      loa: subject.level,
-      ...(question.minLevel === undefined ? {} : { minLoa: question.minLevel }),
-      session: question.session,
-      inputDigest: question.input.length === 0 ? this.#emptyDigest : sha256(question.input),
-      inputBytes: question.input.length,
-      input: question.keepInput ? question.input : null,
-      metadata: call.metadata,
-    });
-    const note = subject.note === undefined ? "" : `: ${subject.note}`;
-    chain.add({ name: "identity", detail: `${caller.credential}, subject is a ${subject.level}${note}` });
-    const end = (evaluated: Evaluated, features?: Features): Frozen => {
-      const outcome = describeOutcome(evaluated, model, features);
-      chain.add({ name: "verdict", detail: `${outcome.verdict}: ${outcome.reason}` });
-      const durationUs = Math.max(0, Math.round(nowUs() - startUs));
-      const frozen = chain.freeze({ ...outcome, durationUs });
-      const body: RecordBody = {
-        kind: "frozen_chain",
-        schemaVersion: 1,
-        id: this.#nextId(timeMs),
-        tenant: caller.tenant,
-        ts: timeMs,
-        space: "user",
-        payload: frozen.payload,
-        links: model === undefined ? [] : [{ label: "model", target: model.hash }],
-        prev: null,
-      };
-      return { body, chain: frozen.chain, model };
-    };
-    if (model === undefined) return end({ kind: "fault", reason: "MODEL_MISSING" });
-    const observation = {
-      action: question.action,
-      target: question.target,
-      level: subject.level,
-      rateCount: asked.rateCount,
-      input: question.input.length === 0 ? null : question.input,
-      minLevel: question.minLevel,
-    };
-    const features = gatherFeatures(model.compiled, observation);
-    chain.add({ name: "features", detail: describeFeatures(features, asked.rateCount) });
-    const answer = runEvaluator(evaluate, model.compiled, features, call);
-    return answer instanceof Promise
-      ? answer.then((evaluated) => end(evaluated, features))
-      : end(answer, features);
   }
 
   #decided({ body, chain, model }: Frozen, appended: Appended | undefined): Decision {

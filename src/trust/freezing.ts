@@ -1,0 +1,113 @@
+/**
+ * One decision as it is made: features, the model's answer, its reasoning, frozen into the body of a record. Whatever fails
+ * on the way is a deny in that body.
+ */
+import { sha256 } from "@sigil/core/hash";
+import type { CborMap } from "@sigil/core/cbor";
+import { gatherFeatures, type Features } from "@sigil/core/model";
+import type { FrozenChainPayload, RecordBody } from "@sigil/core/record";
+import type { CallContext, Caller } from "../identity/caller.ts";
+import type { LoadedModel } from "./active-model.ts";
+import { createDecisionIds } from "./decision-id.ts";
+import type { CheckQuestion } from "./decision.ts";
+import { runEvaluator, type Evaluate, type Evaluated } from "./evaluator.ts";
+import { describeFeatures, describeOutcome } from "./outcome.ts";
+import type { Subject } from "./subject.ts";
+
+/** Builds the reasoning of one decision and freezes it; the audit side owns how. */
+export type OpenChain = (request: FrozenChainPayload["request"]) => {
+  readonly add: (step: { readonly name: string; readonly detail: string }) => void;
+  /** @returns the frozen decision, and the same as its record's payload. */
+  readonly freeze: (outcome: Omit<FrozenChainPayload, "request" | "steps">) => {
+    readonly chain: FrozenChainPayload;
+    readonly payload: CborMap;
+  };
+};
+
+/** A decision that is made and frozen but not yet on disk. */
+export type Frozen = {
+  readonly body: RecordBody;
+  readonly chain: FrozenChainPayload;
+  readonly model: LoadedModel | undefined;
+};
+
+export type FreezeDependencies = {
+  readonly openChain: OpenChain;
+  readonly evaluate: Evaluate;
+  /** Monotonic, for durations. */
+  readonly nowUs: () => number;
+  readonly randomBytes: (bytes: number) => Uint8Array;
+};
+
+export type FreezeQuestion = {
+  readonly caller: Caller;
+  readonly question: CheckQuestion;
+  readonly call: CallContext;
+  readonly subject: Subject;
+  readonly timeMs: number;
+  readonly model: LoadedModel | undefined;
+  readonly rateCount: number;
+};
+
+/** Answers at once when the evaluator does. */
+export type Freeze = (asked: FreezeQuestion) => Frozen | Promise<Frozen>;
+
+const emptyDigest = sha256(new Uint8Array(0));
+
+export const createFreeze = (deps: FreezeDependencies): Freeze => {
+  const nextId = createDecisionIds(deps.randomBytes);
+  return (asked) => {
+    const { caller, question, call, subject, timeMs, model } = asked;
+    const { nowUs, openChain, evaluate } = deps;
+    const startUs = nowUs();
+    const chain = openChain({
+      action: question.action,
+      target: question.target,
+      subject: subject.id,
+      caller: caller.principal,
+      tenant: caller.tenant,
+      loa: subject.level,
+      ...(question.minLevel === undefined ? {} : { minLoa: question.minLevel }),
+      session: question.session,
+      inputDigest: question.input.length === 0 ? emptyDigest : sha256(question.input),
+      inputBytes: question.input.length,
+      input: question.keepInput ? question.input : null,
+      metadata: call.metadata,
+    });
+    const note = subject.note === undefined ? "" : `: ${subject.note}`;
+    chain.add({ name: "identity", detail: `${caller.credential}, subject is a ${subject.level}${note}` });
+    const end = (evaluated: Evaluated, features?: Features): Frozen => {
+      const outcome = describeOutcome(evaluated, model, features);
+      chain.add({ name: "verdict", detail: `${outcome.verdict}: ${outcome.reason}` });
+      const durationUs = Math.max(0, Math.round(nowUs() - startUs));
+      const frozen = chain.freeze({ ...outcome, durationUs });
+      const body: RecordBody = {
+        kind: "frozen_chain",
+        schemaVersion: 1,
+        id: nextId(timeMs),
+        tenant: caller.tenant,
+        ts: timeMs,
+        space: "user",
+        payload: frozen.payload,
+        links: model === undefined ? [] : [{ label: "model", target: model.hash }],
+        prev: null,
+      };
+      return { body, chain: frozen.chain, model };
+    };
+    if (model === undefined) return end({ kind: "fault", reason: "MODEL_MISSING" });
+    const observation = {
+      action: question.action,
+      target: question.target,
+      level: subject.level,
+      rateCount: asked.rateCount,
+      input: question.input.length === 0 ? null : question.input,
+      minLevel: question.minLevel,
+    };
+    const features = gatherFeatures(model.compiled, observation);
+    chain.add({ name: "features", detail: describeFeatures(features, asked.rateCount) });
+    const answer = runEvaluator(evaluate, model.compiled, features, call);
+    return answer instanceof Promise
+      ? answer.then((evaluated) => end(evaluated, features))
+      : end(answer, features);
+  };
+};
