@@ -183,7 +183,7 @@ export const planCommit = (
 };
 
 /** The batch under a signed checkpoint. Without records it is the one that there is. */
-export const signCommit = async (
+const signCommit = async (
   before: LedgerState,
   { ops, outcomes, records, tree, root, accept }: CommitPlan,
   { origin, checkpointSigner }: CheckpointSigning,
