@@ -57,7 +57,7 @@ describe("the command line", function () {
     // This process opens a ledger too, and a start refuses files that others may read.
     process.umask(0o077);
     cwd = await mkdtemp(join(tmpdir(), "sigil-cli-"));
-    const made = await sigil(["init", "--data", "data", "--dev", "--origin", "cli.test"], { cwd });
+    const made = await sigilHere(["init", "--data", "data", "--dev", "--origin", "cli.test"], { cwd });
     expect(made.exitCode, made.problems).to.equal(0);
     server = await serving(["serve", "--data", "data", ...freePorts], { cwd });
   });
@@ -279,7 +279,7 @@ describe("the command line", function () {
       expect(made.output).to.match(/^ed25519:[\w-]{43}\n$/);
       expect(await modeOf(path("alice.pem"))).to.equal("600");
       const before = await readFile(path("alice.pem"), "utf8");
-      const again = await runProcess(["key", "new", "alice.pem"]);
+      const again = await run(["key", "new", "alice.pem"]);
       expect(again.exitCode).to.equal(2);
       expect(await readFile(path("alice.pem"), "utf8")).to.equal(before);
       expect((await run(["key", "show", "alice.pem"])).output).to.equal(made.output);
@@ -350,9 +350,9 @@ describe("the command line", function () {
       const clean = await runProcess(["fsck", "--data", "checked"]);
       expect(clean.output, clean.problems).to.match(/^CLEAN/);
       await damage(path("checked"), 3n);
-      const damaged = await runProcess(["fsck", "--data", "checked", "--json"]);
+      const damaged = await run(["fsck", "--data", "checked", "--json"]);
       expect(JSON.parse(damaged.output)).to.include({ ok: false, firstBadPosition: "3" });
-      const inUse = await runProcess(["fsck", "--data", "data"]);
+      const inUse = await run(["fsck", "--data", "data"]);
       expect(inUse.problems).to.include("in use by another process");
       expect([clean.exitCode, damaged.exitCode, inUse.exitCode]).to.deep.equal([0, 1, 2]);
     });
@@ -375,7 +375,7 @@ describe("the command line", function () {
       await using second = await serving(["dev", ...freePorts], { cwd: home });
       expect(second.problems()).to.not.include("made a development deployment");
       const as = ["--server", second.target, "--key", ".sigil/keys/operator.pem", "--principal", "operator"];
-      const { output } = await sigil([...question("write", "user/notes"), ...as], { cwd: home });
+      const { output } = await sigilHere([...question("write", "user/notes"), ...as], { cwd: home });
       expect(output).to.match(/^ALLOW/);
     });
   });
@@ -383,7 +383,7 @@ describe("the command line", function () {
   describe("sigil config", () => {
     it("shows where each value comes from and masks secrets", async () => {
       const env = { SIGIL_LOG_LEVEL: "debug", SIGIL_PASSPHRASE: "canary-8c1f" };
-      const { output } = await sigil(["config", "--listen", "127.0.0.1:7000"], { cwd, env });
+      const { output } = await sigilHere(["config", "--listen", "127.0.0.1:7000"], { cwd, env });
       expect(output).to.match(/listen +127\.0\.0\.1:7000 +flag --listen/);
       expect(output).to.match(/log_level +debug +environment SIGIL_LOG_LEVEL/);
       expect(output).to.include("********").and.to.not.include("canary-8c1f");

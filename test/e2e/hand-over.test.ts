@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { freePorts, sigil } from "./command.ts";
+import { freePorts, sigilHere } from "./command.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 
@@ -62,7 +62,7 @@ describe("a command that stands for another", function () {
   let cwd: string;
   before(async () => {
     cwd = await mkdtemp(join(tmpdir(), "sigil-hand-over-"));
-    await sigil(["init", "--data", "data", "--dev"], { cwd });
+    await sigilHere(["init", "--data", "data", "--dev"], { cwd });
   });
   after(() => rm(cwd, { recursive: true, force: true }));
 
@@ -94,7 +94,7 @@ describe("a command that stands for another", function () {
     child.kill("SIGKILL");
     await once(child, "exit");
     await gone(server);
-    expect((await sigil(["fsck", "--data", "data"], { cwd })).output).to.include("CLEAN");
+    expect((await sigilHere(["fsck", "--data", "data"], { cwd })).output).to.include("CLEAN");
   });
 
   it("ends by the signal that ended the other", async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
-import { freePorts, serving, sigil } from "./command.ts";
+import { freePorts, serving, sigil, sigilHere } from "./command.ts";
 
 /** As the kubelet changes a volume whose pod has an fsGroup, at each mount: g+rwX, and setgid on directories. */
 const mountWithGroup = async (directory: string): Promise<void> => {
@@ -26,7 +26,7 @@ describe("in a pod", function () {
 
   beforeEach(async () => {
     cwd = await mkdtemp(join(tmpdir(), "sigil-pod-"));
-    await sigil(["init", "--data", "data", "--dev", "--origin", "pod.test"], { cwd });
+    await sigilHere(["init", "--data", "data", "--dev", "--origin", "pod.test"], { cwd });
   });
 
   afterEach(() => rm(cwd, { recursive: true, force: true }));
@@ -50,7 +50,7 @@ describe("in a pod", function () {
       env,
     });
     expect([exitCode, problems]).to.deep.equal([0, ""]);
-    const slip = await sigil(["audit", "list"], { cwd, env: { ...env, SIGIL_CLIENT_SERVR: "x" } });
+    const slip = await sigilHere(["audit", "list"], { cwd, env: { ...env, SIGIL_CLIENT_SERVR: "x" } });
     expect(slip.problems).to.include("did you mean SIGIL_CLIENT_SERVER?");
   });
 
@@ -64,10 +64,10 @@ describe("in a pod", function () {
       expect(JSON.parse(line)).to.include({ level: "warn", path: "data", gid: process.getegid?.() });
       await server.logs(/data\.kek".*accepted/);
     }
-    const { output } = await sigil(["fsck", "--data", "data"], { cwd });
+    const { output } = await sigilHere(["fsck", "--data", "data"], { cwd });
     expect(output).to.include("CLEAN");
     await chmod(join(cwd, "data", "deployment.json"), 0o664);
-    const refused = await sigil(["serve", "--data", "data", ...freePorts], { cwd });
+    const refused = await sigilHere(["serve", "--data", "data", ...freePorts], { cwd });
     expect([refused.exitCode, refused.problems]).to.deep.equal([
       2,
       "sigil: data/deployment.json has mode 0664; run: chmod 600 data/deployment.json\n",

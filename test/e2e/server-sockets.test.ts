@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { once } from "node:events";
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
-import { freePorts, running, serving, sigil } from "./command.ts";
+import { freePorts, running, serving, sigil, sigilHere } from "./command.ts";
 
 const readyAt = (socketPath: string): Promise<string> =>
   new Promise((resolve, reject) => {
@@ -37,13 +37,13 @@ describe("where a server listens", function () {
   beforeEach(async () => {
     cwd = mkdtempSync(join(tmpdir(), "sigil-at-"));
     path = join(cwd, "s.sock");
-    await sigil(["init", "--data", "data", "--dev"], { cwd });
+    await sigilHere(["init", "--data", "data", "--dev"], { cwd });
   });
   afterEach(() => rmSync(cwd, { recursive: true, force: true }));
 
   const serveAt = (...flags: readonly string[]) => ["serve", "--data", "data", ...freePorts, ...flags];
   const check = (server: string) =>
-    sigil(
+    sigilHere(
       [
         "check",
         "--action",
@@ -89,10 +89,10 @@ describe("where a server listens", function () {
   it("is no file of somebody's that is not a socket, and no directory that is not there", async () => {
     writeFileSync(path, "mine");
     chmodSync(path, 0o600);
-    const taken = await sigil(serveAt("--listen", `unix:${path}`), { cwd });
+    const taken = await sigilHere(serveAt("--listen", `unix:${path}`), { cwd });
     expect(taken.problems).to.equal(`sigil: config listen: cannot listen on unix:${path}: EADDRINUSE\n`);
     expect(existsSync(path)).to.equal(true);
-    const nowhere = await sigil(serveAt("--listen", "unix:nowhere/s.sock"), { cwd });
+    const nowhere = await sigilHere(serveAt("--listen", "unix:nowhere/s.sock"), { cwd });
     expect(nowhere.problems).to.match(
       /^sigil: config listen: cannot listen on unix:nowhere\/s.sock: E[A-Z]+\n$/,
     );

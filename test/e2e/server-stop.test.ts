@@ -7,7 +7,7 @@ import { connect, createTokenSigner } from "@sigil/client";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { closeOnSignal } from "../../src/wire/signals.ts";
-import { freePorts, serving, sigil } from "./command.ts";
+import { freePorts, serving, sigilHere } from "./command.ts";
 import { makeDeployment } from "./deployment.ts";
 
 const origin = "stop.test";
@@ -21,7 +21,7 @@ describe("a stop", function () {
   it("ends the process also while a watcher does not read", async () => {
     const cwd = await mkdtemp(join(tmpdir(), "sigil-stop-"));
     try {
-      await sigil(["init", "--data", "data", "--dev", "--origin", origin], { cwd });
+      await sigilHere(["init", "--data", "data", "--dev", "--origin", origin], { cwd });
       const server = await serving(["serve", "--data", "data", ...freePorts], { cwd });
       const privateKey = await readFile(join(cwd, "data.keys/operator.pem"), "utf8");
       const signer = createTokenSigner({ principal: "operator", origin, privateKey });
