@@ -237,13 +237,11 @@ describe("server streams", () => {
 
   it("end with UNAVAILABLE when the server stops, and hold up no stop", async () => {
     const state = { isAborted: false, isClosed: false };
-    await using server = await startFakeServer({ drainMs: 5000, records: { watch: waiting(state) } });
+    // A stop that takes what it has for calls outlasts this test.
+    await using server = await startFakeServer({ drainMs: 600_000, records: { watch: waiting(state) } });
     const messages = server.connection.canon.watch({});
     expect((await messages.next()).done).to.equal(false);
-    const startMs = performance.now();
     await server.close();
-    // Far less than it had for calls that take their time.
-    expect(performance.now() - startMs).to.be.lessThan(4000);
     const { received, error } = await endOf(messages);
     expect([received, error?.code, error?.reason]).to.deep.equal([0, Code.UNAVAILABLE, "NOT_SERVING"]);
     expect([state.isAborted, server.underWay.count]).to.deep.equal([true, 0]);
