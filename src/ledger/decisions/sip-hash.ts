@@ -7,17 +7,28 @@ import { assert } from "../../errors.ts";
 /** Words of the state: v0 to v3, each its low half first. */
 const stateWords = 8;
 
-/** One round over `v`. 64-bit words are added and turned as halves: a bigint costs twenty times as much. */
+/**
+ * One round over `v`. 64-bit words are added and turned as halves: a bigint costs twenty times as much, and a list that is
+ * taken apart an iterator.
+ */
 const round = (v: Int32Array): void => {
-  let [a0, a1, b0, b1] = [v[0] as number, v[1] as number, v[2] as number, v[3] as number];
-  let [c0, c1, d0, d1] = [v[4] as number, v[5] as number, v[6] as number, v[7] as number];
+  let a0 = v[0] as number;
+  let a1 = v[1] as number;
+  let b0 = v[2] as number;
+  let b1 = v[3] as number;
+  let c0 = v[4] as number;
+  let c1 = v[5] as number;
+  let d0 = v[6] as number;
+  let d1 = v[7] as number;
   let low = (a0 + b0) | 0;
   a1 = (a1 + b1 + (low >>> 0 < a0 >>> 0 ? 1 : 0)) | 0;
   a0 = low;
   let turned = (b1 << 13) | (b0 >>> 19);
   b0 = ((b0 << 13) | (b1 >>> 19)) ^ a0;
   b1 = turned ^ a1;
-  [a0, a1] = [a1, a0];
+  const half = a0;
+  a0 = a1;
+  a1 = half;
   low = (c0 + d0) | 0;
   c1 = (c1 + d1 + (low >>> 0 < c0 >>> 0 ? 1 : 0)) | 0;
   c0 = low;
@@ -103,7 +114,6 @@ export class SipHash {
     compress(v, this.#low, this.#high | ((this.#bytes & 0xff) << 24));
     v[4] = (v[4] as number) ^ 0xff;
     for (let times = 0; times < 4; times += 1) round(v);
-    const [v0, v2, v6] = [v[0] as number, v[2] as number, v[6] as number];
-    return (v0 ^ v2 ^ v[4] ^ v6) >>> 0;
+    return ((v[0] as number) ^ (v[2] as number) ^ v[4] ^ (v[6] as number)) >>> 0;
   }
 }
