@@ -39,7 +39,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   // Makes, opens and copies data directories, so it knows the store and the code of modules beside the ledger.
   deployment: [...belowServices, "storage", "canon", "modules"],
   rpc: [...wholeCore, "@sigil/proto/**", "identity", "config", ...services],
-  gateway: [...core("errors", "limits"), "config", "rpc"],
+  gateway: [...core("errors", "limits"), "@sigil/proto/**", "config", "rpc"],
   wire: [
     ...wholeCore,
     "@sigil/proto/**",
@@ -115,6 +115,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "principal",
     "trust",
   ],
+  gateway: ["http", "."],
   cli: "terminal call proposal model attest audit canon check deployment key keys module principal witness .".split(
     " ",
   ),

@@ -162,7 +162,16 @@ const startServer = async (): Promise<{ readonly server: ChildProcess; readonly 
   const command = join(deployment, "node_modules/sigil/bin/sigil.js");
   const server = spawn(
     nodeOf(24),
-    [command, "dev", "--listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0"],
+    [
+      command,
+      "dev",
+      "--listen",
+      "127.0.0.1:0",
+      "--operator-listen",
+      "127.0.0.1:0",
+      "--http-listen",
+      "127.0.0.1:0",
+    ],
     {
       cwd: deployment,
       stdio: ["ignore", "ignore", "pipe"],

@@ -127,6 +127,8 @@ export const intakeBytesMax = 64 << 20;
 export const intakeWaitersMax = 4096;
 /** From the beginning of a long message to its end; a slower sender would keep room that others wait for. */
 export const intakeMessageMsMax = 30_000;
+/** A whole request over HTTP/1.1, headers and body: past the time of its body, which is answered. */
+export const httpRequestMsMax = 40_000;
 /** Records opened side by side in a walk: the first few, the most, and the bytes of their envelopes as far as can be foreseen. */
 export const readAheadFirst = 2;
 export const readAheadRecordsMax = 16;

@@ -77,10 +77,12 @@ const combinations = (values: Values): readonly Fault[] => {
   if (values["tls.client_certificate"] === "required" && values["tls.client_ca"] === "") {
     faults.push({ key: "tls.client_certificate", rule: "required needs tls.client_ca" });
   }
-  if (!isLoopback(values.listen) && !hasTls && !values.insecure_listen) {
+  for (const key of ["listen", "http_listen"] as const) {
+    const address = values[key];
+    if (address === null || isLoopback(address) || hasTls || values.insecure_listen) continue;
     const rule =
       "others can reach this address: give tls.cert and tls.key, or insecure_listen if you mean it";
-    faults.push({ key: "listen", rule });
+    faults.push({ key, rule });
   }
   if (values.deadline_default_ms > values.deadline_max_ms) {
     faults.push({ key: "deadline_default_ms", rule: "must be at most deadline_max_ms" });

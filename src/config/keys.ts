@@ -130,6 +130,33 @@ const address = (what: string, initial: Address): Key<Address> =>
       refuse("must be host:port, an IPv6 host in brackets, or unix:PATH of at most 107 bytes"),
   });
 
+/** "off" for none. */
+const optionalAddress = (what: string): Key<Address | null> => {
+  const given = address(what, { host: "", port: 0 });
+  return key<Address | null>({
+    what,
+    initial: null,
+    show: (value) => (value === null ? "off" : formatAddress(value)),
+    read: (raw) => (raw === "off" ? null : given.read(raw)),
+  });
+};
+
+const hostName = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/;
+
+/** Names of hosts, in lower case. */
+const names = (what: string): Key<readonly string[]> =>
+  key<readonly string[]>({
+    what,
+    initial: [],
+    show: (value) => value.join(","),
+    read: (raw) => {
+      const given = typeof raw === "string" ? raw.split(",").map((name) => name.trim().toLowerCase()) : [];
+      return given.length > 0 && given.every((name) => hostName.test(name))
+        ? given
+        : refuse("must be names of hosts, separated by commas, without ports");
+    },
+  });
+
 const hourMs = 3_600_000;
 
 export const KEYS = {
@@ -139,6 +166,8 @@ export const KEYS = {
     host: "127.0.0.1",
     port: 50_052,
   }),
+  http_listen: optionalAddress("Where HTTP is served: an address, or off."),
+  http_hosts: names("Names that HTTP is served under, besides addresses and localhost; separated by commas."),
   socket_mode: mode("Mode of the files of Unix sockets to listen on.", 0o600),
   insecure_listen: toggle("Serve without TLS on an address that others can reach.", false),
   "tls.cert": path("Certificate chain of the server, a PEM file."),

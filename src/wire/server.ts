@@ -18,6 +18,7 @@ import type { Config } from "../config/config.ts";
 import { describeForBackup } from "../deployment/copy.ts";
 import { openDeployment } from "../deployment/open.ts";
 import { createMetrics, type Metrics } from "../gateway/metrics.ts";
+import type { Services } from "../gateway/http/serving.ts";
 import { startOperator, type OperatorServer } from "../gateway/operator.ts";
 import { authorize } from "../identity/permissions.ts";
 import { createPrincipals } from "../identity/principals.ts";
@@ -48,7 +49,6 @@ import { keyHandlers } from "../rpc/key/key.ts";
 import { moduleHandlers } from "../rpc/module/module.ts";
 import { requireFree } from "../rpc/transport/listening.ts";
 import { principalHandlers } from "../rpc/principal/principal.ts";
-import { startRpcServer, type RpcServer } from "../rpc/transport/server.ts";
 import { readTls } from "../rpc/transport/tls-files.ts";
 import { TlsRenewal } from "../rpc/transport/tls-renewal.ts";
 import { trustHandlers } from "../rpc/trust/trust.ts";
@@ -58,6 +58,7 @@ import { openBounds, type Bounds } from "./bounds.ts";
 import { observeLedger, wireInspections } from "./ledger.ts";
 import { withCodeCheck, wireModules } from "./modules.ts";
 import { serviceNames, wireAudit, wireCanon, wirePrincipals } from "./services.ts";
+import { servePorts, type Ports } from "./ports.ts";
 import { Stopping } from "./stopping.ts";
 import type { Store } from "../storage/store.ts";
 import type { Evaluate } from "../trust/evaluator.ts";
@@ -86,6 +87,8 @@ export type RunningServer = AsyncDisposable & {
   /** Where gRPC is served, for a client to connect to. */
   readonly target: string;
   readonly operatorUrl: string;
+  /** Null where HTTP is off. */
+  readonly httpUrl: string | null;
   readonly ledger: Ledger;
   readonly log: Logger;
   /** Reads certificates and client authorities again, where there are any. Never throws. */
@@ -210,7 +213,7 @@ type Opening = {
   readonly opened: AsyncDisposableStack;
 };
 
-const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcServer> => {
+const openPorts = async (opening: Opening, tls: TlsRenewal | null): Promise<Ports> => {
   const { config, ledger, parts, overrides, bounds } = opening;
   const { limited, metrics, health, underWay } = parts;
   const nowMs = overrides.clock?.nowMs ?? Date.now;
@@ -255,36 +258,17 @@ const serveRpc = async (opening: Opening, tls: TlsRenewal | null): Promise<RpcSe
   const directory = wirePrincipals(governed, rpc.readsCertificates);
   const backups = createBackupService({ ledger, describe: () => describeForBackup(config.data) });
   const inspections = opening.opened.use(wireInspections(ledger, config.data, parts.log));
-  return startRpcServer({
-    address: config.listen,
-    socketMode: config.socket_mode,
-    tls,
-    limits: {
-      messageBytesMax: config.message_bytes_max,
-      concurrentStreamsMax: config.concurrent_streams_max,
-      sessionMemoryMiBMax: config.session_memory_mib_max,
-      keepaliveMs: config.keepalive_ms,
-      keepaliveTimeoutMs: config.keepalive_timeout_ms,
-      connectionAgeMs: config.connection_age_ms,
-      connectionAgeGraceMs: config.connection_age_grace_ms,
-    },
-    reflection: config.reflection,
-    health,
-    intake: bounds.intake,
-    connections: bounds.connections,
-    services: [
-      [TrustServiceService, trustHandlers(trust, quorum, rpc)],
-      [AuditServiceService, auditHandlers(wireAudit(ledger.reader), rpc)],
-      [CanonServiceService, canonHandlers(records, withCodeCheck(quorum, modules), rpc)],
-      [WitnessServiceService, witnessHandlers(quorum, rpc)],
-      [PrincipalServiceService, principalHandlers(directory, rpc)],
-      [KeyServiceService, keyHandlers(wireKeys(ledger, parts), rpc)],
-      [ModuleServiceService, moduleHandlers(modules, rpc)],
-      [BackupServiceService, backupHandlers(backups, inspections, rpc)],
-    ],
-    underWay,
-    drainMs: config.drain_ms,
-  });
+  const services: Services = [
+    [TrustServiceService, trustHandlers(trust, quorum, rpc)],
+    [AuditServiceService, auditHandlers(wireAudit(ledger.reader), rpc)],
+    [CanonServiceService, canonHandlers(records, withCodeCheck(quorum, modules), rpc)],
+    [WitnessServiceService, witnessHandlers(quorum, rpc)],
+    [PrincipalServiceService, principalHandlers(directory, rpc)],
+    [KeyServiceService, keyHandlers(wireKeys(ledger, parts), rpc)],
+    [ModuleServiceService, moduleHandlers(modules, rpc)],
+    [BackupServiceService, backupHandlers(backups, inspections, rpc)],
+  ];
+  return servePorts({ config, bounds, tls, rpc, services, health });
 };
 
 const whyNotReady = (ledger: Ledger, stopping: Stopping): string | null => {
@@ -373,6 +357,7 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
   // What cannot be served is said before anything is opened.
   const tls = opened.use(await openTls(config, parts));
   await requireFree("listen", config.listen);
+  if (config.http_listen !== null) await requireFree("http_listen", config.http_listen);
   await requireFree("operator_listen", config.operator_listen);
   const ledger = opened.use(
     await openDeployment({
@@ -390,14 +375,21 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
   const operator = opened.adopt(await serveOperator(config, ledger, parts, bounds), (server) =>
     server.close(),
   );
-  const rpc = opened.adopt(
-    await serveRpc({ config, ledger, parts, overrides, bounds, opened }, tls),
-    (server) => server.close(),
+  const { rpc, http } = opened.adopt(
+    await openPorts({ config, ledger, parts, overrides, bounds, opened }, tls),
+    (ports) => ports.close(),
   );
   if (ledger.status.kind === "serving") parts.health.set("serving");
   const target = formatAddress(rpc.address);
+  const httpUrl = http?.url ?? null;
   log.info(
-    { target, operator: operator.url, tls: tls !== null, records: String(ledger.reader.size) },
+    {
+      target,
+      operator: operator.url,
+      ...(httpUrl === null ? {} : { http: httpUrl }),
+      tls: tls !== null,
+      records: String(ledger.reader.size),
+    },
     "serving",
   );
   const running = opened.move();
@@ -411,6 +403,7 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
   return {
     target,
     operatorUrl: operator.url,
+    httpUrl,
     ledger,
     log,
     reload,

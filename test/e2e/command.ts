@@ -119,6 +119,8 @@ export const running = (words: readonly string[], options: RunOptions): Running 
 
 export type Serving = AsyncDisposable & {
   readonly target: string;
+  /** Empty where HTTP is off. */
+  readonly httpUrl: string;
   /** Every line of its log so far. */
   readonly logged: () => string;
   /** Stops it as SIGTERM does. @returns the exit code. */
@@ -159,7 +161,10 @@ export const serving = async (words: readonly string[], options: RunOptions): Pr
       waiting.add(look);
       look();
     });
-  const { target } = JSON.parse(await logs(/"msg":"serving"/)) as { readonly target: string };
+  const { target, http = "" } = JSON.parse(await logs(/"msg":"serving"/)) as {
+    readonly target: string;
+    readonly http?: string;
+  };
   const stop = async (): Promise<number | null> => {
     child.kill("SIGTERM");
     await closed;
@@ -167,6 +172,7 @@ export const serving = async (words: readonly string[], options: RunOptions): Pr
   };
   return {
     target,
+    httpUrl: http,
     problems: () => problems,
     logged: () => lines.join("\n"),
     signal: (signal) => void child.kill(signal),
@@ -197,6 +203,7 @@ export const servingHere = async (words: readonly string[], options: RunOptions)
   };
   return {
     target: server.target,
+    httpUrl: server.httpUrl ?? "",
     logged: () => log,
     stop,
     [Symbol.asyncDispose]: async () => void (await stop()),
@@ -206,4 +213,6 @@ export const servingHere = async (words: readonly string[], options: RunOptions)
 const ports = ["--listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0"] as const;
 /** Most servers here run no module: a process is started by the first run. */
 const noneWarm = ["--module-processes-warm", "0"] as const;
-export const freePorts = [...ports, ...noneWarm] as const;
+export const freePorts = [...ports, "--http-listen", "off", ...noneWarm] as const;
+/** And one for HTTP. */
+export const freePortsAndHttp = [...ports, "--http-listen", "127.0.0.1:0", ...noneWarm] as const;

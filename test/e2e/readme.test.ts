@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { freePorts, serving, type Serving } from "./command.ts";
+import { freePortsAndHttp, serving, type Serving } from "./command.ts";
 import { expectAsPrinted, printedOn, searchPath } from "./printed.ts";
 
 const examples = printedOn("README.md");
@@ -23,7 +23,7 @@ describe("README.md", function () {
 
   before(async () => {
     home = await mkdtemp(join(tmpdir(), "sigil-readme-"));
-    server = await serving(["dev", ...freePorts], { cwd: home });
+    server = await serving(["dev", ...freePortsAndHttp], { cwd: home });
   });
 
   after(async () => {
@@ -40,7 +40,11 @@ describe("README.md", function () {
     it(`works as printed at line ${example.line}`, async function () {
       // Without grpcurl there is nobody to call with: scripts/services.sh install grpcurl.
       if (example.script.includes("grpcurl") && !hasGrpcurl) this.skip();
-      await expectAsPrinted(example, { target: server?.target ?? "", home });
+      await expectAsPrinted(example, {
+        target: server?.target ?? "",
+        home,
+        replaced: [[/http:\/\/127\.0\.0\.1:50053/g, server?.httpUrl ?? ""]],
+      });
     });
   }
 });

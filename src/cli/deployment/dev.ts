@@ -3,7 +3,8 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { isInitialised } from "../../deployment/open.ts";
 import { exitCodes, usage, type Command } from "../terminal/command.ts";
-import { configFlags, loadConfig, serveUntilSignal } from "./serve.ts";
+import { configFlags, loadConfig, serveUntilSignal, type Served } from "./serve.ts";
+import type { Config } from "../../config/config.ts";
 import { exists, makeDeployment, sampleFounders, sampleNames, sampleWitnesses } from "./setup.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
@@ -11,6 +12,8 @@ const home = ".sigil";
 const data = join(home, "data");
 const keys = join(home, "keys");
 const origin = "sigil.dev";
+/** On this machine alone, unless told otherwise. */
+const httpAddress = "127.0.0.1:50053";
 
 const prepare = async (terminal: Terminal): Promise<void> => {
   if (await isInitialised(data)) return;
@@ -32,7 +35,21 @@ const bearer = `-H "authorization: Bearer $(npm run -s sigil -- token --key ${ke
 /** Any note will do that is an object. */
 const noteSchema = JSON.stringify({ kind: "note", schema: { type: "object" } });
 
-const greeting = (target: string): string =>
+const httpLines = (url: string | null): readonly string[] =>
+  url === null
+    ? []
+    : [
+        "Over HTTP:",
+        `  curl -H 'content-type: application/json' -d '${JSON.stringify({ action: "read", target: "public/docs" })}' ${url}/trust/check`,
+      ];
+
+/** HTTP is off by default but here. */
+const withHttp = (config: Config, argv: readonly string[], terminal: Terminal): Config =>
+  config.sources.http_listen.kind === "default"
+    ? loadConfig([...argv, "--http-listen", httpAddress], terminal)
+    : config;
+
+const greeting = ({ target, httpUrl }: Served): string =>
   [
     "",
     `Serving on ${target}, without TLS, for this machine only. Sample principals and witnesses, with keys in ${keys}/:`,
@@ -44,6 +61,7 @@ const greeting = (target: string): string =>
     `  ${checkLine(target, "", { action: "delete", target: "user/profile" })}`,
     "With a token of the sample operator:",
     `  ${checkLine(target, bearer, { action: "write", target: "user/notes" })}`,
+    ...httpLines(httpUrl),
     "What is served:",
     `  grpcurl -plaintext ${target} list`,
     "With the command line:",
@@ -57,8 +75,8 @@ const greeting = (target: string): string =>
 export const dev: Command = {
   name: "dev",
   about:
-    `Serve a development deployment in ${home}/ on 127.0.0.1:50051. The first start makes it, with a sample principal of\n` +
-    "every level. Takes the flags of sigil serve, except --data.",
+    `Serve a development deployment in ${home}/ on 127.0.0.1:50051, and over HTTP on ${httpAddress}. The first start\n` +
+    "makes it, with a sample principal of every level. Takes the flags of sigil serve, except --data.",
   flags: Object.fromEntries(Object.entries(configFlags).filter(([name]) => name !== "data")),
   rawArguments: true,
   examples: ["sigil dev", "sigil dev --listen 127.0.0.1:6000 --operator-listen 127.0.0.1:6001"],
@@ -68,9 +86,10 @@ export const dev: Command = {
       usage(`sigil dev keeps its data in ${home}; for another place: sigil init --data DIR --dev`);
     }
     // Checked first: nothing is made for a start that cannot be.
-    const config = loadConfig([...argv, "--data", data], terminal);
+    const words = [...argv, "--data", data];
+    const config = withHttp(loadConfig(words, terminal), words, terminal);
     await prepare(terminal);
-    await serveUntilSignal(config, terminal, (target) => terminal.note(greeting(target)));
+    await serveUntilSignal(config, terminal, (served) => terminal.note(greeting(served)));
     return exitCodes.ok;
   },
 };

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describeConfig, readConfig, type Config } from "../../config/config.ts";
 import { flagOf, KEYS, keyNames } from "../../config/keys.ts";
 import { closeOnSignal } from "../../wire/signals.ts";
-import { startServer } from "../../wire/server.ts";
+import { startServer, type RunningServer } from "../../wire/server.ts";
 import { exitCodes, type Command, type Flags } from "../terminal/command.ts";
 import { withoutClientVariables } from "../call/connection.ts";
 import { kekInputsOf } from "../terminal/passphrase.ts";
@@ -35,17 +35,20 @@ export const configFlags: Flags = {
   config: { about: "A TOML file of these keys; see docs/operating/configuration.md.", value: "FILE" },
 };
 
+/** Where a server is reached. */
+export type Served = Pick<RunningServer, "target" | "httpUrl">;
+
 /** @returns when a signal has stopped the server. */
 export const serveUntilSignal = async (
   config: Config,
   terminal: Terminal,
-  onServing: (target: string) => void,
+  onServing: (served: Served) => void,
 ): Promise<void> => {
   await using kekInputs = kekInputsOf(terminal, { modulePath: config["pkcs11.module"] });
   const starting = startServer({ config, overrides: { kekInputs, ownsProcess: true } });
   const stopped = closeOnSignal(starting);
   await using server = await starting;
-  onServing(server.target);
+  onServing(server);
   await stopped;
 };
 

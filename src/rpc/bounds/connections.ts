@@ -3,6 +3,7 @@
  * called without a name and is idle, are ended after a while, and at once when another needs their place: the silent ones first,
  * then the one that is idle longest. Whoever has proved who it is keeps its place. So many of one address without a name.
  */
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2Session, ServerHttp2Stream } from "node:http2";
 import type { Server, Socket } from "node:net";
 import { localPeer, peerOf } from "../../identity/peer.ts";
@@ -40,7 +41,7 @@ export class Connections {
   /** Oldest first. */
   readonly #all = new Set<Connection>();
   readonly #byAddress = new Map<string, Connection>();
-  readonly #bySession = new WeakMap<Http2Session, Connection>();
+  readonly #byLine = new WeakMap<object, Connection>();
   readonly #sweep: NodeJS.Timeout;
 
   constructor(bounds: ConnectionBounds) {
@@ -52,7 +53,7 @@ export class Connections {
     return this.#all.size;
   }
 
-  /** Follows an HTTP/2 listener's connections, sessions and calls. */
+  /** Follows a listener's connections, and its sessions and calls over HTTP/2. */
   watchHttp2(listener: Server): void {
     const entered = new WeakMap<Socket, Connection>();
     // Before Node makes a session of it, which is told of by its own event; ended only after that.
@@ -67,13 +68,27 @@ export class Connections {
       const connection = key === undefined ? undefined : this.#byAddress.get(key);
       if (connection === undefined) return;
       connection.session = session;
-      this.#bySession.set(session, connection);
+      this.#byLine.set(session, connection);
     });
     listener.on("stream", (stream: ServerHttp2Stream) => {
-      const connection = stream.session && this.#bySession.get(stream.session);
+      const connection = stream.session && this.#byLine.get(stream.session);
       if (connection === undefined || connection.isProved) return;
       this.#begin(connection);
       stream.once("close", () => this.#end(connection));
+    });
+  }
+
+  /** And the requests of one that speaks HTTP/1.1 as well. To be called before they are served. */
+  watchHttp1(listener: Server): void {
+    listener.on("request", (request: IncomingMessage, response: ServerResponse) => {
+      if (request.httpVersionMajor !== 1) return;
+      const key = keyOf(request.socket);
+      const connection = key === undefined ? undefined : this.#byAddress.get(key);
+      if (connection === undefined) return;
+      this.#byLine.set(request.socket, connection);
+      if (connection.isProved) return;
+      this.#begin(connection);
+      response.once("close", () => this.#end(connection));
     });
   }
 
@@ -115,9 +130,9 @@ export class Connections {
     } else if (this.#all.size > max) this.#makePlace(connection, () => true, "CONNECTIONS");
   }
 
-  /** Somebody proved who it is on this session. */
-  prove(session: Http2Session | undefined): void {
-    const connection = session && this.#bySession.get(session);
+  /** Somebody proved who it is. @param line what its calls come on: a session of HTTP/2, or a socket. */
+  prove(line: object): void {
+    const connection = this.#byLine.get(line);
     if (connection !== undefined) connection.isProved = true;
   }
 

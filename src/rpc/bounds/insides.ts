@@ -103,16 +103,3 @@ export const streamOf = (call: object): ServerHttp2Stream => {
   assert(stream !== undefined, "grpc-js keeps the stream of a call elsewhere");
   return stream;
 };
-
-/** Whether nothing more can be sent on a call: its stream is closed, or grpc-js has answered for itself. */
-export const isAnswered = (call: object): boolean => {
-  const stream = streamOf(call);
-  return stream.closed || stream.destroyed || stream.writableEnded;
-};
-
-/** The `grpc-status` that has been sent, in headers where nothing came before it, else in trailers. */
-export const sentCodeOf = (call: object): number | undefined => {
-  const { sentTrailers, sentHeaders } = streamOf(call);
-  const code = sentTrailers?.["grpc-status"] ?? sentHeaders?.["grpc-status"];
-  return code === undefined ? undefined : Number(code);
-};

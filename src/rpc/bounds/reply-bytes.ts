@@ -17,8 +17,8 @@ import { backupChunkBytesMax, messageBytesMax } from "../../limits.ts";
 type Taken = "message" | "call" | "handler";
 
 export type ReplyBytes = {
-  /** @param request its bytes: room is taken before it is decoded. */
-  readonly bytes: (request: Uint8Array) => number;
+  /** @param request gives its bytes: room is taken before it is decoded. */
+  readonly bytes: (request: () => Uint8Array) => number;
   readonly taken: Taken;
 };
 
@@ -50,7 +50,7 @@ const countFirst = (message: Uint8Array): number => {
 const REPLIES: ReadonlyMap<string, ReplyBytes> = new Map([
   [
     Trust.batchCheck.path,
-    { bytes: (request) => countFirst(request) * decisionBytes, taken: "message" } satisfies ReplyBytes,
+    { bytes: (request) => countFirst(request()) * decisionBytes, taken: "message" } satisfies ReplyBytes,
   ],
   [Trust.getActiveModel.path, record],
   [Trust.simulate.path, page],

@@ -8,7 +8,7 @@ import { status as Code, type Metadata, type ServerUnaryCall, type ServiceError 
 import { SigilFault } from "../../errors.ts";
 import { callOverheadMs } from "../../limits.ts";
 import { callerKey, type CallContext, type Caller } from "../../identity/caller.ts";
-import { isAnswered, sentCodeOf } from "../bounds/insides.ts";
+import { lineOf } from "../bounds/line.ts";
 import type { Places } from "../bounds/places.ts";
 import type { ReplyRoom } from "../bounds/replies.ts";
 import { replyBytesMaxOf } from "../bounds/reply-limit.ts";
@@ -19,7 +19,7 @@ import type { RpcEnvironment } from "./environment.ts";
 import { connectionOf, flowOfPeer, identifyCaller } from "./identify.ts";
 import { CallPace, type Flow } from "./pacing.ts";
 
-/** What is read of a call of grpc-js, whatever its kind. */
+/** What is read of a call, whatever its kind and its transport. */
 export type GrpcCall = Pick<
   ServerUnaryCall<unknown, unknown>,
   "metadata" | "getAuthContext" | "getPeer" | "getDeadline"
@@ -33,7 +33,7 @@ export type CallKind = {
   readonly allowed: (deadline: Date | number, nowMs: number) => Allowed;
   /** Counted places that it takes one of. */
   readonly places?: Places;
-  /** Hands the error to grpc-js. */
+  /** Hands the error to the transport. */
   readonly refuse: (error: ServiceError) => void;
 };
 
@@ -102,7 +102,8 @@ export class Call {
     rpc.underWay.enter();
     const { deadlineMs, enforced } = kind.allowed(call.getDeadline(), rpc.nowMs());
     this.#deadlineMs = deadlineMs;
-    if (enforced) this.#timer = setTimeout(() => this.fail(this.#late()), deadlineMs);
+    if (enforced || (deadlineMs <= timerMsMax && !lineOf(call).watchesDeadline))
+      this.#timer = setTimeout(() => this.fail(this.#late()), deadlineMs);
     // grpc-js says "cancelled" at the end of every call; only the first end counts, and an error costs its stack.
     call.once("cancelled", () => this.#cancelled());
   }
@@ -182,7 +183,7 @@ export class Call {
    */
   async isWhole(): Promise<boolean> {
     await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
-    return !this.#ended && !isAnswered(this.#call);
+    return !this.#ended && !lineOf(this.#call).isAnswered;
   }
 
   /** @param release is called once, at the end whatever it is. */
@@ -198,16 +199,16 @@ export class Call {
     if (underWay.draining) stop();
   }
 
-  /** Ends it OK, unless it has ended or is broken. @param send hands grpc-js what is left to be sent. */
+  /** Ends it OK, unless it has ended or is broken. @param send hands the transport what is left to be sent. */
   succeed(send: (trailers: Metadata) => void): void {
     // Broken off by its caller, or answered by grpc-js: that says "cancelled" next.
-    if (this.#ended || isAnswered(this.#call)) return;
+    if (this.#ended || lineOf(this.#call).isAnswered) return;
     this.#ended = true;
     let code: number = Code.INTERNAL;
     try {
       this.charged.run(() => send(trailersOf(this.requestId)));
       // A message that cannot be serialised is answered by grpc-js.
-      code = sentCodeOf(this.#call) ?? Code.OK;
+      code = lineOf(this.#call).sentCode ?? Code.OK;
     } finally {
       this.#end(code, undefined);
     }
@@ -236,7 +237,7 @@ export class Call {
     this.#leaveRoom();
     if (this.#ended) return;
     this.#ended = true;
-    const sent = sentCodeOf(this.#call);
+    const sent = lineOf(this.#call).sentCode;
     const isLate = isTimeUp(this.#call.getDeadline(), this.#rpc.nowMs());
     if (sent === Code.DEADLINE_EXCEEDED || (sent === undefined && isLate)) {
       this.#breakOff(Code.DEADLINE_EXCEEDED, this.#late());

@@ -28,12 +28,17 @@ const counted = ({ path, responseSerialize }: MethodDefinition<unknown, unknown>
 
 /** A request as it came. What a wrapper is given in place of its message. */
 class Encoded {
-  readonly bytes: Uint8Array;
+  #source: Uint8Array | (() => Uint8Array);
   readonly #decode: (bytes: Uint8Array) => unknown;
 
-  constructor(bytes: Uint8Array, decode: (bytes: Uint8Array) => unknown) {
-    this.bytes = bytes;
+  constructor(source: Uint8Array | (() => Uint8Array), decode: (bytes: Uint8Array) => unknown) {
+    this.#source = source;
     this.#decode = decode;
+  }
+
+  get bytes(): Uint8Array {
+    if (typeof this.#source === "function") this.#source = this.#source();
+    return this.#source;
   }
 
   decode(): unknown {
@@ -45,18 +50,33 @@ class Encoded {
   }
 }
 
-const strict = (method: MethodDefinition<unknown, unknown>): MethodDefinition<unknown, unknown> => {
-  const { path, requestDeserialize } = method;
-  const decode = (bytes: Uint8Array): unknown => {
+const decoderOf =
+  ({ path, requestDeserialize }: MethodDefinition<unknown, unknown>) =>
+  (bytes: Uint8Array): unknown => {
     // Generated decoders take a reader as well; one of their own would put U+FFFD for what is no UTF-8.
     const reader: unknown = new BinaryReader(bytes, utf8Decode);
     return withExactStructs(path, requestDeserialize(reader as Buffer), bytes);
   };
+
+const strict = (method: MethodDefinition<unknown, unknown>): MethodDefinition<unknown, unknown> => {
+  const decode = decoderOf(method);
   return {
     ...method,
     responseSerialize: counted(method),
     requestDeserialize: (bytes) => carryPermit(bytes, new Encoded(bytes, decode)),
   };
+};
+
+/** A method for a transport that carries its messages another way. */
+export type CarriedMethod = {
+  /** @param bytes are made when the request is decoded, in its caller's turn; what they throw is the call's end. */
+  readonly request: (bytes: () => Uint8Array) => unknown;
+  readonly responseBytes: (response: unknown) => Uint8Array;
+};
+
+export const carriedMethod = (method: MethodDefinition<unknown, unknown>): CarriedMethod => {
+  const decode = decoderOf(method);
+  return { request: (bytes) => new Encoded(bytes, decode), responseBytes: counted(method) };
 };
 
 /** The service as it is, but requests are decoded by `readRequest` alone, and strictly. */

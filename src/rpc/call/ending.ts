@@ -6,7 +6,11 @@ import type { RpcEnvironment } from "./environment.ts";
 import type { Occurrence } from "../status.ts";
 
 /** Logs what callers may not see, and names it. */
-export const occurrenceOf = (rpc: RpcEnvironment, path: string, requestId: string): Occurrence => ({
+export const occurrenceOf = (
+  rpc: Pick<RpcEnvironment, "newId" | "log">,
+  path: string,
+  requestId: string,
+): Occurrence => ({
   requestId,
   report: (cause) => {
     const incident = rpc.newId();

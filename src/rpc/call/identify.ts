@@ -7,7 +7,7 @@ import { peerOf } from "../../identity/peer.ts";
 import { credentialsOf } from "./context.ts";
 import type { PaceProof } from "../../identity/tokens.ts";
 import type { RpcEnvironment } from "./environment.ts";
-import { streamOf } from "../bounds/insides.ts";
+import { lineOf } from "../bounds/line.ts";
 import type { Flow } from "./pacing.ts";
 
 /** What grpc-js says where a connection has no address. */
@@ -22,10 +22,7 @@ type Call = Pick<ServerUnaryCall<unknown, unknown>, "metadata" | "getAuthContext
 const peerIn = (call: Call): string => peerOf(addressOf(call.getPeer()));
 
 /** The connection that a call came on. */
-export const connectionOf = (call: object): object => {
-  const stream = streamOf(call);
-  return stream.session ?? stream;
-};
+export const connectionOf = (call: object): object => lineOf(call).connection;
 
 const keyOfPeer = (call: Call): string => callerKey({ ...anonymous, peer: peerIn(call) });
 
@@ -67,7 +64,7 @@ export const identifyCaller = async (
   const certificate = readsCertificates ? call.getAuthContext().sslPeerCertificate : undefined;
   const named = await identify(credentialsOf(call.metadata, certificate), paceProofOf(rpc, call, isWanted));
   const caller = named.credential === "none" ? { ...named, peer: peerIn(call) } : named;
-  if (caller.credential !== "none") connections.prove(streamOf(call).session);
+  if (caller.credential !== "none") connections.prove(connectionOf(call));
   authorize(caller, path);
   return caller;
 };

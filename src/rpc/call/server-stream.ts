@@ -2,13 +2,12 @@
  * Server streams. A handler gives an async iterable, of which one message is taken at a time and only when the one before has left for
  * the socket: a caller that does not read stops the handler, and nothing is held but that one message. Has no deadline but the caller's.
  */
-import { constants } from "node:http2";
-import type { handleServerStreamingCall } from "@grpc/grpc-js";
+import type { Metadata } from "@grpc/grpc-js";
 import { fail, SigilFault } from "../../errors.ts";
 import type { CallContext, Caller, Room } from "../../identity/caller.ts";
-import { streamOf } from "../bounds/insides.ts";
+import { lineOf } from "../bounds/line.ts";
 import { replyBytesOf, type ReplyBytes } from "../bounds/reply-bytes.ts";
-import { Call, callersTime } from "./call.ts";
+import { Call, callersTime, type GrpcCall } from "./call.ts";
 import { bytesOf, readRequest } from "./decode.ts";
 import type { RpcEnvironment } from "./environment.ts";
 
@@ -23,6 +22,17 @@ export type StreamAnswer<Request, Response> = (
   request: Request,
   call: StreamContext,
 ) => AsyncIterable<Response>;
+
+/** What a handler is registered as: called by grpc-js, or by whatever else makes such a call. */
+export type StreamHandler<Request, Response> = (
+  call: GrpcCall & {
+    readonly request: Request;
+    /** Calls back when the message has passed flow control, or cannot any more. */
+    readonly write: (message: Response, written: () => void) => unknown;
+    readonly end: (trailers: Metadata) => unknown;
+    readonly emit: (event: "error", error: Error) => boolean;
+  },
+) => void;
 
 const short: ReplyBytes = { bytes: () => 0, taken: "handler" };
 
@@ -47,7 +57,7 @@ export const serverStreaming =
     rpc: RpcEnvironment,
     path: string,
     answer: StreamAnswer<Request, Response>,
-  ): handleServerStreamingCall<Request, Response> =>
+  ): StreamHandler<Request, Response> =>
   (stream) => {
     const { streams: places } = rpc;
     const refuse = (error: Error): void => void stream.emit("error", error);
@@ -55,7 +65,10 @@ export const serverStreaming =
     call.onDrain(() => call.fail(new SigilFault({ kind: "notServing", rule: "the server is stopping" })));
     void call.run(async (caller, flow) => {
       const { bytes, taken } = replyBytesOf(path) ?? short;
-      const room = call.roomOf(caller, bytes(bytesOf(stream.request)));
+      const room = call.roomOf(
+        caller,
+        flow.run(() => bytes(() => bytesOf(stream.request))),
+      );
       const messages = flow.run(() =>
         answer(caller, readRequest(stream.request), { ...call.contextOfReply(), room })[
           Symbol.asyncIterator
@@ -65,7 +78,7 @@ export const serverStreaming =
       /** A caller that does not read gets no trailers either. */
       const breakOff = (fault: SigilFault): void => {
         call.fail(fault);
-        streamOf(stream).close(constants.NGHTTP2_CANCEL);
+        lineOf(stream).breakOff();
       };
       /** Resolves when the message has passed flow control, or the stream is gone: then "cancelled" says so. */
       const write = (message: Response): Promise<void> =>

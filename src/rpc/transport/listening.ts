@@ -8,7 +8,7 @@ import { connect, createServer, type ListenOptions } from "node:net";
 import { fail } from "../../errors.ts";
 import { formatAddress, isUnix, type Address } from "../../config/address.ts";
 
-export type ListenKey = "listen" | "operator_listen";
+export type ListenKey = "listen" | "http_listen" | "operator_listen";
 
 /** A server on this machine answers a connection at once, or the system does for it. */
 const probeMsMax = 2000;

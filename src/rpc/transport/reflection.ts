@@ -1,20 +1,11 @@
 /** Server reflection, grpc.reflection.v1 (and v1alpha, which older tools ask for), from the built descriptors. */
-import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import type { Server, ServerDuplexStream, ServiceDefinition } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
 import { assert } from "../../errors.ts";
+import { readDescriptors } from "./descriptors.ts";
 
 type Package = ConstructorParameters<typeof ReflectionService>[0];
-
-/** From the sources, and from dist/src/ in the published package. */
-const descriptorPaths = ["../../generated/descriptors.binpb", "../../../generated/descriptors.binpb"];
-
-const readDescriptors = (): Uint8Array => {
-  const paths = descriptorPaths.map((path) => fileURLToPath(new URL(path, import.meta.url)));
-  return readFileSync(paths.find((path) => existsSync(path)) ?? paths[0] ?? "");
-};
 
 /** The files of a FileDescriptorSet, each still encoded: field 1, repeated. */
 const splitFiles = (set: Uint8Array): readonly Buffer[] => {

@@ -113,7 +113,8 @@ const watchSockets = (
 /** What a stream of somebody else's (a health watcher) may hold up a stop after the last call. */
 const unanswerableMs = 250;
 
-const within = async (delayMs: number, done: Promise<void>): Promise<void> => {
+/** Resolves when it is done, or when the time has passed. */
+export const within = async (delayMs: number, done: Promise<void>): Promise<void> => {
   let timer: NodeJS.Timeout | undefined;
   await Promise.race([done, new Promise<void>((resolve) => (timer = setTimeout(resolve, delayMs)))]);
   clearTimeout(timer);

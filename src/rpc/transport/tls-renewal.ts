@@ -3,12 +3,13 @@
  * asks, checked as one set, and put into use whole or not at all. No connection ends but those of a removed authority.
  */
 import type { Server as NetServer } from "node:net";
+import type { Server as TlsServer, TlsOptions } from "node:tls";
 import { describeError, SigilFault } from "../../errors.ts";
 import type { Log } from "../call/environment.ts";
 import { watchFiles } from "./file-watch.ts";
 import { AdmittedConnections } from "./tls-admitted.ts";
 import { expiryMs, isSameSet, readTls, untimely, type TlsPaths, type TlsSet } from "./tls-files.ts";
-import { TlsCredentials } from "./tls.ts";
+import { contextOf, serverOptionsOf, TlsCredentials } from "./tls.ts";
 
 export type TlsResult = "renewed" | "unchanged" | "refused";
 
@@ -43,6 +44,7 @@ export class TlsRenewal implements AsyncDisposable {
   readonly #admitted: AdmittedConnections;
   readonly #watching: Disposable;
   readonly #results = { renewed: 0, refused: 0 };
+  readonly #servers = new Set<TlsServer>();
   #set: TlsSet;
   /** The last refusal: said once, however often it is met. */
   #refusal = "";
@@ -80,6 +82,18 @@ export class TlsRenewal implements AsyncDisposable {
     this.#admitted.watch(listener);
   }
 
+  /** What a server of Node's own is made with now. */
+  get serverOptions(): TlsOptions {
+    return serverOptionsOf(this.#set.tls);
+  }
+
+  /** Such a server, which takes each new set from now on. */
+  serve(server: TlsServer): void {
+    this.watch(server);
+    this.#servers.add(server);
+    server.once("close", () => this.#servers.delete(server));
+  }
+
   /** Reads the files again, one reading at a time. Never throws. `asked`: somebody waits to be told, whatever comes of it. */
   renew(why: "asked" | "changed"): Promise<TlsResult> {
     const result = this.#turn.then(() => this.#renew(why));
@@ -114,6 +128,7 @@ export class TlsRenewal implements AsyncDisposable {
   #put(set: TlsSet): void {
     // New connections are made by the new set before those of a removed authority end: they cannot come back.
     this.credentials.renew(set.tls);
+    for (const server of this.#servers) server.setSecureContext(contextOf(set.tls));
     this.#set = set;
     this.#refusal = "";
     this.#results.renewed += 1;

@@ -1,5 +1,5 @@
-/** TLS of the gRPC port: what it is made of, and the credentials that serve it and take another one while they serve. */
-import type { SecureContextOptions } from "node:tls";
+/** TLS of the ports for callers: what it is made of, and the credentials that serve it and take another one while they serve. */
+import type { SecureContextOptions, TlsOptions } from "node:tls";
 import { ServerCredentials } from "@grpc/grpc-js";
 import { assert } from "../../errors.ts";
 
@@ -19,18 +19,20 @@ export const contextOf = ({ cert, key, clientCa }: Tls): SecureContextOptions =>
   ...(clientCa === null ? {} : { ca: clientCa }),
 });
 
+/** Whether a connection is asked for a certificate, and refused without one that holds. */
+const askingOf = ({ clientCa, clientCertificate }: Tls): TlsOptions => ({
+  requestCert: clientCa !== null,
+  rejectUnauthorized: clientCa !== null && clientCertificate === "required",
+  minVersion: "TLSv1.2",
+});
+
+/** Of a server of Node's own. */
+export const serverOptionsOf = (tls: Tls): TlsOptions => ({ ...contextOf(tls), ...askingOf(tls) });
+
 /** TLS that may ask for a client certificate without insisting; grpc-js's own factory cannot. */
 export class TlsCredentials extends ServerCredentials {
   constructor(tls: Tls) {
-    const asks = tls.clientCa !== null;
-    super(
-      {
-        requestCert: asks,
-        rejectUnauthorized: asks && tls.clientCertificate === "required",
-        minVersion: "TLSv1.2",
-      },
-      contextOf(tls),
-    );
+    super(askingOf(tls), contextOf(tls));
   }
 
   _equals(other: ServerCredentials): boolean {

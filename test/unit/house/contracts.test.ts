@@ -11,6 +11,8 @@ const contracts = readdirSync(join(repository, "proto"), { recursive: true, enco
 
 /** Where the published stubs are. */
 const published: Readonly<Record<string, string>> = {
+  "google/api/annotations.proto": "google.golang.org/genproto/googleapis/api/annotations;annotations",
+  "google/api/http.proto": "google.golang.org/genproto/googleapis/api/annotations;annotations",
   "google/rpc/error_details.proto": "google.golang.org/genproto/googleapis/rpc/errdetails;errdetails",
   "google/rpc/status.proto": "google.golang.org/genproto/googleapis/rpc/status;status",
   "grpc/health/v1/health.proto": "google.golang.org/grpc/health/grpc_health_v1",

@@ -1,0 +1,253 @@
+/**
+ * From a request to the registered handler of its RPC and back: the very handlers that gRPC calls, so that identity, permissions, pacing,
+ * limits, deadlines, metrics and errors have one implementation. What is refused here was never a call.
+ */
+import type { FileRegistry } from "@bufbuild/protobuf";
+import {
+  status as Code,
+  type MethodDefinition,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import { CheckResponse, TrustServiceService } from "@sigil/proto/sigil/trust/v1/trust";
+import { Verdict } from "@sigil/proto/sigil/type/v1/type";
+import { assert, SigilFault } from "../../errors.ts";
+import { requestIdOf } from "../../rpc/call/context.ts";
+import { carriedMethod, type CarriedMethod } from "../../rpc/call/decode.ts";
+import { occurrenceOf } from "../../rpc/call/ending.ts";
+import type { RpcEnvironment } from "../../rpc/call/environment.ts";
+import type { UnaryHandler } from "../../rpc/call/unary.ts";
+import type { Intake } from "../../rpc/bounds/intake.ts";
+import { serviceErrorOf, statusOf } from "../../rpc/status.ts";
+import { jsonReply, problemAnswer, send, type Answer } from "./answer.ts";
+import { readBody } from "./body.ts";
+import { connectionOf, HttpCall, HttpLine, type HttpRequest, type HttpResponse } from "./call.ts";
+import {
+  idempotencyKeyOf,
+  metadataOf,
+  requireHost,
+  requireJsonType,
+  timeoutMsOf,
+  valuesOf,
+} from "./headers.ts";
+import { problemOf, Refused, refusedProblem, typeOf, type Problem } from "./problem.ts";
+import { requestBytes } from "./request.ts";
+import { findRoute, routesOf, type Found, type Route } from "./routes.ts";
+import { parseTemplate } from "./template.ts";
+
+export type Services = readonly (readonly [ServiceDefinition, UntypedServiceImplementation])[];
+
+export type ServingOptions = {
+  readonly rpc: Pick<RpcEnvironment, "newId" | "log" | "nowMs" | "underWay">;
+  readonly intake: Pick<Intake, "budget">;
+  readonly services: Services;
+  readonly contracts: FileRegistry;
+  /** Names in `Host` that are served besides addresses; null where any is, as on a Unix socket. */
+  readonly hosts: readonly string[] | null;
+  /** Of a body, as of a message. */
+  readonly bytesMax: number;
+};
+
+type Method = { readonly handler: UnaryHandler<unknown, unknown>; readonly carried: CarriedMethod };
+
+/** How a route answers: with the reply, or with 204 and 403 alone. */
+type Served = Route & { readonly isGuard: boolean };
+
+type Exchange = {
+  readonly request: HttpRequest;
+  readonly response: HttpResponse;
+  readonly requestId: string;
+  /** Whether a problem says `"allowed": false`. */
+  readonly denies: boolean;
+  readonly isGuard: boolean;
+};
+
+const checkPath = TrustServiceService.check.path;
+const guardPath = "/trust/guard";
+const decisionPaths = /^\/trust\/(?:check|guard)(?![a-z_-])/;
+
+const methodsOf = (services: Services): ReadonlyMap<string, Method> =>
+  new Map(
+    services.flatMap(([service, handlers]) =>
+      Object.entries(service).flatMap(([name, definition]): readonly (readonly [string, Method])[] => {
+        const method: MethodDefinition<unknown, unknown> = definition;
+        const handler = handlers[name];
+        if (handler === undefined || method.requestStream || method.responseStream) return [];
+        return [[method.path, { handler: handler as Method["handler"], carried: carriedMethod(method) }]];
+      }),
+    ),
+  );
+
+/** The path and what stands after it. @throws Refused for what is no path of ours, as a proxy would be asked. */
+const splitTarget = (target: string): { readonly path: string; readonly query: string } => {
+  if (!target.startsWith("/") || target.includes("#"))
+    throw new Refused("MALFORMED_TARGET", "the request target must be a path");
+  const at = target.indexOf("?");
+  return at < 0 ? { path: target, query: "" } : { path: target.slice(0, at), query: target.slice(at + 1) };
+};
+
+/** HTTP/2 names it apart; a `host` beside it must not name another. */
+const hostOf = (request: HttpRequest): string | undefined => {
+  const hosts = new Set(valuesOf(request.rawHeaders, "host"));
+  if ("authority" in request && request.authority !== "") hosts.add(request.authority);
+  return hosts.size === 1 ? [...hosts][0] : undefined;
+};
+
+const hasBody = ({ headers }: HttpRequest): boolean =>
+  headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+
+/** An allow and nothing else; how the caller is told why not. */
+const guardAnswer = (reply: CheckResponse, requestId: string): Answer => {
+  const { allowed, verdict, reason, auditId } = reply;
+  const headers = { "sigil-audit-id": auditId };
+  if (allowed && verdict === Verdict.VERDICT_ALLOW) return { status: 204, headers, text: undefined };
+  const members = {
+    type: typeOf("DENIED"),
+    title: "Denied",
+    status: 403,
+    detail: `the verdict is ${verdict === Verdict.VERDICT_REVIEW ? "review" : "deny"}: ${reason}`,
+    code: "PERMISSION_DENIED",
+    reason: "DENIED",
+    requestId,
+    facts: { audit_id: auditId, decision_reason: reason },
+  };
+  return problemAnswer({ status: 403, headers, members }, true);
+};
+
+export class Serving {
+  readonly #options: ServingOptions;
+  readonly #routes: readonly Served[];
+  readonly #methods: ReadonlyMap<string, Method>;
+
+  constructor(options: ServingOptions) {
+    this.#options = options;
+    this.#methods = methodsOf(options.services);
+    const routes = routesOf(options.contracts).map((route) => ({ ...route, isGuard: false }));
+    for (const { rpcPath } of routes)
+      assert(this.#methods.has(rpcPath), `${rpcPath} has a route and no handler`);
+    const check = routes.find(({ rpcPath }) => rpcPath === checkPath);
+    assert(check !== undefined, "checks have no route");
+    this.#routes = [...routes, { ...check, template: parseTemplate(guardPath), isGuard: true }];
+  }
+
+  /** Never rejects. */
+  async serve(request: HttpRequest, response: HttpResponse): Promise<void> {
+    const metadata = metadataOf(request.rawHeaders);
+    const requestId = requestIdOf(metadata, this.#options.rpc.newId);
+    const url = request.url ?? "";
+    const denies = decisionPaths.test(url);
+    const isGuard = denies && url.startsWith(guardPath);
+    const exchange: Exchange = { request, response, requestId, denies, isGuard };
+    // A peer that resets while it is answered.
+    response.on("error", () => {});
+    try {
+      const { hosts } = this.#options;
+      if (hosts !== null) requireHost(hostOf(request), hosts);
+      const { path, query } = splitTarget(url);
+      const found = findRoute(this.#routes, request.method ?? "", path);
+      if (found.kind !== "found") throw refusalOf(found);
+      await this.#call(exchange, metadata, found, query);
+    } catch (error) {
+      this.#refuse(exchange, error);
+    }
+  }
+
+  async #call(
+    exchange: Exchange,
+    metadata: ReturnType<typeof metadataOf>,
+    { route, captures }: Extract<Found<Served>, { kind: "found" }>,
+    query: string,
+  ): Promise<void> {
+    const { request, response } = exchange;
+    const { rpc, contracts } = this.#options;
+    const { rawHeaders } = request;
+    const method = this.#methods.get(route.rpcPath);
+    assert(method !== undefined, `${route.rpcPath} has no handler`);
+    const isPost = route.method === "POST";
+    if (isPost) requireJsonType(rawHeaders);
+    else if (hasBody(request)) throw new Refused("NOT_JSON", "GET takes no body", { connection: "close" });
+    const timeoutMs = timeoutMsOf(rawHeaders);
+    const idempotencyKey = isPost ? idempotencyKeyOf(rawHeaders) : undefined;
+    const body = isPost ? await this.#read(exchange) : "";
+    const carried = { route, captures, query, body, idempotencyKey };
+    const line = new HttpLine(request, response);
+    const call = new HttpCall<unknown>(request, response, {
+      line,
+      metadata,
+      deadlineMs: timeoutMs === undefined ? Infinity : rpc.nowMs() + timeoutMs,
+      message: method.carried.request(() => requestBytes(carried, contracts)),
+    });
+    method.handler(call, (error, reply) => {
+      if (error !== null) {
+        const failed = error as Parameters<typeof problemOf>[0];
+        line.sentCode = failed.code;
+        this.#send(exchange, this.#problem(exchange, problemOf(failed, exchange.requestId)));
+        return;
+      }
+      const answered = this.#replyAnswer(exchange, route, method, reply);
+      line.sentCode = answered.code;
+      this.#send(exchange, answered.answer);
+    });
+  }
+
+  /** A reply that cannot be written is an error, as it is over gRPC. */
+  #replyAnswer(
+    exchange: Exchange,
+    route: Served,
+    { carried }: Method,
+    reply: unknown,
+  ): { readonly code: Code; readonly answer: Answer } {
+    try {
+      const bytes = carried.responseBytes(reply);
+      const answer = route.isGuard
+        ? guardAnswer(CheckResponse.decode(bytes), exchange.requestId)
+        : jsonReply(route.rpc.output, bytes, this.#options.contracts);
+      return { code: Code.OK, answer };
+    } catch (error) {
+      return { code: Code.INTERNAL, answer: this.#errorAnswer(exchange, error, route.rpcPath) };
+    }
+  }
+
+  /** Its room is given back when it is answered. */
+  async #read({ request, response }: Exchange): Promise<string> {
+    const { intake, bytesMax } = this.#options;
+    const { text, release } = await readBody(request, {
+      bytesMax,
+      intake,
+      connection: connectionOf(request),
+    });
+    response.once("close", release);
+    return text;
+  }
+
+  #refuse(exchange: Exchange, error: unknown): void {
+    const { response } = exchange;
+    if (response.writableEnded || response.destroyed) return;
+    if (error instanceof SigilFault && error.error.kind === "cancelled") response.destroy();
+    else this.#send(exchange, this.#errorAnswer(exchange, error, "http"));
+  }
+
+  #errorAnswer(exchange: Exchange, error: unknown, path: string): Answer {
+    const { requestId } = exchange;
+    if (error instanceof Refused) return this.#problem(exchange, refusedProblem(error, requestId));
+    const status = statusOf(error, occurrenceOf(this.#options.rpc, path, requestId));
+    return this.#problem(exchange, problemOf(serviceErrorOf(status, requestId), requestId));
+  }
+
+  #problem({ denies, isGuard }: Exchange, problem: Problem): Answer {
+    if (!isGuard) return problemAnswer(problem, denies);
+    // Whoever guards by the status alone meets none that could be taken for something else.
+    const members = { ...problem.members, status: 403 };
+    return problemAnswer({ ...problem, status: 403, members }, denies);
+  }
+
+  #send({ request, response, requestId }: Exchange, answer: Answer): void {
+    send(request, response, answer, { requestId, isLast: this.#options.rpc.underWay.draining });
+  }
+}
+
+const refusalOf = (found: Exclude<Found<Route>, { kind: "found" }>): Refused => {
+  if (found.kind === "none") return new Refused("NO_SUCH_ROUTE", "the server has no such route");
+  const allow = found.methods.join(", ");
+  return new Refused("OTHER_METHOD", `the route takes ${allow}`, { allow });
+};

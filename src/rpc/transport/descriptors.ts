@@ -1,0 +1,11 @@
+/** The built descriptors of every contract: a FileDescriptorSet, as it is committed. */
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+/** From the sources, and from dist/src/ in the published package. */
+const descriptorPaths = ["../../generated/descriptors.binpb", "../../../generated/descriptors.binpb"];
+
+export const readDescriptors = (): Uint8Array => {
+  const paths = descriptorPaths.map((path) => fileURLToPath(new URL(path, import.meta.url)));
+  return readFileSync(paths.find((path) => existsSync(path)) ?? paths[0] ?? "");
+};

@@ -1,0 +1,95 @@
+/** The ports for callers, gRPC's and HTTP's: one set of handlers, certificates, connections and bounds. Called by server.ts alone. */
+import type { Config } from "../config/config.ts";
+import { readContracts } from "../gateway/http/routes.ts";
+import { startHttp, type HttpServer } from "../gateway/http/server.ts";
+import type { Services } from "../gateway/http/serving.ts";
+import type { RpcEnvironment } from "../rpc/call/environment.ts";
+import { readDescriptors } from "../rpc/transport/descriptors.ts";
+import type { Health } from "../rpc/transport/health.ts";
+import { startRpcServer, type RpcServer } from "../rpc/transport/server.ts";
+import type { TlsRenewal } from "../rpc/transport/tls-renewal.ts";
+import type { Bounds } from "./bounds.ts";
+
+export type Ports = {
+  readonly rpc: RpcServer;
+  /** Null where HTTP is off. */
+  readonly http: HttpServer | null;
+  /** Both end at once: neither takes new calls while those of the other finish. */
+  readonly close: () => Promise<void>;
+};
+
+export type PortsOptions = {
+  readonly config: Config;
+  readonly bounds: Bounds;
+  readonly tls: TlsRenewal | null;
+  readonly rpc: RpcEnvironment;
+  readonly services: Services;
+  readonly health: Health;
+};
+
+const serveRpc = ({ config, bounds, tls, rpc, services, health }: PortsOptions): Promise<RpcServer> =>
+  startRpcServer({
+    address: config.listen,
+    socketMode: config.socket_mode,
+    tls,
+    limits: {
+      messageBytesMax: config.message_bytes_max,
+      concurrentStreamsMax: config.concurrent_streams_max,
+      sessionMemoryMiBMax: config.session_memory_mib_max,
+      keepaliveMs: config.keepalive_ms,
+      keepaliveTimeoutMs: config.keepalive_timeout_ms,
+      connectionAgeMs: config.connection_age_ms,
+      connectionAgeGraceMs: config.connection_age_grace_ms,
+    },
+    reflection: config.reflection,
+    health,
+    intake: bounds.intake,
+    connections: bounds.connections,
+    services,
+    underWay: rpc.underWay,
+    drainMs: config.drain_ms,
+  });
+
+const serveHttp = async ({
+  config,
+  bounds,
+  tls,
+  rpc,
+  services,
+}: PortsOptions): Promise<HttpServer | null> => {
+  if (config.http_listen === null) return null;
+  return startHttp({
+    address: config.http_listen,
+    socketMode: config.socket_mode,
+    tls,
+    hosts: config.http_hosts,
+    limits: {
+      concurrentStreamsMax: config.concurrent_streams_max,
+      sessionMemoryMiBMax: config.session_memory_mib_max,
+    },
+    bytesMax: config.message_bytes_max,
+    silentMs: config.connection_silent_ms,
+    idleMs: config.connection_idle_ms,
+    connections: bounds.connections,
+    intake: bounds.intake,
+    rpc,
+    services,
+    contracts: readContracts(readDescriptors()),
+    drainMs: config.drain_ms,
+  });
+};
+
+/** @throws invalidConfig for an address that cannot be listened on; then neither is served. */
+export const servePorts = async (options: PortsOptions): Promise<Ports> => {
+  const rpc = await serveRpc(options);
+  try {
+    const http = await serveHttp(options);
+    const close = async (): Promise<void> => {
+      await Promise.all([rpc.close(), http?.close()]);
+    };
+    return { rpc, http, close };
+  } catch (error) {
+    await rpc.close();
+    throw error;
+  }
+};
