@@ -18,6 +18,7 @@ export interface Seen {
   readonly hash: Seen;
   readonly length: number;
   readonly metadata: Seen;
+  readonly nextPosition: Seen;
   readonly modelHash: Seen;
   readonly payloadJson: string;
   readonly reason: string;

@@ -1,5 +1,5 @@
 /** Answers: what stands around every one of them, and how a reply or an error becomes one. */
-import { toJsonString, fromBinary, type DescMessage, type FileRegistry } from "@bufbuild/protobuf";
+import { toJson, fromBinary, type DescMessage, type FileRegistry, type JsonObject } from "@bufbuild/protobuf";
 import type { HttpRequest, HttpResponse } from "./call.ts";
 import type { Problem } from "./problem.ts";
 
@@ -10,12 +10,15 @@ export type Answer = {
   readonly text: string | undefined;
 };
 
-/** @param reply its bytes, as gRPC would send them. */
+/** What is false, zero or empty is said too: `allowed` is read by people. @param reply its bytes, as gRPC would send them. */
+export const jsonOf = (type: DescMessage, reply: Uint8Array, registry: FileRegistry): JsonObject =>
+  // Replies are messages without a JSON form of their own.
+  toJson(type, fromBinary(type, reply), { registry, alwaysEmitImplicit: true }) as JsonObject;
+
 export const jsonReply = (type: DescMessage, reply: Uint8Array, registry: FileRegistry): Answer => ({
   status: 200,
   headers: { "content-type": "application/json" },
-  // What is false, zero or empty is said too: `allowed` is read by people.
-  text: toJsonString(type, fromBinary(type, reply), { registry, alwaysEmitImplicit: true }),
+  text: JSON.stringify(jsonOf(type, reply, registry)),
 });
 
 /** @param denies whether whoever reads the body might look for `allowed` in it. */
@@ -28,21 +31,44 @@ export const problemAnswer = ({ status, headers, members }: Problem, denies: boo
 /** What HTTP/2 has no header for: its streams end by themselves. */
 const connectionHeader = "connection";
 
+type Sent = { readonly requestId: string; readonly isLast: boolean };
+
+const headersOf = (
+  request: HttpRequest,
+  headers: Answer["headers"],
+  { requestId, isLast }: Sent,
+): Record<string, string | number> => {
+  const { [connectionHeader]: asked, ...others } = headers;
+  const isEnding = request.httpVersionMajor === 1 && (isLast || asked !== undefined);
+  return {
+    ...others,
+    ...(isEnding ? { [connectionHeader]: "close" } : {}),
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "x-request-id": requestId,
+  };
+};
+
+/** Of a stream, whose lines come one by one. A proxy that keeps them back would make it look dead. */
+export const beginStream = (
+  request: HttpRequest,
+  response: HttpResponse,
+  contentType: string,
+  sent: Sent,
+): void => {
+  const headers = { "content-type": contentType, "x-accel-buffering": "no" };
+  response.writeHead(200, headersOf(request, headers, sent));
+};
+
 export const send = (
   request: HttpRequest,
   response: HttpResponse,
   { status, headers, text }: Answer,
-  { requestId, isLast }: { readonly requestId: string; readonly isLast: boolean },
+  sent: Sent,
 ): void => {
-  const isHttp1 = request.httpVersionMajor === 1;
-  const { [connectionHeader]: asked, ...others } = headers;
   response.writeHead(status, {
-    ...others,
-    ...(isHttp1 && (isLast || asked !== undefined) ? { [connectionHeader]: "close" } : {}),
+    ...headersOf(request, headers, sent),
     ...(text === undefined ? {} : { "content-length": Buffer.byteLength(text) }),
-    "cache-control": "no-store",
-    "x-content-type-options": "nosniff",
-    "x-request-id": requestId,
   });
   response.end(text ?? "");
 };

@@ -62,6 +62,20 @@ export const idempotencyKeyOf = (raw: RawHeaders): string | undefined => {
   return fail({ kind: "invalidField", field: "Idempotency-Key", rule: "must be one key, quoted or bare" });
 };
 
+const eventIdHeader = "last-event-id";
+
+/** @throws invalidField when it is none that this server gave. */
+export const lastEventIdOf = (raw: RawHeaders): string | undefined => {
+  const [given, second] = valuesOf(raw, eventIdHeader);
+  if (given === undefined) return undefined;
+  if (second === undefined && /^\d{1,20}$/.test(given)) return given;
+  return fail({
+    kind: "invalidField",
+    field: "Last-Event-ID",
+    rule: "must be one id of an event, as it came",
+  });
+};
+
 const jsonType = /^application\/json(?:\s*;\s*charset="?utf-8"?)?$/i;
 
 /** A page of another origin can send everything but this without being asked. @throws Refused. */

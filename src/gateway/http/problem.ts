@@ -35,6 +35,7 @@ const REFUSED = {
   MALFORMED_TARGET: { status: 400, code: "INVALID_ARGUMENT", title: "Malformed request target" },
   NO_SUCH_ROUTE: { status: 404, code: "UNIMPLEMENTED", title: "No such route" },
   OTHER_METHOD: { status: 405, code: "UNIMPLEMENTED", title: "Served by another method" },
+  NOT_ACCEPTABLE: { status: 406, code: "INVALID_ARGUMENT", title: "No such form of a stream" },
   BODY_TOO_SLOW: { status: 408, code: "DEADLINE_EXCEEDED", title: "The body came too slowly" },
   BODY_TOO_LARGE: { status: 413, code: "INVALID_ARGUMENT", title: "The body is too large" },
   NOT_JSON: { status: 415, code: "INVALID_ARGUMENT", title: "The body must be JSON" },

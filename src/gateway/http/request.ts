@@ -31,6 +31,8 @@ export type Carried = {
   readonly body: string;
   /** Undefined when there is none, or nobody looks: on a GET. */
   readonly idempotencyKey: string | undefined;
+  /** Where a stream goes on, of one that can; undefined from where its request says. */
+  readonly lastEventId: string | undefined;
 };
 
 const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
@@ -128,10 +130,17 @@ const requireSame = (
 };
 
 const idempotencyField = "idempotency_key";
+const resumeField = "from_position";
+
+/** Whether the stream of an RPC says where to go on after each message. */
+export const resumes = ({ rpc }: Route): boolean =>
+  rpc.methodKind === "server_streaming" &&
+  fieldNamed(rpc.input, resumeField) !== undefined &&
+  fieldNamed(rpc.output, "next_position") !== undefined;
 
 /** @throws invalidField. */
 export const requestBytes = (carried: Carried, registry: FileRegistry): Uint8Array => {
-  const { route, captures, query, idempotencyKey } = carried;
+  const { route, captures, query, idempotencyKey, lastEventId } = carried;
   const { input } = route.rpc;
   const message = readBody(carried, registry);
   const given: JsonObject = {};
@@ -148,6 +157,8 @@ export const requestBytes = (carried: Carried, registry: FileRegistry): Uint8Arr
     requireSame(input, message, idempotencyField, idempotencyKey, "the header");
     given[idempotencyField] = idempotencyKey;
   }
+  // An EventSource asks again as it asked first, and says how far it has come.
+  if (lastEventId !== undefined && resumes(route)) given[resumeField] = lastEventId;
   if (Object.keys(given).length > 0) {
     try {
       mergeFromJson(input, message, given, { registry });

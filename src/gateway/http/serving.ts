@@ -6,6 +6,7 @@ import type { FileRegistry } from "@bufbuild/protobuf";
 import {
   status as Code,
   type MethodDefinition,
+  type ServiceError,
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
@@ -16,14 +17,24 @@ import { requestIdOf } from "../../rpc/call/context.ts";
 import { carriedMethod, type CarriedMethod } from "../../rpc/call/decode.ts";
 import { occurrenceOf } from "../../rpc/call/ending.ts";
 import type { RpcEnvironment } from "../../rpc/call/environment.ts";
+import type { StreamHandler } from "../../rpc/call/server-stream.ts";
 import type { UnaryHandler } from "../../rpc/call/unary.ts";
 import type { Intake } from "../../rpc/bounds/intake.ts";
 import { serviceErrorOf, statusOf } from "../../rpc/status.ts";
-import { jsonReply, problemAnswer, send, type Answer } from "./answer.ts";
+import { beginStream, jsonOf, jsonReply, problemAnswer, send, type Answer } from "./answer.ts";
 import { readBody } from "./body.ts";
-import { connectionOf, HttpCall, HttpLine, type HttpRequest, type HttpResponse } from "./call.ts";
+import {
+  connectionOf,
+  HttpCall,
+  HttpLine,
+  type HttpCallOptions,
+  type HttpRequest,
+  type HttpResponse,
+} from "./call.ts";
+import { framingFor, type Framing } from "./framing.ts";
 import {
   idempotencyKeyOf,
+  lastEventIdOf,
   metadataOf,
   requireHost,
   requireJsonType,
@@ -31,8 +42,9 @@ import {
   valuesOf,
 } from "./headers.ts";
 import { problemOf, Refused, refusedProblem, typeOf, type Problem } from "./problem.ts";
-import { requestBytes } from "./request.ts";
+import { requestBytes, resumes } from "./request.ts";
 import { findRoute, routesOf, type Found, type Route } from "./routes.ts";
+import { HttpStreamCall } from "./stream.ts";
 import { parseTemplate } from "./template.ts";
 
 export type Services = readonly (readonly [ServiceDefinition, UntypedServiceImplementation])[];
@@ -48,7 +60,12 @@ export type ServingOptions = {
   readonly bytesMax: number;
 };
 
-type Method = { readonly handler: UnaryHandler<unknown, unknown>; readonly carried: CarriedMethod };
+type Method = { readonly carried: CarriedMethod } & (
+  | { readonly kind: "unary"; readonly handler: UnaryHandler<unknown, unknown> }
+  | { readonly kind: "stream"; readonly handler: StreamHandler<unknown, unknown> }
+);
+type Unary = Extract<Method, { kind: "unary" }>;
+type Stream = Extract<Method, { kind: "stream" }>;
 
 /** How a route answers: with the reply, or with 204 and 403 alone. */
 type Served = Route & { readonly isGuard: boolean };
@@ -72,8 +89,12 @@ const methodsOf = (services: Services): ReadonlyMap<string, Method> =>
       Object.entries(service).flatMap(([name, definition]): readonly (readonly [string, Method])[] => {
         const method: MethodDefinition<unknown, unknown> = definition;
         const handler = handlers[name];
-        if (handler === undefined || method.requestStream || method.responseStream) return [];
-        return [[method.path, { handler: handler as Method["handler"], carried: carriedMethod(method) }]];
+        if (handler === undefined || method.requestStream) return [];
+        const carried = carriedMethod(method);
+        const served: Method = method.responseStream
+          ? { kind: "stream", handler: handler as Stream["handler"], carried }
+          : { kind: "unary", handler: handler as Unary["handler"], carried };
+        return [[method.path, served]];
       }),
     ),
   );
@@ -168,33 +189,67 @@ export class Serving {
     else if (hasBody(request)) throw new Refused("NOT_JSON", "GET takes no body", { connection: "close" });
     const timeoutMs = timeoutMsOf(rawHeaders);
     const idempotencyKey = isPost ? idempotencyKeyOf(rawHeaders) : undefined;
+    const lastEventId = method.kind === "stream" ? lastEventIdOf(rawHeaders) : undefined;
+    const framing = framingFor(valuesOf(rawHeaders, "accept"));
+    if (method.kind === "stream" && framing === undefined)
+      throw new Refused("NOT_ACCEPTABLE", "accept must allow application/x-ndjson or text/event-stream");
     const body = isPost ? await this.#read(exchange) : "";
-    const carried = { route, captures, query, body, idempotencyKey };
-    const line = new HttpLine(request, response);
-    const call = new HttpCall<unknown>(request, response, {
-      line,
+    const carried = { route, captures, query, body, idempotencyKey, lastEventId };
+    const options: HttpCallOptions = {
+      line: new HttpLine(request, response),
       metadata,
       deadlineMs: timeoutMs === undefined ? Infinity : rpc.nowMs() + timeoutMs,
       message: method.carried.request(() => requestBytes(carried, contracts)),
-    });
-    method.handler(call, (error, reply) => {
-      if (error !== null) {
-        const failed = error as Parameters<typeof problemOf>[0];
+    };
+    if (method.kind === "unary") this.#answer(exchange, route, method, options);
+    else if (framing !== undefined) this.#stream(exchange, route, method, { ...options, framing });
+  }
+
+  #answer(exchange: Exchange, route: Served, method: Unary, options: HttpCallOptions): void {
+    const { request, response, requestId } = exchange;
+    const { line } = options;
+    method.handler(new HttpCall<unknown>(request, response, options), (error, reply) => {
+      if (error === null) {
+        const { code, answer } = this.#replyAnswer(exchange, route, method, reply);
+        line.sentCode = code;
+        this.#send(exchange, answer);
+      } else {
+        const failed = error as ServiceError;
         line.sentCode = failed.code;
-        this.#send(exchange, this.#problem(exchange, problemOf(failed, exchange.requestId)));
-        return;
+        this.#send(exchange, this.#problem(exchange, problemOf(failed, requestId)));
       }
-      const answered = this.#replyAnswer(exchange, route, method, reply);
-      line.sentCode = answered.code;
-      this.#send(exchange, answered.answer);
     });
+  }
+
+  #stream(
+    exchange: Exchange,
+    route: Served,
+    { handler, carried }: Stream,
+    options: HttpCallOptions & { readonly framing: Framing },
+  ): void {
+    const { request, response, requestId } = exchange;
+    const hasIds = resumes(route);
+    const call = new HttpStreamCall<unknown>(request, response, {
+      ...options,
+      begin: () =>
+        beginStream(request, response, options.framing.contentType, { requestId, isLast: this.#isLast }),
+      encode: (message) => {
+        const json = jsonOf(route.rpc.output, carried.responseBytes(message), this.#options.contracts);
+        const { nextPosition: next } = json;
+        return { json: JSON.stringify(json), id: hasIds && typeof next === "string" ? next : undefined };
+      },
+      problem: (error) => JSON.stringify(problemOf(error, requestId).members),
+      refuse: (error) => this.#send(exchange, this.#problem(exchange, problemOf(error, requestId))),
+      broken: (cause) => this.#errorOf(cause, route.rpcPath, requestId),
+    });
+    handler(call);
   }
 
   /** A reply that cannot be written is an error, as it is over gRPC. */
   #replyAnswer(
     exchange: Exchange,
     route: Served,
-    { carried }: Method,
+    { carried }: Unary,
     reply: unknown,
   ): { readonly code: Code; readonly answer: Answer } {
     try {
@@ -230,8 +285,16 @@ export class Serving {
   #errorAnswer(exchange: Exchange, error: unknown, path: string): Answer {
     const { requestId } = exchange;
     if (error instanceof Refused) return this.#problem(exchange, refusedProblem(error, requestId));
-    const status = statusOf(error, occurrenceOf(this.#options.rpc, path, requestId));
-    return this.#problem(exchange, problemOf(serviceErrorOf(status, requestId), requestId));
+    return this.#problem(exchange, problemOf(this.#errorOf(error, path, requestId), requestId));
+  }
+
+  #errorOf(thrown: unknown, path: string, requestId: string): ServiceError {
+    return serviceErrorOf(statusOf(thrown, occurrenceOf(this.#options.rpc, path, requestId)), requestId);
+  }
+
+  /** Whether its connection ends with an answer. */
+  get #isLast(): boolean {
+    return this.#options.rpc.underWay.draining;
   }
 
   #problem({ denies, isGuard }: Exchange, problem: Problem): Answer {
@@ -242,7 +305,7 @@ export class Serving {
   }
 
   #send({ request, response, requestId }: Exchange, answer: Answer): void {
-    send(request, response, answer, { requestId, isLast: this.#options.rpc.underWay.draining });
+    send(request, response, answer, { requestId, isLast: this.#isLast });
   }
 }
 

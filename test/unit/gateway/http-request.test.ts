@@ -10,13 +10,17 @@ import { readDescriptors } from "../../../src/rpc/transport/descriptors.ts";
 const contracts = readContracts(readDescriptors());
 const routes = routesOf(contracts);
 
-type Rest = Partial<Pick<Carried, "body" | "idempotencyKey">>;
+type Rest = Partial<Pick<Carried, "body" | "idempotencyKey" | "lastEventId">>;
 
-const carriedTo = (method: string, target: string, { body = "", idempotencyKey }: Rest): Carried => {
+const carriedTo = (
+  method: string,
+  target: string,
+  { body = "", idempotencyKey, lastEventId }: Rest,
+): Carried => {
   const [path = "", query = ""] = target.split("?");
   const found = findRoute(routes, method, path);
   if (found.kind !== "found") throw new Error(`no route: ${target}`);
-  return { route: found.route, captures: found.captures, query, body, idempotencyKey };
+  return { route: found.route, captures: found.captures, query, body, idempotencyKey, lastEventId };
 };
 
 const read = (method: string, target: string, rest: Rest = {}): unknown => {
@@ -155,6 +159,12 @@ describe("a request over HTTP", () => {
   for (const [target, field] of Object.entries(queries)) {
     it(`is refused for ${target}, and told where`, () => expect(refusal("GET", target)[0]).to.equal(field));
   }
+
+  it("goes on where the last event says, whatever the first request asked for, if its stream can", () => {
+    const given = { lastEventId: "7" };
+    expect(read("GET", "/canon/user:watch?from_position=3", given)).to.deep.equal({ fromPosition: "7" });
+    expect(read("GET", "/canon/user:stream", given)).to.deep.equal({});
+  });
 
   it("has no query beside a body", () => {
     expect(refusal("POST", "/trust/check?action=read", { body: "{}" })[0]).to.equal("query");
