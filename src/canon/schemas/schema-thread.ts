@@ -6,6 +6,7 @@
  */
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
+import { threadEnvironment } from "../../crypto/signing/thread-environment.ts";
 import { FairQueue } from "../../identity/fair-queue.ts";
 import { fail } from "../../errors.ts";
 import { jsonSchemaHeapMibMax, jsonSchemaCpuMsMax, jsonSchemaWaitingMax } from "../../limits.ts";
@@ -100,7 +101,7 @@ export class SchemaThread implements Disposable {
     const program = new URL(`schema-worker${extname(import.meta.url)}`, import.meta.url);
     const worker = new Worker(program, {
       name: this.#name,
-      env: {},
+      env: threadEnvironment(),
       resourceLimits: { maxOldGenerationSizeMb: jsonSchemaHeapMibMax },
     });
     worker.on("message", (said: SchemaAnswer | SchemaReady) => {

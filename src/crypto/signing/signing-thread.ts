@@ -10,6 +10,7 @@ import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { parseSignature, type Signature } from "@sigil/core/bytes";
 import { SigilFault } from "../../errors.ts";
+import { threadEnvironment } from "./thread-environment.ts";
 import { seedBytes, type SigningAnswer, type SigningRequest } from "./signing-messages.ts";
 import { ringMessageBytesMax, SigningRing } from "./signing-ring.ts";
 
@@ -38,12 +39,6 @@ export const seedOf = (key: KeyObject): Uint8Array<ArrayBuffer> => {
   return seed;
 };
 
-/** Nothing of the process's, but where Node keeps compiled code, if it does: it is half of what the thread's start costs. */
-const environment = (): NodeJS.Dict<string> => {
-  const { NODE_COMPILE_CACHE } = process.env;
-  return NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE };
-};
-
 class SigningThread {
   readonly #worker: Worker;
   readonly #ring = new SigningRing();
@@ -65,7 +60,7 @@ class SigningThread {
     const program = new URL(`signing-worker${extname(import.meta.url)}`, import.meta.url);
     this.#worker = new Worker(program, {
       name: "signing",
-      env: environment(),
+      env: threadEnvironment(),
       workerData: this.#ring.memory,
     });
     this.#worker.on("message", (answer: SigningAnswer) => {
