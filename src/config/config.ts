@@ -77,6 +77,9 @@ const combinations = (values: Values): readonly Fault[] => {
   if (values["tls.client_certificate"] === "required" && values["tls.client_ca"] === "") {
     faults.push({ key: "tls.client_certificate", rule: "required needs tls.client_ca" });
   }
+  if (values["envoy.ext_authz"] && values["tls.client_ca"] === "") {
+    faults.push({ key: "envoy.ext_authz", rule: "needs tls.client_ca: Envoy calls by its certificate" });
+  }
   for (const key of ["listen", "http_listen"] as const) {
     const address = values[key];
     if (address === null || isLoopback(address) || hasTls || values.insecure_listen) continue;

@@ -31,6 +31,7 @@ import {
 } from "../limits.ts";
 import { logLevels } from "../log/levels.ts";
 import { formatAddress, parseAddress, type Address } from "./address.ts";
+import { formatSubjectSource, parseSubjectSource, type SubjectSource } from "./subject-source.ts";
 
 /** A value as a flag, a variable (text) or a TOML file (typed) gives it. */
 export type RawValue = string | number | boolean;
@@ -157,6 +158,32 @@ const names = (what: string): Key<readonly string[]> =>
     },
   });
 
+const subjectSource = (what: string, initial: SubjectSource): Key<SubjectSource> =>
+  key({
+    what,
+    initial,
+    show: formatSubjectSource,
+    read: (raw) =>
+      (typeof raw === "string" ? parseSubjectSource(raw) : undefined) ??
+      refuse("must be source.principal, or metadata:FILTER/KEY and more keys after slashes"),
+  });
+
+/** Segments that are canonical as they are written. */
+const plainPrefix = /^[A-Za-z0-9_:-][A-Za-z0-9._:-]*(?:\/[A-Za-z0-9_:-][A-Za-z0-9._:-]*)*$/;
+const prefixCharactersMax = 128;
+
+const targetPrefix = (what: string, initial: string): Key<string> =>
+  key({
+    what,
+    initial,
+    read: (raw) =>
+      typeof raw === "string" && raw.length <= prefixCharactersMax && plainPrefix.test(raw)
+        ? raw
+        : refuse(
+            `must be at most ${prefixCharactersMax} letters, digits and . _ : -, in segments between slashes`,
+          ),
+  });
+
 const hourMs = 3_600_000;
 
 export const KEYS = {
@@ -181,6 +208,9 @@ export const KEYS = {
     "allow",
     "refuse",
   ]),
+  "envoy.ext_authz": toggle("Answer Envoy's ext_authz (v3) where gRPC is served.", false),
+  "envoy.subject": subjectSource("Where Envoy's questions name the subject.", { kind: "principal" }),
+  "envoy.target_prefix": targetPrefix("What the targets of Envoy's questions begin with.", "api"),
   passphrase: secret("The passphrase of the key-encryption key, where the deployment was made with one."),
   "pkcs11.module": path("The PKCS #11 library, a file, for tokens whose URI names none."),
   "pkcs11.pin": secret("The PIN of the token, where a key is on one whose URI names no file with it."),

@@ -40,6 +40,12 @@ const principalOfSpiffe = (uri: string, origin: string): string => {
     : spelling.text;
 };
 
+/** The principal id that a host's name stands for, or undefined for what is no such name. */
+export const principalOfHost = (name: string): string | undefined => {
+  const host = name.toLowerCase();
+  return dnsName.test(host) ? `dns:${host}` : undefined;
+};
+
 /**
  * Principal ids that the certificate may stand for; exactly one of them must be enrolled.
  * @throws unauthenticated CERTIFICATE_UNMAPPED when it stands for none.
@@ -54,9 +60,8 @@ export const principalsOfCertificate = (certificate: PeerNames, origin: string):
   }
   const hosts = names
     .filter(({ type }) => type === "DNS")
-    .map(({ value }) => value.toLowerCase())
-    .filter((host) => dnsName.test(host));
-  const ids = [...new Set(hosts)].map((host) => `dns:${host}`);
+    .flatMap(({ value }) => principalOfHost(value) ?? []);
+  const ids = [...new Set(hosts)];
   if (ids.length === 0) unmapped("the certificate has neither a SPIFFE id nor a DNS name");
   if (ids.length > certificateNamesMax)
     unmapped(`the certificate has more than ${certificateNamesMax} DNS names`);

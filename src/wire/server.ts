@@ -4,6 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { DestinationStream, Logger } from "pino";
+import { AuthorizationService } from "@sigil/proto/envoy/service/auth/v3/external_auth";
 import { AuditServiceService } from "@sigil/proto/sigil/audit/v1/audit";
 import { BackupServiceService } from "@sigil/proto/sigil/backup/v1/backup";
 import { CanonServiceService } from "@sigil/proto/sigil/canon/v1/canon";
@@ -44,6 +45,7 @@ import { auditHandlers } from "../rpc/audit/audit.ts";
 import { backupHandlers } from "../rpc/backup/backup.ts";
 import { canonHandlers } from "../rpc/canon/canon.ts";
 import type { Log, RpcEnvironment } from "../rpc/call/environment.ts";
+import { envoyHandlers } from "../rpc/envoy/envoy.ts";
 import { createHealth, type Health } from "../rpc/transport/health.ts";
 import { keyHandlers } from "../rpc/key/key.ts";
 import { moduleHandlers } from "../rpc/module/module.ts";
@@ -213,6 +215,11 @@ type Opening = {
   readonly opened: AsyncDisposableStack;
 };
 
+const envoyService = (config: Config, trust: TrustService, rpc: RpcEnvironment) => {
+  const mapping = { subject: config["envoy.subject"], targetPrefix: config["envoy.target_prefix"] };
+  return [AuthorizationService, envoyHandlers(trust, mapping, rpc)] as const;
+};
+
 const openPorts = async (opening: Opening, tls: TlsRenewal | null): Promise<Ports> => {
   const { config, ledger, parts, overrides, bounds } = opening;
   const { limited, metrics, health, underWay } = parts;
@@ -267,6 +274,7 @@ const openPorts = async (opening: Opening, tls: TlsRenewal | null): Promise<Port
     [KeyServiceService, keyHandlers(wireKeys(ledger, parts), rpc)],
     [ModuleServiceService, moduleHandlers(modules, rpc)],
     [BackupServiceService, backupHandlers(backups, inspections, rpc)],
+    ...(config["envoy.ext_authz"] ? [envoyService(config, trust, rpc)] : []),
   ];
   return servePorts({ config, bounds, tls, rpc, services, health });
 };

@@ -29,12 +29,14 @@ type Play = {
 /** Beside what is printed in a language that nothing runs: why, and what holds it to the truth. */
 const shown: Readonly<Record<string, string>> = {
   "configuration.md toml": "a file: the play of this page starts the configuration from it",
+  "envoy.md toml": "a file: test/e2e/envoy-grpc.test.ts reads it",
+  "envoy.md yaml": "a configuration of Envoy, which test/e2e/envoy.test.ts starts it with",
   "first-deployment.md json": "a file: the play of this page proposes it",
   "kubernetes.md yaml": "a manifest, there is no cluster here: test/unit/config/kubernetes-page.test.ts",
 };
 
 /** Pages without a command. */
-const pagesOfProse = ["failures.md", "performance.md", "recovery.md", "tls.md", "kubernetes.md"];
+const pagesOfProse = ["failures.md", "performance.md", "recovery.md", "tls.md", "kubernetes.md", "envoy.md"];
 
 const plays: Readonly<Record<string, () => Play>> = {
   "running.md": () => ({

@@ -66,7 +66,8 @@ describe("the server", () => {
         .to.contain("grpc.health.v1.Health")
         .and.to.contain("sigil.trust.v1.TrustService")
         .and.to.contain("sigil.audit.v1.AuditService")
-        .and.to.contain("sigil.module.v1.ModuleService");
+        .and.to.contain("sigil.module.v1.ModuleService")
+        .and.not.to.contain("envoy.service.auth.v3.Authorization");
       expect(String(await exchange(target, reflection, fileOfTrust))).to.contain("sigil/type/v1/type.proto");
     }
     await using closed = await deployment.serve({ config: { reflection: false } });

@@ -87,6 +87,7 @@ export {
   canonicalTargetGlob,
   requireSpelling,
   spellingOr,
+  type Spelling,
 } from "./spelling.ts";
 export type { StoredRecord } from "./stored.ts";
 export {

@@ -59,8 +59,8 @@ const paced =
 
 type Answering = readonly [service: ServiceDefinition, handler: Handler];
 
-/** Both versions of the service, over descriptors that never change. */
-const buildServices = (): readonly Answering[] => {
+/** Both versions of the service, over descriptors that never change. @param names of what is served: there are contracts of more. */
+const buildServices = (names: readonly string[]): readonly Answering[] => {
   // The service looks at nothing of the package but this list, whatever it is of.
   const sigil: Package[string] = {
     format: "Protocol Buffer 3 EnumDescriptorProto",
@@ -73,14 +73,21 @@ const buildServices = (): readonly Answering[] => {
     assert(typeof handler === "function", "the reflection service has another method");
     services.push([bounded(service), paced(handler as Handler)]);
   };
-  new ReflectionService({ sigil }).addToServer({ addService });
+  new ReflectionService({ sigil }, { services: [...names] }).addToServer({ addService });
   return services;
 };
 
-/** Built once a process: indexing the descriptors takes as long as the rest of a server's start. */
-let services: readonly Answering[] | undefined;
+/** Served by a package that has its own stubs. */
+const healthName = "grpc.health.v1.Health";
 
-export const addReflection = (server: Server): void => {
-  services ??= buildServices();
+const nameOf = (service: ServiceDefinition): string => Object.values(service)[0]?.path.split("/")[1] ?? "";
+
+/** By the names of what is served, once a process: indexing the descriptors takes as long as the rest of a server's start. */
+const built = new Map<string, readonly Answering[]>();
+
+export const addReflection = (server: Server, served: readonly ServiceDefinition[]): void => {
+  const names = [...served.map(nameOf), healthName];
+  const services = built.get(names.join()) ?? buildServices(names);
+  built.set(names.join(), services);
   for (const [service, handler] of services) server.addService(service, { ServerReflectionInfo: handler });
 };

@@ -145,7 +145,12 @@ export const startRpcServer = async (options: RpcServerOptions): Promise<RpcServ
   watchRawHeaders(server);
   for (const [service, handlers] of options.services) server.addService(strictService(service), handlers);
   options.health.addTo(server);
-  if (options.reflection) addReflection(server);
+  if (options.reflection) {
+    addReflection(
+      server,
+      options.services.map(([service]) => service),
+    );
+  }
   let port: number;
   let sockets: ReadonlySet<Socket>;
   try {

@@ -138,6 +138,22 @@ describe("the configuration", () => {
     );
   });
 
+  it("answers Envoy only where it can call by its certificate, about whom it proved", () => {
+    expect(faultOf({ argv: ["--envoy-ext-authz"] })).to.contain("needs tls.client_ca");
+    const file = '[tls]\ncert = "c.pem"\nkey = "k.pem"\nclient_ca = "ca.pem"\n[envoy]\next_authz = true\n';
+    expect(read({ file })["envoy.subject"]).to.deep.equal({ kind: "principal" });
+    const argv = ["--envoy-subject", "metadata:envoy.filters.http.jwt_authn/payload/sub"];
+    const keys = ["payload", "sub"];
+    const source = { kind: "metadata", filter: "envoy.filters.http.jwt_authn", keys };
+    expect(read({ file, argv })["envoy.subject"]).to.deep.equal(source);
+    expect(faultOf({ argv: ["--envoy-subject", "header:x-user"] })).to.contain("source.principal");
+    for (const prefix of ["a/", "/a", "a/../b", "a*", ""]) {
+      expect(faultOf({ argv: ["--envoy-target-prefix", prefix] }), prefix).to.contain(
+        "--envoy-target-prefix",
+      );
+    }
+  });
+
   it("is documented with every key, its default and its meaning", () => {
     const page = readFileSync(new URL("../../../docs/operating/configuration.md", import.meta.url), "utf8");
     const rows = page

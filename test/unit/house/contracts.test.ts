@@ -11,6 +11,12 @@ const contracts = readdirSync(join(repository, "proto"), { recursive: true, enco
 
 /** Where the published stubs are. */
 const published: Readonly<Record<string, string>> = {
+  "envoy/config/core/v3/base.proto": "github.com/envoyproxy/go-control-plane/envoy/config/core/v3;corev3",
+  "envoy/service/auth/v3/attribute_context.proto":
+    "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3;authv3",
+  "envoy/service/auth/v3/external_auth.proto":
+    "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3;authv3",
+  "envoy/type/v3/http_status.proto": "github.com/envoyproxy/go-control-plane/envoy/type/v3;typev3",
   "google/api/annotations.proto": "google.golang.org/genproto/googleapis/api/annotations;annotations",
   "google/api/http.proto": "google.golang.org/genproto/googleapis/api/annotations;annotations",
   "google/rpc/error_details.proto": "google.golang.org/genproto/googleapis/rpc/errdetails;errdetails",

@@ -77,6 +77,10 @@ describe("permissions", () => {
     }
   });
 
+  it("lets Envoy ask about others from the level on that a check about others takes", () => {
+    expect(requiredLevel("/envoy.service.auth.v3.Authorization/Check")).to.equal("operator");
+  });
+
   it("lets everybody ask for health and reflection", () => {
     for (const path of [
       "/grpc.health.v1.Health/Check",
