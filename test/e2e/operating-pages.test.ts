@@ -32,11 +32,21 @@ const shown: Readonly<Record<string, string>> = {
   "envoy.md toml": "a file: test/e2e/envoy-grpc.test.ts reads it",
   "envoy.md yaml": "a configuration of Envoy, which test/e2e/envoy.test.ts starts it with",
   "first-deployment.md json": "a file: the play of this page proposes it",
+  "http.md text": "lines of a stream, in short, which test/e2e/http-streams.test.ts reads whole",
+  "http.md toml": "a file: test/unit/config/config.test.ts starts the configuration from it",
   "kubernetes.md yaml": "a manifest, there is no cluster here: test/unit/config/kubernetes-page.test.ts",
 };
 
 /** Pages without a command. */
-const pagesOfProse = ["failures.md", "performance.md", "recovery.md", "tls.md", "kubernetes.md", "envoy.md"];
+const pagesOfProse = [
+  "failures.md",
+  "performance.md",
+  "recovery.md",
+  "tls.md",
+  "kubernetes.md",
+  "envoy.md",
+  "http.md",
+];
 
 const plays: Readonly<Record<string, () => Play>> = {
   "running.md": () => ({

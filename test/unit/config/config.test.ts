@@ -173,6 +173,13 @@ describe("the configuration", () => {
     expect([config.drain_ms, config["tls.client_ca"]]).to.deep.equal([20_000, "/etc/sigil/clients.pem"]);
   });
 
+  it("runs the example of the page about HTTP", () => {
+    const page = readFileSync(new URL("../../../docs/operating/http.md", import.meta.url), "utf8");
+    const [, file = ""] = /```toml\n([\s\S]*?)```/.exec(page) ?? [];
+    const { http_listen: address, http_hosts: hosts } = read({ file });
+    expect([address, hosts]).to.deep.equal([{ host: "0.0.0.0", port: 8443 }, ["sigil.example"]]);
+  });
+
   it("has names that do not collide as flags and variables", () => {
     expect(new Set(keyNames.map(flagOf)).size).to.equal(keyNames.length);
     expect(new Set(keyNames.map(variableOf)).size).to.equal(keyNames.length);
