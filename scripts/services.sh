@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy nginx)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -109,6 +109,12 @@ install_envoy() {
 }
 start_envoy() { :; }
 stop_envoy() { :; }
+# A proxy that asks before it lets a request through, as docs/operating/http.md prints it. Tests start their own.
+install_nginx() {
+  command -v nginx >/dev/null || apt_install nginx-light
+}
+start_nginx() { :; }
+stop_nginx() { :; }
 
 usage() {
   sed -n '2,6s/^# \{0,1\}//p' "$0"

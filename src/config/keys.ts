@@ -2,6 +2,7 @@
  * Every key of the configuration: what it means, how its value is read, and what it is when nobody says. One table, from
  * which flags (`--tls-client-ca`), environment (`SIGIL_TLS_CLIENT_CA`) and file (`[tls] client_ca`) all take their names.
  */
+import { isIP } from "node:net";
 import {
   concurrentStreamsMax,
   connectionIdleMsMax,
@@ -143,18 +144,29 @@ const optionalAddress = (what: string): Key<Address | null> => {
 };
 
 const hostName = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/;
+const isHostName = (text: string): boolean => hostName.test(text);
 
-/** Names of hosts, in lower case. */
-const names = (what: string): Key<readonly string[]> =>
+/** An address, or a network as `address/bits`. */
+const isNetwork = (text: string): boolean => {
+  const [address = "", bits, more] = text.split("/");
+  const version = isIP(address);
+  const bitsMax = version === 6 ? 128 : 32;
+  return (
+    version !== 0 &&
+    more === undefined &&
+    (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= bitsMax))
+  );
+};
+
+/** Separated by commas, in lower case. */
+const list = (what: string, isOne: (text: string) => boolean, rule: string): Key<readonly string[]> =>
   key<readonly string[]>({
     what,
     initial: [],
     show: (value) => value.join(","),
     read: (raw) => {
-      const given = typeof raw === "string" ? raw.split(",").map((name) => name.trim().toLowerCase()) : [];
-      return given.length > 0 && given.every((name) => hostName.test(name))
-        ? given
-        : refuse("must be names of hosts, separated by commas, without ports");
+      const given = typeof raw === "string" ? raw.split(",").map((one) => one.trim().toLowerCase()) : [];
+      return given.length > 0 && given.every(isOne) ? given : refuse(rule);
     },
   });
 
@@ -194,7 +206,16 @@ export const KEYS = {
     port: 50_052,
   }),
   http_listen: optionalAddress("Where HTTP is served: an address, or off."),
-  http_hosts: names("Names that HTTP is served under, besides addresses and localhost; separated by commas."),
+  http_hosts: list(
+    "Names that HTTP is served under, besides addresses and localhost; separated by commas.",
+    isHostName,
+    "must be names of hosts, separated by commas, without ports",
+  ),
+  http_proxies: list(
+    "Addresses and networks (10.0.0.0/8) of proxies that may ask about other people's requests; separated by commas.",
+    isNetwork,
+    "must be addresses, or networks as 10.0.0.0/8, separated by commas",
+  ),
   socket_mode: mode("Mode of the files of Unix sockets to listen on.", 0o600),
   insecure_listen: toggle("Serve without TLS on an address that others can reach.", false),
   "tls.cert": path("Certificate chain of the server, a PEM file."),

@@ -63,6 +63,7 @@ const serveHttp = async ({
     socketMode: config.socket_mode,
     tls,
     hosts: config.http_hosts,
+    proxies: config.http_proxies,
     limits: {
       concurrentStreamsMax: config.concurrent_streams_max,
       sessionMemoryMiBMax: config.session_memory_mib_max,

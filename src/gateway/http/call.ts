@@ -20,7 +20,7 @@ export type HttpResponse = Writable & {
 export const connectionOf = (request: HttpRequest): object =>
   "stream" in request ? (request.stream.session ?? request.stream) : request.socket;
 
-const socketOf = (request: HttpRequest): IncomingMessage["socket"] | undefined =>
+export const socketOf = (request: HttpRequest): IncomingMessage["socket"] | undefined =>
   "stream" in request ? request.stream.session?.socket : request.socket;
 
 /** The line of one response. */

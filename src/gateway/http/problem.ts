@@ -33,6 +33,7 @@ const STATUS: Readonly<Record<Code, Row>> = {
 /** What never becomes a call, by its reason. */
 const REFUSED = {
   MALFORMED_TARGET: { status: 400, code: "INVALID_ARGUMENT", title: "Malformed request target" },
+  PROXY_NOT_LISTED: { status: 403, code: "PERMISSION_DENIED", title: "No proxy that is believed" },
   NO_SUCH_ROUTE: { status: 404, code: "UNIMPLEMENTED", title: "No such route" },
   OTHER_METHOD: { status: 405, code: "UNIMPLEMENTED", title: "Served by another method" },
   NOT_ACCEPTABLE: { status: 406, code: "INVALID_ARGUMENT", title: "No such form of a stream" },

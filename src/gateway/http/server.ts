@@ -4,7 +4,7 @@
  */
 import { createServer, type Server as Http1Server } from "node:http";
 import { createSecureServer, type Http2SecureServer, type Http2Session } from "node:http2";
-import type { AddressInfo, Socket } from "node:net";
+import { BlockList, isIPv6, type AddressInfo, type Socket } from "node:net";
 import { formatAddress, isUnix, type Address } from "../../config/address.ts";
 import { headerBytesMax, headerPairsMax, httpRequestMsMax } from "../../limits.ts";
 import type { Connections } from "../../rpc/bounds/connections.ts";
@@ -14,12 +14,14 @@ import type { TlsRenewal } from "../../rpc/transport/tls-renewal.ts";
 import type { HttpRequest, HttpResponse } from "./call.ts";
 import { Serving, type ServingOptions } from "./serving.ts";
 
-export type HttpOptions = Omit<ServingOptions, "hosts"> & {
+export type HttpOptions = Omit<ServingOptions, "hosts" | "isProxy"> & {
   readonly address: Address;
   /** Of the file, where the address is a Unix socket. */
   readonly socketMode: number;
   readonly tls: Pick<TlsRenewal, "serverOptions" | "serve"> | null;
   readonly hosts: readonly string[];
+  /** Addresses, and networks as `address/bits`. */
+  readonly proxies: readonly string[];
   readonly limits: Pick<TransportLimits, "concurrentStreamsMax" | "sessionMemoryMiBMax">;
   /** To the first request, and between two. */
   readonly silentMs: number;
@@ -74,6 +76,17 @@ const urlOf = ({ address, tls }: HttpOptions, server: Listener): string => {
   return `${tls === null ? "http" : "https"}://${formatAddress({ host: address.host, port })}`;
 };
 
+/** Whether an address is in a list of them and of networks. @throws TypeError for what is neither. */
+const memberOf = (list: readonly string[]): ((address: string) => boolean) => {
+  const members = new BlockList();
+  for (const each of list) {
+    const [address = "", bits] = each.split("/");
+    const family = isIPv6(address) ? "ipv6" : "ipv4";
+    members.addSubnet(address, Number(bits ?? (family === "ipv6" ? 128 : 32)), family);
+  }
+  return (address) => members.check(address, isIPv6(address) ? "ipv6" : "ipv4");
+};
+
 /** What the last answers have to leave in. */
 const answeredMs = 250;
 
@@ -113,7 +126,11 @@ const stop = async (listener: Listener, open: Open, { rpc, drainMs }: HttpOption
 
 export const startHttp = async (options: HttpOptions): Promise<HttpServer> => {
   const { address, connections, tls } = options;
-  const serving = new Serving({ ...options, hosts: isUnix(address) ? null : options.hosts });
+  const serving = new Serving({
+    ...options,
+    hosts: isUnix(address) ? null : options.hosts,
+    isProxy: memberOf(options.proxies),
+  });
   const listener = createListener(options);
   connections.watchHttp2(listener);
   connections.watchHttp1(listener);

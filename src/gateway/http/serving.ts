@@ -10,9 +10,9 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { CheckResponse, TrustServiceService } from "@sigil/proto/sigil/trust/v1/trust";
+import { CheckRequest, CheckResponse, TrustServiceService } from "@sigil/proto/sigil/trust/v1/trust";
 import { Verdict } from "@sigil/proto/sigil/type/v1/type";
-import { assert, SigilFault } from "../../errors.ts";
+import { assert, fail, SigilFault } from "../../errors.ts";
 import { requestIdOf } from "../../rpc/call/context.ts";
 import { carriedMethod, type CarriedMethod } from "../../rpc/call/decode.ts";
 import { occurrenceOf } from "../../rpc/call/ending.ts";
@@ -27,10 +27,12 @@ import {
   connectionOf,
   HttpCall,
   HttpLine,
+  socketOf,
   type HttpCallOptions,
   type HttpRequest,
   type HttpResponse,
 } from "./call.ts";
+import { readForwarded } from "./forward.ts";
 import { framingFor, type Framing } from "./framing.ts";
 import {
   idempotencyKeyOf,
@@ -56,6 +58,8 @@ export type ServingOptions = {
   readonly contracts: FileRegistry;
   /** Names in `Host` that are served besides addresses; null where any is, as on a Unix socket. */
   readonly hosts: readonly string[] | null;
+  /** Whether the forwarded headers of whoever calls from an address are believed. */
+  readonly isProxy: (address: string) => boolean;
   /** Of a body, as of a message. */
   readonly bytesMax: number;
 };
@@ -67,8 +71,11 @@ type Method = { readonly carried: CarriedMethod } & (
 type Unary = Extract<Method, { kind: "unary" }>;
 type Stream = Extract<Method, { kind: "stream" }>;
 
-/** How a route answers: with the reply, or with 204 and 403 alone. */
-type Served = Route & { readonly isGuard: boolean };
+/**
+ * What a route is beside its annotation: a guard answers a check with 204 and 403 alone, and of "forward" the headers of a proxy are the
+ * request.
+ */
+type Served = Route & { readonly kind: "plain" | "guard" | "forward" };
 
 type Exchange = {
   readonly request: HttpRequest;
@@ -81,7 +88,8 @@ type Exchange = {
 
 const checkPath = TrustServiceService.check.path;
 const guardPath = "/trust/guard";
-const decisionPaths = /^\/trust\/(?:check|guard)(?![a-z_-])/;
+const forwardPath = "/trust/forward";
+const decisionPaths = /^\/trust\/(check|guard|forward)(?![a-z_-])/;
 
 const methodsOf = (services: Services): ReadonlyMap<string, Method> =>
   new Map(
@@ -117,6 +125,12 @@ const hostOf = (request: HttpRequest): string | undefined => {
 const hasBody = ({ headers }: HttpRequest): boolean =>
   headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 
+/** @throws invalidField. */
+const forwardedBytes = (rawHeaders: readonly string[], query: string): Uint8Array => {
+  if (query !== "") fail({ kind: "invalidField", field: "query", rule: "must be empty" });
+  return CheckRequest.encode(CheckRequest.fromPartial(readForwarded(rawHeaders))).finish();
+};
+
 /** An allow and nothing else; how the caller is told why not. */
 const guardAnswer = (reply: CheckResponse, requestId: string): Answer => {
   const { allowed, verdict, reason, auditId } = reply;
@@ -143,12 +157,16 @@ export class Serving {
   constructor(options: ServingOptions) {
     this.#options = options;
     this.#methods = methodsOf(options.services);
-    const routes = routesOf(options.contracts).map((route) => ({ ...route, isGuard: false }));
+    const routes = routesOf(options.contracts).map((route): Served => ({ ...route, kind: "plain" }));
     for (const { rpcPath } of routes)
       assert(this.#methods.has(rpcPath), `${rpcPath} has a route and no handler`);
     const check = routes.find(({ rpcPath }) => rpcPath === checkPath);
     assert(check !== undefined, "checks have no route");
-    this.#routes = [...routes, { ...check, template: parseTemplate(guardPath), isGuard: true }];
+    this.#routes = [
+      ...routes,
+      { ...check, template: parseTemplate(guardPath), kind: "guard" },
+      { ...check, template: parseTemplate(forwardPath), kind: "forward", method: "GET", body: "" },
+    ];
   }
 
   /** Never rejects. */
@@ -156,8 +174,9 @@ export class Serving {
     const metadata = metadataOf(request.rawHeaders);
     const requestId = requestIdOf(metadata, this.#options.rpc.newId);
     const url = request.url ?? "";
-    const denies = decisionPaths.test(url);
-    const isGuard = denies && url.startsWith(guardPath);
+    const decision = decisionPaths.exec(url)?.[1];
+    const denies = decision !== undefined;
+    const isGuard = denies && decision !== "check";
     const exchange: Exchange = { request, response, requestId, denies, isGuard };
     // A peer that resets while it is answered.
     response.on("error", () => {});
@@ -187,6 +206,7 @@ export class Serving {
     const isPost = route.method === "POST";
     if (isPost) requireJsonType(rawHeaders);
     else if (hasBody(request)) throw new Refused("NOT_JSON", "GET takes no body", { connection: "close" });
+    if (route.kind === "forward") this.#requireProxy(request);
     const timeoutMs = timeoutMsOf(rawHeaders);
     const idempotencyKey = isPost ? idempotencyKeyOf(rawHeaders) : undefined;
     const lastEventId = method.kind === "stream" ? lastEventIdOf(rawHeaders) : undefined;
@@ -199,7 +219,9 @@ export class Serving {
       line: new HttpLine(request, response),
       metadata,
       deadlineMs: timeoutMs === undefined ? Infinity : rpc.nowMs() + timeoutMs,
-      message: method.carried.request(() => requestBytes(carried, contracts)),
+      message: method.carried.request(() =>
+        route.kind === "forward" ? forwardedBytes(rawHeaders, query) : requestBytes(carried, contracts),
+      ),
     };
     if (method.kind === "unary") this.#answer(exchange, route, method, options);
     else if (framing !== undefined) this.#stream(exchange, route, method, { ...options, framing });
@@ -254,13 +276,22 @@ export class Serving {
   ): { readonly code: Code; readonly answer: Answer } {
     try {
       const bytes = carried.responseBytes(reply);
-      const answer = route.isGuard
-        ? guardAnswer(CheckResponse.decode(bytes), exchange.requestId)
-        : jsonReply(route.rpc.output, bytes, this.#options.contracts);
+      const answer =
+        route.kind !== "plain"
+          ? guardAnswer(CheckResponse.decode(bytes), exchange.requestId)
+          : jsonReply(route.rpc.output, bytes, this.#options.contracts);
       return { code: Code.OK, answer };
     } catch (error) {
       return { code: Code.INTERNAL, answer: this.#errorAnswer(exchange, error, route.rpcPath) };
     }
+  }
+
+  /** @throws Refused for whoever is not believed about somebody else's request. */
+  #requireProxy(request: HttpRequest): void {
+    const address = socketOf(request)?.remoteAddress;
+    // Who may open a Unix socket is the file system's to say.
+    if (address === undefined || this.#options.isProxy(address)) return;
+    throw new Refused("PROXY_NOT_LISTED", "forwarded headers are believed from http_proxies alone");
   }
 
   /** Its room is given back when it is answered. */

@@ -3,10 +3,11 @@
  * Envoy could read in two ways is refused, never repaired. No header is read. Source: docs/operating/envoy.md.
  */
 import type { AttributeContext } from "@sigil/proto/envoy/service/auth/v3/attribute_context";
-import { canonicalSubject, canonicalTarget, type Spelling } from "@sigil/core/record";
+import { canonicalSubject, type Spelling } from "@sigil/core/record";
 import type { SubjectSource } from "../../config/subject-source.ts";
 import { principalOfHost } from "../../identity/certificates.ts";
 import type { CheckQuestion } from "../../trust/decision.ts";
+import { actionOfMethod, targetOfPath } from "../message/proxied.ts";
 
 export type EnvoyMapping = {
   readonly subject: SubjectSource;
@@ -23,26 +24,8 @@ export type Reading = { readonly kind: "question"; readonly question: CheckQuest
 
 const refused = (reason: RefusalReason, rule: string): Refusal => ({ kind: "refused", reason, rule });
 
-/** Methods have letter case (RFC 9110 §9.1), actions of this kind have none: one in lower case would be another one's twin. */
-const methodShape = /^[A-Z]+(?:-[A-Z]+)*$/;
-const methodCharactersMax = 32;
-
-/** What servers disagree about: some decode it first, some cut there, some drop it. */
-const ambiguous: readonly (readonly [RegExp, string])[] = [
-  [/^(?!\/)/, 'must begin with "/"'],
-  [/\/\//, 'must have no "//"'],
-  [/\\|%(?:25)*(?:2f|5c)/i, "must have no backslash, and no slash that is escaped"],
-  [/;|%(?:25)*3b/i, 'must have no ";", escaped or not'],
-];
-
 /** Set by Envoy's configuration for a route or a virtual host, which no client can reach. */
 const prefixExtension = "sigil_target_prefix";
-
-const targetOf = (path: string, prefix: string): Spelling => {
-  const [bare = ""] = path.split("?", 1);
-  const [, rule] = ambiguous.find(([shape]) => shape.test(bare)) ?? [];
-  return rule === undefined ? canonicalTarget(`${prefix}${bare}`) : { kind: "refused", rule };
-};
 
 /** The principal that a certificate's name stands for, as for callers of Sigil's own. */
 const subjectOfCertificate = (principal: string, trustDomain: string): Spelling => {
@@ -88,10 +71,12 @@ export const readAttributes = (
 ): Reading => {
   const http = attributes.request?.http;
   if (http === undefined) return refused("REQUEST_REFUSED", "must be an HTTP request");
-  if (http.method.length > methodCharactersMax || !methodShape.test(http.method)) {
-    return refused("REQUEST_REFUSED", `method must be at most ${methodCharactersMax} capital letters`);
-  }
-  const target = targetOf(http.path, attributes.contextExtensions[prefixExtension] ?? mapping.targetPrefix);
+  const action = actionOfMethod(http.method);
+  if (action.kind === "refused") return refused("REQUEST_REFUSED", `method ${action.rule}`);
+  const target = targetOfPath(
+    http.path,
+    attributes.contextExtensions[prefixExtension] ?? mapping.targetPrefix,
+  );
   if (target.kind === "refused") return refused("REQUEST_REFUSED", `path ${target.rule}`);
   const name = provenName(attributes, mapping.subject);
   // Trust takes an empty subject for the caller, which is Envoy.
@@ -102,7 +87,7 @@ export const readAttributes = (
   return {
     kind: "question",
     question: {
-      action: `http.${http.method.toLowerCase()}`,
+      action: action.text,
       target: target.text,
       subject: subject.text,
       session: "",

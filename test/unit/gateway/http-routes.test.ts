@@ -54,7 +54,11 @@ describe("the routes over HTTP", () => {
     const served = routes.map(
       ({ method, template, rpc }) => `${method} ${template.text} ${rpc.parent.name}.${rpc.name}`,
     );
-    expect(written).to.have.members([...served, "POST /trust/guard TrustService.Check"]);
+    expect(written).to.have.members([
+      ...served,
+      "POST /trust/guard TrustService.Check",
+      "GET /trust/forward TrustService.Check",
+    ]);
     expect(cells("gRPC alone").map(([rpc]) => rpc)).to.have.members(
       grpcAlone.map((path) => path.split(/[./]/).slice(-2).join(".")),
     );
