@@ -18,7 +18,8 @@ export const envoyMissing: string | undefined = existsSync(program)
 export type Envoy = AsyncDisposable & {
   /** Of its first listener. */
   readonly port: number;
-  readonly logged: () => string;
+  /** Its access log, a moment later. */
+  readonly accesses: () => string;
 };
 
 const adminAt = "admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }\n";
@@ -52,8 +53,11 @@ export const startEnvoy = async (config: string): Promise<Envoy> => {
   const [configPath, adminPath] = [join(directory, "envoy.yaml"), join(directory, "admin")];
   await writeFile(configPath, adminAt + config);
   const words = ["-c", configPath, "--admin-address-path", adminPath, "--disable-hot-restart"];
-  const child = spawn(program, [...words, "--concurrency", "1", "-l", "info"], { stdio: "pipe" });
-  let log = "";
+  const child = spawn(program, [...words, "--concurrency", "1", "--file-flush-interval-msec", "20"], {
+    stdio: "pipe",
+  });
+  let [log, accesses] = ["", ""];
+  child.stdout.on("data", (part: Buffer) => (accesses += part.toString()));
   /** Its log goes to standard error; it listens when it says so. */
   const listening = new Promise<void>((resolve, reject) => {
     child.stderr.on("data", (part: Buffer) => {
@@ -73,7 +77,7 @@ export const startEnvoy = async (config: string): Promise<Envoy> => {
     const listeners = JSON.parse(await textFrom(`http://${admin}/listeners?format=json`)) as Listeners;
     const port = listeners.listener_statuses?.[0]?.local_address.socket_address.port_value;
     if (port === undefined) throw new Error(`Envoy has no listener:\n${log}`);
-    return { port, logged: () => log, [Symbol.asyncDispose]: dispose };
+    return { port, accesses: () => accesses, [Symbol.asyncDispose]: dispose };
   } catch (error) {
     await dispose();
     throw error;

@@ -112,6 +112,25 @@ describe("ext_authz", () => {
     expect((await world.newest(served)).auditId).to.equal(last);
   });
 
+  it("is decided by the default model as its page says", async () => {
+    for (const [principal, method, allowed] of [
+      ["observer", "GET", true],
+      ["observer", "POST", false],
+      ["operator", "POST", true],
+      ["operator", "PUT", true],
+      ["operator", "PATCH", true],
+      ["operator", "DELETE", false],
+      ["mentor", "DELETE", true],
+    ] as const) {
+      const [, kind] = await answerTo({
+        principal: `spiffe://${origin}/${principal}`,
+        method,
+        path: "/orders/7",
+      });
+      expect(kind, `${principal} ${method}`).to.equal(allowed ? "okResponse" : "deniedResponse");
+    }
+  });
+
   it("decides each question anew, also the same one with the same request id", async () => {
     const headers = { "x-request-id": "7f3a" };
     const given = { principal: observer, path: "/public/a", headers };
