@@ -32,6 +32,7 @@ const shown: Readonly<Record<string, string>> = {
   "envoy.md toml": "a file: test/e2e/envoy-grpc.test.ts reads it",
   "envoy.md yaml": "a configuration of Envoy, which test/e2e/envoy.test.ts starts it with",
   "first-deployment.md json": "a file: the play of this page proposes it",
+  "http.md nginx": "a configuration of nginx, which test/e2e/http-forward.test.ts starts it with",
   "http.md text": "lines of a stream, in short, which test/e2e/http-streams.test.ts reads whole",
   "http.md toml": "a file: test/unit/config/config.test.ts starts the configuration from it",
   "kubernetes.md yaml": "a manifest, there is no cluster here: test/unit/config/kubernetes-page.test.ts",
