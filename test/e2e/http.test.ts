@@ -5,6 +5,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { evaluate } from "../../src/core/model/model.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
 import type { Evaluate } from "../../src/trust/evaluator.ts";
+import { defaultModelPayload } from "../../src/trust/default-model.ts";
 import { createFaultyStore, type FaultyStore } from "../contract/faulty-store.ts";
 import { join } from "node:path";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
@@ -241,12 +242,23 @@ describe("HTTP", () => {
       expect(problem(answer)).to.deep.equal([403, reason]);
       expect(answer.json.allowed).to.equal(false);
     }
-    broken = () => ({ kind: "review" }) as never;
-    try {
-      expect((await operator("POST", "/trust/guard", question)).status).to.equal(403);
-    } finally {
-      broken = undefined;
-    }
+  });
+
+  it("guards by an allow alone: what a person has to look at is 403", async () => {
+    await using other = await makeDeployment({
+      model: { ...defaultModelPayload, review: { low: 0.01, high: 0.99 } },
+    });
+    await using reviewing = await other.serve({ config: httpConfig });
+    const ask = httpAs(other, reviewing)("operator");
+    const decision = await ask("POST", "/trust/check", question);
+    expect([decision.status, decision.json.verdict, decision.json.allowed]).to.deep.equal([
+      200,
+      "VERDICT_REVIEW",
+      false,
+    ]);
+    const guarded = await ask("POST", "/trust/guard", question);
+    expect(problem(guarded)).to.deep.equal([403, "DENIED"]);
+    expect(guarded.json.allowed).to.equal(false);
   });
 
   it("ends a check at its caller's time, and never later than its own", async () => {
