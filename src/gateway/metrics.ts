@@ -203,7 +203,7 @@ export const createMetrics = (): Metrics => {
   });
   const refusals = new Counter({
     name: "sigil_refused_total",
-    help: "Calls, connections and proposals refused because a bound was reached, by the bound.",
+    help: "Calls, connections and proposals refused because a bound was reached, or over HTTP before they were calls, by the bound or the reason.",
     labelNames: ["bound"],
     registers,
   });

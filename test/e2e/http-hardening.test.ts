@@ -1,5 +1,7 @@
 /** What stands before a call over HTTP: pages of other origins, other people's names, long and slow bodies, requests that proxies read another way. */
+import { once } from "node:events";
 import { request as httpRequest } from "node:http";
+import { connect, type Socket } from "node:net";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
@@ -89,6 +91,37 @@ describe("the HTTP port", () => {
       "x",
     ])
       expect(await statusFor(host), host).to.equal(421);
+  });
+
+  it("counts what it refuses before it is a call, by the reason", async () => {
+    await guest("POST", "/trust/check", "{}", { "content-type": "text/plain" });
+    const metrics = await (await fetch(`${served.server.operatorUrl}/metrics`)).text();
+    expect(metrics).to.match(/^sigil_\w*refus\w*\{[^}]*HTTP_NOT_JSON[^}]*\} [1-9]/m);
+  });
+
+  it("ends the connection of an address that is silent longest for the next, and none that proved who it is", async () => {
+    await using other = await makeDeployment();
+    await using few = await other.serve({ config: { ...httpConfig, connections_per_peer_max: 2 } });
+    const { port } = new URL(urlOf(few));
+    const open = async (): Promise<Socket> => {
+      const socket = connect({ host: "127.0.0.1", port: Number(port) });
+      socket.on("error", () => {});
+      await once(socket, "connect");
+      return socket;
+    };
+    const proved = await open();
+    const head = `GET /audit/checkpoint HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${await other.signer("operator").token()}\r\n\r\n`;
+    const answered = async (): Promise<string> => {
+      proved.write(head);
+      return String((await once(proved, "data"))[0]);
+    };
+    expect(await answered()).to.match(/^HTTP\/1\.1 200 /);
+    const silent = [await open(), await open()];
+    const ended = once(silent[0] ?? proved, "close");
+    silent.push(await open());
+    await ended;
+    expect(await answered()).to.match(/^HTTP\/1\.1 200 /);
+    for (const socket of [proved, ...silent]) socket.destroy();
   });
 
   it("bounds a body by its length as it is told and as it comes", async () => {

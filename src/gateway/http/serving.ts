@@ -52,7 +52,7 @@ import { parseTemplate } from "./template.ts";
 export type Services = readonly (readonly [ServiceDefinition, UntypedServiceImplementation])[];
 
 export type ServingOptions = {
-  readonly rpc: Pick<RpcEnvironment, "newId" | "log" | "nowMs" | "underWay">;
+  readonly rpc: Pick<RpcEnvironment, "newId" | "log" | "nowMs" | "underWay" | "observer">;
   readonly intake: Pick<Intake, "budget">;
   readonly services: Services;
   readonly contracts: FileRegistry;
@@ -315,7 +315,10 @@ export class Serving {
 
   #errorAnswer(exchange: Exchange, error: unknown, path: string): Answer {
     const { requestId } = exchange;
-    if (error instanceof Refused) return this.#problem(exchange, refusedProblem(error, requestId));
+    if (error instanceof Refused) {
+      this.#options.rpc.observer.onRefused(`HTTP_${error.reason}`);
+      return this.#problem(exchange, refusedProblem(error, requestId));
+    }
     return this.#problem(exchange, problemOf(this.#errorOf(error, path, requestId), requestId));
   }
 
