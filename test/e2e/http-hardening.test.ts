@@ -121,6 +121,8 @@ describe("the HTTP port", () => {
     silent.push(await open());
     await ended;
     expect(await answered()).to.match(/^HTTP\/1\.1 200 /);
+    // It takes no place of those without a name.
+    expect(silent.map(({ closed }) => closed)).to.deep.equal([true, false, false]);
     for (const socket of [proved, ...silent]) socket.destroy();
   });
 
