@@ -39,7 +39,12 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   // Makes, opens and copies data directories, so it knows the store and the code of modules beside the ledger.
   deployment: [...belowServices, "storage", "canon", "modules"],
   rpc: [...wholeCore, "@sigil/proto/**", "identity", "config", ...services],
-  gateway: [...core("errors", "limits"), "@sigil/proto/**", "config", "rpc"],
+  gateway: [
+    ...core("bytes", "errors", "limits", "cbor", "hash", "record"),
+    "@sigil/proto/**",
+    "config",
+    "rpc",
+  ],
   wire: [
     ...wholeCore,
     "@sigil/proto/**",
@@ -116,7 +121,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "trust",
     "envoy",
   ],
-  gateway: ["http", "."],
+  gateway: ["http", "authzen", "."],
   cli: "terminal call proposal model attest audit canon check deployment key keys module principal witness .".split(
     " ",
   ),

@@ -184,7 +184,7 @@ const subjectSource = (what: string, initial: SubjectSource): Key<SubjectSource>
 const plainPrefix = /^[A-Za-z0-9_:-][A-Za-z0-9._:-]*(?:\/[A-Za-z0-9_:-][A-Za-z0-9._:-]*)*$/;
 const prefixCharactersMax = 128;
 
-const targetPrefix = (what: string, initial: string): Key<string> =>
+const namePrefix = (what: string, initial: string): Key<string> =>
   key({
     what,
     initial,
@@ -194,6 +194,30 @@ const targetPrefix = (what: string, initial: string): Key<string> =>
         : refuse(
             `must be at most ${prefixCharactersMax} letters, digits and . _ : -, in segments between slashes`,
           ),
+  });
+
+/** As `URL` writes it: so that it is compared and put together as text. */
+const publicUrl = (what: string): Key<string> =>
+  key({
+    what,
+    initial: "",
+    read: (raw) => {
+      const url = typeof raw === "string" && URL.canParse(raw) ? new URL(raw) : undefined;
+      const spelled = url === undefined ? "" : url.origin + url.pathname.replace(/\/$/, "");
+      return url?.protocol === "https:" && spelled === raw
+        ? spelled
+        : refuse("must be an https URL without a query, a fragment or a slash at its end");
+    },
+  });
+
+const typeName = (what: string): Key<string> =>
+  key({
+    what,
+    initial: "",
+    read: (raw) =>
+      typeof raw === "string" && /^[^:]{1,128}$/.test(raw)
+        ? raw
+        : refuse("must be a type, 1 to 128 characters without a colon"),
   });
 
 const hourMs = 3_600_000;
@@ -216,6 +240,7 @@ export const KEYS = {
     isNetwork,
     "must be addresses, or networks as 10.0.0.0/8, separated by commas",
   ),
+  public_url: publicUrl("The URL under which callers reach HTTP; AuthZEN's metadata names it."),
   socket_mode: mode("Mode of the files of Unix sockets to listen on.", 0o600),
   insecure_listen: toggle("Serve without TLS on an address that others can reach.", false),
   "tls.cert": path("Certificate chain of the server, a PEM file."),
@@ -231,7 +256,10 @@ export const KEYS = {
   ]),
   "envoy.ext_authz": toggle("Answer Envoy's ext_authz (v3) where gRPC is served.", false),
   "envoy.subject": subjectSource("Where Envoy's questions name the subject.", { kind: "principal" }),
-  "envoy.target_prefix": targetPrefix("What the targets of Envoy's questions begin with.", "api"),
+  "envoy.target_prefix": namePrefix("What the targets of Envoy's questions begin with.", "api"),
+  "authzen.subject_type": typeName("Type of AuthZEN subjects whose ids are principals as they are."),
+  "authzen.resource_type": typeName("Type of AuthZEN resources whose ids are targets as they are."),
+  "authzen.action_prefix": namePrefix("Put before the name of every AuthZEN action.", ""),
   passphrase: secret("The passphrase of the key-encryption key, where the deployment was made with one."),
   "pkcs11.module": path("The PKCS #11 library, a file, for tokens whose URI names none."),
   "pkcs11.pin": secret("The PIN of the token, where a key is on one whose URI names no file with it."),

@@ -59,6 +59,8 @@ export type CallContext = {
   readonly pace?: Pace;
   /** Carried into the record: request_id, and traceparent when the caller sent one. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** What the record of each of the call's questions keeps besides, in their order. */
+  readonly itemMetadata?: readonly Readonly<Record<string, string>>[] | undefined;
 };
 
 /** Synchronous work on each item, at the call's pace. */

@@ -16,6 +16,8 @@ export type CheckQuestion = {
   readonly idempotencyKey: string;
   /** A floor under the model's own least level: what the target itself asks for. Recorded. Undefined where there is none. */
   readonly minLevel?: LevelName | undefined;
+  /** What its record keeps beside the call's metadata; it decides nothing. A repeat must bring the same. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
 };
 
 /** An item of a batch that is no question: it fails for itself alone. */

@@ -72,7 +72,7 @@ export const createFreeze = (deps: FreezeDependencies): Freeze => {
       inputDigest: question.input.length === 0 ? emptyDigest : sha256(question.input),
       inputBytes: question.input.length,
       input: question.keepInput ? question.input : null,
-      metadata: call.metadata,
+      metadata: question.metadata === undefined ? call.metadata : { ...call.metadata, ...question.metadata },
     });
     const note = subject.note === undefined ? "" : `: ${subject.note}`;
     chain.add({ name: "identity", detail: `${caller.credential}, subject is a ${subject.level}${note}` });

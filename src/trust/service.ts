@@ -65,6 +65,7 @@ const questionBytes = (question: BatchQuestion): Uint8Array =>
         sha256(question.input),
         question.keepInput,
         ...(question.minLevel === undefined ? [] : [question.minLevel]),
+        ...(question.metadata === undefined ? [] : [{ ...question.metadata }]),
       ]);
 
 /** A proposed model is scored as it stands in the ledger. @throws malformedModel. */

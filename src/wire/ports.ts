@@ -1,5 +1,6 @@
 /** The ports for callers, gRPC's and HTTP's: one set of handlers, certificates, connections and bounds. Called by server.ts alone. */
 import type { Config } from "../config/config.ts";
+import { Authzen } from "../gateway/authzen/authzen.ts";
 import { readContracts } from "../gateway/http/routes.ts";
 import { startHttp, type HttpServer } from "../gateway/http/server.ts";
 import type { Services } from "../gateway/http/serving.ts";
@@ -76,6 +77,20 @@ const serveHttp = async ({
     rpc,
     services,
     contracts: readContracts(readDescriptors()),
+    protocols: [
+      new Authzen({
+        rpc,
+        services,
+        intake: bounds.intake,
+        bytesMax: config.message_bytes_max,
+        publicUrl: config.public_url,
+        names: {
+          subjectType: config["authzen.subject_type"],
+          resourceType: config["authzen.resource_type"],
+          actionPrefix: config["authzen.action_prefix"],
+        },
+      }),
+    ],
     drainMs: config.drain_ms,
   });
 };

@@ -14,6 +14,7 @@ export interface Seen {
   readonly decision: Seen;
   readonly details: Seen;
   readonly error: Seen;
+  readonly evaluations: readonly Seen[];
   readonly field: Seen;
   readonly hash: Seen;
   readonly length: number;

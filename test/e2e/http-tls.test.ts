@@ -15,11 +15,16 @@ import { httpConfig, urlOf, type Seen } from "./http-caller.ts";
 const body = JSON.stringify({ action: "read", target: "public/docs" });
 type Reply = { readonly status: number; readonly json: Seen };
 
-const overHttp2 = (url: string, tls: object, authority = "localhost"): Promise<Reply> =>
+const overHttp2 = (
+  url: string,
+  tls: object,
+  authority = "localhost",
+  { path, text: sent } = { path: "/trust/check", text: body },
+): Promise<Reply> =>
   new Promise((resolve, reject) => {
     const session = connectHttp2(url, tls);
     session.on("error", reject);
-    const headers = { ":method": "POST", ":path": "/trust/check", ":authority": authority };
+    const headers = { ":method": "POST", ":path": path, ":authority": authority };
     const stream = session.request({ ...headers, "content-type": "application/json" });
     let status = 0;
     let text = "";
@@ -30,7 +35,7 @@ const overHttp2 = (url: string, tls: object, authority = "localhost"): Promise<R
       session.close();
       resolve({ status, json: JSON.parse(text) as Seen });
     });
-    stream.end(body);
+    stream.end(sent);
   });
 
 const overHttp1 = (url: string, tls: object): Promise<Reply> =>
@@ -107,6 +112,26 @@ describe("HTTP over TLS", () => {
       const nobody = await ask(url, trusting());
       expect([nobody.json.subject, nobody.json.level]).to.deep.equal(["", "LEVEL_OF_ACCESS_GUEST"]);
     }
+  });
+
+  it("answers a sequence of AuthZEN over HTTP/2, about whom its caller may name", async () => {
+    await using served = await deployment.serve({ config: config() });
+    const certificate = pemOf(await authority.issue("client", `URI:spiffe://${origin}/operator`));
+    const evaluation = {
+      subject: { type: "user", id: "ann" },
+      action: { name: "read" },
+      resource: { type: "public", id: "docs" },
+    };
+    const options = { evaluations_semantic: "permit_on_first_permit" };
+    const text = JSON.stringify({ ...evaluation, evaluations: [{}, {}, {}], options });
+    const sent = { path: "/access/v1/evaluations", text };
+    const tls = { ...trusting(), cert: certificate.cert, key: certificate.key };
+    const { status, json } = await overHttp2(urlOf(served), tls, "localhost", sent);
+    expect([status, json.evaluations.map(({ decision }) => decision)]).to.deep.equal([
+      200,
+      [false, false, false],
+    ]);
+    expect((await overHttp2(urlOf(served), trusting(), "localhost", sent)).status).to.equal(200);
   });
 
   it("gives nobody a name by a certificate of another authority", async () => {

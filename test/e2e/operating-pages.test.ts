@@ -28,6 +28,7 @@ type Play = {
 
 /** Beside what is printed in a language that nothing runs: why, and what holds it to the truth. */
 const shown: Readonly<Record<string, string>> = {
+  "authzen.md json": "a request and its reply: test/e2e/authzen.test.ts sends one and compares the other",
   "configuration.md toml": "a file: the play of this page starts the configuration from it",
   "envoy.md toml": "a file: test/e2e/envoy-grpc.test.ts reads it",
   "envoy.md yaml": "a configuration of Envoy, which test/e2e/envoy.test.ts starts it with",
@@ -40,6 +41,7 @@ const shown: Readonly<Record<string, string>> = {
 
 /** Pages without a command. */
 const pagesOfProse = [
+  "authzen.md",
   "failures.md",
   "performance.md",
   "recovery.md",

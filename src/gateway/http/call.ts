@@ -51,6 +51,7 @@ export type HttpCallOptions = {
   readonly deadlineMs: number;
   /** The encoded request, as `carriedMethod` makes it. */
   readonly message: unknown;
+  readonly itemMetadata?: GrpcCall["itemMetadata"];
 };
 
 type AuthContext = ReturnType<GrpcCall["getAuthContext"]>;
@@ -59,6 +60,7 @@ type AuthContext = ReturnType<GrpcCall["getAuthContext"]>;
 export class HttpCall<Message> extends LinedCall implements GrpcCall {
   readonly metadata: Metadata;
   readonly request: Message;
+  readonly itemMetadata: NonNullable<GrpcCall["itemMetadata"]>;
   readonly #deadlineMs: number;
   readonly #socket: IncomingMessage["socket"] | undefined;
   readonly #response: HttpResponse;
@@ -67,6 +69,7 @@ export class HttpCall<Message> extends LinedCall implements GrpcCall {
     super(options.line);
     this.metadata = options.metadata;
     this.request = options.message as Message;
+    this.itemMetadata = options.itemMetadata ?? (() => undefined);
     this.#deadlineMs = options.deadlineMs;
     this.#socket = socketOf(request);
     this.#response = response;

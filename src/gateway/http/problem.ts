@@ -30,6 +30,9 @@ const STATUS: Readonly<Record<Code, Row>> = {
   [Code.UNAUTHENTICATED]: { status: 401, title: "Unauthenticated" },
 };
 
+/** Of a gRPC code. */
+export const httpStatusOf = (code: number): number => (STATUS[code as Code] ?? STATUS[Code.INTERNAL]).status;
+
 /** What never becomes a call, by its reason. */
 const REFUSED = {
   MALFORMED_TARGET: { status: 400, code: "INVALID_ARGUMENT", title: "Malformed request target" },

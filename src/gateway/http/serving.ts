@@ -44,6 +44,7 @@ import {
   valuesOf,
 } from "./headers.ts";
 import { problemOf, Refused, refusedProblem, typeOf, type Problem } from "./problem.ts";
+import type { Protocol } from "./protocol.ts";
 import { requestBytes, resumes } from "./request.ts";
 import { findRoute, routesOf, type Found, type Route } from "./routes.ts";
 import { HttpStreamCall } from "./stream.ts";
@@ -52,6 +53,8 @@ import { parseTemplate } from "./template.ts";
 export type Services = readonly (readonly [ServiceDefinition, UntypedServiceImplementation])[];
 
 export type ServingOptions = {
+  /** What is served besides the contracts' routes. */
+  readonly protocols: readonly Protocol[];
   readonly rpc: Pick<RpcEnvironment, "newId" | "log" | "nowMs" | "underWay" | "observer">;
   readonly intake: Pick<Intake, "budget">;
   readonly services: Services;
@@ -68,7 +71,7 @@ type Method = { readonly carried: CarriedMethod } & (
   | { readonly kind: "unary"; readonly handler: UnaryHandler<unknown, unknown> }
   | { readonly kind: "stream"; readonly handler: StreamHandler<unknown, unknown> }
 );
-type Unary = Extract<Method, { kind: "unary" }>;
+export type Unary = Extract<Method, { kind: "unary" }>;
 type Stream = Extract<Method, { kind: "stream" }>;
 
 /**
@@ -91,7 +94,7 @@ const guardPath = "/trust/guard";
 const forwardPath = "/trust/forward";
 const decisionPaths = /^\/trust\/(check|guard|forward)(?![a-z_-])/;
 
-const methodsOf = (services: Services): ReadonlyMap<string, Method> =>
+export const methodsOf = (services: Services): ReadonlyMap<string, Method> =>
   new Map(
     services.flatMap(([service, handlers]) =>
       Object.entries(service).flatMap(([name, definition]): readonly (readonly [string, Method])[] => {
@@ -184,6 +187,9 @@ export class Serving {
       const { hosts } = this.#options;
       if (hosts !== null) requireHost(hostOf(request), hosts);
       const { path, query } = splitTarget(url);
+      const protocol = this.#options.protocols.find(({ takes }) => takes(path));
+      if (protocol !== undefined)
+        return await protocol.serve({ request, response, path, metadata, requestId });
       const found = findRoute(this.#routes, request.method ?? "", path);
       if (found.kind !== "found") throw refusalOf(found);
       await this.#call(exchange, metadata, found, query);

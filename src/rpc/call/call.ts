@@ -25,6 +25,8 @@ export type GrpcCall = Pick<
   "metadata" | "getAuthContext" | "getPeer" | "getDeadline"
 > & {
   readonly once: (event: "cancelled", listener: () => void) => unknown;
+  /** As `CallContext` has it, asked when the request has been decoded; of transports that carry more than an RPC's request says. */
+  readonly itemMetadata?: () => CallContext["itemMetadata"];
 };
 
 /** Where the kinds differ. */
@@ -151,7 +153,9 @@ export class Call {
   /** What every handler is told. */
   context(): CallContext {
     const metadata = recordMetadata(this.#call.metadata, this.requestId);
-    return { signal: this.signal, deadlineMs: this.#deadlineMs, metadata };
+    const itemMetadata = this.#call.itemMetadata?.();
+    const context = { signal: this.signal, deadlineMs: this.#deadlineMs, metadata };
+    return itemMetadata === undefined ? context : { ...context, itemMetadata };
   }
 
   /** And the handler of one request, whose answers may be long. @throws invalidField. */

@@ -27,7 +27,7 @@ import { batchAnswerBytesMax, batchItemsMax, simulateDecisionsMax } from "../../
 import { mapPaced, type CallContext, type Caller } from "../../identity/caller.ts";
 import { isAtLeast } from "@sigil/core/record";
 import type { QuorumService } from "../../canon/service.ts";
-import type { BatchItem, BatchQuestion, SimulateQuestion } from "../../trust/decision.ts";
+import type { BatchItem, BatchQuestion, CheckQuestion, SimulateQuestion } from "../../trust/decision.ts";
 import type { TrustService } from "../../trust/service.ts";
 import { occurrenceOf } from "../call/ending.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
@@ -39,10 +39,16 @@ import { bidirectional } from "../call/stream.ts";
 import { formatActiveModel, formatDecision, formatSimulation, readCandidate } from "./messages.ts";
 import { unary, type Answer } from "../call/unary.ts";
 
+/** With what its record keeps besides. */
+const withMetadata = (question: CheckQuestion, { itemMetadata }: CallContext, index: number): CheckQuestion =>
+  itemMetadata === undefined ? question : { ...question, metadata: itemMetadata[index] };
+
 const checkHandler =
   (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<CheckRequest, CheckResponse> =>
-  async (caller, request, call) =>
-    formatDecision(await trust.check(caller, readQuestion(request, trustDomain), call));
+  async (caller, request, call) => {
+    const question = withMetadata(readQuestion(request, trustDomain), call, 0);
+    return formatDecision(await trust.check(caller, question, call));
+  };
 
 const correlationBytesMax = 128;
 
@@ -64,9 +70,14 @@ const streamHandler =
     return { correlationId, outcome: { $case: "decision", value: formatDecision(decision) } };
   };
 
-const readItem = (request: CheckRequest, index: number, trustDomain: string): BatchQuestion => {
+const readItem = (
+  request: CheckRequest,
+  index: number,
+  trustDomain: string,
+  call: CallContext,
+): BatchQuestion => {
   try {
-    return readQuestion(request, trustDomain, `checks[${index}].`);
+    return withMetadata(readQuestion(request, trustDomain, `checks[${index}].`), call, index);
   } catch (error) {
     if (!(error instanceof SigilFault)) throw error;
     const digest = sha256(CheckRequest.encode(request).finish());
@@ -105,7 +116,7 @@ const batchHandler =
     requireBatch(request, call);
     await call.pace?.weigh(request.checks.length);
     const questions = await mapPaced(call, request.checks, (check, index) =>
-      readItem(check, index, rpc.trustDomain),
+      readItem(check, index, rpc.trustDomain, call),
     );
     const answers = await trust.batchCheck(caller, questions, request.idempotencyKey, call);
     const occurrence = occurrenceOf(

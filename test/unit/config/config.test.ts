@@ -108,6 +108,26 @@ describe("the configuration", () => {
     expect(() => makeConfig({ listen: { host: "0.0.0.0", port: 0 } })).to.throw(SigilFault);
   });
 
+  it("takes a public URL as it is written once and for all, and shapes of AuthZEN's names", () => {
+    for (const url of ["https://pdp.example.com", "https://pdp.example.com:8443/a/b", "https://[::1]"])
+      expect(read({ argv: ["--public-url", url] }).public_url).to.equal(url);
+    for (const url of [
+      "http://pdp.example.com",
+      "https://pdp.example.com/",
+      "https://pdp.example.com/a/",
+      "https://PDP.example.com",
+      "https://pdp.example.com:443",
+      "https://pdp.example.com?x",
+      "https://pdp.example.com/a#b",
+      "https://me@pdp.example.com",
+      "https://pdp.example.com/a/../b",
+      "pdp.example.com",
+    ])
+      expect(faultOf({ argv: ["--public-url", url] }), url).to.contain("--public-url");
+    expect(faultOf({ argv: ["--authzen-subject-type", "a:b"] })).to.contain("without a colon");
+    expect(faultOf({ argv: ["--authzen-action-prefix", "a b"] })).to.contain("letters");
+  });
+
   it("refuses values that contradict each other", () => {
     expect(faultOf({ argv: ["--tls-cert", "c"] })).to.contain("go together");
     expect(faultOf({ argv: ["--tls-client-ca", "c"] })).to.contain("needs tls.cert");

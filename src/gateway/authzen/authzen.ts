@@ -1,0 +1,257 @@
+/**
+ * The AuthZEN Authorization API 1.0: its requests become calls of the registered handlers of Check and BatchCheck, as gRPC's do, so that
+ * identity, pacing, limits, metrics and records have one implementation. Errors are plain messages. Source: docs/operating/authzen.md.
+ */
+import {
+  BatchCheckRequest,
+  BatchCheckResponse,
+  type BatchCheckResult,
+  CheckRequest,
+  CheckResponse,
+  TrustServiceService,
+} from "@sigil/proto/sigil/trust/v1/trust";
+import { assert, invalidField, SigilFault } from "../../errors.ts";
+import type { Intake } from "../../rpc/bounds/intake.ts";
+import { allowedMs } from "../../rpc/call/context.ts";
+import { occurrenceOf } from "../../rpc/call/ending.ts";
+import type { RpcEnvironment } from "../../rpc/call/environment.ts";
+import { serviceErrorOf, statusOf } from "../../rpc/status.ts";
+import { send, type Answer } from "../http/answer.ts";
+import { readBody } from "../http/body.ts";
+import { connectionOf } from "../http/call.ts";
+import { idempotencyKeyOf, requireJsonType, timeoutMsOf, valuesOf } from "../http/headers.ts";
+import { httpStatusOf, problemOf, Refused, refusedProblem, type Problem } from "../http/problem.ts";
+import type { Arrived, Protocol } from "../http/protocol.ts";
+import { methodsOf, type Services, type Unary } from "../http/serving.ts";
+import { basePathOf, evaluationPath, evaluationsPath, formatMetadata, wellKnownPath } from "./discovery.ts";
+import {
+  readMany,
+  readOne,
+  type Asked,
+  type Evaluation,
+  type Item,
+  type Many,
+  type ReadRules,
+} from "./evaluations.ts";
+import type { NameRules } from "./names.ts";
+import { formatDecision, formatError, type Evaluated } from "./reply.ts";
+import { CallFailed, Steps } from "./steps.ts";
+
+export type AuthzenOptions = {
+  readonly rpc: Pick<RpcEnvironment, "newId" | "log" | "nowMs" | "underWay" | "observer" | "deadlines">;
+  readonly services: Services;
+  readonly intake: Pick<Intake, "budget">;
+  readonly bytesMax: number;
+  /** Without a slash at its end; "" for none, and no metadata. */
+  readonly publicUrl: string;
+  readonly names: NameRules;
+};
+
+type Exchange = Arrived & {
+  /** As it came, which need not be fit for logs. */
+  readonly echoedId: string;
+};
+
+type Endpoint = {
+  readonly method: "GET" | "POST";
+  readonly answer: (exchange: Exchange) => Promise<unknown>;
+};
+
+const metadataOf = ({ digest }: Evaluation): Readonly<Record<string, string>> =>
+  digest === undefined ? {} : { authzen_digest: digest };
+
+/** What is no question of ours is one that fails: so it costs, counts and needs a caller as any. */
+const checkOf = (item: Item): CheckRequest =>
+  item.kind === "fit" ? item.check : CheckRequest.fromPartial({});
+
+const noAnswer = "an evaluation has no answer";
+
+const evaluatedOf = (item: Item | undefined, result: BatchCheckResult | undefined): Evaluated => {
+  assert(item !== undefined && result?.outcome !== undefined, noAnswer);
+  if (item.kind === "unfit") return formatError(400, item.message);
+  const { outcome } = result;
+  return outcome.$case === "decision"
+    ? formatDecision(outcome.value, item)
+    : formatError(httpStatusOf(outcome.value.code), outcome.value.message);
+};
+
+/** @throws CallFailed where there is no decision. */
+const evaluatedAlone = (
+  evaluation: Evaluation,
+  result: BatchCheckResult | undefined,
+  requestId: string,
+): Evaluated => {
+  assert(result?.outcome !== undefined, noAnswer);
+  if (result.outcome.$case === "error") throw new CallFailed(serviceErrorOf(result.outcome.value, requestId));
+  return formatDecision(result.outcome.value, evaluation);
+};
+
+/** Whether nothing is left to be decided. */
+const isOver = ({ semantic, items }: Many, evaluated: readonly Evaluated[]): boolean =>
+  evaluated.length === items.length || evaluated.at(-1)?.decision === (semantic === "permit_on_first_permit");
+
+export class Authzen implements Protocol {
+  readonly #options: AuthzenOptions;
+  readonly #read: ReadRules;
+  readonly #check: Unary;
+  readonly #batch: Unary;
+  readonly #endpoints: ReadonlyMap<string, Endpoint>;
+
+  constructor(options: AuthzenOptions) {
+    this.#options = options;
+    this.#read = { names: options.names, unreadBytesMax: options.bytesMax };
+    const methods = methodsOf(options.services);
+    const unary = (path: string): Unary => {
+      const method = methods.get(path);
+      assert(method?.kind === "unary", `${path} has no handler`);
+      return method;
+    };
+    this.#check = unary(TrustServiceService.check.path);
+    this.#batch = unary(TrustServiceService.batchCheck.path);
+    const base = basePathOf(options.publicUrl);
+    const evaluation: Endpoint = { method: "POST", answer: (exchange) => this.#evaluate(exchange) };
+    const evaluations: Endpoint = { method: "POST", answer: (exchange) => this.#evaluateMany(exchange) };
+    const metadata: Endpoint = { method: "GET", answer: async () => formatMetadata(options.publicUrl) };
+    this.#endpoints = new Map([
+      [evaluationPath, evaluation],
+      [base + evaluationPath, evaluation],
+      [evaluationsPath, evaluations],
+      [base + evaluationsPath, evaluations],
+      ...(options.publicUrl === ""
+        ? []
+        : ([
+            [wellKnownPath, metadata],
+            [wellKnownPath + base, metadata],
+          ] as const)),
+    ]);
+  }
+
+  readonly takes = (path: string): boolean => this.#endpoints.has(path);
+
+  /** Never rejects. */
+  async serve(arrived: Arrived): Promise<void> {
+    const { request, response, path } = arrived;
+    const [given = "", second] = valuesOf(request.rawHeaders, "x-request-id");
+    const echoedId = given === "" || second !== undefined ? arrived.requestId : given;
+    const exchange = { ...arrived, echoedId };
+    // One id for all calls that come of it.
+    exchange.metadata.set("x-request-id", arrived.requestId);
+    try {
+      const endpoint = this.#endpoints.get(path);
+      assert(endpoint !== undefined, `${path} is no path of AuthZEN`);
+      const { method } = endpoint;
+      if (request.method !== method)
+        throw new Refused("OTHER_METHOD", `the path takes ${method}`, { allow: method });
+      const text = JSON.stringify(await endpoint.answer(exchange));
+      this.#send(exchange, { status: 200, headers: { "content-type": "application/json" }, text });
+    } catch (error) {
+      if (response.writableEnded || response.destroyed) return;
+      if (error instanceof SigilFault && error.error.kind === "cancelled") response.destroy();
+      else this.#send(exchange, this.#errorAnswer(exchange, error));
+    }
+  }
+
+  async #evaluate(exchange: Exchange): Promise<Evaluated> {
+    const steps = this.#begin(exchange);
+    const idempotencyKey = idempotencyKeyOf(exchange.request.rawHeaders) ?? "";
+    const body = await this.#body(exchange);
+    let evaluation: Evaluation | undefined;
+    const reply = await steps.call(this.#check, {
+      bytes: () => {
+        evaluation = readOne(body, this.#read);
+        return CheckRequest.encode({ ...evaluation.check, idempotencyKey }).finish();
+      },
+      itemMetadata: () => (evaluation === undefined ? undefined : [metadataOf(evaluation)]),
+    });
+    assert(evaluation !== undefined, "a request was answered that nobody read");
+    return formatDecision(CheckResponse.decode(reply), evaluation);
+  }
+
+  /** The body is read in its caller's turn, by the first batch: it is all of them, or the one that others may follow. */
+  async #evaluateMany(exchange: Exchange): Promise<unknown> {
+    const steps = this.#begin(exchange);
+    const idempotencyKey = idempotencyKeyOf(exchange.request.rawHeaders) ?? "";
+    const body = await this.#body(exchange);
+    let asked: Asked | undefined;
+    const read = (): readonly Item[] => {
+      asked = readMany(body, this.#read);
+      if (asked.kind === "one") return [asked.evaluation];
+      if (asked.semantic === "execute_all") return asked.items;
+      if (idempotencyKey !== "") invalidField("Idempotency-Key", "goes with execute_all alone");
+      return asked.items.slice(0, 1);
+    };
+    const first = await this.#decide(steps, read, idempotencyKey);
+    assert(asked !== undefined, "a request was answered that nobody read");
+    if (asked.kind === "one") return evaluatedAlone(asked.evaluation, first[0], exchange.requestId);
+    const { items } = asked;
+    const evaluated = first.map((result, index) => evaluatedOf(items[index], result));
+    while (!isOver(asked, evaluated)) {
+      const next = items.slice(evaluated.length, evaluated.length + 1);
+      const [result] = await this.#decide(steps, () => next, "");
+      evaluated.push(evaluatedOf(next[0], result));
+    }
+    return { evaluations: evaluated };
+  }
+
+  /** One batch. @returns a result an item. @throws CallFailed. */
+  async #decide(
+    steps: Steps,
+    read: () => readonly Item[],
+    idempotencyKey: string,
+  ): Promise<readonly BatchCheckResult[]> {
+    let items: readonly Item[] | undefined;
+    const reply = await steps.call(this.#batch, {
+      bytes: () => {
+        items = read();
+        return BatchCheckRequest.encode({ checks: items.map(checkOf), idempotencyKey }).finish();
+      },
+      itemMetadata: () => items?.map((item) => (item.kind === "fit" ? metadataOf(item) : {})),
+    });
+    const { results } = BatchCheckResponse.decode(reply);
+    assert(results.length === items?.length, "a batch has as many answers as questions");
+    return results;
+  }
+
+  /** What is looked at before the body is. @throws Refused; invalidField. */
+  #begin({ request, response, metadata }: Exchange): Steps {
+    const { nowMs, deadlines } = this.#options.rpc;
+    requireJsonType(request.rawHeaders);
+    const timeoutMs = timeoutMsOf(request.rawHeaders) ?? Infinity;
+    const now = nowMs();
+    // One deadline for all of them, however many follow one another.
+    const { deadlineMs } = allowedMs(now + timeoutMs, now, deadlines);
+    return new Steps(request, response, { metadata, deadlineMs: now + deadlineMs });
+  }
+
+  async #body({ request, response }: Exchange): Promise<string> {
+    const { intake, bytesMax } = this.#options;
+    const bounds = { bytesMax, intake, connection: connectionOf(request) };
+    const { text, release } = await readBody(request, bounds);
+    response.once("close", release);
+    return text;
+  }
+
+  #errorAnswer({ requestId, path }: Exchange, error: unknown): Answer {
+    if (error instanceof Refused) {
+      this.#options.rpc.observer.onRefused(`HTTP_${error.reason}`);
+      return plain(refusedProblem(error, requestId));
+    }
+    if (error instanceof CallFailed) return plain(problemOf(error.error, requestId));
+    const status = statusOf(error, occurrenceOf(this.#options.rpc, path, requestId));
+    return plain(problemOf(serviceErrorOf(status, requestId), requestId));
+  }
+
+  #send({ request, response, echoedId }: Exchange, answer: Answer): void {
+    send(request, response, answer, {
+      requestId: echoedId,
+      isLast: this.#options.rpc.underWay.draining,
+    });
+  }
+}
+
+/** The specification has 400 for a wrong content type. */
+const plain = ({ status, headers, members }: Problem): Answer => ({
+  status: status === 415 ? 400 : status,
+  headers: { ...headers, "content-type": "text/plain; charset=utf-8" },
+  text: String(members["detail"]),
+});
