@@ -1,9 +1,9 @@
 /**
- * `npm run bench:compare -- --before DIRECTORY`: the server of another checkout beside this one's, asked the same by the
- * same client in rounds that take turns. The other one runs twice, so that the spread of the same code against itself
- * stands beside the difference.
+ * `npm run bench:compare -- --before DIRECTORY`: the server of another checkout beside this one's, asked the same by
+ * the same client in rounds that take turns. The other one runs twice, so that the spread of the same code against
+ * itself stands beside the difference.
  *
- *   --before DIRECTORY   a checkout of the commit to compare with, its packages installed (`git worktree add`, `npm ci`)
+ *   --before DIRECTORY   a checkout of the other commit, its packages installed (`git worktree add`, `npm ci`)
  *   --rounds N           7 unless told
  *   --run-ms N           how long each load runs in a round; 3000 unless told
  *   --directory          where the scratch ledgers go, a real disk; the system's temporary directory unless told

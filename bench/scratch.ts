@@ -33,8 +33,8 @@ const kekInputs = { env: {}, askPassphrase: () => Promise.reject(new Error("ther
 const newPublicKey = () => rawPublicKey(generateKeyPairSync("ed25519").privateKey);
 
 /**
- * @param directory exists; the deployment goes into a new one in it. @param loa of the principal that asks: at the rate of a
- * benchmark the default model lets an Operator write but not run code.
+ * @param directory exists; the deployment goes into a new one in it. @param loa of the principal that asks: at the rate
+ * of a benchmark the default model lets an Operator write but not run code.
  */
 export const makeScratch = async (
   directory: string,

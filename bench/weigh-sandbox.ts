@@ -1,6 +1,7 @@
 /**
- * What the sandbox costs by itself, without gRPC, decision and records: one run after the other through one process. Modules that do
- * one thing each tell the parts apart: one that does nothing, one that reads a mebibyte, one that writes one.
+ * What the sandbox costs by itself, without gRPC, decision and records: one run after the other through one process.
+ * Modules that do one thing each tell the parts apart: one that does nothing, one that reads a mebibyte, one that
+ * writes one.
  */
 import { sha256 } from "@sigil/core/hash";
 import { readFile } from "node:fs/promises";
@@ -34,7 +35,9 @@ type Weighed = { readonly name: string; readonly bytes: Uint8Array; readonly inp
 
 const none = new Uint8Array(0);
 
-/** A vector at 0 that says: a mebibyte from 16 on. @param call the function of WASI, @param fd what it is called with. */
+/**
+ * A vector at 0 that says: a mebibyte from 16 on. @param call the function of WASI, @param fd what it is called with.
+ */
 const movesMebibyte = (call: string, fd: number): string => `(module
   (import "wasi_snapshot_preview1" "${call}" (func $move (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 17)

@@ -1,7 +1,7 @@
 /**
- * The tour's chapter on governance: nobody changes the trust model alone. A stricter model is proposed, refused with one
- * approval of the two it needs, committed with the second; one answer flips, and the old one still verifies against the
- * model that gave it.
+ * The tour's chapter on governance: nobody changes the trust model alone. A stricter model is proposed, refused with
+ * one approval of the two it needs, committed with the second; one answer flips, and the old one still verifies against
+ * the model that gave it.
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,8 +1,8 @@
 /**
  * `npm run tour`: a real server in a temporary directory, a day's worth of requests, a proof of every answer; a change
  * of the trust model by quorum, a tool that two witnesses approve and an operator runs; then one byte of one record is
- * flipped on disk, and the server refuses to serve that record. Under thirty seconds; exits 0 only when all of it went as
- * told.
+ * flipped on disk, and the server refuses to serve that record. Under thirty seconds; exits 0 only when all of it went
+ * as told.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";

@@ -1,8 +1,8 @@
 /**
  * `npm run build`: what is published. `build/packages/{core,proto,client}` are the three packages as JavaScript with
- * declarations, each to be packed where it lies; `dist/` is the server's program, which carries the three as real files in
- * `dist/node_modules`, so that it depends on nothing that is not published. Two other directories may be named
- * (`npm run build -- DIST PACKAGES`), so that a test can build beside those in use.
+ * declarations, each to be packed where it lies; `dist/` is the server's program, which carries the three as real files
+ * in `dist/node_modules`, so that it depends on nothing that is not published. Two other directories may be named (`npm
+ * run build -- DIST PACKAGES`), so that a test can build beside those in use.
  */
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -10,7 +10,9 @@ import { repository, run } from "./run.ts";
 
 type Package = {
   readonly name: string;
-  /** Where its manifest lies in the repository; its compiled files lie at the same place below the compiler's output. */
+  /**
+   * Where its manifest lies in the repository; its compiled files lie at the same place below the compiler's output.
+   */
   readonly folder: string;
 };
 

@@ -1,14 +1,14 @@
 /**
- * `npm run check`: what to run before a commit. Format, types, lint, protos and unit tests, side by side, one line a step;
- * the output of a step that failed follows. Bound: ten seconds on two cores.
+ * `npm run check`: what to run before a commit. Format, types, lint, protos and unit tests, side by side, one line a
+ * step; the output of a step that failed follows. Bound: ten seconds on two cores.
  */
 import { run } from "./run.ts";
 
 type Step = { readonly name: string; readonly commands: readonly (readonly string[])[] };
 
 /**
- * Tests that `npm test` runs and ten seconds have no room for: the gates on planted copies, scrypt at its real cost, and
- * what goes through every damage, every size or every slow caller.
+ * Tests that `npm test` runs and ten seconds have no room for: the gates on planted copies, scrypt at its real cost,
+ * and what goes through every damage, every size or every slow caller.
  */
 const leftOut = [
   "test/unit/house/gates.test.ts",

@@ -2,9 +2,10 @@
  * `npm run claims`: README says nothing that a test of the last run does not prove.
  *
  * The rule. Outside code blocks, a sentence of README.md is a claim when it holds a capability word (`capabilityWords`)
- * outside `inline code`, or when it is a list item or table row in a section whose heading says "claims" or "guarantees".
- * A claim carries its mark right after it: `Every decision is signed. <!-- claim: signed -->`.
- * claims.toml has one table a mark: `[signed]`, `tests = ["title or full title", …]`, `symbols = ["src/file.ts#name", …]`.
+ * outside `inline code`, or when it is a list item or table row in a section whose heading says "claims" or
+ * "guarantees". A claim carries its mark right after it: `Every decision is signed. <!-- claim: signed -->`.
+ * claims.toml has one table a mark: `[signed]`, `tests = ["title or full title", …]`, `symbols = ["src/file.ts#name",
+ * …]`.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { parse } from "smol-toml";

@@ -1,7 +1,8 @@
 /**
- * `npm run format:fixture -- --to test/data/formats/N.json.gz`: a small data directory as this program writes it, kept for
- * the day when a later one must still open it. Made once, at the release of a format, and never again: a fixture is
- * bytes that a released program wrote. `--program FILE` names the main.ts of another checkout, for a format of the past.
+ * `npm run format:fixture -- --to test/data/formats/N.json.gz`: a small data directory as this program writes it, kept
+ * for the day when a later one must still open it. Made once, at the release of a format, and never again: a fixture is
+ * bytes that a released program wrote. `--program FILE` names the main.ts of another checkout, for a format of the
+ * past.
  *
  * The archive is gzipped JSON: `files` (path → base64) and `facts`, what was true when it was made. Its keys are test
  * data and open nothing else; docs/design/0008-data-formats.md.

@@ -1,8 +1,7 @@
 /**
- * `npm run generate`: the TypeScript stubs and the descriptor set from proto/, and the modules from their sources. The package's
- * own manifest stands beside what is generated.
- * With `--check` it generates into a temporary directory instead, names every committed file that differs, and fails if
- * there is one.
+ * `npm run generate`: the TypeScript stubs and the descriptor set from proto/, and the modules from their sources. The
+ * package's own manifest stands beside what is generated. With `--check` it generates into a temporary directory
+ * instead, names every committed file that differs, and fails if there is one.
  */
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

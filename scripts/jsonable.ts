@@ -1,7 +1,7 @@
 /**
- * Messages that `JSON.stringify` takes: as proto3 JSON writes them, 64-bit integers as text and bytes in base64. The generated
- * constructors of messages call `jsonable` (scripts/message-json.ts). The method is not enumerable: it is in no copy, no
- * comparison and no loop over fields.
+ * Messages that `JSON.stringify` takes: as proto3 JSON writes them, 64-bit integers as text and bytes in base64. The
+ * generated constructors of messages call `jsonable` (scripts/message-json.ts). The method is not enumerable: it is in
+ * no copy, no comparison and no loop over fields.
  */
 
 const base64 = (bytes: Uint8Array): string =>

@@ -1,4 +1,7 @@
-/** Makes generated messages fit for `JSON.stringify`: the constructor of each calls `jsonable`, which is copied beside them. */
+/**
+ * Makes generated messages fit for `JSON.stringify`: the constructor of each calls `jsonable`, which is copied beside
+ * them.
+ */
 import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 

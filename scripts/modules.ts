@@ -1,6 +1,7 @@
 /**
- * Compiles the modules that the repository brings from AssemblyScript to WebAssembly. The same sources give the same bytes
- * on every machine: the compiler is itself WebAssembly and locked, and its flags stand in examples/modules/asconfig.json.
+ * Compiles the modules that the repository brings from AssemblyScript to WebAssembly. The same sources give the same
+ * bytes on every machine: the compiler is itself WebAssembly and locked, and its flags stand in
+ * examples/modules/asconfig.json.
  */
 import { join } from "node:path";
 import asc from "assemblyscript/asc";

@@ -1,9 +1,9 @@
 /**
- * `npm run packages`: the tarballs as strangers get them. All four are packed, the three packages installed in one command
- * into an empty project outside of the repository, and the README's example is run there on every Node the client supports,
- * by `import` and by `require`, against a server that was itself installed from its tarball without what is for
- * development; then the example is type-checked as each kind of project does it. Needs the package registry.
- * Ends with 1 when something failed; `--keep` leaves the projects where they are.
+ * `npm run packages`: the tarballs as strangers get them. All four are packed, the three packages installed in one
+ * command into an empty project outside of the repository, and the README's example is run there on every Node the
+ * client supports, by `import` and by `require`, against a server that was itself installed from its tarball without
+ * what is for development; then the example is type-checked as each kind of project does it. Needs the package
+ * registry. Ends with 1 when something failed; `--keep` leaves the projects where they are.
  */
 import { once } from "node:events";
 import { spawn, type ChildProcess } from "node:child_process";

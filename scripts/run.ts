@@ -18,7 +18,9 @@ const environment = (extra: Readonly<Record<string, string>>) => ({
   ...extra,
 });
 
-/** @param command program and arguments, looked up in node_modules/.bin first. Never throws: a missing program is 127. */
+/**
+ * @param command program and arguments, looked up in node_modules/.bin first. Never throws: a missing program is 127.
+ */
 export const run = async (
   command: readonly string[],
   options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {},

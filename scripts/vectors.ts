@@ -1,6 +1,7 @@
 /**
- * `npm run vectors`: writes our golden vectors again. Deterministic, so a diff afterwards is a change of a format and is
- * meant to be read. `test/vectors/cbor-appendix-a.json`, `merkle-inclusion.json` and `merkle-consistency.json` are not ours.
+ * `npm run vectors`: writes our golden vectors again. Deterministic, so a diff afterwards is a change of a format and
+ * is meant to be read. `test/vectors/cbor-appendix-a.json`, `merkle-inclusion.json` and `merkle-consistency.json` are
+ * not ours.
  */
 import { writeFile } from "node:fs/promises";
 import { vectorFiles as merkleVectorFiles } from "./vectors-merkle.ts";

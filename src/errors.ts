@@ -1,7 +1,7 @@
 /**
  * The one closed union of everything that can go wrong in the server and the command line, the core's among it, and the
- * exception that carries it. Pure. `rpc/status.ts` alone turns it into gRPC codes; the command line prints `describeError`.
- * An error never holds a payload, a key or a secret: names, numbers and rules only.
+ * exception that carries it. Pure. `rpc/status.ts` alone turns it into gRPC codes; the command line prints
+ * `describeError`. An error never holds a payload, a key or a secret: names, numbers and rules only.
  */
 import { describeCoreError, Fault, type CoreError } from "@sigil/core/errors";
 
@@ -100,7 +100,10 @@ export type SigilError =
       /** Id of the run's record, where it was a run that was denied. */
       readonly run?: string;
     }
-  /** A module that does not run as asked, or was stopped by what it did. `reason` is stable; docs/spec/module.md lists them. */
+  /**
+   * A module that does not run as asked, or was stopped by what it did. `reason` is stable; docs/spec/module.md lists
+   * them.
+   */
   | ({ readonly kind: "moduleRefused"; readonly reason: string; readonly rule: string } & OfRun)
   /** Code on disk that is not what was approved; digests in hex. */
   | ({ readonly kind: "moduleAltered"; readonly wanted: string; readonly found: string } & OfRun)

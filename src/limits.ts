@@ -1,4 +1,7 @@
-/** Every bound of the server in one place, with its unit and its reason. Those of the formats are in core/limits.ts. Pure. */
+/**
+ * Every bound of the server in one place, with its unit and its reason. Those of the formats are in core/limits.ts.
+ * Pure.
+ */
 import { linksMax } from "@sigil/core/limits";
 
 /** Globs that a lint tries on a server: a few milliseconds, and enough for a model of two hundred rows. */
@@ -23,17 +26,25 @@ export const pacingSliceMs = 0.5;
 export const pacingFreeMs = 0.5;
 /** The most that a caller owes: whatever it did, it waits no longer. */
 export const pacingDebtMsMax = 500;
-/** Others are active who began or ended something so lately: longer than a check and its sync take on a busy machine. */
+/**
+ * Others are active who began or ended something so lately: longer than a check and its sync take on a busy machine.
+ */
 export const pacingActiveMs = 20;
 /** Callers whose debts are remembered; they are paid in milliseconds. */
 export const pacedCallersMax = 10_000;
-/** Calls and items of batches that one caller has under way, two full batches: four such callers fill the sequencer's queue. */
+/**
+ * Calls and items of batches that one caller has under way, two full batches: four such callers fill the sequencer's
+ * queue.
+ */
 export const callsUnderWayPerCallerMax = 2000;
-/** The same while others are active: what they ask for waits behind it for its signature and its sync. Enough to keep the disk busy. */
+/**
+ * The same while others are active: what they ask for waits behind it for its signature and its sync. Enough to keep
+ * the disk busy.
+ */
 export const callsUnderWayBesideOthersMax = 64;
 /**
- * The most that each connection may have under way whatever its caller has on others, which may be somebody else's at the
- * same address; it is one where they are many.
+ * The most that each connection may have under way whatever its caller has on others, which may be somebody else's at
+ * the same address; it is one where they are many.
  */
 export const callsUnderWayOfConnectionMax = 4;
 /** Processor time that the transport takes for a call, about: it is spent where it cannot be measured by call. */
@@ -120,7 +131,10 @@ export const headerBytesMax = 16 << 10;
 export const headerPairsMax = 64;
 /** Messages this long are not counted: as many as one connection has calls take a few megabytes. */
 export const intakeFreeBytes = 16 << 10;
-/** Longer messages being received, expanded or answered: of one connection, and of all; each takes some three times that. */
+/**
+ * Longer messages being received, expanded or answered: of one connection, and of all; each takes some three times
+ * that.
+ */
 export const intakeBytesPerConnectionMax = 16 << 20;
 export const intakeBytesMax = 64 << 20;
 /** Long messages of one connection that wait: more than it may have calls. */
@@ -129,7 +143,10 @@ export const intakeWaitersMax = 4096;
 export const intakeMessageMsMax = 30_000;
 /** A whole request over HTTP/1.1, headers and body: past the time of its body, which is answered. */
 export const httpRequestMsMax = 40_000;
-/** Records opened side by side in a walk: the first few, the most, and the bytes of their envelopes as far as can be foreseen. */
+/**
+ * Records opened side by side in a walk: the first few, the most, and the bytes of their envelopes as far as can be
+ * foreseen.
+ */
 export const readAheadFirst = 2;
 export const readAheadRecordsMax = 16;
 export const readAheadBytesMax = 2 << 20;
@@ -143,17 +160,25 @@ export const bellsPerTurn = 8;
 export const newsPositionsMax = 1024;
 export const newsRecordsMax = 8;
 export const newsRecordMs = 1000;
-/** Connections at once, where there are descriptors for them, and where there are hardly any; of one address without a name. */
+/**
+ * Connections at once, where there are descriptors for them, and where there are hardly any; of one address without a
+ * name.
+ */
 export const connectionsMax = 10_000;
 export const connectionsMin = 8;
 export const connectionsPerPeerMax = 1000;
-/** To the first call of a connection, and between two calls of one that has proved nothing: its descriptor is somebody else's. */
+/**
+ * To the first call of a connection, and between two calls of one that has proved nothing: its descriptor is somebody
+ * else's.
+ */
 export const connectionSilentMsMax = 10_000;
 export const connectionIdleMsMax = 300_000;
 /** Descriptors kept for the ledger, its anchor, keys and log, and for each sandbox process. */
 export const descriptorsKept = 32;
 export const descriptorsPerSandbox = 8;
-/** Streams under way: of one caller, of one tenant, in all, and those of all that are Root's alone. A watcher needs one. */
+/**
+ * Streams under way: of one caller, of one tenant, in all, and those of all that are Root's alone. A watcher needs one.
+ */
 export const streamsPerCallerMax = 128;
 export const streamsPerTenantMax = 512;
 export const streamsMax = 2048;
@@ -183,7 +208,10 @@ export const findingsMax = 1000;
 export const signaturesUnderWayMax = 512;
 /** The same of an inspection beside serving: they line up for the threads that everybody's reads and writes take. */
 export const liveSignaturesUnderWayMax = 8;
-/** What an inspection beside serving works before it rests, and so what a check waits for it at most; the rest is as long as the work. */
+/**
+ * What an inspection beside serving works before it rests, and so what a check waits for it at most; the rest is as
+ * long as the work.
+ */
 export const liveWorkMsMax = 1;
 /** Between two messages about how far it is. */
 export const liveProgressMs = 1000;
@@ -195,9 +223,15 @@ export const liveUnheardMsMax = 30_000;
 export const versionsReadMax = 64;
 /** Index entries an inspection or a rebuild reads or writes at once. */
 export const projectionOpsMax = 1000;
-/** Ids whose newest version an inspection or a rebuild holds, some 300 bytes each; of one that it has forgotten it reads two or three entries. */
+/**
+ * Ids whose newest version an inspection or a rebuild holds, some 300 bytes each; of one that it has forgotten it reads
+ * two or three entries.
+ */
 export const replayedIdsMax = 20_000;
-/** Of a database's files in memory while all of it is walked over: an inspection stays below 400 MB resident, whatever the size. */
+/**
+ * Of a database's files in memory while all of it is walked over: an inspection stays below 400 MB resident, whatever
+ * the size.
+ */
 export const walkedBytesMax = 48 << 20;
 /** Unwrapped data keys held; opening a tenant's key again costs one small file. */
 export const dataKeysHeldMax = 4096;
@@ -250,7 +284,10 @@ export const jsonCharactersMax = 2 << 20;
 export const pointerCharactersMax = 200;
 /** A JSON Schema as JSON text; compiling one this long can take seconds, which is why a thread of its own does it. */
 export const jsonSchemaCharactersMax = 32 << 10;
-/** Processor time to compile a schema or to hold a payload to one: twice what the worst schema of some use was seen to take. */
+/**
+ * Processor time to compile a schema or to hold a payload to one: twice what the worst schema of some use was seen to
+ * take.
+ */
 export const jsonSchemaCpuMsMax = 5000;
 /** Requests of one tenant that wait for a schema thread; each holds a schema and a payload. */
 export const jsonSchemaWaitingMax = 32;
@@ -318,7 +355,10 @@ export const moduleSignatureTypesMax = 128;
 export const moduleFunctionsMax = 250_000;
 /** Locals that one function of proposed code declares: what engines take. */
 export const moduleLocalsPerFunctionMax = 50_000;
-/** Locals of all functions of proposed code: a few bytes declare billions, an engine lays each out. 16 MiB of code cannot use more. */
+/**
+ * Locals of all functions of proposed code: a few bytes declare billions, an engine lays each out. 16 MiB of code
+ * cannot use more.
+ */
 export const moduleLocalsMax = 4 << 20;
 /** One function of proposed code: compilers emit some tens of KiB, tables written as code some hundreds. */
 export const moduleFunctionBytesMax = 4 << 20;
@@ -343,7 +383,9 @@ export const moduleBytesHeldMax = 64 << 20;
 /** Runs after which a sandbox process is replaced, and CPU time: whatever an engine leaks, it leaks no further. */
 export const runsPerProcessMax = 10_000;
 export const processCpuMsMax = 60_000;
-/** The longest that any run may take; a process's CPU time is bounded by what it may use before and during its last run. */
+/**
+ * The longest that any run may take; a process's CPU time is bounded by what it may use before and during its last run.
+ */
 export const runMsMax = 60_000;
 /** A module's name is a word in commands and file names. */
 export const moduleTitleBytesMax = 128;

@@ -1,6 +1,6 @@
 /**
- * The `sigil` command line: reads the arguments, runs one command, exits with its code. Commands are in cli/, one file a
- * group; the service itself begins in server.ts.
+ * The `sigil` command line: reads the arguments, runs one command, exits with its code. Commands are in cli/, one file
+ * a group; the service itself begins in server.ts.
  */
 import { runCommandLine, walksLedger } from "./cli/command-line.ts";
 import { keepHeapSmall } from "./cli/deployment/small-heap.ts";

@@ -1,7 +1,7 @@
 /**
- * Mocha's spec output, and beside it mocha's own JSON report in build/tests.json, which `npm run claims` and .ci/run read.
- * Where CI is set a skipped test fails the run, unless its title matches TEST_MAY_SKIP (a regular expression that .ci/run
- * sets for what the machine cannot do).
+ * Mocha's spec output, and beside it mocha's own JSON report in build/tests.json, which `npm run claims` and .ci/run
+ * read. Where CI is set a skipped test fails the run, unless its title matches TEST_MAY_SKIP (a regular expression that
+ * .ci/run sets for what the machine cannot do).
  */
 import mocha, { type MochaOptions, type Runner, type Test } from "mocha";
 

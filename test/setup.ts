@@ -1,7 +1,8 @@
 /**
- * Loaded before the tests, in every process that runs some. Programs that tests start compile their sources once for all of
- * them, and temporary directories lie in memory where there is room: without the two, most of a run goes into starting the
- * same command line again and into waiting for disks. What is about a disk makes its own; `npm run campaign:kill` uses a real one.
+ * Loaded before the tests, in every process that runs some. Programs that tests start compile their sources once for
+ * all of them, and temporary directories lie in memory where there is room: without the two, most of a run goes into
+ * starting the same command line again and into waiting for disks. What is about a disk makes its own; `npm run
+ * campaign:kill` uses a real one.
  */
 import { statfsSync } from "node:fs";
 import { enableCompileCache } from "node:module";

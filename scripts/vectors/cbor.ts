@@ -1,4 +1,6 @@
-/** Cases of canonical CBOR. What is accepted is encoded by our code; what is refused, where and why is written by hand. */
+/**
+ * Cases of canonical CBOR. What is accepted is encoded by our code; what is refused, where and why is written by hand.
+ */
 import { toHex } from "@sigil/core/bytes";
 import { cborEncode, type CborValue, cborRules } from "@sigil/core/cbor";
 import { toNotation } from "./notation.ts";

@@ -1,4 +1,7 @@
-/** What a listing of decisions asks for: by the index, which may return false positives and no false negatives, and by the opened record, which decides. */
+/**
+ * What a listing of decisions asks for: by the index, which may return false positives and no false negatives, and by
+ * the opened record, which decides.
+ */
 import type { DecisionFilter } from "../ledger/decisions/terms.ts";
 import type { AuditedChain, ChainQuery } from "./evidence.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Pages of a walk over recorded decisions: the index shortlists, the opened and verified record decides. One call ends at the
- * bound of what it opens or the time it takes.
+ * Pages of a walk over recorded decisions: the index shortlists, the opened and verified record decides. One call ends
+ * at the bound of what it opens or the time it takes.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import { fail } from "../errors.ts";
@@ -46,7 +46,9 @@ const walkOf = (caller: Caller, tenant: string, query: ChainQuery): CborValue =>
   query.order,
 ];
 
-/** The ledger size a walk is pinned to, and the next position in its order. The token is our own: its shape is certain. */
+/**
+ * The ledger size a walk is pinned to, and the next position in its order. The token is our own: its shape is certain.
+ */
 const readPlace = ([size, next]: PagePlace) => ({
   size: BigInt(size as number),
   next: BigInt(next as number),

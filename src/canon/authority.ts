@@ -3,8 +3,8 @@ import type { CallContext, Caller } from "../identity/caller.ts";
 import type { CheckQuestion, Decision } from "../trust/decision.ts";
 
 /**
- * The session is the proposal it is about, or empty: recorded, not scored, as no model can tell proposals apart. The input
- * is scored for entropy and recorded by digest.
+ * The session is the proposal it is about, or empty: recorded, not scored, as no model can tell proposals apart. The
+ * input is scored for entropy and recorded by digest.
  */
 export type Question = Pick<CheckQuestion, "target" | "session" | "input"> & {
   readonly action:

@@ -1,4 +1,6 @@
-/** Records, proposals and their answers, as the services speak of them; `rpc/` turns them to and from protobuf. Pure. */
+/**
+ * Records, proposals and their answers, as the services speak of them; `rpc/` turns them to and from protobuf. Pure.
+ */
 import type { Hash } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
 import type { CallContext } from "../identity/caller.ts";
@@ -14,7 +16,10 @@ import type {
 import type { EnrolledWitness, Registry, RegistryChange } from "@sigil/core/quorum";
 import type { Room } from "../identity/caller.ts";
 
-/** What a walk over records is bound to. @param room is entered before records are read, where the caller takes room for them. */
+/**
+ * What a walk over records is bound to. @param room is entered before records are read, where the caller takes room for
+ * them.
+ */
 export type WalkContext = { readonly signal: AbortSignal; readonly room?: Room };
 
 export type VersionedRecord = {

@@ -1,6 +1,6 @@
 /**
- * Which kinds a caller may write to the user space, under which ids, and which system records a quorum may change. Pure.
- * Source: docs/spec/canon.md §2.
+ * Which kinds a caller may write to the user space, under which ids, and which system records a quorum may change.
+ * Pure. Source: docs/spec/canon.md §2.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import { fail, invalidField, SigilFault } from "../errors.ts";
@@ -57,7 +57,10 @@ const parseOwn = (payload: CborValue, path: string): PrincipalPayload => {
   }
 };
 
-/** A principal that its tenant may enrol by itself, where it is looked for. @throws malformedRecord, invalidField, quorumNeeded. */
+/**
+ * A principal that its tenant may enrol by itself, where it is looked for. @throws malformedRecord, invalidField,
+ * quorumNeeded.
+ */
 export const checkFreePrincipal = (
   { id, payload }: { readonly id: string; readonly payload: CborValue },
   {

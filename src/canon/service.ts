@@ -86,7 +86,9 @@ export type QuorumService = {
 
 /** What else changes who may do what goes by the same turns, and by the same witnesses. */
 export type GovernedTurns = {
-  /** Changes of who may do what go one after the other, so that no two of them overlook each other. @throws notServing. */
+  /**
+   * Changes of who may do what go one after the other, so that no two of them overlook each other. @throws notServing.
+   */
   readonly inTurn: <Result>(step: () => Promise<Result>) => Promise<Result>;
   /** Whether what this principal would propose now could be approved by enough witnesses. @throws recordCorrupt. */
   readonly reaches: (proposer: string, proposerKeys: readonly PublicKey[]) => Promise<boolean>;

@@ -1,6 +1,6 @@
 /**
- * Addresses to listen on: `host:port`, an IPv6 host in brackets, port 0 for a free one; or `unix:PATH`, a socket in the file
- * system. Pure: nothing is looked up. Source: gRPC name resolution, "Name Syntax".
+ * Addresses to listen on: `host:port`, an IPv6 host in brackets, port 0 for a free one; or `unix:PATH`, a socket in the
+ * file system. Pure: nothing is looked up. Source: gRPC name resolution, "Name Syntax".
  */
 import { utf8Encode } from "@sigil/core/bytes";
 

@@ -1,6 +1,6 @@
 /**
- * The configuration: flags over environment (`SIGIL_…`) over file (TOML) over defaults, read once into one frozen value.
- * Every bad value is named at once. Source: docs/operating/configuration.md.
+ * The configuration: flags over environment (`SIGIL_…`) over file (TOML) over defaults, read once into one frozen
+ * value. Every bad value is named at once. Source: docs/operating/configuration.md.
  */
 import { fail } from "../errors.ts";
 import { BadValue, KEYS, keyNames, type Key, type KeyName, type Values } from "./keys.ts";

@@ -1,6 +1,7 @@
 /**
- * Every key of the configuration: what it means, how its value is read, and what it is when nobody says. One table, from
- * which flags (`--tls-client-ca`), environment (`SIGIL_TLS_CLIENT_CA`) and file (`[tls] client_ca`) all take their names.
+ * Every key of the configuration: what it means, how its value is read, and what it is when nobody says. One table,
+ * from which flags (`--tls-client-ca`), environment (`SIGIL_TLS_CLIENT_CA`) and file (`[tls] client_ca`) all take their
+ * names.
  */
 import { isIP } from "node:net";
 import {

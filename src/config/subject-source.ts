@@ -1,6 +1,7 @@
 /**
  * Where a question of Envoy names whom it is about: `source.principal`, the client certificate that Envoy verified, or
- * `metadata:FILTER/KEY/…`, what a filter that verifies wrote of the request. Never a header: whoever sends the request writes it.
+ * `metadata:FILTER/KEY/…`, what a filter that verifies wrote of the request. Never a header: whoever sends the request
+ * writes it.
  */
 export type SubjectSource =
   | { readonly kind: "principal" }

@@ -1,6 +1,6 @@
 /**
- * What can be wrong with bytes, records, keys, proofs and statements, as one closed union, and the exception that carries
- * it. Pure. An error never holds a payload, a key or a secret: names, numbers and rules only.
+ * What can be wrong with bytes, records, keys, proofs and statements, as one closed union, and the exception that
+ * carries it. Pure. An error never holds a payload, a key or a secret: names, numbers and rules only.
  */
 
 export type CoreError =

@@ -41,7 +41,10 @@ export const noteBytesMax = 512 << 10;
 export const tileLevelMax = 63;
 /** Parsed public keys held for verifying: signing keys, witnesses and the busiest principals. */
 export const verifyKeysMax = 4096;
-/** Accepted signatures that are remembered, of own keys and of foreign ones each: a megabyte, and a busy tenant's records. */
+/**
+ * Accepted signatures that are remembered, of own keys and of foreign ones each: a megabyte, and a busy tenant's
+ * records.
+ */
 export const acceptedSignaturesMax = 8192;
 /** A day: the longest sliding window a model may ask for. */
 export const rateWindowMsMax = 86_400_000;

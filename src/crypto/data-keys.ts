@@ -74,7 +74,10 @@ export class DataKeys {
     return newest === undefined ? this.rotate(tenant) : this.at(tenant, newest);
   }
 
-  /** The version after the newest. Callers that ask while it is being made get the same one. @throws invalidField, storeFailed. */
+  /**
+   * The version after the newest. Callers that ask while it is being made get the same one. @throws invalidField,
+   * storeFailed.
+   */
   rotate(tenant: string): Promise<DataKey> {
     const next = this.newest(tenant) + 1;
     return this.#hold(dataPurpose(tenant, next), () => this.#create(tenant, next));
@@ -82,7 +85,8 @@ export class DataKeys {
 
   /**
    * Every version: overwritten, removed, forgotten; also in directories of keys that an interrupted move to another
-   * key-encryption key has left beside this one. Killed on the way, it is repeated. A tenant without keys has none to lose.
+   * key-encryption key has left beside this one. Killed on the way, it is repeated. A tenant without keys has none to
+   * lose.
    */
   async destroy(tenant: string): Promise<void> {
     checkTenant(tenant);

@@ -1,8 +1,8 @@
 /**
  * The key-encryption key: 32 bytes that wrap every other key, from a file (0600, base64), the environment (base64), a
- * passphrase through scrypt (RFC 7914), or on a PKCS #11 token, where they stay. The deployment stores a reference to it:
- * where it comes from, the salt, and a verifier that only the right key opens. The key itself is never stored and never in
- * a message.
+ * passphrase through scrypt (RFC 7914), or on a PKCS #11 token, where they stay. The deployment stores a reference to
+ * it: where it comes from, the salt, and a verifier that only the right key opens. The key itself is never stored and
+ * never in a message.
  */
 import { createSecretKey, randomBytes, scrypt } from "node:crypto";
 import { fromBase64, toBase64, utf8Encode } from "@sigil/core/bytes";
@@ -79,8 +79,8 @@ const digitOf = (byte: number): number => {
 const isBlank = (byte: number | undefined): boolean => byte !== undefined && byte <= 0x20;
 
 /**
- * 32 bytes in padded standard base64, blanks around it allowed. Bytes to bytes: a text could not be zeroed. Into a buffer
- * of its own, since V8 keeps small arrays in its heap, where the collector leaves copies behind.
+ * 32 bytes in padded standard base64, blanks around it allowed. Bytes to bytes: a text could not be zeroed. Into a
+ * buffer of its own, since V8 keeps small arrays in its heap, where the collector leaves copies behind.
  * @throws invalidConfig, which says nothing of what was found.
  */
 const parseKeyText = (text: Uint8Array, holder: string): Uint8Array => {

@@ -1,7 +1,7 @@
 /**
- * Every wrapped key of a directory moved under another key-encryption key: opened with the old one, wrapped with the new
- * one into a new directory, read back and compared. Which directory counts is not decided here but by deployment.json,
- * so a crash anywhere leaves the old directory as it was, or both. One key at a time is in memory.
+ * Every wrapped key of a directory moved under another key-encryption key: opened with the old one, wrapped with the
+ * new one into a new directory, read back and compared. Which directory counts is not decided here but by
+ * deployment.json, so a crash anywhere leaves the old directory as it was, or both. One key at a time is in memory.
  */
 import { timingSafeEqual } from "node:crypto";
 import { readdir, rm, rmdir } from "node:fs/promises";
@@ -17,7 +17,9 @@ type KeyTree = { readonly directories: readonly string[]; readonly files: readon
 
 const keyFileSuffix = ".json";
 
-/** Directories before what is in them. @throws keyUnavailable for a file that is neither a key nor an unfinished one. */
+/**
+ * Directories before what is in them. @throws keyUnavailable for a file that is neither a key nor an unfinished one.
+ */
 const listKeyTree = async (root: string, below = ""): Promise<KeyTree> => {
   const [directories, files]: [string[], string[]] = [[], []];
   for (const entry of await readdir(join(root, below), { withFileTypes: true })) {

@@ -1,7 +1,7 @@
 /**
- * The deployment's signing keys, one wrapped file each: `<role>-<serial>.json`. Every file is opened once, at the start.
- * Which of them signs the ledger says, by its public key; a newer one that was never announced is left alone. A key that
- * has a successor is destroyed.
+ * The deployment's signing keys, one wrapped file each: `<role>-<serial>.json`. Every file is opened once, at the
+ * start. Which of them signs the ledger says, by its public key; a newer one that was never announced is left alone. A
+ * key that has a successor is destroyed.
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { readdir } from "node:fs/promises";

@@ -1,6 +1,7 @@
 /**
- * `deployment.json`: origin, genesis hash, where the key-encryption key comes from, which directory holds the keys that it
- * wraps, and where the signing keys are. The key and its directory stand in one file so that one rename changes both. Source: docs/operating/secrets.md.
+ * `deployment.json`: origin, genesis hash, where the key-encryption key comes from, which directory holds the keys that
+ * it wraps, and where the signing keys are. The key and its directory stand in one file so that one rename changes
+ * both. Source: docs/operating/secrets.md.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,7 +9,9 @@ import { fail } from "../errors.ts";
 import type { KekReference } from "../crypto/kek.ts";
 import { replaceFile } from "../ledger/append/anchor.ts";
 
-/** Of everything in the data directory. docs/operating/upgrade.md has the list; a program reads its own and no other. */
+/**
+ * Of everything in the data directory. docs/operating/upgrade.md has the list; a program reads its own and no other.
+ */
 export const deploymentFormat = 3;
 
 export type Description = {

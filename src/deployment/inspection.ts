@@ -1,4 +1,6 @@
-/** The rules above the ledger's own, as every inspection of a deployment applies them: quorums, and the code of modules. */
+/**
+ * The rules above the ledger's own, as every inspection of a deployment applies them: quorums, and the code of modules.
+ */
 import { QuorumInspection } from "../canon/proposals/quorum-inspection.ts";
 import type { FsckOptions } from "../ledger/fsck/fsck.ts";
 import { CodeFiles } from "../modules/code-files.ts";

@@ -1,8 +1,8 @@
 /**
- * Bringing a data directory of an older format to this program's, while nobody serves it. First every record is opened and
- * verified; nothing is changed until then. Then deployment.json names the new format, so that no older program opens what
- * is half changed, and beside it the old one, so that a run that was cut off is known and goes on. The last change takes
- * that note away, after the whole inspection has found nothing. Source: docs/operating/upgrade.md.
+ * Bringing a data directory of an older format to this program's, while nobody serves it. First every record is opened
+ * and verified; nothing is changed until then. Then deployment.json names the new format, so that no older program
+ * opens what is half changed, and beside it the old one, so that a run that was cut off is known and goes on. The last
+ * change takes that note away, after the whole inspection has found nothing. Source: docs/operating/upgrade.md.
  */
 import { join } from "node:path";
 import { fail } from "../errors.ts";

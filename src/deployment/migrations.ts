@@ -1,7 +1,7 @@
 /**
- * What every format of the data directory changed against the one before it, as steps that bring a directory there.
- * A step may have been cut off anywhere and is then begun anew, so it says what must be there afterwards and never counts on
- * what was there before. Released migrations are not edited: somebody's directory has yet to go through them.
+ * What every format of the data directory changed against the one before it, as steps that bring a directory there. A
+ * step may have been cut off anywhere and is then begun anew, so it says what must be there afterwards and never counts
+ * on what was there before. Released migrations are not edited: somebody's directory has yet to go through them.
  * Source: docs/operating/upgrade.md.
  */
 import { assert } from "../errors.ts";

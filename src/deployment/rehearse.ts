@@ -1,6 +1,7 @@
 /**
- * A migration tried out on a copy: the directory itself is only read. Copying takes no lock, since taking LevelDB's would
- * change its files; so the files are looked at before and after, and a copy during which one changed counts for nothing.
+ * A migration tried out on a copy: the directory itself is only read. Copying takes no lock, since taking LevelDB's
+ * would change its files; so the files are looked at before and after, and a copy during which one changed counts for
+ * nothing.
  */
 import { constants } from "node:fs";
 import { cp, readdir, rm, stat } from "node:fs/promises";

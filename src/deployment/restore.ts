@@ -1,7 +1,7 @@
 /**
- * A deployment made again from a backup. Everything happens in `DIR.partial`: the files, the records, the indexes, the whole
- * inspection, the record that says that the ledger was restored. `DIR` appears last and whole, by one rename; killed before
- * that, there is no `DIR`, and the next run begins anew. Source: docs/operating/backup.md.
+ * A deployment made again from a backup. Everything happens in `DIR.partial`: the files, the records, the indexes, the
+ * whole inspection, the record that says that the ledger was restored. `DIR` appears last and whole, by one rename;
+ * killed before that, there is no `DIR`, and the next run begins anew. Source: docs/operating/backup.md.
  */
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -246,8 +246,8 @@ const rebuild = async (
 };
 
 /**
- * @throws directoryNotEmpty, backupRefused, newerFormat, wrongKeyEncryptionKey, invalidConfig, notFound, looseMode: there
- * is no deployment then.
+ * @throws directoryNotEmpty, backupRefused, newerFormat, wrongKeyEncryptionKey, invalidConfig, notFound, looseMode:
+ * there is no deployment then.
  */
 export const restoreDeployment = async (options: RestoreOptions): Promise<Restored> => {
   const { from, directory } = options;

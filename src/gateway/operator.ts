@@ -1,7 +1,7 @@
 /**
  * The operator's port: /metrics, /healthz (the process lives) and /readyz (it serves). GET and HEAD only, no bodies,
- * nothing of any tenant. At most `operatorConnectionsMax` connections with `operatorHeaderBytesMax` of headers, the silent ones of
- * which make place for the next: a probe is always answered.
+ * nothing of any tenant. At most `operatorConnectionsMax` connections with `operatorHeaderBytesMax` of headers, the
+ * silent ones of which make place for the next: a probe is always answered.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";

@@ -1,4 +1,6 @@
-/** What certificates and client authorities say to the operator: when they end, and whether what is on disk is served. */
+/**
+ * What certificates and client authorities say to the operator: when they end, and whether what is on disk is served.
+ */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { TlsFacts } from "../rpc/transport/tls-renewal.ts";
 

@@ -9,7 +9,9 @@ export type Caller = {
   readonly level: Level;
   /** "attestation": a witness, by its signature under a proposal and not by the call. */
   readonly credential: "none" | "token" | "certificate" | "attestation";
-  /** Where an anonymous caller calls from (`peer.ts`). Empty for whoever proved who it is: nothing hangs on its address. */
+  /**
+   * Where an anonymous caller calls from (`peer.ts`). Empty for whoever proved who it is: nothing hangs on its address.
+   */
   readonly peer: string;
   /** Thumbprint, in base64url, of the key that signed the token. */
   readonly key?: string;
@@ -22,15 +24,24 @@ const peerMark = "\u0001";
 export const callerKey = ({ credential, principal, peer }: Caller): string =>
   credential === "none" ? `${peerMark}${peer}` : principal;
 
-/** Room for what is about to be read: a caller has so much of it, and one that does not read its answers waits for its own. */
+/**
+ * Room for what is about to be read: a caller has so much of it, and one that does not read its answers waits for its
+ * own.
+ */
 export type Room = {
-  /** Gives back what was taken and waits for as much; called before anything long is read. @throws overQuota, or why the call ended. */
+  /**
+   * Gives back what was taken and waits for as much; called before anything long is read. @throws overQuota, or why the
+   * call ended.
+   */
   readonly enter: () => Promise<void>;
   /** Called before waiting for something else. */
   readonly leave: () => void;
 };
 
-/** How long work of a call goes on: in slices of processor time, between which others get their turn. Charged to its caller. */
+/**
+ * How long work of a call goes on: in slices of processor time, between which others get their turn. Charged to its
+ * caller.
+ */
 export type Pace = {
   /** Synchronous work on each item. */
   readonly map: <Item, Result>(

@@ -1,6 +1,6 @@
 /**
- * The key of a client certificate where it may matter: a principal of which a key is suspended must not go on with the same
- * key in a certificate. Parsing costs tens of microseconds, so it is done for such a principal alone.
+ * The key of a client certificate where it may matter: a principal of which a key is suspended must not go on with the
+ * same key in a certificate. Parsing costs tens of microseconds, so it is done for such a principal alone.
  */
 import { X509Certificate } from "node:crypto";
 import { fromBase64Url, parsePublicKey, toBase64Url } from "@sigil/core/bytes";

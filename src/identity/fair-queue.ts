@@ -1,6 +1,6 @@
 /**
- * Items that wait, by whose they are: holders take turns, and a holder's own go in the order they came. Pure. Holds what is
- * added until it is taken or removed: whoever adds bounds it.
+ * Items that wait, by whose they are: holders take turns, and a holder's own go in the order they came. Pure. Holds
+ * what is added until it is taken or removed: whoever adds bounds it.
  */
 
 export class FairQueue<Holder, Item> {

@@ -3,7 +3,8 @@ import { refuse } from "./claims.ts";
 import type { StandingPrincipal } from "./suspension.ts";
 
 /**
- * @param key thumbprint of the key that the proof was made with, in base64url; undefined when it is none of the principal's.
+ * @param key thumbprint of the key that the proof was made with, in base64url; undefined when it is none of the
+ * principal's.
  * @throws unauthenticated PRINCIPAL_REVOKED, PRINCIPAL_SUSPENDED, KEY_SUSPENDED.
  */
 export const requireInForce = (principal: StandingPrincipal, key: string | undefined): void => {

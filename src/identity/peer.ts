@@ -1,7 +1,7 @@
 /**
  * Where an anonymous caller calls from, as what is counted: an IPv4 address, the /64 of an IPv6 address (what one
- * subscriber is given), or one name for every caller on a Unix socket. Pure. The address is the connection's own: nothing
- * that a caller may write, a forwarding header for one, is looked at.
+ * subscriber is given), or one name for every caller on a Unix socket. Pure. The address is the connection's own:
+ * nothing that a caller may write, a forwarding header for one, is looked at.
  */
 
 /** Callers of a connection without an address: those on a Unix socket. */

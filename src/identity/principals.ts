@@ -1,8 +1,9 @@
 /**
  * Principals as the ledger has them: the newest `principal/<id>` record of the system space, or the first Root from the
- * genesis record while it has none of its own. Where the system space has none, `<tenant>/<name>` may be one that the tenant
- * enrolled itself, an Observer at most; and `witness/<id>` is an enrolled witness by its own key. Remembered until its
- * record or a suspension changes, so a revocation works on the next call. At most `principalCacheEntriesMax` are held; unknown ids are not remembered, or made-up ids would evict the others.
+ * genesis record while it has none of its own. Where the system space has none, `<tenant>/<name>` may be one that the
+ * tenant enrolled itself, an Observer at most; and `witness/<id>` is an enrolled witness by its own key. Remembered
+ * until its record or a suspension changes, so a revocation works on the next call. At most `principalCacheEntriesMax`
+ * are held; unknown ids are not remembered, or made-up ids would evict the others.
  */
 import {
   isEnrolledAs,
@@ -41,7 +42,10 @@ export type EnrolledPrincipal = {
 };
 
 export type Principals = {
-  /** Of a canonical id. @throws recordCorrupt when the principal's record fails its proof: nobody is let in by a damaged record. */
+  /**
+   * Of a canonical id. @throws recordCorrupt when the principal's record fails its proof: nobody is let in by a damaged
+   * record.
+   */
   readonly find: (principalId: string) => Promise<StandingPrincipal | undefined>;
   /** As it is now, past what is remembered. @throws as `find`. */
   readonly read: (principalId: string) => Promise<EnrolledPrincipal | undefined>;

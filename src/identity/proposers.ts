@@ -1,7 +1,8 @@
 /**
- * Whether enough are left who may propose. With the last of them gone, no quorum could ever change anything again; and where
- * the only one left is who suspended another of them, nobody could propose to lift that. So one is left who did not, or two.
- * Principals that a tenant enrols by itself may not propose, so those of the system space are all there are.
+ * Whether enough are left who may propose. With the last of them gone, no quorum could ever change anything again; and
+ * where the only one left is who suspended another of them, nobody could propose to lift that. So one is left who did
+ * not, or two. Principals that a tenant enrols by itself may not propose, so those of the system space are all there
+ * are.
  */
 import { principalPrefix, systemTenant } from "@sigil/core/record";
 import { SigilFault } from "../errors.ts";
@@ -22,7 +23,9 @@ export type Lowering = {
   readonly counts: (id: string, principal: StandingPrincipal) => boolean | Promise<boolean>;
 };
 
-/** `lastRoot`: the last active Root of tenant system would go. `lastProposer`: too few would be left who may propose. */
+/**
+ * `lastRoot`: the last active Root of tenant system would go. `lastProposer`: too few would be left who may propose.
+ */
 export type LoweringFault = "lastRoot" | "lastProposer" | null;
 
 /** Nothing is recorded for a tenant that was erased, and so nothing is proposed by its principals. */

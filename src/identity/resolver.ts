@@ -1,6 +1,7 @@
 /**
  * Who is calling: proof in, caller out. A token decides before a certificate, a certificate before nothing, and nothing
- * is an anonymous Guest where the deployment takes any. Proof that was given and does not hold is an error, never a Guest. Source: docs/spec/tokens.md.
+ * is an anonymous Guest where the deployment takes any. Proof that was given and does not hold is an error, never a
+ * Guest. Source: docs/spec/tokens.md.
  */
 import type { Caller } from "./caller.ts";
 import { anonymous } from "./caller.ts";

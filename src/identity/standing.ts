@@ -1,7 +1,7 @@
 /**
- * What has been stopped of a principal, by the suspensions that the ledger holds of it and of its keys. A suspended key is
- * stopped for those whom its author could suspend when it did so, so that nobody stops somebody else by enrolling the
- * other's public key. Source: docs/spec/suspension.md. One look-up for the principal and one for each key.
+ * What has been stopped of a principal, by the suspensions that the ledger holds of it and of its keys. A suspended key
+ * is stopped for those whom its author could suspend when it did so, so that nobody stops somebody else by enrolling
+ * the other's public key. Source: docs/spec/suspension.md. One look-up for the principal and one for each key.
  */
 import { toBase64Url } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";

@@ -54,7 +54,10 @@ export const maySuspend = (author: Rank, subject: Rank): boolean => {
   return !isAtLeast(subject.level, author.level);
 };
 
-/** Whether it may propose and can prove who it is. One whose keys are all suspended cannot; one without any has certificates. */
+/**
+ * Whether it may propose and can prove who it is. One whose keys are all suspended cannot; one without any has
+ * certificates.
+ */
 export const canPropose = (principal: StandingPrincipal): boolean => {
   if (!isInForce(principal) || !isAtLeast(principal.loa, "mentor")) return false;
   const { publicKeys, suspendedKeys } = principal;

@@ -1,7 +1,7 @@
 /**
  * Caller tokens: EdDSA JWTs signed with a principal's own key. A signature is foreign, so it counts only when jose
- * (OpenSSL underneath) and the strict pure-JavaScript verifier both accept. That costs milliseconds, so a verified token
- * is remembered by its hash until it expires; whether its key and principal still stand is asked on every call.
+ * (OpenSSL underneath) and the strict pure-JavaScript verifier both accept. That costs milliseconds, so a verified
+ * token is remembered by its hash until it expires; whether its key and principal still stand is asked on every call.
  * Source: docs/spec/tokens.md. At most `tokenCacheEntriesMax` are held.
  */
 import { hash } from "node:crypto";
@@ -22,7 +22,8 @@ import { requireInForce } from "./in-force.ts";
 
 /**
  * What a new token costs, in somebody's turn: looking at it, and then verifying it strictly, which costs milliseconds.
- * @param signer the principal whose key signed it; null while nobody is known to have. @throws cancelled when its caller has left.
+ * @param signer the principal whose key signed it; null while nobody is known to have. @throws cancelled when its
+ * caller has left.
  */
 export type PaceProof = <Result>(signer: string | null, work: () => Promise<Result>) => Promise<Result>;
 
@@ -75,7 +76,10 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
   /** Verifications under way: calls that start together with a new token share one. Bounded by the calls under way. */
   const underWay = new Map<string, Promise<VerifiedToken>>();
 
-  /** An unknown principal and an unknown key are one answer: a caller without a key learns nothing about who is enrolled. */
+  /**
+   * An unknown principal and an unknown key are one answer: a caller without a key learns nothing about who is
+   * enrolled.
+   */
   const findKey = async ({ principal: id, kid }: Pick<TokenClaims, "principal" | "kid">) => {
     const principal = await principals.find(id);
     const key = principal === undefined ? undefined : keysByThumbprint(principal).get(kid);

@@ -223,7 +223,10 @@ export class Ledger implements AsyncDisposable {
     return this.#keyLife.retire(thumbprint, from);
   }
 
-  /** Another version of a tenant's data key seals from now on. @throws notFound, erased, keyReplaced, keyUnavailable, notServing. */
+  /**
+   * Another version of a tenant's data key seals from now on. @throws notFound, erased, keyReplaced, keyUnavailable,
+   * notServing.
+   */
   rotateDataKey(tenant: string, expected?: number): Promise<LivingDataKey> {
     return this.#sequencer.exclusive(async () => {
       this.reader.refuseErased(tenant);
@@ -244,7 +247,8 @@ export class Ledger implements AsyncDisposable {
   /**
    * Answers a call once for its idempotency key, however often and at whatever moments it comes within 24 hours.
    * @param scope undefined for a call without a key. @param body what a repeat must equal.
-   * @throws idempotencyConflict when the key came with another body; notServing; what `append`, `run` and `replay` throw.
+   * @throws idempotencyConflict when the key came with another body; notServing; what `append`, `run` and `replay`
+   * throw.
    */
   async once<Result>(
     scope: IdempotencyScope | undefined,

@@ -1,7 +1,8 @@
 /**
- * Where log lines go: standard output, by way of a queue of `logQueueBytesMax`. Writing never blocks and never throws. While the
- * destination takes nothing (a full disk or device, a pipe that nobody reads) lines wait; past the bound they are lost, and
- * counted, and a line says how many at the place where they are missing. What waits is written when there is room again.
+ * Where log lines go: standard output, by way of a queue of `logQueueBytesMax`. Writing never blocks and never throws.
+ * While the destination takes nothing (a full disk or device, a pipe that nobody reads) lines wait; past the bound they
+ * are lost, and counted, and a line says how many at the place where they are missing. What waits is written when there
+ * is room again.
  */
 import { fstatSync, write, writeSync } from "node:fs";
 import { Socket } from "node:net";

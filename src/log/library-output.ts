@@ -1,6 +1,6 @@
 /**
- * What libraries print goes through the log, with secrets struck out and at the log's pace: grpc-js prints headers in full on standard
- * error, Node prints warnings there, and either would block on it.
+ * What libraries print goes through the log, with secrets struck out and at the log's pace: grpc-js prints headers in
+ * full on standard error, Node prints warnings there, and either would block on it.
  */
 import { format } from "node:util";
 import { setLogger } from "@grpc/grpc-js";

@@ -1,6 +1,7 @@
 /**
- * Log lines that callers can cause, limited per reason: a token bucket for each, and what it refuses is counted and told in one line
- * when there is room again. Reasons are words of this program (message, kind, code), never a caller's text.
+ * Log lines that callers can cause, limited per reason: a token bucket for each, and what it refuses is counted and
+ * told in one line when there is room again. Reasons are words of this program (message, kind, code), never a caller's
+ * text.
  */
 import { logLinesBurst, logLinesPerSecond, logReasonsMax } from "../limits.ts";
 

@@ -1,7 +1,7 @@
 /**
- * The server's log: pino, one JSON object a line; `pretty.ts` makes lines for people of them. Fields are
- * names, numbers and codes; never payloads, tokens or keys. Causes of incidents are the only foreign text: their message
- * is cut short and everything in it that looks like a credential, a key or quoted input is struck out.
+ * The server's log: pino, one JSON object a line; `pretty.ts` makes lines for people of them. Fields are names, numbers
+ * and codes; never payloads, tokens or keys. Causes of incidents are the only foreign text: their message is cut short
+ * and everything in it that looks like a credential, a key or quoted input is struck out.
  */
 import type { DestinationStream, Logger } from "pino";
 import pino from "pino";

@@ -1,4 +1,7 @@
-/** The log on a terminal: coloured lines for people. Loaded where there is one; its library is a tenth of what a start loads. */
+/**
+ * The log on a terminal: coloured lines for people. Loaded where there is one; its library is a tenth of what a start
+ * loads.
+ */
 import { Writable } from "node:stream";
 import type { DestinationStream } from "pino";
 import pretty from "pino-pretty";

@@ -1,7 +1,8 @@
 /**
- * The code of modules in the data directory: `modules/<sha256 in hex>.wasm`, 0600, written under another name, synced and
- * renamed, so that a file under its own name is whole. A file counts for nothing by its name: whoever takes code from here
- * has its digest worked out. At most `moduleFilesMax` files of `moduleBytesMax`. Source: docs/spec/module.md §1.
+ * The code of modules in the data directory: `modules/<sha256 in hex>.wasm`, 0600, written under another name, synced
+ * and renamed, so that a file under its own name is whole. A file counts for nothing by its name: whoever takes code
+ * from here has its digest worked out. At most `moduleFilesMax` files of `moduleBytesMax`. Source: docs/spec/module.md
+ * §1.
  */
 import { sha256 } from "@sigil/core/hash";
 import { constants, lstatSync } from "node:fs";
@@ -71,8 +72,8 @@ export class CodeFiles {
   }
 
   /**
-   * Whether the code is there and is what its name says. One that held is looked at again only when the file system says
-   * that something touched it: what runs meanwhile is what was read then, and its digest was right.
+   * Whether the code is there and is what its name says. One that held is looked at again only when the file system
+   * says that something touched it: what runs meanwhile is what was read then, and its digest was right.
    */
   async check(digest: Hash): Promise<CodeState> {
     const name = toHex(digest);

@@ -1,6 +1,6 @@
 /**
- * Taking code in: the bytes are bounded while they come and held against the manifest; once its proposer may propose, they are
- * checked by what the sandbox will ask of them, and kept under their digest before the proposal is written.
+ * Taking code in: the bytes are bounded while they come and held against the manifest; once its proposer may propose,
+ * they are checked by what the sandbox will ask of them, and kept under their digest before the proposal is written.
  */
 import { createHash } from "node:crypto";
 import { concatBytes, equalBytes, parseHash, toHex, type Hash } from "@sigil/core/bytes";
@@ -18,7 +18,10 @@ export type ProposingDependencies = {
   readonly files: CodeFiles;
   /** @throws denied, staleVersion, notFound, queueFull. */
   readonly propose: QuorumService["propose"];
-  /** Whether code may ever run as the manifest says. @throws malformedModule, invalidField naming the import or the limit. */
+  /**
+   * Whether code may ever run as the manifest says. @throws malformedModule, invalidField naming the import or the
+   * limit.
+   */
   readonly checkCode: (request: InspectionRequest, manifest: ModulePayload) => Promise<void>;
 };
 
@@ -70,8 +73,8 @@ export const proposeCode = async (
   // After the decision: compiling takes the one inspector, and nobody takes it who may not propose.
   const checkAllowed = ({ signal }: CallContext): Promise<void> =>
     deps.checkCode({ bytes: () => Promise.resolve(bytes), tenant, signal }, payload);
-  // After the decision and before the proposal: nobody fills the disk who may not propose, and whoever approves a digest
-  // approves code that is here. A crash in between leaves a file that nothing names.
+  // After the decision and before the proposal: nobody fills the disk who may not propose, and whoever approves a
+  // digest approves code that is here. A crash in between leaves a file that nothing names.
   const beforeWrite = (): Promise<void> => files.put(digest, bytes);
   const method = "ProposeModule";
   const asked = { ...puttingOf(manifest), id, content, method, checkAllowed, beforeWrite } as const;

@@ -1,6 +1,6 @@
 /**
- * Which version of a module is active: the newest record of its id, unless that ends it. A projection of the ledger: read
- * and judged by its quorum once, remembered until a commit changes it. At most `moduleCacheEntriesMax` names.
+ * Which version of a module is active: the newest record of its id, unless that ends it. A projection of the ledger:
+ * read and judged by its quorum once, remembered until a commit changes it. At most `moduleCacheEntriesMax` names.
  */
 import { fail } from "../errors.ts";
 import { parseModule, type ModulePayload, modulePrefix, systemTenant } from "@sigil/core/record";

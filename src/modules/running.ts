@@ -1,7 +1,7 @@
 /**
- * One run, from the question to the record: the trust model is asked, then the module's standing is held against what was
- * asked for, then its code against its digest; only then does a sandbox get it. Whatever came of it is a record on disk
- * before the caller hears of it. Source: docs/spec/module.md §2.
+ * One run, from the question to the record: the trust model is asked, then the module's standing is held against what
+ * was asked for, then its code against its digest; only then does a sandbox get it. Whatever came of it is a record on
+ * disk before the caller hears of it. Source: docs/spec/module.md §2.
  */
 import { modulePrefix, moduleRunPrefix } from "@sigil/core/record";
 import { sha256 } from "@sigil/core/hash";

@@ -1,4 +1,6 @@
-/** What `rpc/` calls: running, showing, proposing and retiring modules. The parts are in running.ts and proposing.ts. */
+/**
+ * What `rpc/` calls: running, showing, proposing and retiring modules. The parts are in running.ts and proposing.ts.
+ */
 import { fail, invalidField } from "../errors.ts";
 import type { CborValue } from "@sigil/core/cbor";
 import { parseModule, type ModulePayload, modulePrefix } from "@sigil/core/record";

@@ -1,7 +1,7 @@
 /**
  * The one mapping from what went wrong to what a caller sees: a gRPC code, a sentence and google.rpc details. An error
- * that is not in the union, or that speaks of the server's insides, becomes INTERNAL with an incident id; its cause goes
- * to the log. At most a few hundred bytes, so that the trailers pass every client's limit.
+ * that is not in the union, or that speaks of the server's insides, becomes INTERNAL with an incident id; its cause
+ * goes to the log. At most a few hundred bytes, so that the trailers pass every client's limit.
  */
 import { Metadata, status as Code, type ServiceError } from "@grpc/grpc-js";
 import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "@sigil/proto/google/rpc/error_details";

@@ -33,7 +33,10 @@ const writeBufferBytes = 16 << 20;
  * everything, as a backup is one, holds the size of a table as often as files may be open.
  */
 const tableFileBytes = 2 << 20;
-/** Files open at once: the fewest that LevelDB takes, ten for itself and 64 tables. Opening one again costs some tens of microseconds. */
+/**
+ * Files open at once: the fewest that LevelDB takes, ten for itself and 64 tables. Opening one again costs some tens of
+ * microseconds.
+ */
 const openFilesMax = 74;
 /** Entries fetched from the thread pool at once; one crossing costs about as much as fifty entries. */
 const rangeChunkEntries = 256;
@@ -186,7 +189,8 @@ class LevelStore implements Store {
       failStep("purge", error);
     }
     await this.close();
-    // LevelDB's own log names the keys of the tables it works on. Opening begins a new manifest, which drops the old one.
+    // LevelDB's own log names the keys of the tables it works on. Opening begins a new manifest, which drops the old
+    // one.
     for (const name of databaseLogs) await rm(join(this.#path, name), { force: true });
   }
 
@@ -198,8 +202,8 @@ class LevelStore implements Store {
   }
 
   /**
-   * New entries at both ends of a range. A compaction rewrites a table only together with a newer one that overlaps it, and
-   * tables written while somebody still read the deleted entries hold them yet.
+   * New entries at both ends of a range. A compaction rewrites a table only together with a newer one that overlaps it,
+   * and tables written while somebody still read the deleted entries hold them yet.
    */
   async #span({ gte, lt }: KeyRange): Promise<void> {
     const first = await this.#database.get(gte);
@@ -210,8 +214,8 @@ class LevelStore implements Store {
   }
 
   /**
-   * The manifest keeps, for every level, the key at which its last compaction ended. The first entry, the oldest there is,
-   * lies on the lowest level: written anew and sent down to it, it takes the place of those keys.
+   * The manifest keeps, for every level, the key at which its last compaction ended. The first entry, the oldest there
+   * is, lies on the lowest level: written anew and sent down to it, it takes the place of those keys.
    */
   async #movePointers(): Promise<void> {
     for await (const [key, value] of this.#database.iterator({ limit: 1 })) {

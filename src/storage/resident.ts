@@ -1,7 +1,7 @@
 /**
- * A store that is closed and opened again, between two reads, whenever it holds more of its files in memory than it may: LevelDB
- * maps whole tables, and keeps at least 64 of them. For who has the place to himself and walks over all of it; a range goes on
- * behind the entry it gave last, so it shows what was written meanwhile.
+ * A store that is closed and opened again, between two reads, whenever it holds more of its files in memory than it
+ * may: LevelDB maps whole tables, and keeps at least 64 of them. For who has the place to himself and walks over all of
+ * it; a range goes on behind the entry it gave last, so it shows what was written meanwhile.
  */
 import { readFile } from "node:fs/promises";
 import { fail, SigilFault } from "../errors.ts";

@@ -63,7 +63,10 @@ export type Store = AsyncDisposable & {
    * or still open when `beforeClosing` has not run.
    */
   readonly purge: (ranges: readonly KeyRange[], beforeClosing: () => Promise<void>) => Promise<void>;
-  /** Writes out what a buffer holds: what was committed before is read from the store's files afterwards. @throws storeFailed. */
+  /**
+   * Writes out what a buffer holds: what was committed before is read from the store's files afterwards.
+   * @throws storeFailed.
+   */
   readonly flush: () => Promise<void>;
   /** @throws storeFailed when the store is closed. */
   readonly snapshot: () => StoreSnapshot;

@@ -14,7 +14,10 @@ export type CheckQuestion = {
   readonly keepInput: boolean;
   /** Empty means none. */
   readonly idempotencyKey: string;
-  /** A floor under the model's own least level: what the target itself asks for. Recorded. Undefined where there is none. */
+  /**
+   * A floor under the model's own least level: what the target itself asks for. Recorded. Undefined where there is
+   * none.
+   */
   readonly minLevel?: LevelName | undefined;
   /** What its record keeps beside the call's metadata; it decides nothing. A repeat must bring the same. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;

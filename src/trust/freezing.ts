@@ -1,6 +1,6 @@
 /**
- * One decision as it is made: features, the model's answer, its reasoning, frozen into the body of a record. Whatever fails
- * on the way is a deny in that body.
+ * One decision as it is made: features, the model's answer, its reasoning, frozen into the body of a record. Whatever
+ * fails on the way is a deny in that body.
  */
 import { sha256 } from "@sigil/core/hash";
 import type { CborMap } from "@sigil/core/cbor";

@@ -1,6 +1,7 @@
 /**
- * What is most likely a mistake in a model that breaks no rule, and what a full rate window does to each of its actions.
- * Advice, never a refusal. Pure. Source: docs/spec/trust.md §11. At most `lintMatchesMax` globs are tried unless told.
+ * What is most likely a mistake in a model that breaks no rule, and what a full rate window does to each of its
+ * actions. Advice, never a refusal. Pure. Source: docs/spec/trust.md §11. At most `lintMatchesMax` globs are tried
+ * unless told.
  */
 import { type Level, levelFraction } from "@sigil/core/record";
 import type { CborValue } from "@sigil/core/cbor";
@@ -137,7 +138,10 @@ const freshFor = (patterns: readonly string[]): string => {
   return [..."qzxjkvwyQZXJKVWY7385"].find((character) => !used.includes(character)) ?? "qzxj7";
 };
 
-/** Texts that stand for all that the pattern matches: wildcards filled with what nothing names, each `**` with so many segments. */
+/**
+ * Texts that stand for all that the pattern matches: wildcards filled with what nothing names, each `**` with so many
+ * segments.
+ */
 function* instancesOf(
   pattern: string,
   fresh: string,

@@ -14,9 +14,9 @@ const committing: Matter = { action: "canon.commit", target: "canon/proposal" };
 const suspending: Matter = { action: "canon.suspend", target: "canon/suspension" };
 
 /**
- * What a suspension is asked as. A model without a row of its own for it says nothing about suspending on purpose, and a
- * pattern that happens to match must not keep a stolen key in use: it is asked as a commit, which every model leaves to
- * Root. Source: docs/spec/suspension.md §3.
+ * What a suspension is asked as. A model without a row of its own for it says nothing about suspending on purpose, and
+ * a pattern that happens to match must not keep a stolen key in use: it is asked as a commit, which every model leaves
+ * to Root. Source: docs/spec/suspension.md §3.
  */
 export const suspensionMatter = (actions: Iterable<string>): Matter =>
   new Set(actions).has(suspending.action) ? suspending : committing;

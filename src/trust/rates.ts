@@ -1,7 +1,7 @@
 /**
- * The rate windows of the running service, as the ledger tells them: a check counts as made at its record's time once that
- * is committed, and while it is under way, so that checks side by side cannot pass under a limit together. A start fills
- * them again from the decision index; each new model gives its width and limit.
+ * The rate windows of the running service, as the ledger tells them: a check counts as made at its record's time once
+ * that is committed, and while it is under way, so that checks side by side cannot pass under a limit together. A start
+ * fills them again from the decision index; each new model gives its width and limit.
  *
  * A decision reads and feeds one window. Of each name a tenant has two: what it asks for itself, and what others of the
  * tenant ask about it. An anonymous caller is counted by its peer, which no record holds: its window starts empty.
@@ -119,7 +119,10 @@ class CountedRates implements Rates {
     };
   }
 
-  /** Every decision inside the window that the index tells of. @returns tenants that have more of them than a start reads. */
+  /**
+   * Every decision inside the window that the index tells of. @returns tenants that have more of them than a start
+   * reads.
+   */
   async refill(): Promise<readonly string[]> {
     if (this.#configuredFor === undefined) return [];
     const nowMs = this.#nowMs();

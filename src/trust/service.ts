@@ -79,8 +79,8 @@ const askedOf = (caller: Caller, subject: Subject): Asked => ({
 });
 
 /**
- * What an idempotency entry keeps of an item that failed: its error. Of one that was decided it keeps the position; of a
- * malformed one nothing, which fails in the same way when it comes again.
+ * What an idempotency entry keeps of an item that failed: its error. Of one that was decided it keeps the position; of
+ * a malformed one nothing, which fails in the same way when it comes again.
  */
 const isStoredError = (outcome: CborValue): outcome is CborMap & SigilError =>
   typeof outcome === "object" && outcome !== null && "kind" in outcome && typeof outcome.kind === "string";

@@ -1,4 +1,6 @@
-/** Whom a check is about, and at which level: what the caller's proof says of itself, and the ledger of everybody else. */
+/**
+ * Whom a check is about, and at which level: what the caller's proof says of itself, and the ledger of everybody else.
+ */
 import { isAtLeast, type Level } from "@sigil/core/record";
 import { fail } from "../errors.ts";
 import type { Caller } from "../identity/caller.ts";

@@ -1,6 +1,6 @@
 /**
- * Times of many tags, 16 bytes each however many tags there are: the tag and the place of the time make one sorted number.
- * Pure. At most 2²¹ times.
+ * Times of many tags, 16 bytes each however many tags there are: the tag and the place of the time make one sorted
+ * number. Pure. At most 2²¹ times.
  */
 import { assert } from "../errors.ts";
 

@@ -30,7 +30,9 @@ export type Reservation = {
 };
 
 export type RateWindows = {
-  /** @returns the checks of the name after `nowMs − windowMs` and those under way, at most `limit`. Changes no count. */
+  /**
+   * @returns the checks of the name after `nowMs − windowMs` and those under way, at most `limit`. Changes no count.
+   */
   readonly count: (name: string, nowMs: number) => number;
   readonly reserve: (name: string, nowMs: number) => Reservation;
   /** A check that nobody reserved. @param timeMs when it was made, in any order. */

@@ -1,4 +1,7 @@
-/** What one caller, one tenant and all together may take of the server: made from the configuration, counted in the metrics. */
+/**
+ * What one caller, one tenant and all together may take of the server: made from the configuration, counted in the
+ * metrics.
+ */
 import { randomUUID } from "node:crypto";
 import type { Config } from "../config/config.ts";
 import { readDescriptors, shareOut, type Shares } from "./descriptors.ts";

@@ -1,6 +1,6 @@
 /**
- * How many files and sockets the process may have open, and how they are shared out: what the ledger, the sandbox and the
- * files of keys need is kept, connections get the rest. Source: proc(5); LevelDB, util/env_posix.cc.
+ * How many files and sockets the process may have open, and how they are shared out: what the ledger, the sandbox and
+ * the files of keys need is kept, connections get the rest. Source: proc(5); LevelDB, util/env_posix.cc.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import {

@@ -1,4 +1,7 @@
-/** What the server does with what the ledger says of itself: health, log and metrics; inspections of it. Called by server.ts alone. */
+/**
+ * What the server does with what the ledger says of itself: health, log and metrics; inspections of it. Called by
+ * server.ts alone.
+ */
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import type { Metrics } from "../gateway/metrics.ts";

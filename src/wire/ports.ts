@@ -1,4 +1,7 @@
-/** The ports for callers, gRPC's and HTTP's: one set of handlers, certificates, connections and bounds. Called by server.ts alone. */
+/**
+ * The ports for callers, gRPC's and HTTP's: one set of handlers, certificates, connections and bounds. Called by
+ * server.ts alone.
+ */
 import type { Config } from "../config/config.ts";
 import { Authzen } from "../gateway/authzen/authzen.ts";
 import { readContracts } from "../gateway/http/routes.ts";

@@ -1,6 +1,6 @@
 /**
- * What signals do to a server: SIGTERM and SIGINT stop it, SIGHUP has it read its certificates again. Each further signal to
- * stop goes one step on: the wait is cut short, then the process ends.
+ * What signals do to a server: SIGTERM and SIGINT stop it, SIGHUP has it read its certificates again. Each further
+ * signal to stop goes one step on: the wait is cut short, then the process ends.
  */
 import { isatty } from "node:tty";
 import type { RunningServer } from "./server.ts";
@@ -15,8 +15,8 @@ const watchTerminal = (): (() => boolean) => {
 };
 
 /**
- * Resolves with the signal that stopped the server, when it has stopped. Listens from now on, also while the server is still
- * starting: whoever reads in its log that it serves may signal it in that moment.
+ * Resolves with the signal that stopped the server, when it has stopped. Listens from now on, also while the server is
+ * still starting: whoever reads in its log that it serves may signal it in that moment.
  */
 export const closeOnSignal = (starting: RunningServer | Promise<RunningServer>): Promise<NodeJS.Signals> =>
   new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 /**
- * The end of a server in steps: announced, so that balancers look elsewhere while it serves on; then the drain. Whoever is in a
- * hurry goes on to the next step.
+ * The end of a server in steps: announced, so that balancers look elsewhere while it serves on; then the drain. Whoever
+ * is in a hurry goes on to the next step.
  */
 export class Stopping {
   #isAnnounced = false;

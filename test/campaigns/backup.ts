@@ -1,8 +1,8 @@
 /**
- * Backups of a server under load, some killed and resumed, some in a new directory and some going on with an old one, some
- * while a signing key is replaced. Each is restored beside the server, with nothing shared but the backup and the key, and
- * must be a ledger without a flaw that ends at the very checkpoint the backup names. Exit code 0 only when every one was.
- * `npm run campaign:backup -- --count 50 --seed 7`.
+ * Backups of a server under load, some killed and resumed, some in a new directory and some going on with an old one,
+ * some while a signing key is replaced. Each is restored beside the server, with nothing shared but the backup and the
+ * key, and must be a ledger without a flaw that ends at the very checkpoint the backup names. Exit code 0 only when
+ * every one was. `npm run campaign:backup -- --count 50 --seed 7`.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,9 +1,9 @@
 /**
- * What an inspection, a rebuild, an inspection by the server, both sides of a backup and a restore hold in memory, over a ledger and one four times
- * its size, each in a process of its own: what is alive on the heap when it has just been collected, what is mapped of files,
- * and the peak that the system saw. A fifth of the records are versions of ids, all others decisions.
- * `npm run campaign:memory -- --records 50000`. Exit code 0 only when every peak is below 400 MB and what is alive does not grow
- * with the ledger. Linux alone.
+ * What an inspection, a rebuild, an inspection by the server, both sides of a backup and a restore hold in memory, over
+ * a ledger and one four times its size, each in a process of its own: what is alive on the heap when it has just been
+ * collected, what is mapped of files, and the peak that the system saw. A fifth of the records are versions of ids, all
+ * others decisions. `npm run campaign:memory -- --records 50000`. Exit code 0 only when every peak is below 400 MB and
+ * what is alive does not grow with the ledger. Linux alone.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * Valid modules, damaged at random: every one of them must end in a way that is known, within its limits, and harm nothing. The same
- * seed damages them in the same way.
+ * Valid modules, damaged at random: every one of them must end in a way that is known, within its limits, and harm
+ * nothing. The same seed damages them in the same way.
  */
 import { join } from "node:path";
 import { readFile } from "node:fs/promises";

@@ -1,4 +1,6 @@
-/** Many runs in a row, and what is left of them: heap, resident memory, processes and file descriptors of the server. */
+/**
+ * Many runs in a row, and what is left of them: heap, resident memory, processes and file descriptors of the server.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";

@@ -1,6 +1,7 @@
 /**
- * The sandbox under what nobody wrote on purpose, and under many runs. `npm run campaign:modules -- --count 2000 --seed 7` damages valid
- * modules at random; `-- --runs 5000` runs modules in a row, one in fifty of them hostile. Exit code 0 only when nothing was wrong.
+ * The sandbox under what nobody wrote on purpose, and under many runs. `npm run campaign:modules -- --count 2000 --seed
+ * 7` damages valid modules at random; `-- --runs 5000` runs modules in a row, one in fifty of them hostile. Exit code 0
+ * only when nothing was wrong.
  */
 import { parseArgs } from "node:util";
 import { assembleFile } from "../hostile/assemble.ts";

@@ -33,7 +33,9 @@ export const parseAcknowledged = (text: string): readonly Acknowledged[] =>
       return { position: BigInt(position), hash, id };
     });
 
-/** A small seeded generator (mulberry32): a campaign can be run again with the same plan. @returns numbers in [0, 1). */
+/**
+ * A small seeded generator (mulberry32): a campaign can be run again with the same plan. @returns numbers in [0, 1).
+ */
 export const createRandom = (seed: number): (() => number) => {
   let state = seed >>> 0;
   return () => {

@@ -1,6 +1,6 @@
 /**
- * The rules of a proposal a second time, as simply as they can be said: everything that ever happened is a log, and each
- * question walks all of it. Shares no code with `src/canon`; names stand for keys and hashes.
+ * The rules of a proposal a second time, as simply as they can be said: everything that ever happened is a log, and
+ * each question walks all of it. Shares no code with `src/canon`; names stand for keys and hashes.
  */
 
 export type Member = {

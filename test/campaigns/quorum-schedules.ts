@@ -1,6 +1,6 @@
 /**
- * Random schedules of proposing, attesting, withdrawing, expiring and changing the registry, under every k of n for n ≤ 7
- * and every subset of misbehaving witnesses: 1,538 settings, taken in turn. The same seed gives the same schedules.
+ * Random schedules of proposing, attesting, withdrawing, expiring and changing the registry, under every k of n for n ≤
+ * 7 and every subset of misbehaving witnesses: 1,538 settings, taken in turn. The same seed gives the same schedules.
  */
 import { createRandom } from "./oracle.ts";
 import { origin, World, type Change, type Seat, type Submission } from "./quorum-world.ts";

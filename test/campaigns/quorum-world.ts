@@ -1,6 +1,6 @@
 /**
- * A registry, two records under it and the proposals about them, run by `src/canon` with a log of all that happens for the
- * oracle. After every step the two are compared. No signature is made: whether one holds is said.
+ * A registry, two records under it and the proposals about them, run by `src/canon` with a log of all that happens for
+ * the oracle. After every step the two are compared. No signature is made: whether one holds is said.
  */
 import { parseHash, parsePublicKey, toHex, u64be, type Hash, type PublicKey } from "../../src/core/bytes.ts";
 import { coseKeyThumbprint } from "../../src/core/cose/cose.ts";

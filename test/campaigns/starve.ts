@@ -1,8 +1,8 @@
 /**
- * One caller must not starve the others. While each attack runs, a Guest's checks from another connection keep a median within three
- * times the quiet one and none fails; what the server holds is bounded, comes back, and a second run holds no more.
- * `npm run campaign:starve -- --seed 7 --count 3 [--only NAME] [--quick]`. Quiet and attacked moments take turns, so that a busy
- * machine slows both. Exit code 0 only when every bound held.
+ * One caller must not starve the others. While each attack runs, a Guest's checks from another connection keep a median
+ * within three times the quiet one and none fails; what the server holds is bounded, comes back, and a second run holds
+ * no more. `npm run campaign:starve -- --seed 7 --count 3 [--only NAME] [--quick]`. Quiet and attacked moments take
+ * turns, so that a busy machine slows both. Exit code 0 only when every bound held.
  */
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";

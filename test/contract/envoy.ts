@@ -1,4 +1,7 @@
-/** Envoy itself for tests: the program that scripts/services.sh installs, with a configuration of its own in a temporary directory. */
+/**
+ * Envoy itself for tests: the program that scripts/services.sh installs, with a configuration of its own in a temporary
+ * directory.
+ */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";

@@ -1,4 +1,7 @@
-/** Both sides of ext_authz without Envoy: a caller that asks as Envoy does, and an authorizer that answers as nobody should. */
+/**
+ * Both sides of ext_authz without Envoy: a caller that asks as Envoy does, and an authorizer that answers as nobody
+ * should.
+ */
 import {
   credentials,
   Server,

@@ -1,4 +1,7 @@
-/** One gRPC call whose headers no library would send: the HEADERS frame is written by hand, the answer is read by node:http2. */
+/**
+ * One gRPC call whose headers no library would send: the HEADERS frame is written by hand, the answer is read by
+ * node:http2.
+ */
 import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
 import { connect as connectTcp } from "node:net";
 import { Duplex } from "node:stream";

@@ -1,6 +1,7 @@
 /**
- * A WASI host that nobody here wrote: Node's own. It is no sandbox; it is what a module's output is compared with. Standard
- * input, output and error are files in a temporary directory, as Node wants them. Bound: one run at a time, synchronous.
+ * A WASI host that nobody here wrote: Node's own. It is no sandbox; it is what a module's output is compared with.
+ * Standard input, output and error are files in a temporary directory, as Node wants them. Bound: one run at a time,
+ * synchronous.
  */
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,7 @@
-/** What is offered as proof and malformed is refused, whatever the transport would have done with it; no library prints it. */
+/**
+ * What is offered as proof and malformed is refused, whatever the transport would have done with it; no library prints
+ * it.
+ */
 import { readFileSync } from "node:fs";
 import { status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";

@@ -1,4 +1,7 @@
-/** A deployment with the fixture of AuthZEN's certification scenario, and a caller that sends what its harness sends, by plain fetch. */
+/**
+ * A deployment with the fixture of AuthZEN's certification scenario, and a caller that sends what its harness sends, by
+ * plain fetch.
+ */
 import { generateKeyPairSync } from "node:crypto";
 import type { Values } from "../../src/config/keys.ts";
 import type { Overrides } from "../../src/wire/server.ts";
@@ -8,7 +11,10 @@ import { httpConfig, urlOf, type Seen } from "./http-caller.ts";
 
 const { actions, targets } = defaultModelPayload;
 
-/** Who may write is an Operator: alice is one and bob is not. "inspect" on a record by an Operator is for a person to review. */
+/**
+ * Who may write is an Operator: alice is one and bob is not. "inspect" on a record by an Operator is for a person to
+ * review.
+ */
 const model = {
   ...defaultModelPayload,
   actions: {

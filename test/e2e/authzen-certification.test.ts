@@ -1,6 +1,6 @@
 /**
- * AuthZEN's certification scenario, whole, at the levels Basic Core, Batch Core and Discovery. The numbers are its sections'.
- * Source: github.com/openid/authzen, certification/authorization-api-1_0-scenario.md.
+ * AuthZEN's certification scenario, whole, at the levels Basic Core, Batch Core and Discovery. The numbers are its
+ * sections'. Source: github.com/openid/authzen, certification/authorization-api-1_0-scenario.md.
  */
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";

@@ -1,4 +1,6 @@
-/** Backup and restore as an operator does them: from the command line, under load, killed, damaged, on another machine. */
+/**
+ * Backup and restore as an operator does them: from the command line, under load, killed, damaged, on another machine.
+ */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";

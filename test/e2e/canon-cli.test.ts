@@ -1,4 +1,6 @@
-/** Canon from the command line: records, proposals, witnesses and a watch, against a real server and its sample keys. */
+/**
+ * Canon from the command line: records, proposals, witnesses and a watch, against a real server and its sample keys.
+ */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** Canon on a bad day: while the trust model or the store fails no write passes, and what is refused leaves nothing behind. */
+/**
+ * Canon on a bad day: while the trust model or the store fails no write passes, and what is refused leaves nothing
+ * behind.
+ */
 import { join } from "node:path";
 import { expect } from "chai";
 import { describe, it } from "mocha";

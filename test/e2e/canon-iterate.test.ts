@@ -1,4 +1,6 @@
-/** Thousands of records of several tenants and kinds: all of them read back, none of them readable on disk, one damaged. */
+/**
+ * Thousands of records of several tenants and kinds: all of them read back, none of them readable on disk, one damaged.
+ */
 import { randomBytes } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";

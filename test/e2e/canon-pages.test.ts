@@ -1,4 +1,6 @@
-/** Listing records: filters, views, pages that are pinned to one ledger size, and tokens that are their caller's alone. */
+/**
+ * Listing records: filters, views, pages that are pinned to one ledger size, and tokens that are their caller's alone.
+ */
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import {

@@ -1,4 +1,7 @@
-/** Replies that arrive: whatever was written, no page and no answer is longer than a caller takes, and nothing is left out. */
+/**
+ * Replies that arrive: whatever was written, no page and no answer is longer than a caller takes, and nothing is left
+ * out.
+ */
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { RecordView, type SigilConnection } from "@sigil/client";

@@ -262,8 +262,8 @@ describe("watching records", () => {
 
   it("holds next to nothing for a watcher that does not read, and gives it everything once it does", async function () {
     this.timeout(60_000);
-    // 30 MiB in records that are still many in a window of HTTP/2's: what is held is a matter of bytes, what it takes to
-    // write and verify them one of their number.
+    // 30 MiB in records that are still many in a window of HTTP/2's: what is held is a matter of bytes, what it takes
+    // to write and verify them one of their number.
     const records = 600;
     const { ledger } = served.server;
     const payload = randomBytes(50 << 10);

@@ -1,6 +1,7 @@
 /**
- * The command line in a directory of its own: as a person has it, a process of src/main.ts, or here, in this process, where
- * only what the command does counts. A process takes seconds of processor time to load what is loaded here already.
+ * The command line in a directory of its own: as a person has it, a process of src/main.ts, or here, in this process,
+ * where only what the command does counts. A process takes seconds of processor time to load what is loaded here
+ * already.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";

@@ -1,4 +1,6 @@
-/** A served deployment whose witnesses are at hand: a mentor proposes, they attest with their own keys, and it restarts. */
+/**
+ * A served deployment whose witnesses are at hand: a mentor proposes, they attest with their own keys, and it restarts.
+ */
 import { createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import type {
   AttestProposalResponse,

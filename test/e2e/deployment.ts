@@ -56,7 +56,9 @@ const rawKey = (key: KeyObject): Uint8Array => {
 
 const pairs = new Map<string, KeyPairKeyObjectResult>();
 
-/** A name's keys are the same in every deployment of this process: it takes milliseconds to see that a new key is fit. */
+/**
+ * A name's keys are the same in every deployment of this process: it takes milliseconds to see that a new key is fit.
+ */
 const pairOf = (name: string): KeyPairKeyObjectResult => {
   const pair = pairs.get(name) ?? generateKeyPairSync("ed25519");
   pairs.set(name, pair);

@@ -1,4 +1,6 @@
-/** ext_authz over gRPC with client certificates, asked as Envoy asks: who may ask, what is recorded, and what breaks. */
+/**
+ * ext_authz over gRPC with client certificates, asked as Envoy asks: who may ask, what is recorded, and what breaks.
+ */
 import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";

@@ -1,4 +1,7 @@
-/** What both tests of ext_authz stand in: a server that Envoy calls by its certificate, and a model with a verdict of each kind. */
+/**
+ * What both tests of ext_authz stand in: a server that Envoy calls by its certificate, and a model with a verdict of
+ * each kind.
+ */
 import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createAuthority, pemOf, type Authority, type Pair } from "../contract/certificates.ts";

@@ -1,6 +1,6 @@
 /**
- * docs/operating/envoy.md through Envoy itself: its configuration as it is printed, with the files and ports of this test. What
- * reaches the service behind Envoy was allowed by Sigil, and nothing else does.
+ * docs/operating/envoy.md through Envoy itself: its configuration as it is printed, with the files and ports of this
+ * test. What reaches the service behind Envoy was allowed by Sigil, and nothing else does.
  */
 import { generateKeyPairSync, sign } from "node:crypto";
 import { once } from "node:events";

@@ -1,6 +1,7 @@
 /**
  * Records forged by somebody who has the disk, the key-encryption key and the checkpoint key, and signs with what is at
- * hand: refused by the server that reads them, and by a stranger who has the genesis hash and is shown a tree that holds them.
+ * hand: refused by the server that reads them, and by a stranger who has the genesis hash and is shown a tree that
+ * holds them.
  */
 import { generateKeyPairSync } from "node:crypto";
 import { readFile } from "node:fs/promises";

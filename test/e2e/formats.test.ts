@@ -1,4 +1,7 @@
-/** Data directories that earlier programs wrote, in the hands of this one: refused as they are, migrated, whole afterwards. */
+/**
+ * Data directories that earlier programs wrote, in the hands of this one: refused as they are, migrated, whole
+ * afterwards.
+ */
 import { sha256 } from "@sigil/core/hash";
 import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";

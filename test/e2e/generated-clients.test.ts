@@ -1,6 +1,7 @@
 /**
- * docs/guides/generate-a-client.md works as printed: stubs of proto/sigil in Go and Python, compiled beside the published
- * googleapis packages, and a check of a real server through each. The blocks that install are scripts/services.sh's.
+ * docs/guides/generate-a-client.md works as printed: stubs of proto/sigil in Go and Python, compiled beside the
+ * published googleapis packages, and a check of a real server through each. The blocks that install are
+ * scripts/services.sh's.
  */
 import { existsSync, readdirSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";

@@ -1,7 +1,7 @@
 /**
  * The tool of docs/guides/write-a-module.md, built in every language the machine can build: each gives the bytes that a
- * regular expression in JavaScript gives, under Node's WASI and in the sandbox, refuses what is not its input, and is the same
- * file when it is built again.
+ * regular expression in JavaScript gives, under Node's WASI and in the sandbox, refuses what is not its input, and is
+ * the same file when it is built again.
  */
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";

@@ -1,6 +1,6 @@
 /**
- * docs/guides/write-a-module.md works as printed, from the built file to the record of its run. What it builds in Rust and
- * Go is guide-module.test.ts's.
+ * docs/guides/write-a-module.md works as printed, from the built file to the record of its run. What it builds in Rust
+ * and Go is guide-module.test.ts's.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,4 +1,6 @@
-/** The built-in module, run by a new deployment's own server: the same bytes as under Node's WASI, and its size counted. */
+/**
+ * The built-in module, run by a new deployment's own server: the same bytes as under Node's WASI, and its size counted.
+ */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * Hostile modules through the whole server: what their caller is told, what a quorum never gets to see, and that checks are
- * answered meanwhile. What each does to the sandbox itself is in test/hostile.
+ * Hostile modules through the whole server: what their caller is told, what a quorum never gets to see, and that checks
+ * are answered meanwhile. What each does to the sandbox itself is in test/hostile.
  */
 import { spawn } from "node:child_process";
 import { setPriority } from "node:os";
@@ -123,8 +123,8 @@ describe("a hostile module, to callers", function () {
         busy.kill("SIGKILL");
       }
     };
-    // On a machine with other work any computing process slows checks down, and one comparison may be unlucky; a server that
-    // stalls is slower than that in all of them.
+    // On a machine with other work any computing process slows checks down, and one comparison may be unlucky; a server
+    // that stalls is slower than that in all of them.
     const ratios: number[] = [];
     for (let tries = 0; tries < 6 && ratios.every((ratio) => ratio > 1.5); tries += 1) {
       const before = Math.max(await medianMs(), await medianBesideBusyMs());

@@ -1,4 +1,7 @@
-/** What stands before a call over HTTP: pages of other origins, other people's names, long and slow bodies, requests that proxies read another way. */
+/**
+ * What stands before a call over HTTP: pages of other origins, other people's names, long and slow bodies, requests
+ * that proxies read another way.
+ */
 import { once } from "node:events";
 import { request as httpRequest } from "node:http";
 import { connect, type Socket } from "node:net";

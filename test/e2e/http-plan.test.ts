@@ -1,4 +1,6 @@
-/** The plan's seven tests, by plain fetch: what each promises over gRPC holds for a caller that has nothing but HTTP. */
+/**
+ * The plan's seven tests, by plain fetch: what each promises over gRPC holds for a caller that has nothing but HTTP.
+ */
 import { open, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";

@@ -28,7 +28,9 @@ const missing = hasPython
   ? ""
   : " (skipped: no protobuf for Python: scripts/services.sh install python_client)";
 
-/** Values that JSON has its own way with, one a variant. Not minus zero: JSON.stringify writes it as 0, which it equals. */
+/**
+ * Values that JSON has its own way with, one a variant. Not minus zero: JSON.stringify writes it as 0, which it equals.
+ */
 const VALUES: Readonly<Partial<Record<ScalarType, readonly unknown[]>>> = {
   [ScalarType.STRING]: ["text", "", 'é\u{1f600}"\\\n\u2028</script>', "false", " 1 "],
   [ScalarType.BOOL]: [true, false],

@@ -1,4 +1,7 @@
-/** Streams over HTTP, by plain fetch: every line, the last one, and what becomes of one that is not read, resumed or ended. */
+/**
+ * Streams over HTTP, by plain fetch: every line, the last one, and what becomes of one that is not read, resumed or
+ * ended.
+ */
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";

@@ -1,4 +1,7 @@
-/** A model looked over: in a file, as it decides now, when it is tried out, proposed and signed. And enrolling by any id, typed. */
+/**
+ * A model looked over: in a file, as it decides now, when it is tried out, proposed and signed. And enrolling by any
+ * id, typed.
+ */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * Every way a run can end, as its caller sees it and as its record has it: the table of docs/spec/module.md, played by a
- * sandbox that ends as it is told. And what happens when the record cannot be written.
+ * Every way a run can end, as its caller sees it and as its record has it: the table of docs/spec/module.md, played by
+ * a sandbox that ends as it is told. And what happens when the record cannot be written.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";

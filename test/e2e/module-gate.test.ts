@@ -1,4 +1,6 @@
-/** The gate before every run: the decision, the approved digest, the record. Over a real socket, in the real sandbox. */
+/**
+ * The gate before every run: the decision, the approved digest, the record. Over a real socket, in the real sandbox.
+ */
 import { sha256 } from "@sigil/core/hash";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { expect } from "chai";

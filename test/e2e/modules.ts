@@ -1,4 +1,7 @@
-/** A council with modules: code from text, taken in, approved by two witnesses and run; and what stands in a run's record. */
+/**
+ * A council with modules: code from text, taken in, approved by two witnesses and run; and what stands in a run's
+ * record.
+ */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import {

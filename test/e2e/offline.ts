@@ -1,6 +1,6 @@
 /**
- * Verifying a committed record as a stranger would: no code of the server, only its formats. From the bytes of the envelope
- * and what the genesis record says.
+ * Verifying a committed record as a stranger would: no code of the server, only its formats. From the bytes of the
+ * envelope and what the genesis record says.
  */
 import { createHash, createPublicKey, verify } from "node:crypto";
 

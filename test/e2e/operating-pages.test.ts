@@ -1,6 +1,6 @@
 /**
- * The pages for operators: every command that docs/operating prints runs here as it is printed, in the state its page assumes. A
- * block of another language, or a page that is not in the tables below, fails.
+ * The pages for operators: every command that docs/operating prints runs here as it is printed, in the state its page
+ * assumes. A block of another language, or a page that is not in the tables below, fails.
  */
 import { readdirSync } from "node:fs";
 import { copyFile, cp, mkdtemp, rename, rm, writeFile } from "node:fs/promises";

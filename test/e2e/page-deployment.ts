@@ -1,4 +1,7 @@
-/** What pages for operators take for granted: keys by name, a deployment that knows them, witnesses who attest, a module. */
+/**
+ * What pages for operators take for granted: keys by name, a deployment that knows them, witnesses who attest, a
+ * module.
+ */
 import { writeFile } from "node:fs/promises";
 import { codeOf } from "./modules.ts";
 import type { Stage } from "./page.ts";

@@ -1,7 +1,7 @@
 /**
- * A page's commands, run as they are printed: `sigil` without a process of its own, `sigil serve` in one, and of the shell what
- * pages use: quotes, variables, `$(…)`, a file to write to, comments, lines that go on. Anything else is refused, so that
- * no command is passed over.
+ * A page's commands, run as they are printed: `sigil` without a process of its own, `sigil serve` in one, and of the
+ * shell what pages use: quotes, variables, `$(…)`, a file to write to, comments, lines that go on. Anything else is
+ * refused, so that no command is passed over.
  */
 import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";

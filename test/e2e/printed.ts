@@ -1,6 +1,7 @@
 /**
- * What a page prints, run: its shell blocks, each with the block of output that stands right after it. A block runs in the
- * repository, against a development deployment of the test's own instead of the one a reader would have in `.sigil/`.
+ * What a page prints, run: its shell blocks, each with the block of output that stands right after it. A block runs in
+ * the repository, against a development deployment of the test's own instead of the one a reader would have in
+ * `.sigil/`.
  */
 import { readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";

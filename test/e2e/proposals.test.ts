@@ -1,4 +1,7 @@
-/** Proposals as they are listed, repeated and remembered: open ones first, pages that cannot be bent, nothing lost by a restart. */
+/**
+ * Proposals as they are listed, repeated and remembered: open ones first, pages that cannot be bent, nothing lost by a
+ * restart.
+ */
 import { expect } from "chai";
 import { after, afterEach, before, beforeEach, describe, it } from "mocha";
 import {

@@ -1,4 +1,7 @@
-/** Everything that must not count, over the wire: each with its code and its own reason, and the proposal none the worse. */
+/**
+ * Everything that must not count, over the wire: each with its code and its own reason, and the proposal none the
+ * worse.
+ */
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { ProposalState, type Proposal, type SigilError } from "@sigil/client";

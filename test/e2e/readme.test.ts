@@ -1,4 +1,6 @@
-/** The examples of README.md work as printed: each shell block is run, and what stands under it is found in its output. */
+/**
+ * The examples of README.md work as printed: each shell block is run, and what stands under it is found in its output.
+ */
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

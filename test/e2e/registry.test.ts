@@ -1,4 +1,6 @@
-/** The witness registry over the wire: its changes take the old quorum, new keys show possession, and old words lapse. */
+/**
+ * The witness registry over the wire: its changes take the old quorum, new keys show possession, and old words lapse.
+ */
 import type { KeyObject } from "node:crypto";
 import { expect } from "chai";
 import { after, afterEach, before, beforeEach, describe, it } from "mocha";

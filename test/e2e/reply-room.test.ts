@@ -1,4 +1,7 @@
-/** Replies that their callers take: pages, streams and batches under a small `message_bytes_max`, and for a caller who takes less. */
+/**
+ * Replies that their callers take: pages, streams and batches under a small `message_bytes_max`, and for a caller who
+ * takes less.
+ */
 import { generateKeyPairSync } from "node:crypto";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";

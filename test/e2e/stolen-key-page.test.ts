@@ -1,4 +1,7 @@
-/** Stopping a principal from the command line: what is refused and how, and what is shown. The lines of the page are operating-pages.test.ts's. */
+/**
+ * Stopping a principal from the command line: what is refused and how, and what is shown. The lines of the page are
+ * operating-pages.test.ts's.
+ */
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

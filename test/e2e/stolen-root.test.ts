@@ -1,6 +1,6 @@
 /**
- * A thief has the key of one Root, and does with suspensions whatever it likes, in any order. Somebody honest is always left
- * who may propose, the witnesses always have their voice, and the thief is got rid of.
+ * A thief has the key of one Root, and does with suspensions whatever it likes, in any order. Somebody honest is always
+ * left who may propose, the witnesses always have their voice, and the thief is got rid of.
  */
 import type { KeyObject } from "node:crypto";
 import { expect } from "chai";

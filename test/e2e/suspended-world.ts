@@ -1,4 +1,6 @@
-/** A council in which somebody is to be stopped: several Roots and Mentors, some with two keys, and what became of them. */
+/**
+ * A council in which somebody is to be stopped: several Roots and Mentors, some with two keys, and what became of them.
+ */
 import type { KeyObject } from "node:crypto";
 import { keyThumbprint, type Principal, type SigilConnection } from "@sigil/client";
 import type { DeploymentOptions } from "./deployment.ts";

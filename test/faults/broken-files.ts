@@ -9,7 +9,10 @@ import { syncBuiltinESMExports } from "node:module";
 export type Break = {
   /** From 0. */
   readonly operation: number;
-  /** `killed`: nothing is changed from there on. `killedHalfway`: a write gets its first half down. `failed`: it alone fails. */
+  /**
+   * `killed`: nothing is changed from there on. `killedHalfway`: a write gets its first half down. `failed`: it alone
+   * fails.
+   */
   readonly kind: "killed" | "killedHalfway" | "failed";
 };
 

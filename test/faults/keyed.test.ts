@@ -1,4 +1,6 @@
-/** Keyed calls on a store that fails. Of answers that commit no record none is lost or changes, whichever commit it is. */
+/**
+ * Keyed calls on a store that fails. Of answers that commit no record none is lost or changes, whichever commit it is.
+ */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { utf8Encode } from "../../src/core/bytes.ts";

@@ -1,4 +1,7 @@
-/** A migration cut off at every change it makes: nobody serves what is half done, and the next run brings it to the very same end. */
+/**
+ * A migration cut off at every change it makes: nobody serves what is half done, and the next run brings it to the very
+ * same end.
+ */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

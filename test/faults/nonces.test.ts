@@ -1,6 +1,6 @@
 /**
- * Data directories that were forked, copied and restored from a backup all go on with the same data keys. No nonce may meet another
- * under the same key: two records sealed with one (key, nonce) pair would betray each other.
+ * Data directories that were forked, copied and restored from a backup all go on with the same data keys. No nonce may
+ * meet another under the same key: two records sealed with one (key, nonce) pair would betray each other.
  */
 import { expect } from "chai";
 import { randomUUID } from "node:crypto";

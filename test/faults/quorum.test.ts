@@ -71,7 +71,10 @@ const expectSound = async (council: Council): Promise<void> => {
 
 describe("last approvals at the same instant", () => {
   const witnesses = Array.from({ length: 10 }, (_, index) => `w${index}`);
-  /** Twice each order of four calls. Calls that are not one after the other show in each round; `npm run campaign:quorum` goes through thousands. */
+  /**
+   * Twice each order of four calls. Calls that are not one after the other show in each round; `npm run
+   * campaign:quorum` goes through thousands.
+   */
   const rounds = 8;
 
   it("commit once: of ten at once five count, and the others come too late", async () => {

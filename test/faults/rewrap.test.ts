@@ -1,4 +1,6 @@
-/** Moving to another key-encryption key, broken at every change of a file: the old key or the new one opens everything. */
+/**
+ * Moving to another key-encryption key, broken at every change of a file: the old key or the new one opens everything.
+ */
 import { expect } from "chai";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,4 +1,6 @@
-/** A key that changes while something fails: the ledger has the old one or the new one, never both and never neither. */
+/**
+ * A key that changes while something fails: the ledger has the old one or the new one, never both and never neither.
+ */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { fail } from "../../src/errors.ts";

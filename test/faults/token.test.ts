@@ -1,4 +1,6 @@
-/** Keys on a real PKCS #11 token: the contracts they keep, and what is said of a token or an object that will not do. */
+/**
+ * Keys on a real PKCS #11 token: the contracts they keep, and what is said of a token or an object that will not do.
+ */
 import { expect } from "chai";
 import { createSecretKey, randomBytes } from "node:crypto";
 import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";

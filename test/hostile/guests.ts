@@ -36,7 +36,8 @@ export type GuestText = {
 };
 
 /**
- * A command module. `$say` writes bytes `ptr len` to standard output, `$log` to standard error; memory below 64 is theirs.
+ * A command module. `$say` writes bytes `ptr len` to standard output, `$log` to standard error; memory below 64 is
+ * theirs.
  */
 export const guest = ({
   imports = [],

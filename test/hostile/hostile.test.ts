@@ -1,6 +1,6 @@
 /**
- * Modules written to do harm. For each: how its run ends, how long its end takes, and that the sandbox then runs others as
- * before. What callers see of it, and that checks go on meanwhile, is in test/e2e.
+ * Modules written to do harm. For each: how its run ends, how long its end takes, and that the sandbox then runs others
+ * as before. What callers see of it, and that checks go on meanwhile, is in test/e2e.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -20,7 +20,10 @@ const exited = (code = 0): RunExit => ({ kind: "exited", code });
 const short = { wallMs: 150 };
 const answered = () => Promise.resolve(utf8Encode("{}"));
 
-/** How late a process that loops for ever is gone, of which one asks it after so long: by a timer and SIGKILL, as of a run. */
+/**
+ * How late a process that loops for ever is gone, of which one asks it after so long: by a timer and SIGKILL, as of a
+ * run.
+ */
 const lateByAny = async (afterMs: number): Promise<number> => {
   const child = spawn(process.execPath, ["-e", "console.log(); for (;;);"], {
     stdio: ["ignore", "pipe", "ignore"],

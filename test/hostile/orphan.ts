@@ -1,6 +1,6 @@
 /**
- * A server that is about to be killed: one sandbox process idle, one in an endless loop. Prints their process ids once both are so.
- * Started by orphans.test.ts.
+ * A server that is about to be killed: one sandbox process idle, one in an endless loop. Prints their process ids once
+ * both are so. Started by orphans.test.ts.
  */
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -1,4 +1,6 @@
-/** Proposed code against the sandbox: whatever compiling it takes, it takes nothing from the process that serves runs. */
+/**
+ * Proposed code against the sandbox: whatever compiling it takes, it takes nothing from the process that serves runs.
+ */
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** Processes that a module has turned against the server, that die, or that do not come up: no caller hangs, no server falls. */
+/**
+ * Processes that a module has turned against the server, that die, or that do not come up: no caller hangs, no server
+ * falls.
+ */
 import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";

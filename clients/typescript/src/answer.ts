@@ -1,7 +1,7 @@
 /**
- * What a reply must be before it is handed on. A reply that contradicts itself, or its request, allows nothing: a decision
- * becomes a deny with reason `REPLY_CONTRADICTORY`, an item a failed one, anything else an error. What a reply leaves out
- * is no contradiction, but for the id under which an allow was recorded. Pure.
+ * What a reply must be before it is handed on. A reply that contradicts itself, or its request, allows nothing: a
+ * decision becomes a deny with reason `REPLY_CONTRADICTORY`, an item a failed one, anything else an error. What a reply
+ * leaves out is no contradiction, but for the id under which an allow was recorded. Pure.
  *
  * Sources: docs/spec/trust.md §4 and §5, the comments of `CheckResponse`.
  */

@@ -134,8 +134,8 @@ const send = async <Request>(
 
 /**
  * Sends requests as they come and yields answers as they come. Requests are taken only as fast as the server reads,
- * answers only as fast as they are asked for; about 16 of each wait in between. Leaving the loop cancels the call. Has no
- * deadline unless one is given.
+ * answers only as fast as they are asked for; about 16 of each wait in between. Leaving the loop cancels the call. Has
+ * no deadline unless one is given.
  * @throws SigilError; whatever `requests` throws, after cancelling.
  */
 export async function* callDuplex<Request, Response>(
@@ -181,8 +181,8 @@ export type ServerStreamMethod<Request, Response> = (
 ) => ClientReadableStream<Response>;
 
 /**
- * Yields answers as they come, only as fast as they are asked for; about 16 wait in between. Leaving the loop cancels the
- * call. Has no deadline unless one is given.
+ * Yields answers as they come, only as fast as they are asked for; about 16 wait in between. Leaving the loop cancels
+ * the call. Has no deadline unless one is given.
  * @throws SigilError
  */
 export async function* callServerStream<Request, Response>(

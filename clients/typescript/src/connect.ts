@@ -56,7 +56,10 @@ type Streamed<Message> = AsyncIterable<Partially<Message>> | Iterable<Partially<
 /** A unary call. @throws SigilError */
 type Unary<Request, Response> = (request: Partially<Request>, options?: CallOptions) => Promise<Response>;
 
-/** A call with many answers, as they come. Leaving the loop cancels it; it has no deadline unless one is given. @throws SigilError */
+/**
+ * A call with many answers, as they come. Leaving the loop cancels it; it has no deadline unless one is given.
+ * @throws SigilError
+ */
 type ServerStream<Request, Response> = (
   request: Partially<Request>,
   options?: CallOptions,

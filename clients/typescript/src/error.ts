@@ -1,6 +1,6 @@
 /**
- * What a failed call throws: the gRPC code with the google.rpc details unpacked. Details that cannot be read are left out;
- * the code and the message always stand.
+ * What a failed call throws: the gRPC code with the google.rpc details unpacked. Details that cannot be read are left
+ * out; the code and the message always stand.
  */
 import { status as Code, type Metadata, type ServiceError } from "@grpc/grpc-js";
 import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "@sigil/proto/google/rpc/error_details";

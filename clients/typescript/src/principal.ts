@@ -1,6 +1,6 @@
 /**
- * The record that enrols a principal, whatever its id: where a record's id cannot hold it, the record stands under the id's
- * digest and its payload says the id. Source: docs/spec/record.md §6.
+ * The record that enrols a principal, whatever its id: where a record's id cannot hold it, the record stands under the
+ * id's digest and its payload says the id. Source: docs/spec/record.md §6.
  */
 import { cborEncode } from "@sigil/core/cbor";
 import {
@@ -39,7 +39,10 @@ const spelled = (id: string): string => {
   return spelling.text;
 };
 
-/** The id of the record that holds a principal, for reading and ending it. @throws TypeError when no principal has such an id. */
+/**
+ * The id of the record that holds a principal, for reading and ending it. @throws TypeError when no principal has such
+ * an id.
+ */
 export const principalRecordId = (id: string): string => recordIdOf(spelled(id));
 
 /** @throws TypeError for an id, a level or a key that none could be. */

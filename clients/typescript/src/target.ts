@@ -47,8 +47,8 @@ export const nameOptions = (tls: TlsOptions | "insecure"): ChannelOptions => {
 
 /**
  * grpc-js sends every channel through the proxy that `grpc_proxy`, `https_proxy` or `http_proxy` names. What is not
- * encrypted would be read there, token and all, and what is meant for this machine would leave it: only TLS to another machine
- * may take that way. To be put after the caller's own options.
+ * encrypted would be read there, token and all, and what is meant for this machine would leave it: only TLS to another
+ * machine may take that way. To be put after the caller's own options.
  */
 export const proxyOptions = (target: string, tls: TlsOptions | "insecure"): ChannelOptions =>
   tls === "insecure" || isLoopback(target) ? { "grpc.enable_http_proxy": 0 } : {};

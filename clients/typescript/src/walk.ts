@@ -1,6 +1,6 @@
 /**
- * Keys, checkpoints and records believed because of the genesis record's hash, and of nothing that a server says about itself.
- * The rules are those of docs/spec/keys.md and docs/spec/ledger.md, in the very lines that the server runs.
+ * Keys, checkpoints and records believed because of the genesis record's hash, and of nothing that a server says about
+ * itself. The rules are those of docs/spec/keys.md and docs/spec/ledger.md, in the very lines that the server runs.
  */
 import type { CallOptions } from "./call.ts";
 import type { SigilConnection } from "./connect.ts";
@@ -100,7 +100,9 @@ const keyOf = (entry: Entry): WalkedKey =>
     state: keyState(entry),
   });
 
-/** The keys of a deployment as they followed from its genesis record. Knows nothing of later rotations: walk again then. */
+/**
+ * The keys of a deployment as they followed from its genesis record. Knows nothing of later rotations: walk again then.
+ */
 export class KeyWalk {
   readonly origin: string;
   /** By role as they were announced, oldest first. */

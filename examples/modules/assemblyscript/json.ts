@@ -1,6 +1,7 @@
 /**
- * As much JSON (RFC 8259) as a small tool needs: an object with exactly one member, which is a string, and strings on the
- * way out. Strict: valid UTF-8, no lone surrogates, nothing before or after. A text that is anything else ends the run.
+ * As much JSON (RFC 8259) as a small tool needs: an object with exactly one member, which is a string, and strings on
+ * the way out. Strict: valid UTF-8, no lone surrogates, nothing before or after. A text that is anything else ends the
+ * run.
  */
 import { fail, put, tail } from "./stdio";
 
@@ -74,7 +75,9 @@ function putEscape(): void {
   else fail("the input has an unknown escape");
 }
 
-/** The rest of a UTF-8 sequence that `first` begins: no shorter form than needed, no surrogate, nothing past U+10FFFF. */
+/**
+ * The rest of a UTF-8 sequence that `first` begins: no shorter form than needed, no surrogate, nothing past U+10FFFF.
+ */
 function putSequence(first: u8): void {
   const length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
   let lowest: u8 = 0x80;

@@ -1,6 +1,6 @@
 /**
- * The module that every deployment has: `{"name":"Ada"}` in, `{"greeting":"hello, Ada"}` out. `npm run generate` compiles
- * it into generated/modules/hello.wasm; its digest stands in the genesis record.
+ * The module that every deployment has: `{"name":"Ada"}` in, `{"greeting":"hello, Ada"}` out. `npm run generate`
+ * compiles it into generated/modules/hello.wasm; its digest stands in the genesis record.
  */
 import { putEscaped, readOnlyMember } from "../assemblyscript/json";
 import { putText, readInput, tail, write } from "../assemblyscript/stdio";

@@ -1,6 +1,7 @@
 /**
- * Taking in a witness's statement: forgeries are refused out of turn, everything else is judged in turn, decided on by the
- * trust model and written with what it brings about. What it is judged by is read once, at the beginning of its turn.
+ * Taking in a witness's statement: forgeries are refused out of turn, everything else is judged in turn, decided on by
+ * the trust model and written with what it brings about. What it is judged by is read once, at the beginning of its
+ * turn.
  */
 import type { PublicKey } from "@sigil/core/bytes";
 import { checkPublicKey, verifyForeign } from "@sigil/core/keys";
@@ -48,7 +49,9 @@ const checkSignature = async (
   return (await verifyForeign(publicKey, statement.message, statement.signature)) ? "holds" : "fails";
 };
 
-/** A witness acts by its signature, whoever brings it: it is what the registry makes it, an Observer of tenant "system". */
+/**
+ * A witness acts by its signature, whoever brings it: it is what the registry makes it, an Observer of tenant "system".
+ */
 const callerOfWitness = (witness: string): Caller => ({
   principal: witnessPrefix + witness,
   tenant: systemTenant,

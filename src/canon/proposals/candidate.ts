@@ -1,6 +1,6 @@
 /**
- * What may stand in a proposal: everything that can be known to be wrong is refused before a witness sees it, so that no
- * quorum can be made to commit a record that the deployment could not live with. Source: docs/spec/canon.md §5.
+ * What may stand in a proposal: everything that can be known to be wrong is refused before a witness sees it, so that
+ * no quorum can be made to commit a record that the deployment could not live with. Source: docs/spec/canon.md §5.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import {

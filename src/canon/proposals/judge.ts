@@ -7,7 +7,10 @@ import type { KeptProposal } from "./kept-proposal.ts";
 /** What the deployment says of itself, by its own key alone. */
 const ownKinds: readonly string[] = ["signing_key", "key_retirement", "restoration", "erased", "suspension"];
 
-/** Whether a record needs no quorum: of such a kind, and under an id of that kind, so that it takes no governed one's place. */
+/**
+ * Whether a record needs no quorum: of such a kind, and under an id of that kind, so that it takes no governed one's
+ * place.
+ */
 export const isOwn = ({ kind, id }: { readonly kind: string; readonly id: string }): boolean =>
   ownKinds.includes(kind) && id.startsWith(`${kind}/`);
 

@@ -1,6 +1,6 @@
 /**
- * A proposal as the ledger holds it: its record, what was received about it, how it ended. Reading one and taking in what
- * is committed give the same. The rules (`@sigil/core/quorum`) judge what this only collects.
+ * A proposal as the ledger holds it: its record, what was received about it, how it ended. Reading one and taking in
+ * what is committed give the same. The rules (`@sigil/core/quorum`) judge what this only collects.
  */
 import { parsePublicKey, type Hash, type PublicKey, equalBytes } from "@sigil/core/bytes";
 import {

@@ -1,6 +1,6 @@
 /**
- * Names that a person takes for one another: by the confusable characters of UTS #39, without regard to case, blanks and
- * what is not drawn at all. Two spellings are compared, since a capital I looks like an l and a small i does not.
+ * Names that a person takes for one another: by the confusable characters of UTS #39, without regard to case, blanks
+ * and what is not drawn at all. Two spellings are compared, since a capital I looks like an l and a small i does not.
  */
 import unhomoglyph from "unhomoglyph";
 

@@ -1,4 +1,6 @@
-/** Opening a proposal: allowed by the trust model, in turn, in a place that is left, and only if it could ever commit. */
+/**
+ * Opening a proposal: allowed by the trust model, in turn, in a place that is left, and only if it could ever commit.
+ */
 import type { CborValue } from "@sigil/core/cbor";
 import type { Hash } from "@sigil/core/bytes";
 import { canReachQuorum } from "@sigil/core/quorum";

@@ -81,7 +81,8 @@ async function* walkPhase(
     const kept = await proposals.find(id);
     if (kept.position < place.size) {
       const proposal = await proposals.view(kept);
-      // One whose ending nobody has written yet has ended all the same. One that ends during the walk may be seen twice.
+      // One whose ending nobody has written yet has ended all the same. One that ends during the walk may be seen
+      // twice.
       const isHere = (phase === "open") === (proposal.outcome === "open");
       const isWanted =
         isHere && matches(query, proposal) && (witness === "" || (await awaits(proposals, kept, witness)));

@@ -1,7 +1,7 @@
 /**
- * Proposals over the ledger: what they stand at, and whose turn it is to change them. Everything that changes one goes one
- * after the other, so two k-th approvals commit once; whatever one step does is one batch, so a crash loses no part of it.
- * The rules plan (`@sigil/core/quorum`), steps.ts makes the records. Source: docs/spec/quorum.md.
+ * Proposals over the ledger: what they stand at, and whose turn it is to change them. Everything that changes one goes
+ * one after the other, so two k-th approvals commit once; whatever one step does is one batch, so a crash loses no part
+ * of it. The rules plan (`@sigil/core/quorum`), steps.ts makes the records. Source: docs/spec/quorum.md.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import type { Facts } from "@sigil/core/quorum";
@@ -74,7 +74,9 @@ export class Proposals {
     return (await this.state.find(id)) ?? fail({ kind: "notFound", what: "proposal", id });
   }
 
-  /** What a proposal is judged by; one that has ended by no newest version. @param moment the one that it was found in. */
+  /**
+   * What a proposal is judged by; one that has ended by no newest version. @param moment the one that it was found in.
+   */
   async facts({ body, payload, ending }: KeptProposal, moment: Moment): Promise<Facts> {
     const { ledger, principals, nowMs } = this.deps;
     const head = ending === null ? await this.state.headIn(moment, body.id) : null;

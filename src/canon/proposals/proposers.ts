@@ -1,4 +1,6 @@
-/** No change may take away those who may propose: the last of them, or the last who could lift what another suspended. */
+/**
+ * No change may take away those who may propose: the last of them, or the last who could lift what another suspended.
+ */
 import {
   principalPrefix,
   principalRecordId,

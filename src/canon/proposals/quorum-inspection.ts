@@ -1,7 +1,7 @@
 /**
- * The inspection of a ledger by the rules of the quorum: every record of the system space carries the approvals it needed
- * under the registry of its time, whoever signed it into the ledger. Feed it every group, in order; memory grows with
- * the proposals. Source: docs/spec/quorum.md §8.
+ * The inspection of a ledger by the rules of the quorum: every record of the system space carries the approvals it
+ * needed under the registry of its time, whoever signed it into the ledger. Feed it every group, in order; memory grows
+ * with the proposals. Source: docs/spec/quorum.md §8.
  */
 import { equalBytes } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";

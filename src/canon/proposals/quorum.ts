@@ -1,6 +1,6 @@
 /**
- * The system space: what `rpc/` calls. Proposals are drafted in proposing.ts, opened in opening.ts, attested in attesting.ts; the
- * rules are `@sigil/core/quorum`'s, and what they judge is state.ts's.
+ * The system space: what `rpc/` calls. Proposals are drafted in proposing.ts, opened in opening.ts, attested in
+ * attesting.ts; the rules are `@sigil/core/quorum`'s, and what they judge is state.ts's.
  */
 import { principalRecordId, systemTenant, suspensionPrefix } from "@sigil/core/record";
 import { fail } from "../../errors.ts";
@@ -179,7 +179,10 @@ class Quorum implements QuorumService, GovernedTurns {
   };
 }
 
-/** Reads the open proposals and the registry from the ledger, then serves: who must agree is known from the start. @throws recordCorrupt. */
+/**
+ * Reads the open proposals and the registry from the ledger, then serves: who must agree is known from the start.
+ * @throws recordCorrupt.
+ */
 export const createQuorumService = async (
   deps: ProposalsDependencies,
 ): Promise<QuorumService & GovernedTurns> => {

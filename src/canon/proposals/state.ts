@@ -1,8 +1,8 @@
 /**
- * What the quorum decides on, in memory: the registry in force, the open proposals with what was received about them, and
- * the newest version of each record they would change. A projection of the ledger: read and verified once, kept by its
- * commits, read anew once the ledger has checked itself. At most `openProposalsMax` proposals; ended ones are read from the
- * ledger when they are asked for.
+ * What the quorum decides on, in memory: the registry in force, the open proposals with what was received about them,
+ * and the newest version of each record they would change. A projection of the ledger: read and verified once, kept by
+ * its commits, read anew once the ledger has checked itself. At most `openProposalsMax` proposals; ended ones are read
+ * from the ledger when they are asked for.
  */
 import { proposalPrefix } from "@sigil/core/record";
 import { toHex, u64be, type Hash } from "@sigil/core/bytes";

@@ -1,7 +1,7 @@
 /**
- * The records that a step of a proposal writes, all in one batch: what was received, what it commits, how proposals end.
- * Nothing is read or written here: the plan says what becomes of a proposal, this how the ledger holds it.
- * Source: docs/spec/quorum.md §3.
+ * The records that a step of a proposal writes, all in one batch: what was received, what it commits, how proposals
+ * end. Nothing is read or written here: the plan says what becomes of a proposal, this how the ledger holds it. Source:
+ * docs/spec/quorum.md §3.
  */
 import { toHex, type Hash } from "@sigil/core/bytes";
 import {

@@ -1,4 +1,6 @@
-/** KeyedMutex at names: whoever takes one waits for all who asked before. Holds an entry for each name somebody is at. */
+/**
+ * KeyedMutex at names: whoever takes one waits for all who asked before. Holds an entry for each name somebody is at.
+ */
 export class KeyedMutex {
   readonly #last = new Map<string, Promise<void>>();
 

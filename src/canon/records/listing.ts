@@ -1,6 +1,7 @@
 /**
- * Pages and streams of records. A page ends at its size, at what a reply may hold (page-room.ts), or at the bound of what one call
- * looks at, and its token says where the next begins: at the same ledger size, for the same caller, filter and view.
+ * Pages and streams of records. A page ends at its size, at what a reply may hold (page-room.ts), or at the bound of
+ * what one call looks at, and its token says where the next begins: at the same ledger size, for the same caller,
+ * filter and view.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import { fail } from "../../errors.ts";

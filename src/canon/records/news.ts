@@ -1,8 +1,8 @@
 /**
- * What is new, for whoever watches. One listener hears every commit and rings the watches of the tenants it is about: a commit of
- * decisions alone rings nobody. Bells ring `bellsPerTurn` a turn of the event loop, so that many watches of one record
- * delay nobody else's call. Keeps the newest positions of watched tenants, and records that were just read, so that a commit
- * costs as much for a hundred watches as for one.
+ * What is new, for whoever watches. One listener hears every commit and rings the watches of the tenants it is about: a
+ * commit of decisions alone rings nobody. Bells ring `bellsPerTurn` a turn of the event loop, so that many watches of
+ * one record delay nobody else's call. Keeps the newest positions of watched tenants, and records that were just read,
+ * so that a commit costs as much for a hundred watches as for one.
  */
 import type { VersionedRecord } from "../domain.ts";
 import { bellsPerTurn, newsPositionsMax, newsRecordMs, newsRecordsMax } from "../../limits.ts";

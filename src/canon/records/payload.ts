@@ -134,7 +134,8 @@ class PayloadBuilder {
 
 /**
  * Strict JSON (RFC 8259) to the value it names. Integers are exact; fractions are the nearest double, as everywhere.
- * @throws invalidField with `field` and a rule that holds the JSON pointer, or line and column (from 1) of what is no JSON.
+ * @throws invalidField with `field` and a rule that holds the JSON pointer, or line and column (from 1) of what is no
+ * JSON.
  */
 export const parseJsonPayload = (text: string, field: string): CborValue => {
   if (text.length > jsonCharactersMax) {

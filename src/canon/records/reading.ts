@@ -1,6 +1,6 @@
 /**
- * Reading records of both spaces. Every record is opened and verified by the ledger, and must be the one its index names.
- * A walk sees the ledger as it was at one size, whatever is appended meanwhile.
+ * Reading records of both spaces. Every record is opened and verified by the ledger, and must be the one its index
+ * names. A walk sees the ledger as it was at one size, whatever is appended meanwhile.
  */
 import { equalBytes } from "@sigil/core/bytes";
 import { fail, invalidField, SigilFault } from "../../errors.ts";

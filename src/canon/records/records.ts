@@ -1,4 +1,7 @@
-/** The user space, and reading in both: what `rpc/` calls. The parts are in writing.ts, reading.ts, listing.ts, watch.ts. */
+/**
+ * The user space, and reading in both: what `rpc/` calls. The parts are in writing.ts, reading.ts, listing.ts,
+ * watch.ts.
+ */
 import { exportRecords, listHistory, listRecords } from "./listing.ts";
 import { News } from "./news.ts";
 import { readRecord } from "./reading.ts";

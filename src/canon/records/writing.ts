@@ -1,6 +1,6 @@
 /**
- * Writing to the user space: who may, what it must follow, which schema holds it, then one commit. The trust model is asked
- * first, and every record links to the decision that allowed it. Source: docs/spec/canon.md §3.
+ * Writing to the user space: who may, what it must follow, which schema holds it, then one commit. The trust model is
+ * asked first, and every record links to the decision that allowed it. Source: docs/spec/canon.md §3.
  */
 import { sha256 } from "@sigil/core/hash";
 import { parseHash, type Hash } from "@sigil/core/bytes";

@@ -22,8 +22,8 @@ export type CompiledSchema = {
 };
 
 /**
- * What becomes of a pattern that no linear engine can match: refused where a schema is proposed; matched by JavaScript's
- * own engine, under the time limit, where a quorum approved it before there was the rule.
+ * What becomes of a pattern that no linear engine can match: refused where a schema is proposed; matched by
+ * JavaScript's own engine, under the time limit, where a quorum approved it before there was the rule.
  */
 export type OnSlowPattern = "refuse" | "allow";
 

@@ -1,8 +1,8 @@
 /**
- * JSON Schemas off the event loop: compiling one and holding a payload to one may take seconds, and nobody else waits for
- * it. A thread works on one request at a time, which may use `jsonSchemaCpuMsMax` of processor time; one that wants more is
- * ended with its thread, and the next request starts another. Tenants take turns, and each has `jsonSchemaWaitingMax`
- * requests waiting at most.
+ * JSON Schemas off the event loop: compiling one and holding a payload to one may take seconds, and nobody else waits
+ * for it. A thread works on one request at a time, which may use `jsonSchemaCpuMsMax` of processor time; one that wants
+ * more is ended with its thread, and the next request starts another. Tenants take turns, and each has
+ * `jsonSchemaWaitingMax` requests waiting at most.
  */
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";

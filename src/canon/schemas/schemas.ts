@@ -1,8 +1,8 @@
 /**
  * The JSON Schemas that user records of a kind are held to: the newest `schema/<kind>` record of the system space, read
- * once and remembered until that record changes. At most `jsonSchemaCacheEntriesMax` are held; kinds without a schema are
- * not remembered, or callers, who name kinds as they like, could empty it. Compiling and checking happen in threads: one
- * for schemas that govern, another for those that are only proposed, so that no proposal holds up a write.
+ * once and remembered until that record changes. At most `jsonSchemaCacheEntriesMax` are held; kinds without a schema
+ * are not remembered, or callers, who name kinds as they like, could empty it. Compiling and checking happen in
+ * threads: one for schemas that govern, another for those that are only proposed, so that no proposal holds up a write.
  */
 import { sha256 } from "@sigil/core/hash";
 import { BoundedMap } from "../../identity/bounded-map.ts";

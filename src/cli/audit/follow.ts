@@ -1,6 +1,7 @@
 /**
- * `sigil audit list --follow`: decisions as they are recorded, each exactly once and in the order of the ledger. Asks again with
- * the position that the answer before gave; a server that is away is waited for, with a pause that doubles up to `pauseMsMax`.
+ * `sigil audit list --follow`: decisions as they are recorded, each exactly once and in the order of the ledger. Asks
+ * again with the position that the answer before gave; a server that is away is waited for, with a pause that doubles
+ * up to `pauseMsMax`.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import {

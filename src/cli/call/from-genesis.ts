@@ -1,4 +1,7 @@
-/** What the command line believes because of the genesis record's hash, whatever the server says: keys, and single records. */
+/**
+ * What the command line believes because of the genesis record's hash, whatever the server says: keys, and single
+ * records.
+ */
 import { ProofError, walkKeys, type SigilConnection, type VerifiedRecord } from "@sigil/client";
 import { fromHex, parseHash, type Hash } from "@sigil/core/bytes";
 import { exitCodes, usage, type Arguments, type ExitCode, type Flags } from "../terminal/command.ts";

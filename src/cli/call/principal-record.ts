@@ -1,6 +1,6 @@
 /**
- * `principal/<id>` as people write it. A record's id cannot hold every principal's: then the record stands under the digest of
- * the id, and its payload says the id. Source: docs/spec/record.md §6.
+ * `principal/<id>` as people write it. A record's id cannot hold every principal's: then the record stands under the
+ * digest of the id, and its payload says the id. Source: docs/spec/record.md §6.
  */
 import { parseTree } from "jsonc-parser";
 import { principalPrefix, principalRecordId, recordIdFault, canonicalSubject } from "@sigil/core/record";

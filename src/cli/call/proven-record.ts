@@ -1,6 +1,6 @@
 /**
- * A record as its bytes say it, whatever the server says beside them: decoded here and hashed here. Whose key signed it is
- * for `sigil keys walk` and the server's own verification to say.
+ * A record as its bytes say it, whatever the server says beside them: decoded here and hashed here. Whose key signed it
+ * is for `sigil keys walk` and the server's own verification to say.
  */
 import { openRecord, readRecord } from "@sigil/core/verify";
 import { ProofError, type CanonicalRecord, type VersionedRecord } from "@sigil/client";

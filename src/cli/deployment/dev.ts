@@ -1,4 +1,7 @@
-/** `sigil dev`: a deployment to try things with, made at the first start. Its keys lie beside its data: for nothing real. */
+/**
+ * `sigil dev`: a deployment to try things with, made at the first start. Its keys lie beside its data: for nothing
+ * real.
+ */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { isInitialised } from "../../deployment/open.ts";

@@ -1,4 +1,7 @@
-/** `sigil fsck --live`: the inspection that a server makes of its own disk, heard to its end however often the stream breaks. */
+/**
+ * `sigil fsck --live`: the inspection that a server makes of its own disk, heard to its end however often the stream
+ * breaks.
+ */
 import { InspectionStep, SigilError, type InspectResponse, type SigilConnection } from "@sigil/client";
 import { fail } from "../../errors.ts";
 import type { Problem } from "../../ledger/walk/findings.ts";

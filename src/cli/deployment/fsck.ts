@@ -1,6 +1,6 @@
 /**
- * `sigil fsck`: the whole data directory read, opened, verified and worked out again, while nobody serves it; with `--live` by
- * the server that serves it.
+ * `sigil fsck`: the whole data directory read, opened, verified and worked out again, while nobody serves it; with
+ * `--live` by the server that serves it.
  */
 import { describeDeployment } from "../../deployment/open.ts";
 import { inspectionOf } from "../../deployment/inspection.ts";

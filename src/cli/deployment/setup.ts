@@ -1,6 +1,6 @@
 /**
- * Making a deployment's data directory, for `init` and `dev`. What can be wrong is found before anything is written: the
- * model, the keys, the quorum, the directory.
+ * Making a deployment's data directory, for `init` and `dev`. What can be wrong is found before anything is written:
+ * the model, the keys, the quorum, the directory.
  */
 import { access, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** `sigil model check`: what is most likely a mistake in a model, and what a full rate window does to each of its actions. */
+/**
+ * `sigil model check`: what is most likely a mistake in a model, and what a full rate window does to each of its
+ * actions.
+ */
 import { GetActiveModelResponse } from "@sigil/client";
 import type { CborValue } from "@sigil/core/cbor";
 import { describeError, SigilFault } from "../../errors.ts";

@@ -1,7 +1,7 @@
 /**
  * A trust model in a file, in either of its two forms: as `sigil model get --json` answers, or as `sigil canon get
- * trust_model/active --system` shows its record's payload. Every command that takes a model takes both, so that what was
- * simulated is what is proposed. A key that occurs twice is refused: two readers could take either.
+ * trust_model/active --system` shows its record's payload. Every command that takes a model takes both, so that what
+ * was simulated is what is proposed. A key that occurs twice is refused: two readers could take either.
  */
 import { getNodeValue, parseTree, type Node, type ParseError } from "jsonc-parser";
 import { LevelOfAccess, TrustModel } from "@sigil/client";

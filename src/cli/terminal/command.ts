@@ -1,6 +1,6 @@
 /**
- * What a command is: its flags, its words, its help and what it does. Reading the arguments is strict: a flag that is not
- * known, given twice or without its value is an error that names the nearest known one.
+ * What a command is: its flags, its words, its help and what it does. Reading the arguments is strict: a flag that is
+ * not known, given twice or without its value is an error that names the nearest known one.
  */
 import { parseArgs } from "node:util";
 import { nearest } from "../../config/nearest.ts";

@@ -1,7 +1,7 @@
 /**
  * What changes between two payloads, field by field, for people who are about to sign. Pure. Nothing is left out and no
- * two different values look alike: text is quoted, bytes are named as such. At most one line an entry of either payload;
- * lists are aligned over `alignedPairsMax` pairs, longer ones compared place by place.
+ * two different values look alike: text is quoted, bytes are named as such. At most one line an entry of either
+ * payload; lists are aligned over `alignedPairsMax` pairs, longer ones compared place by place.
  */
 import { sha256 } from "@sigil/core/hash";
 import { toHex, toBase64 } from "@sigil/core/bytes";

@@ -1,4 +1,7 @@
-/** Ctrl-C for commands that go on until somebody ends them: the first one ends the work, a second one the process, as ever. */
+/**
+ * Ctrl-C for commands that go on until somebody ends them: the first one ends the work, a second one the process, as
+ * ever.
+ */
 export const interruption = (): Disposable & { readonly signal: AbortSignal } => {
   const controller = new AbortController();
   const abort = (): void => controller.abort();

@@ -1,4 +1,6 @@
-/** Asks for a passphrase or a PIN: a variable, or a terminal that shows nothing of it. At most `keyFileBytesMax` bytes. */
+/**
+ * Asks for a passphrase or a PIN: a variable, or a terminal that shows nothing of it. At most `keyFileBytesMax` bytes.
+ */
 import { timingSafeEqual } from "node:crypto";
 import type { Readable } from "node:stream";
 import { fail, SigilFault } from "../../errors.ts";

@@ -1,8 +1,9 @@
 /**
  * Text of others on a terminal, for people who are about to sign it: two different texts never look the same. Pure.
- * ASCII and the letters listed for Latin stand as they are. The letters listed for one other script do where no letter of
- * another script stands beside them, and the script is named behind the quotes. Every other character is written as a JSON
- * escape: look-alikes, blanks, combining marks, whatever changes direction, and scripts with too many letters to be compared.
+ * ASCII and the letters listed for Latin stand as they are. The letters listed for one other script do where no letter
+ * of another script stands beside them, and the script is named behind the quotes. Every other character is written as
+ * a JSON escape: look-alikes, blanks, combining marks, whatever changes direction, and scripts with too many letters to
+ * be compared.
  */
 
 /**

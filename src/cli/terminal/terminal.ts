@@ -16,8 +16,8 @@ export type Terminal = {
   /** A line that is not part of the result. */
   readonly note: (text: string) => void;
   /**
-   * Replaces the line before it where a person watches; an empty text takes it away. Elsewhere, as in the log of a job, a
-   * line now and then, so that long work is seen to go on.
+   * Replaces the line before it where a person watches; an empty text takes it away. Elsewhere, as in the log of a job,
+   * a line now and then, so that long work is seen to go on.
    */
   readonly progress: (text: string) => void;
   readonly paint: (style: Style, text: string) => string;

@@ -1,4 +1,7 @@
-/** Times that are typed: in UTC unless they say another zone, as everything is that is printed. Whatever the machine's zone. */
+/**
+ * Times that are typed: in UTC unless they say another zone, as everything is that is printed. Whatever the machine's
+ * zone.
+ */
 
 const day = String.raw`(\d{4}-\d\d-\d\d)`;
 const clock = String.raw`(\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)`;

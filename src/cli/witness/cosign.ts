@@ -1,7 +1,7 @@
 /**
- * `sigil witness cosign`: a witness looks at the ledger's newest checkpoint, sees that it goes on from the one it signed last,
- * and signs it. What it has signed it keeps: a ledger that is set back, or rewritten, does not get past it. Source: C2SP
- * tlog-cosignature and tlog-witness; docs/spec/ledger.md §4.
+ * `sigil witness cosign`: a witness looks at the ledger's newest checkpoint, sees that it goes on from the one it
+ * signed last, and signs it. What it has signed it keeps: a ledger that is set back, or rewritten, does not get past
+ * it. Source: C2SP tlog-cosignature and tlog-witness; docs/spec/ledger.md §4.
  */
 import { readFile } from "node:fs/promises";
 import { ProofError, SigilError, walkKeys, type KeyWalk, type SigilConnection } from "@sigil/client";

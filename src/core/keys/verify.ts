@@ -1,8 +1,8 @@
 /**
- * Verifying Ed25519. Our own signatures by one implementation; a foreign one (witness, caller's enrolment) counts only when
- * two accept it that differ on edge cases: OpenSSL and strict JavaScript under Node, two of JavaScript elsewhere. Pure.
- * What was accepted is remembered by digest, so that the same bytes are not verified again with each read of a record:
- * at most `acceptedSignaturesMax` signatures and `verifyKeysMax` keys. Nothing that was refused is remembered.
+ * Verifying Ed25519. Our own signatures by one implementation; a foreign one (witness, caller's enrolment) counts only
+ * when two accept it that differ on edge cases: OpenSSL and strict JavaScript under Node, two of JavaScript elsewhere.
+ * Pure. What was accepted is remembered by digest, so that the same bytes are not verified again with each read of a
+ * record: at most `acceptedSignaturesMax` signatures and `verifyKeysMax` keys. Nothing that was refused is remembered.
  * Source: RFC 8032 §5.1; SBS 2020, "Taming the many EdDSAs".
  */
 import { Point } from "@noble/ed25519";
@@ -21,7 +21,10 @@ const remember = (accepted: Set<string>, name: string, namesMax: number): void =
 
 const keyBytes = 32;
 
-/** Gives the verifier's answers. Key, signature and message are named together by their SHA-256, which no other three share. */
+/**
+ * Gives the verifier's answers. Key, signature and message are named together by their SHA-256, which no other three
+ * share.
+ */
 export const remembering = (verify: Verify): Verify => {
   const accepted = new Set<string>();
   return async (publicKey, message, signature) => {

@@ -77,7 +77,9 @@ export const formatCheckpoint = (checkpoint: Checkpoint): string => {
   return text;
 };
 
-/** @returns the whole note, signed under the origin's name. @throws malformedCheckpoint when the origin is no key name. */
+/**
+ * @returns the whole note, signed under the origin's name. @throws malformedCheckpoint when the origin is no key name.
+ */
 export const signCheckpoint = async (checkpoint: Checkpoint, signer: CheckpointSigner): Promise<string> => {
   const text = formatCheckpoint(checkpoint);
   const keyId = noteKeyId(checkpoint.origin, signer.publicKey);

@@ -81,7 +81,9 @@ const parseSignatureLine = (line: string): NoteSignature => {
   return { name, keyId: blob.slice(0, KEY_ID_BYTES), signature: blob.slice(KEY_ID_BYTES) };
 };
 
-/** Strict. Signatures of any key and algorithm are kept; a malformed line refuses the note. @throws malformedCheckpoint. */
+/**
+ * Strict. Signatures of any key and algorithm are kept; a malformed line refuses the note. @throws malformedCheckpoint.
+ */
 export const parseNote = (note: string): Note => {
   checkNoteText(note);
   const blank = note.lastIndexOf("\n\n");

@@ -107,7 +107,9 @@ export const proveInclusion = async (
   return readRanges(inclusionRanges(leafIndex, treeSize), readHashes);
 };
 
-/** @returns the proof, empty for old size 0 and for equal sizes. @throws sizeOutOfRange unless 0 ≤ oldSize ≤ newSize. */
+/**
+ * @returns the proof, empty for old size 0 and for equal sizes. @throws sizeOutOfRange unless 0 ≤ oldSize ≤ newSize.
+ */
 export const proveConsistency = async (
   oldSize: bigint,
   newSize: bigint,

@@ -148,7 +148,9 @@ export const compileGlobTable = <Value>(
   const wild = compiled.filter(({ glob }) => glob.stars > 0);
   const look = (text: string): GlobMatch<Value> | null =>
     isPlain(text) ? (exact.get(text) ?? wild.find(({ glob }) => glob.matches(text))?.match ?? null) : null;
-  /** Backends ask about the same things again and again, and looking costs as much as the rest of a decision's features. */
+  /**
+   * Backends ask about the same things again and again, and looking costs as much as the rest of a decision's features.
+   */
   const found = new Map<string, GlobMatch<Value> | null>();
   return Object.freeze({
     entries: Object.freeze(compiled.map(({ match }) => match)),

@@ -37,7 +37,9 @@ const spellTable = (table: CborMap, name: string, spell: Spell): CborMap => {
   return Object.fromEntries(spelled);
 };
 
-/** For a model that is proposed. What is no map is for the model's own rules. @throws malformedModel naming the glob. */
+/**
+ * For a model that is proposed. What is no map is for the model's own rules. @throws malformedModel naming the glob.
+ */
 export const canonicalModel = (payload: CborValue): CborValue => {
   if (!isMap(payload)) return payload;
   const tables = SPELLS.flatMap(([name, spell]) => {
@@ -47,7 +49,10 @@ export const canonicalModel = (payload: CborValue): CborValue => {
   return { ...payload, ...Object.fromEntries(tables) };
 };
 
-/** Rows by canonical glob; one without such a form matches no canonical name, and of two that coincide the stricter holds. */
+/**
+ * Rows by canonical glob; one without such a form matches no canonical name, and of two that coincide the stricter
+ * holds.
+ */
 const merge = <Row>(
   table: Readonly<Record<string, Row>>,
   spell: Spell,

@@ -1,7 +1,7 @@
 /**
- * What becomes of a proposal: whose attestation is accepted, what counts, when it commits or ends. Pure: every rule takes
- * the state and the facts and returns a plan; `canon/` writes it. Source: docs/spec/quorum.md §3 and §4.
- * The rules are checked in the order in which the specification lists them; the first one broken is the answer.
+ * What becomes of a proposal: whose attestation is accepted, what counts, when it commits or ends. Pure: every rule
+ * takes the state and the facts and returns a plan; `canon/` writes it. Source: docs/spec/quorum.md §3 and §4. The
+ * rules are checked in the order in which the specification lists them; the first one broken is the answer.
  */
 import { equalBytes, type Hash, type PublicKey, type Thumbprint } from "../bytes.ts";
 import type { Attestation } from "../record/attestation.ts";

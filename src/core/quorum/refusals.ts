@@ -77,7 +77,9 @@ const repeated: readonly Refusal[] = ["replayed", "alreadyAttested"];
 
 const aboutProposal: readonly Refusal[] = ["quorumShort", "possessionMissing", "notProposer"];
 
-/** The rule as a sentence: it says what the attestation or the proposal is or lacks, unless it names its own subject. */
+/**
+ * The rule as a sentence: it says what the attestation or the proposal is or lacks, unless it names its own subject.
+ */
 const sentenceOf = ({ reason, rule }: Refused<Refusal>): string => {
   if (rule.startsWith("the ")) return rule;
   return `the ${aboutProposal.includes(reason) ? "proposal" : "attestation"} ${rule}`;

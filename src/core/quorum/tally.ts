@@ -140,7 +140,10 @@ export const tally = (
   };
 };
 
-/** Whether a statement by the witness would still count: its approval or rejection, or the proof that it holds a new key. */
+/**
+ * Whether a statement by the witness would still count: its approval or rejection, or the proof that it holds a new
+ * key.
+ */
 export const isAwaited = (
   state: ProposalState,
   registry: Registry,

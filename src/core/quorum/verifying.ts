@@ -1,6 +1,6 @@
 /**
- * Verifying offline that a committed record carries its quorum: the rules of proposals applied to the attestations in its
- * envelope. Pure: whoever calls brings the signature check. Source: docs/spec/quorum.md §8. One verification each.
+ * Verifying offline that a committed record carries its quorum: the rules of proposals applied to the attestations in
+ * its envelope. Pure: whoever calls brings the signature check. Source: docs/spec/quorum.md §8. One verification each.
  */
 import type { Hash, PublicKey } from "../bytes.ts";
 import { describeCoreError, Fault } from "../errors.ts";

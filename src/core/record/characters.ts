@@ -1,15 +1,20 @@
 /**
- * Which characters a name may hold, and which it must not because nobody can tell them from nothing, or from the `/`, `.`,
- * `%` and `*` that give a name its structure. Pure. Source: docs/spec/trust.md §2, which lists both.
+ * Which characters a name may hold, and which it must not because nobody can tell them from nothing, or from the `/`,
+ * `.`, `%` and `*` that give a name its structure. Pure. Source: docs/spec/trust.md §2, which lists both.
  */
 
 /** ASCII that stands for itself; any other printable ASCII character stands as its escape. */
 const plainAscii = /^[A-Za-z0-9 ._~:@+=|,;!*'()-]$/;
 
-/** Letters, marks, digits, punctuation and symbols: what is written and seen. No spaces, controls, private use, unassigned. */
+/**
+ * Letters, marks, digits, punctuation and symbols: what is written and seen. No spaces, controls, private use,
+ * unassigned.
+ */
 const written = /^[\p{L}\p{M}\p{N}\p{P}\p{S}]$/u;
 
-/** Drawn as nothing, though the standard counts them as letters, marks or symbols: fillers, selectors, blank patterns. */
+/**
+ * Drawn as nothing, though the standard counts them as letters, marks or symbols: fillers, selectors, blank patterns.
+ */
 const unseen = /^[\p{Default_Ignorable_Code_Point}\u2800\u{1d159}]$/u;
 
 /** What a reader, or a file system that maps to the nearest character, takes for `/` `\` `.` `..` `%` or `*`. */

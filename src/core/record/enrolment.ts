@@ -1,6 +1,6 @@
 /**
- * Where a principal's record stands: under its id where a record id can hold that, else under its digest with the id in the
- * payload. Pure. Source: docs/spec/record.md §6, docs/spec/trust.md §10.
+ * Where a principal's record stands: under its id where a record id can hold that, else under its digest with the id in
+ * the payload. Pure. Source: docs/spec/record.md §6, docs/spec/trust.md §10.
  */
 import type { CborMap } from "../cbor/cbor.ts";
 import { formatPrincipal, principalVersion, type PrincipalPayload } from "./kinds/governance.ts";

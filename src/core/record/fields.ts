@@ -1,6 +1,6 @@
 /**
- * Reading the fields of a decoded map against a schema. Pure. A refusal is malformedRecord with the field's dotted path;
- * the path is put together only then, because almost every record is good.
+ * Reading the fields of a decoded map against a schema. Pure. A refusal is malformedRecord with the field's dotted
+ * path; the path is put together only then, because almost every record is good.
  */
 import { parseHash, parsePublicKey, type Hash, type PublicKey } from "../bytes.ts";
 import type { CborMap, CborValue } from "../cbor/cbor.ts";

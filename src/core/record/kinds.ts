@@ -34,7 +34,10 @@ type Parse = (payload: CborValue) => unknown;
 interface Schema {
   /** Kinds that govern are believed by their kind alone, so they exist only where a quorum writes. */
   readonly spaces: "system" | "both";
-  /** By payload version, from 1. One is never changed and never dropped; an unknown one is refused rather than guessed at. */
+  /**
+   * By payload version, from 1. One is never changed and never dropped; an unknown one is refused rather than guessed
+   * at.
+   */
   readonly versions: readonly [Parse, ...Parse[]];
 }
 

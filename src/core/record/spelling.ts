@@ -1,7 +1,8 @@
 /**
- * One thing has one spelling: the canonical form of targets, subjects, actions, sessions, and of globs over them, or the
- * rule that a text breaks. Pure. Source: docs/spec/trust.md §2. Idempotent: a canonical form is its own canonical form.
- * Work is linear in the text, which is read only when it is at most `escapedBytesPerByte` times as long as its form may be.
+ * One thing has one spelling: the canonical form of targets, subjects, actions, sessions, and of globs over them, or
+ * the rule that a text breaks. Pure. Source: docs/spec/trust.md §2. Idempotent: a canonical form is its own canonical
+ * form. Work is linear in the text, which is read only when it is at most `escapedBytesPerByte` times as long as its
+ * form may be.
  */
 import { sha256 } from "../hash.ts";
 import { toHex, utf8Decode, utf8Encode } from "../bytes.ts";
@@ -143,7 +144,10 @@ export const canonicalActionGlob = (raw: string): Spelling => spellAction(raw, a
 const spiffeScheme = "spiffe:";
 const hashedName = /^~[0-9A-Fa-f]{64}$/;
 
-/** Scheme and trust domain have no letter case (SPIFFE-ID §2), and those of this deployment say nothing. @throws Refusal. */
+/**
+ * Scheme and trust domain have no letter case (SPIFFE-ID §2), and those of this deployment say nothing.
+ * @throws Refusal.
+ */
 const withoutTrustDomain = (segments: readonly string[], trustDomain: string): readonly string[] => {
   const [scheme = "", authority = "", ...path] = segments;
   if (scheme.toLowerCase() !== spiffeScheme) return segments;
@@ -200,8 +204,8 @@ const isLiteralName = (name: string): boolean =>
   name.length <= principalIdBytesMax && recordIdFault(name) === null;
 
 /**
- * The last part of the record id under which a canonical name is enrolled: itself where a record id can hold it, else `~`
- * and the SHA-256 of it in hexadecimal, with the name in the payload.
+ * The last part of the record id under which a canonical name is enrolled: itself where a record id can hold it, else
+ * `~` and the SHA-256 of it in hexadecimal, with the name in the payload.
  */
 export const enrolledName = (name: string): string =>
   isLiteralName(name) ? name : `~${toHex(sha256(utf8Encode(name)))}`;

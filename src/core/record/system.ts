@@ -1,6 +1,6 @@
 /**
- * The system's own records: the ids they stand under, which say their kind, and the bodies that the server makes of them.
- * Pure. Source: docs/spec/canon.md §2.
+ * The system's own records: the ids they stand under, which say their kind, and the bodies that the server makes of
+ * them. Pure. Source: docs/spec/canon.md §2.
  */
 import { systemTenant } from "./names.ts";
 import type { RecordBody } from "./record.ts";
@@ -38,7 +38,10 @@ export const attestationPrefix = "attestation/";
 /** Of a run of a module, in the user space of its caller's tenant. */
 export const moduleRunPrefix = "module_run/";
 
-/** A record of tenant "system": of the system space, first version, without links or predecessor, unless it says otherwise. */
+/**
+ * A record of tenant "system": of the system space, first version, without links or predecessor, unless it says
+ * otherwise.
+ */
 export const systemBody = (
   body: Pick<RecordBody, "kind" | "id" | "ts" | "payload"> &
     Partial<Pick<RecordBody, "schemaVersion" | "space" | "links" | "prev">>,

@@ -1,7 +1,7 @@
 /**
- * The key ring that follows from the genesis record's hash and nothing else: every record about keys is verified with the
- * ring that the records before it gave. Pure. Source: docs/spec/keys.md. The same walk for the ledger that opens and for a
- * client that knows the genesis hash alone.
+ * The key ring that follows from the genesis record's hash and nothing else: every record about keys is verified with
+ * the ring that the records before it gave. Pure. Source: docs/spec/keys.md. The same walk for the ledger that opens
+ * and for a client that knows the genesis hash alone.
  */
 import { equalBytes, toHex, type Hash } from "../bytes.ts";
 import { fail } from "../errors.ts";

@@ -1,8 +1,8 @@
 /**
- * The one way to open and verify a record, as named steps. Pure. Whoever reads a record (the ledger that serves, the walk over
- * all of it, the ring of keys, an export, the command line, a client) takes the steps that it has the means for, in this
- * order; what a step refuses is damage of the record, `recordCorrupt`, and nothing else is. Source: docs/spec/record.md
- * and docs/spec/ledger.md.
+ * The one way to open and verify a record, as named steps. Pure. Whoever reads a record (the ledger that serves, the
+ * walk over all of it, the ring of keys, an export, the command line, a client) takes the steps that it has the means
+ * for, in this order; what a step refuses is damage of the record, `recordCorrupt`, and nothing else is. Source:
+ * docs/spec/record.md and docs/spec/ledger.md.
  */
 import type { Hash, PublicKey, Signature } from "../bytes.ts";
 import { parseStatement, recordContentType, toBeSigned, type Statement } from "../cose/cose.ts";

@@ -1,6 +1,7 @@
 /**
- * Who may get at a private file: the one rule, by mode and owners. Its owner always; a group when the process is in it and
- * the owner is the process's user or root, as Kubernetes hands volumes (fsGroup) and Secrets to a pod; others never.
+ * Who may get at a private file: the one rule, by mode and owners. Its owner always; a group when the process is in it
+ * and the owner is the process's user or root, as Kubernetes hands volumes (fsGroup) and Secrets to a pod; others
+ * never.
  */
 
 /** What `stat` says of a file or directory. */
@@ -25,8 +26,8 @@ export const isOwn = ({ uid }: Pick<Stats, "uid">, holder: Holder): boolean =>
   uid === holder.uid || uid === root;
 
 /**
- * Whether somebody else may put another file in the place of one in this directory. With the sticky bit only a file's own
- * owner may.
+ * Whether somebody else may put another file in the place of one in this directory. With the sticky bit only a file's
+ * own owner may.
  */
 export const isSwappable = ({ mode, gid }: Stats, holder: Holder): boolean => {
   if ((mode & sticky) !== 0) return false;

@@ -1,6 +1,6 @@
 /**
- * Files that others may not read: made 0600 in a directory of 0700, whole or not at all, never overwritten; found so, or
- * shared with a group as file-access.ts allows. At most `keyFileBytesMax` each.
+ * Files that others may not read: made 0600 in a directory of 0700, whole or not at all, never overwritten; found so,
+ * or shared with a group as file-access.ts allows. At most `keyFileBytesMax` each.
  */
 import { constants } from "node:fs";
 import { access, chmod, lstat, mkdir, open, rename, rm } from "node:fs/promises";

@@ -1,7 +1,7 @@
 /**
- * Links among private files. What a link leads to counts as if it lay in the link's place, and so do its owners: the link's, the
- * target's, and those of every directory on the way, in which somebody else could put another file in the target's place.
- * At most `linksMax` links are followed.
+ * Links among private files. What a link leads to counts as if it lay in the link's place, and so do its owners: the
+ * link's, the target's, and those of every directory on the way, in which somebody else could put another file in the
+ * target's place. At most `linksMax` links are followed.
  */
 import { lstat, readlink, realpath, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * A whole data directory, checked at start: nothing in it open to others, nor what links in it lead to, and nothing in it that
- * is neither file nor directory nor socket.
+ * A whole data directory, checked at start: nothing in it open to others, nor what links in it lead to, and nothing in
+ * it that is neither file nor directory nor socket.
  */
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -40,7 +40,8 @@ const checkTarget = async (path: string, walk: Walk): Promise<void> => {
 
 /**
  * `onShared` is told once a group, of how much of the tree is open to it.
- * @throws foreignOwner for what a link leads to; looseMode naming the first path that others may enter or read, with the command that mends it.
+ * @throws foreignOwner for what a link leads to; looseMode naming the first path that others may enter or read, with
+ * the command that mends it.
  */
 export const checkPrivateTree = async (directory: string, onShared?: OnShared): Promise<void> => {
   const entriesOf = new Map<number, number>();

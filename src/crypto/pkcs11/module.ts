@@ -1,5 +1,6 @@
 /**
- * PKCS #11 libraries, each loaded and initialised once in a process: its state is the process's. The package that loads them is compiled when it is installed, and nobody without a token needs it.
+ * PKCS #11 libraries, each loaded and initialised once in a process: its state is the process's. The package that loads
+ * them is compiled when it is installed, and nobody without a token needs it.
  */
 import type { Attribute, Handle, PKCS11, TokenInfo } from "pkcs11js";
 import { fail } from "../../errors.ts";

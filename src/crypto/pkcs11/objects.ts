@@ -3,7 +3,10 @@ import { tokenObjectsMax } from "../../limits.ts";
 import { CK, resultOf, type Attribute, type Handle } from "./module.ts";
 import type { Session } from "./token.ts";
 
-/** Every token object that matches. @throws the token's answer; CKR_USER_NOT_LOGGED_IN where it would hide the private ones. */
+/**
+ * Every token object that matches. @throws the token's answer; CKR_USER_NOT_LOGGED_IN where it would hide the private
+ * ones.
+ */
 export const findObjects = (
   { library, session }: Session,
   template: readonly Attribute[],

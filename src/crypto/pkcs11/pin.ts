@@ -1,6 +1,6 @@
 /**
- * A token's PIN: from the file that its URI names (0600), from `SIGIL_PKCS11_PIN`, or typed. Never from a URI, and never
- * in a message. UTF-8 bytes, which are zeroed after use.
+ * A token's PIN: from the file that its URI names (0600), from `SIGIL_PKCS11_PIN`, or typed. Never from a URI, and
+ * never in a message. UTF-8 bytes, which are zeroed after use.
  */
 import { utf8Encode } from "@sigil/core/bytes";
 import { fail } from "../../errors.ts";

@@ -176,7 +176,9 @@ export type TokenKekOptions = {
   readonly onMissing: "make" | "fail";
 };
 
-/** @returns the key, tried; and whether it was made now. @throws tokenUnavailable, invalidConfig, looseMode, notFound. */
+/**
+ * @returns the key, tried; and whether it was made now. @throws tokenUnavailable, invalidConfig, looseMode, notFound.
+ */
 export const openTokenKek = async (
   uri: TokenUri,
   { inputs, onMissing }: TokenKekOptions,

@@ -149,7 +149,8 @@ export class TokenSigningKeys implements SigningCustody {
 
   /**
    * @param uri its `object` is what the keys' labels begin with.
-   * @throws tokenUnavailable, also for a token that cannot do Ed25519; keyUnavailable, invalidConfig, looseMode, notFound.
+   * @throws tokenUnavailable, also for a token that cannot do Ed25519; keyUnavailable, invalidConfig, looseMode,
+   * notFound.
    */
   static async open(uri: TokenUri, inputs: TokenInputs): Promise<TokenSigningKeys> {
     const token = await Token.open(uri, inputs);

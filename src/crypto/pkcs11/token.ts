@@ -1,7 +1,7 @@
 /**
  * One token, logged into once in a process: PKCS #11 has it so that a login is the process's. Work takes a session of a
- * small pool; what the token works at for long runs in the thread pool. A session that is lost (idle too long, a cable, a
- * network) is opened again, with the PIN from where it came from. At most `tokenSessionsMax` sessions.
+ * small pool; what the token works at for long runs in the thread pool. A session that is lost (idle too long, a cable,
+ * a network) is opened again, with the PIN from where it came from. At most `tokenSessionsMax` sessions.
  */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { SigilFault } from "../../errors.ts";
@@ -126,8 +126,8 @@ export class Token {
   }
 
   /**
-   * Runs the work with a session of its own, and anew when the session turns out to be lost; so the work finds its objects
-   * itself, once a `login`. @throws what the work throws; tokenUnavailable for what the token answers.
+   * Runs the work with a session of its own, and anew when the session turns out to be lost; so the work finds its
+   * objects itself, once a `login`. @throws what the work throws; tokenUnavailable for what the token answers.
    */
   async use<T>(what: string, work: (session: Session) => Promise<T>): Promise<T> {
     for (let tries = 1; ; tries += 1) {

@@ -1,6 +1,6 @@
 /**
- * What every place for private signing keys does. One suite holds each adapter to it: test/contract/custody.ts. The keys
- * sign where they are; nothing above this contract sees one.
+ * What every place for private signing keys does. One suite holds each adapter to it: test/contract/custody.ts. The
+ * keys sign where they are; nothing above this contract sees one.
  */
 import type { PublicKey } from "@sigil/core/bytes";
 import type { KeyRole } from "@sigil/core/keys";

@@ -1,9 +1,10 @@
 /**
- * A thread that does nothing but sign. What it is to sign lies in memory that both sides see, in order, and its signatures
- * come back the same way: a hand-over costs the event loop next to nothing, and waking the thread once a turn. One thread
- * serves all keys of the process; it starts with the first signature and keeps no process alive. Until it is ready, where
- * its binary is missing, for what is too long for the ring, and for what it held when it died, OpenSSL signs in libuv's pool
- * instead: slower, and the same bytes, as Ed25519 is deterministic. Source: docs/design/0009-signing-thread.md.
+ * A thread that does nothing but sign. What it is to sign lies in memory that both sides see, in order, and its
+ * signatures come back the same way: a hand-over costs the event loop next to nothing, and waking the thread once a
+ * turn. One thread serves all keys of the process; it starts with the first signature and keeps no process alive. Until
+ * it is ready, where its binary is missing, for what is too long for the ring, and for what it held when it died,
+ * OpenSSL signs in libuv's pool instead: slower, and the same bytes, as Ed25519 is deterministic. Source:
+ * docs/design/0009-signing-thread.md.
  */
 import { sign as opensslSign, type KeyObject } from "node:crypto";
 import { extname } from "node:path";

@@ -36,7 +36,9 @@ const secretKeyOf = (key: number): Uint8Array => {
   return posted;
 };
 
-/** A message that changed while it is signed would give the key away: it is signed in memory that nobody else writes. */
+/**
+ * A message that changed while it is signed would give the key away: it is signed in memory that nobody else writes.
+ */
 const ownMessage = new Uint8Array(ringMessageBytesMax);
 
 const sign = (key: number, message: Uint8Array, signature: Uint8Array): void => {

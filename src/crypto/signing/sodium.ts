@@ -1,6 +1,6 @@
 /**
- * Ed25519 by libsodium, in half of OpenSSL's time and with the same bytes. Importing this file throws where its binary is
- * missing. Keys lie in memory of its own: between guard pages, never swapped out, left out of core dumps.
+ * Ed25519 by libsodium, in half of OpenSSL's time and with the same bytes. Importing this file throws where its binary
+ * is missing. Keys lie in memory of its own: between guard pages, never swapped out, left out of core dumps.
  */
 import sodium from "sodium-native";
 import type { Signature } from "@sigil/core/bytes";

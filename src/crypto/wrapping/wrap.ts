@@ -10,7 +10,10 @@ import { fail } from "../../errors.ts";
 
 /** A key-encryption key. */
 export type Kek = {
-  /** @param purpose what the key is for, e.g. `signing/record/1` or `data/acme/3`. The secret stays the caller's to zero. */
+  /**
+   * @param purpose what the key is for, e.g. `signing/record/1` or `data/acme/3`. The secret stays the caller's to
+   * zero.
+   */
   readonly wrap: (purpose: string, secret: Uint8Array) => Promise<Uint8Array>;
   /** @returns the secret; the caller zeroes it. @throws keyUnavailable unless wrapped by this key for this purpose. */
   readonly unwrap: (purpose: string, wrapped: Uint8Array) => Promise<Uint8Array>;

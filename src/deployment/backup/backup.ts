@@ -1,8 +1,9 @@
 /**
- * The serving side of a backup: what the ledger holds from a size on, the wrapped keys and the deployment's description,
- * as one run of bytes in bounded chunks. Consistent at one size while serving goes on. The signing keys are read before the
- * snapshot is taken and again with all other keys after it: a key is on disk before it seals or signs anything, and is
- * destroyed only after its successor is announced, so every key the ledger needs at that size is among them.
+ * The serving side of a backup: what the ledger holds from a size on, the wrapped keys and the deployment's
+ * description, as one run of bytes in bounded chunks. Consistent at one size while serving goes on. The signing keys
+ * are read before the snapshot is taken and again with all other keys after it: a key is on disk before it seals or
+ * signs anything, and is destroyed only after its successor is announced, so every key the ledger needs at that size is
+ * among them.
  */
 import { createHash } from "node:crypto";
 import { parseHash, type Hash, type PublicKey } from "@sigil/core/bytes";
@@ -13,8 +14,8 @@ import type { LedgerExport } from "../../ledger/copy/export.ts";
 import { fileKey, formatFrame, groupDigestKey } from "./frames.ts";
 
 /**
- * A file of the deployment: `deployment.json`, a wrapped key, `keys/…` whatever its directory is called, or a module's code,
- * `modules/<sha256>.wasm`.
+ * A file of the deployment: `deployment.json`, a wrapped key, `keys/…` whatever its directory is called, or a module's
+ * code, `modules/<sha256>.wasm`.
  */
 export type DeploymentFile = { readonly path: string; readonly content: Uint8Array };
 

@@ -1,6 +1,6 @@
 /**
- * A backup directory: `manifest.json`, `segments/<from>-<to>.seg`, `state-<n>/`. What the manifest names is whole and on
- * disk; what it does not name is what a killed backup left, and goes when the next one begins. One writer at a time.
+ * A backup directory: `manifest.json`, `segments/<from>-<to>.seg`, `state-<n>/`. What the manifest names is whole and
+ * on disk; what it does not name is what a killed backup left, and goes when the next one begins. One writer at a time.
  * Source: docs/spec/backup.md §2.
  */
 import { mkdir, open, readdir, readFile, rm } from "node:fs/promises";

@@ -1,7 +1,7 @@
 /**
  * A backup in one file: the backup directory as a tar archive. A file cannot be gone on with, so each run works in a
- * directory beside it, `FILE.parts`, and puts a new file in the old one's place once that has been read back. Killed at any
- * moment, the old file is whole and `FILE.parts` is what the next run goes on from. Source: docs/spec/backup.md §4.
+ * directory beside it, `FILE.parts`, and puts a new file in the old one's place once that has been read back. Killed at
+ * any moment, the old file is whole and `FILE.parts` is what the next run goes on from. Source: docs/spec/backup.md §4.
  */
 import { createHash } from "node:crypto";
 import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";

@@ -1,7 +1,8 @@
 /**
- * The content of a backup as one run of bytes, on the wire and in its files: frames of a key and a value. The first byte
- * of a key says what it is: a family of the store (r, b, s, k, e), `f` a file of the deployment by its path, `g` the
- * SHA-256 over the frames of the group before it. At most `backupValueBytesMax` a value. Source: docs/spec/backup.md §1.
+ * The content of a backup as one run of bytes, on the wire and in its files: frames of a key and a value. The first
+ * byte of a key says what it is: a family of the store (r, b, s, k, e), `f` a file of the deployment by its path, `g`
+ * the SHA-256 over the frames of the group before it. At most `backupValueBytesMax` a value. Source:
+ * docs/spec/backup.md §1.
  */
 import { concatBytes, utf8Decode, utf8Encode } from "@sigil/core/bytes";
 import { fail } from "../../errors.ts";
@@ -25,7 +26,9 @@ const letter = (key: Uint8Array): string => String.fromCharCode(key[0] ?? 0);
 export const groupDigestKey: Uint8Array = utf8Encode("g");
 export const isGroupDigest = (key: Uint8Array): boolean => key.length === 1 && letter(key) === "g";
 
-/** Files of a deployment: its description, its wrapped keys and the code of its modules, by a path that cannot climb. */
+/**
+ * Files of a deployment: its description, its wrapped keys and the code of its modules, by a path that cannot climb.
+ */
 const pathPattern =
   /^(?:deployment\.json|keys(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}){1,4}|modules\/[0-9a-f]{64}\.wasm)$/;
 export const isBackedUpPath = (path: string): boolean => pathPattern.test(path);

@@ -1,7 +1,7 @@
 /**
- * Whether everything that the server has on its disk holds, asked while it serves: `fsck` of one moment. One at a time. It is
- * heard of by a stream, and outlives it for a while: a token ends sooner than an inspection of many records, and whoever calls
- * again goes on hearing. What nobody listens to ends.
+ * Whether everything that the server has on its disk holds, asked while it serves: `fsck` of one moment. One at a time.
+ * It is heard of by a stream, and outlives it for a while: a token ends sooner than an inspection of many records, and
+ * whoever calls again goes on hearing. What nobody listens to ends.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { fail, SigilFault } from "../../errors.ts";

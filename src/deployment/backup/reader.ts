@@ -1,6 +1,6 @@
 /**
- * A backup read back: each file held against the manifest's digests, each entry against the tree. What is wrong with it is
- * thrown while it is read, so nothing that was made of it may be used before it has been read to its end.
+ * A backup read back: each file held against the manifest's digests, each entry against the tree. What is wrong with it
+ * is thrown while it is read, so nothing that was made of it may be used before it has been read to its end.
  */
 import { sha256 } from "@sigil/core/hash";
 import { createHash } from "node:crypto";
@@ -65,8 +65,8 @@ export class BackupReader {
   }
 
   /**
-   * A checkpoint that somebody holds: the backup must not be older. It may say what it likes and be signed by nobody: it
-   * can only make the backup be refused. @throws backupRefused, malformedCheckpoint.
+   * A checkpoint that somebody holds: the backup must not be older. It may say what it likes and be signed by nobody:
+   * it can only make the backup be refused. @throws backupRefused, malformedCheckpoint.
    */
   refuseBehind(later: Checkpoint): void {
     if (later.origin !== this.origin) {
@@ -91,7 +91,10 @@ export class BackupReader {
     }
   }
 
-  /** Everything for the store, in ledger order. @throws backupRefused, also when the tree at the size of one held is another. */
+  /**
+   * Everything for the store, in ledger order. @throws backupRefused, also when the tree at the size of one held is
+   * another.
+   */
   async *entries(held: readonly Checkpoint[], onProgress: (size: bigint) => void): AsyncGenerator<Entry> {
     const check = new PassageCheck({
       origin: this.origin,

@@ -1,7 +1,7 @@
 /**
  * The receiving side of a backup: everything that comes is held against the tree, the group digests, the checkpoint's
- * signature and the backup that is there, and becomes a part of the backup a segment at a time. Killed at any moment, the
- * next run goes on from the last whole segment; the state before stays in force until the new one is whole.
+ * signature and the backup that is there, and becomes a part of the backup a segment at a time. Killed at any moment,
+ * the next run goes on from the last whole segment; the state before stays in force until the new one is whole.
  */
 import { sha256 } from "@sigil/core/hash";
 import { createHash, type Hash as Digest } from "node:crypto";

@@ -1,6 +1,7 @@
 /**
- * The AuthZEN Authorization API 1.0: its requests become calls of the registered handlers of Check and BatchCheck, as gRPC's do, so that
- * identity, pacing, limits, metrics and records have one implementation. Errors are plain messages. Source: docs/operating/authzen.md.
+ * The AuthZEN Authorization API 1.0: its requests become calls of the registered handlers of Check and BatchCheck, as
+ * gRPC's do, so that identity, pacing, limits, metrics and records have one implementation. Errors are plain messages.
+ * Source: docs/operating/authzen.md.
  */
 import {
   BatchCheckRequest,
@@ -167,7 +168,9 @@ export class Authzen implements Protocol {
     return formatDecision(CheckResponse.decode(reply), evaluation);
   }
 
-  /** The body is read in its caller's turn, by the first batch: it is all of them, or the one that others may follow. */
+  /**
+   * The body is read in its caller's turn, by the first batch: it is all of them, or the one that others may follow.
+   */
   async #evaluateMany(exchange: Exchange): Promise<unknown> {
     const steps = this.#begin(exchange);
     const idempotencyKey = idempotencyKeyOf(exchange.request.rawHeaders) ?? "";

@@ -1,4 +1,7 @@
-/** Where the API is, by the URL that the configuration gives, never by what a request says. Source: Authorization API 1.0, §9. */
+/**
+ * Where the API is, by the URL that the configuration gives, never by what a request says. Source: Authorization API
+ * 1.0, §9.
+ */
 
 export const evaluationPath = "/access/v1/evaluation";
 export const evaluationsPath = "/access/v1/evaluations";

@@ -7,7 +7,10 @@ import { requireJson } from "../http/json-fault.ts";
 const isObject = (json: JsonValue | undefined): json is JsonObject =>
   typeof json === "object" && json !== null && !Array.isArray(json);
 
-/** @throws invalidField for what is no JSON object, holds a member twice or a number beyond a double, or is nested too deep. */
+/**
+ * @throws invalidField for what is no JSON object, holds a member twice or a number beyond a double, or is nested too
+ * deep.
+ */
 export const readObject = (text: string): JsonObject => {
   if (text.trim() === "") invalidField("", "the body must not be empty");
   try {

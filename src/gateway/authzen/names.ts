@@ -1,6 +1,7 @@
 /**
- * Sigil's names of AuthZEN's subjects, actions and resources: two that differ never have one name, because every name that is given leads
- * back to what it was made of. What has no such name is refused. Pure. Source: docs/operating/authzen.md, "Names".
+ * Sigil's names of AuthZEN's subjects, actions and resources: two that differ never have one name, because every name
+ * that is given leads back to what it was made of. What has no such name is refused. Pure. Source:
+ * docs/operating/authzen.md, "Names".
  */
 import { targetBytesMax } from "@sigil/core/limits";
 import { canonicalAction, canonicalTarget, requireSpelling } from "@sigil/core/record";

@@ -1,6 +1,6 @@
 /**
- * Calls of registered handlers that one request over HTTP makes one after the other, each with its own end; the response is sent after the
- * last. Whoever leaves ends the one that is under way, and no other is begun.
+ * Calls of registered handlers that one request over HTTP makes one after the other, each with its own end; the
+ * response is sent after the last. Whoever leaves ends the one that is under way, and no other is begun.
  */
 import { status as Code, type ServiceError } from "@grpc/grpc-js";
 import { SigilFault } from "../../errors.ts";

@@ -31,7 +31,10 @@ const encode = (unread: Unread): Uint8Array => {
 
 const isSame = (a: Unread, b: Unread): boolean => unreadParts.every((part) => a[part] === b[part]);
 
-/** Of one request, whose evaluations share defaults: what they repeat is read as if it was written out, and so is its length. */
+/**
+ * Of one request, whose evaluations share defaults: what they repeat is read as if it was written out, and so is its
+ * length.
+ */
 export class Digests {
   readonly #bytesMax: number;
   #bytes = 0;

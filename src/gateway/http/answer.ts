@@ -10,7 +10,10 @@ export type Answer = {
   readonly text: string | undefined;
 };
 
-/** What is false, zero or empty is said too: `allowed` is read by people. @param reply its bytes, as gRPC would send them. */
+/**
+ * What is false, zero or empty is said too: `allowed` is read by people. @param reply its bytes, as gRPC would send
+ * them.
+ */
 export const jsonOf = (type: DescMessage, reply: Uint8Array, registry: FileRegistry): JsonObject =>
   // Replies are messages without a JSON form of their own.
   toJson(type, fromBinary(type, reply), { registry, alwaysEmitImplicit: true }) as JsonObject;

@@ -1,6 +1,6 @@
 /**
- * Bodies of requests, bounded as gRPC's messages are: in bytes, in time, and together with them in what long ones take of a connection
- * and of the server. Whoever waits for room is not read on.
+ * Bodies of requests, bounded as gRPC's messages are: in bytes, in time, and together with them in what long ones take
+ * of a connection and of the server. Whoever waits for room is not read on.
  */
 import { SigilFault } from "../../errors.ts";
 import { intakeFreeBytes, intakeMessageMsMax } from "../../limits.ts";

@@ -1,6 +1,6 @@
 /**
- * A call of a registered handler that came over HTTP: what grpc-js's calls are to the wrappers, over a request and its response. The
- * wrappers do the rest, as for any call.
+ * A call of a registered handler that came over HTTP: what grpc-js's calls are to the wrappers, over a request and its
+ * response. The wrappers do the rest, as for any call.
  */
 import type { IncomingMessage, OutgoingHttpHeaders } from "node:http";
 import type { Http2ServerRequest } from "node:http2";

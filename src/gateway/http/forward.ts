@@ -1,6 +1,6 @@
 /**
- * What a proxy asks about a request that it holds: its method, host and path as one check, by the rule that Envoy's questions have.
- * Source: nginx, ngx_http_auth_request_module; Traefik, ForwardAuth; Caddy, forward_auth.
+ * What a proxy asks about a request that it holds: its method, host and path as one check, by the rule that Envoy's
+ * questions have. Source: nginx, ngx_http_auth_request_module; Traefik, ForwardAuth; Caddy, forward_auth.
  */
 import { fail } from "../../errors.ts";
 import { actionOfMethod, targetOfPath } from "../../rpc/message/proxied.ts";

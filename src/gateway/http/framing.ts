@@ -1,6 +1,7 @@
 /**
- * How a stream of answers is written, line by line: `{"result":…}` for each, then `{"end":{}}`, or `{"error":…}` with a problem. One that ends
- * without such a line is broken. Pure. Source: github.com/ndjson/ndjson-spec; HTML, "Server-sent events".
+ * How a stream of answers is written, line by line: `{"result":…}` for each, then `{"end":{}}`, or `{"error":…}` with a
+ * problem. One that ends without such a line is broken. Pure. Source: github.com/ndjson/ndjson-spec; HTML, "Server-sent
+ * events".
  */
 
 export type Framing = {
@@ -29,7 +30,9 @@ const BY_TYPE: Readonly<Record<string, Framing>> = {
   "*/*": lines,
 };
 
-/** The first that the caller names; lines where it names none. @returns undefined when it takes something else alone. */
+/**
+ * The first that the caller names; lines where it names none. @returns undefined when it takes something else alone.
+ */
 export const framingFor = (accept: readonly string[]): Framing | undefined => {
   const types = accept.flatMap((value) => value.split(",")).map((each) => each.split(";", 1)[0] ?? "");
   const named = types.map((type) => type.trim().toLowerCase()).filter((type) => type !== "");

@@ -1,7 +1,7 @@
 /**
- * What is read of a request's headers, each in one way: proof, ids, times, keys. Given twice where one is meant, or malformed, they are
- * refused and never ignored. Judged as they came: of two `authorization` headers Node shows the first.
- * Source: RFC 9110; RFC 8941 §3.3.3; draft-ietf-httpapi-idempotency-key-header.
+ * What is read of a request's headers, each in one way: proof, ids, times, keys. Given twice where one is meant, or
+ * malformed, they are refused and never ignored. Judged as they came: of two `authorization` headers Node shows the
+ * first. Source: RFC 9110; RFC 8941 §3.3.3; draft-ietf-httpapi-idempotency-key-header.
  */
 import { Metadata } from "@grpc/grpc-js";
 import { fail } from "../../errors.ts";
@@ -93,8 +93,8 @@ const ipv6 = /^\[[0-9A-Fa-f:.]{2,45}\]$/;
 const hostShape = /^(\[[^\]]*\]|[^:[\]]*)(?::\d{1,5})?$/;
 
 /**
- * A name that somebody else's DNS leads here is none of ours: a page under it would speak with this port as its own. An address is no
- * name, and neither is "localhost". @param names in lower case. @throws Refused.
+ * A name that somebody else's DNS leads here is none of ours: a page under it would speak with this port as its own. An
+ * address is no name, and neither is "localhost". @param names in lower case. @throws Refused.
  */
 export const requireHost = (host: string | undefined, names: readonly string[]): void => {
   const name = hostShape.exec(host ?? "")?.[1]?.toLowerCase() ?? "";

@@ -1,6 +1,7 @@
 /**
- * Where a JSON text breaks its contract: the path of the member, which protobuf's own reader does not tell, and the numbers that it
- * takes though JSON's reader has rounded them. At most `jsonDepthMax` deep. Source: the ProtoJSON format.
+ * Where a JSON text breaks its contract: the path of the member, which protobuf's own reader does not tell, and the
+ * numbers that it takes though JSON's reader has rounded them. At most `jsonDepthMax` deep. Source: the ProtoJSON
+ * format.
  */
 import { fromJson, ScalarType, type DescField, type DescMessage, type JsonValue } from "@bufbuild/protobuf";
 import { visit } from "jsonc-parser";

@@ -1,6 +1,6 @@
 /**
- * Errors as RFC 9457 has them. What a call of an RPC ends with is the status that gRPC sends, by one table; what HTTP itself refuses
- * stands in a second. Never a success.
+ * Errors as RFC 9457 has them. What a call of an RPC ends with is the status that gRPC sends, by one table; what HTTP
+ * itself refuses stands in a second. Never a success.
  */
 import { status as Code, type ServiceError } from "@grpc/grpc-js";
 import { BadRequest, ErrorInfo, RetryInfo } from "@sigil/proto/google/rpc/error_details";

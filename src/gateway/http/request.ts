@@ -1,6 +1,7 @@
 /**
- * A request's message from what HTTP carries of it, as protobuf's bytes: path, query, body, `Idempotency-Key`. ProtoJSON is read by
- * protobuf's own library over the contracts, strictly; then the bytes go the way of any gRPC request.
+ * A request's message from what HTTP carries of it, as protobuf's bytes: path, query, body, `Idempotency-Key`.
+ * ProtoJSON is read by protobuf's own library over the contracts, strictly; then the bytes go the way of any gRPC
+ * request.
  */
 import {
   fromJson,

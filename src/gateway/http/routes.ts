@@ -1,6 +1,6 @@
 /**
- * What is served over HTTP: the routes that the contracts' `google.api.http` annotations name, read from the descriptors once. An RPC
- * without one is gRPC's alone. Source: AIP-127.
+ * What is served over HTTP: the routes that the contracts' `google.api.http` annotations name, read from the
+ * descriptors once. An RPC without one is gRPC's alone. Source: AIP-127.
  */
 import {
   createFileRegistry,

@@ -1,6 +1,6 @@
 /**
- * The HTTP port: HTTP/1.1, and over TLS HTTP/2 as well, by Node's own servers (docs/design/0020). Certificates, connections and the end are
- * those of gRPC's port.
+ * The HTTP port: HTTP/1.1, and over TLS HTTP/2 as well, by Node's own servers (docs/design/0020). Certificates,
+ * connections and the end are those of gRPC's port.
  */
 import { createServer, type Server as Http1Server } from "node:http";
 import { createSecureServer, type Http2SecureServer, type Http2Session } from "node:http2";

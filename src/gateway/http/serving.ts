@@ -1,6 +1,7 @@
 /**
- * From a request to the registered handler of its RPC and back: the very handlers that gRPC calls, so that identity, permissions, pacing,
- * limits, deadlines, metrics and errors have one implementation. What is refused here was never a call.
+ * From a request to the registered handler of its RPC and back: the very handlers that gRPC calls, so that identity,
+ * permissions, pacing, limits, deadlines, metrics and errors have one implementation. What is refused here was never a
+ * call.
  */
 import type { FileRegistry } from "@bufbuild/protobuf";
 import {
@@ -75,8 +76,8 @@ export type Unary = Extract<Method, { kind: "unary" }>;
 type Stream = Extract<Method, { kind: "stream" }>;
 
 /**
- * What a route is beside its annotation: a guard answers a check with 204 and 403 alone, and of "forward" the headers of a proxy are the
- * request.
+ * What a route is beside its annotation: a guard answers a check with 204 and 403 alone, and of "forward" the headers
+ * of a proxy are the request.
  */
 type Served = Route & { readonly kind: "plain" | "guard" | "forward" };
 

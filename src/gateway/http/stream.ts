@@ -1,6 +1,6 @@
 /**
- * A stream of answers over HTTP, as the wrapper of server streams writes to it: the first message sends the headers, each calls back when it
- * has passed flow control, and an error after the first is the last line.
+ * A stream of answers over HTTP, as the wrapper of server streams writes to it: the first message sends the headers,
+ * each calls back when it has passed flow control, and an error after the first is the last line.
  */
 import type { Metadata, ServiceError } from "@grpc/grpc-js";
 import { status as Code } from "@grpc/grpc-js";

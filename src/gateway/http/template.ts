@@ -1,6 +1,7 @@
 /**
- * Path templates of `google.api.http`, and how a request's path is matched with them: literals byte for byte, each captured part decoded
- * once. A path has at most one template, and a name at most one path of it. Pure. Source: google/api/http.proto, "Path template syntax".
+ * Path templates of `google.api.http`, and how a request's path is matched with them: literals byte for byte, each
+ * captured part decoded once. A path has at most one template, and a name at most one path of it. Pure. Source:
+ * google/api/http.proto, "Path template syntax".
  */
 import { fail } from "../../errors.ts";
 
@@ -20,7 +21,10 @@ export type Capture = { readonly field: string; readonly segments: readonly stri
 
 const shape = /^(?:\/(?:[a-z][a-z_-]*|\{[a-z_.]+(?:=\*\*)?\}))+(?::[a-z]+)?$/;
 
-/** @throws Error for what the gateway does not serve: a verb after a variable, a variable that takes segments before the end. */
+/**
+ * @throws Error for what the gateway does not serve: a verb after a variable, a variable that takes segments before the
+ * end.
+ */
 export const parseTemplate = (text: string): Template => {
   const parts = text.split("/").slice(1).map(parsePart);
   const restAt = parts.findIndex(({ kind }) => kind === "rest");
@@ -93,8 +97,8 @@ export const decodePart = (field: string, text: string): string => {
 };
 
 /**
- * The text that a field is given by the path. A slash is written as a slash and no segment is empty or a dot segment, so that every
- * proxy on the way sees the path that is decided on. @throws invalidField.
+ * The text that a field is given by the path. A slash is written as a slash and no segment is empty or a dot segment,
+ * so that every proxy on the way sees the path that is decided on. @throws invalidField.
  */
 export const decodeCapture = ({ field, segments }: Capture): string => {
   const refuse = (rule: string): never => fail({ kind: "invalidField", field, rule });

@@ -1,6 +1,7 @@
 /**
- * Who there is: one principal, or page after page of them, as they stand. First those of the system space, then those that
- * tenants enrolled by themselves. A page ends at its size, at what a reply may hold, or at the bound of what one call opens.
+ * Who there is: one principal, or page after page of them, as they stand. First those of the system space, then those
+ * that tenants enrolled by themselves. A page ends at its size, at what a reply may hold, or at the bound of what one
+ * call opens.
  */
 import { principalPrefix, systemTenant, type Space, isAtLeast, type Level } from "@sigil/core/record";
 import { fail, invalidField, SigilFault } from "../../errors.ts";

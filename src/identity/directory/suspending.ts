@@ -1,7 +1,7 @@
 /**
- * Stopping a principal, or one of its keys, at once. Lowering takes one: whoever may suspends alone, after the trust model
- * was asked; lifting is a proposal like any other. Nobody may be stopped without whom it could not be lifted again: somebody
- * besides whoever suspends must be left who may propose, so that one stolen Root locks nobody out.
+ * Stopping a principal, or one of its keys, at once. Lowering takes one: whoever may suspends alone, after the trust
+ * model was asked; lifting is a proposal like any other. Nobody may be stopped without whom it could not be lifted
+ * again: somebody besides whoever suspends must be left who may propose, so that one stolen Root locks nobody out.
  * Source: docs/spec/suspension.md.
  */
 import { toBase64Url, type Hash, type PublicKey, type Thumbprint } from "@sigil/core/bytes";

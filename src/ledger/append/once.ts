@@ -1,7 +1,7 @@
 /**
- * Answering a call once for its idempotency key. The key's entry is written in the batch of whatever the call commits, or
- * alone in one when it commits no record: whoever was answered finds the same answer again, and whoever was not finds
- * either that answer or a free key.
+ * Answering a call once for its idempotency key. The key's entry is written in the batch of whatever the call commits,
+ * or alone in one when it commits no record: whoever was answered finds the same answer again, and whoever was not
+ * finds either that answer or a free key.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import { assert } from "../../errors.ts";
@@ -15,8 +15,8 @@ export type AppendOnce = (
   bodies: readonly RecordBody[],
   options: {
     /**
-     * What `replay` gets. Called, with or without a key, where the order is made and nothing is written yet: a `SigilFault`
-     * that it throws refuses the records.
+     * What `replay` gets. Called, with or without a key, where the order is made and nothing is written yet: a
+     * `SigilFault` that it throws refuses the records.
      */
     readonly outcome: (appended: readonly Appended[]) => CborValue;
     readonly signal?: AbortSignal | undefined;
@@ -31,7 +31,10 @@ export type Append = (
 
 /** A call's two ways to its answer. */
 export type Answering<Result> = {
-  /** An answer binds the key: `run` appends before it resolves. What it throws leaves the key free, if nothing was appended. */
+  /**
+   * An answer binds the key: `run` appends before it resolves. What it throws leaves the key free, if nothing was
+   * appended.
+   */
   readonly run: (append: AppendOnce) => Promise<Result>;
   /** The first answer again, from what `outcome` gave. */
   readonly replay: (outcome: CborValue) => Promise<Result>;

@@ -1,9 +1,10 @@
 /**
- * The one place where order is made. Callers' units wait in a bounded queue and are signed in its order, some way ahead of
- * the disk; whenever no batch is being written, what is signed at the head of the queue becomes the next one: positions,
- * one synchronous batch, and only then its callers get their answer. At most 256 records or 1 MiB a batch, one unit of up
- * to 1,000 at least. There is no timer: an idle sequencer takes a unit in the same turn of the event loop.
- * Work that must be alone (a key that changes) gets a turn in which nothing is signed or written; the queue waits.
+ * The one place where order is made. Callers' units wait in a bounded queue and are signed in its order, some way ahead
+ * of the disk; whenever no batch is being written, what is signed at the head of the queue becomes the next one:
+ * positions, one synchronous batch, and only then its callers get their answer. At most 256 records or 1 MiB a batch,
+ * one unit of up to 1,000 at least. There is no timer: an idle sequencer takes a unit in the same turn of the event
+ * loop. Work that must be alone (a key that changes) gets a turn in which nothing is signed or written; the queue
+ * waits.
  */
 import { SigilFault, type SigilError } from "../../errors.ts";
 import {
@@ -263,8 +264,8 @@ export class Sequencer {
   }
 
   /**
-   * Whether a small batch waits one turn of the event loop for what is being signed: a commit costs as much as many records,
-   * and a turn is long only when there is much to do in it.
+   * Whether a small batch waits one turn of the event loop for what is being signed: a commit costs as much as many
+   * records, and a turn is long only when there is much to do in it.
    */
   #gathers(): boolean {
     const unsigned = this.#ahead.findIndex(({ outcome }) => outcome === undefined);

@@ -1,4 +1,6 @@
-/** The signing keys in use: for each role the private key of the ring's newest, and where such keys come from and end. */
+/**
+ * The signing keys in use: for each role the private key of the ring's newest, and where such keys come from and end.
+ */
 import { toBase64Url, type PublicKey } from "@sigil/core/bytes";
 import { fail } from "../../errors.ts";
 import { newestKey, type KeyEntry, type KeyRing, type KeyRole } from "@sigil/core/keys";

@@ -1,7 +1,7 @@
 /**
- * What a ledger holds, for a backup: the entries that cannot be derived, as they were at one moment, sealed as they lie.
- * Each group's entry comes before its records, and each record is opened and held against its leaf before it goes out.
- * Indexes and tiles are left out: they follow from the records. Holds one store snapshot while it is read.
+ * What a ledger holds, for a backup: the entries that cannot be derived, as they were at one moment, sealed as they
+ * lie. Each group's entry comes before its records, and each record is opened and held against its leaf before it goes
+ * out. Indexes and tiles are left out: they follow from the records. Holds one store snapshot while it is read.
  */
 import { leafOf } from "@sigil/core/verify";
 import { equalBytes, type PublicKey } from "@sigil/core/bytes";

@@ -1,6 +1,7 @@
 /**
- * Values of the store that only this deployment can have made for the very key they stand under: in front of each is the
- * beginning of HMAC-SHA256 over origin, key and content. So a value can neither be changed nor moved to another key.
+ * Values of the store that only this deployment can have made for the very key they stand under: in front of each is
+ * the beginning of HMAC-SHA256 over origin, key and content. So a value can neither be changed nor moved to another
+ * key.
  */
 import { hash, timingSafeEqual } from "node:crypto";
 import { concatBytes, utf8Encode } from "@sigil/core/bytes";

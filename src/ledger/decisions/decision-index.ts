@@ -1,8 +1,8 @@
 /**
- * The index of decisions while the ledger serves. What a commit adds to a tenant's index is one value of the batch, and is held
- * in memory from then on; when `decisionSegmentMin` of them are outside of any segment, the next batch carries the segment
- * that they become. Segments are merged beside the commits. A crash at any step loses nothing: what has no segment yet is in
- * tail values, what is not merged yet is in shorter segments. Source: docs/spec/ledger.md §6.
+ * The index of decisions while the ledger serves. What a commit adds to a tenant's index is one value of the batch, and
+ * is held in memory from then on; when `decisionSegmentMin` of them are outside of any segment, the next batch carries
+ * the segment that they become. Segments are merged beside the commits. A crash at any step loses nothing: what has no
+ * segment yet is in tail values, what is not merged yet is in shorter segments. Source: docs/spec/ledger.md §6.
  */
 import type { BlindTags } from "../layout/indexes.ts";
 import { assert, fail, SigilFault, type SigilError } from "../../errors.ts";

@@ -1,7 +1,8 @@
 /**
- * Postings of one segment: for each term the ordinals of the decisions that have it, counted from the segment's first, sorted
- * by term and then ordinal, cut into values of some 8 KiB. A fence holds the first posting of each value, so that a term
- * is found by reading one. Within a value: term u32be ‖ how many ‖ first ordinal ‖ differences, the latter as LEB128. Pure.
+ * Postings of one segment: for each term the ordinals of the decisions that have it, counted from the segment's first,
+ * sorted by term and then ordinal, cut into values of some 8 KiB. A fence holds the first posting of each value, so
+ * that a term is found by reading one. Within a value: term u32be ‖ how many ‖ first ordinal ‖ differences, the latter
+ * as LEB128. Pure.
  */
 import { fail } from "../../errors.ts";
 import { postingsBytesMax } from "../../limits.ts";

@@ -1,4 +1,7 @@
-/** The index of decisions written anew from the records, by whoever has the store for himself. Holds a segment's decisions a tenant. */
+/**
+ * The index of decisions written anew from the records, by whoever has the store for himself. Holds a segment's
+ * decisions a tenant.
+ */
 import { decisionSegmentMin, segmentsMerged } from "../../limits.ts";
 import type { RecordBody } from "@sigil/core/record";
 import type { Store, StoreOp } from "../../storage/store.ts";

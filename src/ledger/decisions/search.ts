@@ -1,7 +1,8 @@
 /**
- * Walks over a tenant's decisions by what they can be found by. Of several terms the rarest is read and the others are looked
- * up; times become a range of ordinals. May return false positives, no false negatives: the opened and verified record decides.
- * Reads one moment of the index, and in slices, so that whoever walks may stop, answer and let others go first after each.
+ * Walks over a tenant's decisions by what they can be found by. Of several terms the rarest is read and the others are
+ * looked up; times become a range of ordinals. May return false positives, no false negatives: the opened and verified
+ * record decides. Reads one moment of the index, and in slices, so that whoever walks may stop, answer and let others
+ * go first after each.
  */
 
 import { decisionRowsMax, foundSliceMax } from "../../limits.ts";
@@ -116,7 +117,9 @@ export class DecisionSearch {
     }
   }
 
-  /** Rows of the decisions before an ordinal, some at a time: one by one they would cost more to hand on than to read. */
+  /**
+   * Rows of the decisions before an ordinal, some at a time: one by one they would cost more to hand on than to read.
+   */
   async *newestFirst(below: number = this.total): AsyncGenerator<readonly DecisionRow[]> {
     for await (const { rows } of this.#find([], { low: 0, high: below }, true)) yield rows;
   }

@@ -1,7 +1,7 @@
 /**
- * How the index of a tenant's decisions grows: its `decisionSegmentMin` oldest ones outside of any segment become rows and
- * a segment of level 0, sixteen segments of one level become one of the next. Each is written once under a place of its own and
- * never changed, and follows from the records alone.
+ * How the index of a tenant's decisions grows: its `decisionSegmentMin` oldest ones outside of any segment become rows
+ * and a segment of level 0, sixteen segments of one level become one of the next. Each is written once under a place of
+ * its own and never changed, and follows from the records alone.
  */
 import { setImmediate as turn } from "node:timers/promises";
 import { fail } from "../../errors.ts";
@@ -29,7 +29,9 @@ export type FirstSegment = {
   readonly clock: Clock;
 };
 
-/** Rows and postings of decisions `number · 1,024` and the 1,023 after it. `before` is the clock of the one before them. */
+/**
+ * Rows and postings of decisions `number · 1,024` and the 1,023 after it. `before` is the clock of the one before them.
+ */
 export const planFirstSegment = (
   { tenant, seal }: SegmentPlace,
   number: number,
@@ -102,8 +104,9 @@ export type MergeContext = SegmentPlace & {
 };
 
 /**
- * Sixteen segments of one level as one of the next, which is there with the last of its batches, whole. Yields to whatever
- * else the event loop has to do. @param children in order. @throws storeFailed, ledgerCorrupt, and what `proceed` throws.
+ * Sixteen segments of one level as one of the next, which is there with the last of its batches, whole. Yields to
+ * whatever else the event loop has to do. @param children in order. @throws storeFailed, ledgerCorrupt, and what
+ * `proceed` throws.
  */
 export const mergeSegments = async (
   children: readonly Segment[],

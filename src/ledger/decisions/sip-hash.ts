@@ -1,6 +1,6 @@
 /**
- * SipHash-2-4 (Aumasson and Bernstein, 2012), of which the low 32 bits are taken. Bytes come one at a time, and the hash of
- * what came so far may be asked for at any of them: a text and all its beginnings cost one pass. Pure.
+ * SipHash-2-4 (Aumasson and Bernstein, 2012), of which the low 32 bits are taken. Bytes come one at a time, and the
+ * hash of what came so far may be asked for at any of them: a text and all its beginnings cost one pass. Pure.
  */
 import { assert } from "../../errors.ts";
 
@@ -8,8 +8,8 @@ import { assert } from "../../errors.ts";
 const stateWords = 8;
 
 /**
- * One round over `v`. 64-bit words are added and turned as halves: a bigint costs twenty times as much, and a list that is
- * taken apart an iterator.
+ * One round over `v`. 64-bit words are added and turned as halves: a bigint costs twenty times as much, and a list that
+ * is taken apart an iterator.
  */
 const round = (v: Int32Array): void => {
   let a0 = v[0] as number;

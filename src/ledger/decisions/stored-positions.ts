@@ -1,4 +1,7 @@
-/** Positions of a tenant's decisions as its index says them, without the keys it is sealed with: a hint for who opens each. */
+/**
+ * Positions of a tenant's decisions as its index says them, without the keys it is sealed with: a hint for who opens
+ * each.
+ */
 import { decisionRowsMax } from "../../limits.ts";
 import type { Store } from "../../storage/store.ts";
 import { decisionPartPrefix, decisionParts, prefixRange } from "../layout/keyspace.ts";

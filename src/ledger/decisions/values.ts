@@ -1,6 +1,6 @@
 /**
- * The values of one tenant's index of decisions, read from the store: each opened by its seal, so that what comes back is
- * what this deployment wrote there. One that is missing or changed is damage: a listing is whole or it is an error.
+ * The values of one tenant's index of decisions, read from the store: each opened by its seal, so that what comes back
+ * is what this deployment wrote there. One that is missing or changed is damage: a listing is whole or it is an error.
  */
 import { fail } from "../../errors.ts";
 import { decisionSegmentMin, segmentLevelMax, segmentsMerged } from "../../limits.ts";
@@ -58,7 +58,9 @@ export class DecisionValues {
     return this.#read(postingsKey(this.tenant, level, number, value), what);
   }
 
-  /** Longest segments first, from the first decision on, as merges left them. @throws ledgerCorrupt when one is missing. */
+  /**
+   * Longest segments first, from the first decision on, as merges left them. @throws ledgerCorrupt when one is missing.
+   */
   async segments(decisions: number): Promise<readonly Segment[]> {
     const segments: Segment[] = [];
     let ordinal = 0;

@@ -1,7 +1,7 @@
 /**
  * Which tenants are erased, out of the store: for each one the record that ordered it, and whether another says that it
- * was done. Found by their ids and verified with the key ring, like the records about keys. One that cannot be read may have
- * erased anybody, so nothing is served without it. Source: docs/spec/ledger.md §7.
+ * was done. Found by their ids and verified with the key ring, like the records about keys. One that cannot be read may
+ * have erased anybody, so nothing is served without it. Source: docs/spec/ledger.md §7.
  */
 import { verifySigned } from "@sigil/core/verify";
 import { equalBytes } from "@sigil/core/bytes";

@@ -1,7 +1,7 @@
 /**
- * Erased tenants while the ledger serves. From the commit of the order on nothing of the tenant is read or written; then,
- * step by step, its keys and its index entries go and the store lets go of what was deleted. Every step may be repeated:
- * killed anywhere, the next start finishes it. Source: docs/spec/ledger.md §7.
+ * Erased tenants while the ledger serves. From the commit of the order on nothing of the tenant is read or written;
+ * then, step by step, its keys and its index entries go and the store lets go of what was deleted. Every step may be
+ * repeated: killed anywhere, the next start finishes it. Source: docs/spec/ledger.md §7.
  */
 import { openRecord, readRecord } from "@sigil/core/verify";
 import { fail, SigilFault } from "../../errors.ts";

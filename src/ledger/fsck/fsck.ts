@@ -1,6 +1,8 @@
 /**
- * The inspection of a whole ledger that nobody serves, or of one moment of one that is being served: every seal opened, every signature verified, tree, groups and
- * indexes computed anew and compared, the anchor checked. Reads each record once; memory does not grow with the ledger. Damage is a report; what kept the inspection from running is thrown. Source: docs/operating/recovery.md.
+ * The inspection of a whole ledger that nobody serves, or of one moment of one that is being served: every seal opened,
+ * every signature verified, tree, groups and indexes computed anew and compared, the anchor checked. Reads each record
+ * once; memory does not grow with the ledger. Damage is a report; what kept the inspection from running is thrown.
+ * Source: docs/operating/recovery.md.
  */
 import { openResident } from "../../storage/resident.ts";
 import { damagedFilesRule, type Store } from "../../storage/store.ts";
@@ -286,7 +288,8 @@ export const runFsck = (options: LedgerOptions, fsck: FsckOptions = {}): Promise
 
 /**
  * The same of one moment of a ledger that is being served.
- * @param proceed as `storeAt` takes it. @throws what `proceed` throws; storeFailed; notServing when keys go that are needed.
+ * @param proceed as `storeAt` takes it. @throws what `proceed` throws; storeFailed; notServing when keys go that are
+ * needed.
  */
 export const inspectPinned = async (
   pinned: PinnedLedger,

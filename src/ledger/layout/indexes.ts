@@ -1,7 +1,8 @@
 /**
  * Projections of the ledger that live in the store: position of a hash, of a decision the place of its id and its entry
- * in the decision index, of every other record the newest version of its id and its place among the versions of its id and among its tenant's records. One function derives
- * them from a record, so that a commit, a check and a rebuild agree by construction.
+ * in the decision index, of every other record the newest version of its id and its place among the versions of its id
+ * and among its tenant's records. One function derives them from a record, so that a commit, a check and a rebuild
+ * agree by construction.
  *
  * No index holds what a record says: a keyed tag of four bytes stands for each value one may filter by. A tag only
  * shortlists; the record itself, decrypted and verified, decides.

@@ -99,7 +99,9 @@ export const hashKey = (hash: Hash): Uint8Array => {
   return key;
 };
 
-/** Parts of a tenant's index of decisions: its newest ones, the rows of all others, and their postings level by level. */
+/**
+ * Parts of a tenant's index of decisions: its newest ones, the rows of all others, and their postings level by level.
+ */
 export const decisionParts = { tail: 0, rows: 1, postings: 2 } as const;
 
 export const decisionPartPrefix = (tenant: string, part: number): Uint8Array =>

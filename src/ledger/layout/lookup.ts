@@ -1,6 +1,7 @@
 /**
- * Questions the store's indexes answer: newest versions, positions by hash, and the walk over a tenant's records other than
- * decisions. An index is only a hint; whoever uses one reads the record it names and verifies that. Source: docs/spec/ledger.md §6.
+ * Questions the store's indexes answer: newest versions, positions by hash, and the walk over a tenant's records other
+ * than decisions. An index is only a hint; whoever uses one reads the record it names and verifies that. Source:
+ * docs/spec/ledger.md §6.
  */
 import { compareBytes, equalBytes, readU64be, type Hash } from "@sigil/core/bytes";
 import { fail } from "../../errors.ts";

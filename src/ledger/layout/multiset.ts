@@ -1,8 +1,8 @@
 /**
- * A keyed digest over a set of entries that follows each change in constant time: the sum, modulo 2^256, of a keyed hash
- * of every entry. Two different sets have one sum only by chance, for whoever has not the key. A sum that is written down
- * is masked by a keyed hash of its own, so that nobody learns an entry's hash from two sums.
- * Source: Clarke, Devadas, van Dijk, Gassend, Suh, "Incremental Multiset Hash Functions" (2003), MSet-Add-Hash.
+ * A keyed digest over a set of entries that follows each change in constant time: the sum, modulo 2^256, of a keyed
+ * hash of every entry. Two different sets have one sum only by chance, for whoever has not the key. A sum that is
+ * written down is masked by a keyed hash of its own, so that nobody learns an entry's hash from two sums. Source:
+ * Clarke, Devadas, van Dijk, Gassend, Suh, "Incremental Multiset Hash Functions" (2003), MSet-Add-Hash.
  */
 import { createHmac, createSecretKey, type KeyObject } from "node:crypto";
 import { concatBytes, u64be, writeU64be } from "@sigil/core/bytes";

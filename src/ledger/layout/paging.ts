@@ -1,7 +1,7 @@
 /**
- * One page of any listing. A walk yields what matches, each with the place where a page would begin with it; the page ends
- * when its room is taken, or where the walk pauses because one call has looked at enough. A token says where the next page
- * begins, for the same walk alone.
+ * One page of any listing. A walk yields what matches, each with the place where a page would begin with it; the page
+ * ends when its room is taken, or where the walk pauses because one call has looked at enough. A token says where the
+ * next page begins, for the same walk alone.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import { invalidField } from "../../errors.ts";

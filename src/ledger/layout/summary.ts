@@ -1,9 +1,9 @@
 /**
- * What a ledger's indexes and counts must come to, authenticated anew by every commit under a key that is nowhere in the
- * directory: how many decisions and other records each tenant has and a digest of its versions, how many hashes are
- * indexed, the counts of seals, the marks of erasures, and the expiries of idempotency keys. It is bound to the size and
- * root it was written at, so an older one never fits a newer ledger, and an index put back to an older state does not
- * fit it. Holds some 200 bytes a tenant and a version of a data key. Source: docs/spec/ledger.md §8.
+ * What a ledger's indexes and counts must come to, authenticated anew by every commit under a key that is nowhere in
+ * the directory: how many decisions and other records each tenant has and a digest of its versions, how many hashes are
+ * indexed, the counts of seals, the marks of erasures, and the expiries of idempotency keys. It is bound to the size
+ * and root it was written at, so an older one never fits a newer ledger, and an index put back to an older state does
+ * not fit it. Holds some 200 bytes a tenant and a version of a data key. Source: docs/spec/ledger.md §8.
  */
 import { timingSafeEqual } from "node:crypto";
 import {
@@ -60,7 +60,9 @@ type Counted = {
   readonly markCount: number;
   readonly markSum: Sum;
   readonly totals: Totals;
-  /** What the mask of the digest of expiries is for: it grows with each change, and is at least the size of that commit. */
+  /**
+   * What the mask of the digest of expiries is for: it grows with each change, and is at least the size of that commit.
+   */
   readonly expiriesAt: bigint;
   /** That digest as it is written down. */
   readonly expiriesMasked: Sum;
@@ -199,7 +201,8 @@ export class Summary {
   }
 
   /**
-   * The summary of a ledger of this size and root, with every tally, every count of seals and every mark of an erasure held against it.
+   * The summary of a ledger of this size and root, with every tally, every count of seals and every mark of an erasure
+   * held against it.
    * @throws ledgerCorrupt when it is missing, of another size or root, or not what this deployment wrote; storeFailed.
    */
   static async load(
@@ -300,8 +303,8 @@ export class Summary {
   }
 
   /**
-   * A commit without a record leaves the size as it is: were the mask the same, the difference of what was written before
-   * and after would be the new entry's hash.
+   * A commit without a record leaves the size as it is: were the mask the same, the difference of what was written
+   * before and after would be the new entry's hash.
    */
   #maskExpiries(sum: Sum, size: bigint) {
     const { expiriesAt: before } = this.#state;

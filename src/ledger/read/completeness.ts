@@ -1,7 +1,7 @@
 /**
- * That an index has every entry the ledger's summary counts and no other, before anything is answered from it. A walk over
- * the whole index, once after each opening and before its first use: from then on an entry that is absent does not exist.
- * Holds one entry at a time. Source: docs/spec/ledger.md §8.
+ * That an index has every entry the ledger's summary counts and no other, before anything is answered from it. A walk
+ * over the whole index, once after each opening and before its first use: from then on an entry that is absent does not
+ * exist. Holds one entry at a time. Source: docs/spec/ledger.md §8.
  */
 import { concatBytes, equalBytes, readU64be } from "@sigil/core/bytes";
 import { fail, SigilFault, type SigilError } from "../../errors.ts";
@@ -26,8 +26,8 @@ const broken = (what: string): never =>
 const prime = 2n ** 127n - 1n;
 
 /**
- * Whether two sets of places, met in different orders, are one: two polynomials with those roots, compared at a point that
- * is drawn here and that nobody could know before.
+ * Whether two sets of places, met in different orders, are one: two polynomials with those roots, compared at a point
+ * that is drawn here and that nobody could know before.
  */
 class PlaceSet {
   readonly #point: bigint;
@@ -212,7 +212,9 @@ export class Completeness {
     for (const tenant of tenants) this.#known.set(versionsOf(tenant), "whole");
   }
 
-  /** The indexes of a tenant's records other than decisions. At once when they were found whole. @throws ledgerCorrupt. */
+  /**
+   * The indexes of a tenant's records other than decisions. At once when they were found whole. @throws ledgerCorrupt.
+   */
   versions(tenant: string): Promise<void> | undefined {
     // Of a tenant without a record nothing is remembered, or made-up names could fill the memory.
     if (this.#steps.summary().tallyOf(tenant) === undefined) return undefined;

@@ -60,7 +60,9 @@ export type ExamineContext = {
   readonly ring: KeyRing;
   readonly state: LedgerState;
   readonly origin: string;
-  /** "full" also verifies the checkpoint's signature anew; "serving" relies on its having been verified or made here. */
+  /**
+   * "full" also verifies the checkpoint's signature anew; "serving" relies on its having been verified or made here.
+   */
   readonly depth: "serving" | "full";
 };
 

@@ -1,7 +1,7 @@
 /**
- * Drops every projection and derives it anew from the records: every index, the tiles, the summary, and the anchor when it
- * is missing. In bounded batches under a mark, so that a crash half way leaves a store that is refused until
- * the rebuild has been repeated, never one that answers from half an index. A summary vouches for what is there: where
+ * Drops every projection and derives it anew from the records: every index, the tiles, the summary, and the anchor when
+ * it is missing. In bounded batches under a mark, so that a crash half way leaves a store that is refused until the
+ * rebuild has been repeated, never one that answers from half an index. A summary vouches for what is there: where
  * records cannot be read it is written only if the one before it says that nothing governed is among them.
  */
 import type { Store, StoreOp } from "../../storage/store.ts";

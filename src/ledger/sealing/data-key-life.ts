@@ -38,7 +38,8 @@ export const listDataKeys = async (
 };
 
 /**
- * In an exclusive turn. @param expected the version that seals, when the caller knows it. @param size the next position.
+ * In an exclusive turn. @param expected the version that seals, when the caller knows it. @param size the next
+ * position.
  * @throws notFound for a tenant that has sealed nothing, keyReplaced, keyUnavailable, storeFailed.
  */
 export const rotateDataKey = async (

@@ -1,7 +1,7 @@
 /**
- * The index of decisions held against the records: every tenant's loads, its rows and tail are what the records give, each
- * segment holds their postings and no others, and no value stands anywhere else. Holds one value of rows a tenant and a
- * digest of the segment under way.
+ * The index of decisions held against the records: every tenant's loads, its rows and tail are what the records give,
+ * each segment holds their postings and no others, and no value stands anywhere else. Holds one value of rows a tenant
+ * and a digest of the segment under way.
  */
 import { fail, SigilFault } from "../../errors.ts";
 import { decisionParts, familyRange, parseDecisionKey } from "../layout/keyspace.ts";

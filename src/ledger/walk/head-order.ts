@@ -1,6 +1,6 @@
 /**
- * The id index and the version index side by side: both are in the order of tenant, space and id, so one pass over the two
- * shows which ids' newest versions they do not agree about. Holds one entry of each.
+ * The id index and the version index side by side: both are in the order of tenant, space and id, so one pass over the
+ * two shows which ids' newest versions they do not agree about. Holds one entry of each.
  */
 import { compareBytes, concatBytes, equalBytes, readU64be, utf8Decode } from "@sigil/core/bytes";
 import { versionsReadMax } from "../../limits.ts";

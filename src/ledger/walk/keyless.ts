@@ -1,7 +1,8 @@
 /**
- * Records that no key is left of, as an inspection meets them. That a record's tenant was erased is believed only when the
- * ledger holds the order and the report of it, and when exactly the positions that were reported say that they are that
- * tenant's: otherwise whoever can write to the disk could pass any record off as an erased one. Holds one digest a tenant.
+ * Records that no key is left of, as an inspection meets them. That a record's tenant was erased is believed only when
+ * the ledger holds the order and the report of it, and when exactly the positions that were reported say that they are
+ * that tenant's: otherwise whoever can write to the disk could pass any record off as an erased one. Holds one digest a
+ * tenant.
  */
 import { equalBytes, type Hash } from "@sigil/core/bytes";
 import { findingsMax } from "../../limits.ts";

@@ -1,6 +1,6 @@
 /**
- * One moment of a ledger that goes on serving, for an inspection of it: what its store holds is read again from its files, none
- * of what the ledger remembers vouches for it. Reads take turns with whoever is being served.
+ * One moment of a ledger that goes on serving, for an inspection of it: what its store holds is read again from its
+ * files, none of what the ledger remembers vouches for it. Reads take turns with whoever is being served.
  */
 import { fail } from "../../errors.ts";
 import type { Store, StoreEntry, StoreSnapshot } from "../../storage/store.ts";
@@ -17,7 +17,9 @@ export type PinnedLedger = AsyncDisposable & {
   /** As the ledger was opened, with the anchor of that moment. */
   readonly options: LedgerOptions;
   readonly store: Store;
-  /** Holds when the moment was taken. Not closed before the last read has ended: a failing read would stop the ledger. */
+  /**
+   * Holds when the moment was taken. Not closed before the last read has ended: a failing read would stop the ledger.
+   */
   readonly snapshot: StoreSnapshot;
   /** Aborts when keys are about to be destroyed that the ledger of this moment needs. */
   readonly signal: AbortSignal;
@@ -54,8 +56,8 @@ const pinMoment = async ({ now, options, erasures }: Pinning): Promise<PinnedLed
 };
 
 /**
- * Takes the moment between two commits, so that records, indexes, bookkeeping and anchor are of one; what was committed until
- * then is read from the store's files afterwards.
+ * Takes the moment between two commits, so that records, indexes, bookkeeping and anchor are of one; what was committed
+ * until then is read from the store's files afterwards.
  * @throws notServing, storeFailed.
  */
 export const pinLedger = async (

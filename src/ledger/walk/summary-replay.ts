@@ -1,6 +1,6 @@
 /**
- * The summary as the records themselves give it, for who walks over all of them: to hold the stored one against it, or to
- * write a new one in its place.
+ * The summary as the records themselves give it, for who walks over all of them: to hold the stored one against it, or
+ * to write a new one in its place.
  */
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
 import { SigilFault } from "../../errors.ts";

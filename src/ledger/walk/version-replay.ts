@@ -1,7 +1,7 @@
 /**
- * Versions as a walk over the whole ledger finds them, in bounded memory: the newest version of the ids met last is held, what
- * came before a record of any other id is recalled from the store. A recollection is a hint: two records that claim one version,
- * or one that claims a version the store has not, do not pass the comparison with the index.
+ * Versions as a walk over the whole ledger finds them, in bounded memory: the newest version of the ids met last is
+ * held, what came before a record of any other id is recalled from the store. A recollection is a hint: two records
+ * that claim one version, or one that claims a version the store has not, do not pass the comparison with the index.
  */
 import { equalBytes, type Hash } from "@sigil/core/bytes";
 import { replayedIdsMax } from "../../limits.ts";
@@ -19,8 +19,8 @@ export type Newest = Head & { readonly hash: Hash | undefined };
 export type Recall = (record: WalkedRecord) => Promise<Newest | undefined>;
 
 /**
- * For a rebuild: the store has what the records before gave, and nothing else, but for what is not written yet: that the replay
- * still holds.
+ * For a rebuild: the store has what the records before gave, and nothing else, but for what is not written yet: that
+ * the replay still holds.
  */
 export const recallWritten =
   (store: Store): Recall =>
@@ -71,7 +71,10 @@ export class Replay {
     return this.#held.get(name);
   }
 
-  /** Once all have been met: whether the id of a record has such a version, and when it is not held any more, whether it is that record. */
+  /**
+   * Once all have been met: whether the id of a record has such a version, and when it is not held any more, whether it
+   * is that record.
+   */
   async hasVersion(record: WalkedRecord, version: bigint): Promise<boolean> {
     const held = this.#held.get(nameOf(record.body));
     if (held !== undefined) return version > 0n && version <= held.version;
@@ -102,7 +105,9 @@ export class Replay {
     return this.#held.size > this.#heldMax;
   }
 
-  /** Forgets what is more than may be held, the ids first that were met longest ago. In a rebuild, once all is written. */
+  /**
+   * Forgets what is more than may be held, the ids first that were met longest ago. In a rebuild, once all is written.
+   */
   trim(): void {
     for (const oldest of this.#held.keys()) {
       if (this.#held.size <= this.#heldMax) return;

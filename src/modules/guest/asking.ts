@@ -1,4 +1,7 @@
-/** The functions of `sigil_v1`: questions to the server, which decides, counts and answers. Source: docs/spec/sandbox.md §4. */
+/**
+ * The functions of `sigil_v1`: questions to the server, which decides, counts and answers. Source: docs/spec/sandbox.md
+ * §4.
+ */
 import { fromProcess, readMessage, toProcess } from "../sandbox/protocol.ts";
 import type { HostRequest } from "../sandbox/run.ts";
 import type { AnswerTask } from "../sandbox/tasks.ts";

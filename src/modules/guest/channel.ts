@@ -1,6 +1,6 @@
 /**
- * The sandbox process's end of the pipe. Reads and writes block: nothing else is to be done while the server is silent, and a
- * full pipe holds up a module that writes faster than the server reads.
+ * The sandbox process's end of the pipe. Reads and writes block: nothing else is to be done while the server is silent,
+ * and a full pipe holds up a module that writes faster than the server reads.
  */
 import { readSync, writeSync } from "node:fs";
 import { encodeFrame, frameHeadBytes, messageParts, readU32be, type Frame } from "../sandbox/protocol.ts";

@@ -1,6 +1,6 @@
 /**
- * The clocks of a run. Granted: the real ones, to the millisecond, which tells a module nothing about its neighbours. Not granted:
- * clocks that stand still and move only by what the module itself sleeps, so that a run repeats.
+ * The clocks of a run. Granted: the real ones, to the millisecond, which tells a module nothing about its neighbours.
+ * Not granted: clocks that stand still and move only by what the module itself sleeps, so that a run repeats.
  */
 export type GuestClock = {
   /** Nanoseconds; `realtime` since 1970, any other clock since a moment near the run's start. */

@@ -1,4 +1,6 @@
-/** How a run ends: what is thrown through the module's frames, which it cannot catch, and which exit a throw stands for. */
+/**
+ * How a run ends: what is thrown through the module's frames, which it cannot catch, and which exit a throw stands for.
+ */
 import type { KillingLimit, RunExit } from "../sandbox/run.ts";
 
 /** `proc_exit`. */

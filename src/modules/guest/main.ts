@@ -1,6 +1,7 @@
 /**
- * The program of a sandbox process. It reads its own files at its start and then gives up even that; what it may do from then on is
- * compute, and talk to the server through the one pipe it was born with. It serves one task after another, and ends with the server.
+ * The program of a sandbox process. It reads its own files at its start and then gives up even that; what it may do
+ * from then on is compute, and talk to the server through the one pipe it was born with. It serves one task after
+ * another, and ends with the server.
  */
 import { SigilFault } from "../../errors.ts";
 import { fromProcess, readMessage, toProcess, type Frame } from "../sandbox/protocol.ts";

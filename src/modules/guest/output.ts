@@ -1,6 +1,6 @@
 /**
- * Output and log of a run on their way to the server: counted, cut at the limit, and sent at once while there is little of
- * them. The server counts again.
+ * Output and log of a run on their way to the server: counted, cut at the limit, and sent at once while there is little
+ * of them. The server counts again.
  */
 import { LimitReached } from "./ending.ts";
 import type { Channel } from "./channel.ts";

@@ -1,4 +1,7 @@
-/** Random bytes of a run. Not granted: a stream that the input alone decides, so that a run repeats. Source: docs/spec/sandbox.md §3. */
+/**
+ * Random bytes of a run. Not granted: a stream that the input alone decides, so that a run repeats. Source:
+ * docs/spec/sandbox.md §3.
+ */
 import { createCipheriv, createHash, randomFillSync } from "node:crypto";
 
 export type GuestRandom = (into: Uint8Array) => void;
@@ -20,7 +23,10 @@ const openStream = (input: Uint8Array) => {
   return createCipheriv("aes-256-ctr", key, new Uint8Array(16));
 };
 
-/** AES-256 in counter mode over zeros, its key from the input's digest. Opened only when it is asked for: most modules never do. */
+/**
+ * AES-256 in counter mode over zeros, its key from the input's digest. Opened only when it is asked for: most modules
+ * never do.
+ */
 export const seededRandom = (input: Uint8Array): GuestRandom => {
   let stream: ReturnType<typeof openStream> | null = null;
   const block = 64 << 10;

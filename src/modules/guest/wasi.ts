@@ -1,6 +1,6 @@
 /**
- * WASI preview 1 for a module that has an argument, standard input, output and error, perhaps a clock and random bytes, and
- * nothing else. Every function exists; what would reach a file, a directory, a socket or a process finds none.
+ * WASI preview 1 for a module that has an argument, standard input, output and error, perhaps a clock and random bytes,
+ * and nothing else. Every function exists; what would reach a file, a directory, a socket or a process finds none.
  * Source: WASI preview 1 (wasi_snapshot_preview1), docs/spec/sandbox.md §3.
  */
 import { preview1 } from "../wasm/preview1.ts";

@@ -1,4 +1,7 @@
-/** Which modules a sandbox process has compiled, least recently used first, within `modulesHeldMax` and `moduleBytesHeldMax`. Pure. */
+/**
+ * Which modules a sandbox process has compiled, least recently used first, within `modulesHeldMax` and
+ * `moduleBytesHeldMax`. Pure.
+ */
 import { toHex } from "@sigil/core/bytes";
 import { moduleBytesHeldMax, modulesHeldMax } from "../../limits.ts";
 import type { RunRequest } from "./run.ts";

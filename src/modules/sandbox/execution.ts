@@ -1,6 +1,6 @@
 /**
- * One run while it is under way in a sandbox process: what comes back is counted against the limits here, whatever the process
- * itself counts; the clock runs here; and here it is decided what the module may ask.
+ * One run while it is under way in a sandbox process: what comes back is counted against the limits here, whatever the
+ * process itself counts; the clock runs here; and here it is decided what the module may ask.
  */
 import { SigilFault, type SigilError } from "../../errors.ts";
 import { hostAnswerBytesMax, runLogTailBytesMax } from "../../limits.ts";

@@ -1,6 +1,7 @@
 /**
- * Code that nobody approved yet, read and compiled: each in a process of its own that runs nothing and ends with the answer. One
- * at a time, so that what proposals take of the machine is bounded; runs have other processes. Source: docs/spec/module.md §1.
+ * Code that nobody approved yet, read and compiled: each in a process of its own that runs nothing and ends with the
+ * answer. One at a time, so that what proposals take of the machine is bounded; runs have other processes. Source:
+ * docs/spec/module.md §1.
  */
 import { fail, SigilFault } from "../../errors.ts";
 import { moduleBytesMax, moduleCompileCpuMsMax, moduleLoadMsMax } from "../../limits.ts";

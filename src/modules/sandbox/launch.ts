@@ -1,6 +1,7 @@
 /**
- * How a sandbox process is started: Node itself with everything taken away that can be. No environment, no files but its own program,
- * no processes, threads, add-ons or inspector; and, by the system, no core dumps, no file writes, bounded CPU time and data.
+ * How a sandbox process is started: Node itself with everything taken away that can be. No environment, no files but
+ * its own program, no processes, threads, add-ons or inspector; and, by the system, no core dumps, no file writes,
+ * bounded CPU time and data.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { accessSync, constants } from "node:fs";

@@ -78,7 +78,10 @@ const checkExports = ({ imports, exports }: Inspection): void => {
   }
 };
 
-/** Whether a module can run with these capabilities and limits. @throws invalidField naming the import, the export or the limit. */
+/**
+ * Whether a module can run with these capabilities and limits. @throws invalidField naming the import, the export or
+ * the limit.
+ */
 export const checkModule = (
   inspection: Inspection,
   capabilities: readonly Capability[],

@@ -1,6 +1,7 @@
 /**
- * The sandbox: a few processes, each with one run at a time, and those who wait for one; inspections have a process of their own. A process is used again only after a run
- * that exited; after any other end there is a new one in its place. Source: docs/spec/sandbox.md, docs/design/0013-sandbox.md.
+ * The sandbox: a few processes, each with one run at a time, and those who wait for one; inspections have a process of
+ * their own. A process is used again only after a run that exited; after any other end there is a new one in its place.
+ * Source: docs/spec/sandbox.md, docs/design/0013-sandbox.md.
  */
 import { fail, invalidField, SigilFault } from "../../errors.ts";
 import { processCpuMsMax, runMsMax } from "../../limits.ts";

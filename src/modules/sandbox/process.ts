@@ -1,6 +1,6 @@
 /**
- * One sandbox process as the server sees it: alive or gone, busy with one conversation or with none. Whatever it says out of turn, at
- * too great a length or in the wrong form ends it.
+ * One sandbox process as the server sees it: alive or gone, busy with one conversation or with none. Whatever it says
+ * out of turn, at too great a length or in the wrong form ends it.
  */
 import { readFileSync } from "node:fs";
 import type { ChildProcess } from "node:child_process";
@@ -137,8 +137,8 @@ export class SandboxProcess {
   }
 
   /**
-   * One question, if there are words for it, and one answer. CPU time is the rule, as a busy machine must not make sound code look
-   * endless; the clock is for a process that is stuck. @throws Unanswered.
+   * One question, if there are words for it, and one answer. CPU time is the rule, as a busy machine must not make
+   * sound code look endless; the clock is for a process that is stuck. @throws Unanswered.
    */
   ask(
     kind: number,

@@ -1,6 +1,6 @@
 /**
- * What the server and a sandbox process say to each other over one pipe: frames of a length (u32be, of all that follows), a
- * kind (one byte) and a body; a body is a header in JSON, with its own length before it, and bytes. Pure.
+ * What the server and a sandbox process say to each other over one pipe: frames of a length (u32be, of all that
+ * follows), a kind (one byte) and a body; a body is a header in JSON, with its own length before it, and bytes. Pure.
  * Neither side believes the other: what is longer than it may be, or comes when it may not, ends the process.
  */
 import { utf8Decode, utf8Encode } from "@sigil/core/bytes";
@@ -66,7 +66,10 @@ export class FrameReader {
     this.#frameBytesMax = frameBytesMax;
   }
 
-  /** The frames that are whole with this piece. @throws when a frame is longer than it may be; the caller ends the process. */
+  /**
+   * The frames that are whole with this piece. @throws when a frame is longer than it may be; the caller ends the
+   * process.
+   */
   push(piece: Uint8Array): Frame[] {
     this.#pieces.push(piece);
     this.#held += piece.length;

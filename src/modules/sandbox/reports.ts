@@ -1,6 +1,6 @@
 /**
- * What a sandbox process reports, checked before it is believed. Pure. A process that a module has turned may say anything;
- * here is what it may at most say. Everything else throws, and the process is ended.
+ * What a sandbox process reports, checked before it is believed. Pure. A process that a module has turned may say
+ * anything; here is what it may at most say. Everything else throws, and the process is ended.
  */
 import type { SigilError } from "../../errors.ts";
 import type { Inspection } from "./inspect-module.ts";

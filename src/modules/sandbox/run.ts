@@ -12,8 +12,8 @@ export type HostRequest =
 
 /**
  * What a module asks of the server while it runs; only what its capabilities allow gets this far.
- * @returns the answer's bytes, at most `hostAnswerBytesMax`. A rejection reaches the module as an error code: notFound, denied and
- * its like, invalidField, tooLarge by name, anything else as "unavailable".
+ * @returns the answer's bytes, at most `hostAnswerBytesMax`. A rejection reaches the module as an error code: notFound,
+ * denied and its like, invalidField, tooLarge by name, anything else as "unavailable".
  */
 export type HostCall = (request: HostRequest) => Promise<Uint8Array>;
 
@@ -52,7 +52,9 @@ export type RunExit =
   /** The sandbox process died or broke the protocol; the module's fault or ours. */
   | { readonly kind: "crashed" };
 
-/** What the run took. Bytes of a killed run are those that had arrived; its CPU time and memory are the system's word. */
+/**
+ * What the run took. Bytes of a killed run are those that had arrived; its CPU time and memory are the system's word.
+ */
 export type RunUsage = {
   readonly wallMs: number;
   readonly cpuMs: number;
@@ -85,8 +87,8 @@ export type InspectionRequest = {
 
 export interface Sandbox extends AsyncDisposable {
   /**
-   * Never rejects for what a module does. @throws runsBusy; tooLarge for input past its limit; notServing when no sandbox
-   * process can be started, or after dispose.
+   * Never rejects for what a module does. @throws runsBusy; tooLarge for input past its limit; notServing when no
+   * sandbox process can be started, or after dispose.
    */
   run(request: RunRequest): Promise<RunOutcome>;
   /**

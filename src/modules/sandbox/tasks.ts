@@ -1,4 +1,7 @@
-/** The headers of the frames between the server and a sandbox process. Pure. What comes from a process is checked in `reports.ts`. */
+/**
+ * The headers of the frames between the server and a sandbox process. Pure. What comes from a process is checked in
+ * `reports.ts`.
+ */
 import type { Capability, RunLimits } from "./limits.ts";
 import type { RunExit } from "./run.ts";
 

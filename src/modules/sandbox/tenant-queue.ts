@@ -29,7 +29,10 @@ export class TenantQueue {
     this.#what = what;
   }
 
-  /** The place is the caller's while `act` is under way. @throws queueFull, cancelled, deadlineExceeded, what `act` throws. */
+  /**
+   * The place is the caller's while `act` is under way. @throws queueFull, cancelled, deadlineExceeded, what `act`
+   * throws.
+   */
   async inTurn<Value>(tenant: string, signal: AbortSignal, act: () => Promise<Value>): Promise<Value> {
     requireWanted(signal);
     this.#enter(tenant);

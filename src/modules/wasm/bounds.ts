@@ -1,5 +1,6 @@
 /**
- * What code may come to before an engine sees it: an engine's work grows with the locals that a few bytes declare. Pure.
+ * What code may come to before an engine sees it: an engine's work grows with the locals that a few bytes declare.
+ * Pure.
  */
 import { moduleFunctionBytesMax, moduleLocalsMax, moduleLocalsPerFunctionMax } from "../../limits.ts";
 

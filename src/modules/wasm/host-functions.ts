@@ -1,4 +1,7 @@
-/** The functions of the import module `sigil_v1`: what a module may ask of the server. Pure. Source: docs/spec/sandbox.md §4. */
+/**
+ * The functions of the import module `sigil_v1`: what a module may ask of the server. Pure. Source:
+ * docs/spec/sandbox.md §4.
+ */
 
 /** A function that a module may import. */
 export type OfferedFunction = {

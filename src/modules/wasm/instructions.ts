@@ -1,7 +1,8 @@
 /**
  * Walking the instructions of a function body or a constant expression. Pure. Every instruction is known or refused:
- * WebAssembly 2.0 with several memories and tail calls. Threads, garbage collection, exceptions and relaxed SIMD are not: they
- * hold up a thread, hide memory from the count, catch the end of a run, or compute differently on another machine.
+ * WebAssembly 2.0 with several memories and tail calls. Threads, garbage collection, exceptions and relaxed SIMD are
+ * not: they hold up a thread, hide memory from the count, catch the end of a run, or compute differently on another
+ * machine.
  */
 import type { WasmReader } from "./reader.ts";
 

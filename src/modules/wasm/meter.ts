@@ -1,7 +1,7 @@
 /**
- * The memory budget of a module, written into the module itself. Pure. One budget for all memories and tables together: each
- * `memory.grow` and `table.grow` becomes a call of a function that takes the cost off the budget first, and traps where too
- * little is left. The same bytes and limit always give the same bytes.
+ * The memory budget of a module, written into the module itself. Pure. One budget for all memories and tables together:
+ * each `memory.grow` and `table.grow` becomes a call of a function that takes the cost off the budget first, and traps
+ * where too little is left. The same bytes and limit always give the same bytes.
  */
 import { assert, fail, invalidField } from "../../errors.ts";
 import { concatBytes, utf8Encode } from "@sigil/core/bytes";
@@ -20,7 +20,10 @@ export const ownExports = "sigil:";
 export const budgetExport = `${ownExports}memory_budget`;
 /** The module's start function, called by the sandbox once memory and budget can be reached. */
 export const startExport = `${ownExports}start`;
-/** Taken off once when a module asks for more than is left: the budget is then negative, and says by how much it had been used. */
+/**
+ * Taken off once when a module asks for more than is left: the budget is then negative, and says by how much it had
+ * been used.
+ */
 export const overdrawn = 2n ** 62n;
 
 /** Bytes of all memories and tables at the start. */
@@ -40,8 +43,8 @@ type Growing = { readonly key: string; readonly type: number[]; readonly body: n
 const keyOf = ({ of, index }: Pick<GrowthSite, "of" | "index">): string => `${of} ${index}`;
 
 /**
- * In words: cost = delta × unit; if cost > budget: overdraw and trap; grown = grow(delta); if grown ≥ 0: budget −= cost;
- * return grown. A table's function takes the new entries' value before delta.
+ * In words: cost = delta × unit; if cost > budget: overdraw and trap; grown = grow(delta); if grown ≥ 0: budget −=
+ * cost; return grown. A table's function takes the new entries' value before delta.
  */
 const growing = (module: WasmModule, site: GrowthSite, budget: number): Growing => {
   const isTable = site.of === "table";
@@ -169,8 +172,8 @@ const additionsTo = (
 };
 
 /**
- * The module as it is run under a limit: its growth metered, its start function an export. One that has neither comes back
- * as it is. @throws invalidField `limits.memory_pages` when it takes more at its start; malformedModule.
+ * The module as it is run under a limit: its growth metered, its start function an export. One that has neither comes
+ * back as it is. @throws invalidField `limits.memory_pages` when it takes more at its start; malformedModule.
  */
 export const meterMemory = (module: WasmModule, memoryPages: number): Uint8Array => {
   const left = memoryPages * pageBytes - chargeOf(module);

@@ -1,6 +1,7 @@
 /**
- * A WebAssembly binary, section by section: what it imports, exports and holds. Pure. Reads every byte once; what the sandbox
- * does not run is refused here, types and validity are the engine's to check. Source: WebAssembly Core Specification 2.0, §5.5.
+ * A WebAssembly binary, section by section: what it imports, exports and holds. Pure. Reads every byte once; what the
+ * sandbox does not run is refused here, types and validity are the engine's to check. Source: WebAssembly Core
+ * Specification 2.0, §5.5.
  */
 import {
   moduleExportsMax,

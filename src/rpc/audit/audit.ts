@@ -1,4 +1,6 @@
-/** AuditService over gRPC: a request becomes a query, verified evidence a reply. Errors are the wrapper's (unary.ts). */
+/**
+ * AuditService over gRPC: a request becomes a query, verified evidence a reply. Errors are the wrapper's (unary.ts).
+ */
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import {
   AuditServiceService,

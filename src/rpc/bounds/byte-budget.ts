@@ -1,7 +1,7 @@
 /**
  * A weighted semaphore over bytes: so much for one holder, so much for all. Whoever waits holds nothing. Waiters of one
- * holder come in order, holders take turns, and one that waits for its own share is passed over, so that nobody waits for somebody
- * else's greed. At most `waitersMax` of one holder wait; the next is refused at once.
+ * holder come in order, holders take turns, and one that waits for its own share is passed over, so that nobody waits
+ * for somebody else's greed. At most `waitersMax` of one holder wait; the next is refused at once.
  */
 import { assert } from "../../errors.ts";
 

@@ -1,7 +1,8 @@
 /**
- * The connections of a listener, so many at once that the ledger keeps the descriptors it needs. One that never called, and one that
- * called without a name and is idle, are ended after a while, and at once when another needs their place: the silent ones first,
- * then the one that is idle longest. Whoever has proved who it is keeps its place. So many of one address without a name.
+ * The connections of a listener, so many at once that the ledger keeps the descriptors it needs. One that never called,
+ * and one that called without a name and is idle, are ended after a while, and at once when another needs their place:
+ * the silent ones first, then the one that is idle longest. Whoever has proved who it is keeps its place. So many of
+ * one address without a name.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2Session, ServerHttp2Stream } from "node:http2";

@@ -1,7 +1,7 @@
 /**
  * The only place that knows how grpc-js is made inside: calls hold the HTTP/2 stream and decode their messages in
- * methods of these names. A start asserts them, so that a version that moved them is refused and never served unbounded.
- * Source: @grpc/grpc-js 1.14, build/src/server-interceptors.js.
+ * methods of these names. A start asserts them, so that a version that moved them is refused and never served
+ * unbounded. Source: @grpc/grpc-js 1.14, build/src/server-interceptors.js.
  */
 import type { ServerHttp2Stream } from "node:http2";
 import { createRequire } from "node:module";

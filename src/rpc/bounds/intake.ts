@@ -1,7 +1,8 @@
 /**
- * What callers send, bounded in bytes: a message longer than `intakeFreeBytes` takes a permit of its connection's and of all
- * when its length is known, or when it is about to be expanded, and gives it back when it is answered. A call that waits holds what
- * came in one frame, unexpanded, and is not read on; one that is gone leaves the line. Source: gRPC over HTTP/2, "Message-Encoding".
+ * What callers send, bounded in bytes: a message longer than `intakeFreeBytes` takes a permit of its connection's and
+ * of all when its length is known, or when it is about to be expanded, and gives it back when it is answered. A call
+ * that waits holds what came in one frame, unexpanded, and is not read on; one that is gone leaves the line. Source:
+ * gRPC over HTTP/2, "Message-Encoding".
  */
 import { constants } from "node:http2";
 import { status as Code, type ServerInterceptor } from "@grpc/grpc-js";

@@ -1,6 +1,6 @@
 /**
- * What the wrappers of calls know of the line that a call is answered on, whatever carries it. gRPC's is read off grpc-js's insides;
- * a call that another transport makes brings its own.
+ * What the wrappers of calls know of the line that a call is answered on, whatever carries it. gRPC's is read off
+ * grpc-js's insides; a call that another transport makes brings its own.
  */
 import { constants, type ServerHttp2Stream } from "node:http2";
 import { streamOf } from "./insides.ts";

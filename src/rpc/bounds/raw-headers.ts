@@ -1,7 +1,8 @@
 /**
- * Judges a call's headers as they came, before grpc-js reads them. It drops, and prints in full, a value that is not printable
- * ASCII, and of two `authorization` values node:http2 keeps the first: a caller who offers proof would be served without it. What is
- * offered and malformed is marked here, so that it is refused. What nghttp2 drops, a value with a control character, nobody sees.
+ * Judges a call's headers as they came, before grpc-js reads them. It drops, and prints in full, a value that is not
+ * printable ASCII, and of two `authorization` values node:http2 keeps the first: a caller who offers proof would be
+ * served without it. What is offered and malformed is marked here, so that it is refused. What nghttp2 drops, a value
+ * with a control character, nobody sees.
  */
 import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream, ServerOptions } from "node:http2";
 import { assert } from "../../errors.ts";

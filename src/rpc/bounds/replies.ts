@@ -1,7 +1,7 @@
 /**
- * What waits to be answered and read, bounded in bytes. A call whose answer may be long takes room for it before anything is read
- * for it, keeps what the answer really is until its caller has read it, and gives it back. So much for one caller, so much for all;
- * an answer that nobody reads is broken off only when others wait for its room.
+ * What waits to be answered and read, bounded in bytes. A call whose answer may be long takes room for it before
+ * anything is read for it, keeps what the answer really is until its caller has read it, and gives it back. So much for
+ * one caller, so much for all; an answer that nobody reads is broken off only when others wait for its room.
  */
 import { SigilFault, type SigilError } from "../../errors.ts";
 import { replyUnreadMsMax, replyWaitersMax, replyWatchMs } from "../../limits.ts";

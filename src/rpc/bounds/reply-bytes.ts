@@ -1,6 +1,6 @@
 /**
- * How long the answers of each RPC may be, in bytes: one table. What is not in it answers in a few kilobytes, whatever was asked.
- * An answer is never longer than a message may be.
+ * How long the answers of each RPC may be, in bytes: one table. What is not in it answers in a few kilobytes, whatever
+ * was asked. An answer is never longer than a message may be.
  */
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { AuditServiceService as Audit } from "@sigil/proto/sigil/audit/v1/audit";
@@ -31,7 +31,10 @@ const record = always(1 << 20);
 /** A decision with its reasons, or why there is none. */
 const decisionBytes = 2 << 10;
 
-/** How often a message holds its field 1, which is counted without decoding it. Bytes that are no message count as far as they are one. */
+/**
+ * How often a message holds its field 1, which is counted without decoding it. Bytes that are no message count as far
+ * as they are one.
+ */
 const countFirst = (message: Uint8Array): number => {
   const reader = new BinaryReader(message);
   let count = 0;

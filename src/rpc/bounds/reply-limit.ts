@@ -1,7 +1,7 @@
 /**
- * What a reply may weigh: what its caller takes (`sigil-reply-bytes-max`), the configured limit at most. A page that is longer is asked
- * for again with as many items as fit, so that whoever follows the tokens gets everything; a batch whose answers might be longer is
- * refused before anything is decided.
+ * What a reply may weigh: what its caller takes (`sigil-reply-bytes-max`), the configured limit at most. A page that is
+ * longer is asked for again with as many items as fit, so that whoever follows the tokens gets everything; a batch
+ * whose answers might be longer is refused before anything is decided.
  */
 import type { Metadata } from "@grpc/grpc-js";
 import type { CallContext } from "../../identity/caller.ts";

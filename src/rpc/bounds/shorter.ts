@@ -1,6 +1,6 @@
 /**
- * Replies without what their caller can have elsewhere, for callers that take less than the whole: views of the payload first, then
- * the payload, then the bytes that prove it. Each step takes out what the one before it does, and more.
+ * Replies without what their caller can have elsewhere, for callers that take less than the whole: views of the payload
+ * first, then the payload, then the bytes that prove it. Each step takes out what the one before it does, and more.
  */
 import type {
   ListProposalsResponse,

@@ -1,8 +1,8 @@
 /**
- * What the four kinds of call share, from headers to status. Begin: request id, deadline, cancellation, who calls, may they, a place, the
- * caller's turn. End, exactly once: status, metrics, log, trailers, and everything taken given back. Between the two each kind
- * moves its own messages. Whatever throws, rejects or takes too long ends as an error status: grpc-js sends nothing for a handler that
- * rejects, so nothing here may reject.
+ * What the four kinds of call share, from headers to status. Begin: request id, deadline, cancellation, who calls, may
+ * they, a place, the caller's turn. End, exactly once: status, metrics, log, trailers, and everything taken given back.
+ * Between the two each kind moves its own messages. Whatever throws, rejects or takes too long ends as an error status:
+ * grpc-js sends nothing for a handler that rejects, so nothing here may reject.
  */
 import { status as Code, type Metadata, type ServerUnaryCall, type ServiceError } from "@grpc/grpc-js";
 import { SigilFault } from "../../errors.ts";
@@ -25,7 +25,10 @@ export type GrpcCall = Pick<
   "metadata" | "getAuthContext" | "getPeer" | "getDeadline"
 > & {
   readonly once: (event: "cancelled", listener: () => void) => unknown;
-  /** As `CallContext` has it, asked when the request has been decoded; of transports that carry more than an RPC's request says. */
+  /**
+   * As `CallContext` has it, asked when the request has been decoded; of transports that carry more than an RPC's
+   * request says.
+   */
   readonly itemMetadata?: () => CallContext["itemMetadata"];
 };
 
@@ -54,7 +57,9 @@ export const callersTime: CallKind["allowed"] = (deadline, nowMs) => {
   return { deadlineMs, enforced: deadlineMs <= timerMsMax };
 };
 
-/** A handler's own part, in a turn of the flow that it is charged to. @throws cancelled when nobody wants it any more. */
+/**
+ * A handler's own part, in a turn of the flow that it is charged to. @throws cancelled when nobody wants it any more.
+ */
 export const inTurn = async <Result>(
   flow: Flow,
   nowMs: () => number,
@@ -130,7 +135,9 @@ export class Call {
     }
   }
 
-  /** Who calls, and whether they may; to be asked again while a stream lives: a token expires and a principal changes. */
+  /**
+   * Who calls, and whether they may; to be asked again while a stream lives: a token expires and a principal changes.
+   */
   identify(): Promise<Caller> {
     return identifyCaller(this.#rpc, this.#path, this.#call, this.isWanted);
   }
@@ -170,7 +177,10 @@ export class Call {
     return this.#room;
   }
 
-  /** A handler's work, whose room stays taken until it is done, also past the end: many that leave at once would all begin. */
+  /**
+   * A handler's work, whose room stays taken until it is done, also past the end: many that leave at once would all
+   * begin.
+   */
   async work<Result>(work: () => Promise<Result> | Result): Promise<Result> {
     this.#isWorking = true;
     try {
@@ -182,8 +192,9 @@ export class Call {
   }
 
   /**
-   * Whether its caller has sent all that it means to send, once its messages have ended. A client that cancels half-closes its stream right
-   * before it resets it, as Node's does: what has arrived by now has been read after a whole turn of the event loop.
+   * Whether its caller has sent all that it means to send, once its messages have ended. A client that cancels
+   * half-closes its stream right before it resets it, as Node's does: what has arrived by now has been read after a
+   * whole turn of the event loop.
    */
   async isWhole(): Promise<boolean> {
     await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));

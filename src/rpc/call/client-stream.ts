@@ -1,6 +1,6 @@
 /**
- * Client streams: the messages as they come, one answer. A message is taken only when the handler asks for it, so that a caller is read
- * no faster than it is served. Has a deadline as unary calls have.
+ * Client streams: the messages as they come, one answer. A message is taken only when the handler asks for it, so that
+ * a caller is read no faster than it is served. Has a deadline as unary calls have.
  */
 import type { handleClientStreamingCall } from "@grpc/grpc-js";
 import { SigilFault } from "../../errors.ts";

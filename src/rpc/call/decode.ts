@@ -1,6 +1,7 @@
 /**
- * Requests from their bytes, with nothing lost on the way. Decoded in its caller's turn, not as it comes: a message decoded is up to a
- * hundred times its bytes, and takes its time. One that is no good gets the same kind of answer as any.
+ * Requests from their bytes, with nothing lost on the way. Decoded in its caller's turn, not as it comes: a message
+ * decoded is up to a hundred times its bytes, and takes its time. One that is no good gets the same kind of answer as
+ * any.
  */
 import type { MethodDefinition, ServiceDefinition } from "@grpc/grpc-js";
 import { BinaryReader } from "@bufbuild/protobuf/wire";

@@ -33,7 +33,10 @@ export const flowOfPeer = ({ pacing }: RpcEnvironment, call: Call): Flow =>
 /** No caller has this line: whose token is verified need not wait for tokens that came later. */
 const proofMark = "\u0002";
 
-/** A token that is new is looked at in the turn of its peer, and verified in that of the principal whose key signed it, one at a time. */
+/**
+ * A token that is new is looked at in the turn of its peer, and verified in that of the principal whose key signed it,
+ * one at a time.
+ */
 const paceProofOf =
   ({ pacing }: RpcEnvironment, call: Call, isWanted: () => boolean): PaceProof =>
   async (signer, work) => {

@@ -1,8 +1,9 @@
 /**
- * Processor time, shared out by caller, and by connection within a caller: deficit round robin in which what work took is measured
- * and charged afterwards. Calls and parts of long ones begin in turns of the event loop, those first who are in no debt. Who is in debt
- * waits as long as its work took while others are active, and never while it is alone. A caller has at most `callsUnderWayPerCallerMax`
- * calls and items of batches under way, `callsUnderWayBesideOthersMax` while others are active; the rest of its own waits for them.
+ * Processor time, shared out by caller, and by connection within a caller: deficit round robin in which what work took
+ * is measured and charged afterwards. Calls and parts of long ones begin in turns of the event loop, those first who
+ * are in no debt. Who is in debt waits as long as its work took while others are active, and never while it is alone. A
+ * caller has at most `callsUnderWayPerCallerMax` calls and items of batches under way, `callsUnderWayBesideOthersMax`
+ * while others are active; the rest of its own waits for them.
  */
 import {
   callOverheadMs,
@@ -75,7 +76,8 @@ export class Flow implements Account {
 
   /**
    * A turn of `weight` calls or items of a batch, which are under way until `leave`.
-   * @returns undefined when it may begin at once, else a promise of its turn. One that is no longer wanted has it for nothing.
+   * @returns undefined when it may begin at once, else a promise of its turn. One that is no longer wanted has it for
+   * nothing.
    */
   enter(weight = 1, isWanted: () => boolean = always): Promise<void> | undefined {
     return this.#pacing.enter(this, weight, isWanted);
@@ -183,7 +185,10 @@ export class Pacing {
   readonly #waiting = new FairQueue<Flow, Waiter>();
   readonly #flowsLately = new Lately<Flow>();
   readonly #callersLately = new Lately<Account>();
-  /** Time in which somebody's work held the event loop, and the rest of it at the end of the last such work: it never goes back. */
+  /**
+   * Time in which somebody's work held the event loop, and the rest of it at the end of the last such work: it never
+   * goes back.
+   */
   #busyMs = 0;
   #idleMs = -Infinity;
   #callsLeft = callsPerTurn;

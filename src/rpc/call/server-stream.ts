@@ -1,6 +1,7 @@
 /**
- * Server streams. A handler gives an async iterable, of which one message is taken at a time and only when the one before has left for
- * the socket: a caller that does not read stops the handler, and nothing is held but that one message. Has no deadline but the caller's.
+ * Server streams. A handler gives an async iterable, of which one message is taken at a time and only when the one
+ * before has left for the socket: a caller that does not read stops the handler, and nothing is held but that one
+ * message. Has no deadline but the caller's.
  */
 import type { Metadata } from "@grpc/grpc-js";
 import { fail, SigilFault } from "../../errors.ts";
@@ -12,7 +13,10 @@ import { bytesOf, readRequest } from "./decode.ts";
 import type { RpcEnvironment } from "./environment.ts";
 
 export type StreamContext = CallContext & {
-  /** Of RPCs whose handlers take their room themselves: before they read, and given back while they wait for something to read. */
+  /**
+   * Of RPCs whose handlers take their room themselves: before they read, and given back while they wait for something
+   * to read.
+   */
   readonly room: Room;
 };
 

@@ -1,7 +1,8 @@
 /**
- * Bidirectional calls. Each message is answered by itself, in whatever order; one that fails is answered with its status and the stream
- * goes on. Under way is a message until its answer has left for the socket, so a caller that does not read stops the server from
- * reading: at most `streamInFlightMax` and what grpc-js prefetches. Has no deadline but the caller's; each message has the default one.
+ * Bidirectional calls. Each message is answered by itself, in whatever order; one that fails is answered with its
+ * status and the stream goes on. Under way is a message until its answer has left for the socket, so a caller that does
+ * not read stops the server from reading: at most `streamInFlightMax` and what grpc-js prefetches. Has no deadline but
+ * the caller's; each message has the default one.
  */
 import type { handleBidiStreamingCall, ServerDuplexStream } from "@grpc/grpc-js";
 import type { Status } from "@sigil/proto/google/rpc/status";

@@ -1,4 +1,7 @@
-/** The rules of CanonService's fields about records, as the proto comments state them. Errors name the field as the proto does. */
+/**
+ * The rules of CanonService's fields about records, as the proto comments state them. Errors name the field as the
+ * proto does.
+ */
 import {
   RecordView,
   type BatchWriteRecordsRequest,

@@ -1,6 +1,6 @@
 /**
- * Decisions and refusals as Envoy reads them. Status 0 allows and everything else denies, so a status is always given: Envoy takes
- * an absent one for 0. A deny is 403 and says in headers what it was.
+ * Decisions and refusals as Envoy reads them. Status 0 allows and everything else denies, so a status is always given:
+ * Envoy takes an absent one for 0. A deny is 403 and says in headers what it was.
  */
 import { status as Code } from "@grpc/grpc-js";
 import {
@@ -25,7 +25,9 @@ const headerOf = (key: string, value: string): HeaderValueOption => ({
 /** Servers behind CGI and its like read "_" and "-" as one. */
 const isOwn = (name: string): boolean => name.toLowerCase().replaceAll("_", "-").startsWith(ownHeader);
 
-/** The client's headers that only Sigil may set, but for the one that is overwritten: Envoy removes after it has set. */
+/**
+ * The client's headers that only Sigil may set, but for the one that is overwritten: Envoy removes after it has set.
+ */
 const headersToRemove = (attributes: AttributeContext): string[] => {
   const { headers = {}, headerMap } = attributes.request?.http ?? {};
   const names = [...Object.keys(headers), ...(headerMap?.headers ?? []).map(({ key }) => key)];

@@ -1,6 +1,7 @@
 /**
- * A request through Envoy as a question: one rule from method, path and proof to action, target and subject. What a server behind
- * Envoy could read in two ways is refused, never repaired. No header is read. Source: docs/operating/envoy.md.
+ * A request through Envoy as a question: one rule from method, path and proof to action, target and subject. What a
+ * server behind Envoy could read in two ways is refused, never repaired. No header is read. Source:
+ * docs/operating/envoy.md.
  */
 import type { AttributeContext } from "@sigil/proto/envoy/service/auth/v3/attribute_context";
 import { canonicalSubject, type Spelling } from "@sigil/core/record";
@@ -93,7 +94,8 @@ export const readAttributes = (
       session: "",
       input: new Uint8Array(0),
       keepInput: false,
-      // A key of what the client sends (X-Request-ID) would give it an allow of yesterday: each question is a decision of its own.
+      // A key of what the client sends (X-Request-ID) would give it an allow of yesterday: each question is a decision
+      // of its own.
       idempotencyKey: "",
     },
   };

@@ -1,6 +1,6 @@
 /**
- * The content of a write or a proposal, in any of its forms, as one canonical value. In the server's own kinds JSON has base64
- * where the kind has byte strings (docs/spec/record.md §6); elsewhere a text is a text. At most `cborBytesMax`.
+ * The content of a write or a proposal, in any of its forms, as one canonical value. In the server's own kinds JSON has
+ * base64 where the kind has byte strings (docs/spec/record.md §6); elsewhere a text is a text. At most `cborBytesMax`.
  */
 import type { ProposeRecordRequest, WriteRecordRequest } from "@sigil/proto/sigil/canon/v1/canon";
 import type { Content } from "../../canon/domain.ts";

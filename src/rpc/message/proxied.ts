@@ -1,10 +1,14 @@
 /**
- * A request that a proxy holds, as an action and a target: one rule, whatever the proxy and however it asks. What a server behind it could
- * read in two ways is refused, never repaired. Source: docs/operating/envoy.md, docs/operating/http.md.
+ * A request that a proxy holds, as an action and a target: one rule, whatever the proxy and however it asks. What a
+ * server behind it could read in two ways is refused, never repaired. Source: docs/operating/envoy.md,
+ * docs/operating/http.md.
  */
 import { canonicalTarget, type Spelling } from "@sigil/core/record";
 
-/** Methods have letter case (RFC 9110 §9.1), actions of this kind have none: one in lower case would be another one's twin. */
+/**
+ * Methods have letter case (RFC 9110 §9.1), actions of this kind have none: one in lower case would be another one's
+ * twin.
+ */
 const methodShape = /^[A-Z]+(?:-[A-Z]+)*$/;
 const methodCharactersMax = 32;
 

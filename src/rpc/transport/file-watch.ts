@@ -1,6 +1,6 @@
 /**
- * Says when files may have changed: the system's notices about their directories, and a slow look at them all, since notices
- * miss what lies behind a symlink elsewhere and what a network changes. Whoever hears compares for himself.
+ * Says when files may have changed: the system's notices about their directories, and a slow look at them all, since
+ * notices miss what lies behind a symlink elsewhere and what a network changes. Whoever hears compares for himself.
  */
 import { watch, type FSWatcher } from "node:fs";
 import { dirname } from "node:path";

@@ -1,4 +1,7 @@
-/** The standard health service, grpc.health.v1: every service serves when the ledger does and the server is not stopping. */
+/**
+ * The standard health service, grpc.health.v1: every service serves when the ledger does and the server is not
+ * stopping.
+ */
 import type { Server } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 

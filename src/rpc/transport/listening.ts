@@ -1,7 +1,7 @@
 /**
  * Taking an address: whether it is free is asked before anything is opened, so that a busy one is one sentence. A Unix
- * socket's file that a dead server left is removed, a live one's never; the file is made for its owner and then opened as
- * far as the configuration says.
+ * socket's file that a dead server left is removed, a live one's never; the file is made for its owner and then opened
+ * as far as the configuration says.
  */
 import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect, createServer, type ListenOptions } from "node:net";

@@ -59,7 +59,10 @@ const paced =
 
 type Answering = readonly [service: ServiceDefinition, handler: Handler];
 
-/** Both versions of the service, over descriptors that never change. @param names of what is served: there are contracts of more. */
+/**
+ * Both versions of the service, over descriptors that never change. @param names of what is served: there are contracts
+ * of more.
+ */
 const buildServices = (names: readonly string[]): readonly Answering[] => {
   // The service looks at nothing of the package but this list, whatever it is of.
   const sigil: Package[string] = {
@@ -82,7 +85,10 @@ const healthName = "grpc.health.v1.Health";
 
 const nameOf = (service: ServiceDefinition): string => Object.values(service)[0]?.path.split("/")[1] ?? "";
 
-/** By the names of what is served, once a process: indexing the descriptors takes as long as the rest of a server's start. */
+/**
+ * By the names of what is served, once a process: indexing the descriptors takes as long as the rest of a server's
+ * start.
+ */
 const built = new Map<string, readonly Answering[]>();
 
 export const addReflection = (server: Server, served: readonly ServiceDefinition[]): void => {

@@ -1,7 +1,7 @@
 /**
  * The gRPC server: explicit limits, TLS, health, reflection, and a stop that breaks no call. Limits of one connection:
- * `concurrentStreamsMax` streams, `sessionMemoryMiBMax`, `headerBytesMax` of headers a call, `messageBytesMax` a message
- * each way. grpc-js accepts gzip and deflate and holds the limit on what comes out of them.
+ * `concurrentStreamsMax` streams, `sessionMemoryMiBMax`, `headerBytesMax` of headers a call, `messageBytesMax` a
+ * message each way. grpc-js accepts gzip and deflate and holds the limit on what comes out of them.
  */
 import type { ServerOptions as Http2Options } from "node:http2";
 import type { Server as NetServer, Socket } from "node:net";

@@ -1,6 +1,6 @@
 /**
- * Connections that a client authority admitted, so that they end when it is removed. An authority is its name and its key:
- * one whose certificate is renewed stays. Source: docs/operating/tls.md.
+ * Connections that a client authority admitted, so that they end when it is removed. An authority is its name and its
+ * key: one whose certificate is renewed stays. Source: docs/operating/tls.md.
  */
 import { createHash, X509Certificate } from "node:crypto";
 import type { Server as NetServer } from "node:net";

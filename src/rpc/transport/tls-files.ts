@@ -50,7 +50,9 @@ type Certificates = {
 
 const none: Certificates = { parsed: [], pem: Buffer.alloc(0) };
 
-/** OpenSSL passes over a block that is cut off or glued to the next, and with it an authority; here each must be whole. */
+/**
+ * OpenSSL passes over a block that is cut off or glued to the next, and with it an authority; here each must be whole.
+ */
 const parseCertificates = (key: string, path: string, pem: Buffer): Certificates => {
   const refuse = (rule: string): never => fail({ kind: "invalidConfig", key, rule: `${path} ${rule}` });
   const text = pem.toString("latin1");

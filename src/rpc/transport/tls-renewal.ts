@@ -1,6 +1,7 @@
 /**
- * Certificates and client authorities that are replaced while the server serves: read again when the files change or somebody
- * asks, checked as one set, and put into use whole or not at all. No connection ends but those of a removed authority.
+ * Certificates and client authorities that are replaced while the server serves: read again when the files change or
+ * somebody asks, checked as one set, and put into use whole or not at all. No connection ends but those of a removed
+ * authority.
  */
 import type { Server as NetServer } from "node:net";
 import type { Server as TlsServer, TlsOptions } from "node:tls";
@@ -94,7 +95,10 @@ export class TlsRenewal implements AsyncDisposable {
     server.once("close", () => this.#servers.delete(server));
   }
 
-  /** Reads the files again, one reading at a time. Never throws. `asked`: somebody waits to be told, whatever comes of it. */
+  /**
+   * Reads the files again, one reading at a time. Never throws. `asked`: somebody waits to be told, whatever comes of
+   * it.
+   */
   renew(why: "asked" | "changed"): Promise<TlsResult> {
     const result = this.#turn.then(() => this.#renew(why));
     this.#turn = result;

@@ -1,4 +1,7 @@
-/** TLS of the ports for callers: what it is made of, and the credentials that serve it and take another one while they serve. */
+/**
+ * TLS of the ports for callers: what it is made of, and the credentials that serve it and take another one while they
+ * serve.
+ */
 import type { SecureContextOptions, TlsOptions } from "node:tls";
 import { ServerCredentials } from "@grpc/grpc-js";
 import { assert } from "../../errors.ts";
@@ -11,7 +14,9 @@ export type Tls = {
   readonly clientCertificate: "optional" | "required";
 };
 
-/** What a connection is made with. The version stands here too: a context that is set later knows nothing of the first. */
+/**
+ * What a connection is made with. The version stands here too: a context that is set later knows nothing of the first.
+ */
 export const contextOf = ({ cert, key, clientCa }: Tls): SecureContextOptions => ({
   cert: [cert],
   key: [key],

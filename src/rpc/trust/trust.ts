@@ -152,7 +152,10 @@ type Simulated =
   | { readonly kind: "model"; readonly payload: CborMap }
   | { readonly kind: "proposal"; readonly id: string };
 
-/** A candidate of the caller's own asks about the tenant's decisions whatever it likes; a proposal's stands in the ledger. */
+/**
+ * A candidate of the caller's own asks about the tenant's decisions whatever it likes; a proposal's stands in the
+ * ledger.
+ */
 const readSimulated = (caller: Caller, request: SimulateRequest): Simulated => {
   const { candidate, proposalId } = request;
   if (candidate === undefined) {

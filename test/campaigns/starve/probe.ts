@@ -1,4 +1,6 @@
-/** Loaded into the server under attack before it starts: collects garbage and tells its memory when the campaign asks. */
+/**
+ * Loaded into the server under attack before it starts: collects garbage and tells its memory when the campaign asks.
+ */
 process.on("message", () => {
   globalThis.gc?.();
   globalThis.gc?.();

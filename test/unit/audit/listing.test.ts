@@ -1,4 +1,6 @@
-/** What one listing may take: time and records, then it answers the page it has; and the event loop, one slice a turn. */
+/**
+ * What one listing may take: time and records, then it answers the page it has; and the event loop, one slice a turn.
+ */
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import type { ChainQuery } from "../../../src/audit/evidence.ts";

@@ -1,4 +1,6 @@
-/** Who is woken by a commit: the watches of the tenants it is about, a few a turn, and by a commit of decisions nobody. */
+/**
+ * Who is woken by a commit: the watches of the tenants it is about, a few a turn, and by a commit of decisions nobody.
+ */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { News } from "../../../src/canon/records/news.ts";

@@ -1,4 +1,6 @@
-/** Text that is signed: whatever somebody wrote, two different texts are shown differently, and look-alikes are named. */
+/**
+ * Text that is signed: whatever somebody wrote, two different texts are shown differently, and look-alikes are named.
+ */
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";

@@ -1,4 +1,7 @@
-/** `JSON.stringify` of every reply of every method, walked by the descriptors; @bufbuild/protobuf says what the JSON must be. */
+/**
+ * `JSON.stringify` of every reply of every method, walked by the descriptors; @bufbuild/protobuf says what the JSON
+ * must be.
+ */
 import { readFileSync } from "node:fs";
 import {
   create,

@@ -68,7 +68,10 @@ const echo =
     call.on("error", () => {});
   };
 
-/** As many records as `afterId` says, two when it says nothing, each as large as `filter.kind` is long; it waits while they are not taken. */
+/**
+ * As many records as `afterId` says, two when it says nothing, each as large as `filter.kind` is long; it waits while
+ * they are not taken.
+ */
 const exporter =
   (seen: Seen) =>
   (call: ServerWritableStream<StreamRecordsRequest, StreamRecordsResponse>): void => {

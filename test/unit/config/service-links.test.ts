@@ -1,4 +1,6 @@
-/** What Kubernetes puts into every pod for a Service is no setting of ours, and a slip of a setting is not Kubernetes'. */
+/**
+ * What Kubernetes puts into every pod for a Service is no setting of ours, and a slip of a setting is not Kubernetes'.
+ */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { readConfig } from "../../../src/config/config.ts";

@@ -1,4 +1,6 @@
-/** Every contract says which Go package it is, so that generated imports never change. buf.yaml leaves this rule to us. */
+/**
+ * Every contract says which Go package it is, so that generated imports never change. buf.yaml leaves this rule to us.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";

@@ -1,4 +1,6 @@
-/** What no tool checks about the sources: their opening comment, their purity, their names, and that no gate is muted. */
+/**
+ * What no tool checks about the sources: their opening comment, their purity, their names, and that no gate is muted.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
@@ -49,6 +51,17 @@ describe("the sources", () => {
       `(?:"(?:${kinds.join("|")})/(?:key/)?"|\`(?:${kinds.join("|")})/\\$)|tenant: "system"`,
     );
     expect(product.filter((path) => path !== place && byHand.test(read(path)))).to.deep.equal([]);
+  });
+
+  it("hold no comment line of more than 120 columns", () => {
+    const everywhere = [...all, ...sourcesUnder("bench"), ...sourcesUnder("examples")];
+    const isLong = (line: string): boolean => line.length > 120 && /^\s*(?:\/\*|\*|\/\/)/.test(line);
+    const long = everywhere.flatMap((path) =>
+      read(path)
+        .split("\n")
+        .flatMap((line, index) => (isLong(line) ? [`${path}:${index + 1}`] : [])),
+    );
+    expect(long).to.deep.equal([]);
   });
 
   it("are named after the domain", () => {

@@ -1,4 +1,7 @@
-/** The ring between the event loop and the signing thread, with both ends on one side: order, room, and counts that wrap. */
+/**
+ * The ring between the event loop and the signing thread, with both ends on one side: order, room, and counts that
+ * wrap.
+ */
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";

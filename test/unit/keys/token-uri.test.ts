@@ -1,4 +1,7 @@
-/** URIs of keys on a token: what they may say, that they come back as they were, and that no PIN gets in or out; and the PIN. */
+/**
+ * URIs of keys on a token: what they may say, that they come back as they were, and that no PIN gets in or out; and the
+ * PIN.
+ */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,7 +1,7 @@
 /**
- * Whoever can write to the directory and has no key: every entry of every index deleted, put back to what it was before, or
- * doubled, one at a time. Each is noticed when the ledger is opened or by the read that would have used it; a read that
- * answers gives what it gives of the ledger nobody touched.
+ * Whoever can write to the directory and has no key: every entry of every index deleted, put back to what it was
+ * before, or doubled, one at a time. Each is noticed when the ledger is opened or by the read that would have used it;
+ * a read that answers gives what it gives of the ledger nobody touched.
  */
 import { expect } from "chai";
 import { before, describe, it } from "mocha";

@@ -1,4 +1,6 @@
-/** One commit before it is written: everything is loaded first, and the plan then waits for nothing and changes nothing. */
+/**
+ * One commit before it is written: everything is loaded first, and the plan then waits for nothing and changes nothing.
+ */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { parseHash, toHex } from "../../../src/core/bytes.ts";

@@ -1,4 +1,7 @@
-/** Committed records by position: each once and in order, from anywhere, whatever the reader's pace and the ledger's health. */
+/**
+ * Committed records by position: each once and in order, from anywhere, whatever the reader's pace and the ledger's
+ * health.
+ */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { parseHash } from "../../../src/core/bytes.ts";

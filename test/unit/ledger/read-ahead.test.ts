@@ -1,4 +1,6 @@
-/** How many records are opened side by side: few at first, never more than are wanted, few again where they are long. */
+/**
+ * How many records are opened side by side: few at first, never more than are wanted, few again where they are long.
+ */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { ReadAhead } from "../../../src/ledger/read/read-ahead.ts";

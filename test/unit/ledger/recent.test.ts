@@ -1,4 +1,7 @@
-/** What a start reads of the newest decisions: shares of a bound, what is left of them shared again, and who was cut short. */
+/**
+ * What a start reads of the newest decisions: shares of a bound, what is left of them shared again, and who was cut
+ * short.
+ */
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import type { Ledger } from "../../../src/ledger/ledger.ts";

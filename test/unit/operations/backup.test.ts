@@ -1,4 +1,6 @@
-/** The two ends of a backup, without a network: what is sent, what is taken, and everything that is refused on the way. */
+/**
+ * The two ends of a backup, without a network: what is sent, what is taken, and everything that is refused on the way.
+ */
 import { createHash } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

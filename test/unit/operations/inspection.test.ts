@@ -1,4 +1,7 @@
-/** An inspection beside serving, without a network: who may ask, one at a time, heard by several calls, ended when nobody listens. */
+/**
+ * An inspection beside serving, without a network: who may ask, one at a time, heard by several calls, ended when
+ * nobody listens.
+ */
 import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { expect } from "chai";

@@ -1,4 +1,7 @@
-/** The order of a map's keys is that of their bytes in UTF-8, also where every key is Latin-1 and so looks almost like ASCII. */
+/**
+ * The order of a map's keys is that of their bytes in UTF-8, also where every key is Latin-1 and so looks almost like
+ * ASCII.
+ */
 import { encode } from "cbor2";
 import { expect } from "chai";
 import { describe, it } from "mocha";

@@ -1,4 +1,7 @@
-/** The weighted semaphore: nobody holds more than a share, nobody is passed over for ever, whoever leaves leaves nothing. */
+/**
+ * The weighted semaphore: nobody holds more than a share, nobody is passed over for ever, whoever leaves leaves
+ * nothing.
+ */
 import { expect } from "chai";
 import fc from "fast-check";
 import { describe, it } from "mocha";

@@ -1,4 +1,7 @@
-/** Requests through Envoy as questions, and decisions as Envoy reads them: what is refused, who is meant, and that only an allow allows. */
+/**
+ * Requests through Envoy as questions, and decisions as Envoy reads them: what is refused, who is meant, and that only
+ * an allow allows.
+ */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { AttributeContext } from "../../../generated/src/envoy/service/auth/v3/attribute_context.ts";

@@ -1,4 +1,7 @@
-/** Long answers: so many bytes of one caller being made or unread, whoever waits holds nothing, and nobody holds others up. */
+/**
+ * Long answers: so many bytes of one caller being made or unread, whoever waits holds nothing, and nobody holds others
+ * up.
+ */
 import { auditV1, canonV1 } from "@sigil/client";
 import { expect } from "chai";
 import { describe, it } from "mocha";

@@ -1,4 +1,6 @@
-/** Server streams over made-up services: backpressure, who may go on, a bad end, a vanished caller, a stopping server. */
+/**
+ * Server streams over made-up services: backpressure, who may go on, a bad end, a vanished caller, a stopping server.
+ */
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";

@@ -1,4 +1,7 @@
-/** What callers see of every kind of error: a kind without a row does not compile. Whoever changes a row changes what callers rely on. */
+/**
+ * What callers see of every kind of error: a kind without a row does not compile. Whoever changes a row changes what
+ * callers rely on.
+ */
 import { status as Code } from "@grpc/grpc-js";
 import type { CoreError } from "../../../src/core/errors.ts";
 import type { SigilError } from "../../../src/errors.ts";

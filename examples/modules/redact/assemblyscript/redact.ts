@@ -1,6 +1,6 @@
 /**
- * Takes the e-mail addresses out of a text: `{"text":"Ask ada@example.com"}` in, `{"text":"Ask [e-mail]","redacted":1}` and
- * a newline out. The same tool stands in ../rust and ../go; all three give the same bytes.
+ * Takes the e-mail addresses out of a text: `{"text":"Ask ada@example.com"}` in, `{"text":"Ask [e-mail]","redacted":1}`
+ * and a newline out. The same tool stands in ../rust and ../go; all three give the same bytes.
  */
 import { putEscaped, readOnlyMember } from "../../assemblyscript/json";
 import { put, putNumber, putText, readInput, tail, write } from "../../assemblyscript/stdio";
@@ -14,14 +14,19 @@ function isLocal(byte: u8): bool {
   return isAlphanumeric(byte) || byte == 46 || byte == 95 || byte == 37 || byte == 43 || byte == 45;
 }
 
-/** @returns where the address begins whose `@` stands at `sign`, not before `from`; `sign` itself if nothing precedes it. */
+/**
+ * @returns where the address begins whose `@` stands at `sign`, not before `from`; `sign` itself if nothing precedes
+ * it.
+ */
 function startOfLocal(sign: usize, from: usize): usize {
   let start = sign;
   while (start > from && isLocal(load<u8>(start - 1))) start -= 1;
   return start;
 }
 
-/** @returns where the domain behind `sign` ends, without a full stop or hyphen at its end; 0 if it has no dot inside. */
+/**
+ * @returns where the domain behind `sign` ends, without a full stop or hyphen at its end; 0 if it has no dot inside.
+ */
 function endOfDomain(sign: usize, limit: usize): usize {
   let end = sign + 1;
   while (end < limit && (isAlphanumeric(load<u8>(end)) || load<u8>(end) == 46 || load<u8>(end) == 45)) end += 1;

@@ -1,4 +1,7 @@
-/** Payloads of `tombstone`, `schema` and `attestation`: what Canon keeps beside its callers' records. Pure. Source: docs/spec/record.md §6. */
+/**
+ * Payloads of `tombstone`, `schema` and `attestation`: what Canon keeps beside its callers' records. Pure. Source:
+ * docs/spec/record.md §6.
+ */
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
 import { anyMap, bytesField, exactMap, oneOfField, refuseField, textField } from "../fields.ts";
 

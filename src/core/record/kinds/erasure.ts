@@ -1,6 +1,6 @@
 /**
- * Payloads of `erasure`, by which a quorum orders that a tenant's records become unreadable, and of `erased`, in which the
- * deployment says that it was done and to which records. Pure. Source: docs/spec/record.md §6.
+ * Payloads of `erasure`, by which a quorum orders that a tenant's records become unreadable, and of `erased`, in which
+ * the deployment says that it was done and to which records. Pure. Source: docs/spec/record.md §6.
  */
 import type { Hash } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";

@@ -1,4 +1,7 @@
-/** Payload of `genesis`, the record at position 0: what everything after it is trusted by. Pure. Source: docs/spec/record.md §6. */
+/**
+ * Payload of `genesis`, the record at position 0: what everything after it is trusted by. Pure. Source:
+ * docs/spec/record.md §6.
+ */
 import { toHex, type PublicKey } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
 import { distinct, exactMap, listField, publicKeyField, refuseField, textField } from "../fields.ts";

@@ -1,6 +1,6 @@
 /**
- * Payload of `module_run`: one run of a module, also one that was denied, refused or killed. Written by the server alone.
- * Input, output and log stand in it by digest and length only. Pure. Source: docs/spec/record.md §6.
+ * Payload of `module_run`: one run of a module, also one that was denied, refused or killed. Written by the server
+ * alone. Input, output and log stand in it by digest and length only. Pure. Source: docs/spec/record.md §6.
  */
 import type { Hash } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";

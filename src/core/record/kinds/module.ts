@@ -1,4 +1,6 @@
-/** Payload of `module`: code that a quorum approved, by digest, and its bounds. Pure. Source: docs/spec/record.md §6. */
+/**
+ * Payload of `module`: code that a quorum approved, by digest, and its bounds. Pure. Source: docs/spec/record.md §6.
+ */
 import type { Hash } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
 import { distinct, exactMap, hashField, listField, oneOfField, textItem, uintField } from "../fields.ts";

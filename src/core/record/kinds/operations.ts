@@ -1,4 +1,7 @@
-/** Payloads of `key_retirement` and `restoration`: what an operator did to the deployment, for whoever verifies it later. Pure. Source: docs/spec/record.md §6. */
+/**
+ * Payloads of `key_retirement` and `restoration`: what an operator did to the deployment, for whoever verifies it
+ * later. Pure. Source: docs/spec/record.md §6.
+ */
 import type { PublicKey } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
 import { exactMap, oneOfField, publicKeyField, textField, uint64Field } from "../fields.ts";

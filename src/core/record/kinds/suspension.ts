@@ -1,6 +1,6 @@
 /**
- * Payload of `suspension`: a principal, or a key, that somebody stopped at once; which of them the record's id says. Pure.
- * Source: docs/spec/record.md §6.
+ * Payload of `suspension`: a principal, or a key, that somebody stopped at once; which of them the record's id says.
+ * Pure. Source: docs/spec/record.md §6.
  */
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
 import { exactMap, textField } from "../fields.ts";

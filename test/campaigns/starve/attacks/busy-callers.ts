@@ -1,4 +1,7 @@
-/** Callers that cost processor time: tokens by the thousand, long batches, models to simulate, what is refused, and floods of what is not. */
+/**
+ * Callers that cost processor time: tokens by the thousand, long batches, models to simulate, what is refused, and
+ * floods of what is not.
+ */
 import { canonV1, trustV1 } from "@sigil/client";
 import { tally, type Attack, type World } from "../attack.ts";
 import { call, finish, frame, open, within, type Session } from "../wire.ts";

@@ -1,4 +1,7 @@
-/** Thirty records of 0.9 MB, asked for as lists and as exports, forty at a time, by callers who read and by ones who do not. */
+/**
+ * Thirty records of 0.9 MB, asked for as lists and as exports, forty at a time, by callers who read and by ones who do
+ * not.
+ */
 import { canonV1 } from "@sigil/client";
 import { tally, type Attack, type World } from "../attack.ts";
 import { call, finish, frame, open, pause, within } from "../wire.ts";

@@ -275,8 +275,8 @@ export interface ModelRows {
 }
 
 /**
- * Which decisions to list. Filters are joined by "and"; an empty one matches everything. All but the wildcards of a glob are
- * answered from an index; what it finds is opened and verified, and that decides.
+ * Which decisions to list. Filters are joined by "and"; an empty one matches everything. All but the wildcards of a
+ * glob are answered from an index; what it finds is opened and verified, and that decides.
  */
 export interface ListFrozenChainsRequest {
   /** The subject or the caller, exactly, in any spelling of its id (docs/spec/trust.md, section 10). */
@@ -284,8 +284,9 @@ export interface ListFrozenChainsRequest {
   /** The action, exactly. */
   action: string;
   /**
-   * A glob over targets: `*` within a segment's place, `**` for any number of segments, `%2A` for a star; in any spelling
-   * (docs/spec/trust.md). The segments before its first wildcard are found by index, the rest by opening each decision below.
+   * A glob over targets: `*` within a segment's place, `**` for any number of segments, `%2A` for a star; in any
+   * spelling (docs/spec/trust.md). The segments before its first wildcard are found by index, the rest by opening each
+   * decision below.
    */
   targetGlob: string;
   /** The verdict. */
@@ -301,8 +302,8 @@ export interface ListFrozenChainsRequest {
   /** The order. */
   order: ListOrder;
   /**
-   * The most decisions to return, 1 to 1,000; 0 means 50. A page may hold fewer, or none, and still have a next one: a call
-   * that has looked at as much as one may answers what it has found.
+   * The most decisions to return, 1 to 1,000; 0 means 50. A page may hold fewer, or none, and still have a next one: a
+   * call that has looked at as much as one may answers what it has found.
    */
   pageSize: number;
   /** next_page_token of the page before, with the same filters and order. */
@@ -314,15 +315,15 @@ export interface ListFrozenChainsRequest {
   /** The session, exactly. */
   session: string;
   /**
-   * The target or a beginning of it by whole segments, in any spelling: "user/ann" lists "user/ann" and "user/ann/notes", not
-   * "user/anna".
+   * The target or a beginning of it by whole segments, in any spelling: "user/ann" lists "user/ann" and
+   * "user/ann/notes", not "user/anna".
    */
   targetPrefix: string;
   /**
-   * Decisions at or after this position of the ledger. To follow decisions, each exactly once and in order: list oldest first,
-   * page by page, and when next_page_token is empty begin again with from_position = resume_position, now or after a
-   * restart. OUT_OF_RANGE past the ledger's size: then this is another ledger than the position is of, or one restored from
-   * a backup.
+   * Decisions at or after this position of the ledger. To follow decisions, each exactly once and in order: list oldest
+   * first, page by page, and when next_page_token is empty begin again with from_position = resume_position, now or
+   * after a restart. OUT_OF_RANGE past the ledger's size: then this is another ledger than the position is of, or one
+   * restored from a backup.
    */
   fromPosition: bigint;
 }
@@ -421,7 +422,10 @@ export interface GetConsistencyProofRequest {
 export interface GetConsistencyProofResponse {
   /** The newest signed checkpoint. */
   checkpoint: string;
-  /** The proof of RFC 6962 §2.1.2 from the old size to the checkpoint's, 32 bytes a hash; empty for size 0 and the same size. */
+  /**
+   * The proof of RFC 6962 §2.1.2 from the old size to the checkpoint's, 32 bytes a hash; empty for size 0 and the same
+   * size.
+   */
   consistencyProof: Uint8Array[];
 }
 
@@ -2899,8 +2903,8 @@ export const AuditServiceService = {
     responseDeserialize: (value: Buffer): GetFrozenChainResponse => GetFrozenChainResponse.decode(value),
   },
   /**
-   * Lists decisions in ledger order. Level: Observer. DATA_LOSS names the position of a record that fails; NOT_FOUND when
-   * nothing was ever recorded of the tenant that Root asks about.
+   * Lists decisions in ledger order. Level: Observer. DATA_LOSS names the position of a record that fails; NOT_FOUND
+   * when nothing was ever recorded of the tenant that Root asks about.
    */
   listFrozenChains: {
     path: "/sigil.audit.v1.AuditService/ListFrozenChains" as const,
@@ -2940,8 +2944,8 @@ export const AuditServiceService = {
     responseDeserialize: (value: Buffer): GetCheckpointResponse => GetCheckpointResponse.decode(value),
   },
   /**
-   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content. Level: Guest.
-   * OUT_OF_RANGE for a position that does not exist.
+   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content. Level:
+   * Guest. OUT_OF_RANGE for a position that does not exist.
    */
   getInclusionProof: {
     path: "/sigil.audit.v1.AuditService/GetInclusionProof" as const,
@@ -2975,8 +2979,8 @@ export interface AuditServiceServer extends UntypedServiceImplementation {
   /** Gives one decision by its id. Level: Guest. NOT_FOUND, DATA_LOSS. */
   getFrozenChain: handleUnaryCall<GetFrozenChainRequest, GetFrozenChainResponse>;
   /**
-   * Lists decisions in ledger order. Level: Observer. DATA_LOSS names the position of a record that fails; NOT_FOUND when
-   * nothing was ever recorded of the tenant that Root asks about.
+   * Lists decisions in ledger order. Level: Observer. DATA_LOSS names the position of a record that fails; NOT_FOUND
+   * when nothing was ever recorded of the tenant that Root asks about.
    */
   listFrozenChains: handleUnaryCall<ListFrozenChainsRequest, ListFrozenChainsResponse>;
   /**
@@ -2987,8 +2991,8 @@ export interface AuditServiceServer extends UntypedServiceImplementation {
   /** Gives the newest signed checkpoint of the ledger. Level: Guest. */
   getCheckpoint: handleUnaryCall<GetCheckpointRequest, GetCheckpointResponse>;
   /**
-   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content. Level: Guest.
-   * OUT_OF_RANGE for a position that does not exist.
+   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content. Level:
+   * Guest. OUT_OF_RANGE for a position that does not exist.
    */
   getInclusionProof: handleUnaryCall<GetInclusionProofRequest, GetInclusionProofResponse>;
   /**
@@ -3016,8 +3020,8 @@ export interface AuditServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetFrozenChainResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Lists decisions in ledger order. Level: Observer. DATA_LOSS names the position of a record that fails; NOT_FOUND when
-   * nothing was ever recorded of the tenant that Root asks about.
+   * Lists decisions in ledger order. Level: Observer. DATA_LOSS names the position of a record that fails; NOT_FOUND
+   * when nothing was ever recorded of the tenant that Root asks about.
    */
   listFrozenChains(
     request: ListFrozenChainsRequest,
@@ -3070,8 +3074,8 @@ export interface AuditServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetCheckpointResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content. Level: Guest.
-   * OUT_OF_RANGE for a position that does not exist.
+   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content. Level:
+   * Guest. OUT_OF_RANGE for a position that does not exist.
    */
   getInclusionProof(
     request: GetInclusionProofRequest,

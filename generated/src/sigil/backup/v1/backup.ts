@@ -1422,11 +1422,12 @@ export const BackupEnd: MessageFns<BackupEnd> = {
 export type BackupServiceService = typeof BackupServiceService;
 export const BackupServiceService = {
   /**
-   * Sends everything the ledger holds from a size on, as it was at one moment, while it goes on serving; with it the wrapped
-   * keys and the description of the deployment. Every record is opened and held against the tree before it is sent. The
-   * server reads no further than the caller takes. Level: Root, of tenant "system". OUT_OF_RANGE when the ledger is not that
-   * large, INVALID_ARGUMENT when no checkpoint was signed at that size, DATA_LOSS naming the position of a record that
-   * fails. Ends with UNAUTHENTICATED when the token expires: call again from the last checkpoint that came whole.
+   * Sends everything the ledger holds from a size on, as it was at one moment, while it goes on serving; with it the
+   * wrapped keys and the description of the deployment. Every record is opened and held against the tree before it is
+   * sent. The server reads no further than the caller takes. Level: Root, of tenant "system". OUT_OF_RANGE when the
+   * ledger is not that large, INVALID_ARGUMENT when no checkpoint was signed at that size, DATA_LOSS naming the
+   * position of a record that fails. Ends with UNAUTHENTICATED when the token expires: call again from the last
+   * checkpoint that came whole.
    */
   backup: {
     path: "/sigil.backup.v1.BackupService/Backup" as const,
@@ -1438,13 +1439,14 @@ export const BackupServiceService = {
     responseDeserialize: (value: Buffer): BackupResponse => BackupResponse.decode(value),
   },
   /**
-   * Inspects everything that the server has on its disk, as it was at one moment, while it goes on serving: opens every seal,
-   * verifies every signature, works the tree and the indexes out again, compares with the anchor; sees that what takes a
-   * quorum had one and that every active module's code is there. The server reads its files again for it: nothing that it
-   * remembers vouches for them. Half of its time at most goes into it. Says how far it is about every second, then what it
-   * found. Level: Root, of tenant "system". One at a time, else RESOURCE_EXHAUSTED with reason INSPECTIONS. Ends with
-   * UNAUTHENTICATED when the token expires, while the inspection goes on for 30 seconds: call again with its id. NOT_FOUND
-   * when there is none of that id any more, UNAVAILABLE when a tenant is about to be erased: begin anew.
+   * Inspects everything that the server has on its disk, as it was at one moment, while it goes on serving: opens every
+   * seal, verifies every signature, works the tree and the indexes out again, compares with the anchor; sees that what
+   * takes a quorum had one and that every active module's code is there. The server reads its files again for it:
+   * nothing that it remembers vouches for them. Half of its time at most goes into it. Says how far it is about every
+   * second, then what it found. Level: Root, of tenant "system". One at a time, else RESOURCE_EXHAUSTED with reason
+   * INSPECTIONS. Ends with UNAUTHENTICATED when the token expires, while the inspection goes on for 30 seconds: call
+   * again with its id. NOT_FOUND when there is none of that id any more, UNAVAILABLE when a tenant is about to be
+   * erased: begin anew.
    */
   inspect: {
     path: "/sigil.backup.v1.BackupService/Inspect" as const,
@@ -1459,32 +1461,35 @@ export const BackupServiceService = {
 
 export interface BackupServiceServer extends UntypedServiceImplementation {
   /**
-   * Sends everything the ledger holds from a size on, as it was at one moment, while it goes on serving; with it the wrapped
-   * keys and the description of the deployment. Every record is opened and held against the tree before it is sent. The
-   * server reads no further than the caller takes. Level: Root, of tenant "system". OUT_OF_RANGE when the ledger is not that
-   * large, INVALID_ARGUMENT when no checkpoint was signed at that size, DATA_LOSS naming the position of a record that
-   * fails. Ends with UNAUTHENTICATED when the token expires: call again from the last checkpoint that came whole.
+   * Sends everything the ledger holds from a size on, as it was at one moment, while it goes on serving; with it the
+   * wrapped keys and the description of the deployment. Every record is opened and held against the tree before it is
+   * sent. The server reads no further than the caller takes. Level: Root, of tenant "system". OUT_OF_RANGE when the
+   * ledger is not that large, INVALID_ARGUMENT when no checkpoint was signed at that size, DATA_LOSS naming the
+   * position of a record that fails. Ends with UNAUTHENTICATED when the token expires: call again from the last
+   * checkpoint that came whole.
    */
   backup: handleServerStreamingCall<BackupRequest, BackupResponse>;
   /**
-   * Inspects everything that the server has on its disk, as it was at one moment, while it goes on serving: opens every seal,
-   * verifies every signature, works the tree and the indexes out again, compares with the anchor; sees that what takes a
-   * quorum had one and that every active module's code is there. The server reads its files again for it: nothing that it
-   * remembers vouches for them. Half of its time at most goes into it. Says how far it is about every second, then what it
-   * found. Level: Root, of tenant "system". One at a time, else RESOURCE_EXHAUSTED with reason INSPECTIONS. Ends with
-   * UNAUTHENTICATED when the token expires, while the inspection goes on for 30 seconds: call again with its id. NOT_FOUND
-   * when there is none of that id any more, UNAVAILABLE when a tenant is about to be erased: begin anew.
+   * Inspects everything that the server has on its disk, as it was at one moment, while it goes on serving: opens every
+   * seal, verifies every signature, works the tree and the indexes out again, compares with the anchor; sees that what
+   * takes a quorum had one and that every active module's code is there. The server reads its files again for it:
+   * nothing that it remembers vouches for them. Half of its time at most goes into it. Says how far it is about every
+   * second, then what it found. Level: Root, of tenant "system". One at a time, else RESOURCE_EXHAUSTED with reason
+   * INSPECTIONS. Ends with UNAUTHENTICATED when the token expires, while the inspection goes on for 30 seconds: call
+   * again with its id. NOT_FOUND when there is none of that id any more, UNAVAILABLE when a tenant is about to be
+   * erased: begin anew.
    */
   inspect: handleServerStreamingCall<InspectRequest, InspectResponse>;
 }
 
 export interface BackupServiceClient extends Client {
   /**
-   * Sends everything the ledger holds from a size on, as it was at one moment, while it goes on serving; with it the wrapped
-   * keys and the description of the deployment. Every record is opened and held against the tree before it is sent. The
-   * server reads no further than the caller takes. Level: Root, of tenant "system". OUT_OF_RANGE when the ledger is not that
-   * large, INVALID_ARGUMENT when no checkpoint was signed at that size, DATA_LOSS naming the position of a record that
-   * fails. Ends with UNAUTHENTICATED when the token expires: call again from the last checkpoint that came whole.
+   * Sends everything the ledger holds from a size on, as it was at one moment, while it goes on serving; with it the
+   * wrapped keys and the description of the deployment. Every record is opened and held against the tree before it is
+   * sent. The server reads no further than the caller takes. Level: Root, of tenant "system". OUT_OF_RANGE when the
+   * ledger is not that large, INVALID_ARGUMENT when no checkpoint was signed at that size, DATA_LOSS naming the
+   * position of a record that fails. Ends with UNAUTHENTICATED when the token expires: call again from the last
+   * checkpoint that came whole.
    */
   backup(request: BackupRequest, options?: Partial<CallOptions>): ClientReadableStream<BackupResponse>;
   backup(
@@ -1493,13 +1498,14 @@ export interface BackupServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientReadableStream<BackupResponse>;
   /**
-   * Inspects everything that the server has on its disk, as it was at one moment, while it goes on serving: opens every seal,
-   * verifies every signature, works the tree and the indexes out again, compares with the anchor; sees that what takes a
-   * quorum had one and that every active module's code is there. The server reads its files again for it: nothing that it
-   * remembers vouches for them. Half of its time at most goes into it. Says how far it is about every second, then what it
-   * found. Level: Root, of tenant "system". One at a time, else RESOURCE_EXHAUSTED with reason INSPECTIONS. Ends with
-   * UNAUTHENTICATED when the token expires, while the inspection goes on for 30 seconds: call again with its id. NOT_FOUND
-   * when there is none of that id any more, UNAVAILABLE when a tenant is about to be erased: begin anew.
+   * Inspects everything that the server has on its disk, as it was at one moment, while it goes on serving: opens every
+   * seal, verifies every signature, works the tree and the indexes out again, compares with the anchor; sees that what
+   * takes a quorum had one and that every active module's code is there. The server reads its files again for it:
+   * nothing that it remembers vouches for them. Half of its time at most goes into it. Says how far it is about every
+   * second, then what it found. Level: Root, of tenant "system". One at a time, else RESOURCE_EXHAUSTED with reason
+   * INSPECTIONS. Ends with UNAUTHENTICATED when the token expires, while the inspection goes on for 30 seconds: call
+   * again with its id. NOT_FOUND when there is none of that id any more, UNAVAILABLE when a tenant is about to be
+   * erased: begin anew.
    */
   inspect(request: InspectRequest, options?: Partial<CallOptions>): ClientReadableStream<InspectResponse>;
   inspect(

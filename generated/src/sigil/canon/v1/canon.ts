@@ -235,10 +235,10 @@ export interface WriteRecordRequest {
    */
   id: string;
   /**
-   * The kind, 1 to 255 bytes. An id keeps its kind for life. Kinds the server writes itself (frozen_chain, proposal, …) are
-   * refused; kind "principal" enrols a Guest or Observer of the tenant under id "principal/<name>", or "principal/~<SHA-256 of
-   * the name>" with the name as "id" in the payload where a record's id cannot hold it (docs/spec/record.md §6). A tombstone
-   * may leave it empty.
+   * The kind, 1 to 255 bytes. An id keeps its kind for life. Kinds the server writes itself (frozen_chain, proposal, …)
+   * are refused; kind "principal" enrols a Guest or Observer of the tenant under id "principal/<name>", or
+   * "principal/~<SHA-256 of the name>" with the name as "id" in the payload where a record's id cannot hold it
+   * (docs/spec/record.md §6). A tombstone may leave it empty.
    */
   kind: string;
   /** Version of the kind's payload schema, 1 to 65535; 0 means 1. Of kind "principal" the one that its payload takes. */
@@ -295,7 +295,10 @@ export interface WriteRecordResponse {
 
 /** Writes that are committed together. */
 export interface BatchWriteRecordsRequest {
-  /** 1 to 100 writes with distinct ids, and no more than answers fit a reply. Their own idempotency_key must be empty; the batch has one. */
+  /**
+   * 1 to 100 writes with distinct ids, and no more than answers fit a reply. Their own idempotency_key must be empty;
+   * the batch has one.
+   */
   writes: WriteRecordRequest[];
   /** Makes a repeat of the whole batch safe; see WriteRecordRequest.idempotency_key. */
   idempotencyKey: string;
@@ -383,8 +386,8 @@ export interface ListRecordsRequest {
   /** How much of each. */
   view: RecordView;
   /**
-   * Dotted paths into JSON payloads, for example "owner.name": payload_json then holds these alone, and payload_cbor and
-   * envelope are left out. At most 32. Empty means whole payloads.
+   * Dotted paths into JSON payloads, for example "owner.name": payload_json then holds these alone, and payload_cbor
+   * and envelope are left out. At most 32. Empty means whole payloads.
    */
   payloadMask: string[];
   /** The most records to return, 1 to 1,000; 0 means 50. A page may hold fewer and still have a next one. */
@@ -580,8 +583,8 @@ export interface Proposal {
 /** Asks for a change of a system record. */
 export interface ProposeRecordRequest {
   /**
-   * Id of the system record: "trust_model/active", "principal/<id>", "schema/<kind>" or "module/<name>". A principal whose
-   * id no record id can hold is proposed as "principal/~<SHA-256 of the id>", with the id in the payload.
+   * Id of the system record: "trust_model/active", "principal/<id>", "schema/<kind>" or "module/<name>". A principal
+   * whose id no record id can hold is proposed as "principal/~<SHA-256 of the id>", with the id in the payload.
    */
   id: string;
   /** The new content; exactly one of these. */
@@ -618,7 +621,10 @@ export interface ProposeRecordResponse {
     | undefined;
   /** The decision that allowed it. */
   auditId: string;
-  /** What is most likely a mistake in a proposed trust model, one line a row (docs/spec/trust.md, section 11). The proposal stands. */
+  /**
+   * What is most likely a mistake in a proposed trust model, one line a row (docs/spec/trust.md, section 11). The
+   * proposal stands.
+   */
   warnings: string[];
 }
 
@@ -734,8 +740,8 @@ export interface GetSystemRecordResponse {
     | VersionedRecord
     | undefined;
   /**
-   * Witnesses whose approvals are in its envelope and verify; empty for records of the genesis group and of the server's
-   * own keys.
+   * Witnesses whose approvals are in its envelope and verify; empty for records of the genesis group and of the
+   * server's own keys.
    */
   attestedBy: string[];
   /** Approvals it needed when it was committed. */
@@ -5285,16 +5291,17 @@ export const GetSystemRecordResponse: MessageFns<GetSystemRecordResponse> = {
 };
 
 /**
- * Keeps versioned, signed, encrypted records. In the user space whoever has the level writes its tenant's records; in the
- * system space nobody writes alone: a proposal is committed when k of the n witnesses have signed it. Every write is
- * decided by the trust model first, and the record links to that decision. Every record is decrypted and verified (hash,
- * signature, key, position, inclusion, schema) before it is answered; one that fails is DATA_LOSS and is never served.
+ * Keeps versioned, signed, encrypted records. In the user space whoever has the level writes its tenant's records; in
+ * the system space nobody writes alone: a proposal is committed when k of the n witnesses have signed it. Every write
+ * is decided by the trust model first, and the record links to that decision. Every record is decrypted and verified
+ * (hash, signature, key, position, inclusion, schema) before it is answered; one that fails is DATA_LOSS and is never
+ * served.
  *
  * Errors of every call: INVALID_ARGUMENT (a field breaks its rule; BadRequest names it), UNAUTHENTICATED,
  * PERMISSION_DENIED (the level is too low, the tenant is another's, or the model denied: ErrorInfo says which and names
- * the decision), DEADLINE_EXCEEDED, CANCELLED. Of every write also: RESOURCE_EXHAUSTED (back off), UNAVAILABLE (it may or
- * may not have been kept: repeat it with the same idempotency_key). FAILED_PRECONDITION with reason ERASED when the tenant
- * was erased: the details name the record that ordered it. Callers see their own tenant and the system space;
+ * the decision), DEADLINE_EXCEEDED, CANCELLED. Of every write also: RESOURCE_EXHAUSTED (back off), UNAVAILABLE (it may
+ * or may not have been kept: repeat it with the same idempotency_key). FAILED_PRECONDITION with reason ERASED when the
+ * tenant was erased: the details name the record that ordered it. Callers see their own tenant and the system space;
  * Root of tenant "system" sees every tenant. A witness may call with its own key as "witness/<id>": an Observer of
  * tenant "system".
  */
@@ -5314,7 +5321,10 @@ export const CanonServiceService = {
     responseSerialize: (value: WriteRecordResponse): Buffer => Buffer.from(WriteRecordResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WriteRecordResponse => WriteRecordResponse.decode(value),
   },
-  /** Writes up to 100 records, all or none, with at most 768 KiB of payloads together. Level: Operator. Errors as in WriteRecord, fields as "writes[3].id". */
+  /**
+   * Writes up to 100 records, all or none, with at most 768 KiB of payloads together. Level: Operator. Errors as in
+   * WriteRecord, fields as "writes[3].id".
+   */
   batchWriteRecords: {
     path: "/sigil.canon.v1.CanonService/BatchWriteRecords" as const,
     requestStream: false as const,
@@ -5353,8 +5363,8 @@ export const CanonServiceService = {
     responseDeserialize: (value: Buffer): ListRecordsResponse => ListRecordsResponse.decode(value),
   },
   /**
-   * The same as a stream, for exports: every matching record as the ledger was when the call began. Level: Observer. Has
-   * no deadline but the caller's; the server reads no further than the caller takes.
+   * The same as a stream, for exports: every matching record as the ledger was when the call began. Level: Observer.
+   * Has no deadline but the caller's; the server reads no further than the caller takes.
    */
   streamRecords: {
     path: "/sigil.canon.v1.CanonService/StreamRecords" as const,
@@ -5392,11 +5402,10 @@ export const CanonServiceService = {
     responseDeserialize: (value: Buffer): WatchResponse => WatchResponse.decode(value),
   },
   /**
-   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone, which
-   * is also how a suspension is lifted.
-   * Level: Mentor; for an erasure Root of tenant "system".
-   * What can be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key
-   * of small order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
+   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone,
+   * which is also how a suspension is lifted. Level: Mentor; for an erasure Root of tenant "system". What can be known
+   * to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key of small order, a
+   * schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
    */
   proposeRecord: {
     path: "/sigil.canon.v1.CanonService/ProposeRecord" as const,
@@ -5431,8 +5440,8 @@ export const CanonServiceService = {
   },
   /**
    * Gives a witness's signed approval or rejection. Level: Guest: the witness's signature is the authority. Commits in
-   * the same batch at the k-th approval, unless the proposal asks for a separate commit. FAILED_PRECONDITION with
-   * the reason when the attestation does not count (docs/spec/quorum.md lists them), ALREADY_EXISTS when the witness has
+   * the same batch at the k-th approval, unless the proposal asks for a separate commit. FAILED_PRECONDITION with the
+   * reason when the attestation does not count (docs/spec/quorum.md lists them), ALREADY_EXISTS when the witness has
    * attested before, PERMISSION_DENIED for a signature that does not hold or is no witness's. NOT_FOUND.
    */
   attestProposal: {
@@ -5462,8 +5471,8 @@ export const CanonServiceService = {
     responseDeserialize: (value: Buffer): CommitProposalResponse => CommitProposalResponse.decode(value),
   },
   /**
-   * Ends an open proposal. Level: Mentor, and only its proposer, or Root of tenant "system", but Root neither one of somebody
-   * else's about its own principal record nor one about a suspension. NOT_FOUND.
+   * Ends an open proposal. Level: Mentor, and only its proposer, or Root of tenant "system", but Root neither one of
+   * somebody else's about its own principal record nor one about a suspension. NOT_FOUND.
    */
   withdrawProposal: {
     path: "/sigil.canon.v1.CanonService/WithdrawProposal" as const,
@@ -5500,7 +5509,10 @@ export interface CanonServiceServer extends UntypedServiceImplementation {
    * idempotency key with another body.
    */
   writeRecord: handleUnaryCall<WriteRecordRequest, WriteRecordResponse>;
-  /** Writes up to 100 records, all or none, with at most 768 KiB of payloads together. Level: Operator. Errors as in WriteRecord, fields as "writes[3].id". */
+  /**
+   * Writes up to 100 records, all or none, with at most 768 KiB of payloads together. Level: Operator. Errors as in
+   * WriteRecord, fields as "writes[3].id".
+   */
   batchWriteRecords: handleUnaryCall<BatchWriteRecordsRequest, BatchWriteRecordsResponse>;
   /**
    * Gives one record: its newest version, one by number or hash, or as the ledger had it at a size. Level: Observer.
@@ -5513,8 +5525,8 @@ export interface CanonServiceServer extends UntypedServiceImplementation {
    */
   listRecords: handleUnaryCall<ListRecordsRequest, ListRecordsResponse>;
   /**
-   * The same as a stream, for exports: every matching record as the ledger was when the call began. Level: Observer. Has
-   * no deadline but the caller's; the server reads no further than the caller takes.
+   * The same as a stream, for exports: every matching record as the ledger was when the call began. Level: Observer.
+   * Has no deadline but the caller's; the server reads no further than the caller takes.
    */
   streamRecords: handleServerStreamingCall<StreamRecordsRequest, StreamRecordsResponse>;
   /** Lists the versions of one record. Level: Observer. NOT_FOUND. */
@@ -5527,11 +5539,10 @@ export interface CanonServiceServer extends UntypedServiceImplementation {
    */
   watch: handleServerStreamingCall<WatchRequest, WatchResponse>;
   /**
-   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone, which
-   * is also how a suspension is lifted.
-   * Level: Mentor; for an erasure Root of tenant "system".
-   * What can be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key
-   * of small order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
+   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone,
+   * which is also how a suspension is lifted. Level: Mentor; for an erasure Root of tenant "system". What can be known
+   * to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key of small order, a
+   * schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
    */
   proposeRecord: handleUnaryCall<ProposeRecordRequest, ProposeRecordResponse>;
   /** Gives one proposal with the exact bytes to attest. Level: Observer. NOT_FOUND. */
@@ -5540,8 +5551,8 @@ export interface CanonServiceServer extends UntypedServiceImplementation {
   listProposals: handleUnaryCall<ListProposalsRequest, ListProposalsResponse>;
   /**
    * Gives a witness's signed approval or rejection. Level: Guest: the witness's signature is the authority. Commits in
-   * the same batch at the k-th approval, unless the proposal asks for a separate commit. FAILED_PRECONDITION with
-   * the reason when the attestation does not count (docs/spec/quorum.md lists them), ALREADY_EXISTS when the witness has
+   * the same batch at the k-th approval, unless the proposal asks for a separate commit. FAILED_PRECONDITION with the
+   * reason when the attestation does not count (docs/spec/quorum.md lists them), ALREADY_EXISTS when the witness has
    * attested before, PERMISSION_DENIED for a signature that does not hold or is no witness's. NOT_FOUND.
    */
   attestProposal: handleUnaryCall<AttestProposalRequest, AttestProposalResponse>;
@@ -5551,8 +5562,8 @@ export interface CanonServiceServer extends UntypedServiceImplementation {
    */
   commitProposal: handleUnaryCall<CommitProposalRequest, CommitProposalResponse>;
   /**
-   * Ends an open proposal. Level: Mentor, and only its proposer, or Root of tenant "system", but Root neither one of somebody
-   * else's about its own principal record nor one about a suspension. NOT_FOUND.
+   * Ends an open proposal. Level: Mentor, and only its proposer, or Root of tenant "system", but Root neither one of
+   * somebody else's about its own principal record nor one about a suspension. NOT_FOUND.
    */
   withdrawProposal: handleUnaryCall<WithdrawProposalRequest, WithdrawProposalResponse>;
   /**
@@ -5583,7 +5594,10 @@ export interface CanonServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: WriteRecordResponse) => void,
   ): ClientUnaryCall;
-  /** Writes up to 100 records, all or none, with at most 768 KiB of payloads together. Level: Operator. Errors as in WriteRecord, fields as "writes[3].id". */
+  /**
+   * Writes up to 100 records, all or none, with at most 768 KiB of payloads together. Level: Operator. Errors as in
+   * WriteRecord, fields as "writes[3].id".
+   */
   batchWriteRecords(
     request: BatchWriteRecordsRequest,
     callback: (error: ServiceError | null, response: BatchWriteRecordsResponse) => void,
@@ -5638,8 +5652,8 @@ export interface CanonServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListRecordsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * The same as a stream, for exports: every matching record as the ledger was when the call began. Level: Observer. Has
-   * no deadline but the caller's; the server reads no further than the caller takes.
+   * The same as a stream, for exports: every matching record as the ledger was when the call began. Level: Observer.
+   * Has no deadline but the caller's; the server reads no further than the caller takes.
    */
   streamRecords(
     request: StreamRecordsRequest,
@@ -5679,11 +5693,10 @@ export interface CanonServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchResponse>;
   /**
-   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone, which
-   * is also how a suspension is lifted.
-   * Level: Mentor; for an erasure Root of tenant "system".
-   * What can be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key
-   * of small order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
+   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone,
+   * which is also how a suspension is lifted. Level: Mentor; for an erasure Root of tenant "system". What can be known
+   * to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key of small order, a
+   * schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
    */
   proposeRecord(
     request: ProposeRecordRequest,
@@ -5734,8 +5747,8 @@ export interface CanonServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Gives a witness's signed approval or rejection. Level: Guest: the witness's signature is the authority. Commits in
-   * the same batch at the k-th approval, unless the proposal asks for a separate commit. FAILED_PRECONDITION with
-   * the reason when the attestation does not count (docs/spec/quorum.md lists them), ALREADY_EXISTS when the witness has
+   * the same batch at the k-th approval, unless the proposal asks for a separate commit. FAILED_PRECONDITION with the
+   * reason when the attestation does not count (docs/spec/quorum.md lists them), ALREADY_EXISTS when the witness has
    * attested before, PERMISSION_DENIED for a signature that does not hold or is no witness's. NOT_FOUND.
    */
   attestProposal(
@@ -5773,8 +5786,8 @@ export interface CanonServiceClient extends Client {
     callback: (error: ServiceError | null, response: CommitProposalResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Ends an open proposal. Level: Mentor, and only its proposer, or Root of tenant "system", but Root neither one of somebody
-   * else's about its own principal record nor one about a suspension. NOT_FOUND.
+   * Ends an open proposal. Level: Mentor, and only its proposer, or Root of tenant "system", but Root neither one of
+   * somebody else's about its own principal record nor one about a suspension. NOT_FOUND.
    */
   withdrawProposal(
     request: WithdrawProposalRequest,

@@ -47,7 +47,10 @@ export interface Witness {
 
 /** Asks for the witnesses. */
 export interface ListWitnessesRequest {
-  /** How many at most, up to 1000; 0 means all of them in one reply, without authority and description where it would be too long. */
+  /**
+   * How many at most, up to 1000; 0 means all of them in one reply, without authority and description where it would be
+   * too long.
+   */
   pageSize: number;
   /** The next_page_token of the page before, by the same caller; empty for the first. */
   pageToken: string;
@@ -62,8 +65,8 @@ export interface ListWitnessesResponse {
     | Quorum
     | undefined;
   /**
-   * Give it as page_token for the next page; empty on the last. Each page shows the registry as it is when it is asked for: a
-   * change of quorum.epoch between two pages says that it has changed.
+   * Give it as page_token for the next page; empty on the last. Each page shows the registry as it is when it is asked
+   * for: a change of quorum.epoch between two pages says that it has changed.
    */
   nextPageToken: string;
 }
@@ -1554,14 +1557,14 @@ export const ProposeWitnessChangeResponse: MessageFns<ProposeWitnessChangeRespon
 };
 
 /**
- * Shows the registry and proposes its changes. A change needs k of the registry as it is before it, and an added or replaced
- * key must also sign. Errors of every call as in CanonService.
+ * Shows the registry and proposes its changes. A change needs k of the registry as it is before it, and an added or
+ * replaced key must also sign. Errors of every call as in CanonService.
  */
 export type WitnessServiceService = typeof WitnessServiceService;
 export const WitnessServiceService = {
   /**
-   * Lists the enrolled witnesses by id. Level: Guest: who must agree is no secret. INVALID_ARGUMENT for a page token that is not
-   * this caller's.
+   * Lists the enrolled witnesses by id. Level: Guest: who must agree is no secret. INVALID_ARGUMENT for a page token
+   * that is not this caller's.
    */
   listWitnesses: {
     path: "/sigil.canon.v1.WitnessService/ListWitnesses" as const,
@@ -1602,8 +1605,8 @@ export const WitnessServiceService = {
 
 export interface WitnessServiceServer extends UntypedServiceImplementation {
   /**
-   * Lists the enrolled witnesses by id. Level: Guest: who must agree is no secret. INVALID_ARGUMENT for a page token that is not
-   * this caller's.
+   * Lists the enrolled witnesses by id. Level: Guest: who must agree is no secret. INVALID_ARGUMENT for a page token
+   * that is not this caller's.
    */
   listWitnesses: handleUnaryCall<ListWitnessesRequest, ListWitnessesResponse>;
   /**
@@ -1617,8 +1620,8 @@ export interface WitnessServiceServer extends UntypedServiceImplementation {
 
 export interface WitnessServiceClient extends Client {
   /**
-   * Lists the enrolled witnesses by id. Level: Guest: who must agree is no secret. INVALID_ARGUMENT for a page token that is not
-   * this caller's.
+   * Lists the enrolled witnesses by id. Level: Guest: who must agree is no secret. INVALID_ARGUMENT for a page token
+   * that is not this caller's.
    */
   listWitnesses(
     request: ListWitnessesRequest,

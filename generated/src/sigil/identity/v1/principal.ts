@@ -91,8 +91,8 @@ export function enrolmentToJSON(object: Enrolment): string {
 /** Why and by whom a principal or a key was stopped. */
 export interface Suspension {
   /**
-   * The id of its record in the system space, "suspension/principal/<id>" or "suspension/key/<thumbprint in hex>": what a
-   * lift proposes to end.
+   * The id of its record in the system space, "suspension/principal/<id>" or "suspension/key/<thumbprint in hex>": what
+   * a lift proposes to end.
    */
   recordId: string;
   /** Why, as whoever suspended said it. Observers of every tenant can read it. */
@@ -142,8 +142,9 @@ export interface SuspendPrincipalRequest {
   /** The principal's id. */
   principal: string;
   /**
-   * The thumbprint of one of its keys, 32 bytes: only that key is suspended, for every principal that has it and that the
-   * caller may suspend. Empty suspends the principal, whatever proves it: tokens by any key and client certificates.
+   * The thumbprint of one of its keys, 32 bytes: only that key is suspended, for every principal that has it and that
+   * the caller may suspend. Empty suspends the principal, whatever proves it: tokens by any key and client
+   * certificates.
    */
   keyThumbprint: Uint8Array;
   /** Why, 1 to 1,024 bytes; no secret: Observers of every tenant can read it. */
@@ -181,8 +182,8 @@ export interface GetPrincipalResponse {
 /** Asks for principals. */
 export interface ListPrincipalsRequest {
   /**
-   * Only those of this tenant. Empty means every tenant for Root of tenant "system", and the caller's own for others, to
-   * whom another is PERMISSION_DENIED (TENANT_FORBIDDEN).
+   * Only those of this tenant. Empty means every tenant for Root of tenant "system", and the caller's own for others,
+   * to whom another is PERMISSION_DENIED (TENANT_FORBIDDEN).
    */
   tenant: string;
   /** Only those of this level; unspecified means any. */
@@ -200,8 +201,8 @@ export interface ListPrincipalsResponse {
   /** In the order of the listing. A page may be short or empty and still have a next one. */
   principals: Principal[];
   /**
-   * Give it as page_token for the next page; empty on the last. Each page shows the ledger as it is when it is asked for:
-   * whoever was there throughout is listed once.
+   * Give it as page_token for the next page; empty on the last. Each page shows the ledger as it is when it is asked
+   * for: whoever was there throughout is listed once.
    */
   nextPageToken: string;
 }
@@ -1272,32 +1273,34 @@ export const ListPrincipalsResponse: MessageFns<ListPrincipalsResponse> = {
  * record of its own in the system space; the principal's record stays as it is. Enrolling, changing and revoking a
  * principal goes through CanonService: a proposal, or WriteRecord for what a tenant enrols by itself.
  *
- * To lift a suspension, propose the end of its record: CanonService.ProposeRecord with the id in Suspension.record_id and
- * a tombstone. The suspension ends when k witnesses have attested it.
+ * To lift a suspension, propose the end of its record: CanonService.ProposeRecord with the id in Suspension.record_id
+ * and a tombstone. The suspension ends when k witnesses have attested it.
  *
  * Who sees whom: Root of tenant "system" everybody, whoever else is a Mentor or more the principals of its own tenant,
  * everybody else itself alone. Who is out of sight is NOT_FOUND, as if it did not exist.
  *
  * Errors of every call: INVALID_ARGUMENT (a field breaks its rule; BadRequest names it), UNAUTHENTICATED,
- * PERMISSION_DENIED, DEADLINE_EXCEEDED, CANCELLED, UNAVAILABLE and DATA_LOSS (a record fails its proof) as in CanonService.
+ * PERMISSION_DENIED, DEADLINE_EXCEEDED, CANCELLED, UNAVAILABLE and DATA_LOSS (a record fails its proof) as in
+ * CanonService.
  */
 export type PrincipalServiceService = typeof PrincipalServiceService;
 export const PrincipalServiceService = {
   /**
    * Suspends a principal, or one key for every principal that has it, from the next call on. Level: Mentor. Streams and
-   * watches of whom it stops end at their next message; its calls are UNAUTHENTICATED with reason PRINCIPAL_SUSPENDED or
-   * KEY_SUSPENDED.
+   * watches of whom it stops end at their next message; its calls are UNAUTHENTICATED with reason PRINCIPAL_SUSPENDED
+   * or KEY_SUSPENDED.
    *
-   * Root of tenant "system" suspends anybody; whoever else is a Mentor or more suspends principals of its own tenant with
-   * a level below its own, and a key that it suspends stops those principals alone. The trust model is asked first, and
-   * the suspension links to its decision. One that stands already is the answer, with `already_suspended`, and nothing is
-   * written: a repeat is safe.
+   * Root of tenant "system" suspends anybody; whoever else is a Mentor or more suspends principals of its own tenant
+   * with a level below its own, and a key that it suspends stops those principals alone. The trust model is asked
+   * first, and the suspension links to its decision. One that stands already is the answer, with `already_suspended`,
+   * and nothing is written: a repeat is safe.
    *
    * NOT_FOUND for a principal or key that is not there. PERMISSION_DENIED with reason LEVEL_TOO_LOW, or DENIED when the
-   * trust model does not allow it. FAILED_PRECONDITION with reason LAST_ROOT (no active Root of tenant "system" would be
-   * left), LAST_PROPOSER (nobody but the caller would be left who could propose to lift it), WITNESS (witnesses change
-   * by WitnessService.ProposeWitnessChange) or OTHERS_SUSPENSION (the key is suspended in a reach that the caller's cannot
-   * take the place of: suspend the principal). UNAUTHENTICATED when the caller was itself suspended meanwhile.
+   * trust model does not allow it. FAILED_PRECONDITION with reason LAST_ROOT (no active Root of tenant "system" would
+   * be left), LAST_PROPOSER (nobody but the caller would be left who could propose to lift it), WITNESS (witnesses
+   * change by WitnessService.ProposeWitnessChange) or OTHERS_SUSPENSION (the key is suspended in a reach that the
+   * caller's cannot take the place of: suspend the principal). UNAUTHENTICATED when the caller was itself suspended
+   * meanwhile.
    */
   suspendPrincipal: {
     path: "/sigil.identity.v1.PrincipalService/SuspendPrincipal" as const,
@@ -1325,8 +1328,8 @@ export const PrincipalServiceService = {
     responseDeserialize: (value: Buffer): GetPrincipalResponse => GetPrincipalResponse.decode(value),
   },
   /**
-   * Lists principals: first those of the system space by id, then those that tenants enrolled themselves by tenant and id.
-   * Level: Guest; below Mentor the caller itself is all there is. Witnesses are listed by WitnessService.
+   * Lists principals: first those of the system space by id, then those that tenants enrolled themselves by tenant and
+   * id. Level: Guest; below Mentor the caller itself is all there is. Witnesses are listed by WitnessService.
    */
   listPrincipals: {
     path: "/sigil.identity.v1.PrincipalService/ListPrincipals" as const,
@@ -1344,19 +1347,20 @@ export const PrincipalServiceService = {
 export interface PrincipalServiceServer extends UntypedServiceImplementation {
   /**
    * Suspends a principal, or one key for every principal that has it, from the next call on. Level: Mentor. Streams and
-   * watches of whom it stops end at their next message; its calls are UNAUTHENTICATED with reason PRINCIPAL_SUSPENDED or
-   * KEY_SUSPENDED.
+   * watches of whom it stops end at their next message; its calls are UNAUTHENTICATED with reason PRINCIPAL_SUSPENDED
+   * or KEY_SUSPENDED.
    *
-   * Root of tenant "system" suspends anybody; whoever else is a Mentor or more suspends principals of its own tenant with
-   * a level below its own, and a key that it suspends stops those principals alone. The trust model is asked first, and
-   * the suspension links to its decision. One that stands already is the answer, with `already_suspended`, and nothing is
-   * written: a repeat is safe.
+   * Root of tenant "system" suspends anybody; whoever else is a Mentor or more suspends principals of its own tenant
+   * with a level below its own, and a key that it suspends stops those principals alone. The trust model is asked
+   * first, and the suspension links to its decision. One that stands already is the answer, with `already_suspended`,
+   * and nothing is written: a repeat is safe.
    *
    * NOT_FOUND for a principal or key that is not there. PERMISSION_DENIED with reason LEVEL_TOO_LOW, or DENIED when the
-   * trust model does not allow it. FAILED_PRECONDITION with reason LAST_ROOT (no active Root of tenant "system" would be
-   * left), LAST_PROPOSER (nobody but the caller would be left who could propose to lift it), WITNESS (witnesses change
-   * by WitnessService.ProposeWitnessChange) or OTHERS_SUSPENSION (the key is suspended in a reach that the caller's cannot
-   * take the place of: suspend the principal). UNAUTHENTICATED when the caller was itself suspended meanwhile.
+   * trust model does not allow it. FAILED_PRECONDITION with reason LAST_ROOT (no active Root of tenant "system" would
+   * be left), LAST_PROPOSER (nobody but the caller would be left who could propose to lift it), WITNESS (witnesses
+   * change by WitnessService.ProposeWitnessChange) or OTHERS_SUSPENSION (the key is suspended in a reach that the
+   * caller's cannot take the place of: suspend the principal). UNAUTHENTICATED when the caller was itself suspended
+   * meanwhile.
    */
   suspendPrincipal: handleUnaryCall<SuspendPrincipalRequest, SuspendPrincipalResponse>;
   /**
@@ -1365,8 +1369,8 @@ export interface PrincipalServiceServer extends UntypedServiceImplementation {
    */
   getPrincipal: handleUnaryCall<GetPrincipalRequest, GetPrincipalResponse>;
   /**
-   * Lists principals: first those of the system space by id, then those that tenants enrolled themselves by tenant and id.
-   * Level: Guest; below Mentor the caller itself is all there is. Witnesses are listed by WitnessService.
+   * Lists principals: first those of the system space by id, then those that tenants enrolled themselves by tenant and
+   * id. Level: Guest; below Mentor the caller itself is all there is. Witnesses are listed by WitnessService.
    */
   listPrincipals: handleUnaryCall<ListPrincipalsRequest, ListPrincipalsResponse>;
 }
@@ -1374,19 +1378,20 @@ export interface PrincipalServiceServer extends UntypedServiceImplementation {
 export interface PrincipalServiceClient extends Client {
   /**
    * Suspends a principal, or one key for every principal that has it, from the next call on. Level: Mentor. Streams and
-   * watches of whom it stops end at their next message; its calls are UNAUTHENTICATED with reason PRINCIPAL_SUSPENDED or
-   * KEY_SUSPENDED.
+   * watches of whom it stops end at their next message; its calls are UNAUTHENTICATED with reason PRINCIPAL_SUSPENDED
+   * or KEY_SUSPENDED.
    *
-   * Root of tenant "system" suspends anybody; whoever else is a Mentor or more suspends principals of its own tenant with
-   * a level below its own, and a key that it suspends stops those principals alone. The trust model is asked first, and
-   * the suspension links to its decision. One that stands already is the answer, with `already_suspended`, and nothing is
-   * written: a repeat is safe.
+   * Root of tenant "system" suspends anybody; whoever else is a Mentor or more suspends principals of its own tenant
+   * with a level below its own, and a key that it suspends stops those principals alone. The trust model is asked
+   * first, and the suspension links to its decision. One that stands already is the answer, with `already_suspended`,
+   * and nothing is written: a repeat is safe.
    *
    * NOT_FOUND for a principal or key that is not there. PERMISSION_DENIED with reason LEVEL_TOO_LOW, or DENIED when the
-   * trust model does not allow it. FAILED_PRECONDITION with reason LAST_ROOT (no active Root of tenant "system" would be
-   * left), LAST_PROPOSER (nobody but the caller would be left who could propose to lift it), WITNESS (witnesses change
-   * by WitnessService.ProposeWitnessChange) or OTHERS_SUSPENSION (the key is suspended in a reach that the caller's cannot
-   * take the place of: suspend the principal). UNAUTHENTICATED when the caller was itself suspended meanwhile.
+   * trust model does not allow it. FAILED_PRECONDITION with reason LAST_ROOT (no active Root of tenant "system" would
+   * be left), LAST_PROPOSER (nobody but the caller would be left who could propose to lift it), WITNESS (witnesses
+   * change by WitnessService.ProposeWitnessChange) or OTHERS_SUSPENSION (the key is suspended in a reach that the
+   * caller's cannot take the place of: suspend the principal). UNAUTHENTICATED when the caller was itself suspended
+   * meanwhile.
    */
   suspendPrincipal(
     request: SuspendPrincipalRequest,
@@ -1423,8 +1428,8 @@ export interface PrincipalServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetPrincipalResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Lists principals: first those of the system space by id, then those that tenants enrolled themselves by tenant and id.
-   * Level: Guest; below Mentor the caller itself is all there is. Witnesses are listed by WitnessService.
+   * Lists principals: first those of the system space by id, then those that tenants enrolled themselves by tenant and
+   * id. Level: Guest; below Mentor the caller itself is all there is. Witnesses are listed by WitnessService.
    */
   listPrincipals(
     request: ListPrincipalsRequest,

@@ -2929,8 +2929,8 @@ export const RetireModuleResponse: MessageFns<RetireModuleResponse> = {
 };
 
 /**
- * Runs approved modules in a sandbox and takes in new ones. Every call of Run and RunStream that reaches a module leaves a
- * decision and a record of the run, also when it is refused or killed (docs/spec/module.md).
+ * Runs approved modules in a sandbox and takes in new ones. Every call of Run and RunStream that reaches a module
+ * leaves a decision and a record of the run, also when it is refused or killed (docs/spec/module.md).
  *
  * Errors of every call: INVALID_ARGUMENT, UNAUTHENTICATED, PERMISSION_DENIED, RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED,
  * CANCELLED and UNAVAILABLE as in TrustService.
@@ -2939,14 +2939,14 @@ export type ModuleServiceService = typeof ModuleServiceService;
 export const ModuleServiceService = {
   /**
    * Runs a module on an input and gives what it wrote. The trust model is asked first (action "module.run", target
-   * "module/<name>", the module's min_level as a floor): PERMISSION_DENIED names the decision, and the code was not even
-   * read. Level: Guest; the decision says who may. NOT_FOUND for a name without a module. FAILED_PRECONDITION when the
-   * module is retired or another version or digest is active than asked for (both digests are named), when its code is
-   * not here, when the sandbox refuses it, and when it traps. DATA_LOSS when its code was altered on disk.
+   * "module/<name>", the module's min_level as a floor): PERMISSION_DENIED names the decision, and the code was not
+   * even read. Level: Guest; the decision says who may. NOT_FOUND for a name without a module. FAILED_PRECONDITION when
+   * the module is retired or another version or digest is active than asked for (both digests are named), when its code
+   * is not here, when the sandbox refuses it, and when it traps. DATA_LOSS when its code was altered on disk.
    * RESOURCE_EXHAUSTED when too many runs are under way, or the run goes past a limit other than time.
    * DEADLINE_EXCEEDED when it goes past its wall time or the call's deadline, CANCELLED when the caller leaves: it is
-   * killed then. UNAVAILABLE when its sandbox broke, or when its record could not be committed: there is no output then.
-   * ErrorInfo names the audit id and the run's record.
+   * killed then. UNAVAILABLE when its sandbox broke, or when its record could not be committed: there is no output
+   * then. ErrorInfo names the audit id and the run's record.
    */
   run: {
     path: "/sigil.module.v1.ModuleService/Run" as const,
@@ -2992,10 +2992,10 @@ export const ModuleServiceService = {
   },
   /**
    * Takes a module's code in, asks the trust model whether the caller may propose it, then checks it against what its
-   * manifest asks for, keeps it by its digest and proposes manifest and digest to the witnesses. The first message is the
-   * manifest, the others are the code's bytes in order.
-   * Level: Mentor. INVALID_ARGUMENT names the import or the rule that the code breaks; errors as for
-   * CanonService.ProposeRecord. RESOURCE_EXHAUSTED when the code's place on disk is full.
+   * manifest asks for, keeps it by its digest and proposes manifest and digest to the witnesses. The first message is
+   * the manifest, the others are the code's bytes in order. Level: Mentor. INVALID_ARGUMENT names the import or the
+   * rule that the code breaks; errors as for CanonService.ProposeRecord. RESOURCE_EXHAUSTED when the code's place on
+   * disk is full.
    */
   proposeModule: {
     path: "/sigil.module.v1.ModuleService/ProposeModule" as const,
@@ -3026,14 +3026,14 @@ export const ModuleServiceService = {
 export interface ModuleServiceServer extends UntypedServiceImplementation {
   /**
    * Runs a module on an input and gives what it wrote. The trust model is asked first (action "module.run", target
-   * "module/<name>", the module's min_level as a floor): PERMISSION_DENIED names the decision, and the code was not even
-   * read. Level: Guest; the decision says who may. NOT_FOUND for a name without a module. FAILED_PRECONDITION when the
-   * module is retired or another version or digest is active than asked for (both digests are named), when its code is
-   * not here, when the sandbox refuses it, and when it traps. DATA_LOSS when its code was altered on disk.
+   * "module/<name>", the module's min_level as a floor): PERMISSION_DENIED names the decision, and the code was not
+   * even read. Level: Guest; the decision says who may. NOT_FOUND for a name without a module. FAILED_PRECONDITION when
+   * the module is retired or another version or digest is active than asked for (both digests are named), when its code
+   * is not here, when the sandbox refuses it, and when it traps. DATA_LOSS when its code was altered on disk.
    * RESOURCE_EXHAUSTED when too many runs are under way, or the run goes past a limit other than time.
    * DEADLINE_EXCEEDED when it goes past its wall time or the call's deadline, CANCELLED when the caller leaves: it is
-   * killed then. UNAVAILABLE when its sandbox broke, or when its record could not be committed: there is no output then.
-   * ErrorInfo names the audit id and the run's record.
+   * killed then. UNAVAILABLE when its sandbox broke, or when its record could not be committed: there is no output
+   * then. ErrorInfo names the audit id and the run's record.
    */
   run: handleUnaryCall<RunRequest, RunResponse>;
   /**
@@ -3047,10 +3047,10 @@ export interface ModuleServiceServer extends UntypedServiceImplementation {
   listModules: handleUnaryCall<ListModulesRequest, ListModulesResponse>;
   /**
    * Takes a module's code in, asks the trust model whether the caller may propose it, then checks it against what its
-   * manifest asks for, keeps it by its digest and proposes manifest and digest to the witnesses. The first message is the
-   * manifest, the others are the code's bytes in order.
-   * Level: Mentor. INVALID_ARGUMENT names the import or the rule that the code breaks; errors as for
-   * CanonService.ProposeRecord. RESOURCE_EXHAUSTED when the code's place on disk is full.
+   * manifest asks for, keeps it by its digest and proposes manifest and digest to the witnesses. The first message is
+   * the manifest, the others are the code's bytes in order. Level: Mentor. INVALID_ARGUMENT names the import or the
+   * rule that the code breaks; errors as for CanonService.ProposeRecord. RESOURCE_EXHAUSTED when the code's place on
+   * disk is full.
    */
   proposeModule: handleClientStreamingCall<ProposeModuleRequest, ProposeModuleResponse>;
   /**
@@ -3063,14 +3063,14 @@ export interface ModuleServiceServer extends UntypedServiceImplementation {
 export interface ModuleServiceClient extends Client {
   /**
    * Runs a module on an input and gives what it wrote. The trust model is asked first (action "module.run", target
-   * "module/<name>", the module's min_level as a floor): PERMISSION_DENIED names the decision, and the code was not even
-   * read. Level: Guest; the decision says who may. NOT_FOUND for a name without a module. FAILED_PRECONDITION when the
-   * module is retired or another version or digest is active than asked for (both digests are named), when its code is
-   * not here, when the sandbox refuses it, and when it traps. DATA_LOSS when its code was altered on disk.
+   * "module/<name>", the module's min_level as a floor): PERMISSION_DENIED names the decision, and the code was not
+   * even read. Level: Guest; the decision says who may. NOT_FOUND for a name without a module. FAILED_PRECONDITION when
+   * the module is retired or another version or digest is active than asked for (both digests are named), when its code
+   * is not here, when the sandbox refuses it, and when it traps. DATA_LOSS when its code was altered on disk.
    * RESOURCE_EXHAUSTED when too many runs are under way, or the run goes past a limit other than time.
    * DEADLINE_EXCEEDED when it goes past its wall time or the call's deadline, CANCELLED when the caller leaves: it is
-   * killed then. UNAVAILABLE when its sandbox broke, or when its record could not be committed: there is no output then.
-   * ErrorInfo names the audit id and the run's record.
+   * killed then. UNAVAILABLE when its sandbox broke, or when its record could not be committed: there is no output
+   * then. ErrorInfo names the audit id and the run's record.
    */
   run(request: RunRequest, callback: (error: ServiceError | null, response: RunResponse) => void): ClientUnaryCall;
   run(
@@ -3128,10 +3128,10 @@ export interface ModuleServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Takes a module's code in, asks the trust model whether the caller may propose it, then checks it against what its
-   * manifest asks for, keeps it by its digest and proposes manifest and digest to the witnesses. The first message is the
-   * manifest, the others are the code's bytes in order.
-   * Level: Mentor. INVALID_ARGUMENT names the import or the rule that the code breaks; errors as for
-   * CanonService.ProposeRecord. RESOURCE_EXHAUSTED when the code's place on disk is full.
+   * manifest asks for, keeps it by its digest and proposes manifest and digest to the witnesses. The first message is
+   * the manifest, the others are the code's bytes in order. Level: Mentor. INVALID_ARGUMENT names the import or the
+   * rule that the code breaks; errors as for CanonService.ProposeRecord. RESOURCE_EXHAUSTED when the code's place on
+   * disk is full.
    */
   proposeModule(
     callback: (error: ServiceError | null, response: ProposeModuleResponse) => void,

@@ -49,18 +49,18 @@ export interface CheckRequest {
   action: string;
   /**
    * To what: 1 to 512 bytes, for example "user/notes": letters and digits of any script, marks, punctuation and symbols
-   * that can be seen, space, and of ASCII . _ ~ : / @ + - = | , ; ! * ' ( ) besides. Anything may be percent-escaped; escapes
-   * are decoded once, but for those of "/", "%" and the other printable ASCII, which stay. Refused: control and invisible
-   * characters, characters that look like / \ . % or *, a "%" that begins no escape, what is escaped twice, and what is no
-   * UTF-8. Compared in Unicode NFC; letter case counts.
+   * that can be seen, space, and of ASCII . _ ~ : / @ + - = | , ; ! * ' ( ) besides. Anything may be percent-escaped;
+   * escapes are decoded once, but for those of "/", "%" and the other printable ASCII, which stay. Refused: control and
+   * invisible characters, characters that look like / \ . % or *, a "%" that begins no escape, what is escaped twice,
+   * and what is no UTF-8. Compared in Unicode NFC; letter case counts.
    */
   target: string;
   /**
-   * The principal who would do it; empty means the caller. Naming another principal of the caller's tenant takes
-   * level Operator. The subject's level is read from the ledger; an unknown subject is a Guest. Spelled as a target is, and
-   * "spiffe://<origin>/<id>" is another spelling of <id>.
-   * The rate is that of what the caller asks for itself, or of what its tenant asks about this other subject; an
-   * anonymous caller's is that of the address it calls from (IPv6: its /64).
+   * The principal who would do it; empty means the caller. Naming another principal of the caller's tenant takes level
+   * Operator. The subject's level is read from the ledger; an unknown subject is a Guest. Spelled as a target is, and
+   * "spiffe://<origin>/<id>" is another spelling of <id>. The rate is that of what the caller asks for itself, or of
+   * what its tenant asks about this other subject; an anonymous caller's is that of the address it calls from (IPv6:
+   * its /64).
    */
   subject: string;
   /** A session or conversation the check belongs to, at most 128 bytes; recorded, not scored. */
@@ -70,9 +70,9 @@ export interface CheckRequest {
   /** Keep the raw input in the (encrypted) record. By default only its digest is kept. */
   keepInput: boolean;
   /**
-   * Makes a repeat safe, at most 128 bytes: the same key with the same body returns the first answer for 24 hours,
-   * with another body ALREADY_EXISTS. Keys are the caller's own; an anonymous caller's those of the address it calls from.
-   * A repeat counts toward no rate.
+   * Makes a repeat safe, at most 128 bytes: the same key with the same body returns the first answer for 24 hours, with
+   * another body ALREADY_EXISTS. Keys are the caller's own; an anonymous caller's those of the address it calls from. A
+   * repeat counts toward no rate.
    */
   idempotencyKey: string;
 }
@@ -136,13 +136,13 @@ export interface CheckResponse {
 /** Up to 1,000 questions. */
 export interface BatchCheckRequest {
   /**
-   * The questions, 1 to 1,000, and no more than answers fit a reply, however long they are: INVALID_ARGUMENT says how many
-   * would, before anything is decided. Their own idempotency_key must be empty; the batch has one.
+   * The questions, 1 to 1,000, and no more than answers fit a reply, however long they are: INVALID_ARGUMENT says how
+   * many would, before anything is decided. Their own idempotency_key must be empty; the batch has one.
    */
   checks: CheckRequest[];
   /**
-   * Makes a repeat of the whole batch safe, also of one whose items all failed: each gets its first answer, a decision or
-   * an error. See CheckRequest.idempotency_key.
+   * Makes a repeat of the whole batch safe, also of one whose items all failed: each gets its first answer, a decision
+   * or an error. See CheckRequest.idempotency_key.
    */
   idempotencyKey: string;
 }
