@@ -82,6 +82,14 @@ describe("HTTP", () => {
     expect(checked.verified).to.equal(true);
   });
 
+  it("answers with the request id that it records, also where the caller gives none or one that is none", async () => {
+    for (const given of [{}, { "x-request-id": "not fit: {}" }]) {
+      const { headers, json } = await operator("POST", "/trust/check", question, given);
+      const { json: read } = await operator("GET", `/audit/${json.auditId}`);
+      expect(read.chain.metadata).to.have.property("request_id", headers.get("x-request-id"));
+    }
+  });
+
   it("names its caller by the token, and refuses one that does not hold", async () => {
     expect((await guest("GET", "/audit")).json).to.deep.include({
       reason: "LEVEL_TOO_LOW",

@@ -135,8 +135,6 @@ export class Authzen implements Protocol {
     const [given = "", second] = valuesOf(request.rawHeaders, "x-request-id");
     const echoedId = given === "" || second !== undefined ? arrived.requestId : given;
     const exchange = { ...arrived, echoedId };
-    // One id for all calls that come of it.
-    exchange.metadata.set("x-request-id", arrived.requestId);
     try {
       const endpoint = this.#endpoints.get(path);
       assert(endpoint !== undefined, `${path} is no path of AuthZEN`);

@@ -177,6 +177,8 @@ export class Serving {
   async serve(request: HttpRequest, response: HttpResponse): Promise<void> {
     const metadata = metadataOf(request.rawHeaders);
     const requestId = requestIdOf(metadata, this.#options.rpc.newId);
+    // The call, its record and its log lines have the same.
+    metadata.set("x-request-id", requestId);
     const url = request.url ?? "";
     const decision = decisionPaths.exec(url)?.[1];
     const denies = decision !== undefined;
