@@ -23,7 +23,21 @@ const packages: readonly Package[] = [
 ];
 
 /** What the server reads beside its JavaScript. */
-const serverFiles = ["generated/descriptors.binpb", "generated/modules/hello.wasm"];
+const serverFiles = [
+  "generated/descriptors.binpb",
+  "generated/openapi.json",
+  "generated/modules/hello.wasm",
+  // The page of the HTTP port: carried and not depended on, since the package's own dependency reports installations
+  // to its maker.
+  ...[
+    "package.json",
+    "LICENSE",
+    "NOTICE",
+    "swagger-ui.css",
+    "swagger-ui-bundle.js",
+    "swagger-ui-bundle.js.LICENSE.txt",
+  ].map((name) => `node_modules/swagger-ui-dist/${name}`),
+];
 
 const [dist, staged] = [process.argv[2] ?? "dist", process.argv[3] ?? "build/packages"].map((path) =>
   resolve(repository, path),

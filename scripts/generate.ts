@@ -1,13 +1,17 @@
 /**
- * `npm run generate`: the TypeScript stubs and the descriptor set from proto/, and the modules from their sources. The
- * package's own manifest stands beside what is generated. With `--check` it generates into a temporary directory
- * instead, names every committed file that differs, and fails if there is one.
+ * `npm run generate`: the TypeScript stubs, the descriptor set and the OpenAPI document from proto/, and the modules
+ * from their sources. The package's own manifest stands beside what is generated. Without protoc-gen-openapiv3, which
+ * is Go's, the document is left as it is. With `--check` it generates into a temporary directory instead, names every
+ * committed file that differs, and fails if there is one.
  */
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
+import { readContracts, routesOf } from "../src/gateway/http/routes.ts";
 import { addMessageJson } from "./message-json.ts";
 import { compileModule } from "./modules.ts";
+import { openApiOf, type Part } from "./openapi.ts";
 import { run } from "./run.ts";
 
 const root = process.cwd();
@@ -17,8 +21,42 @@ const modules = [
   ["examples/modules/redact/assemblyscript/redact.ts", "redact.wasm"],
 ] as const;
 const output = "generated";
-/** What stands beside generated files and is written by people. */
-const written = ["package.json", "README.md"];
+const document = "openapi.json";
+const plugin = "protoc-gen-openapiv3";
+const pluginFolder = [join(root, "build/bin"), ...(process.env["PATH"] ?? "").split(delimiter)].find(
+  (folder) => existsSync(join(folder, plugin)),
+);
+/** What stands beside generated files and is written by people, or by what is not here. */
+const kept = ["package.json", "README.md", ...(pluginFolder === undefined ? [document] : [])];
+
+/** @param directory has the descriptors already. @returns what went wrong. */
+const generateDocument = async (directory: string, descriptors: string): Promise<string> => {
+  if (pluginFolder === undefined) {
+    process.stderr.write(`${output}/${document} is left as it is: scripts/services.sh install openapi\n`);
+    return "";
+  }
+  const parts = await mkdtemp(join(tmpdir(), "sigil-openapi-"));
+  try {
+    const { exitCode, output: told } = await run(
+      ["buf", "generate", "--template", "buf.gen.openapi.yaml", "--output", parts],
+      {
+        cwd: root,
+        env: { PATH: [join(root, "node_modules/.bin"), pluginFolder, process.env["PATH"]].join(delimiter) },
+      },
+    );
+    if (exitCode !== 0) return told;
+    const routes = routesOf(readContracts(await readFile(descriptors)));
+    const files = [...(await filesUnder(parts))].toSorted(([a], [b]) => (a < b ? -1 : 1));
+    const whole = openApiOf(
+      files.map(([, bytes]) => JSON.parse(bytes.toString("utf8")) as Part),
+      routes,
+    );
+    await writeFile(join(directory, output, document), `${JSON.stringify(whole, undefined, 2)}\n`);
+    return "";
+  } finally {
+    await rm(parts, { recursive: true });
+  }
+};
 
 /** Descriptors serve reflection, which has no use for comments and positions. */
 const generateInto = async (directory: string): Promise<string> => {
@@ -36,7 +74,7 @@ const generateInto = async (directory: string): Promise<string> => {
     const problem = await compileModule(root, source, join(directory, "generated", "modules", wasm));
     if (problem !== "") return problem;
   }
-  return "";
+  return generateDocument(directory, descriptors);
 };
 
 const filesUnder = async (directory: string): Promise<ReadonlyMap<string, Buffer>> => {
@@ -54,7 +92,7 @@ const differences = async (fresh: string): Promise<readonly string[]> => {
   const committed = await filesUnder(join(root, output));
   const generated = await filesUnder(join(fresh, output));
   for (const path of new Set([...committed.keys(), ...generated.keys()])) {
-    if (written.includes(path)) continue;
+    if (kept.includes(path)) continue;
     const [before, after] = [committed.get(path), generated.get(path)];
     if (before === undefined) named.push(`${output}/${path} is missing`);
     else if (after === undefined) named.push(`${output}/${path} is not generated`);

@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy nginx)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy nginx openapi)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -115,6 +115,21 @@ install_nginx() {
 }
 start_nginx() { :; }
 stop_nginx() { :; }
+
+# What writes generated/openapi.json, what validates it, what calls a server by it, and what shows it.
+openapi_plugin_version=v2.33.0
+install_openapi() {
+  if [ ! -x "$local_bin/protoc-gen-openapiv3" ]; then
+    command -v go >/dev/null || apt_install golang-go
+    GOBIN="$local_bin" go install \
+      "github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-openapiv3@$openapi_plugin_version"
+  fi
+  make_python_environment
+  "$python_environment/bin/pip" install -q openapi-spec-validator==0.9.0 schemathesis==4.32.5
+  command -v chromium >/dev/null || apt_install chromium
+}
+start_openapi() { :; }
+stop_openapi() { :; }
 
 usage() {
   sed -n '2,6s/^# \{0,1\}//p' "$0"

@@ -4,6 +4,7 @@
  */
 import type { Config } from "../config/config.ts";
 import { Authzen } from "../gateway/authzen/authzen.ts";
+import { readReference } from "../gateway/http/reference.ts";
 import { readContracts } from "../gateway/http/routes.ts";
 import { startHttp, type HttpServer } from "../gateway/http/server.ts";
 import type { Services } from "../gateway/http/serving.ts";
@@ -94,6 +95,7 @@ const serveHttp = async ({
         },
       }),
     ],
+    pages: readReference(),
     drainMs: config.drain_ms,
   });
 };

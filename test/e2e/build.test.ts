@@ -93,6 +93,21 @@ describe("the built package", () => {
     expect(await readFile(join(dist, path))).to.deep.equal(await readFile(join(root, path)));
   });
 
+  it("brings the OpenAPI document and the files of the page that shows it", async () => {
+    const swagger = "node_modules/swagger-ui-dist";
+    const files = ["swagger-ui.css", "swagger-ui-bundle.js", "LICENSE", "package.json"];
+    for (const path of ["generated/openapi.json", ...files.map((name) => join(swagger, name))])
+      expect((await readFile(join(dist, path))).equals(await readFile(join(root, path))), path).to.equal(
+        true,
+      );
+    const { readReference } = (await import(
+      pathToFileURL(join(dist, "src/gateway/http/reference.js")).href
+    )) as typeof import("../../src/gateway/http/reference.ts");
+    expect([...readReference().keys()])
+      .to.include("/openapi.json")
+      .and.to.include("/docs");
+  });
+
   it("runs a module in a sandbox process of its own files", async () => {
     const script = `
 const [sandbox, wasm] = process.argv.slice(1);

@@ -6,8 +6,8 @@ import type { Problem } from "./problem.ts";
 export type Answer = {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** Undefined where there is none. */
-  readonly text: string | undefined;
+  /** Encoded already where everybody gets the same; undefined where there is none. */
+  readonly text: string | Uint8Array | undefined;
 };
 
 /**

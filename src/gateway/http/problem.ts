@@ -48,6 +48,18 @@ const REFUSED = {
 
 export type RefusedReason = keyof typeof REFUSED;
 
+/** Every status of a problem, in ascending order, with the titles that it comes with. */
+export const problemTitles: ReadonlyMap<number, readonly string[]> = (() => {
+  const titles = new Map<number, readonly string[]>();
+  for (const { status, title } of [...Object.values(STATUS), ...Object.values(REFUSED)].toSorted(
+    (a, b) => a.status - b.status,
+  )) {
+    const before = titles.get(status) ?? [];
+    if (!before.includes(title)) titles.set(status, [...before, title]);
+  }
+  return titles;
+})();
+
 /** A request that is refused before it is a call. */
 export class Refused extends Error {
   readonly reason: RefusedReason;

@@ -60,6 +60,8 @@ export type ServingOptions = {
   readonly intake: Pick<Intake, "budget">;
   readonly services: Services;
   readonly contracts: FileRegistry;
+  /** What GET answers the same to everybody, by path. */
+  readonly pages: ReadonlyMap<string, Answer>;
   /** Names in `Host` that are served besides addresses; null where any is, as on a Unix socket. */
   readonly hosts: readonly string[] | null;
   /** Whether the forwarded headers of whoever calls from an address are believed. */
@@ -193,6 +195,9 @@ export class Serving {
       const protocol = this.#options.protocols.find(({ takes }) => takes(path));
       if (protocol !== undefined)
         return await protocol.serve({ request, response, path, metadata, requestId });
+      const page = this.#options.pages.get(path);
+      if (page !== undefined && request.method === "GET") return this.#send(exchange, page);
+      if (page !== undefined) throw refusalOf({ kind: "otherMethod", methods: ["GET"] });
       const found = findRoute(this.#routes, request.method ?? "", path);
       if (found.kind !== "found") throw refusalOf(found);
       await this.#call(exchange, metadata, found, query);

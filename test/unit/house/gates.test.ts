@@ -24,6 +24,7 @@ const configs = [
   "knip.json",
   "buf.yaml",
   "buf.gen.yaml",
+  "buf.gen.openapi.yaml",
 ];
 
 const copies: string[] = [];
@@ -311,7 +312,7 @@ describe("the gates", function () {
 
   describe("generation", () => {
     const stubs = "generated/src/sigil/trust/v1/trust.ts";
-    const parts = ["proto", "generated", "scripts", "examples/modules"];
+    const parts = ["proto", "generated", "scripts", "src", "examples/modules"];
     const hello = "generated/modules/hello.wasm";
 
     it("passes what the contracts generate", async () => {
