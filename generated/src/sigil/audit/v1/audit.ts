@@ -2944,8 +2944,8 @@ export const AuditServiceService = {
     responseDeserialize: (value: Buffer): GetCheckpointResponse => GetCheckpointResponse.decode(value),
   },
   /**
-   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content. Level:
-   * Guest. OUT_OF_RANGE for a position that does not exist.
+   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content.
+   * Level: Guest. OUT_OF_RANGE for a position that does not exist.
    */
   getInclusionProof: {
     path: "/sigil.audit.v1.AuditService/GetInclusionProof" as const,
@@ -2991,8 +2991,8 @@ export interface AuditServiceServer extends UntypedServiceImplementation {
   /** Gives the newest signed checkpoint of the ledger. Level: Guest. */
   getCheckpoint: handleUnaryCall<GetCheckpointRequest, GetCheckpointResponse>;
   /**
-   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content. Level:
-   * Guest. OUT_OF_RANGE for a position that does not exist.
+   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content.
+   * Level: Guest. OUT_OF_RANGE for a position that does not exist.
    */
   getInclusionProof: handleUnaryCall<GetInclusionProofRequest, GetInclusionProofResponse>;
   /**
@@ -3074,8 +3074,8 @@ export interface AuditServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetCheckpointResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content. Level:
-   * Guest. OUT_OF_RANGE for a position that does not exist.
+   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content.
+   * Level: Guest. OUT_OF_RANGE for a position that does not exist.
    */
   getInclusionProof(
     request: GetInclusionProofRequest,
