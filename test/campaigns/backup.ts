@@ -124,6 +124,7 @@ const backUpAndRestore = async (
   const found = JSON.parse(restored.output) as Facts;
   if (found.checkpoint !== facts.checkpoint) wrong("was restored to another checkpoint than it names");
   const inspected = await sigilHere(["fsck", "--data", `restored-${round}`, "--json"], { cwd });
+  if (inspected.output === "") return wrong(`fsck: ${inspected.problems}`);
   const report = JSON.parse(inspected.output) as { readonly ok: boolean; readonly size: string };
   if (!report.ok || Number(report.size) !== Number(facts.size) + 1) wrong(`fsck: ${inspected.output}`);
   records = Number(facts.size);

@@ -125,11 +125,11 @@ const caller = { principal: "root", tenant: "system", level: "root" } as unknown
 
 const measure = async (ledger: Ledger): Promise<boolean> => {
   const audit = createAuditService({
-    ledger,
+    ledger: ledger.reader,
     compileGlob: (glob: string) => (target: string) => target.startsWith(glob.replace("**", "")),
     recompute: () => ({ holds: true, detail: "" }),
-    rowsFor: () => undefined,
-  } as never);
+    rowsFor: () => ({ bias: 0, actionGlob: "", targetGlob: "" }),
+  });
   const { signal } = new AbortController();
   let isWhole = true;
   for (const order of ["newestFirst", "oldestFirst"] as const) {

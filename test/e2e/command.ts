@@ -45,6 +45,9 @@ export const sigil = async (words: readonly string[], options: RunOptions): Prom
   return { exitCode: child.exitCode, ...texts };
 };
 
+// As src/main.ts does, whose part the process has here.
+process.umask(0o077);
+
 const home = process.cwd();
 /** Commands of one directory may run beside each other. */
 let runningHere = 0;

@@ -7,12 +7,15 @@
  */
 import { Point } from "@noble/ed25519";
 import { foreignVerifiers, sha256, verifyOwn as verifyOwnAnew } from "#crypto";
-import { concatBytes, parsePublicKey, toHex, type PublicKey } from "../bytes.ts";
+import { concatBytes, parsePublicKey, type PublicKey } from "../bytes.ts";
 import { signatureBytes, type Verify } from "../crypto/strict.ts";
 import { fail } from "../errors.ts";
 import { acceptedSignaturesMax, verifyKeysMax } from "../limits.ts";
 
 export type { Verify } from "../crypto/strict.ts";
+
+/** Each byte a character: hexadecimal digits put together one by one take two kilobytes until somebody reads them. */
+const nameOf = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
 
 const remember = (accepted: Set<string>, name: string, namesMax: number): void => {
   if (accepted.size >= namesMax) accepted.clear();
@@ -31,7 +34,7 @@ export const remembering = (verify: Verify): Verify => {
     if (signature.length !== signatureBytes) return false;
     // A copy: what is remembered is what was verified, even if the caller's bytes change meanwhile.
     const all = concatBytes(publicKey, signature, message);
-    const name = toHex(sha256(all));
+    const name = nameOf(sha256(all));
     if (accepted.has(name)) return true;
     const [signed, copied] = [
       all.subarray(keyBytes + signatureBytes),
@@ -80,7 +83,7 @@ const fitKeys = new Set<string>();
 export const checkPublicKey = (raw: Uint8Array): PublicKey => {
   if (raw.length !== keyBytes) fail({ kind: "malformedKey", rule: `must be 32 bytes, got ${raw.length}` });
   const publicKey = parsePublicKey(raw);
-  const name = toHex(publicKey);
+  const name = nameOf(publicKey);
   if (fitKeys.has(name)) return publicKey;
   const point = parsePoint(publicKey);
   if (point.isSmallOrder()) fail({ kind: "malformedKey", rule: "must not be a point of small order" });
