@@ -85,7 +85,6 @@ const serveHttp = async ({
       new Authzen({
         rpc,
         services,
-        intake: bounds.intake,
         bytesMax: config.message_bytes_max,
         publicUrl: config.public_url,
         names: {

@@ -7,7 +7,7 @@
 import { sha256 } from "../hash.ts";
 import { toHex, utf8Decode, utf8Encode } from "../bytes.ts";
 import { characterFault, isMark, isPlain } from "./characters.ts";
-import { fail } from "../errors.ts";
+import { invalidField } from "../errors.ts";
 import { actionBytesMax, principalIdBytesMax, sessionBytesMax, targetBytesMax } from "../limits.ts";
 import { recordIdFault } from "./names.ts";
 
@@ -123,9 +123,6 @@ export const canonicalTarget = (raw: string): Spelling =>
 export const canonicalTargetGlob = (raw: string): Spelling =>
   spell(() => spellSegments(raw, targetBytesMax, true).join("/"));
 
-const plainAction = /^[A-Za-z0-9_:-][A-Za-z0-9._:-]*(?:\/[A-Za-z0-9_:-][A-Za-z0-9._:-]*)*$/;
-const isPlainAction = (raw: string): boolean => raw.length <= actionBytesMax && plainAction.test(raw);
-
 const actionRule = `must be 1 to ${actionBytesMax} bytes of letters, digits and . _ : / -`;
 const actionCharacters = /^[A-Za-z0-9._:/-]+$/;
 const actionGlobCharacters = /^[A-Za-z0-9._:/*-]+$/;
@@ -137,7 +134,9 @@ const spellAction = (raw: string, characters: RegExp, isGlob: boolean): Spelling
 
 /** Actions are words of programs: no escapes and nothing but ASCII. */
 export const canonicalAction = (raw: string): Spelling =>
-  isPlainAction(raw) ? canonical(raw) : spellAction(raw, actionCharacters, false);
+  isPlainName(raw, actionBytesMax) && actionCharacters.test(raw)
+    ? canonical(raw)
+    : spellAction(raw, actionCharacters, false);
 
 export const canonicalActionGlob = (raw: string): Spelling => spellAction(raw, actionGlobCharacters, true);
 
@@ -193,7 +192,7 @@ export const canonicalSession = (raw: string): Spelling => {
 
 /** @throws invalidField naming `field`. */
 export const requireSpelling = (spelling: Spelling, field: string): string =>
-  spelling.kind === "canonical" ? spelling.text : fail({ kind: "invalidField", field, rule: spelling.rule });
+  spelling.kind === "canonical" ? spelling.text : invalidField(field, spelling.rule);
 
 /** Of a text that was recorded before names had one spelling: itself where it has no canonical form. */
 export const spellingOr = (spelling: Spelling, text: string): string =>

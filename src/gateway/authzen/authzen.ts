@@ -11,17 +11,14 @@ import {
   CheckResponse,
   TrustServiceService,
 } from "@sigil/proto/sigil/trust/v1/trust";
-import { assert, invalidField, SigilFault } from "../../errors.ts";
-import type { Intake } from "../../rpc/bounds/intake.ts";
+import { assert, invalidField } from "../../errors.ts";
 import { allowedMs } from "../../rpc/call/context.ts";
-import { occurrenceOf } from "../../rpc/call/ending.ts";
 import type { RpcEnvironment } from "../../rpc/call/environment.ts";
-import { serviceErrorOf, statusOf } from "../../rpc/status.ts";
-import { send, type Answer } from "../http/answer.ts";
-import { readBody } from "../http/body.ts";
-import { connectionOf } from "../http/call.ts";
+import { serviceErrorOf } from "../../rpc/status.ts";
+import type { Answer } from "../http/answer.ts";
+import type { HttpRequest } from "../http/call.ts";
 import { idempotencyKeyOf, requireJsonType, timeoutMsOf, valuesOf } from "../http/headers.ts";
-import { httpStatusOf, problemOf, Refused, refusedProblem, type Problem } from "../http/problem.ts";
+import { CallFailed, httpStatusOf, Refused, type Problem } from "../http/problem.ts";
 import type { Arrived, Protocol } from "../http/protocol.ts";
 import { methodsOf, type Services, type Unary } from "../http/serving.ts";
 import { basePathOf, evaluationPath, evaluationsPath, formatMetadata, wellKnownPath } from "./discovery.ts";
@@ -36,26 +33,21 @@ import {
 } from "./evaluations.ts";
 import type { NameRules } from "./names.ts";
 import { formatDecision, formatError, type Evaluated } from "./reply.ts";
-import { CallFailed, Steps } from "./steps.ts";
+import { Steps } from "./steps.ts";
 
 export type AuthzenOptions = {
-  readonly rpc: Pick<RpcEnvironment, "newId" | "log" | "nowMs" | "underWay" | "observer" | "deadlines">;
+  readonly rpc: Pick<RpcEnvironment, "nowMs" | "deadlines">;
   readonly services: Services;
-  readonly intake: Pick<Intake, "budget">;
+  /** Of a body, as of a message. */
   readonly bytesMax: number;
   /** Without a slash at its end; "" for none, and no metadata. */
   readonly publicUrl: string;
   readonly names: NameRules;
 };
 
-type Exchange = Arrived & {
-  /** As it came, which need not be fit for logs. */
-  readonly echoedId: string;
-};
-
 type Endpoint = {
   readonly method: "GET" | "POST";
-  readonly answer: (exchange: Exchange) => Promise<unknown>;
+  readonly answer: (exchange: Arrived) => Promise<unknown>;
 };
 
 const metadataOf = ({ digest }: Evaluation): Readonly<Record<string, string>> =>
@@ -129,31 +121,34 @@ export class Authzen implements Protocol {
 
   readonly takes = (path: string): boolean => this.#endpoints.has(path);
 
-  /** Never rejects. */
-  async serve(arrived: Arrived): Promise<void> {
-    const { request, response, path } = arrived;
-    const [given = "", second] = valuesOf(request.rawHeaders, "x-request-id");
-    const echoedId = given === "" || second !== undefined ? arrived.requestId : given;
-    const exchange = { ...arrived, echoedId };
-    try {
-      const endpoint = this.#endpoints.get(path);
-      assert(endpoint !== undefined, `${path} is no path of AuthZEN`);
-      const { method } = endpoint;
-      if (request.method !== method)
-        throw new Refused("OTHER_METHOD", `the path takes ${method}`, { allow: method });
-      const text = JSON.stringify(await endpoint.answer(exchange));
-      this.#send(exchange, { status: 200, headers: { "content-type": "application/json" }, text });
-    } catch (error) {
-      if (response.writableEnded || response.destroyed) return;
-      if (error instanceof SigilFault && error.error.kind === "cancelled") response.destroy();
-      else this.#send(exchange, this.#errorAnswer(exchange, error));
-    }
+  /** The specification has 400 for a wrong content type, and a plain message for everything. */
+  readonly problem = ({ status, headers, members }: Problem): Answer => ({
+    status: status === 415 ? 400 : status,
+    headers: { ...headers, "content-type": "text/plain; charset=utf-8" },
+    text: String(members["detail"]),
+  });
+
+  /** As it came, which need not be fit for logs. */
+  readonly answeredId = ({ rawHeaders }: HttpRequest, requestId: string): string => {
+    const [given = "", second] = valuesOf(rawHeaders, "x-request-id");
+    return given === "" || second !== undefined ? requestId : given;
+  };
+
+  async answer(arrived: Arrived): Promise<Answer> {
+    const { request, path } = arrived;
+    const endpoint = this.#endpoints.get(path);
+    assert(endpoint !== undefined, `${path} is no path of AuthZEN`);
+    const { method } = endpoint;
+    if (request.method !== method)
+      throw new Refused("OTHER_METHOD", `the path takes ${method}`, { allow: method });
+    const text = JSON.stringify(await endpoint.answer(arrived));
+    return { status: 200, headers: { "content-type": "application/json" }, text };
   }
 
-  async #evaluate(exchange: Exchange): Promise<Evaluated> {
+  async #evaluate(exchange: Arrived): Promise<Evaluated> {
     const steps = this.#begin(exchange);
     const idempotencyKey = idempotencyKeyOf(exchange.request.rawHeaders) ?? "";
-    const body = await this.#body(exchange);
+    const body = await exchange.body();
     let evaluation: Evaluation | undefined;
     const reply = await steps.call(this.#check, {
       bytes: () => {
@@ -169,10 +164,10 @@ export class Authzen implements Protocol {
   /**
    * The body is read in its caller's turn, by the first batch: it is all of them, or the one that others may follow.
    */
-  async #evaluateMany(exchange: Exchange): Promise<unknown> {
+  async #evaluateMany(exchange: Arrived): Promise<unknown> {
     const steps = this.#begin(exchange);
     const idempotencyKey = idempotencyKeyOf(exchange.request.rawHeaders) ?? "";
-    const body = await this.#body(exchange);
+    const body = await exchange.body();
     let asked: Asked | undefined;
     const read = (): readonly Item[] => {
       asked = readMany(body, this.#read);
@@ -214,7 +209,7 @@ export class Authzen implements Protocol {
   }
 
   /** What is looked at before the body is. @throws Refused; invalidField. */
-  #begin({ request, response, metadata }: Exchange): Steps {
+  #begin({ request, response, metadata }: Arrived): Steps {
     const { nowMs, deadlines } = this.#options.rpc;
     requireJsonType(request.rawHeaders);
     const timeoutMs = timeoutMsOf(request.rawHeaders) ?? Infinity;
@@ -223,36 +218,4 @@ export class Authzen implements Protocol {
     const { deadlineMs } = allowedMs(now + timeoutMs, now, deadlines);
     return new Steps(request, response, { metadata, deadlineMs: now + deadlineMs });
   }
-
-  async #body({ request, response }: Exchange): Promise<string> {
-    const { intake, bytesMax } = this.#options;
-    const bounds = { bytesMax, intake, connection: connectionOf(request) };
-    const { text, release } = await readBody(request, bounds);
-    response.once("close", release);
-    return text;
-  }
-
-  #errorAnswer({ requestId, path }: Exchange, error: unknown): Answer {
-    if (error instanceof Refused) {
-      this.#options.rpc.observer.onRefused(`HTTP_${error.reason}`);
-      return plain(refusedProblem(error, requestId));
-    }
-    if (error instanceof CallFailed) return plain(problemOf(error.error, requestId));
-    const status = statusOf(error, occurrenceOf(this.#options.rpc, path, requestId));
-    return plain(problemOf(serviceErrorOf(status, requestId), requestId));
-  }
-
-  #send({ request, response, echoedId }: Exchange, answer: Answer): void {
-    send(request, response, answer, {
-      requestId: echoedId,
-      isLast: this.#options.rpc.underWay.draining,
-    });
-  }
 }
-
-/** The specification has 400 for a wrong content type. */
-const plain = ({ status, headers, members }: Problem): Answer => ({
-  status: status === 415 ? 400 : status,
-  headers: { ...headers, "content-type": "text/plain; charset=utf-8" },
-  text: String(members["detail"]),
-});

@@ -1,11 +1,8 @@
 /** JSON as AuthZEN takes it: strictly JSON, each member once, members that nobody knows passed over. */
 import { fromJsonString, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
-import { invalidField, SigilFault } from "../../errors.ts";
-import { requireJson } from "../http/json-fault.ts";
-
-const isObject = (json: JsonValue | undefined): json is JsonObject =>
-  typeof json === "object" && json !== null && !Array.isArray(json);
+import { invalidField } from "../../errors.ts";
+import { isObject, requireJson } from "../http/json-fault.ts";
 
 /**
  * @throws invalidField for what is no JSON object, holds a member twice or a number beyond a double, or is nested too
@@ -17,8 +14,7 @@ export const readObject = (text: string): JsonObject => {
     fromJsonString(ValueSchema, text);
   } catch (cause) {
     requireJson(text);
-    const error = { kind: "invalidField", field: "", rule: "the body holds a number out of range" } as const;
-    throw new SigilFault(error, { cause });
+    invalidField("", "the body holds a number out of range", { cause });
   }
   return requireObject(JSON.parse(text) as JsonValue, "");
 };

@@ -11,17 +11,8 @@ import {
   type HttpRequest,
   type HttpResponse,
 } from "../http/call.ts";
+import { CallFailed } from "../http/problem.ts";
 import type { Unary } from "../http/serving.ts";
-
-/** An error that a call ended with, as gRPC would send it. */
-export class CallFailed extends Error {
-  readonly error: ServiceError;
-
-  constructor(error: ServiceError) {
-    super(error.details);
-    this.error = error;
-  }
-}
 
 /** One call, which ends before its response does when another follows. */
 class Step extends HttpCall<unknown> {

@@ -2,7 +2,7 @@
  * Bodies of requests, bounded as gRPC's messages are: in bytes, in time, and together with them in what long ones take
  * of a connection and of the server. Whoever waits for room is not read on.
  */
-import { SigilFault } from "../../errors.ts";
+import { invalidField, SigilFault } from "../../errors.ts";
 import { intakeFreeBytes, intakeMessageMsMax } from "../../limits.ts";
 import type { Permit } from "../../rpc/bounds/byte-budget.ts";
 import type { Intake } from "../../rpc/bounds/intake.ts";
@@ -34,8 +34,7 @@ const textOf = (bytes: Uint8Array): string => {
   try {
     return utf8.decode(bytes);
   } catch (cause) {
-    const error = { kind: "invalidField", field: "", rule: "the body must be UTF-8" } as const;
-    throw new SigilFault(error, { cause });
+    return invalidField("", "the body must be UTF-8", { cause });
   }
 };
 

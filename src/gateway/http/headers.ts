@@ -4,7 +4,7 @@
  * first. Source: RFC 9110; RFC 8941 §3.3.3; draft-ietf-httpapi-idempotency-key-header.
  */
 import { Metadata } from "@grpc/grpc-js";
-import { fail } from "../../errors.ts";
+import { invalidField } from "../../errors.ts";
 import { Refused } from "./problem.ts";
 
 /** Names and values in turn, as they came. */
@@ -41,11 +41,7 @@ export const timeoutMsOf = (raw: RawHeaders): number | undefined => {
   const [given, second] = valuesOf(raw, timeoutHeader);
   if (given === undefined) return undefined;
   if (second === undefined && timeoutDigits.test(given)) return Number(given);
-  return fail({
-    kind: "invalidField",
-    field: timeoutHeader,
-    rule: "must be one whole number of milliseconds, 1 to 999999999",
-  });
+  return invalidField(timeoutHeader, "must be one whole number of milliseconds, 1 to 999999999");
 };
 
 const idempotencyHeader = "idempotency-key";
@@ -59,7 +55,7 @@ export const idempotencyKeyOf = (raw: RawHeaders): string | undefined => {
   const inner = quoted.exec(given)?.[1]?.replaceAll(/\\(["\\])/g, "$1");
   const key = inner ?? (bare.test(given) ? given : "");
   if (second === undefined && key !== "") return key;
-  return fail({ kind: "invalidField", field: "Idempotency-Key", rule: "must be one key, quoted or bare" });
+  return invalidField("Idempotency-Key", "must be one key, quoted or bare");
 };
 
 const eventIdHeader = "last-event-id";
@@ -69,11 +65,7 @@ export const lastEventIdOf = (raw: RawHeaders): string | undefined => {
   const [given, second] = valuesOf(raw, eventIdHeader);
   if (given === undefined) return undefined;
   if (second === undefined && /^\d{1,20}$/.test(given)) return given;
-  return fail({
-    kind: "invalidField",
-    field: "Last-Event-ID",
-    rule: "must be one id of an event, as it came",
-  });
+  return invalidField("Last-Event-ID", "must be one id of an event, as it came");
 };
 
 const jsonType = /^application\/json(?:\s*;\s*charset="?utf-8"?)?$/i;

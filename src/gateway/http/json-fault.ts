@@ -3,14 +3,19 @@
  * numbers that it takes though JSON's reader has rounded them. At most `jsonDepthMax` deep. Source: the ProtoJSON
  * format.
  */
-import { fromJson, ScalarType, type DescField, type DescMessage, type JsonValue } from "@bufbuild/protobuf";
+import {
+  fromJson,
+  ScalarType,
+  type DescField,
+  type DescMessage,
+  type JsonObject,
+  type JsonValue,
+} from "@bufbuild/protobuf";
 import { visit } from "jsonc-parser";
-import { fail } from "../../errors.ts";
+import { invalidField } from "../../errors.ts";
 
 /** What protobuf's reader takes. */
 const jsonDepthMax = 100;
-
-const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
 
 const inside = (path: string, key: string): string => (path === "" ? key : `${path}.${key}`);
 
@@ -26,14 +31,14 @@ export const requireJson = (text: string): void => {
   let depth = 0;
   const enter = (): void => {
     depth += 1;
-    if (depth > jsonDepthMax) refuse("", `the body must not be nested deeper than ${jsonDepthMax}`);
+    if (depth > jsonDepthMax) invalidField("", `the body must not be nested deeper than ${jsonDepthMax}`);
   };
   const leave = (): void => void (depth -= 1);
   visit(
     text,
     {
       onError: (_code, _offset, _length, line, column) =>
-        refuse("", `the body is not JSON: line ${line + 1}, column ${column + 1}`),
+        invalidField("", `the body is not JSON: line ${line + 1}, column ${column + 1}`),
       onObjectBegin: enter,
       onArrayBegin: enter,
       onObjectEnd: leave,
@@ -41,7 +46,7 @@ export const requireJson = (text: string): void => {
       onObjectProperty: (name, _offset, _length, _line, _column, pathTo) => {
         const object = JSON.stringify(pathTo());
         const names = seen.get(object) ?? new Set();
-        if (names.has(name)) refuse(pathOf([...pathTo(), name]), "occurs twice");
+        if (names.has(name)) invalidField(pathOf([...pathTo(), name]), "occurs twice");
         seen.set(object, names.add(name));
       },
     },
@@ -49,16 +54,17 @@ export const requireJson = (text: string): void => {
   );
 };
 
-const fieldOf = (type: DescMessage, key: string): DescField | undefined =>
-  type.fields.find(({ name, jsonName }) => name === key || jsonName === key);
+/** By either of its names. */
+export const fieldNamed = ({ fields }: DescMessage, key: string): DescField | undefined =>
+  fields.find(({ name, jsonName }) => name === key || jsonName === key);
 
-const isObject = (json: JsonValue | undefined): json is { [key: string]: JsonValue } =>
+export const isObject = (json: JsonValue | undefined): json is JsonObject =>
   typeof json === "object" && json !== null && !Array.isArray(json);
 
 /** Messages with a JSON form of their own are read as one value. */
 const isPlain = (type: DescMessage): boolean => !type.typeName.startsWith("google.protobuf.");
 
-type Visit = (type: DescMessage, json: { [key: string]: JsonValue }, path: string) => void;
+type Visit = (type: DescMessage, json: JsonObject, path: string) => void;
 
 /** Messages that a value of a field holds, each with its path. */
 const below = (field: DescField, json: JsonValue, path: string, see: Visit): void => {
@@ -80,21 +86,22 @@ export const refuseMember: (type: DescMessage, json: JsonValue, path?: string) =
   json,
   path = "",
 ) => {
-  if (!isObject(json)) return refuse(path, "must be a JSON object");
+  if (!isObject(json)) return invalidField(path, "must be a JSON object");
   const seen = new Set<string>();
   for (const [key, value] of Object.entries(json)) {
     const here = inside(path, key);
-    const field = fieldOf(type, key);
-    if (field === undefined) return refuse(here, `is no field of ${type.typeName}`);
+    const field = fieldNamed(type, key);
+    if (field === undefined) return invalidField(here, `is no field of ${type.typeName}`);
     const name = field.oneof?.name ?? field.name;
-    if (seen.has(name)) return refuse(here, "is given a second time, by another name or member of a oneof");
+    if (seen.has(name))
+      return invalidField(here, "is given a second time, by another name or member of a oneof");
     seen.add(name);
     below(field, value, here, (inner, object, place) => refuseMember(inner, object, place));
     try {
       fromJson(type, { [key]: value });
     } catch (error) {
       const said = error instanceof Error ? error.message.replace(messageRule, "") : "";
-      return refuse(here, said);
+      return invalidField(here, said);
     }
   }
 };
@@ -111,8 +118,11 @@ const longDigits = /^-?\d{1,20}$/;
 
 const requireLong = (json: JsonValue, path: string): void => {
   if (typeof json === "number" && !Number.isSafeInteger(json))
-    refuse(path, "must be a whole number, and beyond ±(2^53−1) in a string: JSON's numbers are rounded");
-  if (typeof json === "string" && !longDigits.test(json)) refuse(path, "must be digits");
+    invalidField(
+      path,
+      "must be a whole number, and beyond ±(2^53−1) in a string: JSON's numbers are rounded",
+    );
+  if (typeof json === "string" && !longDigits.test(json)) invalidField(path, "must be digits");
 };
 
 /** @throws invalidField for a 64-bit number that was not read as it was written. */
@@ -123,7 +133,7 @@ export const requireExactLongs: (type: DescMessage, json: JsonValue, path?: stri
 ) => {
   if (!isObject(json)) return;
   for (const [key, value] of Object.entries(json)) {
-    const field = fieldOf(type, key);
+    const field = fieldNamed(type, key);
     if (field === undefined) continue;
     const here = inside(path, key);
     if (longTypes.has(field.scalar)) {

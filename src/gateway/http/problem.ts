@@ -72,6 +72,16 @@ export class Refused extends Error {
   }
 }
 
+/** An error that a call ended with, as gRPC would send it. */
+export class CallFailed extends Error {
+  readonly error: ServiceError;
+
+  constructor(error: ServiceError) {
+    super(error.details);
+    this.error = error;
+  }
+}
+
 export type Problem = {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;

@@ -17,8 +17,8 @@ import {
   type Message,
 } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
-import { assert, fail, SigilFault } from "../../errors.ts";
-import { holdsLongs, refuseMember, requireExactLongs, requireJson } from "./json-fault.ts";
+import { assert, invalidField, SigilFault } from "../../errors.ts";
+import { fieldNamed, holdsLongs, refuseMember, requireExactLongs, requireJson } from "./json-fault.ts";
 import type { Route } from "./routes.ts";
 import { decodeCapture, decodePart, type Capture } from "./template.ts";
 
@@ -36,8 +36,6 @@ export type Carried = {
   readonly lastEventId: string | undefined;
 };
 
-const refuse = (field: string, rule: string): never => fail({ kind: "invalidField", field, rule });
-
 /** @throws the fault with its path; the library's own error when it has none. */
 const readText = (type: DescMessage, text: string, registry: FileRegistry): Message => {
   try {
@@ -51,9 +49,6 @@ const readText = (type: DescMessage, text: string, registry: FileRegistry): Mess
     throw error;
   }
 };
-
-const fieldNamed = ({ fields }: DescMessage, name: string): DescField | undefined =>
-  fields.find((field) => field.name === name || field.jsonName === name);
 
 /** Whether its JSON form is one value that text can be. */
 const isText = ({ fieldKind, message }: DescField): boolean =>
@@ -70,19 +65,19 @@ const jsonOf = (field: DescField, text: string): JsonValue => {
 const put = (type: DescMessage, into: JsonObject, name: string, text: string): void => {
   const [first = "", ...rest] = name.split(".");
   const field = fieldNamed(type, first);
-  if (field === undefined) return refuse(name, `is no field of ${type.typeName}`);
+  if (field === undefined) return invalidField(name, `is no field of ${type.typeName}`);
   const key = field.name;
   if (rest.length > 0) {
     const inner = field.fieldKind === "message" ? field.message : undefined;
-    if (inner === undefined || isText(field)) return refuse(name, "has no fields");
+    if (inner === undefined || isText(field)) return invalidField(name, "has no fields");
     const object = (into[key] ??= {}) as JsonObject;
     return put(inner, object, rest.join("."), text);
   }
   if (field.fieldKind === "list" && field.listKind !== "message") {
     const items = (into[key] ??= []) as JsonValue[];
     items.push(jsonOf(field, text));
-  } else if (!isText(field)) refuse(name, "cannot be given in a URL");
-  else if (Object.hasOwn(into, key)) refuse(name, "occurs twice");
+  } else if (!isText(field)) invalidField(name, "cannot be given in a URL");
+  else if (Object.hasOwn(into, key)) invalidField(name, "occurs twice");
   else into[key] = jsonOf(field, text);
 };
 
@@ -127,7 +122,8 @@ const requireSame = (
   where: string,
 ): void => {
   const inBody = textAt(type, message, name);
-  if (inBody !== undefined && inBody !== text) refuse(name, `must be what ${where} says, or be left out`);
+  if (inBody !== undefined && inBody !== text)
+    invalidField(name, `must be what ${where} says, or be left out`);
 };
 
 const idempotencyField = "idempotency_key";
@@ -146,7 +142,7 @@ export const requestBytes = (carried: Carried, registry: FileRegistry): Uint8Arr
   const message = readBody(carried, registry);
   const given: JsonObject = {};
   if (route.body === "") readQuery(input, query, given);
-  else if (query !== "") refuse("query", "must be empty: the body gives the fields");
+  else if (query !== "") invalidField("query", "must be empty: the body gives the fields");
   for (const capture of captures) {
     const text = decodeCapture(capture);
     requireSame(input, message, capture.field, text, "the path");
@@ -154,7 +150,7 @@ export const requestBytes = (carried: Carried, registry: FileRegistry): Uint8Arr
   }
   if (idempotencyKey !== undefined) {
     if (fieldNamed(input, idempotencyField) === undefined)
-      refuse("Idempotency-Key", "this call takes none: leave the header out");
+      invalidField("Idempotency-Key", "this call takes none: leave the header out");
     requireSame(input, message, idempotencyField, idempotencyKey, "the header");
     given[idempotencyField] = idempotencyKey;
   }

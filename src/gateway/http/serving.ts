@@ -13,7 +13,7 @@ import {
 } from "@grpc/grpc-js";
 import { CheckRequest, CheckResponse, TrustServiceService } from "@sigil/proto/sigil/trust/v1/trust";
 import { Verdict } from "@sigil/proto/sigil/type/v1/type";
-import { assert, fail, SigilFault } from "../../errors.ts";
+import { assert, invalidField, SigilFault } from "../../errors.ts";
 import { requestIdOf } from "../../rpc/call/context.ts";
 import { carriedMethod, type CarriedMethod } from "../../rpc/call/decode.ts";
 import { occurrenceOf } from "../../rpc/call/ending.ts";
@@ -44,7 +44,7 @@ import {
   timeoutMsOf,
   valuesOf,
 } from "./headers.ts";
-import { problemOf, Refused, refusedProblem, typeOf, type Problem } from "./problem.ts";
+import { CallFailed, problemOf, Refused, refusedProblem, typeOf, type Problem } from "./problem.ts";
 import type { Protocol } from "./protocol.ts";
 import { requestBytes, resumes } from "./request.ts";
 import { findRoute, routesOf, type Found, type Route } from "./routes.ts";
@@ -86,10 +86,11 @@ type Served = Route & { readonly kind: "plain" | "guard" | "forward" };
 type Exchange = {
   readonly request: HttpRequest;
   readonly response: HttpResponse;
+  /** As records, logs and problems have it. */
   readonly requestId: string;
-  /** Whether a problem says `"allowed": false`. */
-  readonly denies: boolean;
-  readonly isGuard: boolean;
+  /** As the answer's header has it. */
+  readonly answeredId: string;
+  readonly problem: (problem: Problem) => Answer;
 };
 
 const checkPath = TrustServiceService.check.path;
@@ -113,6 +114,19 @@ export const methodsOf = (services: Services): ReadonlyMap<string, Method> =>
     ),
   );
 
+/** Whoever guards by the status alone meets none that could be taken for something else. */
+const guardProblem = (problem: Problem): Answer => {
+  const members = { ...problem.members, status: 403 };
+  return problemAnswer({ ...problem, status: 403, members }, true);
+};
+
+/** How errors are answered where a URL leads, also before it is known whether it leads anywhere. */
+const problemFor = (url: string): Exchange["problem"] => {
+  const decision = decisionPaths.exec(url)?.[1];
+  if (decision !== undefined && decision !== "check") return guardProblem;
+  return (problem) => problemAnswer(problem, decision !== undefined);
+};
+
 /** The path and what stands after it. @throws Refused for what is no path of ours, as a proxy would be asked. */
 const splitTarget = (target: string): { readonly path: string; readonly query: string } => {
   if (!target.startsWith("/") || target.includes("#"))
@@ -133,7 +147,7 @@ const hasBody = ({ headers }: HttpRequest): boolean =>
 
 /** @throws invalidField. */
 const forwardedBytes = (rawHeaders: readonly string[], query: string): Uint8Array => {
-  if (query !== "") fail({ kind: "invalidField", field: "query", rule: "must be empty" });
+  if (query !== "") invalidField("query", "must be empty");
   return CheckRequest.encode(CheckRequest.fromPartial(readForwarded(rawHeaders))).finish();
 };
 
@@ -182,10 +196,13 @@ export class Serving {
     // The call, its record and its log lines have the same.
     metadata.set("x-request-id", requestId);
     const url = request.url ?? "";
-    const decision = decisionPaths.exec(url)?.[1];
-    const denies = decision !== undefined;
-    const isGuard = denies && decision !== "check";
-    const exchange: Exchange = { request, response, requestId, denies, isGuard };
+    let exchange: Exchange = {
+      request,
+      response,
+      requestId,
+      answeredId: requestId,
+      problem: problemFor(url),
+    };
     // A peer that resets while it is answered.
     response.on("error", () => {});
     try {
@@ -193,8 +210,13 @@ export class Serving {
       if (hosts !== null) requireHost(hostOf(request), hosts);
       const { path, query } = splitTarget(url);
       const protocol = this.#options.protocols.find(({ takes }) => takes(path));
-      if (protocol !== undefined)
-        return await protocol.serve({ request, response, path, metadata, requestId });
+      if (protocol !== undefined) {
+        const { problem } = protocol;
+        exchange = { ...exchange, problem, answeredId: protocol.answeredId(request, requestId) };
+        const body = (): Promise<string> => this.#read(exchange);
+        const arrived = { request, response, path, metadata, requestId, body };
+        return this.#send(exchange, await protocol.answer(arrived));
+      }
       const page = this.#options.pages.get(path);
       if (page !== undefined && request.method === "GET") return this.#send(exchange, page);
       if (page !== undefined) throw refusalOf({ kind: "otherMethod", methods: ["GET"] });
@@ -252,7 +274,7 @@ export class Serving {
       } else {
         const failed = error as ServiceError;
         line.sentCode = failed.code;
-        this.#send(exchange, this.#problem(exchange, problemOf(failed, requestId)));
+        this.#send(exchange, exchange.problem(problemOf(failed, requestId)));
       }
     });
   }
@@ -263,19 +285,22 @@ export class Serving {
     { handler, carried }: Stream,
     options: HttpCallOptions & { readonly framing: Framing },
   ): void {
-    const { request, response, requestId } = exchange;
+    const { request, response, requestId, answeredId } = exchange;
     const hasIds = resumes(route);
     const call = new HttpStreamCall<unknown>(request, response, {
       ...options,
       begin: () =>
-        beginStream(request, response, options.framing.contentType, { requestId, isLast: this.#isLast }),
+        beginStream(request, response, options.framing.contentType, {
+          requestId: answeredId,
+          isLast: this.#isLast,
+        }),
       encode: (message) => {
         const json = jsonOf(route.rpc.output, carried.responseBytes(message), this.#options.contracts);
         const { nextPosition: next } = json;
         return { json: JSON.stringify(json), id: hasIds && typeof next === "string" ? next : undefined };
       },
       problem: (error) => JSON.stringify(problemOf(error, requestId).members),
-      refuse: (error) => this.#send(exchange, this.#problem(exchange, problemOf(error, requestId))),
+      refuse: (error) => this.#send(exchange, exchange.problem(problemOf(error, requestId))),
       broken: (cause) => this.#errorOf(cause, route.rpcPath, requestId),
     });
     handler(call);
@@ -328,12 +353,13 @@ export class Serving {
   }
 
   #errorAnswer(exchange: Exchange, error: unknown, path: string): Answer {
-    const { requestId } = exchange;
+    const { requestId, problem } = exchange;
     if (error instanceof Refused) {
       this.#options.rpc.observer.onRefused(`HTTP_${error.reason}`);
-      return this.#problem(exchange, refusedProblem(error, requestId));
+      return problem(refusedProblem(error, requestId));
     }
-    return this.#problem(exchange, problemOf(this.#errorOf(error, path, requestId), requestId));
+    const failed = error instanceof CallFailed ? error.error : this.#errorOf(error, path, requestId);
+    return problem(problemOf(failed, requestId));
   }
 
   #errorOf(thrown: unknown, path: string, requestId: string): ServiceError {
@@ -345,14 +371,7 @@ export class Serving {
     return this.#options.rpc.underWay.draining;
   }
 
-  #problem({ denies, isGuard }: Exchange, problem: Problem): Answer {
-    if (!isGuard) return problemAnswer(problem, denies);
-    // Whoever guards by the status alone meets none that could be taken for something else.
-    const members = { ...problem.members, status: 403 };
-    return problemAnswer({ ...problem, status: 403, members }, denies);
-  }
-
-  #send({ request, response, requestId }: Exchange, answer: Answer): void {
+  #send({ request, response, answeredId: requestId }: Exchange, answer: Answer): void {
     send(request, response, answer, { requestId, isLast: this.#isLast });
   }
 }

@@ -3,7 +3,7 @@
  * captured part decoded once. A path has at most one template, and a name at most one path of it. Pure. Source:
  * google/api/http.proto, "Path template syntax".
  */
-import { fail } from "../../errors.ts";
+import { invalidField } from "../../errors.ts";
 
 /** `**` takes one segment or more, `*` just one. Neither is followed by a verb. */
 type Part =
@@ -87,7 +87,7 @@ const escape = /%(?![0-9A-Fa-f]{2})/;
 
 /** Percent-decoding, once. @throws invalidField. */
 export const decodePart = (field: string, text: string): string => {
-  const refuse = (rule: string): never => fail({ kind: "invalidField", field, rule });
+  const refuse = (rule: string): never => invalidField(field, rule);
   if (escape.test(text)) return refuse("must have two hexadecimal digits after each % in the URL");
   try {
     return decodeURIComponent(text);
@@ -101,7 +101,7 @@ export const decodePart = (field: string, text: string): string => {
  * so that every proxy on the way sees the path that is decided on. @throws invalidField.
  */
 export const decodeCapture = ({ field, segments }: Capture): string => {
-  const refuse = (rule: string): never => fail({ kind: "invalidField", field, rule });
+  const refuse = (rule: string): never => invalidField(field, rule);
   const decoded = segments.map((segment) => {
     const text = decodePart(field, segment);
     if (text === "") return refuse("must have no empty segment in the path");
