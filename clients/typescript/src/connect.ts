@@ -346,7 +346,13 @@ const moduleClient = (stub: module.ModuleServiceClient, context: CallContext): M
 });
 
 /**
- * Opens a connection; the first call makes it.
+ * grpc-js shares connections to one address within a process, and with them the time that a failed one waits before it
+ * tries again: up to two minutes in which whoever connects anew is refused without a try.
+ */
+const ownConnection = { "grpc.use_local_subchannel_pool": 1 } as const;
+
+/**
+ * Opens a connection of its own; the first call makes it.
  * @throws TypeError when tokens would leave the machine unprotected, or the TLS options contradict each other.
  */
 export const connect = (options: ConnectOptions): SigilConnection => {
@@ -354,6 +360,7 @@ export const connect = (options: ConnectOptions): SigilConnection => {
   const mayAuthorize = tls !== "insecure" || options.insecureTokens === "send" || isLoopback(target);
   if (signer !== undefined && !mayAuthorize) throw new TypeError(tokenRefusal);
   const channelOptions = {
+    ...ownConnection,
     ...nameOptions(tls),
     ...options.channelOptions,
     ...proxyOptions(target, tls),

@@ -1,6 +1,7 @@
 /** The client over a real socket: calls, errors, deadlines, cancellation, tokens and TLS. */
 import { generateKeyPairSync } from "node:crypto";
 import { getEventListeners } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
 import { Metadata, ServerCredentials, status as Code } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
@@ -33,6 +34,18 @@ const packed = (name: string, value: Uint8Array) => ({
 });
 
 describe("connect", () => {
+  it("tries for itself where another connection to the same address has failed and waits", async () => {
+    const refusing = createServer((socket) => socket.destroy());
+    await new Promise<void>((resolve) => refusing.listen(0, "127.0.0.1", resolve));
+    const { port } = refusing.address() as AddressInfo;
+    using waiting = connect({ target: `127.0.0.1:${port}`, tls: "insecure" });
+    expect((await failureOf(waiting.trust.check({}))).code).to.equal(Code.UNAVAILABLE);
+    await new Promise((resolve) => refusing.close(resolve));
+    await using server = await startServer({}, undefined, port);
+    using anew = connect({ target: server.target, tls: "insecure" });
+    expect(await anew.trust.check({ action: "read", target: "public/docs" })).to.include({ allowed: true });
+  });
+
   it("answers a call whose request names only what matters", async () => {
     await using server = await startServer();
     using sigil = connect({ target: server.target, tls: "insecure" });

@@ -112,6 +112,7 @@ const only = (
 export const startServer = async (
   behaviour: Behaviour = {},
   credentials: ServerCredentials = ServerCredentials.createInsecure(),
+  wantedPort = 0,
 ): Promise<TestServer> => {
   const seen: Seen = { metadata: [], streamed: 0, cancelled: 0 };
   const trust: UntypedServiceImplementation = {
@@ -146,7 +147,7 @@ export const startServer = async (
     server,
   );
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", credentials, (error, bound) =>
+    server.bindAsync(`127.0.0.1:${wantedPort}`, credentials, (error, bound) =>
       error === null ? resolve(bound) : reject(error),
     );
   });
