@@ -1,32 +1,29 @@
 /**
- * What is read from records and remembered until a commit changes it. A commit tells its listeners before its caller is
- * answered, so whoever asks after the answer reads anew; and what a read found that a change overtook is answered once
- * and not remembered. What is not there is not remembered either, or callers who make names up could empty it.
+ * A cache of values read from records, invalidated by commits. A commit notifies its listeners before its caller is
+ * answered, so a read after the answer sees the change. The result of a read that a commit overtook is returned but not
+ * cached. Absent values are not cached, or callers could evict everything by inventing names.
  */
 import type { CommittedRecord } from "./append/options.ts";
 import type { Feed } from "./feed.ts";
 
-/** Where values are held; it decides how many. */
+/** The store of cached values, which bounds their number. */
 export type HeldValues<Value> = {
   readonly get: (name: string) => Value | undefined;
   readonly set: (name: string, value: Value) => void;
   readonly delete: (name: string) => void;
 };
 
-/**
- * What a record makes stale: one name, which has this value from now on if the record itself says it; everything; or
- * nothing.
- */
+/** What a record invalidates: one name (with its new value if the record holds it), everything, or nothing. */
 export type Stale<Value = never> = { readonly name: string; readonly value?: Value } | "all" | undefined;
 
 export class RecordCache<Value> {
   readonly #create: () => HeldValues<Value>;
   #held: HeldValues<Value>;
   #changes = 0;
-  /** Stops listening to the feed. */
+  /** Unsubscribes from the feed. */
   readonly close: () => void;
 
-  /** @param create makes an empty place for values. */
+  /** @param create makes an empty store of values. */
   constructor(
     feed: Pick<Feed, "subscribe">,
     create: () => HeldValues<Value>,
@@ -36,7 +33,7 @@ export class RecordCache<Value> {
     this.#held = create();
     this.close = feed.subscribe((records) => {
       for (const record of records) {
-        // A record that cannot be understood may have changed anything.
+        // A record that cannot be parsed may have changed anything.
         let stale: Stale<Value> = "all";
         try {
           stale = staleBy(record);
@@ -47,17 +44,17 @@ export class RecordCache<Value> {
     });
   }
 
-  /** Grows with every change. */
+  /** Increases with every change. */
   get changes(): number {
     return this.#changes;
   }
 
-  /** A change is about to be committed: what is being read is not remembered. */
+  /** Announces a change that is about to commit: reads in flight are not cached. */
   announce(): void {
     this.#changes += 1;
   }
 
-  /** What is remembered of a name. */
+  /** The cached value of a name. */
   held(name: string): Value | undefined {
     return this.#held.get(name);
   }

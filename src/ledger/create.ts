@@ -1,4 +1,4 @@
-/** The first group of a new ledger: the genesis record at position 0 and what stands beside it, in one batch. */
+/** Writes the first group of a new ledger, the genesis record at position 0 and further records, in one batch. */
 import type { Hash } from "@sigil/core/bytes";
 import { randomBytes } from "../crypto/random.ts";
 import { assert, SigilFault } from "../errors.ts";
@@ -37,7 +37,7 @@ export const createLedger = async (
   const prepared = [genesis, ...others.map((body) => prepareRecord({ ...body, links }))];
   const records = await Promise.all(prepared.map((record) => signRecord(record, { signer, origin })));
   const sealer = new Sealer({ origin, keys: options.dataKeys, store: () => store });
-  // The first of the system space's keys, of which the summary's is derived.
+  // Creates the system tenant's first data key, from which the summary key is derived.
   await sealer.ready(first.tenant);
   const plan = await prepareCommit(emptyState(), [{ records, extraOps: () => [] }], {
     store,

@@ -1,8 +1,7 @@
 /**
- * The ledger: append, read with proof, and stay honest when the store does not. On the first store error it stops,
- * answers its waiters "indeterminate", closes, reopens, checks itself against what it had acknowledged and against
- * the anchor, and only then serves again.
- * Source: docs/spec/ledger.md, docs/operating/recovery.md.
+ * The ledger: appends, reads with proof, and recovers from store errors. On the first store error it stops, answers
+ * waiting appends "indeterminate", closes and reopens the store, checks it against everything acknowledged and against
+ * the anchor, and only then serves again. Source: docs/spec/ledger.md, docs/operating/recovery.md.
  */
 import type { Thumbprint } from "@sigil/core/bytes";
 import { assert, describeError, fail, SigilFault } from "../errors.ts";
@@ -38,9 +37,9 @@ import { watchStore } from "./append/store-faults.ts";
 export type { CommittedRecord, LedgerObserver, LedgerOptions, LedgerStatus } from "./append/options.ts";
 
 export class Ledger implements AsyncDisposable {
-  /** For whoever reads and does not write. */
+  /** Read-only access. */
   readonly reader: LedgerReader;
-  /** For whoever wants to know what is committed. */
+  /** Committed records, as a stream. */
   readonly feed: Feed;
   readonly #options: LedgerOptions;
   readonly #tags: BlindTags;
@@ -58,7 +57,7 @@ export class Ledger implements AsyncDisposable {
   #now: WritableMoment;
   #status: LedgerStatus = { kind: "serving" };
   #recovery: Promise<void> = Promise.resolve();
-  /** While the store has been opened anew and checked, and nothing is taken to be written yet. */
+  /** True after the store was reopened and checked, until appends are accepted again. */
   #reopened = false;
   #closed: Promise<void> | undefined;
 
@@ -184,7 +183,7 @@ export class Ledger implements AsyncDisposable {
   /**
    * Commits up to 1,000 records and `extraOps`, all or none, and resolves when they are on disk. `attestations` are the
    * statements of witnesses over each body, by its index; a body without one there has none.
-   * @throws the record's own errors at once; queueFull, notServing, cancelled, indeterminate, staleVersion later.
+   * @throws the record's own errors immediately; queueFull, notServing, cancelled, indeterminate, staleVersion later.
    */
   async append(
     bodies: readonly RecordBody[],
@@ -199,7 +198,7 @@ export class Ledger implements AsyncDisposable {
     assert(!bodies.some(isKeyRecord), "keys change by rotateKey and retireKey alone");
     const records = bodies.map((body, index) => prepareRecord(body, attestations[index]));
     for (const tenant of new Set(bodies.filter(isVersioned).map((body) => body.tenant))) {
-      // Whoever writes a version of an id must know all that there are.
+      // Assigning version numbers needs a complete version index.
       const checking = this.#completeness.versions(tenant);
       if (checking !== undefined) await checking;
     }
@@ -207,8 +206,8 @@ export class Ledger implements AsyncDisposable {
   }
 
   /**
-   * Puts a new key in the role's place while the ledger serves; the old private key is destroyed.
-   * @param expected the thumbprint of the key that is to be replaced, when the caller knows it.
+   * Replaces the role's key while the ledger serves; the old private key is destroyed.
+   * @param expected the thumbprint of the key to replace, if the caller knows it.
    * @returns the new key. @throws keyReplaced, keyUnavailable, notServing, indeterminate.
    */
   rotateKey(role: KeyRole, expected?: Thumbprint): Promise<KeyEntry> {
@@ -216,7 +215,7 @@ export class Ledger implements AsyncDisposable {
   }
 
   /**
-   * Believes a key only below `from`, the present size unless told; one in use is rotated first.
+   * Limits a key's validity to positions below `from` (default: the current size); a key in use is rotated first.
    * @returns the retired key. @throws notFound, sizeOutOfRange, malformedKey, notServing, indeterminate.
    */
   retireKey(thumbprint: Thumbprint, from?: bigint): Promise<KeyEntry> {
@@ -224,8 +223,8 @@ export class Ledger implements AsyncDisposable {
   }
 
   /**
-   * Another version of a tenant's data key seals from now on. @throws notFound, erased, keyReplaced, keyUnavailable,
-   * notServing.
+   * Rotates a tenant's data key: a new version seals from now on. @throws notFound, erased, keyReplaced,
+   * keyUnavailable, notServing.
    */
   rotateDataKey(tenant: string, expected?: number): Promise<LivingDataKey> {
     return this.#sequencer.exclusive(async () => {
@@ -237,17 +236,17 @@ export class Ledger implements AsyncDisposable {
   }
 
   /**
-   * Keeps the private keys of this moment's ledger on disk, for who copies both: a key that ends meanwhile is destroyed
-   * when it is disposed of.
+   * Defers the destruction of private keys while the ledger and its keys are copied: a key replaced meanwhile is
+   * destroyed when the handle is disposed of.
    */
   holdKeys(): Promise<AsyncDisposable> {
     return this.#keyLife.hold();
   }
 
   /**
-   * Answers a call once for its idempotency key, however often and at whatever moments it comes within 24 hours.
-   * @param scope undefined for a call without a key. @param body what a repeat must equal.
-   * @throws idempotencyConflict when the key came with another body; notServing; what `append`, `run` and `replay`
+   * Runs a call at most once per idempotency key within 24 hours; repeats get the first answer. @param scope undefined
+   * for a call without a key. @param body compared with a repeat's.
+   * @throws idempotencyConflict if the key was used with another body; notServing; what `append`, `run` and `replay`
    * throw.
    */
   async once<Result>(
@@ -258,19 +257,19 @@ export class Ledger implements AsyncDisposable {
   ): Promise<Result> {
     const append: Append = (bodies, options) => this.append(bodies, options);
     if (scope === undefined) return run(appendUnkeyed(append));
-    // What was written last may yet be found again; until then no key may be called free.
+    // An indeterminate write may turn out to be durable; until recovery is done no key counts as free.
     this.#requireServing();
     await this.#tags.ensure(scope.tenant);
     return answerOnce(await this.#keys.claim(scope, body()), { run, replay }, append);
   }
 
-  /** This moment, for an inspection. @throws notServing, storeFailed. */
+  /** Takes a snapshot for fsck. @throws notServing, storeFailed. */
   pin(): Promise<PinnedLedger> {
     const [options, erasures] = [this.#options, this.#erasures];
     return pinLedger({ now: () => this.#now, options, erasures }, this.#sequencer);
   }
 
-  /** Answers what waits, refuses what comes, then closes the store. Idempotent. */
+  /** Refuses new appends, answers waiting ones, then closes the store. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
@@ -298,7 +297,7 @@ export class Ledger implements AsyncDisposable {
     }
   }
 
-  /** While nothing is being written, so that the store and the summary are of one moment. */
+  /** Call while nothing is being written, so that store and summary match. */
   #pin(tenant: string): Pinned {
     const [store, summary] = [this.#now.store, this.#now.summary];
     const snapshot = store.snapshot();
@@ -318,12 +317,12 @@ export class Ledger implements AsyncDisposable {
 
   #watch(store: Store): Store {
     return watchStore(store, (cause, failed) => {
-      // Damaged files stay damaged: their reader gets the error, and reopening at each read would serve nobody.
+      // Reopening does not repair damaged files: the reader gets the error, and the ledger keeps serving other reads.
       if (failed === this.#now.store && !isDamagedFiles(cause)) this.#fail(cause);
     });
   }
 
-  /** The first store error: nothing is written any more until the store has been reopened and checked. */
+  /** Handles the first store error: stops writes until the store has been reopened and checked. */
   #fail(cause: unknown): void {
     if (this.#status.kind !== "serving") return;
     this.#options.observe?.onFault?.(cause);
@@ -337,7 +336,10 @@ export class Ledger implements AsyncDisposable {
     this.#anchor.abandon();
   }
 
-  /** The store lets go of what was deleted, and is opened anew and checked as after an error. @throws notServing. */
+  /**
+   * Compacts the store so that deleted data leaves the disk, then reopens and checks it as after an error. @throws
+   * notServing.
+   */
   async #purge(ranges: readonly KeyRange[]): Promise<void> {
     this.#requireServing();
     let isHalted = false;
@@ -360,7 +362,7 @@ export class Ledger implements AsyncDisposable {
   }
 
   async #recover(): Promise<void> {
-    // A commit under way comes out first: what it acknowledges is part of what must be found again.
+    // A commit in progress completes first: what it acknowledges must also be present after the reopening.
     await this.#sequencer.drain();
     const error = await retryOpening(() => this.#reopen(), this.#closing.signal);
     if (error === undefined) return;
@@ -373,7 +375,7 @@ export class Ledger implements AsyncDisposable {
     await this.#decisions.settled();
     await this.#now.store.close();
     const store = await this.#options.openStore();
-    // Reads that come meanwhile meet the store that is being checked.
+    // Reads meanwhile use the store being checked.
     this.#now = { ...this.#now, store: this.#watch(store) };
     const opened = await openLedger(this.#options, store, this.#now.state);
     const { ring, signers, state, summary } = opened;
@@ -382,7 +384,7 @@ export class Ledger implements AsyncDisposable {
     this.#erasures.reset(opened.erasures);
     this.#tree.forget();
     this.#keys.forget();
-    // Also what was asked for while the store was closed.
+    // Drops also state requested while the store was closed.
     this.#decisions.forget();
     await this.#anchor.start(this.reader.size, this.#now.state.checkpoint);
     await this.#keyLife.discardEnded();

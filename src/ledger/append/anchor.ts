@@ -1,7 +1,7 @@
 /**
- * The anchor: a recent checkpoint kept outside the database's own files, so that a database that lost its end, or
- * was put back to an older copy, is noticed. Written to a temporary file, synced, then renamed over the old one:
- * a crash leaves one of the two whole.
+ * The anchor: a recent checkpoint kept outside the database's own files, so that a truncated database or one restored
+ * from an older copy is detected. Written to a temporary file, synced, then renamed over the old one: a crash leaves
+ * either the old file or the new one, complete.
  */
 import { open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -9,7 +9,7 @@ import { fail } from "../../errors.ts";
 import { anchorDelayMsMax, anchorRecordsMax } from "../../limits.ts";
 
 export interface Anchor {
-  /** The note last written; undefined when there is none. */
+  /** The note last written; undefined if no anchor exists. */
   read(): Promise<string | undefined>;
   write(note: string): Promise<void>;
 }
@@ -17,7 +17,7 @@ export interface Anchor {
 const hasCode = (error: unknown, code: string): boolean =>
   error instanceof Error && "code" in error && error.code === code;
 
-/** Replaces a file whole or not at all, mode 0600. */
+/** Replaces a file atomically, mode 0600. */
 export const replaceFile = async (path: string, text: string): Promise<void> => {
   const temporary = `${path}.new`;
   await using directory = await open(dirname(path), "r");
@@ -46,7 +46,7 @@ export const fileAnchor = (path: string): Anchor => ({
   },
 });
 
-/** An anchor in memory, for stores in memory. */
+/** An in-memory anchor, for in-memory stores. */
 export const memoryAnchor = (): Anchor => {
   let held: string | undefined;
   return {
@@ -72,7 +72,7 @@ export class AnchorKeeper {
     this.#onError = onError;
   }
 
-  /** Where the ledger stands after a start; the anchor is brought up to it. */
+  /** Called at start with the ledger's size and note; updates the anchor to them. */
   async start(size: bigint, note: string): Promise<void> {
     this.#latest = { size, note };
     this.#written = 0n;
@@ -85,10 +85,10 @@ export class AnchorKeeper {
     if (size + BigInt(records) - this.#written > BigInt(anchorRecordsMax)) await this.flush();
   }
 
-  /** The batch that this note closes is on disk. */
+  /** Called when the batch that ends at `size` is on disk. */
   committed(size: bigint, note: string): void {
     this.#latest = { size, note };
-    // Long before the bound it is written beside the commits, so that they seldom wait for it.
+    // Written in the background well before the bound is reached, so that commits seldom wait for it.
     if (size - this.#written > BigInt(anchorRecordsMax / 4) && !this.#busy) {
       this.flush().catch(this.#onError);
       return;
@@ -118,7 +118,7 @@ export class AnchorKeeper {
     return turn;
   }
 
-  /** Forgets what was not written: after a failure the store decides anew what is true. */
+  /** Discards the unwritten state: after a failure, recovery reads the true state from the store. */
   abandon(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -1,7 +1,7 @@
 /**
- * One commit before it is written: positions, versions, seals, indexes, tree, checkpoint and whatever else must be true
- * together, as one batch. What it needs is loaded first (`load.ts`), then it is planned without waiting for anything
- * and without changing anything, then its checkpoint is signed. Nothing is written here. Source: docs/spec/ledger.md.
+ * Prepares one commit as one atomic batch: positions, versions, seals, indexes, tree and checkpoint. Inputs are loaded
+ * first (`load.ts`), then planned synchronously and without side effects, then the checkpoint is signed. Nothing is
+ * written here. Source: docs/spec/ledger.md.
  */
 import type { Hash } from "@sigil/core/bytes";
 import { SigilFault, type SigilError } from "../../errors.ts";
@@ -24,12 +24,12 @@ import type { Summary } from "../layout/summary.ts";
 import { planLeaves, type TreeState } from "../layout/tree.ts";
 import { Versions } from "./versions.ts";
 
-/** Where a record came to stand. */
+/** The place that an appended record got. */
 export type Appended = { readonly position: bigint; readonly hash: Hash; readonly version: bigint };
 
 /**
- * Records of one caller that are committed all or none, and what the batch must hold beside them. Without a record it
- * is that alone.
+ * Records of one caller that commit all or none, and further operations for the same batch. A unit may have no records
+ * and only operations.
  */
 export type SignedUnit = {
   readonly records: readonly SignedRecord[];
@@ -41,27 +41,27 @@ export type UnitOutcome =
   | { readonly kind: "accepted"; readonly appended: readonly Appended[] }
   | { readonly kind: "refused"; readonly error: SigilError };
 
-/** A batch but for its checkpoint. Changes nothing until it is accepted. */
+/** A batch without its checkpoint. Changes no state until `accept` is called. */
 export type CommitPlan = {
   readonly ops: readonly StoreOp[];
-  /** One outcome a unit, in order. Refused ones add nothing. */
+  /** One outcome per unit, in order. Refused units add nothing. */
   readonly outcomes: readonly UnitOutcome[];
   readonly records: readonly SignedRecord[];
-  /** What the keys have sealed with this batch, for the sealer to take before it is written. */
+  /** Seal counts per key including this batch; the sealer takes them before the batch is written. */
   readonly seals: readonly SealCount[];
-  /** The tree with the records in it; the one there is without any. */
+  /** The tree including the new records; unchanged if there are none. */
   readonly tree: TreeState;
   readonly root: Hash;
-  /** To be called once the ops are on disk. */
+  /** Called once the ops are on disk. */
   readonly accept: () => void;
 };
 
-/** A batch as it is written, and the state that it makes. */
+/** A batch ready to write, and the state after it. */
 export type PreparedCommit = Pick<CommitPlan, "ops" | "outcomes" | "records" | "accept"> & {
   readonly state: LedgerState;
 };
 
-/** What a plan is made with. It reads of it what `load.ts` has loaded, and changes nothing. */
+/** What `planCommit` reads. It uses only what `load.ts` has loaded, and changes nothing. */
 export type PlanTools = {
   readonly sealer: Sealer;
   readonly tags: BlindTags;
@@ -80,14 +80,14 @@ type PlannedUnit =
     }
   | { readonly kind: "refused"; readonly error: SigilError };
 
-/** What the units before one have changed, within the batch. */
+/** Changes by earlier units of the same batch. */
 type Before = {
   readonly versions: Versions;
-  /** Orders to erase a tenant, by tenant. */
+  /** Erasure orders by tenant. */
   readonly ordered: Map<string, Erasure>;
 };
 
-/** Why a tenant of the unit cannot be written for. */
+/** Why nothing can be written for a tenant of the unit. */
 const tenantsFault = (
   unit: SignedUnit,
   { ordered }: Before,
@@ -103,7 +103,7 @@ const tenantsFault = (
   return undefined;
 };
 
-/** Everything that may refuse a unit, before anything of it is sealed. */
+/** Runs every check that may refuse a unit, before any of its records is sealed. */
 const planUnit = (unit: SignedUnit, first: bigint, before: Before, faults: TenantFaults): PlannedUnit => {
   const error = tenantsFault(unit, before, faults);
   if (error !== undefined) return { kind: "refused", error };
@@ -120,7 +120,7 @@ const planUnit = (unit: SignedUnit, first: bigint, before: Before, faults: Tenan
   }
 };
 
-/** @param loaded for these units, in this turn of the event loop. */
+/** @param loaded for these units, in the same turn of the event loop. */
 export const planCommit = (
   state: LedgerState,
   units: readonly SignedUnit[],
@@ -182,7 +182,7 @@ export const planCommit = (
   return { ops, outcomes, records, seals: counted, tree: grown.tree, root, accept };
 };
 
-/** The batch under a signed checkpoint. Without records it is the one that there is. */
+/** Adds the signed checkpoint to a plan. Without records the current checkpoint is kept. */
 const signCommit = async (
   before: LedgerState,
   { ops, outcomes, records, tree, root, accept }: CommitPlan,
@@ -198,9 +198,7 @@ const signCommit = async (
   return { ops: [...ops, group], outcomes, records, accept, state: { tree, root, checkpoint } };
 };
 
-/**
- * @throws storeFailed, keyUnavailable and the like: nothing was written, and what was counted as sealed stays counted.
- */
+/** @throws storeFailed, keyUnavailable and similar: nothing was written; seals counted so far stay counted. */
 export const prepareCommit = async (
   state: LedgerState,
   units: readonly SignedUnit[],

@@ -1,8 +1,7 @@
 /**
- * Writes batches, one at a time: prepared, then kept behind no more than the anchor allows, then put into the store in
- * one synchronous write. A crash before that write leaves nothing of a batch; after it, all of it is there, whatever
- * was answered.
- * Source: docs/spec/ledger.md §6.
+ * Writes batches, one at a time: prepares a batch, waits until the anchor is recent enough, then makes one synchronous
+ * write to the store. A crash before that write leaves nothing of the batch; after it, the whole batch is durable,
+ * whether or not the callers were answered. Source: docs/spec/ledger.md §6.
  */
 import { SigilFault } from "../../errors.ts";
 import type { RecordBody } from "@sigil/core/record";
@@ -14,22 +13,22 @@ import type { KeysInUse } from "./key-life.ts";
 import type { LoadSources } from "./load.ts";
 import type { FeedRecord, LedgerOptions } from "./options.ts";
 import { prepareRecord, signRecord, type PreparedRecord, type SignedRecord } from "./prepare.ts";
-import { GroupFailed } from "./sequencer.ts";
+import { BatchFailed } from "./sequencer.ts";
 import type { Signers } from "./signers.ts";
 import { sizeOf, type LedgerMoment, type LedgerState } from "./state.ts";
 
-/** Every field changes in one step, or a reader could see the keys of one moment and the tree of another. */
+/** All fields are replaced in one step, or a reader could see the keys of one moment and the tree of another. */
 export type WritableMoment = LedgerMoment & { readonly signers: Signers };
 
 export type CommitterSteps = Omit<LoadSources, "store"> & {
   readonly options: Pick<LedgerOptions, "origin" | "observe">;
   readonly anchor: Pick<AnchorKeeper, "beforeCommit" | "committed">;
   readonly now: () => WritableMoment;
-  /** The batch is on disk: the ledger is what it makes of it. */
+  /** Called when the batch is on disk: makes its state the ledger's. */
   readonly advance: (after: { readonly state: LedgerState } & KeysInUse) => void;
-  /** Called after that with what was committed, before anybody is answered. */
+  /** Called after `advance` with the committed records, before any caller is answered. */
   readonly onCommitted: (records: readonly FeedRecord[]) => void;
-  /** The ledger stops, to check itself. */
+  /** Stops the ledger and starts recovery. */
   readonly stop: (cause: unknown) => void;
 };
 
@@ -40,7 +39,7 @@ export class Committer {
     this.#steps = steps;
   }
 
-  /** What a custody says when it cannot sign is the operator's to know; callers learn that nothing was recorded. */
+  /** The custody's reason for a failed signature is for the operator; callers only learn that nothing was recorded. */
   async sign(record: PreparedRecord): Promise<SignedRecord> {
     const { options, now } = this.#steps;
     try {
@@ -51,7 +50,7 @@ export class Committer {
     }
   }
 
-  /** @param next the keys from then on. @throws GroupFailed. */
+  /** @param next the keys in use after this batch. @throws BatchFailed. */
   async commit(units: readonly SignedUnit[], next?: KeysInUse): Promise<readonly UnitOutcome[]> {
     const { anchor, now, advance, onCommitted, stop } = this.#steps;
     const prepared = await this.#prepare(units);
@@ -61,13 +60,13 @@ export class Committer {
       await anchor.beforeCommit(records.length);
     } catch (cause) {
       stop(cause);
-      throw new GroupFailed({ kind: "notServing", rule: "the anchor could not be written" }, { cause });
+      throw new BatchFailed({ kind: "notServing", rule: "the anchor could not be written" }, { cause });
     }
     try {
       await now().store.commit(ops);
     } catch (cause) {
       stop(cause);
-      throw new GroupFailed({ kind: "indeterminate", rule: "the store failed while writing" }, { cause });
+      throw new BatchFailed({ kind: "indeterminate", rule: "the store failed while writing" }, { cause });
     }
     const { ring, signers } = next ?? now();
     advance({ state, ring, signers });
@@ -77,7 +76,7 @@ export class Committer {
     return outcomes;
   }
 
-  /** In an exclusive turn: one record about keys, signed by the keys before it. */
+  /** Commits one key record, signed by the current keys. Call it in `exclusive` only. */
   async commitAlone(body: RecordBody, next: KeysInUse): Promise<void> {
     const { options, now } = this.#steps;
     const signing = { signer: now().signers.record, origin: options.origin };
@@ -86,13 +85,13 @@ export class Committer {
       const [outcome] = await this.commit([{ records: [record], extraOps: () => [] }], next);
       if (outcome?.kind === "refused") throw new SigilFault(outcome.error);
     } catch (cause) {
-      if (cause instanceof GroupFailed) throw new SigilFault(cause.error, { cause });
+      if (cause instanceof BatchFailed) throw new SigilFault(cause.error, { cause });
       throw cause;
     }
     options.observe?.onGroup?.(1);
   }
 
-  /** In an exclusive turn: what stands beside the records. @throws storeFailed. */
+  /** Writes operations without records. Call it in `exclusive` only. @throws storeFailed. */
   async commitUpkeep(ops: readonly StoreOp[]): Promise<void> {
     const { store, state, summary } = this.#steps.now();
     const changes = summary.changes();
@@ -102,7 +101,7 @@ export class Committer {
     plan.accept();
   }
 
-  /** What fails here has written nothing. */
+  /** A failure here means that nothing was written. */
   async #prepare(units: readonly SignedUnit[]): Promise<PreparedCommit> {
     const { now, options, stop, ...sources } = this.#steps;
     const { store, state, summary, signers } = now();
@@ -112,7 +111,7 @@ export class Committer {
       return await prepareCommit(state, units, context);
     } catch (cause) {
       stop(cause);
-      throw new GroupFailed({ kind: "notServing", rule: "the commit could not be prepared" }, { cause });
+      throw new BatchFailed({ kind: "notServing", rule: "the commit could not be prepared" }, { cause });
     }
   }
 }

@@ -1,9 +1,9 @@
 /**
- * Idempotency keys: a repeat with the same key and body gets the first answer for 24 hours, another body is refused. An
- * entry is written in the batch of the records it stands for, so that both exist or neither; where there are none,
- * alone. Entries hold keyed digests, positions and errors only, under a keyed digest of the whole, so that an answer
- * cannot be exchanged for another. Two calls with one key at the same moment: the second waits for the first.
- * Source: docs/spec/ledger.md §6.
+ * Idempotency keys: for 24 hours a repeat with the same key and body gets the first answer; a different body is
+ * refused. An entry is written in the batch of its records, so that both exist or neither; an entry without records is
+ * written alone. Entries hold keyed digests, positions and errors only, and are authenticated by a keyed digest, so
+ * that answers cannot be swapped. Of two concurrent calls with one key the second waits for the first. Source:
+ * docs/spec/ledger.md §6.
  */
 import { cborDecode, cborEncode, type CborValue } from "@sigil/core/cbor";
 import { concatBytes, equalBytes, readU64be, toHex, utf8Encode } from "@sigil/core/bytes";
@@ -14,7 +14,7 @@ import { refuseErased, type Erasure } from "../layout/erasure.ts";
 import type { BlindTags } from "../layout/indexes.ts";
 import { expiryKey, familyRange, idempotencyKey } from "../layout/keyspace.ts";
 
-/** Whose key it is: keys are private to a caller and an RPC. */
+/** The scope of a key: keys are private to a caller and an RPC. */
 export type IdempotencyScope = {
   readonly tenant: string;
   readonly caller: string;
@@ -22,10 +22,10 @@ export type IdempotencyScope = {
   readonly key: string;
 };
 
-/** The right to answer for a key. Release it whatever happens; releasing after the commit wakes those who wait. */
+/** A mutex on a key. Always release it; release after the commit wakes the waiting calls. */
 export type HeldClaim = {
   readonly kind: "held";
-  /** What the batch must hold so that a repeat finds `outcome`. */
+  /** Operations for the batch, so that a repeat finds `outcome`. */
   readonly ops: (outcome: CborValue) => readonly StoreOp[];
   readonly release: () => void;
 };
@@ -56,7 +56,8 @@ const damaged = (cause?: unknown): never =>
   fail({ kind: "ledgerCorrupt", position: 0n, rule: "an idempotency entry is damaged" }, { cause });
 
 /**
- * `isTenant` says whose entry it may be: the name is not believed before the digest was checked with that tenant's key.
+ * `isTenant` says which tenant the entry may name: the name is untrusted until the digest is checked with that tenant's
+ * key.
  * @throws ledgerCorrupt unless this deployment wrote exactly this entry for this key.
  */
 export const parseEntry = async (
@@ -79,7 +80,7 @@ export const parseEntry = async (
   return equalBytes(digest, stored.subarray(0, digestBytes)) ? entry : damaged();
 };
 
-/** Expired entries removed with one commit. */
+/** Maximum expired entries removed with one commit. */
 const sweepEntriesMax = 500;
 const sweepEveryMs = 60_000;
 
@@ -91,14 +92,14 @@ export class IdempotencyKeys {
   readonly #erasureOf: (tenant: string) => Erasure | undefined;
   readonly #waiting = new Map<string, Promise<void>>();
   #sweptMs = Number.NEGATIVE_INFINITY;
-  /** How often the store was reopened. */
+  /** Number of times that the store was reopened. */
   #generation = 0;
 
   constructor(options: {
     readonly store: () => Store;
     readonly tags: BlindTags;
     readonly nowMs: () => number;
-    /** That no entry is missing: asked before a key is called free. */
+    /** Checks that no entry is missing, before a key is reported free. Undefined if already checked. */
     readonly complete: () => Promise<void> | undefined;
     readonly erasureOf: (tenant: string) => Erasure | undefined;
   }) {
@@ -110,15 +111,15 @@ export class IdempotencyKeys {
   }
 
   /**
-   * After a reopening: a write that was indeterminate may have been found again, so a key that was free before is
-   * free no more until it is looked up anew.
+   * Called after the store was reopened: an indeterminate write may turn out to be durable, so keys known to be free
+   * are looked up again.
    */
   forget(): void {
     this.#generation += 1;
   }
 
   /**
-   * Looks the key up and takes it when it is free. The tenant's index key must be loaded.
+   * Looks the key up and claims it if it is free. The tenant's index key must be loaded.
    * @throws idempotencyConflict when the key was used with another body; ledgerCorrupt when entries are missing.
    */
   async claim(scope: IdempotencyScope, body: Uint8Array): Promise<Claim> {
@@ -146,9 +147,11 @@ export class IdempotencyKeys {
           if (generation !== this.#generation) {
             fail({ kind: "notServing", rule: "the ledger checked itself meanwhile; repeat the call" });
           }
-          // The caller's tenant, which may be none of the records': there may be no record.
+          // The caller's tenant is checked separately: it need not be the tenant of any record, and there may be no
+          // records.
           refuseErased(this.#erasureOf(tenant));
-          // An expiry is written once: a clock that was set back may name the moment at which the entry before expired.
+          // Expiry keys are unique: with a clock that was set back, the new expiry could equal that of the previous
+          // entry.
           const until = this.#nowMs() + idempotencyTtlMs;
           const expires = until + (until === found?.expires ? 1 : 0);
           return this.#ops(blind, { tenant, body: bodyDigest, expires, outcome });
@@ -176,7 +179,7 @@ export class IdempotencyKeys {
     ];
   }
 
-  /** Entries that have expired, at most `sweepEntriesMax`; looks once a minute while it finds few. */
+  /** Expired entries, at most `sweepEntriesMax`. Scans once a minute unless the last scan was full. */
   async expired(): Promise<readonly ExpiredEntry[]> {
     const nowMs = this.#nowMs();
     if (nowMs - this.#sweptMs < sweepEveryMs) return [];
@@ -193,19 +196,16 @@ export class IdempotencyKeys {
     const entries = await this.#store().getMany(entryKeys);
     return due.map((key, index) => {
       const entry = entries[index];
-      // A key used again after its expiry has a younger entry of its own, which stays.
+      // A key reused after its expiry has a newer entry, which stays.
       return entry !== undefined && expiredBy(entry, nowMs) ? { key, entryKey: entryKeys[index] } : { key };
     });
   }
 }
 
-/** The key of an expiry that has come, and that of its entry unless that is a younger one. */
+/** The key of a passed expiry, and the key of its entry unless that entry is newer. */
 export type ExpiredEntry = { readonly key: Uint8Array; readonly entryKey?: Uint8Array | undefined };
 
-/**
- * An expired key that is used again has its new entry in the batch: that stays, or the key would answer its next repeat
- * anew.
- */
+/** If the batch holds a new entry for an expired key, that entry stays, or the key's next repeat would run again. */
 export const deleteExpired = (
   expired: readonly ExpiredEntry[],
   batch: readonly StoreOp[],
@@ -219,7 +219,7 @@ export const deleteExpired = (
   });
 };
 
-/** Whose an entry says it is, and when it may go; its digest is not looked at. Undefined when it is damaged. */
+/** The tenant and expiry that an entry names, without checking its digest. Undefined if it is damaged. */
 export const tenantOfEntry = (
   stored: Uint8Array,
 ): Pick<IdempotencyEntry, "tenant" | "expires"> | undefined => {
@@ -234,7 +234,7 @@ export const tenantOfEntry = (
 /** The blind key in a key that `expiryKey` made. */
 export const blindOf = (key: Uint8Array): Uint8Array => key.subarray(9);
 
-/** When the entry may go, in a key that `expiryKey` made. */
+/** The expiry, in Unix milliseconds, in a key that `expiryKey` made. */
 export const expiryOf = (key: Uint8Array): number => Number(readU64be(key, 1));
 
 /** Damaged entries stay: they block their key and `fsck` names them. */

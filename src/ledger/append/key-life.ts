@@ -1,8 +1,8 @@
 /**
- * Keys that change while the ledger serves. A successor is announced by a record that the key before it signs, alone
- * in its commit; from the next position on only the successor signs. Whatever fails, the ledger says which of the two
- * it is: a key that was made and never announced signs nothing, an announced one is on disk already.
- * Source: docs/spec/keys.md.
+ * Key rotation while the ledger serves. A successor is announced by a record signed by its predecessor, alone in its
+ * commit; from the next position on only the successor signs. After any failure the ledger decides which key is in use:
+ * a key that was created but never announced signs nothing, and an announced key is already on disk. Source:
+ * docs/spec/keys.md.
  */
 import { equalBytes, toBase64Url, type Hash, type Thumbprint } from "@sigil/core/bytes";
 import type { CborMap } from "@sigil/core/cbor";
@@ -20,20 +20,20 @@ import {
 } from "@sigil/core/keys";
 import { endedKeys, type Signers, type SigningKeys } from "./signers.ts";
 
-/** What signs, and what is believed. The two change together. */
+/** The signing keys and the ring that verifies them, replaced together. */
 export type KeysInUse = { readonly ring: KeyRing; readonly signers: Signers };
 
 export type KeyLifeSteps = {
   readonly keys: SigningKeys;
   readonly nowMs: () => number;
   readonly now: () => KeysInUse & { readonly size: bigint };
-  /** Runs the work while nothing is being signed or written; callers wait. */
+  /** Runs `work` while nothing is being signed or written; appends wait meanwhile. */
   readonly exclusive: <T>(work: () => Promise<T>) => Promise<T>;
-  /** Signs with the keys before, commits, and puts `next` in their place in the same step. */
+  /** Signs with the current keys, commits, and replaces them by `next` in the same step. */
   readonly commitAlone: (body: RecordBody, next: KeysInUse) => Promise<void>;
-  /** Of the newest version of a system record. */
+  /** Hash of the newest version of a system record. */
   readonly hashOf: (id: string) => Promise<Hash | null>;
-  /** A file that could not be destroyed now is destroyed at the next start. */
+  /** Reports a key file that could not be destroyed; the next start tries again. */
   readonly onFault: (cause: unknown) => void;
 };
 
@@ -49,7 +49,7 @@ const checkExpected = (ring: KeyRing, role: KeyRole, expected: Thumbprint | unde
 
 export class KeyLife {
   readonly #steps: KeyLifeSteps;
-  /** Who copies the keys' files now. */
+  /** Number of holders that are copying key files. */
   #holds = 0;
   #discarding: Promise<void> = Promise.resolve();
 
@@ -57,7 +57,7 @@ export class KeyLife {
     this.#steps = steps;
   }
 
-  /** Every private key that the ring has ended goes. Resolves also when one could not, or is held. */
+  /** Destroys every private key that the ring has ended. Resolves even if a key could not be destroyed or is held. */
   discardEnded(): Promise<void> {
     const { keys, now, onFault } = this.#steps;
     const discard = async (): Promise<void> => {
@@ -71,7 +71,7 @@ export class KeyLife {
     return (this.#discarding = this.#discarding.then(discard));
   }
 
-  /** No private key is destroyed until it is disposed of; then those that have ended meanwhile are. */
+  /** Defers the destruction of private keys until the returned handle is disposed of. */
   async hold(): Promise<AsyncDisposable> {
     this.#holds += 1;
     await this.#discarding;
@@ -90,7 +90,7 @@ export class KeyLife {
   async rotate(role: KeyRole, expected?: Thumbprint): Promise<KeyEntry> {
     const { keys, now, exclusive, commitAlone } = this.#steps;
     checkExpected(now().ring, role, expected);
-    // Durable before it is announced: a crash after this line leaves a key that nobody knows and nothing waits for.
+    // Durable before it is announced: a crash after this line leaves an unused key file, which is harmless.
     const signer = await keys.create(role);
     await exclusive(async () => {
       const { ring, signers, size } = now();
@@ -105,8 +105,8 @@ export class KeyLife {
   }
 
   /**
-   * A key in use is rotated first.
-   * @param from the ledger's size unless told.
+   * Retires a key; a key in use is rotated first.
+   * @param from defaults to the ledger's size.
    * @throws notFound, sizeOutOfRange, malformedKey.
    */
   async retire(thumbprint: Thumbprint, from?: bigint): Promise<KeyEntry> {
@@ -123,7 +123,7 @@ export class KeyLife {
     return entryOf(now().ring, thumbprint);
   }
 
-  /** What a retirement needs, checked before anything is written; then the key's successor, if it has none. */
+  /** Checks a retirement before anything is written, then rotates the key if it has no successor. */
   async #handOver(thumbprint: Thumbprint, from: bigint | undefined): Promise<void> {
     const { ring, size } = this.#steps.now();
     const entry = entryOf(ring, thumbprint);
@@ -135,7 +135,7 @@ export class KeyLife {
     try {
       await this.rotate(entry.role, thumbprint);
     } catch (error) {
-      // Somebody else has rotated it meanwhile, which is as good.
+      // A concurrent call has rotated the key, which serves the same purpose.
       if (!(error instanceof SigilFault && error.error.kind === "keyReplaced")) throw error;
     }
   }

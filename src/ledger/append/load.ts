@@ -1,6 +1,6 @@
 /**
- * What a commit needs before it can be planned: its tenants' keys and indexes of decisions, the newest versions of its
- * ids, and what has expired. Whatever is read or waited for, is here; a plan then knows everything.
+ * Loads what a commit's plan needs: its tenants' keys and decision indexes, the newest versions of its ids, and expired
+ * idempotency entries. All reads and waits of a commit are here, so that planning is synchronous.
  */
 import type { Hash } from "@sigil/core/bytes";
 import { SigilFault, type SigilError } from "../../errors.ts";
@@ -17,12 +17,12 @@ export type LoadSources = {
   readonly sealer: Sealer;
   readonly tags: BlindTags;
   readonly decisions: DecisionIndex;
-  /** Of the verified record at a position. */
+  /** Hash of the verified record at a position. */
   readonly readHash: (position: bigint) => Promise<Hash>;
   readonly expired: () => Promise<readonly ExpiredEntry[]>;
 };
 
-/** Why nothing can be written for a tenant, and why no decision can, by tenant. */
+/** Per tenant: why nothing can be written, and why no decision can be. */
 export type TenantFaults = {
   readonly records: ReadonlyMap<string, SigilError>;
   readonly decisions: ReadonlyMap<string, SigilError>;
@@ -36,7 +36,7 @@ export type Loaded = {
 
 type Units = readonly { readonly records: readonly SignedRecord[] }[];
 
-/** Of one tenant in one commit. */
+/** What one commit writes for one tenant. */
 type Need = { seals: number; decisions: boolean };
 
 const needsOf = (units: Units): ReadonlyMap<string, Need> => {
@@ -55,8 +55,8 @@ const needsOf = (units: Units): ReadonlyMap<string, Need> => {
 const tenantsFaults: ReadonlySet<SigilError["kind"]> = new Set(["keyUnavailable", "erased", "ledgerCorrupt"]);
 
 /**
- * A tenant that is erased, or whose key or index of decisions is gone or damaged, cannot be written for; that is no
- * fault of the store, or of anybody else.
+ * The error if nothing can be written for this tenant (erased, or its key or decision index is missing or damaged).
+ * Such an error affects only this tenant; any other is thrown.
  */
 const faultOf = async (load: () => Promise<void>): Promise<SigilError | undefined> => {
   try {
@@ -74,7 +74,7 @@ const hasKeys = ({ sealer, tags }: LoadSources, tenant: string, { seals }: Need)
 const hasIndex = (sources: LoadSources, tenant: string, { decisions }: Need): boolean =>
   !decisions || sources.decisions.isReady(tenant);
 
-/** What one commit needs, loaded until nothing is missing. */
+/** Loads what one commit needs, until nothing is missing. */
 export class CommitLoad {
   readonly #units: Units;
   readonly #sources: LoadSources;
@@ -90,18 +90,18 @@ export class CommitLoad {
   }
 
   /**
-   * Undefined while something is missing. Asked for in the turn that plans: an erasure takes its tenant's keys back at
-   * any moment in between, and then they are asked for again and refused.
+   * Undefined while something is missing. Read it in the same turn as planning: an erasure may drop its tenant's keys
+   * at any time before, and they are then requested again and refused.
    */
   get loaded(): Loaded | undefined {
     if (this.#read === undefined || this.#missing().length > 0) return undefined;
     return { ...this.#read, faults: { records: this.#records, decisions: this.#decisions } };
   }
 
-  /** @throws storeFailed, and whatever a record that a version would follow cannot be read for but its own damage. */
+  /** @throws storeFailed, and any error of reading a predecessor record except damage of that record. */
   async run(): Promise<void> {
     for (const [tenant, need] of this.#missing()) await this.#load(tenant, need);
-    // Those of a tenant that cannot be written for are not looked at.
+    // Heads are read once every tenant is ready or faulted; those of faulted tenants are skipped.
     if (this.#read !== undefined || this.#missing().length > 0) return;
     const { store, readHash, expired } = this.#sources;
     const records = this.#units.flatMap((unit) => unit.records);

@@ -1,7 +1,7 @@
 /**
- * Answering a call once for its idempotency key. The key's entry is written in the batch of whatever the call commits,
- * or alone in one when it commits no record: whoever was answered finds the same answer again, and whoever was not
- * finds either that answer or a free key.
+ * Runs a call at most once per idempotency key. The key's entry is written in the same batch as the call's records, or
+ * alone if the call commits none: a repeat of an answered call gets the same answer, and a repeat of an unanswered one
+ * gets that answer or runs.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import { assert } from "../../errors.ts";
@@ -10,33 +10,30 @@ import type { Appended, SignedUnit } from "./commit.ts";
 import type { Claim, HeldClaim } from "./idempotency.ts";
 import type { AppendUnit } from "./sequencer.ts";
 
-/** Commits the records of a call, and with them what a repeat is answered by. No record commits the answer alone. */
+/** Commits the records of a call together with the outcome for repeats; without records, the outcome alone. */
 export type AppendOnce = (
   bodies: readonly RecordBody[],
   options: {
     /**
-     * What `replay` gets. Called, with or without a key, where the order is made and nothing is written yet: a
-     * `SigilFault` that it throws refuses the records.
+     * The outcome that `replay` receives. Called, with or without a key, once positions are assigned and before
+     * anything is written; a `SigilFault` thrown here refuses the records.
      */
     readonly outcome: (appended: readonly Appended[]) => CborValue;
     readonly signal?: AbortSignal | undefined;
   },
 ) => Promise<readonly Appended[]>;
 
-/** The ledger's append; here it also takes a unit without a record. */
+/** The ledger's append, which here also accepts a unit without records. */
 export type Append = (
   bodies: readonly RecordBody[],
   options: Pick<SignedUnit, "extraOps"> & Pick<AppendUnit, "signal">,
 ) => Promise<readonly Appended[]>;
 
-/** A call's two ways to its answer. */
+/** How a call gets its answer: by running, or by replaying. */
 export type Answering<Result> = {
-  /**
-   * An answer binds the key: `run` appends before it resolves. What it throws leaves the key free, if nothing was
-   * appended.
-   */
+  /** `run` must append before it resolves, which binds the key. If it throws before appending, the key stays free. */
   readonly run: (append: AppendOnce) => Promise<Result>;
-  /** The first answer again, from what `outcome` gave. */
+  /** Rebuilds the first answer from the value that `outcome` returned. */
   readonly replay: (outcome: CborValue) => Promise<Result>;
 };
 
@@ -68,7 +65,7 @@ const runHeld = async <Result>(
     assert(isBound, "an answered call has bound its idempotency key");
     return result;
   } finally {
-    // After the commit: who waits for the key finds its entry.
+    // Released after the commit, so that a call waiting for the key finds its entry.
     claim.release();
   }
 };

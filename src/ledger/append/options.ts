@@ -1,4 +1,4 @@
-/** What a ledger is opened with, and what it shows to those who use it. */
+/** Options for opening a ledger, and the types that its users see. */
 import type { Hash } from "@sigil/core/bytes";
 import type { SigilError } from "../../errors.ts";
 import type { RecordBody } from "@sigil/core/record";
@@ -10,7 +10,7 @@ import type { SigningKeys } from "./signers.ts";
 
 export type LedgerOptions = {
   readonly origin: string;
-  /** Hash of the genesis record; everything is believed because of it. */
+  /** Hash of the genesis record: the root of trust. */
   readonly genesis: Hash;
   readonly openStore: () => Promise<Store>;
   readonly anchor: Anchor;
@@ -18,35 +18,35 @@ export type LedgerOptions = {
   readonly dataKeys: DataKeys;
   /** A tenant's key for blind tags, 32 bytes. */
   readonly indexKey: (tenant: string) => Promise<Uint8Array>;
-  /** The key of the ledger's summary, 32 bytes; never readable from the directory. */
+  /** The key of the ledger's summary, 32 bytes; never stored in clear in the data directory. */
   readonly summaryKey: () => Promise<Uint8Array>;
   readonly nowMs: () => number;
   readonly observe?: LedgerObserver;
 };
 
-/** What the outside may watch; never a payload. Observers do not throw. */
+/** Events for metrics and logs; never a payload. Observers must not throw. */
 export type LedgerObserver = {
   readonly onStatus?: (status: LedgerStatus) => void;
   readonly onGroup?: (records: number) => void;
   readonly onVerifyFailure?: (error: SigilError) => void;
-  /** Nothing of the tenant is left, of so many records. */
+  /** Called when an erasure is complete. @param records how many were erased. */
   readonly onErased?: (tenant: string, records: bigint) => void;
-  /** Why the ledger stopped, or what a listener threw; for the log. */
+  /** Called for the log with the reason the ledger stopped, or an error that a listener threw. */
   readonly onFault?: (cause: unknown) => void;
 };
 
-/** Another value each time it changes: two that are the same value have no recovery between them. */
+/** A new object for each change: if two reads give the same object, no recovery happened between them. */
 export type LedgerStatus =
   | { readonly kind: "serving" }
-  /** Closed for self-examination after a store error; comes back by itself. */
+  /** Reopening and checking the store after a store error; recovers automatically. */
   | { readonly kind: "recovering"; readonly rule: string }
-  /** Found something a person must look at; never comes back by itself. */
+  /** Found damage that an operator must resolve; never recovers automatically. */
   | { readonly kind: "refused"; readonly error: SigilError }
   | { readonly kind: "closed" };
 
 export type CommittedRecord = Appended & { readonly body: RecordBody };
 
-/** With the bytes that its hash and its proofs are over. */
+/** A committed record with its envelope: the bytes that its hash and proofs cover. */
 export type FeedRecord = CommittedRecord & { readonly envelope: Uint8Array };
 
 export type CommitListener = (records: readonly CommittedRecord[]) => void;

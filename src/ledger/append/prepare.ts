@@ -1,6 +1,6 @@
 /**
- * From a record's body to the bytes the ledger keeps: encoded and checked when a caller appends, signed in a
- * thread of their own, then wrapped in an envelope whose hash is the ledger's entry. Source: docs/spec/record.md.
+ * Turns a record's body into the bytes that the ledger stores: encoded and checked when a caller appends, signed in a
+ * worker thread, then wrapped in an envelope whose hash is the ledger's entry. Source: docs/spec/record.md.
  */
 import type { Hash } from "@sigil/core/bytes";
 import { encodeProtected, encodeStatement, recordContentType, toBeSigned } from "@sigil/core/cose";

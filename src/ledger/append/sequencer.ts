@@ -1,10 +1,10 @@
 /**
- * The one place where order is made. Callers' units wait in a bounded queue and are signed in its order, some way ahead
- * of the disk; whenever no batch is being written, what is signed at the head of the queue becomes the next one:
- * positions, one synchronous batch, and only then its callers get their answer. At most 256 records or 1 MiB a batch,
- * one unit of up to 1,000 at least. There is no timer: an idle sequencer takes a unit in the same turn of the event
- * loop. Work that must be alone (a key that changes) gets a turn in which nothing is signed or written; the queue
- * waits.
+ * The single place that assigns order. Units wait in a bounded queue and are signed in queue order, some way ahead of
+ * the disk. Whenever no batch is being written, the signed units at the head of the queue become the next one:
+ * positions are assigned, the batch is written synchronously, and only then are its callers answered. At most 256
+ * records or 1 MiB a batch, but always at least one unit (up to 1,000 records). There is no timer: an idle sequencer
+ * takes a unit in the same turn of the event loop. Exclusive work (key rotation) runs while nothing is signed or
+ * written; the queue waits.
  */
 import { SigilFault, type SigilError } from "../../errors.ts";
 import {
@@ -18,16 +18,16 @@ import type { StoreOp } from "../../storage/store.ts";
 import type { Appended, SignedUnit, UnitOutcome } from "./commit.ts";
 import type { PreparedRecord, SignedRecord } from "./prepare.ts";
 
-/** What one caller wants committed, all or none. A unit without records writes its `extraOps` alone. */
+/** What one caller commits, all or none. A unit without records writes only its `extraOps`. */
 export type AppendUnit = {
   readonly records: readonly PreparedRecord[];
   readonly extraOps?: ((appended: readonly Appended[]) => readonly StoreOp[]) | undefined;
-  /** Aborting drops the unit if it has not been sequenced; afterwards it changes nothing. */
+  /** Aborting drops the unit if it has not been sequenced; afterwards it has no effect. */
   readonly signal?: AbortSignal | undefined;
 };
 
 type Waiting = AppendUnit & {
-  /** What it counts for where records are counted: without any it takes the room of one, or there would be no bound. */
+  /** Its size in records for limits. A unit without records counts as one, or the queue would be unbounded. */
   readonly room: number;
   readonly bytes: number;
   readonly resolve: (appended: readonly Appended[]) => void;
@@ -45,14 +45,14 @@ type Ended =
 export type SequencerSteps = {
   readonly sign: (record: PreparedRecord) => Promise<SignedRecord>;
   /**
-   * Plans and writes one group. Throws `GroupFailed` when it could not be; "indeterminate" says that the write may
-   * have happened.
+   * Plans and writes one batch. Throws `BatchFailed` if it could not; "indeterminate" means that the write may have
+   * happened.
    */
   readonly commit: (units: readonly SignedUnit[]) => Promise<readonly UnitOutcome[]>;
 };
 
-/** Why a whole group failed. */
-export class GroupFailed extends Error {
+/** Why a whole batch failed. */
+export class BatchFailed extends Error {
   readonly error: SigilError;
   constructor(error: SigilError, options?: ErrorOptions) {
     super(error.kind, options);
@@ -60,16 +60,16 @@ export class GroupFailed extends Error {
   }
 }
 
-/** What can be seen of the queue from outside. */
+/** The queue's size, for metrics. */
 export type SequencerGauge = { readonly queuedRecords: number; readonly queuedBytes: number };
 
-/** Below this many a second sync costs more than it overlaps. */
+/** With fewer records, splitting them into two batches costs more in syncs than the overlap saves. */
 const sharedRecordsMin = 32;
 
 /**
- * Records of the next batch: half of what is under way, those just answered included, as their callers come back.
- * Callers who are all answered together stay in step for ever, and then caller, processor and disk take turns; in two
- * halves they work at the same time.
+ * Size of the next batch: half of all records in flight, counting those just answered, as their callers usually call
+ * again. If all callers were answered together they would stay in lockstep, and client, processor and disk would take
+ * turns; in two halves they overlap.
  */
 const batchRecords = (queuedRecords: number, answeredRecords: number): number =>
   Math.min(groupRecordsMax, Math.max(sharedRecordsMin, Math.ceil((queuedRecords + answeredRecords) / 2)));
@@ -85,22 +85,22 @@ export class Sequencer {
   /** Being signed, or signed and waiting for the disk; in the order of the queue. */
   #ahead: Ahead[] = [];
   #aheadRecords = 0;
-  /** Of both, until a batch takes them. */
+  /** Records in `#queue` and `#ahead`. */
   #queuedRecords = 0;
   #queuedBytes = 0;
   #scheduled = false;
-  /** The batch to come has waited its turn. */
+  /** True if the next batch has already waited one turn of the event loop. */
   #gathered = false;
-  /** Resolves when the batch being written has been. */
+  /** Resolves when the batch being written is finished; undefined if none is. */
   #writing: Promise<void> | undefined;
-  /** Of the batch before. */
+  /** Records of the previous batch. */
   #answeredRecords = 0;
-  /** Exclusive turns that wait or run. While there is one, no group is taken. */
+  /** Exclusive turns waiting or running. While there is one, no batch starts. */
   #turns = 0;
   #turn: Promise<void> = Promise.resolve();
-  /** Set while nothing may be taken; new units are refused with it. */
+  /** Set while the sequencer is stopped; new units are refused with it. */
   #stopped: SigilError | undefined;
-  /** Set when no more units come in, while those that wait are still answered. */
+  /** Set while draining: new units are refused with it, waiting ones are still processed. */
   #finishing: SigilError | undefined;
 
   constructor(steps: SequencerSteps, onGroup: (records: number) => void = () => {}) {
@@ -130,7 +130,7 @@ export class Sequencer {
   }
 
   /**
-   * Runs `work` when no group is being signed or written, one at a time; what waits in the queue goes on waiting.
+   * Runs `work` while no batch is being signed or written, one at a time; queued units wait.
    * @throws notServing, and whatever the work throws.
    */
   async exclusive<T>(work: () => Promise<T>): Promise<T> {
@@ -138,7 +138,7 @@ export class Sequencer {
     if (refused !== undefined) throw new SigilFault(refused);
     this.#turns += 1;
     const turn = this.#turn.then(async () => {
-      // What was signed for is written first, by the key that signed it; nothing more is signed while there is a turn.
+      // Units already signed are written first, under the key that signed them; nothing is signed during the turn.
       await this.#settled(() => this.#ahead.length === 0);
       if (this.#stopped !== undefined) throw new SigilFault(this.#stopped);
       return work();
@@ -155,7 +155,7 @@ export class Sequencer {
     return turn;
   }
 
-  /** Refuses what waits and what comes, until `resume`. */
+  /** Refuses waiting and new units until `resume`. */
   stop(error: SigilError): void {
     this.#stopped = error;
     const dropped = [...this.#ahead.map(({ waiting }) => waiting), ...this.#queue];
@@ -171,13 +171,13 @@ export class Sequencer {
     this.#stopped = undefined;
   }
 
-  /** Refuses what comes, for good, and resolves when everything that was waiting has its answer. */
+  /** Refuses new units permanently, and resolves when every waiting unit is answered. */
   finish(error: SigilError): Promise<void> {
     this.#finishing = error;
     return this.drain();
   }
 
-  /** Resolves when everything that was waiting has its answer. */
+  /** Resolves when every waiting unit is answered. */
   drain(): Promise<void> {
     return this.#settled(() => this.#queue.length === 0 && this.#ahead.length === 0 && this.#turns === 0);
   }
@@ -190,7 +190,7 @@ export class Sequencer {
     }
   }
 
-  /** After the I/O of this turn, so that calls that arrived together share a batch. */
+  /** Runs after this turn's I/O, so that calls that arrived together share a batch. */
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -201,7 +201,7 @@ export class Sequencer {
     });
   }
 
-  /** Begins to sign what waits, as far ahead of the disk as is worth while. */
+  /** Starts signing waiting units, up to a bounded distance ahead of the disk. */
   #signAhead(): void {
     if (this.#turns > 0) return;
     let taken = 0;
@@ -222,7 +222,7 @@ export class Sequencer {
     const { records, extraOps = noOps } = ahead.waiting;
     try {
       const [first] = records;
-      // Most units are one record, and a list of promises costs more than one.
+      // Fast path: most units hold one record, and `Promise.all` costs more than one promise.
       ahead.outcome =
         first !== undefined && records.length === 1
           ? { records: [await this.#steps.sign(first)], extraOps }
@@ -233,7 +233,7 @@ export class Sequencer {
     this.#schedule();
   }
 
-  /** Answers a unit whose caller left before it was sequenced. */
+  /** Rejects a unit whose caller cancelled before it was sequenced. @returns whether it did. */
   #isDropped(waiting: Waiting): boolean {
     if (waiting.signal?.aborted !== true) return false;
     this.#uncount(waiting);
@@ -246,26 +246,26 @@ export class Sequencer {
     this.#queuedBytes -= bytes;
   }
 
-  /** Writes what is signed at the head of the queue, when nothing is being written. */
+  /** Writes the signed units at the head of the queue, unless a batch is being written. */
   #write(): void {
     if (this.#writing !== undefined || this.#gathers()) return;
     const before = this.#ahead.length;
     const [group, units] = this.#take();
-    // There is room to sign further ahead.
+    // Taking units made room to sign further ahead.
     if (this.#ahead.length < before) this.#schedule();
     if (group.length === 0) return;
     this.#writing = this.#commit(units).then((ended) => {
       this.#writing = undefined;
       this.#answeredRecords = units.reduce((sum, { records }) => sum + records.length, 0);
-      // The disk before the callers: theirs is the longer way.
+      // Start the next write before answering callers, to keep the disk busy.
       this.#write();
       this.#answer(group, ended);
     });
   }
 
   /**
-   * Whether a small batch waits one turn of the event loop for what is being signed: a commit costs as much as many
-   * records, and a turn is long only when there is much to do in it.
+   * Whether a small batch waits one turn of the event loop for units being signed: a commit costs as much as many
+   * records, and a turn is long only under load.
    */
   #gathers(): boolean {
     const unsigned = this.#ahead.findIndex(({ outcome }) => outcome === undefined);
@@ -307,7 +307,7 @@ export class Sequencer {
       return { outcomes: await this.#steps.commit(units) };
     } catch (cause) {
       const error: SigilError =
-        cause instanceof GroupFailed ? cause.error : { kind: "indeterminate", rule: "the commit failed" };
+        cause instanceof BatchFailed ? cause.error : { kind: "indeterminate", rule: "the commit failed" };
       return { error, cause };
     }
   }
@@ -318,7 +318,7 @@ export class Sequencer {
       return;
     }
     let records = 0;
-    // The batch is on disk: a crash from here on loses nothing that is promised below.
+    // The batch is on disk: a crash from here on loses nothing that the answers below promise.
     for (const [index, waiting] of group.entries()) {
       const outcome = ended.outcomes[index];
       if (outcome?.kind === "accepted") {

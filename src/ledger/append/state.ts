@@ -1,7 +1,7 @@
 /**
- * Where the ledger stands, and how that is found again from the store: the newest group's entry gives size, tail
- * and checkpoint; then the end of the sequence must be dense, the last group's records must give its leaves, the
- * tree must give the checkpoint's root, and the anchor must lie in this ledger's past. Reads no more than the tail.
+ * The ledger's state, and how it is recovered from the store: the newest group's entry gives size, tail and checkpoint.
+ * Then the end of the sequence must be dense, the last group's records must hash to its leaves, the tree must have the
+ * checkpoint's root, and the anchor must be an earlier state of this ledger. Reads only the tail.
  */
 import { equalBytes, toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
 import { assert, fail, SigilFault } from "../../errors.ts";
@@ -29,11 +29,11 @@ import { emptyTree, type TreeReader, type TreeState } from "../layout/tree.ts";
 export type LedgerState = {
   readonly tree: TreeState;
   readonly root: Hash;
-  /** The signed note over this tree; empty only before the first record. */
+  /** The signed note over this tree; empty before the first record. */
   readonly checkpoint: string;
 };
 
-/** What a ledger is at one moment; replaced by every commit and every reopening. */
+/** A ledger's state at one moment; replaced by every commit and every reopening. */
 export type LedgerMoment = {
   readonly store: Store;
   readonly state: LedgerState;
@@ -74,7 +74,7 @@ const lastGroups = async (
   return groups;
 };
 
-/** Root of the tree as it was at an earlier size. */
+/** Root of the tree at an earlier size. */
 export const rootAt = async (state: LedgerState, size: bigint, context: StateContext): Promise<Hash> => {
   if (size === 0n) return rootOf(emptyTree.frontier);
   const hashes = await context.reader.readHashes(state.tree)(peaksOf(size));
@@ -101,7 +101,7 @@ const verifiedNote = async (
   }
 };
 
-/** What the record itself gives; undefined when it is an erased tenant's. */
+/** The leaf computed from the stored record; undefined if the record belongs to an erased tenant. */
 const readLeaf = async (
   sealed: Uint8Array,
   position: bigint,
@@ -116,7 +116,9 @@ const readLeaf = async (
   }
 };
 
-/** Every position of the tail is there, nothing lies past it, and the last group's records give its leaves. */
+/**
+ * Checks that every position of the tail exists, nothing lies past it, and the last group's records match its leaves.
+ */
 const checkTail = async (size: bigint, last: GroupEntry, context: StateContext): Promise<void> => {
   const from = size > BigInt(startCheckRecordsMax) ? size - BigInt(startCheckRecordsMax) : 0n;
   let expected = from;
@@ -142,7 +144,7 @@ const checkTail = async (size: bigint, last: GroupEntry, context: StateContext):
   }
 };
 
-/** The size a note says, before anything about it is believed. */
+/** The size that an unverified note claims. */
 export const claimedSize = (note: string): bigint =>
   BigInt(/^\d{1,20}$/.exec(note.split("\n")[1] ?? "")?.[0] ?? "0");
 
@@ -169,7 +171,7 @@ const checkAnchor = async (state: LedgerState, context: StateContext): Promise<v
   }
 };
 
-/** The state the store's newest group stands for, its checkpoint verified. */
+/** Reads the state from the store's newest group and verifies its checkpoint. */
 const readState = async (
   context: StateContext,
 ): Promise<{ readonly state: LedgerState; readonly last: GroupEntry }> => {
@@ -203,8 +205,8 @@ const readState = async (
 };
 
 /**
- * A store without a single group has lost everything its anchor saw; one whose indexes are half rebuilt answers
- * wrongly. @throws ledgerBehindAnchor, ledgerCorrupt.
+ * Refuses an empty store that has an anchor (it lost its records), and one whose index rebuild was interrupted (it
+ * would give wrong answers). @throws ledgerBehindAnchor, ledgerCorrupt.
  */
 export const checkWhole = async (store: Store, anchor: Anchor): Promise<void> => {
   if ((await store.get(rebuildingKey)) !== undefined) {
@@ -218,7 +220,7 @@ export const checkWhole = async (store: Store, anchor: Anchor): Promise<void> =>
 };
 
 /**
- * Finds and checks the state of a store that is not empty.
+ * Reads and checks the state of a store that is not empty.
  * @throws ledgerCorrupt, ledgerBehindAnchor: the ledger must not serve.
  */
 export const loadState = async (context: StateContext): Promise<LedgerState> => {

@@ -1,6 +1,6 @@
 /**
- * A store that tells when it fails. The ledger works on one, so that no failing call, reading or writing, goes by
- * unnoticed. A store's report comes with the store, since one that was left behind may fail late.
+ * A store wrapper that reports every failing call, reads and writes alike. A report names the store that failed, since
+ * a store that has been replaced may still fail late.
  */
 import type { Store } from "../../storage/store.ts";
 

@@ -1,7 +1,7 @@
 /**
- * Which version a record becomes of its id, within one commit: what the store knew when it was asked, and on top of it
- * what the units before it in the batch add. A unit that is refused leaves nothing behind. Decisions and runs of
- * modules have fresh ids by construction and are not looked up.
+ * Assigns version numbers within one commit: the newest versions loaded from the store, plus those added by earlier
+ * units of the batch. A refused unit leaves no trace. Decisions and module runs have fresh ids by construction and are
+ * not looked up.
  */
 import { equalBytes, type Hash } from "@sigil/core/bytes";
 import { assert, SigilFault, type SigilError } from "../../errors.ts";
@@ -12,25 +12,25 @@ import { readHead } from "../layout/lookup.ts";
 
 type KnownHead = Head & { readonly hash: Hash };
 
-/** A record that wants a version. */
+/** A record that needs a version number. */
 export type Versioned = { readonly body: RecordBody; readonly hash: Hash };
 
 export type VersionsOutcome =
-  /** `accept` makes the heads known to the units that follow. */
+  /** `accept` makes the heads visible to later units. */
   | { readonly kind: "accepted"; readonly heads: readonly Head[]; readonly accept: () => void }
   | { readonly kind: "refused"; readonly error: SigilError };
 
-/** By name of an id: its newest version, undefined where there is none; or why that cannot be told. */
+/** By id name: its newest version, undefined if the id is new, or the error that reading it gave. */
 export type LoadedHeads = ReadonlyMap<string, KnownHead | SigilError | undefined>;
 
-/** Damage of the one record that a version would follow is no fault of the store: only its id is affected. */
+/** Whether the predecessor record is damaged, which affects only its id, not the store. */
 const isDamage = (error: SigilError): boolean =>
   error.kind === "recordCorrupt" || error.kind === "ledgerCorrupt";
 
-/** Written by the server alone, each under a random id of its own: nothing is looked up, and nothing waited for. */
+/** Kinds that only the server writes, each under a fresh random id, so that no lookup is needed. */
 const freshKinds: ReadonlySet<string> = new Set(["frozen_chain", "module_run"]);
 
-/** Whether what the store says of the record's id counts when it is written. */
+/** Whether the record's id must be looked up before it is written. */
 export const isVersioned = ({ kind }: Pick<RecordBody, "kind">): boolean => !freshKinds.has(kind);
 
 const firstVersion = ({ id, prev }: RecordBody, position: bigint): Head | SigilError =>
@@ -52,7 +52,7 @@ const loadHead = async (
   }
 };
 
-/** What the store knows of the ids of these records, each looked up once, one after the other. */
+/** Reads the newest version of each record's id, once per id, sequentially. */
 export const loadHeads = async (
   records: Iterable<Pick<Versioned, "body">>,
   store: Store,
@@ -69,15 +69,15 @@ export const loadHeads = async (
 
 export class Versions {
   readonly #loaded: LoadedHeads;
-  /** Added by the units before. */
+  /** Heads added by earlier units. */
   readonly #added = new Map<string, KnownHead>();
 
-  /** @param loaded of every id that a unit may write. */
+  /** @param loaded must cover every id that a unit may write. */
   constructor(loaded: LoadedHeads) {
     this.#loaded = loaded;
   }
 
-  /** The versions of one unit's records at `first`, `first + 1`, …, or why the unit cannot be. */
+  /** The versions of one unit's records at `first`, `first + 1`, …, or why the unit is refused. */
   plan(records: readonly Versioned[], first: bigint): VersionsOutcome {
     const added = new Map<string, KnownHead>();
     const heads: Head[] = [];

@@ -1,7 +1,7 @@
 /**
- * What a ledger holds, for a backup: the entries that cannot be derived, as they were at one moment, sealed as they
- * lie. Each group's entry comes before its records, and each record is opened and held against its leaf before it goes
- * out. Indexes and tiles are left out: they follow from the records. Holds one store snapshot while it is read.
+ * Exports a ledger for a backup: the entries that cannot be derived, from one snapshot, still sealed. Each group's
+ * entry precedes its records, and each record is opened and checked against its leaf before it is emitted. Indexes and
+ * tiles are omitted: they derive from the records. Holds one store snapshot while it is read.
  */
 import { leafOf } from "@sigil/core/verify";
 import { equalBytes, type PublicKey } from "@sigil/core/bytes";
@@ -15,9 +15,9 @@ import type { Sealer } from "../sealing/sealer.ts";
 export type ExportContext = {
   readonly store: Store;
   readonly sealer: Sealer;
-  /** As it is when it is asked for: a key may be announced in the commit that the snapshot just caught. */
+  /** The current ring, not a copy: the snapshot's last commit may have announced a key. */
   readonly ring: () => KeyRing;
-  /** Aborts when keys are about to be destroyed that the ledger of this moment needs. */
+  /** Aborts when keys that this snapshot needs are about to be destroyed. */
   readonly signal: AbortSignal;
 };
 
@@ -28,15 +28,15 @@ export type LedgerExport = AsyncDisposable & {
   readonly size: bigint;
   /** The signed note over the tree of that size. */
   readonly checkpoint: string;
-  /** Keys that have signed checkpoints, oldest first. */
+  /** Checkpoint keys, oldest first. */
   readonly checkpointKeys: readonly PublicKey[];
-  /** Groups from the asked size to `size`. @throws recordCorrupt, ledgerCorrupt, storeFailed. */
+  /** Groups from the requested size to `size`. @throws recordCorrupt, ledgerCorrupt, storeFailed. */
   readonly groups: () => AsyncIterable<ExportedGroup>;
-  /** Counts of seals and idempotency entries: whole each time, they change. @throws storeFailed. */
+  /** Seal counts and idempotency entries: always complete, since they change. @throws storeFailed. */
   readonly bookkeeping: () => AsyncIterable<StoreEntry>;
 };
 
-/** Families that are kept whole beside the records. */
+/** Families exported completely, beside the records. */
 export const bookkeepingFamilies = ["e", "k", "s"] as const;
 
 class SnapshotExport implements LedgerExport {
@@ -94,7 +94,7 @@ class SnapshotExport implements LedgerExport {
     await this.#snapshot.close();
   }
 
-  /** Keys were read before the records: what began with them has to end before they go. @throws notServing. */
+  /** An export begun with a tenant's keys must not outlive them. @throws notServing if an erasure has begun. */
   #requireWhole(): void {
     if (!this.#context.signal.aborted) return;
     fail({ kind: "notServing", rule: "a tenant is being erased; begin the backup again" });
@@ -110,7 +110,7 @@ class SnapshotExport implements LedgerExport {
     try {
       ({ envelope } = await sealer.open(entry[1], position));
     } catch (error) {
-      // What is left of an erased tenant's record; its leaf vouches for the tree, and the erasure for the record.
+      // An erased tenant's record cannot be opened: its leaf proves the tree, the erasure order explains the record.
       if (error instanceof SigilFault && error.error.kind === "erased") return entry;
       throw error;
     }
@@ -134,7 +134,7 @@ const newestGroup = async (store: Store, snapshot: StoreSnapshot): Promise<Group
   return fail({ kind: "ledgerCorrupt", position: 0n, rule: "the ledger has no genesis record" });
 };
 
-/** No group begins there: the one before goes on, or an entry is missing. */
+/** Explains why no group begins there: the position is inside a group, or a group entry is missing. */
 const refuseFrom = async (from: bigint, store: Store, snapshot: StoreSnapshot): Promise<never> => {
   const before = { gte: groupKey(0n), lt: groupKey(from), reverse: true, limit: 1, snapshot };
   let end = 0n;
@@ -147,8 +147,9 @@ const refuseFrom = async (from: bigint, store: Store, snapshot: StoreSnapshot): 
 };
 
 /**
- * Pins the ledger as it is now. A commit is in the snapshot whole or not at all, so its newest group says the size.
- * @param from how many records the taker has: the end of a group. @throws sizeOutOfRange, invalidField, ledgerCorrupt.
+ * Takes a snapshot of the ledger. Commits are atomic, so the snapshot's newest group gives the size.
+ * @param from number of records the receiver already has; the end of a group.
+ * @throws sizeOutOfRange, invalidField, ledgerCorrupt.
  */
 export const exportLedger = async (from: bigint, context: ExportContext): Promise<LedgerExport> => {
   const { store } = context;

@@ -1,7 +1,7 @@
 /**
- * Exported entries on their way into a backup or back into a store: held against the tree as they pass. Each group's
- * leaves must give the root its checkpoint names, each record stand where its group has a leaf, so that what has passed
- * is a ledger's beginning. Holds one group. Whether a record is the one its leaf stands for takes its key: fsck's work.
+ * Checks exported entries against the tree as they stream into a backup or a store. Each group's leaves must give its
+ * checkpoint's root, and each record must have a leaf in its group, so that every accepted prefix is a prefix of a
+ * ledger. Holds one group in memory. Checking a record against its leaf needs its key; fsck does that.
  */
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
 import { fail } from "../../errors.ts";
@@ -11,7 +11,7 @@ import { bookkeepingFamilies } from "./export.ts";
 import { parseGroup, type GroupEntry } from "../layout/group.ts";
 import { positionOf } from "../layout/keyspace.ts";
 
-/** Where a group ended: as much of the ledger as has passed whole. */
+/** The state at the end of a complete group. */
 export type Passed = { readonly frontier: Frontier; readonly root: Hash; readonly checkpoint: string };
 
 const familyOf = (key: Uint8Array): string => String.fromCharCode(key[0] ?? 0);
@@ -28,10 +28,10 @@ export class PassageCheck {
   #frontier: Frontier;
   #group: GroupEntry | undefined;
   #records = 0;
-  /** Of the trees at the watched sizes that have passed. */
+  /** Roots at the watched sizes reached so far. */
   readonly watchedRoots = new Map<bigint, Hash>();
 
-  /** @param options.frontier where the entries begin. @param options.watchedSizes sizes whose roots are asked for. */
+  /** @param options.frontier where the entries begin. @param options.watchedSizes sizes whose roots to keep. */
   constructor(options: {
     readonly origin: string;
     readonly frontier: Frontier;
@@ -46,12 +46,15 @@ export class PassageCheck {
     return this.#frontier.size;
   }
 
-  /** True while nothing of a group is missing. */
+  /** True unless a group is incomplete. */
   get isWhole(): boolean {
     return this.#group === undefined;
   }
 
-  /** @returns where the group ended, with its last record. @throws ledgerCorrupt, malformedCheckpoint. */
+  /**
+   * @returns the state after a group, with the group's last record; else undefined. @throws ledgerCorrupt,
+   * malformedCheckpoint.
+   */
   add([key, value]: StoreEntry): Passed | undefined {
     const family = familyOf(key);
     if (family === "b") return this.#begin(positionOf(key), value);
@@ -103,7 +106,7 @@ export class PassageCheck {
 
 const importBatchBytesMax = 4 << 20;
 
-/** Writes entries in bounded batches. A crash half way leaves a store that holds a part: begin with an empty one. */
+/** Writes entries in bounded batches. A crash leaves a partial store: start again with an empty one. */
 export const importEntries = async (
   store: Store,
   entries: AsyncIterable<StoreEntry> | Iterable<StoreEntry>,

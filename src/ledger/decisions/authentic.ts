@@ -1,19 +1,20 @@
 /**
- * Values of the store that only this deployment can have made for the very key they stand under: in front of each is
- * the beginning of HMAC-SHA256 over origin, key and content. So a value can neither be changed nor moved to another
- * key.
+ * Authenticates values of the store for the key they are stored under: each is prefixed with a truncated HMAC-SHA256
+ * over origin, key and content. A value can neither be changed nor moved to another key.
  */
 import { hash, timingSafeEqual } from "node:crypto";
 import { concatBytes, utf8Encode } from "@sigil/core/bytes";
 import { assert } from "../../errors.ts";
 
 export const macBytes = 16;
-/** Of SHA-256. */
+/** SHA-256's block size. */
 const blockBytes = 64;
 
 const sha256 = (bytes: Uint8Array): Uint8Array => hash("sha256", bytes, "buffer");
 
-/** HMAC by its definition (RFC 2104): an hmac object of Node's costs several times what it hashes. */
+/**
+ * HMAC implemented from RFC 2104 on plain hashes: for short input, Node's Hmac object costs several times the hashing.
+ */
 export class ValueSeal {
   readonly #inner: Uint8Array;
   readonly #outer: Uint8Array;
@@ -31,7 +32,7 @@ export class ValueSeal {
     return concatBytes(this.#mac(key, content), content);
   }
 
-  /** @returns undefined when it is not the value sealed for this key. */
+  /** @returns the content; undefined if the value was not sealed for this key. */
   open(key: Uint8Array, value: Uint8Array): Uint8Array | undefined {
     if (value.length < macBytes) return undefined;
     const content = value.subarray(macBytes);
@@ -39,7 +40,7 @@ export class ValueSeal {
   }
 
   #mac(key: Uint8Array, content: Uint8Array): Uint8Array {
-    // Keys differ in length, so the length stands between: no key and content read as another pair.
+    // The key's length comes first, since keys differ in length: no two (key, content) pairs hash the same bytes.
     const inner = sha256(concatBytes(this.#inner, Uint8Array.of(key.length >> 8, key.length), key, content));
     return sha256(concatBytes(this.#outer, inner)).subarray(0, macBytes);
   }

@@ -1,8 +1,8 @@
 /**
- * The index of decisions while the ledger serves. What a commit adds to a tenant's index is one value of the batch, and
- * is held in memory from then on; when `decisionSegmentMin` of them are outside of any segment, the next batch carries
- * the segment that they become. Segments are merged beside the commits. A crash at any step loses nothing: what has no
- * segment yet is in tail values, what is not merged yet is in shorter segments. Source: docs/spec/ledger.md §6.
+ * The decision index while the ledger serves, a log-structured index per tenant. Each commit adds one tail value to a
+ * tenant's index, which is also kept in memory. Once `decisionSegmentMin` decisions are outside any segment, the next
+ * batch writes them as one. Segments are merged in the background. A crash at any step loses nothing: decisions without
+ * a segment are in tail values, unmerged ones in shorter segments. Source: docs/spec/ledger.md §6.
  */
 import type { BlindTags } from "../layout/indexes.ts";
 import { assert, fail, SigilFault, type SigilError } from "../../errors.ts";
@@ -28,7 +28,7 @@ import { dropMerged, mergeSegments, planFirstSegment, type FirstSegment } from "
 import { DecisionTerms, type IndexedDecision } from "./terms.ts";
 import { damagedIndex, DecisionValues, type Segment } from "./values.ts";
 
-/** What stays the same of a tenant: how its values are sealed and its decisions found. */
+/** A tenant's constant keys: for sealing its values and deriving its terms. */
 export type DecisionKeys = { readonly seal: ValueSeal; readonly terms: DecisionTerms };
 
 /** @param digest a keyed digest of a label under the tenant's index key, 32 bytes. */
@@ -37,7 +37,7 @@ export const decisionKeys = (origin: string, digest: (label: string) => Uint8Arr
   terms: new DecisionTerms(digest("sigil/decision-index/terms/v1").subarray(0, 16)),
 });
 
-/** A tenant's keys of the index of decisions. */
+/** Derives a tenant's decision index keys. */
 export const decisionKeysOf =
   (origin: string, tags: BlindTags) =>
   async (tenant: string): Promise<DecisionKeys> => {
@@ -45,28 +45,28 @@ export const decisionKeysOf =
     return decisionKeys(origin, (label) => tags.digest(tenant, label));
   };
 
-/** Its body has been checked on the way here, so the shape is certain. */
+/** The body has been validated before, so the shape is certain. */
 type IndexedPayload = Pick<IndexedDecision, "verdict" | "reason"> & {
   readonly request: Omit<IndexedDecision, "id" | "verdict" | "reason">;
 };
 
-/** A decision as it is indexed. */
+/** The index entry of a decision. */
 export const indexedEntry = (terms: DecisionTerms, body: RecordBody, position: bigint): DecisionEntry => {
   const { request, verdict, reason } = body.payload as IndexedPayload;
   const found = terms.of({ ...request, id: body.id, verdict, reason });
   return { position: Number(position), ts: body.ts, ...found };
 };
 
-/** One moment of a tenant's index. Whoever reads on from it takes a snapshot of the store in the same turn. */
+/** A tenant's index at one moment. To read on from it, take a store snapshot in the same turn. */
 export type DecisionView = DecisionKeys & {
   readonly tenant: string;
-  /** Ascending; together the decisions 0 to `settled` − 1. */
+  /** Ascending; together they cover decisions 0 to `settled` − 1. */
   readonly segments: readonly Segment[];
   readonly settled: number;
-  /** Decisions from `settled` on; grows at its end, so `tailLength` says how many are seen. */
+  /** Decisions from `settled` on. The array may grow; only the first `tailLength` belong to this view. */
   readonly tail: readonly DecisionEntry[];
   readonly tailLength: number;
-  /** After all of them. */
+  /** The clock after the last decision. */
   readonly clock: Clock;
 };
 
@@ -80,18 +80,18 @@ type TenantState = DecisionKeys & {
   clock: Clock;
   tail: DecisionEntry[];
   tailValues: TailValue[];
-  /** The next segment, for the next batch to carry. */
+  /** A segment ready to be written with the next batch. */
   ready: FirstSegment | undefined;
-  /** No longer the tenant's: it was forgotten. */
+  /** True once `forget` dropped this state. */
   isGone: boolean;
 };
 
-/** What one commit does to the index. */
+/** One commit's changes to the index. */
 export type StagedDecisions = {
   readonly add: (body: RecordBody, position: bigint) => void;
-  /** Once, when all are added. */
+  /** Called once, after all records are added. */
   readonly ops: () => readonly StoreOp[];
-  /** The batch is on disk. */
+  /** Called when the batch is on disk. */
   readonly committed: () => void;
 };
 
@@ -99,17 +99,17 @@ export type DecisionIndexSteps = {
   readonly store: () => Store;
   /** Loads the tenant's keys. @throws keyUnavailable, erased. */
   readonly keys: (tenant: string) => Promise<DecisionKeys>;
-  /** How many decisions the tenant has, where that is known by other means. */
+  /** The tenant's number of decisions from an independent count, if there is one. */
   readonly count?: ((tenant: string) => bigint | undefined) | undefined;
-  /** An index was found damaged. */
+  /** Called when an index is found damaged. */
   readonly onBroken?: ((error: SigilError) => void) | undefined;
-  /** What kept segments from being merged; they are merged by the next one. */
+  /** Called when a merge fails; the next merge tries again. */
   readonly onFault: (cause: unknown) => void;
 };
 
 const gone = (): never => fail({ kind: "cancelled" });
 
-/** A tenant's index as the store has it. @throws ledgerCorrupt when anything of it is missing or changed. */
+/** Loads a tenant's index from the store. @throws ledgerCorrupt if any value is missing or changed. */
 export const loadDecisions = async (
   tenant: string,
   store: Store,
@@ -127,7 +127,7 @@ export const loadDecisions = async (
   for await (const [key, value] of store.range(prefixRange(decisionPartPrefix(tenant, decisionParts.tail)))) {
     const { number: first } = parseDecisionKey(key);
     const entries = parseTail(values.open(key, value, `the tail at decision ${first}`));
-    // The first may have some that are in a segment already; past it each begins where the one before it ended.
+    // The first tail value may overlap the segments; each later one begins where the previous one ended.
     const isNext = tailValues.length === 0 ? first <= settled : first === settled + tail.length;
     if (!isNext || first + entries.length <= settled) damagedIndex(tenant, `decision ${settled} is missing`);
     tailValues.push({ first, count: entries.length });
@@ -152,9 +152,9 @@ export const loadDecisions = async (
 
 export class DecisionIndex {
   readonly #steps: DecisionIndexSteps;
-  /** The one used last stands last. */
+  /** In LRU order, the most recently used last. */
   readonly #states = new Map<string, TenantState>();
-  /** Kept when a tenant's state is let go: what rate windows were filled with must be found again. */
+  /** Kept when a tenant's state is evicted: rate windows filled under these terms must still be found. */
   readonly #keys = new Map<string, DecisionKeys>();
   readonly #loading = new Map<string, Promise<TenantState>>();
   #upkeep: Promise<void> = Promise.resolve();
@@ -173,7 +173,7 @@ export class DecisionIndex {
     await this.#state(tenant);
   }
 
-  /** What stands for a principal in a tenant's rows; undefined while the tenant's keys are not loaded. */
+  /** A principal's term in a tenant's rows; undefined while the tenant's keys are not loaded. */
   principalTerm(tenant: string, principal: string): number | undefined {
     return this.#keys.get(tenant)?.terms.principal(principal);
   }
@@ -184,7 +184,7 @@ export class DecisionIndex {
     return { tenant, seal, terms, segments, settled, tail, tailLength: tail.length, clock };
   }
 
-  /** The tenants of the records added must be ready. */
+  /** Starts the changes of one commit. The tenants of added records must be ready. */
   stage(): StagedDecisions {
     const added = new Map<TenantState, DecisionEntry[]>();
     const carried: TenantState[] = [];
@@ -225,7 +225,7 @@ export class DecisionIndex {
     };
   }
 
-  /** Forgets a tenant, or everything: what the store has is read again. */
+  /** Drops the state of one tenant, or of all: it is read from the store again. */
   forget(tenant?: string): void {
     for (const state of this.#states.values()) {
       if (tenant !== undefined && state.tenant !== tenant) continue;
@@ -239,7 +239,7 @@ export class DecisionIndex {
     }
   }
 
-  /** Resolves when nothing is written beside the commits any more, of what was under way. */
+  /** Resolves when the merges in progress have finished. */
   settled(): Promise<void> {
     return this.#upkeep;
   }
@@ -261,7 +261,7 @@ export class DecisionIndex {
     this.#loading.set(tenant, loading);
     try {
       const state = await loading;
-      // Forgotten meanwhile: the caller's moment is over, and the next one loads anew.
+      // Not stored if it was forgotten meanwhile: the next caller loads again.
       if (this.#loading.get(tenant) === loading) this.#states.set(tenant, state);
       return state;
     } finally {
@@ -282,7 +282,7 @@ export class DecisionIndex {
     return state;
   }
 
-  /** Once there are enough: the segment that the oldest of the tail become, after the calls of this turn. */
+  /** If the tail is long enough, builds a segment from its oldest decisions, after this turn's calls. */
   #prepare(state: TenantState): void {
     if (state.ready !== undefined || state.tail.length < decisionSegmentMin) return;
     setImmediate(() => {
@@ -304,7 +304,7 @@ export class DecisionIndex {
     });
   }
 
-  /** The segment that was ready is on disk. */
+  /** Called when the ready segment is on disk: moves its decisions out of the tail. */
   #settle(state: TenantState): void {
     const { ready } = state;
     assert(ready !== undefined, "a segment that was carried was ready");
@@ -312,7 +312,7 @@ export class DecisionIndex {
     state.settled += decisionSegmentMin;
     state.settledClock = ready.clock;
     state.segments = [...state.segments, ready.segment];
-    // A new list: readers go on with the one they have.
+    // A new array, since readers still hold the old one.
     state.tail = state.tail.slice(decisionSegmentMin);
     state.tailValues = state.tailValues.filter(({ first, count }) => first + count > state.settled);
     for (const parent of unmerged(state.segments)) this.#merge(state, parent);
@@ -332,7 +332,7 @@ export class DecisionIndex {
   async #mergeNow(state: TenantState, { level, number }: Segment): Promise<void> {
     const from = state.segments.findIndex((each) => each.level === level && each.number === number);
     const children = state.segments.slice(from, from + segmentsMerged);
-    // Another run has merged them.
+    // Another run has already merged them.
     if (from < 0 || children.some((child) => child.level !== level)) return;
     const store = this.#steps.store();
     const { tenant, seal } = state;
@@ -343,7 +343,7 @@ export class DecisionIndex {
     const merged = await mergeSegments(children, { tenant, seal, store, values, proceed });
     proceed();
     state.segments = state.segments.toSpliced(from, segmentsMerged, merged);
-    // Whoever reads the shorter ones has a snapshot from before this moment.
+    // Readers of the shorter segments hold a snapshot taken before this.
     for await (const batch of dropMerged({ tenant, store }, merged)) {
       proceed();
       await store.commit(batch);
@@ -361,7 +361,7 @@ export class DecisionIndex {
   }
 }
 
-/** The first of every sixteen segments that may be merged into one. */
+/** The first segment of every run of sixteen that can be merged. */
 export const unmerged = (segments: readonly Segment[]): readonly Segment[] =>
   segments.filter((first, index) => {
     const last = segments[index + segmentsMerged - 1];

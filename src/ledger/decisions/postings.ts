@@ -1,14 +1,14 @@
 /**
- * Postings of one segment: for each term the ordinals of the decisions that have it, counted from the segment's first,
- * sorted by term and then ordinal, cut into values of some 8 KiB. A fence holds the first posting of each value, so
- * that a term is found by reading one. Within a value: term u32be ‖ how many ‖ first ordinal ‖ differences, the latter
- * as LEB128. Pure.
+ * Postings of one segment: for each term the ordinals of the decisions that have it, relative to the segment's first,
+ * sorted by term and then ordinal, split into values of about 8 KiB. A fence holds the first posting of each value, so
+ * that finding a term reads one value. Within a value: term u32be ‖ count ‖ first ordinal ‖ deltas, the last three as
+ * LEB128. Pure.
  */
 import { fail } from "../../errors.ts";
 import { postingsBytesMax } from "../../limits.ts";
 import type { DecisionEntry } from "./rows.ts";
 
-/** First posting of each value of a segment, and how many postings there are in all. */
+/** First posting of each value of a segment, and the total number of postings. */
 export type Fence = {
   readonly postings: number;
   readonly terms: Uint32Array;
@@ -45,7 +45,7 @@ export const parseFence = (bytes: Uint8Array): Fence => {
   };
 };
 
-/** The first value whose first posting is past (term, ordinal). */
+/** Index of the first value whose first posting is past (term, ordinal). */
 const valueAfter = ({ terms, ordinals }: Fence, term: number, ordinal: number): number => {
   let [low, high] = [0, terms.length];
   while (low < high) {
@@ -57,23 +57,23 @@ const valueAfter = ({ terms, ordinals }: Fence, term: number, ordinal: number): 
   return low;
 };
 
-/** The value that holds (term, ordinal) if any does. */
+/** Index of the only value that can hold (term, ordinal). */
 export const valueOf = (fence: Fence, term: number, ordinal: number): number =>
   Math.max(0, valueAfter(fence, term, ordinal) - 1);
 
-/** Values that may hold ordinals of the term, from the first to before the second. */
+/** Range of values that may hold ordinals of the term: `first` inclusive, `end` exclusive. */
 export const valuesOf = (fence: Fence, term: number): { readonly first: number; readonly end: number } => ({
   first: valueOf(fence, term, -1),
   end: valueAfter(fence, term, 0xffff_ffff),
 });
 
-/** Cuts a sorted run of postings into values. */
+/** Splits sorted postings into values. */
 export class PostingsWriter {
   readonly #onValue: (bytes: Uint8Array) => void;
   readonly #bytes = new Uint8Array(postingsBytesMax + 64);
   readonly #terms: number[] = [];
   readonly #ordinals: number[] = [];
-  /** The group under way: a term and its ordinals in this value. */
+  /** The group being written: a term and its ordinals in this value. */
   #term = -1;
   #group: number[] = [];
   #groupBytes = 0;
@@ -84,13 +84,13 @@ export class PostingsWriter {
     this.#onValue = onValue;
   }
 
-  /** In order of term, then ordinal. */
+  /** Call in order of term, then ordinal. */
   add(term: number, ordinal: number): void {
     if (term !== this.#term) {
       this.#endGroup();
       this.#term = term;
     }
-    // Five bytes are the most a number takes; a term, a count and a first ordinal begin a group.
+    // A varint takes at most five bytes; a group begins with a term, a count and a first ordinal.
     if (this.#used + this.#groupBytes + 16 > postingsBytesMax) {
       this.#endGroup();
       this.#endValue();
@@ -157,7 +157,7 @@ export class PostingsWriter {
 const lengthOf = (value: number): number =>
   value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20_0000 ? 3 : value < 0x1000_0000 ? 4 : 5;
 
-/** Reads a value's postings one after the other. @throws ledgerCorrupt. */
+/** Iterates over a value's postings. @throws ledgerCorrupt. */
 export class PostingsReader {
   readonly #bytes: Uint8Array;
   #at = 0;
@@ -169,7 +169,7 @@ export class PostingsReader {
     this.#bytes = bytes;
   }
 
-  /** Moves to the next posting. @returns false when there is none. */
+  /** Moves to the next posting. @returns false at the end. */
   next(): boolean {
     if (this.#left === 0) {
       const [at, bytes] = [this.#at, this.#bytes];
@@ -215,10 +215,10 @@ export const ordinalsIn = (value: Uint8Array, term: number): readonly number[] =
   return ordinals;
 };
 
-/** Ordinals below this share a double with their term, so that a sort of numbers sorts postings. */
+/** Ordinals below this fit into one double with their term, so that sorting numbers sorts postings. */
 const ordinalsMax = 2 ** 16;
 
-/** Postings of decisions that follow each other, the first of ordinal 0. At most 65,536. */
+/** Writes the postings of consecutive decisions, the first with ordinal 0. At most 65,536. */
 export const writePostings = (
   entries: readonly DecisionEntry[],
   onValue: (bytes: Uint8Array) => void,

@@ -1,6 +1,6 @@
 /**
- * The index of decisions written anew from the records, by whoever has the store for himself. Holds a segment's
- * decisions a tenant.
+ * Rebuilds the decision index from the records; needs exclusive use of the store. Holds one segment's decisions per
+ * tenant.
  */
 import { decisionSegmentMin, segmentsMerged } from "../../limits.ts";
 import type { RecordBody } from "@sigil/core/record";
@@ -16,9 +16,9 @@ type Written = {
   segments: readonly Segment[];
   settled: number;
   clock: Clock;
-  /** From `settled` on. */
+  /** Decisions from `settled` on. */
   entries: DecisionEntry[];
-  /** Those that have some past `settled`, and the one under way: what becomes of them is one value of the tail each. */
+  /** Groups with decisions past `settled`, and the current one; each becomes one tail value. */
   groups: { readonly first: number; readonly entries: DecisionEntry[] }[];
   isInGroup: boolean;
 };
@@ -33,7 +33,7 @@ export class DecisionRebuild {
     this.#keys = keys;
   }
 
-  /** In the order of the ledger. */
+  /** Call in ledger order. */
   async add({ body, position }: { readonly body: RecordBody; readonly position: bigint }): Promise<void> {
     const { tenant } = body;
     let written = this.#tenants.get(tenant);
@@ -52,12 +52,12 @@ export class DecisionRebuild {
     if (written.entries.length === decisionSegmentMin) await this.#settle(tenant, written);
   }
 
-  /** The records of a commit have all been added. */
+  /** Called after the last record of a commit. */
   endGroup(): void {
     for (const written of this.#tenants.values()) written.isInGroup = false;
   }
 
-  /** What is in no segment. */
+  /** The tail values: decisions that are in no segment. */
   finish(): readonly StoreOp[] {
     const ops: StoreOp[] = [];
     for (const [tenant, { keys, settled, groups }] of this.#tenants) {
@@ -79,7 +79,7 @@ export class DecisionRebuild {
     written.settled += decisionSegmentMin;
     written.clock = planned.clock;
     written.entries = [];
-    // The last is the one under way.
+    // Keep only the current group.
     written.groups = written.groups.slice(-1);
     written.segments = [...written.segments, planned.segment];
     const values = new DecisionValues(tenant, store, seal);

@@ -1,6 +1,6 @@
 /**
- * When the newest decisions were made and whom they are about, from the decision index alone: no record is opened.
- * Newest first, tenant by tenant. Tags are the index's terms of principals: two names may share one.
+ * Times and subjects of the newest decisions, from the decision index alone: no record is opened. Newest first, tenant
+ * by tenant. Principals are given as index terms; two names may share one.
  */
 import { utf8Decode } from "@sigil/core/bytes";
 import { SigilFault } from "../../errors.ts";
@@ -11,13 +11,13 @@ import { DecisionSearch } from "./search.ts";
 import { familyRange, prefixRange, tenantPrefix } from "../layout/keyspace.ts";
 
 export type RecentDecisions = {
-  /** Decisions made later than this. */
+  /** Lower bound, exclusive. */
   readonly sinceMs: number;
-  /** Index entries to read, in all; every tenant has an equal share of them, and of what others leave. */
+  /** Maximum index entries to read in total; shared equally among tenants, unused shares redistributed. */
   readonly entriesMax: number;
 };
 
-/** Takes one decision. */
+/** Receives one decision. */
 export type TakeRecent = (decision: {
   readonly tenant: string;
   readonly ts: number;
@@ -25,10 +25,10 @@ export type TakeRecent = (decision: {
   readonly callerTag: number;
 }) => void;
 
-/** Tenants of which more may have been decided since then than was read. */
+/** Tenants that may have more decisions since then than were read. */
 export type RecentEnd = { readonly cut: readonly string[] };
 
-/** Tenants that have decisions: one seek each. */
+/** Tenants that have decisions; one seek per tenant. */
 const tenantsIn = async (store: Store): Promise<readonly string[]> => {
   const tenants: string[] = [];
   const { gte: start, lt } = familyRange("d");
@@ -49,21 +49,21 @@ export type RecentContext = {
   readonly isErased: (tenant: string) => boolean;
 };
 
-/** Of a tenant whose key is gone nobody knows what its tags mean; whose index is damaged gets no decision either. */
+/** Whether to skip the tenant: its key is gone, so its terms are unknown, or its index is damaged. */
 const isPassedOver = (error: unknown): boolean =>
   error instanceof SigilFault && ["keyUnavailable", "erased", "ledgerCorrupt"].includes(error.error.kind);
 
-/** How far one tenant has been read. */
+/** Read progress of one tenant. */
 type Reading = {
   readonly tenant: string;
-  /** Ordinals from here on have been read; undefined: none yet. */
+  /** Ordinals from here on have been read; undefined if none have. */
   below: number | undefined;
-  /** Decisions older than asked for that were met last, in a row. */
+  /** Number of consecutive decisions, most recently read, that are older than requested. */
   older: number;
   ended: boolean;
 };
 
-/** @returns how many entries were read, at most `entriesMax`. */
+/** @returns the number of entries read, at most `entriesMax`. */
 const readOn = async (
   { store, decisions }: RecentContext,
   reading: Reading,
@@ -104,7 +104,7 @@ export const readRecent = async (
   let cut = (await tenantsIn(context.store))
     .filter((tenant) => !context.isErased(tenant))
     .map((tenant): Reading => ({ tenant, below: undefined, older: 0, ended: false }));
-  // What one tenant has not used of its share is shared out again among those that need more.
+  // Redistributes unused shares among the tenants that need more.
   while (left > 0 && cut.length > 0) {
     for (const [index, reading] of cut.entries()) {
       const share = Math.ceil(left / (cut.length - index));

@@ -1,11 +1,11 @@
 /**
- * Decisions of a tenant by their ordinal: 0, 1, 2, … in the order of the ledger. The newest stand in tail values, one a
- * commit, with all their terms; the others in values of `decisionRowsMax` rows, for ever the same. Pure.
+ * Decisions of a tenant by their ordinal: 0, 1, 2, … in the order of the ledger. The newest are in tail values, one per
+ * commit, with all their terms; the others in immutable values of `decisionRowsMax` rows. Pure.
  */
 import { fail } from "../../errors.ts";
 import { decisionRowsMax } from "../../limits.ts";
 
-/** Where a decision stands, when it was made, and the terms of who asked about whom. */
+/** A decision's position, time, and the terms of its caller and subject. */
 export type DecisionRow = {
   readonly position: number;
   readonly ts: number;
@@ -13,15 +13,15 @@ export type DecisionRow = {
   readonly caller: number;
 };
 
-/** With every term it can be found by, subject's and caller's among them. */
+/** A row with every term the decision can be found by, including those of subject and caller. */
 export type DecisionEntry = DecisionRow & { readonly terms: readonly number[] };
 
 const rowBytes = 24;
-/** Before its terms: a row, and how many of them there are. */
+/** Fixed part of an entry, before its terms: a row and the number of terms. */
 const entryBytes = rowBytes + 1;
 const clockBytes = 16;
 
-/** Above 2^53 nothing is ever written; what reads so is damage, and is found by what it is compared with. */
+/** Values above 2^53 are never written; a damaged value that reads so is caught by later comparisons. */
 const readU64 = (view: DataView, offset: number): number =>
   view.getUint32(offset) * 2 ** 32 + view.getUint32(offset + 4);
 
@@ -84,8 +84,8 @@ export const parseTail = (bytes: Uint8Array): readonly DecisionEntry[] => {
 };
 
 /**
- * What the times of all decisions up to some point say about those after it: clocks step back, so times are not in
- * order, but none lies further behind the latest before it than `latenessMs`.
+ * Bound on time disorder up to some decision. Clocks step back, so times are not sorted, but none is more than
+ * `latenessMs` below the maximum before it.
  */
 export type Clock = { readonly latestMs: number; readonly latenessMs: number };
 export const noTime: Clock = { latestMs: 0, latenessMs: 0 };
@@ -94,7 +94,7 @@ export const clockAfter = ({ latestMs, latenessMs }: Clock, ts: number): Clock =
   latenessMs: Math.max(latenessMs, latestMs - ts),
 });
 
-/** One value of rows, and the clock after its last. */
+/** One value of rows, and the clock after its last row. */
 export type Rows = {
   readonly clock: Clock;
   /** @param index 0 to `decisionRowsMax` − 1. */

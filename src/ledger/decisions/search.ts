@@ -1,8 +1,7 @@
 /**
- * Walks over a tenant's decisions by what they can be found by. Of several terms the rarest is read and the others are
- * looked up; times become a range of ordinals. May return false positives, no false negatives: the opened and verified
- * record decides. Reads one moment of the index, and in slices, so that whoever walks may stop, answer and let others
- * go first after each.
+ * Searches a tenant's decisions by terms and time. Of several terms the rarest is scanned and the others are looked up;
+ * a time range becomes a range of ordinals. May return false positives, no false negatives: callers open and verify the
+ * record and filter again. Reads one view of the index in slices, so that the caller may stop or yield after each.
  */
 
 import { decisionRowsMax, foundSliceMax } from "../../limits.ts";
@@ -13,25 +12,25 @@ import type { DecisionRow, Rows } from "./rows.ts";
 import type { DecisionFilter } from "./terms.ts";
 import { DecisionValues, spanOf, type Segment } from "./values.ts";
 
-/** Which decisions, seen from where. Positions at or past `size` do not exist for this walk, nor those below `from`. */
+/** Which decisions to walk. Positions at or past `size`, or below `from`, are ignored. */
 export type DecisionWalk = {
   readonly tenant: string;
   readonly filter: DecisionFilter;
   readonly order: "newestFirst" | "oldestFirst";
   readonly size: bigint;
   readonly from?: bigint;
-  /** The first position to look at, in the order of the walk. */
+  /** The first position to examine, in walk order. */
   readonly start?: bigint;
 };
 
-/** Some of a walk, in its order: positions that may match, and where the walk goes on after them. */
+/** A part of a walk, in walk order: positions that may match, and where to resume. */
 export type DecisionSlice = {
   readonly positions: readonly bigint[];
-  /** The position a later walk starts at to go on after this slice; undefined when this is the end. */
+  /** The `start` of a later walk that resumes after this slice; undefined at the end. */
   readonly resume: () => Promise<bigint | undefined>;
 };
 
-/** Ordinals from the first on, before the second. */
+/** A range of ordinals, `low` inclusive, `high` exclusive. */
 type Span = { readonly low: number; readonly high: number };
 
 const overlap = (a: Span, b: Span): Span => ({
@@ -39,10 +38,10 @@ const overlap = (a: Span, b: Span): Span => ({
   high: Math.min(a.high, b.high),
 });
 
-/** Ordinals found among those of a span; `rest` is what of the walk is left after them. */
+/** Rows found in a span; `rest` is the ordinal at which the walk resumes. */
 type Found = { readonly rows: readonly DecisionRow[]; readonly rest: number };
 
-/** The first of `count` for which `holds`, which is false up to there and true from there on. */
+/** Binary search: the first index below `count` for which `holds` is true, else `count`. `holds` is monotone. */
 const firstThat = async (
   count: number,
   holds: (index: number) => boolean | Promise<boolean>,
@@ -56,7 +55,7 @@ const firstThat = async (
   return low;
 };
 
-/** Values read a moment ago: terms that are common are looked up in one value again and again. */
+/** Cached values: lookups of common terms hit the same value repeatedly. */
 const rememberedValuesMax = 64;
 
 class Recent<Value> {
@@ -78,7 +77,7 @@ export class DecisionSearch {
   readonly #values: DecisionValues;
   readonly #rows = new Recent<Rows>();
   readonly #ordinals = new Recent<readonly number[]>();
-  /** How many decisions there are. */
+  /** Number of decisions. */
   readonly total: number;
 
   constructor(view: DecisionView, store: Store, snapshot: StoreSnapshot) {
@@ -109,7 +108,7 @@ export class DecisionSearch {
     }
   }
 
-  /** Positions that may be the decision's of this id, newest first. */
+  /** Positions that may hold the decision with this id, newest first. */
   async *positionsOf(id: string): AsyncGenerator<bigint> {
     const span = { low: 0, high: this.total };
     for await (const { rows } of this.#find([this.#view.terms.id(id)], span, true)) {
@@ -117,9 +116,7 @@ export class DecisionSearch {
     }
   }
 
-  /**
-   * Rows of the decisions before an ordinal, some at a time: one by one they would cost more to hand on than to read.
-   */
+  /** Rows of decisions before an ordinal, in batches: yielding them one by one would cost more than reading them. */
   async *newestFirst(below: number = this.total): AsyncGenerator<readonly DecisionRow[]> {
     for await (const { rows } of this.#find([], { low: 0, high: below }, true)) yield rows;
   }
@@ -160,7 +157,7 @@ export class DecisionSearch {
     }
   }
 
-  /** The rarest term is read value by value; of its ordinals those stay that have the other terms too. */
+  /** Scans the rarest term value by value and keeps the ordinals that have all other terms. */
   async *#findInSegment(
     terms: readonly number[],
     segment: Segment,
@@ -183,7 +180,7 @@ export class DecisionSearch {
         (ordinal) => ordinal >= low - offset && ordinal < high - offset,
       );
       for (const other of others) ordinals = await this.#having(other, ordinals, segment);
-      // Where the next value of this term begins, or this one does: what lies before or after it has been looked at.
+      // Where the next value of this term begins (or this one, in reverse): everything up to there was examined.
       const border = fence.ordinals[reverse ? value : value + 1] ?? 0;
       const rest = value === (reverse ? first : last) ? (reverse ? low : high) : offset + border;
       const found = reverse ? ordinals.toReversed() : ordinals;
@@ -197,7 +194,7 @@ export class DecisionSearch {
     }
   }
 
-  /** Those of ascending ordinals that have the term. */
+  /** The given ascending ordinals that have the term. */
   async #having(term: number, ordinals: readonly number[], segment: Segment): Promise<number[]> {
     const kept: number[] = [];
     let loaded = -1;
@@ -238,7 +235,7 @@ export class DecisionSearch {
     return rows;
   }
 
-  /** How many decisions stand before a position. */
+  /** Number of decisions before a position. */
   async #ordinalsBelow(position: bigint): Promise<number> {
     const { tail, settled, tailLength } = this.#view;
     const [below, [oldest]] = [Number(position), tail];
@@ -255,14 +252,14 @@ export class DecisionSearch {
     return value * decisionRowsMax + within;
   }
 
-  /** Ordinals outside of which nothing was made in that time. */
+  /** A span of ordinals that covers every decision in the time range. */
   async #spanOfTimes({ fromMs, untilMs }: Pick<DecisionFilter, "fromMs" | "untilMs">): Promise<Span> {
     const { settled, clock } = this.#view;
     const values = settled / decisionRowsMax;
     const latest = async (value: number): Promise<number> => (await this.#rowsAt(value)).clock.latestMs;
     const low =
       fromMs === undefined ? 0 : await firstThat(values, async (value) => (await latest(value)) >= fromMs);
-    // No later decision lies further back than `latenessMs` behind the latest before it.
+    // No decision is more than `latenessMs` below the maximum time before it.
     const high =
       untilMs === undefined
         ? undefined

@@ -1,7 +1,7 @@
 /**
- * How the index of a tenant's decisions grows: its `decisionSegmentMin` oldest ones outside of any segment become rows
- * and a segment of level 0, sixteen segments of one level become one of the next. Each is written once under a place of
- * its own and never changed, and follows from the records alone.
+ * How a tenant's decision index grows: the `decisionSegmentMin` oldest decisions outside any segment become rows and a
+ * level 0 segment; sixteen segments of one level are merged into one of the next. Each is written once under its own
+ * key, never changed, and a function of the records alone.
  */
 import { setImmediate as turn } from "node:timers/promises";
 import { fail } from "../../errors.ts";
@@ -25,13 +25,11 @@ export type SegmentPlace = { readonly tenant: string; readonly seal: ValueSeal }
 export type FirstSegment = {
   readonly ops: readonly StoreOp[];
   readonly segment: Segment;
-  /** After its last decision. */
+  /** The clock after its last decision. */
   readonly clock: Clock;
 };
 
-/**
- * Rows and postings of decisions `number · 1,024` and the 1,023 after it. `before` is the clock of the one before them.
- */
+/** Rows and postings of the 1,024 decisions from `number · 1,024` on. `before` is the clock of their predecessor. */
 export const planFirstSegment = (
   { tenant, seal }: SegmentPlace,
   number: number,
@@ -57,17 +55,17 @@ export const planFirstSegment = (
   return { ops, segment: { level: 0, number, fence }, clock };
 };
 
-/** Postings between two pauses: some half a millisecond. */
+/** Postings merged between two yields to the event loop: about half a millisecond. */
 const postingsPerTurn = 4096;
 
-/** Postings of one segment in order, its ordinals counted from another's first. */
+/** Iterates over one segment's postings in order, with ordinals relative to the merged segment. */
 class Source {
   readonly #values: DecisionValues;
   readonly #segment: Segment;
   readonly #offset: number;
   #reader: PostingsReader | undefined;
   #value = 0;
-  /** Past every term when there are no more. */
+  /** Greater than every term at the end. */
   term = 0;
   ordinal = 0;
 
@@ -77,7 +75,7 @@ class Source {
     this.#offset = offset;
   }
 
-  /** @returns false when the next value has to be loaded first. */
+  /** @returns false if the next value has to be loaded first. */
   next(): boolean {
     if (this.#reader?.next() !== true) return false;
     this.term = this.#reader.term;
@@ -99,14 +97,13 @@ class Source {
 export type MergeContext = SegmentPlace & {
   readonly store: Store;
   readonly values: DecisionValues;
-  /** @throws to give up; what was written so far is written again by the next one who merges. */
+  /** Called between steps; throws to abort. The next merge writes everything again. */
   readonly proceed: () => void;
 };
 
 /**
- * Sixteen segments of one level as one of the next, which is there with the last of its batches, whole. Yields to
- * whatever else the event loop has to do. @param children in order. @throws storeFailed, ledgerCorrupt, and what
- * `proceed` throws.
+ * Merges sixteen segments of one level into one of the next, which becomes visible atomically with its last batch.
+ * Yields to the event loop. @param children in order. @throws storeFailed, ledgerCorrupt, and what `proceed` throws.
  */
 export const mergeSegments = async (
   children: readonly Segment[],
@@ -155,7 +152,7 @@ export const mergeSegments = async (
   return { level, number, fence };
 };
 
-/** Deletions of what a segment took the place of: all shorter ones of its decisions, also what earlier merges left. */
+/** Deletions of all shorter segments that a merged one replaces, including leftovers of interrupted merges. */
 export async function* dropMerged(
   { tenant, store }: Pick<MergeContext, "tenant" | "store">,
   { level, number }: Segment,

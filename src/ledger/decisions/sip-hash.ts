@@ -1,6 +1,6 @@
 /**
- * SipHash-2-4 (Aumasson and Bernstein, 2012), of which the low 32 bits are taken. Bytes come one at a time, and the
- * hash of what came so far may be asked for at any of them: a text and all its beginnings cost one pass. Pure.
+ * SipHash-2-4 (Aumasson and Bernstein, 2012), truncated to the low 32 bits. Incremental: the hash of the bytes so far
+ * can be read at any byte, so that a text and all its prefixes cost one pass. Pure.
  */
 import { assert } from "../../errors.ts";
 
@@ -8,8 +8,8 @@ import { assert } from "../../errors.ts";
 const stateWords = 8;
 
 /**
- * One round over `v`. 64-bit words are added and turned as halves: a bigint costs twenty times as much, and a list that
- * is taken apart an iterator.
+ * One round over `v`. 64-bit words are kept as halves, since bigints cost twenty times as much; destructuring is
+ * avoided, since it creates an iterator.
  */
 const round = (v: Int32Array): void => {
   let a0 = v[0] as number;
@@ -57,7 +57,7 @@ const round = (v: Int32Array): void => {
   v[7] = d1;
 };
 
-/** `v` takes in a block of eight bytes, its low half first. */
+/** Absorbs a block of eight bytes into `v`, low half first. */
 const compress = (v: Int32Array, low: number, high: number): void => {
   v[6] = (v[6] as number) ^ low;
   v[7] = (v[7] as number) ^ high;
@@ -107,7 +107,7 @@ export class SipHash {
     this.#high = 0;
   }
 
-  /** Of what was added since `begin`; more may be added afterwards. @returns 0 to 2^32 − 1. */
+  /** The hash of the bytes added since `begin`; more may be added afterwards. @returns 0 to 2^32 − 1. */
   low32(): number {
     const v = this.#end;
     v.set(this.#state);

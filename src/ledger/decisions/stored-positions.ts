@@ -1,6 +1,6 @@
 /**
- * Positions of a tenant's decisions as its index says them, without the keys it is sealed with: a hint for who opens
- * each.
+ * Positions of a tenant's decisions read from its index without its keys, hence unauthenticated: the caller opens and
+ * verifies each record.
  */
 import { decisionRowsMax } from "../../limits.ts";
 import type { Store } from "../../storage/store.ts";
@@ -25,7 +25,7 @@ export async function* storedPositions(
           ? parseTail(content).map(({ position }) => position)
           : Array.from({ length: decisionRowsMax }, (_, index) => parsed.positionAt(index));
       for (const position of positions) {
-        // Of a tail some may be in rows already.
+        // A tail value may overlap the rows.
         if (position <= last) continue;
         if (BigInt(position) >= end) return;
         last = position;

@@ -1,18 +1,18 @@
 /**
- * What a decision can be found by, as keyed terms: 32 bits of SipHash over field and value under a key of the tenant's.
- * A term may return false positives, no false negatives; the opened and verified record decides. A target has one term
- * for each of its beginnings by whole segments, so that a prefix is found like a value. Pure.
- * At most `targetTermsMax` terms of a target. Source: docs/spec/ledger.md §6.
+ * Search terms of a decision: 32 bits of SipHash over field and value under a tenant's key. A term may give false
+ * positives, no false negatives; callers filter again on the verified record. A target has one term for each prefix of
+ * whole segments, so that a prefix is found like a value. Pure. At most `targetTermsMax` terms of a target. Source:
+ * docs/spec/ledger.md §6.
  */
 import { utf8Encode } from "@sigil/core/bytes";
 import { rememberedTermsMax, targetTermsMax } from "../../limits.ts";
 import { SipHash } from "./sip-hash.ts";
 
-/** The first byte under the hash: one value under two fields has two terms. */
+/** Domain separation: the first byte hashed, so that one value in two fields has two terms. */
 const fields = { principal: 1, action: 2, verdict: 3, reason: 4, session: 5, target: 6, id: 7 } as const;
 type Field = keyof typeof fields;
 
-/** What is indexed of a decision. */
+/** The indexed fields of a decision. */
 export type IndexedDecision = {
   readonly id: string;
   readonly subject: string;
@@ -27,19 +27,19 @@ export type IndexedDecision = {
 export type DecisionTermList = {
   readonly subject: number;
   readonly caller: number;
-  /** All of them, these two among them, each once. */
+  /** All terms without duplicates, including the two above. */
   readonly terms: readonly number[];
 };
 
-/** What a listing may ask of a decision without opening it. Joined by "and"; what is absent matches everything. */
+/** Filters answered from the index alone. Combined by AND; an absent field matches everything. */
 export type DecisionFilter = {
-  /** Subject or caller. */
+  /** Matches the subject or the caller. */
   readonly principal?: string;
   readonly action?: string;
   readonly verdict?: string;
   readonly reason?: string;
   readonly session?: string;
-  /** The target or a beginning of it, by whole segments. */
+  /** The target or a prefix of whole segments. */
   readonly targetPrefix?: string;
   readonly fromMs?: number;
   readonly untilMs?: number;
@@ -47,7 +47,7 @@ export type DecisionFilter = {
 
 const slash = 0x2f;
 
-/** Then its bytes are its code units, and none have to be made. */
+/** For ASCII the UTF-8 bytes are the code units, so no encoding is needed. */
 const isAscii = (text: string): boolean => {
   for (let at = 0; at < text.length; at += 1) if (text.charCodeAt(at) > 0x7f) return false;
   return true;
@@ -69,7 +69,7 @@ export class DecisionTerms {
     const callerTerm = caller === subject ? subjectTerm : this.#remembered("principal", caller);
     const terms = [subjectTerm];
     const add = (term: number): void => {
-      // Two values of one term: rare, and then it must stand there once.
+      // Two values may collide in one term (rare), which must be listed once.
       if (!terms.includes(term)) terms.push(term);
     };
     add(callerTerm);
@@ -90,7 +90,7 @@ export class DecisionTerms {
     return this.#term("id", id);
   }
 
-  /** Terms that every decision has that the filter lets through. */
+  /** Terms that every matching decision has. */
   wanted({ principal, action, verdict, reason, session, targetPrefix }: DecisionFilter): readonly number[] {
     const wanted = Object.entries({ principal, action, verdict, reason, session }).flatMap(([field, value]) =>
       value === undefined ? [] : [this.#term(field as Field, value)],
@@ -127,7 +127,7 @@ export class DecisionTerms {
     return terms;
   }
 
-  /** Of the first segment, the first two and so on. Empty segments do not count. */
+  /** Terms of the first segment, the first two and so on. Empty segments do not count. */
   #targetTerms(target: string): readonly number[] {
     const terms: number[] = [];
     const hash = this.#hash;

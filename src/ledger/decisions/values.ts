@@ -1,6 +1,6 @@
 /**
- * The values of one tenant's index of decisions, read from the store: each opened by its seal, so that what comes back
- * is what this deployment wrote there. One that is missing or changed is damage: a listing is whole or it is an error.
+ * Reads and authenticates the values of one tenant's decision index. A missing or changed value is damage: a listing is
+ * complete or fails.
  */
 import { fail } from "../../errors.ts";
 import { decisionSegmentMin, segmentLevelMax, segmentsMerged } from "../../limits.ts";
@@ -44,7 +44,7 @@ export class DecisionValues {
     return parseRows(await this.#read(decisionRowsKey(this.tenant, number), `rows ${number}`));
   }
 
-  /** Undefined when there is no such segment. */
+  /** Undefined if there is no such segment. */
   async fence(level: number, number: number): Promise<Fence | undefined> {
     const key = segmentKey(this.tenant, level, number);
     const value = await this.#get(key);
@@ -58,9 +58,7 @@ export class DecisionValues {
     return this.#read(postingsKey(this.tenant, level, number, value), what);
   }
 
-  /**
-   * Longest segments first, from the first decision on, as merges left them. @throws ledgerCorrupt when one is missing.
-   */
+  /** Segments from the first decision on, the longest possible first. @throws ledgerCorrupt if one is missing. */
   async segments(decisions: number): Promise<readonly Segment[]> {
     const segments: Segment[] = [];
     let ordinal = 0;

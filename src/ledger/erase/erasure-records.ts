@@ -1,7 +1,7 @@
 /**
- * Which tenants are erased, out of the store: for each one the record that ordered it, and whether another says that it
- * was done. Found by their ids and verified with the key ring, like the records about keys. One that cannot be read may
- * have erased anybody, so nothing is served without it. Source: docs/spec/ledger.md §7.
+ * Reads from the store which tenants are erased: for each the order, and whether a report says that it was carried out.
+ * Records are found by id and verified with the key ring, like key records. An unreadable one could concern any tenant,
+ * so the ledger does not serve without it. Source: docs/spec/ledger.md §7.
  */
 import { verifySigned } from "@sigil/core/verify";
 import { equalBytes } from "@sigil/core/bytes";
@@ -53,7 +53,7 @@ const newestOf = async function* (prefix: string, context: Context): AsyncGenera
   }
 };
 
-/** By tenant. @throws storeFailed, ledgerCorrupt for a record or an index entry that does not hold. */
+/** By tenant. @throws storeFailed, ledgerCorrupt for a record or index entry that does not verify. */
 export const readErasures = async (context: Context): Promise<ReadonlyMap<string, Erasure>> => {
   const erasures = new Map<string, Erasure>();
   for await (const record of newestOf(erasurePrefix, context)) {

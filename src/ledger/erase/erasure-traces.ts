@@ -1,6 +1,6 @@
 /**
- * What a tenant leaves in the store beside its sealed records: index entries, whose keys hold its ids in clear, and
- * idempotency entries. All of it can go once the records cannot be opened any more.
+ * A tenant's entries in the store other than its sealed records: index entries, whose keys hold its ids in clear, and
+ * idempotency entries. They are deleted once the records can no longer be opened.
  */
 import { readU64be } from "@sigil/core/bytes";
 import { projectionOpsMax } from "../../limits.ts";
@@ -9,17 +9,17 @@ import { storedPositions } from "../decisions/stored-positions.ts";
 import { tenantOfEntry } from "../append/idempotency.ts";
 import { canonKey, expiryKey, familyRange, prefixRange, tenantPrefix } from "../layout/keyspace.ts";
 
-/** Families of index entries that begin with a tenant. */
+/** Index families whose keys begin with the tenant. */
 const tracedFamilies = ["d", "i", "v", "w"] as const;
 
-/** Where traces were, for the store to let go of. */
+/** Key ranges of the traces, for the store to compact. */
 export const tracedRanges = (tenant: string): readonly KeyRange[] => [
   ...tracedFamilies.map((family) => prefixRange(tenantPrefix(family, tenant))),
   familyRange("e"),
   familyRange("k"),
 ];
 
-/** Whether an index still has something of a tenant. */
+/** Whether an index still has entries of a tenant. */
 export const hasTraces = async (tenant: string, store: Store): Promise<boolean> => {
   for (const family of tracedFamilies) {
     for await (const _ of store.range({ ...prefixRange(tenantPrefix(family, tenant)), limit: 1 }))
@@ -32,7 +32,7 @@ async function* positionsIn(store: Store, { gte, lt }: KeyRange): AsyncGenerator
   for await (const [key] of store.range({ gte, lt })) yield readU64be(key, key.length - 8);
 }
 
-/** Positions of a tenant's records below `end`, ascending, as the indexes have them. */
+/** Positions of a tenant's records below `end`, ascending, from the indexes. */
 export async function* positionsOf(
   tenant: string,
   end: bigint,
@@ -58,7 +58,7 @@ export async function* positionsOf(
   }
 }
 
-/** What goes together, one after the other: an idempotency entry and its expiry are never apart. */
+/** Deletions in atomic units: an idempotency entry is deleted together with its expiry. */
 async function* deletions(tenant: string, store: Store): AsyncGenerator<readonly StoreOp[], void, undefined> {
   for (const family of tracedFamilies) {
     for await (const [key] of store.range(prefixRange(tenantPrefix(family, tenant)))) {
@@ -76,7 +76,7 @@ async function* deletions(tenant: string, store: Store): AsyncGenerator<readonly
   }
 }
 
-/** Deletions of everything a tenant has left, in batches. */
+/** Deletions of all of a tenant's traces, in batches. */
 export async function* tracesOf(tenant: string, store: Store): AsyncGenerator<readonly StoreOp[]> {
   let batch: StoreOp[] = [];
   for await (const ops of deletions(tenant, store)) {

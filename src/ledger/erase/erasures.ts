@@ -1,7 +1,7 @@
 /**
- * Erased tenants while the ledger serves. From the commit of the order on nothing of the tenant is read or written;
- * then, step by step, its keys and its index entries go and the store lets go of what was deleted. Every step may be
- * repeated: killed anywhere, the next start finishes it. Source: docs/spec/ledger.md §7.
+ * Erasure of tenants while the ledger serves. From the commit of the order on, nothing of the tenant is read or
+ * written; then its keys and index entries are deleted and the store is compacted. Every step is idempotent: after a
+ * crash anywhere the next start finishes the erasure. Source: docs/spec/ledger.md §7.
  */
 import { openRecord, readRecord } from "@sigil/core/verify";
 import { fail, SigilFault } from "../../errors.ts";
@@ -32,21 +32,21 @@ export type ErasureSteps = {
   readonly keys: DataKeys;
   readonly nowMs: () => number;
   readonly append: (body: RecordBody) => Promise<unknown>;
-  /** Writes what stands beside the records. */
+  /** Writes operations without records. */
   readonly commit: (ops: readonly StoreOp[]) => Promise<void>;
-  /** Lets the store go of what was deleted; it serves again when it resolves. */
+  /** Compacts the ranges so that deleted data leaves the disk; the store serves again when it resolves. */
   readonly purge: (ranges: readonly KeyRange[]) => Promise<void>;
   /** Aborts when the ledger closes. */
   readonly signal: AbortSignal;
   readonly onErased: (tenant: string, records: bigint) => void;
-  /** What could not be finished now is tried again at the next start. */
+  /** Called with the error of an erasure that could not finish; the next start tries again. */
   readonly onFault: (cause: unknown) => void;
 };
 
-/** A disk that is full must not keep a ledger from being read, by ever new tries to write. */
+/** Bounds retries, so that a full disk does not keep the ledger in recovery by repeated failing writes. */
 const triesMax = 3;
 
-/** What was the tenant's, as the report says it. */
+/** The tenant's records, for the report. */
 type Taken = { readonly records: bigint; readonly positions: Hash };
 
 export class Erasures {
@@ -55,7 +55,7 @@ export class Erasures {
   #running: Promise<void> | undefined;
   #again = false;
   readonly #tries = new Map<string, number>();
-  /** Whoever copies the ledger ends before keys go: a copy has all of a tenant's keys, or knows that there are none. */
+  /** Aborts copies of the ledger before keys are destroyed: a copy has all of a tenant's keys or none. */
   #copying = new AbortController();
 
   constructor(ordered: ReadonlyMap<string, Erasure>, steps: ErasureSteps) {
@@ -75,12 +75,12 @@ export class Erasures {
     return this.#copying.signal;
   }
 
-  /** What a store that was opened anew says. */
+  /** Replaces the state by what a reopened store holds. */
   reset(ordered: ReadonlyMap<string, Erasure>): void {
     this.#ordered = ordered;
   }
 
-  /** Takes in what was committed: an order has its effect before anybody hears of its commit. */
+  /** Applies committed records: an order takes effect before its caller is answered. */
   take(records: readonly CommittedRecord[]): void {
     let isOrdered = false;
     for (const record of records) {
@@ -102,17 +102,17 @@ export class Erasures {
     return this.#running !== undefined;
   }
 
-  /** Resolves when no erasure is under way. */
+  /** Resolves when no erasure is in progress. */
   async settled(): Promise<void> {
     while (this.#running !== undefined) await this.#running;
   }
 
-  /** After the store was opened anew: what its failure cut off is tried again, a few times. */
+  /** Called after the store was reopened: retries interrupted erasures, at most `triesMax` times. */
   resume(): void {
     if (this.#running === undefined) void this.carryOut();
   }
 
-  /** Finishes every erasure that is not finished. Resolves also when one could not be. */
+  /** Carries out every unfinished erasure. Resolves even if one could not finish. */
   carryOut(): Promise<void> {
     this.#again = true;
     this.#running ??= this.#run().finally(() => {
@@ -147,7 +147,8 @@ export class Erasures {
     const { store, keys, sealer, tags, decisions, purge, append, onErased } = this.#steps;
     const { tenant } = erasure;
     await this.#commit([{ kind: "put", key: erasingKey(tenant), value: new Uint8Array(0) }]);
-    // In the ledger before the keys go: without it nobody could tell afterwards which records were the tenant's.
+    // The report is committed before the keys are destroyed: afterwards the tenant's records can no longer be told
+    // apart.
     const taken = erasure.reported ? undefined : await this.#takeRecords(erasure);
     if (taken !== undefined) await append(this.#report(erasure, taken));
     this.#copying.abort();
@@ -155,7 +156,7 @@ export class Erasures {
     await keys.destroy(tenant);
     sealer.forget(tenant);
     tags.forget(tenant);
-    // What was being merged when the order came would be written behind the deletion.
+    // A merge in progress would write entries after their deletion.
     decisions.forget(tenant);
     await decisions.settled();
     for await (const batch of tracesOf(tenant, store())) await this.#commit(batch);
@@ -164,7 +165,7 @@ export class Erasures {
     if (taken !== undefined) onErased(tenant, taken.records);
   }
 
-  /** Opens the tenant's records for the last time: what does not open as the tenant's is not counted as erased. */
+  /** Opens the tenant's records one last time; records that do not open as this tenant's are not counted. */
   async #takeRecords({ tenant, position: end }: Erasure): Promise<Taken> {
     let [records, positions] = [0n, noPositions];
     let hashes: StoreOp[] = [];
@@ -193,7 +194,7 @@ export class Erasures {
       return opened.tenant === tenant ? record.hash : undefined;
     } catch (cause) {
       if (!(cause instanceof SigilFault) || cause.error.kind === "storeFailed") throw cause;
-      // It was damaged before, and fsck goes on saying so.
+      // The record was damaged before the erasure; fsck keeps reporting it.
       onFault(cause);
       return undefined;
     }

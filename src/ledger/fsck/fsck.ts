@@ -1,8 +1,7 @@
 /**
- * The inspection of a whole ledger that nobody serves, or of one moment of one that is being served: every seal opened,
- * every signature verified, tree, groups and indexes computed anew and compared, the anchor checked. Reads each record
- * once; memory does not grow with the ledger. Damage is a report; what kept the inspection from running is thrown.
- * Source: docs/operating/recovery.md.
+ * Checks a whole ledger, offline or from a snapshot of a serving one: opens every seal, verifies every signature,
+ * recomputes and compares tree, groups and indexes, checks the anchor. Reads each record once; memory does not grow
+ * with the ledger. Damage is reported; an error that stops the check is thrown. Source: docs/operating/recovery.md.
  */
 import { openResident } from "../../storage/resident.ts";
 import { damagedFilesRule, type Store } from "../../storage/store.ts";
@@ -43,36 +42,36 @@ export type FsckProgress = {
 };
 
 export type FsckOptions = {
-  /** First drop and rebuild every projection. */
+  /** Drop and rebuild every projection before the check. */
   readonly rebuildIndexes?: boolean;
-  /** `ignore` in a store of another format, which has other indexes; they can be built again, the rest cannot. */
+  /** `ignore` for a store of another format, whose indexes differ; they can be rebuilt, the rest cannot. */
   readonly indexes?: "check" | "ignore";
   readonly onProgress?: (progress: FsckProgress) => void;
-  /** Rules above the ledger's own: called with every group in order, gives what breaks them. */
+  /** Further rules: called with every group in order, returns violations. */
   readonly inspectGroup?: (group: WalkedGroup) => Promise<readonly Problem[]>;
-  /** Called after the last group: what only the whole shows. */
+  /** Called after the last group; returns violations that show only over the whole ledger. */
   readonly inspectEnd?: () => Promise<readonly Problem[]>;
   readonly signal?: AbortSignal;
-  /** Ids whose newest version is held; `replayedIdsMax` unless told. */
+  /** Ids whose newest version is kept in memory; default `replayedIdsMax`. */
   readonly idsHeldMax?: number;
 };
 
 export type FsckReport = {
-  /** True when nothing was found. */
+  /** True if no problem was found. */
   readonly ok: boolean;
-  /** Records walked over. */
+  /** Number of records checked. */
   readonly size: bigint;
-  /** Erased tenants and how many records of theirs are left, unreadable; by name. */
+  /** Erased tenants, each with its number of remaining unreadable records; sorted by name. */
   readonly erased: readonly ErasedTenant[];
-  /** By position, those without one last; at most `findingsMax`. */
+  /** Sorted by position, those without one last; at most `findingsMax`. */
   readonly problems: readonly Problem[];
-  /** All that were found, listed or not. */
+  /** Number of problems found, including those past `findingsMax`. */
   readonly total: number;
-  /** The one with the lowest position. */
+  /** The problem with the lowest position. */
   readonly first: Problem | undefined;
 };
 
-/** Size by the newest group's entry, for the progress alone. */
+/** Size from the newest group's entry, used only for progress. */
 const expectedSize = async (store: Store): Promise<bigint> => {
   for await (const [key, value] of store.range({ ...familyRange("b"), reverse: true, limit: 1 })) {
     const group = await unlessDamaged(async () => parseGroup(positionOf(key), value));
@@ -100,7 +99,7 @@ class Inspection {
     this.#sealer = new Sealer({ origin: options.origin, keys: options.dataKeys, store: () => store });
   }
 
-  /** @returns how many records were walked over. */
+  /** @returns the number of records checked. */
   async run(findings: Findings): Promise<bigint> {
     this.#total = await expectedSize(this.#store);
     if (this.#fsck.rebuildIndexes === true) {
@@ -125,7 +124,7 @@ class Inspection {
     this.#fsck.onProgress?.({ step, done, total: this.#total });
   }
 
-  /** @returns what could not be built again. */
+  /** @returns what could not be rebuilt. */
   async #rebuild(): Promise<readonly string[]> {
     const { anchor, dataKeys } = this.#options;
     const findings = new Findings();
@@ -186,7 +185,7 @@ class Inspection {
     await check.finish();
     this.erased = await this.#keyless.finish(findings, this.#options.dataKeys, this.#store);
     const upkeep = { store: this.#store, findings, tags: this.#tags };
-    // A tenant whose calls have all failed has an entry and no record.
+    // A tenant all of whose calls failed has idempotency entries but no record.
     const { dataKeys } = this.#options;
     await checkIdempotency(upkeep, (tenant) => dataKeys.newest(tenant) > 0);
     await checkSealCounts(upkeep, seals);
@@ -199,7 +198,7 @@ class Inspection {
     return size;
   }
 
-  /** What every commit authenticates, against what was walked over. A tree that is unknown has no summary. */
+  /** Compares the stored summary with the replayed one. Skipped if the tree is unknown. */
   async #checkSummary(
     replayed: SummaryReplay,
     last: WalkedGroup | undefined,
@@ -216,13 +215,13 @@ class Inspection {
       if (!(error instanceof SigilFault) || error.error.kind !== "ledgerCorrupt") throw error;
       findings.add(null, "idempotency", error.error.rule);
     }
-    // What could not be read is reported by itself, and what it would have added is unknown.
+    // Unreadable records are reported separately; what they would add to the summary is unknown.
     const isWhole = replayed.walked + this.#keyless.records === last.end && this.#keyless.unexplained === 0n;
     if (!isWhole) return;
     for (const rule of replayed.differences(stored.summary)) findings.add(null, "summary", rule);
   }
 
-  /** A record by its position, for entries that nobody expected. Its place is authenticated by its seal. */
+  /** Reads a record again, for unexpected index entries. Its seal authenticates its position. */
   #readAgain(position: bigint): Promise<WalkedRecord | undefined> {
     return unlessDamaged(async () => {
       const stored = await this.#store.get(recordKey(position));
@@ -236,13 +235,14 @@ class Inspection {
   }
 }
 
-/** All of it is read once, and none of it needs to stay in memory. */
+/** Opens the store for one sequential read, without caching. */
 const openWalked = (options: LedgerOptions): Promise<Store> =>
   openResident({ open: options.openStore, bytesMax: walkedBytesMax });
 
 /**
- * Only the rebuilding; whether it was of a ledger without a flaw, `runFsck` says afterwards.
- * @throws storeLocked, storeFailed, cancelled: begun anew by the next one, and refused by everybody until then.
+ * Rebuilds the indexes without a full check; run `runFsck` afterwards.
+ * @throws storeLocked, storeFailed, cancelled: the store is refused until a rebuild completes; the next one starts
+ * over.
  */
 export const rebuildIndexes = async (
   options: LedgerOptions,
@@ -282,14 +282,14 @@ const report = async (
   return { ok: total === 0, size, erased, problems: findings.sorted(), total, first };
 };
 
-/** @throws storeLocked, storeFailed, cancelled: the inspection could not run, or not to its end. */
+/** @throws storeLocked, storeFailed, cancelled: the check could not run or complete. */
 export const runFsck = (options: LedgerOptions, fsck: FsckOptions = {}): Promise<FsckReport> =>
   report(options, fsck, new Findings(), () => openWalked(options));
 
 /**
- * The same of one moment of a ledger that is being served.
- * @param proceed as `storeAt` takes it. @throws what `proceed` throws; storeFailed; notServing when keys go that are
- * needed.
+ * Runs the same check on a snapshot of a serving ledger.
+ * @param proceed as in `storeAt`.
+ * @throws what `proceed` throws; storeFailed; notServing if needed keys are being destroyed.
  */
 export const inspectPinned = async (
   pinned: PinnedLedger,

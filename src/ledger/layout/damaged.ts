@@ -1,7 +1,7 @@
-/** What reading says where something may be damaged. */
+/** Reading where damage is an expected outcome. */
 import { SigilFault } from "../../errors.ts";
 
-/** Whether reading again gives what is needed: any refusal of the record counts as unreadable. */
+/** Returns undefined if the record is damaged: any `SigilFault` about the record counts. */
 export const unlessDamaged = async <T>(read: () => Promise<T>): Promise<T | undefined> => {
   try {
     return await read();

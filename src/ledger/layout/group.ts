@@ -1,6 +1,6 @@
 /**
- * What one commit adds: the plan of a group, and the entry that describes it. A group's entry holds its leaf
- * hashes and the checkpoint signed after it, so the newest one is enough to start from. At most 1,000 records.
+ * The entry of one commit's records (a group): its leaf hashes and the checkpoint signed after it, so that the newest
+ * entry is enough to start from. At most 1,000 records.
  */
 import { cborDecode, cborEncode } from "@sigil/core/cbor";
 import { concatBytes, type Hash } from "@sigil/core/bytes";
@@ -17,7 +17,7 @@ export type GroupEntry = {
 export const formatGroup = (entry: GroupEntry): Uint8Array =>
   cborEncode({ checkpoint: entry.checkpoint, leaves: concatBytes(...entry.leaves) });
 
-/** @throws ledgerCorrupt when the bytes are not a group's entry. */
+/** @throws ledgerCorrupt if the bytes are not a group entry. */
 export const parseGroup = (firstPosition: bigint, bytes: Uint8Array): GroupEntry => {
   const damaged = (cause?: unknown): never =>
     fail({ kind: "ledgerCorrupt", position: firstPosition, rule: "the group entry is malformed" }, { cause });

@@ -1,11 +1,10 @@
 /**
- * Projections of the ledger that live in the store: position of a hash, of a decision the place of its id and its entry
- * in the decision index, of every other record the newest version of its id and its place among the versions of its id
- * and among its tenant's records. One function derives them from a record, so that a commit, a check and a rebuild
- * agree by construction.
+ * Indexes in the store, derived from records: position by hash; for a decision its entry in the decision index; for
+ * every other record the newest version of its id, its entry among the versions of its id and among its tenant's
+ * records. One function derives them from a record, so that commit, check and rebuild agree by construction.
  *
- * No index holds what a record says: a keyed tag of four bytes stands for each value one may filter by. A tag only
- * shortlists; the record itself, decrypted and verified, decides.
+ * Indexes hold no field values: each filterable value is replaced by a keyed tag of four bytes. Tags may give false
+ * positives; the decrypted and verified record decides.
  */
 import { createHmac } from "node:crypto";
 import { readU64be, u64be, writeU64be, type Hash } from "@sigil/core/bytes";
@@ -15,14 +14,14 @@ import type { StoreOp } from "../../storage/store.ts";
 import { canonKey, hashKey, headKey, versionKey } from "./keyspace.ts";
 
 const tagBytes = 4;
-/** Values remembered with their tags; actions and principals repeat. */
+/** Cached tags; actions and principals repeat. */
 const tagsMax = 20_000;
 
 /** Keyed tags of one deployment. A tenant's index key is loaded once, by `ensure`, before its tags are asked for. */
 export class BlindTags {
   readonly #load: (tenant: string) => Promise<Uint8Array>;
   readonly #keys = new Map<string, Uint8Array>();
-  /** By tenant and field, then value. */
+  /** By tenant, field, value. */
   #known = new Map<string, Map<string, Map<string, Uint8Array>>>();
   #knownCount = 0;
 
@@ -39,7 +38,7 @@ export class BlindTags {
     return this.#keys.has(tenant);
   }
 
-  /** Forgets the tenant's index key, and the values that were asked for. */
+  /** Drops the tenant's index key and cached tags. */
   forget(tenant: string): void {
     this.#keys.get(tenant)?.fill(0);
     this.#keys.delete(tenant);
@@ -65,7 +64,7 @@ export class BlindTags {
 
   /** HMAC-SHA256 under the tenant's index key, 32 bytes. */
   digest(tenant: string, text: string | Uint8Array): Uint8Array {
-    // Loaded before its tags, and gone in between when the tenant was erased meanwhile.
+    // Loaded by `ensure`; missing only if the tenant was erased in between.
     const key =
       this.#keys.get(tenant) ?? fail({ kind: "keyUnavailable", rule: `no index key of tenant "${tenant}"` });
     return new Uint8Array(createHmac("sha256", key).update(text).digest());
@@ -81,7 +80,7 @@ export const formatHead = (head: Head): Uint8Array => {
   return bytes;
 };
 
-/** @throws ledgerCorrupt when it is not sixteen bytes. */
+/** @throws ledgerCorrupt unless it is sixteen bytes. */
 export const parseHead = (bytes: Uint8Array): Head => {
   if (bytes.length !== 16) {
     fail({ kind: "ledgerCorrupt", position: 0n, rule: "an entry of the id index is malformed" });
@@ -89,7 +88,7 @@ export const parseHead = (bytes: Uint8Array): Head => {
   return { position: readU64be(bytes, 0), version: readU64be(bytes, 8) };
 };
 
-/** What a listing by kind takes a record for: the end of an id counts with the records it ends. */
+/** The kind under which a record is listed: a tombstone is listed with the records it ends. */
 const listedKind = ({ kind, payload }: RecordBody): string => {
   if (kind !== "tombstone" || payload === null || typeof payload !== "object") return kind;
   const ended = (payload as { readonly kind?: unknown }).kind;
@@ -99,7 +98,7 @@ const listedKind = ({ kind, payload }: RecordBody): string => {
 export const kindTag = (tags: BlindTags, tenant: string, kind: string): Uint8Array =>
   tags.tag(tenant, "kind", kind);
 
-/** A version's entry: where it stands, and its kind's tag. */
+/** A version entry: its position and its kind's tag. */
 const versionEntryBytes = 8 + tagBytes;
 
 const formatVersion = (position: bigint, tag: Uint8Array): Uint8Array => {
@@ -109,7 +108,7 @@ const formatVersion = (position: bigint, tag: Uint8Array): Uint8Array => {
   return entry;
 };
 
-/** @throws ledgerCorrupt when it is not twelve bytes. */
+/** @throws ledgerCorrupt unless it is twelve bytes. */
 export const parseVersion = (
   bytes: Uint8Array,
 ): { readonly position: bigint; readonly kindTag: Uint8Array } => {
@@ -119,10 +118,10 @@ export const parseVersion = (
   return { position: readU64be(bytes, 0), kindTag: bytes.subarray(8) };
 };
 
-/** Decisions are in an index of their own (decisions/), by id too. */
+/** Decisions have an index of their own (decisions/), also by id. */
 export const isDecision = ({ kind }: Pick<RecordBody, "kind">): boolean => kind === "frozen_chain";
 
-/** What the store derives from one record alone. `version` counts the versions of its id, from 1. */
+/** Index entries derived from one record. `version` is its version number, from 1. */
 export const indexOps = (
   tags: BlindTags,
   body: RecordBody,

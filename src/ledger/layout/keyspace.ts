@@ -1,6 +1,6 @@
 /**
- * Where everything lies in the ordered store. Pure. The first byte names the family, positions follow as eight
- * bytes, most significant first, so that byte order is ledger order.
+ * Keys of the ordered store. Pure. The first byte names the family; positions are eight bytes, big-endian, so that byte
+ * order is ledger order.
  *
  *   r position           sealed envelope                       b first position     group: leaves, checkpoint
  *   t level index        tile (level 0) or tile root (above)   i tenant space id    newest version of an id
@@ -27,10 +27,10 @@ export const families = ["b", "d", "e", "h", "i", "k", "m", "r", "s", "t", "v", 
 export type Family = (typeof families)[number];
 
 const family = (name: Family): Uint8Array => Uint8Array.of(name.charCodeAt(0));
-/** Tenants, spaces and ids hold no NUL, so one ends them. */
+/** Separator: tenants, spaces and ids hold no NUL. */
 const zero = "\0";
 
-/** Everything of one tenant in a family whose keys begin with the tenant. */
+/** Prefix of one tenant's keys in a family whose keys begin with the tenant. */
 export const tenantPrefix = (name: "d" | "i" | "s" | "v" | "w", tenant: string): Uint8Array =>
   utf8Encode(`${name}${tenant}${zero}`);
 
@@ -44,7 +44,7 @@ const positioned = (name: Family, position: bigint): Uint8Array => {
 export const recordKey = (position: bigint): Uint8Array => positioned("r", position);
 export const groupKey = (firstPosition: bigint): Uint8Array => positioned("b", firstPosition);
 
-/** The position in a key that `recordKey` or `groupKey` made. @throws ledgerCorrupt when neither did. */
+/** Parses the position of a `recordKey` or `groupKey`. @throws ledgerCorrupt if the key is neither. */
 export const positionOf = (key: Uint8Array): bigint => {
   if (key.length !== 9)
     fail({ kind: "ledgerCorrupt", position: 0n, rule: "a key of the store is malformed" });
@@ -64,18 +64,18 @@ export const headPrefix = (tenant: string, space: string, idPrefix = ""): Uint8A
 export const headKey = (tenant: string, space: string, id: string): Uint8Array =>
   headPrefix(tenant, space, id);
 
-/** Versions of the ids that begin so. */
+/** Prefix of the versions of all ids with this prefix. */
 export const versionPrefix = (tenant: string, space: string, idPrefix = ""): Uint8Array =>
   utf8Encode(`v${tenant}${zero}${space}${zero}${idPrefix}`);
-/** Versions of this id alone. */
+/** Prefix of the versions of exactly this id. */
 export const historyPrefix = (tenant: string, space: string, id: string): Uint8Array =>
   versionPrefix(tenant, space, `${id}${zero}`);
 export const versionKey = (tenant: string, space: string, id: string, version: bigint): Uint8Array =>
   concatBytes(historyPrefix(tenant, space, id), u64be(version));
 
 /**
- * Id and version of a key that `versionKey` made. @throws ledgerCorrupt when it did not.
- * @param idOffset where the id begins: the length of `versionPrefix(tenant, space)`.
+ * Parses a `versionKey`. @throws ledgerCorrupt if it is none.
+ * @param idOffset offset of the id: the length of `versionPrefix(tenant, space)`.
  */
 export const parseVersionKey = (
   key: Uint8Array,
@@ -99,21 +99,19 @@ export const hashKey = (hash: Hash): Uint8Array => {
   return key;
 };
 
-/**
- * Parts of a tenant's index of decisions: its newest ones, the rows of all others, and their postings level by level.
- */
+/** Parts of a tenant's decision index: the newest decisions, the rows of all others, and their postings by level. */
 export const decisionParts = { tail: 0, rows: 1, postings: 2 } as const;
 
 export const decisionPartPrefix = (tenant: string, part: number): Uint8Array =>
   concatBytes(tenantPrefix("d", tenant), Uint8Array.of(part));
-/** @param number ordinal of the first decision of a tail value, or which value of rows or which segment it is. */
+/** @param number ordinal of a tail value's first decision, or number of a rows value or segment. */
 const decisionPartKey = (tenant: string, part: number, number: number): Uint8Array =>
   concatBytes(decisionPartPrefix(tenant, part), u64be(BigInt(number)));
 export const decisionTailKey = (tenant: string, firstOrdinal: number): Uint8Array =>
   decisionPartKey(tenant, decisionParts.tail, firstOrdinal);
 export const decisionRowsKey = (tenant: string, number: number): Uint8Array =>
   decisionPartKey(tenant, decisionParts.rows, number);
-/** Where a segment says what its values are; its postings stand under the key of the segment and their number. */
+/** Key of a segment's fence; its postings are under this key followed by their number. */
 export const segmentKey = (tenant: string, level: number, number: number): Uint8Array =>
   decisionPartKey(tenant, decisionParts.postings + level, number);
 export const postingsKey = (tenant: string, level: number, number: number, chunk: number): Uint8Array => {
@@ -124,7 +122,7 @@ export const postingsKey = (tenant: string, level: number, number: number, chunk
   return full;
 };
 
-/** What a key of the decision index says of its tenant's part. @throws ledgerCorrupt when it is none. */
+/** Parses a key of the decision index. @throws ledgerCorrupt if it is none. */
 export const parseDecisionKey = (
   key: Uint8Array,
 ): {
@@ -154,27 +152,27 @@ export const expiryKey = (expiresMs: number, blind: Uint8Array): Uint8Array =>
 export const sealCountKey = (tenant: string, version: number): Uint8Array =>
   concatBytes(tenantPrefix("s", tenant), u64be(BigInt(version)));
 
-/** What every commit authenticates of the indexes and counts. */
+/** Key of the summary: authenticated totals of indexes and counts, updated by every commit. */
 export const summaryKey = family("m");
-/** How many records a tenant has, and a digest of them; under the summary. */
+/** Key of a tenant's tally: its number of records and a digest of them. */
 export const tallyKey = (tenant: string): Uint8Array => utf8Encode(`m${tenant}`);
 
-/** Present from the first to the last batch of a rebuild: what lies between them is not whole. */
+/** Marker present from the first to the last batch of a rebuild: the indexes are incomplete. */
 export const rebuildingKey = family("x");
 
-/** Present while a tenant that is ordered erased still leaves traces in the store. */
+/** Marker present while an erased tenant still has entries in the store. */
 export const erasingKey = (tenant: string): Uint8Array => utf8Encode(`y${tenant}`);
 
-/** Every key of a family: from the first, below the second. */
+/** Range of every key of a family. */
 export const familyRange = (name: Family): { readonly gte: Uint8Array; readonly lt: Uint8Array } => ({
   gte: family(name),
   lt: Uint8Array.of(name.charCodeAt(0) + 1),
 });
 
-/** The first key past `key`: a range up to it holds `key` itself. */
+/** The smallest key greater than `key`: as an exclusive upper bound it includes `key`. */
 export const keyAfter = (key: Uint8Array): Uint8Array => concatBytes(key, Uint8Array.of(0));
 
-/** Every key that begins with `prefix`. */
+/** Range of every key that begins with `prefix`. */
 export const prefixRange = (prefix: Uint8Array): { readonly gte: Uint8Array; readonly lt: Uint8Array } => {
   const end = Uint8Array.from(prefix);
   let last = end.length - 1;

@@ -1,7 +1,6 @@
 /**
- * Questions the store's indexes answer: newest versions, positions by hash, and the walk over a tenant's records other
- * than decisions. An index is only a hint; whoever uses one reads the record it names and verifies that. Source:
- * docs/spec/ledger.md §6.
+ * Index lookups: newest versions, positions by hash, and a tenant's records other than decisions. An index entry is
+ * only a hint; callers read and verify the record it names. Source: docs/spec/ledger.md §6.
  */
 import { compareBytes, equalBytes, readU64be, type Hash } from "@sigil/core/bytes";
 import { fail } from "../../errors.ts";
@@ -9,27 +8,27 @@ import type { Store } from "../../storage/store.ts";
 import { kindTag, parseHead, type BlindTags, type Head } from "./indexes.ts";
 import { canonKey, hashKey, headKey, headPrefix, keyAfter, prefixRange } from "./keyspace.ts";
 
-/** Which records of a tenant other than decisions, in the order of the ledger. */
+/** Which records of a tenant to walk (decisions excluded), in ledger order. */
 export type RecordWalk = {
   readonly tenant: string;
-  /** The first position to look at. */
+  /** The first position to examine. */
   readonly from: bigint;
-  /** Positions at or past it do not exist for this walk. */
+  /** Positions at or past it are ignored. */
   readonly size: bigint;
   readonly kind?: string | undefined;
-  /** Index entries to look at, at most. */
+  /** Maximum index entries to examine. */
   readonly limit: number;
 };
 
-/** Where a scan over ids begins and which way it goes. */
+/** Start and direction of a scan over ids. */
 export type HeadScan = {
-  /** The first id to give, if it exists, in the order of the scan. */
+  /** Inclusive start in scan order; need not exist. */
   readonly from?: string | undefined;
-  /** From the highest id down. */
+  /** Descending order. */
   readonly reverse?: boolean | undefined;
 };
 
-/** A position the walk came by; `skipped` when its index entry already says that it does not match. */
+/** A position examined by the walk; `skipped` if its index entry already excludes a match. */
 export type WalkedPosition = { readonly position: bigint; readonly skipped: boolean };
 
 export const readHead = async (
@@ -42,7 +41,7 @@ export const readHead = async (
   return bytes === undefined ? undefined : parseHead(bytes);
 };
 
-/** Newest versions of the ids that begin so, in id order; decisions have none. */
+/** Newest versions of the ids with this prefix, in id order; decisions excluded. */
 export const readHeads = async function* (
   store: Store,
   tenant: string,
@@ -60,7 +59,7 @@ export const readHeads = async function* (
   for await (const [, value] of store.range({ gte, lt, reverse })) yield parseHead(value);
 };
 
-/** The position in an index entry. @throws ledgerCorrupt when it is not eight bytes. */
+/** Parses a position in an index entry. @throws ledgerCorrupt unless it is eight bytes. */
 const parsePosition = (bytes: Uint8Array, index: string): bigint =>
   bytes.length === 8
     ? readU64be(bytes)
@@ -71,7 +70,7 @@ export const readPositionOfHash = async (store: Store, hash: Hash): Promise<bigi
   return bytes === undefined ? undefined : parsePosition(bytes, "hash");
 };
 
-/** When `kind` is asked for, the tenant's index key must be loaded. */
+/** If `kind` is given, the tenant's index key must be loaded. */
 export const walkRecords = async function* (
   store: Store,
   tags: BlindTags,

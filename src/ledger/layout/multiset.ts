@@ -1,8 +1,8 @@
 /**
- * A keyed digest over a set of entries that follows each change in constant time: the sum, modulo 2^256, of a keyed
- * hash of every entry. Two different sets have one sum only by chance, for whoever has not the key. A sum that is
- * written down is masked by a keyed hash of its own, so that nobody learns an entry's hash from two sums. Source:
- * Clarke, Devadas, van Dijk, Gassend, Suh, "Incremental Multiset Hash Functions" (2003), MSet-Add-Hash.
+ * A keyed multiset hash, updated in constant time per change: the sum, modulo 2^256, of a keyed hash of every entry.
+ * Without the key, finding two sets with one sum is infeasible. Stored sums are masked by a further keyed hash, so that
+ * the difference of two stored sums does not reveal an entry's hash. Source: Clarke, Devadas, van Dijk, Gassend, Suh,
+ * "Incremental Multiset Hash Functions" (2003), MSet-Add-Hash.
  */
 import { createHmac, createSecretKey, type KeyObject } from "node:crypto";
 import { concatBytes, u64be, writeU64be } from "@sigil/core/bytes";
@@ -37,7 +37,7 @@ export const subtractSums = (a: Sum, b: Sum): Sum => {
   return difference;
 };
 
-/** What each keyed hash is for: one never stands for another. */
+/** Domain separation of the keyed hashes. */
 const purposes = { element: 1, mask: 2, summary: 3 } as const;
 
 /** The key of one deployment's summary. */
@@ -49,7 +49,7 @@ export class SummaryKey {
     this.#key = createSecretKey(secret);
   }
 
-  /** What an entry of the store adds to the sum of its set. */
+  /** An entry's contribution to the sum of its set. */
   element(key: Uint8Array, value: Uint8Array): Sum {
     const bytes = new Uint8Array(9 + key.length + value.length);
     bytes[0] = purposes.element;
@@ -59,7 +59,7 @@ export class SummaryKey {
     return this.#digest(bytes);
   }
 
-  /** What hides the sum of the set that `name` stands for, when it is written down at this size. */
+  /** The mask for storing the sum of the set `name` at this size. */
   mask(name: Uint8Array, size: bigint): Sum {
     return this.#digest(concatBytes(Uint8Array.of(purposes.mask), u64be(size), name));
   }

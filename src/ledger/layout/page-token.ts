@@ -1,13 +1,13 @@
 /**
- * Page tokens: where a walk goes on, pinned to the ledger size it began at, and bound by a keyed digest to the
- * principal, the filters and the order. Anyone may read one; only this deployment can make one.
+ * Page tokens: where a listing resumes, pinned to the ledger size it began at and bound by a MAC to the principal, the
+ * filters and the order. Readable by anyone, made only by this deployment.
  */
 import { timingSafeEqual } from "node:crypto";
 import { cborDecode, cborEncode, type CborValue } from "@sigil/core/cbor";
 import { concatBytes, fromBase64Url, toBase64Url } from "@sigil/core/bytes";
 import { fail, SigilFault } from "../../errors.ts";
 
-/** Where a walk goes on; what the parts mean is the walk's own. */
+/** Where a walk resumes; each walk defines its own parts. */
 export type PagePlace = readonly CborValue[];
 
 export type Authenticate = (bytes: Uint8Array) => Promise<Uint8Array>;
@@ -33,7 +33,7 @@ const refuse = (): never =>
     rule: "must be the next_page_token of a call with the same caller, filters and order",
   });
 
-/** @throws invalidPageToken for anything this deployment did not make for this very walk. */
+/** @throws invalidPageToken for anything this deployment did not issue for this very walk. */
 export const parsePageToken = async (
   token: string,
   walk: CborValue,
@@ -42,7 +42,7 @@ export const parsePageToken = async (
   try {
     const bytes = fromBase64Url(token);
     const place = bytes.subarray(tagBytes);
-    // In constant time: how much of a guessed tag is right must not be measurable. Of another length it throws.
+    // Constant-time, against timing attacks on the tag. Throws if lengths differ, hence the length check before.
     if (!timingSafeEqual(bytes.subarray(0, tagBytes), await tagOf(place, walk, authenticate)))
       return refuse();
     return cborDecode(place) as PagePlace;

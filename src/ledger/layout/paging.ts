@@ -1,18 +1,18 @@
 /**
- * One page of any listing. A walk yields what matches, each with the place where a page would begin with it; the page
- * ends when its room is taken, or where the walk pauses because one call has looked at enough. A token says where the
- * next page begins, for the same walk alone.
+ * Builds one page of any listing. A walk yields matches, each with the place where a page starting at it would begin.
+ * The page ends when it is full, or where the walk pauses at its scan limit. A token says where the next page begins
+ * and is valid for the same walk only.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import { invalidField } from "../../errors.ts";
 import { pageEnvelopeBytesMax, pageSizeDefault, pageSizeMax } from "../../limits.ts";
 import { formatPageToken, parsePageToken, type Authenticate, type PagePlace } from "./page-token.ts";
 
-/** What every listing is asked. */
+/** Paging fields of every listing request. */
 export type PageQuery = {
-  /** 0 means the default. */
+  /** 0 for the default. */
   readonly pageSize: number;
-  /** Empty means the first page. */
+  /** Empty for the first page. */
   readonly pageToken: string;
 };
 
@@ -23,12 +23,12 @@ export const pageSizeOf = (pageSize: number): number => {
   return invalidField("page_size", `must be at most ${pageSizeMax}`);
 };
 
-/** Tokens of one walk: bound to everything that the walk depends on, its caller first of all. */
+/** Tokens of one walk, bound to everything that the walk depends on, including its caller. */
 export class PageTokens {
   readonly #walk: CborValue;
   readonly #authenticate: Authenticate;
 
-  /** @param tenant whose key authenticates them. */
+  /** @param tenant whose key authenticates the tokens. */
   constructor(
     ledger: { readonly authenticate: (tenant: string, bytes: Uint8Array) => Promise<Uint8Array> },
     tenant: string,
@@ -43,18 +43,18 @@ export class PageTokens {
     return token === "" ? undefined : parsePageToken(token, this.#walk, this.#authenticate);
   }
 
-  /** Empty when there is no next page. */
+  /** Empty if there is no next page. */
   async write(place: PagePlace | undefined): Promise<string> {
     return place === undefined ? "" : formatPageToken(place, this.#walk, this.#authenticate);
   }
 }
 
-/** A match with the place of a page that begins with it, or the place where the next call goes on. */
+/** A match and the place of a page that begins with it, or a pause and the place where the next call resumes. */
 export type Walked<Item> =
   | { readonly kind: "match"; readonly item: Item; readonly at: PagePlace }
   | { readonly kind: "pause"; readonly at: PagePlace };
 
-/** What is left of a page: so many items, and as many bytes of what they are made from as a reply may hold. */
+/** The room left in a page: a number of items, and the bytes of source records that a reply may hold. */
 export class PageRoom<Item> {
   readonly #bytesOf: (item: Item) => number;
   #left: number;
@@ -66,12 +66,12 @@ export class PageRoom<Item> {
     this.#bytesOf = bytesOf;
   }
 
-  /** How many more there may be room for. */
+  /** Upper bound on further items. */
   get left(): number {
     return this.#left;
   }
 
-  /** Takes one more, unless the page is full without it. One always fits, or a walk could not get past it. */
+  /** Adds an item if it fits. The first always fits, or a walk could not get past it. */
   take(item: Item): boolean {
     if (this.#left === 0) return false;
     this.#bytes += this.#bytesOf(item);
@@ -83,8 +83,8 @@ export class PageRoom<Item> {
 }
 
 /**
- * @param room takes an item unless the page is full without it.
- * @returns `next`: where the next page begins; undefined when the walk has come to its end.
+ * @param room adds an item if it fits.
+ * @returns `next`: where the next page begins; undefined at the end of the walk.
  */
 export const takePage = async <Item>(
   walk: AsyncIterable<Walked<Item>> | Iterable<Walked<Item>>,
@@ -99,8 +99,9 @@ export const takePage = async <Item>(
 };
 
 /**
- * A page of what is few and all at hand.
- * @param placeOf a name of an item's own. @param isFrom whether a page that begins at a place begins with this item.
+ * A page of a short list that is in memory.
+ * @param placeOf a unique name of an item.
+ * @param isFrom whether a page that begins at a place begins with this item.
  */
 export const takeFew = async <Item>(
   items: readonly Item[],

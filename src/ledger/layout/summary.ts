@@ -1,9 +1,9 @@
 /**
- * What a ledger's indexes and counts must come to, authenticated anew by every commit under a key that is nowhere in
- * the directory: how many decisions and other records each tenant has and a digest of its versions, how many hashes are
- * indexed, the counts of seals, the marks of erasures, and the expiries of idempotency keys. It is bound to the size
- * and root it was written at, so an older one never fits a newer ledger, and an index put back to an older state does
- * not fit it. Holds some 200 bytes a tenant and a version of a data key. Source: docs/spec/ledger.md §8.
+ * Expected totals of a ledger's indexes and counts, authenticated by every commit under a key that is never in clear in
+ * the data directory: each tenant's number of decisions and other records and a digest of its versions, the number of
+ * indexed hashes, seal counts, erasure marks, and expiries of idempotency keys. It is bound to the size and root it was
+ * written at, so that an older summary does not match a newer ledger, nor an older index a newer summary. Holds about
+ * 200 bytes per tenant and data key version. Source: docs/spec/ledger.md §8.
  */
 import { timingSafeEqual } from "node:crypto";
 import {
@@ -23,21 +23,21 @@ import { isDecision } from "./indexes.ts";
 import { familyRange, summaryKey, tallyKey } from "./keyspace.ts";
 import { addSums, emptySum, subtractSums, SummaryKey, type Sum } from "./multiset.ts";
 
-/** What one tenant's indexes come to. */
+/** Totals of one tenant's indexes. */
 export type Tally = {
-  /** Decisions: as many as their index has. */
+  /** Number of decisions in the decision index. */
   readonly decisions: number;
-  /** Versions of ids that are no decision's. */
+  /** Number of versions of ids other than decisions. */
   readonly records: number;
-  /** Of the version index. */
+  /** Digest of the version index. */
   readonly versions: Sum;
 };
 
-/** What the whole ledger's hash index and idempotency entries come to. */
+/** Totals of the hash index and the idempotency entries of the whole ledger. */
 export type Totals = {
-  /** Entries of the hash index; an erased tenant's do not count from its order on. */
+  /** Number of hash index entries; an erased tenant's are not counted from its order on. */
   readonly hashes: number;
-  /** Entries that say when an idempotency entry may go, and a digest of them. */
+  /** Number of expiry entries of idempotency keys, with their digest. */
   readonly expiries: number;
   readonly expirySum: Sum;
 };
@@ -46,14 +46,14 @@ export type SummaryContext = { readonly key: SummaryKey; readonly origin: string
 
 type KeptTally = {
   readonly tally: Tally;
-  /** The size at which the digest last changed: its mask's. */
+  /** The size at which the digest last changed; its mask is derived from it. */
   readonly changedAt: bigint;
-  /** The digest as it is written down. */
+  /** The masked digest, as stored. */
   readonly masked: Sum;
   readonly element: Sum;
 };
 
-/** What is authenticated. */
+/** The authenticated content. */
 type Counted = {
   readonly tallyCount: number;
   readonly tallySum: Sum;
@@ -61,22 +61,23 @@ type Counted = {
   readonly markSum: Sum;
   readonly totals: Totals;
   /**
-   * What the mask of the digest of expiries is for: it grows with each change, and is at least the size of that commit.
+   * Counter that the mask of the expiry digest is derived from: increases with each change, at least that commit's
+   * size.
    */
   readonly expiriesAt: bigint;
-  /** That digest as it is written down. */
+  /** The masked expiry digest, as stored. */
   readonly expiriesMasked: Sum;
 };
 
 type State = Counted & {
   /** By tenant. */
   readonly tallies: Map<string, KeptTally>;
-  /** Counts of seals and marks of erasures, by key in hex: there are few, and every start looks at all. */
+  /** Seal counts and erasure marks, by key in hex: few, and all read at every start. */
   readonly marks: Map<string, Sum>;
 };
 
 const label = utf8Encode("sigil/summary/v1\0");
-/** Size, hashes, expiries, what their mask is for, their masked digest. */
+/** Size, hashes, expiries, mask counter, masked digest. */
 const bodyBytes = 64;
 const tagBytes = 32;
 const tallyBytes = 56;
@@ -86,7 +87,7 @@ const emptyTally: Tally = { decisions: 0, records: 0, versions: emptySum };
 const formatTally = ({ tally, changedAt, masked }: Omit<KeptTally, "element">): Uint8Array =>
   concatBytes(u64be(BigInt(tally.decisions)), u64be(BigInt(tally.records)), u64be(changedAt), masked);
 
-/** @returns undefined when it is none; what it says is believed only once the summary was found to hold. */
+/** @returns undefined if malformed; untrusted until the summary's tag is verified. */
 const parseTally = (key: SummaryKey, tenant: string, value: Uint8Array): KeptTally | undefined => {
   if (value.length !== tallyBytes) return undefined;
   const changedAt = readU64be(value, 16);
@@ -110,7 +111,7 @@ const damaged = (position: bigint, rule: string): never =>
 
 type TallyChange = { decisions: number; records: number; versions: Sum };
 
-/** What one batch changes, taken from its writes. */
+/** The changes of one batch, derived from its writes. */
 export class SummaryChanges {
   readonly #key: SummaryKey;
   readonly tallies = new Map<string, TallyChange>();
@@ -124,7 +125,7 @@ export class SummaryChanges {
     this.#key = key;
   }
 
-  /** One record, and its index entries. */
+  /** Adds one record and its index entries. */
   index(record: Pick<RecordBody, "tenant" | "kind">, ops: readonly StoreOp[]): void {
     const { tenant } = record;
     let change = this.tallies.get(tenant);
@@ -144,7 +145,7 @@ export class SummaryChanges {
     }
   }
 
-  /** Whatever else a batch holds. */
+  /** Adds the other operations of a batch. */
   upkeep(ops: Iterable<StoreOp>): void {
     for (const op of ops) {
       const family = letterOf(op.key);
@@ -154,7 +155,7 @@ export class SummaryChanges {
     }
   }
 
-  /** From the order on nobody asks for anything of the tenant. */
+  /** Removes a tenant: from its erasure order on its totals are not needed. */
   erase(tenant: string): void {
     const { decisions, records } = this.tallies.get(tenant) ?? emptyTally;
     this.hashes -= decisions + records;
@@ -170,10 +171,10 @@ export class SummaryChanges {
   }
 }
 
-/** A change that is on its way to the disk. */
+/** A planned change of the summary. */
 export type SummaryPlan = {
   readonly ops: readonly StoreOp[];
-  /** The batch is on disk. */
+  /** Called when the batch is on disk. */
   readonly accept: () => void;
 };
 
@@ -201,9 +202,8 @@ export class Summary {
   }
 
   /**
-   * The summary of a ledger of this size and root, with every tally, every count of seals and every mark of an erasure
-   * held against it.
-   * @throws ledgerCorrupt when it is missing, of another size or root, or not what this deployment wrote; storeFailed.
+   * Loads the summary for this size and root, and verifies every tally, seal count and erasure mark against it.
+   * @throws ledgerCorrupt if it is missing, of another size or root, or not written by this deployment; storeFailed.
    */
   static async load(
     context: SummaryContext & { readonly store: Store; readonly size: bigint; readonly root: Hash },
@@ -223,7 +223,7 @@ export class Summary {
     return new Summary({ key, origin }, state);
   }
 
-  /** Undefined for a tenant that has no record, or is erased. */
+  /** Undefined for a tenant without records, or erased. */
   tallyOf(tenant: string): Tally | undefined {
     return this.#state.tallies.get(tenant)?.tally;
   }
@@ -236,29 +236,29 @@ export class Summary {
     return this.#state.totals;
   }
 
-  /** What the mask of the digest of expiries is for. */
+  /** Counter that the mask of the expiry digest is derived from. */
   get expiriesAt(): bigint {
     return this.#state.expiriesAt;
   }
 
-  /** What a batch may be added up in. */
+  /** Starts collecting a batch's changes. */
   changes(): SummaryChanges {
     return new SummaryChanges(this.#context.key);
   }
 
-  /** What a batch has to hold so that the summary is the ledger's after it. One batch at a time. */
+  /** Plans the summary writes of a batch. One batch at a time. */
   plan(changes: SummaryChanges, size: bigint, root: Hash): SummaryPlan {
     const { ops, after, accept } = this.#next(changes, size);
     const value = formatSummary(this.#context, size, root, after);
     return { ops: [...ops, { kind: "put", key: summaryKey, value }], accept };
   }
 
-  /** Takes in what a ledger is found to hold, one commit after the other, and writes nothing. */
+  /** Applies the changes of one commit during a replay, without writing. */
   replay(changes: SummaryChanges, size: bigint): void {
     this.#next(changes, size).accept();
   }
 
-  /** Everything anew, for a store that has no summary or another one. */
+  /** Writes of the whole summary, for a store that has none or a wrong one. */
   ops(size: bigint, root: Hash): readonly StoreOp[] {
     const tallies = [...this.#state.tallies].map(([tenant, kept]): StoreOp => ({
       kind: "put",
@@ -303,8 +303,8 @@ export class Summary {
   }
 
   /**
-   * A commit without a record leaves the size as it is: were the mask the same, the difference of what was written
-   * before and after would be the new entry's hash.
+   * A commit without a record does not change the size: with an unchanged mask, the difference of the stored values
+   * before and after would reveal the new entry's hash.
    */
   #maskExpiries(sum: Sum, size: bigint) {
     const { expiriesAt: before } = this.#state;
@@ -388,7 +388,7 @@ const readMarks = async (key: SummaryKey, store: Store) => {
   return { marks, markSum, markCount: marks.size };
 };
 
-/** What the store says, before the tag over it was looked at. */
+/** Reads the stored state, before its tag is verified. */
 const readState = async (key: SummaryKey, bytes: Uint8Array, store: Store, size: bigint): Promise<State> => {
   const expiriesAt = readU64be(bytes, 24);
   const expiriesMasked = bytes.slice(32, bodyBytes);
@@ -406,7 +406,7 @@ const readState = async (key: SummaryKey, bytes: Uint8Array, store: Store, size:
   };
 };
 
-/** Sums that every start forms anew from all of their entries stand in the tag alone. */
+/** Sums that every start recomputes from all entries are only hashed into the tag, not stored. */
 const tagOf = ({ key, origin }: SummaryContext, body: Uint8Array, root: Hash, counted: Counted): Uint8Array =>
   key.authenticate(
     concatBytes(

@@ -1,8 +1,7 @@
 /**
- * The Merkle tree on disk. Level 0 is kept as whole tiles of 256 leaf hashes; every tile's root is kept one by one
- * a level up, and so on. Leaves of the unfinished tile stand in the groups that brought them. So a record costs
- * 32 bytes and no put of its own, and any node of any size is a read of one tile.
- * Source: docs/spec/ledger.md.
+ * The Merkle tree on disk. Level 0 is stored as complete tiles of 256 leaf hashes; each tile's root is stored singly
+ * one level up, and so on. Leaves of the incomplete tile are in the entries of their groups. So a record costs 32 bytes
+ * and no extra put, and reading any node of any tree size reads one tile. Source: docs/spec/ledger.md.
  */
 import { concatBytes, type Hash } from "@sigil/core/bytes";
 import { assert, fail } from "../../errors.ts";
@@ -14,14 +13,14 @@ import { tileKey } from "./keyspace.ts";
 const hashBytes = 32;
 const tileSpan = BigInt(tileHashesMax);
 
-/** What memory holds of the tree: the peaks, and the leaves of the unfinished tile. */
+/** The tree's state in memory: the peaks, and the leaves of the incomplete tile. */
 export type TreeState = { readonly frontier: Frontier; readonly tail: readonly Hash[] };
 
 export const emptyTree: TreeState = { frontier: emptyFrontier, tail: [] };
 
 export type TreePlan = { readonly tree: TreeState; readonly ops: readonly StoreOp[] };
 
-/** What appending `leaves` adds to the store and to memory. Pure. */
+/** Plans appending `leaves`: writes to the store and the new state. Pure. */
 export const planLeaves = (tree: TreeState, leaves: readonly Hash[]): TreePlan => {
   const { frontier, nodes } = appendLeaves(tree.frontier, leaves);
   const ops: StoreOp[] = [];
@@ -65,18 +64,18 @@ const foldRows = (hashes: readonly Hash[]): FoldedTile => {
   return rows;
 };
 
-/** Tiles kept folded, 16 KiB each: a listing walks neighbours. */
+/** Cached folded tiles, 16 KiB each: listings read neighbouring positions. */
 const foldedTilesMax = 64;
 
 const upperNodesMax = 8192;
 
-/** Reads nodes of complete subtrees, from memory for the unfinished tile and from the store for the rest. */
+/** Reads nodes of complete subtrees: of the incomplete tile from memory, others from the store. */
 export class TreeReader {
   readonly #store: () => Store;
   readonly #folded = new Map<bigint, FoldedTile>();
-  /** Tiles being read: the nodes of one proof lie in the same tile, and so do the proofs of a page. */
+  /** Reads in flight, shared: the nodes of one proof are in the same tile, and so are the proofs of a page. */
   readonly #underWay = new Map<bigint, Promise<FoldedTile>>();
-  /** Nodes of the unfinished tile by height and first leaf: as it grows, its complete subtrees stay as they are. */
+  /** Nodes of the incomplete tile by height and first leaf: its complete subtrees never change. */
   readonly #growing = new Map<number, Hash>();
   #growingTile = -1n;
   /** Nodes above level 7 by level and index: a complete subtree never changes. */
@@ -86,7 +85,7 @@ export class TreeReader {
     this.#store = store;
   }
 
-  /** Drops what is remembered: after a reopening nothing old may vouch for the disk. */
+  /** Clears the caches: after a reopening no cached value may stand in for what is on disk. */
   forget(): void {
     this.#folded.clear();
     this.#underWay.clear();
@@ -94,7 +93,7 @@ export class TreeReader {
     this.#upper.clear();
   }
 
-  /** @throws ledgerCorrupt when the store lacks a node that `tree` says exists. */
+  /** @throws ledgerCorrupt if the store lacks a node that `tree` implies. */
   readHashes(tree: TreeState) {
     return async (
       nodes: readonly { readonly level: number; readonly index: bigint }[],
@@ -163,7 +162,7 @@ export class TreeReader {
     return reading;
   }
 
-  /** Not when everything was forgotten since it began: it may have read the old disk. */
+  /** False if `forget` was called since it began: it may have read the previous store. */
   #isUnderWay(tileIndex: bigint, reading: Promise<FoldedTile>): boolean {
     return this.#underWay.get(tileIndex) === reading;
   }

@@ -1,8 +1,7 @@
 /**
- * Questions about the versions of ids: the newest one that a ledger of some size has, one by its number, all of them in
- * order. Sees a ledger of `size` records, whatever has been appended since, so that a listing over many calls sees one
- * moment. An index is only a hint; whoever uses one reads the record it names and verifies that.
- * Holds at most `versionsReadMax` entries. Source: docs/spec/ledger.md §6.
+ * Lookups of versions: an id's newest version as of some ledger size, a version by number, all versions in order. Reads
+ * as of `size`, ignoring later appends, so that a listing over many calls is consistent. An index entry is only a hint;
+ * callers read and verify the record it names. Holds at most `versionsReadMax` entries. Source: docs/spec/ledger.md §6.
  */
 import { compareBytes, equalBytes } from "@sigil/core/bytes";
 import { assert } from "../../errors.ts";
@@ -18,7 +17,7 @@ import {
   versionPrefix,
 } from "./keyspace.ts";
 
-/** Which ids, seen from where. Positions at or past `size` do not exist for this listing. */
+/** Which ids to list. Positions at or past `size` are ignored. */
 export type VersionListing = {
   readonly tenant: string;
   readonly space: string;
@@ -27,25 +26,28 @@ export type VersionListing = {
   readonly after?: string | undefined;
   readonly size: bigint;
   readonly kind?: string | undefined;
-  /** Index entries to look at. The id under way when they are used up is finished, so every call gets further. */
+  /**
+   * Soft limit on index entries to examine: the id being scanned when it is hit is completed, so each page makes
+   * progress.
+   */
   readonly scanMax: number;
 };
 
-/** An id the listing came by, with its newest version below the listing's size. */
+/** An id met by the listing, with its newest version below the listing's size. */
 export type ListedVersion = Head & {
   readonly id: string;
-  /** The index already says that it does not match, or that the id had no version yet (then this is its first). */
+  /** True if the index already excludes a match, or the id had no version yet (then this is its first). */
   readonly skipped: boolean;
-  /** Index entries looked at so far. The listing ended with ids left over only if this reached `scanMax`. */
+  /** Index entries examined so far. The listing stopped before the last id only if this reached `scanMax`. */
   readonly scanned: number;
 };
 
-/** Which versions of one id. Positions at or past `size` do not exist for this walk. */
+/** Which versions of one id to walk. Positions at or past `size` are ignored. */
 export type HistoryWalk = {
   readonly tenant: string;
   readonly space: string;
   readonly id: string;
-  /** The first version to give, in the order of the walk. */
+  /** The first version to return, in walk order. */
   readonly fromVersion?: bigint | undefined;
   readonly order: "newestFirst" | "oldestFirst";
   readonly limit: number;
@@ -54,7 +56,7 @@ export type HistoryWalk = {
 
 type Entry = Head & { readonly id: string; readonly kindTag: Uint8Array };
 
-/** Whose ids: tells where in a key the id begins. */
+/** The key prefix: determines where in a key the id begins. */
 type Place = { readonly tenant: string; readonly space: string };
 
 const readEntries = async function* (
@@ -68,10 +70,10 @@ const readEntries = async function* (
   }
 };
 
-/** The first versions of an id, oldest first; `cut` when they are not all of them. */
+/** The first versions of an id, oldest first; `cut` if there are more. */
 type Run = { readonly entries: readonly Entry[]; readonly cut: boolean };
 
-/** One run an id, in id order. What an id has past `versionsReadMax` versions is passed over by a seek. */
+/** One run per id, in id order. Versions past `versionsReadMax` are skipped by a seek. */
 const readRuns = async function* (
   store: Store,
   place: Place,
@@ -99,8 +101,8 @@ const readRuns = async function* (
 type Sought = { readonly entry: Entry | undefined; readonly scanned: number };
 
 /**
- * The newest version of an id that stands below `size`. Versions stand in the order of their numbers, so when the very
- * newest is past `size` the place is found by halving: one entry a step, as many steps as the version number has bits.
+ * The newest version of an id below position `size`. Keys are ordered by version number, so if the newest is past
+ * `size`, a binary search finds it: one entry per step, as many steps as the version number has bits.
  */
 const seekBelow = async (store: Store, place: Place, id: string, size: bigint): Promise<Sought> => {
   const history = historyPrefix(place.tenant, place.space, id);
@@ -113,12 +115,12 @@ const seekBelow = async (store: Store, place: Place, id: string, size: bigint): 
   let scanned = 1;
   if (newest === undefined || newest.position < size) return { entry: newest, scanned };
   let below: Entry | undefined;
-  /** Versions up to `low` need no more looking at, those from `high` on stand past the size. */
+  /** Invariant: versions up to `low` are below `size`, those from `high` on are past it. */
   let low = 0n;
   let high = newest.version;
   while (high - low > 1n) {
     const middle = low + (high - low) / 2n;
-    // Looks for what is there rather than for `middle` itself: an entry that is missing is for fsck to find.
+    // Seeks an existing entry rather than exactly `middle`, to tolerate a missing entry; fsck reports those.
     const entry = await newestIn(keyOf(low + 1n), keyAfter(keyOf(middle)));
     scanned += 1;
     if (entry !== undefined && entry.position >= size) high = entry.version;
@@ -132,7 +134,7 @@ const seekBelow = async (store: Store, place: Place, id: string, size: bigint): 
 
 const headOf = ({ position, version }: Entry): Head => ({ position, version });
 
-/** One item an id, in id order. When `kind` is asked for, the tenant's index key must be loaded. */
+/** One item per id, in id order. If `kind` is given, the tenant's index key must be loaded. */
 export const readVersions = async function* (
   store: Store,
   tags: BlindTags,
@@ -160,7 +162,7 @@ export const readVersions = async function* (
   }
 };
 
-/** Where a version of an id stands. */
+/** The position of a version of an id. */
 export const readVersionAt = async (
   store: Store,
   { tenant, space }: Place,
@@ -171,7 +173,7 @@ export const readVersionAt = async (
   return bytes === undefined ? undefined : parseVersion(bytes).position;
 };
 
-/** The newest version of an id that stands below `size`. */
+/** The newest version of an id below position `size`. */
 export const readVersionBelow = async (
   store: Store,
   place: Place,

@@ -1,7 +1,7 @@
 /**
- * That an index has every entry the ledger's summary counts and no other, before anything is answered from it. A walk
- * over the whole index, once after each opening and before its first use: from then on an entry that is absent does not
- * exist. Holds one entry at a time. Source: docs/spec/ledger.md §8.
+ * Checks, before an index is used, that it has exactly the entries that the ledger's summary counts. Scans the whole
+ * index once after each opening, before its first use; from then on an absent entry means that there is none. Holds one
+ * entry at a time. Source: docs/spec/ledger.md §8.
  */
 import { concatBytes, equalBytes, readU64be } from "@sigil/core/bytes";
 import { fail, SigilFault, type SigilError } from "../../errors.ts";
@@ -26,8 +26,8 @@ const broken = (what: string): never =>
 const prime = 2n ** 127n - 1n;
 
 /**
- * Whether two sets of places, met in different orders, are one: two polynomials with those roots, compared at a point
- * that is drawn here and that nobody could know before.
+ * Compares two sets of positions read in different orders: evaluates the polynomials with those roots at a random point
+ * chosen here, so that nobody can prepare a collision.
  */
 class PlaceSet {
   readonly #point: bigint;
@@ -55,10 +55,10 @@ const drawPoint = (): bigint => {
 
 const tagBytes = 4;
 const versionEntryBytes = 8 + tagBytes;
-/** A NUL and the version's number end a key of the version index. */
+/** A version key ends with a NUL and the version number. */
 const versionEndBytes = 9;
 
-/** The heads of the ids that were met, which must come in the same order. */
+/** Compares the id index with the heads of the version index; both are in the same order. */
 class HeadCheck implements AsyncDisposable {
   readonly #entries: AsyncIterator<readonly [Uint8Array, Uint8Array]>;
   #name: Uint8Array | undefined;
@@ -69,7 +69,10 @@ class HeadCheck implements AsyncDisposable {
     this.#entries = store.range({ ...range, ...at })[Symbol.asyncIterator]();
   }
 
-  /** Versions of an id come one after the other, the newest last. @returns false when the head before is wrong. */
+  /**
+   * Call per version; versions of one id are consecutive, the newest last. @returns false if the previous head is
+   * wrong.
+   */
   async add(name: Uint8Array, head: Uint8Array): Promise<boolean> {
     const isNext = this.#name !== undefined && !equalBytes(this.#name, name);
     const holds = !isNext || (await this.#take());
@@ -96,8 +99,8 @@ class HeadCheck implements AsyncDisposable {
 }
 
 /**
- * Versions, heads and the order of the ledger of one tenant's records other than decisions: the versions are those that
- * were counted, and the two others follow from them. @throws ledgerCorrupt.
+ * Checks a tenant's version, id and ledger-order indexes (decisions excluded): versions against the summary's digest,
+ * the two others against the versions. @throws ledgerCorrupt.
  */
 export const checkVersions = async (
   reading: Reading,
@@ -140,15 +143,15 @@ const countOf = async (
   return count;
 };
 
-/** Every record is found by its hash. @throws ledgerCorrupt. */
+/** Checks that the hash index has no missing entry. @throws ledgerCorrupt. */
 const checkHashes = async (reading: Reading, { hashes }: Totals): Promise<void> => {
-  // More than there should be are an erased tenant's that could not be opened for the last time, or for fsck to find.
+  // Surplus entries belong to erased records that could not be opened one last time, or are reported by fsck.
   if ((await countOf(reading, familyRange("h"))) < hashes) broken("the index of hashes is");
 };
 
 /**
- * Every idempotency key that is still good has its entry: the expiries are those that were counted, and each that is to
- * come has an entry at least as young. @throws ledgerCorrupt.
+ * Checks that every unexpired idempotency key has its entry: expiries against the summary's digest, and each future
+ * expiry must have an entry that expires no earlier. @throws ledgerCorrupt.
  */
 export const checkIdempotencyKeys = async (
   { store, at }: Reading,
@@ -182,14 +185,14 @@ export const checkIdempotencyKeys = async (
   if (count !== expiries || !equalBytes(sum, expirySum)) wrong();
 };
 
-/** A store at a moment at which nothing is being written, with the summary of that moment. */
+/** A store snapshot taken while nothing is written, with the matching summary. */
 export type Pinned = AsyncDisposable &
   Reading & { readonly tally: Tally | undefined; readonly totals: Totals };
 
 type CompletenessSteps = {
   readonly key: SummaryKey;
   readonly summary: () => Summary;
-  /** @param tenant whose tally. */
+  /** @param tenant whose tally to include. */
   readonly pin: (tenant: string) => Promise<Pinned>;
   readonly nowMs: () => number;
   readonly onBroken: (error: SigilError) => void;
@@ -197,7 +200,7 @@ type CompletenessSteps = {
 
 type Known = Promise<void> | "whole" | SigilError;
 
-/** What was found whole since the store was opened. */
+/** The indexes found complete since the store was opened. */
 export class Completeness {
   readonly #steps: CompletenessSteps;
   #known = new Map<string, Known>();
@@ -206,17 +209,18 @@ export class Completeness {
     this.#steps = steps;
   }
 
-  /** After a reopening nothing old vouches for the disk. @param tenants that were looked at since. */
+  /** Called after a reopening: earlier results no longer hold. @param tenants checked since. */
   reset(tenants: Iterable<string>): void {
     this.#known = new Map();
     for (const tenant of tenants) this.#known.set(versionsOf(tenant), "whole");
   }
 
   /**
-   * The indexes of a tenant's records other than decisions. At once when they were found whole. @throws ledgerCorrupt.
+   * Checks the indexes of a tenant's records (decisions excluded). Undefined if already found complete. @throws
+   * ledgerCorrupt.
    */
   versions(tenant: string): Promise<void> | undefined {
-    // Of a tenant without a record nothing is remembered, or made-up names could fill the memory.
+    // Nothing is kept for a tenant without records, or invented names could fill the memory.
     if (this.#steps.summary().tallyOf(tenant) === undefined) return undefined;
     return this.#require(versionsOf(tenant), tenant, (pinned) =>
       checkVersions(pinned, this.#steps.key, tenant, pinned.tally),
@@ -253,7 +257,7 @@ export class Completeness {
       () => settle("whole"),
       (cause: unknown) => {
         const isBroken = cause instanceof SigilFault && cause.error.kind === "ledgerCorrupt";
-        // What could not be looked at is looked at again.
+        // A check that failed to run is repeated.
         settle(isBroken ? cause.error : undefined);
         if (isBroken) this.#steps.onBroken(cause.error);
         throw cause;

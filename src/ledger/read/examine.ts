@@ -1,8 +1,8 @@
 /**
- * The proof of one stored record, step by step: the seal opens, the envelope parses, its hash is the indexed one,
- * the signing key was the ledger's at that position, the signature verifies, the body keeps its schema, the leaf is
- * in the tree, the tree is the checkpoint's. A reader that serves takes the first failed step as DATA_LOSS; a
- * verification shows them all. Source: docs/spec/ledger.md.
+ * Verifies one stored record step by step: the seal opens, the envelope parses, its hash matches the index, the signing
+ * key was valid at that position, the signature verifies, the body matches its schema, the leaf is in the tree, the
+ * tree is the checkpoint's. A serving read returns DATA_LOSS for the first failed step; a verification reports them
+ * all. Source: docs/spec/ledger.md.
  */
 import {
   openRecord,
@@ -43,7 +43,7 @@ export type VerifiedRecord = {
   readonly signedBy: KeyEntry;
 };
 
-/** Everything that was found out about a position. `record` only when every step passed. */
+/** The steps' results for a position. `record` is set only if every step passed. */
 export type Examination = {
   readonly position: bigint;
   readonly steps: readonly Step[];
@@ -61,12 +61,13 @@ export type ExamineContext = {
   readonly state: LedgerState;
   readonly origin: string;
   /**
-   * "full" also verifies the checkpoint's signature anew; "serving" relies on its having been verified or made here.
+   * "full" also verifies the checkpoint's signature; "serving" relies on it having been verified or made by this
+   * process.
    */
   readonly depth: "serving" | "full";
 };
 
-/** A step that does not hold; becomes a failed step, never leaves this file. */
+/** Thrown by a step that fails; caught in this file. */
 class Broken extends Error {}
 const broken = (rule: string): never => {
   throw new Broken(rule);
@@ -75,7 +76,7 @@ const broken = (rule: string): never => {
 const ruleOf = (error: unknown): string => {
   if (error instanceof Broken) return error.message;
   if (error instanceof SigilFault) {
-    // A store that cannot be read is no verdict about the record, and an erased tenant's is not damaged.
+    // A store error says nothing about the record, and an erased tenant's record is not damaged.
     const { kind } = error.error;
     if (kind === "storeFailed" || kind === "notServing" || kind === "erased") throw error;
     return "rule" in error.error ? error.error.rule : error.message;
@@ -83,7 +84,7 @@ const ruleOf = (error: unknown): string => {
   throw error;
 };
 
-/** Runs the steps; the first that fails ends the run and the rest are skipped. */
+/** Runs the steps; after the first failure the rest are skipped. */
 export const examineRecord = async (position: bigint, context: ExamineContext): Promise<Examination> => {
   const { store, state } = context;
   const steps: Step[] = [];
@@ -154,7 +155,7 @@ export const examineRecord = async (position: bigint, context: ExamineContext): 
   }
 };
 
-/** The key that signs checkpoints of this size: the one in office at the last position under it. */
+/** The key that signs checkpoints of this size: the one valid at position `size - 1`. */
 export const checkpointKeyOf = (ring: KeyRing, size: bigint): KeyEntry =>
   officeHolder(ring, "checkpoint", size === 0n ? 0n : size - 1n) ??
   fail({ kind: "keyUnavailable", rule: `no checkpoint key is valid at size ${size}` });
@@ -167,7 +168,7 @@ const checkNote = async ({ state, origin, ring }: ExamineContext): Promise<void>
   }
 };
 
-/** The record, or the first broken step as an exception. @throws recordCorrupt. */
+/** Returns the record if every step passed. @throws recordCorrupt naming the first failed step. */
 export const requireVerified = (examination: Examination): VerifiedRecord => {
   if (examination.record !== undefined) return examination.record;
   const failed = examination.steps.find((step) => step.outcome === "failed");

@@ -1,6 +1,6 @@
 /**
- * The key ring out of the store: the records about keys are found by their ids and replayed in ledger order, each
- * verified with the ring that its predecessors gave; the genesis record is known by its hash.
+ * Reads the key ring from the store: key records are found by their ids and replayed in ledger order, each verified
+ * with the ring of its predecessors; the genesis record is verified by its hash.
  */
 import { walkKeys, type KeyRecord } from "@sigil/core/verify";
 import type { Hash } from "@sigil/core/bytes";
@@ -27,9 +27,9 @@ const readRecord = async (position: bigint, { store, sealer }: RingContext): Pro
 };
 
 /**
- * The genesis record and every record about keys, in ledger order, with the ring they give. Of a key that was retired
- * twice only the last retirement: it is the earliest, and no signature lies between the two.
- * @throws ledgerCorrupt when the genesis record is not the expected one or a record about keys does not hold.
+ * The genesis record and every key record, in ledger order, with the resulting ring. If a key was retired twice, only
+ * the last retirement: it takes effect earliest, and the key signed nothing between the two.
+ * @throws ledgerCorrupt if the genesis record is not the expected one or a key record does not verify.
  */
 export const readKeyRecords = async (
   context: RingContext,

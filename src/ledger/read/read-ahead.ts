@@ -1,13 +1,13 @@
 /**
- * How many records to open side by side. How long a record is shows when it is read, so a walk begins with few and
- * takes twice as many with each step, while the longest of the last ones would fit its bytes as often as that.
+ * How many records to read concurrently. Record sizes are unknown until read, so a walk starts with few and doubles
+ * each step, as long as that many of the longest recent record would fit the byte limit.
  */
 import { readAheadBytesMax, readAheadFirst, readAheadRecordsMax } from "../../limits.ts";
 
 export class ReadAhead {
   #records = readAheadFirst;
 
-  /** @param wanted what there is still a use for; none is read in vain. */
+  /** @param wanted upper bound: records that the caller can still use. */
   next(wanted = readAheadRecordsMax): number {
     return Math.max(1, Math.min(this.#records, wanted));
   }

@@ -1,6 +1,6 @@
 /**
- * Reads the ledger: every record is verified before it is handed out, every index entry is a hint. Sees one moment at a
- * time: the store that is open, and the state that is acknowledged.
+ * Reads the ledger: every record is verified before it is returned, every index entry is only a hint. Each read uses
+ * the open store and the acknowledged state.
  */
 import { openRecord, readRecord, type KeyRecord } from "@sigil/core/verify";
 import { equalBytes, type Hash } from "@sigil/core/bytes";
@@ -45,7 +45,7 @@ import {
   type VersionListing,
 } from "../layout/version-index.ts";
 
-/** What a reader reads from. */
+/** The source of a reader. */
 export type ReadSource = {
   readonly now: () => LedgerMoment;
   readonly sealer: Sealer;
@@ -57,7 +57,7 @@ export type ReadSource = {
   readonly options: Pick<LedgerOptions, "origin" | "genesis" | "dataKeys" | "observe">;
 };
 
-/** A proof, and the signed checkpoint of the tree it leads to. */
+/** A proof, and the signed checkpoint of the tree it proves against. */
 export type TreeProof = { readonly checkpoint: string; readonly hashes: readonly Hash[] };
 
 const notIndexed = (position: bigint): never => {
@@ -95,7 +95,7 @@ export class LedgerReader {
     return { note: state.checkpoint, size: sizeOf(state), root: state.root };
   }
 
-  /** Genesis, announcements and retirements in ledger order, verified as they were: what a walk of the keys takes. */
+  /** Genesis, announcements and retirements in ledger order, verified: the input of a key walk. */
   async keyRecords(): Promise<readonly KeyRecord[]> {
     const { store } = this.#source.now();
     const { sealer, options } = this.#source;
@@ -103,21 +103,21 @@ export class LedgerReader {
     return (await readKeyRecords({ store, sealer, genesis })).records;
   }
 
-  /** Data keys that have sealed, or were rotated in. */
+  /** Data keys that have sealed or were created by rotation. */
   dataKeys(listing: DataKeyListing): Promise<readonly LivingDataKey[]> {
     const { store } = this.#source.now();
     const { options } = this.#source;
     return listDataKeys(listing, { keys: options.dataKeys, store });
   }
 
-  /** @throws erased when a quorum has ordered that nothing of the tenant can be read or written any more. */
+  /** @throws erased if a quorum has ordered the tenant's erasure. */
   refuseErased(tenant: string): void {
     this.#source.erasures.refuse(tenant);
   }
 
   /**
-   * For whoever asks about another tenant: a slip in its name must not look like a tenant without records.
-   * @throws notFound when nothing was ever recorded of it; erased.
+   * For reads about another tenant: a misspelt name must not look like a tenant without records.
+   * @throws notFound if the tenant never had a record; erased.
    */
   requireTenant(tenant: string): void {
     this.refuseErased(tenant);
@@ -127,7 +127,7 @@ export class LedgerReader {
   }
 
   /**
-   * @param tenant whose record an index names here: one that is labelled with an erased tenant is then no erased
+   * @param tenant expected by the index: a stored value that names an erased tenant instead is damage, not an erased
    * record.
    * @throws recordCorrupt naming the step that failed; erased.
    */
@@ -142,10 +142,7 @@ export class LedgerReader {
     }
   }
 
-  /**
-   * A record as its seal alone authenticates it, for what is only counted and never answered with.
-   * @throws recordCorrupt.
-   */
+  /** Reads a record authenticated only by its seal, for counting, never for answers. @throws recordCorrupt. */
   async peekAt(position: bigint): Promise<RecordBody> {
     const { store } = this.#source.now();
     const { sealer, options } = this.#source;
@@ -158,7 +155,7 @@ export class LedgerReader {
     return readRecord(openRecord(position, envelope), { origin: options.origin, tenant });
   }
 
-  /** How many records the first commit holds: those that the genesis hash vouches for. @throws ledgerCorrupt. */
+  /** Number of records in the first commit, which the genesis hash covers. @throws ledgerCorrupt. */
   async genesisSize(): Promise<bigint> {
     const bytes = await this.#source.now().store.get(groupKey(0n));
     if (bytes === undefined) {
@@ -167,12 +164,12 @@ export class LedgerReader {
     return BigInt(parseGroup(0n, bytes).leaves.length);
   }
 
-  /** Every step of a record's verification, the checkpoint's signature among them. @throws erased. */
+  /** Runs every verification step, including the checkpoint's signature. @throws erased. */
   examine(position: bigint, tenant?: string): Promise<Examination> {
     return this.#examine(position, "full", tenant);
   }
 
-  /** That a position is in the tree as it is now. @throws leafOutOfRange. */
+  /** Proves that a position is in the current tree. @throws leafOutOfRange. */
   async proveInclusion(position: bigint): Promise<TreeProof> {
     const { state } = this.#source.now();
     const { tree } = this.#source;
@@ -181,7 +178,7 @@ export class LedgerReader {
     return { checkpoint: state.checkpoint, hashes };
   }
 
-  /** That the tree as it is now begins with the tree of an older size. @throws sizeOutOfRange. */
+  /** Proves that the current tree extends the tree of an older size. @throws sizeOutOfRange. */
   async proveConsistency(oldSize: bigint): Promise<TreeProof> {
     const { state } = this.#source.now();
     const { tree } = this.#source;
@@ -190,15 +187,14 @@ export class LedgerReader {
     return { checkpoint: state.checkpoint, hashes };
   }
 
-  /**
-   * The newest version of an id that is no decision's. @throws erased, as every question about a tenant's records does.
-   */
+  /** The newest version of an id (decisions excluded). @throws erased, as does every read of a tenant's records. */
   async head(tenant: string, space: string, id: string): Promise<Head | undefined> {
     return readHead(await this.#storeFor(tenant), tenant, space, id);
   }
 
   /**
-   * Where the decision with this id stands, or one that cannot be read and may be it. @throws erased, ledgerCorrupt.
+   * The position of the decision with this id, or of an unreadable record that may be it. @throws erased,
+   * ledgerCorrupt.
    */
   async decisionAt(tenant: string, id: string): Promise<bigint | undefined> {
     let unreadable: bigint | undefined;
@@ -210,41 +206,41 @@ export class LedgerReader {
     return unreadable;
   }
 
-  /** Newest versions of the ids that begin so, in id order; decisions have none. */
+  /** Newest versions of the ids with this prefix, in id order; decisions excluded. */
   async *heads(tenant: string, space: string, idPrefix: string, scan: HeadScan = {}): AsyncIterable<Head> {
     yield* readHeads(await this.#storeFor(tenant), tenant, space, idPrefix, scan);
   }
 
-  /** Ids that begin so, decisions left out, each with its newest version below the listing's size, in id order. */
+  /** Ids with this prefix (decisions excluded), each with its newest version below the listing's size, in id order. */
   async *versions(listing: VersionListing): AsyncIterable<ListedVersion> {
     const { tags } = this.#source;
     if (listing.kind !== undefined) await tags.ensure(listing.tenant);
     yield* readVersions(await this.#storeFor(listing.tenant), tags, listing);
   }
 
-  /** The position of one version of an id that is no decision's. */
+  /** The position of one version of an id (decisions excluded). */
   async versionAt(tenant: string, space: string, id: string, version: bigint): Promise<bigint | undefined> {
     return readVersionAt(await this.#storeFor(tenant), { tenant, space }, id, version);
   }
 
-  /** The newest version of an id, no decision's, that a ledger of `size` records has. */
+  /** The newest version of an id (decisions excluded) in the ledger's first `size` records. */
   async versionBelow(tenant: string, space: string, id: string, size: bigint): Promise<Head | undefined> {
     return readVersionBelow(await this.#storeFor(tenant), { tenant, space }, id, size);
   }
 
-  /** Versions of an id that is no decision's. */
+  /** Versions of an id (decisions excluded). */
   async *history(walk: HistoryWalk): AsyncIterable<Head> {
     yield* readHistory(await this.#storeFor(walk.tenant), walk);
   }
 
-  /** Positions of a tenant's records other than decisions, ascending; with a kind, false positives among them. */
+  /** Positions of a tenant's records (decisions excluded), ascending; with a kind, may include false positives. */
   async *records(walk: RecordWalk): AsyncIterable<WalkedPosition> {
     const { tags } = this.#source;
     if (walk.kind !== undefined) await tags.ensure(walk.tenant);
     yield* walkRecords(await this.#storeFor(walk.tenant), tags, walk);
   }
 
-  /** The newest version of an id, verified. @throws recordCorrupt, also when the index names another record. */
+  /** The newest version of an id, verified. @throws recordCorrupt, also if the index names another record. */
   async readId(tenant: string, space: string, id: string): Promise<VerifiedRecord | undefined> {
     const head = await this.head(tenant, space, id);
     if (head === undefined) return undefined;
@@ -255,8 +251,8 @@ export class LedgerReader {
   }
 
   /**
-   * The record of a hash, verified. @throws recordCorrupt, also when the index names another record; ledgerCorrupt when
-   * there is none and hashes are missing; erased.
+   * The record with a hash, verified. @throws recordCorrupt, also if the index names another record; ledgerCorrupt if
+   * not found and the hash index is incomplete; erased.
    */
   async readHash(hash: Hash): Promise<VerifiedRecord | undefined> {
     const { store } = this.#source.now();
@@ -270,7 +266,10 @@ export class LedgerReader {
     return equalBytes(record.hash, hash) ? record : notIndexed(position);
   }
 
-  /** Before an erasure is reported its hashes are taken out of the index: what says that it is erased then is not. */
+  /**
+   * Hashes of erased records leave the index before the erasure is reported: an indexed one that claims so later is
+   * damage.
+   */
   async #readIndexed(position: bigint): Promise<VerifiedRecord> {
     try {
       return await this.readAt(position);
@@ -281,15 +280,12 @@ export class LedgerReader {
     }
   }
 
-  /**
-   * Positions of decisions that may match, in order and in slices; false positives among them. @throws erased,
-   * ledgerCorrupt.
-   */
+  /** Positions of decisions in order, in slices; may include false positives. @throws erased, ledgerCorrupt. */
   decisions(walk: DecisionWalk): AsyncIterable<DecisionSlice> {
     return this.#searching(walk.tenant, (search) => search.walk(walk));
   }
 
-  /** When the newest decisions were made and whom they are about; see `recent.ts`. */
+  /** Times and subjects of the newest decisions; see `recent.ts`. */
   recentDecisions(which: RecentDecisions, take: TakeRecent): Promise<RecentEnd> {
     const { store } = this.#source.now();
     const { decisions, erasures } = this.#source;
@@ -300,14 +296,14 @@ export class LedgerReader {
     );
   }
 
-  /** The tag that `recentDecisions` gives for a principal; undefined while the tenant's index key is not loaded. */
+  /** The tag of a principal in `recentDecisions`; undefined while the tenant's index key is not loaded. */
   principalTag(tenant: string, id: string): number | undefined {
     return this.#source.decisions.principalTerm(tenant, id);
   }
 
   /**
-   * Everything from a size on that cannot be derived, as it is now. Whoever takes it disposes of it.
-   * @throws sizeOutOfRange, invalidField when no group ends there.
+   * Exports all underivable entries from a size on, from a snapshot; the caller must dispose of it.
+   * @throws sizeOutOfRange, invalidField if no group ends there.
    */
   async export(fromSize: bigint): Promise<LedgerExport> {
     const { erasures } = this.#source;
@@ -318,7 +314,7 @@ export class LedgerReader {
     return exportLedger(fromSize, { store, sealer, ring, signal });
   }
 
-  /** Keyed digest for tokens that only this deployment can make, 32 bytes. */
+  /** MAC for tokens issued by this deployment, 32 bytes. */
   async authenticate(tenant: string, bytes: Uint8Array): Promise<Uint8Array> {
     const { tags } = this.#source;
     await tags.ensure(tenant);
@@ -339,7 +335,9 @@ export class LedgerReader {
     }
   }
 
-  /** For questions about a tenant's records other than decisions. @throws erased, ledgerCorrupt. */
+  /**
+   * The store, once the tenant's indexes (decisions excluded) are known to be complete. @throws erased, ledgerCorrupt.
+   */
   async #storeFor(tenant: string): Promise<Store> {
     const { erasures, completeness } = this.#source;
     erasures.refuse(tenant);
@@ -347,7 +345,7 @@ export class LedgerReader {
     return this.#source.now().store;
   }
 
-  /** One moment of a tenant's index of decisions. */
+  /** Runs a search over one snapshot of a tenant's decision index. */
   async *#searching<Item>(
     tenant: string,
     walk: (search: DecisionSearch) => AsyncIterable<Item>,

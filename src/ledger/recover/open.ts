@@ -1,7 +1,7 @@
 /**
- * From a store just opened to a ledger that may serve: its key ring, its state and the checks of both, with nothing
- * remembered from before. After a store error the same once more, and then also everything that had been
- * acknowledged must be there. Source: docs/spec/ledger.md, docs/operating/recovery.md.
+ * From an opened store to a ledger that may serve: reads and checks its key ring and state, with nothing cached from
+ * before. After a store error this runs again, and everything acknowledged must also be present. Source:
+ * docs/spec/ledger.md, docs/operating/recovery.md.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { equalBytes } from "@sigil/core/bytes";
@@ -41,7 +41,7 @@ export type OpenedLedger = {
   readonly summaryKey: SummaryKey;
 };
 
-/** @throws ledgerBehindAnchor, ledgerCorrupt when the store lost or changed what had been acknowledged. */
+/** @throws ledgerBehindAnchor, ledgerCorrupt if the store lost or changed acknowledged records. */
 const checkNothingLost = async (
   state: LedgerState,
   context: StateContext,
@@ -55,7 +55,7 @@ const checkNothingLost = async (
 };
 
 /**
- * @param acknowledged what had been answered before the store failed.
+ * @param acknowledged the state acknowledged before the store failed.
  * @throws ledgerCorrupt, ledgerBehindAnchor, recordCorrupt, keyUnavailable: it must not serve; storeFailed: it could
  * not be read.
  */
@@ -78,18 +78,18 @@ export const openLedger = async (
   if (acknowledged !== undefined) await checkNothingLost(state, context, acknowledged);
   const { key } = await summaryContext(options);
   const summary = await Summary.load({ key, origin, store, size: sizeOf(state), root: state.root });
-  // Whoever may do what rests on these: principals, models, the registry, erasures and the keys read above.
+  // Authorization rests on these: principals, models, the registry, erasures and the keys read above.
   await checkVersions({ store, at: {} }, key, systemTenant, summary.tallyOf(systemTenant));
-  // What would be signed next must verify.
+  // Checks that the signing keys match the ring.
   const signers = await openSigners(options.signingKeys, ring);
   return { store, ring, signers, state, erasures, summary, summaryKey: key };
 };
 
-/** The database finds its own files damaged. */
+/** Whether the database reports its own files damaged. */
 export const isDamagedFiles = (error: unknown): boolean =>
   error instanceof SigilFault && error.error.kind === "storeFailed" && error.error.rule === damagedFilesRule;
 
-/** Findings that no amount of reopening changes. */
+/** Whether the error is a finding about the data, which reopening does not change. */
 const isVerdict = ({ error }: SigilFault): boolean =>
   error.kind === "ledgerBehindAnchor" || error.kind === "ledgerCorrupt" || error.kind === "recordCorrupt";
 
@@ -97,8 +97,8 @@ const firstRetryMs = 100;
 const lastRetryMs = 5000;
 
 /**
- * Tries to reopen until it succeeds or `signal` aborts, at growing intervals.
- * @returns what a person must look at, or undefined.
+ * Retries opening with backoff until it succeeds or `signal` aborts.
+ * @returns the error that needs an operator, or undefined.
  */
 export const retryOpening = async (
   reopen: () => Promise<void>,

@@ -1,8 +1,8 @@
 /**
- * Drops every projection and derives it anew from the records: every index, the tiles, the summary, and the anchor when
- * it is missing. In bounded batches under a mark, so that a crash half way leaves a store that is refused until the
- * rebuild has been repeated, never one that answers from half an index. A summary vouches for what is there: where
- * records cannot be read it is written only if the one before it says that nothing governed is among them.
+ * Drops and rebuilds every projection from the records: all indexes, the tiles, the summary, and the anchor if it is
+ * missing. Works in bounded batches under a marker, so that a crash leaves a store that is refused until a rebuild
+ * completes, never one with half an index. The summary authenticates what is present, so with unreadable records it is
+ * written only if the previous summary shows that none of them is one that a quorum governs.
  */
 import type { Store, StoreOp } from "../../storage/store.ts";
 import { projectionOpsMax } from "../../limits.ts";
@@ -28,12 +28,12 @@ export type RebuildContext = {
   readonly anchor: Anchor;
   readonly dataKeys: DataKeys;
   readonly summary: SummaryReplay;
-  /** What this walk finds; the check that follows finds it again. */
+  /** Findings of this walk; the check that follows reports them again. */
   readonly findings: Findings;
-  /** Takes what no key is left of. */
+  /** Receives records whose key is gone. */
   readonly keyless: Keyless;
   readonly onGroup: (end: bigint) => void;
-  /** As in an inspection. */
+  /** As in fsck. */
   readonly idsHeldMax?: number | undefined;
 };
 
@@ -53,7 +53,7 @@ const dropProjections = async (store: Store): Promise<void> => {
   }
 };
 
-/** No count of seals may be lower than the seals that were seen: a key would be used past its bound. */
+/** Raises seal counts to at least the seals seen, or a key could be used past its bound. */
 const raiseCounts = async (store: Store, seals: SealCounts): Promise<readonly StoreOp[]> => {
   const ops: StoreOp[] = [];
   for (const count of seals.values()) {
@@ -63,12 +63,12 @@ const raiseCounts = async (store: Store, seals: SealCounts): Promise<readonly St
   return ops;
 };
 
-/** What could not be built again. */
+/** What could not be rebuilt. */
 export type Rebuilt = { readonly losses: readonly string[] };
 
 /**
- * @throws storeFailed, cancelled; then the mark stays and the ledger is refused until a rebuild ends. It stays too when
- * what was lost may be something that authority rests on.
+ * @throws storeFailed, cancelled; the marker stays and the ledger is refused until a rebuild completes. It also stays
+ * if what was lost may be a record that authorization depends on.
  */
 export const rebuildProjections = async (
   groups: AsyncIterable<WalkedGroup>,
@@ -117,7 +117,7 @@ export const rebuildProjections = async (
     await store.commit(batch);
     return { losses: [governedRule] };
   }
-  // A missing anchor is written anew only over a ledger without a flaw: it would vouch for what is there.
+  // A missing anchor is rewritten only for a ledger without findings, since it attests to the current state.
   if ((await anchor.read()) === undefined && findings.total === 0 && last?.tree !== undefined) {
     await anchor.write(last.tree.checkpoint);
   }

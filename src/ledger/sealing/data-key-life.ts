@@ -1,6 +1,6 @@
 /**
- * The tenants' data keys while the ledger serves: which there are, and a new version on demand. Of a tenant's versions
- * the newest seals and the others only open, whatever fails and whenever the process dies.
+ * Tenants' data keys while the ledger serves: listing and rotation. The newest version seals and older ones only open,
+ * whatever fails and whenever the process dies.
  */
 import { fail } from "../../errors.ts";
 import type { Store, StoreOp } from "../../storage/store.ts";
@@ -11,7 +11,7 @@ export type DataKeyState = "sealing" | "opening" | "destroyed";
 
 export type LivingDataKey = SealCount & { readonly state: DataKeyState };
 
-/** Which keys: of one tenant or of all, after a place, at most so many. */
+/** Which keys to list: of one tenant or of all, after a place, up to a limit. */
 export type DataKeyListing = {
   readonly tenant?: string | undefined;
   readonly after?: CountPlace | undefined;
@@ -24,7 +24,7 @@ const stateOf = ({ tenant, version }: SealCount, keys: DataKeys): DataKeyState =
   return version === newest ? "sealing" : "opening";
 };
 
-/** By tenant and version. */
+/** Ordered by tenant and version. */
 export const listDataKeys = async (
   { tenant, after, limit }: DataKeyListing,
   { keys, store }: { readonly keys: DataKeys; readonly store: Store },
@@ -38,7 +38,7 @@ export const listDataKeys = async (
 };
 
 /**
- * In an exclusive turn. @param expected the version that seals, when the caller knows it. @param size the next
+ * Call in an exclusive turn. @param expected the current version, if the caller knows it. @param size the next
  * position.
  * @throws notFound for a tenant that has sealed nothing, keyReplaced, keyUnavailable, storeFailed.
  */
@@ -64,7 +64,7 @@ export const rotateDataKey = async (
     fail({ kind: "keyReplaced", role: "data", current: `version ${newest}` });
   }
   const count = await sealer.rotate(tenant, size);
-  // Written down at once: were the new file lost, the version before it must not seal in its place.
+  // Persisted immediately: if the new key file is lost, the previous version must not seal again.
   await commit([sealCountOp(count)]);
   return { ...count, state: "sealing" };
 };

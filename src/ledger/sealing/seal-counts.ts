@@ -1,7 +1,7 @@
 /**
- * How often each version of a tenant's data key has sealed, and from where on: `s` entries, written in the batch of the
- * seals they count. They outlive the keys, so that a key whose file was lost or destroyed is never made a second time.
- * Source: docs/spec/ledger.md §6.
+ * How often each version of a tenant's data key has sealed, and from which position: `s` entries, written in the batch
+ * of the seals they count. They outlive the keys, so that a lost or destroyed version is never created again. Source:
+ * docs/spec/ledger.md §6.
  */
 import { concatBytes, readU64be, u64be, utf8Decode } from "@sigil/core/bytes";
 import { fail } from "../../errors.ts";
@@ -10,10 +10,10 @@ import { familyRange, keyAfter, prefixRange, sealCountKey, tenantPrefix } from "
 
 export type SealCount = {
   readonly tenant: string;
-  /** From 1. */
+  /** Counts from 1. */
   readonly version: number;
   readonly seals: number;
-  /** The first position it sealed, or was to seal; unknown for keys from before that was written down. */
+  /** The first position it sealed or may seal; undefined for keys older than this field. */
   readonly first: bigint | undefined;
 };
 
@@ -48,17 +48,17 @@ export const readCount = async (
   return value === undefined ? undefined : parseSealCount([key, value]);
 };
 
-/** The highest version that a count names. */
+/** The count of a tenant's highest version. */
 export const newestCount = async (store: Store, tenant: string): Promise<SealCount | undefined> => {
   const range = prefixRange(tenantPrefix("s", tenant));
   for await (const entry of store.range({ ...range, reverse: true, limit: 1 })) return parseSealCount(entry);
   return undefined;
 };
 
-/** Where a listing goes on: after this key. */
+/** Where a listing resumes: after this key. */
 export type CountPlace = { readonly tenant: string; readonly version: number };
 
-/** By tenant and version. */
+/** Ordered by tenant and version. */
 export const listCounts = async function* (
   store: Store,
   tenant: string | undefined,

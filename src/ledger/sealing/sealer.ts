@@ -1,8 +1,8 @@
 /**
- * What stands at a position: `u8 length ‖ tenant ‖ sealed`. The tenant says whose key opens the rest, and is itself
- * authenticated by the seal. This file seals envelopes with their tenant's newest data key and counts the seals, so
- * that a key is replaced long before random nonces could meet; opens them with whatever key made them.
- * Source: docs/spec/ledger.md §6.
+ * The stored value of a position: `u8 length ‖ tenant ‖ sealed`. The tenant selects the key for the rest and is itself
+ * authenticated by the seal. Seals envelopes with their tenant's newest data key and counts the seals, so that a key is
+ * rotated long before random nonces may collide; opens them with the version that sealed them. Source:
+ * docs/spec/ledger.md §6.
  */
 import { concatBytes, utf8Decode, utf8Encode } from "@sigil/core/bytes";
 import { assert, fail, SigilFault, type SigilError } from "../../errors.ts";
@@ -12,21 +12,21 @@ import type { Store } from "../../storage/store.ts";
 import { refuseErased, type Erasure } from "../layout/erasure.ts";
 import { newestCount, type SealCount } from "./seal-counts.ts";
 
-/** Where tenants' data keys come from; the custody of the deployment. */
+/** Source of tenants' data keys: the deployment's custody. */
 export interface DataKeys {
-  /** The version that seals; 0 while the tenant has none. */
+  /** The newest version, which seals; 0 if the tenant has none. */
   readonly newest: (tenant: string) => number;
-  /** A new version, made durable before it is returned. */
+  /** Creates a version, durable before it is returned. */
   readonly rotate: (tenant: string) => Promise<DataKey>;
-  /** @throws keyUnavailable when there is no such version. */
+  /** @throws keyUnavailable if there is no such version. */
   readonly at: (tenant: string, version: number) => Promise<DataKey>;
-  /** Every version, wherever it lies. Nothing that they sealed can be opened afterwards. */
+  /** Destroys every version. Nothing they sealed can be opened afterwards. */
   readonly destroy: (tenant: string) => Promise<void>;
 }
 
 export type Opened = { readonly tenant: string; readonly envelope: Uint8Array };
 
-/** A tenant's key that seals, and how often it has. */
+/** A tenant's sealing key and its seal count. */
 type Counted = {
   readonly prefix: Uint8Array;
   readonly dataKey: DataKey;
@@ -36,14 +36,14 @@ type Counted = {
 
 type Staged = Omit<Counted, "seals"> & { seals: number };
 
-/** The seals of one batch. Changes nothing: the sealer takes the counts when the batch is about to be written. */
+/** The seals of one batch. Without side effects: `take` applies the counts when the batch is about to be written. */
 export type StagedSeals = {
-  /** The tenant must be ready for it. */
+  /** `ready` must have been called for the tenant. */
   readonly seal: (envelope: Uint8Array, position: bigint, tenant: string) => Uint8Array;
   readonly counts: () => readonly SealCount[];
 };
 
-/** What `open` takes as the stored value's own fault. */
+/** Errors that `open` reports as damage of the stored value. */
 const valueFaults: ReadonlySet<SigilError["kind"]> = new Set([
   "recordCorrupt",
   "malformedRecord",
@@ -52,7 +52,7 @@ const valueFaults: ReadonlySet<SigilError["kind"]> = new Set([
   "keyUnavailable",
 ]);
 
-/** The tenant a stored value names, before anything about it is believed. */
+/** The tenant that an unauthenticated stored value names. */
 const tenantOf = (stored: Uint8Array): string | undefined => {
   try {
     return utf8Decode(stored.subarray(1, 1 + (stored[0] ?? 0)));
@@ -75,7 +75,7 @@ export class Sealer {
     readonly keys: DataKeys;
     readonly store: () => Store;
     readonly sealsMax?: number;
-    /** Tenants that are neither sealed for nor opened. */
+    /** Returns the erasure of a tenant, for which nothing is sealed or opened. */
     readonly erasureOf?: (tenant: string) => Erasure | undefined;
   }) {
     this.#origin = options.origin;
@@ -86,27 +86,26 @@ export class Sealer {
   }
 
   /**
-   * Makes sure that the tenant has a key that seals: the newest there ever was, or its first one; another one when that
-   * is not good for so many more seals.
-   * @throws keyUnavailable when a version that has sealed is gone: another one in its place would not be the tenant's;
+   * Loads the tenant's sealing key: the newest version, or a first one; rotates if fewer than `seals` seals remain.
+   * @throws keyUnavailable if a version that has sealed is gone, since a replacement could not open its records;
    * erased.
    */
   async ready(tenant: string, seals = 0): Promise<void> {
     refuseErased(this.#erasureOf(tenant));
     if (!this.#newest.has(tenant)) await this.#load(tenant);
-    // Erased meanwhile: nobody makes a key for it any more.
+    // No key is created for a tenant that was erased meanwhile.
     refuseErased(this.#erasureOf(tenant));
     if (!this.isReady(tenant, seals)) await this.rotate(tenant);
   }
 
   isReady(tenant: string, seals = 0): boolean {
     const counted = this.#newest.get(tenant);
-    // A loading that began before the tenant was erased may end after it.
+    // A load that began before the tenant was erased may end after it.
     if (counted === undefined || this.#erasureOf(tenant) !== undefined) return false;
     return counted.seals + seals <= this.#sealsMax;
   }
 
-  /** @param nonce draws 12 random bytes. */
+  /** @param nonce returns 12 random bytes. */
   stage(nonce: () => Uint8Array): StagedSeals {
     const origin = this.#origin;
     const staged = new Map<string, Staged>();
@@ -130,7 +129,7 @@ export class Sealer {
     };
   }
 
-  /** What a batch counts, before it is written: a write that fails may be kept all the same. */
+  /** Applies a batch's counts before it is written, since a failed write may still be durable. */
   take(counts: readonly SealCount[]): void {
     for (const { tenant, version, seals, first } of counts) {
       const counted = this.#newest.get(tenant);
@@ -139,35 +138,34 @@ export class Sealer {
   }
 
   /**
-   * From now on another version seals; those before it only open. Nothing may be being sealed meanwhile.
-   * @param first the next position that will be sealed, where that is known. @returns the new version's count, for the
-   * store.
+   * Creates the next version, which seals from now on. Call while nothing is being sealed.
+   * @param first the next position to be sealed, if known. @returns the new version's count, to be stored.
    */
   async rotate(tenant: string, first?: bigint): Promise<SealCount> {
     const { prefix } = this.#newest.get(tenant) ?? (await this.#load(tenant));
-    // On disk when it is here: a crash after this line leaves a version that has sealed nothing and is taken next.
+    // Durable at this point: a crash after this line leaves an unused version, which becomes the sealing one.
     const dataKey = await this.#keys.rotate(tenant);
     this.#newest.set(tenant, { prefix, dataKey, first, seals: 0 });
     return { tenant, version: dataKey.keyVersion, seals: 0, first };
   }
 
-  /** The tenant of a stored value that no key is left of, as it says. */
+  /** The tenant that a stored value without a key claims. */
   keylessTenant(stored: Uint8Array): string | undefined {
     const tenant = tenantOf(stored);
     return tenant === undefined || this.#keys.newest(tenant) > 0 ? undefined : tenant;
   }
 
-  /** Forgets the tenant's key and count. */
+  /** Drops the tenant's key and count from memory. */
   forget(tenant: string): void {
     this.#newest.delete(tenant);
   }
 
-  /** Opens what stands at a position. @throws recordCorrupt at step "seal" when it does not hold; erased. */
+  /** Opens the stored value of a position. @throws recordCorrupt at step "seal" if it does not authenticate; erased. */
   open(stored: Uint8Array, position: bigint): Promise<Opened> {
     return this.#open(stored, position, this.#erasureOf);
   }
 
-  /** The same while a tenant is being erased and its keys are still there. */
+  /** As `open`, but also for a tenant being erased whose keys still exist. */
   openDoomed(stored: Uint8Array, position: bigint): Promise<Opened> {
     return this.#open(stored, position, () => undefined);
   }
@@ -191,13 +189,13 @@ export class Sealer {
       const dataKey = await this.#keys.at(tenant, sealedKeyVersion(sealed, position));
       return { tenant, envelope: openRecord(sealed, { ...dataKey, origin: this.#origin, position, tenant }) };
     } catch (cause) {
-      // A tenant or version that never was is damage of the same value; trouble with the keys' files is not.
+      // A tenant or version that never existed is damage of the value; an error with the key files is not.
       if (cause instanceof SigilFault && valueFaults.has(cause.error.kind)) return refuse(cause);
       throw cause;
     }
   }
 
-  /** Once for all who ask at once: a second reading could set the count back. */
+  /** Shared by concurrent callers: a second read could reset the count. */
   #load(tenant: string): Promise<Counted> {
     const underWay = this.#loading.get(tenant);
     if (underWay !== undefined) return underWay;

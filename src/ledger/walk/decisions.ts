@@ -1,7 +1,7 @@
 /**
- * The index of decisions held against the records: every tenant's loads, its rows and tail are what the records give,
- * each segment holds their postings and no others, and no value stands anywhere else. Holds one value of rows a tenant
- * and a digest of the segment under way.
+ * Checks the decision index against the records: every tenant's index loads, rows and tail match the records, each
+ * segment holds exactly their postings, and no other values exist. Holds one rows value per tenant and a digest of the
+ * current segment.
  */
 import { fail, SigilFault } from "../../errors.ts";
 import { decisionParts, familyRange, parseDecisionKey } from "../layout/keyspace.ts";
@@ -23,7 +23,10 @@ import { DecisionValues, spanOf, type Segment } from "../decisions/values.ts";
 
 const step = "decision index";
 
-/** A digest of a set of postings in any order: who has no key cannot write any, so it need not resist anybody. */
+/**
+ * An order-independent digest of postings. Not collision resistant: postings are authenticated, so it only detects
+ * errors.
+ */
 class PostingsDigest {
   #first = 0;
   #second = 0;
@@ -47,24 +50,24 @@ class PostingsDigest {
   }
 }
 
-/** @returns undefined when the record cannot be read, which is a finding of its own. */
+/** @returns undefined if the record cannot be read, which is reported separately. */
 export type ReadAgain = (position: bigint) => Promise<unknown>;
 
 type Inspected = {
   readonly keys: DecisionKeys;
-  /** Undefined when it could not be loaded, which is a finding of its own. */
+  /** Undefined if it could not be loaded, which is reported separately. */
   readonly loaded: Awaited<ReturnType<typeof loadDecisions>> | undefined;
   readonly values: DecisionValues;
-  /** Decisions found. */
+  /** Number of decisions seen. */
   count: number;
-  /** Of the index, the next to be compared. */
+  /** Ordinal of the next index entry to compare. */
   ordinal: number;
   clock: Clock;
   rows: Rows | undefined;
-  /** Of `loaded.segments`, the one that is under way. */
+  /** Index in `loaded.segments` of the current segment. */
   segment: number;
   digest: PostingsDigest;
-  /** Some decisions could not be read: in this segment, and so far at all. */
+  /** True if decisions of this segment could not be read; `isPartial` for any so far. */
   isSegmentPartial: boolean;
   isPartial: boolean;
 };
@@ -101,7 +104,7 @@ export class DecisionCheck {
     this.#readAgain = readAgain;
   }
 
-  /** In the order of the ledger. */
+  /** Call in ledger order. */
   async add({ body, position }: { readonly body: RecordBody; readonly position: bigint }): Promise<void> {
     const inspected = this.#tenants.get(body.tenant) ?? (await this.#begin(body.tenant));
     const entry = indexedEntry(inspected.keys.terms, body, position);
@@ -129,7 +132,7 @@ export class DecisionCheck {
       if (!isSame) wrong("the entry is not what its record gives");
       await this.#advance(inspected, entry, wrong);
     } catch (error) {
-      // Nothing more of this tenant's index is compared: what is past the damage is not known.
+      // The rest of this tenant's index is not compared: nothing is known past the damage.
       wrong(ruleOf(error));
       this.#tenants.set(body.tenant, { ...inspected, loaded: undefined });
     }
@@ -176,7 +179,7 @@ export class DecisionCheck {
     return inspected;
   }
 
-  /** What the index says of the next decision. */
+  /** The index entry of the next decision. */
   async #storedAt(inspected: Inspected): Promise<DecisionRow | DecisionEntry | undefined> {
     const { loaded, ordinal, values } = inspected;
     if (loaded === undefined) return undefined;
@@ -188,7 +191,7 @@ export class DecisionCheck {
     return inspected.rows.at(index);
   }
 
-  /** An entry whose record did not come: it could not be read, or there is none. */
+  /** Handles an entry without a matching record: it is unreadable or does not exist. */
   async #passOver(inspected: Inspected, { position }: DecisionRow): Promise<void> {
     if ((await this.#readAgain(BigInt(position))) !== undefined) {
       this.#findings.add(null, step, `an entry belongs to no decision (position ${position})`);
@@ -198,7 +201,7 @@ export class DecisionCheck {
     await this.#advance(inspected, undefined, () => {});
   }
 
-  /** @param entry of the decision that was compared, when it could be read. */
+  /** @param entry of the compared decision, if it could be read. */
   async #advance(
     inspected: Inspected,
     entry: DecisionEntry | undefined,
@@ -245,14 +248,14 @@ export class DecisionCheck {
     wrong(`segment ${number} of level ${level} is not what the records give`);
   }
 
-  /** Whether a key is one that an index so far grown has: also what a merge has begun to write, or not yet deleted. */
+  /** Whether a key belongs to an index of this length, including leftovers of an interrupted merge. */
   #belongs(key: Uint8Array): boolean {
     try {
       const { tenant, part, number, chunk } = parseDecisionKey(key);
       const inspected = this.#tenants.get(tenant);
       if (inspected === undefined) return false;
       const { loaded } = inspected;
-      // What it could not be loaded for has been found.
+      // The load error has already been reported.
       if (loaded === undefined) return true;
       if (part === decisionParts.tail) return loaded.tailValues.some(({ first }) => first === number);
       if (part === decisionParts.rows) return (number + 1) * decisionRowsMax <= loaded.settled;

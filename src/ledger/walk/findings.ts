@@ -1,10 +1,10 @@
 /**
- * What an inspection of the whole ledger found wrong, by position. Signatures are verified in the thread pool, many
- * at a time, so findings come out of order and are sorted at the end. Bounded: past `findingsMax` they are counted.
+ * Problems that fsck found, by position. Signatures are verified concurrently in the thread pool, so findings arrive
+ * out of order and are sorted at the end. Bounded: past `findingsMax` they are only counted.
  */
 import { findingsMax, signaturesUnderWayMax } from "../../limits.ts";
 
-/** Something that does not hold. `position` null: it belongs to no single record. */
+/** A problem. `position` is null if it concerns no single record. */
 export type Problem = {
   readonly position: bigint | null;
   readonly step: string;
@@ -25,7 +25,7 @@ export class Findings {
   #verifying: Promise<void>[] = [];
   readonly #verifyingMax: number;
 
-  /** @param verifyingMax checks that run beside each other. */
+  /** @param verifyingMax concurrent checks. */
   constructor(verifyingMax = signaturesUnderWayMax) {
     this.#verifyingMax = verifyingMax;
   }
@@ -37,13 +37,13 @@ export class Findings {
     if (this.#problems.length < findingsMax) this.#problems.push(problem);
   }
 
-  /** Runs a check beside the others; resolves when there is room for the next. */
+  /** Starts a check concurrently; resolves when another may start. */
   async beside(check: () => Promise<void>): Promise<void> {
     this.#verifying.push(check());
     if (this.#verifying.length >= this.#verifyingMax) await this.settle();
   }
 
-  /** Resolves when every check has ended. */
+  /** Resolves when all checks have ended. */
   async settle(): Promise<void> {
     const running = this.#verifying;
     this.#verifying = [];
@@ -54,7 +54,7 @@ export class Findings {
     return this.#total;
   }
 
-  /** The one with the lowest position. */
+  /** The problem with the lowest position. */
   get first(): Problem | undefined {
     return this.#first;
   }

@@ -1,6 +1,6 @@
 /**
- * The id index and the version index side by side: both are in the order of tenant, space and id, so one pass over the
- * two shows which ids' newest versions they do not agree about. Holds one entry of each.
+ * Merge join of the id index and the version index: both are ordered by tenant, space and id, so one pass finds the ids
+ * whose newest versions differ. Holds one entry of each.
  */
 import { compareBytes, concatBytes, equalBytes, readU64be, utf8Decode } from "@sigil/core/bytes";
 import { versionsReadMax } from "../../limits.ts";
@@ -8,12 +8,12 @@ import type { Store, StoreEntry } from "../../storage/store.ts";
 import { formatHead } from "../layout/indexes.ts";
 import { familyRange, prefixRange } from "../layout/keyspace.ts";
 
-/** After the id: a NUL, and the version in eight bytes. */
+/** Suffix after the id: a NUL and the version in eight bytes. */
 const versionBytes = 9;
 const headLetter = Uint8Array.of("i".charCodeAt(0));
 const versionLetter = Uint8Array.of("v".charCodeAt(0));
 
-/** The id index's key for a key of the version index; undefined for one that is malformed. */
+/** The id index key for a version index key; undefined if malformed. */
 const headKeyOf = (key: Uint8Array): Uint8Array | undefined => {
   const end = key.length - versionBytes;
   if (end < 1 || key[end] !== 0) return undefined;
@@ -22,16 +22,16 @@ const headKeyOf = (key: Uint8Array): Uint8Array | undefined => {
   return name.filter((byte) => byte === 0).length === 2 ? concatBytes(headLetter, name) : undefined;
 };
 
-/** Tenant, space and id as a replay joins them. */
+/** Tenant, space and id, joined as in a replay. */
 export const nameOfHead = (key: Uint8Array): string => utf8Decode(key.subarray(1));
 
-/** The entries of the version index of the id of a key of the id index, newest first; so many at most. */
+/** Version index entries of the id of `headKey`, newest first, up to a limit. */
 export const newestVersions = (store: Store, headKey: Uint8Array): AsyncIterable<StoreEntry> => {
   const history = concatBytes(versionLetter, headKey.subarray(1), Uint8Array.of(0));
   return store.range({ ...prefixRange(history), reverse: true, limit: versionsReadMax });
 };
 
-/** What the id index would have to hold, as the version index says it. */
+/** The id index entries that the version index implies. */
 async function* headsByVersions(store: Store): AsyncGenerator<StoreEntry> {
   let newest: StoreEntry | undefined;
   for await (const [key, value] of store.range(familyRange("v"))) {
@@ -53,7 +53,7 @@ const order = (a: StoreEntry | undefined, b: StoreEntry | undefined): number => 
   return b === undefined ? -1 : compareBytes(a[0], b[0]);
 };
 
-/** Keys of the id index that one of the two lacks, or that they do not agree about. */
+/** Id index keys that one side lacks or on which they differ. */
 export async function* differingHeads(store: Store): AsyncGenerator<Uint8Array> {
   const wanted = headsByVersions(store)[Symbol.asyncIterator]();
   const stored = store.range(familyRange("i"))[Symbol.asyncIterator]();

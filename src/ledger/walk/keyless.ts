@@ -1,8 +1,7 @@
 /**
- * Records that no key is left of, as an inspection meets them. That a record's tenant was erased is believed only when
- * the ledger holds the order and the report of it, and when exactly the positions that were reported say that they are
- * that tenant's: otherwise whoever can write to the disk could pass any record off as an erased one. Holds one digest a
- * tenant.
+ * Records whose key is gone, as fsck meets them. A record counts as erased only if the ledger holds the order and the
+ * report for its tenant, and exactly the reported positions name that tenant: otherwise anyone with write access to the
+ * disk could disguise any record as erased. Holds one digest per tenant.
  */
 import { equalBytes, type Hash } from "@sigil/core/bytes";
 import { findingsMax } from "../../limits.ts";
@@ -25,7 +24,7 @@ export class Keyless {
   readonly #orders = new Map<string, Erasure>();
   readonly #reports = new Map<string, ErasedPayload>();
 
-  /** In the order of the ledger. @param tenant whose the record says it is. */
+  /** Call in ledger order. @param tenant that the record claims. */
   add(tenant: string, position: bigint): void {
     const tally = this.#tallies.get(tenant) ?? { records: 0n, positions: noPositions, listed: [] };
     this.#tallies.set(tenant, tally);
@@ -34,7 +33,7 @@ export class Keyless {
     if (tally.listed.length < findingsMax) tally.listed.push(position);
   }
 
-  /** A record that was opened: it may order an erasure, or say that one was carried out. */
+  /** Takes an opened record, which may order or report an erasure. */
   take(record: Placed): void {
     const order = orderIn(record);
     if (order !== undefined) this.#orders.set(order.tenant, order);
@@ -42,7 +41,7 @@ export class Keyless {
     if (report !== undefined) this.#reports.set(report.tenant, report);
   }
 
-  /** Records without a key whose tenant nobody ordered erased: damage, or passed off as something else. */
+  /** Number of keyless records whose tenant has no erasure order: damaged or forged. */
   get unexplained(): bigint {
     let records = 0n;
     for (const [tenant, tally] of this.#tallies) if (!this.#orders.has(tenant)) records += tally.records;
@@ -53,7 +52,7 @@ export class Keyless {
     return [...this.#tallies.values()].reduce((sum, tally) => sum + tally.records, 0n);
   }
 
-  /** What does not hold, once everything was walked over. @returns the tenants that are erased, by name. */
+  /** Reports problems after the last record. @returns erased tenants, sorted by name. */
   async finish(findings: Findings, keys: DataKeys, store: Store): Promise<readonly ErasedTenant[]> {
     const erased: ErasedTenant[] = [];
     for (const [tenant, order] of this.#orders) {

@@ -1,6 +1,6 @@
 /**
- * The rest of an inspection: entries that are neither records nor derived from them (idempotency keys, counts of
- * seals, keys of no family), and the anchor beside the store.
+ * Fsck of entries that are neither records nor derived from them (idempotency keys, seal counts, keys of unknown
+ * families), and of the anchor.
  */
 import { equalBytes, readU64be, toHex, type Hash } from "@sigil/core/bytes";
 import { SigilFault } from "../../errors.ts";
@@ -25,7 +25,7 @@ export type UpkeepContext = {
 
 const idempotencyStep = "idempotency";
 
-/** Every entry is whole and has its expiry; every expiry has its entry. */
+/** Checks that every entry is undamaged and has its expiry, and every expiry its entry. */
 export const checkIdempotency = async (
   { store, findings, tags }: UpkeepContext,
   isTenant: (tenant: string) => boolean,
@@ -46,7 +46,7 @@ export const checkIdempotency = async (
   }
 };
 
-/** Seals seen a tenant's data key version. */
+/** Seals seen per tenant and data key version. */
 export type SealCounts = Map<string, { readonly tenant: string; readonly version: number; seals: number }>;
 
 export const countSeal = (seals: SealCounts, { body, keyVersion }: WalkedRecord): void => {
@@ -56,7 +56,7 @@ export const countSeal = (seals: SealCounts, { body, keyVersion }: WalkedRecord)
   else counted.seals += 1;
 };
 
-/** No key has made more seals than are counted, or it would be used past its bound. */
+/** Checks that no key has made more seals than counted, or it could be used past its bound. */
 export const checkSealCounts = async (
   { store, findings }: UpkeepContext,
   counts: SealCounts,
@@ -70,7 +70,7 @@ export const checkSealCounts = async (
   }
 };
 
-/** Keys of no known family. */
+/** Reports keys of unknown families. */
 export const checkUnknownKeys = async ({ store, findings }: UpkeepContext): Promise<void> => {
   const starts = families.map((family) => familyRange(family));
   const gaps = [
@@ -88,12 +88,12 @@ export const checkUnknownKeys = async ({ store, findings }: UpkeepContext): Prom
   }
 };
 
-/** What the walk noticed when it passed the anchor's size. */
+/** The anchor's note, and the ledger's state at its size. */
 export type AnchorWatch = {
   readonly note: string | undefined;
   /** The size the note claims. */
   readonly size: bigint;
-  /** Root and end of the group that ended there. */
+  /** Root of the group that ends at that size. */
   root: Hash | undefined;
 };
 

@@ -1,6 +1,6 @@
 /**
- * One moment of a ledger that goes on serving, for an inspection of it: what its store holds is read again from its
- * files, none of what the ledger remembers vouches for it. Reads take turns with whoever is being served.
+ * A snapshot of a serving ledger, for fsck: everything is read from the store's files, nothing from the ledger's
+ * caches. Reads yield to served calls.
  */
 import { fail } from "../../errors.ts";
 import type { Store, StoreEntry, StoreSnapshot } from "../../storage/store.ts";
@@ -14,18 +14,16 @@ export type PinnedLedger = AsyncDisposable & {
   readonly size: bigint;
   /** The signed note over the tree of that size. */
   readonly checkpoint: string;
-  /** As the ledger was opened, with the anchor of that moment. */
+  /** The ledger's options, with the anchor of the snapshot. */
   readonly options: LedgerOptions;
   readonly store: Store;
-  /**
-   * Holds when the moment was taken. Not closed before the last read has ended: a failing read would stop the ledger.
-   */
+  /** The store snapshot. Must stay open until the last read has ended: a failing read would stop the ledger. */
   readonly snapshot: StoreSnapshot;
-  /** Aborts when keys are about to be destroyed that the ledger of this moment needs. */
+  /** Aborts when keys that the snapshot needs are about to be destroyed. */
   readonly signal: AbortSignal;
 };
 
-/** An anchor as it was read. */
+/** A read-only anchor with a fixed note. */
 const anchorAsRead = (note: string | undefined): Anchor => ({
   read: async () => note,
   write: async () => refuse("write anchor"),
@@ -56,9 +54,8 @@ const pinMoment = async ({ now, options, erasures }: Pinning): Promise<PinnedLed
 };
 
 /**
- * Takes the moment between two commits, so that records, indexes, bookkeeping and anchor are of one; what was committed
- * until then is read from the store's files afterwards.
- * @throws notServing, storeFailed.
+ * Takes the snapshot between two commits, so that records, indexes, bookkeeping and anchor are consistent; its content
+ * is read from the store's files later. @throws notServing, storeFailed.
  */
 export const pinLedger = async (
   ledger: Pinning,
@@ -81,8 +78,9 @@ export const pinLedger = async (
 };
 
 /**
- * A store as it was at the moment, for readers that know of no snapshots.
- * @param proceed waits until the next read may begin; undefined when it may at once. @throws what ends the reading.
+ * Adapts a snapshot to the `Store` interface.
+ * @param proceed called before each read: waits until it may begin, returns undefined if it may immediately, throws to
+ * abort.
  */
 export const storeAt = (
   { store, snapshot }: Pick<PinnedLedger, "store" | "snapshot">,

@@ -1,6 +1,6 @@
 /**
- * The indexes and tiles as the ledger gives them, held against what the store has: every entry that must be there,
- * and none besides. Memory does not grow with the ledger.
+ * Compares the stored indexes and tiles with those derived from the records: every expected entry exists, and no other.
+ * Memory does not grow with the ledger.
  */
 import { equalBytes, readU64be } from "@sigil/core/bytes";
 import { tileHeight } from "@sigil/core/limits";
@@ -16,7 +16,7 @@ import { canonKey, familyRange, hashKey, headKey, historyPrefix, type Family } f
 import { recallIndexed, Replay } from "./version-replay.ts";
 import type { WalkedGroup, WalkedRecord } from "./walk.ts";
 
-/** Families that are derived from the records, and how a problem in each is called. */
+/** Families derived from the records, with the step name of a problem in each. */
 export const projectionSteps = {
   i: "id index",
   h: "hash index",
@@ -36,9 +36,9 @@ export type CheckContext = {
   readonly store: Store;
   readonly tags: BlindTags;
   readonly origin: string;
-  /** A record by its position, undefined when it cannot be read. */
+  /** Reads a record; undefined if it is unreadable. */
   readonly readAgain: (position: bigint) => Promise<WalkedRecord | undefined>;
-  /** Ids whose newest version is held; `replayedIdsMax` unless told. */
+  /** Ids whose newest version is kept in memory; default `replayedIdsMax`. */
   readonly idsHeldMax?: number | undefined;
 };
 
@@ -55,7 +55,7 @@ export class ProjectionCheck {
   #treeWhole = true;
   #size = 0n;
 
-  /** @param families which are compared; that each record follows the version before it is checked in any case. */
+  /** @param families to compare. That each record follows its previous version is always checked. */
   constructor(
     { store, tags, origin, readAgain, idsHeldMax }: CheckContext,
     findings: Findings,
@@ -75,7 +75,7 @@ export class ProjectionCheck {
     });
   }
 
-  /** @param onRecord gets the index entries that each record gives. */
+  /** @param onRecord receives each record's index entries. */
   async add(
     group: WalkedGroup,
     onRecord: (record: WalkedRecord, ops: readonly StoreOp[]) => void,
@@ -85,7 +85,7 @@ export class ProjectionCheck {
       onRecord(record, ops);
       if (isDecision(record.body) && this.#families.includes("d")) await this.#decisions.add(record);
       for (const op of ops) {
-        // Only the newest version's is in the id index: compared when all are known.
+        // The id index holds only newest versions: compared at the end.
         if (op.kind === "put" && familyOf(op.key) !== "i") this.#expect({ op, position: record.position });
       }
     }
@@ -132,7 +132,7 @@ export class ProjectionCheck {
     }
   }
 
-  /** The id index against the version index, which has been held against the records. */
+  /** Checks the id index against the version index, which was compared with the records before. */
   async #checkHeads(): Promise<void> {
     for await (const key of differingHeads(this.#store)) {
       const stored = await this.#store.get(key);
@@ -145,7 +145,7 @@ export class ProjectionCheck {
     }
   }
 
-  /** The newest version of an id's entry whose record gives one such. */
+  /** The newest version of an id whose record yields this entry. */
   async #newestGiven(key: Uint8Array): Promise<Head | undefined> {
     for await (const [entryKey, value] of newestVersions(this.#store, key)) {
       const position = namedPosition("v", entryKey, value);
@@ -156,7 +156,7 @@ export class ProjectionCheck {
     return undefined;
   }
 
-  /** Whether a key of the family is one that follows from the record. */
+  /** Whether the record yields this key of the family. */
   async #gives(record: WalkedRecord, family: Projection, key: Uint8Array): Promise<boolean> {
     const { body, hash, position } = record;
     const isDecided = isDecision(body);
@@ -168,13 +168,13 @@ export class ProjectionCheck {
       case "w":
         return !isDecided && equalBytes(key, canonKey(body.tenant, position));
       case "v": {
-        // A decision's id has no versions here.
+        // Decisions have no entries in this index.
         const prefix = historyPrefix(body.tenant, body.space, body.id);
         const isOfId =
           !isDecided &&
           key.length === prefix.length + 8 &&
           equalBytes(key.subarray(0, prefix.length), prefix);
-        // That an entry names the record of its version has been compared before.
+        // That the entry names the right record was compared before.
         return isOfId && this.#replay.hasVersion(record, readU64be(key, prefix.length));
       }
       case "d":
@@ -194,7 +194,7 @@ export class ProjectionCheck {
     const position = family === "t" ? null : namedPosition(family, key, value);
     if (position !== null && position < this.#size) {
       const record = await this.#readAgain(position);
-      // A record that cannot be read is reported by itself; what its entries were is unknown.
+      // An unreadable record is reported separately; its entries are unknown.
       if (record === undefined || (await this.#gives(record, family, key))) return;
     }
     const rule = `an entry belongs to no record (${describeKey(key)})`;
@@ -205,7 +205,7 @@ export class ProjectionCheck {
 const missingRule = "the entry is missing";
 const differsRule = "the entry is not what its record gives";
 
-/** Names the entry without its text: hashes and numbers only. */
+/** Describes the key by family and length only, since its text may be confidential. */
 const describeKey = (key: Uint8Array): string => `${String.fromCharCode(key[0] ?? 0)}, ${key.length} bytes`;
 
 const namedPosition = (family: Projection, key: Uint8Array, value: Uint8Array): bigint | null => {
@@ -215,7 +215,7 @@ const namedPosition = (family: Projection, key: Uint8Array, value: Uint8Array): 
   return readU64be(bytes, isInKey ? key.length - 8 : 0);
 };
 
-/** Level 0 holds whole tiles, each level above it a hash a tile below. */
+/** Level 0 holds complete tiles, each higher level one hash per tile below. */
 const isTileOf = (key: Uint8Array, size: bigint): boolean => {
   if (key.length !== 10) return false;
   const level = key[1] ?? 0;

@@ -1,7 +1,4 @@
-/**
- * The summary as the records themselves give it, for who walks over all of them: to hold the stored one against it, or
- * to write a new one in its place.
- */
+/** Recomputes the summary from the records during a full walk, to compare it with the stored one or to replace it. */
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
 import { SigilFault } from "../../errors.ts";
 import { systemTenant } from "@sigil/core/record";
@@ -12,7 +9,7 @@ import { SummaryKey } from "../layout/multiset.ts";
 import { Summary, type SummaryChanges, type SummaryContext, type Tally } from "../layout/summary.ts";
 import type { WalkedRecord } from "./walk.ts";
 
-/** Where a walk ended. */
+/** The tree at the end of a walk. */
 export type Place = { readonly size: bigint; readonly root: Hash };
 
 export type StoredSummary =
@@ -36,12 +33,12 @@ export class SummaryReplay {
     this.#changes = this.#summary.changes();
   }
 
-  /** The records that were read. */
+  /** Number of records replayed. */
   get walked(): bigint {
     return this.#walked;
   }
 
-  /** In the order of the ledger. @param ops the record's index entries. */
+  /** Call in ledger order. @param ops the record's index entries. */
   add(record: WalkedRecord, ops: readonly StoreOp[]): void {
     this.#walked += 1n;
     this.#changes.index(record.body, ops);
@@ -49,13 +46,13 @@ export class SummaryReplay {
     if (order !== undefined) this.#changes.erase(order.tenant);
   }
 
-  /** The commit that ends here. */
+  /** Called at the end of each commit. */
   endGroup(size: bigint): void {
     this.#summary.replay(this.#changes, size);
     this.#changes = this.#summary.changes();
   }
 
-  /** The one in the store, once the walk has shown what it must be over. @throws storeFailed. */
+  /** Loads the stored summary and verifies it for the walked size and root. @throws storeFailed. */
   async stored(store: Store, place: Place): Promise<StoredSummary> {
     try {
       return { kind: "holds", summary: await Summary.load({ ...this.#context, store, ...place }) };
@@ -65,12 +62,12 @@ export class SummaryReplay {
     }
   }
 
-  /** Whether the two agree about everything that rests on a quorum. */
+  /** Whether both agree on everything that quorums govern. */
   agreesOnGoverned(other: Summary): boolean {
     return isSame(this.#summary.tallyOf(systemTenant), other.tallyOf(systemTenant));
   }
 
-  /** What another says otherwise of records and hashes. */
+  /** Differences of records and hashes from another summary. */
   differences(other: Summary): readonly string[] {
     const tenants = new Set([...this.#summary.tenants, ...other.tenants]);
     const rules = [...tenants]
@@ -80,7 +77,7 @@ export class SummaryReplay {
     return here === there ? rules : [...rules, `the summary counts ${there} hashes, there are ${here}`];
   }
 
-  /** Idempotency entries that are not there any more, after `replace`. */
+  /** Lost idempotency entries; call after `replace`. */
   lostExpiries(before: Summary): readonly string[] {
     const [here, there] = [this.#summary.totals, before.totals];
     if (equalBytes(here.expirySum, there.expirySum)) return [];
@@ -88,8 +85,8 @@ export class SummaryReplay {
   }
 
   /**
-   * What puts this summary in the stored one's place, with the bookkeeping as the store has it.
-   * @param before the stored one, when it holds. @param changed puts that are about to be written.
+   * Writes that replace the stored summary by this one, with bookkeeping read from the store.
+   * @param before the stored summary, if valid. @param changed puts about to be written.
    */
   async replace(
     store: Store,

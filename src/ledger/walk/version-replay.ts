@@ -1,7 +1,7 @@
 /**
- * Versions as a walk over the whole ledger finds them, in bounded memory: the newest version of the ids met last is
- * held, what came before a record of any other id is recalled from the store. A recollection is a hint: two records
- * that claim one version, or one that claims a version the store has not, do not pass the comparison with the index.
+ * Replays version numbers during a full walk in bounded memory: newest versions of recently seen ids are cached (LRU),
+ * others are looked up in the store's index. A lookup is only a hint: two records that claim one version, or one that
+ * claims a missing version, fail the comparison with the index.
  */
 import { equalBytes, type Hash } from "@sigil/core/bytes";
 import { replayedIdsMax } from "../../limits.ts";
@@ -12,15 +12,15 @@ import { readHead, readPositionOfHash } from "../layout/lookup.ts";
 import { readVersionBelow } from "../layout/version-index.ts";
 import type { WalkedRecord } from "./walk.ts";
 
-/** `hash` undefined: not known, and not the one that was asked about. */
+/** `hash` is undefined if unknown, and then not the expected one. */
 export type Newest = Head & { readonly hash: Hash | undefined };
 
-/** The version that a record's id had before it. */
+/** Looks up the version that a record's id had before it. */
 export type Recall = (record: WalkedRecord) => Promise<Newest | undefined>;
 
 /**
- * For a rebuild: the store has what the records before gave, and nothing else, but for what is not written yet: that
- * the replay still holds.
+ * For a rebuild: the store holds exactly the entries of earlier records, except unwritten ones, which the replay still
+ * caches.
  */
 export const recallWritten =
   (store: Store): Recall =>
@@ -31,11 +31,11 @@ export const recallWritten =
     return { ...head, hash: isNamed ? prev : undefined };
   };
 
-/** For an inspection: the store has the indexes of the whole ledger, if they are right. */
+/** For fsck: the store holds the indexes of the whole ledger, if correct. */
 export const recallIndexed =
   (store: Store, hashAt: (position: bigint) => Promise<Hash | undefined>): Recall =>
   async ({ body: { tenant, space, id, prev }, position }) => {
-    // One that follows nothing and is not the first claims the first one's entry.
+    // A record without `prev` claims version 1; if it is not the first, the index comparison reports it.
     if (prev === null) return undefined;
     const before = await readVersionBelow(store, { tenant, space }, id, position);
     if (before === undefined) return undefined;
@@ -48,7 +48,7 @@ const nameOf = ({ tenant, space, id }: Pick<RecordBody, "tenant" | "space" | "id
 
 type ReplaySteps = {
   readonly recall: Recall;
-  /** A record does not follow the newest version of its id. */
+  /** Called for a record that does not follow the newest version of its id. */
   readonly onStale: (position: bigint) => void;
   readonly heldMax?: number | undefined;
 };
@@ -57,7 +57,7 @@ export class Replay {
   readonly #tags: BlindTags;
   readonly #steps: ReplaySteps;
   readonly #heldMax: number;
-  /** By name, those met last at the end. */
+  /** By name, in LRU order, the most recent last. */
   readonly #held = new Map<string, Newest>();
 
   constructor(tags: BlindTags, steps: ReplaySteps) {
@@ -66,14 +66,14 @@ export class Replay {
     this.#heldMax = steps.heldMax ?? replayedIdsMax;
   }
 
-  /** The newest version of an id, when it was met lately. */
+  /** The cached newest version of an id. */
   held(name: string): Newest | undefined {
     return this.#held.get(name);
   }
 
   /**
-   * Once all have been met: whether the id of a record has such a version, and when it is not held any more, whether it
-   * is that record.
+   * Call at the end: whether the id of a record has such a version; if it is no longer cached, whether it is that
+   * record.
    */
   async hasVersion(record: WalkedRecord, version: bigint): Promise<boolean> {
     const held = this.#held.get(nameOf(record.body));
@@ -81,7 +81,7 @@ export class Replay {
     return version === ((await this.#steps.recall(record))?.version ?? 0n) + 1n;
   }
 
-  /** The index entries of a record, in the order of the ledger. */
+  /** The index entries of a record. Call in ledger order. */
   async ops(record: WalkedRecord): Promise<readonly StoreOp[]> {
     const { body, hash, position } = record;
     if (!this.#tags.isReady(body.tenant)) await this.#tags.ensure(body.tenant);
@@ -94,20 +94,18 @@ export class Replay {
         : before?.hash !== undefined && equalBytes(body.prev, before.hash);
     if (!follows) this.#steps.onStale(position);
     const version = (before?.version ?? 0n) + 1n;
-    // Last in the order of the map.
+    // Move to the end: maps keep insertion order.
     this.#held.delete(name);
     this.#held.set(name, { position, version, hash });
     return indexOps(this.#tags, body, hash, { position, version });
   }
 
-  /** More than may be held. */
+  /** Whether the cache exceeds its limit. */
   get isFull(): boolean {
     return this.#held.size > this.#heldMax;
   }
 
-  /**
-   * Forgets what is more than may be held, the ids first that were met longest ago. In a rebuild, once all is written.
-   */
+  /** Evicts least recently seen ids down to the limit. In a rebuild, call it once their entries are written. */
   trim(): void {
     for (const oldest of this.#held.keys()) {
       if (this.#held.size <= this.#heldMax) return;

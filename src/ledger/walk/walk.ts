@@ -1,7 +1,7 @@
 /**
- * The whole ledger from position 0 upwards, group by group, with nothing believed: each record opened, parsed and
- * its signature verified with the key ring its predecessors gave, each tree computed anew and held against the
- * checkpoint signed over it. Holds one group in memory. What cannot be read is reported and passed over.
+ * Walks the whole ledger from position 0, group by group, trusting nothing: opens and parses each record, verifies its
+ * signature with the key ring of its predecessors, recomputes each tree and compares it with its signed checkpoint.
+ * Holds one group in memory. Unreadable records are reported and skipped.
  */
 import {
   leafOf,
@@ -30,18 +30,18 @@ export type WalkedRecord = {
   readonly position: bigint;
   readonly body: RecordBody;
   readonly hash: Hash;
-  /** Statements of witnesses, as the envelope carries them; not looked into. */
+  /** Witness statements from the envelope, not parsed. */
   readonly attestations: readonly Uint8Array[];
-  /** Of the data key that sealed it. */
+  /** Version of the data key that sealed it. */
   readonly keyVersion: number;
 };
 
 export type WalkedGroup = {
-  /** One past the last position. */
+  /** Exclusive end position. */
   readonly end: bigint;
-  /** Those of the group that could be read. */
+  /** The readable records of the group. */
   readonly records: readonly WalkedRecord[];
-  /** Undefined once a leaf is unknown or a root is not the signed one: past that the tree cannot be computed. */
+  /** Undefined once a leaf is unknown or a root differs from the signed one: from there the tree cannot be computed. */
   readonly tree: { readonly plan: TreePlan; readonly root: Hash; readonly checkpoint: string } | undefined;
 };
 
@@ -51,12 +51,12 @@ type WalkContext = {
   readonly origin: string;
   readonly genesis: Hash;
   readonly findings: Findings;
-  /** Takes what no key is left of: an erased tenant's records, or damage. */
+  /** Receives records without a key: erased or damaged. */
   readonly keyless: Keyless;
   readonly signal: AbortSignal | undefined;
 };
 
-/** One side of the walk: entries of a family in order, with the next one in sight. Malformed keys are reported. */
+/** Iterates over a family's entries in order with one entry of lookahead. Reports malformed keys. */
 class Cursor {
   readonly #entries: AsyncIterator<StoreEntry>;
   readonly #onMalformed: () => void;
@@ -86,7 +86,7 @@ class Cursor {
   }
 }
 
-/** What a record's bytes said. A leaf without a record: the envelope opened, and something inside it does not hold. */
+/** Result of reading a record. A leaf without a record means that the seal opened but a later step failed. */
 type Read = { readonly leaf: Hash | undefined; readonly record: WalkedRecord | undefined };
 
 const ruleOf = (error: unknown): string => {
@@ -94,14 +94,14 @@ const ruleOf = (error: unknown): string => {
   return "rule" in error.error ? error.error.rule : error.message;
 };
 
-/** Where a record's proof ended; what its seal refuses names no step. */
+/** The step that failed; errors without a step come from the seal. */
 const stepOf = (error: unknown): string =>
   error instanceof SigilFault && error.error.kind === "recordCorrupt" ? error.error.step : "seal";
 
 /** A tree after some leaves. */
 type Grown = { readonly plan: TreePlan; readonly root: Hash };
 
-/** Undefined when the tree before, or a leaf, is unknown. */
+/** Undefined if the previous tree or a leaf is unknown. */
 const growBy = (
   before: TreePlan["tree"] | undefined,
   leaves: readonly (Hash | undefined)[],
@@ -111,15 +111,15 @@ const growBy = (
   return { plan, root: rootOf(plan.tree.frontier) };
 };
 
-/** Groups without an entry are walked in steps of this many records. */
+/** Records without a group entry are walked in steps of this many. */
 const stepRecords = 256n;
 
-/** Runs once. Throws cancelled and storeFailed; everything else becomes a finding. */
+/** Single use. @throws cancelled, storeFailed; everything else becomes a finding. */
 export class Walk {
   readonly #context: WalkContext;
   readonly #records: Cursor;
   readonly #groups: Cursor;
-  /** Undefined when the genesis record is not the expected one: then no signature means anything. */
+  /** Undefined if the genesis record is not the expected one: then no signature can be verified. */
   #ring: KeyRing | undefined = emptyRing;
   #size = 0n;
   #tree: TreePlan["tree"] | undefined = emptyTree;
@@ -134,7 +134,7 @@ export class Walk {
     this.#groups = cursor("b", "group");
   }
 
-  /** The ring after what was walked over. */
+  /** The ring after the records walked so far. */
   get ring(): KeyRing | undefined {
     return this.#ring;
   }
@@ -173,7 +173,7 @@ export class Walk {
     }
   }
 
-  /** Records below `end` that no group entry covers. */
+  /** Walks records below `end` that no group entry covers. */
   async *#takeUncovered(end: bigint): AsyncGenerator<WalkedGroup> {
     for (;;) {
       const next = await this.#records.peek();
@@ -184,7 +184,7 @@ export class Walk {
     }
   }
 
-  /** Passes over positions of which nothing is left. */
+  /** Skips positions that have no stored value. */
   #skipTo(position: bigint): void {
     if (position === this.#size) return;
     const rule = `the records up to position ${position - 1n} are missing`;
@@ -202,7 +202,7 @@ export class Walk {
     }
   }
 
-  /** Everything up to `end`, which becomes the size. */
+  /** Reads everything up to `end`, which becomes the size. */
   async #take(end: bigint, group: GroupEntry | undefined): Promise<WalkedGroup> {
     const first = this.#size;
     const records: WalkedRecord[] = [];
@@ -221,8 +221,8 @@ export class Walk {
   }
 
   /**
-   * The tree after a group. Its leaves are known twice, from the records and from the group's entry; where they
-   * differ the signed root tells which are damaged, so that one damaged record does not make every later root wrong.
+   * The tree after a group. Its leaves come from both the records and the group's entry; if they differ, the signed
+   * root tells which are damaged, so that one damaged record does not invalidate every later root.
    */
   async #grow(
     before: TreePlan["tree"] | undefined,
@@ -260,7 +260,7 @@ export class Walk {
     return undefined;
   }
 
-  /** The root a checkpoint of this size claims; its signature is verified beside the walk. */
+  /** The root that a checkpoint of this size claims; its signature is verified concurrently. */
   async #signedRoot(note: string): Promise<Hash | undefined> {
     const { findings, origin } = this.#context;
     const size = this.#size;
@@ -341,7 +341,7 @@ export class Walk {
     });
   }
 
-  /** A record about keys gives the ring for the records after it. */
+  /** Applies a key record to the ring. */
   #announce(position: bigint, body: RecordBody): void {
     if (this.#ring === undefined) return;
     this.#ring = applyKeyRecord(this.#ring, position, body);

@@ -5,7 +5,7 @@ import { appendQueueRecordsMax, groupBytesMax, groupRecordsMax } from "../../../
 import type { SigilError } from "../../../src/errors.ts";
 import type { Appended, SignedUnit, UnitOutcome } from "../../../src/ledger/append/commit.ts";
 import { prepareRecord, type PreparedRecord, type SignedRecord } from "../../../src/ledger/append/prepare.ts";
-import { GroupFailed, Sequencer } from "../../../src/ledger/append/sequencer.ts";
+import { BatchFailed, Sequencer } from "../../../src/ledger/append/sequencer.ts";
 import { faultOf, userBody } from "../../contract/memory-ledger.ts";
 
 const record = prepareRecord(userBody("r"));
@@ -36,7 +36,7 @@ const createBench = () => {
       const gate = Promise.withResolvers<SigilError | undefined>();
       gates.push(gate);
       const error = await gate.promise;
-      if (error !== undefined) throw new GroupFailed(error);
+      if (error !== undefined) throw new BatchFailed(error);
       return units.map((unit): UnitOutcome => {
         const appended: Appended[] = unit.records.map(({ hash }, index) => ({
           position: position + BigInt(index),
