@@ -1,6 +1,6 @@
 /**
- * Branded byte strings and the few conversions everything else needs. Pure.
- * A brand is made only by its `parse…` function, which checks the length and copies.
+ * Branded byte strings and conversions. Pure. A brand is made only by its `parse…` function, which checks the length
+ * and copies.
  */
 import { invalidField } from "./errors.ts";
 
@@ -20,7 +20,7 @@ const exactly = <B extends Bytes<string>>(raw: Uint8Array, bytes: number, name: 
   if (raw.length !== bytes) {
     invalidField(name, `must be ${bytes} bytes, got ${raw.length}`);
   }
-  // `Uint8Array.from` asks for an iterator and takes four times as long.
+  // `Uint8Array.from` uses an iterator and takes four times as long.
   return new Uint8Array(raw) as Uint8Array as B;
 };
 
@@ -36,7 +36,7 @@ export const parseThumbprint = (raw: Uint8Array): Thumbprint => exactly(raw, 32,
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Below this many characters a loop beats the encoder's set-up. */
+/** For fewer characters a loop is faster than calling TextEncoder. */
 const shortText = 64;
 
 export const utf8Encode = (text: string): Uint8Array => {
@@ -70,7 +70,7 @@ export const equalBytes = (a: Uint8Array, b: Uint8Array): boolean => {
   return true;
 };
 
-/** Bytewise order, a prefix before what it begins. */
+/** Lexicographic byte order; a prefix sorts before longer strings. */
 export const compareBytes = (a: Uint8Array, b: Uint8Array): number => {
   const shared = Math.min(a.length, b.length);
   for (let index = 0; index < shared; index += 1) {
@@ -154,8 +154,8 @@ export const fromBase64Url = (text: string): Uint8Array => {
 };
 
 /**
- * Eight bytes, most significant first: byte order is number order. By hand, because a DataView over a new small array
- * moves it off the heap first, which costs more than all the rest.
+ * Eight bytes, most significant first: byte order is number order. Written by hand: a DataView over a new small array
+ * first moves it off the heap, which dominates the cost.
  */
 export const writeU64be = (bytes: Uint8Array, offset: number, value: bigint): void => {
   const high = Number(value >> 32n);

@@ -1,6 +1,6 @@
 /**
- * What can be wrong with bytes, records, keys, proofs and statements, as one closed union, and the exception that
- * carries it. Pure. An error never holds a payload, a key or a secret: names, numbers and rules only.
+ * Errors of bytes, records, keys, proofs and statements, as one closed union, and the exception that carries them.
+ * Pure. An error never holds a payload, a key or a secret: names, numbers and rules only.
  */
 
 export type CoreError =
@@ -17,30 +17,30 @@ export type CoreError =
   | { readonly kind: "invalidField"; readonly field: string; readonly rule: string }
   | { readonly kind: "leafOutOfRange"; readonly leafIndex: bigint; readonly treeSize: bigint }
   | { readonly kind: "sizeOutOfRange"; readonly size: bigint; readonly treeSize: bigint }
-  /** A stored record that fails its own proof. `step` is the verification step that failed. */
+  /** A stored record that fails verification. `step` is the verification step that failed. */
   | {
       readonly kind: "recordCorrupt";
       readonly position: bigint;
       readonly step: string;
       readonly rule: string;
-      /** Of the record, where an index names it. */
+      /** Id of the record, if an index names it. */
       readonly id?: string;
     }
-  /** `reason` names the outcome, PROPOSAL_WITHDRAWN for one. */
+  /** `reason` names the outcome, for example PROPOSAL_WITHDRAWN. */
   | {
       readonly kind: "proposalEnded";
       readonly reason: string;
       readonly proposal: string;
       readonly outcome: string;
     }
-  /** A statement that is nobody's, or nobody's who may attest. `reason` is stable; docs/spec/quorum.md lists them. */
+  /** A statement whose signer is unknown or may not attest. `reason` is stable; docs/spec/quorum.md lists them. */
   | { readonly kind: "attestationForged"; readonly reason: string; readonly rule: string }
-  /** A statement of somebody who has said so before. */
+  /** A statement by a witness that has already attested. */
   | { readonly kind: "attestationRepeated"; readonly reason: string; readonly rule: string }
-  /** A good statement that does not count for this proposal, or a commit that cannot be. */
+  /** A valid statement that does not count for this proposal, or a commit that is not possible. */
   | { readonly kind: "attestationRefused"; readonly reason: string; readonly rule: string };
 
-/** The sentence a person reads: what is wrong, where, and the rule. */
+/** The message for people: what is wrong, where, and the rule. */
 export const describeCoreError = (error: CoreError): string => {
   switch (error.kind) {
     case "malformedCbor":
@@ -89,11 +89,11 @@ export const fail = (error: CoreError, options?: ErrorOptions): never => {
   throw new Fault(error, describeCoreError(error), options);
 };
 
-/** What a field of a request, or a value that stands for one, breaks. @throws Fault always: invalidField. */
+/** Refuses a request field, or a value that stands for one. @throws Fault always: invalidField. */
 export const invalidField = (field: string, rule: string, options?: ErrorOptions): never =>
   fail({ kind: "invalidField", field, rule }, options);
 
-/** For our own bugs, never for bytes from outside. */
+/** For internal invariants, never for external input. */
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`);
 }

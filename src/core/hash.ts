@@ -1,2 +1,2 @@
-/** SHA-256: by OpenSSL under Node, in JavaScript elsewhere; the same bytes. Pure. */
+/** SHA-256: by OpenSSL under Node, in JavaScript elsewhere. Pure. */
 export { sha256 } from "#crypto";

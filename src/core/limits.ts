@@ -1,8 +1,8 @@
-/** Every bound of the formats and of what verifies them, with its unit and its reason. Pure. */
+/** Limits of the formats and of their verification, with units and reasons. Pure. */
 
-/** One canonical value; a record larger than this belongs in an object store. */
+/** Size of one canonical value; larger data belongs in an object store. */
 export const cborBytesMax = 1 << 20;
-/** Nesting of a canonical value; deep enough for people, shallow enough for any stack. */
+/** Nesting of a canonical value; shallow enough for recursion on any stack. */
 export const cborDepthMax = 16;
 /** Entries of one map or array. */
 export const cborEntriesMax = 4096;
@@ -12,7 +12,7 @@ export const tenantBytesMax = 63;
 export const kindBytesMax = 255;
 export const labelBytesMax = 255;
 export const linksMax = 64;
-/** Attributes of a principal, and texts of one that is a list: facts about somebody, not a document. */
+/** Attributes of a principal, and texts of a list attribute: short facts, not documents. */
 export const attributesMax = 64;
 export const attributeNameBytesMax = 64;
 export const attributeBytesMax = 512;
@@ -22,11 +22,11 @@ export const schemaVersionMax = 65_535;
 /** Merkle tile width: 2^8 hashes, C2SP tlog-tiles. */
 export const tileHeight = 8;
 export const tileHashesMax = 1 << tileHeight;
-/** Texts whose match a table of globs remembers; each as long as a target may be. */
+/** Cached lookups of a glob table; each text is as long as a target may be. */
 export const globFindsMax = 1024;
 export const actionBytesMax = 128;
 export const targetBytesMax = 512;
-/** Of a principal's id inside a record id; a longer one is enrolled by its digest. */
+/** A principal's id within a record id; longer ids are enrolled by digest. */
 export const principalIdBytesMax = 200;
 export const sessionBytesMax = 128;
 /** Entries of a model's action or target table. */
@@ -35,18 +35,18 @@ export const modelTableEntriesMax = 1024;
 export const treeSizeMax = 2n ** 64n - 1n;
 /** A checkpoint with every witness on it; 64 leaves room above the 16 that C2SP signed-note asks for. */
 export const noteSignaturesMax = 64;
-/** Room for that many post-quantum signatures of about 5 kB each, in base64. */
+/** Fits that many post-quantum signatures of about 5 kB each, in base64. */
 export const noteBytesMax = 512 << 10;
 /** Highest tile level in a path, C2SP tlog-tiles. */
 export const tileLevelMax = 63;
-/** Parsed public keys held for verifying: signing keys, witnesses and the busiest principals. */
+/** Cached parsed public keys: signing keys, witnesses and the busiest principals. */
 export const verifyKeysMax = 4096;
 /**
- * Accepted signatures that are remembered, of own keys and of foreign ones each: a megabyte, and a busy tenant's
+ * Cached accepted signatures, separately for own and foreign keys: about a megabyte, enough for a busy tenant's
  * records.
  */
 export const acceptedSignaturesMax = 8192;
-/** A day: the longest sliding window a model may ask for. */
+/** One day: the longest sliding window of a model. */
 export const rateWindowMsMax = 86_400_000;
-/** The highest number of checks in a window that a model may ask for. */
+/** The highest rate limit of a model, in checks per window. */
 export const rateLimitMax = 1_000_000;

@@ -1,6 +1,6 @@
 /**
- * Canonical CBOR: RFC 8949 §4.2.1 narrowed until each value has one encoding and each encoding one value. Pure.
- * Source: docs/spec/record.md §1. At most 1 MiB, 16 containers deep, 4,096 entries a container.
+ * Canonical CBOR: a profile of RFC 8949 §4.2.1 in which values and encodings correspond one to one. Pure. Source:
+ * docs/spec/record.md §1. At most 1 MiB, 16 containers deep, 4,096 entries a container.
  */
 import { CborReader } from "./decode.ts";
 import { encodeWith } from "./encode.ts";
@@ -18,7 +18,7 @@ export const cborEncode = (value: CborValue): Uint8Array => encodeWith((writer) 
 export const cborDecode = (bytes: Uint8Array): CborValue =>
   new CborReader(bytes, "textKeys").only() as CborValue;
 
-/** `cborEncode` for a COSE header: a Map, also inside, with text or integer keys. @throws unencodableValue. */
+/** `cborEncode` for a COSE header: all maps are Maps with text or integer keys. @throws unencodableValue. */
 export const cborEncodeHeader = (header: HeaderMap): Uint8Array =>
   encodeWith((writer) => writer.headerValue(header));
 

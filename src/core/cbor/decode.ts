@@ -1,6 +1,6 @@
 /**
- * The decoding half of canonical CBOR. Pure. Every refusal is malformedCbor with the offset of the item at fault and
- * one of `cborRules`. Nothing is allocated by a claimed length before the bytes behind the claim are known to exist.
+ * The decoding half of canonical CBOR. Pure. Every error is malformedCbor with the offset of the offending item and one
+ * of `cborRules`. A length is checked against the remaining input before anything is allocated for it.
  */
 import { utf8Decode } from "../bytes.ts";
 import type { CborValue, HeaderValue } from "./value.ts";
@@ -33,10 +33,10 @@ export const cborRules = {
 type Item = CborValue | HeaderValue | readonly Item[];
 type KeyRule = "textKeys" | "headerKeys";
 
-/** Above this a call to TextDecoder costs less than joining characters. */
+/** For more bytes TextDecoder is faster than joining characters. */
 const joinedTextBytesMax = 24;
 
-/** Recently read short keys, by a hash of their bytes: an equal key is the same string and is not built again. */
+/** Cache of short keys by a hash of their bytes, so that repeated keys reuse one string. */
 const knownKeySlots = 1024;
 const knownKeyBytesMax = 32;
 const knownKeys: (string | undefined)[] = Array.from({ length: knownKeySlots }, () => undefined);
@@ -77,7 +77,7 @@ export class CborReader {
     return this.#at;
   }
 
-  /** One value and nothing after it. */
+  /** Reads one value and requires the end of input. */
   only(): Item {
     const value = this.value();
     this.done();
@@ -88,14 +88,14 @@ export class CborReader {
     if (this.#at !== this.#end) this.#refuse(this.#at, cborRules.trailing);
   }
 
-  /** The next byte when it is `expected`, which is then consumed. */
+  /** Consumes the next byte if it is `expected`. @returns whether it was. */
   take(expected: number): boolean {
     if (this.#at >= this.#end || this.#bytes[this.#at] !== expected) return false;
     this.#at += 1;
     return true;
   }
 
-  /** A byte string as its range in the input, or null when something else comes next. */
+  /** Reads a byte string as its range in the input; null if the next item is something else. */
   byteRange(): { readonly start: number; readonly end: number } | null {
     const start = this.#at;
     if (start >= this.#end) return this.#refuse(start, cborRules.truncated);
@@ -179,7 +179,7 @@ export class CborReader {
     return high * 0x1_0000 + (((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0));
   }
 
-  /** The length of a string, all of whose bytes are there. */
+  /** Reads a string's length; the input is known to hold that many bytes. */
   #length(start: number, info: number): number {
     const length = this.#argument(start, info);
     if (length < 0 || length > this.#end - this.#at) this.#refuse(start, cborRules.truncated);
@@ -242,7 +242,7 @@ export class CborReader {
     return text;
   }
 
-  /** The count of a container, entered: each entry has at least `entryBytes` bytes left for it. */
+  /** Enters a container and returns its count; the input has at least `entryBytes` bytes for each entry. */
   #enter(start: number, info: number, entryBytes: number): number {
     const count = this.#argument(start, info);
     if (count < 0 || count > cborEntriesMax) this.#refuse(start, cborRules.tooMany);
@@ -307,7 +307,7 @@ export class CborReader {
       if (difference > 0) return;
       if (difference < 0) this.#refuse(key, cborRules.keyOrder);
     }
-    // Equal as far as both go: heads carry the length, so neither is a prefix of the other.
+    // The keys are equal: heads carry the length, so neither key is a proper prefix of the other.
     this.#refuse(key, cborRules.keyTwice);
   }
 

@@ -1,6 +1,6 @@
 /**
- * The encoding half of canonical CBOR. Pure. The output grows to 1 MiB and no further; a cycle ends at the depth limit.
- * Short ASCII text is copied by hand and small maps sorted in place, because records are mostly that.
+ * The encoding half of canonical CBOR. Pure. The output is at most 1 MiB; a cyclic value fails at the depth limit. Fast
+ * paths for short ASCII text and small maps, which dominate records.
  */
 import { compareBytes, utf8Encode } from "../bytes.ts";
 import type { CborMap, CborValue, HeaderMap, HeaderValue } from "./value.ts";
@@ -8,16 +8,16 @@ import { fail } from "../errors.ts";
 import { halfBits, singleBits } from "./float.ts";
 import { cborBytesMax, cborDepthMax, cborEntriesMax } from "../limits.ts";
 
-/** Above this a call to TextEncoder costs less than the loop. */
+/** For more units TextEncoder is faster than the loop. */
 const loopedTextUnitsMax = 48;
-/** Above this the engine's sort beats insertion. */
+/** For more keys the engine's sort is faster than insertion sort. */
 const insertionSortKeysMax = 24;
 /**
- * Encodings are cut one after another from chunks of this size, and a cut is never written again: memory of its own for
- * each would cost more than encoding it.
+ * Encodings are allocated consecutively from chunks of this size, and never written again: a separate allocation for
+ * each would cost more than the encoding.
  */
 const chunkBytes = 64 << 10;
-/** With less room than this left, a new chunk is begun. */
+/** A new chunk is allocated if less than this is left. */
 const roomBytesMin = 2048;
 /** The longest head: one byte and a 64-bit argument. */
 const headBytesMax = 9;
@@ -30,13 +30,13 @@ const isAscii = (text: string): boolean => {
   return true;
 };
 
-/** The order of the encoded forms of two ASCII keys: the head orders by length first. */
+/** Order of the encodings of two ASCII keys: by length first, which is in the head. */
 const compareAsciiKeys = (a: string, b: string): number => a.length - b.length || (a < b ? -1 : 1);
 
 const sortKeys = (keys: string[]): string[] => {
   for (const key of keys) {
     if (!isAscii(key)) {
-      // UTF-16 order differs from UTF-8 order above the surrogates, so bytes decide.
+      // UTF-16 order differs from UTF-8 order above the surrogates, so compare bytes.
       const encoded = keys.map((text) => ({ text, bytes: utf8Encode(text) }));
       encoded.sort((a, b) => a.bytes.length - b.bytes.length || compareBytes(a.bytes, b.bytes));
       return encoded.map(({ text }) => text);
@@ -63,12 +63,12 @@ export class CborWriter {
   #depth = 0;
   readonly #path: (string | number)[] = [];
 
-  /** @param room to write in; outgrown, it is left as it is. */
+  /** @param room buffer to write to; replaced by a larger one if it is too small. */
   constructor(room: Uint8Array) {
     this.#buffer = room;
   }
 
-  /** The bytes so far: a cut from the room, or memory of their own when they outgrew it. */
+  /** The encoded bytes: a subarray of the given room, or of a larger buffer. */
   finish(): Uint8Array {
     if (this.#at > cborBytesMax) this.#refuse(`is longer than ${cborBytesMax} bytes`);
     return this.#isGrown ? this.#buffer.slice(0, this.#at) : this.#buffer.subarray(0, this.#at);
@@ -159,7 +159,7 @@ export class CborWriter {
   #array(values: readonly (CborValue | HeaderValue)[], inHeader: boolean): void {
     this.#enter(4, values.length);
     const depth = this.#depth;
-    // An index loop: holes in a sparse array are met as undefined and refused.
+    // An index loop, so that holes of a sparse array are seen as undefined and refused.
     for (let index = 0; index < values.length; index += 1) {
       this.#path[depth - 1] = index;
       if (inHeader) this.headerValue(values[index] as HeaderValue);
@@ -207,7 +207,7 @@ export class CborWriter {
     this.#depth -= 1;
   }
 
-  /** The encoding of a key alone, leaving the output as it was. */
+  /** Encodes a key separately, without changing the output. */
   #aside(key: number | bigint | string): Uint8Array {
     const start = this.#at;
     this.value(key);
@@ -273,7 +273,7 @@ export class CborWriter {
     this.#depth += 1;
   }
 
-  /** Makes room. `bytes` may be up to a head more than is written, hence the slack before the limit bites. */
+  /** Makes room. `bytes` may exceed what is written by up to a head, hence the slack in the limit. */
   #reserve(bytes: number): void {
     const needed = this.#at + bytes;
     if (needed <= this.#buffer.length) return;
@@ -298,7 +298,7 @@ let chunk = new Uint8Array(chunkBytes);
 let usedBytes = 0;
 let isWriting = false;
 
-/** Runs `write` over what is left of the chunk; a call from inside another (a getter) gets room of its own. */
+/** Runs `write` on the rest of the chunk; a nested call (from a getter) gets a separate buffer. */
 export const encodeWith = (write: (writer: CborWriter) => void): Uint8Array => {
   if (isWriting) {
     const inner = new CborWriter(new Uint8Array(512));

@@ -8,7 +8,7 @@ export const singleBits = (value: number): number => {
   return cell.getUint32(0);
 };
 
-/** The half precision bits of a finite value, or -1 when half precision would change it. */
+/** The half precision bits of a finite value, or -1 if it has no exact half precision form. */
 export const halfBits = (value: number): number => {
   const bits = singleBits(value);
   if (cell.getFloat32(0) !== value) return -1;

@@ -1,4 +1,4 @@
-/** Canonical CBOR: what others use of it. Pure. */
+/** Exports of canonical CBOR. Pure. */
 export {
   type CborMap,
   type CborValue,

@@ -1,4 +1,4 @@
-/** A canonical value as JSON sees it: byte strings as base64 text, integers beyond 2^53 as decimal text. Pure. */
+/** A canonical value as plain JSON: byte strings as base64 text, integers beyond 2^53 as decimal text. Pure. */
 import { toBase64 } from "../bytes.ts";
 import type { CborValue } from "./cbor.ts";
 

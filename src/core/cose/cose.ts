@@ -1,7 +1,6 @@
 /**
- * COSE_Sign1 statements (RFC 9052 §4.2) in the one shape this project signs, and key thumbprints (RFC 9679). Pure.
- * Source: docs/spec/record.md §3. A statement has exactly one encoding; whatever any COSE library accepts beyond it is
- * refused here.
+ * COSE_Sign1 statements (RFC 9052 §4.2) in the profile that Sigil signs, and key thumbprints (RFC 9679). Pure. Source:
+ * docs/spec/record.md §3. A statement has exactly one encoding; any other COSE encoding is refused.
  */
 import { sha256 } from "../hash.ts";
 import {
@@ -21,7 +20,7 @@ export const recordContentType = "application/vnd.sigil.record.v1+cbor";
 export const attestationContentType = "application/vnd.sigil.attestation.v1+cbor";
 export type ContentType = typeof recordContentType | typeof attestationContentType;
 
-/** What a protected header says. `subject` is `<tenant>/<space>/<id>`, or a proposal's id in an attestation. */
+/** Content of a protected header. `subject` is `<tenant>/<space>/<id>`, or a proposal's id in an attestation. */
 export interface ProtectedHeader {
   readonly contentType: ContentType;
   readonly kid: Thumbprint;
@@ -36,7 +35,7 @@ export interface Statement extends ProtectedHeader {
   readonly signature: Signature;
 }
 
-/** Why a statement is refused, where canonical CBOR has no say. */
+/** Reasons for refusing a statement, beyond those of canonical CBOR. */
 export const coseRules = {
   tag: "must begin with tag 18",
   fields: "must be an array of four",
@@ -117,7 +116,7 @@ export const encodeStatement = (parts: {
 const asHeaderMap = (value: HeaderValue | undefined, entries: number): HeaderMap | null =>
   value instanceof Map && value.size === entries ? (value as HeaderMap) : null;
 
-/** The whole header or nothing: alg, content type, kid and claims, no key missing and none besides. */
+/** Parses the header, which has exactly alg, content type, kid and claims. */
 const parseProtected = (protectedBytes: Uint8Array): ProtectedHeader => {
   const header = asHeaderMap(decodeProtected(protectedBytes), 4);
   if (header === null) return refuse(coseRules.header);
@@ -140,7 +139,7 @@ const parseProtected = (protectedBytes: Uint8Array): ProtectedHeader => {
   return { contentType, kid: parseThumbprint(kid), origin, subject };
 };
 
-/** Offsets inside the header mean nothing to a reader of the statement, so its rule is named as a COSE fault. */
+/** An offset inside the header is meaningless for the statement, so CBOR errors are reported as malformedCose. */
 const decodeProtected = (protectedBytes: Uint8Array): HeaderValue => {
   try {
     return cborDecodeHeader(protectedBytes);
@@ -157,8 +156,9 @@ const decodeProtected = (protectedBytes: Uint8Array): HeaderValue => {
 };
 
 /**
- * The statement and what its header says; the signature is not verified here.
- * @throws malformedCose for the shape, malformedCbor for heads that are not canonical, cut short or followed by more.
+ * Parses a statement and its header; does not verify the signature.
+ * @throws malformedCose for the shape, malformedCbor for heads that are not canonical, truncated or followed by more
+ * bytes.
  */
 export const parseStatement = (bytes: Uint8Array): Statement => {
   const reader = new CborReader(bytes, "headerKeys");

@@ -1,4 +1,4 @@
-/** COSE statements and key thumbprints: what others use of them. Pure. */
+/** Exports of COSE statements and key thumbprints. Pure. */
 export {
   type ContentType,
   type Statement,

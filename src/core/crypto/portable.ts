@@ -1,7 +1,7 @@
 /**
- * `#crypto` where there is no OpenSSL, as in a browser: SHA-256 and Ed25519 in JavaScript. Pure. Beside the strict
- * implementation stands the equation written out, so that a foreign signature is accepted here exactly when it is under
- * Node. Source: RFC 8032 §5.1.7; SBS 2020, "Taming the many EdDSAs".
+ * `#crypto` without OpenSSL, as in a browser: SHA-256 and Ed25519 in JavaScript. Pure. Besides the strict
+ * implementation the verification equation is implemented directly, so that a foreign signature is accepted here
+ * exactly when it is under Node. Source: RFC 8032 §5.1.7; SBS 2020, "Taming the many EdDSAs".
  */
 import { Point } from "@noble/ed25519";
 import { sha256 as nobleSha256, sha512 } from "@noble/hashes/sha2.js";
@@ -17,11 +17,11 @@ const order = 2n ** 252n + 27742317777372353535851937790883648493n;
 const littleEndian = (bytes: Uint8Array): bigint =>
   bytes.reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
 
-/** A point times a scalar that may be zero, in time that depends on the scalar: nothing here is secret. */
+/** Scalar multiplication, also by zero. Not constant-time: nothing here is secret. */
 const times = (point: Point, scalar: bigint): Point =>
   scalar === 0n ? Point.ZERO : point.multiply(scalar, false);
 
-/** R as it must have been, [S]B − [k]A, byte for byte; R and A canonical and neither of small order. */
+/** Checks R = [S]B − [k]A byte for byte; R and A must be canonical and not of small order. */
 const equationHolds = (publicKey: PublicKey, message: Uint8Array, signature: Uint8Array): boolean => {
   const r = signature.subarray(0, pointBytes);
   const s = littleEndian(signature.subarray(pointBytes));
@@ -33,7 +33,7 @@ const equationHolds = (publicKey: PublicKey, message: Uint8Array, signature: Uin
   return equalBytes(expected.toBytes(), r);
 };
 
-/** What cannot be parsed is false, as everything that does not verify. */
+/** Returns false also for input that cannot be parsed. */
 export const verifyEquation: Verify = (publicKey, message, signature) => {
   try {
     return Promise.resolve(
@@ -47,5 +47,5 @@ export const verifyEquation: Verify = (publicKey, message, signature) => {
 /** For signatures made by a deployment's own keys. */
 export const verifyOwn: Verify = verifyStrict;
 
-/** Who must accept a foreign signature. */
+/** Verifiers that must all accept a foreign signature. */
 export const foreignVerifiers: readonly Verify[] = [verifyEquation, verifyStrict];

@@ -1,7 +1,4 @@
-/**
- * Ed25519 to the letter of RFC 8032, by a pure-JavaScript implementation: canonical points, no key of small order.
- * Pure.
- */
+/** Strict RFC 8032 Ed25519 verification in JavaScript: canonical points, no key of small order. Pure. */
 import { verifyAsync } from "@noble/ed25519";
 import type { PublicKey } from "../bytes.ts";
 

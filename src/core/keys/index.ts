@@ -1,4 +1,4 @@
-/** The key ring, the records about keys, and verifying signatures: what others use of them. Pure. */
+/** Exports of the key ring, key records and signature verification. Pure. */
 export {
   applyKeyRecord,
   isKeyRecord,

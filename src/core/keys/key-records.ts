@@ -1,7 +1,7 @@
 /**
- * The key ring out of the ledger's own records: genesis names the first keys, a `signing_key` record announces the next
- * one of a role, a `key_retirement` record says how long an ended one is believed. Pure. Source: docs/spec/keys.md.
- * The same rules for the ledger that opens, for the inspection, and for a client that knows the genesis hash alone.
+ * The key ring from ledger records: genesis names the first keys, a `signing_key` record announces a role's next key, a
+ * `key_retirement` record limits up to which position an ended key is trusted. Pure. Source: docs/spec/keys.md. Shared
+ * by the opening ledger, fsck, and clients that know only the genesis hash.
  */
 import { toBase64Url, type PublicKey, type Thumbprint } from "../bytes.ts";
 import { coseKeyThumbprint } from "../cose/cose.ts";
@@ -11,13 +11,13 @@ import type { RecordBody } from "../record/record.ts";
 import { keyRetirementPrefix, signingKeyPrefix } from "../record/system.ts";
 import { addKey, emptyRing, retireKey, type KeyRing, type KeyRole } from "./ring.ts";
 
-/** @param serial which key of its role, 2 for the first successor. */
+/** @param serial number of the key within its role, 2 for the first successor. */
 export const signingKeyId = (role: KeyRole, serial: number): string => `${signingKeyPrefix}${role}/${serial}`;
 
 export const keyRetirementId = (thumbprint: Thumbprint): string =>
   `${keyRetirementPrefix}${toBase64Url(thumbprint)}`;
 
-/** The ring as the genesis record alone gives it. */
+/** The ring after the genesis record. */
 export const ringOfGenesis = (payload: GenesisPayload): KeyRing => {
   const { record, checkpoint } = payload.keys;
   const first = (role: KeyRole, publicKey: PublicKey) => ({
@@ -29,7 +29,7 @@ export const ringOfGenesis = (payload: GenesisPayload): KeyRing => {
   return addKey(addKey(emptyRing, first("record", record)), first("checkpoint", checkpoint));
 };
 
-/** Whether a record changes the ring of what comes after it. */
+/** Whether a record changes the ring for later records. */
 export const isKeyRecord = ({ kind, space }: Pick<RecordBody, "kind" | "space">): boolean =>
   space === "system" && (kind === "signing_key" || kind === "key_retirement");
 
@@ -41,7 +41,7 @@ export const nextSigningKeyId = (ring: KeyRing, role: KeyRole): string =>
   signingKeyId(role, nextSerial(ring, role));
 
 /**
- * The ring after a record that stands at `position` and was verified there; any other record leaves it as it is.
+ * The ring after a verified record at `position`; records of other kinds leave it unchanged.
  * @throws malformedRecord, malformedKey for an announcement or a retirement that breaks a rule.
  */
 export const applyKeyRecord = (ring: KeyRing, position: bigint, body: RecordBody): KeyRing => {

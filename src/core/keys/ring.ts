@@ -1,6 +1,6 @@
 /**
- * Which key was valid, for which role, at which position of the ledger. Source: docs/spec/keys.md. Pure.
- * The ring is replayed from genesis and `signing_key` records; a key named inside a record is only a hint.
+ * Which key was valid for which role at which ledger position. Source: docs/spec/keys.md. Pure. The ring is replayed
+ * from genesis and `signing_key` records; a key named in another record is only a hint.
  */
 import { equalBytes, type PublicKey, type Thumbprint } from "../bytes.ts";
 import { fail } from "../errors.ts";
@@ -15,11 +15,11 @@ export type KeyEntry = {
   readonly validFrom: bigint;
   /** The last position it may sign; null while it is the role's newest. */
   readonly validTo: bigint | null;
-  /** From here on a signature by it counts for nothing, whenever it was made; null unless it was retired. */
+  /** Signatures by it at or past this position are invalid; null unless it was retired. */
   readonly retiredFrom: bigint | null;
 };
 
-/** `active` signs; `ended` has a successor; `retired` is an ended one that is no longer believed in full. */
+/** `active` signs; `ended` has a successor; `retired` is ended and trusted only below `retiredFrom`. */
 export type KeyState = "active" | "ended" | "retired";
 
 /** Oldest first. */
@@ -36,8 +36,8 @@ export const newestKey = (ring: KeyRing, role: KeyRole): KeyEntry | undefined =>
   ring.entries.findLast((entry) => entry.role === role);
 
 /**
- * The ring with one more key; the role's key before it ends at the position before `validFrom`.
- * @throws malformedKey when the key is already in the ring, in any role, or does not begin after the one before it.
+ * Adds a key; the role's previous key ends at position `validFrom - 1`.
+ * @throws malformedKey if the key is already in the ring, in any role, or does not begin after its predecessor.
  */
 export const addKey = (ring: KeyRing, added: Omit<KeyEntry, "validTo" | "retiredFrom">): KeyRing => {
   if (ring.entries.some((entry) => equalBytes(entry.thumbprint, added.thumbprint))) {
@@ -56,9 +56,9 @@ export const addKey = (ring: KeyRing, added: Omit<KeyEntry, "validTo" | "retired
 const earlier = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 
 /**
- * The ring with one key believed only below `from`. What it signed before stands: the order of the ledger proves
- * that it is earlier.
- * @throws malformedKey for a key that is not in the ring, is in use, or would be believed longer than it is.
+ * Limits trust in a key to positions below `from`. Earlier signatures stay valid: the ledger's order proves that they
+ * are earlier.
+ * @throws malformedKey for a key that is not in the ring or is in use, or if its trust would be extended.
  */
 export const retireKey = (
   ring: KeyRing,
@@ -86,13 +86,13 @@ export const keyState = (entry: KeyEntry): KeyState => {
 };
 
 /**
- * The role's key in office at a position: of the signatures that this ledger made itself, the signer. Who was retired
- * afterwards held the office all the same; `findSigner` says who is believed.
+ * The role's key that signed at a position, whether or not it was retired later; `findSigner` says whether it is
+ * trusted.
  */
 export const officeHolder = (ring: KeyRing, role: KeyRole, position: bigint): KeyEntry | undefined =>
   ring.entries.findLast((entry) => entry.role === role && entry.validFrom <= position);
 
-/** The entry of `kid` when it may sign for `role` at `position`. */
+/** The entry of `kid` if it may sign for `role` at `position`. */
 export const findSigner = (
   ring: KeyRing,
   role: KeyRole,

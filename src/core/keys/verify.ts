@@ -1,9 +1,9 @@
 /**
- * Verifying Ed25519. Our own signatures by one implementation; a foreign one (witness, caller's enrolment) counts only
- * when two accept it that differ on edge cases: OpenSSL and strict JavaScript under Node, two of JavaScript elsewhere.
- * Pure. What was accepted is remembered by digest, so that the same bytes are not verified again with each read of a
- * record: at most `acceptedSignaturesMax` signatures and `verifyKeysMax` keys. Nothing that was refused is remembered.
- * Source: RFC 8032 §5.1; SBS 2020, "Taming the many EdDSAs".
+ * Ed25519 verification. Own signatures use one implementation; a foreign one (witness, caller's enrolment) is accepted
+ * only by two that differ on edge cases: OpenSSL and strict JavaScript under Node, two JavaScript ones elsewhere. Pure.
+ * Accepted signatures are cached by digest, so that the same bytes are not verified with each read of a record: at most
+ * `acceptedSignaturesMax` signatures and `verifyKeysMax` keys. Refusals are not cached. Source: RFC 8032 §5.1; SBS
+ * 2020, "Taming the many EdDSAs".
  */
 import { Point } from "@noble/ed25519";
 import { foreignVerifiers, sha256, verifyOwn as verifyOwnAnew } from "#crypto";
@@ -14,7 +14,7 @@ import { acceptedSignaturesMax, verifyKeysMax } from "../limits.ts";
 
 export type { Verify } from "../crypto/strict.ts";
 
-/** Each byte a character: hexadecimal digits put together one by one take two kilobytes until somebody reads them. */
+/** One character per byte: a hexadecimal string built by concatenation stays a two-kilobyte rope until it is read. */
 const nameOf = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
 
 const remember = (accepted: Set<string>, name: string, namesMax: number): void => {
@@ -24,15 +24,12 @@ const remember = (accepted: Set<string>, name: string, namesMax: number): void =
 
 const keyBytes = 32;
 
-/**
- * Gives the verifier's answers. Key, signature and message are named together by their SHA-256, which no other three
- * share.
- */
+/** Caches a verifier's positive answers, keyed by the SHA-256 of key, signature and message. */
 export const remembering = (verify: Verify): Verify => {
   const accepted = new Set<string>();
   return async (publicKey, message, signature) => {
     if (signature.length !== signatureBytes) return false;
-    // A copy: what is remembered is what was verified, even if the caller's bytes change meanwhile.
+    // A copy, so that the cached digest is of the bytes verified even if the caller changes them meanwhile.
     const all = concatBytes(publicKey, signature, message);
     const name = nameOf(sha256(all));
     if (accepted.has(name)) return true;
@@ -49,7 +46,7 @@ export const remembering = (verify: Verify): Verify => {
 /** For signatures made by this deployment's keys. */
 export const verifyOwn: Verify = remembering(verifyOwnAnew);
 
-/** True only when every implementation says so. */
+/** True only if every implementation accepts. */
 export const verifyByAll =
   (verifiers: readonly Verify[]): Verify =>
   async (publicKey, message, signature) => {
@@ -59,7 +56,7 @@ export const verifyByAll =
     return verifiers.length > 0;
   };
 
-/** For everybody else's signatures. Costs milliseconds. */
+/** For foreign signatures. Takes milliseconds. */
 export const verifyForeign: Verify = remembering(verifyByAll(foreignVerifiers));
 
 const parsePoint = (raw: PublicKey): Point => {
@@ -76,8 +73,8 @@ const parsePoint = (raw: PublicKey): Point => {
 const fitKeys = new Set<string>();
 
 /**
- * A key fit to be enrolled: 32 bytes, canonical (y < p, no negative zero), on the curve, in the prime-order group.
- * A key of small order accepts signatures nobody made; a key with a torsion part makes verifiers disagree.
+ * A key that may be enrolled: 32 bytes, canonical (y < p, no negative zero), on the curve, in the prime-order group. A
+ * small-order key accepts forged signatures; a torsion component makes verifiers disagree.
  * @throws malformedKey naming the rule.
  */
 export const checkPublicKey = (raw: Uint8Array): PublicKey => {

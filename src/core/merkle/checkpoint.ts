@@ -1,6 +1,6 @@
 /**
- * Checkpoints, C2SP tlog-checkpoint: `origin`, size, root, each on its line, as a signed note. Pure: the functions
- * that sign and verify are arguments. Source: docs/spec/ledger.md §4. Bounds are those of a note.
+ * Checkpoints, C2SP tlog-checkpoint: lines of `origin`, size and root, as a signed note. Pure: signing and verifying
+ * functions are arguments. Source: docs/spec/ledger.md §4. Limits are those of a note.
  */
 import { fromBase64, parseHash, parseSignature, toBase64, utf8Encode } from "../bytes.ts";
 import type { Hash, PublicKey, Signature } from "../bytes.ts";
@@ -12,7 +12,7 @@ export interface Checkpoint {
   readonly origin: string;
   readonly size: bigint;
   readonly root: Hash;
-  /** Opaque further lines of other logs, none of them empty; absent when there are none. Sigil writes none. */
+  /** Opaque extension lines of other logs, each non-empty; absent if there are none. Sigil writes none. */
   readonly extensions?: readonly string[];
 }
 
@@ -24,7 +24,7 @@ export interface CheckpointSigner {
   readonly sign: Sign;
 }
 
-/** Whom the reader trusts, known beforehand: never taken from the note. */
+/** The log that the reader trusts, known in advance; never taken from the note. */
 export interface TrustedLog {
   readonly origin: string;
   readonly publicKey: PublicKey;
@@ -35,7 +35,7 @@ const malformed = (rule: string): never => fail({ kind: "malformedCheckpoint", r
 
 const parseSize = (text: string): bigint => {
   if (!/^(?:0|[1-9][0-9]*)$/.test(text)) malformed("size must be decimal without leading zeroes");
-  // The length first: converting a long number costs more than its length.
+  // Check the length first: conversion is superlinear in the length.
   if (text.length > 20 || BigInt(text) > treeSizeMax) malformed("size must be a uint64");
   return BigInt(text);
 };
@@ -63,7 +63,7 @@ export const parseCheckpoint = (text: string): Checkpoint => {
   return extensions.length === 0 ? { origin, size, root } : { origin, size, root, extensions };
 };
 
-/** The unsigned text, ending in a newline. @throws malformedCheckpoint when it would not parse back. */
+/** The unsigned text, ending in a newline. @throws malformedCheckpoint if it would not parse back. */
 export const formatCheckpoint = (checkpoint: Checkpoint): string => {
   const lines = [
     checkpoint.origin,
@@ -78,7 +78,7 @@ export const formatCheckpoint = (checkpoint: Checkpoint): string => {
 };
 
 /**
- * @returns the whole note, signed under the origin's name. @throws malformedCheckpoint when the origin is no key name.
+ * @returns the note, signed under the origin's name. @throws malformedCheckpoint if the origin is not a valid key name.
  */
 export const signCheckpoint = async (checkpoint: Checkpoint, signer: CheckpointSigner): Promise<string> => {
   const text = formatCheckpoint(checkpoint);
@@ -88,8 +88,8 @@ export const signCheckpoint = async (checkpoint: Checkpoint, signer: CheckpointS
 };
 
 /**
- * The checkpoint of a note that the trusted log signed. Signatures of other keys are ignored; every one that names
- * this key must verify.
+ * Verifies a note and returns its checkpoint. Signatures by other keys are ignored; each that names this key must
+ * verify.
  * @throws malformedCheckpoint.
  */
 export const verifyCheckpoint = async (note: string, log: TrustedLog): Promise<Checkpoint> => {

@@ -28,7 +28,10 @@ const TIME_SECONDS_MAX = 2n ** 63n - 1n;
 
 const malformed = (rule: string): never => fail({ kind: "malformedCheckpoint", rule });
 
-/** The bytes a cosigner signs. `text` is the checkpoint's, with its last newline. @throws malformedCheckpoint. */
+/**
+ * The bytes that a cosigner signs. `text` is the checkpoint's, including its final newline. @throws
+ * malformedCheckpoint.
+ */
 export const cosignatureMessage = (text: string, timeSeconds: bigint): Uint8Array => {
   if (timeSeconds < 0n || timeSeconds > TIME_SECONDS_MAX) {
     malformed("a cosignature's time must be below 2^63 seconds");
@@ -49,8 +52,8 @@ export const signCosignature = async (
 };
 
 /**
- * Every cosignature that names this key must verify.
- * @returns the newest time it states, in seconds. @throws malformedCheckpoint.
+ * Verifies every cosignature that names this key. @returns the newest time stated, in seconds. @throws
+ * malformedCheckpoint.
  */
 export const verifyCosignature = async (note: Note, cosigner: TrustedCosigner): Promise<bigint> => {
   const own = signaturesBy(note, cosigner.name, cosignatureKeyId(cosigner.name, cosigner.publicKey));
@@ -69,7 +72,7 @@ export const verifyCosignature = async (note: Note, cosigner: TrustedCosigner): 
   return newestSeconds;
 };
 
-/** Under which name a witness of a deployment cosigns: whoever knows the registry knows every cosigner's key. */
+/** The key name under which a witness of a deployment cosigns; the registry gives its public key. */
 export const cosignerName = (origin: string, witness: string): string => `${origin}/witness/${witness}`;
 
 /** A cosigner that a note names, and the newest time it states. */
@@ -79,8 +82,8 @@ export interface Cosigned {
 }
 
 /**
- * Those of the cosigners whom the note names. Lines of others say nothing.
- * @throws malformedCheckpoint when a line that names one of them does not verify.
+ * Verifies the cosigners that the note names; lines of other keys are ignored.
+ * @throws malformedCheckpoint if a line that names one of them does not verify.
  */
 export const verifyCosigners = async (
   note: Note,

@@ -1,6 +1,6 @@
 /**
- * Leaf, node and empty-tree hashes of RFC 6962 §2.1 with SHA-256. Pure. Two hashed lengths: 1 + entry, and 65 bytes.
- * The prefix byte keeps a node from ever passing as a leaf.
+ * Leaf, node and empty-tree hashes of RFC 6962 §2.1 with SHA-256. Pure. Input lengths: 1 + entry for leaves, 65 for
+ * nodes. The prefix byte separates the domains, so that a node cannot pass as a leaf.
  */
 import { sha256 } from "../hash.ts";
 import type { Hash } from "../bytes.ts";

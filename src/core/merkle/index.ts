@@ -1,4 +1,4 @@
-/** The tree, its proofs, and signed checkpoints: what others use of them. Pure. */
+/** Exports of the tree, its proofs and signed checkpoints. Pure. */
 export { type Checkpoint, parseCheckpoint, signCheckpoint, verifyCheckpoint } from "./checkpoint.ts";
 export { cosignerName, signCosignature, verifyCosignature, verifyCosigners } from "./cosignature.ts";
 export { leafHash } from "./hash.ts";

@@ -10,16 +10,16 @@ import { noteBytesMax, noteSignaturesMax } from "../limits.ts";
 
 export interface NoteSignature {
   readonly name: string;
-  /** 4 bytes. With the name it says which key signed and how. */
+  /** 4 bytes. Together with the name identifies key and algorithm. */
   readonly keyId: Uint8Array;
-  /** What the algorithm gives, at least one byte; 64 for Ed25519. */
+  /** The signature, at least one byte; 64 for Ed25519. */
   readonly signature: Uint8Array;
 }
 
 export interface Note {
-  /** Ends in a newline. What a signature covers. */
+  /** The signed text, ending in a newline. */
   readonly text: string;
-  /** In their order, those of unknown keys included. */
+  /** In order, including those by unknown keys. */
   readonly signatures: readonly NoteSignature[];
 }
 
@@ -32,7 +32,7 @@ const SIGNATURE_PREFIX = "\u2014 ";
 
 const malformed = (rule: string): never => fail({ kind: "malformedCheckpoint", rule });
 
-// Everything below the space but the newline. DEL and the C1 range are allowed: the source forbids no more.
+// Control characters below space except newline. DEL and C1 are allowed, as by C2SP signed-note.
 const holdsControl = (text: string): boolean => {
   for (let index = 0; index < text.length; index += 1) {
     const unit = text.charCodeAt(index);
@@ -41,7 +41,7 @@ const holdsControl = (text: string): boolean => {
   return false;
 };
 
-/** What any note text obeys. @throws malformedCheckpoint. */
+/** Checks a note's text. @throws malformedCheckpoint. */
 export const checkNoteText = (text: string): void => {
   if (text.length > noteBytesMax || utf8Encode(text).length > noteBytesMax) {
     malformed(`must be at most ${noteBytesMax} bytes`);
@@ -51,7 +51,7 @@ export const checkNoteText = (text: string): void => {
   if (!text.endsWith("\n")) malformed("must end in a newline");
 };
 
-/** @throws malformedCheckpoint unless the name can stand in a signature line. */
+/** @throws malformedCheckpoint unless the name is valid in a signature line. */
 export const checkKeyName = (name: string): void => {
   if (name === "" || /[\p{White_Space}+]/u.test(name)) {
     malformed("a key name must be non-empty, without white space and plus signs");
@@ -97,7 +97,7 @@ export const parseNote = (note: string): Note => {
   return { text: note.slice(0, blank + 1), signatures: lines.map(parseSignatureLine) };
 };
 
-/** @throws malformedCheckpoint when the result would not parse back. */
+/** @throws malformedCheckpoint if the result would not parse back. */
 export const formatNote = (note: Note): string => {
   checkNoteText(note.text);
   if (note.signatures.length === 0) malformed("must have at least one signature");
@@ -130,6 +130,6 @@ export const noteKeyId = (name: string, publicKey: PublicKey): Uint8Array =>
 export const cosignatureKeyId = (name: string, publicKey: PublicKey): Uint8Array =>
   keyIdOf(name, NOTE_COSIGNATURE, publicKey);
 
-/** The note's signatures that claim to be by that key, which may be none. */
+/** The note's signatures that claim to be by that key; may be empty. */
 export const signaturesBy = (note: Note, name: string, keyId: Uint8Array): readonly NoteSignature[] =>
   note.signatures.filter((line) => line.name === name && equalBytes(line.keyId, keyId));

@@ -1,6 +1,6 @@
 /**
- * Inclusion and consistency proofs, RFC 6962 §2.1.1 and §2.1.2. Pure: hashes come through a function.
- * Source: docs/spec/ledger.md §3. At most 64 hashes for inclusion, 65 for consistency; one read a proof.
+ * Inclusion and consistency proofs, RFC 6962 §2.1.1 and §2.1.2. Pure: hashes are read by a function argument. Source:
+ * docs/spec/ledger.md §3. At most 64 hashes for inclusion, 65 for consistency; one read per proof.
  */
 import { equalBytes, parseHash } from "../bytes.ts";
 import type { Hash } from "../bytes.ts";
@@ -10,13 +10,13 @@ import { emptyRoot, nodeHash } from "./hash.ts";
 import { foldRight, subtreesOf } from "./tree.ts";
 import type { NodeCoordinate } from "./tree.ts";
 
-/** Hashes of complete subtrees only, in the order asked. Rejects when one is missing. */
+/** Reads hashes of complete subtrees, in the order requested. Rejects if one is missing. */
 export type ReadHashes = (nodes: readonly NodeCoordinate[]) => Promise<readonly Hash[]>;
 
-/** `rule` says which rule the proof breaks. */
+/** `rule` is the rule that the proof breaks. */
 export type ProofOutcome = { readonly kind: "ok" } | { readonly kind: "refused"; readonly rule: string };
 
-/** Bytes from outside: lengths are checked here. */
+/** Untrusted input: lengths are checked here. */
 export interface InclusionClaim {
   readonly leafIndex: bigint;
   readonly treeSize: bigint;
@@ -34,7 +34,7 @@ export interface ConsistencyClaim {
   readonly proof: readonly Uint8Array[];
 }
 
-/** Leaves [from, to), a subtree of the tree that need not be complete. */
+/** Leaves [from, to): a subtree, not necessarily complete. */
 interface LeafRange {
   readonly from: bigint;
   readonly to: bigint;
@@ -66,7 +66,7 @@ const inclusionRanges = (leafIndex: bigint, treeSize: bigint): readonly LeafRang
   return siblings.reverse();
 };
 
-/** Ranges of the proof in its order, for 0 < oldSize < newSize. */
+/** Ranges of the proof's hashes, in order, for 0 < oldSize < newSize. */
 const consistencyRanges = (oldSize: bigint, newSize: bigint): readonly LeafRange[] => {
   const ranges: LeafRange[] = [];
   let { from, to }: LeafRange = { from: 0n, to: newSize };
@@ -80,7 +80,7 @@ const consistencyRanges = (oldSize: bigint, newSize: bigint): readonly LeafRange
       from = middle;
     }
   }
-  // The verifier knows the root of the old tree; any other subtree that ends at the old size it must be given.
+  // The verifier knows the old root, so the subtree [0, oldSize) is omitted; any other that ends there is needed.
   if (from > 0n) ranges.push({ from, to });
   return ranges.reverse();
 };
@@ -128,7 +128,7 @@ const isHash = (bytes: Uint8Array): boolean => bytes.length === 32;
 const wrongCount = (wanted: number, got: number): ProofOutcome =>
   refused(`proof must hold exactly ${wanted} hashes, got ${got}`);
 
-/** Climbs while the path may turn either way: bit i of `path` set means that the i-th sibling is on the left. */
+/** Folds siblings into a hash: if bit i of `path` is set, the i-th sibling is on the left. */
 const climb = (start: Hash, siblings: readonly Hash[], path: bigint): Hash => {
   let hash = start;
   let turns = path;
@@ -139,28 +139,28 @@ const climb = (start: Hash, siblings: readonly Hash[], path: bigint): Hash => {
   return hash;
 };
 
-/** Climbs the right edge of the tree, where every sibling is on the left. */
+/** Folds siblings along the right edge of the tree, where every sibling is on the left. */
 const climbEdge = (start: Hash, siblings: readonly Hash[]): Hash => {
   let hash = start;
   for (const sibling of siblings) hash = nodeHash(sibling, hash);
   return hash;
 };
 
-/** Climbs, leaving out the siblings on the right: those leaves came after the old tree. */
+/** As `climb`, but skips right siblings: their leaves are not in the old tree. */
 const climbLeftOnly = (start: Hash, siblings: readonly Hash[], path: bigint): Hash =>
   climbEdge(
     start,
     siblings.filter((_, height) => ((path >> BigInt(height)) & 1n) === 1n),
   );
 
-/** Does the leaf stand at that index of the tree with that size and root? Never throws on bytes from outside. */
+/** Checks that the leaf is at that index of the tree with that size and root. Never throws on untrusted input. */
 export const checkInclusion = (claim: InclusionClaim): ProofOutcome => {
   const { leafIndex, treeSize, proof } = claim;
   if (treeSize < 0n || treeSize > treeSizeMax) return refused("tree size must be a uint64");
   if (leafIndex < 0n || leafIndex >= treeSize) return refused("leaf index must be below tree size");
   if (!isHash(claim.leafHash)) return refused("leaf hash must be 32 bytes");
   if (!isHash(claim.root)) return refused("root must be 32 bytes");
-  // Below `inner` the path may turn either way; above it the leaf is on the tree's right edge.
+  // The lowest `inner` siblings may be on either side; above them the path follows the tree's right edge.
   const inner = bitLength(leafIndex ^ (treeSize - 1n));
   const edge = onesIn(leafIndex >> BigInt(inner));
   if (proof.length !== inner + edge) return wrongCount(inner + edge, proof.length);
@@ -171,7 +171,7 @@ export const checkInclusion = (claim: InclusionClaim): ProofOutcome => {
   return equalBytes(root, claim.root) ? OK : refused("proof must lead to the root");
 };
 
-/** The cases without a path: an empty old tree, and the same tree twice. */
+/** Cases with an empty proof: an empty old tree, or equal sizes. */
 const checkWithoutPath = (claim: ConsistencyClaim): ProofOutcome => {
   if (claim.proof.length !== 0) return wrongCount(0, claim.proof.length);
   if (claim.oldSize === 0n && !equalBytes(claim.oldRoot, emptyRoot())) {
@@ -183,7 +183,7 @@ const checkWithoutPath = (claim: ConsistencyClaim): ProofOutcome => {
   return OK;
 };
 
-/** Is the old tree the beginning of the new one? Never throws on bytes from outside. */
+/** Checks that the old tree is a prefix of the new one. Never throws on untrusted input. */
 export const checkConsistency = (claim: ConsistencyClaim): ProofOutcome => {
   const { oldSize, newSize, proof } = claim;
   if (newSize < 0n || newSize > treeSizeMax) return refused("new size must be a uint64");
@@ -197,7 +197,7 @@ export const checkConsistency = (claim: ConsistencyClaim): ProofOutcome => {
   const meeting = bitLength(lastLeaf ^ (newSize - 1n));
   const inner = meeting - height;
   const edge = onesIn(lastLeaf >> BigInt(meeting));
-  const seeds = oldSize === 1n << BigInt(height) ? 0 : 1; // A whole old tree is its own seed.
+  const seeds = oldSize === 1n << BigInt(height) ? 0 : 1; // A complete old tree is its own seed.
   const wanted = seeds + inner + edge;
   if (proof.length !== wanted) return wrongCount(wanted, proof.length);
   if (!proof.every(isHash)) return refused("a proof hash must be 32 bytes");

@@ -1,7 +1,7 @@
 /**
- * Tiles and entry bundles of C2SP tlog-tiles: coordinates, paths, bytes. Pure. Height 8: at most 256 hashes
- * (8,192 bytes) a tile. Slot s of tile (L, N) is the complete subtree of level 8·L and index 256·N + s, so a
- * store that keeps only tiles can answer for every complete subtree. Source: docs/spec/ledger.md §5.
+ * Tiles and entry bundles of C2SP tlog-tiles: coordinates, paths, bytes. Pure. Height 8: at most 256 hashes (8,192
+ * bytes) a tile. Slot s of tile (L, N) is the complete subtree of level 8·L and index 256·N + s, so a store of tiles
+ * alone gives every complete subtree. Source: docs/spec/ledger.md §5.
  */
 import { concatBytes, parseHash } from "../bytes.ts";
 import type { Hash } from "../bytes.ts";
@@ -16,22 +16,22 @@ export interface TileCoordinate {
   readonly index: bigint;
 }
 
-/** Where a complete subtree is: its root is the fold of slots [from, to) of that tile. */
+/** A run of slots: a complete subtree's root is the fold of slots [from, to) of the tile. */
 export interface TileRun {
   readonly tile: TileCoordinate;
   readonly from: number;
   readonly to: number;
 }
 
-/** What a path names. `width` in hashes or entries, 1–256; 256 is a full one. */
+/** The resource named by a path. `width` in hashes or entries, 1–256; 256 is a full tile. */
 export type TileResource =
   | { readonly kind: "hashes"; readonly level: number; readonly index: bigint; readonly width: number }
   | { readonly kind: "entries"; readonly index: bigint; readonly width: number };
 
-/** Tiles as they are now, at least as wide as the runs asked of them, in the order asked. */
+/** Reads current tiles, at least as wide as the runs needed, in the order requested. */
 export type ReadTiles = (tiles: readonly TileCoordinate[]) => Promise<readonly (readonly Hash[])[]>;
 
-/** The tile and the slots that fold to the node. A node of level 8·L is one slot of a tile of level L. */
+/** The tile and slots whose fold is the node. A node of level 8·L is one slot of a tile of level L. */
 export const tileOf = (node: NodeCoordinate): TileRun => {
   const within = node.level % tileHeight;
   const tilesShift = BigInt(tileHeight - within);
@@ -43,14 +43,14 @@ export const tileOf = (node: NodeCoordinate): TileRun => {
   };
 };
 
-/** Hashes that the tile holds in a tree of `treeSize` leaves, 0–256. */
+/** Number of hashes in the tile for a tree of `treeSize` leaves, 0–256. */
 export const tileWidth = (tile: TileCoordinate, treeSize: bigint): number => {
   const complete = treeSize >> BigInt(tileHeight * tile.level);
   const here = complete - tile.index * BigInt(tileHashesMax);
   return here <= 0n ? 0 : Number(here < BigInt(tileHashesMax) ? here : BigInt(tileHashesMax));
 };
 
-/** Root over 2^k hashes of neighbouring subtrees of one size, left to right, k ≤ 8. */
+/** Root over 2^k hashes of adjacent subtrees of equal size, left to right, k ≤ 8. */
 export const foldTile = (hashes: readonly Hash[]): Hash => {
   const { length } = hashes;
   assert(
@@ -74,7 +74,7 @@ export const foldTile = (hashes: readonly Hash[]): Hash => {
 
 const tileKey = (tile: TileCoordinate): string => `${tile.level}/${tile.index}`;
 
-/** Answers for complete subtrees out of a store that holds only tiles; each tile is asked for once a call. */
+/** Reads complete subtrees from a store of tiles; requests each tile once per call. */
 export const readHashesFromTiles =
   (readTiles: ReadTiles): ReadHashes =>
   async (nodes) => {
@@ -86,7 +86,7 @@ export const readHashesFromTiles =
     return runs.map(({ tile, from, to }) => foldTile((byKey.get(tileKey(tile)) ?? []).slice(from, to)));
   };
 
-/** The tile's bytes: its hashes one after the other. */
+/** The tile's bytes: its hashes, concatenated. */
 export const formatTile = (hashes: readonly Hash[]): Uint8Array => concatBytes(...hashes);
 
 /** @throws invalidField unless 1–256 whole hashes. */
@@ -98,7 +98,7 @@ export const parseTile = (bytes: Uint8Array): readonly Hash[] => {
   return Array.from({ length: width }, (_, slot) => parseHash(bytes.subarray(32 * slot, 32 * slot + 32)));
 };
 
-/** Entries of one bundle: u16be length ‖ entry, one after the other. */
+/** Encodes a bundle: u16be length ‖ entry, concatenated. */
 export const formatEntryBundle = (entries: readonly Uint8Array[]): Uint8Array => {
   assert(entries.length >= 1 && entries.length <= tileHashesMax, "a bundle holds 1 to 256 entries");
   return concatBytes(
@@ -127,7 +127,7 @@ export const parseEntryBundle = (bytes: Uint8Array): readonly Uint8Array[] => {
   return entries;
 };
 
-/** Groups of three digits, all but the last after an x: 1234067 is `x001/x234/067`. */
+/** Groups of three digits, each but the last prefixed with x: 1234067 is `x001/x234/067`. */
 const formatIndex = (index: bigint): string => {
   const digits = index.toString();
   const groups = digits.padStart(Math.ceil(digits.length / 3) * 3, "0").match(/\d{3}/g) ?? [];
@@ -144,7 +144,7 @@ export const formatTilePath = (resource: TileResource): string => {
   return `tile/${folder}/${formatIndex(index)}${partial}`;
 };
 
-// Seven groups of three digits hold every uint64; without the bound a path could be a number of any length.
+// Seven groups of three digits fit every uint64; the bound keeps numbers short.
 const PATH = /^tile\/(entries|\d{1,2})\/((?:x\d{3}\/){0,6}\d{3})(?:\.p\/(\d{1,3}))?$/;
 
 /** Strict: each resource has exactly one path. @throws invalidField. */

@@ -1,6 +1,6 @@
 /**
- * The append side of an RFC 6962 tree: a frontier of complete subtrees instead of the whole tree. Pure.
- * Source: docs/spec/ledger.md §2. At most 64 peaks; an append of n leaves hashes fewer than n + 64 nodes.
+ * Appending to an RFC 6962 tree: keeps a frontier of complete subtrees instead of the whole tree. Pure. Source:
+ * docs/spec/ledger.md §2. At most 64 peaks; an append of n leaves hashes fewer than n + 64 nodes.
  */
 import type { Hash } from "../bytes.ts";
 import { assert } from "../errors.ts";
@@ -17,7 +17,7 @@ export interface TreeNode extends NodeCoordinate {
   readonly hash: Hash;
 }
 
-/** Roots of the complete subtrees that `size` splits into, one for each bit set in it, largest (leftmost) first. */
+/** Roots of the complete subtrees of a tree of `size`, one per set bit, largest (leftmost) first. */
 export interface Frontier {
   readonly size: bigint;
   readonly peaks: readonly Hash[];
@@ -25,13 +25,13 @@ export interface Frontier {
 
 export interface Appended {
   readonly frontier: Frontier;
-  /** Every subtree that became complete, the leaves included, children before their parent. */
+  /** Every subtree completed by the append, including leaves, children before their parent. */
   readonly nodes: readonly TreeNode[];
 }
 
 export const emptyFrontier: Frontier = { size: 0n, peaks: [] };
 
-/** Complete subtrees over leaves [from, to), left to right: each the largest that is aligned and fits. */
+/** Complete subtrees that cover leaves [from, to), left to right: each the largest that is aligned and fits. */
 export const subtreesOf = (from: bigint, to: bigint): readonly NodeCoordinate[] => {
   const nodes: NodeCoordinate[] = [];
   let start = from;
@@ -48,16 +48,16 @@ export const subtreesOf = (from: bigint, to: bigint): readonly NodeCoordinate[] 
   return nodes;
 };
 
-/** What to read from storage to restore the frontier at `size`, in the order of `Frontier.peaks`. */
+/** The nodes to read to restore the frontier at `size`, in the order of `Frontier.peaks`. */
 export const peaksOf = (size: bigint): readonly NodeCoordinate[] => subtreesOf(0n, size);
 
-/** The frontier from hashes read back in the order of `peaksOf`. */
+/** Restores the frontier from hashes in the order of `peaksOf`. */
 export const restoreFrontier = (size: bigint, peaks: readonly Hash[]): Frontier => {
   assert(peaks.length === peaksOf(size).length, "a frontier has one peak for each bit set in its size");
   return { size, peaks: [...peaks] };
 };
 
-/** Root over left-to-right hashes whose subtrees shrink to the right. */
+/** Root over hashes of subtrees, left to right, in decreasing size. */
 export const foldRight = (hashes: readonly Hash[]): Hash => {
   const last = hashes.at(-1);
   assert(last !== undefined, "nothing to fold");
@@ -75,7 +75,7 @@ export const appendLeaves = (frontier: Frontier, leafHashes: readonly Hash[]): A
   for (const leaf of leafHashes) {
     let node: TreeNode = { level: 0, index: size, hash: leaf };
     nodes.push(node);
-    // A right child completes its parent, as adding one carries through the low bits that are set.
+    // A right child completes its parent, like a carry in binary addition.
     while ((node.index & 1n) === 1n) {
       const left = peaks.pop();
       assert(left !== undefined, "the frontier lacks a peak");
@@ -88,6 +88,6 @@ export const appendLeaves = (frontier: Frontier, leafHashes: readonly Hash[]): A
   return { frontier: { size, peaks }, nodes };
 };
 
-/** @returns the RFC 6962 root of the tree that the frontier stands for. */
+/** @returns the RFC 6962 root of the frontier's tree. */
 export const rootOf = (frontier: Frontier): Hash =>
   frontier.peaks.length === 0 ? emptyRoot() : foldRight(frontier.peaks);

@@ -1,52 +1,52 @@
 /**
- * The five features of a check, each in [0, 1]: what the model sees of it. Source: docs/spec/trust.md §3. Pure.
- * Input bytes are read once; the caller bounds them (`inputBytesMax`).
+ * The five features of a check, each in [0, 1]: the model's input. Source: docs/spec/trust.md §3. Pure. Input bytes are
+ * read once; the caller bounds them (`inputBytesMax`).
  */
 import { isAtLeast, levelFraction } from "../record/levels.ts";
 import type { Level } from "../record/levels.ts";
 import type { GlobTable } from "./glob.ts";
 
-/** In the order in which the model adds them up. The names are those of the records. */
+/** In summation order. The names are those in records. */
 export const FEATURES = ["action_risk", "target_sensitivity", "level", "rate", "entropy"] as const;
 
 export type Feature = (typeof FEATURES)[number];
 
-/** One number a feature. */
+/** One number per feature. */
 export type PerFeature = { readonly [F in Feature]: number };
 
-/** What a model says of an action: its risk in [0, 1] and the level below which the answer is no. */
+/** A model's entry for an action: its risk in [0, 1] and the minimum level, below which the answer is deny. */
 export type ActionRule = { readonly risk: number; readonly minLevel: Level };
 
 /** The part of a model that turns a check into features. */
 export type FeatureTables = {
   readonly actions: GlobTable<ActionRule>;
   readonly targets: GlobTable<number>;
-  /** `limit` in checks a window. */
+  /** `limit` in checks per window. */
   readonly rate: { readonly limit: number };
 };
 
-/** What is known of one check before the model is asked. */
+/** The facts about one check, before the model is evaluated. */
 export type Observation = {
   readonly action: string;
   readonly target: string;
-  /** The subject's level, as the ledger has it. */
+  /** The subject's level from the ledger. */
   readonly level: Level;
   /** The subject's earlier checks inside the window. */
   readonly rateCount: number;
-  /** Null when the check came without input. */
+  /** Null if the check has no input. */
   readonly input: Uint8Array | null;
-  /** A floor under the action's own least level; undefined where there is none. */
+  /** A further minimum level besides the action's own; undefined if none. */
   readonly minLevel?: Level | undefined;
 };
 
 export type Features = {
   readonly values: PerFeature;
   readonly level: Level;
-  /** The rule of the action, or null when the model does not know the action. */
+  /** The action's rule; null if the model does not list the action. */
   readonly rule: ActionRule | null;
 };
 
-/** Shannon entropy of the byte frequencies, in bits a byte (0 … 8), divided by 8. Empty input has none. */
+/** Shannon entropy of the byte frequencies, in bits per byte (0 … 8), divided by 8; 0 for empty input. */
 export const inputEntropy = (input: Uint8Array): number => {
   if (input.length === 0) return 0;
   const counts = new Uint32Array(256);
@@ -58,19 +58,19 @@ export const inputEntropy = (input: Uint8Array): number => {
   return Math.min(1, bits / 8);
 };
 
-/** The share of the window's limit that is used up, never above 1. */
+/** The used fraction of the window's limit, at most 1. */
 export const rateFraction = (rateCount: number, limit: number): number => Math.min(1, rateCount / limit);
 
-/** An unknown action is as risky, and an unlisted target as sensitive, as can be. */
+/** The maximum, for the risk of an unknown action and the sensitivity of an unlisted target. */
 const unlisted = 1;
 
-/** The rule with its least level raised to the floor. An action that nobody knows stays unknown. */
+/** The rule with its minimum level raised to the floor. An unknown action stays unknown. */
 const raised = (rule: ActionRule | null, floor: Level | undefined): ActionRule | null =>
   rule === null || floor === undefined || isAtLeast(rule.minLevel, floor)
     ? rule
     : { ...rule, minLevel: floor };
 
-/** The features that follow from the request and the model alone; the other two need the clock and the input. */
+/** The features that depend only on request and model; the other two need the clock and the input. */
 export const lookUpFeatures = (
   model: FeatureTables,
   request: Pick<Observation, "action" | "target" | "level" | "minLevel">,

@@ -1,7 +1,7 @@
 /**
- * Glob patterns over actions and targets, and tables of them in which the most specific match wins.
- * Source: docs/spec/trust.md §2. Pure. Nothing is tried twice at the same place, so one match costs at most pattern
- * length × text length steps, whatever a hostile text or pattern holds; patterns have at most `targetBytesMax` bytes.
+ * Glob patterns over actions and targets, and tables of them in which the most specific match wins. Source:
+ * docs/spec/trust.md §2. Pure. No backtracking: one match costs at most pattern length × text length steps, even for
+ * hostile input; patterns have at most `targetBytesMax` bytes.
  */
 import { compareBytes, utf8Encode } from "../bytes.ts";
 import { globFindsMax, targetBytesMax } from "../limits.ts";
@@ -11,13 +11,13 @@ type Segment = readonly string[] | null;
 
 export type Glob = {
   readonly pattern: string;
-  /** Literal bytes of the pattern: what is left when every `**` with its slash, and every `*`, is taken out. */
+  /** Number of literal bytes: the pattern without every `**` with its slash and every `*`. */
   readonly literalBytes: number;
   readonly stars: number;
   readonly matches: (text: string) => boolean;
 };
 
-/** @returns the rule the pattern breaks, or null when it is a pattern. */
+/** @returns the rule that the pattern breaks, or null if it is valid. */
 export const globFault = (pattern: string): string | null => {
   if (pattern === "") return "must not be empty";
   if (utf8Encode(pattern).length > targetBytesMax) return `must be at most ${targetBytesMax} bytes`;
@@ -32,7 +32,7 @@ export const globFault = (pattern: string): string | null => {
   return null;
 };
 
-/** Leftmost placement of each piece in turn is enough when `*` may stand for anything: never a second try. */
+/** Greedy leftmost placement of each piece is sufficient, since `*` matches anything: no backtracking. */
 const matchesSegment = (pieces: readonly string[], text: string): boolean => {
   const first = pieces[0] ?? "";
   const last = pieces.at(-1) ?? "";
@@ -50,7 +50,7 @@ const matchesSegment = (pieces: readonly string[], text: string): boolean => {
   return true;
 };
 
-/** The same idea one level up: the runs of segments between `**` are placed leftmost, once each. */
+/** Likewise for segments: the runs between `**` are placed leftmost, once each. */
 type Run = readonly (readonly string[])[];
 
 const runMatchesAt = (run: Run, texts: readonly string[], at: number): boolean => {
@@ -75,7 +75,7 @@ const splitRuns = (segments: readonly Segment[]): readonly Run[] => {
   return runs;
 };
 
-/** @param tailSegments how many segments a closing `**` must hold: "everything inside" is not the thing itself. */
+/** @param tailSegments minimum segments for a trailing `**`: `a/**` does not match `a` itself. */
 const matchesRuns = (runs: readonly Run[], texts: readonly string[], tailSegments: number): boolean => {
   const first = runs[0] ?? [];
   const last = runs.at(-1) ?? [];
@@ -92,7 +92,7 @@ const matchesRuns = (runs: readonly Run[], texts: readonly string[], tailSegment
   return true;
 };
 
-/** A literal `*` has an escape in patterns alone (docs/spec/trust.md §10). */
+/** Only patterns escape a literal `*` (docs/spec/trust.md §10). */
 const literal = (piece: string): string => piece.replaceAll("%2A", "*");
 
 /** The pattern must have passed `globFault`; compile once, match often. */
@@ -112,7 +112,7 @@ export const compileGlob = (pattern: string): Glob => {
   };
 };
 
-/** Most specific first: more literal bytes, then fewer stars, then the bytewise smaller pattern. A total order. */
+/** Most specific first: more literal bytes, then fewer stars, then byte order. A total order. */
 export const compareGlobs = (a: Glob, b: Glob): number =>
   b.literalBytes - a.literalBytes ||
   a.stars - b.stars ||
@@ -128,8 +128,8 @@ export type GlobTable<Value> = {
 };
 
 /**
- * A text with a "." or ".." segment or a control character names something other than it seems to, so it matches
- * nothing: `public/../system` must never pass for something public.
+ * A text with a "." or ".." segment or a control character matches nothing: `public/../system` must not match
+ * `public/**`.
  */
 const isPlain = (text: string): boolean =>
   !/\p{Cc}/u.test(text) && !/(?:^|\/)\.{1,2}(?:\/|$)/.test(text) && text !== "";
@@ -141,16 +141,14 @@ export const compileGlobTable = <Value>(
   const compiled = entries
     .map(([pattern, value]) => ({ glob: compileGlob(pattern), match: Object.freeze({ pattern, value }) }))
     .sort((a, b) => compareGlobs(a.glob, b.glob));
-  // An exact literal has as many literal bytes as any pattern that matches it, and no star: it always comes first.
+  // An exact literal is always the most specific match: no matching pattern has more literal bytes, and it has no star.
   const exact = new Map(
     compiled.filter(({ glob }) => glob.stars === 0).map(({ match }) => [literal(match.pattern), match]),
   );
   const wild = compiled.filter(({ glob }) => glob.stars > 0);
   const look = (text: string): GlobMatch<Value> | null =>
     isPlain(text) ? (exact.get(text) ?? wild.find(({ glob }) => glob.matches(text))?.match ?? null) : null;
-  /**
-   * Backends ask about the same things again and again, and looking costs as much as the rest of a decision's features.
-   */
+  /** Cache: backends repeat the same texts, and a lookup costs as much as the rest of a decision's features. */
   const found = new Map<string, GlobMatch<Value> | null>();
   return Object.freeze({
     entries: Object.freeze(compiled.map(({ match }) => match)),

@@ -1,4 +1,4 @@
-/** The trust model and its recomputation: what others use of them. Pure. */
+/** Exports of the trust model and its recomputation. Pure. */
 export {
   type ActionRule,
   FEATURES,

@@ -1,6 +1,6 @@
 /**
- * The natural logarithm and the logit in IEEE 754 basic operations only, in a fixed order. Pure.
- * `Math.log` may differ in the last bit between engines, and a verdict must not: see docs/spec/trust.md §4.
+ * The natural logarithm and the logit in IEEE 754 basic operations only, in a fixed order. Pure. `Math.log` may differ
+ * in the last bit between engines, but a verdict must not: see docs/spec/trust.md §4.
  */
 import { assert } from "../errors.ts";
 
@@ -9,7 +9,7 @@ const LN2 = 0.6931471805599453;
 /** Terms of the series; with |s| < 0.172 the next one is below 2^-60 of the sum. */
 const TERMS = 12;
 
-/** Halves or doubles until √½ ≤ m < √2, exactly; then ln m = 2(s + s³/3 + s⁵/5 + …) with s = (m − 1)/(m + 1). */
+/** Scales by powers of two (exact) until √½ ≤ m < √2; then ln m = 2(s + s³/3 + s⁵/5 + …) with s = (m − 1)/(m + 1). */
 const naturalLog = (value: number): number => {
   let mantissa = value;
   let exponent = 0;
@@ -22,11 +22,11 @@ const naturalLog = (value: number): number => {
   return exponent * LN2 + 2 * s * sum;
 };
 
-/** ln(p / (1 − p)), the place of a score on the axis of `z`. @param score strictly between 0 and 1. */
+/** ln(p / (1 − p)): a score in logits. @param score strictly between 0 and 1. */
 export const logit = (score: number): number => {
   assert(score > 0 && score < 1, "logit needs a score strictly between 0 and 1");
   return naturalLog(score / (1 - score));
 };
 
-/** 1 / (1 + e^−z), for people: no rule compares it. */
+/** 1 / (1 + e^−z), for display only: no rule compares it. */
 export const logistic = (z: number): number => 1 / (1 + Math.exp(-z));

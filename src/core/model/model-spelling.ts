@@ -1,6 +1,6 @@
 /**
- * The globs of a model in their one spelling: strictly where a model is proposed or tried out, and of a model that was
- * recorded before globs had one, the reading that decides since. Source: docs/spec/trust.md §10. Pure.
+ * Canonical spelling of a model's globs: required in proposed and simulated models; older recorded models are converted
+ * when they are read. Source: docs/spec/trust.md §10. Pure.
  */
 import { isAtLeast } from "../record/levels.ts";
 import type { CborMap, CborValue } from "../cbor/cbor.ts";
@@ -37,9 +37,7 @@ const spellTable = (table: CborMap, name: string, spell: Spell): CborMap => {
   return Object.fromEntries(spelled);
 };
 
-/**
- * For a model that is proposed. What is no map is for the model's own rules. @throws malformedModel naming the glob.
- */
+/** For a proposed model. Non-maps are left to the model's own rules. @throws malformedModel naming the glob. */
 export const canonicalModel = (payload: CborValue): CborValue => {
   if (!isMap(payload)) return payload;
   const tables = SPELLS.flatMap(([name, spell]) => {
@@ -50,8 +48,8 @@ export const canonicalModel = (payload: CborValue): CborValue => {
 };
 
 /**
- * Rows by canonical glob; one without such a form matches no canonical name, and of two that coincide the stricter
- * holds.
+ * Rows by canonical glob. A glob without a canonical form is dropped, as it matches no canonical name; of two equal
+ * ones the stricter row wins.
  */
 const merge = <Row>(
   table: Readonly<Record<string, Row>>,
@@ -73,7 +71,7 @@ const isCanonical = (glob: string, spell: Spell): boolean => {
   return spelling.kind === "canonical" && spelling.text === glob;
 };
 
-/** @returns the payload itself when every glob is canonical. @throws malformedRecord. */
+/** @returns the payload itself if every glob is canonical. @throws malformedRecord. */
 export const withCanonicalGlobs = (payload: CborValue): CborValue => {
   const { actions, targets } = parseTrustModel(payload);
   const isSpelled =

@@ -1,7 +1,7 @@
 /**
- * The trust model: read strictly from its record, then evaluated. Source: docs/spec/trust.md §1 and §4. Pure.
- * Every number comes from the record; a model that breaks any rule is refused whole. Tables are bounded by
- * `modelTableEntriesMax`.
+ * The trust model: parsed strictly from its record, then evaluated. Source: docs/spec/trust.md §1 and §4. Pure. Every
+ * number comes from the record; a model that breaks any rule is refused. Tables have at most `modelTableEntriesMax`
+ * entries.
  */
 import { isAtLeast, isLevel } from "../record/levels.ts";
 import type { CborMap, CborValue } from "../cbor/cbor.ts";
@@ -15,7 +15,7 @@ import type { GlobTable } from "./glob.ts";
 import { logistic, logit } from "./logit.ts";
 import type { Verdict } from "./verdict.ts";
 
-/** A band of scores in which a person should look; also, on the axis of z, in logits. */
+/** A band of scores, or of logits, for which the verdict is review. */
 export type Band = { readonly low: number; readonly high: number };
 
 export type TrustModel = {
@@ -26,12 +26,12 @@ export type TrustModel = {
   readonly actions: GlobTable<ActionRule>;
   readonly targets: GlobTable<number>;
   readonly rate: { readonly windowMs: number; readonly limit: number };
-  /** `threshold` in logits, computed once here so that every verdict compares with the same number. */
+  /** `threshold` in logits, computed once so that every verdict compares with the same number. */
   readonly thresholdZ: number;
   readonly reviewZ: Band | null;
 };
 
-/** Risk lowers the score and access raises it: the sign each weight must have, strictly. */
+/** The required strict sign of each weight: risk lowers the score, access raises it. */
 const SIGNS: Readonly<Record<Feature, 1 | -1>> = {
   action_risk: -1,
   target_sensitivity: -1,
@@ -48,7 +48,7 @@ const isMap = (value: CborValue | undefined): value is CborMap =>
 const readMap = (value: CborValue | undefined, field: string): CborMap =>
   isMap(value) ? value : refuse(field, "must be a map");
 
-/** A map with exactly these keys. A missing weight is as wrong as an unknown one. */
+/** A map with exactly these keys; missing and unknown ones are refused. */
 const readFields = (value: CborValue | undefined, field: string, keys: readonly string[]): CborMap => {
   const map = readMap(value, field);
   const path = (key: string): string => (field === "model" ? key : `${field}.${key}`);
@@ -132,7 +132,7 @@ const readReview = (value: CborValue | undefined, threshold: number): Band | nul
   return { low, high };
 };
 
-/** Sums that could leave the finite numbers would make every decision of the model an evaluator error. */
+/** Refuses sums that could overflow: every decision would be an evaluator error. */
 const checkRange = (bias: number, weights: PerFeature): void => {
   let magnitude = Math.abs(bias);
   for (const feature of FEATURES) magnitude += Math.abs(weights[feature]);
@@ -169,12 +169,12 @@ export type Evaluation = {
   readonly verdict: Verdict;
   /** Logits. */
   readonly z: number;
-  /** 1 / (1 + e^−z), for people. */
+  /** 1 / (1 + e^−z), for display. */
   readonly score: number;
   readonly contributions: PerFeature;
 };
 
-/** Rising z never makes the answer worse: deny, then review, then allow. */
+/** Monotone in z: deny, then review, then allow. */
 const decide = (model: TrustModel, features: Features, z: number): Verdict => {
   if (features.rule === null) return { kind: "deny", reason: "UNKNOWN_ACTION" };
   if (!isAtLeast(features.level, features.rule.minLevel)) return { kind: "deny", reason: "LEVEL_TOO_LOW" };
@@ -186,7 +186,7 @@ const decide = (model: TrustModel, features: Features, z: number): Verdict => {
   return { kind: "deny", reason: "SCORE_BELOW_THRESHOLD" };
 };
 
-/** @throws Error when a feature is not a number in [0, 1]: the caller must answer that with a deny. */
+/** @throws Error if a feature is not a number in [0, 1]: the caller must answer deny. */
 export const evaluate = (model: TrustModel, features: Features): Evaluation => {
   const contribute = (feature: Feature): number => {
     const value = features.values[feature];

@@ -1,6 +1,6 @@
 /**
- * A recorded decision worked out again from its record and the model it names. Source: docs/spec/trust.md §8. Pure.
- * Features that the record alone can show (rate, and entropy when the input was not kept) are taken as recorded.
+ * Recomputes a recorded decision from its record and the model it names. Source: docs/spec/trust.md §8. Pure. Features
+ * known only from the record (rate, and entropy if the input was not kept) are taken as recorded.
  */
 import type { CborValue } from "../cbor/cbor.ts";
 import { fail } from "../errors.ts";
@@ -15,21 +15,21 @@ import type { FaultReason, Verdict } from "./verdict.ts";
 
 export type Recomputation =
   | { readonly kind: "match"; readonly verdict: Verdict }
-  /** The record says one thing and the model another. `field` as the payload names it, dotted. */
+  /** Record and recomputation differ. `field` is the payload's dotted path. */
   | {
       readonly kind: "differs";
       readonly field: string;
       readonly recorded: string;
       readonly recomputed: string;
     }
-  /** No model answered, and the record says deny: there is nothing to work out. */
+  /** No model answered and the record says deny: nothing to recompute. */
   | { readonly kind: "unscored"; readonly reason: FaultReason };
 
 type Comparison = {
   readonly field: string;
   readonly recorded: string | number | null | undefined;
   readonly recomputed: string | number | null;
-  /** How far numbers may lie apart. Zero for everything a verdict depends on. */
+  /** Allowed difference of numbers. Zero for everything that a verdict depends on. */
   readonly tolerance: number;
 };
 
@@ -89,7 +89,7 @@ const compareAll = (
 };
 
 /**
- * @param modelPayload of the `trust_model` record whose hash the chain names; not looked at when a fault decided.
+ * @param modelPayload of the `trust_model` record whose hash the chain names; not read if a fault decided.
  * @throws malformedRecord for features outside [0, 1], malformedModel.
  */
 export const recompute = (chain: FrozenChainPayload, modelPayload: CborValue): Recomputation => {
@@ -101,7 +101,8 @@ export const recompute = (chain: FrozenChainPayload, modelPayload: CborValue): R
   const asRecorded = recomputeBy(chain, parseModel(modelPayload));
   const canonical = withCanonicalGlobs(modelPayload);
   if (asRecorded.kind === "match" || canonical === modelPayload) return asRecorded;
-  // A model from before globs had one spelling decided by their text then, and by their canonical forms since.
+  // Models older than canonical globs decided by the globs' literal text at first, later by their canonical forms; try
+  // both.
   const since = recomputeBy(chain, parseModel(canonical));
   return since.kind === "match" ? since : asRecorded;
 };

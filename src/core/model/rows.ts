@@ -1,11 +1,11 @@
-/** What a model contributed to a decision beside its weights: the bias, and the rows that matched. Pure. */
+/** A model's contribution to a decision besides its weights: the bias and the matching rows. Pure. */
 import type { CborValue } from "../cbor/cbor.ts";
 import type { FrozenRequest } from "../record/kinds/frozen-chain.ts";
 import { parseModel } from "./model.ts";
 
 /**
  * @param modelPayload of the `trust_model` record that decided.
- * @returns the bias in logits, and the globs that won; empty where none matched.
+ * @returns the bias in logits, and the most specific matching globs; empty if none matched.
  * @throws malformedModel.
  */
 export const rowsFor = (

@@ -1,13 +1,13 @@
 /** The answer to a check and the stable codes for why. Source: docs/spec/trust.md §5. Pure. */
 
-/** Reasons the model gives. Stable: they stand in records and replies. */
+/** Reasons given by the model. Stable: they appear in records and replies. */
 export type ModelDenyReason = "UNKNOWN_ACTION" | "LEVEL_TOO_LOW" | "SCORE_BELOW_THRESHOLD";
-/** Reasons for a deny without a model's answer: it failed, there is none, or it took too long. */
+/** Reasons for a deny without a model's answer: it failed, is missing, or timed out. */
 const FAULT_REASONS = ["EVALUATOR_ERROR", "MODEL_MISSING", "DEADLINE_EXCEEDED"] as const;
 export type FaultReason = (typeof FAULT_REASONS)[number];
 export type DenyReason = ModelDenyReason | FaultReason;
 
-/** There is no kind that passes by accident: only "allow" is an allow. */
+/** Fails closed: only the kind "allow" allows. */
 export type Verdict =
   | { readonly kind: "allow"; readonly reason: "SCORE_AT_OR_ABOVE_THRESHOLD" }
   | { readonly kind: "deny"; readonly reason: DenyReason }

@@ -1,4 +1,4 @@
-/** The witness registry, proposals and what counts of them: what others use of them. Pure. */
+/** Exports of the witness registry, proposals and their tally. Pure. */
 export {
   type AttestPlan,
   type Facts,

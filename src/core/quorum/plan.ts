@@ -1,7 +1,7 @@
 /**
- * What becomes of a proposal: whose attestation is accepted, what counts, when it commits or ends. Pure: every rule
- * takes the state and the facts and returns a plan; `canon/` writes it. Source: docs/spec/quorum.md §3 and §4. The
- * rules are checked in the order in which the specification lists them; the first one broken is the answer.
+ * The life of a proposal: which attestations are accepted, which count, when it commits or ends. Pure: every rule takes
+ * state and facts and returns a plan; `canon/` writes it. Source: docs/spec/quorum.md §3 and §4. Rules are checked in
+ * the specification's order; the first one broken is reported.
  */
 import { equalBytes, type Hash, type PublicKey, type Thumbprint } from "../bytes.ts";
 import type { Attestation } from "../record/attestation.ts";
@@ -28,7 +28,7 @@ export type Facts = {
   readonly nowMs: number;
   /** Hash of the newest version of the record the proposal replaces. */
   readonly head: Hash | null;
-  /** The proposer's own public keys now. */
+  /** The proposer's current public keys. */
   readonly proposerKeys: readonly PublicKey[];
 };
 
@@ -54,9 +54,9 @@ export type AttestPlan =
   | {
       readonly kind: "accepted";
       readonly given: Given;
-      /** With the attestation; still open, whatever comes `next`. */
+      /** The state with the attestation; still open, whatever `next` is. */
       readonly state: ProposalState;
-      /** What the same batch must do. */
+      /** What the same batch must also do. */
       readonly next: "wait" | "commit" | "reject";
     };
 
@@ -70,26 +70,26 @@ export type CommitRefusal =
 
 export type CommitPlan =
   | { readonly kind: "commit" }
-  /** It was committed before: answer as then. */
+  /** Already committed: repeat that answer. */
   | { readonly kind: "already" }
   | (Refused<CommitRefusal> & { readonly needed: number });
 
 export type WithdrawPlan =
   | { readonly kind: "withdraw" }
-  /** It was withdrawn before: answer as then. */
+  /** Already withdrawn: repeat that answer. */
   | { readonly kind: "already" }
   | Refused<"ended" | "expired" | "notProposer">;
 
 const sameHash = (a: Hash | null, b: Hash | null): boolean =>
   a === null || b === null ? a === b : equalBytes(a, b);
 
-/** Also true when either time is no number. */
+/** Also true if either time is NaN. */
 export const isExpired = (state: ProposalState, nowMs: number): boolean => !(nowMs < state.expiresMs);
 
 const isStale = (state: ProposalState, facts: Pick<Facts, "head">): boolean =>
   !sameHash(state.base, facts.head);
 
-/** How an open proposal has in fact ended though no record says so yet; null while it may still commit. */
+/** How an open proposal has already ended, though no record says so yet; null while it may still commit. */
 export const dueEnding = (
   state: ProposalState,
   facts: Pick<Facts, "nowMs" | "head">,
@@ -100,8 +100,8 @@ export const dueEnding = (
 };
 
 /**
- * Whose key a statement names. Where two ids hold one key, the one that has not attested in this epoch, so that the
- * second use of the key is refused for what it is.
+ * The holder of the key that a statement names. If two ids hold one key, the one that has not attested in this epoch,
+ * so that the second use is refused as `sameKey`.
  */
 export const findAttestingKey = (state: ProposalState, registry: Registry, kid: Thumbprint): AttestingKey => {
   const holders = [...registry.witnesses.values()].filter(({ thumbprint }) => equalBytes(thumbprint, kid));
@@ -117,7 +117,7 @@ export const findAttestingKey = (state: ProposalState, registry: Registry, kid: 
     : { kind: "unknown" };
 };
 
-/** What keeps the proposal from taking part in anything. */
+/** Why the proposal takes no attestation or commit. */
 const closedTo = (state: ProposalState, facts: Facts) => {
   if (state.status !== "open") return refuseEnded(state.status);
   if (isExpired(state, facts.nowMs)) return refuse("expired");
@@ -125,7 +125,7 @@ const closedTo = (state: ProposalState, facts: Facts) => {
   return isQuorum(facts.registry.k, facts.registry.witnesses.size) ? null : refuse("quorumInvalid");
 };
 
-/** What the statement says, apart from who says it. */
+/** Checks the statement's content, not its signer. */
 const contentRefusal = (
   state: ProposalState,
   facts: Facts,
@@ -137,7 +137,7 @@ const contentRefusal = (
   return attestation.epoch === facts.registry.epoch ? null : "otherEpoch";
 };
 
-/** Who says it: the statement as it would be kept, or what is wrong with its signer. */
+/** Checks the signer: returns the attestation to record, or the refusal. */
 const signerOf = (
   state: ProposalState,
   facts: Facts,
@@ -165,7 +165,7 @@ const signerOf = (
   return { witness: id, publicKey, owner, epoch, role: attestation.verdict, digest };
 };
 
-/** @param signature what verifying it with the key of `findAttestingKey` gave; of no account when that is unknown. */
+/** @param signature result of verifying it with the key of `findAttestingKey`; ignored if that is unknown. */
 export const planAttest = (
   state: ProposalState,
   facts: Facts,
@@ -180,7 +180,7 @@ export const planAttest = (
   return { kind: "accepted", given, state: attested, next: nextStep(attested, facts, given.role) };
 };
 
-/** An approval commits, a rejection rejects; neither does the other's work. */
+/** Only an approval commits, and only a rejection rejects. */
 const nextStep = (state: ProposalState, facts: Facts, role: Given["role"]): "wait" | "commit" | "reject" => {
   if (role === "reject") {
     return canReachQuorum(state, facts.registry, facts.proposerKeys) ? "wait" : "reject";
@@ -188,7 +188,7 @@ const nextStep = (state: ProposalState, facts: Facts, role: Given["role"]): "wai
   return state.commit === "auto" && planCommit(state, facts).kind === "commit" ? "commit" : "wait";
 };
 
-/** Recounts everything: nothing that was once counted is believed. */
+/** Recounts all attestations; no earlier count is reused. */
 export const planCommit = (state: ProposalState, facts: Facts): CommitPlan => {
   if (state.status === "committed") return { kind: "already" };
   const { needed, possession } = tally(state, facts.registry, facts.proposerKeys);

@@ -1,6 +1,6 @@
 /**
- * Why an attestation, a commit or a withdrawal is refused: one name and one sentence each. Pure.
- * Source: docs/spec/quorum.md §7. The name in capitals is what callers see as `ErrorInfo.reason`.
+ * Reasons for refusing an attestation, a commit or a withdrawal: one name and one sentence each. Pure. Source:
+ * docs/spec/quorum.md §7. The name in capitals is what callers see as `ErrorInfo.reason`.
  */
 import type { CoreError } from "../errors.ts";
 import type { ProposalOutcome } from "../record/kinds.ts";
@@ -36,7 +36,7 @@ const otherRules = {
 export type AttestRefusal = keyof typeof attestRules;
 export type Refusal = AttestRefusal | keyof typeof otherRules;
 
-/** `outcome` says how a proposal ended, when that is why. */
+/** `outcome` is how the proposal ended, for reason `ended`. */
 export type Refused<Reason extends Refusal> =
   | { readonly kind: "refused"; readonly reason: Exclude<Reason, "ended">; readonly rule: string }
   | {
@@ -55,7 +55,9 @@ export const refuse = <Reason extends Exclude<Refusal, "ended">>(reason: Reason)
 export const refuseEnded = (outcome: ProposalOutcome) =>
   ({ kind: "refused", reason: "ended", rule: `${refusalRules.ended}: ${outcome}`, outcome }) as const;
 
-/** The reason on the wire: `staleBase` is STALE_BASE; an ended proposal says how it ended, PROPOSAL_WITHDRAWN. */
+/**
+ * The reason on the wire: `staleBase` is STALE_BASE; for an ended proposal its outcome, for example PROPOSAL_WITHDRAWN.
+ */
 export const wireReason = (refused: Refused<Refusal>): string => {
   if (refused.reason === "ended") return `PROPOSAL_${refused.outcome.toUpperCase()}`;
   if (refused.reason === "expired") return "PROPOSAL_EXPIRED";
@@ -69,7 +71,7 @@ const forged: readonly Refusal[] = [
   "ownProposal",
   "enrolledLater",
 ];
-/** Whether the statement is by nobody who may make one. */
+/** Whether the statement's signer may not make it at all. */
 export const isForgery = (reason: Refusal): boolean =>
   reason === "unknownWitness" || reason === "weakKey" || reason === "badSignature";
 
@@ -77,15 +79,13 @@ const repeated: readonly Refusal[] = ["replayed", "alreadyAttested"];
 
 const aboutProposal: readonly Refusal[] = ["quorumShort", "possessionMissing", "notProposer"];
 
-/**
- * The rule as a sentence: it says what the attestation or the proposal is or lacks, unless it names its own subject.
- */
+/** The rule as a sentence, with the attestation or the proposal as its subject unless it has its own. */
 const sentenceOf = ({ reason, rule }: Refused<Refusal>): string => {
   if (rule.startsWith("the ")) return rule;
   return `the ${aboutProposal.includes(reason) ? "proposal" : "attestation"} ${rule}`;
 };
 
-/** A refusal of the rules as the error a caller gets. */
+/** The error that a caller gets for a refusal. */
 export const errorOf = (id: string, refused: Refused<Refusal>): CoreError => {
   const reason = wireReason(refused);
   if (refused.reason === "ended") {

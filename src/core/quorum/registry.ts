@@ -1,6 +1,6 @@
 /**
- * The witness registry, and the one it becomes: every change is planned here before it is proposed. Pure.
- * Source: docs/spec/quorum.md §5. At most `attestationsMax` witnesses.
+ * The witness registry and its changes: every change is planned here before it is proposed. Pure. Source:
+ * docs/spec/quorum.md §5. At most `attestationsMax` witnesses.
  */
 import { equalBytes, toHex, type Hash, type PublicKey, type Thumbprint } from "../bytes.ts";
 import { ownerName, type QuorumPayload, type WitnessPayload } from "../record/kinds.ts";
@@ -23,7 +23,7 @@ export type Registry = {
   readonly epoch: number;
   readonly proposerMayAttest: boolean;
   readonly witnesses: ReadonlyMap<string, EnrolledWitness>;
-  /** Where the quorum record stands, and its hash. */
+  /** Position and hash of the quorum record. */
   readonly position: bigint;
   readonly hash: Hash;
 };
@@ -42,12 +42,12 @@ export type RegistryPlan =
     }
   | { readonly kind: "refused"; readonly field: string; readonly rule: string };
 
-/** Whose key and whose word a witness is: two that share either count once. */
+/** A witness's key and owner: two witnesses that share either count once. */
 export type Voice = { readonly publicKey: PublicKey; readonly owner: string };
 
 /**
- * How many of these can count together at most, no two with one key or one owner. Exact when none share either, as in
- * every registry that genesis and planned changes make; otherwise it may be more than can really count, never less.
+ * Upper bound on how many can count together, no two sharing a key or an owner. Exact if none share either, as in every
+ * registry made by genesis and planned changes; otherwise it may be too high, never too low.
  */
 export const voicesMax = (voices: readonly Voice[]): number =>
   Math.min(
@@ -55,7 +55,7 @@ export const voicesMax = (voices: readonly Voice[]): number =>
     new Set(voices.map(({ owner }) => ownerName(owner))).size,
   );
 
-/** Whether k is a quorum of the registry at all. One that is not never commits anything. */
+/** Whether k is a possible quorum; an impossible one never commits anything. */
 export const isQuorum = (k: number, witnesses: number): boolean =>
   Number.isSafeInteger(k) && k >= 1 && k <= witnesses;
 
@@ -76,7 +76,7 @@ const keyFault = (registry: Registry, publicKey: PublicKey): Refused | null => {
   return null;
 };
 
-/** True for different names that a person takes for one another. */
+/** True for different names that people may confuse. */
 export type LooksLike = (one: string, other: string) => boolean;
 
 const ownerFault = (registry: Registry, owner: string, looksLike: LooksLike): Refused | null => {
@@ -86,7 +86,7 @@ const ownerFault = (registry: Registry, owner: string, looksLike: LooksLike): Re
     if (ownerName(witness.owner) === name) {
       return refuse("owner", `is the owner of witness "${witness.id}" already`);
     }
-    // Whoever reads who approved must be able to tell one owner from another.
+    // Readers of an approval must be able to tell owners apart.
     if (looksLike(owner, witness.owner)) {
       return refuse("owner", `looks like the owner of witness "${witness.id}"`);
     }
@@ -176,7 +176,7 @@ const draft = (registry: Registry, change: RegistryChange, looksLike: LooksLike)
   }
 };
 
-/** The registry a change would give, as the records to propose, or the rule it breaks with the field that breaks it. */
+/** The registry after a change, as the records to propose; or the broken rule and its field. */
 export const planRegistryChange = (
   registry: Registry,
   change: RegistryChange,
@@ -186,7 +186,7 @@ export const planRegistryChange = (
   if ("kind" in drafted) return drafted;
   const { voices, k, proposerMayAttest, enrols } = drafted;
   if (!isQuorum(k, voices.size)) return refuse("k", `must be an integer from 1 to ${voices.size}`);
-  // With this and k ≤ n, whoever is enrolled can reach k: all of them count.
+  // With this and k ≤ n the quorum is reachable: all witnesses count.
   if (voicesMax([...voices.values()]) < voices.size) {
     return refuse("id", "must leave witnesses of whom no two have one key or one owner");
   }

@@ -1,6 +1,6 @@
 /**
- * Attestation statements as bytes: what a witness signs, and reading what it signed. Pure.
- * Source: docs/spec/record.md §4. A statement has exactly one encoding.
+ * Encoding and parsing of attestation statements, which witnesses sign. Pure. Source: docs/spec/record.md §4. A
+ * statement has exactly one encoding.
  */
 import { sha256 } from "../hash.ts";
 import { parseHash, type PublicKey, type Signature } from "../bytes.ts";
@@ -49,9 +49,9 @@ export const formatAttestationStatement = (toSign: AttestationToSign, signature:
   encodeStatement({ protectedBytes: toSign.protectedBytes, payload: toSign.payload, signature });
 
 /**
- * The signature is not verified here.
- * @throws malformedCose, malformedCbor or malformedRecord naming the rule; also for a statement about a record, and for
- * one whose subject is not the proposal in its payload.
+ * Does not verify the signature.
+ * @throws malformedCose, malformedCbor or malformedRecord naming the rule; also for a statement about a record, and if
+ * the subject is not the proposal in the payload.
  */
 export const parseAttestationStatement = (bytes: Uint8Array): AttestationStatement => {
   const { contentType, kid, origin, subject, protectedBytes, payload, signature } = parseStatement(bytes);

@@ -1,13 +1,13 @@
 /**
- * A proposal as it stands, and what counts of what it was given: recounted from nothing each time. Pure.
- * Source: docs/spec/quorum.md §4. At most `attestationsMax` witnesses, each counted once.
+ * A proposal's state, and the tally of its attestations, recounted each time. Pure. Source: docs/spec/quorum.md §4. At
+ * most `attestationsMax` witnesses, each counted once.
  */
 import { witnessPrefix } from "../record/system.ts";
 import { equalBytes, type Hash, type PublicKey } from "../bytes.ts";
 import { ownerName, type ProposalOutcome } from "../record/kinds.ts";
 import { isQuorum, voicesMax, type EnrolledWitness, type Registry } from "./registry.ts";
 
-/** An attestation that was accepted. */
+/** An accepted attestation. */
 export type Given = {
   /** Id of the witness; for a possession statement, of the one being enrolled. */
   readonly witness: string;
@@ -22,7 +22,7 @@ export type Given = {
 export type ProposalState = {
   /** Record id of the proposal, `proposal/<uuid>`. */
   readonly id: string;
-  /** Where the proposal stands in the ledger. */
+  /** The proposal's ledger position. */
   readonly position: bigint;
   /** Hash of the body that would be committed. */
   readonly record: Hash;
@@ -32,23 +32,23 @@ export type ProposalState = {
   /** Principal id. */
   readonly proposer: string;
   readonly commit: "auto" | "separate";
-  /** The key it would make valid, which must sign too. */
+  /** The key it would enrol, which must sign too. */
   readonly enrols: { readonly witness: string; readonly publicKey: PublicKey } | null;
   readonly status: "open" | ProposalOutcome;
-  /** In the order in which they were accepted. */
+  /** In order of acceptance. */
   readonly given: readonly Given[];
 };
 
 export type Tally = {
-  /** Witness ids that count, in the order in which they attested. */
+  /** Ids of the witnesses that count, in order of attestation. */
   readonly approvedBy: readonly string[];
   readonly rejectedBy: readonly string[];
-  /** Approvals still missing; more than there are witnesses when the registry has no quorum at all. */
+  /** Approvals still missing; more than the number of witnesses if the registry's k is impossible. */
   readonly needed: number;
   readonly possession: "notNeeded" | "missing" | "given";
 };
 
-/** Whether the witness is the proposer under another name: by key, id, owner or the id it calls with. */
+/** Whether the witness is the proposer, by key, id, owner or calling id. */
 const isProposer = (
   witness: EnrolledWitness,
   proposer: string,
@@ -75,7 +75,7 @@ export const barred = (
 /** A witness whose attestation counts, with the role it took. */
 type Counted = { readonly witness: EnrolledWitness; readonly role: "approve" | "reject" };
 
-/** What a witness shares with one that counts already, if anything. */
+/** What a witness shares with one already counted, if anything. */
 export const taken = (
   counted: readonly Counted[],
   witness: EnrolledWitness,
@@ -87,8 +87,8 @@ export const taken = (
 };
 
 /**
- * What counts under the registry now, recounted from nothing: this epoch, enrolled with that key, before the proposal,
- * not the proposer's own, each key and owner once.
+ * Recounts under the current registry: attestations of this epoch, by keys enrolled before the proposal, not the
+ * proposer's own, each key and owner once.
  */
 export const countGiven = (
   state: ProposalState,
@@ -109,7 +109,7 @@ export const countGiven = (
 const approvalsOf = (counted: readonly Counted[]): number =>
   counted.filter(({ role }) => role === "approve").length;
 
-/** The approvals it takes; out of reach when the registry has no quorum. */
+/** The approvals needed; unreachable if the registry's k is impossible. */
 const threshold = ({ k, witnesses }: Registry): number =>
   isQuorum(k, witnesses.size) ? k : witnesses.size + 1;
 
@@ -122,7 +122,7 @@ export const possessionOf = ({ enrols, given }: ProposalState, registry: Registr
   return shown ? "given" : "missing";
 };
 
-/** Where the proposal stands. Without the proposer's keys, a witness that shares one with it is still counted. */
+/** Tallies a proposal. Without the proposer's keys, a witness that shares one with the proposer is still counted. */
 export const tally = (
   state: ProposalState,
   registry: Registry,
@@ -140,10 +140,7 @@ export const tally = (
   };
 };
 
-/**
- * Whether a statement by the witness would still count: its approval or rejection, or the proof that it holds a new
- * key.
- */
+/** Whether a statement by the witness would still count: an approval or rejection, or its proof of possession. */
 export const isAwaited = (
   state: ProposalState,
   registry: Registry,
@@ -157,8 +154,8 @@ export const isAwaited = (
 };
 
 /**
- * Whether those who have not attested yet can still bring the approvals to k. False before anybody attested says that
- * proposing is pointless: too few witnesses may attest it.
+ * Whether the witnesses that have not attested yet can still bring the approvals to k. If false before any attestation,
+ * too few witnesses may attest, so proposing is pointless.
  */
 export const canReachQuorum = (
   state: ProposalState,

@@ -1,6 +1,7 @@
 /**
- * Verifying offline that a committed record carries its quorum: the rules of proposals applied to the attestations in
- * its envelope. Pure: whoever calls brings the signature check. Source: docs/spec/quorum.md §8. One verification each.
+ * Verifies offline that a committed record carries its quorum: applies the rules of proposals to the attestations in
+ * its envelope. Pure: the signature check is an argument. Source: docs/spec/quorum.md §8. One verification per
+ * attestation.
  */
 import type { Hash, PublicKey } from "../bytes.ts";
 import { describeCoreError, Fault } from "../errors.ts";
@@ -19,26 +20,26 @@ import { parseAttestationStatement, type AttestationStatement } from "./statemen
 export type CommittedRecord = {
   /** Hash of the committed body. */
   readonly record: Hash;
-  /** As the envelope carries them. */
+  /** From the envelope. */
   readonly attestations: readonly Uint8Array[];
-  /** In force when it was committed: for a change of the registry, the one before it. */
+  /** The registry in force at the commit: for a registry change, the previous one. */
   readonly registry: Registry;
   readonly origin: string;
-  /** What the proposal's own record says; without it, later enrolment and the proposer's own word go unseen. */
+  /** From the proposal's record; without it, late enrolment and self-attestation are not detected. */
   readonly proposal?: { readonly id: string; readonly position: bigint; readonly proposer: string };
-  /** The key that the record enrols, which must have signed as well. */
+  /** The key that the record enrols, which must also have signed. */
   readonly enrols?: { readonly witness: string; readonly publicKey: PublicKey } | null;
 };
 
 export type Attested = {
-  /** The one proposal that the attestations are about; null when none holds. */
+  /** The proposal that the attestations are about; null if none is valid. */
   readonly proposal: string | null;
-  /** Witness ids whose approval counts, in the order of the envelope. */
+  /** Ids of the witnesses whose approval counts, in envelope order. */
   readonly attestedBy: readonly string[];
   readonly possession: Tally["possession"];
-  /** The others, by index in the envelope, each with the first rule it breaks. */
+  /** The other attestations, by index in the envelope, each with the first rule it breaks. */
   readonly refused: readonly { readonly index: number; readonly rule: string }[];
-  /** k approvals, and possession where a key is enrolled. */
+  /** True with k approvals, and proof of possession if a key is enrolled. */
   readonly reached: boolean;
 };
 
@@ -48,7 +49,7 @@ export type VerifySignature = (
   signature: Uint8Array,
 ) => Promise<boolean>;
 
-/** Past the end of every ledger: everybody was enrolled before. */
+/** Past the end of every ledger, so that every enrolment is earlier. */
 const noPosition = 2n ** 64n;
 
 const stateOf = ({ record, proposal, enrols }: CommittedRecord, id: string): ProposalState => ({
@@ -73,7 +74,7 @@ const parseOrRule = (bytes: Uint8Array): AttestationStatement | string => {
   }
 };
 
-/** Does the record carry k valid attestations under the registry? Never throws for what the attestations hold. */
+/** Checks that the record carries k valid attestations under the registry. Never throws on attestation content. */
 export const checkAttested = async (
   committed: CommittedRecord,
   verify: VerifySignature,
@@ -90,7 +91,7 @@ export const checkAttested = async (
     return (await verify(publicKey, statement.message, statement.signature)) ? "holds" : "fails";
   };
   const refused: { readonly index: number; readonly rule: string }[] = [];
-  // Unless the caller knows the proposal, the first statement that holds says which one it was.
+  // If the caller does not know the proposal, the first valid statement determines it.
   let proposal = committed.proposal?.id ?? null;
   let state = stateOf(committed, proposal ?? "");
   for (const [index, bytes] of attestations.entries()) {

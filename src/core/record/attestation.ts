@@ -1,4 +1,4 @@
-/** What a witness signs about a proposal. Pure. Source: docs/spec/record.md §4. */
+/** The payload that a witness signs about a proposal. Pure. Source: docs/spec/record.md §4. */
 import type { Hash } from "../bytes.ts";
 import { cborDecode, cborEncode } from "../cbor/cbor.ts";
 import { exactMap, hashField, oneOfField, refuseField, textField, uintField } from "./fields.ts";

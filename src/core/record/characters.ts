@@ -1,23 +1,18 @@
 /**
- * Which characters a name may hold, and which it must not because nobody can tell them from nothing, or from the `/`,
- * `.`, `%` and `*` that give a name its structure. Pure. Source: docs/spec/trust.md §2, which lists both.
+ * Characters allowed in names, and those refused because they are invisible or look like the structural `/`, `.`, `%`
+ * and `*`. Pure. Source: docs/spec/trust.md §2, which lists both.
  */
 
-/** ASCII that stands for itself; any other printable ASCII character stands as its escape. */
+/** ASCII characters written literally; other printable ASCII is percent-escaped. */
 const plainAscii = /^[A-Za-z0-9 ._~:@+=|,;!*'()-]$/;
 
-/**
- * Letters, marks, digits, punctuation and symbols: what is written and seen. No spaces, controls, private use,
- * unassigned.
- */
+/** Letters, marks, digits, punctuation and symbols. No spaces, controls, private use or unassigned. */
 const written = /^[\p{L}\p{M}\p{N}\p{P}\p{S}]$/u;
 
-/**
- * Drawn as nothing, though the standard counts them as letters, marks or symbols: fillers, selectors, blank patterns.
- */
+/** Invisible, though Unicode counts them as letters, marks or symbols: fillers, variation selectors, blank patterns. */
 const unseen = /^[\p{Default_Ignorable_Code_Point}\u2800\u{1d159}]$/u;
 
-/** What a reader, or a file system that maps to the nearest character, takes for `/` `\` `.` `..` `%` or `*`. */
+/** Characters that readers, or best-fit mappings of file systems, confuse with `/` `\` `.` `..` `%` or `*`. */
 export const structureLookAlikes: readonly string[] = [
   ..."\u2044\u2215\u2571\u27cb\u29f8\uff0f\u2100\u2101\u2105\u2106",
   ..."\u2216\u2572\u27cd\u29f5\u29f9\ufe68\uff3c",
@@ -27,24 +22,24 @@ export const structureLookAlikes: readonly string[] = [
 
 const lookAlikes: ReadonlySet<string> = new Set(structureLookAlikes);
 
-/** What decoders put where bytes were lost, so a name with one is a name that nobody gave. */
+/** Replacement characters of decoders: a name with one was corrupted. */
 const lost: ReadonlySet<string> = new Set(["\ufffc", "\ufffd"]);
 
 const mark = /^\p{M}$/u;
 const control = /^\p{Cc}$/u;
 
-/** The character in words that show it whatever it is. */
+/** A printable description of the character. */
 const nameOf = (character: string): string =>
   `U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`;
 
-/** Whether it stands for itself in a canonical name. */
+/** Whether the character is literal in a canonical name. */
 export const isPlain = (character: string): boolean =>
   character < "\u0080" ? plainAscii.test(character) : characterFault(character) === null;
 
-/** A mark changes the character before it. */
+/** Whether it is a combining mark, which modifies the previous character. */
 export const isMark = (character: string): boolean => mark.test(character);
 
-/** Why the character may be in no name, escaped or not; null when it may. */
+/** Why the character is refused in names, escaped or not; null if it is allowed. */
 export const characterFault = (character: string): string | null => {
   if (control.test(character)) return "must hold no control characters";
   if (character < "\u0080") return null;

@@ -1,30 +1,30 @@
 /**
- * Where a principal's record stands: under its id where a record id can hold that, else under its digest with the id in
- * the payload. Pure. Source: docs/spec/record.md §6, docs/spec/trust.md §10.
+ * The record id of a principal: its id if a record id can hold it, else its digest, with the id in the payload. Pure.
+ * Source: docs/spec/record.md §6, docs/spec/trust.md §10.
  */
 import type { CborMap } from "../cbor/cbor.ts";
 import { formatPrincipal, principalVersion, type PrincipalPayload } from "./kinds/governance.ts";
 import { canonicalSubject, enrolledName } from "./spelling.ts";
 import { principalPrefix } from "./system.ts";
 
-/** The id of the record that would hold a principal of this canonical id. */
+/** The record id of the principal with this canonical id. */
 export const principalRecordId = (id: string): string => principalPrefix + enrolledName(id);
 
 export type Enrolment = {
-  /** Of the record. */
+  /** The record's id. */
   readonly id: string;
   readonly schemaVersion: number;
   readonly payload: CborMap;
 };
 
-/** @param id canonical; in a tenant's own record without the tenant. */
+/** @param id canonical; in a tenant's own record, without the tenant. */
 export const enrolPrincipal = (id: string, principal: Omit<PrincipalPayload, "id">): Enrolment => {
   const recordId = principalRecordId(id);
   const payload = formatPrincipal({ ...principal, ...(recordId === principalPrefix + id ? {} : { id }) });
   return { id: recordId, schemaVersion: principalVersion(payload), payload };
 };
 
-/** Whether the record of this id and payload is the principal's that goes by `name`. */
+/** Whether a record with this id and payload is the record of principal `name`. */
 export const isEnrolledAs = (
   name: string,
   recordId: string,
@@ -34,9 +34,9 @@ export const isEnrolledAs = (
 const hashedName = /^~[0-9a-fA-F]{64}$/;
 
 /**
- * What keeps a principal's record from being found by the id that it means.
+ * Checks that a principal's record can be found by its principal id.
  * @param place `<tenant>/` in a tenant's own space, empty in the system space.
- * @returns the field, "id" or "payload.id", and the rule; null when there is nothing.
+ * @returns the field, "id" or "payload.id", and the rule; null if there is no fault.
  */
 export const enrolmentFault = (
   recordId: string,

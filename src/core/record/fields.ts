@@ -1,6 +1,6 @@
 /**
- * Reading the fields of a decoded map against a schema. Pure. A refusal is malformedRecord with the field's dotted
- * path; the path is put together only then, because almost every record is good.
+ * Reads fields of a decoded map against a schema. Pure. Errors are malformedRecord with the field's dotted path, which
+ * is built only on error.
  */
 import { parseHash, parsePublicKey, type Hash, type PublicKey } from "../bytes.ts";
 import type { CborMap, CborValue } from "../cbor/cbor.ts";
@@ -61,7 +61,7 @@ export const booleanField = (map: CborMap, path: string, name: string): boolean 
   return typeof value === "boolean" ? value : refuseField(path, name, "must be true or false");
 };
 
-/** A number as JavaScript holds it: integers beyond 2^53-1 are refused, they would not survive arithmetic. */
+/** A JavaScript number; integers beyond 2^53-1 are refused, since arithmetic on them is inexact. */
 export const numberField = (map: CborMap, path: string, name: string): number => {
   const value = map[name];
   return typeof value === "number" && Number.isFinite(value)
@@ -78,7 +78,7 @@ export const shareField = (map: CborMap, path: string, name: string): number => 
   return value >= 0 && value <= 1 ? value : refuseField(path, name, "must be from 0 to 1");
 };
 
-/** An integer from `min` to `max`, by default any that JavaScript holds exactly. */
+/** An integer from `min` to `max`, by default any safe integer. */
 export const uintField = (
   map: CborMap,
   path: string,
@@ -92,7 +92,7 @@ export const uintField = (
     : refuseField(path, name, `must be an integer from ${min} to ${max}`);
 };
 
-/** A ledger position or another count of 64 bits. */
+/** A ledger position or another 64-bit count. */
 export const uint64Field = (map: CborMap, path: string, name: string): bigint => {
   const value = map[name];
   if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return BigInt(value);
@@ -135,7 +135,7 @@ export const listField = <Item>(
   return items.map((item, index) => read(item, `${listPath}[${index}]`));
 };
 
-/** A map from text to whatever `read` gives for the entry's name. The result has no prototype. */
+/** A map from text to the result of `read` for each entry. The result has no prototype. */
 export const tableField = <Entry>(
   map: CborMap,
   path: string,
@@ -157,7 +157,7 @@ export const publicKeyItem = (item: CborValue, path: string): PublicKey =>
     ? parsePublicKey(item)
     : refuseField(path, "", "must be a byte string of 32 bytes");
 
-/** Refuses a list in which `name` of two items is the same. */
+/** Refuses a list with duplicate names. */
 export const distinct = (names: readonly string[], path: string, rule: string): void => {
   if (new Set(names).size !== names.length) refuseField(path, "", rule);
 };

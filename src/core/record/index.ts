@@ -1,4 +1,4 @@
-/** Records, their kinds and their names: what others use of them. Pure. */
+/** Exports of records, their kinds and their names. Pure. */
 export { type Attestation, encodeAttestation } from "./attestation.ts";
 export { enrolPrincipal, enrolmentFault, isEnrolledAs, principalRecordId } from "./enrolment.ts";
 export { anyMap, refuseField } from "./fields.ts";

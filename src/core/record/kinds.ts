@@ -32,12 +32,9 @@ export { formatTrustModel, parseTrustModel, type TrustModelPayload } from "./kin
 type Parse = (payload: CborValue) => unknown;
 
 interface Schema {
-  /** Kinds that govern are believed by their kind alone, so they exist only where a quorum writes. */
+  /** Governing kinds are trusted by kind alone, so they are allowed only in the system space, which quorums write. */
   readonly spaces: "system" | "both";
-  /**
-   * By payload version, from 1. One is never changed and never dropped; an unknown one is refused rather than guessed
-   * at.
-   */
+  /** Parsers by payload version, from 1. A version is never changed or dropped; unknown versions are refused. */
   readonly versions: readonly [Parse, ...Parse[]];
 }
 
@@ -72,7 +69,7 @@ const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
 /** Names of the kinds with a schema. */
 export const knownKinds: readonly string[] = [...schemas.keys()];
 
-/** @throws malformedRecord when the kind may not be in the space, its version is unknown or a field breaks a rule. */
+/** @throws malformedRecord if the kind is not allowed in the space, its version is unknown or a field breaks a rule. */
 export const checkPayload = (kind: string, space: Space, payload: CborValue, schemaVersion = 1): void => {
   const schema = schemas.get(kind);
   if (schema === undefined) {

@@ -1,4 +1,4 @@
-/** The order of the five levels of access. Pure. A level is named in records and tokens, never numbered. */
+/** The order of the five levels of access. Pure. Records and tokens name levels, never number them. */
 import { invalidField } from "../errors.ts";
 import { levelNames } from "./names.ts";
 import type { LevelName } from "./names.ts";

@@ -11,7 +11,7 @@ export type Space = (typeof spaces)[number];
 /** The tenant of every record in the system space. */
 export const systemTenant = "system";
 
-/** The tenant of whoever calls without credentials. */
+/** The tenant of callers without credentials. */
 export const publicTenant = "public";
 
 const idCharacters = /^[A-Za-z0-9._~:/@-]+$/;

@@ -30,7 +30,7 @@ export interface RecordLink {
 
 export interface RecordBody {
   readonly kind: string;
-  /** Of this kind's payload, 1 to 65535. */
+  /** Payload schema version of this kind, 1 to 65535. */
   readonly schemaVersion: number;
   readonly id: string;
   readonly tenant: string;
@@ -39,11 +39,11 @@ export interface RecordBody {
   readonly space: Space;
   readonly payload: CborValue;
   readonly links: readonly RecordLink[];
-  /** Hash of the version of (tenant, space, id) before this one. */
+  /** Hash of the previous version of (tenant, space, id). */
   readonly prev: Hash | null;
 }
 
-/** `statement` is signed; the attestations are statements of witnesses over the same body. */
+/** `statement` is the signed record; attestations are witness statements over the same body. */
 export interface Envelope {
   readonly statement: Uint8Array;
   readonly attestations: readonly Uint8Array[];
@@ -66,7 +66,7 @@ const readLink = (item: CborValue, path: string): RecordLink => {
   return { label: shortText(map, path, "label", labelBytesMax), target: hashField(map, path, "target") };
 };
 
-/** Every rule of a body, over its CBOR form; both directions pass through here. */
+/** Checks every rule of a body, on its CBOR form; used by encode and decode. */
 const readBody = (value: CborValue): RecordBody => {
   const map = exactMap(anyMap(value, "body"), "", bodyKeys);
   const id = anyTextField(map, "", "id");
@@ -114,15 +114,15 @@ export const encodeBody = (body: RecordBody): Uint8Array => {
 /** @throws malformedCbor with the offset, malformedRecord naming the field. */
 export const decodeBody = (bytes: Uint8Array): RecordBody => readBody(cborDecode(bytes));
 
-/** The record's hash: SHA-256 of the body. It is what links and `prev` hold. */
+/** The record's hash: SHA-256 of the body, as used in links and `prev`. */
 export const hashRecord = (bodyBytes: Uint8Array): Hash => sha256(bodyBytes);
 
-/** The subject a statement over this body must name. */
+/** The subject that a statement over this body must have. */
 export const subjectOf = (body: Pick<RecordBody, "tenant" | "space" | "id">): string =>
   `${body.tenant}/${body.space}/${body.id}`;
 
 /**
- * A record's statement with its body, which the header must agree with. The signature is not verified here.
+ * Parses a record's statement and body, and checks that header and body agree. Does not verify the signature.
  * @throws malformedCose, malformedCbor, malformedRecord.
  */
 export const parseRecordStatement = (
@@ -139,7 +139,7 @@ export const parseRecordStatement = (
   return { statement, body };
 };
 
-/** @throws unencodableValue when longer than one canonical value may be, malformedRecord past 64 attestations. */
+/** @throws unencodableValue if larger than a canonical value may be, malformedRecord past 64 attestations. */
 export const encodeEnvelope = (envelope: Envelope): Uint8Array => {
   if (envelope.attestations.length > attestationsMax) {
     refuseField("attestations", "", `must have at most ${attestationsMax} items`);
@@ -147,7 +147,7 @@ export const encodeEnvelope = (envelope: Envelope): Uint8Array => {
   return cborEncode([envelope.statement, envelope.attestations]);
 };
 
-/** The envelope's parts, not looked into. @throws malformedCbor, malformedRecord. */
+/** Splits an envelope; does not parse its parts. @throws malformedCbor, malformedRecord. */
 export const decodeEnvelope = (bytes: Uint8Array): Envelope => {
   const value = cborDecode(bytes);
   if (!Array.isArray(value) || value.length !== 2)

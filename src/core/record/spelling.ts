@@ -1,8 +1,7 @@
 /**
- * One thing has one spelling: the canonical form of targets, subjects, actions, sessions, and of globs over them, or
- * the rule that a text breaks. Pure. Source: docs/spec/trust.md §2. Idempotent: a canonical form is its own canonical
- * form. Work is linear in the text, which is read only when it is at most `escapedBytesPerByte` times as long as its
- * form may be.
+ * Canonicalizes targets, subjects, actions, sessions and globs over them, or returns the rule that a text breaks. Pure.
+ * Source: docs/spec/trust.md §2. Idempotent. Linear in the text, which is refused unread if it is more than
+ * `escapedBytesPerByte` times as long as its canonical form may be.
  */
 import { sha256 } from "../hash.ts";
 import { toHex, utf8Decode, utf8Encode } from "../bytes.ts";
@@ -19,19 +18,19 @@ export type Spelling =
 const canonical = (text: string): Spelling => ({ kind: "canonical", text });
 const refused = (rule: string): Spelling => ({ kind: "refused", rule });
 
-/** `%C3`: three characters for a byte. */
+/** `%C3`: three characters per byte. */
 const escapedBytesPerByte = 3;
 
-/** Nothing to decode, drop or normalise: nearly every name there is. */
+/** Fast path: names that are already canonical, as nearly all are. */
 const plainName = /^(?!\.{1,2}(?:\/|$))[\w.~:@-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.~:@-]+)*$/;
 
-/** What is no separator, no escape and does not stand for itself. */
+/** Characters that must be escaped. */
 const mustBeEscaped = /["#$&<>?[\\\]^`{}]/;
 
-/** Escapes follow each other as the bytes of a character do. */
+/** Runs of escapes, which together encode the bytes of characters. */
 const escapes = /(?:%[0-9A-Fa-f]{2})+/g;
 
-/** A second decoding would make a dot, a slash or a control character of it. */
+/** Decoding twice would give a dot, a slash or a control character. */
 const escapedTwice = /%(?:25)*(?:2[ef]|5c|[01][0-9a-f]|7f)/i;
 
 const dotSegment = /(?:^|[/\\])\.{1,2}(?:[/\\]|$)/;
@@ -48,7 +47,7 @@ const refuse = (rule: string): never => {
   throw new Refusal(rule);
 };
 
-/** Escapes decoded once. @throws Refusal. */
+/** Decodes escapes once. @throws Refusal. */
 const decoded = (text: string): string => {
   const [bare] = mustBeEscaped.exec(text) ?? [];
   if (bare !== undefined) refuse(`must not hold ${bare} as it is: write ${escapeOf(bare)}`);
@@ -78,7 +77,7 @@ const encoded = (text: string, escapesStar: boolean): string => {
   return form;
 };
 
-/** @param isGlob leaves each raw `*` as it is: it stands for something else than itself. @throws Refusal. */
+/** @param isGlob keeps each raw `*` as a wildcard. @throws Refusal. */
 const spellSegment = (segment: string, isGlob: boolean): string => {
   const pieces = (isGlob ? segment.split("*") : [segment]).map((piece) => decoded(piece).normalize("NFC"));
   const whole = pieces.join("*");
@@ -119,7 +118,7 @@ export const canonicalTarget = (raw: string): Spelling =>
     ? canonical(raw)
     : spell(() => spellSegments(raw, targetBytesMax, false).join("/"));
 
-/** A glob over targets: its `*` are wild, and a literal one is written `%2A`. */
+/** A glob over targets: `*` is a wildcard, a literal one is written `%2A`. */
 export const canonicalTargetGlob = (raw: string): Spelling =>
   spell(() => spellSegments(raw, targetBytesMax, true).join("/"));
 
@@ -132,7 +131,7 @@ const spellAction = (raw: string, characters: RegExp, isGlob: boolean): Spelling
     ? refused(isGlob ? `${actionRule}, and *` : actionRule)
     : spell(() => spellSegments(raw, actionBytesMax, isGlob).join("/"));
 
-/** Actions are words of programs: no escapes and nothing but ASCII. */
+/** Actions are program identifiers: ASCII only, no escapes. */
 export const canonicalAction = (raw: string): Spelling =>
   isPlainName(raw, actionBytesMax) && actionCharacters.test(raw)
     ? canonical(raw)
@@ -144,8 +143,7 @@ const spiffeScheme = "spiffe:";
 const hashedName = /^~[0-9A-Fa-f]{64}$/;
 
 /**
- * Scheme and trust domain have no letter case (SPIFFE-ID §2), and those of this deployment say nothing.
- * @throws Refusal.
+ * Removes the scheme and this deployment's trust domain, which are case-insensitive (SPIFFE-ID §2). @throws Refusal.
  */
 const withoutTrustDomain = (segments: readonly string[], trustDomain: string): readonly string[] => {
   const [scheme = "", authority = "", ...path] = segments;
@@ -167,7 +165,7 @@ export const canonicalSubject = (raw: string, trustDomain: string): Spelling => 
   }
   return spell(() => {
     const segments = withoutTrustDomain(spellSegments(raw, targetBytesMax, false), trustDomain);
-    // It would be another way to name whoever is enrolled under that digest.
+    // Otherwise a principal enrolled by digest would have a second name.
     if (segments.some((segment) => hashedName.test(segment))) {
       refuse("must have no segment of ~ and 64 hexadecimal digits");
     }
@@ -175,10 +173,10 @@ export const canonicalSubject = (raw: string, trustDomain: string): Spelling => 
   });
 };
 
-/** Composed whatever it says. */
+/** ASCII is always in composed form (NFC). */
 const asciiOnly = /^\p{ASCII}*$/u;
 
-/** A session is the caller's own word for what belongs together: compared whole, so composed and nothing else. */
+/** A session is an opaque label chosen by the caller, compared for equality; only normalized to NFC. */
 export const canonicalSession = (raw: string): Spelling => {
   if (raw.length <= sessionBytesMax && asciiOnly.test(raw)) return canonical(raw);
   const tooLong = refused(`must be at most ${sessionBytesMax} bytes`);
@@ -194,17 +192,17 @@ export const canonicalSession = (raw: string): Spelling => {
 export const requireSpelling = (spelling: Spelling, field: string): string =>
   spelling.kind === "canonical" ? spelling.text : invalidField(field, spelling.rule);
 
-/** Of a text that was recorded before names had one spelling: itself where it has no canonical form. */
+/** For texts recorded before canonicalization: the text itself if it has no canonical form. */
 export const spellingOr = (spelling: Spelling, text: string): string =>
   spelling.kind === "canonical" ? spelling.text : text;
 
-/** Whether a record id can hold the name as it is. */
+/** Whether a record id can hold the name literally. */
 const isLiteralName = (name: string): boolean =>
   name.length <= principalIdBytesMax && recordIdFault(name) === null;
 
 /**
- * The last part of the record id under which a canonical name is enrolled: itself where a record id can hold it, else
- * `~` and the SHA-256 of it in hexadecimal, with the name in the payload.
+ * The last part of the record id for a canonical name: the name if a record id can hold it, else `~` and its SHA-256 in
+ * hexadecimal, with the name in the payload.
  */
 export const enrolledName = (name: string): string =>
   isLiteralName(name) ? name : `~${toHex(sha256(utf8Encode(name)))}`;

@@ -1,4 +1,4 @@
-/** A verified record, as the ledger gave it: what services answer with and replies are made of. Pure. */
+/** A verified record from the ledger, from which services build replies. Pure. */
 import type { Hash } from "../bytes.ts";
 import type { RecordBody } from "./record.ts";
 

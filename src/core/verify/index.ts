@@ -1,4 +1,4 @@
-/** Opening and verifying records, checkpoints and key rings: what others use of it. Pure. */
+/** Exports for opening and verifying records, checkpoints and key rings. Pure. */
 export { walkKeys, type KeyRecord } from "./key-walk.ts";
 export {
   leafOf,

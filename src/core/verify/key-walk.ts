@@ -1,7 +1,7 @@
 /**
- * The key ring that follows from the genesis record's hash and nothing else: every record about keys is verified with
- * the ring that the records before it gave. Pure. Source: docs/spec/keys.md. The same walk for the ledger that opens
- * and for a client that knows the genesis hash alone.
+ * Derives the key ring from the genesis record's hash alone: each key record is verified with the ring of its
+ * predecessors. Pure. Source: docs/spec/keys.md. Used by the opening ledger and by clients that know only the genesis
+ * hash.
  */
 import { equalBytes, toHex, type Hash } from "../bytes.ts";
 import { fail } from "../errors.ts";
@@ -18,13 +18,13 @@ import {
   type VerifySignature,
 } from "./record.ts";
 
-/** A record as the ledger holds it. */
+/** A record as stored in the ledger. */
 export type KeyRecord = { readonly position: bigint; readonly envelope: Uint8Array };
 
-/** What follows from the key records of a ledger. */
+/** The result of walking a ledger's key records. */
 export type WalkedKeys = { readonly ring: KeyRing; readonly origin: string };
 
-/** The ring and the origin as the genesis record says them, signed by the key that it names itself. */
+/** The ring and origin from the genesis record, which is signed by the key it names. */
 const beginWalk = async (
   genesis: Hash,
   envelope: Uint8Array,

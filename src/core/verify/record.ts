@@ -1,8 +1,7 @@
 /**
- * The one way to open and verify a record, as named steps. Pure. Whoever reads a record (the ledger that serves, the
- * walk over all of it, the ring of keys, an export, the command line, a client) takes the steps that it has the means
- * for, in this order; what a step refuses is damage of the record, `recordCorrupt`, and nothing else is. Source:
- * docs/spec/record.md and docs/spec/ledger.md.
+ * Opens and verifies a record in named steps. Pure. Every reader (serving ledger, full walk, key ring, export, command
+ * line, client) takes the steps that it has the inputs for, in this order; a step's refusal, and nothing else, is
+ * damage of the record, `recordCorrupt`. Source: docs/spec/record.md and docs/spec/ledger.md.
  */
 import type { Hash, PublicKey, Signature } from "../bytes.ts";
 import { parseStatement, recordContentType, toBeSigned, type Statement } from "../cose/cose.ts";
@@ -19,7 +18,7 @@ import {
   type RecordBody,
 } from "../record/record.ts";
 
-/** In the order in which they are taken; `seal` is for whoever holds the key to what is at rest. */
+/** In order; `seal` needs the key for data at rest. */
 export const recordSteps = [
   "seal",
   "envelope",
@@ -38,17 +37,17 @@ export type VerifySignature = (
   signature: Signature,
 ) => Promise<boolean>;
 
-/** A record's bytes taken apart, of which nothing is believed yet. */
+/** A parsed but unverified record. */
 export type OpenedRecord = {
   readonly position: bigint;
   readonly envelope: Uint8Array;
   readonly statement: Statement;
   readonly attestations: readonly Uint8Array[];
-  /** Of the body: what links, indexes and decisions name the record by. */
+  /** The body's hash, by which links, indexes and decisions name the record. */
   readonly hash: Hash;
 };
 
-/** What is known beforehand, and the record must agree with. */
+/** Values known in advance that the record must match. */
 export type Expected = {
   readonly origin?: string;
   readonly tenant?: string;
@@ -63,7 +62,7 @@ const ruleOf = ({ error, message }: Fault): string => {
   return "rule" in error ? error.rule : message;
 };
 
-/** What breaks a rule of a format is the record's fault, and says at which step. */
+/** Runs `work` and converts format errors to recordCorrupt naming the step. */
 export const inStep = <T>(position: bigint, step: RecordStep, work: () => T): T => {
   try {
     return work();
@@ -84,7 +83,7 @@ export const openRecord = (position: bigint, envelope: Uint8Array): OpenedRecord
     return { position, envelope, statement, attestations, hash: hashRecord(statement.payload) };
   });
 
-/** Step `key`: whose key of the ledger signed it. @throws recordCorrupt. */
+/** Step `key`: finds the ledger key that signed it. @throws recordCorrupt. */
 export const signerOf = ({ position, statement }: OpenedRecord, ring: KeyRing): KeyEntry => {
   const found = findSigner(ring, "record", statement.kid, position);
   return found.kind === "refused" ? refuseRecord(position, "key", found.rule) : found.entry;
@@ -101,7 +100,9 @@ export const requireSignature = async (
   refuseRecord(position, "signature", "the Ed25519 signature does not verify");
 };
 
-/** Step `schema`: the body, which the signed header and what is known beforehand agree with. @throws recordCorrupt. */
+/**
+ * Step `schema`: reads the body and checks it against the signed header and the expected values. @throws recordCorrupt.
+ */
 export const readRecord = ({ position, statement }: OpenedRecord, { origin, tenant }: Expected): RecordBody =>
   inStep(position, "schema", () => {
     const body = decodeBody(statement.payload);
@@ -112,12 +113,12 @@ export const readRecord = ({ position, statement }: OpenedRecord, { origin, tena
     return body;
   });
 
-/** The leaf that a ledger holds for an envelope. */
+/** The ledger's leaf hash for an envelope. */
 export const leafOf = (envelope: Uint8Array): Hash => leafHash(entryOf(envelope));
 
 export type Tree = { readonly size: bigint; readonly root: Hash };
 
-/** Step `inclusion`: the record stands at its position of a tree. @throws recordCorrupt. */
+/** Step `inclusion`: the record is at its position in the tree. @throws recordCorrupt. */
 export const requireInclusion = (
   { position, envelope }: Pick<OpenedRecord, "position" | "envelope">,
   { size, root }: Tree,
@@ -128,10 +129,10 @@ export const requireInclusion = (
   if (outcome.kind === "refused") refuseRecord(position, "inclusion", outcome.rule);
 };
 
-/** A record that passed every step up to its schema. */
+/** A record that passed every step up to `schema`. */
 export type SignedRecord = OpenedRecord & { readonly body: RecordBody; readonly signedBy: KeyEntry };
 
-/** All steps that need no tree. @throws recordCorrupt naming the step. */
+/** Runs all steps that need no tree. @throws recordCorrupt naming the step. */
 export const verifySigned = async (
   position: bigint,
   envelope: Uint8Array,

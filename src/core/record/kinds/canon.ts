@@ -1,17 +1,17 @@
 /**
- * Payloads of `tombstone`, `schema` and `attestation`: what Canon keeps beside its callers' records. Pure. Source:
+ * Payloads of `tombstone`, `schema` and `attestation`, which Canon keeps besides its callers' records. Pure. Source:
  * docs/spec/record.md §6.
  */
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
 import { anyMap, bytesField, exactMap, oneOfField, refuseField, textField } from "../fields.ts";
 
-/** The end of an id: a version without a content, from which a later version may go on. */
+/** Ends an id: a version without content; a later version may revive the id. */
 export interface TombstonePayload {
-  /** The kind of the record that it ends. */
+  /** The kind of the ended record. */
   readonly kind: string;
 }
 
-/** A JSON Schema (2020-12) that later user records of a kind are held to. */
+/** A JSON Schema (2020-12) that later user records of a kind must match. */
 export interface SchemaPayload {
   readonly kind: string;
   readonly schema: CborMap;
@@ -20,15 +20,15 @@ export interface SchemaPayload {
 export const attestationRoles = ["approve", "reject", "possession"] as const;
 export type AttestationRole = (typeof attestationRoles)[number];
 
-/** A witness's statement about a proposal, as it was received. */
+/** A witness's statement about a proposal, as received. */
 export interface AttestationPayload {
   /** Id of the proposal's record. */
   readonly proposal: string;
   /** Id of the witness. */
   readonly witness: string;
-  /** `possession` is the statement of a key that the proposal enrols; it is no approval. */
+  /** `possession` is a statement by the key that the proposal enrols; not an approval. */
   readonly role: AttestationRole;
-  /** COSE_Sign1. Whoever reads it parses it: nesting is not followed here. */
+  /** COSE_Sign1, not parsed here. */
   readonly statement: Uint8Array;
 }
 

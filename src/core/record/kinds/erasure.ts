@@ -1,6 +1,6 @@
 /**
- * Payloads of `erasure`, by which a quorum orders that a tenant's records become unreadable, and of `erased`, in which
- * the deployment says that it was done and to which records. Pure. Source: docs/spec/record.md §6.
+ * Payloads of `erasure`, a quorum's order to make a tenant's records unreadable, and of `erased`, the deployment's
+ * report that it was carried out and on which records. Pure. Source: docs/spec/record.md §6.
  */
 import type { Hash } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
@@ -9,7 +9,7 @@ import { publicTenant, systemTenant, tenantFault } from "../names.ts";
 
 export interface ErasurePayload {
   readonly tenant: string;
-  /** For whoever meets the erased records later. */
+  /** For later readers of the erased records. */
   readonly reason: string;
 }
 
@@ -17,13 +17,13 @@ export interface ErasedPayload {
   readonly tenant: string;
   /** Hash of the record that ordered it. */
   readonly order: Hash;
-  /** How many records were the tenant's. */
+  /** Number of the tenant's records. */
   readonly records: bigint;
-  /** Over their positions, so that no other record passes for an erased one. Source: docs/spec/ledger.md §7. */
+  /** Digest of their positions, so that no other record can pass as erased. Source: docs/spec/ledger.md §7. */
   readonly positions: Hash;
 }
 
-/** What keeps a tenant from being erased, or null. */
+/** Why a tenant cannot be erased, or null. */
 export const erasureFault = (tenant: string): string | null => {
   if (tenant === systemTenant) return "must not be system: nothing would verify without its records";
   if (tenant === publicTenant) return "must not be public: it is whoever calls without credentials";

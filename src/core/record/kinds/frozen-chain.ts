@@ -1,4 +1,4 @@
-/** Payload of `frozen_chain`: one decision and everything it was made from. Pure. Source: docs/spec/record.md §6. */
+/** Payload of `frozen_chain`: one decision and all its inputs. Pure. Source: docs/spec/record.md §6. */
 import type { Hash } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
 import {
@@ -32,13 +32,13 @@ export interface FrozenRequest {
   readonly tenant: string;
   /** The subject's level. */
   readonly loa: LevelName;
-  /** A floor under the model's own: what is asked about takes at least this level. Absent where there is none. */
+  /** A minimum level besides the model's own. Absent if none. */
   readonly minLoa?: LevelName;
-  /** "" when the caller named none. */
+  /** "" if the caller named none. */
   readonly session: string;
   readonly inputDigest: Hash;
   readonly inputBytes: number;
-  /** The raw input, only when the caller asked to keep it. */
+  /** The raw input, only if the caller asked to keep it. */
   readonly input: Uint8Array | null;
   readonly metadata: Readonly<Record<string, string>>;
 }
@@ -46,10 +46,10 @@ export interface FrozenRequest {
 export interface FrozenChainPayload {
   readonly request: FrozenRequest;
   readonly features: Readonly<Record<string, number>>;
-  /** `hash` is null when no model could be loaded. */
+  /** `hash` is null if no model could be loaded. */
   readonly model: { readonly id: string; readonly hash: Hash | null };
   readonly contributions: Readonly<Record<string, number>>;
-  /** In logits. Null, like `score` and `threshold`, when the evaluator gave none. */
+  /** In logits. Null, like `score` and `threshold`, if the evaluator gave none. */
   readonly z: number | null;
   readonly score: number | null;
   readonly threshold: number | null;
@@ -125,7 +125,7 @@ const readStep = (item: CborValue, path: string): { readonly name: string; reado
   return { name: textField(map, path, "name"), detail: anyTextField(map, path, "detail") };
 };
 
-/** @throws malformedRecord naming the field. An allow without a score, threshold and model does not exist. */
+/** @throws malformedRecord naming the field; also for an allow without score, threshold and model. */
 export const parseFrozenChain = (payload: CborValue): FrozenChainPayload => {
   const path = "payload";
   const map = exactMap(payload, path, chainKeys);

@@ -1,7 +1,4 @@
-/**
- * Payload of `genesis`, the record at position 0: what everything after it is trusted by. Pure. Source:
- * docs/spec/record.md §6.
- */
+/** Payload of `genesis`, the record at position 0: the root of trust. Pure. Source: docs/spec/record.md §6. */
 import { toHex, type PublicKey } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
 import { distinct, exactMap, listField, publicKeyField, refuseField, textField } from "../fields.ts";
@@ -29,7 +26,7 @@ export interface GenesisPayload {
   readonly witnesses: readonly (WitnessPayload & { readonly id: string })[];
   readonly k: number;
   readonly model: TrustModelPayload;
-  /** The first signing keys, one a role. */
+  /** The first signing keys, one per role. */
   readonly keys: { readonly record: PublicKey; readonly checkpoint: PublicKey };
 }
 
@@ -67,13 +64,13 @@ export const parseGenesis = (payload: CborValue): GenesisPayload => {
     "payload.witnesses",
     "must have distinct ids",
   );
-  // The operator's own key among the witnesses would let the operator attest for itself.
+  // Otherwise the operator could attest for itself.
   distinct(
     [signers.record, signers.checkpoint, ...witnesses.map(({ publicKey }) => publicKey)].map(toHex),
     "payload.witnesses",
     "and signing keys must all be distinct keys",
   );
-  // A second witness of the same owner would be no second opinion.
+  // Two witnesses of one owner would not be independent.
   distinct(
     witnesses.map(({ owner }) => ownerName(owner)),
     "payload.witnesses",

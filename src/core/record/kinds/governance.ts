@@ -1,6 +1,6 @@
 /**
- * Payloads of `principal`, `witness`, `quorum` and `signing_key`: who may act, attest and sign. Pure.
- * Source: docs/spec/record.md §6. That a key is a point of the curve is checked at enrolment, not here.
+ * Payloads of `principal`, `witness`, `quorum` and `signing_key`: who may act, attest and sign. Pure. Source:
+ * docs/spec/record.md §6. Whether a key is a valid point is checked at enrolment, not here.
  */
 import { toHex, utf8Encode, type PublicKey } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
@@ -30,11 +30,11 @@ export interface PrincipalPayload {
   readonly tenant: string;
   /** False once revoked. */
   readonly active: boolean;
-  /** The id, or in a tenant's own record the part after the tenant, where the record's id cannot hold it. */
+  /** The id (in a tenant's own record, the part after the tenant), if the record's id cannot hold it. */
   readonly id?: string;
-  /** What else is known of the principal. */
+  /** Further attributes of the principal. */
   readonly attributes?: Readonly<Record<string, AttributeValue>>;
-  /** Id of the principal who answers for this one. */
+  /** Id of the principal responsible for this one. */
   readonly owner?: string;
 }
 
@@ -53,7 +53,7 @@ export interface QuorumPayload {
   readonly witnesses: readonly string[];
   /** Version of the witness registry. */
   readonly epoch: number;
-  /** Whether a witness may attest what it proposed itself. Written only when true. */
+  /** Whether a witness may attest its own proposal. Written only if true. */
   readonly proposerMayAttest: boolean;
 }
 
@@ -68,7 +68,7 @@ export interface SigningKeyPayload {
 }
 
 export const principalKeys = ["public_keys", "loa", "tenant", "active"];
-/** Of schema version 2: each is absent when unused. */
+/** Keys of schema version 2; each is absent if unused. */
 const principalOptionalKeys = ["id", "attributes", "owner"];
 export const witnessKeys = ["public_key", "owner", "authority", "description"];
 const quorumKeys = ["k", "witnesses", "epoch"];
@@ -89,7 +89,7 @@ export const readPrincipal = (map: CborMap, path: string): PrincipalPayload => {
   };
 };
 
-/** A name as it is decided on; which trust domain is the deployment's own is for enrolment to know. */
+/** A name in canonical form; enrolment also removes the deployment's own trust domain. */
 const nameField = (map: CborMap, path: string, name: string): string => {
   const text = anyTextField(map, path, name);
   const spelling = canonicalSubject(text, "");
@@ -142,7 +142,7 @@ export const parsePrincipal = (payload: CborValue, schemaVersion = 1): Principal
   };
 };
 
-/** The schema version that a principal's payload takes: 2 for what 1 has no place for. */
+/** The schema version that a principal's payload needs: 2 if it has fields unknown to 1. */
 export const principalVersion = (payload: CborValue): 1 | 2 => {
   const isMap = typeof payload === "object" && payload !== null && !Array.isArray(payload);
   const map = isMap && !(payload instanceof Uint8Array) ? (payload as CborMap) : {};
@@ -177,10 +177,10 @@ export const formatWitness = (witness: WitnessPayload): CborMap => ({
   description: witness.description,
 });
 
-/** Owners are compared as people would: without case and outer spaces. */
+/** Owners are compared without case and surrounding spaces. */
 export const ownerName = (owner: string): string => owner.trim().toLowerCase();
 
-/** k of n: none is not a quorum, and more than n can never be reached. */
+/** Reads k: at least 1 and at most the number of witnesses. */
 export const readK = (map: CborMap, path: string, witnesses: number): number => {
   const k = uintField(map, path, "k", 1);
   return k <= witnesses ? k : refuseField(path, "k", `must not exceed the ${witnesses} witnesses`);
@@ -192,7 +192,7 @@ export const parseQuorum = (payload: CborValue): QuorumPayload => {
   const given = anyMap(payload, path);
   const proposerMayAttest = given[proposerMayAttestKey] !== undefined;
   const map = exactMap(payload, path, proposerMayAttest ? [...quorumKeys, proposerMayAttestKey] : quorumKeys);
-  // One value, one encoding: what is not allowed is not said.
+  // One encoding per value: false is written as an absent key.
   if (proposerMayAttest && map[proposerMayAttestKey] !== true) {
     refuseField(path, proposerMayAttestKey, "must be true or left out");
   }

@@ -1,6 +1,6 @@
 /**
- * Payload of `module_run`: one run of a module, also one that was denied, refused or killed. Written by the server
- * alone. Input, output and log stand in it by digest and length only. Pure. Source: docs/spec/record.md §6.
+ * Payload of `module_run`: one run of a module, including denied, refused and killed ones. Written only by the server.
+ * Input, output and log are recorded by digest and length only. Pure. Source: docs/spec/record.md §6.
  */
 import type { Hash } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
@@ -15,7 +15,7 @@ import {
   uintField,
 } from "../fields.ts";
 
-/** `denied` and `refused` have run nothing. */
+/** With `denied` and `refused` no code ran. */
 export const runEnds = ["denied", "refused", "exited", "trapped", "killed", "crashed"] as const;
 export type RunEnd = (typeof runEnds)[number];
 
@@ -45,21 +45,21 @@ export interface ModuleRunPayload {
   readonly version: number;
   /** SHA-256 of the code that a quorum approved. */
   readonly digest: Hash;
-  /** SHA-256 that was asked for, or that was found on disk, where it is another. */
+  /** SHA-256 requested or found on disk, if it differs. */
   readonly otherDigest: Hash | null;
-  /** Id of the principal that called; "" is the anonymous guest. */
+  /** Id of the calling principal; "" is the anonymous guest. */
   readonly caller: string;
   readonly inputDigest: Hash;
   readonly inputBytes: number;
-  /** Null where nothing ran. What a killed run had written until then counts. */
+  /** Null if nothing ran. Includes what a killed run wrote before it was killed. */
   readonly outputDigest: Hash | null;
   readonly limits: ModuleRunLimits;
-  /** Null where nothing ran. */
+  /** Null if nothing ran. */
   readonly usage: ModuleRunUsage | null;
   readonly end: RunEnd;
-  /** Given to proc_exit; null unless it exited. */
+  /** Argument of proc_exit; null unless it exited. */
   readonly exitCode: number | null;
-  /** Why it did not come to its end; "" when it exited. */
+  /** Why it did not exit; "" if it did. */
   readonly reason: string;
 }
 
@@ -120,7 +120,7 @@ const readUsage = (value: CborValue | undefined): ModuleRunUsage | null => {
 
 const exitCodeMax = 2 ** 32 - 1;
 
-/** What ran has usage and an output digest; what exited, and nothing else, has a code and no reason. */
+/** Runs have usage and an output digest; exactly the exited ones have a code and no reason. */
 const checkWhole = (run: ModuleRunPayload): void => {
   const hasRun = run.end !== "denied" && run.end !== "refused";
   if (hasRun !== (run.usage !== null)) refuseField(path, "usage", `must fit the end "${run.end}"`);

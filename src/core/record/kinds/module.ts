@@ -1,5 +1,5 @@
 /**
- * Payload of `module`: code that a quorum approved, by digest, and its bounds. Pure. Source: docs/spec/record.md §6.
+ * Payload of `module`: the digest of code approved by a quorum, and its limits. Pure. Source: docs/spec/record.md §6.
  */
 import type { Hash } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";

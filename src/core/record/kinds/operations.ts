@@ -1,23 +1,23 @@
 /**
- * Payloads of `key_retirement` and `restoration`: what an operator did to the deployment, for whoever verifies it
- * later. Pure. Source: docs/spec/record.md §6.
+ * Payloads of `key_retirement` and `restoration`: operator actions, recorded for later verification. Pure. Source:
+ * docs/spec/record.md §6.
  */
 import type { PublicKey } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
 import { exactMap, oneOfField, publicKeyField, textField, uint64Field } from "../fields.ts";
 import { keyRoles, type KeyRole } from "./governance.ts";
 
-/** A key whose later signatures are nobody's; the order of the ledger proves which ones are earlier. */
+/** A key whose later signatures are invalid; the ledger's order proves which are earlier. */
 export interface KeyRetirementPayload {
   readonly role: KeyRole;
   readonly publicKey: PublicKey;
-  /** The first position at which a signature by the key counts for nothing. */
+  /** The first position at which signatures by the key are invalid. */
   readonly from: bigint;
 }
 
-/** The ledger was brought back from a backup: what came after its size was not in it. */
+/** The ledger was restored from a backup, which lacked everything after its size. */
 export interface RestorationPayload {
-  /** Records the backup held. */
+  /** Number of records in the backup. */
   readonly size: bigint;
   /** The signed checkpoint of that size. */
   readonly checkpoint: string;

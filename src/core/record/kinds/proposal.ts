@@ -14,19 +14,19 @@ import {
 } from "../fields.ts";
 
 export interface ProposalPayload {
-  /** The exact body that would be committed. Whoever reads it decodes it: nesting is not followed here. */
+  /** The exact body that would be committed, not decoded here. */
   readonly body: Uint8Array;
   /** Further bodies of the same commit, each of which `body` links to by its hash. */
   readonly with: readonly Uint8Array[];
   /** Hash of the version that it would replace. */
   readonly base: Hash | null;
-  /** Version of the witness registry it is put to. */
+  /** Version of the witness registry that votes on it. */
   readonly epoch: number;
   readonly expiresMs: number;
   /** Principal id. */
   readonly proposer: string;
   readonly reason: string;
-  /** Whether the last approval commits, or a call of its own. */
+  /** Whether the last approval commits, or a separate call. */
   readonly commit: ProposalCommit;
 }
 
@@ -44,7 +44,7 @@ export interface ProposalEndingPayload {
 }
 
 const proposalKeys = ["body", "with", "base", "epoch", "expires_ts", "proposer", "reason", "commit"];
-/** More than a registry change needs; each may be as long as a record. */
+/** More than a registry change needs; each may be as large as a record. */
 const withMax = 8;
 const endingKeys = ["proposal", "outcome", "reason"];
 

@@ -1,8 +1,8 @@
-/** The review band that a model sets and a decision repeats. Pure. */
+/** The review band of a model, copied into each decision. Pure. */
 import type { CborValue } from "../../cbor/cbor.ts";
 import { exactMap, refuseField, shareField } from "../fields.ts";
 
-/** Scores from `low` to `high` are for a person to review; both in [0, 1], low first. */
+/** Scores from `low` to `high` need review by a person; both in [0, 1], low ≤ high. */
 export interface ReviewBand {
   readonly low: number;
   readonly high: number;

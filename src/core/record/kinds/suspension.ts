@@ -1,13 +1,13 @@
 /**
- * Payload of `suspension`: a principal, or a key, that somebody stopped at once; which of them the record's id says.
- * Pure. Source: docs/spec/record.md §6.
+ * Payload of `suspension`: a principal or key suspended with immediate effect; the record's id says which. Pure.
+ * Source: docs/spec/record.md §6.
  */
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
 import { exactMap, textField } from "../fields.ts";
 
 export interface SuspensionPayload {
   readonly reason: string;
-  /** Id of the principal who suspended. */
+  /** Id of the suspending principal. */
   readonly by: string;
 }
 

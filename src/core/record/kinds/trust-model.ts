@@ -1,4 +1,4 @@
-/** Payload of `trust_model`: the numbers by which checks are decided. Pure. Source: docs/spec/record.md §6. */
+/** Payload of `trust_model`: the parameters of decisions. Pure. Source: docs/spec/record.md §6. */
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
 import {
   exactMap,
@@ -18,7 +18,7 @@ export interface ActionRule {
   readonly minLoa: LevelName;
 }
 
-/** Which features exist, and that each has a weight, is for the trust service to say. */
+/** The trust service checks that exactly the known features have weights. */
 export interface TrustModelPayload {
   readonly bias: number;
   readonly weights: Readonly<Record<string, number>>;
@@ -51,7 +51,7 @@ const bounded = <Entry>(
   return refuseField(path, name, `must have at most ${modelTableEntriesMax} entries`);
 };
 
-/** @throws malformedRecord naming the field; `path` says where the model stands. */
+/** @throws malformedRecord naming the field; `path` is the model's path. */
 export const parseTrustModel = (payload: CborValue, path = "payload"): TrustModelPayload => {
   const map = exactMap(payload, path, modelKeys);
   const ratePath = `${path}.rate`;
