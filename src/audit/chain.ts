@@ -1,6 +1,6 @@
 /**
- * A decision while it is made and after: a `ReasoningChain` takes steps and is frozen once, a `FrozenChain` cannot
- * change any more. Source: docs/spec/trust.md §7. Pure. At most `reasoningStepsMax` steps of bounded length.
+ * A decision's reasoning: a `ReasoningChain` takes steps and is frozen once into an immutable `FrozenChain`. Source:
+ * docs/spec/trust.md §7. Pure. At most `reasoningStepsMax` steps of bounded length.
  */
 import { utf8Encode } from "@sigil/core/bytes";
 import type { CborMap } from "@sigil/core/cbor";
@@ -12,13 +12,13 @@ import type { Frozen } from "./freeze.ts";
 
 export type ChainStep = FrozenChainPayload["steps"][number];
 
-/** What was decided. Maps are empty and numbers null when no model could answer. */
+/** The decision. Maps are empty and numbers null if no model could answer. */
 export type ChainOutcome = Omit<FrozenChainPayload, "request" | "steps">;
 
-/** Read-only by type and frozen at run time, all the way down; byte strings are handed out as copies. */
+/** Read-only by type and deeply frozen at run time; byte strings are returned as copies. */
 export type FrozenChain = Frozen<FrozenChainPayload>;
 
-/** UTF-8 takes at most three bytes for a UTF-16 unit, so most texts need no counting. */
+/** UTF-8 takes at most three bytes per UTF-16 unit, so most texts need no encoding. */
 const isShort = (text: string, bytesMax: number): boolean =>
   text.length * 3 <= bytesMax || utf8Encode(text).length <= bytesMax;
 
@@ -27,7 +27,7 @@ export class ReasoningChain {
   readonly #steps: ChainStep[] = [];
   #isFrozen = false;
 
-  /** The request is copied here: what the caller does to its bytes later is not what was decided on. */
+  /** Copies the request, so that later changes to its bytes have no effect. */
   constructor(request: FrozenRequest) {
     this.#request = freezeDeep(request);
   }
@@ -42,7 +42,7 @@ export class ReasoningChain {
     this.#steps.push({ name: step.name, detail: step.detail });
   }
 
-  /** Nothing the caller still holds leads into the frozen chain. @throws Error the second time. */
+  /** Shares nothing with the caller's objects. @throws Error the second time. */
   freeze(outcome: ChainOutcome): FrozenChain {
     assert(!this.#isFrozen, "a chain is frozen once");
     this.#isFrozen = true;
@@ -54,7 +54,7 @@ export class ReasoningChain {
   }
 }
 
-/** The chain as a record's payload: frozen parts are shared, as nobody can change them, and byte strings copied. */
+/** The chain as a record's payload: frozen parts are shared, byte strings copied. */
 const payloadOf = (frozen: FrozenChain): FrozenChainPayload => {
   const { request, model } = frozen;
   return {
@@ -71,10 +71,10 @@ const payloadOf = (frozen: FrozenChain): FrozenChainPayload => {
 /** The chain as the canonical map of its record. */
 export const formatChain = (chain: FrozenChain): CborMap => formatFrozenChain(payloadOf(chain));
 
-/** A decision once frozen, in the two forms its makers need. */
+/** A frozen decision, as a typed chain and as a record's payload. */
 export type ChainRecord = { readonly chain: FrozenChainPayload; readonly payload: CborMap };
 
-/** The reasoning of one decision, as the trust service is handed it. */
+/** Starts the reasoning of one decision; passed to the trust service. */
 export const openChain = (request: FrozenRequest) => {
   const reasoning = new ReasoningChain(request);
   return {

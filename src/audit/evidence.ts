@@ -1,10 +1,13 @@
-/** What the audit service answers, before `rpc/` turns it into protobuf. Pure. */
+/** Types of the audit service's answers, before `rpc/` converts them to protobuf. Pure. */
 import type { Hash } from "@sigil/core/bytes";
 import type { FrozenChainPayload, StoredRecord } from "@sigil/core/record";
 
 export type AuditedChain = { readonly record: StoredRecord; readonly chain: FrozenChainPayload };
 
-/** What the model that decided says of a decision: the bias in logits, the globs that won or "" where none matched. */
+/**
+ * The deciding model's contribution to a decision: the bias in logits, and the best matching globs, or "" if none
+ * matched.
+ */
 export type ModelRows = { readonly bias: number; readonly actionGlob: string; readonly targetGlob: string };
 
 export type ChainQuery = {
@@ -12,27 +15,27 @@ export type ChainQuery = {
   readonly principal: string;
   readonly action: string;
   readonly targetGlob: string;
-  /** The target itself or a beginning of it, by whole segments. */
+  /** The target or a prefix of whole segments. */
   readonly targetPrefix: string;
   readonly reason: string;
   readonly session: string;
   readonly verdict: FrozenChainPayload["verdict"] | undefined;
   readonly fromMs: number | undefined;
   readonly untilMs: number | undefined;
-  /** Decisions at or after this position of the ledger. */
+  /** Only decisions at or after this ledger position. */
   readonly fromPosition: bigint;
   readonly order: "newestFirst" | "oldestFirst";
-  /** 0 means the default. */
+  /** 0 for the default. */
   readonly pageSize: number;
   readonly pageToken: string;
-  /** Empty means the caller's own. */
+  /** Empty for the caller's own. */
   readonly tenant: string;
 };
 
 export type ChainPage = {
   readonly chains: readonly AuditedChain[];
   readonly nextPageToken: string;
-  /** The position from which a later listing goes on, without a gap and without a decision twice. */
+  /** The position from which a later listing resumes without gaps or duplicates. */
   readonly resumePosition: bigint;
   readonly ledgerSize: bigint;
 };

@@ -1,22 +1,22 @@
 /**
- * What a listing of decisions asks for: by the index, which may return false positives and no false negatives, and by
- * the opened record, which decides.
+ * Filters of a decision listing: on the index, which may return false positives but no false negatives, and then on the
+ * opened record.
  */
 import type { DecisionFilter } from "../ledger/decisions/terms.ts";
 import type { AuditedChain, ChainQuery } from "./evidence.ts";
 
-/** The segments of a pattern before its first wildcard: every target that matches begins with them. */
+/** The segments of a pattern before its first wildcard: a prefix of every matching target. */
 const literalBeginning = (glob: string): string => {
   const segments = glob.split("/");
   const wild = segments.findIndex((segment) => segment.includes("*"));
-  // A star that stands for itself is escaped in a pattern alone.
+  // Only patterns escape a literal star.
   return segments
     .slice(0, wild < 0 ? segments.length : wild)
     .join("/")
     .replaceAll("%2A", "*");
 };
 
-/** Both are beginnings of whatever matches, so the longer one says more. */
+/** Both are prefixes of every match, so use the longer one. */
 const longestBeginning = ({ targetGlob, targetPrefix }: ChainQuery): string => {
   const ofGlob = literalBeginning(targetGlob);
   return ofGlob.length > targetPrefix.length ? ofGlob : targetPrefix;

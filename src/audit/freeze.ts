@@ -1,8 +1,6 @@
-/**
- * Deep, lasting freezing of plain data. Pure. The data is a tree, of bounded depth by its type.
- */
+/** Deep freezing of plain data. Pure. The data is a tree, of bounded depth by its type. */
 
-/** Bytes nobody can change: `Object.freeze` refuses typed arrays, so they stay inside and only copies come out. */
+/** Immutable bytes: `Object.freeze` rejects typed arrays, so they are private and only copies are returned. */
 export class FrozenBytes<B extends Uint8Array> {
   readonly #kept: B;
   readonly byteLength: number;
@@ -26,7 +24,7 @@ export type Frozen<T> = T extends Uint8Array
       ? readonly Frozen<Element>[]
       : { readonly [Key in keyof T]: Frozen<T[Key]> };
 
-/** Defined where assigning would set a prototype, so that even a key called "__proto__" stays a key. */
+/** Uses defineProperty, so that a key "__proto__" does not set the prototype. */
 const mapValues = (value: object, change: (part: unknown) => unknown): object => {
   const source = value as Readonly<Record<string, unknown>>;
   const mapped: Record<string, unknown> = {};

@@ -1,6 +1,6 @@
 /**
- * Pages of a walk over recorded decisions: the index shortlists, the opened and verified record decides. One call ends
- * at the bound of what it opens or the time it takes.
+ * Pages of recorded decisions: the index gives candidates, the opened and verified record decides. One call is bounded
+ * by records opened and by time.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import { fail } from "../errors.ts";
@@ -23,13 +23,13 @@ export type ListingDependencies = {
   readonly ledger: ReadLedger;
   /** Matches targets as trust models do. @throws invalidField naming target_glob. */
   readonly compileGlob: CompileGlob;
-  /** In milliseconds, from any moment on. */
+  /** A monotonic clock in milliseconds. */
   readonly clock: () => number;
-  /** All listings share them. */
+  /** Shared by all listings. */
   readonly turns: WalkTurns;
 };
 
-/** What a page token is bound to: another caller, filter or order makes another walk. */
+/** The content that a page token is bound to: caller, filter and order. */
 const walkOf = (caller: Caller, tenant: string, query: ChainQuery): CborValue => [
   caller.principal,
   tenant,
@@ -47,30 +47,31 @@ const walkOf = (caller: Caller, tenant: string, query: ChainQuery): CborValue =>
 ];
 
 /**
- * The ledger size a walk is pinned to, and the next position in its order. The token is our own: its shape is certain.
+ * The ledger size that a walk is pinned to, and the next position in its order. Tokens are authenticated, so the shape
+ * is certain.
  */
 const readPlace = ([size, next]: PagePlace) => ({
   size: BigInt(size as number),
   next: BigInt(next as number),
 });
 
-/** Who lists which tenant's decisions, and by what. */
+/** One listing: caller, tenant and filters. */
 export type Listing = { readonly caller: Caller; readonly tenant: string; readonly query: ChainQuery };
 
-/** What a walk over decisions goes by. */
+/** Parameters of a walk over decisions. */
 type Walk = {
   readonly query: ChainQuery;
   readonly tenant: string;
-  /** The ledger size it is pinned to. */
+  /** The ledger size that it is pinned to. */
   readonly size: bigint;
-  /** The position it goes on at, in its order. */
+  /** The position to resume at, in its order. */
   readonly start: bigint | undefined;
   readonly matches: (audited: AuditedChain) => boolean;
   readonly room: PageRoom<AuditedChain>;
   readonly signal: AbortSignal;
 };
 
-/** Verified decisions that match, until one call has opened enough or walked for so long. */
+/** Yields matching verified decisions until the call's limit of records or time. */
 async function* walkChains(
   { ledger, clock, turns }: ListingDependencies,
   { query, tenant, size, start, matches, room, signal }: Walk,
@@ -96,9 +97,9 @@ async function* walkChains(
   for await (const { positions, resume } of slices) {
     for (const position of positions) {
       if (signal.aborted) fail({ kind: "cancelled" });
-      // Never more candidates than the page has room for, so that none is read in vain.
+      // Never more candidates than fit the page, so that none is read needlessly.
       if (candidates.length >= readAhead.next(room.left)) yield* read();
-      // Whatever a page took, it gets further: the budget ends it before the next decision, never before the first.
+      // Each page makes progress: the budget ends it before the next decision, never before the first.
       if (room.left === 0 || (opened > 0 && isSpent())) {
         yield* read();
         yield { kind: "pause", at: [size, position] };
@@ -132,13 +133,13 @@ export const listChains = async (
   const place = await tokens.read(query.pageToken);
   const token = place && readPlace(place);
   const size = token?.size ?? ledger.size;
-  // Whoever has seen more than there is follows another ledger: this one was set back to a backup.
+  // A position past the ledger means that it was restored from an older backup.
   if (query.fromPosition > size) fail({ kind: "sizeOutOfRange", size: query.fromPosition, treeSize: size });
   const isWanted = (audited: AuditedChain): boolean =>
     audited.record.body.tenant === tenant && matches(query, glob, audited);
   const walk = { query, tenant, size, start: token?.next, matches: isWanted, room, signal };
   const { items: chains, next } = await takePage(walkChains(deps, walk), room);
-  // Newest first, what comes after the whole walk is what was not there when it began.
+  // For newest first, resume after the walk with decisions recorded since it began.
   const resumePosition = query.order === "oldestFirst" && next !== undefined ? readPlace(next).next : size;
   return { chains, nextPageToken: await tokens.write(next), resumePosition, ledgerSize: size };
 };

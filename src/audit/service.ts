@@ -1,6 +1,6 @@
 /**
- * Serves recorded decisions. Every record is opened and verified before it is answered; one that fails is DATA_LOSS
- * and stays unseen. A caller sees its own tenant; Root of tenant "system" sees every one.
+ * Serves recorded decisions. Every record is opened and verified before it is returned; a failure is DATA_LOSS. A
+ * caller sees its own tenant; Root of tenant "system" sees every tenant.
  */
 import { toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
@@ -24,23 +24,23 @@ export type AuditDependencies = {
   readonly ledger: LedgerReader;
   /** Matches targets as trust models do. @throws invalidField naming target_glob. */
   readonly compileGlob: CompileGlob;
-  /** Works a decision out again from the payload of the model it names. */
+  /** Recomputes a decision from the payload of the model it names. */
   readonly recompute: (
     chain: FrozenChainPayload,
     model: CborValue,
   ) => { readonly holds: boolean; readonly detail: string };
-  /** What a model says of a decision, from the payload of its record. @throws malformedModel. */
+  /** A model's contribution to a decision, from its record's payload. @throws malformedModel. */
   readonly rowsFor: (request: FrozenChainPayload["request"], model: CborValue) => ModelRows;
 };
 
 export type AuditService = {
   /** @throws notFound, recordCorrupt, tenantForbidden, erased. */
   readonly get: (caller: Caller, query: ChainName) => Promise<AuditedChain>;
-  /** Undefined where no model decided, or its record is not sound: that is for `verify` to say. */
+  /** Undefined if no model decided or its record is damaged; `verify` reports the damage. */
   readonly rows: (chain: FrozenChainPayload) => Promise<ModelRows | undefined>;
   /** @throws invalidPageToken, recordCorrupt naming the position, tenantForbidden, erased, cancelled. */
   readonly list: (caller: Caller, query: ChainQuery, signal: AbortSignal) => Promise<ChainPage>;
-  /** @throws notFound, tenantForbidden, erased. A failed step is an answer. */
+  /** A failed step is part of the answer. @throws notFound, tenantForbidden, erased. */
   readonly verify: (caller: Caller, query: ChainName) => Promise<Verification>;
   readonly checkpoint: () => {
     readonly note: string;
@@ -49,13 +49,13 @@ export type AuditService = {
     readonly root: Hash;
     readonly publicKey: PublicKey;
   };
-  /** Of hashes alone: whoever asks learns nothing of what is recorded. @throws leafOutOfRange. */
+  /** Consists of hashes only and reveals no record content. @throws leafOutOfRange. */
   readonly proveInclusion: (position: bigint) => Promise<TreeProof>;
   /** @throws sizeOutOfRange. */
   readonly proveConsistency: (oldSize: bigint) => Promise<TreeProof>;
 };
 
-/** Names one decision; an empty tenant is the caller's own. */
+/** Names one decision; an empty tenant means the caller's own. */
 export type ChainName = { readonly auditId: string; readonly tenant: string };
 
 const notFound = (auditId: string): never => fail({ kind: "notFound", what: "decision", id: auditId });
@@ -73,7 +73,7 @@ export const createAuditService = ({
     return (await ledger.decisionAt(tenantFor(caller, tenant), auditId)) ?? notFound(auditId);
   };
 
-  /** The index is a hint: the verified record must be the decision that was asked for. */
+  /** The index is a hint: the verified record must be the requested decision. */
   const isAsked = (record: VerifiedRecord, caller: Caller, { auditId, tenant }: ChainName): boolean =>
     record.body.id === auditId && record.body.tenant === tenantFor(caller, tenant);
 
@@ -146,14 +146,14 @@ const verification = (examination: Examination, steps: readonly VerificationStep
 
 const isDamage = (kind: string): boolean => kind === "recordCorrupt" || kind === "ledgerCorrupt";
 
-/** The record of a model by its hash, or what is wrong. @throws recordCorrupt, ledgerCorrupt. */
+/** Finds a model's record by hash; returns a rule if there is none. @throws recordCorrupt, ledgerCorrupt. */
 const findModel = async (ledger: LedgerReader, hash: Hash): Promise<VerifiedRecord | string> => {
   const model = await ledger.readHash(hash);
   if (model === undefined) return "the ledger holds no record of this hash";
   return model.body.kind === "trust_model" ? model : "the record of this hash is no trust model";
 };
 
-/** The model that decided is the record it claims to be, and gives the same answer again. */
+/** Steps that check that the deciding model is the named record and gives the same answer again. */
 const decisionSteps = async (
   record: VerifiedRecord | undefined,
   ledger: LedgerReader,

@@ -1,6 +1,6 @@
 /**
- * Turns at walking: of all listings under way one goes on a turn of the event loop, so that checks wait for one slice
- * at most, however many there are. First come, first served.
+ * Round-robin scheduling of listings: one slice runs per turn of the event loop, so that checks wait for at most one
+ * slice, however many listings run. FIFO.
  */
 export class WalkTurns {
   readonly #waiting: (() => void)[] = [];

@@ -4,7 +4,7 @@
  *   keys/record-1.json  keys/checkpoint-1.json  keys/data/<tenant>-<version>.json
  *
  * Files are 0600, directories 0700. Each file's purpose is authenticated, so one put under another name is refused. The
- * signing keys may be on a PKCS #11 token instead; then there are files of data keys alone.
+ * signing keys may be on a PKCS #11 token instead; then only data keys are files.
  */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -18,12 +18,12 @@ import { signingRoles, type SigningCustody } from "./signing/signing-custody.ts"
 import { SigningKeyFiles } from "./signing-keys.ts";
 import type { Kek } from "./wrapping/wrap.ts";
 
-/** Where the signing keys are. */
+/** Location of the signing keys. */
 export type CustodySource =
   | { readonly kind: "file" }
-  | { readonly kind: "pkcs11"; /** Its `object` is what their labels begin with. */ readonly uri: TokenUri };
+  | { readonly kind: "pkcs11"; /** Its `object` is the prefix of their labels. */ readonly uri: TokenUri };
 
-/** The same with what it takes to get there. */
+/** A source with the inputs needed to open it. */
 export type SigningPlace = { readonly source: CustodySource; readonly inputs: TokenInputs };
 
 const inFiles: SigningPlace = { source: { kind: "file" }, inputs: { env: {} } };
@@ -40,13 +40,13 @@ export const formatCustodySource = (source: CustodySource): string =>
 
 export type Custody = {
   readonly signingKeys: SigningCustody;
-  /** The tenants' keys, on disk before they are handed out. */
+  /** The tenants' keys; durable before they are returned. */
   readonly dataKeys: DataKeys;
 };
 
 const dataDirectory = "data";
 
-/** The highest `<stem>-<number>.json` by stem. */
+/** The highest number of `<stem>-<number>.json`, by stem. */
 const newestNumbers = (names: readonly string[]): Map<string, number> => {
   const newest = new Map<string, number>();
   for (const name of names) {
@@ -83,9 +83,9 @@ export const openCustody = async (directory: string, kek: Kek, place = inFiles):
   };
 };
 
-/** Makes the directory (0700) with a record and a checkpoint key. @throws usage when it exists; tokenUnavailable. */
+/** Makes the directory (0700) with a record and a checkpoint key. @throws usage if it exists; tokenUnavailable. */
 export const createCustody = async (directory: string, kek: Kek, place = inFiles): Promise<Custody> => {
-  // A token that will not do is known before anything is made.
+  // Checks the token before anything is created.
   if (place.source.kind === "pkcs11") await openSigning(directory, kek, place);
   await createPrivateDirectory(directory);
   await createPrivateDirectory(join(directory, dataDirectory));

@@ -1,7 +1,7 @@
 /**
- * The tenants' data keys: `<tenant>-<version>.json` in one directory, opened or made once and then held.
- * A key is on disk before it is handed out, so nothing is ever sealed with a key that a crash could lose.
- * At most `dataKeysHeldMax` are held unwrapped; the least recently used leave first.
+ * The tenants' data keys: `<tenant>-<version>.json` in one directory, opened or created once and then cached. A key is
+ * durable before it is returned, so that a crash cannot lose a key that has sealed. An LRU cache holds at most
+ * `dataKeysHeldMax` unwrapped keys.
  */
 import { createSecretKey, randomBytes } from "node:crypto";
 import { readdir } from "node:fs/promises";
@@ -22,13 +22,13 @@ const dataPurpose = (tenant: string, keyVersion: number): string => dataPurposes
 
 const tenantPattern = /^[a-z0-9-]+$/;
 const checkTenant = (tenant: string): void => {
-  // The tenant becomes a file name: nothing else may pass.
+  // The tenant becomes part of a file name, so it must match the pattern.
   if (!tenantPattern.test(tenant) || tenant.length > tenantBytesMax) {
     invalidField("tenant", `must be 1 to ${tenantBytesMax} of [a-z0-9-]`);
   }
 };
 
-/** Directories of keys, in force or not. */
+/** Names of key directories, in use or left over. */
 const leftBehind = /^keys(?:-[1-9][0-9]*)?$/;
 
 const destroyIn = async (directory: string, tenant: string): Promise<void> => {
@@ -47,9 +47,9 @@ export class DataKeys {
   readonly #directory: string;
   readonly #kek: Kek;
   readonly #newest: Map<string, number>;
-  /** Tenants whose keys are gone for good: nothing opens or makes one while this lives. */
+  /** Tenants whose keys were destroyed: none is opened or created again by this object. */
   readonly #destroyed = new Set<string>();
-  /** By purpose, the least recently used first. Promises, so that one key is made or opened once. */
+  /** By purpose, in LRU order, the least recently used first. Promises, so that concurrent callers share one load. */
   readonly #held = new Map<string, Promise<DataKey>>();
 
   constructor(directory: string, kek: Kek, newest: Map<string, number>) {
@@ -58,7 +58,7 @@ export class DataKeys {
     this.#newest = newest;
   }
 
-  /** The version that seals; 0 while the tenant has none. */
+  /** The newest version, which seals; 0 if the tenant has none. */
   newest(tenant: string): number {
     return this.#newest.get(tenant) ?? 0;
   }
@@ -74,19 +74,15 @@ export class DataKeys {
     return newest === undefined ? this.rotate(tenant) : this.at(tenant, newest);
   }
 
-  /**
-   * The version after the newest. Callers that ask while it is being made get the same one. @throws invalidField,
-   * storeFailed.
-   */
+  /** Creates the next version. Concurrent callers get the same one. @throws invalidField, storeFailed. */
   rotate(tenant: string): Promise<DataKey> {
     const next = this.newest(tenant) + 1;
     return this.#hold(dataPurpose(tenant, next), () => this.#create(tenant, next));
   }
 
   /**
-   * Every version: overwritten, removed, forgotten; also in directories of keys that an interrupted move to another
-   * key-encryption key has left beside this one. Killed on the way, it is repeated. A tenant without keys has none to
-   * lose.
+   * Overwrites and removes every version, also in key directories left over from an interrupted rewrap. Idempotent:
+   * after a crash it is repeated. Does nothing for a tenant without keys.
    */
   async destroy(tenant: string): Promise<void> {
     checkTenant(tenant);
@@ -136,7 +132,7 @@ export class DataKeys {
     checkTenant(tenant);
     this.#refuseDestroyed(tenant);
     if (await exists(this.#path(tenant, keyVersion))) {
-      // Made by an attempt that failed afterwards: it has its name, and has sealed nothing.
+      // Created by an earlier attempt that failed later: it has sealed nothing, so it can be used.
       await syncDirectory(this.#directory);
       return this.#open(tenant, keyVersion);
     }
@@ -145,7 +141,7 @@ export class DataKeys {
     const path = this.#path(tenant, keyVersion);
     await createWrappedFile(path, this.#kek, { purpose, secret, publicKeyText: null }).catch(
       (cause: unknown) =>
-        // On a full disk, say. Its path is nobody's business.
+        // For example a full disk. The path is not disclosed.
         fail({ kind: "storeFailed", step: "write key", rule: "a new data key cannot be written" }, { cause }),
     );
     const dataKey = createSecretKey(secret);
@@ -160,7 +156,7 @@ export class DataKeys {
     const purpose = dataPurpose(tenant, keyVersion);
     const { secret } = await readWrappedFile(this.#path(tenant, keyVersion), this.#kek, purpose).catch(
       (error: unknown) => {
-        // A file that is gone is a key that is gone; its path is nobody's business.
+        // A missing file means a missing key; the path is not disclosed.
         const missing = error instanceof SigilFault && error.error.kind === "notFound";
         throw missing
           ? new SigilFault({ kind: "keyUnavailable", rule: `there is no key ${purpose}` })
@@ -173,7 +169,7 @@ export class DataKeys {
     const dataKey = createSecretKey(secret);
     secret.fill(0);
     this.#refuseDestroyed(tenant);
-    // A version that another process made in the meantime is the tenant's too: it never goes back to the one before.
+    // Another process may have created a newer version meanwhile; never go back to an older one.
     this.#newest.set(tenant, Math.max(keyVersion, this.newest(tenant)));
     return { dataKey, keyVersion };
   }

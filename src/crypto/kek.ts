@@ -1,8 +1,8 @@
 /**
  * The key-encryption key: 32 bytes that wrap every other key, from a file (0600, base64), the environment (base64), a
- * passphrase through scrypt (RFC 7914), or on a PKCS #11 token, where they stay. The deployment stores a reference to
- * it: where it comes from, the salt, and a verifier that only the right key opens. The key itself is never stored and
- * never in a message.
+ * passphrase through scrypt (RFC 7914), or on a PKCS #11 token, which it never leaves. The deployment stores a
+ * reference to it: its source, the salt, and a verifier that only the right key decrypts. The key itself is never
+ * stored and never in a message.
  */
 import { createSecretKey, randomBytes, scrypt } from "node:crypto";
 import { fromBase64, toBase64, utf8Encode } from "@sigil/core/bytes";
@@ -19,10 +19,10 @@ export type KekSource =
   | { readonly kind: "passphrase" }
   | { readonly kind: "pkcs11"; readonly uri: TokenUri };
 
-/** Where sources reach outside. `askPassphrase` gives UTF-8 bytes, which are zeroed after use. */
+/** Inputs from outside. `askPassphrase` returns UTF-8 bytes, which are zeroed after use. */
 export type KekInputs = TokenInputs & { readonly askPassphrase: () => Promise<Uint8Array> };
 
-/** What the deployment's description keeps, as JSON: `source` as text, `salt` and `verifier` in base64. */
+/** Stored as JSON in the deployment's description: `source` as text, `salt` and `verifier` in base64. */
 export type KekReference = {
   readonly source: string;
   readonly salt: string | null;
@@ -33,7 +33,7 @@ const keyBytes = 32;
 const keyTextBytes = 44;
 const saltBytes = 16;
 const verifierPurpose = "verifier";
-/** About a third of a second and 128 MiB a guess. */
+/** About a third of a second and 128 MiB per guess. */
 const scryptCost = { N: 2 ** 17, r: 8, p: 1, maxmem: 192 << 20 };
 
 const failConfig = (rule: string): never => fail({ kind: "invalidConfig", key: "kek", rule });
@@ -60,14 +60,14 @@ export const formatKekSource = (source: KekSource): string => {
   }
 };
 
-/** A new random key in a new file of 0600. @throws usage when the name is taken. */
+/** Creates a random key in a new file of 0600. @throws usage if the name is taken. */
 export const createKekFile = async (path: string): Promise<void> => {
   const key = randomBytes(keyBytes);
   await createPrivateFile(path, `${toBase64(key)}\n`);
   key.fill(0);
 };
 
-/** Of standard base64, by its byte; 64 for whatever is none. */
+/** Value of a base64 digit; 64 for any other byte. */
 const digitOf = (byte: number): number => {
   if (byte >= 0x41 && byte <= 0x5a) return byte - 0x41;
   if (byte >= 0x61 && byte <= 0x7a) return byte - 0x61 + 26;
@@ -79,16 +79,16 @@ const digitOf = (byte: number): number => {
 const isBlank = (byte: number | undefined): boolean => byte !== undefined && byte <= 0x20;
 
 /**
- * 32 bytes in padded standard base64, blanks around it allowed. Bytes to bytes: a text could not be zeroed. Into a
- * buffer of its own, since V8 keeps small arrays in its heap, where the collector leaves copies behind.
- * @throws invalidConfig, which says nothing of what was found.
+ * Parses 32 bytes in padded standard base64, surrounding blanks allowed. Works on bytes, since strings cannot be
+ * zeroed, and into a separate buffer, since V8 keeps small arrays on its heap, where the collector leaves copies.
+ * @throws invalidConfig, which reveals nothing of the content.
  */
 const parseKeyText = (text: Uint8Array, holder: string): Uint8Array => {
   let [start, end] = [0, text.length];
   while (isBlank(text[start])) start += 1;
   while (end > start && isBlank(text[end - 1])) end -= 1;
   const key = new Uint8Array(new ArrayBuffer(keyBytes));
-  // 43 digits of 6 bits and one "=": two bits of the last digit stand for nothing, and must be zero.
+  // 43 digits of 6 bits and one "=": the two unused bits of the last digit must be zero.
   let bad = end - start !== keyTextBytes || text[end - 1] !== 0x3d;
   for (let index = 0, held = 0, bits = 0, offset = 0; !bad && index < keyTextBytes - 1; index += 1) {
     const digit = digitOf(text[start + index] ?? 0);
@@ -129,7 +129,7 @@ const derivePassphraseKey = async (inputs: KekInputs, salt: Uint8Array): Promise
   }
 };
 
-/** Of a source whose key comes into this process. */
+/** A source whose key is loaded into this process. */
 type HeldSource = Exclude<KekSource, { readonly kind: "pkcs11" }>;
 
 const loadKeyBytes = (
@@ -166,7 +166,7 @@ const openKek = async (
 };
 
 /**
- * For a new deployment: the key, and the reference to store. On a token it is made where there is none of that name.
+ * For a new deployment: returns the key, and the reference to store. On a token it is created if none has that name.
  * @throws invalidConfig, notFound, looseMode, tokenUnavailable.
  */
 export const createKek = async (
@@ -187,7 +187,7 @@ export const createKek = async (
   };
 };
 
-/** Whether the reference was made with this key, whatever its source is called. */
+/** Whether the reference was made with this key, from any source. */
 export const isKekOf = async (kek: Kek, { verifier }: KekReference): Promise<boolean> => {
   try {
     await kek.unwrap(verifierPurpose, fromBase64(verifier));
@@ -200,7 +200,7 @@ export const isKekOf = async (kek: Kek, { verifier }: KekReference): Promise<boo
 
 /**
  * The key of an existing deployment.
- * @throws wrongKeyEncryptionKey when the verifier does not open; invalidConfig, notFound, looseMode, tokenUnavailable.
+ * @throws wrongKeyEncryptionKey if the verifier does not decrypt; invalidConfig, notFound, looseMode, tokenUnavailable.
  */
 export const loadKek = async (reference: KekReference, inputs: KekInputs): Promise<Kek> => {
   const salt = reference.salt === null ? null : fromBase64(reference.salt);

@@ -1,4 +1,4 @@
-/** A public key as OpenSSL and the libraries above it hold it. */
+/** A public key as a Node KeyObject. */
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { toBase64Url, type PublicKey } from "@sigil/core/bytes";
 

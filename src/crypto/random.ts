@@ -1,6 +1,6 @@
 /**
- * Random bytes for ids and nonces, drawn from the operating system 4 KiB at a time: one call costs as much as fifty
- * draws. A byte is handed out once and erased behind it.
+ * Random bytes for ids and nonces, from a pool filled by the operating system 4 KiB at a time: one system call costs as
+ * much as fifty draws. Each byte is used once and then erased.
  */
 import { randomFillSync } from "node:crypto";
 import { assert } from "../errors.ts";

@@ -1,7 +1,7 @@
 /**
- * Every wrapped key of a directory moved under another key-encryption key: opened with the old one, wrapped with the
- * new one into a new directory, read back and compared. Which directory counts is not decided here but by
- * deployment.json, so a crash anywhere leaves the old directory as it was, or both. One key at a time is in memory.
+ * Rewraps every key of a directory under another key-encryption key: unwraps with the old one, wraps with the new one
+ * into a new directory, reads back and compares. deployment.json, not this file, says which directory is in use, so a
+ * crash leaves the old directory unchanged, with or without the new one. One key at a time is in memory.
  */
 import { timingSafeEqual } from "node:crypto";
 import { readdir, rm, rmdir } from "node:fs/promises";
@@ -12,13 +12,14 @@ import { createPrivateDirectory, syncDirectory, unfinishedSuffix } from "./files
 import type { Kek } from "./wrapping/wrap.ts";
 import { createWrappedFile, readAnyWrappedFile, readWrappedFile } from "./wrapping/wrapped-file.ts";
 
-/** Paths below the directory of keys. */
+/** Relative paths in the key directory. */
 type KeyTree = { readonly directories: readonly string[]; readonly files: readonly string[] };
 
 const keyFileSuffix = ".json";
 
 /**
- * Directories before what is in them. @throws keyUnavailable for a file that is neither a key nor an unfinished one.
+ * Lists directories before their content. @throws keyUnavailable for a file that is neither a key nor an unfinished
+ * one.
  */
 const listKeyTree = async (root: string, below = ""): Promise<KeyTree> => {
   const [directories, files]: [string[], string[]] = [[], []];
@@ -30,7 +31,7 @@ const listKeyTree = async (root: string, below = ""): Promise<KeyTree> => {
       files.push(...inner.files);
     } else if (entry.isFile() && path.endsWith(keyFileSuffix)) files.push(path);
     else if (!path.endsWith(unfinishedSuffix)) {
-      // It would be lost with the old directory, and nobody here knows what it is worth.
+      // An unknown file would be lost with the old directory.
       fail({ kind: "keyUnavailable", rule: `${join(root, path)} is not a key file; move it away` });
     }
   }
@@ -66,7 +67,7 @@ const rewrapFile = async ({ from, to, oldKek, newKek }: Move, path: string): Pro
   }
 };
 
-/** On disk, whole, when it resolves; `from` is untouched. @returns how many keys. @throws keyUnavailable, usage. */
+/** Durable when it resolves; `from` is unchanged. @returns the number of keys. @throws keyUnavailable, usage. */
 export const rewrapKeys = async (move: Move): Promise<number> => {
   const { directories, files } = await listKeyTree(move.from);
   await createPrivateDirectory(move.to);
@@ -78,7 +79,7 @@ export const rewrapKeys = async (move: Move): Promise<number> => {
   return files.length;
 };
 
-/** Removes a directory of keys, each erased. */
+/** Erases every key of a directory, then removes the directory. */
 export const eraseKeys = async (directory: string): Promise<void> => {
   for (const entry of await readdir(directory, { withFileTypes: true })) {
     const path = join(directory, entry.name);

@@ -1,20 +1,20 @@
 /**
- * Records at rest: version u32be ‖ nonce[12] ‖ AES-256-GCM ciphertext ‖ tag[16]. Source: NIST SP 800-38D.
- * The additional data names the place, so a sealed value opens only where it was put: another position,
- * tenant, deployment or key version fails as surely as a flipped byte.
+ * Records at rest: version u32be ‖ nonce[12] ‖ AES-256-GCM ciphertext ‖ tag[16]. Source: NIST SP 800-38D. The
+ * additional data binds the place, so that a sealed value opens only there: with another position, tenant, deployment
+ * or key version authentication fails.
  */
 import { createCipheriv, createDecipheriv, type KeyObject } from "node:crypto";
 import { encodeWith } from "@sigil/core/cbor";
 import { assert, fail } from "../errors.ts";
 
-/** A tenant's data key of one version, as custody hands it out. */
+/** One version of a tenant's data key, as returned by custody. */
 export type DataKey = {
   readonly dataKey: KeyObject;
-  /** From 1. */
+  /** Counts from 1. */
   readonly keyVersion: number;
 };
 
-/** Everything a seal is bound to. */
+/** Everything that a seal is bound to. */
 export type SealPlace = DataKey & {
   readonly origin: string;
   readonly position: bigint;
@@ -39,8 +39,8 @@ const placeBytes = ({ origin, position, tenant, keyVersion }: SealPlace): Uint8A
   });
 
 /**
- * @param nonce 12 bytes, random, never used before with this key.
- * @param prefix what stands before the sealed value where it is kept; not authenticated by being there.
+ * @param nonce 12 bytes, random, never used before with this key. @param prefix prepended to the stored value; not
+ * authenticated itself.
  */
 export const sealRecord = (
   envelope: Uint8Array,
@@ -64,7 +64,9 @@ export const sealRecord = (
 const refuse = (position: bigint, rule: string, cause?: unknown): never =>
   fail({ kind: "recordCorrupt", position, step: "seal", rule }, { cause });
 
-/** Which data key a sealed value asks for. Not authenticated until it opens. @throws recordCorrupt when cut short. */
+/**
+ * The data key version that a sealed value names. Unauthenticated until it opens. @throws recordCorrupt if truncated.
+ */
 export const sealedKeyVersion = (sealed: Uint8Array, position: bigint): number => {
   if (sealed.length < headBytes + tagBytes) refuse(position, "the sealed value is cut short");
   return new DataView(sealed.buffer, sealed.byteOffset).getUint32(0);

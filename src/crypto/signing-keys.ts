@@ -1,7 +1,7 @@
 /**
- * The deployment's signing keys, one wrapped file each: `<role>-<serial>.json`. Every file is opened once, at the
- * start. Which of them signs the ledger says, by its public key; a newer one that was never announced is left alone. A
- * key that has a successor is destroyed.
+ * The deployment's signing keys, one wrapped file each: `<role>-<serial>.json`. Every file is opened once at start. The
+ * ledger says by public key which one signs; a newer one that was never announced is ignored. A key that has a
+ * successor is destroyed.
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { readdir } from "node:fs/promises";
@@ -29,7 +29,10 @@ const signingPurpose = (role: KeyRole, serial: number): string => `signing/${rol
 const pathOf = (directory: string, role: KeyRole, serial: number): string =>
   join(directory, `${role}-${serial}.json`);
 
-/** Records come in bursts. A checkpoint is signed alone, while a batch waits for it: never behind such a burst. */
+/**
+ * Records come in bursts and are signed in the thread. A checkpoint is signed alone while a batch waits for it, so it
+ * does not queue behind records.
+ */
 const signerOf = (role: KeyRole, privateKey: KeyObject): Signer =>
   role === "record" ? createThreadSigner(privateKey) : createPromptSigner(privateKey);
 
@@ -63,7 +66,7 @@ const openKeyFile = async ({ directory, kek }: Place, role: KeyRole, serial: num
 export class SigningKeyFiles implements SigningCustody {
   readonly #place: Place;
   #held: readonly Held[] = [];
-  /** Files are made and destroyed one after the other. */
+  /** Serializes creation and destruction of files. */
   #writing: Promise<unknown> = Promise.resolve();
 
   private constructor(place: Place) {
@@ -83,10 +86,10 @@ export class SigningKeyFiles implements SigningCustody {
   }
 
   async open(role: KeyRole, publicKey: PublicKey): Promise<Signer> {
-    // Started ahead of the first signature, in parallel with the caller's own work.
+    // Starts before the first signature, in parallel with the caller's work.
     if (role === "record") void startSigningThread();
     const isIt = (key: Held): boolean => key.role === role && equalBytes(key.signer.publicKey, publicKey);
-    // Opened before the ledger's lock was held: whoever held it may have made another key since.
+    // Files were opened before the ledger's lock was taken: its previous holder may have created another key since.
     if (!this.#held.some(isIt)) await this.#alone(() => this.#openFiles());
     const held = this.#held.find(isIt);
     if (held !== undefined) return held.signer;
@@ -104,7 +107,7 @@ export class SigningKeyFiles implements SigningCustody {
     });
   }
 
-  /** Also what a crash left of a file being made or destroyed. */
+  /** Also removes leftovers of interrupted creation or destruction. */
   discard(ended: readonly PublicKey[]): Promise<void> {
     return this.#alone(async () => {
       const isEnded = ({ signer }: Held): boolean =>
@@ -122,7 +125,7 @@ export class SigningKeyFiles implements SigningCustody {
     });
   }
 
-  /** Those that are not open yet. */
+  /** Opens the files that are not open yet. */
   async #openFiles(): Promise<void> {
     for (const name of await readdir(this.#place.directory)) {
       const [, role, text] = namePattern.exec(name) ?? [];

@@ -1,6 +1,6 @@
 /**
- * The storage contract on LevelDB, through `level`. Source: classic-level 3.
- * One process at a time: LevelDB locks the directory. Never calls `repair()`: what LevelDB drops there is records.
+ * The storage contract on LevelDB, through `level`. Source: classic-level 3. One process at a time: LevelDB locks the
+ * directory. Never calls `repair()`: it may drop records.
  */
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -19,39 +19,39 @@ import {
 } from "./store.ts";
 
 type Step = "open" | "get" | "range" | "commit" | "purge" | "flush" | "snapshot" | "close";
-/** What `level` gives in Node, and its types leave out because browsers have none. */
+/** A method of `level` under Node that its types omit, because browsers lack it. */
 type Compacting = { readonly compactRange: (start: Uint8Array, end: Uint8Array) => Promise<void> };
 type Database = Level<Uint8Array, Uint8Array> & Compacting;
 type DatabaseSnapshot = ReturnType<Database["snapshot"]>;
 
-/** Blocks of tree nodes, indexes and recent records that stay in memory. */
+/** Block cache: tree nodes, indexes and recent records. */
 const cacheBytes = 32 << 20;
-/** Fewer and larger flushes than the default of 4 MiB; two buffers at most, and a replay at open of under a second. */
+/**
+ * Fewer, larger flushes than with the default of 4 MiB; at most two buffers, and log replay at open takes under a
+ * second.
+ */
 const writeBufferBytes = 16 << 20;
 /**
- * Table files. Each open one is mapped into memory as a whole, and what was ever read of it stays resident: a walk over
- * everything, as a backup is one, holds the size of a table as often as files may be open.
+ * Size of a table file. Open tables are memory-mapped and pages once read stay resident: a full scan, such as a backup,
+ * holds up to this size times `openFilesMax`.
  */
 const tableFileBytes = 2 << 20;
-/**
- * Files open at once: the fewest that LevelDB takes, ten for itself and 64 tables. Opening one again costs some tens of
- * microseconds.
- */
+/** Open files: LevelDB's minimum, ten for itself and 64 tables. Reopening one takes tens of microseconds. */
 const openFilesMax = 74;
-/** Entries fetched from the thread pool at once; one crossing costs about as much as fifty entries. */
+/** Entries fetched per thread pool call; one call costs about as much as fifty entries. */
 const rangeChunkEntries = 256;
-/** Bytes fetched at once, whatever the number of entries: what one slow reader may hold. */
+/** Bytes fetched per call: bounds what one slow reader holds. */
 const rangeChunkBytes = 512 << 10;
 
-/** After any byte, sorts behind every key: keys are shorter. */
+/** As a suffix sorts after every key: keys are shorter. */
 const beyondKeys = new Uint8Array(1024).fill(0xff);
 
-/** Sorts before every key: compacting it only writes out what is in memory. */
+/** Sorts before every key: compacting it only flushes the memtable. */
 const beforeKeys = Uint8Array.of(0);
-/** LevelDB writes what is in memory to one of its first three levels. */
+/** LevelDB flushes a memtable to one of its first three levels. */
 const flushLevels = 3;
 
-/** What LevelDB tells of its work, in words. */
+/** LevelDB's own log files. */
 const databaseLogs = ["LOG", "LOG.old"];
 
 const closedCodes: ReadonlySet<string> = new Set([
@@ -64,7 +64,7 @@ const closedCodes: ReadonlySet<string> = new Set([
 const codeOf = (error: unknown): string =>
   error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
 
-/** A sentence without paths: LevelDB's own messages name files, and errors may travel further than logs. */
+/** A rule without paths: LevelDB's messages name files, and errors may reach callers. */
 const ruleOf = (error: unknown): string => {
   const code = codeOf(error);
   const message = error instanceof Error ? error.message : "";
@@ -83,7 +83,7 @@ const ruleOf = (error: unknown): string => {
 const failStep = (step: Step, error: unknown): never =>
   fail({ kind: "storeFailed", step, rule: ruleOf(error) }, { cause: error });
 
-/** LevelDB answers Buffers, whose `slice` shares memory; the contract promises plain bytes. */
+/** LevelDB returns Buffers, whose `slice` shares memory; the contract requires plain Uint8Arrays. */
 const plain = (bytes: Uint8Array): Uint8Array =>
   new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength);
 
@@ -163,7 +163,7 @@ class LevelStore implements Store {
   async commit(batch: readonly StoreOp[]): Promise<void> {
     checkBatch(batch);
     try {
-      // A chained batch takes entries as they are; an array's entries cost the event loop three times as much.
+      // A chained batch copies entries directly; an array batch costs the event loop three times as much.
       await using chained = this.#database.batch();
       for (const op of batch) {
         if (op.kind === "put") chained.put(op.key, op.value);
@@ -177,7 +177,7 @@ class LevelStore implements Store {
 
   async purge(ranges: readonly KeyRange[], beforeClosing: () => Promise<void>): Promise<void> {
     try {
-      // Most of the work while others still read and write; what they see through iterators is kept until they close.
+      // First compaction while others still read and write; data visible to open iterators is kept until they close.
       await this.#compact(ranges);
       await beforeClosing();
       await this.#database.close();
@@ -189,8 +189,7 @@ class LevelStore implements Store {
       failStep("purge", error);
     }
     await this.close();
-    // LevelDB's own log names the keys of the tables it works on. Opening begins a new manifest, which drops the old
-    // one.
+    // LevelDB's log names keys of the tables it compacts. Opening writes a new manifest, which replaces the old one.
     for (const name of databaseLogs) await rm(join(this.#path, name), { force: true });
   }
 
@@ -202,8 +201,8 @@ class LevelStore implements Store {
   }
 
   /**
-   * New entries at both ends of a range. A compaction rewrites a table only together with a newer one that overlaps it,
-   * and tables written while somebody still read the deleted entries hold them yet.
+   * Writes new entries at both ends of a range. A compaction rewrites a table only together with a newer overlapping
+   * one, and tables written while a reader still held the deleted entries still contain them.
    */
   async #span({ gte, lt }: KeyRange): Promise<void> {
     const first = await this.#database.get(gte);
@@ -214,12 +213,12 @@ class LevelStore implements Store {
   }
 
   /**
-   * The manifest keeps, for every level, the key at which its last compaction ended. The first entry, the oldest there
-   * is, lies on the lowest level: written anew and sent down to it, it takes the place of those keys.
+   * The manifest stores, per level, the key at which its last compaction ended. Rewriting the first (oldest) entry,
+   * which is on the lowest level, and compacting it down replaces those keys.
    */
   async #movePointers(): Promise<void> {
     for await (const [key, value] of this.#database.iterator({ limit: 1 })) {
-      // Each lands a level above the one before, at last on the uppermost.
+      // Each lands one level above the previous one, the last on level 0.
       for (let times = 0; times < flushLevels; times += 1) {
         await this.#database.put(key, value, { sync: true });
         await this.#database.compactRange(beforeKeys, beforeKeys);
@@ -264,9 +263,9 @@ class LevelStore implements Store {
 }
 
 /**
- * Opens the database in `path`, by default creating it (and its directory, 0700).
- * LevelDB creates its files as the umask of the process says: `main.ts` sets 0077, and who embeds this does as well.
- * @throws storeLocked when a process, this one included, has it open; storeFailed with step "open" otherwise.
+ * Opens the database in `path`, by default creating it (and its directory, 0700). LevelDB creates files by the
+ * process's umask: `main.ts` sets 0077, and embedders must as well.
+ * @throws storeLocked if a process (including this one) has it open; storeFailed with step "open" otherwise.
  */
 export const openLevelStore = async (
   path: string,
@@ -278,7 +277,7 @@ export const openLevelStore = async (
       keyEncoding: "view",
       valueEncoding: "view",
       createIfMissing: onMissing === "create",
-      // Sealed values and hashes do not shrink: compressing them would only cost time.
+      // Sealed values and hashes do not compress.
       compression: false,
       cacheSize: cacheBytes,
       writeBufferSize: writeBufferBytes,

@@ -1,6 +1,6 @@
 /**
- * The storage contract in memory, for tests and dry runs. A backing outlives the stores opened on it, so that
- * closing and opening again shows the same data, as a directory would. One store at a time, as on disk.
+ * The storage contract in memory, for tests and dry runs. A backing outlives the stores opened on it, so that reopening
+ * shows the same data, like a directory. One store at a time, as on disk.
  */
 import { compareBytes } from "@sigil/core/bytes";
 import { fail } from "../errors.ts";
@@ -15,11 +15,11 @@ import {
   type StoreSnapshot,
 } from "./store.ts";
 
-/** What a directory is to LevelDB. Opaque: only `openMemoryStore` looks inside. */
+/** The counterpart of a LevelDB directory. Opaque: only `openMemoryStore` reads it. */
 export type MemoryBacking = {
-  /** Sorted by key. Replaced, not edited, once a reader may hold it. */
+  /** Sorted by key. Copy-on-write while a reader may hold it. */
   entries: StoreEntry[];
-  /** Whether a range or snapshot reads `entries`; then the next commit copies first. */
+  /** Whether a range or snapshot holds `entries`; if so, the next commit copies first. */
   entriesShared: boolean;
   /** Whether a store is open on it. */
   held: boolean;
@@ -29,7 +29,7 @@ export const createMemoryBacking = (): MemoryBacking => ({ entries: [], entriesS
 
 const closedRule = "the store or snapshot is closed";
 
-/** The first index whose key is not below `key`. */
+/** Binary search: the first index whose key is ≥ `key`. */
 const lowerBound = (entries: readonly StoreEntry[], key: Uint8Array): number => {
   let low = 0;
   let high = entries.length;
@@ -122,7 +122,7 @@ class MemoryStore implements Store {
     await this.close();
   }
 
-  /** There is no buffer. */
+  /** No-op: there is no buffer. */
   async flush(): Promise<void> {
     this.#read("flush", {});
   }

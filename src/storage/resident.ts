@@ -1,16 +1,16 @@
 /**
- * A store that is closed and opened again, between two reads, whenever it holds more of its files in memory than it
- * may: LevelDB maps whole tables, and keeps at least 64 of them. For who has the place to himself and walks over all of
- * it; a range goes on behind the entry it gave last, so it shows what was written meanwhile.
+ * A store that is closed and reopened between reads whenever its resident mapped memory exceeds a limit: LevelDB maps
+ * whole tables, and keeps at least 64 of them. For full scans with exclusive use of the store; a range resumes after
+ * its last entry, so it shows writes made meanwhile.
  */
 import { readFile } from "node:fs/promises";
 import { fail, SigilFault } from "../errors.ts";
 import type { RangeOptions, Store, StoreEntry, StoreOp } from "./store.ts";
 
-/** Bytes of files mapped into this process that are in memory; undefined where the system does not say. */
+/** Resident bytes of mapped files of this process; undefined if the system does not tell. */
 export const mappedBytes = async (): Promise<number | undefined> => {
   try {
-    // In pages: size, resident, shared. Source: proc(5).
+    // Fields in pages: size, resident, shared. Source: proc(5).
     const pages = Number((await readFile("/proc/self/statm", "utf8")).split(" ")[2]);
     return Number.isFinite(pages) ? pages * pageBytes : undefined;
   } catch {
@@ -18,18 +18,18 @@ export const mappedBytes = async (): Promise<number | undefined> => {
   }
 };
 
-/** Of every system that Node has `/proc` on; where pages are larger, the bound is lower. */
+/** The smallest page size of systems with `/proc`; with larger pages the effective limit is higher. */
 const pageBytes = 4096;
 
-/** Reads between two looks. */
+/** Reads between two checks. */
 const readsPerLook = 10_000;
 
 export type ResidentOptions = {
-  /** Opens the place anew; the lock is free in between. */
+  /** Reopens the store; its lock is free in between. */
   readonly open: () => Promise<Store>;
-  /** More than are mapped when it is opened. */
+  /** The limit; must exceed what is mapped right after opening. */
   readonly bytesMax: number;
-  /** For tests; `mappedBytes` unless told. */
+  /** For tests; default `mappedBytes`. */
   readonly mapped?: () => Promise<number | undefined>;
 };
 
@@ -42,11 +42,11 @@ const afterKey = (key: Uint8Array): Uint8Array => {
 class ResidentStore implements Store {
   readonly #options: ResidentOptions;
   #store: Store;
-  /** Grows with each opening. */
+  /** Incremented by each opening. */
   #opening = 0;
   #reads = 0;
   #limit: number;
-  /** Calls under way on the open store, which wait for an opening and which an opening waits for. */
+  /** Calls in progress on the open store; a reopening waits for them, and later calls wait for it. */
   #calls = new Set<Promise<unknown>>();
   #reopening: Promise<void> | undefined;
   #closed = false;
@@ -87,7 +87,7 @@ class ResidentStore implements Store {
         }
         if (opening === this.#opening) return;
       } catch (error) {
-        // Cut off by an opening, it goes on; anything else is the store's.
+        // If a reopening closed the iterator, resume; any other error is the store's.
         if (opening === this.#opening || this.#closed || !isClosed(error)) throw error;
       }
     }
@@ -151,7 +151,7 @@ class ResidentStore implements Store {
     await this.#store.close();
     this.#store = await this.#options.open();
     const mapped = (await (this.#options.mapped ?? mappedBytes)()) ?? 0;
-    // Where opening anew frees nothing it is not done again for every look.
+    // If reopening frees nothing, do not repeat it at every check.
     if (mapped > this.#limit) this.#limit = 2 * mapped;
   }
 }

@@ -2,11 +2,11 @@
  * The storage contract: an ordered map from bytes to bytes with ranges, snapshots and one atomic, durable write.
  * Every adapter passes `test/contract/store.ts`; nothing above this folder knows which adapter runs.
  *
- * Keys are ordered bytewise, a prefix before what it begins. Keys are not empty; values may be. Bytes are copied
- * or owned on the way in and out: a caller may reuse what it passed and change what it got.
+ * Keys are ordered bytewise, a prefix before longer keys. Keys are not empty; values may be. Bytes are copied or owned
+ * on the way in and out: a caller may reuse what it passed and modify what it got.
  *
- * Errors: storeLocked when another holder has the place, storeFailed for everything else. A `commit` that
- * throws is indeterminate: it may be on disk whole, never in part.
+ * Errors: storeLocked if the store is in use elsewhere, storeFailed for everything else. A `commit` that throws is
+ * indeterminate: the whole batch may be on disk, or none of it.
  */
 import { toHex } from "@sigil/core/bytes";
 import { assert, fail } from "../errors.ts";
@@ -16,7 +16,7 @@ export type StoreOp =
   | { readonly kind: "put"; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly kind: "delete"; readonly key: Uint8Array };
 
-/** The store as it was at one moment. Closing it twice is allowed; a closed store closes its snapshots. */
+/** A consistent view of the store. Close is idempotent; closing the store closes its snapshots. */
 export type StoreSnapshot = AsyncDisposable & {
   readonly close: () => Promise<void>;
 };
@@ -29,52 +29,52 @@ export type ReadOptions = {
 export type RangeOptions = ReadOptions & {
   readonly gte: Uint8Array;
   readonly lt: Uint8Array;
-  /** From the highest key down. */
+  /** Descending order. */
   readonly reverse?: boolean | undefined;
-  /** Entries at most; without it, all of them. */
+  /** Maximum entries; default all. */
   readonly limit?: number | undefined;
 };
 
-/** From the first key on, below the second. */
+/** `gte` inclusive, `lt` exclusive. */
 export type KeyRange = { readonly gte: Uint8Array; readonly lt: Uint8Array };
 
 export type StoreEntry = readonly [key: Uint8Array, value: Uint8Array];
 
 export type Store = AsyncDisposable & {
-  /** @returns undefined when the key is absent. @throws storeFailed. */
+  /** @returns undefined if the key is absent. @throws storeFailed. */
   readonly get: (key: Uint8Array, options?: ReadOptions) => Promise<Uint8Array | undefined>;
-  /** @returns one slot a key, in the order asked. @throws storeFailed. */
+  /** @returns one slot per key, in the order requested. @throws storeFailed. */
   readonly getMany: (
     keys: readonly Uint8Array[],
     options?: ReadOptions,
   ) => Promise<readonly (Uint8Array | undefined)[]>;
-  /** Entries with gte ≤ key < lt as they were when iteration began. @throws storeFailed while iterating. */
+  /** Entries with gte ≤ key < lt as of the start of the iteration. @throws storeFailed while iterating. */
   readonly range: (options: RangeOptions) => AsyncIterable<StoreEntry>;
   /**
-   * All of the batch or none of it, in order, on disk before it resolves. @throws storeFailed.
-   * The batch and its bytes must not change until then. A key is put or deleted in one batch, never both: which of the
-   * two would stay is the order's accident, and a put that a delete follows is lost without a trace.
+   * Writes the batch atomically and in order; durable when it resolves. @throws storeFailed. The batch and its bytes
+   * must not change until then. A batch must not both put and delete a key: the result would depend on their order, and
+   * a put followed by a delete would be lost silently.
    */
   readonly commit: (batch: readonly StoreOp[]) => Promise<void>;
   /**
-   * Lets go of what was deleted in these ranges: afterwards no file of the store holds it any more. Ends with the store
-   * closed, since files that name keys are only written anew when it opens. What a file system kept is out of reach.
-   * @param beforeClosing while it runs nobody should begin to use the store. @throws storeFailed: the store is closed,
-   * or still open when `beforeClosing` has not run.
+   * Compacts the ranges: afterwards no file of the store contains data deleted from them. Closes the store, since files
+   * that name keys are only rewritten when it opens. Copies kept by the file system are out of reach.
+   * @param beforeClosing from its call on no new use of the store may begin.
+   * @throws storeFailed: the store is closed, or still open if `beforeClosing` has not run.
    */
   readonly purge: (ranges: readonly KeyRange[], beforeClosing: () => Promise<void>) => Promise<void>;
   /**
-   * Writes out what a buffer holds: what was committed before is read from the store's files afterwards.
+   * Flushes write buffers: earlier commits are then read from the store's files.
    * @throws storeFailed.
    */
   readonly flush: () => Promise<void>;
-  /** @throws storeFailed when the store is closed. */
+  /** @throws storeFailed if the store is closed. */
   readonly snapshot: () => StoreSnapshot;
-  /** Waits for work under way, then releases the place. Idempotent. */
+  /** Waits for work in progress, then releases the store's lock. Idempotent. */
   readonly close: () => Promise<void>;
 };
 
-/** The rule of a storeFailed when the database finds its own files damaged. */
+/** The rule of a storeFailed if the database finds its own files damaged. */
 export const damagedFilesRule = "damaged database files";
 
 const assertNothingPutIsDeleted = (batch: readonly StoreOp[]): void => {
@@ -85,7 +85,7 @@ const assertNothingPutIsDeleted = (batch: readonly StoreOp[]): void => {
   assert(!isBoth, "a batch puts and deletes one key");
 };
 
-/** What every adapter checks before it writes anything. @throws storeFailed when a key is empty. */
+/** Checks that every adapter runs before writing. @throws storeFailed if a key is empty. */
 export const checkBatch = (batch: readonly StoreOp[]): void => {
   if (batch.some((op) => op.key.length === 0)) {
     fail({ kind: "storeFailed", step: "commit", rule: "a key is empty" });

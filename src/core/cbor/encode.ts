@@ -68,7 +68,7 @@ export class CborWriter {
     this.#buffer = room;
   }
 
-  /** The encoded bytes: a subarray of the given room, or of a larger buffer. */
+  /** The encoded bytes: a subarray of the given room, or a copy if they outgrew it. */
   finish(): Uint8Array {
     if (this.#at > cborBytesMax) this.#refuse(`is longer than ${cborBytesMax} bytes`);
     return this.#isGrown ? this.#buffer.slice(0, this.#at) : this.#buffer.subarray(0, this.#at);

@@ -92,7 +92,7 @@ const matchesRuns = (runs: readonly Run[], texts: readonly string[], tailSegment
   return true;
 };
 
-/** Only patterns escape a literal `*` (docs/spec/trust.md §10). */
+/** Unescapes a literal `*`; only patterns escape it (docs/spec/trust.md §10). */
 const literal = (piece: string): string => piece.replaceAll("%2A", "*");
 
 /** The pattern must have passed `globFault`; compile once, match often. */

@@ -1,6 +1,6 @@
 /**
- * Secret files that go: overwritten with zeros, then removed. What a file system or a disk has copied elsewhere (a
- * journal, a snapshot, worn-out flash) is out of reach. A link is removed, never followed.
+ * Erases secret files: overwrites them with zeros, then removes them. Copies by the file system or disk (journal,
+ * snapshot, remapped flash) are out of reach. A symbolic link is removed, never followed.
  */
 import { constants } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
@@ -18,7 +18,7 @@ const overwrite = async (path: string): Promise<void> => {
   }
 };
 
-/** Removes what an erasing or a writing that a crash cut short has left under another name. */
+/** Removes the leftover of an interrupted erase or write. */
 export const eraseUnfinished = async (path: string): Promise<void> => {
   await overwrite(path);
   await rm(path);
@@ -26,8 +26,8 @@ export const eraseUnfinished = async (path: string): Promise<void> => {
 };
 
 /**
- * Gone when it resolves. It loses its name first, so that a crash leaves a whole key or an unfinished file, never a
- * damaged key.
+ * The file is gone when it resolves. It is renamed first, so that a crash leaves a complete key or an unfinished file,
+ * never a damaged key.
  */
 export const eraseFile = async (path: string): Promise<void> => {
   const unfinished = path + unfinishedSuffix;

@@ -1,10 +1,9 @@
 /**
- * Who may get at a private file: the one rule, by mode and owners. Its owner always; a group when the process is in it
- * and the owner is the process's user or root, as Kubernetes hands volumes (fsGroup) and Secrets to a pod; others
- * never.
+ * Access rule for private files, by mode and owner: the owner always; a group if the process is in it and the owner is
+ * the process's user or root, as for Kubernetes volumes (fsGroup) and Secrets; others never.
  */
 
-/** What `stat` says of a file or directory. */
+/** The fields of `stat` used here. */
 export type Stats = { readonly mode: number; readonly uid: number; readonly gid: number };
 
 export type Holder = { readonly uid: number; readonly gids: readonly number[] };
@@ -21,14 +20,11 @@ const othersWrite = 0o002;
 const sticky = 0o1000;
 const root = 0;
 
-/** Whether it belongs to whom the process trusts anyway. */
+/** Whether the owner is one that the process trusts: its own user or root. */
 export const isOwn = ({ uid }: Pick<Stats, "uid">, holder: Holder): boolean =>
   uid === holder.uid || uid === root;
 
-/**
- * Whether somebody else may put another file in the place of one in this directory. With the sticky bit only a file's
- * own owner may.
- */
+/** Whether other users may replace a file in this directory. With the sticky bit only a file's owner may. */
 export const isSwappable = ({ mode, gid }: Stats, holder: Holder): boolean => {
   if ((mode & sticky) !== 0) return false;
   const byGroup = (mode & groupWrites) !== 0 && !holder.gids.includes(gid);
@@ -41,7 +37,7 @@ export const accessOf = ({ mode, uid, gid }: Stats, holder: Holder): Access => {
   return isShared ? { kind: "group", gid } : { kind: "others" };
 };
 
-/** The process itself. Where a system has no such ids, nobody: then a file is its owner's alone. */
+/** The process's ids. On systems without ids, none: then a file is accessible to its owner only. */
 export const ownHolder = (): Holder => {
   const group = process.getegid?.();
   return {
@@ -50,11 +46,11 @@ export const ownHolder = (): Holder => {
   };
 };
 
-/** What was accepted though not the owner's alone; to be said by whoever starts. */
+/** Access that was accepted though not the owner's alone, for a startup warning. */
 export type SharedAccess = {
   readonly path: string;
   readonly gid: number;
-  /** Files and directories at and below `path`. */
+  /** Number of files and directories at and below `path`. */
   readonly entries: number;
 };
 

@@ -1,5 +1,5 @@
 /**
- * Files that others may not read: made 0600 in a directory of 0700, whole or not at all, never overwritten; found so,
+ * Private files: created atomically as 0600 in a directory of 0700, never overwritten; existing ones must be private,
  * or shared with a group as file-access.ts allows. At most `keyFileBytesMax` each.
  */
 import { constants } from "node:fs";
@@ -10,7 +10,7 @@ import { keyFileBytesMax } from "../../limits.ts";
 import { accessOf, ownHolder, type OnShared, type Stats } from "./file-access.ts";
 import { followLink, shellWord, showMode } from "./private-link.ts";
 
-/** Ends the name of a file being written; one found later is what a crash left and holds nothing promised. */
+/** Suffix of a file being written; one found later is the leftover of a crash and can be removed. */
 export const unfinishedSuffix = ".new";
 
 const checkAccess = (path: string, stats: Stats, wanted: "600" | "700", onShared?: OnShared): void => {
@@ -32,7 +32,7 @@ const checkAccess = (path: string, stats: Stats, wanted: "600" | "700", onShared
   }
 };
 
-/** @throws looseMode when others have access; notFound when there is no such directory. */
+/** @throws looseMode if others have access; notFound if there is no such directory. */
 export const checkPrivateDirectory = async (path: string, onShared?: OnShared): Promise<void> => {
   const stats = await lstat(path).catch((cause: unknown) =>
     fail({ kind: "notFound", what: "directory", id: path }, { cause }),
@@ -41,31 +41,31 @@ export const checkPrivateDirectory = async (path: string, onShared?: OnShared): 
   checkAccess(path, stats, "700", onShared);
 };
 
-/** @throws looseMode when others have access. */
+/** @throws looseMode if others have access. */
 export const checkPrivateFile = async (path: string, onShared?: OnShared): Promise<void> =>
   checkAccess(path, await lstat(path), "600", onShared);
 
-/** @throws notFound, looseMode, foreignOwner for what a link leads to, tooLarge. */
+/** @throws notFound, looseMode, foreignOwner for a link's target, tooLarge. */
 export const readPrivateFile = async (
   path: string,
   what: string,
   onShared?: OnShared,
 ): Promise<Uint8Array> => {
   const isLink = (await lstat(path).catch(() => undefined))?.isSymbolicLink() === true;
-  // O_NONBLOCK: a pipe put in the file's place must not hang the start. What was followed is a link no more.
+  // O_NONBLOCK, so that a pipe at this path does not block the start. O_NOFOLLOW: links were resolved before.
   const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
   const file = await open(isLink ? await followLink(path) : path, flags).catch((cause: unknown) =>
     fail({ kind: "notFound", what, id: path }, { cause }),
   );
   try {
-    // Asked of the open file, so that what is checked is what is read.
+    // fstat of the open file, so that the checked file is the one read.
     const stats = await file.stat();
     if (!stats.isFile()) fail({ kind: "notFound", what, id: path });
     checkAccess(path, stats, "600", onShared);
     if (stats.size > keyFileBytesMax) {
       fail({ kind: "tooLarge", what, bytes: stats.size, limit: keyFileBytesMax });
     }
-    // Into one buffer, whose owner may zero it: `readFile` leaves its own behind.
+    // Read into one buffer that the caller can zero: `readFile` leaves copies behind.
     const content = new Uint8Array(new ArrayBuffer(stats.size));
     const { bytesRead } = await file.read(content, 0, content.length, 0);
     return content.subarray(0, bytesRead);
@@ -74,7 +74,7 @@ export const readPrivateFile = async (
   }
 };
 
-/** Makes a rename or a new file durable. */
+/** Fsyncs a directory, to make a rename or a new file durable. */
 export const syncDirectory = async (path: string): Promise<void> => {
   const directory = await open(path, "r");
   try {
@@ -91,8 +91,8 @@ export const exists = (path: string): Promise<boolean> =>
   );
 
 /**
- * On disk under its name when it resolves; a crash before that leaves at most an unfinished file.
- * One writer a directory: callers hold the data directory's lock or own the name. @throws usage when the name is taken.
+ * Durable when it resolves; a crash before that leaves at most an unfinished file. One writer per directory: callers
+ * hold the data directory's lock or own the name. @throws usage if the name is taken.
  */
 export const createPrivateFile = async (path: string, content: Uint8Array | string): Promise<void> => {
   const taken = { kind: "usage", rule: `${path} exists; a key is never overwritten` } as const;
@@ -118,7 +118,7 @@ export const createPrivateFile = async (path: string, content: Uint8Array | stri
   await syncDirectory(dirname(path));
 };
 
-/** @throws usage when the name is taken. */
+/** @throws usage if the name is taken. */
 export const createPrivateDirectory = async (path: string): Promise<void> => {
   await mkdir(path, { mode: 0o700 }).catch((cause: unknown) =>
     fail({ kind: "usage", rule: `${path} cannot be created` }, { cause }),

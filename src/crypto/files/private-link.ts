@@ -1,17 +1,17 @@
 /**
- * Links among private files. What a link leads to counts as if it lay in the link's place, and so do its owners: the
- * link's, the target's, and those of every directory on the way, in which somebody else could put another file in the
- * target's place. At most `linksMax` links are followed.
+ * Symbolic links among private files. A link's target is checked as if it were at the link's place; so are the owners
+ * of the link, of the target, and of every directory on the path, whose owner could replace the target. At most
+ * `linksMax` links are followed.
  */
 import { lstat, readlink, realpath, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { fail } from "../../errors.ts";
 import { isOwn, isSwappable, ownHolder, type Holder, type Stats } from "./file-access.ts";
 
-/** As many as Linux follows. */
+/** As in Linux. */
 const linksMax = 40;
 
-/** A path as a shell takes it. */
+/** A path quoted for a shell. */
 export const shellWord = (text: string): string =>
   /^[A-Za-z0-9_./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
 
@@ -28,7 +28,7 @@ const requireOwn = (path: string, stats: Pick<Stats, "uid">, holder: Holder): vo
   });
 };
 
-/** @throws foreignOwner, looseMode for a directory in which somebody else could exchange what is looked for. */
+/** @throws foreignOwner, looseMode for a directory in which another user could replace the target. */
 const checkWay = async (directory: string, holder: Holder): Promise<void> => {
   for (let path = directory; ; path = dirname(path)) {
     const stats = await stat(path);
@@ -41,8 +41,8 @@ const checkWay = async (directory: string, holder: Holder): Promise<void> => {
 };
 
 /**
- * Where a path leads, when it is a link that nobody else could turn elsewhere; the path itself when it is no link.
- * @throws notFound when it leads nowhere, foreignOwner, looseMode.
+ * Resolves a link that no other user could redirect; returns the path itself if it is no link.
+ * @throws notFound for a dangling link, foreignOwner, looseMode.
  */
 export const followLink = async (path: string, holder = ownHolder()): Promise<string> => {
   let [place, links] = [path, 0];

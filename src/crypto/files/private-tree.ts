@@ -1,6 +1,6 @@
 /**
- * A whole data directory, checked at start: nothing in it open to others, nor what links in it lead to, and nothing in
- * it that is neither file nor directory nor socket.
+ * Checks a whole data directory at start: nothing in it, nor the target of any link in it, is accessible to others, and
+ * everything is a file, a directory or a socket.
  */
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { followLink } from "./private-link.ts";
 
 type Walk = {
   readonly onShared: OnShared;
-  /** Directories that were looked at, by their real paths: a link may lead back. */
+  /** Visited directories by real path, since links may form cycles. */
   readonly seen: Set<string>;
 };
 
@@ -25,7 +25,7 @@ const checkBelow = async (directory: string, walk: Walk): Promise<void> => {
     if (entry.isDirectory()) await checkBelow(path, walk);
     else if (entry.isFile()) await checkPrivateFile(path, walk.onShared);
     else if (entry.isSymbolicLink()) await checkTarget(path, walk);
-    // A pipe or a device would hang whoever opens it.
+    // Opening a pipe or a device could block.
     else if (!entry.isSocket()) fail({ kind: "notFound", what: "file or directory", id: path });
   }
 };
@@ -39,9 +39,9 @@ const checkTarget = async (path: string, walk: Walk): Promise<void> => {
 };
 
 /**
- * `onShared` is told once a group, of how much of the tree is open to it.
- * @throws foreignOwner for what a link leads to; looseMode naming the first path that others may enter or read, with
- * the command that mends it.
+ * @param onShared called once per group with the number of entries accessible to it.
+ * @throws foreignOwner for a link's target; looseMode naming the first path accessible to others, with the command that
+ * fixes it.
  */
 export const checkPrivateTree = async (directory: string, onShared?: OnShared): Promise<void> => {
   const entriesOf = new Map<number, number>();

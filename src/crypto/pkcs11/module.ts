@@ -1,13 +1,13 @@
 /**
- * PKCS #11 libraries, each loaded and initialised once in a process: its state is the process's. The package that loads
- * them is compiled when it is installed, and nobody without a token needs it.
+ * PKCS #11 libraries, each loaded and initialised once per process, since their state is per process. The package that
+ * loads them is compiled at installation and optional: only tokens need it.
  */
 import type { Attribute, Handle, PKCS11, TokenInfo } from "pkcs11js";
 import { fail } from "../../errors.ts";
 
 export type { Attribute, Handle, PKCS11, TokenInfo };
 
-/** Numbers of PKCS #11 3.0 and 2.40 that this program uses, by the names of the specification's header. */
+/** Constants of PKCS #11 3.0 and 2.40 used here, by their names in the specification's header. */
 export const CK = {
   CKF_RW_SESSION: 0x2,
   CKF_SERIAL_SESSION: 0x4,
@@ -49,9 +49,9 @@ type Package = { readonly PKCS11: typeof PKCS11; readonly CK_PARAMS_AES_GCM_v240
 
 export type Module = {
   readonly library: PKCS11;
-  /** Not when somebody else in this process initialised it. */
+  /** False if other code in this process initialised it. */
   readonly isOurs: boolean;
-  /** The package's own number for CK_GCM_PARAMS as PKCS #11 2.40 and later have it. */
+  /** The package's constant for CK_GCM_PARAMS as of PKCS #11 2.40 and later. */
   readonly gcmParameterType: number;
 };
 
@@ -66,7 +66,7 @@ const loadPackage = async (): Promise<Package> => {
   }
 };
 
-/** The name of the code that a call ended with, CKR_PIN_INCORRECT for one; "" for anything else. */
+/** The name of the return code in an error, for example CKR_PIN_INCORRECT; "" for any other error. */
 export const resultOf = (error: unknown): string =>
   error instanceof Error && /^CKR_[A-Z0-9_]+$/.test(error.message) ? error.message : "";
 
@@ -81,7 +81,7 @@ const initialise = async (path: string): Promise<Module> => {
     return refuse("cannot be loaded; is it there, and a PKCS #11 module?", cause);
   }
   try {
-    // Calls come from the thread pool, so the library must lock by itself.
+    // Calls come from the thread pool, so the library must do its own locking.
     library.C_Initialize({ flags: CK.CKF_OS_LOCKING_OK });
   } catch (cause) {
     const result = resultOf(cause);
@@ -103,7 +103,7 @@ export const loadModule = (path: string): Promise<Module> => {
   return loading;
 };
 
-/** Ends every login and session of this process. For when no token is in use any more. */
+/** Ends every login and session of this process. Call it when no token is in use. */
 export const finaliseModules = async (): Promise<void> => {
   const all = [...loaded.values()];
   loaded.clear();

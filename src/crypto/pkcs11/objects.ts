@@ -1,11 +1,10 @@
-/** Keys on a token: found by what they are and what they are called, made so that they stay there, destroyed. */
+/** Keys on a token: finding them by class and label, attributes for keys that cannot leave it, reading attributes. */
 import { tokenObjectsMax } from "../../limits.ts";
 import { CK, resultOf, type Attribute, type Handle } from "./module.ts";
 import type { Session } from "./token.ts";
 
 /**
- * Every token object that matches. @throws the token's answer; CKR_USER_NOT_LOGGED_IN where it would hide the private
- * ones.
+ * Every matching token object. @throws the token's error; CKR_USER_NOT_LOGGED_IN if private objects would be hidden.
  */
 export const findObjects = (
   { library, session }: Session,
@@ -28,7 +27,7 @@ export const findObjects = (
   }
 };
 
-/** @returns the attribute's bytes; undefined when the object has none or keeps it to itself. */
+/** @returns the attribute's bytes; undefined if the object lacks it or it is sensitive. */
 export const readAttribute = (
   { library, session }: Session,
   object: Handle,
@@ -44,21 +43,21 @@ export const readAttribute = (
   }
 };
 
-/** An attribute that is a number, of 4 or 8 bytes as the library's `unsigned long` is. */
+/** A numeric attribute, of 4 or 8 bytes like the library's `unsigned long`. */
 export const readNumber = (session: Session, object: Handle, type: number): number | undefined => {
   const bytes = readAttribute(session, object, type);
-  // The low four bytes, little endian: every platform that Node runs such libraries on; numbers here are small.
+  // The low four bytes suffice: values are small, and all supported platforms are little endian.
   return bytes === undefined || bytes.length < 4 ? undefined : Buffer.from(bytes).readUInt32LE(0);
 };
 
 export const isSet = (session: Session, object: Handle, type: number): boolean =>
   readAttribute(session, object, type)?.[0] === 1;
 
-/** Whether the token keeps the key for itself: it can neither be read nor wrapped and taken out. */
+/** Whether the key cannot leave the token: it is sensitive and not extractable. */
 export const staysThere = (session: Session, object: Handle): boolean =>
   isSet(session, object, CK.CKA_SENSITIVE) && !isSet(session, object, CK.CKA_EXTRACTABLE);
 
-/** Of a private or a secret key that never leaves the token, and that only who is logged in sees. */
+/** Attributes of a private or secret key that never leaves the token and is visible only after login. */
 export const kept: readonly Attribute[] = [
   { type: CK.CKA_TOKEN, value: true },
   { type: CK.CKA_PRIVATE, value: true },
@@ -66,9 +65,11 @@ export const kept: readonly Attribute[] = [
   { type: CK.CKA_EXTRACTABLE, value: false },
 ];
 
-/** Bytes for a call in the thread pool. The package holds no reference to them, so its caller must until it is done. */
+/**
+ * A copy for a call in the thread pool. The package holds no reference to it, so the caller must until the call ends.
+ */
 export const outside = (bytes: Uint8Array): Buffer => {
-  // One byte more than is used: a library takes the null pointer of an empty buffer for an error.
+  // One spare byte: an empty buffer has a null pointer, which libraries reject.
   const copy = Buffer.allocUnsafeSlow(bytes.length + 1).subarray(0, bytes.length);
   copy.set(bytes);
   return copy;

@@ -1,6 +1,6 @@
 /**
- * A token's PIN: from the file that its URI names (0600), from `SIGIL_PKCS11_PIN`, or typed. Never from a URI, and
- * never in a message. UTF-8 bytes, which are zeroed after use.
+ * A token's PIN: from the file that its URI names (0600), from `SIGIL_PKCS11_PIN`, or from a prompt. Never in a URI or
+ * a message. UTF-8 bytes, zeroed after use.
  */
 import { utf8Encode } from "@sigil/core/bytes";
 import { fail } from "../../errors.ts";
@@ -10,23 +10,23 @@ import { describeToken, type TokenUri } from "./uri.ts";
 
 export type TokenInputs = {
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** The library for URIs that name none. */
+  /** The library for URIs without module-path. */
   readonly modulePath?: string | undefined;
-  /** Asks whoever starts the program. */
+  /** Prompts for the PIN. */
   readonly askPin?: ((token: string) => Promise<Uint8Array>) | undefined;
-  /** Hears of private files that were accepted though a group may read them. */
+  /** Called for private files that were accepted though a group may read them. */
   readonly onShared?: OnShared | undefined;
 };
 
 const pinVariable = "SIGIL_PKCS11_PIN";
 
-/** Without a line's end. */
+/** Removes the line terminator. */
 const firstLine = (content: Uint8Array): Uint8Array => {
   const end = content.findIndex((byte) => byte === 0x0a || byte === 0x0d);
   return end < 0 ? content : content.subarray(0, end);
 };
 
-/** Of the file or the variable; undefined when there is neither. @throws looseMode, notFound, tokenUnavailable. */
+/** From the file or the variable; undefined if there is neither. @throws looseMode, notFound, tokenUnavailable. */
 export const readStoredPin = async (
   uri: TokenUri,
   { env, onShared }: Pick<TokenInputs, "env" | "onShared">,
@@ -38,7 +38,7 @@ export const readStoredPin = async (
   return given === undefined || given === "" ? undefined : utf8Encode(given);
 };
 
-/** @throws tokenUnavailable when nobody can be asked. */
+/** @throws tokenUnavailable if no prompt is available. */
 export const askForPin = async (uri: TokenUri, { askPin }: TokenInputs): Promise<Uint8Array> => {
   const token = describeToken(uri);
   if (askPin !== undefined) return requirePin(uri, await askPin(token));

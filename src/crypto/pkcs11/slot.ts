@@ -1,9 +1,9 @@
-/** Which token a URI means, among those that a library sees, and what a refused login says. */
+/** Finds the token that a URI names among those of a library, and explains a refused login. */
 import { fail } from "../../errors.ts";
 import { CK, resultOf, type Handle, type Module, type PKCS11, type TokenInfo } from "./module.ts";
 import { describeToken, tokenAttributes, type TokenUri } from "./uri.ts";
 
-/** Fields of a token are padded with blanks. */
+/** Token fields are padded with blanks. */
 export const trimmed = (text: string): string => text.replaceAll("\0", " ").trimEnd();
 
 const nameOf = (info: TokenInfo): string => `"${trimmed(info.label)}"`;
@@ -43,10 +43,10 @@ export const findSlot = ({ library }: Module, uri: TokenUri): Slot => {
 
 const pinResults = ["CKR_PIN_INCORRECT", "CKR_PIN_INVALID", "CKR_PIN_LEN_RANGE", "CKR_PIN_LOCKED"];
 
-/** Whether it was the PIN that was wrong, so that the same one must not be tried again. */
+/** Whether the PIN was wrong, so that it must not be retried. */
 export const isPinRefused = (result: string): boolean => pinResults.includes(result);
 
-/** What to say of a login that was refused. */
+/** The error rule for a refused login. */
 export const pinRule = (library: PKCS11, slot: Handle, result: string): string => {
   if (result === "CKR_PIN_LOCKED")
     return "its PIN is locked after too many wrong ones; its security officer unlocks it";

@@ -1,6 +1,6 @@
 /**
- * A key-encryption key that never leaves its token: AES of 256 bits, worked there with GCM. What it wraps has the same
- * bytes as wrapped by a key that the process holds. Source: PKCS #11 3.0 §2.13; docs/operating/secrets.md.
+ * A key-encryption key that never leaves its token: AES-256-GCM on the token. Wrapped keys have the same format as with
+ * a key in the process. Source: PKCS #11 3.0 §2.13; docs/operating/secrets.md.
  */
 import { randomBytes } from "node:crypto";
 import { fail } from "../../errors.ts";
@@ -25,7 +25,7 @@ const classNames: Readonly<Record<number, string>> = {
   [CK.CKO_SECRET_KEY]: "a secret key",
 };
 
-/** What a token says of a ciphertext that was not made so; the standard has no one code for it. */
+/** Return codes for a failed authentication tag; the standard defines no single one. */
 const unauthentic = new Set([
   "CKR_AEAD_DECRYPT_FAILED",
   "CKR_ENCRYPTED_DATA_INVALID",
@@ -38,7 +38,7 @@ const unauthentic = new Set([
 
 const labelled = ({ object }: TokenUri): Attribute => ({ type: CK.CKA_LABEL, value: object ?? "" });
 
-/** @returns what speaks against using the object; null when nothing does. */
+/** @returns why the object cannot be used; null if it can. */
 const faultOf = (session: Session, object: Handle): string | null => {
   const found = readNumber(session, object, CK.CKA_CLASS);
   if (found !== CK.CKO_SECRET_KEY) {
@@ -56,7 +56,7 @@ const faultOf = (session: Session, object: Handle): string | null => {
   return "may not encrypt and decrypt; it needs CKA_ENCRYPT and CKA_DECRYPT";
 };
 
-/** @throws tokenUnavailable for an object that cannot serve, or more than one. */
+/** @throws tokenUnavailable for an unsuitable object, or more than one. */
 const findKey = (token: Token, uri: TokenUri, session: Session): Handle | undefined => {
   const named = findObjects(session, [labelled(uri)]);
   const secret = named.filter((object) => readNumber(session, object, CK.CKA_CLASS) === CK.CKO_SECRET_KEY);
@@ -75,7 +75,7 @@ const makeKey = async (uri: TokenUri, { library, session }: Session): Promise<vo
     { type: CK.CKA_VALUE_LEN, value: keyBytes },
     { type: CK.CKA_ENCRYPT, value: true },
     { type: CK.CKA_DECRYPT, value: true },
-    // It serves GCM alone: wrapping by it could take other keys out, in a form that it opens.
+    // Only encrypt and decrypt: C_WrapKey could export other keys in a form that this key decrypts.
     { type: CK.CKA_WRAP, value: false },
     { type: CK.CKA_UNWRAP, value: false },
     labelled(uri),
@@ -127,7 +127,7 @@ class TokenKek implements Kek {
       const input = outside(sealed);
       const plain = Buffer.allocUnsafeSlow(sealed.length);
       try {
-        // Into a buffer of its own, whose owner zeroes it.
+        // Into a separate buffer, which the caller zeroes.
         const opened = await library.C_DecryptAsync(session.session, input, plain);
         const secret = new Uint8Array(new ArrayBuffer(opened.length));
         secret.set(opened);
@@ -161,7 +161,7 @@ class TokenKek implements Kek {
     await this.#token.use("show its keys", async (session) => void this.#handle(session));
   }
 
-  /** Whether there was none and one was made. */
+  /** Creates the key if it is missing. @returns whether it did. */
   makeIfMissing(): Promise<boolean> {
     return this.#token.use("make an AES key", async (session) => {
       if (findKey(this.#token, this.#uri, session) !== undefined) return false;
@@ -177,7 +177,8 @@ export type TokenKekOptions = {
 };
 
 /**
- * @returns the key, tried; and whether it was made now. @throws tokenUnavailable, invalidConfig, looseMode, notFound.
+ * @returns the key, tested, and whether it was created now. @throws tokenUnavailable, invalidConfig, looseMode,
+ * notFound.
  */
 export const openTokenKek = async (
   uri: TokenUri,

@@ -1,7 +1,7 @@
 /**
- * The deployment's signing keys on a token: made there, used there, destroyed there. Each is a pair of objects with one
- * label, `<name>/<role>/<serial>`, and one id. Which of them signs the ledger says, by its public key.
- * Source: PKCS #11 3.0 §2.3.10; docs/operating/keys.md.
+ * The deployment's signing keys on a token, which they never leave. Each is a pair of objects with one label,
+ * `<name>/<role>/<serial>`, and one id. The ledger says by public key which one signs. Source: PKCS #11 3.0 §2.3.10;
+ * docs/operating/keys.md.
  */
 import { randomBytes } from "node:crypto";
 import { equalBytes, parseSignature, toBase64Url, type PublicKey } from "@sigil/core/bytes";
@@ -21,7 +21,7 @@ const ed25519Parameters = Buffer.of(0x06, 0x03, 0x2b, 0x65, 0x70);
 const mechanisms = ["CKM_EC_EDWARDS_KEY_PAIR_GEN", "CKM_EDDSA"] as const;
 const idBytes = 16;
 const signatureBytes = 64;
-/** Signed once by each key as it is opened. It is no record, no checkpoint and no token. */
+/** Test message, signed once by each key when it is opened; not a valid record, checkpoint or token. */
 const probe = new TextEncoder().encode("sigil/probe/v1");
 
 const failKey = (rule: string): never => fail({ kind: "keyUnavailable", rule });
@@ -29,7 +29,7 @@ const failKey = (rule: string): never => fail({ kind: "keyUnavailable", rule });
 type Place = { readonly token: Token; readonly name: string };
 type Held = { readonly role: KeyRole; readonly serial: number; readonly id: Buffer; readonly signer: Signer };
 
-/** A private key on the token, by its label and id. */
+/** A private key on the token, with its label and id. */
 type Named = { readonly role: KeyRole; readonly serial: number; readonly id: Buffer; readonly label: string };
 
 const ofClass = (keyClass: number, id?: Buffer) => [
@@ -54,7 +54,7 @@ const listKeys = (session: Session, name: string): readonly Named[] =>
     return parsed === undefined || id === undefined ? [] : [{ ...parsed, label, id: Buffer.from(id) }];
   });
 
-/** A point is a DER OCTET STRING in PKCS #11 3.0, and bare in some libraries. */
+/** A point is a DER OCTET STRING in PKCS #11 3.0, but raw in some libraries. */
 const pointBytes = (value: Uint8Array): Uint8Array =>
   value.length === 34 && value[0] === 0x04 && value[1] === 0x20 ? value.subarray(2) : value;
 
@@ -67,7 +67,7 @@ const readPublicKey = (session: Session, { id, label }: Named): PublicKey => {
   return failKey(`the token has no Ed25519 public key beside the private key ${label}`);
 };
 
-/** @throws keyUnavailable when it is gone, there twice, or could be taken out of the token. */
+/** @throws keyUnavailable if it is missing, not unique, or extractable. */
 const findPrivate = (session: Session, { id, label }: Named): Handle => {
   const [key, second] = findObjects(session, ofClass(CK.CKO_PRIVATE_KEY, id));
   if (key === undefined) return failKey(`the key ${label} is no longer on the token`);
@@ -79,7 +79,7 @@ const findPrivate = (session: Session, { id, label }: Named): Handle => {
 const createTokenSigner = ({ token }: Place, named: Named, publicKey: PublicKey): Signer => {
   let found: { readonly login: number; readonly handle: Handle } | undefined;
   const sign: Signer["sign"] = (message) => {
-    // Copied before the call returns; held until the token is done with it.
+    // Copied before the call returns; referenced until the token is done.
     const input = outside(message);
     return token.use("sign", async (session) => {
       const { library, login } = session;
@@ -93,7 +93,7 @@ const createTokenSigner = ({ token }: Place, named: Named, publicKey: PublicKey)
   return { publicKey, thumbprint: coseKeyThumbprint(publicKey), sign };
 };
 
-/** The signer of a key, tried: whatever the token gives out, nothing is signed that would not verify. */
+/** The signer of a key, tested with a signature, so that a mismatched key pair is detected. */
 const openKey = async (place: Place, named: Named): Promise<Held> => {
   const publicKey = await place.token.use("show its keys", async (session) => readPublicKey(session, named));
   const signer = createTokenSigner(place, named, publicKey);
@@ -140,7 +140,7 @@ const makeKey = async ({ token, name }: Place, role: KeyRole, serial: number): P
 export class TokenSigningKeys implements SigningCustody {
   readonly #place: Place;
   #held: readonly Held[] = [];
-  /** Keys are made and destroyed one after the other. */
+  /** Serializes creation and destruction of keys. */
   #writing: Promise<unknown> = Promise.resolve();
 
   private constructor(place: Place) {
@@ -148,7 +148,7 @@ export class TokenSigningKeys implements SigningCustody {
   }
 
   /**
-   * @param uri its `object` is what the keys' labels begin with.
+   * @param uri its `object` is the prefix of the keys' labels.
    * @throws tokenUnavailable, also for a token that cannot do Ed25519; keyUnavailable, invalidConfig, looseMode,
    * notFound.
    */
@@ -169,7 +169,7 @@ export class TokenSigningKeys implements SigningCustody {
 
   async open(role: KeyRole, publicKey: PublicKey): Promise<Signer> {
     const isIt = (key: Held): boolean => key.role === role && equalBytes(key.signer.publicKey, publicKey);
-    // Listed before the ledger's lock was held: whoever held it may have made another key since.
+    // Keys were listed before the ledger's lock was taken: its previous holder may have created another since.
     if (!this.#held.some(isIt)) await this.#alone(() => this.#openKeys());
     const held = this.#held.find(isIt);
     if (held !== undefined) return held.signer;
@@ -194,7 +194,7 @@ export class TokenSigningKeys implements SigningCustody {
         ended.some((publicKey) => equalBytes(publicKey, signer.publicKey));
       for (const key of this.#held.filter(isEnded)) {
         await this.#place.token.use("destroy a key", async (session) => {
-          // The private half first: a crash between the two leaves a public key that nobody looks for.
+          // The private half first: a crash between the two leaves a harmless public key.
           for (const keyClass of [CK.CKO_PRIVATE_KEY, CK.CKO_PUBLIC_KEY]) {
             for (const object of findObjects(session, ofClass(keyClass, key.id))) {
               session.library.C_DestroyObject(session.session, object);
@@ -206,7 +206,7 @@ export class TokenSigningKeys implements SigningCustody {
     });
   }
 
-  /** Those that are not open yet. */
+  /** Opens the keys that are not open yet. */
   async #openKeys(): Promise<void> {
     const { token, name } = this.#place;
     const listed = await token.use("show its keys", async (session) => listKeys(session, name));

@@ -1,7 +1,7 @@
 /**
- * One token, logged into once in a process: PKCS #11 has it so that a login is the process's. Work takes a session of a
- * small pool; what the token works at for long runs in the thread pool. A session that is lost (idle too long, a cable,
- * a network) is opened again, with the PIN from where it came from. At most `tokenSessionsMax` sessions.
+ * One token, logged into once per process, as PKCS #11 logins are per process. Work takes a session from a small pool;
+ * slow calls run in the thread pool. A lost session (idle timeout, cable, network) is reopened, with the PIN from its
+ * source. At most `tokenSessionsMax` sessions.
  */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { SigilFault } from "../../errors.ts";
@@ -19,16 +19,16 @@ import { askForPin, readStoredPin, type TokenInputs } from "./pin.ts";
 import { findSlot, isPinRefused, pinRule, refuseToken, trimmed, type Slot } from "./slot.ts";
 import type { TokenUri } from "./uri.ts";
 
-/** A session that is this piece of work's alone until it resolves. */
+/** A session used exclusively by one piece of work until it resolves. */
 export type Session = {
   readonly library: PKCS11;
   readonly session: Handle;
   readonly gcmParameterType: number;
-  /** Handles of objects that were found in another login do not count in this one. */
+  /** Number of the login; object handles are valid only within one login. */
   readonly login: number;
 };
 
-/** After these the work is worth repeating with a new session; anything else is an answer. */
+/** Return codes after which the work is retried with a new session; any other is final. */
 const lostResults = new Set([
   "CKR_SESSION_HANDLE_INVALID",
   "CKR_SESSION_CLOSED",
@@ -45,7 +45,7 @@ const triesMax = 3;
 
 const isLost = (error: unknown): boolean => lostResults.has(resultOf(error));
 
-/** Of this process alone, so that what is compared is of no use elsewhere. */
+/** Random per process, so that PIN digests are useless elsewhere. */
 const digestKey = randomBytes(32);
 const digestOf = (pin: Uint8Array): Buffer => createHmac("sha256", digestKey).update(pin).digest();
 
@@ -56,18 +56,18 @@ export class Token {
   readonly #uri: TokenUri;
   readonly #inputs: TokenInputs;
   readonly #module: Module;
-  /** Of the PIN that logged in: a library that is logged in already does not look at the next one. */
+  /** Digest of the PIN that logged in: a library that is logged in does not check another PIN. */
   readonly #pinDigest: Buffer;
   #slot: Slot;
   #free: Open[] = [];
   #waiting: Waiting[] = [];
-  /** Counts up: a session of an earlier one is gone with it. */
+  /** Incremented by each login; sessions of earlier ones are invalid. */
   #login = 1;
   #isOpen = true;
   #opening: Promise<void> | undefined;
-  /** Work that has a session. */
+  /** Work in progress that holds a session. */
   readonly #underWay = new Set<Promise<unknown>>();
-  /** Once a PIN was refused it is not tried again: a few tries more lock the token. */
+  /** Set once a PIN was refused: it is not retried, since a few wrong tries lock the token. */
   #refusal: string | undefined;
 
   private constructor(uri: TokenUri, inputs: TokenInputs, module: Module, slot: Slot, pin: Uint8Array) {
@@ -79,7 +79,7 @@ export class Token {
     this.#logIn(pin);
   }
 
-  /** Asks for the PIN once. @throws tokenUnavailable, invalidConfig, looseMode, notFound. */
+  /** Opens the token, asking for the PIN at most once. @throws tokenUnavailable, invalidConfig, looseMode, notFound. */
   static async open(uri: TokenUri, inputs: TokenInputs): Promise<Token> {
     const path = uri.modulePath ?? inputs.modulePath;
     if (path === undefined) {
@@ -93,7 +93,7 @@ export class Token {
     const name = `${path}\0${trimmed(slot.info.serialNumber)}\0${trimmed(slot.info.label)}`;
     const stored = await readStoredPin(uri, inputs);
     const known = tokens.get(name);
-    // Who typed the PIN once in this process need not type it again.
+    // A PIN typed once in this process is not asked for again.
     if (stored === undefined && known !== undefined) return known;
     const pin = stored ?? (await askForPin(uri, inputs));
     try {
@@ -126,8 +126,8 @@ export class Token {
   }
 
   /**
-   * Runs the work with a session of its own, and anew when the session turns out to be lost; so the work finds its
-   * objects itself, once a `login`. @throws what the work throws; tokenUnavailable for what the token answers.
+   * Runs the work with an exclusive session, again if the session was lost; so the work must look up its objects once
+   * per `login`. @throws what the work throws; tokenUnavailable for the token's errors.
    */
   async use<T>(what: string, work: (session: Session) => Promise<T>): Promise<T> {
     for (let tries = 1; ; tries += 1) {
@@ -170,23 +170,23 @@ export class Token {
     else next.resolve(open);
   }
 
-  /** A session in which something failed may have been left in the middle of it: nothing else is done there. */
+  /** Replaces a session after an error: an operation may still be active in it. */
   #replace(open: Open, error: unknown): void {
     if (open.login !== this.#login) return;
     const { library } = this.#module;
     if (!isLost(error)) {
       try {
-        // The new one first: with the last session the login would end.
+        // Open the new one first: closing the last session would log out.
         const session = this.#openSession();
         library.C_CloseSession(open.session);
         this.#release({ ...open, session });
         return;
       } catch {
-        // Then all of them are opened again.
+        // All sessions are then reopened.
       }
     }
     this.#isOpen = false;
-    // For those who wait for a session; whoever asks next is told why it failed.
+    // Waiters for a session get the error; later callers get it from `#refusal` or a new attempt.
     this.#openAgain().catch(() => {});
   }
 
@@ -208,7 +208,7 @@ export class Token {
       this.refuse(`it opens no session (${resultOf(cause)})`, cause);
     }
     try {
-      // The package takes a text, which cannot be zeroed.
+      // The package takes a string, which cannot be zeroed.
       library.C_Login(opened[0] as Handle, CK.CKU_USER, new TextDecoder().decode(pin));
     } catch (cause) {
       const result = resultOf(cause);
@@ -216,14 +216,17 @@ export class Token {
         const rule = pinRule(library, slot, result);
         if (isPinRefused(result)) this.#refusal = rule;
         for (const session of opened) library.C_CloseSession(session);
-        // Without its cause: no error near a PIN travels.
+        // Without a cause, so that no error can carry a PIN.
         this.refuse(rule);
       }
     }
     for (const session of opened) this.#release({ session, login: this.#login });
   }
 
-  /** Whoever comes first does it, for everybody. @throws tokenUnavailable, to those who wait for a session too. */
+  /**
+   * Reopens all sessions; concurrent callers share one attempt. @throws tokenUnavailable, also to waiters for a
+   * session.
+   */
   #openAgain(): Promise<void> {
     return (this.#opening ??= this.#reopen().finally(() => {
       this.#opening = undefined;
@@ -240,7 +243,7 @@ export class Token {
         (await readStoredPin(this.#uri, this.#inputs)) ??
         this.refuse("its session is lost, and nobody is there to type the PIN; start again");
       try {
-        // A library that is told to close a session that it is working in may do anything.
+        // Closing a session in use is undefined behaviour in some libraries.
         await Promise.allSettled(this.#underWay);
         this.#slot = findSlot(this.#module, this.#uri);
         this.#closeSessions();
@@ -257,7 +260,7 @@ export class Token {
     }
   }
 
-  /** When the work under way is done; from then on everything is refused. */
+  /** Closes the token after the work in progress; refuses new work. */
   async close(): Promise<void> {
     this.#isOpen = false;
     this.#refusal = "it was closed";
@@ -268,7 +271,7 @@ export class Token {
     try {
       this.#module.library.C_CloseAllSessions(this.#slot.slot);
     } catch (cause) {
-      // There may be none left to close; whatever else it is, the login that follows will say.
+      // The sessions may already be gone; other problems will show at the next login.
       if (resultOf(cause) === "") throw cause;
     }
   }
@@ -278,8 +281,8 @@ const tokens = new Map<string, Token>();
 let holders = 0;
 
 /**
- * Tokens stay open, and logged in to, until the last who holds them so lets go: a token has few sessions for all its
- * programs, and keeps those of one that just goes away.
+ * Keeps tokens open and logged in until the last handle is disposed of, then closes them: a token has few sessions, and
+ * keeps those of a process that exits without closing them.
  */
 export const holdTokens = (): AsyncDisposable => {
   holders += 1;

@@ -1,10 +1,10 @@
 /**
- * Where a key is on a PKCS #11 token, as a URI: `pkcs11:token=sigil;object=kek?module-path=/usr/lib/…/libsofthsm2.so`.
- * It is stored and printed, so it never holds the PIN. Source: RFC 7512 §2.3.
+ * PKCS #11 URIs of keys on a token: `pkcs11:token=sigil;object=kek?module-path=/usr/lib/…/libsofthsm2.so`. They are
+ * stored and printed, so they never hold the PIN. Source: RFC 7512 §2.3.
  */
 import { fail } from "../../errors.ts";
 
-/** How the token is found: each that is given must match. */
+/** Attributes that select the token: each given one must match. */
 export const tokenAttributes = ["token", "serial", "manufacturer", "model"] as const;
 
 export type TokenUri = {
@@ -12,15 +12,15 @@ export type TokenUri = {
   readonly serial?: string;
   readonly manufacturer?: string;
   readonly model?: string;
-  /** The label of a key, or what the labels of several begin with. */
+  /** The label of a key, or the prefix of several labels. */
   readonly object?: string;
-  /** The library that speaks with the token, an absolute path. */
+  /** The PKCS #11 library, an absolute path. */
   readonly modulePath?: string;
   /** A file of 0600 that holds the PIN, an absolute path. */
   readonly pinSource?: string;
 };
 
-/** Which setting the URI was given for. */
+/** The setting that the URI is for. */
 export type TokenSetting = "kek" | "custody";
 
 const scheme = "pkcs11:";
@@ -39,7 +39,7 @@ const split = (text: string, separator: string, refuse: Refuse): ReadonlyMap<str
   for (const part of text === "" ? [] : text.split(separator)) {
     const at = part.indexOf("=");
     const name = part.slice(0, Math.max(0, at));
-    // Nothing of the text is repeated in an error: somebody may have put a PIN there.
+    // Errors do not quote the text: it may contain a PIN.
     if (!/^[a-z-]{1,32}$/.test(name)) refuse(`must be NAME=VALUE between each "${separator}"`);
     if (name.startsWith("pin-value")) {
       refuse("must not hold the PIN; say pin-source=file:/PATH or set SIGIL_PKCS11_PIN");
@@ -56,11 +56,11 @@ const split = (text: string, separator: string, refuse: Refuse): ReadonlyMap<str
 
 const filePath = (name: string, value: string, refuse: Refuse): string => {
   const path = name === "pin-source" && value.startsWith("file:") ? value.slice("file:".length) : value;
-  // A relative one would depend on where the server is started, and a bare library name on where the loader looks.
+  // A relative path would depend on the working directory, a bare library name on the loader's search path.
   return path.startsWith("/") ? path : refuse(`needs an absolute path as ${name}`);
 };
 
-/** @throws invalidConfig, which repeats nothing of what was given. */
+/** @throws invalidConfig, which quotes nothing of the text. */
 export const parseTokenUri = (text: string, setting: TokenSetting): TokenUri => {
   const refuse: Refuse = (rule) =>
     fail({ kind: "invalidConfig", key: setting, rule: `a pkcs11: URI ${rule}` });
@@ -68,7 +68,7 @@ export const parseTokenUri = (text: string, setting: TokenSetting): TokenUri => 
   if (!isTokenUri(text) || rest.length > 0) refuse('must be pkcs11:… with at most one "?"');
   const uri: Record<string, string> = {};
   for (const [name, value] of split(path, ";", refuse)) {
-    // RFC 7512 lets a program refuse what it does not know: an attribute passed over would find another key.
+    // RFC 7512 allows refusing unknown attributes: ignoring one could select another key.
     if (!pathNames.includes(name)) refuse(`takes ${pathNames.join(", ")} before the "?", not ${name}`);
     if (value === "") refuse(`has an empty ${name}`);
     uri[name] = value;
@@ -83,7 +83,7 @@ export const parseTokenUri = (text: string, setting: TokenSetting): TokenUri => 
   return uri;
 };
 
-/** What RFC 7512 leaves as it is in a value; a space, "%", ";", "?", "&" and "=" among others are not. */
+/** Percent-encodes all but the characters that RFC 7512 allows in a value. */
 const encode = (value: string): string =>
   encodeURIComponent(value).replaceAll("%2F", "/").replaceAll("%3A", ":").replaceAll("%40", "@");
 
@@ -99,6 +99,6 @@ export const formatTokenUri = (uri: TokenUri): string => {
   return `${scheme}${path.join(";")}${query.length === 0 ? "" : `?${query.join("&")}`}`;
 };
 
-/** The token alone, for people: `token=sigil`. */
+/** The token part only, for messages: `token=sigil`. */
 export const describeToken = (uri: TokenUri): string =>
   tokenAttributes.flatMap((name) => (uri[name] === undefined ? [] : [`${name}=${uri[name]}`])).join(";");

@@ -1,6 +1,6 @@
 /**
  * A person's or service's own key: an Ed25519 private key as PKCS#8 PEM (RFC 8410) in a file of 0600, and its public
- * key as a word to hand around, `ed25519:<base64url>`.
+ * key as text, `ed25519:<base64url>`.
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { fromBase64Url, toBase64Url, type PublicKey } from "@sigil/core/bytes";
@@ -14,7 +14,7 @@ const prefix = "ed25519:";
 
 export const formatPublicKey = (publicKey: PublicKey): string => prefix + toBase64Url(publicKey);
 
-/** @throws malformedKey unless `ed25519:` and the base64url of a key fit to be enrolled. */
+/** @throws malformedKey unless `ed25519:` and the base64url of a key that may be enrolled. */
 export const parsePublicKeyText = (text: string): PublicKey => {
   const rule = `must be ${prefix} and 32 bytes in base64url`;
   if (!text.startsWith(prefix)) fail({ kind: "malformedKey", rule });
@@ -30,7 +30,7 @@ export const parsePublicKeyText = (text: string): PublicKey => {
 /** A private key that stays inside OpenSSL, and its public half. */
 export type KeyPair = { readonly publicKey: PublicKey; readonly privateKey: KeyObject };
 
-/** @throws usage when the name is taken: a key is never overwritten. */
+/** @throws usage if the name is taken: a key is never overwritten. */
 export const createKeyFile = async (path: string): Promise<KeyPair> => {
   const { privateKey } = generateKeyPairSync("ed25519");
   await createPrivateFile(path, privateKey.export({ format: "pem", type: "pkcs8" }));
@@ -47,7 +47,7 @@ export const readKeyFile = async (path: string, onShared?: OnShared): Promise<Ke
       format: "pem",
     });
   } catch {
-    // Without its cause: nothing of the file may travel.
+    // Without a cause, which could carry file content.
     return fail({ kind: "malformedKey", rule: `${path} must hold a private key as PKCS#8 PEM` });
   } finally {
     content.fill(0);

@@ -1,6 +1,6 @@
 /**
- * Signing with Ed25519: many at a time in a thread of their own, or one at once on the event loop. The key stays a
- * KeyObject, in memory that JavaScript cannot read; the thread has a copy in memory that is neither swapped nor dumped.
+ * Ed25519 signing: in bulk in a worker thread, or singly on the event loop. The key stays a KeyObject, in memory that
+ * JavaScript cannot read; the thread has a copy in memory that is neither swapped nor dumped.
  */
 import { createPublicKey, sign as opensslSign, type KeyObject } from "node:crypto";
 import {
@@ -17,9 +17,9 @@ import { forgetInThread, seedOf, signInThread } from "./signing-thread.ts";
 export type Signer = {
   readonly publicKey: PublicKey;
   readonly thumbprint: Thumbprint;
-  /** The message is copied before the call returns. @throws keyUnavailable when it cannot be signed. */
+  /** The message is copied before the call returns. @throws keyUnavailable if signing fails. */
   readonly sign: (message: Uint8Array) => Promise<Signature>;
-  /** Zeroes the copy of a key that signs nothing any more, where there is one. */
+  /** Zeroes the thread's copy of the key, if there is one. */
   readonly forget?: () => void;
 };
 
@@ -45,7 +45,9 @@ export const createThreadSigner = (privateKey: KeyObject): Signer => ({
   forget: () => forgetInThread(privateKey),
 });
 
-/** For one now and then, at once. @throws malformedKey unless it is an Ed25519 private key. */
+/**
+ * For occasional signatures, synchronously on the event loop. @throws malformedKey unless it is an Ed25519 private key.
+ */
 export const createSigner = (privateKey: KeyObject): Signer =>
   signerOf(privateKey, async (message) => {
     try {
@@ -57,12 +59,15 @@ export const createSigner = (privateKey: KeyObject): Signer =>
 
 let sodium: typeof import("./sodium.ts") | undefined;
 
-/** Until it is there, and where it is missing, OpenSSL signs. */
+/** OpenSSL signs until libsodium is loaded, and if it is missing. */
 const loadSodium = async (): Promise<void> => {
   sodium ??= await import("./sodium.ts").catch(() => undefined);
 };
 
-/** For many, each at once: libsodium takes half the time. @throws malformedKey unless it is an Ed25519 private key. */
+/**
+ * For many signatures on the event loop: libsodium takes half the time of OpenSSL. @throws malformedKey unless it is an
+ * Ed25519 private key.
+ */
 export const createPromptSigner = (privateKey: KeyObject): Signer => {
   const plain = createSigner(privateKey);
   let secretKey: Uint8Array | undefined;

@@ -1,21 +1,21 @@
 /**
- * What every place for private signing keys does. One suite holds each adapter to it: test/contract/custody.ts. The
- * keys sign where they are; nothing above this contract sees one.
+ * The contract of every place for private signing keys; test/contract/custody.ts tests each adapter. Keys sign where
+ * they are stored and are not visible above this contract.
  */
 import type { PublicKey } from "@sigil/core/bytes";
 import type { KeyRole } from "@sigil/core/keys";
 import type { Signer } from "./sign.ts";
 
 export type SigningCustody = {
-  /** The newest key of a role, announced or not. @throws keyUnavailable when there is none. */
+  /** The newest key of a role, announced or not. @throws keyUnavailable if there is none. */
   readonly newest: (role: KeyRole) => Signer;
-  /** The private key of a public one. @throws keyUnavailable naming the key that is missing. */
+  /** Opens the private key of a public key. @throws keyUnavailable naming the missing key. */
   readonly open: (role: KeyRole, publicKey: PublicKey) => Promise<Signer>;
-  /** A new key, durable when it resolves. It signs nothing until the ledger announces it. */
+  /** Creates a key, durable when it resolves. It signs nothing until the ledger announces it. */
   readonly create: (role: KeyRole) => Promise<Signer>;
   /**
-   * Destroys private keys that sign nothing any more; those that are not held are gone already. For the holder of the
-   * ledger's lock alone: nobody else is making a key meanwhile.
+   * Destroys private keys that have a successor; ignores those it does not hold. Call only with the ledger's lock held,
+   * so that no other process creates keys.
    */
   readonly discard: (ended: readonly PublicKey[]) => Promise<void>;
 };

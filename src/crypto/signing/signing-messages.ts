@@ -1,12 +1,12 @@
-/** What the signing thread is told about its keys, and what it says. What it signs goes through the ring beside it. */
+/** Messages to and from the signing thread about keys. Payloads to sign go through the shared ring. */
 
 export const seedBytes = 32;
 
 export type SigningRequest =
-  /** Makes a key known under a number; `seed` is its raw private key, transferred. */
+  /** Registers a key under a number; `seed` is its raw private key, transferred. */
   | { readonly kind: "key"; readonly key: number; readonly seed: Uint8Array }
-  /** Zeroes a key that signs nothing any more. */
+  /** Zeroes a key that is no longer used. */
   | { readonly kind: "forget"; readonly key: number };
 
-/** Said once, before the first message is signed. */
+/** Sent once, before the first message is signed. */
 export type SigningAnswer = "ready";

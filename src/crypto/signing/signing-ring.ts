@@ -1,32 +1,32 @@
 /**
- * The memory that the event loop and the signing thread share: messages go in, their signatures come out in the same
- * order. Each side counts how far it is, and whoever has nothing to do waits for the other's count to change. At most
- * `ringSlots` messages and `ringBytes` of them. Source: docs/design/0009-signing-thread.md.
+ * The ring buffer shared by the event loop and the signing thread: messages go in, signatures come out in the same
+ * order. Each side publishes a counter, and an idle side waits for the other's counter to change. At most `ringSlots`
+ * messages and `ringBytes` bytes. Source: docs/design/0009-signing-thread.md.
  */
 
 export const signatureBytes = 64;
 
-/** A power of two, and more than are signed ahead of the disk. */
+/** A power of two, greater than the number of records signed ahead of the disk. */
 export const ringSlots = 1024;
 export const ringBytes = 1 << 20;
 
-/** Whatever is longer has no room here. */
+/** Longer messages are not signed through the ring. */
 export const ringMessageBytesMax = 128 << 10;
 
-/** The thread tells of so many signatures at once while it has more to make. */
+/** While busy, the thread notifies once per this many signatures. */
 const toldTogether = 16;
 
-/** A thread that is to end can miss its wake while it starts. */
+/** Bounds the sleep, since a thread told to stop while it starts can miss its wake-up. */
 const sleepMsMax = 1000;
 
-/** Words of control. The counts of messages wrap at 32 bits; only their difference means anything. */
+/** Control words. Message counters wrap at 32 bits; only their difference is meaningful. */
 const signalWord = 0;
 const putWord = 1;
 const signedWord = 2;
 const stopWord = 3;
 const controlWords = 4;
 
-/** Words of a slot: the key's number, where in the ring the message begins, its length. */
+/** Words of a slot: key number, offset of the message in the ring, its length. */
 const slotWords = 3;
 
 const slotsAt = controlWords * 4;
@@ -35,7 +35,7 @@ const messagesAt = signaturesAt + ringSlots * signatureBytes;
 
 const slotOf = (count: number): number => count & (ringSlots - 1);
 
-/** One end's view of the memory, and its count of what it has handled. */
+/** One side's view of the memory, and its counter. */
 class RingEnd {
   readonly control: Int32Array<SharedArrayBuffer>;
   readonly slots: Uint32Array<SharedArrayBuffer>;
@@ -71,17 +71,17 @@ class RingEnd {
   }
 }
 
-/** The event loop's end. */
+/** The event loop's side. */
 export class SigningRing {
   readonly memory = new SharedArrayBuffer(messagesAt + ringBytes);
   readonly #end: RingEnd;
   #put: number;
   #writeAt = 0;
-  /** Bytes of each slot, the gap before its message included; and of all that are taken. */
+  /** Bytes of each slot, including the gap before its message; and of all slots in use. */
   readonly #slotBytes = new Uint32Array(ringSlots);
   #usedBytes = 0;
 
-  /** @param firstCount where counting begins. */
+  /** @param firstCount initial counter value. */
   constructor(firstCount = 0) {
     const counts = new Int32Array(this.memory, 0, controlWords);
     counts[putWord] = firstCount;
@@ -90,10 +90,10 @@ export class SigningRing {
     this.#put = firstCount;
   }
 
-  /** Copies a message in, for the next `wake`. @returns false when there is no room now. */
+  /** Copies a message into the ring, for the next `wake`. @returns false if the ring is full. */
   put(key: number, message: Uint8Array): boolean {
     if (((this.#put - this.#end.handled) | 0) === ringSlots) return false;
-    // A message is in one piece: what does not fit before the ring's end begins at its beginning.
+    // Messages are contiguous: one that does not fit before the ring's end starts at offset 0.
     const start = this.#writeAt + message.length > ringBytes ? 0 : this.#writeAt;
     const gap = start === this.#writeAt ? 0 : ringBytes - this.#writeAt;
     const bytes = gap + message.length;
@@ -112,19 +112,19 @@ export class SigningRing {
     return true;
   }
 
-  /** Makes the thread look for messages, and into its post. */
+  /** Wakes the thread, to process messages and its port. */
   wake(): void {
     Atomics.add(this.#end.control, signalWord, 1);
     Atomics.notify(this.#end.control, signalWord);
   }
 
-  /** The thread's part is over: it leaves its loop, whatever there is to sign. */
+  /** Tells the thread to leave its loop, even with messages left. */
   stop(): void {
     Atomics.store(this.#end.control, stopWord, 1);
     this.wake();
   }
 
-  /** Hands out the signatures that are there, in the order of the messages. Each is to be copied at once. */
+  /** Passes available signatures to `each`, in message order. Each must be copied immediately. */
   take(each: (signature: Uint8Array) => void): void {
     const end = this.#end;
     const until = Atomics.load(end.control, signedWord);
@@ -136,7 +136,7 @@ export class SigningRing {
     }
   }
 
-  /** Copies of the messages whose signature was not taken, oldest first. */
+  /** Copies of the messages without a taken signature, oldest first. */
   untaken(): readonly Uint8Array[] {
     const messages: Uint8Array[] = [];
     for (let count = this.#end.handled; count !== this.#put; count = (count + 1) | 0) {
@@ -145,16 +145,16 @@ export class SigningRing {
     return messages;
   }
 
-  /** Resolves when there is a signature to take. */
+  /** Resolves when a signature is available. */
   async more(): Promise<void> {
     await Atomics.waitAsync(this.#end.control, signedWord, this.#end.handled).value;
   }
 }
 
-/** The thread's end. */
+/** The thread's side. */
 export class SigningRingThread {
   readonly #end: RingEnd;
-  /** As the signal stood before the ring was last looked into. */
+  /** The signal's value before the ring was last read. */
   #seen = 0;
 
   constructor(memory: SharedArrayBuffer) {
@@ -166,9 +166,8 @@ export class SigningRingThread {
   }
 
   /**
-   * Signs until the ring is empty, or stopped.
-   * @param sign writes the signature of a message by that key.
-   * @param readPost looks into the thread's post: first, and every so often between.
+   * Signs until the ring is empty, or stopped. @param sign writes the signature of a message by that key. @param
+   * readPost reads the thread's port: first, and at intervals.
    */
   signAll(
     sign: (key: number, message: Uint8Array, signature: Uint8Array) => void,
@@ -191,7 +190,7 @@ export class SigningRingThread {
     if (untold > 0) Atomics.notify(end.control, signedWord);
   }
 
-  /** Blocks until it was woken, or not at all when it was since `signAll` began; a while at most. */
+  /** Blocks until woken, at most `sleepMsMax`; returns immediately if woken since `signAll` began. */
   sleep(): void {
     Atomics.wait(this.#end.control, signalWord, this.#seen, sleepMsMax);
   }

@@ -1,10 +1,9 @@
 /**
- * A thread that does nothing but sign. What it is to sign lies in memory that both sides see, in order, and its
- * signatures come back the same way: a hand-over costs the event loop next to nothing, and waking the thread once a
- * turn. One thread serves all keys of the process; it starts with the first signature and keeps no process alive. Until
- * it is ready, where its binary is missing, for what is too long for the ring, and for what it held when it died,
- * OpenSSL signs in libuv's pool instead: slower, and the same bytes, as Ed25519 is deterministic. Source:
- * docs/design/0009-signing-thread.md.
+ * The signing worker thread. Messages and signatures pass through shared memory, in order, at little cost to the event
+ * loop: one wake-up per turn. One thread serves all keys of the process; it starts with the first signature and does
+ * not keep the process alive. Until it is ready, if its binary is missing, for messages too long for the ring, and for
+ * messages pending when it died, OpenSSL signs in libuv's thread pool instead: slower, but the same bytes, as Ed25519
+ * is deterministic. Source: docs/design/0009-signing-thread.md.
  */
 import { sign as opensslSign, type KeyObject } from "node:crypto";
 import { extname } from "node:path";
@@ -31,7 +30,7 @@ const signInPool = ({ key, message, resolve, reject }: Job): void => {
 
 const copied = (job: Job): Job => ({ ...job, message: job.message.slice() });
 
-/** The raw private key stands at the end of its PKCS #8 document. Source: RFC 8410 §7. */
+/** The raw private key is at the end of its PKCS #8 document. Source: RFC 8410 §7. */
 export const seedOf = (key: KeyObject): Uint8Array<ArrayBuffer> => {
   const der = key.export({ format: "der", type: "pkcs8" });
   const seed = new Uint8Array(new ArrayBuffer(seedBytes));
@@ -45,19 +44,19 @@ class SigningThread {
   readonly #ring = new SigningRing();
   readonly #keys = new Map<KeyObject, number>();
   #nextKey = 0;
-  /** In the ring, in its order. */
+  /** Jobs in the ring, in order. */
   #held: Job[] = [];
-  /** For whom the ring has no room yet. */
+  /** Jobs waiting for room in the ring. */
   #waiting: Job[] = [];
   #isReady = false;
   #isTaking = false;
   #isWaking = false;
   readonly #started = Promise.withResolvers<boolean>();
-  /** Whether it can sign, once that is known. */
+  /** Resolves to whether the thread can sign. */
   readonly started = this.#started.promise;
 
   constructor(onDeath: (wasReady: boolean) => void) {
-    // The sources run as they are, the built package as JavaScript.
+    // `.ts` when run from sources, `.js` in the built package.
     const program = new URL(`signing-worker${extname(import.meta.url)}`, import.meta.url);
     this.#worker = new Worker(program, {
       name: "signing",
@@ -68,7 +67,7 @@ class SigningThread {
       this.#isReady = answer === "ready";
       this.#started.resolve(this.#isReady);
     });
-    // An error is followed by the exit.
+    // Ignored: an error is always followed by the exit event.
     this.#worker.on("error", () => {});
     this.#worker.on("exit", () => {
       this.#started.resolve(false);
@@ -84,7 +83,7 @@ class SigningThread {
     else if (this.#waiting.length > 0 || !this.#put(job)) this.#waiting.push(copied(job));
   }
 
-  /** It leaves its loop: one that is only told to terminate while it blocks may never end, and the process with it. */
+  /** Lets the thread leave its loop: terminating a blocked thread may hang, and the process with it. */
   stop(): void {
     this.#ring.stop();
   }
@@ -124,7 +123,7 @@ class SigningThread {
     this.#wake();
   }
 
-  /** Once for everything that a turn of the event loop asks for: waking costs more than putting. */
+  /** One wake-up for all messages of a turn of the event loop: waking costs more than `put`. */
   #wake(): void {
     if (this.#isWaking) return;
     this.#isWaking = true;
@@ -134,10 +133,10 @@ class SigningThread {
     });
   }
 
-  /** Hands signatures to who asked for them, as long as any are to come. */
+  /** Delivers signatures to their callers while any are pending. */
   async #take(): Promise<void> {
     this.#isTaking = true;
-    // While something is asked for, the process waits for the answer.
+    // Keeps the process alive while signatures are pending.
     this.#worker.ref();
     while (this.#held.length > 0) {
       await this.#ring.more();
@@ -165,7 +164,7 @@ class SigningThread {
   #die(): void {
     this.#isReady = false;
     this.#ring.take((signature) => this.#held.shift()?.resolve(parseSignature(signature)));
-    // The ring's copies: the callers' own memory is theirs again.
+    // Uses the ring's copies: callers may have reused their buffers.
     const messages = this.#ring.untaken();
     const held = this.#held.map((job, index) => ({ ...job, message: messages[index] ?? job.message }));
     const left = [...held, ...this.#waiting];
@@ -177,7 +176,7 @@ class SigningThread {
 
 let thread: SigningThread | undefined;
 process.on("exit", () => thread?.stop());
-/** A thread that never became ready will not the next time either. */
+/** Set if a thread never became ready: a new one would not either. */
 let isMissing = false;
 
 const startThread = (): SigningThread => {
@@ -188,7 +187,7 @@ const startThread = (): SigningThread => {
   return started;
 };
 
-/** The message is copied before the call returns. @throws keyUnavailable when OpenSSL refuses. */
+/** The message is copied before the call returns. @throws keyUnavailable if OpenSSL refuses. */
 export const signInThread = (key: KeyObject, message: Uint8Array): Promise<Signature> => {
   const { promise, resolve, reject } = Promise.withResolvers<Signature>();
   const job = { key, message, resolve, reject };
@@ -197,7 +196,7 @@ export const signInThread = (key: KeyObject, message: Uint8Array): Promise<Signa
   return promise;
 };
 
-/** Starts the thread ahead of the first signature. @returns whether it signs from now on. */
+/** Starts the thread before the first signature. @returns whether it signs from now on. */
 export const startSigningThread = (): Promise<boolean> =>
   isMissing ? Promise.resolve(false) : (thread ??= startThread()).started;
 

@@ -1,4 +1,4 @@
-/** The program of the signing thread: Ed25519 by libsodium, whose keys lie in memory of its own. */
+/** The program of the signing thread: Ed25519 by libsodium, with keys in libsodium's guarded memory. */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { assert } from "../../errors.ts";
 import type { SigningAnswer, SigningRequest } from "./signing-messages.ts";
@@ -29,16 +29,14 @@ const readPost = (): void => {
 const secretKeyOf = (key: number): Uint8Array => {
   const known = keys.get(key);
   if (known !== undefined) return known;
-  // A key is posted before its first message is put into the ring.
+  // A key is posted before its first message enters the ring.
   readPost();
   const posted = keys.get(key);
   if (posted === undefined) throw new RangeError("a key is made known before it signs");
   return posted;
 };
 
-/**
- * A message that changed while it is signed would give the key away: it is signed in memory that nobody else writes.
- */
+/** Private copy: if a message changed while it is signed, two signatures could reveal the key. */
 const ownMessage = new Uint8Array(ringMessageBytesMax);
 
 const sign = (key: number, message: Uint8Array, signature: Uint8Array): void => {
@@ -53,4 +51,4 @@ while (!ring.isStopped) {
   ring.signAll(sign, readPost);
   ring.sleep();
 }
-// Nothing else keeps the thread: it ends.
+// Nothing else keeps the thread alive, so it ends.

@@ -1,10 +1,10 @@
-/** The part of sodium-native 5 that is used; the package brings no types of its own. */
+/** The used part of sodium-native 5, which has no types of its own. */
 declare module "sodium-native" {
   const sodium: {
     readonly crypto_sign_PUBLICKEYBYTES: 32;
     readonly crypto_sign_SECRETKEYBYTES: 64;
     readonly crypto_sign_BYTES: 64;
-    /** Memory between guard pages, locked and left out of core dumps. */
+    /** Memory between guard pages, locked and excluded from core dumps. */
     readonly sodium_malloc: (bytes: number) => Buffer<ArrayBuffer>;
     readonly sodium_memzero: (memory: Uint8Array) => void;
     /** Fills the keys from a seed of 32 bytes. */

@@ -1,12 +1,12 @@
 /**
- * Ed25519 by libsodium, in half of OpenSSL's time and with the same bytes. Importing this file throws where its binary
- * is missing. Keys lie in memory of its own: between guard pages, never swapped out, left out of core dumps.
+ * Ed25519 by libsodium: half of OpenSSL's time, the same bytes. Importing this file throws if the binary is missing.
+ * Keys are in libsodium's memory: between guard pages, never swapped, excluded from core dumps.
  */
 import sodium from "sodium-native";
 import type { Signature } from "@sigil/core/bytes";
 import { seedBytes } from "./signing-messages.ts";
 
-/** Ends with `zero`. The seed is zeroed here. */
+/** Free the key with `zero`. The seed is zeroed here. */
 export const readSecretKey = (seed: Uint8Array): Uint8Array => {
   if (seed.length !== seedBytes) throw new RangeError("a seed is 32 bytes");
   const publicKey = new Uint8Array(sodium.crypto_sign_PUBLICKEYBYTES);
@@ -18,7 +18,7 @@ export const readSecretKey = (seed: Uint8Array): Uint8Array => {
 
 export const zero = (secretKey: Uint8Array): void => sodium.sodium_memzero(secretKey);
 
-/** The message must not change meanwhile: it is read twice, and two answers to one message give the key away. */
+/** The message must not change meanwhile: it is read twice, and a change in between can reveal the key. */
 export const signWith = (secretKey: Uint8Array, message: Uint8Array): Signature => {
   const signature = new Uint8Array(sodium.crypto_sign_BYTES);
   sodium.crypto_sign_detached(signature, message, secretKey);

@@ -1,7 +1,7 @@
 /**
- * Keys at rest: nonce[12] ‖ AES-256-GCM ciphertext ‖ tag[16] under the key-encryption key. Source: NIST SP 800-38D.
- * The additional data is canonical CBOR `["sigil/wrap/v1", purpose]`, so a wrapped key serves one purpose only.
- * The bytes are the same whoever works the cipher: a key held here, or a token that never gives its key away.
+ * Keys at rest: nonce[12] ‖ AES-256-GCM ciphertext ‖ tag[16] under the key-encryption key. Source: NIST SP 800-38D. The
+ * additional data is canonical CBOR `["sigil/wrap/v1", purpose]`, so a wrapped key serves one purpose only. The format
+ * is the same for a key in this process and for one on a token.
  */
 import { createCipheriv, createDecipheriv, randomBytes, type KeyObject } from "node:crypto";
 import { concatBytes } from "@sigil/core/bytes";
@@ -10,10 +10,7 @@ import { fail } from "../../errors.ts";
 
 /** A key-encryption key. */
 export type Kek = {
-  /**
-   * @param purpose what the key is for, e.g. `signing/record/1` or `data/acme/3`. The secret stays the caller's to
-   * zero.
-   */
+  /** @param purpose what the key is for, e.g. `signing/record/1` or `data/acme/3`. The caller zeroes the secret. */
   readonly wrap: (purpose: string, secret: Uint8Array) => Promise<Uint8Array>;
   /** @returns the secret; the caller zeroes it. @throws keyUnavailable unless wrapped by this key for this purpose. */
   readonly unwrap: (purpose: string, wrapped: Uint8Array) => Promise<Uint8Array>;
@@ -30,7 +27,7 @@ export const purposeBytes = (purpose: string): Uint8Array => cborEncode(["sigil/
 export const formatWrapped = (nonce: Uint8Array, sealed: Uint8Array): Uint8Array =>
   concatBytes(nonce, sealed);
 
-/** @throws keyUnavailable when it is too short to hold anything. */
+/** @throws keyUnavailable if it is too short. */
 export const parseWrapped = (
   purpose: string,
   wrapped: Uint8Array,
@@ -68,7 +65,7 @@ const unwrapKey = (kek: KeyObject, purpose: string, wrapped: Uint8Array): Uint8A
   return new Uint8Array(secret.buffer, secret.byteOffset, secret.length);
 };
 
-/** A key that this process holds, inside OpenSSL. */
+/** A key in this process, held by OpenSSL. */
 export const localKek = (key: KeyObject): Kek => ({
   wrap: async (purpose, secret) => wrapKey(key, purpose, secret),
   unwrap: async (purpose, wrapped) => unwrapKey(key, purpose, wrapped),

@@ -1,6 +1,6 @@
 /**
- * One wrapped key in a file: JSON `{ format, purpose, public_key?, wrapped }`. The purpose is also authenticated by
- * the wrapping, so a file put under another name is refused.
+ * One wrapped key in a file: JSON `{ format, purpose, public_key?, wrapped }`. The wrapping authenticates the purpose,
+ * so a file under another name is refused.
  */
 import { fromBase64, toBase64, utf8Decode } from "@sigil/core/bytes";
 import { fail } from "../../errors.ts";
@@ -12,7 +12,7 @@ const format = 1;
 type WrappedKey = {
   readonly purpose: string;
   readonly secret: Uint8Array;
-  /** Beside a private key, for people who look at the file. */
+  /** Public key of a private key, for people who read the file. */
   readonly publicKeyText: string | null;
 };
 
@@ -47,7 +47,7 @@ const parseWrappedFile = (bytes: Uint8Array, expected: string | null) => {
   }
 };
 
-/** Durable when it resolves. The secret stays the caller's to zero. @throws usage when the name is taken. */
+/** Durable when it resolves. The caller zeroes the secret. @throws usage if the name is taken. */
 export const createWrappedFile = async (
   path: string,
   kek: Kek,
@@ -68,10 +68,10 @@ const readWrapped = async (path: string, kek: Kek, expected: string | null): Pro
   return { purpose, secret: await kek.unwrap(purpose, wrapped), publicKeyText };
 };
 
-/** The secret is the caller's to zero. @throws keyUnavailable, looseMode, newerFormat. */
+/** The caller zeroes the secret. @throws keyUnavailable, looseMode, newerFormat. */
 export const readWrappedFile = (path: string, kek: Kek, purpose: string): Promise<WrappedKey> =>
   readWrapped(path, kek, purpose);
 
-/** The same for whatever purpose the file states; the wrapping authenticates that too. */
+/** As `readWrappedFile`, for the purpose that the file states, which the wrapping authenticates. */
 export const readAnyWrappedFile = (path: string, kek: Kek): Promise<WrappedKey> =>
   readWrapped(path, kek, null);
