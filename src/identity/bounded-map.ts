@@ -1,4 +1,4 @@
-/** A map that never holds more than its bound: the least recently used entry leaves first. Pure. */
+/** A bounded LRU map. Pure. */
 
 export class BoundedMap<Key, Value> {
   readonly #entries = new Map<Key, Value>();
@@ -12,7 +12,7 @@ export class BoundedMap<Key, Value> {
     return this.#entries.size;
   }
 
-  /** Reading counts as use. */
+  /** Marks the entry as recently used. */
   get(key: Key): Value | undefined {
     const value = this.#entries.get(key);
     if (value === undefined) return undefined;

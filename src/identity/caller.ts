@@ -1,4 +1,4 @@
-/** Who is calling, as proof established it, and what the call brings along. Pure. */
+/** The authenticated caller, and the context of its call. Pure. */
 import { fail, invalidField } from "../errors.ts";
 import { publicTenant, systemTenant, tenantFault, type Level } from "@sigil/core/record";
 
@@ -7,74 +7,70 @@ export type Caller = {
   readonly principal: string;
   readonly tenant: string;
   readonly level: Level;
-  /** "attestation": a witness, by its signature under a proposal and not by the call. */
+  /** "attestation": a witness, authenticated by its signature on a proposal, not by the call. */
   readonly credential: "none" | "token" | "certificate" | "attestation";
-  /**
-   * Where an anonymous caller calls from (`peer.ts`). Empty for whoever proved who it is: nothing hangs on its address.
-   */
+  /** Network origin of an anonymous caller (`peer.ts`). Empty for an authenticated caller. */
   readonly peer: string;
-  /** Thumbprint, in base64url, of the key that signed the token. */
+  /** Thumbprint of the key that signed the token, base64url. */
   readonly key?: string;
 };
 
-/** No principal's id holds a control character: no principal has an anonymous caller's share. */
+/**
+ * A control character, which no principal id holds, so that the keys of principals and anonymous callers are disjoint.
+ */
 const peerMark = "\u0001";
 
-/** Whose share a call takes from: a principal's, or that of all who come without a name from one place. */
+/** The key for quotas and fair queueing: the principal, or the network origin of an anonymous caller. */
 export const callerKey = ({ credential, principal, peer }: Caller): string =>
   credential === "none" ? `${peerMark}${peer}` : principal;
 
-/**
- * Room for what is about to be read: a caller has so much of it, and one that does not read its answers waits for its
- * own.
- */
+/** Memory budget for reads: each caller has a share, and one that does not read its replies waits on its own share. */
 export type Room = {
   /**
-   * Gives back what was taken and waits for as much; called before anything long is read. @throws overQuota, or why the
-   * call ended.
+   * Releases what was held and acquires it again, waiting if necessary; called before each long read. @throws
+   * overQuota, or the reason the call ended.
    */
   readonly enter: () => Promise<void>;
-  /** Called before waiting for something else. */
+  /** Releases the budget; called before waiting for something else. */
   readonly leave: () => void;
 };
 
 /**
- * How long work of a call goes on: in slices of processor time, between which others get their turn. Charged to its
- * caller.
+ * Pacing of a call's work: slices of processor time, charged to the caller, with yields to other callers in between.
  */
 export type Pace = {
-  /** Synchronous work on each item. */
+  /** Runs synchronous work on each item, yielding between items. */
   readonly map: <Item, Result>(
     items: readonly Item[],
     act: (item: Item, index: number) => Result,
   ) => Promise<readonly Result[]>;
-  /** Synchronous work that has no parts. */
+  /** Runs one piece of synchronous work. */
   readonly run: <Result>(work: () => Result) => Result;
-  /** Time that its work took of what all share, in milliseconds, where `map` and `run` cannot measure it. */
+  /** Charges processor time, in milliseconds, that `map` and `run` cannot measure. */
   readonly charge: (costMs: number) => void;
-  /** Resolves at the caller's next turn. */
+  /** Yields; resolves at the caller's next turn. */
   readonly pause: () => Promise<void>;
-  /** What is under way counts as so many calls. Resolves when the caller may have as many under way. */
+  /** Counts this call as `items` concurrent calls. Resolves when the caller's concurrency limit permits. */
   readonly weigh: (items: number) => Promise<void>;
 };
 
-/** What a call brings beside its request. */
+/** Context of a call besides its request. */
 export type CallContext = {
-  /** Aborted when the caller cancels or its deadline passes; its reason is the fault that ended the call. */
+  /** Aborted if the caller cancels or its deadline passes; its reason is the fault that ended the call. */
   readonly signal: AbortSignal;
-  /** Milliseconds the caller still waits, at the start of the call. */
+  /** Milliseconds to the deadline, at the start of the call. */
   readonly deadlineMs: number;
-  /** The longest reply that the caller takes, in bytes; absent means `messageBytesMax`. */
+  /** The largest reply that the caller accepts, in bytes; default `messageBytesMax`. */
   readonly replyBytesMax?: number;
-  /** Absent where nobody else waits. */
+  /** Absent if there are no other callers. */
   readonly pace?: Pace;
-  /** Carried into the record: request_id, and traceparent when the caller sent one. */
+  /** Copied into the record: request_id, and traceparent if the caller sent one. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** What the record of each of the call's questions keeps besides, in their order. */
+  /** Further metadata for the record of each item of the call, in order. */
   readonly itemMetadata?: readonly Readonly<Record<string, string>>[] | undefined;
 };
 
-/** Synchronous work on each item, at the call's pace. */
+/** Runs synchronous work on each item with the call's pacing. */
 export const mapPaced = <Item, Result>(
   { pace }: CallContext,
   items: readonly Item[],
@@ -82,11 +78,11 @@ export const mapPaced = <Item, Result>(
 ): Promise<readonly Result[]> | readonly Result[] =>
   pace === undefined ? items.map(act) : pace.map(items, act);
 
-/** Synchronous work without parts, at the call's pace. */
+/** Runs one piece of synchronous work with the call's pacing. */
 export const runPaced = <Result>({ pace }: CallContext, work: () => Result): Result =>
   pace === undefined ? work() : pace.run(work);
 
-/** A caller without credentials, from nowhere yet. */
+/** A caller without credentials, before its network origin is known. */
 export const anonymous: Caller = {
   principal: "",
   tenant: publicTenant,
@@ -95,15 +91,15 @@ export const anonymous: Caller = {
   peer: "",
 };
 
-/** Whose idempotency key it is: each caller has its own. Undefined where the key is empty: the call has none. */
+/** The scope of an idempotency key: keys are per caller and RPC. Undefined if the call has no key (empty). */
 export const idempotencyScope = (caller: Caller, rpc: string, key: string) =>
   key === "" ? undefined : { tenant: caller.tenant, caller: callerKey(caller), rpc, key };
 
-/** Root of tenant "system" alone reads across tenants. */
+/** Only Root of tenant "system" may read across tenants. */
 export const readsAcross = (caller: Caller): boolean =>
   caller.level === "root" && caller.tenant === systemTenant;
 
-/** The tenant to read in: the caller's own when none is asked for. @throws invalidField, tenantForbidden. */
+/** The tenant to read: the requested one, by default the caller's own. @throws invalidField, tenantForbidden. */
 export const tenantFor = (caller: Caller, asked: string): string => {
   if (asked === "" || asked === caller.tenant) return caller.tenant;
   const fault = tenantFault(asked);

@@ -1,6 +1,6 @@
 /**
- * The key of a client certificate where it may matter: a principal of which a key is suspended must not go on with the
- * same key in a certificate. Parsing costs tens of microseconds, so it is done for such a principal alone.
+ * The key of a client certificate, needed for principals with a suspended key, who must not use the same key in a
+ * certificate. Parsing takes tens of microseconds, so it is done only for those.
  */
 import { X509Certificate } from "node:crypto";
 import { fromBase64Url, parsePublicKey, toBase64Url } from "@sigil/core/bytes";
@@ -8,7 +8,7 @@ import { coseKeyThumbprint } from "@sigil/core/cose";
 import type { PeerNames } from "./certificates.ts";
 import type { StandingPrincipal } from "./suspension.ts";
 
-/** Its thumbprint in base64url; undefined when it is no Ed25519 key, or no key of the principal is suspended. */
+/** The key's thumbprint in base64url; undefined if it is not an Ed25519 key or no key of the principal is suspended. */
 export const keyOfCertificate = (
   { raw }: PeerNames,
   { suspendedKeys }: StandingPrincipal,

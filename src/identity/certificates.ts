@@ -1,13 +1,13 @@
 /**
- * Client certificates: which principal ids one stands for. Pure. TLS has verified chain, dates and possession before.
- * A SPIFFE id `spiffe://<origin>/<principal id>` decides alone; without one each DNS name `N` stands for `dns:N`.
- * Source: docs/spec/tokens.md §4; SPIFFE-ID §2, X509-SVID §2. At most `certificateNamesMax` DNS names.
+ * Maps client certificates to principal ids. Pure. TLS has already verified chain, dates and possession. A SPIFFE id
+ * `spiffe://<origin>/<principal id>` takes precedence; without one each DNS name `N` maps to `dns:N`. Source:
+ * docs/spec/tokens.md §4; SPIFFE-ID §2, X509-SVID §2. At most `certificateNamesMax` DNS names.
  */
 import { certificateNamesMax } from "../limits.ts";
 import { canonicalSubject } from "@sigil/core/record";
 import { refuse } from "./claims.ts";
 
-/** What is read of a certificate: the parts of `tls.PeerCertificate` that name its holder. */
+/** The parts of `tls.PeerCertificate` that name the holder. */
 export type PeerNames = {
   /** As Node prints it: `DNS:a.example, URI:spiffe://…`; a name with unusual characters is quoted. */
   readonly subjectaltname?: string | undefined;
@@ -22,7 +22,7 @@ const unmapped = (rule: string): never => refuse("CERTIFICATE_UNMAPPED", rule);
 
 type AltName = { readonly type: string; readonly value: string };
 
-/** A quoted name holds characters that no name here may hold, and could be made to look like two: refused whole. */
+/** Refuses a list with a quoted name: it has characters not allowed here and could be made to look like two names. */
 const parseAltNames = (text: string): readonly AltName[] => {
   if (text.includes('"')) return unmapped("the certificate's alternative names hold unusual characters");
   return text.split(", ").map((entry) => {
@@ -31,7 +31,7 @@ const parseAltNames = (text: string): readonly AltName[] => {
   });
 };
 
-/** As everywhere, the SPIFFE id of the own trust domain is another spelling of what follows it. */
+/** A SPIFFE id of this deployment's trust domain is another spelling of its path. */
 const principalOfSpiffe = (uri: string, origin: string): string => {
   const spelling = canonicalSubject(uri, origin);
   if (spelling.kind === "refused") return unmapped(`the certificate's SPIFFE id ${spelling.rule}`);
@@ -40,15 +40,15 @@ const principalOfSpiffe = (uri: string, origin: string): string => {
     : spelling.text;
 };
 
-/** The principal id that a host's name stands for, or undefined for what is no such name. */
+/** The principal id for a host name; undefined if it is no host name. */
 export const principalOfHost = (name: string): string | undefined => {
   const host = name.toLowerCase();
   return dnsName.test(host) ? `dns:${host}` : undefined;
 };
 
 /**
- * Principal ids that the certificate may stand for; exactly one of them must be enrolled.
- * @throws unauthenticated CERTIFICATE_UNMAPPED when it stands for none.
+ * Candidate principal ids of the certificate; exactly one of them must be enrolled.
+ * @throws unauthenticated CERTIFICATE_UNMAPPED if there is none.
  */
 export const principalsOfCertificate = (certificate: PeerNames, origin: string): readonly string[] => {
   const names = parseAltNames(certificate.subjectaltname ?? "");

@@ -1,14 +1,14 @@
 /**
- * What a caller's token says, and the rules it must keep before its signature is worth a look. Pure: every rule here
- * needs the text, the origin and the time alone. Source: docs/spec/tokens.md §2, RFC 7515 §3.1, RFC 7519 §4.1.
- * A token is at most `tokenBytesMax` long.
+ * Claims of a caller's token, and the rules checked before its signature. Pure: every rule depends only on the text,
+ * the origin and the time. Source: docs/spec/tokens.md §2, RFC 7515 §3.1, RFC 7519 §4.1. A token is at most
+ * `tokenBytesMax` long.
  */
 import { fromBase64Url, utf8Decode, utf8Encode } from "@sigil/core/bytes";
 import { fail, type CredentialReason } from "../errors.ts";
 import { tokenBytesMax, tokenIdBytesMax, tokenLeewaySeconds, tokenLifetimeSecondsMax } from "../limits.ts";
 import { canonicalSubject, spellingOr } from "@sigil/core/record";
 
-/** Seconds since 1970, as the token gives them. */
+/** Unix seconds from the token. */
 export type TokenTimes = {
   readonly issuedAtSeconds: number;
   readonly notBeforeSeconds: number;
@@ -16,11 +16,11 @@ export type TokenTimes = {
 };
 
 export type TokenClaims = TokenTimes & {
-  /** Canonical, where it is an id at all. */
+  /** Canonical, if it is a valid id. */
   readonly principal: string;
-  /** Thumbprint of the key that is said to have signed, base64url. */
+  /** Thumbprint of the claimed signing key, base64url. */
   readonly kid: string;
-  /** What the signature covers. */
+  /** The bytes that the signature covers. */
   readonly signingInput: Uint8Array;
   readonly signature: Uint8Array;
 };
@@ -72,7 +72,7 @@ const textClaim = (claims: JsonObject, name: string): string => {
 
 const checkHeader = (header: JsonObject): string => {
   if (header["alg"] !== "EdDSA") refuse("TOKEN_ALGORITHM", "alg must be EdDSA");
-  // An extension that must be understood is one that is not.
+  // No critical extension is supported.
   if (Object.hasOwn(header, "crit")) refuse("TOKEN_MALFORMED", "crit is not supported");
   const { typ, kid } = header;
   if (typ !== undefined && (typeof typ !== "string" || typ.toUpperCase() !== "JWT")) {
@@ -83,7 +83,7 @@ const checkHeader = (header: JsonObject): string => {
 };
 
 /**
- * Everything about the token that neither time nor the ledger can change.
+ * Parses a token and checks everything that depends on neither time nor the ledger.
  * @throws unauthenticated, with the reason of the first rule broken.
  */
 export const parseToken = (text: string, origin: string): TokenClaims => {
@@ -107,7 +107,7 @@ export const parseToken = (text: string, origin: string): TokenClaims => {
     refuse("TOKEN_LIFETIME", `exp must lie after iat by at most ${tokenLifetimeSecondsMax} s`);
   }
   return {
-    // One that nobody could have is as unknown as one that nobody has.
+    // An invalid id is treated like an unknown one.
     principal: spellingOr(canonicalSubject(subject, origin), subject),
     kid,
     issuedAtSeconds,
@@ -118,9 +118,9 @@ export const parseToken = (text: string, origin: string): TokenClaims => {
   };
 };
 
-/** Also for a token that was verified before: it must not outlive its `exp`. @throws unauthenticated. */
+/** Checked on every call, also for cached tokens, which must not outlive `exp`. @throws unauthenticated. */
 export const checkTimes = (times: TokenTimes, nowMs: number): void => {
-  // Written so that a clock that gives NaN refuses.
+  // Written so that a NaN clock refuses.
   if (!(nowMs < (times.expiresAtSeconds + tokenLeewaySeconds) * 1000)) {
     refuse("TOKEN_EXPIRED", `the token expired at ${times.expiresAtSeconds}`);
   }

@@ -1,10 +1,10 @@
 /**
- * Items that wait, by whose they are: holders take turns, and a holder's own go in the order they came. Pure. Holds
- * what is added until it is taken or removed: whoever adds bounds it.
+ * A round-robin fair queue: holders take turns, each holder's items are FIFO. Pure. Unbounded: callers limit what they
+ * add.
  */
 
 export class FairQueue<Holder, Item> {
-  /** In the order of their turns. A holder of whom nothing waits is in no turn. */
+  /** In turn order. Holders without items are absent. */
   readonly #lines = new Map<Holder, Item[]>();
 
   get isEmpty(): boolean {
@@ -15,7 +15,7 @@ export class FairQueue<Holder, Item> {
     return this.#lines.size;
   }
 
-  /** In the order of their turns. */
+  /** In turn order. */
   holders(): Iterable<Holder> {
     return this.#lines.keys();
   }
@@ -30,7 +30,7 @@ export class FairQueue<Holder, Item> {
     else line.push(item);
   }
 
-  /** Before the holder's others. */
+  /** Adds an item at the head of the holder's line. */
   addFirst(holder: Holder, item: Item): void {
     const line = this.#lines.get(holder);
     if (line === undefined) this.#lines.set(holder, [item]);
@@ -41,13 +41,13 @@ export class FairQueue<Holder, Item> {
     return this.#lines.get(holder)?.[0];
   }
 
-  /** The first of the holder whose turn it is. */
+  /** Takes the first item of the next holder. */
   take(): Item | undefined {
     for (const holder of this.#lines.keys()) return this.takeOf(holder);
     return undefined;
   }
 
-  /** The first of a holder, who goes behind the others. */
+  /** Takes the first item of a holder, who moves to the end of the turn order. */
   takeOf(holder: Holder): Item | undefined {
     const line = this.#lines.get(holder);
     if (line === undefined) return undefined;
@@ -57,7 +57,7 @@ export class FairQueue<Holder, Item> {
     return item;
   }
 
-  /** The others keep their places. */
+  /** Removes an item without changing the order of others. */
   remove(holder: Holder, item: Item): void {
     const line = this.#lines.get(holder);
     const index = line?.indexOf(item) ?? -1;
@@ -66,7 +66,7 @@ export class FairQueue<Holder, Item> {
     if (line.length === 0) this.#lines.delete(holder);
   }
 
-  /** @returns what waited, holder by holder. */
+  /** @returns the removed items, by holder. */
   clear(): readonly Item[] {
     const items = [...this.#lines.values()].flat();
     this.#lines.clear();

@@ -1,10 +1,9 @@
-/** Whether a proof that holds may be used: neither its principal nor the key it was made with was stopped. Pure. */
+/** Whether a valid credential may be used: neither its principal nor its key is suspended. Pure. */
 import { refuse } from "./claims.ts";
 import type { StandingPrincipal } from "./suspension.ts";
 
 /**
- * @param key thumbprint of the key that the proof was made with, in base64url; undefined when it is none of the
- * principal's.
+ * @param key thumbprint of the credential's key, in base64url; undefined if it is not an enrolled key.
  * @throws unauthenticated PRINCIPAL_REVOKED, PRINCIPAL_SUSPENDED, KEY_SUSPENDED.
  */
 export const requireInForce = (principal: StandingPrincipal, key: string | undefined): void => {

@@ -1,10 +1,10 @@
 /**
- * Where an anonymous caller calls from, as what is counted: an IPv4 address, the /64 of an IPv6 address (what one
- * subscriber is given), or one name for every caller on a Unix socket. Pure. The address is the connection's own:
- * nothing that a caller may write, a forwarding header for one, is looked at.
+ * The network origin of an anonymous caller, for quotas: an IPv4 address, the /64 of an IPv6 address (the usual
+ * allocation per subscriber), or one constant for all callers on Unix sockets. Pure. Taken from the connection only,
+ * never from caller-controlled data such as forwarding headers.
  */
 
-/** Callers of a connection without an address: those on a Unix socket. */
+/** The origin of connections without an address: Unix sockets. */
 export const localPeer = "local";
 
 const groupsOf = (text: string): readonly number[] | undefined => {
@@ -24,7 +24,7 @@ const parseIpv6 = (address: string): readonly number[] | undefined => {
 
 const ipv4 = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/;
 
-/** The dotted end of an IPv6 address in hexadecimal, as its other groups are. */
+/** Converts the dotted IPv4 suffix of an IPv6 address to hexadecimal groups. */
 const withoutDots = (address: string): string => {
   const start = address.lastIndexOf(":") + 1;
   const bytes = ipv4.exec(address.slice(start))?.slice(1).map(Number);
@@ -33,7 +33,7 @@ const withoutDots = (address: string): string => {
   return `${address.slice(0, start)}${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
 };
 
-/** @param address of a connection, as the operating system gives it; undefined for a Unix socket. */
+/** @param address remote address of a connection; undefined for a Unix socket. */
 export const peerOf = (address: string | undefined): string => {
   if (address === undefined) return localPeer;
   if (ipv4.test(address)) return address;

@@ -1,6 +1,6 @@
 /**
- * The one permission table: RPC → the least level that may call it. Pure. What is not in the table takes Root, so a new
- * RPC is closed until somebody decides about it. The proto comments say the same levels; a test compares them.
+ * The permission table: RPC → minimum level of access. Pure. RPCs not in the table need Root, so a new RPC is closed by
+ * default. The proto comments state the same levels; a test compares them.
  */
 import { fail } from "../errors.ts";
 import type { Caller } from "./caller.ts";
@@ -35,7 +35,7 @@ const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
   ["/sigil.canon.v1.WitnessService/ListWitnesses", "guest"],
   ["/sigil.canon.v1.WitnessService/ProposeWitnessChange", "mentor"],
   ["/sigil.canon.v1.WitnessService/GetQuorum", "guest"],
-  // A run is for the trust model to allow, with the module's own level as a floor.
+  // The trust model decides about a run, with the module's own level as a minimum.
   ["/sigil.module.v1.ModuleService/Run", "guest"],
   ["/sigil.module.v1.ModuleService/RunStream", "guest"],
   ["/sigil.module.v1.ModuleService/GetModule", "observer"],
@@ -43,7 +43,7 @@ const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
   ["/sigil.module.v1.ModuleService/ProposeModule", "mentor"],
   ["/sigil.module.v1.ModuleService/RetireModule", "mentor"],
   ["/sigil.identity.v1.PrincipalService/SuspendPrincipal", "mentor"],
-  // Below Mentor about the caller itself alone.
+  // Below Mentor only for the caller itself.
   ["/sigil.identity.v1.PrincipalService/GetPrincipal", "guest"],
   ["/sigil.identity.v1.PrincipalService/ListPrincipals", "guest"],
   ["/sigil.key.v1.KeyService/ListKeys", "root"],
@@ -54,7 +54,7 @@ const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
   ["/sigil.key.v1.KeyService/RotateDataKey", "root"],
   ["/sigil.backup.v1.BackupService/Backup", "root"],
   ["/sigil.backup.v1.BackupService/Inspect", "root"],
-  // It asks about others: a check about another subject takes as much.
+  // It asks about other subjects, which needs as much as such a check.
   ["/envoy.service.auth.v3.Authorization/Check", "operator"],
   ["/grpc.health.v1.Health/Check", "guest"],
   ["/grpc.health.v1.Health/List", "guest"],
@@ -66,7 +66,7 @@ const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
 /** @param rpc the full path, `/package.Service/Method`. */
 export const requiredLevel = (rpc: string): Level => LEVELS_NEEDED.get(rpc) ?? "root";
 
-/** @throws levelTooLow naming the level needed. */
+/** @throws levelTooLow naming the required level. */
 export const authorize = (caller: Caller, rpc: string): void => {
   const needed = requiredLevel(rpc);
   if (!isAtLeast(caller.level, needed)) fail({ kind: "levelTooLow", rpc, needed, actual: caller.level });

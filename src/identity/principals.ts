@@ -1,9 +1,9 @@
 /**
- * Principals as the ledger has them: the newest `principal/<id>` record of the system space, or the first Root from the
- * genesis record while it has none of its own. Where the system space has none, `<tenant>/<name>` may be one that the
- * tenant enrolled itself, an Observer at most; and `witness/<id>` is an enrolled witness by its own key. Remembered
- * until its record or a suspension changes, so a revocation works on the next call. At most `principalCacheEntriesMax`
- * are held; unknown ids are not remembered, or made-up ids would evict the others.
+ * Looks up principals in the ledger: the newest `principal/<id>` record of the system space, or the first Root from the
+ * genesis record while it has no record of its own. If the system space has none, `<tenant>/<name>` may be enrolled by
+ * the tenant itself, as an Observer at most; and `witness/<id>` is an enrolled witness with its own key. Cached until
+ * its record or a suspension changes, so a revocation takes effect with the next call. At most
+ * `principalCacheEntriesMax` entries; unknown ids are not cached, or invented ids would evict the others.
  */
 import {
   isEnrolledAs,
@@ -30,10 +30,12 @@ import { BoundedMap } from "./bounded-map.ts";
 import { standingOf } from "./standing.ts";
 import type { StandingPrincipal } from "./suspension.ts";
 
-/** `governed`: by the first commit or a quorum; `tenant`: by a Mentor of its tenant; `witness`: by the registry. */
+/**
+ * Who enrolled it: `governed`: the first commit or a quorum; `tenant`: a Mentor of its tenant; `witness`: the registry.
+ */
 export type Enrolment = "governed" | "tenant" | "witness";
 
-/** A principal with the record that enrols it. */
+/** A principal with its enrolment record. */
 export type EnrolledPrincipal = {
   readonly id: string;
   readonly principal: StandingPrincipal;
@@ -42,22 +44,21 @@ export type EnrolledPrincipal = {
 };
 
 export type Principals = {
-  /**
-   * Of a canonical id. @throws recordCorrupt when the principal's record fails its proof: nobody is let in by a damaged
-   * record.
-   */
+  /** Finds the principal with a canonical id. @throws recordCorrupt if its record fails verification: fails closed. */
   readonly find: (principalId: string) => Promise<StandingPrincipal | undefined>;
-  /** As it is now, past what is remembered. @throws as `find`. */
+  /** As `find`, bypassing the cache. @throws as `find`. */
   readonly read: (principalId: string) => Promise<EnrolledPrincipal | undefined>;
-  /** Whom a record enrols: nobody, when it ended or another record has the last word. @throws as `find`. */
+  /**
+   * The principal that a record enrols; undefined if it ended or another record takes precedence. @throws as `find`.
+   */
   readonly inRecord: (record: PrincipalRecord) => Promise<EnrolledPrincipal | undefined>;
-  /** How a principal would stand with this record. @throws as `find`. */
+  /** The state that a principal would have with this record. @throws as `find`. */
   readonly standing: (principalId: string, payload: PrincipalPayload) => Promise<StandingPrincipal>;
-  /** Stops listening to the ledger. */
+  /** Unsubscribes from the ledger. */
   readonly close: () => void;
 };
 
-/** The reading side that is needed. */
+/** The ledger reads needed here. */
 export type PrincipalLedger = ProjectionLedger<"origin" | "readId" | "readAt" | "versionBelow">;
 
 type PrincipalRecord = {
@@ -65,13 +66,13 @@ type PrincipalRecord = {
   readonly position: bigint;
 };
 
-/** Whether a principal could have this id at all, spelled so. */
+/** Whether the id is a valid, canonical principal id. */
 const isPrincipalId = (id: string, trustDomain: string): boolean => {
   const spelling = canonicalSubject(id, trustDomain);
   return spelling.kind === "canonical" && spelling.text === id;
 };
 
-/** What the record's principal goes by; undefined when a digest is all there is, as in the end of one. */
+/** The principal id in a record; undefined if only its digest is known, as in a tombstone. */
 export const principalIdIn = (body: PrincipalRecord["body"]): string | undefined => {
   const { id, kind, payload, schemaVersion, space, tenant } = body;
   const recordName = id.slice(principalPrefix.length);
@@ -83,18 +84,18 @@ export const principalIdIn = (body: PrincipalRecord["body"]): string | undefined
 
 type NamedPrincipal = PrincipalPayload & { readonly id: string };
 
-/** As a record has it, whatever was stopped of it. */
+/** As recorded, without suspensions. */
 type Found = Omit<EnrolledPrincipal, "principal" | "id"> & { readonly payload: PrincipalPayload };
 
-/** Levels that a tenant gives without a quorum; a record of its own that says more gives nothing. */
+/** Levels that a tenant may assign without a quorum; its own records with a higher level are ignored. */
 const freeLevels = ["guest", "observer"];
 
 const notOne = (position: bigint): never =>
   fail({ kind: "recordCorrupt", position, step: "schema", rule: "the record is not a principal" });
 
 /**
- * The principal of this name in a record, undefined when the record was ended or is another's.
- * @throws recordCorrupt when it holds another kind.
+ * The principal of this name in a record; undefined if the record is a tombstone or another principal's.
+ * @throws recordCorrupt if it is of another kind.
  */
 const principalIn = (name: string, { body, position }: PrincipalRecord) => {
   if (body.kind === "tombstone") return undefined;
@@ -103,7 +104,7 @@ const principalIn = (name: string, { body, position }: PrincipalRecord) => {
   return isEnrolledAs(name, body.id, principal) ? principal : undefined;
 };
 
-/** One that a tenant enrolled by itself. @param name without the tenant. */
+/** A principal enrolled by its tenant. @param name without the tenant. */
 const freeIn = (name: string, record: PrincipalRecord): Found | undefined => {
   const payload = principalIn(name, record);
   if (payload === undefined || payload.tenant !== record.body.tenant) return undefined;
@@ -111,13 +112,13 @@ const freeIn = (name: string, record: PrincipalRecord): Found | undefined => {
   return { payload, enrolment: "tenant", position: record.position };
 };
 
-/** Nobody is a principal of a tenant that was erased. */
+/** An erased tenant has no principals. */
 const unlessErased = (error: unknown): undefined => {
   if (error instanceof SigilFault && error.error.kind === "erased") return undefined;
   throw error;
 };
 
-/** Where principals are read: as they are now, or as a ledger of so many records had them. */
+/** Reads principals: current ones, or as of a ledger size. */
 class PrincipalReader {
   readonly #ledger: PrincipalLedger["reader"];
   #firstRoot: NamedPrincipal | undefined;
@@ -128,7 +129,7 @@ class PrincipalReader {
 
   async read(id: string, below?: bigint): Promise<Found | undefined> {
     const record = await this.system(id, below);
-    // The system space has the last word, also when it ended the principal.
+    // The system space takes precedence, also with a tombstone.
     if (record !== undefined) {
       const payload = principalIn(id, record);
       return payload && { payload, enrolment: "governed", position: record.position };
@@ -143,7 +144,7 @@ class PrincipalReader {
     return this.#record(systemTenant, "system", principalRecordId(id), below);
   }
 
-  /** An enrolled witness, which calls with the key it attests with. */
+  /** An enrolled witness, which calls with its attestation key. */
   async readWitness(id: string): Promise<Found | undefined> {
     const quorum = await this.#ledger.readId(systemTenant, "system", quorumId);
     if (quorum === undefined || !parseQuorum(quorum.body.payload).witnesses.includes(id)) return undefined;
@@ -159,7 +160,7 @@ class PrincipalReader {
     return parseGenesis(body.payload).root;
   }
 
-  /** One that a tenant enrolled in its own user space: `<tenant>/<name>`. */
+  /** A principal that a tenant enrolled in its own user space: `<tenant>/<name>`. */
   async #readFree(id: string, below?: bigint): Promise<Found | undefined> {
     const slash = id.indexOf("/");
     const [tenant, name] = [id.slice(0, Math.max(0, slash)), id.slice(slash + 1)];
@@ -188,7 +189,7 @@ class PrincipalReader {
 
 const principalStaleBy = ({ body }: { readonly body: RecordBody }): Stale => {
   const { id, kind, space } = body;
-  // Whoever a tenant enrolled by itself goes with it; and a key may have been anybody's.
+  // An erasure removes the principals that the tenant enrolled, and a key's suspension may affect any holder.
   if (space === "system" && (kind === "erasure" || id.startsWith(suspensionPrefix))) return "all";
   if (!id.startsWith(principalPrefix)) return undefined;
   const name = principalIdIn(body);
@@ -216,7 +217,7 @@ export const createPrincipals = (
   const enrolled = async (id: string, found: Found | undefined): Promise<EnrolledPrincipal | undefined> => {
     if (found === undefined) return undefined;
     const { payload, enrolment, position } = found;
-    // The registry says who attests; no suspension does.
+    // Witnesses are governed by the registry, not by suspensions.
     const principal = enrolment === "witness" ? payload : await standing(id, payload);
     return { id, principal, enrolment, position };
   };

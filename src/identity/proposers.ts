@@ -1,8 +1,7 @@
 /**
- * Whether enough are left who may propose. With the last of them gone, no quorum could ever change anything again; and
- * where the only one left is who suspended another of them, nobody could propose to lift that. So one is left who did
- * not, or two. Principals that a tenant enrols by itself may not propose, so those of the system space are all there
- * are.
+ * Whether enough eligible proposers remain. Without any, no quorum could ever change anything again; and if the only
+ * one left is the author of a suspension, nobody else could propose to lift it. So a proposer other than the author
+ * must remain, or two. Principals enrolled by tenants may not propose, so only those of the system space are examined.
  */
 import { principalPrefix, systemTenant } from "@sigil/core/record";
 import { SigilFault } from "../errors.ts";
@@ -15,20 +14,20 @@ export type ProposerSources = {
   readonly principals: Pick<Principals, "inRecord">;
 };
 
-/** A change that may take away some who may propose. */
+/** A change that may remove eligible proposers. */
 export type Lowering = {
-  /** How a principal would stand after it; undefined when it would be nobody. */
+  /** A principal's state after the change; undefined if it would not exist. */
   readonly after: (enrolled: EnrolledPrincipal) => StandingPrincipal | undefined;
-  /** Whether one who may propose counts as somebody who is left. */
+  /** Whether an eligible proposer counts as remaining. */
   readonly counts: (id: string, principal: StandingPrincipal) => boolean | Promise<boolean>;
 };
 
 /**
- * `lastRoot`: the last active Root of tenant system would go. `lastProposer`: too few would be left who may propose.
+ * `lastRoot`: no active Root of tenant system would remain. `lastProposer`: too few eligible proposers would remain.
  */
 export type LoweringFault = "lastRoot" | "lastProposer" | null;
 
-/** Nothing is recorded for a tenant that was erased, and so nothing is proposed by its principals. */
+/** Nothing can be recorded for an erased tenant, so its principals cannot propose. */
 const isErased = (reader: ProposerSources["ledger"]["reader"], tenant: string): boolean => {
   try {
     reader.refuseErased(tenant);
@@ -39,7 +38,7 @@ const isErased = (reader: ProposerSources["ledger"]["reader"], tenant: string): 
   }
 };
 
-/** Governed principals, in the order of their ids, but those that are ended or of an erased tenant. */
+/** Governed principals by id, without ended ones and those of erased tenants. */
 async function* walkGoverned({
   ledger: { reader },
   principals,
@@ -50,7 +49,7 @@ async function* walkGoverned({
   }
 }
 
-/** Looks at principals until it has seen enough. @throws recordCorrupt. */
+/** Walks principals until the answer is known. @throws recordCorrupt. */
 export const loweringFault = async (
   sources: ProposerSources,
   { after, counts }: Lowering,

@@ -1,7 +1,6 @@
 /**
- * Who is calling: proof in, caller out. A token decides before a certificate, a certificate before nothing, and nothing
- * is an anonymous Guest where the deployment takes any. Proof that was given and does not hold is an error, never a
- * Guest. Source: docs/spec/tokens.md.
+ * Authenticates a call. A token takes precedence over a certificate; without either the caller is an anonymous Guest,
+ * if the deployment allows them. An invalid credential is an error, never a Guest. Source: docs/spec/tokens.md.
  */
 import type { Caller } from "./caller.ts";
 import { anonymous } from "./caller.ts";
@@ -13,14 +12,14 @@ import type { Principals } from "./principals.ts";
 import { createTokenVerifier, type PaceProof, type TokenVerifierOptions } from "./tokens.ts";
 
 export type Credentials = {
-  /** The `authorization` metadata, as it came. */
+  /** The raw `authorization` metadata. */
   readonly authorization?: string | undefined;
-  /** The peer's certificate, when TLS asked for one and verified it. */
+  /** The peer's certificate, if TLS requested and verified one. */
   readonly certificate?: PeerNames | undefined;
 };
 
 export type IdentityResolver = {
-  /** @throws unauthenticated with its reason; recordCorrupt when the principal's record is damaged. */
+  /** @throws unauthenticated with its reason; recordCorrupt if the principal's record is damaged. */
   readonly identify: (credentials: Credentials, pace?: PaceProof) => Promise<Caller>;
 };
 
@@ -45,7 +44,7 @@ const identifyCertificate = async (
 };
 
 export type ResolverOptions = TokenVerifierOptions & {
-  /** What a caller without proof is: a Guest, or refused. */
+  /** Whether a caller without credentials is a Guest or refused. */
   readonly anonymous: "allow" | "refuse";
 };
 

@@ -1,7 +1,7 @@
 /**
- * What has been stopped of a principal, by the suspensions that the ledger holds of it and of its keys. A suspended key
- * is stopped for those whom its author could suspend when it did so, so that nobody stops somebody else by enrolling
- * the other's public key. Source: docs/spec/suspension.md. One look-up for the principal and one for each key.
+ * A principal's state with the suspensions in the ledger of it and of its keys. A key suspension affects only the
+ * holders whom its author could suspend at the time, so that nobody can suspend a principal by enrolling its public key
+ * elsewhere. Source: docs/spec/suspension.md. One lookup for the principal and one per key.
  */
 import { toBase64Url } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
@@ -20,11 +20,11 @@ import {
 
 export type StandingSources = {
   readonly ledger: Pick<LedgerReader, "readId">;
-  /** A principal as a ledger of so many records had it. */
+  /** A principal as of a ledger size. */
   readonly readBelow: (id: string, size: bigint) => Promise<PrincipalPayload | undefined>;
 };
 
-/** The one that stands under this id. @throws recordCorrupt: nobody is let in by a damaged record. */
+/** Reads the suspension with this id. @throws recordCorrupt: fails closed on a damaged record. */
 const readSuspension = async (
   ledger: Pick<LedgerReader, "readId">,
   recordId: string,
@@ -39,7 +39,7 @@ const readSuspension = async (
   return { recordId, ...parseSuspension(body.payload), position, timeMs: body.ts };
 };
 
-/** Whether the suspension of a key stops this holder of it. */
+/** Whether the suspension of a key affects this holder. */
 const reaches = async (
   { readBelow }: StandingSources,
   { by, position }: Suspension,
@@ -47,14 +47,14 @@ const reaches = async (
   principal: PrincipalPayload,
 ): Promise<boolean> => {
   const author = await readBelow(by, position);
-  // An author who cannot be found any more takes nothing back.
+  // If the author no longer exists, the suspension still applies.
   if (author === undefined || isSystemRoot(rankOf(author))) return true;
-  // As it was then: who is promoted later is not let in again by that.
+  // The rank at that time, so that a later promotion does not lift the suspension.
   const subject = (await readBelow(id, position)) ?? principal;
   return maySuspend(rankOf(author), rankOf(subject));
 };
 
-/** @param recordId of the record that enrols, or would enrol, the principal, without its tenant: `principal/<id>`. */
+/** @param recordId of the principal's (possible) enrolment record, without its tenant: `principal/<id>`. */
 export const standingOf = async (
   sources: StandingSources,
   { id, recordId }: { readonly id: string; readonly recordId: string },

@@ -1,6 +1,6 @@
 /**
- * Suspensions: under which ids they are kept, who may suspend whom, and what is left of a principal. Pure.
- * Source: docs/spec/suspension.md.
+ * Suspensions: their record ids, who may suspend whom, and their effect on a principal. Pure. Source:
+ * docs/spec/suspension.md.
  */
 import { toHex, type Thumbprint } from "@sigil/core/bytes";
 import {
@@ -17,20 +17,20 @@ export const principalSuspensionId = (recordId: string): string => suspensionPre
 
 export const keySuspensionId = (thumbprint: Thumbprint): string => keySuspensionPrefix + toHex(thumbprint);
 
-/** One that stands: no quorum has lifted it. */
+/** A suspension in force: no quorum has lifted it. */
 export type Suspension = {
   readonly recordId: string;
   readonly reason: string;
-  /** Id of the principal who suspended. */
+  /** Id of the suspending principal. */
   readonly by: string;
   readonly position: bigint;
   readonly timeMs: number;
 };
 
-/** A principal, and what has been stopped of it. */
+/** A principal with its suspensions. */
 export type StandingPrincipal = PrincipalPayload & {
   readonly suspension?: Suspension;
-  /** By the key's thumbprint in base64url, those alone that are suspended; absent when none is. */
+  /** Suspended keys by thumbprint in base64url; absent if there are none. */
   readonly suspendedKeys?: ReadonlyMap<string, Suspension>;
 };
 
@@ -47,7 +47,7 @@ export const rankOf = ({ tenant, loa }: Pick<PrincipalPayload, "tenant" | "loa">
 
 export const isSystemRoot = ({ tenant, level }: Rank): boolean => level === "root" && tenant === systemTenant;
 
-/** Root of tenant system: anybody. Others from Mentor up: whoever of their own tenant is below them. */
+/** Root of tenant system may suspend anyone; other Mentors and Roots only lower levels of their own tenant. */
 export const maySuspend = (author: Rank, subject: Rank): boolean => {
   if (isSystemRoot(author)) return true;
   if (!isAtLeast(author.level, "mentor") || author.tenant !== subject.tenant) return false;
@@ -55,8 +55,7 @@ export const maySuspend = (author: Rank, subject: Rank): boolean => {
 };
 
 /**
- * Whether it may propose and can prove who it is. One whose keys are all suspended cannot; one without any has
- * certificates.
+ * Whether it may propose and can authenticate: not if all its keys are suspended; without keys it uses certificates.
  */
 export const canPropose = (principal: StandingPrincipal): boolean => {
   if (!isInForce(principal) || !isAtLeast(principal.loa, "mentor")) return false;
@@ -64,7 +63,7 @@ export const canPropose = (principal: StandingPrincipal): boolean => {
   return publicKeys.length === 0 || publicKeys.length > (suspendedKeys?.size ?? 0);
 };
 
-/** Who keeps a principal from proposing that otherwise could: who suspended it, or all of its keys. */
+/** Authors of the suspensions (of it or of all its keys) that keep the principal from proposing. */
 export const stoppedBy = (principal: StandingPrincipal): readonly string[] => {
   const { active, loa, publicKeys, suspension, suspendedKeys } = principal;
   if (!active || !isAtLeast(loa, "mentor")) return [];

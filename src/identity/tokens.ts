@@ -1,8 +1,8 @@
 /**
- * Caller tokens: EdDSA JWTs signed with a principal's own key. A signature is foreign, so it counts only when jose
- * (OpenSSL underneath) and the strict pure-JavaScript verifier both accept. That costs milliseconds, so a verified
- * token is remembered by its hash until it expires; whether its key and principal still stand is asked on every call.
- * Source: docs/spec/tokens.md. At most `tokenCacheEntriesMax` are held.
+ * Caller tokens: EdDSA JWTs signed with a principal's own key. A signature must be accepted both by jose (OpenSSL) and
+ * by the strict JavaScript verifier. That takes milliseconds, so a verified token is cached by its hash until it
+ * expires; whether its key and principal are still in force is checked on every call. Source: docs/spec/tokens.md. At
+ * most `tokenCacheEntriesMax` are cached.
  */
 import { hash } from "node:crypto";
 import { JOSEError, JWSSignatureVerificationFailed } from "jose/errors";
@@ -21,9 +21,8 @@ import type { Principals } from "./principals.ts";
 import { requireInForce } from "./in-force.ts";
 
 /**
- * What a new token costs, in somebody's turn: looking at it, and then verifying it strictly, which costs milliseconds.
- * @param signer the principal whose key signed it; null while nobody is known to have. @throws cancelled when its
- * caller has left.
+ * Paces the processor time of a new token: parsing, then strict verification, which takes milliseconds.
+ * @param signer the principal whose key signed it; null while unknown. @throws cancelled if the caller has gone.
  */
 export type PaceProof = <Result>(signer: string | null, work: () => Promise<Result>) => Promise<Result>;
 
@@ -39,14 +38,14 @@ export type TokenVerifierOptions = {
   readonly origin: string;
   readonly nowMs: () => number;
   readonly cacheEntriesMax?: number;
-  /** The second opinion; `verifyForeign` unless a test says otherwise. */
+  /** The second verifier; default `verifyForeign`, replaced in tests. */
   readonly verifyAgain?: Verify;
 };
 
-/** What is remembered of a token whose signature was verified. */
+/** Cache entry of a verified token. */
 type VerifiedToken = TokenTimes & { readonly principal: string; readonly kid: string };
 
-/** A principal's keys by thumbprint. Computed once a version: principals are replaced, not edited. */
+/** A principal's keys by thumbprint. Computed once per version, since principals are immutable. */
 const keysOfPrincipal = new WeakMap<PrincipalPayload, ReadonlyMap<string, PublicKey>>();
 
 const keysByThumbprint = (principal: PrincipalPayload): ReadonlyMap<string, PublicKey> => {
@@ -71,14 +70,14 @@ const joseAccepts = async (token: string, publicKey: PublicKey): Promise<boolean
 export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifier => {
   const { principals, origin, nowMs, verifyAgain = verifyForeign } = options;
   const verified = new BoundedMap<string, VerifiedToken>(options.cacheEntriesMax ?? tokenCacheEntriesMax);
-  /** Names of the tokens remembered of each principal, oldest first. */
+  /** Cache keys of each principal's tokens, oldest first. */
   const namesOf = new BoundedMap<string, string[]>(principalCacheEntriesMax);
-  /** Verifications under way: calls that start together with a new token share one. Bounded by the calls under way. */
+  /** Verifications in progress, shared by concurrent calls with the same token. Bounded by the calls in progress. */
   const underWay = new Map<string, Promise<VerifiedToken>>();
 
   /**
-   * An unknown principal and an unknown key are one answer: a caller without a key learns nothing about who is
-   * enrolled.
+   * Unknown principals and unknown keys get the same error, so that callers without a key learn nothing about
+   * enrolment.
    */
   const findKey = async ({ principal: id, kid }: Pick<TokenClaims, "principal" | "kid">) => {
     const principal = await principals.find(id);
@@ -127,7 +126,7 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
         return await shared;
       } catch (error) {
         if (!(error instanceof SigilFault) || error.error.kind !== "cancelled") throw error;
-        // Whose turn it was has left; whoever shared it takes its own.
+        // The caller that ran the shared verification was cancelled; run it again for this one.
         return firstSight(token, name, pace);
       }
     }
@@ -140,7 +139,8 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
     const name = hash("sha256", token, "base64url");
     const entry = verified.get(name) ?? (await firstSight(token, name, pace));
     checkTimes(entry, nowMs());
-    // Read anew on every call: a revoked principal, or a removed or suspended key, stops a remembered token at once.
+    // Checked on every call: a revoked principal, or a removed or suspended key, invalidates a cached token
+    // immediately.
     const { principal } = await findKey(entry);
     requireInForce(principal, entry.kid);
     return {

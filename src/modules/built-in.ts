@@ -1,7 +1,7 @@
 /**
- * The module that a new deployment begins with: `hello`, compiled from examples/modules/hello. Its code comes with the
- * program and is kept in the data directory as any other; its digest stands in the genesis group. A deployment that was
- * made without it gets it as it gets any other, by a proposal.
+ * The module of a new deployment: `hello`, compiled from examples/modules/hello. Its code ships with the program and is
+ * stored in the data directory like any other; its digest is in the genesis group. A deployment created without it can
+ * add it by a proposal.
  */
 import { sha256 } from "@sigil/core/hash";
 import { readFile } from "node:fs/promises";
@@ -17,7 +17,7 @@ export type BuiltInModule = {
   readonly payload: ModulePayload;
 };
 
-/** From the sources, and from dist/src/ in the published package. */
+/** Relative to the sources, and to dist/src/ in the published package. */
 const codePaths = ["../../generated/modules/hello.wasm", "../../../generated/modules/hello.wasm"];
 
 const readCode = async (): Promise<Uint8Array> => {
@@ -31,7 +31,7 @@ const readCode = async (): Promise<Uint8Array> => {
   return fail({ kind: "notFound", what: "built-in module", id: "hello" });
 };
 
-/** @throws notFound when the program was installed without it. */
+/** @throws notFound if the program was installed without it. */
 export const readHello = async (): Promise<BuiltInModule> => {
   const bytes = await readCode();
   const digest = sha256(bytes);

@@ -1,8 +1,7 @@
 /**
- * The code of modules in the data directory: `modules/<sha256 in hex>.wasm`, 0600, written under another name, synced
- * and renamed, so that a file under its own name is whole. A file counts for nothing by its name: whoever takes code
- * from here has its digest worked out. At most `moduleFilesMax` files of `moduleBytesMax`. Source: docs/spec/module.md
- * §1.
+ * The code of modules in the data directory: `modules/<sha256 in hex>.wasm`, 0600, written under a temporary name,
+ * synced and renamed, so that a file under its final name is complete. File names are not trusted: the digest of code
+ * is computed whenever it is read. At most `moduleFilesMax` files of `moduleBytesMax`. Source: docs/spec/module.md §1.
  */
 import { sha256 } from "@sigil/core/hash";
 import { constants, lstatSync } from "node:fs";
@@ -16,7 +15,7 @@ import { syncDirectory, unfinishedSuffix } from "../crypto/files/private-file.ts
 export const codeDirectoryName = "modules";
 const suffix = ".wasm";
 
-/** From the data directory. */
+/** Relative to the data directory. */
 export const codePathOf = (digest: Hash): string => `${codeDirectoryName}/${toHex(digest)}${suffix}`;
 
 const namePattern = /^([0-9a-f]{64})\.wasm$/;
@@ -24,10 +23,10 @@ const namePattern = /^([0-9a-f]{64})\.wasm$/;
 export type Code =
   | { readonly kind: "whole"; readonly bytes: Uint8Array }
   | { readonly kind: "missing" }
-  /** `found` is the digest of what lies there; null when it is too large to be code. */
+  /** `found` is the digest of the file; null if it is too large to be code. */
   | { readonly kind: "altered"; readonly found: Hash | null };
 
-/** The same without the bytes. */
+/** `Code` without the bytes. */
 export type CodeState = Exclude<Code, { readonly kind: "whole" }> | { readonly kind: "whole" };
 
 const isMissing = (error: unknown): boolean =>
@@ -35,9 +34,9 @@ const isMissing = (error: unknown): boolean =>
 
 export class CodeFiles {
   readonly #directory: string;
-  /** Files that were read and held, by what the file system says of them: touched ones are read again. */
+  /** Verified files, with their file system identity (inode, times, size); changed ones are read again. */
   readonly #held = new Map<string, string>();
-  /** One writer at a time: two uploads of the same code share a name. */
+  /** Serializes writers: two uploads of the same code share a file name. */
   #writing: Promise<unknown> = Promise.resolve();
 
   /** @param directory the data directory. */
@@ -49,9 +48,9 @@ export class CodeFiles {
     return join(this.#directory, `${toHex(digest)}${suffix}`);
   }
 
-  /** Its digest is that of its name, or it is not whole. @throws storeFailed. */
+  /** Reads the file and compares its digest with its name. @throws storeFailed. */
   async read(digest: Hash): Promise<Code> {
-    // O_NONBLOCK: a pipe put in the file's place must not hang a run. O_NOFOLLOW: nor may a link lead elsewhere.
+    // O_NONBLOCK, so that a pipe at this path does not block a run. O_NOFOLLOW, so that links are refused.
     const flags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
     let file;
     try {
@@ -72,8 +71,8 @@ export class CodeFiles {
   }
 
   /**
-   * Whether the code is there and is what its name says. One that held is looked at again only when the file system
-   * says that something touched it: what runs meanwhile is what was read then, and its digest was right.
+   * Whether the code exists and matches its digest. Verified files are read again only if the file system shows a
+   * change; code already loaded was verified when it was read.
    */
   async check(digest: Hash): Promise<CodeState> {
     const name = toHex(digest);
@@ -87,7 +86,7 @@ export class CodeFiles {
     return { kind: "whole" };
   }
 
-  /** Bytes that lie there for the digest, unread; 0 when there are none. */
+  /** Size of the file for the digest in bytes, without reading it; 0 if there is none. */
   async sizeOf(digest: Hash): Promise<number> {
     try {
       return (await lstat(this.path(digest))).size;
@@ -97,7 +96,7 @@ export class CodeFiles {
     }
   }
 
-  /** On disk when it resolves. @throws queueFull, storeFailed. */
+  /** Durable when it resolves. @throws queueFull, storeFailed. */
   async put(digest: Hash, bytes: Uint8Array): Promise<void> {
     assert(equalBytes(sha256(bytes), digest), "code is kept under its own digest");
     const turn = this.#writing.then(() => this.#put(digest, bytes));
@@ -105,7 +104,7 @@ export class CodeFiles {
     return turn;
   }
 
-  /** Digests that have a file, whole or not. */
+  /** Digests that have a file, verified or not. */
   async *digests(): AsyncGenerator<Hash> {
     let names: readonly string[];
     try {
@@ -120,7 +119,7 @@ export class CodeFiles {
     }
   }
 
-  /** Asked at every run: one system call, for which a turn through the thread pool would be the larger part. */
+  /** Synchronous, since it runs at every run and the thread pool would cost more than the system call. */
   #identityOf(digest: Hash): string | undefined {
     const found = lstatSync(this.path(digest), { bigint: true, throwIfNoEntry: false });
     if (found === undefined) return undefined;
@@ -130,7 +129,7 @@ export class CodeFiles {
 
   async #put(digest: Hash, bytes: Uint8Array): Promise<void> {
     const there = await this.read(digest);
-    // An altered file is replaced by the code that its name promises.
+    // An altered file is replaced.
     if (there.kind === "whole") return;
     try {
       await this.#write(digest, bytes, there.kind === "missing");
@@ -161,7 +160,7 @@ export class CodeFiles {
     } finally {
       await file.close();
     }
-    // A crash before this line leaves an unfinished file that nothing names.
+    // A crash before this line leaves an unreferenced unfinished file.
     await rename(unfinished, path);
     await syncDirectory(this.#directory);
   }

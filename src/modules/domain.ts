@@ -1,4 +1,4 @@
-/** Modules, runs and their answers, as the service speaks of them; `rpc/` turns them to and from protobuf. Pure. */
+/** Domain types of modules and runs; `rpc/` converts them to and from protobuf. Pure. */
 import type { Hash } from "@sigil/core/bytes";
 import type { ModulePayload, ModuleRunLimits, ModuleRunUsage, LevelName } from "@sigil/core/record";
 import type { Proposed, RecordProposal, SystemRecord } from "../canon/domain.ts";
@@ -6,15 +6,15 @@ import type { Proposed, RecordProposal, SystemRecord } from "../canon/domain.ts"
 export type Module = {
   readonly name: string;
   readonly version: bigint;
-  /** Of a retired module: what its last code asked for. */
+  /** For a retired module, the payload of its last version with code. */
   readonly payload: ModulePayload;
-  /** True for the version that runs. */
+  /** True for the active version. */
   readonly active: boolean;
   readonly retired: boolean;
   readonly recordHash: Hash;
   readonly position: bigint;
   readonly timeMs: number;
-  /** Bytes of code kept for its digest. */
+  /** Size of the stored code in bytes. */
   readonly codeBytes: number;
 };
 
@@ -30,7 +30,7 @@ export type ModuleQuery = {
 
 export type ModulePage = { readonly modules: readonly Module[]; readonly nextPageToken: string };
 
-/** How a proposal is put, whatever it proposes. */
+/** Options of a proposal, independent of its content. */
 export type Putting = Pick<
   RecordProposal,
   "reason" | "lifetimeMs" | "commit" | "idempotencyKey" | "expectedVersion"
@@ -41,13 +41,13 @@ export type Manifest = Putting & {
   readonly minLevel: LevelName;
   readonly capabilities: readonly string[];
   readonly limits: ModulePayload["limits"];
-  /** What the code's digest must be; null when the sender does not know. */
+  /** The expected digest of the code; null if the sender does not state one. */
   readonly digest: Hash | null;
 };
 
 export type Retirement = Putting & { readonly name: string };
 
-/** A proposal that was made, with the code it is about. */
+/** A proposal with its code. */
 export type ProposedCode = {
   readonly proposed: Proposed;
   readonly digest: Hash;
@@ -56,16 +56,16 @@ export type ProposedCode = {
 
 export type RunAsked = {
   readonly name: string;
-  /** 0n means whichever is active. */
+  /** 0n for the active version. */
   readonly version: bigint;
-  /** Null means whichever is active. */
+  /** Null for the active version's. */
   readonly digest: Hash | null;
   readonly input: Uint8Array;
-  /** Lowers the wall time; 0 leaves it. */
+  /** Lowers the wall time limit; 0 keeps it. */
   readonly wallMs: number;
 };
 
-/** A run that came to its end and whose record is on disk. */
+/** A completed run whose record is durable. */
 export type RunDone = {
   readonly output: Uint8Array;
   readonly exitCode: number;

@@ -1,6 +1,7 @@
 /**
- * What a module may ask of the server while it runs: as its caller, for its caller's tenant, gated like any call of the
- * caller's own. Only what its manifest was granted; the sandbox counts the calls. Source: docs/spec/module.md §4.
+ * Host functions for running modules: executed as the module's caller, in the caller's tenant, authorized like the
+ * caller's own calls. Limited to the manifest's capabilities; the sandbox counts the calls. Source: docs/spec/module.md
+ * §4.
  */
 import { utf8Encode } from "@sigil/core/bytes";
 import { invalidField } from "../errors.ts";
@@ -9,14 +10,14 @@ import { isGranted } from "./sandbox/grants.ts";
 import type { Capability } from "./sandbox/limits.ts";
 import type { HostCall } from "./sandbox/run.ts";
 
-/** Who runs the module, and the run that the decisions belong to. */
+/** The caller of the module, and the run that the decisions belong to. */
 export type HostedRun = {
   readonly caller: Caller;
   readonly call: CallContext;
   readonly session: string;
 };
 
-/** The answers are JSON text. */
+/** Answers are JSON text. */
 export type HostFunctions = {
   /** A record of the caller's tenant. @throws denied, levelTooLow, notFound, recordCorrupt. */
   readonly readRecord: (run: HostedRun, id: string) => Promise<string>;
@@ -24,7 +25,7 @@ export type HostFunctions = {
   readonly check: (run: HostedRun, action: string, target: string) => Promise<string>;
 };
 
-/** The sandbox asks for nothing that was not granted; that it does not is no reason to give it. */
+/** Defence in depth: the sandbox already refuses calls that were not granted. */
 const refuse = (): never => invalidField("capabilities", "do not grant what the module asks for");
 
 export const hostOf = (

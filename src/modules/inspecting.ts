@@ -1,4 +1,4 @@
-/** The inspection of a deployment's modules: the code of each active one is on disk and is what was approved. */
+/** Fsck of modules: the code of each active one is on disk and matches its approved digest. */
 import { toHex, type Hash } from "@sigil/core/bytes";
 import { parseModule, modulePrefix } from "@sigil/core/record";
 import type { WalkedGroup } from "../ledger/walk/walk.ts";
@@ -10,7 +10,7 @@ const step = "module";
 
 export class CodeInspection {
   readonly #files: CodeFiles;
-  /** By id, the newest. */
+  /** Newest version by id. */
   readonly #active = new Map<string, { readonly position: bigint; readonly digest: Hash }>();
 
   constructor(files: CodeFiles) {

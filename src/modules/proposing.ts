@@ -1,6 +1,6 @@
 /**
- * Taking code in: the bytes are bounded while they come and held against the manifest; once its proposer may propose,
- * they are checked by what the sandbox will ask of them, and kept under their digest before the proposal is written.
+ * Receives proposed code: limits the stream and compares it with the manifest; once the proposer is authorized,
+ * validates the code as the sandbox does, and stores it under its digest before the proposal is written.
  */
 import { createHash } from "node:crypto";
 import { concatBytes, equalBytes, parseHash, toHex, type Hash } from "@sigil/core/bytes";
@@ -19,13 +19,13 @@ export type ProposingDependencies = {
   /** @throws denied, staleVersion, notFound, queueFull. */
   readonly propose: QuorumService["propose"];
   /**
-   * Whether code may ever run as the manifest says. @throws malformedModule, invalidField naming the import or the
+   * Checks that the code can run under the manifest. @throws malformedModule, invalidField naming the import or the
    * limit.
    */
   readonly checkCode: (request: InspectionRequest, manifest: ModulePayload) => Promise<void>;
 };
 
-/** @throws tooLarge as soon as it is too long. */
+/** @throws tooLarge as soon as the limit is exceeded. */
 const receive = async (
   chunks: AsyncIterable<Uint8Array>,
 ): Promise<{ readonly bytes: Uint8Array; readonly digest: Hash }> => {
@@ -70,11 +70,11 @@ export const proposeCode = async (
   const { tenant } = caller;
   const id = modulePrefix + manifest.name;
   const content = { kind: "payload", payload: formatModule(payload) } as const;
-  // After the decision: compiling takes the one inspector, and nobody takes it who may not propose.
+  // After the decision, so that only authorized proposers occupy the single inspector.
   const checkAllowed = ({ signal }: CallContext): Promise<void> =>
     deps.checkCode({ bytes: () => Promise.resolve(bytes), tenant, signal }, payload);
-  // After the decision and before the proposal: nobody fills the disk who may not propose, and whoever approves a
-  // digest approves code that is here. A crash in between leaves a file that nothing names.
+  // After the decision, so that only authorized proposers use disk space, and before the proposal, so that an approved
+  // digest always has code. A crash in between leaves an unreferenced file.
   const beforeWrite = (): Promise<void> => files.put(digest, bytes);
   const method = "ProposeModule";
   const asked = { ...puttingOf(manifest), id, content, method, checkAllowed, beforeWrite } as const;

@@ -1,6 +1,6 @@
 /**
- * Which version of a module is active: the newest record of its id, unless that ends it. A projection of the ledger:
- * read and judged by its quorum once, remembered until a commit changes it. At most `moduleCacheEntriesMax` names.
+ * The active version of a module: the newest record of its id, unless that is a tombstone. A projection of the ledger:
+ * read and checked for its quorum once, cached until a commit changes it. At most `moduleCacheEntriesMax` names.
  */
 import { fail } from "../errors.ts";
 import { parseModule, type ModulePayload, modulePrefix, systemTenant } from "@sigil/core/record";
@@ -12,11 +12,11 @@ import type { SystemRecord } from "../canon/domain.ts";
 
 export type RegistryDependencies = {
   readonly ledger: ProjectionLedger<"head">;
-  /** A version with its quorum, a tombstone too. @throws notFound, recordCorrupt. */
+  /** A version with its quorum, including tombstones. @throws notFound, recordCorrupt. */
   readonly readVersion: (id: string, version: bigint) => Promise<SystemRecord>;
 };
 
-/** The newest version of a module, and what it or the version before it asks for. */
+/** The newest version of a module, and its payload or, for a tombstone, that of the version before it. */
 export type Standing = { readonly approved: SystemRecord; readonly payload: ModulePayload };
 
 export class ModuleRegistry {
@@ -33,7 +33,7 @@ export class ModuleRegistry {
     );
   }
 
-  /** The newest version, retired or not; undefined when the name has none. @throws recordCorrupt. */
+  /** The newest version, retired or not; undefined if there is none. @throws recordCorrupt. */
   find(id: string): Promise<Standing | undefined> {
     return this.#known.find(id, async () => {
       const head = await this.#deps.ledger.reader.head(systemTenant, "system", id);
@@ -47,7 +47,7 @@ export class ModuleRegistry {
     return { approved, payload: await this.#payloadOf(id, approved) };
   }
 
-  /** A tombstone always follows a version with code. */
+  /** For a tombstone, reads the version before it, which always has code. */
   async #payloadOf(id: string, { record }: SystemRecord): Promise<ModulePayload> {
     if (!record.tombstone) return parseModule(record.record.body.payload);
     const before = await this.#deps.readVersion(id, record.version - 1n);

@@ -1,6 +1,6 @@
 /**
- * The record of a run, as data: its body, and what a sandbox's outcome means in it and for the caller. Pure.
- * Source: docs/spec/module.md §3.
+ * Builds the record of a run, and maps the sandbox's outcome to the record and to the caller's error. Pure. Source:
+ * docs/spec/module.md §3.
  */
 import type { Hash } from "@sigil/core/bytes";
 import { fail, type SigilError } from "../errors.ts";
@@ -14,7 +14,7 @@ import {
 } from "@sigil/core/record";
 import type { KillingLimit, RunExit, RunUsage } from "./sandbox/run.ts";
 
-/** Text of a reason in the record; traps and rules are short sentences of ours. */
+/** Maximum length of a reason in the record; traps and rules are short. */
 const reasonCharactersMax = 256;
 
 export const usageOf = (usage: RunUsage): ModuleRunUsage => ({
@@ -27,7 +27,7 @@ export const usageOf = (usage: RunUsage): ModuleRunUsage => ({
   hostCalls: usage.hostCalls,
 });
 
-/** How a run ended, in the record's words. */
+/** How a run ended, as recorded. */
 export type Ending = Pick<ModuleRunPayload, "end" | "exitCode" | "reason">;
 
 export const endingOf = (exit: RunExit, whyStopped: () => string): Ending => {
@@ -71,7 +71,7 @@ const limitOf = (limits: ModuleRunLimits, limit: keyof typeof limitReasons): num
   }
 };
 
-/** What the caller is told instead of an output. Undefined for a run that exited. */
+/** The caller's error. Undefined for a run that exited. */
 export const errorOf = (
   exit: RunExit,
   limits: ModuleRunLimits,
@@ -103,12 +103,12 @@ export type RunFacts = Omit<ModuleRunPayload, "usage" | "outputDigest" | keyof E
   readonly id: string;
   readonly tenant: string;
   readonly ts: number;
-  /** Hash of the decision's record, and of the module's. */
+  /** Hashes of the records of the decision and of the module. */
   readonly decision: Hash;
   readonly moduleRecord: Hash;
 };
 
-/** What ran has used something; what did not has not. */
+/** Usage is present if and only if the module ran. */
 export type RunResult = Ending & {
   readonly used: { readonly usage: ModuleRunUsage; readonly outputDigest: Hash } | null;
 };

@@ -1,4 +1,4 @@
-/** Why a run does not begin, as its record has it and as its caller is told. Pure. Source: docs/spec/module.md §3. */
+/** Reasons for refusing a run, for its record and for its caller. Pure. Source: docs/spec/module.md §3. */
 import { toHex, type Hash } from "@sigil/core/bytes";
 import type { SigilError } from "../errors.ts";
 import type { Decision } from "../trust/decision.ts";
@@ -8,12 +8,12 @@ export const runAction = "module.run";
 /** A recorded decision about a run. */
 export type Decided = Pick<Decision, "auditId" | "hash"> & Pick<Decision["chain"], "verdict" | "reason">;
 
-/** What every refusal of a run names. */
+/** Names in every refusal of a run. */
 type OfRun = { readonly module: string; readonly auditId: string; readonly run: string };
 
 export type Refusal = {
   readonly reason: string;
-  /** The digest that is not the approved one. */
+  /** The digest that differs from the approved one. */
   readonly other: Hash | null;
   readonly error: (of: OfRun) => SigilError;
 };
@@ -31,7 +31,7 @@ export const refusalOf = (reason: string, rule: string, wanted: Hash, other: Has
   }),
 });
 
-/** Code that is not on disk as it was approved. `found` is null when it is too large to be code. */
+/** The code on disk is missing or altered. `found` is null if it is too large to be code. */
 export const codeRefusal = (
   state: { readonly kind: "missing" } | { readonly kind: "altered"; readonly found: Hash | null },
   digest: Hash,

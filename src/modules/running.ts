@@ -1,7 +1,7 @@
 /**
- * One run, from the question to the record: the trust model is asked, then the module's standing is held against what
- * was asked for, then its code against its digest; only then does a sandbox get it. Whatever came of it is a record on
- * disk before the caller hears of it. Source: docs/spec/module.md §2.
+ * One run, from request to record: a trust decision, then a check of the module's state against the request, then of
+ * its code against its digest; only then does it run in a sandbox. The outcome is recorded durably before the caller is
+ * answered. Source: docs/spec/module.md §2.
  */
 import { modulePrefix, moduleRunPrefix } from "@sigil/core/record";
 import { sha256 } from "@sigil/core/hash";
@@ -36,10 +36,10 @@ import {
   type RunResult,
 } from "./run-record.ts";
 
-/** The session is the run: a decision and its run find each other. */
+/** The session is the run's id, which links the decision and its run. */
 export type RunQuestion = Pick<CheckQuestion, "action" | "target" | "session" | "input" | "minLevel">;
 
-/** Log and output as they come. */
+/** Receives log and output as they arrive. */
 export type RunWatch = {
   readonly onOutput: (chunk: Uint8Array) => void;
   readonly onLog: (chunk: Uint8Array) => void;
@@ -50,9 +50,9 @@ export type RunningDependencies = {
   readonly registry: ModuleRegistry;
   readonly files: CodeFiles;
   readonly sandbox: Sandbox;
-  /** The most a run may use, whatever its manifest says. */
+  /** Upper limits for every run, regardless of its manifest. */
   readonly caps: RunLimits;
-  /** Asks as any caller does; on disk when it resolves. */
+  /** Makes a recorded decision like any check; durable when it resolves. */
   readonly decide: (caller: Caller, question: RunQuestion, call: CallContext) => Promise<Decided>;
   readonly host: HostFunctions;
   /** A UUIDv7. */
@@ -62,11 +62,11 @@ export type RunningDependencies = {
   readonly onRun: (end: string, elapsedMs: number) => void;
   readonly onFault: (cause: unknown) => void;
   readonly isStopping: () => boolean;
-  /** Aborts when no call is left to answer. */
+  /** Aborts when the server stops answering calls. */
   readonly closing: AbortSignal;
 };
 
-/** A run that has its decision. */
+/** A run after its decision. */
 type Attempt = {
   readonly caller: Caller;
   readonly asked: RunAsked;
@@ -100,7 +100,7 @@ export class Running {
     return this.#runNow(attempt, watch);
   }
 
-  /** The decision, before anything of the module but its record was read. */
+  /** Makes the decision before anything but the module's record is read. */
   async #ask(caller: Caller, asked: RunAsked, call: CallContext): Promise<Attempt> {
     const { registry, decide, caps, newId, nowMs, monotonicMs } = this.#deps;
     const { input } = asked;
@@ -116,7 +116,7 @@ export class Running {
     const question = { action: runAction, target: module, session: id, input, minLevel };
     const decided = await decide(caller, question, call);
     if (standing === undefined) {
-      // Whoever may not run it does not learn whether it is there.
+      // Denied before existence is checked, so that the caller does not learn whether the module exists.
       if (decided.verdict !== "allow") return fail(deniedBy(decided, module));
       return fail({ kind: "notFound", what: "module", id: asked.name });
     }
@@ -160,7 +160,7 @@ export class Running {
     return state.kind === "whole" ? null : codeRefusal(state, digest);
   }
 
-  /** The code of a version that is not active, for who asked for it. */
+  /** The code digest of an inactive version that the caller requested. */
   async #digestAt(id: string, version: bigint): Promise<Hash | null> {
     try {
       return (await this.#deps.registry.at(id, version)).payload.digest;
@@ -208,7 +208,7 @@ export class Running {
     };
   }
 
-  /** What came of it, or why it did not begin. */
+  /** Runs it in a sandbox; returns the outcome or why it did not start. */
   async #inSandbox(attempt: Attempt, watch: RunWatch | undefined): Promise<RunOutcome | Refusal> {
     const { caller, asked, call, limits, standing, facts } = attempt;
     const { sandbox, closing, host, files } = this.#deps;
@@ -241,11 +241,11 @@ export class Running {
     }
   }
 
-  /** The sandbox rejects only what it has not begun; what nobody foresaw is a broken sandbox. */
+  /** The sandbox rejects only runs that have not started; an unexpected error means a broken sandbox. */
   #unbegun(cause: unknown): Refusal {
     const error = cause instanceof SigilFault ? cause.error : undefined;
     if (error?.kind === "runsBusy") return busyRefusal(error);
-    // That nothing can be started the sandbox has told the log itself, once.
+    // The sandbox itself logs, once, that no process can be started.
     if (error?.kind !== "notServing") this.#deps.onFault(cause);
     return { reason: "SANDBOX_UNAVAILABLE", other: null, error: (of) => ({ kind: "runCrashed", ...of }) };
   }
@@ -253,11 +253,11 @@ export class Running {
   #whyStopped({ call }: Attempt): string {
     const reason: unknown = call.signal.reason;
     if (reason instanceof SigilFault && reason.error.kind === "deadlineExceeded") return "deadline";
-    // A server that stops breaks off the calls that take too long.
+    // A stopping server cancels calls that take too long.
     return this.#deps.isStopping() ? "stopped" : "cancelled";
   }
 
-  /** A caller that has left is no reason to forget what it did. @throws notServing: then there is no output. */
+  /** Records the run even if the caller has gone. @throws notServing: then no output is returned. */
   async #record(attempt: Attempt, body: RecordBody): Promise<bigint> {
     const { ledger, onRun, onFault, monotonicMs } = this.#deps;
     const { end } = body.payload as { readonly end: string };
@@ -274,7 +274,7 @@ export class Running {
   }
 }
 
-/** Aborts with the first of two signals; unlike AbortSignal.any it leaves nothing behind on the one that stays. */
+/** Aborts with the first of two signals; unlike AbortSignal.any it removes its listeners from long-lived ones. */
 const link = (first: AbortSignal, second: AbortSignal): Disposable & { readonly signal: AbortSignal } => {
   const controller = new AbortController();
   const abort = (): void => controller.abort();

@@ -1,6 +1,4 @@
-/**
- * What `rpc/` calls: running, showing, proposing and retiring modules. The parts are in running.ts and proposing.ts.
- */
+/** The module service: run, get, list, propose and retire modules. Implemented with running.ts and proposing.ts. */
 import { fail, invalidField } from "../errors.ts";
 import type { CborValue } from "@sigil/core/cbor";
 import { parseModule, type ModulePayload, modulePrefix } from "@sigil/core/record";
@@ -27,9 +25,9 @@ import { ModuleRegistry, type Standing } from "./registry.ts";
 import { Running, type RunningDependencies, type RunWatch } from "./running.ts";
 
 export type ModuleService = AsyncDisposable & {
-  /** The record of the run is on disk when it resolves. `watch` sees log and output before that. */
+  /** The run's record is durable when it resolves. `watch` receives log and output before that. */
   readonly run: (caller: Caller, asked: RunAsked, call: CallContext, watch?: RunWatch) => Promise<RunDone>;
-  /** @param version 0n means the newest. @throws notFound, recordCorrupt. */
+  /** @param version 0n for the newest. @throws notFound, recordCorrupt. */
   readonly get: (name: string, version: bigint) => Promise<ApprovedModule>;
   /** @throws invalidPageToken, recordCorrupt. */
   readonly list: (caller: Caller, query: ModuleQuery, signal: AbortSignal) => Promise<ModulePage>;
@@ -39,7 +37,7 @@ export type ModuleService = AsyncDisposable & {
     code: AsyncIterable<Uint8Array>,
     call: CallContext,
   ) => Promise<ProposedCode>;
-  /** Whether a payload names code that is here and fits it. @throws invalidField, malformedModule, malformedRecord. */
+  /** Checks that a payload names stored code that fits it. @throws invalidField, malformedModule, malformedRecord. */
   readonly checkPayload: (payload: CborValue, caller: Caller, call: CallContext) => Promise<void>;
   readonly retire: (caller: Caller, retirement: Retirement, call: CallContext) => Promise<Proposed>;
 };
@@ -57,7 +55,7 @@ export type ModuleDependencies = Omit<RunningDependencies, "ledger" | "registry"
     ) => Promise<{ readonly records: readonly VersionedRecord[]; readonly nextPageToken: string }>;
   };
 
-/** Everything about a module that nobody has run is known before a quorum is asked. */
+/** Checks code completely before it is proposed to a quorum. */
 const checkCodeWith =
   ({ sandbox, caps }: Pick<RunningDependencies, "sandbox" | "caps">) =>
   async (request: InspectionRequest, manifest: ModulePayload): Promise<void> => {
@@ -108,7 +106,7 @@ class Modules implements ModuleService {
       const { id } = record.body;
       const newest = await this.#registry.find(id);
       const isNewest = newest?.approved.record.version === version;
-      // A page shows the ledger of the walk's beginning; what was committed since is not in it.
+      // Pages show the ledger as of the start of the walk, without later commits.
       modules.push(await this.#describe(isNewest ? newest : await this.#registry.at(id, version), isNewest));
     }
     return { modules, nextPageToken };
@@ -133,7 +131,7 @@ class Modules implements ModuleService {
     return proposeRetirement(this.#deps, caller, retirement, call);
   }
 
-  /** Runs under way are killed, and their records are on disk when it resolves. Idempotent. */
+  /** Kills running modules; their records are durable when it resolves. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#underWay);

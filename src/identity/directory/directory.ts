@@ -1,7 +1,7 @@
 /**
- * Who there is: one principal, or page after page of them, as they stand. First those of the system space, then those
- * that tenants enrolled by themselves. A page ends at its size, at what a reply may hold, or at the bound of what one
- * call opens.
+ * Reads enrolled principals: one, or pages of them with their current state. First those of the system space, then
+ * those that tenants enrolled themselves. A page ends at its size, at the reply limit, or at the limit of records
+ * opened by one call.
  */
 import { principalPrefix, systemTenant, type Space, isAtLeast, type Level } from "@sigil/core/record";
 import { fail, invalidField, SigilFault } from "../../errors.ts";
@@ -20,9 +20,9 @@ import {
 } from "../../ledger/layout/paging.ts";
 
 export type PrincipalQuery = PageQuery & {
-  /** Empty means the caller's own, or every one for Root of tenant system. */
+  /** Empty for the caller's own, or for Root of tenant system every tenant. */
   readonly tenant: string;
-  /** Undefined means any. */
+  /** Undefined for any. */
   readonly level: Level | undefined;
   readonly suspendedOnly: boolean;
 };
@@ -37,18 +37,18 @@ export type DirectoryDependencies = {
   readonly principals: Principals;
 };
 
-/** Root of tenant system sees everybody, others from Mentor up their own tenant, and everybody itself. */
+/** Root of tenant system sees every principal, Mentors and Roots those of their own tenant, everyone itself. */
 export const isInSight = (caller: Caller, { id, principal }: EnrolledPrincipal): boolean => {
   if (id === caller.principal || readsAcross(caller)) return true;
   return isAtLeast(caller.level, "mentor") && principal.tenant === caller.tenant;
 };
 
-/** Where ids are walked over; tenants' own come after the system space. */
+/** Position of a walk over ids; tenants' own principals come after the system space. */
 type Place = { readonly space: Space; readonly tenant: string };
 
 const governed: Place = { space: "system", tenant: systemTenant };
 
-/** More than any version of a data key. */
+/** Sorts after every version of a data key. */
 const lastVersion = 2 ** 32 - 1;
 
 const matches = (
@@ -61,7 +61,7 @@ const matches = (
   return !suspendedOnly || principal.suspension !== undefined || principal.suspendedKeys !== undefined;
 };
 
-/** Of a page: with the bytes of its record, as it is sent. */
+/** A principal of a page, with the size of its record in bytes. */
 type Found = { readonly enrolled: EnrolledPrincipal; readonly envelopeBytes: number };
 
 export class Directory {
@@ -101,7 +101,10 @@ export class Directory {
     };
   }
 
-  /** Those that match, until one call has opened enough. @param start our own token's: its shape is certain. */
+  /**
+   * Yields matches until the call's limit of records opened. @param start from an authenticated token, so its shape is
+   * certain.
+   */
   async *#walk(
     tenant: string,
     query: PrincipalQuery,
@@ -138,7 +141,7 @@ export class Directory {
     return { principals: isListed ? [itself] : [], nextPageToken: "" };
   }
 
-  /** From a place on. */
+  /** Places from `from` on. */
   async *#places(tenant: string, from: Place): AsyncGenerator<Place, void, undefined> {
     if (from.space === "system") yield governed;
     if (tenant !== "") {
@@ -146,7 +149,7 @@ export class Directory {
       return;
     }
     if (from.space === "user") yield from;
-    // A tenant that has a record has a data key.
+    // Every tenant with a record has a data key.
     let after = from.space === "user" ? { tenant: from.tenant, version: lastVersion } : undefined;
     for (;;) {
       const [key] = await this.#deps.ledger.dataKeys({ limit: 1, ...(after === undefined ? {} : { after }) });
@@ -162,7 +165,7 @@ export class Directory {
       const heads = ledger.heads(tenant, space, principalPrefix, from === undefined ? {} : { from });
       for await (const { position } of heads) yield await ledger.readAt(position, tenant);
     } catch (error) {
-      // Of an erased tenant nobody is left.
+      // An erased tenant has no principals.
       if (!(error instanceof SigilFault && error.error.kind === "erased")) throw error;
     }
   }

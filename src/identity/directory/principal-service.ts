@@ -1,4 +1,4 @@
-/** What PrincipalService offers to those who call it. Types only: suspending.ts and directory.ts keep the promises. */
+/** The interface of PrincipalService, implemented in suspending.ts and directory.ts. Types only. */
 import type { CallContext, Caller } from "../caller.ts";
 import type { EnrolledPrincipal } from "../principals.ts";
 import type { PrincipalPage, PrincipalQuery } from "./directory.ts";

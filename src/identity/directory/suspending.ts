@@ -1,8 +1,8 @@
 /**
- * Stopping a principal, or one of its keys, at once. Lowering takes one: whoever may suspends alone, after the trust
- * model was asked; lifting is a proposal like any other. Nobody may be stopped without whom it could not be lifted
- * again: somebody besides whoever suspends must be left who may propose, so that one stolen Root locks nobody out.
- * Source: docs/spec/suspension.md.
+ * Suspends a principal, or one of its keys, with immediate effect. An authorized principal suspends alone, after a
+ * trust decision; lifting a suspension is a proposal. A suspension is refused if it could not be lifted: an eligible
+ * proposer other than its author must remain, so that one stolen Root key cannot lock out the deployment. Source:
+ * docs/spec/suspension.md.
  */
 import { toBase64Url, type Hash, type PublicKey, type Thumbprint } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
@@ -33,10 +33,10 @@ import type { Ledger } from "../../ledger/ledger.ts";
 import type { LedgerReader } from "../../ledger/read/reading.ts";
 import { isInSight } from "./directory.ts";
 
-/** What to stop, and why. */
+/** What to suspend, and why. */
 export type SuspendQuestion = {
   readonly principal: string;
-  /** One of its keys; undefined stops the principal. */
+  /** One of its keys; undefined for the principal. */
   readonly key: Thumbprint | undefined;
   readonly reason: string;
 };
@@ -44,9 +44,9 @@ export type SuspendQuestion = {
 export type Suspended = {
   readonly principal: EnrolledPrincipal;
   readonly suspension: Suspension;
-  /** Whether it stood before, and nothing was written. */
+  /** True if it was already suspended and nothing was written. */
   readonly already: boolean;
-  /** Of the decision that allowed it; empty when nothing was written. */
+  /** Audit id of the decision that allowed it; empty if nothing was written. */
   readonly auditId: string;
 };
 
@@ -62,24 +62,24 @@ export type SuspendingDependencies = {
     readonly reader: Pick<LedgerReader, "readId" | "heads" | "readAt" | "refuseErased">;
   };
   readonly principals: Principals;
-  /** The decision that allows it. @throws denied, and whatever a check throws. */
+  /** Records the decision that allows it. @throws denied, and whatever a check throws. */
   readonly authorise: (
     caller: Caller,
     recordId: string,
     call: CallContext,
   ) => Promise<{ readonly auditId: string; readonly hash: Hash }>;
-  /** Governed changes go one after the other, this one among them. */
+  /** Runs a step under the mutex of governed changes. */
   readonly inTurn: <Result>(step: () => Promise<Result>) => Promise<Result>;
-  /** Whether enough witnesses may approve what a principal proposes. */
+  /** Whether enough witnesses may approve a proposal by this principal. */
   readonly reaches: (proposer: string, proposerKeys: readonly PublicKey[]) => Promise<boolean>;
-  /** Whether a principal without a key can call at all: by a client certificate. */
+  /** Whether a principal without a key can call, by a client certificate. */
   readonly countsWithoutKey: boolean;
   readonly nowMs: () => number;
-  /** For the log and the metrics. */
+  /** For log and metrics. */
   readonly onSuspended: (made: SuspensionMade) => void;
 };
 
-/** Found and allowed: what is there already, or what to write. */
+/** The planned suspension: already in place, or to be written. */
 type Plan =
   | { readonly kind: "stands"; readonly subject: EnrolledPrincipal; readonly suspension: Suspension }
   | { readonly kind: "suspend"; readonly recordId: string; readonly prev: Hash | null };
@@ -94,7 +94,7 @@ const holds = ({ publicKeys }: StandingPrincipal, key: Thumbprint): boolean =>
 const standingIn = ({ principal }: EnrolledPrincipal, key: Thumbprint | undefined): Suspension | undefined =>
   key === undefined ? principal.suspension : principal.suspendedKeys?.get(toBase64Url(key));
 
-/** The principal as it would stand after the suspension. */
+/** The principal's state after the suspension. */
 const after = (
   { id, principal }: EnrolledPrincipal,
   { principal: named, key }: SuspendQuestion,
@@ -116,12 +116,12 @@ export class Suspending {
 
   /** @throws notFound, levelTooLow, denied, suspensionRefused, unauthenticated, notServing, indeterminate. */
   async suspend(caller: Caller, question: SuspendQuestion, call: CallContext): Promise<Suspended> {
-    // What is wrong by itself, and what stands already, needs no decision.
+    // Invalid requests and existing suspensions need no decision.
     const before = await this.#plan(caller, question);
     if (before.kind === "stands") return this.#standing(before);
     const { auditId, hash } = await this.#deps.authorise(caller, before.recordId, call);
     return this.#deps.inTurn(async () => {
-      // Deciding took time, in which the caller itself may have been stopped.
+      // Plan again: the caller may have been suspended during the decision.
       const plan = await this.#plan(caller, question);
       if (plan.kind === "stands") return this.#standing(plan);
       await this.#deps.ledger.append([this.#body(caller, question, plan, hash)], { signal: call.signal });
@@ -161,7 +161,7 @@ export class Suspending {
     const recordId =
       key === undefined ? principalSuspensionId(principalRecordId(subject.id)) : keySuspensionId(key);
     const head = await this.#deps.ledger.reader.readId(systemTenant, "system", recordId);
-    // Of a key: one that stops others and not this principal. Only one that stops all of them may take its place.
+    // The key has a suspension that affects other holders but not this one. Only one that affects all may replace it.
     if (head?.body.kind === "suspension" && !isSystemRoot(author)) {
       const rule = "the key is suspended by somebody else, for others: suspend the principal itself";
       refuse("OTHERS_SUSPENSION", rule);
@@ -170,7 +170,7 @@ export class Suspending {
     return { kind: "suspend", recordId, prev: head?.hash ?? null };
   }
 
-  /** The caller as it stands now. @throws unauthenticated when it was stopped or changed since the call began. */
+  /** The caller's current rank. @throws unauthenticated if it was suspended or changed since the call began. */
   async #author({ principal: id, tenant, level, key }: Caller): Promise<Rank> {
     const principal = await this.#deps.principals.find(id);
     if (principal === undefined || principal.tenant !== tenant || principal.loa !== level) {

@@ -1,6 +1,6 @@
 /**
- * The functions of `sigil_v1`: questions to the server, which decides, counts and answers. Source: docs/spec/sandbox.md
- * §4.
+ * The host functions of `sigil_v1`: requests to the server, which authorizes, counts and answers them. Source:
+ * docs/spec/sandbox.md §4.
  */
 import { fromProcess, readMessage, toProcess } from "../sandbox/protocol.ts";
 import type { HostRequest } from "../sandbox/run.ts";
@@ -13,10 +13,10 @@ import { OutsideMemory, type GuestMemory } from "./memory.ts";
 type Import = (...values: readonly number[]) => number;
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-/** Longer than any id, action or target that the server takes. */
+/** More than any id, action or target that the server accepts. */
 const questionBytesMax = 4096;
 
-/** Fails before anything was asked when the module has left too little stack to hear the answer. */
+/** Overflows before the request is sent if the module has left too little stack to process the answer. */
 const reserveStack = (frames = 64): number => (frames === 0 ? 0 : 1 + reserveStack(frames - 1));
 
 class NotText extends Error {}
@@ -34,7 +34,7 @@ export type Asking = {
   readonly channel: Channel;
   readonly memory: GuestMemory;
   readonly hostCallsMax: number;
-  /** Before the module waits: what it has written goes out first. */
+  /** Flushes output before the module waits. */
   readonly flush: () => void;
 };
 

@@ -1,6 +1,6 @@
 /**
- * The sandbox process's end of the pipe. Reads and writes block: nothing else is to be done while the server is silent,
- * and a full pipe holds up a module that writes faster than the server reads.
+ * The sandbox process's end of the pipe. Reads and writes block: there is nothing else to do meanwhile, and a full pipe
+ * gives backpressure to a module that writes faster than the server reads.
  */
 import { readSync, writeSync } from "node:fs";
 import { encodeFrame, frameHeadBytes, messageParts, readU32be, type Frame } from "../sandbox/protocol.ts";
@@ -14,7 +14,7 @@ export class Channel {
   #to = 0;
 
   send(kind: number, ...parts: readonly Uint8Array[]): void {
-    // One write a frame: a module that ran out of stack leaves no half of one behind.
+    // One write per frame, so that a stack overflow cannot leave a partial frame.
     const frame = Buffer.concat(encodeFrame(kind, ...parts));
     for (let at = 0; at < frame.length;) at += writeSync(pipe, frame, at);
   }
@@ -23,7 +23,7 @@ export class Channel {
     this.send(kind, ...messageParts(header));
   }
 
-  /** The next frame, however long it takes; null when the server is gone. */
+  /** Blocks until the next frame; null if the server has closed the pipe. */
   receive(): Frame | null {
     const head = this.#read(frameHeadBytes);
     if (head === null) return null;
@@ -33,7 +33,7 @@ export class Channel {
     return body === null ? null : { kind, body };
   }
 
-  /** A copy of the next bytes: the buffer is used again. */
+  /** Copies the next bytes, since the buffer is reused. */
   #read(bytes: number): Uint8Array | null {
     const wanted = new Uint8Array(bytes);
     for (let at = 0; at < bytes;) {

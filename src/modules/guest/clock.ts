@@ -1,16 +1,16 @@
 /**
- * The clocks of a run. Granted: the real ones, to the millisecond, which tells a module nothing about its neighbours.
- * Not granted: clocks that stand still and move only by what the module itself sleeps, so that a run repeats.
+ * The clocks of a run. If granted: real clocks in milliseconds, too coarse to observe other processes. If not: virtual
+ * clocks that advance only by the module's own sleeps, so that a run is reproducible.
  */
 export type GuestClock = {
-  /** Nanoseconds; `realtime` since 1970, any other clock since a moment near the run's start. */
+  /** Nanoseconds; `realtime` since 1970, other clocks since about the start of the run. */
   readonly now: (clock: "realtime" | "monotonic") => bigint;
   readonly sleep: (nanoseconds: bigint) => void;
 };
 
 export const clockStepNs = 1_000_000n;
 
-/** 2000-01-01T00:00:00Z; programs take a monotonic clock of zero for a broken one. */
+/** 2000-01-01T00:00:00Z; not zero, since programs take a zero clock for a broken one. */
 const fixedRealtimeNs = 946_684_800n * 1_000_000_000n;
 const fixedMonotonicNs = 1_000_000_000n;
 
@@ -33,7 +33,7 @@ export const realClock = (): GuestClock => {
   const sleepMsMax = 0x7fff_ffff;
   return {
     now: (clock) => BigInt((clock === "realtime" ? startedMs : 1) + elapsedMs()) * clockStepNs,
-    // The server's own clock ends a sleep that is longer than the run may be.
+    // The server's wall time limit ends a sleep that is too long.
     sleep: (nanoseconds) => {
       const wantedMs = Number((nanoseconds + clockStepNs - 1n) / clockStepNs);
       Atomics.wait(never, 0, 0, Math.min(wantedMs, sleepMsMax));

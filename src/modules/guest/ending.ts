@@ -1,5 +1,5 @@
 /**
- * How a run ends: what is thrown through the module's frames, which it cannot catch, and which exit a throw stands for.
+ * How a run ends: exceptions thrown through the module's frames, which it cannot catch, and the exit that each means.
  */
 import type { KillingLimit, RunExit } from "../sandbox/run.ts";
 
@@ -12,7 +12,7 @@ export class GuestExit extends Error {
   }
 }
 
-/** A limit is reached; the server has seen it too, or sees it now. */
+/** A limit is reached; the server detects it as well. */
 export class LimitReached extends Error {
   readonly limit: KillingLimit;
   constructor(limit: KillingLimit) {
@@ -21,7 +21,7 @@ export class LimitReached extends Error {
   }
 }
 
-/** The engine's sentences, as far as they are told apart. The names are docs/spec/sandbox.md's. */
+/** Engine error messages by trap. The names are those of docs/spec/sandbox.md. */
 const TRAPS: readonly (readonly [RegExp, string])[] = [
   [/unreachable/, "unreachable"],
   [/memory access out of bounds|segment .*out of bounds/, "memory_out_of_bounds"],
@@ -33,7 +33,7 @@ const TRAPS: readonly (readonly [RegExp, string])[] = [
 
 const trapOf = (message: string): string => TRAPS.find(([pattern]) => pattern.test(message))?.[1] ?? "other";
 
-/** @throws what no module can cause: it ends the process. */
+/** @throws errors that no module can cause, which end the process. */
 export const exitOf = (thrown: unknown, isOverBudget: boolean): RunExit => {
   if (thrown instanceof GuestExit) return { kind: "exited", code: thrown.code };
   if (thrown instanceof LimitReached) return { kind: "killed", limit: thrown.limit };
@@ -41,7 +41,7 @@ export const exitOf = (thrown: unknown, isOverBudget: boolean): RunExit => {
     return { kind: "trapped", trap: isOverBudget ? "memory_limit" : trapOf(thrown.message) };
   }
   if (thrown instanceof RangeError) {
-    // Of a memory or table that the machine has no room for; any other range is the stack's.
+    // A RangeError about memory means that the machine has no room; any other means a stack overflow.
     const isMemory = /allocat|memory/i.test(thrown.message);
     return isMemory ? { kind: "killed", limit: "memory" } : { kind: "trapped", trap: "stack_overflow" };
   }

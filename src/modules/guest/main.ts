@@ -1,7 +1,6 @@
 /**
- * The program of a sandbox process. It reads its own files at its start and then gives up even that; what it may do
- * from then on is compute, and talk to the server through the one pipe it was born with. It serves one task after
- * another, and ends with the server.
+ * The program of a sandbox process. It reads its own files at start and then drops that permission; from then on it can
+ * only compute and use its pipe to the server. Serves one task at a time, and ends with the server.
  */
 import { SigilFault } from "../../errors.ts";
 import { fromProcess, readMessage, toProcess, type Frame } from "../sandbox/protocol.ts";
@@ -43,7 +42,7 @@ const serve = ({ kind, body }: Frame): void => {
   else throw new Error(`the server says something of kind ${kind}`);
 };
 
-/** One task a turn, so that the engine's own work gets its turn in between. */
+/** One task per turn of the event loop, so that the engine's background work can run in between. */
 const turn = (): void => {
   const frame = channel.receive();
   if (frame === null) process.exit(0);
@@ -51,7 +50,7 @@ const turn = (): void => {
   setImmediate(turn);
 };
 
-/** `drop` came to Node 24 after its first releases; without it the process can go on reading its own program. */
+/** `drop` was added in a later release of Node 24; without it the process can still read its own program. */
 const permission: NodeJS.ProcessPermission & { readonly drop?: (scope: string) => void } = process.permission;
 permission.drop?.("fs.read");
 const mayRead = permission.has("fs.read", import.meta.filename);

@@ -1,6 +1,6 @@
-/** A running module's memory as its imports reach it. Every access is checked against its size at that moment. */
+/** Access to a running module's memory from its imports. Every access is checked against the current size. */
 
-/** An address outside the module's memory; the module gets an error, the run goes on. */
+/** An address outside the module's memory; the module gets an error code and continues. */
 export class OutsideMemory extends Error {}
 
 export class GuestMemory {
@@ -12,18 +12,18 @@ export class GuestMemory {
     this.#memory = memory;
   }
 
-  /** @throws OutsideMemory; also before there is a memory. */
+  /** @throws OutsideMemory, also before the memory exists. */
   #reach(pointer: number, bytes: number): void {
     const buffer = this.#memory?.buffer;
     if (buffer === undefined || pointer + bytes > buffer.byteLength) throw new OutsideMemory();
-    // Growth leaves the old buffer behind.
+    // Growing detaches the old buffer.
     if (this.#view.buffer !== buffer) {
       this.#bytes = new Uint8Array(buffer);
       this.#view = new DataView(buffer);
     }
   }
 
-  /** The bytes themselves, not a copy; good until the module runs on. */
+  /** A view, not a copy; valid until the module continues. */
   slice(pointer: number, bytes: number): Uint8Array {
     this.#reach(pointer, bytes);
     return this.#bytes.subarray(pointer, pointer + bytes);

@@ -1,13 +1,13 @@
 /**
- * Output and log of a run on their way to the server: counted, cut at the limit, and sent at once while there is little
- * of them. The server counts again.
+ * Sends a run's output and log to the server: counted, truncated at the limit, unbuffered while there are few writes.
+ * The server counts again.
  */
 import { LimitReached } from "./ending.ts";
 import type { Channel } from "./channel.ts";
 
-/** Much less than a frame may have. */
+/** Well below the frame limit. */
 const blockBytes = 32 << 10;
-/** Writes that go out as they come; a module that writes more has its writes collected for a moment. */
+/** Number of writes sent unbuffered; further ones are collected into blocks. */
 const promptWrites = 256;
 const collectMs = 10;
 
@@ -32,7 +32,7 @@ export class GuestOutput {
     this.#promptLeft = options.isStreamed ? promptWrites : 0;
   }
 
-  /** @throws LimitReached after what fits was sent. */
+  /** @throws LimitReached after sending what fits. */
   write(bytes: Uint8Array): void {
     const { bytesMax, limit } = this.#options;
     const fitting = bytes.subarray(0, bytesMax - this.#written);

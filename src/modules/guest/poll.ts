@@ -1,4 +1,4 @@
-/** `poll_oneoff`: a module waits for a time, or for standard input and output, which are always ready. */
+/** `poll_oneoff`: waits for a time, or for standard input and output, which are always ready. */
 import type { GuestClock } from "./clock.ts";
 import type { GuestMemory } from "./memory.ts";
 
@@ -35,7 +35,7 @@ const readSubscription = ({ memory, clock }: Waiting, at: number): Due => {
   return { userData, tag, error: 0, waitNs: timeoutNs > nowNs ? timeoutNs - nowNs : 0n };
 };
 
-/** Waits for the first of them, tells all that are due by then. @throws OutsideMemory. */
+/** Waits for the first event, then reports all that are due. @throws OutsideMemory. */
 export const poll = (
   waiting: Waiting,
   subscriptions: number,
@@ -45,7 +45,7 @@ export const poll = (
 ) => {
   const { memory, clock } = waiting;
   if (count === 0) return invalid;
-  // All that is read and written is there before anything waits.
+  // Check all memory ranges before waiting.
   memory.slice(subscriptions, count * subscriptionBytes);
   memory.slice(events, count * eventBytes);
   memory.slice(countAt, 4);
@@ -60,7 +60,7 @@ export const poll = (
     event.setBigUint64(0, userData, true);
     event.setUint16(8, error, true);
     event.setUint8(10, tag);
-    // Something can be read or written; how much is for the call itself to say.
+    // Reports at least one byte ready; the actual amount is known only to the call.
     if (tag !== clockTag && error === 0) event.setBigUint64(16, 1n, true);
     memory.set(events + index * eventBytes, new Uint8Array(event.buffer));
   }

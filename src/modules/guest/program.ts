@@ -1,4 +1,4 @@
-/** Modules in a sandbox process: compiled once, then instantiated anew for every run. */
+/** Modules in a sandbox process: compiled once, instantiated per run. */
 import { describeError, SigilFault } from "../../errors.ts";
 import { fromProcess } from "../sandbox/protocol.ts";
 import { inspectModule, type Inspection } from "../sandbox/inspect-module.ts";
@@ -19,11 +19,11 @@ import { wasiImports } from "./wasi.ts";
 
 export type Program = {
   readonly module: WebAssembly.Module;
-  /** Of all memories and tables at the start. */
+  /** Initial bytes of all memories and tables. */
   readonly startBytes: number;
 };
 
-/** Bytes as the engine takes them: not shared, not part of something larger. */
+/** A copy with its own unshared buffer, as the engine requires. */
 const owned = (bytes: Uint8Array): Uint8Array<ArrayBuffer> => Uint8Array.from(bytes);
 
 const compile = (bytes: Uint8Array): WebAssembly.Module => {
@@ -37,14 +37,14 @@ const compile = (bytes: Uint8Array): WebAssembly.Module => {
   }
 };
 
-/** Read, and found valid by the engine. @throws malformedModule, tooLarge. */
+/** Parses a module and has the engine validate it. @throws malformedModule, tooLarge. */
 export const inspectProgram = (bytes: Uint8Array): Inspection => {
   const inspection = inspectModule(bytes);
   compile(bytes);
   return inspection;
 };
 
-/** @returns the rule that the module breaks instead, when it may not run with these capabilities and limits. */
+/** @returns the program, or the rule it breaks if it may not run with these capabilities and limits. */
 export const loadProgram = (bytes: Uint8Array, { capabilities, limits }: LoadTask): Program | string => {
   try {
     checkModule(inspectModule(bytes, approvedCode), capabilities, limits);
@@ -67,13 +67,13 @@ const readBudget = (exports: Exports | undefined, { startBytes }: Program, pages
   return { isOver, usedBytes: pages * pageBytes - Number(isOver ? left + overdrawn : left) };
 };
 
-/** Calls a function that a module exports; one that it does not export is nothing to call. */
+/** Calls an exported function; does nothing if it is not exported. */
 const call = (exports: Exports, name: string): void => {
   const found = exports[name];
   if (typeof found === "function") Reflect.apply(found, undefined, []);
 };
 
-/** Everything that a run has: made for it, dropped after it. */
+/** The environment of one run. */
 const surround = (channel: Channel, task: RunTask, input: Uint8Array) => {
   const { limits, capabilities, isStreamed } = task;
   const memory = new GuestMemory();
@@ -116,7 +116,7 @@ const surround = (channel: Channel, task: RunTask, input: Uint8Array) => {
   return { memory, imports, flush };
 };
 
-/** One run, from a fresh instance to its end. All that it wrote is sent when this returns. */
+/** Runs a fresh instance to its end. All its output is sent when this returns. */
 export const runProgram = (
   channel: Channel,
   program: Program,

@@ -1,13 +1,13 @@
 /**
- * Random bytes of a run. Not granted: a stream that the input alone decides, so that a run repeats. Source:
- * docs/spec/sandbox.md §3.
+ * Random bytes of a run. Without the capability: a stream derived from the input, so that a run is reproducible.
+ * Source: docs/spec/sandbox.md §3.
  */
 import { createCipheriv, createHash, randomFillSync } from "node:crypto";
 
 export type GuestRandom = (into: Uint8Array) => void;
 
 export const realRandom: GuestRandom = (into) => {
-  // Through bytes of our own: the module's memory is no buffer that Node fills for itself.
+  // Filled via our own buffer: Node cannot fill the module's memory directly.
   const block = 64 << 10;
   for (let at = 0; at < into.length; at += block) {
     const bytes = Math.min(block, into.length - at);
@@ -23,10 +23,7 @@ const openStream = (input: Uint8Array) => {
   return createCipheriv("aes-256-ctr", key, new Uint8Array(16));
 };
 
-/**
- * AES-256 in counter mode over zeros, its key from the input's digest. Opened only when it is asked for: most modules
- * never do.
- */
+/** AES-256-CTR keystream, keyed by the input's digest. Created on first use, since most modules need none. */
 export const seededRandom = (input: Uint8Array): GuestRandom => {
   let stream: ReturnType<typeof openStream> | null = null;
   const block = 64 << 10;

@@ -1,7 +1,7 @@
 /**
- * WASI preview 1 for a module that has an argument, standard input, output and error, perhaps a clock and random bytes,
- * and nothing else. Every function exists; what would reach a file, a directory, a socket or a process finds none.
- * Source: WASI preview 1 (wasi_snapshot_preview1), docs/spec/sandbox.md §3.
+ * WASI preview 1 with one argument, standard input, output and error, optionally a clock and random bytes, and nothing
+ * else. Every function exists; those for files, directories, sockets and processes return errors. Source: WASI preview
+ * 1 (wasi_snapshot_preview1), docs/spec/sandbox.md §3.
  */
 import { preview1 } from "../wasm/preview1.ts";
 import { clockStepNs, type GuestClock } from "./clock.ts";
@@ -32,7 +32,7 @@ const errno = {
   notCapable: 76,
 } as const;
 
-/** Numbers come from the engine as signed 32-bit ones, or as bigints. */
+/** The engine passes signed 32-bit numbers, or bigints. */
 type Import = (...values: readonly number[]) => number;
 
 const characterDevice = 2;
@@ -47,13 +47,13 @@ const encoder = new TextEncoder();
 /** Standard input, output and error; a module may close them. */
 const openDescriptors = () => {
   const open = new Set([0, 1, 2]);
-  /** What an operation on this descriptor gives that only another kind of descriptor has. */
+  /** The error of an operation that this kind of descriptor does not support. */
   const refused = (descriptor: number, code: number): number =>
     open.has(descriptor) ? code : errno.badDescriptor;
   return { open, refused };
 };
 
-/** The buffers of a scattered read or write, all inside the memory before the first is touched. */
+/** The buffers of a vectored read or write, all bounds-checked before the first is accessed. */
 const buffersOf = (memory: GuestMemory, iovecs: number, count: number): readonly Uint8Array[] => {
   memory.slice(iovecs, count * iovecBytes);
   return Array.from({ length: count }, (_, index) => {
@@ -121,7 +121,7 @@ const descriptors = ({
       fd_tell: onPipe,
       fd_pread: onPipe,
       fd_pwrite: onPipe,
-      // No directory was opened beforehand; libraries stop looking at the first descriptor that says so.
+      // No preopened directories; libraries stop at the first descriptor with this error.
       fd_prestat_get: () => errno.badDescriptor,
       fd_prestat_dir_name: () => errno.badDescriptor,
       sock_accept: (descriptor = -1) => refused(descriptor, errno.notSocket),
@@ -176,7 +176,10 @@ const surroundings = (guest: Guest): Record<string, Import> => {
   };
 };
 
-/** Unsigned, as WASI means them; 64-bit ones stay as they are, nothing here reads them but as a precision or a flag. */
+/**
+ * Converts 32-bit arguments to unsigned, as in WASI; 64-bit ones are used only as precision or flags and stay
+ * unchanged.
+ */
 const guarded =
   (call: Import): Import =>
   (...values) => {
@@ -192,7 +195,7 @@ const guarded =
 export const wasiImports = (guest: Guest): Record<string, Import> => {
   const { open, calls } = descriptors(guest);
   const own: Record<string, Import> = { ...streams(guest, open), ...calls, ...surroundings(guest) };
-  /** The rest names a descriptor first: one of the three cannot do it, another is not open. */
+  /** All other functions take a descriptor first: the three open ones do not support them, others are not open. */
   const elsewhere: Import = (descriptor = -1) =>
     open.has(descriptor) ? errno.notCapable : errno.badDescriptor;
   return Object.fromEntries(Object.keys(preview1).map((name) => [name, guarded(own[name] ?? elsewhere)]));

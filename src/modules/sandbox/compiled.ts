@@ -1,12 +1,11 @@
 /**
- * Which modules a sandbox process has compiled, least recently used first, within `modulesHeldMax` and
- * `moduleBytesHeldMax`. Pure.
+ * LRU bookkeeping of a sandbox process's compiled modules, limited by `modulesHeldMax` and `moduleBytesHeldMax`. Pure.
  */
 import { toHex } from "@sigil/core/bytes";
 import { moduleBytesHeldMax, modulesHeldMax } from "../../limits.ts";
 import type { RunRequest } from "./run.ts";
 
-/** One compilation: the bytes, and what is written into them. */
+/** Identifies a compilation: the bytes and everything compiled into them. */
 export const compilationKey = ({ digest, capabilities, limits }: RunRequest): string =>
   [toHex(digest), limits.memoryPages, ...capabilities].join(" ");
 
@@ -21,7 +20,7 @@ export class CompiledModules {
     return this.#held.has(key);
   }
 
-  /** The slot, and the module is the most recently used one. */
+  /** The module's slot; marks it as most recently used. */
   use(key: string): number | undefined {
     const held = this.#held.get(key);
     if (held === undefined) return undefined;
@@ -30,7 +29,7 @@ export class CompiledModules {
     return held.slot;
   }
 
-  /** A slot for a new one, and those that have to go for it. */
+  /** Allocates a slot; returns the slots evicted for it. */
   add(key: string, bytes: number): { readonly slot: number; readonly dropped: readonly number[] } {
     const dropped: number[] = [];
     for (const [old, held] of this.#held) {

@@ -1,6 +1,6 @@
 /**
- * One run while it is under way in a sandbox process: what comes back is counted against the limits here, whatever the
- * process itself counts; the clock runs here; and here it is decided what the module may ask.
+ * One run in progress in a sandbox process, seen from the server: enforces output limits independently of the process,
+ * runs the wall clock, and authorizes host calls.
  */
 import { SigilFault, type SigilError } from "../../errors.ts";
 import { hostAnswerBytesMax, runLogTailBytesMax } from "../../limits.ts";
@@ -14,7 +14,7 @@ import type { HostRequest, KillingLimit, RunExit, RunOutcome, RunRequest } from 
 import type { AnswerTask, EndedReport, RunTask } from "./tasks.ts";
 import { hostErrorCodes } from "../wasm/host-functions.ts";
 
-/** What a module gets for a host call that the server refused; anything else is "unavailable". */
+/** Error codes of refused host calls; any other error is "unavailable". */
 const CODES: Partial<Record<SigilError["kind"], number>> = {
   notFound: hostErrorCodes.notFound,
   denied: hostErrorCodes.denied,
@@ -49,11 +49,11 @@ export class RunUnderWay {
   #hostCalls = 0;
   #isAsking = false;
   #isOver = false;
-  /** Why it is being killed, and what it had taken by then. */
+  /** Set when it is killed: the reason, and the resources used by then. */
   #killed: { readonly exit: RunExit; readonly measured: Measured } | null = null;
   #processCpuUs = 0;
 
-  /** @param processCpuMs of the process so far. */
+  /** @param processCpuMs CPU time of the process so far. */
   constructor(
     process: SandboxProcess,
     request: RunRequest,
@@ -68,7 +68,7 @@ export class RunUnderWay {
     request.signal.addEventListener("abort", this.#onAbort, { once: true });
   }
 
-  /** @param slot where the process has the module. Never rejects. */
+  /** @param slot of the module in the process. Never rejects. */
   start(slot: number): Promise<RunOutcome> {
     const { name, capabilities, limits, input, onOutput, onLog } = this.#request;
     const isStreamed = onOutput !== undefined || onLog !== undefined;
@@ -85,7 +85,7 @@ export class RunUnderWay {
     this.#kill("cancelled");
   }
 
-  /** CPU time of the process since its start, as it said at the end of this run. */
+  /** CPU time of the process since its start, as reported at the end of this run. */
   get processCpuMs(): number {
     return this.#processCpuUs / 1000;
   }
@@ -117,7 +117,7 @@ export class RunUnderWay {
     if (fitting.length < chunk.length) this.#kill("log");
   }
 
-  /** Who listens may fail; that is not the module's fault, and it ends the run. */
+  /** A failing listener ends the run; it is not the module's fault. */
   #tell(listener: ((chunk: Uint8Array) => void) | undefined, chunk: Uint8Array): void {
     try {
       listener?.(chunk);
@@ -135,7 +135,7 @@ export class RunUnderWay {
     else void this.#answer(request);
   }
 
-  /** Never rejects: whatever goes wrong becomes a code that the module gets. */
+  /** Never rejects: errors become codes for the module. */
   async #answer(request: HostRequest): Promise<void> {
     const { header, bytes } = await this.#decide(request);
     if (this.#isOver) return;
@@ -170,7 +170,7 @@ export class RunUnderWay {
     this.#process.kill();
   }
 
-  /** The kernel's view: CPU time since the run before, and what the process has grown by since it was warm. */
+  /** As measured by the kernel: CPU time since the previous run, and memory growth since the process was warm. */
   #measure(): Measured {
     const { cpuMs, residentBytes } = this.#process.measure();
     return {
@@ -179,7 +179,7 @@ export class RunUnderWay {
     };
   }
 
-  /** The process is gone: killed by us, or by itself. */
+  /** Called when the process is gone, killed or by itself. */
   #lose(): void {
     const { exit, measured } = this.#killed ?? {
       exit: { kind: "crashed" } as const,

@@ -1,8 +1,11 @@
-/** Whether a module that runs may ask what it asks. Pure. Kept outside the sandbox process, which could be turned. */
+/**
+ * Whether a host call is covered by a module's capabilities. Pure. Runs outside the sandbox process, which may be
+ * compromised.
+ */
 import { readablePrefix, type Capability } from "./limits.ts";
 import type { HostRequest } from "./run.ts";
 
-/** By the capabilities alone; the server then asks whether the caller may. */
+/** Checks only capabilities; the server then authorizes the caller. */
 export const isGranted = (request: HostRequest, capabilities: readonly Capability[]): boolean => {
   switch (request.kind) {
     case "trust.check":

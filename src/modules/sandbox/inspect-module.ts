@@ -1,4 +1,4 @@
-/** What a module is, read from its bytes without running it: for who approves it, and for `checkModule`. Pure. */
+/** Static inspection of a module's bytes, for approvers and for `checkModule`. Pure. */
 import { fail } from "../../errors.ts";
 import { moduleBytesMax } from "../../limits.ts";
 import { proposedCode, type CodeBounds } from "../wasm/bounds.ts";
@@ -15,7 +15,7 @@ export type ModuleImport = {
   readonly module: string;
   readonly name: string;
   readonly kind: ExternKind;
-  /** A function's as `(i32, i64) -> (i32)`, a memory's as `1..16 pages`. */
+  /** Functions as `(i32, i64) -> (i32)`, memories as `1..16 pages`. */
   readonly type: string;
 };
 export type ModuleExport = { readonly name: string; readonly kind: ExternKind; readonly type: string };
@@ -24,20 +24,20 @@ export type Inspection = {
   readonly bytes: number;
   readonly imports: readonly ModuleImport[];
   readonly exports: readonly ModuleExport[];
-  /** In pages of 64 KiB; `max` is null where the module names none. */
+  /** In pages of 64 KiB; `max` is null if the module declares none. */
   readonly memories: readonly Limits[];
   readonly tables: readonly TableType[];
   readonly functions: number;
   readonly dataBytes: number;
-  /** Code runs before `_start`. */
+  /** True if code runs before `_start`. */
   readonly hasStart: boolean;
-  /** What all memories and tables take at the start, in pages, rounded up: the least `memory_pages` it runs with. */
+  /** Initial size of all memories and tables in pages, rounded up: the minimum `memory_pages`. */
   readonly startPages: number;
-  /** It can ask for more while it runs. */
+  /** True if it can grow memories or tables. */
   readonly grows: boolean;
-  /** What a manifest must grant for it to be approved. `canon.read` is granted with a prefix. */
+  /** Capabilities that the manifest must grant. `canon.read` is granted with a prefix. */
   readonly needs: readonly ("canon.read" | "trust.check")[];
-  /** What it imports and would get in its fixed, repeatable form without the capability. */
+  /** Imports that have a deterministic replacement without the capability. */
   readonly uses: readonly ("clock" | "random")[];
 };
 

@@ -1,7 +1,6 @@
 /**
- * Code that nobody approved yet, read and compiled: each in a process of its own that runs nothing and ends with the
- * answer. One at a time, so that what proposals take of the machine is bounded; runs have other processes. Source:
- * docs/spec/module.md §1.
+ * Parses and compiles unapproved code, each in a separate process that runs nothing and then exits. One at a time, to
+ * bound the resources used by proposals; runs use other processes. Source: docs/spec/module.md §1.
  */
 import { fail, SigilFault } from "../../errors.ts";
 import { moduleBytesMax, moduleCompileCpuMsMax, moduleLoadMsMax } from "../../limits.ts";
@@ -20,7 +19,7 @@ export type InspectorOptions = {
   readonly onFault: (cause: unknown) => void;
 };
 
-/** CPU time that a process takes to start. */
+/** CPU time allowed for the start of a process, ms. */
 const startCpuMs = 5000;
 
 const closed = (): SigilFault => new SigilFault({ kind: "notServing", rule: "the sandbox is closed" });
@@ -35,7 +34,7 @@ export class Inspector implements AsyncDisposable {
   #process: SandboxProcess | null = null;
   #underWay: Promise<unknown> = Promise.resolve();
   #isClosed = false;
-  /** What the log has heard of processes that do not start: it hears the same once. */
+  /** Last logged start failure, to log each only once. */
   #reported = "";
 
   constructor(options: InspectorOptions) {
@@ -57,7 +56,7 @@ export class Inspector implements AsyncDisposable {
     });
   }
 
-  /** What is under way is ended. Idempotent. */
+  /** Ends the inspection in progress. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     this.#turns.refuseAll(closed());
@@ -79,14 +78,14 @@ export class Inspector implements AsyncDisposable {
     } finally {
       signal.removeEventListener("abort", onAbort);
       process.kill();
-      // The next one starts when this one's memory is given back.
+      // The next one starts only when this one's memory is released.
       await process.gone;
       this.#process = null;
     }
   }
 
   async #start(): Promise<SandboxProcess> {
-    // The system's own bound, for a process whose server has died, and where its CPU time cannot be read.
+    // A limit enforced by the system, for when the server has died or CPU time cannot be read.
     const cpuSecondsMax = Math.ceil((this.#cpuMsMax + startCpuMs) / 1000);
     try {
       const process = await SandboxProcess.start({ cpuSecondsMax, ...this.#options.launch });

@@ -1,7 +1,7 @@
 /**
- * How a sandbox process is started: Node itself with everything taken away that can be. No environment, no files but
- * its own program, no processes, threads, add-ons or inspector; and, by the system, no core dumps, no file writes,
- * bounded CPU time and data.
+ * Starts a sandbox process: Node with minimal permissions. No environment, no files but its own program, no child
+ * processes, threads, add-ons or inspector; and, by system limits, no core dumps, no file writes, bounded CPU time and
+ * data.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { accessSync, constants } from "node:fs";
@@ -12,30 +12,30 @@ import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 
 export type LaunchOptions = {
-  /** The most that any run may have, in pages of 64 KiB. */
+  /** Memory limit of any run, in pages of 64 KiB. */
   readonly memoryPagesMax: number;
-  /** CPU seconds of the process's whole life. It ends an endless loop whose server has died. */
+  /** CPU seconds over the process's lifetime. Ends an endless loop if the server has died. */
   readonly cpuSecondsMax: number;
-  /** Another program in the place of ours, by path: what a process does that a module has turned. For tests. */
+  /** Path of a replacement program, which simulates a compromised process. For tests. */
   readonly program?: string;
-  /** Another shell, by path: for tests. */
+  /** Path of a replacement shell. For tests. */
   readonly shell?: string;
 };
 
 export type Launched = { readonly child: ChildProcess; readonly pipe: Socket };
 
-/** What Node itself takes before any module, by the kernel's count of data: mostly room reserved for code. */
+/** Data segment size of Node without modules, as counted by the kernel: mostly reserved code space. */
 const nodeDataKiB = 1024 << 10;
 const pageKiB = 64;
-/** Room for a run's memory while that of the run before is not yet given back. */
+/** Allows a run's memory while the previous run's is not yet released. */
 const memoriesAtOnce = 2;
 const descriptorsMax = 64;
-/** Below the server, so that its answers do not wait for a module that computes. */
+/** Lower priority than the server, so that its replies do not wait for computing modules. */
 const niceness = 5;
 
 /**
- * A limit that the system does not know, or that it holds lower already, is left as it is. What shells put into an
- * environment is taken out again. Then the shell becomes Node: same process.
+ * Limits that are unsupported or already lower are left unchanged. Variables set by the shell are unset. Then the shell
+ * execs Node.
  */
 const script = `
 limit() { if (ulimit "$1" "$2") 2>/dev/null; then ulimit "$1" "$2"; fi; }
@@ -46,7 +46,7 @@ exec "$@"`;
 
 const systemShell = "/bin/sh";
 
-/** What the system lacks to start a process, or null. Only a shell can set the limits: Node has no words for them. */
+/** Why no process can be started here, or null. A shell is needed to set the limits, since Node has no API for them. */
 export const whyNoLaunch = (shell = systemShell): string | null => {
   try {
     accessSync(shell, constants.X_OK);
@@ -56,25 +56,27 @@ export const whyNoLaunch = (shell = systemShell): string | null => {
   }
 };
 
-/** The program, with the ending its files have here: sources or the built package. */
+/** The program's path, `.ts` in sources or `.js` in the built package. */
 const room = import.meta.dirname;
 const ownProgram = join(room, "..", "guest", `main${extname(import.meta.filename)}`);
 
-/** The package that the program shares with the server: where its files lie, and the link by which it is found. */
+/**
+ * Folders of the core package that the program shares with the server: its files, and the link that resolves to them.
+ */
 const coreFolders = (): readonly string[] => {
   const files = dirname(fileURLToPath(import.meta.resolve("@sigil/core/bytes")));
   const link = findPackageJSON("@sigil/core/bytes", import.meta.url);
   return link === undefined ? [files] : [files, dirname(link)];
 };
 
-/** What the program is read from: its own rooms, the two files that every part shares, and the core. */
+/** Readable paths of the program: its own folders, the two shared files, and the core. */
 const modules = dirname(room);
 const sharedFiles = ["errors", "limits"].map((name) =>
   join(dirname(modules), `${name}${extname(import.meta.filename)}`),
 );
 const readable = [...[modules, ...coreFolders()].map((folder) => `${folder}/`), ...sharedFiles];
 
-/** What Node is started with, before the program's path. */
+/** Node flags, before the program's path. */
 const processFlags = ({ memoryPagesMax }: Pick<LaunchOptions, "memoryPagesMax">): readonly string[] => [
   "--permission",
   ...readable.map((path) => `--allow-fs-read=${path}`),
@@ -98,13 +100,13 @@ export const launch = (options: LaunchOptions): Launched => {
     cwd: "/",
     env: {},
     stdio: ["ignore", "ignore", "pipe", "pipe"],
-    // A group of its own: Ctrl-C at the server's terminal lets it drain.
+    // Its own process group, so that Ctrl-C at the server's terminal does not kill it before the server drains.
     detached: true,
   });
   try {
     if (child.pid !== undefined) setPriority(child.pid, niceness);
   } catch {
-    // It has ended already; its end is told as an event.
+    // It has already exited; the exit event reports it.
   }
   return { child, pipe: child.stdio[3] as Socket };
 };

@@ -1,17 +1,17 @@
-/** What a module may be given and how much of it: capabilities, limits, and whether a module fits into them. Pure. */
+/** Capabilities and limits of modules, and whether a module fits them. Pure. */
 import { invalidField } from "../../errors.ts";
 import type { Inspection, ModuleImport } from "./inspect-module.ts";
 import { hostFunctions } from "../wasm/host-functions.ts";
 import { ownExports } from "../wasm/meter.ts";
 import { preview1 } from "../wasm/preview1.ts";
 
-/** What a manifest grants beyond computing. `canon.read:` is followed by the one prefix of ids that may be read. */
+/** Capabilities that a manifest grants. `canon.read:` is followed by the one readable id prefix. */
 export type Capability = "clock" | "random" | "trust.check" | `canon.read:${string}`;
 
 export type RunLimits = {
-  /** From the module's first instruction on. */
+  /** Measured from the module's first instruction. */
   readonly wallMs: number;
-  /** 64 KiB each; all memories and tables together. */
+  /** Pages of 64 KiB, all memories and tables together. */
   readonly memoryPages: number;
   readonly outputBytes: number;
   readonly logBytes: number;
@@ -21,13 +21,13 @@ export type RunLimits = {
 
 const canonRead = "canon.read:";
 
-/** The prefix of ids that a module may read; undefined when it may read none. */
+/** The id prefix that a module may read; undefined if none. */
 export const readablePrefix = (capabilities: readonly Capability[]): string | undefined =>
   capabilities
     .find((each): each is `canon.read:${string}` => each.startsWith(canonRead))
     ?.slice(canonRead.length);
 
-/** Capability names as a manifest's list may hold them. @throws invalidField naming the item. */
+/** Parses a manifest's capability names. @throws invalidField naming the item. */
 export const parseCapabilities = (
   texts: readonly string[],
   field = "capabilities",
@@ -79,8 +79,8 @@ const checkExports = ({ imports, exports }: Inspection): void => {
 };
 
 /**
- * Whether a module can run with these capabilities and limits. @throws invalidField naming the import, the export or
- * the limit.
+ * Checks that a module can run with these capabilities and limits. @throws invalidField naming the import, the export
+ * or the limit.
  */
 export const checkModule = (
   inspection: Inspection,

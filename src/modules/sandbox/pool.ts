@@ -1,7 +1,7 @@
 /**
- * The sandbox: a few processes, each with one run at a time, and those who wait for one; inspections have a process of
- * their own. A process is used again only after a run that exited; after any other end there is a new one in its place.
- * Source: docs/spec/sandbox.md, docs/design/0013-sandbox.md.
+ * The sandbox: a pool of processes, one run each at a time, with a queue; inspections use a separate process. A process
+ * is reused only after a run that exited; after any other outcome it is replaced. Source: docs/spec/sandbox.md,
+ * docs/design/0013-sandbox.md.
  */
 import { fail, invalidField, SigilFault } from "../../errors.ts";
 import { processCpuMsMax, runMsMax } from "../../limits.ts";
@@ -14,31 +14,31 @@ import { RunCount } from "./run-count.ts";
 import { cancelledBefore, SandboxWorker } from "./worker.ts";
 
 export type SandboxOptions = {
-  /** Processes at once, and so runs at once. */
+  /** Number of processes, hence of concurrent runs. */
   readonly processes: number;
-  /** Processes that are kept ready while nobody asks; all of them unless said otherwise. */
+  /** Idle processes kept ready; default all. */
   readonly processesWarm?: number;
-  /** Runs under way and waiting, of all tenants; a multiple of `processes`. */
+  /** Running and waiting runs of all tenants; a multiple of `processes`. */
   readonly runsMax: number;
-  /** Of one tenant; as many as of all unless said otherwise. */
+  /** Running and waiting runs of one tenant; default `runsMax`. */
   readonly runsPerTenantMax?: number;
-  /** The most that a run's limits may say. 1024 (64 MiB) unless said otherwise. */
+  /** Upper limit for a run's memory; default 1024 pages (64 MiB). */
   readonly memoryPagesMax?: number;
-  /** CPU time of one compilation, for tests. */
+  /** CPU time limit of one compilation, ms; for tests. */
   readonly compileCpuMsMax?: number;
-  /** CPU seconds of one process's life, and its program: for tests, which cannot wait as long, or need another. */
+  /** CPU lifetime limit and program of a process; for tests. */
   readonly launch?: Partial<Pick<LaunchOptions, "cpuSecondsMax" | "program" | "shell">>;
-  /** A process that failed, with its last words; a host call that threw. For the log. */
+  /** Called for the log with a failed process's stderr tail, or an error thrown by a host call. */
   readonly onFault: (cause: unknown) => void;
 };
 
 const memoryPagesMaxDefault = 1024;
-/** What a process may use before its last run, and during it with all its threads. */
+/** CPU limit: what a process may use before its last run, plus that run on all its threads. */
 const cpuSecondsMaxDefault = Math.ceil((processCpuMsMax + 2 * runMsMax) / 1000);
-/** A process that does not come up, or dies by itself, is not started again at once. */
+/** Backoff before restarting a process that failed to start or died. */
 const backOffMsMin = 50;
 const backOffMsMax = 5000;
-/** After so many failures in a row nobody is kept waiting; starting goes on. */
+/** After this many consecutive failures waiting runs are refused; restarts continue. */
 const failuresTolerated = 3;
 
 type Waiter = {
@@ -60,7 +60,7 @@ class ProcessPool implements Sandbox {
   #restarts = 0;
   #backOff: NodeJS.Timeout | null = null;
   #lastFailure: unknown = null;
-  /** What the log has heard of the failures in a row. */
+  /** Last logged of the consecutive failures. */
   #reported = "";
   #isClosed = false;
 
@@ -102,7 +102,7 @@ class ProcessPool implements Sandbox {
     const inspector = this.#inspector[Symbol.asyncDispose]();
     const workers = [...this.#alive];
     for (const worker of workers) worker.cancel();
-    // One that is just being started is ended when it is up.
+    // Processes still starting are ended once they are up.
     await Promise.all(this.#starting);
     await Promise.all([...workers, ...this.#alive].map((worker) => worker.gone));
     await inspector;
@@ -129,10 +129,10 @@ class ProcessPool implements Sandbox {
     }
   }
 
-  /** @returns null when the signal came first. @throws notServing. */
+  /** @returns null if the signal aborted first. @throws notServing. */
   #take(key: string, signal: AbortSignal | null): Promise<SandboxWorker | null> | SandboxWorker | null {
     if (signal?.aborted === true) return null;
-    // One that has the module; else (index −1 is the last) the one that was busy most recently.
+    // Prefer a process that has the module; else (index −1 is the last) the most recently used one.
     const index = this.#idle.findIndex((worker) => worker.has(key));
     const worker = this.#idle.splice(index, 1)[0];
     if (worker !== undefined) return worker;
@@ -176,14 +176,14 @@ class ProcessPool implements Sandbox {
     this.#hand(worker);
   }
 
-  /** To who has waited longest; else it waits itself. */
+  /** Gives the process to the longest-waiting run; else it becomes idle. */
   #hand(worker: SandboxWorker): void {
     const first = this.#waiting.shift();
     if (first === undefined) this.#idle.push(worker);
     else first.take(worker);
   }
 
-  /** Starts what is missing. */
+  /** Starts missing processes. */
   #fill(): void {
     if (this.#isClosed || this.#backOff !== null || this.whyUnavailable !== null) return;
     const { processes, processesWarm = processes } = this.#options;
@@ -194,7 +194,7 @@ class ProcessPool implements Sandbox {
     }
   }
 
-  /** Nothing runs, and nothing will soon. */
+  /** True if no process is alive and restarts keep failing. */
   get #isHopeless(): boolean {
     return this.#failures >= failuresTolerated && this.#alive.size === 0;
   }
@@ -214,7 +214,7 @@ class ProcessPool implements Sandbox {
     }
   }
 
-  /** A process is gone, killed or by itself: another takes its place. */
+  /** Called when a process is gone, killed or by itself: replaces it. */
   #lose(worker: SandboxWorker): void {
     this.#alive.delete(worker);
     const index = this.#idle.indexOf(worker);
@@ -225,7 +225,7 @@ class ProcessPool implements Sandbox {
     else this.#fill();
   }
 
-  /** Starting goes on; saying the same does not. */
+  /** Logs a failure; after `failuresTolerated` in a row only one that differs from the last. */
   #report(cause: unknown): void {
     const said = String(cause);
     if (this.#failures > failuresTolerated && said === this.#reported) return;
@@ -252,7 +252,7 @@ const closed = (): SigilFault => new SigilFault({ kind: "notServing", rule: "the
 const notStarting = (cause: unknown): SigilFault =>
   new SigilFault({ kind: "notServing", rule: "no sandbox process can be started" }, { cause });
 
-/** Processes are started in the background; the first run waits for one. @throws invalidField. */
+/** Starts processes in the background; the first run waits for one. @throws invalidField. */
 export const createSandbox = (options: SandboxOptions): Promise<Sandbox> => {
   if (!Number.isInteger(options.processes) || options.processes < 1) {
     invalidField("processes", "must be at least 1");

@@ -1,6 +1,6 @@
 /**
- * One sandbox process as the server sees it: alive or gone, busy with one conversation or with none. Whatever it says
- * out of turn, at too great a length or in the wrong form ends it.
+ * One sandbox process, seen from the server: alive or gone, with at most one conversation. Unexpected, oversized or
+ * malformed frames end it.
  */
 import { readFileSync } from "node:fs";
 import type { ChildProcess } from "node:child_process";
@@ -9,16 +9,16 @@ import { encodeFrame, fromProcess, FrameReader, readMessage, type Frame } from "
 import { launch, type LaunchOptions } from "./launch.ts";
 import { readReady } from "./reports.ts";
 
-/** What the server expects to hear. A throw from `onFrame` is a protocol error of the process, which ends it. */
+/** Handler of expected frames. An exception from `onFrame` is a protocol error, which ends the process. */
 export type Conversation = {
   readonly onFrame: (frame: Frame) => void;
-  /** The process is gone before the conversation was over. */
+  /** Called if the process is gone before the conversation is over. */
   readonly onGone: () => void;
 };
 
 export type AskLimits = { readonly wallMsMax: number; readonly cpuMsMax: number };
 
-/** Why a question got no answer: the process is gone. */
+/** A request got no answer because the process is gone. */
 export class Unanswered extends Error {
   readonly why: "cpuTime" | "wallTime" | "ended";
 
@@ -28,15 +28,15 @@ export class Unanswered extends Error {
   }
 }
 
-/** How often CPU time is looked at while a question is open. */
+/** Interval of CPU time checks while a request is pending. */
 const watchMs = 50;
-/** An inspection of a module with a thousand long names; everything else is shorter. */
+/** Fits the inspection of a module with a thousand long names; all other frames are shorter. */
 const frameBytesMax = 4 << 20;
 const copiedBytesMax = 64 << 10;
 const complaintCharactersMax = 2000;
-/** A start takes a tenth of a second; on a machine with much else to do, longer. */
+/** A start takes a tenth of a second, longer on a busy machine. */
 const startMsMax = 20_000;
-/** The kernel takes milliseconds. A process that it cannot end is not waited for. */
+/** The kernel takes milliseconds; a process that it cannot kill is abandoned. */
 const killMsMax = 2000;
 
 export class SandboxProcess {
@@ -50,10 +50,10 @@ export class SandboxProcess {
   #killTimer: NodeJS.Timeout | undefined;
   #fault: Error | null = null;
   #residentBytesWarm = 0;
-  /** The end of what it wrote to standard error: the engine's last words. */
+  /** Tail of its standard error. */
   #complaint = "";
 
-  /** Resolves when it is warm. @throws Error saying why it is not. */
+  /** Resolves when it is warm. @throws Error with the reason if it fails to start. */
   static async start(options: LaunchOptions): Promise<SandboxProcess> {
     const sandboxed = new SandboxProcess(launch(options));
     await sandboxed.#greet();
@@ -70,7 +70,7 @@ export class SandboxProcess {
       this.#complaint = (this.#complaint + text).slice(-complaintCharactersMax);
     });
     pipe.on("data", (piece: Buffer) => this.#hear(piece));
-    // A process without its pipe is of no use. One that has died already tells by its exit of what.
+    // A process without its pipe is useless. If it is already dead, its exit event gives the reason.
     pipe.on("error", () => child.kill("SIGKILL"));
     pipe.on("close", () => child.kill("SIGKILL"));
   }
@@ -79,26 +79,26 @@ export class SandboxProcess {
     return this.#isGone;
   }
 
-  /** Resolves when the system has taken the process away. */
+  /** Resolves when the process has been reaped. */
   get gone(): Promise<void> {
     return this.#gone.promise;
   }
 
-  /** Why it is gone, with its last words; null when it was killed on purpose, or lives. */
+  /** Why it is gone, with its stderr tail; null if it is alive or was killed on purpose. */
   get fault(): Error | null {
     return this.#fault;
   }
 
-  /** What it held when it was warm and had run nothing. */
+  /** Resident bytes when warm, before any run. */
   get residentBytesWarm(): number {
     return this.#residentBytesWarm;
   }
 
-  /** CPU time so far in milliseconds and resident bytes, as the kernel counts them; zero where it does not say. */
+  /** CPU time in milliseconds and resident bytes from the kernel; zero if unavailable. */
   measure(): { readonly cpuMs: number; readonly residentBytes: number } {
     try {
       const stat = readFileSync(`/proc/${this.#child.pid}/stat`, "utf8");
-      // After the name, which may hold anything: state is the first field.
+      // Split after the name, which may contain any characters; the first field is the state.
       const fields = stat
         .slice(stat.lastIndexOf(")") + 2)
         .split(" ")
@@ -115,14 +115,14 @@ export class SandboxProcess {
     }
   }
 
-  /** Begins a conversation; there is one at a time. */
+  /** Begins a conversation, at most one at a time. */
   converse(conversation: Conversation): void {
     if (this.#conversation !== null) throw new Error("a sandbox process is busy");
     this.#conversation = conversation;
     if (this.#isGone) this.#leave();
   }
 
-  /** The conversation is over; the process waits for the next. */
+  /** Ends the conversation. */
   settle(): void {
     this.#conversation = null;
   }
@@ -131,14 +131,14 @@ export class SandboxProcess {
     if (this.#isGone || this.#pipe.destroyed) return;
     const frame = encodeFrame(kind, ...parts);
     const bytes = frame.reduce((sum, part) => sum + part.length, 0);
-    // Copying a small frame costs less than handing its pieces to the system one by one.
+    // Copying a small frame is cheaper than writing its parts separately.
     if (bytes <= copiedBytesMax) this.#pipe.write(Buffer.concat(frame, bytes));
     else for (const part of frame) this.#pipe.write(part);
   }
 
   /**
-   * One question, if there are words for it, and one answer. CPU time is the rule, as a busy machine must not make
-   * sound code look endless; the clock is for a process that is stuck. @throws Unanswered.
+   * Sends a request, if given, and waits for one answer. Limited by CPU time, so that a busy machine does not fail
+   * valid code; the wall clock limit is for a stuck process. @throws Unanswered.
    */
   ask(
     kind: number,
@@ -156,7 +156,7 @@ export class SandboxProcess {
     const cpuMsBefore = this.measure().cpuMs;
     const watch = setInterval(() => {
       if (this.measure().cpuMs - cpuMsBefore < cpuMsMax) return;
-      // What it was asked to do is at fault, not the process.
+      // The request is at fault, not the process.
       usedUp ??= new Unanswered("cpuTime", `a sandbox process used ${cpuMsMax} ms of CPU time`);
       this.kill();
     }, watchMs);
@@ -181,7 +181,7 @@ export class SandboxProcess {
     return promise;
   }
 
-  /** At once, whatever it does. Idempotent. */
+  /** Kills it immediately. Idempotent. */
   kill(): void {
     if (this.#isGone || this.#isKilled) return;
     this.#isKilled = true;
@@ -189,7 +189,7 @@ export class SandboxProcess {
     this.#killTimer = setTimeout(() => this.#end(null), killMsMax).unref();
   }
 
-  /** Where the kernel's count of CPU time cannot be read, its signal tells. */
+  /** If CPU time cannot be read, the kill signal tells that the limit was reached. */
   #whyGone(): Unanswered {
     const why = this.#child.signalCode === "SIGXCPU" ? "cpuTime" : "ended";
     return new Unanswered(why, this.#fault?.message ?? "a sandbox process was ended", { cause: this.#fault });

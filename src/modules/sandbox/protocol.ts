@@ -1,7 +1,7 @@
 /**
- * What the server and a sandbox process say to each other over one pipe: frames of a length (u32be, of all that
- * follows), a kind (one byte) and a body; a body is a header in JSON, with its own length before it, and bytes. Pure.
- * Neither side believes the other: what is longer than it may be, or comes when it may not, ends the process.
+ * The protocol between server and sandbox process over one pipe: frames of a length (u32be, of the rest), a kind (one
+ * byte) and a body; a body is a length-prefixed JSON header followed by bytes. Pure. Neither side trusts the other: an
+ * oversized or unexpected frame ends the process.
  */
 import { utf8Decode, utf8Encode } from "@sigil/core/bytes";
 
@@ -31,7 +31,7 @@ export const readU32be = (bytes: Uint8Array): number =>
 
 export type Frame = { readonly kind: number; readonly body: Uint8Array };
 
-/** In pieces, so that a large body is not copied. */
+/** As separate parts, so that a large body is not copied. */
 export const encodeFrame = (kind: number, ...parts: readonly Uint8Array[]): Uint8Array[] => {
   let bytes = 1;
   for (const part of parts) bytes += part.length;
@@ -41,13 +41,13 @@ export const encodeFrame = (kind: number, ...parts: readonly Uint8Array[]): Uint
   return [head, ...parts];
 };
 
-/** A body of a header and bytes, as parts of a frame. */
+/** Encodes a header and bytes as parts of a frame body. */
 export const messageParts = (header: unknown, rest: Uint8Array = new Uint8Array()): Uint8Array[] => {
   const text = utf8Encode(JSON.stringify(header));
   return [u32be(text.length), text, rest];
 };
 
-/** @throws when the body is none; the caller ends the process. */
+/** @throws Error if the body is malformed; the caller ends the process. */
 export const readMessage = (body: Uint8Array): { readonly header: unknown; readonly rest: Uint8Array } => {
   const from = 4;
   const bytes = body.length < from ? -1 : readU32be(body);
@@ -56,7 +56,7 @@ export const readMessage = (body: Uint8Array): { readonly header: unknown; reado
   return { header, rest: body.subarray(from + bytes) };
 };
 
-/** Frames out of a stream of pieces. Holds at most one frame of `frameBytesMax`. */
+/** Parses frames from a chunked stream. Buffers at most one frame of `frameBytesMax`. */
 export class FrameReader {
   readonly #frameBytesMax: number;
   #pieces: Uint8Array[] = [];
@@ -66,10 +66,7 @@ export class FrameReader {
     this.#frameBytesMax = frameBytesMax;
   }
 
-  /**
-   * The frames that are whole with this piece. @throws when a frame is longer than it may be; the caller ends the
-   * process.
-   */
+  /** Returns the frames completed by this chunk. @throws Error if a frame is too long; the caller ends the process. */
   push(piece: Uint8Array): Frame[] {
     this.#pieces.push(piece);
     this.#held += piece.length;
@@ -81,7 +78,7 @@ export class FrameReader {
     return frames;
   }
 
-  /** Bytes of the frame that begins here, its length included; at least those of the smallest. */
+  /** Size of the frame that begins here, including its length prefix; at least the minimum. */
   #wanted(): number {
     if (this.#held < frameHeadBytes) return frameHeadBytes;
     const bytes = readU32be(this.#whole(frameHeadBytes));
@@ -89,7 +86,7 @@ export class FrameReader {
     return bytes + 4;
   }
 
-  /** The first pieces joined until there are this many bytes in one. */
+  /** Joins the first chunks into one of at least this many bytes. */
   #whole(bytes: number): Uint8Array {
     const [first = new Uint8Array()] = this.#pieces;
     if (first.length >= bytes) return first;

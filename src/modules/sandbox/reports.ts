@@ -1,6 +1,6 @@
 /**
- * What a sandbox process reports, checked before it is believed. Pure. A process that a module has turned may say
- * anything; here is what it may at most say. Everything else throws, and the process is ended.
+ * Validates reports of a sandbox process. Pure. A compromised process may send anything; only these reports are
+ * accepted. Everything else throws, and the process is ended.
  */
 import type { SigilError } from "../../errors.ts";
 import type { Inspection } from "./inspect-module.ts";
@@ -75,7 +75,7 @@ const readExit = (fields: Fields): RunExit => {
   }
 };
 
-/** @param token of the run that is under way. */
+/** @param token of the current run. */
 export const readEnded = (header: unknown, token: string): EndedReport => {
   const fields = fieldsOf(header, "an end");
   if (own(fields, "token") !== token) protocolError("the end of another run");
@@ -87,7 +87,7 @@ export const readEnded = (header: unknown, token: string): EndedReport => {
   };
 };
 
-/** The rule a module broke, or null when it is loaded. */
+/** The rule that a module broke, or null if it is loaded. */
 export const readLoaded = (header: unknown): string | null => {
   const fields = fieldsOf(header, "a load");
   return own(fields, "rule") === null ? null : text(fields, "rule", ruleCharactersMax);
@@ -105,7 +105,7 @@ export const readCall = (header: unknown): HostRequest => {
   };
 };
 
-/** Permissions that the process still has, as Node names them. */
+/** Permissions that the process still holds, by Node's names. */
 export const readReady = (header: unknown): readonly string[] => {
   const held = own(fieldsOf(header, "a start"), "holds");
   return Array.isArray(held) ? held.map(String) : protocolError("permissions");

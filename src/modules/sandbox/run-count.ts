@@ -1,4 +1,4 @@
-/** Runs under way or waiting, of each tenant and of all. Pure. */
+/** Counts running and waiting runs, per tenant and in total. Pure. */
 import { fail } from "../../errors.ts";
 
 export class RunCount {
@@ -12,7 +12,7 @@ export class RunCount {
     this.#perTenantMax = perTenantMax;
   }
 
-  /** @returns what to call at the run's end. @throws runsBusy. */
+  /** @returns the release function. @throws runsBusy. */
   enter(tenant: string): () => void {
     if (this.#all >= this.#max) fail({ kind: "runsBusy", what: "all tenants", limit: this.#max });
     const own = this.#byTenant.get(tenant) ?? 0;

@@ -1,7 +1,4 @@
-/**
- * One run of a module, as the rest of the server asks for it and gets it back, and the sandbox that does it. Pure.
- * Source: docs/spec/sandbox.md.
- */
+/** Request and outcome of one run, and the interface of the sandbox. Pure. Source: docs/spec/sandbox.md. */
 import type { Hash } from "@sigil/core/bytes";
 import type { Inspection } from "./inspect-module.ts";
 import type { Capability, RunLimits } from "./limits.ts";
@@ -11,54 +8,57 @@ export type HostRequest =
   | { readonly kind: "trust.check"; readonly action: string; readonly target: string };
 
 /**
- * What a module asks of the server while it runs; only what its capabilities allow gets this far.
+ * Handles a host call that the module's capabilities allow.
  * @returns the answer's bytes, at most `hostAnswerBytesMax`. A rejection reaches the module as an error code: notFound,
- * denied and its like, invalidField, tooLarge by name, anything else as "unavailable".
+ * denied and similar, invalidField, tooLarge by name, anything else as "unavailable".
  */
 export type HostCall = (request: HostRequest) => Promise<Uint8Array>;
 
 export type RunRequest = {
-  /** SHA-256 of the module's bytes, as a committed record names it. */
+  /** SHA-256 of the module's bytes, from a committed record. */
   readonly digest: Hash;
-  /** Asked only when no sandbox process has the module compiled; held to the digest. */
+  /** Called only if no sandbox process has the module compiled; checked against the digest. */
   readonly bytes: () => Promise<Uint8Array>;
   /** argv[0]. */
   readonly name: string;
-  /** Whose run it is, where runs are counted by tenant. */
+  /** Tenant of the run, for per-tenant limits. */
   readonly tenant?: string;
   /** Standard input. */
   readonly input: Uint8Array;
   readonly capabilities: readonly Capability[];
   readonly limits: RunLimits;
   readonly host: HostCall;
-  /** Output and log as they come. Without either of them they come in larger pieces, which costs less. */
+  /**
+   * Receive output and log as they arrive. Without these listeners they are sent in larger blocks, which is cheaper.
+   */
   readonly onOutput?: (chunk: Uint8Array) => void;
   readonly onLog?: (chunk: Uint8Array) => void;
-  /** Aborted: the run is killed, or leaves the queue. */
+  /** Aborting kills the run, or removes it from the queue. */
   readonly signal: AbortSignal;
 };
 
-/** Which limit ended a run. `memory`: the machine had less than the limit promised. */
+/** The limit that ended a run. `memory`: the machine had less than the limit allows. */
 export type KillingLimit = "wall_time" | "output" | "log" | "host_calls" | "memory" | "cancelled";
 
 export type RunExit =
-  /** It came to its end, or said with which code (0 to 4294967295) it wants to end. */
+  /** It returned, or called proc_exit with a code of 0 to 4294967295. */
   | { readonly kind: "exited"; readonly code: number }
   /** `trap` is one of docs/spec/sandbox.md §6: `unreachable`, `memory_limit`, `stack_overflow`, … */
   | { readonly kind: "trapped"; readonly trap: string }
   | { readonly kind: "killed"; readonly limit: KillingLimit }
-  /** Nothing of it ran: the bytes have another digest, are no module, or ask for what was not granted. */
+  /** Nothing ran: the bytes have a wrong digest, are not a module, or need capabilities that were not granted. */
   | { readonly kind: "refused"; readonly rule: string }
-  /** The sandbox process died or broke the protocol; the module's fault or ours. */
+  /** The sandbox process died or broke the protocol. */
   | { readonly kind: "crashed" };
 
 /**
- * What the run took. Bytes of a killed run are those that had arrived; its CPU time and memory are the system's word.
+ * Resources used by the run. For a killed run: bytes received so far, and CPU time and memory as measured by the
+ * system.
  */
 export type RunUsage = {
   readonly wallMs: number;
   readonly cpuMs: number;
-  /** All memories and tables together. */
+  /** All memories and tables together, in bytes. */
   readonly memoryBytesPeak: number;
   readonly outputBytes: number;
   readonly logBytes: number;
@@ -68,42 +68,42 @@ export type RunUsage = {
 
 export type RunOutcome = {
   readonly exit: RunExit;
-  /** Standard output up to the end, whatever the end was. */
+  /** Standard output, complete up to the end of the run. */
   readonly output: Uint8Array;
-  /** The end of standard error, at most `runLogTailBytesMax`. */
+  /** The tail of standard error, at most `runLogTailBytesMax`. */
   readonly logTail: Uint8Array;
   readonly usage: RunUsage;
 };
 
-/** Code that nobody approved yet. */
+/** A request to inspect unapproved code. */
 export type InspectionRequest = {
-  /** Asked when its turn has come: what waits holds no code. What it throws, the inspection throws. */
+  /** Called when its turn has come, so that waiting requests hold no code. Its exceptions are passed on. */
   readonly bytes: () => Promise<Uint8Array>;
-  /** Whose turn it takes. */
+  /** Tenant, for fair queueing. */
   readonly tenant: string;
-  /** Aborted: the inspection ends, or leaves the queue. */
+  /** Aborting ends the inspection, or removes it from the queue. */
   readonly signal: AbortSignal;
 };
 
 export interface Sandbox extends AsyncDisposable {
   /**
-   * Never rejects for what a module does. @throws runsBusy; tooLarge for input past its limit; notServing when no
-   * sandbox process can be started, or after dispose.
+   * Never rejects because of a module's behaviour. @throws runsBusy; tooLarge for input past its limit; notServing if
+   * no sandbox process can be started, or after dispose.
    */
   run(request: RunRequest): Promise<RunOutcome>;
   /**
-   * Reads and compiles code in a process that serves no runs, one at a time; tenants take turns.
+   * Parses and compiles code in a separate process, one at a time, round-robin among tenants.
    * @throws malformedModule, tooLarge, queueFull, cancelled, deadlineExceeded, notServing.
    */
   inspect(request: InspectionRequest): Promise<Inspection>;
-  /** Why no module can ever be run here, for people; absent or null where they can. */
+  /** Why no module can ever run here, as a message; absent or null if they can. */
   readonly whyUnavailable?: string | null;
   readonly gauge: {
-    /** Runs in a process now. */
+    /** Number of runs in progress. */
     readonly running: number;
-    /** Processes that wait for a run. */
+    /** Number of idle processes. */
     readonly warm: number;
-    /** Processes that were replaced since the start. */
+    /** Number of processes replaced since the start. */
     readonly restarts: number;
   };
 }

@@ -1,11 +1,10 @@
 /**
- * The headers of the frames between the server and a sandbox process. Pure. What comes from a process is checked in
- * `reports.ts`.
+ * Headers of the frames between server and sandbox process. Pure. Those from a process are validated in `reports.ts`.
  */
 import type { Capability, RunLimits } from "./limits.ts";
 import type { RunExit } from "./run.ts";
 
-/** The module's bytes follow. Loaded once, run many times under this slot's number. */
+/** Followed by the module's bytes. Loaded once into a slot, run many times. */
 export type LoadTask = {
   readonly slot: number;
   readonly capabilities: readonly Capability[];
@@ -14,29 +13,29 @@ export type LoadTask = {
 
 export type DropTask = { readonly slot: number };
 
-/** The input follows. */
+/** Followed by the input. */
 export type RunTask = {
-  /** Random, and named again by the end of this run: what a process says late reaches no other. */
+  /** Random, repeated in the end report, so that a late report cannot be taken for another run's. */
   readonly token: string;
   readonly slot: number;
   readonly name: string;
   readonly capabilities: readonly Capability[];
   readonly limits: RunLimits;
-  /** Output and log at once, not in large pieces. */
+  /** Send output and log immediately instead of in large blocks. */
   readonly isStreamed: boolean;
 };
 
-/** The answer to a host call: its bytes follow when the code is 0. */
+/** The answer to a host call, followed by its bytes if the code is 0. */
 export type AnswerTask = { readonly code: number };
 
-/** `rule` when the module was refused. */
+/** `rule` is set if the module was refused. */
 export type LoadedReport = { readonly rule: string | null };
 
-/** With the token of the run that ended. */
+/** Carries the token of the ended run. */
 export type EndedReport = {
   readonly exit: RunExit;
   readonly cpuUs: number;
-  /** Of the process since its start. */
+  /** CPU time of the process since its start, µs. */
   readonly processCpuUs: number;
   readonly memoryBytes: number;
 };

@@ -1,6 +1,6 @@
 /**
- * One place and those who wait for it: tenants take turns, and a tenant's own go in the order they came. At most
- * `moduleInspectionsPerTenantMax` of a tenant and `moduleInspectionsMax` of all have it or wait for it.
+ * A mutex with a fair queue: round-robin among tenants, FIFO within a tenant. At most `moduleInspectionsPerTenantMax`
+ * holders and waiters per tenant and `moduleInspectionsMax` in total.
  */
 import { FairQueue } from "../../identity/fair-queue.ts";
 import { fail, SigilFault } from "../../errors.ts";
@@ -11,7 +11,7 @@ type Waiter = { readonly take: () => void; readonly refuse: (cause: SigilFault) 
 const whyAborted = ({ reason }: AbortSignal): SigilFault =>
   reason instanceof SigilFault ? reason : new SigilFault({ kind: "cancelled" });
 
-/** @throws what aborted it where that is a fault of ours (a deadline), else cancelled. */
+/** @throws the abort reason if it is a SigilFault (a deadline), else cancelled. */
 export const requireWanted = (signal: AbortSignal): void => {
   if (signal.aborted) throw whyAborted(signal);
 };
@@ -24,15 +24,12 @@ export class TenantQueue {
   #all = 0;
   #isTaken = false;
 
-  /** @param what is full, in words. */
+  /** @param what name of the queue in queueFull errors. */
   constructor(what: string) {
     this.#what = what;
   }
 
-  /**
-   * The place is the caller's while `act` is under way. @throws queueFull, cancelled, deadlineExceeded, what `act`
-   * throws.
-   */
+  /** Runs `act` while holding the mutex. @throws queueFull, cancelled, deadlineExceeded, what `act` throws. */
   async inTurn<Value>(tenant: string, signal: AbortSignal, act: () => Promise<Value>): Promise<Value> {
     requireWanted(signal);
     this.#enter(tenant);
@@ -48,7 +45,7 @@ export class TenantQueue {
     }
   }
 
-  /** All who wait are told; who has the place keeps it. */
+  /** Rejects all waiters; the holder is not affected. */
   refuseAll(cause: SigilFault): void {
     for (const { refuse } of this.#waiting.clear()) refuse(cause);
   }

@@ -1,4 +1,4 @@
-/** A sandbox process with the modules it has compiled: one task at a time, and whether it may have another. */
+/** A sandbox process with its compiled modules: runs one task at a time, and tells whether it can be reused. */
 import { equalBytes, toHex } from "@sigil/core/bytes";
 import { SigilFault } from "../../errors.ts";
 import { moduleCompileCpuMsMax, moduleLoadMsMax, processCpuMsMax, runsPerProcessMax } from "../../limits.ts";
@@ -30,17 +30,17 @@ export const cancelledBefore = (request: RunRequest): RunOutcome =>
   nothingUsed(request, { kind: "killed", limit: "cancelled" });
 
 const digestOf = async (bytes: Uint8Array): Promise<Uint8Array> =>
-  // In the thread pool: a large module would hold everybody up.
+  // In the thread pool: hashing a large module would block the event loop.
   new Uint8Array(await crypto.subtle.digest("SHA-256", Uint8Array.from(bytes)));
 
 export type WorkerOptions = {
   readonly launch: LaunchOptions;
-  /** CPU time of one compilation. `moduleCompileCpuMsMax` unless said otherwise. */
+  /** CPU time limit of one compilation; default `moduleCompileCpuMsMax`. */
   readonly compileCpuMsMax?: number | undefined;
   readonly onFault: (cause: unknown) => void;
 };
 
-/** What is said of code that an engine does not get done with. */
+/** The rule for code that takes too long to compile. */
 export const tooSlow = (cpuMsMax: number): string => `takes more than ${cpuMsMax} ms of CPU time to compile`;
 
 export class SandboxWorker {
@@ -64,13 +64,13 @@ export class SandboxWorker {
     this.#compileCpuMsMax = options.compileCpuMsMax ?? moduleCompileCpuMsMax;
   }
 
-  /** Nothing went wrong in it, and it is not worn out. */
+  /** True if its last run exited normally and it has not reached its lifetime limit. */
   get isReusable(): boolean {
     const isWorn = this.#runs >= runsPerProcessMax || this.#cpuMs >= processCpuMsMax;
     return this.#isClean && !this.#process.isGone && !isWorn;
   }
 
-  /** It ended by itself, or had to be ended for what it said. */
+  /** True if it died by itself, or was ended for a protocol error. */
   get hasFailed(): boolean {
     return this.#process.fault !== null;
   }
@@ -92,7 +92,7 @@ export class SandboxWorker {
     this.#process.kill();
   }
 
-  /** Ends what it does, as if the caller had. */
+  /** Cancels the current run. */
   cancel(): void {
     this.#isCancelled = true;
     if (this.#underWay === null) this.kill();
@@ -101,14 +101,14 @@ export class SandboxWorker {
 
   /** @throws what `request.bytes` throws. */
   async run(request: RunRequest): Promise<RunOutcome> {
-    // Until it is known better: whatever throws below leaves a process that is not used again.
+    // Set first, so that any exception below leaves a process that is not reused.
     this.#isClean = false;
     const slot = await this.#slotOf(request);
     if (typeof slot !== "number") {
       this.#isClean = slot.exit.kind === "refused" && !this.#process.isGone;
       return slot;
     }
-    // A signal that fires between two steps is heard by neither.
+    // A signal that aborted between two steps triggers neither listener.
     if (request.signal.aborted || this.#isCancelled) return cancelledBefore(request);
     const run = new RunUnderWay(this.#process, request, this.#cpuMs, this.#onFault);
     this.#underWay = run;
@@ -156,7 +156,7 @@ export class SandboxWorker {
       if (cause instanceof Unanswered && cause.why === "cpuTime") {
         return nothingUsed(request, { kind: "refused", rule: tooSlow(this.#compileCpuMsMax) });
       }
-      // The process is gone: the pool tells why.
+      // The process is gone; the pool reports why.
       return nothingUsed(request, { kind: "crashed" });
     } finally {
       request.signal.removeEventListener("abort", onAbort);

@@ -1,12 +1,12 @@
 /**
- * What code may come to before an engine sees it: an engine's work grows with the locals that a few bytes declare.
- * Pure.
+ * Limits checked before the engine compiles code: a few bytes can declare many locals, which the engine's work grows
+ * with. Pure.
  */
 import { moduleFunctionBytesMax, moduleLocalsMax, moduleLocalsPerFunctionMax } from "../../limits.ts";
 
 export type CodeBounds = {
   readonly localsPerFunctionMax: number;
-  /** Of all functions together. */
+  /** Locals of all functions together. */
   readonly localsMax: number;
   readonly functionBytesMax: number;
 };
@@ -17,7 +17,7 @@ export const proposedCode: CodeBounds = {
   functionBytesMax: moduleFunctionBytesMax,
 };
 
-/** What a quorum approved goes on running, whenever that was: only its compile time is bounded. */
+/** Approved code keeps running under later limits: only its compile time is bounded. */
 export const approvedCode: CodeBounds = {
   localsPerFunctionMax: Infinity,
   localsMax: Infinity,

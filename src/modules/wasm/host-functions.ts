@@ -1,13 +1,10 @@
-/**
- * The functions of the import module `sigil_v1`: what a module may ask of the server. Pure. Source:
- * docs/spec/sandbox.md §4.
- */
+/** The functions of the import module `sigil_v1`, a module's host calls. Pure. Source: docs/spec/sandbox.md §4. */
 
-/** A function that a module may import. */
+/** An importable function. */
 export type OfferedFunction = {
-  /** As an inspection writes it. */
+  /** Its type, as in an inspection. */
   readonly type: string;
-  /** Any one of them is enough; none is needed where it is absent. */
+  /** Any one suffices; absent if none is needed. */
   readonly capabilities?: readonly string[];
 };
 
@@ -17,7 +14,7 @@ export const hostFunctions: Readonly<Record<string, OfferedFunction>> = {
   answer: { type: "(i32, i32, i32) -> (i32)", capabilities: ["canon.read", "trust.check"] },
 };
 
-/** What a host function gives instead of a length. */
+/** Error codes that a host function returns instead of a length. */
 export const hostErrorCodes = {
   notFound: -1,
   denied: -2,

@@ -1,12 +1,11 @@
 /**
- * Walking the instructions of a function body or a constant expression. Pure. Every instruction is known or refused:
- * WebAssembly 2.0 with several memories and tail calls. Threads, garbage collection, exceptions and relaxed SIMD are
- * not: they hold up a thread, hide memory from the count, catch the end of a run, or compute differently on another
- * machine.
+ * Walks the instructions of a function body or a constant expression. Pure. Unknown instructions are refused; known is
+ * WebAssembly 2.0 with multiple memories and tail calls. Threads, garbage collection, exceptions and relaxed SIMD are
+ * refused: they block a thread, use uncounted memory, catch the end of a run, or are nondeterministic.
  */
 import type { WasmReader } from "./reader.ts";
 
-/** An instruction that makes something larger; `at` and `end` are its bytes. */
+/** A memory.grow or table.grow instruction; `at` and `end` delimit its bytes. */
 export type GrowthSite = {
   readonly at: number;
   readonly end: number;
@@ -23,7 +22,7 @@ const twoIndexes: Skip = (reader) => {
   reader.u32();
 };
 
-/** Alignment and offset; bit 6 of the alignment says that a memory's index stands between. */
+/** Alignment and offset; if bit 6 of the alignment is set, a memory index is in between. */
 const memoryArgument: Skip = (reader) => {
   const align = reader.u32();
   if ((align & 0x40) !== 0) reader.u32();
@@ -36,7 +35,7 @@ const laneArgument: Skip = (reader) => {
 };
 
 const branchTable: Skip = (reader) => {
-  // Each label takes a byte, so the loop ends with the bytes.
+  // Each label takes at least a byte, so the loop is bounded by the input.
   for (let left = reader.u32(); left >= 0; left -= 1) reader.u32();
 };
 
@@ -78,7 +77,7 @@ put(plain, 0xd0, 0xd0, referenceType);
 put(plain, 0xd1, 0xd1, none);
 put(plain, 0xd2, 0xd2, index);
 
-/** After the byte 0xfc. */
+/** Instructions with prefix 0xfc. */
 const bulk: (Skip | undefined)[] = [];
 put(bulk, 0, 7, none);
 put(bulk, 8, 8, twoIndexes);
@@ -90,7 +89,7 @@ put(bulk, 13, 13, index);
 put(bulk, 14, 14, twoIndexes);
 put(bulk, 16, 17, index);
 
-/** After the byte 0xfd. */
+/** Instructions with prefix 0xfd. */
 const vector: (Skip | undefined)[] = [];
 put(vector, 0, 11, memoryArgument);
 put(vector, 12, 13, (reader) => reader.skip(16));
@@ -115,8 +114,8 @@ const refuseCode = (reader: WasmReader, at: number, name: string): never =>
   reader.refuse(`has the instruction ${name}, which the sandbox does not know`, at);
 
 /**
- * Reads one expression from the reader's place through its last `end`. At most one step a byte.
- * @param onGrowth told of each `memory.grow` and `table.grow`. @throws malformedModule.
+ * Reads one expression through its final `end`. At most one step per byte.
+ * @param onGrowth called for each `memory.grow` and `table.grow`. @throws malformedModule.
  */
 export const walkExpression = (reader: WasmReader, onGrowth: (site: GrowthSite) => void): void => {
   for (let depth = 1; depth > 0;) {

@@ -1,7 +1,7 @@
 /**
- * The memory budget of a module, written into the module itself. Pure. One budget for all memories and tables together:
- * each `memory.grow` and `table.grow` becomes a call of a function that takes the cost off the budget first, and traps
- * where too little is left. The same bytes and limit always give the same bytes.
+ * Instruments a module with a memory budget. Pure. One budget for all memories and tables: each `memory.grow` and
+ * `table.grow` is replaced by a call of a function that deducts the cost from the budget first, and traps if it is
+ * exceeded. Deterministic.
  */
 import { assert, fail, invalidField } from "../../errors.ts";
 import { concatBytes, utf8Encode } from "@sigil/core/bytes";
@@ -11,22 +11,19 @@ import type { Section, WasmModule } from "./sections.ts";
 import { leb, signedLeb, sized } from "./writer.ts";
 
 export const pageBytes = 65_536;
-/** What the engine takes for one entry of a table of functions, measured; other entries take less. */
+/** Engine memory per entry of a function table, measured; other entries take less. */
 const tableEntryBytes = 32;
 
-/** Exports that are added begin with this; no module may export such a name itself. */
+/** Prefix of added exports, which modules must not use themselves. */
 export const ownExports = "sigil:";
-/** The exported global that holds what is left of the budget, in bytes, i64. */
+/** The exported global with the remaining budget in bytes, i64. */
 export const budgetExport = `${ownExports}memory_budget`;
-/** The module's start function, called by the sandbox once memory and budget can be reached. */
+/** The module's start function, called by the sandbox once memory and budget are accessible. */
 export const startExport = `${ownExports}start`;
-/**
- * Taken off once when a module asks for more than is left: the budget is then negative, and says by how much it had
- * been used.
- */
+/** Subtracted once if the budget is exceeded: a negative budget marks that, and still gives the amount used before. */
 export const overdrawn = 2n ** 62n;
 
-/** Bytes of all memories and tables at the start. */
+/** Initial bytes of all memories and tables. */
 export const chargeOf = ({ memories, tables }: Pick<WasmModule, "memories" | "tables">): number =>
   memories.reduce((sum, { initial }) => sum + initial * pageBytes, 0) +
   tables.reduce((sum, { initial }) => sum + initial * tableEntryBytes, 0);
@@ -37,14 +34,14 @@ const REFERENCE = { funcref: 0x70, externref: 0x6f } as const;
 const empty = 0x40;
 const functionType = 0x60;
 
-/** One growing function: whose it is, its type, its body. */
+/** A metering function: its key, type and body. */
 type Growing = { readonly key: string; readonly type: number[]; readonly body: number[] };
 
 const keyOf = ({ of, index }: Pick<GrowthSite, "of" | "index">): string => `${of} ${index}`;
 
 /**
- * In words: cost = delta × unit; if cost > budget: overdraw and trap; grown = grow(delta); if grown ≥ 0: budget −=
- * cost; return grown. A table's function takes the new entries' value before delta.
+ * Pseudocode: cost = delta × unit; if cost > budget: overdraw and trap; grown = grow(delta); if grown ≥ 0: budget −=
+ * cost; return grown. For tables the first parameter is the new entries' value.
  */
 const growing = (module: WasmModule, site: GrowthSite, budget: number): Growing => {
   const isTable = site.of === "table";
@@ -70,7 +67,7 @@ const growing = (module: WasmModule, site: GrowthSite, budget: number): Growing 
   return { key: keyOf(site), type: [functionType, ...sized(params), 1, I32], body: sized(code) };
 };
 
-/** A list's section with items at its end; made where there is none. */
+/** Appends items to a list section; creates it if missing. */
 const extended = (
   module: WasmModule,
   section: Section | undefined,
@@ -92,7 +89,7 @@ const framed = (id: number, content: readonly Uint8Array[]): Uint8Array => {
   return concatBytes(Uint8Array.from([id, ...leb(length)]), ...content);
 };
 
-/** The bodies with their growth replaced by calls, then the growing functions. */
+/** The function bodies with grow instructions replaced by calls, then the metering functions. */
 const rewrittenCode = (
   module: WasmModule,
   added: readonly Growing[],
@@ -118,7 +115,7 @@ const rewrittenCode = (
   return framed(10, parts);
 };
 
-/** Section ids in the order they stand in; those that metering adds to or makes. */
+/** Section ids in their required order. */
 const ORDER = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11];
 
 const replaceSections = (module: WasmModule, replaced: ReadonlyMap<number, Uint8Array>): Uint8Array => {
@@ -147,7 +144,7 @@ const exportOf = (name: string, kind: 0 | 3, index: number): number[] => [
   ...leb(index),
 ];
 
-/** What metering adds to each list, by section id. */
+/** Items that metering adds to each list, by section id. */
 const additionsTo = (
   module: WasmModule,
   added: readonly Growing[],
@@ -172,8 +169,9 @@ const additionsTo = (
 };
 
 /**
- * The module as it is run under a limit: its growth metered, its start function an export. One that has neither comes
- * back as it is. @throws invalidField `limits.memory_pages` when it takes more at its start; malformedModule.
+ * Instruments a module for a memory limit: grow instructions are metered, the start function becomes an export. A
+ * module with neither is returned unchanged.
+ * @throws invalidField `limits.memory_pages` if its initial size exceeds the limit; malformedModule.
  */
 export const meterMemory = (module: WasmModule, memoryPages: number): Uint8Array => {
   const left = memoryPages * pageBytes - chargeOf(module);

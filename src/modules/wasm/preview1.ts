@@ -1,6 +1,6 @@
 /**
  * The functions of WASI preview 1 and their types, all that a module may import from `wasi_snapshot_preview1`. Pure.
- * Those that need a file system, a network or a process can be imported and give an error: none of it exists.
+ * Those for file systems, networks and processes can be imported but return errors.
  */
 import type { OfferedFunction } from "./host-functions.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Reading a WebAssembly binary byte by byte. Pure. Every read is bounded by the bytes there are; what is wrong is
- * `malformedModule` with the offset. Source: WebAssembly Core Specification 2.0, §5.
+ * Reads a WebAssembly binary byte by byte. Pure. Every read is bounds-checked; errors are `malformedModule` with the
+ * offset. Source: WebAssembly Core Specification 2.0, §5.
  */
 import { fail } from "../../errors.ts";
 
@@ -8,7 +8,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export class WasmReader {
   readonly bytes: Uint8Array;
-  /** Exclusive; a section or a function body ends before the file does. */
+  /** Exclusive end; a section or function body may end before the file. */
   readonly end: number;
   at: number;
 
@@ -44,7 +44,7 @@ export class WasmReader {
     let value = 0;
     for (let shift = 0; shift < 35; shift += 7) {
       const byte = this.byte();
-      // The fifth byte has four bits left.
+      // The fifth byte may carry only four bits.
       if (shift === 28 && byte > 0x0f) this.refuse("has a number of more than 32 bits", from);
       value += (byte & 0x7f) * 2 ** shift;
       if (byte < 0x80) return value;
@@ -52,14 +52,14 @@ export class WasmReader {
     return this.refuse("has a number of more than 32 bits", from);
   }
 
-  /** LEB128 that is not looked at: constants and block types. The engine checks their values. */
+  /** Skips a LEB128 (constants and block types), whose value the engine validates. */
   skipLeb(bitsMax: 33 | 32 | 64): void {
     const from = this.at;
     for (let count = Math.ceil(bitsMax / 7); count > 0; count -= 1) if (this.byte() < 0x80) return;
     this.refuse(`has a number of more than ${bitsMax} bits`, from);
   }
 
-  /** A length in bytes of what follows, inside the bounds. */
+  /** Reads a byte length, which must be within bounds. */
   size(): number {
     const from = this.at;
     const bytes = this.u32();
@@ -67,7 +67,7 @@ export class WasmReader {
     return bytes;
   }
 
-  /** A number of items of at least one byte each. */
+  /** Reads a count of items of at least one byte each. */
   count(what: string, countMax: number): number {
     const from = this.at;
     const count = this.u32();

@@ -1,7 +1,7 @@
 /**
- * A WebAssembly binary, section by section: what it imports, exports and holds. Pure. Reads every byte once; what the
- * sandbox does not run is refused here, types and validity are the engine's to check. Source: WebAssembly Core
- * Specification 2.0, §5.5.
+ * Parses the sections of a WebAssembly binary: imports, exports, definitions. Pure. Reads every byte once; features
+ * that the sandbox does not support are refused here, types and validity are checked by the engine. Source: WebAssembly
+ * Core Specification 2.0, §5.5.
  */
 import {
   moduleExportsMax,
@@ -31,7 +31,7 @@ export type Section = {
 
 export type FunctionBody = { readonly from: number; readonly end: number };
 
-/** What an import or an export is, its type in words. */
+/** Kind and printed type of an import or export. */
 export type Extern = { readonly kind: ExternKind; readonly type: string };
 
 export type WasmModule = {
@@ -41,21 +41,21 @@ export type WasmModule = {
   readonly types: readonly string[];
   readonly imports: readonly (Extern & { readonly module: string; readonly name: string })[];
   readonly exports: readonly (Extern & { readonly name: string })[];
-  /** Imported and own, by index. */
+  /** Imported and defined functions, by index. */
   readonly functions: readonly string[];
   readonly memories: readonly Limits[];
   readonly tables: readonly TableType[];
   readonly globals: readonly string[];
-  /** The function that runs before `_start`, by index. */
+  /** Index of the function that runs before `_start`. */
   readonly start: number | null;
   readonly dataBytes: number;
   readonly bodies: readonly FunctionBody[];
-  /** Declared by all functions together. */
+  /** Locals declared by all functions together. */
   readonly locals: number;
   readonly growth: readonly GrowthSite[];
 };
 
-/** The same while it is read. */
+/** A module while it is parsed. */
 type Draft = {
   -readonly [Key in keyof WasmModule]: WasmModule[Key] extends readonly (infer Item)[]
     ? Item[]
@@ -139,7 +139,7 @@ const readFunction = (reader: WasmReader, draft: Draft): Extern => {
   return { kind: "function", type };
 };
 
-/** By the number that stands for its kind. */
+/** By kind number. */
 const readImported = [readFunction, readTable, readMemory, readGlobalType];
 
 const readImport = (reader: WasmReader, draft: Draft): void => {
@@ -180,7 +180,10 @@ const readExport = (reader: WasmReader, draft: Draft): void => {
   });
 };
 
-/** Runs of a count and a type. A run says up to 2³² in five bytes, so each is held against the bounds as it is read. */
+/**
+ * Runs of a count and a type. A run can declare up to 2³² locals in five bytes, so each is checked against the limits
+ * as it is read.
+ */
 const readLocals = (
   body: WasmReader,
   draft: Draft,
@@ -216,7 +219,7 @@ const readCode = (reader: WasmReader, draft: Draft, bounds: CodeBounds): void =>
   reader.at = body.end;
 };
 
-/** Kind of a data segment: 0 in the first memory, 1 for later use, 2 in the memory named. */
+/** Kind of a data segment: 0 active in the first memory, 1 passive, 2 active in a given memory. */
 const readData = (reader: WasmReader, draft: Draft): void => {
   const kind = reader.u32();
   if (kind > 2) reader.refuse("has a data segment of an unknown kind");
@@ -235,7 +238,7 @@ const readGlobal: ReadItem = (reader, draft) => {
   constant(reader);
 };
 
-/** Sections that are a list, by id. The others are looked at below. */
+/** List sections by id. The others are handled below. */
 const LISTS: Readonly<Record<number, Items>> = {
   1: { what: "types", countMax: moduleTypesMax, read: readType },
   2: { what: "imports", countMax: moduleImportsMax, read: readImport },
@@ -248,7 +251,7 @@ const LISTS: Readonly<Record<number, Items>> = {
   11: { what: "data segments", countMax: moduleItemsMax, read: readData },
 };
 
-/** In this order, each at most once: the count of data segments (12) stands before the code. */
+/** The required order, each section at most once: the data count section (12) comes before the code. */
 const ORDER = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11];
 const custom = 0;
 const start = 8;

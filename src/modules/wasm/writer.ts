@@ -1,4 +1,4 @@
-/** Writing pieces of a WebAssembly binary. Pure. Numbers in LEB128, shortest form. */
+/** Encodes parts of a WebAssembly binary. Pure. Numbers are shortest-form LEB128. */
 
 export const leb = (value: number): number[] => {
   const bytes: number[] = [];
@@ -17,5 +17,5 @@ export const signedLeb = (value: bigint): number[] => {
   }
 };
 
-/** With its length before it. */
+/** Prefixed with its length. */
 export const sized = (bytes: readonly number[]): number[] => [...leb(bytes.length), ...bytes];
