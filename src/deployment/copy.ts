@@ -1,6 +1,6 @@
 /**
- * What a running deployment's directory adds to a backup beside the ledger: its description, its wrapped keys and the
- * code of its modules.
+ * The files that a backup takes from a running deployment's directory, besides the ledger: description, wrapped keys
+ * and code of modules.
  */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ import type { DeploymentFacts, DeploymentFile } from "./backup/backup.ts";
 import { isBackedUpPath } from "./backup/frames.ts";
 import { firstKeys, readDescription } from "./file.ts";
 
-/** A key that is being destroyed is gone or overwritten: what could not be opened must not be kept. */
+/** A key being destroyed is missing or overwritten; skip it. */
 const readKey = async (path: string): Promise<Uint8Array | undefined> => {
   try {
     const content = await readPrivateFile(path, "key file");
@@ -24,7 +24,7 @@ const readKey = async (path: string): Promise<Uint8Array | undefined> => {
   }
 };
 
-/** A file being written has another name; the key in it has sealed and signed nothing yet. */
+/** A file being written has a temporary name, and its key has not been used yet. */
 async function* keysIn(directory: string, name: string, recursive: boolean): AsyncGenerator<DeploymentFile> {
   const parent = join(directory, name);
   for (const entry of await readdir(parent, { recursive, withFileTypes: true })) {
@@ -36,7 +36,7 @@ async function* keysIn(directory: string, name: string, recursive: boolean): Asy
   }
 }
 
-/** The key-encryption key is not in the directory; what it wraps is of no use without it. */
+/** Does not include the key-encryption key, which is not in the directory. */
 async function* filesOf(directory: string, keys: string): AsyncGenerator<DeploymentFile> {
   const description = "deployment.json";
   yield { path: description, content: await readPrivateFile(join(directory, description), description) };
@@ -44,7 +44,7 @@ async function* filesOf(directory: string, keys: string): AsyncGenerator<Deploym
   yield* codeIn(directory);
 }
 
-/** Code is on disk before anything in the ledger names it. What is not what its name says is no use to anybody. */
+/** Code is on disk before the ledger names it. Files that do not match their name's digest are skipped. */
 async function* codeIn(directory: string): AsyncGenerator<DeploymentFile> {
   const files = new CodeFiles(directory);
   for await (const digest of files.digests()) {

@@ -1,7 +1,7 @@
 /**
- * `deployment.json`: origin, genesis hash, where the key-encryption key comes from, which directory holds the keys that
- * it wraps, and where the signing keys are. The key and its directory stand in one file so that one rename changes
- * both. Source: docs/operating/secrets.md.
+ * `deployment.json`: origin, genesis hash, source of the key-encryption key, directory of the keys that it wraps, and
+ * location of the signing keys. Key source and directory are in one file so that one rename changes both. Source:
+ * docs/operating/secrets.md.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,30 +9,28 @@ import { fail } from "../errors.ts";
 import type { KekReference } from "../crypto/kek.ts";
 import { replaceFile } from "../ledger/append/anchor.ts";
 
-/**
- * Of everything in the data directory. docs/operating/upgrade.md has the list; a program reads its own and no other.
- */
+/** Format of the whole data directory, listed in docs/operating/upgrade.md; a program reads only its own. */
 export const deploymentFormat = 3;
 
 export type Description = {
   readonly format: number;
-  /** Present from the first to the last change of a migration: the format of which something may still be there. */
+  /** Present during a migration: the old format, of which parts may remain. */
   readonly migrating?: number;
   readonly origin: string;
   readonly genesis: string;
   readonly kek: KekReference;
-  /** A directory's name in the data directory; "keys" in a file that does not say. */
+  /** A directory name in the data directory; default "keys". */
   readonly keys: string;
-  /** Where the signing keys are: `file`, in that directory, or a token's URI; "file" in a file that does not say. */
+  /** Location of the signing keys: `file`, in that directory, or a token's URI; default "file". */
   readonly custody: string;
 };
 
-/** Where a new deployment keeps its keys. */
+/** Key directory of a new deployment. */
 export const firstKeys = "keys";
 const inFiles = "file";
 const keysPattern = /^keys(?:-([1-9][0-9]{0,8}))?$/;
 
-/** Whether that is the name of a directory of keys, in force or left behind. */
+/** Whether this is the name of a key directory, in use or left over. */
 export const isKeysName = (name: string): boolean => keysPattern.test(name);
 
 /** The name after `name`: keys, keys-2, keys-3, … */
@@ -44,9 +42,9 @@ const descriptionPath = (directory: string): string => join(directory, "deployme
 export const isMissing = (error: unknown): boolean =>
   error instanceof Error && "code" in error && error.code === "ENOENT";
 
-/** In place of the old one, whole or not at all; on disk when it resolves. */
+/** Replaces the file atomically; durable when it resolves. */
 export const writeDescription = async (directory: string, description: Description): Promise<void> => {
-  // A directory that was never rewrapped says what it always said.
+  // Defaults are not written, so that the file of a directory that was never rewrapped stays unchanged.
   const { keys, custody, ...others } = description;
   const file = {
     ...others,
@@ -67,7 +65,10 @@ const readText = async (directory: string): Promise<string> => {
   }
 };
 
-/** Of the program's own format or an older one. @throws notInitialised, newerFormat, invalidConfig, storeFailed. */
+/**
+ * Reads a description of the program's own format or an older one. @throws notInitialised, newerFormat, invalidConfig,
+ * storeFailed.
+ */
 export const readAnyDescription = async (
   directory: string,
   known: number = deploymentFormat,
@@ -85,7 +86,7 @@ export const readAnyDescription = async (
     return malformed();
   }
   if (typeof description?.format !== "number") return malformed();
-  // Before anything else of it is read: a newer format may say everything otherwise.
+  // Checked first: in a newer format every other field may differ.
   if (description.format > known) {
     return fail({ kind: "newerFormat", found: description.format, known });
   }
@@ -101,7 +102,7 @@ export const readAnyDescription = async (
   return { ...description, keys, custody };
 };
 
-/** The format that the directory's content has, or still has in part. */
+/** The format of the directory's content; during a migration the old one. */
 export const contentFormat = ({ format, migrating }: Description): number => migrating ?? format;
 
 /** @throws notInitialised, newerFormat, olderFormat, invalidConfig, storeFailed. */
@@ -116,8 +117,8 @@ export const readDescription = async (directory: string): Promise<Description> =
 };
 
 /**
- * What was read before the lock was taken still holds under it. @throws storeLocked when another process has moved the
- * keys in between: keys made in the directory it left would be lost.
+ * Checks under the lock that the description read before is unchanged. @throws storeLocked if another process has
+ * rewrapped the keys in between: keys created in the old directory would be lost.
  */
 export const requireUnchanged = async (directory: string, description: Description): Promise<void> => {
   const now = await readAnyDescription(directory, Number.MAX_SAFE_INTEGER);

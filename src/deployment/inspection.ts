@@ -1,12 +1,10 @@
-/**
- * The rules above the ledger's own, as every inspection of a deployment applies them: quorums, and the code of modules.
- */
+/** Rules of fsck besides the ledger's own: quorums, and the code of modules. */
 import { QuorumInspection } from "../canon/proposals/quorum-inspection.ts";
 import type { FsckOptions } from "../ledger/fsck/fsck.ts";
 import { CodeFiles } from "../modules/code-files.ts";
 import { CodeInspection } from "../modules/inspecting.ts";
 
-/** For one inspection. @param directory the data directory that is inspected. */
+/** For one run of fsck. @param directory the data directory to check. */
 export const inspectionOf = (
   origin: string,
   directory: string,

@@ -1,8 +1,7 @@
 /**
- * The keys of a running deployment, for its operators: signing keys are listed, rotated and retired, tenants' data keys
- * listed and rotated. Takes Root of tenant system and
- * asks no trust model: a model that denies everything must not keep a stolen key in use. Whoever asks may have the
- * records that name keys.
+ * Key management of a running deployment: signing keys are listed, rotated and retired, tenants' data keys listed and
+ * rotated. Needs Root of tenant system but no trust decision: a model that denies everything must not keep a stolen key
+ * in use. Key records are readable by any caller.
  */
 import type { KeyRecord } from "@sigil/core/verify";
 import { toBase64Url, type Thumbprint } from "@sigil/core/bytes";
@@ -27,14 +26,14 @@ import {
 export type { DataKeyState, LivingDataKey } from "../ledger/sealing/data-key-life.ts";
 export type { KeyRole, KeyState } from "@sigil/core/keys";
 
-/** A key of the ring, and where it is in its life. */
+/** A key of the ring with its state. */
 export type LivingKey = KeyEntry & { readonly state: KeyState };
 
 export type KeyChange =
   | {
       readonly kind: "rotated" | "retired";
       readonly role: KeyRole;
-      /** Of the new key, or of the retired one, in base64url. */
+      /** Thumbprint of the new or retired key, in base64url. */
       readonly thumbprint: string;
       readonly principal: string;
     }
@@ -46,11 +45,11 @@ export type KeyChange =
       readonly principal: string;
     };
 
-/** A page size of 0 means all of them: they are few. */
+/** Page size 0 returns all keys, which are few. */
 export type KeyQuery = PageQuery;
 
 export type DataKeyQuery = PageQuery & {
-  /** Empty means of every tenant. */
+  /** Empty for every tenant. */
   readonly tenant: string;
 };
 
@@ -59,7 +58,7 @@ export type KeyPage = { readonly keys: readonly LivingKey[]; readonly nextPageTo
 export type KeyRecordPage = { readonly records: readonly KeyRecord[]; readonly nextPageToken: string };
 
 export type DataKeyPage = {
-  /** By tenant, then version. */
+  /** Ordered by tenant, then version. */
   readonly dataKeys: readonly LivingDataKey[];
   readonly nextPageToken: string;
 };
@@ -68,7 +67,7 @@ export type KeyServiceDeps = {
   readonly ledger: Pick<Ledger, "rotateKey" | "retireKey" | "rotateDataKey"> & {
     readonly reader: Pick<LedgerReader, "ring" | "keyRecords" | "dataKeys" | "authenticate">;
   };
-  /** For the log and the metrics. */
+  /** For log and metrics. */
   readonly onChange: (change: KeyChange) => void;
 };
 
@@ -80,14 +79,14 @@ export type KeyService = {
   /** @throws tenantForbidden, notFound, sizeOutOfRange, malformedKey, notServing, indeterminate. */
   readonly retire: (caller: Caller, thumbprint: Thumbprint, from: bigint | undefined) => Promise<LivingKey>;
   /**
-   * Genesis first, in ledger order. Every record is verified once, whatever pages are then taken of them.
+   * Genesis first, in ledger order. Every record is verified once; pages are then taken of the result.
    * @throws ledgerCorrupt, recordCorrupt; a page invalidPageToken.
    */
   readonly records: (caller: Caller) => Promise<(query: KeyQuery) => Promise<KeyRecordPage>>;
   /** @throws tenantForbidden, invalidPageToken. */
   readonly listData: (caller: Caller, query: DataKeyQuery) => Promise<DataKeyPage>;
   /**
-   * @param expected the version that seals; undefined for whichever does.
+   * @param expected the current version; undefined for any.
    * @throws tenantForbidden, notFound, keyReplaced, keyUnavailable, notServing, storeFailed.
    */
   readonly rotateData: (
@@ -113,7 +112,7 @@ const tokensOf = (
   ...walk: readonly string[]
 ) => new PageTokens(ledger, systemTenant, walk);
 
-/** Places name the key before them, so that what was pruned meanwhile is no gap. */
+/** Places name the preceding key, so that keys removed meanwhile do not matter. */
 const walkData = (keys: readonly LivingDataKey[], first: PagePlace): readonly Walked<LivingDataKey>[] =>
   keys.map((item, index) => {
     const before = keys[index - 1];
@@ -130,7 +129,7 @@ const listData = async (
   const wanted = pageSizeOf(pageSize);
   const found = await ledger.dataKeys({
     ...(tenant === "" ? {} : { tenant }),
-    // The token is our own: its shape is certain.
+    // Tokens are authenticated, so the shape is certain.
     ...(place === undefined ? {} : { after: { tenant: place[0] as string, version: place[1] as number } }),
     limit: wanted + 1,
   });

@@ -1,8 +1,8 @@
 /**
- * Bringing a data directory of an older format to this program's, while nobody serves it. First every record is opened
- * and verified; nothing is changed until then. Then deployment.json names the new format, so that no older program
- * opens what is half changed, and beside it the old one, so that a run that was cut off is known and goes on. The last
- * change takes that note away, after the whole inspection has found nothing. Source: docs/operating/upgrade.md.
+ * Migrates an offline data directory of an older format to this program's. First every record is opened and verified,
+ * without any change. Then deployment.json names the new format, so that no older program opens a half-migrated
+ * directory, and also the old one, so that an interrupted run is recognized and resumed. The last step removes that
+ * marker, after fsck has found no problem. Source: docs/operating/upgrade.md.
  */
 import { join } from "node:path";
 import { fail } from "../errors.ts";
@@ -25,14 +25,14 @@ export type MigrateOptions = {
   readonly directory: string;
   readonly kekInputs: KekInputs;
   readonly nowMs: () => number;
-  /** Rules above the ledger's own, as `sigil fsck` applies them. */
+  /** Rules besides the ledger's own, as in `sigil fsck`. */
   readonly inspector?: (
     origin: string,
     directory: string,
   ) => Pick<FsckOptions, "inspectGroup" | "inspectEnd">;
-  /** @param stage what is being done: a step by its name, or the inspection before or after them. */
+  /** @param stage the current step's name, or the inspection before or after all steps. */
   readonly onProgress?: (stage: string, progress: FsckProgress) => void;
-  /** The formats this program knows; others only in tests. */
+  /** Known migrations; replaced in tests. */
   readonly table?: readonly Migration[];
   readonly openStore?: (path: string) => Promise<Store>;
 };
@@ -45,23 +45,23 @@ export type PlannedStep = {
 };
 
 export type Migrated = {
-  /** Of what the directory held; the same as `to` when there was nothing to do. */
+  /** The directory's previous format; equal to `to` if there was nothing to do. */
   readonly from: number;
   readonly to: number;
-  /** Whether an earlier run had begun. */
+  /** Whether an interrupted run was resumed. */
   readonly resumed: boolean;
   readonly steps: readonly PlannedStep[];
-  /** Records that were inspected; 0 when there was nothing to do. */
+  /** Number of records inspected; 0 if there was nothing to do. */
   readonly size: bigint;
 };
 
-/** The store for one who opens and closes it, while its lock is kept. */
+/** Wraps the store so that close keeps its lock. */
 const lend = (store: Store): Store => ({
   get: (key, options) => store.get(key, options),
   getMany: (keys, options) => store.getMany(keys, options),
   range: (options) => store.range(options),
   commit: (batch) => store.commit(batch),
-  // It would give up the lock.
+  // A purge would release the lock.
   purge: async () => fail({ kind: "storeFailed", step: "purge", rule: "the store is only lent" }),
   flush: () => store.flush(),
   snapshot: () => store.snapshot(),
@@ -69,7 +69,7 @@ const lend = (store: Store): Store => ({
   [Symbol.asyncDispose]: async () => {},
 });
 
-/** @returns how many records there are. @throws ledgerCorrupt when anything is found. */
+/** @returns the number of records. @throws ledgerCorrupt if any problem is found. */
 const inspect = async (
   ledger: LedgerOptions,
   { directory, inspector, onProgress }: MigrateOptions,
@@ -89,9 +89,9 @@ const inspect = async (
 };
 
 /**
- * The steps of every migration, one after the other. A crash between two writes of deployment.json leaves the newer
- * format there beside `migrating`, and the migration that was under way begins anew.
- * @returns the description that ends the migration once it is written.
+ * Runs the steps of all migrations in order. A crash between two writes of deployment.json leaves the newer format
+ * beside `migrating`, and the interrupted migration starts over.
+ * @returns the description that completes the migration once it is written.
  */
 export const runSteps = async (
   description: Description,
@@ -114,7 +114,7 @@ export const runSteps = async (
   return done;
 };
 
-/** Under the store's lock. @returns how many records there are. */
+/** Call under the store's lock. @returns the number of records. */
 const migrateLocked = async (
   options: MigrateOptions,
   description: Description,
@@ -123,7 +123,7 @@ const migrateLocked = async (
 ): Promise<bigint> => {
   const { directory } = options;
   await requireUnchanged(directory, description);
-  // Damage that was there before is found while the older program can still be asked about it.
+  // Finds existing damage before any change, while the older program can still open the directory.
   if (description.migrating === undefined) await inspect(ledger, options, "ignore");
   const done = await runSteps(description, plan, { ...options, ledger });
   const size = await inspect(ledger, options, "check");
@@ -134,7 +134,7 @@ const migrateLocked = async (
 const plannedSteps = (plan: readonly Migration[]): readonly PlannedStep[] =>
   plan.flatMap(({ from, steps }) => steps.map(({ name, about }) => ({ from, to: from + 1, name, about })));
 
-/** What `migrateDeployment` would do. @throws notInitialised, newerFormat, invalidConfig. */
+/** Returns what `migrateDeployment` would do. @throws notInitialised, newerFormat, invalidConfig. */
 export const planMigration = async ({ directory, table = migrations }: MigrateOptions) => {
   const to = newestFormat(table);
   const description = await readAnyDescription(directory, to);
@@ -145,14 +145,14 @@ export const planMigration = async ({ directory, table = migrations }: MigrateOp
 };
 
 /**
- * @throws before anything is changed: notInitialised, newerFormat, looseMode, wrongKeyEncryptionKey, storeLocked,
- * keyUnavailable, ledgerCorrupt when the ledger is damaged. Whatever is thrown later, another run goes on.
+ * @throws before any change: notInitialised, newerFormat, looseMode, wrongKeyEncryptionKey, storeLocked,
+ * keyUnavailable, ledgerCorrupt if the ledger is damaged. After any later error another run resumes.
  */
 export const migrateDeployment = async (options: MigrateOptions): Promise<Migrated> => {
   const { description, plan, facts } = await planMigration(options);
   if (plan.length === 0) return { ...facts, size: 0n };
   const { directory, kekInputs, nowMs } = options;
-  // Modes and keys first: opening a database writes in it.
+  // Checks file modes and keys first, since opening a database writes to it.
   const described = await describeDeployment({ directory, kekInputs, nowMs, description });
   const open = options.openStore ?? ((path) => openLevelStore(path, { onMissing: "fail" }));
   const store = await open(join(directory, "ledger"));

@@ -1,8 +1,7 @@
 /**
- * What every format of the data directory changed against the one before it, as steps that bring a directory there. A
- * step may have been cut off anywhere and is then begun anew, so it says what must be there afterwards and never counts
- * on what was there before. Released migrations are not edited: somebody's directory has yet to go through them.
- * Source: docs/operating/upgrade.md.
+ * Migrations between formats of the data directory, as lists of steps. A step may be interrupted anywhere and is then
+ * restarted, so it must be idempotent. Released migrations are not edited: directories may still need them. Source:
+ * docs/operating/upgrade.md.
  */
 import { assert } from "../errors.ts";
 import { rebuildIndexes, type FsckProgress } from "../ledger/fsck/fsck.ts";
@@ -10,7 +9,7 @@ import type { LedgerOptions } from "../ledger/ledger.ts";
 
 export type StepContext = {
   readonly directory: string;
-  /** Opens the store whose lock the migration holds. */
+  /** Ledger options whose `openStore` returns the store that the migration has locked. */
   readonly ledger: LedgerOptions;
   readonly onProgress: (progress: FsckProgress) => void;
 };
@@ -18,16 +17,16 @@ export type StepContext = {
 export type MigrationStep = {
   /** One word, for progress and reports. */
   readonly name: string;
-  /** For people: "builds …". */
+  /** A description in third person: "builds …". */
   readonly about: string;
-  /** @throws storeFailed, cancelled: begun anew by the next run. */
+  /** @throws storeFailed, cancelled: the next run restarts it. */
   readonly run: (context: StepContext) => Promise<void>;
 };
 
-/** From a format to the next one. */
+/** A migration from a format to the next one. */
 export type Migration = { readonly from: number; readonly steps: readonly MigrationStep[] };
 
-/** Of use whenever indexes were added or changed: they all follow from the records. */
+/** For added or changed indexes, which are all derived from the records. */
 const buildIndexes = (about: string): MigrationStep => ({
   name: "indexes",
   about,
@@ -43,10 +42,10 @@ export const migrations: readonly Migration[] = [
   { from: 2, steps: [buildIndexes("builds the indexes anew, with the one that decisions are listed by")] },
 ];
 
-/** What the last migration of a table leads to. */
+/** The format after the last migration of a table. */
 export const newestFormat = (table: readonly Migration[]): number => (table.at(-1)?.from ?? 0) + 1;
 
-/** What brings a directory of format `found` to the newest. @throws when the table has a gap. */
+/** The migrations from format `found` to the newest. @throws Error if the table has a gap. */
 export const planMigrations = (
   found: number,
   table: readonly Migration[] = migrations,

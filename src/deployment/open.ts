@@ -1,7 +1,7 @@
 /**
- * A deployment's data directory: `deployment.json` (origin, genesis hash, where the key-encryption key comes from),
- * `keys/`, `modules/` (code by its digest), `ledger/` (LevelDB) and `anchor`. Making one writes the genesis group;
- * `deployment.json` comes last, so a directory that has it is whole. Source: docs/operating/running.md.
+ * A deployment's data directory: `deployment.json` (origin, genesis hash, source of the key-encryption key), `keys/`,
+ * `modules/` (code by digest), `ledger/` (LevelDB) and `anchor`. Initialization writes the genesis group, and
+ * `deployment.json` last, so a directory that has it is complete. Source: docs/operating/running.md.
  */
 import { hkdfSync } from "node:crypto";
 import { mkdir, readdir } from "node:fs/promises";
@@ -58,7 +58,7 @@ import { CodeFiles } from "../modules/code-files.ts";
 import { openLevelStore } from "../storage/level.ts";
 import type { Store } from "../storage/store.ts";
 
-/** With its canonical id; of the first Root, one that a record id can hold. */
+/** A principal with its canonical id; the first Root's must be valid in a record id. */
 export type NamedPrincipal = Omit<PrincipalPayload, "id"> & { readonly id: string };
 export type NamedWitness = WitnessPayload & { readonly id: string };
 
@@ -67,14 +67,14 @@ export type InitOptions = {
   readonly origin: string;
   /** The first Root principal. */
   readonly root: NamedPrincipal;
-  /** Further principals of the first day. */
+  /** Further initial principals. */
   readonly principals: readonly NamedPrincipal[];
   readonly witnesses: readonly NamedWitness[];
   readonly k: number;
   /** A trust_model payload. */
   readonly model: CborMap;
   readonly kekSource: KekSource;
-  /** In files unless told. Labels on a token begin with the origin unless the URI names an `object`. */
+  /** Default: files. Labels on a token are prefixed with the origin unless the URI names an `object`. */
   readonly custody?: CustodySource | undefined;
   readonly kekInputs: KekInputs;
   readonly nowMs: () => number;
@@ -84,20 +84,20 @@ export type Initialised = {
   readonly genesis: Hash;
   readonly recordKey: PublicKey;
   readonly checkpointKey: PublicKey;
-  /** Whether a key-encryption key was made on a token. */
+  /** Whether a key-encryption key was created on a token. */
   readonly madeKek: boolean;
-  /** Where the signing keys are, as deployment.json says it. */
+  /** Location of the signing keys, as in deployment.json. */
   readonly custody: string;
 };
 
-/** The records of the first group, in order, all linked to the genesis record. */
+/** The records of the first group, in order, each linked to the genesis record. */
 const genesisBodies = (
   options: InitOptions,
   keys: Record<KeyRole, PublicKey>,
   hello: BuiltInModule,
 ): readonly RecordBody[] => {
   const { origin, root, witnesses, k, model } = options;
-  // Enrolled without a quorum and never asked for again: none may be a key that signs for nobody or for everybody.
+  // These keys are enrolled without a quorum, so weak ones must be refused here.
   for (const { publicKey } of witnesses) checkPublicKey(publicKey);
   for (const { publicKeys } of [root, ...options.principals]) publicKeys.forEach(checkPublicKey);
   const ts = options.nowMs();
@@ -129,7 +129,7 @@ const genesisBodies = (
   ];
 };
 
-/** Derived from a tenant's first data key, so that it goes when that goes. */
+/** Derived from a tenant's first data key, so that it is destroyed with it. */
 const derivedKey = async (custody: Custody, tenant: string, purpose: string): Promise<Uint8Array> => {
   const first: DataKey = await custody.dataKeys.current(tenant);
   const { dataKey } = first.keyVersion === 1 ? first : await custody.dataKeys.at(tenant, 1);
@@ -169,7 +169,7 @@ const requireEmpty = async (directory: string): Promise<void> => {
   await mkdir(directory, { recursive: true, mode: 0o700 });
 };
 
-/** With the name of its keys, so that deployment.json says it whatever the origin. */
+/** Adds the label prefix to the URI, so that deployment.json is independent of the origin. */
 const custodyOf = ({ custody = { kind: "file" }, origin }: InitOptions): CustodySource =>
   custody.kind === "file" ? custody : { ...custody, uri: { object: origin, ...custody.uri } };
 
@@ -223,13 +223,13 @@ export type OpenOptions = {
   readonly nowMs: () => number;
   readonly openStore?: () => Promise<Store>;
   readonly observe?: LedgerObserver;
-  /** As already read, of whatever format; for whoever brings it to this program's. */
+  /** The description if already read, of any format; for migrations. */
   readonly description?: Description;
 };
 
-/** With its lock; the custody was opened without, so what it was opened by must still hold. */
+/** Opens the store, which takes its lock; then checks that the description read without the lock is unchanged. */
 const openOwnStore = async (directory: string, description: Description): Promise<Store> => {
-  // A directory that is gone is not made again: an empty ledger in its place would be another one.
+  // A missing directory is not created: an empty ledger would be a different one.
   const store = await openLevelStore(join(directory, "ledger"), { onMissing: "fail" });
   try {
     await requireUnchanged(directory, description);
@@ -240,7 +240,7 @@ const openOwnStore = async (directory: string, description: Description): Promis
   return store;
 };
 
-/** The ledger's options without opening its store: for `fsck`, which opens it by itself. */
+/** The ledger's options without opening its store, for `fsck`, which opens it itself. */
 export const describeDeployment = async (options: OpenOptions): Promise<LedgerOptions> => {
   const { directory } = options;
   const description = options.description ?? (await readDescription(directory));
@@ -265,7 +265,7 @@ export const describeDeployment = async (options: OpenOptions): Promise<LedgerOp
 export const openDeployment = async (options: OpenOptions): Promise<Ledger> =>
   Ledger.open(await describeDeployment(options));
 
-/** True when the directory holds a deployment. */
+/** Whether the directory holds a deployment. */
 export const isInitialised = async (directory: string): Promise<boolean> => {
   try {
     await readDescription(directory);

@@ -1,7 +1,6 @@
 /**
- * A migration tried out on a copy: the directory itself is only read. Copying takes no lock, since taking LevelDB's
- * would change its files; so the files are looked at before and after, and a copy during which one changed counts for
- * nothing.
+ * Rehearses a migration on a copy; only reads the original. Copies without a lock, since taking LevelDB's changes its
+ * files; so file times are compared before and after, and a copy during which a file changed is discarded.
  */
 import { constants } from "node:fs";
 import { cp, readdir, rm, stat } from "node:fs/promises";
@@ -10,7 +9,7 @@ import { fail } from "../errors.ts";
 import { migrateDeployment, planMigration, type Migrated, type MigrateOptions } from "./migrate.ts";
 import { clearScratch } from "./scratch.ts";
 
-/** Name, size and times of every file: whoever writes one changes this. */
+/** Name, size and times of every file; any write changes it. */
 const fingerprint = async (directory: string): Promise<string> => {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true });
   const lines = await Promise.all(
@@ -23,15 +22,15 @@ const fingerprint = async (directory: string): Promise<string> => {
   return lines.toSorted().join("\n");
 };
 
-/** @throws storeLocked when somebody writes the directory meanwhile. */
+/** @throws storeLocked if the directory changes meanwhile. */
 const copyUnchanged = async (directory: string, scratch: string): Promise<void> => {
   const locked = (): never => fail({ kind: "storeLocked", path: directory });
   const before = await fingerprint(directory);
   try {
-    // A reflink where the file system has them: it takes no room and no time.
+    // Uses reflinks if the file system supports them: no space, almost no time.
     await cp(directory, scratch, { recursive: true, mode: constants.COPYFILE_FICLONE });
   } catch (error) {
-    // A database that is served drops files while they are copied.
+    // A running server deletes database files during the copy.
     if (error instanceof Error && "code" in error && error.code === "ENOENT") locked();
     throw error;
   }
@@ -39,8 +38,8 @@ const copyUnchanged = async (directory: string, scratch: string): Promise<void> 
 };
 
 /**
- * The whole of `migrateDeployment`, in `scratch`, which is gone afterwards. Takes as much room as the directory.
- * @throws what `migrateDeployment` throws; directoryNotEmpty for a scratch directory with something else in it.
+ * Runs `migrateDeployment` in `scratch`, which is removed afterwards. Needs as much space as the directory.
+ * @throws what `migrateDeployment` throws; directoryNotEmpty if the scratch directory holds something else.
  */
 export const rehearseMigration = async (options: MigrateOptions, scratch: string): Promise<Migrated> => {
   const { plan, facts } = await planMigration(options);

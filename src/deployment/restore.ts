@@ -1,7 +1,7 @@
 /**
- * A deployment made again from a backup. Everything happens in `DIR.partial`: the files, the records, the indexes, the
- * whole inspection, the record that says that the ledger was restored. `DIR` appears last and whole, by one rename;
- * killed before that, there is no `DIR`, and the next run begins anew. Source: docs/operating/backup.md.
+ * Restores a deployment from a backup. Everything happens in `DIR.partial`: files, records, indexes, fsck, and the
+ * record that says that the ledger was restored. `DIR` appears last, complete, by one rename; after a crash before that
+ * there is no `DIR`, and the next run starts over. Source: docs/operating/backup.md.
  */
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -43,16 +43,16 @@ export type RestoreProgress =
 export type RestoreOptions = {
   readonly from: string;
   readonly directory: string;
-  /** Signed notes whose checkpoints the backup must not be behind, as somebody holds them. */
+  /** Signed notes held by others; the backup must not be older than their checkpoints. */
   readonly notBefore?: readonly string[];
-  /** The witnesses that a ledger has at a size: what they cosigned is verified. */
+  /** The witnesses at a ledger size, whose cosignatures are verified. */
   readonly witnesses?: (ledger: LedgerReader, size: bigint) => Promise<readonly Witness[]>;
-  /** Where the key-encryption key is on this machine; unless told, where the backup's deployment had it. */
+  /** Source of the key-encryption key on this machine; default as in the backup. */
   readonly kekSource?: KekSource | undefined;
-  /** Where the token with the signing keys is on this machine; unless told, where the backup's deployment had it. */
+  /** Token with the signing keys on this machine; default as in the backup. */
   readonly custody?: CustodySource | undefined;
   readonly kekInputs: KekInputs;
-  /** Rules above the ledger's own, as `sigil fsck` applies them. */
+  /** Rules besides the ledger's own, as in `sigil fsck`. */
   readonly inspector?: (
     origin: string,
     directory: string,
@@ -64,17 +64,17 @@ export type RestoreOptions = {
 
 type Witness = { readonly id: string; readonly publicKey: PublicKey };
 
-/** A witness of the restored ledger whose cosignature stands on a note that was shown. */
+/** A witness of the restored ledger with a valid cosignature on a given note. */
 export type Vouched = { readonly witness: string; readonly size: bigint; readonly timeSeconds: bigint };
 
 export type Restored = {
   readonly vouched: readonly Vouched[];
-  /** Records the backup held. */
+  /** Number of records in the backup. */
   readonly size: bigint;
   readonly checkpoint: string;
-  /** As the restoration record names it. */
+  /** The backup's name in the restoration record. */
   readonly backup: string;
-  /** Where that record stands. */
+  /** Position of the restoration record. */
   readonly position: bigint;
 };
 
@@ -83,7 +83,7 @@ const writePrivate = async (path: string, content: Uint8Array): Promise<void> =>
   await writeFile(path, content, { flag: "wx", mode: 0o600, flush: true });
 };
 
-/** Description, code and keys, and where the key that opens them is now. */
+/** Writes description, code and keys; returns the current source of the key-encryption key. */
 const writeFiles = async (
   reader: BackupReader,
   partial: string,
@@ -98,7 +98,7 @@ const writeFiles = async (
       await writePrivate(join(partial, file.path), file.content);
     else held.push(file);
   }
-  // A backup that an older program made brings its format along.
+  // A backup made by an older program may have an older format.
   const description = await readAnyDescription(partial);
   if (description.origin !== reader.origin || description.genesis !== reader.genesis) {
     refuse("its deployment.json is another deployment's");
@@ -117,7 +117,7 @@ const writeFiles = async (
   return placed;
 };
 
-/** The keys stay where they are kept: only the way to a token, and what it is called, can be another. */
+/** Signing keys keep their kind of place: only the URI of a token may change. */
 const custodyNow = (before: string, told: CustodySource | undefined): string => {
   if (told === undefined) return before;
   const had = parseCustodySource(before);
@@ -133,12 +133,12 @@ const custodyNow = (before: string, told: CustodySource | undefined): string => 
   });
 };
 
-/** A key that came with the backup lies beside the data, as one that `sigil init` made. */
+/** A key contained in the backup is written beside the data directory, as by `sigil init`. */
 const placeKek = async (kek: Uint8Array, directory: string): Promise<KekSource> => {
   const path = `${resolve(directory)}.kek`;
   const there = await readFile(path).catch(() => undefined);
   if (there === undefined) await writePrivate(path, kek);
-  // A key that is there may be the only one of its kind.
+  // Never overwrites an existing key, which may be the only copy.
   else if (!equalBytes(there, kek)) {
     fail({ kind: "usage", rule: `${path} is another key; move it away, or say --kek` });
   }
@@ -168,8 +168,9 @@ const parseHeld = (text: string): Held => {
 };
 
 /**
- * Whose cosignatures the notes bear. The restored ledger contains them by now, so it can say who was a witness then.
- * @throws backupRefused for one that names a witness and was not made with its key.
+ * Verifies the cosignatures on the notes. The restored ledger contains their checkpoints, so it knows the witnesses at
+ * those sizes.
+ * @throws backupRefused for a cosignature that names a witness but does not verify.
  */
 const findVouched = async (
   ledger: Ledger,
@@ -192,7 +193,7 @@ const findVouched = async (
   return found;
 };
 
-/** The ledger says itself that it was restored: whoever holds a later checkpoint can see why it is not in it. */
+/** Records the restoration in the ledger, which explains to holders of later checkpoints why they do not match. */
 const announce = async (
   ledger: Ledger,
   genesis: Hash,
@@ -212,7 +213,7 @@ const announce = async (
   return appended?.position ?? size;
 };
 
-/** Everything but the rename. */
+/** All steps but the final rename. */
 const rebuild = async (
   reader: BackupReader,
   partial: string,
@@ -222,7 +223,7 @@ const rebuild = async (
   const { kekInputs, nowMs, onProgress } = options;
   const description = await writeFiles(reader, partial, options);
   const openStore = (): Promise<Store> => openLevelStore(join(partial, "ledger"));
-  // The wrong key-encryption key is recognised here, before anything is copied.
+  // Detects a wrong key-encryption key before records are copied.
   const ledger = await describeDeployment({ directory: partial, kekInputs, nowMs, description, openStore });
   const store = await ledger.openStore();
   try {
@@ -246,8 +247,8 @@ const rebuild = async (
 };
 
 /**
- * @throws directoryNotEmpty, backupRefused, newerFormat, wrongKeyEncryptionKey, invalidConfig, notFound, looseMode:
- * there is no deployment then.
+ * @throws directoryNotEmpty, backupRefused, newerFormat, wrongKeyEncryptionKey, invalidConfig, notFound, looseMode: no
+ * deployment is created.
  */
 export const restoreDeployment = async (options: RestoreOptions): Promise<Restored> => {
   const { from, directory } = options;

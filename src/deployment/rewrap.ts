@@ -1,7 +1,7 @@
 /**
- * Moving a deployment to another key-encryption key while nobody serves it. All keys are written anew beside the old
- * ones; then one rename of deployment.json names the new key source and the new directory together. A crash before it
- * leaves the old key in force, a crash after it the new one. Source: docs/operating/secrets.md.
+ * Moves an offline deployment to another key-encryption key. All keys are rewrapped into a new directory; then one
+ * rename of deployment.json switches key source and directory together. A crash before it leaves the old key in use, a
+ * crash after it the new one. Source: docs/operating/secrets.md.
  */
 import { access, readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -22,24 +22,24 @@ import { openLevelStore } from "../storage/level.ts";
 
 export type RewrapOptions = {
   readonly directory: string;
-  /** A file that is missing is made, with a new random key; a key that is missing on a token is made there. */
+  /** A missing file is created with a new random key; a missing token key is created on the token. */
   readonly to: KekSource;
-  /** For the key in force, and for the new one. */
+  /** Inputs for both the current and the new key. */
   readonly kekInputs: KekInputs;
   readonly newKekInputs: KekInputs;
   readonly onProgress?: (done: number, total: number) => void;
 };
 
 export type Rewrapped = {
-  /** How many keys were moved. */
+  /** Number of rewrapped keys. */
   readonly keys: number;
   readonly oldSource: string;
   readonly madeKek: boolean;
-  /** The old directory, when it could not be removed; the next rewrap tries again. */
+  /** The old directory if it could not be removed; the next rewrap tries again. */
   readonly leftBehind: string | null;
 };
 
-/** What interrupted rewraps left: directories of keys that deployment.json does not name. */
+/** Removes leftovers of interrupted rewraps: key directories that deployment.json does not name. */
 const removeLeftovers = async (directory: string, keys: string): Promise<void> => {
   for (const entry of await readdir(directory, { withFileTypes: true })) {
     const isLeftover = entry.isDirectory() && isKeysName(entry.name) && entry.name !== keys;
@@ -57,7 +57,7 @@ const makeKekFile = async (to: KekSource): Promise<boolean> => {
   return !found;
 };
 
-/** Under the store's lock. */
+/** Call under the store's lock. */
 const rewrapLocked = async (
   { directory, to, newKekInputs, onProgress }: RewrapOptions,
   old: Description,
@@ -73,7 +73,7 @@ const rewrapLocked = async (
   await removeLeftovers(directory, old.keys);
   const keys = keysNameAfter(old.keys);
   const count = await rewrapKeys({ from, to: join(directory, keys), oldKek, newKek, onProgress });
-  // From the rename in here on the new key opens the directory, until then the old one.
+  // The rename inside is the commit point: before it the old key opens the directory, after it the new one.
   await writeDescription(directory, { ...old, kek: reference, keys });
   const leftBehind = await eraseKeys(from).then(
     () => null,
@@ -83,8 +83,8 @@ const rewrapLocked = async (
 };
 
 /**
- * @throws before anything is touched: notInitialised, newerFormat, looseMode, wrongKeyEncryptionKey, storeLocked,
- * keyUnavailable for a key that does not open, usage when the new key is the one in force.
+ * @throws before any change: notInitialised, newerFormat, looseMode, wrongKeyEncryptionKey, storeLocked, keyUnavailable
+ * for a key that does not open, usage if the new key is the current one.
  */
 export const rewrapDeployment = async (options: RewrapOptions): Promise<Rewrapped> => {
   const { directory } = options;
@@ -92,7 +92,7 @@ export const rewrapDeployment = async (options: RewrapOptions): Promise<Rewrappe
   await checkPrivateTree(directory, options.kekInputs.onShared);
   const oldKek = await loadKek(old.kek, options.kekInputs);
   await checkKeys(join(directory, old.keys), oldKek);
-  // The database is opened for its lock alone: a server makes keys, and one made now would be left behind.
+  // Opens the database only for its lock: a running server could create keys, which would be lost.
   const locked = await openLevelStore(join(directory, "ledger"), { onMissing: "fail" });
   try {
     return await rewrapLocked(options, old, oldKek);

@@ -1,10 +1,10 @@
-/** A directory in which a deployment is made or tried out, before it counts or without ever counting. */
+/** Scratch directories, in which a deployment is built or a migration rehearsed. */
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { fail } from "../errors.ts";
 import { codeDirectoryName } from "../modules/code-files.ts";
 import { isKeysName, isMissing } from "./file.ts";
 
-/** Names in a directory; none when it is not there. */
+/** Names in a directory; empty if it does not exist. */
 export const entriesOf = (directory: string): Promise<readonly string[]> =>
   readdir(directory).catch((error: unknown) => {
     if (isMissing(error)) return [];
@@ -21,7 +21,7 @@ const ours = [
   codeDirectoryName,
 ];
 
-/** What an earlier run left half done goes; anything else is somebody's. @throws directoryNotEmpty. */
+/** Removes leftovers of an earlier run; refuses anything else. @throws directoryNotEmpty. */
 export const clearScratch = async (path: string): Promise<void> => {
   const strange = (await entriesOf(path)).find((name) => !ours.includes(name) && !isKeysName(name));
   if (strange !== undefined) fail({ kind: "directoryNotEmpty", path });

@@ -1,9 +1,8 @@
 /**
- * The serving side of a backup: what the ledger holds from a size on, the wrapped keys and the deployment's
- * description, as one run of bytes in bounded chunks. Consistent at one size while serving goes on. The signing keys
- * are read before the snapshot is taken and again with all other keys after it: a key is on disk before it seals or
- * signs anything, and is destroyed only after its successor is announced, so every key the ledger needs at that size is
- * among them.
+ * The sending side of a backup: the ledger from a size on, the wrapped keys and the deployment's description, as a byte
+ * stream in bounded chunks. A consistent snapshot at one size while serving continues. The signing keys are read before
+ * the snapshot and, with all other keys, again after it: a key is durable before it seals or signs, and destroyed only
+ * after its successor is announced, so the backup has every key that the ledger needs at that size.
  */
 import { createHash } from "node:crypto";
 import { parseHash, type Hash, type PublicKey } from "@sigil/core/bytes";
@@ -14,17 +13,17 @@ import type { LedgerExport } from "../../ledger/copy/export.ts";
 import { fileKey, formatFrame, groupDigestKey } from "./frames.ts";
 
 /**
- * A file of the deployment: `deployment.json`, a wrapped key, `keys/…` whatever its directory is called, or a module's
- * code, `modules/<sha256>.wasm`.
+ * A file of the deployment: `deployment.json`; a wrapped key, as `keys/…` whatever the directory's real name; or a
+ * module's code, `modules/<sha256>.wasm`.
  */
 export type DeploymentFile = { readonly path: string; readonly content: Uint8Array };
 
 export type DeploymentFacts = {
   readonly format: number;
   readonly genesis: Hash;
-  /** The signing keys as they are now. */
+  /** The current signing keys. */
   readonly signingKeys: readonly DeploymentFile[];
-  /** Everything, read while it is taken. */
+  /** All files, read lazily. */
   readonly files: () => AsyncIterable<DeploymentFile>;
 };
 
@@ -53,10 +52,10 @@ export type BackupDependencies = {
       readonly origin: string;
       readonly export: (fromSize: bigint) => Promise<LedgerExport>;
     };
-    /** No signing key is destroyed before it is disposed of. */
+    /** Defers the destruction of signing keys until the handle is disposed of. */
     readonly holdKeys: () => Promise<AsyncDisposable>;
   };
-  /** Read anew for each backup: keys come and go. */
+  /** Read for each backup, since keys change. */
   readonly describe: () => Promise<DeploymentFacts>;
 };
 
@@ -81,7 +80,7 @@ async function* framesOf(exported: LedgerExport, facts: DeploymentFacts): AsyncG
   for await (const [key, value] of exported.bookkeeping()) yield formatFrame(key, value);
 }
 
-/** The same bytes in pieces of `backupChunkBytesMax`, the last one shorter. */
+/** Rechunks bytes into chunks of `backupChunkBytesMax`; the last may be shorter. */
 async function* chunked(frames: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let chunk = new Uint8Array(backupChunkBytesMax);
   let filled = 0;
@@ -93,7 +92,7 @@ async function* chunked(frames: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8
       offset += piece.length;
       if (filled < chunk.length) continue;
       yield chunk;
-      // What was handed out is its taker's.
+      // A new buffer, since the receiver owns the yielded one.
       chunk = new Uint8Array(backupChunkBytesMax);
       filled = 0;
     }
@@ -107,7 +106,7 @@ export const createBackupService = ({ ledger, describe }: BackupDependencies): B
       const rule = "a backup holds every tenant's records: it takes Root of tenant system";
       fail({ kind: "tenantForbidden", tenant: caller.tenant, rule });
     }
-    // The key that signs at the snapshot's size is still there when the files are read, however often it is replaced.
+    // Keeps the key that signs at the snapshot's size until the files are read, even if it is rotated meanwhile.
     await using held = new AsyncDisposableStack();
     held.use(await ledger.holdKeys());
     const facts = await describe();

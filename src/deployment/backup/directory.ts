@@ -1,7 +1,7 @@
 /**
- * A backup directory: `manifest.json`, `segments/<from>-<to>.seg`, `state-<n>/`. What the manifest names is whole and
- * on disk; what it does not name is what a killed backup left, and goes when the next one begins. One writer at a time.
- * Source: docs/spec/backup.md §2.
+ * A backup directory: `manifest.json`, `segments/<from>-<to>.seg`, `state-<n>/`. Files named by the manifest are
+ * complete and durable; others are leftovers of an interrupted backup, removed when the next one begins. One writer at
+ * a time. Source: docs/spec/backup.md §2.
  */
 import { mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ const lockName = "lock";
 const hasCode = (error: unknown, code: string): boolean =>
   error instanceof Error && "code" in error && error.code === code;
 
-/** @returns undefined when the directory holds no backup. @throws backupRefused, newerFormat. */
+/** @returns undefined if the directory holds no backup. @throws backupRefused, newerFormat. */
 export const readManifest = async (directory: string): Promise<Manifest | undefined> => {
   const path = join(directory, manifestName);
   try {
@@ -36,7 +36,7 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
-/** Two writers would mix their files. The lock of a process that is gone counts for nothing. */
+/** Excludes concurrent writers. The lock of a dead process is ignored. */
 const lock = async (directory: string): Promise<AsyncDisposable> => {
   const path = join(directory, lockName);
   for (let tries = 0; ; tries += 1) {
@@ -57,7 +57,7 @@ const lock = async (directory: string): Promise<AsyncDisposable> => {
   }
 };
 
-/** Files and directories of runs that did not end. */
+/** Removes files and directories of interrupted runs. */
 const sweep = async (directory: string, manifest: Manifest | undefined): Promise<void> => {
   const segments = new Set((manifest?.segments ?? []).map(segmentPath));
   for (const name of await readdir(join(directory, segmentsName))) {
@@ -81,7 +81,7 @@ export class BackupDirectory implements AsyncDisposable {
     this.#manifest = manifest;
   }
 
-  /** Makes it where there is none. @throws backupRefused for a directory with something else in it. */
+  /** Creates the directory if needed. @throws backupRefused if it holds something else. */
   static async open(path: string): Promise<BackupDirectory> {
     await mkdir(path, { recursive: true, mode: 0o700 });
     const names = (await readdir(path)).filter((name) => name !== lockName);
@@ -100,19 +100,19 @@ export class BackupDirectory implements AsyncDisposable {
     }
   }
 
-  /** What is whole; undefined before the first segment. */
+  /** The current manifest; undefined before the first segment. */
   get manifest(): Manifest | undefined {
     return this.#manifest;
   }
 
-  /** Whole or not at all, and on disk when it resolves: from then on what it names counts. */
+  /** Replaces the manifest atomically; durable when it resolves. */
   async replaceManifest(manifest: Manifest): Promise<void> {
     await syncDirectory(join(this.path, segmentsName));
     await replaceFile(join(this.path, manifestName), formatManifest(manifest));
     this.#manifest = manifest;
   }
 
-  /** Before another try: what the last one left unfinished goes. */
+  /** Removes leftovers of the last attempt, before a retry. */
   sweep(): Promise<void> {
     return sweep(this.path, this.#manifest);
   }

@@ -1,7 +1,7 @@
 /**
- * A backup in one file: the backup directory as a tar archive. A file cannot be gone on with, so each run works in a
- * directory beside it, `FILE.parts`, and puts a new file in the old one's place once that has been read back. Killed at
- * any moment, the old file is whole and `FILE.parts` is what the next run goes on from. Source: docs/spec/backup.md §4.
+ * A backup in one file: the backup directory as a tar archive. An archive cannot be extended, so each run works in a
+ * directory beside it, `FILE.parts`, and replaces the old file once the new one has been read back. After a crash at
+ * any time the old file is intact and the next run resumes from `FILE.parts`. Source: docs/spec/backup.md §4.
  */
 import { createHash } from "node:crypto";
 import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
@@ -21,16 +21,16 @@ const kindOf = async (path: string): Promise<"file" | "directory" | "absent"> =>
   return found.isFile() ? "file" : "directory";
 };
 
-/** A file that is there, or a name that ends in .tar where nothing is. */
+/** True for an existing file, or for a non-existing name that ends in .tar. */
 export const isBackupFile = async (path: string): Promise<boolean> => {
   const kind = await kindOf(path);
   return kind === "file" || (kind === "absent" && path.endsWith(".tar"));
 };
 
-/** Where a backup into that file is written before it becomes the file. */
+/** The directory in which a backup into that file is prepared. */
 const partsOf = (file: string): string => `${file}.parts`;
 
-/** @throws backupRefused for anything that is no archive of a backup. */
+/** @throws backupRefused for anything but an archive of a backup. */
 const unpack = async (file: string, directory: string): Promise<void> => {
   const refuse = (rule: string, cause?: unknown): never =>
     fail({ kind: "backupRefused", backup: file, rule }, { cause });
@@ -41,9 +41,9 @@ const unpack = async (file: string, directory: string): Promise<void> => {
     await extract({
       file,
       cwd: directory,
-      // A fault thrown would leave files being written behind; it is kept until all of them are.
+      // Throwing here would leave writes in progress; keep the fault until all have ended.
       onwarn: (code) => void (fault ??= code),
-      // Nothing is written but plain files under the names of a backup.
+      // Extracts only regular files with names of a backup.
       filter: (path, entry) => {
         const type = "type" in entry ? entry.type : "nothing";
         const isMember = type === "File" && memberPattern.test(path) && !path.includes("..");
@@ -58,7 +58,7 @@ const unpack = async (file: string, directory: string): Promise<void> => {
   if (unknown !== undefined) refuse(`it holds ${unknown}, which is no part of a backup`);
 };
 
-/** The directory to go on in. @throws backupRefused. */
+/** The directory to continue in. @throws backupRefused. */
 export const openParts = async (file: string): Promise<string> => {
   const parts = partsOf(file);
   if ((await kindOf(parts)) !== "absent" || (await kindOf(file)) === "absent") return parts;
@@ -69,7 +69,7 @@ export const openParts = async (file: string): Promise<string> => {
   return parts;
 };
 
-/** Digest of every file that the manifest names, its own included. */
+/** Digest of every file that the manifest names, and of the manifest. */
 const wantedDigests = (manifest: Manifest): ReadonlyMap<string, string> => {
   const own = createHash("sha256").update(formatManifest(manifest)).digest("hex");
   const { state, segments } = manifest;
@@ -82,7 +82,7 @@ const wantedDigests = (manifest: Manifest): ReadonlyMap<string, string> => {
   ]);
 };
 
-/** What is in the archive, read back from the disk. */
+/** Digests of the archive's files, read back from disk. */
 const readDigests = async (file: string): Promise<ReadonlyMap<string, string>> => {
   const found = new Map<string, string>();
   await list({
@@ -108,7 +108,7 @@ const syncFile = async (path: string): Promise<void> => {
   }
 };
 
-/** The whole backup in `FILE.parts` becomes the file; then the parts go. @throws backupRefused. */
+/** Packs the complete backup in `FILE.parts` into the file, then removes the parts. @throws backupRefused. */
 export const packParts = async (file: string): Promise<void> => {
   const parts = partsOf(file);
   const refuse = (rule: string): never => fail({ kind: "backupRefused", backup: parts, rule });
@@ -127,7 +127,7 @@ export const packParts = async (file: string): Promise<void> => {
   await rm(parts, { recursive: true, force: true });
 };
 
-/** A backup to read from: the directory itself, or a file unpacked beside what is being made. */
+/** A backup to read from: the directory itself, or a file unpacked into a scratch directory. */
 export const openBackupSource = async (
   from: string,
   scratch: string,

@@ -1,8 +1,7 @@
 /**
- * The content of a backup as one run of bytes, on the wire and in its files: frames of a key and a value. The first
- * byte of a key says what it is: a family of the store (r, b, s, k, e), `f` a file of the deployment by its path, `g`
- * the SHA-256 over the frames of the group before it. At most `backupValueBytesMax` a value. Source:
- * docs/spec/backup.md §1.
+ * The byte format of a backup, on the wire and in its files: frames of a key and a value. The first byte of a key is
+ * its type: a family of the store (r, b, s, k, e), `f` a file of the deployment by its path, `g` the SHA-256 over the
+ * frames of the preceding group. At most `backupValueBytesMax` per value. Source: docs/spec/backup.md §1.
  */
 import { concatBytes, utf8Decode, utf8Encode } from "@sigil/core/bytes";
 import { fail } from "../../errors.ts";
@@ -26,9 +25,7 @@ const letter = (key: Uint8Array): string => String.fromCharCode(key[0] ?? 0);
 export const groupDigestKey: Uint8Array = utf8Encode("g");
 export const isGroupDigest = (key: Uint8Array): boolean => key.length === 1 && letter(key) === "g";
 
-/**
- * Files of a deployment: its description, its wrapped keys and the code of its modules, by a path that cannot climb.
- */
+/** Paths of a deployment's files (description, wrapped keys, code of modules); excludes path traversal. */
 const pathPattern =
   /^(?:deployment\.json|keys(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}){1,4}|modules\/[0-9a-f]{64}\.wasm)$/;
 export const isBackedUpPath = (path: string): boolean => pathPattern.test(path);
@@ -38,7 +35,7 @@ export const fileKey = (path: string): Uint8Array => utf8Encode(`f${path}`);
 const malformed = (rule: string): never =>
   fail({ kind: "backupRefused", backup: "what the server sends", rule });
 
-/** The path of a file's frame; undefined for another's. @throws backupRefused for a path outside a deployment. */
+/** The path in a file frame; undefined for other frames. @throws backupRefused for a path outside a deployment. */
 export const pathOf = (key: Uint8Array): string | undefined => {
   if (letter(key) !== "f") return undefined;
   let path: string;
@@ -50,11 +47,11 @@ export const pathOf = (key: Uint8Array): string | undefined => {
   return isBackedUpPath(path) ? path : malformed("a file's path lies outside a deployment");
 };
 
-/** Puts frames together again from bytes in any pieces. Holds one frame. */
+/** Reassembles frames from a chunked stream. Buffers one frame. */
 export class BackupFrameReader {
   #held: Uint8Array = new Uint8Array(0);
 
-  /** True when nothing of a frame is missing. */
+  /** True if no frame is incomplete. */
   get isWhole(): boolean {
     return this.#held.length === 0;
   }
@@ -77,7 +74,7 @@ export class BackupFrameReader {
 const viewOf = (bytes: Uint8Array): DataView =>
   new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-/** Of the frame that begins there; undefined while its lengths are not all there. */
+/** Size of the frame that begins there; undefined while its length fields are incomplete. */
 const frameBytes = (bytes: Uint8Array): number | undefined => {
   if (bytes.length < 2) return undefined;
   const keyLength = viewOf(bytes).getUint16(0);

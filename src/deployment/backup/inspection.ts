@@ -1,7 +1,7 @@
 /**
- * Whether everything that the server has on its disk holds, asked while it serves: `fsck` of one moment. One at a time.
- * It is heard of by a stream, and outlives it for a while: a token ends sooner than an inspection of many records, and
- * whoever calls again goes on hearing. What nobody listens to ends.
+ * Live fsck: checks a snapshot of everything on disk while the server serves. One at a time. Progress is streamed, and
+ * the inspection survives its stream for a while: a token may expire before a long inspection ends, and the next call
+ * reattaches. Without listeners it is cancelled after `liveUnheardMsMax`.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { fail, SigilFault } from "../../errors.ts";
@@ -18,7 +18,7 @@ import type { ErasedTenant } from "../../ledger/walk/keyless.ts";
 import type { PinnedLedger } from "../../ledger/walk/pinned.ts";
 
 export type InspectionHead = {
-  /** Names it to whoever calls again. */
+  /** Id for reattaching. */
   readonly id: string;
   readonly origin: string;
   readonly size: bigint;
@@ -34,7 +34,7 @@ export type InspectionPart =
 
 export type InspectionService = AsyncDisposable & {
   /**
-   * @param inspectionId of one that is under way, or "" to begin one.
+   * @param inspectionId of one in progress, or "" to begin one.
    * @throws tenantForbidden, overQuota, notFound, notServing, storeFailed, cancelled.
    */
   readonly inspect: (
@@ -49,18 +49,18 @@ export type InspectionDependencies = {
     readonly reader: { readonly origin: string };
     readonly pin: () => Promise<PinnedLedger>;
   };
-  /** Rules above the ledger's own, for one inspection. */
+  /** Rules besides the ledger's own, for one inspection. */
   readonly rules: () => Pick<FsckOptions, "inspectGroup" | "inspectEnd">;
   readonly newId: () => string;
   readonly monotonicMs: () => number;
   readonly onEnd: (head: InspectionHead, report: FsckReport) => void;
-  /** For tests; `liveUnheardMsMax` unless told. */
+  /** For tests; default `liveUnheardMsMax`. */
   readonly unheardMsMax?: number;
 };
 
 /**
- * After each piece of work a rest as long as it took: half of the time is everybody else's, whatever is inspected.
- * @throws cancelled when `signal` has aborted.
+ * Limits the duty cycle to one half: after each piece of work pauses as long as it took. @throws cancelled if `signal`
+ * has aborted.
  */
 export const restBetween = (
   monotonicMs: () => number,
@@ -85,7 +85,7 @@ class LiveInspection {
   #progress: FsckProgress | undefined;
   #listeners = 0;
   #unheard: NodeJS.Timeout | undefined;
-  /** Its report was taken whole, or nobody came for it. */
+  /** True once its report was delivered completely, or it timed out without a listener. */
   isOver = false;
 
   constructor(pinned: PinnedLedger, dependencies: InspectionDependencies) {
@@ -98,7 +98,7 @@ class LiveInspection {
       checkpoint: pinned.checkpoint,
     };
     this.#outcome = this.#run(pinned);
-    // Whoever hears of it gets the error.
+    // Listeners get the error; avoids an unhandled rejection.
     this.#outcome.catch(() => {});
   }
 
@@ -114,12 +114,12 @@ class LiveInspection {
       let shown: FsckProgress | undefined;
       while (!(await this.#endsWithin(liveProgressMs, signal))) {
         if (signal.aborted) fail({ kind: "cancelled" });
-        // Nothing new is said too: a caller whose token has ended learns it.
+        // Repeats unchanged progress as a heartbeat, so that a call with an expired token ends.
         shown = this.#progress ?? shown;
         if (shown !== undefined) yield { kind: "progress", progress: shown };
       }
       const { problems, erased, total, size, first } = await this.#outcome;
-      // Where more was found than is listed, the one with the lowest position is told all the same.
+      // Always include the problem with the lowest position, even if the list was truncated.
       const isListed = first === undefined || problems.includes(first);
       for (const problem of isListed ? problems : [first, ...problems.slice(1)])
         yield { kind: "finding", problem };
@@ -137,7 +137,7 @@ class LiveInspection {
     }
   }
 
-  /** Resolves when nothing is read any more. */
+  /** Cancels it; resolves when its last read has ended. */
   async end(): Promise<void> {
     this.isOver = true;
     clearTimeout(this.#unheard);
@@ -204,7 +204,7 @@ class Inspections implements InspectionService {
     await this.#current?.end();
   }
 
-  /** One that nobody listens to gives way. */
+  /** Starts an inspection, replacing one without listeners. */
   async #begin(): Promise<LiveInspection> {
     const before = this.#current;
     if (this.#isBeginning || (before !== undefined && before.isHeard && !before.isOver)) {

@@ -1,7 +1,6 @@
 /**
- * `manifest.json` of a backup directory: the segments it holds, and the newest state that is whole. Replaced atomically
- * after each of them, and has one form for each content, under its own SHA-256: a changed byte is noticed. Source:
- * docs/spec/backup.md §2.
+ * `manifest.json` of a backup directory: its segments, and the newest complete state. Replaced atomically after each,
+ * canonical, and protected by its own SHA-256 against corruption. Source: docs/spec/backup.md §2.
  */
 import { createHash } from "node:crypto";
 import { fromHex, parseHash, toHex } from "@sigil/core/bytes";
@@ -27,12 +26,12 @@ export type SegmentEntry = {
   readonly to: bigint;
   readonly bytes: number;
   readonly sha256: string;
-  /** The signed note of size `to`, and the tree's peaks there, in hex: what the next segment is held against. */
+  /** The signed note of size `to`, and the tree's peaks there, in hex, from which the next segment is checked. */
   readonly checkpoint: string;
   readonly peaks: readonly string[];
 };
 
-/** What a backup ends with: all that changes, as it was at the end's size. */
+/** The mutable state at the end of a backup. */
 export type StateEntry = {
   readonly serial: number;
   readonly size: bigint;
@@ -43,24 +42,27 @@ export type StateEntry = {
 
 export type Manifest = {
   readonly format: number;
-  /** Of the backup directory; what a restored ledger names. */
+  /** Id of the backup directory, named in a restored ledger. */
   readonly id: string;
   readonly origin: string;
   readonly genesis: string;
-  /** From 0 on, without gaps. */
+  /** From position 0 on, without gaps. */
   readonly segments: readonly SegmentEntry[];
-  /** Null until the first backup has come to its end. */
+  /** Null until the first backup is complete. */
   readonly state: StateEntry | null;
 };
 
 export const segmentPath = ({ from, to }: Pick<SegmentEntry, "from" | "to">): string =>
   `segments/${from}-${to}.seg`;
 export const stateDirectory = (serial: number): string => `state-${serial}`;
-/** Beside the deployment's files in a state: counts of seals and idempotency entries; and the key, when asked for. */
+/**
+ * Files of a state besides the deployment's: seal counts and idempotency entries; and, on request, the key-encryption
+ * key.
+ */
 export const bookkeepingName = "bookkeeping.seg";
 export const kekName = "kek";
 
-/** How many records the segments hold. */
+/** Number of records in the segments. */
 export const sizeOfSegments = ({ segments }: Manifest): bigint => segments.at(-1)?.to ?? 0n;
 
 const digestOf = (text: string): string => createHash("sha256").update(text).digest("hex");
@@ -72,11 +74,11 @@ const textOf = (manifest: Manifest, sha256?: string): string =>
     2,
   );
 
-/** Ends in the SHA-256 over the same text without it. */
+/** Ends with the SHA-256 over the text without it. */
 export const formatManifest = (manifest: Manifest): string =>
   `${textOf(manifest, digestOf(textOf(manifest)))}\n`;
 
-/** What a restored ledger calls the backup: its id, which state of it, and the digest of the whole manifest. */
+/** The backup's name in a restored ledger: id, state number, and digest of the manifest. */
 export const nameBackup = (manifest: Manifest): string =>
   `${manifest.id}/${manifest.state?.serial ?? 0} sha256:${digestOf(textOf(manifest))}`;
 
@@ -153,7 +155,7 @@ const parseFields = (given: Json): Manifest => {
   };
 };
 
-/** The checkpoint a note says, and the tree it was signed over. */
+/** The checkpoint in a segment's note, and the tree at its end. */
 export const frontierOf = (
   segment: SegmentEntry,
 ): { readonly checkpoint: Checkpoint; readonly frontier: Frontier } => {

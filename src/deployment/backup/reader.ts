@@ -1,6 +1,6 @@
 /**
- * A backup read back: each file held against the manifest's digests, each entry against the tree. What is wrong with it
- * is thrown while it is read, so nothing that was made of it may be used before it has been read to its end.
+ * Reads a backup, checking each file against the manifest's digests and each entry against the tree. Errors are thrown
+ * during reading, so the result must not be used before everything has been read.
  */
 import { sha256 } from "@sigil/core/hash";
 import { createHash } from "node:crypto";
@@ -29,7 +29,7 @@ export type BackupFile = { readonly path: string; readonly content: Uint8Array }
 
 export class BackupReader {
   readonly #directory: string;
-  /** As whoever gave it calls it. */
+  /** The backup's name in error messages. */
   readonly #title: string;
   readonly #manifest: Manifest;
   readonly state: StateEntry;
@@ -65,8 +65,8 @@ export class BackupReader {
   }
 
   /**
-   * A checkpoint that somebody holds: the backup must not be older. It may say what it likes and be signed by nobody:
-   * it can only make the backup be refused. @throws backupRefused, malformedCheckpoint.
+   * Refuses a backup that is older than a given checkpoint. The checkpoint need not be verified, as it can only cause a
+   * refusal. @throws backupRefused, malformedCheckpoint.
    */
   refuseBehind(later: Checkpoint): void {
     if (later.origin !== this.origin) {
@@ -79,7 +79,7 @@ export class BackupReader {
     );
   }
 
-  /** The deployment's files, and the key-encryption key where the backup has it. @throws backupRefused. */
+  /** The deployment's files, and the key-encryption key if the backup has it. @throws backupRefused. */
   async *files(): AsyncGenerator<BackupFile> {
     for (const file of this.state.files) {
       if (file.path === bookkeepingName) continue;
@@ -92,8 +92,8 @@ export class BackupReader {
   }
 
   /**
-   * Everything for the store, in ledger order. @throws backupRefused, also when the tree at the size of one held is
-   * another.
+   * All store entries, in ledger order. @throws backupRefused, also if the tree at the size of a held checkpoint
+   * differs.
    */
   async *entries(held: readonly Checkpoint[], onProgress: (size: bigint) => void): AsyncGenerator<Entry> {
     const check = new PassageCheck({
@@ -137,7 +137,7 @@ export class BackupReader {
     return `${stateDirectory(this.state.serial)}/${path}`;
   }
 
-  /** What a file holds, checked at its end. */
+  /** The frames of a file; its digest is checked at the end. */
   async *#frames(file: Pick<FileEntry, "path" | "bytes" | "sha256">): AsyncGenerator<Frame> {
     const reader = new BackupFrameReader();
     const digest = createHash("sha256");
@@ -164,7 +164,7 @@ export class BackupReader {
     return readFile(join(this.#directory, path)).catch(() => this.#refuse(`${path} cannot be read`));
   }
 
-  /** A broken tree is the backup's, not a ledger's. */
+  /** Reports tree errors as backupRefused instead of ledgerCorrupt. */
   #hold(work: () => void): void {
     try {
       work();

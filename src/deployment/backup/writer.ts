@@ -1,7 +1,7 @@
 /**
- * The receiving side of a backup: everything that comes is held against the tree, the group digests, the checkpoint's
- * signature and the backup that is there, and becomes a part of the backup a segment at a time. Killed at any moment,
- * the next run goes on from the last whole segment; the state before stays in force until the new one is whole.
+ * The receiving side of a backup: checks received data against the tree, the group digests, the checkpoint's signature
+ * and the existing backup, and adds it segment by segment. After a crash the next run resumes from the last complete
+ * segment; the previous state stays valid until the new one is complete.
  */
 import { sha256 } from "@sigil/core/hash";
 import { createHash, type Hash as Digest } from "node:crypto";
@@ -29,7 +29,7 @@ import {
   type Manifest,
 } from "./manifest.ts";
 
-/** A file that is being written, with the digest of what is in it. */
+/** A file being written, with a running digest. */
 class DigestFile {
   readonly #file: FileHandle;
   readonly #digest: Digest = createHash("sha256");
@@ -53,7 +53,7 @@ class DigestFile {
     if (this.#waitingBytes >= backupChunkBytesMax) await this.#flush();
   }
 
-  /** On disk when it resolves. @returns the SHA-256 in hex. */
+  /** Durable when it resolves. @returns the SHA-256 in hex. */
   async finish(): Promise<string> {
     await this.#flush();
     await this.#file.sync();
@@ -66,7 +66,7 @@ class DigestFile {
   }
 
   async #flush(): Promise<void> {
-    // `write` may write less than it was given; `writeFile` goes on at the file's position until all is written.
+    // `write` may be partial; `writeFile` continues from the file's position until everything is written.
     await this.#file.writeFile(concatBytes(...this.#waiting));
     [this.#waiting, this.#waitingBytes] = [[], 0];
   }
@@ -75,7 +75,7 @@ class DigestFile {
 export type WriterOptions = {
   readonly directory: BackupDirectory;
   readonly head: BackupHead;
-  /** For a backup directory that has none yet. */
+  /** Creates an id for a new backup directory. */
   readonly newId: () => string;
   readonly nowMs: () => number;
   readonly segmentBytesMax?: number | undefined;
@@ -94,9 +94,9 @@ export class BackupWriter {
   #segment: DigestFile | undefined;
   #bookkeeping: DigestFile | undefined;
   #group: Digest | undefined;
-  /** `deployment.json`, once it has come. */
+  /** `deployment.json`, once received. */
   description: Uint8Array | undefined;
-  /** Where the last group ended whose digest has come. */
+  /** End of the last group whose digest was verified. */
   #passed: Passed | undefined;
 
   private constructor(options: WriterOptions, manifest: Manifest) {
@@ -109,7 +109,7 @@ export class BackupWriter {
     this.#check = new PassageCheck({ origin, frontier });
   }
 
-  /** @throws backupRefused when what is sent is another deployment's, or another past of this one. */
+  /** @throws backupRefused if the stream is from another deployment, or from a diverged ledger. */
   static async begin(options: WriterOptions): Promise<BackupWriter> {
     const { directory, head } = options;
     const refuse = (rule: string): never => fail({ kind: "backupRefused", backup: directory.path, rule });
@@ -139,7 +139,7 @@ export class BackupWriter {
     return join(this.#options.directory.path, "segments", "unfinished");
   }
 
-  /** @throws backupRefused, ledgerCorrupt, malformedCheckpoint: nothing of this piece counts. */
+  /** @throws backupRefused, ledgerCorrupt, malformedCheckpoint: nothing of this chunk is used. */
   async take(chunk: Uint8Array): Promise<void> {
     this.#received.update(chunk);
     this.#receivedBytes += chunk.length;
@@ -147,7 +147,7 @@ export class BackupWriter {
     this.#options.onProgress?.(this.#check.size);
   }
 
-  /** What the server says it has sent. @returns the manifest in force now. */
+  /** @param end what the server has sent. @returns the new manifest. */
   async finish(end: { readonly bytes: number; readonly sha256: Uint8Array }): Promise<Manifest> {
     const { head, directory, nowMs } = this.#options;
     if (end.bytes !== this.#receivedBytes || !equalBytes(this.#received.digest(), end.sha256)) {
@@ -181,12 +181,12 @@ export class BackupWriter {
     return this.#manifest;
   }
 
-  /** Puts the key-encryption key beside what it opens, for whoever asked for that. */
+  /** Adds the key-encryption key to the backup, on request. */
   addKek(content: Uint8Array): Promise<void> {
     return this.#addFile(kekName, content);
   }
 
-  /** Idempotent; what was not whole goes when the next backup begins. */
+  /** Idempotent; incomplete files are removed when the next backup begins. */
   async abandon(): Promise<void> {
     await this.#segment?.abandon();
     await this.#bookkeeping?.abandon();
@@ -243,7 +243,7 @@ export class BackupWriter {
     this.#files.push({ path: bookkeepingName, bytes: file.bytes, sha256: await file.finish() });
   }
 
-  /** What has come since the last cut becomes a segment. */
+  /** Makes a segment of everything since the last cut. */
   async #cut(): Promise<void> {
     if (this.#segment === undefined) return;
     const passed = this.#passed ?? this.#refuse("it holds no whole group");
@@ -267,7 +267,10 @@ export class BackupWriter {
     this.#manifest = manifest;
   }
 
-  /** By one of the keys the server names. Whether it is the ledger's own, its records say when they are opened. */
+  /**
+   * Verifies against the keys that the server names. Whether they are the ledger's is checked when its records are
+   * opened.
+   */
   async #verifySignature(note: string): Promise<void> {
     const { origin, checkpointKeys } = this.#options.head;
     for (const publicKey of checkpointKeys) {
