@@ -1,6 +1,6 @@
 /**
- * Addresses to listen on: `host:port`, an IPv6 host in brackets, port 0 for a free one; or `unix:PATH`, a socket in the
- * file system. Pure: nothing is looked up. Source: gRPC name resolution, "Name Syntax".
+ * Listen addresses: `host:port`, an IPv6 host in brackets, port 0 for a free one; or `unix:PATH`, a socket in the file
+ * system. Pure: names are not resolved. Source: gRPC name resolution, "Name Syntax".
  */
 import { utf8Encode } from "@sigil/core/bytes";
 
@@ -12,16 +12,16 @@ export const isUnix = (address: Address): address is UnixAddress => "path" in ad
 
 const addressShape = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/;
 const hostName = /^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$/;
-/** What an IPv6 address looks like; the system has the last word. */
+/** Rough shape of an IPv6 address; the system validates it. */
 const ipv6Shape = /^(?=[^:]*:[^:]*:)[0-9A-Fa-f:.]{2,45}$/;
 const loopbackIpv4 = /^127(?:\.\d{1,3}){3}$/;
 const portMax = 65_535;
 
 const unixPrefix = "unix:";
-/** `sun_path` of Linux has room for 108 bytes with the one that ends it. */
+/** `sun_path` of Linux has 108 bytes including the final NUL. */
 const unixPathBytesMax = 107;
 
-/** An abstract name (`@…`) has no owner and no mode: whoever is on the machine could take it first. */
+/** Abstract names (`@…`) are refused: they have no owner or mode, so any local process could take them. */
 const parseUnix = (text: string): UnixAddress | undefined => {
   const path = text.slice(unixPrefix.length).replace(/^\/\/(?=\/)/, "");
   const isPath =
@@ -29,7 +29,7 @@ const parseUnix = (text: string): UnixAddress | undefined => {
   return isPath ? { path } : undefined;
 };
 
-/** @returns undefined when the text is no address. */
+/** @returns undefined if the text is not an address. */
 export const parseAddress = (text: string): Address | undefined => {
   if (text.startsWith(unixPrefix)) return parseUnix(text);
   const match = addressShape.exec(text);
@@ -46,7 +46,7 @@ export const formatAddress = (address: Address): string => {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 };
 
-/** Whether only this machine can reach it. A name other than "localhost" could mean anything. */
+/** Whether only this machine can reach it. False for names other than "localhost", which may resolve to any address. */
 export const isLoopback = (address: Address): boolean => {
   if (isUnix(address)) return true;
   const { host } = address;

@@ -1,6 +1,6 @@
 /**
- * The configuration: flags over environment (`SIGIL_…`) over file (TOML) over defaults, read once into one frozen
- * value. Every bad value is named at once. Source: docs/operating/configuration.md.
+ * The configuration, by precedence: flags, environment (`SIGIL_…`), file (TOML), defaults; read once into one frozen
+ * value. All bad values are reported together. Source: docs/operating/configuration.md.
  */
 import { fail } from "../errors.ts";
 import { BadValue, KEYS, keyNames, type Key, type KeyName, type Values } from "./keys.ts";
@@ -16,17 +16,17 @@ import {
 import { isLoopback } from "./address.ts";
 
 export type Config = Values & {
-  /** Where each value came from. */
+  /** Source of each value. */
   readonly sources: Readonly<Record<KeyName, Source>>;
-  /** Variables that begin as ours do and are Kubernetes', by name. */
+  /** Names of ignored SIGIL_ variables that Kubernetes sets. */
   readonly passedOver: readonly string[];
 };
 
 export type ConfigInputs = {
-  /** The words after the command. */
+  /** Arguments after the command. */
   readonly argv: readonly string[];
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Reads a file of the configuration. */
+  /** Reads the configuration file. */
   readonly readText: (path: string) => string;
 };
 
@@ -51,7 +51,7 @@ const readOne = (name: KeyName, given: Given | undefined, faults: Fault[]): unkn
   }
 };
 
-/** The name under which the value was given: what the reader has to look for. */
+/** The name under which the value was given, for error messages. */
 const labelOf = (name: KeyName, source: Source): string => {
   switch (source.kind) {
     case "flag":
@@ -64,7 +64,7 @@ const labelOf = (name: KeyName, source: Source): string => {
   }
 };
 
-/** Rules that hold between keys. */
+/** Rules across keys. */
 const combinations = (values: Values): readonly Fault[] => {
   const faults: Fault[] = [];
   const hasTls = values["tls.cert"] !== "";
@@ -108,7 +108,7 @@ const readConfigFile = (
   return readFile(content, path);
 };
 
-/** @throws invalidConfig naming every bad value, or the first unknown name with the nearest known one. */
+/** @throws invalidConfig naming all bad values, or the first unknown name with the nearest known one. */
 export const readConfig = (inputs: ConfigInputs): Config => {
   const flags = readFlags(inputs.argv);
   const environment = readEnvironment(inputs.environment);
@@ -127,7 +127,7 @@ export const readConfig = (inputs: ConfigInputs): Config => {
   return Object.freeze({ ...values, sources: Object.freeze(sources), passedOver }) as Config;
 };
 
-/** The defaults with some values set, for a program that starts a server itself; held to the same rules. */
+/** The defaults with some values set, for programs that embed the server; checked by the same rules. */
 export const makeConfig = (values: Partial<Values>): Config => {
   const sources = Object.freeze(Object.fromEntries(keyNames.map((name) => [name, { kind: "default" }])));
   const passedOver: readonly string[] = [];
@@ -142,7 +142,7 @@ export const makeConfig = (values: Partial<Values>): Config => {
 export type Setting = {
   readonly key: KeyName;
   readonly value: string;
-  /** For people: "default", "flag --listen", "environment SIGIL_LISTEN" or "file sigil.toml". */
+  /** A description: "default", "flag --listen", "environment SIGIL_LISTEN" or "file sigil.toml". */
   readonly source: string;
   readonly what: string;
 };
@@ -165,7 +165,7 @@ const showValue = (config: Config, name: KeyName): string => {
   return secret ? (value === "" ? "" : "********") : show(value);
 };
 
-/** The effective configuration, a line a key, secrets masked. */
+/** The effective configuration, one line per key, secrets masked. */
 export const describeConfig = (config: Config): readonly Setting[] =>
   keyNames.map((name) => ({
     key: name,

@@ -1,7 +1,6 @@
 /**
- * Every key of the configuration: what it means, how its value is read, and what it is when nobody says. One table,
- * from which flags (`--tls-client-ca`), environment (`SIGIL_TLS_CLIENT_CA`) and file (`[tls] client_ca`) all take their
- * names.
+ * All configuration keys with description, parser and default. The names of flags (`--tls-client-ca`), environment
+ * variables (`SIGIL_TLS_CLIENT_CA`) and file keys (`[tls] client_ca`) are derived from this table.
  */
 import { isIP } from "node:net";
 import {
@@ -35,10 +34,10 @@ import { logLevels } from "../log/levels.ts";
 import { formatAddress, parseAddress, type Address } from "./address.ts";
 import { formatSubjectSource, parseSubjectSource, type SubjectSource } from "./subject-source.ts";
 
-/** A value as a flag, a variable (text) or a TOML file (typed) gives it. */
+/** An unparsed value: text from a flag or variable, typed from a TOML file. */
 export type RawValue = string | number | boolean;
 
-/** Thrown by readers; the caller knows the key. */
+/** Thrown by parsers; the caller adds the key. */
 export class BadValue extends Error {}
 
 const refuse = (rule: string): never => {
@@ -48,12 +47,12 @@ const refuse = (rule: string): never => {
 export type Key<Value> = {
   readonly what: string;
   readonly read: (raw: RawValue) => Value;
-  /** For people, as it would be written. */
+  /** Formats the value as it would be configured. */
   readonly show: (value: Value) => string;
   readonly initial: Value;
-  /** Never printed, and taken from the environment alone: a flag shows in the list of processes. */
+  /** Never printed, and accepted only from the environment: flags are visible in process lists. */
   readonly secret: boolean;
-  /** A flag of this key needs no value. */
+  /** Whether its flag needs no value. */
   readonly toggle: boolean;
 };
 
@@ -108,7 +107,7 @@ const choice = <Choice extends string>(
     read: (raw) => choices.find((one) => one === raw) ?? refuse(`must be one of ${choices.join(", ")}`),
   });
 
-/** As `chmod` writes it. */
+/** An octal file mode, as for `chmod`. */
 const mode = (what: string, initial: number): Key<number> =>
   key({
     what,
@@ -147,7 +146,7 @@ const optionalAddress = (what: string): Key<Address | null> => {
 const hostName = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/;
 const isHostName = (text: string): boolean => hostName.test(text);
 
-/** An address, or a network as `address/bits`. */
+/** An address, or a network in CIDR notation. */
 const isNetwork = (text: string): boolean => {
   const [address = "", bits, more] = text.split("/");
   const version = isIP(address);
@@ -159,7 +158,7 @@ const isNetwork = (text: string): boolean => {
   );
 };
 
-/** Separated by commas, in lower case. */
+/** A comma-separated list, in lower case. */
 const list = (what: string, isOne: (text: string) => boolean, rule: string): Key<readonly string[]> =>
   key<readonly string[]>({
     what,
@@ -181,7 +180,7 @@ const subjectSource = (what: string, initial: SubjectSource): Key<SubjectSource>
       refuse("must be source.principal, or metadata:FILTER/KEY and more keys after slashes"),
   });
 
-/** Segments that are canonical as they are written. */
+/** Segments that are already canonical. */
 const plainPrefix = /^[A-Za-z0-9_:-][A-Za-z0-9._:-]*(?:\/[A-Za-z0-9_:-][A-Za-z0-9._:-]*)*$/;
 const prefixCharactersMax = 128;
 
@@ -197,7 +196,7 @@ const namePrefix = (what: string, initial: string): Key<string> =>
           ),
   });
 
-/** As `URL` writes it: so that it is compared and put together as text. */
+/** Normalized by `URL`, so that it can be compared and concatenated as text. */
 const publicUrl = (what: string): Key<string> =>
   key({
     what,
@@ -246,7 +245,7 @@ export const KEYS = {
   insecure_listen: toggle("Serve without TLS on an address that others can reach.", false),
   "tls.cert": path("Certificate chain of the server, a PEM file."),
   "tls.key": path("Private key of the server, a PEM file."),
-  "tls.client_ca": path("Authorities whose client certificates are believed, a PEM file."),
+  "tls.client_ca": path("Authorities of client certificates, a PEM file."),
   "tls.client_certificate": choice("Whether clients must show a certificate.", "optional", [
     "optional",
     "required",
@@ -256,39 +255,43 @@ export const KEYS = {
     "refuse",
   ]),
   "envoy.ext_authz": toggle("Answer Envoy's ext_authz (v3) where gRPC is served.", false),
-  "envoy.subject": subjectSource("Where Envoy's questions name the subject.", { kind: "principal" }),
-  "envoy.target_prefix": namePrefix("What the targets of Envoy's questions begin with.", "api"),
+  "envoy.subject": subjectSource("Where Envoy's check requests name the subject.", { kind: "principal" }),
+  "envoy.target_prefix": namePrefix("Prefix of the targets of Envoy's check requests.", "api"),
   "authzen.subject_type": typeName("Type of AuthZEN subjects whose ids are principals as they are."),
   "authzen.resource_type": typeName("Type of AuthZEN resources whose ids are targets as they are."),
-  "authzen.action_prefix": namePrefix("Put before the name of every AuthZEN action.", ""),
+  "authzen.action_prefix": namePrefix("Prefix of every AuthZEN action name.", ""),
   passphrase: secret("The passphrase of the key-encryption key, where the deployment was made with one."),
   "pkcs11.module": path("The PKCS #11 library, a file, for tokens whose URI names none."),
   "pkcs11.pin": secret("The PIN of the token, where a key is on one whose URI names no file with it."),
   reflection: toggle("Serve gRPC reflection.", true),
-  log_level: choice("The least level that is logged.", "info", logLevels),
+  log_level: choice("The minimum level that is logged.", "info", logLevels),
   slow_call_ms: integer("Calls that take longer are logged.", 1000, [1, hourMs]),
   deadline_default_ms: integer("Deadline of calls that set none.", deadlineMsDefault, [1, hourMs]),
   deadline_max_ms: integer("Longest deadline; longer ones are cut to it.", deadlineMsMax, [1, hourMs]),
-  drain_delay_ms: integer("How long a stopping server, already NOT_SERVING, serves on before it drains.", 0, [
+  drain_delay_ms: integer(
+    "How long a stopping server, already NOT_SERVING, keeps serving before it drains.",
     0,
-    hourMs,
-  ]),
+    [0, hourMs],
+  ),
   drain_ms: integer("How long calls may take to finish when the server stops.", 10_000, [0, hourMs]),
-  connection_age_ms: integer("Age at which a connection is asked to go.", hourMs / 2, [1000, 24 * hourMs]),
-  connection_age_grace_ms: integer("What its calls then have left.", 60_000, [1, hourMs]),
+  connection_age_ms: integer("Age at which a connection is closed gracefully (GOAWAY).", hourMs / 2, [
+    1000,
+    24 * hourMs,
+  ]),
+  connection_age_grace_ms: integer("How long its calls then have to finish.", 60_000, [1, hourMs]),
   keepalive_ms: integer("Silence after which a connection is probed.", 60_000, [1000, hourMs]),
-  keepalive_timeout_ms: integer("What it has to answer the probe.", 20_000, [100, hourMs]),
+  keepalive_timeout_ms: integer("How long it has to answer the probe.", 20_000, [100, hourMs]),
   message_bytes_max: integer("Largest message, each way.", messageBytesMax, [64 << 10, 64 << 20]),
-  concurrent_streams_max: integer("Calls under way on one connection.", concurrentStreamsMax, [1, 100_000]),
+  concurrent_streams_max: integer("Concurrent calls on one connection.", concurrentStreamsMax, [1, 100_000]),
   session_memory_mib_max: integer("Memory of one connection.", sessionMemoryMiBMax, [1, 4096]),
   intake_bytes_per_connection_max: integer(
-    "Bytes of long messages of one connection being received, expanded or answered.",
+    "Bytes of long messages of one connection, being received, decompressed or answered.",
     intakeBytesPerConnectionMax,
     [1 << 20, 1 << 30],
   ),
   intake_bytes_max: integer("Those of all connections.", intakeBytesMax, [1 << 20, 16 * (1 << 30)]),
   reply_bytes_per_caller_max: integer(
-    "Bytes of long answers to one caller being made or not read yet.",
+    "Bytes of long replies to one caller, in progress or unread.",
     replyBytesPerCallerMax,
     [1 << 20, 1 << 30],
   ),
@@ -299,7 +302,7 @@ export const KEYS = {
     [1, 1_000_000],
   ),
   connections_per_peer_max: integer(
-    "Those of one address that has not proved who it is; at most half of all.",
+    "Unauthenticated connections of one address; at most half of all.",
     connectionsPerPeerMax,
     [1, 1_000_000],
   ),
@@ -307,18 +310,17 @@ export const KEYS = {
     100,
     hourMs,
   ]),
-  connection_idle_ms: integer(
-    "How long it may be idle when nobody has proved on it who calls.",
-    connectionIdleMsMax,
-    [100, 24 * hourMs],
-  ),
-  streams_per_caller_max: integer("Streams of one caller under way.", streamsPerCallerMax, [1, 100_000]),
+  connection_idle_ms: integer("How long an unauthenticated connection may be idle.", connectionIdleMsMax, [
+    100,
+    24 * hourMs,
+  ]),
+  streams_per_caller_max: integer("Concurrent streams of one caller.", streamsPerCallerMax, [1, 100_000]),
   streams_per_tenant_max: integer("Those of one tenant.", streamsPerTenantMax, [1, 100_000]),
   streams_max: integer("Those in all, of which some are Root's alone.", streamsMax, [2, 100_000]),
-  module_runs_max: integer("Module runs under way or waiting for a sandbox.", moduleRunsMax, [1, 10_000]),
+  module_runs_max: integer("Module runs in progress or waiting for a sandbox.", moduleRunsMax, [1, 10_000]),
   module_runs_per_tenant_max: integer("Those of one tenant.", moduleRunsPerTenantMax, [1, 10_000]),
   module_processes: integer("Sandbox processes, and so runs at once.", modulePoolProcesses, [1, 256]),
-  module_processes_warm: integer("Those kept ready while nobody asks.", modulePoolProcesses, [0, 256]),
+  module_processes_warm: integer("Idle processes kept ready.", modulePoolProcesses, [0, 256]),
   module_wall_ms_max: integer("Longest run; a manifest's own bound is cut to it.", runMsMax, [1, runMsMax]),
   module_memory_pages_max: integer(
     "Most memory of a run, in pages of 64 KiB; likewise.",

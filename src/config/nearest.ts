@@ -1,4 +1,4 @@
-/** The known word nearest to one that is not known: fewest letters added, dropped or changed. */
+/** The known word with the smallest edit distance to an unknown one. */
 
 const distance = (a: string, b: string): number => {
   let before = Array.from({ length: b.length + 1 }, (_, index) => index);
@@ -13,7 +13,7 @@ const distance = (a: string, b: string): number => {
   return before[b.length] ?? 0;
 };
 
-/** Longer words are nobody's slip of the finger, and comparing them costs. */
+/** Longer words are not typos, and comparing them is expensive. */
 const wordCharactersMax = 64;
 
 export const nearest = (word: string, known: readonly string[]): string => {

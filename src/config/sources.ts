@@ -1,6 +1,6 @@
 /**
- * The three places a value may come from, each read into raw values by key. A name that no key has is an error with
- * the nearest one, so that a slip never passes as a default.
+ * The three sources of values, each read into raw values by key. An unknown name is an error that suggests the nearest
+ * one, so that a typo never means a default.
  */
 import { parse, TomlError } from "smol-toml";
 import { fail } from "../errors.ts";
@@ -17,10 +17,10 @@ export type Source =
 export type Given = { readonly raw: RawValue; readonly source: Source };
 export type GivenValues = ReadonlyMap<KeyName, Given>;
 
-/** Names the file of the configuration; not a key itself, for a file cannot name itself. */
+/** Names the configuration file; not a key, since a file cannot name itself. */
 const configFlag = "--config";
 export const configVariable = "SIGIL_CONFIG";
-/** A name for `--kek env:SIGIL_KEK`: it holds a key, so it is no key of the configuration. */
+/** The variable of `--kek env:SIGIL_KEK`: it holds a secret key and is not a configuration key. */
 const kekVariable = "SIGIL_KEK";
 
 const unknown = (name: string, known: readonly string[]): never =>
@@ -57,11 +57,11 @@ export const readFlags = (argv: readonly string[]): Flags => {
 
 export type Environment = {
   readonly values: GivenValues;
-  /** Variables that are Kubernetes' and no setting. */
+  /** Ignored variables set by Kubernetes. */
   readonly passedOver: readonly string[];
 };
 
-/** @throws invalidConfig for a SIGIL_ variable that is no key, and not one of those Kubernetes makes. */
+/** @throws invalidConfig for a SIGIL_ variable that is neither a key nor set by Kubernetes. */
 export const readEnvironment = (environment: Readonly<Record<string, string | undefined>>): Environment => {
   const values = new Map<KeyName, Given>();
   const passedOver: string[] = [];
@@ -92,18 +92,18 @@ const parseToml = (content: string, path: string): object => {
     return parse(content);
   } catch (error) {
     const where = error instanceof TomlError ? ` at line ${error.line}, column ${error.column}` : "";
-    // Without its cause: it quotes the file.
+    // Without a cause, which would quote the file.
     return fail({ kind: "invalidConfig", key: path, rule: `is not TOML${where}` });
   }
 };
 
-/** @throws invalidConfig for text that is not TOML, and for a key that is not known. */
+/** @throws invalidConfig for text that is not TOML, and for an unknown key. */
 export const readFile = (content: string, path: string): GivenValues => {
   const values = new Map<KeyName, Given>();
   for (const [written, value] of flatten(parseToml(content, path), "")) {
     const name = publicNames.find((known) => known === written) ?? unknown(written, publicNames);
     const isPlain = typeof value === "string" || typeof value === "number" || typeof value === "boolean";
-    // A list or a date is no value of any key; as text it is refused with the key's own rule.
+    // No key takes a list or a date; passed as "", it is refused by the key's own rule.
     values.set(name, { raw: isPlain ? value : "", source: { kind: "file", path } });
   }
   return values;

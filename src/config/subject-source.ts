@@ -1,17 +1,16 @@
 /**
- * Where a question of Envoy names whom it is about: `source.principal`, the client certificate that Envoy verified, or
- * `metadata:FILTER/KEY/…`, what a filter that verifies wrote of the request. Never a header: whoever sends the request
- * writes it.
+ * Where Envoy's check request names the subject: `source.principal`, the client certificate that Envoy verified, or
+ * `metadata:FILTER/KEY/…`, metadata of a verifying filter. Never a header, which the client controls.
  */
 export type SubjectSource =
   | { readonly kind: "principal" }
-  /** `keys` lead down from the filter's namespace; one at least. */
+  /** `keys` is the path in the filter's namespace; at least one. */
   | { readonly kind: "metadata"; readonly filter: string; readonly keys: readonly string[] };
 
 const certificate = "source.principal";
 const metadata = /^metadata:([^/]+)\/([^/]+(?:\/[^/]+)*)$/;
 
-/** @returns undefined for what is neither. */
+/** @returns undefined if it is neither. */
 export const parseSubjectSource = (text: string): SubjectSource | undefined => {
   if (text === certificate) return { kind: "principal" };
   const [, filter, keys] = metadata.exec(text) ?? [];

@@ -1,36 +1,35 @@
 /**
- * Where log lines go: standard output, by way of a queue of `logQueueBytesMax`. Writing never blocks and never throws.
- * While the destination takes nothing (a full disk or device, a pipe that nobody reads) lines wait; past the bound they
- * are lost, and counted, and a line says how many at the place where they are missing. What waits is written when there
- * is room again.
+ * Writes log lines to standard output through a queue of `logQueueBytesMax`. Writing never blocks and never throws.
+ * While the destination accepts nothing (full disk, unread pipe) lines are queued; past the limit they are dropped and
+ * counted, and a line in their place says how many. Queued lines are written once there is room.
  */
 import { fstatSync, write, writeSync } from "node:fs";
 import { Socket } from "node:net";
 import { logQueueBytesMax } from "../limits.ts";
 
-/** Writes some of the bytes and says how many; an error writes none. */
+/** Writes some of the bytes and returns how many; on error none were written. */
 export type WriteSome = (
   bytes: Buffer,
   done: (error: NodeJS.ErrnoException | null, written: number) => void,
 ) => void;
 
 export type LogGauge = {
-  /** Lines that were never written, since the start. */
+  /** Lines dropped since the start. */
   readonly linesLost: number;
-  /** Bytes that wait. */
+  /** Bytes queued. */
   readonly queuedBytes: number;
 };
 
 export type LogDestination = {
   readonly write: (line: string) => void;
   readonly gauge: LogGauge;
-  /** Resolves when everything is written, at the latest after `waitMs`. */
+  /** Resolves when everything is written, at most after `waitMs`. */
   readonly flush: (waitMs: number) => Promise<void>;
 };
 
-/** Between two tries at a destination that takes nothing. */
+/** Delay between retries while the destination accepts nothing. */
 const retryMs = 250;
-/** One write: few for many lines, and no more than a slow disk takes at once. */
+/** Size of one write: batches many lines without overloading a slow disk. */
 const writeBytesMax = 64 << 10;
 
 const lostLine = (lines: number, nowMs: number): string =>
@@ -43,10 +42,10 @@ export class QueuedDestination {
   #queue: Buffer[] = [];
   #queuedBytes = 0;
   #linesLost = 0;
-  /** Of them, those that no line tells of yet. */
+  /** Dropped lines not reported yet. */
   #untold = 0;
   #writing: Buffer | undefined;
-  /** Nobody reads, and nobody will. */
+  /** True once the destination is closed. */
   #broken = false;
   #idle: (() => void)[] = [];
 
@@ -83,7 +82,7 @@ export class QueuedDestination {
     });
   }
 
-  /** What waits, for a last try when the process ends. */
+  /** Takes the queued bytes, for a last attempt at process exit. */
   takeRest(): Buffer {
     const rest = Buffer.concat(this.#queue);
     this.#queue = [];
@@ -96,7 +95,7 @@ export class QueuedDestination {
     this.#queuedBytes += bytes.length;
   }
 
-  /** Stands before the first line that has room again. */
+  /** Writes the report of dropped lines, before the next line that fits. */
   #tell(): void {
     if (this.#untold === 0) return;
     this.#push(Buffer.from(lostLine(this.#untold, this.#nowMs())));
@@ -106,7 +105,7 @@ export class QueuedDestination {
   #next(): void {
     if (this.#writing !== undefined) return;
     if (this.#queue.length === 0) {
-      // Also where no line comes any more.
+      // Also if no further line is logged.
       this.#tell();
       if (this.#queue.length === 0) return this.#rest();
     }
@@ -135,7 +134,7 @@ export class QueuedDestination {
     this.#queuedBytes -= error === null ? written : 0;
     if (rest.length > 0) this.#queue.unshift(rest);
     if (error === null) this.#next();
-    // Nothing is kept alive by a log that takes nothing.
+    // A stalled log does not keep the process alive.
     else setTimeout(() => this.#next(), this.#retryMs).unref();
   }
 
@@ -149,13 +148,13 @@ export class QueuedDestination {
   }
 }
 
-/** Files and devices are written by a thread of their own pool; a full one says so at once. */
+/** Files and devices are written in the thread pool; a full one fails immediately. */
 const toFile =
   (fd: number): WriteSome =>
   (bytes, done) =>
     write(fd, bytes, 0, bytes.length, null, done);
 
-/** A pipe or a socket by the event loop, without blocking: what its buffer does not take is waited for. */
+/** Pipes and sockets are written by the event loop without blocking; waits for room in the buffer. */
 const toSocket = (socket: Socket): WriteSome => {
   let failure: NodeJS.ErrnoException | undefined;
   socket.on("error", (error) => (failure = error));
@@ -167,16 +166,16 @@ const toSocket = (socket: Socket): WriteSome => {
   };
 };
 
-/** The last lines, where they can still be written. */
+/** Writes the last lines synchronously, if possible. */
 const writeRest = (fd: number, rest: Buffer): void => {
   try {
     for (let at = 0; at < rest.length;) at += writeSync(fd, rest, at);
   } catch {
-    // A log that takes nothing cannot be told so.
+    // The log cannot be written, so the error cannot be logged.
   }
 };
 
-/** The destination of a process: one, whoever asks. */
+/** The singleton destination of a process. */
 let standardOutput: LogDestination | undefined;
 
 export const standardDestination = (): LogDestination => {
@@ -194,7 +193,7 @@ export const standardDestination = (): LogDestination => {
     },
     flush: async (waitMs) => {
       await queue.flush(waitMs);
-      // A reader that has stalled would keep the process from ending.
+      // A stalled reader would keep the process alive.
       if (queue.gauge.queuedBytes > 0) socket?.destroy();
     },
   };

@@ -1,6 +1,3 @@
-/**
- * What a log may be told to leave out, the least important first. In a file of its own: the configuration needs no
- * logger.
- */
+/** Log levels, least important first. In a separate file, so that the configuration does not load the logger. */
 export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];

@@ -1,6 +1,6 @@
 /**
- * What libraries print goes through the log, with secrets struck out and at the log's pace: grpc-js prints headers in
- * full on standard error, Node prints warnings there, and either would block on it.
+ * Redirects output of libraries to the log, redacted and rate limited: grpc-js prints headers in full on standard
+ * error, Node prints warnings there, and either could block on it.
  */
 import { format } from "node:util";
 import { setLogger } from "@grpc/grpc-js";
@@ -14,7 +14,7 @@ type Lines = {
 const consoleMethods = ["log", "info", "debug", "warn", "error", "trace"] as const;
 const message = "a library says";
 
-/** Node's own listener prints; put back when the server has ended. */
+/** Replaces Node's own listener, which prints; restored when the server has ended. */
 const takeWarnings = (log: Lines): (() => void) => {
   const before = process.listeners("warning");
   const onWarning = (warning: Error): void => log.warn({ library: "node", err: warning }, message);
@@ -26,7 +26,7 @@ const takeWarnings = (log: Lines): (() => void) => {
   };
 };
 
-/** Whatever is printed by console in a process that is the server's own. */
+/** Captures console output in a process owned by the server. */
 const takeConsole = (log: Lines): (() => void) => {
   const before = consoleMethods.map((name) => [name, globalThis.console[name]] as const);
   for (const [name] of before) {
@@ -46,10 +46,10 @@ const grpcSays =
   (...values: readonly unknown[]): void =>
     log.info({ library: "grpc-js", said: strikeOut(format(...values.map(shown))) }, message);
 
-/** grpc-js's own, where no server took it. */
+/** Used by grpc-js if no server redirects its output. */
 const silent = (): void => {};
 
-/** @param takes "console" in a process that is the server's own, besides what is always taken. */
+/** @param takes "console" to also capture console output, in a process owned by the server. */
 export const takeLibraryOutput = (log: Lines, takes: "console" | "libraries"): Disposable => {
   const say = grpcSays(log);
   setLogger({ error: say, info: say, debug: say });

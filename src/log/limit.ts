@@ -1,11 +1,11 @@
 /**
- * Log lines that callers can cause, limited per reason: a token bucket for each, and what it refuses is counted and
- * told in one line when there is room again. Reasons are words of this program (message, kind, code), never a caller's
+ * Rate limits log lines that callers can cause: one token bucket per reason; suppressed lines are counted and
+ * summarized in one line later. Reasons consist of the program's own words (message, kind, code), never of a caller's
  * text.
  */
 import { logLinesBurst, logLinesPerSecond, logReasonsMax } from "../limits.ts";
 
-/** The part of a logger that is limited. */
+/** The logger methods that are limited. */
 type Lines = {
   readonly isLevelEnabled: (level: string) => boolean;
   readonly debug: (fields: object, message: string) => void;
@@ -25,7 +25,7 @@ type Bucket = {
   readonly message: string;
 };
 
-/** Fields whose values are closed sets. */
+/** Fields with a closed set of values. */
 const reasonFields = ["code", "kind", "reason", "library", "type"] as const;
 
 const reasonOf = (fields: object): object =>
@@ -37,10 +37,10 @@ const reasonOf = (fields: object): object =>
 
 const summaryMs = 10_000;
 
-/** Tells later what was passed over; keeps no process from ending. */
+/** Schedules the summary of suppressed lines; does not keep the process alive. */
 const tellLater = (tell: () => void): void => void setTimeout(tell, summaryMs).unref();
 
-/** @param monotonicMs for the buckets. */
+/** @param monotonicMs clock of the buckets. */
 export const limitLines = (log: Lines, monotonicMs: () => number, later = tellLater): Lines => {
   const buckets = new Map<string, Bucket>();
   let willTell = false;

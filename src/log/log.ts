@@ -1,7 +1,7 @@
 /**
- * The server's log: pino, one JSON object a line; `pretty.ts` makes lines for people of them. Fields are names, numbers
- * and codes; never payloads, tokens or keys. Causes of incidents are the only foreign text: their message is cut short
- * and everything in it that looks like a credential, a key or quoted input is struck out.
+ * The server's log: pino, one JSON object per line; `pretty.ts` formats them for terminals. Fields are names, numbers
+ * and codes; never payloads, tokens or keys. Error causes are the only foreign text: their messages are truncated and
+ * everything that looks like a credential, a key or quoted input is redacted.
  */
 import type { DestinationStream, Logger } from "pino";
 import pino from "pino";
@@ -12,7 +12,7 @@ export type LogOptions = { readonly level: LogLevel; readonly stream: Destinatio
 
 const struck = "[struck]";
 
-/** Names of fields that hold secrets wherever they turn up. */
+/** Names of fields that are always redacted. */
 const secretFields = [
   "authorization",
   "token",
@@ -24,7 +24,7 @@ const secretFields = [
   "passphrase",
 ];
 
-/** Text that came from elsewhere: quoted snippets, tokens, headers, long runs of base64 or hexadecimal digits. */
+/** Redacts foreign text: quoted snippets, tokens, headers, long runs of base64 or hexadecimal digits. */
 export const strikeOut = (text: string): string =>
   text
     .replace(
@@ -39,7 +39,7 @@ export const strikeOut = (text: string): string =>
 
 const firstFrames = 12;
 
-/** Stack frames without the message that stands above them. */
+/** Stack frames without the message. */
 const framesOf = (error: Error): readonly string[] =>
   (error.stack ?? "")
     .split("\n")
@@ -49,7 +49,7 @@ const framesOf = (error: Error): readonly string[] =>
 
 const causesMax = 4;
 
-/** An error as the log shows it, with its causes. */
+/** An error with its causes, as logged. */
 export const describeCause = (cause: unknown, depth = 0): object => {
   if (!(cause instanceof Error)) return { type: typeof cause };
   const code = "code" in cause && typeof cause.code === "string" ? { code: cause.code } : {};

@@ -1,12 +1,11 @@
 /**
- * The log on a terminal: coloured lines for people. Loaded where there is one; its library is a tenth of what a start
- * loads.
+ * Coloured log lines for terminals. Loaded only if needed, since its library is a tenth of the code loaded at start.
  */
 import { Writable } from "node:stream";
 import type { DestinationStream } from "pino";
 import pretty from "pino-pretty";
 
-/** pino-pretty takes streams of Node alone. */
+/** pino-pretty accepts only Node streams. */
 const asWritable = (stream: DestinationStream): Writable =>
   new Writable({
     write: (part: Buffer, _encoding, done) => {
@@ -15,10 +14,10 @@ const asWritable = (stream: DestinationStream): Writable =>
     },
   });
 
-/** As JSON lines and the command line print times, whatever the machine's zone. */
+/** UTC, as in JSON lines and on the command line, regardless of the machine's time zone. */
 const utcTime = "UTC:yyyy-mm-dd'T'HH:MM:ss.l'Z'";
 
-/** JSON lines in, lines for people out. */
+/** Converts JSON lines to readable lines. */
 export const forPeople = (stream: DestinationStream): DestinationStream =>
   pretty({
     colorize: true,

@@ -1,7 +1,4 @@
-/**
- * What one caller, one tenant and all together may take of the server: made from the configuration, counted in the
- * metrics.
- */
+/** Limits per caller, per tenant and overall, built from the configuration and reported in the metrics. */
 import { randomUUID } from "node:crypto";
 import type { Config } from "../config/config.ts";
 import { readDescriptors, shareOut, type Shares } from "./descriptors.ts";
@@ -33,7 +30,7 @@ export type Bounds = {
   readonly uploads: Places;
 };
 
-/** @param shares of the descriptors there are. */
+/** @param shares of the available file descriptors. */
 export const createBounds = (
   config: Config,
   metrics: Pick<Metrics, "onRefused" | "watchBounds">,
@@ -99,7 +96,7 @@ export const createBounds = (
   return { connections, operatorConnections, intake, pacing, replies, streams, uploads };
 };
 
-/** Of the descriptors that are left now that the ledger has its own. */
+/** Builds the limits from the file descriptors left after the ledger was opened. */
 export const openBounds = (
   config: Config,
   { log, metrics }: { readonly log: Log; readonly metrics: Metrics },

@@ -1,6 +1,6 @@
 /**
- * How many files and sockets the process may have open, and how they are shared out: what the ledger, the sandbox and
- * the files of keys need is kept, connections get the rest. Source: proc(5); LevelDB, util/env_posix.cc.
+ * The file descriptor budget: reserves what the ledger, the sandbox and key files need; connections get the rest.
+ * Source: proc(5); LevelDB, util/env_posix.cc.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import {
@@ -13,7 +13,7 @@ import {
 
 export type Descriptors = { readonly limit: number; readonly open: number };
 
-/** Infinity where the system does not say. */
+/** Infinity if the system does not tell. */
 export const readDescriptors = (): Descriptors => {
   try {
     const [, limit = ""] = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8")) ?? [];
@@ -25,12 +25,12 @@ export const readDescriptors = (): Descriptors => {
   }
 };
 
-/** LevelDB keeps a fifth of the limit open for tables, once it has more than it maps into memory. */
+/** LevelDB uses up to a fifth of the limit for tables, once it has more than it maps into memory. */
 const tablesShare = 5;
 
 export type Shares = { readonly connections: number; readonly operatorConnections: number };
 
-/** @param wanted connections, however many descriptors there are. Pure. */
+/** @param wanted the configured number of connections. Pure. */
 export const shareOut = (
   { limit, open }: Descriptors,
   { wanted, sandboxes }: { readonly wanted: number; readonly sandboxes: number },

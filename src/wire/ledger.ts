@@ -1,7 +1,4 @@
-/**
- * What the server does with what the ledger says of itself: health, log and metrics; inspections of it. Called by
- * server.ts alone.
- */
+/** Connects the ledger's events to health, log and metrics; and live inspections. Called only by server.ts. */
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import type { Metrics } from "../gateway/metrics.ts";
@@ -41,7 +38,7 @@ export const observeLedger = ({ log, limited, metrics, health, stopping }: Watch
   };
 };
 
-/** Ends before the ledger does: a read that fails would stop that. */
+/** Must be disposed of before the ledger: a failing read would stop it. */
 export const wireInspections = (ledger: Ledger, directory: string, log: Logger): InspectionService =>
   createInspectionService({
     ledger,

@@ -1,6 +1,5 @@
 /**
- * The modules' part of the wiring: what a run may ask of Trust and Canon, what a proposal asks of Canon, and what holds
- * both. Called by server.ts alone.
+ * Wires the modules: the host functions of runs on Trust and Canon, and proposals on Canon. Called only by server.ts.
  */
 import { modulePrefix } from "@sigil/core/record";
 import { CanonServiceService } from "@sigil/proto/sigil/canon/v1/canon";
@@ -50,12 +49,12 @@ const decideBy = (trust: TrustService): RunningDependencies["decide"] => {
   };
 };
 
-/** A module reads and asks as its caller would: by the level its RPC takes, and by a decision of its own. */
+/** A module's reads and checks are authorized like its caller's: by the RPC's level, and by a separate decision. */
 const hostFunctions = (trust: TrustService, records: RecordsService): HostFunctions => {
   const check = checkBy(trust);
   const allowRead = async ({ caller, call, session }: HostedRun, id: string): Promise<void> => {
     authorize(caller, CanonServiceService.getRecord.path);
-    // A decision about what GetRecord would refuse would be a decision about nothing.
+    // Validates the id first, so that no decision is recorded for an id that GetRecord would refuse.
     readRecordId(id, "id");
     const [action, target] = ["canon.read", `canon/user/${id}`];
     const { chain, auditId } = await check(caller, { action, target, session, input: nothing }, call);
@@ -123,7 +122,7 @@ export const wireModules = (parts: ModuleParts): ModuleService => {
   });
 };
 
-/** The system space with one more rule: a module is proposed only with code that is here and fits its manifest. */
+/** Adds a rule to proposals: a module's code must be stored here and fit its manifest. */
 export const withCodeCheck = (quorum: QuorumService, modules: ModuleService): QuorumService => ({
   ...quorum,
   propose: (caller, proposal, call) => {

@@ -1,7 +1,4 @@
-/**
- * The ports for callers, gRPC's and HTTP's: one set of handlers, certificates, connections and bounds. Called by
- * server.ts alone.
- */
+/** The gRPC and HTTP ports, which share handlers, certificates, connections and limits. Called only by server.ts. */
 import type { Config } from "../config/config.ts";
 import { Authzen } from "../gateway/authzen/authzen.ts";
 import { readReference } from "../gateway/http/reference.ts";
@@ -17,9 +14,9 @@ import type { Bounds } from "./bounds.ts";
 
 export type Ports = {
   readonly rpc: RpcServer;
-  /** Null where HTTP is off. */
+  /** Null if HTTP is off. */
   readonly http: HttpServer | null;
-  /** Both end at once: neither takes new calls while those of the other finish. */
+  /** Closes both concurrently, so that neither accepts calls while the other drains. */
   readonly close: () => Promise<void>;
 };
 
@@ -99,7 +96,7 @@ const serveHttp = async ({
   });
 };
 
-/** @throws invalidConfig for an address that cannot be listened on; then neither is served. */
+/** @throws invalidConfig for an address that cannot be listened on; then neither port is served. */
 export const servePorts = async (options: PortsOptions): Promise<Ports> => {
   const rpc = await serveRpc(options);
   try {

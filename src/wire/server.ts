@@ -1,6 +1,6 @@
 /**
- * The server: configuration → open the deployment → wire the services → serve → drain and close. The only place where
- * parts meet. `overrides` replaces the world (store, clock, randomness, evaluator, log) for tests and experiments.
+ * The server: configuration → open the deployment → wire the services → serve → drain and close. The composition root.
+ * `overrides` replaces dependencies (store, clock, randomness, evaluator, log) for tests and experiments.
  */
 import { randomUUID } from "node:crypto";
 import type { DestinationStream, Logger } from "pino";
@@ -74,11 +74,11 @@ export type Overrides = {
   readonly clock?: { readonly nowMs: () => number; readonly nowUs?: () => number };
   readonly randomBytes?: (bytes: number) => Uint8Array;
   readonly evaluate?: Evaluate;
-  /** In the place of the pool of processes that runs modules. */
+  /** Replaces the pool of processes that runs modules. */
   readonly sandbox?: Sandbox;
-  /** In the place of standard output. */
+  /** Replaces standard output. */
   readonly logStream?: DestinationStream;
-  /** Whether the process is the server's alone: what anybody prints by console is then the log's. */
+  /** Whether the server owns the process: console output is then redirected to the log. */
   readonly ownsProcess?: boolean;
   readonly kekInputs?: KekInputs;
 };
@@ -86,31 +86,33 @@ export type Overrides = {
 export type ServerOptions = { readonly config: Config; readonly overrides?: Overrides };
 
 export type RunningServer = AsyncDisposable & {
-  /** Where gRPC is served, for a client to connect to. */
+  /** The gRPC address, for clients. */
   readonly target: string;
   readonly operatorUrl: string;
-  /** Null where HTTP is off. */
+  /** Null if HTTP is off. */
   readonly httpUrl: string | null;
   readonly ledger: Ledger;
   readonly log: Logger;
-  /** Reads certificates and client authorities again, where there are any. Never throws. */
+  /** Reloads certificates and client authorities, if there are any. Never throws. */
   readonly reload: () => Promise<void>;
-  /** Idempotent: serves on for `drain_delay_ms` while health says that it stops, drains, then closes the ledger. */
+  /**
+   * Idempotent: keeps serving for `drain_delay_ms` while health reports NOT_SERVING, drains, then closes the ledger.
+   */
   readonly close: () => Promise<void>;
-  /** Ends that delay. @returns whether there was one under way. */
-  readonly hurry: () => boolean;
+  /** Ends that delay early. @returns whether it was in progress. */
+  readonly skipDelay: () => boolean;
 };
 
-/** What the start has opened so far; all of it closes when a later step fails. */
+/** The parts opened so far; all are closed if a later step fails. */
 type Parts = {
   readonly log: Logger;
-  /** The same log, for what callers and libraries can cause. */
+  /** The same log, rate limited, for lines that callers and libraries can cause. */
   readonly limited: Log;
   readonly metrics: Metrics;
   readonly health: Health;
   readonly underWay: CallsUnderWay;
   readonly stopping: Stopping;
-  /** What does not work though the server is ready, for /readyz. */
+  /** Degraded functions of a ready server, for /readyz. */
   readonly notes: string[];
 };
 
@@ -123,10 +125,10 @@ const kekInputsOf = (config: Config): KekInputs => ({
   },
 });
 
-/** In one line of the log. */
+/** Tenants named in one log line. */
 const tenantsNamedMax = 20;
 
-/** Times in microseconds from one monotonic clock. */
+/** Microseconds of a monotonic clock. */
 const monotonicUs = (): number => performance.now() * 1000;
 
 const wireTrust = (
@@ -170,7 +172,7 @@ const sandboxSizes = (config: Config) => ({
   memoryPagesMax: config.module_memory_pages_max,
 });
 
-/** The sandbox and the runs in it end after the calls and before the ledger. */
+/** The sandbox and its runs end after the calls and before the ledger. */
 const openModules = async (
   { config, overrides, parts, ledger, opened }: Opening,
   { trust, records, quorum }: { trust: TrustService; records: RecordsService; quorum: QuorumService },
@@ -204,14 +206,14 @@ const openModules = async (
   );
 };
 
-/** What a start has at hand while it opens one part after the other. */
+/** State of the start, passed from step to step. */
 type Opening = {
   readonly config: Config;
   readonly ledger: Ledger;
   readonly parts: Parts;
   readonly overrides: Overrides;
   readonly bounds: Bounds;
-  /** Closed in the reverse order. */
+  /** Closed in reverse order. */
   readonly opened: AsyncDisposableStack;
 };
 
@@ -307,7 +309,7 @@ const serveOperator = (
   });
 };
 
-/** @returns null where nothing is said of TLS. @throws invalidConfig. */
+/** @returns null if TLS is not configured. @throws invalidConfig. */
 const openTls = async (config: Config, { log, metrics }: Parts): Promise<TlsRenewal | null> => {
   const paths = {
     cert: config["tls.cert"],
@@ -334,8 +336,8 @@ const standardStream = async (): Promise<DestinationStream> => {
 };
 
 /**
- * The files it makes are as the process's umask says: 0077, or the next start refuses them.
- * @throws invalidConfig, and whatever opening the deployment throws; what was opened is closed again.
+ * Files are created by the process's umask, which must be 0077, or the next start refuses them.
+ * @throws invalidConfig, and whatever opening the deployment throws; everything opened is closed again.
  */
 export const startServer = async ({ config, overrides = {} }: ServerOptions): Promise<RunningServer> => {
   const standard = overrides.logStream === undefined ? standardDestination() : undefined;
@@ -362,7 +364,7 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
   const flushLog = async (): Promise<void> => standard?.flush(logFlushMs);
   opened.defer(flushLog);
   opened.use(takeLibraryOutput(limited, overrides.ownsProcess === true ? "console" : "libraries"));
-  // What cannot be served is said before anything is opened.
+  // Check certificates and addresses before anything is opened.
   const tls = opened.use(await openTls(config, parts));
   await requireFree("listen", config.listen);
   if (config.http_listen !== null) await requireFree("http_listen", config.http_listen);
@@ -407,7 +409,7 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
     if (tls === null) log.info("nothing to read again: there are no certificates");
     else await tls.renew("asked");
   };
-  const hurry = (): boolean => parts.stopping.hurry();
+  const skipDelay = (): boolean => parts.stopping.skipDelay();
   return {
     target,
     operatorUrl: operator.url,
@@ -416,7 +418,7 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
     log,
     reload,
     close,
-    hurry,
+    skipDelay,
     [Symbol.asyncDispose]: close,
   };
 };

@@ -1,6 +1,4 @@
-/**
- * The wiring of audit and Canon: what they ask of Trust, as functions. Called by server.ts alone.
- */
+/** Wires audit and Canon to Trust, by functions. Called only by server.ts. */
 import type { Logger } from "pino";
 import { createAuditService } from "../audit/service.ts";
 import type { Authorise, Authorised } from "../canon/authority.ts";
@@ -25,7 +23,7 @@ import { compileGlob, globFault, canonicalModel, parseModel, recompute, rowsFor 
 import { checkReplaceable, suspensionMatter } from "../trust/lockout.ts";
 import type { TrustService } from "../trust/service.ts";
 
-/** What health tells of one by one. */
+/** Service names reported individually by health. */
 export const serviceNames: readonly string[] = [
   "sigil.trust.v1.TrustService",
   "sigil.audit.v1.AuditService",
@@ -44,7 +42,7 @@ export const wireAudit = (ledger: LedgerReader) =>
       const rule = globFault(pattern);
       if (rule !== null) invalidField("target_glob", rule);
       const { matches } = compileGlob(pattern);
-      // Decisions from before targets had one spelling are found under it.
+      // Older decisions with non-canonical targets are matched by the canonical form.
       return (target) => matches(spellingOr(canonicalTarget(target), target));
     },
     rowsFor,
@@ -77,7 +75,7 @@ type AuthoriseAny = (
   call: CallContext,
 ) => Promise<readonly Authorised[]>;
 
-/** Canon asks as any caller does, and every question is a recorded decision. Anything but an allow is an error. */
+/** Canon makes a recorded decision like any caller. Anything but an allow is an error. */
 const authoriseBy =
   (trust: TrustService): AuthoriseAny & Authorise =>
   async (caller, questions, call) => {
@@ -99,7 +97,7 @@ const authoriseBy =
     });
   };
 
-/** Without a model the question is recorded all the same, and denied. */
+/** Without a model the decision is still recorded, as a deny. */
 const actionNames = async (trust: TrustService): Promise<readonly string[]> => {
   try {
     return Object.keys((await trust.activeModel()).model.actions);
@@ -117,7 +115,7 @@ export type PrincipalParts = Pick<SuspendingDependencies, "principals" | "nowMs"
   readonly metrics: Pick<Metrics, "onSuspension">;
 };
 
-/** @param takesCertificates whether a principal without a key can call at all. */
+/** @param takesCertificates whether a principal without a key can call. */
 export const wirePrincipals = (parts: PrincipalParts, takesCertificates: boolean): PrincipalService => {
   const { ledger, principals, trust, turns, nowMs, log, metrics } = parts;
   const authorise = authoriseBy(trust);

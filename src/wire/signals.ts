@@ -1,6 +1,6 @@
 /**
- * What signals do to a server: SIGTERM and SIGINT stop it, SIGHUP has it read its certificates again. Each further
- * signal to stop goes one step on: the wait is cut short, then the process ends.
+ * Signal handling: SIGTERM and SIGINT stop the server, SIGHUP reloads certificates. Each further stop signal escalates:
+ * the first skips the drain delay, the next ends the process.
  */
 import { isatty } from "node:tty";
 import type { RunningServer } from "./server.ts";
@@ -8,15 +8,15 @@ import type { RunningServer } from "./server.ts";
 const stopSignals = ["SIGTERM", "SIGINT"] as const;
 const standardStreams = [0, 1, 2] as const;
 
-/** A terminal that is gone answers no more questions: its SIGHUP means that whoever was there has left. */
+/** Whether the controlling terminal is gone: then SIGHUP means that the user has hung up. */
 const watchTerminal = (): (() => boolean) => {
   const terminals = standardStreams.filter((descriptor) => isatty(descriptor));
   return () => terminals.length > 0 && terminals.every((descriptor) => !isatty(descriptor));
 };
 
 /**
- * Resolves with the signal that stopped the server, when it has stopped. Listens from now on, also while the server is
- * still starting: whoever reads in its log that it serves may signal it in that moment.
+ * Resolves with the signal that stopped the server, once it has stopped. Listens immediately, also while the server is
+ * starting, since it may be signalled as soon as it logs that it serves.
  */
 export const closeOnSignal = (starting: RunningServer | Promise<RunningServer>): Promise<NodeJS.Signals> =>
   new Promise((resolve, reject) => {
@@ -33,9 +33,9 @@ export const closeOnSignal = (starting: RunningServer | Promise<RunningServer>):
       await running.close();
     };
     const onStop = (signal: NodeJS.Signals): void => {
-      if (isStopping && server !== undefined && server.hurry()) return;
+      if (isStopping && server !== undefined && server.skipDelay()) return;
       if (isStopping) {
-        // With no handler left, a signal has its usual effect: the ledger loses nothing by it.
+        // Without a handler the signal kills the process; the ledger is crash safe.
         forget();
         process.kill(process.pid, signal);
         return;
@@ -57,6 +57,6 @@ export const closeOnSignal = (starting: RunningServer | Promise<RunningServer>):
     };
     for (const name of stopSignals) process.on(name, onStop);
     process.on("SIGHUP", onHangUp);
-    // A server that does not start is its starter's to report.
+    // The caller reports a failed start.
     Promise.resolve(starting).then((running) => (server = running), forget);
   });
