@@ -1,18 +1,18 @@
 /**
- * A weighted semaphore over bytes: so much for one holder, so much for all. Whoever waits holds nothing. Waiters of one
- * holder come in order, holders take turns, and one that waits for its own share is passed over, so that nobody waits
- * for somebody else's greed. At most `waitersMax` of one holder wait; the next is refused at once.
+ * A weighted semaphore over bytes, with a limit per holder and a total. Waiters hold nothing. FIFO within a holder,
+ * round-robin among holders; a holder that has used up its own share is skipped, so that it does not block the others.
+ * At most `waitersMax` waiters per holder; further ones are refused immediately.
  */
 import { assert } from "../../errors.ts";
 
-/** Whoever has a share: compared by identity. */
+/** The owner of a share, compared by identity. */
 export type Holder = object | string;
 
 export type BudgetBounds = {
   readonly bytesMax: number;
   readonly bytesPerHolderMax: number;
   readonly waitersMax: number;
-  /** The refusal of a waiter too many; thrown. */
+  /** Creates the error thrown for a waiter beyond `waitersMax`. */
   readonly refuse: () => Error;
 };
 
@@ -23,7 +23,7 @@ type Waiter = {
 
 type Account = { readonly holder: Holder; used: number; waiting: Waiter[] };
 
-/** Bytes that somebody may hold. Giving them back twice is giving them back once. */
+/** Acquired bytes. Release is idempotent. */
 export class Permit {
   readonly #giveBack: (bytes: number) => void;
   #bytes: number;
@@ -37,7 +37,7 @@ export class Permit {
     return this.#bytes;
   }
 
-  /** Gives back what turned out not to be needed. */
+  /** Releases the bytes that are not needed. */
   shrink(bytes: number): void {
     if (bytes >= this.#bytes) return;
     const spare = this.#bytes - bytes;
@@ -53,7 +53,7 @@ export class Permit {
 export class ByteBudget {
   readonly #bounds: BudgetBounds;
   readonly #accounts = new Map<Holder, Account>();
-  /** Accounts with somebody waiting whose own share may have room, in the order of their turns. */
+  /** Accounts with waiters whose own share may have room, in round-robin order. */
   readonly #turns = new Set<Account>();
   #used = 0;
   #waiting = 0;
@@ -72,12 +72,12 @@ export class ByteBudget {
     return this.#waiting;
   }
 
-  /** Whether somebody waits whose own share has room. */
+  /** Whether a waiter is blocked only by the total. */
   get isFull(): boolean {
     return this.#isFull;
   }
 
-  /** At once, or not at all. More than a share can ever hold counts as a whole share. */
+  /** Acquires without waiting; undefined if there is no room. A request larger than a share counts as a whole share. */
   tryTake(holder: Holder, bytes: number): Permit | undefined {
     const account = this.#accounts.get(holder);
     const weight = this.#weigh(bytes);
@@ -88,7 +88,7 @@ export class ByteBudget {
     return this.#grant(account, weight);
   }
 
-  /** @throws the refusal when too many wait already; the signal's reason when it aborts. */
+  /** @throws the error of `refuse` if too many wait; the signal's reason if it aborts. */
   take(holder: Holder, bytes: number, signal: AbortSignal): Permit | Promise<Permit> {
     const permit = this.tryTake(holder, bytes);
     if (permit !== undefined) return permit;
@@ -137,12 +137,12 @@ export class ByteBudget {
     });
   }
 
-  /** @param changed whose share or line has changed. */
+  /** @param changed the account whose share or waiters changed. */
   #serve(changed: Account): void {
     if (changed.waiting.length > 0) this.#turns.add(changed);
     else if (changed.used === 0) this.#accounts.delete(changed.holder);
     this.#isFull = false;
-    // Whoever is served goes to the end of the set, which a walk of it comes to again.
+    // A served account moves to the end of the set, where this iteration visits it again.
     for (const account of this.#turns) {
       const [next] = account.waiting;
       if (next === undefined || account.used + next.bytes > this.#bounds.bytesPerHolderMax) {
@@ -150,7 +150,7 @@ export class ByteBudget {
         continue;
       }
       if (this.#used + next.bytes > this.#bounds.bytesMax) {
-        // Nobody overtakes: many small ones would keep a large one out for ever.
+        // No overtaking: small requests would starve a large one.
         this.#isFull = true;
         return;
       }

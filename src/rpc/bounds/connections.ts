@@ -1,8 +1,8 @@
 /**
- * The connections of a listener, so many at once that the ledger keeps the descriptors it needs. One that never called,
- * and one that called without a name and is idle, are ended after a while, and at once when another needs their place:
- * the silent ones first, then the one that is idle longest. Whoever has proved who it is keeps its place. So many of
- * one address without a name.
+ * Limits the connections of a listener, so that the ledger keeps the file descriptors it needs. Connections without a
+ * call, and idle ones without an authenticated call, time out, and are evicted earlier if a new connection needs a
+ * slot: silent ones first, then the longest idle. Authenticated connections are never evicted. Unauthenticated ones are
+ * also limited per address.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2Session, ServerHttp2Stream } from "node:http2";
@@ -11,9 +11,9 @@ import { localPeer, peerOf } from "../../identity/peer.ts";
 
 export type ConnectionBounds = {
   readonly max: number;
-  /** Of one peer that has not proved who it is. */
+  /** Unauthenticated connections per peer. */
   readonly perPeerMax: number;
-  /** To the first call, and between two calls of nobody in particular. */
+  /** Timeouts to the first call, and between calls of an unauthenticated connection. */
   readonly silentMs: number;
   readonly idleMs: number;
   readonly nowMs: () => number;
@@ -24,14 +24,14 @@ type Connection = {
   readonly socket: Socket;
   readonly peer: string;
   session: Http2Session | undefined;
-  /** Since it was opened, or its last call ended. */
+  /** Time of its opening, or of the end of its last call. */
   quietSinceMs: number;
   calls: number;
   hasCalled: boolean;
   isProved: boolean;
 };
 
-/** What a session may take to say goodbye. */
+/** Time for a session to close after GOAWAY. */
 const goodbyeMs = 1000;
 
 const keyOf = ({ remoteAddress, remotePort }: Pick<Socket, "remoteAddress" | "remotePort">) =>
@@ -57,7 +57,7 @@ export class Connections {
   /** Follows a listener's connections, and its sessions and calls over HTTP/2. */
   watchHttp2(listener: Server): void {
     const entered = new WeakMap<Socket, Connection>();
-    // Before Node makes a session of it, which is told of by its own event; ended only after that.
+    // Runs before Node creates the session, which has its own event.
     listener.prependListener("connection", (socket: Socket) => entered.set(socket, this.#enter(socket)));
     listener.on("connection", (socket: Socket) => {
       const connection = entered.get(socket);
@@ -79,7 +79,7 @@ export class Connections {
     });
   }
 
-  /** And the requests of one that speaks HTTP/1.1 as well. To be called before they are served. */
+  /** Follows requests of a listener that also speaks HTTP/1.1. Call it before requests are served. */
   watchHttp1(listener: Server): void {
     listener.on("request", (request: IncomingMessage, response: ServerResponse) => {
       if (request.httpVersionMajor !== 1) return;
@@ -93,7 +93,7 @@ export class Connections {
     });
   }
 
-  /** A connection was accepted: takes a place, or makes one, or is broken off. */
+  /** Handles an accepted connection: takes a slot, evicts another for it, or destroys it. */
   admit(socket: Socket): Connection {
     const connection = this.#enter(socket);
     this.#judge(connection);
@@ -109,7 +109,7 @@ export class Connections {
       quietSinceMs: this.#bounds.nowMs(),
       calls: 0,
       hasCalled: false,
-      // Who may open a Unix socket is the file system's to say.
+      // Access to a Unix socket is controlled by the file system.
       isProved: peer === localPeer,
     };
     const key = keyOf(socket);
@@ -131,13 +131,13 @@ export class Connections {
     } else if (this.#all.size > max) this.#makePlace(connection, () => true, "CONNECTIONS");
   }
 
-  /** Somebody proved who it is. @param line what its calls come on: a session of HTTP/2, or a socket. */
+  /** Marks a connection as authenticated. @param line its HTTP/2 session or socket. */
   prove(line: object): void {
     const connection = this.#byLine.get(line);
     if (connection !== undefined) connection.isProved = true;
   }
 
-  /** For listeners that are no HTTP/2: a request has begun. @returns what ends it. */
+  /** For listeners other than HTTP/2: a request has begun. @returns a function to call at its end. */
   request(connection: Connection): () => void {
     this.#begin(connection);
     return () => this.#end(connection);
@@ -164,7 +164,7 @@ export class Connections {
     connection.quietSinceMs = this.#bounds.nowMs();
   }
 
-  /** Ends the one that is missed least, or else the newcomer. */
+  /** Evicts the least valuable connection, or else the new one. */
   #makePlace(newcomer: Connection, isOne: (connection: Connection) => boolean, bound: string): void {
     let least: Connection | undefined;
     for (const each of this.#all) {
@@ -190,13 +190,13 @@ export class Connections {
     }
   }
 
-  /** Its place is free now, whenever its socket has closed. */
+  /** Frees its slot immediately, before its socket has closed. */
   #breakOff(connection: Connection): void {
     this.#all.delete(connection);
     connection.socket.destroy();
   }
 
-  /** With GOAWAY a client knows that no call of its was begun. */
+  /** GOAWAY tells the client that no later call was started. */
   #sayGoodbye({ session, socket }: Connection): void {
     if (session === undefined) {
       socket.destroy();

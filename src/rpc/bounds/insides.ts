@@ -1,17 +1,17 @@
 /**
- * The only place that knows how grpc-js is made inside: calls hold the HTTP/2 stream and decode their messages in
- * methods of these names. A start asserts them, so that a version that moved them is refused and never served
- * unbounded. Source: @grpc/grpc-js 1.14, build/src/server-interceptors.js.
+ * The only file that depends on grpc-js internals: calls hold the HTTP/2 stream and decode messages in methods of these
+ * names. Asserted at start, so that an incompatible version is refused instead of serving without limits. Source:
+ * @grpc/grpc-js 1.14, build/src/server-interceptors.js.
  */
 import type { ServerHttp2Stream } from "node:http2";
 import { createRequire } from "node:module";
 import type { Metadata, ServerInterceptor } from "@grpc/grpc-js";
 import { assert } from "../../errors.ts";
 
-/** `decoder.readState` while the length of a message is known and its end has not come. */
+/** `decoder.readState` while a message's length is known but its end has not arrived. */
 export const readingMessage = 2;
 
-/** grpc-js's own call, as its interceptors get it first. */
+/** grpc-js's own call object, as the first interceptor receives it. */
 export type BaseCall = {
   readonly stream: ServerHttp2Stream;
   readonly decoder: { readonly readState: number; readonly readMessageSize: number };
@@ -21,12 +21,12 @@ export type BaseCall = {
   readonly isReadPending: boolean;
   readonly readQueue: readonly unknown[];
   handleDataFrame: (data: Buffer) => void;
-  /** @param message with its prefix of five bytes. */
+  /** @param message with its five-byte prefix. */
   decompressMessage: (message: Buffer, encoding: string) => Buffer | Promise<Buffer>;
   sendStatus: (status: CallStatus) => void;
 };
 
-/** An error as well, so that it can be thrown to grpc-js, which sends it as it is. */
+/** Also an Error, so that it can be thrown to grpc-js, which sends it unchanged. */
 export type CallStatus = Error & {
   readonly code: number;
   readonly details: string;
@@ -38,7 +38,7 @@ const methods = ["handleDataFrame", "decompressMessage", "decompressAndMaybePush
 type Made = { readonly prototype: Readonly<Record<string, unknown>> };
 type Insides = { readonly BaseServerInterceptingCall?: Made };
 
-/** What grpc-js must be like for its calls to be bounded. @throws when it is not. */
+/** Checks the internals that the limits depend on. @throws Error if they differ. */
 export const assertInsides = ({ BaseServerInterceptingCall: made }: Insides): void => {
   assert(made !== undefined, "grpc-js makes its calls elsewhere");
   for (const name of methods) {
@@ -64,9 +64,9 @@ export const assertInstalledInsides = (): void => {
 
 const wrongTimeout = "Invalid grpc-timeout";
 
-/** grpc-js answers what it does not know by repeating it, up to a whole header. */
+/** grpc-js echoes an invalid grpc-timeout in its error, up to a whole header; replaces that text. */
 export const muteTimeouts = (call: BaseCall): void => {
-  // With a deadline its text was understood.
+  // A deadline means that the header was valid.
   if (call.deadline !== Infinity) return;
   const { sendStatus } = call;
   call.sendStatus = (status) => {
@@ -78,7 +78,7 @@ export const muteTimeouts = (call: BaseCall): void => {
 const respondName = "_respondWithError";
 type Refusing = { [respondName]?: (error: object, ...rest: readonly unknown[]) => void };
 
-/** As `muteTimeouts`, of methods. Once a server. */
+/** As `muteTimeouts`, for unknown methods. Call once per server. */
 export const muteUnknownMethods = (server: object): void => {
   const refusing: Refusing = server;
   const respond = refusing[respondName];
@@ -87,17 +87,17 @@ export const muteUnknownMethods = (server: object): void => {
     respond.call(server, { ...error, details: "the server has no such method" }, ...rest);
 };
 
-/** An interceptor that is shown each call and leaves it as it is. */
+/** An interceptor that passes each call to `seen` unchanged. */
 export const onEachCall =
   (see: (call: BaseCall) => void): ServerInterceptor =>
   (_, call) => {
-    // Its own class says less than a start has asserted of it.
+    // The start has asserted more of the object than its type declares.
     const inside: object = call;
     see(inside as BaseCall);
     return call as ReturnType<ServerInterceptor>;
   };
 
-/** The stream that a handler's call is answered on. */
+/** The HTTP/2 stream of a handler's call. */
 export const streamOf = (call: object): ServerHttp2Stream => {
   const { stream } = (call as { readonly call?: Partial<BaseCall> }).call ?? {};
   assert(stream !== undefined, "grpc-js keeps the stream of a call elsewhere");

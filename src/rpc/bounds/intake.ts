@@ -1,8 +1,8 @@
 /**
- * What callers send, bounded in bytes: a message longer than `intakeFreeBytes` takes a permit of its connection's and
- * of all when its length is known, or when it is about to be expanded, and gives it back when it is answered. A call
- * that waits holds what came in one frame, unexpanded, and is not read on; one that is gone leaves the line. Source:
- * gRPC over HTTP/2, "Message-Encoding".
+ * Limits received bytes: a message longer than `intakeFreeBytes` takes a permit from its connection's and the total
+ * budget once its length is known, or before it is decompressed, and releases it when it is answered. A waiting call
+ * holds at most one frame, compressed, and is not read further (backpressure); a cancelled one leaves the queue.
+ * Source: gRPC over HTTP/2, "Message-Encoding".
  */
 import { constants } from "node:http2";
 import { status as Code, type ServerInterceptor } from "@grpc/grpc-js";
@@ -20,7 +20,7 @@ export type IntakeOptions = {
   readonly onRefused: (reason: string) => void;
 };
 
-/** DEFLATE makes at most so many bytes of one. Source: zlib, "Maximum Expansion Factor". */
+/** Maximum expansion factor of DEFLATE. Source: zlib, "Maximum Expansion Factor". */
 const expansionMax = 1032;
 
 const prefixBytes = 5;
@@ -32,17 +32,17 @@ const unknownEncoding = (): CallStatus => {
   return Object.assign(new Error(details), { code: Code.UNIMPLEMENTED, details });
 };
 
-/** What a permit is held for: the bytes of a message first, then what was decoded from them. */
+/** Permits by what they cover: first a message's bytes, then the decoded message. */
 const permits = new WeakMap<object, Permit>();
 
-/** The permit of the bytes becomes that of the message they were. */
+/** Transfers the permit from the bytes to the decoded message. */
 export const carryPermit = <Message>(bytes: object, message: Message): Message => {
   const permit = permits.get(bytes);
   if (permit !== undefined) permits.set(message as object, permit);
   return message;
 };
 
-/** Called when nobody needs a request any more. The end of its stream does the same. */
+/** Releases a request's permit when the request is no longer needed. The end of its stream does the same. */
 export const releaseRequest = (message: unknown): void => permits.get(message as object)?.release();
 
 const late: SigilError = { kind: "deadlineExceeded", deadlineMs: intakeMessageMsMax };
@@ -54,7 +54,7 @@ const lineFull: SigilError = {
   rule: "too many long messages of this connection wait to be read; send fewer at once",
 };
 
-/** One call that sends something long. */
+/** One call that sends a long message. */
 class Sender {
   readonly #call: BaseCall;
   readonly #intake: Intake;
@@ -70,7 +70,7 @@ class Sender {
     call.stream.once("close", () => this.#close());
   }
 
-  /** A message has begun whose end has not come: it is read on with room for all of it. */
+  /** A message is incomplete: reads on once there is a permit for all of it. */
   begin(bytes: number): void {
     if (this.#begun !== undefined || this.#gone.signal.aborted) return;
     try {
@@ -82,7 +82,7 @@ class Sender {
     }
   }
 
-  /** @returns the message's bytes, expanded, and with a permit. @throws a status. */
+  /** Decompresses a message under a permit. @returns its bytes. @throws a status. */
   async expand(bytes: number, expand: () => Buffer | Promise<Buffer>): Promise<Buffer> {
     const begun = this.#begun;
     this.#begun = undefined;
@@ -103,7 +103,10 @@ class Sender {
     return permit instanceof Promise ? permit.then((granted) => this.#keep(granted)) : this.#keep(permit);
   }
 
-  /** A permit is not given back before what it was for has ended: thousands that leave at once would all begin. */
+  /**
+   * Holds the permit until the decompression has ended, even if the call is cancelled: otherwise thousands of cancelled
+   * calls would start all at once.
+   */
   async #expandWith(permit: Permit, expand: () => Buffer | Promise<Buffer>): Promise<Buffer> {
     this.#held.delete(permit);
     try {
@@ -118,7 +121,7 @@ class Sender {
     }
   }
 
-  /** Calls that leave together say so one after the other, and each makes room for the next: all of them first. */
+  /** Waits for a turn of the event loop, so that calls cancelled together are all removed before any is granted. */
   async #granted(taken: Promise<Permit>): Promise<Permit> {
     const permit = await taken;
     await new Promise((resolve) => setImmediate(resolve));
@@ -146,7 +149,7 @@ class Sender {
         const { isReadPending, readQueue, stream } = this.#call;
         if (isReadPending && readQueue.length === 0) stream.resume();
       },
-      // The caller left, and nobody is to be told.
+      // Ignored: the call was cancelled.
       () => {},
     );
   }
@@ -163,7 +166,7 @@ class Sender {
   }
 }
 
-/** What the calls of one server are bounded by. */
+/** The intake limit of one server. */
 export class Intake {
   readonly budget: ByteBudget;
   readonly #messageBytesMax: number;
@@ -174,7 +177,7 @@ export class Intake {
     this.#messageBytesMax = messageBytesMax;
     this.#newId = newId;
     this.#onRefused = onRefused;
-    // The longest message must fit.
+    // The largest message must fit.
     const bytesPerHolderMax = Math.max(bytesPerConnectionMax, messageBytesMax);
     this.budget = new ByteBudget({
       bytesMax: Math.max(bytesMax, bytesPerHolderMax),
@@ -184,20 +187,20 @@ export class Intake {
     });
   }
 
-  /** Bytes that a message of `sentBytes` may take at most. */
+  /** Upper bound on the bytes of a message of `sentBytes`. */
   weigh(sentBytes: number, isCompressed: boolean): number {
     return isCompressed ? Math.min(sentBytes * expansionMax, this.#messageBytesMax) : sentBytes;
   }
 
   statusOf(error: unknown): CallStatus {
-    // A status of grpc-js's own, for what does not expand.
+    // grpc-js throws a plain status for data that does not decompress.
     if (!(error instanceof Error)) return Object.assign(new Error("not expanded"), error as CallStatus);
     if (error instanceof SigilFault && error.error.kind === "overQuota") this.#onRefused(error.error.reason);
     const requestId = this.#newId();
     return serviceErrorOf(statusOf(error, { requestId, report: () => requestId }), requestId);
   }
 
-  /** Bounds each call of a server. */
+  /** Applies the limit to each call of a server. */
   get interceptor(): ServerInterceptor {
     const senders = new WeakMap<BaseCall, Sender>();
     const senderOf = (call: BaseCall): Sender => {

@@ -1,26 +1,26 @@
 /**
- * What the wrappers of calls know of the line that a call is answered on, whatever carries it. gRPC's is read off
- * grpc-js's insides; a call that another transport makes brings its own.
+ * The transport of a call, as seen by the call wrappers. For gRPC it is read from grpc-js internals; other transports
+ * provide their own.
  */
 import { constants, type ServerHttp2Stream } from "node:http2";
 import { streamOf } from "./insides.ts";
 
 export type Line = {
-  /** Where the call came from: costs are shared out by it, and who is proved on it keeps it. Compared by identity. */
+  /** The connection of the call: key for sharing costs and for authentication state. Compared by identity. */
   readonly connection: object;
-  /** Whether nothing more can be sent: it is closed, or its transport has answered for itself. */
+  /** Whether nothing more can be sent: it is closed, or the transport has already answered. */
   readonly isAnswered: boolean;
-  /** The gRPC code that has been sent; undefined while there is none. */
+  /** The gRPC code sent; undefined if none has been. */
   readonly sentCode: number | undefined;
-  /** Whether the transport ends the call at its caller's own deadline. */
+  /** Whether the transport enforces the caller's deadline. */
   readonly watchesDeadline: boolean;
-  /** Ends it without an answer: its caller does not read. */
+  /** Aborts the call without an answer, if its caller does not read. */
   readonly breakOff: () => void;
 };
 
 const ownLine = Symbol("line");
 
-/** A call that no grpc-js made. */
+/** A call from a transport other than grpc-js. */
 export abstract class LinedCall {
   readonly [ownLine]: Line;
 
@@ -46,7 +46,7 @@ class GrpcLine implements Line {
     return closed || destroyed || writableEnded;
   }
 
-  /** In headers where nothing came before it, else in trailers. */
+  /** In the headers for a trailers-only response, else in the trailers. */
   get sentCode(): number | undefined {
     const { sentTrailers, sentHeaders } = this.#stream;
     const code = sentTrailers?.["grpc-status"] ?? sentHeaders?.["grpc-status"];

@@ -1,14 +1,14 @@
-/** Counted places: so many of one caller, so many of one tenant, so many in all, and some of those for Root alone. */
+/** A counting semaphore with limits per caller, per tenant and in total, and slots reserved for Root. */
 import { fail, type QuotaReason } from "../../errors.ts";
 import { callerKey, readsAcross, type Caller } from "../../identity/caller.ts";
 
 export type PlaceBounds = {
-  /** What stands in them, in the plural. */
+  /** What the slots hold, in the plural, for messages. */
   readonly what: string;
   readonly perCallerMax: number;
   readonly perTenantMax: number;
   readonly max: number;
-  /** Of all places those that only Root of tenant "system" takes: whoever fills the others can still be dealt with. */
+  /** Slots reserved for Root of tenant "system", so that an operator can act when all others are taken. */
   readonly forRoot: number;
   readonly reasons: Readonly<Record<"caller" | "tenant" | "all", QuotaReason>>;
 };
@@ -33,7 +33,7 @@ export class Places {
     return this.#taken;
   }
 
-  /** @returns what gives the place back, once. @throws overQuota. */
+  /** @returns an idempotent release function. @throws overQuota. */
   take(caller: Caller): () => void {
     const { what, perCallerMax, perTenantMax, max, forRoot, reasons } = this.#bounds;
     const { tenant } = caller;

@@ -1,27 +1,27 @@
 /**
- * Judges a call's headers as they came, before grpc-js reads them. It drops, and prints in full, a value that is not
- * printable ASCII, and of two `authorization` values node:http2 keeps the first: a caller who offers proof would be
- * served without it. What is offered and malformed is marked here, so that it is refused. What nghttp2 drops, a value
- * with a control character, nobody sees.
+ * Checks a call's raw headers before grpc-js reads them. grpc-js drops (and prints) values that are not printable
+ * ASCII, and of two `authorization` values node:http2 keeps only the first: a caller with a malformed credential would
+ * be served without it. Such headers are marked as malformed here, so that the call is refused. Values with control
+ * characters are dropped by nghttp2 and cannot be detected.
  */
 import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream, ServerOptions } from "node:http2";
 import { assert } from "../../errors.ts";
 
-/** Proof, and what bounds the call: ignored, they would give the caller something else than it asked for. */
+/** Headers that must not be ignored: credentials, and the limits of the call. */
 const neverIgnored: ReadonlySet<string> = new Set(["authorization", "grpc-timeout", "sigil-reply-bytes-max"]);
-/** Names under which somebody might offer a token, and nobody looks. */
+/** Names under which a token might be sent by mistake. */
 const misnamed: ReadonlySet<string> = new Set(["authorization-bin"]);
 
-/** What stands for a malformed value: no token, no timeout and no number. */
+/** Replaces a malformed value; not a valid token, timeout or number. */
 const malformed = "malformed";
 
 const legalName = /^[:0-9a-z_.-]+$/;
-/** What grpc-js takes, without outer white space. */
+/** Values that grpc-js accepts, without surrounding white space. */
 const legalValue = /^(?:[!-~](?:[ -~]*[!-~])?)?$/;
 
 const isLegal = (name: string, value: string): boolean => legalName.test(name) && legalValue.test(value);
 
-/** @param raw names and values in turn, as they came. */
+/** @param raw names and values alternating, as received. */
 const judgeHeaders = (headers: IncomingHttpHeaders, raw: readonly string[]): void => {
   let authorizations = 0;
   for (let at = 0; at + 1 < raw.length; at += 2) {
@@ -37,7 +37,7 @@ const judgeHeaders = (headers: IncomingHttpHeaders, raw: readonly string[]): voi
 
 type SetUp = (http2Server: Http2Server, ...rest: readonly unknown[]) => void;
 
-/** What every HTTP/2 server of grpc-js goes through before it listens. */
+/** The method that sets up each HTTP/2 server of grpc-js before it listens. */
 const setUpName = "_setupHandlers";
 
 type Inside = {
@@ -45,13 +45,13 @@ type Inside = {
   [setUpName]?: SetUp;
 };
 
-/** Reaches into grpc-js, which has no place for this. To be called before the server is bound. */
+/** Hooks into grpc-js internals, since it has no API for this. Call it before the server is bound. */
 export const watchRawHeaders = (server: object): void => {
   const inside: Inside = server;
   const { commonServerOptions: options, [setUpName]: setUp } = inside;
   assert(options !== undefined, "grpc-js keeps its HTTP/2 options elsewhere");
   assert(setUp !== undefined, "grpc-js sets its HTTP/2 servers up elsewhere");
-  // Outer white space is shown to us, where it would be dropped with its header.
+  // Otherwise headers with surrounding white space would be dropped silently.
   options.strictFieldWhitespaceValidation = false;
   inside[setUpName] = (http2Server, ...rest) => {
     http2Server.on(

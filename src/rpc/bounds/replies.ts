@@ -1,7 +1,7 @@
 /**
- * What waits to be answered and read, bounded in bytes. A call whose answer may be long takes room for it before
- * anything is read for it, keeps what the answer really is until its caller has read it, and gives it back. So much for
- * one caller, so much for all; an answer that nobody reads is broken off only when others wait for its room.
+ * Limits the bytes of replies in progress or unread. A call with a possibly long reply reserves its maximum before
+ * reading anything, shrinks the reservation to the actual size, and releases it when the caller has read the reply.
+ * Limits per caller and in total; an unread reply is aborted only if other calls wait for its bytes.
  */
 import { SigilFault, type SigilError } from "../../errors.ts";
 import { replyUnreadMsMax, replyWaitersMax, replyWatchMs } from "../../limits.ts";
@@ -28,19 +28,19 @@ const unread: SigilError = {
   rule: "the answer was not read while others waited; call again, and read it as it comes",
 };
 
-/** Sizes of serialised answers, noted as they are serialised. */
+/** Sizes of serialised replies, recorded during serialisation. */
 const sizes = new WeakMap<object, number>();
 
 export const noteReplySize = (reply: object, bytes: number): void => void sizes.set(reply, bytes);
 
-/** What one call holds for its answers. */
+/** The reply budget held by one call. */
 export class ReplyRoom implements Room {
   readonly #replies: Replies;
   readonly #holder: string;
   readonly #bytes: number;
   readonly #signal: AbortSignal;
   #permit: Permit | undefined;
-  /** Since when its caller could read what is there. */
+  /** Time from which its caller could read the reply; undefined if there is none. */
   sentMs: number | undefined;
   #breakOff: (fault: SigilFault) => void = () => {};
 
@@ -63,7 +63,7 @@ export class ReplyRoom implements Room {
     else permit.release();
   }
 
-  /** Its answer is made and on its way. @param breakOff ends the call when it may not wait any longer. */
+  /** The reply has been handed to the transport. @param breakOff aborts the call if it is not read in time. */
   sent(reply: object, breakOff: (fault: SigilFault) => void): void {
     const bytes = sizes.get(reply);
     if (bytes !== undefined) this.#permit?.shrink(bytes);
@@ -73,7 +73,7 @@ export class ReplyRoom implements Room {
     this.#replies.unread.add(this);
   }
 
-  /** Its caller has read it. */
+  /** The caller has read it. */
   read(): void {
     this.sentMs = undefined;
     this.#replies.unread.delete(this);
@@ -111,7 +111,7 @@ export class Replies {
     });
   }
 
-  /** @param bytes that the answer may take at most; no answer takes more than a message may. */
+  /** @param bytes maximum size of the reply; capped at the message limit. */
   roomOf(caller: Caller, bytes: number, signal: AbortSignal): ReplyRoom {
     return new ReplyRoom(this, caller, Math.min(bytes, this.#messageBytesMax), signal);
   }
@@ -123,7 +123,7 @@ export class Replies {
     return taken;
   }
 
-  /** Looked at while somebody waits. */
+  /** Checks unread replies while calls are waiting. */
   lookAtUnread(): void {
     if (this.budget.waiting === 0) {
       clearInterval(this.#watch);

@@ -1,6 +1,6 @@
 /**
- * How long the answers of each RPC may be, in bytes: one table. What is not in it answers in a few kilobytes, whatever
- * was asked. An answer is never longer than a message may be.
+ * Maximum reply size of each RPC in bytes. RPCs not in the table always reply with a few kilobytes. No reply exceeds
+ * the message limit.
  */
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { AuditServiceService as Audit } from "@sigil/proto/sigil/audit/v1/audit";
@@ -13,28 +13,25 @@ import { ModuleServiceService as Modules } from "@sigil/proto/sigil/module/v1/mo
 import { TrustServiceService as Trust } from "@sigil/proto/sigil/trust/v1/trust";
 import { backupChunkBytesMax, messageBytesMax } from "../../limits.ts";
 
-/** How a stream of answers takes its room: message by message, once for the whole call, or when its handler says so. */
+/** When a stream reserves bytes: per message, once per call, or as its handler requests. */
 type Taken = "message" | "call" | "handler";
 
 export type ReplyBytes = {
-  /** @param request gives its bytes: room is taken before it is decoded. */
+  /** @param request returns the request's bytes: called before it is decoded. */
   readonly bytes: (request: () => Uint8Array) => number;
   readonly taken: Taken;
 };
 
 const always = (bytes: number, taken: Taken = "message"): ReplyBytes => ({ bytes: () => bytes, taken });
 
-/** A page is as long as a message. */
+/** A page may be as large as a message. */
 const page = always(messageBytesMax);
-/** One record, most of which are short: its bytes twice, and its JSON. */
+/** One record: its bytes twice and its JSON; most are small. */
 const record = always(1 << 20);
-/** A decision with its reasons, or why there is none. */
+/** A decision with its reasons, or an error. */
 const decisionBytes = 2 << 10;
 
-/**
- * How often a message holds its field 1, which is counted without decoding it. Bytes that are no message count as far
- * as they are one.
- */
+/** Counts field 1 of a message without decoding it. For malformed bytes counts up to the malformed part. */
 const countFirst = (message: Uint8Array): number => {
   const reader = new BinaryReader(message);
   let count = 0;
@@ -45,7 +42,7 @@ const countFirst = (message: Uint8Array): number => {
       reader.skip(wireType, field);
     }
   } catch {
-    // Refused when it is decoded, in a short answer.
+    // Malformed bytes are refused when decoded, with a short reply.
   }
   return count;
 };
@@ -88,5 +85,5 @@ const REPLIES: ReadonlyMap<string, ReplyBytes> = new Map([
   [Backups.backup.path, always(backupChunkBytesMax)],
 ]);
 
-/** @param rpc the full path. @returns undefined for one whose answers are short. */
+/** @param rpc the full path. @returns undefined for RPCs with short replies. */
 export const replyBytesOf = (rpc: string): ReplyBytes | undefined => REPLIES.get(rpc);

@@ -1,7 +1,7 @@
 /**
- * What a reply may weigh: what its caller takes (`sigil-reply-bytes-max`), the configured limit at most. A page that is
- * longer is asked for again with as many items as fit, so that whoever follows the tokens gets everything; a batch
- * whose answers might be longer is refused before anything is decided.
+ * The size limit of a reply: the caller's `sigil-reply-bytes-max`, at most the configured limit. A page that exceeds it
+ * is requested again with fewer items, so that following the tokens still yields everything; a batch whose replies may
+ * exceed it is refused before anything is decided.
  */
 import type { Metadata } from "@grpc/grpc-js";
 import type { CallContext } from "../../identity/caller.ts";
@@ -23,7 +23,7 @@ export const replyBytesMaxOf = (metadata: Metadata, configured = messageBytesMax
   return Math.min(configured, Number(given));
 };
 
-/** A caller that says nothing takes what gRPC takes. */
+/** Default: gRPC's message limit. */
 export const replyLimitOf = ({
   replyBytesMax = messageBytesMax,
 }: Pick<CallContext, "replyBytesMax">): number => replyBytesMax;
@@ -33,34 +33,34 @@ export type Encoder<Message> = { encode(message: Message): { finish(): Uint8Arra
 export const encodedBytes = <Message>(type: Encoder<Message>, message: Message): number =>
   type.encode(message).finish().length;
 
-/** Beside the items of a page: its token and the ledger's size. */
+/** Bytes of a page besides its items: token and ledger size. */
 const pageHeadBytes = 2048;
-/** A page that begins at the newest end may hold other items when it is asked for again. */
+/** Retries: a page of the newest items may have different items when it is requested again. */
 const triesMax = 4;
 
-/** The longest of a list's beginnings whose items take no more than that. */
+/** Length of the longest prefix of items that fits in `bytesMax`. */
 export const fittingCount = (itemBytes: readonly number[], bytesMax: number): number => {
   let left = bytesMax;
-  // A tag and a length stand before each.
+  // Each item has a tag and a length.
   const past = itemBytes.findIndex((bytes) => (left -= bytes + 8) < 0);
   return past < 0 ? itemBytes.length : past;
 };
 
-/** A listing: its reply has items under one name, and the token of the page after it. */
+/** A listing: its reply has items under one name, and the token of the next page. */
 export type Listing<Query, Name extends string, Item, Reply> = {
   readonly message: Encoder<Reply>;
   readonly items: Name;
   readonly item: Encoder<Item>;
   readonly query: Query;
-  /** A page of the service's, with at most the query's `pageSize` items. */
+  /** Requests a page of at most the query's `pageSize` items. */
   readonly list: (query: Query) => Promise<Reply>;
-  /** A page of one item, in turn without what can be had elsewhere. */
+  /** Steps that shorten a page of one item by removing parts available elsewhere. */
   readonly shorter?: readonly ((reply: Reply) => Reply)[];
 };
 
 /**
- * One page of any listing, within the bytes its caller takes: as many items as were asked for, or as fit.
- * @throws tooLarge when not even one item fits, and what `list` throws.
+ * Builds one page within the reply limit: as many items as requested, or as fit.
+ * @throws tooLarge if not even one item fits, and what `list` throws.
  */
 export const answerPage = async <
   Query extends { readonly pageSize: number },
@@ -84,7 +84,7 @@ export const answerPage = async <
   return fitOne(message, await list({ ...query, pageSize: 1 }), shorter, limit);
 };
 
-/** A reply that cannot be cut into pages, in turn without what can be had elsewhere. @throws tooLarge */
+/** Shortens a reply that has no pages by removing parts available elsewhere. @throws tooLarge */
 export const fitOne = <Reply>(
   message: Encoder<Reply>,
   reply: Reply,
@@ -101,8 +101,9 @@ export const fitOne = <Reply>(
 };
 
 /**
- * Before a batch is decided: the answers to all of it fit, whatever they are.
- * @param answerBytes of each item, at most. @throws invalidField naming the number that would fit.
+ * Checks, before a batch is decided, that the largest possible reply fits.
+ * @param answerBytes maximum per item.
+ * @throws invalidField naming the number that would fit.
  */
 export const requireRoom = (
   field: string,

@@ -1,6 +1,6 @@
 /**
- * Replies without what their caller can have elsewhere, for callers that take less than the whole: views of the payload
- * first, then the payload, then the bytes that prove it. Each step takes out what the one before it does, and more.
+ * Shortens replies for callers with a small limit by removing parts available elsewhere: first views of the payload,
+ * then the payload, then the proof bytes. Each step removes everything that the previous one did, and more.
  */
 import type {
   ListProposalsResponse,
@@ -24,7 +24,7 @@ const recordSteps: readonly Step<CanonicalRecord>[] = [
   (record) => ({ ...record, payloadJson: "", payloadCbor: nothing, envelope: nothing }),
 ];
 
-/** Of a message that has a record somewhere, the steps of the record. */
+/** Lifts steps for a record to a message that contains it. */
 const within = <Message>(
   put: (message: Message, shorten: Step<CanonicalRecord>) => Message,
 ): readonly Step<Message>[] => recordSteps.map((shorten) => (message) => put(message, shorten));
@@ -55,12 +55,12 @@ export const shorterWritten: readonly Step<WriteRecordResponse>[] = within((writ
   record: written.record && shorten(written.record),
 }));
 
-/** A reply that has one record with its version. */
+/** Steps for a reply with one record and its version. */
 export const shorterGot: readonly Step<{ record: VersionedRecord | undefined }>[] = within(
   (got, shorten) => ({ ...got, record: got.record && inVersioned(got.record, shorten) }),
 );
 
-/** The input, which the record holds as well, goes before the record does. */
+/** Removes the input, which the record also holds, before the record. */
 export const shorterChains: readonly Step<ListFrozenChainsResponse>[] = [
   ...within<ListFrozenChainsResponse>((page, shorten) => ({
     ...page,
@@ -91,7 +91,7 @@ type AboutProposal = {
   committed?: VersionedRecord | undefined;
 };
 
-/** Of replies about a proposal: what it replaced, or became, goes first. */
+/** Steps for replies about a proposal: first the record it replaced or became. */
 export const shorterProposal = <Reply extends AboutProposal>(): readonly Step<Reply>[] => [
   (reply) => ({
     ...reply,
@@ -105,7 +105,7 @@ export const shorterProposal = <Reply extends AboutProposal>(): readonly Step<Re
   }),
 ];
 
-/** The same bytes in pieces that a caller takes. */
+/** Splits bytes into chunks within a caller's limit. */
 export const piecesOf = (bytes: Uint8Array, limit: number): readonly Uint8Array[] => {
   const pieceBytes = limit - 64;
   if (bytes.length <= pieceBytes) return [bytes];

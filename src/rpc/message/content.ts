@@ -1,6 +1,7 @@
 /**
- * The content of a write or a proposal, in any of its forms, as one canonical value. In the server's own kinds JSON has
- * base64 where the kind has byte strings (docs/spec/record.md §6); elsewhere a text is a text. At most `cborBytesMax`.
+ * Reads the content of a write or a proposal, in any of its forms, as one canonical value. For the server's own kinds
+ * JSON has base64 in place of byte strings (docs/spec/record.md §6); for other kinds text stays text. At most
+ * `cborBytesMax`.
  */
 import type { ProposeRecordRequest, WriteRecordRequest } from "@sigil/proto/sigil/canon/v1/canon";
 import type { Content } from "../../canon/domain.ts";
@@ -12,16 +13,16 @@ import { invalidField, SigilFault } from "../../errors.ts";
 import { cborBytesMax } from "@sigil/core/limits";
 import { readText } from "./fields.ts";
 
-/** A public key may stand as `sigil key new` prints it. */
+/** Prefix of public keys as printed by `sigil key new`. */
 const keyPrefix = "ed25519:";
 
-/** Fields that hold byte strings, and whether in a list. */
+/** Byte string fields by kind, and whether they are lists. */
 const BYTE_FIELDS: ReadonlyMap<string, { readonly name: string; readonly form: "one" | "list" }> = new Map([
   ["principal", { name: "public_keys", form: "list" }],
   ["module", { name: "digest", form: "one" }],
 ]);
 
-/** What is no text stays as it is: the kind's own check refuses it by name. */
+/** Non-text values are passed through; the kind's own check refuses them. */
 const fromText = (value: CborValue, field: string, path: readonly (string | number)[]): CborValue => {
   if (typeof value !== "string") return value;
   try {
@@ -45,15 +46,11 @@ const withBytes = (payload: CborValue, kind: string, field: string): CborValue =
     form === "list" && Array.isArray(value)
       ? value.map((item: CborValue, index) => fromText(item, field, [name, index]))
       : fromText(value, field, [name]);
-  // A copy without a prototype, as every map is.
+  // Without a prototype, like every decoded map.
   return Object.assign(Object.create(null), payload, { [name]: read }) as CborMap;
 };
 
-/**
- * @param kind the kind whose own form the payload has.
- * @param path stands before each field's name.
- * @throws invalidField.
- */
+/** @param kind the kind of the payload. @param path prefix of field names. @throws invalidField. */
 export const readContent = (
   content: WriteRecordRequest["content"] | ProposeRecordRequest["content"],
   kind: string,
@@ -68,7 +65,7 @@ export const readContent = (
     case "payloadCbor":
       return { kind: "payload", payload: parseCborPayload(content.value, `${path}payload_cbor`) };
     case "payload":
-      // Read from its bytes already, by struct.ts.
+      // Already decoded from its bytes by struct.ts.
       return { kind: "payload", payload: withBytes(content.value as CborMap, kind, `${path}payload`) };
     case "tombstone":
       return content.value

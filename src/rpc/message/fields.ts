@@ -1,4 +1,4 @@
-/** The rules of request fields, as the proto comments state them. Errors name the field as the proto does. */
+/** Validates request fields by the rules in the proto comments. Errors use the proto's field names. */
 import type { CheckRequest } from "@sigil/proto/sigil/trust/v1/trust";
 import { LevelOfAccess, Verdict } from "@sigil/proto/sigil/type/v1/type";
 import { parseHash, type Hash } from "@sigil/core/bytes";
@@ -21,14 +21,14 @@ import type { CheckQuestion } from "../../trust/decision.ts";
 
 const hashBytes = 32;
 
-/** Text of at most so many bytes of UTF-8. */
+/** Text of at most `bytesMax` bytes of UTF-8. */
 export const readText = (text: string, field: string, bytesMax: number): string => {
-  // A character takes at most three bytes a UTF-16 unit: most texts are not counted.
+  // UTF-8 takes at most three bytes per UTF-16 unit, so most texts need no counting.
   if (text.length * 3 <= bytesMax || Buffer.byteLength(text) <= bytesMax) return text;
   return invalidField(field, `must be at most ${bytesMax} bytes`);
 };
 
-/** A principal's id in its canonical form, or "" for nobody in particular. */
+/** A principal id in canonical form, or "" if none is given. */
 export const readPrincipal = (id: string, field: string, trustDomain: string): string =>
   id === "" ? id : requireSpelling(canonicalSubject(id, trustDomain), field);
 
@@ -45,7 +45,7 @@ export const readRecordId = (id: string, field: string): string => {
 
 export const readAuditId = (id: string): string => readRecordId(id, "audit_id");
 
-/** 0 means the default. */
+/** 0 for the default. */
 export const readPageSize = (pageSize: number): number =>
   pageSize <= pageSizeMax ? pageSize : invalidField("page_size", `must be at most ${pageSizeMax}`);
 
@@ -61,7 +61,7 @@ export const readAction = (action: string, field: string): string =>
 export const readTarget = (target: string, field: string): string =>
   requireSpelling(canonicalTarget(target), field);
 
-/** A glob over targets, or "" for all of them. */
+/** A glob over targets, or "" for all. */
 export const readTargetGlob = (glob: string, field: string): string =>
   glob === "" ? glob : requireSpelling(canonicalTargetGlob(glob), field);
 
@@ -69,8 +69,8 @@ export const readSession = (session: string, field: string): string =>
   requireSpelling(canonicalSession(session), field);
 
 /**
- * The question in its canonical spelling.
- * @param path stands before each field's name, for example "checks[3]."; empty at the top. @throws invalidField.
+ * The check in canonical form.
+ * @param path prefix of field names, for example "checks[3]."; empty at the top. @throws invalidField.
  */
 export const readQuestion = (request: CheckRequest, trustDomain: string, path = ""): CheckQuestion => {
   if (request.input.length > inputBytesMax)
@@ -93,7 +93,7 @@ const VERDICTS: ReadonlyMap<number, FrozenVerdict | undefined> = new Map([
   [Verdict.VERDICT_REVIEW, "review"],
 ]);
 
-/** Undefined for VERDICT_UNSPECIFIED, which filters nothing. Enums are open: any number may come. */
+/** Undefined for VERDICT_UNSPECIFIED, which means no filter. Proto enums are open: any number may arrive. */
 export const readVerdict = (verdict: Verdict, field: string): FrozenVerdict | undefined =>
   VERDICTS.has(verdict) ? VERDICTS.get(verdict) : invalidField(field, "must be a verdict this server knows");
 
@@ -102,11 +102,11 @@ export const readLevel = (level: LevelOfAccess, field: string): LevelName =>
 
 const yearTenThousandMs = Date.UTC(10_000, 0, 1);
 
-/** Milliseconds since 1970, or undefined for an absent time. */
+/** Unix milliseconds, or undefined for an absent time. */
 export const readTimeMs = (time: Date | undefined, field: string): number | undefined => {
   if (time === undefined) return undefined;
   const timeMs = time.getTime();
-  // Not a number fails both comparisons.
+  // NaN fails both comparisons.
   return timeMs >= 0 && timeMs < yearTenThousandMs
     ? timeMs
     : invalidField(field, "must be a time from 1970 to 9999");

@@ -1,7 +1,7 @@
-/** What a request calls the model that breaks a rule: models name their fields from themselves on. */
+/** Prefixes field names in model errors with the request field: models name fields relative to themselves. */
 import { fail, SigilFault } from "../../errors.ts";
 
-/** @throws whatever `run` throws; of malformedModel, the field after `name`. */
+/** @throws what `run` throws; a malformedModel's field is prefixed with `name`. */
 export const nameModel = async <Result>(name: string, run: () => Promise<Result>): Promise<Result> => {
   try {
     return await run();

@@ -1,18 +1,15 @@
 /**
- * A request that a proxy holds, as an action and a target: one rule, whatever the proxy and however it asks. What a
- * server behind it could read in two ways is refused, never repaired. Source: docs/operating/envoy.md,
+ * Maps a request held by a proxy to an action and a target, by one rule for all proxies. Ambiguous paths, which servers
+ * behind the proxy may interpret differently, are refused, never normalized. Source: docs/operating/envoy.md,
  * docs/operating/http.md.
  */
 import { canonicalTarget, type Spelling } from "@sigil/core/record";
 
-/**
- * Methods have letter case (RFC 9110 §9.1), actions of this kind have none: one in lower case would be another one's
- * twin.
- */
+/** Methods are case-sensitive (RFC 9110 §9.1) but these actions are lower case, so lower-case methods would collide. */
 const methodShape = /^[A-Z]+(?:-[A-Z]+)*$/;
 const methodCharactersMax = 32;
 
-/** What servers disagree about: some decode it first, some cut there, some drop it. */
+/** Constructs that servers treat differently: some decode, truncate or drop them. */
 const ambiguous: readonly (readonly [RegExp, string])[] = [
   [/^(?!\/)/, 'must begin with "/"'],
   [/\/\//, 'must have no "//"'],
@@ -26,7 +23,7 @@ export const actionOfMethod = (method: string): Spelling =>
     ? { kind: "refused", rule: `must be at most ${methodCharactersMax} capital letters` }
     : { kind: "canonical", text: `http.${method.toLowerCase()}` };
 
-/** @param path as it came; its query is cut off. @param prefix what the target begins with. */
+/** @param path as received; its query is removed. @param prefix of the target. */
 export const targetOfPath = (path: string, prefix: string): Spelling => {
   const [bare = ""] = path.split("?", 1);
   const [, rule] = ambiguous.find(([shape]) => shape.test(bare)) ?? [];

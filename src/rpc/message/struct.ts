@@ -1,7 +1,7 @@
 /**
- * google.protobuf.Struct from its bytes to a canonical value. Generated decoders build plain objects, in which an entry
- * called "__proto__" and a value of no kind are lost without a word; here they are kept or refused.
- * Source: google/protobuf/struct.proto. At most `cborDepthMax` deep, `cborEntriesMax` entries a container.
+ * Decodes google.protobuf.Struct to a canonical value. Generated decoders build plain objects, which silently lose an
+ * entry "__proto__" and a value without a kind; here they are kept or refused. Source: google/protobuf/struct.proto. At
+ * most `cborDepthMax` deep, `cborEntriesMax` entries a container.
  */
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import {
@@ -16,7 +16,7 @@ import type { CborMap, CborValue } from "@sigil/core/cbor";
 import { invalidField } from "../../errors.ts";
 import { cborDepthMax, cborEntriesMax } from "@sigil/core/limits";
 
-/** Where a value stands, for errors. */
+/** Path of a value, for errors. */
 type Place = { readonly field: string; readonly path: readonly (string | number)[] };
 
 const inside = ({ field, path }: Place, step: string | number): Place => ({ field, path: [...path, step] });
@@ -24,7 +24,7 @@ const inside = ({ field, path }: Place, step: string | number): Place => ({ fiel
 const refuse = ({ field, path }: Place, rule: string): never =>
   invalidField(field, `${atPointer(formatPointer(path))} ${rule}`);
 
-/** A field's number and its wire type, as the wire has them. */
+/** A protobuf tag: field number and wire type. */
 const tagOf = (field: number, wireType: 0 | 1 | 2): number => (field << 3) | wireType;
 
 const entryTag = tagOf(1, 2);
@@ -50,7 +50,7 @@ const itemsOf = (bytes: Uint8Array, place: Place): readonly Uint8Array[] => {
 };
 
 const readNumber = (number: number, place: Place): number =>
-  // What is not a number fails the comparison; minus zero is 0.
+  // NaN fails the comparison; minus zero becomes 0.
   Math.abs(number) <= Number.MAX_SAFE_INTEGER ? number + 0 : refuse(place, jsonRules.number);
 
 const readValue = (bytes: Uint8Array, place: Place): CborValue => {
@@ -115,7 +115,7 @@ const exactWrite = (request: WriteRecordRequest, bytes: Uint8Array, path: string
   return { ...request, content: { $case: "payload", value: readStruct(struct, field) } };
 };
 
-/** A decoded request with its Structs read anew. @param path of the RPC. @throws invalidField. */
+/** Replaces the Structs of a decoded request by exact ones. @param path of the RPC. @throws invalidField. */
 export const withExactStructs = (path: string, request: unknown, bytes: Uint8Array): unknown => {
   switch (path) {
     case CanonServiceService.writeRecord.path:

@@ -1,4 +1,4 @@
-/** Words of the domain as protobuf says them. */
+/** Protobuf enums of domain values. */
 import { LevelOfAccess, Verdict } from "@sigil/proto/sigil/type/v1/type";
 import type { FrozenVerdict, LevelName } from "@sigil/core/record";
 

@@ -1,8 +1,8 @@
-/** The built descriptors of every contract: a FileDescriptorSet, as it is committed. */
+/** The committed FileDescriptorSet of all protos. */
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-/** From the sources, and from dist/src/ in the published package. */
+/** Relative to the sources, and to dist/src/ in the published package. */
 const descriptorPaths = ["../../generated/descriptors.binpb", "../../../generated/descriptors.binpb"];
 
 export const readDescriptors = (): Uint8Array => {

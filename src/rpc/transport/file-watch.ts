@@ -1,18 +1,18 @@
 /**
- * Says when files may have changed: the system's notices about their directories, and a slow look at them all, since
- * notices miss what lies behind a symlink elsewhere and what a network changes. Whoever hears compares for himself.
+ * Notifies when files may have changed: by file system events on their directories, and by slow polling, since events
+ * miss targets of symlinks elsewhere and changes on network file systems. The listener compares contents itself.
  */
 import { watch, type FSWatcher } from "node:fs";
 import { dirname } from "node:path";
 
-/** Several files are replaced one after the other: one look at the end of it. */
+/** Debounce: several files are replaced in sequence. */
 const settleMs = 500;
 const lookMsDefault = 60_000;
 
 export type FileWatchOptions = {
   readonly paths: readonly string[];
   readonly onChange: () => void;
-  /** The system cannot watch; the slow look goes on. */
+  /** Called if the system cannot watch; polling continues. */
   readonly onFault: (cause: unknown) => void;
   readonly lookMs?: number;
 };
@@ -30,7 +30,7 @@ const watchDirectory = (
   }
 };
 
-/** A directory and not a file is watched: Kubernetes swaps a symlink beside the files, editors replace them. */
+/** Watches directories instead of files: Kubernetes swaps a symlink beside the files, editors replace them. */
 export const watchFiles = ({
   paths,
   onChange,
@@ -38,7 +38,7 @@ export const watchFiles = ({
   lookMs = lookMsDefault,
 }: FileWatchOptions): Disposable => {
   let settling: NodeJS.Timeout | undefined;
-  // From the first notice on, and not the last: a busy directory must not put it off for ever.
+  // The debounce starts at the first event and is not extended, so that a busy directory cannot delay it forever.
   const settle = (): void => {
     settling ??= setTimeout(() => {
       settling = undefined;

@@ -1,5 +1,5 @@
 /**
- * The standard health service, grpc.health.v1: every service serves when the ledger does and the server is not
+ * The standard health service, grpc.health.v1: every service is SERVING if the ledger serves and the server is not
  * stopping.
  */
 import type { Server } from "@grpc/grpc-js";
@@ -10,7 +10,7 @@ export type Health = {
   readonly set: (state: "serving" | "notServing") => void;
 };
 
-/** @param services full names; "" stands for the whole server. */
+/** @param services full names; "" means the whole server. */
 export const createHealth = (services: readonly string[]): Health => {
   const names = ["", ...services];
   const health = new HealthImplementation(Object.fromEntries(names.map((name) => [name, "NOT_SERVING"])));

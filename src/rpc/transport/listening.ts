@@ -1,7 +1,7 @@
 /**
- * Taking an address: whether it is free is asked before anything is opened, so that a busy one is one sentence. A Unix
- * socket's file that a dead server left is removed, a live one's never; the file is made for its owner and then opened
- * as far as the configuration says.
+ * Listen addresses: checks that an address is free before anything is opened, for a clear error. Removes the socket
+ * file of a dead server, never of a live one; a new socket file is created for its owner only, then gets the configured
+ * mode.
  */
 import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect, createServer, type ListenOptions } from "node:net";
@@ -10,17 +10,17 @@ import { formatAddress, isUnix, type Address } from "../../config/address.ts";
 
 export type ListenKey = "listen" | "http_listen" | "operator_listen";
 
-/** A server on this machine answers a connection at once, or the system does for it. */
+/** A local server, or the system for it, answers a connection immediately. */
 const probeMsMax = 2000;
 
-/** The system's word, as `EADDRINUSE`; grpc-js hands on the sentence it stands in alone. */
+/** The system's error code, such as `EADDRINUSE`; grpc-js passes only a message that contains it. */
 const codeOf = (cause: unknown): string => {
   if (!(cause instanceof Error)) return "";
   if ("code" in cause && typeof cause.code === "string") return cause.code;
   return /\bE[A-Z]{3,}\b/.exec(cause.message)?.[0] ?? "";
 };
 
-/** @throws invalidConfig with the system's own word for what is wrong. */
+/** @throws invalidConfig with the system's error code. */
 export const failListening = (key: ListenKey, address: Address, cause: unknown): never => {
   const why = codeOf(cause);
   const rule = `cannot listen on ${formatAddress(address)}${why === "" ? "" : `: ${why}`}`;
@@ -37,7 +37,7 @@ const tryListening = (address: Address): Promise<void> =>
     server.listen(listenOptions(address), () => server.close(() => resolve()));
   });
 
-/** Whether somebody listens at the other end of the file. */
+/** Whether a server listens on the socket file. */
 const answers = (path: string): Promise<boolean> =>
   new Promise((resolve) => {
     const socket = connect({ path });
@@ -47,22 +47,22 @@ const answers = (path: string): Promise<boolean> =>
     };
     socket.setTimeout(probeMsMax, () => settle(true));
     socket.once("connect", () => settle(true));
-    // Refused: the file is all that is left. Anything else leaves room for a server.
+    // ECONNREFUSED means that only the file is left. After any other error a server may exist.
     socket.once("error", (cause) => settle(codeOf(cause) !== "ECONNREFUSED"));
   });
 
-/** @returns whether the file of a dead server was removed. */
+/** Removes the socket file of a dead server. @returns whether it did. */
 const removeStale = async (path: string): Promise<boolean> => {
   const before = await lstat(path).catch(() => null);
   if (before === null || !before.isSocket() || (await answers(path))) return false;
-  // Another one may have done the same meanwhile, and listen there now.
+  // Another server may have replaced the file meanwhile.
   const now = await lstat(path).catch(() => null);
   if (now === null || now.ino !== before.ino || now.ctimeMs !== before.ctimeMs) return false;
   await unlink(path);
   return true;
 };
 
-/** @throws invalidConfig when it cannot be listened on: EADDRINUSE where somebody else does. */
+/** @throws invalidConfig if the address cannot be listened on, for example EADDRINUSE. */
 export const requireFree = async (key: ListenKey, address: Address): Promise<void> => {
   if (!isUnix(address) && address.port === 0) return;
   try {
@@ -74,7 +74,7 @@ export const requireFree = async (key: ListenKey, address: Address): Promise<voi
   }
 };
 
-/** Opens the socket's file to whom the configuration says; it was made for its owner alone. */
+/** Sets the configured mode of the socket file, which was created for its owner only. */
 export const openSocketFile = async (address: Address, mode: number): Promise<void> => {
   if (isUnix(address)) await chmod(address.path, mode);
 };

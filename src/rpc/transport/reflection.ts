@@ -1,4 +1,4 @@
-/** Server reflection, grpc.reflection.v1 (and v1alpha, which older tools ask for), from the built descriptors. */
+/** Server reflection, grpc.reflection.v1 (and v1alpha, for older tools), from the built descriptors. */
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import type { Server, ServerDuplexStream, ServiceDefinition } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
@@ -7,7 +7,7 @@ import { readDescriptors } from "./descriptors.ts";
 
 type Package = ConstructorParameters<typeof ReflectionService>[0];
 
-/** The files of a FileDescriptorSet, each still encoded: field 1, repeated. */
+/** Splits a FileDescriptorSet into its encoded files (repeated field 1). */
 const splitFiles = (set: Uint8Array): readonly Buffer[] => {
   const reader = new BinaryReader(set);
   const files: Buffer[] = [];
@@ -19,13 +19,13 @@ const splitFiles = (set: Uint8Array): readonly Buffer[] => {
   return files;
 };
 
-/** Answers on their way before the next question is read: each may be a hundred times as long as its question. */
+/** Unread answers before the next request is read: an answer may be a hundred times as large as its request. */
 const unreadAnswersMax = 8;
 
-/** A name, and a little around it; answers repeat their question. */
+/** Room for a name and some overhead; answers repeat their request. */
 const questionBytesMax = 1024;
 
-/** Stands for a question that is too long: it is answered as one of no known kind. */
+/** Replaces a request that is too long: it is answered like one of unknown kind. */
 const tooLong = { host: "", messageRequest: `question of more than ${questionBytesMax} bytes` };
 
 const bounded = (service: ServiceDefinition): ServiceDefinition =>
@@ -40,7 +40,7 @@ const bounded = (service: ServiceDefinition): ServiceDefinition =>
 
 type Handler = (stream: ServerDuplexStream<unknown, unknown>) => void;
 
-/** The library answers whatever comes, whether anybody reads or not. */
+/** Adds backpressure: the library answers every request, whether or not answers are read. */
 const paced =
   (handler: Handler): Handler =>
   (stream) => {
@@ -60,11 +60,11 @@ const paced =
 type Answering = readonly [service: ServiceDefinition, handler: Handler];
 
 /**
- * Both versions of the service, over descriptors that never change. @param names of what is served: there are contracts
- * of more.
+ * Both versions of the service, over immutable descriptors. @param names of the served services, a subset of the
+ * descriptors.
  */
 const buildServices = (names: readonly string[]): readonly Answering[] => {
-  // The service looks at nothing of the package but this list, whatever it is of.
+  // The service reads only this list of descriptors.
   const sigil: Package[string] = {
     format: "Protocol Buffer 3 EnumDescriptorProto",
     type: {},
@@ -80,15 +80,12 @@ const buildServices = (names: readonly string[]): readonly Answering[] => {
   return services;
 };
 
-/** Served by a package that has its own stubs. */
+/** Served by a package with its own stubs. */
 const healthName = "grpc.health.v1.Health";
 
 const nameOf = (service: ServiceDefinition): string => Object.values(service)[0]?.path.split("/")[1] ?? "";
 
-/**
- * By the names of what is served, once a process: indexing the descriptors takes as long as the rest of a server's
- * start.
- */
+/** Cached per process by served names: indexing the descriptors takes as long as the rest of a server's start. */
 const built = new Map<string, readonly Answering[]>();
 
 export const addReflection = (server: Server, served: readonly ServiceDefinition[]): void => {

@@ -1,7 +1,7 @@
 /**
- * The gRPC server: explicit limits, TLS, health, reflection, and a stop that breaks no call. Limits of one connection:
- * `concurrentStreamsMax` streams, `sessionMemoryMiBMax`, `headerBytesMax` of headers a call, `messageBytesMax` a
- * message each way. grpc-js accepts gzip and deflate and holds the limit on what comes out of them.
+ * The gRPC server: explicit limits, TLS, health, reflection, and graceful shutdown. Limits per connection:
+ * `concurrentStreamsMax` streams, `sessionMemoryMiBMax`, `headerBytesMax` of headers per call, `messageBytesMax` per
+ * message in each direction. grpc-js accepts gzip and deflate and applies the limit to the decompressed size.
  */
 import type { ServerOptions as Http2Options } from "node:http2";
 import type { Server as NetServer, Socket } from "node:net";
@@ -37,7 +37,7 @@ export type TransportLimits = {
 
 export type RpcServerOptions = {
   readonly address: Address;
-  /** Of the file, where the address is a Unix socket. */
+  /** File mode, if the address is a Unix socket. */
   readonly socketMode: number;
   readonly tls: Pick<TlsRenewal, "credentials" | "watch"> | null;
   readonly limits: TransportLimits;
@@ -52,7 +52,7 @@ export type RpcServerOptions = {
 
 export type RpcServer = {
   readonly address: Address;
-  /** Idempotent. Stops accepting, lets calls finish for `drainMs`, then breaks what is left. */
+  /** Idempotent. Stops accepting, lets calls finish for `drainMs`, then cancels the rest. */
   readonly close: () => Promise<void>;
 };
 
@@ -65,12 +65,12 @@ const channelOptions = (limits: TransportLimits, intake: Intake) => ({
   "grpc.keepalive_timeout_ms": limits.keepaliveTimeoutMs,
   "grpc.max_connection_age_ms": limits.connectionAgeMs,
   "grpc.max_connection_age_grace_ms": limits.connectionAgeGraceMs,
-  // Its counters cost on every call, and the operator's port has better ones.
+  // Its counters cost time on every call, and the metrics port has better ones.
   "grpc.enable_channelz": 0,
   interceptors: [intake.interceptor],
 });
 
-/** grpc-js has no option for the size of headers; the options it hands to node:http2 do. */
+/** Limits header size through the options that grpc-js passes to node:http2, since it has no option of its own. */
 const limitHeaders = (server: object): void => {
   const { commonServerOptions: options }: { readonly commonServerOptions?: Http2Options } = server;
   assert(options?.settings !== undefined, "grpc-js keeps its HTTP/2 options elsewhere");
@@ -89,8 +89,8 @@ const bind = (server: Server, address: Address, tls: RpcServerOptions["tls"]): P
 };
 
 /**
- * The connections of a server. A session that is broken off waits for its peer to close its side, and one that does not
- * read never does: it would keep the process from ending.
+ * Tracks a server's sockets, to destroy them at shutdown: a destroyed session waits for its peer to close, and a peer
+ * that does not read would keep the process alive.
  */
 const watchSockets = (
   server: object,
@@ -110,10 +110,10 @@ const watchSockets = (
   return sockets;
 };
 
-/** What a stream of somebody else's (a health watcher) may hold up a stop after the last call. */
+/** Delay that a stream of another service (a health watch) may add to a shutdown after the last call. */
 const unanswerableMs = 250;
 
-/** Resolves when it is done, or when the time has passed. */
+/** Resolves when `done` does, or after `delayMs`. */
 export const within = async (delayMs: number, done: Promise<void>): Promise<void> => {
   let timer: NodeJS.Timeout | undefined;
   await Promise.race([done, new Promise<void>((resolve) => (timer = setTimeout(resolve, delayMs)))]);
@@ -128,10 +128,10 @@ const stop = async (
   health.set("notServing");
   const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
   await within(drainMs, underWay.drain());
-  // The last answers leave before the connections go.
+  // Lets the last replies be sent before connections are closed.
   if (underWay.count === 0) await within(Math.min(unanswerableMs, drainMs), closed);
   server.forceShutdown();
-  // What was answered is on its way; whoever does not take it has had its time.
+  // Gives replies in flight a last chance to be read.
   await within(Math.min(unanswerableMs, drainMs), closed);
   for (const socket of sockets) socket.destroy();
   connections.close();

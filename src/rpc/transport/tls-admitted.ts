@@ -1,14 +1,14 @@
 /**
- * Connections that a client authority admitted, so that they end when it is removed. An authority is its name and its
- * key: one whose certificate is renewed stays. Source: docs/operating/tls.md.
+ * Connections by the client CA that verified them, so that they are closed when the CA is removed. A CA is identified
+ * by name and key: renewing its certificate keeps connections. Source: docs/operating/tls.md.
  */
 import { createHash, X509Certificate } from "node:crypto";
 import type { Server as NetServer } from "node:net";
 import { TLSSocket, type DetailedPeerCertificate } from "node:tls";
 
-/** A handshake that began under the authorities before ends within two minutes. */
+/** A handshake that began under the previous CAs ends within two minutes. */
 const removedKeptMs = 10 * 60_000;
-/** OpenSSL refuses longer chains. */
+/** OpenSSL's limit on chain length. */
 const chainCertificatesMax = 100;
 
 type AuthorityId = string;
@@ -19,13 +19,13 @@ const idOf = ({ subject, publicKey }: X509Certificate): AuthorityId =>
     .update(subject)
     .digest("hex");
 
-/** From the peer's own certificate to the root that it was verified by, as far as it is known. */
+/** The known chain from the peer's certificate to its verified root. */
 const chainOf = (socket: TLSSocket): ReadonlySet<AuthorityId> => {
   const ids = new Set<AuthorityId>();
   let at: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);
   for (let count = 0; at?.raw !== undefined && count < chainCertificatesMax; count += 1) {
     ids.add(idOf(new X509Certificate(at.raw)));
-    // A root is its own issuer.
+    // A root is its own issuer, which ends the chain.
     at = at.issuerCertificate === at ? undefined : at.issuerCertificate;
   }
   return ids;
@@ -45,7 +45,7 @@ export class AdmittedConnections {
 
   watch(listener: NetServer): void {
     listener.on("secureConnection", (socket: unknown) => {
-      // Without a certificate that holds nobody was admitted by anybody.
+      // Connections without a valid certificate depend on no CA.
       if (!(socket instanceof TLSSocket) || !socket.authorized) return;
       if (this.#removed.size > 0 && !this.#isAdmitted(socket)) {
         socket.destroy();
@@ -56,7 +56,7 @@ export class AdmittedConnections {
     });
   }
 
-  /** @returns how many connections ended, at once and with their calls: nobody may ask anything in a removed name. */
+  /** Closes the connections of removed CAs immediately, including their calls. @returns how many. */
   replace(authorities: readonly X509Certificate[]): number {
     const next = new Set(authorities.map(idOf));
     const nowMs = this.#nowMs();

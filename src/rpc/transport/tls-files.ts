@@ -1,6 +1,6 @@
 /**
- * The PEM files behind TLS: read whole, checked as one set, before any of it is served. At most `tlsFileBytesMax` each.
- * Nothing of a key file ever stands in an error.
+ * The PEM files of TLS, read completely and checked as one set before use. At most `tlsFileBytesMax` each. Errors never
+ * contain key file content.
  */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { constants } from "node:fs";
@@ -18,16 +18,16 @@ export type TlsPaths = {
   readonly clientCertificate: Tls["clientCertificate"];
 };
 
-/** One set of files that goes together. */
+/** A consistent set of files. */
 export type TlsSet = {
   readonly tls: Tls;
-  /** The server's own first, then those above it. */
+  /** The server's certificate first, then its issuers. */
   readonly chain: readonly X509Certificate[];
   readonly authorities: readonly X509Certificate[];
 };
 
 const readPem = async (key: string, path: string): Promise<Buffer> => {
-  // O_NONBLOCK: a pipe put in the file's place must not hang the server.
+  // O_NONBLOCK, so that a pipe at this path does not block the server.
   const flags = constants.O_RDONLY | constants.O_NONBLOCK;
   try {
     await using file = await open(path, flags);
@@ -44,15 +44,13 @@ const block = /-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----[\s\S]*?-----END 
 
 type Certificates = {
   readonly parsed: readonly X509Certificate[];
-  /** The same, each block on lines of its own: what is served is what was parsed. */
+  /** The certificates re-encoded, so that exactly the parsed ones are used. */
   readonly pem: Buffer;
 };
 
 const none: Certificates = { parsed: [], pem: Buffer.alloc(0) };
 
-/**
- * OpenSSL passes over a block that is cut off or glued to the next, and with it an authority; here each must be whole.
- */
+/** OpenSSL silently skips truncated or concatenated blocks, and thus a CA; here each block must be complete. */
 const parseCertificates = (key: string, path: string, pem: Buffer): Certificates => {
   const refuse = (rule: string): never => fail({ kind: "invalidConfig", key, rule: `${path} ${rule}` });
   const text = pem.toString("latin1");
@@ -72,7 +70,7 @@ const parseCertificates = (key: string, path: string, pem: Buffer): Certificates
 
 const noPair = { kind: "invalidConfig", key: "tls", rule: "certificate and key are not a PEM pair" } as const;
 
-/** Throws without a cause: it may quote the files. */
+/** Throws without a cause, which may quote the files. */
 const requirePair = (tls: Tls, leaf: X509Certificate | undefined): void => {
   let isPair: boolean;
   try {
@@ -88,7 +86,7 @@ const parseChain = (path: string, pem: Buffer): Certificates => {
   try {
     return parseCertificates("tls.cert", path, pem);
   } catch (error) {
-    // A key in the certificate's place is told as what it most likely is: two paths the wrong way round.
+    // A key in place of the certificate most likely means swapped paths; report it so.
     if (pem.includes("PRIVATE KEY")) return fail(noPair);
     throw error;
   }
@@ -117,7 +115,7 @@ export const isSameSet = (a: Tls, b: Tls): boolean =>
   a.key.equals(b.key) &&
   (a.clientCa === null || b.clientCa === null ? a.clientCa === b.clientCa : a.clientCa.equals(b.clientCa));
 
-/** When the first of them ends, in milliseconds since 1970; null for none. */
+/** The earliest expiry, in Unix milliseconds; null if there are none. */
 export const expiryMs = (certificates: readonly X509Certificate[]): number | null =>
   certificates.length === 0
     ? null
@@ -135,7 +133,7 @@ const untimelyOf = (
     return begins ? [`${key}: a certificate begins at ${validFromDate.toISOString()}`] : [];
   });
 
-/** What is wrong with when they hold. They are served all the same: the clock may be what is wrong. */
+/** Validity period problems, as warnings only: the clock may be wrong. */
 export const untimely = ({ chain, authorities }: TlsSet, nowMs: number): readonly string[] => [
   ...untimelyOf("tls.cert", chain, nowMs),
   ...untimelyOf("tls.client_ca", authorities, nowMs),

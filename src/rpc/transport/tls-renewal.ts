@@ -1,7 +1,6 @@
 /**
- * Certificates and client authorities that are replaced while the server serves: read again when the files change or
- * somebody asks, checked as one set, and put into use whole or not at all. No connection ends but those of a removed
- * authority.
+ * Hot reload of certificates and client CAs: reread when the files change or on request, checked as one set, and
+ * applied atomically. Only connections of a removed CA are closed.
  */
 import type { Server as NetServer } from "node:net";
 import type { Server as TlsServer, TlsOptions } from "node:tls";
@@ -14,11 +13,11 @@ import { contextOf, serverOptionsOf, TlsCredentials } from "./tls.ts";
 
 export type TlsResult = "renewed" | "unchanged" | "refused";
 
-/** For the operator's gauges; times in milliseconds since 1970. */
+/** For metrics; times in Unix milliseconds. */
 export type TlsFacts = {
   readonly certificateExpiryMs: number | null;
   readonly clientCaExpiryMs: number | null;
-  /** Whether what is on disk now is what is served. */
+  /** Whether the files on disk are the ones in use. */
   readonly isCurrent: boolean;
   readonly results: Readonly<Record<"renewed" | "refused", number>>;
 };
@@ -47,7 +46,7 @@ export class TlsRenewal implements AsyncDisposable {
   readonly #results = { renewed: 0, refused: 0 };
   readonly #servers = new Set<TlsServer>();
   #set: TlsSet;
-  /** The last refusal: said once, however often it is met. */
+  /** The last logged refusal, to log it only once. */
   #refusal = "";
   #turn: Promise<unknown> = Promise.resolve();
   #isClosed = false;
@@ -83,22 +82,19 @@ export class TlsRenewal implements AsyncDisposable {
     this.#admitted.watch(listener);
   }
 
-  /** What a server of Node's own is made with now. */
+  /** Current options for a Node TLS server. */
   get serverOptions(): TlsOptions {
     return serverOptionsOf(this.#set.tls);
   }
 
-  /** Such a server, which takes each new set from now on. */
+  /** Registers such a server for later updates. */
   serve(server: TlsServer): void {
     this.watch(server);
     this.#servers.add(server);
     server.once("close", () => this.#servers.delete(server));
   }
 
-  /**
-   * Reads the files again, one reading at a time. Never throws. `asked`: somebody waits to be told, whatever comes of
-   * it.
-   */
+  /** Rereads the files, one read at a time. Never throws. With `asked` the outcome is always logged. */
   renew(why: "asked" | "changed"): Promise<TlsResult> {
     const result = this.#turn.then(() => this.#renew(why));
     this.#turn = result;
@@ -130,7 +126,7 @@ export class TlsRenewal implements AsyncDisposable {
   }
 
   #put(set: TlsSet): void {
-    // New connections are made by the new set before those of a removed authority end: they cannot come back.
+    // Apply the new set before closing connections of removed CAs, so that they cannot reconnect.
     this.credentials.renew(set.tls);
     for (const server of this.#servers) server.setSecureContext(contextOf(set.tls));
     this.#set = set;

@@ -1,7 +1,4 @@
-/**
- * TLS of the ports for callers: what it is made of, and the credentials that serve it and take another one while they
- * serve.
- */
+/** TLS of the gRPC and HTTP ports: its settings, and server credentials that can be renewed while serving. */
 import type { SecureContextOptions, TlsOptions } from "node:tls";
 import { ServerCredentials } from "@grpc/grpc-js";
 import { assert } from "../../errors.ts";
@@ -9,14 +6,12 @@ import { assert } from "../../errors.ts";
 export type Tls = {
   readonly cert: Buffer;
   readonly key: Buffer;
-  /** Whom to believe about clients; null asks for no client certificate. */
+  /** Client CAs; null to request no client certificate. */
   readonly clientCa: Buffer | null;
   readonly clientCertificate: "optional" | "required";
 };
 
-/**
- * What a connection is made with. The version stands here too: a context that is set later knows nothing of the first.
- */
+/** Options of a secure context. Includes the TLS version, since a context set later does not inherit it. */
 export const contextOf = ({ cert, key, clientCa }: Tls): SecureContextOptions => ({
   cert: [cert],
   key: [key],
@@ -24,17 +19,17 @@ export const contextOf = ({ cert, key, clientCa }: Tls): SecureContextOptions =>
   ...(clientCa === null ? {} : { ca: clientCa }),
 });
 
-/** Whether a connection is asked for a certificate, and refused without one that holds. */
+/** Whether a client certificate is requested, and required. */
 const askingOf = ({ clientCa, clientCertificate }: Tls): TlsOptions => ({
   requestCert: clientCa !== null,
   rejectUnauthorized: clientCa !== null && clientCertificate === "required",
   minVersion: "TLSv1.2",
 });
 
-/** Of a server of Node's own. */
+/** Options for a Node TLS server. */
 export const serverOptionsOf = (tls: Tls): TlsOptions => ({ ...contextOf(tls), ...askingOf(tls) });
 
-/** TLS that may ask for a client certificate without insisting; grpc-js's own factory cannot. */
+/** TLS credentials with optional client certificates, which grpc-js's own factory does not support. */
 export class TlsCredentials extends ServerCredentials {
   constructor(tls: Tls) {
     super(askingOf(tls), contextOf(tls));
@@ -45,8 +40,8 @@ export class TlsCredentials extends ServerCredentials {
   }
 
   /**
-   * For connections from now on; those that are open stay as they are. Their session tickets go with the old context.
-   * `tls` must be checked: a context that OpenSSL refuses makes grpc-js drop every new connection.
+   * Applies to new connections; open ones are unchanged. Session tickets of the old context become invalid. `tls` must
+   * have been checked: with a context that OpenSSL refuses, grpc-js drops every new connection.
    */
   renew(tls: Tls): void {
     assert(this.getWatcherCount() > 0, "grpc-js watches its credentials no longer");
