@@ -13,7 +13,7 @@ import {
   type RunResponse,
 } from "@sigil/client";
 import { actorInput, answerParent } from "./actor.ts";
-import { question, type Scratch } from "./scratch.ts";
+import { batchItems, question, type Scratch } from "./scratch.ts";
 import { quantileOf } from "./statistics.ts";
 
 export type DriveInput = { readonly scratch: Scratch; readonly target: string };
@@ -33,7 +33,6 @@ export type Driven = {
   readonly p99Ms: number;
 };
 
-export const batchItems = 100;
 const deadlineMs = 30_000;
 
 const { scratch, target } = actorInput<DriveInput>();

@@ -90,6 +90,9 @@ export const describeScratch = ({ directory }: Scratch): Promise<LedgerOptions> 
 /** What every benchmark asks. */
 export const question = { action: "write", target: "user/notes/shopping", session: "5f1c" } as const;
 
+/** Questions of a batch. */
+export const batchItems = 100;
+
 /** A decision's record as the server makes it, by asking the trust service once. */
 export const sampleBody = async (scratch: Scratch, ledger: Ledger): Promise<RecordBody> => {
   const trust = await createTrustService({

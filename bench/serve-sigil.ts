@@ -10,11 +10,25 @@ const { directory } = actorInput<Scratch>();
 const anyPort = { host: "127.0.0.1", port: 0 };
 const startMs = performance.now();
 const server = await startServer({
-  config: makeConfig({ data: directory, listen: anyPort, operator_listen: anyPort, log_level: "warn" }),
+  config: makeConfig({
+    data: directory,
+    listen: anyPort,
+    operator_listen: anyPort,
+    http_listen: anyPort,
+    // Subjects and resources of these types are names as they are, as Check has them.
+    "authzen.subject_type": "principal",
+    "authzen.resource_type": "target",
+    log_level: "warn",
+  }),
 });
 const startedMs = performance.now() - startMs;
 
 answerParent(
-  { target: () => server.target, startMs: () => startedMs, size: () => Number(server.ledger.reader.size) },
+  {
+    target: () => server.target,
+    httpUrl: () => server.httpUrl,
+    startMs: () => startedMs,
+    size: () => Number(server.ledger.reader.size),
+  },
   server.close,
 );

@@ -3,11 +3,19 @@
  * every route of ours and stands in no contract: who calls, headers, problems, streams, the guard and the question of a
  * proxy. Pure.
  */
-import { problemTitles } from "../src/gateway/http/problem.ts";
 import { resumes } from "../src/gateway/http/request.ts";
 import type { Route } from "../src/gateway/http/routes.ts";
-
-type Json = Readonly<Record<string, unknown>>;
+import { authzenPaths, authzenResponses, authzenSchemas, authzenTag } from "./openapi-authzen.ts";
+import {
+  header,
+  parameters,
+  problemContent,
+  reference,
+  statuses,
+  streamAlone,
+  text,
+  type Json,
+} from "./openapi-parts.ts";
 
 type Parameter = Json & { readonly name: string; readonly in: string; readonly description?: string };
 
@@ -26,40 +34,6 @@ export type Part = {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
   readonly components: { readonly schemas: Readonly<Record<string, Json>> };
   readonly tags?: readonly Json[];
-};
-
-const reference = (kind: string, name: string): Json => ({ $ref: `#/components/${kind}/${name}` });
-
-const header = (name: string, schema: Json, description: string): Json => ({
-  name,
-  in: "header",
-  description,
-  schema,
-});
-
-const text = { type: "string" };
-
-const parameters = {
-  timeout: header(
-    "sigil-timeout-ms",
-    { type: "integer", minimum: 1, maximum: 999_999_999 },
-    "How long the caller waits, in milliseconds.",
-  ),
-  requestId: header(
-    "x-request-id",
-    text,
-    "An id of the caller's for this request; it is logged and recorded.",
-  ),
-  idempotencyKey: header(
-    "Idempotency-Key",
-    text,
-    "The same as the member idempotencyKey, quoted or bare; when both are given they must be equal.",
-  ),
-  lastEventId: header(
-    "Last-Event-ID",
-    { type: "string", pattern: "^[0-9]{1,20}$" },
-    "The id of the last event that came: the stream goes on after it.",
-  ),
 };
 
 const problemSchema = (status: Json, more: Json): Json => ({
@@ -87,14 +61,6 @@ const problemSchema = (status: Json, more: Json): Json => ({
     allowed: { const: false, description: "In every problem of a check." },
   },
 });
-
-const problemContent = (name: string): Json => ({
-  content: { "application/problem+json": { schema: reference("schemas", name) } },
-});
-
-/** Of a documented method: 405 answers none. */
-const statuses = [...problemTitles].filter(([status]) => status !== 405);
-const streamAlone = 406;
 
 const problemResponse = (status: number, titles: readonly string[]): Json => ({
   description: `${titles.join(", or ")}.`,
@@ -252,7 +218,12 @@ const pathsOf = (parts: readonly Part[], routes: readonly Route[]): Json => {
   }
   const check = paths["/trust/check"]?.["post"];
   if (check === undefined) throw new Error("checks have no route");
-  return { ...paths, "/trust/guard": { post: guardOf(check) }, "/trust/forward": { get: forward } };
+  return {
+    ...paths,
+    "/trust/guard": { post: guardOf(check) },
+    "/trust/forward": { get: forward },
+    ...authzenPaths,
+  };
 };
 
 /** @param parts one a contract with routes. */
@@ -267,9 +238,9 @@ export const openApiOf = (parts: readonly Part[], routes: readonly Route[]): Jso
   },
   servers: [{ url: "/" }],
   security: [{}, { bearer: [] }, { certificate: [] }],
-  tags: parts
-    .flatMap(({ tags = [] }) => tags)
-    .toSorted((a, b) => (String(a["name"]) < String(b["name"]) ? -1 : 1)),
+  tags: [...parts.flatMap(({ tags = [] }) => tags), authzenTag].toSorted((a, b) =>
+    String(a["name"]) < String(b["name"]) ? -1 : 1,
+  ),
   paths: pathsOf(parts, routes),
   components: {
     securitySchemes: {
@@ -280,13 +251,15 @@ export const openApiOf = (parts: readonly Part[], routes: readonly Route[]): Jso
       },
     },
     parameters,
-    responses: Object.fromEntries(
-      statuses.map(([status, titles]) => [String(status), problemResponse(status, titles)]),
-    ),
+    responses: Object.fromEntries([
+      ...statuses.map(([status, titles]) => [String(status), problemResponse(status, titles)] as const),
+      ...authzenResponses,
+    ]),
     schemas: sortedEntries([
       ...parts.flatMap(({ components }) => Object.entries(components.schemas)),
       ["Problem", problemSchema({}, {})],
       ["Denial", problemSchema({ const: 403 }, { allowed: false })],
+      ...authzenSchemas,
     ]),
   },
 });

@@ -99,9 +99,11 @@ describe("the reference over HTTP", function () {
       "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
       "--virtual-time-budget=20000",
       "--dump-dom",
-      `${urlOf(served)}/docs`,
+      // The address of one operation opens it, with all that it is made of.
+      `${urlOf(served)}/docs#/TrustService/TrustService_Check`,
     ]);
     expect(output).to.include("/trust/check").and.to.include("Decides one check.");
+    expect(output).to.include("Try it out").and.to.include("/access/v1/evaluation");
     expect(output).not.to.match(/Content Security Policy|Refused to/);
     const { events } = JSON.parse(await readFile(log, "utf8")) as NetLog;
     // Without an origin: what was typed, and what the browser asks for itself.

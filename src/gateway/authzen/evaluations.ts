@@ -24,7 +24,7 @@ export type Evaluation = {
 export type Unfit = { readonly kind: "unfit"; readonly message: string };
 export type Item = Evaluation | Unfit;
 
-const semantics = ["execute_all", "deny_on_first_deny", "permit_on_first_permit"] as const;
+export const semantics = ["execute_all", "deny_on_first_deny", "permit_on_first_permit"] as const;
 export type Semantic = (typeof semantics)[number];
 
 export type Many = { readonly kind: "many"; readonly semantic: Semantic; readonly items: readonly Item[] };

@@ -3,7 +3,7 @@
  * of a connection and of the server. Whoever waits for room is not read on.
  */
 import { invalidField, SigilFault } from "../../errors.ts";
-import { intakeFreeBytes, intakeMessageMsMax } from "../../limits.ts";
+import { intakeFreeBytes } from "../../limits.ts";
 import type { Permit } from "../../rpc/bounds/byte-budget.ts";
 import type { Intake } from "../../rpc/bounds/intake.ts";
 import type { HttpRequest } from "./call.ts";
@@ -11,6 +11,8 @@ import { Refused } from "./problem.ts";
 
 export type BodyBounds = {
   readonly bytesMax: number;
+  /** From the first to the last byte, waiting for room included. */
+  readonly msMax: number;
   readonly intake: Pick<Intake, "budget">;
   /** Whose share of the room a long body takes. */
   readonly connection: object;
@@ -55,8 +57,9 @@ class Reading {
 
   async read(declaredBytes: number): Promise<Body> {
     const request = this.#request;
-    const slow = new Refused("BODY_TOO_SLOW", `a body must come within ${intakeMessageMsMax} ms`, ending);
-    const timer = setTimeout(() => this.#ended.abort(slow), intakeMessageMsMax);
+    const { msMax } = this.#bounds;
+    const slow = new Refused("BODY_TOO_SLOW", `a body must come within ${msMax} ms`, ending);
+    const timer = setTimeout(() => this.#ended.abort(slow), msMax);
     const leave = (): void => this.#ended.abort(new SigilFault({ kind: "cancelled" }));
     const hear = (chunk: Buffer): void => this.#hear(chunk);
     try {

@@ -24,8 +24,11 @@ const html = `<!doctype html>
 </html>
 `;
 
-/** Without a validator, which Swagger UI would ask for at another origin. */
-const script = `SwaggerUIBundle({ url: "/openapi.json", dom_id: "#reference", validatorUrl: null, docExpansion: "list" });
+/**
+ * No validator, which Swagger UI would request from another origin. Deep links: `/docs#/TAG/OPERATION_ID` opens that
+ * operation.
+ */
+const script = `SwaggerUIBundle({ url: "/openapi.json", dom_id: "#reference", validatorUrl: null, docExpansion: "list", deepLinking: true });
 `;
 
 const pageOf = (type: string, text: Uint8Array): Answer => ({

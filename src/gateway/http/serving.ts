@@ -14,6 +14,7 @@ import {
 import { CheckRequest, CheckResponse, TrustServiceService } from "@sigil/proto/sigil/trust/v1/trust";
 import { Verdict } from "@sigil/proto/sigil/type/v1/type";
 import { assert, invalidField, SigilFault } from "../../errors.ts";
+import { intakeMessageMsMax } from "../../limits.ts";
 import { requestIdOf } from "../../rpc/call/context.ts";
 import { carriedMethod, type CarriedMethod } from "../../rpc/call/decode.ts";
 import { occurrenceOf } from "../../rpc/call/ending.ts";
@@ -338,6 +339,7 @@ export class Serving {
     const { intake, bytesMax } = this.#options;
     const { text, release } = await readBody(request, {
       bytesMax,
+      msMax: intakeMessageMsMax,
       intake,
       connection: connectionOf(request),
     });

@@ -5,6 +5,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { placeOf } from "../../../scripts/openapi.ts";
 import { repository } from "../../../scripts/run.ts";
+import { evaluationPath, evaluationsPath, wellKnownPath } from "../../../src/gateway/authzen/discovery.ts";
 import { problemTitles } from "../../../src/gateway/http/problem.ts";
 import { resumes } from "../../../src/gateway/http/request.ts";
 import { readContracts, routesOf } from "../../../src/gateway/http/routes.ts";
@@ -28,7 +29,7 @@ type Operation = {
   readonly description: string;
   readonly parameters: readonly Parameter[];
   readonly requestBody?: { readonly content: Media };
-  readonly responses: Readonly<Record<string, { readonly content?: Media }>>;
+  readonly responses: Readonly<Record<string, { readonly content?: Media; readonly $ref?: string }>>;
 };
 type Document = {
   readonly openapi: string;
@@ -56,11 +57,13 @@ const documented = routes.flatMap((route) => {
 });
 /** What the guard and the forwarded question answer. */
 const guards = ["post /trust/guard", "get /trust/forward"];
+/** What AuthZEN answers, whose paths stand in no contract. */
+const authzen = [`post ${evaluationPath}`, `post ${evaluationsPath}`, `get ${wellKnownPath}`];
 
 describe("the OpenAPI document", () => {
   it("has every route of the gateway, and no other", () => {
     const served = routes.map((route) => placeOf(route).toReversed().join(" "));
-    expect(operations.map(({ place }) => place)).to.have.members([...served, ...guards]);
+    expect(operations.map(({ place }) => place)).to.have.members([...served, ...guards, ...authzen]);
     expect(document.openapi).to.equal("3.1.0");
     const ids = operations.map(({ operation }) => operation.operationId);
     expect(new Set(ids).size).to.equal(ids.length);
@@ -111,8 +114,9 @@ describe("the OpenAPI document", () => {
     }
     for (const place of guards)
       expect(Object.keys(operationOf(place)?.responses ?? {})).to.deep.equal(["204", "403"]);
-    for (const { content } of Object.values(document.components.responses))
-      expect(Object.keys(content)).to.deep.equal(["application/problem+json"]);
+    for (const [name, { content }] of Object.entries(document.components.responses))
+      if (!name.startsWith("Plain"))
+        expect(Object.keys(content), name).to.deep.equal(["application/problem+json"]);
   });
 
   it("says of streams their two forms and where they go on, and of an id that it takes slashes", () => {
@@ -130,6 +134,31 @@ describe("the OpenAPI document", () => {
         route.template.parts.flatMap((part) => (part.kind === "rest" ? [part.field] : [])),
       );
     }
+  });
+
+  it("has AuthZEN's errors as plain text and never as 415, and closes none of its members", () => {
+    const statuses = [...problemTitles.keys()].filter((status) => ![405, 406, 415].includes(status));
+    for (const place of authzen) {
+      const { responses = {}, requestBody } = operationOf(place) ?? {};
+      expect(Object.keys(responses).map(Number), place).to.have.members([200, ...statuses]);
+      for (const [status, response] of Object.entries(responses)) {
+        const { content } = response;
+        const shared = document.components.responses[response.$ref?.split("/").at(-1) ?? ""];
+        const isMetadata = requestBody === undefined;
+        expect(Object.keys(content ?? shared?.content ?? {}), `${place} ${status}`).to.deep.equal([
+          status === "200"
+            ? "application/json"
+            : status === "404" && isMetadata
+              ? "application/problem+json"
+              : "text/plain",
+        ]);
+      }
+    }
+    const closed = Object.entries(document.components.schemas).filter(
+      ([name, schema]) =>
+        /^(Evaluation|Authzen)/.test(name) && JSON.stringify(schema).includes('"additionalProperties":false'),
+    );
+    expect(closed).to.deep.equal([]);
   });
 
   it("lets nobody in particular call, or somebody with a token or a certificate, and says of every route what it does", () => {
