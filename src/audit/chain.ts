@@ -7,8 +7,7 @@ import type { CborMap } from "@sigil/core/cbor";
 import { assert } from "../errors.ts";
 import { formatFrozenChain, type FrozenChainPayload, type FrozenRequest } from "@sigil/core/record";
 import { reasoningStepDetailBytesMax, reasoningStepNameBytesMax, reasoningStepsMax } from "../limits.ts";
-import { freezeDeep } from "./freeze.ts";
-import type { Frozen } from "./freeze.ts";
+import { FrozenBytes, freezeTable, type Frozen } from "./freeze.ts";
 
 export type ChainStep = FrozenChainPayload["steps"][number];
 
@@ -22,6 +21,27 @@ export type FrozenChain = Frozen<FrozenChainPayload>;
 const isShort = (text: string, bytesMax: number): boolean =>
   text.length * 3 <= bytesMax || utf8Encode(text).length <= bytesMax;
 
+/** @returns a frozen copy that shares nothing with the request. */
+const freezeRequest = (request: FrozenRequest): Frozen<FrozenRequest> =>
+  Object.freeze({
+    ...request,
+    inputDigest: new FrozenBytes(request.inputDigest),
+    input: request.input === null ? null : new FrozenBytes(request.input),
+    metadata: freezeTable(request.metadata),
+  });
+
+/** The same for the outcome. */
+const freezeOutcome = (outcome: ChainOutcome): Omit<FrozenChain, "request" | "steps"> => {
+  const { features, model, contributions, review } = outcome;
+  return {
+    ...outcome,
+    features: freezeTable(features),
+    model: Object.freeze({ id: model.id, hash: model.hash === null ? null : new FrozenBytes(model.hash) }),
+    contributions: freezeTable(contributions),
+    review: review === null ? null : Object.freeze({ low: review.low, high: review.high }),
+  };
+};
+
 export class ReasoningChain {
   readonly #request: Frozen<FrozenRequest>;
   readonly #steps: ChainStep[] = [];
@@ -29,7 +49,7 @@ export class ReasoningChain {
 
   /** Copies the request, so that later changes to its bytes have no effect. */
   constructor(request: FrozenRequest) {
-    this.#request = freezeDeep(request);
+    this.#request = freezeRequest(request);
   }
 
   /** @throws Error after `freeze`, past `reasoningStepsMax`, and for an empty name or an overlong step. */
@@ -39,7 +59,7 @@ export class ReasoningChain {
     const isNamed = step.name !== "" && isShort(step.name, reasoningStepNameBytesMax);
     assert(isNamed, "a step needs a short name");
     assert(isShort(step.detail, reasoningStepDetailBytesMax), "a step's detail is too long");
-    this.#steps.push({ name: step.name, detail: step.detail });
+    this.#steps.push(Object.freeze({ name: step.name, detail: step.detail }));
   }
 
   /** Shares nothing with the caller's objects. @throws Error the second time. */
@@ -47,9 +67,10 @@ export class ReasoningChain {
     assert(!this.#isFrozen, "a chain is frozen once");
     this.#isFrozen = true;
     return Object.freeze({
-      ...freezeDeep(outcome),
+      ...freezeOutcome(outcome),
       request: this.#request,
-      steps: freezeDeep<readonly ChainStep[]>(this.#steps),
+      // Private until now, and nothing is added after this.
+      steps: Object.freeze(this.#steps),
     });
   }
 }

@@ -4,6 +4,7 @@
  */
 import { status as Code } from "@grpc/grpc-js";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { FrozenVerdict } from "@sigil/core/record";
 import type { TlsFacts } from "../rpc/transport/tls-renewal.ts";
 import { watchTls } from "./tls-metrics.ts";
 
@@ -32,7 +33,7 @@ export type LogSource = () => { readonly linesLost: number; readonly queuedBytes
 
 export type Metrics = {
   readonly onCall: (path: string, code: number, elapsedMs: number) => void;
-  readonly onVerdict: (verdict: string) => void;
+  readonly onVerdict: (verdict: FrozenVerdict) => void;
   readonly onGroup: (records: number) => void;
   readonly onVerifyFailure: (step: string) => void;
   readonly onKeyChange: (change: "rotated" | "retired", role: string) => void;
@@ -208,10 +209,15 @@ export const createMetrics = (): Metrics => {
     registers,
   });
   const onCall = callObserver(registers);
-  for (const verdict of ["allow", "deny", "review"]) verdicts.inc({ verdict }, 0);
+  const byVerdict = {
+    allow: verdicts.labels({ verdict: "allow" }),
+    deny: verdicts.labels({ verdict: "deny" }),
+    review: verdicts.labels({ verdict: "review" }),
+  } satisfies Record<FrozenVerdict, unknown>;
+  for (const counter of Object.values(byVerdict)) counter.inc(0);
   return {
     onCall,
-    onVerdict: (verdict) => verdicts.inc({ verdict }),
+    onVerdict: (verdict) => byVerdict[verdict].inc(),
     onGroup: (records) => groups.observe(records),
     onVerifyFailure: (step) => failures.inc({ step }),
     onSuspension: (what) => suspensions.inc({ what }),

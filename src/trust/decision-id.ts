@@ -27,7 +27,7 @@ export const createDecisionIds = (
         counter = fresh;
       }
     }
-    const id = Uint8Array.from(bytes);
+    const id = new Uint8Array(bytes);
     for (let index = 0, left = lastMs; index < 6; index += 1) {
       id[5 - index] = left % 256;
       left = Math.floor(left / 256);

@@ -25,6 +25,9 @@ const headBytesMax = 9;
 const integerMin = -(2n ** 63n);
 const integerMax = 2n ** 64n - 1n;
 
+/** Scratch space: a DataView for each float costs more than writing it. */
+const double = new DataView(new ArrayBuffer(8));
+
 const isAscii = (text: string): boolean => {
   for (let index = 0; index < text.length; index += 1) if (text.charCodeAt(index) > 0x7f) return false;
   return true;
@@ -57,21 +60,67 @@ const sortKeys = (keys: string[]): string[] => {
 };
 
 export class CborWriter {
-  #buffer: Uint8Array;
+  #buffer = new Uint8Array(0);
+  /** Where the output begins in the buffer. */
+  #start = 0;
   #isGrown = false;
   #at = 0;
   #depth = 0;
   readonly #path: (string | number)[] = [];
 
-  /** @param room buffer to write to; replaced by a larger one if it is too small. */
-  constructor(room: Uint8Array) {
+  /** Begins a new output. @param room buffer to write to from `start` on; replaced by a larger one if too small. */
+  begin(room: Uint8Array<ArrayBuffer>, start: number): void {
     this.#buffer = room;
+    this.#start = start;
+    this.#at = start;
+    this.#isGrown = false;
+    this.#depth = 0;
   }
 
   /** The encoded bytes: a subarray of the given room, or a copy if they outgrew it. */
   finish(): Uint8Array {
-    if (this.#at > cborBytesMax) this.#refuse(`is longer than ${cborBytesMax} bytes`);
-    return this.#isGrown ? this.#buffer.slice(0, this.#at) : this.#buffer.subarray(0, this.#at);
+    if (this.#at - this.#start > cborBytesMax) this.#refuse(`is longer than ${cborBytesMax} bytes`);
+    return this.#isGrown ? this.#buffer.slice(0, this.#at) : this.#buffer.subarray(this.#start, this.#at);
+  }
+
+  /**
+   * Begins a map whose entries the caller writes in canonical order, before `endMap`.
+   * @param entries how many.
+   */
+  beginMap(map: CborMap, entries: number): void {
+    const prototype: unknown = Object.getPrototypeOf(map);
+    if (prototype !== null && prototype !== Object.prototype) {
+      this.#refuse("only plain objects, arrays and byte strings have an encoding");
+    }
+    this.#enter(5, entries);
+  }
+
+  /** Writes the key of an entry; its value must follow. */
+  key(name: string): void {
+    this.#path[this.#depth - 1] = name;
+    this.text(name);
+  }
+
+  entry(name: string, value: CborValue): void {
+    this.key(name);
+    this.value(value);
+  }
+
+  endMap(): void {
+    this.#depth -= 1;
+  }
+
+  /** Begins an array whose values the caller writes, each after `item`, before `endArray`. */
+  beginArray(values: number): void {
+    this.#enter(4, values);
+  }
+
+  item(index: number): void {
+    this.#path[this.#depth - 1] = index;
+  }
+
+  endArray(): void {
+    this.#depth -= 1;
   }
 
   /** A head: major type in the top three bits, argument in its shortest form. `argument` is below 2^53. */
@@ -169,19 +218,15 @@ export class CborWriter {
   }
 
   #map(map: CborMap): void {
-    const prototype: unknown = Object.getPrototypeOf(map);
-    if (prototype !== null && prototype !== Object.prototype) {
-      this.#refuse("only plain objects, arrays and byte strings have an encoding");
-    }
     const keys = Object.keys(map);
-    this.#enter(5, keys.length);
+    this.beginMap(map, keys.length);
     const depth = this.#depth;
     for (const key of sortKeys(keys)) {
       this.#path[depth - 1] = key;
       this.text(key);
       this.value(map[key] as CborValue);
     }
-    this.#depth -= 1;
+    this.endMap();
   }
 
   #headerMap(map: HeaderMap): void {
@@ -209,8 +254,10 @@ export class CborWriter {
 
   /** Encodes a key separately, without changing the output. */
   #aside(key: number | bigint | string): Uint8Array {
-    const start = this.#at;
+    const offset = this.#at - this.#start;
     this.value(key);
+    // Growing moves the start.
+    const start = this.#start + offset;
     const encoded = this.#buffer.slice(start, this.#at);
     this.#at = start;
     return encoded;
@@ -231,9 +278,10 @@ export class CborWriter {
       this.#buffer[this.#at++] = 0xfa;
       this.#uint32(singleBits(value));
     } else {
-      this.#buffer[this.#at] = 0xfb;
-      new DataView(this.#buffer.buffer, this.#buffer.byteOffset).setFloat64(this.#at + 1, value);
-      this.#at += 9;
+      this.#buffer[this.#at++] = 0xfb;
+      double.setFloat64(0, value);
+      this.#uint32(double.getUint32(0));
+      this.#uint32(double.getUint32(4));
     }
   }
 
@@ -275,13 +323,21 @@ export class CborWriter {
 
   /** Makes room. `bytes` may exceed what is written by up to a head, hence the slack in the limit. */
   #reserve(bytes: number): void {
-    const needed = this.#at + bytes;
-    if (needed <= this.#buffer.length) return;
+    if (this.#at + bytes > this.#buffer.length) this.#grow(bytes);
+  }
+
+  #grow(bytes: number): void {
+    const written = this.#at - this.#start;
+    const needed = written + bytes;
     const bytesMax = cborBytesMax + headBytesMax;
     if (needed > bytesMax) this.#refuse(`is longer than ${cborBytesMax} bytes`);
-    const grown = new Uint8Array(Math.min(bytesMax, Math.max(needed, 2 * this.#buffer.length)));
-    grown.set(this.#buffer.subarray(0, this.#at));
+    const grown = new Uint8Array(
+      Math.min(bytesMax, Math.max(needed, 2 * (this.#buffer.length - this.#start))),
+    );
+    grown.set(this.#buffer.subarray(this.#start, this.#at));
     this.#buffer = grown;
+    this.#start = 0;
+    this.#at = written;
     this.#isGrown = true;
   }
 
@@ -296,12 +352,14 @@ export class CborWriter {
 
 let chunk = new Uint8Array(chunkBytes);
 let usedBytes = 0;
+const chunkWriter = new CborWriter();
 let isWriting = false;
 
 /** Runs `write` on the rest of the chunk; a nested call (from a getter) gets a separate buffer. */
 export const encodeWith = (write: (writer: CborWriter) => void): Uint8Array => {
   if (isWriting) {
-    const inner = new CborWriter(new Uint8Array(512));
+    const inner = new CborWriter();
+    inner.begin(new Uint8Array(512), 0);
     write(inner);
     return inner.finish();
   }
@@ -309,11 +367,11 @@ export const encodeWith = (write: (writer: CborWriter) => void): Uint8Array => {
     chunk = new Uint8Array(chunkBytes);
     usedBytes = 0;
   }
-  const writer = new CborWriter(chunk.subarray(usedBytes));
+  chunkWriter.begin(chunk, usedBytes);
   isWriting = true;
   try {
-    write(writer);
-    const encoded = writer.finish();
+    write(chunkWriter);
+    const encoded = chunkWriter.finish();
     if (encoded.buffer === chunk.buffer) usedBytes += encoded.length;
     return encoded;
   } finally {

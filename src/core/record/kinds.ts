@@ -3,10 +3,11 @@
  * Source: docs/spec/record.md §6. A kind without a schema is user data, and only the user space holds it.
  */
 import type { CborValue } from "../cbor/cbor.ts";
+import type { CborWriter } from "../cbor/encode.ts";
 import { refuseField } from "./fields.ts";
 import { parseAttestationRecord, parseSchema, parseTombstone } from "./kinds/canon.ts";
 import { parseErased, parseErasure } from "./kinds/erasure.ts";
-import { parseFrozenChain } from "./kinds/frozen-chain.ts";
+import { parseFrozenChain, writeFrozenChain } from "./kinds/frozen-chain.ts";
 import { parseGenesis } from "./kinds/genesis.ts";
 import { parsePrincipal, parseQuorum, parseSigningKey, parseWitness } from "./kinds/governance.ts";
 import { parseModule } from "./kinds/module.ts";
@@ -28,6 +29,13 @@ export * from "./kinds/suspension.ts";
 export * from "./kinds/operations.ts";
 export { formatGenesis, parseGenesis, type GenesisPayload } from "./kinds/genesis.ts";
 export { formatTrustModel, parseTrustModel, type TrustModelPayload } from "./kinds/trust-model.ts";
+
+type PayloadOfKind = {
+  readonly kind: string;
+  readonly space: Space;
+  readonly payload: CborValue;
+  readonly schemaVersion: number;
+};
 
 type Parse = (payload: CborValue) => unknown;
 
@@ -69,12 +77,17 @@ const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
 /** Names of the kinds with a schema. */
 export const knownKinds: readonly string[] = [...schemas.keys()];
 
-/** @throws malformedRecord if the kind is not allowed in the space, its version is unknown or a field breaks a rule. */
-export const checkPayload = (kind: string, space: Space, payload: CborValue, schemaVersion = 1): void => {
+/** Schemas that have a writer, which checks and encodes in one pass: same errors, same bytes. */
+const writers: ReadonlyMap<Parse, (writer: CborWriter, payload: CborValue) => void> = new Map([
+  [parseFrozenChain, writeFrozenChain],
+]);
+
+/** @returns undefined if any payload is allowed. @throws malformedRecord. */
+const schemaOf = (kind: string, space: Space, schemaVersion: number): Parse | undefined => {
   const schema = schemas.get(kind);
   if (schema === undefined) {
     if (space === "system") refuseField("kind", "", "is unknown and the system space holds known kinds only");
-    return;
+    return undefined;
   }
   if (schema.spaces === "system" && space !== "system") {
     refuseField("space", "", `must be system for kind ${kind}`);
@@ -84,5 +97,22 @@ export const checkPayload = (kind: string, space: Space, payload: CborValue, sch
     const known = schema.versions.map((_, index) => index + 1).join(" or ");
     return refuseField("schema_version", "", `must be ${known} for kind ${kind}`);
   }
-  parse(payload);
+  return parse;
+};
+
+/** @throws malformedRecord if the kind is not allowed in the space, its version is unknown or a field breaks a rule. */
+export const checkPayload = (kind: string, space: Space, payload: CborValue, schemaVersion = 1): void => {
+  schemaOf(kind, space, schemaVersion)?.(payload);
+};
+
+/** Checks and encodes a payload. @throws malformedRecord as `checkPayload`, unencodableValue. */
+export const writePayload = (
+  writer: CborWriter,
+  { kind, space, payload, schemaVersion }: PayloadOfKind,
+): void => {
+  const parse = schemaOf(kind, space, schemaVersion);
+  const write = parse && writers.get(parse);
+  if (write !== undefined) return write(writer, payload);
+  parse?.(payload);
+  writer.value(payload);
 };

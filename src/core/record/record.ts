@@ -5,6 +5,7 @@
 import { sha256 } from "../hash.ts";
 import { utf8Encode, type Hash } from "../bytes.ts";
 import { cborDecode, cborEncode, type CborMap, type CborValue } from "../cbor/cbor.ts";
+import { encodeWith } from "../cbor/encode.ts";
 import { parseStatement, recordContentType, type Statement } from "../cose/cose.ts";
 import {
   anyMap,
@@ -18,7 +19,7 @@ import {
   textField,
   uintField,
 } from "./fields.ts";
-import { checkPayload } from "./kinds.ts";
+import { checkPayload, writePayload } from "./kinds.ts";
 import { attestationsMax, kindBytesMax, labelBytesMax, linksMax, schemaVersionMax } from "../limits.ts";
 import { recordIdFault, spaces, systemTenant, tenantFault, type Space } from "./names.ts";
 
@@ -66,7 +67,7 @@ const readLink = (item: CborValue, path: string): RecordLink => {
   return { label: shortText(map, path, "label", labelBytesMax), target: hashField(map, path, "target") };
 };
 
-/** Checks every rule of a body, on its CBOR form; used by encode and decode. */
+/** Checks every rule of a body except its payload's, on its CBOR form; used by encode and decode. */
 const readBody = (value: CborValue): RecordBody => {
   const map = exactMap(anyMap(value, "body"), "", bodyKeys);
   const id = anyTextField(map, "", "id");
@@ -79,7 +80,7 @@ const readBody = (value: CborValue): RecordBody => {
   if (space === "system" && tenant !== systemTenant) {
     refuseField("tenant", "", `must be ${systemTenant} in the system space`);
   }
-  const body: RecordBody = {
+  return {
     kind: shortText(map, "", "kind", kindBytesMax),
     schemaVersion: uintField(map, "", "schema_version", 1, schemaVersionMax),
     id,
@@ -90,12 +91,11 @@ const readBody = (value: CborValue): RecordBody => {
     links: listField(map, "", "links", readLink, linksMax),
     prev: hashOrNullField(map, "", "prev"),
   };
-  checkPayload(body.kind, space, body.payload, body.schemaVersion);
-  return body;
 };
 
 /** @throws malformedRecord naming the field, unencodableValue for a payload without a canonical encoding. */
 export const encodeBody = (body: RecordBody): Uint8Array => {
+  const links = body.links.map(({ label, target }) => ({ label, target }));
   const map: CborMap = {
     kind: body.kind,
     schema_version: body.schemaVersion,
@@ -104,15 +104,32 @@ export const encodeBody = (body: RecordBody): Uint8Array => {
     ts: body.ts,
     space: body.space,
     payload: body.payload,
-    links: body.links.map(({ label, target }) => ({ label, target })),
+    links,
     prev: body.prev,
   };
   readBody(map);
-  return cborEncode(map);
+  return encodeWith((writer) => {
+    writer.beginMap(map, bodyKeys.length);
+    writer.entry("id", body.id);
+    writer.entry("ts", body.ts);
+    writer.entry("kind", body.kind);
+    writer.entry("prev", body.prev);
+    writer.entry("links", links);
+    writer.entry("space", body.space);
+    writer.entry("tenant", body.tenant);
+    writer.key("payload");
+    writePayload(writer, body);
+    writer.entry("schema_version", body.schemaVersion);
+    writer.endMap();
+  });
 };
 
 /** @throws malformedCbor with the offset, malformedRecord naming the field. */
-export const decodeBody = (bytes: Uint8Array): RecordBody => readBody(cborDecode(bytes));
+export const decodeBody = (bytes: Uint8Array): RecordBody => {
+  const body = readBody(cborDecode(bytes));
+  checkPayload(body.kind, body.space, body.payload, body.schemaVersion);
+  return body;
+};
 
 /** The record's hash: SHA-256 of the body, as used in links and `prev`. */
 export const hashRecord = (bodyBytes: Uint8Array): Hash => sha256(bodyBytes);

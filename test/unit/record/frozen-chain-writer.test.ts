@@ -1,0 +1,171 @@
+/** The one-pass writer of decisions against the schema and the generic encoder. */
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import fc from "fast-check";
+import { toHex } from "../../../src/core/bytes.ts";
+import { cborEncode, type CborMap, type CborValue } from "../../../src/core/cbor/cbor.ts";
+import { checkPayload, frozenVerdicts } from "../../../src/core/record/kinds.ts";
+import { levelNames } from "../../../src/core/record/names.ts";
+import { decodeBody, encodeBody, type RecordBody } from "../../../src/core/record/record.ts";
+import { SigilFault } from "../../../src/errors.ts";
+
+const text = fc.oneof(fc.string({ unit: "binary", maxLength: 80 }), fc.constantFrom("", "__proto__", "é"));
+const number = fc.oneof(fc.double({ noNaN: true, noDefaultInfinity: true }), fc.integer());
+const orNull = <Value>(values: fc.Arbitrary<Value>) => fc.option(values, { freq: 4 });
+const digest = fc.uint8Array({ minLength: 32, maxLength: 32 });
+const tableOf = <Value>(values: fc.Arbitrary<Value>) => fc.dictionary(text, values, { maxKeys: 30 });
+
+const request = fc
+  .record(
+    {
+      action: text,
+      target: text,
+      subject: text,
+      caller: text,
+      tenant: fc.string({ minLength: 1 }),
+      loa: fc.constantFrom(...levelNames),
+      min_loa: fc.constantFrom(...levelNames),
+      session: text,
+      input_digest: digest,
+      input: orNull(fc.uint8Array({ maxLength: 3000 })),
+      metadata: tableOf(text),
+    },
+    {
+      requiredKeys: [
+        "action",
+        "target",
+        "subject",
+        "caller",
+        "tenant",
+        "loa",
+        "session",
+        "input_digest",
+        "input",
+        "metadata",
+      ],
+    },
+  )
+  .map((made) => ({ ...made, input_bytes: made.input?.length ?? 7 }));
+
+const share = fc.double({ min: 0, max: 0.5, noNaN: true });
+
+/** Most of them are good; an allow may lack its grounds. */
+const chains = fc.record({
+  request,
+  features: tableOf(number),
+  model: fc.record({ id: text, hash: orNull(digest) }),
+  contributions: tableOf(number),
+  z: orNull(number),
+  score: orNull(number),
+  threshold: orNull(number),
+  review: orNull(fc.tuple(share, share).map(([low, more]) => ({ low, high: low + more }))),
+  verdict: fc.constantFrom(...frozenVerdicts),
+  reason: fc.constantFrom("A", "SCORE_BELOW_THRESHOLD"),
+  steps: fc.array(fc.record({ name: fc.string({ minLength: 1 }), detail: text }), { maxLength: 20 }),
+  duration_us: fc.nat(),
+}) satisfies fc.Arbitrary<CborMap>;
+
+const junk = fc.constantFrom<CborValue | undefined>(
+  undefined,
+  null,
+  true,
+  -1,
+  1.5,
+  Infinity,
+  2n ** 64n,
+  "",
+  "lower",
+  "\ud800",
+  new Uint8Array(31),
+  [],
+  [1],
+  {},
+  { low: 0.5, high: 0.4 },
+  { id: "x" },
+);
+
+type Parts = Record<string, unknown>;
+
+/** All maps and lists in a value, itself first. */
+const partsOf = (value: unknown): readonly Parts[] =>
+  typeof value === "object" && value !== null && !(value instanceof Uint8Array)
+    ? [value as Parts, ...Object.values(value).flatMap(partsOf)]
+    : [];
+
+/** One part replaced, removed or added. */
+const spoilt = fc
+  .tuple(chains, fc.nat(), fc.nat(), junk, fc.boolean())
+  .map(([good, which, name, value, isNew]): CborValue => {
+    // Of two faults either may be named, and an allow without its grounds is one.
+    const isGrounded = ![good.z, good.score, good.threshold, good.model.hash].includes(null);
+    const chain = structuredClone({ ...good, verdict: isGrounded ? good.verdict : "deny" });
+    const parts = partsOf(chain);
+    const part = parts[which % parts.length] as Parts;
+    const names = Object.keys(part);
+    const added = Array.isArray(part) ? String(names.length) : "more";
+    const key = isNew || names.length === 0 ? added : (names[name % names.length] ?? "");
+    if (value === undefined && !Array.isArray(part)) delete part[key];
+    else part[key] = structuredClone(value);
+    return chain;
+  });
+
+const bodyOf = (payload: CborValue): RecordBody => ({
+  kind: "frozen_chain",
+  schemaVersion: 1,
+  id: "decision",
+  tenant: "acme",
+  ts: 1_700_000_000_000,
+  space: "user",
+  payload,
+  links: [],
+  prev: null,
+});
+
+/** The deliberately dumb version: the schema first, then the encoder of any value. */
+const encodeInTwoPasses = ({ schemaVersion, payload, ...body }: RecordBody): Uint8Array => {
+  checkPayload(body.kind, body.space, payload, schemaVersion);
+  return cborEncode({ ...body, links: [], schema_version: schemaVersion, payload });
+};
+
+const outcomeOf = (run: () => Uint8Array): unknown => {
+  try {
+    return toHex(run());
+  } catch (error) {
+    if (error instanceof SigilFault) return error.error;
+    throw error;
+  }
+};
+
+describe("decisions written in one pass", () => {
+  it("have the bytes that the schema and the encoder give", () => {
+    fc.assert(
+      fc.property(chains, (chain) => {
+        const body = bodyOf(chain);
+        const outcome = outcomeOf(() => encodeBody(body));
+        expect(outcome).to.deep.equal(outcomeOf(() => encodeInTwoPasses(body)));
+        if (typeof outcome === "string") decodeBody(encodeBody(body));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("are refused for what the schema or the encoder refuses", () => {
+    fc.assert(
+      fc.property(spoilt, (payload) => {
+        const body = bodyOf(payload);
+        expect(outcomeOf(() => encodeBody(body))).to.deep.equal(outcomeOf(() => encodeInTwoPasses(body)));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it("are refused as values of a class, as everything is", () => {
+    class Request {
+      readonly [name: string]: CborValue;
+    }
+    const [chain] = fc.sample(chains, { numRuns: 1, seed: 7 });
+    const asked: CborMap = Object.assign(new Request(), chain?.request);
+    const refused = outcomeOf(() => encodeBody(bodyOf({ ...chain, verdict: "deny", request: asked })));
+    expect(refused).to.include({ kind: "unencodableValue", path: "/payload/request" });
+  });
+});
