@@ -1,10 +1,10 @@
-/** How Canon asks the trust model: every write is a decision, recorded before the write. Types and names. Pure. */
+/** Canon's requests for trust decisions: every write needs one, recorded before the write. Types and names. Pure. */
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { CheckQuestion, Decision } from "../trust/decision.ts";
 
 /**
- * The session is the proposal it is about, or empty: recorded, not scored, as no model can tell proposals apart. The
- * input is scored for entropy and recorded by digest.
+ * The session is the proposal's id, or empty: recorded, not scored, since models cannot tell proposals apart. The input
+ * is scored for entropy and recorded by digest.
  */
 export type Question = Pick<CheckQuestion, "target" | "session" | "input"> & {
   readonly action:
@@ -19,7 +19,7 @@ export type Question = Pick<CheckQuestion, "target" | "session" | "input"> & {
 /** The decision that allowed a write. */
 export type Authorised = Pick<Decision, "auditId" | "hash">;
 
-/** One decision a question, in order, all of them allowed. @throws denied, and whatever a check throws. */
+/** Returns one decision per question, in order, if all allow. @throws denied, and whatever a check throws. */
 export type Authorise = (
   caller: Caller,
   questions: readonly Question[],

@@ -1,6 +1,4 @@
-/**
- * Records, proposals and their answers, as the services speak of them; `rpc/` turns them to and from protobuf. Pure.
- */
+/** Domain types of records and proposals; `rpc/` converts them to and from protobuf. Pure. */
 import type { Hash } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
 import type { CallContext } from "../identity/caller.ts";
@@ -16,17 +14,14 @@ import type {
 import type { EnrolledWitness, Registry, RegistryChange } from "@sigil/core/quorum";
 import type { Room } from "../identity/caller.ts";
 
-/**
- * What a walk over records is bound to. @param room is entered before records are read, where the caller takes room for
- * them.
- */
+/** Context of a walk over records. `room` is the reply budget, acquired before records are read. */
 export type WalkContext = { readonly signal: AbortSignal; readonly room?: Room };
 
 export type VersionedRecord = {
   readonly record: StoredRecord;
-  /** From 1. */
+  /** Counts from 1. */
   readonly version: bigint;
-  /** Whether this version ends the record. */
+  /** Whether this version is a tombstone. */
   readonly tombstone: boolean;
 };
 
@@ -36,12 +31,12 @@ export type Content =
 
 export type Write = {
   readonly id: string;
-  /** Empty for a tombstone that does not say. */
+  /** May be empty for a tombstone. */
   readonly kind: string;
   readonly schemaVersion: number;
   readonly content: Content;
   readonly links: readonly RecordLink[];
-  /** 0: must not exist, or be a tombstone. Undefined: whatever it is. */
+  /** 0: must not exist, or be a tombstone. Undefined: any version. */
   readonly expectedVersion: bigint | undefined;
 };
 
@@ -50,7 +45,7 @@ export type Written = VersionedRecord & { readonly auditId: string; readonly rep
 export type RecordName = {
   readonly id: string;
   readonly space: Space;
-  /** Empty means the caller's own, or "system" in the system space. */
+  /** Empty for the caller's own, or "system" in the system space. */
   readonly tenant: string;
 };
 
@@ -72,17 +67,17 @@ export type RecordFilter = {
   readonly includeTombstones: boolean;
 };
 
-/** How much of a record is sent; a page token is bound to it. */
+/** Which parts of a record are returned; page tokens are bound to it. */
 export type Presentation = {
   readonly view: "full" | "metadata";
-  /** Dotted paths into the payload; empty means all of it. */
+  /** Dotted paths into the payload; empty for all of it. */
   readonly payloadMask: readonly string[];
 };
 
 export type RecordQuery = {
   readonly filter: RecordFilter;
   readonly presentation: Presentation;
-  /** 0 means the default. */
+  /** 0 for the default. */
   readonly pageSize: number;
   readonly pageToken: string;
 };
@@ -103,9 +98,9 @@ export type HistoryQuery = {
 
 export type Export = {
   readonly filter: RecordFilter;
-  /** Empty means from the beginning. */
+  /** Empty to start from the beginning. */
   readonly afterId: string;
-  /** 0 means as the ledger is now. */
+  /** 0 for the current size. */
   readonly size: bigint;
 };
 
@@ -113,12 +108,12 @@ export type ExportedRecord = { readonly record: VersionedRecord; readonly ledger
 
 export type WatchQuery = {
   readonly filter: RecordFilter;
-  /** Undefined means from now on. */
+  /** Undefined to start now. */
   readonly from: bigint | undefined;
   readonly heartbeatMs: number;
 };
 
-/** `next` is where a watch goes on after the event. */
+/** `next` is the position at which a watch resumes after the event. */
 export type WatchEvent =
   | { readonly kind: "record"; readonly record: VersionedRecord; readonly next: bigint }
   | {
@@ -135,7 +130,7 @@ export type ReceivedAttestation = {
   readonly timeMs: number;
   /** COSE_Sign1. */
   readonly statement: Uint8Array;
-  /** Whether it counts under the registry of now. */
+  /** Whether it counts under the current registry. */
   readonly counts: boolean;
 };
 
@@ -149,7 +144,7 @@ export type Proposal = {
   readonly recordHash: Hash;
   readonly with: readonly Uint8Array[];
   readonly origin: string;
-  /** The registry's epoch now. */
+  /** The current epoch of the registry. */
   readonly epoch: number;
   readonly base: Hash | null;
   readonly proposer: string;
@@ -166,12 +161,12 @@ export type Proposal = {
   readonly committedPosition: bigint | null;
 };
 
-/** What every proposal brings, whatever it would change. */
+/** Options common to all proposals. */
 type Putting = {
   readonly reason: string;
   readonly lifetimeMs: number;
   readonly commit: ProposalCommit;
-  /** Empty means none. */
+  /** Empty for none. */
   readonly idempotencyKey: string;
 };
 
@@ -179,11 +174,11 @@ export type RecordProposal = Putting & {
   readonly id: string;
   readonly content: Content;
   readonly expectedVersion: bigint | undefined;
-  /** What costs too much to be looked at before proposing is allowed; what it throws refuses the proposal. */
+  /** Expensive checks, run only after proposing was allowed; an exception refuses the proposal. */
   readonly checkAllowed?: (call: CallContext) => Promise<void>;
-  /** The method that was called, where it is not ProposeRecord: an idempotency key is good for one method. */
+  /** The RPC called, if not ProposeRecord: idempotency keys are per method. */
   readonly method?: string;
-  /** Done when the proposal is allowed and about to be written; what it throws refuses the proposal. */
+  /** Called when the proposal is allowed, before it is written; an exception refuses the proposal. */
   readonly beforeWrite?: () => Promise<void>;
 };
 

@@ -1,6 +1,6 @@
 /**
- * Which kinds a caller may write to the user space, under which ids, and which system records a quorum may change.
- * Pure. Source: docs/spec/canon.md §2.
+ * Rules on kinds and ids: which kinds a caller may write to the user space under which ids, and which system records a
+ * quorum may change. Pure. Source: docs/spec/canon.md §2.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import { fail, invalidField, SigilFault } from "../errors.ts";
@@ -26,16 +26,16 @@ import {
   witnessPrefix,
 } from "@sigil/core/record";
 
-/** Kinds that exist in the system space alone, where a quorum writes them. */
+/** Kinds that exist only in the system space, written by a quorum. */
 const governedKinds = ["trust_model", "witness", "quorum", "module", "schema", "erasure"];
 
 /** Levels a principal may have without a quorum. */
 const freeLevels: readonly LevelName[] = ["guest", "observer"];
 
-/** Ids in the user space of tenant "system" that proposals and what belongs to them are kept under. */
+/** Id prefixes in the user space of tenant "system" reserved for proposals and their records. */
 const keptPrefixes = [proposalPrefix, proposalEndingPrefix, attestationPrefix];
 
-/** @param path stands before each field's name. @throws invalidField, quorumNeeded. */
+/** @param path prefix of field names. @throws invalidField, quorumNeeded. */
 export const checkUserKind = (kind: string, id: string, tenant: string, path: string): void => {
   const isKept = keptPrefixes.some((prefix) => id.startsWith(prefix));
   if (tenant === systemTenant && isKept) invalidField(`${path}id`, "is kept for proposals");
@@ -47,7 +47,7 @@ export const checkUserKind = (kind: string, id: string, tenant: string, path: st
   invalidField(`${path}kind`, "is written by the server alone");
 };
 
-/** The same rules as everywhere, named after the field of this write. */
+/** Parses with the common rules; errors name the field of this write. */
 const parseOwn = (payload: CborValue, path: string): PrincipalPayload => {
   try {
     return parsePrincipal(payload, principalVersion(payload));
@@ -57,10 +57,7 @@ const parseOwn = (payload: CborValue, path: string): PrincipalPayload => {
   }
 };
 
-/**
- * A principal that its tenant may enrol by itself, where it is looked for. @throws malformedRecord, invalidField,
- * quorumNeeded.
- */
+/** Checks a principal that a tenant enrols itself, and its id. @throws malformedRecord, invalidField, quorumNeeded. */
 export const checkFreePrincipal = (
   { id, payload }: { readonly id: string; readonly payload: CborValue },
   {
@@ -80,7 +77,7 @@ export const checkFreePrincipal = (
   return principal;
 };
 
-/** The kinds a proposal may change, by how their ids begin; what follows names the one. */
+/** Kinds that a proposal may change, by id prefix; the rest of the id names the record. */
 const proposable: ReadonlyMap<string, string> = new Map([
   ["trust_model", modelPrefix],
   ["principal", principalPrefix],
@@ -90,7 +87,7 @@ const proposable: ReadonlyMap<string, string> = new Map([
   ["suspension", suspensionPrefix],
 ]);
 
-/** The kind of a system record, from its id. @throws invalidField naming the ids there are. */
+/** The kind of a system record, from its id. @throws invalidField naming the valid ids. */
 export const proposableKind = (id: string): string => {
   for (const [kind, prefix] of proposable) {
     if (!id.startsWith(prefix) || id === prefix) continue;

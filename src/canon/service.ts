@@ -1,4 +1,4 @@
-/** What Canon offers to those who call it. Types only: records.ts and proposals.ts keep the promises. */
+/** The interfaces of Canon, implemented in records.ts and quorum.ts. Types only. */
 import type { PublicKey } from "@sigil/core/bytes";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { PageQuery } from "../ledger/layout/paging.ts";
@@ -28,7 +28,7 @@ import type {
   Written,
 } from "./domain.ts";
 
-/** The user space, and reading in both. */
+/** The user space, and reads in both spaces. */
 export type RecordsService = {
   /** @throws denied, staleVersion, invalidField, malformedRecord, idempotencyConflict, indeterminate. */
   readonly write: (
@@ -49,11 +49,11 @@ export type RecordsService = {
   readonly list: (caller: Caller, query: RecordQuery, signal: AbortSignal) => Promise<RecordPage>;
   readonly stream: (caller: Caller, from: Export, call: WalkContext) => AsyncIterable<ExportedRecord>;
   readonly history: (caller: Caller, query: HistoryQuery, signal: AbortSignal) => Promise<RecordPage>;
-  /** Ends when the signal aborts. */
+  /** Completes when the signal aborts. */
   readonly watch: (caller: Caller, query: WatchQuery, call: WalkContext) => AsyncIterable<WatchEvent>;
 };
 
-/** The system space: proposals, witnesses, and what a quorum committed. */
+/** The system space: proposals, witnesses, and committed records. */
 export type QuorumService = {
   /** @throws denied, staleVersion, invalidField, malformedModel, malformedRecord, malformedKey, queueFull. */
   readonly propose: (caller: Caller, proposal: RecordProposal, call: CallContext) => Promise<Proposed>;
@@ -77,19 +77,17 @@ export type QuorumService = {
     call: CallContext,
   ) => Promise<{ readonly proposal: Proposal; readonly record: VersionedRecord }>;
   readonly withdraw: (caller: Caller, id: string, reason: string, call: CallContext) => Promise<Proposal>;
-  /** @param version 0n means the newest. @throws notFound, recordCorrupt. */
+  /** @param version 0n for the newest. @throws notFound, recordCorrupt. */
   readonly systemRecord: (id: string, version: bigint) => Promise<SystemRecord>;
   readonly registry: () => Promise<SetRegistry>;
-  /** A page size of 0 means all of them. @throws invalidPageToken. */
+  /** Page size 0 returns all. @throws invalidPageToken. */
   readonly witnesses: (caller: Caller, query: PageQuery) => Promise<WitnessPage>;
 };
 
-/** What else changes who may do what goes by the same turns, and by the same witnesses. */
+/** The mutex and checks shared with other changes of authorization. */
 export type GovernedTurns = {
-  /**
-   * Changes of who may do what go one after the other, so that no two of them overlook each other. @throws notServing.
-   */
+  /** Runs a step under the mutex of governed changes, so that each sees the others' effects. @throws notServing. */
   readonly inTurn: <Result>(step: () => Promise<Result>) => Promise<Result>;
-  /** Whether what this principal would propose now could be approved by enough witnesses. @throws recordCorrupt. */
+  /** Whether enough witnesses could approve a proposal made by this principal now. @throws recordCorrupt. */
   readonly reaches: (proposer: string, proposerKeys: readonly PublicKey[]) => Promise<boolean>;
 };

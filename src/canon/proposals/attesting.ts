@@ -1,7 +1,7 @@
 /**
- * Taking in a witness's statement: forgeries are refused out of turn, everything else is judged in turn, decided on by
- * the trust model and written with what it brings about. What it is judged by is read once, at the beginning of its
- * turn.
+ * Processes a witness's statement: forgeries are refused without the mutex; everything else is judged under the mutex,
+ * decided on by the trust model, and written together with its consequences. All inputs of the judgement are read once,
+ * when the mutex is acquired.
  */
 import type { PublicKey } from "@sigil/core/bytes";
 import { checkPublicKey, verifyForeign } from "@sigil/core/keys";
@@ -31,7 +31,7 @@ import type { Moment } from "./state.ts";
 
 type Accepted = Extract<AttestPlan, { readonly kind: "accepted" }>;
 
-/** Who gave the statement; undefined when nobody that may. */
+/** Verifies the statement's signature; undefined if its signer may not attest. */
 const checkSignature = async (
   kept: KeptProposal,
   { registry }: Facts,
@@ -49,9 +49,7 @@ const checkSignature = async (
   return (await verifyForeign(publicKey, statement.message, statement.signature)) ? "holds" : "fails";
 };
 
-/**
- * A witness acts by its signature, whoever brings it: it is what the registry makes it, an Observer of tenant "system".
- */
+/** The witness as caller, authenticated by its signature regardless of who sent it: an Observer of tenant "system". */
 const callerOfWitness = (witness: string): Caller => ({
   principal: witnessPrefix + witness,
   tenant: systemTenant,
@@ -60,7 +58,7 @@ const callerOfWitness = (witness: string): Caller => ({
   peer: "",
 });
 
-/** A statement with all that it is judged by. */
+/** A statement with all inputs of its judgement. */
 type Matter = {
   readonly kept: KeptProposal;
   readonly moment: Moment;
@@ -76,7 +74,7 @@ const matterOf = async (proposals: Proposals, id: string, parsed: AttestationSta
   return { kept, moment, facts, parsed, signature: await checkSignature(kept, facts, parsed) };
 };
 
-/** Out of turn: what anybody may make up and send must not hold up what is genuine. */
+/** Without the mutex, so that forged statements, which anyone can send, do not delay genuine ones. */
 const refuseForged = async (
   proposals: Proposals,
   id: string,
@@ -88,7 +86,7 @@ const refuseForged = async (
   if (plan.kind === "refused" && isForgery(plan.reason)) fail(errorOf(id, plan));
 };
 
-/** What cannot be taken is refused before anything is decided on it: whoever repeats it leaves nothing behind. */
+/** Refuses unacceptable statements before a decision is made, so that repeating them leaves no records. */
 const accept = async (
   proposals: Proposals,
   { kept, facts, parsed, signature }: Matter,
@@ -100,7 +98,7 @@ const accept = async (
   return fail(errorOf(kept.id, plan));
 };
 
-/** What else stands in the batch of a statement. */
+/** Further records in the statement's batch. */
 const consequenceOf = (
   { next }: Accepted,
   { kept, facts, moment }: Matter,
@@ -120,7 +118,7 @@ const consequenceOf = (
   }
 };
 
-/** The proposal after a batch. */
+/** The proposal after the batch. */
 const after = (
   kept: KeptProposal,
   bodies: readonly RecordBody[],
@@ -150,7 +148,7 @@ export const attestProposal = async (
     const matter = await matterOf(proposals, id, parsed);
     const { kept } = matter;
     const { given, next } = await accept(proposals, matter);
-    // Nothing changes who may propose but in turn, so the answer holds until the batch is written.
+    // Eligible proposers change only under the mutex, so the answer holds until the batch is written.
     if (next === "commit") await requireProposerLeft(proposals.deps, kept.body);
     const [allowed] = await authorise(
       callerOfWitness(given.witness),
@@ -158,14 +156,14 @@ export const attestProposal = async (
       call,
     );
     if (allowed === undefined) return fail({ kind: "indeterminate", rule: "the trust model gave no answer" });
-    // Deciding took time, in which the proposal may have expired.
+    // Check again: the proposal may have expired during the decision.
     const plan = await accept(proposals, matter);
     const latest = { given, statement };
     const ts = nowMs();
     const further = consequenceOf(plan, matter, latest, ts);
     const bodies = [attestationOf(kept, latest, allowed.hash, ts), ...further.bodies];
     const isCommit = plan.next === "commit";
-    // One batch: the last approval and what it brings about are on disk together, or neither is.
+    // One atomic batch: the last approval and its consequences.
     const appended = await ledger.append(bodies, {
       signal: call.signal,
       attestations: [[], ...further.attestations],

@@ -1,6 +1,6 @@
 /**
- * What may stand in a proposal: everything that can be known to be wrong is refused before a witness sees it, so that
- * no quorum can be made to commit a record that the deployment could not live with. Source: docs/spec/canon.md §5.
+ * Validates proposed records: everything detectably wrong is refused before a witness sees it, so that no quorum can be
+ * led to commit a record that breaks the deployment. Source: docs/spec/canon.md §5.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import {
@@ -31,7 +31,7 @@ const checkPrincipal = (id: string, payload: CborValue, trustDomain: string): vo
   const fault = enrolmentFault(id, principal, { place: "", trustDomain });
   if (fault !== null) invalidField(fault.field, fault.rule);
   const name = principal.id ?? nameIn(id);
-  // A witness calls under such a name, by the key in its own record.
+  // Reserved for witnesses, which call with the key in their own record.
   if (name.startsWith(witnessPrefix))
     invalidField("id", `must not name a principal that begins with "${witnessPrefix}"`);
 };
@@ -49,7 +49,7 @@ const checkSchema = (id: string, payload: CborValue): void => {
   if (kind !== nameIn(id)) invalidField("id", "must be schema/ and the kind in the payload");
   if (knownKinds.includes(kind))
     invalidField("id", "must name a kind of user data: the server's own have schemas");
-  // Compiled once the proposer was found to have the right to ask: that may take seconds.
+  // Compiled only after the proposer was authorized, since it may take seconds.
   checkSchemaSize(schema);
 };
 
@@ -75,15 +75,15 @@ const checkPayload = (kind: string, id: string, payload: CborValue, trustDomain:
   }
 };
 
-/** What the rules of a candidate need of the deployment. */
+/** What the rules need from the deployment. */
 export type CandidateRules = {
-  /** The payload to commit for a model. @throws malformedModel. */
+  /** Canonicalizes a model's payload. @throws malformedModel. */
   readonly spellModel: (payload: CborValue) => CborValue;
-  /** The origin. */
+  /** The deployment's origin. */
   readonly trustDomain: string;
 };
 
-/** Kind, version and payload of the record that would be committed. @throws malformedModel, and as above. */
+/** Kind, version and payload of the proposed record. @throws malformedModel, and as above. */
 export const candidateOf = (
   kind: string,
   id: string,
@@ -102,7 +102,7 @@ export const candidateOf = (
   return { kind: "tombstone", schemaVersion: 1, payload: formatTombstone({ kind }) };
 };
 
-/** The key of a new or re-keyed witness. The deployment's own keys must not attest for it. @throws malformedKey. */
+/** Checks the key of a new or re-keyed witness, which must not be one of the deployment's own. @throws malformedKey. */
 export const checkWitnessKey = (payload: CborValue, ownKeys: readonly Uint8Array[]): void => {
   const publicKey = checkPublicKey(parseWitness(payload).publicKey);
   const isOwn = ownKeys.some((own) => own.every((byte, index) => byte === publicKey[index]));

@@ -1,25 +1,25 @@
-/** Whether a system record carries the quorum it needed, as whoever reads or inspects the ledger asks. */
+/** Whether a system record carries the required quorum; used by reads and by fsck. */
 import { equalBytes } from "@sigil/core/bytes";
 import { verifyForeign } from "@sigil/core/keys";
 import { checkAttested, type Attested, type CommittedRecord } from "@sigil/core/quorum";
 import type { KeptProposal } from "./kept-proposal.ts";
 
-/** What the deployment says of itself, by its own key alone. */
+/** Kinds that the deployment writes with its own key alone. */
 const ownKinds: readonly string[] = ["signing_key", "key_retirement", "restoration", "erased", "suspension"];
 
 /**
- * Whether a record needs no quorum: of such a kind, and under an id of that kind, so that it takes no governed one's
- * place.
+ * Whether a record needs no quorum: it has such a kind and an id of that kind, so that it cannot replace a governed
+ * one.
  */
 export const isOwn = ({ kind, id }: { readonly kind: string; readonly id: string }): boolean =>
   ownKinds.includes(kind) && id.startsWith(`${kind}/`);
 
-/** What only the proposal knows: the hash of its body, its place, its proposer, and the key that it enrols. */
+/** Facts from the proposal's record: hash of its body, position, proposer, and the key that it enrols. */
 export type ProposalFacts = Pick<KeptProposal, "id" | "position" | "recordHash" | "enrols"> & {
   readonly payload: Pick<KeptProposal["payload"], "proposer">;
 };
 
-/** The registry is the one in force before the record was committed. */
+/** @param registry in force before the record was committed. */
 export const judgeQuorum = async (
   committed: Omit<CommittedRecord, "proposal" | "enrols">,
   findProposal: (id: string) => Promise<ProposalFacts | undefined>,

@@ -1,6 +1,6 @@
 /**
- * A proposal as the ledger holds it: its record, what was received about it, how it ended. Reading one and taking in
- * what is committed give the same. The rules (`@sigil/core/quorum`) judge what this only collects.
+ * A proposal as stored: its record, the attestations received, its ending. Built either from the ledger or
+ * incrementally from commits, with equal results. Only collects; the rules are in `@sigil/core/quorum`.
  */
 import { parsePublicKey, type Hash, type PublicKey, equalBytes } from "@sigil/core/bytes";
 import {
@@ -30,7 +30,7 @@ import {
 import type { ReadingLedger, Scope } from "../records/reading.ts";
 import { readNewest, readVersion } from "../records/reading.ts";
 
-/** Proposals and what belongs to them: written by one caller, so in the user space. */
+/** The scope of proposals and their records: the user space, since they are written by one caller. */
 export const proposalScope: Scope = { tenant: systemTenant, space: "user" };
 export const systemScope: Scope = { tenant: systemTenant, space: "system" };
 
@@ -38,7 +38,7 @@ export type Received = {
   readonly witness: string;
   readonly role: AttestationRole;
   readonly timeMs: number;
-  /** Of its record. */
+  /** Position of its record. */
   readonly position: bigint;
   readonly hash: Hash;
   readonly statement: Uint8Array;
@@ -71,7 +71,7 @@ export type Committed = { readonly position: bigint; readonly hash: Hash; readon
 /** The uuid in the id of a proposal. */
 export const proposalName = (id: string): string => id.slice(proposalPrefix.length);
 
-/** The key that a further body of the proposal makes a witness's. */
+/** The witness key that another body of the proposal enrols. */
 const enrolledBy = (payload: ProposalPayload): KeptProposal["enrols"] => {
   for (const bytes of payload.with) {
     const body = decodeBody(bytes);
@@ -82,7 +82,7 @@ const enrolledBy = (payload: ProposalPayload): KeptProposal["enrols"] => {
   return null;
 };
 
-/** A proposal nothing has been received about. @throws malformedRecord. */
+/** A proposal without attestations or ending. @throws malformedRecord. */
 export const keepProposal = ({ position, hash, body }: Committed): KeptProposal => {
   const payload = parseProposal(body.payload);
   return {
@@ -112,18 +112,18 @@ const withEnding = (kept: KeptProposal, { body }: Pick<Committed, "body">): Kept
   return { ...kept, ending: { outcome, reason, record } };
 };
 
-/** The proposal that a record was received about, or ends. */
+/** The id of the proposal that an attestation or ending belongs to. */
 export const proposalOf = ({ id }: Pick<RecordBody, "id">): string =>
   proposalPrefix + (id.split("/")[1] ?? "");
 
-/** With one more record about it; the same when it has been taken in before. @throws malformedRecord. */
+/** Adds a record about the proposal; idempotent. @throws malformedRecord. */
 export const withRecord = (kept: KeptProposal, record: Committed): KeptProposal => {
   if (record.body.kind === "proposal_ending") return withEnding(kept, record);
   const isKnown = kept.received.some(({ position }) => position === record.position);
   return isKnown ? kept : withAttestation(kept, record);
 };
 
-/** Everything the ledger holds about a proposal. @throws recordCorrupt. */
+/** Reads a proposal and all its records from the ledger. @throws recordCorrupt. */
 export const readProposal = async (ledger: ReadingLedger, id: string): Promise<KeptProposal | undefined> => {
   if (!id.startsWith(proposalPrefix)) return undefined;
   const own = await readNewest(ledger, proposalScope, id);
@@ -134,7 +134,7 @@ export const readProposal = async (ledger: ReadingLedger, id: string): Promise<K
   const attested: Committed[] = [];
   const listing = { ...proposalScope, idPrefix, size, scanMax: Number.MAX_SAFE_INTEGER };
   for await (const { id: attestationId } of ledger.versions(listing)) {
-    // A witness attests once an epoch: its versions are few.
+    // A witness attests once per epoch, so its versions are few.
     const walk = { ...proposalScope, id: attestationId, order: "oldestFirst", limit: 1000, size } as const;
     for await (const head of ledger.history(walk)) {
       const { record } = await readVersion(ledger, proposalScope, { id: attestationId, ...head });
@@ -147,7 +147,7 @@ export const readProposal = async (ledger: ReadingLedger, id: string): Promise<K
   return ending === undefined ? kept : withEnding(kept, ending.record);
 };
 
-/** What the rules judge. A statement by a key that no longer is its witness's can count for nothing and is left out. */
+/** The input of the rules. Omits statements by keys that their witness no longer holds, which cannot count. */
 export const stateOf = (kept: KeptProposal, registry: Registry): ProposalState => ({
   id: kept.id,
   position: kept.position,

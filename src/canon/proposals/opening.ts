@@ -1,6 +1,4 @@
-/**
- * Opening a proposal: allowed by the trust model, in turn, in a place that is left, and only if it could ever commit.
- */
+/** Opens a proposal: after a trust decision, under the mutex, within the quotas, and only if it can ever commit. */
 import type { CborValue } from "@sigil/core/cbor";
 import type { Hash } from "@sigil/core/bytes";
 import { canReachQuorum } from "@sigil/core/quorum";
@@ -18,12 +16,12 @@ import type { Proposals } from "./proposals.ts";
 import { requireProposerLeft } from "./proposers.ts";
 import { proposalBody, type Draft } from "./proposing.ts";
 
-/** How it is put, whatever it proposes. */
+/** Options independent of the content. */
 type Put = Pick<RecordProposal, "lifetimeMs" | "reason" | "commit">;
 
 const noDecision = new Uint8Array(32) as Hash;
 
-/** @throws overQuota. Each proposer is looked up once, whatever it has open. */
+/** Checks the quotas, looking each proposer up once. @throws overQuota. */
 const requirePlace = async ({ deps, state }: Proposals, caller: Caller): Promise<void> => {
   const { open } = await state.now();
   const tenants = new Map<string, string>();
@@ -37,11 +35,11 @@ const requirePlace = async ({ deps, state }: Proposals, caller: Caller): Promise
   requireProposalPlace(caller, proposers);
 };
 
-/** A proposal as it will be when it stands at `position`. */
+/** The proposal as it will be once committed at `position`. */
 const asCommitted = (body: RecordBody, position: bigint): KeptProposal =>
   keepProposal({ position, hash: hashRecord(encodeBody(body)), body });
 
-/** A proposal that can never commit is none: k of k witnesses, and one of them its proposer. */
+/** Refuses a proposal that can never commit, for example with k of k witnesses, one of them the proposer. */
 const requireReachable = async ({ deps, state }: Proposals, body: RecordBody): Promise<void> => {
   const kept = asCommitted(body, deps.ledger.reader.size);
   const { registry } = (await state.now()).registry;
@@ -62,7 +60,7 @@ export const openProposal = async (
 ): Promise<Proposed> => {
   const { deps, state } = proposals;
   const { authorise, newId, nowMs } = deps;
-  // Refused before it is decided on: what is wrong by itself needs no decision, and neither does what finds no place.
+  // Invalid proposals and those over quota are refused without a decision.
   if ((await state.now()).open.size >= openProposalsPerCallerMax) {
     await proposals.inTurn(() => proposals.endLapsed());
     await requirePlace(proposals, caller);
@@ -91,7 +89,7 @@ export const openProposal = async (
   });
 };
 
-/** The first answer to a repeated proposal, as the proposal is now. */
+/** Answers a repeated proposal with its current state. */
 export const replayOpening = async (proposals: Proposals, outcome: CborValue): Promise<Proposed> => {
   const { reader } = proposals.deps.ledger;
   const { body } = await reader.readAt(BigInt(outcome as number | bigint));

@@ -24,7 +24,7 @@ const awaits = async (proposals: Proposals, kept: KeptProposal, witness: string)
   return isAwaited(stateOf(kept, registry), registry, proposerKeys, witness);
 };
 
-/** Nothing is waiting for a name that is written wrong, and that must not look like a day off. @throws invalidField. */
+/** Refuses an unknown witness, so that a misspelt name does not look like an empty list. @throws invalidField. */
 const requireWitness = async (proposals: Proposals, witness: string): Promise<void> => {
   const { registry, open } = await proposals.state.now();
   const isProposed = [...open.values()].some(({ enrols }) => enrols?.witness === witness);
@@ -33,7 +33,7 @@ const requireWitness = async (proposals: Proposals, witness: string): Promise<vo
   invalidField("waiting_for_witness", rule);
 };
 
-/** The phase of a walk, the ledger size it is pinned to, and the id it stands at. */
+/** The phase of a walk, the ledger size it is pinned to, and the last id. */
 type Place = { readonly phase: "open" | "ended"; readonly size: bigint; readonly after: string };
 
 const readPlace = (place: readonly CborValue[] | undefined, size: bigint): Place =>
@@ -45,14 +45,14 @@ const readPlace = (place: readonly CborValue[] | undefined, size: bigint): Place
         after: place[2] as string,
       };
 
-/** Bodies and statements: a reply has each body as bytes and as JSON. */
+/** Reply size of a proposal: bodies, as bytes and as JSON, and statements. */
 const bytesOf = ({ bodyBytes, with: others, attestations }: Proposal): number =>
   [bodyBytes, ...others, ...attestations.map(({ statement }) => statement)].reduce(
     (sum, { length }) => sum + length,
     0,
   );
 
-/** What a walk looks for, in a ledger of the size it is pinned to. */
+/** Filter of a walk, and the ledger size it is pinned to. */
 type Walk = {
   readonly query: ProposalQuery;
   readonly place: Place;
@@ -60,7 +60,7 @@ type Walk = {
   readonly signal: AbortSignal;
 };
 
-/** Those of one phase that match. @returns whether it paused before its end. */
+/** Yields the matches of one phase. @returns whether it paused before its end. */
 async function* walkPhase(
   proposals: Proposals,
   phase: Place["phase"],
@@ -81,8 +81,7 @@ async function* walkPhase(
     const kept = await proposals.find(id);
     if (kept.position < place.size) {
       const proposal = await proposals.view(kept);
-      // One whose ending nobody has written yet has ended all the same. One that ends during the walk may be seen
-      // twice.
+      // A proposal may have ended before its ending is written. One that ends during the walk may be listed twice.
       const isHere = (phase === "open") === (proposal.outcome === "open");
       const isWanted =
         isHere && matches(query, proposal) && (witness === "" || (await awaits(proposals, kept, witness)));
@@ -93,7 +92,7 @@ async function* walkPhase(
   return false;
 }
 
-/** The open ones, then those that have ended. */
+/** Walks open proposals, then ended ones. */
 async function* walkProposals(
   proposals: Proposals,
   walk: Walk,
@@ -102,7 +101,7 @@ async function* walkProposals(
   if (place.phase === "open") {
     const { open } = await proposals.state.now();
     const ids = [...open.keys()].filter((id) => place.after === "" || id < place.after);
-    // By id, as the ended ones: a clock that was set back makes positions and ids disagree.
+    // Sorted by id like the ended ones, since positions may differ from that order if a clock was set back.
     if (yield* walkPhase(proposals, "open", ids.sort().reverse(), walk)) return;
   }
   if (query.waitingForWitness !== "" || query.outcome === "open") return;

@@ -1,6 +1,6 @@
 /**
- * Who may open one more proposal. So many of one proposer, so many of one tenant, and the last of all are for Root of
- * tenant "system" alone: whoever fills the others can still be revoked. Pure.
+ * Quotas of open proposals: per proposer, per tenant, and in total with some reserved for Root of tenant "system", so
+ * that principals that exhaust the others can still be revoked. Pure.
  */
 import { fail, type QuotaReason } from "../../errors.ts";
 import {
@@ -21,7 +21,7 @@ const refuse = (reason: QuotaReason, limit: number, whose: string): never =>
     rule: `too many proposals ${whose} are open; have some attested or withdrawn, then propose again`,
   });
 
-/** @param open the proposers of all open proposals. @throws overQuota. */
+/** Checks that the caller may open another proposal. @param open the proposers of all open ones. @throws overQuota. */
 export const requireProposalPlace = (caller: Caller, open: readonly Proposer[]): void => {
   const own = open.filter(({ principal }) => principal === caller.principal).length;
   if (own >= openProposalsPerCallerMax)

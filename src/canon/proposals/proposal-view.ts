@@ -1,4 +1,4 @@
-/** A proposal as its readers see it: what it would change, who has signed, what is still needed. */
+/** A proposal for readers: what it changes, who has signed, what is still needed. */
 import type { Hash, PublicKey } from "@sigil/core/bytes";
 import type { Proposal, ReceivedAttestation } from "../domain.ts";
 import type { KeptProposal } from "./kept-proposal.ts";
@@ -12,7 +12,7 @@ export type Seen = {
   readonly nowMs: number;
   readonly head: Hash | null;
   readonly proposerKeys: readonly PublicKey[];
-  /** Where the committed record stands. */
+  /** Position of the committed record. */
   readonly committedPosition: bigint | null;
 };
 

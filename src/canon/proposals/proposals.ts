@@ -1,7 +1,7 @@
 /**
- * Proposals over the ledger: what they stand at, and whose turn it is to change them. Everything that changes one goes
- * one after the other, so two k-th approvals commit once; whatever one step does is one batch, so a crash loses no part
- * of it. The rules plan (`@sigil/core/quorum`), steps.ts makes the records. Source: docs/spec/quorum.md.
+ * Proposals in the ledger: their state, and the mutex for changing them. All changes are serialized, so that two k-th
+ * approvals commit once; each step is one atomic batch. Plans come from `@sigil/core/quorum`, records from steps.ts.
+ * Source: docs/spec/quorum.md.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import type { Facts } from "@sigil/core/quorum";
@@ -21,26 +21,26 @@ export type ProposalsDependencies = {
   readonly ledger: Ledger;
   readonly authorise: Authorise;
   readonly principals: Pick<Principals, "find" | "inRecord" | "standing">;
-  /** The payload to commit for a model: its globs in their one spelling. @throws malformedModel. */
+  /** Canonicalizes the globs of a model's payload. @throws malformedModel. */
   readonly spellModel: (payload: CborValue) => CborValue;
   /** @throws malformedRecord with field "payload.schema". */
   readonly compileSchema: Schemas["compile"];
   /** A UUIDv7. */
   readonly newId: (nowMs: number) => string;
   readonly nowMs: () => number;
-  /** Called when a record's commit gets its place, before it is written. */
+  /** Called when a record's position is assigned, before it is written. */
   readonly onCommit: (id: string) => void;
 };
 
 const nothing = new Uint8Array(0);
 
-/** One target for all: which proposal it is must not change who may attest. */
+/** One target for all proposals, so that who may attest does not depend on the proposal. */
 export const proposalQuestion = (
   action: "canon.attest" | "canon.commit" | "canon.withdraw",
   id: string,
 ): Question => ({ action, target: "canon/proposal", session: id, input: nothing });
 
-/** The side of a batch that tells of its commit. */
+/** Batch operations that announce a commit. */
 export const announcing =
   ({ onCommit }: Pick<ProposalsDependencies, "onCommit">, { body }: KeptProposal) =>
   (): readonly [] => {
@@ -58,7 +58,7 @@ export class Proposals {
     this.state = state;
   }
 
-  /** One after the other. @throws notServing while what was written last may yet be found again. */
+  /** Runs a step under the mutex. @throws notServing while an indeterminate write may turn out to be durable. */
   inTurn<Result>(step: () => Promise<Result>): Promise<Result> {
     const begin = (): Promise<Result> => {
       this.#requireServing();
@@ -75,7 +75,7 @@ export class Proposals {
   }
 
   /**
-   * What a proposal is judged by; one that has ended by no newest version. @param moment the one that it was found in.
+   * The facts for judging a proposal; without the newest version if it has ended. @param moment in which it was found.
    */
   async facts({ body, payload, ending }: KeptProposal, moment: Moment): Promise<Facts> {
     const { ledger, principals, nowMs } = this.deps;
@@ -91,21 +91,21 @@ export class Proposals {
   }
 
   /**
-   * As it stands now, whatever it was when `kept` was read.
-   * @param committed where the record stands that it committed, for who knows. @throws notServing, as `inTurn`.
+   * The current state, which may be newer than `kept`.
+   * @param committed position of the record that it committed, if known. @throws notServing, as `inTurn`.
    */
   async view(kept: KeptProposal, committed?: bigint): Promise<Proposal> {
     const moment = await this.state.now();
     const held = kept.ending === null ? moment.open.get(kept.id) : undefined;
     const now = held ?? (kept.ending === null ? await this.find(kept.id) : kept);
     const facts = await this.facts(now, moment);
-    // What was written last may have ended it.
+    // An indeterminate write may have ended it.
     if (held !== undefined && this.deps.ledger.status.kind === "recovering") this.#requireServing();
     const committedPosition = committed ?? (await this.#committedPosition(now));
     return viewProposal(now, { ...facts, committedPosition });
   }
 
-  /** The record a committed proposal made. */
+  /** The record that a proposal committed. */
   async committed({ ending, body }: KeptProposal): Promise<VersionedRecord> {
     const { reader } = this.deps.ledger;
     const hash = ending?.record ?? null;
@@ -115,7 +115,7 @@ export class Proposals {
       : versionOf(reader, record);
   }
 
-  /** Writes the endings that time and other commits have brought about. In turn. */
+  /** Writes the endings of expired and superseded proposals. Call under the mutex. */
   async endLapsed(): Promise<void> {
     const lapsed = lapsedIn(await this.state.now(), this.deps.nowMs());
     if (lapsed.length > 0) await this.deps.ledger.append(lapsed);

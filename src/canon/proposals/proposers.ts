@@ -1,6 +1,4 @@
-/**
- * No change may take away those who may propose: the last of them, or the last who could lift what another suspended.
- */
+/** Refuses changes after which nobody could propose, or nobody but a suspension's author could propose to lift it. */
 import {
   principalPrefix,
   principalRecordId,
@@ -16,7 +14,7 @@ type Sources = Pick<ProposerSources, "ledger"> & {
   readonly principals: Pick<Principals, "inRecord" | "standing">;
 };
 
-/** How everybody would stand after the change; undefined for one that is about no principal. */
+/** Every principal's state after the change; undefined if it concerns no principal. */
 const afterOf = async (
   { principals }: Sources,
   change: RecordBody,
@@ -31,17 +29,19 @@ const afterOf = async (
     id === undefined
       ? undefined
       : await principals.standing(id, parsePrincipal(change.payload, change.schemaVersion));
-  // The end of one that is enrolled under a digest does not say who it was.
+  // A tombstone of a principal enrolled by digest does not name it.
   return ({ id: other, principal }: EnrolledPrincipal) =>
     principalRecordId(other) === change.id ? then : principal;
 };
 
-/** Looks at principals until it has seen enough. @throws attestationRefused when `change` would take the last away. */
+/**
+ * Walks principals until the answer is known. @throws attestationRefused if `change` would leave no eligible proposer.
+ */
 export const requireProposerLeft = async (sources: Sources, change: RecordBody): Promise<void> => {
   const after = await afterOf(sources, change);
   if (after === undefined) return;
   const fault = await loweringFault(sources, { after, counts: () => true });
-  // A quorum may end the last Root: whoever else may propose can have another enrolled.
+  // A quorum may remove the last Root: other proposers can propose a new one.
   if (fault !== "lastProposer") return;
   const rule = "nobody would be left who may propose: enrol another active Mentor or Root first";
   fail({ kind: "attestationRefused", reason: "LAST_PROPOSER", rule });

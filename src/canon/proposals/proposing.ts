@@ -1,4 +1,4 @@
-/** Making proposals: from what is asked to the exact bodies that would be committed, and the record that holds them. */
+/** Drafts proposals: from a request to the exact bodies to be committed, and the proposal's record. */
 import { sha256 } from "@sigil/core/hash";
 import type { Hash } from "@sigil/core/bytes";
 import { cborEncode, type CborValue } from "@sigil/core/cbor";
@@ -29,21 +29,21 @@ import { readNewest } from "../records/reading.ts";
 import { looksLike } from "./look-alikes.ts";
 import { planRegistryChange, type Registry } from "@sigil/core/quorum";
 
-/** What is proposed, before it is given its place. */
+/** A proposal before it is sequenced. */
 export type Draft = {
-  /** Id of the system record that would change. */
+  /** Id of the system record to change. */
   readonly id: string;
-  /** @param decision the decision that allowed proposing. @throws staleVersion and whatever makes the draft wrong. */
+  /** @param decision that allowed proposing. @throws staleVersion, and errors of an invalid draft. */
   readonly bodies: (decision: Hash, ts: number) => Promise<readonly RecordBody[]>;
-  /** What costs too much to be looked at before it is allowed; nobody else's change waits for it. */
+  /** Expensive checks, run after the decision and outside the mutex. */
   readonly checkAllowed?: ((call: CallContext) => Promise<void>) | undefined;
-  /** Done when it is allowed and about to be written. */
+  /** Called after the decision, before it is written. */
   readonly beforeWrite?: (() => Promise<void>) | undefined;
 };
 
 const decisionLink = (target: Hash): RecordLink => ({ label: "decision", target });
 
-/** What a repeat must equal. */
+/** Compared with a repeat's, for idempotency. */
 const contentBytes = (content: Content): CborValue =>
   content.kind === "payload" ? sha256(cborEncode(content.payload)) : null;
 
@@ -64,7 +64,10 @@ export const changeBytes = ({ change, reason, lifetimeMs, commit }: WitnessPropo
   return cborEncode([kind, values, reason, lifetimeMs, commit]);
 };
 
-/** A name nobody has written under is most likely a slip, and could never be used again. @throws notFound, erased. */
+/**
+ * Refuses to erase a tenant without records: most likely a typo, and the name could never be used again. @throws
+ * notFound, erased.
+ */
 const checkErasable = async (ledger: LedgerReader, id: string): Promise<void> => {
   const tenant = id.slice(id.indexOf("/") + 1);
   ledger.refuseErased(tenant);
@@ -101,7 +104,7 @@ export const draftRecord = (
   };
 };
 
-/** @throws invalidField naming the rule the new registry would break, malformedKey. */
+/** @throws invalidField naming the rule that the new registry would break, malformedKey. */
 export const draftChange = (
   ledger: LedgerReader,
   { change }: WitnessProposal,
@@ -126,7 +129,7 @@ export const draftChange = (
     );
     const prev = (await readNewest(ledger, systemScope, id))?.record.hash ?? null;
     const enrolled = systemBody({ kind: "witness", id, payload: witness, links, prev, ts });
-    // Whoever attests the quorum attests the witness it names.
+    // Links the quorum record to the witness record, so that attesting one attests both.
     const target = hashRecord(encodeBody(enrolled));
     return [systemBody({ ...quorum, links: [{ label: "witness", target }, ...links] }), enrolled];
   },

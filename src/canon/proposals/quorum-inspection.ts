@@ -1,7 +1,7 @@
 /**
- * The inspection of a ledger by the rules of the quorum: every record of the system space carries the approvals it
- * needed under the registry of its time, whoever signed it into the ledger. Feed it every group, in order; memory grows
- * with the proposals. Source: docs/spec/quorum.md §8.
+ * Fsck of quorums: every record of the system space must carry the approvals required by the registry at its time,
+ * independent of the ledger's own signature. Feed it every group, in order; memory grows with the number of proposals.
+ * Source: docs/spec/quorum.md §8.
  */
 import { equalBytes } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
@@ -29,7 +29,7 @@ export class QuorumInspection {
 
   async inspect({ records }: WalkedGroup): Promise<readonly Problem[]> {
     const problems: Problem[] = [];
-    // The genesis hash vouches for the first group; later ones are judged by the registry before them.
+    // The first group is covered by the genesis hash; later ones are judged by the registry before them.
     if (!this.#isFirst) {
       for (const record of records) {
         const rule = await this.#ruleBroken(record, records);
@@ -67,7 +67,7 @@ export class QuorumInspection {
       const { id, position, recordHash, enrols, payload } = keepProposal(record);
       this.#proposals.set(id, { id, position, recordHash, enrols, payload: { proposer: payload.proposer } });
     } catch (error) {
-      // A proposal whose body is none can have committed nothing.
+      // A proposal with an invalid body cannot have committed anything.
       if (!(error instanceof SigilFault)) throw error;
     }
   }

@@ -1,6 +1,6 @@
 /**
- * The system space: what `rpc/` calls. Proposals are drafted in proposing.ts, opened in opening.ts, attested in
- * attesting.ts; the rules are `@sigil/core/quorum`'s, and what they judge is state.ts's.
+ * The service of the system space, called by `rpc/`. Proposals are drafted in proposing.ts, opened in opening.ts,
+ * attested in attesting.ts; the rules are in `@sigil/core/quorum`, their input in state.ts.
  */
 import { principalRecordId, systemTenant, suspensionPrefix } from "@sigil/core/record";
 import { fail } from "../../errors.ts";
@@ -24,13 +24,13 @@ import { commitOf, endingOf, evidenceOf } from "./steps.ts";
 import { readSystemRecord } from "./system-record.ts";
 
 /**
- * Root of tenant system withdraws what others proposed, but neither what would change Root itself nor what would lift a
- * suspension: a stolen Root could keep the deployment from ever getting rid of it.
+ * Root of tenant system may withdraw others' proposals, except those that change that Root itself or lift a suspension:
+ * otherwise a stolen Root key could block its own removal.
  */
 const mayWithdrawForOthers = (caller: Caller, { body: { id } }: KeptProposal): boolean =>
   readsAcross(caller) && id !== principalRecordId(caller.principal) && !id.startsWith(suspensionPrefix);
 
-/** Any proposal that somebody might make now, about nobody's key. */
+/** A hypothetical proposal made now that enrols no key. */
 const proposedNow = (proposer: string, position: bigint): ProposalState => ({
   id: "",
   position,
@@ -163,7 +163,7 @@ class Quorum implements QuorumService, GovernedTurns {
     const { registry } = await this.registry();
     const byId = [...registry.witnesses.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
     const tokens = new PageTokens(this.#deps.ledger.reader, systemTenant, [caller.principal, "witnesses"]);
-    // One that was removed between two pages leaves no gap.
+    // Compares ids, so that a witness removed between two pages leaves no gap.
     const { items, nextPageToken } = await takeFew(byId, query, tokens, {
       placeOf: ({ id }) => id,
       isFrom: ({ id }, place) => id >= place,
@@ -179,10 +179,7 @@ class Quorum implements QuorumService, GovernedTurns {
   };
 }
 
-/**
- * Reads the open proposals and the registry from the ledger, then serves: who must agree is known from the start.
- * @throws recordCorrupt.
- */
+/** Reads the open proposals and the registry from the ledger before serving. @throws recordCorrupt. */
 export const createQuorumService = async (
   deps: ProposalsDependencies,
 ): Promise<QuorumService & GovernedTurns> => {

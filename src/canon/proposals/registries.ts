@@ -1,4 +1,4 @@
-/** The witness registry as the ledger has it at any size: the newest `quorum` record and the witnesses it names. */
+/** Reads the witness registry at any ledger size: the newest `quorum` record and the witnesses it names. */
 import { coseKeyThumbprint } from "@sigil/core/cose";
 import { fail } from "../../errors.ts";
 import { parseQuorum, parseWitness, witnessPrefix, quorumId } from "@sigil/core/record";
@@ -10,7 +10,7 @@ import type { EnrolledWitness } from "@sigil/core/quorum";
 /** Whether a record of the system space with this id changes the registry. */
 export const isOfRegistry = (id: string): boolean => id === quorumId || id.startsWith(witnessPrefix);
 
-/** @throws recordCorrupt, ledgerCorrupt when a record that must be there is not. */
+/** @throws recordCorrupt, ledgerCorrupt if a required record is missing. */
 export const readRegistry = async (ledger: ReadingLedger, size: bigint): Promise<SetRegistry> => {
   const missing = (rule: string): never => fail({ kind: "ledgerCorrupt", position: size, rule });
   const record = await readNewest(ledger, systemScope, quorumId, size);

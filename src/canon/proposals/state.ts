@@ -1,8 +1,7 @@
 /**
- * What the quorum decides on, in memory: the registry in force, the open proposals with what was received about them,
- * and the newest version of each record they would change. A projection of the ledger: read and verified once, kept by
- * its commits, read anew once the ledger has checked itself. At most `openProposalsMax` proposals; ended ones are read
- * from the ledger when they are asked for.
+ * The quorum's state in memory: the registry in force, the open proposals with their attestations, and the newest
+ * version of each record they would change. A projection of the ledger: read and verified once, updated by commits,
+ * reread after a recovery. At most `openProposalsMax` proposals; ended ones are read from the ledger on demand.
  */
 import { proposalPrefix } from "@sigil/core/record";
 import { toHex, u64be, type Hash } from "@sigil/core/bytes";
@@ -23,19 +22,19 @@ import {
 } from "./kept-proposal.ts";
 import { isOfRegistry, readRegistry } from "./registries.ts";
 
-/** One moment. A commit makes another; this one stays as it is. */
+/** An immutable snapshot; each commit makes a new one. */
 export type Moment = {
   readonly registry: SetRegistry;
-  /** By id. */
+  /** Open proposals by id. */
   readonly open: ReadonlyMap<string, KeptProposal>;
-  /** Of each record that an open proposal would change the newest version's hash; null where there is none. */
+  /** For each record that an open proposal would change, the newest version's hash; null if there is none. */
   readonly heads: ReadonlyMap<string, Hash | null>;
 };
 
 export const newestFirst = ({ open }: Moment): readonly KeptProposal[] =>
   [...open.values()].sort((a, b) => (a.position > b.position ? -1 : 1));
 
-/** What is known of the present moment; what is not is read when it is asked for. */
+/** The loaded parts of the state; the rest is read on demand. */
 type Known = {
   readonly registry: SetRegistry | undefined;
   readonly open: ReadonlyMap<string, KeptProposal> | undefined;
@@ -47,7 +46,7 @@ export type StateLedger = Pick<Ledger, "status"> & {
   readonly feed: Pick<Feed, "subscribe">;
 };
 
-/** Another value each time, so that a reading that began before is not taken for one that began now. */
+/** A new object each time, so that a read begun earlier is recognized as stale. */
 const nothing = (): Known => ({ registry: undefined, open: undefined, heads: new Map() });
 
 const isWhole = (known: Known): known is Known & Moment =>
@@ -55,7 +54,7 @@ const isWhole = (known: Known): known is Known & Moment =>
   known.open !== undefined &&
   [...known.open.values()].every(({ body }) => known.heads.has(body.id));
 
-/** Those of records that an open proposal would change. */
+/** Heads of the records that an open proposal would change. */
 const headsOf = (
   heads: ReadonlyMap<string, Hash | null>,
   open: ReadonlyMap<string, KeptProposal>,
@@ -64,14 +63,14 @@ const headsOf = (
   return new Map([...heads].filter(([id]) => wanted.has(id)));
 };
 
-/** After a record of the system space. */
+/** The state after a record of the system space. */
 const withSystem = (known: Known, { body, hash }: CommittedRecord): Known => ({
   ...known,
   registry: isOfRegistry(body.id) ? undefined : known.registry,
   heads: known.heads.has(body.id) ? new Map(known.heads).set(body.id, hash) : known.heads,
 });
 
-/** After a proposal, or a record about one. */
+/** The state after a proposal, or a record about one. */
 const withProposal = (
   known: Known,
   open: ReadonlyMap<string, KeptProposal>,
@@ -89,7 +88,7 @@ const withProposal = (
   return { ...known, open: next, heads: headsOf(known.heads, next) };
 };
 
-/** What is known after one more record. Another value whenever what is being read meanwhile may be overtaken by it. */
+/** The state after a record. A new object if the record may make a read in progress stale. */
 const follow = (known: Known, record: CommittedRecord): Known => {
   const { tenant, space, kind } = record.body;
   if (tenant !== systemScope.tenant) return known;
@@ -98,16 +97,16 @@ const follow = (known: Known, record: CommittedRecord): Known => {
   return known.open === undefined ? { ...known } : withProposal(known, known.open, record);
 };
 
-/** The least uuid of a moment: its first 48 bits are milliseconds. Source: RFC 9562 §5.7. */
+/** The smallest UUIDv7 of a time: its first 48 bits are milliseconds. Source: RFC 9562 §5.7. */
 const uuidFloor = (timeMs: number): string => {
   const hex = toHex(u64be(BigInt(Math.max(0, timeMs)))).slice(4);
   return `${hex.slice(0, 8)}-${hex.slice(8)}`;
 };
 
-/** Clocks may have been set back by so much while proposals were made. */
+/** Tolerated backward clock step between proposals. */
 const clockStepMsMax = 24 * 60 * 60 * 1000;
 
-/** @throws recordCorrupt when a record of an open proposal fails its proof. */
+/** @throws recordCorrupt if a record of an open proposal fails verification. */
 const readOpen = async (
   { reader }: StateLedger,
   nowMs: number,
@@ -123,7 +122,7 @@ const readOpen = async (
   return open;
 };
 
-/** A reading of what is not known, and what was known when it began. */
+/** A read in progress, and the state when it began. */
 type Reading = { readonly known: Known; readonly done: Promise<void> };
 
 export class QuorumState {
@@ -131,16 +130,16 @@ export class QuorumState {
   readonly #nowMs: () => number;
   #known = nothing();
   #reading: Reading | undefined;
-  /** Since when the ledger served as what is known was begun: a status is another value each time it changes. */
+  /** The ledger's status object when the state was begun; a different object means a recovery in between. */
   #served: LedgerStatus | undefined;
-  /** Stops listening to the ledger. */
+  /** Unsubscribes from the ledger. */
   readonly close: () => void;
 
   constructor(ledger: StateLedger, nowMs: () => number) {
     this.#ledger = ledger;
     this.#nowMs = nowMs;
     this.close = ledger.feed.subscribe((records) => {
-      // A record that cannot be understood may have changed anything.
+      // A record that cannot be parsed may have changed anything.
       let next = nothing();
       try {
         next = records.reduce(follow, this.#known);
@@ -150,7 +149,7 @@ export class QuorumState {
     });
   }
 
-  /** As of the last commit. @throws recordCorrupt, ledgerCorrupt, storeFailed: the next who asks reads again. */
+  /** The state as of the last commit. @throws recordCorrupt, ledgerCorrupt, storeFailed; the next call reads again. */
   async now(): Promise<Moment> {
     for (;;) {
       const known = this.#current();
@@ -160,12 +159,12 @@ export class QuorumState {
     }
   }
 
-  /** Open or ended. @throws recordCorrupt. */
+  /** Finds an open or ended proposal. @throws recordCorrupt. */
   async find(id: string): Promise<KeptProposal | undefined> {
     return (await this.now()).open.get(id) ?? readProposal(this.#ledger.reader, id);
   }
 
-  /** Of a record that no open proposal is about, too. @throws recordCorrupt. */
+  /** The newest version's hash of any record, also one without open proposals. @throws recordCorrupt. */
   async headIn({ heads }: Moment, id: string): Promise<Hash | null> {
     const known = heads.get(id);
     if (known !== undefined) return known;
@@ -181,7 +180,7 @@ export class QuorumState {
     return this.#known;
   }
 
-  /** What a commit overtakes is not remembered. */
+  /** The result is dropped if a commit has overtaken the read. */
   async #read(known: Known): Promise<void> {
     const { reader } = this.#ledger;
     try {

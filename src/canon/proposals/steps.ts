@@ -1,7 +1,6 @@
 /**
- * The records that a step of a proposal writes, all in one batch: what was received, what it commits, how proposals
- * end. Nothing is read or written here: the plan says what becomes of a proposal, this how the ledger holds it. Source:
- * docs/spec/quorum.md §3.
+ * Builds the records that a step of a proposal writes in one batch: attestation, committed records, endings. Pure of
+ * I/O: the plan says what happens to a proposal, this file how it is recorded. Source: docs/spec/quorum.md §3.
  */
 import { toHex, type Hash } from "@sigil/core/bytes";
 import {
@@ -19,14 +18,14 @@ import { dueEnding, tally, type Facts, type Given } from "@sigil/core/quorum";
 import { proposalName, stateOf, type KeptProposal } from "./kept-proposal.ts";
 import { newestFirst, type Moment } from "./state.ts";
 
-/** Everything a step writes together. */
+/** Everything that a step writes together. */
 export type Batch = {
   readonly bodies: readonly RecordBody[];
-  /** Of each body, by its index. */
+  /** Attestations of each body, by index. */
   readonly attestations: readonly (readonly Uint8Array[])[];
 };
 
-/** A statement that is taken in. */
+/** A statement being accepted. */
 export type Latest = { readonly given: Given; readonly statement: Uint8Array };
 
 type End = {
@@ -45,7 +44,7 @@ export const endingOf = (kept: KeptProposal, { outcome, reason, links = [] }: En
     links: [{ label: "proposal", target: kept.hash }, ...links],
   });
 
-/** The endings that time and other commits have brought about. */
+/** Endings of expired and superseded proposals. */
 export const lapsedIn = (moment: Moment, nowMs: number): readonly RecordBody[] => {
   const { heads, registry } = moment;
   return newestFirst(moment).flatMap((kept): RecordBody[] => {
@@ -55,20 +54,20 @@ export const lapsedIn = (moment: Moment, nowMs: number): readonly RecordBody[] =
   });
 };
 
-/** Why an open proposal has ended when nobody ended it. */
+/** Reasons for endings without a call. */
 export const dueReasons = {
   expired: "its time ran out",
   superseded: "the record has a newer version",
 } as const;
 
-/** A witness's later statement follows its earlier one, which was about another epoch. */
+/** A witness's later statement is the next version of its earlier one, which was about another epoch. */
 export const attestationOf = (
   kept: KeptProposal,
   { given: { witness, role }, statement }: Latest,
   decision: Hash,
   ts: number,
 ): RecordBody => {
-  // A new key's proof of possession is no word of the witness whose key it is to be.
+  // A new key's proof of possession is not an attestation by its witness.
   const isPossession = role === "possession";
   const before = kept.received.findLast(
     (each) => each.witness === witness && (each.role === "possession") === isPossession,
@@ -87,7 +86,7 @@ export const attestationOf = (
   });
 };
 
-/** The statements a committed record carries: the approvals that count, and the proof of possession. */
+/** The statements in a committed record: the approvals that count, and the proof of possession. */
 export const evidenceOf = (kept: KeptProposal, facts: Facts, latest?: Latest): readonly Uint8Array[] => {
   const state = stateOf(kept, facts.registry);
   const given = latest === undefined ? state.given : [...state.given, latest.given];

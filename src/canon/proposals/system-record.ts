@@ -1,6 +1,7 @@
 /**
- * A system record with its quorum: the attestations in its envelope are judged again by the registry of its time. One
- * that does not carry the approvals it needed is damage, whoever signed it. Source: docs/spec/quorum.md §8.
+ * Reads a system record and verifies its quorum: the attestations in its envelope are judged again by the registry at
+ * its time. A record without the required approvals is treated as damaged, regardless of its signature. Source:
+ * docs/spec/quorum.md §8.
  */
 import { equalBytes } from "@sigil/core/bytes";
 import { fail } from "../../errors.ts";
@@ -36,11 +37,11 @@ const attestedOf = async (ledger: LedgerReader, record: StoredRecord): Promise<S
   return before.body.kind === "quorum" && names ? before : record;
 };
 
-/** Records that no quorum made: the first group, which the genesis hash vouches for, and the deployment's own. */
+/** Records without a quorum: the first group, which the genesis hash covers, and the deployment's own. */
 const needsNoQuorum = async (ledger: LedgerReader, { position, body }: StoredRecord): Promise<boolean> =>
   isOwn(body) || position < (await ledger.genesisSize());
 
-/** @throws notFound, recordCorrupt with step "quorum" when the approvals are missing. */
+/** @throws notFound, recordCorrupt with step "quorum" if approvals are missing. */
 export const readSystemRecord = async (
   ledger: LedgerReader,
   id: string,

@@ -1,10 +1,8 @@
-/**
- * KeyedMutex at names: whoever takes one waits for all who asked before. Holds an entry for each name somebody is at.
- */
+/** A mutex per name, FIFO. Holds an entry for each name in use. */
 export class KeyedMutex {
   readonly #last = new Map<string, Promise<void>>();
 
-  /** All names are locked in one step, in the order of the calls, so that there is no deadlock. */
+  /** Locks all names in one step, in call order, so that there is no deadlock. */
   async runExclusive<Value>(names: readonly string[], act: () => Promise<Value>): Promise<Value> {
     const before = names.flatMap((name) => this.#last.get(name) ?? []);
     const { promise: done, resolve } = Promise.withResolvers<void>();

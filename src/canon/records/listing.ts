@@ -1,7 +1,6 @@
 /**
- * Pages and streams of records. A page ends at its size, at what a reply may hold (page-room.ts), or at the bound of
- * what one call looks at, and its token says where the next begins: at the same ledger size, for the same caller,
- * filter and view.
+ * Pages and streams of records. A page ends at its size, at the reply limit (page-room.ts), or at the scan limit of one
+ * call; its token resumes at the same ledger size, for the same caller, filter and view.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import { fail } from "../../errors.ts";
@@ -43,7 +42,7 @@ const filtered = (scope: Scope, filter: RecordFilter): CborValue => [
   filter.includeTombstones,
 ];
 
-/** Tokens of one walk over records: bound to the caller and everything the walk depends on. */
+/** Tokens of one walk over records, bound to the caller and everything that the walk depends on. */
 export const tokensOf = (
   ledger: Pick<ReadingLedger, "authenticate">,
   { principal, tenant: own }: Caller,
@@ -53,10 +52,10 @@ export const tokensOf = (
 
 const bigintOf = (value: CborValue | undefined): bigint => BigInt(value as number | bigint);
 
-/** Where a walk in id order goes on: behind an id, at one ledger size. */
+/** Where a walk in id order resumes: after an id, at one ledger size. */
 type From = { readonly size: bigint; readonly after: string };
 
-/** Matches in id order, until one call has looked at enough. */
+/** Yields matches in id order, until the scan limit of one call. */
 async function* walkMatches(
   ledger: ReadingLedger,
   scope: Scope,
@@ -99,7 +98,7 @@ export const listRecords = async (
   return { records: page.items, nextPageToken: await tokens.write(page.next), ledgerSize: size };
 };
 
-/** Every match, in id order, seen at one ledger size. @throws sizeOutOfRange, recordCorrupt, cancelled. */
+/** Yields every match in id order, at one ledger size. @throws sizeOutOfRange, recordCorrupt, cancelled. */
 export async function* exportRecords(
   ledger: ReadingLedger,
   caller: Caller,
@@ -124,7 +123,7 @@ export async function* exportRecords(
   }
 }
 
-/** Versions of one id that a ledger of `size` records has. */
+/** Yields versions of one id in the first `size` records. */
 async function* walkVersions(
   ledger: ReadingLedger,
   scope: Scope,

@@ -1,15 +1,15 @@
 /**
- * What is new, for whoever watches. One listener hears every commit and rings the watches of the tenants it is about: a
- * commit of decisions alone rings nobody. Bells ring `bellsPerTurn` a turn of the event loop, so that many watches of
- * one record delay nobody else's call. Keeps the newest positions of watched tenants, and records that were just read,
- * so that a commit costs as much for a hundred watches as for one.
+ * Notifies watches of commits. One listener receives every commit and wakes the watches of its tenants; a commit of
+ * decisions only wakes none. At most `bellsPerTurn` watches are woken per turn of the event loop, so that many watches
+ * of one record do not delay other calls. Caches the newest positions of watched tenants and recently read records, so
+ * that a commit costs the same for a hundred watches as for one.
  */
 import type { VersionedRecord } from "../domain.ts";
 import { bellsPerTurn, newsPositionsMax, newsRecordMs, newsRecordsMax } from "../../limits.ts";
 import type { ProjectionLedger } from "../../ledger/feed.ts";
 import type { CommittedRecord } from "../../ledger/ledger.ts";
 
-/** An event of one waiter: set when something may be new, and kept until it is waited for. */
+/** An auto-reset event of one waiter: set when there may be news. */
 export class Bell {
   #isRung = false;
   #wake: (() => void) | undefined;
@@ -18,7 +18,7 @@ export class Bell {
     return this.#isRung;
   }
 
-  /** What was rung for is about to be looked at. */
+  /** Resets the event, before reading the news. */
   clear(): void {
     this.#isRung = false;
   }
@@ -31,7 +31,7 @@ export class Bell {
     this.#wake?.();
   }
 
-  /** Resolves when it is rung, after so many milliseconds, or at the abort. */
+  /** Resolves when it is rung, after `delayMs`, or on abort. */
   async wait(delayMs: number, signal: AbortSignal): Promise<void> {
     if (this.#isRung || signal.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -46,13 +46,13 @@ export class Bell {
   }
 }
 
-/** A record that was committed while somebody watched its tenant. */
+/** A record committed while its tenant was watched. */
 export type Announced = { readonly position: bigint; readonly kind: string };
 
-/** Of one tenant that somebody watches. */
+/** State of one watched tenant. */
 type Channel = {
   readonly bells: Set<Bell>;
-  /** All that came from here on is in `recent`. */
+  /** All records from this position on are in `recent`. */
   from: bigint;
   recent: Announced[];
 };
@@ -69,12 +69,12 @@ export class News {
     ledger.feed.subscribe((records) => this.#take(records));
   }
 
-  /** Every record below was told of. */
+  /** Every record below this position was announced. */
   get seen(): bigint {
     return this.#seen;
   }
 
-  /** @returns the bell of one watch, and what ends it. */
+  /** @returns the event of one watch, and a function to end it. */
   watch(tenant: string): { readonly bell: Bell; readonly end: () => void } {
     const bell = new Bell();
     let channel = this.#channels.get(tenant);
@@ -94,14 +94,14 @@ export class News {
     };
   }
 
-  /** The tenant's records from a position on, but decisions; undefined when that is longer ago than is kept. */
+  /** The tenant's records from a position on, without decisions; undefined if that is older than the cache. */
   since(tenant: string, position: bigint): readonly Announced[] | undefined {
     const channel = this.#channels.get(tenant);
     if (channel === undefined || position < channel.from) return undefined;
     return channel.recent.filter((each) => each.position >= position);
   }
 
-  /** A record that many are about to read is read once. */
+  /** Reads a record once for many concurrent readers. */
   share(position: bigint, read: () => Promise<VersionedRecord>): Promise<VersionedRecord> {
     const known = this.#read.get(position);
     if (known !== undefined) return known;
@@ -110,7 +110,7 @@ export class News {
     const forget = (): void => {
       if (this.#read.get(position) === reading) this.#read.delete(position);
     };
-    // What could not be read is tried again, and what was read is somebody's data: neither stays.
+    // Failed reads are retried, and data is cached only briefly.
     reading.then(() => setTimeout(forget, newsRecordMs).unref(), forget);
     for (const oldest of this.#read.keys()) {
       if (this.#read.size <= newsRecordsMax) break;
@@ -130,7 +130,7 @@ export class News {
         this.#due.add(bell);
       }
       if (channel.recent.length <= newsPositionsMax) continue;
-      // Half at a time: each commit would move all of them.
+      // Drops half at a time, to amortize the move.
       const gone = channel.recent.splice(0, newsPositionsMax / 2);
       channel.from = (gone.at(-1)?.position ?? channel.from) + 1n;
     }

@@ -1,19 +1,19 @@
 /**
- * How much of a page is taken: a reply that no client would take must never be made, or a walk could not get past it.
- * Counted are the envelopes and the JSON views of payloads, which may be several times as long as the envelope. Pure.
+ * Tracks the size of a page, so that no reply exceeds what clients accept, which would block a walk. Counts envelopes
+ * and the JSON views of payloads, which may be several times as large. Pure.
  */
 import { type CborValue, jsonView } from "@sigil/core/cbor";
 import { pageEnvelopeBytesMax, replyJsonCharactersMax } from "../../limits.ts";
 import type { StoredRecord } from "@sigil/core/record";
 import type { Presentation } from "../domain.ts";
 
-/** What of a record takes room. */
+/** The parts of a record that count. */
 type RoomedRecord = { readonly record: Pick<StoredRecord, "envelope" | "body"> };
 
-/** JSON takes at most so many characters a byte of CBOR: a half-precision float or a control character. */
+/** Maximum JSON characters per byte of CBOR: for half-precision floats and control characters. */
 const jsonGrowthMax = 8;
 
-/** A view that is longer is left out of the reply. */
+/** A longer view is omitted from the reply. */
 const jsonCharactersOf = (payload: CborValue): number =>
   Math.min(JSON.stringify(jsonView(payload)).length, replyJsonCharactersMax);
 
@@ -22,7 +22,7 @@ export class RecordRoom {
   readonly #hasPayloads: boolean;
   #records = 0;
   #envelopeBytes = 0;
-  /** At most so long are the views so far: those that are counted, and the bound of those that are not. */
+  /** Upper bound of the views' size: counted ones, and estimates for the others. */
   #jsonCharacters = 0;
   #uncounted: { readonly payload: CborValue; readonly most: number }[] = [];
 
@@ -31,7 +31,7 @@ export class RecordRoom {
     this.#hasPayloads = view === "full";
   }
 
-  /** How many more there may be room for, with one more that would show whether the page is full; at least that one. */
+  /** Upper bound on further records, plus one that shows whether the page is full; at least one. */
   get recordsLeft(): number {
     const records = this.#recordsMax - this.#records;
     if (this.#records === 0) return records + 1;
@@ -39,7 +39,7 @@ export class RecordRoom {
     return Math.min(records, Math.floor((pageEnvelopeBytesMax - this.#envelopeBytes) / each)) + 1;
   }
 
-  /** Takes one more record, unless the page is full without it. One always fits. */
+  /** Adds a record if it fits. The first always fits. */
   take({ record: { envelope, body } }: RoomedRecord): boolean {
     if (this.#records === this.#recordsMax) return false;
     this.#envelopeBytes += envelope.length;
@@ -51,7 +51,7 @@ export class RecordRoom {
     return true;
   }
 
-  /** Counts only where it could matter: most pages are far from the bound whatever is in them. */
+  /** Counts exactly only near the limit; most pages are far from it. */
   #addJson(payload: CborValue, most: number): void {
     this.#uncounted.push({ payload, most });
     this.#jsonCharacters += most;

@@ -1,8 +1,8 @@
 /**
- * Payloads as callers send them, JSON text or CBOR, to the one canonical value that is hashed and signed. A text that
- * names no such value is refused, never repaired: what is stored is what was sent. At most `jsonCharactersMax`
- * characters, `cborDepthMax` deep, `cborEntriesMax` entries a container, all enforced while reading.
- * The tokens and the grammar are jsonc-parser's, because JSON.parse keeps the last of two equal keys and says nothing.
+ * Parses callers' payloads, JSON text or CBOR, into the canonical value that is hashed and signed. Invalid text is
+ * refused, never repaired: what is stored is what was sent. At most `jsonCharactersMax` characters, `cborDepthMax`
+ * deep, `cborEntriesMax` entries a container, all enforced while reading. Uses jsonc-parser, because JSON.parse
+ * silently keeps the last of two equal keys.
  */
 import { printParseErrorCode, visit, type JSONVisitor } from "jsonc-parser";
 import { cborDecode, type CborValue } from "@sigil/core/cbor";
@@ -16,7 +16,7 @@ type Container =
   | { readonly kind: "list"; readonly items: CborValue[] }
   | { readonly kind: "map"; readonly entries: { [key: string]: CborValue }; count: number; key: string };
 
-/** Why a JSON value is refused, after the pointer to it. */
+/** Rules of refused JSON values, prefixed with the pointer. */
 export const jsonRules = {
   number: "must be a number within ±(2^53−1)",
   text: "must not hold a lone surrogate",
@@ -28,7 +28,7 @@ export const jsonRules = {
 
 const edgeDigits = String(Number.MAX_SAFE_INTEGER);
 
-/** Whether a number that rounds to ±(2^53−1) was written as just that, with whatever point, exponent and zeros. */
+/** Whether a number that rounds to ±(2^53−1) is exactly that in decimal, in any notation. */
 const isExactlyEdge = (source: string): boolean => {
   let digits = 0;
   for (const character of source) {
@@ -40,7 +40,7 @@ const isExactlyEdge = (source: string): boolean => {
   return true;
 };
 
-/** Whether a number is within ±(2^53−1) as it is written, not only once it is rounded to a double. */
+/** Whether the written decimal, not only the rounded double, is within ±(2^53−1). */
 const isWithin = (value: number, source: string): boolean => {
   const magnitude = Math.abs(value);
   return (
@@ -63,7 +63,7 @@ class PayloadBuilder {
   }
 
   build(): CborValue {
-    // Every callback throws at the first fault, so the parser never recovers and never recurses past the depth limit.
+    // Callbacks throw at the first fault, so the parser never enters recovery or exceeds the depth limit.
     visit(this.#text, this.#visitor, { disallowComments: true, allowTrailingComma: false });
     return this.#root;
   }
@@ -95,7 +95,7 @@ class PayloadBuilder {
       if (typeof value === "number" && !isWithin(value, this.#text.slice(offset, offset + length))) {
         this.#refuse(path(), jsonRules.number);
       }
-      // Minus zero is 0.
+      // Adding 0 turns −0 into 0.
       this.#add(typeof value === "number" ? value + 0 : value, path);
     },
   };
@@ -133,9 +133,9 @@ class PayloadBuilder {
 }
 
 /**
- * Strict JSON (RFC 8259) to the value it names. Integers are exact; fractions are the nearest double, as everywhere.
- * @throws invalidField with `field` and a rule that holds the JSON pointer, or line and column (from 1) of what is no
- * JSON.
+ * Parses strict JSON (RFC 8259). Integers are exact; fractions become the nearest double.
+ * @throws invalidField with `field` and a rule with the JSON pointer, or with line and column (from 1) of a syntax
+ * error.
  */
 export const parseJsonPayload = (text: string, field: string): CborValue => {
   if (text.length > jsonCharactersMax) {

@@ -1,6 +1,6 @@
 /**
- * Reading records of both spaces. Every record is opened and verified by the ledger, and must be the one its index
- * names. A walk sees the ledger as it was at one size, whatever is appended meanwhile.
+ * Reads records of both spaces. Every record is opened and verified by the ledger, and must match its index entry. A
+ * walk reads as of one ledger size, ignoring later appends.
  */
 import { equalBytes } from "@sigil/core/bytes";
 import { fail, invalidField, SigilFault } from "../../errors.ts";
@@ -10,7 +10,7 @@ import type { LedgerReader } from "../../ledger/read/reading.ts";
 import { ReadAhead } from "../../ledger/read/read-ahead.ts";
 import type { RecordAt, RecordFilter, RecordName, VersionedRecord, WalkContext } from "../domain.ts";
 
-/** The reading side that is needed. */
+/** The ledger reads needed here. */
 export type ReadingLedger = Pick<
   LedgerReader,
   | "readAt"
@@ -27,17 +27,20 @@ export type ReadingLedger = Pick<
   | "checkpoint"
 >;
 
-/** Where ids are looked for: tenant and space, with the caller's right to look there established. */
+/** Tenant and space to read in, for which the caller was authorized. */
 export type Scope = { readonly tenant: string; readonly space: Space };
 
-/** The system space is everybody's to read; a user space is its tenant's. @throws invalidField, tenantForbidden. */
+/** Everyone may read the system space; a user space only its tenant. @throws invalidField, tenantForbidden. */
 export const scopeOf = (caller: Caller, space: Space, tenant: string): Scope => {
   if (space === "user") return { space, tenant: tenantFor(caller, tenant) };
   if (tenant === "" || tenant === systemTenant) return { space, tenant: systemTenant };
   return invalidField("tenant", `must be ${systemTenant} in the system space`);
 };
 
-/** The same for a listing, which would be empty for a tenant that there is not. @throws notFound as well. */
+/**
+ * As `scopeOf`, for listings: also refuses an unknown tenant, for which the listing would be empty. @throws also
+ * notFound.
+ */
 export const listedScopeOf = (
   ledger: Pick<LedgerReader, "requireTenant">,
   caller: Caller,
@@ -59,7 +62,7 @@ const notFound = (id: string): never => fail({ kind: "notFound", what: "record",
 export const isTombstone = ({ body }: { readonly body: { readonly kind: string } }): boolean =>
   body.kind === "tombstone";
 
-/** A record that was found by its position, with its version. */
+/** A record found by position, with its version. */
 export const versionOf = async (
   ledger: Pick<LedgerReader, "versionBelow">,
   record: StoredRecord,
@@ -69,7 +72,7 @@ export const versionOf = async (
   return { record, version: head?.version ?? 1n, tombstone: isTombstone(record) };
 };
 
-/** The audit id of the decision that a record links to; empty when it links to none. @throws recordCorrupt. */
+/** The audit id of the decision that a record links to; empty if none. @throws recordCorrupt. */
 export const decisionOf = async (
   ledger: Pick<LedgerReader, "readHash">,
   { links }: Pick<RecordBody, "links">,
@@ -79,7 +82,7 @@ export const decisionOf = async (
   return decision?.body.id ?? "";
 };
 
-/** The record an index entry names. @throws recordCorrupt naming position and id. */
+/** Reads the record that an index entry names. @throws recordCorrupt naming position and id. */
 export const readVersion = async (
   ledger: Pick<LedgerReader, "readAt">,
   { tenant, space }: Scope,
@@ -101,7 +104,7 @@ export const readVersion = async (
   }
 };
 
-/** The newest version of an id below a ledger size, a tombstone too; decisions have no versions. */
+/** The newest version of an id below a ledger size, including tombstones; decisions have no versions. */
 export const readNewest = async (
   ledger: ReadingLedger,
   scope: Scope,
@@ -122,7 +125,7 @@ const readByHash = async (
   if (record === undefined) return notFound(name.id);
   const { body } = record;
   const scope = scopeOf(caller, name.space, name.tenant);
-  // Another tenant's record is as unknown as one that does not exist; the system space is everybody's.
+  // Another tenant's record is reported as not found; the system space is readable by everyone.
   const isReadable = body.space === "system" || (scope.space === "user" && body.tenant === scope.tenant);
   if (!isReadable || (name.id !== "" && body.id !== name.id)) return notFound(name.id);
   if (body.kind === "frozen_chain") return { record, version: 1n, tombstone: false };
@@ -151,7 +154,7 @@ export const readRecord = async (
   return newest === undefined || newest.tombstone ? notFound(id) : newest;
 };
 
-/** What the opened record decides; the index has only shortlisted. */
+/** Filters on the opened record, since the index may give false positives. */
 export const matches = (filter: RecordFilter, { record, tombstone }: VersionedRecord): boolean => {
   const { body } = record;
   const kind = tombstone ? (body.payload as { readonly kind: string }).kind : body.kind;
@@ -164,23 +167,23 @@ export const matches = (filter: RecordFilter, { record, tombstone }: VersionedRe
   return linkTarget === null || body.links.some(({ target }) => equalBytes(target, linkTarget));
 };
 
-/** Index entries that are passed over before their ids are handed on. */
+/** Skipped index entries before their ids are yielded. */
 const skippedAheadMax = 64;
 
 export type WalkFrom = {
   readonly size: bigint;
   readonly after: string;
   readonly scanMax: number;
-  /** How many more records there is a use for; any number when it is not given. */
+  /** Returns how many further records can be used; unlimited if absent. */
   readonly wanted?: () => number;
 };
 
-/** One id of a walk: with its record when that matches. */
+/** One id of a walk, with its record if it matches. */
 export type Walked = { readonly id: string; readonly match: VersionedRecord | undefined };
 
 /**
- * The ids of a scope in order, each with its newest version below `size` when that matches.
- * @throws recordCorrupt naming the record, after everything before it was given; cancelled.
+ * Walks the ids of a scope in order, each with its newest version below `size` if that matches.
+ * @throws recordCorrupt naming the record, after everything before it was yielded; cancelled.
  */
 export async function* walkRecords(
   ledger: ReadingLedger,

@@ -1,6 +1,6 @@
 /**
- * The user space, and reading in both: what `rpc/` calls. The parts are in writing.ts, reading.ts, listing.ts,
- * watch.ts.
+ * The service of the user space and of reads in both spaces, called by `rpc/`. Implemented in writing.ts, reading.ts,
+ * listing.ts, watch.ts.
  */
 import { exportRecords, listHistory, listRecords } from "./listing.ts";
 import { News } from "./news.ts";

@@ -1,6 +1,6 @@
 /**
- * Writing to the user space: who may, what it must follow, which schema holds it, then one commit. The trust model is
- * asked first, and every record links to the decision that allowed it. Source: docs/spec/canon.md §3.
+ * Writes to the user space: authorization, version check, schema check, then one commit. The trust decision comes
+ * first, and every record links to the decision that allowed it. Source: docs/spec/canon.md §3.
  */
 import { sha256 } from "@sigil/core/hash";
 import { parseHash, type Hash } from "@sigil/core/bytes";
@@ -35,10 +35,13 @@ export type WritingDependencies = {
   readonly nowMs: () => number;
 };
 
-/** What a write is about: its id, the version it follows, and its kind. */
+/** The kind of a write, and the version that it follows. */
 type Target = { readonly kind: string; readonly newest: VersionedRecord | undefined };
 
-/** What a repeat must equal, the payload by its hash: as a part it would have less depth and length than alone. */
+/**
+ * Compared with a repeat's, for idempotency. Contains the payload's hash, since embedding the payload would exceed the
+ * depth and length limits.
+ */
 const writeBytes = (write: Write): CborValue => [
   write.id,
   write.kind,
@@ -48,7 +51,7 @@ const writeBytes = (write: Write): CborValue => [
   write.expectedVersion ?? null,
 ];
 
-/** The kind an id has, also after its end. */
+/** The kind of an id, also after a tombstone. */
 const keptKind = ({ record }: VersionedRecord): string =>
   isTombstone(record) ? parseTombstone(record.body.payload).kind : record.body.kind;
 
@@ -59,7 +62,7 @@ const questionOf = (write: Write): Question => ({
   input: write.content.kind === "payload" ? cborEncode(write.content.payload) : new Uint8Array(0),
 });
 
-/** As the server makes them: other ids are not looked for among decisions. */
+/** The shape of decision ids; other ids are not looked up among decisions. */
 const decisionIdShape = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 const isDecisionId = async (
@@ -96,7 +99,7 @@ export class Writing {
     if (writes.length > batchWritesMax) invalidField("writes", `must be 1 to ${batchWritesMax}`);
     if (new Set(writes.map(({ id }) => id)).size !== writes.length)
       invalidField("writes", "must have distinct ids");
-    // The reply repeats every payload several times over.
+    // Limited, since the reply repeats every payload several times.
     const bytes = writes.reduce((sum, write) => sum + questionOf(write).input.length, 0);
     if (writes.length > 1 && bytes > pageEnvelopeBytesMax) {
       fail({ kind: "tooLarge", what: "the payloads of a batch", bytes, limit: pageEnvelopeBytesMax });
@@ -106,7 +109,7 @@ export class Writing {
     return this.#commit(caller, writes, paths, allowed, call, append);
   }
 
-  /** What can be known before the trust model is asked. */
+  /** Checks that need no trust decision. */
   async #check(caller: Caller, write: Write, path: string): Promise<void> {
     const target = await this.#target(caller.tenant, write, path);
     checkUserKind(target.kind, write.id, caller.tenant, path);
@@ -115,7 +118,7 @@ export class Writing {
     }
     if (write.content.kind === "payload")
       this.#checkPayload(caller, target.kind, { id: write.id, payload: write.content.payload }, path);
-    // One after the other: each may lead to a record of a megabyte.
+    // Sequentially, since each may read a record of a megabyte.
     for (const [index, link] of write.links.entries()) {
       await this.#checkLink(caller.tenant, link, `${path}links[${index}]`);
     }
@@ -133,7 +136,7 @@ export class Writing {
     for (const key of publicKeys) checkPublicKey(key);
   }
 
-  /** Only once the caller is allowed to write: it may take a while, in a thread that others need too. */
+  /** Runs only after the caller was authorized, since it may take long in a shared thread. */
   async #checkSchema(
     { tenant }: Caller,
     kind: string,
@@ -145,7 +148,7 @@ export class Writing {
     await schema?.check(payload, `${path}payload`, { tenant, signal });
   }
 
-  /** A link to what the caller could not read is as wrong as one to nothing. */
+  /** A link to a record that the caller cannot read is refused like a dangling one. */
   async #checkLink(tenant: string, { label, target }: RecordLink, path: string): Promise<void> {
     if (label === decisionLabel) invalidField(`${path}.label`, `"${decisionLabel}" is the server's own`);
     const body = (await this.#deps.ledger.reader.readHash(target))?.body;
@@ -185,7 +188,7 @@ export class Writing {
     append: AppendOnce,
   ): Promise<readonly Written[]> {
     const { reader } = this.#deps.ledger;
-    // In turn: whoever expects no version takes the next one, and never loses it to somebody else.
+    // Under the mutex of the ids, so that a write without an expected version never conflicts.
     const names = writes.map(({ id }) => `${caller.tenant}\0${id}`);
     const appended = await this.#mutex.runExclusive(names, () =>
       this.#append(caller, writes, paths, allowed, call, append),
@@ -222,7 +225,7 @@ export class Writing {
       bodies.push(bodyOf(write, target, caller.tenant, ts, (allowed[index] as Authorised).hash));
     }
     const outcome = (appended: readonly Appended[]): CborValue => {
-      // Here the order is made: a schema that comes before this write in it holds this write.
+      // Runs when positions are assigned: if a schema was sequenced before this write, check again.
       if (schemas.changes() !== seen) fail({ kind: "staleVersion", id: schemaRace, version: 0n });
       return appended.map(({ position }) => position);
     };
@@ -234,7 +237,7 @@ export class Writing {
     }
   }
 
-  /** The first answer, read back from its records and verified like any read. */
+  /** Rebuilds the first answer from its records, verified like any read. */
   async #replay(outcome: CborValue): Promise<readonly Written[]> {
     const { reader } = this.#deps.ledger;
     return Promise.all(
@@ -247,13 +250,13 @@ export class Writing {
   }
 }
 
-/** What a write that a schema overtook fails with; no id is empty. */
+/** Marks the error of a write that a schema change overtook; no id is empty. */
 const schemaRace = "";
 
 const isSchemaRace = (error: unknown): boolean =>
   error instanceof SigilFault && error.error.kind === "staleVersion" && error.error.id === schemaRace;
 
-/** A principal's version follows from what it holds; every other kind's is its writer's. */
+/** A principal's schema version follows from its content; for other kinds the caller states it. */
 const payloadVersion = ({ schemaVersion, content }: Write, kind: string): number =>
   kind === "principal" && content.kind === "payload"
     ? Math.max(schemaVersion, principalVersion(content.payload))

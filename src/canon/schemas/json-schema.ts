@@ -1,10 +1,11 @@
 /**
- * JSON Schema 2020-12 that stands on its own: compiled by Ajv, narrowed to what says the same to every implementation.
- * Beyond the specification: an unknown keyword is refused; `$ref` points into the schema itself (nothing is fetched);
- * dynamic references are unknown; `format` is an annotation. At most `jsonSchemaCharactersMax` characters.
+ * Self-contained JSON Schema 2020-12: compiled by Ajv, restricted to features with the same meaning in every
+ * implementation. Beyond the specification: unknown keywords are refused; `$ref` must point into the schema itself
+ * (nothing is fetched); dynamic references are unknown; `format` is an annotation. At most `jsonSchemaCharactersMax`
+ * characters.
  *
- * Compiling takes seconds for some schemas and `uniqueItems` over objects is quadratic: schema-thread.ts calls what is
- * here in a thread of its own, under a time limit. Patterns are matched in linear time.
+ * Compiling some schemas takes seconds and `uniqueItems` over objects is quadratic, so schema-thread.ts runs this code
+ * in a worker thread under a time limit. Patterns are matched in linear time.
  */
 import { Ajv2020, type Options, type ValidateFunction } from "ajv/dist/2020.js";
 import { type CborValue, jsonView } from "@sigil/core/cbor";
@@ -15,15 +16,15 @@ import { linearPattern } from "./linear-pattern.ts";
 
 export type CompiledSchema = {
   /**
-   * Why the payload is refused, with a JSON pointer into it, or null. The schema sees it as `jsonView` shows it: byte
-   * strings as base64 text, integers beyond 2^53 as decimal text.
+   * Why the payload is refused, with a JSON pointer, or null. The payload is validated as `jsonView`: byte strings as
+   * base64 text, integers beyond 2^53 as decimal text.
    */
   readonly refusalOf: (payload: CborValue) => string | null;
 };
 
 /**
- * What becomes of a pattern that no linear engine can match: refused where a schema is proposed; matched by
- * JavaScript's own engine, under the time limit, where a quorum approved it before there was the rule.
+ * Treatment of patterns that no linear engine can match: refused in proposed schemas; matched by JavaScript's engine
+ * under the time limit in schemas approved before this rule.
  */
 export type OnSlowPattern = "refuse" | "allow";
 
@@ -34,28 +35,28 @@ const dialect = "https://json-schema.org/draft/2020-12/schema";
 const schemaField = "payload.schema";
 
 /**
- * Names that every JavaScript object answers to. Ajv and its deep comparison ask objects for some of them, so that a
- * payload could have a key pass unseen or pass for equal; under a schema such keys are refused instead.
+ * Property names inherited by every JavaScript object. Ajv and its deep comparison read some of them, so that such keys
+ * could bypass validation or compare as equal; payloads with them are refused under a schema.
  */
 const inherited: ReadonlySet<string> = new Set(Object.getOwnPropertyNames(Object.prototype));
 
 const options: Options = {
   strictSchema: true,
   strictNumbers: true,
-  // What the specification allows is not for a linter to refuse.
+  // Ajv's strict checks refuse what the specification allows.
   strictTypes: false,
   strictTuples: false,
   strictRequired: false,
   allowMatchingProperties: true,
   validateFormats: false,
   ownProperties: true,
-  // Both only make the code faster, by making the compiling much slower and the code larger.
+  // Both make validation faster but compilation much slower and the code larger.
   inlineRefs: false,
   code: { optimize: false },
   logger: false,
 };
 
-/** Ajv's own additions, and references whose meaning hangs on who refers. */
+/** Ajv's own keywords, and references that depend on the referring context. */
 const notInDialect = [
   "nullable",
   "$async",
@@ -65,10 +66,10 @@ const notInDialect = [
   "$recursiveAnchor",
 ];
 
-/** The dialect's own schema, compiled when it is first needed: that takes a tenth of a second. */
+/** The meta-schema, compiled on first use: that takes a tenth of a second. */
 let dialectAjv: Ajv2020 | undefined;
 
-/** One for each schema, so that no schema can refer to another, and none to the dialect's own. */
+/** A new instance per schema, so that schemas cannot refer to each other or to the meta-schema. */
 const freshAjv = (onSlowPattern: OnSlowPattern): Ajv2020 => {
   const regExp = Object.assign((source: string) => readPattern(source, onSlowPattern), {
     code: "readPattern",
@@ -85,7 +86,7 @@ const freshAjv = (onSlowPattern: OnSlowPattern): Ajv2020 => {
   return ajv;
 };
 
-/** As Ajv asks for it: its text names it among the others. */
+/** Adapts linear patterns to Ajv's regExp option. */
 const readPattern = (source: string, onSlowPattern: OnSlowPattern) => {
   const pattern = linearPattern(source);
   if (pattern.kind === "linear") return { test: pattern.test, toString: () => `/${source}/u` };
@@ -97,7 +98,7 @@ const readPattern = (source: string, onSlowPattern: OnSlowPattern) => {
 
 const isObject = (value: unknown): value is JsonObject => typeof value === "object" && value !== null;
 
-/** Visits every key of every object, outermost first. Depth is bounded: the value came from canonical CBOR. */
+/** Visits every key of every object, outermost first. Depth is bounded, since the value came from canonical CBOR. */
 const eachKey = (
   value: unknown,
   visit: (path: readonly Step[], entry: unknown) => void,
@@ -121,7 +122,7 @@ const refuseSchema = (path: readonly Step[], rule: string): never =>
 
 const unescapeStep = (step: string): string => step.replaceAll("~1", "/").replaceAll("~0", "~");
 
-/** Whether a pointer as a URI fragment ("#/$defs/a") leads to something that can be a schema. */
+/** Whether a URI fragment pointer ("#/$defs/a") resolves to a possible schema. */
 const leadsToSchema = (root: JsonObject, fragment: string): boolean => {
   let target: unknown = root;
   for (const step of decodeURIComponent(fragment).split("/").slice(1).map(unescapeStep)) {
@@ -140,7 +141,7 @@ const isResolvable = (root: JsonObject, reference: string): boolean => {
   }
 };
 
-/** What Ajv would let pass, or would take from outside the schema. */
+/** Refuses what Ajv would accept or resolve outside the schema. */
 const checkNarrowed = (root: JsonObject): void =>
   eachKey(root, (path, entry) => {
     const key = path.at(-1);
@@ -155,9 +156,9 @@ const checkNarrowed = (root: JsonObject): void =>
     }
   });
 
-/** What a failing compiler says, for people. */
+/** The message of a compiler error. */
 const messageOf = (cause: unknown): string => {
-  // Thousands of alternatives or definitions, one inside the other.
+  // Stack overflow by thousands of nested alternatives or definitions.
   if (cause instanceof RangeError) return "is too intricate to compile";
   return cause instanceof Error ? cause.message : "cannot be compiled";
 };
@@ -181,7 +182,7 @@ const compile = (schema: JsonObject, onSlowPattern: OnSlowPattern): ValidateFunc
   }
 };
 
-/** The key at fault, where Ajv points at the object that has it. */
+/** Names the offending key if Ajv points only at its object. */
 const keyAtFault = (params: JsonObject): string => {
   const key = params["additionalProperty"] ?? params["unevaluatedProperty"] ?? params["propertyName"];
   return typeof key === "string" ? `, which has ${quoted(key)}` : "";
@@ -199,16 +200,16 @@ const refusalOf = (validate: ValidateFunction, payload: CborValue): string | nul
     if (validate(view)) return null;
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
-    // A schema that refers to itself without going deeper into the payload ends at the stack's limit.
+    // A schema that recurses without descending into the payload overflows the stack.
     return `${atPointer("")} cannot be checked: the schema does not come to an end`;
   }
-  // The last one is the outermost: the `anyOf`, not what each of its branches missed.
+  // The last error is the outermost: the `anyOf`, not its branches.
   const error = validate.errors?.at(-1);
   const message = abbreviate(error?.message ?? "must match the schema", jsonSchemaRuleCharactersMax);
   return `${atPointer(error?.instancePath ?? "")} ${message}${keyAtFault(error?.params ?? {})}`;
 };
 
-/** @throws malformedRecord with field "payload.schema" for what is too long to be looked at any further. */
+/** @throws malformedRecord with field "payload.schema" if the schema is too long. */
 export const checkSchemaSize = (schema: CborValue): void => {
   const characters = JSON.stringify(jsonView(anyMap(schema, schemaField))).length;
   if (characters > jsonSchemaCharactersMax) {
@@ -221,8 +222,8 @@ export const checkSchemaSize = (schema: CborValue): void => {
 };
 
 /**
- * Definitions that nothing refers to are only held to the dialect's own schema.
- * @throws malformedRecord with field "payload.schema" and what makes it no schema of the dialect.
+ * Unreferenced definitions are only checked against the meta-schema.
+ * @throws malformedRecord with field "payload.schema" and the reason.
  */
 export const compileSchema = (schema: CborValue, onSlowPattern: OnSlowPattern = "refuse"): CompiledSchema => {
   checkSchemaSize(schema);

@@ -1,14 +1,14 @@
 /**
  * Regular expressions of JSON Schemas (ECMA-262 with the flag `u`), matched in time linear in the text: the pattern is
- * parsed, every class is written out as ranges of code points, and RE2 does the matching. What no linear engine can do,
- * looking around and referring back, is not translated.
+ * parsed, classes are expanded to ranges of code points, and RE2 matches. Lookaround and backreferences, which no
+ * linear engine supports, are not translated.
  */
 import { parseRegExpLiteral, type AST } from "@eslint-community/regexpp";
 import { RE2JS } from "re2js";
 
 export type LinearPattern =
   | { readonly kind: "linear"; readonly test: (text: string) => boolean }
-  /** `rule` says what in the pattern takes more than linear time. */
+  /** `rule` names the construct that takes more than linear time. */
   | { readonly kind: "unsupported"; readonly rule: string };
 
 class Unsupported extends Error {}
@@ -46,11 +46,11 @@ const complement = (ranges: readonly Range[]): readonly Range[] => {
   return rest;
 };
 
-/** By the escape as it is written; each takes a walk over all of Unicode once. */
+/** Cached by escape; computing each iterates over all of Unicode. */
 const knownSets = new Map<string, readonly Range[]>();
 const knownSetsMax = 256;
 
-/** What JavaScript itself matches with one escape: no table of another engine has to agree. */
+/** The code points that JavaScript matches with an escape, so that RE2's tables need not agree. */
 const rangesOfEscape = (escape: string): readonly Range[] => {
   const known = knownSets.get(escape);
   if (known !== undefined) return known;
@@ -89,14 +89,14 @@ const rangesOf = (element: AST.CharacterClassElement | AST.CharacterSet): readon
 
 const hex = (point: number): string => `\\x{${point.toString(16)}}`;
 
-/** No text holds a surrogate by itself, and RE2 takes none. */
+/** Well-formed text has no lone surrogates, and RE2 does not accept them. */
 const withoutSurrogates = ([first, last]: Range): readonly Range[] => {
   const below: Range = [first, Math.min(last, 0xd7ff)];
   const above: Range = [Math.max(first, 0xe000), last];
   return [below, above].filter(([from, to]) => from <= to);
 };
 
-/** A class that nothing is in: a text position that is no position. */
+/** Matches nothing, for an empty class. */
 const never = "(?:\\z\\x{0}\\A)";
 
 const formatClass = (ranges: readonly Range[]): string => {
@@ -155,9 +155,9 @@ const formatQuantifier = ({ min, max, element }: AST.Quantifier): string => {
 const formatAlternatives = (alternatives: readonly AST.Alternative[]): string =>
   `(?:${alternatives.map(({ elements }) => elements.map(formatElement).join("")).join("|")})`;
 
-/** @throws SyntaxError where it is no pattern at all. */
+/** @throws SyntaxError if it is not a valid pattern. */
 export const linearPattern = (source: string): LinearPattern => {
-  // JavaScript's own parser has the last word on what is a pattern.
+  // JavaScript's own parser decides what is a valid pattern.
   const { source: escaped } = new RegExp(source, "u");
   try {
     const { pattern } = parseRegExpLiteral(`/${escaped}/u`);
@@ -165,7 +165,7 @@ export const linearPattern = (source: string): LinearPattern => {
     return { kind: "linear", test: (text) => engine.test(text) };
   } catch (error) {
     if (error instanceof Unsupported) return { kind: "unsupported", rule: error.message };
-    // RE2 bounds how often something is repeated, and how large what comes of it is.
+    // RE2 limits repetition counts and program size.
     return { kind: "unsupported", rule: "repeats more than a linear engine takes" };
   }
 };

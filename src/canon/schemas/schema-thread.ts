@@ -1,8 +1,8 @@
 /**
- * JSON Schemas off the event loop: compiling one and holding a payload to one may take seconds, and nobody else waits
- * for it. A thread works on one request at a time, which may use `jsonSchemaCpuMsMax` of processor time; one that wants
- * more is ended with its thread, and the next request starts another. Tenants take turns, and each has
- * `jsonSchemaWaitingMax` requests waiting at most.
+ * Runs JSON Schemas off the event loop, since compiling one or validating a payload may take seconds. A thread handles
+ * one request at a time, limited to `jsonSchemaCpuMsMax` of processor time; a request over the limit is ended with its
+ * thread, and the next request starts another. Round-robin among tenants, at most `jsonSchemaWaitingMax` waiting
+ * requests each.
  */
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -12,7 +12,7 @@ import { fail } from "../../errors.ts";
 import { jsonSchemaHeapMibMax, jsonSchemaCpuMsMax, jsonSchemaWaitingMax } from "../../limits.ts";
 import type { SchemaAnswer, SchemaReady, SchemaRequest } from "./schema-messages.ts";
 
-/** What a thread answers, or that it did not. */
+/** A thread's answer, or a timeout. */
 export type SchemaOutcome = SchemaAnswer | { readonly kind: "tookTooLong" };
 
 type Waiting = {
@@ -22,7 +22,7 @@ type Waiting = {
   readonly reject: (error: unknown) => void;
 };
 
-/** How often its processor time is looked at; it may use as much again before it is ended. */
+/** Interval of processor time checks; a request may exceed its limit by this much. */
 const watchMs = 100;
 
 export class SchemaThread implements Disposable {
@@ -33,7 +33,7 @@ export class SchemaThread implements Disposable {
   #current: Waiting | undefined;
   #watch: NodeJS.Timeout | undefined;
   #isClosed = false;
-  /** By tenant. */
+  /** Waiting requests by tenant. */
   readonly #waiting = new FairQueue<string, Waiting>();
 
   constructor(name: string, cpuMsMax: number = jsonSchemaCpuMsMax) {
@@ -41,7 +41,7 @@ export class SchemaThread implements Disposable {
     this.#cpuMsMax = cpuMsMax;
   }
 
-  /** @param tenant whose turn it takes. @throws queueFull, and the reason of the signal. */
+  /** @param tenant for fair queueing. @throws queueFull, and the reason of the signal. */
   ask(tenant: string, request: SchemaRequest, signal?: AbortSignal): Promise<SchemaOutcome> {
     const { promise, resolve, reject } = Promise.withResolvers<SchemaOutcome>();
     if (this.#waiting.countOf(tenant) >= jsonSchemaWaitingMax)
@@ -55,7 +55,7 @@ export class SchemaThread implements Disposable {
     return promise;
   }
 
-  /** Passes over whoever has left. */
+  /** Takes the next request, skipping cancelled ones. */
   #take(): Waiting | undefined {
     for (;;) {
       const next = this.#waiting.take();
@@ -68,7 +68,7 @@ export class SchemaThread implements Disposable {
     if (this.#current !== undefined || this.#isClosed) return;
     const next = this.#take();
     if (next === undefined) {
-      // An idle thread keeps no process alive.
+      // An idle thread does not keep the process alive.
       this.#worker?.unref();
       return;
     }
@@ -78,7 +78,7 @@ export class SchemaThread implements Disposable {
     if (this.#isReady) void this.#post(this.#worker, next);
   }
 
-  /** Processor time, not the clock's: a busy machine must not make a sound schema look endless. */
+  /** Limits processor time instead of wall time, so that a busy machine does not fail a valid schema. */
   async #post(worker: Worker, waiting: Waiting): Promise<void> {
     const before = await worker.cpuUsage().catch(() => undefined);
     if (worker !== this.#worker) return;
@@ -89,7 +89,7 @@ export class SchemaThread implements Disposable {
           this.#discard();
           this.#settle({ kind: "tookTooLong" });
         },
-        // It ended, which its own event says.
+        // Ignored: the exit event reports it.
         () => {},
       );
     }, watchMs);
@@ -97,7 +97,7 @@ export class SchemaThread implements Disposable {
   }
 
   #start(): Worker {
-    // The sources run as they are, the built package as JavaScript.
+    // `.ts` when run from sources, `.js` in the built package.
     const program = new URL(`schema-worker${extname(import.meta.url)}`, import.meta.url);
     const worker = new Worker(program, {
       name: this.#name,
@@ -139,7 +139,7 @@ export class SchemaThread implements Disposable {
     void worker?.terminate();
   }
 
-  /** Whoever still waits is told UNAVAILABLE. */
+  /** Ends the thread; waiting requests fail with UNAVAILABLE. */
   [Symbol.dispose](): void {
     this.#isClosed = true;
     this.#discard();

@@ -1,4 +1,4 @@
-/** The program of a schema thread: compiles JSON Schemas and holds payloads to them, one request at a time. */
+/** The program of a schema thread: compiles JSON Schemas and validates payloads, one request at a time. */
 import { parentPort } from "node:worker_threads";
 import { BoundedMap } from "../../identity/bounded-map.ts";
 import { cborDecode } from "@sigil/core/cbor";

@@ -1,8 +1,8 @@
 /**
- * The JSON Schemas that user records of a kind are held to: the newest `schema/<kind>` record of the system space, read
- * once and remembered until that record changes. At most `jsonSchemaCacheEntriesMax` are held; kinds without a schema
- * are not remembered, or callers, who name kinds as they like, could empty it. Compiling and checking happen in
- * threads: one for schemas that govern, another for those that are only proposed, so that no proposal holds up a write.
+ * JSON Schemas of user records by kind: the newest `schema/<kind>` record of the system space, read once and cached
+ * until it changes. At most `jsonSchemaCacheEntriesMax` entries; kinds without a schema are not cached, or callers
+ * could evict everything by inventing kinds. Compilation and validation run in threads: one for schemas in force,
+ * another for proposed ones, so that proposals do not delay writes.
  */
 import { sha256 } from "@sigil/core/hash";
 import { BoundedMap } from "../../identity/bounded-map.ts";
@@ -16,35 +16,35 @@ import { jsonSchemaCacheEntriesMax, jsonSchemaCpuMsMax } from "../../limits.ts";
 import type { SchemaRequest } from "./schema-messages.ts";
 import { SchemaThread, type SchemaOutcome } from "./schema-thread.ts";
 
-/** Whose turn in the queue it is, and until when somebody waits. */
+/** Tenant for fair queueing, and the caller's signal. */
 export type Asking = { readonly tenant: string; readonly signal: AbortSignal };
 
 /** The schema of a kind. */
 export type KindSchema = {
   /**
-   * Holds a payload to it. @throws invalidField with `field` and a rule that begins with the JSON pointer to the fault;
-   * recordCorrupt when the record holds no schema; queueFull, notServing, and the reason of the signal.
+   * Validates a payload. @throws invalidField with `field` and a rule that begins with the JSON pointer to the fault;
+   * recordCorrupt if the record holds no schema; queueFull, notServing, and the reason of the signal.
    */
   readonly check: (payload: CborValue, field: string, asking: Asking) => Promise<void>;
 };
 
 export type Schemas = {
   /**
-   * The schema of a kind, undefined when it has none or its record was ended.
-   * @throws recordCorrupt when the record is damaged: nothing is written past it.
+   * The schema of a kind; undefined if it has none or a tombstone.
+   * @throws recordCorrupt if the record is damaged, which blocks writes.
    */
   readonly find: (kind: string) => Promise<KindSchema | undefined>;
   /** @throws malformedRecord with field "payload.schema"; queueFull, notServing, and the reason of the signal. */
   readonly compile: (schema: CborValue, asking: Asking) => Promise<void>;
-  /** Grows with every change of a schema, from the moment its commit is being written. */
+  /** Increases with every change of a schema, as soon as its commit is being written. */
   readonly changes: () => number;
-  /** A schema is about to change: what was checked against it before is checked again. */
+  /** Announces a schema change: earlier checks must be repeated. */
   readonly announce: () => void;
-  /** Stops listening to the ledger, and the threads. */
+  /** Unsubscribes from the ledger and ends the threads. */
   readonly close: () => void;
 };
 
-/** The reading side that is needed. */
+/** The ledger reads needed here. */
 export type SchemaLedger = ProjectionLedger<"readId">;
 
 const bytesOf = (schema: CborValue) => {
@@ -55,7 +55,7 @@ const bytesOf = (schema: CborValue) => {
 const notAnswered = (rule: string): never =>
   fail({ kind: "notServing", rule: `the schema could not be looked at: ${rule}` });
 
-/** The schema in a record of the ledger. A quorum approved it, so one that does not compile is damage. */
+/** Compiles the schema of a record. A quorum approved it, so one that does not compile is reported as damage. */
 const schemaIn = (
   body: RecordBody,
   kind: string,
@@ -114,7 +114,7 @@ export const createSchemas = (
 
   const read = async (kind: string): Promise<KindSchema | undefined> => {
     const id = schemaPrefix + kind;
-    // Kinds are any text; a kind that cannot be part of an id cannot have a schema.
+    // A kind may be any text, but one that cannot be part of an id cannot have a schema.
     if (kind === "" || recordIdFault(id) !== null) return undefined;
     const record = await ledger.reader.readId(systemTenant, "system", id);
     if (record === undefined || record.body.kind === "tombstone") return undefined;
