@@ -1,7 +1,7 @@
 /**
- * What a reply must be before it is handed on. A reply that contradicts itself, or its request, allows nothing: a
- * decision becomes a deny with reason `REPLY_CONTRADICTORY`, an item a failed one, anything else an error. What a reply
- * leaves out is no contradiction, but for the id under which an allow was recorded. Pure.
+ * Consistency checks of replies. A reply that contradicts itself or its request never allows: a decision becomes a deny
+ * with reason `REPLY_CONTRADICTORY`, an item a failed one, anything else an error. Absent fields are no contradiction,
+ * except the audit id of an allow. Pure.
  *
  * Sources: docs/spec/trust.md §4 and §5, the comments of `CheckResponse`.
  */
@@ -23,7 +23,7 @@ import { Verdict } from "@sigil/proto/sigil/type/v1/type";
 
 const contradictoryReason = "REPLY_CONTRADICTORY";
 
-/** The codes that stand for something else than an allow. Source: docs/spec/trust.md §5. */
+/** Reasons that cannot accompany an allow. Source: docs/spec/trust.md §5. */
 const reasonsOfNoAllow: ReadonlySet<string> = new Set([
   "UNKNOWN_ACTION",
   "LEVEL_TOO_LOW",
@@ -34,7 +34,7 @@ const reasonsOfNoAllow: ReadonlySet<string> = new Set([
   "DEADLINE_EXCEEDED",
 ]);
 
-/** Relative; what exponential functions of two platforms may differ by, and far less than any honest margin. */
+/** Relative tolerance for differences between platforms' exponential functions; far below any real margin. */
 const tolerance = 1e-9;
 
 const isNear = (one: number, other: number): boolean =>
@@ -42,7 +42,7 @@ const isNear = (one: number, other: number): boolean =>
 
 const isProbability = (value: number): boolean => value >= 0 && value <= 1;
 
-/** Why the numbers of an answer cannot all be true; undefined when they can. Those that are absent say nothing. */
+/** Why the numbers of an answer are inconsistent; undefined if they are consistent. Absent numbers are ignored. */
 const numbersFault = (answer: CheckResponse): string | undefined => {
   const { score, threshold, bias, z, contributions } = answer;
   if (score !== undefined && !isProbability(score)) return "the score is no probability";
@@ -67,7 +67,7 @@ const isBelowThreshold = ({ score, threshold, z }: CheckResponse): boolean => {
   return score !== undefined && score < threshold && !isNear(score, threshold);
 };
 
-/** Why nobody may act on an answer that is not a plain deny; undefined when it holds together. */
+/** Why an answer other than a deny must not be used; undefined if it is consistent. */
 const decisionFault = (answer: CheckResponse): string | undefined => {
   const { verdict, allowed, reason, auditId, modelHash } = answer;
   if (allowed !== (verdict === Verdict.VERDICT_ALLOW)) return "allowed and verdict differ";
@@ -83,7 +83,7 @@ const decisionFault = (answer: CheckResponse): string | undefined => {
   return isBelowThreshold(answer) ? "an allow cannot have a score below the threshold" : undefined;
 };
 
-/** The answer itself, made a deny unless it holds together. Its record's id stays: it is what to ask about. */
+/** Returns the answer, turned into a deny if it is inconsistent. Keeps its audit id, for investigation. */
 export const judgeDecision = (answer: CheckResponse): CheckResponse => {
   if (decisionFault(answer) === undefined) return answer;
   answer.verdict = Verdict.VERDICT_DENY;
@@ -99,7 +99,7 @@ const contradiction = (rule: string): SigilError =>
 
 type Outcome = BatchCheckResult["outcome"];
 
-/** A decision is judged; an item that holds none has failed, and says so. */
+/** Judges a decision; an item without one becomes a failed item. */
 const judgeOutcome = (outcome: Outcome): NonNullable<Outcome> => {
   switch (outcome?.$case) {
     case "decision":
@@ -134,7 +134,7 @@ export const requireCount = (asked: number, answered: number): void => {
   if (asked !== answered) throw contradiction(`${answered} results for ${asked} items`);
 };
 
-/** A simulation decides nothing, but a person will approve a model by it. @throws SigilError */
+/** Checks a simulation, on which people base the approval of a model. @throws SigilError */
 export const requireSimulation = (reply: SimulateResponse): void => {
   const { scored, flipped, decisions } = reply;
   const isFlip = ({ current, candidate }: SimulatedDecision): boolean => current !== candidate;
@@ -149,7 +149,7 @@ export const requireSimulation = (reply: SimulateResponse): void => {
   }
 };
 
-/** Verified only if there are steps and every one of them passed. */
+/** Verified only if there are steps and all passed. */
 export const judgeVerification = (reply: VerifyFrozenChainResponse): VerifyFrozenChainResponse => {
   const { steps } = reply;
   const holds = steps.length > 0 && steps.every(({ outcome }) => outcome === StepOutcome.STEP_OUTCOME_PASSED);
@@ -157,7 +157,7 @@ export const judgeVerification = (reply: VerifyFrozenChainResponse): VerifyFroze
   return reply;
 };
 
-/** The record that was written is the one that was meant. @throws SigilError */
+/** Checks that the written record is the requested one. @throws SigilError */
 export const requireWritten = (id: string, { record }: WriteRecordResponse): void => {
   if (record === undefined) throw contradiction("it holds no record");
   if (record.id !== id) throw contradiction("the record is another one than the one written");
@@ -169,19 +169,19 @@ export const requireAllWritten = (ids: readonly string[], { results }: BatchWrit
   for (const [at, result] of results.entries()) requireWritten(ids[at] ?? "", result);
 };
 
-/** Questions that wait for an answer at once; an honest server reads no further long before. */
+/** Maximum unanswered questions; a correct server applies backpressure long before. */
 const openQuestionsMax = 65_536;
-/** Of a correlation id that the server gives back. */
+/** Maximum length of a correlation id that the server returns. */
 const correlationCharactersMax = 128;
 
-/** The questions of a stream that are not answered yet, by correlation id. Ids may repeat. */
+/** Unanswered questions of a stream, by correlation id. Ids may repeat. */
 export class OpenQuestions {
   readonly #byId = new Map<string, number>();
   #count = 0;
   #room = deferred();
   #closed = false;
 
-  /** Resolves when the question may be sent, or nothing will be. */
+  /** Resolves when the question may be sent, or when the call is over. */
   async ask({ correlationId }: { readonly correlationId: string }): Promise<void> {
     while (this.#count >= openQuestionsMax && !this.#closed) await this.#room.promise;
     this.#count += 1;
@@ -190,8 +190,8 @@ export class OpenQuestions {
   }
 
   /**
-   * A decision answers a question that is open. An error may also be about one whose id broke its rule and is therefore
-   * not given back.
+   * Matches an answer to an open question. An error may also be about a question whose invalid id the server does not
+   * return.
    * @throws SigilError
    */
   answer({ correlationId, outcome }: StreamChecksResponse): void {
@@ -207,7 +207,7 @@ export class OpenQuestions {
     this.#room = deferred();
   }
 
-  /** The call is over: whoever waits goes on, to its end. */
+  /** The call is over: releases waiters. */
   close(): void {
     this.#closed = true;
     this.#room.resolve();

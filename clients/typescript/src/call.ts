@@ -19,19 +19,19 @@ export type CallOptions = {
   readonly signal?: AbortSignal | undefined;
   /** Sent with the call, for example `traceparent` or `x-request-id`. */
   readonly metadata?: Metadata | Readonly<Record<string, string>> | undefined;
-  /** The longest the call may take; the connection's default unless told. */
+  /** Deadline of the call in milliseconds; default: the connection's. */
   readonly deadlineMs?: number | undefined;
-  /** Given the trailers of a call that succeeded; those of one that failed are in its error. */
+  /** Called with the trailers of a successful call; those of a failed one are in its error. */
   readonly onTrailers?: ((trailers: Metadata) => void) | undefined;
 };
 
-/** What every call of a connection shares. */
+/** Context shared by all calls of a connection. */
 export type CallContext = {
   readonly signer: TokenSigner | undefined;
   /** Whether a token may be sent on this connection. */
   readonly mayAuthorize: boolean;
   readonly deadlineMs: number;
-  /** The longest reply that the channel takes, in bytes; undefined when it takes any. */
+  /** The largest reply that the channel accepts, in bytes; undefined if unlimited. */
   readonly replyBytesMax: number | undefined;
 };
 
@@ -43,7 +43,7 @@ export type UnaryMethod<Request, Response> = (
 ) => ClientUnaryCall;
 
 const authorizationKey = "authorization";
-/** A server cuts its pages to it, and refuses a batch whose answer would be longer before it decides. */
+/** The server limits pages to it, and refuses a batch whose reply could be larger before deciding. */
 const replyBytesKey = "sigil-reply-bytes-max";
 
 export const tokenRefusal =
@@ -91,7 +91,7 @@ export const callUnary = async <Request, Response>(
   }
   const abort = (): void => call.cancel();
   signal?.addEventListener("abort", abort, { once: true });
-  // The token may have taken its time.
+  // The signal may have aborted while the token was made.
   if (isAborted(signal)) abort();
   try {
     return await promise;
@@ -105,7 +105,7 @@ type DuplexMethod<Request, Response> = (
   options: Partial<GrpcCallOptions>,
 ) => ClientDuplexStream<Request, Response>;
 
-/** Resolves when more may be written, or when the call is over and nothing will. */
+/** Resolves when more may be written, or when the call is over. */
 const writable = (call: Writable): Promise<void> =>
   new Promise((resolve) => {
     const events = ["drain", "close", "error", "end"] as const;
@@ -133,9 +133,8 @@ const send = async <Request>(
 };
 
 /**
- * Sends requests as they come and yields answers as they come. Requests are taken only as fast as the server reads,
- * answers only as fast as they are asked for; about 16 of each wait in between. Leaving the loop cancels the call. Has
- * no deadline unless one is given.
+ * Bidirectional stream with backpressure: consumes requests only as fast as the server reads, and answers only as fast
+ * as the caller iterates; buffers about 16 of each. Leaving the loop cancels the call. No deadline unless one is given.
  * @throws SigilError; whatever `requests` throws, after cancelling.
  */
 export async function* callDuplex<Request, Response>(
@@ -147,7 +146,7 @@ export async function* callDuplex<Request, Response>(
   if (isAborted(signal)) throw cancelled(signal);
   const metadata = await callMetadata(context, given);
   const call = method(metadata, deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs });
-  // A status that comes after the loop was left has nobody else to hear it.
+  // Handles a status that arrives after the loop was left.
   call.on("error", () => {});
   const source =
     Symbol.asyncIterator in requests ? requests[Symbol.asyncIterator]() : requests[Symbol.iterator]();
@@ -169,7 +168,7 @@ export async function* callDuplex<Request, Response>(
     isOver = true;
     signal?.removeEventListener("abort", abort);
     call.cancel();
-    // Not awaited: a source that is waiting for its own next value answers later, or never.
+    // Not awaited: a source that is waiting for its next value may settle later, or never.
     void Promise.resolve(source.return?.()).catch(() => {});
   }
 }
@@ -181,8 +180,8 @@ export type ServerStreamMethod<Request, Response> = (
 ) => ClientReadableStream<Response>;
 
 /**
- * Yields answers as they come, only as fast as they are asked for; about 16 wait in between. Leaving the loop cancels
- * the call. Has no deadline unless one is given.
+ * Server stream with backpressure: buffers about 16 answers. Leaving the loop cancels the call. No deadline unless one
+ * is given.
  * @throws SigilError
  */
 export async function* callServerStream<Request, Response>(
@@ -195,7 +194,7 @@ export async function* callServerStream<Request, Response>(
   const metadata = await callMetadata(context, given);
   const options = deadlineMs === undefined ? {} : { deadline: Date.now() + deadlineMs };
   const call = method(request, metadata, options);
-  // A status that comes after the loop was left has nobody else to hear it.
+  // Handles a status that arrives after the loop was left.
   call.on("error", () => {});
   if (onTrailers !== undefined) {
     call.on("status", ({ code, metadata: trailers }) => {
@@ -222,8 +221,7 @@ type ClientStreamMethod<Request, Response> = (
 ) => ClientWritableStream<Request>;
 
 /**
- * Sends requests as they come, only as fast as the server reads, and gives its one answer; the server may answer before
- * the last of them.
+ * Client stream with backpressure; resolves with the answer, which may come before the last request is sent.
  * @throws SigilError; whatever `requests` throws, after cancelling.
  */
 export const callClientStream = async <Request, Response>(

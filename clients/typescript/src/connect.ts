@@ -35,29 +35,29 @@ import type { TokenSigner } from "./token.ts";
 export type ConnectOptions = {
   /** `host:port`, or any other gRPC name. */
   readonly target: string;
-  /** TLS with the system's certificates unless told; "insecure" for none. */
+  /** Default: TLS with the system's certificates; "insecure" for no TLS. */
   readonly tls?: TlsOptions | "insecure";
   /** Signs the caller's tokens; without one, and without a client certificate, the caller is an anonymous Guest. */
   readonly signer?: TokenSigner | undefined;
-  /** Without TLS, tokens are sent to this machine only. "send" sends them anywhere. */
+  /** Without TLS, tokens are sent only to this machine. "send" sends them anywhere. */
   readonly insecureTokens?: "refuse" | "send";
-  /** The longest a unary call may take, unless it says otherwise; 10,000 unless told. */
+  /** Default deadline of unary calls in milliseconds; 10,000 if absent. */
   readonly deadlineMs?: number;
-  /** Further options of the channel, as grpc-js names them. */
+  /** Further channel options of grpc-js. */
   readonly channelOptions?: ChannelOptions;
 };
 
-/** What a request may leave out: every field has a default. */
+/** Every field of a request is optional and has a default. */
 type Partially<Message> = trust.DeepPartial<Message>;
 
-/** Requests as they come, each as far as it is filled in. */
+/** A stream of partial requests. */
 type Streamed<Message> = AsyncIterable<Partially<Message>> | Iterable<Partially<Message>>;
 
 /** A unary call. @throws SigilError */
 type Unary<Request, Response> = (request: Partially<Request>, options?: CallOptions) => Promise<Response>;
 
 /**
- * A call with many answers, as they come. Leaving the loop cancels it; it has no deadline unless one is given.
+ * A server stream. Leaving the loop cancels the call; no deadline unless one is given.
  * @throws SigilError
  */
 type ServerStream<Request, Response> = (
@@ -68,7 +68,7 @@ type ServerStream<Request, Response> = (
 export type TrustClient = {
   readonly check: Unary<trust.CheckRequest, trust.CheckResponse>;
   readonly batchCheck: Unary<trust.BatchCheckRequest, trust.BatchCheckResponse>;
-  /** Yields answers as they come, maybe in another order; match them by correlationId. */
+  /** Answers may come in another order; match them by correlationId. */
   readonly streamChecks: (
     requests: Streamed<trust.StreamChecksRequest>,
     options?: CallOptions,
@@ -91,15 +91,15 @@ export type CanonClient = {
   readonly batchWriteRecords: Unary<canon.BatchWriteRecordsRequest, canon.BatchWriteRecordsResponse>;
   readonly getRecord: Unary<canon.GetRecordRequest, canon.GetRecordResponse>;
   readonly listRecords: Unary<canon.ListRecordsRequest, canon.ListRecordsResponse>;
-  /** Goes on after `afterId` and `ledgerSize` of a stream that broke off. */
+  /** To resume an interrupted stream, pass its `afterId` and `ledgerSize`. */
   readonly streamRecords: ServerStream<canon.StreamRecordsRequest, canon.StreamRecordsResponse>;
   readonly listHistory: Unary<canon.ListHistoryRequest, canon.ListHistoryResponse>;
-  /** Goes on at `nextPosition` of the last message when the watch breaks off. */
+  /** To resume an interrupted watch, start at `nextPosition` of its last message. */
   readonly watch: ServerStream<canon.WatchRequest, canon.WatchResponse>;
   readonly proposeRecord: Unary<canon.ProposeRecordRequest, canon.ProposeRecordResponse>;
   readonly getProposal: Unary<canon.GetProposalRequest, canon.GetProposalResponse>;
   readonly listProposals: Unary<canon.ListProposalsRequest, canon.ListProposalsResponse>;
-  /** The statement is made where the witness's key is; see docs/spec/record.md §4. */
+  /** The statement is signed where the witness's key is; see docs/spec/record.md §4. */
   readonly attestProposal: Unary<canon.AttestProposalRequest, canon.AttestProposalResponse>;
   readonly commitProposal: Unary<canon.CommitProposalRequest, canon.CommitProposalResponse>;
   readonly withdrawProposal: Unary<canon.WithdrawProposalRequest, canon.WithdrawProposalResponse>;
@@ -116,14 +116,14 @@ export type WitnessClient = {
 };
 
 export type BackupClient = {
-  /** Begins again at the last checkpoint that came whole, where it breaks off. */
+  /** To resume an interrupted backup, start at the last complete checkpoint. */
   readonly backup: ServerStream<backup.BackupRequest, backup.BackupResponse>;
-  /** Call again with the id of the head where it breaks off. */
+  /** To reattach after an interruption, call again with the id from the head. */
   readonly inspect: ServerStream<backup.InspectRequest, backup.InspectResponse>;
 };
 
 export type PrincipalClient = {
-  /** Repeatable: one that stands already is the answer. */
+  /** Idempotent: returns an existing suspension. */
   readonly suspendPrincipal: Unary<principal.SuspendPrincipalRequest, principal.SuspendPrincipalResponse>;
   readonly getPrincipal: Unary<principal.GetPrincipalRequest, principal.GetPrincipalResponse>;
   readonly listPrincipals: Unary<principal.ListPrincipalsRequest, principal.ListPrincipalsResponse>;
@@ -140,11 +140,11 @@ export type KeyClient = {
 
 export type ModuleClient = {
   readonly run: Unary<module.RunRequest, module.RunResponse>;
-  /** Ends with the result; without one nothing that came before counts. */
+  /** Ends with the result; without one, discard everything received before. */
   readonly runStream: ServerStream<module.RunStreamRequest, module.RunStreamResponse>;
   readonly getModule: Unary<module.GetModuleRequest, module.GetModuleResponse>;
   readonly listModules: Unary<module.ListModulesRequest, module.ListModulesResponse>;
-  /** The manifest first, then the code in pieces. */
+  /** The manifest first, then the code in chunks. */
   readonly proposeModule: (
     parts:
       | AsyncIterable<Partially<module.ProposeModuleRequest>>
@@ -163,9 +163,9 @@ export type SigilConnection = Disposable & {
   readonly keys: KeyClient;
   readonly modules: ModuleClient;
   readonly backup: BackupClient;
-  /** Whether a service serves; "" asks about the server as a whole. Sends no token. @throws SigilError */
+  /** Health of a service; "" for the server as a whole. Sends no token. @throws SigilError */
   readonly health: (service?: string, options?: CallOptions) => Promise<ServingStatus>;
-  /** The generated stubs on the same channel. They send no token by themselves. */
+  /** The generated stubs on the same channel. They send no tokens. */
   readonly stubs: {
     readonly trust: trust.TrustServiceClient;
     readonly audit: audit.AuditServiceClient;
@@ -176,13 +176,13 @@ export type SigilConnection = Disposable & {
     readonly modules: module.ModuleServiceClient;
     readonly backup: backup.BackupServiceClient;
   };
-  /** Calls under way are finished first. */
+  /** Closes the channel after calls in progress have finished. */
   readonly close: () => void;
 };
 
 const deadlineMsDefault = 10_000;
 
-/** What grpc-js takes unless told, and the name of the option that tells it. */
+/** grpc-js's default receive limit, and the option that sets it. */
 const receiveBytesMaxDefault = 4 << 20;
 const receiveBytesKey = "grpc.max_receive_message_length";
 
@@ -190,13 +190,13 @@ const replyBytesMaxOf = ({
   [receiveBytesKey]: given = receiveBytesMaxDefault,
 }: ChannelOptions): number | undefined => (given > 0 ? given : undefined);
 
-/** What a method asks of its request before it is sent, and of the reply before it is handed on. Both may throw. */
+/** Checks of a method's request before it is sent, and of its reply before it is returned. Both may throw. */
 type Checks<Request, Response> = {
   readonly before?: (request: Partially<Request>) => void;
   readonly after?: (request: Request, response: Response) => void;
 };
 
-/** Every request goes through here, so every method is one line. */
+/** Builds a unary method; every request passes through here. */
 const unary =
   <Request, Response>(
     context: CallContext,
@@ -228,7 +228,7 @@ async function* completed<Request>(
   for await (const request of requests) yield messages.fromPartial(request);
 }
 
-/** Answers are handed on while they answer questions that were asked. */
+/** Yields answers, checking each against an open question. */
 async function* streamChecks(
   stub: trust.TrustServiceClient,
   requests: Streamed<trust.StreamChecksRequest>,
@@ -346,14 +346,14 @@ const moduleClient = (stub: module.ModuleServiceClient, context: CallContext): M
 });
 
 /**
- * grpc-js shares connections to one address within a process, and with them the time that a failed one waits before it
- * tries again: up to two minutes in which whoever connects anew is refused without a try.
+ * grpc-js shares connections to one address within a process, including their backoff: after a failure, new connections
+ * would fail without an attempt for up to two minutes.
  */
 const ownConnection = { "grpc.use_local_subchannel_pool": 1 } as const;
 
 /**
- * Opens a connection of its own; the first call makes it.
- * @throws TypeError when tokens would leave the machine unprotected, or the TLS options contradict each other.
+ * Creates a separate connection, established by the first call.
+ * @throws TypeError if tokens would leave the machine unprotected, or the TLS options contradict each other.
  */
 export const connect = (options: ConnectOptions): SigilConnection => {
   const { target, tls = {}, signer, deadlineMs = deadlineMsDefault } = options;

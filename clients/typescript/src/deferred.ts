@@ -1,4 +1,4 @@
-/** A promise that is settled from outside of it. Node 20 has no `Promise.withResolvers`. */
+/** A promise with exposed resolvers. Node 20 has no `Promise.withResolvers`. */
 
 export type Deferred<Value> = {
   readonly promise: Promise<Value>;

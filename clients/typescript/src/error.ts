@@ -1,6 +1,6 @@
 /**
- * What a failed call throws: the gRPC code with the google.rpc details unpacked. Details that cannot be read are left
- * out; the code and the message always stand.
+ * The error of a failed call: the gRPC code with decoded google.rpc details. Undecodable details are omitted; code and
+ * message are always set.
  */
 import { status as Code, type Metadata, type ServiceError } from "@grpc/grpc-js";
 import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "@sigil/proto/google/rpc/error_details";
@@ -61,15 +61,15 @@ export class SigilError extends Error {
   readonly code: number;
   /** Its name, for example "PERMISSION_DENIED". */
   readonly codeName: string;
-  /** The stable reason to switch on, for example "TOKEN_EXPIRED"; empty when the server gave none. */
+  /** The stable reason to switch on, for example "TOKEN_EXPIRED"; empty if the server gave none. */
   readonly reason: string;
-  /** Facts about this occurrence, for example the level that was needed. */
+  /** Facts about this occurrence, for example the required level. */
   readonly facts: Readonly<Record<string, string>>;
   /** Fields of the request that break a rule. */
   readonly fieldViolations: readonly FieldViolation[];
-  /** The least time to wait before a repeat; undefined when a repeat is not suggested. */
+  /** Minimum time to wait before a retry; undefined if a retry is not suggested. */
   readonly retryDelayMs: number | undefined;
-  /** Names the request in the server's log. */
+  /** The request's id in the server's log. */
   readonly requestId: string | undefined;
 
   constructor(code: number, message: string, details: Partial<Details> = {}, options?: ErrorOptions) {
@@ -86,12 +86,12 @@ export class SigilError extends Error {
     this.requestId = requestId;
   }
 
-  /** Of one item of a batch or stream, `{ $case: "error", value }`. */
+  /** From an item of a batch or stream, `{ $case: "error", value }`. */
   static fromStatus(status: Status): SigilError {
     return new SigilError(status.code, status.message, readDetails(status));
   }
 
-  /** Of anything a call may throw. */
+  /** From anything that a call may throw. */
   static from(thrown: unknown): SigilError {
     if (thrown instanceof SigilError) return thrown;
     if (!isServiceError(thrown)) {

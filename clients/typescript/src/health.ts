@@ -1,4 +1,4 @@
-/** Asking grpc.health.v1 whether a service serves: two messages of one field each, written by hand. */
+/** A minimal grpc.health.v1 client: two messages of one field each, encoded by hand. */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type {
   CallOptions as GrpcCallOptions,
@@ -8,7 +8,7 @@ import type {
   ServiceError,
 } from "@grpc/grpc-js";
 
-/** In the order of their numbers, grpc.health.v1.HealthCheckResponse.ServingStatus. */
+/** By number, grpc.health.v1.HealthCheckResponse.ServingStatus. */
 const servingStatuses = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"] as const;
 export type ServingStatus = (typeof servingStatuses)[number];
 
@@ -31,7 +31,7 @@ const decodeResponse = (bytes: Uint8Array): ServingStatus => {
   return servingStatuses[status] ?? "UNKNOWN";
 };
 
-/** The unary method, in the shape of a generated stub's. */
+/** The unary method, like one of a generated stub. */
 export const healthMethod =
   (client: Client) =>
   (

@@ -1,7 +1,7 @@
 /**
- * @sigil/client: the generated stubs of every service and a thin face over them. Messages and enums stand here by
- * name; the whole generated modules, with their service definitions, under `trustV1`, `auditV1`, `canonV1`,
- * `witnessV1`, `identityV1`, `backupV1`, `keyV1`, `moduleV1`, `typeV1` and `rpcV1`.
+ * @sigil/client: the generated stubs of every service and a thin wrapper. Messages and enums are exported by name; the
+ * complete generated modules, with their service definitions, as `trustV1`, `auditV1`, `canonV1`, `witnessV1`,
+ * `identityV1`, `backupV1`, `keyV1`, `moduleV1`, `typeV1` and `rpcV1`.
  */
 export { connect } from "./connect.ts";
 export type {

@@ -1,4 +1,4 @@
-/** Stubs whose replies are judged as they are decoded: nothing of this package hands on a decision that was not. */
+/** Stubs that check replies when they are decoded, so that this package never returns an unchecked decision. */
 import { makeGenericClientConstructor } from "@grpc/grpc-js";
 import { judgeDecision, judgeResults, judgeStreamed, judgeVerification } from "./answer.ts";
 import { AuditServiceClient, AuditServiceService } from "@sigil/proto/sigil/audit/v1/audit";

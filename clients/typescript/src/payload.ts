@@ -1,4 +1,4 @@
-/** Payloads that are given as objects travel as google.protobuf.Struct, which would drop some values without a word. */
+/** Checks payloads given as objects: they are sent as google.protobuf.Struct, which would silently drop some values. */
 import type {
   BatchWriteRecordsRequest,
   DeepPartial,
@@ -22,7 +22,7 @@ const checkValue = (value: unknown, path: string): void => {
   } else if (typeof value === "object" && isPlain(value)) {
     if (Object.hasOwn(value, "__proto__")) refuse(path, 'has a key "__proto__"');
     for (const [key, entry] of Object.entries(value)) {
-      // As in JSON, what is undefined is not there.
+      // As in JSON, undefined entries are omitted.
       if (entry !== undefined) checkValue(entry, `${path}.${key}`);
     }
   } else {

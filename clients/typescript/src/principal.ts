@@ -1,6 +1,6 @@
 /**
- * The record that enrols a principal, whatever its id: where a record's id cannot hold it, the record stands under the
- * id's digest and its payload says the id. Source: docs/spec/record.md §6.
+ * Builds the record that enrols a principal with any id: if a record id cannot hold it, the record's id has its digest,
+ * and the payload the id. Source: docs/spec/record.md §6.
  */
 import { cborEncode } from "@sigil/core/cbor";
 import {
@@ -14,20 +14,20 @@ import { parsePublicKey } from "@sigil/core/bytes";
 import { LevelOfAccess } from "@sigil/proto/sigil/type/v1/type";
 
 export type PrincipalRecordOptions = {
-  /** The principal's id; in a tenant's own space without the tenant. */
+  /** The principal's id; in a tenant's own space, without the tenant. */
   readonly id: string;
   /** Ed25519, 32 bytes each. */
   readonly publicKeys: readonly Uint8Array[];
   readonly level: LevelOfAccess;
   readonly tenant: string;
-  /** False revokes; true unless told. */
+  /** False revokes; default true. */
   readonly active?: boolean;
   readonly attributes?: Readonly<Record<string, AttributeValue>>;
-  /** Id of the principal who answers for this one. */
+  /** Id of the principal responsible for this one. */
   readonly owner?: string;
 };
 
-/** What `canon.proposeRecord` takes, and with `kind: "principal"` what `canon.writeRecord` takes. */
+/** Fields for `canon.proposeRecord`, or with `kind: "principal"` for `canon.writeRecord`. */
 export type PrincipalRecord = {
   readonly id: string;
   readonly content: { readonly $case: "payloadCbor"; readonly value: Uint8Array };
@@ -39,13 +39,10 @@ const spelled = (id: string): string => {
   return spelling.text;
 };
 
-/**
- * The id of the record that holds a principal, for reading and ending it. @throws TypeError when no principal has such
- * an id.
- */
+/** The id of a principal's record, for reading or ending it. @throws TypeError if it is not a valid principal id. */
 export const principalRecordId = (id: string): string => recordIdOf(spelled(id));
 
-/** @throws TypeError for an id, a level or a key that none could be. */
+/** @throws TypeError for an invalid id, level or key. */
 export const principalRecord = (options: PrincipalRecordOptions): PrincipalRecord => {
   const { id, publicKeys, level, tenant, active = true, attributes, owner } = options;
   const loa = levelNames[level - LevelOfAccess.LEVEL_OF_ACCESS_GUEST];

@@ -1,4 +1,4 @@
-/** Where a server is and how the way there is protected. Source: gRPC name resolution, "Name Syntax". */
+/** A server's target and transport security. Source: gRPC name resolution, "Name Syntax". */
 import { credentials, type ChannelCredentials, type ChannelOptions } from "@grpc/grpc-js";
 
 /** PEM bytes or text. */
@@ -11,14 +11,14 @@ export type TlsOptions = {
   readonly cert?: Pem;
   /** The client's private key; needs `cert`. */
   readonly key?: Pem;
-  /** The name to expect in the server's certificate when it is not the target's. */
+  /** The name to expect in the server's certificate, if not the target's. */
   readonly serverName?: string;
 };
 
 const scheme = /^(?:dns|ipv4|ipv6|unix|unix-abstract|passthrough):(?:\/\/[^/]*\/)?/;
 const loopbackHost = /^(?:localhost|127(?:\.\d{1,3}){3}|\[?::1\]?)$/i;
 
-/** Whether what is sent there stays on this machine. False when in doubt. */
+/** Whether the target is on this machine. False if uncertain. */
 export const isLoopback = (target: string): boolean => {
   if (/^unix(?:-abstract)?:/.test(target)) return true;
   return target
@@ -46,9 +46,9 @@ export const nameOptions = (tls: TlsOptions | "insecure"): ChannelOptions => {
 };
 
 /**
- * grpc-js sends every channel through the proxy that `grpc_proxy`, `https_proxy` or `http_proxy` names. What is not
- * encrypted would be read there, token and all, and what is meant for this machine would leave it: only TLS to another
- * machine may take that way. To be put after the caller's own options.
+ * grpc-js uses the proxy from `grpc_proxy`, `https_proxy` or `http_proxy` for every channel. Without TLS the proxy
+ * could read tokens, and local traffic would leave this machine, so only TLS to another machine may use it. Apply these
+ * options after the caller's.
  */
 export const proxyOptions = (target: string, tls: TlsOptions | "insecure"): ChannelOptions =>
   tls === "insecure" || isLoopback(target) ? { "grpc.enable_http_proxy": 0 } : {};

@@ -1,24 +1,24 @@
 /**
- * Tokens signed with a principal's own Ed25519 key: an EdDSA JWT of at most ten minutes, made anew shortly before it
- * ends. Source: docs/spec/tokens.md. The key stays in this process; only the signature leaves it.
+ * Tokens signed with a principal's own Ed25519 key: an EdDSA JWT valid for at most ten minutes, renewed shortly before
+ * it expires. Source: docs/spec/tokens.md. The key never leaves this process.
  */
 import { createHash, createPrivateKey, createPublicKey, randomUUID, sign, type KeyObject } from "node:crypto";
 
-/** Gives the token of a call. `connect` asks before every call, so it should remember. */
+/** Returns the token for a call. Called before every call, so it should cache. */
 export type TokenSigner = { readonly token: () => string | Promise<string> };
 
 export type TokenSignerOptions = {
   /** The principal's id. */
   readonly principal: string;
-  /** The deployment's origin, as `sigil init --origin` set it. */
+  /** The deployment's origin, as set by `sigil init --origin`. */
   readonly origin: string;
-  /** An Ed25519 private key: PKCS #8 PEM, or as Node holds it. */
+  /** An Ed25519 private key: PKCS #8 PEM, or a KeyObject. */
   readonly privateKey: string | KeyObject;
-  /** How long one token is good for, 1 to 600; 600 unless told. */
+  /** Lifetime of a token in seconds, 1 to 600; default 600. */
   readonly lifetimeSeconds?: number;
-  /** How long before its end a token is replaced; a fifth of its lifetime unless told. */
+  /** Seconds before expiry at which a token is renewed; default a fifth of its lifetime. */
   readonly renewBeforeSeconds?: number;
-  /** The clock, in milliseconds since 1970. */
+  /** The clock, in Unix milliseconds. */
   readonly nowMs?: () => number;
 };
 
@@ -33,7 +33,7 @@ const rawPublicKey = (key: KeyObject): Uint8Array => {
   return spki.subarray(-32);
 };
 
-/** The COSE key thumbprint of an Ed25519 key, RFC 9679 with SHA-256, in base64url: how Sigil names a key. */
+/** The COSE key thumbprint of an Ed25519 key, RFC 9679 with SHA-256, in base64url, which identifies a key. */
 export const keyThumbprint = (key: KeyObject): string =>
   createHash("sha256").update(coseKeyPrefix).update(rawPublicKey(key)).digest("base64url");
 
@@ -47,7 +47,7 @@ const parsePrivateKey = (key: string | KeyObject): KeyObject => {
 
 const encodeJson = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
 
-/** @throws TypeError when the key is not an Ed25519 private key, RangeError for a lifetime outside 1 to 600 s. */
+/** @throws TypeError if the key is not an Ed25519 private key, RangeError for a lifetime outside 1 to 600 s. */
 export const createTokenSigner = (options: TokenSignerOptions): { readonly token: () => string } => {
   const { principal, origin, nowMs = Date.now, lifetimeSeconds = lifetimeSecondsMax } = options;
   if (!Number.isInteger(lifetimeSeconds) || lifetimeSeconds < 1 || lifetimeSeconds > lifetimeSecondsMax) {
@@ -69,7 +69,7 @@ export const createTokenSigner = (options: TokenSignerOptions): { readonly token
   const token = (): string => {
     const now = nowMs();
     const ageMs = held === undefined ? Infinity : now - held.madeMs;
-    // A clock that was set back makes the held token one from the future: also a reason for a new one.
+    // Also renew if the clock was set back, which dates the cached token in the future.
     if (held === undefined || ageMs < 0 || ageMs >= (lifetimeSeconds - renewBeforeSeconds) * 1000) {
       held = { text: mint(now), madeMs: now };
     }

@@ -1,6 +1,6 @@
 /**
- * Keys, checkpoints and records believed because of the genesis record's hash, and of nothing that a server says about
- * itself. The rules are those of docs/spec/keys.md and docs/spec/ledger.md, in the very lines that the server runs.
+ * Verifies keys, checkpoints and records from the genesis record's hash alone, without trusting the server. The rules
+ * are those of docs/spec/keys.md and docs/spec/ledger.md, with the same code as the server.
  */
 import type { CallOptions } from "./call.ts";
 import type { SigilConnection } from "./connect.ts";
@@ -17,7 +17,7 @@ import { requireInclusion, verifySigned, walkKeys as walkRecords } from "@sigil/
 import { Fault } from "@sigil/core/errors";
 import { plainJsonable } from "@sigil/proto/jsonable";
 
-/** Something does not hold. The message says what, and where in the ledger. */
+/** A verification failed. The message says what, and where in the ledger. */
 export class ProofError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
@@ -25,7 +25,7 @@ export class ProofError extends Error {
   }
 }
 
-/** A key that follows from genesis. */
+/** A key derived from genesis. */
 export type WalkedKey = {
   readonly role: "record" | "checkpoint";
   readonly publicKey: Uint8Array;
@@ -37,12 +37,12 @@ export type WalkedKey = {
   readonly state: "active" | "ended" | "retired";
 };
 
-/** A record of the ledger as `ListKeyRecords` gives it. */
+/** A record as returned by `ListKeyRecords`. */
 export type LedgerRecord = { readonly ledgerPosition: bigint; readonly envelope: Uint8Array };
 
 export type VerifiedTree = { readonly size: bigint; readonly root: Uint8Array };
 
-/** What `GetInclusionProof` and `VerifyFrozenChain` give beside a record's envelope. */
+/** Evidence for a record, as returned by `GetInclusionProof` and `VerifyFrozenChain`. */
 export type RecordEvidence = {
   readonly position: bigint;
   readonly envelope: Uint8Array;
@@ -52,7 +52,7 @@ export type RecordEvidence = {
   readonly inclusionProof: readonly Uint8Array[];
 };
 
-/** A record that stands where it is said to, signed by the key that held the office there. */
+/** A record verified at its position, signed by the key valid there. */
 export type VerifiedRecord = {
   readonly position: bigint;
   readonly hash: Uint8Array;
@@ -61,11 +61,11 @@ export type VerifiedRecord = {
   readonly id: string;
   readonly tenant: string;
   readonly space: "user" | "system";
-  /** Milliseconds since 1970, as the server wrote it. */
+  /** Unix milliseconds, as written by the server. */
   readonly timeMs: number;
   /** The canonical value: numbers, bigints, text, bytes, lists and objects. */
   readonly payload: unknown;
-  /** COSE_Sign1 statements of witnesses, as they were kept; they are not verified here. */
+  /** COSE_Sign1 statements of witnesses, not verified here. */
   readonly attestations: readonly Uint8Array[];
   readonly signedBy: WalkedKey;
 };
@@ -74,7 +74,7 @@ const refuse = (rule: string): never => {
   throw new ProofError(rule);
 };
 
-/** What the rules throw about bytes becomes a ProofError; anything else is a bug and stays what it is. */
+/** Converts errors about data to ProofError; anything else is a bug and is rethrown. */
 const proving = async <T>(work: () => Promise<T>): Promise<T> => {
   try {
     return await work();
@@ -100,17 +100,15 @@ const keyOf = (entry: Entry): WalkedKey =>
     state: keyState(entry),
   });
 
-/**
- * The keys of a deployment as they followed from its genesis record. Knows nothing of later rotations: walk again then.
- */
+/** The keys of a deployment, derived from its genesis record. After a later rotation, walk again. */
 export class KeyWalk {
   readonly origin: string;
-  /** By role as they were announced, oldest first. */
+  /** Oldest first within each role. */
   readonly keys: readonly WalkedKey[];
-  /** How many records were verified on the way. */
+  /** Number of records verified. */
   readonly records: number;
   readonly #ring: KeyRing;
-  /** The checkpoint verified last: many proofs lead to one. */
+  /** Cache of the last verified checkpoint, since many proofs share one. */
   #verified: { readonly note: string; readonly tree: VerifiedTree } | undefined;
 
   private constructor(origin: string, ring: KeyRing, records: number) {
@@ -121,10 +119,9 @@ export class KeyWalk {
   }
 
   /**
-   * Without a server: from records that somebody kept.
-   * @param genesis the hash of the genesis record, 32 bytes, which must have come another way.
-   * @param records genesis, then every `signing_key` and `key_retirement` record in ledger order.
-   * @throws ProofError naming the position and the rule.
+   * Walks stored records, without a server.
+   * @param genesis the hash of the genesis record, 32 bytes, from a trusted channel. @param records genesis, then every
+   * `signing_key` and `key_retirement` record in ledger order. @throws ProofError naming the position and the rule.
    */
   static of(genesis: Uint8Array, records: readonly LedgerRecord[]): Promise<KeyWalk> {
     return proving(async () => {
@@ -134,7 +131,7 @@ export class KeyWalk {
     });
   }
 
-  /** By the key that holds the office at its size, and is believed there. @throws ProofError. */
+  /** Verifies with the key that is valid and trusted at the checkpoint's size. @throws ProofError. */
   verifyCheckpoint(note: string): Promise<VerifiedTree> {
     return proving(async () => {
       if (this.#verified?.note === note) return this.#verified.tree;
@@ -157,8 +154,8 @@ export class KeyWalk {
   }
 
   /**
-   * A newer checkpoint over a tree that begins with the one known. @throws ProofError: then the ledger has another past
-   * than the one that was seen, and both checkpoints together prove it.
+   * Verifies a newer checkpoint whose tree extends the known one.
+   * @throws ProofError: the ledger has forked from the known state, and both checkpoints together prove it.
    */
   async verifyGrowth(
     known: VerifiedTree,
@@ -179,7 +176,7 @@ export class KeyWalk {
     return tree;
   }
 
-  /** Signature, key, schema, place in the tree and the tree's checkpoint. @throws ProofError. */
+  /** Verifies signature, key, schema, inclusion in the tree and the tree's checkpoint. @throws ProofError. */
   verifyRecord(evidence: RecordEvidence): Promise<VerifiedRecord> {
     return proving(async () => {
       const { position, envelope, checkpoint, inclusionProof } = evidence;
@@ -209,9 +206,9 @@ export class KeyWalk {
 }
 
 /**
- * Asks a server for the records about its keys and walks them. Anybody may.
- * @param genesis the hash of the genesis record, 32 bytes: `sigil init` printed it. Not from the server.
- * @throws ProofError when they do not follow from it, SigilError when the call fails.
+ * Fetches a server's key records and walks them. Needs no authentication.
+ * @param genesis the hash of the genesis record, 32 bytes, as printed by `sigil init`; not from the server.
+ * @throws ProofError if they do not verify, SigilError if the call fails.
  */
 export const walkKeys = async (
   { keys }: Pick<SigilConnection, "keys">,
@@ -223,7 +220,7 @@ export const walkKeys = async (
     const page = await keys.listKeyRecords({ pageToken }, options);
     for (const record of page.records) records.push(record);
     if (page.nextPageToken === "") return KeyWalk.of(genesis, records);
-    // A server may be anybody's: each page has to get further, or the walk would never end.
+    // The server is untrusted: each page must make progress, or the walk would never end.
     if (page.records.length === 0) throw new ProofError("a page of key records is empty, and there are more");
     pageToken = page.nextPageToken;
   }
