@@ -1,5 +1,5 @@
 /**
- * Every command by name. A command's file is loaded when it is run, so that `sigil check` does not load a server.
+ * Every command by name. A command's file is loaded only when it runs, so that `sigil check` does not load the server.
  */
 import { nearest } from "../config/nearest.ts";
 import { SigilFault } from "../errors.ts";
@@ -9,7 +9,7 @@ import { printable, type Terminal } from "./terminal/terminal.ts";
 type Entry = {
   readonly about: string;
   readonly load: () => Promise<Command>;
-  /** Walks over a whole ledger: the process keeps its heap small. */
+  /** Scans a whole ledger: the process limits its heap. */
   readonly walks?: true;
 };
 
@@ -232,7 +232,7 @@ const commands: Readonly<Record<string, Entry>> = {
   },
 };
 
-/** Of all commands, as they are called. */
+/** Names of all commands. */
 export const commandNames = Object.keys(commands);
 
 const overview = (only: readonly string[] = commandNames): string => {
@@ -259,7 +259,7 @@ const findName = (argv: readonly string[]): string | undefined => {
   return [`${first} ${second}`, first].find((name) => Object.hasOwn(commands, name));
 };
 
-/** A group's name alone, or followed by a word it does not know. */
+/** Commands of a group, for a group name alone or with an unknown word. */
 const groupOf = (word: string): readonly string[] =>
   commandNames.filter((name) => name.startsWith(`${word} `));
 
@@ -279,7 +279,7 @@ const unknownCommand = (argv: readonly string[], terminal: Terminal): ExitCode =
   return exitCodes.unknown;
 };
 
-/** Whether the words before "--" ask for help. */
+/** Whether the arguments before "--" ask for help. */
 const asksForHelp = (argv: readonly string[]): boolean => {
   const end = argv.indexOf("--");
   return (end < 0 ? argv : argv.slice(0, end)).some((word) => word === "--help" || word === "-h");
@@ -306,7 +306,7 @@ const describe = async (error: unknown): Promise<string> => {
   );
 };
 
-/** For whoever has the process to himself. */
+/** Whether the command scans a ledger, for callers that own the process. */
 export const walksLedger = (argv: readonly string[]): boolean => {
   const name = findName(argv);
   return name !== undefined && commands[name]?.walks === true;

@@ -1,6 +1,6 @@
 /**
- * `sigil attest`: a witness looks at a change, decides and signs, all on its own machine. What it is shown is read from
- * the bytes it signs; its private key signs here and goes nowhere.
+ * `sigil attest`: a witness reviews a change, decides and signs, on its own machine. The review is decoded from the
+ * bytes to be signed; the private key never leaves the machine.
  */
 import { witnessPrefix } from "@sigil/core/record";
 import { access, readFile, writeFile } from "node:fs/promises";
@@ -43,7 +43,7 @@ import type { Terminal } from "../terminal/terminal.ts";
 
 const callerFlagNames = { key: "caller-key", principal: "caller" } as const;
 
-/** The witness whose key it is. @throws usage when another one was named. */
+/** Finds the witness that holds the key. @throws usage if another one was named. */
 const findWitness = (
   witnesses: readonly Witness[],
   { publicKey }: KeyPair,
@@ -59,7 +59,7 @@ const findWitness = (
   );
 };
 
-/** Who asks for the proposal: the witness itself, or for a key that is not enrolled yet somebody else. */
+/** The caller that fetches the proposal: the witness itself, or another principal if the key is not enrolled yet. */
 const signerFor = async (
   given: Arguments,
   terminal: Terminal,
@@ -83,13 +83,13 @@ type Asking = {
   readonly witness: string | undefined;
 };
 
-/** Shows, asks and signs. @returns the statement, or the exit code where there is none. */
+/** Shows, asks and signs. @returns the statement, or an exit code if nothing was signed. */
 const decide = async (
   review: Review,
   given: Arguments,
   terminal: Terminal,
 ): Promise<Uint8Array | ExitCode> => {
-  // What is looked at is the result where nothing else is printed; with --json that is the server's answer.
+  // The review is the result and goes to standard output, except with --json, where the server's answer does.
   const show = given.has("json") ? terminal.note : terminal.print;
   const reviewed = await reviewProposal(review, { ...terminal, print: show });
   if (reviewed.kind === "refused") return refuseToSign(reviewed.rule, terminal);
@@ -120,7 +120,7 @@ const deliver = async (
   return printSigned(out, id, statement, given.has("json"), terminal);
 };
 
-/** Found before anybody has read and decided. @throws usage when the file is there. */
+/** Checked before the review, so that no decision is lost. @throws usage if the file exists. */
 const requireFree = async (out: string | undefined): Promise<void> => {
   if (out === undefined) return;
   const isTaken = await access(out).then(
@@ -132,7 +132,7 @@ const requireFree = async (out: string | undefined): Promise<void> => {
 
 const readVerdict = (given: Arguments) => (given.has("reject") ? "reject" : "approve");
 
-/** On a machine without a network: the proposal comes in a file and the statement leaves in one. */
+/** Offline: reads the proposal from a file and writes the statement to one. */
 const attestOffline = async (path: string, given: Arguments, terminal: Terminal): Promise<ExitCode> => {
   if (!given.has("out")) usage("--proposal FILE needs --out FILE: nothing is sent");
   const origin = required(given, "origin", "NAME");
@@ -190,7 +190,7 @@ const attestOnline = async (given: Arguments, terminal: Terminal): Promise<ExitC
 
 const signingFlags = ["key", "witness", "reject", "yes", "out", "proposal"];
 
-/** The signature is the authority: whoever carries the statement needs none. */
+/** The statement is authenticated by its signature, so the sender needs no credentials. */
 const deliverMade = async (path: string, given: Arguments, terminal: Terminal): Promise<ExitCode> => {
   const clash = signingFlags.find((flag) => given.has(flag));
   if (clash !== undefined) usage(`--statement and --${clash} exclude each other`);

@@ -1,6 +1,6 @@
 /**
- * What a witness is shown before it signs, and what it never signs: bytes that are not what the proposal says they are,
- * a proposal of another deployment, one that has ended.
+ * The review shown to a witness before signing. Refuses bytes that differ from what the proposal states, proposals of
+ * another deployment, and ended ones.
  */
 import { ProposalState, type GetProposalResponse, type Proposal, type SimulateResponse } from "@sigil/client";
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
@@ -21,22 +21,22 @@ import { formatProposal, stateName } from "../proposal/view.ts";
 import { formatSimulation } from "../model/simulate.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
 
-/** So many recorded decisions show what a model would change. */
+/** Number of recorded decisions used to show what a model would change. */
 const simulatedDecisions = 1000;
 
 export type Review = {
   readonly id: string;
   readonly response: GetProposalResponse;
-  /** The deployment that is meant, whatever the proposal says. */
+  /** The expected deployment, independent of the proposal. */
   readonly origin: string;
   readonly key: KeyPair;
   readonly witness: string | undefined;
   readonly isEnrolled: "yes" | "no" | "unknown";
   readonly verdict: Attestation["verdict"];
-  /** Ids and owners of the enrolled witnesses, as far as somebody could be asked. */
+  /** Ids and owners of the enrolled witnesses, if a server could be asked. */
   readonly knownNames: readonly string[];
   readonly find: FindRecord;
-  /** Absent where there is no server. */
+  /** Absent offline. */
   readonly simulate: ((lastDecisions: number) => Promise<SimulateResponse>) | undefined;
 };
 
@@ -44,7 +44,7 @@ export type Reviewed =
   | {
       readonly kind: "reviewed";
       readonly role: Attestation["verdict"] | "possession";
-      /** Of the body, computed here. */
+      /** Hash of the body, computed here. */
       readonly recordHash: Hash;
       readonly epoch: number;
     }
@@ -52,7 +52,7 @@ export type Reviewed =
 
 const refused = (rule: string): Reviewed => ({ kind: "refused", rule });
 
-/** Why it is not looked at any further, or null. */
+/** Why the proposal is refused without further review, or null. */
 const facade = ({ id, origin }: Review, proposal: Proposal): string | null => {
   if (proposal.id !== id) return `the server answered with ${proposal.id}`;
   if (proposal.origin !== origin) return `it is for ${proposal.origin} and not for ${origin}`;
@@ -77,7 +77,7 @@ const roleOf = (
     : review.verdict;
 };
 
-/** Of the model that is signed, worked out here. */
+/** Lint findings of the signed model, computed here. */
 const showFindings = ([{ body }]: readonly [Change, ...Change[]], terminal: Terminal): void => {
   if (body.kind !== "trust_model") return;
   try {
@@ -85,7 +85,7 @@ const showFindings = ([{ body }]: readonly [Change, ...Change[]], terminal: Term
     if (findings.length > 0) terminal.print(`\n${formatFindings(findings, terminal)}`);
   } catch (error) {
     if (!(error instanceof SigilFault) || error.error.kind !== "malformedModel") throw error;
-    // A server proposes none. Under one that is committed all the same, everything is denied.
+    // Servers refuse such proposals. If it were committed, everything would be denied.
     terminal.print(
       `\n${terminal.paint("red", `This is no model that could decide: ${printable(error.message)}`)}`,
     );
@@ -116,7 +116,7 @@ const showFlips = async (
   }
 };
 
-/** Prints everything there is to see. */
+/** Prints the whole review. */
 export const reviewProposal = async (review: Review, terminal: Terminal): Promise<Reviewed> => {
   const { response } = review;
   const { proposal } = response;

@@ -1,4 +1,4 @@
-/** Signing what was reviewed, and sending a statement wherever it was made. */
+/** Signs a reviewed proposal, and sends statements made here or elsewhere. */
 import { AttestationRole, AttestProposalResponse, type SigilConnection } from "@sigil/client";
 import { attestationToSign, formatAttestationStatement, parseAttestationStatement } from "@sigil/core/quorum";
 import { toHex } from "@sigil/core/bytes";
@@ -10,7 +10,7 @@ import { lacking, stateName } from "../proposal/view.ts";
 import { formatRecordFacts } from "../call/record-view.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
 
-/** Nothing was signed. */
+/** Reports that nothing was signed. */
 export const refuseToSign = (rule: string, terminal: Terminal): ExitCode => {
   terminal.note(`sigil: not signed: ${printable(rule)}`);
   return exitCodes.no;
@@ -61,7 +61,7 @@ const formatAttested = (response: AttestProposalResponse, { paint }: Terminal): 
   return `${paint("green", "TAKEN")}  the ${what} of ${who} about ${id}; ${rest}`;
 };
 
-/** A statement is looked at before it goes out: one about something else was picked by mistake. */
+/** Checks a statement before it is sent, to catch the wrong file. */
 const checkStatement = (statement: Uint8Array, id: string): string | null => {
   try {
     const { attestation } = parseAttestationStatement(statement);

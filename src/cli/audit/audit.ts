@@ -37,7 +37,7 @@ import { interruption } from "../terminal/interruption.ts";
 import { limitFlag, limitOf, listAll, tenantFlag, timeOf, timeText } from "../call/listing.ts";
 import { formatPairs, formatTable, printable, type Style, type Terminal } from "../terminal/terminal.ts";
 
-/** The row that matched, and what it says. */
+/** The matching row of the model, for display. */
 const globText = (glob: string): string => (glob === "" ? "(none matched)" : glob);
 
 const formatChain = (chain: FrozenChain, rows: ModelRows | undefined): string => {
@@ -81,7 +81,7 @@ const formatChain = (chain: FrozenChain, rows: ModelRows | undefined): string =>
   return [pairs, ...(chain.features.length > 0 ? ["", features] : []), "", "Reasoning:", ...steps].join("\n");
 };
 
-/** A record that fails its proof is a finding, not a command that could not run. */
+/** Exits with 1, not 2, if a record fails verification. */
 const orDamage = async (terminal: Terminal, run: () => Promise<ExitCode>): Promise<ExitCode> => {
   try {
     return await run();
@@ -169,7 +169,7 @@ const listChains = (given: Arguments, terminal: Terminal): Promise<readonly Froz
   );
 };
 
-/** Where to go on after a decision, for whoever is interrupted before the next one. */
+/** The position from which to resume after this decision. */
 const nextAfter = (chain: FrozenChain): bigint => (chain.record?.position ?? 0n) + 1n;
 
 const followJson = (chain: FrozenChain): string =>

@@ -1,7 +1,7 @@
 /**
- * `sigil audit list --follow`: decisions as they are recorded, each exactly once and in the order of the ledger. Asks
- * again with the position that the answer before gave; a server that is away is waited for, with a pause that doubles
- * up to `pauseMsMax`.
+ * `sigil audit list --follow`: decisions as they are recorded, each exactly once and in ledger order. Polls from the
+ * position in the previous answer; while the server is unavailable, retries with exponential backoff up to
+ * `pauseMsMax`.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import {
@@ -15,18 +15,18 @@ import { describeCallError } from "../call/connection.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
 const pageSize = 500;
-/** Between an answer with nothing new and the next question. */
+/** Poll interval after an answer without news. */
 const idleMs = 500;
 const pauseMsMax = 10_000;
 
 export type Following = {
   readonly audit: SigilConnection["audit"];
   readonly query: Partial<ListFrozenChainsRequest>;
-  /** The first position to look at. */
+  /** The first position to read. */
   readonly from: bigint;
-  /** Ends it. */
+  /** Stops following. */
   readonly stop: AbortSignal;
-  /** Takes a page whole before the next is asked for. @param next where to go on after it. */
+  /** Called with each page before the next is requested. @param next position to resume at. */
   readonly onPage: (chains: readonly FrozenChain[], next: bigint) => void;
 };
 
@@ -52,7 +52,7 @@ export const followChains = async (
     } catch (thrown) {
       if (stop.aborted) return;
       const error = SigilError.from(thrown);
-      // What keeps it from beginning is said; a server that goes away later comes back.
+      // Errors of the first request are reported; later unavailability is retried.
       if (!heard || !isAway(error)) throw error;
       terminal.progress(`${describeCallError(error)?.split("\n")[0] ?? ""}: trying again`);
       pauseMs = Math.min(2 * pauseMs, pauseMsMax);

@@ -1,6 +1,6 @@
 /**
- * The way to a server: where it is, how it is protected, who calls. Flags first, then `SIGIL_CLIENT_…`. Without either:
- * the development server of this machine, as an anonymous Guest.
+ * Connection settings: target, transport security and caller. Flags take precedence over `SIGIL_CLIENT_…`. Default: the
+ * development server on this machine, as an anonymous Guest.
  */
 import { readFile } from "node:fs/promises";
 import {
@@ -18,7 +18,7 @@ import { readOwnKey } from "../terminal/own-key.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
 
 const defaultServer = "127.0.0.1:50051";
-/** A channel waits no longer before it tries again: a person, or a watch, is waiting. */
+/** Limits the reconnect backoff, since a person or a watch is waiting. */
 const reconnectKey = "grpc.max_reconnect_backoff_ms";
 const reconnectMsMax = 2000;
 const variablePrefix = "SIGIL_CLIENT_";
@@ -28,7 +28,7 @@ const callerFlags = {
   principal: { value: "ID", about: "Whose key it is." },
 } as const satisfies Flags;
 
-/** Of a command that says itself who calls. */
+/** For commands with their own flags for the caller. */
 export const serverFlags = {
   origin: { value: "NAME", about: "The deployment's origin; a server on this machine is asked for it." },
   server: { value: "HOST:PORT", about: `The server; ${defaultServer} unless told.` },
@@ -39,7 +39,7 @@ export const serverFlags = {
   plaintext: { about: "Use no TLS: the default for this machine. No token is sent to another one then." },
 } as const satisfies Flags;
 
-/** What every command has that calls a server. */
+/** Flags of every command that calls a server. */
 export const connectionFlags = { ...callerFlags, ...serverFlags } as const satisfies Flags;
 
 type SettingName = Exclude<keyof typeof connectionFlags, "tls" | "plaintext">;
@@ -47,7 +47,7 @@ type SettingName = Exclude<keyof typeof connectionFlags, "tls" | "plaintext">;
 const variableOf = (name: string): string => variablePrefix + name.replaceAll("-", "_").toUpperCase();
 const variables = Object.keys(connectionFlags).map(variableOf);
 
-/** @throws usage for a SIGIL_CLIENT_ variable that nothing reads. */
+/** @throws usage for an unknown SIGIL_CLIENT_ variable. */
 const checkVariables = (environment: Terminal["environment"]): void => {
   for (const [name, value] of Object.entries(environment)) {
     if (!name.startsWith(variablePrefix) || variables.includes(name)) continue;
@@ -56,7 +56,7 @@ const checkVariables = (environment: Terminal["environment"]): void => {
   }
 };
 
-/** The environment without what is meant for clients. */
+/** The environment without the client's variables. */
 export const withoutClientVariables = (environment: Terminal["environment"]): Terminal["environment"] =>
   Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith(variablePrefix)));
 
@@ -67,7 +67,7 @@ const reader =
   (name) =>
     given.text(name) ?? environment[variableOf(name)];
 
-/** Whether what is sent there stays on this machine. */
+/** Whether the server is on this machine. */
 const isThisMachine = (server: string): boolean =>
   server.startsWith("unix:") || /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i.test(server);
 
@@ -87,7 +87,9 @@ const readTls = async (given: Arguments, read: Read, server: string): Promise<Tl
   };
 };
 
-/** A server that could name any origin could have tokens signed for another: only this machine's is asked. */
+/**
+ * A malicious server could name another deployment's origin and get a token for it, so only a local server is asked.
+ */
 export const findOrigin = async ({ read, server, tls }: Server): Promise<string> => {
   const named = read("origin");
   if (named !== undefined) return named;
@@ -98,13 +100,13 @@ export const findOrigin = async ({ read, server, tls }: Server): Promise<string>
 
 export type CallerSettings = { readonly principal: string; readonly keyPath: string };
 
-/** The flags that say who calls. */
+/** Names of the flags for the caller. */
 type CallerFlagNames = { readonly key: string; readonly principal: string };
 const ownFlagNames: CallerFlagNames = { key: "key", principal: "principal" };
 
 /**
- * Who calls, or nobody. @param names the flags, where a command's --key is not its caller's.
- * @throws usage when only half of it is said.
+ * The caller, or undefined. @param names the flags, for commands whose --key is not the caller's.
+ * @throws usage if only one of both flags is given.
  */
 export const readCaller = (
   given: Arguments,
@@ -119,7 +121,7 @@ export const readCaller = (
   return { principal, keyPath };
 };
 
-/** Where a server is and how it is reached, without who calls. */
+/** A server's target and transport security, without the caller. */
 export type Server = {
   readonly server: string;
   readonly tls: TlsOptions | "insecure";
@@ -158,7 +160,7 @@ export const signerOf = async (
   });
 };
 
-/** A token of the caller. @throws usage when nobody is named. */
+/** Signs a token of the caller. @throws usage if no caller is given. */
 export const signToken = async (
   given: Arguments,
   terminal: Terminal,
@@ -169,7 +171,7 @@ export const signToken = async (
   return (await signerOf(way, caller, terminal, lifetimeSeconds)).token();
 };
 
-/** Connects, calls, hangs up. @throws SigilError, usage. */
+/** Connects, runs the call and closes the connection. @throws SigilError, usage. */
 export const withConnection = async <Result>(
   given: Arguments,
   terminal: Terminal,
@@ -181,7 +183,7 @@ export const withConnection = async <Result>(
   return await call(connection);
 };
 
-/** @throws usage when a token would leave this machine unprotected. */
+/** @throws usage if a token would leave this machine unprotected. */
 export const openConnection = ({ server, tls }: Server, signer: TokenSigner | undefined): SigilConnection => {
   try {
     return connect({ target: server, tls, signer, channelOptions: { [reconnectKey]: reconnectMsMax } });
@@ -190,7 +192,7 @@ export const openConnection = ({ server, tls }: Server, signer: TokenSigner | un
   }
 };
 
-/** What a call that failed says: code, reason, the fields at fault, what to do. Undefined when it was no call. */
+/** Describes a failed call: code, reason, offending fields, hints. Undefined for other errors. */
 export const describeCallError = (error: unknown): string | undefined => {
   if (!(error instanceof SigilError)) return undefined;
   const { codeName, reason, fieldViolations, retryDelayMs, requestId } = error;
@@ -206,7 +208,7 @@ export const describeCallError = (error: unknown): string | undefined => {
   return lines.join("\n");
 };
 
-/** The same for programs. */
+/** The error as JSON. */
 export const callErrorJson = (error: SigilError): object => ({
   code: error.codeName,
   reason: error.reason,

@@ -1,4 +1,4 @@
-/** How a decision looks on a terminal. */
+/** Formats decisions for a terminal. */
 import { LevelOfAccess, Verdict, verdictToJSON, type CheckResponse, type Contribution } from "@sigil/client";
 import {
   formatPairs,
@@ -9,7 +9,7 @@ import {
   type Terminal,
 } from "../terminal/terminal.ts";
 
-/** "ALLOW", "DENY", "REVIEW"; whatever else comes is shown as it is called. */
+/** "ALLOW", "DENY", "REVIEW"; other values by their name. */
 export const verdictName = (verdict: Verdict): string => verdictToJSON(verdict).replace("VERDICT_", "");
 
 const levelNames: ReadonlyMap<LevelOfAccess, string> = new Map(
@@ -36,12 +36,10 @@ export const formatScore = (score: number | undefined): string =>
 
 export const signed = (logits: number): string => `${logits < 0 ? "−" : "+"}${Math.abs(logits).toFixed(2)}`;
 
-/** Who, for people: an anonymous caller has no name. */
+/** The subject's name for display. */
 export const whoName = (subject: string): string => (subject === "" ? "(anonymous)" : subject);
 
-/**
- * What decided: the rule, where one did; else the feature that moved the score furthest towards the verdict.
- */
+/** The main reason: the deciding rule, else the feature that moved the score furthest towards the verdict. */
 const topReason = ({ reason, verdict, contributions }: CheckResponse): string => {
   if (!reason.startsWith("SCORE_") && reason !== "REVIEW_BAND") return reason;
   const direction = verdict === Verdict.VERDICT_ALLOW ? 1 : -1;

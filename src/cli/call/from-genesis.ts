@@ -1,7 +1,4 @@
-/**
- * What the command line believes because of the genesis record's hash, whatever the server says: keys, and single
- * records.
- */
+/** Verifies keys and single records from the genesis record's hash, without trusting the server. */
 import { ProofError, walkKeys, type SigilConnection, type VerifiedRecord } from "@sigil/client";
 import { fromHex, parseHash, type Hash } from "@sigil/core/bytes";
 import { exitCodes, usage, type Arguments, type ExitCode, type Flags } from "../terminal/command.ts";
@@ -25,14 +22,14 @@ export const parseGenesisHash = (text: string): Hash => {
   }
 };
 
-/** Undefined where the flag was not given. @throws usage. */
+/** Undefined if the flag is absent. @throws usage. */
 export const genesisOf = (given: Arguments): Hash | undefined => {
   const text = given.text("genesis");
   return text === undefined ? undefined : parseGenesisHash(text);
 };
 
 /**
- * The keys walked, the place proved, the signatures verified on this machine.
+ * Walks the keys, and verifies inclusion proof and signatures on this machine.
  * @throws ProofError, SigilError.
  */
 export const verifyHere = async (
@@ -40,13 +37,13 @@ export const verifyHere = async (
   genesis: Hash,
   { position, envelope }: { readonly position: bigint; readonly envelope: Uint8Array },
 ): Promise<VerifiedRecord> => {
-  // The proof first: the keys that are read after it cover its checkpoint.
+  // The proof first, so that the keys read afterwards cover its checkpoint.
   const proof = await connection.audit.getInclusionProof({ position });
   const walk = await walkKeys(connection, genesis);
   return walk.verifyRecord({ position, envelope, ...proof });
 };
 
-/** What does not follow from genesis is a finding, not a command that could not run. */
+/** Exits with 1, not 2, if verification from genesis fails. */
 export const orUnproven = async (terminal: Terminal, run: () => Promise<ExitCode>): Promise<ExitCode> => {
   try {
     return await run();

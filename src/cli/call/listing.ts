@@ -1,4 +1,4 @@
-/** What commands that list share: tenant, times, a limit, and page after page until it is reached. */
+/** Shared by listing commands: tenant, times, limit, and paging up to the limit. */
 import { usage, wholeNumber, type Arguments, type Flags } from "../terminal/command.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { parseTime, timeRule } from "../terminal/time.ts";
@@ -20,7 +20,7 @@ export const limitFlag = {
 
 export const timeText = (time: Date | undefined): string => time?.toISOString() ?? "–";
 
-/** @throws usage unless the flag's value is a date, or a time of one; in UTC unless it says another zone. */
+/** Parses a date or time; default zone UTC. @throws usage. */
 export const timeOf = (given: Arguments, flag: string): Date | undefined => {
   const text = given.text(flag);
   return text === undefined ? undefined : (parseTime(text) ?? usage(`--${flag} must be ${timeRule}`));
@@ -36,7 +36,7 @@ type ReadPage<Item> = (page: {
 export const limitOf = (given: Arguments): number =>
   wholeNumber(given.text("limit") ?? String(limitDefault), "limit", [1, limitMax]);
 
-/** Pages until `limit` items are there or the listing ends. */
+/** Reads pages until `limit` items or the end. */
 export const listAll = async <Item>(
   limit: number,
   terminal: Terminal,

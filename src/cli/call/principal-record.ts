@@ -1,16 +1,16 @@
 /**
- * `principal/<id>` as people write it. A record's id cannot hold every principal's: then the record stands under the
- * digest of the id, and its payload says the id. Source: docs/spec/record.md §6.
+ * Resolves `principal/<id>` as typed. If a record id cannot hold the principal's id, the record's id has its digest,
+ * and the payload the id. Source: docs/spec/record.md §6.
  */
 import { parseTree } from "jsonc-parser";
 import { principalPrefix, principalRecordId, recordIdFault, canonicalSubject } from "@sigil/core/record";
 import { principalIdBytesMax } from "@sigil/core/limits";
 import { usage } from "../terminal/command.ts";
 
-/** The id of the record that is meant, and the principal's own where the record's does not hold it. */
+/** The record's id, and the principal's id if the record's does not contain it. */
 export type Meant = { readonly id: string; readonly principal: string | undefined };
 
-/** Ids of records that no record could have are principals' alone; the server judges all others. @throws usage. */
+/** Only ids of principals may be invalid as record ids; the server checks all others. @throws usage. */
 export const recordMeant = (text: string): Meant => {
   if (!text.startsWith(principalPrefix)) return { id: text, principal: undefined };
   const name = text.slice(principalPrefix.length);
@@ -23,7 +23,7 @@ export const recordMeant = (text: string): Meant => {
   return { id, principal: id === principalPrefix + spelling.text ? undefined : spelling.text };
 };
 
-/** The payload as it is written, with the principal's id put in where it has to say it and does not. */
+/** Adds the principal's id to the payload text if it is required and missing. */
 export const withPrincipal = (json: string, { principal }: Meant): string => {
   if (principal === undefined) return json;
   const root = parseTree(json);

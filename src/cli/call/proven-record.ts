@@ -1,6 +1,6 @@
 /**
- * A record as its bytes say it, whatever the server says beside them: decoded here and hashed here. Whose key signed it
- * is for `sigil keys walk` and the server's own verification to say.
+ * Decodes and hashes a record from its bytes, independent of the server's other fields. Signatures are verified by
+ * `sigil keys walk` and the server.
  */
 import { openRecord, readRecord } from "@sigil/core/verify";
 import { ProofError, type CanonicalRecord, type VersionedRecord } from "@sigil/client";
@@ -12,7 +12,7 @@ import { printable } from "../terminal/terminal.ts";
 
 type Opened = { readonly body: RecordBody; readonly hash: Hash };
 
-/** The body in an envelope, with its hash; undefined where there is no envelope. @throws what makes it none. */
+/** The body in an envelope, with its hash; undefined if there is no envelope. @throws if it is malformed. */
 const openGiven = (given: VersionedRecord | undefined): Opened | undefined => {
   const envelope = given?.record?.envelope ?? new Uint8Array(0);
   if (envelope.length === 0) return undefined;
@@ -21,15 +21,15 @@ const openGiven = (given: VersionedRecord | undefined): Opened | undefined => {
   return { body: readRecord(opened, {}), hash: opened.hash };
 };
 
-/** The record of that hash, proven to be it, or undefined. */
+/** The body if its bytes have that hash, or undefined. */
 export const provenBody = (given: VersionedRecord | undefined, hash: Hash): RecordBody | undefined => {
   const opened = openGiven(given);
   return opened !== undefined && equalBytes(opened.hash, hash) ? opened.body : undefined;
 };
 
-/** What was asked for. */
+/** The requested record. */
 export type Wanted = {
-  /** Undefined when the hash says it all. */
+  /** Undefined if requested by hash. */
   readonly id: string | undefined;
   readonly space: RecordBody["space"];
   readonly hash: Uint8Array | undefined;
@@ -48,7 +48,7 @@ const opened = (given: VersionedRecord | undefined): Opened => {
   }
 };
 
-/** The record and its body, where everything that is shown of it is what its bytes say. @throws ProofError. */
+/** Checks that all displayed fields match the record's bytes. @throws ProofError. */
 export const examineRecord = (
   given: VersionedRecord | undefined,
   { id, space, hash: wanted }: Wanted,
@@ -59,12 +59,12 @@ export const examineRecord = (
     if (!equalBytes(hash, said)) refuse(`it hashes to ${toHex(hash)} and not to ${toHex(said)}`);
   }
   if (id !== undefined && body.id !== id) refuse(`it is "${body.id}" and not "${id}"`);
-  // By its hash a record of the system space is answered too.
+  // A request by hash may also return a record of the system space.
   if (wanted === undefined && body.space !== space) refuse(`it is of the ${body.space} space`);
   for (const name of ["id", "kind", "tenant", "schemaVersion"] as const) {
     if (body[name] !== record[name]) refuse(`its ${name} is ${body[name]} and not ${record[name]}`);
   }
-  // A view that would be too long for a reply is left empty.
+  // The view is empty if it would be too long for a reply.
   const isShown = record.payloadJson === "" || record.payloadJson === JSON.stringify(jsonView(body.payload));
   return isShown ? { body, record } : refuse("its JSON is not its payload");
 };

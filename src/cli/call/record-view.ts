@@ -1,4 +1,4 @@
-/** How records of Canon look on a terminal, and the flags that say which ones are meant. */
+/** Formats records of Canon for a terminal, and the flags that select them. */
 import { recordMeant } from "./principal-record.ts";
 import { Space, type RecordFilter, type VersionedRecord } from "@sigil/client";
 import { fromHex, toHex } from "@sigil/core/bytes";
@@ -7,7 +7,7 @@ import { tenantFlag, timeOf, timeText } from "./listing.ts";
 import { formatPairs, formatTable, type Cell, type Terminal } from "../terminal/terminal.ts";
 
 const hashBytes = 32;
-/** Enough to tell two records of a listing apart. */
+/** Enough to distinguish the records of a listing. */
 const shortHashCharacters = 12;
 
 export const spaceFlags = {
@@ -15,7 +15,7 @@ export const spaceFlags = {
   ...tenantFlag,
 } as const satisfies Flags;
 
-/** A record's id within a tenant and a space, as the flags say it. */
+/** The tenant, space and id given by the flags. */
 export const nameOf = (given: Arguments) => ({
   id: recordMeant(given.words[0] ?? "").id,
   ...placeOf(given),
@@ -26,7 +26,7 @@ const placeOf = (given: Arguments) => ({
   tenant: given.text("tenant") ?? "",
 });
 
-/** @param what names the hash in a complaint. @throws usage. */
+/** @param what names the hash in error messages. @throws usage. */
 export const parseRecordHash = (text: string, what: string): Uint8Array => {
   const isHash = text.length === 2 * hashBytes && /^[0-9a-f]*$/i.test(text);
   return isHash ? fromHex(text) : usage(`${what} must be ${2 * hashBytes} hex digits, a record's hash`);
@@ -44,7 +44,7 @@ export const filterFlags = {
   ...spaceFlags,
 } as const satisfies Flags;
 
-/** What `sigil canon watch` filters by: its --from is a position. */
+/** Filter flags of `sigil canon watch`, whose --from is a position. */
 export const watchFilterFlags = {
   kind: filterFlags.kind,
   prefix: filterFlags.prefix,
@@ -98,7 +98,7 @@ export const formatRecords = (records: readonly VersionedRecord[], terminal: Ter
     records.map((record) => row(record, terminal)),
   );
 
-/** Everything about a record but its payload. */
+/** All facts about a record except its payload. */
 export const formatRecordFacts = (
   { record, version }: VersionedRecord,
   more: readonly (readonly [string, string | undefined])[] = [],

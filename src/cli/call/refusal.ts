@@ -1,4 +1,4 @@
-/** What a server refuses, or finds damaged, is an answer and not a command that could not run: it ends with 1. */
+/** Exits with 1, not 2, if the server refuses or reports damage. */
 import { SigilError } from "@sigil/client";
 import { exitCodes, type ExitCode } from "../terminal/command.ts";
 import { describeCallError } from "./connection.ts";
@@ -12,7 +12,7 @@ const refusals: ReadonlySet<string> = new Set([
   "DATA_LOSS",
 ]);
 
-/** @throws whatever else the call throws. */
+/** @throws other errors of the call. */
 export const orRefusal = async (terminal: Terminal, run: () => Promise<ExitCode>): Promise<ExitCode> => {
   try {
     return await run();

@@ -1,4 +1,4 @@
-/** `sigil canon get`, `list` and `history`: records as the server verified them. */
+/** `sigil canon get`, `list` and `history`. */
 import { recordMeant } from "../call/principal-record.ts";
 import {
   GetRecordResponse,
@@ -44,7 +44,7 @@ const readExits = [
   "2  not found, or could not ask",
 ];
 
-/** @throws usage when more than one is said. */
+/** @throws usage if more than one is given. */
 const readAt = (given: Arguments): GetRecordRequest["at"] => {
   const said = ["version", "hash", "at-size"].filter((flag) => given.has(flag));
   if (said.length > 1) usage(`--${said.join(" and --")} exclude each other`);
@@ -64,7 +64,7 @@ type Found = {
   readonly more: readonly (readonly [string, string | undefined])[];
 };
 
-/** A system record comes with the quorum that set it, where the question is one about its versions. */
+/** Fetches a record; a system record requested by version comes with its quorum. */
 const find = async (
   { canon }: SigilConnection,
   given: Arguments,
@@ -90,7 +90,7 @@ const find = async (
 };
 
 /**
- * The body in the record's bytes, which must be what the server shows of it; with a genesis hash, verified from there.
+ * Decodes the body and checks it against the server's fields; with a genesis hash also verifies it from there.
  * @throws ProofError.
  */
 const prove = async (
@@ -154,7 +154,7 @@ export const canonGet: Command = {
       }
       terminal.note(formatRecordFacts(record, found.more));
       if (record.tombstone) terminal.note("This version ends the record.");
-      // From the bytes: the view in the reply is for reading only, and left out where it is long.
+      // From the bytes: the view in the reply is informational, and omitted if it is long.
       terminal.print(prettyJson(JSON.stringify(jsonView(body.payload))));
       return exitCodes.ok;
     }),
@@ -164,7 +164,7 @@ const viewFlag = {
   metadata: { about: "With --json: leave out payloads and envelopes." },
 } as const;
 
-/** A table shows no payload, so none is asked for. */
+/** Tables show no payloads, so none are requested. */
 const viewOf = (given: Arguments): RecordView =>
   given.has("json") && !given.has("metadata") ? RecordView.RECORD_VIEW_FULL : RecordView.RECORD_VIEW_METADATA;
 

@@ -1,6 +1,6 @@
 /**
- * `sigil canon watch`: records as they are committed. A stream that breaks is taken up where it was, with a pause that
- * doubles up to `pauseMsMax`; one that falls silent for `silenceHeartbeats` heartbeats counts as broken.
+ * `sigil canon watch`: records as they are committed. Resumes an interrupted stream, with exponential backoff up to
+ * `pauseMsMax`; one without `silenceHeartbeats` heartbeats counts as interrupted.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import {
@@ -38,12 +38,12 @@ const eventLine = ({ record, version, tombstone }: VersionedRecord, { paint }: T
 type Watching = {
   readonly request: Partial<WatchRequest>;
   readonly connection: SigilConnection;
-  /** Ends everything. */
+  /** Stops the watch. */
   readonly stop: AbortSignal;
   readonly onEvent: (response: WatchResponse) => void;
 };
 
-/** One stream until it ends. @throws SigilError. */
+/** Reads one stream to its end. @throws SigilError. */
 const readStream = async (
   { request, connection, stop, onEvent }: Watching,
   fromPosition: bigint | undefined,
@@ -62,12 +62,12 @@ const readStream = async (
   }
 };
 
-/** A stream that never was is no break: what keeps it from beginning is said. */
+/** Whether to resume: errors before the first message are reported instead. */
 const isBreak = (
   error: SigilError,
   heard: { readonly ever: boolean; readonly onThisOne: boolean },
 ): boolean => {
-  // UNAUTHENTICATED ends a stream whose token expires; at its beginning it means the caller.
+  // UNAUTHENTICATED during a stream means that the token expired; at its beginning, that the caller is refused.
   if (error.codeName === "UNAUTHENTICATED") return heard.onThisOne;
   return heard.ever && ["UNAVAILABLE", "CANCELLED"].includes(error.codeName);
 };

@@ -1,4 +1,4 @@
-/** `sigil check`: one question from flags, or many from a file, sixteen under way at once, answered in order. */
+/** `sigil check`: one check from flags, or many from a file, sixteen concurrently, answered in order. */
 import { CheckResponse, SigilError, Verdict, type CheckRequest, type SigilConnection } from "@sigil/client";
 import { inputBytesMax } from "../../limits.ts";
 import {
@@ -76,7 +76,7 @@ const answerRow = ({ line, request, outcome }: Answer, { paint }: Terminal): rea
   return [String(line), request.subject, "", request.action, request.target, error, "", reason, ""];
 };
 
-/** The worst of all: one that got no answer outweighs one that was denied. */
+/** The worst exit code: no answer outweighs a deny. */
 const worst = (answers: readonly Answer[]): ExitCode =>
   answers.reduce<ExitCode>((code, { outcome }) => {
     const each = outcome instanceof SigilError ? exitCodes.unknown : exitOf(outcome);

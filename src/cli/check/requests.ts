@@ -1,6 +1,6 @@
 /**
  * A file of check requests, JSON Lines: `{"action": "…", "target": "…", "subject": "…", "session": "…", "input": …}`.
- * Text as input goes as it is, any other JSON value as its compact JSON; `input_base64` takes bytes. At most
+ * Text input is sent unchanged, other JSON values as compact JSON; `input_base64` takes bytes. At most
  * `requestLinesMax` lines; empty lines are skipped.
  */
 import type { CheckRequest } from "@sigil/client";
@@ -75,7 +75,7 @@ const parseRequest = (text: string, line: number): CheckRequest => {
   };
 };
 
-/** @throws usage naming the first line that is none. */
+/** @throws usage naming the first invalid line. */
 export const parseRequests = (content: string): readonly NumberedRequest[] => {
   const lines = content.split("\n");
   if (lines.length > requestLinesMax) usage(`a file may hold ${requestLinesMax} lines`);

@@ -1,6 +1,6 @@
 /**
- * `sigil backup`: a copy of a running deployment, all of it the first time and what is new after that. A stream that
- * breaks is taken up at the last whole segment, as long as each try brings one.
+ * `sigil backup`: copies a running deployment, completely the first time and incrementally after that. Resumes an
+ * interrupted stream at the last complete segment, as long as each attempt completes one.
  */
 import { readFile } from "node:fs/promises";
 import { SigilError, type BackupResponse, type SigilConnection } from "@sigil/client";
@@ -37,7 +37,7 @@ const headOf = (part: BackupResponse["part"]): BackupHead => {
   return { origin, genesis: parseHash(genesis), format, size: ledgerSize, checkpoint, checkpointKeys: keys };
 };
 
-/** The key-encryption key of this machine, when it is the one that opens the backup. @throws usage. */
+/** Reads this machine's key-encryption key, if it opens the backup. @throws usage. */
 const readOwnKek = async (content: Uint8Array, { environment }: Terminal): Promise<Uint8Array> => {
   const { kek } = JSON.parse(utf8Decode(content)) as { readonly kek: KekReference };
   const source = parseKekSource(kek.source);
@@ -62,7 +62,7 @@ const begin = (task: Task, head: BackupHead): Promise<BackupWriter> => {
   });
 };
 
-/** One stream, from what is whole to its end. */
+/** Receives one stream, from the last complete segment to its end. */
 const receive = async (task: Task): Promise<Manifest> => {
   const { connection, directory } = task;
   const fromSize = directory.manifest === undefined ? 0n : sizeOfSegments(directory.manifest);
@@ -86,13 +86,13 @@ const receive = async (task: Task): Promise<Manifest> => {
   }
 };
 
-/** They are not files where the deployment keeps them on a token. */
+/** False if the deployment keeps its signing keys on a token. */
 const holdsSigningKeys = ({ state }: Manifest): boolean =>
   (state?.files ?? []).some(({ path }) => path.startsWith("keys/record-"));
 
 const brokenOff = ["UNAVAILABLE", "UNAUTHENTICATED", "CANCELLED"];
 
-/** Tries again as long as a try brought a whole segment before it broke off: a token ends, a server restarts. */
+/** Retries as long as each attempt completes a segment: tokens expire, servers restart. */
 const receiveAll = async (task: Task): Promise<Manifest> => {
   for (;;) {
     const before = task.directory.manifest?.segments.length ?? 0;

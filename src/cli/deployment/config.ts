@@ -1,4 +1,4 @@
-/** `sigil config`: what `sigil serve` would run with, and where each value comes from. */
+/** `sigil config`: the configuration for `sigil serve`, and the source of each value. */
 import { describeConfig } from "../../config/config.ts";
 import { exitCodes, type Command } from "../terminal/command.ts";
 import { configFlags, loadConfig } from "./serve.ts";

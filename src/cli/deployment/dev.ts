@@ -1,6 +1,6 @@
 /**
- * `sigil dev`: a deployment to try things with, made at the first start. Its keys lie beside its data: for nothing
- * real.
+ * `sigil dev`: a development deployment, made at the first start. Its keys are stored beside its data: not for
+ * production.
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ const home = ".sigil";
 const data = join(home, "data");
 const keys = join(home, "keys");
 const origin = "sigil.dev";
-/** On this machine alone, unless told otherwise. */
+/** Loopback by default. */
 const httpAddress = "127.0.0.1:50053";
 
 const prepare = async (terminal: Terminal): Promise<void> => {
@@ -35,7 +35,7 @@ const checkLine = (target: string, header: string, body: object): string =>
 
 const bearer = `-H "authorization: Bearer $(npm run -s sigil -- token --key ${keys}/operator.pem --principal operator)" `;
 
-/** Any note will do that is an object. */
+/** Accepts any object. */
 const noteSchema = JSON.stringify({ kind: "note", schema: { type: "object" } });
 
 const httpLines = (url: string | null): readonly string[] =>
@@ -46,7 +46,7 @@ const httpLines = (url: string | null): readonly string[] =>
         `  curl -H 'content-type: application/json' -d '${JSON.stringify({ action: "read", target: "public/docs" })}' ${url}/trust/check`,
       ];
 
-/** HTTP is off by default but here. */
+/** Enables HTTP, which is off by default elsewhere. */
 const withHttp = (config: Config, argv: readonly string[], terminal: Terminal): Config =>
   config.sources.http_listen.kind === "default"
     ? loadConfig([...argv, "--http-listen", httpAddress], terminal)
@@ -88,7 +88,7 @@ export const dev: Command = {
     if (argv.some((word) => word === "--data" || word.startsWith("--data="))) {
       usage(`sigil dev keeps its data in ${home}; for another place: sigil init --data DIR --dev`);
     }
-    // Checked first: nothing is made for a start that cannot be.
+    // Checked first, so that nothing is created if the start would fail.
     const words = [...argv, "--data", data];
     const config = withHttp(loadConfig(words, terminal), words, terminal);
     await prepare(terminal);

@@ -1,7 +1,4 @@
-/**
- * `sigil fsck --live`: the inspection that a server makes of its own disk, heard to its end however often the stream
- * breaks.
- */
+/** `sigil fsck --live`: follows a server's inspection of its own disk to its end, reattaching after interruptions. */
 import { InspectionStep, SigilError, type InspectResponse, type SigilConnection } from "@sigil/client";
 import { fail } from "../../errors.ts";
 import type { Problem } from "../../ledger/walk/findings.ts";
@@ -11,10 +8,10 @@ import { describeCallError } from "../call/connection.ts";
 import { Pace } from "../terminal/pace.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** What was inspected, and what was found. */
+/** The result of an inspection. */
 export type LiveReport = {
   readonly origin: string;
-  /** The signed checkpoint of the moment. */
+  /** The signed checkpoint of the snapshot. */
   readonly checkpoint: string;
   readonly report: FsckReport;
 };
@@ -22,7 +19,7 @@ export type LiveReport = {
 export type Hearing = {
   readonly backup: SigilConnection["backup"];
   readonly terminal: Terminal;
-  /** When to give up, on the clock of `nowMs`; never unless told. */
+  /** Time to give up, on the clock of `nowMs`; undefined for never. */
   readonly untilMs: number | undefined;
   readonly nowMs: () => number;
 };
@@ -37,7 +34,7 @@ const stepNames: Readonly<Record<number, string>> = {
   [InspectionStep.INSPECTION_STEP_INDEXES]: "indexes",
 };
 
-/** One stream. Progress in it is what makes another worth a try. */
+/** State of one stream. Progress in it permits a retry. */
 class Stream {
   readonly #show: (line: string) => void;
   readonly #pace: Pace;
@@ -53,7 +50,7 @@ class Stream {
 
   /** @returns the report, with the last part. */
   take(part: Part | undefined): LiveReport | undefined {
-    // A part that a newer server sends says nothing here.
+    // Unknown parts of newer servers are ignored.
     if (part === undefined) return undefined;
     switch (part.$case) {
       case "head":
@@ -81,7 +78,7 @@ class Stream {
   #end({ found, recordsRead }: Extract<Part, { $case: "end" }>["value"]): LiveReport {
     const head = this.head ?? fail({ kind: "indeterminate", rule: "the inspection has no head" });
     const problems = this.#problems;
-    // Something was found that was not sent: no report is better than one that calls damage clean.
+    // Problems were counted but not sent: fail instead of reporting damage as clean.
     if (found < BigInt(problems.length) || (found > 0n && problems.length === 0)) {
       fail({ kind: "indeterminate", rule: "the inspection contradicts itself" });
     }
@@ -113,7 +110,7 @@ export const hearInspection = async ({ backup, terminal, untilMs, nowMs }: Heari
     } catch (error) {
       const isBroken = error instanceof SigilError && brokenOff.includes(error.codeName);
       if (!isBroken || !stream.hasProgress || stream.head === undefined) throw error;
-      // A token has ended, or a proxy has: it goes on meanwhile.
+      // The token expired or a proxy closed the stream; the inspection continues on the server, so reattach.
       inspectionId = stream.head.inspectionId;
       terminal.progress(`${describeCallError(error)?.split("\n")[0] ?? ""}: going on`);
     }

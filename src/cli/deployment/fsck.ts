@@ -1,7 +1,4 @@
-/**
- * `sigil fsck`: the whole data directory read, opened, verified and worked out again, while nobody serves it; with
- * `--live` by the server that serves it.
- */
+/** `sigil fsck`: checks a whole data directory offline, or with `--live` by the server that serves it. */
 import { describeDeployment } from "../../deployment/open.ts";
 import { inspectionOf } from "../../deployment/inspection.ts";
 import { runFsck, type FsckReport } from "../../ledger/fsck/fsck.ts";
@@ -41,7 +38,7 @@ const reportJson = (
     (_name, value: unknown) => (typeof value === "bigint" ? String(value) : value),
   );
 
-/** Records that nobody can open are not counted as seen. */
+/** Lists erased tenants with their unreadable records. */
 const formatErased = ({ erased }: FsckReport): readonly string[] =>
   erased.map(
     ({ tenant, records }) => `tenant "${printable(tenant)}" is erased: ${records} records stay unreadable`,
@@ -62,7 +59,7 @@ const formatReport = (report: FsckReport, { paint }: Terminal): string => {
 
 const secondsMax = 604_800;
 
-/** @throws usage for what belongs to the other way of asking. */
+/** @throws usage for flags of the other mode. */
 const checkWay = (given: Arguments): void => {
   const [live, offline] = [
     ["timeout", ...Object.keys(connectionFlags)],

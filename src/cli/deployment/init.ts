@@ -87,7 +87,7 @@ export const init: Command = {
       : required(given, "origin", "NAME");
     const kekSource = readKek(given, directory);
     const custody = parseCustodySource(given.text("custody") ?? "file");
-    // Before --dev makes keys for a deployment that cannot be.
+    // Checked before --dev creates keys.
     await requireEmpty(directory);
     const founders = await readFounders(given, directory, origin);
     const made = await makeDeployment({ ...founders, directory, origin, kekSource, custody }, terminal);

@@ -1,8 +1,8 @@
-/** A key-encryption key as it is named on the command line, and what to do with it. */
+/** Key-encryption key sources on the command line, and advice on keeping them. */
 import { resolve } from "node:path";
 import { parseKekSource, type KekSource } from "../../crypto/kek.ts";
 
-/** A file's path is made absolute: the server may be started from another directory. @throws invalidConfig. */
+/** Makes a file's path absolute, since the server may be started from another directory. @throws invalidConfig. */
 export const readKekSource = (text: string): KekSource => {
   const source = parseKekSource(text);
   return source.kind === "file" ? { kind: "file", path: resolve(source.path) } : source;

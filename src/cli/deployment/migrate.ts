@@ -1,4 +1,4 @@
-/** `sigil migrate`: a data directory of an older format brought to this program's, or a rehearsal of that on a copy. */
+/** `sigil migrate`: migrates a data directory of an older format, or rehearses that on a copy. */
 import { migrateDeployment, type Migrated, type MigrateOptions } from "../../deployment/migrate.ts";
 import { rehearseMigration } from "../../deployment/rehearse.ts";
 import type { KekInputs } from "../../crypto/kek.ts";

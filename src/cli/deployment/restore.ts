@@ -1,4 +1,4 @@
-/** `sigil restore`: a deployment made again from a backup directory, on this machine or another one. */
+/** `sigil restore`: restores a deployment from a backup, on this machine or another one. */
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { readRegistry } from "../../canon/proposals/registries.ts";
@@ -14,7 +14,7 @@ import { Pace } from "../terminal/pace.ts";
 import { kekInputsOf } from "../terminal/passphrase.ts";
 import { formatPairs } from "../terminal/terminal.ts";
 
-/** Files as `sigil audit checkpoint` and `sigil witness cosign` print them. @throws usage. */
+/** Reads files printed by `sigil audit checkpoint` or `sigil witness cosign`. @throws usage. */
 const readNotBefore = (given: Arguments): Promise<readonly string[]> =>
   Promise.all(
     given
@@ -22,7 +22,7 @@ const readNotBefore = (given: Arguments): Promise<readonly string[]> =>
       .map((path) => readFile(path, "utf8").catch(() => usage(`--not-before: ${path} cannot be read`))),
   );
 
-/** An absolute path: the server may be started from another directory. */
+/** Makes paths absolute, since the server may be started from another directory. */
 const readKek = (given: Arguments): KekSource | undefined => {
   const text = given.text("kek");
   if (text === undefined) return undefined;

@@ -1,4 +1,4 @@
-/** `sigil keys rewrap`: all keys of a data directory under another key-encryption key, while nobody serves it. */
+/** `sigil keys rewrap`: moves an offline data directory to another key-encryption key. */
 import { rewrapDeployment } from "../../deployment/rewrap.ts";
 import { formatKekSource } from "../../crypto/kek.ts";
 import { exitCodes, jsonFlag, required, type Command } from "../terminal/command.ts";

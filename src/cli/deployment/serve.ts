@@ -1,4 +1,4 @@
-/** `sigil serve`: the server on a deployment, until a signal stops it. Its flags are the configuration's. */
+/** `sigil serve`: runs the server until a signal stops it. Its flags are the configuration keys. */
 import { readFileSync } from "node:fs";
 import { describeConfig, readConfig, type Config } from "../../config/config.ts";
 import { flagOf, KEYS, keyNames } from "../../config/keys.ts";
@@ -35,10 +35,10 @@ export const configFlags: Flags = {
   config: { about: "A TOML file of these keys; see docs/operating/configuration.md.", value: "FILE" },
 };
 
-/** Where a server is reached. */
+/** Addresses of a running server. */
 export type Served = Pick<RunningServer, "target" | "httpUrl">;
 
-/** @returns when a signal has stopped the server. */
+/** Resolves when a signal has stopped the server. */
 export const serveUntilSignal = async (
   config: Config,
   terminal: Terminal,

@@ -1,6 +1,6 @@
 /**
- * Making a deployment's data directory, for `init` and `dev`. What can be wrong is found before anything is written:
- * the model, the keys, the quorum, the directory.
+ * Creates a deployment's data directory, for `init` and `dev`. Validates model, keys, quorum and directory before
+ * writing anything.
  */
 import { access, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -43,7 +43,7 @@ export type Setup = Founders & {
   readonly directory: string;
   readonly origin: string;
   readonly kekSource: KekSource;
-  /** In files unless told. */
+  /** Default: files. */
   readonly custody?: CustodySource | undefined;
 };
 
@@ -91,7 +91,7 @@ export const parseWitness = (text: string): NamedWitness => {
   return witnessOf(name, parseKeyFlag(`--witness ${name}`, text.slice(at + 1)));
 };
 
-/** An id may hold "=" and ":", so what follows it is read from the end; a key may be written with a ":" of its own. */
+/** Ids may contain "=" and ":", so the rest is matched from the end; a key's prefix also has a ":". */
 const principalFlag = /^(.+)=([^=:]*):([^=:]*):((?:ed25519:)?[^=:]+=*)$/;
 
 /** `--principal ID=LEVEL:TENANT:PUBKEY`. @param origin the trust domain of SPIFFE ids. */
@@ -114,13 +114,13 @@ const requireDistinct = (what: string, names: readonly string[]): void => {
   if (twice !== undefined) usage(`${what} "${twice}" is named twice`);
 };
 
-/** One key, one name: a second vote with the same key would be no second vote. */
+/** Keys and names must be distinct, so that each witness is one vote. */
 const checkFounders = ({ root, principals, witnesses, k }: Founders): void => {
   if (witnesses.length === 0) usage("--witness NAME=PUBKEY is needed, at least once");
   if (k > witnesses.length || k < 1) {
     usage(`--quorum must be 1 to ${witnesses.length}, the number of witnesses`);
   }
-  // Names are owners here, and owners are compared without case: two would be one voice.
+  // Names are also owners, which are compared without case: two equal ones would count once.
   requireDistinct(
     "witness",
     witnesses.map(({ owner }) => ownerName(owner)),
@@ -148,10 +148,10 @@ export const requireEmpty = async (directory: string): Promise<void> => {
   if ((await readdir(directory)).length > 0) fail({ kind: "directoryNotEmpty", path: directory });
 };
 
-/** @returns the genesis record's hash; and whether a file for the key-encryption key was made. */
+/** @returns the genesis record's hash, and whether a key-encryption key file was created. */
 export const makeDeployment = async (setup: Setup, terminal: Terminal) => {
   checkFounders(setup);
-  // Strictly, as the server will read it: a genesis with a model that nobody can load would deny everything.
+  // Validate strictly, as the server does: with an invalid model everything would be denied.
   parseModel(defaultModelPayload);
   await requireEmpty(setup.directory);
   const { kekSource } = setup;
@@ -167,7 +167,7 @@ export const makeDeployment = async (setup: Setup, terminal: Terminal) => {
   return { ...made, madeKek: madeKek || made.madeKek };
 };
 
-/** A principal of every level in one tenant, and the Root that reads across tenants. */
+/** A principal of every level in one tenant, and Root of tenant system. */
 const samples: readonly (readonly [id: string, level: LevelName, tenant: string])[] = [
   ["root", "root", "system"],
   ["admin", "root", "demo"],
@@ -179,14 +179,14 @@ const samples: readonly (readonly [id: string, level: LevelName, tenant: string]
 export const sampleWitnesses: readonly string[] = ["witness-1", "witness-2", "witness-3"];
 const sampleQuorum = 2;
 
-/** The key of that name, made at the first call: an interrupted setup goes on where it was. */
+/** Reads or creates the key of that name, so that an interrupted setup can be resumed. */
 const keyNamed = async (directory: string, name: string): Promise<PublicKey> => {
   const path = join(directory, `${name}.pem`);
   const { publicKey } = (await exists(path)) ? await readKeyFile(path) : await createKeyFile(path);
   return publicKey;
 };
 
-/** Keys for a deployment to try things with, their private halves in `keyDirectory`. */
+/** Sample principals and witnesses, with private keys in `keyDirectory`. */
 export const sampleFounders = async (keyDirectory: string): Promise<Founders> => {
   await mkdir(keyDirectory, { recursive: true, mode: 0o700 });
   const principals: NamedPrincipal[] = [];

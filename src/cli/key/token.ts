@@ -1,7 +1,4 @@
-/**
- * `sigil token`: an EdDSA token for callers that have no client of their own, such as grpcurl. Source:
- * docs/spec/tokens.md.
- */
+/** `sigil token`: an EdDSA token for tools without a Sigil client, such as grpcurl. Source: docs/spec/tokens.md. */
 import { exitCodes, wholeNumber, type Command } from "../terminal/command.ts";
 import { connectionFlags, signToken } from "../call/connection.ts";
 

@@ -1,4 +1,4 @@
-/** `sigil keys destroy-tenant`: proposes that a tenant's data keys are destroyed, for the witnesses to attest. */
+/** `sigil keys destroy-tenant`: proposes to destroy a tenant's data keys. */
 import { ProposeRecordResponse } from "@sigil/client";
 import { erasureFault, erasurePrefix } from "@sigil/core/record";
 import { exitCodes, jsonFlag, usage, type Command } from "../terminal/command.ts";

@@ -1,4 +1,4 @@
-/** `sigil keys list`, `rotate` and `retire`: the keys a deployment signs and encrypts with, while it serves. */
+/** `sigil keys list`, `rotate` and `retire`: the signing and data keys of a running deployment. */
 import {
   DataKey,
   DataKeyState,
@@ -56,7 +56,7 @@ const readThumbprint = (text: string, what: string): Uint8Array => {
     const bytes = fromBase64Url(text);
     if (bytes.length === thumbprintBytes) return bytes;
   } catch {
-    // Said below.
+    // Reported below.
   }
   return usage(`${what} must be a key's thumbprint; sigil keys list shows them`);
 };

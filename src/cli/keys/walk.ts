@@ -1,6 +1,6 @@
 /**
- * `sigil keys walk`: every key of a deployment, believed because of the genesis record's hash and nothing the server
- * says about itself. The newest checkpoint is verified with the key that follows.
+ * `sigil keys walk`: verifies every key of a deployment from the genesis record's hash, without trusting the server,
+ * and the newest checkpoint with the derived key.
  */
 import { walkKeys, type SigilConnection } from "@sigil/client";
 import { toBase64Url, toHex, type Hash } from "@sigil/core/bytes";
@@ -11,7 +11,7 @@ import { orRefusal } from "../call/refusal.ts";
 import { formatPairs, formatTable } from "../terminal/terminal.ts";
 
 const walk = async (genesis: Hash, connection: SigilConnection) => {
-  // The checkpoint first: the keys that are read after it cover its size.
+  // The checkpoint first, so that the keys read afterwards cover its size.
   const { checkpoint: note } = await connection.audit.getCheckpoint({});
   const walked = await walkKeys(connection, genesis);
   const { origin, keys, records } = walked;

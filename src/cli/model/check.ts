@@ -1,7 +1,4 @@
-/**
- * `sigil model check`: what is most likely a mistake in a model, and what a full rate window does to each of its
- * actions.
- */
+/** `sigil model check`: likely mistakes in a model, and the effect of a full rate window on each action. */
 import { GetActiveModelResponse } from "@sigil/client";
 import type { CborValue } from "@sigil/core/cbor";
 import { describeError, SigilFault } from "../../errors.ts";
@@ -19,7 +16,7 @@ import { formatTable, printable, type Terminal } from "../terminal/terminal.ts";
 
 const payloadIn = (text: string, what: string): CborValue => parseModelFile(text, what).payload as CborValue;
 
-/** As it would be proposed. @throws malformedModel for what no proposal may be. */
+/** Lints the model as it would be proposed. @throws malformedModel if no proposal may contain it. */
 const lintFile = (payload: CborValue): Lint => {
   const spelled = canonicalModel(payload);
   checkReplaceable(parseModel(spelled));
@@ -40,7 +37,7 @@ const readLint = async (given: Arguments, terminal: Terminal): Promise<Lint> => 
   return lintFile(payloadIn(await readText(path, "FILE", terminal, jsonCharactersMax), "FILE"));
 };
 
-/** A line a finding. */
+/** One line per finding. */
 export const formatFindings = (findings: readonly Finding[], { paint }: Pick<Terminal, "paint">): string =>
   findings.map((finding) => warningLine(describeFinding(finding), { paint })).join("\n");
 

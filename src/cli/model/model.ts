@@ -1,4 +1,4 @@
-/** `sigil model`: the trust model that decides now. */
+/** `sigil model`: the active trust model. */
 import { GetActiveModelResponse, type TrustModel } from "@sigil/client";
 import { toHex } from "@sigil/core/bytes";
 import { exitCodes, jsonFlag, usage, type Command } from "../terminal/command.ts";

@@ -1,4 +1,4 @@
-/** `sigil simulate`: a candidate model against recorded decisions, or one question. Nothing is recorded. */
+/** `sigil simulate`: evaluates a candidate model on recorded decisions, or on one check. Records nothing. */
 import { SimulateResponse, type SimulateRequest } from "@sigil/client";
 import { jsonCharactersMax, simulateDecisionsMax } from "../../limits.ts";
 import {

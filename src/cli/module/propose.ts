@@ -1,4 +1,4 @@
-/** `sigil module propose` and `inspect`: code from a file, looked at here, and sent to be approved. */
+/** `sigil module propose` and `inspect`: inspects code from a file locally, and sends it for approval. */
 import { createHash } from "node:crypto";
 import { ProposeModuleResponse, LevelOfAccess, type ProposeModuleRequest } from "@sigil/client";
 import { toHex } from "@sigil/core/bytes";
@@ -34,7 +34,7 @@ const countFlag = (given: Arguments, flag: string, initial: number): number => {
   return text === undefined ? initial : wholeNumber(text, flag, [1, 999_999_999]);
 };
 
-/** What a module runs with that has nothing unusual about it. */
+/** Default limits of a typical module. */
 const initialLimits = { wallMs: 1000, memoryPages: 256, outputBytes: 64 << 10 };
 
 const readManifest = (given: Arguments, digest: Uint8Array) => {

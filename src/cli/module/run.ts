@@ -1,4 +1,6 @@
-/** `sigil module run`: a module's log goes to standard error as it comes, its output to standard output at its end. */
+/**
+ * `sigil module run`: streams a module's log to standard error, and prints its output to standard output at the end.
+ */
 import { writeFile } from "node:fs/promises";
 import { RunResponse, SigilError, type RunRequest, type SigilConnection } from "@sigil/client";
 import { concatBytes, fromHex, toHex } from "@sigil/core/bytes";
@@ -45,7 +47,7 @@ const readRequest = async (given: Arguments, terminal: Terminal): Promise<Partia
   };
 };
 
-/** Whole lines, without what would move the cursor. */
+/** Prints complete lines, without terminal control characters. */
 class LogLines {
   readonly #terminal: Terminal;
   readonly #decoder = new TextDecoder();
@@ -87,11 +89,11 @@ const runIt = async (
   } finally {
     log.end();
   }
-  // Not an answer: without its record what the module wrote counts for nothing.
+  // Without a result the run is not recorded, and its output must be discarded.
   throw new SigilError(14, "the stream ended without a result");
 };
 
-/** Undefined for what is no text. */
+/** Undefined if the output is not text. */
 const textOf = (output: Uint8Array): string | undefined => {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(output);

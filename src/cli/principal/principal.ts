@@ -1,4 +1,4 @@
-/** `sigil principal list` and `show`: who there is, with which keys, and what is suspended. */
+/** `sigil principal list` and `show`: principals, their keys and suspensions. */
 import {
   Enrolment,
   GetPrincipalResponse,
@@ -53,7 +53,7 @@ const formatPrincipals = (principals: readonly Principal[], { paint }: Terminal)
     }),
   );
 
-/** "at position 12 by root" and when. */
+/** For example "by root at position 12, …". */
 const madeText = ({ by, ledgerPosition, time }: Suspension): string =>
   `by ${by} at position ${ledgerPosition}, ${timeText(time)}`;
 
@@ -68,7 +68,7 @@ const formatKeys = ({ keys }: Principal, { paint }: Terminal): string =>
     ]),
   );
 
-/** One principal in full. */
+/** Formats one principal with all details. */
 export const formatPrincipal = (principal: Principal, terminal: Terminal): string => {
   const { suspension } = principal;
   const { text, style } = stateOf(principal);

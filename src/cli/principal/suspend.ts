@@ -1,4 +1,4 @@
-/** `sigil principal suspend`, which takes one, and `lift`, which takes the quorum. */
+/** `sigil principal suspend`, which needs one principal, and `lift`, which needs the quorum. */
 import { ProposeRecordResponse, SuspendPrincipalResponse, type Principal } from "@sigil/client";
 import { fromBase64Url, fromHex, parseThumbprint, type Thumbprint } from "@sigil/core/bytes";
 import { principalPrefix, keySuspensionPrefix } from "@sigil/core/record";
@@ -37,7 +37,7 @@ const thumbprintOf = (given: Arguments): Thumbprint | undefined => {
     if (hexShape.test(text)) return parseThumbprint(fromHex(text.toLowerCase()));
     if (base64UrlShape.test(text)) return parseThumbprint(fromBase64Url(text));
   } catch {
-    // Said below.
+    // Reported below.
   }
   return usage("--thumbprint must be a key's thumbprint; sigil principal show prints them");
 };

@@ -1,7 +1,7 @@
 /**
- * A trust model in a file, in either of its two forms: as `sigil model get --json` answers, or as `sigil canon get
- * trust_model/active --system` shows its record's payload. Every command that takes a model takes both, so that what
- * was simulated is what is proposed. A key that occurs twice is refused: two readers could take either.
+ * Reads a trust model file in either of two forms: as printed by `sigil model get --json`, or the record's payload as
+ * printed by `sigil canon get trust_model/active --system`. Every command that takes a model accepts both, so that the
+ * simulated file is the one proposed. Duplicate keys are refused, since parsers could pick either.
  */
 import { getNodeValue, parseTree, type Node, type ParseError } from "jsonc-parser";
 import { LevelOfAccess, TrustModel } from "@sigil/client";
@@ -65,7 +65,7 @@ const mapValues = (value: unknown, field: string, what: string, map: (item: Fiel
   );
 };
 
-/** The model of an answer as the payload of its record. */
+/** Converts a model from an answer to its record's payload. */
 const payloadOfAnswer = (model: Fields, what: string): Fields => {
   requireFields(model, answerFields, ["review", "bias"], what);
   const { bias = 0, rateWindowMs, rateLimit, review, actions, ...rest } = model;
@@ -73,7 +73,7 @@ const payloadOfAnswer = (model: Fields, what: string): Fields => {
     bias,
     ...rest,
     review: review ?? null,
-    // A number that is 0 is left out of the JSON form of a message.
+    // The JSON form of a message omits a number that is 0.
     actions: mapValues(actions, "actions", what, ({ minLevel, risk = 0, ...rule }) => ({
       ...rule,
       risk,
@@ -84,13 +84,13 @@ const payloadOfAnswer = (model: Fields, what: string): Fields => {
 };
 
 export type ModelFile = {
-  /** The payload of a trust_model record, as JSON; where the file has that form, its very characters. */
+  /** The payload of a trust_model record as JSON; unchanged text if the file has that form. */
   readonly payloadJson: string;
   readonly payload: Fields;
 };
 
 /**
- * @param what names the file in a complaint.
+ * @param what names the file in error messages.
  * @throws usage unless the text holds a model: bare, in an answer's "model", or in "payload" beside an "id".
  */
 export const parseModelFile = (text: string, what: string): ModelFile => {
@@ -119,7 +119,7 @@ const levelOf = (name: unknown, glob: string, what: string): LevelOfAccess => {
       );
 };
 
-/** The model as a request carries it. Its own rules are checked by the server. @throws usage. */
+/** The model as a request message. The server checks its rules. @throws usage. */
 export const readModelFile = (text: string, what: string): TrustModel => {
   const { payload } = parseModelFile(text, what);
   const { rate, review, actions, ...rest } = payload;

@@ -1,6 +1,6 @@
 /**
- * What a proposal would commit, from its bytes alone: the body is decoded here, hashed here and compared here with the
- * version it replaces. A server that shows one thing and has another signed is found out.
+ * What a proposal would commit, from its bytes alone: decodes and hashes the body, and compares it with the version it
+ * replaces. Detects a server that displays one change but has another one signed.
  */
 import type { GetProposalResponse, VersionedRecord } from "@sigil/client";
 import { equalBytes, parsePublicKey, toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
@@ -14,17 +14,17 @@ import { provenBody } from "../call/proven-record.ts";
 import { shownText } from "../terminal/shown-text.ts";
 import { formatPairs, printable, type Terminal } from "../terminal/terminal.ts";
 
-/** "unknown": it replaces a version that is not at hand. */
+/** "unknown": the replaced version is not available. */
 type Before = RecordBody | "none" | "unknown";
 
 export type Change = { readonly body: RecordBody; readonly hash: Hash; readonly before: Before };
 
-/** The first change is the one that witnesses sign; it links to the others by their hashes. */
+/** Witnesses sign the first change, which links to the others by hash. */
 export type Examined =
   | { readonly kind: "sound"; readonly changes: readonly [Change, ...Change[]] }
   | { readonly kind: "refused"; readonly rule: string };
 
-/** Finds a record by its hash; undefined where nobody can be asked. */
+/** Finds a record by its hash; undefined if it is not available. */
 export type FindRecord = (body: RecordBody, hash: Hash) => Promise<VersionedRecord | undefined>;
 
 const refused = (rule: string): Examined => ({ kind: "refused", rule });
@@ -69,7 +69,7 @@ const examine = async ({ proposal, current }: GetProposalResponse, find: FindRec
   return { kind: "sound", changes: [first, ...others] };
 };
 
-/** Bytes that are no record are refused; whatever else is thrown is no finding. */
+/** Malformed records are refused; other errors are rethrown. */
 export const examineProposal = async (response: GetProposalResponse, find: FindRecord): Promise<Examined> => {
   try {
     return await examine(response, find);
@@ -79,7 +79,7 @@ export const examineProposal = async (response: GetProposalResponse, find: FindR
   }
 };
 
-/** The key that the change would enrol, by the bytes themselves. */
+/** The key that the change would enrol, from its bytes. */
 export const enrolledBy = (changes: readonly Change[]): PublicKey | undefined => {
   const enrolling = changes.slice(1).find(({ body }) => body.kind === "witness");
   return enrolling === undefined ? undefined : parseWitness(enrolling.body.payload).publicKey;
@@ -87,14 +87,14 @@ export const enrolledBy = (changes: readonly Change[]): PublicKey | undefined =>
 
 const keyPath = /(?:^|\.)public_key(?:|s\[\d+\])$/;
 
-/** Keys as people hand them around, and a module's digest as `sha256sum` prints that of the witness's own build. */
+/** Shows keys in their text form, and a module's digest as printed by `sha256sum`. */
 const showBytes: Showing["bytes"] = (path, bytes) => {
   if (bytes.length !== 32) return null;
   if (keyPath.test(path)) return formatPublicKey(parsePublicKey(bytes));
   return path === "digest" ? `SHA-256 ${toHex(bytes)}` : null;
 };
 
-/** Every text in a payload, keys too. */
+/** Every text in a payload, including keys. */
 const textsIn = (value: CborValue): readonly string[] => {
   if (typeof value === "string") return [value];
   if (value instanceof Uint8Array || typeof value !== "object" || value === null) return [];
@@ -102,7 +102,7 @@ const textsIn = (value: CborValue): readonly string[] => {
   return Object.entries(value).flatMap(([key, item]) => [key, ...textsIn(item)]);
 };
 
-/** Text as it is signed; behind it what else it may be taken for. */
+/** Shows text as signed, followed by names that it may be confused with. */
 const showTextAmong = (changes: readonly Change[], knownNames: readonly string[]): Showing["text"] => {
   const payloads = changes.flatMap(({ body, before }) => [
     body.payload,
@@ -144,8 +144,8 @@ const formatChange = (change: Change, text: Showing["text"], terminal: Terminal)
 };
 
 /**
- * Every change of the proposal, field by field.
- * @param knownNames what texts of the change are compared with, beside each other and what they replace.
+ * Formats every change of the proposal, field by field.
+ * @param knownNames names to check texts against for confusability, besides each other and the replaced ones.
  */
 export const formatChanges = (
   changes: readonly Change[],

@@ -1,4 +1,4 @@
-/** `sigil proposals`, `proposal`, `commit` and `withdraw`: what waits for witnesses, and how it ends. */
+/** `sigil proposals`, `proposal`, `commit` and `withdraw`. */
 import {
   CommitProposalResponse,
   GetProposalResponse,
@@ -60,7 +60,7 @@ export const proposals: Command = {
     }),
 };
 
-/** Asks for the very version that a body replaces; one that is not there is simply not at hand. */
+/** Fetches the version that a body replaces; undefined if it does not exist. */
 export const findBy =
   ({ canon }: Pick<SigilConnection, "canon">): FindRecord =>
   async ({ id }, hash) => {

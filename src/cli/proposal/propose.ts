@@ -1,4 +1,4 @@
-/** `sigil propose`: a change of a system record, for the witnesses to attest. */
+/** `sigil propose`: proposes a change of a system record. */
 import { activeModelId } from "@sigil/core/record";
 import type { Node } from "jsonc-parser";
 import { ProposeRecordResponse, type ProposeRecordRequest } from "@sigil/client";
@@ -16,7 +16,7 @@ type Change = { readonly id: string; readonly content: NonNullable<ProposeRecord
 
 const wholeForm = 'the file must be {"id": …, "payload": …}, or a payload with --id ID';
 
-/** The members of an object as nodes of the text. */
+/** The members of an object as syntax nodes. */
 const membersOf = ({ type, children = [] }: Node): ReadonlyMap<string, Node> => {
   if (type !== "object") return usage(wholeForm);
   const members = new Map<string, Node>();
@@ -31,15 +31,15 @@ const membersOf = ({ type, children = [] }: Node): ReadonlyMap<string, Node> => 
   return members;
 };
 
-/** A principal's payload says its id where the record's own cannot hold it. */
+/** Adds a principal's id to the payload if the record id cannot hold it. */
 const changeOf = (id: string, payloadJson: string): Change => {
   const meant = recordMeant(id);
   return { id: meant.id, content: { $case: "payloadJson", value: withPrincipal(payloadJson, meant) } };
 };
 
 /**
- * The payload goes out as the file has it, character by character: what is signed is not what some parser made of it. A
- * model in the form of an answer alone is put into that of its record.
+ * Sends the payload exactly as in the file, not as reserialized by a parser. Only a model in the form of an answer is
+ * converted to its record's form.
  * @throws usage.
  */
 export const readProposed = (text: string, id: string | undefined): Change => {

@@ -1,4 +1,4 @@
-/** What every command that proposes shares: its flags, and what it says of the proposal it made. */
+/** Shared by commands that propose: flags, and the report on the proposal made. */
 import type { Proposal } from "@sigil/client";
 import { proposalLifetimeMsMax } from "../../limits.ts";
 import { usage, type Arguments, type Flags } from "../terminal/command.ts";
@@ -16,7 +16,7 @@ export const proposingFlags = {
 const unitSeconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 const lifetimeSecondsMax = proposalLifetimeMsMax / 1000;
 
-/** @throws usage. @returns 0 where nothing was said. */
+/** @throws usage. @returns 0 if the flag is absent. */
 export const parseLifetime = (text: string | undefined): number => {
   if (text === undefined) return 0;
   const [, count = "", unit = ""] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
@@ -34,11 +34,11 @@ export const readProposing = (given: Arguments) => ({
   idempotencyKey: given.text("idempotency-key") ?? "",
 });
 
-/** The server's advice about a model. */
+/** Formats the server's warning about a model. */
 export const warningLine = (warning: string, { paint }: Pick<Terminal, "paint">): string =>
   `${paint("yellow", "WARNING")}  ${printable(warning)}`;
 
-/** What was proposed and what comes next. */
+/** Formats what was proposed and the next steps. */
 export const formatProposed = (proposal: Proposal, auditId: string, { paint }: Terminal): string => {
   const id = printable(proposal.id);
   const facts = formatPairs([

@@ -1,4 +1,4 @@
-/** How proposals look on a terminal, as the server tells of them. */
+/** Formats proposals for a terminal, from the server's fields. */
 import { proposalPrefix } from "@sigil/core/record";
 import { attestationRoleToJSON, ProposalState, proposalStateToJSON, type Proposal } from "@sigil/client";
 import { timeText } from "../call/listing.ts";
@@ -11,7 +11,7 @@ import {
   type Terminal,
 } from "../terminal/terminal.ts";
 
-/** The uuid alone will do. */
+/** Accepts the uuid alone. */
 export const proposalId = (word = ""): string => (word.includes("/") ? word : proposalPrefix + word);
 
 const states: ReadonlyMap<string, ProposalState> = new Map(
@@ -44,7 +44,7 @@ const stateCell = (state: ProposalState, { paint }: Terminal): Cell => ({
 
 export const approvals = (count: number): string => `${count} more approval${count === 1 ? "" : "s"}`;
 
-/** What an open proposal still lacks; empty when nothing. */
+/** What an open proposal still needs; empty if nothing. */
 export const lacking = ({ approvalsNeeded, possessionNeeded }: Proposal): string =>
   [
     ...(approvalsNeeded > 0 ? [approvals(approvalsNeeded)] : []),
@@ -75,7 +75,7 @@ export const formatProposals = (proposals: readonly Proposal[], terminal: Termin
     ]),
   );
 
-/** Whether one counts is a question while the proposal is open; afterwards it is history. */
+/** Shows whether an attestation counts only while the proposal is open. */
 const formatAttestations = ({ attestations, state }: Proposal): string => {
   const isOpen = state === ProposalState.PROPOSAL_STATE_OPEN;
   const columns = [
@@ -95,7 +95,7 @@ const formatAttestations = ({ attestations, state }: Proposal): string => {
   return formatTable(columns, rows);
 };
 
-/** Everything but the change itself, which is read from its bytes (proposal-body.ts). */
+/** Formats everything but the change itself, which is decoded from its bytes (proposal-body.ts). */
 export const formatProposal = (proposal: Proposal, { paint }: Terminal): string => {
   const isOpen = proposal.state === ProposalState.PROPOSAL_STATE_OPEN;
   const lacks = lacking(proposal);

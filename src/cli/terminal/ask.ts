@@ -1,17 +1,17 @@
-/** A question that takes a person: y, or no. */
+/** Interactive yes/no questions. */
 import { createInterface } from "node:readline/promises";
 import { usage } from "./command.ts";
 import { isKeyboard } from "./passphrase.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** @throws usage where nobody could be asked and --yes was not said. */
+/** @throws usage if standard input is not interactive and --yes was not given. */
 export const requireAnswer = (saidYes: boolean, { input }: Terminal): void => {
   if (!saidYes && !isKeyboard(input)) {
     usage("standard input is no terminal, so nobody can be asked: look at it first, then say --yes");
   }
 };
 
-/** @returns whether the answer was y; an end of the input is a no. */
+/** @returns whether the answer was y; end of input means no. */
 export const confirm = async (question: string, { input, note }: Terminal): Promise<boolean> => {
   note(`${question} [y/N]`);
   const lines = createInterface({ input });

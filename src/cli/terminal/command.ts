@@ -1,26 +1,26 @@
 /**
- * What a command is: its flags, its words, its help and what it does. Reading the arguments is strict: a flag that is
- * not known, given twice or without its value is an error that names the nearest known one.
+ * The definition of a command: flags, positional arguments, help and action. Argument parsing is strict: an unknown
+ * flag (with a suggestion), a duplicate one or one without its value is an error.
  */
 import { parseArgs } from "node:util";
 import { nearest } from "../../config/nearest.ts";
 import { fail } from "../../errors.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** What a command says when it ends. */
+/** Exit codes. */
 export const exitCodes = {
   /** Done; allowed; verified. */
   ok: 0,
   /** Denied, refused, in review, damaged or not verified. */
   no: 1,
-  /** Used wrongly, or it could not be found out. */
+  /** Usage error, or the result could not be determined. */
   unknown: 2,
 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 export type Flag = {
   readonly about: string;
-  /** What stands for the value in the help; absent for a switch. */
+  /** Placeholder for the value in the help; absent for a switch. */
   readonly value?: string;
   readonly multiple?: boolean;
 };
@@ -28,7 +28,7 @@ export type Flag = {
 export type Flags = Readonly<Record<string, Flag>>;
 
 export type Arguments = {
-  /** Of a flag that was not given: undefined. */
+  /** Undefined if the flag is absent. */
   readonly text: (flag: string) => string | undefined;
   readonly texts: (flag: string) => readonly string[];
   readonly has: (flag: string) => boolean;
@@ -36,16 +36,16 @@ export type Arguments = {
 };
 
 export type Command = {
-  /** As typed, for example "audit list". */
+  /** The command's name, for example "audit list". */
   readonly name: string;
   readonly about: string;
-  /** The words after the name, for example ["FILE"]; one in brackets may be left out. */
+  /** Positional arguments, for example ["FILE"]; in brackets if optional. */
   readonly words?: readonly string[];
   readonly flags: Flags;
   readonly examples: readonly string[];
-  /** What the exit codes mean here, where they mean more than done or not. */
+  /** Meanings of the exit codes, if specific to this command. */
   readonly exits?: readonly string[];
-  /** Reads its own arguments: they are those of the configuration. */
+  /** The command parses its own arguments, those of the configuration. */
   readonly rawArguments?: boolean;
   readonly run: (given: Arguments, terminal: Terminal, argv: readonly string[]) => Promise<ExitCode>;
 };
@@ -78,7 +78,7 @@ type OptionToken = {
   readonly value: string | undefined;
 };
 
-/** A value that looks like a flag is a flag whose value was forgotten; "-" alone is standard input. */
+/** A value that looks like a flag means that the value was forgotten; "-" alone is standard input. */
 const isForgotten = (value: string | undefined, inline: boolean | undefined): boolean =>
   inline !== true && value !== undefined && value.startsWith("--");
 
@@ -124,11 +124,11 @@ const checkWords = ({ name, words: wanted = [] }: Command, words: readonly strin
   if (extra !== undefined) usage(`sigil ${name} does not take "${extra}"; see: sigil ${name} --help`);
 };
 
-/** The value of a flag that must be there. @throws usage. */
+/** The value of a required flag. @throws usage. */
 export const required = (given: Arguments, flag: string, value: string): string =>
   given.text(flag) ?? usage(`--${flag} ${value} is needed`);
 
-/** @throws usage unless a whole number in the range. */
+/** @throws usage unless it is a whole number in the range. */
 export const wholeNumber = (text: string, flag: string, [min, max]: readonly [number, number]): number => {
   const number = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
   return number >= min && number <= max
@@ -138,7 +138,7 @@ export const wholeNumber = (text: string, flag: string, [min, max]: readonly [nu
 
 const wholeMax = 2n ** 64n - 1n;
 
-/** A version or a position: a whole number of 64 bits, or undefined where the flag was not given. @throws usage. */
+/** A version or position: a 64-bit whole number, or undefined if the flag is absent. @throws usage. */
 export const countOf = (given: Arguments, flag: string, min = 0n): bigint | undefined => {
   const text = given.text(flag);
   if (text === undefined) return undefined;

@@ -1,7 +1,7 @@
 /**
- * What changes between two payloads, field by field, for people who are about to sign. Pure. Nothing is left out and no
- * two different values look alike: text is quoted, bytes are named as such. At most one line an entry of either
- * payload; lists are aligned over `alignedPairsMax` pairs, longer ones compared place by place.
+ * Diffs two payloads field by field, for review before signing. Pure. Complete and unambiguous: text is quoted, bytes
+ * are marked as such. At most one line per entry of either payload; lists are aligned up to `alignedPairsMax` pairs,
+ * longer ones compared by index.
  */
 import { sha256 } from "@sigil/core/hash";
 import { toHex, toBase64 } from "@sigil/core/bytes";
@@ -16,21 +16,21 @@ export type DiffLine = {
 };
 
 export type Showing = {
-  /** How bytes are shown at a path; null leaves it to the diff. */
+  /** Formats bytes at a path; null for the default format. */
   readonly bytes: (path: string, bytes: Uint8Array) => string | null;
-  /** How text and keys are shown: in quotes, different ones always differently. */
+  /** Formats text and keys: quoted and injective. */
   readonly text: (text: string) => string;
 };
 
 const alignedPairsMax = 1_000_000;
-/** Longer byte strings are named by their hash. */
+/** Longer byte strings are shown by their hash. */
 const shownBytesMax = 64;
 
 const plainKey = /^[A-Za-z_][A-Za-z0-9_-]*$/;
 
 const under = (path: string, key: string, showing: Showing): string => {
   const shown = showing.text(key);
-  // A remark about a key needs its quotes.
+  // A key with a remark is shown in quotes.
   if (!plainKey.test(key) || shown !== `"${key}"`) return `${path}[${shown}]`;
   return path === "" ? key : `${path}.${key}`;
 };
@@ -52,7 +52,7 @@ const showLeaf = (value: CborValue, path: string, showing: Showing): string => {
   return isMap(value) ? "{}" : String(value);
 };
 
-/** A value with everything in it: two are the same exactly when these are. */
+/** A canonical string of a value: equal exactly if the values are. */
 const identityOf = (value: CborValue): string => {
   if (isList(value)) return `[${value.map(identityOf).join(",")}]`;
   if (value instanceof Uint8Array) return `b${toHex(value)}`;
@@ -93,7 +93,7 @@ const diffMaps = (before: CborMap, after: CborMap, path: string, showing: Showin
   });
 };
 
-/** Lengths of the longest common part of what is left of either list, row by row of `before`. */
+/** The LCS length table of the suffixes of both lists. */
 const commonLengths = (before: readonly string[], after: readonly string[]): readonly Uint32Array[] => {
   const rows = Array.from({ length: before.length + 1 }, () => new Uint32Array(after.length + 1));
   for (let left = before.length - 1; left >= 0; left -= 1) {
@@ -109,7 +109,7 @@ const commonLengths = (before: readonly string[], after: readonly string[]): rea
   return rows;
 };
 
-/** What was taken out and put in, where the rest keeps its order. */
+/** Insertions and deletions between two lists. */
 const diffAligned = (
   before: readonly CborValue[],
   after: readonly CborValue[],
@@ -166,7 +166,7 @@ const diffAt = (before: CborValue, after: CborValue, path: string, showing: Show
   return [...whole("-", path, before, showing), ...whole("+", path, after, showing)];
 };
 
-/** @param before undefined for a new record. @returns lines in the order of the fields; none when nothing changes. */
+/** @param before undefined for a new record. @returns lines in field order; empty if nothing changes. */
 export const diffPayloads = (
   before: CborValue | undefined,
   after: CborValue,

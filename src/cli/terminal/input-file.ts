@@ -1,4 +1,4 @@
-/** Files that a command reads, "-" being standard input; no more of that than the bound. */
+/** Reads input files; "-" is standard input, which is limited in size. */
 import { readFile } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { usage } from "./command.ts";
@@ -15,7 +15,7 @@ const readAll = async (input: Readable, bytesMax: number): Promise<Uint8Array> =
   return Buffer.concat(parts);
 };
 
-/** @param what names the file in a complaint: a flag, or the word of the command. @throws usage. */
+/** @param what names the file in error messages: a flag or positional argument. @throws usage. */
 export const readBytes = async (
   path: string,
   what: string,

@@ -1,7 +1,4 @@
-/**
- * Ctrl-C for commands that go on until somebody ends them: the first one ends the work, a second one the process, as
- * ever.
- */
+/** Ctrl-C handling for long-running commands: the first ends the work, a second one the process. */
 export const interruption = (): Disposable & { readonly signal: AbortSignal } => {
   const controller = new AbortController();
   const abort = (): void => controller.abort();

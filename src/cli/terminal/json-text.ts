@@ -1,17 +1,17 @@
-/** JSON as a terminal may show it: nothing in it moves the cursor or hides words, and it still means the same. Pure. */
+/** Makes JSON safe for a terminal: escapes control and invisible characters without changing its meaning. Pure. */
 import { escaped } from "./shown-text.ts";
 
 /**
- * Controls, blanks other than the space, and what a terminal shows as nothing: format characters, variation selectors,
- * fillers, the empty braille pattern, characters that nobody has assigned.
+ * Control characters, blanks other than the space, and invisible characters: format characters, variation selectors,
+ * fillers, the empty braille pattern, unassigned code points.
  */
 const invisible =
   /(?!\n)[\p{Cc}\p{Cf}\p{Cn}\p{Co}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u{2800}]|(?! )\p{Zs}/gu;
 
-/** The same JSON with what is invisible written as escapes. Outside of strings JSON has none but line feeds. */
+/** Escapes invisible characters. Outside strings, JSON contains none but line feeds. */
 export const visibleJson = (json: string): string => json.replaceAll(invisible, escaped);
 
-/** JSON text anew, over several lines. Text that is no JSON is shown as a JSON string. */
+/** Reformats JSON text over several lines. Invalid JSON is shown as a JSON string. */
 export const prettyJson = (json: string): string => {
   try {
     return visibleJson(JSON.stringify(JSON.parse(json), undefined, 2));

@@ -1,7 +1,4 @@
-/**
- * The key file of whoever types the command. A group that may read it too is said, not refused:
- * src/crypto/files/file-access.ts.
- */
+/** Reads the user's own key file. Group read access is reported, not refused: src/crypto/files/file-access.ts. */
 import { describeShared, type OnShared } from "../../crypto/files/file-access.ts";
 import { readKeyFile, type KeyPair } from "../../crypto/signing/keyfile.ts";
 import { printable, type Terminal } from "./terminal.ts";

@@ -1,13 +1,13 @@
-/** How far long work has come, in one line: what is done, how fast, and how long the rest takes at that rate. */
+/** Progress of long work in one line: done, rate, and estimated time left. */
 
 export type Work = {
-  /** What is being gone through. */
+  /** Name of the step. */
   readonly step: string;
   readonly done: bigint;
   readonly total: bigint;
 };
 
-/** Below this a rate says more about the start than about the work. */
+/** Minimum time before a rate is shown; earlier it is dominated by startup. */
 const settledMs = 1000;
 
 const inWords = (seconds: number): string => {
@@ -16,7 +16,7 @@ const inWords = (seconds: number): string => {
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 };
 
-/** Remembers where the step under way began. */
+/** Tracks the start of the current step. */
 export class Pace {
   readonly #nowMs: () => number;
   #step = "";
@@ -27,7 +27,7 @@ export class Pace {
     this.#nowMs = nowMs;
   }
 
-  /** "records: 120000 of 1000000 (12 %), 8123 a second, 2 min left". Begins anew with another step. */
+  /** "records: 120000 of 1000000 (12 %), 8123 a second, 2 min left". Restarts with each new step. */
   describe({ step, done, total }: Work): string {
     const nowMs = this.#nowMs();
     if (step !== this.#step || done < this.#from.done) {

@@ -1,6 +1,4 @@
-/**
- * Asks for a passphrase or a PIN: a variable, or a terminal that shows nothing of it. At most `keyFileBytesMax` bytes.
- */
+/** Reads a passphrase or PIN from a variable, or from the terminal without echo. At most `keyFileBytesMax` bytes. */
 import { timingSafeEqual } from "node:crypto";
 import type { Readable } from "node:stream";
 import { fail, SigilFault } from "../../errors.ts";
@@ -12,14 +10,14 @@ import type { Terminal } from "./terminal.ts";
 
 type Keyboard = Readable & { readonly isTTY: true; setRawMode: (raw: boolean) => unknown };
 
-/** Whether somebody types there. */
+/** Whether the input is a terminal. */
 export const isKeyboard = (input: Readable): input is Keyboard => "isTTY" in input && input.isTTY === true;
 
 const enter = new Set([0x0a, 0x0d, 0x04]);
 const erase = new Set([0x08, 0x7f]);
 const interrupt = 0x03;
 
-/** Drops the last character, which may be several bytes of UTF-8. */
+/** Removes the last character, which may be several bytes of UTF-8. */
 const dropLast = (typed: number[]): void => {
   let byte = typed.pop();
   while (byte !== undefined && (byte & 0xc0) === 0x80) byte = typed.pop();
@@ -44,7 +42,7 @@ const readHidden = (keyboard: Keyboard, what: string): Promise<Uint8Array> =>
         }
         if (enter.has(byte) || typed.length >= keyFileBytesMax) {
           finish();
-          // A buffer of its own: V8 would keep a small array in its heap, where copies of it stay behind.
+          // A separate buffer: V8 keeps small arrays on its heap, where the collector leaves copies.
           const passphrase = new Uint8Array(new ArrayBuffer(typed.length));
           passphrase.set(typed);
           resolve(passphrase);
@@ -88,27 +86,27 @@ const typeTwice = async (terminal: Terminal, asked: Asked): Promise<Uint8Array> 
   return same ? first : fail({ kind: "keyUnavailable", rule: "the two passphrases differ" });
 };
 
-/** @throws keyUnavailable when there is neither the variable nor a terminal. */
+/** @throws keyUnavailable if there is neither the variable nor a terminal. */
 const askPassphrase = async (terminal: Terminal): Promise<Uint8Array> =>
   fromVariable(terminal, current) ?? type(terminal, current.what, current);
 
-/** For a new deployment: asked twice where it is typed. */
+/** For a new deployment: typed twice. */
 export const askNewPassphrase = async (terminal: Terminal): Promise<Uint8Array> =>
   fromVariable(terminal, current) ?? typeTwice(terminal, current);
 
-/** For a deployment that moves to another: SIGIL_NEW_PASSPHRASE, or typed twice. */
+/** For a rewrap: SIGIL_NEW_PASSPHRASE, or typed twice. */
 export const askNextPassphrase = async (terminal: Terminal): Promise<Uint8Array> =>
   fromVariable(terminal, next) ?? typeTwice(terminal, next);
 
 type Asking = {
   readonly ask?: (terminal: Terminal) => Promise<Uint8Array>;
-  /** The PKCS #11 library of the configuration, "" for none. */
+  /** The configured PKCS #11 library, "" for none. */
   readonly modulePath?: string;
 };
 
 /**
- * What opens a key-encryption key or a token: the environment, and whoever sits at the terminal. Tokens that it opened
- * close with it.
+ * Inputs for opening key-encryption keys and tokens: the environment and terminal prompts. Disposing of it closes the
+ * tokens it opened.
  */
 export const kekInputsOf = (
   terminal: Terminal,

@@ -1,20 +1,19 @@
 /**
- * Text of others on a terminal, for people who are about to sign it: two different texts never look the same. Pure.
- * ASCII and the letters listed for Latin stand as they are. The letters listed for one other script do where no letter
- * of another script stands beside them, and the script is named behind the quotes. Every other character is written as
- * a JSON escape: look-alikes, blanks, combining marks, whatever changes direction, and scripts with too many letters to
- * be compared.
+ * Displays untrusted text for review before signing, so that different texts never look the same. Pure. ASCII and the
+ * listed Latin letters are shown literally. Listed letters of one other script are shown literally if no letter of
+ * another script is present, and the script is named after the quotes. All other characters are shown as JSON escapes:
+ * look-alikes, blanks, combining marks, bidi controls, and scripts with too many letters to compare.
  */
 
 /**
- * Composed letters of European languages. Left out are those drawn like a listed one: Ð (Đ), dotless i, long s,
+ * Precomposed letters of European languages, without those that look like a listed one: Ð (Đ), dotless i, long s,
  * ligatures and breve e (caron e).
  */
 const latin =
   "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝÞßàáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿĀāĂăĄąĆćĈĉĊċČčĎďĐđĒēĖėĘęĚěĜĝĞğĠġĢģĤĥĦħĨĩĪīĮįİĴĵĶķĹĺĻļĽľŁł" +
   "ŃńŅņŇňŊŋŌōŐőŒœŔŕŖŗŘřŚśŜŝŞşŠšŢţŤťŦŧŨũŪūŬŭŮůŰűŲųŴŵŶŷŸŹźŻżŽž";
 
-/** By the name that is shown. Left out are letters drawn like a digit, or like another letter of the same script. */
+/** By displayed name. Without letters that look like a digit, or like another letter of the same script. */
 const otherScripts: ReadonlyMap<string, string> = new Map([
   ["Greek", "ΆΈΉΊΌΎΏΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩΪΫάέήίαβγδεζηθικλμνξοπρςστυφχψωϊϋόύώ"],
   ["Cyrillic", "ЁЄІЇЎАБВГДЕЖИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯабвгдежзийклмнопрстуфхцчшщъыьэюяёєіїўҐґ"],
@@ -24,7 +23,7 @@ const asciiPrintable = /^[\x20-\x7e]$/;
 const letter = /^\p{L}$/u;
 
 const named = (name: string): readonly [string, RegExp] => [name, new RegExp(`^\\p{Script=${name}}$`, "u")];
-/** Scripts that are named where they are mixed; any other is "another script". */
+/** Scripts named in mixed text; any other is "another script". */
 const scriptNames =
   "Latin Greek Cyrillic Han Hiragana Katakana Hangul Arabic Hebrew Armenian Cherokee Coptic Devanagari Georgian Thai"
     .split(" ")
@@ -33,14 +32,14 @@ const scriptNames =
 const scriptOf = (character: string): string =>
   scriptNames.find(([, shape]) => shape.test(character))?.[0] ?? "another script";
 
-/** Every UTF-16 unit of the characters, as JSON writes them. */
+/** JSON escapes of every UTF-16 unit. */
 export const escaped = (characters: string): string =>
   Array.from(
     { length: characters.length },
     (_, at) => `\\u${characters.charCodeAt(at).toString(16).padStart(4, "0")}`,
   ).join("");
 
-/** What stands as it is, and what is said behind the quotes. */
+/** Characters shown literally, and the remark after the quotes. */
 type Reading = { readonly letters: string; readonly remark: string };
 
 const read = (text: string): Reading => {
@@ -52,7 +51,7 @@ const read = (text: string): Reading => {
     : { letters: otherScripts.get(only) ?? "", remark: ` (${only})` };
 };
 
-/** The text in quotes, as JSON; behind them its script where that is not Latin, or that scripts are mixed. */
+/** The text as a quoted JSON string, followed by its script if it is not Latin, or by a note that scripts are mixed. */
 export const shownText = (text: string): string => {
   const { letters, remark } = read(text);
   const shown = [...JSON.stringify(text)].map((character) =>

@@ -1,7 +1,6 @@
 /**
- * Where a command prints: results on standard output, progress and problems on standard error. Colour only where a
- * terminal shows it (NO_COLOR and FORCE_COLOR are honoured by node:util). What came from elsewhere is printed without
- * control characters.
+ * Command output: results on standard output, progress and problems on standard error. Colour only on terminals
+ * (node:util honours NO_COLOR and FORCE_COLOR). Foreign text is printed without control characters.
  */
 import { styleText } from "node:util";
 import type { Readable, Writable } from "node:stream";
@@ -11,13 +10,13 @@ export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 export type Terminal = {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly input: Readable;
-  /** One line, or several, of a result. */
+  /** Prints lines of the result. */
   readonly print: (text: string) => void;
-  /** A line that is not part of the result. */
+  /** Prints a line that is not part of the result. */
   readonly note: (text: string) => void;
   /**
-   * Replaces the line before it where a person watches; an empty text takes it away. Elsewhere, as in the log of a job,
-   * a line now and then, so that long work is seen to go on.
+   * On a terminal replaces the previous progress line; an empty text removes it. Elsewhere, as in a job's log, prints a
+   * line now and then as a sign of life.
    */
   readonly progress: (text: string) => void;
   readonly paint: (style: Style, text: string) => string;
@@ -30,9 +29,9 @@ type Process = {
   readonly stderr: Writable & { readonly isTTY?: boolean; readonly columns?: number };
 };
 
-/** Nobody reads faster. */
+/** Minimum interval of updates on a terminal. */
 const progressMsMin = 50;
-/** Between two lines of a log; what ends before the first has none. */
+/** Interval of progress lines in a log; shorter work has none. */
 const loggedMsMin = 30_000;
 const eraseLine = "\r\u001b[2K";
 
@@ -54,14 +53,14 @@ export const processTerminal = ({ env, stdin, stdout, stderr }: Process): Termin
       }
       if (text !== "" && nowMs - shownMs < progressMsMin) return;
       shownMs = nowMs;
-      // A line longer than the terminal could not be taken back.
+      // A wrapped line could not be erased.
       stderr.write(eraseLine + text.slice(0, (stderr.columns ?? 80) - 1));
     },
     paint: (style, text) => styleText(style, text, { stream: stdout }),
   };
 };
 
-/** One line of printable text: what others wrote must not move the cursor or hide anything. */
+/** Makes foreign text one printable line, without control characters. */
 export const printable = (text: string): string =>
   text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\u{fffd}");
 
@@ -89,7 +88,7 @@ const pad = (text: string, width: number, align: Column["align"]): string => {
   return align === "right" ? fill + text : text + fill;
 };
 
-/** The columns, aligned, two spaces apart, under their titles. */
+/** Formats aligned columns with titles, two spaces apart. */
 export const formatTable = (columns: readonly Column[], rows: readonly (readonly Cell[])[]): string => {
   const texts = rows.map((row) =>
     columns.map((column, at) => shorten(textOf(row[at] ?? ""), column.widthMax)),
@@ -111,7 +110,7 @@ export const formatTable = (columns: readonly Column[], rows: readonly (readonly
   return [head, ...body].join("\n");
 };
 
-/** Names and values, one pair a line; pairs without a value are left out. */
+/** Formats names and values, one pair per line; omits pairs without a value. */
 export const formatPairs = (pairs: readonly (readonly [string, string | undefined])[]): string => {
   const shown = pairs.filter(
     (pair): pair is readonly [string, string] => pair[1] !== undefined && pair[1] !== "",

@@ -1,7 +1,7 @@
 /**
- * `sigil witness cosign`: a witness looks at the ledger's newest checkpoint, sees that it goes on from the one it
- * signed last, and signs it. What it has signed it keeps: a ledger that is set back, or rewritten, does not get past
- * it. Source: C2SP tlog-cosignature and tlog-witness; docs/spec/ledger.md §4.
+ * `sigil witness cosign`: a witness fetches the ledger's newest checkpoint, verifies that it extends the one it signed
+ * last, signs it, and stores it, so that a ledger that was rolled back or rewritten is detected. Source: C2SP
+ * tlog-cosignature and tlog-witness; docs/spec/ledger.md §4.
  */
 import { readFile } from "node:fs/promises";
 import { ProofError, SigilError, walkKeys, type KeyWalk, type SigilConnection } from "@sigil/client";
@@ -34,7 +34,7 @@ type Cosigning = {
   readonly state: string;
 };
 
-/** What was signed last, or undefined the first time. */
+/** The last signed checkpoint. */
 type Held = { readonly text: string; readonly note: Note; readonly checkpoint: Checkpoint };
 
 const readText = async (path: string): Promise<string | undefined> => {
@@ -46,7 +46,7 @@ const readText = async (path: string): Promise<string | undefined> => {
   }
 };
 
-/** Believed only with the witness's own cosignature. @throws usage. */
+/** Reads the stored checkpoint and verifies the witness's own cosignature. @throws usage. */
 const readHeld = async ({ state, witness, key }: Cosigning): Promise<Held | undefined> => {
   const text = await readText(state);
   if (text === undefined) return undefined;
@@ -65,7 +65,7 @@ const fork = (state: string, rule: string): never => {
   throw new ProofError(`${rule}; not signed. ${state} and ${state}.contradiction prove it: keep both`);
 };
 
-/** What the server signed is kept beside what this witness signed. @throws ProofError. */
+/** Stores the contradicting checkpoint beside the signed one, as evidence. @throws ProofError. */
 const contradict = async (
   { state }: Cosigning,
   held: Held,
@@ -79,7 +79,7 @@ const contradict = async (
   );
 };
 
-/** The ledger is smaller than it was: it was set back. */
+/** Refuses a ledger that is smaller than before: it was rolled back. */
 const refuseSetBack = async (
   cosigning: Cosigning,
   held: Held,
@@ -92,7 +92,7 @@ const refuseSetBack = async (
   return contradict(cosigning, held, checkpoint, found);
 };
 
-/** The newest checkpoint, which goes on from the one that is held. @throws ProofError, SigilError. */
+/** Fetches the newest checkpoint and verifies that it extends the stored one. @throws ProofError, SigilError. */
 const fetchGrown = async (
   cosigning: Cosigning,
   held: Held | undefined,
@@ -103,7 +103,7 @@ const fetchGrown = async (
     if (error instanceof SigilError && error.codeName === "OUT_OF_RANGE") return undefined;
     throw error;
   });
-  // After the proof: the keys cover its checkpoint.
+  // Read after the proof, so that the keys cover its checkpoint.
   const walk = await walkKeys(connection, cosigning.genesis);
   if (held !== undefined && held.checkpoint.origin !== walk.origin) {
     return usage(`--state: ${cosigning.state} is of ${held.checkpoint.origin}, the server is ${walk.origin}`);
@@ -123,7 +123,7 @@ const fetchGrown = async (
   return checkpoint;
 };
 
-/** Signs and keeps: on disk before anybody sees it. @returns the note. */
+/** Signs and stores the note; durable before it is printed. @returns the note. */
 const sign = async (
   { witness, key, state }: Cosigning,
   held: Held | undefined,

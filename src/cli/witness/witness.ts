@@ -1,4 +1,4 @@
-/** `sigil witness` and `sigil quorum`: who must agree to a change of the system space, and how many of them. */
+/** `sigil witness` and `sigil quorum`: the witnesses and the quorum for changes of the system space. */
 import {
   GetQuorumResponse,
   ListWitnessesResponse,
@@ -52,7 +52,7 @@ const keyFlag = {
   "public-key": { value: "KEY", about: "Its public key, as sigil key show prints it. It must sign too." },
 } as const;
 
-/** 0 leaves k. */
+/** 0 keeps k. */
 const readK = (given: Arguments, flag: string): number => {
   const text = given.text(flag);
   return text === undefined ? 0 : wholeNumber(text, flag, [1, attestationsMax]);
