@@ -10,6 +10,7 @@ import { setPriority } from "node:os";
 import { dirname, extname, join } from "node:path";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
+import { strippedProgram } from "./stripped-program.ts";
 
 export type LaunchOptions = {
   /** Memory limit of any run, in pages of 64 KiB. */
@@ -56,9 +57,12 @@ export const whyNoLaunch = (shell = systemShell): string | null => {
   }
 };
 
-/** The program's path, `.ts` in sources or `.js` in the built package. */
+/** The program's path, and every path that its process may read. */
+type Program = { readonly path: string; readonly readable: readonly string[] };
+
 const room = import.meta.dirname;
-const ownProgram = join(room, "..", "guest", `main${extname(import.meta.filename)}`);
+const modules = dirname(room);
+const ending = extname(import.meta.filename);
 
 /**
  * Folders of the core package that the program shares with the server: its files, and the link that resolves to them.
@@ -69,15 +73,28 @@ const coreFolders = (): readonly string[] => {
   return link === undefined ? [files] : [files, dirname(link)];
 };
 
-/** Readable paths of the program: its own folders, the two shared files, and the core. */
-const modules = dirname(room);
-const sharedFiles = ["errors", "limits"].map((name) =>
-  join(dirname(modules), `${name}${extname(import.meta.filename)}`),
-);
-const readable = [...[modules, ...coreFolders()].map((folder) => `${folder}/`), ...sharedFiles];
+/** Its own folders, the two shared files and the core; `.ts` in sources, `.js` in the built package. */
+const programAsItIs = (): Program => ({
+  path: join(modules, "guest", `main${ending}`),
+  readable: [
+    ...[modules, ...coreFolders()].map((folder) => `${folder}/`),
+    ...["errors", "limits"].map((name) => join(dirname(modules), `${name}${ending}`)),
+  ],
+});
+
+/** A built package runs its own files; a checkout runs them without their types, where it can be written to. */
+const findProgram = (): Program => {
+  const program = programAsItIs();
+  const sources = dirname(modules);
+  const stripped =
+    ending === ".ts" ? strippedProgram(program.path, sources, join(sources, "../build/sandbox")) : null;
+  return stripped === null ? program : { path: stripped.path, readable: [`${stripped.directory}/`] };
+};
+
+let ownProgram: Program | undefined;
 
 /** Node flags, before the program's path. */
-const processFlags = ({ memoryPagesMax }: Pick<LaunchOptions, "memoryPagesMax">): readonly string[] => [
+const processFlags = (readable: readonly string[], memoryPagesMax: number): readonly string[] => [
   "--permission",
   ...readable.map((path) => `--allow-fs-read=${path}`),
   "--no-addons",
@@ -93,9 +110,11 @@ const processFlags = ({ memoryPagesMax }: Pick<LaunchOptions, "memoryPagesMax">)
 export const launch = (options: LaunchOptions): Launched => {
   const dataKiB = nodeDataKiB + options.memoryPagesMax * pageKiB * memoriesAtOnce;
   const limits = [String(options.cpuSecondsMax), String(dataKiB)];
-  const { program = ownProgram } = options;
-  const granted = program === ownProgram ? [] : [`--allow-fs-read=${program}`];
-  const command = [process.execPath, ...processFlags(options), ...granted, program];
+  ownProgram ??= findProgram();
+  const { program = ownProgram.path } = options;
+  const granted = program === ownProgram.path ? [] : [program];
+  const flags = processFlags([...ownProgram.readable, ...granted], options.memoryPagesMax);
+  const command = [process.execPath, ...flags, program];
   const child = spawn(options.shell ?? systemShell, ["-c", script, "sh", ...limits, ...command], {
     cwd: "/",
     env: {},
