@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { connect, SigilError, Verdict, type CheckResponse } from "@sigil/client";
 import { appendQueueRecordsMax } from "../../src/limits.ts";
 import { openLevelStore } from "../../src/storage/level.ts";
-import type { Store, StoreOp } from "../../src/storage/store.ts";
 import type { Evaluate } from "../../src/trust/evaluator.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
 import { evaluate } from "../../src/core/model/model.ts";
 import { createFaultyStore, type FaultyStore } from "../contract/faulty-store.ts";
+import { Hold } from "../contract/held-store.ts";
 import { makeDeployment, type Deployment } from "./deployment.ts";
 
 /** What the default model allows an Operator. */
@@ -32,17 +32,6 @@ const serving = async (health: () => Promise<string>): Promise<void> => {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 };
-
-/** The same store with methods that may be taken off it. */
-const boundTo = (store: Store): Omit<Store, "commit" | typeof Symbol.asyncDispose> => ({
-  get: (key, options) => store.get(key, options),
-  getMany: (keys, options) => store.getMany(keys, options),
-  range: (options) => store.range(options),
-  purge: (ranges, beforeClosing) => store.purge(ranges, beforeClosing),
-  flush: () => store.flush(),
-  snapshot: () => store.snapshot(),
-  close: () => store.close(),
-});
 
 describe("e2e_error_default_deny", () => {
   let deployment: Deployment;
@@ -184,27 +173,15 @@ describe("e2e_error_default_deny", () => {
   });
 
   it("answers RESOURCE_EXHAUSTED past the bound of its queue, and never an allow it did not record", async () => {
-    let release: () => void = () => {};
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    let holding = false;
-    const openStore = async () => {
-      const store = await openLevelStore(join(deployment.directory, "ledger"));
-      const commit = async (batch: readonly StoreOp[]): Promise<void> => {
-        if (holding) await held;
-        return store.commit(batch);
-      };
-      const bound = boundTo(store);
-      return { ...bound, commit, [Symbol.asyncDispose]: bound.close };
-    };
+    const hold = new Hold();
+    const openStore = async () => hold.over(await openLevelStore(join(deployment.directory, "ledger")));
     await using served = await deployment.serve({ overrides: { openStore } });
     // A few callers alone are held back by what each may have under way before the queue is full.
     const callers = (["operator", "mentor", "observer", "root", "guest"] as const).map((name) =>
       served.as(name, { deadlineMs: 60_000 }),
     );
     const [operator] = callers as [(typeof callers)[0], ...typeof callers];
-    holding = true;
+    void hold.begin();
     const batches = Math.ceil(appendQueueRecordsMax / 1000) + 4;
     const checks = Array.from({ length: 1000 }, () => allowedCheck);
     const calls = Array.from({ length: batches }, (_, at) =>
@@ -220,8 +197,7 @@ describe("e2e_error_default_deny", () => {
       new Promise<string>((resolve) => setTimeout(() => resolve("nobody was refused"), 40_000)),
     ]);
     expect(refused).to.equal("RESOURCE_EXHAUSTED");
-    holding = false;
-    release();
+    hold.end();
     const answers = await Promise.all(calls);
     const answered = answers.filter((answer) => answer === "OK").length;
     expect(answered).to.be.greaterThan(0);

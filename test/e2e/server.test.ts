@@ -1,13 +1,16 @@
 /** What any gRPC server owes its callers: health, reflection, limits, request ids, draining. */
 import { gzipSync } from "node:zlib";
 import { connect as connectSocket } from "node:net";
+import { join } from "node:path";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { compressionAlgorithms, status as Code, type Metadata } from "@grpc/grpc-js";
 import { connect, SigilError, Verdict } from "@sigil/client";
 import { headerBytesMax, messageBytesMax } from "../../src/limits.ts";
 import { closeOnSignal } from "../../src/wire/signals.ts";
-import { evaluate } from "../../src/core/model/model.ts";
+import { openLevelStore } from "../../src/storage/level.ts";
+import { Hold } from "../contract/held-store.ts";
+import { ownTimeMs } from "../contract/own-time.ts";
 import { makeDeployment } from "./deployment.ts";
 
 const question = { action: "read", target: "public/docs" };
@@ -122,21 +125,14 @@ describe("the server", () => {
   });
 
   it("stops without breaking the call under way, and takes no new one", async () => {
-    const reached = Promise.withResolvers<void>();
-    const gate = Promise.withResolvers<void>();
     await using deployment = await makeDeployment();
-    await using served = await deployment.serve({
-      overrides: {
-        evaluate: async (model, features) => {
-          reached.resolve();
-          await gate.promise;
-          return evaluate(model, features);
-        },
-      },
-    });
+    const hold = new Hold();
+    const openStore = async () => hold.over(await openLevelStore(join(deployment.directory, "ledger")));
+    await using served = await deployment.serve({ config: { drain_ms: 60_000 }, overrides: { openStore } });
+    const reached = hold.begin();
     const guest = served.as("guest");
     const answer = guest.trust.check(question);
-    await reached.promise;
+    await reached;
     const { operatorUrl, target } = served.server;
     const closing = served.server.close();
     expect(await get(`${operatorUrl}/readyz`)).to.deep.equal({ status: 503, text: "not ready: stopping\n" });
@@ -144,7 +140,7 @@ describe("the server", () => {
       served.as("guest", { channelOptions: { "grpc.use_local_subchannel_pool": 1 } }).trust.check(question),
     );
     expect((await late).code).to.equal(Code.UNAVAILABLE);
-    gate.resolve();
+    hold.end();
     expect((await answer).allowed).to.equal(true);
     await closing;
     const [host, port] = target.split(":");
@@ -157,15 +153,15 @@ describe("the server", () => {
 
   it("breaks what is still under way after the time to drain", async () => {
     await using deployment = await makeDeployment();
-    await using served = await deployment.serve({
-      config: { drain_ms: 50 },
-      overrides: { evaluate: () => new Promise(() => {}) },
-    });
+    const asked = Promise.withResolvers<void>();
+    const hang = (): Promise<never> => {
+      asked.resolve();
+      return new Promise(() => {});
+    };
+    await using served = await deployment.serve({ config: { drain_ms: 50 }, overrides: { evaluate: hang } });
     const answer = failure(served.as("guest").trust.check(question));
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    const startMs = performance.now();
-    await served.server.close();
-    expect(performance.now() - startMs).to.be.below(3000);
+    await asked.promise;
+    expect(await ownTimeMs(() => served.server.close())).to.be.below(3000);
     expect([Code.UNAVAILABLE, Code.CANCELLED]).to.include((await answer).code);
   });
 

@@ -4,7 +4,7 @@ import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { utf8Encode } from "../../src/core/bytes.ts";
 import { fail } from "../../src/errors.ts";
-import { hostAnswerBytesMax } from "../../src/limits.ts";
+import { hostAnswerBytesMax, runMsMax } from "../../src/limits.ts";
 import type { HostRequest, RunOutcome, Sandbox } from "../../src/modules/sandbox/run.ts";
 import { assemble } from "./assemble.ts";
 import { guest, numbersOf } from "./guests.ts";
@@ -185,14 +185,16 @@ describe("a caller who cancels", function () {
   it("ends the run at once, leaves the queue at once, and never starts when it had gone before", async () => {
     await using sandbox = await openSandbox();
     const [first, second] = [new AbortController(), new AbortController()];
-    const { outcome: running } = await begin(sandbox, { signal: first.signal });
-    const queued = sandbox.run(requestOf(endless, { signal: second.signal }));
+    // Beyond this test's own time: only the caller ends it.
+    const limits = { wallMs: runMsMax };
+    const { outcome: running } = await begin(sandbox, { signal: first.signal, limits });
+    const queued = sandbox.run(requestOf(endless, { signal: second.signal, limits }));
     second.abort();
     expect((await queued).exit).to.deep.equal({ kind: "killed", limit: "cancelled" });
     first.abort();
     const { exit, usage } = await running;
     expect(exit).to.deep.equal({ kind: "killed", limit: "cancelled" });
-    expect(usage.wallMs).to.be.lessThan(4000);
+    expect(usage.wallMs).to.be.lessThan(limits.wallMs);
     const gone = await sandbox.run(requestOf(endless, { signal: AbortSignal.abort() }));
     expect([gone.exit, gone.usage.wallMs]).to.deep.equal([{ kind: "killed", limit: "cancelled" }, 0]);
   });
