@@ -83,7 +83,7 @@ describe("sigil audit list --follow", function () {
   it("shows each decision once, ends with Ctrl-C, and goes on where it was", async () => {
     const cwd = await mkdtemp(join(tmpdir(), "sigil-follow-"));
     try {
-      const facts = await unpackFormat(deploymentFormat, cwd);
+      const facts = unpackFormat(deploymentFormat, cwd);
       const env = { [facts.kekName]: facts.kek };
       await using server = await servingHere(["serve", "--data", "data", ...freePorts], { cwd, env });
       const at = { cwd, env: { ...env, SIGIL_CLIENT_SERVER: server.target } };

@@ -45,7 +45,7 @@ const unpack = async (format: KeptFormat): Promise<void> => {
   copies += 1;
   cwd = join(parent, String(copies));
   await mkdir(cwd);
-  facts = await unpackFormat(format, cwd);
+  facts = unpackFormat(format, cwd);
 };
 
 /** Every byte, size, mode and time of change of every file and directory. */

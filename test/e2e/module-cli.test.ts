@@ -154,7 +154,7 @@ describe("modules on the command line", function () {
 
   it("brings hello by a proposal to a deployment that was made before there were modules", async () => {
     const old = path("old");
-    const facts = await unpackFormat(2, old);
+    const facts = unpackFormat(2, old);
     const env = { [facts.kekName]: facts.kek };
     const migrated = await sigilHere(["migrate", "--data", "data"], { cwd: old, env });
     expect(migrated.exitCode, migrated.problems).to.equal(0);

@@ -92,7 +92,7 @@ const plays: Readonly<Record<string, () => Play>> = {
       // What the old program left: a directory of the format before this one.
       await stage.stop();
       await rm(stage.path("data"), { recursive: true });
-      const { kekName, kek } = await unpackFormat(2, stage.cwd);
+      const { kekName, kek } = unpackFormat(2, stage.cwd);
       stage.env[kekName] = kek;
     },
     after: (_stage, command, output) => {

@@ -27,10 +27,10 @@ let directory: string;
 let facts: FormatFacts;
 let copies = 0;
 
-const fresh = async (): Promise<void> => {
+const fresh = (): void => {
   copies += 1;
   const root = join(parent, String(copies));
-  facts = await unpackFormat(2, root);
+  facts = unpackFormat(2, root);
   directory = join(root, "data");
 };
 
@@ -70,14 +70,14 @@ describe("a migration", function () {
 
   before(async () => {
     parent = await mkdtemp(join(tmpdir(), "sigil-migration-"));
-    await fresh();
+    fresh();
     await migrateDeployment(options());
     end = await everything();
   });
   after(() => rm(parent, { recursive: true, force: true }));
 
   it("ends in a directory that is clean by every rule", async () => {
-    await fresh();
+    fresh();
     const { from, to, size } = await migrateDeployment(options());
     expect([from, to, size]).to.deep.equal([2, 3, BigInt(facts.checkpoint.split("\n")[1] ?? "")]);
     const { kekInputs, nowMs } = options();
@@ -87,13 +87,13 @@ describe("a migration", function () {
 
   for (const kind of ["killed", "killedHalfway", "failed"] as const) {
     it(`${kind} at any change of a file is gone on with by the next run`, async () => {
-      await fresh();
+      fresh();
       const { operations, writes } = await withBreak(null, () => migrateDeployment(options()));
       expect(operations).to.be.greaterThan(8);
       const states = new Set<string>();
       const all = Array.from({ length: operations }, (_, operation) => operation);
       for (const operation of kind === "killedHalfway" ? writes : all) {
-        await fresh();
+        fresh();
         await withBreak({ operation, kind }, () => migrateDeployment(options()));
         states.add(await stateOf());
         await expectResumed(`${kind} at ${operation} of ${operations}`, end);
@@ -107,7 +107,7 @@ describe("a migration", function () {
   for (const when of ["before", "after"] as const) {
     it(`cut off ${when} any write of the store is gone on with by the next run`, async () => {
       for (let nth = 1; ; nth += 1) {
-        await fresh();
+        fresh();
         let tripped = (): boolean => false;
         const openStore = async (path: string) => {
           const inner = await openLevelStore(path, { onMissing: "fail" });
@@ -128,11 +128,11 @@ describe("a migration", function () {
   }
 
   it("changes hands at one moment: the note that it is under way goes last", async () => {
-    await fresh();
+    fresh();
     const { operations } = await withBreak(null, () => migrateDeployment(options()));
     const states: string[] = [];
     for (let operation = 0; operation < operations; operation += 1) {
-      await fresh();
+      fresh();
       await withBreak({ operation, kind: "killed" }, () => migrateDeployment(options()));
       states.push(await stateOf());
     }
@@ -140,7 +140,7 @@ describe("a migration", function () {
   });
 
   it("is not begun while somebody has the directory", async () => {
-    await fresh();
+    fresh();
     const before = await stateOf();
     await using _ = await openLevelStore(join(directory, "ledger"));
     expect((await expectFault(() => migrateDeployment(options()))).error.kind).to.equal("storeLocked");
@@ -148,7 +148,7 @@ describe("a migration", function () {
   });
 
   it("notices another run that ended between its reading and its lock", async () => {
-    await fresh();
+    fresh();
     const openStore = async (path: string) => {
       await migrateDeployment(options());
       return openLevelStore(path, { onMissing: "fail" });
@@ -159,7 +159,7 @@ describe("a migration", function () {
   });
 
   it("is not rehearsed on a copy of what somebody wrote meanwhile", async () => {
-    await fresh();
+    fresh();
     const busy = setInterval(() => void writeFile(join(directory, "anchor.new"), String(Math.random())), 1);
     const fault = await expectFault(() => rehearseMigration(options(), `${directory}.rehearsal`)).finally(
       () => clearInterval(busy),
@@ -203,11 +203,11 @@ describe("migrations over several formats", function () {
 
   it("are carried out in order, each from where the last run was cut off", async () => {
     const all = (): MigrateOptions => ({ ...options(), table: tableTo5 });
-    await fresh();
+    fresh();
     const { operations } = await withBreak(null, () => migrateDeployment(all()));
     const states: string[] = [];
     for (let operation = 0; operation < operations; operation += 1) {
-      await fresh();
+      fresh();
       await withBreak({ operation, kind: "killed" }, () => migrateDeployment(all()));
       const state = await stateOf();
       if (states.at(-1) !== state) states.push(state);
@@ -220,7 +220,7 @@ describe("migrations over several formats", function () {
   });
 
   it("of a newer program leave nothing that this one opens", async () => {
-    await fresh();
+    fresh();
     await withBreak(null, () => migrateDeployment({ ...options(), table: tableTo5 }));
     const { error } = await expectFault(() => migrateDeployment(options()));
     expect(error).to.deep.equal({ kind: "newerFormat", found: 5, known: newestFormat(migrations) });

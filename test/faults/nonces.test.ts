@@ -4,7 +4,8 @@
  */
 import { expect } from "chai";
 import { randomUUID } from "node:crypto";
-import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { cpSync, rmSync } from "node:fs";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "mocha";
@@ -112,12 +113,12 @@ describe("nonces of sealed records", () => {
         const from = [kept.at(-1), kept[copy % kept.length], put][copy % 3];
         const root = join(parent, `copy-${copy}`);
         if (from === undefined) await restore(backup, first, root);
-        else await cp(from, root, { recursive: true });
+        else cpSync(from, root, { recursive: true });
         await goOn(root, `copy-${copy}`);
         reused.push(...(await collect(seen, root)));
         kept.push(root);
         const oldest = kept.length > keptMax ? kept.splice(1, 1)[0] : undefined;
-        if (oldest !== undefined) await rm(oldest, { recursive: true });
+        if (oldest !== undefined) rmSync(oldest, { recursive: true });
       }
       expect(reused).to.deep.equal([]);
       // One pair a record: what the copies wrote was seen.

@@ -1,5 +1,6 @@
 /** The kept data directories, one a format, as `npm run format:fixture` packed them. */
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import type { KekInputs } from "../../../src/crypto/kek.ts";
@@ -31,14 +32,27 @@ export const keptFormats = async (): Promise<readonly number[]> => {
 export const otherKept = ["2-modules", "2-erased"] as const;
 export type KeptFormat = number | (typeof otherKept)[number];
 
-/** Into `root`: `data/`, and the key files of `root`, `operator` and `alice` beside it. */
-export const unpackFormat = async (format: KeptFormat, root: string): Promise<FormatFacts> => {
-  const packed = await readFile(join(import.meta.dirname, `${format}.json.gz`));
+type Unpacked = { readonly facts: FormatFacts; readonly files: readonly (readonly [string, Buffer])[] };
+
+const unpacked = new Map<KeptFormat, Unpacked>();
+
+const unpack = (format: KeptFormat): Unpacked => {
+  const packed = readFileSync(join(import.meta.dirname, `${format}.json.gz`));
   const { facts, files } = JSON.parse(gunzipSync(packed).toString()) as Archive;
-  for (const [name, content] of Object.entries(files)) {
+  const decoded = Object.entries(files).map(
+    ([name, content]) => [name, Buffer.from(content, "base64")] as const,
+  );
+  return { facts, files: decoded };
+};
+
+/** Into `root`: `data/`, and the key files of `root`, `operator` and `alice` beside it. */
+export const unpackFormat = (format: KeptFormat, root: string): FormatFacts => {
+  const { facts, files } = unpacked.get(format) ?? unpack(format);
+  unpacked.set(format, { facts, files });
+  for (const [name, content] of files) {
     const path = join(root, name);
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    await writeFile(path, Buffer.from(content, "base64"), { mode: 0o600 });
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    writeFileSync(path, content, { mode: 0o600 });
   }
   return facts;
 };

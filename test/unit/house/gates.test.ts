@@ -328,8 +328,10 @@ describe("the gates", function () {
         [strange]: "export const planted = 1;\n",
         [source]: readRepository(source).replaceAll("hello, ", "hallo, "),
       };
+      // The contract whose stub was edited and what it imports: the others' stubs are made in the test above.
+      const few = ["google", "grpc", "sigil/trust", "sigil/type"].map((name) => `proto/${name}`);
       expectRefusal(
-        await runGate("generate:check", plant(files, parts)),
+        await runGate("generate:check", plant(files, [...few, ...parts.slice(1)])),
         `${stubs} differs`,
         `${strange} is not generated`,
         `${hello} differs`,
