@@ -42,10 +42,7 @@ const overlap = (a: Span, b: Span): Span => ({
 type Found = { readonly rows: readonly DecisionRow[]; readonly rest: number };
 
 /** Binary search: the first index below `count` for which `holds` is true, else `count`. `holds` is monotone. */
-const firstThat = async (
-  count: number,
-  holds: (index: number) => boolean | Promise<boolean>,
-): Promise<number> => {
+const firstThat = async (count: number, holds: (index: number) => Promise<boolean>): Promise<number> => {
   let [low, high] = [0, count];
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
@@ -240,7 +237,9 @@ export class DecisionSearch {
     const { tail, settled, tailLength } = this.#view;
     const [below, [oldest]] = [Number(position), tail];
     if (tailLength > 0 && oldest !== undefined && oldest.position < below) {
-      return settled + (await firstThat(tailLength, (index) => (tail[index]?.position ?? below) >= below));
+      return (
+        settled + (await firstThat(tailLength, async (index) => (tail[index]?.position ?? below) >= below))
+      );
     }
     const value = await firstThat(
       settled / decisionRowsMax,
@@ -248,7 +247,7 @@ export class DecisionSearch {
     );
     if (value === settled / decisionRowsMax) return settled;
     const rows = await this.#rowsAt(value);
-    const within = await firstThat(decisionRowsMax, (index) => rows.positionAt(index) >= below);
+    const within = await firstThat(decisionRowsMax, async (index) => rows.positionAt(index) >= below);
     return value * decisionRowsMax + within;
   }
 
