@@ -36,6 +36,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   audit: belowServices,
   canon: belowServices,
   modules: belowServices,
+  // Consumers of the feed, outside of the server as well: what they read is passed in.
+  projections: wholeCore,
   // Makes, opens and copies data directories, so it knows the store and the code of modules beside the ledger.
   deployment: [...belowServices, "storage", "canon", "modules"],
   rpc: [...wholeCore, "@sigil/proto/**", "identity", "config", ...services],
@@ -106,6 +108,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
   canon: [".", "schemas", "records", "proposals"],
   modules: ["wasm", "sandbox", "guest", "."],
   deployment: ["backup", "."],
+  projections: [".", "postgres"],
   rpc: [
     ".",
     "message",

@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy nginx openapi)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy nginx openapi postgres)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -130,6 +130,13 @@ install_openapi() {
 }
 start_openapi() { :; }
 stop_openapi() { :; }
+
+# A database to project into. Tests start their own, as the user postgres where they run as root: it refuses root.
+install_postgres() {
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || apt_install postgresql-15
+}
+start_postgres() { :; }
+stop_postgres() { :; }
 
 usage() {
   sed -n '2,6s/^# \{0,1\}//p' "$0"

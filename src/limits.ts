@@ -407,3 +407,16 @@ export const moduleRunsMax = 64;
 export const moduleRunsPerTenantMax = 32;
 /** Sandbox processes: one core fewer than small machines have, so that a module that computes leaves the server one. */
 export const modulePoolProcesses = 1;
+/** Messages of lanes that are ahead, waiting for one of another lane: an envelope each, at worst a few hundred MiB. */
+export const projectionReorderMax = 4096;
+/**
+ * Verified and not stored yet: one transaction. Room for the throughput of COPY, and little to do again after a crash.
+ */
+export const projectionBatchRecordsMax = 4096;
+export const projectionBatchBytesMax = 16 << 20;
+/** Of one statement of a projection, and until a database answers. */
+export const projectionStatementMs = 60_000;
+/** Of making an index or erasing a tenant: over all rows of a projection. */
+export const projectionMaintenanceMs = 6 * 3_600_000;
+/** Until a consumer that was killed is noticed and its lock let go. */
+export const projectionLockMs = 10_000;

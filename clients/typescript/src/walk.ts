@@ -4,7 +4,7 @@
  */
 import type { CallOptions } from "./call.ts";
 import type { SigilConnection } from "./connect.ts";
-import { findSigner, keyState, officeHolder, type KeyRing, verifyForeign } from "@sigil/core/keys";
+import { checkpointSigner, keyState, type KeyRing, verifyForeign } from "@sigil/core/keys";
 import {
   parseCheckpoint,
   verifyCheckpoint,
@@ -136,12 +136,9 @@ export class KeyWalk {
     return proving(async () => {
       if (this.#verified?.note === note) return this.#verified.tree;
       const { size } = parseCheckpoint(parseNote(note).text);
-      const position = size === 0n ? 0n : size - 1n;
-      const holder = officeHolder(this.#ring, "checkpoint", position);
-      if (holder === undefined) return refuse(`no key signs checkpoints of size ${size}`);
-      const believed = findSigner(this.#ring, "checkpoint", holder.thumbprint, position);
-      if (believed.kind === "refused") return refuse(`the checkpoint of size ${size} is ${believed.rule}`);
-      const { publicKey } = holder;
+      const signer = checkpointSigner(this.#ring, size);
+      if (signer.kind === "refused") return refuse(signer.rule);
+      const { publicKey } = signer.entry;
       const { root } = await verifyCheckpoint(note, {
         origin: this.origin,
         publicKey,

@@ -11,6 +11,7 @@ export {
   type KeyRing,
   type KeyRole,
   type KeyState,
+  checkpointSigner,
   emptyRing,
   findSigner,
   keyState,

@@ -113,3 +113,14 @@ export const findSigner = (
   }
   return { kind: "ok", entry };
 };
+
+/** Whose signature a checkpoint of that size bears: the key that held the office there, if it is believed there. */
+export const checkpointSigner = (ring: KeyRing, size: bigint): SignerOutcome => {
+  const position = size === 0n ? 0n : size - 1n;
+  const holder = officeHolder(ring, "checkpoint", position);
+  if (holder === undefined) return { kind: "refused", rule: `no key signs checkpoints of size ${size}` };
+  const believed = findSigner(ring, "checkpoint", holder.thumbprint, position);
+  return believed.kind === "ok"
+    ? believed
+    : { kind: "refused", rule: `the checkpoint of size ${size} is ${believed.rule}` };
+};

@@ -39,6 +39,7 @@ export {
   parseErasure,
   parseFrozenChain,
   parseModule,
+  parseModuleRun,
   parseProposal,
   parseProposalEnding,
   parseTombstone,

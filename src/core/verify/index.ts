@@ -1,5 +1,5 @@
 /** Exports for opening and verifying records, checkpoints and key rings. Pure. */
-export { walkKeys, type KeyRecord } from "./key-walk.ts";
+export { walkKeys, type KeyRecord, type WalkedKeys } from "./key-walk.ts";
 export {
   leafOf,
   openRecord,

@@ -1,0 +1,112 @@
+/**
+ * A projection against the ledger: both are read in step, and the first place where they differ is named. Everything
+ * that the ledger's side says is verified as it is read. Memory is bounded by a batch.
+ */
+import { equalBytes } from "@sigil/core/bytes";
+import type { CborValue } from "@sigil/core/cbor";
+import { noProgress, resumeConsumer, takeBatch, type ConsumerOptions, type Place } from "./consumer.ts";
+import { addRows, canonicalRow, noDigests, type Digests } from "./digest.ts";
+import type { LaneSource } from "./message.ts";
+import { rowsOf, type Rows } from "./rows.ts";
+import { appendedNames, appendedTables, type AppendedTable, type Row } from "./tables.ts";
+
+export type Difference = {
+  readonly table: string;
+  /** Undefined where it is not one place that differs. */
+  readonly position: bigint | undefined;
+  readonly rule: string;
+};
+
+/** The stored half. */
+export type StoredRows = {
+  /** Every position below was projected. */
+  readonly next: bigint;
+  /** Rows of positions from `from` up to `to`, each table in its order. */
+  readonly read: (from: bigint, to: bigint) => Promise<Rows>;
+  /** What does not follow from single places: heads, cursors, rows past the end. */
+  readonly inspect: (digests: Digests) => Promise<Difference | undefined>;
+};
+
+export type Comparison = {
+  readonly next: bigint;
+  readonly ledger: Digests;
+  readonly stored: Digests;
+  readonly difference: Difference | undefined;
+};
+
+const equalCells = (one: CborValue | undefined, two: CborValue | undefined): boolean =>
+  one instanceof Uint8Array && two instanceof Uint8Array ? equalBytes(one, two) : one === two;
+
+const positionOf = (row: Row | undefined): bigint | undefined => {
+  const position = row?.["position"];
+  return typeof position === "bigint" ? position : undefined;
+};
+
+const differenceIn = (
+  table: AppendedTable,
+  expected: readonly Row[],
+  found: readonly Row[],
+): Difference | undefined => {
+  const spec = appendedTables[table];
+  const names = Object.keys(spec.columns);
+  for (let at = 0; at < Math.max(expected.length, found.length); at += 1) {
+    const [want, have] = [expected[at], found[at]];
+    const [wanted, had] = [positionOf(want), positionOf(have)];
+    if (want === undefined || (had !== undefined && wanted !== undefined && had < wanted)) {
+      return { table, position: had, rule: "there is a row that the ledger does not give" };
+    }
+    if (have === undefined || (had !== undefined && wanted !== undefined && had > wanted)) {
+      return { table, position: wanted, rule: "the row is missing" };
+    }
+    const [ours, theirs] = [canonicalRow(spec, want), canonicalRow(spec, have)];
+    const column = names.find((_, index) => !equalCells(ours[index], theirs[index]));
+    if (column !== undefined) {
+      return { table, position: wanted, rule: `column ${column} is not what the ledger gives` };
+    }
+  }
+  return undefined;
+};
+
+/** @throws ProjectionFault for a ledger that does not verify; whatever the source or the database throws. */
+export const compareWithLedger = async (
+  source: LaneSource,
+  stored: StoredRows,
+  options: ConsumerOptions & {
+    readonly signal: AbortSignal;
+    readonly onProgress?: (compared: bigint) => void;
+  },
+): Promise<Comparison> => {
+  const { next } = stored;
+  let consumer = resumeConsumer(noProgress, undefined);
+  let [ledger, found] = [noDigests, noDigests];
+  let difference: Difference | undefined;
+  const compare = async (places: readonly Place[]): Promise<void> => {
+    const [first, last] = [places[0], places.at(-1)];
+    if (first === undefined || last === undefined) return;
+    const expected = rowsOf(places);
+    const rows = await stored.read(first.position, last.position + 1n);
+    for (const table of appendedNames) difference ??= differenceIn(table, expected[table], rows[table]);
+    [ledger, found] = [addRows(ledger, expected), addRows(found, rows)];
+    options.onProgress?.(last.position + 1n);
+  };
+  if (next > 0n) {
+    const stopping = new AbortController();
+    const signal = AbortSignal.any([options.signal, stopping.signal]);
+    for await (const batch of source.after(consumer.lanes, { signal })) {
+      const taken = await takeBatch(consumer, batch, options);
+      ({ consumer } = taken);
+      await compare(taken.places.filter(({ position }) => position < next));
+      if (consumer.next >= next) stopping.abort();
+      if (signal.aborted) break;
+    }
+  }
+  if (consumer.next < next) {
+    difference ??= {
+      table: "record_versions",
+      position: consumer.next,
+      rule: `the source ends here, and the projection holds ${next} places`,
+    };
+  }
+  difference ??= await stored.inspect(found);
+  return { next, ledger, stored: found, difference };
+};

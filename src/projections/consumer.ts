@@ -1,0 +1,279 @@
+/**
+ * The consumer's half of the feed: duplicates change nothing, a lane without a gap, every record verified by keys that
+ * follow from the genesis hash, and the Merkle tree rebuilt and compared with each checkpoint. Pure: what verifies
+ * signatures is an argument, and nothing is stored here. Of several lanes at most `projectionReorderMax` messages wait
+ * for one of another lane. Source: docs/spec/projections.md.
+ */
+import { equalBytes, parseHash, toHex, type Hash } from "@sigil/core/bytes";
+import { Fault } from "@sigil/core/errors";
+import { applyKeyRecord, checkpointSigner, isKeyRecord, type Verify } from "@sigil/core/keys";
+import {
+  appendLeaves,
+  emptyFrontier,
+  parseCheckpoint,
+  parseNote,
+  rootOf,
+  verifyCheckpoint,
+  type Frontier,
+} from "@sigil/core/merkle";
+import { keyRetirementPrefix, signingKeyPrefix, systemTenant, type RecordBody } from "@sigil/core/record";
+import {
+  leafOf,
+  openRecord,
+  readRecord,
+  requireSignature,
+  signerOf,
+  walkKeys,
+  type OpenedRecord,
+  type WalkedKeys,
+} from "@sigil/core/verify";
+import { projectionReorderMax } from "../limits.ts";
+import { failProjection, ProjectionFault } from "./fault.ts";
+import type { LaneBatch, LaneCursor, LaneMessage } from "./message.ts";
+
+/** A verified place of the ledger. */
+export type Place = {
+  readonly position: bigint;
+  /** Of the Merkle tree. */
+  readonly leaf: Hash;
+  /** Undefined where its tenant was erased. */
+  readonly record: PlacedRecord | undefined;
+};
+
+export type PlacedRecord = {
+  readonly envelope: Uint8Array;
+  readonly hash: Hash;
+  readonly body: RecordBody;
+};
+
+/** What is stored with the rows, in one transaction where there is one. */
+export type Progress = {
+  /** Low-water mark: every position below was taken. */
+  readonly next: bigint;
+  readonly lanes: ReadonlyMap<string, LaneCursor>;
+  /** Over the leaves below `next`: a compact range. */
+  readonly frontier: Frontier;
+};
+
+export const noProgress: Progress = { next: 0n, lanes: new Map(), frontier: emptyFrontier };
+
+export type Consumer = Progress & {
+  /** Undefined before the genesis record. */
+  readonly keys: WalkedKeys | undefined;
+  /** Messages of lanes that are ahead, by position. */
+  readonly waiting: ReadonlyMap<bigint, LaneMessage>;
+  /** Where each lane has been received up to; `lanes` is where it is taken up to. */
+  readonly received: ReadonlyMap<string, LaneCursor>;
+  /** The oldest checkpoint of a size that is not reached yet. */
+  readonly due: string | undefined;
+};
+
+export type ConsumerOptions = {
+  /** Hash of the genesis record; everything is believed because of it. */
+  readonly genesis: Hash;
+  readonly verify: Verify;
+  /** One lane never waits: what is not next is missing. */
+  readonly lanes: "one" | "several";
+};
+
+/** @param keys as they follow from the key records below `next`. */
+export const resumeConsumer = (progress: Progress, keys: WalkedKeys | undefined): Consumer => ({
+  ...progress,
+  keys,
+  waiting: new Map(),
+  received: progress.lanes,
+  due: undefined,
+});
+
+export type Taken = {
+  readonly consumer: Consumer;
+  /** In ledger order, each once. */
+  readonly places: readonly Place[];
+  /** Of the last checkpoint whose root was compared; undefined when there was none. */
+  readonly checkpoint: { readonly note: string; readonly size: bigint } | undefined;
+};
+
+const receive = (consumer: Consumer, messages: readonly LaneMessage[]) => {
+  const [received, waiting] = [new Map(consumer.received), new Map(consumer.waiting)];
+  for (const message of messages) {
+    const { lane, position, prev } = message;
+    const taken = received.get(lane)?.position ?? null;
+    if (taken !== null && position <= taken) continue;
+    if (prev !== taken) failProjection({ kind: "linkMissing", lane, position, prev, taken });
+    received.set(lane, { position });
+    if (position >= consumer.next) waiting.set(position, message);
+  }
+  return { received, waiting };
+};
+
+/** What is next, as far as it has come; the rest waits. */
+const release = (
+  next: bigint,
+  waiting: Map<bigint, LaneMessage>,
+  waitingMax: number,
+): readonly LaneMessage[] => {
+  const released: LaneMessage[] = [];
+  for (let position = next; ; position += 1n) {
+    const message = waiting.get(position);
+    if (message === undefined) break;
+    waiting.delete(position);
+    released.push(message);
+  }
+  if (waiting.size > waitingMax) {
+    const found = [...waiting.keys()].reduce((least, each) => (each < least ? each : least));
+    failProjection({ kind: "positionMissing", expected: next + BigInt(released.length), found });
+  }
+  return released;
+};
+
+/** What the formats throw about a record becomes the reason to stop; anything else is a bug and stays what it is. */
+const refusing = async <T>(position: bigint, step: string, work: () => T | Promise<T>): Promise<T> => {
+  try {
+    return await work();
+  } catch (cause) {
+    if (!(cause instanceof Fault)) throw cause;
+    const { error } = cause as Fault;
+    const [at, rule] = error.kind === "recordCorrupt" ? [error.step, error.rule] : [step, cause.message];
+    return failProjection({ kind: "recordRefused", position, step: at, rule }, { cause });
+  }
+};
+
+const verifyOpened = (
+  opened: OpenedRecord,
+  { ring, origin }: WalkedKeys,
+  verify: Verify,
+): Promise<PlacedRecord> =>
+  refusing(opened.position, "schema", async () => {
+    await requireSignature(opened, signerOf(opened, ring), verify);
+    const { envelope, hash } = opened;
+    return { envelope, hash, body: readRecord(opened, { origin }) };
+  });
+
+const requireLeaf = ({ position, leaf, envelope }: LaneMessage): Hash => {
+  const refuse = (rule: string): never =>
+    failProjection({ kind: "recordRefused", position, step: "inclusion", rule });
+  if (leaf.length !== 32) return refuse("the leaf is not a SHA-256");
+  if (envelope !== undefined && !equalBytes(leafOf(envelope), leaf)) {
+    return refuse("the envelope is not the one of the leaf beside it");
+  }
+  return parseHash(leaf);
+};
+
+/** Whether what follows may need keys that this record announces. Only a hint: its body is what counts. */
+const namesKeys = ({ statement }: OpenedRecord): boolean =>
+  [signingKeyPrefix, keyRetirementPrefix].some((prefix) =>
+    statement.subject.startsWith(`${systemTenant}/system/${prefix}`),
+  );
+
+type Verified = { readonly places: readonly Place[]; readonly keys: WalkedKeys | undefined };
+
+/** Records up to the next one about keys are verified side by side: signatures are verified in a pool of threads. */
+const verifyPlaces = async (
+  messages: readonly LaneMessage[],
+  begun: WalkedKeys | undefined,
+  { genesis, verify }: ConsumerOptions,
+): Promise<Verified> => {
+  const places: Place[] = [];
+  let keys = begun;
+  let run: Promise<Place>[] = [];
+  const settle = async (): Promise<void> => {
+    for (const place of await Promise.all(run)) {
+      places.push(place);
+      const { position, record } = place;
+      if (record === undefined || keys === undefined || !isKeyRecord(record.body)) continue;
+      const before = keys;
+      keys = await refusing(position, "schema", () => ({
+        ...before,
+        ring: applyKeyRecord(before.ring, position, record.body),
+      }));
+    }
+    run = [];
+  };
+  for (const message of messages) {
+    const { position, envelope } = message;
+    const leaf = requireLeaf(message);
+    if (envelope === undefined) {
+      run.push(Promise.resolve({ position, leaf, record: undefined }));
+      continue;
+    }
+    keys ??= await refusing(position, "genesis", () =>
+      walkKeys(genesis, [{ position, envelope }], { verify }),
+    );
+    const opened = await refusing(position, "envelope", () => openRecord(position, envelope));
+    const verified = verifyOpened(opened, keys, verify).then((record) => ({ position, leaf, record }));
+    // Awaited below; a refusal meanwhile must not count as unhandled.
+    verified.catch(() => {});
+    run.push(verified);
+    if (namesKeys(opened)) await settle();
+  }
+  await settle();
+  return { places, keys };
+};
+
+const sizeOfNote = (note: string): bigint => {
+  try {
+    return parseCheckpoint(parseNote(note).text).size;
+  } catch (cause) {
+    if (!(cause instanceof Fault)) throw cause;
+    return failProjection({ kind: "checkpointRefused", rule: cause.message }, { cause });
+  }
+};
+
+const requireRoot = async (note: string, frontier: Frontier, keys: WalkedKeys, verify: Verify) => {
+  try {
+    const signer = checkpointSigner(keys.ring, sizeOfNote(note));
+    if (signer.kind === "refused") return failProjection({ kind: "checkpointRefused", rule: signer.rule });
+    const { publicKey } = signer.entry;
+    const { size, root } = await verifyCheckpoint(note, { origin: keys.origin, publicKey, verify });
+    const computed = rootOf(frontier);
+    if (!equalBytes(computed, root)) {
+      failProjection({ kind: "rootDiffers", size, computed: toHex(computed), signed: toHex(root) });
+    }
+    return { note, size };
+  } catch (cause) {
+    if (!(cause instanceof Fault) || cause instanceof ProjectionFault) throw cause;
+    return failProjection({ kind: "checkpointRefused", rule: cause.message }, { cause });
+  }
+};
+
+/**
+ * Takes a batch whole or not at all; what it gives is to be stored before the next one is taken.
+ * @throws ProjectionFault: linkMissing, positionMissing, recordRefused, checkpointRefused, rootDiffers.
+ */
+export const takeBatch = async (
+  consumer: Consumer,
+  batch: LaneBatch,
+  options: ConsumerOptions,
+): Promise<Taken> => {
+  const { received, waiting } = receive(consumer, batch.messages);
+  const waitingMax = options.lanes === "one" ? 0 : projectionReorderMax;
+  const released = release(consumer.next, waiting, waitingMax);
+  const { places, keys } = await verifyPlaces(released, consumer.keys, options);
+  const next = consumer.next + BigInt(places.length);
+  const lanes = new Map(consumer.lanes);
+  for (const { lane, position } of released) lanes.set(lane, { position });
+
+  let { frontier } = consumer;
+  let checkpoint: Taken["checkpoint"];
+  let due: string | undefined;
+  const notes = [consumer.due, batch.checkpoint]
+    .filter((note) => note !== undefined)
+    .map((note) => ({ note, size: sizeOfNote(note) }))
+    .filter(({ size }) => size >= consumer.next && size > 0n)
+    .sort((one, two) => Number(one.size - two.size));
+  const grow = (size: bigint): void => {
+    const [from, to] = [Number(frontier.size - consumer.next), Number(size - consumer.next)];
+    const leaves = places.slice(from, to).map(({ leaf }) => leaf);
+    ({ frontier } = appendLeaves(frontier, leaves));
+  };
+  for (const { note, size } of notes) {
+    if (size > next || keys === undefined) {
+      due ??= note;
+      continue;
+    }
+    grow(size);
+    checkpoint = await requireRoot(note, frontier, keys, options.verify);
+  }
+  grow(next);
+  return { consumer: { next, lanes, frontier, keys, waiting, received, due }, places, checkpoint };
+};

@@ -1,0 +1,39 @@
+/**
+ * What a projection reads, whatever brings it: places of the ledger as messages of ordered lanes. A feed is one lane; a
+ * broker has one a stream, a partition or a group. Pure.
+ */
+
+/** One place of the ledger. */
+export type LaneMessage = {
+  readonly lane: string;
+  readonly position: bigint;
+  /** Position of the message before it in its lane; null for the lane's first. */
+  readonly prev: bigint | null;
+  /** Of the Merkle tree, 32 bytes: what is left of a record whose tenant was erased. */
+  readonly leaf: Uint8Array;
+  /** Absent where its tenant was erased. */
+  readonly envelope?: Uint8Array;
+};
+
+export type LaneBatch = {
+  /** Each lane in its order; at least once. */
+  readonly messages: readonly LaneMessage[];
+  /** A signed note that covers all of it. */
+  readonly checkpoint?: string;
+};
+
+/** Where a lane is resumed. */
+export type LaneCursor = { readonly position: bigint };
+
+export type LaneSource = {
+  /** For a person: where it reads from, without credentials. */
+  readonly describe: string;
+  /**
+   * Every message after the cursors, for ever or until the source has no more; ends quietly when `signal` aborts.
+   * @param lanes by name; a lane without a cursor is read from its beginning.
+   */
+  readonly after: (
+    lanes: ReadonlyMap<string, LaneCursor>,
+    call: { readonly signal: AbortSignal },
+  ) => AsyncIterable<LaneBatch>;
+};

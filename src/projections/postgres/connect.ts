@@ -1,0 +1,131 @@
+/**
+ * One connection to PostgreSQL. The password comes from a file or the environment, never from an address, and stands in
+ * no error and no log; a server that is not this machine is spoken to by TLS with its certificate verified, unless the
+ * address says `sslmode=disable`. Every statement has a time limit.
+ */
+import { readFile } from "node:fs/promises";
+import { isIP } from "node:net";
+import pg from "pg";
+import { failProjection, ProjectionFault } from "../fault.ts";
+import { projectionStatementMs } from "../../limits.ts";
+
+export type PostgresAddress = {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  readonly user: string;
+  /** `verify` by the certificates of a file, or of the system; `off` in clear. */
+  readonly tls: { readonly kind: "verify"; readonly caFile: string | undefined } | { readonly kind: "off" };
+};
+
+export type AddressOutcome =
+  | { readonly kind: "ok"; readonly address: PostgresAddress }
+  | { readonly kind: "refused"; readonly rule: string };
+
+const refused = (rule: string): AddressOutcome => ({ kind: "refused", rule });
+
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+
+const knownParameters = ["sslmode", "sslrootcert"];
+
+/** `postgres://user@host:port/database?sslmode=verify-full|disable&sslrootcert=FILE`. */
+export const parsePostgresAddress = (text: string): AddressOutcome => {
+  const url = URL.parse(text);
+  if (url === null || !["postgres:", "postgresql:"].includes(url.protocol)) {
+    return refused("must be postgres://USER@HOST:PORT/DATABASE");
+  }
+  if (url.password !== "") return refused("must hold no password: put it into a file, or into PGPASSWORD");
+  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+  const database = decodeURIComponent(url.pathname.slice(1));
+  if (host === "" || database === "" || url.username === "") {
+    return refused("must name a user, a host and a database: postgres://USER@HOST:PORT/DATABASE");
+  }
+  const unknown = [...url.searchParams.keys()].find((name) => !knownParameters.includes(name));
+  if (unknown !== undefined) return refused(`knows no parameter ${unknown}: sslmode and sslrootcert are all`);
+  const mode = url.searchParams.get("sslmode") ?? (isLoopback(host) ? "disable" : "verify-full");
+  if (mode !== "verify-full" && mode !== "disable") return refused("sslmode must be verify-full or disable");
+  const caFile = url.searchParams.get("sslrootcert") ?? undefined;
+  if (mode === "disable" && caFile !== undefined) return refused("sslrootcert needs sslmode=verify-full");
+  return {
+    kind: "ok",
+    address: {
+      host,
+      port: url.port === "" ? 5432 : Number(url.port),
+      database,
+      user: decodeURIComponent(url.username),
+      tls: mode === "disable" ? { kind: "off" } : { kind: "verify", caFile },
+    },
+  };
+};
+
+/** For a person: without anything that is secret. */
+export const describeAddress = ({ host, port, database, user }: PostgresAddress): string =>
+  `postgres://${user}@${host}:${port}/${database}`;
+
+type Failing = { readonly code?: unknown; readonly message?: unknown };
+
+/** A failure of the database by its code; the driver's own sentences hold names of tables, never rows or passwords. */
+export const databaseFault = (cause: unknown): ProjectionFault => {
+  if (cause instanceof ProjectionFault) return cause;
+  const { code, message } = (cause ?? {}) as Failing;
+  const rule = typeof message === "string" ? message : "unknown failure";
+  return new ProjectionFault(
+    { kind: "databaseFailed", code: typeof code === "string" ? code : "no code", rule },
+    { cause },
+  );
+};
+
+/** Of types whose text JavaScript would round or parse: 20 is int8, 3802 jsonb. */
+const parsers: Readonly<Record<number, (text: string) => unknown>> = {
+  20: (text) => BigInt(text),
+  3802: (text) => text,
+};
+
+const types = {
+  getTypeParser: (oid: number, format?: "text" | "binary") =>
+    (format !== "binary" ? parsers[oid] : undefined) ?? pg.types.getTypeParser(oid, format),
+};
+
+const tlsOf = async ({ tls, host }: PostgresAddress): Promise<pg.ClientConfig["ssl"]> => {
+  if (tls.kind === "off") return false;
+  const servername = isIP(host) === 0 ? { servername: host } : {};
+  if (tls.caFile === undefined) return { rejectUnauthorized: true, ...servername };
+  try {
+    return { rejectUnauthorized: true, ca: await readFile(tls.caFile, "utf8"), ...servername };
+  } catch (cause) {
+    const rule = `cannot read the certificates in ${tls.caFile}`;
+    return failProjection({ kind: "databaseFailed", code: "no certificates", rule }, { cause });
+  }
+};
+
+/**
+ * @param password undefined where the server asks for none.
+ * @throws ProjectionFault: databaseFailed.
+ */
+export const connectPostgres = async (
+  address: PostgresAddress,
+  password: string | undefined,
+): Promise<pg.Client> => {
+  const { host, port, database, user } = address;
+  const client = new pg.Client({
+    host,
+    port,
+    database,
+    user,
+    password: password ?? "",
+    ssl: await tlsOf(address),
+    types,
+    application_name: "sigil project",
+    statement_timeout: projectionStatementMs,
+    connectionTimeoutMillis: projectionStatementMs,
+  });
+  // A connection that ends between two statements fails the next one; nobody else listens.
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    return client;
+  } catch (cause) {
+    throw databaseFault(cause);
+  }
+};

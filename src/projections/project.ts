@@ -1,0 +1,147 @@
+/**
+ * From a source into a store: reads and verifies while the store writes, and hands over together whatever was verified
+ * in the meantime, so that a batch is small while a projection follows and large while it is filled. At most
+ * `projectionBatchRecordsMax` records and `projectionBatchBytesMax` bytes wait. A crash loses nothing: rows and cursors
+ * are stored together, and the source is read again from there.
+ */
+import { walkKeys } from "@sigil/core/verify";
+import { Fault } from "@sigil/core/errors";
+import { projectionBatchBytesMax, projectionBatchRecordsMax } from "../limits.ts";
+import { resumeConsumer, takeBatch, type ConsumerOptions, type Place, type Taken } from "./consumer.ts";
+import { failProjection } from "./fault.ts";
+import type { LaneSource } from "./message.ts";
+import type { ErasedRows, Gathered, ProjectionStore, Resumed } from "./store.ts";
+
+export type ProjectOptions = ConsumerOptions & {
+  readonly source: LaneSource;
+  readonly store: ProjectionStore;
+  /** The ledger's size when this began: from there on the projection has caught up. */
+  readonly size: bigint;
+  /** Whether it ends there, or follows. */
+  readonly onCaughtUp: "end" | "follow";
+  readonly signal: AbortSignal;
+  readonly onApplied?: (applied: { readonly next: bigint; readonly erased: readonly ErasedRows[] }) => void;
+};
+
+const bytesOf = (places: readonly Place[]): number =>
+  places.reduce((sum, { record }) => sum + (record?.envelope.length ?? 0), 0);
+
+/** What is verified and not stored yet. One side adds, the other takes all of it. */
+class Backlog {
+  #taken: Taken[] = [];
+  #records = 0;
+  #bytes = 0;
+  #isEnded = false;
+  #changed = Promise.withResolvers<void>();
+
+  /** Waits while there is more than a batch. */
+  async add(taken: Taken): Promise<void> {
+    while (
+      !this.#isEnded &&
+      (this.#records >= projectionBatchRecordsMax || this.#bytes >= projectionBatchBytesMax)
+    ) {
+      await this.#changed.promise;
+    }
+    this.#taken.push(taken);
+    this.#records += taken.places.length;
+    this.#bytes += bytesOf(taken.places);
+    this.#wake();
+  }
+
+  /** Everything, once there is something; undefined when nothing more will come. */
+  async take(): Promise<readonly Taken[] | undefined> {
+    while (this.#taken.length === 0) {
+      if (this.#isEnded) return undefined;
+      await this.#changed.promise;
+    }
+    const taken = this.#taken;
+    [this.#taken, this.#records, this.#bytes] = [[], 0, 0];
+    this.#wake();
+    return taken;
+  }
+
+  end(): void {
+    this.#isEnded = true;
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers<void>();
+  }
+}
+
+const gather = (taken: readonly Taken[], from: bigint): Gathered | undefined => {
+  const last = taken.at(-1);
+  if (last === undefined) return undefined;
+  return {
+    places: taken.flatMap(({ places }) => places),
+    from,
+    progress: last.consumer,
+    checkpoint: taken.findLast(({ checkpoint }) => checkpoint !== undefined)?.checkpoint?.note,
+  };
+};
+
+const walk = async ({ keyRecords }: Resumed, { genesis, verify }: ConsumerOptions) => {
+  if (keyRecords.length === 0) return undefined;
+  try {
+    return await walkKeys(genesis, keyRecords, { verify });
+  } catch (cause) {
+    if (!(cause instanceof Fault)) throw cause;
+    const rule = `what is stored does not follow from the genesis hash: ${cause.message}`;
+    return failProjection({ kind: "otherLedger", rule }, { cause });
+  }
+};
+
+/**
+ * Ends when it has caught up, or when `signal` aborts or the source ends. What was verified before a failure is stored.
+ * @throws ProjectionFault; whatever the source throws.
+ */
+export const project = async (options: ProjectOptions): Promise<void> => {
+  const { source, store, size, onCaughtUp, onApplied } = options;
+  const resumed = await store.resume();
+  let consumer = resumeConsumer(resumed.progress, await walk(resumed, options));
+  const stopping = new AbortController();
+  const signal = AbortSignal.any([options.signal, stopping.signal]);
+  const backlog = new Backlog();
+  const read = async (): Promise<void> => {
+    try {
+      for await (const batch of source.after(consumer.lanes, { signal })) {
+        const taken = await takeBatch(consumer, batch, options);
+        ({ consumer } = taken);
+        if (taken.places.length > 0 || taken.checkpoint !== undefined) await backlog.add(taken);
+        if (signal.aborted) return;
+      }
+    } finally {
+      backlog.end();
+    }
+  };
+  let next = resumed.progress.next;
+  let isPublished = false;
+  const caughtUp = async (): Promise<void> => {
+    if (isPublished || next < size) return;
+    await store.publish();
+    isPublished = true;
+    if (onCaughtUp === "end") stopping.abort();
+  };
+  const write = async (): Promise<void> => {
+    try {
+      await caughtUp();
+      for (let taken = await backlog.take(); taken !== undefined; taken = await backlog.take()) {
+        const gathered = gather(taken, next);
+        if (gathered === undefined) continue;
+        const erased = await store.apply(gathered);
+        ({ next } = gathered.progress);
+        onApplied?.({ next, erased });
+        await caughtUp();
+      }
+    } finally {
+      stopping.abort();
+      backlog.end();
+    }
+  };
+  const [reading, writing] = await Promise.allSettled([read(), write()]);
+  // The store's failure is why the source was broken off.
+  if (writing.status === "rejected") throw writing.reason;
+  if (reading.status === "rejected") throw reading.reason;
+};

@@ -1,0 +1,226 @@
+/** What a consumer of the feed takes, what it passes over, and what stops it with both positions. */
+import { expect } from "chai";
+import { before, describe, it } from "mocha";
+import { verifyOwn } from "../../../src/core/keys/verify.ts";
+import { rootOf } from "../../../src/core/merkle/tree.ts";
+import { parseCheckpoint } from "../../../src/core/merkle/checkpoint.ts";
+import { parseNote } from "../../../src/core/merkle/note.ts";
+import { leafHash } from "../../../src/core/merkle/hash.ts";
+import { walkKeys } from "../../../src/core/verify/key-walk.ts";
+import {
+  noProgress,
+  resumeConsumer,
+  takeBatch,
+  type Consumer,
+  type ConsumerOptions,
+  type Place,
+} from "../../../src/projections/consumer.ts";
+import { ProjectionFault, type ProjectionError } from "../../../src/projections/fault.ts";
+import type { LaneBatch, LaneMessage } from "../../../src/projections/message.ts";
+import { addRows, noDigests } from "../../../src/projections/digest.ts";
+import { rowsOf } from "../../../src/projections/rows.ts";
+import { createRandom } from "../../campaigns/oracle.ts";
+import { generateLedger, type GoldenLedger } from "../../contract/golden-ledger.ts";
+import { goldenSource, messagesOf, type SourceOptions } from "../../contract/golden-source.ts";
+
+const size = 400n;
+let ledger: GoldenLedger;
+let options: ConsumerOptions;
+
+const started = (): Consumer => resumeConsumer(noProgress, undefined);
+
+const takeAll = async (
+  batches: AsyncIterable<LaneBatch> | Iterable<LaneBatch>,
+  from = started(),
+  changes: Partial<ConsumerOptions> = {},
+) => {
+  let consumer = from;
+  const [places, checked]: [Place[], bigint[]] = [[], []];
+  for await (const batch of batches) {
+    const taken = await takeBatch(consumer, batch, { ...options, ...changes });
+    ({ consumer } = taken);
+    places.push(...taken.places);
+    if (taken.checkpoint !== undefined) checked.push(taken.checkpoint.size);
+  }
+  return { consumer, places, checked };
+};
+
+const read = (changes: Partial<SourceOptions> = {}): AsyncIterable<LaneBatch> =>
+  goldenSource(ledger, { size, ...changes }).after(new Map(), { signal: new AbortController().signal });
+
+const faultOf = async (work: Promise<unknown>): Promise<ProjectionError> => {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof ProjectionFault) return error.error;
+    throw error;
+  }
+  return expect.fail("it was taken");
+};
+
+const digestOf = (places: readonly Place[]) => addRows(noDigests, rowsOf(places));
+
+const at = (position: bigint, change: (message: LaneMessage) => LaneMessage | undefined) => ({
+  tamper: (message: LaneMessage) => (message.position === position ? change(message) : message),
+});
+
+/** A position whose record may be changed without anything else being about it. */
+const plain = (): bigint =>
+  BigInt(ledger.places.findIndex(({ body }, index) => index > 50 && body.tenant === "acme"));
+
+describe("a consumer of the feed", () => {
+  before(async () => {
+    ledger = await generateLedger({ seed: 7, count: Number(size) });
+    options = { genesis: ledger.genesis, verify: verifyOwn, lanes: "one" };
+  });
+
+  it("takes every place once, in order, and has the root of each checkpoint", async () => {
+    const { consumer, places, checked } = await takeAll(read());
+    expect(places.map(({ position }) => position)).to.deep.equal(
+      Array.from({ length: Number(size) }, (_, index) => BigInt(index)),
+    );
+    expect(checked.at(-1)).to.equal(size);
+    const note = ledger.checkpoints.get(size) ?? "";
+    expect(rootOf(consumer.frontier)).to.deep.equal(parseCheckpoint(parseNote(note).text).root);
+  });
+
+  it("gives the same places whatever is repeated and late", async () => {
+    const expected = digestOf((await takeAll(read())).places);
+    for (const seed of [1, 2, 3]) {
+      const { places } = await takeAll(read({ random: createRandom(seed) }));
+      expect(digestOf(places)).to.deep.equal(expected);
+    }
+  });
+
+  it("goes on from its cursors with the keys walked anew", async () => {
+    const whole = await takeAll(read());
+    const messages = messagesOf(ledger, { size });
+    const first = await takeAll([{ messages: messages.slice(0, 150) }]);
+    const { next, lanes, frontier } = first.consumer;
+    const keyRecords = ledger.places.flatMap(({ body, envelope }, index) =>
+      index < 150 && ["genesis", "signing_key"].includes(body.kind)
+        ? [{ position: BigInt(index), envelope }]
+        : [],
+    );
+    expect(keyRecords.length).to.be.greaterThan(1);
+    const keys = await walkKeys(ledger.genesis, keyRecords, { verify: verifyOwn });
+    const rest = await takeAll(read(), resumeConsumer({ next, lanes, frontier }, keys));
+    expect(digestOf([...first.places, ...rest.places])).to.deep.equal(digestOf(whole.places));
+    expect(rest.checked.at(-1)).to.equal(size);
+  });
+
+  it("puts several lanes together, and holds the cursor of each at what was taken", async () => {
+    const laneOf = (position: bigint): string => `p${position % 3n}`;
+    const messages = messagesOf(ledger, { size: 30n, laneOf });
+    const later = messages.filter(({ lane }) => lane !== "p0");
+    const first = messages.filter(({ lane }) => lane === "p0");
+    const several = { lanes: "several" as const };
+    const held = await takeAll([{ messages: later }], started(), several);
+    expect(held.places).to.deep.equal([]);
+    expect(held.consumer.lanes).to.deep.equal(new Map());
+    const both = await takeAll([{ messages: first.slice(0, 5) }], held.consumer, several);
+    expect(both.consumer.next).to.equal(15n);
+    expect(both.consumer.lanes).to.deep.equal(
+      new Map([
+        ["p0", { position: 12n }],
+        ["p1", { position: 13n }],
+        ["p2", { position: 14n }],
+      ]),
+    );
+  });
+
+  it("stops at a missing link with both positions", async () => {
+    const messages = messagesOf(ledger, { size });
+    const dropped = messages.filter(({ position }) => position !== 60n);
+    expect(await faultOf(takeAll([{ messages: dropped }]))).to.deep.equal({
+      kind: "linkMissing",
+      lane: "ledger",
+      position: 61n,
+      prev: 60n,
+      taken: 59n,
+    });
+  });
+
+  it("stops where two messages of a lane are exchanged", async () => {
+    const messages = [...messagesOf(ledger, { size: 50n })];
+    const [one, two] = [messages[20], messages[21]];
+    if (one === undefined || two === undefined) return expect.fail("too few");
+    messages.splice(20, 2, two, one);
+    expect((await faultOf(takeAll([{ messages }]))).kind).to.equal("linkMissing");
+  });
+
+  it("sees a place that was dropped and linked anew", async () => {
+    expect(await faultOf(takeAll(read(at(60n, () => undefined))))).to.deep.equal({
+      kind: "positionMissing",
+      expected: 60n,
+      found: 61n,
+    });
+  });
+
+  it("sees by the root that a place was replaced by an erased one of another leaf", async () => {
+    const other = leafHash(new Uint8Array(32));
+    const fault = await faultOf(
+      takeAll(read(at(plain(), ({ lane, position, prev }) => ({ lane, position, prev, leaf: other })))),
+    );
+    expect(fault.kind).to.equal("rootDiffers");
+  });
+
+  it("takes no record that was changed, is signed by nobody's key, or stands elsewhere", async () => {
+    const position = plain();
+    const flipped = at(position, (message) => {
+      const envelope = Uint8Array.from(message.envelope ?? []);
+      envelope[envelope.length - 40] = (envelope[envelope.length - 40] ?? 0) ^ 1;
+      return { ...message, envelope };
+    });
+    expect(await faultOf(takeAll(read(flipped)))).to.include({
+      kind: "recordRefused",
+      position,
+      step: "inclusion",
+    });
+    const foreign = await generateLedger({ seed: 8, count: 100 });
+    const { envelope, leaf } = foreign.places[50] ?? expect.fail("too few");
+    const strange = at(position, (message) => ({ ...message, envelope, leaf }));
+    expect(await faultOf(takeAll(read(strange)))).to.include({
+      kind: "recordRefused",
+      position,
+      step: "key",
+    });
+    const earlier = ledger.places[Number(position) - 1] ?? expect.fail("too few");
+    const moved = at(position, (message) => ({
+      ...message,
+      envelope: earlier.envelope,
+      leaf: earlier.leaf,
+    }));
+    expect((await faultOf(takeAll(read(moved)))).kind).to.equal("rootDiffers");
+  });
+
+  it("takes no ledger of another genesis record, and no checkpoint of another key", async () => {
+    const foreign = await generateLedger({ seed: 8, count: 100 });
+    const other = { genesis: foreign.genesis };
+    expect(await faultOf(takeAll(read(), started(), other))).to.include({
+      kind: "recordRefused",
+      step: "genesis",
+    });
+    const messages = messagesOf(ledger, { size: 100n });
+    const checkpoint = [...foreign.checkpoints].find(([at]) => at <= 100n)?.[1] ?? "";
+    expect((await faultOf(takeAll([{ messages, checkpoint }]))).kind).to.equal("checkpointRefused");
+  });
+
+  it("compares a checkpoint that came early once its size is reached", async () => {
+    const [checkedSize, checkpoint] = [...ledger.checkpoints].find(([at]) => at > 20n) ?? expect.fail("none");
+    const messages = messagesOf(ledger, { size });
+    const early = await takeAll([{ messages: messages.slice(0, 10), checkpoint }]);
+    expect(early.checked).to.deep.equal([]);
+    const later = await takeAll([{ messages: messages.slice(10) }], early.consumer);
+    expect(later.checked).to.deep.equal([checkedSize]);
+  });
+
+  it("is where it was after a batch that it did not take", async () => {
+    const messages = messagesOf(ledger, { size });
+    const { consumer } = await takeAll([{ messages: messages.slice(0, 40) }]);
+    const before = { ...consumer };
+    await faultOf(takeAll([{ messages: messages.slice(50) }], consumer));
+    expect(consumer).to.deep.equal(before);
+    expect((await takeAll([{ messages: messages.slice(40) }], consumer)).consumer.next).to.equal(size);
+  });
+});
