@@ -89,6 +89,13 @@ export type SigilError =
       readonly actual: string;
     }
   | { readonly kind: "tenantForbidden"; readonly tenant: string; readonly rule: string }
+  /** A watch asks for more than its caller's feed grant names; `value` is the first thing beyond it. */
+  | {
+      readonly kind: "feedForbidden";
+      readonly field: "kinds" | "spaces";
+      readonly value: string;
+      readonly rule: string;
+    }
   /** The trust model did not allow a write. `why` is the decision's reason. */
   | {
       readonly kind: "denied";
@@ -193,6 +200,8 @@ export const describeError = (error: SigilError): string => {
       return `${error.rpc} needs level ${error.needed}, the caller has ${error.actual}`;
     case "tenantForbidden":
       return `tenant "${error.tenant}" is out of reach: ${error.rule}`;
+    case "feedForbidden":
+      return `${error.field} "${error.value}" may not be watched: ${error.rule}`;
     case "denied":
       return `the trust model answers ${error.verdict} to ${error.action} ${error.target}: ${error.why}`;
     case "moduleRefused":

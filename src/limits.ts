@@ -305,6 +305,8 @@ export const writeLinksMax = linksMax - 1;
 export const writeTriesMax = 16;
 /** Records one listing call opens before it returns a short page with a token: about half a second's work. */
 export const listOpenedRecordsMax = 4000;
+/** Entries of each list in a watch's request. */
+export const watchListMax = 64;
 /** Positions a watch looks up at once while it catches up. */
 export const watchPositionsMax = 1000;
 export const heartbeatMsDefault = 15_000;

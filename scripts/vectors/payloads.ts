@@ -192,6 +192,11 @@ export const erased: CborMap = {
   positions: Uint8Array.from({ length: 32 }, () => 8),
 };
 export const restoration: CborMap = { size: 9, checkpoint: "ledger.example/main\n9\n", backup: "backup-9" };
+export const feedGrant: CborMap = {
+  tenants: ["acme", "beta"],
+  kinds: ["frozen_chain", "invoice"],
+  spaces: ["user"],
+};
 export const suspension: CborMap = { reason: "the laptop was stolen", by: "root" };
 const tombstone: CborMap = { kind: "note" };
 
@@ -250,4 +255,7 @@ export const payloads: readonly (readonly [
   ["an order to erase a tenant", "erasure", erasure],
   ["an erased tenant", "erased", erased],
   ["a suspension", "suspension", suspension],
+  ["a feed grant", "feed_grant", feedGrant],
+  ["a feed grant of everything", "feed_grant", { tenants: ["*"], kinds: ["*"], spaces: ["*"] }],
+  ["a feed grant of nothing", "feed_grant", { tenants: [], kinds: [], spaces: [] }],
 ];

@@ -368,6 +368,27 @@ export const payloadCases: readonly PayloadCase[] = [
     "payload.reason",
     "must not be empty",
   ],
+  [
+    "a feed grant of all and one more",
+    "feed_grant",
+    { ...good.feedGrant, tenants: ["acme", "*"] },
+    "payload.tenants[1]",
+    "must stand alone",
+  ],
+  [
+    "a feed grant of a tenant twice",
+    "feed_grant",
+    { ...good.feedGrant, tenants: ["acme", "acme"] },
+    "payload.tenants",
+    "must be distinct",
+  ],
+  [
+    "a feed grant of a third space",
+    "feed_grant",
+    { ...good.feedGrant, spaces: ["outer"] },
+    "payload.spaces[0]",
+    "must be one of user, system",
+  ],
   ["a tombstone of nothing", "tombstone", { kind: "" }, "payload.kind", "must not be empty"],
   [
     "an ending that is none",

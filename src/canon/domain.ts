@@ -2,8 +2,10 @@
 import type { Hash } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
 import type { CallContext } from "../identity/caller.ts";
+import type { AskedFeed } from "../identity/feed-reach.ts";
 import type {
   AttestationRole,
+  FrozenVerdict,
   ProposalCommit,
   ProposalOutcome,
   Space,
@@ -106,21 +108,49 @@ export type Export = {
 
 export type ExportedRecord = { readonly record: VersionedRecord; readonly ledgerSize: bigint };
 
+/** Which records a watch sends; its parts are joined by "and". */
+export type WatchSelection = Pick<RecordFilter, "idPrefix" | "linkTarget" | "fromMs" | "untilMs"> &
+  Omit<AskedFeed, "asksDecisions"> & {
+    /** Whom the decision that a record is, or that allowed it, is by or about; empty for anybody. */
+    readonly principals: readonly string[];
+    /** Of decisions; empty for any record. */
+    readonly verdicts: readonly FrozenVerdict[];
+  };
+
 export type WatchQuery = {
-  readonly filter: RecordFilter;
+  readonly selection: WatchSelection;
   /** Undefined to start now. */
   readonly from: bigint | undefined;
   readonly heartbeatMs: number;
+  /** Whether each event comes with a proof against the checkpoint before it. */
+  readonly proof: "none" | "inclusion";
+  /** Size of the newest checkpoint that the caller has verified. */
+  readonly knownSize: bigint | undefined;
 };
 
-/** `next` is the position at which a watch resumes after the event. */
+/** `next` is the position at which a watch resumes after the event; `proof` is there if it was asked for. */
 export type WatchEvent =
-  | { readonly kind: "record"; readonly record: VersionedRecord; readonly next: bigint }
+  | {
+      readonly kind: "record";
+      readonly record: VersionedRecord;
+      readonly next: bigint;
+      readonly proof?: readonly Hash[];
+    }
+  | {
+      /** What is left of an erased record. */
+      readonly kind: "erased";
+      readonly position: bigint;
+      readonly leaf: Hash;
+      readonly next: bigint;
+      readonly proof?: readonly Hash[];
+    }
   | {
       readonly kind: "heartbeat";
       readonly checkpoint: string;
       readonly timeMs: number;
       readonly next: bigint;
+      /** That the tree begins with the one of the checkpoint before. */
+      readonly proof?: readonly Hash[];
     };
 
 export type ReceivedAttestation = {

@@ -16,6 +16,7 @@ import {
   activeModelId,
   attestationPrefix,
   erasurePrefix,
+  feedGrantPrefix,
   modelPrefix,
   modulePrefix,
   proposalEndingPrefix,
@@ -27,7 +28,7 @@ import {
 } from "@sigil/core/record";
 
 /** Kinds that exist only in the system space, written by a quorum. */
-const governedKinds = ["trust_model", "witness", "quorum", "module", "schema", "erasure"];
+const governedKinds = ["trust_model", "witness", "quorum", "module", "schema", "erasure", "feed_grant"];
 
 /** Levels a principal may have without a quorum. */
 const freeLevels: readonly LevelName[] = ["guest", "observer"];
@@ -85,6 +86,7 @@ const proposable: ReadonlyMap<string, string> = new Map([
   ["module", modulePrefix],
   ["erasure", erasurePrefix],
   ["suspension", suspensionPrefix],
+  ["feed_grant", feedGrantPrefix],
 ]);
 
 /** The kind of a system record, from its id. @throws invalidField naming the valid ids. */
@@ -99,6 +101,6 @@ export const proposableKind = (id: string): string => {
   }
   return invalidField(
     "id",
-    `must be ${activeModelId}, principal/<id>, schema/<kind>, module/<name>, erasure/<tenant>, or suspension/… to lift one`,
+    `must be ${activeModelId}, principal/<id>, schema/<kind>, module/<name>, erasure/<tenant>, feed_grant/<principal>, or suspension/… to lift one`,
   );
 };

@@ -80,6 +80,22 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Propose to lift a suspension.",
     load: async () => (await import("./principal/suspend.ts")).principalLift,
   },
+  "feed grant": {
+    about: "Propose that a principal may read the feed and nothing else.",
+    load: async () => (await import("./principal/feed.ts")).feedGrant,
+  },
+  "feed withdraw": {
+    about: "Withdraw a feed grant at once.",
+    load: async () => (await import("./principal/feed.ts")).feedWithdraw,
+  },
+  "feed list": {
+    about: "List the feed grants.",
+    load: async () => (await import("./principal/feed.ts")).feedList,
+  },
+  "feed show": {
+    about: "Show what a principal may read of the feed.",
+    load: async () => (await import("./principal/feed.ts")).feedShow,
+  },
   backup: {
     about: "Copy a running deployment into a directory.",
     load: async () => (await import("./deployment/backup.ts")).backup,

@@ -29,6 +29,8 @@ export const targetBytesMax = 512;
 /** A principal's id within a record id; longer ids are enrolled by digest. */
 export const principalIdBytesMax = 200;
 export const sessionBytesMax = 128;
+/** Tenants, or kinds, that one feed grant names. */
+export const feedGrantItemsMax = 1024;
 /** Entries of a model's action or target table. */
 export const modelTableEntriesMax = 1024;
 /** Sizes and positions are uint64 on the wire. */

@@ -1,6 +1,13 @@
 /** The authenticated caller, and the context of its call. Pure. */
 import { fail, invalidField } from "../errors.ts";
-import { publicTenant, systemTenant, tenantFault, type Level } from "@sigil/core/record";
+import {
+  publicTenant,
+  systemTenant,
+  tenantFault,
+  type FeedGrantPayload,
+  type Level,
+} from "@sigil/core/record";
+import type { StandingPrincipal } from "./suspension.ts";
 
 export type Caller = {
   /** The principal's id; empty for an anonymous Guest. */
@@ -13,6 +20,8 @@ export type Caller = {
   readonly peer: string;
   /** Thumbprint of the key that signed the token, base64url. */
   readonly key?: string;
+  /** What it may watch by a feed grant, and where that stands. */
+  readonly feed?: { readonly grant: FeedGrantPayload; readonly position: bigint };
 };
 
 /**
@@ -81,6 +90,17 @@ export const mapPaced = <Item, Result>(
 /** Runs one piece of synchronous work with the call's pacing. */
 export const runPaced = <Result>({ pace }: CallContext, work: () => Result): Result =>
   pace === undefined ? work() : pace.run(work);
+
+/** What a principal's standing says of its caller. */
+export const standingCaller = ({
+  tenant,
+  loa: level,
+  feed,
+}: StandingPrincipal): Pick<Caller, "tenant" | "level" | "feed"> => ({
+  tenant,
+  level,
+  ...(feed?.grant === undefined ? {} : { feed: { grant: feed.grant, position: feed.position } }),
+});
 
 /** A caller without credentials, before its network origin is known. */
 export const anonymous: Caller = {

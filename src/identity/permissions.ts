@@ -43,6 +43,7 @@ const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
   ["/sigil.module.v1.ModuleService/ProposeModule", "mentor"],
   ["/sigil.module.v1.ModuleService/RetireModule", "mentor"],
   ["/sigil.identity.v1.PrincipalService/SuspendPrincipal", "mentor"],
+  ["/sigil.identity.v1.PrincipalService/WithdrawFeedGrant", "root"],
   // Below Mentor only for the caller itself.
   ["/sigil.identity.v1.PrincipalService/GetPrincipal", "guest"],
   ["/sigil.identity.v1.PrincipalService/ListPrincipals", "guest"],
@@ -66,8 +67,12 @@ const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
 /** @param rpc the full path, `/package.Service/Method`. */
 export const requiredLevel = (rpc: string): Level => LEVELS_NEEDED.get(rpc) ?? "root";
 
+/** What a feed grant opens beside what a Guest may call: reading the feed, and nothing else. */
+const feedRpc = "/sigil.canon.v1.CanonService/Watch";
+
 /** @throws levelTooLow naming the required level. */
 export const authorize = (caller: Caller, rpc: string): void => {
+  if (rpc === feedRpc && caller.feed !== undefined) return;
   const needed = requiredLevel(rpc);
   if (!isAtLeast(caller.level, needed)) fail({ kind: "levelTooLow", rpc, needed, actual: caller.level });
 };

@@ -18,6 +18,7 @@ import {
   tenantFault,
   type RecordBody,
   canonicalSubject,
+  feedGrantPrefix,
   quorumId,
   suspensionPrefix,
   witnessPrefix,
@@ -27,7 +28,7 @@ import { principalCacheEntriesMax } from "../limits.ts";
 import { RecordCache, type Stale } from "../ledger/cache.ts";
 import type { ProjectionLedger } from "../ledger/feed.ts";
 import { BoundedMap } from "./bounded-map.ts";
-import { standingOf } from "./standing.ts";
+import { standingOf, withFeed } from "./standing.ts";
 import type { StandingPrincipal } from "./suspension.ts";
 
 /**
@@ -191,6 +192,7 @@ const principalStaleBy = ({ body }: { readonly body: RecordBody }): Stale => {
   const { id, kind, space } = body;
   // An erasure removes the principals that the tenant enrolled, and a key's suspension may affect any holder.
   if (space === "system" && (kind === "erasure" || id.startsWith(suspensionPrefix))) return "all";
+  if (space === "system" && id.startsWith(feedGrantPrefix)) return "all";
   if (!id.startsWith(principalPrefix)) return undefined;
   const name = principalIdIn(body);
   return name === undefined ? "all" : { name };
@@ -218,7 +220,9 @@ export const createPrincipals = (
     if (found === undefined) return undefined;
     const { payload, enrolment, position } = found;
     // Witnesses are governed by the registry, not by suspensions.
-    const principal = enrolment === "witness" ? payload : await standing(id, payload);
+    if (enrolment === "witness") return { id, principal: payload, enrolment, position };
+    const stands = await standing(id, payload);
+    const principal = enrolment === "governed" ? await withFeed(ledger.reader, id, stands) : stands;
     return { id, principal, enrolment, position };
   };
 

@@ -3,7 +3,7 @@
  * if the deployment allows them. An invalid credential is an error, never a Guest. Source: docs/spec/tokens.md.
  */
 import type { Caller } from "./caller.ts";
-import { anonymous } from "./caller.ts";
+import { anonymous, standingCaller } from "./caller.ts";
 import { keyOfCertificate } from "./certificate-key.ts";
 import { principalsOfCertificate, type PeerNames } from "./certificates.ts";
 import { refuse } from "./claims.ts";
@@ -39,8 +39,7 @@ const identifyCertificate = async (
   if (only === undefined) return refuse("CERTIFICATE_UNMAPPED", "no name of the certificate is a principal");
   if (enrolled.length > 1) refuse("CERTIFICATE_UNMAPPED", "the certificate names more than one principal");
   requireInForce(only.principal, keyOfCertificate(certificate, only.principal));
-  const { tenant, loa: level } = only.principal;
-  return { principal: only.id, tenant, level, credential: "certificate", peer: "" };
+  return { principal: only.id, ...standingCaller(only.principal), credential: "certificate", peer: "" };
 };
 
 export type ResolverOptions = TokenVerifierOptions & {

@@ -6,7 +6,13 @@
 import { toBase64Url } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
 import { fail } from "../errors.ts";
-import { parseSuspension, type PrincipalPayload, systemTenant } from "@sigil/core/record";
+import {
+  feedGrantId,
+  parseFeedGrant,
+  parseSuspension,
+  type PrincipalPayload,
+  systemTenant,
+} from "@sigil/core/record";
 import type { LedgerReader } from "../ledger/read/reading.ts";
 import {
   isSystemRoot,
@@ -14,6 +20,7 @@ import {
   maySuspend,
   principalSuspensionId,
   rankOf,
+  type FeedStanding,
   type StandingPrincipal,
   type Suspension,
 } from "./suspension.ts";
@@ -37,6 +44,36 @@ const readSuspension = async (
     return fail({ kind: "recordCorrupt", position, step: "schema", rule });
   }
   return { recordId, ...parseSuspension(body.payload), position, timeMs: body.ts };
+};
+
+/** @throws recordCorrupt: nobody reads more by a damaged record. */
+const readFeedStanding = async (
+  ledger: Pick<LedgerReader, "readId">,
+  id: string,
+): Promise<FeedStanding | undefined> => {
+  const recordId = feedGrantId(id);
+  const record = await ledger.readId(systemTenant, "system", recordId);
+  if (record === undefined) return undefined;
+  const { body, position } = record;
+  if (body.kind === "tombstone") return { recordId, position, grant: undefined };
+  if (body.kind !== "feed_grant") {
+    return fail({ kind: "recordCorrupt", position, step: "schema", rule: "the record is not a feed grant" });
+  }
+  return { recordId, position, grant: parseFeedGrant(body.payload) };
+};
+
+/**
+ * A governed Observer with a feed grant, or one that was withdrawn, is a feed reader. Whoever a tenant enrols by itself
+ * is none: its keys are changed by one person.
+ */
+export const withFeed = async (
+  ledger: Pick<LedgerReader, "readId">,
+  id: string,
+  principal: StandingPrincipal,
+): Promise<StandingPrincipal> => {
+  if (principal.loa !== "observer") return principal;
+  const feed = await readFeedStanding(ledger, id);
+  return feed === undefined ? principal : { ...principal, loa: "guest", feed };
 };
 
 /** Whether the suspension of a key affects this holder. */

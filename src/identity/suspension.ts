@@ -4,6 +4,7 @@
  */
 import { toHex, type Thumbprint } from "@sigil/core/bytes";
 import {
+  type FeedGrantPayload,
   type PrincipalPayload,
   systemTenant,
   isAtLeast,
@@ -27,8 +28,21 @@ export type Suspension = {
   readonly timeMs: number;
 };
 
-/** A principal with its suspensions. */
+/**
+ * Of a feed reader: an Observer that was ever given a feed grant. It is a Guest for good, so that a withdrawal lowers
+ * and never raises, and watches what the grant names. Source: docs/spec/feed.md §2.
+ */
+export type FeedStanding = {
+  readonly recordId: string;
+  /** Of its newest version. */
+  readonly position: bigint;
+  /** Undefined once it was withdrawn. */
+  readonly grant: FeedGrantPayload | undefined;
+};
+
+/** A principal with its suspensions and its feed grant. */
 export type StandingPrincipal = PrincipalPayload & {
+  readonly feed?: FeedStanding;
   readonly suspension?: Suspension;
   /** Suspended keys by thumbprint in base64url; absent if there are none. */
   readonly suspendedKeys?: ReadonlyMap<string, Suspension>;

@@ -15,7 +15,7 @@ import { principalCacheEntriesMax, tokenCacheEntriesMax, tokensPerPrincipalMax }
 import { verifyForeign, type Verify } from "@sigil/core/keys";
 import { publicKeyObject } from "../crypto/public-key.ts";
 import { BoundedMap } from "./bounded-map.ts";
-import type { Caller } from "./caller.ts";
+import { standingCaller, type Caller } from "./caller.ts";
 import { checkTimes, parseToken, refuse, type TokenClaims, type TokenTimes } from "./claims.ts";
 import type { Principals } from "./principals.ts";
 import { requireInForce } from "./in-force.ts";
@@ -145,8 +145,7 @@ export const createTokenVerifier = (options: TokenVerifierOptions): TokenVerifie
     requireInForce(principal, entry.kid);
     return {
       principal: entry.principal,
-      tenant: principal.tenant,
-      level: principal.loa,
+      ...standingCaller(principal),
       credential: "token",
       peer: "",
       key: entry.kid,

@@ -13,9 +13,11 @@ import { orderIn } from "./layout/erasure.ts";
 import { isDecision } from "./layout/indexes.ts";
 import type { LedgerReader } from "./read/reading.ts";
 
-export type FeedBatch = {
+export type ReadBatch = {
   /** In ledger order. Records of erased tenants are left out, so there may be none. */
   readonly records: readonly FeedRecord[];
+  /** Positions of those that were left out, ascending. */
+  readonly erased: readonly bigint[];
   /** The position to resume at. */
   readonly next: bigint;
 };
@@ -59,6 +61,11 @@ export class Feed {
     this.#size = source.size;
   }
 
+  /** Every record below can be read from here on. */
+  get size(): bigint {
+    return this.#size;
+  }
+
   /** What readers cost the server: how many there are, and bytes of envelopes that are held for them. */
   get gauge(): { readonly readers: number; readonly tailBytes: number } {
     return { readers: this.#readers.size, tailBytes: this.#tailBytes };
@@ -82,7 +89,7 @@ export class Feed {
   async *from(
     position: bigint,
     { signal }: { readonly signal: AbortSignal },
-  ): AsyncGenerator<FeedBatch, void, undefined> {
+  ): AsyncGenerator<ReadBatch, void, undefined> {
     if (position > this.#size) fail({ kind: "sizeOutOfRange", size: position, treeSize: this.#size });
     const reader: Waiting = { wake: undefined };
     // Also for a reader that never asks again: suspended at a `yield`, it does not get to its `finally`.
@@ -168,20 +175,21 @@ export class Feed {
   }
 
   /** A batch from the tail; undefined when it no longer reaches so far back. */
-  #tailed(first: bigint): FeedBatch | undefined {
+  #tailed(first: bigint): ReadBatch | undefined {
     const from = this.#tail.length - Number(this.#size - first);
     if (from < 0) return undefined;
     let [to, bytes] = [from, 0];
     for (; to < this.#tail.length && !isFull(to - from, bytes); to += 1) {
       bytes += this.#tail[to]?.envelope.length ?? 0;
     }
-    return { records: this.#tail.slice(from, to), next: first + BigInt(to - from) };
+    return { records: this.#tail.slice(from, to), erased: [], next: first + BigInt(to - from) };
   }
 
   /** A batch from the store, of records below `size`. */
-  async #read(first: bigint, size: bigint): Promise<FeedBatch> {
+  async #read(first: bigint, size: bigint): Promise<ReadBatch> {
     const { reader } = this.#source;
     const records: FeedRecord[] = [];
+    const erased: bigint[] = [];
     let [next, bytes] = [first, 0];
     for (; next < size && !isFull(Number(next - first), bytes); next += 1n) {
       try {
@@ -193,13 +201,16 @@ export class Feed {
         records.push({ position, hash, body, envelope, version: own?.version ?? 1n });
         bytes += envelope.length;
       } catch (error) {
-        if (error instanceof SigilFault && error.error.kind === "erased") continue;
+        if (error instanceof SigilFault && error.error.kind === "erased") {
+          erased.push(next);
+          continue;
+        }
         // Why the store was closed says more than that a read of it failed.
         this.#requireLive();
         throw error;
       }
     }
-    return { records, next };
+    return { records, erased, next };
   }
 
   #requireLive(): void {

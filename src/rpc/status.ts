@@ -180,6 +180,11 @@ const ROWS: Rows = {
     reason: "TENANT_FORBIDDEN",
     facts: ({ tenant }) => ({ tenant }),
   },
+  feedForbidden: {
+    code: Code.PERMISSION_DENIED,
+    reason: "FEED_NOT_GRANTED",
+    facts: ({ field, value }) => ({ field, value }),
+  },
   denied: {
     code: Code.PERMISSION_DENIED,
     reason: "DENIED",

@@ -14,6 +14,7 @@ import type { LedgerReader } from "../ledger/read/reading.ts";
 import { Directory } from "../identity/directory/directory.ts";
 import type { PrincipalService } from "../identity/directory/principal-service.ts";
 import { Suspending, type SuspendingDependencies } from "../identity/directory/suspending.ts";
+import { Withdrawing } from "../identity/directory/withdrawing.ts";
 import type { CborValue } from "@sigil/core/cbor";
 import { fail, invalidField, SigilFault } from "../errors.ts";
 import { canonicalTarget, spellingOr, schemaPrefix } from "@sigil/core/record";
@@ -119,26 +120,34 @@ export type PrincipalParts = Pick<SuspendingDependencies, "principals" | "nowMs"
 export const wirePrincipals = (parts: PrincipalParts, takesCertificates: boolean): PrincipalService => {
   const { ledger, principals, trust, turns, nowMs, log, metrics } = parts;
   const authorise = authoriseBy(trust);
-  const suspending = new Suspending({
+  const lowering = {
     ledger,
     principals,
     nowMs,
-    countsWithoutKey: takesCertificates,
     inTurn: turns.inTurn,
-    reaches: turns.reaches,
-    authorise: async (caller, recordId, call) => {
+    authorise: async (caller: Caller, recordId: string, call: CallContext) => {
       const question = { ...suspensionMatter(await actionNames(trust)), session: recordId };
       const [allowed] = await authorise(caller, [{ ...question, input: new Uint8Array(0) }], call);
       return allowed ?? fail({ kind: "indeterminate", rule: "the trust model gave no answer" });
     },
+  };
+  const suspending = new Suspending({
+    ...lowering,
+    countsWithoutKey: takesCertificates,
+    reaches: turns.reaches,
     onSuspended: ({ what, ...made }) => {
       metrics.onSuspension(what);
       log.warn(made, `${what} suspended`);
     },
   });
+  const withdrawing = new Withdrawing({
+    ...lowering,
+    onWithdrawn: (made) => log.warn(made, "feed grant withdrawn"),
+  });
   const directory = new Directory({ ledger: ledger.reader, principals });
   return {
     suspend: (caller, question, call) => suspending.suspend(caller, question, call),
+    withdraw: (caller, principal, call) => withdrawing.withdraw(caller, principal, call),
     get: (caller, id) => directory.get(caller, id),
     list: (caller, query, signal) => directory.list(caller, query, signal),
   };

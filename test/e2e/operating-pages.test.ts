@@ -170,6 +170,20 @@ const plays: Readonly<Record<string, () => Play>> = {
     };
   },
 
+  "feed.md": () => ({
+    set: async (stage) => {
+      const principals = ["mentor=mentor:acme", "relay=observer:relays"];
+      await found(stage, { witnesses: ["alice"], principals });
+      await stage.serve("--data", "data");
+    },
+    after: async (stage, command, output) => {
+      if (command.startsWith("sigil feed grant")) await attestBy(stage, proposalIn(output) ?? "", "alice");
+      if (command.startsWith("sigil feed list")) expect(output).to.match(/relay +all +frozen_chain +user/);
+      if (command.startsWith("sigil feed show")) expect(output).to.contain("GRANTED  relay");
+      if (command.startsWith("sigil feed withdraw")) expect(output).to.contain("WITHDRAWN  relay");
+    },
+  }),
+
   "stolen-key.md": () => {
     let proposal = "";
     const check = "sigil check --action read --target public/docs --key operator.pem --principal operator";

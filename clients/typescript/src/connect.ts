@@ -125,6 +125,8 @@ export type BackupClient = {
 export type PrincipalClient = {
   /** Idempotent: returns an existing suspension. */
   readonly suspendPrincipal: Unary<principal.SuspendPrincipalRequest, principal.SuspendPrincipalResponse>;
+  /** Repeatable: one that is withdrawn already is the answer. */
+  readonly withdrawFeedGrant: Unary<principal.WithdrawFeedGrantRequest, principal.WithdrawFeedGrantResponse>;
   readonly getPrincipal: Unary<principal.GetPrincipalRequest, principal.GetPrincipalResponse>;
   readonly listPrincipals: Unary<principal.ListPrincipalsRequest, principal.ListPrincipalsResponse>;
 };
@@ -317,6 +319,7 @@ const backupClient = (stub: backup.BackupServiceClient, context: CallContext): B
 
 const principalClient = (stub: principal.PrincipalServiceClient, context: CallContext): PrincipalClient => ({
   suspendPrincipal: unary(context, principal.SuspendPrincipalRequest, stub.suspendPrincipal.bind(stub)),
+  withdrawFeedGrant: unary(context, principal.WithdrawFeedGrantRequest, stub.withdrawFeedGrant.bind(stub)),
   getPrincipal: unary(context, principal.GetPrincipalRequest, stub.getPrincipal.bind(stub)),
   listPrincipals: unary(context, principal.ListPrincipalsRequest, stub.listPrincipals.bind(stub)),
 });

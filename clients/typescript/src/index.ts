@@ -24,14 +24,32 @@ export type { Pem, TlsOptions } from "./target.ts";
 export { principalRecord, principalRecordId } from "./principal.ts";
 export type { PrincipalRecord, PrincipalRecordOptions } from "./principal.ts";
 export { createTokenSigner, keyThumbprint } from "./token.ts";
-export { KeyWalk, ProofError, walkKeys } from "./walk.ts";
-export type { LedgerRecord, RecordEvidence, VerifiedRecord, VerifiedTree, WalkedKey } from "./walk.ts";
+export { ForkError, KeyWalk, ProofError, walkKeys } from "./walk.ts";
+export type {
+  LedgerRecord,
+  RecordEvidence,
+  SignedTree,
+  VerifiedRecord,
+  VerifiedTree,
+  WalkedKey,
+} from "./walk.ts";
+export { watchVerified } from "./watch.ts";
+export type { RebuiltTree, VerifiedEvent, VerifiedWatchOptions } from "./watch.ts";
 export type { TokenSigner, TokenSignerOptions } from "./token.ts";
 
-export { CanonicalRecord, LevelOfAccess, Link, Space, Verdict } from "@sigil/proto/sigil/type/v1/type";
+export {
+  CanonicalRecord,
+  LevelOfAccess,
+  Link,
+  RecordProof,
+  Space,
+  Verdict,
+} from "@sigil/proto/sigil/type/v1/type";
 export {
   levelOfAccessFromJSON,
   levelOfAccessToJSON,
+  recordProofFromJSON,
+  recordProofToJSON,
   spaceFromJSON,
   spaceToJSON,
   verdictFromJSON,
@@ -99,6 +117,7 @@ export {
   GetRecordResponse,
   GetSystemRecordRequest,
   GetSystemRecordResponse,
+  ErasedRecord,
   Heartbeat,
   ListHistoryRequest,
   ListHistoryResponse,
@@ -167,6 +186,7 @@ export type { BackupServiceServer } from "@sigil/proto/sigil/backup/v1/backup";
 export type { WitnessServiceServer } from "@sigil/proto/sigil/canon/v1/witness";
 export {
   Enrolment,
+  FeedGrant,
   GetPrincipalRequest,
   GetPrincipalResponse,
   ListPrincipalsRequest,
@@ -178,6 +198,8 @@ export {
   SuspendPrincipalRequest,
   SuspendPrincipalResponse,
   Suspension,
+  WithdrawFeedGrantRequest,
+  WithdrawFeedGrantResponse,
 } from "@sigil/proto/sigil/identity/v1/principal";
 export type { PrincipalServiceServer } from "@sigil/proto/sigil/identity/v1/principal";
 export {

@@ -10,9 +10,10 @@ import {
   verifyCheckpoint,
   parseNote,
   checkConsistency,
+  checkInclusion,
   type ProofOutcome,
 } from "@sigil/core/merkle";
-import { parseHash, type Hash } from "@sigil/core/bytes";
+import { parseHash, toHex, type Hash } from "@sigil/core/bytes";
 import { requireInclusion, verifySigned, walkKeys as walkRecords } from "@sigil/core/verify";
 import { Fault } from "@sigil/core/errors";
 import { plainJsonable } from "@sigil/proto/jsonable";
@@ -22,6 +23,23 @@ export class ProofError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = "ProofError";
+  }
+}
+
+/** A checkpoint and the tree that it is over. */
+export type SignedTree = VerifiedTree & { readonly checkpoint: string };
+
+/** The ledger has two pasts: both checkpoints are signed, and no tree holds both. Keep them: they prove it. */
+export class ForkError extends ProofError {
+  readonly known: SignedTree;
+  readonly newer: SignedTree;
+
+  constructor(known: SignedTree, newer: SignedTree, rule: string) {
+    const [old, now] = [known, newer].map(({ size, root }) => `size ${size} and root ${toHex(root)}`);
+    super(`the tree of ${now} does not begin with that of ${old}: ${rule}`);
+    this.name = "ForkError";
+    this.known = known;
+    this.newer = newer;
   }
 }
 
@@ -87,6 +105,15 @@ const proving = async <T>(work: () => Promise<T>): Promise<T> => {
 const requireOk = (outcome: ProofOutcome, what: string): void => {
   if (outcome.kind === "refused") refuse(`${what}: ${outcome.rule}`);
 };
+
+const growthOf = (known: VerifiedTree, newer: VerifiedTree, proof: readonly Uint8Array[]): ProofOutcome =>
+  checkConsistency({
+    oldSize: known.size,
+    newSize: newer.size,
+    oldRoot: known.root,
+    newRoot: newer.root,
+    proof,
+  });
 
 type Entry = KeyRing["entries"][number];
 
@@ -159,18 +186,37 @@ export class KeyWalk {
     newer: { readonly checkpoint: string; readonly consistencyProof: readonly Uint8Array[] },
   ): Promise<VerifiedTree> {
     const tree = await this.verifyCheckpoint(newer.checkpoint);
-    const claim = {
-      oldSize: known.size,
-      newSize: tree.size,
-      oldRoot: known.root as Hash,
-      newRoot: tree.root as Hash,
-      proof: newer.consistencyProof as readonly Hash[],
-    };
     requireOk(
-      checkConsistency(claim),
+      growthOf(known, tree, newer.consistencyProof),
       `the tree of size ${tree.size} does not begin with that of ${known.size}`,
     );
     return tree;
+  }
+
+  /** Of checkpoints that were both verified. @throws ForkError. */
+  requireGrowth(known: SignedTree, newer: SignedTree, consistencyProof: readonly Uint8Array[]): void {
+    const outcome = growthOf(known, newer, consistencyProof);
+    if (outcome.kind === "refused") throw new ForkError(known, newer, outcome.rule);
+  }
+
+  /** A leaf's place in the tree of a checkpoint: all that is left of an erased record. @throws ProofError. */
+  verifyLeaf({
+    position,
+    leaf,
+    checkpoint,
+    inclusionProof,
+  }: Omit<RecordEvidence, "envelope"> & { readonly leaf: Uint8Array }): Promise<void> {
+    return proving(async () => {
+      const { size, root } = await this.verifyCheckpoint(checkpoint);
+      const claim = {
+        leafIndex: position,
+        treeSize: size,
+        leafHash: leaf,
+        root,
+        proof: inclusionProof,
+      };
+      requireOk(checkInclusion(claim), `the leaf at position ${position} is not in the tree of size ${size}`);
+    });
   }
 
   /** Verifies signature, key, schema, inclusion in the tree and the tree's checkpoint. @throws ProofError. */

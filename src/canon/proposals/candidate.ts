@@ -8,6 +8,7 @@ import {
   formatTombstone,
   knownKinds,
   parseErasure,
+  parseFeedGrant,
   parseModule,
   parsePrincipal,
   parseSchema,
@@ -65,6 +66,9 @@ const checkPayload = (kind: string, id: string, payload: CborValue, trustDomain:
       return;
     case "erasure":
       return checkErasure(id, payload);
+    case "feed_grant":
+      parseFeedGrant(payload);
+      return;
     case "suspension":
       return invalidField(
         "id",

@@ -1,5 +1,6 @@
 /** Whether a system record carries the required quorum; used by reads and by fsck. */
 import { equalBytes } from "@sigil/core/bytes";
+import { feedGrantPrefix } from "@sigil/core/record";
 import { verifyForeign } from "@sigil/core/keys";
 import { checkAttested, type Attested, type CommittedRecord } from "@sigil/core/quorum";
 import type { KeptProposal } from "./kept-proposal.ts";
@@ -11,8 +12,11 @@ const ownKinds: readonly string[] = ["signing_key", "key_retirement", "restorati
  * Whether a record needs no quorum: it has such a kind and an id of that kind, so that it cannot replace a governed
  * one.
  */
-export const isOwn = ({ kind, id }: { readonly kind: string; readonly id: string }): boolean =>
-  ownKinds.includes(kind) && id.startsWith(`${kind}/`);
+export const isOwn = ({ kind, id }: { readonly kind: string; readonly id: string }): boolean => {
+  // Root alone withdraws a feed grant: lowering takes one.
+  if (kind === "tombstone" && id.startsWith(feedGrantPrefix)) return true;
+  return ownKinds.includes(kind) && id.startsWith(`${kind}/`);
+};
 
 /** Facts from the proposal's record: hash of its body, position, proposer, and the key that it enrols. */
 export type ProposalFacts = Pick<KeptProposal, "id" | "position" | "recordHash" | "enrols"> & {

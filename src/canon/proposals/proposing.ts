@@ -4,10 +4,13 @@ import type { Hash } from "@sigil/core/bytes";
 import { cborEncode, type CborValue } from "@sigil/core/cbor";
 import { fail, invalidField } from "../../errors.ts";
 import {
+  feedGrantPrefix,
   formatProposal,
   formatQuorum,
   formatWitness,
+  parsePrincipal,
   parseSchema,
+  principalPrefix,
   type ProposalCommit,
   encodeBody,
   hashRecord,
@@ -75,6 +78,15 @@ const checkErasable = async (ledger: LedgerReader, id: string): Promise<void> =>
   if (key === undefined) fail({ kind: "notFound", what: "record of tenant", id: tenant });
 };
 
+/** To somebody whom a quorum enrolled to read, and whose keys nobody changes alone. @throws invalidField. */
+const checkFeedReader = async (ledger: LedgerReader, id: string): Promise<void> => {
+  const recordId = principalPrefix + id.slice(feedGrantPrefix.length);
+  const body = (await readNewest(ledger, systemScope, recordId))?.record.body;
+  const principal = body?.kind === "principal" ? parsePrincipal(body.payload, body.schemaVersion) : undefined;
+  if (principal?.active === true && principal.loa === "observer") return;
+  invalidField("id", `must name an active Observer that a quorum enrolled: there is none as ${recordId}`);
+};
+
 /** @throws invalidField, malformedRecord, malformedKey, malformedModel. */
 export const draftRecord = (
   ledger: LedgerReader,
@@ -98,6 +110,7 @@ export const draftRecord = (
       if (!holds) fail({ kind: "staleVersion", id, version });
       if (content.kind === "tombstone" && !exists) fail({ kind: "notFound", what: "system record", id });
       if (kind === "erasure") await checkErasable(ledger, id);
+      if (kind === "feed_grant") await checkFeedReader(ledger, id);
       const prev = newest?.record.hash ?? null;
       return [systemBody({ kind, schemaVersion, id, payload, links: [decisionLink(decision)], prev, ts })];
     },

@@ -24,7 +24,8 @@ export type ReadingLedger = Pick<
   | "refuseErased"
   | "requireTenant"
   | "size"
-  | "checkpoint"
+  | "tree"
+  | "ring"
 >;
 
 /** Tenant and space to read in, for which the caller was authorized. */

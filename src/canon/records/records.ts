@@ -15,7 +15,7 @@ export type RecordsDependencies = WritingDependencies & { readonly monotonicMs: 
 export const createRecordsService = (deps: RecordsDependencies): RecordsService => {
   const { ledger } = deps;
   const writing = new Writing(deps);
-  const watching = { clock: deps, news: new News(ledger) };
+  const watching = { clock: deps, news: new News(ledger), feed: ledger.feed };
   return {
     write: async (caller, write, key, call) => {
       const [written] = await writing.write(caller, [write], key, call, "WriteRecord");

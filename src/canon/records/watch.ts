@@ -1,21 +1,25 @@
 /**
  * A watch: records as they are committed, in ledger order, each once. It reads the ledger at its own pace from its own
- * position, so a slow reader holds nothing but its place, and a cut one goes on where it says.
+ * position, so a slow reader holds nothing but its place, and a cut one goes on where it says. Two ways, one stream of
+ * events: records of one tenant are found in its index, so that nobody's watch opens the records of others; decisions,
+ * which that index does not list, and several tenants are read from the feed, record by record (feed-watch.ts).
  */
 import { fail } from "../../errors.ts";
 import { watchPositionsMax } from "../../limits.ts";
 import type { Caller, Room } from "../../identity/caller.ts";
+import type { Feed } from "../../ledger/feed.ts";
 import { ReadAhead } from "../../ledger/read/read-ahead.ts";
-import type { RecordFilter, VersionedRecord, WatchEvent, WatchQuery, WalkContext } from "../domain.ts";
+import type { VersionedRecord, WatchEvent, WatchQuery, WalkContext } from "../domain.ts";
+import { Beats, type WatchClock } from "./beats.ts";
+import { watchFeed } from "./feed-watch.ts";
 import type { News } from "./news.ts";
-import { matches, scopeOf, versionOf, type ReadingLedger, type Scope } from "./reading.ts";
-
-export type WatchClock = { readonly nowMs: () => number; readonly monotonicMs: () => number };
+import { versionOf, type ReadingLedger } from "./reading.ts";
+import { Selection } from "./selection.ts";
 
 /** The record at a position of the tenant. @throws recordCorrupt. */
 const readWatched = async (
   ledger: ReadingLedger,
-  { tenant }: Scope,
+  tenant: string,
   position: bigint,
 ): Promise<VersionedRecord> => {
   const record = await ledger.readAt(position, tenant);
@@ -38,19 +42,23 @@ type Positions = {
 const positionsFrom = async (
   ledger: ReadingLedger,
   news: News,
-  { tenant }: Scope,
-  kind: string,
+  tenant: string,
+  kinds: readonly string[] | undefined,
   from: bigint,
 ): Promise<Positions> => {
   ledger.refuseErased(tenant);
   const { seen } = news;
   const recent = news.since(tenant, from);
   if (recent !== undefined) {
-    const wanted = recent.filter((each) => kind === "" || each.kind === kind || each.kind === "tombstone");
+    const isWanted = (kind: string): boolean =>
+      kinds === undefined || kinds.includes(kind) || kind === "tombstone";
+    const wanted = recent.filter(({ kind }) => isWanted(kind));
     return { positions: wanted.map(({ position }) => position), end: seen > from ? seen : from, isAll: true };
   }
   const { size } = ledger;
-  const walk = { tenant, from, size, ...(kind === "" ? {} : { kind }), limit: watchPositionsMax };
+  // The index rules out by one kind; of several, the opened record decides.
+  const kind = kinds?.length === 1 ? kinds[0] : undefined;
+  const walk = { tenant, from, size, ...(kind === undefined ? {} : { kind }), limit: watchPositionsMax };
   const positions: bigint[] = [];
   let [found, last] = [0, from];
   for await (const { position, skipped } of ledger.records(walk)) {
@@ -66,8 +74,8 @@ const positionsFrom = async (
 async function* catchUp(
   ledger: ReadingLedger,
   news: News,
-  scope: Scope,
-  filter: RecordFilter,
+  tenant: string,
+  selection: Selection,
   positions: readonly bigint[],
   room: Room | undefined,
 ): AsyncGenerator<VersionedRecord, void, undefined> {
@@ -78,11 +86,12 @@ async function* catchUp(
     const group = positions.slice(from, from + readAhead.next());
     from += group.length;
     const read = await Promise.allSettled(
-      group.map((position) => news.share(position, () => readWatched(ledger, scope, position))),
+      group.map((position) => news.share(position, () => readWatched(ledger, tenant, position))),
     );
     for (const outcome of read) {
       if (outcome.status === "rejected") throw outcome.reason;
-      if (matches(filter, outcome.value)) yield outcome.value;
+      const { record } = outcome.value;
+      if (await selection.matches(record.body, ledger)) yield outcome.value;
     }
     readAhead.took(
       read.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value.record.envelope] : [])),
@@ -91,43 +100,69 @@ async function* catchUp(
   room?.leave();
 }
 
-/** @throws sizeOutOfRange for a position that is not there yet, recordCorrupt, tenantForbidden. */
-export async function* watchRecords(
+export type Watching = {
+  readonly clock: WatchClock;
+  readonly news: News;
+  readonly feed: Pick<Feed, "from" | "size">;
+};
+
+/** A watch of records that the tenant's index lists. */
+async function* watchIndexed(
   ledger: ReadingLedger,
-  caller: Caller,
-  { filter: asked, from, heartbeatMs }: WatchQuery,
-  { clock, news }: { readonly clock: WatchClock; readonly news: News },
+  { tenant, selection }: { readonly tenant: string; readonly selection: Selection },
+  from: bigint,
+  { beats, news }: { readonly beats: Beats; readonly news: News },
   { signal, room }: WalkContext,
 ): AsyncGenerator<WatchEvent, void, undefined> {
-  const scope = scopeOf(caller, asked.space, asked.tenant);
-  // The end of a record is news to whoever watches it.
-  const filter = { ...asked, includeTombstones: true };
-  let next = from ?? ledger.size;
-  if (next > ledger.size) fail({ kind: "sizeOutOfRange", size: next, treeSize: ledger.size });
-  let beatMs = Number.NEGATIVE_INFINITY;
-  const heartbeat = (): WatchEvent => {
-    beatMs = clock.monotonicMs();
-    return { kind: "heartbeat", checkpoint: ledger.checkpoint.note, timeMs: clock.nowMs(), next };
-  };
-  const { bell, end: endWatch } = news.watch(scope.tenant);
+  let next = from;
+  const { bell, end: endWatch } = news.watch(tenant);
   try {
-    yield heartbeat();
+    yield await beats.beat(next);
     while (!signal.aborted) {
       bell.clear();
-      const { positions, end, isAll } = await positionsFrom(ledger, news, scope, filter.kind, next);
-      for await (const record of catchUp(ledger, news, scope, filter, positions, room)) {
+      const { positions, end, isAll } = await positionsFrom(
+        ledger,
+        news,
+        tenant,
+        selection.indexedKinds,
+        next,
+      );
+      for await (const record of catchUp(ledger, news, tenant, selection, positions, room)) {
         if (signal.aborted) return;
-        next = record.record.position + 1n;
-        yield { kind: "record", record, next };
+        const { position } = record.record;
+        const lead = await beats.before(position, next);
+        if (lead !== undefined) yield lead;
+        next = position + 1n;
+        yield { kind: "record", record, next, ...(await beats.proof(position)) };
       }
       next = end;
-      const idleMs = heartbeatMs - (clock.monotonicMs() - beatMs);
-      if (idleMs <= 0) yield heartbeat();
-      else if (isAll) await bell.wait(idleMs, signal);
+      if (beats.idleMs <= 0) yield await beats.beat(next);
+      else if (isAll) await bell.wait(beats.idleMs, signal);
       // Nobody rang: up to what was told of, nothing was the tenant's.
       if (isAll && !bell.isRung && news.seen > next) next = news.seen;
     }
   } finally {
     endWatch();
   }
+}
+
+/**
+ * @throws sizeOutOfRange for a position or a known size that is not there yet, recordCorrupt, tenantForbidden,
+ * feedForbidden, erased.
+ */
+export async function* watchRecords(
+  ledger: ReadingLedger,
+  caller: Caller,
+  query: WatchQuery,
+  { clock, news, feed }: Watching,
+  call: WalkContext,
+): AsyncGenerator<WatchEvent, void, undefined> {
+  const selection = new Selection(caller, query.selection);
+  const beats = new Beats(ledger, query, clock);
+  const tenant = selection.indexed;
+  const from = query.from ?? (tenant === undefined ? feed.size : ledger.size);
+  if (from > ledger.size) fail({ kind: "sizeOutOfRange", size: from, treeSize: ledger.size });
+  yield* tenant === undefined
+    ? watchFeed({ ledger, feed }, selection, from, beats, call)
+    : watchIndexed(ledger, { tenant, selection }, from, { beats, news }, call);
 }

@@ -26,6 +26,7 @@ import {
   formatScore,
   levelName,
   signed,
+  readVerdictName,
   verdictCell,
   verdictName,
   verdictStyle,
@@ -126,16 +127,8 @@ export const auditGet: Command = {
     }),
 };
 
-const verdicts: ReadonlyMap<string, Verdict> = new Map([
-  ["allow", Verdict.VERDICT_ALLOW],
-  ["deny", Verdict.VERDICT_DENY],
-  ["review", Verdict.VERDICT_REVIEW],
-]);
-
-const readVerdict = (text: string | undefined): Verdict => {
-  if (text === undefined) return Verdict.VERDICT_UNSPECIFIED;
-  return verdicts.get(text.toLowerCase()) ?? usage("--verdict must be allow, deny or review");
-};
+const readVerdict = (text: string | undefined): Verdict =>
+  text === undefined ? Verdict.VERDICT_UNSPECIFIED : readVerdictName(text);
 
 type Query = Partial<ListFrozenChainsRequest>;
 

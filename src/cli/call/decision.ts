@@ -1,5 +1,6 @@
 /** Formats decisions for a terminal. */
 import { LevelOfAccess, Verdict, verdictToJSON, type CheckResponse, type Contribution } from "@sigil/client";
+import { usage } from "../terminal/command.ts";
 import {
   formatPairs,
   formatTable,
@@ -19,6 +20,16 @@ const levelNames: ReadonlyMap<LevelOfAccess, string> = new Map(
 const capitalised = (name: string): string => name.slice(0, 1) + name.slice(1).toLowerCase();
 
 export const levelName = (level: LevelOfAccess): string => capitalised(levelNames.get(level) ?? "?");
+
+const verdicts: ReadonlyMap<string, Verdict> = new Map([
+  ["allow", Verdict.VERDICT_ALLOW],
+  ["deny", Verdict.VERDICT_DENY],
+  ["review", Verdict.VERDICT_REVIEW],
+]);
+
+/** As people type it. @throws usage. */
+export const readVerdictName = (text: string): Verdict =>
+  verdicts.get(text.toLowerCase()) ?? usage("--verdict must be allow, deny or review");
 
 export const verdictStyle = (verdict: Verdict): "green" | "yellow" | "red" => {
   if (verdict === Verdict.VERDICT_ALLOW) return "green";

@@ -5,10 +5,13 @@
 import type { CborMap } from "../cbor/cbor.ts";
 import { formatPrincipal, principalVersion, type PrincipalPayload } from "./kinds/governance.ts";
 import { canonicalSubject, enrolledName } from "./spelling.ts";
-import { principalPrefix } from "./system.ts";
+import { feedGrantPrefix, principalPrefix } from "./system.ts";
 
 /** The record id of the principal with this canonical id. */
 export const principalRecordId = (id: string): string => principalPrefix + enrolledName(id);
+
+/** The id of the record that would hold the feed grant of a principal of this canonical id. */
+export const feedGrantId = (id: string): string => feedGrantPrefix + enrolledName(id);
 
 export type Enrolment = {
   /** The record's id. */

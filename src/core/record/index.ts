@@ -1,6 +1,7 @@
 /** Exports of records, their kinds and their names. Pure. */
 export { type Attestation, encodeAttestation } from "./attestation.ts";
-export { enrolPrincipal, enrolmentFault, isEnrolledAs, principalRecordId } from "./enrolment.ts";
+export { enrolPrincipal, enrolmentFault, feedGrantId, isEnrolledAs, principalRecordId } from "./enrolment.ts";
+export type { FeedBatch, FeedItem, PublishedRecord, ReadFeed } from "./feed.ts";
 export { anyMap, refuseField } from "./fields.ts";
 export {
   type AttestationRole,
@@ -48,6 +49,14 @@ export {
   reasonShape,
 } from "./kinds.ts";
 export { parseSchema } from "./kinds/canon.ts";
+export {
+  allMark,
+  formatFeedGrant,
+  formatGranted,
+  parseFeedGrant,
+  type FeedGrantPayload,
+  type Granted,
+} from "./kinds/feed-grant.ts";
 export { type FrozenChainPayload, type FrozenRequest, formatFrozenChain } from "./kinds/frozen-chain.ts";
 export { parseGenesis } from "./kinds/genesis.ts";
 export {
@@ -96,6 +105,7 @@ export {
   attestationPrefix,
   erasedPrefix,
   erasurePrefix,
+  feedGrantPrefix,
   genesisId,
   keyRetirementPrefix,
   keySuspensionPrefix,

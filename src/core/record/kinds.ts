@@ -7,6 +7,7 @@ import type { CborWriter } from "../cbor/encode.ts";
 import { refuseField } from "./fields.ts";
 import { parseAttestationRecord, parseSchema, parseTombstone } from "./kinds/canon.ts";
 import { parseErased, parseErasure } from "./kinds/erasure.ts";
+import { parseFeedGrant } from "./kinds/feed-grant.ts";
 import { parseFrozenChain, writeFrozenChain } from "./kinds/frozen-chain.ts";
 import { parseGenesis } from "./kinds/genesis.ts";
 import { parsePrincipal, parseQuorum, parseSigningKey, parseWitness } from "./kinds/governance.ts";
@@ -20,6 +21,7 @@ import type { Space } from "./names.ts";
 
 export * from "./kinds/canon.ts";
 export * from "./kinds/erasure.ts";
+export * from "./kinds/feed-grant.ts";
 export * from "./kinds/frozen-chain.ts";
 export * from "./kinds/governance.ts";
 export * from "./kinds/module.ts";
@@ -70,6 +72,7 @@ const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
   ["erasure", { spaces: "system", versions: [parseErasure] }],
   ["erased", { spaces: "system", versions: [parseErased] }],
   ["suspension", { spaces: "system", versions: [parseSuspension] }],
+  ["feed_grant", { spaces: "system", versions: [parseFeedGrant] }],
   ["tombstone", { spaces: "both", versions: [parseTombstone] }],
   ["proposal_ending", { spaces: "both", versions: [parseProposalEnding] }],
 ]);

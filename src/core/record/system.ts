@@ -29,6 +29,8 @@ export const restorationPrefix = "restoration/";
 export const erasedPrefix = "erased/";
 export const suspensionPrefix = "suspension/";
 export const keySuspensionPrefix = "suspension/key/";
+/** Of what a principal may read of the feed, given by a quorum and withdrawn by Root. */
+export const feedGrantPrefix = "feed_grant/";
 
 /** Prefixes of proposals and their records, in the user space of tenant "system". */
 export const proposalPrefix = "proposal/";

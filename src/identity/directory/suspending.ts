@@ -15,8 +15,7 @@ import {
 } from "@sigil/core/record";
 import { fail } from "../../errors.ts";
 import type { CallContext, Caller } from "../caller.ts";
-import { refuse as refuseCredential } from "../claims.ts";
-import { requireInForce } from "../in-force.ts";
+import { currentRank } from "./author.ts";
 import type { EnrolledPrincipal, Principals } from "../principals.ts";
 import { loweringFault } from "../proposers.ts";
 import {
@@ -141,7 +140,7 @@ export class Suspending {
 
   async #plan(caller: Caller, question: SuspendQuestion): Promise<Plan> {
     const { key } = question;
-    const author = await this.#author(caller);
+    const author = await currentRank(this.#deps.principals, caller);
     const subject = await this.#find(caller, question.principal);
     if (subject.enrolment === "witness") {
       const rule =
@@ -168,16 +167,6 @@ export class Suspending {
     }
     await this.#requireLeft(caller, question, author);
     return { kind: "suspend", recordId, prev: head?.hash ?? null };
-  }
-
-  /** The caller's current rank. @throws unauthenticated if it was suspended or changed since the call began. */
-  async #author({ principal: id, tenant, level, key }: Caller): Promise<Rank> {
-    const principal = await this.#deps.principals.find(id);
-    if (principal === undefined || principal.tenant !== tenant || principal.loa !== level) {
-      return refuseCredential("PRINCIPAL_REVOKED", "the principal has changed since the call began");
-    }
-    requireInForce(principal, key);
-    return rankOf(principal);
   }
 
   async #find(caller: Caller, id: string): Promise<EnrolledPrincipal> {

@@ -1,7 +1,7 @@
 /** Options for opening a ledger, and the types that its users see. */
 import type { Hash } from "@sigil/core/bytes";
 import type { SigilError } from "../../errors.ts";
-import type { RecordBody } from "@sigil/core/record";
+import type { PublishedRecord, RecordBody } from "@sigil/core/record";
 import type { Store } from "../../storage/store.ts";
 import type { Anchor } from "./anchor.ts";
 import type { Appended } from "./commit.ts";
@@ -47,6 +47,6 @@ export type LedgerStatus =
 export type CommittedRecord = Appended & { readonly body: RecordBody };
 
 /** A committed record with its envelope: the bytes that its hash and proofs cover. */
-export type FeedRecord = CommittedRecord & { readonly envelope: Uint8Array };
+export type FeedRecord = PublishedRecord;
 
 export type CommitListener = (records: readonly CommittedRecord[]) => void;

@@ -57,6 +57,19 @@ export type ReadSource = {
   readonly options: Pick<LedgerOptions, "origin" | "genesis" | "dataKeys" | "observe">;
 };
 
+/** One signed tree, to which any number of proofs lead. */
+export type SignedTree = {
+  /** The signed note. */
+  readonly checkpoint: string;
+  readonly size: bigint;
+  /** Of 32 bytes each, from the leaf's sibling to the root. @throws leafOutOfRange. */
+  readonly proveInclusion: (position: bigint) => Promise<readonly Hash[]>;
+  /** That the tree begins with the tree of an older size. @throws sizeOutOfRange. */
+  readonly proveConsistency: (oldSize: bigint) => Promise<readonly Hash[]>;
+  /** Leaves as the tree holds them, of erased records too. */
+  readonly leaves: (positions: readonly bigint[]) => Promise<readonly Hash[]>;
+};
+
 /** A proof, and the signed checkpoint of the tree it proves against. */
 export type TreeProof = { readonly checkpoint: string; readonly hashes: readonly Hash[] };
 
@@ -169,22 +182,30 @@ export class LedgerReader {
     return this.#examine(position, "full", tenant);
   }
 
+  /** The tree as it is now: what it proves stays the same while the ledger grows. */
+  get tree(): SignedTree {
+    const { state } = this.#source.now();
+    const size = sizeOf(state);
+    const readHashes = this.#source.tree.readHashes(state.tree);
+    return {
+      checkpoint: state.checkpoint,
+      size,
+      proveInclusion: (position) => proveInclusion(position, size, readHashes),
+      proveConsistency: (oldSize) => proveConsistency(oldSize, size, readHashes),
+      leaves: (positions) => readHashes(positions.map((index) => ({ level: 0, index }))),
+    };
+  }
+
   /** Proves that a position is in the current tree. @throws leafOutOfRange. */
   async proveInclusion(position: bigint): Promise<TreeProof> {
-    const { state } = this.#source.now();
-    const { tree } = this.#source;
-    const size = sizeOf(state);
-    const hashes = await proveInclusion(position, size, tree.readHashes(state.tree));
-    return { checkpoint: state.checkpoint, hashes };
+    const { tree } = this;
+    return { checkpoint: tree.checkpoint, hashes: await tree.proveInclusion(position) };
   }
 
   /** Proves that the current tree extends the tree of an older size. @throws sizeOutOfRange. */
   async proveConsistency(oldSize: bigint): Promise<TreeProof> {
-    const { state } = this.#source.now();
-    const { tree } = this.#source;
-    const size = sizeOf(state);
-    const hashes = await proveConsistency(oldSize, size, tree.readHashes(state.tree));
-    return { checkpoint: state.checkpoint, hashes };
+    const { tree } = this;
+    return { checkpoint: tree.checkpoint, hashes: await tree.proveConsistency(oldSize) };
   }
 
   /** The newest version of an id (decisions excluded). @throws erased, as does every read of a tenant's records. */

@@ -41,9 +41,10 @@ export type StreamHandler<Request, Response> = (
 const short: ReplyBytes = { bytes: () => 0, taken: "handler" };
 
 /** @throws unauthenticated when the caller is not who began the call. */
-const requireSame = (now: Caller, { principal, tenant, level }: Caller): void => {
-  if (now.principal === principal && now.tenant === tenant && now.level === level) return;
-  const rule = "the principal has another tenant or level than when the call began; call again";
+const requireSame = (now: Caller, { principal, tenant, level, feed }: Caller): void => {
+  const isSame = now.principal === principal && now.tenant === tenant && now.level === level;
+  if (isSame && now.feed?.position === feed?.position) return;
+  const rule = "the principal has another tenant, level or feed grant than when the call began; call again";
   fail({ kind: "unauthenticated", reason: "PRINCIPAL_REVOKED", rule });
 };
 

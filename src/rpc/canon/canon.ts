@@ -52,7 +52,6 @@ import {
   readHistoryQuery,
   readPresentation,
   readRecordQuery,
-  readWatch,
   readWrite,
   readWrites,
 } from "./fields.ts";
@@ -76,6 +75,7 @@ import {
   readStatement,
 } from "./proposal-fields.ts";
 import { formatVersioned } from "./records.ts";
+import { readWatch } from "./watch-fields.ts";
 import { answerPage, fitOne, replyLimitOf, requireRoom, type Encoder } from "../bounds/reply-limit.ts";
 import {
   shorterGot,
@@ -199,10 +199,13 @@ const readingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedS
   watch: serverStreaming<WatchRequest, WatchResponse>(rpc, Canon.watch.path, (caller, request, call) => {
     const presentation = readPresentation(request.view);
     const limit = replyLimitOf(call);
-    return each(records.watch(caller, readWatch(request), call), (event) => {
+    const query = readWatch(request, rpc.trustDomain);
+    // Without its envelope a record has nothing that a proof could be about.
+    const shorter = query.proof === "none" ? shorterWatched : shorterWatched.slice(0, -1);
+    return each(records.watch(caller, query, call), (event) => {
       const reply = formatWatchEvent(event, presentation);
       if (event.kind !== "record") return reply;
-      return fitRecord(event.record, WatchResponse, reply, shorterWatched, limit);
+      return fitRecord(event.record, WatchResponse, reply, shorter, limit);
     });
   }),
 });

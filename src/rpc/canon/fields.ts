@@ -10,7 +10,6 @@ import {
   type ListRecordsRequest,
   type RecordFilter as FilterMessage,
   type StreamRecordsRequest,
-  type WatchRequest,
   type WriteRecordRequest,
 } from "@sigil/proto/sigil/canon/v1/canon";
 import { Space, type Link } from "@sigil/proto/sigil/type/v1/type";
@@ -22,19 +21,11 @@ import type {
   RecordFilter,
   RecordName,
   RecordQuery,
-  WatchQuery,
   Write,
 } from "../../canon/domain.ts";
 import { invalidField } from "../../errors.ts";
 import { kindBytesMax, labelBytesMax, recordIdBytesMax, schemaVersionMax } from "@sigil/core/limits";
-import {
-  batchWritesMax,
-  heartbeatMsDefault,
-  heartbeatMsMax,
-  payloadMaskPathBytesMax,
-  payloadMaskPathsMax,
-  writeLinksMax,
-} from "../../limits.ts";
+import { batchWritesMax, payloadMaskPathBytesMax, payloadMaskPathsMax, writeLinksMax } from "../../limits.ts";
 import type { Space as SpaceName, RecordLink } from "@sigil/core/record";
 import { readContent } from "../message/content.ts";
 import { readHash, readPageSize, readRecordId, readTenant, readText, readTimeMs } from "../message/fields.ts";
@@ -45,7 +36,7 @@ const SPACES: ReadonlyMap<number, SpaceName> = new Map([
   [Space.SPACE_SYSTEM, "system"],
 ]);
 
-const readSpace = (space: Space, field: string): SpaceName =>
+export const readSpace = (space: Space, field: string): SpaceName =>
   SPACES.get(space) ?? invalidField(field, "must be a space this server knows");
 
 const readLinks = (links: readonly Link[], path: string): readonly RecordLink[] => {
@@ -139,7 +130,8 @@ const everything: FilterMessage = {
   includeTombstones: false,
 };
 
-const readFilter = (filter: FilterMessage = everything): RecordFilter => ({
+/** @throws invalidField. */
+export const readFilter = (filter: FilterMessage = everything): RecordFilter => ({
   space: readSpace(filter.space, "filter.space"),
   tenant: readTenant(filter.tenant, "filter.tenant"),
   kind: readText(filter.kind, "filter.kind", kindBytesMax),
@@ -200,17 +192,3 @@ export const readHistoryQuery = (request: ListHistoryRequest): HistoryQuery => (
   pageSize: readPageSize(request.pageSize),
   pageToken: request.pageToken,
 });
-
-const heartbeatSecondsMax = heartbeatMsMax / 1000;
-
-/** @throws invalidField. */
-export const readWatch = ({ filter, fromPosition, heartbeatSeconds }: WatchRequest): WatchQuery => {
-  if (heartbeatSeconds > heartbeatSecondsMax) {
-    invalidField("heartbeat_seconds", `must be at most ${heartbeatSecondsMax}`);
-  }
-  return {
-    filter: readFilter(filter),
-    from: fromPosition,
-    heartbeatMs: heartbeatSeconds === 0 ? heartbeatMsDefault : heartbeatSeconds * 1000,
-  };
-};

@@ -69,11 +69,19 @@ export const formatBatch = (
 };
 
 export const formatWatchEvent = (event: WatchEvent, presentation: Presentation): WatchResponse => {
+  const proof = event.proof && { hashes: [...event.proof] };
   switch (event.kind) {
     case "record":
       return {
         event: { $case: "record", value: formatVersioned(event.record, presentation) },
         nextPosition: event.next,
+        proof,
+      };
+    case "erased":
+      return {
+        event: { $case: "erased", value: { position: event.position, leaf: event.leaf } },
+        nextPosition: event.next,
+        proof,
       };
     case "heartbeat":
       return {
@@ -82,6 +90,7 @@ export const formatWatchEvent = (event: WatchEvent, presentation: Presentation):
           value: { checkpoint: event.checkpoint, time: formatTime(event.timeMs) },
         },
         nextPosition: event.next,
+        proof,
       };
   }
 };

@@ -2,6 +2,7 @@
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import {
   Enrolment as Wire,
+  type FeedGrant,
   PrincipalServiceService as Principals,
   type GetPrincipalRequest,
   type GetPrincipalResponse,
@@ -11,14 +12,17 @@ import {
   type SuspendPrincipalRequest,
   type SuspendPrincipalResponse,
   type Suspension as WireSuspension,
+  type WithdrawFeedGrantRequest,
+  type WithdrawFeedGrantResponse,
 } from "@sigil/proto/sigil/identity/v1/principal";
 import { LevelOfAccess } from "@sigil/proto/sigil/type/v1/type";
 import type { Enrolment, EnrolledPrincipal } from "../../identity/principals.ts";
-import type { Suspension } from "../../identity/suspension.ts";
+import type { FeedStanding, Suspension } from "../../identity/suspension.ts";
 import type { PrincipalService } from "../../identity/directory/principal-service.ts";
 import type { SuspendQuestion } from "../../identity/directory/suspending.ts";
 import { parseThumbprint, toBase64Url } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
+import { formatGranted } from "@sigil/core/record";
 import { invalidField } from "../../errors.ts";
 import { suspensionReasonBytesMax } from "../../limits.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
@@ -57,6 +61,20 @@ const formatSuspension = ({ recordId, reason, by, position, timeMs }: Suspension
   time: formatTime(timeMs),
 });
 
+const noGrant = { tenants: [], kinds: [], spaces: [] } as const;
+
+const formatFeed = ({ recordId, position, grant }: FeedStanding): FeedGrant => {
+  const { tenants, kinds, spaces } = grant ?? noGrant;
+  return {
+    recordId,
+    ledgerPosition: position,
+    withdrawn: grant === undefined,
+    tenants: [...formatGranted(tenants)],
+    kinds: [...formatGranted(kinds)],
+    spaces: [...formatGranted(spaces)],
+  };
+};
+
 const formatPrincipal = ({ id, principal, enrolment, position }: EnrolledPrincipal): Principal => ({
   id,
   tenant: principal.tenant,
@@ -74,6 +92,7 @@ const formatPrincipal = ({ id, principal, enrolment, position }: EnrolledPrincip
   suspension: principal.suspension && formatSuspension(principal.suspension),
   enrolment: ENROLMENTS[enrolment],
   ledgerPosition: position,
+  feedGrant: principal.feed && formatFeed(principal.feed),
 });
 
 export const principalHandlers = (
@@ -91,6 +110,16 @@ export const principalHandlers = (
         alreadySuspended: suspended.already,
         auditId: suspended.auditId,
       };
+    },
+  ),
+  withdrawFeedGrant: unary<WithdrawFeedGrantRequest, WithdrawFeedGrantResponse>(
+    rpc,
+    Principals.withdrawFeedGrant.path,
+    async (caller, { principal }, call) => {
+      if (principal === "") invalidField("principal", "must be given");
+      const named = readPrincipal(principal, "principal", rpc.trustDomain);
+      const { recordId, position, already, auditId } = await principals.withdraw(caller, named, call);
+      return { recordId, ledgerPosition: position, alreadyWithdrawn: already, auditId };
     },
   ),
   getPrincipal: unary<GetPrincipalRequest, GetPrincipalResponse>(

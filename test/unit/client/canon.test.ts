@@ -119,7 +119,7 @@ describe("streamRecords", () => {
   it("throws the server's status after what came before it", async () => {
     await using server = await startServer({
       watch: (call) => {
-        call.write({ event: undefined, nextPosition: 1n });
+        call.write({ event: undefined, nextPosition: 1n, proof: undefined });
         call.emit("error", { code: Code.UNAUTHENTICATED, details: "expired" });
       },
     });

@@ -26,6 +26,7 @@ const pairs: Readonly<Record<string, (payload: CborValue) => CborMap>> = {
   erasure: (payload) => kinds.formatErasure(kinds.parseErasure(payload)),
   erased: (payload) => kinds.formatErased(kinds.parseErased(payload)),
   suspension: (payload) => kinds.formatSuspension(kinds.parseSuspension(payload)),
+  feed_grant: (payload) => kinds.formatFeedGrant(kinds.parseFeedGrant(payload)),
   tombstone: (payload) => kinds.formatTombstone(kinds.parseTombstone(payload)),
   proposal_ending: (payload) => kinds.formatProposalEnding(kinds.parseProposalEnding(payload)),
 };

@@ -22,10 +22,10 @@ import {
   readGet,
   readPresentation,
   readRecordQuery,
-  readWatch,
   readWrite,
   readWrites,
 } from "../../../src/rpc/canon/fields.ts";
+import { readWatch } from "../../../src/rpc/canon/watch-fields.ts";
 import {
   readProposal,
   readProposalQuery,
@@ -193,7 +193,8 @@ describe("fields of a read", () => {
     expect(fieldOf(() => readExport(StreamRecordsRequest.fromPartial({ afterId: "/../" })))).to.equal(
       "after_id",
     );
-    const watched = (parts: DeepPartial<WatchRequest>) => readWatch(WatchRequest.fromPartial(parts));
+    const watched = (parts: DeepPartial<WatchRequest>) =>
+      readWatch(WatchRequest.fromPartial(parts), "sigil.test");
     expect(watched({})).to.include({ from: undefined, heartbeatMs: 15_000 });
     expect(watched({ fromPosition: 0n, heartbeatSeconds: 300 })).to.include({
       from: 0n,

@@ -157,6 +157,15 @@ const serverRows: Rows<Exclude<SigilError["kind"], CoreError["kind"] | RunKind>>
       }),
     ],
   ],
+  feedForbidden: [
+    [
+      { kind: "feedForbidden", field: "kinds", value: "config", rule: "r" },
+      shown(Code.PERMISSION_DENIED, "FEED_NOT_GRANTED", 'kinds "config" may not be watched: r', {
+        field: "kinds",
+        value: "config",
+      }),
+    ],
+  ],
   denied: [
     [
       {

@@ -23,7 +23,19 @@ import {
 } from "@grpc/grpc-js";
 import { Struct } from "../../../google/protobuf/struct.ts";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
-import { CanonicalRecord, Link, Space, spaceFromJSON, spaceToJSON } from "../../type/v1/type.ts";
+import {
+  CanonicalRecord,
+  Link,
+  RecordProof,
+  recordProofFromJSON,
+  recordProofToJSON,
+  Space,
+  spaceFromJSON,
+  spaceToJSON,
+  Verdict,
+  verdictFromJSON,
+  verdictToJSON,
+} from "../../type/v1/type.ts";
 
 export const protobufPackage = "sigil.canon.v1";
 
@@ -463,7 +475,10 @@ export interface ListHistoryResponse {
   ledgerSize: bigint;
 }
 
-/** Which records to watch. */
+/**
+ * Which records to watch. Each list stands in the place of the filter's field of that name, which is then left empty,
+ * and has at most 64 entries; all of them, and the filter, are joined by "and".
+ */
 export interface WatchRequest {
   /** Which records. Tombstones are always sent. */
   filter:
@@ -477,6 +492,34 @@ export interface WatchRequest {
     | undefined;
   /** Seconds between heartbeats, 1 to 300; 0 means 15. */
   heartbeatSeconds: number;
+  /**
+   * Tenants whose user spaces are watched; "*" alone means every one. Those besides the caller's own take Root of tenant
+   * "system" or a feed grant. Empty where the system space alone is watched.
+   */
+  tenants: string[];
+  /**
+   * Kinds, exactly; a tombstone has the kind that it ends. "frozen_chain" are decisions, which are left out unless they
+   * are named here or all_kinds is set.
+   */
+  kinds: string[];
+  /** Spaces; the system space has records of tenant "system" alone. */
+  spaces: Space[];
+  /**
+   * Only records whose decision names one of these as caller or subject: the decision itself, or the one that allowed
+   * the record. Of callers with a feed grant, those that are granted decisions.
+   */
+  principals: string[];
+  /** Only decisions with one of these verdicts. Needs all_kinds, or "frozen_chain" among the kinds. */
+  verdicts: Verdict[];
+  /** Records of every kind, decisions too. */
+  allKinds: boolean;
+  /** What proves each record. A proof needs whole records: view must be full. */
+  proof: RecordProof;
+  /**
+   * With a proof: the size of the newest checkpoint that the caller verified, from an earlier watch. The first heartbeat
+   * then proves that its tree begins with that one.
+   */
+  knownSize?: bigint | undefined;
 }
 
 /** What happened. */
@@ -487,11 +530,32 @@ export interface WatchResponse {
     /** A record that was committed. */
     { $case: "record"; value: VersionedRecord }
     | //
-    /** Nothing else matched up to here. The first message of a watch is a heartbeat. */
+    /**
+     * Nothing else matched up to here. The first message of a watch is a heartbeat. With a proof, one also stands before
+     * records that the checkpoint sent before does not cover.
+     */
     { $case: "heartbeat"; value: Heartbeat }
+    | //
+    /**
+     * What is left of a record whose tenant was erased. Sent to who watches everything of every tenant: no filter can
+     * tell whether it would match.
+     */
+    { $case: "erased"; value: ErasedRecord }
     | undefined;
   /** Give it as from_position to go on after this message. */
   nextPosition: bigint;
+  /** Present when the request asks for a proof. */
+  proof: WatchProof | undefined;
+}
+
+/** What proves a message of a watch, RFC 6962 (docs/spec/ledger.md §3). */
+export interface WatchProof {
+  /**
+   * Hashes of 32 bytes. Of a record or what is left of one, from its leaf's sibling to the root: that the leaf stands at
+   * its position of the tree of the last heartbeat's checkpoint. Of a heartbeat: that its tree begins with that of the
+   * heartbeat before it, or in the first one with that of known_size; empty for the same size, and where there is none.
+   */
+  hashes: Uint8Array[];
 }
 
 /** A sign of life of a watch. */
@@ -500,6 +564,14 @@ export interface Heartbeat {
   checkpoint: string;
   /** The server's time. */
   time: Date | undefined;
+}
+
+/** What is left of a record whose tenant was erased. */
+export interface ErasedRecord {
+  /** Position in the ledger, from 0. */
+  position: bigint;
+  /** Its leaf of the Merkle tree, 32 bytes: SHA-256 of 0x00 and its entry, which went with the record. */
+  leaf: Uint8Array;
 }
 
 /** A statement that was received about a proposal. */
@@ -583,8 +655,9 @@ export interface Proposal {
 /** Asks for a change of a system record. */
 export interface ProposeRecordRequest {
   /**
-   * Id of the system record: "trust_model/active", "principal/<id>", "schema/<kind>" or "module/<name>". A principal
-   * whose id no record id can hold is proposed as "principal/~<SHA-256 of the id>", with the id in the payload.
+   * Id of the system record: "trust_model/active", "principal/<id>", "schema/<kind>", "module/<name>" or
+   * "feed_grant/<principal>". A principal whose id no record id can hold is proposed as "principal/~<SHA-256 of the id>",
+   * with the id in the payload, and its feed grant as "feed_grant/~<SHA-256 of the id>".
    */
   id: string;
   /** The new content; exactly one of these. */
@@ -2703,7 +2776,20 @@ export const ListHistoryResponse: MessageFns<ListHistoryResponse> = {
 };
 
 function createBaseWatchRequest(): WatchRequest {
-  return jsonable<WatchRequest>(WatchRequest, { filter: undefined, view: 0, fromPosition: undefined, heartbeatSeconds: 0 });
+  return jsonable<WatchRequest>(WatchRequest, {
+    filter: undefined,
+    view: 0,
+    fromPosition: undefined,
+    heartbeatSeconds: 0,
+    tenants: [],
+    kinds: [],
+    spaces: [],
+    principals: [],
+    verdicts: [],
+    allKinds: false,
+    proof: 0,
+    knownSize: undefined,
+  });
 }
 
 export const WatchRequest: MessageFns<WatchRequest> = {
@@ -2722,6 +2808,41 @@ export const WatchRequest: MessageFns<WatchRequest> = {
     }
     if (message.heartbeatSeconds !== 0) {
       writer.uint32(32).uint32(message.heartbeatSeconds);
+    }
+    for (const v of message.tenants) {
+      writer.uint32(42).string(v!);
+    }
+    for (const v of message.kinds) {
+      writer.uint32(50).string(v!);
+    }
+    if (message.spaces.length !== 0) {
+      writer.uint32(58).fork();
+      for (const v of message.spaces) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    for (const v of message.principals) {
+      writer.uint32(66).string(v!);
+    }
+    if (message.verdicts.length !== 0) {
+      writer.uint32(74).fork();
+      for (const v of message.verdicts) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    if (message.allKinds !== false) {
+      writer.uint32(80).bool(message.allKinds);
+    }
+    if (message.proof !== 0) {
+      writer.uint32(88).int32(message.proof);
+    }
+    if (message.knownSize !== undefined) {
+      if (BigInt.asUintN(64, message.knownSize) !== message.knownSize) {
+        throw new globalThis.Error("value provided for field message.knownSize of type uint64 too large");
+      }
+      writer.uint32(96).uint64(message.knownSize);
     }
     return writer;
   },
@@ -2771,6 +2892,90 @@ export const WatchRequest: MessageFns<WatchRequest> = {
             message.heartbeatSeconds = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.tenants.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.kinds.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag === 56) {
+              message.spaces.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 58) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.spaces.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.principals.push(reader.string());
+            continue;
+          }
+          case 9: {
+            if (tag === 72) {
+              message.verdicts.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 74) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.verdicts.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.allKinds = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.proof = reader.int32() as any;
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.knownSize = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2797,6 +3002,24 @@ export const WatchRequest: MessageFns<WatchRequest> = {
         : isSet(object.heartbeat_seconds)
         ? globalThis.Number(object.heartbeat_seconds)
         : 0,
+      tenants: globalThis.Array.isArray(object?.tenants) ? object.tenants.map((e: any) => globalThis.String(e)) : [],
+      kinds: globalThis.Array.isArray(object?.kinds) ? object.kinds.map((e: any) => globalThis.String(e)) : [],
+      spaces: globalThis.Array.isArray(object?.spaces) ? object.spaces.map((e: any) => spaceFromJSON(e)) : [],
+      principals: globalThis.Array.isArray(object?.principals)
+        ? object.principals.map((e: any) => globalThis.String(e))
+        : [],
+      verdicts: globalThis.Array.isArray(object?.verdicts) ? object.verdicts.map((e: any) => verdictFromJSON(e)) : [],
+      allKinds: isSet(object.allKinds)
+        ? globalThis.Boolean(object.allKinds)
+        : isSet(object.all_kinds)
+        ? globalThis.Boolean(object.all_kinds)
+        : false,
+      proof: isSet(object.proof) ? recordProofFromJSON(object.proof) : 0,
+      knownSize: isSet(object.knownSize)
+        ? BigInt(object.knownSize)
+        : isSet(object.known_size)
+        ? BigInt(object.known_size)
+        : undefined,
     };
   },
 
@@ -2814,6 +3037,30 @@ export const WatchRequest: MessageFns<WatchRequest> = {
     if (message.heartbeatSeconds !== 0) {
       obj.heartbeatSeconds = Math.round(message.heartbeatSeconds);
     }
+    if (message.tenants?.length) {
+      obj.tenants = message.tenants;
+    }
+    if (message.kinds?.length) {
+      obj.kinds = message.kinds;
+    }
+    if (message.spaces?.length) {
+      obj.spaces = message.spaces.map((e) => spaceToJSON(e));
+    }
+    if (message.principals?.length) {
+      obj.principals = message.principals;
+    }
+    if (message.verdicts?.length) {
+      obj.verdicts = message.verdicts.map((e) => verdictToJSON(e));
+    }
+    if (message.allKinds !== false) {
+      obj.allKinds = message.allKinds;
+    }
+    if (message.proof !== 0) {
+      obj.proof = recordProofToJSON(message.proof);
+    }
+    if (message.knownSize !== undefined) {
+      obj.knownSize = message.knownSize.toString();
+    }
     return obj;
   },
 
@@ -2830,12 +3077,22 @@ export const WatchRequest: MessageFns<WatchRequest> = {
       ? BigInt(object.fromPosition)
       : undefined;
     message.heartbeatSeconds = object.heartbeatSeconds ?? 0;
+    message.tenants = object.tenants?.map((e) => e) || [];
+    message.kinds = object.kinds?.map((e) => e) || [];
+    message.spaces = object.spaces?.map((e) => e) || [];
+    message.principals = object.principals?.map((e) => e) || [];
+    message.verdicts = object.verdicts?.map((e) => e) || [];
+    message.allKinds = object.allKinds ?? false;
+    message.proof = object.proof ?? 0;
+    message.knownSize = (object.knownSize !== undefined && object.knownSize !== null)
+      ? BigInt(object.knownSize)
+      : undefined;
     return message;
   },
 };
 
 function createBaseWatchResponse(): WatchResponse {
-  return jsonable<WatchResponse>(WatchResponse, { event: undefined, nextPosition: 0n });
+  return jsonable<WatchResponse>(WatchResponse, { event: undefined, nextPosition: 0n, proof: undefined });
 }
 
 export const WatchResponse: MessageFns<WatchResponse> = {
@@ -2847,12 +3104,18 @@ export const WatchResponse: MessageFns<WatchResponse> = {
       case "heartbeat":
         Heartbeat.encode(message.event.value, writer.uint32(18).fork()).join();
         break;
+      case "erased":
+        ErasedRecord.encode(message.event.value, writer.uint32(34).fork()).join();
+        break;
     }
     if (message.nextPosition !== 0n) {
       if (BigInt.asUintN(64, message.nextPosition) !== message.nextPosition) {
         throw new globalThis.Error("value provided for field message.nextPosition of type uint64 too large");
       }
       writer.uint32(24).uint64(message.nextPosition);
+    }
+    if (message.proof !== undefined) {
+      WatchProof.encode(message.proof, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -2886,12 +3149,28 @@ export const WatchResponse: MessageFns<WatchResponse> = {
             message.event = { $case: "heartbeat", value: Heartbeat.decode(reader, reader.uint32()) };
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.event = { $case: "erased", value: ErasedRecord.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 3: {
             if (tag !== 24) {
               break;
             }
 
             message.nextPosition = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.proof = WatchProof.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -2912,12 +3191,15 @@ export const WatchResponse: MessageFns<WatchResponse> = {
         ? { $case: "record", value: VersionedRecord.fromJSON(object.record) }
         : isSet(object.heartbeat)
         ? { $case: "heartbeat", value: Heartbeat.fromJSON(object.heartbeat) }
+        : isSet(object.erased)
+        ? { $case: "erased", value: ErasedRecord.fromJSON(object.erased) }
         : undefined,
       nextPosition: isSet(object.nextPosition)
         ? BigInt(object.nextPosition)
         : isSet(object.next_position)
         ? BigInt(object.next_position)
         : 0n,
+      proof: isSet(object.proof) ? WatchProof.fromJSON(object.proof) : undefined,
     };
   },
 
@@ -2927,9 +3209,14 @@ export const WatchResponse: MessageFns<WatchResponse> = {
       obj.record = VersionedRecord.toJSON(message.event.value);
     } else if (message.event?.$case === "heartbeat") {
       obj.heartbeat = Heartbeat.toJSON(message.event.value);
+    } else if (message.event?.$case === "erased") {
+      obj.erased = ErasedRecord.toJSON(message.event.value);
     }
     if (message.nextPosition !== 0n) {
       obj.nextPosition = message.nextPosition.toString();
+    }
+    if (message.proof !== undefined) {
+      obj.proof = WatchProof.toJSON(message.proof);
     }
     return obj;
   },
@@ -2952,10 +3239,88 @@ export const WatchResponse: MessageFns<WatchResponse> = {
         }
         break;
       }
+      case "erased": {
+        if (object.event?.value !== undefined && object.event?.value !== null) {
+          message.event = { $case: "erased", value: ErasedRecord.fromPartial(object.event.value) };
+        }
+        break;
+      }
     }
     message.nextPosition = (object.nextPosition !== undefined && object.nextPosition !== null)
       ? BigInt(object.nextPosition)
       : 0n;
+    message.proof = (object.proof !== undefined && object.proof !== null)
+      ? WatchProof.fromPartial(object.proof)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseWatchProof(): WatchProof {
+  return jsonable<WatchProof>(WatchProof, { hashes: [] });
+}
+
+export const WatchProof: MessageFns<WatchProof> = {
+  encode(message: WatchProof, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.hashes) {
+      writer.uint32(10).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchProof {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchProof();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.hashes.push(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchProof {
+    return {
+      hashes: globalThis.Array.isArray(object?.hashes) ? object.hashes.map((e: any) => bytesFromBase64(e)) : [],
+    };
+  },
+
+  toJSON(message: WatchProof): unknown {
+    const obj: any = {};
+    if (message.hashes?.length) {
+      obj.hashes = message.hashes.map((e) => base64FromBytes(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WatchProof>, I>>(base?: I): WatchProof {
+    return WatchProof.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WatchProof>, I>>(object: I): WatchProof {
+    const message = createBaseWatchProof();
+    message.hashes = object.hashes?.map((e) => e) || [];
     return message;
   },
 };
@@ -3041,6 +3406,94 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     const message = createBaseHeartbeat();
     message.checkpoint = object.checkpoint ?? "";
     message.time = object.time ?? undefined;
+    return message;
+  },
+};
+
+function createBaseErasedRecord(): ErasedRecord {
+  return jsonable<ErasedRecord>(ErasedRecord, { position: 0n, leaf: new Uint8Array(0) });
+}
+
+export const ErasedRecord: MessageFns<ErasedRecord> = {
+  encode(message: ErasedRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.position !== 0n) {
+      if (BigInt.asUintN(64, message.position) !== message.position) {
+        throw new globalThis.Error("value provided for field message.position of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.position);
+    }
+    if (message.leaf.length !== 0) {
+      writer.uint32(18).bytes(message.leaf);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ErasedRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseErasedRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.position = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.leaf = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ErasedRecord {
+    return {
+      position: isSet(object.position) ? BigInt(object.position) : 0n,
+      leaf: isSet(object.leaf) ? bytesFromBase64(object.leaf) : new Uint8Array(0),
+    };
+  },
+
+  toJSON(message: ErasedRecord): unknown {
+    const obj: any = {};
+    if (message.position !== 0n) {
+      obj.position = message.position.toString();
+    }
+    if (message.leaf.length !== 0) {
+      obj.leaf = base64FromBytes(message.leaf);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ErasedRecord>, I>>(base?: I): ErasedRecord {
+    return ErasedRecord.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ErasedRecord>, I>>(object: I): ErasedRecord {
+    const message = createBaseErasedRecord();
+    message.position = (object.position !== undefined && object.position !== null) ? BigInt(object.position) : 0n;
+    message.leaf = object.leaf ?? new Uint8Array(0);
     return message;
   },
 };
@@ -5387,10 +5840,12 @@ export const CanonServiceService = {
     responseDeserialize: (value: Buffer): ListHistoryResponse => ListHistoryResponse.decode(value),
   },
   /**
-   * Sends records as they are committed, in ledger order, from any position, each once. Level: Observer. Heartbeats
-   * carry a signed checkpoint and the position to resume at. A caller that does not read stops the server from reading
-   * and loses nothing. Ends with UNAUTHENTICATED when the token expires: call again from the last position.
-   * RESOURCE_EXHAUSTED (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
+   * Sends records as they are committed, in ledger order, from any position, each once. Level: Observer, or a feed grant,
+   * which lets a principal read the feed and nothing else (docs/spec/feed.md). Heartbeats carry a signed checkpoint and
+   * the position to resume at. A caller that does not read stops the server from reading and loses nothing. Ends with
+   * UNAUTHENTICATED when the token expires or the grant has changed: call again from the last position. What the caller
+   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds and spaces. RESOURCE_EXHAUSTED
+   * (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
    */
   watch: {
     path: "/sigil.canon.v1.CanonService/Watch" as const,
@@ -5402,10 +5857,10 @@ export const CanonServiceService = {
     responseDeserialize: (value: Buffer): WatchResponse => WatchResponse.decode(value),
   },
   /**
-   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone,
-   * which is also how a suspension is lifted. Level: Mentor; for an erasure Root of tenant "system". What can be known
-   * to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key of small order, a
-   * schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
+   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, a feed grant, or a
+   * tombstone, which is also how a suspension is lifted. Level: Mentor; for an erasure Root of tenant "system". What can
+   * be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key of small
+   * order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
    */
   proposeRecord: {
     path: "/sigil.canon.v1.CanonService/ProposeRecord" as const,
@@ -5532,17 +5987,19 @@ export interface CanonServiceServer extends UntypedServiceImplementation {
   /** Lists the versions of one record. Level: Observer. NOT_FOUND. */
   listHistory: handleUnaryCall<ListHistoryRequest, ListHistoryResponse>;
   /**
-   * Sends records as they are committed, in ledger order, from any position, each once. Level: Observer. Heartbeats
-   * carry a signed checkpoint and the position to resume at. A caller that does not read stops the server from reading
-   * and loses nothing. Ends with UNAUTHENTICATED when the token expires: call again from the last position.
-   * RESOURCE_EXHAUSTED (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
+   * Sends records as they are committed, in ledger order, from any position, each once. Level: Observer, or a feed grant,
+   * which lets a principal read the feed and nothing else (docs/spec/feed.md). Heartbeats carry a signed checkpoint and
+   * the position to resume at. A caller that does not read stops the server from reading and loses nothing. Ends with
+   * UNAUTHENTICATED when the token expires or the grant has changed: call again from the last position. What the caller
+   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds and spaces. RESOURCE_EXHAUSTED
+   * (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
    */
   watch: handleServerStreamingCall<WatchRequest, WatchResponse>;
   /**
-   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone,
-   * which is also how a suspension is lifted. Level: Mentor; for an erasure Root of tenant "system". What can be known
-   * to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key of small order, a
-   * schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
+   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, a feed grant, or a
+   * tombstone, which is also how a suspension is lifted. Level: Mentor; for an erasure Root of tenant "system". What can
+   * be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key of small
+   * order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
    */
   proposeRecord: handleUnaryCall<ProposeRecordRequest, ProposeRecordResponse>;
   /** Gives one proposal with the exact bytes to attest. Level: Observer. NOT_FOUND. */
@@ -5681,10 +6138,12 @@ export interface CanonServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListHistoryResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Sends records as they are committed, in ledger order, from any position, each once. Level: Observer. Heartbeats
-   * carry a signed checkpoint and the position to resume at. A caller that does not read stops the server from reading
-   * and loses nothing. Ends with UNAUTHENTICATED when the token expires: call again from the last position.
-   * RESOURCE_EXHAUSTED (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
+   * Sends records as they are committed, in ledger order, from any position, each once. Level: Observer, or a feed grant,
+   * which lets a principal read the feed and nothing else (docs/spec/feed.md). Heartbeats carry a signed checkpoint and
+   * the position to resume at. A caller that does not read stops the server from reading and loses nothing. Ends with
+   * UNAUTHENTICATED when the token expires or the grant has changed: call again from the last position. What the caller
+   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds and spaces. RESOURCE_EXHAUSTED
+   * (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
    */
   watch(request: WatchRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchResponse>;
   watch(
@@ -5693,10 +6152,10 @@ export interface CanonServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchResponse>;
   /**
-   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, or a tombstone,
-   * which is also how a suspension is lifted. Level: Mentor; for an erasure Root of tenant "system". What can be known
-   * to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key of small order, a
-   * schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
+   * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, a feed grant, or a
+   * tombstone, which is also how a suspension is lifted. Level: Mentor; for an erasure Root of tenant "system". What can
+   * be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key of small
+   * order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
    */
   proposeRecord(
     request: ProposeRecordRequest,

@@ -135,6 +135,30 @@ export interface Principal {
   enrolment: Enrolment;
   /** Where the record that enrols it stands in the ledger. */
   ledgerPosition: bigint;
+  /**
+   * Present for a feed reader: an Observer that was ever given a feed grant. Its level is Guest, but for what the grant
+   * lets it watch.
+   */
+  feedGrant: FeedGrant | undefined;
+}
+
+/**
+ * What a principal may read of the feed, and nothing else: CanonService.Watch. A list is empty for none, and holds "*"
+ * alone for all.
+ */
+export interface FeedGrant {
+  /** The id of its record in the system space, "feed_grant/<principal>". */
+  recordId: string;
+  /** Where its newest version stands in the ledger. */
+  ledgerPosition: bigint;
+  /** Whether it was withdrawn: the lists are then empty. */
+  withdrawn: boolean;
+  /** Tenants whose user spaces it may read. */
+  tenants: string[];
+  /** Kinds. */
+  kinds: string[];
+  /** Spaces, "user" and "system". */
+  spaces: string[];
 }
 
 /** Asks to stop a principal or a key. */
@@ -205,6 +229,24 @@ export interface ListPrincipalsResponse {
    * for: whoever was there throughout is listed once.
    */
   nextPageToken: string;
+}
+
+/** Asks to withdraw a feed grant. */
+export interface WithdrawFeedGrantRequest {
+  /** Whose. */
+  principal: string;
+}
+
+/** The grant as it is now. */
+export interface WithdrawFeedGrantResponse {
+  /** The id of its record. */
+  recordId: string;
+  /** Where the tombstone stands in the ledger. */
+  ledgerPosition: bigint;
+  /** Whether it was withdrawn before, and nothing was written. */
+  alreadyWithdrawn: boolean;
+  /** The decision that allowed it; empty when nothing was written. */
+  auditId: string;
 }
 
 function createBaseSuspension(): Suspension {
@@ -470,6 +512,7 @@ function createBasePrincipal(): Principal {
     suspension: undefined,
     enrolment: 0,
     ledgerPosition: 0n,
+    feedGrant: undefined,
   });
 }
 
@@ -501,6 +544,9 @@ export const Principal: MessageFns<Principal> = {
         throw new globalThis.Error("value provided for field message.ledgerPosition of type uint64 too large");
       }
       writer.uint32(64).uint64(message.ledgerPosition);
+    }
+    if (message.feedGrant !== undefined) {
+      FeedGrant.encode(message.feedGrant, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -582,6 +628,14 @@ export const Principal: MessageFns<Principal> = {
             message.ledgerPosition = reader.uint64() as bigint;
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.feedGrant = FeedGrant.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -608,6 +662,11 @@ export const Principal: MessageFns<Principal> = {
         : isSet(object.ledger_position)
         ? BigInt(object.ledger_position)
         : 0n,
+      feedGrant: isSet(object.feedGrant)
+        ? FeedGrant.fromJSON(object.feedGrant)
+        : isSet(object.feed_grant)
+        ? FeedGrant.fromJSON(object.feed_grant)
+        : undefined,
     };
   },
 
@@ -637,6 +696,9 @@ export const Principal: MessageFns<Principal> = {
     if (message.ledgerPosition !== 0n) {
       obj.ledgerPosition = message.ledgerPosition.toString();
     }
+    if (message.feedGrant !== undefined) {
+      obj.feedGrant = FeedGrant.toJSON(message.feedGrant);
+    }
     return obj;
   },
 
@@ -657,6 +719,171 @@ export const Principal: MessageFns<Principal> = {
     message.ledgerPosition = (object.ledgerPosition !== undefined && object.ledgerPosition !== null)
       ? BigInt(object.ledgerPosition)
       : 0n;
+    message.feedGrant = (object.feedGrant !== undefined && object.feedGrant !== null)
+      ? FeedGrant.fromPartial(object.feedGrant)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFeedGrant(): FeedGrant {
+  return jsonable<FeedGrant>(FeedGrant, { recordId: "", ledgerPosition: 0n, withdrawn: false, tenants: [], kinds: [], spaces: [] });
+}
+
+export const FeedGrant: MessageFns<FeedGrant> = {
+  encode(message: FeedGrant, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.recordId !== "") {
+      writer.uint32(10).string(message.recordId);
+    }
+    if (message.ledgerPosition !== 0n) {
+      if (BigInt.asUintN(64, message.ledgerPosition) !== message.ledgerPosition) {
+        throw new globalThis.Error("value provided for field message.ledgerPosition of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.ledgerPosition);
+    }
+    if (message.withdrawn !== false) {
+      writer.uint32(24).bool(message.withdrawn);
+    }
+    for (const v of message.tenants) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.kinds) {
+      writer.uint32(42).string(v!);
+    }
+    for (const v of message.spaces) {
+      writer.uint32(50).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FeedGrant {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFeedGrant();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.recordId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ledgerPosition = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.withdrawn = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.tenants.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.kinds.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.spaces.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FeedGrant {
+    return {
+      recordId: isSet(object.recordId)
+        ? globalThis.String(object.recordId)
+        : isSet(object.record_id)
+        ? globalThis.String(object.record_id)
+        : "",
+      ledgerPosition: isSet(object.ledgerPosition)
+        ? BigInt(object.ledgerPosition)
+        : isSet(object.ledger_position)
+        ? BigInt(object.ledger_position)
+        : 0n,
+      withdrawn: isSet(object.withdrawn) ? globalThis.Boolean(object.withdrawn) : false,
+      tenants: globalThis.Array.isArray(object?.tenants) ? object.tenants.map((e: any) => globalThis.String(e)) : [],
+      kinds: globalThis.Array.isArray(object?.kinds) ? object.kinds.map((e: any) => globalThis.String(e)) : [],
+      spaces: globalThis.Array.isArray(object?.spaces) ? object.spaces.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: FeedGrant): unknown {
+    const obj: any = {};
+    if (message.recordId !== "") {
+      obj.recordId = message.recordId;
+    }
+    if (message.ledgerPosition !== 0n) {
+      obj.ledgerPosition = message.ledgerPosition.toString();
+    }
+    if (message.withdrawn !== false) {
+      obj.withdrawn = message.withdrawn;
+    }
+    if (message.tenants?.length) {
+      obj.tenants = message.tenants;
+    }
+    if (message.kinds?.length) {
+      obj.kinds = message.kinds;
+    }
+    if (message.spaces?.length) {
+      obj.spaces = message.spaces;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FeedGrant>, I>>(base?: I): FeedGrant {
+    return FeedGrant.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FeedGrant>, I>>(object: I): FeedGrant {
+    const message = createBaseFeedGrant();
+    message.recordId = object.recordId ?? "";
+    message.ledgerPosition = (object.ledgerPosition !== undefined && object.ledgerPosition !== null)
+      ? BigInt(object.ledgerPosition)
+      : 0n;
+    message.withdrawn = object.withdrawn ?? false;
+    message.tenants = object.tenants?.map((e) => e) || [];
+    message.kinds = object.kinds?.map((e) => e) || [];
+    message.spaces = object.spaces?.map((e) => e) || [];
     return message;
   },
 };
@@ -1267,11 +1494,217 @@ export const ListPrincipalsResponse: MessageFns<ListPrincipalsResponse> = {
   },
 };
 
+function createBaseWithdrawFeedGrantRequest(): WithdrawFeedGrantRequest {
+  return jsonable<WithdrawFeedGrantRequest>(WithdrawFeedGrantRequest, { principal: "" });
+}
+
+export const WithdrawFeedGrantRequest: MessageFns<WithdrawFeedGrantRequest> = {
+  encode(message: WithdrawFeedGrantRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.principal !== "") {
+      writer.uint32(10).string(message.principal);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WithdrawFeedGrantRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWithdrawFeedGrantRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.principal = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WithdrawFeedGrantRequest {
+    return { principal: isSet(object.principal) ? globalThis.String(object.principal) : "" };
+  },
+
+  toJSON(message: WithdrawFeedGrantRequest): unknown {
+    const obj: any = {};
+    if (message.principal !== "") {
+      obj.principal = message.principal;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WithdrawFeedGrantRequest>, I>>(base?: I): WithdrawFeedGrantRequest {
+    return WithdrawFeedGrantRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WithdrawFeedGrantRequest>, I>>(object: I): WithdrawFeedGrantRequest {
+    const message = createBaseWithdrawFeedGrantRequest();
+    message.principal = object.principal ?? "";
+    return message;
+  },
+};
+
+function createBaseWithdrawFeedGrantResponse(): WithdrawFeedGrantResponse {
+  return jsonable<WithdrawFeedGrantResponse>(WithdrawFeedGrantResponse, { recordId: "", ledgerPosition: 0n, alreadyWithdrawn: false, auditId: "" });
+}
+
+export const WithdrawFeedGrantResponse: MessageFns<WithdrawFeedGrantResponse> = {
+  encode(message: WithdrawFeedGrantResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.recordId !== "") {
+      writer.uint32(10).string(message.recordId);
+    }
+    if (message.ledgerPosition !== 0n) {
+      if (BigInt.asUintN(64, message.ledgerPosition) !== message.ledgerPosition) {
+        throw new globalThis.Error("value provided for field message.ledgerPosition of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.ledgerPosition);
+    }
+    if (message.alreadyWithdrawn !== false) {
+      writer.uint32(24).bool(message.alreadyWithdrawn);
+    }
+    if (message.auditId !== "") {
+      writer.uint32(34).string(message.auditId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WithdrawFeedGrantResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWithdrawFeedGrantResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.recordId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ledgerPosition = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.alreadyWithdrawn = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.auditId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WithdrawFeedGrantResponse {
+    return {
+      recordId: isSet(object.recordId)
+        ? globalThis.String(object.recordId)
+        : isSet(object.record_id)
+        ? globalThis.String(object.record_id)
+        : "",
+      ledgerPosition: isSet(object.ledgerPosition)
+        ? BigInt(object.ledgerPosition)
+        : isSet(object.ledger_position)
+        ? BigInt(object.ledger_position)
+        : 0n,
+      alreadyWithdrawn: isSet(object.alreadyWithdrawn)
+        ? globalThis.Boolean(object.alreadyWithdrawn)
+        : isSet(object.already_withdrawn)
+        ? globalThis.Boolean(object.already_withdrawn)
+        : false,
+      auditId: isSet(object.auditId)
+        ? globalThis.String(object.auditId)
+        : isSet(object.audit_id)
+        ? globalThis.String(object.audit_id)
+        : "",
+    };
+  },
+
+  toJSON(message: WithdrawFeedGrantResponse): unknown {
+    const obj: any = {};
+    if (message.recordId !== "") {
+      obj.recordId = message.recordId;
+    }
+    if (message.ledgerPosition !== 0n) {
+      obj.ledgerPosition = message.ledgerPosition.toString();
+    }
+    if (message.alreadyWithdrawn !== false) {
+      obj.alreadyWithdrawn = message.alreadyWithdrawn;
+    }
+    if (message.auditId !== "") {
+      obj.auditId = message.auditId;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WithdrawFeedGrantResponse>, I>>(base?: I): WithdrawFeedGrantResponse {
+    return WithdrawFeedGrantResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WithdrawFeedGrantResponse>, I>>(object: I): WithdrawFeedGrantResponse {
+    const message = createBaseWithdrawFeedGrantResponse();
+    message.recordId = object.recordId ?? "";
+    message.ledgerPosition = (object.ledgerPosition !== undefined && object.ledgerPosition !== null)
+      ? BigInt(object.ledgerPosition)
+      : 0n;
+    message.alreadyWithdrawn = object.alreadyWithdrawn ?? false;
+    message.auditId = object.auditId ?? "";
+    return message;
+  },
+};
+
 /**
- * Shows the principals of a deployment and suspends them. Lowering authority takes one, raising it takes k: one person
- * with the level suspends a principal or one of its keys at once, and only a quorum lifts that again. A suspension is a
- * record of its own in the system space; the principal's record stays as it is. Enrolling, changing and revoking a
- * principal goes through CanonService: a proposal, or WriteRecord for what a tenant enrols by itself.
+ * Shows the principals of a deployment, suspends them and withdraws feed grants. Lowering authority takes one, raising
+ * it takes k: one person with the level suspends a principal or one of its keys at once, and only a quorum lifts that
+ * again. A suspension is a record of its own in the system space; the principal's record stays as it is. Enrolling,
+ * changing and revoking a principal goes through CanonService: a proposal, or WriteRecord for what a tenant enrols by
+ * itself.
  *
  * To lift a suspension, propose the end of its record: CanonService.ProposeRecord with the id in Suspension.record_id
  * and a tombstone. The suspension ends when k witnesses have attested it.
@@ -1342,6 +1775,27 @@ export const PrincipalServiceService = {
       Buffer.from(ListPrincipalsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListPrincipalsResponse => ListPrincipalsResponse.decode(value),
   },
+  /**
+   * Withdraws a principal's feed grant from the next call on: a tombstone of "feed_grant/<principal>", which a quorum
+   * had committed. Level: Root, and only of tenant "system". Watches under the grant end at their next message. The
+   * principal stays what a feed reader is without a grant: a Guest. The trust model is asked first, as for a
+   * suspension. One that is withdrawn already is the answer, with `already_withdrawn`, and nothing is written: a repeat
+   * is safe.
+   *
+   * NOT_FOUND for a principal that was never given one. PERMISSION_DENIED with reason LEVEL_TOO_LOW, or DENIED when the
+   * trust model does not allow it. UNAUTHENTICATED when the caller was itself suspended meanwhile.
+   */
+  withdrawFeedGrant: {
+    path: "/sigil.identity.v1.PrincipalService/WithdrawFeedGrant" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: WithdrawFeedGrantRequest): Buffer =>
+      Buffer.from(WithdrawFeedGrantRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WithdrawFeedGrantRequest => WithdrawFeedGrantRequest.decode(value),
+    responseSerialize: (value: WithdrawFeedGrantResponse): Buffer =>
+      Buffer.from(WithdrawFeedGrantResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WithdrawFeedGrantResponse => WithdrawFeedGrantResponse.decode(value),
+  },
 } as const;
 
 export interface PrincipalServiceServer extends UntypedServiceImplementation {
@@ -1373,6 +1827,17 @@ export interface PrincipalServiceServer extends UntypedServiceImplementation {
    * id. Level: Guest; below Mentor the caller itself is all there is. Witnesses are listed by WitnessService.
    */
   listPrincipals: handleUnaryCall<ListPrincipalsRequest, ListPrincipalsResponse>;
+  /**
+   * Withdraws a principal's feed grant from the next call on: a tombstone of "feed_grant/<principal>", which a quorum
+   * had committed. Level: Root, and only of tenant "system". Watches under the grant end at their next message. The
+   * principal stays what a feed reader is without a grant: a Guest. The trust model is asked first, as for a
+   * suspension. One that is withdrawn already is the answer, with `already_withdrawn`, and nothing is written: a repeat
+   * is safe.
+   *
+   * NOT_FOUND for a principal that was never given one. PERMISSION_DENIED with reason LEVEL_TOO_LOW, or DENIED when the
+   * trust model does not allow it. UNAUTHENTICATED when the caller was itself suspended meanwhile.
+   */
+  withdrawFeedGrant: handleUnaryCall<WithdrawFeedGrantRequest, WithdrawFeedGrantResponse>;
 }
 
 export interface PrincipalServiceClient extends Client {
@@ -1445,6 +1910,31 @@ export interface PrincipalServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListPrincipalsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Withdraws a principal's feed grant from the next call on: a tombstone of "feed_grant/<principal>", which a quorum
+   * had committed. Level: Root, and only of tenant "system". Watches under the grant end at their next message. The
+   * principal stays what a feed reader is without a grant: a Guest. The trust model is asked first, as for a
+   * suspension. One that is withdrawn already is the answer, with `already_withdrawn`, and nothing is written: a repeat
+   * is safe.
+   *
+   * NOT_FOUND for a principal that was never given one. PERMISSION_DENIED with reason LEVEL_TOO_LOW, or DENIED when the
+   * trust model does not allow it. UNAUTHENTICATED when the caller was itself suspended meanwhile.
+   */
+  withdrawFeedGrant(
+    request: WithdrawFeedGrantRequest,
+    callback: (error: ServiceError | null, response: WithdrawFeedGrantResponse) => void,
+  ): ClientUnaryCall;
+  withdrawFeedGrant(
+    request: WithdrawFeedGrantRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: WithdrawFeedGrantResponse) => void,
+  ): ClientUnaryCall;
+  withdrawFeedGrant(
+    request: WithdrawFeedGrantRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: WithdrawFeedGrantResponse) => void,
   ): ClientUnaryCall;
 }
 

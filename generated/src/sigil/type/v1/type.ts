@@ -203,6 +203,58 @@ export function spaceToJSON(object: Space): string {
   }
 }
 
+/** What comes with a record so that its reader need not trust the server. */
+export const RecordProof = {
+  /** RECORD_PROOF_UNSPECIFIED - None. */
+  RECORD_PROOF_UNSPECIFIED: 0,
+  /** RECORD_PROOF_NONE - None. */
+  RECORD_PROOF_NONE: 1,
+  /** RECORD_PROOF_INCLUSION - The record's place in the Merkle tree of a signed checkpoint. */
+  RECORD_PROOF_INCLUSION: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type RecordProof = typeof RecordProof[keyof typeof RecordProof];
+
+export namespace RecordProof {
+  export type RECORD_PROOF_UNSPECIFIED = typeof RecordProof.RECORD_PROOF_UNSPECIFIED;
+  export type RECORD_PROOF_NONE = typeof RecordProof.RECORD_PROOF_NONE;
+  export type RECORD_PROOF_INCLUSION = typeof RecordProof.RECORD_PROOF_INCLUSION;
+  export type UNRECOGNIZED = typeof RecordProof.UNRECOGNIZED;
+}
+
+export function recordProofFromJSON(object: any): RecordProof {
+  switch (object) {
+    case 0:
+    case "RECORD_PROOF_UNSPECIFIED":
+      return RecordProof.RECORD_PROOF_UNSPECIFIED;
+    case 1:
+    case "RECORD_PROOF_NONE":
+      return RecordProof.RECORD_PROOF_NONE;
+    case 2:
+    case "RECORD_PROOF_INCLUSION":
+      return RecordProof.RECORD_PROOF_INCLUSION;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return RecordProof.UNRECOGNIZED;
+  }
+}
+
+export function recordProofToJSON(object: RecordProof): string {
+  switch (object) {
+    case RecordProof.RECORD_PROOF_UNSPECIFIED:
+      return "RECORD_PROOF_UNSPECIFIED";
+    case RecordProof.RECORD_PROOF_NONE:
+      return "RECORD_PROOF_NONE";
+    case RecordProof.RECORD_PROOF_INCLUSION:
+      return "RECORD_PROOF_INCLUSION";
+    case RecordProof.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** A link from one record to another. */
 export interface Link {
   /** What the link means, for example "model". */

@@ -1,0 +1,283 @@
+/**
+ * A watch by somebody who trusts nobody: every checkpoint is signed by the key that follows from genesis and leads on
+ * from the one before, every record stands where it is said to. A reader of everything can also rebuild the tree, which
+ * shows what was left out. Nothing is handed on before it is verified. Source: docs/spec/feed.md §4.
+ */
+import type { CallOptions } from "./call.ts";
+import type { SigilConnection } from "./connect.ts";
+import {
+  appendLeaves,
+  emptyFrontier,
+  parseCheckpoint,
+  parseNote,
+  restoreFrontier,
+  rootOf,
+  type Frontier,
+} from "@sigil/core/merkle";
+import { equalBytes, parseHash, toHex, type Hash } from "@sigil/core/bytes";
+import { leafOf } from "@sigil/core/verify";
+import type {
+  Heartbeat,
+  VersionedRecord,
+  WatchRequest,
+  WatchResponse,
+} from "@sigil/proto/sigil/canon/v1/canon";
+import { RecordProof } from "@sigil/proto/sigil/type/v1/type";
+import {
+  ProofError,
+  walkKeys,
+  type KeyWalk,
+  type SignedTree,
+  type VerifiedRecord,
+  type VerifiedTree,
+} from "./walk.ts";
+
+/** A tree whose leaves somebody has read from position 0 on. To be kept with the position that a reader goes on at. */
+export type RebuiltTree = {
+  /** As many leaves as were read. */
+  readonly size: bigint;
+  /** Roots of the complete subtrees that the size splits into, largest first; 32 bytes each. */
+  readonly peaks: readonly Uint8Array[];
+};
+
+export type VerifiedWatchOptions = CallOptions & {
+  /** The hash of the genesis record, 32 bytes: `sigil init` printed it. Not from the server. */
+  readonly genesis: Uint8Array;
+  /** The newest checkpoint that an earlier watch verified: a ledger with another past is found out. */
+  readonly known?: SignedTree;
+  /**
+   * Rebuild the tree from every leaf and compare its root with each checkpoint's, so that nothing can be left out.
+   * Takes a watch of every kind in both spaces of every tenant that begins at `size`: 0 for "from the beginning".
+   */
+  readonly rebuild?: RebuiltTree;
+};
+
+export type VerifiedEvent =
+  | {
+      readonly kind: "record";
+      readonly position: bigint;
+      /** Of the tree, 32 bytes. */
+      readonly leaf: Uint8Array;
+      readonly record: VerifiedRecord;
+      /** The bytes that were verified. */
+      readonly envelope: Uint8Array;
+      /** As the server says: nothing proves it. */
+      readonly version: bigint;
+      /** Where a watch goes on after this. */
+      readonly nextPosition: bigint;
+    }
+  | {
+      /** What is left of a record whose tenant was erased. */
+      readonly kind: "erased";
+      readonly position: bigint;
+      readonly leaf: Uint8Array;
+      readonly nextPosition: bigint;
+    }
+  | {
+      /** What follows is proved against this; give it as `known` to a later watch. */
+      readonly kind: "checkpoint";
+      readonly checkpoint: string;
+      readonly tree: VerifiedTree;
+      /** With `rebuild`: the leaves read so far. */
+      readonly rebuilt?: RebuiltTree;
+      readonly nextPosition: bigint;
+    };
+
+type Known = SignedTree;
+
+/** The tree of all leaves that were read, held against the checkpoints that come. */
+class Rebuilding {
+  #frontier: Frontier;
+  /** The first checkpoint ahead of what was read. */
+  #ahead: Known | undefined;
+
+  constructor({ size, peaks }: RebuiltTree) {
+    this.#frontier = size === 0n ? emptyFrontier : restoreFrontier(size, peaks.map(parseHash));
+  }
+
+  get tree(): RebuiltTree {
+    return this.#frontier;
+  }
+
+  /** @throws ProofError when a position was left out. */
+  take(position: bigint, leaf: Hash): void {
+    this.requireReached(position);
+    this.#frontier = appendLeaves(this.#frontier, [leaf]).frontier;
+    this.#compare();
+  }
+
+  /** @throws ProofError when the reader is said to be elsewhere than it is. */
+  requireReached(position: bigint): void {
+    const { size } = this.#frontier;
+    if (position === size) return;
+    throw new ProofError(`position ${size} was left out: the watch goes on at ${position}`);
+  }
+
+  expect(known: Known): void {
+    // One at a time is enough: each later checkpoint begins with it.
+    if (known.size >= this.#frontier.size) this.#ahead ??= known;
+    this.#compare();
+  }
+
+  #compare(): void {
+    if (this.#ahead?.size !== this.#frontier.size) return;
+    const { root, size } = this.#ahead;
+    const rebuilt = rootOf(this.#frontier);
+    this.#ahead = undefined;
+    if (equalBytes(rebuilt, root)) return;
+    throw new ProofError(
+      `the ${size} records that were read have the root ${toHex(rebuilt)}, the checkpoint says ${toHex(root)}`,
+    );
+  }
+}
+
+class VerifiedWatch {
+  readonly #connection: Pick<SigilConnection, "keys">;
+  readonly #options: VerifiedWatchOptions;
+  readonly #rebuilding: Rebuilding | undefined;
+  #walk: KeyWalk;
+  #known: Known | undefined;
+  /** Of the stream's last heartbeat. */
+  #checkpoint: string | undefined;
+  /** Nothing comes twice, nor backwards. */
+  #next: bigint;
+
+  constructor(
+    connection: Pick<SigilConnection, "keys">,
+    walk: KeyWalk,
+    options: VerifiedWatchOptions,
+    from: bigint,
+  ) {
+    this.#connection = connection;
+    this.#walk = walk;
+    this.#options = options;
+    this.#known = options.known;
+    this.#next = from;
+    this.#rebuilding = options.rebuild && new Rebuilding(options.rebuild);
+  }
+
+  /** @throws ProofError, ForkError. */
+  async take({ event, nextPosition, proof }: WatchResponse): Promise<VerifiedEvent> {
+    const hashes = proof?.hashes ?? [];
+    switch (event?.$case) {
+      case "heartbeat":
+        return this.#heartbeat(event.value, hashes, nextPosition);
+      case "record":
+        return this.#record(event.value, hashes, nextPosition);
+      case "erased":
+        return this.#erased(event.value.position, event.value.leaf, hashes, nextPosition);
+      case undefined:
+        throw new ProofError("a message of the watch holds no event that this client knows");
+    }
+  }
+
+  async #heartbeat(
+    { checkpoint }: Heartbeat,
+    consistencyProof: readonly Uint8Array[],
+    nextPosition: bigint,
+  ): Promise<VerifiedEvent> {
+    if (nextPosition < this.#next) throw new ProofError(`the watch goes back to position ${nextPosition}`);
+    const tree = await this.#verifying((walk) => walk.verifyCheckpoint(checkpoint));
+    if (this.#known !== undefined)
+      this.#walk.requireGrowth(this.#known, { checkpoint, ...tree }, consistencyProof);
+    this.#known = { checkpoint, ...tree };
+    this.#checkpoint = checkpoint;
+    this.#next = nextPosition;
+    this.#rebuilding?.requireReached(nextPosition);
+    this.#rebuilding?.expect(this.#known);
+    const rebuilt = this.#rebuilding?.tree;
+    return {
+      kind: "checkpoint",
+      checkpoint,
+      tree,
+      ...(rebuilt === undefined ? {} : { rebuilt }),
+      nextPosition,
+    };
+  }
+
+  async #record(
+    { record, version }: VersionedRecord,
+    inclusionProof: readonly Uint8Array[],
+    nextPosition: bigint,
+  ): Promise<VerifiedEvent> {
+    if (record === undefined) throw new ProofError("a message of the watch has no record");
+    const { position, envelope } = record;
+    const checkpoint = this.#requireNext(position, nextPosition);
+    const evidence = { position, envelope, checkpoint, inclusionProof };
+    const verified = await this.#verifying((walk) => walk.verifyRecord(evidence));
+    const leaf = leafOf(envelope);
+    this.#rebuilding?.take(position, leaf);
+    return { kind: "record", position, leaf, record: verified, envelope, version, nextPosition };
+  }
+
+  async #erased(
+    position: bigint,
+    leaf: Uint8Array,
+    inclusionProof: readonly Uint8Array[],
+    nextPosition: bigint,
+  ): Promise<VerifiedEvent> {
+    const checkpoint = this.#requireNext(position, nextPosition);
+    await this.#verifying((walk) => walk.verifyLeaf({ position, leaf, checkpoint, inclusionProof }));
+    this.#rebuilding?.take(position, parseHash(leaf));
+    return { kind: "erased", position, leaf, nextPosition };
+  }
+
+  /** @returns the checkpoint that a proof leads to. */
+  #requireNext(position: bigint, nextPosition: bigint): string {
+    if (this.#checkpoint === undefined) throw new ProofError("the watch does not begin with a checkpoint");
+    if (position < this.#next || nextPosition !== position + 1n) {
+      throw new ProofError(`position ${position} is not the next of the watch, which is at ${this.#next}`);
+    }
+    this.#next = nextPosition;
+    return this.#checkpoint;
+  }
+
+  /** Keys change while a watch goes on: what does not hold is looked at again with those that were announced since. */
+  async #verifying<Result>(verify: (walk: KeyWalk) => Promise<Result>): Promise<Result> {
+    try {
+      return await verify(this.#walk);
+    } catch (error) {
+      if (!(error instanceof ProofError)) throw error;
+      const walk = await walkKeys(this.#connection, this.#options.genesis);
+      if (walk.records <= this.#walk.records) throw error;
+      this.#walk = walk;
+      return verify(walk);
+    }
+  }
+}
+
+/** What was kept of a checkpoint is of that checkpoint. @throws ProofError. */
+const requireSame = ({ checkpoint, size, root }: Known): void => {
+  const kept = parseCheckpoint(parseNote(checkpoint).text);
+  if (kept.size !== size || !equalBytes(kept.root, root)) {
+    throw new ProofError("the size and root of the known checkpoint are not those in its note");
+  }
+};
+
+/**
+ * The same as `canon.watch`, of which only what was verified comes out. Goes on at `nextPosition`, with the last
+ * checkpoint as `known`, when it breaks off.
+ * @throws ProofError when something does not hold, ForkError with both checkpoints when the ledger has two pasts;
+ * SigilError when a call fails.
+ */
+export async function* watchVerified(
+  connection: Pick<SigilConnection, "canon" | "keys">,
+  request: Partial<WatchRequest>,
+  options: VerifiedWatchOptions,
+): AsyncGenerator<VerifiedEvent, void, undefined> {
+  const { genesis, known, rebuild, ...call } = options;
+  const walk = await walkKeys(connection, genesis);
+  if (known !== undefined) requireSame(known);
+  const from = rebuild?.size ?? request.fromPosition;
+  const watch = new VerifiedWatch(connection, walk, options, from ?? 0n);
+  const messages = connection.canon.watch(
+    {
+      ...request,
+      ...(from === undefined ? {} : { fromPosition: from }),
+      ...(known === undefined ? {} : { knownSize: known.size }),
+      proof: RecordProof.RECORD_PROOF_INCLUSION,
+    },
+    call,
+  );
+  for await (const message of messages) yield await watch.take(message);
+}
