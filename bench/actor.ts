@@ -1,6 +1,6 @@
 /**
- * A benchmark's own process. The parent starts a file with Node and asks it to do things, one at a time; the process
- * answers each and ends when its parent lets go. Every process can tell its use of CPU and memory and profile itself.
+ * A benchmark process. The parent starts a file with Node and sends requests, one at a time; the process answers each
+ * and exits when the parent disconnects. Every process can report its CPU and memory use and profile itself.
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -9,7 +9,7 @@ import { Session } from "node:inspector/promises";
 import { resolve } from "node:path";
 import { sumProfile, type ProfileSum } from "./profile.ts";
 
-/** Since the process began; memory after a full collection where the process may force one. */
+/** Since the process started; memory after a full collection if the process can force one. */
 export type Usage = {
   readonly cpuUs: number;
   readonly rssBytes: number;
@@ -21,7 +21,7 @@ type Asked = { readonly action: string; readonly argument: unknown };
 type Answered = { readonly answer: unknown } | { readonly failure: string };
 
 export type Actor = AsyncDisposable & {
-  /** @throws Error with what the process said, or that it is gone. */
+  /** @throws Error with the process's error, or if it has exited. */
   readonly ask: <Answer>(action: string, argument?: unknown) => Promise<Answer>;
   readonly usage: () => Promise<Usage>;
   /** Profiles the process's event loop while `work` runs elsewhere. */
@@ -62,7 +62,7 @@ export const startActor = (file: string, input: unknown): Actor => {
   return { ask, usage: () => ask("usage"), profile, stop, [Symbol.asyncDispose]: stop };
 };
 
-/** Linux tells anonymous memory apart; elsewhere it is not known. */
+/** Only known on Linux. */
 const anonymousBytes = (): number => {
   try {
     const [, kib] = /^RssAnon:\s+(\d+) kB/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
@@ -101,10 +101,10 @@ const stopProfile = async (): Promise<ProfileSum> => {
 
 export type Actions = Readonly<Record<string, (argument: never) => unknown>>;
 
-/** What the parent passed to `startActor`. */
+/** The input passed to `startActor`. */
 export const actorInput = <Input>(): Input => JSON.parse(process.argv[2] ?? "{}") as Input;
 
-/** Answers the parent until it lets go, then runs `close`. */
+/** Answers the parent until it disconnects, then runs `close`. */
 export const answerParent = (actions: Actions, close: () => Promise<void> = async () => {}): void => {
   const known: Actions = { usage, startProfile, stopProfile, ...actions };
   const answer = async ({ action, argument }: Asked): Promise<void> => {

@@ -1,11 +1,11 @@
 /**
- * `npm run bench`: every benchmark in processes of their own, in interleaved runs.
+ * `npm run bench`: runs every benchmark in separate processes, in interleaved runs.
  *
  *   --quick        one short run of each: does everything still run?
  *   --only NAME    throughput, parts, modules, memory or profile; may be repeated
  *   --json         the results as JSON on standard output, nothing else there
  *   --write        writes docs/operating/performance.md; needs a full run
- *   --directory    where the scratch ledgers go, a real disk; the system's temporary directory unless told
+ *   --directory    where the scratch ledgers go, a real disk; default the system's temporary directory
  */
 import { mkdtemp, rm, statfs, writeFile } from "node:fs/promises";
 import { cpus, release, tmpdir, totalmem, type } from "node:os";
@@ -106,7 +106,7 @@ try {
   };
   console.log(options.json ? JSON.stringify(results, undefined, 2) : formatTables(results));
   if (options.write) await writeFile(page, formatPage(results));
-  // A smoke run is too short to judge by.
+  // A quick run is too short to judge targets.
   if (!options.quick && targetsOf(results).some(({ isMet }) => !isMet)) process.exitCode = 1;
 } finally {
   await rm(directory, { recursive: true, force: true });

@@ -1,12 +1,11 @@
 /**
- * `npm run bench:compare -- --before DIRECTORY`: the server of another checkout beside this one's, asked the same by
- * the same client in rounds that take turns. The other one runs twice, so that the spread of the same code against
- * itself stands beside the difference.
+ * `npm run bench:compare -- --before DIRECTORY`: compares the server of another checkout with this one's, under the
+ * same load from the same client, in interleaved rounds. The other one runs twice, to show the spread of the same code
+ * against itself (A/A).
  *
- *   --before DIRECTORY   a checkout of the other commit, its packages installed (`git worktree add`, `npm ci`)
- *   --rounds N           7 unless told
- *   --run-ms N           how long each load runs in a round; 3000 unless told
- *   --directory          where the scratch ledgers go, a real disk; the system's temporary directory unless told
+ * --before DIRECTORY a checkout of the other commit, its packages installed (`git worktree add`, `npm ci`) --rounds N
+ * default 7 --run-ms N how long each load runs in a round; default 3000 --directory where the scratch ledgers go, a
+ * real disk; default the system's temporary directory
  */
 import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -42,7 +41,7 @@ const loads = {
 
 type Side = { readonly name: string; readonly scratch: Scratch; readonly server: Actor };
 
-/** A deployment as that checkout makes it, in a process of its own. */
+/** A deployment made by that checkout, in a separate process. */
 const makeScratchOf = async (checkout: string, directory: string, name: string): Promise<Scratch> => {
   const module = pathToFileURL(join(checkout, "bench", "scratch.ts")).href;
   const code = `const { makeScratch } = await import(${JSON.stringify(module)});

@@ -1,6 +1,6 @@
 /**
- * A client in a process of its own: keeps a number of calls in flight for a while and counts the answers. The generated
- * stub is used as it is, with one token, so that the client costs both servers the same and as little as possible.
+ * A load generator process: keeps a number of calls in flight and counts the answers. Uses the plain generated stub
+ * with one token, so that the client's cost is small and the same for both servers.
  */
 import { Metadata, type ServiceError } from "@grpc/grpc-js";
 import {
@@ -21,7 +21,7 @@ export type DriveInput = { readonly scratch: Scratch; readonly target: string };
 export type Drive = {
   readonly rpc: "check" | "batch" | "run";
   readonly inFlight: number;
-  /** Stops after that long, or after that many decisions. */
+  /** Stops after this time, or after this many decisions. */
   readonly runMs?: number;
   readonly decisions?: number;
 };

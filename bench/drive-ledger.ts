@@ -1,10 +1,10 @@
-/** The ledger alone: many appenders that wait for the disk, in a process of its own, without gRPC. */
+/** The ledger alone: many concurrent appenders in a separate process, without gRPC. */
 import { actorInput, answerParent } from "./actor.ts";
 import { bodiesLike, openScratch, sampleBody, type Scratch } from "./scratch.ts";
 
 export type LedgerDrive = {
   readonly waiters: number;
-  /** Stops after that long, or after that many records. */
+  /** Stops after this time, or after this many records. */
   readonly runMs?: number;
   readonly records?: number;
 };

@@ -1,6 +1,6 @@
 /**
- * The floor under the ledger: the very keys and values it would write, made beforehand, put straight into `level`, one
- * synchronous batch a group. In a process of its own.
+ * The lower bound for the ledger: the same keys and values, prepared in advance, written directly to `level`, one
+ * synchronous batch per group. In a separate process.
  */
 import { Level } from "level";
 import type { StoreOp } from "../src/storage/store.ts";
@@ -18,7 +18,7 @@ const nextBody = bodiesLike(await sampleBody(scratch, ledger));
 await ledger.close();
 const planner = await createPlanner(await describeScratch(scratch));
 
-// As storage/level.ts opens it.
+// The same options as in storage/level.ts.
 const level = new Level<Uint8Array, Uint8Array>(path, {
   keyEncoding: "view",
   valueEncoding: "view",
@@ -29,7 +29,7 @@ const level = new Level<Uint8Array, Uint8Array>(path, {
 });
 await level.open();
 
-// A group's runs of postings are merged into longer ones as they grow: that deletes.
+// Merging postings into longer segments also deletes keys.
 const toEntry = (op: StoreOp) =>
   op.kind === "put"
     ? ({ type: "put", key: op.key, value: op.value } as const)

@@ -1,4 +1,6 @@
-/** What running a module costs: `Run` beside `Check` on one server, in interleaved runs, and the sandbox alone. */
+/**
+ * The cost of running a module: `Run` compared with `Check` on one server, in interleaved runs, and the sandbox alone.
+ */
 import { startActor } from "./actor.ts";
 import { runClient, type Scale, type Say } from "./measure.ts";
 import type { ModuleRuns, SandboxCosts } from "./results.ts";

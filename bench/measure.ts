@@ -1,4 +1,4 @@
-/** The benchmarks: which processes run, in which order, and what is read off them. */
+/** The benchmarks: which processes run, in which order, and what is measured. */
 import { join } from "node:path";
 import { startActor, type Actor, type Usage } from "./actor.ts";
 import type { Drive, Driven, DriveInput } from "./drive-calls.ts";
@@ -13,15 +13,15 @@ export type Scale = {
   readonly runs: number;
   readonly warmUpMs: number;
   readonly runMs: number;
-  /** Groups a run of bare `level` writes. */
+  /** Groups written per run of plain `level`. */
   readonly levelGroups: number;
-  /** Groups a round of the parts handles. */
+  /** Groups per round of the parts. */
   readonly partGroups: number;
-  /** When memory is looked at. */
+  /** Ledger sizes at which memory is measured. */
   readonly memoryDecisions: readonly number[];
   readonly smallLedgerRecords: number;
   readonly starts: number;
-  /** Runs of each module in a round of the sandbox alone. */
+  /** Runs of each module per round of the sandbox alone. */
   readonly sandboxRuns: number;
 };
 
@@ -37,12 +37,12 @@ const batch = { rpc: "batch", inFlight: batchesInFlight } as const;
 const startClient = (scratch: Scratch, target: string): Actor =>
   startActor("drive-calls.ts", { scratch, target } satisfies DriveInput);
 
-/** One run: what was done in it and what the process under test spent. */
+/** Result of one run: throughput, and CPU of the process under test. */
 type Run = { readonly perSecond: number; readonly cpuUs: number };
 
 const perSecond = (count: number, elapsedMs: number): number => (count * 1000) / elapsedMs;
 
-/** A fresh client process, warmed up, against a server that keeps running. */
+/** Runs a fresh client process, after a warm-up, against a running server. */
 export const runClient = async (
   server: Actor,
   scratch: Scratch,
@@ -78,7 +78,7 @@ const runLevel = async (level: Actor, groups: number): Promise<Run> => {
   return { perSecond: perSecond(driven.records, driven.elapsedMs), cpuUs: driven.cpuUs / driven.records };
 };
 
-/** The reply that the server which does nothing is to give. */
+/** The reply for the no-op server. */
 const sampleReply = async (server: Actor, scratch: Scratch): Promise<unknown> => {
   await using client = startClient(scratch, await server.ask<string>("target"));
   return await client.ask("sample");
@@ -149,7 +149,7 @@ const measureStarts = async (scratch: Scratch, starts: number): Promise<StartTim
   return { records, startMs: measure(timesMs) };
 };
 
-/** Memory while a ledger grows through the server, then how long a start takes on it and on a small one. */
+/** Memory while a ledger grows through the server, then start time on it and on a small one. */
 export const measureMemory = async (
   directory: string,
   scale: Scale,

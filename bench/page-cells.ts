@@ -1,4 +1,4 @@
-/** Cells and tables of the page, and promises that name a least ratio. */
+/** Cells and tables of the page, and targets with a minimum ratio. */
 import type { Target } from "./results.ts";
 import type { Measured } from "./statistics.ts";
 

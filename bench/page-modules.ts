@@ -1,4 +1,4 @@
-/** The modules' part of the page: their promise, their throughput, and what the sandbox costs. */
+/** The modules' part of the page: target, throughput, and the cost of the sandbox. */
 import { atLeast, oneDigit, shown, table, whole, type Row } from "./page-cells.ts";
 import type { ModuleRuns, SandboxCosts, Target } from "./results.ts";
 import { ratioOf, type Measured } from "./statistics.ts";

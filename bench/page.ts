@@ -12,7 +12,7 @@ import { atLeast, mebibytes, oneDigit, shown, table, whole, type Row } from "./p
 import { moduleParagraphs, moduleTargets } from "./page-modules.ts";
 import { ratioOf, type Measured } from "./statistics.ts";
 
-/** Shares of the first sample that the later ones may differ by. */
+/** Allowed relative difference of later samples from the first. */
 const memoryGrowthMax = 0.1;
 
 const growthOf = (samples: readonly MemorySample[], of: (sample: MemorySample) => number): number => {
@@ -36,7 +36,7 @@ const memoryTarget = (
   };
 };
 
-/** What the project promises of its speed. */
+/** The project's performance targets. */
 export const targetsOf = ({ throughput, memory, modules }: Results): readonly Target[] => {
   const targets: Target[] = [];
   if (throughput !== undefined) {

@@ -1,6 +1,6 @@
 /**
- * What the ledger does before it writes, step by step and outside of it: the very bytes of its batches, made from
- * sample decisions with the deployment's own data keys.
+ * Reproduces the ledger's steps before a write outside of it: builds the bytes of its batches from sample decisions,
+ * with the deployment's data keys.
  */
 import { generateKeyPairSync } from "node:crypto";
 import { randomBytes } from "../src/crypto/random.ts";
@@ -26,7 +26,7 @@ export type Planner = {
   readonly signer: Signer;
   readonly checkpointSigner: Signer;
   readonly sign: (bodies: readonly RecordBody[]) => Promise<readonly SignedRecord[]>;
-  /** The next group's batch; groups follow each other as in the ledger. */
+  /** Plans the next group's batch, in sequence as in the ledger. */
   readonly plan: (records: readonly SignedRecord[]) => Promise<PreparedCommit>;
 };
 
@@ -34,7 +34,7 @@ const freshKey = () => generateKeyPairSync("ed25519").privateKey;
 
 export const createPlanner = async (options: LedgerOptions): Promise<Planner> => {
   const { origin } = options;
-  // Any keys will do: what is weighed is the signing.
+  // Any keys suffice for measuring signatures.
   const [signer, checkpointSigner] = [createThreadSigner(freshKey()), createSigner(freshKey())];
   const store = await openMemoryStore();
   const sealer = new Sealer({ origin, keys: options.dataKeys, store: () => store });

@@ -1,6 +1,6 @@
 /**
- * A CPU profile summed up: self time by function, and by part of the system. Time inside Node or a native function
- * counts for whoever called it. Input is V8's `Profiler.Profile`.
+ * Summarizes a CPU profile: self time by function, and by part of the system. Time inside Node or a native function is
+ * attributed to its caller. Input is V8's `Profiler.Profile`.
  */
 import type { Profiler } from "node:inspector/promises";
 
@@ -10,13 +10,13 @@ export type ProfileSum = {
   readonly idleMs: number;
   /** Largest first. */
   readonly parts: readonly { readonly name: string; readonly selfMs: number }[];
-  /** The largest, largest first; `name` with its file. */
+  /** The largest ones, largest first; `name` includes the file. */
   readonly functions: readonly { readonly name: string; readonly selfMs: number }[];
 };
 
 const functionsShown = 15;
 
-/** The first pattern that fits a frame's URL names its part. */
+/** The first pattern that matches a frame's URL gives its part. */
 const partsByUrl: readonly (readonly [RegExp, string])[] = [
   [/\/src\/crypto\/signing\//, "signing: the hand-over to its thread"],
   [/\/core\/(merkle|crypto)\/|\/core\/hash\.|\/src\/ledger\/layout\/tree\./, "hashing and the Merkle tree"],
@@ -50,7 +50,7 @@ const fileOf = ({ callFrame }: Node): string => callFrame.url.replace(/^.*\/(?:n
 
 type Claimed = { readonly part: string; readonly name: string };
 
-/** What a node's time counts for: its own part, or that of the nearest caller that has one. */
+/** Attributes a node's time to its own part, or to that of the nearest caller that has one. */
 const claimAll = (nodes: readonly Node[]): ReadonlyMap<number, Claimed> => {
   const byId = new Map(nodes.map((node) => [node.id, node]));
   const claimed = new Map<number, Claimed>();
@@ -61,7 +61,7 @@ const claimAll = (nodes: readonly Node[]): ReadonlyMap<number, Claimed> => {
     const file = fileOf(node);
     const { functionName } = node.callFrame;
     const isNative = file === "" && !functionName.startsWith("(");
-    // A native function has no file of its own.
+    // A native function has no file.
     const place = isNative ? `native, from ${callerFile}` : file;
     claimed.set(id, { part, name: `${functionName || "(anonymous)"} ${place}`.trim() });
     for (const child of node.children ?? []) claim(child, part, file === "" ? callerFile : file);
@@ -86,7 +86,7 @@ export const sumProfile = ({ nodes, samples = [], timeDeltas = [] }: Profiler.Pr
   let idleMs = 0;
   for (const [index, id] of samples.entries()) {
     const node = byId.get(id);
-    // A delta is the time since the sample before, so it belongs to that one; over thousands it makes no difference.
+    // A delta is the time since the previous sample and belongs to that; over thousands it makes no difference.
     const ms = (timeDeltas[index] ?? 0) / 1000;
     const claim = claimed.get(id);
     if (node === undefined || claim === undefined || node.callFrame.url === "node:inspector") continue;

@@ -1,10 +1,10 @@
-/** What the benchmarks measure, as `--json` prints it and the page shows it. Units stand last in the names. */
+/** Results of the benchmarks, as printed by `--json` and shown on the page. Names end in units. */
 import type { ProfileSum } from "./profile.ts";
 import type { Measured } from "./statistics.ts";
 
-/** Interleaved: one run of each in turn, then the next of each. */
+/** Interleaved: one run of each, then the next of each. */
 export type Throughput = {
-  /** Calls a second of a grpc-js server that answers without doing anything. */
+  /** Calls a second of a no-op grpc-js server. */
   readonly nothingPerSecond: Measured;
   /** Unary `Check` a second. */
   readonly checkPerSecond: Measured;
@@ -12,11 +12,11 @@ export type Throughput = {
   readonly batchPerSecond: Measured;
   /** Records a second through `Ledger.append`, without gRPC. */
   readonly ledgerPerSecond: Measured;
-  /** Records a second when the very bytes and keys the ledger would write go straight into `level`. */
+  /** Records a second when the ledger's bytes and keys are written directly to `level`. */
   readonly levelPerSecond: Measured;
   readonly checkMedianMs: Measured;
   readonly checkP99Ms: Measured;
-  /** CPU of the whole process with its thread pool, for one decision or record. */
+  /** CPU of the whole process with its thread pool, per decision or record. */
   readonly nothingCpuUs: Measured;
   readonly checkCpuUs: Measured;
   readonly batchCpuUs: Measured;
@@ -24,14 +24,14 @@ export type Throughput = {
   readonly levelCpuUs: Measured;
 };
 
-/** CPU microseconds a record of each step alone, over the same records. */
+/** CPU microseconds per record of each step alone, over the same records. */
 export type PartCosts = {
   readonly recordBytes: number;
   readonly putsPerRecord: number;
   readonly parts: readonly { readonly name: string; readonly what: string; readonly cpuUs: Measured }[];
 };
 
-/** Milliseconds of each part of the sandbox, one run after the other in one process. */
+/** Milliseconds of each part of the sandbox, with sequential runs in one process. */
 export type SandboxCosts = readonly { readonly name: string; readonly what: string; readonly ms: Measured }[];
 
 /** `Check` and a warm `Run` of `hello` on one server, interleaved. */
@@ -39,7 +39,7 @@ export type ModuleRuns = {
   readonly inFlight: number;
   readonly checkPerSecond: Measured;
   readonly runPerSecond: Measured;
-  /** CPU of the server's process with its thread pool; the sandbox has processes of its own. */
+  /** CPU of the server's process with its thread pool; the sandbox runs in separate processes. */
   readonly checkCpuUs: Measured;
   readonly runCpuUs: Measured;
   readonly runMedianMs: Measured;
@@ -50,14 +50,14 @@ export type ModuleRuns = {
 export type MemorySample = {
   readonly decisions: number;
   readonly rssBytes: number;
-  /** Resident memory that is no file: without LevelDB's mapped tables. 0 where the system does not say. */
+  /** Anonymous resident memory, without LevelDB's mapped tables. 0 if the system does not tell. */
   readonly anonymousBytes: number;
   readonly heapUsedBytes: number;
 };
 
 export type StartTimes = readonly { readonly records: number; readonly startMs: Measured }[];
 
-/** Where the event loop's time went, by benchmark. */
+/** Profile of the event loop, by benchmark. */
 export type Profiles = readonly {
   readonly name: string;
   readonly sum: ProfileSum;
@@ -75,7 +75,7 @@ export type Machine = {
   readonly startedAt: string;
 };
 
-/** Groups that were not run are missing. */
+/** Benchmarks that were not run are absent. */
 export type Results = {
   readonly machine: Machine;
   readonly runs: number;

@@ -1,6 +1,6 @@
 /**
- * A deployment to throw away: its directory, its operator's key, and the ways the benchmarks open it. On a real disk
- * unless the caller says otherwise: a sync that costs nothing would flatter every number.
+ * A temporary deployment: its directory, its operator's key, and how the benchmarks open it. Should be on a real disk:
+ * free syncs would distort every number.
  */
 import { createPrivateKey, generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ import { defaultModelPayload } from "../src/trust/default-model.ts";
 import { evaluate } from "@sigil/core/model";
 import { createTrustService } from "../src/trust/service.ts";
 
-/** Passed to the processes as it is. */
+/** Passed to the processes unchanged. */
 export type Scratch = {
   readonly directory: string;
   readonly origin: string;
@@ -33,15 +33,15 @@ const kekInputs = { env: {}, askPassphrase: () => Promise.reject(new Error("ther
 const newPublicKey = () => rawPublicKey(generateKeyPairSync("ed25519").privateKey);
 
 /**
- * @param directory exists; the deployment goes into a new one in it. @param loa of the principal that asks: at the rate
- * of a benchmark the default model lets an Operator write but not run code.
+ * @param directory existing parent of the new deployment. @param loa level of the calling principal: at benchmark rates
+ * the default model lets an Operator write but not run code.
  */
 export const makeScratch = async (
   directory: string,
   name: string,
   loa: LevelName = "operator",
 ): Promise<Scratch> => {
-  // LevelDB makes its files as the umask says, and a start refuses files that others may read.
+  // LevelDB creates files by the umask, and a start refuses files that others may read.
   process.umask(0o077);
   const { privateKey } = generateKeyPairSync("ed25519", {
     privateKeyEncoding: { format: "pem", type: "pkcs8" },
@@ -83,17 +83,17 @@ export const makeScratch = async (
 export const openScratch = ({ directory }: Scratch): Promise<Ledger> =>
   openDeployment({ directory, kekInputs, nowMs: Date.now });
 
-/** The ledger's keys and options, its store left closed. */
+/** The ledger's keys and options, without opening its store. */
 export const describeScratch = ({ directory }: Scratch): Promise<LedgerOptions> =>
   describeDeployment({ directory, kekInputs, nowMs: Date.now });
 
-/** What every benchmark asks. */
+/** The check used by every benchmark. */
 export const question = { action: "write", target: "user/notes/shopping", session: "5f1c" } as const;
 
 /** Questions of a batch. */
 export const batchItems = 100;
 
-/** A decision's record as the server makes it, by asking the trust service once. */
+/** A decision's record as made by the server, from one check. */
 export const sampleBody = async (scratch: Scratch, ledger: Ledger): Promise<RecordBody> => {
   const trust = await createTrustService({
     ledger,
@@ -122,7 +122,7 @@ export const sampleBody = async (scratch: Scratch, ledger: Ledger): Promise<Reco
   return (await ledger.reader.readAt(position)).body;
 };
 
-/** Fresh decisions like the sample. */
+/** Generates new decisions like the sample. */
 export const bodiesLike = (sample: RecordBody): (() => RecordBody) => {
   const nextId = createDecisionIds(randomBytes);
   return () => {

@@ -1,6 +1,6 @@
 /**
- * The yardstick: a grpc-js server that decodes a `Check`, does nothing and answers with a reply of the same size, on
- * the transport settings of the real one that cost or save time.
+ * The baseline: a no-op grpc-js server that decodes a `Check` and answers with a reply of the same size, with the real
+ * server's transport settings that affect time.
  */
 import { Server, ServerCredentials, type sendUnaryData, type ServerUnaryCall } from "@grpc/grpc-js";
 import { CheckResponse, TrustServiceService, type CheckRequest } from "@sigil/client";

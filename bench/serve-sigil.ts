@@ -1,10 +1,10 @@
-/** The server under test: the real one, on a scratch deployment, in a process of its own. */
+/** The server under test: the real one, on a scratch deployment, in a separate process. */
 import { makeConfig } from "../src/config/config.ts";
 import { startServer } from "../src/wire/server.ts";
 import { actorInput, answerParent } from "./actor.ts";
 import type { Scratch } from "./scratch.ts";
 
-// LevelDB makes its files as the umask says, and a start refuses files that others may read.
+// LevelDB creates files by the umask, and a start refuses files that others may read.
 process.umask(0o077);
 const { directory } = actorInput<Scratch>();
 const anyPort = { host: "127.0.0.1", port: 0 };

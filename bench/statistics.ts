@@ -1,6 +1,6 @@
 /** Medians and ranges of repeated runs. At most a handful of runs. */
 
-/** One quantity over the runs of a benchmark, in the order they were made. */
+/** One quantity over the runs of a benchmark, in order. */
 export type Measured = {
   readonly median: number;
   readonly low: number;
@@ -8,7 +8,7 @@ export type Measured = {
   readonly runs: readonly number[];
 };
 
-/** @throws RangeError when there is nothing to measure. */
+/** @throws RangeError if there are no values. */
 export const medianOf = (values: readonly number[]): number => {
   const sorted = values.toSorted((a, b) => a - b);
   const upper = sorted[sorted.length >> 1];
@@ -17,7 +17,7 @@ export const medianOf = (values: readonly number[]): number => {
   return (lower + upper) / 2;
 };
 
-/** @throws RangeError when there is nothing to measure. */
+/** @throws RangeError if there are no values. */
 export const measure = (runs: readonly number[]): Measured => ({
   median: medianOf(runs),
   low: Math.min(...runs),
@@ -26,15 +26,15 @@ export const measure = (runs: readonly number[]): Measured => ({
 });
 
 /**
- * Run by run: what happens to the machine during one round happens to both.
- * @throws RangeError when the numbers of runs differ.
+ * Ratio per round, since both runs of a round see the same machine.
+ * @throws RangeError if the numbers of runs differ.
  */
 export const ratioOf = (above: Measured, below: Measured): Measured => {
   if (above.runs.length !== below.runs.length) throw new RangeError("a ratio needs equally many runs");
   return measure(above.runs.map((value, index) => value / (below.runs[index] ?? Number.NaN)));
 };
 
-/** The value below which `share` of the values lie; nearest rank. @throws RangeError when there is none. */
+/** The quantile `share`, by nearest rank. @throws RangeError if there are no values. */
 export const quantileOf = (values: readonly number[], share: number): number => {
   const sorted = Float64Array.from(values).sort();
   const found = sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];

@@ -1,6 +1,6 @@
 /**
- * What each step of an append costs alone: CPU microseconds a record, the thread pool included, over the same records.
- * One round runs every step once, so that all see the same machine.
+ * The cost of each step of an append alone: CPU microseconds per record, including the thread pool, over the same
+ * records. One round runs every step once, so that all see the same machine.
  */
 import { encodeProtected, encodeStatement, recordContentType, toBeSigned } from "@sigil/core/cose";
 import {
@@ -140,7 +140,7 @@ const cpuUsed = (): number => {
 const weigh = async ({ runs, groups }: PartsWeighing): Promise<PartCosts> => {
   const costs = steps.map((): number[] => []);
   let last: Group | undefined;
-  // The first round warms up and does not count.
+  // The first round is a warm-up and not counted.
   for (let run = -1; run < runs; run += 1) {
     const made: Group[] = [];
     while (made.length < groups) made.push(await nextGroup());

@@ -1,7 +1,6 @@
 /**
- * What the sandbox costs by itself, without gRPC, decision and records: one run after the other through one process.
- * Modules that do one thing each tell the parts apart: one that does nothing, one that reads a mebibyte, one that
- * writes one.
+ * The cost of the sandbox alone, without gRPC, decision and records: sequential runs in one process. Modules that do
+ * one thing each separate the parts: one does nothing, one reads a mebibyte, one writes one.
  */
 import { sha256 } from "@sigil/core/hash";
 import { readFile } from "node:fs/promises";
@@ -17,7 +16,7 @@ import { measure } from "./statistics.ts";
 
 export type SandboxWeighing = {
   readonly rounds: number;
-  /** Of each module in a round. */
+  /** Runs of each module per round. */
   readonly runs: number;
 };
 
@@ -35,9 +34,7 @@ type Weighed = { readonly name: string; readonly bytes: Uint8Array; readonly inp
 
 const none = new Uint8Array(0);
 
-/**
- * A vector at 0 that says: a mebibyte from 16 on. @param call the function of WASI, @param fd what it is called with.
- */
+/** An iovec at 0 for a mebibyte at 16. @param call the WASI function. @param fd its descriptor. */
 const movesMebibyte = (call: string, fd: number): string => `(module
   (import "wasi_snapshot_preview1" "${call}" (func $move (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 17)
@@ -112,7 +109,7 @@ const weighRound = async (modules: Awaited<ReturnType<typeof makeModules>>, runs
   const { sandbox, startMs } = await openOne();
   try {
     const { wallMs: firstMs } = await timeRuns(sandbox, modules.hello, 1);
-    // Warm: the engine has compiled what it will compile.
+    // Warm-up, until the engine has finished optimizing.
     for (const module of Object.values(modules)) await timeRuns(sandbox, module, Math.ceil(runs / 4));
     return {
       startMs,

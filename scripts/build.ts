@@ -1,8 +1,8 @@
 /**
- * `npm run build`: what is published. `build/packages/{core,proto,client}` are the three packages as JavaScript with
- * declarations, each to be packed where it lies; `dist/` is the server's program, which carries the three as real files
- * in `dist/node_modules`, so that it depends on nothing that is not published. Two other directories may be named (`npm
- * run build -- DIST PACKAGES`), so that a test can build beside those in use.
+ * `npm run build`: builds everything that is published. `build/packages/{core,proto,client}` are the three packages as
+ * JavaScript with declarations, ready to pack; `dist/` is the server, which bundles the three as real files in
+ * `dist/node_modules`, so that it depends only on published packages. Other output directories may be given (`npm run
+ * build -- DIST PACKAGES`), for tests.
  */
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -10,9 +10,7 @@ import { repository, run } from "./run.ts";
 
 type Package = {
   readonly name: string;
-  /**
-   * Where its manifest lies in the repository; its compiled files lie at the same place below the compiler's output.
-   */
+  /** Folder of its manifest in the repository, and of its compiled files in the compiler's output. */
   readonly folder: string;
 };
 
@@ -22,13 +20,13 @@ const packages: readonly Package[] = [
   { name: "client", folder: "clients/typescript" },
 ];
 
-/** What the server reads beside its JavaScript. */
+/** Files that the server reads besides its JavaScript. */
 const serverFiles = [
   "generated/descriptors.binpb",
   "generated/openapi.json",
   "generated/modules/hello.wasm",
-  // The page of the HTTP port: carried and not depended on, since the package's own dependency reports installations
-  // to its maker.
+  // The page of the HTTP port: bundled instead of a dependency, since the package's own dependency reports
+  // installations to its maker.
   ...[
     "package.json",
     "LICENSE",
@@ -47,11 +45,11 @@ type Json = { readonly [name: string]: Json } | string | boolean;
 
 const built = (path: string, ending: string): string => path.replace(/\.ts$/, ending);
 
-/** An entry of `exports`: sources run as they are in the repository, so there one path is both. */
+/** Converts an entry of `exports`: in the repository one source path serves as both types and code. */
 const publishedEntry = (entry: Json): Json =>
   typeof entry === "string" ? { types: built(entry, ".d.ts"), default: built(entry, ".js") } : entry;
 
-/** An entry of `imports`: a path by condition. */
+/** Converts an entry of `imports`, with a path per condition. */
 const publishedImport = (entry: Json): Json =>
   typeof entry !== "object"
     ? entry

@@ -1,14 +1,14 @@
 /**
- * `npm run check`: what to run before a commit. Format, types, lint, protos and unit tests, side by side, one line a
- * step; the output of a step that failed follows. Bound: ten seconds on two cores.
+ * `npm run check`: run before a commit. Format, types, lint, protos and unit tests in parallel, one line per step; the
+ * output of failed steps follows. Limit: ten seconds on two cores.
  */
 import { run } from "./run.ts";
 
 type Step = { readonly name: string; readonly commands: readonly (readonly string[])[] };
 
 /**
- * Tests that `npm test` runs and ten seconds have no room for: the gates on planted copies, scrypt at its real cost,
- * and what goes through every damage, every size or every slow caller.
+ * Tests too slow for ten seconds, run only by `npm test`: gates on planted violations, scrypt at its real cost, and
+ * exhaustive tests of damage, sizes or slow callers.
  */
 const leftOut = [
   "test/unit/house/gates.test.ts",
@@ -37,7 +37,7 @@ const leftOut = [
   "test/unit/client/stream.test.ts",
 ].flatMap((path) => ["--ignore", path]);
 
-/** What a compiler run learnt, for the next one. */
+/** Incremental build state of the compiler. */
 const remembered = (name: string): readonly string[] => [
   "--incremental",
   "--tsBuildInfoFile",

@@ -1,16 +1,16 @@
 /**
- * `npm run claims`: README says nothing that a test of the last run does not prove.
+ * `npm run claims`: checks that every claim in README is proved by a test of the last run.
  *
- * The rule. Outside code blocks, a sentence of README.md is a claim when it holds a capability word (`capabilityWords`)
- * outside `inline code`, or when it is a list item or table row in a section whose heading says "claims" or
- * "guarantees". A claim carries its mark right after it: `Every decision is signed. <!-- claim: signed -->`.
- * claims.toml has one table a mark: `[signed]`, `tests = ["title or full title", …]`, `symbols = ["src/file.ts#name",
- * …]`.
+ * The rule: outside code blocks, a sentence of README.md is a claim if it contains a capability word
+ * (`capabilityWords`) outside `inline code`, or if it is a list item or table row in a section whose heading says
+ * "claims" or "guarantees". A claim carries its mark right after it: `Every decision is signed. <!-- claim: signed
+ * -->`. claims.toml has one table a mark: `[signed]`, `tests = ["title or full title", …]`, `symbols =
+ * ["src/file.ts#name", …]`.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { parse } from "smol-toml";
 
-/** Words with which a sentence promises something; a sentence that merely describes does well without them. */
+/** Words that make a sentence a promise rather than a description. */
 const capabilityWords = new RegExp(
   "\\b(?:" +
     "verif(?:y|ies)|refuses?|den(?:y|ies)|signs|proves?|rotates?|seals|encrypts|survives|guarantees?|detects?|rejects?" +
@@ -24,14 +24,14 @@ const capabilityWords = new RegExp(
 const claimSection = /\b(?:claims|guarantees)\b/i;
 const mark = /<!--\s*claim:\s*([a-z0-9-]+)\s*-->/g;
 
-/** The part of mocha's JSON report that is read. */
+/** The used part of mocha's JSON report. */
 export type TestReport = Readonly<Record<"passes" | "failures" | "pending", readonly ReportedTest[]>>;
 type ReportedTest = { readonly title: string; readonly fullTitle: string };
 
 type Sentence = { readonly line: number; readonly text: string; readonly marks: readonly string[] };
 type Block = { readonly line: number; readonly text: string; readonly mustMark: boolean };
 
-/** Paragraphs, list items and table rows with the line they begin at; code blocks and headings left out. */
+/** Paragraphs, list items and table rows with their first line; without code blocks and headings. */
 const blocksOf = (readme: string): readonly Block[] => {
   const blocks: Block[] = [];
   let open = null as Block | null;
@@ -52,7 +52,7 @@ const blocksOf = (readme: string): readonly Block[] => {
     const isText = !isFence && !inCode && !isHeading && text.trim() !== "";
     if (!isText || isItem || isRow) close();
     if (!isText) continue;
-    // The line under a table's header: the row before it names the columns and claims nothing.
+    // The separator under a table's header: the row before it is not a claim.
     if (/^\s*\|[\s:|-]+$/.test(text)) {
       blocks.pop();
       continue;
@@ -66,7 +66,7 @@ const blocksOf = (readme: string): readonly Block[] => {
   return blocks;
 };
 
-/** A sentence ends at a full stop before white space; the marks that follow it are its own. */
+/** A sentence ends at a full stop before white space, plus following marks. */
 const sentencesOf = (block: Block): readonly Sentence[] => {
   const pieces =
     block.text.match(/(?:[\s\S]+?(?:[.!?](?=\s|$)|$))(?:\s*<!--[\s\S]*?-->)*(?:[\s|]*$)?/g) ?? [];
@@ -127,10 +127,10 @@ const symbolProblem = (
   return exportsName(source, exported) ? [] : [`claim "${name}": ${path} no longer exports ${exported}`];
 };
 
-/** @returns one sentence a problem; empty when README, claims.toml, the run and the sources agree. Pure. */
+/** @returns one sentence per problem; empty if README, claims.toml, the run and the sources agree. Pure. */
 export const checkClaims = (input: {
   readonly readme: string;
-  /** claims.toml, parsed. */
+  /** Parsed claims.toml. */
   readonly claims: Readonly<Record<string, unknown>>;
   readonly report: TestReport;
   readonly readSource: (path: string) => string | null;

@@ -1,11 +1,10 @@
 /**
- * `npm run format:fixture -- --to test/data/formats/N.json.gz`: a small data directory as this program writes it, kept
- * for the day when a later one must still open it. Made once, at the release of a format, and never again: a fixture is
- * bytes that a released program wrote. `--program FILE` names the main.ts of another checkout, for a format of the
- * past.
+ * `npm run format:fixture -- --to test/data/formats/N.json.gz`: archives a small data directory written by this
+ * program, to test that later versions can open it. Made once, at the release of a format: a fixture must have been
+ * written by a released program. `--program FILE` names the main.ts of another checkout, for an older format.
  *
- * The archive is gzipped JSON: `files` (path → base64) and `facts`, what was true when it was made. Its keys are test
- * data and open nothing else; docs/design/0008-data-formats.md.
+ * The archive is gzipped JSON: `files` (path → base64) and `facts`, expected values. Its keys are only for this test
+ * data; docs/design/0008-data-formats.md.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -28,7 +27,7 @@ const program = resolve(values.program);
 const kekName = "FORMATS_KEK";
 const kek = randomBytes(32).toString("base64");
 const cwd = await mkdtemp(join(tmpdir(), "sigil-format-"));
-// The other checkout has its own node, in its own lockfile.
+// The other checkout pins its own version of Node.
 const node = join(dirname(program), "../node_modules/.bin/node");
 const env: Record<string, string> = { PATH: process.env["PATH"] ?? "", [kekName]: kek };
 process.umask(0o077);
@@ -42,7 +41,7 @@ const run = (words: readonly string[], input = ""): string => {
   return stdout;
 };
 
-/** An older program may lack a command; then there is nothing of it to keep. */
+/** An older program may lack a command, which is then skipped. */
 const has = (name: string): boolean =>
   attempt([...name.split(" "), "--help"]).stdout.startsWith(`sigil ${name}`);
 
@@ -63,7 +62,7 @@ const init = (): string => {
 
 type Decision = { readonly tenant: string; readonly auditId: string };
 
-/** A tenant with decisions, a record and a repeatable call, of which nothing is left. */
+/** Erases a tenant with decisions, a record and an idempotent call. */
 const erase = (): void => {
   const words = ["--action", "read", "--target", "user/leaver/plan", "--idempotency-key", "once"];
   attempt(["check", ...words, ...as("leaver")]);
@@ -72,14 +71,14 @@ const erase = (): void => {
   const proposed = run(["keys", "destroy-tenant", "gone", ...reason, "--json", ...as("root")]);
   const { proposal } = JSON.parse(proposed) as { readonly proposal: { readonly id: string } };
   run(["attest", proposal.id, "--key", "alice.pem", "--witness", "alice", "--yes"]);
-  // Its keys go behind the answer.
+  // Its keys are destroyed after the reply.
   for (let tries = 0; !run(["keys", "list", "--tenant", "gone", ...as("root")]).includes("destroyed");) {
     tries += 1;
     if (tries > 100) throw new Error("the tenant was not erased");
   }
 };
 
-/** A few of everything that this program writes. @returns the decisions. */
+/** Writes a few records of every kind. @returns the decisions. */
 const fill = (): readonly Decision[] => {
   const ask = (tenant: string, words: readonly string[]): Decision => {
     const { stdout } = attempt(["check", "--json", ...words]);
@@ -130,7 +129,7 @@ const pack = async (): Promise<Record<string, string>> => {
   const paths = entries
     .filter((entry) => entry.isFile())
     .map(({ parentPath, name }) => join(parentPath, name));
-  // LevelDB's own diary is written anew whenever it is opened.
+  // LevelDB rewrites its LOG at every open.
   const kept = paths.filter((path) => !/\/LOG(?:\.old)?$/.test(path)).toSorted();
   const contents = await Promise.all(
     kept.map(async (path) => [relative(cwd, path), (await readFile(path)).toString("base64")] as const),

@@ -1,8 +1,8 @@
 /**
  * `npm run generate`: the TypeScript stubs, the descriptor set and the OpenAPI document from proto/, and the modules
- * from their sources. The package's own manifest stands beside what is generated. Without protoc-gen-openapiv3, which
- * is Go's, the document is left as it is. With `--check` it generates into a temporary directory instead, names every
- * committed file that differs, and fails if there is one.
+ * from their sources. The package's manifest is in the same folder. Without protoc-gen-openapiv3, a Go program, the
+ * document is not regenerated. With `--check` generates into a temporary directory, lists committed files that differ,
+ * and fails if there are any.
  */
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -15,7 +15,7 @@ import { openApiOf, type Part } from "./openapi.ts";
 import { run } from "./run.ts";
 
 const root = process.cwd();
-/** The built-in one, and the one that the tour takes in. */
+/** The built-in module, and the one used in the tour. */
 const modules = [
   ["examples/modules/hello/hello.ts", "hello.wasm"],
   ["examples/modules/redact/assemblyscript/redact.ts", "redact.wasm"],
@@ -26,10 +26,10 @@ const plugin = "protoc-gen-openapiv3";
 const pluginFolder = [join(root, "build/bin"), ...(process.env["PATH"] ?? "").split(delimiter)].find(
   (folder) => existsSync(join(folder, plugin)),
 );
-/** What stands beside generated files and is written by people, or by what is not here. */
+/** Files beside the generated ones that are not generated here. */
 const kept = ["package.json", "README.md", ...(pluginFolder === undefined ? [document] : [])];
 
-/** @param directory has the descriptors already. @returns what went wrong. */
+/** @param directory already has the descriptors. @returns the error output. */
 const generateDocument = async (directory: string, descriptors: string): Promise<string> => {
   if (pluginFolder === undefined) {
     process.stderr.write(`${output}/${document} is left as it is: scripts/services.sh install openapi\n`);
@@ -58,7 +58,7 @@ const generateDocument = async (directory: string, descriptors: string): Promise
   }
 };
 
-/** Descriptors serve reflection, which has no use for comments and positions. */
+/** Descriptors are for reflection, which needs no comments and positions. */
 const generateInto = async (directory: string): Promise<string> => {
   const descriptors = join(directory, "generated", "descriptors.binpb");
   const commands = [

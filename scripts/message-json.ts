@@ -1,11 +1,8 @@
-/**
- * Makes generated messages fit for `JSON.stringify`: the constructor of each calls `jsonable`, which is copied beside
- * them.
- */
+/** Patches generated messages for `JSON.stringify`: each constructor calls `jsonable`, which is copied beside them. */
 import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 
-/** Those that the generated code turns into JavaScript's own values, and the entries of maps, reach nobody. */
+/** Skipped: messages converted to JavaScript values, and map entries, which callers never see. */
 const inner = /^(?:Struct|Value|ListValue|Timestamp)$|Entry$/;
 const constructor = /(function createBase(\w+)\(\): \2 \{\n  return )(\{[^]*?\})(;\n\}\n)/g;
 

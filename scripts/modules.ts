@@ -1,7 +1,6 @@
 /**
- * Compiles the modules that the repository brings from AssemblyScript to WebAssembly. The same sources give the same
- * bytes on every machine: the compiler is itself WebAssembly and locked, and its flags stand in
- * examples/modules/asconfig.json.
+ * Compiles the repository's modules from AssemblyScript to WebAssembly. Builds are reproducible on every machine: the
+ * compiler is itself WebAssembly and pinned, and its flags are in examples/modules/asconfig.json.
  */
 import { join } from "node:path";
 import asc from "assemblyscript/asc";
@@ -9,8 +8,8 @@ import asc from "assemblyscript/asc";
 const config = "examples/modules/asconfig.json";
 
 /**
- * @param root where examples/modules lies. @param source entry file below it. @param wasm the file to write.
- * @returns what the compiler refused, or nothing.
+ * @param root of examples/modules. @param source entry file below it. @param wasm output file.
+ * @returns the compiler's error output, or "".
  */
 export const compileModule = async (root: string, source: string, wasm: string): Promise<string> => {
   const flags = ["--baseDir", root, "--config", join(root, config), "--outFile", wasm];

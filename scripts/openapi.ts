@@ -1,7 +1,7 @@
 /**
- * One OpenAPI 3.1 document of what grpc-gateway's protoc-gen-openapiv3 writes for each contract, and of what holds for
- * every route of ours and stands in no contract: who calls, headers, problems, streams, the guard and the question of a
- * proxy. Pure.
+ * Builds one OpenAPI 3.1 document from the output of grpc-gateway's protoc-gen-openapiv3 for each proto, and from what
+ * applies to all routes but is in no proto: authentication, headers, problems, streams, the guard and the proxy check.
+ * Pure.
  */
 import { resumes } from "../src/gateway/http/request.ts";
 import type { Route } from "../src/gateway/http/routes.ts";
@@ -29,7 +29,7 @@ type Operation = Json & {
 type Body = { readonly content: { readonly "application/json": { readonly schema: Schema } } };
 type Schema = Json & { readonly properties?: Readonly<Record<string, Json>> };
 
-/** As the plugin writes it, a file a contract. */
+/** The plugin's output, one file per proto. */
 export type Part = {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
   readonly components: { readonly schemas: Readonly<Record<string, Json>> };
@@ -85,7 +85,7 @@ const problemsOf = (isStream: boolean): Json =>
       .map(([status]) => [String(status), reference("responses", String(status))]),
   );
 
-/** One line of a stream, or the data of one event. */
+/** Schema of one line of a stream, or of an event's data. */
 const lineSchema = (message: string): Json => ({
   oneOf: [
     { type: "object", required: ["result"], properties: { result: reference("schemas", message) } },
@@ -115,7 +115,7 @@ const isRest = ({ template }: Route, name: string): boolean => template.text.inc
 
 const lastOf = (field: string): string => field.slice(field.lastIndexOf(".") + 1);
 
-/** Tools take a dot in a path's parameter for an attribute of it. */
+/** Renames parameters, since tools interpret a dot in a path parameter as attribute access. */
 const plainly = (route: Route, parameter: Parameter): Json => {
   if (parameter.in !== "path") return parameter;
   const named = { ...parameter, name: lastOf(parameter.name) };
@@ -124,11 +124,11 @@ const plainly = (route: Route, parameter: Parameter): Json => {
   return { ...named, description: description.trim(), "x-sigil-slashes": true };
 };
 
-/** A comment's first sentence, which lists show, beside the whole. */
+/** A comment's first sentence, as the summary. */
 const summaryOf = (comment: string): string =>
   /^[^]*?\.(?=\s|$)/.exec(comment)?.[0].replaceAll("\n", " ") ?? comment;
 
-/** Request bodies are read strictly. */
+/** Request bodies are parsed strictly. */
 const strict = (body: Body | undefined): Json => {
   if (body === undefined) return {};
   const { schema } = body.content["application/json"];
@@ -192,10 +192,10 @@ const forward: Json = {
   responses: guardResponses,
 };
 
-/** A path as the plugin writes it. */
+/** A path in the plugin's notation. */
 const templateOf = ({ template }: Pick<Route, "template">): string => template.text.replaceAll("=**}", "}");
 
-/** A path as the document has it, and its method. */
+/** A path in the document's notation, and its method. */
 export const placeOf = (route: Pick<Route, "method" | "template">): readonly [string, string] => [
   templateOf(route).replaceAll(/\{([^}]*)\}/g, (_, field: string) => `{${lastOf(field)}}`),
   route.method.toLowerCase(),
@@ -204,7 +204,7 @@ export const placeOf = (route: Pick<Route, "method" | "template">): readonly [st
 const sortedEntries = (entries: readonly (readonly [string, Json])[]): Json =>
   Object.fromEntries(entries.toSorted(([a], [b]) => (a < b ? -1 : 1)));
 
-/** @throws Error for a route that no part has. */
+/** @throws Error for a route missing in all parts. */
 const pathsOf = (parts: readonly Part[], routes: readonly Route[]): Json => {
   const paths: Record<string, Record<string, Json>> = {};
   for (const route of routes) {
@@ -226,7 +226,7 @@ const pathsOf = (parts: readonly Part[], routes: readonly Route[]): Json => {
   };
 };
 
-/** @param parts one a contract with routes. */
+/** @param parts one per proto with routes. */
 export const openApiOf = (parts: readonly Part[], routes: readonly Route[]): Json => ({
   openapi: "3.1.0",
   info: {

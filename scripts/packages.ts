@@ -1,9 +1,9 @@
 /**
- * `npm run packages`: the tarballs as strangers get them. All four are packed, the three packages installed in one
- * command into an empty project outside of the repository, and the README's example is run there on every Node the
- * client supports, by `import` and by `require`, against a server that was itself installed from its tarball without
- * what is for development; then the example is type-checked as each kind of project does it. Needs the package
- * registry. Ends with 1 when something failed; `--keep` leaves the projects where they are.
+ * `npm run packages`: tests the tarballs as users install them. Packs all four, installs the three packages with one
+ * command into an empty project outside the repository, and runs the README's example there on every Node version the
+ * client supports, by `import` and by `require`, against a server installed from its own tarball without development
+ * dependencies; then type-checks the example in each kind of project. Needs the package registry. Exits with 1 on
+ * failure; `--keep` keeps the projects.
  */
 import { once } from "node:events";
 import { spawn, type ChildProcess } from "node:child_process";
@@ -37,7 +37,7 @@ const report = (
   return exitCode === 0;
 };
 
-/** Runs and reports; nothing after it makes sense when it fails. */
+/** Runs and reports a step; aborts if it fails. */
 const must = async (name: string, command: readonly string[], cwd: string): Promise<string> => {
   const outcome = await run(command, { cwd });
   if (!report(name, outcome)) throw new Error(`${name} failed`);
@@ -64,7 +64,7 @@ const packAll = async (): Promise<readonly string[]> => {
   return (await readdir(tarballs)).map((file) => join(tarballs, file));
 };
 
-/** What a tarball holds that it must not: sources for a compiler that its user may not have. */
+/** TypeScript sources in a tarball, which must not contain any. */
 const sourcesIn = async (tarball: string): Promise<readonly string[]> => {
   const { output } = await run(["tar", "-tzf", tarball]);
   return output.split("\n").filter((path) => /(?<!\.d)\.[cm]?ts$/.test(path));
@@ -85,12 +85,12 @@ const install = (packages: readonly string[], more: readonly string[] = []): rea
   ...packages,
 ];
 
-/** The first example of the client's README, as the program of somebody who has what it leaves open. */
+/** The first example of the client's README, completed to a program. */
 const readmeExample = async (): Promise<string> => {
   const readme = await readFile(join(repository, "clients/typescript/README.md"), "utf8");
   const example = /```ts\n([^]*?)```/.exec(readme)?.[1];
   if (example === undefined) throw new Error("the client's README begins with no example");
-  // The sample deployment's names in the place of the reader's.
+  // Replaces the reader's names by the sample deployment's.
   const closed = `${example}sigil.close();\n`;
   return closed.replace('"billing"', '"operator"').replace('"sigil.example.org"', '"sigil.dev"');
 };
@@ -121,7 +121,7 @@ export {};
 `,
   );
 
-/** As a project of each kind sets its compiler up; `skipLibCheck` off, so that our own declarations are checked too. */
+/** Compiler settings of each kind of project; `skipLibCheck` is off, so that our declarations are also checked. */
 const projects = [
   { name: "ESM under node16", module: "node16", moduleResolution: "node16", file: "example.mts" },
   { name: "ESM under nodenext", module: "nodenext", moduleResolution: "nodenext", file: "example.mts" },
@@ -157,7 +157,7 @@ const checkTypes = async (example: string): Promise<void> => {
   }
 };
 
-/** `sigil dev` from the installed tarball, on the newest Node. @returns the process, and where it listens. */
+/** Starts `sigil dev` from the installed tarball, on the newest Node. @returns the process and its address. */
 const startServer = async (): Promise<{ readonly server: ChildProcess; readonly target: string }> => {
   const command = join(deployment, "node_modules/sigil/bin/sigil.js");
   const server = spawn(
@@ -200,7 +200,7 @@ const runExamples = async (example: string, target: string): Promise<void> => {
       ["require", "example.cjs"],
     ] as const) {
       const { exitCode, output } = await run([nodeOf(major), file, target, key], { cwd: project });
-      // One line: the id of the decision, and that it verifies.
+      // Expected output: one line with the decision's id and that it verifies.
       const worked = exitCode === 0 && /[0-9a-f-]{36} true/.test(output);
       report(`Node ${major}, by ${way}`, { exitCode: worked ? 0 : 1, output });
     }

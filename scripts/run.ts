@@ -1,4 +1,4 @@
-/** Runs one command and keeps what it printed. Used by the scripts that stand for several tools. */
+/** Runs one command and captures its output. Used by scripts that run several tools. */
 import { spawn } from "node:child_process";
 import { delimiter, join } from "node:path";
 
@@ -6,12 +6,12 @@ export const repository = join(import.meta.dirname, "..");
 
 export type Outcome = {
   readonly exitCode: number;
-  /** Standard output and error in the order they came. */
+  /** Standard output and error, interleaved as received. */
   readonly output: string;
   readonly durationMs: number;
 };
 
-/** The repository's own tools first, so that `node`, `buf` and the others are the locked ones. */
+/** Puts the repository's tools first in PATH, so that `node`, `buf` and others are the pinned versions. */
 const environment = (extra: Readonly<Record<string, string>>) => ({
   ...process.env,
   PATH: [join(repository, "node_modules", ".bin"), process.env["PATH"] ?? ""].join(delimiter),
@@ -44,7 +44,7 @@ export const run = async (
     parts.push(Buffer.from(`${program}: ${error.message}\n`));
     finish(127);
   });
-  // A signal leaves no code: that is a failure like any other.
+  // Death by a signal has no code and counts as failure.
   child.on("close", (code) => finish(code ?? 1));
   return promise;
 };

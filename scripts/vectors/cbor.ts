@@ -1,5 +1,6 @@
 /**
- * Cases of canonical CBOR. What is accepted is encoded by our code; what is refused, where and why is written by hand.
+ * Cases of canonical CBOR. Accepted ones are encoded by our code; refused ones, with offset and rule, are written by
+ * hand.
  */
 import { toHex } from "@sigil/core/bytes";
 import { cborEncode, type CborValue, cborRules } from "@sigil/core/cbor";

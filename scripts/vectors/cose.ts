@@ -1,4 +1,4 @@
-/** Cases of COSE_Sign1 statements. Refused ones are put together from parts, each breaking the one rule it names. */
+/** Cases of COSE_Sign1 statements. Refused ones are built from parts, each breaking exactly the rule it names. */
 import { concatBytes, fromHex, toHex } from "@sigil/core/bytes";
 import { cborEncode, cborEncodeHeader, type HeaderMap, type HeaderValue, cborRules } from "@sigil/core/cbor";
 import {
@@ -70,7 +70,7 @@ const goodHeader = cborEncodeHeader(new Map(good));
 const bstr = (bytes: Uint8Array): Uint8Array => cborEncode(bytes);
 const signatureOver = (header: Uint8Array): Uint8Array => signer.sign(toBeSigned(header, payload));
 
-/** A statement of hand-made parts; what is not given is as it should be. Parts are encoded items in hex. */
+/** A statement with some parts replaced; others are valid. Parts are encoded items in hex. */
 const made = (parts: {
   tag?: string;
   head?: string;

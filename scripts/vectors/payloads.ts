@@ -1,4 +1,4 @@
-/** One or more good payloads of every kind with a schema. */
+/** One or more valid payloads of every kind with a schema. */
 import { parseHash, type Hash } from "@sigil/core/bytes";
 import type { CborMap } from "@sigil/core/cbor";
 import { encodeBody } from "@sigil/core/record";
@@ -37,7 +37,7 @@ export const chain: CborMap = {
   duration_us: 120,
 };
 
-/** A decision on a target with a least level of its own. */
+/** A decision on a target with its own minimum level. */
 const flooredChain: CborMap = {
   ...chain,
   request: { ...(chain["request"] as CborMap), min_loa: "operator" },

@@ -1,4 +1,4 @@
-/** Record bodies that are canonical CBOR and still refused: a good body with one thing changed. */
+/** Refused record bodies in canonical CBOR: a valid body with one change each. */
 import { cborEncode, type CborMap } from "@sigil/core/cbor";
 import * as good from "./payloads.ts";
 import { payloadCases, without } from "./refused-payloads.ts";

@@ -1,4 +1,4 @@
-/** Payloads that are canonical CBOR and still refused by their kind: a good payload with one thing changed. */
+/** Refused payloads in canonical CBOR: a valid payload with one change each. */
 import type { CborMap } from "@sigil/core/cbor";
 import * as good from "./payloads.ts";
 import { principalCases, type PayloadCase } from "./refused-principals.ts";

@@ -1,4 +1,4 @@
-/** Principals that are refused, of both versions: a good one with one thing changed. */
+/** Refused principals of both versions: a valid one with one change each. */
 import type { CborValue } from "@sigil/core/cbor";
 import * as good from "./payloads.ts";
 

@@ -1,4 +1,4 @@
-/** Keys for vectors: the seed is SHA-256 of a label, so that a file can be made again byte for byte. */
+/** Keys for vectors: the seed is SHA-256 of a label, so that files are reproducible. */
 import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
 import { parsePublicKey, parseSignature, type PublicKey, type Signature } from "@sigil/core/bytes";
 

@@ -1,8 +1,8 @@
 /**
- * Backups of a server under load, some killed and resumed, some in a new directory and some going on with an old one,
- * some while a signing key is replaced. Each is restored beside the server, with nothing shared but the backup and the
- * key, and must be a ledger without a flaw that ends at the very checkpoint the backup names. Exit code 0 only when
- * every one was. `npm run campaign:backup -- --count 50 --seed 7`.
+ * Backups of a server under load: some killed and resumed, some in a new directory and some incremental, some while a
+ * signing key is rotated. Each is restored separately, from only the backup and the key, and must be an undamaged
+ * ledger that ends at the checkpoint named by the backup. Exit code 0 only if all were. `npm run campaign:backup --
+ * --count 50 --seed 7`.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -25,7 +25,7 @@ if (!Number.isInteger(count) || count < 1 || !Number.isInteger(seed)) {
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Guests who ask with a pause between, and how many answers they have got. */
+/** Guests that send checks with pauses, and the number of answers they got. */
 const load = (target: string) => {
   const connection = connect({ target, tls: "insecure" });
   const state = { acknowledged: 0, stopping: false };
@@ -72,7 +72,7 @@ const sizeIn = async (directory: string): Promise<number> => {
   }
 };
 
-/** At any moment, or soon after its first segment. */
+/** Kills a backup at any moment, or soon after its first segment. */
 const killBackup = async (directory: string, words: readonly string[]): Promise<void> => {
   const before = await sizeIn(directory);
   const child = spawn(process.execPath, [mainPath, ...words], {
@@ -91,7 +91,7 @@ const killBackup = async (directory: string, words: readonly string[]): Promise<
   if (child.signalCode === "SIGKILL") kills += 1;
 };
 
-/** A signing key is replaced, and the old one destroyed, while a backup is being made. */
+/** Sometimes rotates a signing key, destroying the old one, during a backup. */
 const rotateSometimes = async (): Promise<void> => {
   if (random() > 0.4) return;
   const role = random() < 0.5 ? "record" : "checkpoint";
@@ -101,7 +101,7 @@ const rotateSometimes = async (): Promise<void> => {
   else wrongs.push(`rotate ${role}: ${rotated.problems}`);
 };
 
-/** One backup, restored. */
+/** Makes one backup and restores it. */
 const backUpAndRestore = async (
   round: number,
   directory: string,
@@ -131,7 +131,7 @@ const backUpAndRestore = async (
   await rm(join(cwd, `restored-${round}`), { recursive: true });
 };
 
-/** Enough that a backup takes a while. */
+/** Writes enough records for a backup to take a while. */
 const fill = async (): Promise<void> => {
   using connection = connect({ target: server.target, tls: "insecure", deadlineMs: 60_000 });
   for (let turn = 0; turn < 4; turn += 1) {

@@ -1,4 +1,4 @@
-/** A real deployment in a directory of its own, for processes that are going to be killed. */
+/** A real deployment in a separate directory, for processes that will be killed. */
 import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
 import { initDeployment, type InitOptions, type OpenOptions } from "../../src/deployment/open.ts";
@@ -10,7 +10,7 @@ const newPublicKey = () => rawPublicKey(generateKeyPairSync("ed25519").privateKe
 
 const kekInputs = { env: {}, askPassphrase: () => Promise.resolve(new Uint8Array(0)) };
 
-/** The data directory and its key-encryption key lie beside each other in `root`. */
+/** The data directory, beside its key-encryption key in `root`. */
 export const dataDirectory = (root: string): string => join(root, "data");
 
 export const createDeployment = async (

@@ -1,7 +1,8 @@
 /**
- * `npm run campaign:grow -- --count 1000000`: a ledger that grows, and what its listings then cost. Real records,
- * signatures, seals and database; no network. Each filter has some twenty hits, whatever the count. Prints one line of
- * JSON a measurement and ends with 1 when a listing is not whole. Medians over a few tries, first page of fifty.
+ * `npm run campaign:grow -- --count 1000000`: grows a ledger and measures the cost of its listings. Real records,
+ * signatures, seals and database; no network. Each filter has about twenty matches, independent of the count. Prints
+ * one line of JSON per measurement and exits with 1 if a listing is incomplete. Medians over a few tries, first page of
+ * fifty.
  */
 import { sha256 } from "@sigil/core/hash";
 import { randomUUID } from "node:crypto";

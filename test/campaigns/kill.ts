@@ -1,7 +1,7 @@
 /**
- * kill −9 under load, again and again, on one data directory: after each kill everything acknowledged is there, at its
- * position, verified, once; at the end the whole ledger is inspected.
- * `npm run campaign:kill -- --count 1000 --seed 7`. Exit code 0 only when nothing was lost.
+ * kill −9 under load, repeatedly, on one data directory: after each kill every acknowledged record must exist exactly
+ * once, at its position, verified; at the end fsck checks the whole ledger. `npm run campaign:kill -- --count 1000
+ * --seed 7`. Exit code 0 only if nothing was lost.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,9 +1,8 @@
 /**
- * What an inspection, a rebuild, an inspection by the server, both sides of a backup and a restore hold in memory, over
- * a ledger and one four times its size, each in a process of its own: what is alive on the heap when it has just been
- * collected, what is mapped of files, and the peak that the system saw. A fifth of the records are versions of ids, all
- * others decisions. `npm run campaign:memory -- --records 50000`. Exit code 0 only when every peak is below 400 MB and
- * what is alive does not grow with the ledger. Linux alone.
+ * Memory of fsck, a rebuild, a live inspection, both sides of a backup and a restore, on a ledger and one four times as
+ * large, each in a separate process: live heap after collection, mapped files, and the peak as seen by the system. A
+ * fifth of the records are versions of ids, all others decisions. `npm run campaign:memory -- --records 50000`. Exit
+ * code 0 only if every peak is below 400 MB and the live heap does not grow with the ledger. Linux only.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -39,14 +38,14 @@ const { values } = parseArgs({
 const works = ["fsck", "rebuild", "live", "backup, served", "backup, taken", "restore"] as const;
 const mib = 1 << 20;
 const peakBytesMax = 400_000_000;
-/** Alive at the larger size beyond what is at the smaller: caches that fill, no more. */
+/** Allowed growth of the live heap from the smaller to the larger ledger: caches that fill. */
 const grownBytesMax = 8 * mib;
-/** Between two collections. */
+/** Records between two collections. */
 const recordsPerLook = 2000n;
-/** A part of a backup is a chunk of 256 KiB: each is looked at. */
+/** Measure at each part of a backup, a chunk of 256 KiB. */
 const partRecords = recordsPerLook;
 const unitRecords = 500;
-/** Of a unit's records, versions of ids. */
+/** Number of versions of ids per unit. */
 const unitVersions = 100;
 
 type Held = { readonly alive: number; readonly mapped: number; readonly peak: number };
@@ -54,7 +53,7 @@ type Held = { readonly alive: number; readonly mapped: number; readonly peak: nu
 const peakBytes = (): number =>
   Number(/VmHWM:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? 0) * 1024;
 
-/** Looks at what is alive now and then, as the work goes on. */
+/** Samples the live heap during the work. */
 const watchHeld = () => {
   let [alive, mapped, next] = [0, 0, 0n];
   const look = async (done: bigint): Promise<void> => {
@@ -75,10 +74,10 @@ type Watch = ReturnType<typeof watchHeld>["look"];
 const root = { principal: "root", tenant: "system", level: "root" } as unknown as Caller;
 const backupDirectory = (place: string): string => join(place, "backup");
 
-/** What the server sends, one part after the other, each with its length before it. */
+/** The parts sent by the server, each prefixed with its length. */
 const partsFile = (place: string): string => join(place, "parts");
 
-/** What the server does of a backup. */
+/** The server's side of a backup. */
 const serveBackup = async (place: string, look: Watch): Promise<void> => {
   await using ledger = await Ledger.open(await describeDeployment(openOptions(place)));
   const describe = () => describeForBackup(dataDirectory(place));
@@ -104,7 +103,7 @@ const readParts = async function* (place: string): AsyncGenerator<BackupPart> {
   }
 };
 
-/** What the command does of a backup. */
+/** The command's side of a backup. */
 const takeBackup = async (place: string, look: Watch): Promise<void> => {
   await rm(backupDirectory(place), { recursive: true, force: true });
   await using directory = await BackupDirectory.open(backupDirectory(place));
@@ -155,7 +154,7 @@ const inspect = async (place: string, rebuildIndexes: boolean, look: Watch): Pro
   if (!report.ok) throw new Error(`the ledger is not whole: ${report.first?.rule}`);
 };
 
-/** What the server does of an inspection of its own disk; without the rests, which hold nothing. */
+/** The server's inspection of its own disk, without the pauses. */
 const inspectServed = async (place: string, look: Watch): Promise<void> => {
   await using ledger = await Ledger.open(await describeDeployment(openOptions(place)));
   await using pinned = await ledger.pin();
@@ -172,7 +171,7 @@ const inspectServed = async (place: string, look: Watch): Promise<void> => {
 
 const carryOut = async (place: string, work: string): Promise<Held> => {
   process.umask(0o077);
-  // As the command line does for its own part.
+  // As in the command line.
   if (work !== "backup, served" && work !== "live") keepHeapSmall();
   const { look, held } = watchHeld();
   if (work === "backup, served") await serveBackup(place, look);
@@ -183,7 +182,7 @@ const carryOut = async (place: string, work: string): Promise<Held> => {
   return held();
 };
 
-/** Decisions and records with a note of a usual size, until there are so many. */
+/** Appends decisions and records of typical size, up to the given number. */
 const grow = async (place: string, from: number, to: number): Promise<void> => {
   await using ledger = await Ledger.open(await describeDeployment(openOptions(place)));
   for (let made = from; made < to; made += unitRecords) {

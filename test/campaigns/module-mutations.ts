@@ -1,6 +1,6 @@
 /**
- * Valid modules, damaged at random: every one of them must end in a way that is known, within its limits, and harm
- * nothing. The same seed damages them in the same way.
+ * Valid modules, mutated at random: each must end in a known way, within its limits, without harm. Reproducible by
+ * seed.
  */
 import { join } from "node:path";
 import { readFile } from "node:fs/promises";
@@ -21,10 +21,13 @@ const limits: RunRequest["limits"] = {
   inputBytes: 1 << 10,
   hostCalls: 20,
 };
-/** Past its wall time on a busy machine; a run that hangs is later than that. */
+/** Allowed delay past the wall time on a busy machine; a hung run exceeds it. */
 const lateMsMax = 5000;
 
-/** What is damaged: modules that grow, write, read, ask, start early, and hold several memories and tables. */
+/**
+ * Seeds of the mutations: modules that grow, write, read, make host calls, have a start function, and have several
+ * memories and tables.
+ */
 const originals = [
   "path-open",
   "read-past-end",
@@ -44,7 +47,7 @@ const loadOriginals = async (): Promise<readonly Uint8Array[]> => [
   ...(await Promise.all(originals.map(assembleFile))),
 ];
 
-/** Numbers below `bound`, the same for the same seed (mulberry32). */
+/** Pseudo-random integers below `bound`, by seed (mulberry32). */
 const randomFrom = (seed: number): ((bound: number) => number) => {
   let state = seed >>> 0;
   return (bound) => {
@@ -64,7 +67,7 @@ const replaced = (bytes: Uint8Array, at: number, byte: number): Uint8Array => {
   return copy;
 };
 
-/** Bytes that mean something at many places: numbers, types, ends, growth, calls. */
+/** Interesting bytes: numbers, types, ends, growth, calls. */
 const telling = [
   0x00, 0x01, 0x0b, 0x0c, 0x10, 0x11, 0x20, 0x3f, 0x40, 0x41, 0x70, 0x7f, 0x80, 0xfc, 0xfd, 0xff,
 ];
@@ -91,7 +94,7 @@ const damages: readonly Damage[] = [
 
 const damage = (bytes: Uint8Array, random: Random, other: Uint8Array): Uint8Array => {
   let damaged = bytes;
-  // Most are damaged once, so that many stay valid and run.
+  // Most are mutated once, so that many stay valid and run.
   for (let times = random(4) === 0 ? 1 + random(4) : 1; times > 0; times -= 1) {
     if (damaged.length < 16) return damaged;
     damaged =
@@ -101,7 +104,7 @@ const damage = (bytes: Uint8Array, random: Random, other: Uint8Array): Uint8Arra
   return damaged;
 };
 
-/** Half of them are damaged until the engine still takes them, so that they run; the others as chance has it. */
+/** Half are mutated until the result is still valid, so that it runs; the others at random. */
 const damageOne = (from: readonly Uint8Array[], random: Random): Uint8Array => {
   const triesMax = random(2) === 0 ? 40 : 1;
   const pick = (): Uint8Array => from[random(from.length)] ?? new Uint8Array(16);
@@ -112,7 +115,7 @@ const damageOne = (from: readonly Uint8Array[], random: Random): Uint8Array => {
   return damaged;
 };
 
-/** What reading and metering say about bytes that the engine finds valid: a refusal, or a module that is as valid. */
+/** Parsing and metering of a valid module must refuse it or produce a valid one. */
 const checkMeter = (bytes: Uint8Array): string | null => {
   const isValid = WebAssembly.validate(Uint8Array.from(bytes));
   try {
@@ -148,9 +151,9 @@ const requestOf = (bytes: Uint8Array): RunRequest => ({
 });
 
 export type MutationResult = {
-  /** How many runs ended in each way. */
+  /** Number of runs by outcome. */
   readonly ends: ReadonlyMap<string, number>;
-  /** Of the runs killed at their wall time: how much later each was gone, in ascending order. */
+  /** Delay of each kill past the wall time, ascending. */
   readonly lateMs: readonly number[];
   readonly wrongs: readonly string[];
 };

@@ -1,6 +1,4 @@
-/**
- * Many runs in a row, and what is left of them: heap, resident memory, processes and file descriptors of the server.
- */
+/** Leaks over many runs: heap, resident memory, processes and file descriptors of the server. */
 import { readdirSync, readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -11,7 +9,7 @@ type Held = {
   readonly residentBytes: number;
   readonly children: number;
   readonly descriptors: number;
-  /** Resident bytes of the largest child. */
+  /** Resident bytes of the largest child process. */
   readonly childBytes: number;
 };
 
@@ -27,7 +25,7 @@ const residentOf = (pid: string): number => {
 };
 
 const measure = async (): Promise<Held> => {
-  // What was just ended is taken away by the kernel in its own time.
+  // Wait for the kernel to reap killed processes.
   await new Promise((resolve) => setTimeout(resolve, 300));
   collect();
   const children = childrenOf(process.pid);
@@ -41,12 +39,12 @@ const measure = async (): Promise<Held> => {
   };
 };
 
-/** Until every process that is wanted waits for a run. */
+/** Waits until all processes are idle. */
 const settle = async (sandbox: Sandbox, processes: number): Promise<void> => {
   while (sandbox.gauge.warm < processes) await new Promise((resolve) => setTimeout(resolve, 20));
 };
 
-/** Room for what engines keep for later; a leak of one run's buffers passes it many times over. */
+/** Tolerance for engine caches; a leak of each run's buffers would exceed it many times. */
 const heapBytesMax = 4 << 20;
 const residentBytesMax = 64 << 20;
 const childBytesMax = 48 << 20;
@@ -68,7 +66,7 @@ export const describeHeld = ({
 export type RunsOptions = {
   readonly runs: number;
   readonly processes: number;
-  /** What is run: given the number of the run. */
+  /** The request for a run, by its number. */
   readonly requestOf: (run: number) => RunRequest;
   readonly onRun?: (done: number) => void;
 };
@@ -77,7 +75,7 @@ export const runInARow = async (
   sandbox: Sandbox,
   { runs, processes, requestOf, onRun }: RunsOptions,
 ): Promise<{ readonly before: Held; readonly after: Held; readonly wrongs: readonly string[] }> => {
-  // Engines warm up: what the first runs leave is not what each run leaves.
+  // Warm-up: the first runs fill caches.
   const warmUp = Math.min(500, Math.ceil(runs / 5));
   const go = async (from: number, to: number): Promise<void> => {
     for (let run = from; run < to; run += 1) {

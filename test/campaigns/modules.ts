@@ -1,7 +1,7 @@
 /**
- * The sandbox under what nobody wrote on purpose, and under many runs. `npm run campaign:modules -- --count 2000 --seed
- * 7` damages valid modules at random; `-- --runs 5000` runs modules in a row, one in fifty of them hostile. Exit code 0
- * only when nothing was wrong.
+ * The sandbox under mutated modules, and under many runs. `npm run campaign:modules -- --count 2000 --seed 7` mutates
+ * valid modules at random; `-- --runs 5000` runs modules in sequence, one in fifty hostile. Exit code 0 only if nothing
+ * went wrong.
  */
 import { parseArgs } from "node:util";
 import { assembleFile } from "../hostile/assemble.ts";
@@ -23,7 +23,7 @@ if (![runs, count, seed].every(Number.isInteger) || runs < 0 || count < 0) {
 const processes = 2;
 const wrongs: string[] = [];
 
-/** Milliseconds at a share of an ascending list. */
+/** A quantile of an ascending list, in milliseconds. */
 const at = (sorted: readonly number[], share: number): string =>
   (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0).toFixed(1);
 

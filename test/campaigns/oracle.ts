@@ -1,6 +1,6 @@
 /**
- * What the outside knows: every acknowledgement a worker gave before it was killed. Lives in the process that kills,
- * so that nothing the killed one believed can help it. Runs the rounds of the campaign.
+ * The oracle: every acknowledgement that a worker gave before it was killed. Runs in the killing process, so that it is
+ * independent of the worker's state. Runs the rounds of the campaign.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -12,13 +12,13 @@ import { fileURLToPath } from "node:url";
 export type Acknowledged = { readonly position: bigint; readonly hash: string; readonly id: string };
 
 export type WorkerTask = {
-  /** Where `createDeployment` made the deployment. */
+  /** Root of the deployment made by `createDeployment`. */
   readonly root: string;
   readonly round: number;
-  /** 0 checks and closes. */
+  /** With 0 the worker only checks. */
   readonly appenders: number;
   readonly payloadBytes: number;
-  /** What must be found before anything is appended, a line each. */
+  /** File of acknowledgements to verify before appending, one per line. */
   readonly acknowledgedPath: string;
 };
 
@@ -33,9 +33,7 @@ export const parseAcknowledged = (text: string): readonly Acknowledged[] =>
       return { position: BigInt(position), hash, id };
     });
 
-/**
- * A small seeded generator (mulberry32): a campaign can be run again with the same plan. @returns numbers in [0, 1).
- */
+/** A seeded generator (mulberry32), so that campaigns are reproducible. @returns numbers in [0, 1). */
 export const createRandom = (seed: number): (() => number) => {
   let state = seed >>> 0;
   return () => {
@@ -46,14 +44,14 @@ export const createRandom = (seed: number): (() => number) => {
   };
 };
 
-/** What one worker said until it ended. */
+/** Output of one worker. */
 export type Worker = {
   readonly process: ChildProcess;
-  /** Resolves at the first line that begins so; undefined when the worker ended before. */
+  /** Resolves at the first line with this prefix; undefined if the worker ended before. */
   readonly said: (beginning: string) => Promise<string | undefined>;
-  /** Resolves when it has acknowledged so many records, or has ended before. */
+  /** Resolves when it has acknowledged this many records, or has ended. */
   readonly acknowledges: (count: number) => Promise<void>;
-  /** Resolves when the process is gone and everything it said was heard. */
+  /** Resolves when the process has exited and all its output was read. */
   readonly ended: Promise<void>;
 };
 
@@ -63,7 +61,7 @@ export class Oracle {
   readonly #root: string;
   readonly #byPosition = new Map<bigint, Acknowledged>();
   readonly #byId = new Map<string, Acknowledged>();
-  /** Since the last round began. */
+  /** Acknowledgements since the last round began. */
   #fresh: Acknowledged[] = [];
   #round = 0;
   readonly faults: string[] = [];
@@ -81,7 +79,7 @@ export class Oracle {
     return this.#round;
   }
 
-  /** Starts a worker that first checks `earlier` records of old rounds and all of the last one. */
+  /** Starts a worker that first checks `earlier` records of previous rounds and all of the last one. */
   start(options: {
     readonly appenders: number;
     readonly payloadBytes: number;
@@ -115,7 +113,7 @@ export class Oracle {
       if (child.signalCode !== "SIGKILL" && child.exitCode !== 0) {
         this.wrongs.push(`a worker ended by itself with ${child.exitCode}: ${noise.slice(0, 2000)}`);
       }
-      // Whoever was killed before it had checked leaves the checking to the next.
+      // If it was killed before it had checked, the next worker checks.
       if (said.includes("checked")) this.#fresh = this.#fresh.filter(({ id }) => id.includes(`/r${round}-`));
     });
     return {
@@ -163,14 +161,14 @@ export type CampaignResult = {
   readonly wrongs: readonly string[];
 };
 
-/** How many records a worker acknowledges at most before it is killed: a dozen groups of eight appenders. */
+/** Maximum records that a worker acknowledges before it is killed: a dozen groups of eight appenders. */
 const acknowledgedMax = 100;
-/** Longer than a group takes: a kill comes at any of its steps, and not only right behind an acknowledgement. */
+/** Longer than a group takes, so that kills hit any of its steps, not only right after an acknowledgement. */
 const groupMs = 20;
 
 /**
- * Kills a worker under load `count` times; every fourth round at any moment of its start, the others after a number of
- * acknowledgements, so that a slow machine has as much to lose as a fast one.
+ * Kills a worker under load `count` times: every fourth round at a random time after its start, the others after a
+ * number of acknowledgements, so that the test is equally strong on slow machines.
  */
 export const runKills = async (
   root: string,

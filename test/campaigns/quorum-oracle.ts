@@ -1,6 +1,6 @@
 /**
- * The rules of a proposal a second time, as simply as they can be said: everything that ever happened is a log, and
- * each question walks all of it. Shares no code with `src/canon`; names stand for keys and hashes.
+ * A second, deliberately simple implementation of the proposal rules: all events are a log, and each query walks all of
+ * it. Shares no code with `src/canon`; names represent keys and hashes.
  */
 
 export type Member = {
@@ -33,7 +33,7 @@ export type LogEntry =
     }
   | {
       readonly kind: "submitted";
-      /** Which proposal it was handed in for. */
+      /** The proposal it was submitted for. */
       readonly to: string;
       readonly key: string;
       readonly genuine: boolean;
@@ -53,12 +53,12 @@ export type Vote = { readonly member: Member; readonly verdict: "approve" | "rej
 export type Recount = {
   readonly votes: readonly Vote[];
   readonly possessed: boolean;
-  /** Whether it may be committed now. */
+  /** Whether it may be committed. */
   readonly ready: boolean;
-  /** The most approvals it could come to if all who have not voted approved. */
+  /** Maximum possible approvals if all remaining witnesses approve. */
   readonly mostApprovals: () => number;
   readonly k: number;
-  /** Whether two members of the registry have one key or one owner: no planned registry is so. */
+  /** Whether two members of the registry share a key or owner; never so in a planned registry. */
   readonly hasClash: boolean;
 };
 
@@ -79,7 +79,7 @@ const mayVote = (member: Member, proposal: Entry<"proposed">, registry: Entry<"r
 const hasClash = (members: readonly Member[]): boolean =>
   members.some((a, index) => members.slice(index + 1).some((b) => clash(a, b)));
 
-/** Largest set of members of whom no two clash: every subset is tried. */
+/** Size of the largest set of members without a clash, by trying every subset. */
 const largestWithoutClash = (members: readonly Member[]): number => {
   let largest = 0;
   for (let subset = 0; subset < 1 << members.length; subset += 1) {
@@ -89,11 +89,11 @@ const largestWithoutClash = (members: readonly Member[]): number => {
   return largest;
 };
 
-/** Whether a registry can reach its own k. */
+/** Whether a registry can reach its k. */
 export const canReachItsK = (k: number, members: readonly Member[]): boolean =>
   Number.isInteger(k) && k >= 1 && k <= largestWithoutClash(members);
 
-/** Where a proposal stands after everything in the log, at `nowMs`. */
+/** A proposal's state after the whole log, at `nowMs`. */
 export const recount = (log: readonly LogEntry[], id: string, nowMs: number, origin: string): Recount => {
   let registry: Entry<"registry"> | undefined;
   let proposal: Entry<"proposed"> | undefined;
@@ -130,7 +130,7 @@ export const recount = (log: readonly LogEntry[], id: string, nowMs: number, ori
   for (const entry of log) {
     switch (entry.kind) {
       case "registry":
-        // A new epoch: everybody starts again.
+        // A new epoch resets all votes.
         registry = entry;
         votes = [];
         possessed = false;

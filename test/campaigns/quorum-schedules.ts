@@ -1,6 +1,6 @@
 /**
  * Random schedules of proposing, attesting, withdrawing, expiring and changing the registry, under every k of n for n ≤
- * 7 and every subset of misbehaving witnesses: 1,538 settings, taken in turn. The same seed gives the same schedules.
+ * 7 and every subset of misbehaving witnesses: 1,538 settings, used round-robin. Reproducible by seed.
  */
 import { createRandom } from "./oracle.ts";
 import { origin, World, type Change, type Seat, type Submission } from "./quorum-world.ts";
@@ -14,7 +14,7 @@ const settings = Array.from({ length: witnessesMax }, (_, index) => index + 1).f
 );
 export const settingsCount = settings.length;
 
-/** Of what a witness is; the others are what it does. */
+/** Misbehaviours by enrolment; the others are by action. */
 const standings = ["late", "ownerClone", "keyClone", "proposers"] as const;
 const deeds = [
   "duplicate",
@@ -47,14 +47,14 @@ const firstPosition = 100;
 const seatOf = (index: number, n: number, misbehaviour: Misbehaviour | null, random: Random): Seat => {
   const other = n === 1 ? 0 : (index + 1 + below(random, n - 1)) % n;
   const seat = { id: `w${index}`, key: index, owner: `Owner ${index}`, enrolledAt: 1 };
-  // Exactly where the first proposal stands: too late for that one, early enough for the next.
+  // At the first proposal's position: too late for it, early enough for the next.
   if (misbehaviour === "late") return { ...seat, enrolledAt: firstPosition };
   if (misbehaviour === "ownerClone") return { ...seat, owner: ` OWNER ${other} ` };
   if (misbehaviour === "keyClone") return { ...seat, key: other };
   return seat;
 };
 
-/** Under which name the proposer is a witness, if it is one. */
+/** The witness name of the proposer, if it is a witness. */
 const proposerOf = (seat: Seat | undefined, random: Random) => {
   const alice = { proposer: "alice", proposerKeys: [40] };
   if (seat === undefined) return alice;
@@ -66,7 +66,7 @@ const proposerOf = (seat: Seat | undefined, random: Random) => {
   ]);
 };
 
-/** What a witness hands in for a proposal. */
+/** The submissions of a witness for a proposal. */
 const submissionsOf = (
   key: number,
   misbehaviour: Misbehaviour | null,
@@ -114,7 +114,7 @@ const changeOf = (world: World, random: Random, freshKey: () => number): Change 
   const { seats } = world;
   const { id } = pick(random, seats);
   const kind = pick(random, ["add", "remove", "replace", "quorum"] as const);
-  // One key in four is not fresh: the plan must refuse it.
+  // One key in four is a duplicate, which the plan must refuse.
   const key = random() < 0.75 ? freshKey() : pick(random, seats).key;
   switch (kind) {
     case "add":
@@ -140,7 +140,7 @@ const attestations = (
     return Array.from({ length: rounds }, (_, round) => {
       const deed = round === 0 || random() < 0.5 ? misbehaviour : null;
       return submissionsOf(0, deed, 10 * index + 3 * round, random).map((said): Step => {
-        // A witness signs with the key it has by then; one that was removed, with the one it had.
+        // A witness signs with its current key; a removed one with its last.
         return (world) => {
           const key = world.seats.find(({ id: each }) => each === seat.id)?.key ?? seat.key;
           world.attest(id, { ...said, key });
@@ -217,13 +217,13 @@ const runSchedule = (index: number, random: Random): World => {
 export type SchedulesResult = {
   readonly schedules: number;
   readonly commits: number;
-  /** How often each refusal was given. */
+  /** Number of refusals by reason. */
   readonly reasons: ReadonlyMap<string, number>;
-  /** Each with the number of its schedule. */
+  /** Each prefixed with the number of its schedule. */
   readonly wrongs: readonly string[];
 };
 
-/** Runs `count` schedules, or up to the first that goes wrong. */
+/** Runs `count` schedules, or up to the first failure. */
 export const runSchedules = (options: {
   readonly count: number;
   readonly seed: number;

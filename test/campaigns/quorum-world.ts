@@ -1,6 +1,6 @@
 /**
- * A registry, two records under it and the proposals about them, run by `src/canon` with a log of all that happens for
- * the oracle. After every step the two are compared. No signature is made: whether one holds is said.
+ * A registry, two records and proposals about them, run by `src/canon`, with a log of all events for the oracle. After
+ * every step both are compared. Signatures are simulated: their validity is an input.
  */
 import { parseHash, parsePublicKey, toHex, u64be, type Hash, type PublicKey } from "../../src/core/bytes.ts";
 import { coseKeyThumbprint } from "../../src/core/cose/cose.ts";
@@ -25,7 +25,7 @@ const nameBytes = (name: number): Uint8Array => {
   return bytes;
 };
 
-/** Every key a schedule may need, its thumbprint computed once. */
+/** All keys of schedules, with thumbprints computed once. */
 const keysMax = 64;
 const keys = Array.from({ length: keysMax }, (_, name) => {
   const publicKey = parsePublicKey(nameBytes(name + 1));
@@ -46,7 +46,7 @@ export type Seat = {
   readonly enrolledAt: number;
 };
 
-/** What a change of the registry asks for, keys by name. */
+/** A requested change of the registry, with keys by name. */
 export type Change =
   | {
       readonly kind: "add";
@@ -66,7 +66,7 @@ type Applied = {
   readonly proposerMayAttest: boolean;
 };
 
-/** A change as decided when it was proposed; its position comes with the commit. */
+/** A change as planned when it was proposed; its position is set by the commit. */
 type Decided = Omit<Applied, "seats"> & {
   readonly seats: readonly (Omit<Seat, "enrolledAt"> & { readonly enrolledAt: number | null })[];
   readonly enrols: { readonly witness: string; readonly key: number } | null;
@@ -89,9 +89,9 @@ export type Submission = {
   readonly origin?: string;
   readonly about?: string;
   readonly otherBody?: boolean;
-  /** Added to the epoch in force. */
+  /** Added to the current epoch. */
   readonly epochOffset?: number;
-  /** The same number makes the same statement. */
+  /** Equal numbers mean equal statements. */
   readonly statement: number;
 };
 
@@ -160,7 +160,7 @@ export class World {
     return hashNamed(name);
   }
 
-  /** Null when the rules refuse the change. */
+  /** Null if the rules refuse the change. */
   #decide(change: Change): Decided | null {
     const toWitness = (key: number, owner: string) => ({
       publicKey: keyNamed(key).publicKey,
@@ -213,7 +213,7 @@ export class World {
     }
   }
 
-  /** A change that other people's proposal brought about. */
+  /** Applies a change committed by an unrelated proposal. */
   changeRegistry(change: Change): void {
     const decided = this.#decide(change);
     if (decided !== null) this.#apply(decided);
@@ -355,7 +355,7 @@ export class World {
   #checkRejection(id: string, rejected: boolean): void {
     const { k, hasClash, mostApprovals } = this.#recount(id);
     const isLost = mostApprovals() < k;
-    // Where witnesses share a key or an owner, the rules may go on hoping; they never give up early.
+    // If witnesses share a key or an owner, the rules may keep a lost proposal open, but never reject one early.
     if (rejected !== isLost && (rejected || !hasClash)) {
       this.wrongs.push(`${id}: rejected: ${rejected}, though up to ${mostApprovals()} may approve, k = ${k}`);
     }
@@ -378,7 +378,7 @@ export class World {
     }
   }
 
-  /** Whether each proposal may be committed: the rules and the recount must say the same. */
+  /** Checks that rules and recount agree on whether each proposal may be committed. */
   compare(): void {
     for (const [id, proposal] of this.#proposals) {
       if (proposal.state.status !== "open") continue;

@@ -1,7 +1,7 @@
 /**
- * The rules of proposals against a recount from a log, over many random schedules: never a commit below k distinct
- * valid attestations, always one with k. `npm run campaign:quorum -- --count 100000 --seed 7`. Exit code 0 only when
- * they agree.
+ * Checks the rules of proposals against a recount from a log, over many random schedules: never a commit with fewer
+ * than k distinct valid attestations, always one with k. `npm run campaign:quorum -- --count 100000 --seed 7`. Exit
+ * code 0 only if they agree.
  */
 import { parseArgs } from "node:util";
 import { runSchedules, settingsCount } from "./quorum-schedules.ts";

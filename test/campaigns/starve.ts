@@ -1,8 +1,8 @@
 /**
- * One caller must not starve the others. While each attack runs, a Guest's checks from another connection keep a median
- * within three times the quiet one and none fails; what the server holds is bounded, comes back, and a second run holds
- * no more. `npm run campaign:starve -- --seed 7 --count 3 [--only NAME] [--quick]`. Quiet and attacked moments take
- * turns, so that a busy machine slows both. Exit code 0 only when every bound held.
+ * One caller must not starve the others. During each attack, the median latency of a Guest's checks on another
+ * connection stays within three times the baseline and none fails; memory is bounded, is released, and does not grow in
+ * a second run. `npm run campaign:starve -- --seed 7 --count 3 [--only NAME] [--quick]`. Baseline and attack phases
+ * alternate, so that a busy machine slows both. Exit code 0 only if every limit held.
  */
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -24,7 +24,7 @@ const { values } = parseArgs({
   },
 });
 const [seed, count] = [Number(values.seed), Number(values.count)];
-/** One of each kind, for a check of every change. */
+/** One of each kind, for a quick run. */
 const quick = [
   "export-unread",
   "gzip-stream-unread",
@@ -45,9 +45,9 @@ if (!Number.isInteger(seed) || !Number.isInteger(count) || count < 1 || chosen.l
 
 const slowerMax = 3;
 const residentGrowthMax = 200e6;
-/** What a collected heap differs by from one moment to the next. */
+/** Normal variation of the heap after collection. */
 const heldSlack = 24e6;
-/** By how much more the second run may hold: the allocator's whims. */
+/** Allowed growth in the second run, for allocator fragmentation. */
 const secondSlack = 60e6;
 const quietMs = 1500;
 
@@ -58,7 +58,7 @@ const mb = (bytes: number): string => `${Math.round(bytes / 1e6)} MB`;
 
 type Checks = { readonly tookMs: number[]; failed: string[] };
 
-/** One check after the other until told to stop. */
+/** Sends sequential checks until told to stop. */
 const checkUntil = async (target: string, isOver: () => boolean, checks: Checks): Promise<void> => {
   const guest = connect({ target, tls: "insecure", deadlineMs: 30_000 });
   try {
@@ -89,7 +89,7 @@ const order = (asked: Order): Promise<string> =>
 type Run = {
   readonly quiet: Checks;
   readonly attacked: Checks;
-  /** Bytes resident at most, over what was before. */
+  /** Peak growth of resident bytes. */
   readonly growth: number;
   readonly outcome: string;
 };
@@ -129,7 +129,7 @@ const describe = ({ quiet, attacked, growth, outcome }: Run): string =>
   `(${(median(attacked.tookMs) / median(quiet.tookMs)).toFixed(2)}×, ${quiet.tookMs.length} and ${attacked.tookMs.length}), ` +
   `resident +${mb(growth)}; ${outcome}`;
 
-/** A deployment of its own for each attack, so that none inherits what another left. */
+/** Uses a separate deployment for each attack, so that attacks are independent. */
 const carryOut = async ({ name, what, descriptors }: Attack): Promise<readonly string[]> => {
   console.log(`${name}: ${what}`);
   await using deployment = await makeDeployment({ model: unhurriedModel });

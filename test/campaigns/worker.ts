@@ -1,7 +1,7 @@
 /**
- * The process that gets killed: opens the deployment, checks what its predecessors had acknowledged, then appends
- * under load until somebody ends it. Says each thing on a line of its own, written before the next is begun:
- * `open SIZE`, `checked COUNT`, `ack POSITION HASH ID`, `fault KIND`, `wrong WHAT`.
+ * The process that gets killed: opens the deployment, checks the acknowledgements of its predecessors, then appends
+ * under load until it is killed. Reports each event on one line, written before the next step begins: `open SIZE`,
+ * `checked COUNT`, `ack POSITION HASH ID`, `fault KIND`, `wrong WHAT`.
  */
 import { readFileSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -32,10 +32,10 @@ const bodyOf = (id: string, tenant: string, payloadBytes: number): RecordBody =>
 
 const scopeOf = (id: string, tenant: string) => ({ tenant, caller: "campaign", rpc: "Append", key: id });
 
-/** An id names its tenant: `TENANT/…`. */
+/** The tenant in an id: `TENANT/…`. */
 const tenantOf = (id: string): string => id.slice(0, id.indexOf("/"));
 
-/** One keyed append, as a caller makes it and makes it again. */
+/** One append with an idempotency key, as a caller would retry it. */
 const append = async (ledger: Ledger, id: string, payloadBytes: number): Promise<Acknowledged> => {
   const tenant = tenantOf(id);
   return ledger.once(
@@ -73,10 +73,10 @@ const check = async (ledger: Ledger, acknowledged: readonly Acknowledged[]): Pro
   say(`checked ${acknowledged.length}`);
 };
 
-/** Appends one after another, repeating each until it has an answer. */
+/** Appends sequentially, retrying each until it is answered. */
 const load = async (ledger: Ledger, appender: number, task: WorkerTask): Promise<never> => {
   for (let count = 0; ; count += 1) {
-    // A tenant of its own now and then: its data key is made under load, and may be half made when the end comes.
+    // Sometimes uses a new tenant, so that data keys are created under load, and kills may interrupt that.
     const tenant = count % 16 === 3 ? `t${task.round}-${appender}-${count}` : "acme";
     const id = `${tenant}/r${task.round}-a${appender}-${count}`;
     for (let answered = false; !answered;) {

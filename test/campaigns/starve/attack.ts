@@ -1,11 +1,11 @@
-/** What an attack is: something to prepare once, and waves of a few seconds each. */
+/** The definition of an attack: a preparation, and waves of a few seconds each. */
 import type { EnrolledLevel } from "../../e2e/deployment.ts";
 import type { SigilConnection } from "@sigil/client";
 
 export type World = {
   readonly target: string;
   readonly operatorUrl: string;
-  /** A token of a level's principal, good for some minutes. */
+  /** A token of the level's principal, valid for some minutes. */
   readonly token: (level: EnrolledLevel) => string;
   readonly as: (level: EnrolledLevel | "guest") => SigilConnection;
   /** Pseudo-random from the campaign's seed, 0 to 1. */
@@ -15,14 +15,14 @@ export type World = {
 export type Attack = {
   readonly name: string;
   readonly what: string;
-  /** The most files that the server may open; as many as the system gives unless told. */
+  /** The server's limit of open files; default: the system's. */
   readonly descriptors?: number;
   readonly prepare?: (world: World) => Promise<void>;
-  /** One wave; leaves nothing open behind it. @returns what came of it, for people. */
+  /** Runs one wave; leaves nothing open. @returns a summary. */
   readonly wave: (world: World) => Promise<string>;
 };
 
-/** How often each outcome came, for people. */
+/** Counts outcomes, for display. */
 export const tally = (outcomes: readonly string[]): string => {
   const counts = Map.groupBy(outcomes, (outcome) => outcome);
   return [...counts].map(([outcome, all]) => `${all.length}×${outcome}`).join(" ");

@@ -1,4 +1,6 @@
-/** The attacker's process: so that its own work is not taken for the server's. Told what to do by the campaign. */
+/**
+ * The attacker's process, separate so that its own load is not attributed to the server. Controlled by the campaign.
+ */
 import { connect, createTokenSigner } from "@sigil/client";
 import type { EnrolledLevel } from "../../e2e/deployment.ts";
 import { attacks } from "./attacks.ts";
@@ -17,7 +19,7 @@ export type Order = {
 
 export type Report = { readonly kind: "done" | "failed"; readonly text: string };
 
-/** mulberry32: the same numbers for the same seed. */
+/** mulberry32, reproducible by seed. */
 const randomOf = (seed: number) => (): number => {
   seed = (seed + 0x6d2b79f5) | 0;
   let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);

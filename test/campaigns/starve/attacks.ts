@@ -1,4 +1,4 @@
-/** Every attack there is, by name. */
+/** All attacks by name. */
 import type { Attack } from "./attack.ts";
 import { bombs } from "./attacks/bombs.ts";
 import { busyCallers } from "./attacks/busy-callers.ts";

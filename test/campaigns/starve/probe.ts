@@ -1,10 +1,8 @@
-/**
- * Loaded into the server under attack before it starts: collects garbage and tells its memory when the campaign asks.
- */
+/** Preloaded into the server under attack: collects garbage and reports memory on request. */
 process.on("message", () => {
   globalThis.gc?.();
   globalThis.gc?.();
   process.send?.(process.memoryUsage());
 });
-// The campaign's channel alone is no reason to live.
+// The campaign's channel does not keep the process alive.
 process.channel?.unref();

@@ -1,4 +1,4 @@
-/** The server under attack, in a process of its own, and what it holds. */
+/** The server under attack, in a separate process, and its memory. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -9,9 +9,9 @@ export type Memory = NodeJS.MemoryUsage;
 export type Served = AsyncDisposable & {
   readonly target: string;
   readonly operatorUrl: string;
-  /** What is held once everything that can be collected is. */
+  /** Memory after a full collection. */
   readonly memory: () => Promise<Memory>;
-  /** The most bytes that were resident since the last call, and now begins anew. */
+  /** Peak resident bytes since the last call; resets the peak. */
   readonly residentPeak: () => number;
 };
 
@@ -30,7 +30,7 @@ const listening = (server: ChildProcess): Promise<{ readonly target: string; rea
     });
   });
 
-/** @param descriptors the most that the server may open. */
+/** @param descriptors the server's limit of open files. */
 export const serve = async (data: string, descriptors?: number): Promise<Served> => {
   const program = [
     process.execPath,

@@ -1,14 +1,17 @@
-/** gRPC by hand over HTTP/2, for callers that do what no client library would: read nothing, send half, send bombs. */
+/**
+ * Hand-written gRPC over HTTP/2, for misbehaving callers: that do not read, send partial messages, or send compression
+ * bombs.
+ */
 import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 
 export type Session = ClientHttp2Session;
 
-/** What an attacker's own connection says is no concern of the campaign. */
+/** Ignores errors of the attacker's connections. */
 const quietly = (): void => {};
 
-/** @param socket that the session is to be on, for whoever wants to cut it. */
+/** @param socket to use for the session, for callers that want to cut it. */
 export const open = async (target: string, socket?: Socket): Promise<Session> => {
   const session = connectHttp2(
     `http://${target}`,
@@ -33,12 +36,12 @@ export const frame = (message: Uint8Array, compressed: "gzip" | "plain" = "plain
   return framed;
 };
 
-/** A message that is a thousand times as long when the server has expanded it. */
+/** A message that expands a thousandfold when decompressed. */
 export const bomb = (message: Uint8Array): Buffer => frame(gzipSync(message, { level: 9 }), "gzip");
 
 export type Headers = { readonly token?: string | undefined; readonly encoding?: "gzip" };
 
-/** A call whose answer nobody reads until somebody does. */
+/** A call whose answer is not read yet. */
 export const call = (
   session: Session,
   path: string,
@@ -56,7 +59,7 @@ export const call = (
   return stream;
 };
 
-/** Reads and forgets the answer. @returns the gRPC status, or "broken". */
+/** Reads and discards the answer. @returns the gRPC status, or "broken". */
 export const finish = (stream: ClientHttp2Stream): Promise<string> =>
   new Promise((resolve) => {
     let status = "broken";
@@ -70,7 +73,7 @@ export const finish = (stream: ClientHttp2Stream): Promise<string> =>
     stream.resume();
   });
 
-/** Ended when the answer has come, or when nothing comes for so long. */
+/** Resolves with the answer, or after the timeout. */
 export const within = <Value>(delayMs: number, promise: Promise<Value>): Promise<Value | "late"> => {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<"late">((resolve) => (timer = setTimeout(() => resolve("late"), delayMs)));

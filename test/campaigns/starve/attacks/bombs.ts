@@ -1,4 +1,4 @@
-/** Few bytes sent, many held: compressed requests of one connection, and messages that are begun and never ended. */
+/** Amplification: compressed requests of one connection, and incomplete messages. */
 import { trustV1 } from "@sigil/client";
 import { tally, type Attack } from "../attack.ts";
 import { bomb, call, finish, frame, open, pause, within } from "../wire.ts";
@@ -8,7 +8,7 @@ const { TrustServiceService: Trust, CheckRequest, StreamChecksRequest } = trustV
 const expandedBytes = 4_100_000;
 
 const calls = 1000;
-/** An action that breaks its rule, and grows to nearly what a message may be. */
+/** An invalid action that decompresses to nearly the message limit. */
 const check = bomb(
   CheckRequest.encode(CheckRequest.fromPartial({ action: "x".repeat(expandedBytes), target: "a" })).finish(),
 );
@@ -35,7 +35,7 @@ const streamed = bomb(
 const streamedMessages = 500;
 const holdMs = 3000;
 
-/** One stream, nothing read. */
+/** One stream whose answers are not read. */
 const unreadChecks: Attack["wave"] = async ({ target }) => {
   const session = await open(target);
   const stream = call(session, Trust.streamChecks.path, { encoding: "gzip" });
@@ -49,7 +49,7 @@ const unreadChecks: Attack["wave"] = async ({ target }) => {
 const halfStreams = 250;
 const halfBytes = 4_000_000;
 
-/** All but the end of messages that are as long as they may be. */
+/** Messages of maximum size without their end. */
 const halfMessages: Attack["wave"] = async ({ target }) => {
   const session = await open(target);
   const half = frame(new Uint8Array(halfBytes)).subarray(0, halfBytes - 1);

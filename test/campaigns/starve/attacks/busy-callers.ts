@@ -1,6 +1,6 @@
 /**
- * Callers that cost processor time: tokens by the thousand, long batches, models to simulate, what is refused, and
- * floods of what is not.
+ * Callers that consume processor time: thousands of tokens, long batches, simulations, refused calls, and floods of
+ * accepted ones.
  */
 import { canonV1, trustV1 } from "@sigil/client";
 import { tally, type Attack, type World } from "../attack.ts";
@@ -20,7 +20,7 @@ const lateMs = 25_000;
 
 type Asking = { readonly path: string; readonly message: (index: number) => Uint8Array };
 
-/** Keeps so many calls in flight on a connection while the wave lasts. */
+/** Keeps a number of calls in flight on a connection during the wave. */
 const flood = async (
   sessions: readonly Session[],
   inFlight: number,
@@ -51,7 +51,7 @@ const nobody = (): undefined => undefined;
 const tokens = 1800;
 const activeModel = new Uint8Array(0);
 
-/** Each is good, and none was seen before. */
+/** Each token is valid and new. */
 const newTokens: Attack["wave"] = async ({ target, token }) => {
   const given = Array.from({ length: tokens }, () => token("observer"));
   const [session] = await openMany(target, 1);
@@ -83,7 +83,7 @@ const refused = CheckRequest.encode(CheckRequest.fromPartial({ action: "not an a
 const refusedChecks: Attack["wave"] = async ({ target }) =>
   flood(await openMany(target, 4), 250, { path: Trust.check.path, message: () => refused }, nobody);
 
-/** Every one is decided, recorded, and remembered by its key for a day. */
+/** Each is decided, recorded, and its idempotency key stored for a day. */
 const keyedChecks: Attack["wave"] = async (world) => {
   const token = world.token("observer");
   const run = Math.floor(world.random() * 2 ** 32);
@@ -101,7 +101,7 @@ const streamed = frame(
 );
 const streams = 16;
 
-/** Streams of questions whose answers are read, so that nothing but the server holds them up. */
+/** Streams of checks whose answers are read, so that only the server limits them. */
 const streamedChecks: Attack["wave"] = async ({ target }) => {
   const [session] = await openMany(target, 1);
   if (session === undefined) throw new Error("no connection");
@@ -120,7 +120,7 @@ const streamedChecks: Attack["wave"] = async ({ target }) => {
   return `${streams} streams of checks`;
 };
 
-/** Sixteen bytes of a MAC that does not hold, and a place to go on at. */
+/** A forged page token: an invalid 16-byte MAC and a place. */
 const forgedPage = (index: number): string =>
   Buffer.concat([Buffer.alloc(16, index % 256), Buffer.from([0x81, 0x01])]).toString("base64url");
 
@@ -140,7 +140,7 @@ const prepareDecisions = async ({ as }: World): Promise<void> => {
     await as("mentor").trust.batchCheck({ checks });
 };
 
-/** The active model with as many targets as it may have, over as many decisions as there are. */
+/** The active model with the maximum number of targets, over all decisions. */
 const largeModels: Attack["wave"] = async (world) => {
   const { model } = await world.as("mentor").trust.getActiveModel({});
   if (model === undefined) throw new Error("no model");
@@ -160,7 +160,9 @@ const largeModels: Attack["wave"] = async (world) => {
 
 const patterns = 2000;
 
-/** Each takes long to compile, is another, and is refused for its last pattern: what is open would be held. */
+/**
+ * Each schema is distinct, slow to compile, and refused for its last pattern, so that none becomes an open proposal.
+ */
 const schemas: Attack["wave"] = async (world) => {
   const token = world.token("mentor");
   const run = Math.floor(world.random() * 2 ** 32);

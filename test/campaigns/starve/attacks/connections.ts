@@ -1,4 +1,4 @@
-/** Connections that say nothing: to the port that is served, until there are no descriptors, and to the operator's. */
+/** Silent connections: to the gRPC port, until file descriptors run out, and to the operator's port. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import type { Attack } from "../attack.ts";
@@ -33,7 +33,7 @@ const silent: Attack["wave"] = async ({ operatorUrl }) => {
     const { status } = await fetch(new URL("/healthz", operatorUrl), { signal: AbortSignal.timeout(holdMs) });
     if (status !== 200) throw new Error(`/healthz answers ${status}`);
     probes += 1;
-    // Whoever was ended comes again.
+    // Reconnect closed connections.
     for (const [index, socket] of sockets.entries()) if (socket.closed) sockets[index] = dial(host);
     await pause(probeMs);
   }

@@ -1,4 +1,4 @@
-/** A server that inspects its own disk again and again, which Root may ask for at any time. */
+/** Repeated live inspections, which Root may request at any time. */
 import { SigilError } from "@sigil/client";
 import { tally, type Attack, type World } from "../attack.ts";
 
@@ -18,7 +18,7 @@ const prepare = async ({ as }: World): Promise<void> => {
   }
 };
 
-/** Two ask at once: one of them is refused. */
+/** Two concurrent requests: one is refused. */
 const wave: Attack["wave"] = async ({ as }) => {
   const untilMs = performance.now() + holdMs;
   const inspectOn = async (): Promise<readonly string[]> => {

@@ -1,7 +1,4 @@
-/**
- * Thirty records of 0.9 MB, asked for as lists and as exports, forty at a time, by callers who read and by ones who do
- * not.
- */
+/** Listings and exports of thirty records of 0.9 MB, forty at a time, by callers that read and callers that do not. */
 import { canonV1 } from "@sigil/client";
 import { tally, type Attack, type World } from "../attack.ts";
 import { call, finish, frame, open, pause, within } from "../wire.ts";

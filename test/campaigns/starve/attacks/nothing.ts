@@ -1,4 +1,4 @@
-/** No attack: what the campaign warms up with, and what its bounds are held against. */
+/** No attack: the warm-up and baseline. */
 import type { Attack } from "../attack.ts";
 import { pause } from "../wire.ts";
 

@@ -1,4 +1,4 @@
-/** Small questions with long answers, none of which is read. */
+/** Small requests with large replies, none of which is read. */
 import { trustV1 } from "@sigil/client";
 import type { Attack } from "../attack.ts";
 import { call, frame, open, pause } from "../wire.ts";
@@ -10,7 +10,7 @@ const batches = 200;
 const batch = frame(
   BatchCheckRequest.encode(
     BatchCheckRequest.fromPartial({
-      // Each is refused by itself, so none costs a decision.
+      // Each item is refused, so that none costs a decision.
       checks: Array.from({ length: 1000 }, () => ({ action: "not an action", target: "a" })),
     }),
   ).finish(),

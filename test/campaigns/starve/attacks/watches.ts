@@ -1,4 +1,4 @@
-/** Eighteen hundred watches of one Observer, who needs one. */
+/** 1,800 watches by one Observer. */
 import { canonV1 } from "@sigil/client";
 import type { Attack } from "../attack.ts";
 import { call, frame, open, pause } from "../wire.ts";
