@@ -49,7 +49,7 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./keys/keys.ts")).keysRotate,
   },
   "keys retire": {
-    about: "Stop believing a signing key from a position on.",
+    about: "Stop trusting a signing key from a position on.",
     load: async () => (await import("./keys/keys.ts")).keysRetire,
   },
   "keys destroy-tenant": {
@@ -73,7 +73,7 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./principal/principal.ts")).principalShow,
   },
   "principal suspend": {
-    about: "Stop a principal, or one of its keys, at once.",
+    about: "Suspend a principal, or one of its keys, immediately.",
     load: async () => (await import("./principal/suspend.ts")).principalSuspend,
   },
   "principal lift": {
@@ -102,7 +102,7 @@ const commands: Readonly<Record<string, Entry>> = {
     walks: true,
   },
   restore: {
-    about: "Make a deployment again from a backup.",
+    about: "Restore a deployment from a backup.",
     load: async () => (await import("./deployment/restore.ts")).restore,
     walks: true,
   },
@@ -139,11 +139,11 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./audit/audit.ts")).auditCheckpoint,
   },
   "model get": {
-    about: "Show the trust model that decides now.",
+    about: "Show the active trust model.",
     load: async () => (await import("./model/model.ts")).modelGet,
   },
   "model check": {
-    about: "Look a trust model over for likely mistakes.",
+    about: "Check a trust model for likely mistakes.",
     load: async () => (await import("./model/check.ts")).modelCheck,
   },
   simulate: {
@@ -187,7 +187,7 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./proposal/proposal.ts")).proposal,
   },
   attest: {
-    about: "Look at a proposal and sign it as a witness.",
+    about: "Review a proposal and sign it as a witness.",
     load: async () => (await import("./attest/attest.ts")).attest,
   },
   commit: {
@@ -195,7 +195,7 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./proposal/proposal.ts")).commit,
   },
   withdraw: {
-    about: "Take a proposal back.",
+    about: "Withdraw a proposal.",
     load: async () => (await import("./proposal/proposal.ts")).withdraw,
   },
   "module list": {
@@ -219,7 +219,7 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./module/module.ts")).moduleRetire,
   },
   "module inspect": {
-    about: "Look at a module's code without running it.",
+    about: "Inspect a module's code without running it.",
     load: async () => (await import("./module/propose.ts")).moduleInspect,
   },
   "witness list": {
@@ -262,7 +262,7 @@ const overview = (only: readonly string[] = commandNames): string => {
     "Commands:",
     ...lines,
     "",
-    "Exit codes: 0 done, allowed or verified; 1 denied, refused, damaged or not verified; 2 used wrongly, or could not tell.",
+    "Exit codes: 0 done, allowed or verified; 1 denied, refused, damaged or not verified; 2 usage error, or undetermined.",
     "Help and examples of a command: sigil COMMAND --help",
   ].join("\n");
 };

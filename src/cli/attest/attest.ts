@@ -213,9 +213,9 @@ export const attest: Command = {
   words: ["ID"],
   flags: {
     key: { value: "FILE", about: "The witness's private key." },
-    witness: { value: "NAME", about: "Whose key it is; found by the key unless told." },
+    witness: { value: "NAME", about: "Whose key it is; default: found by the key." },
     reject: { about: "Reject instead of approving." },
-    yes: { about: "Do not ask." },
+    yes: { about: "Do not ask for confirmation." },
     out: { value: "FILE", about: "Write the signed statement there instead of sending it." },
     proposal: {
       value: "FILE",
@@ -235,7 +235,7 @@ export const attest: Command = {
   exits: [
     "0  the statement was taken, or written",
     "1  refused by the server, by what the bytes turned out to be, or by you",
-    "2  used wrongly, or could not ask",
+    "2  usage error, or no answer",
   ],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {

@@ -95,11 +95,7 @@ const orDamage = async (terminal: Terminal, run: () => Promise<ExitCode>): Promi
 
 const nameOf = (given: Arguments) => ({ auditId: given.words[0] ?? "", tenant: given.text("tenant") ?? "" });
 
-const damageExits = [
-  "0  shown",
-  "1  the record fails its proof (DATA_LOSS)",
-  "2  not found, or could not ask",
-];
+const damageExits = ["0  shown", "1  the record fails its proof (DATA_LOSS)", "2  not found, or no answer"];
 
 export const auditGet: Command = {
   name: "audit get",
@@ -301,7 +297,7 @@ export const auditVerify: Command = {
     "sigil audit verify 0199f3a1-7c1e-7d59-9d0a-3f1b8f6f2c11 --genesis 5be4f6a1…",
     "sigil audit verify 0199f3a1-7c1e-7d59-9d0a-3f1b8f6f2c11 --json > evidence.json",
   ],
-  exits: ["0  every step passed", "1  a step failed", "2  not found, or could not ask"],
+  exits: ["0  every step passed", "1  a step failed", "2  not found, or no answer"],
   run: async (given, terminal) => {
     const genesis = genesisOf(given);
     return withConnection(given, terminal, async (connection) => {

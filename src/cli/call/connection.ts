@@ -31,7 +31,7 @@ const callerFlags = {
 /** For commands with their own flags for the caller. */
 export const serverFlags = {
   origin: { value: "NAME", about: "The deployment's origin; a server on this machine is asked for it." },
-  server: { value: "HOST:PORT", about: `The server; ${defaultServer} unless told.` },
+  server: { value: "HOST:PORT", about: `The server; default ${defaultServer}.` },
   "tls-ca": { value: "FILE", about: "Use TLS and trust these certificates (PEM)." },
   "tls-cert": { value: "FILE", about: "Use TLS and show this client certificate (PEM)." },
   "tls-key": { value: "FILE", about: "The client certificate's private key (PEM)." },

@@ -6,7 +6,7 @@ import { parseTime, timeRule } from "../terminal/time.ts";
 export const tenantFlag = {
   tenant: {
     value: "NAME",
-    about: 'The tenant to look in; your own unless told. Another takes Root of "system".',
+    about: 'The tenant to read; default your own. Another takes Root of "system".',
   },
 } as const satisfies Flags;
 
@@ -15,7 +15,7 @@ const limitMax = 100_000;
 const pageSizeMax = 1000;
 
 export const limitFlag = {
-  limit: { value: "N", about: `At most so many; ${limitDefault} unless told.` },
+  limit: { value: "N", about: `The most to list; default ${limitDefault}.` },
 } as const satisfies Flags;
 
 export const timeText = (time: Date | undefined): string => time?.toISOString() ?? "–";

@@ -34,7 +34,7 @@ export const parseRecordHash = (text: string, what: string): Uint8Array => {
 
 export const filterFlags = {
   kind: { value: "KIND", about: "Only records of this kind." },
-  prefix: { value: "TEXT", about: "Only ids that begin so." },
+  prefix: { value: "TEXT", about: "Only ids with this prefix." },
   link: { value: "HASH", about: "Only records that link to this one." },
   from: {
     value: "TIME",

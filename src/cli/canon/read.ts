@@ -41,7 +41,7 @@ import type { Terminal } from "../terminal/terminal.ts";
 const readExits = [
   "0  shown",
   "1  a record fails its proof (DATA_LOSS) or is not what the server says it is, or it is not for you",
-  "2  not found, or could not ask",
+  "2  not found, or no answer",
 ];
 
 /** @throws usage if more than one is given. */

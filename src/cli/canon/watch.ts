@@ -149,7 +149,7 @@ export const canonWatch: Command = {
     "Print records as they are committed, one a line, in ledger order, each once. Goes on by itself where a connection or\n" +
     "a token ends. Ctrl-C ends it. Takes level Observer, or a feed grant (sigil feed grant).",
   flags: {
-    from: { value: "POSITION", about: "Begin at this ledger position; now unless told." },
+    from: { value: "POSITION", about: "Begin at this ledger position; default now." },
     ...watchFilterFlags,
     tenants: {
       value: "NAME",
@@ -179,7 +179,7 @@ export const canonWatch: Command = {
     "sigil canon watch --kind config --from 0 --json",
     "sigil canon watch --tenants '*' --kinds frozen_chain --verdict deny --key relay.pem --principal relay",
   ],
-  exits: ["0  ended by Ctrl-C", "1  refused, or a record fails its proof", "2  could not ask"],
+  exits: ["0  ended by Ctrl-C", "1  refused, or a record fails its proof", "2  no answer"],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {
       const [request, from] = [requestOf(given), countOf(given, "from")];

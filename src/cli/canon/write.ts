@@ -32,7 +32,7 @@ const writeFlags = {
 const writeExits = [
   "0  written",
   "1  refused: denied, another version than expected, or the key was used for something else",
-  "2  used wrongly, or it may or may not have been written: repeat it with the same key",
+  "2  usage error, or it may or may not have been written: repeat it with the same key",
 ];
 
 const readContent = async (
@@ -105,7 +105,7 @@ export const canonPut: Command = {
     "json-file": { value: "FILE|-", about: "The payload as JSON." },
     cbor: { value: "FILE|-", about: "The payload as canonical CBOR." },
     link: { value: "LABEL=HASH", about: "Link to another record by its hash.", multiple: true },
-    "schema-version": { value: "N", about: "Version of the kind's payload schema; 1 unless told." },
+    "schema-version": { value: "N", about: "Version of the kind's payload schema; default 1." },
     ...writeFlags,
     ...jsonFlag,
     ...connectionFlags,

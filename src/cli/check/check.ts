@@ -124,7 +124,7 @@ export const check: Command = {
     target: { value: "TARGET", about: "To what." },
     subject: {
       value: "ID",
-      about: "Who would do it; the caller unless told. Naming another takes level Operator.",
+      about: "Who would do it; default the caller. Naming another takes level Operator.",
     },
     session: { value: "NAME", about: "A session the check belongs to; recorded." },
     input: { value: "FILE|-", about: "The action's input; its digest is recorded, its entropy scored." },

@@ -123,7 +123,7 @@ export const backup: Command = {
     },
     "segment-kib": {
       value: "N",
-      about: "Close a segment past so many KiB, 64 to 1048576; 65536 unless told.",
+      about: "Begin a new segment past this many KiB, 64 to 1048576; default 65536.",
     },
     ...jsonFlag,
     ...connectionFlags,

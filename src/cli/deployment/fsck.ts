@@ -89,13 +89,13 @@ export const fsck: Command = {
   about:
     "Check a data directory that is not being served: open every seal, verify every signature, work the tree and the\n" +
     "indexes out again, compare with the anchor; see that what takes a quorum had one and that every active module's code\n" +
-    "is here. Changes nothing unless told to rebuild. With --live a running server does the same to what lies on its disk at\n" +
+    "is here. Changes nothing unless it rebuilds. With --live a running server does the same to what lies on its disk at\n" +
     "this moment, and goes on serving: that takes level Root of tenant system, and about twice as long.",
   flags: {
     data: { value: "DIR", about: "The data directory." },
     "rebuild-indexes": { about: "First drop everything that follows from the records, and build it again." },
     live: { about: "Ask the server that serves the directory." },
-    timeout: { value: "SECONDS", about: "With --live: give up after so long; never unless told." },
+    timeout: { value: "SECONDS", about: "With --live: give up after this time; default never." },
     ...jsonFlag,
     ...connectionFlags,
   },

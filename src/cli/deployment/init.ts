@@ -62,12 +62,12 @@ export const init: Command = {
     kek: {
       value: "SOURCE",
       about:
-        "Key-encryption key: file:PATH or pkcs11:URI (made when missing), env:NAME or passphrase; file:DIR.kek unless told.",
+        "Key-encryption key: file:PATH or pkcs11:URI (made when missing), env:NAME or passphrase; default file:DIR.kek.",
     },
     custody: {
       value: "SOURCE",
       about:
-        "Where the signing keys are made and stay: file, encrypted in DIR, or a token, pkcs11:URI; file unless told.",
+        "Where the signing keys are made and stay: file, encrypted in DIR, or a token, pkcs11:URI; default file.",
     },
     dev: { about: `Make every key too, in DIR.keys: ${sampleNames.join(", ")} and three witnesses.` },
     ...jsonFlag,

@@ -44,7 +44,7 @@ export const migrate: Command = {
   flags: {
     data: { value: "DIR", about: "The data directory." },
     "dry-run": { about: "Do all of it on a copy, which is removed afterwards; DIR is only read." },
-    scratch: { value: "DIR", about: "Where the copy of --dry-run goes; DIR.rehearsal unless told." },
+    scratch: { value: "DIR", about: "Where the copy of --dry-run goes; default DIR.rehearsal." },
     ...jsonFlag,
   },
   examples: ["sigil migrate --data data --dry-run", "sigil migrate --data data"],

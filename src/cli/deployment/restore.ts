@@ -50,7 +50,7 @@ const refusals = ["backupRefused", "malformedCheckpoint"];
 export const restore: Command = {
   name: "restore",
   about:
-    "Make a deployment again from a backup. Everything is verified before DIR appears: every seal, signature, tree node\n" +
+    "Restore a deployment from a backup. Everything is verified before DIR appears: every seal, signature, tree node\n" +
     "and index. The restored ledger says in a record of its own that it was restored, from which size and which backup.",
   flags: {
     from: { value: "BACKUP", about: "The backup: a directory, or a file." },

@@ -6,10 +6,10 @@ const lifetimeSecondsMax = 600;
 
 export const token: Command = {
   name: "token",
-  about: "Sign a token with your key and print it. It is good for ten minutes at most, for one deployment.",
+  about: "Sign a token with your key and print it. It is valid for at most ten minutes, for one deployment.",
   flags: {
     ...connectionFlags,
-    lifetime: { value: "SECONDS", about: `How long it is good for, 1 to ${lifetimeSecondsMax}.` },
+    lifetime: { value: "SECONDS", about: `Its lifetime, 1 to ${lifetimeSecondsMax}.` },
   },
   examples: [
     "sigil token --key .sigil/keys/operator.pem --principal operator",

@@ -16,7 +16,7 @@ export const keysDestroyTenant: Command = {
   about:
     "Propose to erase a tenant: once enough witnesses have attested it, the tenant's data keys are destroyed. Nobody reads\n" +
     "or writes its records ever again, they answer FAILED_PRECONDITION (ERASED), and the tenant's name is used up. All\n" +
-    "proofs and every other tenant stay as they are. CANNOT BE TAKEN BACK once it is committed. Backups made before\n" +
+    "proofs and every other tenant stay as they are. CANNOT BE UNDONE once it is committed. Backups made before\n" +
     "still hold the keys, wrapped. Takes Root of tenant system.",
   words: ["TENANT"],
   flags: { ...proposingFlags, ...jsonFlag, ...connectionFlags },
@@ -25,7 +25,7 @@ export const keysDestroyTenant: Command = {
     "sigil attest proposal/… --key witness.key   # each witness; then",
     "sigil keys list --tenant acme --key root.pem --principal root   # destroyed",
   ],
-  exits: ["0  proposed", "1  refused", "2  used wrongly, or could not ask"],
+  exits: ["0  proposed", "1  refused", "2  usage error, or no answer"],
   run: (given, terminal) => {
     const tenant = readTenant(given.words[0] ?? "");
     const proposing = readProposing(given);

@@ -112,7 +112,7 @@ const allDataKeys = (keys: KeyClient, terminal: Terminal, tenant: string): Promi
   });
 
 const changeFlags = { ...jsonFlag, ...connectionFlags } as const;
-const changeExits = ["0  done", "1  refused", "2  used wrongly, or could not ask"];
+const changeExits = ["0  done", "1  refused", "2  usage error, or no answer"];
 const asRoot = "--key root.pem --principal root";
 
 export const keysList: Command = {
@@ -198,14 +198,14 @@ export const keysRotate: Command = {
 export const keysRetire: Command = {
   name: "keys retire",
   about:
-    "Believe a key only below a position, after it was or may have been stolen. One in use is rotated first. What it\n" +
-    "signed before the position stands; what it signed from there on is refused as damaged, also what the server itself\n" +
-    "wrote. Cannot be taken back. Takes Root of tenant system.",
+    "Trust a key only below a position, after it was or may have been stolen. A key in use is rotated first. What it\n" +
+    "signed before the position stays valid; later signatures are refused as damaged, including those of the server\n" +
+    "itself. Cannot be undone. Takes Root of tenant system.",
   words: ["THUMBPRINT"],
   flags: {
     from: {
       value: "POSITION",
-      about: "The first position at which it counts for nothing; the ledger's size unless told.",
+      about: "The first position at which its signatures are invalid; default the ledger's size.",
     },
     ...changeFlags,
   },

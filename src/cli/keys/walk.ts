@@ -72,7 +72,7 @@ export const keysWalk: Command = {
     ...connectionFlags,
   },
   examples: ["sigil keys walk --genesis 5be4f6a1…", "sigil keys walk --genesis 5be4f6a1… --json"],
-  exits: ["0  verified", "1  not verified", "2  used wrongly, or could not ask"],
+  exits: ["0  verified", "1  not verified", "2  usage error, or no answer"],
   run: (given, terminal) => {
     const genesis = parseGenesisHash(required(given, "genesis", "HASH"));
     return orRefusal(terminal, () =>

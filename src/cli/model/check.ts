@@ -97,7 +97,7 @@ export const modelCheck: Command = {
   exits: [
     "0  nothing was found",
     "1  something was found, or the model would be refused",
-    "2  used wrongly, or could not ask",
+    "2  usage error, or no answer",
   ],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {

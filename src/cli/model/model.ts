@@ -33,7 +33,7 @@ const formatModel = (model: TrustModel): readonly string[] => {
 
 export const modelGet: Command = {
   name: "model get",
-  about: "Show the trust model that decides now. Takes level Observer.",
+  about: "Show the active trust model. Takes level Observer.",
   flags: { ...jsonFlag, ...connectionFlags },
   examples: [
     "sigil model get --key .sigil/keys/observer.pem --principal observer",

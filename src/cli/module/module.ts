@@ -105,7 +105,7 @@ export const moduleGet: Command = {
   about: "Show one module: its code's digest, what it is given, who approved it. Takes level Observer.",
   words: ["NAME"],
   flags: {
-    version: { value: "N", about: "This version; the newest unless told." },
+    version: { value: "N", about: "This version; default the newest." },
     ...jsonFlag,
     ...connectionFlags,
   },
@@ -139,7 +139,7 @@ export const moduleRetire: Command = {
   examples: [
     'sigil module retire redact --reason "leaks names" --key .sigil/keys/mentor.pem --principal mentor',
   ],
-  exits: ["0  proposed", "1  refused", "2  used wrongly, or could not ask"],
+  exits: ["0  proposed", "1  refused", "2  usage error, or no answer"],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {
       const [name = ""] = given.words;

@@ -80,18 +80,18 @@ export const modulePropose: Command = {
   words: ["FILE"],
   flags: {
     name: { value: "NAME", about: "Its name: a-z, 0-9 and . _ -" },
-    level: { value: "LEVEL", about: "The least level of who may run it, whatever the trust model says." },
+    level: { value: "LEVEL", about: "The minimum level of callers, besides what the trust model says." },
     capability: {
       value: "NAME",
       multiple: true,
       about: "What it is given: clock, random, trust.check, canon.read:PREFIX.",
     },
-    "wall-ms": { value: "N", about: `Its wall time in milliseconds; ${initialLimits.wallMs} unless told.` },
+    "wall-ms": { value: "N", about: `Its wall time in milliseconds; default ${initialLimits.wallMs}.` },
     "memory-pages": {
       value: "N",
-      about: `Its memory in pages of 64 KiB; ${initialLimits.memoryPages} unless told.`,
+      about: `Its memory in pages of 64 KiB; default ${initialLimits.memoryPages}.`,
     },
-    "output-bytes": { value: "N", about: `Its output in bytes; ${initialLimits.outputBytes} unless told.` },
+    "output-bytes": { value: "N", about: `Its output in bytes; default ${initialLimits.outputBytes}.` },
     expect: { value: "N", about: "Only when the module is at version N; 0 means that there must be none." },
     ...proposingFlags,
     ...jsonFlag,
@@ -101,7 +101,7 @@ export const modulePropose: Command = {
     'sigil module propose redact.wasm --name redact --level operator --reason "first version" --key .sigil/keys/mentor.pem --principal mentor',
     "sigil module propose prices.wasm --name prices --level operator --capability canon.read:prices/ --wall-ms 500",
   ],
-  exits: ["0  proposed", "1  refused", "2  used wrongly, or could not ask"],
+  exits: ["0  proposed", "1  refused", "2  usage error, or no answer"],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {
       const code = await readCode(given.words[0] ?? "", terminal);

@@ -136,7 +136,7 @@ export const moduleRun: Command = {
   flags: {
     "input-json": { value: "JSON", about: "What the module reads, as JSON text." },
     input: { value: "FILE|-", about: "What the module reads, from a file or standard input." },
-    output: { value: "FILE", about: "Where its output goes, byte for byte; standard output unless told." },
+    output: { value: "FILE", about: "Where its output goes, byte for byte; default standard output." },
     version: { value: "N", about: "Only when version N is the active one." },
     digest: { value: "HEX", about: "Only when the active code has this SHA-256." },
     "wall-ms": { value: "N", about: "Lower the wall time for this run, in milliseconds." },
@@ -153,7 +153,7 @@ export const moduleRun: Command = {
   exits: [
     "0  the module exited with 0",
     "1  it exited with another code, or trapped; or the run was denied or refused",
-    "2  used wrongly, could not ask, or the run was stopped: its output counts for nothing",
+    "2  usage error, no answer, or the run was stopped: discard its output",
   ],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {

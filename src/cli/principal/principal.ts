@@ -152,7 +152,7 @@ export const principalShow: Command = {
     `sigil principal show acme/ann ${asRoot}`,
     `sigil principal show operator --json ${asRoot}`,
   ],
-  exits: ["0  shown", "1  refused", "2  used wrongly, not there, or could not ask"],
+  exits: ["0  shown", "1  refused", "2  usage error, not found, or no answer"],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {
       const [principal = ""] = given.words;

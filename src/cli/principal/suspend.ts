@@ -80,7 +80,7 @@ export const principalSuspend: Command = {
     'sigil principal suspend mallory --reason "laptop stolen" --key root.pem --principal root',
     'sigil principal suspend deploy --thumbprint eTWTHiDz13f6sxr9FbrULRYx1xdU0ZyA6pGW8h2hqqM --reason "key in a public log" --key mentor.pem --principal mentor',
   ],
-  exits: ["0  suspended", "1  refused", "2  used wrongly, not there, or could not ask"],
+  exits: ["0  suspended", "1  refused", "2  usage error, not found, or no answer"],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {
       const [principal = ""] = given.words;
@@ -127,7 +127,7 @@ export const principalLift: Command = {
     'sigil principal lift mallory --reason "the laptop was found" --key mentor.pem --principal mentor',
     'sigil principal lift --thumbprint eTWTHiDz13f6sxr9FbrULRYx1xdU0ZyA6pGW8h2hqqM --reason "false alarm" --lifetime 12h',
   ],
-  exits: ["0  proposed", "1  refused", "2  used wrongly, not there, or could not ask"],
+  exits: ["0  proposed", "1  refused", "2  usage error, not found, or no answer"],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {
       const [proposing, expectedVersion] = [readProposing(given), countOf(given, "expect", 1n)];

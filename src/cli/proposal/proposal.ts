@@ -39,7 +39,7 @@ export const proposals: Command = {
     "sigil proposals --waiting witness-1 --key .sigil/keys/witness-1.pem --principal witness/witness-1",
     "sigil proposals --state committed --record trust_model/active --json",
   ],
-  exits: ["0  listed", "1  refused", "2  used wrongly, or could not ask"],
+  exits: ["0  listed", "1  refused", "2  usage error, or no answer"],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {
       const [state, limit] = [readState(given), limitOf(given)];
@@ -83,11 +83,7 @@ export const proposal: Command = {
     "sigil proposal proposal/0199f3a1-7c1e-7d59-9d0a-3f1b8f6f2c11",
     "sigil proposal 0199f3a1-7c1e-7d59-9d0a-3f1b8f6f2c11 --json > proposal.json   # for sigil attest --proposal",
   ],
-  exits: [
-    "0  shown",
-    "1  refused, or its bytes are not what it says they are",
-    "2  not found, or could not ask",
-  ],
+  exits: ["0  shown", "1  refused, or its bytes are not what it says they are", "2  not found, or no answer"],
   run: (given, terminal) =>
     orRefusal(terminal, () =>
       withConnection(given, terminal, async (connection) => {
@@ -124,7 +120,7 @@ export const commit: Command = {
   exits: [
     "0  committed",
     "1  refused: approvals are missing, or it ended otherwise",
-    "2  not found, or could not ask",
+    "2  not found, or no answer",
   ],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {
@@ -145,7 +141,7 @@ export const withdraw: Command = {
   words: ["ID"],
   flags: { reason: { value: "TEXT", about: "Why." }, ...jsonFlag, ...connectionFlags },
   examples: ['sigil withdraw proposal/0199f3a1-7c1e-7d59-9d0a-3f1b8f6f2c11 --reason "wrong threshold"'],
-  exits: ["0  withdrawn", "1  refused", "2  not found, or could not ask"],
+  exits: ["0  withdrawn", "1  refused", "2  not found, or no answer"],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {
       const response = await withConnection(given, terminal, ({ canon }) =>

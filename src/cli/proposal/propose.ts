@@ -88,7 +88,7 @@ export const propose: Command = {
     'sigil propose agent.json --id "principal/agents+ci@example.com" --key .sigil/keys/mentor.pem --principal mentor',
     "sigil propose --remove principal/alice --lifetime 12h",
   ],
-  exits: ["0  proposed", "1  refused", "2  used wrongly, or could not ask"],
+  exits: ["0  proposed", "1  refused", "2  usage error, or no answer"],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {
       const [proposing, expectedVersion] = [readProposing(given), countOf(given, "expect")];

@@ -8,7 +8,7 @@ import { formatPairs, printable, type Terminal } from "../terminal/terminal.ts";
 
 export const proposingFlags = {
   reason: { value: "TEXT", about: "Why, for the witnesses." },
-  lifetime: { value: "TIME", about: "How long it may be attested: 90s, 30m, 12h or 7d; 7d unless told." },
+  lifetime: { value: "TIME", about: "How long it may be attested: 90s, 30m, 12h or 7d; default 7d." },
   "separate-commit": { about: "Wait for sigil commit after the last approval." },
   "idempotency-key": { value: "KEY", about: "Makes a repeat safe for 24 hours." },
 } as const satisfies Flags;

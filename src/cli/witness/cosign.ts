@@ -167,7 +167,7 @@ export const witnessCosign: Command = {
   exits: [
     "0  signed and kept",
     "1  the ledger was set back or rewritten, or does not follow from genesis: not signed",
-    "2  used wrongly, or could not ask",
+    "2  usage error, or no answer",
   ],
   run: (given, terminal) =>
     orRefusal(terminal, () =>

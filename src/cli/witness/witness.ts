@@ -44,9 +44,9 @@ const proposeChange = (given: Arguments, terminal: Terminal, change: RegistryCha
   });
 
 const changeFlags = { ...proposingFlags, ...jsonFlag, ...connectionFlags } as const;
-const changeExits = ["0  proposed", "1  refused", "2  used wrongly, or could not ask"];
+const changeExits = ["0  proposed", "1  refused", "2  usage error, or no answer"];
 const quorumFlag = {
-  quorum: { value: "K", about: "The new k, in the same change; it stays unless told." },
+  quorum: { value: "K", about: "The new k, in the same change; default unchanged." },
 } as const;
 const keyFlag = {
   "public-key": { value: "KEY", about: "Its public key, as sigil key show prints it. It must sign too." },
@@ -76,7 +76,7 @@ export const witnessList: Command = {
   about: "List the witnesses and the quorum they make. Anybody may.",
   flags: { ...jsonFlag, ...connectionFlags },
   examples: ["sigil witness list", "sigil witness list --json"],
-  exits: ["0  shown", "2  used wrongly, or could not ask"],
+  exits: ["0  shown", "2  usage error, or no answer"],
   run: async (given, terminal) => {
     const response = await withConnection(given, terminal, ({ witness }) => witness.listWitnesses({}));
     if (given.has("json")) {
@@ -194,7 +194,7 @@ export const quorum: Command = {
     "Show how many of how many witnesses a change takes, and the record that set it: anybody may. With --set or\n" +
     "--proposer-may-attest, propose another; that takes level Mentor.",
   flags: {
-    set: { value: "K", about: "Propose that so many are needed." },
+    set: { value: "K", about: "Propose a new number of required approvals." },
     "proposer-may-attest": {
       value: "yes|no",
       about: "Propose whether a witness may attest what it proposed itself.",
@@ -205,7 +205,7 @@ export const quorum: Command = {
     "sigil quorum",
     'sigil quorum --set 3 --reason "one more pair of eyes" --key .sigil/keys/mentor.pem --principal mentor',
   ],
-  exits: ["0  shown, or proposed", "1  refused", "2  used wrongly, or could not ask"],
+  exits: ["0  shown, or proposed", "1  refused", "2  usage error, or no answer"],
   run: async (given, terminal) => {
     const [k, proposerMayAttest] = [readK(given, "set"), readYesNo(given, "proposer-may-attest")];
     if (k === 0 && proposerMayAttest === undefined) {
