@@ -1,13 +1,13 @@
 /**
- * The one closed union of everything that can go wrong in the server and the command line, the core's among it, and the
- * exception that carries it. Pure. `rpc/status.ts` alone turns it into gRPC codes; the command line prints
- * `describeError`. An error never holds a payload, a key or a secret: names, numbers and rules only.
+ * The closed union of all errors of server and command line, including the core's, and the exception that carries them.
+ * Pure. Only `rpc/status.ts` maps it to gRPC codes; the command line prints `describeError`. An error never holds a
+ * payload, a key or a secret: names, numbers and rules only.
  */
 import { describeCoreError, Fault, type CoreError } from "@sigil/core/errors";
 
 export { assert, invalidField } from "@sigil/core/errors";
 
-/** Why a caller's proof of identity was not accepted. Stable: callers see it as `ErrorInfo.reason`. */
+/** Why a caller's credential was refused. Stable: callers see it as `ErrorInfo.reason`. */
 export type CredentialReason =
   | "TOKEN_MALFORMED"
   | "TOKEN_ALGORITHM"
@@ -24,7 +24,7 @@ export type CredentialReason =
   | "CERTIFICATE_UNMAPPED"
   | "CREDENTIALS_MISSING";
 
-/** Which bound of a caller, a tenant or of all was reached. Stable: callers see it as `ErrorInfo.reason`. */
+/** Which quota of a caller, of a tenant or overall was reached. Stable: callers see it as `ErrorInfo.reason`. */
 export type QuotaReason =
   | "INTAKE_LINE"
   | "REPLY_LINE"
@@ -40,19 +40,19 @@ export type QuotaReason =
   | "PROPOSALS"
   | "INSPECTIONS";
 
-/** What every refusal of a run names: the module, the decision that allowed it, the record of the run. */
+/** Fields of every refused run: the module, the decision that allowed it, the record of the run. */
 type OfRun = {
   readonly module: string;
   readonly auditId: string;
   readonly run: string;
-  /** Digests in hex, where two disagree. */
+  /** Digests in hex, if two differ. */
   readonly wanted?: string;
   readonly found?: string;
 };
 
 export type SigilError =
   | CoreError
-  /** Bytes that are no WebAssembly module of the kind the sandbox runs. `offset` in bytes from the start. */
+  /** Bytes that are not a WebAssembly module that the sandbox supports. `offset` in bytes from the start. */
   | { readonly kind: "malformedModule"; readonly offset: number; readonly rule: string }
   | { readonly kind: "invalidPageToken"; readonly rule: string }
   | { readonly kind: "notFound"; readonly what: string; readonly id: string }
@@ -60,11 +60,11 @@ export type SigilError =
   | { readonly kind: "ledgerBehindAnchor"; readonly size: bigint; readonly anchorSize: bigint }
   | { readonly kind: "storeLocked"; readonly path: string }
   | { readonly kind: "storeFailed"; readonly step: string; readonly rule: string }
-  /** The write may or may not be on disk; repeat with the same idempotency key to learn which. */
+  /** The write may or may not be durable; repeat with the same idempotency key to find out. */
   | { readonly kind: "indeterminate"; readonly rule: string }
   | { readonly kind: "notServing"; readonly rule: string }
   | { readonly kind: "queueFull"; readonly what: string; readonly limit: number }
-  /** `rule` is a sentence that says what to do next. */
+  /** `rule` says what to do next. */
   | {
       readonly kind: "overQuota";
       readonly reason: QuotaReason;
@@ -104,30 +104,29 @@ export type SigilError =
       readonly verdict: string;
       readonly why: string;
       readonly auditId: string;
-      /** Id of the run's record, where it was a run that was denied. */
+      /** Id of the run's record, if a run was denied. */
       readonly run?: string;
     }
   /**
-   * A module that does not run as asked, or was stopped by what it did. `reason` is stable; docs/spec/module.md lists
-   * them.
+   * A module that does not run as requested, or ended abnormally. `reason` is stable; docs/spec/module.md lists them.
    */
   | ({ readonly kind: "moduleRefused"; readonly reason: string; readonly rule: string } & OfRun)
-  /** Code on disk that is not what was approved; digests in hex. */
+  /** Code on disk that differs from the approved code; digests in hex. */
   | ({ readonly kind: "moduleAltered"; readonly wanted: string; readonly found: string } & OfRun)
   | ({ readonly kind: "runTrapped"; readonly rule: string } & OfRun)
-  /** `reason` names the limit that a run went past. */
+  /** `reason` names the limit that a run exceeded. */
   | ({ readonly kind: "runLimit"; readonly reason: string; readonly limit: number } & OfRun)
   | ({ readonly kind: "runTimedOut"; readonly limitMs: number } & OfRun)
   | ({ readonly kind: "runCrashed" } & OfRun)
-  /** Too many runs under way. */
+  /** Too many concurrent runs. */
   | ({ readonly kind: "runsBusy"; readonly what: string; readonly limit: number } & Partial<OfRun>)
-  /** What one caller may not write alone. */
+  /** A write that needs a quorum. */
   | { readonly kind: "quorumNeeded"; readonly what: string }
   /** Approvals that a proposal lacks. */
   | { readonly kind: "quorumShort"; readonly proposal: string; readonly needed: number }
-  /** Somebody whom nobody may stop alone. `reason` is stable; docs/spec/suspension.md lists them. */
+  /** A suspension that is not allowed. `reason` is stable; docs/spec/suspension.md lists them. */
   | { readonly kind: "suspensionRefused"; readonly reason: string; readonly rule: string }
-  /** The tenant's records cannot be read or added to any more. `erasure` is the hash of the record that ordered it. */
+  /** The tenant was erased: nothing can be read or written. `erasure` is the hash of the order. */
   | {
       readonly kind: "erased";
       readonly tenant: string;
@@ -137,16 +136,16 @@ export type SigilError =
   | { readonly kind: "modelMissing"; readonly rule: string }
   | { readonly kind: "wrongKeyEncryptionKey"; readonly source: string }
   | { readonly kind: "keyUnavailable"; readonly rule: string }
-  /** A PKCS #11 token that cannot be used, or not for this; `token` by its label, never its PIN. */
+  /** A PKCS #11 token that cannot be used for this purpose; `token` is its label, never its PIN. */
   | { readonly kind: "tokenUnavailable"; readonly token: string; readonly rule: string }
-  /** Another key signs than the caller expected; `current` is its thumbprint in base64url. */
+  /** The key in use is not the one that the caller expected; `current` is its thumbprint in base64url. */
   | { readonly kind: "keyReplaced"; readonly role: string; readonly current: string }
   | { readonly kind: "looseMode"; readonly path: string; readonly mode: string; readonly fix: string }
   | { readonly kind: "foreignOwner"; readonly path: string; readonly uid: number; readonly fix: string }
   | { readonly kind: "directoryNotEmpty"; readonly path: string }
   | { readonly kind: "notInitialised"; readonly path: string }
   | { readonly kind: "newerFormat"; readonly found: number; readonly known: number }
-  /** `interrupted` when a migration from `found` was begun and not brought to its end. */
+  /** `interrupted` if a migration from `found` was begun but not completed. */
   | {
       readonly kind: "olderFormat";
       readonly path: string;
@@ -155,11 +154,11 @@ export type SigilError =
       readonly interrupted: boolean;
     }
   | { readonly kind: "invalidConfig"; readonly key: string; readonly rule: string }
-  /** Something about a backup does not hold; `backup` is its path, or who sends it. */
+  /** An invalid backup; `backup` is its path, or its sender. */
   | { readonly kind: "backupRefused"; readonly backup: string; readonly rule: string }
   | { readonly kind: "usage"; readonly rule: string };
 
-/** The sentence a person reads: what is wrong, where, and the rule. */
+/** The message for people: what is wrong, where, and the rule. */
 export const describeError = (error: SigilError): string => {
   switch (error.kind) {
     case "malformedModule":
@@ -276,7 +275,7 @@ export const describeError = (error: SigilError): string => {
   }
 };
 
-/** The exception that carries a `SigilError`. What the core throws is one too: its union is part of this one. */
+/** The exception that carries a `SigilError`. Also used for errors of the core, whose union is part of this one. */
 export class SigilFault extends Fault<SigilError> {
   constructor(error: SigilError, options?: ErrorOptions) {
     super(error, describeError(error), options);

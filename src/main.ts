@@ -6,16 +6,16 @@ import { runCommandLine, walksLedger } from "./cli/command-line.ts";
 import { keepHeapSmall } from "./cli/deployment/small-heap.ts";
 import { processTerminal } from "./cli/terminal/terminal.ts";
 
-// Before anything is written: what this program makes is for its owner alone.
+// Set before anything is written, so that files are accessible only to their owner.
 process.umask(0o077);
 
-// A reader that has seen enough (`sigil audit list | head`) is no failure.
+// EPIPE of a reader that has closed early (`sigil audit list | head`) is not a failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
   process.exit();
 });
 
-// Notes and problems that nobody reads are no failure of what the command does.
+// Unread notes and problems do not fail the command.
 process.stderr.on("error", () => {});
 
 if (walksLedger(process.argv.slice(2))) keepHeapSmall();
