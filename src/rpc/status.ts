@@ -1,7 +1,7 @@
 /**
- * The one mapping from what went wrong to what a caller sees: a gRPC code, a sentence and google.rpc details. An error
- * that is not in the union, or that speaks of the server's insides, becomes INTERNAL with an incident id; its cause
- * goes to the log. At most a few hundred bytes, so that the trailers pass every client's limit.
+ * Maps errors to what callers see: a gRPC code, a message and google.rpc details. Unknown and internal errors become
+ * INTERNAL with an incident id; their cause is logged. At most a few hundred bytes, so that the trailers fit every
+ * client's limit.
  */
 import { Metadata, status as Code, type ServiceError } from "@grpc/grpc-js";
 import { BadRequest, ErrorInfo, RequestInfo, RetryInfo } from "@sigil/proto/google/rpc/error_details";
@@ -9,20 +9,20 @@ import { Status } from "@sigil/proto/google/rpc/status";
 import type { Any } from "@sigil/proto/google/protobuf/any";
 import { describeError, SigilFault, type SigilError } from "../errors.ts";
 
-/** Facts by the names that callers know them by; an absent one is left out. */
+/** Facts by their public names; undefined ones are omitted. */
 type Facts = Readonly<Record<string, string | number | bigint | undefined>>;
 
 type Violation = { readonly field: string; readonly description: string };
 
-/** What callers see of one kind: nothing reaches them but what its row names. */
+/** What callers see of one kind: only what its row names. */
 type Row<Failure> = {
   readonly code: Code;
-  /** The `ErrorInfo.reason`; of kinds that have several, the error's own. */
+  /** The `ErrorInfo.reason`; for kinds with several, the error's own. */
   readonly reason: string | ((error: Failure) => string);
   readonly facts: (error: Failure) => Facts;
   /** The field that breaks a rule. */
   readonly field?: (error: Failure) => Violation;
-  /** Milliseconds after which a repeat is worth trying. */
+  /** Milliseconds after which a retry makes sense. */
   readonly retryMs?: number;
 };
 
@@ -39,7 +39,7 @@ const ownField = ({ field, rule }: { readonly field: string; readonly rule: stri
   description: rule,
 });
 
-/** Of errors that are of one field and do not name it. */
+/** For errors about one field that do not name it. */
 const fieldOf =
   (field: string) =>
   ({ rule }: { readonly rule: string }): Violation => ({ field, description: rule });
@@ -54,7 +54,7 @@ const ofRun = ({ module, auditId, run, wanted, found }: OfRun): Facts => ({
   found_digest: found,
 });
 
-/** The server's insides: no caller can cause or mend these, and they name paths. */
+/** Internal errors: callers cannot cause or fix these, and they name paths. */
 const inside = { code: Code.INTERNAL, reason: "INTERNAL", facts: noFacts } as const;
 
 const ROWS: Rows = {
@@ -142,7 +142,7 @@ const ROWS: Rows = {
     reason: "LEDGER_BEHIND_ANCHOR",
     facts: ({ size, anchorSize }) => ({ size, anchor_size: anchorSize }),
   },
-  // Its step and rule name paths and keys of the store.
+  // Without step and rule, which name paths and keys of the store.
   storeFailed: { code: Code.UNAVAILABLE, reason: "STORE_FAILED", facts: noFacts, retryMs: 1000 },
   indeterminate: { code: Code.UNAVAILABLE, reason: "INDETERMINATE", facts: noFacts, retryMs: 1000 },
   notServing: { code: Code.UNAVAILABLE, reason: "NOT_SERVING", facts: noFacts, retryMs: 1000 },
@@ -199,7 +199,7 @@ const ROWS: Rows = {
   },
   moduleRefused: { code: Code.FAILED_PRECONDITION, reason: ownReason, facts: ofRun },
   moduleAltered: { code: Code.DATA_LOSS, reason: "MODULE_ALTERED", facts: ofRun },
-  // The same code on the same input traps again: nothing to retry.
+  // Not retryable: the same code traps again on the same input.
   runTrapped: { code: Code.FAILED_PRECONDITION, reason: "RUN_TRAPPED", facts: ofRun },
   runLimit: {
     code: Code.RESOURCE_EXHAUSTED,
@@ -263,21 +263,21 @@ const ROWS: Rows = {
   usage: inside,
 };
 
-/** The row of an error, which takes that error's own kind. */
+/** The row of an error's kind. */
 const rowOf = (error: SigilError): Row<SigilError> => ROWS[error.kind] as Row<SigilError>;
 
 const domain = "sigil";
 const messageCharactersMax = 512;
 const metadataCharactersMax = 128;
 
-/** What a call's error needs to know of the call. */
+/** Context of a call for its errors. */
 export type Occurrence = {
   readonly requestId: string;
-  /** Called for errors that callers may not see; gives the incident id they see instead. */
+  /** Called for errors that callers may not see; returns the incident id shown instead. */
   readonly report: (cause: unknown) => string;
 };
 
-/** gRPC percent-encodes the message and throws on a lone surrogate. */
+/** Truncates, and replaces lone surrogates, on which gRPC's percent-encoding throws. */
 const bounded = (text: string, charactersMax: number): string =>
   text.length <= charactersMax ? text.toWellFormed() : `${text.slice(0, charactersMax - 1).toWellFormed()}…`;
 
@@ -321,7 +321,7 @@ const incidentStatus = (cause: unknown, { requestId, report }: Occurrence): Stat
   };
 };
 
-/** Anything thrown, as the status a caller sees; also inside batches and streams. Never OK. */
+/** Converts anything thrown to the status that a caller sees, also inside batches and streams. Never OK. */
 export const statusOf = (thrown: unknown, occurrence: Occurrence): Status => {
   if (!(thrown instanceof SigilFault)) return incidentStatus(thrown, occurrence);
   const { error } = thrown;
@@ -334,7 +334,7 @@ export const statusOf = (thrown: unknown, occurrence: Occurrence): Status => {
   return { code, message: bounded(publicMessage(error), messageCharactersMax), details };
 };
 
-/** A status as grpc-js sends it, with the details in the trailers. */
+/** A grpc-js error with the status's details in the trailers. */
 export const serviceErrorOf = (status: Status, requestId: string): ServiceError => {
   const metadata = new Metadata();
   metadata.set("x-request-id", requestId);

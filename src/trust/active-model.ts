@@ -1,6 +1,6 @@
 /**
- * The model that decides now: a projection of the ledger's newest `trust_model/active` record, replaced whole when a
- * new one is committed. A record that is no usable model leaves no model, and without a model everything denies.
+ * The active model: a projection of the newest `trust_model/active` record, replaced when a new one is committed. An
+ * unusable record means no model, and without a model everything is denied.
  */
 import { toHex, type Hash } from "@sigil/core/bytes";
 import { describeError, fail, SigilFault } from "../errors.ts";
@@ -26,7 +26,7 @@ export type ModelState =
 
 type ModelRecord = { readonly body: RecordBody; readonly hash: Hash; readonly position: bigint };
 
-/** What a record makes of the state. Never throws: a model that breaks a rule is a missing one. */
+/** The state after a record. Never throws: an invalid model counts as missing. */
 const loadModel = ({ body, hash, position }: ModelRecord): ModelState => {
   try {
     parseModel(body.payload);
@@ -41,7 +41,7 @@ const loadModel = ({ body, hash, position }: ModelRecord): ModelState => {
 
 export type ModelLedger = ProjectionLedger<"readId" | "readHash">;
 
-/** Models of old decisions kept at hand for replays. */
+/** Cached models of old decisions, for replays. */
 const knownModelsMax = 64;
 
 const missing = (rule: string): ModelState => ({ kind: "missing", rule });
@@ -49,7 +49,7 @@ const missing = (rule: string): ModelState => ({ kind: "missing", rule });
 export class ActiveModels {
   readonly #reader: ModelLedger["reader"];
   readonly #byHash = new BoundedMap<string, TrustModelPayload>(knownModelsMax);
-  /** Of one name. A commit says itself what takes the place of what it ends, so that there is always one state. */
+  /** A cache with one name. A commit carries the new state, so that there is always one. */
   readonly #known: RecordCache<ModelState>;
 
   private constructor({ reader, feed }: ModelLedger) {
@@ -80,7 +80,7 @@ export class ActiveModels {
     return state.kind === "loaded" ? state.loaded : fail({ kind: "modelMissing", rule: state.rule });
   }
 
-  /** The model a recorded decision names. @throws notFound, recordCorrupt. */
+  /** The model that a recorded decision names. @throws notFound, recordCorrupt. */
   async byHash(hash: Hash): Promise<TrustModelPayload> {
     const name = toHex(hash);
     const known = this.#byHash.get(name);
@@ -96,7 +96,7 @@ export class ActiveModels {
       const record = await this.#reader.readId(systemTenant, "system", activeModelId);
       return record === undefined ? missing("the ledger holds none") : loadModel(record);
     } catch (error) {
-      // A damaged model record must not keep the audit side from serving; the trust side denies.
+      // A damaged model record must not stop the audit service; the trust service denies.
       return missing(error instanceof SigilFault ? describeError(error.error) : "it cannot be read");
     }
   }

@@ -1,11 +1,11 @@
 /**
- * Decision ids: UUIDv7 (RFC 9562 §5.7), so that they sort by time and nobody guesses one. Pure: time and randomness
- * are arguments. Within a millisecond a counter that starts at a random value keeps the order; 62 random bits stay.
+ * Decision ids: UUIDv7 (RFC 9562 §5.7), sortable by time and unguessable. Pure: time and randomness are arguments.
+ * Within a millisecond a counter that starts at a random value keeps the order; 62 random bits stay.
  */
 import { assert } from "../errors.ts";
 import { toHex } from "@sigil/core/bytes";
 
-/** @param randomBytes gives that many fresh random bytes. */
+/** @param randomBytes returns fresh random bytes. */
 export const createDecisionIds = (
   randomBytes: (bytes: number) => Uint8Array,
 ): ((nowMs: number) => string) => {
@@ -21,7 +21,7 @@ export const createDecisionIds = (
       counter = fresh;
     } else {
       counter += 1;
-      // Past twelve bits, or behind a clock that stepped back: borrow from the next millisecond.
+      // On overflow of twelve bits, or after a backward clock step, borrow from the next millisecond.
       if (counter > 0xfff) {
         lastMs += 1;
         counter = fresh;

@@ -1,4 +1,4 @@
-/** A question and its answer, as the services speak of them; `rpc/` turns both to and from protobuf. Pure. */
+/** Domain types of checks and decisions; `rpc/` converts them to and from protobuf. Pure. */
 import type { Hash } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
 import type { SigilError } from "../errors.ts";
@@ -7,27 +7,24 @@ import type { FrozenChainPayload, TrustModelPayload, LevelName } from "@sigil/co
 export type CheckQuestion = {
   readonly action: string;
   readonly target: string;
-  /** Empty means the caller. */
+  /** Empty for the caller. */
   readonly subject: string;
   readonly session: string;
   readonly input: Uint8Array;
   readonly keepInput: boolean;
-  /** Empty means none. */
+  /** Empty for none. */
   readonly idempotencyKey: string;
-  /**
-   * A floor under the model's own least level: what the target itself asks for. Recorded. Undefined where there is
-   * none.
-   */
+  /** A minimum level required by the target, besides the model's own. Recorded. Undefined if none. */
   readonly minLevel?: LevelName | undefined;
-  /** What its record keeps beside the call's metadata; it decides nothing. A repeat must bring the same. */
+  /** Recorded besides the call's metadata; has no effect on the decision. Must be equal in a repeat. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 };
 
-/** An item of a batch that is no question: it fails for itself alone. */
+/** A malformed item of a batch, which fails alone. */
 export type MalformedQuestion = {
   readonly kind: "malformed";
   readonly error: SigilError;
-  /** Of the item as it came; a repeat of the batch must bring the same. */
+  /** Digest of the raw item; must be equal in a repeat of the batch. */
   readonly digest: Hash;
 };
 
@@ -35,20 +32,20 @@ export type BatchQuestion = CheckQuestion | MalformedQuestion;
 
 export const isMalformed = (item: BatchQuestion): item is MalformedQuestion => "kind" in item;
 
-/** A recorded decision. Everything in it is in the record; a replay reads it from there. */
+/** A recorded decision. All its content is in the record, from which replays read it. */
 export type Decision = {
   readonly auditId: string;
   readonly position: bigint;
-  /** Of the decision's record. */
+  /** Hash of the decision's record. */
   readonly hash: Hash;
   readonly timeMs: number;
   readonly chain: FrozenChainPayload;
-  /** Bias and weights of the model that decided; null when there was none. */
+  /** Bias and weights of the deciding model; null if there was none. */
   readonly model: Pick<TrustModelPayload, "bias" | "weights"> | null;
   readonly replayed: boolean;
 };
 
-/** A batch's item: decided, or not and therefore a deny. */
+/** A batch's item: decided, or failed, which must be treated as a deny. */
 export type BatchItem =
   | { readonly kind: "decided"; readonly decision: Decision }
   | { readonly kind: "failed"; readonly error: SigilError };
@@ -61,17 +58,17 @@ export type ActiveModel = {
 };
 
 export type Simulation = {
-  /** What is most likely a mistake in the candidate, one line each. */
+  /** Lint findings of the candidate, one line each. */
   readonly warnings: readonly string[];
   readonly scored: number;
-  /** Records passed over because their tenant was erased. */
+  /** Records skipped because their tenant was erased. */
   readonly erased: number;
   readonly flipped: number;
   readonly decisions: readonly SimulatedDecision[];
 };
 
 export type SimulatedDecision = {
-  /** Empty for a question of the request. */
+  /** Empty for a check given in the request. */
   readonly auditId: string;
   readonly action: string;
   readonly target: string;
@@ -85,7 +82,7 @@ export type SimulatedDecision = {
 
 export type SimulateQuestion = {
   readonly candidate:
-    /** A trust_model payload, not yet checked. */
+    /** An unchecked trust_model payload. */
     | { readonly kind: "model"; readonly payload: CborValue }
     /** The model that a proposal would commit, as it stands in the ledger. */
     | { readonly kind: "proposed"; readonly payload: CborValue };

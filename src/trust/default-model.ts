@@ -1,10 +1,10 @@
 /**
- * The trust model a new deployment starts with: data only, put into the genesis record. Pure.
- * From then on the record counts and this file does not. Docs: docs/spec/trust.md §6.
+ * The trust model of a new deployment, written to the genesis record. Pure. Afterwards only the record matters. Docs:
+ * docs/spec/trust.md §6.
  */
 import type { CborMap } from "@sigil/core/cbor";
 
-/** With these weights one level up is worth 2 logits, and a full rate window takes away as much. */
+/** With these weights one level is worth 2 logits, and a full rate window costs as much. */
 export const defaultModelPayload = {
   bias: 1,
   weights: { action_risk: -6, target_sensitivity: -4, level: 8, rate: -2, entropy: -1.5 },

@@ -1,6 +1,6 @@
 /**
- * Runs the evaluator so that nothing it does can become an allow: a throw, a rejection, silence past the deadline and
- * an answer that contradicts itself all end as a fault, and a fault is a deny.
+ * Runs the evaluator fail-closed: exceptions, rejections, timeouts and inconsistent answers become faults, and a fault
+ * is a deny.
  */
 import { evaluatorMsMax } from "../limits.ts";
 import {
@@ -23,7 +23,7 @@ export type Evaluated =
 
 const fault = (reason: FaultReason): Evaluated => ({ kind: "fault", reason });
 
-/** An answer is believed only if its own numbers bear it out. */
+/** Whether an answer is consistent with its own numbers. */
 const bearsOut = (model: TrustModel, features: Features, evaluation: Evaluation): boolean => {
   const { verdict, z, score, contributions } = evaluation;
   if (!Number.isFinite(z) || !(score >= 0 && score <= 1)) return false;
@@ -43,7 +43,7 @@ const bearsOut = (model: TrustModel, features: Features, evaluation: Evaluation)
 const believed = (model: TrustModel, features: Features, evaluation: Evaluation): Evaluated =>
   bearsOut(model, features, evaluation) ? { kind: "evaluated", evaluation } : fault("EVALUATOR_ERROR");
 
-/** Never throws and never rejects. Answers at once when the evaluator does. */
+/** Never throws or rejects. Synchronous if the evaluator is. */
 export const runEvaluator = (
   evaluate: Evaluate,
   model: TrustModel,

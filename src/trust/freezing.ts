@@ -1,6 +1,6 @@
 /**
- * One decision as it is made: features, the model's answer, its reasoning, frozen into the body of a record. Whatever
- * fails on the way is a deny in that body.
+ * Makes one decision: features, the model's answer and its reasoning, frozen into a record's body. Any failure is
+ * recorded as a deny.
  */
 import { sha256 } from "@sigil/core/hash";
 import type { CborMap } from "@sigil/core/cbor";
@@ -14,7 +14,7 @@ import { runEvaluator, type Evaluate, type Evaluated } from "./evaluator.ts";
 import { describeFeatures, describeOutcome } from "./outcome.ts";
 import type { Subject } from "./subject.ts";
 
-/** Builds the reasoning of one decision and freezes it; the audit side owns how. */
+/** Builds and freezes the reasoning of one decision; implemented by audit. */
 export type OpenChain = (request: FrozenChainPayload["request"]) => {
   readonly add: (step: { readonly name: string; readonly detail: string }) => void;
   /** @returns the frozen decision, and the same as its record's payload. */
@@ -24,7 +24,7 @@ export type OpenChain = (request: FrozenChainPayload["request"]) => {
   };
 };
 
-/** A decision that is made and frozen but not yet on disk. */
+/** A frozen decision that is not yet committed. */
 export type Frozen = {
   readonly body: RecordBody;
   readonly chain: FrozenChainPayload;
@@ -34,7 +34,7 @@ export type Frozen = {
 export type FreezeDependencies = {
   readonly openChain: OpenChain;
   readonly evaluate: Evaluate;
-  /** Monotonic, for durations. */
+  /** Monotonic clock, for durations. */
   readonly nowUs: () => number;
   readonly randomBytes: (bytes: number) => Uint8Array;
 };
@@ -49,7 +49,7 @@ export type FreezeQuestion = {
   readonly rateCount: number;
 };
 
-/** Answers at once when the evaluator does. */
+/** Synchronous if the evaluator is. */
 export type Freeze = (asked: FreezeQuestion) => Frozen | Promise<Frozen>;
 
 const emptyDigest = sha256(new Uint8Array(0));

@@ -1,7 +1,6 @@
 /**
- * What is most likely a mistake in a model that breaks no rule, and what a full rate window does to each of its
- * actions. Advice, never a refusal. Pure. Source: docs/spec/trust.md §11. At most `lintMatchesMax` globs are tried
- * unless told.
+ * Likely mistakes in a valid model, and the effect of a full rate window on each action. Warnings only. Pure. Source:
+ * docs/spec/trust.md §11. By default at most `lintMatchesMax` glob matches.
  */
 import { type Level, levelFraction } from "@sigil/core/record";
 import type { CborValue } from "@sigil/core/cbor";
@@ -21,26 +20,26 @@ import {
 
 export type Finding = {
   readonly code: "NEVER_ALLOWS" | "NEVER_WINS" | "CASE_ALONE" | "NOT_CANONICAL" | "RATE_LIMITS_NOTHING";
-  /** The row as an error would name it, for example `actions["payment.refund"]`; `rate` for the window. */
+  /** The row's path, for example `actions["payment.refund"]`; `rate` for the window. */
   readonly row: string;
   readonly message: string;
 };
 
-/** An action at its own least level, on the least sensitive target that it is meant for, without input. */
+/** An action at its minimum level, on its least sensitive intended target, without input. */
 export type ActionReport = {
   readonly action: string;
   readonly level: Level;
-  /** The row of the target table; undefined when the table is empty. */
+  /** The row of the target table; undefined if the table is empty. */
   readonly target: string | undefined;
   /** Logits, in an idle window. */
   readonly z: number;
   readonly idle: Verdict["kind"];
-  /** In a full window. */
+  /** Verdict in a full window. */
   readonly full: Verdict["kind"];
 };
 
 type ActionSurvey = ActionReport & {
-  /** Earlier checks in the window up to which it is allowed; `limit` when a full one allows it too. Null: never. */
+  /** Maximum earlier checks in the window with which it is allowed; `limit` if always, null if never. */
   readonly countAllowed: () => number | null;
 };
 
@@ -48,7 +47,7 @@ export type Lint = { readonly findings: readonly Finding[]; readonly actions: re
 
 const rowOf = (table: "actions" | "targets", glob: string): string => `${table}[${JSON.stringify(glob)}]`;
 
-/** What a name is about: `payment.refund` and `payment/**` are about payments. */
+/** The topic of a name: `payment.refund` and `payment/**` both have `payment`. */
 const topicOf = (glob: string): string => /^[^./:*]+/.exec(glob)?.[0] ?? "";
 
 const patternsOf = ({ entries }: GlobTable<unknown>): readonly string[] =>
@@ -56,13 +55,13 @@ const patternsOf = ({ entries }: GlobTable<unknown>): readonly string[] =>
 
 type TargetRow = TrustModel["targets"]["entries"][number];
 
-/** The least sensitive target of each topic, and of all under the empty one; the broadest of equal ones. */
+/** The least sensitive target per topic, and overall under the empty topic; the broadest among equals. */
 const homesOf = ({ targets }: TrustModel): ReadonlyMap<string, TargetRow> => {
   const homes = new Map<string, TargetRow>();
   for (const entry of targets.entries) {
     for (const topic of new Set([topicOf(entry.pattern), ""])) {
       const known = homes.get(topic);
-      // Most specific first, so a later one is the broader.
+      // Entries are most specific first, so later ones are broader.
       if (known === undefined || entry.value <= known.value) homes.set(topic, entry);
     }
   }
@@ -86,7 +85,7 @@ const evaluateAt = (model: TrustModel, { rule, sensitivity }: Asked, count: numb
     rule,
   });
 
-/** The last count that is allowed: a verdict never gets better when the rate rises. */
+/** The highest allowed count, by binary search: verdicts are monotone in the rate. */
 const lastAllowed = (model: TrustModel, asked: Asked): number => {
   let [low, high] = [0, model.rate.limit];
   while (low < high) {
@@ -132,15 +131,15 @@ const neverAllows = (model: TrustModel, reports: readonly ActionSurvey[]): reado
       };
     });
 
-/** A character that no pattern has: what it stands for can be matched by wildcards alone. */
+/** A character that occurs in no pattern, so that only wildcards match it. */
 const freshFor = (patterns: readonly string[]): string => {
   const used = patterns.join("");
   return [..."qzxjkvwyQZXJKVWY7385"].find((character) => !used.includes(character)) ?? "qzxj7";
 };
 
 /**
- * Texts that stand for all that the pattern matches: wildcards filled with what nothing names, each `**` with so many
- * segments.
+ * Representative texts that the pattern matches: wildcards are filled with a fresh character, each `**` with a varying
+ * number of segments.
  */
 function* instancesOf(
   pattern: string,
@@ -148,7 +147,7 @@ function* instancesOf(
   segmentsMax: number,
 ): Generator<string, void, undefined> {
   const segments = pattern.split("/");
-  /** How many segments each `**` stands for; counted up like the digits of a number. */
+  /** Number of segments per `**`, incremented like the digits of a number. */
   const counts = segments.map(() => 0);
   for (;;) {
     const filled = segments.flatMap((segment, at) =>
@@ -174,7 +173,7 @@ const neverWins = (
   const fresh = freshFor(patterns);
   const segmentsMax = 1 + Math.max(...patterns.map((pattern) => pattern.split("/").length), 0);
   return patterns.flatMap((pattern): readonly Finding[] => {
-    // A pattern without a wildcard is an exact text, and that always wins.
+    // A pattern without a wildcard always wins for its own text.
     if (!pattern.includes("*") && pattern.length <= bytesMax) return [];
     const { matches } = compileGlob(pattern);
     const winners = new Set<string>();
@@ -232,8 +231,8 @@ const notCanonical = (model: TrustModel, canonical: TrustModel): readonly Findin
   });
 
 /**
- * @param payload of a `trust_model` record.
- * @param matchesMax globs that are tried in looking for rows that never win; rows past it are not looked at.
+ * @param payload of a `trust_model` record. @param matchesMax limit of glob matches in searching for rows that never
+ * win; rows past it are not examined.
  * @throws malformedModel.
  */
 export const lintModel = (payload: CborValue, matchesMax: number = lintMatchesMax): Lint => {

@@ -1,4 +1,4 @@
-/** What the record of a decision says of it: the features in words, and the outcome in numbers. */
+/** The recorded description of a decision: features as text, outcome as numbers. */
 import type { FrozenChainPayload } from "@sigil/core/record";
 import type { LoadedModel } from "./active-model.ts";
 import type { Evaluated } from "./evaluator.ts";
@@ -7,7 +7,7 @@ import type { Features } from "@sigil/core/model";
 export const describeFeatures = (features: Features, rateCount: number): string =>
   `${features.rule === null ? "unknown action" : `needs ${features.rule.minLevel}`}, ${rateCount} in window`;
 
-/** Without a model or an evaluation it is a deny, with the reason. */
+/** Without a model or an evaluation: a deny with the reason. */
 export const describeOutcome = (
   evaluated: Evaluated,
   model: LoadedModel | undefined,

@@ -1,11 +1,11 @@
 /**
- * The rate windows of the running service, as the ledger tells them: a check counts as made at its record's time once
- * that is committed, and while it is under way, so that checks side by side cannot pass under a limit together. A start
- * fills them again from the decision index; each new model gives its width and limit.
+ * The rate windows of the running service, derived from the ledger: a check counts at its record's time once committed,
+ * and also while in progress, so that concurrent checks cannot exceed a limit together. Refilled at start from the
+ * decision index; each model sets width and limit.
  *
- * A decision reads and feeds one window. Of each name a tenant has two: what it asks for itself, and what others of the
- * tenant ask about it. An anonymous caller is counted by its peer, which no record holds: its window starts empty.
- * Source: docs/spec/trust.md §3.
+ * A decision reads and updates one window. Each name has two per tenant: checks about itself, and checks by others of
+ * the tenant about it. An anonymous caller is counted by its peer address, which is not recorded, so its window starts
+ * empty. Source: docs/spec/trust.md §3.
  */
 import { rateRefillEntriesMax } from "../limits.ts";
 import { parseFrozenChain } from "@sigil/core/record";
@@ -16,7 +16,7 @@ import type { ActiveModels, LoadedModel } from "./active-model.ts";
 import { createTimesByTag, type TimesByTag } from "./times-by-tag.ts";
 import { createRateWindows, type RateLimit, type RateWindows, type Reservation } from "./window.ts";
 
-/** Whom a check is about, and who asks. */
+/** Subject and caller of a check. */
 export type Asked = {
   readonly caller: Caller;
   readonly subject: string;
@@ -24,18 +24,18 @@ export type Asked = {
   readonly isEnrolled: boolean;
 };
 
-/** A check under way, counted until it ends. */
+/** A check in progress, counted until it ends. */
 export type Entered = {
-  /** Earlier checks of its window, those under way among them. */
+  /** Earlier checks of its window, including those in progress. */
   readonly count: number;
-  /** Before the append: under which id its record will be seen in the ledger. */
+  /** Called before the append with the id of its record. */
   readonly expect: (recordId: string) => void;
-  /** After the append, whatever came of it: it counts no longer unless its record was committed. */
+  /** Called after the append, with any outcome: it stops counting unless its record was committed. */
   readonly leave: () => void;
 };
 
 export type Rates = {
-  /** Earlier checks inside the active model's window. Changes nothing. */
+  /** Earlier checks within the active model's window. Read-only. */
   readonly count: (asked: Asked, nowMs: number) => number;
   readonly enter: (asked: Asked, nowMs: number) => Entered;
 };
@@ -46,26 +46,26 @@ export type RatesOptions = {
   readonly ledger: RateLedger;
   readonly models: ActiveModels;
   readonly nowMs: () => number;
-  /** Called with the tenants of which more decisions lie inside the window than a start reads. */
+  /** Called with the tenants that have more decisions within the window than a start reads. */
   readonly onPartial?: ((tenants: readonly string[]) => void) | undefined;
 };
 
-/** Without a model nothing is counted; such checks are denied anyway. */
+/** Without a model nothing is counted, as all checks are denied. */
 const withoutModel: RateLimit = { windowMs: 1, limit: 1 };
 
 const loadedOf = (models: ActiveModels): LoadedModel | undefined =>
   models.state.kind === "loaded" ? models.state.loaded : undefined;
 
-/** Who asks about whom: the first letter of a window's name. */
+/** Whether a principal checks itself; the first letter of a window's name. */
 type Asking = "itself" | "others";
 const nameOf = (asking: Asking, subject: string): string => `${asking}\0${subject}`;
 
-/** What a start found of a tenant in the decision index. */
+/** Times of a tenant found in the decision index at start. */
 type Remembered = Readonly<Record<Asking, TimesByTag>>;
 
 type Tenant = {
   readonly enrolled: RateWindows;
-  /** Of names that are no principal's: made up, they take no place from those that are. */
+  /** Windows of unknown names, in a separate table, so that invented names cannot evict principals. */
   readonly madeUp: RateWindows;
 };
 
@@ -77,10 +77,10 @@ class CountedRates implements Rates {
   readonly #nowMs: () => number;
   readonly #peers: RateWindows;
   readonly #tenants = new Map<string, Tenant>();
-  /** Checks under way, by the id of the record to come. */
+  /** Checks in progress, by the id of their future record. */
   readonly #expected = new Map<string, Reservation>();
   #remembered = new Map<string, Remembered>();
-  /** From then on everything remembered lies outside the window. */
+  /** From this time on all times found at start are outside the window. */
   #rememberedUntilMs = 0;
   #configuredFor: LoadedModel | undefined;
   #limit: RateLimit;
@@ -119,10 +119,7 @@ class CountedRates implements Rates {
     };
   }
 
-  /**
-   * Every decision inside the window that the index tells of. @returns tenants that have more of them than a start
-   * reads.
-   */
+  /** Reads the decisions within the window from the index. @returns tenants that have more than a start reads. */
   async refill(): Promise<readonly string[]> {
     if (this.#configuredFor === undefined) return [];
     const nowMs = this.#nowMs();
@@ -131,14 +128,14 @@ class CountedRates implements Rates {
     const which = { sinceMs: nowMs - windowMs, entriesMax: rateRefillEntriesMax };
     const { cut } = await this.#reader.recentDecisions(which, ({ tenant, ts, subjectTag, callerTag }) => {
       const asking = subjectTag === callerTag ? "itself" : "others";
-      // Of an anonymous caller nobody knows any more where it called from.
+      // The peer of an anonymous caller is not recorded.
       if (asking === "itself" && subjectTag === this.#reader.principalTag(tenant, "")) return;
       this.#rememberedOf(tenant)[asking].add(subjectTag, Math.min(ts, nowMs));
     });
     return cut;
   }
 
-  /** A new model's width and limit, from the first check that it decides. */
+  /** Applies a new model's width and limit, from its first check on. */
   #follow(): void {
     const loaded = loadedOf(this.#models);
     if (loaded === this.#configuredFor) return;
@@ -161,7 +158,7 @@ class CountedRates implements Rates {
   #tenant(tenant: string): Tenant {
     const found = this.#tenants.get(tenant);
     if (found !== undefined) return found;
-    // A name that was enrolled meanwhile, or revoked, takes its window along.
+    // A name that was enrolled or revoked meanwhile keeps its window.
     const made: Tenant = {
       enrolled: createRateWindows({
         ...this.#limit,
@@ -206,7 +203,7 @@ class CountedRates implements Rates {
         expected.keep(body.ts, nowMs);
         continue;
       }
-      // Its write was said to have failed and was found again: its caller has an error already, but the record counts.
+      // An indeterminate write turned out to be durable: its caller got an error, but the record counts.
       const { subject, caller } = parseFrozenChain(body.payload).request;
       const { enrolled, madeUp } = this.#tenant(body.tenant);
       if (subject === caller) enrolled.record(nameOf("itself", subject), body.ts, nowMs);

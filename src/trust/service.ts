@@ -1,6 +1,6 @@
 /**
- * Decides checks: who it is about, what the features are, what the model says, then a frozen record in the ledger, and
- * only after its commit an answer. Everything that fails on the way is a deny or an error, never an allow.
+ * Decides checks: subject, features, model evaluation, then a frozen record in the ledger, and an answer only after its
+ * commit. Any failure is a deny or an error, never an allow.
  */
 import { sha256 } from "@sigil/core/hash";
 import { cborEncode, type CborMap, type CborValue } from "@sigil/core/cbor";
@@ -35,7 +35,7 @@ export type TrustDependencies = FreezeDependencies & {
   readonly findPrincipal: FindPrincipal;
   readonly nowMs: () => number;
   readonly onDecision?: (verdict: FrozenChainPayload["verdict"], reason: string) => void;
-  /** The decisions inside the rate window were more than a start reads: counts are low until it has passed. */
+  /** Called if the rate window holds more decisions than a start reads: counts are low until it has passed. */
   readonly onPartialRates?: (tenants: readonly string[]) => void;
 };
 
@@ -53,7 +53,7 @@ export type TrustService = {
   readonly simulate: (caller: Caller, question: SimulateQuestion, call: CallContext) => Promise<Simulation>;
 };
 
-/** What a repeat must equal: the question without its key, its input by digest. */
+/** Compared with a repeat's: the check without its key, its input by digest. */
 const questionBytes = (question: BatchQuestion): Uint8Array =>
   isMalformed(question)
     ? cborEncode([question.digest])
@@ -68,7 +68,7 @@ const questionBytes = (question: BatchQuestion): Uint8Array =>
         ...(question.metadata === undefined ? [] : [{ ...question.metadata }]),
       ]);
 
-/** A proposed model is scored as it stands in the ledger. @throws malformedModel. */
+/** A proposed model is scored exactly as recorded. @throws malformedModel. */
 const candidateOf = ({ candidate: { kind, payload } }: SimulateQuestion): CborValue =>
   kind === "model" ? canonicalModel(payload) : payload;
 
@@ -79,8 +79,8 @@ const askedOf = (caller: Caller, subject: Subject): Asked => ({
 });
 
 /**
- * What an idempotency entry keeps of an item that failed: its error. Of one that was decided it keeps the position; of
- * a malformed one nothing, which fails in the same way when it comes again.
+ * Whether an idempotency entry holds a failed item's error. For a decided item it holds the position; for a malformed
+ * one nothing, as a repeat fails in the same way.
  */
 const isStoredError = (outcome: CborValue): outcome is CborMap & SigilError =>
   typeof outcome === "object" && outcome !== null && "kind" in outcome && typeof outcome.kind === "string";
@@ -157,7 +157,7 @@ class Deciding implements TrustService {
     return runPaced(call, () => simulateCheck(this.#models.require(), answering));
   }
 
-  /** Whoever asks, and however they spell it, decides on and records one spelling. */
+  /** Canonicalizes the check, so that all spellings are decided and recorded alike. */
   #spell(question: CheckQuestion): CheckQuestion {
     return spellQuestion(question, this.#deps.ledger.reader.origin);
   }
@@ -197,7 +197,7 @@ class Deciding implements TrustService {
         isMalformed(question) ? question : settle(() => this.#subject(caller, question)),
       ),
     );
-    // One moment and one model for all, and rates as if they were asked one after the other.
+    // One timestamp and one model for all; rates as if they were sequential.
     const timeMs = nowMs();
     const model = this.#model();
     const rates = subjects.map((subject) =>
@@ -239,7 +239,7 @@ class Deciding implements TrustService {
     }
   }
 
-  /** One commit that others wait for: its caller pays for it. */
+  /** One commit, which delays others, so its caller is charged for it. */
   async #appendMany(
     { pace }: CallContext,
     { length }: readonly RecordBody[],
@@ -277,7 +277,7 @@ class Deciding implements TrustService {
     };
   }
 
-  /** The first answer, read back from its record and verified like any read. */
+  /** Rebuilds the first answer from its record, verified like any read. */
   async #replay(position: CborValue): Promise<Decision> {
     const record = await this.#deps.ledger.reader.readAt(BigInt(position as number | bigint));
     const chain = parseFrozenChain(record.body.payload);
@@ -300,7 +300,7 @@ class Deciding implements TrustService {
   }
 }
 
-/** Loads the model and the rate windows from the ledger, then serves. */
+/** Loads the model and the rate windows from the ledger before serving. */
 export const createTrustService = async (deps: TrustDependencies): Promise<TrustService> => {
   const models = await ActiveModels.open(deps.ledger);
   const { ledger, nowMs, onPartialRates: onPartial } = deps;

@@ -1,9 +1,9 @@
-/** The items of a batch: each fails alone, and none waits where there is nothing to wait for. */
+/** Settles the items of a batch: each fails alone, synchronously if possible. */
 import { SigilFault, type SigilError } from "../errors.ts";
 
 export type Settled<T> = { readonly value: T } | { readonly error: SigilError };
 
-/** One item's failure stays its own. Anything that is not ours to explain goes up and fails the batch. */
+/** A SigilFault fails only its item. Any other error is rethrown and fails the batch. */
 export const settle = <T extends object>(run: () => T | Promise<T>): Settled<T> | Promise<Settled<T>> => {
   const refused = (error: unknown): Settled<T> => {
     if (error instanceof SigilFault) return { error: error.error };
@@ -17,7 +17,7 @@ export const settle = <T extends object>(run: () => T | Promise<T>): Settled<T> 
   }
 };
 
-/** A promise for each item of a batch would cost as much as deciding it. */
+/** Avoids a promise per item, which would cost as much as deciding it. */
 export const all = <T extends object>(
   items: readonly (T | Promise<T>)[],
 ): readonly T[] | Promise<readonly T[]> =>

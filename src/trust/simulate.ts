@@ -1,6 +1,6 @@
 /**
- * What a candidate model would have said. Records nothing. Decisions that were recorded are scored on the rate and the
- * entropy they were decided on; the candidate's tables and weights are applied anew.
+ * Evaluates a candidate model. Records nothing. Recorded decisions are scored with their recorded rate and entropy, and
+ * with the candidate's tables and weights.
  */
 import type { CborValue } from "@sigil/core/cbor";
 import { fail, SigilFault } from "../errors.ts";
@@ -29,10 +29,10 @@ import {
 } from "@sigil/core/model";
 import { describeFinding, lintModel } from "./lint.ts";
 
-/** Records looked at for each decision wanted, and besides: in a ledger of few decisions the walk ends short. */
+/** Records examined per requested decision, plus a constant: with few decisions in the ledger the walk stops early. */
 const scannedPerDecision = 4;
 const scannedBesides = 1000;
-/** Decisions that are read and scored before others get their turn: less than a millisecond's work. */
+/** Decisions scored between two yields: less than a millisecond. */
 const decisionsPerTurn = 8;
 
 const summarise = (
@@ -50,20 +50,20 @@ const summarise = (
   };
 };
 
-/** What is simulated, whatever it is scored on. */
+/** Inputs common to all simulations. */
 type Asked = {
-  /** A trust_model payload, not yet checked. */
+  /** An unchecked trust_model payload. */
   readonly candidate: CborValue;
   readonly includeUnchanged: boolean;
 };
 
-/** As it would decide: the proposal of a model may be older than the one spelling of globs. @throws malformedModel. */
+/** Parses the candidate as it would decide: a proposed model may predate canonical globs. @throws malformedModel. */
 const parseCandidate = (payload: CborValue): TrustModel => {
   parseModel(payload);
   return parseModel(withCanonicalGlobs(payload));
 };
 
-/** One question under the active model and the candidate. @throws malformedModel. */
+/** One check under the active model and the candidate. @throws malformedModel. */
 export const simulateCheck = (
   active: LoadedModel,
   asked: Asked & { readonly observation: Observation; readonly subject: string },
@@ -88,7 +88,7 @@ export const simulateCheck = (
 
 const rescore = (model: TrustModel, auditId: string, chain: FrozenChainPayload): SimulatedDecision => {
   const { subject, loa, minLoa } = chain.request;
-  // As it would be asked today.
+  // The canonical form that it would have today.
   const action = spellingOr(canonicalAction(chain.request.action), chain.request.action);
   const target = spellingOr(canonicalTarget(chain.request.target), chain.request.target);
   const measured = { rate: chain.features["rate"] ?? 1, entropy: chain.features["entropy"] ?? 1 };
@@ -107,23 +107,23 @@ const rescore = (model: TrustModel, auditId: string, chain: FrozenChainPayload):
   };
 };
 
-/** Whose decisions are scored. */
+/** The tenants whose decisions are scored. */
 export type Reach = { readonly kind: "tenant"; readonly tenant: string } | { readonly kind: "all" };
 
-/** A witness that calls with its own key. */
+/** Whether the caller is a witness with its own key. */
 const isWitness = ({ principal, tenant }: Caller): boolean =>
   tenant === systemTenant && principal.startsWith(witnessPrefix);
 
-/** A model decides for every tenant, so those who decide about a proposed one see what it does to every tenant. */
+/** Models apply to every tenant, so those who vote on a proposed one see its effect on every tenant. */
 export const reachOf = (caller: Caller, { candidate }: Pick<SimulateQuestion, "candidate">): Reach =>
   candidate.kind === "proposed" && (isWitness(caller) || readsAcross(caller))
     ? { kind: "all" }
     : { kind: "tenant", tenant: caller.tenant };
 
-/** The part of the ledger that decisions are read from. */
+/** The ledger reads needed for decisions. */
 export type DecisionLedger = Pick<LedgerReader, "size" | "peekAt" | "readAt" | "decisions">;
 
-/** Positions of decisions of every tenant, newest first. Looks at no more than `scanMax` records. */
+/** Positions of decisions of every tenant, newest first. Examines at most `scanMax` records. */
 async function* everyDecision(
   ledger: DecisionLedger,
   scanMax: number,
@@ -136,7 +136,7 @@ async function* everyDecision(
     if (signal.aborted) fail({ kind: "cancelled" });
     const isDecision = await ledger.peekAt(position).then(
       ({ kind }) => kind === "frozen_chain",
-      // What cannot be opened is read, which names the damage; an erased tenant's is nobody's to read.
+      // An unreadable record is yielded, so that reading it reports the damage; an erased tenant's is skipped.
       (error: unknown) => {
         const isErased = error instanceof SigilFault && error.error.kind === "erased";
         if (isErased) onErased();
@@ -171,7 +171,7 @@ async function* decisionsOf(
   }
 }
 
-/** The last decisions under the candidate. @throws malformedModel, recordCorrupt, cancelled. */
+/** Scores the last decisions under the candidate. @throws malformedModel, recordCorrupt, cancelled. */
 export const simulateLast = async (
   ledger: DecisionLedger,
   asked: Asked & { readonly reach: Reach; readonly decisions: number },

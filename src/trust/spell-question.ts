@@ -1,4 +1,4 @@
-/** A question in the canonical spelling of its names. Pure. Source: docs/spec/trust.md §10. */
+/** Canonicalizes the names of a check. Pure. Source: docs/spec/trust.md §10. */
 import {
   canonicalAction,
   canonicalSession,

@@ -1,26 +1,24 @@
-/**
- * Whom a check is about, and at which level: what the caller's proof says of itself, and the ledger of everybody else.
- */
+/** The subject of a check and its level: from the caller's credential for itself, from the ledger for others. */
 import { isAtLeast, type Level } from "@sigil/core/record";
 import { fail } from "../errors.ts";
 import type { Caller } from "../identity/caller.ts";
 import { isInForce, type StandingPrincipal } from "../identity/suspension.ts";
 
-/** Whom a check is about. */
+/** The subject of a check. */
 export type Subject = {
   readonly id: string;
   readonly level: Level;
   /** Whether it is an active principal of the caller's tenant. */
   readonly isEnrolled: boolean;
-  /** Why it counts as a Guest only, where the record should say so. */
+  /** Why it counts only as a Guest, for the record. */
   readonly note?: string;
 };
 
 export type FindPrincipal = (id: string) => Promise<StandingPrincipal | undefined>;
 
 /**
- * A name that the ledger does not know, a revoked or suspended one, or another tenant's, is a Guest.
- * @param id empty for the caller itself. @throws levelTooLow when the caller may ask about itself alone.
+ * An unknown, revoked or suspended principal, or one of another tenant, counts as a Guest.
+ * @param id empty for the caller itself. @throws levelTooLow if the caller may only check itself.
  */
 export const subjectOf = (caller: Caller, id: string, find: FindPrincipal): Subject | Promise<Subject> => {
   if (id === "" || id === caller.principal) {

@@ -1,17 +1,17 @@
 /**
- * Times of many tags, 16 bytes each however many tags there are: the tag and the place of the time make one sorted
- * number. Pure. At most 2²¹ times.
+ * Times by tag, 16 bytes each for any number of tags: tag and index of the time are packed into one sortable number.
+ * Pure. At most 2²¹ times.
  */
 import { assert } from "../errors.ts";
 
 export type TimesByTag = {
-  /** Newest first. @param tag below 2³². */
+  /** Call with newest first. @param tag below 2³². */
   readonly add: (tag: number, timeMs: number) => void;
-  /** @returns oldest first; the newest `limit`. */
+  /** @returns the newest `limit`, oldest first. */
   readonly of: (tag: number, limit: number) => readonly number[];
 };
 
-/** A tag has 32 of the 53 bits of a whole number. */
+/** A tag takes 32 of the 53 bits of a safe integer. */
 const placesMax = 2 ** 21;
 
 export const createTimesByTag = (): TimesByTag => {

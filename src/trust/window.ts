@@ -1,53 +1,51 @@
 /**
- * A table of sliding rate windows: of each name, how many checks were recorded in the last `windowMs`, and how many are
- * under way. Pure: the clock comes in as `nowMs`. Bounded three ways: at most `limit` times a name, `windowsMax` names,
- * `timesMax` times in all; the least recently active name leaves first.
+ * A table of sliding rate windows: per name, the checks recorded in the last `windowMs` and those in progress. Pure:
+ * the clock is the argument `nowMs`. Limits: at most `limit` times per name, `windowsMax` names, `timesMax` times in
+ * total; LRU eviction of names.
  */
 import { assert } from "../errors.ts";
 import { rateWindowsMax, rateWindowTimesMax } from "../limits.ts";
 
 export type RateLimit = {
   readonly windowMs: number;
-  /** Checks a window; counts stop there, because more would not change a rate that is already full. */
+  /** Checks per window; counts are capped here, since the rate is already full. */
   readonly limit: number;
 };
 
 export type RateWindowOptions = RateLimit & {
   readonly windowsMax?: number;
   readonly timesMax?: number;
-  /** Times of a name that the table has no window of, oldest first: from where else they are known. */
+  /** Returns known times of a name without a window, oldest first. */
   readonly recall?: (name: string) => ArrayLike<number> | undefined;
 };
 
-/** A check under way: it counts until one of the two is called; later calls do nothing. */
+/** A check in progress, counted until `keep` or `drop` is called; later calls do nothing. */
 export type Reservation = {
-  /** What `count` said before it. */
+  /** The count before it. */
   readonly count: number;
-  /** Its record is on disk: from now on it counts as made at the record's time. */
+  /** Its record is durable: counts at the record's time from now on. */
   readonly keep: (timeMs: number, nowMs: number) => void;
-  /** No record came of it. */
+  /** It left no record. */
   readonly drop: () => void;
 };
 
 export type RateWindows = {
-  /**
-   * @returns the checks of the name after `nowMs − windowMs` and those under way, at most `limit`. Changes no count.
-   */
+  /** @returns the checks of the name after `nowMs − windowMs` and those in progress, at most `limit`. Read-only. */
   readonly count: (name: string, nowMs: number) => number;
   readonly reserve: (name: string, nowMs: number) => Reservation;
-  /** A check that nobody reserved. @param timeMs when it was made, in any order. */
+  /** Records a check without a reservation. @param timeMs in any order. */
   readonly record: (name: string, timeMs: number, nowMs: number) => void;
-  /** Gives a window up to another table: its times, oldest first. Checks under way end where they began. */
+  /** Removes a window for another table; returns its times, oldest first. Checks in progress stay with this table. */
   readonly take: (name: string) => ArrayLike<number> | undefined;
   /**
-   * A new model's window and limit. Times already let go are not remembered again: after a widening, counts are low
-   * until the wider window has passed.
+   * Applies a new model's window and limit. Times already dropped are lost: after a widening, counts are low until the
+   * wider window has passed.
    */
   readonly reconfigure: (next: RateLimit) => void;
   readonly size: () => number;
 };
 
-/** Times of one name, oldest first, in a ring that doubles up to the limit. */
+/** Times of one name, oldest first, in a ring buffer that doubles up to the limit. */
 type Ring = { times: Float64Array; start: number; length: number; underWay: number };
 
 const ringSlotsMin = 8;
@@ -64,7 +62,7 @@ const dropOldest = (ring: Ring, count: number): void => {
   ring.length -= count;
 };
 
-/** @returns the index of the first time after `timeMs`; the ring is in order, so a binary search finds it. */
+/** @returns the index of the first time after `timeMs`, by binary search. */
 const firstAfter = (ring: Ring, timeMs: number): number => {
   let low = 0;
   let high = ring.length;
@@ -76,7 +74,7 @@ const firstAfter = (ring: Ring, timeMs: number): number => {
   return low;
 };
 
-/** Puts the newest times into a ring of so many slots. */
+/** Copies the newest times into a ring of `slots`. */
 const resize = (ring: Ring, slots: number): void => {
   const times = new Float64Array(slots);
   const kept = Math.min(ring.length, slots);
@@ -87,8 +85,8 @@ const resize = (ring: Ring, slots: number): void => {
 };
 
 /**
- * When the clock steps back, times that now lie ahead become the present: they still count, but no longer than
- * any other, so a clock that was wrong for a moment cannot lock a principal out for as long as it was wrong.
+ * After a backward clock step, future times are set to now: they still count, but no longer than others, so that a
+ * wrong clock cannot lock a principal out for long.
  */
 const pullBack = (ring: Ring, nowMs: number): void => {
   for (let index = ring.length - 1; index >= 0 && timeAt(ring, index) > nowMs; index -= 1) {
@@ -96,7 +94,7 @@ const pullBack = (ring: Ring, nowMs: number): void => {
   }
 };
 
-/** There is room. Checks are recorded nearly in the order of their times: few are passed on the way. */
+/** Insertion into a ring with room; cheap, since times arrive nearly sorted. */
 const insert = (ring: Ring, timeMs: number): void => {
   let index = ring.length;
   ring.length += 1;
@@ -118,7 +116,7 @@ export const createRateWindows = (options: RateWindowOptions): RateWindows => {
   const { windowsMax = rateWindowsMax, timesMax = rateWindowTimesMax, recall } = options;
   let { windowMs, limit } = options;
   let slotsHeld = 0;
-  /** In the order of last activity: a Map keeps the order of insertion. */
+  /** In LRU order: a Map keeps insertion order. */
   const rings = new Map<string, Ring>();
 
   const remove = (name: string): void => {
@@ -126,7 +124,7 @@ export const createRateWindows = (options: RateWindowOptions): RateWindows => {
     rings.delete(name);
   };
 
-  /** The newest in the order of activity; the least recently active leave when there are too many. */
+  /** Inserts as most recently active; evicts the least recently active beyond the limits. */
   const keep = (name: string, ring: Ring): void => {
     remove(name);
     rings.set(name, ring);
@@ -191,7 +189,7 @@ export const createRateWindows = (options: RateWindowOptions): RateWindows => {
       const ring = open(name);
       const count = countOf(ring, nowMs);
       ring.underWay += 1;
-      // A known name becomes the most recently active with its record.
+      // For a known name the insert below marks it as most recently active.
       if (!rings.has(name)) keep(name, ring);
       let isUnderWay = true;
       const end = (): boolean => {

@@ -1,5 +1,6 @@
 /**
- * AuditService over gRPC: a request becomes a query, verified evidence a reply. Errors are the wrapper's (unary.ts).
+ * AuditService over gRPC: converts requests to queries and verified evidence to replies. Errors are handled by the
+ * wrapper (unary.ts).
  */
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import {

@@ -1,4 +1,4 @@
-/** BackupService over gRPC: the parts of a backup as they come, and inspections. */
+/** BackupService over gRPC: streams the parts of a backup, and inspections. */
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import {
   BackupServiceService as Backups,
@@ -15,7 +15,7 @@ import { replyLimitOf } from "../bounds/reply-limit.ts";
 import { piecesOf } from "../bounds/shorter.ts";
 import { serverStreaming } from "../call/server-stream.ts";
 
-/** A Buffer over the same memory: protobuf writes nothing else without copying. */
+/** A Buffer over the same memory, which protobuf writes without copying. */
 const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 const formatPart = (part: BackupPart): BackupResponse => {

@@ -1,4 +1,4 @@
-/** BackupService.Inspect over gRPC: what an inspection says, as it comes. */
+/** BackupService.Inspect over gRPC: streams an inspection's progress and report. */
 import type { InspectRequest, InspectResponse } from "@sigil/proto/sigil/backup/v1/backup";
 import { InspectionStep } from "@sigil/proto/sigil/backup/v1/backup";
 import type { InspectionPart, InspectionService } from "../../deployment/backup/inspection.ts";

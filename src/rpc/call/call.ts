@@ -1,8 +1,8 @@
 /**
- * What the four kinds of call share, from headers to status. Begin: request id, deadline, cancellation, who calls, may
- * they, a place, the caller's turn. End, exactly once: status, metrics, log, trailers, and everything taken given back.
- * Between the two each kind moves its own messages. Whatever throws, rejects or takes too long ends as an error status:
- * grpc-js sends nothing for a handler that rejects, so nothing here may reject.
+ * The lifecycle shared by the four kinds of call, from headers to status. Begin: request id, deadline, cancellation,
+ * authentication, authorization, a quota slot, pacing. End, exactly once: status, metrics, log, trailers, and release
+ * of everything acquired. In between each kind moves its own messages. Exceptions, rejections and timeouts end as an
+ * error status: grpc-js sends nothing for a handler that rejects, so nothing here may reject.
  */
 import { status as Code, type Metadata, type ServerUnaryCall, type ServiceError } from "@grpc/grpc-js";
 import { SigilFault } from "../../errors.ts";
@@ -19,47 +19,45 @@ import type { RpcEnvironment } from "./environment.ts";
 import { connectionOf, flowOfPeer, identifyCaller } from "./identify.ts";
 import { CallPace, type Flow } from "./pacing.ts";
 
-/** What is read of a call, whatever its kind and its transport. */
+/** The parts of a call used here, for every kind and transport. */
 export type GrpcCall = Pick<
   ServerUnaryCall<unknown, unknown>,
   "metadata" | "getAuthContext" | "getPeer" | "getDeadline"
 > & {
   readonly once: (event: "cancelled", listener: () => void) => unknown;
   /**
-   * As `CallContext` has it, asked when the request has been decoded; of transports that carry more than an RPC's
-   * request says.
+   * `CallContext.itemMetadata`, read after the request is decoded; for transports that carry more than the RPC's
+   * request.
    */
   readonly itemMetadata?: () => CallContext["itemMetadata"];
 };
 
-/** Where the kinds differ. */
+/** Differences between the kinds. */
 export type CallKind = {
-  /** How long it may take: as the server's rules say, or as its caller says alone. */
+  /** The time limit, by the server's rules or by the caller's deadline alone. */
   readonly allowed: (deadline: Date | number, nowMs: number) => Allowed;
-  /** Counted places that it takes one of. */
+  /** Quota of which it takes one slot. */
   readonly places?: Places;
-  /** Hands the error to the transport. */
+  /** Passes the error to the transport. */
   readonly refuse: (error: ServiceError) => void;
 };
 
-/** The longest a timer waits; past it grpc-js alone watches. */
+/** Maximum delay of a timer; longer deadlines are enforced only by grpc-js. */
 const timerMsMax = 2 ** 31 - 1;
 
-/** Of kinds whose calls are short: the default where a caller says nothing, the maximum where it says more. */
+/** For short calls: the default if the caller sets no deadline, at most the maximum. */
 export const boundedTime =
   ({ deadlines }: RpcEnvironment): CallKind["allowed"] =>
   (deadline, nowMs) =>
     allowedMs(deadline, nowMs, deadlines);
 
-/** Of kinds whose calls last. grpc-js watches as well, but tells nobody while the caller does not read. */
+/** For long-lived calls. grpc-js also enforces the deadline, but does not report it while the caller does not read. */
 export const callersTime: CallKind["allowed"] = (deadline, nowMs) => {
   const deadlineMs = Math.max(0, Number(deadline) - nowMs);
   return { deadlineMs, enforced: deadlineMs <= timerMsMax };
 };
 
-/**
- * A handler's own part, in a turn of the flow that it is charged to. @throws cancelled when nobody wants it any more.
- */
+/** Runs a handler in a turn of the flow that it is charged to. @throws cancelled if the call has ended. */
 export const inTurn = async <Result>(
   flow: Flow,
   nowMs: () => number,
@@ -70,7 +68,7 @@ export const inTurn = async <Result>(
   if (turn !== undefined) await turn;
   const pace = new CallPace(flow, nowMs, isWanted, weight);
   try {
-    // Its caller left, or its time was up, before its turn came.
+    // The call was cancelled or timed out before its turn.
     if (!isWanted()) throw new SigilFault({ kind: "cancelled" });
     return await flow.run(() => work(pace));
   } finally {
@@ -80,9 +78,9 @@ export const inTurn = async <Result>(
 
 export class Call {
   readonly requestId: string;
-  /** Aborted when the call fails; its reason is why. */
+  /** Aborted if the call fails, with the error as reason. */
   readonly signal: AbortSignal;
-  /** While the call has not ended. */
+  /** True until the call has ended. */
   readonly isWanted = (): boolean => !this.#ended;
   readonly #rpc: RpcEnvironment;
   readonly #path: string;
@@ -111,11 +109,11 @@ export class Call {
     this.#deadlineMs = deadlineMs;
     if (enforced || (deadlineMs <= timerMsMax && !lineOf(call).watchesDeadline))
       this.#timer = setTimeout(() => this.fail(this.#late()), deadlineMs);
-    // grpc-js says "cancelled" at the end of every call; only the first end counts, and an error costs its stack.
+    // grpc-js emits "cancelled" at the end of every call; ignored if the call has already ended.
     call.once("cancelled", () => this.#cancelled());
   }
 
-  /** Never rejects. @param pump moves the messages; it ends the call, or lets it go on by itself. */
+  /** Never rejects. @param pump moves the messages; ends the call, or leaves it running. */
   async run(pump: (caller: Caller, flow: Flow) => Promise<void> | void): Promise<void> {
     try {
       const caller = await this.identify();
@@ -123,7 +121,7 @@ export class Call {
       const flow = this.flowOf(caller);
       const { places } = this.#kind;
       if (places !== undefined) {
-        // Refused ones cost as well.
+        // Refused calls are charged as well.
         await flow.enter(0, this.isWanted);
         if (this.#ended) return;
         flow.charge(callOverheadMs);
@@ -135,20 +133,18 @@ export class Call {
     }
   }
 
-  /**
-   * Who calls, and whether they may; to be asked again while a stream lives: a token expires and a principal changes.
-   */
+  /** Authenticates and authorizes the caller; repeated during streams, since tokens expire and principals change. */
   identify(): Promise<Caller> {
     return identifyCaller(this.#rpc, this.#path, this.#call, this.isWanted);
   }
 
-  /** Of this caller on this connection; what the call costs from now on is charged to it. */
+  /** The flow of this caller on this connection, charged with the call from now on. */
   flowOf(caller: Caller): Flow {
     this.#flow = this.#rpc.pacing.flowOf(callerKey(caller), connectionOf(this.#call));
     return this.#flow;
   }
 
-  /** Whoever has not said who it is pays as the peer it calls from. */
+  /** An unauthenticated call is charged to its peer address. */
   get charged(): Flow {
     return this.#flow ?? flowOfPeer(this.#rpc, this.#call);
   }
@@ -157,7 +153,7 @@ export class Call {
     return occurrenceOf(this.#rpc, this.#path, this.requestId);
   }
 
-  /** What every handler is told. */
+  /** The context of every handler. */
   context(): CallContext {
     const metadata = recordMetadata(this.#call.metadata, this.requestId);
     const itemMetadata = this.#call.itemMetadata?.();
@@ -165,21 +161,21 @@ export class Call {
     return itemMetadata === undefined ? context : { ...context, itemMetadata };
   }
 
-  /** And the handler of one request, whose answers may be long. @throws invalidField. */
+  /** The context of a handler whose replies may be long. @throws invalidField. */
   contextOfReply(): CallContext {
     const replyBytesMax = replyBytesMaxOf(this.#call.metadata, this.#rpc.replyBytesMax);
     return { ...this.context(), replyBytesMax };
   }
 
-  /** Room for what is read and sent, of which the call has one. */
+  /** The call's reply budget; one per call. */
   roomOf(caller: Caller, bytes: number): ReplyRoom {
     this.#room = this.#rpc.replies.roomOf(caller, bytes, this.signal);
     return this.#room;
   }
 
   /**
-   * A handler's work, whose room stays taken until it is done, also past the end: many that leave at once would all
-   * begin.
+   * Runs a handler's work; its budget stays acquired until it is done, also after cancellation, or many calls cancelled
+   * at once would all start work.
    */
   async work<Result>(work: () => Promise<Result> | Result): Promise<Result> {
     this.#isWorking = true;
@@ -192,37 +188,36 @@ export class Call {
   }
 
   /**
-   * Whether its caller has sent all that it means to send, once its messages have ended. A client that cancels
-   * half-closes its stream right before it resets it, as Node's does: what has arrived by now has been read after a
-   * whole turn of the event loop.
+   * Whether the caller completed its messages, rather than cancelled. Clients such as Node half-close a stream just
+   * before resetting it; a reset that has arrived is processed within one turn of the event loop.
    */
   async isWhole(): Promise<boolean> {
     await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
     return !this.#ended && !lineOf(this.#call).isAnswered;
   }
 
-  /** @param release is called once, at the end whatever it is. */
+  /** @param release called once at the end, with any outcome. */
   atEnd(release: () => void): void {
     if (this.#ended) release();
     else this.#atEnd.push(release);
   }
 
-  /** @param stop is called when the server stops; at once when it is stopping. */
+  /** @param stop called when the server stops; immediately if it is already stopping. */
   onDrain(stop: () => void): void {
     const { underWay } = this.#rpc;
     this.atEnd(underWay.onDrain(stop));
     if (underWay.draining) stop();
   }
 
-  /** Ends it OK, unless it has ended or is broken. @param send hands the transport what is left to be sent. */
+  /** Ends the call with OK, unless it has already ended. @param send passes the rest to the transport. */
   succeed(send: (trailers: Metadata) => void): void {
-    // Broken off by its caller, or answered by grpc-js: that says "cancelled" next.
+    // Cancelled by its caller, or answered by grpc-js, which emits "cancelled" next.
     if (this.#ended || lineOf(this.#call).isAnswered) return;
     this.#ended = true;
     let code: number = Code.INTERNAL;
     try {
       this.charged.run(() => send(trailersOf(this.requestId)));
-      // A message that cannot be serialised is answered by grpc-js.
+      // If a message cannot be serialised, grpc-js answers with an error.
       code = lineOf(this.#call).sentCode ?? Code.OK;
     } finally {
       this.#end(code, undefined);
@@ -241,13 +236,13 @@ export class Call {
         code = status.code;
       });
     } catch (error) {
-      // From a timer or a promise that nobody awaits it would end the process.
+      // Thrown from a timer or an unawaited promise it would end the process.
       cause = error;
     }
     this.#breakOff(code, thrown, cause);
   }
 
-  /** Its caller left, or grpc-js has answered it: what was sent is its end. */
+  /** Cancelled, or answered by grpc-js: the status sent is the outcome. */
   #cancelled(): void {
     this.#leaveRoom();
     if (this.#ended) return;
@@ -267,7 +262,7 @@ export class Call {
     return new SigilFault({ kind: "deadlineExceeded", deadlineMs: this.#deadlineMs });
   }
 
-  /** Whoever works for the call learns why it ended. */
+  /** Aborts the work of the call with the reason of its end. */
   #breakOff(code: number, reason: unknown, thrown: unknown = reason): void {
     this.#leaveRoom();
     this.#abort.abort(reason);

@@ -1,6 +1,6 @@
 /**
- * Client streams: the messages as they come, one answer. A message is taken only when the handler asks for it, so that
- * a caller is read no faster than it is served. Has a deadline as unary calls have.
+ * Client streams: a stream of messages, one answer. A message is read only when the handler asks for it (backpressure).
+ * Deadlines are as for unary calls.
  */
 import type { handleClientStreamingCall } from "@grpc/grpc-js";
 import { SigilFault } from "../../errors.ts";
@@ -11,7 +11,7 @@ import { readRequest } from "./decode.ts";
 import type { RpcEnvironment } from "./environment.ts";
 import type { Flow } from "./pacing.ts";
 
-/** A handler's own part. Need not read to the end. */
+/** The handler. Need not read to the end. */
 export type UploadAnswer<Request, Response> = (
   caller: Caller,
   requests: AsyncIterable<Request>,
@@ -27,10 +27,10 @@ async function* requestsOf<Request>(
     await flow.pause(call.isWanted);
     if (!call.isWanted()) throw new SigilFault({ kind: "cancelled" });
     yield flow.run(() => readRequest(request));
-    // Whoever asks for the next is done with this one, or has counted what it keeps of it.
+    // A handler that asks for the next message is done with this one, or accounts for it itself.
     releaseRequest(request);
   }
-  // A caller that left ends its messages too: what came is not all there was to come.
+  // Cancellation also ends the messages: what was received may be incomplete.
   if (!(await call.isWhole())) throw new SigilFault({ kind: "cancelled" });
 }
 
@@ -43,7 +43,7 @@ export const clientStreaming =
   (stream, callback) => {
     const { uploads: places } = rpc;
     const call = new Call(rpc, path, stream, { allowed: boundedTime(rpc), places, refuse: callback });
-    // Whoever still waits for a message waits no longer.
+    // Releases a reader that waits for a message.
     call.signal.addEventListener("abort", () => void stream.destroy(), { once: true });
     void call.run(async (caller, flow) => {
       const response = await answer(caller, requestsOf<Request>(stream, call, flow), call.context());

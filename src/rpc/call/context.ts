@@ -1,6 +1,6 @@
 /**
- * What every call brings along: its request id, its trace, its credentials and how long it may take.
- * Source: W3C Trace Context §3.2, gRPC over HTTP/2. Reads metadata only.
+ * Metadata of every call: request id, trace, credentials and deadline. Source: W3C Trace Context §3.2, gRPC over
+ * HTTP/2. Reads metadata only.
  */
 import type { Metadata } from "@grpc/grpc-js";
 import { fail } from "../../errors.ts";
@@ -20,30 +20,30 @@ const single = (metadata: Metadata, key: string): string | undefined => {
   return values.length === 1 && typeof values[0] === "string" ? values[0] : undefined;
 };
 
-/** The caller's own id when it is one that can safely stand in logs and records, else a new one. */
+/** The caller's request id if it is safe for logs and records, else a new one. */
 export const requestIdOf = (metadata: Metadata, newRequestId: () => string): string => {
   const given = single(metadata, requestIdKey);
   return given !== undefined && requestIdShape.test(given) ? given : newRequestId();
 };
 
-/** The caller's traceparent, or undefined when there is none that follows the specification. */
+/** The caller's traceparent; undefined if absent or invalid. */
 export const traceparentOf = (metadata: Metadata): string | undefined => {
   const given = single(metadata, "traceparent");
   const match = given === undefined ? null : traceparentShape.exec(given);
   if (match === null) return undefined;
   const [text, version, traceId, parentId, rest] = match;
   if (version === "ff" || /^0+$/.test(traceId ?? "0") || /^0+$/.test(parentId ?? "0")) return undefined;
-  // A later version may say more; its first fields are these.
+  // Later versions may append fields.
   return version === "00" && rest !== undefined ? undefined : text.slice(0, traceparentBytes);
 };
 
-/** What the decision's record keeps of the call. */
+/** The call metadata stored in a decision's record. */
 export const recordMetadata = (metadata: Metadata, requestId: string): Readonly<Record<string, string>> => {
   const traceparent = traceparentOf(metadata);
   return traceparent === undefined ? { request_id: requestId } : { request_id: requestId, traceparent };
 };
 
-/** @throws unauthenticated when more than one token is offered: none of them would be the right one to believe. */
+/** @throws unauthenticated if more than one token is given, since it is ambiguous which to use. */
 export const credentialsOf = (metadata: Metadata, certificate: Credentials["certificate"]): Credentials => {
   const given = metadata.get("authorization");
   if (given.length > 1) {
@@ -59,7 +59,7 @@ export const credentialsOf = (metadata: Metadata, certificate: Credentials["cert
 /** Milliseconds a call may take from now on, and whether the server must watch them itself. */
 export type Allowed = { readonly deadlineMs: number; readonly enforced: boolean };
 
-/** By the server's rules: grpc-js watches the caller's own deadline, in the clock it was given in. */
+/** By the server's rules: grpc-js enforces the caller's own deadline on its own clock. */
 export const allowedMs = (deadline: Date | number, nowMs: number, rules: DeadlineRules): Allowed => {
   const givenMs = Number(deadline) - nowMs;
   if (givenMs === Infinity) return { deadlineMs: rules.deadlineMsDefault, enforced: true };
@@ -67,9 +67,9 @@ export const allowedMs = (deadline: Date | number, nowMs: number, rules: Deadlin
   return { deadlineMs: Math.max(0, givenMs), enforced: false };
 };
 
-/** A caller's time began before its call was here: it is up, and the caller gone, a little before it is up here. */
+/** Transit time: a caller's deadline expires, and its cancellation may arrive, slightly before it expires here. */
 const transitMs = 20;
 
-/** Whether a caller who left did so because its time was up. */
+/** Whether a cancellation was caused by the caller's deadline. */
 export const isTimeUp = (deadline: Date | number, nowMs: number): boolean =>
   nowMs >= Number(deadline) - transitMs;

@@ -1,11 +1,11 @@
-/** What is common to the end of every call: its status, its trace in metrics and log, and the id of an incident. */
+/** The common end of every call: status, metrics, log line, and incident id. */
 import { Metadata, status as Code } from "@grpc/grpc-js";
 import { describeError, SigilFault } from "../../errors.ts";
 import { requestIdKey } from "./context.ts";
 import type { RpcEnvironment } from "./environment.ts";
 import type { Occurrence } from "../status.ts";
 
-/** Logs what callers may not see, and names it. */
+/** Logs an error that callers may not see, under an incident id. */
 export const occurrenceOf = (
   rpc: Pick<RpcEnvironment, "newId" | "log">,
   path: string,
@@ -30,7 +30,7 @@ export type Ended = {
   readonly requestId: string;
   readonly code: number;
   readonly elapsedMs: number;
-  /** Absent when it succeeded, or when grpc-js itself refused what was sent or could not send the answer. */
+  /** Undefined if it succeeded, or if grpc-js itself refused the request or could not send the answer. */
   readonly thrown: unknown;
 };
 
@@ -39,7 +39,7 @@ const logEnded = ({ log, slowCallMs }: RpcEnvironment, ended: Ended): void => {
   const fields = { rpc: path, request_id: requestId, code: Code[code], elapsed_ms: Math.round(elapsedMs) };
   if (thrown instanceof SigilFault && code !== Code.INTERNAL) {
     const { kind } = thrown.error;
-    // The sentence may repeat what the caller sent; names of rules do not.
+    // Messages may quote the caller's input; stable reasons do not.
     const why = kind === "unauthenticated" ? { kind, reason: thrown.error.reason } : { kind };
     if (code === Code.DATA_LOSS)
       log.error({ ...fields, ...why, rule: describeError(thrown.error) }, "damage");
@@ -53,7 +53,7 @@ const logEnded = ({ log, slowCallMs }: RpcEnvironment, ended: Ended): void => {
   }
 };
 
-/** Counts the call and writes its line: one on failure or slowness, else only at debug level. */
+/** Counts the call and logs it: failed or slow calls always, others at debug level. */
 export const recordEnd = (rpc: RpcEnvironment, ended: Ended): void => {
   rpc.observer.onCall(ended.path, ended.code, ended.elapsedMs);
   if (ended.thrown instanceof SigilFault && ended.thrown.error.kind === "overQuota") {

@@ -1,4 +1,4 @@
-/** What handlers are given: how to name a caller, what it may do, and who watches. Types only. */
+/** Dependencies of handlers: authentication, authorization and observers. Types only. */
 import type { Caller } from "../../identity/caller.ts";
 import type { IdentityResolver } from "../../identity/resolver.ts";
 import type { Connections } from "../bounds/connections.ts";
@@ -20,7 +20,7 @@ export type Log = {
 export type RpcObserver = {
   /** A call has ended. */
   onCall(path: string, code: number, elapsedMs: number): void;
-  /** A call was refused because a bound was reached. */
+  /** A call was refused because a limit was reached. */
   onRefused(bound: string): void;
 };
 
@@ -34,13 +34,13 @@ export type RpcEnvironment = {
   readonly deadlines: DeadlineRules;
   /** Calls slower than this are logged. */
   readonly slowCallMs: number;
-  /** Whether the transport asks for client certificates; looking for one costs. */
+  /** Whether the transport requests client certificates; reading one is expensive. */
   readonly readsCertificates: boolean;
-  /** The longest reply that is sent, in bytes; absent means `messageBytesMax`. */
+  /** The largest reply sent, in bytes; default `messageBytesMax`. */
   readonly replyBytesMax?: number;
   readonly underWay: CallsUnderWay;
   readonly pacing: Pacing;
-  /** Whoever proved who it is keeps its connection. */
+  /** Connections of authenticated callers are marked, so that they are not evicted. */
   readonly connections: Pick<Connections, "prove">;
   readonly replies: Replies;
   readonly streams: Places;
@@ -48,7 +48,7 @@ export type RpcEnvironment = {
   readonly observer: RpcObserver;
   readonly log: Log;
   readonly newId: () => string;
-  /** The clock that grpc-js states deadlines in. */
+  /** The clock of grpc-js deadlines. */
   readonly nowMs: () => number;
   /** For durations. */
   readonly monotonicMs: () => number;

@@ -1,4 +1,7 @@
-/** The one door of every kind of call: who is calling, from where, and whether that level may call this RPC. */
+/**
+ * Authentication and authorization of every kind of call: the caller, its origin, and whether its level may call this
+ * RPC.
+ */
 import type { ServerUnaryCall } from "@grpc/grpc-js";
 import { anonymous, callerKey, type Caller } from "../../identity/caller.ts";
 import { SigilFault } from "../../errors.ts";
@@ -10,10 +13,10 @@ import type { RpcEnvironment } from "./environment.ts";
 import { lineOf } from "../bounds/line.ts";
 import type { Flow } from "./pacing.ts";
 
-/** What grpc-js says where a connection has no address. */
+/** grpc-js's peer name for a connection without an address. */
 const noAddress = "unknown";
 
-/** @param peer the address and the port after it. */
+/** @param peer the address with port. */
 const addressOf = (peer: string): string | undefined =>
   peer === noAddress ? undefined : peer.slice(0, peer.lastIndexOf(":"));
 
@@ -26,16 +29,16 @@ export const connectionOf = (call: object): object => lineOf(call).connection;
 
 const keyOfPeer = (call: Call): string => callerKey({ ...anonymous, peer: peerIn(call) });
 
-/** What is charged with a call whose caller is not known. */
+/** The flow charged with a call before its caller is known. */
 export const flowOfPeer = ({ pacing }: RpcEnvironment, call: Call): Flow =>
   pacing.flowOf(keyOfPeer(call), connectionOf(call));
 
-/** No caller has this line: whose token is verified need not wait for tokens that came later. */
+/** A separate flow for verification, so that a verified caller does not wait behind later tokens. */
 const proofMark = "\u0002";
 
 /**
- * A token that is new is looked at in the turn of its peer, and verified in that of the principal whose key signed it,
- * one at a time.
+ * Paces a new token: parsed in a turn of its peer, verified in a turn of the principal whose key signed it, one at a
+ * time.
  */
 const paceProofOf =
   ({ pacing }: RpcEnvironment, call: Call, isWanted: () => boolean): PaceProof =>
@@ -54,7 +57,7 @@ const paceProofOf =
   };
 
 /**
- * @param path the full path, `/package.Service/Method`. @param isWanted while the call has not ended.
+ * @param path the full path, `/package.Service/Method`. @param isWanted returns false once the call has ended.
  * @throws unauthenticated, levelTooLow; cancelled when the call has ended.
  */
 export const identifyCaller = async (

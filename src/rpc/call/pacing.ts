@@ -1,9 +1,9 @@
 /**
- * Processor time, shared out by caller, and by connection within a caller: deficit round robin in which what work took
- * is measured and charged afterwards. Calls and parts of long ones begin in turns of the event loop, those first who
- * are in no debt. Who is in debt waits as long as its work took while others are active, and never while it is alone. A
- * caller has at most `callsUnderWayPerCallerMax` calls and items of batches under way, `callsUnderWayBesideOthersMax`
- * while others are active; the rest of its own waits for them.
+ * Fair sharing of processor time by caller, and by connection within a caller: deficit round robin with costs measured
+ * and charged afterwards. Calls and slices of long ones start in turns of the event loop, callers without debt first. A
+ * caller in debt is delayed by its debt while others are active, never while it is alone. A caller has at most
+ * `callsUnderWayPerCallerMax` concurrent calls and batch items, `callsUnderWayBesideOthersMax` while others are active;
+ * further ones queue.
  */
 import {
   callOverheadMs,
@@ -23,10 +23,10 @@ import { BoundedMap } from "../../identity/bounded-map.ts";
 import type { Pace } from "../../identity/caller.ts";
 import { FairQueue } from "../../identity/fair-queue.ts";
 
-/** What somebody owes, paid by then, and what it has under way, in calls and items of batches. */
+/** `paidMs`: time at which the debt is paid; `underWay`: concurrent calls and batch items. */
 type Account = { paidMs: number; underWay: number };
 
-/** `connections` counts those on which it has something under way. */
+/** `connections` counts its connections with calls in progress. */
 type CallerAccount = Account & { connections: number };
 
 type Waiter = {
@@ -35,7 +35,7 @@ type Waiter = {
   readonly begin: () => void;
 };
 
-/** When two different ones were last active, in milliseconds of time in which nobody's work held the event loop. */
+/** The last activity of two different parties, in milliseconds of event loop time not blocked by work. */
 class Lately<One> {
   #last: One | undefined;
   #lastMs = -Infinity;
@@ -49,7 +49,7 @@ class Lately<One> {
     this.#lastMs = idleMs;
   }
 
-  /** When somebody else was. */
+  /** When another one was last active. */
   othersMs(one: One): number {
     return one === this.#last ? this.#otherMs : this.#lastMs;
   }
@@ -62,7 +62,7 @@ class Lately<One> {
 
 const always = (): boolean => true;
 
-/** What one caller does on one connection. */
+/** The work of one caller on one connection. */
 export class Flow implements Account {
   paidMs = 0;
   underWay = 0;
@@ -75,15 +75,14 @@ export class Flow implements Account {
   }
 
   /**
-   * A turn of `weight` calls or items of a batch, which are under way until `leave`.
-   * @returns undefined when it may begin at once, else a promise of its turn. One that is no longer wanted has it for
-   * nothing.
+   * Requests a turn for `weight` calls or batch items, which count as in progress until `leave`.
+   * @returns undefined if it may start immediately, else a promise. An unwanted one resolves without charge.
    */
   enter(weight = 1, isWanted: () => boolean = always): Promise<void> | undefined {
     return this.#pacing.enter(this, weight, isWanted);
   }
 
-  /** Its next turn of the event loop, before what waits of its own: what has begun ends first. */
+  /** Yields until its next turn, ahead of the caller's queued calls: work that has begun finishes first. */
   pause(isWanted: () => boolean = always): Promise<void> {
     return this.#pacing.pause(this, isWanted);
   }
@@ -96,7 +95,7 @@ export class Flow implements Account {
     this.#pacing.charge(this, costMs);
   }
 
-  /** Synchronous work, charged with what it takes. */
+  /** Runs synchronous work and charges its time. */
   run<Result>(work: () => Result): Result {
     const startMs = this.#pacing.nowMs();
     try {
@@ -106,21 +105,21 @@ export class Flow implements Account {
     }
   }
 
-  /** Has held the event loop for so long. */
+  /** Charges time for which it blocked the event loop. */
   worked(spentMs: number): void {
     this.#pacing.pass(spentMs);
     this.charge(spentMs);
   }
 }
 
-/** The pace of one call that has begun. */
+/** Pacing of one call in progress. */
 export class CallPace implements Pace {
   readonly #flow: Flow;
   readonly #nowMs: () => number;
   readonly #isWanted: () => boolean;
   #weight: number;
 
-  /** @param weight with which it is under way. */
+  /** @param weight of the call. */
   constructor(flow: Flow, nowMs: () => number, isWanted: () => boolean, weight = 1) {
     this.#weight = weight;
     this.#flow = flow;
@@ -133,7 +132,7 @@ export class CallPace implements Pace {
   }
 
   async weigh(items: number): Promise<void> {
-    // Whoever waits holds nothing: many that each held their first would wait for each other.
+    // Releases its own slot while waiting: many that hold one each would deadlock.
     this.#flow.leave(this.#weight);
     this.#weight = 0;
     await this.#flow.enter(items, this.#isWanted);
@@ -171,7 +170,7 @@ export class CallPace implements Pace {
   }
 }
 
-/** What each connection of a caller may have under way whatever the others have: less where they are many. */
+/** Guaranteed concurrency per connection of a caller; lower with many connections. */
 const connectionPlaces = ({ connections }: CallerAccount): number =>
   Math.max(
     1,
@@ -185,10 +184,7 @@ export class Pacing {
   readonly #waiting = new FairQueue<Flow, Waiter>();
   readonly #flowsLately = new Lately<Flow>();
   readonly #callersLately = new Lately<Account>();
-  /**
-   * Time in which somebody's work held the event loop, and the rest of it at the end of the last such work: it never
-   * goes back.
-   */
+  /** Total time in which work blocked the event loop; monotonic. */
   #busyMs = 0;
   #idleMs = -Infinity;
   #callsLeft = callsPerTurn;
@@ -196,12 +192,12 @@ export class Pacing {
   #isScheduled = false;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param nowMs monotonic. */
+  /** @param nowMs monotonic clock. */
   constructor(nowMs: () => number) {
     this.nowMs = nowMs;
   }
 
-  /** @param caller as `callerKey` names it. @param connection compared by identity. */
+  /** @param caller its `callerKey`. @param connection compared by identity. */
   flowOf(caller: string, connection: object): Flow {
     let flows = this.#flows.get(connection);
     if (flows === undefined) {
@@ -245,7 +241,7 @@ export class Pacing {
     if (!this.#waiting.isEmpty) this.#schedule();
   }
 
-  /** While one held the event loop nobody else could be active: that time does not count. */
+  /** Excludes blocked time: nobody else could be active in it. */
   pass(spentMs: number): void {
     this.#idleMs = Math.max(this.#idleMs, this.nowMs() - this.#busyMs - spentMs);
     this.#busyMs = this.nowMs() - this.#idleMs;
@@ -273,7 +269,7 @@ export class Pacing {
     if (weight > 0) this.charge(flow, callOverheadMs);
   }
 
-  /** A caller that has nothing under way may begin whatever it weighs; each of its connections always has a place. */
+  /** A caller without calls in progress may start any weight; each of its connections always has a slot. */
   #hasPlace(flow: Flow, weight: number, nowMs: number): boolean {
     const { caller } = flow;
     if (weight === 0 || caller.underWay === 0) return true;
@@ -296,7 +292,7 @@ export class Pacing {
     return this.#hasPlace(flow, weight, nowMs) && this.#waitMs(flow, nowMs) <= 0;
   }
 
-  /** Milliseconds it waits for its debts: none to whom nobody else is there. */
+  /** Delay for its debt in milliseconds; 0 if no other caller is active. */
   #waitMs(flow: Flow, nowMs: number): number {
     const { caller } = flow;
     const ofFlow = this.#isBesideOthers(this.#flowsLately, flow, nowMs) ? flow.paidMs : 0;
@@ -319,7 +315,7 @@ export class Pacing {
     if (!this.#waiting.isEmpty) this.#step();
   };
 
-  /** One begins; when all that it does at once is done, the next does. */
+  /** Starts one; starts the next when its synchronous work is done. */
   readonly #step = (): void => {
     const nowMs = this.nowMs();
     if (this.#callsLeft <= 0 || nowMs >= this.#turnStartMs + this.#turnMs(nowMs)) return this.#rest(0);
@@ -328,7 +324,7 @@ export class Pacing {
     const waiter = this.#waiting.takeOf(picked.flow);
     this.#begin(picked.flow, waiter?.weight ?? 0, nowMs);
     waiter?.begin();
-    // A tick after a microtask runs when there are no more microtasks.
+    // A nextTick from a microtask runs after all microtasks.
     queueMicrotask(this.#afterMicrotasks);
   };
 
@@ -339,14 +335,14 @@ export class Pacing {
     return severalAreActive || this.#waiting.holderCount > 1 ? pacingTurnMs : pacingTurnAloneMs;
   }
 
-  /** @param waitMs until somebody may begin; Infinity when only the end of a call can let somebody. */
+  /** @param waitMs until one may start; Infinity if only the end of a call permits that. */
   #rest(waitMs: number): void {
     if (this.#waiting.isEmpty || this.#isScheduled) return;
     if (waitMs <= 0) this.#schedule();
     else if (waitMs < Infinity) this.#timer ??= setTimeout(() => this.#schedule(), Math.ceil(waitMs));
   }
 
-  /** Whose turn it is of those in no debt; else whoever owes least. */
+  /** The next caller without debt in turn order; else the one with the least debt. */
   #pick(nowMs: number): { readonly flow: Flow | undefined; readonly waitMs: number } {
     let least: Flow | undefined;
     let leastMs = Infinity;
@@ -355,7 +351,7 @@ export class Pacing {
       const first = this.#waiting.firstOf(flow);
       if (first === undefined || !first.isWanted()) return { flow, waitMs: 0 };
       if (!this.#hasPlace(flow, first.weight, nowMs)) continue;
-      // Of a caller's connections the one that owes less is first.
+      // Among a caller's connections, the one with less debt first.
       const owedMs = Math.max(0, flow.paidMs - nowMs) + Math.max(0, flow.caller.paidMs - nowMs);
       if (owedMs <= 0) return { flow, waitMs: 0 };
       const ownMs = this.#waitMs(flow, nowMs);

@@ -1,8 +1,8 @@
 /**
- * Bidirectional calls. Each message is answered by itself, in whatever order; one that fails is answered with its
- * status and the stream goes on. Under way is a message until its answer has left for the socket, so a caller that does
- * not read stops the server from reading: at most `streamInFlightMax` and what grpc-js prefetches. Has no deadline but
- * the caller's; each message has the default one.
+ * Bidirectional calls. Each message is answered separately, in any order; a failed one is answered with its status and
+ * the stream continues. A message is in flight until its answer has passed flow control, so a caller that does not read
+ * stops the server from reading (backpressure): at most `streamInFlightMax` messages and what grpc-js prefetches. No
+ * deadline but the caller's; each message has the default one.
  */
 import type { handleBidiStreamingCall, ServerDuplexStream } from "@grpc/grpc-js";
 import type { Status } from "@sigil/proto/google/rpc/status";
@@ -22,7 +22,7 @@ export type StreamAnswers<Request, Response> = {
   readonly refuse: (request: Request | undefined, error: Status) => Response;
 };
 
-/** What moves the messages of one stream. */
+/** Moves the messages of one stream. */
 class Messages<Request, Response> {
   readonly #rpc: RpcEnvironment;
   readonly #stream: ServerDuplexStream<Request, Response>;
@@ -68,7 +68,7 @@ class Messages<Request, Response> {
     try {
       const response = await this.#respond(request);
       if (!this.#call.isWanted()) return;
-      // Called when the answer has passed flow control, or with an error when the stream is gone.
+      // Called when the answer has passed flow control, or with an error if the stream is closed.
       const written = (): void => {
         releaseRequest(request);
         this.#inFlight -= 1;

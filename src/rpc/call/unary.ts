@@ -1,4 +1,4 @@
-/** Unary calls: one request, one answer, in its caller's turn, and with room for it where it may be long. */
+/** Unary calls: one request, one answer, paced by caller, with reply budget if the answer may be long. */
 import type { sendUnaryData } from "@grpc/grpc-js";
 import { ModuleServiceService } from "@sigil/proto/sigil/module/v1/module";
 import type { CallContext, Caller } from "../../identity/caller.ts";
@@ -8,20 +8,20 @@ import { boundedTime, Call, inTurn, type GrpcCall } from "./call.ts";
 import { bytesOf, readRequest } from "./decode.ts";
 import type { RpcEnvironment } from "./environment.ts";
 
-/** A handler's own part. May throw or reject with anything. */
+/** The handler. May throw or reject with anything. */
 export type Answer<Request, Response> = (
   caller: Caller,
   request: Request,
   call: CallContext,
 ) => Promise<Response> | Response;
 
-/** What a handler is registered as: called by grpc-js, or by whatever else makes such a call. */
+/** A registered handler, called by grpc-js or another transport. */
 export type UnaryHandler<Request, Response> = (
   call: GrpcCall & { readonly request: Request },
   callback: sendUnaryData<Response>,
 ) => void;
 
-/** Runs of modules last long elsewhere and are bounded there: a caller's checks do not wait for them. */
+/** Module runs take long in other processes and have their own limits, so a caller's checks do not wait for them. */
 const isLong = (path: string): boolean => path === ModuleServiceService.run.path;
 
 export const unary =
@@ -47,7 +47,7 @@ export const unary =
       );
       call.succeed((trailers) => {
         callback(null, response, trailers);
-        // Kept until the answer has left: the transport says "cancelled" then.
+        // Held until the answer has been sent, when the transport emits "cancelled".
         room?.sent(response as object, () => lineOf(unaryCall).breakOff());
       });
     });

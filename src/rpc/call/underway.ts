@@ -1,4 +1,4 @@
-/** The calls under way, so that a server can stop without breaking them. Bounded by the transport's stream limits. */
+/** Tracks calls in progress, for graceful shutdown. Bounded by the transport's stream limits. */
 export class CallsUnderWay {
   #count = 0;
   #draining = false;
@@ -23,13 +23,13 @@ export class CallsUnderWay {
     if (this.#count === 0) this.#becameIdle?.();
   }
 
-  /** A stream would go on for ever: it is told to stop reading. @returns the unsubscriber. */
+  /** Registers a stream to be told to stop reading on shutdown. @returns the unsubscriber. */
   onDrain(stop: () => void): () => void {
     this.#streams.add(stop);
     return () => this.#streams.delete(stop);
   }
 
-  /** Idempotent. Resolves when no call is under way. */
+  /** Idempotent. Resolves when no call is in progress. */
   drain(): Promise<void> {
     this.#draining = true;
     this.#idle ??=

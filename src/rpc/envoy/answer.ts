@@ -1,6 +1,6 @@
 /**
- * Decisions and refusals as Envoy reads them. Status 0 allows and everything else denies, so a status is always given:
- * Envoy takes an absent one for 0. A deny is 403 and says in headers what it was.
+ * Converts decisions and refusals for Envoy. Status 0 allows and everything else denies, so a status is always set:
+ * Envoy treats an absent one as 0. A deny is 403 with details in headers.
  */
 import { status as Code } from "@grpc/grpc-js";
 import {
@@ -16,18 +16,16 @@ import type { Refusal, RefusalReason } from "./question.ts";
 const ownHeader = "x-sigil-";
 const auditIdHeader = `${ownHeader}audit-id`;
 
-/** Whatever the client sent under that name goes. */
+/** Overwrites any client header of that name. */
 const headerOf = (key: string, value: string): HeaderValueOption => ({
   header: { key, value },
   appendAction: AppendAction.OVERWRITE_IF_EXISTS_OR_ADD,
 });
 
-/** Servers behind CGI and its like read "_" and "-" as one. */
+/** CGI-like servers treat "_" and "-" alike. */
 const isOwn = (name: string): boolean => name.toLowerCase().replaceAll("_", "-").startsWith(ownHeader);
 
-/**
- * The client's headers that only Sigil may set, but for the one that is overwritten: Envoy removes after it has set.
- */
+/** Client headers reserved for Sigil, except the overwritten one: Envoy removes headers after setting them. */
 const headersToRemove = (attributes: AttributeContext): string[] => {
   const { headers = {}, headerMap } = attributes.request?.http ?? {};
   const names = [...Object.keys(headers), ...(headerMap?.headers ?? []).map(({ key }) => key)];
@@ -70,7 +68,7 @@ const allow = (told: Told & { readonly auditId: string }, attributes: AttributeC
   dynamicMetadata: metadataOf(told),
 });
 
-/** Only an allow is allowed: a review is not. */
+/** Only an allow is OK; a review is a deny. */
 export const answerDecision = (
   { chain, auditId }: Pick<Decision, "chain" | "auditId">,
   attributes: AttributeContext,

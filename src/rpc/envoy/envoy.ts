@@ -1,6 +1,6 @@
 /**
- * Envoy's ext_authz over gRPC: a request through Envoy is the same check as everybody's, about whom Envoy proved. What
- * could not be recorded is an error of the call, as everywhere, and Envoy denies on errors unless it is told not to.
+ * Envoy's ext_authz over gRPC: a request through Envoy becomes an ordinary check about the subject that Envoy
+ * authenticated. If it could not be recorded, the call fails, and Envoy by default denies on errors.
  */
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import {

@@ -1,7 +1,6 @@
 /**
- * A request through Envoy as a question: one rule from method, path and proof to action, target and subject. What a
- * server behind Envoy could read in two ways is refused, never repaired. No header is read. Source:
- * docs/operating/envoy.md.
+ * Maps a request through Envoy to a check: method, path and authenticated identity to action, target and subject.
+ * Ambiguous paths are refused, never normalized. Reads no headers. Source: docs/operating/envoy.md.
  */
 import type { AttributeContext } from "@sigil/proto/envoy/service/auth/v3/attribute_context";
 import { canonicalSubject, type Spelling } from "@sigil/core/record";
@@ -12,23 +11,23 @@ import { actionOfMethod, targetOfPath } from "../message/proxied.ts";
 
 export type EnvoyMapping = {
   readonly subject: SubjectSource;
-  /** What targets begin with, where the route's own configuration says nothing. */
+  /** Default prefix of targets, if the route's configuration sets none. */
   readonly targetPrefix: string;
 };
 
 export type RefusalReason = "REQUEST_REFUSED" | "SUBJECT_MISSING" | "SUBJECT_REFUSED";
 
-/** No question can be made of it: a deny that no model gave, and no record. */
+/** The request cannot be mapped to a check: a deny without a decision or record. */
 export type Refusal = { readonly kind: "refused"; readonly reason: RefusalReason; readonly rule: string };
 
 export type Reading = { readonly kind: "question"; readonly question: CheckQuestion } | Refusal;
 
 const refused = (reason: RefusalReason, rule: string): Refusal => ({ kind: "refused", reason, rule });
 
-/** Set by Envoy's configuration for a route or a virtual host, which no client can reach. */
+/** Set in Envoy's configuration of a route or virtual host, not by clients. */
 const prefixExtension = "sigil_target_prefix";
 
-/** The principal that a certificate's name stands for, as for callers of Sigil's own. */
+/** The principal for a certificate's name, mapped as for direct callers. */
 const subjectOfCertificate = (principal: string, trustDomain: string): Spelling => {
   if (/^spiffe:\/\//i.test(principal)) return canonicalSubject(principal, trustDomain);
   const text = principalOfHost(principal);
@@ -37,7 +36,7 @@ const subjectOfCertificate = (principal: string, trustDomain: string): Spelling 
     : { kind: "canonical", text };
 };
 
-/** Names that somebody else gives out are no names of Sigil's principals. */
+/** Prefix of names issued by others, to keep them apart from Sigil's principals. */
 const issuedMark = "jwt:";
 
 const subjectOfClaim = (claim: string, trustDomain: string): Spelling => {
@@ -48,13 +47,13 @@ const subjectOfClaim = (claim: string, trustDomain: string): Spelling => {
     : spelling;
 };
 
-/** Decoded maps are plain objects: what their prototypes have, nobody sent. */
+/** Own properties only: decoded maps are plain objects with a prototype. */
 const memberOf = (value: unknown, key: string): unknown =>
   typeof value === "object" && value !== null && Object.hasOwn(value, key)
     ? Reflect.get(value, key)
     : undefined;
 
-/** @returns "" where Envoy proved nobody. */
+/** @returns "" if Envoy authenticated nobody. */
 const provenName = (attributes: AttributeContext, source: SubjectSource): string => {
   if (source.kind === "principal") return attributes.source?.principal ?? "";
   const found = source.keys.reduce(
@@ -80,7 +79,7 @@ export const readAttributes = (
   );
   if (target.kind === "refused") return refused("REQUEST_REFUSED", `path ${target.rule}`);
   const name = provenName(attributes, mapping.subject);
-  // Trust takes an empty subject for the caller, which is Envoy.
+  // Trust would take an empty subject for the caller, which is Envoy.
   if (name === "") return refused("SUBJECT_MISSING", "nobody has proved who sends the request");
   const readSubject = mapping.subject.kind === "principal" ? subjectOfCertificate : subjectOfClaim;
   const subject = readSubject(name, trustDomain);
@@ -94,8 +93,8 @@ export const readAttributes = (
       session: "",
       input: new Uint8Array(0),
       keepInput: false,
-      // A key of what the client sends (X-Request-ID) would give it an allow of yesterday: each question is a decision
-      // of its own.
+      // A key derived from client data (X-Request-ID) would let a client replay an old allow, so each request is a new
+      // decision.
       idempotencyKey: "",
     },
   };

@@ -84,7 +84,7 @@ const formatDataKey = ({ tenant, version, seals, first, state }: LivingDataKey):
   state: DATA_STATES[state],
 });
 
-/** One that exists, not the caller's own: the caller is Root. */
+/** Required, since the caller is Root and means another tenant. */
 const readKeyTenant = (tenant: string): string =>
   tenant === "" ? invalidField("tenant", "must be given") : readTenant(tenant);
 

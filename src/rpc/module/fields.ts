@@ -1,4 +1,4 @@
-/** The rules of ModuleService's fields, as the proto comments state them. Errors name the field as the proto does. */
+/** Validates ModuleService's fields by the rules in the proto comments. Errors use the proto's field names. */
 import type {
   GetModuleRequest,
   ListModulesRequest,
@@ -30,7 +30,7 @@ const checkJson = (text: string): void => {
   try {
     JSON.parse(text);
   } catch {
-    // What the parser says of it would repeat a part of it.
+    // Without the parser's message, which would quote the input.
     invalidField("input_json", "must be JSON");
   }
 };
@@ -116,7 +116,7 @@ async function* chunksOf(parts: AsyncIterator<ProposeModuleRequest>): AsyncGener
   }
 }
 
-/** The manifest, and the code as it comes. @throws invalidField. */
+/** Reads the manifest, then streams the code. @throws invalidField. */
 export const readUpload = async (
   requests: AsyncIterable<ProposeModuleRequest>,
 ): Promise<{ readonly manifest: Manifest; readonly code: AsyncIterable<Uint8Array> }> => {

@@ -1,4 +1,4 @@
-/** ModuleService over gRPC: requests become runs and proposals, runs and modules replies. */
+/** ModuleService over gRPC: converts requests to runs and proposals, and runs and modules to replies. */
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import {
   ModuleServiceService as Modules,
@@ -45,7 +45,7 @@ const formatModule = (module: Module): ModuleMessage => ({
   codeBytes: BigInt(module.codeBytes),
 });
 
-/** The same bytes as text when they are JSON; "" otherwise. */
+/** The bytes as text if they are JSON, else "". */
 const jsonText = (output: Uint8Array): string => {
   try {
     const text = utf8Decode(output);
@@ -79,8 +79,8 @@ const formatDone = (done: RunDone): RunResponse => ({
 const nothing = new Uint8Array(0);
 
 /**
- * Log and output as they come, then the result. What waits for a slow reader is at most the run's own bounds of output
- * and log; a reader that leaves aborts the run.
+ * Streams log and output, then the result. Buffers at most the run's own limits of output and log for a slow reader;
+ * cancellation aborts the run.
  */
 async function* runParts(
   service: ModuleService,

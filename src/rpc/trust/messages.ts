@@ -1,4 +1,4 @@
-/** Decisions, models and simulations as protobuf, and a candidate model from it. */
+/** Converts decisions, models and simulations to protobuf, and candidate models from it. */
 import type {
   CheckResponse,
   Contribution,
@@ -71,7 +71,7 @@ export const formatActiveModel = ({ id, hash, position, model }: ActiveModel): G
   model: formatModel(model),
 });
 
-/** As a trust_model payload; its own rules are checked where models are loaded. */
+/** Converts to a trust_model payload; its rules are checked where models are loaded. */
 export const readCandidate = (model: TrustModel): CborMap => ({
   bias: model.bias,
   weights: model.weights,

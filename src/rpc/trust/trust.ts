@@ -1,6 +1,6 @@
 /**
- * TrustService over gRPC: decode → identity → authorize → service → encode. The first three and every error are the
- * wrappers' (unary.ts, stream.ts); here a request becomes a question and a decision a reply.
+ * TrustService over gRPC: decode → authenticate → authorize → service → encode. The first three and all errors are
+ * handled by the wrappers (unary.ts, stream.ts); this file converts requests to checks and decisions to replies.
  */
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
 import type {
@@ -39,7 +39,7 @@ import { bidirectional } from "../call/stream.ts";
 import { formatActiveModel, formatDecision, formatSimulation, readCandidate } from "./messages.ts";
 import { unary, type Answer } from "../call/unary.ts";
 
-/** With what its record keeps besides. */
+/** Adds the item's metadata for its record. */
 const withMetadata = (question: CheckQuestion, { itemMetadata }: CallContext, index: number): CheckQuestion =>
   itemMetadata === undefined ? question : { ...question, metadata: itemMetadata[index] };
 
@@ -52,7 +52,7 @@ const checkHandler =
 
 const correlationBytesMax = 128;
 
-/** An id that breaks its rule is not sent back: it may be as long as a message. */
+/** An invalid id is not echoed, since it may be as long as a message. */
 const echoedId = (correlationId: string): string => {
   try {
     return readText(correlationId, "correlation_id", correlationBytesMax);
@@ -147,14 +147,14 @@ const readMatter = (
 
 const simulatePath = TrustServiceService.simulate.path;
 
-/** What is simulated: a model, or the proposal of one. */
+/** The simulated candidate: a model, or a proposed one. */
 type Simulated =
   | { readonly kind: "model"; readonly payload: CborMap }
   | { readonly kind: "proposal"; readonly id: string };
 
 /**
- * A candidate of the caller's own asks about the tenant's decisions whatever it likes; a proposal's stands in the
- * ledger.
+ * A candidate in the request needs level Mentor, since it can probe the tenant's decisions at will; a proposed one is
+ * already in the ledger.
  */
 const readSimulated = (caller: Caller, request: SimulateRequest): Simulated => {
   const { candidate, proposalId } = request;
@@ -169,10 +169,10 @@ const readSimulated = (caller: Caller, request: SimulateRequest): Simulated => {
   return { kind: "model", payload: readCandidate(candidate) };
 };
 
-/** Where proposals are read. */
+/** The part of Canon that reads proposals. */
 type Proposals = Pick<QuorumService, "get">;
 
-/** Canon has the proposal, Trust the rules of a model. @throws notFound, and invalidField when it proposes no model. */
+/** Reads a proposed model from Canon. @throws notFound, and invalidField if the proposal is not for a model. */
 const candidateOf = async (
   proposals: Proposals,
   simulated: Simulated,
@@ -184,7 +184,7 @@ const candidateOf = async (
   return { kind: "proposed", payload: body.payload };
 };
 
-/** The counts are of all; as many decisions are shown as fit. */
+/** Counts cover all decisions; lists only as many as fit. */
 const fitSimulation = (reply: SimulateResponse, limit: number): SimulateResponse => {
   if (encodedBytes(SimulateResponse, reply) <= limit) return reply;
   const bytes = reply.decisions.map((decision) => encodedBytes(SimulatedDecision, decision));
