@@ -9,5 +9,5 @@ export {
   cborEncodeHeader,
 } from "./cbor.ts";
 export { cborRules } from "./decode.ts";
-export { encodeWith, type CborWriter } from "./encode.ts";
+export { encodeWith } from "./encode.ts";
 export { jsonView } from "./json-view.ts";

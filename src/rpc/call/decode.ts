@@ -11,6 +11,7 @@ import { carryPermit } from "../bounds/intake.ts";
 import { noteReplySize } from "../bounds/replies.ts";
 import { replyBytesOf } from "../bounds/reply-bytes.ts";
 import { withExactStructs } from "../message/struct.ts";
+import { serializerOf } from "./serialize.ts";
 
 const malformed = (cause: unknown): SigilFault => {
   const rule = "the request is not a valid protobuf message";
@@ -18,14 +19,15 @@ const malformed = (cause: unknown): SigilFault => {
 };
 
 /** Long answers are counted as they are serialised. */
-const counted = ({ path, responseSerialize }: MethodDefinition<unknown, unknown>) =>
-  replyBytesOf(path) === undefined
-    ? responseSerialize
-    : (reply: unknown): Buffer => {
-        const bytes = responseSerialize(reply);
-        noteReplySize(reply as object, bytes.length);
-        return bytes;
-      };
+const counted = (method: MethodDefinition<unknown, unknown>): ((reply: unknown) => Buffer) => {
+  const serialize = serializerOf(method);
+  if (replyBytesOf(method.path) === undefined) return serialize;
+  return (reply) => {
+    const bytes = serialize(reply);
+    noteReplySize(reply as object, bytes.length);
+    return bytes;
+  };
+};
 
 /** A request as it came. What a wrapper is given in place of its message. */
 class Encoded {
