@@ -71,6 +71,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "ledger",
     "identity",
     ...services,
+    "projections",
     "wire",
   ],
 };
@@ -125,7 +126,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "envoy",
   ],
   gateway: ["http", "authzen", "."],
-  cli: "terminal call proposal model attest audit canon check deployment key keys module principal witness .".split(
+  cli: "terminal call proposal model attest audit canon check deployment key keys module principal project witness .".split(
     " ",
   ),
 };

@@ -5,7 +5,9 @@
 import { writeFile } from "node:fs/promises";
 import { vectorFiles as merkleVectorFiles } from "./vectors-merkle.ts";
 import { recordVectorFiles } from "./vectors/files.ts";
+import { projectionVectorFiles } from "./vectors/projections.ts";
 
-for (const [name, content] of Object.entries({ ...recordVectorFiles(), ...(await merkleVectorFiles()) })) {
+const files = { ...recordVectorFiles(), ...projectionVectorFiles(), ...(await merkleVectorFiles()) };
+for (const [name, content] of Object.entries(files)) {
   await writeFile(new URL(`../test/vectors/${name}`, import.meta.url), content);
 }

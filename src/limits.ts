@@ -402,6 +402,8 @@ export const projectionReorderMax = 4096;
  */
 export const projectionBatchRecordsMax = 4096;
 export const projectionBatchBytesMax = 16 << 20;
+/** Of a relay's files: an envelope of 1 MiB in base64, and attributes. */
+export const projectionLineBytesMax = 4 << 20;
 /** Of one statement of a projection, and until a database answers. */
 export const projectionStatementMs = 60_000;
 /** Of making an index or erasing a tenant: over all rows of a projection. */

@@ -242,6 +242,10 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Sign the newest checkpoint as a witness, and keep it.",
     load: async () => (await import("./witness/cosign.ts")).witnessCosign,
   },
+  "project postgres": {
+    about: "Fill a PostgreSQL database from the feed, rebuild it, or compare it with the ledger.",
+    load: async () => (await import("./project/postgres.ts")).projectPostgres,
+  },
   quorum: {
     about: "Show how many witnesses a change takes, or propose another number.",
     load: async () => (await import("./witness/witness.ts")).quorum,

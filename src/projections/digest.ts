@@ -42,7 +42,7 @@ const sortKeys = (value: unknown): unknown => {
 /**
  * A cell as it compares: a database keeps the keys of `jsonb` in an order of its own, and numbers in its own spelling.
  */
-export const canonicalCell = (type: ColumnType, cell: Cell): CborValue =>
+const canonicalCell = (type: ColumnType, cell: Cell): CborValue =>
   type === "jsonb" && typeof cell === "string" ? JSON.stringify(sortKeys(JSON.parse(cell))) : cell;
 
 export const canonicalRow = ({ columns }: Table, row: Row): readonly CborValue[] =>

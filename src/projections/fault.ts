@@ -32,6 +32,8 @@ export type ProjectionError =
     }
   /** The projection was filled from another ledger. */
   | { readonly kind: "otherLedger"; readonly rule: string }
+  /** Another one holds the projection's lock. */
+  | { readonly kind: "consumerRunning" }
   /** Another consumer moved the cursor meanwhile. */
   | { readonly kind: "cursorMoved"; readonly expected: bigint; readonly found: bigint }
   /** What is stored is not what was projected. */
@@ -44,7 +46,7 @@ export type ProjectionError =
 const placeOf = (position: bigint | null): string => (position === null ? "nothing" : `position ${position}`);
 
 /** The sentence a person reads: what is wrong, where, and the rule. */
-export const describeProjectionError = (error: ProjectionError): string => {
+const describeProjectionError = (error: ProjectionError): string => {
   switch (error.kind) {
     case "linkMissing":
       return (
@@ -65,6 +67,8 @@ export const describeProjectionError = (error: ProjectionError): string => {
     case "otherLedger":
     case "projectionDamaged":
       return error.rule;
+    case "consumerRunning":
+      return "another consumer writes the same projection: one at a time";
     case "cursorMoved":
       return `another consumer writes the same projection: its cursor stands at ${error.found}, not at ${error.expected}`;
     case "unstorable":

@@ -59,8 +59,11 @@ export type Postgres = AsyncDisposable & {
 export const startPostgres = async ({
   settings = [],
   hba,
+  files = {},
 }: {
   readonly settings?: readonly string[];
+  /** In its data directory, for its own eyes. */
+  readonly files?: Readonly<Record<string, string>>;
   readonly hba?: readonly string[];
 } = {}): Promise<Postgres> => {
   const directory = await mkdtemp(join(tmpdir(), "sigil-postgres-"));
@@ -76,6 +79,10 @@ export const startPostgres = async ({
     await (isRoot ? run("runuser", ["-u", "postgres", "--", "sh", ...words]) : run("sh", words));
   };
   await write("postgresql.conf", `${lines.join("\n")}\n`);
+  for (const [file, text] of Object.entries(files)) {
+    await write(file, text);
+    await run("chmod", ["600", join(data, file)]);
+  }
   if (hba !== undefined) {
     await run("truncate", ["-s", "0", join(data, "pg_hba.conf")]);
     await write("pg_hba.conf", `${hba.join("\n")}\n`);

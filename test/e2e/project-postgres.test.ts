@@ -237,6 +237,15 @@ describe("a projection in PostgreSQL", () => {
   it("has one writer at a time, and notices another one that moved the cursor", async () => {
     await fill({ address, ledger, from: { size: 100n } });
     const moving = await connectTo(address);
+    const held = [
+      "SELECT pg_advisory_lock(hashtextextended('sigil projection sigil', 0))",
+      "SELECT pg_advisory_unlock_all()",
+    ];
+    await moving.query(held[0] ?? "");
+    expect((await faultOf(fill({ address, ledger, postgres: { lockMs: 100 } }))).kind).to.equal(
+      "consumerRunning",
+    );
+    await moving.query(held[1] ?? "");
     const fault = faultOf(
       fill({
         address,

@@ -38,7 +38,12 @@ export type PostgresOptions = {
   readonly mode: "resume" | "rebuild";
   /** Roles that may read the views, and nothing else. */
   readonly readers: readonly string[];
+  /** How long another consumer is waited for: `projectionLockMs` unless told. */
+  readonly lockMs?: number;
 };
+
+/** SQLSTATE of a lock that was waited for in vain. */
+const lockNotAvailable = "55P03";
 
 type CursorRow = {
   readonly genesis: Buffer;
@@ -266,9 +271,17 @@ class PostgresProjection implements ProjectionStore {
 }
 
 /** One writer a projection: another one is waited for, as long as a killed one takes to be noticed. */
-const lock = async (client: pg.Client, name: string): Promise<void> => {
-  await client.query(`SET lock_timeout = ${projectionLockMs}`);
-  await client.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", [`sigil projection ${name}`]);
+const lock = async (
+  client: pg.Client,
+  { name, lockMs = projectionLockMs }: PostgresOptions,
+): Promise<void> => {
+  await client.query(`SET lock_timeout = ${lockMs}`);
+  try {
+    await client.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", [`sigil projection ${name}`]);
+  } catch (cause) {
+    if ((cause as { readonly code?: unknown }).code !== lockNotAvailable) throw cause;
+    failProjection({ kind: "consumerRunning" }, { cause });
+  }
   await client.query("SET lock_timeout = DEFAULT");
 };
 
@@ -280,7 +293,7 @@ export const openPostgresProjection = async (
   try {
     await client.query("SET synchronous_commit TO off");
     await client.query("SET client_min_messages TO warning");
-    await lock(client, options.name);
+    await lock(client, options);
     return new PostgresProjection(client, options, await prepare(client, options));
   } catch (cause) {
     throw databaseFault(cause);

@@ -5,7 +5,7 @@
  */
 import { appendedNames, appendedTables, heads, type AppendedTable, type Table } from "../tables.ts";
 
-export const schemaVersion = 1;
+const schemaVersion = 1;
 
 /** What tables of a projection are called; a name that needs no quotes, with room for the suffix. */
 export const schemaNameShape = /^[a-z_][a-z0-9_]{0,40}$/;
@@ -81,7 +81,7 @@ const views: Readonly<Record<string, (schema: string) => string>> = {
   status: (schema) => `SELECT next, checkpoint, updated_at FROM ${schema}.cursor`,
 };
 
-export const viewNames: readonly string[] = Object.keys(views);
+const viewNames: readonly string[] = Object.keys(views);
 
 /** In one transaction with whatever becomes of the schema before. */
 export const turnViews = (name: string, schema: string): readonly string[] => [

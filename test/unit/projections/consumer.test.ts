@@ -7,6 +7,7 @@ import { parseCheckpoint } from "../../../src/core/merkle/checkpoint.ts";
 import { parseNote } from "../../../src/core/merkle/note.ts";
 import { leafHash } from "../../../src/core/merkle/hash.ts";
 import { walkKeys } from "../../../src/core/verify/key-walk.ts";
+import { leafOf } from "../../../src/core/verify/record.ts";
 import {
   noProgress,
   resumeConsumer,
@@ -176,6 +177,17 @@ describe("a consumer of the feed", () => {
       kind: "recordRefused",
       position,
       step: "inclusion",
+    });
+    const unsigned = at(position, (message) => {
+      const envelope = Uint8Array.from(message.envelope ?? []);
+      // An envelope without attestations ends in the signature and an empty list.
+      envelope[envelope.length - 10] = (envelope[envelope.length - 10] ?? 0) ^ 1;
+      return { ...message, envelope, leaf: leafOf(envelope) };
+    });
+    expect(await faultOf(takeAll(read(unsigned)))).to.include({
+      kind: "recordRefused",
+      position,
+      step: "signature",
     });
     const foreign = await generateLedger({ seed: 8, count: 100 });
     const { envelope, leaf } = foreign.places[50] ?? expect.fail("too few");
