@@ -259,7 +259,7 @@ export const restoreDeployment = async (options: RestoreOptions): Promise<Restor
   if ((await entriesOf(directory)).length > 0) fail({ kind: "directoryNotEmpty", path: directory });
   const partial = `${directory}.partial`;
   await clearScratch(partial);
-  let made: Awaited<ReturnType<typeof rebuild>>;
+  let made: Pick<Restored, "position" | "vouched">;
   try {
     made = await rebuild(reader, partial, options, held);
   } catch (error) {

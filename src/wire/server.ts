@@ -22,7 +22,7 @@ import { createMetrics, type Metrics } from "../gateway/metrics.ts";
 import type { Services } from "../gateway/http/serving.ts";
 import { startOperator, type OperatorServer } from "../gateway/operator.ts";
 import { authorize } from "../identity/permissions.ts";
-import { createPrincipals } from "../identity/principals.ts";
+import { createPrincipals, type Principals } from "../identity/principals.ts";
 import { createIdentityResolver } from "../identity/resolver.ts";
 import type { KekInputs } from "../crypto/kek.ts";
 import { randomBytes } from "../crypto/random.ts";
@@ -131,12 +131,7 @@ const tenantsNamedMax = 20;
 /** Microseconds of a monotonic clock. */
 const monotonicUs = (): number => performance.now() * 1000;
 
-const wireTrust = (
-  ledger: Ledger,
-  parts: Parts,
-  overrides: Overrides,
-  principals: ReturnType<typeof createPrincipals>,
-) =>
+const wireTrust = (ledger: Ledger, parts: Parts, overrides: Overrides, principals: Principals) =>
   createTrustService({
     ledger,
     findPrincipal: principals.find,

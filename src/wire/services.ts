@@ -8,7 +8,7 @@ import { createSchemas } from "../canon/schemas/schemas.ts";
 import type { GovernedTurns, QuorumService, RecordsService } from "../canon/service.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { Metrics } from "../gateway/metrics.ts";
-import type { createPrincipals } from "../identity/principals.ts";
+import type { Principals } from "../identity/principals.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { LedgerReader } from "../ledger/read/reading.ts";
 import { Directory } from "../identity/directory/directory.ts";
@@ -156,7 +156,7 @@ export const wirePrincipals = (parts: PrincipalParts, takesCertificates: boolean
 export type CanonParts = {
   readonly ledger: Ledger;
   readonly trust: TrustService;
-  readonly principals: ReturnType<typeof createPrincipals>;
+  readonly principals: Principals;
   readonly nowMs: () => number;
   readonly randomBytes: (bytes: number) => Uint8Array;
 };

@@ -72,7 +72,7 @@ export type DecisionView = DecisionKeys & {
 
 type TailValue = { readonly first: number; readonly count: number };
 
-type TenantState = DecisionKeys & {
+export type TenantState = DecisionKeys & {
   readonly tenant: string;
   segments: readonly Segment[];
   settled: number;

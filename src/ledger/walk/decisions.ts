@@ -9,7 +9,12 @@ import { decisionRowsMax, segmentLevelMax } from "../../limits.ts";
 import type { RecordBody } from "@sigil/core/record";
 import type { Store } from "../../storage/store.ts";
 import type { Findings } from "./findings.ts";
-import { indexedEntry, loadDecisions, type DecisionKeys } from "../decisions/decision-index.ts";
+import {
+  indexedEntry,
+  loadDecisions,
+  type DecisionKeys,
+  type TenantState,
+} from "../decisions/decision-index.ts";
 import { PostingsReader } from "../decisions/postings.ts";
 import {
   clockAfter,
@@ -56,7 +61,7 @@ export type ReadAgain = (position: bigint) => Promise<unknown>;
 type Inspected = {
   readonly keys: DecisionKeys;
   /** Undefined if it could not be loaded, which is reported separately. */
-  readonly loaded: Awaited<ReturnType<typeof loadDecisions>> | undefined;
+  readonly loaded: TenantState | undefined;
   readonly values: DecisionValues;
   /** Number of decisions seen. */
   count: number;

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import type { ChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
 import { encodeFrame, fromProcess, FrameReader, readMessage, type Frame } from "./protocol.ts";
-import { launch, type LaunchOptions } from "./launch.ts";
+import { launch, type Launched, type LaunchOptions } from "./launch.ts";
 import { readReady } from "./reports.ts";
 
 /** Handler of expected frames. An exception from `onFrame` is a protocol error, which ends the process. */
@@ -61,7 +61,7 @@ export class SandboxProcess {
     return sandboxed;
   }
 
-  private constructor({ child, pipe }: ReturnType<typeof launch>) {
+  private constructor({ child, pipe }: Launched) {
     this.#child = child;
     this.#pipe = pipe;
     child.once("error", (cause) => this.#end(cause));
