@@ -27,7 +27,7 @@ const services = ["trust", "audit", "canon", "modules", "deployment"];
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   core: [],
   log: core("limits"),
-  config: [...core("bytes", "errors", "limits"), "log"],
+  config: [...core("bytes", "errors", "limits", "record"), "log"],
   storage: core("bytes", "errors", "limits"),
   crypto: [...formats, ...core("hash", "keys")],
   ledger: [...wholeCore, "storage", "crypto"],
@@ -40,6 +40,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   projections: wholeCore,
   // Makes, opens and copies data directories, so it knows the store and the code of modules beside the ledger.
   deployment: [...belowServices, "storage", "canon", "modules"],
+  // Consumers of the feed: whoever starts one hands it the source.
+  relay: core("bytes", "errors", "limits", "cbor", "hash", "record"),
   rpc: [...wholeCore, "@sigil/proto/**", "identity", "config", ...services],
   gateway: [
     ...core("bytes", "errors", "limits", "cbor", "hash", "record"),
@@ -57,6 +59,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "ledger",
     "identity",
     ...services,
+    "relay",
     "rpc",
     "gateway",
   ],
@@ -72,6 +75,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "identity",
     ...services,
     "projections",
+    "relay",
     "wire",
   ],
 };
@@ -126,7 +130,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "envoy",
   ],
   gateway: ["http", "authzen", "."],
-  cli: "terminal call proposal model attest audit canon check deployment key keys module principal project witness .".split(
+  cli: "terminal call proposal model attest audit canon check deployment key keys module principal project relay witness .".split(
     " ",
   ),
 };

@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy nginx openapi postgres)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy nginx openapi postgres nats cloudevents)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -137,6 +137,25 @@ install_postgres() {
 }
 start_postgres() { :; }
 stop_postgres() { :; }
+
+# What relays publish to. Tests start their own, as docs/operating/relay.md configures it.
+nats_version=v2.15.3
+install_nats() {
+  command -v nats-server >/dev/null && return 0
+  [ -x "$local_bin/nats-server" ] && return 0
+  command -v go >/dev/null || apt_install golang-go
+  GOBIN="$local_bin" go install "github.com/nats-io/nats-server/v2@$nats_version"
+}
+start_nats() { :; }
+stop_nats() { :; }
+
+# Reads the events that relays publish, in a language that is not ours.
+install_cloudevents() {
+  make_python_environment
+  "$python_environment/bin/pip" install -q cloudevents==2.2.0
+}
+start_cloudevents() { :; }
+stop_cloudevents() { :; }
 
 usage() {
   sed -n '2,6s/^# \{0,1\}//p' "$0"

@@ -410,3 +410,25 @@ export const projectionStatementMs = 60_000;
 export const projectionMaintenanceMs = 6 * 3_600_000;
 /** Until a consumer that was killed is noticed and its lock let go. */
 export const projectionLockMs = 10_000;
+/** Backoff of a relay, exponential with jitter. */
+export const relayBackoffMsMin = 200;
+export const relayBackoffMsMax = 60_000;
+/** First backoff after a failure that an operator must resolve. */
+export const relayRefusedMsMin = 5000;
+/** Debounce of a relay's cursor file: each write syncs the disk that the ledger syncs. */
+export const relayCursorMsMax = 1000;
+/** Wait of a closing relay for the batch in flight. */
+export const relayStopMsMax = 5000;
+/** Relays of one server; each reads the feed. */
+export const relaysMax = 16;
+/** Longest line of a relay's file, a full record as JSON; and the block size for reading backwards. */
+export const relayLineBytesMax = 16 << 20;
+export const relayReadBytes = 64 << 10;
+/** Timeouts of a relay for connecting and for acknowledgements. */
+export const relayConnectMsMax = 5000;
+export const relayPublishMsMax = 10_000;
+/** Messages of one atomic batch of NATS, which takes 1000. */
+export const relayNatsBatchEventsMax = 256;
+/** Control socket of relays. */
+export const relayControlConnectionsMax = 8;
+export const relayControlMsMax = 30_000;

@@ -1,6 +1,7 @@
 /** The vector files of CBOR, COSE and records, by name. */
 import { cborVectors } from "./cbor.ts";
 import { coseVectors } from "./cose.ts";
+import { eventVectors } from "./event.ts";
 import { recordVectors } from "./record.ts";
 
 const written = (vectors: unknown): string => `${JSON.stringify(vectors, null, 1)}\n`;
@@ -10,4 +11,5 @@ export const recordVectorFiles = (): Readonly<Record<string, string>> => ({
   "cbor.json": written(cborVectors()),
   "cose.json": written(coseVectors()),
   "record.json": written(recordVectors()),
+  "event.json": written(eventVectors()),
 });

@@ -106,6 +106,22 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./deployment/restore.ts")).restore,
     walks: true,
   },
+  "relay status": {
+    about: "Show what each relay of a server on this machine does.",
+    load: async () => (await import("./relay/relay.ts")).relayStatus,
+  },
+  "relay pause": {
+    about: "Stop publishing until the relay is resumed.",
+    load: async () => (await import("./relay/relay.ts")).relayPause,
+  },
+  "relay resume": {
+    about: "Publish again after a pause, or after it stopped.",
+    load: async () => (await import("./relay/relay.ts")).relayResume,
+  },
+  "relay reset": {
+    about: "Publish again from a position on, as a new generation.",
+    load: async () => (await import("./relay/relay.ts")).relayReset,
+  },
   "key new": {
     about: "Make a key pair in a new file.",
     load: async () => (await import("./key/key.ts")).keyNew,

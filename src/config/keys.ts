@@ -32,6 +32,7 @@ import {
 } from "../limits.ts";
 import { logLevels } from "../log/levels.ts";
 import { formatAddress, parseAddress, type Address } from "./address.ts";
+import { BadRelay, formatRelays, readRelays, type RelaySettings } from "./relays.ts";
 import { formatSubjectSource, parseSubjectSource, type SubjectSource } from "./subject-source.ts";
 
 /** An unparsed value: text from a flag or variable, typed from a TOML file. */
@@ -54,6 +55,8 @@ export type Key<Value> = {
   readonly secret: boolean;
   /** Whether its flag needs no value. */
   readonly toggle: boolean;
+  /** A list of tables in the file, JSON elsewhere. */
+  readonly tables: boolean;
 };
 
 const key = <Value>(
@@ -62,6 +65,7 @@ const key = <Value>(
   show: String,
   secret: false,
   toggle: false,
+  tables: false,
   ...parts,
 });
 
@@ -220,6 +224,22 @@ const typeName = (what: string): Key<string> =>
         : refuse("must be a type, 1 to 128 characters without a colon"),
   });
 
+const relayList = (what: string): Key<readonly RelaySettings[]> =>
+  key<readonly RelaySettings[]>({
+    what,
+    initial: [],
+    tables: true,
+    show: formatRelays,
+    read: (raw) => {
+      try {
+        return readRelays(String(raw));
+      } catch (error) {
+        if (error instanceof BadRelay) return refuse(error.message);
+        throw error;
+      }
+    },
+  });
+
 const hourMs = 3_600_000;
 
 export const KEYS = {
@@ -260,6 +280,7 @@ export const KEYS = {
   "authzen.subject_type": typeName("Type of AuthZEN subjects whose ids are principals as they are."),
   "authzen.resource_type": typeName("Type of AuthZEN resources whose ids are targets as they are."),
   "authzen.action_prefix": namePrefix("Prefix of every AuthZEN action name.", ""),
+  relays: relayList("Where records are published to, as a list of tables; see docs/operating/relay.md."),
   passphrase: secret("The passphrase of the key-encryption key, where the deployment was made with one."),
   "pkcs11.module": path("The PKCS #11 library, a file, for tokens whose URI names none."),
   "pkcs11.pin": secret("The PIN of the token, where a key is on one whose URI names no file with it."),

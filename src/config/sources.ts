@@ -103,8 +103,9 @@ export const readFile = (content: string, path: string): GivenValues => {
   for (const [written, value] of flatten(parseToml(content, path), "")) {
     const name = publicNames.find((known) => known === written) ?? unknown(written, publicNames);
     const isPlain = typeof value === "string" || typeof value === "number" || typeof value === "boolean";
-    // No key takes a list or a date; passed as "", it is refused by the key's own rule.
-    values.set(name, { raw: isPlain ? value : "", source: { kind: "file", path } });
+    // Keys that take tables get JSON. No other key takes a list or a date; passed as "", its own rule refuses it.
+    const raw = isPlain ? value : KEYS[name].tables ? JSON.stringify(value) : "";
+    values.set(name, { raw, source: { kind: "file", path } });
   }
   return values;
 };

@@ -3,7 +3,7 @@
  * files; so file times are compared before and after, and a copy during which a file changed is discarded.
  */
 import { constants } from "node:fs";
-import { cp, readdir, rm, stat } from "node:fs/promises";
+import { cp, lstat, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fail } from "../errors.ts";
 import { migrateDeployment, planMigration, type Migrated, type MigrateOptions } from "./migrate.ts";
@@ -28,7 +28,12 @@ const copyUnchanged = async (directory: string, scratch: string): Promise<void> 
   const before = await fingerprint(directory);
   try {
     // Uses reflinks if the file system supports them: no space, almost no time.
-    await cp(directory, scratch, { recursive: true, mode: constants.COPYFILE_FICLONE });
+    await cp(directory, scratch, {
+      recursive: true,
+      mode: constants.COPYFILE_FICLONE,
+      // A stale socket of a killed server: cp refuses to copy it.
+      filter: async (path) => !(await lstat(path)).isSocket(),
+    });
   } catch (error) {
     // A running server deletes database files during the copy.
     if (error instanceof Error && "code" in error && error.code === "ENOENT") locked();

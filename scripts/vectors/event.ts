@@ -1,0 +1,138 @@
+/** Records as CloudEvents: what relays publish, in binary and in structured mode. */
+import { parseHash, toBase64, toHex, type Hash } from "@sigil/core/bytes";
+import {
+  coseKeyThumbprint,
+  encodeProtected,
+  encodeStatement,
+  recordContentType,
+  toBeSigned,
+} from "@sigil/core/cose";
+import { encodeBody, encodeEnvelope, hashRecord, subjectOf, type RecordBody } from "@sigil/core/record";
+import { leafOf } from "@sigil/core/verify";
+import { byReference, eventOf, headersOf, jsonLine, type EventOptions } from "../../src/relay/event.ts";
+import { subjectOf as natsSubjectOf } from "../../src/relay/nats-subject.ts";
+import { payloads } from "./payloads.ts";
+import { sampleKey } from "./sample-key.ts";
+
+const origin = "ledger.example/main";
+const signer = sampleKey("record");
+const hashOf = (fill: number): Hash => parseHash(new Uint8Array(32).fill(fill));
+
+const user: RecordBody = {
+  kind: "note",
+  schemaVersion: 1,
+  id: "notes/1",
+  tenant: "acme",
+  ts: 1_700_000_000_123,
+  space: "user",
+  payload: { text: "hello" },
+  links: [{ label: "cites", target: hashOf(2) }],
+  prev: null,
+};
+
+const sealedOf = (body: RecordBody): { readonly envelope: Uint8Array; readonly hash: Hash } => {
+  const payload = encodeBody(body);
+  const protectedBytes = encodeProtected({
+    contentType: recordContentType,
+    kid: coseKeyThumbprint(signer.publicKey),
+    origin,
+    subject: subjectOf(body),
+  });
+  const signature = signer.sign(toBeSigned(protectedBytes, payload));
+  const statement = encodeStatement({ protectedBytes, payload, signature });
+  return { envelope: encodeEnvelope({ statement, attestations: [] }), hash: hashRecord(payload) };
+};
+
+const traced = (): RecordBody => {
+  const chain = payloads.find(([name]) => name === "a decision")?.[2];
+  const { request, ...others } = chain as { readonly request: { readonly metadata: object } };
+  const metadata = {
+    ...request.metadata,
+    traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+  };
+  const payload = { ...others, request: { ...request, metadata } } as RecordBody["payload"];
+  return { ...user, kind: "frozen_chain", id: "decision/1", links: [], payload };
+};
+
+type Case = {
+  readonly name: string;
+  readonly body: RecordBody;
+  readonly options?: Partial<EventOptions>;
+  readonly position?: bigint;
+  readonly prev?: bigint;
+  readonly generation?: number;
+  readonly form?: "erased" | "reference";
+};
+
+const cases: readonly Case[] = [
+  { name: "the first of a lane", body: user, position: 0n },
+  { name: "a later one, in another generation", body: user, position: 41n, prev: 40n, generation: 7 },
+  { name: "the last position", body: user, position: 2n ** 64n - 1n, prev: 2n ** 64n - 2n },
+  { name: "as JSON", body: { ...user, prev: hashOf(9) }, options: { format: "json" } },
+  {
+    name: "awkward values as JSON",
+    body: {
+      ...user,
+      payload: {
+        big: 2n ** 63n,
+        bytes: new Uint8Array([0, 255]),
+        nul: "\0\u2028",
+        __proto__x: 0.1,
+        list: [null, true],
+      },
+    },
+    options: { format: "json" },
+  },
+  { name: "facts alone", body: user, options: { data: "metadata" } },
+  { name: "facts alone as JSON", body: user, options: { data: "metadata", format: "json" } },
+  { name: "by reference", body: user, form: "reference" },
+  { name: "erased", body: user, prev: 11n, form: "erased" },
+  { name: "a decision with a trace", body: traced(), options: { data: "metadata" } },
+  { name: "hostile kind", body: { ...user, kind: 'a.*>\r\n "%ä\0' }, options: { data: "metadata" } },
+  { name: "every character of an id", body: { ...user, id: "AZaz09._~:/@-" }, options: { data: "metadata" } },
+  {
+    name: "beyond the year 9999",
+    body: { ...user, ts: Number.MAX_SAFE_INTEGER },
+    options: { data: "metadata" },
+  },
+  {
+    name: "the last millisecond of 9999",
+    body: { ...user, ts: 253_402_300_799_999 },
+    options: { data: "metadata" },
+  },
+  {
+    name: "a prefix of their own",
+    body: user,
+    options: { typePrefix: "com.example.sigil", data: "metadata" },
+  },
+];
+
+const written = ({ name, body, options, position = 12n, prev, generation = 1, form }: Case) => {
+  const { envelope, hash } = sealedOf(body);
+  const full: EventOptions = { origin, typePrefix: "sigil", data: "full", format: "envelope", ...options };
+  const record = form === "erased" ? undefined : { position, version: 1n, envelope, hash, body };
+  const whole = eventOf({ position, leaf: leafOf(envelope), record }, full, { generation, prev });
+  const event = form === "reference" ? byReference(whole) : whole;
+  return {
+    name,
+    data: full.data,
+    format: full.format,
+    type_prefix: full.typePrefix,
+    form: form ?? "record",
+    position: String(position),
+    prev: prev === undefined ? null : String(prev),
+    generation,
+    envelope: toHex(envelope),
+    headers: Object.fromEntries(headersOf(event)),
+    body: event.data === undefined ? "" : toBase64(event.data.bytes),
+    line: jsonLine(event),
+    nats_subject: natsSubjectOf("sigil", event),
+  };
+};
+
+export const eventVectors = () => ({
+  about:
+    "Records as CloudEvents of a relay: headers and body (base64) in binary mode, one line in structured mode, the subject in NATS under the prefix sigil. envelope is hex; an erased record has lost its own.",
+  origin,
+  cases: cases.map(written),
+});

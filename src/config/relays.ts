@@ -1,0 +1,261 @@
+/**
+ * Parses the key `relays`: an array of tables in the file, a JSON array in a flag or variable. Errors name the index of
+ * the relay and the field. Source: docs/operating/relay.md.
+ */
+import { tenantFault } from "@sigil/core/record";
+import { relaysMax } from "../limits.ts";
+import { nearest } from "./nearest.ts";
+
+/** Paths of secret files, read at each connection. */
+export type RelayCredentials =
+  | { readonly kind: "none" }
+  | { readonly kind: "creds"; readonly path: string }
+  | { readonly kind: "token"; readonly path: string }
+  | { readonly kind: "password"; readonly user: string; readonly path: string };
+
+export type RelayTarget =
+  | {
+      readonly kind: "files";
+      readonly directory: string;
+      readonly fileBytesMax: number;
+      readonly fileAgeMsMax: number;
+    }
+  | {
+      readonly kind: "nats";
+      readonly servers: readonly string[];
+      readonly stream: string;
+      readonly subjectPrefix: string;
+      readonly replicas: number;
+      readonly credentials: RelayCredentials;
+      readonly tls: { readonly ca: string; readonly cert: string; readonly key: string } | null;
+    };
+
+export type RelaySettings = {
+  readonly name: string;
+  readonly target: RelayTarget;
+  readonly typePrefix: string;
+  readonly data: "full" | "metadata";
+  readonly format: "envelope" | "json";
+  /** Undefined means all. */
+  readonly tenants: readonly string[] | undefined;
+  readonly kinds: readonly string[] | undefined;
+  readonly spaces: readonly string[] | undefined;
+  /** First position to publish. */
+  readonly from: bigint;
+};
+
+/** An invalid value; the caller adds the key. */
+export class BadRelay extends Error {}
+
+type Table = Readonly<Record<string, unknown>>;
+
+const nameShape = /^[a-z0-9][a-z0-9-]{0,31}$/;
+/** Subject and type prefixes: dot-separated tokens. */
+const dottedShape = /^[A-Za-z0-9_-]{1,64}(?:\.[A-Za-z0-9_-]{1,64}){0,3}$/;
+const streamShape = /^[A-Za-z0-9_-]{1,64}$/;
+const listMax = 100;
+const minuteMs = 60_000;
+
+/** Typed access to a relay's fields; `end` refuses those never accessed. */
+class Fields {
+  readonly #table: Table;
+  readonly #path: string;
+  readonly #known = new Set<string>();
+
+  constructor(table: Table, path: string) {
+    this.#table = table;
+    this.#path = path;
+  }
+
+  refuse(field: string, rule: string): never {
+    throw new BadRelay(`${this.#path}.${field} ${rule}`);
+  }
+
+  raw(field: string): unknown {
+    this.#known.add(field);
+    return Object.hasOwn(this.#table, field) ? this.#table[field] : undefined;
+  }
+
+  text(field: string, initial?: string): string {
+    const value = this.raw(field) ?? initial;
+    return typeof value === "string" && value !== ""
+      ? value
+      : this.refuse(field, "must be text, and not empty");
+  }
+
+  /** "" if absent. */
+  path(field: string): string {
+    return this.raw(field) === undefined ? "" : this.text(field);
+  }
+
+  shaped(field: string, shape: RegExp, rule: string, initial?: string): string {
+    const value = this.text(field, initial);
+    return shape.test(value) ? value : this.refuse(field, rule);
+  }
+
+  oneOf<Choice extends string>(field: string, choices: readonly Choice[], initial?: Choice): Choice {
+    const value = this.raw(field) ?? initial;
+    return choices.find((one) => one === value) ?? this.refuse(field, `must be one of ${choices.join(", ")}`);
+  }
+
+  integer(field: string, [min, max]: readonly [number, number], initial: number): number {
+    const value = this.raw(field) ?? initial;
+    const fits = typeof value === "number" && Number.isInteger(value) && value >= min && value <= max;
+    return fits ? value : this.refuse(field, `must be a whole number from ${min} to ${max}`);
+  }
+
+  switch(field: string): boolean {
+    const value = this.raw(field) ?? false;
+    return typeof value === "boolean" ? value : this.refuse(field, "must be true or false");
+  }
+
+  list(field: string, faultOf: (one: string) => string | null): readonly string[] | undefined {
+    const value = this.raw(field);
+    if (value === undefined) return undefined;
+    if (!Array.isArray(value) || value.length === 0 || value.length > listMax) {
+      return this.refuse(field, `must be a list of 1 to ${listMax} texts; leave it out for all`);
+    }
+    return value.map((one: unknown, index) => {
+      const fault = typeof one === "string" ? faultOf(one) : "must be text";
+      return fault === null ? String(one) : this.refuse(`${field}[${index}]`, fault);
+    });
+  }
+
+  /** @throws BadRelay for an unknown field. */
+  end(): void {
+    for (const field of Object.keys(this.#table)) {
+      if (!this.#known.has(field)) {
+        this.refuse(field, `is not known; did you mean ${nearest(field, [...this.#known])}?`);
+      }
+    }
+  }
+}
+
+const kindFault = (kind: string): string | null =>
+  kind === "" || kind.length > 255 ? "must be a kind of record" : null;
+
+const readCredentials = (fields: Fields): RelayCredentials => {
+  const [creds, token, user, password] = ["credentials_file", "token_file", "user", "password_file"].map(
+    (field) => fields.path(field),
+  ) as [string, string, string, string];
+  const given = [creds, token, user + password].filter((one) => one !== "");
+  if (given.length > 1)
+    fields.refuse("credentials_file", "goes with neither token_file nor user and password_file");
+  if ((user === "") !== (password === "")) fields.refuse("user", "and password_file go together");
+  if (creds !== "") return { kind: "creds", path: creds };
+  if (token !== "") return { kind: "token", path: token };
+  return user === "" ? { kind: "none" } : { kind: "password", user, path: password };
+};
+
+const serverFault = (server: string): string | null => {
+  const url = URL.canParse(server) ? new URL(server) : undefined;
+  const isServer =
+    url !== undefined && (url.protocol === "nats:" || url.protocol === "tls:") && url.host !== "";
+  if (!isServer) return "must be nats://host:port or tls://host:port";
+  return url.username === "" && url.password === "" ? null : "must hold no credentials: they go into files";
+};
+
+const isLocal = (server: string): boolean =>
+  /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(new URL(server).hostname);
+
+const readNats = (fields: Fields, data: RelaySettings["data"]): RelayTarget => {
+  const servers =
+    fields.list("servers", serverFault) ??
+    fields.refuse("servers", "must be a list of nats:// or tls:// addresses");
+  const [ca, cert, key] = ["tls_ca", "tls_cert", "tls_key"].map((field) => fields.path(field)) as [
+    string,
+    string,
+    string,
+  ];
+  if ((cert === "") !== (key === "")) fields.refuse("tls_cert", "and tls_key go together");
+  const hasTls = ca !== "" || cert !== "";
+  const isPlain = servers.some((server) => server.startsWith("nats:") && !isLocal(server)) && !hasTls;
+  if (!fields.switch("plaintext") && isPlain && data === "full") {
+    fields.refuse(
+      "servers",
+      "would get whole records without TLS: use tls://, data = metadata, or plaintext = true",
+    );
+  }
+  return {
+    kind: "nats",
+    servers,
+    stream: fields.shaped("stream", streamShape, "must be 1 to 64 letters, digits, _ or -"),
+    subjectPrefix: fields.shaped(
+      "subject_prefix",
+      dottedShape,
+      "must be 1 to 4 words with dots between",
+      "sigil",
+    ),
+    replicas: fields.integer("replicas", [1, 5], 1),
+    credentials: readCredentials(fields),
+    tls: hasTls ? { ca, cert, key } : null,
+  };
+};
+
+const readFiles = (fields: Fields): RelayTarget => ({
+  kind: "files",
+  directory: fields.shaped("directory", /^\//, "must be an absolute path"),
+  fileBytesMax: fields.integer("file_bytes_max", [4096, 2 ** 40], 64 << 20),
+  fileAgeMsMax: fields.integer("file_minutes_max", [1, 366 * 24 * 60], 24 * 60) * minuteMs,
+});
+
+const readRelay = (value: unknown, path: string): RelaySettings => {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new BadRelay(`${path} must be a table`);
+  }
+  const fields = new Fields(value as Table, path);
+  const name = fields.shaped("name", nameShape, "must be 1 to 32 of a-z, 0-9 and -");
+  const to = fields.oneOf("to", ["files", "nats"]);
+  const data = fields.oneOf("data", ["full", "metadata"], "full");
+  const settings: RelaySettings = {
+    name,
+    data,
+    format: fields.oneOf("format", ["envelope", "json"], "envelope"),
+    typePrefix: fields.shaped("type_prefix", dottedShape, "must be 1 to 4 words with dots between", "sigil"),
+    tenants: fields.list("tenants", tenantFault),
+    kinds: fields.list("kinds", kindFault),
+    spaces: fields.list("spaces", (one) =>
+      one === "user" || one === "system" ? null : "must be user or system",
+    ),
+    from: BigInt(fields.integer("from", [0, Number.MAX_SAFE_INTEGER], 0)),
+    target: to === "files" ? readFiles(fields) : readNats(fields, data),
+  };
+  fields.end();
+  return settings;
+};
+
+/** Must differ between relays: each would find the other's messages. */
+const placeOf = ({ target }: RelaySettings): string =>
+  target.kind === "files" ? `the directory ${target.directory}` : `the stream ${target.stream}`;
+
+const requireDistinct = (relays: readonly RelaySettings[]): void => {
+  const seen = new Set<string>();
+  for (const [index, relay] of relays.entries()) {
+    for (const one of [`the name ${relay.name}`, placeOf(relay)]) {
+      if (seen.has(one)) throw new BadRelay(`[${index}] has ${one}, as another relay has`);
+      seen.add(one);
+    }
+  }
+};
+
+/** @param text a JSON array. @throws BadRelay. */
+export const readRelays = (text: string): readonly RelaySettings[] => {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new BadRelay("must be [[relays]] tables in the file, or a JSON array of them");
+  }
+  if (!Array.isArray(value) || value.length > relaysMax) {
+    throw new BadRelay(
+      `must be [[relays]] tables in the file, or a JSON array of them; at most ${relaysMax}`,
+    );
+  }
+  const relays = value.map((one: unknown, index) => readRelay(one, `[${index}]`));
+  requireDistinct(relays);
+  return relays;
+};
+
+/** Names only. */
+export const formatRelays = (relays: readonly RelaySettings[]): string =>
+  relays.map(({ name }) => name).join(",");

@@ -1,0 +1,66 @@
+/**
+ * Prometheus metrics of relays, labelled by configured name.
+ */
+import { Counter, Gauge, type Registry } from "prom-client";
+
+/** Read by the gauges on each scrape. */
+export type RelayFacts = {
+  readonly name: string;
+  readonly state: string;
+  /** Unacknowledged records. */
+  readonly lag: bigint;
+  readonly lagMs: number;
+};
+
+const failureKinds = ["retryable", "refused", "poison", "lost"];
+
+const watchRelays = (source: () => readonly RelayFacts[], registers: Registry[]): void => {
+  const gauge = (name: string, help: string, read: (facts: RelayFacts) => number): void => {
+    new Gauge({
+      name,
+      help,
+      labelNames: ["relay"],
+      registers,
+      collect() {
+        for (const facts of source()) this.set({ relay: facts.name }, read(facts));
+      },
+    });
+  };
+  gauge("sigil_relay_lag_records", "Records that a relay's destination has not acknowledged.", ({ lag }) =>
+    Number(lag),
+  );
+  gauge(
+    "sigil_relay_lag_seconds",
+    "Time since the oldest of them was made, about; 0 without any.",
+    ({ lagMs }) => lagMs / 1000,
+  );
+  gauge("sigil_relay_running", "1 while a relay publishes or waits for records, else 0.", ({ state }) =>
+    state === "running" ? 1 : 0,
+  );
+};
+
+export const createRelayMetrics = (registers: Registry[]) => {
+  const published = new Counter({
+    name: "sigil_relay_events_total",
+    help: "Events that a relay's destination acknowledged.",
+    labelNames: ["relay"],
+    registers,
+  });
+  const failures = new Counter({
+    name: "sigil_relay_failures_total",
+    help: "Tries of a relay that failed, and losses of its destination, by kind.",
+    labelNames: ["relay", "kind"],
+    registers,
+  });
+  return {
+    onRelayed: (relay: string, events: number): void => published.inc({ relay }, events),
+    onRelayFailure: (relay: string, kind: string): void => failures.inc({ relay, kind }),
+    watchRelays: (source: () => readonly RelayFacts[]): void => {
+      for (const { name } of source()) {
+        published.inc({ relay: name }, 0);
+        for (const kind of failureKinds) failures.inc({ relay: name, kind }, 0);
+      }
+      watchRelays(source, registers);
+    },
+  };
+};

@@ -1,0 +1,67 @@
+/**
+ * The persisted cursor of a relay: a JSON file, replaced atomically (write, fsync, rename, fsync of the directory).
+ * Only a hint: what the destination holds takes precedence. Losing it loses the paused flag and a pending reset.
+ */
+import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { Cursor } from "./plan.ts";
+
+const parsePosition = (value: unknown): bigint | undefined =>
+  typeof value === "string" && /^\d{1,20}$/.test(value) ? BigInt(value) : undefined;
+
+const parseCursor = (text: string): Cursor | undefined => {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== "object" || value === null) return undefined;
+  const fields = value as Readonly<Record<string, unknown>>;
+  const [from, next, prev] = [fields["from"], fields["next"], fields["prev"]].map(parsePosition);
+  const generation = Number(fields["generation"]);
+  if (from === undefined || next === undefined || !Number.isSafeInteger(generation) || generation < 1)
+    return undefined;
+  return { generation, from, next, prev, isPaused: fields["paused"] === true };
+};
+
+const formatCursor = ({ generation, from, next, prev, isPaused }: Cursor): string =>
+  `${JSON.stringify({ generation, from: String(from), next: String(next), prev: prev === undefined ? null : String(prev), paused: isPaused })}\n`;
+
+const isMissing = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && error.code === "ENOENT";
+
+/** @returns undefined if the file is missing or malformed. */
+export const readCursor = async (path: string): Promise<Cursor | undefined> => {
+  try {
+    return parseCursor(await readFile(path, "utf8"));
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+};
+
+/** Durable when it resolves; a crash before that leaves the old file. */
+export const writeCursor = async (path: string, cursor: Cursor): Promise<void> => {
+  const directory = dirname(path);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const unfinished = `${path}.unfinished`;
+  const file = await open(unfinished, "w", 0o600);
+  try {
+    await file.writeFile(formatCursor(cursor));
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(unfinished, path);
+  await syncDirectory(directory);
+};
+
+export const syncDirectory = async (path: string): Promise<void> => {
+  const directory = await open(path, "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+};

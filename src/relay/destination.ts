@@ -1,0 +1,52 @@
+/**
+ * The contract of destinations, and their closed error union. A destination is opened, reports what it holds, and takes
+ * batches in order; after any failure it is closed and reopened, so its contents are read again. Pure.
+ */
+import { Fault } from "@sigil/core/errors";
+import type { ReadEvent, RelayEvent } from "./event.ts";
+
+export type RelayError =
+  /** Transient: retried with exponential backoff. */
+  | { readonly kind: "retryable"; readonly rule: string }
+  /** Needs an operator (credentials, settings): retried with a longer backoff. */
+  | { readonly kind: "refused"; readonly rule: string }
+  /** This event can never be delivered: the relay stops there until resumed or reset. */
+  | { readonly kind: "poison"; readonly position: bigint; readonly rule: string };
+
+/** Rules contain no payloads and no secrets. */
+export class RelayFault extends Fault<RelayError> {
+  constructor(error: RelayError, options?: ErrorOptions) {
+    super(error, error.rule, options);
+  }
+}
+
+/** @throws RelayFault always. */
+export const failRelay = (error: RelayError, options?: ErrorOptions): never => {
+  throw new RelayFault(error, options);
+};
+
+export type Holding =
+  | { readonly kind: "empty" }
+  /** The newest message. */
+  | { readonly kind: "at"; readonly last: ReadEvent }
+  /** Messages were removed by retention limits or acknowledged consumers: the persisted cursor is used. */
+  | { readonly kind: "unknown" };
+
+export type OpenDestination = AsyncDisposable & {
+  /** Read when opened. Larger events are published by reference; batches stay within both bounds. */
+  readonly limits: {
+    readonly messageBytesMax: number;
+    readonly batchEventsMax: number;
+    readonly batchBytesMax: number;
+  };
+  readonly lastPublished: () => Promise<Holding>;
+  /** Durable and in order when it resolves. @throws RelayFault; a prefix may have been published. */
+  readonly publish: (events: readonly RelayEvent[], signal: AbortSignal) => Promise<void>;
+};
+
+export type Destination = {
+  /** For status output; contains no secrets. */
+  readonly describe: () => string;
+  /** @throws RelayFault. */
+  readonly open: (signal: AbortSignal) => Promise<OpenDestination>;
+};

@@ -1,0 +1,307 @@
+/**
+ * A NATS JetStream stream as a destination. CloudEvents in binary mode (`ce-…` headers), in atomic batches with the
+ * expected last sequence: a batch is stored once, and only if no other publisher wrote in between.
+ * Source: NATS ADR-50 (batches), ADR-31 (reading by sequence); the CloudEvents binding for NATS, binary mode.
+ */
+import { readFile } from "node:fs/promises";
+import {
+  JetStreamApiError,
+  jetstreamManager,
+  type JetStreamManager,
+  type StreamConfig,
+} from "@nats-io/jetstream";
+import {
+  AuthorizationError,
+  connect,
+  credsAuthenticator,
+  headers,
+  UserAuthenticationExpiredError,
+  type Authenticator,
+  type MsgHdrs,
+  type NatsConnection,
+} from "@nats-io/transport-node";
+import { relayConnectMsMax, relayNatsBatchEventsMax, relayPublishMsMax } from "../limits.ts";
+import {
+  failRelay,
+  RelayFault,
+  type Destination,
+  type Holding,
+  type OpenDestination,
+  type RelayError,
+} from "./destination.ts";
+import { headersOf, readEvent, type RelayEvent } from "./event.ts";
+import { subjectOf } from "./nats-subject.ts";
+
+export type NatsOptions = {
+  /** `nats://host:port` or `tls://host:port`. */
+  readonly servers: readonly string[];
+  readonly stream: string;
+  /** Prefix of subjects. */
+  readonly subjectPrefix: string;
+  /** Replicas of the stream if the relay creates it. */
+  readonly replicas: number;
+  /** Secret files, read at each connection. */
+  readonly credentials:
+    | { readonly kind: "none" }
+    | { readonly kind: "creds"; readonly path: string }
+    | { readonly kind: "token"; readonly path: string }
+    | { readonly kind: "password"; readonly user: string; readonly path: string };
+  /** PEM files, empty for none; null means system CAs for `tls://` and no TLS for `nats://`. */
+  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string } | null;
+  /** Fault injection for tests: awaited between steps. */
+  readonly onStep?: (step: NatsStep) => Promise<void>;
+};
+
+export type NatsStep = "connected" | "stream found" | "half sent" | "committing" | "acknowledged";
+
+/** Reserved in each message for the headers of the batch protocol. */
+const headersBytesKept = 512;
+const apiCode = { noMessage: 10_037, streamNotFound: 10_059, wrongLastSequence: 10_071 } as const;
+/** Last sequence of an empty stream. */
+const noSequence = 0;
+
+type Acknowledgement = {
+  readonly seq?: number;
+  readonly error?: { readonly err_code?: number; readonly description?: string };
+};
+
+const readSecret = async (path: string): Promise<string> => {
+  try {
+    return (await readFile(path, "utf8")).trim();
+  } catch (cause) {
+    return failRelay({ kind: "refused", rule: `cannot read the secret in ${path}` }, { cause });
+  }
+};
+
+type Login = {
+  readonly authenticator?: Authenticator;
+  readonly token?: string;
+  readonly user?: string;
+  readonly pass?: string;
+};
+
+const loginOf = async ({ credentials }: NatsOptions): Promise<Login> => {
+  switch (credentials.kind) {
+    case "none":
+      return {};
+    case "creds":
+      return {
+        authenticator: credsAuthenticator(new TextEncoder().encode(await readSecret(credentials.path))),
+      };
+    case "token":
+      return { token: await readSecret(credentials.path) };
+    case "password":
+      return { user: credentials.user, pass: await readSecret(credentials.path) };
+  }
+};
+
+const tlsOf = ({ tls, servers }: NatsOptions) => {
+  if (tls === null) return servers.some((server) => server.startsWith("tls://")) ? { tls: {} } : {};
+  const files = {
+    ...(tls.ca === "" ? {} : { caFile: tls.ca }),
+    ...(tls.cert === "" ? {} : { certFile: tls.cert, keyFile: tls.key }),
+  };
+  return { tls: files };
+};
+
+const sentence = (cause: unknown): string => (cause instanceof Error ? cause.message : "unknown error");
+
+/** JetStream codes that an operator must resolve: not enabled, invalid configuration, overlapping subjects. */
+const isSetting = (code: number): boolean => code === 10_039 || code === 10_052 || code === 10_065;
+
+const asError = (cause: unknown, what: string): RelayError => {
+  if (cause instanceof RelayFault) return cause.error;
+  const rule = `${what}: ${sentence(cause)}`;
+  const isRefused =
+    cause instanceof AuthorizationError ||
+    cause instanceof UserAuthenticationExpiredError ||
+    (cause instanceof JetStreamApiError && isSetting(cause.code));
+  return { kind: isRefused ? "refused" : "retryable", rule };
+};
+
+const wanted = ({ stream, subjectPrefix, replicas }: NatsOptions) => ({
+  name: stream,
+  subjects: [`${subjectPrefix}.>`],
+  storage: "file" as const,
+  num_replicas: replicas,
+  allow_atomic: true,
+  allow_direct: true,
+});
+
+/** Checks the settings of an existing stream. @returns undefined if it is suitable. */
+const faultOf = (config: StreamConfig, { subjectPrefix }: NatsOptions): string | undefined => {
+  if (config.storage !== "file") return "must have file storage";
+  if (config.allow_atomic !== true) return "must allow atomic batches (allow_atomic)";
+  if (!config.subjects?.includes(`${subjectPrefix}.>`)) return `must have the subject ${subjectPrefix}.>`;
+  if (config.no_ack === true) return "must acknowledge (no_ack)";
+  if (config.sealed) return "is sealed";
+  return undefined;
+};
+
+/** Creates the stream if missing. @throws RelayFault if an existing one is unsuitable. */
+const findStream = async (manager: JetStreamManager, options: NatsOptions) => {
+  const info = await manager.streams.info(options.stream).catch((cause: unknown) => {
+    if (cause instanceof JetStreamApiError && cause.code === apiCode.streamNotFound)
+      return manager.streams.add(wanted(options));
+    throw cause;
+  });
+  const fault = faultOf(info.config, options);
+  if (fault !== undefined) failRelay({ kind: "refused", rule: `the stream ${options.stream} ${fault}` });
+  return info;
+};
+
+const attributesOf = (header: MsgHdrs): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(
+    header.keys().map((name) => [name.toLowerCase().replace(/^ce-/, ""), header.get(name)] as const),
+  );
+
+class OpenStream implements OpenDestination {
+  readonly limits: OpenDestination["limits"];
+  readonly #options: NatsOptions;
+  readonly #connection: NatsConnection;
+  readonly #manager: JetStreamManager;
+  /** Last sequence of the stream. */
+  #sequence = noSequence;
+  #batch = 0;
+
+  constructor(
+    options: NatsOptions,
+    connection: NatsConnection,
+    manager: JetStreamManager,
+    messageBytesMax: number,
+  ) {
+    this.#options = options;
+    this.#connection = connection;
+    this.#manager = manager;
+    this.limits = {
+      messageBytesMax: messageBytesMax - headersBytesKept,
+      batchEventsMax: relayNatsBatchEventsMax,
+      batchBytesMax: messageBytesMax,
+    };
+  }
+
+  async lastPublished(): Promise<Holding> {
+    const { stream } = this.#options;
+    try {
+      const { state } = await this.#manager.streams.info(stream);
+      this.#sequence = state.last_seq;
+      if (state.last_seq === noSequence) return { kind: "empty" };
+      // Removed by retention limits, or acknowledged by consumers of a work queue.
+      const message = await this.#manager.streams
+        .getMessage(stream, { seq: state.last_seq })
+        .catch(noneFound);
+      if (message === null) return { kind: "unknown" };
+      const last = readEvent(attributesOf(message.header));
+      if (last !== undefined) return { kind: "at", last };
+    } catch (cause) {
+      return failRelay(asError(cause, `cannot read the stream ${stream}`), { cause });
+    }
+    const rule = `the last message of the stream ${stream} is no relay's: something else publishes there`;
+    return failRelay({ kind: "refused", rule });
+  }
+
+  async publish(events: readonly RelayEvent[], signal: AbortSignal): Promise<void> {
+    try {
+      await this.#publish(events, signal);
+    } catch (cause) {
+      failRelay(asError(cause, "cannot publish"), { cause });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#connection.close();
+  }
+
+  /** A single message is published plainly; several as one atomic batch, acknowledged with its last message. */
+  async #publish(events: readonly RelayEvent[], signal: AbortSignal): Promise<void> {
+    this.#batch += 1;
+    const batch = `${this.#connection.info?.client_id ?? 0}-${Date.now().toString(36)}-${this.#batch}`;
+    const half = events.length >> 1;
+    for (const [index, event] of events.entries()) {
+      const header = headers();
+      for (const [name, value] of headersOf(event)) header.set(name, value);
+      if (index === 0) header.set("Nats-Expected-Last-Sequence", String(this.#sequence));
+      if (events.length > 1) {
+        header.set("Nats-Batch-Id", batch);
+        header.set("Nats-Batch-Sequence", String(index + 1));
+      }
+      const [subject, data] = [subjectOf(this.#options.subjectPrefix, event), event.data?.bytes];
+      if (index < events.length - 1) {
+        this.#connection.publish(subject, data, { headers: header });
+        if (index === half) await this.#step("half sent");
+        continue;
+      }
+      if (events.length > 1) header.set("Nats-Batch-Commit", "1");
+      await this.#step("committing");
+      signal.throwIfAborted();
+      const answer = await this.#connection.request(subject, data, {
+        headers: header,
+        timeout: relayPublishMsMax,
+      });
+      await this.#step("acknowledged");
+      this.#settle(answer.json<Acknowledgement>(), events.length);
+    }
+  }
+
+  #settle({ seq, error }: Acknowledgement, count: number): void {
+    const { stream } = this.#options;
+    if (error !== undefined) {
+      const isOthers = error.err_code === apiCode.wrongLastSequence;
+      const rule = isOthers
+        ? `the stream ${stream} no longer ends where it did: it is read again`
+        : `the stream ${stream} did not take a batch: ${error.description ?? "no reason given"}`;
+      failRelay({ kind: isSetting(error.err_code ?? 0) ? "refused" : "retryable", rule });
+    }
+    if (seq !== this.#sequence + count) {
+      failRelay({
+        kind: "retryable",
+        rule: `the stream ${stream} acknowledged another place than was expected`,
+      });
+    }
+    this.#sequence += count;
+  }
+
+  async #step(step: NatsStep): Promise<void> {
+    await this.#options.onStep?.(step);
+  }
+}
+
+const noneFound = (cause: unknown): null => {
+  if (cause instanceof JetStreamApiError && cause.code === apiCode.noMessage) return null;
+  throw cause;
+};
+
+const openStream = async (options: NatsOptions): Promise<OpenStream> => {
+  const connection = await connect({
+    servers: [...options.servers],
+    name: "sigil relay",
+    timeout: relayConnectMsMax,
+    // The relay reopens the destination itself, and reads its contents then.
+    reconnect: false,
+    ...(await loginOf(options)),
+    ...tlsOf(options),
+  });
+  try {
+    await options.onStep?.("connected");
+    const manager = await jetstreamManager(connection, { timeout: relayPublishMsMax });
+    const { config } = await findStream(manager, options);
+    await options.onStep?.("stream found");
+    const payloadMax = connection.info?.max_payload ?? 1 << 20;
+    const messageMax = config.max_msg_size > 0 ? Math.min(config.max_msg_size, payloadMax) : payloadMax;
+    return new OpenStream(options, connection, manager, messageMax);
+  } catch (error) {
+    await connection.close();
+    throw error;
+  }
+};
+
+export const natsDestination = (options: NatsOptions): Destination => ({
+  describe: () => `NATS stream ${options.stream} at ${options.servers.join(", ")}`,
+  open: async () => {
+    try {
+      return await openStream(options);
+    } catch (cause) {
+      return failRelay(asError(cause, `cannot use ${options.servers.join(", ")}`), { cause });
+    }
+  },
+});

@@ -1,0 +1,132 @@
+/**
+ * Decides where a relay resumes, from its cursor and the contents of its destination, and splits batches of the feed
+ * into batches of the destination. Pure.
+ */
+import type { FeedItem, RecordBody } from "@sigil/core/record";
+import type { Holding, OpenDestination } from "./destination.ts";
+import { byReference, eventOf, headersOf, type EventOptions, type RelayEvent } from "./event.ts";
+
+/** Progress of a relay. */
+export type Cursor = {
+  /** From 1; incremented by each reset. */
+  readonly generation: number;
+  /** First position of the generation. */
+  readonly from: bigint;
+  /** Positions below it were acknowledged or filtered out. */
+  readonly next: bigint;
+  /** Position of the last message; undefined before the first of the generation. */
+  readonly prev: bigint | undefined;
+  readonly isPaused: boolean;
+};
+
+export const firstCursor = (from: bigint): Cursor => ({
+  generation: 1,
+  from,
+  next: from,
+  prev: undefined,
+  isPaused: false,
+});
+
+export type Start = {
+  readonly cursor: Cursor;
+  /** The newest message there: the ledger must have the same leaf at its position. */
+  readonly last: { readonly position: bigint; readonly leaf: string } | undefined;
+  /** Acknowledged positions that the destination lost; they are republished. */
+  readonly lost: { readonly from: bigint; readonly until: bigint } | undefined;
+};
+
+const lostOf = ({ next }: Cursor, from: bigint): Start["lost"] =>
+  next > from ? { from, until: next } : undefined;
+
+/** The destination holds nothing of this generation. Filtered positions are not read again. */
+const startAnew = (cursor: Cursor): Start =>
+  cursor.prev === undefined
+    ? { cursor, last: undefined, lost: undefined }
+    : {
+        cursor: { ...cursor, next: cursor.from, prev: undefined },
+        last: undefined,
+        lost: lostOf(cursor, cursor.from),
+      };
+
+/** The destination takes precedence over the cursor. */
+export const planStart = (cursor: Cursor, holding: Holding): Start => {
+  switch (holding.kind) {
+    case "unknown":
+      return { cursor, last: undefined, lost: undefined };
+    case "empty":
+      return startAnew(cursor);
+    case "at": {
+      const { position, leaf, generation } = holding.last;
+      // Reset, and nothing published since.
+      if (generation < cursor.generation) return startAnew(cursor);
+      const next = position + 1n;
+      const isOwn = generation === cursor.generation;
+      // Later positions were filtered out.
+      const isAhead = isOwn && cursor.prev === position && cursor.next > next;
+      const held = { ...cursor, generation, next: isAhead ? cursor.next : next, prev: position };
+      const isLost = isOwn && cursor.prev !== undefined && cursor.prev > position;
+      return { cursor: held, last: { position, leaf }, lost: isLost ? lostOf(cursor, next) : undefined };
+    }
+  }
+};
+
+/** Records to publish; undefined means all. */
+export type Filter = {
+  readonly tenants: readonly string[] | undefined;
+  readonly kinds: readonly string[] | undefined;
+  readonly spaces: readonly string[] | undefined;
+};
+
+const isIn = (list: readonly string[] | undefined, value: string): boolean =>
+  list === undefined || list.includes(value);
+
+const isOpen = ({ tenants, kinds, spaces }: Filter): boolean =>
+  tenants === undefined && kinds === undefined && spaces === undefined;
+
+const matches = ({ tenants, kinds, spaces }: Filter, body: RecordBody): boolean =>
+  isIn(tenants, body.tenant) && isIn(kinds, body.kind) && isIn(spaces, body.space);
+
+/** Erased records match only if there is no filter: their tenant and kind are unknown. */
+export const isPublished = (filter: Filter, { record }: FeedItem): boolean =>
+  record === undefined ? isOpen(filter) : matches(filter, record.body);
+
+const bytesOf = (event: RelayEvent): number =>
+  headersOf(event).reduce((sum, [name, value]) => sum + name.length + value.length + 4, 0) +
+  (event.data?.bytes.length ?? 0);
+
+export type Chunk = {
+  readonly events: readonly RelayEvent[];
+  /** An event too large even without its data. */
+  readonly poison: RelayEvent | undefined;
+};
+
+/** Linked events in order, in batches within the limits. Stops at a poison event. */
+export const chunksOf = (
+  items: readonly FeedItem[],
+  lane: { readonly generation: number; readonly prev: bigint | undefined },
+  options: EventOptions,
+  { messageBytesMax, batchEventsMax, batchBytesMax }: OpenDestination["limits"],
+): readonly Chunk[] => {
+  const chunks: Chunk[] = [];
+  let [events, bytes]: [RelayEvent[], number] = [[], 0];
+  let { prev } = lane;
+  const end = (poison?: RelayEvent): void => {
+    if (events.length > 0 || poison !== undefined) chunks.push({ events, poison });
+    [events, bytes] = [[], 0];
+  };
+  for (const item of items) {
+    const whole = eventOf(item, options, { generation: lane.generation, prev });
+    const event = whole.data !== undefined && bytesOf(whole) > messageBytesMax ? byReference(whole) : whole;
+    const size = bytesOf(event);
+    if (size > messageBytesMax) {
+      end(event);
+      return chunks;
+    }
+    if (events.length >= batchEventsMax || (events.length > 0 && bytes + size > batchBytesMax)) end();
+    events.push(event);
+    bytes += size;
+    prev = item.position;
+  }
+  end();
+  return chunks;
+};

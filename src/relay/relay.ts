@@ -1,0 +1,384 @@
+/**
+ * One relay: publishes the feed to one destination in ledger order, at least once. The ledger is the outbox, so memory
+ * holds one batch. The resume position is read from the destination each time it is opened; the cursor file is a hint.
+ * A crash at any point loses nothing, and repeats only what a destination cannot report.
+ */
+import { toHex } from "@sigil/core/bytes";
+import type { FeedBatch } from "@sigil/core/record";
+import {
+  relayBackoffMsMax,
+  relayBackoffMsMin,
+  relayCursorMsMax,
+  relayRefusedMsMin,
+  relayStopMsMax,
+} from "../limits.ts";
+import { readCursor, writeCursor } from "./cursor-file.ts";
+import {
+  RelayFault,
+  failRelay,
+  type Destination,
+  type OpenDestination,
+  type RelayError,
+} from "./destination.ts";
+import type { EventOptions } from "./event.ts";
+import {
+  chunksOf,
+  firstCursor,
+  isPublished,
+  planStart,
+  type Chunk,
+  type Cursor,
+  type Filter,
+  type Start,
+} from "./plan.ts";
+import type { FeedSource } from "./source.ts";
+
+export type RelayState =
+  /** Connecting and finding the resume position. */
+  | "starting"
+  | "running"
+  /** Failed; retries after a backoff. */
+  | "waiting"
+  /** At a poison event, until resumed or reset. */
+  | "stopped"
+  | "paused"
+  | "closed";
+
+export type RelayStatus = {
+  readonly name: string;
+  readonly destination: string;
+  readonly state: RelayState;
+  readonly generation: number;
+  /** Positions below it were acknowledged or filtered out. */
+  readonly next: bigint;
+  /** Records of the ledger from `next` on. */
+  readonly lag: bigint;
+  /** Approximate age of the oldest of them; 0 if none. */
+  readonly lagMs: number;
+  /** Events acknowledged since the server started. */
+  readonly published: bigint;
+  /** Current failure. */
+  readonly error: RelayError | undefined;
+};
+
+export type RelayObserver = {
+  readonly onState: (state: RelayState, error: RelayError | undefined) => void;
+  readonly onFailure: (kind: RelayError["kind"]) => void;
+  /** The destination lost acknowledged positions; they are republished. */
+  readonly onLost: (from: bigint, until: bigint) => void;
+  readonly onPublished: (events: number) => void;
+};
+
+export type RelayOptions = {
+  readonly name: string;
+  readonly source: FeedSource;
+  readonly destination: Destination;
+  readonly filter: Filter;
+  readonly event: Omit<EventOptions, "origin">;
+  /** First position of the first generation. */
+  readonly from: bigint;
+  readonly cursorPath: string;
+  readonly observer: RelayObserver;
+  readonly nowMs: () => number;
+  /** In [0, 1), for jitter. */
+  readonly random: () => number;
+  /** Resolves after the delay or when the signal aborts. */
+  readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
+  /** Yields to the event loop between batches, so a relay that catches up delays no calls. */
+  readonly turn: () => Promise<void>;
+  /** Fault injection for tests: awaited between steps; never resolving acts as a kill. */
+  readonly onStep?: (step: RelayStep) => Promise<void>;
+};
+
+export type RelayStep =
+  | "opening"
+  | "opened"
+  | "held"
+  | "matched"
+  | "read"
+  | "publishing"
+  | "published"
+  | "cursor moved"
+  | "passed over";
+
+/** Errors of the source are retryable. */
+const errorOf = (cause: unknown): RelayError =>
+  cause instanceof RelayFault
+    ? cause.error
+    : { kind: "retryable", rule: cause instanceof Error ? cause.message : "unknown" };
+
+/** A change of the cursor by the operator, applied between attempts. */
+type Change = { readonly to: (cursor: Cursor) => Cursor; readonly done: PromiseWithResolvers<void> };
+
+const untilAborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+
+export class Relay {
+  readonly #options: RelayOptions;
+  #cursor: Cursor;
+  #state: RelayState = "starting";
+  #error: RelayError | undefined;
+  /** Approximate creation time of the oldest unacknowledged record. */
+  #pendingMs: number | undefined;
+  #published = 0n;
+  /** Consecutive failures. */
+  #failures = 0;
+  /** Aborts the current attempt, backoff or pause. */
+  #attempt = new AbortController();
+  #isClosing = false;
+  #changes: Change[] = [];
+  #running: Promise<void> = Promise.resolve();
+  /** Pending debounced write of the cursor. */
+  #writing: Promise<void> | undefined;
+
+  private constructor(options: RelayOptions, cursor: Cursor) {
+    this.#options = options;
+    this.#cursor = cursor;
+  }
+
+  /** Starts publishing. @throws read errors of the cursor file other than ENOENT. */
+  static async start(options: RelayOptions): Promise<Relay> {
+    const relay = new Relay(options, (await readCursor(options.cursorPath)) ?? firstCursor(options.from));
+    relay.#running = relay.#run();
+    return relay;
+  }
+
+  get status(): RelayStatus {
+    const { name, destination, source, nowMs } = this.#options;
+    const { generation, next } = this.#cursor;
+    const size = source.size();
+    const lag = size > next ? size - next : 0n;
+    return {
+      name,
+      destination: destination.describe(),
+      state: this.#state,
+      generation,
+      next,
+      lag,
+      lagMs: lag === 0n || this.#pendingMs === undefined ? 0 : Math.max(0, nowMs() - this.#pendingMs),
+      published: this.#published,
+      error: this.#error,
+    };
+  }
+
+  /** Persistent. Resolves when publishing has stopped. */
+  pause(): Promise<void> {
+    return this.#change((cursor) => ({ ...cursor, isPaused: true }));
+  }
+
+  /** Also retries immediately after a failure or a poison event. */
+  resume(): Promise<void> {
+    return this.#change((cursor) => ({ ...cursor, isPaused: false }));
+  }
+
+  /** Republishes from a position as a new generation. */
+  reset(to: bigint): Promise<void> {
+    return this.#change(({ generation, isPaused }) => ({
+      generation: generation + 1,
+      from: to,
+      next: to,
+      prev: undefined,
+      isPaused,
+    }));
+  }
+
+  /** Idempotent. Waits up to `relayStopMsMax` for the batch in flight; the next start reads what became of it. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    this.#attempt.abort();
+    await Promise.race([this.#running, untilAborted(AbortSignal.timeout(relayStopMsMax))]);
+    this.#show("closed", this.#error);
+  }
+
+  #change(to: Change["to"]): Promise<void> {
+    const done = Promise.withResolvers<void>();
+    this.#changes.push({ to, done });
+    this.#attempt.abort();
+    return done.promise;
+  }
+
+  /** The main loop, until closed. Never rejects. */
+  async #run(): Promise<void> {
+    let isStopped = false;
+    while (!this.#isClosing) {
+      if (this.#changes.length > 0) {
+        await this.#applyChanges();
+        isStopped = false;
+        continue;
+      }
+      const { signal } = (this.#attempt = new AbortController());
+      if (this.#cursor.isPaused) this.#show("paused", undefined);
+      if (this.#cursor.isPaused || isStopped) await untilAborted(signal);
+      else isStopped = await this.#try(signal);
+    }
+    for (const { done } of this.#changes.splice(0)) done.resolve();
+    await this.#writing;
+    await this.#writeCursor();
+  }
+
+  /** A failed change does not affect the others. */
+  async #applyChanges(): Promise<void> {
+    // Serialised with the debounced write: both use the same temporary file.
+    await this.#writing;
+    for (const { to, done } of this.#changes.splice(0)) {
+      const cursor = to(this.#cursor);
+      try {
+        await writeCursor(this.#options.cursorPath, cursor);
+        this.#cursor = cursor;
+        [this.#pendingMs, this.#failures, this.#error] = [undefined, 0, undefined];
+        done.resolve();
+      } catch (error) {
+        done.reject(error);
+      }
+    }
+  }
+
+  /** One attempt and its backoff. @returns whether it stopped at a poison event. */
+  async #try(signal: AbortSignal): Promise<boolean> {
+    this.#show(this.#failures === 0 ? "starting" : "waiting", this.#error);
+    try {
+      await this.#publishFrom(signal);
+      return false;
+    } catch (cause) {
+      if (signal.aborted) return false;
+      const error = errorOf(cause);
+      this.#failures += 1;
+      this.#options.observer.onFailure(error.kind);
+      this.#show(error.kind === "poison" ? "stopped" : "waiting", error);
+      await this.#notePending(signal);
+      if (error.kind === "poison") return true;
+      await this.#options.sleep(this.#backoffMs(error), signal);
+      return false;
+    }
+  }
+
+  /** Opens the destination, finds the resume position, and publishes until aborted. @throws on any failure. */
+  async #publishFrom(signal: AbortSignal): Promise<void> {
+    const { source, destination, observer } = this.#options;
+    await this.#step("opening");
+    await using open = await destination.open(signal);
+    await this.#step("opened");
+    const { cursor, last, lost } = planStart(this.#cursor, await open.lastPublished());
+    await this.#step("held");
+    if (last !== undefined) await this.#match(last, signal);
+    await this.#step("matched");
+    if (lost !== undefined) observer.onLost(lost.from, lost.until);
+    this.#cursor = cursor;
+    this.#requireWithin(cursor.next - 1n);
+    this.#show("running", undefined);
+    for await (const batch of source.from(cursor.next, { signal })) {
+      await this.#step("read");
+      await this.#publishBatch(batch, open, signal);
+      await this.#options.turn();
+      if (signal.aborted) return;
+    }
+  }
+
+  #requireWithin(position: bigint): void {
+    const size = this.#options.source.size();
+    if (position < size) return;
+    const rule = `position ${position} was published, and the ledger has ${size} records: it is another one, or an older copy; reset the relay to publish it as a new generation`;
+    failRelay({ kind: "refused", rule });
+  }
+
+  /** Checks that the newest message is from this ledger. */
+  async #match({ position, leaf }: NonNullable<Start["last"]>, signal: AbortSignal): Promise<void> {
+    this.#requireWithin(position);
+    for await (const { items } of this.#options.source.from(position, { signal })) {
+      const [first] = items;
+      if (first?.position === position && toHex(first.leaf) === leaf) return;
+      const rule = `the newest message there is of position ${position}, where this ledger has another record: something else publishes there, or published`;
+      failRelay({ kind: "refused", rule });
+    }
+  }
+
+  async #publishBatch(batch: FeedBatch, open: OpenDestination, signal: AbortSignal): Promise<void> {
+    const { filter, event, source } = this.#options;
+    this.#pendingMs = batch.items[0]?.record?.body.ts ?? this.#pendingMs;
+    const items = batch.items.filter((item) => isPublished(filter, item));
+    const options = { ...event, origin: source.origin };
+    for (const chunk of chunksOf(items, this.#cursor, options, open.limits)) {
+      await this.#publishChunk(chunk, open, signal);
+      if (signal.aborted) return;
+    }
+    this.#move({ ...this.#cursor, next: batch.next });
+    await this.#step("passed over");
+    this.#pendingMs = batch.items.at(-1)?.record?.body.ts ?? this.#pendingMs;
+  }
+
+  async #publishChunk({ events, poison }: Chunk, open: OpenDestination, signal: AbortSignal): Promise<void> {
+    const newest = events.at(-1);
+    if (newest !== undefined) {
+      await this.#step("publishing");
+      await open.publish(events, signal);
+      await this.#step("published");
+      // After the durable acknowledgement; a crash before this line is resolved by reading the destination.
+      this.#move({ ...this.#cursor, next: newest.position + 1n, prev: newest.position });
+      await this.#step("cursor moved");
+      this.#published += BigInt(events.length);
+      this.#failures = 0;
+      this.#options.observer.onPublished(events.length);
+    }
+    if (poison === undefined) return;
+    const rule = `the record at position ${poison.position} takes more than the ${open.limits.messageBytesMax} bytes of a message, even by reference`;
+    failRelay({ kind: "poison", position: poison.position, rule });
+  }
+
+  /** Updates the cursor; the file follows debounced, because each write syncs the ledger's disk. */
+  #move(cursor: Cursor): void {
+    this.#cursor = cursor;
+    this.#writing ??= this.#writeLater();
+  }
+
+  async #writeLater(): Promise<void> {
+    let written: Cursor;
+    do {
+      await this.#options.sleep(relayCursorMsMax, this.#attempt.signal);
+      written = this.#cursor;
+      await this.#writeCursor();
+    } while (written !== this.#cursor);
+    this.#writing = undefined;
+  }
+
+  /** Failures are counted only: the cursor is a hint. */
+  async #writeCursor(): Promise<void> {
+    try {
+      await writeCursor(this.#options.cursorPath, this.#cursor);
+    } catch {
+      this.#options.observer.onFailure("retryable");
+    }
+  }
+
+  /** Reads the oldest pending record for the lag while the destination is down. */
+  async #notePending(signal: AbortSignal): Promise<void> {
+    const { source } = this.#options;
+    if (this.#pendingMs !== undefined || source.size() <= this.#cursor.next) return;
+    try {
+      for await (const { items } of source.from(this.#cursor.next, { signal })) {
+        this.#pendingMs = items.find(({ record }) => record !== undefined)?.record?.body.ts;
+        return;
+      }
+    } catch {
+      // Reported when the record is read for publishing.
+    }
+  }
+
+  #backoffMs({ kind }: RelayError): number {
+    const least = kind === "refused" ? relayRefusedMsMin : relayBackoffMsMin;
+    const exponential = least * 2 ** Math.min(this.#failures - 1, 16);
+    return Math.min(exponential, relayBackoffMsMax) * (0.5 + this.#options.random() / 2);
+  }
+
+  #show(state: RelayState, error: RelayError | undefined): void {
+    const isNew = state !== this.#state || error?.rule !== this.#error?.rule;
+    [this.#state, this.#error] = [state, error];
+    if (isNew) this.#options.observer.onState(state, error);
+  }
+
+  async #step(step: RelayStep): Promise<void> {
+    await this.#options.onStep?.(step);
+  }
+}

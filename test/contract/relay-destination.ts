@@ -1,0 +1,167 @@
+/** The one suite that every destination of a relay passes, against the real thing. */
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import type { Destination } from "../../src/relay/destination.ts";
+import {
+  createRelayLedger,
+  expectWhole,
+  killAfter,
+  startRelay,
+  until,
+  untilCaughtUp,
+  type DestinationPlace,
+} from "./relay-world.ts";
+
+/** More steps than publishing two batches takes, of relay and destination together. */
+const stepsMax = 44;
+
+/** What a killed process leaves open, its system closes. */
+const leaving = (destination: Destination, left: AsyncDisposableStack): Destination => ({
+  ...destination,
+  open: async (signal) => {
+    const open = await destination.open(signal);
+    left.defer(() => open[Symbol.asyncDispose]());
+    return {
+      limits: open.limits,
+      [Symbol.asyncDispose]: async () => {},
+      publish: open.publish.bind(open),
+      lastPublished: open.lastPublished.bind(open),
+    };
+  },
+});
+
+/** @param title names the destination. */
+export const testDestination = (title: string, open: () => Promise<DestinationPlace>): void => {
+  describe(`a relay to ${title}`, () => {
+    it("publishes every record in ledger order, each linked to the one before it", async () => {
+      await using place = await open();
+      const source = createRelayLedger();
+      source.add(20);
+      await using seen = await startRelay({
+        source,
+        destination: place.destination(),
+        cursorPath: place.cursorPath,
+      });
+      await untilCaughtUp(seen, { source });
+      source.add(3, { tenant: "other" });
+      await untilCaughtUp(seen, { source });
+      expectWhole(await place.messages(), source.items);
+      expect(seen.relay.status).to.include({ published: 23n, lag: 0n, lagMs: 0, state: "running" });
+    });
+
+    it("goes on from what the destination holds when its cursor is lost", async () => {
+      await using place = await open();
+      const source = createRelayLedger();
+      source.add(9);
+      const options = { source, destination: place.destination(), cursorPath: place.cursorPath };
+      await using before = await startRelay(options);
+      await untilCaughtUp(before, { source });
+      await before.relay.close();
+      source.add(9);
+      await using seen = await startRelay({ ...options, cursorPath: `${place.cursorPath}.other` });
+      await untilCaughtUp(seen, { source });
+      expectWhole(await place.messages(), source.items);
+      expect(seen.relay.status.published).to.equal(9n);
+    });
+
+    it("notices that what was acknowledged is gone, and publishes it again", async () => {
+      await using place = await open();
+      const source = createRelayLedger();
+      source.add(9);
+      const options = { source, destination: place.destination(), cursorPath: place.cursorPath };
+      await using before = await startRelay(options);
+      await untilCaughtUp(before, { source });
+      await before.relay.close();
+      await place.wipe();
+      source.add(2);
+      await using seen = await startRelay(options);
+      await untilCaughtUp(seen, { source });
+      expect(seen.lost).to.deep.equal([[0n, 9n]]);
+      expectWhole(await place.messages(), source.items);
+    });
+
+    it("does not go on where another ledger published", async () => {
+      await using place = await open();
+      const [source, foreign] = [createRelayLedger(), createRelayLedger()];
+      foreign.add(4, { tenant: "elsewhere" }, 50);
+      source.add(9);
+      const options = { destination: place.destination(), cursorPath: place.cursorPath };
+      await using before = await startRelay({ ...options, source: foreign });
+      await untilCaughtUp(before, { source: foreign });
+      await before.relay.close();
+      await using seen = await startRelay({ ...options, source });
+      await until(() => seen.errors.length > 0, "an error");
+      expect(seen.errors[0]?.kind).to.equal("refused");
+      expect(seen.errors[0]?.rule).to.contain("position 3").and.to.contain("another record");
+      expectWhole(await place.messages(), foreign.items);
+    });
+
+    it("publishes erased records without data, and from a reset on everything again as a new generation", async () => {
+      await using place = await open();
+      const source = createRelayLedger();
+      source.add(9);
+      const options = { source, destination: place.destination(), cursorPath: place.cursorPath };
+      await using seen = await startRelay(options);
+      await untilCaughtUp(seen, { source });
+      source.erase(3);
+      source.erase(8);
+      await seen.relay.reset(0n);
+      await untilCaughtUp(seen, { source });
+      const messages = await place.messages();
+      expectWhole(messages, source.items, 1);
+      expectWhole(messages, source.items, 2);
+      const [erased] = messages.filter(
+        (one) => one["sigilgeneration"] === "2" && one["sigilposition"] === "3",
+      );
+      expect(erased).to.include({ type: "sigil.erased.v1" });
+      expect(erased).not.to.have.any.keys("data", "data_base64", "datacontenttype", "subject", "time");
+      await seen.relay.close();
+      // The newest record is erased: its leaf is what the next start compares.
+      await using next = await startRelay(options);
+      await untilCaughtUp(next, { source });
+      expect(next.errors).to.deep.equal([]);
+    });
+
+    it("publishes nothing while it is paused, also after a restart", async () => {
+      await using place = await open();
+      const source = createRelayLedger();
+      source.add(2);
+      const options = { source, destination: place.destination(), cursorPath: place.cursorPath };
+      await using first = await startRelay(options);
+      await untilCaughtUp(first, { source });
+      await first.relay.pause();
+      source.add(2);
+      await first.relay.close();
+      await using seen = await startRelay(options);
+      await until(() => seen.relay.status.state === "paused", "paused");
+      expect(await place.messages()).to.have.length(2);
+      expect(seen.relay.status.lag).to.equal(2n);
+      await seen.relay.resume();
+      await untilCaughtUp(seen, { source });
+      expectWhole(await place.messages(), source.items);
+    });
+
+    it("loses, repeats and reorders nothing when it is killed between any two steps", async () => {
+      for (let steps = 1; steps <= stepsMax; steps += 1) {
+        await using place = await open();
+        const source = createRelayLedger();
+        source.add(10);
+        const { onStep, died } = killAfter(steps);
+        await using left = new AsyncDisposableStack();
+        const destination = leaving(place.destination(onStep), left);
+        const killed = await startRelay({ source, destination, cursorPath: place.cursorPath, onStep });
+        const end = await Promise.race([died, untilCaughtUp(killed, { source }).then(() => "no step")]);
+        if (end === "no step") await killed.relay.close();
+        source.add(5);
+        await using seen = await startRelay({
+          source,
+          destination: place.destination(),
+          cursorPath: place.cursorPath,
+        });
+        await untilCaughtUp(seen, { source });
+        expectWhole(await place.messages(), source.items);
+        expect(seen.lost, `killed at step ${steps}, ${end}`).to.deep.equal([]);
+      }
+    });
+  });
+};

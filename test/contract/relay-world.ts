@@ -1,0 +1,186 @@
+/**
+ * An in-memory ledger for relays, and relays that stop at any step as if their process had been killed. What a
+ * destination holds is compared with the ledger: every record once, in order, linked.
+ */
+import { setImmediate as turn, setTimeout as delay } from "node:timers/promises";
+import { expect } from "chai";
+import { sha256 } from "../../src/core/hash.ts";
+import type { RecordBody } from "../../src/core/record/record.ts";
+import { leafOf } from "../../src/core/verify/record.ts";
+import type { Destination, RelayError } from "../../src/relay/destination.ts";
+import { Relay, type RelayOptions, type RelayState } from "../../src/relay/relay.ts";
+import type { FeedBatch, FeedItem } from "../../src/core/record/feed.ts";
+import type { FeedSource } from "../../src/relay/source.ts";
+
+export const relayOrigin = "ledger.test/main";
+
+export const relayBody = (position: number, changes: Partial<RecordBody> = {}): RecordBody => ({
+  kind: "user_data",
+  schemaVersion: 1,
+  id: `note/${position}`,
+  tenant: "acme",
+  ts: 1_700_000_000_000 + position,
+  space: "user",
+  payload: { n: position },
+  links: [],
+  prev: null,
+  ...changes,
+});
+
+/** Envelopes are made up: relays carry them and look into none. */
+export const relayItem = (body: RecordBody, position: number, bytes = 40): FeedItem => {
+  const envelope = new Uint8Array(Buffer.alloc(bytes, `${position} ${body.id} `));
+  return {
+    position: BigInt(position),
+    leaf: leafOf(envelope),
+    record: { position: BigInt(position), version: 1n, envelope, hash: sha256(envelope), body },
+  };
+};
+
+export type RelayLedger = FeedSource & {
+  readonly items: FeedItem[];
+  readonly add: (count: number, changes?: Partial<RecordBody>, bytes?: number) => void;
+  readonly erase: (position: number) => void;
+};
+
+const batchItems = 7;
+
+export const createRelayLedger = (): RelayLedger => {
+  const items: FeedItem[] = [];
+  const wakes: (() => void)[] = [];
+  const wake = (): void => {
+    for (const one of wakes.splice(0)) one();
+  };
+  async function* from(
+    position: bigint,
+    { signal }: { readonly signal: AbortSignal },
+  ): AsyncGenerator<FeedBatch> {
+    signal.addEventListener("abort", wake, { once: true });
+    for (let at = Number(position); !signal.aborted;) {
+      const batch = items.slice(at, at + batchItems);
+      if (batch.length === 0) {
+        await new Promise<void>((resolve) => wakes.push(resolve));
+        continue;
+      }
+      at += batch.length;
+      yield { items: batch, next: BigInt(at), checkpoint: "" };
+    }
+  }
+  return {
+    origin: relayOrigin,
+    size: () => BigInt(items.length),
+    from,
+    items,
+    add: (count, changes, bytes) => {
+      for (let one = 0; one < count; one += 1) {
+        const position = items.length;
+        items.push(relayItem(relayBody(position, changes), position, bytes));
+      }
+      wake();
+    },
+    erase: (position) => {
+      const { leaf } = items[position] ?? expect.fail("not there");
+      items[position] = { position: BigInt(position), leaf, record: undefined };
+    },
+  };
+};
+
+export type SeenRelay = AsyncDisposable & {
+  readonly relay: Relay;
+  readonly states: RelayState[];
+  readonly errors: RelayError[];
+  readonly lost: (readonly [bigint, bigint])[];
+};
+
+export type StartOptions = Partial<RelayOptions> &
+  Pick<RelayOptions, "source" | "destination" | "cursorPath">;
+
+/** Waits between tries are a moment, whatever they were to be. */
+export const startRelay = async (options: StartOptions): Promise<SeenRelay> => {
+  const states: RelayState[] = [];
+  const errors: RelayError[] = [];
+  const lost: (readonly [bigint, bigint])[] = [];
+  const relay = await Relay.start({
+    name: "test",
+    filter: { tenants: undefined, kinds: undefined, spaces: undefined },
+    event: { typePrefix: "sigil", data: "full", format: "envelope" },
+    from: 0n,
+    observer: {
+      onState: (state, error) => {
+        states.push(state);
+        if (error !== undefined) errors.push(error);
+      },
+      onFailure: () => {},
+      onLost: (from, until) => lost.push([from, until]),
+      onPublished: () => {},
+    },
+    nowMs: Date.now,
+    random: () => 0,
+    sleep: async (ms, signal) => {
+      await delay(Math.min(ms, 2), undefined, { signal }).catch(() => {});
+    },
+    turn: () => turn(),
+    ...options,
+  });
+  return { relay, states, errors, lost, [Symbol.asyncDispose]: () => relay.close() };
+};
+
+export const until = async (isTrue: () => boolean | Promise<boolean>, what: string): Promise<void> => {
+  for (let tries = 0; tries < 5000; tries += 1) {
+    if (await isTrue()) return;
+    await delay(2);
+  }
+  expect.fail(`never: ${what}`);
+};
+
+export const untilCaughtUp = ({ relay }: SeenRelay, { source }: { readonly source: FeedSource }) =>
+  until(() => relay.status.next >= source.size() && relay.status.state === "running", "caught up");
+
+/** A relay that is never let go past the n-th step, counted from 1; `died` resolves there. */
+export const killAfter = (steps: number) => {
+  let [passed, isDead] = [0, false];
+  const died = Promise.withResolvers<string>();
+  const onStep = async (step: string): Promise<void> => {
+    passed += 1;
+    if (passed >= steps) isDead = true;
+    if (!isDead) return;
+    died.resolve(step);
+    await new Promise<never>(() => {});
+  };
+  return {
+    onStep,
+    died: died.promise,
+    get isDead() {
+      return isDead;
+    },
+  };
+};
+
+/** What one message of a destination says, as a consumer reads it. */
+export type SeenMessage = Readonly<Record<string, unknown>>;
+
+/** Every record of the ledger in its order, each with the link to the one before it, and no other. */
+export const expectWhole = (
+  messages: readonly SeenMessage[],
+  items: readonly FeedItem[],
+  generation = 1,
+): void => {
+  const own = messages.filter(({ sigilgeneration }) => sigilgeneration === String(generation));
+  expect(own.map(({ sigilposition }) => sigilposition)).to.deep.equal(
+    items.map(({ position }) => String(position)),
+  );
+  let prev: unknown;
+  for (const message of own) {
+    expect(message["sigilprev"], `the link of ${String(message["sigilposition"])}`).to.equal(prev);
+    prev = message["sigilposition"];
+  }
+};
+
+/** A destination as a test sees it: what it holds, and its bad days. */
+export type DestinationPlace = AsyncDisposable & {
+  readonly destination: (onStep?: (step: string) => Promise<void>) => Destination;
+  readonly cursorPath: string;
+  readonly messages: () => Promise<readonly SeenMessage[]>;
+  /** Everything is gone, as from a new one. */
+  readonly wipe: () => Promise<void>;
+};

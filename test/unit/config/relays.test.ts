@@ -1,0 +1,99 @@
+/** The key `relays`: tables of the file or JSON, and faults that name relay and field. */
+import { readFileSync } from "node:fs";
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import { readConfig } from "../../../src/config/config.ts";
+import { BadRelay, readRelays } from "../../../src/config/relays.ts";
+
+const files = { name: "siem", to: "files", directory: "/var/log/sigil" };
+const nats = { name: "bus", to: "nats", servers: ["tls://nats.example:4222"], stream: "SIGIL" };
+
+const faultOf = (...tables: readonly unknown[]): string => {
+  try {
+    readRelays(JSON.stringify(tables));
+  } catch (error) {
+    if (error instanceof BadRelay) return error.message;
+    throw error;
+  }
+  return "";
+};
+
+const fromFile = (file: string) =>
+  readConfig({ argv: ["--config", "sigil.toml"], environment: {}, readText: () => file }).relays;
+
+describe("the relays of a configuration", () => {
+  it("are tables of the file, or the same as JSON", () => {
+    const [one] = fromFile('[[relays]]\nname = "siem"\nto = "files"\ndirectory = "/var/log/sigil"\n');
+    expect(one).to.deep.equal({
+      name: "siem",
+      data: "full",
+      format: "envelope",
+      typePrefix: "sigil",
+      tenants: undefined,
+      kinds: undefined,
+      spaces: undefined,
+      from: 0n,
+      target: {
+        kind: "files",
+        directory: "/var/log/sigil",
+        fileBytesMax: 64 << 20,
+        fileAgeMsMax: 86_400_000,
+      },
+    });
+    expect(readRelays(JSON.stringify([files]))).to.deep.equal([one]);
+    const environment = { SIGIL_RELAYS: JSON.stringify([files]) };
+    expect(readConfig({ argv: [], environment, readText: () => "" }).relays).to.deep.equal([one]);
+    expect(readConfig({ argv: [], environment: {}, readText: () => "" }).relays).to.deep.equal([]);
+  });
+
+  it("name the relay and the field of what is wrong", () => {
+    const cases: readonly (readonly [object, string])[] = [
+      [{ ...files, name: "A" }, "[0].name must be"],
+      [{ ...files, to: "kafka" }, "[0].to must be one of files, nats"],
+      [{ ...files, directory: "logs" }, "[0].directory must be an absolute path"],
+      [{ ...files, direktory: "/x" }, "[0].direktory is not known; did you mean directory?"],
+      [{ ...files, stream: "X" }, "[0].stream is not known"],
+      [{ ...files, data: "some" }, "[0].data must be one of full, metadata"],
+      [{ ...files, format: "xml" }, "[0].format must be one of envelope, json"],
+      [{ ...files, tenants: [] }, "[0].tenants must be a list"],
+      [{ ...files, tenants: ["ok", "A*"] }, "[0].tenants[1] may hold only"],
+      [{ ...files, spaces: ["all"] }, "[0].spaces[0] must be user or system"],
+      [{ ...files, from: -1 }, "[0].from must be a whole number"],
+      [{ ...files, file_bytes_max: 1 }, "[0].file_bytes_max must be a whole number"],
+      [{ ...files, type_prefix: "a..b" }, "[0].type_prefix must be"],
+      [{ ...nats, servers: undefined }, "[0].servers must be a list"],
+      [{ ...nats, servers: ["http://x"] }, "[0].servers[0] must be nats://"],
+      [{ ...nats, servers: ["tls://me:secret@x:1"] }, "[0].servers[0] must hold no credentials"],
+      [{ ...nats, servers: ["nats://nats.example:4222"] }, "[0].servers would get whole records without TLS"],
+      [{ ...nats, stream: "a.b" }, "[0].stream must be"],
+      [{ ...nats, subject_prefix: "a.*" }, "[0].subject_prefix must be"],
+      [{ ...nats, user: "me" }, "[0].user and password_file go together"],
+      [{ ...nats, token_file: "/t", credentials_file: "/c" }, "[0].credentials_file goes with neither"],
+      [{ ...nats, tls_cert: "/c" }, "[0].tls_cert and tls_key go together"],
+      [{ ...nats, password: "secret" }, "[0].password is not known"],
+    ];
+    for (const [table, rule] of cases) expect(faultOf(table)).to.contain(rule);
+    expect(faultOf(files, "x")).to.contain("[1] must be a table");
+    expect(faultOf(files, { ...files, directory: "/other" })).to.contain("[1] has the name siem");
+    expect(faultOf(files, { ...files, name: "other" })).to.contain("[1] has the directory /var/log/sigil");
+    expect(() => readRelays("{}")).to.throw(BadRelay, "[[relays]]");
+    expect(() => readRelays("no")).to.throw(BadRelay, "[[relays]]");
+    expect(() => fromFile('[[relays]]\nname = "x"\n')).to.throw("relays in sigil.toml: [0].to must be");
+    expect(() => fromFile("relays = 2026-01-01\n")).to.throw("relays in sigil.toml");
+    expect(faultOf({ ...nats, tls_cert: "/c", password: "top-secret" })).not.to.contain("top-secret");
+  });
+
+  it("may send whole records without TLS only on this machine, as metadata, or when that is said", () => {
+    const plain = { ...nats, servers: ["nats://nats.example:4222"] };
+    expect(faultOf({ ...nats, servers: ["nats://127.0.0.1:4222"] })).to.equal("");
+    expect(faultOf({ ...plain, data: "metadata" })).to.equal("");
+    expect(faultOf({ ...plain, plaintext: true })).to.equal("");
+    expect(faultOf({ ...plain, tls_ca: "/ca.pem" })).to.equal("");
+  });
+
+  it("are those of the page for operators", () => {
+    const page = readFileSync(new URL("../../../docs/operating/relay.md", import.meta.url), "utf8");
+    const [, file = ""] = /```toml\n([\s\S]*?)```/.exec(page) ?? [];
+    expect(fromFile(file).map(({ name }) => name)).to.deep.equal(["siem", "bus"]);
+  });
+});
