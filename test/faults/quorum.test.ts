@@ -37,7 +37,12 @@ const readBeside = async (
   const stop = () => void (running = false);
   calls.then(stop, stop);
   const readOn = async (): Promise<void> => {
-    while (running) seen.add(await outcomeOf(council.as("observer").canon.getProposal({ id })));
+    while (running) {
+      const outcome = await outcomeOf(council.as("observer").canon.getProposal({ id }));
+      seen.add(outcome);
+      // As `persist` does: there is nothing to read until the store is back.
+      if (outcome === "UNAVAILABLE") await new Promise((resolve) => setTimeout(resolve, 5));
+    }
   };
   await Promise.all([readOn(), readOn(), readOn()]);
   return seen;
