@@ -26,8 +26,6 @@ export type LaneBatch = {
 export type LaneCursor = { readonly position: bigint };
 
 export type LaneSource = {
-  /** For a person: where it reads from, without credentials. */
-  readonly describe: string;
   /**
    * Every message after the cursors, for ever or until the source has no more; ends quietly when `signal` aborts.
    * @param lanes by name; a lane without a cursor is read from its beginning.

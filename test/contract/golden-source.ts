@@ -47,7 +47,6 @@ export const messagesOf = (
 };
 
 export const goldenSource = (ledger: GoldenLedger, options: SourceOptions): LaneSource => ({
-  describe: "the golden ledger",
   after: async function* (lanes, { signal }): AsyncGenerator<LaneBatch> {
     const { random, batchMessages = 100, batchMax = 300, isCheckpointed = true, size } = options;
     const messages = messagesOf(ledger, options);

@@ -1,20 +1,14 @@
-/**
- * `sigil canon watch`: records as they are committed. Resumes an interrupted stream, with exponential backoff up to
- * `pauseMsMax`; one without `silenceHeartbeats` heartbeats counts as interrupted.
- */
-import { setTimeout as pause } from "node:timers/promises";
+/** `sigil canon watch`: records as they are committed. Resumes an interrupted stream. */
 import {
   RecordProof,
   RecordView,
-  SigilError,
+  type SigilError,
   Space,
   VersionedRecord,
-  type SigilConnection,
   type WatchRequest,
   type WatchResponse,
 } from "@sigil/client";
 import { toBase64, toHex } from "@sigil/core/bytes";
-import { heartbeatMsDefault } from "../../limits.ts";
 import { countOf, exitCodes, usage, type Arguments, type Command } from "../terminal/command.ts";
 import { connectionFlags, describeCallError, withConnection } from "../call/connection.ts";
 import { interruption } from "../terminal/interruption.ts";
@@ -22,11 +16,8 @@ import { timeText } from "../call/listing.ts";
 import { readVerdictName } from "../call/decision.ts";
 import { readWatchFilter, watchFilterFlags } from "../call/record-view.ts";
 import { orRefusal } from "../call/refusal.ts";
+import { resumeWatch } from "../call/resumed-watch.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
-
-const pauseMsMin = 250;
-const pauseMsMax = 10_000;
-const silenceHeartbeats = 3;
 
 type ErasedEvent = Extract<WatchResponse["event"], { readonly $case: "erased" }>["value"];
 
@@ -47,68 +38,6 @@ const eventLine = ({ record, version, tombstone }: VersionedRecord, { paint }: T
   const what = tombstone ? paint("red", "ended") : printable(record?.kind ?? "");
   const hash = toHex(record?.hash ?? new Uint8Array(0)).slice(0, 12);
   return [String(record?.position ?? ""), timeText(record?.time), id, `v${version}`, what, hash].join("  ");
-};
-
-type Watching = {
-  readonly request: Partial<WatchRequest>;
-  readonly connection: SigilConnection;
-  /** Stops the watch. */
-  readonly stop: AbortSignal;
-  readonly onEvent: (response: WatchResponse) => void;
-};
-
-/** Reads one stream to its end. @throws SigilError. */
-const readStream = async (
-  { request, connection, stop, onEvent }: Watching,
-  fromPosition: bigint | undefined,
-): Promise<void> => {
-  const silent = new AbortController();
-  const timer = setTimeout(() => silent.abort(), silenceHeartbeats * heartbeatMsDefault);
-  const signal = AbortSignal.any([stop, silent.signal]);
-  const from = fromPosition === undefined ? {} : { fromPosition };
-  try {
-    for await (const response of connection.canon.watch({ ...request, ...from }, { signal })) {
-      timer.refresh();
-      onEvent(response);
-    }
-  } finally {
-    clearTimeout(timer);
-  }
-};
-
-/** Whether to resume: errors before the first message are reported instead. */
-const isBreak = (
-  error: SigilError,
-  heard: { readonly ever: boolean; readonly onThisOne: boolean },
-): boolean => {
-  // UNAUTHENTICATED during a stream means that the token expired; at its beginning, that the caller is refused.
-  if (error.codeName === "UNAUTHENTICATED") return heard.onThisOne;
-  return heard.ever && ["UNAVAILABLE", "CANCELLED"].includes(error.codeName);
-};
-
-const watchOn = async (watching: Watching, from: bigint | undefined, terminal: Terminal): Promise<void> => {
-  const { stop } = watching;
-  let next = from;
-  let ever = false;
-  let pauseMs = pauseMsMin;
-  while (!stop.aborted) {
-    let onThisOne = false;
-    const onEvent = (response: WatchResponse): void => {
-      watching.onEvent(response);
-      next = response.nextPosition;
-      [ever, onThisOne, pauseMs] = [true, true, pauseMsMin];
-    };
-    try {
-      await readStream({ ...watching, onEvent }, next);
-    } catch (thrown) {
-      if (stop.aborted) return;
-      const error = SigilError.from(thrown);
-      if (!isBreak(error, { ever, onThisOne })) throw error;
-      terminal.progress(`${describeCallError(error)?.split("\n")[0] ?? ""}: trying again`);
-    }
-    await pause(pauseMs, undefined, { signal: stop }).catch(() => {});
-    pauseMs = Math.min(2 * pauseMs, pauseMsMax);
-  }
 };
 
 const spacesByName: ReadonlyMap<string, Space> = new Map([
@@ -195,9 +124,12 @@ export const canonWatch: Command = {
         else if (event.$case === "record") terminal.print(eventLine(event.value, terminal));
         else terminal.print(erasedLine(event.value, terminal));
       };
-      await withConnection(given, terminal, (connection) =>
-        watchOn({ request, connection, stop: interrupted.signal, onEvent }, from, terminal),
-      );
+      const onBreak = (error: SigilError): void =>
+        terminal.progress(`${describeCallError(error)?.split("\n")[0] ?? ""}: trying again`);
+      await withConnection(given, terminal, async (connection) => {
+        const watching = { request, connection, stop: interrupted.signal, onBreak };
+        for await (const response of resumeWatch(watching, from)) onEvent(response);
+      });
       return exitCodes.ok;
     }),
 };

@@ -150,7 +150,6 @@ async function* batchesOf(messages: AsyncIterable<LaneMessage>): AsyncGenerator<
 }
 
 export const fileSource = (directory: string): LaneSource => ({
-  describe: `the files in ${directory}`,
   after: async function* (lanes, { signal }) {
     const files = new Files(directory);
     let after = lanes.get(lane)?.position ?? -1n;

@@ -20,6 +20,7 @@ import { schemaNameShape } from "../../projections/postgres/schema.ts";
 import { withStoredRows } from "../../projections/postgres/stored-rows.ts";
 import { project } from "../../projections/project.ts";
 import { parseGenesisHash } from "../call/from-genesis.ts";
+import { orRefusal } from "../call/refusal.ts";
 import {
   exitCodes,
   jsonFlag,
@@ -32,7 +33,7 @@ import {
 import { interruption } from "../terminal/interruption.ts";
 import { Pace } from "../terminal/pace.ts";
 import { formatPairs, formatTable, printable, type Terminal } from "../terminal/terminal.ts";
-import { openSource, sourceFlags, type OpenedSource } from "./source.ts";
+import { sourceFlags, withSource, type OpenedSource } from "./source.ts";
 
 type Task = {
   readonly address: PostgresAddress;
@@ -182,7 +183,7 @@ const check = async (
 /** What does not verify is a finding; a database that cannot be reached is a command that could not run. */
 const orFault = async (terminal: Terminal, run: () => Promise<ExitCode>): Promise<ExitCode> => {
   try {
-    return await run();
+    return await orRefusal(terminal, run);
   } catch (error) {
     if (!(error instanceof ProjectionFault)) throw error;
     terminal.progress("");
@@ -196,7 +197,7 @@ export const projectPostgres: Command = {
   about:
     "Fill a PostgreSQL database from the feed, and follow it. Every record is verified by keys that follow from the genesis\n" +
     "hash, and the tree by every checkpoint. Tables lie in the schema sigil_v1, views for people in sigil. Ctrl-C ends it;\n" +
-    "started again it goes on where it was.",
+    "started again it goes on where it was. From a server it takes Root of tenant system, or a feed grant for everything.",
   flags: {
     ...sourceFlags,
     to: { value: "URL", about: "The database: postgres://USER@HOST:PORT/DATABASE, without a password." },
@@ -210,8 +211,8 @@ export const projectPostgres: Command = {
     ...jsonFlag,
   },
   examples: [
-    "sigil project postgres --from file:relay --genesis 5be4f6a1… --to postgres://sigil@127.0.0.1/audit --once",
-    "sigil project postgres --from file:relay --genesis 5be4f6a1… --to postgres://sigil@db.example/audit --reader analyst",
+    "sigil project postgres --from grpc://127.0.0.1:50051 --key feed.pem --principal feed --genesis 5be4f6a1… --to postgres://sigil@127.0.0.1/audit",
+    "sigil project postgres --from file:relay --genesis 5be4f6a1… --to postgres://sigil@db.example/audit --reader analyst --once",
     "sigil project postgres --from file:relay --genesis 5be4f6a1… --to postgres://sigil@db.example/audit --check --json",
   ],
   exits: [
@@ -235,8 +236,8 @@ export const projectPostgres: Command = {
         options: { genesis, verify: verifyOwn, lanes: "one" },
         signal: interrupted.signal,
       };
-      const source = await openSource(given);
+      const run = given.has("check") ? check : fill;
       // Awaited here: until then an interruption is listened to.
-      return await (given.has("check") ? check : fill)(given, terminal, source, task);
+      return await withSource(given, terminal, (source) => run(given, terminal, source, task));
     }),
 };

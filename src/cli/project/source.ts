@@ -1,7 +1,11 @@
 /** Where a projection reads from, by its address. */
+import type { SigilError } from "@sigil/client";
 import type { LaneSource } from "../../projections/message.ts";
+import { connectionFlags, describeCallError, withConnection } from "../call/connection.ts";
 import { required, usage, type Arguments, type Flags } from "../terminal/command.ts";
+import type { Terminal } from "../terminal/terminal.ts";
 import { fileSize, fileSource } from "./file-source.ts";
+import { serverSize, serverSource } from "./server-source.ts";
 
 export type OpenedSource = {
   readonly source: LaneSource;
@@ -9,14 +13,33 @@ export type OpenedSource = {
   readonly size: bigint;
 };
 
+const { server: _, ...callerFlags } = connectionFlags;
+
 export const sourceFlags = {
-  from: { value: "SOURCE", about: "What is read: file:DIRECTORY, where a relay writes files." },
+  from: {
+    value: "SOURCE",
+    about: "What is read: grpc://HOST:PORT, a server; file:DIRECTORY, where a relay writes files.",
+  },
+  ...callerFlags,
 } as const satisfies Flags;
 
-/** @throws usage. */
-export const openSource = async (given: Arguments): Promise<OpenedSource> => {
+/** The source is open while `work` is done. @throws usage, SigilError, what `work` throws. */
+export const withSource = async <T>(
+  given: Arguments,
+  terminal: Terminal,
+  work: (opened: OpenedSource) => Promise<T>,
+): Promise<T> => {
   const text = required(given, "from", "SOURCE");
   const [, directory] = /^file:(?:\/\/)?(.+)$/.exec(text) ?? [];
-  if (directory === undefined) return usage("--from must be file:DIRECTORY");
-  return { source: fileSource(directory), size: await fileSize(directory) };
+  if (directory !== undefined) {
+    return work({ source: fileSource(directory), size: await fileSize(directory) });
+  }
+  const [, server] = /^grpc:\/\/([^/]+)$/.exec(text) ?? [];
+  if (server === undefined) return usage("--from must be grpc://HOST:PORT or file:DIRECTORY");
+  const onBreak = (error: SigilError): void =>
+    terminal.progress(`${describeCallError(error)?.split("\n")[0] ?? ""}: trying again`);
+  const named = { ...given, text: (flag: string) => (flag === "server" ? server : given.text(flag)) };
+  return withConnection(named, terminal, async (connection) =>
+    work({ source: serverSource(connection, onBreak), size: await serverSize(connection) }),
+  );
 };
