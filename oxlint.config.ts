@@ -129,7 +129,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "trust",
     "envoy",
   ],
-  gateway: ["http", "authzen", "."],
+  gateway: ["http", "authzen", "ui", "."],
   cli: "terminal call proposal model attest audit canon check deployment key keys module principal project relay witness .".split(
     " ",
   ),

@@ -25,6 +25,8 @@ const serverFiles = [
   "generated/descriptors.binpb",
   "generated/openapi.json",
   "generated/modules/hello.wasm",
+  "src/gateway/ui/page/page.css",
+  "src/gateway/ui/page/icon.svg",
   // The page of the HTTP port: bundled instead of a dependency, since the package's own dependency reports
   // installations to its maker.
   ...[
@@ -90,13 +92,25 @@ const stage = async (emitted: string, { name, folder }: Package): Promise<void> 
   }
 };
 
+/** What Node runs, and what browsers do: the page's modules are served as they are compiled, file by file. */
+const compilers = (emitted: string): readonly (readonly string[])[] => {
+  const page = "src/gateway/ui/page";
+  const options = ["--noEmit", "false", "--noEmitOnError", "--rewriteRelativeImportExtensions"];
+  return [
+    ["tsc", "-p", "tsconfig.build.json", "--outDir", emitted],
+    ["tsc", "-p", page, ...options, "--outDir", join(emitted, page)],
+  ];
+};
+
 const build = async (): Promise<number> => {
   await mkdir(join(repository, "build"), { recursive: true });
   const emitted = await mkdtemp(join(repository, "build", "emitted-"));
   try {
-    const { exitCode, output } = await run(["tsc", "-p", "tsconfig.build.json", "--outDir", emitted]);
-    process.stdout.write(output);
-    if (exitCode !== 0) return exitCode;
+    for (const command of compilers(emitted)) {
+      const { exitCode, output } = await run(command);
+      process.stdout.write(output);
+      if (exitCode !== 0) return exitCode;
+    }
     for (const directory of [dist, staged]) await rm(directory, { recursive: true, force: true });
     for (const each of packages) await stage(emitted, each);
     await cp(join(emitted, "src"), join(dist, "src"), {

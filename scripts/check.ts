@@ -55,6 +55,7 @@ const steps: readonly Step[] = [
       ["tsc", "-p", "tsconfig.json", ...remembered("all")],
       ["tsc", "-p", "tsconfig.pure.json", ...remembered("pure")],
       ["tsc", "-p", "tsconfig.node20.json", ...remembered("node20")],
+      ["tsc", "-p", "src/gateway/ui/page", ...remembered("page")],
     ],
   },
   { name: "lint", commands: [["oxlint"]] },

@@ -260,6 +260,7 @@ export const KEYS = {
     isNetwork,
     "must be addresses, or networks as 10.0.0.0/8, separated by commas",
   ),
+  ui: toggle("Serve a page to look at the deployment, at /ui where HTTP is served.", false),
   public_url: publicUrl("The URL under which callers reach HTTP; AuthZEN's metadata names it."),
   socket_mode: mode("Mode of the files of Unix sockets to listen on.", 0o600),
   insecure_listen: toggle("Serve without TLS on an address that others can reach.", false),

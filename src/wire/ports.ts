@@ -5,6 +5,7 @@ import { readReference } from "../gateway/http/reference.ts";
 import { readContracts } from "../gateway/http/routes.ts";
 import { startHttp, type HttpServer } from "../gateway/http/server.ts";
 import type { Services } from "../gateway/http/serving.ts";
+import { readUi } from "../gateway/ui/ui.ts";
 import type { RpcEnvironment } from "../rpc/call/environment.ts";
 import { readDescriptors } from "../rpc/transport/descriptors.ts";
 import type { Health } from "../rpc/transport/health.ts";
@@ -91,7 +92,7 @@ const serveHttp = async ({
         },
       }),
     ],
-    pages: readReference(),
+    pages: new Map([...readReference(), ...(config.ui ? readUi() : [])]),
     drainMs: config.drain_ms,
   });
 };

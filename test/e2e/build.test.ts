@@ -108,6 +108,31 @@ describe("the built package", () => {
       .and.to.include("/docs");
   });
 
+  it("brings the page at /ui as JavaScript, with what it imports", async () => {
+    const { readUi } = (await import(
+      pathToFileURL(join(dist, "src/gateway/ui/ui.js")).href
+    )) as typeof import("../../src/gateway/ui/ui.ts");
+    const pages = readUi();
+    const textOf = (path: string): string => {
+      const { text } = pages.get(path) ?? expect.fail(`there is no ${path}`);
+      return Buffer.from(text ?? "").toString();
+    };
+    const [, map = ""] = /<script type="importmap">(.*)<\/script>/.exec(textOf("/ui")) ?? [];
+    const { imports } = JSON.parse(map) as { readonly imports: Readonly<Record<string, string>> };
+    const scripts = [...pages.keys()].filter((path) => path.endsWith(".js"));
+    expect(scripts).to.include.members(["/ui/main.js", ...Object.values(imports)]);
+    for (const path of scripts) {
+      for (const [, name = ""] of textOf(path).matchAll(/^(?:import|export)[^;"']*["']([^"']+)["'];/gm))
+        expect(scripts, `${path} imports ${name}`).to.include(
+          imports[name] ?? new URL(name, `http://sigil.test${path}`).pathname,
+        );
+    }
+    expect([...pages.keys()].filter((path) => /\.[cm]?ts$/.test(path))).to.deep.equal([]);
+    expect(textOf("/ui/page.css")).to.equal(
+      await readFile(join(root, "src/gateway/ui/page/page.css"), "utf8"),
+    );
+  });
+
   it("runs a module in a sandbox process of its own files", async () => {
     const script = `
 const [sandbox, wasm] = process.argv.slice(1);

@@ -38,6 +38,14 @@ describe("README.md", function () {
     expect(examples.length).to.be.at.least(setUp.length + 5);
   });
 
+  it("names the page that is served", async () => {
+    const answer = await fetch(`${server?.httpUrl}/ui`);
+    expect([answer.status, answer.headers.get("content-type")]).to.deep.equal([
+      200,
+      "text/html; charset=utf-8",
+    ]);
+  });
+
   for (const example of examples.filter(({ script }) => !setUp.includes(script))) {
     it(`works as printed at line ${example.line}`, async function () {
       // Without grpcurl there is nobody to call with: scripts/services.sh install grpcurl.

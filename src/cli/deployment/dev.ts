@@ -38,21 +38,26 @@ const bearer = `-H "authorization: Bearer $(npm run -s sigil -- token --key ${ke
 /** Accepts any object. */
 const noteSchema = JSON.stringify({ kind: "note", schema: { type: "object" } });
 
-const httpLines = (url: string | null): readonly string[] =>
+const httpLines = (url: string | null, hasUi: boolean): readonly string[] =>
   url === null
     ? []
     : [
         "Over HTTP:",
         `  curl -H 'content-type: application/json' -d '${JSON.stringify({ action: "read", target: "public/docs" })}' ${url}/trust/check`,
+        ...(hasUi ? ["In a browser, with a token of a sample principal or none:", `  ${url}/ui`] : []),
       ];
 
-/** Enables HTTP, which is off by default elsewhere. */
-const withHttp = (config: Config, argv: readonly string[], terminal: Terminal): Config =>
-  config.sources.http_listen.kind === "default"
-    ? loadConfig([...argv, "--http-listen", httpAddress], terminal)
-    : config;
+/** Enables HTTP and its page, which are off by default elsewhere. */
+const withHttp = (words: readonly string[], terminal: Terminal): Config => {
+  const { sources } = loadConfig(words, terminal);
+  const more = [
+    ...(sources.http_listen.kind === "default" ? ["--http-listen", httpAddress] : []),
+    ...(sources.ui.kind === "default" ? ["--ui"] : []),
+  ];
+  return loadConfig([...words, ...more], terminal);
+};
 
-const greeting = ({ target, httpUrl }: Served): string =>
+const greeting = ({ target, httpUrl }: Served, hasUi: boolean): string =>
   [
     "",
     `Serving on ${target}, without TLS, for this machine only. Sample principals and witnesses, with keys in ${keys}/:`,
@@ -64,7 +69,7 @@ const greeting = ({ target, httpUrl }: Served): string =>
     `  ${checkLine(target, "", { action: "delete", target: "user/profile" })}`,
     "With a token of the sample operator:",
     `  ${checkLine(target, bearer, { action: "write", target: "user/notes" })}`,
-    ...httpLines(httpUrl),
+    ...httpLines(httpUrl, hasUi),
     "What is served:",
     `  grpcurl -plaintext ${target} list`,
     "With the command line:",
@@ -78,8 +83,8 @@ const greeting = ({ target, httpUrl }: Served): string =>
 export const dev: Command = {
   name: "dev",
   about:
-    `Serve a development deployment in ${home}/ on 127.0.0.1:50051, and over HTTP on ${httpAddress}. The first start\n` +
-    "makes it, with a sample principal of every level. Takes the flags of sigil serve, except --data.",
+    `Serve a development deployment in ${home}/ on 127.0.0.1:50051, and over HTTP, with the page /ui, on\n` +
+    `${httpAddress}. The first start makes it, with a sample principal of every level. Takes the flags of sigil serve, except --data.`,
   flags: Object.fromEntries(Object.entries(configFlags).filter(([name]) => name !== "data")),
   rawArguments: true,
   examples: ["sigil dev", "sigil dev --listen 127.0.0.1:6000 --operator-listen 127.0.0.1:6001"],
@@ -90,9 +95,9 @@ export const dev: Command = {
     }
     // Checked first, so that nothing is created if the start would fail.
     const words = [...argv, "--data", data];
-    const config = withHttp(loadConfig(words, terminal), words, terminal);
+    const config = withHttp(words, terminal);
     await prepare(terminal);
-    await serveUntilSignal(config, terminal, (served) => terminal.note(greeting(served)));
+    await serveUntilSignal(config, terminal, (served) => terminal.note(greeting(served, config.ui)));
     return exitCodes.ok;
   },
 };
