@@ -4,6 +4,7 @@
  */
 import { equalBytes } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
+import { gatherBatches } from "./backlog.ts";
 import { noProgress, resumeConsumer, takeBatch, type ConsumerOptions, type Place } from "./consumer.ts";
 import { addRows, canonicalRow, noDigests, type Digests } from "./digest.ts";
 import type { LaneSource } from "./message.ts";
@@ -92,7 +93,7 @@ export const compareWithLedger = async (
   if (next > 0n) {
     const stopping = new AbortController();
     const signal = AbortSignal.any([options.signal, stopping.signal]);
-    for await (const batch of source.after(consumer.lanes, { signal })) {
+    for await (const batch of gatherBatches(source.after(consumer.lanes, { signal }))) {
       const taken = await takeBatch(consumer, batch, options);
       ({ consumer } = taken);
       await compare(taken.places.filter(({ position }) => position < next));

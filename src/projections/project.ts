@@ -6,7 +6,7 @@
  */
 import { walkKeys } from "@sigil/core/verify";
 import { Fault } from "@sigil/core/errors";
-import { projectionBatchBytesMax, projectionBatchRecordsMax } from "../limits.ts";
+import { Backlog, gatherBatches } from "./backlog.ts";
 import { resumeConsumer, takeBatch, type ConsumerOptions, type Place, type Taken } from "./consumer.ts";
 import { failProjection } from "./fault.ts";
 import type { LaneSource } from "./message.ts";
@@ -25,51 +25,6 @@ export type ProjectOptions = ConsumerOptions & {
 
 const bytesOf = (places: readonly Place[]): number =>
   places.reduce((sum, { record }) => sum + (record?.envelope.length ?? 0), 0);
-
-/** What is verified and not stored yet. One side adds, the other takes all of it. */
-class Backlog {
-  #taken: Taken[] = [];
-  #records = 0;
-  #bytes = 0;
-  #isEnded = false;
-  #changed = Promise.withResolvers<void>();
-
-  /** Waits while there is more than a batch. */
-  async add(taken: Taken): Promise<void> {
-    while (
-      !this.#isEnded &&
-      (this.#records >= projectionBatchRecordsMax || this.#bytes >= projectionBatchBytesMax)
-    ) {
-      await this.#changed.promise;
-    }
-    this.#taken.push(taken);
-    this.#records += taken.places.length;
-    this.#bytes += bytesOf(taken.places);
-    this.#wake();
-  }
-
-  /** Everything, once there is something; undefined when nothing more will come. */
-  async take(): Promise<readonly Taken[] | undefined> {
-    while (this.#taken.length === 0) {
-      if (this.#isEnded) return undefined;
-      await this.#changed.promise;
-    }
-    const taken = this.#taken;
-    [this.#taken, this.#records, this.#bytes] = [[], 0, 0];
-    this.#wake();
-    return taken;
-  }
-
-  end(): void {
-    this.#isEnded = true;
-    this.#wake();
-  }
-
-  #wake(): void {
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers<void>();
-  }
-}
 
 const gather = (taken: readonly Taken[], from: bigint): Gathered | undefined => {
   const last = taken.at(-1);
@@ -103,13 +58,16 @@ export const project = async (options: ProjectOptions): Promise<void> => {
   let consumer = resumeConsumer(resumed.progress, await walk(resumed, options));
   const stopping = new AbortController();
   const signal = AbortSignal.any([options.signal, stopping.signal]);
-  const backlog = new Backlog();
+  const backlog = new Backlog<Taken>();
   const read = async (): Promise<void> => {
     try {
-      for await (const batch of source.after(consumer.lanes, { signal })) {
+      for await (const batch of gatherBatches(source.after(consumer.lanes, { signal }))) {
         const taken = await takeBatch(consumer, batch, options);
         ({ consumer } = taken);
-        if (taken.places.length > 0 || taken.checkpoint !== undefined) await backlog.add(taken);
+        if (taken.places.length > 0 || taken.checkpoint !== undefined) {
+          const { places } = taken;
+          await backlog.add(taken, { records: Math.max(1, places.length), bytes: bytesOf(places) });
+        }
         if (signal.aborted) return;
       }
     } finally {

@@ -9,6 +9,7 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { toHex } from "../../src/core/bytes.ts";
 import { columnsDigest, rootDigest, type Digests } from "../../src/projections/digest.ts";
@@ -50,13 +51,23 @@ await query(postgres.address(), "CREATE DATABASE killed");
 await query(postgres.address(), "CREATE DATABASE late");
 
 const words = ["project", "postgres", "--from", `file:${directory}`, "--genesis", toHex(ledger.genesis)];
+const connected = async (): Promise<boolean> => {
+  const text = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'sigil project'";
+  return (await query(postgres.address("killed"), `${text} AND pid <> pg_backend_pid()`)).length > 0;
+};
+
+/** @param killAfterMs counted from its connection to the database. */
 const run = async (more: readonly string[], killAfterMs?: number): Promise<number | null> => {
   const child = spawn(process.execPath, [mainPath, ...words, ...more], {
     stdio: ["ignore", "ignore", "inherit"],
   });
-  const timer = killAfterMs === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), killAfterMs);
-  await once(child, "close");
-  clearTimeout(timer);
+  const closed = once(child, "close");
+  if (killAfterMs !== undefined) {
+    while (child.exitCode === null && !(await connected())) await delay(20);
+    await delay(killAfterMs);
+    child.kill("SIGKILL");
+  }
+  await closed;
   return child.exitCode;
 };
 const nextOf = async (): Promise<string> => {
@@ -66,8 +77,7 @@ const nextOf = async (): Promise<string> => {
 
 const wrongs: string[] = [];
 for (let kill = 0; kill < kills; kill += 1) {
-  // Starting takes about half a second; what is stored after it is a matter of luck, and that is the point.
-  await run(["--to", postgres.address("killed")], 400 + random() * 800);
+  await run(["--to", postgres.address("killed")], random() * 1000);
   say(`killed at ${await nextOf()}`);
 }
 if ((await run(["--to", postgres.address("killed"), "--once"])) !== 0)

@@ -6,11 +6,12 @@
 import { open, readdir, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { fromBase64, fromHex } from "@sigil/core/bytes";
+import { fromBase64 } from "@sigil/core/bytes";
 import { Fault } from "@sigil/core/errors";
 import { projectionLineBytesMax } from "../../limits.ts";
 import type { LaneBatch, LaneMessage, LaneSource } from "../../projections/message.ts";
 import { usage } from "../terminal/command.ts";
+import { readMessage } from "./event-message.ts";
 
 const currentName = "events.jsonl";
 const endedName = /^events-(\d{9})-\d{20}-(\d{20})\.jsonl$/;
@@ -20,46 +21,30 @@ const readBytes = 1 << 16;
 /** Between two looks at a file that has grown no more. */
 const idleMs = 200;
 
-type Line = { readonly file: string; readonly number: number };
-
-const refuse = ({ file, number }: Line, rule: string): never => usage(`${file}, line ${number}: ${rule}`);
-
-const positionOf = (value: unknown): bigint | undefined =>
-  typeof value === "string" && /^\d{1,20}$/.test(value) ? BigInt(value) : undefined;
-
-const parseObject = (text: string, at: Line): Readonly<Record<string, unknown>> => {
+const parseObject = (text: string, at: string): Readonly<Record<string, unknown>> => {
   try {
     const value: unknown = JSON.parse(text);
     if (typeof value === "object" && value !== null) return value as Readonly<Record<string, unknown>>;
   } catch {
     // Said below.
   }
-  return refuse(at, "is no JSON object");
+  return usage(`${at}: is no JSON object`);
 };
 
-/** @throws usage for a line that no relay wrote, or one whose records cannot be verified. */
-const parseLine = (text: string, at: Line): LaneMessage => {
-  const event = parseObject(text, at);
-  const { sigilleaf, type, data_base64: data } = event;
-  const position = positionOf(event["sigilposition"]);
-  const prev = event["sigilprev"] === undefined ? null : positionOf(event["sigilprev"]);
-  if (
-    position === undefined ||
-    prev === undefined ||
-    typeof sigilleaf !== "string" ||
-    typeof type !== "string"
-  ) {
-    return refuse(at, "is no event of a relay");
-  }
+const envelopeOf = (data: unknown, at: string): Uint8Array | undefined => {
+  if (typeof data !== "string") return undefined;
   try {
-    const message = { lane, position, prev, leaf: fromHex(sigilleaf) };
-    if (typeof data === "string") return { ...message, envelope: fromBase64(data) };
-    if (type.endsWith(".erased.v1")) return message;
+    return fromBase64(data);
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
-    return refuse(at, "is no event of a relay");
+    return usage(`${at}: its data is no base64`);
   }
-  return refuse(at, "holds no envelope: a relay writes them in full with the format envelope");
+};
+
+/** @throws usage for a line that no relay wrote, or one whose record cannot be verified. */
+const parseLine = (text: string, at: string): LaneMessage => {
+  const event = parseObject(text, at);
+  return readMessage(lane, event, envelopeOf(event["data_base64"], at), at);
 };
 
 /** Whole lines from an offset on. @returns where to read on. */
@@ -132,7 +117,7 @@ class Files {
         return;
       }
       number += 1;
-      const message = parseLine(next.value, { file: path, number });
+      const message = parseLine(next.value, `${path}, line ${number}`);
       if (message.position > after) yield message;
     }
   }

@@ -89,7 +89,8 @@ const fill = async (
       onApplied: ({ next, erased }) => {
         reached = next;
         terminal.progress(pace.describe({ step: "projected", done: next, total: next > size ? next : size }));
-        for (const { tenant, records } of erased) {
+        // What was erased before it was read takes nothing away.
+        for (const { tenant, records } of erased.filter(({ records }) => records > 0n)) {
           terminal.note(`erased tenant "${printable(tenant)}": ${records} records, and every row of them`);
         }
       },

@@ -5,6 +5,7 @@ import { connectionFlags, describeCallError, withConnection } from "../call/conn
 import { required, usage, type Arguments, type Flags } from "../terminal/command.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { fileSize, fileSource } from "./file-source.ts";
+import { openNatsStream } from "./nats-source.ts";
 import { serverSize, serverSource } from "./server-source.ts";
 
 export type OpenedSource = {
@@ -18,8 +19,10 @@ const { server: _, ...callerFlags } = connectionFlags;
 export const sourceFlags = {
   from: {
     value: "SOURCE",
-    about: "What is read: grpc://HOST:PORT, a server; file:DIRECTORY, where a relay writes files.",
+    about:
+      "What is read: grpc://HOST:PORT, a server; file:DIRECTORY or nats://HOST:PORT/STREAM, what a relay fills.",
   },
+  "nats-creds": { value: "FILE", about: "Credentials for NATS, as a relay's creds." },
   ...callerFlags,
 } as const satisfies Flags;
 
@@ -34,8 +37,15 @@ export const withSource = async <T>(
   if (directory !== undefined) {
     return work({ source: fileSource(directory), size: await fileSize(directory) });
   }
+  const [, natsServer, stream] = /^((?:nats|tls):\/\/[^/]+)\/([^/]+)$/.exec(text) ?? [];
+  if (natsServer !== undefined && stream !== undefined) {
+    const credentialsPath = given.text("nats-creds");
+    await using opened = await openNatsStream({ server: natsServer, stream, credentialsPath });
+    return await work(opened);
+  }
   const [, server] = /^grpc:\/\/([^/]+)$/.exec(text) ?? [];
-  if (server === undefined) return usage("--from must be grpc://HOST:PORT or file:DIRECTORY");
+  if (server === undefined)
+    return usage("--from must be grpc://HOST:PORT, file:DIRECTORY or nats://HOST:PORT/STREAM");
   const onBreak = (error: SigilError): void =>
     terminal.progress(`${describeCallError(error)?.split("\n")[0] ?? ""}: trying again`);
   const named = { ...given, text: (flag: string) => (flag === "server" ? server : given.text(flag)) };

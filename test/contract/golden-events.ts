@@ -1,0 +1,25 @@
+/** A golden ledger as a relay publishes it: whole, in one generation. */
+import type { FeedItem } from "../../src/core/record/feed.ts";
+import { parseHash } from "../../src/core/bytes.ts";
+import { eventOf, type RelayEvent } from "../../src/relay/event.ts";
+import type { GoldenLedger } from "./golden-ledger.ts";
+import { messagesOf } from "./golden-source.ts";
+
+export const eventsOf = (
+  ledger: GoldenLedger,
+  [from, to]: readonly [number, number],
+): readonly RelayEvent[] => {
+  const { origin, places } = ledger;
+  const options = { origin, typePrefix: "sigil", data: "full", format: "envelope" } as const;
+  return messagesOf(ledger, { size: BigInt(places.length) })
+    .slice(from, to)
+    .map(({ position, prev, leaf, envelope }) => {
+      const place = places[Number(position)];
+      const isHeld = place !== undefined && envelope !== undefined;
+      const record = isHeld
+        ? { position, version: 1n, hash: place.hash, body: place.body, envelope }
+        : undefined;
+      const item: FeedItem = { position, leaf: parseHash(leaf), record };
+      return eventOf(item, options, { generation: 1, prev: prev ?? undefined });
+    });
+};

@@ -1,0 +1,99 @@
+/**
+ * The replay test over a broker: a golden ledger through a relay's stream in NATS into PostgreSQL, and again from
+ * position 0; resumed, followed over a restart of the broker, and what stops it.
+ */
+import { expect } from "chai";
+import { after, before, describe, it } from "mocha";
+import { toHex } from "../../src/core/bytes.ts";
+import { natsDestination } from "../../src/relay/nats.ts";
+import { eventsOf } from "../contract/golden-events.ts";
+import { generateLedger, type GoldenLedger } from "../contract/golden-ledger.ts";
+import { natsMissing, startNats, type Nats } from "../contract/nats-server.ts";
+import { skipWithoutPostgres, startPostgres, type Postgres } from "../contract/postgres.ts";
+import { compare, digestOf, fill, query } from "../contract/projection.ts";
+import { sigilHere, type Ended } from "./command.ts";
+
+describe("a projection of a relay's stream in NATS", function () {
+  this.timeout(180_000);
+  this.slow(20_000);
+  let postgres: Postgres;
+  let nats: Nats;
+  let ledger: GoldenLedger;
+
+  const publish = async (stream: string, from: number, to: number): Promise<void> => {
+    await using destination = await natsDestination({
+      servers: [nats.url],
+      stream,
+      subjectPrefix: stream.toLowerCase(),
+      replicas: 1,
+      credentials: { kind: "none" },
+      tls: null,
+    }).open(new AbortController().signal);
+    await destination.lastPublished();
+    const events = eventsOf(ledger, [from, to]);
+    for (let at = 0; at < events.length; at += 50) {
+      await destination.publish(events.slice(at, at + 50), new AbortController().signal);
+    }
+  };
+
+  const project = (database: string, stream: string, ...more: readonly string[]): Promise<Ended> => {
+    const words = ["--from", `${nats.url}/${stream}`, "--genesis", toHex(ledger.genesis)];
+    return sigilHere(["project", "postgres", ...words, "--to", postgres.address(database), ...more], {
+      cwd: process.cwd(),
+    });
+  };
+
+  before(async function () {
+    skipWithoutPostgres(this);
+    if (natsMissing !== undefined) {
+      console.log(`      ${natsMissing}`);
+      this.skip();
+    }
+    postgres = await startPostgres();
+    nats = await startNats();
+    ledger = await generateLedger({ seed: 31, count: 700 });
+    for (const name of ["streamed", "direct", "lost"])
+      await query(postgres.address(), `CREATE DATABASE ${name}`);
+  });
+
+  after(async () => {
+    await nats?.[Symbol.asyncDispose]();
+    await postgres?.[Symbol.asyncDispose]();
+  });
+
+  it("is the ledger, resumed on the way and replayed from 0", async () => {
+    await publish("WHOLE", 0, 300);
+    const first = await project("streamed", "WHOLE", "--once");
+    expect(first.exitCode, first.problems).to.equal(0);
+    await publish("WHOLE", 300, ledger.places.length);
+    await nats.kill();
+    await nats.start();
+    const second = await project("streamed", "WHOLE", "--once", "--json");
+    expect(second.exitCode, second.problems).to.equal(0);
+    expect(JSON.parse(second.output)).to.include({ next: String(ledger.places.length), caught_up: true });
+    await fill({ address: postgres.address("direct"), ledger });
+    const expected = await digestOf(postgres.address("direct"));
+    expect(await digestOf(postgres.address("streamed"))).to.deep.equal(expected);
+    expect((await compare(postgres.address("streamed"), ledger)).difference).to.equal(undefined);
+    const checked = await project("streamed", "WHOLE", "--check");
+    expect(checked.output).to.match(/^EQUAL/);
+    await query(postgres.address("streamed"), "DROP SCHEMA sigil, sigil_v1 CASCADE");
+    const replayed = await project("streamed", "WHOLE", "--once");
+    expect(replayed.exitCode, replayed.problems).to.equal(0);
+    expect(await digestOf(postgres.address("streamed"))).to.deep.equal(expected);
+  });
+
+  it("stops where the stream lost a message, with both positions", async () => {
+    await publish("LOST", 0, 40);
+    await publish("LOST", 41, 60);
+    const lost = await project("lost", "LOST", "--once");
+    expect(lost.exitCode).to.equal(1);
+    expect(lost.problems).to.contain("position 41 follows position 40, and position 39 was taken last");
+  });
+
+  it("says what it cannot read, and ends with 2", async () => {
+    const missing = await project("lost", "NONE", "--once");
+    expect(missing.problems).to.match(/--from: nats:.*\/NONE cannot be read: stream not found/);
+    expect(missing.exitCode).to.equal(2);
+  });
+});
