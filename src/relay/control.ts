@@ -22,7 +22,7 @@ export type RelayReport = Omit<RelayStatus, "next" | "lag" | "published" | "erro
   readonly error: string | null;
 };
 
-export const reportOf = (status: RelayStatus): RelayReport => ({
+const reportOf = (status: RelayStatus): RelayReport => ({
   ...status,
   next: String(status.next),
   lag: String(status.lag),

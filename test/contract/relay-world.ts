@@ -12,7 +12,7 @@ import { Relay, type RelayOptions, type RelayState } from "../../src/relay/relay
 import type { FeedBatch, FeedItem } from "../../src/core/record/feed.ts";
 import type { FeedSource } from "../../src/relay/source.ts";
 
-export const relayOrigin = "ledger.test/main";
+const relayOrigin = "ledger.test/main";
 
 export const relayBody = (position: number, changes: Partial<RecordBody> = {}): RecordBody => ({
   kind: "user_data",

@@ -56,7 +56,9 @@ const publish = async (place: FilesPlace, source = createRelayLedger(), count = 
 describe("the files of a relay", () => {
   it("are their owner's alone, and named so that they sort as their events do", async () => {
     await using place = await openPlace({ fileBytesMax: 1 });
-    const { source } = await publish(place, undefined, 20);
+    // Whatever the process's umask allows.
+    const umask = process.umask(0);
+    const { source } = await publish(place, undefined, 20).finally(() => process.umask(umask));
     const names = (await readdir(place.directory)).sort();
     expect(names).to.have.length(3);
     expect(names[0]).to.equal("events-000000001-00000000000000000000-00000000000000000006.jsonl");

@@ -6,6 +6,7 @@ import { connect } from "@nats-io/transport-node";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { natsDestination, type NatsOptions } from "../../../src/relay/nats.ts";
+import { createAuthority } from "../../contract/certificates.ts";
 import { natsMissing, startNats, type Nats, type NatsSettings } from "../../contract/nats-server.ts";
 import { readStreamMessages, withStreams } from "../../contract/relay-messages.ts";
 import { testDestination } from "../../contract/relay-destination.ts";
@@ -157,6 +158,45 @@ describe(`NATS${natsMissing === undefined ? "" : ` (${natsMissing})`}`, function
       { credentials },
     );
     await rm(root, { recursive: true });
+  });
+
+  it("is reached by TLS under the configured authority, and not under another", async () => {
+    using authority = await createAuthority();
+    using foreign = await createAuthority();
+    const { cert, key } = await authority.issue("nats", "DNS:localhost");
+    const settings = `tls { cert_file: ${JSON.stringify(cert)}, key_file: ${JSON.stringify(key)} }`;
+    await using server = await startNats({ settings });
+    const servers = [server.url.replace("nats://127.0.0.1", "tls://localhost")];
+    const source = createRelayLedger();
+    source.add(3);
+    for (const { ca } of [foreign, authority]) {
+      await using place = await openPlace(server, { servers, tls: { ca, cert: "", key: "" } });
+      const destination = place.destination();
+      await using seen = await startRelay({ source, destination, cursorPath: place.cursorPath });
+      if (ca === authority.ca) await untilCaughtUp(seen, { source });
+      else await until(() => seen.errors.length > 0, "an error");
+      expect(seen.relay.status.published).to.equal(ca === authority.ca ? 3n : 0n);
+    }
+  });
+
+  it("stores a batch whole or not at all", async () => {
+    await using place = await openPlace(nats);
+    const source = createRelayLedger();
+    source.add(5);
+    const reached = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    const destination = place.destination(async (step) => {
+      if (step !== "committing") return;
+      reached.resolve();
+      await goOn.promise;
+    });
+    await using seen = await startRelay({ source, destination, cursorPath: place.cursorPath });
+    await reached.promise;
+    const { state } = await withStreams(nats.url, (streams) => streams.info(place.stream));
+    expect(state.messages).to.equal(0);
+    goOn.resolve();
+    await untilCaughtUp(seen, { source });
+    expectWhole(await place.messages(), source.items);
   });
 
   it("refuses a stream of somebody else's that does not keep records, and says what it must be", async () => {
