@@ -23,6 +23,8 @@ export type ProjectionError =
       readonly rule: string;
     }
   | { readonly kind: "checkpointRefused"; readonly rule: string }
+  /** Places came as erased that no erasure of the ledger accounts for. */
+  | { readonly kind: "withheld"; readonly erased: bigint; readonly reported: bigint }
   /** Hex. The places taken are not those of the checkpoint. */
   | {
       readonly kind: "rootDiffers";
@@ -59,6 +61,11 @@ const describeProjectionError = (error: ProjectionError): string => {
       return `the record at position ${error.position} fails ${error.step}: ${error.rule}`;
     case "checkpointRefused":
       return `the checkpoint does not hold: ${error.rule}`;
+    case "withheld":
+      return (
+        `${error.erased} records came as erased, and the ledger's erasures account for ${error.reported}: ` +
+        "the source withholds records"
+      );
     case "rootDiffers":
       return (
         `at size ${error.size} the root of what was read is ${error.computed}, and the ledger signed ${error.signed}: ` +

@@ -27,6 +27,9 @@ export type ProjectionStore = {
   readonly resume: () => Promise<Resumed>;
   /** In one transaction. @throws ProjectionFault: cursorMoved, unstorable, databaseFailed. */
   readonly apply: (gathered: Gathered) => Promise<readonly ErasedRows[]>;
-  /** It has caught up: makes indexes, and shows it to those who ask. Idempotent. @throws ProjectionFault. */
+  /**
+   * It has caught up: makes indexes, and shows it to those who ask. Idempotent.
+   * @throws ProjectionFault: withheld, databaseFailed.
+   */
   readonly publish: () => Promise<void>;
 };

@@ -171,6 +171,27 @@ describe("a projection in PostgreSQL", () => {
     expect(await digestOf(address)).to.deep.equal(expected);
   });
 
+  it("shows nobody a projection of a source that passes records off as erased", async () => {
+    await fill({ address, ledger, from: { size: 500n } });
+    const withheld = ledger.places.findIndex(({ body }, at) => at > 700 && body.tenant === "beta");
+    const fault = await faultOf(
+      fill({
+        address,
+        ledger,
+        postgres: { mode: "rebuild" },
+        from: {
+          tamper: ({ envelope, ...message }) =>
+            message.position === BigInt(withheld) || envelope === undefined
+              ? message
+              : { ...message, envelope },
+        },
+      }),
+    );
+    expect(fault.kind).to.equal("withheld");
+    const [shown] = await query(address, "SELECT count(*) AS count FROM sigil.record_versions");
+    expect(shown).to.deep.equal({ count: 500n });
+  });
+
   it("is refused for another ledger than the one it was filled from", async () => {
     await fill({ address, ledger, from: { size: 200n } });
     const other = await generateLedger({ seed: 14, count: 100 });

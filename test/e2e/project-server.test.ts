@@ -72,6 +72,12 @@ describe("a projection of a server's feed", function () {
     await expectEqual();
     const rows = await query(postgres.address(), "SELECT 1 FROM sigil.record_versions WHERE tenant = 'acme'");
     expect(rows).to.deep.equal([]);
+    const [erasure] = await query(
+      postgres.address(),
+      `SELECT erased_records::bigint AS reported, (SELECT count(*) FROM sigil.record_versions WHERE erased) AS erased
+         FROM sigil.erasures`,
+    );
+    expect(erasure?.["erased"]).to.equal(erasure?.["reported"]);
     const before = await digestOf(postgres.address());
     const rebuilt = await project("--rebuild");
     expect(rebuilt.exitCode, rebuilt.problems).to.equal(0);

@@ -28,6 +28,7 @@ import {
   tenantTables,
   turnViews,
 } from "./schema.ts";
+import { withheldIn } from "./withheld.ts";
 
 export type PostgresOptions = {
   /** Of the views; tables lie beside it. */
@@ -184,6 +185,8 @@ class PostgresProjection implements ProjectionStore {
         const client = this.#client;
         const { name, mode, readers } = this.#options;
         await client.query(`SET LOCAL statement_timeout = ${projectionMaintenanceMs}`);
+        const withheld = await withheldIn(client, this.#schema);
+        if (withheld !== undefined) failProjection({ kind: "withheld", ...withheld });
         await runAll(client, createIndexes(this.#schema.slice(1, -1)));
         await client.query(`UPDATE ${this.#schema}.cursor SET is_ready = true`);
         await runAll(client, turnViews(name, this.#schema.slice(1, -1)));

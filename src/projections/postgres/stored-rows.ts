@@ -11,6 +11,7 @@ import type { Rows } from "../rows.ts";
 import { appendedNames, appendedTables, type AppendedTable, type Row, type Table } from "../tables.ts";
 import { databaseFault } from "./connect.ts";
 import { dataSchema, quoted } from "./schema.ts";
+import { withheldIn } from "./withheld.ts";
 
 /** Of rows that are held at once. */
 const chunkPositions = 2000n;
@@ -97,6 +98,11 @@ const inspect = async (
         rule: `there are ${count} rows, and the ledger gives ${expected}`,
       };
     }
+  }
+  const withheld = await withheldIn(client, schema);
+  if (withheld !== undefined) {
+    const rule = `${withheld.erased} places are erased, and the ledger's erasures account for ${withheld.reported}`;
+    return { table: "record_versions", position: undefined, rule };
   }
   const { rows } = await client.query<{ readonly position: bigint }>(headDifferences(schema));
   const [head] = rows;
