@@ -172,6 +172,9 @@ describe("over HTTP alone", function () {
     expect(read.record.version).to.equal("2");
     expect(read).to.deep.include({ attestedBy: ["ann", "ben"] });
     expect(JSON.parse(read.record.record.payloadJson)).to.include({ bias: 1.25 });
+    // Its id has a slash.
+    const { json: ended } = await observer("GET", `/canon/system/proposals/${proposal.id}`);
+    expect(ended.proposal).to.include({ id: proposal.id, state: "PROPOSAL_STATE_COMMITTED" });
     expect(
       (await observer("GET", "/canon/system/proposals?state=PROPOSAL_STATE_OPEN")).json.proposals,
     ).to.deep.equal([]);

@@ -58,9 +58,13 @@ class Reading {
   async read(declaredBytes: number): Promise<Body> {
     const request = this.#request;
     const { msMax } = this.#bounds;
-    const slow = new Refused("BODY_TOO_SLOW", `a body must come within ${msMax} ms`, ending);
-    const timer = setTimeout(() => this.#ended.abort(slow), msMax);
-    const leave = (): void => this.#ended.abort(new SigilFault({ kind: "cancelled" }));
+    const late = (): void =>
+      this.#ended.abort(new Refused("BODY_TOO_SLOW", `a body must come within ${msMax} ms`, ending));
+    const timer = setTimeout(late, msMax);
+    const leave = (): void => {
+      // A whole request closes as well.
+      if (!request.readableEnded) this.#ended.abort(new SigilFault({ kind: "cancelled" }));
+    };
     const hear = (chunk: Buffer): void => this.#hear(chunk);
     try {
       request.once("close", leave);
