@@ -156,7 +156,7 @@ export const readRecord = async (
 };
 
 /** Filters on the opened record, since the index may give false positives. */
-export const matches = (filter: RecordFilter, { record, tombstone }: VersionedRecord): boolean => {
+const matches = (filter: RecordFilter, { record, tombstone }: VersionedRecord): boolean => {
   const { body } = record;
   const kind = tombstone ? (body.payload as { readonly kind: string }).kind : body.kind;
   if (body.kind === "frozen_chain" || (filter.kind !== "" && kind !== filter.kind)) return false;

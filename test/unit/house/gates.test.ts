@@ -242,28 +242,26 @@ describe("the gates", function () {
 
   describe("types", () => {
     const path = "src/core/record/planted.ts";
+    const types = (text: string): Promise<Outcome> =>
+      runGate("types", plant({ [path]: text }, ["src/gateway/ui/page"]));
 
     it("passes a pure file that uses what every host has", async () => {
       const text = "export const encode = (text: string): Uint8Array => new TextEncoder().encode(text);\n";
-      expectPass(await runGate("types", plant({ [path]: text })));
+      expectPass(await types(text));
     });
 
     it("refuses a Node type in a pure folder", async () => {
       const text = "export const size = (bytes: Buffer): number => bytes.length;\n";
-      expectRefusal(await runGate("types", plant({ [path]: text })), path, "Buffer");
+      expectRefusal(await types(text), path, "Buffer");
     });
 
     it("refuses in the core what Node 20 does not have", async () => {
       const text = "export const later = () => Promise.withResolvers<number>();\n";
-      expectRefusal(await runGate("types", plant({ [path]: text })), path, "withResolvers");
+      expectRefusal(await types(text), path, "withResolvers");
     });
 
     it("refuses a type error", async () => {
-      expectRefusal(
-        await runGate("types", plant({ [path]: 'export const n: number = "1";\n' })),
-        path,
-        "TS2322",
-      );
+      expectRefusal(await types('export const n: number = "1";\n'), path, "TS2322");
     });
   });
 
