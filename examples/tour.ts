@@ -1,8 +1,8 @@
 /**
  * `npm run tour`: a real server in a temporary directory, a day's worth of requests, a proof of every answer; a change
- * of the trust model by quorum, a tool that two witnesses approve and an operator runs; then one byte of one record is
- * flipped on disk, and the server refuses to serve that record. Under thirty seconds; exits 0 only when all of it went
- * as told.
+ * of the trust model by quorum, a tool that two witnesses approve and an operator runs; tables made of what a relay
+ * wrote, dropped and made again; then one byte of one record is flipped on disk, and the server refuses to serve that
+ * record. Under thirty seconds; exits 0 only when all of it went as told.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -19,11 +19,13 @@ import {
   type CheckResponse,
   type SigilConnection,
 } from "@sigil/client";
+import { fromHex, parseHash } from "@sigil/core/bytes";
 import { decisionColumns, decisionRow, verdictName } from "../src/cli/call/decision.ts";
 import { parseRequests, type NumberedRequest } from "../src/cli/check/requests.ts";
 import { formatTable, processTerminal } from "../src/cli/terminal/terminal.ts";
 import { recordKey } from "../src/ledger/layout/keyspace.ts";
 import { openLevelStore } from "../src/storage/level.ts";
+import { showFeed } from "./chapter-feed.ts";
 import { showModules } from "./chapter-modules.ts";
 import { showQuorum } from "./chapter-quorum.ts";
 
@@ -67,9 +69,9 @@ const runSigil = async (words: readonly string[]): Promise<Ended> => {
 type Server = AsyncDisposable & { readonly target: string };
 
 /** @throws Unexpected when the server does not come up. */
-const startServer = async (data: string): Promise<Server> => {
+const startServer = async (data: string, flags: readonly string[] = []): Promise<Server> => {
   const free = "127.0.0.1:0";
-  const child = sigil(["serve", "--data", data, "--listen", free, "--operator-listen", free]);
+  const child = sigil(["serve", "--data", data, "--listen", free, "--operator-listen", free, ...flags]);
   const problems: string[] = [];
   child.stderr?.on("data", (part: Buffer) => problems.push(part.toString()));
   const closed = once(child, "close");
@@ -199,11 +201,14 @@ const tour = async (directory: string): Promise<void> => {
   const keyDirectory = `${data}.keys`;
   const startMs = performance.now();
   title("1. A deployment and a server");
-  const made = await runSigil(["init", "--data", data, "--dev", "--origin", origin]);
+  const made = await runSigil(["init", "--data", data, "--dev", "--origin", origin, "--json"]);
   expect(made.exitCode === 0, `sigil init makes a deployment: ${made.problems}`);
   const requests = parseRequests(await readFile(requestsPath, "utf8"));
-  const decided = await (async () => {
-    await using server = await startServer(data);
+  const { genesis } = JSON.parse(made.output) as { readonly genesis: string };
+  const relayed = join(directory, "relayed");
+  const relays = [{ name: "tour", to: "files", directory: relayed }];
+  const { decided, projected } = await (async () => {
+    await using server = await startServer(data, ["--relays", JSON.stringify(relays)]);
     say(`Serving ${origin} on ${server.target}, data in ${directory}`);
     using connection = await connectAs("operator", server.target, keyDirectory);
     title(`2. ${requests.length} requests`);
@@ -227,14 +232,22 @@ const tour = async (directory: string): Promise<void> => {
       ...stage,
       connectAs: (principal) => connectAs(principal, server.target, keyDirectory),
     });
-    return played;
+    title("6. What follows from the ledger can be thrown away");
+    const projected = await showFeed({
+      ...stage,
+      directory,
+      connection,
+      relayed,
+      genesis: parseHash(fromHex(genesis)),
+    });
+    return { decided: played, projected };
   })();
   const victimIndex = decided.length >> 1;
   const [victim, neighbour] = [decided[victimIndex], decided[victimIndex + 1]];
   if (victim === undefined || neighbour === undefined)
     throw new Unexpected("there are decisions to choose from");
   const position = victim.response.ledgerPosition;
-  title("6. One byte flipped on disk");
+  title("7. One byte flipped on disk");
   await flipOneByte(data, position);
   say(
     `Flipped one bit of the record at position ${position} (line ${victim.line}), and started the server again:`,
@@ -244,12 +257,12 @@ const tour = async (directory: string): Promise<void> => {
     using connection = await connectAs("operator", server.target, keyDirectory);
     await showRefusal(connection, victim, neighbour);
   })();
-  title("7. sigil fsck");
+  title("8. sigil fsck");
   await showFsck(data, position);
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
   title("That was it");
   say(
-    `${decided.length} decided (${tally(decided)}), ${decided.length} verified, 1 tampered with, 1 refused: ${seconds} s`,
+    `${decided.length} decided (${tally(decided)}), ${decided.length} verified, ${projected} projected twice, 2 tampered with, 2 refused: ${seconds} s`,
   );
 };
 

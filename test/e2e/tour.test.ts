@@ -35,9 +35,16 @@ describe("the tour", function () {
       /operator: Ask ada@\S+, not bob@\S+\s+\{"text":"Ask \[e-mail\], not \[e-mail\]\.","redacted":2\}/,
     );
     expect(output).to.match(/guest: +PERMISSION_DENIED/);
+    expect(output).to.match(/(\d{3}) records relayed [^]*decisions +highest score\nread +allow +\d+/);
+    expect(output).to.match(/Dropped, and filled again from the files: identical, digest [0-9a-f]{12}/);
+    expect(output).to.match(
+      /changed in a copy of the files:\n +the record at position \d+ fails inclusion: /,
+    );
     expect(output).to.match(/GetFrozenChain \S+: DATA_LOSS/);
     expect(output).to.match(/the first bad position is \d+/);
-    expect(output).to.match(/\d+ ALLOW, \d+ DENY, \d+ REVIEW/);
+    expect(output).to.match(
+      /\d+ ALLOW, \d+ DENY, \d+ REVIEW\), (\d+) verified, (\d+) projected twice, 2 tampered with, 2 refused/,
+    );
     expect(leftovers().filter((name) => !before.includes(name))).to.deep.equal([]);
     expect(processorSeconds(output)).to.be.within(0.1, 30);
   });
