@@ -12,8 +12,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { repository } from "../../scripts/run.ts";
 
 const built = join(repository, "build/bin/nats-server");
-const program = existsSync(built) ? built : "nats-server";
-const isThere = existsSync(built) || spawnSync(program, ["--version"]).status === 0;
+export const natsProgram = existsSync(built) ? built : "nats-server";
+const isThere = existsSync(built) || spawnSync(natsProgram, ["--version"]).status === 0;
 
 /** Why there is none here, for the title of a test. */
 export const natsMissing: string | undefined = isThere
@@ -66,7 +66,7 @@ export const startNats = async ({ settings = "", sync = "1s" }: NatsSettings = {
     ];
     await writeFile(configPath, lines.join("\n"));
     let log = "";
-    const started = spawn(program, ["-c", configPath], { stdio: ["ignore", "ignore", "pipe"] });
+    const started = spawn(natsProgram, ["-c", configPath], { stdio: ["ignore", "ignore", "pipe"] });
     child = started;
     started.stderr.on("data", (part: Buffer) => (log += part.toString()));
     for (let waitedMs = 0; waitedMs < startMsMax; waitedMs += 20) {

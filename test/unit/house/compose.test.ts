@@ -1,0 +1,105 @@
+/**
+ * examples/change-feed/docker-compose.yml is what docs/guides/change-feed.md says of it. Docker is not needed: what the
+ * images do with the file is not tested here.
+ */
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect } from "chai";
+import { describe, it } from "mocha";
+import { repository } from "../../../scripts/run.ts";
+import { parsePostgresAddress } from "../../../src/projections/postgres/connect.ts";
+import { natsMissing, natsProgram } from "../../contract/nats-server.ts";
+
+const read = (path: string): string => readFileSync(join(repository, path), "utf8");
+
+type Value = string | readonly string[] | Mapping;
+type Mapping = { [name: string]: Value };
+
+const parseScalar = (text: string): string | readonly string[] =>
+  text.startsWith("[") ? (JSON.parse(text) as readonly string[]) : text;
+
+/** The YAML that the file is written in: mappings by two spaces, plain scalars, lists as JSON. @throws Error otherwise. */
+const parseCompose = (text: string): Mapping => {
+  const root: Mapping = {};
+  const open: Mapping[] = [root];
+  for (const line of text.split("\n").filter((one) => one !== "" && !one.startsWith("#"))) {
+    const [, indent, name, value] = /^((?:  )*)([\w-]+):(?: (\S.*))?$/.exec(line) ?? [];
+    const depth = (indent ?? "").length / 2;
+    const parent = open[depth];
+    if (name === undefined || parent === undefined || name in parent) throw new Error(`cannot read ${line}`);
+    open.length = depth + 1;
+    if (value !== undefined && value !== "{}") {
+      parent[name] = parseScalar(value);
+      continue;
+    }
+    const mapping: Mapping = {};
+    parent[name] = mapping;
+    open.push(mapping);
+  }
+  return root;
+};
+
+const at = (value: Value | undefined, ...names: readonly string[]): Value | undefined =>
+  names.reduce<Value | undefined>(
+    (found, name) =>
+      typeof found === "object" && !Array.isArray(found) ? (found as Mapping)[name] : undefined,
+    value,
+  );
+
+describe("the compose file of the change feed", () => {
+  const compose = parseCompose(read("examples/change-feed/docker-compose.yml"));
+  const guide = read("docs/guides/change-feed.md");
+  const services = ["nats", "postgres"];
+
+  it("has the services that the guide names, each with a health check, a volume and a pinned version", () => {
+    expect(Object.keys(at(compose, "services") ?? {})).to.deep.equal(services);
+    expect(Object.keys(at(compose, "volumes") ?? {})).to.deep.equal(services);
+    for (const name of services) {
+      expect(at(compose, "services", name, "image")).to.match(/^[a-z]+:\d+(\.\d+)+(-alpine)?$/);
+      expect(at(compose, "services", name, "healthcheck", "test")).to.include("CMD");
+      expect(JSON.stringify(at(compose, "services", name, "volumes"))).to.match(new RegExp(`\\b${name}:/`));
+    }
+    const [, version] = /^nats_version=v(\S+)$/m.exec(read("scripts/services.sh")) ?? [];
+    expect(at(compose, "services", "nats", "image")).to.equal(`nats:${version}-alpine`);
+    expect(at(compose, "services", "postgres", "image")).to.match(/^postgres:15\./);
+  });
+
+  it("publishes the guide's ports, and only to this machine", () => {
+    const ports = services.flatMap((name) => at(compose, "services", name, "ports") ?? []);
+    expect(ports).to.deep.equal(["127.0.0.1:4222:4222", "127.0.0.1:5432:5432"]);
+    expect(guide).to.include('servers = ["nats://127.0.0.1:4222"]');
+    expect(guide).to.include("--from nats://127.0.0.1:4222/SIGIL");
+  });
+
+  it("makes the role and the database that the guide fills", () => {
+    const [, address = ""] = /--to (postgres:\/\/sigil@127\S+)/.exec(guide) ?? [];
+    const parsed = parsePostgresAddress(address);
+    if (parsed.kind !== "ok") return expect.fail(parsed.rule);
+    const { user, database, port } = parsed.address;
+    expect([user, database, port]).to.deep.equal(["sigil", "audit", 5432]);
+    const environment = at(compose, "services", "postgres", "environment");
+    expect(at(environment, "POSTGRES_USER")).to.equal(user);
+    expect(at(environment, "POSTGRES_DB")).to.equal(database);
+  });
+
+  it("holds no password: it takes the one that sigil reads, and does not start without", () => {
+    const password = at(compose, "services", "postgres", "environment", "POSTGRES_PASSWORD");
+    expect(password).to.match(/^\$\{PGPASSWORD:\?[^}]+\}$/);
+    expect(guide).to.match(/^export PGPASSWORD="\$\(openssl rand -hex \d\d\)"$/m);
+  });
+
+  it("gives NATS a configuration with a sync before each acknowledgement", () => {
+    const volumes = at(compose, "services", "nats", "volumes");
+    expect(volumes).to.include("./nats.conf:/etc/nats/sigil.conf:ro");
+    expect(at(compose, "services", "nats", "command")).to.include("/etc/nats/sigil.conf");
+    expect(read("examples/change-feed/nats.conf")).to.match(/^ {2}sync_interval: always$/m);
+  });
+
+  it(`gives NATS a configuration that it takes${natsMissing === undefined ? "" : ` (${natsMissing})`}`, function () {
+    if (natsMissing !== undefined) this.skip();
+    const path = join(repository, "examples/change-feed/nats.conf");
+    const { status, stderr } = spawnSync(natsProgram, ["-t", "-c", path], { encoding: "utf8" });
+    expect(status, stderr).to.equal(0);
+  });
+});
