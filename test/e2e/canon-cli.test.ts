@@ -288,7 +288,7 @@ describe("canon on the command line", function () {
       const silent = await run(["attest", id, "--key", "data.keys/witness-1.pem"]);
       expect(silent.problems).to.include("--yes");
       const stranger = await run(["attest", id, "--key", "data.keys/mentor.pem", "--yes"]);
-      expect(stranger.problems).to.include("no enrolled witness's");
+      expect(stranger.problems).to.include("does not belong to an enrolled witness");
       expect([silent.exitCode, stranger.exitCode]).to.deep.equal([2, 2]);
     });
   });

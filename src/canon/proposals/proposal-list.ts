@@ -29,7 +29,7 @@ const requireWitness = async (proposals: Proposals, witness: string): Promise<vo
   const { registry, open } = await proposals.state.now();
   const isProposed = [...open.values()].some(({ enrols }) => enrols?.witness === witness);
   if (registry.registry.witnesses.has(witness) || isProposed) return;
-  const rule = "is no enrolled witness, and none that an open proposal would enrol";
+  const rule = "must be an enrolled witness, or one that an open proposal would enrol";
   invalidField("waiting_for_witness", rule);
 };
 

@@ -72,7 +72,7 @@ const signerFor = async (
   if (caller !== undefined) return signerOf(way, caller, terminal);
   if (way.read("tls-cert") !== undefined) return undefined;
   return usage(
-    "the key is no enrolled witness's; if the proposal enrols it, say who asks for it: --caller ID --caller-key FILE",
+    "the key does not belong to an enrolled witness; if the proposal enrols it, name a caller to fetch it: --caller ID --caller-key FILE",
   );
 };
 

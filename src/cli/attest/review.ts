@@ -73,7 +73,7 @@ const roleOf = (
       : "possession";
   }
   return review.isEnrolled === "no"
-    ? refused("the key is no enrolled witness's, and not the one that it would enrol")
+    ? refused("the key does not belong to an enrolled witness, and is not the one that it would enrol")
     : review.verdict;
 };
 

@@ -53,7 +53,7 @@ type Endpoint = {
 const metadataOf = ({ digest }: Evaluation): Readonly<Record<string, string>> =>
   digest === undefined ? {} : { authzen_digest: digest };
 
-/** What is no question of ours is one that fails: so it costs, counts and needs a caller as any. */
+/** An invalid item becomes a check that fails: so it is authenticated, charged and counted like any other. */
 const checkOf = (item: Item): CheckRequest =>
   item.kind === "fit" ? item.check : CheckRequest.fromPartial({});
 
@@ -68,7 +68,7 @@ const evaluatedOf = (item: Item | undefined, result: BatchCheckResult | undefine
     : formatError(httpStatusOf(outcome.value.code), outcome.value.message);
 };
 
-/** @throws CallFailed where there is no decision. */
+/** @throws CallFailed if there is no decision. */
 const evaluatedAlone = (
   evaluation: Evaluation,
   result: BatchCheckResult | undefined,

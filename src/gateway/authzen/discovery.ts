@@ -7,7 +7,7 @@ export const evaluationPath = "/access/v1/evaluation";
 export const evaluationsPath = "/access/v1/evaluations";
 export const wellKnownPath = "/.well-known/authzen-configuration";
 
-/** Of a public URL, without a slash at its end; "" where it has none or there is none. */
+/** The path of a public URL, without a trailing slash; "" if the path or the URL is empty. */
 export const basePathOf = (publicUrl: string): string =>
   publicUrl === "" ? "" : new URL(publicUrl).pathname.replace(/\/$/, "");
 

@@ -20,7 +20,7 @@ export type Evaluation = {
   readonly unread: readonly string[];
 };
 
-/** One that is no question of ours. */
+/** An item that is not a valid check. */
 export type Unfit = { readonly kind: "unfit"; readonly message: string };
 export type Item = Evaluation | Unfit;
 

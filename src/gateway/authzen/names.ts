@@ -39,7 +39,7 @@ export const entityName = ({ type, id }: Entity, plainType: string, field: strin
     const name = requireSpelling(canonicalTarget(id), idField);
     return name === id ? name : invalidField(idField, "must be in the one spelling of a name");
   }
-  // By itself too: behind "type:" a dot segment is none.
+  // Check the id alone too: after the prefix "type:" a dot segment would not be recognized as one.
   requireSpelling(canonicalTarget(encodeURIComponent(id)), idField);
   const escaped = `${encodeURIComponent(type)}:${encodeURIComponent(id)}`;
   const name = requireSpelling(canonicalTarget(escaped), idField);

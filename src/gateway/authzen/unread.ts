@@ -14,7 +14,7 @@ export const unreadParts = ["subject", "action", "resource", "context"] as const
 export type UnreadPart = (typeof unreadParts)[number];
 export type Unread = { readonly [Part in UnreadPart]?: JsonObject };
 
-/** Where a part stands in an evaluation. */
+/** The path of a part in an evaluation. */
 export const pathOf = (part: UnreadPart): string => (part === "context" ? part : `${part}.properties`);
 
 /** @throws invalidField for what has no canonical encoding. */

@@ -6,7 +6,7 @@ import type { Problem } from "./problem.ts";
 export type Answer = {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** Encoded already where everybody gets the same; undefined where there is none. */
+  /** Already encoded if it is the same for every caller; undefined for an empty body. */
   readonly text: string | Uint8Array | undefined;
 };
 
@@ -24,7 +24,7 @@ export const jsonReply = (type: DescMessage, reply: Uint8Array, registry: FileRe
   text: JSON.stringify(jsonOf(type, reply, registry)),
 });
 
-/** @param denies whether whoever reads the body might look for `allowed` in it. */
+/** @param denies whether a client may read `allowed` from the body. */
 export const problemAnswer = ({ status, headers, members }: Problem, denies: boolean): Answer => ({
   status,
   headers: { ...headers, "content-type": "application/problem+json" },

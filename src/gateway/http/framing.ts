@@ -6,7 +6,7 @@
 
 export type Framing = {
   readonly contentType: string;
-  /** @param json on one line. @param id where to go on after it; undefined where there is no such place. */
+  /** @param json on one line. @param id position to resume after; undefined if the stream cannot be resumed there. */
   readonly line: (member: "result" | "error" | "end", json: string, id?: string) => string;
 };
 

@@ -60,7 +60,7 @@ export const idempotencyKeyOf = (raw: RawHeaders): string | undefined => {
 
 const eventIdHeader = "last-event-id";
 
-/** @throws invalidField when it is none that this server gave. */
+/** @throws invalidField when this server cannot have issued the id. */
 export const lastEventIdOf = (raw: RawHeaders): string | undefined => {
   const [given, second] = valuesOf(raw, eventIdHeader);
   if (given === undefined) return undefined;
@@ -85,8 +85,8 @@ const ipv6 = /^\[[0-9A-Fa-f:.]{2,45}\]$/;
 const hostShape = /^(\[[^\]]*\]|[^:[\]]*)(?::\d{1,5})?$/;
 
 /**
- * A name that somebody else's DNS leads here is none of ours: a page under it would speak with this port as its own. An
- * address is no name, and neither is "localhost". @param names in lower case. @throws Refused.
+ * Protects against DNS rebinding: a page under a foreign name that resolves to this address would be same-origin with
+ * this port. Addresses and "localhost" are accepted without being listed. @param names in lower case. @throws Refused.
  */
 export const requireHost = (host: string | undefined, names: readonly string[]): void => {
   const name = hostShape.exec(host ?? "")?.[1]?.toLowerCase() ?? "";

@@ -30,7 +30,7 @@ export type Carried = {
   readonly query: string;
   /** Of a route with a body. */
   readonly body: string;
-  /** Undefined when there is none, or nobody looks: on a GET. */
+  /** Undefined when the header is absent, and on a GET, which ignores it. */
   readonly idempotencyKey: string | undefined;
   /** Where a stream goes on, of one that can; undefined from where its request says. */
   readonly lastEventId: string | undefined;

@@ -65,7 +65,7 @@ export type ServingOptions = {
   readonly pages: ReadonlyMap<string, Answer>;
   /** Names in `Host` that are served besides addresses; null where any is, as on a Unix socket. */
   readonly hosts: readonly string[] | null;
-  /** Whether the forwarded headers of whoever calls from an address are believed. */
+  /** Whether forwarded headers from this address are trusted. */
   readonly isProxy: (address: string) => boolean;
   /** Of a body, as of a message. */
   readonly bytesMax: number;
@@ -128,7 +128,7 @@ const problemFor = (url: string): Exchange["problem"] => {
   return (problem) => problemAnswer(problem, decision !== undefined);
 };
 
-/** The path and what stands after it. @throws Refused for what is no path of ours, as a proxy would be asked. */
+/** Splits path and query. @throws Refused for a request target in absolute form, as a proxy gets it. */
 const splitTarget = (target: string): { readonly path: string; readonly query: string } => {
   if (!target.startsWith("/") || target.includes("#"))
     throw new Refused("MALFORMED_TARGET", "the request target must be a path");
@@ -326,7 +326,7 @@ export class Serving {
     }
   }
 
-  /** @throws Refused for whoever is not believed about somebody else's request. */
+  /** @throws Refused unless the caller's address is a trusted proxy. */
   #requireProxy(request: HttpRequest): void {
     const address = socketOf(request)?.remoteAddress;
     // Who may open a Unix socket is the file system's to say.

@@ -16,7 +16,7 @@ export type Template = {
   readonly parts: readonly Part[];
 };
 
-/** A field by its path, and the segments that it stands for, encoded as they came. */
+/** A field by its path, and the path segments that it captures, still percent-encoded. */
 export type Capture = { readonly field: string; readonly segments: readonly string[] };
 
 const shape = /^(?:\/(?:[a-z][a-z_-]*|\{[a-z_.]+(?:=\*\*)?\}))+(?::[a-z]+)?$/;

@@ -162,7 +162,7 @@ export class Suspending {
     const head = await this.#deps.ledger.reader.readId(systemTenant, "system", recordId);
     // The key has a suspension that affects other holders but not this one. Only one that affects all may replace it.
     if (head?.body.kind === "suspension" && !isSystemRoot(author)) {
-      const rule = "the key is suspended by somebody else, for others: suspend the principal itself";
+      const rule = "another caller suspended the key, for other holders: suspend the principal itself";
       refuse("OTHERS_SUSPENSION", rule);
     }
     await this.#requireLeft(caller, question, author);
@@ -187,7 +187,7 @@ export class Suspending {
     }
     if (fault === "lastProposer") {
       const rule =
-        "nobody but who suspends would be left who could propose to lift it: enrol another active Mentor or Root first";
+        "only the author of the suspension could then propose to lift it: enrol another active Mentor or Root first";
       refuse("LAST_PROPOSER", rule);
     }
   }

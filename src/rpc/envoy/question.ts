@@ -80,7 +80,7 @@ export const readAttributes = (
   if (target.kind === "refused") return refused("REQUEST_REFUSED", `path ${target.rule}`);
   const name = provenName(attributes, mapping.subject);
   // Trust would take an empty subject for the caller, which is Envoy.
-  if (name === "") return refused("SUBJECT_MISSING", "nobody has proved who sends the request");
+  if (name === "") return refused("SUBJECT_MISSING", "the request has no authenticated subject");
   const readSubject = mapping.subject.kind === "principal" ? subjectOfCertificate : subjectOfClaim;
   const subject = readSubject(name, trustDomain);
   if (subject.kind === "refused") return refused("SUBJECT_REFUSED", `subject ${subject.rule}`);

@@ -157,7 +157,11 @@ describe("a review before signing", () => {
       { response: answer({ ...before, kind: "note", space: "user", payload: 1 }) },
       "is not in the system space",
     ],
-    ["a key that is nobody's", { isEnrolled: "no", witness: undefined }, "no enrolled witness's"],
+    [
+      "a key that is nobody's",
+      { isEnrolled: "no", witness: undefined },
+      "does not belong to an enrolled witness",
+    ],
     [
       "a rejection by the key that it enrols",
       { response: enrolling, key: newKey, verdict: "reject" },
