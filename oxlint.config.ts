@@ -114,6 +114,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
   modules: ["wasm", "sandbox", "guest", "."],
   deployment: ["backup", "."],
   projections: [".", "postgres"],
+  relay: [".", "webhook"],
   rpc: [
     ".",
     "message",

@@ -429,6 +429,22 @@ export const relayConnectMsMax = 5000;
 export const relayPublishMsMax = 10_000;
 /** Messages of one atomic batch of NATS, which takes 1000. */
 export const relayNatsBatchEventsMax = 256;
+/** Whole events in flight of one attempt of a webhook relay, shared out over its keys. */
+export const relayWebhookBatchEventsMax = 256;
+/** Of a response, read only so that its connection can be used again; a longer or later one costs the connection. */
+export const relayWebhookReplyBytesMax = 64 << 10;
+export const relayWebhookReplyMsMax = 1000;
+/** Longest delay that a receiver's Retry-After can ask for. */
+export const relayRetryAfterMsMax = 600_000;
+/** Failed tries of one event, while others are accepted, after which it counts as refused for good. */
+export const relayWebhookTriesMax = 8;
+/** Stopped keys of a webhook relay and records behind them: the file is rewritten for each change. */
+export const relayStoppedKeysMax = 1000;
+export const relayPendingMax = 10_000;
+/** Stopped keys that a status names. */
+export const relayStoppedShownMax = 20;
+/** Keys of one webhook signed with at a time: rotation takes two. */
+export const relayWebhookSecretsMax = 4;
 /** Control socket of relays. */
 export const relayControlConnectionsMax = 8;
 export const relayControlMsMax = 30_000;

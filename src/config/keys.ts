@@ -2,7 +2,6 @@
  * All configuration keys with description, parser and default. The names of flags (`--tls-client-ca`), environment
  * variables (`SIGIL_TLS_CLIENT_CA`) and file keys (`[tls] client_ca`) are derived from this table.
  */
-import { isIP } from "node:net";
 import {
   concurrentStreamsMax,
   connectionIdleMsMax,
@@ -32,6 +31,7 @@ import {
 } from "../limits.ts";
 import { logLevels } from "../log/levels.ts";
 import { formatAddress, parseAddress, type Address } from "./address.ts";
+import { isNetwork } from "./network.ts";
 import { BadRelay, formatRelays, readRelays, type RelaySettings } from "./relays.ts";
 import { formatSubjectSource, parseSubjectSource, type SubjectSource } from "./subject-source.ts";
 
@@ -149,18 +149,6 @@ const optionalAddress = (what: string): Key<Address | null> => {
 
 const hostName = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/;
 const isHostName = (text: string): boolean => hostName.test(text);
-
-/** An address, or a network in CIDR notation. */
-const isNetwork = (text: string): boolean => {
-  const [address = "", bits, more] = text.split("/");
-  const version = isIP(address);
-  const bitsMax = version === 6 ? 128 : 32;
-  return (
-    version !== 0 &&
-    more === undefined &&
-    (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= bitsMax))
-  );
-};
 
 /** A comma-separated list, in lower case. */
 const list = (what: string, isOne: (text: string) => boolean, rule: string): Key<readonly string[]> =>

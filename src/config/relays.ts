@@ -5,6 +5,7 @@
 import { tenantFault } from "@sigil/core/record";
 import { relaysMax } from "../limits.ts";
 import { nearest } from "./nearest.ts";
+import { isNetwork } from "./network.ts";
 
 /** Paths of secret files, read at each connection. */
 export type RelayCredentials =
@@ -28,6 +29,24 @@ export type RelayTarget =
       readonly replicas: number;
       readonly credentials: RelayCredentials;
       readonly tls: { readonly ca: string; readonly cert: string; readonly key: string } | null;
+    }
+  | {
+      readonly kind: "webhook";
+      readonly url: string;
+      readonly signature: "v1" | "v1a";
+      /** Where it is read at each opening. */
+      readonly secret:
+        | { readonly kind: "file"; readonly path: string }
+        | { readonly kind: "environment"; readonly name: string };
+      /** Loopback, private and link-local subnets that may be reached. */
+      readonly privateAddresses: readonly string[];
+      readonly ca: string;
+      readonly timeoutMs: number;
+      readonly parallel: number;
+      readonly messageBytesMax: number;
+      readonly poison:
+        | { readonly kind: "stop_key" }
+        | { readonly kind: "dead_letter"; readonly path: string };
     };
 
 export type RelaySettings = {
@@ -155,6 +174,7 @@ const serverFault = (server: string): string | null => {
   return url.username === "" && url.password === "" ? null : "must hold no credentials: they go into files";
 };
 
+/** Of an address with or without a port. */
 const isLocal = (server: string): boolean =>
   /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(new URL(server).hostname);
 
@@ -199,13 +219,67 @@ const readFiles = (fields: Fields): RelayTarget => ({
   fileAgeMsMax: fields.integer("file_minutes_max", [1, 366 * 24 * 60], 24 * 60) * minuteMs,
 });
 
+const readUrl = (fields: Fields): string => {
+  const text = fields.text("url");
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  // The value is not repeated: a path can be a secret.
+  if (url === undefined || (url.protocol !== "https:" && url.protocol !== "http:"))
+    return fields.refuse("url", "must be https://host/path");
+  if (url.username !== "" || url.password !== "") fields.refuse("url", "must hold no credentials");
+  if (url.hash !== "") fields.refuse("url", "must have no fragment");
+  if (url.protocol === "http:" && !isLocal(text))
+    fields.refuse("url", "must be https:// beyond this machine");
+  return url.href;
+};
+
+type Webhook = Extract<RelayTarget, { readonly kind: "webhook" }>;
+
+const networkFault = (text: string): string | null =>
+  isNetwork(text) && !text.includes("%") ? null : "must be an address, or a network as 10.1.0.0/16";
+
+const readSecretPlace = (fields: Fields): Webhook["secret"] => {
+  const [path, name] = [fields.path("secret_file"), fields.path("secret_env")];
+  if ((path === "") === (name === "")) fields.refuse("secret_file", "or secret_env must be there, not both");
+  return path === "" ? { kind: "environment", name } : { kind: "file", path };
+};
+
+const readPoison = (fields: Fields): Webhook["poison"] => {
+  const kind = fields.oneOf("poison", ["stop_key", "dead_letter"], "stop_key");
+  if (kind === "stop_key") return { kind };
+  return { kind, path: fields.shaped("dead_letter_file", /^\//, "must be an absolute path") };
+};
+
+const readWebhook = (fields: Fields): RelayTarget => ({
+  kind: "webhook",
+  url: readUrl(fields),
+  signature: fields.oneOf("signature", ["v1", "v1a"], "v1"),
+  secret: readSecretPlace(fields),
+  privateAddresses: fields.list("private_addresses", networkFault) ?? [],
+  ca: fields.path("tls_ca"),
+  timeoutMs: fields.integer("timeout_ms", [100, 60_000], 15_000),
+  parallel: fields.integer("parallel", [1, 64], 8),
+  messageBytesMax: fields.integer("message_bytes_max", [4096, 16 << 20], 1 << 20),
+  poison: readPoison(fields),
+});
+
+const readTarget = (fields: Fields, to: RelayTarget["kind"], data: RelaySettings["data"]): RelayTarget => {
+  switch (to) {
+    case "files":
+      return readFiles(fields);
+    case "nats":
+      return readNats(fields, data);
+    case "webhook":
+      return readWebhook(fields);
+  }
+};
+
 const readRelay = (value: unknown, path: string): RelaySettings => {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new BadRelay(`${path} must be a table`);
   }
   const fields = new Fields(value as Table, path);
   const name = fields.shaped("name", nameShape, "must be 1 to 32 of a-z, 0-9 and -");
-  const to = fields.oneOf("to", ["files", "nats"]);
+  const to = fields.oneOf("to", ["files", "nats", "webhook"]);
   const data = fields.oneOf("data", ["full", "metadata"], "full");
   const settings: RelaySettings = {
     name,
@@ -218,20 +292,28 @@ const readRelay = (value: unknown, path: string): RelaySettings => {
       one === "user" || one === "system" ? null : "must be user or system",
     ),
     from: BigInt(fields.integer("from", [0, Number.MAX_SAFE_INTEGER], 0)),
-    target: to === "files" ? readFiles(fields) : readNats(fields, data),
+    target: readTarget(fields, to, data),
   };
   fields.end();
   return settings;
 };
 
 /** Must differ between relays: each would find the other's messages. */
-const placeOf = ({ target }: RelaySettings): string =>
-  target.kind === "files" ? `the directory ${target.directory}` : `the stream ${target.stream}`;
+const placesOf = ({ target }: RelaySettings): readonly string[] => {
+  switch (target.kind) {
+    case "files":
+      return [`the directory ${target.directory}`];
+    case "nats":
+      return [`the stream ${target.stream}`];
+    case "webhook":
+      return target.poison.kind === "stop_key" ? [] : [`the dead letters ${target.poison.path}`];
+  }
+};
 
 const requireDistinct = (relays: readonly RelaySettings[]): void => {
   const seen = new Set<string>();
   for (const [index, relay] of relays.entries()) {
-    for (const one of [`the name ${relay.name}`, placeOf(relay)]) {
+    for (const one of [`the name ${relay.name}`, ...placesOf(relay)]) {
       if (seen.has(one)) throw new BadRelay(`[${index}] has ${one}, as another relay has`);
       seen.add(one);
     }

@@ -10,6 +10,7 @@ export type RelayFacts = {
   /** Unacknowledged records. */
   readonly lag: bigint;
   readonly lagMs: number;
+  readonly stopped: readonly unknown[];
 };
 
 const failureKinds = ["retryable", "refused", "poison", "lost"];
@@ -36,6 +37,11 @@ const watchRelays = (source: () => readonly RelayFacts[], registers: Registry[])
   );
   gauge("sigil_relay_running", "1 while a relay publishes or waits for records, else 0.", ({ state }) =>
     state === "running" ? 1 : 0,
+  );
+  gauge(
+    "sigil_relay_stopped_keys",
+    "Keys whose records a relay holds back behind one that its destination refused.",
+    ({ stopped }) => stopped.length,
   );
 };
 

@@ -5,7 +5,8 @@
  */
 import { chmod, rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { relayControlConnectionsMax, relayControlMsMax } from "../limits.ts";
+import { relayControlConnectionsMax, relayControlMsMax, relayStoppedShownMax } from "../limits.ts";
+import type { StoppedKey } from "./destination.ts";
 import type { Relay, RelayStatus } from "./relay.ts";
 
 /** Socket name within the data directory. */
@@ -14,12 +15,15 @@ export const relaySocket = "relay.sock";
 export type RelayControl = AsyncDisposable;
 
 /** A status as JSON; 64-bit numbers as decimal text. */
-export type RelayReport = Omit<RelayStatus, "next" | "lag" | "published" | "error"> & {
+export type RelayReport = Omit<RelayStatus, "next" | "lag" | "published" | "error" | "stopped"> & {
   readonly next: string;
   readonly lag: string;
   readonly published: string;
   /** Current failure as `kind: rule`, or null. */
   readonly error: string | null;
+  /** At most `relayStoppedShownMax` of them. */
+  readonly stopped: readonly (Omit<StoppedKey, "position"> & { readonly position: string })[];
+  readonly stopped_keys: number;
 };
 
 const reportOf = (status: RelayStatus): RelayReport => ({
@@ -28,6 +32,10 @@ const reportOf = (status: RelayStatus): RelayReport => ({
   lag: String(status.lag),
   published: String(status.published),
   error: status.error === undefined ? null : `${status.error.kind}: ${status.error.rule}`,
+  stopped: status.stopped
+    .slice(0, relayStoppedShownMax)
+    .map((one) => ({ ...one, position: String(one.position) })),
+  stopped_keys: status.stopped.length,
 });
 
 type Reply = { readonly status: number; readonly body: unknown };

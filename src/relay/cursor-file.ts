@@ -28,7 +28,7 @@ const parseCursor = (text: string): Cursor | undefined => {
 const formatCursor = ({ generation, from, next, prev, isPaused }: Cursor): string =>
   `${JSON.stringify({ generation, from: String(from), next: String(next), prev: prev === undefined ? null : String(prev), paused: isPaused })}\n`;
 
-const isMissing = (error: unknown): boolean =>
+export const isMissing = (error: unknown): boolean =>
   error instanceof Error && "code" in error && error.code === "ENOENT";
 
 /** @returns undefined if the file is missing or malformed. */
@@ -41,14 +41,17 @@ export const readCursor = async (path: string): Promise<Cursor | undefined> => {
   }
 };
 
-/** Durable when it resolves; a crash before that leaves the old file. */
-export const writeCursor = async (path: string, cursor: Cursor): Promise<void> => {
+export const writeCursor = (path: string, cursor: Cursor): Promise<void> =>
+  replaceFile(path, formatCursor(cursor));
+
+/** Mode 0600. Durable when it resolves; a crash before that leaves the old file. */
+export const replaceFile = async (path: string, text: string): Promise<void> => {
   const directory = dirname(path);
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const unfinished = `${path}.unfinished`;
   const file = await open(unfinished, "w", 0o600);
   try {
-    await file.writeFile(formatCursor(cursor));
+    await file.writeFile(text);
     await file.sync();
   } finally {
     await file.close();

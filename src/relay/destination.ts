@@ -3,11 +3,11 @@
  * batches in order; after any failure it is closed and reopened, so its contents are read again. Pure.
  */
 import { Fault } from "@sigil/core/errors";
-import type { ReadEvent, RelayEvent } from "./event.ts";
+import type { Lane, ReadEvent, RelayEvent } from "./event.ts";
 
 export type RelayError =
-  /** Transient: retried with exponential backoff. */
-  | { readonly kind: "retryable"; readonly rule: string }
+  /** Transient: retried with exponential backoff, and not before `afterMs` if the destination asked for a delay. */
+  | { readonly kind: "retryable"; readonly rule: string; readonly afterMs?: number }
   /** Needs an operator (credentials, settings): retried with a longer backoff. */
   | { readonly kind: "refused"; readonly rule: string }
   /** This event can never be delivered: the relay stops there until resumed or reset. */
@@ -44,9 +44,34 @@ export type OpenDestination = AsyncDisposable & {
   readonly publish: (events: readonly RelayEvent[], signal: AbortSignal) => Promise<void>;
 };
 
+/** Records of one id that wait behind one that was refused; only of destinations that order by key. */
+export type StoppedKey = {
+  /** `tenant/space/id`, percent-encoded. */
+  readonly key: string;
+  /** Of the refused record. */
+  readonly position: bigint;
+  /** Records held back, the refused one included. */
+  readonly pending: number;
+  readonly rule: string;
+};
+
+/**
+ * Reads a published event again, in its lane. @returns undefined if the filter leaves it out by now, as it does erased
+ * records.
+ */
+export type ReadEventAgain = (
+  position: bigint,
+  lane: Lane,
+  messageBytesMax: number,
+  signal: AbortSignal,
+) => Promise<RelayEvent | undefined>;
+
 export type Destination = {
   /** For status output; contains no secrets. */
   readonly describe: () => string;
   /** @throws RelayFault. */
-  readonly open: (signal: AbortSignal) => Promise<OpenDestination>;
+  readonly open: (signal: AbortSignal, again: ReadEventAgain) => Promise<OpenDestination>;
+  readonly stoppedKeys?: () => readonly StoppedKey[];
+  /** The next `open` retries every stopped key. */
+  readonly retryStopped?: () => void;
 };

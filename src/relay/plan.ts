@@ -4,7 +4,7 @@
  */
 import type { FeedItem, RecordBody } from "@sigil/core/record";
 import type { Holding, OpenDestination } from "./destination.ts";
-import { byReference, eventOf, headersOf, type EventOptions, type RelayEvent } from "./event.ts";
+import { byReference, eventOf, headersOf, type EventOptions, type Lane, type RelayEvent } from "./event.ts";
 
 /** Progress of a relay. */
 export type Cursor = {
@@ -100,10 +100,21 @@ export type Chunk = {
   readonly poison: RelayEvent | undefined;
 };
 
+/** By reference if it is too large whole; the result may still be too large. */
+export const fittingEvent = (
+  item: FeedItem,
+  lane: Lane,
+  options: EventOptions,
+  messageBytesMax: number,
+): RelayEvent => {
+  const whole = eventOf(item, options, lane);
+  return whole.data !== undefined && bytesOf(whole) > messageBytesMax ? byReference(whole) : whole;
+};
+
 /** Linked events in order, in batches within the limits. Stops at a poison event. */
 export const chunksOf = (
   items: readonly FeedItem[],
-  lane: { readonly generation: number; readonly prev: bigint | undefined },
+  lane: Lane,
   options: EventOptions,
   { messageBytesMax, batchEventsMax, batchBytesMax }: OpenDestination["limits"],
 ): readonly Chunk[] => {
@@ -115,8 +126,7 @@ export const chunksOf = (
     [events, bytes] = [[], 0];
   };
   for (const item of items) {
-    const whole = eventOf(item, options, { generation: lane.generation, prev });
-    const event = whole.data !== undefined && bytesOf(whole) > messageBytesMax ? byReference(whole) : whole;
+    const event = fittingEvent(item, { generation: lane.generation, prev }, options, messageBytesMax);
     const size = bytesOf(event);
     if (size > messageBytesMax) {
       end(event);

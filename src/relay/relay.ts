@@ -18,12 +18,15 @@ import {
   failRelay,
   type Destination,
   type OpenDestination,
+  type ReadEventAgain,
   type RelayError,
+  type StoppedKey,
 } from "./destination.ts";
 import type { EventOptions } from "./event.ts";
 import {
   chunksOf,
   firstCursor,
+  fittingEvent,
   isPublished,
   planStart,
   type Chunk,
@@ -59,6 +62,8 @@ export type RelayStatus = {
   readonly published: bigint;
   /** Current failure. */
   readonly error: RelayError | undefined;
+  /** Of a destination that orders by key. */
+  readonly stopped: readonly StoppedKey[];
 };
 
 export type RelayObserver = {
@@ -161,6 +166,7 @@ export class Relay {
       lagMs: lag === 0n || this.#pendingMs === undefined ? 0 : Math.max(0, nowMs() - this.#pendingMs),
       published: this.#published,
       error: this.#error,
+      stopped: destination.stoppedKeys?.() ?? [],
     };
   }
 
@@ -169,8 +175,9 @@ export class Relay {
     return this.#change((cursor) => ({ ...cursor, isPaused: true }));
   }
 
-  /** Also retries immediately after a failure or a poison event. */
+  /** Also retries immediately after a failure or a poison event, and retries every stopped key. */
   resume(): Promise<void> {
+    this.#options.destination.retryStopped?.();
     return this.#change((cursor) => ({ ...cursor, isPaused: false }));
   }
 
@@ -259,7 +266,7 @@ export class Relay {
   async #publishFrom(signal: AbortSignal): Promise<void> {
     const { source, destination, observer } = this.#options;
     await this.#step("opening");
-    await using open = await destination.open(signal);
+    await using open = await destination.open(signal, this.#readAgain);
     await this.#step("opened");
     const { cursor, last, lost } = planStart(this.#cursor, await open.lastPublished());
     await this.#step("held");
@@ -276,6 +283,18 @@ export class Relay {
       if (signal.aborted) return;
     }
   }
+
+  readonly #readAgain: ReadEventAgain = async (position, lane, messageBytesMax, signal) => {
+    const { source, filter, event } = this.#options;
+    this.#requireWithin(position);
+    for await (const { items } of source.from(position, { signal })) {
+      const [item] = items;
+      if (item?.position !== position) break;
+      if (!isPublished(filter, item)) return undefined;
+      return fittingEvent(item, lane, { ...event, origin: source.origin }, messageBytesMax);
+    }
+    return failRelay({ kind: "retryable", rule: `cannot read position ${position} again` });
+  };
 
   #requireWithin(position: bigint): void {
     const size = this.#options.source.size();
@@ -366,10 +385,12 @@ export class Relay {
     }
   }
 
-  #backoffMs({ kind }: RelayError): number {
-    const least = kind === "refused" ? relayRefusedMsMin : relayBackoffMsMin;
+  #backoffMs(error: RelayError): number {
+    const least = error.kind === "refused" ? relayRefusedMsMin : relayBackoffMsMin;
     const exponential = least * 2 ** Math.min(this.#failures - 1, 16);
-    return Math.min(exponential, relayBackoffMsMax) * (0.5 + this.#options.random() / 2);
+    const jittered = Math.min(exponential, relayBackoffMsMax) * (0.5 + this.#options.random() / 2);
+    const askedMs = error.kind === "retryable" ? (error.afterMs ?? 0) : 0;
+    return Math.max(jittered, askedMs);
   }
 
   #show(state: RelayState, error: RelayError | undefined): void {

@@ -2,6 +2,8 @@
  * Starts the configured relays on the ledger's feed, after the ports, and stops them before. An unreachable destination
  * affects neither start nor readiness; metrics, the log and `sigil relay status` report it. Called only by server.ts.
  */
+import { lookup } from "node:dns";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as turn, setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
@@ -16,6 +18,7 @@ import type { Destination } from "../relay/destination.ts";
 import { filesDestination } from "../relay/files.ts";
 import { Relay, type RelayObserver } from "../relay/relay.ts";
 import type { FeedSource } from "../relay/source.ts";
+import type { WebhookObserver } from "../relay/webhook/webhook.ts";
 
 type Watched = { readonly log: Logger; readonly metrics: Metrics };
 
@@ -29,14 +32,43 @@ const sourceOf = (ledger: Ledger): FeedSource => ({
 });
 
 /** Loads the client library of a broker only if it is used. */
-const destinationOf = async ({ target }: RelaySettings): Promise<Destination> => {
+const destinationOf = async (
+  { name, target }: RelaySettings,
+  config: Config,
+  watched: Watched,
+): Promise<Destination> => {
   switch (target.kind) {
     case "files":
       return filesDestination({ ...target, nowMs: Date.now });
     case "nats":
       return (await import("../relay/nats.ts")).natsDestination(target);
+    case "webhook":
+      return (await import("../relay/webhook/webhook.ts")).webhookDestination({
+        ...target,
+        readSecret: () => readSecret(target.secret),
+        keysPath: join(config.data, stateDirectory, `${name}.keys.json`),
+        observer: webhookObserverOf(name, watched),
+        lookup,
+        nowMs: Date.now,
+      });
   }
 };
+
+type SecretPlace = Extract<RelaySettings["target"], { readonly kind: "webhook" }>["secret"];
+
+const readSecret = async (place: SecretPlace): Promise<string> =>
+  place.kind === "file" ? readFile(place.path, "utf8") : (process.env[place.name] ?? "");
+
+const webhookObserverOf = (relay: string, { log, metrics }: Watched): WebhookObserver => ({
+  onStopped: (key, position, rule) => {
+    log.error({ relay, key, position: String(position), rule }, "relay: stopped at a key, the others go on");
+    metrics.onRelayFailure(relay, "poison");
+  },
+  onGivenUp: (key, position, rule) => {
+    log.error({ relay, key, position: String(position), rule }, `relay: order given up for ${key}`);
+    metrics.onRelayFailure(relay, "poison");
+  },
+});
 
 const observerOf = (relay: string, { log, metrics }: Watched): RelayObserver => ({
   onState: (state, error) => {
@@ -67,7 +99,7 @@ const startRelay = async (
   return Relay.start({
     name,
     source: sourceOf(ledger),
-    destination: await destinationOf(settings),
+    destination: await destinationOf(settings, config, watched),
     filter: { tenants, kinds, spaces },
     event: { typePrefix, data, format },
     from,

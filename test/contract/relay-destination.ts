@@ -18,8 +18,8 @@ const stepsMax = 44;
 /** What a killed process leaves open, its system closes. */
 const leaving = (destination: Destination, left: AsyncDisposableStack): Destination => ({
   ...destination,
-  open: async (signal) => {
-    const open = await destination.open(signal);
+  open: async (signal, again) => {
+    const open = await destination.open(signal, again);
     left.defer(() => open[Symbol.asyncDispose]());
     return {
       limits: open.limits,
@@ -30,8 +30,65 @@ const leaving = (destination: Destination, left: AsyncDisposableStack): Destinat
   },
 });
 
-/** @param title names the destination. */
-export const testDestination = (title: string, open: () => Promise<DestinationPlace>): void => {
+/** Claims of a destination that can tell what it holds. */
+const testHolding = (open: () => Promise<DestinationPlace>): void => {
+  it("goes on from what the destination holds when its cursor is lost", async () => {
+    await using place = await open();
+    const source = createRelayLedger();
+    source.add(9);
+    const options = { source, destination: place.destination(), cursorPath: place.cursorPath };
+    await using before = await startRelay(options);
+    await untilCaughtUp(before, { source });
+    await before.relay.close();
+    source.add(9);
+    await using seen = await startRelay({ ...options, cursorPath: `${place.cursorPath}.other` });
+    await untilCaughtUp(seen, { source });
+    expectWhole(await place.messages(), source.items);
+    expect(seen.relay.status.published).to.equal(9n);
+  });
+
+  it("notices that what was acknowledged is gone, and publishes it again", async () => {
+    await using place = await open();
+    const source = createRelayLedger();
+    source.add(9);
+    const options = { source, destination: place.destination(), cursorPath: place.cursorPath };
+    await using before = await startRelay(options);
+    await untilCaughtUp(before, { source });
+    await before.relay.close();
+    await place.wipe();
+    source.add(2);
+    await using seen = await startRelay(options);
+    await untilCaughtUp(seen, { source });
+    expect(seen.lost).to.deep.equal([[0n, 9n]]);
+    expectWhole(await place.messages(), source.items);
+  });
+
+  it("does not go on where another ledger published", async () => {
+    await using place = await open();
+    const [source, foreign] = [createRelayLedger(), createRelayLedger()];
+    foreign.add(4, { tenant: "elsewhere" }, 50);
+    source.add(9);
+    const options = { destination: place.destination(), cursorPath: place.cursorPath };
+    await using before = await startRelay({ ...options, source: foreign });
+    await untilCaughtUp(before, { source: foreign });
+    await before.relay.close();
+    await using seen = await startRelay({ ...options, source });
+    await until(() => seen.errors.length > 0, "an error");
+    expect(seen.errors[0]?.kind).to.equal("refused");
+    expect(seen.errors[0]?.rule).to.contain("position 3").and.to.contain("another record");
+    expectWhole(await place.messages(), foreign.items);
+  });
+};
+
+/**
+ * @param title names the destination.
+ * @param reports what it holds: its newest message, or nothing, so that the cursor decides alone.
+ */
+export const testDestination = (
+  title: string,
+  open: () => Promise<DestinationPlace>,
+  reports: "newest" | "nothing" = "newest",
+): void => {
   describe(`a relay to ${title}`, () => {
     it("publishes every record in ledger order, each linked to the one before it", async () => {
       await using place = await open();
@@ -49,52 +106,7 @@ export const testDestination = (title: string, open: () => Promise<DestinationPl
       expect(seen.relay.status).to.include({ published: 23n, lag: 0n, lagMs: 0, state: "running" });
     });
 
-    it("goes on from what the destination holds when its cursor is lost", async () => {
-      await using place = await open();
-      const source = createRelayLedger();
-      source.add(9);
-      const options = { source, destination: place.destination(), cursorPath: place.cursorPath };
-      await using before = await startRelay(options);
-      await untilCaughtUp(before, { source });
-      await before.relay.close();
-      source.add(9);
-      await using seen = await startRelay({ ...options, cursorPath: `${place.cursorPath}.other` });
-      await untilCaughtUp(seen, { source });
-      expectWhole(await place.messages(), source.items);
-      expect(seen.relay.status.published).to.equal(9n);
-    });
-
-    it("notices that what was acknowledged is gone, and publishes it again", async () => {
-      await using place = await open();
-      const source = createRelayLedger();
-      source.add(9);
-      const options = { source, destination: place.destination(), cursorPath: place.cursorPath };
-      await using before = await startRelay(options);
-      await untilCaughtUp(before, { source });
-      await before.relay.close();
-      await place.wipe();
-      source.add(2);
-      await using seen = await startRelay(options);
-      await untilCaughtUp(seen, { source });
-      expect(seen.lost).to.deep.equal([[0n, 9n]]);
-      expectWhole(await place.messages(), source.items);
-    });
-
-    it("does not go on where another ledger published", async () => {
-      await using place = await open();
-      const [source, foreign] = [createRelayLedger(), createRelayLedger()];
-      foreign.add(4, { tenant: "elsewhere" }, 50);
-      source.add(9);
-      const options = { destination: place.destination(), cursorPath: place.cursorPath };
-      await using before = await startRelay({ ...options, source: foreign });
-      await untilCaughtUp(before, { source: foreign });
-      await before.relay.close();
-      await using seen = await startRelay({ ...options, source });
-      await until(() => seen.errors.length > 0, "an error");
-      expect(seen.errors[0]?.kind).to.equal("refused");
-      expect(seen.errors[0]?.rule).to.contain("position 3").and.to.contain("another record");
-      expectWhole(await place.messages(), foreign.items);
-    });
+    if (reports === "newest") testHolding(open);
 
     it("publishes erased records without data, and from a reset on everything again as a new generation", async () => {
       await using place = await open();

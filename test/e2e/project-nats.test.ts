@@ -28,7 +28,7 @@ describe("a projection of a relay's stream in NATS", function () {
       replicas: 1,
       credentials: { kind: "none" },
       tls: null,
-    }).open(new AbortController().signal);
+    }).open(new AbortController().signal, async () => undefined);
     await destination.lastPublished();
     const events = eventsOf(ledger, [from, to]);
     for (let at = 0; at < events.length; at += 50) {

@@ -76,12 +76,21 @@ const formatReports = (reports: readonly RelayReport[]): string => {
   const errors = reports.flatMap(({ name, error }) =>
     error === null ? [] : [`${name}: ${printable(error)}`],
   );
-  return [table, ...errors].join("\n");
+  const stopped = reports.flatMap(({ name, stopped: shown, stopped_keys: count }) => [
+    ...shown.map(
+      ({ key, position, pending, rule }) =>
+        `${name}: stopped at ${printable(key)}, position ${position}, ${pending} pending: ${printable(rule)}`,
+    ),
+    ...(count > shown.length ? [`${name}: ${count - shown.length} more keys are stopped`] : []),
+  ]);
+  return [table, ...errors, ...stopped].join("\n");
 };
 
 const show = (reports: readonly RelayReport[], given: Arguments, terminal: Terminal): ExitCode => {
   terminal.print(given.has("json") ? JSON.stringify({ relays: reports }) : formatReports(reports));
-  const isWell = reports.every(({ state, error }) => error === null && state !== "stopped");
+  const isWell = reports.every(
+    ({ state, error, stopped_keys: keys }) => error === null && state !== "stopped" && keys === 0,
+  );
   return isWell ? exitCodes.ok : exitCodes.no;
 };
 
@@ -92,7 +101,7 @@ const flags = {
 
 const exits = [
   "0  done, and every relay shown publishes, starts or is paused",
-  "1  one of them fails or has stopped",
+  "1  one of them fails, or has stopped, whole or at a key",
   "2  used wrongly, or no server answers",
 ];
 

@@ -8,6 +8,8 @@ import { BadRelay, readRelays } from "../../../src/config/relays.ts";
 const files = { name: "siem", to: "files", directory: "/var/log/sigil" };
 const nats = { name: "bus", to: "nats", servers: ["tls://nats.example:4222"], stream: "SIGIL" };
 
+const hook = { name: "hook", to: "webhook", url: "https://hooks.example/s", secret_file: "/etc/sigil/hook" };
+
 const faultOf = (...tables: readonly unknown[]): string => {
   try {
     readRelays(JSON.stringify(tables));
@@ -49,7 +51,7 @@ describe("the relays of a configuration", () => {
   it("name the relay and the field of what is wrong", () => {
     const cases: readonly (readonly [object, string])[] = [
       [{ ...files, name: "A" }, "[0].name must be"],
-      [{ ...files, to: "kafka" }, "[0].to must be one of files, nats"],
+      [{ ...files, to: "kafka" }, "[0].to must be one of files, nats, webhook"],
       [{ ...files, directory: "logs" }, "[0].directory must be an absolute path"],
       [{ ...files, direktory: "/x" }, "[0].direktory is not known; did you mean directory?"],
       [{ ...files, stream: "X" }, "[0].stream is not known"],
@@ -71,11 +73,29 @@ describe("the relays of a configuration", () => {
       [{ ...nats, token_file: "/t", credentials_file: "/c" }, "[0].credentials_file goes with neither"],
       [{ ...nats, tls_cert: "/c" }, "[0].tls_cert and tls_key go together"],
       [{ ...nats, password: "secret" }, "[0].password is not known"],
+      [{ ...hook, url: undefined }, "[0].url must be text"],
+      [{ ...hook, url: "ftp://x" }, "[0].url must be https://host/path"],
+      [{ ...hook, url: "http://hooks.example/" }, "[0].url must be https:// beyond this machine"],
+      [{ ...hook, url: "http://127.0.0.1.example/" }, "[0].url must be https:// beyond this machine"],
+      [{ ...hook, url: "https://me:secret@x/" }, "[0].url must hold no credentials"],
+      [{ ...hook, url: "https://x/#f" }, "[0].url must have no fragment"],
+      [{ ...hook, secret_env: "X" }, "[0].secret_file or secret_env"],
+      [{ ...hook, secret_file: undefined }, "[0].secret_file or secret_env"],
+      [{ ...hook, signature: "v2" }, "[0].signature must be one of v1, v1a"],
+      [{ ...hook, private_addresses: ["10.0.0.0/33"] }, "[0].private_addresses[0] must be an address"],
+      [{ ...hook, private_addresses: ["intranet"] }, "[0].private_addresses[0] must be an address"],
+      [{ ...hook, parallel: 0 }, "[0].parallel must be a whole number"],
+      [{ ...hook, timeout_ms: 1 }, "[0].timeout_ms must be a whole number"],
+      [{ ...hook, poison: "skip" }, "[0].poison must be one of stop_key, dead_letter"],
+      [{ ...hook, poison: "dead_letter" }, "[0].dead_letter_file must be"],
+      [{ ...hook, dead_letter_file: "/d" }, "[0].dead_letter_file is not known"],
     ];
     for (const [table, rule] of cases) expect(faultOf(table)).to.contain(rule);
     expect(faultOf(files, "x")).to.contain("[1] must be a table");
     expect(faultOf(files, { ...files, directory: "/other" })).to.contain("[1] has the name siem");
     expect(faultOf(files, { ...files, name: "other" })).to.contain("[1] has the directory /var/log/sigil");
+    const letters = { ...hook, poison: "dead_letter", dead_letter_file: "/d" };
+    expect(faultOf(letters, { ...letters, name: "other" })).to.contain("[1] has the dead letters /d");
     expect(() => readRelays("{}")).to.throw(BadRelay, "[[relays]]");
     expect(() => readRelays("no")).to.throw(BadRelay, "[[relays]]");
     expect(() => fromFile('[[relays]]\nname = "x"\n')).to.throw("relays in sigil.toml: [0].to must be");
@@ -91,9 +111,33 @@ describe("the relays of a configuration", () => {
     expect(faultOf({ ...plain, tls_ca: "/ca.pem" })).to.equal("");
   });
 
+  it("read a webhook's fields, and send without TLS only to this machine", () => {
+    const target = (table: object) => readRelays(JSON.stringify([{ ...hook, ...table }]))[0]?.target;
+    expect(target({})).to.deep.equal({
+      kind: "webhook",
+      url: "https://hooks.example/s",
+      signature: "v1",
+      secret: { kind: "file", path: "/etc/sigil/hook" },
+      privateAddresses: [],
+      ca: "",
+      timeoutMs: 15_000,
+      parallel: 8,
+      messageBytesMax: 1 << 20,
+      poison: { kind: "stop_key" },
+    });
+    const other = { secret_file: undefined, secret_env: "HOOK", private_addresses: ["10.0.0.0/8", "::1"] };
+    expect(target({ ...other, poison: "dead_letter", dead_letter_file: "/d" })).to.deep.include({
+      secret: { kind: "environment", name: "HOOK" },
+      privateAddresses: ["10.0.0.0/8", "::1"],
+      poison: { kind: "dead_letter", path: "/d" },
+    });
+    for (const url of ["http://localhost:1/", "http://127.0.0.1/", "http://[::1]:1/"])
+      expect(target({ url })).to.include({ url });
+  });
+
   it("are those of the page for operators", () => {
     const page = readFileSync(new URL("../../../docs/operating/relay.md", import.meta.url), "utf8");
     const [, file = ""] = /```toml\n([\s\S]*?)```/.exec(page) ?? [];
-    expect(fromFile(file).map(({ name }) => name)).to.deep.equal(["siem", "bus"]);
+    expect(fromFile(file).map(({ name }) => name)).to.deep.equal(["siem", "bus", "hook"]);
   });
 });
