@@ -2,6 +2,7 @@
  * A load generator process: keeps a number of calls in flight and counts the answers. Uses the plain generated stub
  * with one token, so that the client's cost is small and the same for both servers.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { Metadata, type ServiceError } from "@grpc/grpc-js";
 import {
   BatchCheckRequest,
@@ -24,6 +25,8 @@ export type Drive = {
   /** Stops after this time, or after this many decisions. */
   readonly runMs?: number;
   readonly decisions?: number;
+  /** Calls a second at most; those that are late are made up for. */
+  readonly perSecond?: number;
 };
 
 export type Driven = {
@@ -86,17 +89,26 @@ const callOf = {
   },
 } as const;
 
-const drive = async ({ rpc, inFlight, runMs, decisions }: Drive): Promise<Driven> => {
+const drive = async ({ rpc, inFlight, runMs, decisions, perSecond }: Drive): Promise<Driven> => {
   const latenciesMs: number[] = [];
   const startMs = performance.now();
   let done = 0;
   let asked = 0;
+  let calls = 0;
+  const paced = async (): Promise<void> => {
+    if (perSecond === undefined) return;
+    const dueMs = startMs + (calls * 1000) / perSecond;
+    calls += 1;
+    const waitMs = dueMs - performance.now();
+    if (waitMs > 0) await delay(waitMs);
+  };
   const goesOn = (): boolean =>
     (runMs === undefined || performance.now() - startMs < runMs) &&
     (decisions === undefined || asked < decisions);
   const worker = async (): Promise<void> => {
     while (goesOn()) {
       asked += rpc === "batch" ? batchItems : 1;
+      await paced();
       const callMs = performance.now();
       const answered = await callOf[rpc]();
       done += answered;

@@ -19,10 +19,16 @@ const directories = existsSync(versions)
   : [];
 const programs = directories.findLast((directory) => existsSync(join(directory, "initdb")));
 
+/** Why there is none here. */
+export const postgresMissing: string | undefined =
+  programs === undefined
+    ? "skipped: PostgreSQL is not here: scripts/services.sh install postgres"
+    : undefined;
+
 /** For a hook: skips what follows where there is no PostgreSQL, and says why. */
 export const skipWithoutPostgres = (context: Context): void => {
-  if (programs !== undefined) return;
-  console.log("      skipped: PostgreSQL is not here: scripts/services.sh install postgres");
+  if (postgresMissing === undefined) return;
+  console.log(`      ${postgresMissing}`);
   context.skip();
 };
 
