@@ -64,7 +64,7 @@ const describeProjectionError = (error: ProjectionError): string => {
     case "withheld":
       return (
         `${error.erased} records came as erased, and the ledger's erasures account for ${error.reported}: ` +
-        "the source withholds records"
+        "the source withholds records, or ends before their erasure is reported"
       );
     case "rootDiffers":
       return (

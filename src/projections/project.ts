@@ -8,7 +8,7 @@ import { walkKeys } from "@sigil/core/verify";
 import { Fault } from "@sigil/core/errors";
 import { Backlog, gatherBatches } from "./backlog.ts";
 import { resumeConsumer, takeBatch, type ConsumerOptions, type Place, type Taken } from "./consumer.ts";
-import { failProjection } from "./fault.ts";
+import { failProjection, ProjectionFault } from "./fault.ts";
 import type { LaneSource } from "./message.ts";
 import type { ErasedRows, Gathered, ProjectionStore, Resumed } from "./store.ts";
 
@@ -22,6 +22,9 @@ export type ProjectOptions = ConsumerOptions & {
   readonly signal: AbortSignal;
   readonly onApplied?: (applied: { readonly next: bigint; readonly erased: readonly ErasedRows[] }) => void;
 };
+
+const isWithheld = (cause: unknown): boolean =>
+  cause instanceof ProjectionFault && cause.error.kind === "withheld";
 
 const bytesOf = (places: readonly Place[]): number =>
   places.reduce((sum, { record }) => sum + (record?.envelope.length ?? 0), 0);
@@ -78,8 +81,13 @@ export const project = async (options: ProjectOptions): Promise<void> => {
   let isPublished = false;
   const caughtUp = async (): Promise<void> => {
     if (isPublished || next < size) return;
-    await store.publish();
-    isPublished = true;
+    try {
+      await store.publish();
+      isPublished = true;
+    } catch (fault) {
+      // The reports that account for erased records may come later: they are shown with those, to followers alone.
+      if (onCaughtUp === "end" || !isWithheld(fault)) throw fault;
+    }
     if (onCaughtUp === "end") stopping.abort();
   };
   const write = async (): Promise<void> => {

@@ -22,7 +22,12 @@ export const filesHolding = async (
   for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
     const path = join(entry.parentPath, entry.name);
-    const content = await readFile(path);
+    const content = await readFile(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined;
+      throw error;
+    });
+    // A compaction moved its entries to another file, maybe one that was not listed.
+    if (content === undefined) return filesHolding(directory, needles);
     if (needles.some((needle) => content.includes(Buffer.from(needle))))
       found.push(path.slice(directory.length + 1));
   }

@@ -63,8 +63,13 @@ describe("a projection of a relay's stream in NATS", function () {
 
   it("is the ledger, resumed on the way and replayed from 0", async () => {
     await publish("WHOLE", 0, 300);
+    // It is stored and not yet shown: of its erased records some are accounted for later.
     const first = await project("streamed", "WHOLE", "--once");
-    expect(first.exitCode, first.problems).to.equal(0);
+    expect(first.problems).to.contain("ends before their erasure is reported");
+    expect(first.exitCode).to.equal(1);
+    expect(
+      await query(postgres.address("streamed"), "SELECT next, is_ready FROM sigil_v1.cursor"),
+    ).to.deep.equal([{ next: 300n, is_ready: false }]);
     await publish("WHOLE", 300, ledger.places.length);
     await nats.kill();
     await nats.start();

@@ -19,7 +19,7 @@ type Mapping = { [name: string]: Value };
 const parseScalar = (text: string): string | readonly string[] =>
   text.startsWith("[") ? (JSON.parse(text) as readonly string[]) : text;
 
-/** The YAML that the file is written in: mappings by two spaces, plain scalars, lists as JSON. @throws Error otherwise. */
+/** The YAML subset in the file: two-space mappings, plain scalars, lists as JSON. @throws Error otherwise. */
 const parseCompose = (text: string): Mapping => {
   const root: Mapping = {};
   const open: Mapping[] = [root];
