@@ -419,6 +419,8 @@ export const relayRefusedMsMin = 5000;
 export const relayCursorMsMax = 1000;
 /** Wait of a closing relay for the batch in flight. */
 export const relayStopMsMax = 5000;
+/** Between two looks at how far a relay's new generation is, before older ones are erased. */
+export const relayErasureMsMax = 200;
 /** Relays of one server; each reads the feed. */
 export const relaysMax = 16;
 /** Longest line of a relay's file, a full record as JSON; and the block size for reading backwards. */

@@ -122,6 +122,10 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Publish again from a position on, as a new generation.",
     load: async () => (await import("./relay/relay.ts")).relayReset,
   },
+  "relay erase": {
+    about: "Take back what relays published of an erased tenant.",
+    load: async () => (await import("./relay/erase.ts")).relayErase,
+  },
   "key new": {
     about: "Make a key pair in a new file.",
     load: async () => (await import("./key/key.ts")).keyNew,

@@ -1,13 +1,15 @@
 /**
  * Status and control of relays: HTTP over a Unix socket in the data directory, mode 0600. Whoever may connect can stop
- * the server anyway. `GET /relays`, and `POST /relays/NAME/pause`, `resume`, `reset?to=POSITION`. Why not an RPC:
- * docs/design/0024-relay.md.
+ * the server anyway. `GET /relays`, and `POST /relays/NAME/pause`, `resume`, `reset?to=POSITION`,
+ * `erase?tenant=TENANT&action=count|erase|purge-old`. Why not an RPC: docs/design/0024-relay.md.
  */
 import { chmod, rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { relayControlConnectionsMax, relayControlMsMax, relayStoppedShownMax } from "../limits.ts";
 import type { StoppedKey } from "./destination.ts";
-import type { Relay, RelayStatus } from "./relay.ts";
+import type { ErasureRequest } from "./erasure.ts";
+import type { Relay } from "./relay.ts";
+import type { RelayStatus } from "./relay-status.ts";
 
 /** Socket name within the data directory. */
 export const relaySocket = "relay.sock";
@@ -15,7 +17,10 @@ export const relaySocket = "relay.sock";
 export type RelayControl = AsyncDisposable;
 
 /** A status as JSON; 64-bit numbers as decimal text. */
-export type RelayReport = Omit<RelayStatus, "next" | "lag" | "published" | "error" | "stopped"> & {
+export type RelayReport = Omit<
+  RelayStatus,
+  "next" | "lag" | "published" | "error" | "stopped" | "progress"
+> & {
   readonly next: string;
   readonly lag: string;
   readonly published: string;
@@ -24,6 +29,8 @@ export type RelayReport = Omit<RelayStatus, "next" | "lag" | "published" | "erro
   /** At most `relayStoppedShownMax` of them. */
   readonly stopped: readonly (Omit<StoppedKey, "position"> & { readonly position: string })[];
   readonly stopped_keys: number;
+  /** Of an erasure under way. */
+  readonly progress: string | null;
 };
 
 const reportOf = (status: RelayStatus): RelayReport => ({
@@ -36,13 +43,37 @@ const reportOf = (status: RelayStatus): RelayReport => ({
     .slice(0, relayStoppedShownMax)
     .map((one) => ({ ...one, position: String(one.position) })),
   stopped_keys: status.stopped.length,
+  progress: status.progress ?? null,
 });
 
 type Reply = { readonly status: number; readonly body: unknown };
 
 const refuse = (status: number, rule: string): Reply => ({ status, body: { rule } });
 
-const steer = async (relay: Relay, verb: string, to: string | null, size: bigint): Promise<Reply> => {
+const erasureActions: Readonly<Record<string, ErasureRequest["action"]>> = {
+  count: "count",
+  erase: "erase",
+  "purge-old": "purge old",
+};
+
+/** Answered when it is over; `GET /relays` shows the progress. */
+const erase = async (relay: Relay, query: URLSearchParams, { isErased }: ControlOptions): Promise<Reply> => {
+  const [tenant, action] = [query.get("tenant") ?? "", erasureActions[query.get("action") ?? ""]];
+  if (action === undefined) return refuse(400, "action must be count, erase or purge-old");
+  if (!(await isErased(tenant))) {
+    const rule = `the ledger has no record erased/${tenant}: a relay takes back what it published of a tenant only once the ledger has erased it`;
+    return refuse(409, rule);
+  }
+  return { status: 200, body: await relay.erase({ tenant, action }) };
+};
+
+const steer = async (
+  relay: Relay,
+  verb: string,
+  query: URLSearchParams,
+  options: ControlOptions,
+): Promise<Reply> => {
+  const size = options.size();
   switch (verb) {
     case "pause":
       await relay.pause();
@@ -50,7 +81,10 @@ const steer = async (relay: Relay, verb: string, to: string | null, size: bigint
     case "resume":
       await relay.resume();
       break;
+    case "erase":
+      return erase(relay, query, options);
     case "reset": {
+      const to = query.get("to");
       const position = to !== null && /^\d{1,20}$/.test(to) ? BigInt(to) : undefined;
       if (position === undefined || position > size)
         return refuse(400, `to must be a position from 0 to ${size}`);
@@ -58,16 +92,13 @@ const steer = async (relay: Relay, verb: string, to: string | null, size: bigint
       break;
     }
     default:
-      return refuse(404, "pause, resume, reset");
+      return refuse(404, "pause, resume, reset, erase");
   }
   return { status: 200, body: reportOf(relay.status) };
 };
 
-const replyTo = async (
-  request: IncomingMessage,
-  relays: readonly Relay[],
-  size: () => bigint,
-): Promise<Reply> => {
+const replyTo = async (request: IncomingMessage, options: ControlOptions): Promise<Reply> => {
+  const { relays } = options;
   const url = new URL(request.url ?? "", "http://sigil");
   const [, first, name, verb, ...more] = url.pathname.split("/");
   if (first !== "relays" || more.length > 0) return refuse(404, "/relays");
@@ -78,12 +109,13 @@ const replyTo = async (
     return refuse(404, `there is no relay ${JSON.stringify(name)}; there are: ${names}`);
   }
   if (request.method !== "POST") return refuse(405, "POST");
-  return steer(relay, verb ?? "", url.searchParams.get("to"), size());
+  return steer(relay, verb ?? "", url.searchParams, options);
 };
 
 const answer = (response: ServerResponse, { status, body }: Reply): void => {
+  const text = JSON.stringify(body);
   response.writeHead(status, { "content-type": "application/json", connection: "close" });
-  response.end(JSON.stringify(body));
+  response.end(text);
 };
 
 const listen = (server: Server, path: string): Promise<void> =>
@@ -101,14 +133,16 @@ export type ControlOptions = {
   readonly relays: readonly Relay[];
   /** Ledger size in records. */
   readonly size: () => bigint;
+  /** Whether the ledger has the record that a tenant is erased. */
+  readonly isErased: (tenant: string) => Promise<boolean>;
   readonly onFault: (cause: unknown) => void;
 };
 
 /** @throws the listen error of node:net. */
 export const openRelayControl = async (options: ControlOptions): Promise<RelayControl> => {
-  const { path, relays, size, onFault } = options;
+  const { path, onFault } = options;
   const server = createServer({ requestTimeout: relayControlMsMax }, (request, response) => {
-    replyTo(request, relays, size)
+    replyTo(request, options)
       .then((reply) => answer(response, reply))
       .catch((cause: unknown) => {
         onFault(cause);

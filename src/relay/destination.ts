@@ -32,6 +32,35 @@ export type Holding =
   /** Messages were removed by retention limits or acknowledged consumers: the persisted cursor is used. */
   | { readonly kind: "unknown" };
 
+export type Erasure = {
+  /** The ledger has erased it. */
+  readonly tenant: string;
+  /** Prefix of event types, of what takes an event's place. */
+  readonly typePrefix: string;
+  /** The relay's; what older ones hold is over for consumers. */
+  readonly generation: number;
+  /**
+   * `count` changes nothing. `erase` changes events in their place, where the destination can. `purge old` also removes
+   * older generations, where it cannot.
+   */
+  readonly action: "count" | "erase" | "purge old";
+  /** For people. */
+  readonly onProgress: (text: string) => void;
+};
+
+export type Erased = {
+  /** Whether events are changed in their place: links, positions and generation stay. */
+  readonly isInPlace: boolean;
+  /** Events of the tenant before, with more than an erased record has. */
+  readonly found: number;
+  /** Of them, those that are still there. */
+  readonly left: number;
+  /** Newest generation with one of those left. */
+  readonly newestGeneration: number | undefined;
+  /** Copies out of reach, for people. */
+  readonly outOfReach: readonly string[];
+};
+
 export type OpenDestination = AsyncDisposable & {
   /** Read when opened. Larger events are published by reference; batches stay within both bounds. */
   readonly limits: {
@@ -42,6 +71,11 @@ export type OpenDestination = AsyncDisposable & {
   readonly lastPublished: () => Promise<Holding>;
   /** Durable and in order when it resolves. @throws RelayFault; a prefix may have been published. */
   readonly publish: (events: readonly RelayEvent[], signal: AbortSignal) => Promise<void>;
+  /**
+   * Takes back what was published of a tenant. Idempotent; a crash leaves whole events, and the next call goes on. The
+   * destination is closed afterwards. Absent if nothing can be taken back. @throws RelayFault.
+   */
+  readonly erase?: (erasure: Erasure, signal: AbortSignal) => Promise<Erased>;
 };
 
 /** Records of one id that wait behind one that was refused; only of destinations that order by key. */

@@ -132,13 +132,15 @@ const recordAttributes = (
   };
 };
 
+const erasedType = (typePrefix: string): string => `${typePrefix}.erased.v1`;
+
 /** An erased record has its leaf as id: its hash is gone. */
 export const eventOf = (item: FeedItem, options: EventOptions, { generation, prev }: Lane): RelayEvent => {
   const { position, record } = item;
   const leaf = toHex(item.leaf);
   const own =
     record === undefined
-      ? { id: leaf, type: `${options.typePrefix}.erased.v1` }
+      ? { id: leaf, type: erasedType(options.typePrefix) }
       : recordAttributes(record.body, record.hash, options.typePrefix);
   const data = record === undefined ? undefined : dataOf(record, options);
   return {
@@ -157,6 +159,30 @@ export const eventOf = (item: FeedItem, options: EventOptions, { generation, pre
     },
     data,
     place: record?.body,
+  };
+};
+
+const keptOfErased = ["sequence", "sigilposition", "sigilprev", "sigilleaf", "sigilgeneration"] as const;
+
+/** Whether a published event is of a tenant and has more than an erased one: read from its `subject`. */
+export const isOfTenant = ({ subject }: Readonly<Record<string, unknown>>, tenant: string): boolean =>
+  typeof subject === "string" && subject.startsWith(`${percentEncode(tenant)}/`);
+
+/** What is left of a published event once its record is erased: what `eventOf` makes of it then, in its old place. */
+export const erasedAttributes = (
+  published: Readonly<Record<string, unknown>>,
+  typePrefix: string,
+): Readonly<Record<string, string>> => {
+  const kept = keptOfErased.flatMap((name) => {
+    const value = published[name];
+    return typeof value === "string" ? [[name, value] as const] : [];
+  });
+  return {
+    specversion: "1.0",
+    source: String(published["source"]),
+    id: String(published["sigilleaf"]),
+    type: erasedType(typePrefix),
+    ...Object.fromEntries(kept),
   };
 };
 

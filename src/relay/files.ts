@@ -4,7 +4,7 @@
  * `tail -F` follows. The position is read from the last line. A crash leaves at most a torn last line, which is
  * truncated when the directory is opened.
  */
-import { chmod, mkdir, open, readdir, rename, type FileHandle } from "node:fs/promises";
+import { chmod, mkdir, open, readdir, rename, rm, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { utf8Encode } from "@sigil/core/bytes";
 import { relayLineBytesMax, relayReadBytes } from "../limits.ts";
@@ -13,9 +13,12 @@ import {
   failRelay,
   RelayFault,
   type Destination,
+  type Erased,
+  type Erasure,
   type Holding,
   type OpenDestination,
 } from "./destination.ts";
+import { eraseFile, unfinishedSuffix, type EraseStep } from "./files-erase.ts";
 import { jsonLine, readEvent, type ReadEvent, type RelayEvent } from "./event.ts";
 
 export type FilesOptions = {
@@ -36,12 +39,17 @@ export type FilesStep =
   | "synced"
   | "renaming"
   | "renamed"
-  | "created";
+  | "created"
+  | EraseStep;
 
 const currentName = "events.jsonl";
 const ended = /^events-\d{9}-\d{20}-\d{20}\.jsonl$/;
 const batchEventsMax = 256;
 const newline = 0x0a;
+const outOfReach = [
+  "what was read from the files, copies and backups of them",
+  "blocks and snapshots that the file system keeps of a file that was replaced",
+];
 
 const endedName = (first: ReadEvent, last: ReadEvent): string => {
   const digits = (value: bigint | number, count: number): string => String(value).padStart(count, "0");
@@ -176,6 +184,28 @@ class OpenFiles implements OpenDestination {
     }
   }
 
+  /** File by file, oldest first. */
+  async erase(erasure: Erasure, signal: AbortSignal): Promise<Erased> {
+    const { directory } = this.#options;
+    const call = { signal, onStep: (step: EraseStep) => this.#step(step) };
+    let [found, newestGeneration]: [number, number | undefined] = [0, undefined];
+    try {
+      const names = [...(await endedNames(directory)), currentName];
+      for (const [index, name] of names.entries()) {
+        signal.throwIfAborted();
+        const counted = await eraseFile(directory, name, erasure, call);
+        found += counted.found;
+        newestGeneration = counted.generation ?? newestGeneration;
+        erasure.onProgress(`${index + 1} of ${names.length} files, ${found} events of the tenant`);
+      }
+    } catch (cause) {
+      throw asFault(directory, cause);
+    }
+    const left = erasure.action === "count" ? found : 0;
+    const newest = left === 0 ? undefined : newestGeneration;
+    return { isInPlace: true, found, left, newestGeneration: newest, outOfReach };
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#file.close();
   }
@@ -236,10 +266,19 @@ const openCurrent = async (directory: string): Promise<FileHandle> => {
   return file;
 };
 
+/** Rotated files in event order. */
+const endedNames = async (directory: string): Promise<string[]> =>
+  (await readdir(directory)).filter((name) => ended.test(name)).sort();
+
+/** Of an erasure that a crash ended. */
+const removeUnfinished = async (directory: string): Promise<void> => {
+  for (const name of await readdir(directory))
+    if (name.endsWith(`.jsonl${unfinishedSuffix}`)) await rm(join(directory, name));
+};
+
 /** The last event of the rotated files. */
 const newestEnded = async (directory: string): Promise<ReadEvent | undefined> => {
-  const names = (await readdir(directory)).filter((name) => ended.test(name)).sort();
-  for (const name of names.reverse()) {
+  for (const name of (await endedNames(directory)).reverse()) {
     await using file = await open(join(directory, name), "r");
     const { last } = await newestLine(file);
     if (last !== undefined) return last;
@@ -251,6 +290,7 @@ const openFiles = async (options: FilesOptions): Promise<OpenFiles> => {
   const { directory, nowMs } = options;
   const made = await mkdir(directory, { recursive: true, mode: 0o700 });
   if (made !== undefined) await chmod(directory, 0o700);
+  await removeUnfinished(directory);
   const before = await newestEnded(directory);
   const file = await openCurrent(directory);
   try {

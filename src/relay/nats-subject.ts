@@ -8,6 +8,9 @@ import { percentEncode, type RelayEvent } from "./event.ts";
 const subjectToken = (text: string): string =>
   percentEncode(text).replaceAll(".", "%2E").replaceAll("~", "%7E");
 
+/** Matches every message of a tenant. */
+export const subjectsOf = (prefix: string, tenant: string): string => `${prefix}.${subjectToken(tenant)}.>`;
+
 /** Tenants contain no underscore, so `_erased` collides with none. */
 export const subjectOf = (prefix: string, { place }: Pick<RelayEvent, "place">): string =>
   place === undefined

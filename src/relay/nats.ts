@@ -8,6 +8,8 @@ import {
   JetStreamApiError,
   jetstreamManager,
   type JetStreamManager,
+  type LastForMsgRequest,
+  type StoredMsg,
   type StreamConfig,
 } from "@nats-io/jetstream";
 import {
@@ -25,12 +27,14 @@ import {
   failRelay,
   RelayFault,
   type Destination,
+  type Erased,
+  type Erasure,
   type Holding,
   type OpenDestination,
   type RelayError,
 } from "./destination.ts";
 import { headersOf, readEvent, type RelayEvent } from "./event.ts";
-import { subjectOf } from "./nats-subject.ts";
+import { subjectOf, subjectsOf } from "./nats-subject.ts";
 
 export type NatsOptions = {
   /** `nats://host:port` or `tls://host:port`. */
@@ -52,13 +56,26 @@ export type NatsOptions = {
   readonly onStep?: (step: NatsStep) => Promise<void>;
 };
 
-export type NatsStep = "connected" | "stream found" | "half sent" | "committing" | "acknowledged";
+export type NatsStep =
+  | "connected"
+  | "stream found"
+  | "half sent"
+  | "committing"
+  | "acknowledged"
+  | "deleting"
+  | "deleted"
+  | "purging"
+  | "purged";
 
 /** Reserved in each message for the headers of the batch protocol. */
 const headersBytesKept = 512;
 const apiCode = { noMessage: 10_037, streamNotFound: 10_059, wrongLastSequence: 10_071 } as const;
 /** Last sequence of an empty stream. */
 const noSequence = 0;
+const outOfReach = [
+  "what consumers took from the stream, its mirrors, sources and backups",
+  "logs of replicas, until NATS compacts them",
+];
 
 type Acknowledgement = {
   readonly seq?: number;
@@ -155,6 +172,15 @@ const attributesOf = (header: MsgHdrs): Readonly<Record<string, unknown>> =>
     header.keys().map((name) => [name.toLowerCase().replace(/^ce-/, ""), header.get(name)] as const),
   );
 
+/** The newest of some subjects, or the first of them from a sequence on. */
+type MessageQuery = LastForMsgRequest | { readonly seq: number; readonly next_by_subj: string };
+
+/** @throws RelayFault refused if no relay wrote it. */
+const generationOf = ({ header, seq }: StoredMsg): number => {
+  const rule = `message ${seq} of the stream is no relay's: something else publishes there`;
+  return (readEvent(attributesOf(header)) ?? failRelay({ kind: "refused", rule })).generation;
+};
+
 class OpenStream implements OpenDestination {
   readonly limits: OpenDestination["limits"];
   readonly #options: NatsOptions;
@@ -208,8 +234,76 @@ class OpenStream implements OpenDestination {
     }
   }
 
+  /** A message cannot be changed, and a deleted one leaves a gap in the links: only older generations are touched. */
+  async erase(erasure: Erasure, signal: AbortSignal): Promise<Erased> {
+    const { stream, subjectPrefix } = this.#options;
+    const subjects = subjectsOf(subjectPrefix, erasure.tenant);
+    try {
+      const found = await this.#count(subjects);
+      if (erasure.action === "purge old") await this.#purgeOld(subjects, erasure, signal);
+      const left = erasure.action === "purge old" ? await this.#count(subjects) : found;
+      const newest = await this.#find({ last_by_subj: subjects });
+      return {
+        isInPlace: false,
+        found,
+        left,
+        newestGeneration: newest === null ? undefined : generationOf(newest),
+        outOfReach,
+      };
+    } catch (cause) {
+      return failRelay(asError(cause, `cannot erase in the stream ${stream}`), { cause });
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#connection.close();
+  }
+
+  async #count(subjects: string): Promise<number> {
+    const { state } = await this.#manager.streams.info(this.#options.stream, { subjects_filter: subjects });
+    return Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
+  }
+
+  #find(query: MessageQuery): Promise<StoredMsg | null> {
+    return this.#manager.streams.getMessage(this.#options.stream, query).catch(noneFound);
+  }
+
+  /**
+   * First overwrites the tenant's messages on the disk, which a purge does not; then removes the older generations. A
+   * crash between leaves an older generation with gaps, which the next call removes.
+   */
+  async #purgeOld(subjects: string, { generation, onProgress }: Erasure, signal: AbortSignal): Promise<void> {
+    const { stream } = this.#options;
+    const { streams } = this.#manager;
+    let [next, deleted] = [1, 0];
+    for (;;) {
+      signal.throwIfAborted();
+      const message = await this.#find({ seq: next, next_by_subj: subjects });
+      if (message === null || generationOf(message) >= generation) break;
+      await this.#step("deleting");
+      await streams.deleteMessage(stream, message.seq, true);
+      await this.#step("deleted");
+      [next, deleted] = [message.seq + 1, deleted + 1];
+      onProgress(`${deleted} messages overwritten`);
+    }
+    const first = await this.#firstOf(generation);
+    await this.#step("purging");
+    await streams.purge(stream, { seq: first });
+    await this.#step("purged");
+  }
+
+  /** Binary search: generations rise with the sequence. @returns one past the last sequence if there is none. */
+  async #firstOf(generation: number): Promise<number> {
+    const { state } = await this.#manager.streams.info(this.#options.stream);
+    const all = `${this.#options.subjectPrefix}.>`;
+    let [low, high] = [state.first_seq, state.last_seq + 1];
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const message = await this.#find({ seq: middle, next_by_subj: all });
+      if (message === null || generationOf(message) >= generation) high = middle;
+      else low = message.seq + 1;
+    }
+    return low;
   }
 
   /** A single message is published plainly; several as one atomic batch, acknowledged with its last message. */

@@ -3,7 +3,8 @@
  * into batches of the destination. Pure.
  */
 import type { FeedItem, RecordBody } from "@sigil/core/record";
-import type { Holding, OpenDestination } from "./destination.ts";
+import type { Erased, Holding, OpenDestination } from "./destination.ts";
+import type { ErasureRequest } from "./erasure.ts";
 import { byReference, eventOf, headersOf, type EventOptions, type Lane, type RelayEvent } from "./event.ts";
 
 /** Progress of a relay. */
@@ -68,6 +69,30 @@ export const planStart = (cursor: Cursor, holding: Holding): Start => {
       return { cursor: held, last: { position, leaf }, lost: isLost ? lostOf(cursor, next) : undefined };
     }
   }
+};
+
+/** Publishes from a position as a new generation. */
+export const newGeneration = ({ generation, isPaused }: Cursor, from: bigint): Cursor => ({
+  generation: generation + 1,
+  from,
+  next: from,
+  prev: undefined,
+  isPaused,
+});
+
+/**
+ * Whether a destination that cannot change events in their place needs a new generation before its older ones may go:
+ * the current one has events of the tenant, or does not begin where the first one did.
+ */
+export const needsGeneration = (
+  { generation, from }: Cursor,
+  first: bigint,
+  { isInPlace, left, newestGeneration = 0 }: Erased,
+  action: ErasureRequest["action"],
+): boolean => {
+  const isHeld = left > 0 && newestGeneration >= generation;
+  const isPartial = from !== first && (left > 0 || action === "purge old");
+  return !isInPlace && (isHeld || isPartial);
 };
 
 /** Records to publish; undefined means all. */

@@ -9,6 +9,7 @@ import {
   relayBackoffMsMax,
   relayBackoffMsMin,
   relayCursorMsMax,
+  relayErasureMsMax,
   relayRefusedMsMin,
   relayStopMsMax,
 } from "../limits.ts";
@@ -17,54 +18,34 @@ import {
   RelayFault,
   failRelay,
   type Destination,
+  type Erased,
   type OpenDestination,
   type ReadEventAgain,
   type RelayError,
-  type StoppedKey,
 } from "./destination.ts";
+import {
+  reportErased,
+  reportFailed,
+  reportUnable,
+  type ErasureReport,
+  type ErasureRequest,
+} from "./erasure.ts";
 import type { EventOptions } from "./event.ts";
 import {
   chunksOf,
   firstCursor,
   fittingEvent,
   isPublished,
+  needsGeneration,
+  newGeneration,
   planStart,
   type Chunk,
   type Cursor,
   type Filter,
   type Start,
 } from "./plan.ts";
+import type { RelayState, RelayStatus } from "./relay-status.ts";
 import type { FeedSource } from "./source.ts";
-
-export type RelayState =
-  /** Connecting and finding the resume position. */
-  | "starting"
-  | "running"
-  /** Failed; retries after a backoff. */
-  | "waiting"
-  /** At a poison event, until resumed or reset. */
-  | "stopped"
-  | "paused"
-  | "closed";
-
-export type RelayStatus = {
-  readonly name: string;
-  readonly destination: string;
-  readonly state: RelayState;
-  readonly generation: number;
-  /** Positions below it were acknowledged or filtered out. */
-  readonly next: bigint;
-  /** Records of the ledger from `next` on. */
-  readonly lag: bigint;
-  /** Approximate age of the oldest of them; 0 if none. */
-  readonly lagMs: number;
-  /** Events acknowledged since the server started. */
-  readonly published: bigint;
-  /** Current failure. */
-  readonly error: RelayError | undefined;
-  /** Of a destination that orders by key. */
-  readonly stopped: readonly StoppedKey[];
-};
 
 export type RelayObserver = {
   readonly onState: (state: RelayState, error: RelayError | undefined) => void;
@@ -112,8 +93,11 @@ const errorOf = (cause: unknown): RelayError =>
     ? cause.error
     : { kind: "retryable", rule: cause instanceof Error ? cause.message : "unknown" };
 
-/** A change of the cursor by the operator, applied between attempts. */
-type Change = { readonly to: (cursor: Cursor) => Cursor; readonly done: PromiseWithResolvers<void> };
+/** Something the operator asked for, done between attempts. */
+type Change = { readonly run: () => Promise<void>; readonly done: PromiseWithResolvers<void> };
+
+/** What one look at the destination says; undefined if it takes nothing back. */
+type Look = { readonly erased: Erased; readonly begins: boolean } | undefined;
 
 const untilAborted = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
@@ -133,7 +117,8 @@ export class Relay {
   #failures = 0;
   /** Aborts the current attempt, backoff or pause. */
   #attempt = new AbortController();
-  #isClosing = false;
+  readonly #closing = new AbortController();
+  #progress: string | undefined;
   #changes: Change[] = [];
   #running: Promise<void> = Promise.resolve();
   /** Pending debounced write of the cursor. */
@@ -167,50 +152,131 @@ export class Relay {
       published: this.#published,
       error: this.#error,
       stopped: destination.stoppedKeys?.() ?? [],
+      progress: this.#progress,
     };
   }
 
   /** Persistent. Resolves when publishing has stopped. */
   pause(): Promise<void> {
-    return this.#change((cursor) => ({ ...cursor, isPaused: true }));
+    return this.#moveCursor((cursor) => ({ ...cursor, isPaused: true }));
   }
 
   /** Also retries immediately after a failure or a poison event, and retries every stopped key. */
   resume(): Promise<void> {
     this.#options.destination.retryStopped?.();
-    return this.#change((cursor) => ({ ...cursor, isPaused: false }));
+    return this.#moveCursor((cursor) => ({ ...cursor, isPaused: false }));
   }
 
   /** Republishes from a position as a new generation. */
   reset(to: bigint): Promise<void> {
-    return this.#change(({ generation, isPaused }) => ({
-      generation: generation + 1,
-      from: to,
-      next: to,
-      prev: undefined,
-      isPaused,
-    }));
+    return this.#moveCursor((cursor) => newGeneration(cursor, to));
+  }
+
+  /**
+   * Takes back what was published of a tenant that the ledger has erased. Where events cannot be changed in their
+   * place, a new generation begins, which has none of them; older ones go if the request says so, once it has caught
+   * up. A crash leaves whatever the next call finds and goes on with. Never rejects.
+   */
+  async erase(request: ErasureRequest): Promise<ErasureReport> {
+    try {
+      const first = await this.#eraseThere(
+        request,
+        request.action === "purge old" ? "erase" : request.action,
+      );
+      if (first === undefined) return reportUnable(this.#place);
+      if (request.action !== "purge old" || first.erased.isInPlace)
+        return reportErased(this.#place, first.erased, request.action === "count" && first.begins);
+      await this.#untilCaughtUp();
+      const last = await this.#eraseThere(request, "purge old");
+      if (last === undefined) return reportUnable(this.#place);
+      return reportErased(this.#place, { ...last.erased, found: first.erased.found });
+    } catch (cause) {
+      return reportFailed(this.#place, errorOf(cause));
+    } finally {
+      this.#progress = undefined;
+    }
   }
 
   /** Idempotent. Waits up to `relayStopMsMax` for the batch in flight; the next start reads what became of it. */
   async close(): Promise<void> {
-    this.#isClosing = true;
+    this.#closing.abort();
     this.#attempt.abort();
     await Promise.race([this.#running, untilAborted(AbortSignal.timeout(relayStopMsMax))]);
     this.#show("closed", this.#error);
   }
 
-  #change(to: Change["to"]): Promise<void> {
+  #change(run: Change["run"]): Promise<void> {
     const done = Promise.withResolvers<void>();
-    this.#changes.push({ to, done });
+    this.#changes.push({ run, done });
     this.#attempt.abort();
     return done.promise;
+  }
+
+  #moveCursor(to: (cursor: Cursor) => Cursor): Promise<void> {
+    return this.#change(() => this.#setCursor(to(this.#cursor)));
+  }
+
+  async #setCursor(cursor: Cursor): Promise<void> {
+    await writeCursor(this.#options.cursorPath, cursor);
+    this.#cursor = cursor;
+    this.#pendingMs = undefined;
+  }
+
+  /** Opens the destination for it, and begins a new generation where that is needed. */
+  async #eraseThere(
+    { tenant, action: requested }: ErasureRequest,
+    action: ErasureRequest["action"],
+  ): Promise<Look> {
+    const { destination, event, from } = this.#options;
+    const { signal } = this.#closing;
+    const onProgress = (text: string): void => void (this.#progress = text);
+    let look: Look;
+    await this.#change(async () => {
+      this.#show("erasing", undefined);
+      await using open = await destination.open(signal, this.#readAgain);
+      const { cursor } = await this.#findPlace(open, signal);
+      if (open.erase === undefined) return;
+      const { typePrefix } = event;
+      const { generation } = cursor;
+      const erased = await open.erase({ tenant, typePrefix, generation, action, onProgress }, signal);
+      const begins = needsGeneration(cursor, from, erased, requested);
+      look = { erased, begins };
+      if (begins && action !== "count") await this.#setCursor(newGeneration(cursor, from));
+    });
+    this.#requireOpen();
+    return look;
+  }
+
+  get #place(): Pick<ErasureReport, "name" | "destination" | "generation"> {
+    const { name, destination, generation } = this.status;
+    return { name, destination, generation };
+  }
+
+  #requireOpen(): void {
+    if (this.#closing.signal.aborted) failRelay({ kind: "retryable", rule: "the server is stopping" });
+  }
+
+  /** @throws RelayFault if it is paused or fails before it has published what is there now. */
+  async #untilCaughtUp(): Promise<void> {
+    const { source, sleep } = this.#options;
+    const size = source.size();
+    while (this.#cursor.next < size) {
+      this.#requireOpen();
+      if (this.#error !== undefined) failRelay(this.#error);
+      if (this.#cursor.isPaused)
+        failRelay({
+          kind: "refused",
+          rule: "the relay is paused: resume it, so that the new generation is whole before older ones go",
+        });
+      this.#progress = `generation ${this.#cursor.generation}: ${this.#cursor.next} of ${size} records`;
+      await sleep(relayErasureMsMax, this.#closing.signal);
+    }
   }
 
   /** The main loop, until closed. Never rejects. */
   async #run(): Promise<void> {
     let isStopped = false;
-    while (!this.#isClosing) {
+    while (!this.#closing.signal.aborted) {
       if (this.#changes.length > 0) {
         await this.#applyChanges();
         isStopped = false;
@@ -230,12 +296,10 @@ export class Relay {
   async #applyChanges(): Promise<void> {
     // Serialised with the debounced write: both use the same temporary file.
     await this.#writing;
-    for (const { to, done } of this.#changes.splice(0)) {
-      const cursor = to(this.#cursor);
+    for (const { run, done } of this.#changes.splice(0)) {
       try {
-        await writeCursor(this.#options.cursorPath, cursor);
-        this.#cursor = cursor;
-        [this.#pendingMs, this.#failures, this.#error] = [undefined, 0, undefined];
+        await run();
+        [this.#failures, this.#error] = [0, undefined];
         done.resolve();
       } catch (error) {
         done.reject(error);
@@ -268,10 +332,7 @@ export class Relay {
     await this.#step("opening");
     await using open = await destination.open(signal, this.#readAgain);
     await this.#step("opened");
-    const { cursor, last, lost } = planStart(this.#cursor, await open.lastPublished());
-    await this.#step("held");
-    if (last !== undefined) await this.#match(last, signal);
-    await this.#step("matched");
+    const { cursor, lost } = await this.#findPlace(open, signal);
     if (lost !== undefined) observer.onLost(lost.from, lost.until);
     this.#cursor = cursor;
     this.#requireWithin(cursor.next - 1n);
@@ -295,6 +356,15 @@ export class Relay {
     }
     return failRelay({ kind: "retryable", rule: `cannot read position ${position} again` });
   };
+
+  /** Where to go on. @throws RelayFault if the newest message is not of this ledger. */
+  async #findPlace(open: OpenDestination, signal: AbortSignal): Promise<Start> {
+    const start = planStart(this.#cursor, await open.lastPublished());
+    await this.#step("held");
+    if (start.last !== undefined) await this.#match(start.last, signal);
+    await this.#step("matched");
+    return start;
+  }
 
   #requireWithin(position: bigint): void {
     const size = this.#options.source.size();

@@ -6,6 +6,7 @@ import { lookup } from "node:dns";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as turn, setTimeout as delay } from "node:timers/promises";
+import { erasedPrefix, systemTenant } from "@sigil/core/record";
 import type { Logger } from "pino";
 import type { Config } from "../config/config.ts";
 import type { RelaySettings } from "../config/relays.ts";
@@ -134,6 +135,8 @@ export const openRelays = async (
       path,
       relays,
       size: () => ledger.reader.size,
+      isErased: async (tenant) =>
+        (await ledger.reader.head(systemTenant, "system", erasedPrefix + tenant)) !== undefined,
       onFault: (cause) => watched.log.error({ err: cause }, "relay: control"),
     }).catch((cause: unknown) =>
       fail({ kind: "invalidConfig", key: "data", rule: `cannot listen on ${path}` }, { cause }),

@@ -22,6 +22,8 @@ export const natsMissing: string | undefined = isThere
 
 export type Nats = AsyncDisposable & {
   readonly url: string;
+  /** Directory of its files. */
+  readonly store: string;
   /** As by a power failure. */
   readonly kill: () => Promise<void>;
   /** Suspended: it takes connections and answers nothing. */
@@ -95,6 +97,7 @@ export const startNats = async ({ settings = "", sync = "1s" }: NatsSettings = {
     get url() {
       return `nats://127.0.0.1:${port}`;
     },
+    store,
     kill,
     suspend: () => void child?.kill("SIGSTOP"),
     wake: () => void child?.kill("SIGCONT"),

@@ -9,7 +9,9 @@ const current = "events.jsonl";
 
 /** Whole lines in the order of names, the current file last; also while the relay writes and rotates. */
 export const readFileMessages = async (directory: string): Promise<readonly SeenMessage[]> => {
-  const names = (await readdir(directory).catch(() => [])).filter((name) => name !== current).sort();
+  const names = (await readdir(directory).catch(() => []))
+    .filter((name) => name !== current && name.endsWith(".jsonl"))
+    .sort();
   const texts = await Promise.all(
     [...names, current].map((name) => readFile(join(directory, name), "utf8").catch(() => "")),
   );

@@ -8,7 +8,8 @@ import { sha256 } from "../../src/core/hash.ts";
 import type { RecordBody } from "../../src/core/record/record.ts";
 import { leafOf } from "../../src/core/verify/record.ts";
 import type { Destination, RelayError } from "../../src/relay/destination.ts";
-import { Relay, type RelayOptions, type RelayState } from "../../src/relay/relay.ts";
+import { Relay, type RelayOptions } from "../../src/relay/relay.ts";
+import type { RelayState } from "../../src/relay/relay-status.ts";
 import type { FeedBatch, FeedItem } from "../../src/core/record/feed.ts";
 import type { FeedSource } from "../../src/relay/source.ts";
 
@@ -136,19 +137,25 @@ export const until = async (isTrue: () => boolean | Promise<boolean>, what: stri
 export const untilCaughtUp = ({ relay }: SeenRelay, { source }: { readonly source: FeedSource }) =>
   until(() => relay.status.next >= source.size() && relay.status.state === "running", "caught up");
 
-/** A relay that is never let go past the n-th step, counted from 1; `died` resolves there. */
+/**
+ * A relay that is never let go past the n-th step, counted from 1; `died` resolves there. `bury` ends what hangs, so
+ * that it closes its files as the system would.
+ */
 export const killAfter = (steps: number) => {
   let [passed, isDead] = [0, false];
   const died = Promise.withResolvers<string>();
+  const grave = Promise.withResolvers<never>();
+  grave.promise.catch(() => {});
   const onStep = async (step: string): Promise<void> => {
     passed += 1;
     if (passed >= steps) isDead = true;
     if (!isDead) return;
     died.resolve(step);
-    await new Promise<never>(() => {});
+    await grave.promise;
   };
   return {
     onStep,
+    bury: () => grave.reject(new Error("killed")),
     died: died.promise,
     get isDead() {
       return isDead;

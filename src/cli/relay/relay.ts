@@ -23,8 +23,13 @@ type Answer = { readonly status: number; readonly body: unknown };
 const answerMsMax = 30_000;
 const defaultData = ".sigil";
 
-const ask = async (socketPath: string, method: "GET" | "POST", path: string): Promise<Answer> => {
-  const asked = request({ socketPath, method, path, timeout: answerMsMax });
+const ask = async (
+  socketPath: string,
+  method: "GET" | "POST",
+  path: string,
+  waitMsMax: number,
+): Promise<Answer> => {
+  const asked = request({ socketPath, method, path, timeout: waitMsMax });
   asked.on("timeout", () => asked.destroy(new Error("no answer")));
   asked.end();
   const [response] = (await once(asked, "response")) as [IncomingMessage];
@@ -36,10 +41,15 @@ const ruleOf = (body: unknown): string =>
     ? body.rule
     : "refused";
 
-/** @throws usage if no server answers, or it refuses. */
-const askServer = async (given: Arguments, method: "GET" | "POST", path: string): Promise<unknown> => {
+/** @param waitMsMax 0 waits without end. @throws usage if no server answers, or it refuses. */
+export const askServer = async (
+  given: Arguments,
+  method: "GET" | "POST",
+  path: string,
+  waitMsMax = answerMsMax,
+): Promise<unknown> => {
   const socket = join(given.text("data") ?? defaultData, relaySocket);
-  const { status, body } = await ask(socket, method, path).catch((cause: unknown) => {
+  const { status, body } = await ask(socket, method, path, waitMsMax).catch((cause: unknown) => {
     const why = cause instanceof Error && "code" in cause ? String(cause.code) : "no answer";
     return usage(
       `no server with relays answers at ${socket} (${why}); is --data its data directory, and are you its user?`,
@@ -94,7 +104,7 @@ const show = (reports: readonly RelayReport[], given: Arguments, terminal: Termi
   return isWell ? exitCodes.ok : exitCodes.no;
 };
 
-const flags = {
+export const relayFlags = {
   data: { value: "DIR", about: `The server's data directory; ${defaultData} unless told.` },
   ...jsonFlag,
 } as const;
@@ -110,7 +120,7 @@ export const relayStatus: Command = {
   about:
     "Show what each relay of a server on this machine does: where it is, how far behind, and what fails. Takes the\n" +
     "server's own user.",
-  flags,
+  flags: relayFlags,
   examples: ["sigil relay status --data /var/lib/sigil", "sigil relay status --json"],
   exits,
   run: async (given, terminal) =>
@@ -127,7 +137,7 @@ export const relayPause: Command = {
   about:
     "Stop publishing until the relay is resumed, also over restarts. Nothing is lost: the ledger keeps it.",
   words: ["NAME"],
-  flags,
+  flags: relayFlags,
   examples: ["sigil relay pause siem --data /var/lib/sigil"],
   exits,
   run: (given, terminal) => steer(given, terminal, "pause"),
@@ -138,7 +148,7 @@ export const relayResume: Command = {
   about:
     "Publish again after a pause, or try at once what has failed or stopped; the first try may not be over yet.",
   words: ["NAME"],
-  flags,
+  flags: relayFlags,
   examples: ["sigil relay resume siem --data /var/lib/sigil"],
   exits,
   run: (given, terminal) => steer(given, terminal, "resume"),
@@ -150,7 +160,7 @@ export const relayReset: Command = {
     "Publish again from a position on, as a new generation: nothing is taken back, so consumers get those records once\n" +
     "more, with another sigilgeneration.",
   words: ["NAME"],
-  flags: { to: { value: "POSITION", about: "The first position to publish." }, ...flags },
+  flags: { to: { value: "POSITION", about: "The first position to publish." }, ...relayFlags },
   examples: [
     "sigil relay reset siem --to 0 --data /var/lib/sigil",
     "sigil relay reset siem --to 120450 --data /var/lib/sigil",
