@@ -9,7 +9,7 @@ import { after, before, describe, it } from "mocha";
 import { parseSecrets } from "../../../src/relay/webhook/signature.ts";
 import type { WebhookOptions } from "../../../src/relay/webhook/webhook.ts";
 import { testDestination } from "../../contract/relay-destination.ts";
-import { expectWhole, startRelay, until, untilCaughtUp } from "../../contract/relay-world.ts";
+import { expectWhole, killAfter, startRelay, until, untilCaughtUp } from "../../contract/relay-world.ts";
 import {
   createWebhookTls,
   openWebhookPlace,
@@ -207,6 +207,32 @@ describe("a webhook", () => {
       expect(positionsOf(place.receiver.accepted, "acme/user/b")).to.deep.equal(["1", "3", "4", "6"]);
       expectWhole(await place.messages(), source.items);
       expect(await readFile(join(place.root, "keys.json"), "utf8")).to.equal("[]\n");
+    });
+
+    it("loses nothing that it holds back when it is killed between any two steps", async () => {
+      for (let steps = 7; steps <= 24; steps += 1) {
+        await using place = await openPlace({ parallel: 2 });
+        let isRefusing = true;
+        place.receiver.answer = ({ message }, response) => {
+          if (isRefusing && message["subject"] === "acme/user/b") response.writeHead(422).end();
+        };
+        const { onStep, died } = killAfter(steps);
+        const { source, start } = startAt(place, { destination: place.destination(onStep), onStep });
+        for (const id of ["a", "b", "b", "a"]) source.add(1, { id });
+        const killed = await start();
+        const end = await Promise.race([died, untilCaughtUp(killed, { source }).then(() => "no step")]);
+        if (end === "no step") await killed.relay.close();
+        // The cursor's file follows the cursor: what it says must be no further than what was saved.
+        await delay(20);
+        const again = { source, destination: place.destination(), cursorPath: place.cursorPath };
+        await using seen = await startRelay(again);
+        await untilCaughtUp(seen, { source });
+        expect(seen.relay.status.stopped[0], end).to.include({ position: 1n, pending: 2 });
+        isRefusing = false;
+        await seen.relay.resume();
+        await until(() => seen.relay.status.stopped.length === 0, "going on");
+        expectWhole(await place.messages(), source.items);
+      }
     });
 
     it("gives what was erased while it was stopped without data", async () => {
