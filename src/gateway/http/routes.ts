@@ -9,6 +9,7 @@ import {
   toJson,
   type DescMethod,
   type FileRegistry,
+  type Message,
 } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { assert } from "../../errors.ts";
@@ -50,7 +51,7 @@ export const routesOf = (contracts: FileRegistry): readonly Route[] => {
   for (const type of contracts) {
     if (type.kind !== "service") continue;
     for (const rpc of type.methods) {
-      const rule = toJson(message, getOption(rpc, http) as Parameters<typeof toJson>[1]) as Rule;
+      const rule = toJson(message, getOption(rpc, http) as Message) as Rule;
       if (rule.get !== undefined || rule.post !== undefined) routes.push(routeOf(rpc, rule));
     }
   }
