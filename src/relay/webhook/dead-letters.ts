@@ -1,11 +1,16 @@
 /** Events that a receiver refused for good, one CloudEvent per line; mode 0600. They hold their data. */
 import { open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { syncDirectory } from "../cursor-file.ts";
 import { failRelay } from "../destination.ts";
 import { jsonLine, type RelayEvent } from "../event.ts";
 
 const newline = 0x0a;
 
-/** Durable when it resolves. A line that a crash cut short is ended first. @throws RelayFault retryable. */
+/**
+ * Durable when it resolves. A line that a crash cut short is ended first. One at a time for each file: a long line takes
+ * several writes. @throws RelayFault retryable.
+ */
 export const appendDeadLetter = async (path: string, event: RelayEvent): Promise<void> => {
   try {
     await using file = await open(path, "a+", 0o600);
@@ -14,6 +19,7 @@ export const appendDeadLetter = async (path: string, event: RelayEvent): Promise
     const isTorn = bytesRead === 1 && buffer[0] !== newline;
     await file.writeFile(`${isTorn ? "\n" : ""}${jsonLine(event)}\n`);
     await file.sync();
+    if (size === 0) await syncDirectory(dirname(path));
   } catch (cause) {
     failRelay({ kind: "retryable", rule: `cannot write the dead letters ${path}` }, { cause });
   }

@@ -96,6 +96,8 @@ class OpenWebhook implements OpenDestination {
   readonly #poster: Poster;
   readonly #memory: Memory;
   readonly #keys: StoppedKeys;
+  /** The latest append to the dead letters; lanes take turns. Never rejects. */
+  #letters: Promise<void> = Promise.resolve();
 
   constructor(options: WebhookOptions, poster: Poster, memory: Memory, keys: StoppedKeys) {
     this.#options = options;
@@ -128,12 +130,15 @@ class OpenWebhook implements OpenDestination {
     tries.clear();
   }
 
-  /** Sends what stopped keys hold back. A key that is refused or fails again stays stopped until the next resume. */
+  /**
+   * Sends what stopped keys hold back. A key that is refused or fails again stays stopped until the next resume, and so
+   * do those not yet tried once the receiver counts as down.
+   */
   async retryStopped(again: ReadEventAgain, signal: AbortSignal): Promise<void> {
     const attempt = new Attempt(this.#options.parallel);
     const keys = this.#keys.list.map(({ key }) => key);
     try {
-      await this.#inParallel(keys, (key) => this.#retryKey(key, again, signal), attempt);
+      await this.#inParallel(keys, (key) => this.#retryKey(key, again, attempt, signal), attempt);
     } finally {
       await this.#save();
     }
@@ -217,7 +222,9 @@ class OpenWebhook implements OpenDestination {
     const { poison, observer } = this.#options;
     await this.#step("refused");
     if (poison.kind === "stop_key") return false;
-    await appendDeadLetter(poison.path, event);
+    const written = this.#letters.then(() => appendDeadLetter(poison.path, event));
+    this.#letters = written.catch(() => {});
+    await written;
     observer.onGivenUp(key, event.position, rule);
     this.#memory.done.add(markOf(event));
     return true;
@@ -228,15 +235,19 @@ class OpenWebhook implements OpenDestination {
     this.#options.observer.onStopped(key, event.position, rule);
   }
 
-  async #retryKey(key: string, again: ReadEventAgain, signal: AbortSignal): Promise<void> {
+  async #retryKey(key: string, again: ReadEventAgain, attempt: Attempt, signal: AbortSignal): Promise<void> {
     for (const { position, ...lane } of this.#keys.pendingOf(key)) {
-      if (signal.aborted) return;
+      if (attempt.isOver || signal.aborted) return;
       const event = await this.#readAgain(again, position, lane, signal);
       if (event instanceof RelayFault) return this.#keys.explain(key, event.error.rule);
       const outcome: Outcome =
         event === undefined ? { kind: "acknowledged" } : await this.#send(event, signal);
       if (signal.aborted) return;
-      if (outcome.kind === "failed") return this.#keys.explain(key, outcome.error.rule);
+      if (outcome.kind === "failed") {
+        attempt.noteFailure(outcome.error);
+        return this.#keys.explain(key, outcome.error.rule);
+      }
+      attempt.noteSuccess();
       if (outcome.kind === "poison" && event !== undefined) {
         if (!(await this.#isGivenUp(key, event, outcome.rule))) return this.#keys.explain(key, outcome.rule);
       }

@@ -275,6 +275,52 @@ describe("a webhook", () => {
       await rm(root, { recursive: true });
     });
 
+    it("writes each dead letter whole, though keys are refused at the same time", async () => {
+      const root = await mkdtemp(join(tmpdir(), "sigil-dead-"));
+      const path = join(root, "dead.jsonl");
+      await using place = await openPlace({ poison: { kind: "dead_letter", path }, parallel: 6 });
+      place.receiver.answer = async (_, response) => {
+        await until(() => place.receiver.received.length === 6, "six keys in flight");
+        response.writeHead(400).end();
+      };
+      const { source, start } = startAt(place);
+      // Longer than what one write takes.
+      source.add(6, {}, 900_000);
+      await using seen = await start();
+      await untilCaughtUp(seen, { source });
+      expect(place.givenUp).to.have.length(6);
+      const letters = (await readFile(path, "utf8")).trimEnd().split("\n");
+      const read = letters.map((line): unknown => JSON.parse(line));
+      expect(read).to.have.length(6);
+      for (const one of read) expect(one).to.have.property("data_base64").with.length(1_200_000);
+      await rm(root, { recursive: true });
+    });
+
+    it("tries no more stopped keys of a receiver that is down than those in flight, and goes on publishing", async () => {
+      await using place = await openPlace();
+      let status = 422;
+      place.receiver.answer = ({ message }, response) => {
+        if (message["subject"] !== "acme/user/new") response.writeHead(status).end();
+      };
+      const ids = Array.from({ length: 20 }, (_, at) => `note/${at}`);
+      const { source, seen } = await send(place, ids);
+      await using _ = seen;
+      await untilCaughtUp(seen, { source });
+      expect(seen.relay.status.stopped).to.have.length(20);
+      status = 503;
+      await seen.relay.resume();
+      await until(() => place.receiver.received.length >= 24, "tried again");
+      source.add(1, { id: "new" });
+      await untilCaughtUp(seen, { source });
+      // Four failures in a row, and three more that were under way.
+      expect(place.receiver.received.length - 20 - 1).to.be.within(4, 7);
+      expect(seen.relay.status.stopped).to.have.length(20);
+      status = 204;
+      await seen.relay.resume();
+      await until(() => seen.relay.status.stopped.length === 0, "going on");
+      expectWhole(await place.messages(), source.items);
+    });
+
     it("stops where one record fails again and again while others are accepted", async () => {
       await using place = await openPlace();
       const { source, start } = startAt(place);
