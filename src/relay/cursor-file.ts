@@ -20,13 +20,19 @@ const parseCursor = (text: string): Cursor | undefined => {
   const fields = value as Readonly<Record<string, unknown>>;
   const [from, next, prev] = [fields["from"], fields["next"], fields["prev"]].map(parsePosition);
   const generation = Number(fields["generation"]);
-  if (from === undefined || next === undefined || !Number.isSafeInteger(generation) || generation < 1)
+  const isFromKnown = fields["from"] !== null;
+  if (
+    (isFromKnown && from === undefined) ||
+    next === undefined ||
+    !Number.isSafeInteger(generation) ||
+    generation < 1
+  )
     return undefined;
   return { generation, from, next, prev, isPaused: fields["paused"] === true };
 };
 
 const formatCursor = ({ generation, from, next, prev, isPaused }: Cursor): string =>
-  `${JSON.stringify({ generation, from: String(from), next: String(next), prev: prev === undefined ? null : String(prev), paused: isPaused })}\n`;
+  `${JSON.stringify({ generation, from: from === undefined ? null : String(from), next: String(next), prev: prev === undefined ? null : String(prev), paused: isPaused })}\n`;
 
 export const isMissing = (error: unknown): boolean =>
   error instanceof Error && "code" in error && error.code === "ENOENT";

@@ -11,8 +11,8 @@ import { byReference, eventOf, headersOf, type EventOptions, type Lane, type Rel
 export type Cursor = {
   /** From 1; incremented by each reset. */
   readonly generation: number;
-  /** First position of the generation. */
-  readonly from: bigint;
+  /** First position of the generation; undefined if another cursor began it, which was lost. */
+  readonly from: bigint | undefined;
   /** Positions below it were acknowledged or filtered out. */
   readonly next: bigint;
   /** Position of the last message; undefined before the first of the generation. */
@@ -40,40 +40,47 @@ const lostOf = ({ next }: Cursor, from: bigint): Start["lost"] =>
   next > from ? { from, until: next } : undefined;
 
 /** The destination holds nothing of this generation. Filtered positions are not read again. */
-const startAnew = (cursor: Cursor): Start =>
-  cursor.prev === undefined
-    ? { cursor, last: undefined, lost: undefined }
-    : {
-        cursor: { ...cursor, next: cursor.from, prev: undefined },
-        last: undefined,
-        lost: lostOf(cursor, cursor.from),
-      };
+const startAnew = (cursor: Cursor, first: bigint): Start => {
+  if (cursor.prev === undefined) return { cursor, last: undefined, lost: undefined };
+  const from = cursor.from ?? first;
+  return {
+    cursor: { ...cursor, from, next: from, prev: undefined },
+    last: undefined,
+    lost: lostOf(cursor, from),
+  };
+};
 
-/** The destination takes precedence over the cursor. */
-export const planStart = (cursor: Cursor, holding: Holding): Start => {
+/** The destination takes precedence over the cursor. @param first position of the first generation. */
+export const planStart = (cursor: Cursor, holding: Holding, first: bigint): Start => {
   switch (holding.kind) {
     case "unknown":
       return { cursor, last: undefined, lost: undefined };
     case "empty":
-      return startAnew(cursor);
+      return startAnew(cursor, first);
     case "at": {
       const { position, leaf, generation } = holding.last;
       // Reset, and nothing published since.
-      if (generation < cursor.generation) return startAnew(cursor);
+      if (generation < cursor.generation) return startAnew(cursor, first);
       const next = position + 1n;
       const isOwn = generation === cursor.generation;
       // Later positions were filtered out.
       const isAhead = isOwn && cursor.prev === position && cursor.next > next;
-      const held = { ...cursor, generation, next: isAhead ? cursor.next : next, prev: position };
+      const held = {
+        ...cursor,
+        generation,
+        from: isOwn ? cursor.from : undefined,
+        next: isAhead ? cursor.next : next,
+        prev: position,
+      };
       const isLost = isOwn && cursor.prev !== undefined && cursor.prev > position;
       return { cursor: held, last: { position, leaf }, lost: isLost ? lostOf(cursor, next) : undefined };
     }
   }
 };
 
-/** Publishes from a position as a new generation. */
-export const newGeneration = ({ generation, isPaused }: Cursor, from: bigint): Cursor => ({
-  generation: generation + 1,
+/** Publishes from a position as a new generation. @param held newest generation there, 0 if none was seen. */
+export const newGeneration = ({ generation, isPaused }: Cursor, from: bigint, held: number): Cursor => ({
+  generation: Math.max(generation, held) + 1,
   from,
   next: from,
   prev: undefined,
@@ -82,7 +89,7 @@ export const newGeneration = ({ generation, isPaused }: Cursor, from: bigint): C
 
 /**
  * Whether a destination that cannot change events in their place needs a new generation before its older ones may go:
- * the current one has events of the tenant, or does not begin where the first one did.
+ * the current one has events of the tenant, or is not known to begin where the first one did.
  */
 export const needsGeneration = (
   { generation, from }: Cursor,

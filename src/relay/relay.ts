@@ -108,6 +108,8 @@ const untilAborted = (signal: AbortSignal): Promise<void> =>
 export class Relay {
   readonly #options: RelayOptions;
   #cursor: Cursor;
+  /** Generation of the newest message seen at the destination, of this ledger or not; 0 if none was seen. */
+  #heldGeneration = 0;
   #state: RelayState = "starting";
   #error: RelayError | undefined;
   /** Approximate creation time of the oldest unacknowledged record. */
@@ -167,9 +169,9 @@ export class Relay {
     return this.#moveCursor((cursor) => ({ ...cursor, isPaused: false }));
   }
 
-  /** Republishes from a position as a new generation. */
+  /** Republishes from a position as a new generation, above any that the destination holds. */
   reset(to: bigint): Promise<void> {
-    return this.#moveCursor((cursor) => newGeneration(cursor, to));
+    return this.#moveCursor((cursor) => newGeneration(cursor, to, this.#heldGeneration));
   }
 
   /**
@@ -241,7 +243,8 @@ export class Relay {
       const erased = await open.erase({ tenant, typePrefix, generation, action, onProgress }, signal);
       const begins = needsGeneration(cursor, from, erased, requested);
       look = { erased, begins };
-      if (begins && action !== "count") await this.#setCursor(newGeneration(cursor, from));
+      if (begins && action !== "count")
+        await this.#setCursor(newGeneration(cursor, from, this.#heldGeneration));
     });
     this.#requireOpen();
     return look;
@@ -359,7 +362,10 @@ export class Relay {
 
   /** Where to go on. @throws RelayFault if the newest message is not of this ledger. */
   async #findPlace(open: OpenDestination, signal: AbortSignal): Promise<Start> {
-    const start = planStart(this.#cursor, await open.lastPublished());
+    const holding = await open.lastPublished();
+    // Before anything is refused: a reset has to begin a newer one.
+    if (holding.kind === "at") this.#heldGeneration = holding.last.generation;
+    const start = planStart(this.#cursor, holding, this.#options.from);
     await this.#step("held");
     if (start.last !== undefined) await this.#match(start.last, signal);
     await this.#step("matched");

@@ -63,6 +63,27 @@ const testHolding = (open: () => Promise<DestinationPlace>): void => {
     expectWhole(await place.messages(), source.items);
   });
 
+  it("publishes an older copy of the ledger after a reset, above the generations there, without its cursor", async () => {
+    await using place = await open();
+    const [source, older] = [createRelayLedger(), createRelayLedger()];
+    source.add(9);
+    older.add(6);
+    const options = { source, destination: place.destination(), cursorPath: place.cursorPath };
+    await using before = await startRelay(options);
+    await untilCaughtUp(before, { source });
+    await before.relay.reset(0n);
+    await untilCaughtUp(before, { source });
+    await before.relay.close();
+    const restored = { ...options, source: older, cursorPath: `${place.cursorPath}.other` };
+    await using seen = await startRelay(restored);
+    await until(() => seen.errors.length > 0, "an error");
+    expect(seen.errors[0]?.rule).to.contain("position 8 was published").and.to.contain("reset the relay");
+    await seen.relay.reset(0n);
+    await untilCaughtUp(seen, { source: older });
+    expect(seen.relay.status).to.include({ generation: 3, published: 6n });
+    expectWhole(await place.messages(), older.items, 3);
+  });
+
   it("does not go on where another ledger published", async () => {
     await using place = await open();
     const [source, foreign] = [createRelayLedger(), createRelayLedger()];
