@@ -167,9 +167,10 @@ export const connectionsPerPeerMax = 1000;
  */
 export const connectionSilentMsMax = 10_000;
 export const connectionIdleMsMax = 300_000;
-/** File descriptors reserved for the ledger, its anchor, keys and log, and per sandbox process. */
+/** File descriptors reserved for the ledger, its anchor, keys and log, per sandbox process, and per relay but webhooks. */
 export const descriptorsKept = 32;
 export const descriptorsPerSandbox = 8;
+export const descriptorsPerRelay = 4;
 /**
  * Concurrent streams: per caller, per tenant, in total, and of the total those reserved for Root. A watcher needs one.
  */

@@ -2,6 +2,7 @@
  * Parses the key `relays`: an array of tables in the file, a JSON array in a flag or variable. Errors name the index of
  * the relay and the field. Source: docs/operating/relay.md.
  */
+import { resolve } from "node:path";
 import { tenantFault } from "@sigil/core/record";
 import { relaysMax } from "../limits.ts";
 import { nearest } from "./nearest.ts";
@@ -302,11 +303,11 @@ const readRelay = (value: unknown, path: string): RelaySettings => {
 const placesOf = ({ target }: RelaySettings): readonly string[] => {
   switch (target.kind) {
     case "files":
-      return [`the directory ${target.directory}`];
+      return [`the directory ${resolve(target.directory)}`];
     case "nats":
       return [`the stream ${target.stream}`];
     case "webhook":
-      return target.poison.kind === "stop_key" ? [] : [`the dead letters ${target.poison.path}`];
+      return target.poison.kind === "stop_key" ? [] : [`the dead letters ${resolve(target.poison.path)}`];
   }
 };
 

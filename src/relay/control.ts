@@ -50,15 +50,15 @@ type Reply = { readonly status: number; readonly body: unknown };
 
 const refuse = (status: number, rule: string): Reply => ({ status, body: { rule } });
 
-const erasureActions: Readonly<Record<string, ErasureRequest["action"]>> = {
-  count: "count",
-  erase: "erase",
-  "purge-old": "purge old",
-};
+const erasureActions: ReadonlyMap<string, ErasureRequest["action"]> = new Map([
+  ["count", "count"],
+  ["erase", "erase"],
+  ["purge-old", "purge old"],
+]);
 
 /** Answered when it is over; `GET /relays` shows the progress. */
 const erase = async (relay: Relay, query: URLSearchParams, { isErased }: ControlOptions): Promise<Reply> => {
-  const [tenant, action] = [query.get("tenant") ?? "", erasureActions[query.get("action") ?? ""]];
+  const [tenant, action] = [query.get("tenant") ?? "", erasureActions.get(query.get("action") ?? "")];
   if (action === undefined) return refuse(400, "action must be count, erase or purge-old");
   if (!(await isErased(tenant))) {
     const rule = `the ledger has no record erased/${tenant}: a relay takes back what it published of a tenant only once the ledger has erased it`;

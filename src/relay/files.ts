@@ -8,7 +8,7 @@ import { chmod, mkdir, open, readdir, rename, rm, type FileHandle } from "node:f
 import { join } from "node:path";
 import { utf8Encode } from "@sigil/core/bytes";
 import { relayLineBytesMax, relayReadBytes } from "../limits.ts";
-import { syncDirectory } from "./cursor-file.ts";
+import { isMissing, syncDirectory } from "./cursor-file.ts";
 import {
   failRelay,
   RelayFault,
@@ -258,7 +258,7 @@ class OpenFiles implements OpenDestination {
 const openCurrent = async (directory: string): Promise<FileHandle> => {
   const path = join(directory, currentName);
   const file = await open(path, "r+").catch(async (cause: unknown) => {
-    if ((cause as Failing).code !== "ENOENT") throw cause;
+    if (!isMissing(cause)) throw cause;
     const made = await open(path, "wx+", 0o600);
     await syncDirectory(directory);
     return made;

@@ -4,6 +4,7 @@ import type { Config } from "../config/config.ts";
 import { readDescriptors, shareOut, type Shares } from "./descriptors.ts";
 import type { Metrics } from "../gateway/metrics.ts";
 import {
+  descriptorsPerRelay,
   operatorConnectionsPerPeerMax,
   operatorRequestMsMax,
   operatorSilentMsMax,
@@ -96,13 +97,24 @@ export const createBounds = (
   return { connections, operatorConnections, intake, pacing, replies, streams, uploads };
 };
 
+/** A webhook's requests in flight have a socket each. */
+const descriptorsOf = (relays: Config["relays"]): number =>
+  relays.reduce(
+    (sum, { target }) => sum + (target.kind === "webhook" ? target.parallel : descriptorsPerRelay),
+    0,
+  );
+
 /** Builds the limits from the file descriptors left after the ledger was opened. */
 export const openBounds = (
   config: Config,
   { log, metrics }: { readonly log: Log; readonly metrics: Metrics },
 ): Bounds => {
   const descriptors = readDescriptors();
-  const wanted = { wanted: config.connections_max, sandboxes: config.module_processes };
+  const wanted = {
+    wanted: config.connections_max,
+    sandboxes: config.module_processes,
+    relays: descriptorsOf(config.relays),
+  };
   const shares = shareOut(descriptors, wanted);
   const fields = { descriptors: descriptors.limit, connections: shares.connections };
   if (shares.connections === config.connections_max) log.info(fields, "limits");

@@ -1,5 +1,5 @@
 /**
- * The file descriptor budget: reserves what the ledger, the sandbox and key files need; connections get the rest.
+ * The file descriptor budget: reserves what the ledger, the sandbox, relays and key files need; connections get the rest.
  * Source: proc(5); LevelDB, util/env_posix.cc.
  */
 import { readdirSync, readFileSync } from "node:fs";
@@ -30,13 +30,18 @@ const tablesShare = 5;
 
 export type Shares = { readonly connections: number; readonly operatorConnections: number };
 
-/** @param wanted the configured number of connections. Pure. */
-export const shareOut = (
-  { limit, open }: Descriptors,
-  { wanted, sandboxes }: { readonly wanted: number; readonly sandboxes: number },
-): Shares => {
+export type Wanted = {
+  /** The configured number of connections. */
+  readonly wanted: number;
+  readonly sandboxes: number;
+  /** Descriptors of all relays. */
+  readonly relays: number;
+};
+
+/** Pure. */
+export const shareOut = ({ limit, open }: Descriptors, { wanted, sandboxes, relays }: Wanted): Shares => {
   if (!Number.isFinite(limit)) return { connections: wanted, operatorConnections: operatorConnectionsMax };
-  const kept = descriptorsKept + sandboxes * descriptorsPerSandbox + Math.floor(limit / tablesShare);
+  const kept = descriptorsKept + sandboxes * descriptorsPerSandbox + relays + Math.floor(limit / tablesShare);
   const free = Math.max(0, limit - open - kept);
   const operatorConnections = Math.min(
     operatorConnectionsMax,

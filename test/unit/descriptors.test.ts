@@ -5,7 +5,7 @@ import { readDescriptors, shareOut } from "../../src/wire/descriptors.ts";
 import { connectionsMin, operatorConnectionsMax, operatorConnectionsMin } from "../../src/limits.ts";
 
 describe("descriptors", () => {
-  const wanted = { wanted: 10_000, sandboxes: 1 };
+  const wanted = { wanted: 10_000, sandboxes: 1, relays: 0 };
 
   it("go to connections only past what is open and what is kept", () => {
     for (const limit of [200, 256, 1024, 4096, 65_536, 1_048_576]) {
@@ -15,6 +15,13 @@ describe("descriptors", () => {
       expect(connections).to.be.at.least(connectionsMin).and.at.most(10_000);
       expect(operatorConnections).to.be.at.least(operatorConnectionsMin).and.at.most(operatorConnectionsMax);
     }
+  });
+
+  it("are kept for the sockets and files of relays", () => {
+    const few = { limit: 1024, open: 40 };
+    const [without, beside] = [0, 256].map((relays) => shareOut(few, { ...wanted, relays }));
+    const sumOf = ({ connections = 0, operatorConnections = 0 } = {}) => connections + operatorConnections;
+    expect(sumOf(without) - sumOf(beside)).to.equal(256);
   });
 
   it("leave a few connections where there is hardly anything, and all where nobody says", () => {

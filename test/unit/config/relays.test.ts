@@ -94,8 +94,13 @@ describe("the relays of a configuration", () => {
     expect(faultOf(files, "x")).to.contain("[1] must be a table");
     expect(faultOf(files, { ...files, directory: "/other" })).to.contain("[1] has the name siem");
     expect(faultOf(files, { ...files, name: "other" })).to.contain("[1] has the directory /var/log/sigil");
+    expect(faultOf(files, { ...files, name: "other", directory: "/var/log/./sigil/" })).to.contain(
+      "[1] has the directory /var/log/sigil",
+    );
     const letters = { ...hook, poison: "dead_letter", dead_letter_file: "/d" };
     expect(faultOf(letters, { ...letters, name: "other" })).to.contain("[1] has the dead letters /d");
+    const same = { ...letters, name: "other", dead_letter_file: "/e/../d" };
+    expect(faultOf(letters, same)).to.contain("[1] has the dead letters /d");
     expect(() => readRelays("{}")).to.throw(BadRelay, "[[relays]]");
     expect(() => readRelays("no")).to.throw(BadRelay, "[[relays]]");
     expect(() => fromFile('[[relays]]\nname = "x"\n')).to.throw("relays in sigil.toml: [0].to must be");
