@@ -58,11 +58,18 @@ export const bytesIn = (png: Buffer): number => {
   return new Set(inflateSync(Buffer.concat(parts))).size;
 };
 
+const endedBefore = (method: string): Error => new Error(`${method}: Chromium ended before it answered`);
+
 /** One page at a time, each in a context of its own. */
 export class Browser implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #profile: string;
-  readonly #waiting = new Map<number, (message: Message) => void>();
+  readonly #waiting = new Map<
+    number,
+    { readonly method: string; readonly answer: PromiseWithResolvers<Seen> }
+  >();
+  readonly #closed: Promise<void>;
+  #isClosed = false;
   #sent = 0;
   /** Of the page; empty while there is none. */
   #session = "";
@@ -76,6 +83,16 @@ export class Browser implements AsyncDisposable {
   private constructor(child: ChildProcess, profile: string) {
     this.#child = child;
     this.#profile = profile;
+    this.#closed = new Promise((resolve) => {
+      child.once("close", () => {
+        this.#isClosed = true;
+        for (const { method, answer } of this.#waiting.values()) answer.reject(endedBefore(method));
+        this.#waiting.clear();
+        resolve();
+      });
+    });
+    // A write to a Chromium that has ended: its end is told by "close".
+    (child.stdio[3] as Writable).on("error", () => {});
     let rest = "";
     (child.stdio[4] as Readable).setEncoding("utf8").on("data", (text: string) => {
       const messages = (rest + text).split("\0");
@@ -111,28 +128,37 @@ export class Browser implements AsyncDisposable {
   }
 
   send(method: string, params: object = {}): Promise<Seen> {
+    if (this.#isClosed) return Promise.reject(endedBefore(method));
     const id = (this.#sent += 1);
-    const { promise, resolve, reject } = Promise.withResolvers<Seen>();
-    this.#waiting.set(id, ({ result, error }) =>
-      result === undefined ? reject(new Error(`${method}: ${error?.message}`)) : resolve(result),
-    );
+    const answer = Promise.withResolvers<Seen>();
+    this.#waiting.set(id, { method, answer });
     const session = this.#session === "" ? {} : { sessionId: this.#session };
     (this.#child.stdio[3] as Writable).write(`${JSON.stringify({ id, method, params, ...session })}\0`);
-    return promise;
+    return answer.promise;
   }
 
   #receive(message: Message): void {
     const { id, method, params = {}, sessionId } = message;
-    if (id !== undefined) this.#waiting.get(id)?.(message);
+    if (id !== undefined) this.#settle(id, message);
     if (sessionId !== this.#session) return;
     if (method === "Network.requestWillBeSent") this.asked.push(String((params["request"] as Seen)["url"]));
     if (method === "Runtime.exceptionThrown" || method === "Runtime.consoleAPICalled")
       this.complaints.push(JSON.stringify(params));
-    if (method === "Fetch.requestPaused") void this.#fulfil(String(params["requestId"]));
+    if (method === "Fetch.requestPaused")
+      this.#fulfil(String(params["requestId"])).catch((error: unknown) =>
+        this.complaints.push(String(error)),
+      );
     const entry = params["entry"] as Seen | undefined;
     // An answer that is a problem is logged too, and is none of the page's.
     if (method === "Log.entryAdded" && entry?.["source"] !== "network")
       this.complaints.push(JSON.stringify(entry));
+  }
+
+  #settle(id: number, { result, error }: Message): void {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    if (result === undefined) waiting?.answer.reject(new Error(`${waiting.method}: ${error?.message}`));
+    else waiting?.answer.resolve(result);
   }
 
   async go(url: string): Promise<void> {
@@ -233,10 +259,10 @@ export class Browser implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const closed = new Promise((resolve) => this.#child.once("close", resolve));
     this.#session = "";
-    await this.send("Browser.close");
-    await closed;
+    // It may end before it answers, or have ended.
+    await this.send("Browser.close").catch(() => this.#child.kill());
+    await this.#closed;
     await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });
   }
 }

@@ -12,6 +12,7 @@ import { Browser, bytesIn, chromium, whyNoBrowser } from "./browser.ts";
 import { Council, json, modelWith } from "./council.ts";
 import { makeDeployment } from "./deployment.ts";
 import { httpAs, httpConfig, urlOf, type Ask, type Seen } from "./http-caller.ts";
+import { forgetUiToken, giveUiToken, openUi } from "./ui-steps.ts";
 
 const shots = join(repository, "build/ui");
 const attack = `<img src=x onerror="document.title='turned'"><script>document.title='turned'</script>`;
@@ -60,16 +61,8 @@ describe(`the page at /ui${whyNoBrowser}`, function () {
   const allowed = { action: "write", target: "user/notes" };
   const denied = { action: "delete", target: "user/profile" };
 
-  const open = async (place = ""): Promise<void> => {
-    await browser.go(`${url}/ui${place}`);
-    await browser.until("document.querySelector('.token input')");
-  };
-  const giveToken = async (given = token): Promise<void> => {
-    await browser.evaluate("document.querySelector('.token input').focus()");
-    await browser.type(given);
-    await browser.press("Enter");
-    await browser.until("document.querySelector('.caller strong')");
-  };
+  const open = (place = ""): Promise<void> => openUi(browser, url, place);
+  const giveToken = (): Promise<void> => giveUiToken(browser, token);
   /** Lines of a table by its caption. */
   const rows = (caption: string): Promise<readonly string[]> =>
     browser.evaluate(
@@ -397,10 +390,7 @@ describe(`the page at /ui${whyNoBrowser}`, function () {
     await browser.type(`${token.slice(0, -4)}AAAA`);
     await browser.press("Enter");
     await browser.untilText("Give another token");
-    await browser.evaluate(
-      "[...document.querySelectorAll('button')].find((each) => each.innerText === 'Forget token').click()",
-    );
-    await browser.untilText("Anonymous Guest");
+    await forgetUiToken(browser);
   });
 });
 

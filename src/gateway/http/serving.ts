@@ -92,6 +92,8 @@ type Exchange = {
   /** As the answer's header has it. */
   readonly answeredId: string;
   readonly problem: (problem: Problem) => Answer;
+  /** What an unexpected error is logged as coming from while no RPC is known. */
+  readonly origin: string;
 };
 
 const checkPath = TrustServiceService.check.path;
@@ -203,6 +205,7 @@ export class Serving {
       requestId,
       answeredId: requestId,
       problem: problemFor(url),
+      origin: "http",
     };
     // A peer that resets while it is answered.
     response.on("error", () => {});
@@ -213,7 +216,8 @@ export class Serving {
       const protocol = this.#options.protocols.find(({ takes }) => takes(path));
       if (protocol !== undefined) {
         const { problem } = protocol;
-        exchange = { ...exchange, problem, answeredId: protocol.answeredId(request, requestId) };
+        const answeredId = protocol.answeredId(request, requestId);
+        exchange = { ...exchange, problem, answeredId, origin: path };
         const body = (): Promise<string> => this.#read(exchange);
         const arrived = { request, response, path, metadata, requestId, body };
         return this.#send(exchange, await protocol.answer(arrived));
@@ -351,7 +355,7 @@ export class Serving {
     const { response } = exchange;
     if (response.writableEnded || response.destroyed) return;
     if (error instanceof SigilFault && error.error.kind === "cancelled") response.destroy();
-    else this.#send(exchange, this.#errorAnswer(exchange, error, "http"));
+    else this.#send(exchange, this.#errorAnswer(exchange, error, exchange.origin));
   }
 
   #errorAnswer(exchange: Exchange, error: unknown, path: string): Answer {

@@ -85,22 +85,25 @@ export const strippedProgram = (program: string, root: string, folder: string): 
   const placeIn = (parent: string, path: string): string => join(parent, strippedPath(relative(root, path)));
   const found = { directory, path: placeIn(directory, program) };
   if (isReadable(found.path)) return found;
+  let begun: string | undefined;
   try {
     mkdirSync(folder, { recursive: true });
-    const begun = mkdtempSync(`${directory}-`);
+    const made = mkdtempSync(`${directory}-`);
+    begun = made;
     withoutWarning(() => {
       for (const [path, text] of sources) {
-        mkdirSync(dirname(placeIn(begun, path)), { recursive: true });
-        writeFileSync(placeIn(begun, path), strippedText(path, text));
+        mkdirSync(dirname(placeIn(made, path)), { recursive: true });
+        writeFileSync(placeIn(made, path), strippedText(path, text));
       }
     });
     try {
-      renameSync(begun, directory);
+      renameSync(made, directory);
     } catch {
       // Another process was first, with the same files.
-      rmSync(begun, { recursive: true });
+      rmSync(made, { recursive: true });
     }
   } catch {
+    if (begun !== undefined) rmSync(begun, { recursive: true, force: true });
     return null;
   }
   return isReadable(found.path) ? found : null;

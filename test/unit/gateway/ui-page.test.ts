@@ -185,7 +185,7 @@ describe("a problem", () => {
       [problem(500, { code: "DATA_LOSS" }), /sigil fsck/],
       [problem(401), /another token/],
       [problem(400, { code: "OUT_OF_RANGE" }), /another one than before/],
-      [problemOf(429, {}, "9"), /after 9 s/],
+      [problemOf(429, {}, "9"), /^Try again after 9 s\.$/],
       [problem(400), /Correct/],
       [problem(500), /server's log/],
     ] as const;

@@ -50,6 +50,13 @@ describe("a sandbox program without its types", () => {
     expect(strip()).to.equal(null);
   });
 
+  it("leaves nothing unfinished behind where it cannot be made whole", () => {
+    // An enum is more than a type: Node does not strip it.
+    writeFileSync(join(root, "other/one.ts"), "export enum one {}\n");
+    expect(strip()).to.equal(null);
+    expect(readdirSync(folder)).to.deep.equal([]);
+  });
+
   it("says nothing of how it was made", () => {
     const maker = import.meta.resolve("../../../src/modules/sandbox/stripped-program.ts");
     const given = [join(root, "program.ts"), root, folder].map((path) => JSON.stringify(path)).join(", ");

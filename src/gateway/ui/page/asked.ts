@@ -18,22 +18,27 @@ const useOutcome = <Body>(
   ask: Ask,
   call: ((signal: AbortSignal) => Promise<Outcome<Body>>) | undefined,
 ): Asked<Body> => {
-  const [asked, setAsked] = useState<Asked<Body> & { readonly key: string }>({ ...none, key: "" });
+  const [asked, setAsked] = useState<Asked<Body> & { readonly key: string; readonly ask: Ask }>();
   useEffect(() => {
     if (call === undefined) return;
     const abort = new AbortController();
     const beganMs = performance.now();
     void call(abort.signal).then((outcome) => {
-      if (!abort.signal.aborted) setAsked({ key, outcome, tookMs: performance.now() - beganMs });
+      if (!abort.signal.aborted) setAsked({ key, ask, outcome, tookMs: performance.now() - beganMs });
     });
     return () => abort.abort();
   }, [ask, key]);
-  return asked.key === key ? asked : none;
+  // What one caller was answered is never shown to the next.
+  return asked?.key === key && asked.ask === ask ? asked : none;
 };
 
 /** @param again asks once more when it changes, and shows the answer before meanwhile. */
 export const useGet = <Body>(ask: Ask, wanted: Wanted, again = 0): Asked<Body> => {
-  const [last, setLast] = useState<{ readonly name: string; readonly asked: Asked<Body> }>();
+  const [last, setLast] = useState<{
+    readonly name: string;
+    readonly ask: Ask;
+    readonly asked: Asked<Body>;
+  }>();
   const name = wanted === undefined ? "" : JSON.stringify(wanted);
   const asked = useOutcome<Body>(
     `${name} ${again}`,
@@ -41,9 +46,9 @@ export const useGet = <Body>(ask: Ask, wanted: Wanted, again = 0): Asked<Body> =
     wanted && ((signal) => ask.get(wanted.path, wanted.query ?? {}, signal)),
   );
   useEffect(() => {
-    if (asked.outcome !== undefined) setLast({ name, asked });
-  }, [asked, name]);
-  return asked.outcome === undefined && last?.name === name ? last.asked : asked;
+    if (asked.outcome !== undefined) setLast({ name, ask, asked });
+  }, [asked, name, ask]);
+  return asked.outcome === undefined && last?.name === name && last.ask === ask ? last.asked : asked;
 };
 
 /** @param body undefined where nothing is to be simulated. */

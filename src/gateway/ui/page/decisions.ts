@@ -109,6 +109,7 @@ const useFollowed = (ask: Ask, filters: Query, gate: Gate) => {
     const abort = new AbortController();
     setHeld(nothing);
     setProblem(undefined);
+    gate.watch(abort.signal);
     void followDecisions({
       ask,
       filters,

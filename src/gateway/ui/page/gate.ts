@@ -6,8 +6,9 @@ export class Gate {
   #isPaused = false;
   #waiting: (() => void)[] = [];
 
-  constructor() {
-    document.addEventListener("visibilitychange", () => this.#tell());
+  /** Opens it when the page is seen again, until `signal` aborts. */
+  watch(signal: AbortSignal): void {
+    document.addEventListener("visibilitychange", () => this.#tell(), { signal });
   }
 
   get isOpen(): boolean {

@@ -2,7 +2,6 @@
 import { h, type JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { useGet, type Asked } from "./asked.ts";
-import { Gate } from "./gate.ts";
 import { levelNeeded, type Ask } from "./problem.ts";
 import type { ActiveModel, Checkpoint, Witnesses } from "./shapes.ts";
 import { code, facts, hex, lines, problemPanel, shown, table } from "./shown.ts";
@@ -12,9 +11,8 @@ const refreshMs = 10_000;
 const useTicks = (): number => {
   const [count, setCount] = useState(0);
   useEffect(() => {
-    const gate = new Gate();
     const timer = setInterval(() => {
-      if (gate.isOpen) setCount((before) => before + 1);
+      if (document.visibilityState === "visible") setCount((before) => before + 1);
     }, refreshMs);
     return () => clearInterval(timer);
   }, []);

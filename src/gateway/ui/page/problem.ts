@@ -78,7 +78,7 @@ export const nextStep = (problem: Problem): string => {
   if (problem.status === 404) return "Check the id: it may be wrong, or of another tenant.";
   if (problem.code === "OUT_OF_RANGE")
     return "Begin again: the ledger is another one than before, or was restored from a backup.";
-  if (isPassing(problem)) return `It is tried again after ${problem.retrySeconds ?? 5} s.`;
+  if (isPassing(problem)) return `Try again after ${problem.retrySeconds ?? 5} s.`;
   if (problem.status >= 500) return "Look for the request's id in the server's log.";
   return "Correct what was asked for, and try again.";
 };

@@ -2,12 +2,7 @@
  * How a decision's sum came about, as bars: the bias and each contribution begin where the one before ended, in the
  * order they were summed. Pure. Everything is in logits, as the record has it: nothing is rounded or scaled here.
  */
-
-export type Contribution = {
-  readonly feature: string;
-  readonly value: number;
-  readonly contribution: number;
-};
+import type { Feature } from "./shapes.ts";
 
 export type Bar = {
   readonly name: string;
@@ -31,7 +26,7 @@ export type Waterfall = {
 export type Summed = {
   /** Undefined where the model's record could not be read: then the bars begin where they end at z. */
   readonly bias: number | undefined;
-  readonly features: readonly Contribution[];
+  readonly features: readonly Feature[];
   readonly z: number | undefined;
   /** In (0, 1). */
   readonly threshold: number | undefined;
