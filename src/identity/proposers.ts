@@ -4,13 +4,12 @@
  * must remain, or two. Principals enrolled by tenants may not propose, so only those of the system space are examined.
  */
 import { principalPrefix, systemTenant } from "@sigil/core/record";
-import { SigilFault } from "../errors.ts";
 import type { LedgerReader } from "../ledger/read/reading.ts";
 import type { EnrolledPrincipal, Principals } from "./principals.ts";
 import { canPropose, isSystemRoot, rankOf, stoppedBy, type StandingPrincipal } from "./suspension.ts";
 
 export type ProposerSources = {
-  readonly ledger: { readonly reader: Pick<LedgerReader, "heads" | "readAt" | "refuseErased"> };
+  readonly ledger: { readonly reader: Pick<LedgerReader, "heads" | "readAt" | "isErased"> };
   readonly principals: Pick<Principals, "inRecord">;
 };
 
@@ -27,25 +26,14 @@ export type Lowering = {
  */
 export type LoweringFault = "lastRoot" | "lastProposer" | null;
 
-/** Nothing can be recorded for an erased tenant, so its principals cannot propose. */
-const isErased = (reader: ProposerSources["ledger"]["reader"], tenant: string): boolean => {
-  try {
-    reader.refuseErased(tenant);
-    return false;
-  } catch (error) {
-    if (error instanceof SigilFault && error.error.kind === "erased") return true;
-    throw error;
-  }
-};
-
-/** Governed principals by id, without ended ones and those of erased tenants. */
+/** Governed principals by id, without ended ones and those of erased tenants, for which nothing can be recorded. */
 async function* walkGoverned({
   ledger: { reader },
   principals,
 }: ProposerSources): AsyncGenerator<EnrolledPrincipal, void, undefined> {
   for await (const { position } of reader.heads(systemTenant, "system", principalPrefix)) {
     const enrolled = await principals.inRecord(await reader.readAt(position, systemTenant));
-    if (enrolled !== undefined && !isErased(reader, enrolled.principal.tenant)) yield enrolled;
+    if (enrolled !== undefined && !reader.isErased(enrolled.principal.tenant)) yield enrolled;
   }
 }
 

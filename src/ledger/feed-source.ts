@@ -5,6 +5,7 @@
  */
 import { leafOf } from "@sigil/core/verify";
 import type { FeedBatch, FeedItem } from "@sigil/core/record";
+import { assert } from "../errors.ts";
 import type { Feed, ReadBatch } from "./feed.ts";
 import type { LedgerReader } from "./read/reading.ts";
 
@@ -26,7 +27,8 @@ const itemsOf = async (
   const left = await leaves(erased);
   erased.forEach((position, index) => {
     const leaf = left[index];
-    if (leaf !== undefined) items.push({ position, leaf, record: undefined });
+    assert(leaf !== undefined, "a leaf for each erased position");
+    items.push({ position, leaf, record: undefined });
   });
   return items.sort((one, other) => (one.position < other.position ? -1 : 1));
 };

@@ -83,13 +83,11 @@ export type VerifiedEvent =
       readonly nextPosition: bigint;
     };
 
-type Known = SignedTree;
-
 /** The tree of all leaves that were read, held against the checkpoints that come. */
 class Rebuilding {
   #frontier: Frontier;
   /** The first checkpoint ahead of what was read. */
-  #ahead: Known | undefined;
+  #ahead: SignedTree | undefined;
 
   constructor({ size, peaks }: RebuiltTree) {
     this.#frontier = size === 0n ? emptyFrontier : restoreFrontier(size, peaks.map(parseHash));
@@ -113,7 +111,7 @@ class Rebuilding {
     throw new ProofError(`position ${size} was left out: the watch goes on at ${position}`);
   }
 
-  expect(known: Known): void {
+  expect(known: SignedTree): void {
     // One at a time is enough: each later checkpoint begins with it.
     if (known.size >= this.#frontier.size) this.#ahead ??= known;
     this.#compare();
@@ -136,7 +134,7 @@ class VerifiedWatch {
   readonly #options: VerifiedWatchOptions;
   readonly #rebuilding: Rebuilding | undefined;
   #walk: KeyWalk;
-  #known: Known | undefined;
+  #known: SignedTree | undefined;
   /** Of the stream's last heartbeat. */
   #checkpoint: string | undefined;
   /** Nothing comes twice, nor backwards. */
@@ -238,7 +236,8 @@ class VerifiedWatch {
       return await verify(this.#walk);
     } catch (error) {
       if (!(error instanceof ProofError)) throw error;
-      const walk = await walkKeys(this.#connection, this.#options.genesis);
+      const { genesis, signal, metadata } = this.#options;
+      const walk = await walkKeys(this.#connection, genesis, { signal, metadata });
       if (walk.records <= this.#walk.records) throw error;
       this.#walk = walk;
       return verify(walk);
@@ -247,7 +246,7 @@ class VerifiedWatch {
 }
 
 /** What was kept of a checkpoint is of that checkpoint. @throws ProofError. */
-const requireSame = ({ checkpoint, size, root }: Known): void => {
+const requireSame = ({ checkpoint, size, root }: SignedTree): void => {
   const kept = parseCheckpoint(parseNote(checkpoint).text);
   if (kept.size !== size || !equalBytes(kept.root, root)) {
     throw new ProofError("the size and root of the known checkpoint are not those in its note");
@@ -266,7 +265,8 @@ export async function* watchVerified(
   options: VerifiedWatchOptions,
 ): AsyncGenerator<VerifiedEvent, void, undefined> {
   const { genesis, known, rebuild, ...call } = options;
-  const walk = await walkKeys(connection, genesis);
+  const { signal, metadata } = call;
+  const walk = await walkKeys(connection, genesis, { signal, metadata });
   if (known !== undefined) requireSame(known);
   const from = rebuild?.size ?? request.fromPosition;
   const watch = new VerifiedWatch(connection, walk, options, from ?? 0n);

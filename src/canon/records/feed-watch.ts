@@ -6,7 +6,6 @@ import { openRecord, signerOf } from "@sigil/core/verify";
 import type { FeedBatch, FeedItem, PublishedRecord } from "@sigil/core/record";
 import type { Feed } from "../../ledger/feed.ts";
 import { readFeed } from "../../ledger/feed-source.ts";
-import { SigilFault } from "../../errors.ts";
 import { feedBatchRecordsMax } from "../../limits.ts";
 import type { VersionedRecord, WatchEvent, WalkContext } from "../domain.ts";
 import type { Beats } from "./beats.ts";
@@ -49,17 +48,6 @@ const readOr = async <Read>(
   }
 };
 
-/** Also of a tenant that was erased after the batch was read: nobody is sent its records any more. */
-const isErased = ({ body }: PublishedRecord, ledger: ReadingLedger): boolean => {
-  try {
-    ledger.refuseErased(body.tenant);
-    return false;
-  } catch (error) {
-    if (error instanceof SigilFault && error.error.kind === "erased") return true;
-    throw error;
-  }
-};
-
 async function* eventsOf(
   items: readonly FeedItem[],
   { ledger }: FeedWatchLedger,
@@ -68,7 +56,9 @@ async function* eventsOf(
 ): AsyncGenerator<WatchEvent, void, undefined> {
   for (const item of items) {
     const { position, leaf } = item;
-    const record = item.record !== undefined && isErased(item.record, ledger) ? undefined : item.record;
+    // The tenant may have been erased after the batch was read: nobody is sent its records any more.
+    const isErased = item.record !== undefined && ledger.isErased(item.record.body.tenant);
+    const record = isErased ? undefined : item.record;
     const isWanted =
       record === undefined ? selection.takesErased : await selection.matches(record.body, ledger);
     if (!isWanted) continue;

@@ -4,7 +4,13 @@
  */
 import { equalBytes } from "@sigil/core/bytes";
 import { fail, invalidField, SigilFault } from "../../errors.ts";
-import { systemTenant, type Space, type RecordBody, type StoredRecord } from "@sigil/core/record";
+import {
+  parseTombstone,
+  systemTenant,
+  type Space,
+  type RecordBody,
+  type StoredRecord,
+} from "@sigil/core/record";
 import { tenantFor, type Caller } from "../../identity/caller.ts";
 import type { LedgerReader } from "../../ledger/read/reading.ts";
 import { ReadAhead } from "../../ledger/read/read-ahead.ts";
@@ -22,6 +28,7 @@ export type ReadingLedger = Pick<
   | "readHash"
   | "authenticate"
   | "refuseErased"
+  | "isErased"
   | "requireTenant"
   | "size"
   | "tree"
@@ -62,6 +69,10 @@ const notFound = (id: string): never => fail({ kind: "notFound", what: "record",
 
 export const isTombstone = ({ body }: { readonly body: { readonly kind: string } }): boolean =>
   body.kind === "tombstone";
+
+/** The kind that a record counts as: a tombstone's is that of what it ends. */
+export const kindOf = (body: RecordBody): string =>
+  isTombstone({ body }) ? parseTombstone(body.payload).kind : body.kind;
 
 /** A record found by position, with its version. */
 export const versionOf = async (
@@ -158,8 +169,7 @@ export const readRecord = async (
 /** Filters on the opened record, since the index may give false positives. */
 const matches = (filter: RecordFilter, { record, tombstone }: VersionedRecord): boolean => {
   const { body } = record;
-  const kind = tombstone ? (body.payload as { readonly kind: string }).kind : body.kind;
-  if (body.kind === "frozen_chain" || (filter.kind !== "" && kind !== filter.kind)) return false;
+  if (body.kind === "frozen_chain" || (filter.kind !== "" && kindOf(body) !== filter.kind)) return false;
   if (!body.id.startsWith(filter.idPrefix) || body.space !== filter.space) return false;
   if (tombstone && !filter.includeTombstones) return false;
   if (filter.fromMs !== undefined && body.ts < filter.fromMs) return false;

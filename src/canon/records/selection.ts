@@ -10,19 +10,16 @@ import {
 import { SigilFault } from "../../errors.ts";
 import type { Caller } from "../../identity/caller.ts";
 import { requireReach } from "../../identity/feed-reach.ts";
+import { isDecision } from "../../ledger/layout/indexes.ts";
 import type { LedgerReader } from "../../ledger/read/reading.ts";
 import type { WatchSelection } from "../domain.ts";
-import { decisionLabel, isTombstone } from "./reading.ts";
+import { decisionLabel, kindOf } from "./reading.ts";
 
 const decisionKind = "frozen_chain";
 
-/** The kind that a record counts as: a tombstone is news of what it ends. */
-const kindOf = (body: RecordBody): string =>
-  isTombstone({ body }) ? (body.payload as { readonly kind: string }).kind : body.kind;
-
 /** What the record of a decision says. */
-const chainIn = ({ kind, payload }: RecordBody): FrozenChainPayload | undefined =>
-  kind === decisionKind ? parseFrozenChain(payload) : undefined;
+const chainIn = (body: RecordBody): FrozenChainPayload | undefined =>
+  isDecision(body) ? parseFrozenChain(body.payload) : undefined;
 
 export class Selection {
   readonly #asked: WatchSelection;
@@ -95,7 +92,7 @@ export class Selection {
   #isOfKind(body: RecordBody): boolean {
     const { kinds } = this.#asked;
     if (kinds === "all") return true;
-    return kinds === "listed" ? body.kind !== decisionKind : kinds.includes(kindOf(body));
+    return kinds === "listed" ? !isDecision(body) : kinds.includes(kindOf(body));
   }
 
   #isNamed({ id, ts, links }: RecordBody): boolean {

@@ -8,7 +8,6 @@ import { cborEncode, type CborValue } from "@sigil/core/cbor";
 import { fail, invalidField, SigilFault } from "../../errors.ts";
 import {
   formatTombstone,
-  parseTombstone,
   principalVersion,
   type RecordBody,
   type RecordLink,
@@ -24,7 +23,15 @@ import type { LedgerReader } from "../../ledger/read/reading.ts";
 import type { Authorise, Authorised, Question } from "../authority.ts";
 import type { VersionedRecord, Write, Written } from "../domain.ts";
 import { checkFreePrincipal, checkUserKind } from "../kinds.ts";
-import { decisionLabel, decisionOf, isTombstone, readNewest, versionOf, type Scope } from "./reading.ts";
+import {
+  decisionLabel,
+  decisionOf,
+  isTombstone,
+  kindOf,
+  readNewest,
+  versionOf,
+  type Scope,
+} from "./reading.ts";
 import type { Schemas } from "../schemas/schemas.ts";
 import { KeyedMutex } from "./keyed-mutex.ts";
 
@@ -50,10 +57,6 @@ const writeBytes = (write: Write): CborValue => [
   write.links.map(({ label, target }) => [label, target]),
   write.expectedVersion ?? null,
 ];
-
-/** The kind of an id, also after a tombstone. */
-const keptKind = ({ record }: VersionedRecord): string =>
-  isTombstone(record) ? parseTombstone(record.body.payload).kind : record.body.kind;
 
 const questionOf = (write: Write): Question => ({
   action: write.content.kind === "tombstone" ? "canon.delete" : "canon.write",
@@ -172,7 +175,7 @@ export class Writing {
     if (content.kind === "tombstone" && !exists) fail({ kind: "notFound", what: "record", id });
     if (newest === undefined)
       return write.kind === "" ? invalidField(`${path}kind`, "must be given") : { kind: write.kind, newest };
-    const kind = keptKind(newest);
+    const kind = kindOf(newest.record.body);
     if (write.kind !== kind && !(content.kind === "tombstone" && write.kind === "")) {
       invalidField(`${path}kind`, `must stay ${kind}`);
     }

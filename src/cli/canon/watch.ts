@@ -1,5 +1,7 @@
 /** `sigil canon watch`: records as they are committed. Resumes an interrupted stream. */
 import {
+  ErasedRecord,
+  RecordFilter,
   RecordProof,
   RecordView,
   type SigilError,
@@ -19,18 +21,14 @@ import { orRefusal } from "../call/refusal.ts";
 import { resumeWatch } from "../call/resumed-watch.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
 
-type ErasedEvent = Extract<WatchResponse["event"], { readonly $case: "erased" }>["value"];
-
-const eventJson = (event: VersionedRecord | ErasedEvent, { proof, nextPosition }: WatchResponse) => {
+const eventJson = (event: VersionedRecord | ErasedRecord, { proof, nextPosition }: WatchResponse) => {
   const shown =
-    "leaf" in event
-      ? { erased: { position: String(event.position), leaf: toBase64(event.leaf) } }
-      : (VersionedRecord.toJSON(event) as object);
+    "leaf" in event ? { erased: ErasedRecord.toJSON(event) } : (VersionedRecord.toJSON(event) as object);
   const proved = proof === undefined ? {} : { inclusionProof: proof.hashes.map(toBase64) };
   return JSON.stringify({ ...shown, ...proved, nextPosition: String(nextPosition) });
 };
 
-const erasedLine = ({ position, leaf }: ErasedEvent, { paint }: Terminal): string =>
+const erasedLine = ({ position, leaf }: ErasedRecord, { paint }: Terminal): string =>
   [String(position), paint("dim", "erased"), toHex(leaf).slice(0, 12)].join("  ");
 
 const eventLine = ({ record, version, tombstone }: VersionedRecord, { paint }: Terminal): string => {
@@ -49,8 +47,8 @@ const spacesByName: ReadonlyMap<string, Space> = new Map([
 const spaceOf = (name: string): Space => spacesByName.get(name) ?? usage("--space must be user or system");
 
 /** @throws usage. */
-const filterOf = (given: Arguments): NonNullable<WatchRequest["filter"]> => {
-  const filter = readWatchFilter(given) as NonNullable<WatchRequest["filter"]>;
+const filterOf = (given: Arguments): RecordFilter => {
+  const filter = RecordFilter.fromPartial(readWatchFilter(given));
   if (!given.has("space")) return filter;
   if (given.has("system")) usage("--space stands instead of --system");
   return { ...filter, space: Space.SPACE_UNSPECIFIED };

@@ -54,7 +54,7 @@ export const feedGrant: Command = {
       about: "A tenant whose user space it may read; '*' is every one, those to come too.",
     },
     kind: { value: "KIND", multiple: true, about: "A kind; frozen_chain is decisions, '*' is every one." },
-    space: { value: "SPACE", multiple: true, about: "user, system or '*'; user unless told." },
+    space: { value: "SPACE", multiple: true, about: "user, system or '*'; default user." },
     ...proposingFlags,
     ...jsonFlag,
     ...connectionFlags,
@@ -63,7 +63,7 @@ export const feedGrant: Command = {
     "sigil feed grant relay --tenant '*' --kind '*' --space '*' --reason \"the SIEM\" --key mentor.pem --principal mentor",
     'sigil feed grant billing-feed --tenant acme --kind invoice --kind frozen_chain --reason "billing lives from it"',
   ],
-  exits: ["0  proposed", "1  refused", "2  used wrongly, not there, or could not ask"],
+  exits: ["0  proposed", "1  refused", "2  usage error, not found, or no answer"],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {
       const [principal = ""] = given.words;
@@ -107,7 +107,7 @@ export const feedWithdraw: Command = {
   words: ["PRINCIPAL"],
   flags: { ...jsonFlag, ...connectionFlags },
   examples: [`sigil feed withdraw relay ${asRoot}`],
-  exits: ["0  withdrawn", "1  refused", "2  used wrongly, not there, or could not ask"],
+  exits: ["0  withdrawn", "1  refused", "2  usage error, not found, or no answer"],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {
       const [principal = ""] = given.words;
@@ -155,9 +155,7 @@ export const feedList: Command = {
       const limit = limitOf(given);
       const records = await withConnection(given, terminal, ({ canon }) =>
         listAll(limit, terminal, async (page) => {
-          const filter = { space: Space.SPACE_SYSTEM, kind: "feed_grant" } as NonNullable<
-            Parameters<typeof canon.listRecords>[0]["filter"]
-          >;
+          const filter = { space: Space.SPACE_SYSTEM, kind: "feed_grant" };
           const { records: items, nextPageToken } = await canon.listRecords({ filter, ...page });
           return { items, nextPageToken };
         }),
@@ -188,7 +186,7 @@ export const feedShow: Command = {
   words: ["[PRINCIPAL]"],
   flags: { ...jsonFlag, ...connectionFlags },
   examples: [`sigil feed show relay ${asRoot}`, "sigil feed show --key relay.pem --principal relay"],
-  exits: ["0  shown", "1  refused, or it has no grant", "2  used wrongly, not there, or could not ask"],
+  exits: ["0  shown", "1  refused, or it has no grant", "2  usage error, not found, or no answer"],
   run: (given, terminal) =>
     orRefusal(terminal, async () => {
       const [asked = ""] = given.words;

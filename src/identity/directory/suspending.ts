@@ -58,7 +58,7 @@ export type SuspensionMade = {
 
 export type SuspendingDependencies = {
   readonly ledger: Pick<Ledger, "append"> & {
-    readonly reader: Pick<LedgerReader, "readId" | "heads" | "readAt" | "refuseErased">;
+    readonly reader: Pick<LedgerReader, "readId" | "heads" | "readAt" | "isErased">;
   };
   readonly principals: Principals;
   /** Records the decision that allows it. @throws denied, and whatever a check throws. */

@@ -4,7 +4,7 @@
  */
 import type { Hash } from "@sigil/core/bytes";
 import { feedGrantId, formatTombstone, systemBody, systemTenant } from "@sigil/core/record";
-import { fail } from "../../errors.ts";
+import { assert, fail } from "../../errors.ts";
 import type { CallContext, Caller } from "../caller.ts";
 import { isSystemRoot } from "../suspension.ts";
 import type { LedgerReader } from "../../ledger/read/reading.ts";
@@ -66,8 +66,9 @@ export class Withdrawing {
         prev: plan.prev,
       });
       const [appended] = await ledger.append([tombstone], { signal: call.signal });
+      assert(appended !== undefined, "a position for each record appended");
       onWithdrawn({ record: recordId, by: caller.principal });
-      return { recordId, position: appended?.position ?? 0n, already: false, auditId };
+      return { recordId, position: appended.position, already: false, auditId };
     });
   }
 

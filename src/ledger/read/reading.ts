@@ -128,6 +128,11 @@ export class LedgerReader {
     this.#source.erasures.refuse(tenant);
   }
 
+  /** Whether a quorum has ordered the tenant's erasure. */
+  isErased(tenant: string): boolean {
+    return this.#source.erasures.of(tenant) !== undefined;
+  }
+
   /**
    * For reads about another tenant: a misspelt name must not look like a tenant without records.
    * @throws notFound if the tenant never had a record; erased.
@@ -309,12 +314,8 @@ export class LedgerReader {
   /** Times and subjects of the newest decisions; see `recent.ts`. */
   recentDecisions(which: RecentDecisions, take: TakeRecent): Promise<RecentEnd> {
     const { store } = this.#source.now();
-    const { decisions, erasures } = this.#source;
-    return readRecent(
-      { store, decisions, isErased: (tenant) => erasures.of(tenant) !== undefined },
-      which,
-      take,
-    );
+    const { decisions } = this.#source;
+    return readRecent({ store, decisions, isErased: (tenant) => this.isErased(tenant) }, which, take);
   }
 
   /** The tag of a principal in `recentDecisions`; undefined while the tenant's index key is not loaded. */

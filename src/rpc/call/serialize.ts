@@ -6,11 +6,14 @@ import type { MethodDefinition } from "@grpc/grpc-js";
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import { BatchCheckResponse, CheckResponse, TrustServiceService } from "@sigil/proto/sigil/trust/v1/trust";
 
-type Reply = { readonly encode: (reply: never, writer: BinaryWriter) => BinaryWriter };
+type Encode = (reply: unknown, writer: BinaryWriter) => BinaryWriter;
 
-const checks: ReadonlyMap<string, Reply> = new Map<string, Reply>([
-  [TrustServiceService.check.path, CheckResponse],
-  [TrustServiceService.batchCheck.path, BatchCheckResponse],
+const encoders: ReadonlyMap<string, Encode> = new Map<string, Encode>([
+  [TrustServiceService.check.path, (reply, to) => CheckResponse.encode(reply as CheckResponse, to)],
+  [
+    TrustServiceService.batchCheck.path,
+    (reply, to) => BatchCheckResponse.encode(reply as BatchCheckResponse, to),
+  ],
 ]);
 
 /** A reply longer than this takes its buffer with it. */
@@ -18,11 +21,11 @@ const keptBytesMax = 256 << 10;
 
 let writer: BinaryWriter | undefined;
 
-const write = ({ encode }: Reply, reply: unknown): Buffer => {
+const write = (encode: Encode, reply: unknown): Buffer => {
   const used = writer ?? new BinaryWriter();
   // After an error its content is unknown: it is not used again.
   writer = undefined;
-  const bytes = encode(reply as never, used).finish();
+  const bytes = encode(reply, used).finish();
   if (bytes.length <= keptBytesMax) writer = used;
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 };
@@ -32,6 +35,6 @@ export const serializerOf = <Message>({
   path,
   responseSerialize,
 }: Pick<MethodDefinition<never, Message>, "path" | "responseSerialize">): ((reply: Message) => Buffer) => {
-  const type = checks.get(path);
-  return type === undefined ? responseSerialize : (reply) => write(type, reply);
+  const encode = encoders.get(path);
+  return encode === undefined ? responseSerialize : (reply) => write(encode, reply);
 };

@@ -68,4 +68,18 @@ describe("the feed with leaves", () => {
     ]);
     expect(items[0]?.leaf).to.deep.equal(leaf(1n));
   });
+
+  it("does not pass over an erased record whose leaf the tree does not give", async () => {
+    await using ledger = await openWorld(await createWorld());
+    const lacking: FeedLedger = {
+      feed: {
+        async *from() {
+          yield { records: [], erased: [1n, 2n], next: 3n };
+        },
+      },
+      reader: { tree: { ...ledger.reader.tree, leaves: async () => [parseHash(new Uint8Array(32))] } },
+    };
+    const read = await readUpTo(lacking, 1n, 3n).catch((error: unknown) => error);
+    expect(String(read)).to.match(/a leaf for each erased position/);
+  });
 });
