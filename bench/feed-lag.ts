@@ -71,7 +71,7 @@ export const measureLag = async ({ directory, rounds, runMs }: FeedScale): Promi
       (lagMs) => lags.push(lagMs),
       (applied) => (next = applied),
     ),
-    size: opened.size,
+    size: await opened.size(),
     onCaughtUp: "follow",
     signal: stopping.signal,
   });

@@ -73,6 +73,8 @@ export const compareWithLedger = async (
   source: LaneSource,
   stored: StoredRows,
   options: ConsumerOptions & {
+    /** Places that the source has now: asked when `stored` is a snapshot, which may hold more than it had before. */
+    readonly sourceSize: () => Promise<bigint>;
     readonly signal: AbortSignal;
     readonly onProgress?: (compared: bigint) => void;
   },
@@ -90,15 +92,21 @@ export const compareWithLedger = async (
     [ledger, found] = [addRows(ledger, expected), addRows(found, rows)];
     options.onProgress?.(last.position + 1n);
   };
-  if (next > 0n) {
+  const size = await options.sourceSize();
+  const end = size < next ? size : next;
+  if (end > 0n) {
     const stopping = new AbortController();
     const signal = AbortSignal.any([options.signal, stopping.signal]);
-    for await (const batch of gatherBatches(source.after(consumer.lanes, { signal }))) {
-      const taken = await takeBatch(consumer, batch, options);
-      ({ consumer } = taken);
-      await compare(taken.places.filter(({ position }) => position < next));
-      if (consumer.next >= next) stopping.abort();
-      if (signal.aborted) break;
+    try {
+      for await (const batch of gatherBatches(source.after(consumer.lanes, { signal }))) {
+        const taken = await takeBatch(consumer, batch, options);
+        ({ consumer } = taken);
+        await compare(taken.places.filter(({ position }) => position < next));
+        if (signal.aborted || consumer.next >= end) break;
+      }
+    } finally {
+      // It may be waiting for more, which will not come.
+      stopping.abort();
     }
   }
   if (consumer.next < next) {

@@ -10,6 +10,7 @@ import { Backlog, gatherBatches } from "./backlog.ts";
 import { resumeConsumer, takeBatch, type ConsumerOptions, type Place, type Taken } from "./consumer.ts";
 import { failProjection, ProjectionFault } from "./fault.ts";
 import type { LaneSource } from "./message.ts";
+import { isErasureReport } from "./rows.ts";
 import type { ErasedRows, Gathered, ProjectionStore, Resumed } from "./store.ts";
 
 export type ProjectOptions = ConsumerOptions & {
@@ -78,28 +79,31 @@ export const project = async (options: ProjectOptions): Promise<void> => {
     }
   };
   let next = resumed.progress.next;
-  let isPublished = false;
-  const caughtUp = async (): Promise<void> => {
+  let [isPublished, awaitsReport] = [false, false];
+  const caughtUp = async (places: readonly Place[]): Promise<void> => {
     if (isPublished || next < size) return;
+    // Publishing counts every row, and only reports account for what came as erased.
+    if (awaitsReport && !places.some(isErasureReport)) return;
     try {
       await store.publish();
       isPublished = true;
     } catch (fault) {
       // The reports that account for erased records may come later: they are shown with those, to followers alone.
       if (onCaughtUp === "end" || !isWithheld(fault)) throw fault;
+      awaitsReport = true;
     }
     if (onCaughtUp === "end") stopping.abort();
   };
   const write = async (): Promise<void> => {
     try {
-      await caughtUp();
+      await caughtUp([]);
       for (let taken = await backlog.take(); taken !== undefined; taken = await backlog.take()) {
         const gathered = gather(taken, next);
         if (gathered === undefined) continue;
         const erased = await store.apply(gathered);
         ({ next } = gathered.progress);
         onApplied?.({ next, erased });
-        await caughtUp();
+        await caughtUp(gathered.places);
       }
     } finally {
       stopping.abort();

@@ -246,6 +246,10 @@ export type ErasureOrder = { readonly tenant: string; readonly position: bigint 
 
 const isOrder = ({ kind, space }: RecordBody): boolean => kind === "erasure" && space === "system";
 
+/** Whether it accounts for erased records: the ledger's report of an erasure. */
+export const isErasureReport = ({ record }: Place): boolean =>
+  record?.body.kind === "erased" && record.body.space === "system";
+
 /** Tenants whose records end here: everything of theirs below the order's position. */
 export const erasuresIn = (places: readonly Place[]): readonly ErasureOrder[] =>
   places.flatMap(({ position, record }) =>

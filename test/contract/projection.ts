@@ -84,15 +84,12 @@ const withClient = async <T>(address: string, work: (client: pg.Client) => Promi
 export const digestOf = (address: string, name = "sigil"): Promise<Digests> =>
   withClient(address, (client) => withStoredRows(client, name, digestStored));
 
-export const compare = (
-  address: string,
-  ledger: GoldenLedger,
-  from: Partial<SourceOptions> = {},
-): Promise<Comparison> =>
+export const compare = (address: string, ledger: GoldenLedger): Promise<Comparison> =>
   withClient(address, (client) =>
     withStoredRows(client, "sigil", (stored) =>
-      compareWithLedger(goldenSource(ledger, { size: BigInt(ledger.places.length), ...from }), stored, {
+      compareWithLedger(goldenSource(ledger, { size: BigInt(ledger.places.length) }), stored, {
         ...optionsOf(ledger),
+        sourceSize: async () => BigInt(ledger.places.length),
         signal: new AbortController().signal,
       }),
     ),

@@ -102,6 +102,18 @@ describe("sigil project postgres", () => {
     );
   });
 
+  it("names where a source ends that has less than the projection", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "sigil-shorter-"));
+    await appendEvents(directory, ledger, [0, 300]);
+    const shorter = words("filled", "--check").map((word) =>
+      word === `file:${cwd}` ? `file:${directory}` : word,
+    );
+    const checked = await sigilHere(shorter, { cwd });
+    expect(checked.output).to.match(/^DIFFERS {2}record_versions at position 300: the source ends here/);
+    expect(checked.exitCode).to.equal(1);
+    await rm(directory, { recursive: true });
+  });
+
   it("goes on where it was killed, and follows files over their rotation", async function () {
     this.timeout(120_000);
     const directory = await mkdtemp(join(tmpdir(), "sigil-follow-"));
@@ -170,6 +182,8 @@ describe("sigil project postgres", () => {
     const wrongs: readonly (readonly [readonly string[], string])[] = [
       [["--to", "postgres://ann:secret@127.0.0.1/x"], "must hold no password"],
       [["--to", "mysql://ann@127.0.0.1/x"], "must be postgres://USER@HOST:PORT/DATABASE"],
+      [["--to", "postgres://ann@127.0.0.1/100%"], "must percent-encode its database as UTF-8"],
+      [["--to", "postgres://%ff@127.0.0.1/x"], "must percent-encode its user as UTF-8"],
       [["--to", "postgres://ann@127.0.0.1/x?sslmode=require"], "sslmode must be verify-full or disable"],
       [["--to", "postgres://ann@127.0.0.1:1/x"], "the database failed (ECONNREFUSED)"],
       [["--to", "postgres://ann@127.0.0.1/x", "--schema", "Sigil"], "--schema must be"],

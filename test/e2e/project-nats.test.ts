@@ -2,8 +2,11 @@
  * The replay test over a broker: a golden ledger through a relay's stream in NATS into PostgreSQL, and again from
  * position 0; resumed, followed over a restart of the broker, and what stops it.
  */
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
+import { openNatsStream } from "../../src/cli/project/nats-source.ts";
 import { toHex } from "../../src/core/bytes.ts";
 import { natsDestination } from "../../src/relay/nats.ts";
 import { eventsOf } from "../contract/golden-events.ts";
@@ -94,6 +97,45 @@ describe("a projection of a relay's stream in NATS", function () {
     const lost = await project("lost", "LOST", "--once");
     expect(lost.exitCode).to.equal(1);
     expect(lost.problems).to.contain("position 41 follows position 40, and position 39 was taken last");
+  });
+
+  it("ends when it is interrupted while its consumer begins", async () => {
+    await publish("ENDED", 0, 20);
+    await using opened = await openNatsStream({
+      server: nats.url,
+      stream: "ENDED",
+      credentialsPath: undefined,
+    });
+    const stopping = new AbortController();
+    const { signal } = stopping;
+    const listen = signal.addEventListener.bind(signal);
+    Object.assign(signal, {
+      addEventListener: (type: "abort", listener: () => void) => {
+        stopping.abort();
+        listen(type, listener);
+      },
+    });
+    for await (const { messages } of opened.source.after(new Map(), { signal })) {
+      expect(messages).to.have.length(1);
+    }
+    expect(signal.aborted).to.equal(true);
+  });
+
+  it("takes a message that it may not read for no empty stream", async () => {
+    await using guarded = await startNats({
+      settings: `no_auth_user: reader
+authorization { users: [{ user: reader, password: reader, permissions: { publish: { deny: "$JS.API.STREAM.MSG.GET.>" } } }] }`,
+    });
+    const connection = await connect({ servers: [guarded.url] });
+    await (await jetstreamManager(connection)).streams.add({ name: "GUARDED", subjects: ["guarded.>"] });
+    await jetstream(connection).publish("guarded.one", "1");
+    await connection.close();
+    const words = ["--from", `${guarded.url}/GUARDED`, "--genesis", toHex(ledger.genesis), "--once"];
+    const refused = await sigilHere(["project", "postgres", ...words, "--to", postgres.address("lost")], {
+      cwd: process.cwd(),
+    });
+    expect(refused.problems).to.match(/--from: nats:.*\/GUARDED cannot be read: /);
+    expect(refused.exitCode).to.equal(2);
   });
 
   it("says what it cannot read, and ends with 2", async () => {

@@ -10,6 +10,7 @@ import { fromBase64 } from "@sigil/core/bytes";
 import { Fault } from "@sigil/core/errors";
 import { projectionLineBytesMax } from "../../limits.ts";
 import type { LaneBatch, LaneMessage, LaneSource } from "../../projections/message.ts";
+import { isMissing } from "../../relay/cursor-file.ts";
 import { usage } from "../terminal/command.ts";
 import { readMessage } from "./event-message.ts";
 
@@ -73,13 +74,22 @@ async function* linesFrom(
 
 type Reached = { readonly inode: bigint; readonly offset: number; readonly number: number };
 
-/** Names of the files that may hold something after a position, in their order. */
-const filesAfter = async (directory: string, position: bigint): Promise<readonly string[]> => {
+/** @returns undefined if it is missing. @throws usage if it cannot be read. */
+const openFile = async (path: string): Promise<FileHandle | undefined> => {
+  try {
+    return await open(path, "r");
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    return usage(`--from: ${path} cannot be read: ${error instanceof Error ? error.message : "unknown"}`);
+  }
+};
+
+/** Names of the ended files that hold something after a position, in their order. */
+const endedAfter = async (directory: string, position: bigint): Promise<readonly string[]> => {
   const names = await readdir(directory).catch(() => usage(`--from: ${directory} cannot be read`));
-  const ended = names
+  return names
     .filter((name) => BigInt(endedName.exec(name)?.[2] ?? -1) > position)
     .sort((one, two) => (one < two ? -1 : 1));
-  return [...ended, ...(names.includes(currentName) ? [currentName] : [])];
 };
 
 class Files {
@@ -91,18 +101,25 @@ class Files {
     this.#directory = directory;
   }
 
-  /** Everything after a position that is there now. */
+  /** Everything after a position that is there now; of a file that is rotated meanwhile, lines may come twice. */
   async *read(after: bigint): AsyncGenerator<LaneMessage> {
-    for (const name of await filesAfter(this.#directory, after)) {
-      const path = join(this.#directory, name);
-      // It was renamed meanwhile: the next look finds it under its new name.
-      const file = await open(path, "r").catch(() => undefined);
-      if (file === undefined) continue;
-      try {
-        yield* this.#readFile(file, path, after);
-      } finally {
-        await file.close();
+    const currentPath = join(this.#directory, currentName);
+    // Before the names are listed: rotated later, it is in no list and is still read.
+    const current = await openFile(currentPath);
+    try {
+      for (const name of await endedAfter(this.#directory, after)) {
+        const path = join(this.#directory, name);
+        const file = await openFile(path);
+        if (file === undefined) continue;
+        try {
+          yield* this.#readFile(file, path, after);
+        } finally {
+          await file.close();
+        }
       }
+      if (current !== undefined) yield* this.#readFile(current, currentPath, after);
+    } finally {
+      await current?.close();
     }
   }
 
@@ -154,7 +171,7 @@ export const fileSource = (directory: string): LaneSource => ({
 
 /** How many places the files reach to: one past the newest position. */
 export const fileSize = async (directory: string): Promise<bigint> => {
-  const ended = (await filesAfter(directory, -1n))
+  const ended = (await endedAfter(directory, -1n))
     .map((name) => BigInt(endedName.exec(name)?.[2] ?? -1) + 1n)
     .reduce((most, size) => (size > most ? size : most), 0n);
   let size = ended;

@@ -39,7 +39,7 @@ const stored = async (
   stream: string,
   seq: number,
 ): Promise<LaneMessage | undefined> => {
-  const found = seq < 1 ? null : await manager.streams.getMessage(stream, { seq }).catch(() => null);
+  const found = seq < 1 ? null : await manager.streams.getMessage(stream, { seq });
   return found === null ? undefined : parse(stream, found);
 };
 
@@ -57,9 +57,16 @@ const startAfter = async (
   return same?.position === cursor.position ? taken + 1 : state.first_seq;
 };
 
+const sizeOf = async (manager: JetStreamManager, stream: string): Promise<bigint> => {
+  const { state } = await manager.streams.info(stream);
+  const last = await stored(manager, stream, state.last_seq);
+  return last === undefined ? 0n : last.position + 1n;
+};
+
 export type OpenedStream = AsyncDisposable & {
   readonly source: LaneSource;
-  readonly size: bigint;
+  /** One past the newest position now. */
+  readonly size: () => Promise<bigint>;
 };
 
 const open = async ({ server, credentialsPath }: NatsAddress): Promise<NatsConnection> => {
@@ -88,10 +95,9 @@ export const openNatsStream = async (address: NatsAddress): Promise<OpenedStream
   const close = (): Promise<void> => connection.close();
   try {
     const manager = await jetstreamManager(connection);
-    const { state } = await manager.streams.info(stream).catch(refuse);
-    const last = await stored(manager, stream, state.last_seq);
+    await manager.streams.info(stream).catch(refuse);
     return {
-      size: last === undefined ? 0n : last.position + 1n,
+      size: () => sizeOf(manager, stream).catch(refuse),
       source: {
         after: async function* (lanes, { signal }) {
           const from = await startAfter(manager, stream, lanes.get(lane));
@@ -103,6 +109,8 @@ export const openNatsStream = async (address: NatsAddress): Promise<OpenedStream
           const messages = await consumer.consume();
           const stop = (): void => messages.stop();
           signal.addEventListener("abort", stop, { once: true });
+          // It may have aborted while the consumer began.
+          if (signal.aborted) stop();
           try {
             for await (const { seq, headers, data } of messages) {
               const header = headers === undefined ? {} : { header: headers };

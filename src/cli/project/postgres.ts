@@ -68,9 +68,10 @@ const readName = (given: Arguments): string => {
 const fill = async (
   given: Arguments,
   terminal: Terminal,
-  { source, size }: OpenedSource,
+  opened: OpenedSource,
   task: Task,
 ): Promise<ExitCode> => {
+  const size = await opened.size();
   const { address, password, name, readers, genesis, options, signal } = task;
   const client = await connectPostgres(address, password);
   try {
@@ -81,7 +82,7 @@ const fill = async (
     const ends = given.has("rebuild") || given.has("once");
     await project({
       ...options,
-      source,
+      source: opened.source,
       store,
       size,
       onCaughtUp: ends ? "end" : "follow",
@@ -159,7 +160,7 @@ const formatComparison = ({ next, ledger, stored, difference }: Comparison, { pa
 const check = async (
   given: Arguments,
   terminal: Terminal,
-  { source }: OpenedSource,
+  { source, size }: OpenedSource,
   { address, password, name, options, signal }: Task,
 ): Promise<ExitCode> => {
   const client = await connectPostgres(address, password);
@@ -168,6 +169,7 @@ const check = async (
     const compared = await withStoredRows(client, name, (stored) =>
       compareWithLedger(source, stored, {
         ...options,
+        sourceSize: size,
         signal,
         onProgress: (done) =>
           terminal.progress(pace.describe({ step: "compared", done, total: stored.next })),

@@ -10,8 +10,8 @@ import { serverSize, serverSource } from "./server-source.ts";
 
 export type OpenedSource = {
   readonly source: LaneSource;
-  /** How many places there were when it was opened. */
-  readonly size: bigint;
+  /** How many places there are now. @throws usage, SigilError. */
+  readonly size: () => Promise<bigint>;
 };
 
 const { server: _, ...callerFlags } = connectionFlags;
@@ -35,7 +35,7 @@ export const withSource = async <T>(
   const text = required(given, "from", "SOURCE");
   const [, directory] = /^file:(?:\/\/)?(.+)$/.exec(text) ?? [];
   if (directory !== undefined) {
-    return work({ source: fileSource(directory), size: await fileSize(directory) });
+    return work({ source: fileSource(directory), size: () => fileSize(directory) });
   }
   const [, natsServer, stream] = /^((?:nats|tls):\/\/[^/]+)\/([^/]+)$/.exec(text) ?? [];
   if (natsServer !== undefined && stream !== undefined) {
@@ -50,6 +50,6 @@ export const withSource = async <T>(
     terminal.progress(`${describeCallError(error)?.split("\n")[0] ?? ""}: trying again`);
   const named = { ...given, text: (flag: string) => (flag === "server" ? server : given.text(flag)) };
   return withConnection(named, terminal, async (connection) =>
-    work({ source: serverSource(connection, onBreak), size: await serverSize(connection) }),
+    work({ source: serverSource(connection, onBreak), size: () => serverSize(connection) }),
   );
 };

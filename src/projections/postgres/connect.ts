@@ -27,6 +27,15 @@ const refused = (rule: string): AddressOutcome => ({ kind: "refused", rule });
 const isLoopback = (host: string): boolean =>
   host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 
+/** @returns undefined unless it is percent-encoded UTF-8. */
+const decode = (text: string): string | undefined => {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
+};
+
 const knownParameters = ["sslmode", "sslrootcert"];
 
 /** `postgres://user@host:port/database?sslmode=verify-full|disable&sslrootcert=FILE`. */
@@ -37,8 +46,10 @@ export const parsePostgresAddress = (text: string): AddressOutcome => {
   }
   if (url.password !== "") return refused("must hold no password: put it into a file, or into PGPASSWORD");
   const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
-  const database = decodeURIComponent(url.pathname.slice(1));
-  if (host === "" || database === "" || url.username === "") {
+  const [user, database] = [decode(url.username), decode(url.pathname.slice(1))];
+  if (user === undefined) return refused("must percent-encode its user as UTF-8");
+  if (database === undefined) return refused("must percent-encode its database as UTF-8");
+  if (host === "" || database === "" || user === "") {
     return refused("must name a user, a host and a database: postgres://USER@HOST:PORT/DATABASE");
   }
   const unknown = [...url.searchParams.keys()].find((name) => !knownParameters.includes(name));
@@ -53,7 +64,7 @@ export const parsePostgresAddress = (text: string): AddressOutcome => {
       host,
       port: url.port === "" ? 5432 : Number(url.port),
       database,
-      user: decodeURIComponent(url.username),
+      user,
       tls: mode === "disable" ? { kind: "off" } : { kind: "verify", caFile },
     },
   };
@@ -74,6 +85,15 @@ export const databaseFault = (cause: unknown): ProjectionFault => {
     { kind: "databaseFailed", code: typeof code === "string" ? code : "no code", rule },
     { cause },
   );
+};
+
+/** @throws ProjectionFault: databaseFailed, for whatever `work` throws beside faults of a projection. */
+export const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
+  try {
+    return await work();
+  } catch (cause) {
+    throw databaseFault(cause);
+  }
 };
 
 /** Of types whose text JavaScript would round or parse: 20 is int8, 3802 jsonb. */

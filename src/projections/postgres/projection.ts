@@ -15,7 +15,7 @@ import { failProjection } from "../fault.ts";
 import { erasuresIn, headsOf, rowsOf, type ErasureOrder } from "../rows.ts";
 import type { ErasedRows, Gathered, ProjectionStore, Resumed } from "../store.ts";
 import { appendedNames, appendedTables, heads, type Row, type Table } from "../tables.ts";
-import { databaseFault } from "./connect.ts";
+import { guarded } from "./connect.ts";
 import { formatCopy } from "./copy-format.ts";
 import {
   createIndexes,
@@ -126,7 +126,7 @@ class PostgresProjection implements ProjectionStore {
   }
 
   resume(): Promise<Resumed> {
-    return this.#guarded(async () => {
+    return guarded(async () => {
       const client = this.#client;
       const { rows } = await client.query<CursorRow>(
         `SELECT genesis, next, peaks FROM ${this.#schema}.cursor`,
@@ -164,7 +164,7 @@ class PostgresProjection implements ProjectionStore {
     const { places } = gathered;
     const rows = rowsOf(places);
     const orders = erasuresIn(places);
-    return this.#guarded(() =>
+    return guarded(() =>
       inTransaction(this.#client, async () => {
         await this.#requireCursor(gathered.from);
         for (const name of appendedNames) {
@@ -180,7 +180,7 @@ class PostgresProjection implements ProjectionStore {
   }
 
   publish(): Promise<void> {
-    return this.#guarded(() =>
+    return guarded(() =>
       inTransaction(this.#client, async () => {
         const client = this.#client;
         const { name, mode, readers } = this.#options;
@@ -263,14 +263,6 @@ class PostgresProjection implements ProjectionStore {
       );
     }
   }
-
-  async #guarded<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (cause) {
-      throw databaseFault(cause);
-    }
-  }
 }
 
 /** One writer a projection: another one is waited for, as long as a killed one takes to be noticed. */
@@ -289,16 +281,13 @@ const lock = async (
 };
 
 /** @throws ProjectionFault: databaseFailed, otherLedger. */
-export const openPostgresProjection = async (
+export const openPostgresProjection = (
   client: pg.Client,
   options: PostgresOptions,
-): Promise<ProjectionStore> => {
-  try {
+): Promise<ProjectionStore> =>
+  guarded(async () => {
     await client.query("SET synchronous_commit TO off");
     await client.query("SET client_min_messages TO warning");
     await lock(client, options);
     return new PostgresProjection(client, options, await prepare(client, options));
-  } catch (cause) {
-    throw databaseFault(cause);
-  }
-};
+  });

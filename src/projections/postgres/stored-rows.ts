@@ -9,7 +9,7 @@ import type { Difference, StoredRows } from "../compare.ts";
 import { addRows, noDigests, type Digests } from "../digest.ts";
 import type { Rows } from "../rows.ts";
 import { appendedNames, appendedTables, type AppendedTable, type Row, type Table } from "../tables.ts";
-import { databaseFault } from "./connect.ts";
+import { guarded } from "./connect.ts";
 import { dataSchema, quoted } from "./schema.ts";
 import { withheldIn } from "./withheld.ts";
 
@@ -119,13 +119,6 @@ export const withStoredRows = async <T>(
   work: (stored: StoredRows) => Promise<T>,
 ): Promise<T> => {
   const schema = quoted(dataSchema(name));
-  const guarded = async <R>(run: () => Promise<R>): Promise<R> => {
-    try {
-      return await run();
-    } catch (cause) {
-      throw databaseFault(cause);
-    }
-  };
   const next = await guarded(async () => {
     await client.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
     await client.query(`SET LOCAL statement_timeout = ${projectionMaintenanceMs}`);
