@@ -167,7 +167,7 @@ export const connectionsPerPeerMax = 1000;
  */
 export const connectionSilentMsMax = 10_000;
 export const connectionIdleMsMax = 300_000;
-/** File descriptors reserved for the ledger, its anchor, keys and log, per sandbox process, and per relay but webhooks. */
+/** File descriptors reserved: for the ledger, its anchor, keys and log; per sandbox process; per relay but webhooks. */
 export const descriptorsKept = 32;
 export const descriptorsPerSandbox = 8;
 export const descriptorsPerRelay = 4;

@@ -1,6 +1,6 @@
 /**
- * The file descriptor budget: reserves what the ledger, the sandbox, relays and key files need; connections get the rest.
- * Source: proc(5); LevelDB, util/env_posix.cc.
+ * The file descriptor budget: reserves what the ledger, the sandbox, relays and key files need; connections get the
+ * rest. Source: proc(5); LevelDB, util/env_posix.cc.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import {

@@ -1,4 +1,4 @@
-/** What ends at the page at /ui when a view or its caller does, and what the tests' browser does when it ends itself. */
+/** Cleanup at /ui when a view or its caller ends, and of the test browser when it crashes. */
 import { expect } from "chai";
 import { after, afterEach, before, beforeEach, describe, it } from "mocha";
 import { Browser, chromium, whyNoBrowser, type Seen } from "./browser.ts";

@@ -8,8 +8,8 @@ import { jsonLine, type RelayEvent } from "../event.ts";
 const newline = 0x0a;
 
 /**
- * Durable when it resolves. A line that a crash cut short is ended first. One at a time for each file: a long line takes
- * several writes. @throws RelayFault retryable.
+ * Durable when it resolves. A line that a crash cut short is ended first. One at a time for each file: a long line
+ * takes several writes. @throws RelayFault retryable.
  */
 export const appendDeadLetter = async (path: string, event: RelayEvent): Promise<void> => {
   try {
