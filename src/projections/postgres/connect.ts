@@ -77,7 +77,7 @@ export const describeAddress = ({ host, port, database, user }: PostgresAddress)
 type Failing = { readonly code?: unknown; readonly message?: unknown };
 
 /** A failure of the database by its code; the driver's own sentences hold names of tables, never rows or passwords. */
-export const databaseFault = (cause: unknown): ProjectionFault => {
+const databaseFault = (cause: unknown): ProjectionFault => {
   if (cause instanceof ProjectionFault) return cause;
   const { code, message } = (cause ?? {}) as Failing;
   const rule = typeof message === "string" ? message : "unknown failure";
