@@ -9,6 +9,19 @@ import type { Cursor } from "./plan.ts";
 const parsePosition = (value: unknown): bigint | undefined =>
   typeof value === "string" && /^\d{1,20}$/.test(value) ? BigInt(value) : undefined;
 
+/** None in a file of one lane. @returns undefined if malformed. */
+const parseLanes = (value: unknown): Cursor["lanes"] | undefined => {
+  if (value === undefined) return new Map();
+  if (typeof value !== "object" || value === null) return undefined;
+  const lanes = new Map<string, bigint>();
+  for (const [name, text] of Object.entries(value)) {
+    const position = parsePosition(text);
+    if (position === undefined) return undefined;
+    lanes.set(name, position);
+  }
+  return lanes;
+};
+
 const parseCursor = (text: string): Cursor | undefined => {
   let value: unknown;
   try {
@@ -19,20 +32,29 @@ const parseCursor = (text: string): Cursor | undefined => {
   if (typeof value !== "object" || value === null) return undefined;
   const fields = value as Readonly<Record<string, unknown>>;
   const [from, next, prev] = [fields["from"], fields["next"], fields["prev"]].map(parsePosition);
+  const lanes = parseLanes(fields["lanes"]);
   const generation = Number(fields["generation"]);
   const isFromKnown = fields["from"] !== null;
   if (
     (isFromKnown && from === undefined) ||
     next === undefined ||
+    lanes === undefined ||
     !Number.isSafeInteger(generation) ||
     generation < 1
   )
     return undefined;
-  return { generation, from, next, prev, isPaused: fields["paused"] === true };
+  return { generation, from, next, prev, lanes, isPaused: fields["paused"] === true };
 };
 
-const formatCursor = ({ generation, from, next, prev, isPaused }: Cursor): string =>
-  `${JSON.stringify({ generation, from: from === undefined ? null : String(from), next: String(next), prev: prev === undefined ? null : String(prev), paused: isPaused })}\n`;
+const textOf = (position: bigint | undefined): string | null =>
+  position === undefined ? null : String(position);
+
+/** `lanes` is there only for destinations with several. */
+const formatCursor = ({ generation, from, next, prev, lanes, isPaused }: Cursor): string => {
+  const named = Object.fromEntries([...lanes].map(([name, position]) => [name, String(position)]));
+  const fields = { generation, from: textOf(from), next: String(next), prev: textOf(prev), paused: isPaused };
+  return `${JSON.stringify(lanes.size === 0 ? fields : { ...fields, lanes: named })}\n`;
+};
 
 export const isMissing = (error: unknown): boolean =>
   error instanceof Error && "code" in error && error.code === "ENOENT";

@@ -3,6 +3,7 @@
  * batches in order; after any failure it is closed and reopened, so its contents are read again. Pure.
  */
 import { Fault } from "@sigil/core/errors";
+import type { FeedItem } from "@sigil/core/record";
 import type { Lane, ReadEvent, RelayEvent } from "./event.ts";
 
 export type RelayError =
@@ -29,6 +30,11 @@ export type Holding =
   | { readonly kind: "empty" }
   /** The newest message. */
   | { readonly kind: "at"; readonly last: ReadEvent }
+  /**
+   * The newest message of each lane that has one, all of the newest generation there. Every position below `settled`
+   * was acknowledged or filtered out: where to go on without a cursor.
+   */
+  | { readonly kind: "lanes"; readonly lasts: ReadonlyMap<string, ReadEvent>; readonly settled: bigint }
   /** Messages were removed by retention limits or acknowledged consumers: the persisted cursor is used. */
   | { readonly kind: "unknown" };
 
@@ -69,7 +75,9 @@ export type OpenDestination = AsyncDisposable & {
     readonly batchBytesMax: number;
   };
   readonly lastPublished: () => Promise<Holding>;
-  /** Durable and in order when it resolves. @throws RelayFault; a prefix may have been published. */
+  /** Of destinations with several ordered lanes: the one that a record belongs to. Absent where there is one. */
+  readonly laneOf?: (item: FeedItem) => string;
+  /** Durable, and in order within each lane, when it resolves. @throws RelayFault; a prefix may have been published. */
   readonly publish: (events: readonly RelayEvent[], signal: AbortSignal) => Promise<void>;
   /**
    * Takes back what was published of a tenant. Idempotent; a crash leaves whole events, and the next call goes on. The

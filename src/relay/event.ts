@@ -21,8 +21,10 @@ export type EventOptions = {
 export type Lane = {
   /** From 1; incremented by each reset. */
   readonly generation: number;
-  /** Position of the previous message; undefined for the first of a generation. */
+  /** Position of the previous message in the lane; undefined for its first of a generation. */
   readonly prev: bigint | undefined;
+  /** Absent where a destination has one lane. */
+  readonly name?: string | undefined;
 };
 
 export type RelayEvent = {
@@ -34,6 +36,8 @@ export type RelayEvent = {
   readonly data: EventData | undefined;
   /** Undefined for erased records. */
   readonly place: Pick<RecordBody, "tenant" | "space" | "kind"> | undefined;
+  /** Name of its lane; undefined where a destination has one. */
+  readonly lane: string | undefined;
 };
 
 export type EventData = { readonly mediaType: string; readonly bytes: Uint8Array };
@@ -116,6 +120,10 @@ const dataOf = (
   return data === "full" ? { mediaType: envelopeMediaType, bytes: envelope } : undefined;
 };
 
+/** `tenant/space/id`, percent-encoded between slashes: one text for each record id. */
+const subjectOfRecord = ({ tenant, space, id }: RecordBody): string =>
+  `${percentEncode(tenant)}/${space}/${percentEncodePath(id)}`;
+
 const recordAttributes = (
   body: RecordBody,
   hash: Uint8Array,
@@ -126,7 +134,7 @@ const recordAttributes = (
   return {
     id: toHex(hash),
     type: `${typePrefix}.record.${percentEncode(body.kind)}.v${body.schemaVersion}`,
-    subject: `${percentEncode(body.tenant)}/${body.space}/${percentEncodePath(body.id)}`,
+    subject: subjectOfRecord(body),
     ...(time === undefined ? {} : { time }),
     ...(traceparent === undefined ? {} : { traceparent }),
   };
@@ -135,7 +143,11 @@ const recordAttributes = (
 const erasedType = (typePrefix: string): string => `${typePrefix}.erased.v1`;
 
 /** An erased record has its leaf as id: its hash is gone. */
-export const eventOf = (item: FeedItem, options: EventOptions, { generation, prev }: Lane): RelayEvent => {
+export const eventOf = (
+  item: FeedItem,
+  options: EventOptions,
+  { generation, prev, name }: Lane,
+): RelayEvent => {
   const { position, record } = item;
   const leaf = toHex(item.leaf);
   const own =
@@ -159,6 +171,7 @@ export const eventOf = (item: FeedItem, options: EventOptions, { generation, pre
     },
     data,
     place: record?.body,
+    lane: name,
   };
 };
 

@@ -5,7 +5,15 @@
 import type { FeedItem, RecordBody } from "@sigil/core/record";
 import type { Erased, Holding, OpenDestination } from "./destination.ts";
 import type { ErasureRequest } from "./erasure.ts";
-import { byReference, eventOf, headersOf, type EventOptions, type Lane, type RelayEvent } from "./event.ts";
+import {
+  byReference,
+  eventOf,
+  headersOf,
+  type EventOptions,
+  type Lane,
+  type ReadEvent,
+  type RelayEvent,
+} from "./event.ts";
 
 /** Progress of a relay. */
 export type Cursor = {
@@ -15,16 +23,21 @@ export type Cursor = {
   readonly from: bigint | undefined;
   /** Positions below it were acknowledged or filtered out. */
   readonly next: bigint;
-  /** Position of the last message; undefined before the first of the generation. */
+  /** Position of the newest message; undefined before the first of the generation. */
   readonly prev: bigint | undefined;
+  /** Position of the last message of each lane, where a destination has several. */
+  readonly lanes: ReadonlyMap<string, bigint>;
   readonly isPaused: boolean;
 };
+
+const noLanes: Cursor["lanes"] = new Map();
 
 export const firstCursor = (from: bigint): Cursor => ({
   generation: 1,
   from,
   next: from,
   prev: undefined,
+  lanes: noLanes,
   isPaused: false,
 });
 
@@ -44,10 +57,61 @@ const startAnew = (cursor: Cursor, first: bigint): Start => {
   if (cursor.prev === undefined) return { cursor, last: undefined, lost: undefined };
   const from = cursor.from ?? first;
   return {
-    cursor: { ...cursor, from, next: from, prev: undefined },
+    cursor: { ...cursor, from, next: from, prev: undefined, lanes: noLanes },
     last: undefined,
     lost: lostOf(cursor, from),
   };
+};
+
+/** Of lanes that hold less than was acknowledged: the first position that any of them lost. */
+const lostInLanes = (
+  { lanes, from }: Cursor,
+  held: ReadonlyMap<string, bigint>,
+  first: bigint,
+): bigint | undefined => {
+  const losses = [...lanes].flatMap(([name, acknowledged]) => {
+    const position = held.get(name);
+    if (position !== undefined && position >= acknowledged) return [];
+    return [position === undefined ? (from ?? first) : position + 1n];
+  });
+  return losses.length === 0 ? undefined : losses.reduce((least, one) => (one < least ? one : least));
+};
+
+/** Newest message of any lane. */
+const newestOf = (lasts: ReadonlyMap<string, ReadEvent>): ReadEvent =>
+  [...lasts.values()].reduce((one, other) => (other.position > one.position ? other : one));
+
+/** Of the newest message there; 0 if it is not known. */
+export const heldGeneration = (holding: Holding): number => {
+  if (holding.kind === "at") return holding.last.generation;
+  return holding.kind === "lanes" ? newestOf(holding.lasts).generation : 0;
+};
+
+/**
+ * A crash may leave a batch in some lanes only: it goes on from the cursor, which is behind by no more than that, and
+ * what a lane holds is passed over.
+ */
+const startInLanes = (
+  cursor: Cursor,
+  { lasts, settled }: Extract<Holding, { readonly kind: "lanes" }>,
+  first: bigint,
+): Start => {
+  const { generation, position, leaf } = newestOf(lasts);
+  if (generation < cursor.generation) return startAnew(cursor, first);
+  const lanes = new Map([...lasts].map(([name, last]) => [name, last.position]));
+  const held = { ...cursor, generation, prev: position, lanes };
+  const last = { position, leaf };
+  const isOwn = generation === cursor.generation;
+  if (!isOwn || cursor.prev === undefined) {
+    return {
+      cursor: { ...held, from: isOwn ? cursor.from : undefined, next: settled },
+      last,
+      lost: undefined,
+    };
+  }
+  const lost = lostInLanes(cursor, lanes, first);
+  if (lost === undefined) return { cursor: held, last, lost };
+  return { cursor: { ...held, next: lost }, last, lost: lostOf(cursor, lost) };
 };
 
 /** The destination takes precedence over the cursor. @param first position of the first generation. */
@@ -57,6 +121,8 @@ export const planStart = (cursor: Cursor, holding: Holding, first: bigint): Star
       return { cursor, last: undefined, lost: undefined };
     case "empty":
       return startAnew(cursor, first);
+    case "lanes":
+      return startInLanes(cursor, holding, first);
     case "at": {
       const { position, leaf, generation } = holding.last;
       // Reset, and nothing published since.
@@ -84,6 +150,7 @@ export const newGeneration = ({ generation, isPaused }: Cursor, from: bigint, he
   from,
   next: from,
   prev: undefined,
+  lanes: noLanes,
   isPaused,
 });
 
@@ -143,22 +210,36 @@ export const fittingEvent = (
   return whole.data !== undefined && bytesOf(whole) > messageBytesMax ? byReference(whole) : whole;
 };
 
-/** Linked events in order, in batches within the limits. Stops at a poison event. */
+/** The last message of each lane once events are published. */
+export const lanesAfter = (lanes: Cursor["lanes"], events: readonly RelayEvent[]): Cursor["lanes"] => {
+  const named = events.flatMap(({ lane, position }) =>
+    lane === undefined ? [] : [[lane, position] as const],
+  );
+  return named.length === 0 ? lanes : new Map([...lanes, ...named]);
+};
+
+/** Linked events in order, in batches within the limits. Skips what a lane holds. Stops at a poison event. */
 export const chunksOf = (
   items: readonly FeedItem[],
-  lane: Lane,
+  cursor: Cursor,
   options: EventOptions,
-  { messageBytesMax, batchEventsMax, batchBytesMax }: OpenDestination["limits"],
+  { limits, laneOf }: Pick<OpenDestination, "limits" | "laneOf">,
 ): readonly Chunk[] => {
+  const { messageBytesMax, batchEventsMax, batchBytesMax } = limits;
   const chunks: Chunk[] = [];
   let [events, bytes]: [RelayEvent[], number] = [[], 0];
-  let { prev } = lane;
+  let { prev: newest } = cursor;
+  const lanes = new Map(cursor.lanes);
   const end = (poison?: RelayEvent): void => {
     if (events.length > 0 || poison !== undefined) chunks.push({ events, poison });
     [events, bytes] = [[], 0];
   };
   for (const item of items) {
-    const event = fittingEvent(item, { generation: lane.generation, prev }, options, messageBytesMax);
+    const name = laneOf?.(item);
+    const prev = name === undefined ? newest : lanes.get(name);
+    if (prev !== undefined && item.position <= prev) continue;
+    const lane = { generation: cursor.generation, prev, name };
+    const event = fittingEvent(item, lane, options, messageBytesMax);
     const size = bytesOf(event);
     if (size > messageBytesMax) {
       end(event);
@@ -167,7 +248,8 @@ export const chunksOf = (
     if (events.length >= batchEventsMax || (events.length > 0 && bytes + size > batchBytesMax)) end();
     events.push(event);
     bytes += size;
-    prev = item.position;
+    newest = item.position;
+    if (name !== undefined) lanes.set(name, item.position);
   }
   end();
   return chunks;

@@ -35,7 +35,9 @@ import {
   chunksOf,
   firstCursor,
   fittingEvent,
+  heldGeneration,
   isPublished,
+  lanesAfter,
   needsGeneration,
   newGeneration,
   planStart,
@@ -364,7 +366,7 @@ export class Relay {
   async #findPlace(open: OpenDestination, signal: AbortSignal): Promise<Start> {
     const holding = await open.lastPublished();
     // Before anything is refused: a reset has to begin a newer one.
-    if (holding.kind === "at") this.#heldGeneration = holding.last.generation;
+    this.#heldGeneration = heldGeneration(holding) || this.#heldGeneration;
     const start = planStart(this.#cursor, holding, this.#options.from);
     await this.#step("held");
     if (start.last !== undefined) await this.#match(start.last, signal);
@@ -395,7 +397,7 @@ export class Relay {
     this.#pendingMs = batch.items[0]?.record?.body.ts ?? this.#pendingMs;
     const items = batch.items.filter((item) => isPublished(filter, item));
     const options = { ...event, origin: source.origin };
-    for (const chunk of chunksOf(items, this.#cursor, options, open.limits)) {
+    for (const chunk of chunksOf(items, this.#cursor, options, open)) {
       await this.#publishChunk(chunk, open, signal);
       if (signal.aborted) return;
     }
@@ -411,7 +413,8 @@ export class Relay {
       await open.publish(events, signal);
       await this.#step("published");
       // After the durable acknowledgement; a crash before this line is resolved by reading the destination.
-      this.#move({ ...this.#cursor, next: newest.position + 1n, prev: newest.position });
+      const lanes = lanesAfter(this.#cursor.lanes, events);
+      this.#move({ ...this.#cursor, next: newest.position + 1n, prev: newest.position, lanes });
       await this.#step("cursor moved");
       this.#published += BigInt(events.length);
       this.#failures = 0;

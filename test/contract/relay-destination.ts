@@ -23,6 +23,7 @@ const leaving = (destination: Destination, left: AsyncDisposableStack): Destinat
     left.defer(() => open[Symbol.asyncDispose]());
     return {
       limits: open.limits,
+      ...(open.laneOf === undefined ? {} : { laneOf: open.laneOf }),
       [Symbol.asyncDispose]: async () => {},
       publish: open.publish.bind(open),
       lastPublished: open.lastPublished.bind(open),

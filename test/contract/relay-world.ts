@@ -166,21 +166,27 @@ export const killAfter = (steps: number) => {
 /** What one message of a destination says, as a consumer reads it. */
 export type SeenMessage = Readonly<Record<string, unknown>>;
 
-/** Every record of the ledger in its order, each with the link to the one before it, and no other. */
+/**
+ * Every record of the ledger, each once, and no other. In each lane (a message names its own as `lane`, where there are
+ * several) in ledger order, with the link to the one before it.
+ */
 export const expectWhole = (
   messages: readonly SeenMessage[],
   items: readonly FeedItem[],
   generation = 1,
 ): void => {
   const own = messages.filter(({ sigilgeneration }) => sigilgeneration === String(generation));
-  expect(own.map(({ sigilposition }) => sigilposition)).to.deep.equal(
-    items.map(({ position }) => String(position)),
-  );
-  let prev: unknown;
-  for (const message of own) {
-    expect(message["sigilprev"], `the link of ${String(message["sigilposition"])}`).to.equal(prev);
-    prev = message["sigilposition"];
+  const wanted = items.map(({ position }) => String(position));
+  const found = own.map(({ sigilposition }) => String(sigilposition));
+  for (const lane of new Set(own.map((message) => message["lane"]))) {
+    let prev: unknown;
+    for (const { sigilposition, sigilprev } of own.filter((message) => message["lane"] === lane)) {
+      expect(sigilprev, `the link of ${String(sigilposition)}`).to.equal(prev);
+      expect(Number(sigilposition), "order").to.be.above(prev === undefined ? -1 : Number(prev));
+      prev = sigilposition;
+    }
   }
+  expect(found.toSorted((one, other) => Number(one) - Number(other))).to.deep.equal(wanted);
 };
 
 /** A destination as a test sees it: what it holds, and its bad days. */
