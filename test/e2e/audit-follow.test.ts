@@ -77,9 +77,7 @@ describe("decisions by index and by position", () => {
   });
 });
 
-describe("sigil audit list --follow", function () {
-  this.timeout(60_000);
-
+describe("sigil audit list --follow", () => {
   it("shows each decision once, ends with Ctrl-C, and goes on where it was", async () => {
     const cwd = await mkdtemp(join(tmpdir(), "sigil-follow-"));
     try {

@@ -15,7 +15,6 @@ const asRoot = ["--key", "data.keys/root.pem", "--principal", "root"] as const;
 type Json = Readonly<Record<string, unknown>>;
 
 describe("a backup in one file", function () {
-  this.timeout(60_000);
   this.slow(10_000);
   let cwd = "";
   let server: Serving | undefined;

@@ -44,7 +44,6 @@ const load = (target: string): { readonly stop: () => Promise<readonly string[]>
 };
 
 describe("backup and restore", function () {
-  this.timeout(120_000);
   this.slow(20_000);
   let cwd = "";
   let server: Serving | undefined;

@@ -72,7 +72,6 @@ describe("the built package", () => {
   let built: string;
   let dist: string;
   before(async function () {
-    this.timeout(60_000);
     built = await mkdtemp(join(tmpdir(), "sigil-build-"));
     dist = join(built, "dist");
     await run(process.execPath, ["scripts/build.ts", dist, join(built, "packages")], { cwd: root });

@@ -20,7 +20,6 @@ type Json = Readonly<Record<string, unknown>>;
 type ProposalJson = { readonly id: string; readonly body: string; readonly recordHash: string };
 
 describe("canon on the command line", function () {
-  this.timeout(60_000);
   this.slow(5000);
   let cwd = "";
   let server: Serving | undefined;

@@ -109,8 +109,7 @@ const filesWith = async (directory: string, text: string): Promise<readonly stri
 };
 
 describe("e2e_canon_iter_decrypt", () => {
-  it("reads 5,000 records back after a restart, hides them on disk, and refuses by name the one that is damaged", async function () {
-    this.timeout(180_000);
+  it("reads 5,000 records back after a restart, hides them on disk, and refuses by name the one that is damaged", async () => {
     await using deployment = await makeDeployment({ model: unhurriedModel, otherTenants: ["beta", "gamma"] });
     const wrote = new Map<Tenant, WroteAll>();
     {

@@ -207,8 +207,7 @@ describe("watching records", () => {
     });
   });
 
-  it("gives 500 records each once and in order, cut and resumed 30 times while they are written", async function () {
-    this.timeout(60_000);
+  it("gives 500 records each once and in order, cut and resumed 30 times while they are written", async () => {
     const { ledger } = served.server;
     let open = 0;
     const subscribe = ledger.feed.subscribe.bind(ledger.feed);
@@ -260,8 +259,7 @@ describe("watching records", () => {
     while (open > 0) await new Promise((resolve) => setTimeout(resolve, 5));
   });
 
-  it("holds next to nothing for a watcher that does not read, and gives it everything once it does", async function () {
-    this.timeout(60_000);
+  it("holds next to nothing for a watcher that does not read, and gives it everything once it does", async () => {
     // 30 MiB in records that are still many in a window of HTTP/2's: what is held is a matter of bytes, what it takes
     // to write and verify them one of their number.
     const records = 600;

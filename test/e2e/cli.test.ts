@@ -30,7 +30,6 @@ const question = (action: string, target: string): readonly string[] => [
 const modeOf = async (path: string): Promise<string> => ((await stat(path)).mode & 0o777).toString(8);
 
 describe("the command line", function () {
-  this.timeout(60_000);
   this.slow(3000);
   let cwd = "";
   let server: Serving | undefined;

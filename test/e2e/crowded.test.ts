@@ -48,7 +48,7 @@ describe("a crowd", () => {
     expect(await (await fetch(new URL("/readyz", served.operatorUrl))).text()).to.equal("ready\n");
     for (const connection of [before, later]) connection.close();
     for (const socket of [...idle, ...more]) socket.destroy();
-  }).timeout(240_000);
+  });
 
   it("of silent connections on the operator's port keeps no probe waiting, also when it comes again", async () => {
     await using deployment = await makeDeployment();

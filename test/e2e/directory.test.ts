@@ -6,8 +6,7 @@ import { put } from "./canon-writes.ts";
 import { codeOf } from "./refusal.ts";
 import { SuspendedWorld } from "./suspended-world.ts";
 
-describe("the directory of principals", function () {
-  this.timeout(60_000);
+describe("the directory of principals", () => {
   let world: SuspendedWorld;
   before(async () => {
     world = await SuspendedWorld.open();

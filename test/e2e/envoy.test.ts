@@ -42,7 +42,6 @@ const portOf = (target: string): number => Number(target.slice(target.lastIndexO
 const indented = (text: string, spaces: number): string => text.replaceAll(/^(?=.)/gm, " ".repeat(spaces));
 
 describe(`Envoy${envoyMissing === undefined ? "" : ` (${envoyMissing})`}`, function () {
-  this.timeout(120_000);
   this.slow(10_000);
 
   const [config, filter, namespaces] = blocksOf("docs/operating/envoy.md")

@@ -63,7 +63,6 @@ const opens = (key: Buffer, sealed: Uint8Array, position: bigint): boolean => {
 };
 
 describe("an erased tenant", function () {
-  this.timeout(120_000);
   this.slow(10_000);
   let council: Council;
   let auditIds: readonly string[] = [];

@@ -34,7 +34,6 @@ const endOf = async (watching: Watching): Promise<SigilError> => {
 };
 
 describe("a feed grant", function () {
-  this.timeout(120_000);
   this.slow(20_000);
   let council: Council;
   const keys = new Map<string, KeyObject>();

@@ -57,8 +57,7 @@ describe("the feed over HTTP", () => {
   });
 });
 
-describe("the feed on the command line", function () {
-  this.timeout(60_000);
+describe("the feed on the command line", () => {
   let cwd = "";
   let server: Serving | undefined;
   const env = () => ({ SIGIL_CLIENT_SERVER: server?.target ?? "127.0.0.1:1" });

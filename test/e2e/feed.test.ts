@@ -35,7 +35,6 @@ const everything = {
 const asked = (request: object): Partial<WatchRequest> => request;
 
 describe("the feed", function () {
-  this.timeout(180_000);
   this.slow(20_000);
   let council: Council;
   let genesis: Uint8Array = new Uint8Array(0);

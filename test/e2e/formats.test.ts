@@ -91,7 +91,6 @@ const expectServed = async (): Promise<void> => {
 };
 
 describe("data directories of the formats that were released", function () {
-  this.timeout(30_000);
   before(async () => {
     process.umask(0o077);
     parent = await mkdtemp(join(tmpdir(), "sigil-formats-"));

@@ -64,7 +64,6 @@ const contracts = readdirSync(join(repository, "proto/sigil"), { recursive: true
   .map((path) => `sigil/${path.slice(0, -".proto".length)}`);
 
 describe("the guide to generated clients", function () {
-  this.timeout(240_000);
   this.slow(30_000);
   let home = "";
   let server: Serving | undefined;

@@ -91,7 +91,6 @@ const limits: RunLimits = {
 const builds = await guideBuilds();
 
 describe("the tool of the guide", function () {
-  this.timeout(120_000);
   this.slow(10_000);
   let directory = "";
   let council: Council;

@@ -17,7 +17,6 @@ const steps = printedOn("docs/guides/write-a-module.md").filter(
 );
 
 describe("the guide to modules", function () {
-  this.timeout(60_000);
   this.slow(10_000);
   let home = "";
   let server: Serving | undefined;

@@ -56,7 +56,6 @@ const untilServing = async (child: ChildProcess): Promise<void> => {
 };
 
 describe("a command that stands for another", function () {
-  this.timeout(120_000);
   this.slow(10_000);
 
   let cwd: string;

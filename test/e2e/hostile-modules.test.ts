@@ -61,8 +61,7 @@ const refused: readonly (readonly [name: string, code: () => Promise<Uint8Array>
   ],
 ];
 
-describe("a hostile module, to callers", function () {
-  this.timeout(180_000);
+describe("a hostile module, to callers", () => {
   let council: Council;
   before(async () => {
     council = await Council.open({}, { config: { module_log_bytes_max: 65_536, module_host_calls_max: 20 } });

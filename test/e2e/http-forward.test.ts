@@ -108,7 +108,6 @@ describe("a proxy that asks first", () => {
   });
 
   describe(`nginx${missing}`, function () {
-    this.timeout(20_000);
     let home = "";
     let proxy: ChildProcess | undefined;
     let backend: Server;

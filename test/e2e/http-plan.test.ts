@@ -35,8 +35,7 @@ const bytes = (base64: unknown): Uint8Array => Buffer.from(String(base64), "base
 const proposalOf = ({ id, body, origin, epoch }: Record<"id" | "body" | "origin" | "epoch", unknown>) =>
   ({ id, origin, body: bytes(body), epoch: BigInt(String(epoch)) }) as Proposal;
 
-describe("over HTTP alone", function () {
-  this.timeout(60_000);
+describe("over HTTP alone", () => {
   let council: Council;
   let store: Store;
   let broken: Evaluate | undefined;

@@ -130,7 +130,6 @@ const refused: readonly (readonly [string, string])[] = [
 ];
 
 describe(`JSON over HTTP${missing}`, function () {
-  this.timeout(60_000);
   const cases: Case[] = [];
   let theirs: readonly Theirs[] = [];
   let theirRefusals: readonly boolean[] = [];

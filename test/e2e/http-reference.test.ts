@@ -33,7 +33,6 @@ type NetLog = {
 
 describe("the reference over HTTP", function () {
   this.slow(60_000);
-  this.timeout(300_000);
 
   let deployment: Deployment;
   let served: ServedDeployment;

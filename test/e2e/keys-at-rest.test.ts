@@ -161,7 +161,7 @@ describe("a passphrase", () => {
     ]);
     expect((await run("fsck", [], { SIGIL_PASSPHRASE: "grün wie Öl" })).exitCode).to.equal(2);
     expect((await run("fsck", [], { SIGIL_PASSPHRASE: "blau" })).output).to.include("CLEAN");
-  }).timeout(30_000);
+  });
 });
 
 describe("sigil keys rewrap", () => {

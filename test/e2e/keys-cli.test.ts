@@ -10,7 +10,6 @@ const asRoot = ["--key", "data.keys/root.pem", "--principal", "root"];
 type Key = { readonly thumbprint: string; readonly state: string };
 
 describe("keys on the command line", function () {
-  this.timeout(60_000);
   this.slow(5000);
   let cwd = "";
   let genesis = "";

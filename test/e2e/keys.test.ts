@@ -81,7 +81,6 @@ const signingFiles = async ({ directory }: Deployment): Promise<readonly string[
   (await readdir(join(directory, "keys"))).filter((name) => name !== "data").toSorted();
 
 describe("keys of a deployment that serves", function () {
-  this.timeout(60_000);
   this.slow(10_000);
 
   it("rotation keeps verifying", async () => {

@@ -17,7 +17,6 @@ const mountWithGroup = async (directory: string): Promise<void> => {
 };
 
 describe("in a pod", function () {
-  this.timeout(120_000);
   this.slow(6000);
 
   let cwd: string;

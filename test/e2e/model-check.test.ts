@@ -22,7 +22,6 @@ const refundRow =
 const caseRow = /targets\["public\/\*\*"\] differs from Public\/\*\* by letter case alone/;
 
 describe("sigil model check, and what is said of a model elsewhere", function () {
-  this.timeout(60_000);
   this.slow(5000);
   let cwd = "";
   let server: Serving | undefined;

@@ -21,7 +21,6 @@ const grumpy = codeOf({
 });
 
 describe("modules on the command line", function () {
-  this.timeout(60_000);
   this.slow(5000);
   let cwd = "";
   let server: Serving | undefined;

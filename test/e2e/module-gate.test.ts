@@ -33,7 +33,6 @@ const say = (letter: string) => ({
 });
 
 describe("e2e_module_gate", function () {
-  this.timeout(60_000);
   this.slow(3000);
   let council: Council;
   const asOperator = (): SigilConnection => council.as("operator");

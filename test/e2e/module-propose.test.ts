@@ -71,7 +71,6 @@ const heard = (output: Uint8Array): { readonly code: number; readonly answer: un
 };
 
 describe("modules that are proposed", function () {
-  this.timeout(60_000);
   this.slow(3000);
   let council: Council;
   const plain = codeOf({ body: "" });

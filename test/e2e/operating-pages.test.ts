@@ -42,7 +42,6 @@ const directory = join(repository, "docs/operating");
 const pages = readdirSync(directory).filter((name) => name.endsWith(".md"));
 
 describe("the commands that docs/operating prints", function () {
-  this.timeout(120_000);
   this.slow(20_000);
 
   it("are all of pages that are played, and nothing else is printed that nobody holds to the truth", () => {

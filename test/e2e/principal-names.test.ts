@@ -12,8 +12,7 @@ const observer = LevelOfAccess.LEVEL_OF_ACCESS_OBSERVER;
 const guest = LevelOfAccess.LEVEL_OF_ACCESS_GUEST;
 const digestOf = (id: string): string => createHash("sha256").update(id, "utf8").digest("hex");
 
-describe("principals by the ids that people have", function () {
-  this.timeout(60_000);
+describe("principals by the ids that people have", () => {
   let council: Council;
   before(async () => {
     council = await Council.open();

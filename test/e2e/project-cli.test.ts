@@ -28,7 +28,6 @@ describe("sigil project postgres", () => {
   let words: (database: string, ...more: readonly string[]) => readonly string[];
 
   before(async function () {
-    this.timeout(120_000);
     skipWithoutPostgres(this);
     postgres = await startPostgres();
     ledger = await generateLedger({ seed: 21, count: 600 });
@@ -115,7 +114,6 @@ describe("sigil project postgres", () => {
   });
 
   it("goes on where it was killed, and follows files over their rotation", async function () {
-    this.timeout(120_000);
     const directory = await mkdtemp(join(tmpdir(), "sigil-follow-"));
     await appendEvents(directory, ledger, [0, 100]);
     const follow = () =>
@@ -207,7 +205,6 @@ describe("sigil project postgres", () => {
   });
 
   it("proves who it is by a password of a file, over TLS with a certificate that it verifies", async function () {
-    this.timeout(120_000);
     const made = await makeCertificate("localhost", "DNS:localhost");
     await using guarded = await startPostgres({
       files: { "server.crt": made.cert, "server.key": made.key },

@@ -17,7 +17,6 @@ import { compare, digestOf, fill, query } from "../contract/projection.ts";
 import { sigilHere, type Ended } from "./command.ts";
 
 describe("a projection of a relay's stream in NATS", function () {
-  this.timeout(180_000);
   this.slow(20_000);
   let postgres: Postgres;
   let nats: Nats;

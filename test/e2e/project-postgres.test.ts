@@ -31,7 +31,6 @@ describe("a projection in PostgreSQL", () => {
   let address = "";
 
   before(async function () {
-    this.timeout(120_000);
     skipWithoutPostgres(this);
     postgres = await startPostgres();
     ledger = await generateLedger({ seed: 13, count: 1000 });

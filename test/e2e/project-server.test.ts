@@ -13,7 +13,6 @@ import { Council } from "./council.ts";
 import { asRoot, fill, orderErasure, untilErased } from "./erased-world.ts";
 
 describe("a projection of a server's feed", function () {
-  this.timeout(180_000);
   this.slow(20_000);
   let postgres: Postgres;
   let council: Council;

@@ -18,7 +18,6 @@ const setUp = ["npm ci && npm run tour\n", "npm ci && npm test\n", "npm start\n"
 const hasGrpcurl = searchPath.split(delimiter).some((folder) => existsSync(join(folder, "grpcurl")));
 
 describe("README.md", function () {
-  this.timeout(60_000);
   this.slow(8000);
   let home = "";
   let server: Serving | undefined;

@@ -113,7 +113,7 @@ describe("the memory of a serving process", () => {
       child.kill("SIGTERM");
       await once(child, "close");
     }
-  }).timeout(60_000);
+  });
 
   it("holds no key-encryption key that is on a token", async function () {
     if (process.platform !== "linux") this.skip();
@@ -143,5 +143,5 @@ describe("the memory of a serving process", () => {
     } finally {
       await hsm.remove();
     }
-  }).timeout(60_000);
+  });
 });

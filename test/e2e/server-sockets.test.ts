@@ -29,7 +29,6 @@ const listenAt = async (
 };
 
 describe("where a server listens", function () {
-  this.timeout(120_000);
   this.slow(15_000);
 
   let cwd: string;

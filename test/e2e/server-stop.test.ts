@@ -15,7 +15,6 @@ const origin = "stop.test";
 const own = { "grpc.use_local_subchannel_pool": 1 };
 
 describe("a stop", function () {
-  this.timeout(60_000);
   this.slow(6000);
 
   it("ends the process also while a watcher does not read", async () => {

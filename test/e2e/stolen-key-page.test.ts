@@ -10,7 +10,6 @@ import { after, before, describe, it } from "mocha";
 import { freePorts, servingHere, sigilHere, type Ended, type Serving } from "./command.ts";
 
 describe("a stolen key", function () {
-  this.timeout(60_000);
   this.slow(20_000);
   let cwd = "";
   let server: Serving | undefined;

@@ -82,7 +82,6 @@ const aim = async (world: SuspendedWorld, { id, at }: Aim, by = 0): Promise<stri
 };
 
 describe("a stolen Root", function () {
-  this.timeout(120_000);
   this.slow(20_000);
 
   it("stops one after the other, and never the last who may propose besides itself", async () => {
@@ -228,8 +227,6 @@ describe("a stolen Root", function () {
 });
 
 describe("two who may propose", function () {
-  this.timeout(60_000);
-
   it("do not stop each other, since nobody could tell which of them is the thief", async () => {
     await using world = await SuspendedWorld.open(
       {},

@@ -94,7 +94,6 @@ const placeOf = async ({ directory, privateKeys }: Deployment, target: string): 
 };
 
 describe("suspensions stand", function () {
-  this.timeout(60_000);
   this.slow(5000);
 
   for (const [name, { before, after }] of Object.entries(copyings)) {

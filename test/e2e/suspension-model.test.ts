@@ -10,7 +10,6 @@ import { asks, SuspendedWorld } from "./suspended-world.ts";
 const suspended = { codeName: "UNAUTHENTICATED", reason: "PRINCIPAL_SUSPENDED" };
 
 describe("a trust model", function () {
-  this.timeout(60_000);
   this.slow(5000);
   const { actions, targets } = defaultModelPayload;
   const { "canon.suspend": _row, ...before } = actions;

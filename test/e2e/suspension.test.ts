@@ -13,7 +13,6 @@ const suspended = { codeName: "UNAUTHENTICATED", reason: "PRINCIPAL_SUSPENDED" }
 const keySuspended = { codeName: "UNAUTHENTICATED", reason: "KEY_SUSPENDED" };
 
 describe("suspensions", function () {
-  this.timeout(60_000);
   this.slow(5000);
   let world: SuspendedWorld;
   beforeEach(async () => {

@@ -98,7 +98,6 @@ const goesOn = async (watch: AsyncIterable<WatchResponse>): Promise<void> => {
 };
 
 describe("certificates that are renewed", function () {
-  this.timeout(60_000);
   this.slow(10_000);
 
   let authority: Authority;

@@ -65,7 +65,6 @@ const serve = async (env: Readonly<Record<string, string>> = {}) => {
 };
 
 describe("keys on a PKCS #11 token", function () {
-  this.timeout(60_000);
   this.slow(10_000);
 
   before(async function () {

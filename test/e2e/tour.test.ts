@@ -19,7 +19,6 @@ const processorSeconds = (output: string): number =>
   );
 
 describe("the tour", function () {
-  this.timeout(180_000);
   this.slow(20_000);
 
   it("decides and verifies every request, refuses the tampered record by name and cleans up", async () => {

@@ -7,7 +7,6 @@ import { httpConfig, urlOf } from "./http-caller.ts";
 import { forgetUiToken, giveUiToken, openUi } from "./ui-steps.ts";
 
 describe(`what ends at the page at /ui${whyNoBrowser}`, function () {
-  this.timeout(120_000);
   this.slow(20_000);
 
   let deployment: Deployment;
@@ -74,7 +73,6 @@ describe(`what ends at the page at /ui${whyNoBrowser}`, function () {
 describe(`a browser that ends${whyNoBrowser}`, () => {
   it("fails what waits for it and what is asked afterwards", async function () {
     if (chromium === undefined) return this.skip();
-    this.timeout(60_000);
     await using browser = await Browser.open(chromium);
     const failure = (method: string): Promise<string> => browser.send(method).then(() => "", String);
     expect(await failure("Browser.crash")).to.match(/Chromium ended/);

@@ -21,7 +21,6 @@ const stricter = modelWith({ actions: risky });
 const turned = "\u202Egpj.exe\u2066";
 
 describe(`the page at /ui${whyNoBrowser}`, function () {
-  this.timeout(120_000);
   this.slow(20_000);
 
   let council: Council;

@@ -10,7 +10,6 @@ const asRoot = ["--key", "data.keys/root.pem", "--principal", "root"];
 type Json = Readonly<Record<string, unknown>>;
 
 describe("sigil witness cosign", function () {
-  this.timeout(60_000);
   this.slow(5000);
   let cwd = "";
   let genesis = "";

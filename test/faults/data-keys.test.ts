@@ -18,7 +18,6 @@ import { createFaultyStore, type FaultyStore } from "../contract/faulty-store.ts
 import { faultOf, untilStatus, userBody } from "../contract/memory-ledger.ts";
 
 describe("a data key's rotation", function () {
-  this.timeout(30_000);
   this.slow(3000);
   let root = "";
   let written = 0;

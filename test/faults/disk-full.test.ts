@@ -85,5 +85,5 @@ describe("a disk that is full (a small tmpfs)", () => {
     expect(await checked).to.equal(`checked ${oracle.acknowledged}`);
     const report = await runFsck(await describeDeployment(openOptions(root)));
     expect(report.problems).to.deep.equal([]);
-  }).timeout(60_000);
+  });
 });

@@ -84,9 +84,7 @@ const openFaulty = async (world: World, changes: Partial<WorldOptions> = {}) => 
   };
 };
 
-describe("an erasure", function () {
-  this.timeout(30_000);
-
+describe("an erasure", () => {
   it("that nothing disturbs is done when a copy may begin", async () => {
     const world = await createFilled();
     const erased: string[] = [];

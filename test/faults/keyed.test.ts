@@ -95,6 +95,6 @@ describe("an answer that commits no record", () => {
       while (await runWith({ operation: "commit", nth, when, then: "fails" })) nth += 1;
       // Two share one commit.
       expect(nth - 1).to.be.at.least(3);
-    }).timeout(30_000);
+    });
   }
 });

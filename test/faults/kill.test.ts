@@ -23,5 +23,5 @@ describe("a ledger killed under load", () => {
     } finally {
       await rm(root, { recursive: true });
     }
-  }).timeout(60_000);
+  });
 });

@@ -64,7 +64,6 @@ const expectResumed = async (label: string, end: readonly string[]): Promise<voi
 };
 
 describe("a migration", function () {
-  this.timeout(60_000);
   this.slow(10_000);
   let end: readonly string[];
 
@@ -194,7 +193,6 @@ const tableTo5: readonly Migration[] = [
 ];
 
 describe("migrations over several formats", function () {
-  this.timeout(60_000);
   this.slow(10_000);
   before(async () => {
     parent = await mkdtemp(join(tmpdir(), "sigil-migrations-"));

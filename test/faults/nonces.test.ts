@@ -126,5 +126,5 @@ describe("nonces of sealed records", () => {
     } finally {
       await rm(parent, { recursive: true });
     }
-  }).timeout(180_000);
+  });
 });

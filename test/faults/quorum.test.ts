@@ -93,7 +93,7 @@ describe("last approvals at the same instant", () => {
       expect(times("PROPOSAL_COMMITTED")).to.equal(5);
       await expectCommittedOnce(council, proposal, 5);
     }
-  }).timeout(60_000);
+  });
 
   it("commit once beside a withdrawal and a commit that was asked for, whichever comes first", async () => {
     await using council = await Council.open({ model: unhurriedModel });
@@ -116,7 +116,7 @@ describe("last approvals at the same instant", () => {
       expect(outcomes.includes("PROPOSAL_STATE_WITHDRAWN")).to.equal(!isCommitted);
       if (isCommitted) await expectCommittedOnce(council, proposal, 2);
     }
-  }).timeout(60_000);
+  });
 
   it("are read as open and then as committed, never as anything between", async () => {
     await using council = await Council.open({ model: unhurriedModel });
@@ -128,7 +128,7 @@ describe("last approvals at the same instant", () => {
       for (const each of await readBeside(council, proposal, calls)) seen.add(each);
     }
     expect([...seen]).to.have.members(["PROPOSAL_STATE_OPEN", "PROPOSAL_STATE_COMMITTED"]);
-  }).timeout(60_000);
+  });
 
   it("about proposals for one record commit one of them, and supersede the other", async () => {
     await using council = await Council.open({ model: unhurriedModel });
@@ -145,7 +145,7 @@ describe("last approvals at the same instant", () => {
       const { record } = await council.as("observer").canon.getSystemRecord({ id: one.recordId });
       expect(record?.version).to.equal(1n);
     }
-  }).timeout(60_000);
+  });
 });
 
 describe("a store that fails at the last approval", () => {
@@ -212,7 +212,7 @@ describe("a store that fails at the last approval", () => {
           if (!(await runWith({ operation, nth: steps, when, then: "fails" }))) break;
         }
         if (operation === "commit") expect(steps).to.equal(3);
-      }).timeout(60_000);
+      });
     }
   }
 
@@ -253,7 +253,7 @@ describe("a store that fails at the last approval", () => {
       expect(outcomes.join()).to.match(/COMMITTED/);
       await expectCommittedOnce(council, proposal, 2);
     }
-  }).timeout(60_000);
+  });
 
   it("makes a proposal once whose answer was lost, for its idempotency key", async () => {
     for (const when of ["before", "after"] as const) {

@@ -143,7 +143,7 @@ describe("moving to another key-encryption key", () => {
       // There is one moment at which it changes hands.
       expect(inForce).to.include("old").and.to.include("new");
       expect(inForce.join(" ")).to.match(/^(old ?)+(new ?)+$/);
-    }).timeout(60_000);
+    });
   }
 
   const refusals: readonly (readonly [string, string, () => Promise<void>])[] = [
@@ -301,6 +301,6 @@ describe("moving to a key on a PKCS #11 token, and back", () => {
         rmSync(root, { recursive: true });
       }
       expect(inForce.join(" ")).to.match(/^(old ?)+(new ?)+$/);
-    }).timeout(60_000);
+    });
   }
 });

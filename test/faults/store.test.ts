@@ -147,7 +147,7 @@ describe("a store that fails", () => {
           expect(steps > 0 || (tripped[0] && tripped[1])).to.equal(true);
           more = tripped.every(Boolean);
         }
-      }).timeout(60_000);
+      });
     }
   }
 

@@ -6,9 +6,7 @@ import { runInARow } from "../campaigns/module-runs.ts";
 import { assembleFile } from "./assemble.ts";
 import { openSandbox, requestOf } from "./runs.ts";
 
-describe("valid modules", function () {
-  this.timeout(120_000);
-
+describe("valid modules", () => {
   it("end in ways that are known, damaged at random", async () => {
     await using sandbox = await openSandbox({ processes: 2 });
     const { ends, wrongs } = await runMutations(sandbox, { count: 30, seed: 11 });
@@ -17,9 +15,7 @@ describe("valid modules", function () {
   });
 });
 
-describe("runs in a row", function () {
-  this.timeout(120_000);
-
+describe("runs in a row", () => {
   it("leave no memory, process or file descriptor behind, the killed ones among them", async () => {
     const processes = 1;
     await using sandbox = await openSandbox({ processes });

@@ -133,7 +133,6 @@ const table: readonly Row[] = [
 ];
 
 describe("a hostile module", function () {
-  this.timeout(60_000);
   let sandbox: Awaited<ReturnType<typeof openSandbox>>;
   let innocent: Uint8Array;
   before(async () => {

@@ -29,8 +29,7 @@ const curious = guest({
 
 const hour = 3_600_000_000_000n;
 
-describe("a run without clock and randomness", function () {
-  this.timeout(30_000);
+describe("a run without clock and randomness", () => {
   let sandbox: Awaited<ReturnType<typeof openSandbox>>;
   before(async () => {
     sandbox = await openSandbox({ processes: 2 });
@@ -102,8 +101,7 @@ const reader = `(module
       (i32.add (i32.const 4) (call $answer (i32.const 2) (i32.const 2052) (i32.const 1000))))
     (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))`;
 
-describe("what a module asks of the server", function () {
-  this.timeout(30_000);
+describe("what a module asks of the server", () => {
   let sandbox: Awaited<ReturnType<typeof openSandbox>>;
   before(async () => {
     sandbox = await openSandbox();
@@ -165,9 +163,7 @@ describe("what a module asks of the server", function () {
   });
 });
 
-describe("a caller who cancels", function () {
-  this.timeout(30_000);
-
+describe("a caller who cancels", () => {
   /** A module that says so when it has begun, and never ends. */
   const endless = assemble(
     guest({

@@ -44,9 +44,7 @@ const until = async (isSo: () => boolean): Promise<void> => {
   }
 };
 
-describe("code that nobody approved yet", function () {
-  this.timeout(60_000);
-
+describe("code that nobody approved yet", () => {
   it("of twelve billion locals is refused by the rule, unseen by any engine, and sound code is described", async () => {
     await using sandbox = await openSandbox();
     expect(await refusalOf(sandbox.inspect(inspectionOf(localsBomb())))).to.match(
@@ -112,9 +110,7 @@ describe("code that nobody approved yet", function () {
   });
 });
 
-describe("approved code that takes more CPU time to compile than it may", function () {
-  this.timeout(60_000);
-
+describe("approved code that takes more CPU time to compile than it may", () => {
   it("is refused by the rule, however often, and everybody else is served", async () => {
     await using sandbox = await openSandbox({ compileCpuMsMax: 400 });
     const bomb = requestOf(localsBomb());

@@ -8,8 +8,7 @@ import { assemble } from "./assemble.ts";
 import { guest, numbersOf } from "./guests.ts";
 import { logOf, openSandbox, outputOf, requestOf, type Asked } from "./runs.ts";
 
-describe("a run in the sandbox", function () {
-  this.timeout(30_000);
+describe("a run in the sandbox", () => {
   let sandbox: Awaited<ReturnType<typeof openSandbox>>;
   before(async () => {
     sandbox = await openSandbox();

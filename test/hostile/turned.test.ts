@@ -13,8 +13,7 @@ import { openSandbox, requestOf, type Asked } from "./runs.ts";
 const program = (name: string): string => join(import.meta.dirname, "turned", `${name}.js`);
 const bytes = assemble(guest({ body: "" }));
 
-describe("a sandbox process that was turned", function () {
-  this.timeout(60_000);
+describe("a sandbox process that was turned", () => {
   let sandbox: Awaited<ReturnType<typeof openSandbox>>;
   before(async () => {
     sandbox = await openSandbox({ launch: { program: program("process") } });
@@ -96,9 +95,7 @@ describe("a sandbox process that was turned", function () {
   }
 });
 
-describe("a sandbox process", function () {
-  this.timeout(60_000);
-
+describe("a sandbox process", () => {
   const failureOf = async (name: string): Promise<string> => {
     await using sandbox = await openSandbox({ launch: { program: program(name) } });
     const refusal = await sandbox.run(requestOf(bytes)).then(() => "ran", String);

@@ -40,4 +40,4 @@ describe("proposals under random schedules", () => {
     expect(second).to.deep.equal(first);
     expect(runSchedules({ count: 50, seed: 4 }).reasons).not.to.deep.equal(first.reasons);
   });
-}).timeout(60_000);
+});

@@ -60,7 +60,6 @@ const expectPass = (outcome: Outcome): void => {
 const readRepository = (path: string): string => readFileSync(join(repository, path), "utf8");
 
 describe("the gates", function () {
-  this.timeout(60_000);
   this.slow(4000);
 
   afterEach(() => {

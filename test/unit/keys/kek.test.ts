@@ -54,7 +54,7 @@ const describeSource = (
     }
     const { error } = await expectFault(() => loadKek(stored, wrong));
     expect(error).to.deep.equal({ kind: "wrongKeyEncryptionKey", source: text });
-  }).timeout(60_000);
+  });
 };
 
 describe("key-encryption key", () => {
@@ -190,7 +190,7 @@ describe("key-encryption key", () => {
     );
     expect(opened.every((byte) => byte === 0)).to.equal(true);
     expect(JSON.stringify(reference)).to.not.contain(key.toString("base64"));
-  }).timeout(60_000);
+  });
 
   it("derives the passphrase key with a salt of its own each time", async () => {
     const first = await createKek({ kind: "passphrase" }, withPassphrase("same"));
@@ -201,7 +201,7 @@ describe("key-encryption key", () => {
     expect((await expectFault(() => loadKek(crossed, withPassphrase("same")))).error.kind).to.equal(
       "wrongKeyEncryptionKey",
     );
-  }).timeout(60_000);
+  });
 
   it("never overwrites a key file", async () => {
     const path = join(directory, "kek");

@@ -142,7 +142,7 @@ describe("the signing thread", () => {
         together.map((delayMs) => run(process.execPath, [program, String(delayMs)], { timeout: 10_000 })),
       );
     }
-  }).timeout(60_000);
+  });
 
   it("signs again after it was told to forget, as the key is handed over anew", async () => {
     const key = newKey();

@@ -54,8 +54,7 @@ const rows: readonly Row[] = [
   ],
 ];
 
-describe("the bounds of proposed code", function () {
-  this.timeout(30_000);
+describe("the bounds of proposed code", () => {
   for (const [what, just, past, rule] of rows) {
     it(`pass as many ${what} as there may be, and name the rule and the offset at one more`, () => {
       expect(inspectModule(just()).exports).to.have.length(1);

@@ -49,8 +49,7 @@ const limitedTo = (pages: number): WebAssembly.Module => {
   return new WebAssembly.Module(Buffer.concat(limited));
 };
 
-describe("the module hello", function () {
-  this.timeout(30_000);
+describe("the module hello", () => {
   it("greets", () => {
     const { exitCode, output, log } = greet('{"name":"Ada"}');
     expect({ exitCode, output, log }).to.deep.equal({

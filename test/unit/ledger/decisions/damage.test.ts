@@ -53,7 +53,6 @@ const inspect = async (store: Store, all: readonly Made[]): Promise<Findings> =>
 };
 
 describe("the index of decisions on a disk that others write to", function () {
-  this.timeout(120_000);
   this.slow(20_000);
   let backing: MemoryBacking;
   let entries: Awaited<ReturnType<typeof entriesOf>>;
@@ -174,7 +173,6 @@ describe("the index of decisions on a disk that others write to", function () {
 });
 
 describe("the index of decisions in a process that ends", function () {
-  this.timeout(120_000);
   this.slow(20_000);
 
   it("after any batch, before or after it is written, goes on from what is on disk", async () => {

@@ -12,8 +12,7 @@ const made = makeDecisions(19_000);
 /** The first whose clock was minutes behind that of the one before it. */
 const steppedBack = made.findIndex(({ ts }, index) => ts < (made[index - 1]?.ts ?? 0) - 100_000);
 
-describe("the index of decisions", function () {
-  this.timeout(60_000);
+describe("the index of decisions", () => {
   let store: Store;
   let index: DecisionIndex;
   before(async () => {
