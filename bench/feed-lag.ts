@@ -72,6 +72,7 @@ export const measureLag = async ({ directory, rounds, runMs }: FeedScale): Promi
       (applied) => (next = applied),
     ),
     size: await opened.size(),
+    sourceSize: opened.size,
     onCaughtUp: "follow",
     signal: stopping.signal,
   });

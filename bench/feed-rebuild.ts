@@ -55,6 +55,7 @@ const rebuild: Fill = async (client, ledger) => {
     source: goldenSource(ledger, { size, batchMessages: 256 }),
     store: await openStore(client, ledger),
     size,
+    sourceSize: async () => size,
     onCaughtUp: "end",
     signal: new AbortController().signal,
   });

@@ -59,6 +59,7 @@ const fill = (
     source: checkedSource(relayed, ledger),
     store,
     size: ledger.size,
+    sourceSize: async () => ledger.size,
     onCaughtUp: "end",
     signal: AbortSignal.timeout(fillMsMax),
   });

@@ -123,7 +123,7 @@ export class EmbeddedProjection implements ProjectionStore, Disposable {
       failProjection({ kind: "otherLedger", rule: "it was filled from another genesis record" });
     }
     const next = bigintOf(cursor?.["next"]);
-    if (next === 0n) return { progress: noProgress, keyRecords: [] };
+    if (next === 0n) return { progress: noProgress, keyRecords: [], checkpoint: undefined };
     const peaks = bytesOf(cursor?.["peaks"]);
     const hashes = peaksOf(next).map((_, at) => parseHash(peaks.subarray(32 * at, 32 * (at + 1))));
     const lanes = this.query("SELECT lane, position FROM lanes").map(
@@ -136,6 +136,7 @@ export class EmbeddedProjection implements ProjectionStore, Disposable {
     return {
       progress: { next, lanes: new Map(lanes), frontier: restoreFrontier(next, hashes) },
       keyRecords,
+      checkpoint: this.checkpoint,
     };
   }
 

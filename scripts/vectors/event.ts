@@ -9,7 +9,14 @@ import {
 } from "@sigil/core/cose";
 import { encodeBody, encodeEnvelope, hashRecord, subjectOf, type RecordBody } from "@sigil/core/record";
 import { leafOf } from "@sigil/core/verify";
-import { byReference, eventOf, headersOf, jsonLine, type EventOptions } from "../../src/relay/event.ts";
+import {
+  byReference,
+  checkpointAttribute,
+  eventOf,
+  headersOf,
+  jsonLine,
+  type EventOptions,
+} from "../../src/relay/event.ts";
 import { subjectOf as natsSubjectOf } from "../../src/relay/nats-subject.ts";
 import { payloads } from "./payloads.ts";
 import { sampleKey } from "./sample-key.ts";
@@ -62,7 +69,12 @@ type Case = {
   readonly prev?: bigint;
   readonly generation?: number;
   readonly form?: "erased" | "reference";
+  /** A signed note. */
+  readonly checkpoint?: string;
 };
+
+/** Signed by nobody: an event carries a note, and whoever believes it verifies it. */
+const note = `${origin}\n13\n${toBase64(hashOf(4))}\n\n\u2014 ${origin} ${toBase64(new Uint8Array(68).fill(5))}\n`;
 
 const cases: readonly Case[] = [
   { name: "the first of a lane", body: user, position: 0n },
@@ -87,6 +99,8 @@ const cases: readonly Case[] = [
   { name: "facts alone as JSON", body: user, options: { data: "metadata", format: "json" } },
   { name: "by reference", body: user, form: "reference" },
   { name: "erased", body: user, prev: 11n, form: "erased" },
+  { name: "the last of a batch, with a checkpoint", body: user, prev: 11n, checkpoint: note },
+  { name: "erased, the last of a batch", body: user, prev: 11n, form: "erased", checkpoint: note },
   { name: "a decision with a trace", body: traced(), options: { data: "metadata" } },
   { name: "hostile kind", body: { ...user, kind: 'a.*>\r\n "%ä\0' }, options: { data: "metadata" } },
   { name: "every character of an id", body: { ...user, id: "AZaz09._~:/@-" }, options: { data: "metadata" } },
@@ -107,12 +121,16 @@ const cases: readonly Case[] = [
   },
 ];
 
-const written = ({ name, body, options, position = 12n, prev, generation = 1, form }: Case) => {
+const written = ({ name, body, options, position = 12n, prev, generation = 1, form, checkpoint }: Case) => {
   const { envelope, hash } = sealedOf(body);
   const full: EventOptions = { origin, typePrefix: "sigil", data: "full", format: "envelope", ...options };
   const record = form === "erased" ? undefined : { position, version: 1n, envelope, hash, body };
   const whole = eventOf({ position, leaf: leafOf(envelope), record }, full, { generation, prev });
-  const event = form === "reference" ? byReference(whole) : whole;
+  const sent = form === "reference" ? byReference(whole) : whole;
+  const event =
+    checkpoint === undefined
+      ? sent
+      : { ...sent, attributes: { ...sent.attributes, ...checkpointAttribute(checkpoint) } };
   return {
     name,
     data: full.data,
@@ -122,6 +140,7 @@ const written = ({ name, body, options, position = 12n, prev, generation = 1, fo
     position: String(position),
     prev: prev === undefined ? null : String(prev),
     generation,
+    ...(checkpoint === undefined ? {} : { checkpoint }),
     envelope: toHex(envelope),
     headers: Object.fromEntries(headersOf(event)),
     body: event.data === undefined ? "" : toBase64(event.data.bytes),

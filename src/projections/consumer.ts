@@ -64,8 +64,10 @@ export type Consumer = Progress & {
   readonly waiting: ReadonlyMap<bigint, LaneMessage>;
   /** Where each lane has been received up to; `lanes` is where it is taken up to. */
   readonly received: ReadonlyMap<string, LaneCursor>;
-  /** The oldest checkpoint of a size that is not reached yet. */
+  /** The smallest checkpoint whose size is not reached yet. */
   readonly due: string | undefined;
+  /** Of the largest checkpoint whose root was compared; 0 before the first. */
+  readonly checked: bigint;
 };
 
 export type ConsumerOptions = {
@@ -76,13 +78,30 @@ export type ConsumerOptions = {
   readonly lanes: "one" | "several";
 };
 
-/** @param keys as they follow from the key records below `next`. */
-export const resumeConsumer = (progress: Progress, keys: WalkedKeys | undefined): Consumer => ({
+const sizeOfNote = (note: string): bigint => {
+  try {
+    return parseCheckpoint(parseNote(note).text).size;
+  } catch (cause) {
+    if (!(cause instanceof Fault)) throw cause;
+    return failProjection({ kind: "checkpointRefused", rule: cause.message }, { cause });
+  }
+};
+
+/**
+ * @param keys as they follow from the key records below `next`.
+ * @param checkpoint the newest one that was compared. @throws ProjectionFault checkpointRefused.
+ */
+export const resumeConsumer = (
+  progress: Progress,
+  keys: WalkedKeys | undefined,
+  checkpoint?: string,
+): Consumer => ({
   ...progress,
   keys,
   waiting: new Map(),
   received: progress.lanes,
   due: undefined,
+  checked: checkpoint === undefined ? 0n : sizeOfNote(checkpoint),
 });
 
 export type Taken = {
@@ -210,15 +229,6 @@ const verifyPlaces = async (
   return { places, keys };
 };
 
-const sizeOfNote = (note: string): bigint => {
-  try {
-    return parseCheckpoint(parseNote(note).text).size;
-  } catch (cause) {
-    if (!(cause instanceof Fault)) throw cause;
-    return failProjection({ kind: "checkpointRefused", rule: cause.message }, { cause });
-  }
-};
-
 const requireRoot = async (note: string, frontier: Frontier, keys: WalkedKeys, verify: Verify) => {
   try {
     const signer = checkpointSigner(keys.ring, sizeOfNote(note));
@@ -234,6 +244,19 @@ const requireRoot = async (note: string, frontier: Frontier, keys: WalkedKeys, v
     if (!(cause instanceof Fault) || cause instanceof ProjectionFault) throw cause;
     return failProjection({ kind: "checkpointRefused", rule: cause.message }, { cause });
   }
+};
+
+/** The largest note that is reached, which covers the smaller ones, and the smallest one that is not. */
+const notesFor = ({ next: from, due }: Consumer, { checkpoint, messages }: LaneBatch, next: bigint) => {
+  const notes = [due, checkpoint, ...messages.map((message) => message.checkpoint)]
+    .filter((note) => note !== undefined)
+    .map((note) => ({ note, size: sizeOfNote(note) }))
+    .filter(({ size }) => size >= from && size > 0n)
+    .sort((one, two) => (one.size < two.size ? -1 : 1));
+  return {
+    reached: notes.findLast(({ size }) => size <= next),
+    due: notes.find(({ size }) => size > next)?.note,
+  };
 };
 
 /**
@@ -254,26 +277,18 @@ export const takeBatch = async (
   for (const { lane, position } of released) lanes.set(lane, { position });
 
   let { frontier } = consumer;
-  let checkpoint: Taken["checkpoint"];
-  let due: string | undefined;
-  const notes = [consumer.due, batch.checkpoint]
-    .filter((note) => note !== undefined)
-    .map((note) => ({ note, size: sizeOfNote(note) }))
-    .filter(({ size }) => size >= consumer.next && size > 0n)
-    .sort((one, two) => Number(one.size - two.size));
   const grow = (size: bigint): void => {
     const [from, to] = [Number(frontier.size - consumer.next), Number(size - consumer.next)];
     const leaves = places.slice(from, to).map(({ leaf }) => leaf);
     ({ frontier } = appendLeaves(frontier, leaves));
   };
-  for (const { note, size } of notes) {
-    if (size > next || keys === undefined) {
-      due ??= note;
-      continue;
-    }
-    grow(size);
-    checkpoint = await requireRoot(note, frontier, keys, options.verify);
+  const { reached, due } = notesFor(consumer, batch, next);
+  let checkpoint: Taken["checkpoint"];
+  if (reached !== undefined && keys !== undefined) {
+    grow(reached.size);
+    checkpoint = await requireRoot(reached.note, frontier, keys, options.verify);
   }
   grow(next);
-  return { consumer: { next, lanes, frontier, keys, waiting, received, due }, places, checkpoint };
+  const checked = checkpoint?.size ?? consumer.checked;
+  return { consumer: { next, lanes, frontier, keys, waiting, received, due, checked }, places, checkpoint };
 };

@@ -25,6 +25,8 @@ export type ProjectionError =
   | { readonly kind: "checkpointRefused"; readonly rule: string }
   /** Places came as erased that no erasure of the ledger accounts for. */
   | { readonly kind: "withheld"; readonly erased: bigint; readonly reported: bigint }
+  /** The newest checkpoint that was compared is of `checked` places, and what is above is not held by any. */
+  | { readonly kind: "unchecked"; readonly size: bigint; readonly checked: bigint }
   /** Hex. The places taken are not those of the checkpoint. */
   | {
       readonly kind: "rootDiffers";
@@ -65,6 +67,11 @@ const describeProjectionError = (error: ProjectionError): string => {
       return (
         `${error.erased} records came as erased, and the ledger's erasures account for ${error.reported}: ` +
         "the source withholds records, or ends before their erasure is reported"
+      );
+    case "unchecked":
+      return (
+        `the source has ${error.size} records and no checkpoint that holds them, the newest being of ${error.checked}: ` +
+        "a record may be missing above it, or the relay has not come so far yet"
       );
     case "rootDiffers":
       return (

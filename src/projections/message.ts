@@ -13,12 +13,14 @@ export type LaneMessage = {
   readonly leaf: Uint8Array;
   /** Absent where its tenant was erased. */
   readonly envelope?: Uint8Array;
+  /** A signed note that came with it, of any size. */
+  readonly checkpoint?: string;
 };
 
 export type LaneBatch = {
   /** Each lane in its order; at least once. */
   readonly messages: readonly LaneMessage[];
-  /** A signed note that covers all of it. */
+  /** A signed note that came by itself. */
   readonly checkpoint?: string;
 };
 

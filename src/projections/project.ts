@@ -16,8 +16,10 @@ import type { ErasedRows, Gathered, ProjectionStore, Resumed } from "./store.ts"
 export type ProjectOptions = ConsumerOptions & {
   readonly source: LaneSource;
   readonly store: ProjectionStore;
-  /** The ledger's size when this began: from there on the projection has caught up. */
+  /** The ledger's size when this began: once a checkpoint holds so many places the projection has caught up. */
   readonly size: bigint;
+  /** How many places the source has now: asked when there are `size`, and no checkpoint that holds them. */
+  readonly sourceSize: () => Promise<bigint>;
   /** Whether it ends there, or follows. */
   readonly onCaughtUp: "end" | "follow";
   readonly signal: AbortSignal;
@@ -57,9 +59,9 @@ const walk = async ({ keyRecords }: Resumed, { genesis, verify }: ConsumerOption
  * @throws ProjectionFault; whatever the source throws.
  */
 export const project = async (options: ProjectOptions): Promise<void> => {
-  const { source, store, size, onCaughtUp, onApplied } = options;
+  const { source, store, size, sourceSize, onCaughtUp, onApplied } = options;
   const resumed = await store.resume();
-  let consumer = resumeConsumer(resumed.progress, await walk(resumed, options));
+  let consumer = resumeConsumer(resumed.progress, await walk(resumed, options), resumed.checkpoint);
   const stopping = new AbortController();
   const signal = AbortSignal.any([options.signal, stopping.signal]);
   const backlog = new Backlog<Taken>();
@@ -78,10 +80,16 @@ export const project = async (options: ProjectOptions): Promise<void> => {
       backlog.end();
     }
   };
-  let next = resumed.progress.next;
+  let { next, checked } = consumer;
   let [isPublished, awaitsReport] = [false, false];
   const caughtUp = async (places: readonly Place[]): Promise<void> => {
     if (isPublished || next < size) return;
+    if (checked < size) {
+      // More may come, with the checkpoint that is waited for.
+      if (onCaughtUp === "end" && next >= (await sourceSize()))
+        failProjection({ kind: "unchecked", size: next, checked });
+      return;
+    }
     // Publishing counts every row, and only reports account for what came as erased.
     if (awaitsReport && !places.some(isErasureReport)) return;
     try {
@@ -102,6 +110,7 @@ export const project = async (options: ProjectOptions): Promise<void> => {
         if (gathered === undefined) continue;
         const erased = await store.apply(gathered);
         ({ next } = gathered.progress);
+        checked = taken.findLast(({ checkpoint }) => checkpoint !== undefined)?.checkpoint?.size ?? checked;
         onApplied?.({ next, erased });
         await caughtUp(gathered.places);
       }

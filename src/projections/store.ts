@@ -7,6 +7,8 @@ export type Resumed = {
   readonly progress: Progress;
   /** Genesis, and every record about keys below `progress.next`: they are walked anew. */
   readonly keyRecords: readonly KeyRecord[];
+  /** The newest signed note that was stored with them. */
+  readonly checkpoint: string | undefined;
 };
 
 /** What is taken together: rows and cursors are on disk together, or neither is. */

@@ -175,7 +175,19 @@ export const eventOf = (
   };
 };
 
-const keptOfErased = ["sequence", "sigilposition", "sigilprev", "sigilleaf", "sigilgeneration"] as const;
+/** Of the last event of a batch. Base64, since a header holds no newlines. */
+export const checkpointAttribute = (note: string): Readonly<Record<string, string>> => ({
+  sigilcheckpoint: toBase64(utf8Encode(note)),
+});
+
+const keptOfErased = [
+  "sequence",
+  "sigilposition",
+  "sigilprev",
+  "sigilleaf",
+  "sigilgeneration",
+  "sigilcheckpoint",
+] as const;
 
 /** Whether a published event is of a tenant and has more than an erased one: read from its `subject`. */
 export const isOfTenant = ({ subject }: Readonly<Record<string, unknown>>, tenant: string): boolean =>
@@ -213,7 +225,9 @@ const headerValue = (text: string): string =>
   );
 
 /** Headers of binary mode: `ce-` names, printable ASCII values. */
-export const headersOf = ({ attributes }: RelayEvent): readonly (readonly [string, string])[] =>
+export const headersOf = ({
+  attributes,
+}: Pick<RelayEvent, "attributes">): readonly (readonly [string, string])[] =>
   Object.entries(attributes).map(([name, value]) => [`ce-${name}`, headerValue(value)] as const);
 
 /** Structured mode as one line without newline; JSON data inline, other data in base64. */

@@ -2,11 +2,12 @@
  * Decides where a relay resumes, from its cursor and the contents of its destination, and splits batches of the feed
  * into batches of the destination. Pure.
  */
-import type { FeedItem, RecordBody } from "@sigil/core/record";
+import type { FeedBatch, FeedItem, RecordBody } from "@sigil/core/record";
 import type { Erased, Holding, OpenDestination } from "./destination.ts";
 import type { ErasureRequest } from "./erasure.ts";
 import {
   byReference,
+  checkpointAttribute,
   eventOf,
   headersOf,
   type EventOptions,
@@ -189,7 +190,18 @@ const matches = ({ tenants, kinds, spaces }: Filter, body: RecordBody): boolean 
 export const isPublished = (filter: Filter, { record }: FeedItem): boolean =>
   record === undefined ? isOpen(filter) : matches(filter, record.body);
 
-const bytesOf = (event: RelayEvent): number =>
+/** What of a batch of the feed goes to a destination. */
+export type Published = Pick<FeedBatch, "items"> & {
+  /** Undefined where a filter leaves something out: no consumer could compare it. */
+  readonly checkpoint: string | undefined;
+};
+
+export const publishedOf = (filter: Filter, { items, checkpoint }: FeedBatch): Published => ({
+  items: items.filter((item) => isPublished(filter, item)),
+  checkpoint: isOpen(filter) ? checkpoint : undefined,
+});
+
+const bytesOf = (event: Pick<RelayEvent, "attributes" | "data">): number =>
   headersOf(event).reduce((sum, [name, value]) => sum + name.length + value.length + 4, 0) +
   (event.data?.bytes.length ?? 0);
 
@@ -218,9 +230,12 @@ export const lanesAfter = (lanes: Cursor["lanes"], events: readonly RelayEvent[]
   return named.length === 0 ? lanes : new Map([...lanes, ...named]);
 };
 
-/** Linked events in order, in batches within the limits. Skips what a lane holds. Stops at a poison event. */
+/**
+ * Linked events in order, in batches within the limits. Skips what a lane holds. Stops at a poison event. The
+ * checkpoint goes with the last event of each batch, unless that one is too large for it.
+ */
 export const chunksOf = (
-  items: readonly FeedItem[],
+  { items, checkpoint }: Published,
   cursor: Cursor,
   options: EventOptions,
   { limits, laneOf }: Pick<OpenDestination, "limits" | "laneOf">,
@@ -230,7 +245,15 @@ export const chunksOf = (
   let [events, bytes]: [RelayEvent[], number] = [[], 0];
   let { prev: newest } = cursor;
   const lanes = new Map(cursor.lanes);
+  const note = checkpoint === undefined ? {} : checkpointAttribute(checkpoint);
+  const noteBytes = bytesOf({ attributes: note, data: undefined });
+  const checked = (event: RelayEvent): RelayEvent => {
+    const isFitting = bytesOf(event) + noteBytes <= messageBytesMax && bytes + noteBytes <= batchBytesMax;
+    return isFitting ? { ...event, attributes: { ...event.attributes, ...note } } : event;
+  };
   const end = (poison?: RelayEvent): void => {
+    const last = events.pop();
+    if (last !== undefined) events.push(checked(last));
     if (events.length > 0 || poison !== undefined) chunks.push({ events, poison });
     [events, bytes] = [[], 0];
   };
@@ -245,7 +268,8 @@ export const chunksOf = (
       end(event);
       return chunks;
     }
-    if (events.length >= batchEventsMax || (events.length > 0 && bytes + size > batchBytesMax)) end();
+    if (events.length >= batchEventsMax || (events.length > 0 && bytes + size + noteBytes > batchBytesMax))
+      end();
     events.push(event);
     bytes += size;
     newest = item.position;

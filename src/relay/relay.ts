@@ -41,6 +41,7 @@ import {
   needsGeneration,
   newGeneration,
   planStart,
+  publishedOf,
   type Chunk,
   type Cursor,
   type Filter,
@@ -395,9 +396,8 @@ export class Relay {
   async #publishBatch(batch: FeedBatch, open: OpenDestination, signal: AbortSignal): Promise<void> {
     const { filter, event, source } = this.#options;
     this.#pendingMs = batch.items[0]?.record?.body.ts ?? this.#pendingMs;
-    const items = batch.items.filter((item) => isPublished(filter, item));
     const options = { ...event, origin: source.origin };
-    for (const chunk of chunksOf(items, this.#cursor, options, open)) {
+    for (const chunk of chunksOf(publishedOf(filter, batch), this.#cursor, options, open)) {
       await this.#publishChunk(chunk, open, signal);
       if (signal.aborted) return;
     }

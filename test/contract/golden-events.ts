@@ -1,10 +1,11 @@
-/** A golden ledger as a relay publishes it: whole, in one generation. */
+/** A golden ledger as a relay publishes it: in one generation, a checkpoint with the last event of a batch. */
 import type { FeedItem } from "../../src/core/record/feed.ts";
 import { parseHash } from "../../src/core/bytes.ts";
-import { eventOf, type RelayEvent } from "../../src/relay/event.ts";
+import { checkpointAttribute, eventOf, type RelayEvent } from "../../src/relay/event.ts";
 import type { GoldenLedger } from "./golden-ledger.ts";
 import { messagesOf } from "./golden-source.ts";
 
+/** Positions [from, to), published as one batch. */
 export const eventsOf = (
   ledger: GoldenLedger,
   [from, to]: readonly [number, number],
@@ -20,6 +21,10 @@ export const eventsOf = (
         ? { position, version: 1n, hash: place.hash, body: place.body, envelope }
         : undefined;
       const item: FeedItem = { position, leaf: parseHash(leaf), record };
-      return eventOf(item, options, { generation: 1, prev: prev ?? undefined });
+      const event = eventOf(item, options, { generation: 1, prev: prev ?? undefined });
+      const isLast = position === BigInt(to) - 1n;
+      const note = [...ledger.checkpoints].find(([size]) => isLast && size > position)?.[1];
+      if (note === undefined) return event;
+      return { ...event, attributes: { ...event.attributes, ...checkpointAttribute(note) } };
     });
 };

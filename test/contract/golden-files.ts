@@ -1,7 +1,7 @@
 /** A golden ledger as the files of a relay: CloudEvents, one a line, in ended files and in one that grows. */
 import { appendFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { jsonLine } from "../../src/relay/event.ts";
+import { jsonLine, type RelayEvent } from "../../src/relay/event.ts";
 import { eventsOf } from "./golden-events.ts";
 import type { GoldenLedger } from "./golden-ledger.ts";
 
@@ -13,7 +13,11 @@ export const appendEvents = async (
   ledger: GoldenLedger,
   range: readonly [number, number],
 ): Promise<void> => {
-  const lines = eventsOf(ledger, range).map((event) => `${jsonLine(event)}\n`);
+  await appendLines(directory, eventsOf(ledger, range));
+};
+
+export const appendLines = async (directory: string, events: readonly RelayEvent[]): Promise<void> => {
+  const lines = events.map((event) => `${jsonLine(event)}\n`);
   await appendFile(join(directory, "events.jsonl"), lines.join(""));
 };
 

@@ -63,6 +63,7 @@ export const fill = async ({
       source: goldenSource(ledger, { ...from, size }),
       store: wrap(store),
       size,
+      sourceSize: async () => size,
       onCaughtUp: "end",
       signal: new AbortController().signal,
       ...changes,

@@ -124,7 +124,11 @@ export const testDestination = (
       await untilCaughtUp(seen, { source });
       source.add(3, { tenant: "other" });
       await untilCaughtUp(seen, { source });
-      expectWhole(await place.messages(), source.items);
+      const messages = await place.messages();
+      expectWhole(messages, source.items);
+      const newest = messages.find(({ sigilposition }) => sigilposition === "22");
+      const note = Buffer.from(String(newest?.["sigilcheckpoint"]), "base64").toString();
+      expect(note).to.equal(`${source.origin}\n23\n`);
       expect(seen.relay.status).to.include({ published: 23n, lag: 0n, lagMs: 0, state: "running" });
     });
 

@@ -64,7 +64,7 @@ export const createRelayLedger = (): RelayLedger => {
         continue;
       }
       at += batch.length;
-      yield { items: batch, next: BigInt(at), checkpoint: "" };
+      yield { items: batch, next: BigInt(at), checkpoint: `${relayOrigin}\n${at}\n` };
     }
   }
   return {

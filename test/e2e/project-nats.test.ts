@@ -8,6 +8,8 @@ import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { openNatsStream } from "../../src/cli/project/nats-source.ts";
 import { toHex } from "../../src/core/bytes.ts";
+import type { RelayEvent } from "../../src/relay/event.ts";
+import { dropAndRelink, exchange, withoutCheckpoints } from "../contract/hostile-lane.ts";
 import { natsDestination } from "../../src/relay/nats.ts";
 import { eventsOf } from "../contract/golden-events.ts";
 import { generateLedger, type GoldenLedger } from "../contract/golden-ledger.ts";
@@ -22,7 +24,10 @@ describe("a projection of a relay's stream in NATS", function () {
   let nats: Nats;
   let ledger: GoldenLedger;
 
-  const publish = async (stream: string, from: number, to: number): Promise<void> => {
+  const publish = (stream: string, from: number, to: number): Promise<void> =>
+    publishEvents(stream, eventsOf(ledger, [from, to]));
+
+  const publishEvents = async (stream: string, events: readonly RelayEvent[]): Promise<void> => {
     await using destination = await natsDestination({
       servers: [nats.url],
       stream,
@@ -32,7 +37,6 @@ describe("a projection of a relay's stream in NATS", function () {
       tls: null,
     }).open(new AbortController().signal, async () => undefined);
     await destination.lastPublished();
-    const events = eventsOf(ledger, [from, to]);
     for (let at = 0; at < events.length; at += 50) {
       await destination.publish(events.slice(at, at + 50), new AbortController().signal);
     }
@@ -96,6 +100,25 @@ describe("a projection of a relay's stream in NATS", function () {
     const lost = await project("lost", "LOST", "--once");
     expect(lost.exitCode).to.equal(1);
     expect(lost.problems).to.contain("position 41 follows position 40, and position 39 was taken last");
+  });
+
+  it("stops by the root of a checkpoint where the broker dropped a record and linked the rest anew", async () => {
+    // Before the first rotation of a key, whose position would tell too.
+    const events = [...eventsOf(ledger, [0, 100]), ...eventsOf(ledger, [100, 130])];
+    const attacks = { RELINKED: dropAndRelink(events, 60n), EXCHANGED: exchange(events, [20, 21]) };
+    for (const [stream, attacked] of Object.entries(attacks)) {
+      await query(postgres.address(), `CREATE DATABASE ${stream.toLowerCase()}`);
+      await publishEvents(stream, attacked);
+      const stopped = await project(stream.toLowerCase(), stream, "--once");
+      expect(stopped.problems).to.contain("at size 100 the root of what was read is");
+      expect(stopped.exitCode).to.equal(1);
+      const stripped = `${stream}_STRIPPED`;
+      await query(postgres.address(), `CREATE DATABASE ${stripped.toLowerCase()}`);
+      await publishEvents(stripped, withoutCheckpoints(attacked));
+      const unchecked = await project(stripped.toLowerCase(), stripped, "--once");
+      expect(unchecked.problems).to.contain("no checkpoint that holds them, the newest being of 0");
+      expect(unchecked.exitCode).to.equal(1);
+    }
   });
 
   it("ends when it is interrupted while its consumer begins", async () => {

@@ -105,8 +105,14 @@ describe("sigil relay erase", () => {
     await sigilHere(["relay", "reset", "siem", "--to", "0", "--data", data], { cwd: data });
     const again = async () => (await readFileMessages(directory)).slice(messages.length);
     await until(async () => (await again()).length === messages.length, "published again");
-    // What stands in the old places is what a relay publishes of the ledger now.
-    expect(await again()).to.deep.equal(messages.map((one) => ({ ...one, sigilgeneration: "2" })));
+    // What stands in the old places is what a relay publishes of the ledger now, but for checkpoints: of other batches.
+    const unchecked = (message: SeenMessage): SeenMessage => {
+      const { sigilcheckpoint: _, ...one } = message;
+      return one;
+    };
+    expect((await again()).map(unchecked)).to.deep.equal(
+      messages.map((one) => ({ ...unchecked(one), sigilgeneration: "2" })),
+    );
     expect((await erase(council, "--tenant", "acme", "--relay", "siem")).relays[0]).to.include({
       outcome: "clean",
     });

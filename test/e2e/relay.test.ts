@@ -7,6 +7,8 @@ import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { readRelays } from "../../src/config/relays.ts";
 import { fromBase64 } from "../../src/core/bytes.ts";
+import { parseCheckpoint } from "../../src/core/merkle/checkpoint.ts";
+import { parseNote } from "../../src/core/merkle/note.ts";
 import { decodeEnvelope, parseRecordStatement } from "../../src/core/record/record.ts";
 import { natsMissing, startNats, type Nats } from "../contract/nats-server.ts";
 import { readFileMessages } from "../contract/relay-messages.ts";
@@ -64,6 +66,8 @@ describe("the relays of a server", () => {
       type: "sigil.record.frozen_chain.v1",
       subject: `public/user/${auditId}`,
     });
+    const note = Buffer.from(String(events.at(-1)?.["sigilcheckpoint"]), "base64").toString();
+    expect(parseCheckpoint(parseNote(note).text).size).to.equal(BigInt(events.length));
     expect((await stat(join(deployment.directory, "relay.sock"))).mode & 0o777).to.equal(0o600);
   });
 
@@ -89,6 +93,7 @@ describe("the relays of a server", () => {
     }
     const decisions = await readFileMessages(some);
     expect(decisions[1]?.["sigilprev"]).to.equal(decisions[0]?.["sigilposition"]);
+    expect(decisions.some((one) => "sigilcheckpoint" in one)).to.equal(false);
     expect(decisions[1]?.["data"])
       .to.include({ kind: "frozen_chain", tenant: "public" })
       .and.not.have.property("payload");

@@ -2,13 +2,17 @@
  * What a relay publishes as a message of a lane: the attributes of a CloudEvent and its data. Source:
  * docs/spec/event.md.
  */
-import { fromHex } from "@sigil/core/bytes";
+import { fromBase64, fromHex } from "@sigil/core/bytes";
 import { Fault } from "@sigil/core/errors";
 import type { LaneMessage } from "../../projections/message.ts";
 import { usage } from "../terminal/command.ts";
 
 const positionOf = (value: unknown): bigint | undefined =>
   typeof value === "string" && /^\d{1,20}$/.test(value) ? BigInt(value) : undefined;
+
+/** What is no note is refused where its signature is verified. @throws Fault unless it is base64. */
+const checkpointOf = (value: unknown): Pick<LaneMessage, "checkpoint"> =>
+  typeof value === "string" ? { checkpoint: new TextDecoder().decode(fromBase64(value)) } : {};
 
 /**
  * @param at where it stands, for a person.
@@ -21,7 +25,7 @@ export const readMessage = (
   at: string,
 ): LaneMessage => {
   const refuse = (rule: string): never => usage(`${at}: ${rule}`);
-  const { sigilposition, sigilprev, sigilleaf, type, datacontenttype } = attributes;
+  const { sigilposition, sigilprev, sigilleaf, sigilcheckpoint, type, datacontenttype } = attributes;
   const position = positionOf(sigilposition);
   const prev = sigilprev === undefined ? null : positionOf(sigilprev);
   if (
@@ -33,7 +37,7 @@ export const readMessage = (
     return refuse("is no event of a relay");
   }
   try {
-    const message = { lane, position, prev, leaf: fromHex(sigilleaf) };
+    const message = { lane, position, prev, leaf: fromHex(sigilleaf), ...checkpointOf(sigilcheckpoint) };
     const isEnvelope = datacontenttype === "application/vnd.sigil.envelope.v1+cbor";
     if (envelope !== undefined && isEnvelope) return { ...message, envelope };
     if (type.endsWith(".erased.v1")) return message;

@@ -85,6 +85,7 @@ const fill = async (
       source: opened.source,
       store,
       size,
+      sourceSize: opened.size,
       onCaughtUp: ends ? "end" : "follow",
       signal,
       onApplied: ({ next, erased }) => {

@@ -50,6 +50,7 @@ type CursorRow = {
   readonly genesis: Buffer;
   readonly next: bigint;
   readonly peaks: Buffer;
+  readonly checkpoint: string | null;
 };
 
 const exists = async (client: pg.Client, schema: string): Promise<boolean> => {
@@ -129,7 +130,7 @@ class PostgresProjection implements ProjectionStore {
     return guarded(async () => {
       const client = this.#client;
       const { rows } = await client.query<CursorRow>(
-        `SELECT genesis, next, peaks FROM ${this.#schema}.cursor`,
+        `SELECT genesis, next, peaks, checkpoint FROM ${this.#schema}.cursor`,
       );
       const [cursor] = rows;
       if (cursor === undefined) {
@@ -141,7 +142,7 @@ class PostgresProjection implements ProjectionStore {
           rule: "it was filled from a ledger of another genesis record",
         });
       }
-      if (cursor.next === 0n) return { progress: noProgress, keyRecords: [] };
+      if (cursor.next === 0n) return { progress: noProgress, keyRecords: [], checkpoint: undefined };
       const lanes = await client.query<{ readonly lane: string; readonly position: bigint }>(
         `SELECT lane, position FROM ${this.#schema}.lanes`,
       );
@@ -156,6 +157,7 @@ class PostgresProjection implements ProjectionStore {
           frontier: peaksFrom(cursor.next, cursor.peaks),
         },
         keyRecords: keyRecords.rows,
+        checkpoint: cursor.checkpoint ?? undefined,
       };
     });
   }

@@ -227,6 +227,37 @@ describe("a consumer of the feed", () => {
     expect(later.checked).to.deep.equal([checkedSize]);
   });
 
+  it("compares the largest of the checkpoints that came with messages, and keeps the next", async () => {
+    const sizes = [...ledger.checkpoints.keys()].sort((one, two) => Number(one - two));
+    const messages = messagesOf(ledger, { size }).map((message) => {
+      const checkpoint = ledger.checkpoints.get(message.position + 1n);
+      return checkpoint === undefined ? message : { ...message, checkpoint };
+    });
+    const early = sizes.find((at) => at > 250n) ?? expect.fail("none");
+    let compared = 0;
+    const { consumer, checked } = await takeAll([{ messages: messages.slice(0, 250) }], started(), {
+      verify: (...given) => {
+        compared += 1;
+        return verifyOwn(...given);
+      },
+    });
+    const last = sizes.findLast((at) => at <= 250n);
+    expect(checked).to.deep.equal([last]);
+    expect(compared).to.be.at.most(251);
+    const [one, two] = [early, size].map((at) => ({ checkpoint: ledger.checkpoints.get(at) ?? "" }));
+    const waiting = await takeAll(
+      [
+        { messages: [], ...two },
+        { messages: [], ...one },
+      ],
+      consumer,
+    );
+    expect(waiting.consumer.due).to.equal(one?.checkpoint);
+    expect((await takeAll([{ messages: messages.slice(250) }], waiting.consumer)).consumer.checked).to.equal(
+      size,
+    );
+  });
+
   it("is where it was after a batch that it did not take", async () => {
     const messages = messagesOf(ledger, { size });
     const { consumer } = await takeAll([{ messages: messages.slice(0, 40) }]);

@@ -3,10 +3,50 @@ import { expect } from "chai";
 import { before, describe, it } from "mocha";
 import { verifyOwn } from "../../../src/core/keys/verify.ts";
 import { noProgress } from "../../../src/projections/consumer.ts";
-import { failProjection } from "../../../src/projections/fault.ts";
+import { failProjection, ProjectionFault } from "../../../src/projections/fault.ts";
 import { project } from "../../../src/projections/project.ts";
 import { generateLedger, type GoldenLedger } from "../../contract/golden-ledger.ts";
 import { goldenSource } from "../../contract/golden-source.ts";
+
+/** What `project` says with a source that has so many places and such checkpoints. */
+describe("a projection that ends when it has caught up", () => {
+  it("is not shown before a checkpoint holds what it has, whatever the source strips", async () => {
+    const ledger = await generateLedger({ seed: 44, count: 300 });
+    const size = BigInt(ledger.places.length);
+    const run = async (isCheckpointed: boolean, checkpoint?: string) => {
+      const seen = { published: false, next: 0n };
+      const options = { genesis: ledger.genesis, verify: verifyOwn, lanes: "one" } as const;
+      const done = project({
+        ...options,
+        source: goldenSource(ledger, { size, isCheckpointed }),
+        store: {
+          resume: async () => ({ progress: noProgress, keyRecords: [], checkpoint }),
+          apply: async ({ progress }) => {
+            seen.next = progress.next;
+            return [];
+          },
+          publish: async () => {
+            seen.published = true;
+          },
+        },
+        size,
+        sourceSize: async () => size,
+        onCaughtUp: "end",
+        signal: new AbortController().signal,
+      });
+      const error = await done.then(
+        () => undefined,
+        (cause: unknown) => (cause instanceof ProjectionFault ? cause.error : expect.fail(String(cause))),
+      );
+      return { ...seen, error };
+    };
+    expect(await run(true)).to.deep.equal({ published: true, next: size, error: undefined });
+    const stripped = { kind: "unchecked", size, checked: 0n };
+    expect(await run(false)).to.deep.equal({ published: false, next: size, error: stripped });
+    const older = ledger.checkpoints.get(200n) ?? expect.fail("none");
+    expect((await run(false, older)).error).to.deep.equal({ ...stripped, checked: 200n });
+  });
+});
 
 describe("a projection that follows", () => {
   let ledger: GoldenLedger;
@@ -37,7 +77,7 @@ describe("a projection that follows", () => {
         },
       },
       store: {
-        resume: async () => ({ progress: noProgress, keyRecords: [] }),
+        resume: async () => ({ progress: noProgress, keyRecords: [], checkpoint: undefined }),
         apply: async ({ places, progress }) => {
           ({ next } = progress);
           const isReport = places.some(
@@ -52,6 +92,7 @@ describe("a projection that follows", () => {
         },
       },
       size: 0n,
+      sourceSize: async () => size,
       onCaughtUp: "follow",
       signal: new AbortController().signal,
     });

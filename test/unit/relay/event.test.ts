@@ -12,6 +12,7 @@ import { leafOf } from "../../../src/core/verify/record.ts";
 import { fromHex, toHex } from "../../../src/core/bytes.ts";
 import {
   byReference,
+  checkpointAttribute,
   envelopeMediaType,
   eventOf,
   formatTime,
@@ -34,6 +35,7 @@ type Vector = {
   readonly position: string;
   readonly prev: string | null;
   readonly generation: number;
+  readonly checkpoint?: string;
   readonly envelope: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
@@ -60,7 +62,9 @@ const eventOfVector = (vector: Vector) => {
     generation: vector.generation,
     prev,
   });
-  return vector.form === "reference" ? byReference(event) : event;
+  const sent = vector.form === "reference" ? byReference(event) : event;
+  const note = vector.checkpoint === undefined ? {} : checkpointAttribute(vector.checkpoint);
+  return { ...sent, attributes: { ...sent.attributes, ...note } };
 };
 
 describe("events of a relay", () => {
