@@ -73,6 +73,7 @@ const relayAll = async ({ feed, url, stream, directory }: Run): Promise<number> 
     source: {
       origin,
       size: () => BigInt(items.length),
+      hasLeaf: async () => true,
       async *from(position, { signal }) {
         for (let at = Number(position); at < items.length && !signal.aborted; at += feedItems) {
           const batch = items.slice(at, at + feedItems);

@@ -448,6 +448,14 @@ export const relayPendingMax = 10_000;
 export const relayStoppedShownMax = 20;
 /** Keys of one webhook signed with at a time: rotation takes two. */
 export const relayWebhookSecretsMax = 4;
+/** A relay outside of the server: heartbeats it asks for, without which a stream counts as dead after the second. */
+export const relayHeartbeatMs = 5000;
+export const relaySilenceMsMax = 20_000;
+/** How often it asks for the ledger's size, for the lag while its destination is down. */
+export const relaySizeMsMax = 5000;
+/** Backoff of its start while the server does not answer; and between the end of a stream and the next. */
+export const relayServerMsMax = 10_000;
+export const relayServerMsMin = 250;
 /** Control socket of relays. */
 export const relayControlConnectionsMax = 8;
 export const relayControlMsMax = 30_000;

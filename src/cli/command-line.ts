@@ -106,6 +106,10 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./deployment/restore.ts")).restore,
     walks: true,
   },
+  "relay run": {
+    about: "Run relays in a process of their own, which read a server's feed.",
+    load: async () => (await import("./relay/run.ts")).relayRun,
+  },
   "relay status": {
     about: "Show what each relay of a server on this machine does.",
     load: async () => (await import("./relay/relay.ts")).relayStatus,

@@ -6,7 +6,7 @@ import { status as Code } from "@grpc/grpc-js";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { FrozenVerdict } from "@sigil/core/record";
 import type { TlsFacts } from "../rpc/transport/tls-renewal.ts";
-import { createRelayMetrics, type RelayFacts } from "./relay-metrics.ts";
+import { createRelayMetrics, type RelayMetrics } from "./relay-metrics.ts";
 import { watchTls } from "./tls-metrics.ts";
 
 /** Seconds; from a fast read to the longest deadline. */
@@ -50,14 +50,11 @@ export type Metrics = {
   readonly watchSandbox: (source: SandboxSource) => void;
   readonly watchTls: (source: () => TlsFacts) => void;
   readonly watchLog: (source: LogSource) => void;
-  /** Events that a relay's destination acknowledged. */
-  readonly onRelayed: (relay: string, events: number) => void;
-  /** A try of a relay failed, or its destination lost something. */
-  readonly onRelayFailure: (relay: string, kind: string) => void;
-  readonly watchRelays: (source: () => readonly RelayFacts[]) => void;
-  readonly contentType: string;
-  readonly text: () => Promise<string>;
-};
+} & RelayMetrics &
+  MetricsText;
+
+/** What the operator's port answers. */
+export type MetricsText = { readonly contentType: string; readonly text: () => Promise<string> };
 
 const boundGauges = {
   sigil_intake_bytes: "Bytes of long messages being received, expanded or answered.",
@@ -236,7 +233,17 @@ export const createMetrics = (): Metrics => {
     watchTls: (source) => watchTls(source, registers),
     watchLog: (source) => watchLog(source, registers),
     ...createRelayMetrics(registers),
-    contentType: registry.contentType,
-    text: async () => (await Promise.all([registry.metrics(), processMetrics().metrics()])).join("\n"),
+    ...textOf(registry),
   };
 };
+
+/** Of a process of relays, without a server. */
+export const createRelayProcessMetrics = (): RelayMetrics & MetricsText => {
+  const registry = new Registry();
+  return { ...createRelayMetrics([registry]), ...textOf(registry) };
+};
+
+const textOf = (registry: Registry): MetricsText => ({
+  contentType: registry.contentType,
+  text: async () => (await Promise.all([registry.metrics(), processMetrics().metrics()])).join("\n"),
+});

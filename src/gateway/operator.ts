@@ -9,13 +9,13 @@ import { operatorHeaderBytesMax, operatorRequestMsMax, operatorSilentMsMax } fro
 import { formatAddress, isUnix, type Address } from "../config/address.ts";
 import type { Connections } from "../rpc/bounds/connections.ts";
 import { failListening, listenOptions, openSocketFile } from "../rpc/transport/listening.ts";
-import type { Metrics } from "./metrics.ts";
+import type { MetricsText } from "./metrics.ts";
 
 export type OperatorOptions = {
   readonly address: Address;
   /** Of the file, where the address is a Unix socket. */
   readonly socketMode: number;
-  readonly metrics: Pick<Metrics, "contentType" | "text">;
+  readonly metrics: MetricsText;
   /** Null while serving, else why not. */
   readonly whyNotReady: () => string | null;
   /** What does not work though it is ready. */

@@ -4,7 +4,7 @@
 import { Counter, Gauge, type Registry } from "prom-client";
 
 /** Read by the gauges on each scrape. */
-export type RelayFacts = {
+type RelayFacts = {
   readonly name: string;
   readonly state: string;
   /** Unacknowledged records. */
@@ -45,7 +45,15 @@ const watchRelays = (source: () => readonly RelayFacts[], registers: Registry[])
   );
 };
 
-export const createRelayMetrics = (registers: Registry[]) => {
+export type RelayMetrics = {
+  /** Events that a relay's destination acknowledged. */
+  readonly onRelayed: (relay: string, events: number) => void;
+  /** A try of a relay failed, or its destination lost something. */
+  readonly onRelayFailure: (relay: string, kind: string) => void;
+  readonly watchRelays: (source: () => readonly RelayFacts[]) => void;
+};
+
+export const createRelayMetrics = (registers: Registry[]): RelayMetrics => {
   const published = new Counter({
     name: "sigil_relay_events_total",
     help: "Events that a relay's destination acknowledged.",
@@ -59,9 +67,9 @@ export const createRelayMetrics = (registers: Registry[]) => {
     registers,
   });
   return {
-    onRelayed: (relay: string, events: number): void => published.inc({ relay }, events),
-    onRelayFailure: (relay: string, kind: string): void => failures.inc({ relay, kind }),
-    watchRelays: (source: () => readonly RelayFacts[]): void => {
+    onRelayed: (relay, events) => published.inc({ relay }, events),
+    onRelayFailure: (relay, kind) => failures.inc({ relay, kind }),
+    watchRelays: (source) => {
       for (const { name } of source()) {
         published.inc({ relay: name }, 0);
         for (const kind of failureKinds) failures.inc({ relay: name, kind }, 0);

@@ -6,7 +6,7 @@
 import { chmod, rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { relayControlConnectionsMax, relayControlMsMax, relayStoppedShownMax } from "../limits.ts";
-import type { StoppedKey } from "./destination.ts";
+import { RelayFault, type StoppedKey } from "./destination.ts";
 import type { ErasureRequest } from "./erasure.ts";
 import type { Relay } from "./relay.ts";
 import type { RelayStatus } from "./relay-status.ts";
@@ -60,7 +60,7 @@ const erasureActions: ReadonlyMap<string, ErasureRequest["action"]> = new Map([
 const erase = async (relay: Relay, query: URLSearchParams, { isErased }: ControlOptions): Promise<Reply> => {
   const [tenant, action] = [query.get("tenant") ?? "", erasureActions.get(query.get("action") ?? "")];
   if (action === undefined) return refuse(400, "action must be count, erase or purge-old");
-  if (!(await isErased(tenant))) {
+  if (!(await isErased(tenant, relay.status.name))) {
     const rule = `the ledger has no record erased/${tenant}: a relay takes back what it published of a tenant only once the ledger has erased it`;
     return refuse(409, rule);
   }
@@ -133,8 +133,8 @@ export type ControlOptions = {
   readonly relays: readonly Relay[];
   /** Ledger size in records. */
   readonly size: () => bigint;
-  /** Whether the ledger has the record that a tenant is erased. */
-  readonly isErased: (tenant: string) => Promise<boolean>;
+  /** Whether the ledger has the record that a tenant is erased. @throws RelayFault if it cannot be asked. */
+  readonly isErased: (tenant: string, relay: string) => Promise<boolean>;
   readonly onFault: (cause: unknown) => void;
 };
 
@@ -145,6 +145,7 @@ export const openRelayControl = async (options: ControlOptions): Promise<RelayCo
     replyTo(request, options)
       .then((reply) => answer(response, reply))
       .catch((cause: unknown) => {
+        if (cause instanceof RelayFault) return answer(response, refuse(409, cause.error.rule));
         onFault(cause);
         answer(response, refuse(500, "internal error"));
       });

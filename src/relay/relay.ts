@@ -3,7 +3,6 @@
  * holds one batch. The resume position is read from the destination each time it is opened; the cursor file is a hint.
  * A crash at any point loses nothing, and repeats only what a destination cannot report.
  */
-import { toHex } from "@sigil/core/bytes";
 import type { FeedBatch } from "@sigil/core/record";
 import {
   relayBackoffMsMax,
@@ -354,10 +353,11 @@ export class Relay {
   readonly #readAgain: ReadEventAgain = async (position, lane, messageBytesMax, signal) => {
     const { source, filter, event } = this.#options;
     this.#requireWithin(position);
-    for await (const { items } of source.from(position, { signal })) {
+    for await (const { items, next } of source.from(position, { signal })) {
+      // A sign of life of a source that has nothing new.
+      if (next <= position) continue;
       const [item] = items;
-      if (item?.position !== position) break;
-      if (!isPublished(filter, item)) return undefined;
+      if (item?.position !== position || !isPublished(filter, item)) return undefined;
       return fittingEvent(item, lane, { ...event, origin: source.origin }, messageBytesMax);
     }
     return failRelay({ kind: "retryable", rule: `cannot read position ${position} again` });
@@ -385,12 +385,9 @@ export class Relay {
   /** Checks that the newest message is from this ledger. */
   async #match({ position, leaf }: NonNullable<Start["last"]>, signal: AbortSignal): Promise<void> {
     this.#requireWithin(position);
-    for await (const { items } of this.#options.source.from(position, { signal })) {
-      const [first] = items;
-      if (first?.position === position && toHex(first.leaf) === leaf) return;
-      const rule = `the newest message there is of position ${position}, where this ledger has another record: something else publishes there, or published`;
-      failRelay({ kind: "refused", rule });
-    }
+    if (await this.#options.source.hasLeaf(position, leaf, { signal })) return;
+    const rule = `the newest message there is of position ${position}, where this ledger has another record: something else publishes there, or published`;
+    failRelay({ kind: "refused", rule });
   }
 
   async #publishBatch(batch: FeedBatch, open: OpenDestination, signal: AbortSignal): Promise<void> {

@@ -1,41 +1,67 @@
 /**
- * Starts the configured relays on the ledger's feed, after the ports, and stops them before. An unreachable destination
- * affects neither start nor readiness; metrics, the log and `sigil relay status` report it. Called only by server.ts.
+ * Starts the configured relays on a feed: the server on its ledger's, after the ports, and a process of relays on a
+ * server's (`relay-process.ts`). An unreachable destination affects neither start nor readiness; metrics, the log
+ * and `sigil relay status` report it.
  */
 import { lookup } from "node:dns";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as turn, setTimeout as delay } from "node:timers/promises";
+import { toHex } from "@sigil/core/bytes";
 import { erasedPrefix, systemTenant } from "@sigil/core/record";
 import type { Logger } from "pino";
 import type { Config } from "../config/config.ts";
 import type { RelaySettings } from "../config/relays.ts";
-import { fail } from "../errors.ts";
-import type { Metrics } from "../gateway/metrics.ts";
+import { assert, fail } from "../errors.ts";
+import type { RelayMetrics } from "../gateway/relay-metrics.ts";
 import { readFeed } from "../ledger/feed-source.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { openRelayControl, relaySocket } from "../relay/control.ts";
 import type { Destination } from "../relay/destination.ts";
 import { filesDestination } from "../relay/files.ts";
+import type { Filter } from "../relay/plan.ts";
 import { Relay, type RelayObserver } from "../relay/relay.ts";
 import type { FeedSource } from "../relay/source.ts";
 import type { WebhookObserver } from "../relay/webhook/webhook.ts";
 
-type Watched = { readonly log: Logger; readonly metrics: Metrics };
+type Watched = { readonly log: Logger; readonly metrics: RelayMetrics };
+
+/** The ledger as relays need it, from within the server or from outside. */
+export type RelayedLedger = {
+  /** What a relay with this filter reads; records that the filter leaves out may be missing. */
+  readonly feedOf: (filter: Filter) => FeedSource;
+  /** In records. */
+  readonly size: () => bigint;
+  /** Whether it has the record that a tenant is erased. @throws RelayFault if it cannot be asked for that relay. */
+  readonly isErased: (tenant: string, filter: Filter) => Promise<boolean>;
+};
+
+type RelaysConfig = Pick<Config, "data" | "relays">;
 
 /** Directory of cursor files within the data directory. */
 const stateDirectory = "relay";
 
-const sourceOf = (ledger: Ledger): FeedSource => ({
-  origin: ledger.reader.origin,
-  size: () => ledger.reader.size,
-  from: (position, call) => readFeed(ledger, position, call),
-});
+/** A server's own. */
+export const relayedLedger = (ledger: Ledger): RelayedLedger => {
+  const { reader } = ledger;
+  const feed: FeedSource = {
+    origin: reader.origin,
+    size: () => reader.size,
+    from: (position, call) => readFeed(ledger, position, call),
+    hasLeaf: async (position, leaf) => (await reader.tree.leaves([position])).map(toHex)[0] === leaf,
+  };
+  return {
+    feedOf: () => feed,
+    size: feed.size,
+    isErased: async (tenant) =>
+      (await reader.head(systemTenant, "system", erasedPrefix + tenant)) !== undefined,
+  };
+};
 
 /** Loads the client library of a broker only if it is used. */
 const destinationOf = async (
   { name, target }: RelaySettings,
-  config: Config,
+  config: RelaysConfig,
   watched: Watched,
 ): Promise<Destination> => {
   switch (target.kind) {
@@ -92,16 +118,17 @@ const observerOf = (relay: string, { log, metrics }: Watched): RelayObserver => 
 
 const startRelay = async (
   settings: RelaySettings,
-  ledger: Ledger,
-  config: Config,
+  ledger: RelayedLedger,
+  config: RelaysConfig,
   watched: Watched,
 ): Promise<Relay> => {
-  const { name, typePrefix, data, format, from, tenants, kinds, spaces } = settings;
+  const { name, typePrefix, data, format, from } = settings;
+  const filter = filterOf(settings);
   return Relay.start({
     name,
-    source: sourceOf(ledger),
+    source: ledger.feedOf(filter),
     destination: await destinationOf(settings, config, watched),
-    filter: { tenants, kinds, spaces },
+    filter,
     event: { typePrefix, data, format },
     from,
     cursorPath: join(config.data, stateDirectory, `${name}.json`),
@@ -115,10 +142,12 @@ const startRelay = async (
   });
 };
 
+const filterOf = ({ tenants, kinds, spaces }: RelaySettings): Filter => ({ tenants, kinds, spaces });
+
 /** Without relays it opens nothing. @throws invalidConfig if it cannot listen on the control socket. */
 export const openRelays = async (
-  ledger: Ledger,
-  config: Config,
+  ledger: RelayedLedger,
+  config: RelaysConfig,
   watched: Watched,
 ): Promise<AsyncDisposable> => {
   await using opened = new AsyncDisposableStack();
@@ -131,12 +160,16 @@ export const openRelays = async (
   if (relays.length > 0) {
     watched.metrics.watchRelays(() => relays.map(({ status }) => status));
     const path = join(config.data, relaySocket);
+    const filters = new Map(config.relays.map((settings) => [settings.name, filterOf(settings)]));
     const control = await openRelayControl({
       path,
       relays,
-      size: () => ledger.reader.size,
-      isErased: async (tenant) =>
-        (await ledger.reader.head(systemTenant, "system", erasedPrefix + tenant)) !== undefined,
+      size: () => ledger.size(),
+      isErased: (tenant, relay) => {
+        const filter = filters.get(relay);
+        assert(filter !== undefined, "a relay that was started");
+        return ledger.isErased(tenant, filter);
+      },
       onFault: (cause) => watched.log.error({ err: cause }, "relay: control"),
     }).catch((cause: unknown) =>
       fail({ kind: "invalidConfig", key: "data", rule: `cannot listen on ${path}` }, { cause }),

@@ -61,7 +61,7 @@ import { observeLedger, wireInspections } from "./ledger.ts";
 import { withCodeCheck, wireModules } from "./modules.ts";
 import { serviceNames, wireAudit, wireCanon, wirePrincipals } from "./services.ts";
 import { servePorts, type Ports } from "./ports.ts";
-import { openRelays } from "./relays.ts";
+import { openRelays, relayedLedger } from "./relays.ts";
 import { Stopping } from "./stopping.ts";
 import type { Store } from "../storage/store.ts";
 import type { Evaluate } from "../trust/evaluator.ts";
@@ -385,7 +385,7 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
     await openPorts({ config, ledger, parts, overrides, bounds, opened }, tls),
     (ports) => ports.close(),
   );
-  opened.use(await openRelays(ledger, config, parts));
+  opened.use(await openRelays(relayedLedger(ledger), config, parts));
   if (ledger.status.kind === "serving") parts.health.set("serving");
   const target = formatAddress(rpc.address);
   const httpUrl = http?.url ?? null;

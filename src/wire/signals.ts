@@ -5,6 +5,9 @@
 import { isatty } from "node:tty";
 import type { RunningServer } from "./server.ts";
 
+/** What signals reach: a server, or a process of relays. */
+export type Signalled = Pick<RunningServer, "log" | "close" | "skipDelay" | "reload">;
+
 const stopSignals = ["SIGTERM", "SIGINT"] as const;
 const standardStreams = [0, 1, 2] as const;
 
@@ -18,10 +21,10 @@ const watchTerminal = (): (() => boolean) => {
  * Resolves with the signal that stopped the server, once it has stopped. Listens immediately, also while the server is
  * starting, since it may be signalled as soon as it logs that it serves.
  */
-export const closeOnSignal = (starting: RunningServer | Promise<RunningServer>): Promise<NodeJS.Signals> =>
+export const closeOnSignal = (starting: Signalled | Promise<Signalled>): Promise<NodeJS.Signals> =>
   new Promise((resolve, reject) => {
     const isTerminalGone = watchTerminal();
-    let server: RunningServer | undefined;
+    let server: Signalled | undefined;
     let isStopping = false;
     const forget = (): void => {
       for (const name of stopSignals) process.off(name, onStop);

@@ -1,12 +1,27 @@
 /**
- * One relay of `campaign:relay`: publishes a ledger of SIZE records and ends, or kills its process at a step.
- * `relay-worker.ts files|nats PLACE CURSOR SIZE STEP`, step 0 for none.
+ * One relay of `campaign:relay`: publishes a ledger of SIZE records and ends, or kills its process at a step. The
+ * ledger is made up, or a server's, which is read over gRPC by the principal "feed".
+ * `relay-worker.ts files|nats PLACE CURSOR SIZE STEP [SERVER ORIGIN GENESIS KEY]`, step 0 for none.
  */
+import { readFile } from "node:fs/promises";
+import { connect, createTokenSigner } from "@sigil/client";
+import { ServerLedger } from "../../src/cli/relay/server-feed.ts";
+import { fromHex, parseHash } from "../../src/core/bytes.ts";
 import { filesDestination } from "../../src/relay/files.ts";
 import { natsDestination } from "../../src/relay/nats.ts";
 import { createRelayLedger, startRelay, until } from "../contract/relay-world.ts";
 
-const [kind, place = "", cursorPath = "", size = "0", step = "0"] = process.argv.slice(2);
+const [
+  kind,
+  place = "",
+  cursorPath = "",
+  size = "0",
+  step = "0",
+  server,
+  origin = "",
+  genesis = "",
+  keyPath = "",
+] = process.argv.slice(2);
 let left = Number(step);
 
 const onStep = async (): Promise<void> => {
@@ -25,15 +40,26 @@ const nats = {
   onStep,
 } as const;
 
-const source = createRelayLedger();
-source.add(Number(size));
+const madeUp = () => {
+  const source = createRelayLedger();
+  source.add(Number(size));
+  return source;
+};
+
+const serverLedger = async (target: string): Promise<ServerLedger> => {
+  const privateKey = await readFile(keyPath, "utf8");
+  const signer = createTokenSigner({ principal: "feed", origin, privateKey });
+  return ServerLedger.open(connect({ target, tls: "insecure", signer }), parseHash(fromHex(genesis)));
+};
+
+using outside = server === undefined ? undefined : await serverLedger(server);
 await using seen = await startRelay({
-  source,
+  source: outside?.feedOf({ tenants: undefined, kinds: undefined, spaces: undefined }) ?? madeUp(),
   destination: kind === "files" ? filesDestination(files) : natsDestination(nats),
   cursorPath,
   onStep,
 });
 await until(
-  () => seen.relay.status.lag === 0n && seen.relay.status.state === "running",
+  () => seen.relay.status.next >= BigInt(size) && seen.relay.status.state === "running",
   "everything published",
 );

@@ -1,31 +1,40 @@
 /**
  * kill −9 of a relay between random steps, on one destination: afterwards every record is there, in order, each linked
- * to the one before, none twice. To files, and to NATS where it is installed.
+ * to the one before, none twice. To files, and to NATS where it is installed; of a ledger at hand, as in a server, and
+ * of a server's over gRPC, as in a process of its own.
  * `npm run campaign:relay -- --count 100 --seed 7`. Exit code 0 only when nothing was lost, repeated or reordered.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { natsMissing, startNats } from "../contract/nats-server.ts";
+import { expect } from "chai";
+import { toHex } from "../../src/core/bytes.ts";
+import type { FeedItem } from "../../src/core/record/feed.ts";
+import { natsMissing, startNats, type Nats } from "../contract/nats-server.ts";
 import { readFileMessages, readStreamMessages } from "../contract/relay-messages.ts";
 import { createRelayLedger, expectWhole, type SeenMessage } from "../contract/relay-world.ts";
+import { Council, json, newKey } from "../e2e/council.ts";
 import { createRandom } from "./oracle.ts";
 
 const { values } = parseArgs({
-  options: { count: { type: "string", default: "100" }, seed: { type: "string", default: "1" } },
+  options: {
+    count: { type: "string", default: "100" },
+    seed: { type: "string", default: "1" },
+    source: { type: "string", default: "both" },
+  },
 });
 const [count, seed] = [Number(values.count), Number(values.seed)];
-if (!Number.isInteger(count) || count < 1 || !Number.isInteger(seed)) {
-  console.error("usage: campaign:relay [--count N] [--seed S]");
+const sources = values.source === "both" ? ["hand", "server"] : [values.source];
+const areKnown = sources.every((source) => source === "hand" || source === "server");
+if (!Number.isInteger(count) || count < 1 || !Number.isInteger(seed) || !areKnown) {
+  console.error("usage: campaign:relay [--count N] [--seed S] [--source both|hand|server]");
   process.exit(2);
 }
 
 const worker = join(import.meta.dirname, "relay-worker.ts");
-/** More than an attempt with two batches has. */
-const stepsMax = 40;
 const addedMax = 20;
 
 /** @returns whether it was killed before it had published everything. */
@@ -44,23 +53,72 @@ type Place = {
   readonly messages: () => Promise<readonly SeenMessage[]>;
 };
 
-const attack = async ({ name, words, messages }: Place, kills: number): Promise<string | undefined> => {
+/** What is published. */
+type Published = {
+  readonly grow: (records: number) => Promise<void>;
+  readonly size: () => number;
+  /** What the worker is told of a server; none for a ledger that it makes up. */
+  readonly words: readonly string[];
+  /** More steps than an attempt has: with two batches, or with one of everything that has come. */
+  readonly stepsMax: number;
+  readonly items: () => Promise<readonly FeedItem[]>;
+};
+
+const madeUp = (): Published => {
+  const ledger = createRelayLedger();
+  return {
+    grow: async (records) => ledger.add(records),
+    size: () => ledger.items.length,
+    words: [],
+    stepsMax: 40,
+    items: async () => ledger.items,
+  };
+};
+
+const ofServer = async (council: Council, keyPath: string): Promise<Published> => {
+  const { server } = council.served;
+  const { reader } = server.ledger;
+  const genesis = toHex((await reader.readAt(0n)).hash);
+  return {
+    grow: async (records) => {
+      for (let one = 0; one < records; one += 1)
+        await council.as("guest").trust.check({ action: "read", target: "public/docs" });
+    },
+    size: () => Number(reader.size),
+    words: [server.target, reader.origin, genesis, keyPath],
+    stepsMax: 20,
+    items: async () => {
+      const positions = Array.from({ length: Number(reader.size) }, (_, at) => BigInt(at));
+      const leaves = await reader.tree.leaves(positions);
+      return leaves.map((leaf, at) => ({ position: BigInt(at), leaf, record: undefined }));
+    },
+  };
+};
+
+const attack = async (
+  { name, words, messages }: Place,
+  published: Published,
+  kills: number,
+): Promise<string | undefined> => {
   const random = createRandom(seed);
   const below = (bound: number): number => Math.floor(random() * bound);
-  let [size, killed] = [0, 0];
+  const run = (step: number): Promise<boolean> =>
+    runWorker([...words, String(published.size()), String(step), ...published.words]);
+  let killed = 0;
   while (killed < kills) {
-    size += below(addedMax);
-    if (await runWorker([...words, String(size), String(1 + below(stepsMax))])) killed += 1;
+    await published.grow(below(addedMax));
+    if (await run(1 + below(published.stepsMax))) killed += 1;
   }
-  await runWorker([...words, String(size), "0"]);
-  const ledger = createRelayLedger();
-  ledger.add(size);
+  await run(0);
+  const items = await published.items();
   try {
-    expectWhole(await messages(), ledger.items);
+    const seen = await messages();
+    expectWhole(seen, items);
+    expect(seen.map(({ sigilleaf }) => sigilleaf)).to.deep.equal(items.map(({ leaf }) => toHex(leaf)));
   } catch (error) {
     return `${name}: ${error instanceof Error ? error.message : String(error)}`;
   }
-  console.log(`${name}: ${killed} kills, ${size} records, each once and in order`);
+  console.log(`${name}: ${killed} kills, ${items.length} records, each once and in order`);
   return undefined;
 };
 
@@ -71,16 +129,38 @@ const tell = (wrong: string | undefined): void => {
   if (wrong !== undefined) wrongs.push(wrong);
 };
 
-const directory = join(root, "events");
-const toFiles = ["files", directory, join(root, "files.json")];
-tell(await attack({ name: "files", words: toFiles, messages: () => readFileMessages(directory) }, count));
-if (natsMissing === undefined) {
+const files = (name: string): Place => {
+  const directory = join(root, name);
+  const words = ["files", directory, join(root, `${name}.json`)];
+  return { name, words, messages: () => readFileMessages(directory) };
+};
+
+const toNats = (name: string, { url }: Nats): Place => ({
+  name,
+  words: ["nats", url, join(root, `${name}.json`)],
+  messages: () => readStreamMessages(url, "S"),
+});
+
+const attackAll = async (how: string, publishes: () => Promise<Published>): Promise<void> => {
+  tell(await attack(files(`files${how}`), await publishes(), count));
+  if (natsMissing !== undefined) return console.log(`NATS ${natsMissing}`);
   await using nats = await startNats();
-  const toNats = ["nats", nats.url, join(root, "nats.json")];
-  tell(
-    await attack({ name: "NATS", words: toNats, messages: () => readStreamMessages(nats.url, "S") }, count),
-  );
-} else console.log(`NATS ${natsMissing}`);
+  tell(await attack(toNats(`NATS${how}`, nats), await publishes(), count));
+};
+
+const attackServer = async (): Promise<void> => {
+  const key = newKey();
+  const keyPath = join(root, "feed.pem");
+  await writeFile(keyPath, key.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+  const also = [{ id: "feed", loa: "observer", tenant: "relays", keys: [key] }] as const;
+  await using council = await Council.open({ also });
+  const granted = json({ tenants: ["*"], kinds: ["*"], spaces: ["*"] });
+  await council.approve(await council.propose({ id: "feed_grant/feed", content: granted }), "ann", "ben");
+  await attackAll(", over gRPC", () => ofServer(council, keyPath));
+};
+
+if (sources.includes("hand")) await attackAll("", async () => madeUp());
+if (sources.includes("server")) await attackServer();
 
 for (const wrong of wrongs) console.error(wrong);
 const seconds = Math.round((performance.now() - startedMs) / 1000);

@@ -4,6 +4,7 @@
  */
 import { setImmediate as turn, setTimeout as delay } from "node:timers/promises";
 import { expect } from "chai";
+import { toHex } from "../../src/core/bytes.ts";
 import { sha256 } from "../../src/core/hash.ts";
 import type { RecordBody } from "../../src/core/record/record.ts";
 import { leafOf } from "../../src/core/verify/record.ts";
@@ -71,6 +72,7 @@ export const createRelayLedger = (): RelayLedger => {
     origin: relayOrigin,
     size: () => BigInt(items.length),
     from,
+    hasLeaf: async (position, leaf) => toHex(items[Number(position)]?.leaf ?? new Uint8Array(0)) === leaf,
     items,
     add: (count, changes, bytes) => {
       for (let one = 0; one < count; one += 1) {

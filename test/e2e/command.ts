@@ -94,6 +94,8 @@ export type Running = AsyncDisposable & {
   readonly printed: (pattern: RegExp) => Promise<string>;
   /** @returns the exit code. */
   readonly end: (signal: NodeJS.Signals) => Promise<number | null>;
+  /** Everything on both outputs so far. */
+  readonly said: () => string;
 };
 
 /** A command that goes on until it is told to end. */
@@ -118,7 +120,8 @@ export const running = (words: readonly string[], options: RunOptions): Running 
     await closed;
     return child.exitCode;
   };
-  return { printed, end, [Symbol.asyncDispose]: async () => void (await end("SIGKILL")) };
+  const said = (): string => texts.output + texts.problems;
+  return { printed, end, said, [Symbol.asyncDispose]: async () => void (await end("SIGKILL")) };
 };
 
 export type Serving = AsyncDisposable & {

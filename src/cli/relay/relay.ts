@@ -105,7 +105,10 @@ const show = (reports: readonly RelayReport[], given: Arguments, terminal: Termi
 };
 
 export const relayFlags = {
-  data: { value: "DIR", about: `The server's data directory; ${defaultData} unless told.` },
+  data: {
+    value: "DIR",
+    about: `The data directory of the server, or of sigil relay run; ${defaultData} unless told.`,
+  },
   ...jsonFlag,
 } as const;
 

@@ -8,7 +8,8 @@ import { connect, createServer, type ListenOptions } from "node:net";
 import { fail } from "../../errors.ts";
 import { formatAddress, isUnix, type Address } from "../../config/address.ts";
 
-export type ListenKey = "listen" | "http_listen" | "operator_listen";
+/** The configuration key that names the address, or the directory of the socket. */
+export type ListenKey = "listen" | "http_listen" | "operator_listen" | "data";
 
 /** A local server, or the system for it, answers a connection immediately. */
 const probeMsMax = 2000;
