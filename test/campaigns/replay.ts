@@ -1,34 +1,41 @@
 /**
- * The replay test: a golden ledger of a seed becomes a relay's files, the files a projection in PostgreSQL, by
- * consumers that are killed with SIGKILL on the way; then it is dropped and replayed from position 0, and the digests
- * of every place, tenant and column are equal, to each other and to the ledger's own. Exit code 0 only then.
- * `npm run campaign:replay -- --count 20000 --seed 7 --kills 20`.
+ * The replay test: a golden ledger of a seed goes through a broker into a projection, by consumers that are killed with
+ * SIGKILL on the way, while the broker gets it late, some of it twice, and is killed itself; then the projection is
+ * dropped and replayed from position 0. The digests of every place, tenant and column are equal, to each other and to
+ * the ledger's own. Exit code 0 only then.
+ * `npm run campaign:replay -- --count 20000 --seed 7 --kills 20 --pairs files:postgres,nats:postgres`.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { toHex } from "../../src/core/bytes.ts";
 import { columnsDigest, rootDigest, type Digests } from "../../src/projections/digest.ts";
-import { appendEvents, rotateEvents } from "../contract/golden-files.ts";
+import { eventsOf } from "../contract/golden-events.ts";
 import { generateLedger } from "../contract/golden-ledger.ts";
-import { startPostgres } from "../contract/postgres.ts";
-import { compare, digestOf, fill, query } from "../contract/projection.ts";
 import { createRandom } from "./oracle.ts";
+import { replayBrokers, type ReplayBroker, type StartedBroker } from "./replay-brokers.ts";
+import { replayDatabases, type ReplayDatabase, type ReplayPlace } from "./replay-databases.ts";
 
 const { values } = parseArgs({
   options: {
     count: { type: "string", default: "20000" },
     seed: { type: "string", default: "1" },
     kills: { type: "string", default: "20" },
+    pairs: { type: "string", default: "files:postgres,nats:postgres" },
   },
 });
 const [count, seed, kills] = [Number(values.count), Number(values.seed), Number(values.kills)];
-if (![count, seed, kills].every(Number.isSafeInteger) || count < 100 || kills < 0) {
-  console.error("usage: campaign:replay [--count N] [--seed S] [--kills K]");
+const pairs = values.pairs.split(",").map((name) => {
+  const [broker, database] = name.split(":").map((part) => part.trim());
+  return { name, broker: replayBrokers[broker ?? ""], database: replayDatabases[database ?? ""] };
+});
+const isKnown = pairs.every(({ broker, database }) => broker !== undefined && database !== undefined);
+if (![count, seed, kills].every(Number.isSafeInteger) || count < 100 || kills < 0 || !isKnown) {
+  console.error("usage: campaign:replay [--count N] [--seed S] [--kills K] [--pairs BROKER:DATABASE,…]");
+  console.error(`brokers: ${Object.keys(replayBrokers).join(", ")}`);
+  console.error(`databases: ${Object.keys(replayDatabases).join(", ")}`);
   process.exit(2);
 }
 
@@ -36,74 +43,145 @@ const startedMs = performance.now();
 const say = (text: string): void =>
   console.log(`${((performance.now() - startedMs) / 1000).toFixed(1).padStart(7)} s  ${text}`);
 const random = createRandom(seed);
+const below = (bound: number): number => Math.floor(random() * bound);
 const mainPath = join(import.meta.dirname, "../../src/main.ts");
 
 const ledger = await generateLedger({ seed, count });
-say(`${ledger.places.length} records, genesis ${toHex(ledger.genesis)}`);
-const directory = await mkdtemp(join(tmpdir(), "sigil-replay-"));
-for (let from = 0; from < ledger.places.length; from += 5000) {
-  const to = Math.min(from + 5000, ledger.places.length);
-  await appendEvents(directory, ledger, [from, to]);
-  if (to < ledger.places.length) await rotateEvents(directory, [from, to]);
-}
-await using postgres = await startPostgres({ settings: ["log_statement = none"] });
-await query(postgres.address(), "CREATE DATABASE killed");
-await query(postgres.address(), "CREATE DATABASE late");
+const size = ledger.places.length;
+say(`${size} records, genesis ${toHex(ledger.genesis)}`);
 
-const words = ["project", "postgres", "--from", `file:${directory}`, "--genesis", toHex(ledger.genesis)];
-const connected = async (): Promise<boolean> => {
-  const text = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'sigil project'";
-  return (await query(postgres.address("killed"), `${text} AND pid <> pg_backend_pid()`)).length > 0;
-};
-
-/** @param killAfterMs counted from its connection to the database. */
-const run = async (more: readonly string[], killAfterMs?: number): Promise<number | null> => {
-  const child = spawn(process.execPath, [mainPath, ...words, ...more], {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  const closed = once(child, "close");
-  if (killAfterMs !== undefined) {
-    while (child.exitCode === null && !(await connected())) await delay(20);
-    await delay(killAfterMs);
-    child.kill("SIGKILL");
+/** After a failure the whole batch again: what of it arrived is unknown. */
+const publishSurely = async (broker: StartedBroker, range: readonly [number, number]): Promise<number> => {
+  const events = eventsOf(ledger, range);
+  for (let failures = 0; ; failures += 1) {
+    try {
+      await broker.publish(events);
+      return failures;
+    } catch (cause) {
+      if (failures >= 100) throw cause;
+      await delay(100);
+    }
   }
-  await closed;
-  return child.exitCode;
-};
-const nextOf = async (): Promise<string> => {
-  const rows = await query(postgres.address("killed"), "SELECT next FROM sigil_v1.cursor").catch(() => []);
-  return String((rows[0]?.["next"] as bigint | undefined) ?? 0n);
 };
 
-const wrongs: string[] = [];
-for (let kill = 0; kill < kills; kill += 1) {
-  await run(["--to", postgres.address("killed")], random() * 1000);
-  say(`killed at ${await nextOf()}`);
-}
-if ((await run(["--to", postgres.address("killed"), "--once"])) !== 0)
-  wrongs.push("the last consumer did not end well");
+/** In as many batches as consumers are killed, and more; of the batch before some again. Killed now and then. */
+const publishAll = async (broker: StartedBroker, isDone: () => boolean): Promise<void> => {
+  const batchMax = Math.ceil(size / Math.max(1, kills) / 2) + 1;
+  let [repeated, failed, disturbed] = [0, 0, 0];
+  for (let from = 0; from < size;) {
+    const to = Math.min(size, from + 1 + below(batchMax));
+    const again = random() < 0.3 ? Math.min(from, below(50)) : 0;
+    const publishing = publishSurely(broker, [from - again, to]);
+    if (random() < 0.1) {
+      await broker.disturb();
+      disturbed += 1;
+    }
+    failed += await publishing;
+    [from, repeated] = [to, repeated + again];
+    if (!isDone()) await delay(below(600));
+  }
+  say(
+    `published, ${repeated} of them twice; the broker killed ${disturbed} times, ${failed} batches tried again`,
+  );
+};
+
+type Ended = {
+  /** Null if it was killed. */
+  readonly exitCode: number | null;
+  readonly problems: string;
+};
+
+/** @param untilKill resolves when it is to be killed; ends early when the consumer has. */
+const run = async (
+  { words }: ReplayPlace,
+  broker: StartedBroker,
+  more: readonly string[],
+  untilKill?: (hasEnded: () => boolean) => Promise<void>,
+): Promise<Ended> => {
+  const all = [...words, ...broker.words, "--genesis", toHex(ledger.genesis), ...more];
+  const child = spawn(process.execPath, [mainPath, ...all], { stdio: ["ignore", "ignore", "pipe"] });
+  let problems = "";
+  child.stderr.on("data", (part: Buffer) => (problems = (problems + part.toString()).slice(-2000)));
+  const closed = once(child, "close");
+  await untilKill?.(() => child.exitCode !== null);
+  if (untilKill !== undefined) child.kill("SIGKILL");
+  await closed;
+  return { exitCode: child.exitCode, problems };
+};
+
+/** Every other consumer once it has stored so much, if there is as much; the others at any moment. */
+const untilKilled =
+  ({ isInUse, next }: ReplayPlace, isStoring: boolean) =>
+  async (hasEnded: () => boolean): Promise<void> => {
+    const enough = (await next()) + BigInt(below(size / kills));
+    while (!hasEnded() && !(await isInUse())) await delay(20);
+    for (let looks = 0; isStoring && looks < 100 && !hasEnded(); looks += 1) {
+      if ((await next()) > enough) break;
+      await delay(50);
+    }
+    await delay(below(1000));
+  };
+
+const endWell = async (place: ReplayPlace, broker: StartedBroker): Promise<void> => {
+  const { exitCode, problems } = await run(place, broker, ["--once"]);
+  if (exitCode !== 0) throw new Error(`a consumer that was not killed ended with ${exitCode}: ${problems}`);
+};
+
+/** While there is no stream yet, or its broker is down, a consumer ends by itself: that is no kill. */
+const killConsumers = async (place: ReplayPlace, broker: StartedBroker): Promise<void> => {
+  for (let [killed, tries] = [0, 0]; killed < kills; tries += 1) {
+    const { exitCode, problems } = await run(place, broker, [], untilKilled(place, killed % 2 === 1));
+    if (exitCode === 1 || tries > 20 * kills)
+      throw new Error(`a consumer ended with ${exitCode}: ${problems}`);
+    if (exitCode !== null) continue;
+    killed += 1;
+    say(`killed at ${await place.next()}`);
+  }
+};
+
 const digestText = (digests: Digests): string =>
   [rootDigest(digests), digests.places, columnsDigest(digests)].map(toHex).join(" ");
-const killed = digestText(await digestOf(postgres.address("killed")));
-say(`with kills   ${killed}`);
 
-await fill({ address: postgres.address("late"), ledger, from: { random } });
-const late = digestText(await digestOf(postgres.address("late")));
-say(`out of order ${late}`);
+/** @returns what is wrong. */
+const replay = async (
+  startBroker: ReplayBroker["start"],
+  startDatabase: ReplayDatabase["start"],
+): Promise<readonly string[]> => {
+  const wrongs: string[] = [];
+  await using broker = await startBroker();
+  await using database = await startDatabase();
+  const [place, other] = [await database.place("killed"), await database.place("late")];
+  let isDone = false;
+  const publishing = publishAll(broker, () => isDone);
+  await Promise.all([publishing, killConsumers(place, broker).finally(() => (isDone = true))]);
+  await endWell(place, broker);
+  const killed = digestText(await place.digest());
+  say(`with kills   ${killed}`);
 
-await query(postgres.address("killed"), "DROP SCHEMA sigil, sigil_v1 CASCADE");
-const beforeMs = performance.now();
-if ((await run(["--to", postgres.address("killed"), "--once"])) !== 0)
-  wrongs.push("the replay did not end well");
-const tookMs = performance.now() - beforeMs;
-const replayed = digestText(await digestOf(postgres.address("killed")));
-say(`replayed     ${replayed}, ${Math.round((ledger.places.length * 1000) / tookMs)} records a second`);
+  await other.fillLate(ledger, random);
+  const late = digestText(await other.digest());
+  say(`out of order ${late}`);
 
-const { difference, ledger: ours } = await compare(postgres.address("killed"), ledger);
-if (difference !== undefined) wrongs.push(`${difference.table} differs: ${difference.rule}`);
-say(`the ledger   ${digestText(ours)}`);
-if (new Set([killed, late, replayed, digestText(ours)]).size !== 1) wrongs.push("the digests differ");
-await rm(directory, { recursive: true });
-for (const wrong of wrongs) console.error(wrong);
-console.log(wrongs.length === 0 ? "equal" : "NOT EQUAL");
-process.exitCode = wrongs.length === 0 ? 0 : 1;
+  await place.drop();
+  const beforeMs = performance.now();
+  await endWell(place, broker);
+  const tookMs = performance.now() - beforeMs;
+  const replayed = digestText(await place.digest());
+  say(`replayed     ${replayed}, ${Math.round((size * 1000) / tookMs)} records a second`);
+
+  const { difference, ledger: ours } = await place.compare(ledger);
+  if (difference !== undefined) wrongs.push(`${difference.table} differs: ${difference.rule}`);
+  say(`the ledger   ${digestText(ours)}`);
+  if (new Set([killed, late, replayed, digestText(ours)]).size !== 1) wrongs.push("the digests differ");
+  return wrongs;
+};
+
+for (const { name, broker, database } of pairs) {
+  if (broker === undefined || database === undefined) continue;
+  const missing = broker.missing ?? database.missing;
+  say(`${name}${missing === undefined ? "" : `: ${missing}`}`);
+  const wrongs = missing === undefined ? await replay(broker.start, database.start) : [];
+  for (const wrong of wrongs) console.error(`${name}: ${wrong}`);
+  if (missing === undefined) say(wrongs.length === 0 ? "equal" : "NOT EQUAL");
+  if (wrongs.length > 0) process.exitCode = 1;
+}

@@ -1,0 +1,74 @@
+/**
+ * What carries a golden ledger to the consumers of `campaign:replay`. A broker is a row here: real, started for the
+ * campaign, and as bad as its protocol allows.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { natsDestination } from "../../src/relay/nats.ts";
+import type { RelayEvent } from "../../src/relay/event.ts";
+import { appendLines, rotateEvents } from "../contract/golden-files.ts";
+import { natsMissing, startNats } from "../contract/nats-server.ts";
+
+export type ReplayBroker = {
+  /** Why it is not here. */
+  readonly missing: string | undefined;
+  readonly start: () => Promise<StartedBroker>;
+};
+
+export type StartedBroker = AsyncDisposable & {
+  /** What tells `sigil project` of it. */
+  readonly words: readonly string[];
+  /** Durable and in order when it resolves. Of an earlier batch it gets some again, and all of it after a failure. */
+  readonly publish: (events: readonly RelayEvent[]) => Promise<void>;
+  /** Killed while others publish and read, and back with its data when it resolves. */
+  readonly disturb: () => Promise<void>;
+};
+
+const startFiles = async (): Promise<StartedBroker> => {
+  const directory = await mkdtemp(join(tmpdir(), "sigil-replay-"));
+  return {
+    words: ["--from", `file:${directory}`],
+    publish: async (events) => {
+      const [first, last] = [events[0], events.at(-1)];
+      if (first === undefined || last === undefined) return;
+      await appendLines(directory, events);
+      await rotateEvents(directory, [Number(first.position), Number(last.position) + 1]);
+    },
+    // Nothing runs that could be killed.
+    disturb: async () => {},
+    [Symbol.asyncDispose]: () => rm(directory, { recursive: true }),
+  };
+};
+
+const startStream = async (): Promise<StartedBroker> => {
+  const nats = await startNats();
+  const { signal } = new AbortController();
+  return {
+    words: ["--from", `${nats.url}/REPLAY`],
+    publish: async (events) => {
+      await using destination = await natsDestination({
+        servers: [nats.url],
+        stream: "REPLAY",
+        subjectPrefix: "replay",
+        replicas: 1,
+        credentials: { kind: "none" },
+        tls: null,
+      }).open(signal, async () => undefined);
+      await destination.lastPublished();
+      const { batchEventsMax } = destination.limits;
+      for (let at = 0; at < events.length; at += batchEventsMax)
+        await destination.publish(events.slice(at, at + batchEventsMax), signal);
+    },
+    disturb: async () => {
+      await nats.kill();
+      await nats.start();
+    },
+    [Symbol.asyncDispose]: () => nats[Symbol.asyncDispose](),
+  };
+};
+
+export const replayBrokers: Readonly<Record<string, ReplayBroker>> = {
+  files: { missing: undefined, start: startFiles },
+  nats: { missing: natsMissing, start: startStream },
+};

@@ -1,0 +1,62 @@
+/** Where the consumers of `campaign:replay` put what they read. A database is a row here: real, started for it. */
+import type { Comparison } from "../../src/projections/compare.ts";
+import type { Digests } from "../../src/projections/digest.ts";
+import type { GoldenLedger } from "../contract/golden-ledger.ts";
+import { postgresMissing, startPostgres } from "../contract/postgres.ts";
+import { compare, digestOf, fill, query } from "../contract/projection.ts";
+
+export type ReplayDatabase = {
+  /** Why it is not here. */
+  readonly missing: string | undefined;
+  readonly start: () => Promise<StartedDatabase>;
+};
+
+type StartedDatabase = AsyncDisposable & {
+  /** An empty place for a projection. */
+  readonly place: (name: string) => Promise<ReplayPlace>;
+};
+
+export type ReplayPlace = {
+  /** `sigil project …` up to and with its `--to`. */
+  readonly words: readonly string[];
+  /** Whether a consumer is at work. */
+  readonly isInUse: () => Promise<boolean>;
+  /** The cursor; 0 where there is none. */
+  readonly next: () => Promise<bigint>;
+  readonly digest: () => Promise<Digests>;
+  readonly compare: (ledger: GoldenLedger) => Promise<Comparison>;
+  /** In this process, from messages that are repeated and late. */
+  readonly fillLate: (ledger: GoldenLedger, random: () => number) => Promise<void>;
+  /** Everything of the projection goes. */
+  readonly drop: () => Promise<void>;
+};
+
+const consumers =
+  "SELECT 1 FROM pg_stat_activity WHERE application_name = 'sigil project' AND pid <> pg_backend_pid() AND datname = current_database()";
+
+const startPostgresPlaces = async (): Promise<StartedDatabase> => {
+  const postgres = await startPostgres({ settings: ["log_statement = none"] });
+  return {
+    place: async (name) => {
+      await query(postgres.address(), `CREATE DATABASE ${name}`);
+      const address = postgres.address(name);
+      return {
+        words: ["project", "postgres", "--to", address],
+        isInUse: async () => (await query(address, consumers)).length > 0,
+        next: async () => {
+          const rows = await query(address, "SELECT next FROM sigil_v1.cursor").catch(() => []);
+          return (rows[0]?.["next"] as bigint | undefined) ?? 0n;
+        },
+        digest: () => digestOf(address),
+        compare: (ledger) => compare(address, ledger),
+        fillLate: (ledger, random) => fill({ address, ledger, from: { random } }),
+        drop: async () => void (await query(address, "DROP SCHEMA sigil, sigil_v1 CASCADE")),
+      };
+    },
+    [Symbol.asyncDispose]: () => postgres[Symbol.asyncDispose](),
+  };
+};
+
+export const replayDatabases: Readonly<Record<string, ReplayDatabase>> = {
+  postgres: { missing: postgresMissing, start: startPostgresPlaces },
+};
