@@ -28,6 +28,9 @@ export type StoredRows = {
   readonly inspect: (digests: Digests) => Promise<Difference | undefined>;
 };
 
+/** Of rows that are held at once, where no batch of the ledger says how many. */
+const chunkPositions = 2000n;
+
 export type Comparison = {
   readonly next: bigint;
   readonly ledger: Digests;
@@ -118,4 +121,14 @@ export const compareWithLedger = async (
   }
   difference ??= await stored.inspect(found);
   return { next, ledger, stored: found, difference };
+};
+
+/** What is stored comes to, without a ledger to compare it with. */
+export const digestStored = async (stored: StoredRows): Promise<Digests> => {
+  let digests = noDigests;
+  for (let from = 0n; from < stored.next; from += chunkPositions) {
+    const to = from + chunkPositions < stored.next ? from + chunkPositions : stored.next;
+    digests = addRows(digests, await stored.read(from, to));
+  }
+  return digests;
 };

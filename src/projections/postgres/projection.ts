@@ -7,13 +7,13 @@
 import { once } from "node:events";
 import pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
-import { concatBytes, equalBytes, parseHash, type Hash } from "@sigil/core/bytes";
+import { concatBytes, equalBytes, parseHash } from "@sigil/core/bytes";
 import { emptyFrontier, peaksOf, restoreFrontier } from "@sigil/core/merkle";
 import { projectionLockMs, projectionMaintenanceMs } from "../../limits.ts";
 import { noProgress, type Progress } from "../consumer.ts";
 import { failProjection } from "../fault.ts";
 import { erasuresIn, headsOf, rowsOf, type ErasureOrder } from "../rows.ts";
-import type { ErasedRows, Gathered, ProjectionStore, Resumed } from "../store.ts";
+import type { ErasedRows, Gathered, ProjectionStore, Resumed, StoreOptions } from "../store.ts";
 import { appendedNames, appendedTables, heads, type Row, type Table } from "../tables.ts";
 import { guarded } from "./connect.ts";
 import { formatCopy } from "./copy-format.ts";
@@ -30,17 +30,11 @@ import {
 } from "./schema.ts";
 import { withheldIn } from "./withheld.ts";
 
-export type PostgresOptions = {
+export type PostgresOptions = StoreOptions & {
   /** Of the views; tables lie beside it. */
   readonly name: string;
-  /** Hash of the genesis record. */
-  readonly genesis: Hash;
-  /** `rebuild` fills beside what is there, from position 0, and takes its place when it has caught up. */
-  readonly mode: "resume" | "rebuild";
   /** Roles that may read the views, and nothing else. */
   readonly readers: readonly string[];
-  /** How long another consumer is waited for: `projectionLockMs` unless told. */
-  readonly lockMs?: number;
 };
 
 /** SQLSTATE of a lock that was waited for in vain. */

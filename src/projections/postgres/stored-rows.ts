@@ -6,15 +6,12 @@ import type pg from "pg";
 import { concatBytes, equalBytes } from "@sigil/core/bytes";
 import { projectionMaintenanceMs } from "../../limits.ts";
 import type { Difference, StoredRows } from "../compare.ts";
-import { addRows, noDigests, type Digests } from "../digest.ts";
+import type { Digests } from "../digest.ts";
 import type { Rows } from "../rows.ts";
 import { appendedNames, appendedTables, type AppendedTable, type Row, type Table } from "../tables.ts";
 import { guarded } from "./connect.ts";
 import { dataSchema, quoted } from "./schema.ts";
 import { withheldIn } from "./withheld.ts";
-
-/** Of rows that are held at once. */
-const chunkPositions = 2000n;
 
 /** Times as milliseconds, exact; every other type as its parser gives it. */
 const selection = ({ columns }: Table): string =>
@@ -134,14 +131,4 @@ export const withStoredRows = async <T>(
   } finally {
     await client.query("ROLLBACK").catch(() => {});
   }
-};
-
-/** What is stored comes to, without a ledger to compare it with. */
-export const digestStored = async (stored: StoredRows): Promise<Digests> => {
-  let digests = noDigests;
-  for (let from = 0n; from < stored.next; from += chunkPositions) {
-    const to = from + chunkPositions < stored.next ? from + chunkPositions : stored.next;
-    digests = addRows(digests, await stored.read(from, to));
-  }
-  return digests;
 };
