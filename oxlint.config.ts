@@ -114,7 +114,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
   modules: ["wasm", "sandbox", "guest", "."],
   deployment: ["backup", "."],
   projections: [".", "postgres"],
-  relay: [".", "webhook"],
+  relay: [".", "sqs", "webhook"],
   rpc: [
     ".",
     "message",

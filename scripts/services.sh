@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy nginx openapi postgres nats cloudevents)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy nginx openapi postgres nats sqs cloudevents)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -148,6 +148,41 @@ install_nats() {
 }
 start_nats() { :; }
 stop_nats() { :; }
+
+# copy_jars DIRECTORY GROUP:ARTIFACT:VERSION: a program for Java with all that it needs, from Maven Central by the
+# checksums there. Does nothing where it is already.
+copy_jars() {
+  local directory="$1" group artifact version
+  IFS=: read -r group artifact version <<<"$2"
+  command -v java >/dev/null || apt_install default-jre-headless
+  [ -f "$directory/$artifact-$version.jar" ] && return 0
+  command -v mvn >/dev/null || apt_install maven
+  local made
+  made="$(mktemp -d)"
+  cat >"$made/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>sigil</groupId><artifactId>services</artifactId><version>1</version><packaging>pom</packaging>
+  <dependencies>
+    <dependency><groupId>$group</groupId><artifactId>$artifact</artifactId><version>$version</version></dependency>
+  </dependencies>
+</project>
+POM
+  timeout 600 mvn -q -B -C -f "$made/pom.xml" dependency:copy-dependencies "-DoutputDirectory=$made/jars" \
+    -DincludeScope=runtime
+  mkdir -p "$(dirname "$directory")"
+  rm -rf "$directory"
+  mv "$made/jars" "$directory"
+  rm -rf "$made"
+}
+
+# A queue that speaks SQS. Tests start their own (test/contract/sqs-server.ts), which finds the jars by this name.
+elasticmq_version=1.7.1
+install_sqs() {
+  copy_jars "$(dirname "$local_bin")/elasticmq" "org.elasticmq:elasticmq-server_2.13:$elasticmq_version"
+}
+start_sqs() { :; }
+stop_sqs() { :; }
 
 # Reads the events that relays publish, in a language that is not ours.
 install_cloudevents() {

@@ -432,6 +432,14 @@ export const relayConnectMsMax = 5000;
 export const relayPublishMsMax = 10_000;
 /** Messages of one atomic batch of NATS, which takes 1000. */
 export const relayNatsBatchEventsMax = 256;
+/** Entries of one request of SQS; a message, of servers that do not say and at most; a request, of any of them. */
+export const sqsBatchEventsMax = 10;
+export const sqsMessageBytesMin = 256 << 10;
+export const sqsMessageBytesMax = 1 << 20;
+export const sqsBatchBytesMin = 256 << 10;
+/** Of a queue that a relay makes: the longest that SQS keeps messages, and room for a consumer to store a batch. */
+export const sqsRetentionSeconds = 14 * 86_400;
+export const sqsVisibilitySeconds = 120;
 /** Whole events in flight of one attempt of a webhook relay, shared out over its keys. */
 export const relayWebhookBatchEventsMax = 256;
 /** Of a response, read only so that its connection can be used again; a longer or later one costs the connection. */

@@ -32,6 +32,14 @@ export type RelayTarget =
       readonly tls: { readonly ca: string; readonly cert: string; readonly key: string } | null;
     }
   | {
+      readonly kind: "sqs";
+      readonly queue: string;
+      readonly region: string;
+      /** "" for the region's own. */
+      readonly endpoint: string;
+      readonly onMissing: "create" | "fail";
+    }
+  | {
       readonly kind: "webhook";
       readonly url: string;
       readonly signature: "v1" | "v1a";
@@ -213,6 +221,35 @@ const readNats = (fields: Fields, data: RelaySettings["data"]): RelayTarget => {
   };
 };
 
+/** Names of FIFO queues end so, and have 80 characters at most. */
+const queueShape = /^[A-Za-z0-9_-]{1,75}\.fifo$/;
+const regionShape = /^[a-z0-9-]{1,32}$/;
+
+/** "" where it is not given. */
+const readEndpoint = (fields: Fields, data: RelaySettings["data"]): string => {
+  const text = fields.path("endpoint");
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isOrigin = url !== undefined && `${url.origin}/` === url.href;
+  if (text !== "" && !(isOrigin && /^https?:$/.test(url.protocol)))
+    return fields.refuse("endpoint", "must be https://host:port, without path and credentials");
+  const isPlain = url?.protocol === "http:" && !isLocal(text);
+  if (!fields.switch("plaintext") && isPlain && data === "full") {
+    fields.refuse(
+      "endpoint",
+      "would get whole records without TLS: use https://, data = metadata, or plaintext = true",
+    );
+  }
+  return text;
+};
+
+const readSqs = (fields: Fields, data: RelaySettings["data"]): RelayTarget => ({
+  kind: "sqs",
+  queue: fields.shaped("queue", queueShape, "must be the name of a FIFO queue, which ends in .fifo"),
+  region: fields.shaped("region", regionShape, "must be a region, as eu-central-1"),
+  endpoint: readEndpoint(fields, data),
+  onMissing: fields.switch("create") ? "create" : "fail",
+});
+
 const readFiles = (fields: Fields): RelayTarget => ({
   kind: "files",
   directory: fields.shaped("directory", /^\//, "must be an absolute path"),
@@ -269,6 +306,8 @@ const readTarget = (fields: Fields, to: RelayTarget["kind"], data: RelaySettings
       return readFiles(fields);
     case "nats":
       return readNats(fields, data);
+    case "sqs":
+      return readSqs(fields, data);
     case "webhook":
       return readWebhook(fields);
   }
@@ -280,7 +319,7 @@ const readRelay = (value: unknown, path: string): RelaySettings => {
   }
   const fields = new Fields(value as Table, path);
   const name = fields.shaped("name", nameShape, "must be 1 to 32 of a-z, 0-9 and -");
-  const to = fields.oneOf("to", ["files", "nats", "webhook"]);
+  const to = fields.oneOf("to", ["files", "nats", "sqs", "webhook"]);
   const data = fields.oneOf("data", ["full", "metadata"], "full");
   const settings: RelaySettings = {
     name,
@@ -306,6 +345,8 @@ const placesOf = ({ target }: RelaySettings): readonly string[] => {
       return [`the directory ${resolve(target.directory)}`];
     case "nats":
       return [`the stream ${target.stream}`];
+    case "sqs":
+      return [`the queue ${target.queue} at ${target.endpoint === "" ? target.region : target.endpoint}`];
     case "webhook":
       return target.poison.kind === "stop_key" ? [] : [`the dead letters ${resolve(target.poison.path)}`];
   }

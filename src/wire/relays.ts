@@ -69,6 +69,8 @@ const destinationOf = async (
       return filesDestination({ ...target, nowMs: Date.now });
     case "nats":
       return (await import("../relay/nats.ts")).natsDestination(target);
+    case "sqs":
+      return (await import("../relay/sqs/sqs.ts")).sqsDestination(target);
     case "webhook":
       return (await import("../relay/webhook/webhook.ts")).webhookDestination({
         ...target,

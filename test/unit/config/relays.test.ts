@@ -7,6 +7,7 @@ import { BadRelay, readRelays } from "../../../src/config/relays.ts";
 
 const files = { name: "siem", to: "files", directory: "/var/log/sigil" };
 const nats = { name: "bus", to: "nats", servers: ["tls://nats.example:4222"], stream: "SIGIL" };
+const queue = { name: "queue", to: "sqs", queue: "sigil.fifo", region: "eu-central-1" };
 
 const hook = { name: "hook", to: "webhook", url: "https://hooks.example/s", secret_file: "/etc/sigil/hook" };
 
@@ -51,7 +52,7 @@ describe("the relays of a configuration", () => {
   it("name the relay and the field of what is wrong", () => {
     const cases: readonly (readonly [object, string])[] = [
       [{ ...files, name: "A" }, "[0].name must be"],
-      [{ ...files, to: "kafka" }, "[0].to must be one of files, nats, webhook"],
+      [{ ...files, to: "kafka" }, "[0].to must be one of files, nats, sqs, webhook"],
       [{ ...files, directory: "logs" }, "[0].directory must be an absolute path"],
       [{ ...files, direktory: "/x" }, "[0].direktory is not known; did you mean directory?"],
       [{ ...files, stream: "X" }, "[0].stream is not known"],
@@ -73,6 +74,15 @@ describe("the relays of a configuration", () => {
       [{ ...nats, token_file: "/t", credentials_file: "/c" }, "[0].credentials_file goes with neither"],
       [{ ...nats, tls_cert: "/c" }, "[0].tls_cert and tls_key go together"],
       [{ ...nats, password: "secret" }, "[0].password is not known"],
+      [{ ...queue, queue: "sigil" }, "[0].queue must be the name of a FIFO queue"],
+      [{ ...queue, queue: `${"q".repeat(76)}.fifo` }, "[0].queue must be the name of a FIFO queue"],
+      [{ ...queue, region: undefined }, "[0].region must be text"],
+      [{ ...queue, region: "EU West" }, "[0].region must be a region"],
+      [{ ...queue, endpoint: "sqs.example" }, "[0].endpoint must be https://"],
+      [{ ...queue, endpoint: "https://sqs.example/queue" }, "[0].endpoint must be https://"],
+      [{ ...queue, endpoint: "https://me:secret@sqs.example" }, "[0].endpoint must be https://"],
+      [{ ...queue, endpoint: "http://sqs.example" }, "[0].endpoint would get whole records without TLS"],
+      [{ ...queue, create: "yes" }, "[0].create must be true or false"],
       [{ ...hook, url: undefined }, "[0].url must be text"],
       [{ ...hook, url: "ftp://x" }, "[0].url must be https://host/path"],
       [{ ...hook, url: "http://hooks.example/" }, "[0].url must be https:// beyond this machine"],
@@ -116,6 +126,26 @@ describe("the relays of a configuration", () => {
     expect(faultOf({ ...plain, tls_ca: "/ca.pem" })).to.equal("");
   });
 
+  it("read a queue's fields, and send without TLS only to this machine, or when that is said", () => {
+    const target = (table: object) => readRelays(JSON.stringify([{ ...queue, ...table }]))[0]?.target;
+    const initial = {
+      kind: "sqs",
+      queue: "sigil.fifo",
+      region: "eu-central-1",
+      endpoint: "",
+      onMissing: "fail",
+    };
+    expect(target({})).to.deep.equal(initial);
+    expect(target({ create: true })).to.deep.equal({ ...initial, onMissing: "create" });
+    for (const endpoint of ["http://127.0.0.1:9324", "https://sqs.example"])
+      expect(target({ endpoint })).to.deep.equal({ ...initial, endpoint });
+    const endpoint = "http://sqs.example:9324";
+    expect(target({ endpoint, plaintext: true })).to.include({ endpoint });
+    expect(readRelays(JSON.stringify([{ ...queue, endpoint, data: "metadata" }]))).to.have.length(1);
+    expect(faultOf(queue, { ...queue, name: "other" })).to.contain("[1] has the queue sigil.fifo");
+    expect(faultOf(queue, { ...queue, name: "other", region: "eu-west-1" })).to.equal("");
+  });
+
   it("read a webhook's fields, and send without TLS only to this machine", () => {
     const target = (table: object) => readRelays(JSON.stringify([{ ...hook, ...table }]))[0]?.target;
     expect(target({})).to.deep.equal({
@@ -143,6 +173,6 @@ describe("the relays of a configuration", () => {
   it("are those of the page for operators", () => {
     const page = readFileSync(new URL("../../../docs/operating/relay.md", import.meta.url), "utf8");
     const [, file = ""] = /```toml\n([\s\S]*?)```/.exec(page) ?? [];
-    expect(fromFile(file).map(({ name }) => name)).to.deep.equal(["siem", "bus", "hook"]);
+    expect(fromFile(file).map(({ name }) => name)).to.deep.equal(["siem", "bus", "hook", "queue"]);
   });
 });

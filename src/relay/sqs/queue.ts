@@ -1,0 +1,163 @@
+/**
+ * A FIFO queue of SQS: its client, its address and the attributes that count. Credentials come from the chain of the
+ * SDK (environment, profile, role), read again as they expire. Requests go to the endpoint alone, whatever address a
+ * queue says it has. Source: Amazon SQS API reference, actions and quotas.
+ */
+import {
+  CreateQueueCommand,
+  GetQueueAttributesCommand,
+  GetQueueUrlCommand,
+  SQSClient,
+  SQSServiceException,
+  type QueueAttributeName,
+} from "@aws-sdk/client-sqs";
+import {
+  relayConnectMsMax,
+  relayPublishMsMax,
+  sqsMessageBytesMax,
+  sqsMessageBytesMin,
+  sqsRetentionSeconds,
+  sqsVisibilitySeconds,
+} from "../../limits.ts";
+import { failRelay, RelayFault, type RelayError } from "../destination.ts";
+
+export type SqsAddress = {
+  /** Name, which ends in `.fifo`. */
+  readonly queue: string;
+  readonly region: string;
+  /** "" for the region's own. */
+  readonly endpoint: string;
+};
+
+export type SqsQueue = Disposable & {
+  readonly client: SQSClient;
+  readonly url: string;
+  /** Of one message. */
+  readonly messageBytesMax: number;
+  /** How long a received message is nobody else's. */
+  readonly visibilityMs: number;
+  /** ARN of the queue that takes what was received too often. */
+  readonly redrive: string | undefined;
+};
+
+/** Throttling in every spelling: of the service, of its keys, of the signature layer. */
+const isThrottling = (code: string): boolean => /Throttl|OverLimit|TooManyRequests|SlowDown/.test(code);
+
+/** Of a request or of one entry of a batch. */
+export const isContents = (code: string, rule: string): boolean =>
+  /^(?:InvalidMessageContents|InvalidParameterValue|BatchRequestTooLong|MessageTooLong)$/.test(code) ||
+  /MessageTooLong|InvalidMessageContents/.test(rule);
+
+export const isContentsFault = (cause: unknown): boolean =>
+  cause instanceof SQSServiceException && isContents(cause.name, cause.message);
+
+/** @param isClient whether the request is at fault. */
+export const kindOf = (code: string, isClient: boolean): "retryable" | "refused" =>
+  isClient && !isThrottling(code) ? "refused" : "retryable";
+
+const sentence = (cause: unknown): string => (cause instanceof Error ? cause.message : "unknown error");
+
+export const sqsError = (cause: unknown, what: string): RelayError => {
+  if (cause instanceof RelayFault) return cause.error;
+  const rule = `${what}: ${sentence(cause)}`;
+  if (cause instanceof SQSServiceException) {
+    const { name, $metadata } = cause;
+    const status = $metadata.httpStatusCode ?? 500;
+    return {
+      kind: kindOf(name, status >= 400 && status < 500),
+      rule: `${what}: ${name}: ${cause.message}`,
+    };
+  }
+  const isCredentials = cause instanceof Error && /^(?:Credentials|Token)ProviderError$/.test(cause.name);
+  return { kind: isCredentials ? "refused" : "retryable", rule };
+};
+
+/** Layout of a queue that the relay makes. */
+const layout = {
+  FifoQueue: "true",
+  ContentBasedDeduplication: "false",
+  DeduplicationScope: "queue",
+  FifoThroughputLimit: "perQueue",
+  MaximumMessageSize: String(sqsMessageBytesMax),
+  MessageRetentionPeriod: String(sqsRetentionSeconds),
+  VisibilityTimeout: String(sqsVisibilitySeconds),
+} as const satisfies Partial<Record<QueueAttributeName, string>>;
+
+/** Ends a request that nobody waits for any more, or that takes too long. */
+export const sqsTimeout = (signal: AbortSignal, waitMs = 0): { readonly abortSignal: AbortSignal } => ({
+  abortSignal: AbortSignal.any([signal, AbortSignal.timeout(relayPublishMsMax + waitMs)]),
+});
+
+const findUrl = async (
+  client: SQSClient,
+  queue: string,
+  onMissing: "create" | "fail",
+  signal: AbortSignal,
+): Promise<string> => {
+  try {
+    const { QueueUrl } = await client.send(new GetQueueUrlCommand({ QueueName: queue }), sqsTimeout(signal));
+    if (QueueUrl !== undefined) return QueueUrl;
+  } catch (cause) {
+    const isMissing =
+      cause instanceof SQSServiceException && /NonExistentQueue|QueueDoesNotExist/.test(cause.name);
+    if (!isMissing) throw cause;
+    if (onMissing === "fail")
+      return failRelay({ kind: "refused", rule: `there is no queue ${queue}` }, { cause });
+  }
+  const { QueueUrl } = await client.send(
+    new CreateQueueCommand({ QueueName: queue, Attributes: layout }),
+    sqsTimeout(signal),
+  );
+  return QueueUrl ?? failRelay({ kind: "retryable", rule: `the queue ${queue} was made without an address` });
+};
+
+const redriveOf = (policy: string | undefined): string | undefined => {
+  if (policy === undefined || policy === "") return undefined;
+  const target = /"deadLetterTargetArn"\s*:\s*"([^"]+)"/.exec(policy)?.[1];
+  return target ?? "another queue";
+};
+
+const describe = (
+  queue: string,
+  attributes: Readonly<Record<string, string>>,
+): Pick<SqsQueue, "messageBytesMax" | "visibilityMs" | "redrive"> => {
+  if (attributes["FifoQueue"] !== "true") {
+    const rule = `the queue ${queue} must be a FIFO queue: another one keeps no order`;
+    failRelay({ kind: "refused", rule });
+  }
+  return {
+    // A server that does not say takes what each one took.
+    messageBytesMax: Number(attributes["MaximumMessageSize"] ?? sqsMessageBytesMin),
+    visibilityMs: Number(attributes["VisibilityTimeout"] ?? 30) * 1000,
+    redrive: redriveOf(attributes["RedrivePolicy"]),
+  };
+};
+
+/** @throws RelayFault. */
+export const openSqsQueue = async (
+  { queue, region, endpoint }: SqsAddress,
+  onMissing: "create" | "fail",
+  signal: AbortSignal,
+): Promise<SqsQueue> => {
+  const client = new SQSClient({
+    region,
+    ...(endpoint === "" ? {} : { endpoint }),
+    // A queue's address is what its server says of itself, behind a proxy another machine.
+    useQueueUrlAsEndpoint: false,
+    // Backoff is the relay's.
+    maxAttempts: 1,
+    requestHandler: { connectionTimeout: relayConnectMsMax },
+  });
+  try {
+    const url = await findUrl(client, queue, onMissing, signal);
+    const { Attributes = {} } = await client.send(
+      new GetQueueAttributesCommand({ QueueUrl: url, AttributeNames: ["All"] }),
+      sqsTimeout(signal),
+    );
+    return { client, url, ...describe(queue, Attributes), [Symbol.dispose]: () => client.destroy() };
+  } catch (cause) {
+    client.destroy();
+    const where = endpoint === "" ? region : endpoint;
+    return failRelay(sqsError(cause, `cannot use the queue ${queue} at ${where}`), { cause });
+  }
+};
