@@ -17,6 +17,7 @@ import {
   connect,
   credsAuthenticator,
   headers,
+  TimeoutError,
   UserAuthenticationExpiredError,
   type Authenticator,
   type MsgHdrs,
@@ -69,7 +70,14 @@ export type NatsStep =
 
 /** Reserved in each message for the headers of the batch protocol. */
 const headersBytesKept = 512;
-const apiCode = { noMessage: 10_037, streamNotFound: 10_059, wrongLastSequence: 10_071 } as const;
+const apiCode = {
+  noMessage: 10_037,
+  streamNotFound: 10_059,
+  wrongLastSequence: 10_071,
+  incompleteBatch: 10_176,
+} as const;
+/** All that NATS says of a disk that is full. */
+const noRoom = "as when there is no room left on its disk";
 /** Last sequence of an empty stream. */
 const noSequence = 0;
 const outOfReach = [
@@ -97,14 +105,27 @@ type Login = {
   readonly pass?: string;
 };
 
+/** The client parses the file when it connects, and reports what is none as if the server were down. */
+const requireParsed = (authenticator: Authenticator, path: string): void => {
+  try {
+    authenticator("");
+  } catch {
+    // Without a cause, which may quote the file.
+    failRelay({ kind: "refused", rule: `there are no credentials of NATS in ${path}` });
+  }
+};
+
 const loginOf = async ({ credentials }: NatsOptions): Promise<Login> => {
   switch (credentials.kind) {
     case "none":
       return {};
-    case "creds":
-      return {
-        authenticator: credsAuthenticator(new TextEncoder().encode(await readSecret(credentials.path))),
-      };
+    case "creds": {
+      // The client finds no seed in a file whose last line does not end.
+      const text = `${await readSecret(credentials.path)}\n`;
+      const authenticator = credsAuthenticator(new TextEncoder().encode(text));
+      requireParsed(authenticator, credentials.path);
+      return { authenticator };
+    }
     case "token":
       return { token: await readSecret(credentials.path) };
     case "password":
@@ -230,7 +251,14 @@ class OpenStream implements OpenDestination {
     try {
       await this.#publish(events, signal);
     } catch (cause) {
-      failRelay(asError(cause, "cannot publish"), { cause });
+      const { stream } = this.#options;
+      const silence = `the stream ${stream} acknowledged nothing for ${relayPublishMsMax / 1000} s, ${noRoom}`;
+      failRelay(
+        cause instanceof TimeoutError
+          ? { kind: "retryable", rule: silence }
+          : asError(cause, "cannot publish"),
+        { cause },
+      );
     }
   }
 
@@ -341,9 +369,11 @@ class OpenStream implements OpenDestination {
     const { stream } = this.#options;
     if (error !== undefined) {
       const isOthers = error.err_code === apiCode.wrongLastSequence;
+      const why = error.description ?? "no reason given";
+      const more = error.err_code === apiCode.incompleteBatch ? `, ${noRoom}` : "";
       const rule = isOthers
         ? `the stream ${stream} no longer ends where it did: it is read again`
-        : `the stream ${stream} did not take a batch: ${error.description ?? "no reason given"}`;
+        : `the stream ${stream} did not take a batch: ${why}${more}`;
       failRelay({ kind: isSetting(error.err_code ?? 0) ? "refused" : "retryable", rule });
     }
     if (seq !== this.#sequence + count) {

@@ -39,6 +39,10 @@ export type NatsSettings = {
   readonly settings?: string;
   /** `always` is what a relay counts on; tests that kill no machine need not wait for disks. */
   readonly sync?: string;
+  /** Directory of its files, where it is to be another than its own. */
+  readonly store?: string;
+  /** More of its configuration of JetStream. */
+  readonly jetstream?: string;
 };
 
 const startMsMax = 20_000;
@@ -53,9 +57,10 @@ const portsIn = async (directory: string): Promise<number | undefined> => {
   return Number(nats[0]?.split(":").at(-1));
 };
 
-export const startNats = async ({ settings = "", sync = "1s" }: NatsSettings = {}): Promise<Nats> => {
+export const startNats = async (given: NatsSettings = {}): Promise<Nats> => {
+  const { settings = "", sync = "1s", jetstream = "" } = given;
   const directory = await mkdtemp(join(tmpdir(), "sigil-nats-"));
-  const [configPath, store] = [join(directory, "nats.conf"), join(directory, "store")];
+  const [configPath, store] = [join(directory, "nats.conf"), given.store ?? join(directory, "store")];
   let child: ChildProcess | undefined;
   let port = -1;
   const start = async (): Promise<void> => {
@@ -63,7 +68,11 @@ export const startNats = async ({ settings = "", sync = "1s" }: NatsSettings = {
       "host: 127.0.0.1",
       `port: ${port}`,
       `ports_file_dir: ${JSON.stringify(directory)}`,
-      `jetstream { store_dir: ${JSON.stringify(store)}, sync_interval: ${JSON.stringify(sync)} }`,
+      `jetstream {`,
+      `store_dir: ${JSON.stringify(store)}`,
+      `sync_interval: ${JSON.stringify(sync)}`,
+      jetstream,
+      `}`,
       settings,
     ];
     await writeFile(configPath, lines.join("\n"));

@@ -128,8 +128,12 @@ export const startRelay = async (options: StartOptions): Promise<SeenRelay> => {
   return { relay, states, errors, lost, [Symbol.asyncDispose]: () => relay.close() };
 };
 
-export const until = async (isTrue: () => boolean | Promise<boolean>, what: string): Promise<void> => {
-  for (let tries = 0; tries < 5000; tries += 1) {
+export const until = async (
+  isTrue: () => boolean | Promise<boolean>,
+  what: string,
+  triesMax = 5000,
+): Promise<void> => {
+  for (let tries = 0; tries < triesMax; tries += 1) {
     if (await isTrue()) return;
     await delay(2);
   }

@@ -7,6 +7,7 @@ import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { natsDestination, type NatsOptions } from "../../../src/relay/nats.ts";
 import { createAuthority } from "../../contract/certificates.ts";
+import { createNatsAccounts } from "../../contract/nats-accounts.ts";
 import { natsMissing, startNats, type Nats, type NatsSettings } from "../../contract/nats-server.ts";
 import { readStreamMessages, withStreams } from "../../contract/relay-messages.ts";
 import { testDestination } from "../../contract/relay-destination.ts";
@@ -158,6 +159,80 @@ describe(`NATS${natsMissing === undefined ? "" : ` (${natsMissing})`}`, function
       { credentials },
     );
     await rm(root, { recursive: true });
+  });
+
+  /** A relay whose secret is first one that the server refuses, and then another. */
+  const expectCredentials = async (
+    settings: string,
+    credentialsAt: (path: string) => NatsOptions["credentials"],
+    { wrong, right }: { readonly wrong: readonly string[]; readonly right: string },
+  ): Promise<void> => {
+    const root = await mkdtemp(join(tmpdir(), "sigil-relay-"));
+    const path = join(root, "secret");
+    await using server = await startNats({ settings });
+    await using place = await openPlace(server, { credentials: credentialsAt(path) });
+    const source = createRelayLedger();
+    source.add(3);
+    for (const text of wrong) {
+      await writeFile(path, text);
+      const { cursorPath } = place;
+      await using seen = await startRelay({ source, destination: place.destination(), cursorPath });
+      await until(() => seen.errors.length > 0, "an error");
+      const [error] = seen.errors;
+      expect(error?.kind).to.equal("refused");
+      expect(error?.rule).to.match(
+        /^cannot use nats:.*: ('?authorization violation'?|Authorization Violation)/i,
+      );
+      expect(JSON.stringify(seen.errors)).not.to.contain(text);
+      expect(seen.relay.status.published).to.equal(0n);
+    }
+    await using seen = await startRelay({
+      source,
+      destination: place.destination(),
+      cursorPath: place.cursorPath,
+    });
+    await until(() => seen.errors.length > 0, "an error");
+    await writeFile(path, right);
+    await untilCaughtUp(seen, { source });
+    expect(seen.relay.status.published).to.equal(3n);
+    await rm(root, { recursive: true });
+  };
+
+  it("refuses a wrong token and none, and takes the right one when the file has it", () =>
+    expectCredentials('authorization { token: "the right one" }', (path) => ({ kind: "token", path }), {
+      wrong: ["the wrong one"],
+      right: "the right one\n",
+    }));
+
+  it("refuses the .creds file of another operator's user, and takes its own when the file has it", () => {
+    const [own, foreign] = [createNatsAccounts(), createNatsAccounts()];
+    return expectCredentials(own.settings, (path) => ({ kind: "creds", path }), {
+      wrong: [foreign.creds()],
+      right: own.creds(),
+    });
+  });
+
+  it("is not reached without its secret, and the relay says which file it is", async () => {
+    for (const [kind, text] of [
+      ["token", undefined],
+      ["creds", undefined],
+      ["creds", "no credentials, and private"],
+    ] as const) {
+      const path = join(tmpdir(), `sigil-relay-none-${kind}`);
+      if (text !== undefined) await writeFile(path, text);
+      await using place = await openPlace(nats, { credentials: { kind, path } });
+      const source = createRelayLedger();
+      source.add(1);
+      await using seen = await startRelay({
+        source,
+        destination: place.destination(),
+        cursorPath: place.cursorPath,
+      });
+      await until(() => seen.errors.length > 0, "an error");
+      expect(seen.errors[0]?.kind).to.equal("refused");
+      expect(seen.errors[0]?.rule).to.contain(path).and.not.contain("private");
+      await rm(path, { force: true });
+    }
   });
 
   it("is reached by TLS under the configured authority, and not under another", async () => {
