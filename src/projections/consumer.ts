@@ -168,9 +168,11 @@ const verifyOpened = (
     return { envelope, hash, body: readRecord(opened, { origin }) };
   });
 
-const requireLeaf = ({ position, leaf, envelope }: LaneMessage): Hash => {
+const requireLeaf = ({ position, leaf, envelope, isReference }: LaneMessage): Hash => {
   const refuse = (rule: string): never =>
     failProjection({ kind: "recordRefused", position, step: "inclusion", rule });
+  // Without this what nobody fetched would pass as erased.
+  if (isReference === true) return refuse("its envelope was not fetched");
   if (leaf.length !== 32) return refuse("the leaf is not a SHA-256");
   if (envelope !== undefined && !equalBytes(leafOf(envelope), leaf)) {
     return refuse("the envelope is not the one of the leaf beside it");

@@ -25,7 +25,7 @@ export const readMessage = (
   at: string,
 ): LaneMessage => {
   const refuse = (rule: string): never => usage(`${at}: ${rule}`);
-  const { sigilposition, sigilprev, sigilleaf, sigilcheckpoint, type, datacontenttype } = attributes;
+  const { sigilposition, sigilprev, sigilleaf, sigilcheckpoint, type, datacontenttype, dataref } = attributes;
   const position = positionOf(sigilposition);
   const prev = sigilprev === undefined ? null : positionOf(sigilprev);
   if (
@@ -40,6 +40,7 @@ export const readMessage = (
     const message = { lane, position, prev, leaf: fromHex(sigilleaf), ...checkpointOf(sigilcheckpoint) };
     const isEnvelope = datacontenttype === "application/vnd.sigil.envelope.v1+cbor";
     if (envelope !== undefined && isEnvelope) return { ...message, envelope };
+    if (typeof dataref === "string") return { ...message, isReference: true };
     if (type.endsWith(".erased.v1")) return message;
   } catch (error) {
     if (!(error instanceof Fault)) throw error;

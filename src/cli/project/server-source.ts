@@ -7,6 +7,7 @@ import { parseCheckpoint, parseNote } from "@sigil/core/merkle";
 import { leafOf } from "@sigil/core/verify";
 import type { LaneBatch, LaneMessage, LaneSource } from "../../projections/message.ts";
 import { resumeWatch } from "../call/resumed-watch.ts";
+import type { Resolve } from "./references.ts";
 
 const lane = "ledger";
 
@@ -51,6 +52,23 @@ export const serverSource = (
     }
   },
 });
+
+/** The envelope at a position; undefined if its tenant was erased. One stream a record. @throws SigilError. */
+export const fetchRecord =
+  (connection: SigilConnection): Resolve =>
+  async (position, signal) => {
+    const found = new AbortController();
+    const stop = AbortSignal.any([signal, found.signal]);
+    try {
+      for await (const response of resumeWatch({ request, connection, stop }, position)) {
+        const message = messageOf(response);
+        if (message?.position === position) return message.envelope;
+      }
+    } finally {
+      found.abort();
+    }
+    return undefined;
+  };
 
 /** How many places the server's ledger has now. @throws SigilError. */
 export const serverSize = async (connection: SigilConnection): Promise<bigint> => {

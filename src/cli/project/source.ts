@@ -1,18 +1,21 @@
 /** Where a projection reads from, by its address. */
-import type { SigilError } from "@sigil/client";
+import type { SigilConnection, SigilError } from "@sigil/client";
 import type { LaneSource } from "../../projections/message.ts";
 import { connectionFlags, describeCallError, withConnection } from "../call/connection.ts";
 import { required, usage, type Arguments, type Flags } from "../terminal/command.ts";
 import type { Terminal } from "../terminal/terminal.ts";
+import { resolveReferences, type Resolve } from "./references.ts";
 import { fileSize, fileSource } from "./file-source.ts";
 import { openNatsStream } from "./nats-source.ts";
-import { serverSize, serverSource } from "./server-source.ts";
+import { fetchRecord, serverSize, serverSource } from "./server-source.ts";
 
 export type OpenedSource = {
   readonly source: LaneSource;
   /** How many places there are now. @throws usage, SigilError. */
   readonly size: () => Promise<bigint>;
 };
+
+const grpcAddress = /^grpc:\/\/([^/]+)$/;
 
 const { server: _, ...callerFlags } = connectionFlags;
 
@@ -22,12 +25,50 @@ export const sourceFlags = {
     about:
       "What is read: grpc://HOST:PORT, a server; file:DIRECTORY or nats://HOST:PORT/STREAM, what a relay fills.",
   },
+  resolve: {
+    value: "grpc://HOST:PORT",
+    about: "A server of the ledger, asked for records that a relay published by reference.",
+  },
   "nats-creds": { value: "FILE", about: "Credentials for NATS, as a relay's creds." },
   ...callerFlags,
 } as const satisfies Flags;
 
+/** A connection to the server at a `grpc://` address, with the caller of the other flags. */
+const withServer = async <T>(
+  address: string,
+  given: Arguments,
+  terminal: Terminal,
+  work: (connection: SigilConnection) => Promise<T>,
+): Promise<T> => {
+  const server = grpcAddress.exec(address)?.[1];
+  if (server === undefined) return usage("--resolve must be grpc://HOST:PORT");
+  const named = { ...given, text: (flag: string) => (flag === "server" ? server : given.text(flag)) };
+  return withConnection(named, terminal, work);
+};
+
+const withResolver = <T>(
+  given: Arguments,
+  terminal: Terminal,
+  work: (resolve: Resolve | undefined) => Promise<T>,
+): Promise<T> => {
+  const address = given.text("resolve");
+  if (address === undefined) return work(undefined);
+  return withServer(address, given, terminal, (connection) => work(fetchRecord(connection)));
+};
+
 /** The source is open while `work` is done. @throws usage, SigilError, what `work` throws. */
-export const withSource = async <T>(
+export const withSource = <T>(
+  given: Arguments,
+  terminal: Terminal,
+  work: (opened: OpenedSource) => Promise<T>,
+): Promise<T> =>
+  withResolver(given, terminal, (resolve) =>
+    withOpened(given, terminal, ({ source, size }) =>
+      work({ source: resolveReferences(source, resolve), size }),
+    ),
+  );
+
+const withOpened = async <T>(
   given: Arguments,
   terminal: Terminal,
   work: (opened: OpenedSource) => Promise<T>,
@@ -43,13 +84,11 @@ export const withSource = async <T>(
     await using opened = await openNatsStream({ server: natsServer, stream, credentialsPath });
     return await work(opened);
   }
-  const [, server] = /^grpc:\/\/([^/]+)$/.exec(text) ?? [];
-  if (server === undefined)
+  if (!grpcAddress.test(text))
     return usage("--from must be grpc://HOST:PORT, file:DIRECTORY or nats://HOST:PORT/STREAM");
   const onBreak = (error: SigilError): void =>
     terminal.progress(`${describeCallError(error)?.split("\n")[0] ?? ""}: trying again`);
-  const named = { ...given, text: (flag: string) => (flag === "server" ? server : given.text(flag)) };
-  return withConnection(named, terminal, async (connection) =>
+  return withServer(text, given, terminal, async (connection) =>
     work({ source: serverSource(connection, onBreak), size: () => serverSize(connection) }),
   );
 };
