@@ -3,6 +3,8 @@
  * that the ledger's side says is verified as it is read. Memory is bounded by a batch.
  */
 import { equalBytes } from "@sigil/core/bytes";
+import { emptyFrontier } from "@sigil/core/merkle";
+import type { RecordBody } from "@sigil/core/record";
 import type { CborValue } from "@sigil/core/cbor";
 import { gatherBatches } from "./backlog.ts";
 import { noProgress, resumeConsumer, takeBatch, type ConsumerOptions, type Place } from "./consumer.ts";
@@ -71,6 +73,18 @@ const differenceIn = (
   return undefined;
 };
 
+/** What the filter lets through; of what is erased, whose tenant and kind nobody knows any more, what is stored. */
+const filtered = (
+  places: readonly Place[],
+  keeps: (body: RecordBody) => boolean,
+  rows: Rows,
+): readonly Place[] => {
+  const held = new Set(rows.record_versions.map(positionOf));
+  return places.filter(({ position, record }) =>
+    record === undefined ? held.has(position) : keeps(record.body),
+  );
+};
+
 /** @throws ProjectionFault for a ledger that does not verify; whatever the source or the database throws. */
 export const compareWithLedger = async (
   source: LaneSource,
@@ -79,18 +93,21 @@ export const compareWithLedger = async (
     /** Places that the source has now: asked when `stored` is a snapshot, which may hold more than it had before. */
     readonly sourceSize: () => Promise<bigint>;
     readonly signal: AbortSignal;
+    /** What was projected through a filter: which records it lets through. What is erased could be any. */
+    readonly keeps?: (body: RecordBody) => boolean;
     readonly onProgress?: (compared: bigint) => void;
   },
 ): Promise<Comparison> => {
   const { next } = stored;
+  const { keeps } = options;
   let consumer = resumeConsumer(noProgress, undefined);
   let [ledger, found] = [noDigests, noDigests];
   let difference: Difference | undefined;
   const compare = async (places: readonly Place[]): Promise<void> => {
     const [first, last] = [places[0], places.at(-1)];
     if (first === undefined || last === undefined) return;
-    const expected = rowsOf(places);
     const rows = await stored.read(first.position, last.position + 1n);
+    const expected = rowsOf(keeps === undefined ? places : filtered(places, keeps, rows));
     for (const table of appendedNames) difference ??= differenceIn(table, expected[table], rows[table]);
     [ledger, found] = [addRows(ledger, expected), addRows(found, rows)];
     options.onProgress?.(last.position + 1n);
@@ -119,7 +136,7 @@ export const compareWithLedger = async (
       rule: `the source ends here, and the projection holds ${next} places`,
     };
   }
-  difference ??= await stored.inspect(found);
+  difference ??= await stored.inspect(keeps === undefined ? found : { ...found, frontier: emptyFrontier });
   return { next, ledger, stored: found, difference };
 };
 

@@ -51,7 +51,7 @@ export type Progress = {
   /** Low-water mark: every position below was taken. */
   readonly next: bigint;
   readonly lanes: ReadonlyMap<string, LaneCursor>;
-  /** Over the leaves below `next`: a compact range. */
+  /** Over the leaves below `next`: a compact range. Empty where a filter left some out. */
   readonly frontier: Frontier;
 };
 
@@ -76,6 +76,8 @@ export type ConsumerOptions = {
   readonly verify: Verify;
   /** One lane never waits: what is not next is missing. */
   readonly lanes: "one" | "several";
+  /** Of one lane: positions that its filter left out are no gaps, and no root can be compared. False unless told. */
+  readonly isFiltered?: boolean;
 };
 
 const sizeOfNote = (note: string): bigint => {
@@ -142,6 +144,13 @@ const release = (
     const found = [...waiting.keys()].reduce((least, each) => (each < least ? each : least));
     failProjection({ kind: "positionMissing", expected: next + BigInt(released.length), found });
   }
+  return released;
+};
+
+/** One lane, whose links hold: in order, whatever is missing between. */
+const releaseAll = (waiting: Map<bigint, LaneMessage>): readonly LaneMessage[] => {
+  const released = [...waiting.values()];
+  waiting.clear();
   return released;
 };
 
@@ -248,6 +257,8 @@ const requireRoot = async (note: string, frontier: Frontier, keys: WalkedKeys, v
   }
 };
 
+const noNotes = { reached: undefined, due: undefined };
+
 /** The largest note that is reached, which covers the smaller ones, and the smallest one that is not. */
 const notesFor = ({ next: from, due }: Consumer, { checkpoint, messages }: LaneBatch, next: bigint) => {
   const notes = [due, checkpoint, ...messages.map((message) => message.checkpoint)]
@@ -272,9 +283,10 @@ export const takeBatch = async (
 ): Promise<Taken> => {
   const { received, waiting } = receive(consumer, batch.messages);
   const waitingMax = options.lanes === "one" ? 0 : projectionReorderMax;
-  const released = release(consumer.next, waiting, waitingMax);
+  const isFiltered = options.isFiltered === true;
+  const released = isFiltered ? releaseAll(waiting) : release(consumer.next, waiting, waitingMax);
   const { places, keys } = await verifyPlaces(released, consumer.keys, options);
-  const next = consumer.next + BigInt(places.length);
+  const next = (places.at(-1)?.position ?? consumer.next - 1n) + 1n;
   const lanes = new Map(consumer.lanes);
   for (const { lane, position } of released) lanes.set(lane, { position });
 
@@ -284,13 +296,13 @@ export const takeBatch = async (
     const leaves = places.slice(from, to).map(({ leaf }) => leaf);
     ({ frontier } = appendLeaves(frontier, leaves));
   };
-  const { reached, due } = notesFor(consumer, batch, next);
+  const { reached, due } = isFiltered ? noNotes : notesFor(consumer, batch, next);
   let checkpoint: Taken["checkpoint"];
   if (reached !== undefined && keys !== undefined) {
     grow(reached.size);
     checkpoint = await requireRoot(reached.note, frontier, keys, options.verify);
   }
-  grow(next);
+  if (!isFiltered) grow(next);
   const checked = checkpoint?.size ?? consumer.checked;
   return { consumer: { next, lanes, frontier, keys, waiting, received, due, checked }, places, checkpoint };
 };

@@ -54,6 +54,17 @@ const walk = async ({ keyRecords }: Resumed, { genesis, verify }: ConsumerOption
   }
 };
 
+/** A tree that lacks leaves cannot be gone on with, and one that is whole would lose its root. */
+const requireSameFilter = ({ progress }: Resumed, { isFiltered = false }: ConsumerOptions): void => {
+  const { next, frontier } = progress;
+  const wasFiltered = frontier.size !== next;
+  if (next === 0n || wasFiltered === isFiltered) return;
+  const rule = wasFiltered
+    ? "it holds what a filter let through: go on with --filtered, or rebuild it from an unfiltered source"
+    : "it holds every record of the ledger: go on without --filtered, or rebuild it";
+  failProjection({ kind: "otherLedger", rule });
+};
+
 /**
  * Ends when it has caught up, or when `signal` aborts or the source ends. What was verified before a failure is stored.
  * @throws ProjectionFault; whatever the source throws.
@@ -61,6 +72,7 @@ const walk = async ({ keyRecords }: Resumed, { genesis, verify }: ConsumerOption
 export const project = async (options: ProjectOptions): Promise<void> => {
   const { source, store, size, sourceSize, onCaughtUp, onApplied } = options;
   const resumed = await store.resume();
+  requireSameFilter(resumed, options);
   let consumer = resumeConsumer(resumed.progress, await walk(resumed, options), resumed.checkpoint);
   const stopping = new AbortController();
   const signal = AbortSignal.any([options.signal, stopping.signal]);
@@ -84,7 +96,7 @@ export const project = async (options: ProjectOptions): Promise<void> => {
   let [isPublished, awaitsReport] = [false, false];
   const caughtUp = async (places: readonly Place[]): Promise<void> => {
     if (isPublished || next < size) return;
-    if (checked < size) {
+    if (checked < size && options.isFiltered !== true) {
       // More may come, with the checkpoint that is waited for.
       if (onCaughtUp === "end" && next >= (await sourceSize()))
         failProjection({ kind: "unchecked", size: next, checked });

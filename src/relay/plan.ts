@@ -183,7 +183,8 @@ const isIn = (list: readonly string[] | undefined, value: string): boolean =>
 const isOpen = ({ tenants, kinds, spaces }: Filter): boolean =>
   tenants === undefined && kinds === undefined && spaces === undefined;
 
-const matches = ({ tenants, kinds, spaces }: Filter, body: RecordBody): boolean =>
+/** Whether it is let through. */
+export const matches = ({ tenants, kinds, spaces }: Filter, body: RecordBody): boolean =>
   isIn(tenants, body.tenant) && isIn(kinds, body.kind) && isIn(spaces, body.space);
 
 /** Erased records match only if there is no filter: their tenant and kind are unknown. */

@@ -26,6 +26,7 @@ import {
 import { interruption } from "../terminal/interruption.ts";
 import { Pace } from "../terminal/pace.ts";
 import { formatPairs, formatTable, printable, type Terminal } from "../terminal/terminal.ts";
+import { filterFlags, readFilter, type FilterSettings } from "./filter.ts";
 import { sourceFlags, withSource, type OpenedSource } from "./source.ts";
 
 /** What a database adds to the command. */
@@ -46,6 +47,7 @@ type Task = {
   readonly database: ProjectionDatabase;
   readonly options: ConsumerOptions;
   readonly genesis: Hash;
+  readonly keeps: FilterSettings["keeps"];
   readonly signal: AbortSignal;
 };
 
@@ -94,18 +96,31 @@ const fill = async (
     terminal.progress("");
     const { next } = (await store.resume()).progress;
     const isWhole = next >= size;
-    const json = { next: String(next), projected: reached > 0n, caught_up: isWhole };
+    const json = {
+      next: String(next),
+      projected: reached > 0n,
+      caught_up: isWhole,
+      ...(options.isFiltered === true ? { filtered: true } : {}),
+    };
+    const caveat =
+      options.isFiltered === true
+        ? "\nthrough a filter: links and signatures hold, and nothing here tells what was left out"
+        : "";
     terminal.print(
       given.has("json")
         ? JSON.stringify(json)
-        : `${isWhole ? "up to date" : "interrupted"} at ${next} records in ${printable(database.description)}`,
+        : `${isWhole ? "up to date" : "interrupted"} at ${next} records in ${printable(database.description)}${caveat}`,
     );
     return exitCodes.ok;
   });
 };
 
-const digestsJson = (digests: Digests) => ({
-  root: toHex(rootDigest(digests)),
+/** Of what a filter let through there is no tree. */
+const rootText = (digests: Digests, isWhole: boolean): string | null =>
+  isWhole ? toHex(rootDigest(digests)) : null;
+
+const digestsJson = (digests: Digests, isWhole: boolean) => ({
+  root: rootText(digests, isWhole),
   held: String(digests.held),
   places: toHex(digests.places),
   columns: toHex(columnsDigest(digests)),
@@ -117,19 +132,25 @@ const digestsJson = (digests: Digests) => ({
   ),
 });
 
-const comparisonJson = ({ next, ledger, stored, difference }: Comparison): string =>
+const comparisonJson = ({ next, ledger, stored, difference }: Comparison, isWhole: boolean): string =>
   JSON.stringify({
     ok: difference === undefined,
     next: String(next),
     difference: difference && { ...difference, position: difference.position?.toString() ?? null },
-    ledger: digestsJson(ledger),
-    stored: digestsJson(stored),
+    ledger: digestsJson(ledger, isWhole),
+    stored: digestsJson(stored, isWhole),
   });
 
-const formatComparison = ({ next, ledger, stored, difference }: Comparison, { paint }: Terminal): string => {
+const formatComparison = (
+  { next, ledger, stored, difference }: Comparison,
+  isWhole: boolean,
+  { paint }: Terminal,
+): string => {
   const facts = formatPairs([
-    ["records", `${next}, of which ${next - stored.held} are erased`],
-    ["root", toHex(rootDigest(stored))],
+    isWhole
+      ? ["records", `${next}, of which ${next - stored.held} are erased`]
+      : ["records", `${stored.held} that are held, below position ${next}`],
+    ["root", rootText(stored, isWhole) ?? "none: a filter left some out"],
     ["places", toHex(stored.places)],
     ["columns", toHex(columnsDigest(stored))],
   ]);
@@ -143,7 +164,11 @@ const formatComparison = ({ next, ledger, stored, difference }: Comparison, { pa
   );
   const head =
     difference === undefined
-      ? `${paint("green", "EQUAL")}  the projection is the ledger's ${next} records`
+      ? `${paint("green", "EQUAL")}  the projection is ${
+          isWhole
+            ? `the ledger's ${next} records`
+            : `what its filter lets through of the ledger's ${next} records`
+        }`
       : `${paint("red", "DIFFERS")}  ${difference.table}${
           difference.position === undefined ? "" : ` at position ${difference.position}`
         }: ${difference.rule}`;
@@ -154,19 +179,23 @@ const check = async (
   given: Arguments,
   terminal: Terminal,
   { source, size }: OpenedSource,
-  { database, options, signal }: Task,
+  { database, options, keeps, signal }: Task,
 ): Promise<ExitCode> => {
   const pace = new Pace();
+  const isWhole = keeps === undefined;
   const compared = await database.withStoredRows((stored) =>
     compareWithLedger(source, stored, {
       ...options,
+      ...(keeps === undefined ? {} : { keeps }),
       sourceSize: size,
       signal,
       onProgress: (done) => terminal.progress(pace.describe({ step: "compared", done, total: stored.next })),
     }),
   );
   terminal.progress("");
-  terminal.print(given.has("json") ? comparisonJson(compared) : formatComparison(compared, terminal));
+  terminal.print(
+    given.has("json") ? comparisonJson(compared, isWhole) : formatComparison(compared, isWhole, terminal),
+  );
   return compared.difference === undefined ? exitCodes.ok : exitCodes.no;
 };
 
@@ -195,6 +224,7 @@ export const projectCommand = ({ name, about, to, flags, example, read }: Projec
     to,
     genesis: { value: "HASH", about: "The genesis record's hash, as sigil init printed it." },
     ...flags,
+    ...filterFlags,
     once: { about: "End when it has caught up." },
     rebuild: { about: "Fill it anew from position 0, beside what is there, then take its place and end." },
     check: { about: "Compare it with the ledger, and name the first difference." },
@@ -216,11 +246,13 @@ export const projectCommand = ({ name, about, to, flags, example, read }: Projec
         usage("--check changes nothing: leave it, or --rebuild and --once, out");
       }
       const genesis = parseGenesisHash(required(given, "genesis", "HASH"));
+      const { isFiltered, keeps } = readFilter(given);
       using interrupted = interruption();
       const task: Task = {
         database: await read(given, terminal),
         genesis,
-        options: { genesis, verify: verifyOwn, lanes: "one" },
+        options: { genesis, verify: verifyOwn, lanes: "one", isFiltered },
+        keeps,
         signal: interrupted.signal,
       };
       const run = given.has("check") ? check : fill;

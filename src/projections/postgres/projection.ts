@@ -83,7 +83,8 @@ const copyRows = async (
 };
 
 const peaksFrom = (next: bigint, bytes: Uint8Array): Progress["frontier"] => {
-  if (next === 0n) return emptyFrontier;
+  // None of what a filter let through.
+  if (next === 0n || bytes.length === 0) return emptyFrontier;
   const count = peaksOf(next).length;
   if (bytes.length !== 32 * count) {
     failProjection({ kind: "projectionDamaged", rule: "its cursor lacks peaks of the tree: rebuild it" });
