@@ -47,6 +47,11 @@ export const callsUnderWayBesideOthersMax = 64;
 export const callsUnderWayOfConnectionMax = 4;
 /** Estimated processor time of the transport per call, which cannot be measured per call. */
 export const callOverheadMs = 0.1;
+/**
+ * Estimated processor time to decompress a request and to collect it as garbage, which happens in other threads and in
+ * other callers' turns: 4 MB of text are a quarter of a full collection.
+ */
+export const collectionMsPerByte = 20 / (1 << 20);
 /** Maximum charge for committing one record: a batch's own cost, not time spent waiting for others. */
 export const commitRecordMsMax = 0.5;
 /** Cached verified tokens per principal, so that one principal cannot evict those of others. */
@@ -135,6 +140,8 @@ export const intakeFreeBytes = 16 << 10;
  */
 export const intakeBytesPerConnectionMax = 16 << 20;
 export const intakeBytesMax = 64 << 20;
+/** Long messages decompressed at once, one per connection; each takes one of the thread pool's four threads. */
+export const expansionsMax = 2;
 /** Waiting long messages per connection: more than its maximum of calls. */
 export const intakeWaitersMax = 4096;
 /** Time to receive a long message; slower senders would block budget that others wait for. */

@@ -7,8 +7,9 @@
 import { constants } from "node:http2";
 import { status as Code, type ServerInterceptor } from "@grpc/grpc-js";
 import { SigilFault, type SigilError } from "../../errors.ts";
-import { intakeFreeBytes, intakeMessageMsMax, intakeWaitersMax } from "../../limits.ts";
+import { expansionsMax, intakeFreeBytes, intakeMessageMsMax, intakeWaitersMax } from "../../limits.ts";
 import { ByteBudget, type Permit } from "./byte-budget.ts";
+import { expand, ExpansionError, isCompression } from "./expand.ts";
 import { muteTimeouts, onEachCall, readingMessage, type BaseCall, type CallStatus } from "./insides.ts";
 import { serviceErrorOf, statusOf } from "../status.ts";
 
@@ -25,10 +26,8 @@ const expansionMax = 1032;
 
 const prefixBytes = 5;
 
-const encodings: ReadonlySet<string> = new Set(["identity", "gzip", "deflate"]);
-
 const unknownEncoding = (): CallStatus => {
-  const details = `grpc-encoding must be one of ${[...encodings].join(", ")}`;
+  const details = "grpc-encoding must be one of identity, gzip, deflate";
   return Object.assign(new Error(details), { code: Code.UNIMPLEMENTED, details });
 };
 
@@ -82,17 +81,17 @@ class Sender {
     }
   }
 
-  /** Decompresses a message under a permit. @returns its bytes. @throws a status. */
-  async expand(bytes: number, expand: () => Buffer | Promise<Buffer>): Promise<Buffer> {
+  /** Reads a message under a permit. @returns its bytes, decompressed. @throws a status. */
+  async read(bytes: number, read: () => Buffer | Promise<Buffer>): Promise<Buffer> {
     const begun = this.#begun;
     this.#begun = undefined;
     clearTimeout(begun?.timer);
     try {
       const taken = begun?.permit ?? this.#take(bytes);
       const permit = taken instanceof Promise ? await this.#granted(taken) : taken;
-      const expanded = await this.#expandWith(permit, expand);
-      permits.set(expanded, permit);
-      return expanded;
+      const message = await this.#readWith(permit, read);
+      permits.set(message, permit);
+      return message;
     } catch (error) {
       throw this.#intake.statusOf(error);
     }
@@ -107,17 +106,29 @@ class Sender {
    * Holds the permit until the decompression has ended, even if the call is cancelled: otherwise thousands of cancelled
    * calls would start all at once.
    */
-  async #expandWith(permit: Permit, expand: () => Buffer | Promise<Buffer>): Promise<Buffer> {
+  async #readWith(permit: Permit, read: () => Buffer | Promise<Buffer>): Promise<Buffer> {
     this.#held.delete(permit);
     try {
       if (this.#isGone) throw new SigilFault({ kind: "cancelled" });
-      const expanded = await expand();
-      permit.shrink(expanded.length);
+      const message = await read();
+      permit.shrink(message.length);
       this.#keep(permit);
-      return expanded;
+      return message;
     } catch (error) {
       permit.release();
       throw error;
+    }
+  }
+
+  /** Decompresses in its connection's turn. */
+  async expand(expansion: () => Promise<Buffer>): Promise<Buffer> {
+    const taken = this.#intake.expansions.take(this.#connection, 1, this.#gone.signal);
+    const turn = taken instanceof Promise ? await this.#granted(taken) : taken;
+    try {
+      if (this.#isGone) throw new SigilFault({ kind: "cancelled" });
+      return await expansion();
+    } finally {
+      turn.release();
     }
   }
 
@@ -169,6 +180,8 @@ class Sender {
 /** The intake limit of one server. */
 export class Intake {
   readonly budget: ByteBudget;
+  /** One a connection, so that nobody's decompressions keep the thread pool from the store. */
+  readonly expansions: ByteBudget;
   readonly #messageBytesMax: number;
   readonly #newId: () => string;
   readonly #onRefused: (reason: string) => void;
@@ -185,6 +198,12 @@ export class Intake {
       waitersMax: intakeWaitersMax,
       refuse: () => new SigilFault(lineFull),
     });
+    this.expansions = new ByteBudget({
+      bytesMax: expansionsMax,
+      bytesPerHolderMax: 1,
+      waitersMax: intakeWaitersMax,
+      refuse: () => new SigilFault(lineFull),
+    });
   }
 
   /** Upper bound on the bytes of a message of `sentBytes`. */
@@ -193,8 +212,7 @@ export class Intake {
   }
 
   statusOf(error: unknown): CallStatus {
-    // grpc-js throws a plain status for data that does not decompress.
-    if (!(error instanceof Error)) return Object.assign(new Error("not expanded"), error as CallStatus);
+    if (error instanceof ExpansionError) return error;
     if (error instanceof SigilFault && error.error.kind === "overQuota") this.#onRefused(error.error.reason);
     const requestId = this.#newId();
     return serviceErrorOf(statusOf(error, { requestId, report: () => requestId }), requestId);
@@ -221,10 +239,18 @@ export class Intake {
         if (bytes > intakeFreeBytes) senderOf(call).begin(bytes);
       };
       call.decompressMessage = (message, encoding) => {
-        if (!encodings.has(encoding)) throw unknownEncoding();
-        const bytes = this.weigh(message.length - prefixBytes, encoding !== "identity");
-        const expand = (): Buffer | Promise<Buffer> => decompressMessage.call(call, message, encoding);
-        return bytes > intakeFreeBytes ? senderOf(call).expand(bytes, expand) : expand();
+        const sentBytes = message.length - prefixBytes;
+        if (encoding === "identity") {
+          const plain = (): Buffer | Promise<Buffer> => decompressMessage.call(call, message, encoding);
+          return sentBytes > intakeFreeBytes ? senderOf(call).read(sentBytes, plain) : plain();
+        }
+        if (!isCompression(encoding)) throw unknownEncoding();
+        const bytes = this.weigh(sentBytes, true);
+        const expansion = (): Promise<Buffer> =>
+          expand(message.subarray(prefixBytes), encoding, this.#messageBytesMax);
+        if (bytes <= intakeFreeBytes) return expansion();
+        const sender = senderOf(call);
+        return sender.read(bytes, () => sender.expand(expansion));
       };
     });
   }

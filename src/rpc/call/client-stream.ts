@@ -26,7 +26,7 @@ async function* requestsOf<Request>(
   for await (const request of stream) {
     await flow.pause(call.isWanted);
     if (!call.isWanted()) throw new SigilFault({ kind: "cancelled" });
-    yield flow.run(() => readRequest(request));
+    yield flow.run(() => readRequest(request, flow));
     // A handler that asks for the next message is done with this one, or accounts for it itself.
     releaseRequest(request);
   }

@@ -11,6 +11,7 @@ import { carryPermit } from "../bounds/intake.ts";
 import { noteReplySize } from "../bounds/replies.ts";
 import { replyBytesOf } from "../bounds/reply-bytes.ts";
 import { withExactStructs } from "../message/struct.ts";
+import type { Flow } from "./pacing.ts";
 import { serializerOf } from "./serialize.ts";
 
 const malformed = (cause: unknown): SigilFault => {
@@ -94,5 +95,12 @@ const encoded = (request: unknown): Encoded => {
 /** @param request as grpc-js hands it to a wrapper. */
 export const bytesOf = (request: unknown): Uint8Array => encoded(request).bytes;
 
-/** @param request as grpc-js hands it to a wrapper. @throws invalidField for what is no message. */
-export const readRequest = <Request>(request: Request): Request => encoded(request).decode() as Request;
+/**
+ * Decodes a request in its caller's turn, and charges its bytes.
+ * @param request as grpc-js hands it to a wrapper. @throws invalidField for what is no message.
+ */
+export const readRequest = <Request>(request: Request, pace: Pick<Flow, "chargeBytes">): Request => {
+  const bytes = encoded(request);
+  pace.chargeBytes(bytes.bytes.length);
+  return bytes.decode() as Request;
+};

@@ -11,6 +11,7 @@ import {
   callsUnderWayBesideOthersMax,
   callsUnderWayOfConnectionMax,
   callsUnderWayPerCallerMax,
+  collectionMsPerByte,
   pacedCallersMax,
   pacingActiveMs,
   pacingDebtMsMax,
@@ -35,11 +36,23 @@ type Waiter = {
   readonly begin: () => void;
 };
 
-/** The last activity of two different parties, in milliseconds of event loop time not blocked by work. */
-class Lately<One> {
+/**
+ * Who is active: those with calls in progress, and the last activity of two different ones, in milliseconds of event
+ * loop time not blocked by work.
+ */
+class Activity<One extends Account> {
   #last: One | undefined;
   #lastMs = -Infinity;
   #otherMs = -Infinity;
+  /** Number of those with calls in progress. */
+  #underWay = 0;
+
+  /** Changes the calls in progress. */
+  add(one: One, weight: number): void {
+    const before = one.underWay;
+    one.underWay += weight;
+    this.#underWay += Number(one.underWay > 0) - Number(before > 0);
+  }
 
   note(one: One, idleMs: number): void {
     if (one !== this.#last) {
@@ -49,8 +62,9 @@ class Lately<One> {
     this.#lastMs = idleMs;
   }
 
-  /** When another one was last active. */
+  /** When another one was last active; Infinity if one has calls in progress, which may wait for a slow disk. */
   othersMs(one: One): number {
+    if (this.#underWay > Number(one.underWay > 0)) return Infinity;
     return one === this.#last ? this.#otherMs : this.#lastMs;
   }
 
@@ -93,6 +107,11 @@ export class Flow implements Account {
 
   charge(costMs: number): void {
     this.#pacing.charge(this, costMs);
+  }
+
+  /** Charges the collection of a request's bytes, and of what is decoded from them. */
+  chargeBytes(bytes: number): void {
+    this.charge(bytes * collectionMsPerByte);
   }
 
   /** Runs synchronous work and charges its time. */
@@ -182,8 +201,8 @@ export class Pacing {
   readonly #callers = new BoundedMap<string, CallerAccount>(pacedCallersMax);
   readonly #flows = new WeakMap<object, Map<string, Flow>>();
   readonly #waiting = new FairQueue<Flow, Waiter>();
-  readonly #flowsLately = new Lately<Flow>();
-  readonly #callersLately = new Lately<Account>();
+  readonly #activeFlows = new Activity<Flow>();
+  readonly #activeCallers = new Activity<CallerAccount>();
   /** Total time in which work blocked the event loop; monotonic. */
   #busyMs = 0;
   #idleMs = -Infinity;
@@ -234,8 +253,7 @@ export class Pacing {
   }
 
   leave(flow: Flow, weight: number): void {
-    flow.underWay -= weight;
-    flow.caller.underWay -= weight;
+    this.#add(flow, -weight);
     if (weight > 0 && flow.underWay === 0) flow.caller.connections -= 1;
     this.#note(flow, this.nowMs());
     if (!this.#waiting.isEmpty) this.#schedule();
@@ -256,15 +274,19 @@ export class Pacing {
 
   #note(flow: Flow, nowMs: number): void {
     const idleMs = nowMs - this.#busyMs;
-    this.#flowsLately.note(flow, idleMs);
-    this.#callersLately.note(flow.caller, idleMs);
+    this.#activeFlows.note(flow, idleMs);
+    this.#activeCallers.note(flow.caller, idleMs);
+  }
+
+  #add(flow: Flow, weight: number): void {
+    this.#activeFlows.add(flow, weight);
+    this.#activeCallers.add(flow.caller, weight);
   }
 
   #begin(flow: Flow, weight: number, nowMs: number): void {
     this.#callsLeft -= 1;
     if (weight > 0 && flow.underWay === 0) flow.caller.connections += 1;
-    flow.underWay += weight;
-    flow.caller.underWay += weight;
+    this.#add(flow, weight);
     this.#note(flow, nowMs);
     if (weight > 0) this.charge(flow, callOverheadMs);
   }
@@ -274,18 +296,18 @@ export class Pacing {
     const { caller } = flow;
     if (weight === 0 || caller.underWay === 0) return true;
     if (flow.underWay + weight <= connectionPlaces(caller)) return true;
-    const ofCaller = this.#isBesideOthers(this.#callersLately, caller, nowMs);
+    const ofCaller = this.#isBesideOthers(this.#activeCallers, caller, nowMs);
     if (caller.underWay + weight > (ofCaller ? callsUnderWayBesideOthersMax : callsUnderWayPerCallerMax))
       return false;
     return (
       flow.underWay === 0 ||
       flow.underWay + weight <= callsUnderWayBesideOthersMax ||
-      !this.#isBesideOthers(this.#flowsLately, flow, nowMs)
+      !this.#isBesideOthers(this.#activeFlows, flow, nowMs)
     );
   }
 
-  #isBesideOthers<One>(lately: Lately<One>, one: One, nowMs: number): boolean {
-    return lately.othersMs(one) > nowMs - this.#busyMs - pacingActiveMs;
+  #isBesideOthers<One extends Account>(active: Activity<One>, one: One, nowMs: number): boolean {
+    return active.othersMs(one) > nowMs - this.#busyMs - pacingActiveMs;
   }
 
   #mayBegin(flow: Flow, weight: number, nowMs: number): boolean {
@@ -295,8 +317,8 @@ export class Pacing {
   /** Delay for its debt in milliseconds; 0 if no other caller is active. */
   #waitMs(flow: Flow, nowMs: number): number {
     const { caller } = flow;
-    const ofFlow = this.#isBesideOthers(this.#flowsLately, flow, nowMs) ? flow.paidMs : 0;
-    const ofCaller = this.#isBesideOthers(this.#callersLately, caller, nowMs) ? caller.paidMs : 0;
+    const ofFlow = this.#isBesideOthers(this.#activeFlows, flow, nowMs) ? flow.paidMs : 0;
+    const ofCaller = this.#isBesideOthers(this.#activeCallers, caller, nowMs) ? caller.paidMs : 0;
     return Math.max(ofFlow, ofCaller) - nowMs - pacingFreeMs;
   }
 
@@ -331,7 +353,7 @@ export class Pacing {
   readonly #afterMicrotasks = (): void => process.nextTick(this.#step);
 
   #turnMs(nowMs: number): number {
-    const severalAreActive = this.#flowsLately.severalMs > nowMs - this.#busyMs - pacingActiveMs;
+    const severalAreActive = this.#activeFlows.severalMs > nowMs - this.#busyMs - pacingActiveMs;
     return severalAreActive || this.#waiting.holderCount > 1 ? pacingTurnMs : pacingTurnAloneMs;
   }
 

@@ -75,7 +75,7 @@ export const serverStreaming =
         flow.run(() => bytes(() => bytesOf(stream.request))),
       );
       const messages = flow.run(() =>
-        answer(caller, readRequest(stream.request), { ...call.contextOfReply(), room })[
+        answer(caller, readRequest(stream.request, flow), { ...call.contextOfReply(), room })[
           Symbol.asyncIterator
         ](),
       );

@@ -14,6 +14,7 @@ import { statusOf } from "../status.ts";
 import { Call, callersTime, inTurn } from "./call.ts";
 import { readRequest } from "./decode.ts";
 import type { RpcEnvironment } from "./environment.ts";
+import type { Flow } from "./pacing.ts";
 import type { Answer } from "./unary.ts";
 
 export type StreamAnswers<Request, Response> = {
@@ -83,7 +84,7 @@ class Messages<Request, Response> {
 
   async #respond(request: Request): Promise<Response> {
     let message: Request | undefined;
-    const read = (): Request => (message = readRequest(request));
+    const read = (flow: Flow): Request => (message = readRequest(request, flow));
     const abort = new AbortController();
     const { signal } = this.#call;
     const leave = (): void => abort.abort(signal.reason);
@@ -110,13 +111,13 @@ class Messages<Request, Response> {
     }
   }
 
-  async #answer(read: () => Request, signal: AbortSignal, deadlineMs: number): Promise<Response> {
+  async #answer(read: (flow: Flow) => Request, signal: AbortSignal, deadlineMs: number): Promise<Response> {
     const caller = await this.#call.identify();
     const flow = this.#call.flowOf(caller);
     const turn = { weight: 1, isWanted: (): boolean => !signal.aborted };
     return inTurn(flow, this.#rpc.pacing.nowMs, turn, (pace) => {
       const context: CallContext = { ...this.#call.context(), signal, deadlineMs, pace };
-      return this.#answers.answer(caller, read(), context);
+      return this.#answers.answer(caller, read(flow), context);
     });
   }
 

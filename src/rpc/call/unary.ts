@@ -43,7 +43,9 @@ export const unary =
       await room?.enter();
       const turn = { weight: isLong(path) ? 0 : 1, isWanted: call.isWanted };
       const response = await inTurn(flow, rpc.pacing.nowMs, turn, (pace) =>
-        call.work(() => answer(caller, readRequest(unaryCall.request), { ...call.contextOfReply(), pace })),
+        call.work(() =>
+          answer(caller, readRequest(unaryCall.request, flow), { ...call.contextOfReply(), pace }),
+        ),
       );
       call.succeed((trailers) => {
         callback(null, response, trailers);

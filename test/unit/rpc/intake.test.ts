@@ -2,11 +2,13 @@
 import { createRequire } from "node:module";
 import { connect as connectTcp } from "node:net";
 import { mock } from "node:test";
-import type zlib from "node:zlib";
+import zlib from "node:zlib";
 import { trustV1 } from "@sigil/client";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { assertInsides, assertInstalledInsides } from "../../../src/rpc/bounds/insides.ts";
+import { expansionsMax } from "../../../src/limits.ts";
+import { expand } from "../../../src/rpc/bounds/expand.ts";
+import { assertInsides, assertInstalledInsides, type CallStatus } from "../../../src/rpc/bounds/insides.ts";
 import { bomb, call, finish, frame, open } from "../../campaigns/starve/wire.ts";
 import { startFakeServer } from "./fake-server.ts";
 
@@ -21,8 +23,32 @@ const until = async (holds: () => boolean): Promise<void> => {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 1));
 };
 
-/** The one that grpc-js calls. */
-const loadZlib = createRequire(import.meta.url);
+type Decompress = (message: Buffer, encoding: string) => Promise<Buffer>;
+type Interceptors = {
+  readonly BaseServerInterceptingCall: { readonly prototype: { readonly decompressMessage: Decompress } };
+};
+
+/** What grpc-js does by itself. */
+const decompressAsGrpcJs = (message: Buffer, encoding: string, bytesMax: number): Promise<Buffer> => {
+  const load = createRequire(import.meta.url);
+  const { BaseServerInterceptingCall } = load("@grpc/grpc-js/build/src/server-interceptors") as Interceptors;
+  const { decompressMessage } = BaseServerInterceptingCall.prototype;
+  return decompressMessage.call({ maxReceiveMessageSize: bytesMax }, frame(message), encoding);
+};
+
+/** The bytes, or code and details of the status. */
+const outcomeOf = async (made: Promise<Buffer>): Promise<string> => {
+  try {
+    return (await made).toString("base64");
+  } catch (error) {
+    const { code, details } = error as CallStatus;
+    return `${code} ${details}`;
+  }
+};
+
+const turnsOfLoop = async (turns: number): Promise<void> => {
+  for (let turn = 0; turn < turns; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+};
 
 const mib = 1 << 20;
 
@@ -56,7 +82,7 @@ describe("what callers send", () => {
     await using server = await startFakeServer({
       config: { intake_bytes_per_connection_max: 4 * mib },
     });
-    const expansions = mock.method(loadZlib("node:zlib") as typeof zlib, "createGunzip");
+    const expansions = mock.method(zlib, "gunzip");
     const { budget } = server.bounds.intake;
     const [host = "", port = ""] = server.target.split(":");
     const socket = connectTcp(Number(port), host);
@@ -80,6 +106,78 @@ describe("what callers send", () => {
     expect(expansions.mock.callCount()).to.equal(0);
     expansions.mock.restore();
     expect(await server.connection.trust.check({ action: "read", target: "a" })).to.have.property("verdict");
+  });
+
+  it("decompresses one message of a connection at a time, and few in all, each as one job", async () => {
+    await using server = await startFakeServer({});
+    const { gunzip } = zlib;
+    const held: (() => void)[] = [];
+    const jobs = mock.method(zlib, "gunzip", (...given: Parameters<typeof gunzip>) => {
+      held.push(() => gunzip(...given));
+    });
+    using _ = { [Symbol.dispose]: () => jobs.mock.restore() };
+    const compressed = bomb(large);
+    const sessions = await Promise.all(Array.from({ length: expansionsMax + 1 }, () => open(server.target)));
+    const answers = sessions.flatMap((session) =>
+      Array.from({ length: 3 }, () => {
+        const stream = call(session, Trust.check.path, { encoding: "gzip" });
+        stream.end(compressed);
+        return finish(stream);
+      }),
+    );
+    const { expansions } = server.bounds.intake;
+    for (let done = 0; done < answers.length; done += 1) {
+      const left = answers.length - done;
+      await until(() => held.length + done >= Math.min(expansionsMax, left) + done);
+      await turnsOfLoop(20);
+      expect(held.length).to.be.at.most(expansionsMax);
+      if (done === 0) expect(expansions.waiting).to.equal(answers.length - expansionsMax);
+      held.shift()?.();
+    }
+    await Promise.all(answers);
+    expect(jobs.mock.callCount()).to.equal(answers.length);
+    for (const session of sessions) session.destroy();
+  });
+
+  it("decompresses to what grpc-js does: the same bytes, or the same status", async () => {
+    const bytesMax = 100_000;
+    const text = Buffer.alloc(90_000, "text ");
+    const gzipped = zlib.gzipSync(text);
+    const lying = (bytes: number): Buffer => {
+      const lies = Buffer.from(gzipped);
+      lies.writeUInt32LE(bytes, lies.length - 4);
+      return lies;
+    };
+    const messages = {
+      text: gzipped,
+      "nothing in it": zlib.gzipSync(""),
+      "no bytes": Buffer.alloc(0),
+      "one byte": Buffer.of(0x1f),
+      "cut off": gzipped.subarray(0, -9),
+      "no gzip": Buffer.alloc(100, 7),
+      "two members": Buffer.concat([zlib.gzipSync("one"), zlib.gzipSync("two")]),
+      "trailing garbage": Buffer.concat([gzipped, Buffer.alloc(20, 7)]),
+      "the largest": zlib.gzipSync(Buffer.alloc(bytesMax, 1)),
+      "one byte more": zlib.gzipSync(Buffer.alloc(bytesMax + 1, 1)),
+      "much more": zlib.gzipSync(Buffer.alloc(5_000_000)),
+      "a size that is too small": lying(5),
+      "a size that is too large": lying(2 ** 32 - 1),
+      deflated: zlib.deflateSync(text),
+      "deflated, much more": zlib.deflateSync(Buffer.alloc(5_000_000)),
+    };
+    for (const [name, message] of Object.entries(messages)) {
+      for (const encoding of ["gzip", "deflate"] as const) {
+        const given = await outcomeOf(expand(message, encoding, bytesMax));
+        const wanted = await outcomeOf(decompressAsGrpcJs(message, encoding, bytesMax));
+        expect(given, `${name}, ${encoding}`).to.equal(wanted);
+      }
+    }
+  });
+
+  it("holds no more of a small message than of its bytes, whatever size the sender names", async () => {
+    // What follows the compressed data is ignored, but the size is looked for in the last four bytes.
+    const lies = Buffer.concat([zlib.gzipSync("short"), Buffer.of(0, 0, 0x40, 0)]);
+    expect((await expand(lies, "gzip", 8 * mib)).buffer.byteLength).to.be.below(mib);
   });
 
   it("gives the room of a message back when it is answered, on a stream that stays", async () => {

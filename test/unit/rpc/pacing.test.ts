@@ -6,12 +6,15 @@ import {
   callsUnderWayBesideOthersMax,
   callsUnderWayOfConnectionMax,
   callsUnderWayPerCallerMax,
+  collectionMsPerByte,
   pacingActiveMs,
   pacingDebtMsMax,
   pacingSliceMs,
   pacingTurnAloneMs,
   pacingTurnMs,
 } from "../../../src/limits.ts";
+import { TrustServiceService } from "../../../generated/src/sigil/trust/v1/trust.ts";
+import { readRequest, strictService } from "../../../src/rpc/call/decode.ts";
 import { CallPace, Pacing, type Flow } from "../../../src/rpc/call/pacing.ts";
 
 const turnOfLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -111,6 +114,35 @@ describe("pacing", () => {
     calls.ask("ben still", ben);
     await turnsOfLoop(3);
     expect(calls.begun.slice(4)).to.have.members(["ann's next", "ben still"]);
+  });
+
+  it("takes a caller to be active while its call is under way, however long its disk takes", async () => {
+    const calls = new Calls();
+    const [ann, ben] = [calls.flow("ann"), calls.flow("ben")];
+    expect(ben.enter()).to.equal(undefined);
+    calls.nowMs += 10 * pacingActiveMs;
+    calls.ask("ann's long", ann, 4 * pacingActiveMs);
+    calls.ask("ann's next", ann);
+    await turnsOfLoop(3);
+    calls.nowMs += 2 * pacingActiveMs;
+    await turnsOfLoop(3);
+    expect(calls.begun).to.deep.equal(["ann's long"]);
+    ben.leave();
+    calls.nowMs += pacingActiveMs + 1;
+    await turnsOfLoop(3);
+    expect(calls.begun).to.deep.equal(["ann's long", "ann's next"]);
+  });
+
+  it("charges a request for the collection of its bytes, beside the time that it took", async () => {
+    const calls = new Calls();
+    const bytes = Buffer.alloc(4 << 20);
+    calls.ask("ben", calls.flow("ben"));
+    const ann = calls.flow("ann");
+    readRequest(strictService(TrustServiceService)["check"]?.requestDeserialize(bytes), ann);
+    calls.ask("ann", ann);
+    await turnsOfLoop(3);
+    expect(calls.begun).to.deep.equal(["ben"]);
+    expect(ann.paidMs - calls.nowMs).to.be.closeTo(bytes.length * collectionMsPerByte, 1);
   });
 
   it("lets whoever owes begin when the others have gone", async () => {
