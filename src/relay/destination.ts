@@ -57,6 +57,8 @@ export type Erasure = {
 export type Erased = {
   /** Whether events are changed in their place: links, positions and generation stay. */
   readonly isInPlace: boolean;
+  /** What was delivered is beyond reach: the counts are of what the relay itself keeps. */
+  readonly isBeyondReach?: true;
   /** Events of the tenant before, with more than an erased record has. */
   readonly found: number;
   /** Of them, those that are still there. */
@@ -83,7 +85,7 @@ export type OpenDestination = AsyncDisposable & {
    * Takes back what was published of a tenant. Idempotent; a crash leaves whole events, and the next call goes on. The
    * destination is closed afterwards. Absent if nothing can be taken back. @throws RelayFault.
    */
-  readonly erase?: (erasure: Erasure, signal: AbortSignal) => Promise<Erased>;
+  readonly erase?: ((erasure: Erasure, signal: AbortSignal) => Promise<Erased>) | undefined;
 };
 
 /** Records of one id that wait behind one that was refused; only of destinations that order by key. */

@@ -47,6 +47,8 @@ const leftOf = ({ left, isInPlace }: Erased, generation: number, begins: boolean
 export const reportErased = (place: Place, erased: Erased, begins = false): ErasureReport => {
   const { found, left, outOfReach } = erased;
   const cannot = [...leftOf(erased, place.generation, begins), ...outOfReach];
+  if (erased.isBeyondReach === true)
+    return { ...place, outcome: "unable", found, left, cannot: [unable, ...cannot], error: null };
   const done = found === 0 ? "clean" : "erased";
   return { ...place, outcome: left > 0 ? "left" : done, found, left, cannot, error: null };
 };

@@ -17,6 +17,9 @@ export type EraseStep = "erasing" | "written anew" | "replaced" | "replacement s
 
 type Attributes = Readonly<Record<string, unknown>>;
 
+/** A line that cannot be read may be of anybody: only its writer knows whether it can be done without. */
+type Unreadable = "refuse" | "remove";
+
 const newline = 0x0a;
 
 /** Lines with their newline. What follows the last newline was never acknowledged: left out. */
@@ -39,45 +42,75 @@ async function* linesOf(file: FileHandle, path: string): AsyncGenerator<Buffer, 
   }
 }
 
-/** @throws RelayFault refused: a line that cannot be read may be of anybody. */
-const parseLine = (line: Buffer, at: string): Attributes => {
+const parseLine = (line: Buffer): Attributes | undefined => {
   try {
     const value: unknown = JSON.parse(line.toString("utf8"));
-    if (typeof value === "object" && value !== null && readEvent(value as Attributes) !== undefined)
-      return value as Attributes;
+    const isEvent =
+      typeof value === "object" && value !== null && readEvent(value as Attributes) !== undefined;
+    return isEvent ? (value as Attributes) : undefined;
   } catch {
-    // Refused below.
+    return undefined;
   }
-  return failRelay({ kind: "refused", rule: `${at} is no event of a relay: whose it is cannot be told` });
 };
 
-/** Each line, and its event if it is the tenant's. */
+type SortedLine = {
+  readonly line: Buffer;
+  /** Its event, if it is the tenant's. */
+  readonly own: Attributes | undefined;
+  readonly isReadable: boolean;
+};
+
+/** @throws RelayFault refused for a line that no relay wrote, unless it is to be removed. */
 async function* sortedLines(
   file: FileHandle,
   path: string,
   tenant: string,
-): AsyncGenerator<{ readonly line: Buffer; readonly own: Attributes | undefined }, void, undefined> {
+  onUnreadable: Unreadable,
+): AsyncGenerator<SortedLine, void, undefined> {
   let number = 0;
   for await (const line of linesOf(file, path)) {
     number += 1;
-    const event = parseLine(line, `${path}, line ${number},`);
-    yield { line, own: isOfTenant(event, tenant) ? event : undefined };
+    const event = parseLine(line);
+    if (event === undefined && onUnreadable === "refuse") {
+      const rule = `${path}, line ${number}, is no event of a relay: whose it is cannot be told`;
+      failRelay({ kind: "refused", rule });
+    }
+    const own = event !== undefined && isOfTenant(event, tenant) ? event : undefined;
+    yield { line, own, isReadable: event !== undefined };
   }
 }
 
-/** @returns the tenant's events of a file, and the generation of the newest. */
+type Counted = {
+  /** The tenant's events. */
+  readonly found: number;
+  /** Of the newest of them. */
+  readonly generation: number | undefined;
+  /** Bytes that are no event's, of lines that are to be removed. */
+  readonly unreadableBytes: number;
+};
+
 const countLines = async (
   file: FileHandle,
   path: string,
   tenant: string,
-): Promise<{ readonly found: number; readonly generation: number | undefined }> => {
-  let [found, generation]: [number, number | undefined] = [0, undefined];
-  for await (const { own } of sortedLines(file, path, tenant)) {
+  onUnreadable: Unreadable,
+): Promise<Counted> => {
+  let [found, generation, readableBytes]: [number, number | undefined, number] = [0, undefined, 0];
+  for await (const { line, own, isReadable } of sortedLines(file, path, tenant, onUnreadable)) {
+    if (isReadable) readableBytes += line.length;
     if (own === undefined) continue;
     found += 1;
     generation = readEvent(own)?.generation;
   }
-  return { found, generation };
+  const unreadableBytes = onUnreadable === "remove" ? (await file.stat()).size - readableBytes : 0;
+  return { found, generation, unreadableBytes };
+};
+
+type EraseCall = {
+  readonly signal: AbortSignal;
+  readonly onStep: (step: EraseStep) => Promise<void>;
+  /** Default: refuse. */
+  readonly onUnreadable?: Unreadable;
 };
 
 /** Mode and owner are the old file's: whoever reads it reads the new one. */
@@ -85,15 +118,16 @@ const writeAnew = async (
   file: FileHandle,
   path: string,
   { tenant, typePrefix }: Erasure,
-  signal: AbortSignal,
+  { signal, onUnreadable = "refuse" }: EraseCall,
 ): Promise<void> => {
   const { mode, uid, gid } = await file.stat();
   await using anew = await open(path + unfinishedSuffix, "w", 0o600);
   const made = await anew.stat();
   if (made.uid !== uid || made.gid !== gid) await anew.chown(uid, gid);
   await anew.chmod(mode & 0o777);
-  for await (const { line, own } of sortedLines(file, path, tenant)) {
+  for await (const { line, own, isReadable } of sortedLines(file, path, tenant, onUnreadable)) {
     signal.throwIfAborted();
+    if (!isReadable) continue;
     await anew.appendFile(
       own === undefined ? line : `${JSON.stringify(erasedAttributes(own, typePrefix))}\n`,
     );
@@ -106,14 +140,15 @@ export const eraseFile = async (
   directory: string,
   name: string,
   erasure: Erasure,
-  call: { readonly signal: AbortSignal; readonly onStep: (step: EraseStep) => Promise<void> },
-): Promise<{ readonly found: number; readonly generation: number | undefined }> => {
+  call: EraseCall,
+): Promise<Pick<Counted, "found" | "generation">> => {
   const path = join(directory, name);
   await using file = await open(path, "r");
-  const counted = await countLines(file, path, erasure.tenant);
-  if (counted.found === 0 || erasure.action === "count") return counted;
+  const counted = await countLines(file, path, erasure.tenant, call.onUnreadable ?? "refuse");
+  const isClean = counted.found === 0 && counted.unreadableBytes === 0;
+  if (isClean || erasure.action === "count") return counted;
   await call.onStep("erasing");
-  await writeAnew(file, path, erasure, call.signal);
+  await writeAnew(file, path, erasure, call);
   await call.onStep("written anew");
   await rename(path + unfinishedSuffix, path);
   await call.onStep("replaced");

@@ -18,7 +18,8 @@ import {
   type RelayError,
 } from "../destination.ts";
 import type { RelayEvent } from "../event.ts";
-import { appendDeadLetter } from "./dead-letters.ts";
+import type { EraseStep } from "../files-erase.ts";
+import { appendDeadLetter, eraseDeadLetters, removeUnfinished } from "./dead-letters.ts";
 import { createPoster, type Outcome, type Poster } from "./post.ts";
 import { parseSecrets, type SignatureScheme } from "./signature.ts";
 import { StoppedKeys, type Pending } from "./stopped-keys.ts";
@@ -54,7 +55,7 @@ export type WebhookObserver = {
   readonly onGivenUp: (key: string, position: bigint, rule: string) => void;
 };
 
-export type WebhookStep = "sending" | "answered" | "refused" | "saving" | "saved";
+export type WebhookStep = "sending" | "answered" | "refused" | "saving" | "saved" | EraseStep;
 
 /** Erased records have no key any more, and one lane of their own; no tenant has an underscore. */
 export const keyOf = ({ place, attributes }: RelayEvent): string =>
@@ -92,6 +93,8 @@ const lanesOf = (events: readonly RelayEvent[]): readonly Lane[] =>
 
 class OpenWebhook implements OpenDestination {
   readonly limits: OpenDestination["limits"];
+  /** What the receiver took is beyond reach; stopped keys hold positions alone. */
+  readonly erase: OpenDestination["erase"];
   readonly #options: WebhookOptions;
   readonly #poster: Poster;
   readonly #memory: Memory;
@@ -109,6 +112,11 @@ class OpenWebhook implements OpenDestination {
       batchEventsMax: relayWebhookBatchEventsMax,
       batchBytesMax: relayLineBytesMax,
     };
+    const { poison } = options;
+    if (poison.kind === "dead_letter") {
+      this.erase = (erasure, signal) =>
+        eraseDeadLetters(poison.path, erasure, { signal, onStep: (step) => this.#step(step) });
+    }
   }
 
   async lastPublished(): Promise<Holding> {
@@ -334,6 +342,7 @@ const openWebhook = async (
   signal: AbortSignal,
 ): Promise<OpenWebhook> => {
   const keys = (memory.keys ??= await StoppedKeys.read(options.keysPath));
+  if (options.poison.kind === "dead_letter") await removeUnfinished(options.poison.path);
   const sign = parseSecrets(
     options.signature,
     await readText(options.readSecret, "the secret of the webhook"),
