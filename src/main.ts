@@ -2,8 +2,7 @@
  * The `sigil` command line: reads the arguments, runs one command, exits with its code. Commands are in cli/, one file
  * a group; the service itself begins in server.ts.
  */
-import { runCommandLine, walksLedger } from "./cli/command-line.ts";
-import { keepHeapSmall } from "./cli/deployment/small-heap.ts";
+import { runCommandLine, settleHeap } from "./cli/command-line.ts";
 import { processTerminal } from "./cli/terminal/terminal.ts";
 
 // Set before anything is written, so that files are accessible only to their owner.
@@ -18,6 +17,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 // Unread notes and problems do not fail the command.
 process.stderr.on("error", () => {});
 
-if (walksLedger(process.argv.slice(2))) keepHeapSmall();
+settleHeap(process.argv.slice(2));
 
 process.exitCode = await runCommandLine(process.argv.slice(2), processTerminal(process));

@@ -2,6 +2,7 @@
  * Every command by name. A command's file is loaded only when it runs, so that `sigil check` does not load the server.
  */
 import { nearest } from "../config/nearest.ts";
+import { keepHeapSmall } from "../deployment/backup/small-heap.ts";
 import { SigilFault } from "../errors.ts";
 import { exitCodes, formatHelp, readArguments, type Command, type ExitCode } from "./terminal/command.ts";
 import { printable, type Terminal } from "./terminal/terminal.ts";
@@ -350,10 +351,15 @@ const describe = async (error: unknown): Promise<string> => {
   );
 };
 
-/** Whether the command scans a ledger, for callers that own the process. */
+/** Whether the command scans a ledger. */
 export const walksLedger = (argv: readonly string[]): boolean => {
   const name = findName(argv);
   return name !== undefined && commands[name]?.walks === true;
+};
+
+/** For callers that own the process, before it allocates. */
+export const settleHeap = (argv: readonly string[]): void => {
+  if (walksLedger(argv)) keepHeapSmall();
 };
 
 /** @returns the exit code. Never throws. */

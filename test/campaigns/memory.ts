@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 import { deserialize, serialize } from "node:v8";
 import { readU64be, u64be } from "@sigil/core/bytes";
 import { describeDeployment } from "../../src/deployment/open.ts";
-import { keepHeapSmall } from "../../src/cli/deployment/small-heap.ts";
+import { holdHeapSmall, keepHeapSmall } from "../../src/deployment/backup/small-heap.ts";
 import { inspectionOf } from "../../src/deployment/inspection.ts";
 import { describeForBackup } from "../../src/deployment/copy.ts";
 import { restoreDeployment } from "../../src/deployment/restore.ts";
@@ -156,6 +156,8 @@ const inspect = async (place: string, rebuildIndexes: boolean, look: Watch): Pro
 
 /** The server's inspection of its own disk, without the pauses. */
 const inspectServed = async (place: string, look: Watch): Promise<void> => {
+  // As in the server's service.
+  using _ = holdHeapSmall();
   await using ledger = await Ledger.open(await describeDeployment(openOptions(place)));
   await using pinned = await ledger.pin();
   const rules = inspectionOf(ledger.reader.origin, dataDirectory(place));

@@ -10,6 +10,7 @@ import { fail } from "../../errors.ts";
 import { backupChunkBytesMax } from "../../limits.ts";
 import { readsAcross, type Caller } from "../../identity/caller.ts";
 import type { LedgerExport } from "../../ledger/copy/export.ts";
+import { holdHeapSmall } from "./small-heap.ts";
 import { fileKey, formatFrame, groupDigestKey } from "./frames.ts";
 
 /**
@@ -108,6 +109,7 @@ export const createBackupService = ({ ledger, describe }: BackupDependencies): B
     }
     // Keeps the key that signs at the snapshot's size until the files are read, even if it is rotated meanwhile.
     await using held = new AsyncDisposableStack();
+    held.use(holdHeapSmall());
     held.use(await ledger.holdKeys());
     const facts = await describe();
     const exported = held.use(await ledger.reader.export(fromSize));

@@ -15,6 +15,7 @@ import {
   type FsckReport,
 } from "../../ledger/fsck/fsck.ts";
 import type { ErasedTenant } from "../../ledger/walk/keyless.ts";
+import { holdHeapSmall } from "./small-heap.ts";
 import type { PinnedLedger } from "../../ledger/walk/pinned.ts";
 
 export type InspectionHead = {
@@ -148,6 +149,8 @@ class LiveInspection {
   async #run(pinned: PinnedLedger): Promise<FsckReport> {
     const { monotonicMs, rules, onEnd } = this.#dependencies;
     const { signal } = this.#abort;
+    using _ = holdHeapSmall();
+
     try {
       const report = await inspectPinned(pinned, restBetween(monotonicMs, signal), {
         ...rules(),

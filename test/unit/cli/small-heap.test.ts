@@ -2,11 +2,14 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { mock } from "node:test";
+import v8 from "node:v8";
 import { expect } from "chai";
 import { describe, it } from "mocha";
+import { holdHeapSmall } from "../../../src/deployment/backup/small-heap.ts";
 import { walksLedger } from "../../../src/cli/command-line.ts";
 
-const module = join(import.meta.dirname, "../../../src/cli/deployment/small-heap.ts");
+const module = join(import.meta.dirname, "../../../src/deployment/backup/small-heap.ts");
 
 /** Replaces what it holds, some ten megabytes, again and again. @returns the largest heap, in megabytes. */
 const churn = `
@@ -30,6 +33,25 @@ describe("a small heap", () => {
   it("holds far less than a usual one does", async () => {
     const [small, usual] = [await heapOf("small"), await heapOf("usual")];
     expect(small, `${small} MB and ${usual} MB`).to.be.lessThan((usual * 2) / 3);
+  });
+
+  it("is kept for as long as anybody holds it, and no longer", () => {
+    const flags = mock.method(v8, "setFlagsFromString", () => {});
+    using _ = { [Symbol.dispose]: () => flags.mock.restore() };
+    const flagsSince = (): readonly unknown[] => {
+      const set = flags.mock.calls.flatMap((call) => call.arguments);
+      flags.mock.resetCalls();
+      return set;
+    };
+    const small = ["--heap-growing-percent=30", "--semi-space-growth-factor=1"];
+    const usual = ["--heap-growing-percent=0", "--semi-space-growth-factor=2"];
+    const [one, two] = [holdHeapSmall(), holdHeapSmall()];
+    expect(flagsSince()).to.deep.equal(small);
+    one[Symbol.dispose]();
+    one[Symbol.dispose]();
+    expect(flagsSince()).to.deep.equal([]);
+    two[Symbol.dispose]();
+    expect(flagsSince()).to.deep.equal(usual);
   });
 
   it("is kept by the commands that walk over a whole ledger", () => {

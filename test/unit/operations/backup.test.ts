@@ -5,6 +5,8 @@ import { createHash } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { mock } from "node:test";
+import v8 from "node:v8";
 import { expect } from "chai";
 import { afterEach, before, beforeEach, describe, it } from "mocha";
 import { utf8Encode } from "../../../src/core/bytes.ts";
@@ -103,6 +105,16 @@ describe("a backup", () => {
     for await (const _ of reader.entries([], () => {})) entries += 1;
     return entries;
   };
+
+  it("keeps the heap small while it reads, and is done with it at the end", async () => {
+    const flags = mock.method(v8, "setFlagsFromString", () => {});
+    using _ = { [Symbol.dispose]: () => flags.mock.restore() };
+    await partsOf(world, 0n);
+    const growth = flags.mock.calls
+      .map((call) => call.arguments[0])
+      .filter((flag) => flag?.includes("growth"));
+    expect(growth).to.deep.equal(["--semi-space-growth-factor=1", "--semi-space-growth-factor=2"]);
+  });
 
   it("is for Root of tenant system alone", async () => {
     for (const caller of [

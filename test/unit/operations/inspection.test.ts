@@ -4,6 +4,8 @@
  */
 import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
+import { mock } from "node:test";
+import v8 from "node:v8";
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
 import { headKey } from "../../../src/ledger/layout/keyspace.ts";
@@ -93,6 +95,19 @@ describe("an inspection beside serving", () => {
     expect(first.head.size - inspectedSize, "before or after the write").to.be.oneOf([0n, 1n]);
     if (first.head.size === inspectedSize) expect(first.head.checkpoint).to.equal(before);
     expect(more).to.deep.equal([{ kind: "end", found: 0, size: first.head.size }]);
+  });
+
+  it("keeps the heap small while it reads, and is done with it at the end", async () => {
+    const flags = mock.method(v8, "setFlagsFromString", () => {});
+    using _ = { [Symbol.dispose]: () => flags.mock.restore() };
+    const growth = (): readonly (string | undefined)[] =>
+      flags.mock.calls.map((call) => call.arguments[0]).filter((flag) => flag?.includes("growth"));
+    await using served = await serve(whole, { holds: true });
+    const parts = heard(served.inspections.inspect(root, "", never));
+    await pause(1);
+    served.release();
+    await parts;
+    expect(growth()).to.deep.equal(["--semi-space-growth-factor=1", "--semi-space-growth-factor=2"]);
   });
 
   it("finds a flipped byte and an index entry that was set back under a running ledger", async () => {
