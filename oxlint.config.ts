@@ -113,7 +113,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
   canon: [".", "schemas", "records", "proposals"],
   modules: ["wasm", "sandbox", "guest", "."],
   deployment: ["backup", "."],
-  projections: [".", "postgres"],
+  projections: [".", "mongo", "postgres"],
   relay: [".", "sqs", "webhook"],
   rpc: [
     ".",
@@ -265,6 +265,8 @@ export default defineConfig({
   ],
   rules: {
     "typescript/no-floating-promises": "error",
+    // The key of every document of MongoDB.
+    "eslint/no-underscore-dangle": ["error", { allow: ["_id"] }],
     "typescript/no-misused-promises": "error",
     "typescript/await-thenable": "error",
     // A default beside every member of the union is allowed: it denies what only a broken type could bring.

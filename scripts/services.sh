@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy nginx openapi postgres nats sqs cloudevents)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy nginx openapi postgres mongo nats sqs cloudevents)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -137,6 +137,15 @@ install_postgres() {
 }
 start_postgres() { :; }
 stop_postgres() { :; }
+
+# FerretDB, which speaks MongoDB's protocol, to project into. Built from source through the Go module proxy and verified
+# by the checksums of its module. Tests start their own.
+install_mongo() {
+  command -v go >/dev/null || apt_install golang-go
+  (cd "$(dirname "$local_bin")/../test/contract/ferretdb" && go build -o "$local_bin/ferretdb" .)
+}
+start_mongo() { :; }
+stop_mongo() { :; }
 
 # What relays publish to. Tests start their own, as docs/operating/relay.md configures it.
 nats_version=v2.15.3

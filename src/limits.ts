@@ -414,10 +414,14 @@ export const projectionBatchBytesMax = 16 << 20;
 export const projectionLineBytesMax = 4 << 20;
 /** Of one statement of a projection, and until a database answers. */
 export const projectionStatementMs = 60_000;
+/** Until a server of a projection's database is found and takes a connection. */
+export const projectionConnectMs = 10_000;
 /** Of making an index or erasing a tenant: over all rows of a projection. */
 export const projectionMaintenanceMs = 6 * 3_600_000;
 /** Until a consumer that was killed is noticed and its lock let go. */
 export const projectionLockMs = 10_000;
+/** Where a database has no lock that ends with its connection: so long after a kill another consumer may begin. */
+export const projectionLeaseMs = 5000;
 /** Backoff of a relay, exponential with jitter. */
 export const relayBackoffMsMin = 200;
 export const relayBackoffMsMax = 60_000;

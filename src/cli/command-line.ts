@@ -271,6 +271,10 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Fill a PostgreSQL database from the feed, rebuild it, or compare it with the ledger.",
     load: async () => (await import("./project/postgres.ts")).projectPostgres,
   },
+  "project mongo": {
+    about: "Fill a MongoDB database from the feed, rebuild it, or compare it with the ledger.",
+    load: async () => (await import("./project/mongo.ts")).projectMongo,
+  },
   quorum: {
     about: "Show how many witnesses a change takes, or propose another number.",
     load: async () => (await import("./witness/witness.ts")).quorum,

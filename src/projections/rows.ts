@@ -217,15 +217,27 @@ export const rowsOf = (places: readonly Place[]): Rows => {
   return rows;
 };
 
-/** The newest version of each id in these places, and how many versions of it there are. */
-export const headsOf = (places: readonly Place[]): readonly Row[] => {
+/** Names a head: a tenant has no "/", and a space is one of two words. */
+export const headName = ({ tenant, space, id }: Row): string => [tenant, space, id].map(String).join("/");
+
+/**
+ * The newest version of each id in these places, and how many versions of it there are.
+ * @param before heads that a store without transactions has, by name: each is counted on, and what is not newer than it
+ * was counted before.
+ */
+export const headsOf = (
+  places: readonly Place[],
+  before: ReadonlyMap<string, Row> = new Map(),
+): readonly Row[] => {
   const rows = new Map<string, Row>();
   for (const { position, record } of places) {
     if (record === undefined || record.body.kind === "frozen_chain") continue;
     const { body, hash } = record;
     const { tenant, space, id, kind, ts } = body;
-    const name = `${tenant}/${space}/${id}`;
-    const before = rows.get(name);
+    const name = headName({ tenant, space, id });
+    const known = rows.get(name) ?? before.get(name);
+    const newest = known?.["position"];
+    if (typeof newest === "bigint" && position <= newest) continue;
     rows.set(name, {
       tenant,
       space,
@@ -233,9 +245,9 @@ export const headsOf = (places: readonly Place[]): readonly Row[] => {
       kind: viewText(kind),
       position,
       hash,
-      versions: Number(before?.["versions"] ?? 0) + 1,
+      versions: Number(known?.["versions"] ?? 0) + 1,
       is_ended: kind === "tombstone",
-      first_at: before?.["first_at"] ?? ts,
+      first_at: known?.["first_at"] ?? ts,
       last_at: ts,
     });
   }

@@ -3,7 +3,17 @@ import type { Comparison } from "../../src/projections/compare.ts";
 import type { Digests } from "../../src/projections/digest.ts";
 import type { GoldenLedger } from "../contract/golden-ledger.ts";
 import { postgresMissing, startPostgres } from "../contract/postgres.ts";
-import { compare, digestOf, fill, query } from "../contract/projection.ts";
+import { startMongoServer, type MongoTestPlace } from "../contract/mongo-place.ts";
+import { mongoMissing } from "../contract/mongo-server.ts";
+import {
+  compare,
+  compareDatabase,
+  digestDatabase,
+  digestOf,
+  fill,
+  fillDatabase,
+  query,
+} from "../contract/projection.ts";
 
 export type ReplayDatabase = {
   /** Why it is not here. */
@@ -57,6 +67,27 @@ const startPostgresPlaces = async (): Promise<StartedDatabase> => {
   };
 };
 
+const startMongoPlaces = async (): Promise<StartedDatabase> => {
+  const server = await startMongoServer();
+  return {
+    place: async () => {
+      const { database, db, next, drop } = (await server.place()) as MongoTestPlace;
+      const writers = db.collection<{ readonly _id: string; readonly until: Date }>("sigil");
+      return {
+        words: ["project", "mongo", "--to", server.address(db.databaseName)],
+        isInUse: async () => (await writers.findOne({ _id: "writer", until: { $gt: new Date() } })) !== null,
+        next,
+        digest: () => digestDatabase(database),
+        compare: (ledger) => compareDatabase(database, ledger),
+        fillLate: (ledger, random) => fillDatabase(database, { ledger, from: { random } }),
+        drop,
+      };
+    },
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+};
+
 export const replayDatabases: Readonly<Record<string, ReplayDatabase>> = {
+  mongo: { missing: mongoMissing, start: startMongoPlaces },
   postgres: { missing: postgresMissing, start: startPostgresPlaces },
 };

@@ -10,6 +10,7 @@ import { rootDigest, type Digests } from "../../src/projections/digest.ts";
 import { ProjectionFault, type ProjectionError } from "../../src/projections/fault.ts";
 import type { ProjectionStore } from "../../src/projections/store.ts";
 import { createRandom } from "../campaigns/oracle.ts";
+import type { CuttingProxy } from "./cutting-proxy.ts";
 import { generateLedger, type GoldenLedger } from "./golden-ledger.ts";
 import { bound, compareDatabase, digestDatabase, fillDatabase } from "./projection.ts";
 
@@ -37,11 +38,13 @@ export type ProjectionPlace = {
 };
 
 export type ProjectionServer = AsyncDisposable & {
+  /** Between every projection and the server. */
+  readonly proxy: CuttingProxy;
   /** A new one, or a copy. */
   readonly place: (of?: ProjectionPlace) => Promise<ProjectionPlace>;
 };
 
-const faultOf = async (work: Promise<unknown>): Promise<ProjectionError> => {
+export const faultOf = async (work: Promise<unknown>): Promise<ProjectionError> => {
   try {
     await work;
   } catch (error) {
@@ -66,15 +69,22 @@ export const describeProjection = (
   {
     start,
     missing,
+    count = 1000,
+    requests = 1,
     more = () => {},
   }: {
     readonly start: () => Promise<ProjectionServer>;
     /** Why there is no server here. */
     readonly missing: string | undefined;
+    /** Of so many requests one is broken off: of every one unless told. */
+    readonly requests?: number;
+    /** Of the ledger's records: 300 at least, a multiple of 100. */
+    readonly count?: number;
     readonly more?: (context: () => SuiteContext) => void;
   },
 ): Suite =>
   describe(title, () => {
+    const half = Math.floor(count / 2);
     let server: ProjectionServer;
     let ledger: GoldenLedger;
     let expected: Digests;
@@ -87,7 +97,7 @@ export const describeProjection = (
         this.skip();
       }
       server = await start();
-      ledger = await generateLedger({ seed: 13, count: 1000 });
+      ledger = await generateLedger({ seed: 13, count });
       ({ database } = await server.place());
       await fillDatabase(database, { ledger });
       expected = await digestDatabase(database);
@@ -135,7 +145,7 @@ export const describeProjection = (
         },
       });
       while (kills < 20) {
-        const size = 45n * BigInt(kills + 1);
+        const size = BigInt(Math.floor(count / 22) * (kills + 1));
         const dead = fillDatabase(database, { ledger, from: { random, size }, size: 10_000n, wrap: dying });
         expect(await dead.catch((error: Error) => error.message)).to.equal("killed");
       }
@@ -160,11 +170,33 @@ export const describeProjection = (
       expect(await digestDatabase(database)).to.deep.equal(expected);
     });
 
+    it("comes to the same when it is broken off before or after each of its requests", async () => {
+      const small = await generateLedger({ seed: 17, count: 100 });
+      const filling = { ledger: small, from: { batchMessages: 30 } };
+      const { database: whole } = await server.place();
+      await fillDatabase(whole, filling);
+      const wanted = await digestDatabase(whole);
+      // A lost answer leaves the server where the next request, lost, would: each in turn.
+      for (let turn = 0; ; turn += 1) {
+        const piece = 1 + turn * requests;
+        const { database: broken } = await server.place();
+        server.proxy.cutAt(piece, turn % 2 === 0 ? "request" : "answer");
+        await fillDatabase(broken, filling).catch((error: unknown) => {
+          if (!(error instanceof ProjectionFault) || error.error.kind !== "databaseFailed") throw error;
+        });
+        if (!server.proxy.heal()) break;
+        await fillDatabase(broken, { ledger: small });
+        const { difference, stored } = await compareDatabase(broken, small);
+        expect(difference, `broken off at ${piece}`).to.equal(undefined);
+        expect(stored, `broken off at ${piece}`).to.deep.equal(wanted);
+      }
+    });
+
     it("comes to the same when it followed the ledger past its erasures, and says what they took", async () => {
       const erased: { readonly tenant: string; readonly records: bigint }[] = [];
       const onApplied = (applied: { readonly erased: readonly (typeof erased)[number][] }): void =>
         void erased.push(...applied.erased);
-      for (let size = 50n; size <= 1000n; size += 50n) {
+      for (let size = 50n; size <= BigInt(count); size += 50n) {
         await fillDatabase(database, { ledger, from: { size }, onApplied });
       }
       await fillDatabase(database, { ledger, onApplied });
@@ -182,14 +214,14 @@ export const describeProjection = (
     });
 
     it("stops before a record that does not verify, with everything before it stored", async () => {
-      const position = 500n;
+      const position = BigInt(half);
       const fault = await faultOf(
         fillDatabase(database, {
           ledger,
           from: {
             tamper: (message) => {
               if (message.position !== position) return message;
-              const envelope = Uint8Array.from(ledger.places[499]?.envelope ?? []);
+              const envelope = Uint8Array.from(ledger.places[half - 1]?.envelope ?? []);
               return { ...message, envelope };
             },
           },
@@ -201,8 +233,8 @@ export const describeProjection = (
     });
 
     it("shows nobody a projection of a source that passes records off as erased", async () => {
-      await fillDatabase(database, { ledger, from: { size: 500n } });
-      const withheld = ledger.places.findIndex(({ body }, at) => at > 700 && body.tenant === "beta");
+      await fillDatabase(database, { ledger, from: { size: BigInt(half) } });
+      const withheld = ledger.places.findIndex(({ body }, at) => at > 0.7 * count && body.tenant === "beta");
       const fault = await faultOf(
         fillDatabase(database, {
           ledger,
@@ -216,7 +248,7 @@ export const describeProjection = (
         }),
       );
       expect(fault.kind).to.equal("withheld");
-      expect(await place.shown()).to.equal(500n);
+      expect(await place.shown()).to.equal(BigInt(half));
     });
 
     it("is refused for another ledger than the one it was filled from", async () => {
@@ -237,11 +269,16 @@ export const describeProjection = (
     });
 
     it("keeps its readers on what was there until a rebuild has caught up", async () => {
-      await fillDatabase(database, { ledger, from: { size: 500n } });
-      expect(await place.shown()).to.equal(500n);
+      await fillDatabase(database, { ledger, from: { size: BigInt(half) } });
+      expect(await place.shown()).to.equal(BigInt(half));
       const rebuild = { mode: "rebuild" as const };
-      await fillDatabase(database, { ledger, opening: rebuild, from: { size: 300n }, size: 10_000n });
-      expect(await place.shown()).to.equal(500n);
+      await fillDatabase(database, {
+        ledger,
+        opening: rebuild,
+        from: { size: BigInt(half - 50) },
+        size: 10_000n,
+      });
+      expect(await place.shown()).to.equal(BigInt(half));
       await fillDatabase(database, { ledger, opening: rebuild });
       expect(await place.shown()).to.equal(BigInt(ledger.places.length));
       expect(await digestDatabase(database)).to.deep.equal(expected);

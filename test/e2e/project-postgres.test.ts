@@ -1,6 +1,7 @@
 /** A projection in PostgreSQL, against a real one: the suite of every database, and the rights of those who read. */
 import { expect } from "chai";
 import { it } from "mocha";
+import { startProxy } from "../contract/cutting-proxy.ts";
 import { postgresMissing, startPostgres, type Postgres } from "../contract/postgres.ts";
 import { connectTo, fill, digestOf, postgresAt, query } from "../contract/projection.ts";
 import {
@@ -26,14 +27,15 @@ const changes: readonly (readonly [string, string])[] = [
   ["UPDATE sigil_v1.attestations SET statement = '' WHERE witness = 'w2'", "attestations"],
 ];
 
-const placeAt = (address: string): PostgresPlace => {
+/** @param way where projections connect. */
+const placeAt = (address: string, way: string): PostgresPlace => {
   const ask = (text: string) => query(address, text);
   /** Of the only row; 0 where there is none. */
   const count = async (text: string): Promise<bigint> =>
     ((await ask(text))[0]?.["count"] as bigint | undefined) ?? 0n;
   return {
     address,
-    database: postgresAt(address),
+    database: postgresAt(way),
     drop: async () => void (await ask("DROP SCHEMA sigil_v1 CASCADE")),
     next: () => count("SELECT next AS count FROM sigil_v1.cursor"),
     shown: () => count("SELECT count(*) AS count FROM sigil.record_versions"),
@@ -69,21 +71,29 @@ let postgres: Postgres;
 
 const start = async (): Promise<ProjectionServer> => {
   postgres = await startPostgres();
+  const proxy = await startProxy(postgres.port);
   let databases = 0;
   return {
+    proxy,
     place: async (of) => {
       databases += 1;
       const template = of === undefined ? "" : ` TEMPLATE ${(of as PostgresPlace).address.split("/").at(-1)}`;
       await query(postgres.address(), `CREATE DATABASE d${databases}${template}`);
-      return placeAt(postgres.address(`d${databases}`));
+      const address = postgres.address(`d${databases}`);
+      return placeAt(address, address.replace(`:${postgres.port}/`, `:${proxy.port}/`));
     },
-    [Symbol.asyncDispose]: () => postgres[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => {
+      await proxy[Symbol.asyncDispose]();
+      await postgres[Symbol.asyncDispose]();
+    },
   };
 };
 
 describeProjection("a projection in PostgreSQL", {
   start,
   missing: postgresMissing,
+  // Whatever is broken off is one transaction.
+  requests: 7,
   more: (context) => {
     it("shows what an erasure was ordered for, and what it took", async () => {
       const { ledger, place } = context();

@@ -7,14 +7,15 @@
 import { once } from "node:events";
 import pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
-import { concatBytes, equalBytes, parseHash } from "@sigil/core/bytes";
-import { emptyFrontier, peaksOf, restoreFrontier } from "@sigil/core/merkle";
+import { equalBytes } from "@sigil/core/bytes";
 import { projectionLockMs, projectionMaintenanceMs } from "../../limits.ts";
-import { noProgress, type Progress } from "../consumer.ts";
+import { noProgress } from "../consumer.ts";
 import { failProjection } from "../fault.ts";
+import { formatPeaks, parsePeaks } from "../peaks.ts";
 import { erasuresIn, headsOf, rowsOf, type ErasureOrder } from "../rows.ts";
 import type { ErasedRows, Gathered, ProjectionStore, Resumed, StoreOptions } from "../store.ts";
 import { appendedNames, appendedTables, heads, type Row, type Table } from "../tables.ts";
+import { withheldBy } from "../withheld.ts";
 import { guarded } from "./connect.ts";
 import { formatCopy } from "./copy-format.ts";
 import {
@@ -28,7 +29,7 @@ import {
   tenantTables,
   turnViews,
 } from "./schema.ts";
-import { withheldIn } from "./withheld.ts";
+import { erasuresOf } from "./withheld.ts";
 
 export type PostgresOptions = StoreOptions & {
   /** Of the views; tables lie beside it. */
@@ -80,17 +81,6 @@ const copyRows = async (
   const stream = client.query(copyFrom(`COPY ${into} (${columns}) FROM STDIN (FORMAT binary)`));
   stream.end(formatCopy(table, rows));
   await once(stream, "finish");
-};
-
-const peaksFrom = (next: bigint, bytes: Uint8Array): Progress["frontier"] => {
-  // None of what a filter let through.
-  if (next === 0n || bytes.length === 0) return emptyFrontier;
-  const count = peaksOf(next).length;
-  if (bytes.length !== 32 * count) {
-    failProjection({ kind: "projectionDamaged", rule: "its cursor lacks peaks of the tree: rebuild it" });
-  }
-  const peaks = Array.from({ length: count }, (_, at) => parseHash(bytes.subarray(32 * at, 32 * (at + 1))));
-  return restoreFrontier(next, peaks);
 };
 
 /** Makes the tables, unless they are there. @returns where they lie. */
@@ -149,7 +139,7 @@ class PostgresProjection implements ProjectionStore {
         progress: {
           next: cursor.next,
           lanes: new Map(lanes.rows.map(({ lane, position }) => [lane, { position }])),
-          frontier: peaksFrom(cursor.next, cursor.peaks),
+          frontier: parsePeaks(cursor.next, cursor.peaks),
         },
         keyRecords: keyRecords.rows,
         checkpoint: cursor.checkpoint ?? undefined,
@@ -182,7 +172,7 @@ class PostgresProjection implements ProjectionStore {
         const client = this.#client;
         const { name, mode, readers } = this.#options;
         await client.query(`SET LOCAL statement_timeout = ${projectionMaintenanceMs}`);
-        const withheld = await withheldIn(client, this.#schema);
+        const withheld = withheldBy(await erasuresOf(client, this.#schema));
         if (withheld !== undefined) failProjection({ kind: "withheld", ...withheld });
         await runAll(client, createIndexes(this.#schema.slice(1, -1)));
         await client.query(`UPDATE ${this.#schema}.cursor SET is_ready = true`);
@@ -250,7 +240,7 @@ class PostgresProjection implements ProjectionStore {
     await this.#client.query(
       `UPDATE ${this.#schema}.cursor
           SET next = $1, peaks = $2, checkpoint = coalesce($3, checkpoint), updated_at = now()`,
-      [next, Buffer.from(concatBytes(...frontier.peaks)), checkpoint ?? null],
+      [next, Buffer.from(formatPeaks(frontier)), checkpoint ?? null],
     );
     for (const [lane, { position }] of lanes) {
       await this.#client.query(

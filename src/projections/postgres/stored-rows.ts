@@ -3,15 +3,17 @@
  * in one snapshot.
  */
 import type pg from "pg";
-import { concatBytes, equalBytes } from "@sigil/core/bytes";
+import { equalBytes } from "@sigil/core/bytes";
 import { projectionMaintenanceMs } from "../../limits.ts";
 import type { Difference, StoredRows } from "../compare.ts";
 import type { Digests } from "../digest.ts";
+import { formatPeaks } from "../peaks.ts";
 import type { Rows } from "../rows.ts";
 import { appendedNames, appendedTables, type AppendedTable, type Row, type Table } from "../tables.ts";
 import { guarded } from "./connect.ts";
 import { dataSchema, quoted } from "./schema.ts";
-import { withheldIn } from "./withheld.ts";
+import { withheldBy } from "../withheld.ts";
+import { erasuresOf } from "./withheld.ts";
 
 /** Times as milliseconds, exact; every other type as its parser gives it. */
 const selection = ({ columns }: Table): string =>
@@ -79,7 +81,7 @@ const inspect = async (
   digests: Digests,
 ): Promise<Difference | undefined> => {
   const cursor = await client.query<{ readonly peaks: Buffer }>(`SELECT peaks FROM ${schema}.cursor`);
-  const peaks = concatBytes(...digests.frontier.peaks);
+  const peaks = formatPeaks(digests.frontier);
   if (!equalBytes(cursor.rows[0]?.peaks ?? Buffer.alloc(0), peaks)) {
     return { table: "cursor", position: undefined, rule: "its tree is not that of the places stored" };
   }
@@ -96,7 +98,7 @@ const inspect = async (
       };
     }
   }
-  const withheld = await withheldIn(client, schema);
+  const withheld = withheldBy(await erasuresOf(client, schema));
   if (withheld !== undefined) {
     const rule = `${withheld.erased} places are erased, and the ledger's erasures account for ${withheld.reported}`;
     return { table: "record_versions", position: undefined, rule };

@@ -1,10 +1,6 @@
-/**
- * Whether a source passed records off as erased: their leaves are right, so the tree cannot tell, but the ledger's
- * reports of erasures count what was erased. While an order waits for its report nobody knows.
- */
+/** What was erased, and what the ledger says of it: for `withheldBy`. */
 import type pg from "pg";
-
-export type Withheld = { readonly erased: bigint; readonly reported: bigint };
+import type { Erasures } from "../withheld.ts";
 
 const counts = (schema: string): string => `
   WITH orders AS (
@@ -17,10 +13,7 @@ const counts = (schema: string): string => `
          (SELECT coalesce(sum(records), 0)::bigint FROM reports) AS reported,
          (SELECT count(*) FROM orders WHERE tenant NOT IN (SELECT tenant FROM reports)) AS open`;
 
-/** @returns undefined unless there are more erased places than reports account for. */
-export const withheldIn = async (client: pg.Client, schema: string): Promise<Withheld | undefined> => {
-  const { rows } = await client.query<Withheld & { readonly open: bigint }>(counts(schema));
-  const [found] = rows;
-  if (found === undefined || found.open > 0n || found.erased <= found.reported) return undefined;
-  return { erased: found.erased, reported: found.reported };
+export const erasuresOf = async (client: pg.Client, schema: string): Promise<Erasures> => {
+  const { rows } = await client.query<Erasures>(counts(schema));
+  return rows[0] ?? { erased: 0n, reported: 0n, open: 0n };
 };

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { repository } from "../../../scripts/run.ts";
+import { parseMongoAddress } from "../../../src/projections/mongo/connect.ts";
 import { parsePostgresAddress } from "../../../src/projections/postgres/connect.ts";
 import { natsMissing, natsProgram } from "../../contract/nats-server.ts";
 
@@ -101,5 +102,32 @@ describe("the compose file of the change feed", () => {
     const path = join(repository, "examples/change-feed/nats.conf");
     const { status, stderr } = spawnSync(natsProgram, ["-t", "-c", path], { encoding: "utf8" });
     expect(status, stderr).to.equal(0);
+  });
+});
+
+describe("the compose file of the change feed into MongoDB", () => {
+  const compose = parseCompose(read("examples/change-feed-mongo/docker-compose.yml"));
+  const guide = read("docs/guides/change-feed-mongo.md");
+  const mongo = at(compose, "services", "mongo");
+
+  it("has a pinned version, a health check, a volume, and a port of this machine alone", () => {
+    expect(Object.keys(at(compose, "services") ?? {})).to.deep.equal(["mongo"]);
+    expect(at(mongo, "image")).to.match(/^mongo:7(\.\d+)+$/);
+    expect(at(mongo, "healthcheck", "test")).to.include("CMD");
+    expect(at(mongo, "volumes")).to.deep.equal(["mongo:/data/db"]);
+    expect(Object.keys(at(compose, "volumes") ?? {})).to.deep.equal(["mongo"]);
+    expect(at(mongo, "ports")).to.deep.equal(["127.0.0.1:27017:27017"]);
+  });
+
+  it("makes the user that the guide names, by the password that sigil reads", () => {
+    const [, address = ""] = /--to '(mongodb:\/\/sigil@127[^']+)'/.exec(guide) ?? [];
+    const parsed = parseMongoAddress(address);
+    if (parsed.kind !== "ok") return expect.fail(parsed.rule);
+    const { user, hosts, authSource } = parsed.address;
+    expect([user, hosts, authSource]).to.deep.equal(["sigil", ["127.0.0.1:27017"], "admin"]);
+    const environment = at(mongo, "environment");
+    expect(at(environment, "MONGO_INITDB_ROOT_USERNAME")).to.equal(user);
+    expect(at(environment, "MONGO_INITDB_ROOT_PASSWORD")).to.match(/^\$\{MONGODB_PASSWORD:\?[^}]+\}$/);
+    expect(guide).to.match(/^export MONGODB_PASSWORD="\$\(openssl rand -hex \d\d\)"$/m);
   });
 });

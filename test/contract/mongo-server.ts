@@ -1,0 +1,91 @@
+/**
+ * FerretDB of a test's own, which speaks MongoDB's protocol: files in a temporary directory, on a free port of
+ * 127.0.0.1. No transactions, no replica sets, no users; what `$` and `.` in keys do is stricter than in MongoDB.
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, connect, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { repository } from "../../scripts/run.ts";
+
+const program = join(repository, "build/bin/ferretdb");
+
+/** Why there is none here. */
+export const mongoMissing: string | undefined = existsSync(program)
+  ? undefined
+  : "skipped: no FerretDB: scripts/services.sh install mongo";
+
+export type Mongo = AsyncDisposable & {
+  readonly port: number;
+  readonly address: (database: string) => string;
+  /** As by a power failure. */
+  readonly kill: () => Promise<void>;
+  /** Suspended: it takes connections and answers nothing. */
+  readonly suspend: () => void;
+  readonly wake: () => void;
+  readonly start: () => Promise<void>;
+};
+
+const startMsMax = 20_000;
+
+const freePort = async (): Promise<number> => {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  return port;
+};
+
+const takesConnections = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+
+export const startMongo = async (tls?: { readonly cert: string; readonly key: string }): Promise<Mongo> => {
+  const directory = await mkdtemp(join(tmpdir(), "sigil-mongo-"));
+  const port = await freePort();
+  const words = ["-data", directory, "-listen", `127.0.0.1:${port}`];
+  if (tls !== undefined) {
+    const [certPath, keyPath] = [join(directory, "tls.crt"), join(directory, "tls.key")];
+    await writeFile(certPath, tls.cert);
+    await writeFile(keyPath, tls.key, { mode: 0o600 });
+    words.push("-tls-cert", certPath, "-tls-key", keyPath);
+  }
+  let child: ChildProcess | undefined;
+  const start = async (): Promise<void> => {
+    child = spawn(program, words, { stdio: "ignore" });
+    const endMs = performance.now() + startMsMax;
+    while (!(await takesConnections(port))) {
+      if (child.exitCode !== null || performance.now() > endMs) throw new Error("FerretDB did not start");
+      await delay(20);
+    }
+  };
+  const kill = async (): Promise<void> => {
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const closed = once(child, "close");
+    child.kill("SIGKILL");
+    await closed;
+  };
+  await start();
+  return {
+    port,
+    address: (database) => `mongodb://127.0.0.1:${port}/${database}`,
+    kill,
+    suspend: () => void child?.kill("SIGSTOP"),
+    wake: () => void child?.kill("SIGCONT"),
+    start,
+    [Symbol.asyncDispose]: async () => {
+      await kill();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+};
