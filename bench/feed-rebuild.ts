@@ -1,12 +1,12 @@
 /**
  * PostgreSQL filled from a golden ledger, indexes included: verified as every projection is; the same rows, tree and
- * heads without verification; and COPY alone, of bytes that were made beforehand. A ledger of its own each round, since
- * an accepted signature is remembered.
+ * heads without verification; and COPY alone, of bytes that were made beforehand. A ledger of its own each round, so
+ * that no cache helps.
  */
 import { once } from "node:events";
 import type pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
-import { verifyOwn } from "@sigil/core/keys";
+import { verifyOwnOnce } from "@sigil/core/keys";
 import { appendLeaves, emptyFrontier } from "@sigil/core/merkle";
 import { projectionBatchRecordsMax } from "../src/limits.ts";
 import type { Place } from "../src/projections/consumer.ts";
@@ -50,7 +50,7 @@ const rebuild: Fill = async (client, ledger) => {
   const startMs = performance.now();
   await project({
     genesis: ledger.genesis,
-    verify: verifyOwn,
+    verify: verifyOwnOnce,
     lanes: "one",
     source: goldenSource(ledger, { size, batchMessages: 256 }),
     store: await openStore(client, ledger),

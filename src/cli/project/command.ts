@@ -3,7 +3,7 @@
  * that follow from the genesis hash; rebuilds it beside what people read, or compares it with the ledger.
  */
 import { readFile } from "node:fs/promises";
-import { verifyOwn } from "@sigil/core/keys";
+import { verifyOwnOnce } from "@sigil/core/keys";
 import { toHex, type Hash } from "@sigil/core/bytes";
 import { compareWithLedger, type Comparison } from "../../projections/compare.ts";
 import type { ConsumerOptions } from "../../projections/consumer.ts";
@@ -251,7 +251,7 @@ export const projectCommand = ({ name, about, to, flags, example, read }: Projec
       const task: Task = {
         database: await read(given, terminal),
         genesis,
-        options: { genesis, verify: verifyOwn, lanes: "one", isFiltered },
+        options: { genesis, verify: verifyOwnOnce, lanes: "one", isFiltered },
         keeps,
         signal: interrupted.signal,
       };

@@ -19,4 +19,4 @@ export {
   officeHolder,
   retireKey,
 } from "./ring.ts";
-export { type Verify, checkPublicKey, verifyForeign, verifyOwn } from "./verify.ts";
+export { type Verify, checkPublicKey, verifyForeign, verifyOwn, verifyOwnOnce } from "./verify.ts";

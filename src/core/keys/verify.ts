@@ -46,6 +46,9 @@ export const remembering = (verify: Verify): Verify => {
 /** For signatures made by this deployment's keys. */
 export const verifyOwn: Verify = remembering(verifyOwnAnew);
 
+/** The same for what is read once, as in a replay: caching each of its signatures costs as much as verifying it. */
+export const verifyOwnOnce: Verify = verifyOwnAnew;
+
 /** True only if every implementation accepts. */
 export const verifyByAll =
   (verifiers: readonly Verify[]): Verify =>

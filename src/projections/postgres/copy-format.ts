@@ -1,7 +1,7 @@
 /**
  * Rows in the binary form that COPY takes: exact for every number, and nothing to escape. Source: PostgreSQL 15,
  * "COPY", Binary Format, and the binary forms of its types. One buffer a table and batch, which
- * `projectionBatchBytesMax` bounds.
+ * `projectionBatchBytesMax` bounds: a buffer a cell costs more than what is in it.
  */
 import { assert } from "@sigil/core/errors";
 import type { Cell, ColumnType, Row, Table } from "../tables.ts";
@@ -14,23 +14,69 @@ const jsonbVersion = 1;
 /** Of 2000-01-01, where the database counts its microseconds from. */
 const epochMs = 946_684_800_000n;
 
-const int32 = (value: number): Buffer => {
-  const bytes = Buffer.allocUnsafe(4);
-  bytes.writeInt32BE(value);
-  return bytes;
-};
+/** Appends to one buffer, which doubles when it is full. */
+class Output {
+  #bytes: Buffer;
+  #length = 0;
 
-const int64 = (value: bigint): Buffer => {
-  const bytes = Buffer.allocUnsafe(8);
-  bytes.writeBigInt64BE(value);
-  return bytes;
-};
+  constructor(capacityBytes: number) {
+    this.#bytes = Buffer.allocUnsafe(capacityBytes);
+  }
 
-const float64 = (value: number): Buffer => {
-  const bytes = Buffer.allocUnsafe(8);
-  bytes.writeDoubleBE(value);
-  return bytes;
-};
+  get written(): Buffer {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  byte(value: number): void {
+    this.#take(1);
+    this.#bytes[this.#length - 1] = value;
+  }
+
+  int16(value: number): void {
+    this.#bytes.writeInt16BE(value, this.#take(2));
+  }
+
+  int32(value: number): void {
+    this.#bytes.writeInt32BE(value, this.#take(4));
+  }
+
+  int64(value: bigint): void {
+    this.#bytes.writeBigInt64BE(value, this.#take(8));
+  }
+
+  float64(value: number): void {
+    this.#bytes.writeDoubleBE(value, this.#take(8));
+  }
+
+  raw(bytes: Uint8Array): void {
+    this.#bytes.set(bytes, this.#take(bytes.length));
+  }
+
+  /** What `write` appends, after its length. */
+  sized(write: () => void): void {
+    const at = this.#take(4);
+    write();
+    this.#bytes.writeInt32BE(this.#length - at - 4, at);
+  }
+
+  text(text: string): void {
+    // A unit of UTF-16 takes at most three bytes of UTF-8.
+    const at = this.#take(3 * text.length);
+    this.#length = at + this.#bytes.write(text, at);
+  }
+
+  /** @returns where so many bytes begin, which count as written. */
+  #take(count: number): number {
+    const at = this.#length;
+    this.#length += count;
+    if (this.#length > this.#bytes.length) {
+      const larger = Buffer.allocUnsafe(2 * this.#length);
+      this.#bytes.copy(larger, 0, 0, at);
+      this.#bytes = larger;
+    }
+    return at;
+  }
+}
 
 const whole = (cell: Cell): bigint => {
   assert(typeof cell === "bigint" || typeof cell === "number", "a column of integers holds something else");
@@ -42,41 +88,42 @@ const text = (cell: Cell): string => {
   return cell;
 };
 
-const encoders: Readonly<Record<ColumnType, (cell: Cell) => Uint8Array>> = {
-  bigint: (cell) => int64(whole(cell)),
-  boolean: (cell) => Buffer.from([cell === true ? 1 : 0]),
-  bytea: (cell) => {
+/** Each writes what a cell holds, without its length. */
+const encoders: Readonly<Record<ColumnType, (output: Output, cell: Cell) => void>> = {
+  bigint: (output, cell) => output.int64(whole(cell)),
+  boolean: (output, cell) => output.byte(cell === true ? 1 : 0),
+  bytea: (output, cell) => {
     assert(cell instanceof Uint8Array, "a column of bytes holds something else");
-    return cell;
+    output.raw(cell);
   },
-  "double precision": (cell) => float64(Number(cell)),
-  integer: (cell) => int32(Number(cell)),
-  jsonb: (cell) => Buffer.concat([Buffer.from([jsonbVersion]), Buffer.from(text(cell))]),
-  text: (cell) => Buffer.from(text(cell)),
-  timestamptz: (cell) => int64((whole(cell) - epochMs) * 1000n),
+  "double precision": (output, cell) => output.float64(Number(cell)),
+  integer: (output, cell) => output.int32(Number(cell)),
+  jsonb: (output, cell) => {
+    output.byte(jsonbVersion);
+    output.text(text(cell));
+  },
+  text: (output, cell) => output.text(text(cell)),
+  timestamptz: (output, cell) => output.int64((whole(cell) - epochMs) * 1000n),
 };
 
-const noCell = int32(-1);
+const noCell = -1;
+/** To begin with. */
+const rowBytes = 512;
 
 /** Every row with the table's columns in their order. */
 export const formatCopy = ({ columns }: Table, rows: readonly Row[]): Buffer => {
   const types = Object.entries(columns);
-  const count = Buffer.allocUnsafe(2);
-  count.writeInt16BE(types.length);
-  const parts: Uint8Array[] = [header];
+  const output = new Output(header.length + rowBytes * rows.length + trailer.length);
+  output.raw(header);
   for (const row of rows) {
-    parts.push(count);
+    output.int16(types.length);
     for (const [name, type] of types) {
       const cell = row[name];
       assert(cell !== undefined, `a row lacks the column ${name}`);
-      if (cell === null) {
-        parts.push(noCell);
-        continue;
-      }
-      const bytes = encoders[type](cell);
-      parts.push(int32(bytes.length), bytes);
+      if (cell === null) output.int32(noCell);
+      else output.sized(() => encoders[type](output, cell));
     }
   }
-  parts.push(trailer);
-  return Buffer.concat(parts);
+  output.raw(trailer);
+  return output.written;
 };
