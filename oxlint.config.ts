@@ -114,7 +114,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
   modules: ["wasm", "sandbox", "guest", "."],
   deployment: ["backup", "."],
   projections: [".", "mongo", "postgres"],
-  relay: [".", "sqs", "webhook"],
+  relay: [".", "kafka", "sqs", "webhook"],
   rpc: [
     ".",
     "message",

@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy nginx openapi postgres mongo nats sqs cloudevents)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy nginx openapi postgres mongo nats kafka sqs cloudevents)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -192,6 +192,14 @@ install_sqs() {
 }
 start_sqs() { :; }
 stop_sqs() { :; }
+
+# Another broker that relays publish to. Tests start their own (test/contract/kafka-server.ts).
+kafka_version=4.4.0
+install_kafka() {
+  copy_jars "$(dirname "$local_bin")/kafka" "org.apache.kafka:kafka_2.13:$kafka_version"
+}
+start_kafka() { :; }
+stop_kafka() { :; }
 
 # Reads the events that relays publish, in a language that is not ours.
 install_cloudevents() {

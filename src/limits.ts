@@ -451,6 +451,14 @@ export const sqsBatchBytesMin = 256 << 10;
 /** Of a queue that a relay makes: the longest that SQS keeps messages, and room for a consumer to store a batch. */
 export const sqsRetentionSeconds = 14 * 86_400;
 export const sqsVisibilitySeconds = 120;
+/** Messages of one produce request to Kafka, over all partitions; and tries of one before the topic is reopened. */
+export const relayKafkaBatchEventsMax = 512;
+export const relayKafkaTriesMax = 2;
+/** Looks for the leaders of a new topic, and the wait between them. */
+export const relayKafkaLeaderTriesMax = 50;
+export const relayKafkaLeaderMs = 100;
+/** Of one fetch from Kafka, a partition: more where one message is larger. */
+export const kafkaFetchBytes = 1 << 20;
 /** Whole events in flight of one attempt of a webhook relay, shared out over its keys. */
 export const relayWebhookBatchEventsMax = 256;
 /** Of a response, read only so that its connection can be used again; a longer or later one costs the connection. */

@@ -32,7 +32,8 @@ import {
 import { logLevels } from "../log/levels.ts";
 import { formatAddress, parseAddress, type Address } from "./address.ts";
 import { isNetwork } from "./network.ts";
-import { BadRelay, formatRelays, readRelays, type RelaySettings } from "./relays.ts";
+import { BadRelay } from "./relay-fields.ts";
+import { formatRelays, readRelays, type RelaySettings } from "./relays.ts";
 import { formatSubjectSource, parseSubjectSource, type SubjectSource } from "./subject-source.ts";
 
 /** An unparsed value: text from a flag or variable, typed from a TOML file. */

@@ -5,8 +5,11 @@
 import { resolve } from "node:path";
 import { tenantFault } from "@sigil/core/record";
 import { relaysMax } from "../limits.ts";
-import { nearest } from "./nearest.ts";
 import { isNetwork } from "./network.ts";
+import { BadRelay, Fields, type Table } from "./relay-fields.ts";
+
+/** Paths of PEM files, empty for none. */
+export type RelayTlsFiles = { readonly ca: string; readonly cert: string; readonly key: string };
 
 /** Paths of secret files, read at each connection. */
 export type RelayCredentials =
@@ -29,7 +32,27 @@ export type RelayTarget =
       readonly subjectPrefix: string;
       readonly replicas: number;
       readonly credentials: RelayCredentials;
-      readonly tls: { readonly ca: string; readonly cert: string; readonly key: string } | null;
+      readonly tls: RelayTlsFiles | null;
+    }
+  | {
+      readonly kind: "kafka";
+      readonly connection: {
+        /** `host:port`. */
+        readonly servers: readonly string[];
+        readonly tls: RelayTlsFiles | null;
+        readonly login:
+          | { readonly kind: "none" }
+          | {
+              readonly kind: "scram";
+              readonly mechanism: "SCRAM-SHA-256" | "SCRAM-SHA-512";
+              readonly user: string;
+              readonly passwordPath: string;
+            };
+      };
+      readonly topic: string;
+      readonly partitions: number;
+      readonly replicas: number;
+      readonly messageBytesMax: number;
     }
   | {
       readonly kind: "sqs";
@@ -72,92 +95,11 @@ export type RelaySettings = {
   readonly from: bigint;
 };
 
-/** An invalid value; the caller adds the key. */
-export class BadRelay extends Error {}
-
-type Table = Readonly<Record<string, unknown>>;
-
 const nameShape = /^[a-z0-9][a-z0-9-]{0,31}$/;
 /** Subject and type prefixes: dot-separated tokens. */
 const dottedShape = /^[A-Za-z0-9_-]{1,64}(?:\.[A-Za-z0-9_-]{1,64}){0,3}$/;
 const streamShape = /^[A-Za-z0-9_-]{1,64}$/;
-const listMax = 100;
 const minuteMs = 60_000;
-
-/** Typed access to a relay's fields; `end` refuses those never accessed. */
-class Fields {
-  readonly #table: Table;
-  readonly #path: string;
-  readonly #known = new Set<string>();
-
-  constructor(table: Table, path: string) {
-    this.#table = table;
-    this.#path = path;
-  }
-
-  refuse(field: string, rule: string): never {
-    throw new BadRelay(`${this.#path}.${field} ${rule}`);
-  }
-
-  raw(field: string): unknown {
-    this.#known.add(field);
-    return Object.hasOwn(this.#table, field) ? this.#table[field] : undefined;
-  }
-
-  text(field: string, initial?: string): string {
-    const value = this.raw(field) ?? initial;
-    return typeof value === "string" && value !== ""
-      ? value
-      : this.refuse(field, "must be text, and not empty");
-  }
-
-  /** "" if absent. */
-  path(field: string): string {
-    return this.raw(field) === undefined ? "" : this.text(field);
-  }
-
-  shaped(field: string, shape: RegExp, rule: string, initial?: string): string {
-    const value = this.text(field, initial);
-    return shape.test(value) ? value : this.refuse(field, rule);
-  }
-
-  oneOf<Choice extends string>(field: string, choices: readonly Choice[], initial?: Choice): Choice {
-    const value = this.raw(field) ?? initial;
-    return choices.find((one) => one === value) ?? this.refuse(field, `must be one of ${choices.join(", ")}`);
-  }
-
-  integer(field: string, [min, max]: readonly [number, number], initial: number): number {
-    const value = this.raw(field) ?? initial;
-    const fits = typeof value === "number" && Number.isInteger(value) && value >= min && value <= max;
-    return fits ? value : this.refuse(field, `must be a whole number from ${min} to ${max}`);
-  }
-
-  switch(field: string): boolean {
-    const value = this.raw(field) ?? false;
-    return typeof value === "boolean" ? value : this.refuse(field, "must be true or false");
-  }
-
-  list(field: string, faultOf: (one: string) => string | null): readonly string[] | undefined {
-    const value = this.raw(field);
-    if (value === undefined) return undefined;
-    if (!Array.isArray(value) || value.length === 0 || value.length > listMax) {
-      return this.refuse(field, `must be a list of 1 to ${listMax} texts; leave it out for all`);
-    }
-    return value.map((one: unknown, index) => {
-      const fault = typeof one === "string" ? faultOf(one) : "must be text";
-      return fault === null ? String(one) : this.refuse(`${field}[${index}]`, fault);
-    });
-  }
-
-  /** @throws BadRelay for an unknown field. */
-  end(): void {
-    for (const field of Object.keys(this.#table)) {
-      if (!this.#known.has(field)) {
-        this.refuse(field, `is not known; did you mean ${nearest(field, [...this.#known])}?`);
-      }
-    }
-  }
-}
 
 const kindFault = (kind: string): string | null =>
   kind === "" || kind.length > 255 ? "must be a kind of record" : null;
@@ -175,12 +117,42 @@ const readCredentials = (fields: Fields): RelayCredentials => {
   return user === "" ? { kind: "none" } : { kind: "password", user, path: password };
 };
 
-const serverFault = (server: string): string | null => {
+const serverFault = (server: string, schemes: readonly string[]): string | null => {
   const url = URL.canParse(server) ? new URL(server) : undefined;
-  const isServer =
-    url !== undefined && (url.protocol === "nats:" || url.protocol === "tls:") && url.host !== "";
-  if (!isServer) return "must be nats://host:port or tls://host:port";
+  const isServer = url !== undefined && schemes.includes(url.protocol) && url.host !== "";
+  if (!isServer) return `must be ${schemes.map((scheme) => `${scheme}//host:port`).join(" or ")}`;
   return url.username === "" && url.password === "" ? null : "must hold no credentials: they go into files";
+};
+
+const readServers = (fields: Fields, schemes: readonly string[]): readonly string[] =>
+  fields.list("servers", (server) => serverFault(server, schemes)) ??
+  fields.refuse(
+    "servers",
+    `must be a list of ${schemes.map((scheme) => `${scheme}//`).join(" or ")} addresses`,
+  );
+
+const readTlsFiles = (fields: Fields): RelayTlsFiles => {
+  const [ca, cert, key] = ["tls_ca", "tls_cert", "tls_key"].map((field) => fields.path(field)) as [
+    string,
+    string,
+    string,
+  ];
+  if ((cert === "") !== (key === "")) fields.refuse("tls_cert", "and tls_key go together");
+  return { ca, cert, key };
+};
+
+/** @param plain servers that would be reached without TLS. */
+const requirePrivate = (
+  fields: Fields,
+  plain: readonly string[],
+  data: RelaySettings["data"],
+  scheme: string,
+): void => {
+  if (fields.switch("plaintext") || data !== "full" || plain.every(isLocal)) return;
+  fields.refuse(
+    "servers",
+    `would get whole records without TLS: use ${scheme}, data = metadata, or plaintext = true`,
+  );
 };
 
 /** Of an address with or without a port. */
@@ -188,23 +160,11 @@ const isLocal = (server: string): boolean =>
   /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(new URL(server).hostname);
 
 const readNats = (fields: Fields, data: RelaySettings["data"]): RelayTarget => {
-  const servers =
-    fields.list("servers", serverFault) ??
-    fields.refuse("servers", "must be a list of nats:// or tls:// addresses");
-  const [ca, cert, key] = ["tls_ca", "tls_cert", "tls_key"].map((field) => fields.path(field)) as [
-    string,
-    string,
-    string,
-  ];
-  if ((cert === "") !== (key === "")) fields.refuse("tls_cert", "and tls_key go together");
-  const hasTls = ca !== "" || cert !== "";
-  const isPlain = servers.some((server) => server.startsWith("nats:") && !isLocal(server)) && !hasTls;
-  if (!fields.switch("plaintext") && isPlain && data === "full") {
-    fields.refuse(
-      "servers",
-      "would get whole records without TLS: use tls://, data = metadata, or plaintext = true",
-    );
-  }
+  const servers = readServers(fields, ["nats:", "tls:"]);
+  const tls = readTlsFiles(fields);
+  const hasTls = tls.ca !== "" || tls.cert !== "";
+  const plain = hasTls ? [] : servers.filter((server) => server.startsWith("nats:"));
+  requirePrivate(fields, plain, data, "tls://");
   return {
     kind: "nats",
     servers,
@@ -217,7 +177,56 @@ const readNats = (fields: Fields, data: RelaySettings["data"]): RelayTarget => {
     ),
     replicas: fields.integer("replicas", [1, 5], 1),
     credentials: readCredentials(fields),
-    tls: hasTls ? { ca, cert, key } : null,
+    tls: hasTls ? tls : null,
+  };
+};
+
+const topicShape = /^(?!\.{1,2}$)(?!.*-g\d+$)[A-Za-z0-9._-]{1,200}$/;
+
+const readLogin = (
+  fields: Fields,
+): Extract<RelayTarget, { readonly kind: "kafka" }>["connection"]["login"] => {
+  const [user, passwordPath] = [fields.path("user"), fields.path("password_file")];
+  const strength = fields.oneOf("scram", ["sha-256", "sha-512"], "sha-512");
+  if ((user === "") !== (passwordPath === "")) fields.refuse("user", "and password_file go together");
+  if (user === "") return { kind: "none" };
+  return {
+    kind: "scram",
+    mechanism: strength === "sha-256" ? "SCRAM-SHA-256" : "SCRAM-SHA-512",
+    user,
+    passwordPath,
+  };
+};
+
+const readKafka = (fields: Fields, data: RelaySettings["data"]): RelayTarget => {
+  const servers = readServers(fields, ["kafka:", "kafkas:"]);
+  const tls = readTlsFiles(fields);
+  const plain = servers.filter((server) => server.startsWith("kafka:"));
+  for (const [index, server] of servers.entries()) {
+    if (new URL(server).port === "") fields.refuse(`servers[${index}]`, "must name a port");
+  }
+  if (plain.length > 0 && plain.length < servers.length) {
+    fields.refuse("servers", "must be all kafka:// or all kafkas://");
+  }
+  if (plain.length > 0 && (tls.ca !== "" || tls.cert !== "")) {
+    fields.refuse("tls_ca", "and tls_cert go with kafkas:// addresses");
+  }
+  requirePrivate(fields, plain, data, "kafkas://");
+  return {
+    kind: "kafka",
+    connection: {
+      servers: servers.map((server) => new URL(server).host),
+      tls: plain.length > 0 ? null : tls,
+      login: readLogin(fields),
+    },
+    topic: fields.shaped(
+      "topic",
+      topicShape,
+      "must be 1 to 200 letters, digits, ., _ or -, and not end with -g and a number: generations do",
+    ),
+    partitions: fields.integer("partitions", [1, 256], 6),
+    replicas: fields.integer("replicas", [1, 9], 1),
+    messageBytesMax: fields.integer("message_bytes_max", [16 << 10, 64 << 20], 1 << 20),
   };
 };
 
@@ -308,6 +317,8 @@ const readTarget = (fields: Fields, to: RelayTarget["kind"], data: RelaySettings
       return readNats(fields, data);
     case "sqs":
       return readSqs(fields, data);
+    case "kafka":
+      return readKafka(fields, data);
     case "webhook":
       return readWebhook(fields);
   }
@@ -319,7 +330,7 @@ const readRelay = (value: unknown, path: string): RelaySettings => {
   }
   const fields = new Fields(value as Table, path);
   const name = fields.shaped("name", nameShape, "must be 1 to 32 of a-z, 0-9 and -");
-  const to = fields.oneOf("to", ["files", "nats", "sqs", "webhook"]);
+  const to = fields.oneOf("to", ["files", "nats", "kafka", "sqs", "webhook"]);
   const data = fields.oneOf("data", ["full", "metadata"], "full");
   const settings: RelaySettings = {
     name,
@@ -347,6 +358,8 @@ const placesOf = ({ target }: RelaySettings): readonly string[] => {
       return [`the stream ${target.stream}`];
     case "sqs":
       return [`the queue ${target.queue} at ${target.endpoint === "" ? target.region : target.endpoint}`];
+    case "kafka":
+      return [`the topic ${target.topic}`];
     case "webhook":
       return target.poison.kind === "stop_key" ? [] : [`the dead letters ${resolve(target.poison.path)}`];
   }

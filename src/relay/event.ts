@@ -121,7 +121,7 @@ const dataOf = (
 };
 
 /** `tenant/space/id`, percent-encoded between slashes: one text for each record id. */
-const subjectOfRecord = ({ tenant, space, id }: RecordBody): string =>
+export const subjectOfRecord = ({ tenant, space, id }: RecordBody): string =>
   `${percentEncode(tenant)}/${space}/${percentEncodePath(id)}`;
 
 const recordAttributes = (

@@ -71,6 +71,8 @@ const destinationOf = async (
       return (await import("../relay/nats.ts")).natsDestination(target);
     case "sqs":
       return (await import("../relay/sqs/sqs.ts")).sqsDestination(target);
+    case "kafka":
+      return (await import("../relay/kafka/kafka.ts")).kafkaDestination(target);
     case "webhook":
       return (await import("../relay/webhook/webhook.ts")).webhookDestination({
         ...target,

@@ -1,7 +1,7 @@
 """Events that a relay published, read by CloudEvents' own Python library.
 
-Standard input: {"events": [{"headers", "body", "line"}]}; bodies are base64, lines structured mode.
-Standard output: {"events": [{"binary", "structured"}]}: attributes and data (base64 where it is bytes) of each.
+Standard input: {"events": [{"headers", "kafka", "body", "line"}]}; bodies are base64, lines structured mode.
+Standard output: {"events": [{"binary", "kafka", "structured"}]}: attributes and data (base64 where it is bytes).
 """
 
 import base64
@@ -9,6 +9,7 @@ import json
 import sys
 from datetime import datetime
 
+from cloudevents.core.bindings import kafka
 from cloudevents.core.bindings.http import HTTPMessage, from_binary
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
@@ -30,8 +31,12 @@ def read(event):
     # The binding to NATS names the type of the data as any attribute; the library's, to HTTP, by HTTP's own header.
     if "ce-datacontenttype" in headers:
         headers["content-type"] = headers.pop("ce-datacontenttype")
-    message = HTTPMessage(headers=headers, body=base64.b64decode(event["body"]))
+    body = base64.b64decode(event["body"])
+    message = HTTPMessage(headers=headers, body=body)
+    values = {name: value.encode() for name, value in event["kafka"]}
+    record = kafka.KafkaMessage(headers=values, key=None, value=body)
     return {
+        "kafka": shown(kafka.from_binary(record, JSONFormat(), CloudEvent)),
         "binary": shown(from_binary(message, JSONFormat(), CloudEvent)),
         "structured": shown(JSONFormat().read(CloudEvent, event["line"])),
     }

@@ -3,11 +3,14 @@ import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { readConfig } from "../../../src/config/config.ts";
-import { BadRelay, readRelays } from "../../../src/config/relays.ts";
+import { BadRelay } from "../../../src/config/relay-fields.ts";
+import { readRelays } from "../../../src/config/relays.ts";
 
 const files = { name: "siem", to: "files", directory: "/var/log/sigil" };
 const nats = { name: "bus", to: "nats", servers: ["tls://nats.example:4222"], stream: "SIGIL" };
 const queue = { name: "queue", to: "sqs", queue: "sigil.fifo", region: "eu-central-1" };
+
+const kafka = { name: "log", to: "kafka", servers: ["kafkas://kafka.example:9093"], topic: "sigil" };
 
 const hook = { name: "hook", to: "webhook", url: "https://hooks.example/s", secret_file: "/etc/sigil/hook" };
 
@@ -52,7 +55,7 @@ describe("the relays of a configuration", () => {
   it("name the relay and the field of what is wrong", () => {
     const cases: readonly (readonly [object, string])[] = [
       [{ ...files, name: "A" }, "[0].name must be"],
-      [{ ...files, to: "kafka" }, "[0].to must be one of files, nats, sqs, webhook"],
+      [{ ...files, to: "carrier" }, "[0].to must be one of files, nats, kafka, sqs, webhook"],
       [{ ...files, directory: "logs" }, "[0].directory must be an absolute path"],
       [{ ...files, direktory: "/x" }, "[0].direktory is not known; did you mean directory?"],
       [{ ...files, stream: "X" }, "[0].stream is not known"],
@@ -83,6 +86,23 @@ describe("the relays of a configuration", () => {
       [{ ...queue, endpoint: "https://me:secret@sqs.example" }, "[0].endpoint must be https://"],
       [{ ...queue, endpoint: "http://sqs.example" }, "[0].endpoint would get whole records without TLS"],
       [{ ...queue, create: "yes" }, "[0].create must be true or false"],
+      [{ ...kafka, servers: ["nats://x:1"] }, "[0].servers[0] must be kafka://host:port or kafkas://"],
+      [{ ...kafka, servers: ["kafkas://x"] }, "[0].servers[0] must name a port"],
+      [{ ...kafka, servers: ["kafka://x:1", "kafkas://x:2"] }, "[0].servers must be all kafka:// or all"],
+      [
+        { ...kafka, servers: ["kafka://x:1"] },
+        "[0].servers would get whole records without TLS: use kafkas://",
+      ],
+      [
+        { ...kafka, servers: ["kafka://127.0.0.1:1"], tls_ca: "/c" },
+        "[0].tls_ca and tls_cert go with kafkas://",
+      ],
+      [{ ...kafka, topic: "sigil-g2" }, "[0].topic must be"],
+      [{ ...kafka, topic: ".." }, "[0].topic must be"],
+      [{ ...kafka, partitions: 0 }, "[0].partitions must be a whole number"],
+      [{ ...kafka, message_bytes_max: 1000 }, "[0].message_bytes_max must be a whole number"],
+      [{ ...kafka, user: "me" }, "[0].user and password_file go together"],
+      [{ ...kafka, scram: "md5" }, "[0].scram must be one of sha-256, sha-512"],
       [{ ...hook, url: undefined }, "[0].url must be text"],
       [{ ...hook, url: "ftp://x" }, "[0].url must be https://host/path"],
       [{ ...hook, url: "http://hooks.example/" }, "[0].url must be https:// beyond this machine"],
@@ -170,9 +190,34 @@ describe("the relays of a configuration", () => {
       expect(target({ url })).to.include({ url });
   });
 
+  it("read Kafka's fields, and where its TLS and passwords come from", () => {
+    const target = (table: object) => readRelays(JSON.stringify([{ ...kafka, ...table }]))[0]?.target;
+    expect(target({})).to.deep.equal({
+      kind: "kafka",
+      connection: {
+        servers: ["kafka.example:9093"],
+        tls: { ca: "", cert: "", key: "" },
+        login: { kind: "none" },
+      },
+      topic: "sigil",
+      partitions: 6,
+      replicas: 1,
+      messageBytesMax: 1 << 20,
+    });
+    const login = { user: "relay", password_file: "/p", scram: "sha-256" };
+    expect(target({ servers: ["kafka://[::1]:9092", "kafka://localhost:9093"], ...login })).to.deep.include({
+      connection: {
+        servers: ["[::1]:9092", "localhost:9093"],
+        tls: null,
+        login: { kind: "scram", mechanism: "SCRAM-SHA-256", user: "relay", passwordPath: "/p" },
+      },
+    });
+    expect(faultOf(kafka, { ...kafka, name: "other" })).to.contain("[1] has the topic sigil");
+  });
+
   it("are those of the page for operators", () => {
     const page = readFileSync(new URL("../../../docs/operating/relay.md", import.meta.url), "utf8");
     const [, file = ""] = /```toml\n([\s\S]*?)```/.exec(page) ?? [];
-    expect(fromFile(file).map(({ name }) => name)).to.deep.equal(["siem", "bus", "hook", "queue"]);
+    expect(fromFile(file).map(({ name }) => name)).to.deep.equal(["siem", "bus", "log", "hook", "queue"]);
   });
 });

@@ -22,6 +22,7 @@ import {
   readEvent,
   type EventOptions,
 } from "../../../src/relay/event.ts";
+import { kafkaHeadersOf } from "../../../src/relay/kafka/message.ts";
 import { subjectOf } from "../../../src/relay/nats-subject.ts";
 import { readVectors } from "../record/vector-files.ts";
 import { relayBody, relayItem } from "../../contract/relay-world.ts";
@@ -175,24 +176,27 @@ describe(`CloudEvents' own library for Python${missing}`, () => {
   it("reads the same event from headers and body as from a line, and all that was written", function () {
     if (!isThere) return this.skip();
     const { stdout, stderr } = spawnSync(python, [join(repository, "test/contract/cloudevents_reader.py")], {
-      input: JSON.stringify({ events: cases }),
+      input: JSON.stringify({
+        events: cases.map((one) => ({ ...one, kafka: kafkaHeadersOf(eventOfVector(one), 0n) })),
+      }),
       encoding: "utf8",
     });
     expect(stderr).to.equal("");
     type Read = { readonly attributes: Record<string, unknown>; readonly data: unknown };
     const { events } = JSON.parse(stdout) as {
-      readonly events: readonly { readonly binary: Read; readonly structured: Read }[];
+      readonly events: readonly { readonly binary: Read; readonly kafka: Read; readonly structured: Read }[];
     };
     for (const [at, vector] of cases.entries()) {
       const event = eventOfVector(vector);
       const { time, ...attributes } = event.attributes;
-      const [read, structured] = [events[at]?.binary, events[at]?.structured];
+      const [read, structured, kafka] = [events[at]?.binary, events[at]?.structured, events[at]?.kafka];
       // The library makes up a time where there is none.
-      if (time === undefined) for (const each of [read, structured]) delete each?.attributes["time"];
+      if (time === undefined) for (const each of [read, structured, kafka]) delete each?.attributes["time"];
       expect(read?.attributes, vector.name).to.deep.equal({
         ...attributes,
         ...(time === undefined ? {} : { time: { time_ms: Date.parse(time) } }),
       });
+      expect(kafka?.attributes, vector.name).to.deep.equal(read?.attributes);
       if (event.data === undefined) continue;
       const expected =
         event.data.mediaType === envelopeMediaType
@@ -200,6 +204,7 @@ describe(`CloudEvents' own library for Python${missing}`, () => {
           : (JSON.parse(Buffer.from(vector.body, "base64").toString()) as unknown);
       expect(read?.data, vector.name).to.deep.equal(expected);
       expect(structured, vector.name).to.deep.equal(read);
+      expect(kafka, vector.name).to.deep.equal(read);
     }
   });
 });
