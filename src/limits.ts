@@ -459,6 +459,11 @@ export const relayKafkaLeaderTriesMax = 50;
 export const relayKafkaLeaderMs = 100;
 /** Of one fetch from Kafka, a partition: more where one message is larger. */
 export const kafkaFetchBytes = 1 << 20;
+/** How long a fetch waits for messages. */
+export const kafkaFetchMsMax = 500;
+/** Between looks for the topic of a newer generation while nothing comes, and after a failure of a broker. */
+export const kafkaLookMs = 5000;
+export const kafkaRetryMs = 1000;
 /** Whole events in flight of one attempt of a webhook relay, shared out over its keys. */
 export const relayWebhookBatchEventsMax = 256;
 /** Of a response, read only so that its connection can be used again; a longer or later one costs the connection. */

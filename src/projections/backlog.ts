@@ -61,8 +61,12 @@ const amountOf = ({ messages }: LaneBatch): Amount => ({
 /** The newest checkpoint of several: each of them covers what came before it. */
 const merge = (batches: readonly LaneBatch[]): LaneBatch => {
   const checkpoint = batches.findLast((batch) => batch.checkpoint !== undefined)?.checkpoint;
-  const messages = batches.flatMap((batch) => batch.messages);
-  return checkpoint === undefined ? { messages } : { messages, checkpoint };
+  const settled = batches.findLast((batch) => batch.settled !== undefined)?.settled;
+  return {
+    messages: batches.flatMap((batch) => batch.messages),
+    ...(checkpoint === undefined ? {} : { checkpoint }),
+    ...(settled === undefined ? {} : { settled }),
+  };
 };
 
 /**

@@ -127,6 +127,12 @@ const receive = (consumer: Consumer, messages: readonly LaneMessage[]) => {
   return { received, waiting };
 };
 
+const leastOf = (positions: Iterable<bigint>): bigint | undefined => {
+  let least: bigint | undefined;
+  for (const position of positions) if (least === undefined || position < least) least = position;
+  return least;
+};
+
 /** What is next, as far as it has come; the rest waits. */
 const release = (
   next: bigint,
@@ -140,8 +146,8 @@ const release = (
     waiting.delete(position);
     released.push(message);
   }
-  if (waiting.size > waitingMax) {
-    const found = [...waiting.keys()].reduce((least, each) => (each < least ? each : least));
+  const found = leastOf(waiting.keys());
+  if (found !== undefined && waiting.size > waitingMax) {
     failProjection({ kind: "positionMissing", expected: next + BigInt(released.length), found });
   }
   return released;
@@ -287,6 +293,13 @@ export const takeBatch = async (
   const released = isFiltered ? releaseAll(waiting) : release(consumer.next, waiting, waitingMax);
   const { places, keys } = await verifyPlaces(released, consumer.keys, options);
   const next = (places.at(-1)?.position ?? consumer.next - 1n) + 1n;
+  if (batch.settled !== undefined && next < batch.settled && !isFiltered) {
+    failProjection({
+      kind: "positionMissing",
+      expected: next,
+      found: leastOf(waiting.keys()) ?? batch.settled,
+    });
+  }
   const lanes = new Map(consumer.lanes);
   for (const { lane, position } of released) lanes.set(lane, { position });
 

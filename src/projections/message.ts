@@ -24,6 +24,8 @@ export type LaneBatch = {
   readonly messages: readonly LaneMessage[];
   /** A signed note that came by itself. */
   readonly checkpoint?: string;
+  /** Of several lanes: every position below was brought by now. What is missing there will not come. */
+  readonly settled?: bigint;
 };
 
 /** Where a lane is resumed. */

@@ -1,13 +1,15 @@
 /**
  * One relay of `campaign:relay`: publishes a ledger of SIZE records and ends, or kills its process at a step. The
  * ledger is made up, or a server's, which is read over gRPC by the principal "feed".
- * `relay-worker.ts files|nats PLACE CURSOR SIZE STEP [SERVER ORIGIN GENESIS KEY]`, step 0 for none.
+ * `relay-worker.ts files|nats|kafka PLACE CURSOR SIZE STEP [SERVER ORIGIN GENESIS KEY]`, step 0 for none.
  */
 import { readFile } from "node:fs/promises";
 import { connect, createTokenSigner } from "@sigil/client";
 import { ServerLedger } from "../../src/cli/relay/server-feed.ts";
 import { fromHex, parseHash } from "../../src/core/bytes.ts";
+import type { Destination } from "../../src/relay/destination.ts";
 import { filesDestination } from "../../src/relay/files.ts";
+import { kafkaDestination } from "../../src/relay/kafka/kafka.ts";
 import { natsDestination } from "../../src/relay/nats.ts";
 import { createRelayLedger, startRelay, until } from "../contract/relay-world.ts";
 
@@ -40,6 +42,20 @@ const nats = {
   onStep,
 } as const;
 
+const kafka = {
+  connection: { servers: [place], tls: null, login: { kind: "none" } },
+  topic: "s",
+  partitions: 3,
+  replicas: 1,
+  messageBytesMax: 1 << 20,
+  onStep,
+} as const;
+
+const destinationOf = (): Destination => {
+  if (kind === "files") return filesDestination(files);
+  return kind === "nats" ? natsDestination(nats) : kafkaDestination(kafka);
+};
+
 const madeUp = () => {
   const source = createRelayLedger();
   source.add(Number(size));
@@ -55,7 +71,7 @@ const serverLedger = async (target: string): Promise<ServerLedger> => {
 using outside = server === undefined ? undefined : await serverLedger(server);
 await using seen = await startRelay({
   source: outside?.feedOf({ tenants: undefined, kinds: undefined, spaces: undefined }) ?? madeUp(),
-  destination: kind === "files" ? filesDestination(files) : natsDestination(nats),
+  destination: destinationOf(),
   cursorPath,
   onStep,
 });

@@ -1,7 +1,7 @@
 /**
  * kill −9 of a relay between random steps, on one destination: afterwards every record is there, in order, each linked
- * to the one before, none twice. To files, and to NATS where it is installed; of a ledger at hand, as in a server, and
- * of a server's over gRPC, as in a process of its own.
+ * to the one before, none twice. To files, and to NATS and Kafka where they are installed; of a ledger at hand, as in a
+ * server, and of a server's over gRPC, as in a process of its own.
  * `npm run campaign:relay -- --count 100 --seed 7`. Exit code 0 only when nothing was lost, repeated or reordered.
  */
 import { spawn } from "node:child_process";
@@ -13,6 +13,8 @@ import { parseArgs } from "node:util";
 import { expect } from "chai";
 import { toHex } from "../../src/core/bytes.ts";
 import type { FeedItem } from "../../src/core/record/feed.ts";
+import { readTopicMessages } from "../contract/kafka-messages.ts";
+import { kafkaMissing, startKafka, type Kafka } from "../contract/kafka-server.ts";
 import { natsMissing, startNats, type Nats } from "../contract/nats-server.ts";
 import { readFileMessages, readStreamMessages } from "../contract/relay-messages.ts";
 import { createRelayLedger, expectWhole, type SeenMessage } from "../contract/relay-world.ts";
@@ -141,11 +143,26 @@ const toNats = (name: string, { url }: Nats): Place => ({
   messages: () => readStreamMessages(url, "S"),
 });
 
+/** In ledger order, as the others come. */
+const byPosition = (one: SeenMessage, other: SeenMessage): number =>
+  Number(one["sigilposition"]) - Number(other["sigilposition"]);
+
+const toKafka = (name: string, { server }: Kafka): Place => ({
+  name,
+  words: ["kafka", server, join(root, `${name}.json`)],
+  messages: async () => (await readTopicMessages(server, "s")).toSorted(byPosition),
+});
+
 const attackAll = async (how: string, publishes: () => Promise<Published>): Promise<void> => {
   tell(await attack(files(`files${how}`), await publishes(), count));
-  if (natsMissing !== undefined) return console.log(`NATS ${natsMissing}`);
-  await using nats = await startNats();
-  tell(await attack(toNats(`NATS${how}`, nats), await publishes(), count));
+  if (natsMissing !== undefined) console.log(`NATS ${natsMissing}`);
+  else {
+    await using nats = await startNats();
+    tell(await attack(toNats(`NATS${how}`, nats), await publishes(), count));
+  }
+  if (kafkaMissing !== undefined) return console.log(`Kafka ${kafkaMissing}`);
+  await using kafka = await startKafka();
+  tell(await attack(toKafka(`Kafka${how}`, kafka), await publishes(), count));
 };
 
 const attackServer = async (): Promise<void> => {

@@ -5,9 +5,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { kafkaDestination } from "../../src/relay/kafka/kafka.ts";
 import { natsDestination } from "../../src/relay/nats.ts";
 import type { RelayEvent } from "../../src/relay/event.ts";
 import { appendLines, rotateEvents } from "../contract/golden-files.ts";
+import { partitioner } from "../contract/kafka-events.ts";
+import { plainConnection } from "../contract/kafka-messages.ts";
+import { kafkaMissing, startKafka } from "../contract/kafka-server.ts";
 import { natsMissing, startNats } from "../contract/nats-server.ts";
 
 export type ReplayBroker = {
@@ -68,7 +72,35 @@ const startStream = async (): Promise<StartedBroker> => {
   };
 };
 
+const startTopics = async (): Promise<StartedBroker> => {
+  const kafka = await startKafka();
+  const { signal } = new AbortController();
+  const inPartitions = partitioner(3);
+  return {
+    words: ["--from", `kafka://${kafka.server}/replay`],
+    publish: async (events) => {
+      const linked = inPartitions(events);
+      await using destination = await kafkaDestination({
+        connection: plainConnection(kafka.server),
+        topic: "replay",
+        partitions: 3,
+        replicas: 1,
+        messageBytesMax: 2 << 20,
+      }).open(signal, async () => undefined);
+      const { batchEventsMax } = destination.limits;
+      for (let at = 0; at < linked.length; at += batchEventsMax)
+        await destination.publish(linked.slice(at, at + batchEventsMax), signal);
+    },
+    disturb: async () => {
+      await kafka.kill();
+      await kafka.start();
+    },
+    [Symbol.asyncDispose]: () => kafka[Symbol.asyncDispose](),
+  };
+};
+
 export const replayBrokers: Readonly<Record<string, ReplayBroker>> = {
   files: { missing: undefined, start: startFiles },
   nats: { missing: natsMissing, start: startStream },
+  kafka: { missing: kafkaMissing, start: startTopics },
 };

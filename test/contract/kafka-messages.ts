@@ -1,6 +1,10 @@
 /** Everything that a relay published to Kafka, read as a consumer does; and the topics, treated as others may. */
-import { Admin, Producer } from "@platformatic/kafka";
-import { clientOptions, type KafkaConnection } from "../../src/relay/kafka/client.ts";
+import { Producer, type Admin } from "@platformatic/kafka";
+import {
+  clientOptions,
+  withAdmin as withClientAdmin,
+  type KafkaConnection,
+} from "../../src/relay/kafka/client.ts";
 import { TopicReader } from "../../src/relay/kafka/reader.ts";
 import { generationsOf, topicOfGeneration } from "../../src/relay/kafka/topic.ts";
 import type { SeenMessage } from "./relay-world.ts";
@@ -14,14 +18,7 @@ export const plainConnection = (server: string): KafkaConnection => ({
 export const withAdmin = async <Result>(
   server: string,
   use: (admin: Admin) => Promise<Result>,
-): Promise<Result> => {
-  const admin = new Admin({ ...(await clientOptions(plainConnection(server))) });
-  try {
-    return await use(admin);
-  } finally {
-    await admin.close();
-  }
-};
+): Promise<Result> => withClientAdmin(await clientOptions(plainConnection(server)), use);
 
 export const topicsOf = (server: string, topic: string): Promise<readonly string[]> =>
   withAdmin(server, async (admin) =>

@@ -248,15 +248,20 @@ export const projectCommand = ({ name, about, to, flags, example, read }: Projec
       const genesis = parseGenesisHash(required(given, "genesis", "HASH"));
       const { isFiltered, keeps } = readFilter(given);
       using interrupted = interruption();
-      const task: Task = {
+      const task = {
         database: await read(given, terminal),
         genesis,
-        options: { genesis, verify: verifyOwnOnce, lanes: "one", isFiltered },
+        options: { genesis, verify: verifyOwnOnce, isFiltered },
         keeps,
         signal: interrupted.signal,
       };
       const run = given.has("check") ? check : fill;
       // Awaited here: until then an interruption is listened to.
-      return await withSource(given, terminal, (source) => run(given, terminal, source, task));
+      return await withSource(given, terminal, (source) => {
+        const { lanes } = source;
+        if (lanes === "several" && isFiltered)
+          usage("--filtered goes with one lane: with a topic of one partition");
+        return run(given, terminal, source, { ...task, options: { ...task.options, lanes } });
+      });
     }),
 });

@@ -1,11 +1,13 @@
 /** Where a projection reads from, by its address. */
 import type { SigilConnection, SigilError } from "@sigil/client";
+import type { ConsumerOptions } from "../../projections/consumer.ts";
 import type { LaneSource } from "../../projections/message.ts";
 import { connectionFlags, describeCallError, withConnection } from "../call/connection.ts";
 import { required, usage, type Arguments, type Flags } from "../terminal/command.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { resolveReferences, type Resolve } from "./references.ts";
 import { fileSize, fileSource } from "./file-source.ts";
+import type { KafkaAddress } from "./kafka-source.ts";
 import { openNatsStream } from "./nats-source.ts";
 import { fetchRecord, serverSize, serverSource } from "./server-source.ts";
 
@@ -13,6 +15,8 @@ export type OpenedSource = {
   readonly source: LaneSource;
   /** How many places there are now. @throws usage, SigilError. */
   readonly size: () => Promise<bigint>;
+  /** Of several, messages of one may come before those of another that stand before them in the ledger. */
+  readonly lanes: ConsumerOptions["lanes"];
 };
 
 const grpcAddress = /^grpc:\/\/([^/]+)$/;
@@ -23,13 +27,19 @@ export const sourceFlags = {
   from: {
     value: "SOURCE",
     about:
-      "What is read: grpc://HOST:PORT, a server; file:DIRECTORY or nats://HOST:PORT/STREAM, what a relay fills.",
+      "What is read: grpc://HOST:PORT, a server; file:DIRECTORY, nats://HOST:PORT/STREAM or kafka://HOST:PORT/TOPIC (kafkas:// with TLS), what a relay fills.",
   },
   resolve: {
     value: "grpc://HOST:PORT",
     about: "A server of the ledger, asked for records that a relay published by reference.",
   },
   "nats-creds": { value: "FILE", about: "Credentials for NATS, as a relay's creds." },
+  "kafka-user": { value: "USER", about: "SASL SCRAM-SHA-512 for Kafka, with --kafka-password." },
+  "kafka-password": { value: "FILE", about: "Its password." },
+  "kafka-ca": {
+    value: "FILE",
+    about: "Authorities of Kafka's certificates, for kafkas://; the system's if left out.",
+  },
   ...callerFlags,
 } as const satisfies Flags;
 
@@ -63,10 +73,28 @@ export const withSource = <T>(
   work: (opened: OpenedSource) => Promise<T>,
 ): Promise<T> =>
   withResolver(given, terminal, (resolve) =>
-    withOpened(given, terminal, ({ source, size }) =>
-      work({ source: resolveReferences(source, resolve), size }),
+    withOpened(given, terminal, (opened) =>
+      work({ ...opened, source: resolveReferences(opened.source, resolve) }),
     ),
   );
+
+/** Several servers are separated by commas. */
+const readKafkaAddress = (text: string, given: Arguments): KafkaAddress | undefined => {
+  const [, scheme, servers, topic] = /^(kafkas?):\/\/([^/]+:\d+)\/([^/]+)$/.exec(text) ?? [];
+  if (servers === undefined || topic === undefined) return undefined;
+  const [user, passwordPath, ca] = ["kafka-user", "kafka-password", "kafka-ca"].map((flag) =>
+    given.text(flag),
+  );
+  if ((user === undefined) !== (passwordPath === undefined))
+    return usage("--kafka-user goes with --kafka-password");
+  if (ca !== undefined && scheme === "kafka") return usage("--kafka-ca goes with kafkas://");
+  const login =
+    user === undefined || passwordPath === undefined
+      ? ({ kind: "none" } as const)
+      : ({ kind: "scram", mechanism: "SCRAM-SHA-512", user, passwordPath } as const);
+  const tls = scheme === "kafka" ? null : { ca: ca ?? "", cert: "", key: "" };
+  return { connection: { servers: servers.split(","), tls, login }, topic };
+};
 
 const withOpened = async <T>(
   given: Arguments,
@@ -76,19 +104,24 @@ const withOpened = async <T>(
   const text = required(given, "from", "SOURCE");
   const [, directory] = /^file:(?:\/\/)?(.+)$/.exec(text) ?? [];
   if (directory !== undefined) {
-    return work({ source: fileSource(directory), size: () => fileSize(directory) });
+    return work({ source: fileSource(directory), size: () => fileSize(directory), lanes: "one" });
   }
   const [, natsServer, stream] = /^((?:nats|tls):\/\/[^/]+)\/([^/]+)$/.exec(text) ?? [];
   if (natsServer !== undefined && stream !== undefined) {
     const credentialsPath = given.text("nats-creds");
     await using opened = await openNatsStream({ server: natsServer, stream, credentialsPath });
-    return await work(opened);
+    return await work({ ...opened, lanes: "one" });
   }
+  const kafka = readKafkaAddress(text, given);
+  // Its client is loaded only where it is used.
+  if (kafka !== undefined) return work(await (await import("./kafka-source.ts")).openKafkaTopic(kafka));
   if (!grpcAddress.test(text))
-    return usage("--from must be grpc://HOST:PORT, file:DIRECTORY or nats://HOST:PORT/STREAM");
+    return usage(
+      "--from must be grpc://HOST:PORT, file:DIRECTORY, nats://HOST:PORT/STREAM or kafka://HOST:PORT/TOPIC",
+    );
   const onBreak = (error: SigilError): void =>
     terminal.progress(`${describeCallError(error)?.split("\n")[0] ?? ""}: trying again`);
   return withServer(text, given, terminal, async (connection) =>
-    work({ source: serverSource(connection, onBreak), size: () => serverSize(connection) }),
+    work({ source: serverSource(connection, onBreak), size: () => serverSize(connection), lanes: "one" }),
   );
 };

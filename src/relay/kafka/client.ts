@@ -1,7 +1,7 @@
 /** Connections to Kafka: addresses, TLS and SASL SCRAM from files that are read at each connection, and its errors. */
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
-import { findErrorBy, GenericError, type BaseOptions } from "@platformatic/kafka";
+import { Admin, findErrorBy, GenericError, type BaseOptions } from "@platformatic/kafka";
 import {
   relayConnectMsMax,
   relayKafkaLeaderMs,
@@ -73,6 +73,18 @@ export const clientOptions = async (connection: KafkaConnection): Promise<BaseOp
           },
         }),
   };
+};
+
+export const withAdmin = async <Result>(
+  client: BaseOptions,
+  use: (admin: Admin) => Promise<Result>,
+): Promise<Result> => {
+  const admin = new Admin({ ...client });
+  try {
+    return await use(admin);
+  } finally {
+    await admin.close();
+  }
 };
 
 /** What is behind errors that wrap others. */

@@ -4,7 +4,7 @@
  * is found by reading the last message of each. Source: docs/spec/event.md; the CloudEvents binding for Kafka.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { Admin, ConfigResourceTypes, Producer, type BaseOptions } from "@platformatic/kafka";
+import { ConfigResourceTypes, Producer, type Admin, type BaseOptions } from "@platformatic/kafka";
 import type { FeedItem } from "@sigil/core/record";
 import { relayKafkaBatchEventsMax, relayKafkaLeaderMs, relayKafkaLeaderTriesMax } from "../../limits.ts";
 import {
@@ -16,7 +16,7 @@ import {
   type OpenDestination,
 } from "../destination.ts";
 import { isOfTenant, readEvent, subjectOfRecord, type ReadEvent, type RelayEvent } from "../event.ts";
-import { clientOptions, kafkaError, type KafkaConnection } from "./client.ts";
+import { clientOptions, kafkaError, withAdmin, type KafkaConnection } from "./client.ts";
 import { kafkaHeadersOf, keyBytes, messageBytesKept } from "./message.ts";
 import { TopicReader, type StoredMessage } from "./reader.ts";
 import { generationsOf, keptSettings, layoutFault, partitionOf, topicOfGeneration } from "./topic.ts";
@@ -53,18 +53,6 @@ const outOfReach = [
 const topicSettings = ["max.message.bytes", ...Object.keys(keptSettings)];
 
 const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-
-const withAdmin = async <Result>(
-  client: BaseOptions,
-  use: (admin: Admin) => Promise<Result>,
-): Promise<Result> => {
-  const admin = new Admin({ ...client });
-  try {
-    return await use(admin);
-  } finally {
-    await admin.close();
-  }
-};
 
 const settingsOf = async (admin: Admin, topic: string): Promise<ReadonlyMap<string, string>> => {
   const resource = {

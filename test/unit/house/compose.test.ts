@@ -1,6 +1,6 @@
 /**
- * examples/change-feed/docker-compose.yml is what docs/guides/change-feed.md says of it. Docker is not needed: what the
- * images do with the file is not tested here.
+ * The compose files of examples/change-feed are what the guides say of them. Docker is not needed: what the images do
+ * with the files is not tested here.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -129,5 +129,39 @@ describe("the compose file of the change feed into MongoDB", () => {
     expect(at(environment, "MONGO_INITDB_ROOT_USERNAME")).to.equal(user);
     expect(at(environment, "MONGO_INITDB_ROOT_PASSWORD")).to.match(/^\$\{MONGODB_PASSWORD:\?[^}]+\}$/);
     expect(guide).to.match(/^export MONGODB_PASSWORD="\$\(openssl rand -hex \d\d\)"$/m);
+  });
+});
+
+describe("the compose file of the change feed with Kafka", () => {
+  const compose = parseCompose(read("examples/change-feed/docker-compose.kafka.yml"));
+  const guide = read("docs/guides/change-feed-kafka.md");
+  const services = ["kafka", "postgres"];
+
+  it("has Kafka as the tests have it and the same PostgreSQL, each with a health check and a volume", () => {
+    expect(Object.keys(at(compose, "services") ?? {})).to.deep.equal(services);
+    expect(Object.keys(at(compose, "volumes") ?? {})).to.deep.equal(services);
+    for (const name of services) {
+      expect(at(compose, "services", name, "healthcheck", "test")).to.include("CMD");
+      expect(JSON.stringify(at(compose, "services", name, "volumes"))).to.match(new RegExp(`\\b${name}:/`));
+    }
+    const [, version] = /^kafka_version=(\S+)$/m.exec(read("scripts/services.sh")) ?? [];
+    expect(at(compose, "services", "kafka", "image")).to.equal(`apache/kafka:${version}`);
+    const other = parseCompose(read("examples/change-feed/docker-compose.yml"));
+    expect(at(compose, "services", "postgres")).to.deep.equal(at(other, "services", "postgres"));
+  });
+
+  it("publishes the guide's ports, and only to this machine", () => {
+    const ports = services.flatMap((name) => at(compose, "services", name, "ports") ?? []);
+    expect(ports).to.deep.equal(["127.0.0.1:9092:9092", "127.0.0.1:5432:5432"]);
+    const environment = at(compose, "services", "kafka", "environment");
+    expect(at(environment, "KAFKA_ADVERTISED_LISTENERS")).to.equal("PLAINTEXT://127.0.0.1:9092");
+    expect(guide).to.include('servers = ["kafka://127.0.0.1:9092"]');
+    expect(guide).to.include("--from kafka://127.0.0.1:9092/sigil");
+  });
+
+  it("syncs each batch before Kafka acknowledges it, and creates no topic by itself", () => {
+    const environment = at(compose, "services", "kafka", "environment");
+    expect(at(environment, "KAFKA_LOG_FLUSH_INTERVAL_MESSAGES")).to.equal("1");
+    expect(at(environment, "KAFKA_AUTO_CREATE_TOPICS_ENABLE")).to.equal("false");
   });
 });

@@ -110,6 +110,23 @@ describe("a consumer of the feed", () => {
     expect(rest.checked.at(-1)).to.equal(size);
   });
 
+  it("stops where several lanes lack a place that their source says it has brought", async () => {
+    const several = { lanes: "several" as const };
+    const laneOf = (position: bigint): string => String(position % 3n);
+    const messages = messagesOf(ledger, {
+      size,
+      laneOf,
+      tamper: (one) => (one.position === 5n ? undefined : one),
+    });
+    const first = messages.slice(0, 20);
+    const waiting = await takeAll([{ messages: first }], started(), several);
+    expect(waiting.consumer.next).to.equal(5n);
+    const settled = takeAll([{ messages: [], settled: 15n }], waiting.consumer, several);
+    expect(await faultOf(settled)).to.deep.equal({ kind: "positionMissing", expected: 5n, found: 6n });
+    const early = await takeAll([{ messages: [], settled: 5n }], waiting.consumer, several);
+    expect(early.consumer.next).to.equal(5n);
+  });
+
   it("puts several lanes together, and holds the cursor of each at what was taken", async () => {
     const laneOf = (position: bigint): string => `p${position % 3n}`;
     const messages = messagesOf(ledger, { size: 30n, laneOf });
