@@ -48,6 +48,7 @@ const serveRpc = ({ config, bounds, tls, rpc, services, health }: PortsOptions):
     health,
     intake: bounds.intake,
     connections: bounds.connections,
+    pacing: bounds.pacing,
     services,
     underWay: rpc.underWay,
     drainMs: config.drain_ms,

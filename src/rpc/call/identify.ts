@@ -30,7 +30,7 @@ export const connectionOf = (call: object): object => lineOf(call).connection;
 const keyOfPeer = (call: Call): string => callerKey({ ...anonymous, peer: peerIn(call) });
 
 /** The flow charged with a call before its caller is known. */
-export const flowOfPeer = ({ pacing }: RpcEnvironment, call: Call): Flow =>
+export const flowOfPeer = ({ pacing }: Pick<RpcEnvironment, "pacing">, call: Call): Flow =>
   pacing.flowOf(keyOfPeer(call), connectionOf(call));
 
 /** A separate flow for verification, so that a verified caller does not wait behind later tokens. */

@@ -23,6 +23,7 @@ import { failListening, openSocketFile } from "./listening.ts";
 import { watchRawHeaders } from "../bounds/raw-headers.ts";
 import { addReflection } from "./reflection.ts";
 import type { TlsRenewal } from "./tls-renewal.ts";
+import type { Pacing } from "../call/pacing.ts";
 import type { CallsUnderWay } from "../call/underway.ts";
 
 export type TransportLimits = {
@@ -45,6 +46,7 @@ export type RpcServerOptions = {
   readonly health: Health;
   readonly intake: Intake;
   readonly connections: Connections;
+  readonly pacing: Pacing;
   readonly services: readonly (readonly [ServiceDefinition, UntypedServiceImplementation])[];
   readonly underWay: CallsUnderWay;
   readonly drainMs: number;
@@ -149,6 +151,7 @@ export const startRpcServer = async (options: RpcServerOptions): Promise<RpcServ
     addReflection(
       server,
       options.services.map(([service]) => service),
+      options.pacing,
     );
   }
   let port: number;

@@ -213,10 +213,11 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
       connectionAgeMs: 3_600_000,
       connectionAgeGraceMs: 1000,
     },
-    reflection: false,
+    reflection: true,
     health,
     intake: bounds.intake,
     connections: bounds.connections,
+    pacing: bounds.pacing,
     services: [
       [TrustServiceService, trustHandlers(trust, quorum, rpc)],
       [AuditServiceService, auditHandlers(audit, rpc)],
