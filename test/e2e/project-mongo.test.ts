@@ -213,5 +213,6 @@ describeProjection("a projection in MongoDB", {
   missing: mongoMissing,
   // FerretDB reads everything for most questions.
   count: 300,
+  requests: 2,
   more: commandTests,
 });
