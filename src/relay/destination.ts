@@ -21,6 +21,12 @@ export class RelayFault extends Fault<RelayError> {
   }
 }
 
+/** Errors of the source are retryable. */
+export const errorOf = (cause: unknown): RelayError =>
+  cause instanceof RelayFault
+    ? cause.error
+    : { kind: "retryable", rule: cause instanceof Error ? cause.message : "unknown" };
+
 /** @throws RelayFault always. */
 export const failRelay = (error: RelayError, options?: ErrorOptions): never => {
   throw new RelayFault(error, options);
@@ -79,6 +85,8 @@ export type OpenDestination = AsyncDisposable & {
   readonly lastPublished: () => Promise<Holding>;
   /** Of destinations with several ordered lanes: the one that a record belongs to. Absent where there is one. */
   readonly laneOf?: (item: FeedItem) => string;
+  /** Encodes events that `publish` gets next, while it waits for those before: a hint. */
+  readonly prepare?: (events: readonly RelayEvent[]) => void;
   /** Durable, and in order within each lane, when it resolves. @throws RelayFault; a prefix may have been published. */
   readonly publish: (events: readonly RelayEvent[], signal: AbortSignal) => Promise<void>;
   /**

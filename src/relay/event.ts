@@ -47,8 +47,13 @@ const positionDigits = 20;
 const timeMsMax = 253_402_300_799_999;
 const traceparentShape = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
+/** Nothing to encode: nearly every name, and several for each record. */
+const unreserved = /^[A-Za-z0-9_.~-]*$/;
+
 /** RFC 3986 unreserved characters stay; every other byte of the UTF-8 becomes %XX. Injective. */
-export const percentEncode = (text: string): string =>
+export const percentEncode = (text: string): string => (unreserved.test(text) ? text : encodeEvery(text));
+
+const encodeEvery = (text: string): string =>
   encodeURIComponent(text).replaceAll(/[!'()*]/g, (one) => `%${toHex(utf8Encode(one)).toUpperCase()}`);
 
 /** Encodes each segment; slashes stay. */
@@ -218,8 +223,12 @@ export const byReference = (event: RelayEvent): RelayEvent => {
   return { ...event, attributes: { ...attributes, dataref }, data: undefined };
 };
 
+const plainHeader = /^[!#$&-~]*$/;
+
 /** Percent-encodes what the header bindings require: space, quote, percent, and all but printable ASCII. */
-const headerValue = (text: string): string =>
+const headerValue = (text: string): string => (plainHeader.test(text) ? text : encodeHeader(text));
+
+const encodeHeader = (text: string): string =>
   text.replaceAll(/[^!#$&-~]+/gu, (run) =>
     [...utf8Encode(run)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join(""),
   );

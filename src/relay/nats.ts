@@ -202,11 +202,19 @@ const generationOf = ({ header, seq }: StoredMsg): number => {
   return (readEvent(attributesOf(header)) ?? failRelay({ kind: "refused", rule })).generation;
 };
 
+const headerOf = (event: RelayEvent): MsgHdrs => {
+  const header = headers();
+  // The names differ.
+  for (const [name, value] of headersOf(event)) header.append(name, value);
+  return header;
+};
+
 class OpenStream implements OpenDestination {
   readonly limits: OpenDestination["limits"];
   readonly #options: NatsOptions;
   readonly #connection: NatsConnection;
   readonly #manager: JetStreamManager;
+  readonly #prepared = new WeakMap<RelayEvent, MsgHdrs>();
   /** Last sequence of the stream. */
   #sequence = noSequence;
   #batch = 0;
@@ -245,6 +253,10 @@ class OpenStream implements OpenDestination {
     }
     const rule = `the last message of the stream ${stream} is no relay's: something else publishes there`;
     return failRelay({ kind: "refused", rule });
+  }
+
+  prepare(events: readonly RelayEvent[]): void {
+    for (const event of events) this.#prepared.set(event, headerOf(event));
   }
 
   async publish(events: readonly RelayEvent[], signal: AbortSignal): Promise<void> {
@@ -334,14 +346,20 @@ class OpenStream implements OpenDestination {
     return low;
   }
 
+  /** Used once: what is added to it is of one try. */
+  #takeHeader(event: RelayEvent): MsgHdrs {
+    const header = this.#prepared.get(event) ?? headerOf(event);
+    this.#prepared.delete(event);
+    return header;
+  }
+
   /** A single message is published plainly; several as one atomic batch, acknowledged with its last message. */
   async #publish(events: readonly RelayEvent[], signal: AbortSignal): Promise<void> {
     this.#batch += 1;
     const batch = `${this.#connection.info?.client_id ?? 0}-${Date.now().toString(36)}-${this.#batch}`;
     const half = events.length >> 1;
     for (const [index, event] of events.entries()) {
-      const header = headers();
-      for (const [name, value] of headersOf(event)) header.set(name, value);
+      const header = this.#takeHeader(event);
       if (index === 0) header.set("Nats-Expected-Last-Sequence", String(this.#sequence));
       if (events.length > 1) {
         header.set("Nats-Batch-Id", batch);

@@ -212,23 +212,37 @@ export type Chunk = {
   readonly poison: RelayEvent | undefined;
 };
 
+type Sized = { readonly event: RelayEvent; readonly size: number };
+
+const fitting = (item: FeedItem, lane: Lane, options: EventOptions, messageBytesMax: number): Sized => {
+  const whole = eventOf(item, options, lane);
+  const size = bytesOf(whole);
+  if (whole.data === undefined || size <= messageBytesMax) return { event: whole, size };
+  const event = byReference(whole);
+  return { event, size: bytesOf(event) };
+};
+
 /** By reference if it is too large whole; the result may still be too large. */
 export const fittingEvent = (
   item: FeedItem,
   lane: Lane,
   options: EventOptions,
   messageBytesMax: number,
-): RelayEvent => {
-  const whole = eventOf(item, options, lane);
-  return whole.data !== undefined && bytesOf(whole) > messageBytesMax ? byReference(whole) : whole;
-};
+): RelayEvent => fitting(item, lane, options, messageBytesMax).event;
 
 /** The last message of each lane once events are published. */
-export const lanesAfter = (lanes: Cursor["lanes"], events: readonly RelayEvent[]): Cursor["lanes"] => {
+const lanesAfter = (lanes: Cursor["lanes"], events: readonly RelayEvent[]): Cursor["lanes"] => {
   const named = events.flatMap(({ lane, position }) =>
     lane === undefined ? [] : [[lane, position] as const],
   );
   return named.length === 0 ? lanes : new Map([...lanes, ...named]);
+};
+
+/** Once these are acknowledged, and everything below `next` is. */
+export const cursorAfter = (cursor: Cursor, chunks: readonly Chunk[], next: bigint): Cursor => {
+  const events = chunks.flatMap((chunk) => chunk.events);
+  const prev = events.at(-1)?.position ?? cursor.prev;
+  return { ...cursor, next, prev, lanes: lanesAfter(cursor.lanes, events) };
 };
 
 /**
@@ -263,8 +277,7 @@ export const chunksOf = (
     const prev = name === undefined ? newest : lanes.get(name);
     if (prev !== undefined && item.position <= prev) continue;
     const lane = { generation: cursor.generation, prev, name };
-    const event = fittingEvent(item, lane, options, messageBytesMax);
-    const size = bytesOf(event);
+    const { event, size } = fitting(item, lane, options, messageBytesMax);
     if (size > messageBytesMax) {
       end(event);
       return chunks;

@@ -1,7 +1,7 @@
 /**
  * One relay: publishes the feed to one destination in ledger order, at least once. The ledger is the outbox, so memory
- * holds one batch. The resume position is read from the destination each time it is opened; the cursor file is a hint.
- * A crash at any point loses nothing, and repeats only what a destination cannot report.
+ * holds one batch, and the next one. The resume position is read from the destination each time it is opened; the
+ * cursor file is a hint. A crash at any point loses nothing, and repeats only what a destination cannot report.
  */
 import type { FeedBatch } from "@sigil/core/record";
 import {
@@ -12,9 +12,10 @@ import {
   relayRefusedMsMin,
   relayStopMsMax,
 } from "../limits.ts";
+import { publishAhead, untilAborted } from "./ahead.ts";
 import { readCursor, writeCursor } from "./cursor-file.ts";
 import {
-  RelayFault,
+  errorOf,
   failRelay,
   type Destination,
   type Erased,
@@ -32,11 +33,11 @@ import {
 import type { EventOptions } from "./event.ts";
 import {
   chunksOf,
+  cursorAfter,
   firstCursor,
   fittingEvent,
   heldGeneration,
   isPublished,
-  lanesAfter,
   needsGeneration,
   newGeneration,
   planStart,
@@ -89,23 +90,14 @@ export type RelayStep =
   | "cursor moved"
   | "passed over";
 
-/** Errors of the source are retryable. */
-const errorOf = (cause: unknown): RelayError =>
-  cause instanceof RelayFault
-    ? cause.error
-    : { kind: "retryable", rule: cause instanceof Error ? cause.message : "unknown" };
-
 /** Something the operator asked for, done between attempts. */
 type Change = { readonly run: () => Promise<void>; readonly done: PromiseWithResolvers<void> };
 
 /** What one look at the destination says; undefined if it takes nothing back. */
 type Look = { readonly erased: Erased; readonly begins: boolean } | undefined;
 
-const untilAborted = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
+/** Of a batch, in the destination's batches. */
+type Prepared = { readonly batch: FeedBatch; readonly chunks: readonly Chunk[] };
 
 export class Relay {
   readonly #options: RelayOptions;
@@ -333,7 +325,7 @@ export class Relay {
 
   /** Opens the destination, finds the resume position, and publishes until aborted. @throws on any failure. */
   async #publishFrom(signal: AbortSignal): Promise<void> {
-    const { source, destination, observer } = this.#options;
+    const { destination, observer } = this.#options;
     await this.#step("opening");
     await using open = await destination.open(signal, this.#readAgain);
     await this.#step("opened");
@@ -342,12 +334,25 @@ export class Relay {
     this.#cursor = cursor;
     this.#requireWithin(cursor.next - 1n);
     this.#show("running", undefined);
-    for await (const batch of source.from(cursor.next, { signal })) {
+    await this.#publishAll(cursor, open, signal);
+  }
+
+  /** @throws on any failure. */
+  async #publishAll(cursor: Cursor, open: OpenDestination, signal: AbortSignal): Promise<void> {
+    const { source, filter, turn } = this.#options;
+    const event = { ...this.#options.event, origin: source.origin };
+    /** Once everything that was prepared is acknowledged. */
+    let planned = cursor;
+    const prepare = async (batch: FeedBatch): Promise<Prepared> => {
       await this.#step("read");
-      await this.#publishBatch(batch, open, signal);
-      await this.#options.turn();
-      if (signal.aborted) return;
-    }
+      const chunks = chunksOf(publishedOf(filter, batch), planned, event, open);
+      open.prepare?.(chunks.flatMap(({ events }) => events));
+      planned = cursorAfter(planned, chunks, batch.next);
+      return { batch, chunks };
+    };
+    const publish = (prepared: Prepared) => this.#publishBatch(prepared, open, signal);
+    const batches = (until: AbortSignal) => source.from(cursor.next, { signal: until });
+    await publishAhead(batches, { prepare, publish, turn }, signal);
   }
 
   readonly #readAgain: ReadEventAgain = async (position, lane, messageBytesMax, signal) => {
@@ -390,11 +395,13 @@ export class Relay {
     failRelay({ kind: "refused", rule });
   }
 
-  async #publishBatch(batch: FeedBatch, open: OpenDestination, signal: AbortSignal): Promise<void> {
-    const { filter, event, source } = this.#options;
+  async #publishBatch(
+    { batch, chunks }: Prepared,
+    open: OpenDestination,
+    signal: AbortSignal,
+  ): Promise<void> {
     this.#pendingMs = batch.items[0]?.record?.body.ts ?? this.#pendingMs;
-    const options = { ...event, origin: source.origin };
-    for (const chunk of chunksOf(publishedOf(filter, batch), this.#cursor, options, open)) {
+    for (const chunk of chunks) {
       await this.#publishChunk(chunk, open, signal);
       if (signal.aborted) return;
     }
@@ -410,8 +417,7 @@ export class Relay {
       await open.publish(events, signal);
       await this.#step("published");
       // After the durable acknowledgement; a crash before this line is resolved by reading the destination.
-      const lanes = lanesAfter(this.#cursor.lanes, events);
-      this.#move({ ...this.#cursor, next: newest.position + 1n, prev: newest.position, lanes });
+      this.#move(cursorAfter(this.#cursor, [{ events, poison }], newest.position + 1n));
       await this.#step("cursor moved");
       this.#published += BigInt(events.length);
       this.#failures = 0;
