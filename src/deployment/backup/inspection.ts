@@ -150,7 +150,6 @@ class LiveInspection {
     const { monotonicMs, rules, onEnd } = this.#dependencies;
     const { signal } = this.#abort;
     using _ = holdHeapSmall();
-
     try {
       const report = await inspectPinned(pinned, restBetween(monotonicMs, signal), {
         ...rules(),

@@ -33,23 +33,28 @@ class Output {
   }
 
   int16(value: number): void {
-    this.#bytes.writeInt16BE(value, this.#take(2));
+    const at = this.#take(2);
+    this.#bytes.writeInt16BE(value, at);
   }
 
   int32(value: number): void {
-    this.#bytes.writeInt32BE(value, this.#take(4));
+    const at = this.#take(4);
+    this.#bytes.writeInt32BE(value, at);
   }
 
   int64(value: bigint): void {
-    this.#bytes.writeBigInt64BE(value, this.#take(8));
+    const at = this.#take(8);
+    this.#bytes.writeBigInt64BE(value, at);
   }
 
   float64(value: number): void {
-    this.#bytes.writeDoubleBE(value, this.#take(8));
+    const at = this.#take(8);
+    this.#bytes.writeDoubleBE(value, at);
   }
 
   raw(bytes: Uint8Array): void {
-    this.#bytes.set(bytes, this.#take(bytes.length));
+    const at = this.#take(bytes.length);
+    this.#bytes.set(bytes, at);
   }
 
   /** What `write` appends, after its length. */

@@ -78,8 +78,10 @@ const copyRows = async (
 ): Promise<void> => {
   if (rows.length === 0) return;
   const columns = Object.keys(table.columns).map(quoted).join(", ");
+  // Before COPY begins: one that is begun and never ended would hold up the rollback for ever.
+  const bytes = formatCopy(table, rows);
   const stream = client.query(copyFrom(`COPY ${into} (${columns}) FROM STDIN (FORMAT binary)`));
-  stream.end(formatCopy(table, rows));
+  stream.end(bytes);
   await once(stream, "finish");
 };
 
