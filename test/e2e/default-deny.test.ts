@@ -173,19 +173,20 @@ describe("e2e_error_default_deny", () => {
   });
 
   it("answers RESOURCE_EXHAUSTED past the bound of its queue, and never an allow it did not record", async () => {
-    const hold = new Hold();
-    const openStore = async () => hold.over(await openLevelStore(join(deployment.directory, "ledger")));
-    await using served = await deployment.serve({ overrides: { openStore } });
-    // A few callers alone are held back by what each may have under way before the queue is full.
-    const callers = (["operator", "mentor", "observer", "root", "guest"] as const).map((name) =>
-      served.as(name, { deadlineMs: 60_000 }),
-    );
-    const [operator] = callers as [(typeof callers)[0], ...typeof callers];
-    void hold.begin();
+    // Each caller has one batch under way beside the others: fewer callers are held back before the queue is full.
     const batches = Math.ceil(appendQueueRecordsMax / 1000) + 4;
+    const otherTenants = Array.from({ length: batches }, (_, at) => `tenant-${at}`);
+    await using crowded = await makeDeployment({ otherTenants });
+    const hold = new Hold();
+    const openStore = async () => hold.over(await openLevelStore(join(crowded.directory, "ledger")));
+    await using served = await crowded.serve({ overrides: { openStore } });
+    const callers = otherTenants.map((name) => served.by(`operator-${name}`, crowded.privateKeys.operator));
+    const operator = served.as("operator");
+    void hold.begin();
+    using _ = { [Symbol.dispose]: () => hold.end() };
     const checks = Array.from({ length: 1000 }, () => allowedCheck);
-    const calls = Array.from({ length: batches }, (_, at) =>
-      (callers[at % callers.length] ?? operator).trust.batchCheck({ checks }).then(
+    const calls = callers.map((caller) =>
+      caller.trust.batchCheck({ checks }).then(
         () => "OK",
         (error: unknown) => SigilError.from(error).codeName,
       ),

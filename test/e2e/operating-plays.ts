@@ -153,22 +153,39 @@ export const plays: Readonly<Record<string, () => Play>> = {
     },
   }),
 
-  "relay.md": () => ({
-    set: async (stage) => {
-      const [logs, data] = ["var/log/sigil", "var/lib/sigil"].map((each) => join(stage.home, each));
-      for (const name of ["var/log", "var/lib"]) await makeDirectory(join(stage.home, name));
-      await found(stage, { data: "/var/lib/sigil", witnesses: ["alice"] });
-      const [toml] = blocksOf("docs/operating/relay.md");
-      const [siem] = parse(toml?.body ?? "")["relays"] as readonly Readonly<Record<string, unknown>>[];
-      const relays = JSON.stringify([{ ...siem, kinds: undefined, directory: logs }]);
-      await stage.serve("--data", data ?? "", "--relays", relays);
-    },
-    // The deployment of the page has more records than this one.
-    replaced: () => [[/--to 120450/g, "--to 2"]],
-    after: (_stage, command, output) => {
-      if (command.startsWith("sigil relay status")) expect(output).to.match(/^siem /m);
-    },
-  }),
+  "relay.md": () => {
+    let genesis = "";
+    return {
+      set: async (stage) => {
+        const at = (name: string): string => join(stage.home, name);
+        for (const name of ["var/log", "var/lib"]) await makeDirectory(at(name));
+        const principals = ["feed=observer:relays"];
+        genesis = await found(stage, { data: "/var/lib/sigil", witnesses: ["alice"], principals });
+        const [served, own] = blocksOf("docs/operating/relay.md").filter(
+          ({ language }) => language === "toml",
+        );
+        const [siem] = parse(served?.body ?? "")["relays"] as readonly Readonly<Record<string, unknown>>[];
+        const relays = JSON.stringify([{ ...siem, kinds: undefined, directory: at("var/log/sigil") }]);
+        await stage.serve("--data", at("var/lib/sigil"), "--relays", relays);
+        // The server of the page has its relays still, which publish to the same place.
+        const moved = own?.body.replace("/var/log/sigil", "/var/log/sigil-relay") ?? "";
+        await writeFile(stage.path("relays.toml"), moved.replaceAll('"/var/', `"${at("var")}/`));
+        const asked = await stage.run(
+          `sigil feed grant feed --tenant '*' --kind '*' --space '*' --reason relays ${asRoot}`,
+        );
+        await attestBy(stage, proposalIn(asked) ?? "", "alice");
+      },
+      replaced: (stage) => [
+        // The deployment of the page has more records than this one.
+        [/--to 120450/g, "--to 2"],
+        [/5be4f6a1…/g, genesis],
+        [/sigil\.example:443/g, stage.target],
+      ],
+      after: (_stage, command, output) => {
+        if (command.startsWith("sigil relay status")) expect(output).to.match(/^siem /m);
+      },
+    };
+  },
 
   "stolen-key.md": () => {
     let proposal = "";

@@ -1,7 +1,7 @@
 /**
- * A page's commands, run as they are printed: `sigil` without a process of its own, `sigil serve` in one, and of the
- * shell what pages use: quotes, variables, `$(…)`, a file to write to, comments, lines that go on. Anything else is
- * refused, so that no command is passed over.
+ * A page's commands, run as they are printed: `sigil` without a process of its own, `sigil serve` in this one too,
+ * `sigil relay run` in one of its own, and of the shell what pages use: quotes, variables, `$(…)`, a file to write to,
+ * comments, lines that go on. Anything else is refused, so that no command is passed over.
  */
 import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect } from "chai";
 import { repository } from "../../scripts/run.ts";
-import { servingHere, sigilHere, type Serving } from "./command.ts";
+import { running, servingHere, sigilHere, type Running, type Serving } from "./command.ts";
 
 export type Block = { readonly language: string; readonly line: number; readonly body: string };
 
@@ -66,6 +66,8 @@ export class Stage {
   cwd: string;
   env: Record<string, string> = {};
   readonly servers: Serving[] = [];
+  /** Processes of relays. */
+  readonly #relays: Running[] = [];
   /** What the last command said beside its output. */
   notes = "";
 
@@ -111,6 +113,7 @@ export class Stage {
   }
 
   async stop(): Promise<void> {
+    for (const relays of this.#relays.splice(0)) await relays[Symbol.asyncDispose]();
     for (const server of this.servers.splice(0)) await server.stop();
   }
 
@@ -166,6 +169,12 @@ export class Stage {
     }
     const env = { SIGIL_CLIENT_SERVER: this.target, ...this.env };
     const { cwd } = this;
+    if (given[0] === "relay" && given[1] === "run") {
+      const relays = running(given, { cwd, env });
+      this.#relays.push(relays);
+      await relays.printed(/"msg":"relaying"/);
+      return "";
+    }
     // Somebody is there who says yes.
     const asked = given[0] === "attest" ? { input: "y\n", keyboard: true } : {};
     const ended = await sigilHere(given, { cwd, env, ...asked });
