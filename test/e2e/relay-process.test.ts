@@ -13,6 +13,7 @@ import { afterEach, beforeEach, describe, it } from "mocha";
 import { createTokenSigner, type SigilConnection, type WatchResponse } from "@sigil/client";
 import { ServerLedger } from "../../src/cli/relay/server-feed.ts";
 import { toHex } from "../../src/core/bytes.ts";
+import { parseCheckpoint, parseNote } from "../../src/core/merkle/index.ts";
 import { RelayFault } from "../../src/relay/destination.ts";
 import { readFileMessages, readStreamMessages } from "../contract/relay-messages.ts";
 import { until, type SeenMessage } from "../contract/relay-world.ts";
@@ -117,6 +118,12 @@ describe("relays in a process of their own", function () {
     expect(own.map(({ sigilleaf }) => sigilleaf)).to.deep.equal(leaves.map(toHex));
     expect(own.map(({ sigilposition }) => sigilposition)).to.deep.equal(positions.map(String));
     expect(own.slice(1).map(({ sigilprev }) => sigilprev)).to.deep.equal(positions.slice(0, -1).map(String));
+    const checkpoints = own.filter(({ sigilcheckpoint }) => sigilcheckpoint !== undefined);
+    expect(checkpoints.at(-1)).to.equal(own.at(-1));
+    for (const { sigilcheckpoint, sigilposition } of checkpoints) {
+      const note = Buffer.from(String(sigilcheckpoint), "base64").toString();
+      expect(Number(parseCheckpoint(parseNote(note).text).size)).to.be.greaterThan(Number(sigilposition));
+    }
   };
   const restartServer = (): Promise<void> => {
     const [host = "", port = ""] = council.served.server.target.split(":");

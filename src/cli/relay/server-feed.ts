@@ -17,6 +17,7 @@ import {
   type WatchRequest,
 } from "@sigil/client";
 import { fromHex, parseHash, type Hash } from "@sigil/core/bytes";
+import { assert } from "@sigil/core/errors";
 import {
   allMark,
   decodeEnvelope,
@@ -105,11 +106,11 @@ const itemOf = (event: Exclude<VerifiedEvent, { readonly kind: "checkpoint" }>):
   return { position, leaf, record: { position, version, envelope, hash: parseHash(record.hash), body } };
 };
 
-/** Of at least one event. */
-const batchOf = (events: readonly VerifiedEvent[]): FeedBatch => ({
+/** Of at least one event. @param checkpoint the newest by its end, which everything in it was proved against. */
+const batchOf = (events: readonly VerifiedEvent[], checkpoint: string): FeedBatch => ({
   items: events.flatMap((event) => (event.kind === "checkpoint" ? [] : [itemOf(event)])),
   next: events.at(-1)?.nextPosition ?? 0n,
-  checkpoint: events.findLast((event) => event.kind === "checkpoint")?.checkpoint ?? "",
+  checkpoint,
 });
 
 const bytesOf = (event: VerifiedEvent): number => (event.kind === "record" ? event.envelope.length : 0);
@@ -301,7 +302,12 @@ export class ServerLedger implements RelayedLedger, Disposable {
       });
     const left = new AbortController();
     const events = this.#events(request, from, AbortSignal.any([signal, left.signal]));
-    for await (const batch of inBatches(events, left)) yield batchOf(batch);
+    let checkpoint: string | undefined;
+    for await (const batch of inBatches(events, left)) {
+      checkpoint = batch.findLast((event) => event.kind === "checkpoint")?.checkpoint ?? checkpoint;
+      assert(checkpoint !== undefined, "a verified watch begins with a checkpoint");
+      yield batchOf(batch, checkpoint);
+    }
   }
 
   /** Verified events of one stream. The time that the caller takes for one is not silence. */
