@@ -82,6 +82,13 @@ type OptionToken = {
 const isForgotten = (value: string | undefined, inline: boolean | undefined): boolean =>
   inline !== true && value !== undefined && value.startsWith("--");
 
+/** Base64url of 32 bytes, as keys and thumbprints are: one in 64 begins with a dash, and no flag is so long. */
+const dashedKey = /^-[\w-]{42}$/;
+/** No argument of a process contains it. */
+const shield = "\0";
+const shielded = (argument: string): string => (dashedKey.test(argument) ? `${shield}${argument}` : argument);
+const unshielded = (argument: string): string => argument.replace(shield, "");
+
 /** @throws usage. */
 export const readArguments = (command: Command, argv: readonly string[]): Arguments => {
   const flags: Flags = { ...command.flags, ...helpFlag };
@@ -96,7 +103,7 @@ export const readArguments = (command: Command, argv: readonly string[]): Argume
     ]),
   );
   const { tokens } = parseArgs({
-    args: [...argv],
+    args: argv.map(shielded),
     options,
     strict: false,
     allowPositionals: true,
@@ -109,8 +116,10 @@ export const readArguments = (command: Command, argv: readonly string[]): Argume
   });
   checkFlags(command, given);
   const texts = (name: string): readonly string[] =>
-    given.flatMap((token) => (token.name === name && token.value !== undefined ? [token.value] : []));
-  const words = tokens.flatMap((token) => (token.kind === "positional" ? [token.value] : []));
+    given.flatMap((token) =>
+      token.name === name && token.value !== undefined ? [unshielded(token.value)] : [],
+    );
+  const words = tokens.flatMap((token) => (token.kind === "positional" ? [unshielded(token.value)] : []));
   const has = (name: string): boolean => given.some((token) => token.name === name);
   if (!has("help")) checkWords(command, words);
   return { text: (name) => texts(name)[0], texts, has, words };

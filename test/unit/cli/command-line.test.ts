@@ -3,6 +3,7 @@ import { Readable } from "node:stream";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { runCommandLine } from "../../../src/cli/command-line.ts";
+import { readArguments, type Command } from "../../../src/cli/terminal/command.ts";
 import type { Terminal } from "../../../src/cli/terminal/terminal.ts";
 
 const run = async (words: readonly string[], environment: Terminal["environment"] = {}) => {
@@ -21,6 +22,25 @@ const run = async (words: readonly string[], environment: Terminal["environment"
 };
 
 describe("the command line's words", () => {
+  it("may be keys and thumbprints that begin with dashes", () => {
+    const command: Command = {
+      name: "keys retire",
+      about: "",
+      words: ["KEY"],
+      flags: { expect: { value: "KEY", about: "" } },
+      examples: [],
+      run: async () => 0,
+    };
+    for (const start of ["-ay9TkaOB1", "--y9TkaOB1", "---h-------"]) {
+      const key = start.padEnd(43, "x");
+      const given = readArguments(command, [key, "--expect", key]);
+      expect(given.words).to.deep.equal([key]);
+      expect(given.text("expect")).to.equal(key);
+      expect(readArguments(command, [key, `--expect=${key}`]).text("expect")).to.equal(key);
+    }
+    expect(() => readArguments(command, ["-ay9"])).to.throw("-a is not a flag");
+  });
+
   const slips: readonly (readonly [words: readonly string[], named: string])[] = [
     [["chekc"], '"check"'],
     [["audit", "verfy"], '"audit verify"'],
