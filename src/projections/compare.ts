@@ -85,7 +85,10 @@ const filtered = (
   );
 };
 
-/** @throws ProjectionFault for a ledger that does not verify; whatever the source or the database throws. */
+/**
+ * @throws ProjectionFault for a ledger that does not verify; whatever the source or the database throws; the reason of
+ * `signal`.
+ */
 export const compareWithLedger = async (
   source: LaneSource,
   stored: StoredRows,
@@ -129,6 +132,8 @@ export const compareWithLedger = async (
       stopping.abort();
     }
   }
+  // What was not compared is no difference.
+  options.signal.throwIfAborted();
   if (consumer.next < next) {
     difference ??= {
       table: "record_versions",

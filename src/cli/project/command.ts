@@ -200,10 +200,19 @@ const check = async (
 };
 
 /** What does not verify is a finding; a database that cannot be reached is a command that could not run. */
-const orFault = async (terminal: Terminal, run: () => Promise<ExitCode>): Promise<ExitCode> => {
+const orFault = async (
+  terminal: Terminal,
+  signal: AbortSignal,
+  run: () => Promise<ExitCode>,
+): Promise<ExitCode> => {
   try {
     return await orRefusal(terminal, run);
   } catch (error) {
+    if (signal.aborted && error === signal.reason) {
+      terminal.progress("");
+      terminal.note("sigil: interrupted before everything was compared");
+      return exitCodes.unknown;
+    }
     if (!(error instanceof ProjectionFault)) throw error;
     terminal.progress("");
     terminal.note(`sigil: ${printable(error.message)}`);
@@ -238,16 +247,17 @@ export const projectCommand = ({ name, about, to, flags, example, read }: Projec
   exits: [
     "0  up to date, ended by Ctrl-C, or equal",
     "1  a record does not verify or is missing, or the projection differs",
-    "2  used wrongly, or the source or the database could not be asked",
+    "2  used wrongly, the source or the database could not be asked, or a comparison was interrupted",
   ],
-  run: (given, terminal) =>
-    orFault(terminal, async () => {
+  run: async (given, terminal) => {
+    using interrupted = interruption();
+    // Awaited here: until then an interruption is listened to.
+    return await orFault(terminal, interrupted.signal, async () => {
       if (given.has("check") && (given.has("rebuild") || given.has("once"))) {
         usage("--check changes nothing: leave it, or --rebuild and --once, out");
       }
       const genesis = parseGenesisHash(required(given, "genesis", "HASH"));
       const { isFiltered, keeps } = readFilter(given);
-      using interrupted = interruption();
       const task = {
         database: await read(given, terminal),
         genesis,
@@ -256,12 +266,12 @@ export const projectCommand = ({ name, about, to, flags, example, read }: Projec
         signal: interrupted.signal,
       };
       const run = given.has("check") ? check : fill;
-      // Awaited here: until then an interruption is listened to.
-      return await withSource(given, terminal, (source) => {
+      return withSource(given, terminal, (source) => {
         const { lanes } = source;
         if (lanes === "several" && isFiltered)
           usage("--filtered goes with one lane: with a topic of one partition");
         return run(given, terminal, source, { ...task, options: { ...task.options, lanes } });
       });
-    }),
+    });
+  },
 });

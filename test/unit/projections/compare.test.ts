@@ -58,12 +58,9 @@ describe("a comparison with the ledger", () => {
     source: LaneSource,
     size: bigint,
     changes: Partial<StoredRows> = {},
+    signal: AbortSignal = new AbortController().signal,
   ): Promise<Comparison> =>
-    compareWithLedger(source, rows(changes), {
-      ...options,
-      sourceSize: async () => size,
-      signal: new AbortController().signal,
-    });
+    compareWithLedger(source, rows(changes), { ...options, sourceSize: async () => size, signal });
 
   it("ends at what is stored, or where a source that is shorter ends, and names that", async () => {
     const equal = waiting(stored);
@@ -76,6 +73,19 @@ describe("a comparison with the ledger", () => {
       rule: "the source ends here, and the projection holds 200 places",
     });
     expect((await compare(waiting(0n).source, 0n)).difference?.position).to.equal(0n);
+  });
+
+  it("takes an interruption for no difference", async () => {
+    const interrupted = new AbortController();
+    const read: StoredRows["read"] = (...range) => {
+      interrupted.abort(new Error("interrupted"));
+      return rows({}).read(...range);
+    };
+    const { source } = waiting(100n);
+    const ended = await compare(source, stored, { read }, interrupted.signal).catch(
+      (error: Error) => error.message,
+    );
+    expect(ended).to.equal("interrupted");
   });
 
   it("leaves its source when the database fails", async () => {
