@@ -4,9 +4,9 @@
  * address says `tls=false`. A server that answers no more is noticed by the driver's heartbeat, whatever was asked of
  * it.
  */
-import { isIP } from "node:net";
 import { MongoClient, MongoError, MongoServerError } from "mongodb";
 import { projectionConnectMs } from "../../limits.ts";
+import { decodePart, isLoopback } from "../address.ts";
 import { ProjectionFault } from "../fault.ts";
 
 export type MongoAddress = {
@@ -30,19 +30,7 @@ const shape = /^(mongodb|mongodb\+srv):\/\/(?:([^@/?]*)@)?([^@/?]+)\/([^/?]+)(?:
 const databaseShape = /^[^/\\. "$*<>:|?\0]{1,63}$/;
 const knownParameters = ["tls", "tlsCAFile", "authSource", "replicaSet"];
 
-const isLoopback = (host: string): boolean => {
-  const name = host.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
-  return name === "localhost" || name === "::1" || (isIP(name) === 4 && name.startsWith("127."));
-};
-
-/** @returns undefined unless it is percent-encoded UTF-8. */
-const decode = (text: string): string | undefined => {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return undefined;
-  }
-};
+const isLocal = (address: string): boolean => isLoopback(address.replace(/:\d+$/, ""));
 
 const refused = (rule: string): MongoAddressOutcome => ({ kind: "refused", rule });
 
@@ -55,7 +43,7 @@ export const parseMongoAddress = (text: string): MongoAddressOutcome => {
   if (userInfo?.includes(":") === true) {
     return refused("must hold no password: put it into a file, or into MONGODB_PASSWORD");
   }
-  const [user, database] = [userInfo === undefined ? "" : decode(userInfo), decode(path)];
+  const [user, database] = [userInfo === undefined ? "" : decodePart(userInfo), decodePart(path)];
   if (user === undefined) return refused("must percent-encode its user as UTF-8");
   if (database === undefined || !databaseShape.test(database)) {
     return refused('must name a database of 1 to 63 characters, without / \\ . " $ * < > : | ? and spaces');
@@ -66,7 +54,7 @@ export const parseMongoAddress = (text: string): MongoAddressOutcome => {
     return refused(`knows no parameter ${unknown}: ${knownParameters.join(", ")} are all`);
   }
   const names = hosts.split(",");
-  const tls = parameters.get("tls") ?? String(scheme === "mongodb+srv" || !names.every(isLoopback));
+  const tls = parameters.get("tls") ?? String(scheme === "mongodb+srv" || !names.every(isLocal));
   if (tls !== "true" && tls !== "false") return refused("tls must be true or false");
   const caFile = parameters.get("tlsCAFile") ?? undefined;
   if (tls === "false" && caFile !== undefined) return refused("tlsCAFile needs tls=true");

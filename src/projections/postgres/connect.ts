@@ -6,6 +6,7 @@
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import pg from "pg";
+import { decodePart, isLoopback } from "../address.ts";
 import { failProjection, ProjectionFault } from "../fault.ts";
 import { projectionStatementMs } from "../../limits.ts";
 
@@ -24,18 +25,6 @@ export type AddressOutcome =
 
 const refused = (rule: string): AddressOutcome => ({ kind: "refused", rule });
 
-const isLoopback = (host: string): boolean =>
-  host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
-
-/** @returns undefined unless it is percent-encoded UTF-8. */
-const decode = (text: string): string | undefined => {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return undefined;
-  }
-};
-
 const knownParameters = ["sslmode", "sslrootcert"];
 
 /** `postgres://user@host:port/database?sslmode=verify-full|disable&sslrootcert=FILE`. */
@@ -46,7 +35,7 @@ export const parsePostgresAddress = (text: string): AddressOutcome => {
   }
   if (url.password !== "") return refused("must hold no password: put it into a file, or into PGPASSWORD");
   const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
-  const [user, database] = [decode(url.username), decode(url.pathname.slice(1))];
+  const [user, database] = [decodePart(url.username), decodePart(url.pathname.slice(1))];
   if (user === undefined) return refused("must percent-encode its user as UTF-8");
   if (database === undefined) return refused("must percent-encode its database as UTF-8");
   if (host === "" || database === "" || user === "") {
