@@ -141,16 +141,17 @@ const readTlsFiles = (fields: Fields): RelayTlsFiles => {
   return { ca, cert, key };
 };
 
-/** @param plain servers that would be reached without TLS. */
+/** @param plain servers of this field that would be reached without TLS. */
 const requirePrivate = (
   fields: Fields,
+  field: "servers" | "endpoint",
   plain: readonly string[],
   data: RelaySettings["data"],
   scheme: string,
 ): void => {
   if (fields.switch("plaintext") || data !== "full" || plain.every(isLocal)) return;
   fields.refuse(
-    "servers",
+    field,
     `would get whole records without TLS: use ${scheme}, data = metadata, or plaintext = true`,
   );
 };
@@ -164,7 +165,7 @@ const readNats = (fields: Fields, data: RelaySettings["data"]): RelayTarget => {
   const tls = readTlsFiles(fields);
   const hasTls = tls.ca !== "" || tls.cert !== "";
   const plain = hasTls ? [] : servers.filter((server) => server.startsWith("nats:"));
-  requirePrivate(fields, plain, data, "tls://");
+  requirePrivate(fields, "servers", plain, data, "tls://");
   return {
     kind: "nats",
     servers,
@@ -211,7 +212,7 @@ const readKafka = (fields: Fields, data: RelaySettings["data"]): RelayTarget => 
   if (plain.length > 0 && (tls.ca !== "" || tls.cert !== "")) {
     fields.refuse("tls_ca", "and tls_cert go with kafkas:// addresses");
   }
-  requirePrivate(fields, plain, data, "kafkas://");
+  requirePrivate(fields, "servers", plain, data, "kafkas://");
   return {
     kind: "kafka",
     connection: {
@@ -241,13 +242,7 @@ const readEndpoint = (fields: Fields, data: RelaySettings["data"]): string => {
   const isOrigin = url !== undefined && `${url.origin}/` === url.href;
   if (text !== "" && !(isOrigin && /^https?:$/.test(url.protocol)))
     return fields.refuse("endpoint", "must be https://host:port, without path and credentials");
-  const isPlain = url?.protocol === "http:" && !isLocal(text);
-  if (!fields.switch("plaintext") && isPlain && data === "full") {
-    fields.refuse(
-      "endpoint",
-      "would get whole records without TLS: use https://, data = metadata, or plaintext = true",
-    );
-  }
+  requirePrivate(fields, "endpoint", url?.protocol === "http:" ? [text] : [], data, "https://");
   return text;
 };
 
