@@ -136,6 +136,8 @@ export type SigilError =
   | { readonly kind: "modelMissing"; readonly rule: string }
   | { readonly kind: "wrongKeyEncryptionKey"; readonly source: string }
   | { readonly kind: "keyUnavailable"; readonly rule: string }
+  /** No commit ended at this size and its key is gone; `storedSize` is the next size that has a checkpoint. */
+  | { readonly kind: "checkpointUnsigned"; readonly size: bigint; readonly storedSize: bigint }
   /** A PKCS #11 token that cannot be used for this purpose; `token` is its label, never its PIN. */
   | { readonly kind: "tokenUnavailable"; readonly token: string; readonly rule: string }
   /** The key in use is not the one that the caller expected; `current` is its thumbprint in base64url. */
@@ -229,6 +231,11 @@ export const describeError = (error: SigilError): string => {
       return `no usable trust model: ${error.rule}`;
     case "wrongKeyEncryptionKey":
       return `the key-encryption key from ${error.source} does not open this data directory`;
+    case "checkpointUnsigned":
+      return (
+        `no commit ended at size ${error.size}, and the checkpoint key of that time signs no more; ` +
+        `the next size with a checkpoint is ${error.storedSize}`
+      );
     case "keyUnavailable":
       return `key unavailable: ${error.rule}`;
     case "tokenUnavailable":

@@ -2,6 +2,9 @@
 import type { Hash } from "@sigil/core/bytes";
 import type { FrozenChainPayload, StoredRecord } from "@sigil/core/record";
 
+/** Names one decision; an empty tenant means the caller's own. */
+export type ChainName = { readonly auditId: string; readonly tenant: string };
+
 export type AuditedChain = { readonly record: StoredRecord; readonly chain: FrozenChainPayload };
 
 /**

@@ -2,15 +2,17 @@
  * Serves recorded decisions. Every record is opened and verified before it is returned; a failure is DATA_LOSS. A
  * caller sees its own tenant; Root of tenant "system" sees every tenant.
  */
-import { toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
+import { toHex, type Hash } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
 import { fail, SigilFault } from "../errors.ts";
 import { parseFrozenChain, type FrozenChainPayload } from "@sigil/core/record";
 import { tenantFor, type Caller } from "../identity/caller.ts";
-import { checkpointKeyOf, type Examination, type VerifiedRecord } from "../ledger/read/examine.ts";
-import type { LedgerReader, TreeProof } from "../ledger/read/reading.ts";
+import { type Examination, type VerifiedRecord } from "../ledger/read/examine.ts";
+import type { LedgerReader } from "../ledger/read/reading.ts";
+import { createProofService, type ProofService } from "./proofs.ts";
 import type {
   AuditedChain,
+  ChainName,
   ChainPage,
   ChainQuery,
   ModelRows,
@@ -33,7 +35,7 @@ export type AuditDependencies = {
   readonly rowsFor: (request: FrozenChainPayload["request"], model: CborValue) => ModelRows;
 };
 
-export type AuditService = {
+export type AuditService = ProofService & {
   /** @throws notFound, recordCorrupt, tenantForbidden, erased. */
   readonly get: (caller: Caller, query: ChainName) => Promise<AuditedChain>;
   /** Undefined if no model decided or its record is damaged; `verify` reports the damage. */
@@ -42,21 +44,7 @@ export type AuditService = {
   readonly list: (caller: Caller, query: ChainQuery, signal: AbortSignal) => Promise<ChainPage>;
   /** A failed step is part of the answer. @throws notFound, tenantForbidden, erased. */
   readonly verify: (caller: Caller, query: ChainName) => Promise<Verification>;
-  readonly checkpoint: () => {
-    readonly note: string;
-    readonly origin: string;
-    readonly size: bigint;
-    readonly root: Hash;
-    readonly publicKey: PublicKey;
-  };
-  /** Consists of hashes only and reveals no record content. @throws leafOutOfRange. */
-  readonly proveInclusion: (position: bigint) => Promise<TreeProof>;
-  /** @throws sizeOutOfRange. */
-  readonly proveConsistency: (oldSize: bigint) => Promise<TreeProof>;
 };
-
-/** Names one decision; an empty tenant means the caller's own. */
-export type ChainName = { readonly auditId: string; readonly tenant: string };
 
 const notFound = (auditId: string): never => fail({ kind: "notFound", what: "decision", id: auditId });
 
@@ -121,13 +109,7 @@ export const createAuditService = ({
       if (tenant !== caller.tenant) ledger.requireTenant(tenant);
       return listChains(listing, { caller, tenant, query }, signal);
     },
-    checkpoint: () => {
-      const { note, size, root } = ledger.checkpoint;
-      const { publicKey } = checkpointKeyOf(ledger.ring, size);
-      return { note, origin: ledger.origin, size, root, publicKey };
-    },
-    proveInclusion: (position) => ledger.proveInclusion(position),
-    proveConsistency: (oldSize) => ledger.proveConsistency(oldSize),
+    ...createProofService(ledger, get),
   };
 };
 

@@ -244,6 +244,11 @@ const ROWS: Rows = {
   },
   modelMissing: { code: Code.FAILED_PRECONDITION, reason: "MODEL_MISSING", facts: noFacts },
   keyUnavailable: { code: Code.FAILED_PRECONDITION, reason: "KEY_UNAVAILABLE", facts: noFacts },
+  checkpointUnsigned: {
+    code: Code.FAILED_PRECONDITION,
+    reason: "CHECKPOINT_UNSIGNED",
+    facts: ({ size, storedSize }) => ({ size, stored_size: storedSize }),
+  },
   keyReplaced: {
     code: Code.ABORTED,
     reason: "KEY_REPLACED",

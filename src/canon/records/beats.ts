@@ -3,7 +3,7 @@
  * proved against its tree: a caller that trusts nobody verifies as it reads, and holds one checkpoint.
  */
 import type { Hash } from "@sigil/core/bytes";
-import type { SignedTree } from "../../ledger/read/reading.ts";
+import type { SignedTree } from "../../ledger/read/signed-trees.ts";
 import type { WatchEvent, WatchQuery } from "../domain.ts";
 
 export type WatchClock = { readonly nowMs: () => number; readonly monotonicMs: () => number };

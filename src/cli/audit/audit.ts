@@ -320,14 +320,32 @@ export const auditVerify: Command = {
   },
 };
 
+const sizeOf = (given: Arguments, flag: string): bigint => {
+  const text = given.text(flag);
+  if (text === undefined) return 0n;
+  return /^[1-9]\d{0,18}$/.test(text) ? BigInt(text) : usage(`--${flag} must be a number of records, from 1`);
+};
+
 export const auditCheckpoint: Command = {
   name: "audit checkpoint",
   about:
-    "Print the newest signed checkpoint (C2SP tlog-checkpoint). Keep one: nothing before it can change unseen.",
-  flags: { ...jsonFlag, ...connectionFlags },
-  examples: ["sigil audit checkpoint > checkpoint.txt", "sigil audit checkpoint --json"],
+    "Print a signed checkpoint (C2SP tlog-checkpoint), the newest or that of an earlier size. Keep one: nothing before it\n" +
+    "can change unseen.",
+  flags: {
+    size: { value: "N", about: "That of exactly so many records; signed now where no commit ended." },
+    "at-least": { value: "N", about: "That of the commit with which the ledger reached so many records." },
+    ...jsonFlag,
+    ...connectionFlags,
+  },
+  examples: [
+    "sigil audit checkpoint > checkpoint.txt",
+    "sigil audit checkpoint --size 1000",
+    "sigil audit checkpoint --json",
+  ],
   run: async (given, terminal) => {
-    const response = await withConnection(given, terminal, ({ audit }) => audit.getCheckpoint({}));
+    const which = { size: sizeOf(given, "size"), atLeast: sizeOf(given, "at-least") };
+    if (which.size !== 0n && which.atLeast !== 0n) usage("--at-least does not go with --size");
+    const response = await withConnection(given, terminal, ({ audit }) => audit.getCheckpoint(which));
     terminal.print(
       given.has("json")
         ? JSON.stringify(GetCheckpointResponse.toJSON(response))

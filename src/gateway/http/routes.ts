@@ -28,7 +28,12 @@ export type Route = {
 };
 
 /** The JSON form of an HttpRule, as far as it is served. */
-type Rule = { readonly get?: string; readonly post?: string; readonly body?: string };
+type Rule = {
+  readonly get?: string;
+  readonly post?: string;
+  readonly body?: string;
+  readonly additionalBindings?: readonly Rule[];
+};
 
 export const readContracts = (descriptors: Uint8Array): FileRegistry =>
   createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptors));
@@ -52,7 +57,8 @@ export const routesOf = (contracts: FileRegistry): readonly Route[] => {
     if (type.kind !== "service") continue;
     for (const rpc of type.methods) {
       const rule = toJson(message, getOption(rpc, http) as Message) as Rule;
-      if (rule.get !== undefined || rule.post !== undefined) routes.push(routeOf(rpc, rule));
+      if (rule.get === undefined && rule.post === undefined) continue;
+      routes.push(...[rule, ...(rule.additionalBindings ?? [])].map((each) => routeOf(rpc, each)));
     }
   }
   return routes.sort((a, b) => compareTemplates(a.template, b.template));

@@ -6,7 +6,6 @@ import { openRecord, readRecord, type KeyRecord } from "@sigil/core/verify";
 import { equalBytes, type Hash } from "@sigil/core/bytes";
 import { fail, SigilFault } from "../../errors.ts";
 import { type RecordBody } from "@sigil/core/record";
-import { proveConsistency, proveInclusion } from "@sigil/core/merkle";
 import type { KeyRing } from "@sigil/core/keys";
 import type { Store } from "../../storage/store.ts";
 import type { Completeness } from "./completeness.ts";
@@ -33,7 +32,8 @@ import type { LedgerOptions } from "../append/options.ts";
 import { readRecent, type RecentDecisions, type RecentEnd, type TakeRecent } from "../decisions/recent.ts";
 import type { Sealer } from "../sealing/sealer.ts";
 import { unlessDamaged } from "../layout/damaged.ts";
-import { sizeOf, type LedgerMoment } from "../append/state.ts";
+import { sizeOf } from "../append/state.ts";
+import { SignedTrees, type SignedTree, type SigningMoment } from "./signed-trees.ts";
 import type { TreeReader } from "../layout/tree.ts";
 import {
   readHistory,
@@ -47,31 +47,15 @@ import {
 
 /** The source of a reader. */
 export type ReadSource = {
-  readonly now: () => LedgerMoment;
+  readonly now: () => SigningMoment;
   readonly sealer: Sealer;
   readonly tree: TreeReader;
   readonly tags: BlindTags;
   readonly erasures: Erasures;
   readonly decisions: DecisionIndex;
   readonly completeness: Completeness;
-  readonly options: Pick<LedgerOptions, "origin" | "genesis" | "dataKeys" | "observe">;
+  readonly options: Pick<LedgerOptions, "origin" | "genesis" | "dataKeys" | "nowMs" | "observe">;
 };
-
-/** One signed tree, to which any number of proofs lead. */
-export type SignedTree = {
-  /** The signed note. */
-  readonly checkpoint: string;
-  readonly size: bigint;
-  /** Of 32 bytes each, from the leaf's sibling to the root. @throws leafOutOfRange. */
-  readonly proveInclusion: (position: bigint) => Promise<readonly Hash[]>;
-  /** That the tree begins with the tree of an older size. @throws sizeOutOfRange. */
-  readonly proveConsistency: (oldSize: bigint) => Promise<readonly Hash[]>;
-  /** Leaves as the tree holds them, of erased records too. */
-  readonly leaves: (positions: readonly bigint[]) => Promise<readonly Hash[]>;
-};
-
-/** A proof, and the signed checkpoint of the tree it proves against. */
-export type TreeProof = { readonly checkpoint: string; readonly hashes: readonly Hash[] };
 
 const notIndexed = (position: bigint): never => {
   const rule = "the record is not the one its index names";
@@ -85,9 +69,13 @@ const labelled = (position: bigint, cause: unknown): never => {
 
 export class LedgerReader {
   readonly #source: ReadSource;
+  /** Signed trees of any size. */
+  readonly trees: SignedTrees;
 
   constructor(source: ReadSource) {
     this.#source = source;
+    const { now, tree, options } = source;
+    this.trees = new SignedTrees({ now, tree, origin: options.origin, nowMs: options.nowMs });
   }
 
   get size(): bigint {
@@ -187,30 +175,9 @@ export class LedgerReader {
     return this.#examine(position, "full", tenant);
   }
 
-  /** The tree as it is now: what it proves stays the same while the ledger grows. */
+  /** The tree as it is now. */
   get tree(): SignedTree {
-    const { state } = this.#source.now();
-    const size = sizeOf(state);
-    const readHashes = this.#source.tree.readHashes(state.tree);
-    return {
-      checkpoint: state.checkpoint,
-      size,
-      proveInclusion: (position) => proveInclusion(position, size, readHashes),
-      proveConsistency: (oldSize) => proveConsistency(oldSize, size, readHashes),
-      leaves: (positions) => readHashes(positions.map((index) => ({ level: 0, index }))),
-    };
-  }
-
-  /** Proves that a position is in the current tree. @throws leafOutOfRange. */
-  async proveInclusion(position: bigint): Promise<TreeProof> {
-    const { tree } = this;
-    return { checkpoint: tree.checkpoint, hashes: await tree.proveInclusion(position) };
-  }
-
-  /** Proves that the current tree extends the tree of an older size. @throws sizeOutOfRange. */
-  async proveConsistency(oldSize: bigint): Promise<TreeProof> {
-    const { tree } = this;
-    return { checkpoint: tree.checkpoint, hashes: await tree.proveConsistency(oldSize) };
+    return this.trees.newest;
   }
 
   /** The newest version of an id (decisions excluded). @throws erased, as does every read of a tenant's records. */

@@ -22,13 +22,15 @@ import {
 } from "@sigil/proto/sigil/audit/v1/audit";
 import { invalidField } from "../../errors.ts";
 import { reasonShape } from "@sigil/core/record";
-import type { ChainQuery } from "../../audit/evidence.ts";
+import type { ChainName, ChainQuery } from "../../audit/evidence.ts";
+import type { CheckpointName, LeafName } from "../../audit/proofs.ts";
 import type { AuditService } from "../../audit/service.ts";
 import { formatChain, formatVerification } from "./messages.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
 import {
   readAction,
   readAuditId,
+  readHash,
   readPageSize,
   readSession,
   readTarget,
@@ -38,6 +40,7 @@ import {
   readTimeMs,
   readVerdict,
 } from "../message/fields.ts";
+import { formatTime } from "../message/vocabulary.ts";
 import { answerPage } from "../bounds/reply-limit.ts";
 import { shorterChains } from "../bounds/shorter.ts";
 import { unary } from "../call/unary.ts";
@@ -73,10 +76,29 @@ const readReason = (reason: string): string =>
     ? reason
     : invalidField("reason", "must be a code such as SCORE_BELOW_THRESHOLD");
 
-const readName = ({ auditId, tenant }: GetFrozenChainRequest | VerifyFrozenChainRequest) => ({
+const readName = ({ auditId, tenant }: ChainName): ChainName => ({
   auditId: readAuditId(auditId),
   tenant: readTenant(tenant),
 });
+
+const readCheckpointName = ({ size, atLeast }: GetCheckpointRequest): CheckpointName => {
+  if (size !== 0n && atLeast !== 0n) invalidField("at_least", "must be 0 beside size");
+  if (size !== 0n) return { kind: "exact", size };
+  return atLeast === 0n ? { kind: "newest" } : { kind: "reaching", size: atLeast };
+};
+
+const readLeafName = ({ position, auditId, tenant, hash }: GetInclusionProofRequest): LeafName => {
+  if (auditId !== "" && hash.length > 0) invalidField("hash", "must be empty beside audit_id");
+  if (auditId === "" && tenant !== "") invalidField("tenant", "goes with audit_id alone");
+  if (auditId === "" && hash.length === 0) return { kind: "position", position };
+  if (position !== 0n) invalidField("position", "must be 0 beside audit_id or hash");
+  return auditId === ""
+    ? { kind: "hash", hash: readHash(hash, "hash") }
+    : { kind: "decision", ...readName({ auditId, tenant }) };
+};
+
+const formatSigned = (signedMs: number | undefined): Date | undefined =>
+  signedMs === undefined ? undefined : formatTime(signedMs);
 
 export const auditHandlers = (audit: AuditService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
   getFrozenChain: unary<GetFrozenChainRequest, GetFrozenChainResponse>(
@@ -111,25 +133,32 @@ export const auditHandlers = (audit: AuditService, rpc: RpcEnvironment): Untyped
   getCheckpoint: unary<GetCheckpointRequest, GetCheckpointResponse>(
     rpc,
     AuditServiceService.getCheckpoint.path,
-    () => {
-      const { note, origin, size, root, publicKey } = audit.checkpoint();
-      return { checkpoint: note, origin, size, root, publicKey };
+    async (_caller, request) => {
+      const { checkpoint, origin, size, root, publicKey, signedMs } = await audit.checkpoint(
+        readCheckpointName(request),
+      );
+      return { checkpoint, origin, size, root, publicKey, signedTime: formatSigned(signedMs) };
     },
   ),
   getInclusionProof: unary<GetInclusionProofRequest, GetInclusionProofResponse>(
     rpc,
     AuditServiceService.getInclusionProof.path,
-    async (_caller, { position }) => {
-      const { checkpoint, hashes } = await audit.proveInclusion(position);
-      return { checkpoint, inclusionProof: [...hashes] };
+    async (caller, request) => {
+      const leaf = readLeafName(request);
+      const { leafHash, proof, position, tree } = await audit.proveInclusion(caller, leaf, request.size);
+      const { checkpoint, size, signedMs } = tree;
+      const signedTime = formatSigned(signedMs);
+      const inclusionProof = [...proof];
+      return { checkpoint, inclusionProof, ledgerPosition: position, size, leafHash, signedTime };
     },
   ),
   getConsistencyProof: unary<GetConsistencyProofRequest, GetConsistencyProofResponse>(
     rpc,
     AuditServiceService.getConsistencyProof.path,
-    async (_caller, { oldSize }) => {
-      const { checkpoint, hashes } = await audit.proveConsistency(oldSize);
-      return { checkpoint, consistencyProof: [...hashes] };
+    async (_caller, { oldSize, newSize }) => {
+      const { proof, tree } = await audit.proveConsistency(oldSize, newSize);
+      const { checkpoint, size, signedMs } = tree;
+      return { checkpoint, consistencyProof: [...proof], newSize: size, signedTime: formatSigned(signedMs) };
     },
   ),
 });

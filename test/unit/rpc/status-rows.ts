@@ -256,6 +256,17 @@ const serverRows: Rows<Exclude<SigilError["kind"], CoreError["kind"] | RunKind>>
     ],
   ],
   tokenUnavailable: [[{ kind: "tokenUnavailable", token: "hunter2", rule: "r" }, internal]],
+  checkpointUnsigned: [
+    [
+      { kind: "checkpointUnsigned", size: 7n, storedSize: 9n },
+      shown(
+        Code.FAILED_PRECONDITION,
+        "CHECKPOINT_UNSIGNED",
+        "no commit ended at size 7, and the checkpoint key of that time signs no more; the next size with a checkpoint is 9",
+        { size: "7", stored_size: "9" },
+      ),
+    ],
+  ],
   keyReplaced: [
     [
       { kind: "keyReplaced", role: "log", current: "dd" },

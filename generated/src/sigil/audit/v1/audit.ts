@@ -380,28 +380,48 @@ export interface VerifyFrozenChainResponse {
   envelope: Uint8Array;
 }
 
-/** Asks for the newest checkpoint. */
+/** Names a checkpoint. Without a field it is the newest. */
 export interface GetCheckpointRequest {
+  /**
+   * The size of its tree in records, exactly; 0 names none. If a commit ended there, its own checkpoint is given;
+   * otherwise the root is signed now, and signed_time says when.
+   */
+  size: bigint;
+  /**
+   * The least size of its tree, instead of `size`: the checkpoint of the commit that reached it, so that a record at
+   * position p is in the tree of at_least = p + 1. 0 names none.
+   */
+  atLeast: bigint;
 }
 
-/** The newest checkpoint. */
+/** A checkpoint. */
 export interface GetCheckpointResponse {
   /** The signed note, C2SP tlog-checkpoint. */
   checkpoint: string;
   /** The origin it names. */
   origin: string;
-  /** The ledger's size in records. */
+  /** The size of its tree in records. */
   size: bigint;
   /** The Merkle root, 32 bytes. */
   root: Uint8Array;
   /** The Ed25519 public key that signed it, 32 bytes; compare it with one you were given another way. */
   publicKey: Uint8Array;
+  /** When it was signed, if that was for this answer; absent for the checkpoint of a commit. */
+  signedTime: Date | undefined;
 }
 
-/** Names one record by its place. */
+/** Names one record, and the tree it is to be in. Give at most one of position, audit_id and hash. */
 export interface GetInclusionProofRequest {
   /** The record's position in the ledger. */
   position: bigint;
+  /** The id of a decision, as CheckResponse.audit_id gave it. */
+  auditId: string;
+  /** The tenant to look in, with audit_id; empty means the caller's own. Another takes Root of tenant "system". */
+  tenant: string;
+  /** The hash of a record, 32 bytes: of the caller's own tenant, of the system space, or for Root of tenant "system" any. */
+  hash: Uint8Array;
+  /** The size of the tree in records; 0 is the newest checkpoint's. */
+  size: bigint;
 }
 
 /** A path through the tree. */
@@ -410,23 +430,37 @@ export interface GetInclusionProofResponse {
   checkpoint: string;
   /** Hashes from the leaf's sibling to the root, 32 bytes each. The leaf is SHA-256(0x00 ‖ SHA-256(envelope)). */
   inclusionProof: Uint8Array[];
+  /** The record's position in the ledger: the index of its leaf. */
+  ledgerPosition: bigint;
+  /** The size of the checkpoint's tree in records. */
+  size: bigint;
+  /** The leaf, 32 bytes. */
+  leafHash: Uint8Array;
+  /** When the checkpoint was signed, if that was for this answer; absent for the checkpoint of a commit. */
+  signedTime: Date | undefined;
 }
 
-/** Names an older tree by its size. */
+/** Names two trees by their sizes. */
 export interface GetConsistencyProofRequest {
-  /** Its size in records; 0 needs no proof and asks for the newest checkpoint alone. */
+  /** The older one's size in records; 0 needs no proof and asks for the checkpoint alone. */
   oldSize: bigint;
+  /** The newer one's size; 0 is the newest checkpoint's. */
+  newSize: bigint;
 }
 
 /** What leads from both trees to their common nodes. */
 export interface GetConsistencyProofResponse {
-  /** The newest signed checkpoint. */
+  /** The signed checkpoint of the newer tree. */
   checkpoint: string;
   /**
    * The proof of RFC 6962 §2.1.2 from the old size to the checkpoint's, 32 bytes a hash; empty for size 0 and the same
    * size.
    */
   consistencyProof: Uint8Array[];
+  /** The size of the newer tree in records. */
+  newSize: bigint;
+  /** When the checkpoint was signed, if that was for this answer; absent for the checkpoint of a commit. */
+  signedTime: Date | undefined;
 }
 
 function createBaseReasoningStep(): ReasoningStep {
@@ -2368,11 +2402,23 @@ export const VerifyFrozenChainResponse: MessageFns<VerifyFrozenChainResponse> = 
 };
 
 function createBaseGetCheckpointRequest(): GetCheckpointRequest {
-  return jsonable<GetCheckpointRequest>(GetCheckpointRequest, {});
+  return jsonable<GetCheckpointRequest>(GetCheckpointRequest, { size: 0n, atLeast: 0n });
 }
 
 export const GetCheckpointRequest: MessageFns<GetCheckpointRequest> = {
-  encode(_: GetCheckpointRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: GetCheckpointRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.size !== 0n) {
+      if (BigInt.asUintN(64, message.size) !== message.size) {
+        throw new globalThis.Error("value provided for field message.size of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.size);
+    }
+    if (message.atLeast !== 0n) {
+      if (BigInt.asUintN(64, message.atLeast) !== message.atLeast) {
+        throw new globalThis.Error("value provided for field message.atLeast of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.atLeast);
+    }
     return writer;
   },
 
@@ -2389,6 +2435,22 @@ export const GetCheckpointRequest: MessageFns<GetCheckpointRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.size = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.atLeast = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2401,26 +2463,44 @@ export const GetCheckpointRequest: MessageFns<GetCheckpointRequest> = {
     }
   },
 
-  fromJSON(_: any): GetCheckpointRequest {
-    return {};
+  fromJSON(object: any): GetCheckpointRequest {
+    return {
+      size: isSet(object.size) ? BigInt(object.size) : 0n,
+      atLeast: isSet(object.atLeast) ? BigInt(object.atLeast) : isSet(object.at_least) ? BigInt(object.at_least) : 0n,
+    };
   },
 
-  toJSON(_: GetCheckpointRequest): unknown {
+  toJSON(message: GetCheckpointRequest): unknown {
     const obj: any = {};
+    if (message.size !== 0n) {
+      obj.size = message.size.toString();
+    }
+    if (message.atLeast !== 0n) {
+      obj.atLeast = message.atLeast.toString();
+    }
     return obj;
   },
 
   create<I extends Exact<DeepPartial<GetCheckpointRequest>, I>>(base?: I): GetCheckpointRequest {
     return GetCheckpointRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<GetCheckpointRequest>, I>>(_: I): GetCheckpointRequest {
+  fromPartial<I extends Exact<DeepPartial<GetCheckpointRequest>, I>>(object: I): GetCheckpointRequest {
     const message = createBaseGetCheckpointRequest();
+    message.size = (object.size !== undefined && object.size !== null) ? BigInt(object.size) : 0n;
+    message.atLeast = (object.atLeast !== undefined && object.atLeast !== null) ? BigInt(object.atLeast) : 0n;
     return message;
   },
 };
 
 function createBaseGetCheckpointResponse(): GetCheckpointResponse {
-  return jsonable<GetCheckpointResponse>(GetCheckpointResponse, { checkpoint: "", origin: "", size: 0n, root: new Uint8Array(0), publicKey: new Uint8Array(0) });
+  return jsonable<GetCheckpointResponse>(GetCheckpointResponse, {
+    checkpoint: "",
+    origin: "",
+    size: 0n,
+    root: new Uint8Array(0),
+    publicKey: new Uint8Array(0),
+    signedTime: undefined,
+  });
 }
 
 export const GetCheckpointResponse: MessageFns<GetCheckpointResponse> = {
@@ -2442,6 +2522,9 @@ export const GetCheckpointResponse: MessageFns<GetCheckpointResponse> = {
     }
     if (message.publicKey.length !== 0) {
       writer.uint32(42).bytes(message.publicKey);
+    }
+    if (message.signedTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.signedTime), writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -2499,6 +2582,14 @@ export const GetCheckpointResponse: MessageFns<GetCheckpointResponse> = {
             message.publicKey = reader.bytes();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.signedTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2522,6 +2613,11 @@ export const GetCheckpointResponse: MessageFns<GetCheckpointResponse> = {
         : isSet(object.public_key)
         ? bytesFromBase64(object.public_key)
         : new Uint8Array(0),
+      signedTime: isSet(object.signedTime)
+        ? fromJsonTimestamp(object.signedTime)
+        : isSet(object.signed_time)
+        ? fromJsonTimestamp(object.signed_time)
+        : undefined,
     };
   },
 
@@ -2542,6 +2638,9 @@ export const GetCheckpointResponse: MessageFns<GetCheckpointResponse> = {
     if (message.publicKey.length !== 0) {
       obj.publicKey = base64FromBytes(message.publicKey);
     }
+    if (message.signedTime !== undefined) {
+      obj.signedTime = message.signedTime.toISOString();
+    }
     return obj;
   },
 
@@ -2555,12 +2654,13 @@ export const GetCheckpointResponse: MessageFns<GetCheckpointResponse> = {
     message.size = (object.size !== undefined && object.size !== null) ? BigInt(object.size) : 0n;
     message.root = object.root ?? new Uint8Array(0);
     message.publicKey = object.publicKey ?? new Uint8Array(0);
+    message.signedTime = object.signedTime ?? undefined;
     return message;
   },
 };
 
 function createBaseGetInclusionProofRequest(): GetInclusionProofRequest {
-  return jsonable<GetInclusionProofRequest>(GetInclusionProofRequest, { position: 0n });
+  return jsonable<GetInclusionProofRequest>(GetInclusionProofRequest, { position: 0n, auditId: "", tenant: "", hash: new Uint8Array(0), size: 0n });
 }
 
 export const GetInclusionProofRequest: MessageFns<GetInclusionProofRequest> = {
@@ -2570,6 +2670,21 @@ export const GetInclusionProofRequest: MessageFns<GetInclusionProofRequest> = {
         throw new globalThis.Error("value provided for field message.position of type uint64 too large");
       }
       writer.uint32(8).uint64(message.position);
+    }
+    if (message.auditId !== "") {
+      writer.uint32(18).string(message.auditId);
+    }
+    if (message.tenant !== "") {
+      writer.uint32(26).string(message.tenant);
+    }
+    if (message.hash.length !== 0) {
+      writer.uint32(34).bytes(message.hash);
+    }
+    if (message.size !== 0n) {
+      if (BigInt.asUintN(64, message.size) !== message.size) {
+        throw new globalThis.Error("value provided for field message.size of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.size);
     }
     return writer;
   },
@@ -2595,6 +2710,38 @@ export const GetInclusionProofRequest: MessageFns<GetInclusionProofRequest> = {
             message.position = reader.uint64() as bigint;
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.auditId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.hash = reader.bytes();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.size = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2608,13 +2755,35 @@ export const GetInclusionProofRequest: MessageFns<GetInclusionProofRequest> = {
   },
 
   fromJSON(object: any): GetInclusionProofRequest {
-    return { position: isSet(object.position) ? BigInt(object.position) : 0n };
+    return {
+      position: isSet(object.position) ? BigInt(object.position) : 0n,
+      auditId: isSet(object.auditId)
+        ? globalThis.String(object.auditId)
+        : isSet(object.audit_id)
+        ? globalThis.String(object.audit_id)
+        : "",
+      tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
+      hash: isSet(object.hash) ? bytesFromBase64(object.hash) : new Uint8Array(0),
+      size: isSet(object.size) ? BigInt(object.size) : 0n,
+    };
   },
 
   toJSON(message: GetInclusionProofRequest): unknown {
     const obj: any = {};
     if (message.position !== 0n) {
       obj.position = message.position.toString();
+    }
+    if (message.auditId !== "") {
+      obj.auditId = message.auditId;
+    }
+    if (message.tenant !== "") {
+      obj.tenant = message.tenant;
+    }
+    if (message.hash.length !== 0) {
+      obj.hash = base64FromBytes(message.hash);
+    }
+    if (message.size !== 0n) {
+      obj.size = message.size.toString();
     }
     return obj;
   },
@@ -2625,12 +2794,23 @@ export const GetInclusionProofRequest: MessageFns<GetInclusionProofRequest> = {
   fromPartial<I extends Exact<DeepPartial<GetInclusionProofRequest>, I>>(object: I): GetInclusionProofRequest {
     const message = createBaseGetInclusionProofRequest();
     message.position = (object.position !== undefined && object.position !== null) ? BigInt(object.position) : 0n;
+    message.auditId = object.auditId ?? "";
+    message.tenant = object.tenant ?? "";
+    message.hash = object.hash ?? new Uint8Array(0);
+    message.size = (object.size !== undefined && object.size !== null) ? BigInt(object.size) : 0n;
     return message;
   },
 };
 
 function createBaseGetInclusionProofResponse(): GetInclusionProofResponse {
-  return jsonable<GetInclusionProofResponse>(GetInclusionProofResponse, { checkpoint: "", inclusionProof: [] });
+  return jsonable<GetInclusionProofResponse>(GetInclusionProofResponse, {
+    checkpoint: "",
+    inclusionProof: [],
+    ledgerPosition: 0n,
+    size: 0n,
+    leafHash: new Uint8Array(0),
+    signedTime: undefined,
+  });
 }
 
 export const GetInclusionProofResponse: MessageFns<GetInclusionProofResponse> = {
@@ -2640,6 +2820,24 @@ export const GetInclusionProofResponse: MessageFns<GetInclusionProofResponse> = 
     }
     for (const v of message.inclusionProof) {
       writer.uint32(18).bytes(v!);
+    }
+    if (message.ledgerPosition !== 0n) {
+      if (BigInt.asUintN(64, message.ledgerPosition) !== message.ledgerPosition) {
+        throw new globalThis.Error("value provided for field message.ledgerPosition of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.ledgerPosition);
+    }
+    if (message.size !== 0n) {
+      if (BigInt.asUintN(64, message.size) !== message.size) {
+        throw new globalThis.Error("value provided for field message.size of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.size);
+    }
+    if (message.leafHash.length !== 0) {
+      writer.uint32(42).bytes(message.leafHash);
+    }
+    if (message.signedTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.signedTime), writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -2673,6 +2871,38 @@ export const GetInclusionProofResponse: MessageFns<GetInclusionProofResponse> = 
             message.inclusionProof.push(reader.bytes());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ledgerPosition = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.size = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.leafHash = reader.bytes();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.signedTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2693,6 +2923,22 @@ export const GetInclusionProofResponse: MessageFns<GetInclusionProofResponse> = 
         : globalThis.Array.isArray(object?.inclusion_proof)
         ? object.inclusion_proof.map((e: any) => bytesFromBase64(e))
         : [],
+      ledgerPosition: isSet(object.ledgerPosition)
+        ? BigInt(object.ledgerPosition)
+        : isSet(object.ledger_position)
+        ? BigInt(object.ledger_position)
+        : 0n,
+      size: isSet(object.size) ? BigInt(object.size) : 0n,
+      leafHash: isSet(object.leafHash)
+        ? bytesFromBase64(object.leafHash)
+        : isSet(object.leaf_hash)
+        ? bytesFromBase64(object.leaf_hash)
+        : new Uint8Array(0),
+      signedTime: isSet(object.signedTime)
+        ? fromJsonTimestamp(object.signedTime)
+        : isSet(object.signed_time)
+        ? fromJsonTimestamp(object.signed_time)
+        : undefined,
     };
   },
 
@@ -2704,6 +2950,18 @@ export const GetInclusionProofResponse: MessageFns<GetInclusionProofResponse> = 
     if (message.inclusionProof?.length) {
       obj.inclusionProof = message.inclusionProof.map((e) => base64FromBytes(e));
     }
+    if (message.ledgerPosition !== 0n) {
+      obj.ledgerPosition = message.ledgerPosition.toString();
+    }
+    if (message.size !== 0n) {
+      obj.size = message.size.toString();
+    }
+    if (message.leafHash.length !== 0) {
+      obj.leafHash = base64FromBytes(message.leafHash);
+    }
+    if (message.signedTime !== undefined) {
+      obj.signedTime = message.signedTime.toISOString();
+    }
     return obj;
   },
 
@@ -2714,12 +2972,18 @@ export const GetInclusionProofResponse: MessageFns<GetInclusionProofResponse> = 
     const message = createBaseGetInclusionProofResponse();
     message.checkpoint = object.checkpoint ?? "";
     message.inclusionProof = object.inclusionProof?.map((e) => e) || [];
+    message.ledgerPosition = (object.ledgerPosition !== undefined && object.ledgerPosition !== null)
+      ? BigInt(object.ledgerPosition)
+      : 0n;
+    message.size = (object.size !== undefined && object.size !== null) ? BigInt(object.size) : 0n;
+    message.leafHash = object.leafHash ?? new Uint8Array(0);
+    message.signedTime = object.signedTime ?? undefined;
     return message;
   },
 };
 
 function createBaseGetConsistencyProofRequest(): GetConsistencyProofRequest {
-  return jsonable<GetConsistencyProofRequest>(GetConsistencyProofRequest, { oldSize: 0n });
+  return jsonable<GetConsistencyProofRequest>(GetConsistencyProofRequest, { oldSize: 0n, newSize: 0n });
 }
 
 export const GetConsistencyProofRequest: MessageFns<GetConsistencyProofRequest> = {
@@ -2729,6 +2993,12 @@ export const GetConsistencyProofRequest: MessageFns<GetConsistencyProofRequest> 
         throw new globalThis.Error("value provided for field message.oldSize of type uint64 too large");
       }
       writer.uint32(8).uint64(message.oldSize);
+    }
+    if (message.newSize !== 0n) {
+      if (BigInt.asUintN(64, message.newSize) !== message.newSize) {
+        throw new globalThis.Error("value provided for field message.newSize of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.newSize);
     }
     return writer;
   },
@@ -2754,6 +3024,14 @@ export const GetConsistencyProofRequest: MessageFns<GetConsistencyProofRequest> 
             message.oldSize = reader.uint64() as bigint;
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.newSize = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2769,6 +3047,7 @@ export const GetConsistencyProofRequest: MessageFns<GetConsistencyProofRequest> 
   fromJSON(object: any): GetConsistencyProofRequest {
     return {
       oldSize: isSet(object.oldSize) ? BigInt(object.oldSize) : isSet(object.old_size) ? BigInt(object.old_size) : 0n,
+      newSize: isSet(object.newSize) ? BigInt(object.newSize) : isSet(object.new_size) ? BigInt(object.new_size) : 0n,
     };
   },
 
@@ -2776,6 +3055,9 @@ export const GetConsistencyProofRequest: MessageFns<GetConsistencyProofRequest> 
     const obj: any = {};
     if (message.oldSize !== 0n) {
       obj.oldSize = message.oldSize.toString();
+    }
+    if (message.newSize !== 0n) {
+      obj.newSize = message.newSize.toString();
     }
     return obj;
   },
@@ -2786,12 +3068,13 @@ export const GetConsistencyProofRequest: MessageFns<GetConsistencyProofRequest> 
   fromPartial<I extends Exact<DeepPartial<GetConsistencyProofRequest>, I>>(object: I): GetConsistencyProofRequest {
     const message = createBaseGetConsistencyProofRequest();
     message.oldSize = (object.oldSize !== undefined && object.oldSize !== null) ? BigInt(object.oldSize) : 0n;
+    message.newSize = (object.newSize !== undefined && object.newSize !== null) ? BigInt(object.newSize) : 0n;
     return message;
   },
 };
 
 function createBaseGetConsistencyProofResponse(): GetConsistencyProofResponse {
-  return jsonable<GetConsistencyProofResponse>(GetConsistencyProofResponse, { checkpoint: "", consistencyProof: [] });
+  return jsonable<GetConsistencyProofResponse>(GetConsistencyProofResponse, { checkpoint: "", consistencyProof: [], newSize: 0n, signedTime: undefined });
 }
 
 export const GetConsistencyProofResponse: MessageFns<GetConsistencyProofResponse> = {
@@ -2801,6 +3084,15 @@ export const GetConsistencyProofResponse: MessageFns<GetConsistencyProofResponse
     }
     for (const v of message.consistencyProof) {
       writer.uint32(18).bytes(v!);
+    }
+    if (message.newSize !== 0n) {
+      if (BigInt.asUintN(64, message.newSize) !== message.newSize) {
+        throw new globalThis.Error("value provided for field message.newSize of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.newSize);
+    }
+    if (message.signedTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.signedTime), writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -2834,6 +3126,22 @@ export const GetConsistencyProofResponse: MessageFns<GetConsistencyProofResponse
             message.consistencyProof.push(reader.bytes());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.newSize = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.signedTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2854,6 +3162,12 @@ export const GetConsistencyProofResponse: MessageFns<GetConsistencyProofResponse
         : globalThis.Array.isArray(object?.consistency_proof)
         ? object.consistency_proof.map((e: any) => bytesFromBase64(e))
         : [],
+      newSize: isSet(object.newSize) ? BigInt(object.newSize) : isSet(object.new_size) ? BigInt(object.new_size) : 0n,
+      signedTime: isSet(object.signedTime)
+        ? fromJsonTimestamp(object.signedTime)
+        : isSet(object.signed_time)
+        ? fromJsonTimestamp(object.signed_time)
+        : undefined,
     };
   },
 
@@ -2865,6 +3179,12 @@ export const GetConsistencyProofResponse: MessageFns<GetConsistencyProofResponse
     if (message.consistencyProof?.length) {
       obj.consistencyProof = message.consistencyProof.map((e) => base64FromBytes(e));
     }
+    if (message.newSize !== 0n) {
+      obj.newSize = message.newSize.toString();
+    }
+    if (message.signedTime !== undefined) {
+      obj.signedTime = message.signedTime.toISOString();
+    }
     return obj;
   },
 
@@ -2875,6 +3195,8 @@ export const GetConsistencyProofResponse: MessageFns<GetConsistencyProofResponse
     const message = createBaseGetConsistencyProofResponse();
     message.checkpoint = object.checkpoint ?? "";
     message.consistencyProof = object.consistencyProof?.map((e) => e) || [];
+    message.newSize = (object.newSize !== undefined && object.newSize !== null) ? BigInt(object.newSize) : 0n;
+    message.signedTime = object.signedTime ?? undefined;
     return message;
   },
 };
@@ -2932,7 +3254,11 @@ export const AuditServiceService = {
       Buffer.from(VerifyFrozenChainResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): VerifyFrozenChainResponse => VerifyFrozenChainResponse.decode(value),
   },
-  /** Gives the newest signed checkpoint of the ledger. Level: Guest. */
+  /**
+   * Gives a signed checkpoint of the ledger: the newest, or one of an earlier size. Level: Guest. OUT_OF_RANGE for a
+   * size that the ledger has not reached, FAILED_PRECONDITION with reason CHECKPOINT_UNSIGNED for one that only an
+   * earlier checkpoint key could sign.
+   */
   getCheckpoint: {
     path: "/sigil.audit.v1.AuditService/GetCheckpoint" as const,
     requestStream: false as const,
@@ -2944,8 +3270,10 @@ export const AuditServiceService = {
     responseDeserialize: (value: Buffer): GetCheckpointResponse => GetCheckpointResponse.decode(value),
   },
   /**
-   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content.
-   * Level: Guest. OUT_OF_RANGE for a position that does not exist.
+   * Proves that a record is in the tree of a checkpoint, the newest or that of an earlier size. Says nothing of its
+   * content. Level: Guest; by position anybody may ask, by audit id or hash whoever may see the record. OUT_OF_RANGE for
+   * a position that the tree does not have or a size that the ledger has not reached, NOT_FOUND for an audit id or a
+   * hash, DATA_LOSS when the tree on disk does not prove it, FAILED_PRECONDITION as for GetCheckpoint.
    */
   getInclusionProof: {
     path: "/sigil.audit.v1.AuditService/GetInclusionProof" as const,
@@ -2959,8 +3287,10 @@ export const AuditServiceService = {
     responseDeserialize: (value: Buffer): GetInclusionProofResponse => GetInclusionProofResponse.decode(value),
   },
   /**
-   * Proves that the tree of the newest checkpoint begins with the tree of an older size: nothing was changed or taken
-   * away in between. Level: Guest. OUT_OF_RANGE for a size the ledger has not reached.
+   * Proves that the tree of a checkpoint, the newest or that of another size, begins with the tree of an older size:
+   * nothing was changed or taken away in between. Level: Guest. OUT_OF_RANGE for a size that the ledger has not
+   * reached, INVALID_ARGUMENT for a new size below the old one, DATA_LOSS when the tree on disk does not prove it,
+   * FAILED_PRECONDITION as for GetCheckpoint.
    */
   getConsistencyProof: {
     path: "/sigil.audit.v1.AuditService/GetConsistencyProof" as const,
@@ -2988,16 +3318,24 @@ export interface AuditServiceServer extends UntypedServiceImplementation {
    * here, not an error. Level: Guest. NOT_FOUND.
    */
   verifyFrozenChain: handleUnaryCall<VerifyFrozenChainRequest, VerifyFrozenChainResponse>;
-  /** Gives the newest signed checkpoint of the ledger. Level: Guest. */
+  /**
+   * Gives a signed checkpoint of the ledger: the newest, or one of an earlier size. Level: Guest. OUT_OF_RANGE for a
+   * size that the ledger has not reached, FAILED_PRECONDITION with reason CHECKPOINT_UNSIGNED for one that only an
+   * earlier checkpoint key could sign.
+   */
   getCheckpoint: handleUnaryCall<GetCheckpointRequest, GetCheckpointResponse>;
   /**
-   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content.
-   * Level: Guest. OUT_OF_RANGE for a position that does not exist.
+   * Proves that a record is in the tree of a checkpoint, the newest or that of an earlier size. Says nothing of its
+   * content. Level: Guest; by position anybody may ask, by audit id or hash whoever may see the record. OUT_OF_RANGE for
+   * a position that the tree does not have or a size that the ledger has not reached, NOT_FOUND for an audit id or a
+   * hash, DATA_LOSS when the tree on disk does not prove it, FAILED_PRECONDITION as for GetCheckpoint.
    */
   getInclusionProof: handleUnaryCall<GetInclusionProofRequest, GetInclusionProofResponse>;
   /**
-   * Proves that the tree of the newest checkpoint begins with the tree of an older size: nothing was changed or taken
-   * away in between. Level: Guest. OUT_OF_RANGE for a size the ledger has not reached.
+   * Proves that the tree of a checkpoint, the newest or that of another size, begins with the tree of an older size:
+   * nothing was changed or taken away in between. Level: Guest. OUT_OF_RANGE for a size that the ledger has not
+   * reached, INVALID_ARGUMENT for a new size below the old one, DATA_LOSS when the tree on disk does not prove it,
+   * FAILED_PRECONDITION as for GetCheckpoint.
    */
   getConsistencyProof: handleUnaryCall<GetConsistencyProofRequest, GetConsistencyProofResponse>;
 }
@@ -3057,7 +3395,11 @@ export interface AuditServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VerifyFrozenChainResponse) => void,
   ): ClientUnaryCall;
-  /** Gives the newest signed checkpoint of the ledger. Level: Guest. */
+  /**
+   * Gives a signed checkpoint of the ledger: the newest, or one of an earlier size. Level: Guest. OUT_OF_RANGE for a
+   * size that the ledger has not reached, FAILED_PRECONDITION with reason CHECKPOINT_UNSIGNED for one that only an
+   * earlier checkpoint key could sign.
+   */
   getCheckpoint(
     request: GetCheckpointRequest,
     callback: (error: ServiceError | null, response: GetCheckpointResponse) => void,
@@ -3074,8 +3416,10 @@ export interface AuditServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetCheckpointResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Proves that the record at a position is in the tree of the newest checkpoint. Says nothing of its content.
-   * Level: Guest. OUT_OF_RANGE for a position that does not exist.
+   * Proves that a record is in the tree of a checkpoint, the newest or that of an earlier size. Says nothing of its
+   * content. Level: Guest; by position anybody may ask, by audit id or hash whoever may see the record. OUT_OF_RANGE for
+   * a position that the tree does not have or a size that the ledger has not reached, NOT_FOUND for an audit id or a
+   * hash, DATA_LOSS when the tree on disk does not prove it, FAILED_PRECONDITION as for GetCheckpoint.
    */
   getInclusionProof(
     request: GetInclusionProofRequest,
@@ -3093,8 +3437,10 @@ export interface AuditServiceClient extends Client {
     callback: (error: ServiceError | null, response: GetInclusionProofResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Proves that the tree of the newest checkpoint begins with the tree of an older size: nothing was changed or taken
-   * away in between. Level: Guest. OUT_OF_RANGE for a size the ledger has not reached.
+   * Proves that the tree of a checkpoint, the newest or that of another size, begins with the tree of an older size:
+   * nothing was changed or taken away in between. Level: Guest. OUT_OF_RANGE for a size that the ledger has not
+   * reached, INVALID_ARGUMENT for a new size below the old one, DATA_LOSS when the tree on disk does not prove it,
+   * FAILED_PRECONDITION as for GetCheckpoint.
    */
   getConsistencyProof(
     request: GetConsistencyProofRequest,

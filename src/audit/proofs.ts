@@ -1,0 +1,82 @@
+/** Proofs over the ledger's trees of any size, with their signed checkpoints. They hold hashes, no record's content. */
+import { toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
+import { fail, invalidField } from "../errors.ts";
+import { readsAcross, type Caller } from "../identity/caller.ts";
+import { checkpointKeyOf } from "../ledger/read/examine.ts";
+import type { LedgerReader } from "../ledger/read/reading.ts";
+import type { Included, SignedTree } from "../ledger/read/signed-trees.ts";
+import type { AuditedChain, ChainName } from "./evidence.ts";
+
+/** Which checkpoint: sizes in records. */
+export type CheckpointName =
+  | { readonly kind: "newest" }
+  | { readonly kind: "exact"; readonly size: bigint }
+  /** That of the commit with which the ledger reached the size. */
+  | { readonly kind: "reaching"; readonly size: bigint };
+
+/** Whose leaf: a decision and a hash only for who may see the record. */
+export type LeafName =
+  | { readonly kind: "position"; readonly position: bigint }
+  | ({ readonly kind: "decision" } & ChainName)
+  | { readonly kind: "hash"; readonly hash: Hash };
+
+export type InclusionProof = Included & { readonly position: bigint; readonly tree: SignedTree };
+export type ConsistencyProof = { readonly proof: readonly Hash[]; readonly tree: SignedTree };
+
+export type ProofService = {
+  /** @throws sizeOutOfRange, checkpointUnsigned, ledgerCorrupt, as do the others. */
+  readonly checkpoint: (
+    name: CheckpointName,
+  ) => Promise<SignedTree & { readonly origin: string; readonly publicKey: PublicKey }>;
+  /**
+   * @param size 0 for the newest tree. @throws also leafOutOfRange, notFound, tenantForbidden, erased, recordCorrupt.
+   */
+  readonly proveInclusion: (caller: Caller, leaf: LeafName, size: bigint) => Promise<InclusionProof>;
+  /** @param newSize 0 for the newest tree. @throws also invalidField. */
+  readonly proveConsistency: (oldSize: bigint, newSize: bigint) => Promise<ConsistencyProof>;
+};
+
+export const createProofService = (
+  ledger: LedgerReader,
+  get: (caller: Caller, name: ChainName) => Promise<AuditedChain>,
+): ProofService => {
+  const { trees } = ledger;
+
+  const treeOf = async (size: bigint): Promise<SignedTree> => (size === 0n ? trees.newest : trees.at(size));
+
+  const positionOfHash = async (caller: Caller, hash: Hash): Promise<bigint> => {
+    const record = await ledger.readHash(hash);
+    const isOwn = record?.body.space === "system" || record?.body.tenant === caller.tenant;
+    // Another tenant's record is not said to exist.
+    if (record === undefined || !(isOwn || readsAcross(caller))) {
+      return fail({ kind: "notFound", what: "record", id: toHex(hash) });
+    }
+    return record.position;
+  };
+
+  const positionOf = async (caller: Caller, leaf: LeafName): Promise<bigint> => {
+    if (leaf.kind === "position") return leaf.position;
+    return leaf.kind === "hash"
+      ? positionOfHash(caller, leaf.hash)
+      : (await get(caller, leaf)).record.position;
+  };
+
+  return {
+    checkpoint: async (name) => {
+      const tree = await (name.kind === "reaching"
+        ? trees.reaching(name.size)
+        : treeOf(name.kind === "exact" ? name.size : 0n));
+      return { ...tree, origin: ledger.origin, publicKey: checkpointKeyOf(ledger.ring, tree.size).publicKey };
+    },
+    proveInclusion: async (caller, leaf, size) => {
+      const position = await positionOf(caller, leaf);
+      const tree = await treeOf(size);
+      return { ...(await trees.included(tree, position)), position, tree };
+    },
+    proveConsistency: async (oldSize, newSize) => {
+      if (newSize !== 0n && newSize < oldSize) invalidField("new_size", "must not be below old_size");
+      const tree = await treeOf(newSize);
+      return { proof: await trees.extending(tree, oldSize), tree };
+    },
+  };
+};

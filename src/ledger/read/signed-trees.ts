@@ -1,0 +1,195 @@
+/**
+ * Signed trees of any size up to the newest. What is read from disk is proved to lead to the newest root, which this
+ * process made or verified, before it is given away or signed. Source: docs/spec/ledger.md §4.
+ */
+import { equalBytes, type Hash } from "@sigil/core/bytes";
+import { newestKey, verifyOwn } from "@sigil/core/keys";
+import {
+  checkConsistency,
+  checkInclusion,
+  foldRight,
+  peaksOf,
+  proveConsistency,
+  proveInclusion,
+  signCheckpoint,
+  verifyCheckpoint,
+  type ProofOutcome,
+} from "@sigil/core/merkle";
+import type { Signer } from "../../crypto/signing/sign.ts";
+import { fail, SigilFault } from "../../errors.ts";
+import { sizeOf, type LedgerMoment } from "../append/state.ts";
+import { parseGroup } from "../layout/group.ts";
+import { familyRange, groupKey, positionOf } from "../layout/keyspace.ts";
+import type { TreeReader } from "../layout/tree.ts";
+import { checkpointKeyOf } from "./examine.ts";
+
+/** A moment, and the key that signs its checkpoints. */
+export type SigningMoment = LedgerMoment & { readonly signers: { readonly checkpoint: Signer } };
+
+export type TreeSource = {
+  readonly now: () => SigningMoment;
+  readonly tree: TreeReader;
+  readonly origin: string;
+  readonly nowMs: () => number;
+};
+
+/** One signed tree, to which any number of proofs lead. */
+export type SignedTree = {
+  /** The signed note. */
+  readonly checkpoint: string;
+  readonly size: bigint;
+  readonly root: Hash;
+  /** When it was signed, if not with its commit. */
+  readonly signedMs: number | undefined;
+  /** Of 32 bytes each, from the leaf's sibling to the root. @throws leafOutOfRange. */
+  readonly proveInclusion: (position: bigint) => Promise<readonly Hash[]>;
+  /** That the tree begins with the tree of an older size. @throws sizeOutOfRange. */
+  readonly proveConsistency: (oldSize: bigint) => Promise<readonly Hash[]>;
+  /** Leaves as the tree holds them, of erased records too. */
+  readonly leaves: (positions: readonly bigint[]) => Promise<readonly Hash[]>;
+};
+
+/** A leaf, and the hashes from its sibling to the root. */
+export type Included = { readonly leafHash: Hash; readonly proof: readonly Hash[] };
+
+type StoredNote = { readonly checkpoint: string; readonly size: bigint };
+
+const requireTrue = (position: bigint, outcome: ProofOutcome): void => {
+  if (outcome.kind === "refused") {
+    fail({ kind: "ledgerCorrupt", position, rule: `the tree on disk: ${outcome.rule}` });
+  }
+};
+
+export class SignedTrees {
+  readonly #source: TreeSource;
+  /** One signature of a caller's at a time: commits wait for at most one, whatever signs. */
+  #signing: Promise<unknown> = Promise.resolve();
+
+  constructor(source: TreeSource) {
+    this.#source = source;
+  }
+
+  /** The tree as it is now: what it proves stays the same while the ledger grows. */
+  get newest(): SignedTree {
+    const { state } = this.#source.now();
+    const [size, { root, checkpoint }] = [sizeOf(state), state];
+    return this.#treeOf(state, { checkpoint, size, root, signedMs: undefined });
+  }
+
+  /**
+   * The tree as it was at a size above 0.
+   * @throws sizeOutOfRange; checkpointUnsigned if no commit ended there and its key has a successor; ledgerCorrupt.
+   */
+  async at(size: bigint): Promise<SignedTree> {
+    const moment = this.#source.now();
+    const newestSize = sizeOf(moment.state);
+    if (size > newestSize) fail({ kind: "sizeOutOfRange", size, treeSize: newestSize });
+    if (size === newestSize) return this.newest;
+    const root = await this.#rootAt(moment, size);
+    const stored = await this.#storedNote(moment, size);
+    if (stored.size !== size) {
+      const signed = await this.#signNow({ size, root }, stored.size);
+      return this.#treeOf(moment.state, { size, root, ...signed });
+    }
+    const { checkpoint } = stored;
+    await this.#requireNote(moment, { size, root, checkpoint });
+    return this.#treeOf(moment.state, { size, root, checkpoint, signedMs: undefined });
+  }
+
+  /** The tree of the commit with which the ledger reached a size above 0. @throws sizeOutOfRange, ledgerCorrupt. */
+  async reaching(size: bigint): Promise<SignedTree> {
+    const moment = this.#source.now();
+    const newestSize = sizeOf(moment.state);
+    if (size > newestSize) fail({ kind: "sizeOutOfRange", size, treeSize: newestSize });
+    const stored = await this.#storedNote(moment, size);
+    return this.at(stored.size < newestSize ? stored.size : newestSize);
+  }
+
+  /** Proves that a position is in one of the trees. @throws leafOutOfRange, ledgerCorrupt. */
+  async included(tree: SignedTree, position: bigint): Promise<Included> {
+    const proof = await tree.proveInclusion(position);
+    const [leafHash] = (await tree.leaves([position])) as [Hash];
+    const { size: treeSize, root } = tree;
+    requireTrue(position, checkInclusion({ leafIndex: position, treeSize, leafHash, root, proof }));
+    return { leafHash, proof };
+  }
+
+  /** Proves that one of the trees begins with the tree of an older size. @throws sizeOutOfRange, ledgerCorrupt. */
+  async extending(tree: SignedTree, oldSize: bigint): Promise<readonly Hash[]> {
+    const proof = await tree.proveConsistency(oldSize);
+    if (oldSize === 0n) return proof;
+    const oldRoot = await this.#rootAt(this.#source.now(), oldSize);
+    const { size: newSize, root: newRoot } = tree;
+    requireTrue(oldSize, checkConsistency({ oldSize, newSize, oldRoot, newRoot, proof }));
+    return proof;
+  }
+
+  #treeOf(
+    { tree }: LedgerMoment["state"],
+    signed: Pick<SignedTree, "checkpoint" | "size" | "root" | "signedMs">,
+  ): SignedTree {
+    const readHashes = this.#source.tree.readHashes(tree);
+    return {
+      ...signed,
+      proveInclusion: (position) => proveInclusion(position, signed.size, readHashes),
+      proveConsistency: (oldSize) => proveConsistency(oldSize, signed.size, readHashes),
+      leaves: (positions) => readHashes(positions.map((index) => ({ level: 0, index }))),
+    };
+  }
+
+  /** Proved to be the root of the beginning of the newest tree. */
+  async #rootAt({ state }: LedgerMoment, size: bigint): Promise<Hash> {
+    const readHashes = this.#source.tree.readHashes(state.tree);
+    const oldRoot = foldRight(await readHashes(peaksOf(size)));
+    const [newSize, newRoot] = [sizeOf(state), state.root];
+    const proof = await proveConsistency(size, newSize, readHashes);
+    requireTrue(size, checkConsistency({ oldSize: size, newSize, oldRoot, newRoot, proof }));
+    return oldRoot;
+  }
+
+  /** Of the commit that holds the last record of a tree of this size. */
+  async #storedNote({ store }: LedgerMoment, size: bigint): Promise<StoredNote> {
+    const range = { gte: familyRange("b").gte, lt: groupKey(size), reverse: true, limit: 1 };
+    for await (const [key, value] of store.range(range)) {
+      const { firstPosition, leaves, checkpoint } = parseGroup(positionOf(key), value);
+      const end = firstPosition + BigInt(leaves.length);
+      if (end >= size) return { checkpoint, size: end };
+    }
+    return fail({ kind: "ledgerCorrupt", position: size - 1n, rule: "the entry of its commit is missing" });
+  }
+
+  async #requireNote(
+    { ring }: LedgerMoment,
+    { size, root, checkpoint }: StoredNote & { readonly root: Hash },
+  ): Promise<void> {
+    const { origin } = this.#source;
+    const { publicKey } = checkpointKeyOf(ring, size);
+    const rule = "the stored checkpoint is not over the tree";
+    try {
+      const read = await verifyCheckpoint(checkpoint, { origin, publicKey, verify: verifyOwn });
+      if (read.size === size && equalBytes(read.root, root)) return;
+    } catch (cause) {
+      if (!(cause instanceof SigilFault)) throw cause;
+      fail({ kind: "ledgerCorrupt", position: size, rule }, { cause });
+    }
+    fail({ kind: "ledgerCorrupt", position: size, rule });
+  }
+
+  /** @param storedSize the next size that has a checkpoint. */
+  #signNow(
+    { size, root }: { readonly size: bigint; readonly root: Hash },
+    storedSize: bigint,
+  ): Promise<{ readonly checkpoint: string; readonly signedMs: number }> {
+    const { now, origin, nowMs } = this.#source;
+    const signing = this.#signing.then(async () => {
+      const { ring, signers } = now();
+      if (checkpointKeyOf(ring, size) !== newestKey(ring, "checkpoint")) {
+        fail({ kind: "checkpointUnsigned", size, storedSize });
+      }
+      const checkpoint = await signCheckpoint({ origin, size, root }, signers.checkpoint);
+      return { checkpoint, signedMs: nowMs() };
+    });
+    this.#signing = signing.catch(() => undefined);
+    return signing;
+  }
+}
