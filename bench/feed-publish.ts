@@ -9,6 +9,7 @@ import { connect, headers } from "@nats-io/transport-node";
 import type { FeedItem } from "@sigil/core/record";
 import { relayNatsBatchEventsMax } from "../src/limits.ts";
 import { eventOf, headersOf } from "../src/relay/event.ts";
+import type { Destination } from "../src/relay/destination.ts";
 import { natsDestination } from "../src/relay/nats.ts";
 import { subjectOf } from "../src/relay/nats-subject.ts";
 import { Relay } from "../src/relay/relay.ts";
@@ -17,11 +18,11 @@ import { startNats } from "../test/contract/nats-server.ts";
 import { describeRates, inTurns, type FeedScale } from "./feed-scale.ts";
 
 /** Records a batch of the feed. */
-const feedItems = 256;
+export const feedItems = 256;
 const pollMs = 2;
-const event = { typePrefix: "sigil", data: "full", format: "envelope" } as const;
+export const event = { typePrefix: "sigil", data: "full", format: "envelope" } as const;
 
-type Feed = { readonly origin: string; readonly items: readonly FeedItem[] };
+export type Feed = { readonly origin: string; readonly items: readonly FeedItem[] };
 type Run = { readonly feed: Feed; readonly url: string; readonly stream: string; readonly directory: string };
 
 const publishBare = async ({ feed, url, stream }: Run): Promise<number> => {
@@ -62,9 +63,12 @@ const publishBare = async ({ feed, url, stream }: Run): Promise<number> => {
   return elapsedMs;
 };
 
-const relayAll = async ({ feed, url, stream, directory }: Run): Promise<number> => {
-  const { origin, items } = feed;
-  const target = { servers: [url], stream, subjectPrefix: stream, replicas: 1, tls: null } as const;
+/** @returns milliseconds from the relay's connection on. */
+export const relayAll = async (
+  { origin, items }: Feed,
+  destination: Destination,
+  cursorPath: string,
+): Promise<number> => {
   let failure: string | undefined;
   // From its connection on, as for the bare publisher.
   let startMs: number | undefined;
@@ -82,11 +86,11 @@ const relayAll = async ({ feed, url, stream, directory }: Run): Promise<number> 
         while (!signal.aborted) await delay(pollMs);
       },
     },
-    destination: natsDestination({ ...target, credentials: { kind: "none" } }),
+    destination,
     filter: { tenants: undefined, kinds: undefined, spaces: undefined },
     event,
     from: 0n,
-    cursorPath: join(directory, `${stream}.json`),
+    cursorPath,
     observer: {
       onState: (state, error) => {
         if (state === "running") startMs ??= performance.now();
@@ -107,24 +111,36 @@ const relayAll = async ({ feed, url, stream, directory }: Run): Promise<number> 
   const endMs = performance.now();
   await relay.close();
   if (failure !== undefined || startMs === undefined) throw new Error(`the relay: ${failure ?? "not run"}`);
-  const connection = await connect({ servers: url });
-  await (await jetstreamManager(connection)).streams.delete(stream);
-  await connection.close();
   return endMs - startMs;
 };
 
-export const measurePublishing = async (scale: FeedScale): Promise<readonly string[]> => {
-  await using nats = await startNats({ sync: "always" });
-  const { origin, places } = await generateLedger({ seed: 1, count: scale.records });
+const relayToNats = async ({ feed, url, stream, directory }: Run): Promise<number> => {
+  const target = { servers: [url], stream, subjectPrefix: stream, replicas: 1, tls: null } as const;
+  const destination = natsDestination({ ...target, credentials: { kind: "none" } });
+  const elapsedMs = await relayAll(feed, destination, join(directory, `${stream}.json`));
+  const connection = await connect({ servers: url });
+  await (await jetstreamManager(connection)).streams.delete(stream);
+  await connection.close();
+  return elapsedMs;
+};
+
+export const goldenFeed = async (count: number): Promise<Feed> => {
+  const { origin, places } = await generateLedger({ seed: 1, count });
   const items = places.map(({ leaf, envelope, hash, body }, at) => ({
     position: BigInt(at),
     leaf,
     record: { position: BigInt(at), version: 1n, envelope, hash, body },
   }));
+  return { origin, items };
+};
+
+export const measurePublishing = async (scale: FeedScale): Promise<readonly string[]> => {
+  await using nats = await startNats({ sync: "always" });
+  const feed = await goldenFeed(scale.records);
   const rates = await inTurns(["relay", "bare publisher"], scale.rounds, async (load, round) => {
     const stream = `${load === "relay" ? "R" : "B"}${round}`;
-    const run = { feed: { origin, items }, url: nats.url, stream, directory: scale.directory };
-    return (items.length * 1000) / (await (load === "relay" ? relayAll(run) : publishBare(run)));
+    const run = { feed, url: nats.url, stream, directory: scale.directory };
+    return (feed.items.length * 1000) / (await (load === "relay" ? relayToNats(run) : publishBare(run)));
   });
   return describeRates(rates, "records", ["relay", "bare publisher"]);
 };

@@ -1,7 +1,7 @@
 /**
  * `npm run bench:feed`: the relay and the projection beside what bounds them, in rounds that take turns, and what a
- * destination that is down costs those who ask. Ratios are within a round. NATS and PostgreSQL are started for it, with
- * their syncs on; without them it says what it leaves out.
+ * destination that is down costs those who ask. Ratios are within a round. NATS, Kafka and PostgreSQL are started for
+ * it, NATS and PostgreSQL with their syncs on; without them it says what it leaves out.
  *
  *   --rounds N      5 unless told
  *   --records N     of the golden ledger that is relayed and projected; 5000 unless told
@@ -12,11 +12,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { kafkaMissing } from "../test/contract/kafka-server.ts";
 import { natsMissing } from "../test/contract/nats-server.ts";
 import { postgresMissing } from "../test/contract/postgres.ts";
 import { measureOutage } from "./feed-checks.ts";
 import { measureLag } from "./feed-lag.ts";
 import { measurePublishing } from "./feed-publish.ts";
+import { measureKafka } from "./feed-publish-kafka.ts";
 import { measureRebuild } from "./feed-rebuild.ts";
 
 const { values: options } = parseArgs({
@@ -37,6 +39,7 @@ const directory = await mkdtemp(join(options.directory, "sigil-feed-"));
 const scale = { rounds: Number(rounds), records: Number(records), runMs: Number(runMs), directory };
 const parts = [
   { name: "publishing to NATS", missing: natsMissing, measure: measurePublishing },
+  { name: "publishing to Kafka", missing: kafkaMissing, measure: measureKafka },
   { name: "filling PostgreSQL", missing: postgresMissing, measure: measureRebuild },
   { name: "lag from check to row", missing: natsMissing ?? postgresMissing, measure: measureLag },
   { name: "checks while the destination is down", missing: undefined, measure: measureOutage },

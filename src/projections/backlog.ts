@@ -66,6 +66,8 @@ const merge = (batches: readonly LaneBatch[]): LaneBatch => {
     messages: batches.flatMap((batch) => batch.messages),
     ...(checkpoint === undefined ? {} : { checkpoint }),
     ...(settled === undefined ? {} : { settled }),
+    // What came after it may be what it lacked.
+    ...(batches.at(-1)?.isDrained === true ? { isDrained: true } : {}),
   };
 };
 

@@ -125,7 +125,7 @@ export const compareWithLedger = async (
         const taken = await takeBatch(consumer, batch, options);
         ({ consumer } = taken);
         await compare(taken.places.filter(({ position }) => position < next));
-        if (signal.aborted || consumer.next >= end) break;
+        if (signal.aborted || consumer.next >= end || batch.isDrained === true) break;
       }
     } finally {
       // It may be waiting for more, which will not come.

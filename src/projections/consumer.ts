@@ -278,6 +278,12 @@ const notesFor = ({ next: from, due }: Consumer, { checkpoint, messages }: LaneB
   };
 };
 
+/** @throws ProjectionFault positionMissing unless every place below `size` was taken. */
+export const requireTaken = ({ next, waiting }: Consumer, size: bigint): void => {
+  if (next >= size) return;
+  failProjection({ kind: "positionMissing", expected: next, found: leastOf(waiting.keys()) ?? size });
+};
+
 /**
  * Takes a batch whole or not at all; what it gives is to be stored before the next one is taken.
  * @throws ProjectionFault: linkMissing, positionMissing, recordRefused, checkpointRefused, rootDiffers.
@@ -293,13 +299,7 @@ export const takeBatch = async (
   const released = isFiltered ? releaseAll(waiting) : release(consumer.next, waiting, waitingMax);
   const { places, keys } = await verifyPlaces(released, consumer.keys, options);
   const next = (places.at(-1)?.position ?? consumer.next - 1n) + 1n;
-  if (batch.settled !== undefined && next < batch.settled && !isFiltered) {
-    failProjection({
-      kind: "positionMissing",
-      expected: next,
-      found: leastOf(waiting.keys()) ?? batch.settled,
-    });
-  }
+  if (batch.settled !== undefined && !isFiltered) requireTaken({ ...consumer, next, waiting }, batch.settled);
   const lanes = new Map(consumer.lanes);
   for (const { lane, position } of released) lanes.set(lane, { position });
 

@@ -26,6 +26,8 @@ export type LaneBatch = {
   readonly checkpoint?: string;
   /** Of several lanes: every position below was brought by now. What is missing there will not come. */
   readonly settled?: bigint;
+  /** Of several lanes: nothing has come for a while. What is missing below the newest position is not under way. */
+  readonly isDrained?: true;
 };
 
 /** Where a lane is resumed. */

@@ -7,7 +7,14 @@
 import { walkKeys } from "@sigil/core/verify";
 import { Fault } from "@sigil/core/errors";
 import { Backlog, gatherBatches } from "./backlog.ts";
-import { resumeConsumer, takeBatch, type ConsumerOptions, type Place, type Taken } from "./consumer.ts";
+import {
+  requireTaken,
+  resumeConsumer,
+  takeBatch,
+  type ConsumerOptions,
+  type Place,
+  type Taken,
+} from "./consumer.ts";
 import { failProjection, ProjectionFault } from "./fault.ts";
 import type { LaneSource } from "./message.ts";
 import { isErasureReport } from "./rows.ts";
@@ -87,6 +94,9 @@ export const project = async (options: ProjectOptions): Promise<void> => {
           await backlog.add(taken, { records: Math.max(1, places.length), bytes: bytesOf(places) });
         }
         if (signal.aborted) return;
+        // Who follows waits on: a relay may be away in the middle of a batch.
+        if (batch.isDrained === true && onCaughtUp === "end" && options.isFiltered !== true)
+          requireTaken(consumer, size);
       }
     } finally {
       backlog.end();

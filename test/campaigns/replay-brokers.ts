@@ -5,7 +5,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { kafkaDestination } from "../../src/relay/kafka/kafka.ts";
+import { Producer } from "@platformatic/kafka";
+import { clientOptions } from "../../src/relay/kafka/client.ts";
+import { kafkaDestination, kafkaMessage } from "../../src/relay/kafka/kafka.ts";
 import { natsDestination } from "../../src/relay/nats.ts";
 import type { RelayEvent } from "../../src/relay/event.ts";
 import { appendLines, rotateEvents } from "../contract/golden-files.ts";
@@ -23,10 +25,15 @@ export type ReplayBroker = {
 export type StartedBroker = AsyncDisposable & {
   /** What tells `sigil project` of it. */
   readonly words: readonly string[];
-  /** Durable and in order when it resolves. Of an earlier batch it gets some again, and all of it after a failure. */
-  readonly publish: (events: readonly RelayEvent[]) => Promise<void>;
+  /**
+   * Durable when it resolves, in as little order as the protocol keeps. Of an earlier batch it gets some again, and all
+   * of it after a failure.
+   */
+  readonly publish: (events: readonly RelayEvent[], random: () => number) => Promise<void>;
   /** Killed while others publish and read, and back with its data when it resolves. */
   readonly disturb: () => Promise<void>;
+  /** Gets every event once more, before it is read from position 0 again: a broker that keeps nothing needs that. */
+  readonly republish?: (events: readonly RelayEvent[]) => Promise<void>;
 };
 
 const startFiles = async (): Promise<StartedBroker> => {
@@ -72,13 +79,32 @@ const startStream = async (): Promise<StartedBroker> => {
   };
 };
 
+/** A partition comes whole before another has begun, as where producers try again: only within one there is order. */
+const publishPartitions = async (
+  server: string,
+  events: readonly RelayEvent[],
+  random: () => number,
+): Promise<void> => {
+  const settled = events[0]?.position ?? 0n;
+  const producer = new Producer({ ...(await clientOptions(plainConnection(server))), idempotent: true });
+  try {
+    const lanes = [...Map.groupBy(events, ({ lane }) => lane).values()];
+    for (; lanes.length > 0;) {
+      const [lane = []] = lanes.splice(Math.floor(random() * lanes.length), 1);
+      await producer.send({ messages: lane.map((event) => kafkaMessage("replay", event, settled)) });
+    }
+  } finally {
+    await producer.close(true);
+  }
+};
+
 const startTopics = async (): Promise<StartedBroker> => {
   const kafka = await startKafka();
   const { signal } = new AbortController();
   const inPartitions = partitioner(3);
   return {
     words: ["--from", `kafka://${kafka.server}/replay`],
-    publish: async (events) => {
+    publish: async (events, random) => {
       const linked = inPartitions(events);
       await using destination = await kafkaDestination({
         connection: plainConnection(kafka.server),
@@ -88,8 +114,12 @@ const startTopics = async (): Promise<StartedBroker> => {
         messageBytesMax: 2 << 20,
       }).open(signal, async () => undefined);
       const { batchEventsMax } = destination.limits;
-      for (let at = 0; at < linked.length; at += batchEventsMax)
-        await destination.publish(linked.slice(at, at + batchEventsMax), signal);
+      const isThere = (await destination.lastPublished()).kind === "lanes";
+      for (let at = 0; at < linked.length; at += batchEventsMax) {
+        const batch = linked.slice(at, at + batchEventsMax);
+        if (isThere && random() < 0.5) await publishPartitions(kafka.server, batch, random);
+        else await destination.publish(batch, signal);
+      }
     },
     disturb: async () => {
       await kafka.kill();

@@ -50,15 +50,18 @@ const ledger = await generateLedger({ seed, count });
 const size = ledger.places.length;
 say(`${size} records, genesis ${toHex(ledger.genesis)}`);
 
+/** More than a broker takes to start again. */
+const publishTriesMax = 1000;
+
 /** After a failure the whole batch again: what of it arrived is unknown. */
 const publishSurely = async (broker: StartedBroker, range: readonly [number, number]): Promise<number> => {
   const events = eventsOf(ledger, range);
   for (let failures = 0; ; failures += 1) {
     try {
-      await broker.publish(events);
+      await broker.publish(events, random);
       return failures;
     } catch (cause) {
-      if (failures >= 100) throw cause;
+      if (failures >= publishTriesMax) throw cause;
       await delay(100);
     }
   }

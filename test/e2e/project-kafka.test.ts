@@ -9,6 +9,7 @@ import { Producer } from "@platformatic/kafka";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { openKafkaTopic } from "../../src/cli/project/kafka-source.ts";
+import { readRelays } from "../../src/config/relays.ts";
 import { toHex } from "../../src/core/bytes.ts";
 import type { RelayEvent } from "../../src/relay/event.ts";
 import { clientOptions } from "../../src/relay/kafka/client.ts";
@@ -18,12 +19,13 @@ import { eventsOf } from "../contract/golden-events.ts";
 import { generateLedger, type GoldenLedger } from "../contract/golden-ledger.ts";
 import { dropAndRelink } from "../contract/hostile-lane.ts";
 import { inGeneration, inPartitions } from "../contract/kafka-events.ts";
-import { plainConnection } from "../contract/kafka-messages.ts";
+import { plainConnection, readTopicMessages } from "../contract/kafka-messages.ts";
 import { kafkaMissing, startKafka, type Kafka } from "../contract/kafka-server.ts";
 import { skipWithoutPostgres, startPostgres, type Postgres } from "../contract/postgres.ts";
 import { compare, digestOf, fill, query } from "../contract/projection.ts";
 import { until } from "../contract/relay-world.ts";
 import { sigilHere, type Ended } from "./command.ts";
+import { makeDeployment } from "./deployment.ts";
 
 const partitions = 3;
 
@@ -75,7 +77,18 @@ describe("a projection of a relay's topics in Kafka", function () {
     authority = await createAuthority();
     kafka = await startKafka({ certificate: await authority.issue("kafka", "DNS:localhost") });
     ledger = await generateLedger({ seed: 31, count: 700 });
-    for (const name of ["direct", "replayed", "beside", "again", "secure", "lost", "unlinked", "relinked"])
+    for (const name of [
+      "direct",
+      "replayed",
+      "beside",
+      "again",
+      "secure",
+      "served",
+      "short",
+      "lost",
+      "unlinked",
+      "relinked",
+    ])
       await query(postgres.address(), `CREATE DATABASE ${name}`);
     await publish("whole", whole());
     await fill({ address: postgres.address("direct"), ledger });
@@ -149,6 +162,33 @@ describe("a projection of a relay's topics in Kafka", function () {
     expect(rows).to.deep.equal([{ next: BigInt(ledger.places.length) }]);
   });
 
+  it("is of what a server relays there by its configuration", async () => {
+    await using deployment = await makeDeployment();
+    const table = { name: "log", to: "kafka", servers: [`kafka://${kafka.server}`], topic: "served" };
+    await using served = await deployment.serve({ config: { relays: readRelays(JSON.stringify([table])) } });
+    for (let calls = 0; calls < 20; calls += 1) {
+      await served.as("guest").trust.check({ action: "read", target: "public/docs" });
+    }
+    const { reader } = served.server.ledger;
+    await until(
+      async () => BigInt((await readTopicMessages(kafka.server, "served")).length) === reader.size,
+      "everything published",
+    );
+    const genesis = toHex((await reader.readAt(0n)).hash);
+    const words = [
+      "--from",
+      at("served"),
+      "--genesis",
+      genesis,
+      "--to",
+      postgres.address("served"),
+      "--once",
+    ];
+    const projected = await sigilHere(["project", "postgres", ...words, "--json"], { cwd: process.cwd() });
+    expect(projected.exitCode, projected.problems).to.equal(0);
+    expect(JSON.parse(projected.output)).to.include({ next: String(reader.size) });
+  });
+
   it("stops where a partition lost a message, with both positions", async () => {
     const events = whole();
     const lost = events.find(({ position, lane }) => position > 40n && lane === events[0]?.lane);
@@ -175,6 +215,21 @@ describe("a projection of a relay's topics in Kafka", function () {
     const relinked = await project("relinked", at("relinked"), "--once");
     expect(relinked.exitCode).to.equal(1);
     expect(relinked.problems).to.contain("at size 100 the root of what was read is");
+  });
+
+  it("ends with --once and --check where the newest batch lost a message that had none after it in its partition", async () => {
+    const events = whole().slice(0, 150);
+    const lasts = new Map(events.map(({ lane, position }) => [lane, position]));
+    const [lost] = [...lasts.values()].toSorted((one, other) => Number(one - other));
+    await publish(
+      "short",
+      events.filter(({ position }) => position !== lost),
+    );
+    const stopped = await project("short", at("short"), "--once");
+    expect(stopped.exitCode).to.equal(1);
+    expect(stopped.problems).to.contain(`position ${lost} is missing`);
+    const checked = await project("beside", at("short"), "--check");
+    expect(checked.output).to.contain("the source ends here");
   });
 
   it("brings messages in the order of the ledger, none of a transaction that was given up, over a restart", async () => {

@@ -142,7 +142,10 @@ async function* readOn(
     const messages = merge(queues, next).map((message) => parse({ topic, generation }, message));
     if (messages.length > 0 || isWhole) yield isWhole ? { messages, settled: known } : { messages };
     if (messages.length > 0) heardMs = performance.now();
-    else if (isWhole && performance.now() - heardMs > kafkaLookMs) return;
+    else if (isWhole && performance.now() - heardMs > kafkaLookMs) {
+      yield { messages: [], isDrained: true };
+      return;
+    }
   }
 }
 

@@ -100,6 +100,9 @@ const codeOf = (error: Error): string => {
   return "code" in error && typeof error.code === "string" ? error.code : "";
 };
 
+/** Kafka's names of what failed. */
+export const kafkaCodes = (cause: unknown): readonly string[] => leavesOf(cause).map(codeOf);
+
 /** Codes of node:tls and OpenSSL for a certificate that does not verify. */
 const isCertificate = (code: string): boolean =>
   /CERT|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH|ERR_TLS_/.test(code);
@@ -117,7 +120,7 @@ export const kafkaError = (cause: unknown, what: string): RelayError => {
   const isAuthentication =
     cause instanceof Error && findErrorBy(cause, "code", "PLT_KFK_AUTHENTICATION") !== null;
   const isRefused =
-    isAuthentication || leaves.some((leaf) => isSetting(codeOf(leaf)) || isCertificate(codeOf(leaf)));
+    isAuthentication || kafkaCodes(cause).some((code) => isSetting(code) || isCertificate(code));
   const [leaf] = leaves;
   const code = leaf === undefined ? "" : codeOf(leaf);
   const reason = isAuthentication ? "SASL authentication failed" : (leaf?.message ?? "unknown error");

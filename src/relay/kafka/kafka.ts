@@ -16,8 +16,8 @@ import {
   type OpenDestination,
 } from "../destination.ts";
 import { isOfTenant, readEvent, subjectOfRecord, type ReadEvent, type RelayEvent } from "../event.ts";
-import { clientOptions, kafkaError, withAdmin, type KafkaConnection } from "./client.ts";
-import { kafkaHeadersOf, keyBytes, messageBytesKept } from "./message.ts";
+import { clientOptions, kafkaCodes, kafkaError, withAdmin, type KafkaConnection } from "./client.ts";
+import { kafkaHeadersOf, keyBytes, messageBytesKept, settledHeader } from "./message.ts";
 import { TopicReader, type StoredMessage } from "./reader.ts";
 import { generationsOf, keptSettings, layoutFault, partitionOf, topicOfGeneration } from "./topic.ts";
 
@@ -50,6 +50,48 @@ const outOfReach = [
   "files of deleted topics, until each broker removes them (file.delete.delay.ms)",
 ];
 
+type EncodedMessage = {
+  readonly partition: number;
+  readonly key?: Buffer;
+  readonly value?: Buffer;
+  readonly headers: Map<Buffer, Buffer>;
+};
+
+/** Few, and the same in every message. */
+const nameBuffers = new Map<string, Buffer>();
+
+const nameBuffer = (name: string): Buffer => {
+  const known = nameBuffers.get(name);
+  if (known !== undefined) return known;
+  const made = Buffer.from(name);
+  nameBuffers.set(name, made);
+  return made;
+};
+
+const settledName = Buffer.from(settledHeader);
+
+const encodeMessage = (event: RelayEvent): EncodedMessage => {
+  const { subject } = event.attributes;
+  const headers = kafkaHeadersOf(event);
+  return {
+    partition: Number(event.lane),
+    ...(subject === undefined ? {} : { key: buffer(keyBytes(subject)) }),
+    ...(event.data === undefined ? {} : { value: buffer(event.data.bytes) }),
+    headers: new Map(headers.map(([name, value]) => [nameBuffer(name), Buffer.from(value)] as const)),
+  };
+};
+
+/** @param settled position below which everything was acknowledged before. */
+export const kafkaMessage = (
+  topic: string,
+  event: RelayEvent,
+  settled: bigint,
+  encoded: EncodedMessage = encodeMessage(event),
+) => {
+  encoded.headers.set(settledName, Buffer.from(String(settled)));
+  return { topic, ...encoded };
+};
+
 const topicSettings = ["max.message.bytes", ...Object.keys(keptSettings)];
 
 const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -74,6 +116,7 @@ class OpenTopics implements OpenDestination {
   readonly #producer: Producer;
   /** With a topic, newest first. */
   readonly #generations: readonly number[];
+  readonly #prepared = new WeakMap<RelayEvent, EncodedMessage>();
   #ready: { readonly generation: number; readonly topic: string } | undefined;
   /** Where each partition of the ready topic ends. */
   readonly #ends = new Map<number, bigint>();
@@ -114,6 +157,10 @@ class OpenTopics implements OpenDestination {
     } catch (cause) {
       return failRelay(kafkaError(cause, `cannot read the topic ${topic}`), { cause });
     }
+  }
+
+  prepare(events: readonly RelayEvent[]): void {
+    for (const event of events) this.#prepared.set(event, encodeMessage(event));
   }
 
   async publish(events: readonly RelayEvent[]): Promise<void> {
@@ -203,7 +250,12 @@ class OpenTopics implements OpenDestination {
     };
     const configs = Object.entries(settings).map(([name, value]) => ({ name, value }));
     await this.#step("creating topic");
-    await admin.createTopics({ topics: [{ topic, partitions, replicas }], configs });
+    try {
+      await admin.createTopics({ topics: [{ topic, partitions, replicas }], configs });
+    } catch (cause) {
+      // Another relay was faster, or the answer to an earlier try was lost; the layout is checked in any case.
+      if (!kafkaCodes(cause).includes("TOPIC_ALREADY_EXISTS")) throw cause;
+    }
     await this.#untilLed(topic);
     await this.#step("topic created");
   }
@@ -225,17 +277,10 @@ class OpenTopics implements OpenDestination {
     const settled = events[0]?.position ?? 0n;
     const counts = new Map<number, number>();
     const messages = events.map((event) => {
-      const partition = Number(event.lane);
-      counts.set(partition, (counts.get(partition) ?? 0) + 1);
-      const { subject } = event.attributes;
-      const headers = kafkaHeadersOf(event, settled);
-      return {
-        topic,
-        partition,
-        ...(subject === undefined ? {} : { key: buffer(keyBytes(subject)) }),
-        ...(event.data === undefined ? {} : { value: buffer(event.data.bytes) }),
-        headers: new Map(headers.map(([name, value]) => [Buffer.from(name), Buffer.from(value)] as const)),
-      };
+      const message = kafkaMessage(topic, event, settled, this.#prepared.get(event));
+      this.#prepared.delete(event);
+      counts.set(message.partition, (counts.get(message.partition) ?? 0) + 1);
+      return message;
     });
     await this.#step("sending");
     const { offsets = [] } = await this.#producer.send({ messages });

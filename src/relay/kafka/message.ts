@@ -9,18 +9,16 @@ const prefix = "ce_";
 const dataTypeHeader = "content-type";
 const dataTypeAttribute = "datacontenttype";
 /** No attribute: position below which everything was acknowledged when the message was published. */
-const settledHeader = "sigil-settled";
+export const settledHeader = "sigil-settled";
 
 export type Header = readonly [name: string, value: string];
 
 /** Values are UTF-8 as they are: this binding encodes nothing. */
-export const kafkaHeadersOf = ({ attributes }: RelayEvent, settled: bigint): readonly Header[] => [
-  ...Object.entries(attributes).map(([name, value]): Header => [
+export const kafkaHeadersOf = ({ attributes }: RelayEvent): readonly Header[] =>
+  Object.entries(attributes).map(([name, value]) => [
     name === dataTypeAttribute ? dataTypeHeader : prefix + name,
     value,
-  ]),
-  [settledHeader, String(settled)],
-];
+  ]);
 
 /** More than the headers and the body that a relay counts: key, lengths, and the header that is no attribute. */
 export const messageBytesKept = 3 * 512 + 256;

@@ -22,7 +22,7 @@ import {
   readEvent,
   type EventOptions,
 } from "../../../src/relay/event.ts";
-import { kafkaHeadersOf } from "../../../src/relay/kafka/message.ts";
+import { kafkaHeadersOf, settledHeader } from "../../../src/relay/kafka/message.ts";
 import { subjectOf } from "../../../src/relay/nats-subject.ts";
 import { readVectors } from "../record/vector-files.ts";
 import { relayBody, relayItem } from "../../contract/relay-world.ts";
@@ -177,7 +177,10 @@ describe(`CloudEvents' own library for Python${missing}`, () => {
     if (!isThere) return this.skip();
     const { stdout, stderr } = spawnSync(python, [join(repository, "test/contract/cloudevents_reader.py")], {
       input: JSON.stringify({
-        events: cases.map((one) => ({ ...one, kafka: kafkaHeadersOf(eventOfVector(one), 0n) })),
+        events: cases.map((one) => ({
+          ...one,
+          kafka: [...kafkaHeadersOf(eventOfVector(one)), [settledHeader, "0"]],
+        })),
       }),
       encoding: "utf8",
     });

@@ -145,6 +145,33 @@ describe(`Kafka${kafkaMissing === undefined ? "" : ` (${kafkaMissing})`}`, () =>
     }
   });
 
+  it("goes on in a topic that another relay created meanwhile, if it is laid out alike", async () => {
+    for (const isAlike of [true, false]) {
+      const createTopic = (topic: string): Promise<unknown> =>
+        withAdmin(kafka.server, (admin) =>
+          admin.createTopics({
+            topics: [{ topic, partitions: 3, replicas: 1 }],
+            configs: isAlike ? [{ name: "retention.ms", value: "-1" }] : [],
+          }),
+        );
+      const place = await openKafkaPlace(kafka.server, {
+        onStep: async (step) => void (step === "creating topic" && (await createTopic(place.topic))),
+      });
+      const source = createRelayLedger();
+      source.add(3);
+      await using seen = await startAt(place, source);
+      if (isAlike) {
+        await untilCaughtUp(seen, { source });
+        expectWhole(await place.messages(), source.items);
+        expect(seen.errors).to.deep.equal([]);
+      } else {
+        await until(() => seen.errors.length > 0, "an error");
+        expect(seen.errors[0]?.kind).to.equal("refused");
+      }
+      await place[Symbol.asyncDispose]();
+    }
+  });
+
   for (const [what, partitions, configs, rule] of [
     ["is compacted", 3, { "cleanup.policy": "compact", "retention.ms": "-1" }, "cleanup.policy=compact"],
     ["forgets after a week", 3, {}, "retention.ms=604800000"],
