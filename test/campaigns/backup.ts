@@ -9,19 +9,17 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { connect } from "@sigil/client";
 import { freePorts, serving, sigil, sigilHere } from "../e2e/command.ts";
+import { readOptions } from "./options.ts";
 import { createRandom } from "./oracle.ts";
 
-const { values } = parseArgs({
-  options: { count: { type: "string", default: "50" }, seed: { type: "string", default: "1" } },
+const { values, refuse } = readOptions("campaign:backup [--count N] [--seed S]", "--count 50 --seed 7", {
+  count: { type: "string", default: "50" },
+  seed: { type: "string", default: "1" },
 });
 const [count, seed] = [Number(values.count), Number(values.seed)];
-if (!Number.isInteger(count) || count < 1 || !Number.isInteger(seed)) {
-  console.error("usage: campaign:backup [--count N] [--seed S]");
-  process.exit(2);
-}
+if (!Number.isInteger(count) || count < 1 || !Number.isInteger(seed)) refuse();
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 

@@ -9,7 +9,6 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import type { ChainQuery } from "../../src/audit/evidence.ts";
 import { createAuditService } from "../../src/audit/service.ts";
 import { openDeployment } from "../../src/deployment/open.ts";
@@ -19,9 +18,11 @@ import { formatFrozenChain } from "../../src/core/record/kinds.ts";
 import { rateRefillEntriesMax } from "../../src/limits.ts";
 import type { RecordBody } from "../../src/core/record/record.ts";
 import { createDeployment, openOptions } from "./deployment.ts";
+import { readOptions } from "./options.ts";
 
-const { values } = parseArgs({
-  options: { count: { type: "string", default: "20000" }, tries: { type: "string", default: "5" } },
+const { values } = readOptions("campaign:grow [--count N] [--tries N]", "--count 1000000", {
+  count: { type: "string", default: "20000" },
+  tries: { type: "string", default: "5" },
 });
 const [count, tries] = [Number(values.count), Number(values.tries)];
 const hits = 20;

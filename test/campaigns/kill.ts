@@ -6,20 +6,18 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { describeDeployment } from "../../src/deployment/open.ts";
 import { runFsck } from "../../src/ledger/fsck/fsck.ts";
 import { createDeployment, openOptions } from "./deployment.ts";
+import { readOptions } from "./options.ts";
 import { runKills } from "./oracle.ts";
 
-const { values } = parseArgs({
-  options: { count: { type: "string", default: "100" }, seed: { type: "string", default: "1" } },
+const { values, refuse } = readOptions("campaign:kill [--count N] [--seed S]", "--count 1000 --seed 7", {
+  count: { type: "string", default: "100" },
+  seed: { type: "string", default: "1" },
 });
 const [count, seed] = [Number(values.count), Number(values.seed)];
-if (!Number.isInteger(count) || count < 1 || !Number.isInteger(seed)) {
-  console.error("usage: campaign:kill [--count N] [--seed S]");
-  process.exit(2);
-}
+if (!Number.isInteger(count) || count < 1 || !Number.isInteger(seed)) refuse();
 
 const root = await mkdtemp(join(tmpdir(), "sigil-kill-"));
 const startedMs = performance.now();

@@ -9,7 +9,6 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, open, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { deserialize, serialize } from "node:v8";
 import { readU64be, u64be } from "@sigil/core/bytes";
 import { describeDeployment } from "../../src/deployment/open.ts";
@@ -26,14 +25,19 @@ import { BackupWriter } from "../../src/deployment/backup/writer.ts";
 import { mappedBytes } from "../../src/storage/resident.ts";
 import { decisionBody, userBody } from "../contract/memory-ledger.ts";
 import { createDeployment, dataDirectory, openOptions } from "./deployment.ts";
+import { readOptions } from "./options.ts";
 
-const { values } = parseArgs({
-  options: {
+const unitRecords = 500;
+
+const { values, refuse } = readOptions(
+  `campaign:memory [--records N], at least ${unitRecords}`,
+  "--records 50000",
+  {
     records: { type: "string", default: "20000" },
     of: { type: "string" },
     work: { type: "string" },
   },
-});
+);
 
 const works = ["fsck", "rebuild", "live", "backup, served", "backup, taken", "restore"] as const;
 const mib = 1 << 20;
@@ -44,7 +48,6 @@ const grownBytesMax = 8 * mib;
 const recordsPerLook = 2000n;
 /** Measure at each part of a backup, a chunk of 256 KiB. */
 const partRecords = recordsPerLook;
-const unitRecords = 500;
 /** Number of versions of ids per unit. */
 const unitVersions = 100;
 
@@ -251,9 +254,6 @@ const run = async (records: number): Promise<boolean> => {
 
 if (values.of === undefined) {
   const records = Number(values.records);
-  if (!Number.isInteger(records) || records < unitRecords) {
-    console.error(`usage: campaign:memory [--records N], at least ${unitRecords}`);
-    process.exit(2);
-  }
+  if (!Number.isInteger(records) || records < unitRecords) refuse();
   process.exitCode = (await run(records)) ? 0 : 1;
 } else console.log(JSON.stringify(await carryOut(values.of, values.work ?? "")));

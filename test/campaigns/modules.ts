@@ -3,22 +3,21 @@
  * valid modules at random; `-- --runs 5000` runs modules in sequence, one in fifty hostile. Exit code 0 only if nothing
  * went wrong.
  */
-import { parseArgs } from "node:util";
 import { assembleFile } from "../hostile/assemble.ts";
 import { openSandbox, requestOf } from "../hostile/runs.ts";
 import { runMutations } from "./module-mutations.ts";
 import { describeHeld, runInARow } from "./module-runs.ts";
+import { readOptions } from "./options.ts";
 
-const { values } = parseArgs({
-  options: { count: { type: "string" }, seed: { type: "string", default: "1" }, runs: { type: "string" } },
-});
+const { values, refuse } = readOptions(
+  "campaign:modules [--count N] [--seed S] [--runs N]",
+  "--count 2000 --seed 7",
+  { count: { type: "string" }, seed: { type: "string", default: "1" }, runs: { type: "string" } },
+);
 const runs = Number(values.runs ?? 0);
 const count = Number(values.count ?? (runs > 0 ? 0 : 2000));
 const seed = Number(values.seed);
-if (![runs, count, seed].every(Number.isInteger) || runs < 0 || count < 0) {
-  console.error("usage: campaign:modules [--count N] [--seed S] [--runs N]");
-  process.exit(2);
-}
+if (![runs, count, seed].every(Number.isInteger) || runs < 0 || count < 0) refuse();
 
 const processes = 2;
 const wrongs: string[] = [];

@@ -3,17 +3,15 @@
  * than k distinct valid attestations, always one with k. `npm run campaign:quorum -- --count 100000 --seed 7`. Exit
  * code 0 only if they agree.
  */
-import { parseArgs } from "node:util";
+import { readOptions } from "./options.ts";
 import { runSchedules, settingsCount } from "./quorum-schedules.ts";
 
-const { values } = parseArgs({
-  options: { count: { type: "string", default: "100000" }, seed: { type: "string", default: "1" } },
+const { values, refuse } = readOptions("campaign:quorum [--count N] [--seed S]", "--count 100000 --seed 7", {
+  count: { type: "string", default: "100000" },
+  seed: { type: "string", default: "1" },
 });
 const [count, seed] = [Number(values.count), Number(values.seed)];
-if (!Number.isInteger(count) || count < 1 || !Number.isInteger(seed)) {
-  console.error("usage: campaign:quorum [--count N] [--seed S]");
-  process.exit(2);
-}
+if (!Number.isInteger(count) || count < 1 || !Number.isInteger(seed)) refuse();
 
 const startedMs = performance.now();
 const { schedules, commits, reasons, wrongs } = runSchedules({

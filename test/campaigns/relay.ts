@@ -9,7 +9,6 @@ import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { expect } from "chai";
 import { toHex } from "../../src/core/bytes.ts";
 import type { FeedItem } from "../../src/core/record/feed.ts";
@@ -19,22 +18,22 @@ import { natsMissing, startNats, type Nats } from "../contract/nats-server.ts";
 import { readFileMessages, readStreamMessages } from "../contract/relay-messages.ts";
 import { createRelayLedger, expectWhole, type SeenMessage } from "../contract/relay-world.ts";
 import { Council, json, newKey } from "../e2e/council.ts";
+import { readOptions } from "./options.ts";
 import { createRandom } from "./oracle.ts";
 
-const { values } = parseArgs({
-  options: {
+const { values, refuse } = readOptions(
+  "campaign:relay [--count N] [--seed S] [--source both|hand|server]",
+  "--count 100 --seed 7",
+  {
     count: { type: "string", default: "100" },
     seed: { type: "string", default: "1" },
     source: { type: "string", default: "both" },
   },
-});
+);
 const [count, seed] = [Number(values.count), Number(values.seed)];
 const sources = values.source === "both" ? ["hand", "server"] : [values.source];
 const areKnown = sources.every((source) => source === "hand" || source === "server");
-if (!Number.isInteger(count) || count < 1 || !Number.isInteger(seed) || !areKnown) {
-  console.error("usage: campaign:relay [--count N] [--seed S] [--source both|hand|server]");
-  process.exit(2);
-}
+if (!Number.isInteger(count) || count < 1 || !Number.isInteger(seed) || !areKnown) refuse();
 
 const worker = join(import.meta.dirname, "relay-worker.ts");
 const addedMax = 20;

@@ -9,35 +9,35 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { toHex } from "../../src/core/bytes.ts";
 import { columnsDigest, rootDigest, type Digests } from "../../src/projections/digest.ts";
 import { eventsOf } from "../contract/golden-events.ts";
 import { generateLedger } from "../contract/golden-ledger.ts";
+import { readOptions } from "./options.ts";
 import { createRandom } from "./oracle.ts";
 import { replayBrokers, type ReplayBroker, type StartedBroker } from "./replay-brokers.ts";
 import { replayDatabases, type ReplayDatabase, type ReplayPlace } from "./replay-databases.ts";
 
-const { values } = parseArgs({
-  options: {
+const usage = `campaign:replay [--count N] [--seed S] [--kills K] [--pairs BROKER:DATABASE,…]
+brokers: ${Object.keys(replayBrokers).join(", ")}
+databases: ${Object.keys(replayDatabases).join(", ")}`;
+const { values, refuse } = readOptions(
+  usage,
+  "--count 20000 --seed 7 --kills 20 --pairs files:postgres,nats:postgres",
+  {
     count: { type: "string", default: "20000" },
     seed: { type: "string", default: "1" },
     kills: { type: "string", default: "20" },
     pairs: { type: "string", default: "files:postgres,nats:postgres" },
   },
-});
+);
 const [count, seed, kills] = [Number(values.count), Number(values.seed), Number(values.kills)];
 const pairs = values.pairs.split(",").map((name) => {
   const [broker, database] = name.split(":").map((part) => part.trim());
   return { name, broker: replayBrokers[broker ?? ""], database: replayDatabases[database ?? ""] };
 });
 const isKnown = pairs.every(({ broker, database }) => broker !== undefined && database !== undefined);
-if (![count, seed, kills].every(Number.isSafeInteger) || count < 100 || kills < 0 || !isKnown) {
-  console.error("usage: campaign:replay [--count N] [--seed S] [--kills K] [--pairs BROKER:DATABASE,…]");
-  console.error(`brokers: ${Object.keys(replayBrokers).join(", ")}`);
-  console.error(`databases: ${Object.keys(replayDatabases).join(", ")}`);
-  process.exit(2);
-}
+if (![count, seed, kills].every(Number.isSafeInteger) || count < 100 || kills < 0 || !isKnown) refuse();
 
 const startedMs = performance.now();
 const say = (text: string): void =>

@@ -6,22 +6,22 @@
  */
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { connect } from "@sigil/client";
 import { levels, makeDeployment, origin } from "../e2e/deployment.ts";
 import { unhurriedModel } from "../e2e/canon-writes.ts";
+import { readOptions } from "./options.ts";
 import type { Attack } from "./starve/attack.ts";
 import type { Order, Report } from "./starve/attacker.ts";
 import { attacks } from "./starve/attacks.ts";
 import { serve, type Served } from "./starve/served.ts";
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: "string", default: "1" },
-    count: { type: "string", default: "3" },
-    only: { type: "string" },
-    quick: { type: "boolean", default: false },
-  },
+const usage = `campaign:starve [--seed S] [--count ROUNDS] [--quick] [--only ATTACK]
+attacks: ${attacks.map(({ name }) => name).join(", ")}`;
+const { values, refuse } = readOptions(usage, "--count 3 --seed 7 --only gzip-calls", {
+  seed: { type: "string", default: "1" },
+  count: { type: "string", default: "3" },
+  only: { type: "string" },
+  quick: { type: "boolean", default: false },
 });
 const [seed, count] = [Number(values.seed), Number(values.count)];
 /** One of each kind, for a quick run. */
@@ -36,12 +36,7 @@ const quick = [
 const isChosen = ({ name }: Attack): boolean =>
   values.only === undefined ? !values.quick || quick.includes(name) : name === values.only;
 const chosen = attacks.filter(isChosen);
-if (!Number.isInteger(seed) || !Number.isInteger(count) || count < 1 || chosen.length === 0) {
-  console.error(
-    `usage: campaign:starve [--seed S] [--count ROUNDS] [--quick] [--only ${attacks.map(({ name }) => name).join("|")}]`,
-  );
-  process.exit(2);
-}
+if (!Number.isInteger(seed) || !Number.isInteger(count) || count < 1 || chosen.length === 0) refuse();
 
 const slowerMax = 3;
 const residentGrowthMax = 200e6;
