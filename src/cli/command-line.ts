@@ -160,8 +160,12 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import("./audit/audit.ts")).auditVerify,
   },
   "audit checkpoint": {
-    about: "Show the newest signed checkpoint.",
+    about: "Show a signed checkpoint, the newest or of a size.",
     load: async () => (await import("./audit/audit.ts")).auditCheckpoint,
+  },
+  "audit proof": {
+    about: "Show the proof that a record is in the ledger.",
+    load: async () => (await import("./audit/proof.ts")).auditProof,
   },
   "model get": {
     about: "Show the active trust model.",

@@ -205,25 +205,6 @@ describe("the command line", function () {
       const { output } = await run(["audit", "checkpoint"]);
       expect(output).to.match(/^cli\.test\n\d+\n[A-Za-z0-9+/=]{44}\n\n— cli\.test [A-Za-z0-9+/=]+\n$/);
     });
-
-    it("prints the checkpoint of an earlier size, and of the commit that reached one", async () => {
-      const sized = async (flag: string, size: string): Promise<string | undefined> => {
-        const { output, problems, exitCode } = await run(["audit", "checkpoint", flag, size]);
-        expect(exitCode, problems).to.equal(0);
-        return output.split("\n")[1];
-      };
-      expect(await sized("--size", "1")).to.equal("1");
-      expect(Number(await sized("--at-least", "2"))).to.be.at.least(2);
-      for (const [words, rule] of [
-        [["--size", "0"], "--size must be a number of records, from 1"],
-        [["--size", "1", "--at-least", "1"], "--at-least does not go with --size"],
-        [["--size", "999999999"], "OUT_OF_RANGE"],
-      ] as const) {
-        const { problems, exitCode } = await run(["audit", "checkpoint", ...words]);
-        expect(exitCode).to.equal(2);
-        expect(problems).to.include(rule);
-      }
-    });
   });
 
   describe("sigil model and simulate", () => {

@@ -5,7 +5,8 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { KeyRole, walkKeys, type SigilConnection } from "@sigil/client";
 import { fromHex } from "../../src/core/bytes.ts";
-import { checkConsistency, checkInclusion } from "../../src/core/merkle/index.ts";
+import { checkConsistency, checkInclusion, formatTlogProof } from "../../src/core/merkle/index.ts";
+import { entryOf } from "../../src/core/record/record.ts";
 import { makeDeployment, type Deployment } from "./deployment.ts";
 import { refusalOf } from "./refusal.ts";
 
@@ -85,6 +86,40 @@ describe("proofs", () => {
     // The system space is everybody's.
     const genesis = await guest.audit.getInclusionProof({ hash: await genesisOf(deployment) });
     expect(genesis.ledgerPosition).to.equal(0n);
+  });
+
+  it("as COSE receipts and as tlog-proofs lead a stranger to the same root, over rotations of the key", async () => {
+    await using deployment = await makeDeployment();
+    await using served = await deployment.serve();
+    const [guest, operator] = [served.as("guest"), served.as("operator")];
+    const ids = [...(await decide(operator, 3))];
+    await served.as("root").keys.rotateKey({ role: KeyRole.KEY_ROLE_CHECKPOINT });
+    ids.push(...(await decide(operator, 4)));
+    const walk = await walkKeys(guest, await genesisOf(deployment));
+    const { size: newest } = await guest.audit.getCheckpoint({});
+    for (const auditId of ids) {
+      const { chain } = await operator.audit.getFrozenChain({ auditId });
+      const entry = entryOf(chain?.record?.envelope ?? new Uint8Array(0));
+      const leafIndex = chain?.record?.position ?? 0n;
+      for (const size of [newest, newest - 1n]) {
+        if (size <= leafIndex) continue;
+        const found = await operator.audit.getInclusionProof({ auditId, size, receipt: true });
+        const { checkpoint, inclusionProof: proof } = found;
+        const text = formatTlogProof({ leafIndex, proof, checkpoint });
+        const inReceipt = await walk.verifyReceipt(found.receipt, entry);
+        expect(inReceipt).to.deep.include({ leafIndex, treeSize: size });
+        expect(await walk.verifyTlogProof(text, entry)).to.deep.equal(inReceipt);
+        const strange = await walk.verifyReceipt(found.receipt, new Uint8Array(32)).catch(String);
+        expect(strange).to.match(/^ProofError: .*signature must verify/);
+      }
+    }
+    expect((await guest.audit.getInclusionProof({})).receipt).to.have.length(0);
+    const [tooSmall, ofEarlierKey] = [
+      { position: 0n, size: 1n, receipt: true },
+      { position: 0n, size: 4n, receipt: true },
+    ].map((asked) => refusalOf(guest.audit.getInclusionProof(asked)));
+    expect((await tooSmall)?.codeName).to.be.oneOf(["OUT_OF_RANGE", "FAILED_PRECONDITION"]);
+    expect((await ofEarlierKey)?.reason).to.equal("CHECKPOINT_UNSIGNED");
   });
 
   it("refuse a name that is none, naming the field", async () => {

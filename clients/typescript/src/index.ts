@@ -29,6 +29,7 @@ export type {
   LedgerRecord,
   RecordEvidence,
   SignedTree,
+  VerifiedInclusion,
   VerifiedRecord,
   VerifiedTree,
   WalkedKey,

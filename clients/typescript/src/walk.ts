@@ -9,12 +9,21 @@ import {
   parseCheckpoint,
   verifyCheckpoint,
   parseNote,
+  parseTlogProof,
   checkConsistency,
   checkInclusion,
   type ProofOutcome,
+  type TrustedLog,
 } from "@sigil/core/merkle";
 import { parseHash, toHex, type Hash } from "@sigil/core/bytes";
-import { requireInclusion, verifySigned, walkKeys as walkRecords } from "@sigil/core/verify";
+import {
+  requireInclusion,
+  verifyReceipt,
+  verifySigned,
+  verifyTlogProof,
+  walkKeys as walkRecords,
+} from "@sigil/core/verify";
+import { parseReceipt } from "@sigil/core/cose";
 import { Fault } from "@sigil/core/errors";
 import { plainJsonable } from "@sigil/proto/jsonable";
 
@@ -68,6 +77,14 @@ export type RecordEvidence = {
   readonly checkpoint: string;
   /** From the leaf's sibling to the root. */
   readonly inclusionProof: readonly Uint8Array[];
+};
+
+/** Where a verified proof says that an entry stands. */
+export type VerifiedInclusion = {
+  readonly leafIndex: bigint;
+  readonly treeSize: bigint;
+  /** 32 bytes. */
+  readonly root: Uint8Array;
 };
 
 /** A record verified at its position, signed by the key valid there. */
@@ -163,14 +180,7 @@ export class KeyWalk {
     return proving(async () => {
       if (this.#verified?.note === note) return this.#verified.tree;
       const { size } = parseCheckpoint(parseNote(note).text);
-      const signer = checkpointSigner(this.#ring, size);
-      if (signer.kind === "refused") return refuse(signer.rule);
-      const { publicKey } = signer.entry;
-      const { root } = await verifyCheckpoint(note, {
-        origin: this.origin,
-        publicKey,
-        verify: verifyForeign,
-      });
+      const { root } = await verifyCheckpoint(note, this.#logAt(size));
       const tree = plainJsonable({ size, root });
       this.#verified = { note, tree };
       return tree;
@@ -217,6 +227,32 @@ export class KeyWalk {
       };
       requireOk(checkInclusion(claim), `the leaf at position ${position} is not in the tree of size ${size}`);
     });
+  }
+
+  /**
+   * Verifies a COSE receipt of inclusion (RFC 9942) for a record's ledger entry, SHA-256 of its envelope. @throws
+   * ProofError.
+   */
+  verifyReceipt(receipt: Uint8Array, entry: Uint8Array): Promise<VerifiedInclusion> {
+    return proving(async () => {
+      const log = this.#logAt(parseReceipt(receipt).treeSize);
+      return plainJsonable(await verifyReceipt(receipt, parseHash(entry), log));
+    });
+  }
+
+  /** Verifies a C2SP tlog-proof for a record's ledger entry, SHA-256 of its envelope. @throws ProofError. */
+  verifyTlogProof(text: string, entry: Uint8Array): Promise<VerifiedInclusion> {
+    return proving(async () => {
+      const { size } = parseCheckpoint(parseNote(parseTlogProof(text).checkpoint).text);
+      return plainJsonable(await verifyTlogProof(text, parseHash(entry), this.#logAt(size)));
+    });
+  }
+
+  /** The key that is trusted to sign checkpoints of this size. */
+  #logAt(size: bigint): TrustedLog {
+    const signer = checkpointSigner(this.#ring, size);
+    if (signer.kind === "refused") return refuse(signer.rule);
+    return { origin: this.origin, publicKey: signer.entry.publicKey, verify: verifyForeign };
   }
 
   /** Verifies signature, key, schema, inclusion in the tree and the tree's checkpoint. @throws ProofError. */

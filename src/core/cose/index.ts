@@ -11,3 +11,4 @@ export {
   recordContentType,
   toBeSigned,
 } from "./cose.ts";
+export { type Receipt, encodeReceipt, encodeReceiptHeader, parseReceipt, receiptSubject } from "./receipt.ts";

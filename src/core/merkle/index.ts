@@ -1,5 +1,11 @@
 /** Exports of the tree, its proofs and signed checkpoints. Pure. */
-export { type Checkpoint, parseCheckpoint, signCheckpoint, verifyCheckpoint } from "./checkpoint.ts";
+export {
+  type Checkpoint,
+  type TrustedLog,
+  parseCheckpoint,
+  signCheckpoint,
+  verifyCheckpoint,
+} from "./checkpoint.ts";
 export { cosignerName, signCosignature, verifyCosignature, verifyCosigners } from "./cosignature.ts";
 export { leafHash } from "./hash.ts";
 export { type Note, checkKeyName, formatNote, parseNote } from "./note.ts";
@@ -10,6 +16,7 @@ export {
   proveConsistency,
   proveInclusion,
 } from "./proof.ts";
+export { type TlogProof, formatTlogProof, parseTlogProof } from "./tlog-proof.ts";
 export { foldTile } from "./tile.ts";
 export {
   type Frontier,

@@ -14,7 +14,9 @@ import type { NodeCoordinate } from "./tree.ts";
 export type ReadHashes = (nodes: readonly NodeCoordinate[]) => Promise<readonly Hash[]>;
 
 /** `rule` is the rule that the proof breaks. */
-export type ProofOutcome = { readonly kind: "ok" } | { readonly kind: "refused"; readonly rule: string };
+type Refused = { readonly kind: "refused"; readonly rule: string };
+export type ProofOutcome = { readonly kind: "ok" } | Refused;
+export type PathOutcome = { readonly kind: "ok"; readonly root: Hash } | Refused;
 
 /** Untrusted input: lengths are checked here. */
 export interface InclusionClaim {
@@ -121,11 +123,11 @@ export const proveConsistency = async (
 };
 
 const OK: ProofOutcome = { kind: "ok" };
-const refused = (rule: string): ProofOutcome => ({ kind: "refused", rule });
+const refused = (rule: string): Refused => ({ kind: "refused", rule });
 
 const isHash = (bytes: Uint8Array): boolean => bytes.length === 32;
 
-const wrongCount = (wanted: number, got: number): ProofOutcome =>
+const wrongCount = (wanted: number, got: number): Refused =>
   refused(`proof must hold exactly ${wanted} hashes, got ${got}`);
 
 /** Folds siblings into a hash: if bit i of `path` is set, the i-th sibling is on the left. */
@@ -153,13 +155,12 @@ const climbLeftOnly = (start: Hash, siblings: readonly Hash[], path: bigint): Ha
     siblings.filter((_, height) => ((path >> BigInt(height)) & 1n) === 1n),
   );
 
-/** Checks that the leaf is at that index of the tree with that size and root. Never throws on untrusted input. */
-export const checkInclusion = (claim: InclusionClaim): ProofOutcome => {
+/** The root to which a leaf's path leads. Never throws on untrusted input. */
+export const rootOfPath = (claim: Omit<InclusionClaim, "root">): PathOutcome => {
   const { leafIndex, treeSize, proof } = claim;
   if (treeSize < 0n || treeSize > treeSizeMax) return refused("tree size must be a uint64");
   if (leafIndex < 0n || leafIndex >= treeSize) return refused("leaf index must be below tree size");
   if (!isHash(claim.leafHash)) return refused("leaf hash must be 32 bytes");
-  if (!isHash(claim.root)) return refused("root must be 32 bytes");
   // The lowest `inner` siblings may be on either side; above them the path follows the tree's right edge.
   const inner = bitLength(leafIndex ^ (treeSize - 1n));
   const edge = onesIn(leafIndex >> BigInt(inner));
@@ -167,8 +168,15 @@ export const checkInclusion = (claim: InclusionClaim): ProofOutcome => {
   if (!proof.every(isHash)) return refused("a proof hash must be 32 bytes");
   const siblings = proof.map(parseHash);
   const turned = climb(parseHash(claim.leafHash), siblings.slice(0, inner), leafIndex);
-  const root = climbEdge(turned, siblings.slice(inner));
-  return equalBytes(root, claim.root) ? OK : refused("proof must lead to the root");
+  return { kind: "ok", root: climbEdge(turned, siblings.slice(inner)) };
+};
+
+/** Checks that the leaf is at that index of the tree with that size and root. Never throws on untrusted input. */
+export const checkInclusion = (claim: InclusionClaim): ProofOutcome => {
+  if (!isHash(claim.root)) return refused("root must be 32 bytes");
+  const path = rootOfPath(claim);
+  if (path.kind === "refused") return path;
+  return equalBytes(path.root, claim.root) ? OK : refused("proof must lead to the root");
 };
 
 /** Cases with an empty proof: an empty old tree, or equal sizes. */

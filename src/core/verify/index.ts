@@ -1,5 +1,6 @@
 /** Exports for opening and verifying records, checkpoints and key rings. Pure. */
 export { walkKeys, type KeyRecord, type WalkedKeys } from "./key-walk.ts";
+export { verifyReceipt, verifyTlogProof, type Inclusion } from "./receipt.ts";
 export {
   leafOf,
   openRecord,

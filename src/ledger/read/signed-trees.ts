@@ -2,7 +2,8 @@
  * Signed trees of any size up to the newest. What is read from disk is proved to lead to the newest root, which this
  * process made or verified, before it is given away or signed. Source: docs/spec/ledger.md §4.
  */
-import { equalBytes, type Hash } from "@sigil/core/bytes";
+import { equalBytes, type Hash, type Signature } from "@sigil/core/bytes";
+import { encodeReceipt, encodeReceiptHeader, receiptSubject, toBeSigned } from "@sigil/core/cose";
 import { newestKey, verifyOwn } from "@sigil/core/keys";
 import {
   checkConsistency,
@@ -52,6 +53,14 @@ export type SignedTree = {
 /** A leaf, and the hashes from its sibling to the root. */
 export type Included = { readonly leafHash: Hash; readonly proof: readonly Hash[] };
 
+type Root = Pick<SignedTree, "size" | "root">;
+
+/** A receipt's header and signature: the same for every leaf of a tree. */
+type SignedHeader = { readonly protectedBytes: Uint8Array; readonly signature: Signature };
+
+/** Trees whose receipts' signatures are kept: of the newest, and of what auditors hold at the moment. */
+const headersMax = 64;
+
 type StoredNote = { readonly checkpoint: string; readonly size: bigint };
 
 const requireTrue = (position: bigint, outcome: ProofOutcome): void => {
@@ -64,6 +73,8 @@ export class SignedTrees {
   readonly #source: TreeSource;
   /** One signature of a caller's at a time: commits wait for at most one, whatever signs. */
   #signing: Promise<unknown> = Promise.resolve();
+  /** By size, oldest first. */
+  readonly #headers = new Map<bigint, Promise<SignedHeader>>();
 
   constructor(source: TreeSource) {
     this.#source = source;
@@ -124,6 +135,17 @@ export class SignedTrees {
     return proof;
   }
 
+  /**
+   * A proof as a COSE receipt. A root is signed once, however many ask.
+   * @throws checkpointUnsigned if the key of that size has a successor; leafOutOfRange for a tree of one leaf, in which
+   * there is no path.
+   */
+  async receipt(tree: SignedTree, leafIndex: bigint, proof: readonly Hash[]): Promise<Uint8Array> {
+    const { size: treeSize } = tree;
+    if (treeSize < 2n) fail({ kind: "leafOutOfRange", leafIndex, treeSize });
+    return encodeReceipt({ ...(await this.#signedHeader(tree)), treeSize, leafIndex, proof });
+  }
+
   #treeOf(
     { tree }: LedgerMoment["state"],
     signed: Pick<SignedTree, "checkpoint" | "size" | "root" | "signedMs">,
@@ -177,18 +199,50 @@ export class SignedTrees {
 
   /** @param storedSize the next size that has a checkpoint. */
   #signNow(
-    { size, root }: { readonly size: bigint; readonly root: Hash },
+    { size, root }: Root,
     storedSize: bigint,
   ): Promise<{ readonly checkpoint: string; readonly signedMs: number }> {
-    const { now, origin, nowMs } = this.#source;
-    const signing = this.#signing.then(async () => {
-      const { ring, signers } = now();
-      if (checkpointKeyOf(ring, size) !== newestKey(ring, "checkpoint")) {
-        fail({ kind: "checkpointUnsigned", size, storedSize });
-      }
-      const checkpoint = await signCheckpoint({ origin, size, root }, signers.checkpoint);
-      return { checkpoint, signedMs: nowMs() };
+    const { origin, nowMs } = this.#source;
+    return this.#inTurn(async () => {
+      const signer = this.#signerOf(size, storedSize);
+      return { checkpoint: await signCheckpoint({ origin, size, root }, signer), signedMs: nowMs() };
     });
+  }
+
+  #signedHeader({ size, root }: Root): Promise<SignedHeader> {
+    const known = this.#headers.get(size);
+    if (known !== undefined) return known;
+    const { origin } = this.#source;
+    const signing = this.#inTurn(async () => {
+      const { thumbprint: kid, sign } = this.#signerOf(size);
+      const protectedBytes = encodeReceiptHeader({ kid, origin, subject: receiptSubject(size) });
+      return { protectedBytes, signature: await sign(toBeSigned(protectedBytes, root)) };
+    });
+    this.#keep(size, signing);
+    signing.catch(() => this.#headers.delete(size));
+    return signing;
+  }
+
+  #keep(size: bigint, signing: Promise<SignedHeader>): void {
+    for (const oldest of this.#headers.keys()) {
+      if (this.#headers.size < headersMax) break;
+      this.#headers.delete(oldest);
+    }
+    this.#headers.set(size, signing);
+  }
+
+  /** The key in use, if that size stands in its term. @param storedSize by default the first of its term. */
+  #signerOf(size: bigint, storedSize?: bigint): Signer {
+    const { ring, signers } = this.#source.now();
+    const newest = newestKey(ring, "checkpoint");
+    if (checkpointKeyOf(ring, size) !== newest) {
+      fail({ kind: "checkpointUnsigned", size, storedSize: storedSize ?? (newest?.validFrom ?? 0n) + 1n });
+    }
+    return signers.checkpoint;
+  }
+
+  #inTurn<T>(sign: () => Promise<T>): Promise<T> {
+    const signing = this.#signing.then(sign);
     this.#signing = signing.catch(() => undefined);
     return signing;
   }

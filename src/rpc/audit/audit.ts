@@ -144,12 +144,17 @@ export const auditHandlers = (audit: AuditService, rpc: RpcEnvironment): Untyped
     rpc,
     AuditServiceService.getInclusionProof.path,
     async (caller, request) => {
-      const leaf = readLeafName(request);
-      const { leafHash, proof, position, tree } = await audit.proveInclusion(caller, leaf, request.size);
-      const { checkpoint, size, signedMs } = tree;
-      const signedTime = formatSigned(signedMs);
-      const inclusionProof = [...proof];
-      return { checkpoint, inclusionProof, ledgerPosition: position, size, leafHash, signedTime };
+      const found = await audit.proveInclusion(caller, readLeafName(request), request);
+      const { checkpoint, size, signedMs } = found.tree;
+      return {
+        checkpoint,
+        inclusionProof: [...found.proof],
+        ledgerPosition: found.position,
+        size,
+        leafHash: found.leafHash,
+        signedTime: formatSigned(signedMs),
+        receipt: found.receipt,
+      };
     },
   ),
   getConsistencyProof: unary<GetConsistencyProofRequest, GetConsistencyProofResponse>(

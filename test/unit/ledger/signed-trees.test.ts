@@ -3,6 +3,8 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { verifyOwn } from "../../../src/core/keys/verify.ts";
 import { checkConsistency, checkInclusion, verifyCheckpoint } from "../../../src/core/merkle/index.ts";
+import { entryOf } from "../../../src/core/record/record.ts";
+import { verifyReceipt } from "../../../src/core/verify/receipt.ts";
 import { SigilFault } from "../../../src/errors.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
 import { groupKey, tileKey } from "../../../src/ledger/layout/keyspace.ts";
@@ -137,6 +139,43 @@ describe("signed trees", () => {
     await using changed = await openChanged(world, groupKey(0n), (bytes) => flipped(at + 60)(bytes));
     expect(await kindOf(changed.reader.trees.at(first))).to.equal("ledgerCorrupt");
     expect((await changed.reader.trees.at(second)).size).to.equal(second);
+  });
+
+  it("give a receipt for every leaf with one signature a root, and none for a tree without a path", async () => {
+    const world = await createWorld();
+    let signed = 0;
+    const { signingKeys } = world.options;
+    const counting: typeof signingKeys = {
+      ...signingKeys,
+      open: async (role, publicKey) => {
+        const signer = await signingKeys.open(role, publicKey);
+        const sign: typeof signer.sign = (message) => {
+          signed += 1;
+          return signer.sign(message);
+        };
+        return role === "checkpoint" ? { ...signer, sign } : signer;
+      },
+    };
+    await using ledger = await openWorld(world, { signingKeys: counting });
+    await grow(ledger, [9]);
+    const { trees } = ledger.reader;
+    const { newest } = trees;
+    signed = 0;
+    const positions = Array.from({ length: Number(newest.size) }, (_, index) => BigInt(index));
+    const receipts = await Promise.all(
+      positions.map(async (position) =>
+        trees.receipt(newest, position, (await trees.included(newest, position)).proof),
+      ),
+    );
+    expect(signed).to.equal(1);
+    const { publicKey } = checkpointKeyOf(ledger.reader.ring, newest.size);
+    const log = { origin: ledger.reader.origin, publicKey, verify: verifyOwn };
+    for (const [index, receipt] of receipts.entries()) {
+      const { envelope } = await ledger.reader.readAt(BigInt(index));
+      const { root } = await verifyReceipt(receipt, entryOf(envelope), log);
+      expect(root).to.deep.equal(newest.root);
+    }
+    expect(await kindOf(trees.receipt(await trees.at(1n), 0n, []))).to.equal("leafOutOfRange");
   });
 
   it("are signed one after the other for callers", async () => {

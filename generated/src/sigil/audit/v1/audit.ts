@@ -422,6 +422,11 @@ export interface GetInclusionProofRequest {
   hash: Uint8Array;
   /** The size of the tree in records; 0 is the newest checkpoint's. */
   size: bigint;
+  /**
+   * Whether to give the proof as a COSE receipt too. FAILED_PRECONDITION with reason CHECKPOINT_UNSIGNED for a size that
+   * only an earlier checkpoint key could sign, OUT_OF_RANGE for a tree of one record.
+   */
+  receipt: boolean;
 }
 
 /** A path through the tree. */
@@ -436,6 +441,11 @@ export interface GetInclusionProofResponse {
   size: bigint;
   /** The leaf, 32 bytes. */
   leafHash: Uint8Array;
+  /**
+   * The same proof as a COSE receipt (RFC 9942), when it was asked for: a COSE_Sign1 over the root, by the key that signs
+   * checkpoints.
+   */
+  receipt: Uint8Array;
   /** When the checkpoint was signed, if that was for this answer; absent for the checkpoint of a commit. */
   signedTime: Date | undefined;
 }
@@ -2660,7 +2670,7 @@ export const GetCheckpointResponse: MessageFns<GetCheckpointResponse> = {
 };
 
 function createBaseGetInclusionProofRequest(): GetInclusionProofRequest {
-  return jsonable<GetInclusionProofRequest>(GetInclusionProofRequest, { position: 0n, auditId: "", tenant: "", hash: new Uint8Array(0), size: 0n });
+  return jsonable<GetInclusionProofRequest>(GetInclusionProofRequest, { position: 0n, auditId: "", tenant: "", hash: new Uint8Array(0), size: 0n, receipt: false });
 }
 
 export const GetInclusionProofRequest: MessageFns<GetInclusionProofRequest> = {
@@ -2685,6 +2695,9 @@ export const GetInclusionProofRequest: MessageFns<GetInclusionProofRequest> = {
         throw new globalThis.Error("value provided for field message.size of type uint64 too large");
       }
       writer.uint32(40).uint64(message.size);
+    }
+    if (message.receipt !== false) {
+      writer.uint32(48).bool(message.receipt);
     }
     return writer;
   },
@@ -2742,6 +2755,14 @@ export const GetInclusionProofRequest: MessageFns<GetInclusionProofRequest> = {
             message.size = reader.uint64() as bigint;
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.receipt = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2765,6 +2786,7 @@ export const GetInclusionProofRequest: MessageFns<GetInclusionProofRequest> = {
       tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
       hash: isSet(object.hash) ? bytesFromBase64(object.hash) : new Uint8Array(0),
       size: isSet(object.size) ? BigInt(object.size) : 0n,
+      receipt: isSet(object.receipt) ? globalThis.Boolean(object.receipt) : false,
     };
   },
 
@@ -2785,6 +2807,9 @@ export const GetInclusionProofRequest: MessageFns<GetInclusionProofRequest> = {
     if (message.size !== 0n) {
       obj.size = message.size.toString();
     }
+    if (message.receipt !== false) {
+      obj.receipt = message.receipt;
+    }
     return obj;
   },
 
@@ -2798,6 +2823,7 @@ export const GetInclusionProofRequest: MessageFns<GetInclusionProofRequest> = {
     message.tenant = object.tenant ?? "";
     message.hash = object.hash ?? new Uint8Array(0);
     message.size = (object.size !== undefined && object.size !== null) ? BigInt(object.size) : 0n;
+    message.receipt = object.receipt ?? false;
     return message;
   },
 };
@@ -2809,6 +2835,7 @@ function createBaseGetInclusionProofResponse(): GetInclusionProofResponse {
     ledgerPosition: 0n,
     size: 0n,
     leafHash: new Uint8Array(0),
+    receipt: new Uint8Array(0),
     signedTime: undefined,
   });
 }
@@ -2835,6 +2862,9 @@ export const GetInclusionProofResponse: MessageFns<GetInclusionProofResponse> = 
     }
     if (message.leafHash.length !== 0) {
       writer.uint32(42).bytes(message.leafHash);
+    }
+    if (message.receipt.length !== 0) {
+      writer.uint32(58).bytes(message.receipt);
     }
     if (message.signedTime !== undefined) {
       Timestamp.encode(toTimestamp(message.signedTime), writer.uint32(50).fork()).join();
@@ -2895,6 +2925,14 @@ export const GetInclusionProofResponse: MessageFns<GetInclusionProofResponse> = 
             message.leafHash = reader.bytes();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.receipt = reader.bytes();
+            continue;
+          }
           case 6: {
             if (tag !== 50) {
               break;
@@ -2934,6 +2972,7 @@ export const GetInclusionProofResponse: MessageFns<GetInclusionProofResponse> = 
         : isSet(object.leaf_hash)
         ? bytesFromBase64(object.leaf_hash)
         : new Uint8Array(0),
+      receipt: isSet(object.receipt) ? bytesFromBase64(object.receipt) : new Uint8Array(0),
       signedTime: isSet(object.signedTime)
         ? fromJsonTimestamp(object.signedTime)
         : isSet(object.signed_time)
@@ -2959,6 +2998,9 @@ export const GetInclusionProofResponse: MessageFns<GetInclusionProofResponse> = 
     if (message.leafHash.length !== 0) {
       obj.leafHash = base64FromBytes(message.leafHash);
     }
+    if (message.receipt.length !== 0) {
+      obj.receipt = base64FromBytes(message.receipt);
+    }
     if (message.signedTime !== undefined) {
       obj.signedTime = message.signedTime.toISOString();
     }
@@ -2977,6 +3019,7 @@ export const GetInclusionProofResponse: MessageFns<GetInclusionProofResponse> = 
       : 0n;
     message.size = (object.size !== undefined && object.size !== null) ? BigInt(object.size) : 0n;
     message.leafHash = object.leafHash ?? new Uint8Array(0);
+    message.receipt = object.receipt ?? new Uint8Array(0);
     message.signedTime = object.signedTime ?? undefined;
     return message;
   },
