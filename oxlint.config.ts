@@ -44,7 +44,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   relay: core("bytes", "errors", "limits", "cbor", "hash", "record"),
   rpc: [...wholeCore, "@sigil/proto/**", "identity", "config", ...services],
   gateway: [
-    ...core("bytes", "errors", "limits", "cbor", "hash", "record"),
+    ...core("bytes", "errors", "limits", "cbor", "hash", "merkle", "record"),
     "@sigil/proto/**",
     "config",
     "rpc",
@@ -130,7 +130,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "trust",
     "envoy",
   ],
-  gateway: ["http", "authzen", "ui", "."],
+  gateway: ["http", "authzen", "tiles", "ui", "."],
   cli: "terminal call proposal model attest audit canon check deployment key keys module principal project relay witness .".split(
     " ",
   ),

@@ -203,6 +203,19 @@ const publicUrl = (what: string): Key<string> =>
     },
   });
 
+/** "/" for none. */
+const pathPrefix = (what: string, initial: string): Key<string> =>
+  key({
+    what,
+    initial,
+    read: (raw) =>
+      typeof raw === "string" &&
+      raw.length <= prefixCharactersMax &&
+      /^\/$|^(?:\/[A-Za-z0-9_~-][\w.~-]*)+$/.test(raw)
+        ? raw
+        : refuse("must be / or a path such as /logs/main, without a slash at its end"),
+  });
+
 const typeName = (what: string): Key<string> =>
   key({
     what,
@@ -250,6 +263,13 @@ export const KEYS = {
     "must be addresses, or networks as 10.0.0.0/8, separated by commas",
   ),
   ui: toggle("Serve a page to look at the deployment, at /ui where HTTP is served.", false),
+  tiles: choice("Who is served the ledger's tiles (C2SP tlog-tiles) where HTTP is served.", "off", [
+    "off",
+    "authenticated",
+    "public",
+  ]),
+  tiles_prefix: pathPrefix("The path that tiles are served below.", "/tlog"),
+  tiles_interval_ms: integer("How often the checkpoint of the tiles moves, at most.", 1000, [0, hourMs]),
   public_url: publicUrl("The URL under which callers reach HTTP; AuthZEN's metadata names it."),
   socket_mode: mode("Mode of the files of Unix sockets to listen on.", 0o600),
   insecure_listen: toggle("Serve without TLS on an address that others can reach.", false),

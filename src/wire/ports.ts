@@ -1,10 +1,13 @@
 /** The gRPC and HTTP ports, which share handlers, certificates, connections and limits. Called only by server.ts. */
+import type { FileRegistry } from "@bufbuild/protobuf";
+import { fail } from "../errors.ts";
 import type { Config } from "../config/config.ts";
 import { Authzen } from "../gateway/authzen/authzen.ts";
 import { readReference } from "../gateway/http/reference.ts";
-import { readContracts } from "../gateway/http/routes.ts";
+import { findRoute, readContracts, routesOf } from "../gateway/http/routes.ts";
 import { startHttp, type HttpServer } from "../gateway/http/server.ts";
 import type { Services } from "../gateway/http/serving.ts";
+import { TileFiles } from "../gateway/tiles/tiles.ts";
 import { readUi } from "../gateway/ui/ui.ts";
 import type { RpcEnvironment } from "../rpc/call/environment.ts";
 import { readDescriptors } from "../rpc/transport/descriptors.ts";
@@ -54,6 +57,16 @@ const serveRpc = ({ config, bounds, tls, rpc, services, health }: PortsOptions):
     drainMs: config.drain_ms,
   });
 
+/** @throws invalidConfig where tiles would stand in front of the contracts' routes. */
+const requireFreePrefix = ({ tiles, tiles_prefix: prefix }: Config, contracts: FileRegistry): void => {
+  if (tiles === "off") return;
+  const routes = routesOf(contracts);
+  for (const file of ["checkpoint", "tile/0/000"]) {
+    if (findRoute(routes, "GET", prefix === "/" ? `/${file}` : `${prefix}/${file}`).kind === "none") continue;
+    fail({ kind: "invalidConfig", key: "tiles_prefix", rule: "other routes are below it" });
+  }
+};
+
 const serveHttp = async ({
   config,
   bounds,
@@ -62,6 +75,8 @@ const serveHttp = async ({
   services,
 }: PortsOptions): Promise<HttpServer | null> => {
   if (config.http_listen === null) return null;
+  const contracts = readContracts(readDescriptors());
+  requireFreePrefix(config, contracts);
   return startHttp({
     address: config.http_listen,
     socketMode: config.socket_mode,
@@ -79,7 +94,7 @@ const serveHttp = async ({
     intake: bounds.intake,
     rpc,
     services,
-    contracts: readContracts(readDescriptors()),
+    contracts,
     protocols: [
       new Authzen({
         rpc,
@@ -92,6 +107,17 @@ const serveHttp = async ({
           actionPrefix: config["authzen.action_prefix"],
         },
       }),
+      ...(config.tiles === "off"
+        ? []
+        : [
+            new TileFiles({
+              rpc,
+              services,
+              prefix: config.tiles_prefix,
+              readers: config.tiles,
+              checkpointMs: config.tiles_interval_ms,
+            }),
+          ]),
     ],
     pages: new Map([...readReference(), ...(config.ui ? readUi() : [])]),
     drainMs: config.drain_ms,

@@ -59,7 +59,7 @@ import { witnessHandlers } from "../rpc/canon/witness.ts";
 import { openBounds, type Bounds } from "./bounds.ts";
 import { observeLedger, wireInspections } from "./ledger.ts";
 import { withCodeCheck, wireModules } from "./modules.ts";
-import { serviceNames, wireAudit, wireCanon, wirePrincipals } from "./services.ts";
+import { serviceNames, wireAudit, wireCanon, wirePrincipals, wireTiles } from "./services.ts";
 import { servePorts, type Ports } from "./ports.ts";
 import { openRelays, relayedLedger } from "./relays.ts";
 import { Stopping } from "./stopping.ts";
@@ -265,7 +265,7 @@ const openPorts = async (opening: Opening, tls: TlsRenewal | null): Promise<Port
   const inspections = opening.opened.use(wireInspections(ledger, config.data, parts.log));
   const services: Services = [
     [TrustServiceService, trustHandlers(trust, quorum, rpc)],
-    [AuditServiceService, auditHandlers(wireAudit(ledger.reader), rpc)],
+    [AuditServiceService, auditHandlers(wireAudit(ledger.reader), wireTiles(ledger.reader, config), rpc)],
     [CanonServiceService, canonHandlers(records, withCodeCheck(quorum, modules), rpc)],
     [WitnessServiceService, witnessHandlers(quorum, rpc)],
     [PrincipalServiceService, principalHandlers(directory, rpc)],

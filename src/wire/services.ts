@@ -1,11 +1,13 @@
 /** Wires audit and Canon to Trust, by functions. Called only by server.ts. */
 import type { Logger } from "pino";
 import { createAuditService } from "../audit/service.ts";
+import { PublishedTiles } from "../audit/tiles.ts";
 import type { Authorise, Authorised } from "../canon/authority.ts";
 import { createQuorumService } from "../canon/proposals/quorum.ts";
 import { createRecordsService } from "../canon/records/records.ts";
 import { createSchemas } from "../canon/schemas/schemas.ts";
 import type { GovernedTurns, QuorumService, RecordsService } from "../canon/service.ts";
+import type { Config } from "../config/config.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { Metrics } from "../gateway/metrics.ts";
 import type { Principals } from "../identity/principals.ts";
@@ -61,6 +63,16 @@ export const wireAudit = (ledger: LedgerReader) =>
         throw error;
       }
     },
+  });
+
+export const wireTiles = (
+  ledger: LedgerReader,
+  { tiles, tiles_interval_ms: intervalMs }: Pick<Config, "tiles" | "tiles_interval_ms">,
+): PublishedTiles =>
+  new PublishedTiles(ledger, {
+    readers: tiles === "public" ? "everybody" : "authenticated",
+    intervalMs,
+    monotonicMs: () => performance.now(),
   });
 
 const spellModel = (payload: CborValue): CborValue => {

@@ -54,6 +54,9 @@ const expectErased = async (world: World): Promise<void> => {
     expect(await faultOf(ledger.reader.head("acme", "user", "note/1"))).to.include({ kind: "erased" });
     expect((await ledger.reader.readId("beta", "user", "other/3"))?.body.tenant).to.equal("beta");
     await ledger.append([userBody("more", "x", { tenant: "beta" })]);
+    // Each is compared with the tree's leaf.
+    const entries = await ledger.reader.tiles.entries(0n, Number(ledger.reader.size), async () => {});
+    expect(BigInt(entries.length)).to.equal(ledger.reader.size);
   }
   expect(world.options.dataKeys.newest("acme")).to.equal(0);
   await withStore(world, async (store) => {

@@ -84,6 +84,7 @@ export type AuditClient = {
   readonly getCheckpoint: Unary<audit.GetCheckpointRequest, audit.GetCheckpointResponse>;
   readonly getInclusionProof: Unary<audit.GetInclusionProofRequest, audit.GetInclusionProofResponse>;
   readonly getConsistencyProof: Unary<audit.GetConsistencyProofRequest, audit.GetConsistencyProofResponse>;
+  readonly getTile: Unary<audit.GetTileRequest, audit.GetTileResponse>;
 };
 
 export type CanonClient = {
@@ -273,6 +274,7 @@ const auditClient = (stub: audit.AuditServiceClient, context: CallContext): Audi
   getCheckpoint: unary(context, audit.GetCheckpointRequest, stub.getCheckpoint.bind(stub)),
   getInclusionProof: unary(context, audit.GetInclusionProofRequest, stub.getInclusionProof.bind(stub)),
   getConsistencyProof: unary(context, audit.GetConsistencyProofRequest, stub.getConsistencyProof.bind(stub)),
+  getTile: unary(context, audit.GetTileRequest, stub.getTile.bind(stub)),
 });
 
 const canonClient = (stub: canon.CanonServiceClient, context: CallContext): CanonClient => ({

@@ -85,6 +85,8 @@ export {
   GetCheckpointResponse,
   GetConsistencyProofRequest,
   GetConsistencyProofResponse,
+  GetTileRequest,
+  GetTileResponse,
   GetInclusionProofRequest,
   GetInclusionProofResponse,
   GetFrozenChainRequest,

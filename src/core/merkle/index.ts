@@ -11,15 +11,29 @@ export { leafHash } from "./hash.ts";
 export { type Note, checkKeyName, formatNote, parseNote } from "./note.ts";
 export {
   type ProofOutcome,
+  type ReadHashes,
   checkConsistency,
   checkInclusion,
   proveConsistency,
   proveInclusion,
 } from "./proof.ts";
 export { type TlogProof, formatTlogProof, parseTlogProof } from "./tlog-proof.ts";
-export { foldTile } from "./tile.ts";
+export {
+  type TileCoordinate,
+  type TileResource,
+  foldTile,
+  formatEntryBundle,
+  formatTile,
+  formatTilePath,
+  parseEntryBundle,
+  parseTile,
+  parseTilePath,
+  tileOf,
+  tileWidth,
+} from "./tile.ts";
 export {
   type Frontier,
+  type NodeCoordinate,
   appendLeaves,
   emptyFrontier,
   foldRight,

@@ -21,6 +21,7 @@ import { idempotencyKeyOf, requireJsonType, timeoutMsOf, valuesOf } from "../htt
 import { CallFailed, httpStatusOf, Refused, type Problem } from "../http/problem.ts";
 import type { Arrived, Protocol } from "../http/protocol.ts";
 import { methodsOf, type Services, type Unary } from "../http/serving.ts";
+import { Steps } from "../http/steps.ts";
 import { basePathOf, evaluationPath, evaluationsPath, formatMetadata, wellKnownPath } from "./discovery.ts";
 import {
   readMany,
@@ -33,7 +34,6 @@ import {
 } from "./evaluations.ts";
 import type { NameRules } from "./names.ts";
 import { formatDecision, formatError, type Evaluated } from "./reply.ts";
-import { Steps } from "./steps.ts";
 
 export type AuthzenOptions = {
   readonly rpc: Pick<RpcEnvironment, "nowMs" | "deadlines">;

@@ -44,9 +44,9 @@ const headersOf = (
   const { [connectionHeader]: asked, ...others } = headers;
   const isEnding = request.httpVersionMajor === 1 && (isLast || asked !== undefined);
   return {
+    "cache-control": "no-store",
     ...others,
     ...(isEnding ? { [connectionHeader]: "close" } : {}),
-    "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "x-request-id": requestId,
   };

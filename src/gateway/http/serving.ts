@@ -145,7 +145,7 @@ const hostOf = (request: HttpRequest): string | undefined => {
   return hosts.size === 1 ? [...hosts][0] : undefined;
 };
 
-const hasBody = ({ headers }: HttpRequest): boolean =>
+export const hasBody = ({ headers }: HttpRequest): boolean =>
   headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 
 /** @throws invalidField. */

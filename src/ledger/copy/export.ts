@@ -32,12 +32,15 @@ export type LedgerExport = AsyncDisposable & {
   readonly checkpointKeys: readonly PublicKey[];
   /** Groups from the requested size to `size`. @throws recordCorrupt, ledgerCorrupt, storeFailed. */
   readonly groups: () => AsyncIterable<ExportedGroup>;
-  /** Seal counts and idempotency entries: always complete, since they change. @throws storeFailed. */
+  /**
+   * Seal counts, idempotency entries and entries of erased records: always complete, since they change. @throws
+   * storeFailed.
+   */
   readonly bookkeeping: () => AsyncIterable<StoreEntry>;
 };
 
 /** Families exported completely, beside the records. */
-export const bookkeepingFamilies = ["e", "k", "s"] as const;
+export const bookkeepingFamilies = ["e", "k", "n", "s"] as const;
 
 class SnapshotExport implements LedgerExport {
   readonly #context: ExportContext;

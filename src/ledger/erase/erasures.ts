@@ -6,7 +6,7 @@
 import { openRecord, readRecord } from "@sigil/core/verify";
 import { fail, SigilFault } from "../../errors.ts";
 import { projectionOpsMax } from "../../limits.ts";
-import { erasedPrefix, formatErased, systemBody, type RecordBody } from "@sigil/core/record";
+import { entryOf, erasedPrefix, formatErased, systemBody, type RecordBody } from "@sigil/core/record";
 import type { Hash } from "@sigil/core/bytes";
 import type { KeyRange, Store, StoreOp } from "../../storage/store.ts";
 import {
@@ -20,7 +20,7 @@ import {
 import { hasTraces, tracesOf, tracedRanges, positionsOf } from "./erasure-traces.ts";
 import type { DecisionIndex } from "../decisions/decision-index.ts";
 import type { BlindTags } from "../layout/indexes.ts";
-import { erasingKey, hashKey, recordKey } from "../layout/keyspace.ts";
+import { erasedEntryKey, erasingKey, hashKey, recordKey } from "../layout/keyspace.ts";
 import type { CommittedRecord } from "../append/options.ts";
 import type { DataKeys, Sealer } from "../sealing/sealer.ts";
 
@@ -48,6 +48,9 @@ const triesMax = 3;
 
 /** The tenant's records, for the report. */
 type Taken = { readonly records: bigint; readonly positions: Hash };
+
+/** What is left to do of a record: its hash to forget, its entry to keep. */
+type LastOpened = { readonly hash: Hash; readonly entry: Hash };
 
 export class Erasures {
   readonly #steps: ErasureSteps;
@@ -170,11 +173,13 @@ export class Erasures {
     let [records, positions] = [0n, noPositions];
     let hashes: StoreOp[] = [];
     for await (const position of positionsOf(tenant, end, this.#steps.store())) {
-      const hash = await this.#openLast(tenant, position);
-      if (hash === undefined) continue;
+      const opened = await this.#openLast(tenant, position);
+      if (opened === undefined) continue;
       records += 1n;
       positions = addPosition(positions, position);
-      hashes.push({ kind: "delete", key: hashKey(hash) });
+      // Kept for tiles: the leaf, which stays, says as much of the record.
+      hashes.push({ kind: "put", key: erasedEntryKey(position), value: opened.entry });
+      hashes.push({ kind: "delete", key: hashKey(opened.hash) });
       if (hashes.length < projectionOpsMax) continue;
       await this.#commit(hashes);
       hashes = [];
@@ -183,7 +188,7 @@ export class Erasures {
     return { records, positions };
   }
 
-  async #openLast(tenant: string, position: bigint): Promise<Hash | undefined> {
+  async #openLast(tenant: string, position: bigint): Promise<LastOpened | undefined> {
     const { store, sealer, onFault } = this.#steps;
     try {
       const stored = await store().get(recordKey(position));
@@ -191,7 +196,7 @@ export class Erasures {
       const opened = await sealer.openDoomed(stored, position);
       const record = openRecord(position, opened.envelope);
       readRecord(record, {});
-      return opened.tenant === tenant ? record.hash : undefined;
+      return opened.tenant === tenant ? { hash: record.hash, entry: entryOf(opened.envelope) } : undefined;
     } catch (cause) {
       if (!(cause instanceof SigilFault) || cause.error.kind === "storeFailed") throw cause;
       // The record was damaged before the erasure; fsck keeps reporting it.

@@ -10,6 +10,7 @@
  *   v tenant space id version   a version of an id, no decision's
  *   x                    a rebuild of the indexes is under way
  *   y tenant             a tenant is being erased
+ *   n position           entry of an erased record
  */
 import {
   concatBytes,
@@ -23,7 +24,7 @@ import {
 import { assert, fail } from "../../errors.ts";
 
 /** In byte order. */
-export const families = ["b", "d", "e", "h", "i", "k", "m", "r", "s", "t", "v", "w", "x", "y"] as const;
+export const families = ["b", "d", "e", "h", "i", "k", "m", "n", "r", "s", "t", "v", "w", "x", "y"] as const;
 export type Family = (typeof families)[number];
 
 const family = (name: Family): Uint8Array => Uint8Array.of(name.charCodeAt(0));
@@ -42,9 +43,11 @@ const positioned = (name: Family, position: bigint): Uint8Array => {
 };
 
 export const recordKey = (position: bigint): Uint8Array => positioned("r", position);
+/** Of an erased record, whose entry no longer follows from its envelope. */
+export const erasedEntryKey = (position: bigint): Uint8Array => positioned("n", position);
 export const groupKey = (firstPosition: bigint): Uint8Array => positioned("b", firstPosition);
 
-/** Parses the position of a `recordKey` or `groupKey`. @throws ledgerCorrupt if the key is neither. */
+/** Parses the position of a `recordKey`, `erasedEntryKey` or `groupKey`. @throws ledgerCorrupt if the key is none. */
 export const positionOf = (key: Uint8Array): bigint => {
   if (key.length !== 9)
     fail({ kind: "ledgerCorrupt", position: 0n, rule: "a key of the store is malformed" });

@@ -34,6 +34,7 @@ import type { Sealer } from "../sealing/sealer.ts";
 import { unlessDamaged } from "../layout/damaged.ts";
 import { sizeOf } from "../append/state.ts";
 import { SignedTrees, type SignedTree, type SigningMoment } from "./signed-trees.ts";
+import { Tiles } from "./tiles.ts";
 import type { TreeReader } from "../layout/tree.ts";
 import {
   readHistory,
@@ -71,11 +72,16 @@ export class LedgerReader {
   readonly #source: ReadSource;
   /** Signed trees of any size. */
   readonly trees: SignedTrees;
+  /** What the trees are made of. */
+  readonly tiles: Tiles;
 
   constructor(source: ReadSource) {
     this.#source = source;
     const { now, tree, options } = source;
     this.trees = new SignedTrees({ now, tree, origin: options.origin, nowMs: options.nowMs });
+    const { sealer, erasures } = source;
+    const store = (): Store => now().store;
+    this.tiles = new Tiles({ store, sealer, trees: this.trees, erasureOf: erasures.of });
   }
 
   get size(): bigint {

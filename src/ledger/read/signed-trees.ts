@@ -4,6 +4,7 @@
  */
 import { equalBytes, type Hash, type Signature } from "@sigil/core/bytes";
 import { encodeReceipt, encodeReceiptHeader, receiptSubject, toBeSigned } from "@sigil/core/cose";
+import { tileHashesMax, tileHeight } from "@sigil/core/limits";
 import { newestKey, verifyOwn } from "@sigil/core/keys";
 import {
   checkConsistency,
@@ -11,10 +12,15 @@ import {
   foldRight,
   peaksOf,
   proveConsistency,
+  foldTile,
   proveInclusion,
   signCheckpoint,
+  tileOf,
   verifyCheckpoint,
+  type NodeCoordinate,
   type ProofOutcome,
+  type ReadHashes,
+  type TileCoordinate,
 } from "@sigil/core/merkle";
 import type { Signer } from "../../crypto/signing/sign.ts";
 import { fail, SigilFault } from "../../errors.ts";
@@ -68,6 +74,19 @@ const requireTrue = (position: bigint, outcome: ProofOutcome): void => {
     fail({ kind: "ledgerCorrupt", position, rule: `the tree on disk: ${outcome.rule}` });
   }
 };
+
+/** Reads the nodes that a tile's hashes give from those, and others as before. */
+const readingFrom =
+  (tile: TileCoordinate, hashes: readonly Hash[], readHashes: ReadHashes): ReadHashes =>
+  async (nodes) => {
+    const others = await readHashes(nodes);
+    return others.map((other, order) => {
+      const run = tileOf(nodes[order] as NodeCoordinate);
+      const isHere =
+        run.tile.level === tile.level && run.tile.index === tile.index && run.to <= hashes.length;
+      return isHere ? foldTile(hashes.slice(run.from, run.to)) : other;
+    });
+  };
 
 export class SignedTrees {
   readonly #source: TreeSource;
@@ -125,6 +144,25 @@ export class SignedTrees {
     return { leafHash, proof };
   }
 
+  /**
+   * The hashes of a tile, of which there are `width` in the newest tree. All are proved, whoever keeps them for ever.
+   * @throws ledgerCorrupt.
+   */
+  async tile(tile: TileCoordinate, width: number): Promise<readonly Hash[]> {
+    const moment = this.#source.now();
+    const readHashes = this.#source.tree.readHashes(moment.state.tree);
+    const level = tile.level * tileHeight;
+    const first = tile.index * BigInt(tileHashesMax);
+    const hashes = await readHashes(
+      Array.from({ length: width }, (_, slot) => ({ level, index: first + BigInt(slot) })),
+    );
+    // The tree that ends in the tile, before the last slot of a full one: its peaks, and what leads from it to the
+    // newest, take every slot.
+    const ending = first + BigInt(Math.min(width, tileHashesMax - 1));
+    await this.#rootAt(moment, ending << BigInt(level), readingFrom(tile, hashes, readHashes));
+    return hashes;
+  }
+
   /** Proves that one of the trees begins with the tree of an older size. @throws sizeOutOfRange, ledgerCorrupt. */
   async extending(tree: SignedTree, oldSize: bigint): Promise<readonly Hash[]> {
     const proof = await tree.proveConsistency(oldSize);
@@ -160,8 +198,11 @@ export class SignedTrees {
   }
 
   /** Proved to be the root of the beginning of the newest tree. */
-  async #rootAt({ state }: LedgerMoment, size: bigint): Promise<Hash> {
-    const readHashes = this.#source.tree.readHashes(state.tree);
+  async #rootAt(
+    { state }: LedgerMoment,
+    size: bigint,
+    readHashes: ReadHashes = this.#source.tree.readHashes(state.tree),
+  ): Promise<Hash> {
     const oldRoot = foldRight(await readHashes(peaksOf(size)));
     const [newSize, newRoot] = [sizeOf(state), state.root];
     const proof = await proveConsistency(size, newSize, readHashes);

@@ -21,11 +21,13 @@ const step = "erasure";
 
 export class Keyless {
   readonly #tallies = new Map<string, Tally>();
+  #kept = 0;
   readonly #orders = new Map<string, Erasure>();
   readonly #reports = new Map<string, ErasedPayload>();
 
-  /** Call in ledger order. @param tenant that the record claims. */
-  add(tenant: string, position: bigint): void {
+  /** Call in ledger order. @param tenant that the record claims. @param isKept whether its entry is stored. */
+  add(tenant: string, position: bigint, isKept: boolean): void {
+    if (isKept) this.#kept += 1;
     const tally = this.#tallies.get(tenant) ?? { records: 0n, positions: noPositions, listed: [] };
     this.#tallies.set(tenant, tally);
     tally.records += 1n;
@@ -70,10 +72,20 @@ export class Keyless {
       const unlisted = records - BigInt(listed.length);
       if (unlisted > 0n) findings.add(null, "seal", `${unlisted} more records have no key`);
     }
+    let isFinished = true;
     for await (const _ of store.range(familyRange("y"))) {
+      isFinished = false;
       findings.add(null, step, "an erasure is not finished; start the server once");
     }
+    if (isFinished) await this.#checkKept(findings, store);
     return erased.toSorted((a, b) => (a.tenant < b.tenant ? -1 : 1));
+  }
+
+  async #checkKept(findings: Findings, store: Store): Promise<void> {
+    let stored = 0;
+    for await (const _ of store.range(familyRange("n"))) stored += 1;
+    if (stored !== this.#kept)
+      findings.add(null, step, `${stored - this.#kept} kept entries are of no erased record`);
   }
 
   #faultOf({ tenant, hash }: Erasure, keys: DataKeys): string | null {

@@ -14,7 +14,7 @@ import {
 import { equalBytes, toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
 import { fail, SigilFault } from "../../errors.ts";
 import { parseGenesis, type RecordBody } from "@sigil/core/record";
-import { parseCheckpoint, verifyCheckpoint, parseNote, rootOf } from "@sigil/core/merkle";
+import { leafHash, parseCheckpoint, verifyCheckpoint, parseNote, rootOf } from "@sigil/core/merkle";
 import { applyKeyRecord, ringOfGenesis, emptyRing, type KeyRing, verifyOwn } from "@sigil/core/keys";
 import { sealedKeyVersion } from "../../crypto/seal.ts";
 import type { Store, StoreEntry } from "../../storage/store.ts";
@@ -22,7 +22,7 @@ import { checkpointKeyOf } from "../read/examine.ts";
 import type { Findings } from "./findings.ts";
 import { parseGroup, type GroupEntry } from "../layout/group.ts";
 import type { Keyless } from "./keyless.ts";
-import { familyRange, positionOf } from "../layout/keyspace.ts";
+import { erasedEntryKey, familyRange, positionOf } from "../layout/keyspace.ts";
 import type { Sealer } from "../sealing/sealer.ts";
 import { emptyTree, planLeaves, type TreePlan } from "../layout/tree.ts";
 
@@ -297,8 +297,9 @@ export class Walk {
     this.#records.skip();
     const tenantWithoutKey = this.#context.sealer.keylessTenant(next.value);
     if (tenantWithoutKey !== undefined) {
-      this.#context.keyless.add(tenantWithoutKey, position);
-      return nothing;
+      const kept = await this.#keptEntry(position);
+      this.#context.keyless.add(tenantWithoutKey, position, kept !== undefined);
+      return { leaf: kept && leafHash(kept), record: undefined };
     }
     let leaf: Hash | undefined;
     try {
@@ -317,6 +318,15 @@ export class Walk {
       findings.add(position, stepOf(error), ruleOf(error));
       return { leaf, record: undefined };
     }
+  }
+
+  /** The entry of a record that was erased; its leaf is then compared like any. */
+  async #keptEntry(position: bigint): Promise<Uint8Array | undefined> {
+    const kept = await this.#context.store.get(erasedEntryKey(position));
+    if (kept !== undefined && kept.length !== 32) {
+      this.#context.findings.add(position, "leaf", "the kept entry of the erased record is malformed");
+    }
+    return kept;
   }
 
   #begin(body: RecordBody, hash: Hash): void {

@@ -16,6 +16,8 @@ import {
   type GetFrozenChainResponse,
   type GetInclusionProofRequest,
   type GetInclusionProofResponse,
+  type GetTileRequest,
+  type GetTileResponse,
   type ListFrozenChainsRequest,
   type VerifyFrozenChainRequest,
   type VerifyFrozenChainResponse,
@@ -25,6 +27,7 @@ import { reasonShape } from "@sigil/core/record";
 import type { ChainName, ChainQuery } from "../../audit/evidence.ts";
 import type { CheckpointName, LeafName } from "../../audit/proofs.ts";
 import type { AuditService } from "../../audit/service.ts";
+import type { PublishedTiles } from "../../audit/tiles.ts";
 import { formatChain, formatVerification } from "./messages.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
 import {
@@ -100,7 +103,11 @@ const readLeafName = ({ position, auditId, tenant, hash }: GetInclusionProofRequ
 const formatSigned = (signedMs: number | undefined): Date | undefined =>
   signedMs === undefined ? undefined : formatTime(signedMs);
 
-export const auditHandlers = (audit: AuditService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
+export const auditHandlers = (
+  audit: AuditService,
+  tiles: Pick<PublishedTiles, "file">,
+  rpc: RpcEnvironment,
+): UntypedServiceImplementation => ({
   getFrozenChain: unary<GetFrozenChainRequest, GetFrozenChainResponse>(
     rpc,
     AuditServiceService.getFrozenChain.path,
@@ -165,5 +172,10 @@ export const auditHandlers = (audit: AuditService, rpc: RpcEnvironment): Untyped
       const { checkpoint, size, signedMs } = tree;
       return { checkpoint, consistencyProof: [...proof], newSize: size, signedTime: formatSigned(signedMs) };
     },
+  ),
+  getTile: unary<GetTileRequest, GetTileResponse>(
+    rpc,
+    AuditServiceService.getTile.path,
+    async (caller, { path }, call) => ({ content: await tiles.file(caller, path, call) }),
   ),
 });

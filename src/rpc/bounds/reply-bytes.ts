@@ -11,7 +11,7 @@ import { PrincipalServiceService as Principals } from "@sigil/proto/sigil/identi
 import { KeyServiceService as Keys } from "@sigil/proto/sigil/key/v1/key";
 import { ModuleServiceService as Modules } from "@sigil/proto/sigil/module/v1/module";
 import { TrustServiceService as Trust } from "@sigil/proto/sigil/trust/v1/trust";
-import { backupChunkBytesMax, messageBytesMax } from "../../limits.ts";
+import { backupChunkBytesMax, messageBytesMax, tileReplyBytesMax } from "../../limits.ts";
 
 /** When a stream reserves bytes: per message, once per call, or as its handler requests. */
 type Taken = "message" | "call" | "handler";
@@ -56,6 +56,7 @@ const REPLIES: ReadonlyMap<string, ReplyBytes> = new Map([
   [Trust.simulate.path, page],
   [Audit.getFrozenChain.path, record],
   [Audit.listFrozenChains.path, page],
+  [Audit.getTile.path, always(tileReplyBytesMax)],
   [Canon.writeRecord.path, record],
   [Canon.batchWriteRecords.path, page],
   [Canon.getRecord.path, record],

@@ -23,12 +23,13 @@ const rpcs = [...contracts].flatMap((type) =>
     : [],
 );
 
-/** Streams of the caller's own have no form in HTTP/1.1; a backup is a file's worth of chunks. */
+/** Streams of the caller's own have no form in HTTP/1.1; a backup is a file's worth of chunks, tiles are files. */
 const grpcAlone = [
   "/sigil.trust.v1.TrustService/StreamChecks",
   "/sigil.module.v1.ModuleService/ProposeModule",
   "/sigil.backup.v1.BackupService/Backup",
   "/sigil.backup.v1.BackupService/Inspect",
+  "/sigil.audit.v1.AuditService/GetTile",
 ];
 
 const page = readFileSync(join(repository, "docs/operating/http.md"), "utf8");

@@ -220,7 +220,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     pacing: bounds.pacing,
     services: [
       [TrustServiceService, trustHandlers(trust, quorum, rpc)],
-      [AuditServiceService, auditHandlers(audit, rpc)],
+      [AuditServiceService, auditHandlers(audit, { file: notMade }, rpc)],
       [CanonServiceService, canonHandlers(records, quorum, rpc)],
       [WitnessServiceService, witnessHandlers(quorum, rpc)],
       ...keyServices,

@@ -473,6 +473,21 @@ export interface GetConsistencyProofResponse {
   signedTime: Date | undefined;
 }
 
+/** Names one file of a tiled log. */
+export interface GetTileRequest {
+  /**
+   * "checkpoint", "tile/<L>/<N>[.p/<W>]" or "tile/entries/<N>[.p/<W>]", as C2SP tlog-tiles spells them: each has one
+   * path (docs/spec/ledger.md, section 5).
+   */
+  path: string;
+}
+
+/** One file of a tiled log. */
+export interface GetTileResponse {
+  /** The file. A checkpoint is a signed note in UTF-8; everything else never changes under its path. */
+  content: Uint8Array;
+}
+
 function createBaseReasoningStep(): ReasoningStep {
   return jsonable<ReasoningStep>(ReasoningStep, { name: "", detail: "" });
 }
@@ -3244,6 +3259,140 @@ export const GetConsistencyProofResponse: MessageFns<GetConsistencyProofResponse
   },
 };
 
+function createBaseGetTileRequest(): GetTileRequest {
+  return jsonable<GetTileRequest>(GetTileRequest, { path: "" });
+}
+
+export const GetTileRequest: MessageFns<GetTileRequest> = {
+  encode(message: GetTileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetTileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetTileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetTileRequest {
+    return { path: isSet(object.path) ? globalThis.String(object.path) : "" };
+  },
+
+  toJSON(message: GetTileRequest): unknown {
+    const obj: any = {};
+    if (message.path !== "") {
+      obj.path = message.path;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetTileRequest>, I>>(base?: I): GetTileRequest {
+    return GetTileRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetTileRequest>, I>>(object: I): GetTileRequest {
+    const message = createBaseGetTileRequest();
+    message.path = object.path ?? "";
+    return message;
+  },
+};
+
+function createBaseGetTileResponse(): GetTileResponse {
+  return jsonable<GetTileResponse>(GetTileResponse, { content: new Uint8Array(0) });
+}
+
+export const GetTileResponse: MessageFns<GetTileResponse> = {
+  encode(message: GetTileResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.content.length !== 0) {
+      writer.uint32(10).bytes(message.content);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetTileResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetTileResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.content = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetTileResponse {
+    return { content: isSet(object.content) ? bytesFromBase64(object.content) : new Uint8Array(0) };
+  },
+
+  toJSON(message: GetTileResponse): unknown {
+    const obj: any = {};
+    if (message.content.length !== 0) {
+      obj.content = base64FromBytes(message.content);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetTileResponse>, I>>(base?: I): GetTileResponse {
+    return GetTileResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetTileResponse>, I>>(object: I): GetTileResponse {
+    const message = createBaseGetTileResponse();
+    message.content = object.content ?? new Uint8Array(0);
+    return message;
+  },
+};
+
 /**
  * Serves recorded decisions. Every record is decrypted and verified (hash, signature, key, position, inclusion in
  * the Merkle tree) before it is answered; one that fails is DATA_LOSS and is never served.
@@ -3346,6 +3495,23 @@ export const AuditServiceService = {
       Buffer.from(GetConsistencyProofResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetConsistencyProofResponse => GetConsistencyProofResponse.decode(value),
   },
+  /**
+   * Gives one file of the ledger as a tiled transparency log (C2SP tlog-tiles): the published checkpoint, a tile, or a
+   * bundle of entries, which are SHA-256 of each envelope and say nothing of its content. Level: Guest; an anonymous
+   * caller only where the server publishes tiles, else UNAUTHENTICATED. Over HTTP these are files under a prefix.
+   * INVALID_ARGUMENT for a path that no log has, NOT_FOUND for what is not in the tree of the published checkpoint and
+   * for a bundle with a record that was erased before entries were kept, DATA_LOSS when the tree on disk does not prove
+   * it.
+   */
+  getTile: {
+    path: "/sigil.audit.v1.AuditService/GetTile" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetTileRequest): Buffer => Buffer.from(GetTileRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetTileRequest => GetTileRequest.decode(value),
+    responseSerialize: (value: GetTileResponse): Buffer => Buffer.from(GetTileResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetTileResponse => GetTileResponse.decode(value),
+  },
 } as const;
 
 export interface AuditServiceServer extends UntypedServiceImplementation {
@@ -3381,6 +3547,15 @@ export interface AuditServiceServer extends UntypedServiceImplementation {
    * FAILED_PRECONDITION as for GetCheckpoint.
    */
   getConsistencyProof: handleUnaryCall<GetConsistencyProofRequest, GetConsistencyProofResponse>;
+  /**
+   * Gives one file of the ledger as a tiled transparency log (C2SP tlog-tiles): the published checkpoint, a tile, or a
+   * bundle of entries, which are SHA-256 of each envelope and say nothing of its content. Level: Guest; an anonymous
+   * caller only where the server publishes tiles, else UNAUTHENTICATED. Over HTTP these are files under a prefix.
+   * INVALID_ARGUMENT for a path that no log has, NOT_FOUND for what is not in the tree of the published checkpoint and
+   * for a bundle with a record that was erased before entries were kept, DATA_LOSS when the tree on disk does not prove
+   * it.
+   */
+  getTile: handleUnaryCall<GetTileRequest, GetTileResponse>;
 }
 
 export interface AuditServiceClient extends Client {
@@ -3499,6 +3674,29 @@ export interface AuditServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetConsistencyProofResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Gives one file of the ledger as a tiled transparency log (C2SP tlog-tiles): the published checkpoint, a tile, or a
+   * bundle of entries, which are SHA-256 of each envelope and say nothing of its content. Level: Guest; an anonymous
+   * caller only where the server publishes tiles, else UNAUTHENTICATED. Over HTTP these are files under a prefix.
+   * INVALID_ARGUMENT for a path that no log has, NOT_FOUND for what is not in the tree of the published checkpoint and
+   * for a bundle with a record that was erased before entries were kept, DATA_LOSS when the tree on disk does not prove
+   * it.
+   */
+  getTile(
+    request: GetTileRequest,
+    callback: (error: ServiceError | null, response: GetTileResponse) => void,
+  ): ClientUnaryCall;
+  getTile(
+    request: GetTileRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetTileResponse) => void,
+  ): ClientUnaryCall;
+  getTile(
+    request: GetTileRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetTileResponse) => void,
   ): ClientUnaryCall;
 }
 

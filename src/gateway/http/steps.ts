@@ -4,15 +4,9 @@
  */
 import { status as Code, type ServiceError } from "@grpc/grpc-js";
 import { SigilFault } from "../../errors.ts";
-import {
-  HttpCall,
-  HttpLine,
-  type HttpCallOptions,
-  type HttpRequest,
-  type HttpResponse,
-} from "../http/call.ts";
-import { CallFailed } from "../http/problem.ts";
-import type { Unary } from "../http/serving.ts";
+import { HttpCall, HttpLine, type HttpCallOptions, type HttpRequest, type HttpResponse } from "./call.ts";
+import { CallFailed } from "./problem.ts";
+import type { Unary } from "./serving.ts";
 
 /** One call, which ends before its response does when another follows. */
 class Step extends HttpCall<unknown> {
