@@ -1,8 +1,10 @@
 /**
  * `npm run bench`: runs every benchmark in separate processes, in interleaved runs.
  *
+ *   --feed         the relay, projections and their lag instead, on the console alone (feed.ts)
  *   --quick        one short run of each: does everything still run?
- *   --only NAME    throughput, parts, modules, memory or profile; may be repeated
+ *   --only NAME    throughput, parts, modules, memory or profile; with --feed nats, kafka, rebuild, lag or outage; may
+ *                  be repeated
  *   --json         the results as JSON on standard output, nothing else there
  *   --write        writes docs/operating/performance.md; needs a full run
  *   --directory    where the scratch ledgers go, a real disk; default the system's temporary directory
@@ -11,6 +13,7 @@ import { mkdtemp, rm, statfs, writeFile } from "node:fs/promises";
 import { cpus, release, tmpdir, totalmem, type } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { feedParts, measureFeed } from "./feed.ts";
 import { measureMemory, measureParts, measureProfiles, measureThroughput, type Scale } from "./measure.ts";
 import { measureModules } from "./measure-modules.ts";
 import { formatPage, formatTables, targetsOf } from "./page.ts";
@@ -50,10 +53,11 @@ const usage = (rule: string): never => {
   process.exit(2);
 };
 
-const isGroup = (name: string): name is Group => groups.some((group) => group === name);
-
-const readGroups = (names: readonly string[]): readonly Group[] =>
-  names.map((name) => (isGroup(name) ? name : usage(`--only is one of ${groups.join(", ")}`)));
+/** All of them where none is named. */
+const readOnly = <Name extends string>(names: readonly string[], all: readonly Name[]): readonly Name[] =>
+  names.length === 0
+    ? all
+    : names.map((name) => all.find((one) => one === name) ?? usage(`--only is one of ${all.join(", ")}`));
 
 const fileSystems: Readonly<Record<string, string>> = {
   "61267": "ext4",
@@ -79,6 +83,7 @@ const describeMachine = async (directory: string): Promise<Machine> => {
 
 const { values: options } = parseArgs({
   options: {
+    feed: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
     only: { type: "string", multiple: true, default: [] },
     json: { type: "boolean", default: false },
@@ -86,13 +91,16 @@ const { values: options } = parseArgs({
     directory: { type: "string", default: tmpdir() },
   },
 });
-const chosen = options.only.length === 0 ? groups : readGroups(options.only);
+if (options.feed && (options.json || options.write))
+  usage("--feed has no page: leave --json and --write out");
+const chosenParts = options.feed ? readOnly(options.only, feedParts) : [];
+const chosen = options.feed ? [] : readOnly(options.only, groups);
 if (options.write && (options.quick || chosen.length < groups.length)) usage("--write needs a full run");
 const scale = options.quick ? quick : full;
 const directory = await mkdtemp(join(options.directory, "sigil-bench-"));
 const say = (line: string): void => console.error(line);
 
-try {
+const measureServer = async (): Promise<void> => {
   const has = (group: Group): boolean => chosen.includes(group);
   const machine = await describeMachine(directory);
   const results: Results = {
@@ -108,6 +116,11 @@ try {
   if (options.write) await writeFile(page, formatPage(results));
   // A quick run is too short to judge targets.
   if (!options.quick && targetsOf(results).some(({ isMet }) => !isMet)) process.exitCode = 1;
+};
+
+try {
+  if (options.feed) await measureFeed(chosenParts, { isQuick: options.quick, directory });
+  else await measureServer();
 } finally {
   await rm(directory, { recursive: true, force: true });
 }

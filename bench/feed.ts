@@ -1,17 +1,8 @@
 /**
- * `npm run bench:feed`: the relay and the projection beside what bounds them, in rounds that take turns, and what a
- * destination that is down costs those who ask. Ratios are within a round. NATS, Kafka and PostgreSQL are started for
- * it, NATS and PostgreSQL with their syncs on; without them it says what it leaves out.
- *
- *   --rounds N      5 unless told
- *   --records N     of the golden ledger that is relayed and projected; 5000 unless told
- *   --run-ms N      how long each load of checks runs in a round; 3000 unless told
- *   --directory D   where scratch ledgers go, a real disk; the system's temporary directory unless told
+ * `npm run bench -- --feed`: the relay and the projection beside what bounds them, in rounds that take turns, and what
+ * a destination that is down costs those who ask. Ratios are within a round. NATS, Kafka and PostgreSQL are started
+ * for it, NATS and PostgreSQL with their syncs on; without them it says what it leaves out.
  */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { kafkaMissing } from "../test/contract/kafka-server.ts";
 import { natsMissing } from "../test/contract/nats-server.ts";
 import { postgresMissing } from "../test/contract/postgres.ts";
@@ -20,36 +11,39 @@ import { measureLag } from "./feed-lag.ts";
 import { measurePublishing } from "./feed-publish.ts";
 import { measureKafka } from "./feed-publish-kafka.ts";
 import { measureRebuild } from "./feed-rebuild.ts";
+import type { FeedScale } from "./feed-scale.ts";
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "5" },
-    records: { type: "string", default: "5000" },
-    "run-ms": { type: "string", default: "3000" },
-    directory: { type: "string", default: tmpdir() },
-  },
-});
-const [rounds, records, runMs] = [options.rounds, options.records, options["run-ms"]].map(Number);
-if (![rounds, records, runMs].every((one) => Number.isSafeInteger(one) && Number(one) > 0)) {
-  console.error("bench:feed: --rounds, --records and --run-ms are whole numbers above 0");
-  process.exit(2);
-}
+export const feedParts = ["nats", "kafka", "rebuild", "lag", "outage"] as const;
+export type FeedPart = (typeof feedParts)[number];
 
-const directory = await mkdtemp(join(options.directory, "sigil-feed-"));
-const scale = { rounds: Number(rounds), records: Number(records), runMs: Number(runMs), directory };
-const parts = [
-  { name: "publishing to NATS", missing: natsMissing, measure: measurePublishing },
-  { name: "publishing to Kafka", missing: kafkaMissing, measure: measureKafka },
-  { name: "filling PostgreSQL", missing: postgresMissing, measure: measureRebuild },
-  { name: "lag from check to row", missing: natsMissing ?? postgresMissing, measure: measureLag },
-  { name: "checks while the destination is down", missing: undefined, measure: measureOutage },
-];
-try {
-  for (const { name, missing, measure } of parts) {
-    console.error(name);
+type Part = {
+  readonly title: string;
+  /** Why it cannot be measured here. */
+  readonly missing: string | undefined;
+  readonly measure: (scale: FeedScale) => Promise<readonly string[]>;
+};
+
+const parts: Readonly<Record<FeedPart, Part>> = {
+  nats: { title: "publishing to NATS", missing: natsMissing, measure: measurePublishing },
+  kafka: { title: "publishing to Kafka", missing: kafkaMissing, measure: measureKafka },
+  rebuild: { title: "filling PostgreSQL", missing: postgresMissing, measure: measureRebuild },
+  lag: { title: "lag from check to row", missing: natsMissing ?? postgresMissing, measure: measureLag },
+  outage: { title: "checks while the destination is down", missing: undefined, measure: measureOutage },
+};
+
+const full = { rounds: 5, records: 5000, runMs: 3000 } as const;
+const quick = { rounds: 1, records: 500, runMs: 500 } as const;
+
+/** Shows each part as it is done. */
+export const measureFeed = async (
+  chosen: readonly FeedPart[],
+  { isQuick, directory }: { readonly isQuick: boolean; readonly directory: string },
+): Promise<void> => {
+  const scale = { ...(isQuick ? quick : full), directory };
+  for (const name of chosen) {
+    const { title, missing, measure } = parts[name];
+    console.error(title);
     const lines = missing === undefined ? await measure(scale) : [missing];
-    console.log(`${name}\n${lines.map((line) => `  ${line}`).join("\n")}`);
+    console.log(`${title}\n${lines.map((line) => `  ${line}`).join("\n")}`);
   }
-} finally {
-  await rm(directory, { recursive: true, force: true });
-}
+};
