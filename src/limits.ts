@@ -448,6 +448,12 @@ export const sqsBatchEventsMax = 10;
 export const sqsMessageBytesMin = 256 << 10;
 export const sqsMessageBytesMax = 1 << 20;
 export const sqsBatchBytesMin = 256 << 10;
+/** Of a consumer: seconds of a poll; messages in flight at full speed; tries of a message that came too early. */
+export const sqsPollSeconds = 2;
+export const sqsHeldMax = 1024;
+export const sqsEarlyTriesMax = 5;
+/** A message in flight is extended three times in this. */
+export const sqsVisibilityMsMin = 3000;
 /** Of a queue that a relay makes: the longest that SQS keeps messages, and room for a consumer to store a batch. */
 export const sqsRetentionSeconds = 14 * 86_400;
 export const sqsVisibilitySeconds = 120;

@@ -74,8 +74,11 @@ export type ConsumerOptions = {
   /** Hash of the genesis record; everything is believed because of it. */
   readonly genesis: Hash;
   readonly verify: Verify;
-  /** One lane never waits: what is not next is missing. */
-  readonly lanes: "one" | "several";
+  /**
+   * One lane never waits: what is not next is missing. Of several the cursors are kept. Keys are lanes without a bound,
+   * of which none is kept: what is below the low-water mark was taken, and what is above waits.
+   */
+  readonly lanes: "one" | "several" | "keys";
   /** Of one lane: positions that its filter left out are no gaps, and no root can be compared. False unless told. */
   readonly isFiltered?: boolean;
 };
@@ -123,6 +126,21 @@ const receive = (consumer: Consumer, messages: readonly LaneMessage[]) => {
     if (prev !== taken) failProjection({ kind: "linkMissing", lane, position, prev, taken });
     received.set(lane, { position });
     if (position >= consumer.next) waiting.set(position, message);
+  }
+  return { received, waiting };
+};
+
+/** Links by positions alone: a lane that waits for nothing is not remembered. */
+const receiveKeyed = ({ next, received, waiting: held }: Consumer, messages: readonly LaneMessage[]) => {
+  const waiting = new Map(held);
+  for (const message of messages) {
+    const { lane, position, prev } = message;
+    if (position < next || waiting.has(position)) continue;
+    if (prev !== null && prev >= next && !waiting.has(prev)) {
+      const taken = next === 0n ? null : next - 1n;
+      failProjection({ kind: "linkMissing", lane, position, prev, taken });
+    }
+    waiting.set(position, message);
   }
   return { received, waiting };
 };
@@ -293,7 +311,8 @@ export const takeBatch = async (
   batch: LaneBatch,
   options: ConsumerOptions,
 ): Promise<Taken> => {
-  const { received, waiting } = receive(consumer, batch.messages);
+  const isKeyed = options.lanes === "keys";
+  const { received, waiting } = (isKeyed ? receiveKeyed : receive)(consumer, batch.messages);
   const waitingMax = options.lanes === "one" ? 0 : projectionReorderMax;
   const isFiltered = options.isFiltered === true;
   const released = isFiltered ? releaseAll(waiting) : release(consumer.next, waiting, waitingMax);
@@ -301,7 +320,7 @@ export const takeBatch = async (
   const next = (places.at(-1)?.position ?? consumer.next - 1n) + 1n;
   if (batch.settled !== undefined && !isFiltered) requireTaken({ ...consumer, next, waiting }, batch.settled);
   const lanes = new Map(consumer.lanes);
-  for (const { lane, position } of released) lanes.set(lane, { position });
+  if (!isKeyed) for (const { lane, position } of released) lanes.set(lane, { position });
 
   let { frontier } = consumer;
   const grow = (size: bigint): void => {

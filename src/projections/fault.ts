@@ -12,6 +12,8 @@ export type ProjectionError =
       readonly position: bigint;
       readonly prev: bigint | null;
       readonly taken: bigint | null;
+      /** What it may be, of a source that knows. */
+      readonly hint?: string;
     }
   /** The links hold and a place is missing all the same: somebody dropped a message and linked the rest anew. */
   | { readonly kind: "positionMissing"; readonly expected: bigint; readonly found: bigint }
@@ -55,7 +57,7 @@ const describeProjectionError = (error: ProjectionError): string => {
     case "linkMissing":
       return (
         `lane ${error.lane}: position ${error.position} follows ${placeOf(error.prev)}, ` +
-        `and ${placeOf(error.taken)} was taken last: a message is missing or out of order`
+        `and ${placeOf(error.taken)} was taken last: ${error.hint ?? "a message is missing or out of order"}`
       );
     case "positionMissing":
       return `position ${error.expected} is missing: position ${error.found} came in its place`;

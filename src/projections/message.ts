@@ -26,7 +26,10 @@ export type LaneBatch = {
   readonly checkpoint?: string;
   /** Of several lanes: every position below was brought by now. What is missing there will not come. */
   readonly settled?: bigint;
-  /** Of several lanes: nothing has come for a while. What is missing below the newest position is not under way. */
+  /**
+   * Nothing more is under way for now: of several lanes what is missing below the newest position will not come, and a
+   * source that tells no size has given what there is.
+   */
   readonly isDrained?: true;
 };
 
@@ -42,4 +45,9 @@ export type LaneSource = {
     lanes: ReadonlyMap<string, LaneCursor>,
     call: { readonly signal: AbortSignal },
   ) => AsyncIterable<LaneBatch>;
+  /**
+   * Told before the first message, and whenever more is on disk: every position below `next`. For a source that lets go
+   * of what was stored and of nothing else.
+   */
+  readonly stored?: (next: bigint) => void;
 };

@@ -23,8 +23,9 @@ import type { ErasedRows, Gathered, ProjectionStore, Resumed } from "./store.ts"
 export type ProjectOptions = ConsumerOptions & {
   readonly source: LaneSource;
   readonly store: ProjectionStore;
-  /** The ledger's size when this began: once a checkpoint holds so many places the projection has caught up. */
-  readonly size: bigint;
+  /** The ledger's size when this began: once a checkpoint holds so many places the projection has caught up.
+   * Undefined for a source that tells none: what there is when it is drained. */
+  readonly size: bigint | undefined;
   /** How many places the source has now: asked when there are `size`, and no checkpoint that holds them. */
   readonly sourceSize: () => Promise<bigint>;
   /** Whether it ends there, or follows. */
@@ -38,6 +39,10 @@ const isWithheld = (cause: unknown): boolean =>
 
 const bytesOf = (places: readonly Place[]): number =>
   places.reduce((sum, { record }) => sum + (record?.envelope.length ?? 0), 0);
+
+type Step = Taken & { readonly isDrained: boolean };
+
+const hasNews = ({ places, checkpoint }: Taken): boolean => places.length > 0 || checkpoint !== undefined;
 
 const gather = (taken: readonly Taken[], from: bigint): Gathered | undefined => {
   const last = taken.at(-1);
@@ -77,35 +82,41 @@ const requireSameFilter = ({ progress }: Resumed, { isFiltered = false }: Consum
  * @throws ProjectionFault; whatever the source throws.
  */
 export const project = async (options: ProjectOptions): Promise<void> => {
-  const { source, store, size, sourceSize, onCaughtUp, onApplied } = options;
+  const { source, store, sourceSize, onCaughtUp, onApplied } = options;
   const resumed = await store.resume();
   requireSameFilter(resumed, options);
+  source.stored?.(resumed.progress.next);
   let consumer = resumeConsumer(resumed.progress, await walk(resumed, options), resumed.checkpoint);
   const stopping = new AbortController();
   const signal = AbortSignal.any([options.signal, stopping.signal]);
-  const backlog = new Backlog<Taken>();
+  const backlog = new Backlog<Step>();
   const read = async (): Promise<void> => {
     try {
       for await (const batch of gatherBatches(source.after(consumer.lanes, { signal }))) {
         const taken = await takeBatch(consumer, batch, options);
         ({ consumer } = taken);
-        if (taken.places.length > 0 || taken.checkpoint !== undefined) {
+        const { isDrained = false } = batch;
+        if (hasNews(taken) || isDrained) {
           const { places } = taken;
-          await backlog.add(taken, { records: Math.max(1, places.length), bytes: bytesOf(places) });
+          await backlog.add(
+            { ...taken, isDrained },
+            { records: Math.max(1, places.length), bytes: bytesOf(places) },
+          );
         }
         if (signal.aborted) return;
         // Who follows waits on: a relay may be away in the middle of a batch.
-        if (batch.isDrained === true && onCaughtUp === "end" && options.isFiltered !== true)
-          requireTaken(consumer, size);
+        const isEnd = isDrained && onCaughtUp === "end" && options.isFiltered !== true;
+        if (isEnd && options.size !== undefined) requireTaken(consumer, options.size);
       }
     } finally {
       backlog.end();
     }
   };
   let { next, checked } = consumer;
+  let { size } = options;
   let [isPublished, awaitsReport] = [false, false];
   const caughtUp = async (places: readonly Place[]): Promise<void> => {
-    if (isPublished || next < size) return;
+    if (isPublished || size === undefined || next < size) return;
     if (checked < size && options.isFiltered !== true) {
       // More may come, with the checkpoint that is waited for.
       if (onCaughtUp === "end" && next >= (await sourceSize()))
@@ -130,10 +141,18 @@ export const project = async (options: ProjectOptions): Promise<void> => {
       for (let taken = await backlog.take(); taken !== undefined; taken = await backlog.take()) {
         const gathered = gather(taken, next);
         if (gathered === undefined) continue;
-        const erased = await store.apply(gathered);
-        ({ next } = gathered.progress);
-        checked = taken.findLast(({ checkpoint }) => checkpoint !== undefined)?.checkpoint?.size ?? checked;
-        onApplied?.({ next, erased });
+        if (taken.some(hasNews)) {
+          const erased = await store.apply(gathered);
+          ({ next } = gathered.progress);
+          source.stored?.(next);
+          checked = taken.findLast(({ checkpoint }) => checkpoint !== undefined)?.checkpoint?.size ?? checked;
+          onApplied?.({ next, erased });
+        }
+        if (options.size === undefined && taken.at(-1)?.isDrained === true) {
+          // Every ledger has its genesis record: a rebuild must not put nothing in the place of a projection.
+          if (next === 0n && onCaughtUp === "end") failProjection({ kind: "unchecked", size: next, checked });
+          size = next;
+        }
         await caughtUp(gathered.places);
       }
     } finally {

@@ -70,7 +70,7 @@ const destinationOf = async (
     case "nats":
       return (await import("../relay/nats.ts")).natsDestination(target);
     case "sqs":
-      return (await import("../relay/sqs/sqs.ts")).sqsDestination(target);
+      return (await import("../relay/sqs/sqs.ts")).sqsDestination({ ...target, owner: "" });
     case "kafka":
       return (await import("../relay/kafka/kafka.ts")).kafkaDestination(target);
     case "webhook":

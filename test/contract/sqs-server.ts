@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import {
+  CreateQueueCommand,
   DeleteMessageBatchCommand,
   ReceiveMessageCommand,
   SQSClient,
@@ -117,7 +118,20 @@ export const startSqs = async (): Promise<SqsServer> => {
 export const sqsClient = (endpoint: string): SQSClient =>
   new SQSClient({ region: sqsRegion, endpoint, useQueueUrlAsEndpoint: false });
 
-const queueUrl = (endpoint: string, queue: string): string => `${endpoint}/000000000000/${queue}`;
+export const queueUrl = (endpoint: string, queue: string): string => `${endpoint}/000000000000/${queue}`;
+
+/** A FIFO queue. */
+export const createQueue = async (
+  endpoint: string,
+  queue: string,
+  attributes: Readonly<Record<string, string>> = {},
+): Promise<void> => {
+  const client = sqsClient(endpoint);
+  await client.send(
+    new CreateQueueCommand({ QueueName: queue, Attributes: { FifoQueue: "true", ...attributes } }),
+  );
+  client.destroy();
+};
 
 const parse = ({ Body = "", Attributes }: Message): SeenMessage => ({
   ...(JSON.parse(Body) as SeenMessage),

@@ -81,12 +81,13 @@ const fill = async (
       source: opened.source,
       store,
       size,
-      sourceSize: opened.size,
+      sourceSize: async () => (await opened.size()) ?? 0n,
       onCaughtUp: ends ? "end" : "follow",
       signal,
       onApplied: ({ next, erased }) => {
         reached = next;
-        terminal.progress(pace.describe({ step: "projected", done: next, total: next > size ? next : size }));
+        const total = size === undefined || next > size ? next : size;
+        terminal.progress(pace.describe({ step: "projected", done: next, total }));
         // What was erased before it was read takes nothing away.
         for (const { tenant, records } of erased.filter(({ records }) => records > 0n)) {
           terminal.note(`erased tenant "${printable(tenant)}": ${records} records, and every row of them`);
@@ -95,7 +96,7 @@ const fill = async (
     });
     terminal.progress("");
     const { next } = (await store.resume()).progress;
-    const isWhole = next >= size;
+    const isWhole = size === undefined ? !signal.aborted : next >= size;
     const json = {
       next: String(next),
       projected: reached > 0n,
@@ -181,13 +182,16 @@ const check = async (
   { source, size }: OpenedSource,
   { database, options, keeps, signal }: Task,
 ): Promise<ExitCode> => {
+  const sourceSize = async (): Promise<bigint> =>
+    (await size()) ?? usage("--check takes a source that keeps what was read: a server, files or a stream");
+  await sourceSize();
   const pace = new Pace();
   const isWhole = keeps === undefined;
   const compared = await database.withStoredRows((stored) =>
     compareWithLedger(source, stored, {
       ...options,
       ...(keeps === undefined ? {} : { keeps }),
-      sourceSize: size,
+      sourceSize,
       signal,
       onProgress: (done) => terminal.progress(pace.describe({ step: "compared", done, total: stored.next })),
     }),
@@ -270,6 +274,8 @@ export const projectCommand = ({ name, about, to, flags, example, read }: Projec
         const { lanes } = source;
         if (lanes === "several" && isFiltered)
           usage("--filtered goes with one lane: with a topic of one partition");
+        if (lanes === "keys" && isFiltered)
+          usage("a queue is read without a filter: its relay publishes everything");
         return run(given, terminal, source, { ...task, options: { ...task.options, lanes } });
       });
     });

@@ -23,6 +23,7 @@ export const resolveReferences = (source: LaneSource, resolve: Resolve | undefin
     return envelope === undefined ? others : { ...others, envelope };
   };
   return {
+    ...source,
     after: async function* (lanes, { signal }) {
       for await (const batch of source.after(lanes, { signal })) {
         const messages: LaneMessage[] = [];

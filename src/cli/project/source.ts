@@ -10,11 +10,12 @@ import { fileSize, fileSource } from "./file-source.ts";
 import type { KafkaAddress } from "./kafka-source.ts";
 import { openNatsStream } from "./nats-source.ts";
 import { fetchRecord, serverSize, serverSource } from "./server-source.ts";
+import { parseSqsAddress } from "./sqs-address.ts";
 
 export type OpenedSource = {
   readonly source: LaneSource;
-  /** How many places there are now. @throws usage, SigilError. */
-  readonly size: () => Promise<bigint>;
+  /** How many places there are now; undefined where a source cannot tell. @throws usage, SigilError. */
+  readonly size: () => Promise<bigint | undefined>;
   /** Of several, messages of one may come before those of another that stand before them in the ledger. */
   readonly lanes: ConsumerOptions["lanes"];
 };
@@ -27,12 +28,14 @@ export const sourceFlags = {
   from: {
     value: "SOURCE",
     about:
-      "What is read: grpc://HOST:PORT, a server; file:DIRECTORY, nats://HOST:PORT/STREAM or kafka://HOST:PORT/TOPIC (kafkas:// with TLS), what a relay fills.",
+      "What is read: grpc://HOST:PORT, a server; file:DIRECTORY, nats://HOST:PORT/STREAM, kafka://HOST:PORT/TOPIC (kafkas:// with TLS) or sqs://REGION/QUEUE, what a relay fills.",
   },
   resolve: {
     value: "grpc://HOST:PORT",
     about: "A server of the ledger, asked for records that a relay published by reference.",
   },
+  "sqs-endpoint": { value: "URL", about: "Of a server that speaks SQS; the region's own unless told." },
+  generation: { value: "N", about: "Of SQS: messages of older generations are deleted unread." },
   "nats-creds": { value: "FILE", about: "Credentials for NATS, as a relay's creds." },
   "kafka-user": { value: "USER", about: "SASL SCRAM-SHA-512 for Kafka, with --kafka-password." },
   "kafka-password": { value: "FILE", about: "Its password." },
@@ -64,6 +67,13 @@ const withResolver = <T>(
   const address = given.text("resolve");
   if (address === undefined) return work(undefined);
   return withServer(address, given, terminal, (connection) => work(fetchRecord(connection)));
+};
+
+const readGeneration = (given: Arguments): number => {
+  const text = given.text("generation") ?? "0";
+  return /^\d{1,9}$/.test(text)
+    ? Number(text)
+    : usage("--generation must be a number, as sigil relay status shows it");
 };
 
 /** The source is open while `work` is done. @throws usage, SigilError, what `work` throws. */
@@ -113,11 +123,17 @@ const withOpened = async <T>(
     return await work({ ...opened, lanes: "one" });
   }
   const kafka = readKafkaAddress(text, given);
-  // Its client is loaded only where it is used.
+  // Clients are loaded only where they are used.
   if (kafka !== undefined) return work(await (await import("./kafka-source.ts")).openKafkaTopic(kafka));
+  const queue = parseSqsAddress(text, given.text("sqs-endpoint") ?? "");
+  if (queue !== undefined) {
+    const { openSqsSource } = await import("./sqs-source.ts");
+    await using opened = await openSqsSource({ ...queue, generation: readGeneration(given) });
+    return await work({ source: opened.source, lanes: "keys", size: async () => undefined });
+  }
   if (!grpcAddress.test(text))
     return usage(
-      "--from must be grpc://HOST:PORT, file:DIRECTORY, nats://HOST:PORT/STREAM or kafka://HOST:PORT/TOPIC",
+      "--from must be grpc://HOST:PORT, file:DIRECTORY, nats://HOST:PORT/STREAM, kafka://HOST:PORT/TOPIC or sqs://REGION/QUEUE",
     );
   const onBreak = (error: SigilError): void =>
     terminal.progress(`${describeCallError(error)?.split("\n")[0] ?? ""}: trying again`);

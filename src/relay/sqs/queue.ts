@@ -27,6 +27,8 @@ export type SqsAddress = {
   readonly region: string;
   /** "" for the region's own. */
   readonly endpoint: string;
+  /** Account that has it; "" for the caller's own. */
+  readonly owner: string;
 };
 
 export type SqsQueue = Disposable & {
@@ -36,8 +38,8 @@ export type SqsQueue = Disposable & {
   readonly messageBytesMax: number;
   /** How long a received message is nobody else's. */
   readonly visibilityMs: number;
-  /** ARN of the queue that takes what was received too often. */
-  readonly redrive: string | undefined;
+  /** What was received more often is moved to the queue of this ARN. */
+  readonly redrive: { readonly target: string; readonly receivesMax: number } | undefined;
 };
 
 /** Throttling in every spelling: of the service, of its keys, of the signature layer. */
@@ -90,12 +92,14 @@ export const sqsTimeout = (signal: AbortSignal, waitMs = 0): { readonly abortSig
 
 const findUrl = async (
   client: SQSClient,
-  queue: string,
+  { queue, owner }: SqsAddress,
   onMissing: "create" | "fail",
   signal: AbortSignal,
 ): Promise<string> => {
   try {
-    const { QueueUrl } = await client.send(new GetQueueUrlCommand({ QueueName: queue }), sqsTimeout(signal));
+    const account = owner === "" ? {} : { QueueOwnerAWSAccountId: owner };
+    const command = new GetQueueUrlCommand({ QueueName: queue, ...account });
+    const { QueueUrl } = await client.send(command, sqsTimeout(signal));
     if (QueueUrl !== undefined) return QueueUrl;
   } catch (cause) {
     const isMissing =
@@ -111,10 +115,10 @@ const findUrl = async (
   return QueueUrl ?? failRelay({ kind: "retryable", rule: `the queue ${queue} was made without an address` });
 };
 
-const redriveOf = (policy: string | undefined): string | undefined => {
+const redriveOf = (policy: string | undefined): SqsQueue["redrive"] => {
   if (policy === undefined || policy === "") return undefined;
-  const target = /"deadLetterTargetArn"\s*:\s*"([^"]+)"/.exec(policy)?.[1];
-  return target ?? "another queue";
+  const target = /"deadLetterTargetArn"\s*:\s*"([^"]+)"/.exec(policy)?.[1] ?? "another queue";
+  return { target, receivesMax: Number(/"maxReceiveCount"\s*:\s*"?(\d+)/.exec(policy)?.[1] ?? 1) };
 };
 
 const describe = (
@@ -135,10 +139,11 @@ const describe = (
 
 /** @throws RelayFault. */
 export const openSqsQueue = async (
-  { queue, region, endpoint }: SqsAddress,
+  address: SqsAddress,
   onMissing: "create" | "fail",
   signal: AbortSignal,
 ): Promise<SqsQueue> => {
+  const { queue, region, endpoint } = address;
   const client = new SQSClient({
     region,
     ...(endpoint === "" ? {} : { endpoint }),
@@ -149,7 +154,7 @@ export const openSqsQueue = async (
     requestHandler: { connectionTimeout: relayConnectMsMax },
   });
   try {
-    const url = await findUrl(client, queue, onMissing, signal);
+    const url = await findUrl(client, address, onMissing, signal);
     const { Attributes = {} } = await client.send(
       new GetQueueAttributesCommand({ QueueUrl: url, AttributeNames: ["All"] }),
       sqsTimeout(signal),

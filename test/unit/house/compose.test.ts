@@ -1,6 +1,6 @@
 /**
- * The compose files of examples/change-feed are what the guides say of them. Docker is not needed: what the images do
- * with the files is not tested here.
+ * The compose files of the change feed are what the guides say of them. Docker is not needed: what the images do with
+ * the files is not tested here.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { repository } from "../../../scripts/run.ts";
+import { readConfig } from "../../../src/config/config.ts";
 import { parseMongoAddress } from "../../../src/projections/mongo/connect.ts";
 import { parsePostgresAddress } from "../../../src/projections/postgres/connect.ts";
 import { natsMissing, natsProgram } from "../../contract/nats-server.ts";
@@ -163,5 +164,55 @@ describe("the compose file of the change feed with Kafka", () => {
     const environment = at(compose, "services", "kafka", "environment");
     expect(at(environment, "KAFKA_LOG_FLUSH_INTERVAL_MESSAGES")).to.equal("1");
     expect(at(environment, "KAFKA_AUTO_CREATE_TOPICS_ENABLE")).to.equal("false");
+  });
+});
+
+describe("the compose file of the change feed over SQS", () => {
+  const compose = parseCompose(read("examples/change-feed-sqs/docker-compose.yml"));
+  const guide = read("docs/guides/change-feed-sqs.md");
+  const services = ["sqs", "postgres"];
+
+  it("has the services that the guide names, each with a health check, a volume and a pinned version", () => {
+    expect(Object.keys(at(compose, "services") ?? {})).to.deep.equal(services);
+    expect(Object.keys(at(compose, "volumes") ?? {})).to.deep.equal(services);
+    for (const name of services) {
+      expect(at(compose, "services", name, "healthcheck", "test")).to.include("CMD");
+      expect(JSON.stringify(at(compose, "services", name, "volumes"))).to.match(new RegExp(`\\b${name}:/`));
+    }
+    const [, version] = /^elasticmq_version=(\S+)$/m.exec(read("scripts/services.sh")) ?? [];
+    expect(at(compose, "services", "sqs", "image")).to.equal(`softwaremill/elasticmq:${version}`);
+    expect(at(compose, "services", "postgres", "image")).to.match(/^postgres:15\./);
+  });
+
+  it("publishes the guide's ports, and only to this machine", () => {
+    const ports = services.flatMap((name) => at(compose, "services", name, "ports") ?? []);
+    expect(ports).to.deep.equal(["127.0.0.1:9324:9324", "127.0.0.1:5432:5432"]);
+    expect(guide).to.include('endpoint = "http://127.0.0.1:9324"');
+    expect(guide).to.include("--from sqs://elasticmq/sigil.fifo --sqs-endpoint http://127.0.0.1:9324");
+    expect(guide).to.include("--to postgres://sigil@127.0.0.1:5432/audit");
+  });
+
+  it("takes the relay's lines of the guide", () => {
+    const [, file = ""] = /```toml\n([\s\S]*?)```/.exec(guide) ?? [];
+    const { relays } = readConfig({
+      argv: ["--config", "sigil.toml"],
+      environment: {},
+      readText: () => file,
+    });
+    expect(relays.map(({ target }) => target)).to.deep.equal([
+      {
+        kind: "sqs",
+        queue: "sigil.fifo",
+        region: "elasticmq",
+        endpoint: "http://127.0.0.1:9324",
+        onMissing: "create",
+      },
+    ]);
+  });
+
+  it("holds no password: it takes the one that sigil reads, and does not start without", () => {
+    const password = at(compose, "services", "postgres", "environment", "POSTGRES_PASSWORD");
+    expect(password).to.match(/^\$\{PGPASSWORD:\?[^}]+\}$/);
+    expect(guide).to.match(/^export PGPASSWORD="\$\(openssl rand -hex \d\d\)"$/m);
   });
 });

@@ -48,6 +48,7 @@ const openPlace = async (
         queue,
         region: sqsRegion,
         endpoint,
+        owner: "",
         onMissing: "create",
         ...options,
         ...(onStep === undefined ? {} : { onStep }),
