@@ -56,6 +56,8 @@ export const collectionMsPerByte = 20 / (1 << 20);
 export const commitRecordMsMax = 0.5;
 /** Cached verified tokens per principal, so that one principal cannot evict those of others. */
 export const tokensPerPrincipalMax = 512;
+/** Size at which a server stops its young generation from growing; noticed late, it may have doubled once more. */
+export const youngGenerationBytes = 32 << 20;
 /** Maximum lag of the anchor behind the ledger. */
 export const anchorRecordsMax = 1000;
 export const anchorDelayMsMax = 1000;
@@ -287,6 +289,7 @@ export const jsonSchemaCpuMsMax = 5000;
 export const jsonSchemaWaitingMax = 32;
 /** Heap of a schema thread; compiling the longest schema takes less than half of it. */
 export const jsonSchemaHeapMibMax = 256;
+export const jsonSchemaYoungHeapMibMax = 16;
 /** Error text about a schema or a payload; it may quote the schema. */
 export const jsonSchemaRuleCharactersMax = 300;
 /** Cached compiled schemas, until their record changes. */

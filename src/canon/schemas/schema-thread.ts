@@ -9,7 +9,12 @@ import { Worker } from "node:worker_threads";
 import { threadEnvironment } from "../../crypto/signing/thread-environment.ts";
 import { FairQueue } from "../../identity/fair-queue.ts";
 import { fail } from "../../errors.ts";
-import { jsonSchemaHeapMibMax, jsonSchemaCpuMsMax, jsonSchemaWaitingMax } from "../../limits.ts";
+import {
+  jsonSchemaCpuMsMax,
+  jsonSchemaHeapMibMax,
+  jsonSchemaWaitingMax,
+  jsonSchemaYoungHeapMibMax,
+} from "../../limits.ts";
 import type { SchemaAnswer, SchemaReady, SchemaRequest } from "./schema-messages.ts";
 
 /** A thread's answer, or a timeout. */
@@ -102,7 +107,10 @@ export class SchemaThread implements Disposable {
     const worker = new Worker(program, {
       name: this.#name,
       env: threadEnvironment(),
-      resourceLimits: { maxOldGenerationSizeMb: jsonSchemaHeapMibMax },
+      resourceLimits: {
+        maxOldGenerationSizeMb: jsonSchemaHeapMibMax,
+        maxYoungGenerationSizeMb: jsonSchemaYoungHeapMibMax,
+      },
     });
     worker.on("message", (said: SchemaAnswer | SchemaReady) => {
       if (worker !== this.#worker) return;

@@ -1,17 +1,25 @@
 /**
- * Heap settings for scans of a whole ledger: by default V8 lets garbage grow to several times the live data, and the
- * young generation to 96 MB. Earlier collection costs a few percent of the time. Process-wide.
+ * Heap settings, process-wide. For scans of a whole ledger: by default V8 lets garbage grow to several times the live
+ * data, and the young generation to 134 MB. Earlier collection costs a few percent of the time. For a server: one busy
+ * caller must not make the young generation as large as that, which V8 never gives back.
  */
+import { PerformanceObserver } from "node:perf_hooks";
 import v8 from "node:v8";
+import { youngGenerationBytes } from "../../limits.ts";
 
 /** Collects the old generation after 30 % growth over live data; lets the young generation grow no further. */
 const small = ["--heap-growing-percent=30", "--semi-space-growth-factor=1"];
 /** V8's defaults. */
 const usual = ["--heap-growing-percent=0", "--semi-space-growth-factor=2"];
+/** V8's default for garbage, but a young generation that grows no further. */
+const grown = ["--heap-growing-percent=0", "--semi-space-growth-factor=1"];
 
 const apply = (flags: readonly string[]): void => flags.forEach((flag) => v8.setFlagsFromString(flag));
 
 let holders = 0;
+let isYoungGrown = false;
+
+const settle = (): void => apply(holders > 0 ? small : isYoungGrown ? grown : usual);
 
 /** Applies to the process from now on. */
 export const keepHeapSmall = (): void => apply(small);
@@ -19,14 +27,37 @@ export const keepHeapSmall = (): void => apply(small);
 /** Applies until the last holder is disposed of. */
 export const holdHeapSmall = (): Disposable => {
   holders += 1;
-  if (holders === 1) apply(small);
+  if (holders === 1) settle();
   let isHeld = true;
   return {
     [Symbol.dispose]: () => {
       if (!isHeld) return;
       isHeld = false;
       holders -= 1;
-      if (holders === 0) apply(usual);
+      if (holders === 0) settle();
+    },
+  };
+};
+
+const youngBytes = (): number =>
+  v8.getHeapSpaceStatistics().find(({ space_name: name }) => name === "new_space")?.space_size ?? 0;
+
+/**
+ * Lets the young generation grow to `youngGenerationBytes` only, until disposed of. V8 reads its own limit at process
+ * start alone, so its size is looked at after collections, the only moments at which it changes.
+ */
+export const boundYoungGeneration = (): Disposable => {
+  const look = (isGrown: boolean): void => {
+    if (isGrown === isYoungGrown) return;
+    isYoungGrown = isGrown;
+    settle();
+  };
+  const observer = new PerformanceObserver(() => look(youngBytes() >= youngGenerationBytes));
+  observer.observe({ entryTypes: ["gc"] });
+  return {
+    [Symbol.dispose]: () => {
+      observer.disconnect();
+      look(false);
     },
   };
 };

@@ -6,7 +6,8 @@ import { mock } from "node:test";
 import v8 from "node:v8";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { holdHeapSmall } from "../../../src/deployment/backup/small-heap.ts";
+import { boundYoungGeneration, holdHeapSmall } from "../../../src/deployment/backup/small-heap.ts";
+import { youngGenerationBytes } from "../../../src/limits.ts";
 import { walksLedger } from "../../../src/cli/command-line.ts";
 
 const module = join(import.meta.dirname, "../../../src/deployment/backup/small-heap.ts");
@@ -26,6 +27,30 @@ const churn = `
 
 const heapOf = async (how: "small" | "usual"): Promise<number> => {
   const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", churn, how]);
+  return Number(stdout);
+};
+
+/** Replaces all that it holds, again and again, in turns of the event loop. @returns the young generation's size. */
+const churnYoung = `
+  import v8 from "node:v8";
+  const { boundYoungGeneration } = await import(${JSON.stringify(module)});
+  if (process.argv[1] === "bounded") boundYoungGeneration();
+  let held = [];
+  for (let turn = 0; turn < 400; turn += 1) {
+    for (let index = 0; index < 10_000; index += 1) held.push({ turn, list: [index] });
+    if (held.length > 300_000) held = [];
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  console.log(v8.getHeapSpaceStatistics().find(({ space_name }) => space_name === "new_space").space_size);
+`;
+
+const youngBytesOf = async (how: "bounded" | "usual"): Promise<number> => {
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    "--input-type=module",
+    "-e",
+    churnYoung,
+    how,
+  ]);
   return Number(stdout);
 };
 
@@ -52,6 +77,25 @@ describe("a small heap", () => {
     expect(flagsSince()).to.deep.equal([]);
     two[Symbol.dispose]();
     expect(flagsSince()).to.deep.equal(usual);
+  });
+
+  it("has a young generation that grows to its bound and no further", async () => {
+    const [bounded, usual] = [await youngBytesOf("bounded"), await youngBytesOf("usual")];
+    expect(bounded).to.be.within(youngGenerationBytes / 2, 1.5 * youngGenerationBytes);
+    expect(usual).to.be.greaterThan(1.5 * youngGenerationBytes);
+  });
+
+  it("leaves V8 its settings when its young generation is bounded no longer", () => {
+    const flags = mock.method(v8, "setFlagsFromString", () => {});
+    const sizes = mock.method(v8, "getHeapSpaceStatistics", () => []);
+    using _ = {
+      [Symbol.dispose]: () => {
+        flags.mock.restore();
+        sizes.mock.restore();
+      },
+    };
+    boundYoungGeneration()[Symbol.dispose]();
+    expect(flags.mock.callCount()).to.equal(0);
   });
 
   it("is kept by the commands that walk over a whole ledger", () => {
