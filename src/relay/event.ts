@@ -56,8 +56,11 @@ export const percentEncode = (text: string): string => (unreserved.test(text) ? 
 const encodeEvery = (text: string): string =>
   encodeURIComponent(text).replaceAll(/[!'()*]/g, (one) => `%${toHex(utf8Encode(one)).toUpperCase()}`);
 
+const unreservedPath = /^[A-Za-z0-9_.~/-]*$/;
+
 /** Encodes each segment; slashes stay. */
-const percentEncodePath = (path: string): string => path.split("/").map(percentEncode).join("/");
+const percentEncodePath = (path: string): string =>
+  unreservedPath.test(path) ? path : path.split("/").map(percentEncode).join("/");
 
 const twoDigits = (value: number): string => String(value).padStart(2, "0");
 
@@ -155,6 +158,7 @@ export const eventOf = (
 ): RelayEvent => {
   const { position, record } = item;
   const leaf = toHex(item.leaf);
+  const digits = String(position);
   const own =
     record === undefined
       ? { id: leaf, type: erasedType(options.typePrefix) }
@@ -167,8 +171,8 @@ export const eventOf = (
       specversion: "1.0",
       source: percentEncodePath(options.origin),
       ...own,
-      sequence: String(position).padStart(positionDigits, "0"),
-      sigilposition: String(position),
+      sequence: digits.padStart(positionDigits, "0"),
+      sigilposition: digits,
       ...(prev === undefined ? {} : { sigilprev: String(prev) }),
       sigilleaf: leaf,
       sigilgeneration: String(generation),
@@ -238,6 +242,14 @@ export const headersOf = ({
   attributes,
 }: Pick<RelayEvent, "attributes">): readonly (readonly [string, string])[] =>
   Object.entries(attributes).map(([name, value]) => [`ce-${name}`, headerValue(value)] as const);
+
+/** What `headersOf` gives, with separators, without making it: every event is measured. */
+export const headerBytesOf = ({ attributes }: Pick<RelayEvent, "attributes">): number => {
+  let bytes = 0;
+  for (const name of Object.keys(attributes))
+    bytes += "ce-: \r\n".length + name.length + headerValue(attributes[name] ?? "").length;
+  return bytes;
+};
 
 /** Structured mode as one line without newline; JSON data inline, other data in base64. */
 export const jsonLine = ({ attributes, data }: RelayEvent): string => {

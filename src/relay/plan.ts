@@ -9,7 +9,7 @@ import {
   byReference,
   checkpointAttribute,
   eventOf,
-  headersOf,
+  headerBytesOf,
   type EventOptions,
   type Lane,
   type ReadEvent,
@@ -203,8 +203,7 @@ export const publishedOf = (filter: Filter, { items, checkpoint }: FeedBatch): P
 });
 
 const bytesOf = (event: Pick<RelayEvent, "attributes" | "data">): number =>
-  headersOf(event).reduce((sum, [name, value]) => sum + name.length + value.length + 4, 0) +
-  (event.data?.bytes.length ?? 0);
+  headerBytesOf(event) + (event.data?.bytes.length ?? 0);
 
 export type Chunk = {
   readonly events: readonly RelayEvent[];

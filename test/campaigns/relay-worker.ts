@@ -5,7 +5,6 @@
  */
 import { readFile } from "node:fs/promises";
 import { connect, createTokenSigner } from "@sigil/client";
-import { ProvenTree } from "../../src/cli/relay/proven-tree.ts";
 import { ServerLedger } from "../../src/cli/relay/server-feed.ts";
 import { fromHex, parseHash } from "../../src/core/bytes.ts";
 import type { Destination } from "../../src/relay/destination.ts";
@@ -66,8 +65,7 @@ const madeUp = () => {
 const serverLedger = async (target: string): Promise<ServerLedger> => {
   const privateKey = await readFile(keyPath, "utf8");
   const signer = createTokenSigner({ principal: "feed", origin, privateKey });
-  const proven = await ProvenTree.open(`${cursorPath}.note`);
-  return ServerLedger.open(connect({ target, tls: "insecure", signer }), parseHash(fromHex(genesis)), proven);
+  return ServerLedger.open(connect({ target, tls: "insecure", signer }), parseHash(fromHex(genesis)));
 };
 
 using outside = server === undefined ? undefined : await serverLedger(server);

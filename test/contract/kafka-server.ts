@@ -31,6 +31,8 @@ export type Kafka = AsyncDisposable & {
   readonly store: string;
   /** As by a power failure, but that what it wrote is there. */
   readonly kill: () => Promise<void>;
+  /** Whether its process is alive. */
+  readonly isRunning: () => boolean;
   /** Suspended: it takes connections and answers nothing. */
   readonly suspend: () => void;
   readonly wake: () => void;
@@ -44,6 +46,8 @@ export type KafkaSettings = {
   readonly certificate?: { readonly cert: string; readonly key: string };
   /** Of the user `relay`, and of the user `reader`, who may read and nothing else. */
   readonly password?: string;
+  /** Where its logs go: a directory that is not there yet. */
+  readonly store?: string;
   /** More lines of its configuration. */
   readonly settings?: readonly string[];
   /** How it compiles: `fast` to start, or `full` to be measured. */
@@ -79,7 +83,10 @@ const pemStore = ({ cert, key }: NonNullable<KafkaSettings["certificate"]>): str
 export const startKafka = async (options: KafkaSettings = {}): Promise<Kafka> => {
   const { certificate, password = "right", settings = [], compiler = "fast" } = options;
   const directory = await mkdtemp(join(tmpdir(), "sigil-kafka-"));
-  const [configPath, store] = [join(directory, "server.properties"), join(directory, "logs")];
+  const [configPath, store] = [
+    join(directory, "server.properties"),
+    options.store ?? join(directory, "logs"),
+  ];
   const [plain = 0, secure = 0, controller = 0] = await freePorts(3);
   const isSecure = certificate !== undefined;
   const keyStore = join(directory, "server.pem");
@@ -157,8 +164,11 @@ export const startKafka = async (options: KafkaSettings = {}): Promise<Kafka> =>
     throw new Error(`Kafka does not start:\n${log}`);
   };
 
+  const isRunning = (): boolean =>
+    child !== undefined && child.exitCode === null && child.signalCode === null;
+
   const kill = async (): Promise<void> => {
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (child === undefined || !isRunning()) return;
     const ended = once(child, "exit");
     child.kill("SIGKILL");
     await ended;
@@ -174,6 +184,7 @@ export const startKafka = async (options: KafkaSettings = {}): Promise<Kafka> =>
     secureServer: `localhost:${secure}`,
     store,
     kill,
+    isRunning,
     suspend: () => void child?.kill("SIGSTOP"),
     wake: () => void child?.kill("SIGCONT"),
     start,

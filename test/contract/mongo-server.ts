@@ -50,10 +50,14 @@ const takesConnections = (port: number): Promise<boolean> =>
     socket.once("error", () => resolve(false));
   });
 
-export const startMongo = async (tls?: { readonly cert: string; readonly key: string }): Promise<Mongo> => {
+/** @param store an empty directory for its files. */
+export const startMongo = async (
+  tls?: { readonly cert: string; readonly key: string },
+  store?: string,
+): Promise<Mongo> => {
   const directory = await mkdtemp(join(tmpdir(), "sigil-mongo-"));
   const port = await freePort();
-  const words = ["-data", directory, "-listen", `127.0.0.1:${port}`];
+  const words = ["-data", store ?? directory, "-listen", `127.0.0.1:${port}`];
   if (tls !== undefined) {
     const [certPath, keyPath] = [join(directory, "tls.crt"), join(directory, "tls.key")];
     await writeFile(certPath, tls.cert);

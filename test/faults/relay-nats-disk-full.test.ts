@@ -2,8 +2,7 @@
  * A relay to NATS whose disk is full, a real one (a small tmpfs), or whose JetStream has used up what its configuration
  * gives it. Nothing is lost, repeated or torn, and the relay says so in the broker's words.
  */
-import { spawnSync } from "node:child_process";
-import { mkdtemp, rm, statfs, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "@nats-io/transport-node";
@@ -13,23 +12,10 @@ import { natsDestination } from "../../src/relay/nats.ts";
 import { natsMissing, startNats, type Nats, type NatsSettings } from "../contract/nats-server.ts";
 import { readStreamMessages, withStreams } from "../contract/relay-messages.ts";
 import { createRelayLedger, expectWhole, startRelay, until, untilCaughtUp } from "../contract/relay-world.ts";
+import { mountDisk, skipWithoutDisk } from "../contract/small-disk.ts";
 
 /** NATS reserves blocks of some MiB for a stream. */
 const diskBytes = 16 << 20;
-
-const mountDisk = async () => {
-  const path = await mkdtemp(join(tmpdir(), "sigil-relay-full-"));
-  const options = `size=${diskBytes},mode=0700`;
-  const { status, stderr, error } = spawnSync("mount", ["-t", "tmpfs", "-o", options, "sigil-test", path]);
-  return {
-    path,
-    refused: status === 0 ? undefined : (error?.message ?? stderr.toString().trim()),
-    [Symbol.asyncDispose]: async () => {
-      if (status === 0) spawnSync("umount", [path]);
-      await rm(path, { recursive: true, force: true });
-    },
-  };
-};
 
 /** Of `until`, in tries: a broker without room answers nothing for `relayPublishMsMax`. */
 const patience = 30_000;
@@ -80,21 +66,14 @@ describe(`a relay to NATS that has no room left${natsMissing === undefined ? "" 
   });
 
   it("on its disk (a small tmpfs) waits, and then has every record once", async function () {
-    await using disk = await mountDisk();
-    if (disk.refused !== undefined) {
-      console.log(`      skipped, a tmpfs cannot be mounted here: ${disk.refused}`);
-      return this.skip();
-    }
-    const ballast = join(disk.path, "ballast");
+    await using disk = await mountDisk(diskBytes);
+    skipWithoutDisk(disk, this);
     await expectNothingLost(
       { store: join(disk.path, "store"), sync: "always" },
       {
-        fill: async () => {
-          const { bavail, bsize } = await statfs(disk.path);
-          await writeFile(ballast, Buffer.alloc(bavail * bsize - (64 << 10)));
-        },
+        fill: () => disk.fill(64 << 10),
         makeRoom: async ({ kill, start }) => {
-          await rm(ballast);
+          await disk.makeRoom();
           // NATS 2.15 goes on refusing what it could not write once.
           await kill();
           await start();

@@ -4,7 +4,6 @@
  */
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { createTokenSigner, ProofError, SigilError, walkKeys, type TokenSigner } from "@sigil/client";
 import type { Hash } from "@sigil/core/bytes";
@@ -14,7 +13,6 @@ import { flagOf, KEYS, keyNames, type KeyName } from "../../config/keys.ts";
 import { relayServerMsMax, relayServerMsMin } from "../../limits.ts";
 import { failRelay, RelayFault } from "../../relay/destination.ts";
 import { startRelayProcess } from "../../wire/relay-process.ts";
-import { stateDirectory } from "../../wire/relays.ts";
 import { closeOnSignal } from "../../wire/signals.ts";
 import {
   connectionFlags,
@@ -30,7 +28,6 @@ import { parseGenesisHash } from "../call/from-genesis.ts";
 import { exitCodes, required, usage, type Arguments, type Command, type Flags } from "../terminal/command.ts";
 import { readOwnKey } from "../terminal/own-key.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import { ProvenTree } from "./proven-tree.ts";
 import { ServerLedger } from "./server-feed.ts";
 
 /** Keys of a server's configuration that relays of their own have. */
@@ -148,14 +145,14 @@ const openLedger = async (
   caller: Caller,
   genesis: Hash,
   terminal: Terminal,
-  { data, log, signal }: { readonly data: string; readonly log: Logger; readonly signal: AbortSignal },
+  log: Logger,
+  signal: AbortSignal,
 ): Promise<ServerLedger> =>
   untilAnswered(
     async () => {
       const connection = openConnection(server, await signerOf(server, caller, genesis, terminal));
       try {
-        const proven = await ProvenTree.open(join(data, stateDirectory, "checkpoint.note"));
-        return await ServerLedger.open(connection, genesis, proven);
+        return await ServerLedger.open(connection, genesis);
       } catch (error) {
         connection.close();
         if (error instanceof ProofError || error instanceof RelayFault) usage(error.message);
@@ -203,8 +200,7 @@ export const relayRun: Command = {
     const [server, caller] = [await readServer(given, terminal), callerOf(given, terminal)];
     await using relays = await startRelayProcess({
       config,
-      openLedger: (log, signal) =>
-        openLedger(server, caller, genesis, terminal, { data: config.data, log, signal }),
+      openLedger: (log, signal) => openLedger(server, caller, genesis, terminal, log, signal),
     });
     const stopped = closeOnSignal(relays);
     await relays.started;

@@ -17,7 +17,7 @@ import {
 } from "../destination.ts";
 import { isOfTenant, readEvent, subjectOfRecord, type ReadEvent, type RelayEvent } from "../event.ts";
 import { clientOptions, kafkaCodes, kafkaError, withAdmin, type KafkaConnection } from "./client.ts";
-import { kafkaHeadersOf, keyBytes, messageBytesKept, settledHeader } from "./message.ts";
+import { kafkaHeaderName, messageBytesKept, settledHeader } from "./message.ts";
 import { TopicReader, type StoredMessage } from "./reader.ts";
 import { generationsOf, keptSettings, layoutFault, partitionOf, topicOfGeneration } from "./topic.ts";
 
@@ -57,27 +57,52 @@ type EncodedMessage = {
   readonly headers: Map<Buffer, Buffer>;
 };
 
-/** Few, and the same in every message. */
-const nameBuffers = new Map<string, Buffer>();
+/** Attributes whose values are those of the message before, nearly always. */
+const repeated: ReadonlySet<string> = new Set([
+  "specversion",
+  "source",
+  "type",
+  "sigilgeneration",
+  "datacontenttype",
+]);
 
-const nameBuffer = (name: string): Buffer => {
-  const known = nameBuffers.get(name);
+/** By attribute: names are few, and the same in every message. */
+const headerNames = new Map<string, Buffer>();
+const lastValues = new Map<string, { readonly value: string; readonly bytes: Buffer }>();
+
+const nameBytes = (attribute: string): Buffer => {
+  const known = headerNames.get(attribute);
   if (known !== undefined) return known;
-  const made = Buffer.from(name);
-  nameBuffers.set(name, made);
+  const made = Buffer.from(kafkaHeaderName(attribute));
+  headerNames.set(attribute, made);
   return made;
+};
+
+const valueBytes = (attribute: string, value: string): Buffer => {
+  if (!repeated.has(attribute)) return Buffer.from(value);
+  const last = lastValues.get(attribute);
+  if (last?.value === value) return last.bytes;
+  const bytes = Buffer.from(value);
+  lastValues.set(attribute, { value, bytes });
+  return bytes;
 };
 
 const settledName = Buffer.from(settledHeader);
 
-const encodeMessage = (event: RelayEvent): EncodedMessage => {
-  const { subject } = event.attributes;
-  const headers = kafkaHeadersOf(event);
+/** The key of a message is its `subject`. */
+const encodeMessage = ({ lane, attributes, data }: RelayEvent): EncodedMessage => {
+  const headers = new Map<Buffer, Buffer>();
+  let key: Buffer | undefined;
+  for (const attribute of Object.keys(attributes)) {
+    const bytes = valueBytes(attribute, attributes[attribute] ?? "");
+    if (attribute === "subject") key = bytes;
+    headers.set(nameBytes(attribute), bytes);
+  }
   return {
-    partition: Number(event.lane),
-    ...(subject === undefined ? {} : { key: buffer(keyBytes(subject)) }),
-    ...(event.data === undefined ? {} : { value: buffer(event.data.bytes) }),
-    headers: new Map(headers.map(([name, value]) => [nameBuffer(name), Buffer.from(value)] as const)),
+    partition: Number(lane),
+    ...(key === undefined ? {} : { key }),
+    ...(data === undefined ? {} : { value: buffer(data.bytes) }),
+    headers,
   };
 };
 

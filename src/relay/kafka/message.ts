@@ -2,8 +2,6 @@
  * CloudEvents in Kafka messages, binary mode: attributes are headers `ce_…`, the type of the data is `content-type`.
  * Pure. Source: the CloudEvents binding for Kafka 1.0.2 §3.2; docs/spec/event.md §2.
  */
-import { utf8Encode } from "@sigil/core/bytes";
-import type { RelayEvent } from "../event.ts";
 
 const prefix = "ce_";
 const dataTypeHeader = "content-type";
@@ -13,12 +11,9 @@ export const settledHeader = "sigil-settled";
 
 export type Header = readonly [name: string, value: string];
 
-/** Values are UTF-8 as they are: this binding encodes nothing. */
-export const kafkaHeadersOf = ({ attributes }: RelayEvent): readonly Header[] =>
-  Object.entries(attributes).map(([name, value]) => [
-    name === dataTypeAttribute ? dataTypeHeader : prefix + name,
-    value,
-  ]);
+/** Of an attribute. Values are UTF-8 as they are: this binding encodes nothing. */
+export const kafkaHeaderName = (attribute: string): string =>
+  attribute === dataTypeAttribute ? dataTypeHeader : prefix + attribute;
 
 /** More than the headers and the body that a relay counts: key, lengths, and the header that is no attribute. */
 export const messageBytesKept = 3 * 512 + 256;
@@ -39,5 +34,3 @@ export const readKafkaHeaders = (headers: readonly Header[]): ReadHeaders => {
   }
   return { attributes, settled };
 };
-
-export const keyBytes = (key: string): Uint8Array => utf8Encode(key);

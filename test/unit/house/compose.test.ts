@@ -74,6 +74,12 @@ describe("the compose file of the change feed", () => {
     expect(guide).to.include("--from nats://127.0.0.1:4222/SIGIL");
   });
 
+  it("is what the guide of NATS starts, with the sync that it names", () => {
+    const page = read("docs/guides/change-feed-nats.md");
+    expect(page).to.include("docker compose -f examples/change-feed/docker-compose.yml up --wait");
+    expect(page).to.include("`sync_interval: always`");
+  });
+
   it("makes the role and the database that the guide fills", () => {
     const [, address = ""] = /--to (postgres:\/\/sigil@127\S+)/.exec(guide) ?? [];
     const parsed = parsePostgresAddress(address);
