@@ -131,7 +131,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "envoy",
   ],
   gateway: ["http", "authzen", "tiles", "ui", "."],
-  cli: "terminal call proposal model attest audit canon check deployment key keys module principal project relay witness .".split(
+  cli: "terminal call proposal model attest audit canon check deployment key keys module principal project relay tiles witness .".split(
     " ",
   ),
 };

@@ -508,3 +508,8 @@ export const tileReplyBytesMax = 12 << 10;
 /** How long a checkpoint of tiles may be cached, at most; tiles themselves never change. */
 export const tilesCheckpointSecondsMax = 5;
 export const tilesImmutableSeconds = 31_536_000;
+/** Bundles that an export of tiles reads ahead. */
+export const tilesReadAheadMax = 8;
+/** Between two looks of an export that follows, and while the server is away. */
+export const tilesFollowMs = 1000;
+export const tilesRetryMsMax = 10_000;

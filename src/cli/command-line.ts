@@ -167,6 +167,10 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Show the proof that a record is in the ledger.",
     load: async () => (await import("./audit/proof.ts")).auditProof,
   },
+  "tiles export": {
+    about: "Write the ledger as a tiled transparency log into a directory.",
+    load: async () => (await import("./tiles/tiles.ts")).tilesExport,
+  },
   "model get": {
     about: "Show the active trust model.",
     load: async () => (await import("./model/model.ts")).modelGet,

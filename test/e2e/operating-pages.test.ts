@@ -22,6 +22,7 @@ const shown: Readonly<Record<string, string>> = {
   "http.md nginx": "a configuration of nginx, which test/e2e/http-forward.test.ts starts it with",
   "http.md text": "lines of a stream, in short, which test/e2e/http-streams.test.ts reads whole",
   "http.md toml": "a file: test/unit/config/config.test.ts starts the configuration from it",
+  "tiles.md toml": "a file: test/unit/config/config.test.ts starts the configuration from it",
   "relay.md toml": "relays: the play of this page serves the first of them",
   "kubernetes.md yaml": "a manifest, there is no cluster here: test/unit/config/kubernetes-page.test.ts",
 };

@@ -1,10 +1,11 @@
 /** What each page of docs/operating assumes, and what happens beside its commands while they are played. */
-import { copyFile, cp, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, cp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
 import { parse } from "smol-toml";
 import { createAuthority } from "../contract/certificates.ts";
 import { skipWithoutToken, useSoftHsm } from "../contract/softhsm.ts";
+import { verifyTiledLog } from "../contract/tiled-log.ts";
 import { unpackFormat } from "../data/formats/unpack.ts";
 import { asRoot, attestBy, found, genesisIn, proposalIn, wasm } from "./page-deployment.ts";
 import { blocksOf, makeDirectory, type Replaced, type Stage } from "./page.ts";
@@ -36,6 +37,18 @@ export const plays: Readonly<Record<string, () => Play>> = {
       }[];
       const set = shows.filter(({ source }) => source.includes("sigil.toml")).map(({ key }) => key);
       expect(set).to.have.members(["data", "listen", "drain_ms", "tls.cert", "tls.key", "tls.client_ca"]);
+    },
+  }),
+
+  "tiles.md": () => ({
+    set: async (stage) => {
+      await found(stage, { witnesses: ["alice"] });
+      await stage.serve("--data", "data", "--tiles", "public");
+    },
+    after: async (stage) => {
+      const read = (path: string): Promise<Uint8Array | undefined> =>
+        readFile(stage.path(`log/${path}`)).catch(() => undefined);
+      expect((await verifyTiledLog(read))?.size).to.be.at.least(1);
     },
   }),
 

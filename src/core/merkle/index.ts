@@ -28,6 +28,7 @@ export {
   parseEntryBundle,
   parseTile,
   parseTilePath,
+  readHashesFromTiles,
   tileOf,
   tileWidth,
 } from "./tile.ts";

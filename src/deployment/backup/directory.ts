@@ -36,9 +36,8 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
-/** Excludes concurrent writers. The lock of a dead process is ignored. */
-const lock = async (directory: string): Promise<AsyncDisposable> => {
-  const path = join(directory, lockName);
+/** Excludes concurrent writers. The lock of a dead process is ignored. @param refuse told why it is held. */
+export const lockFile = async (path: string, refuse: (rule: string) => never): Promise<AsyncDisposable> => {
   for (let tries = 0; ; tries += 1) {
     try {
       const file = await open(path, "wx", 0o600);
@@ -49,8 +48,7 @@ const lock = async (directory: string): Promise<AsyncDisposable> => {
       if (!hasCode(error, "EEXIST")) throw error;
       const holder = Number(await readFile(path, "utf8").catch(() => "0"));
       if (tries > 0 || isAlive(holder)) {
-        const rule = `process ${holder} is writing it; if that is no backup, remove ${path}`;
-        fail({ kind: "backupRefused", backup: directory, rule });
+        refuse(`process ${holder} is writing it; if that is none of Sigil's, remove ${path}`);
       }
       await rm(path, { force: true });
     }
@@ -88,7 +86,9 @@ export class BackupDirectory implements AsyncDisposable {
     if (names.length > 0 && !names.includes(manifestName) && !names.includes(segmentsName)) {
       fail({ kind: "backupRefused", backup: path, rule: "it holds something that is no backup" });
     }
-    const held = await lock(path);
+    const held = await lockFile(join(path, lockName), (rule) =>
+      fail({ kind: "backupRefused", backup: path, rule }),
+    );
     try {
       await mkdir(join(path, segmentsName), { recursive: true, mode: 0o700 });
       const manifest = await readManifest(path);

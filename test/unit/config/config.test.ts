@@ -200,6 +200,17 @@ describe("the configuration", () => {
     expect([address, hosts]).to.deep.equal([{ host: "0.0.0.0", port: 8443 }, ["sigil.example"]]);
   });
 
+  it("runs the example of the page about tiles, and takes a prefix in one spelling", () => {
+    const page = readFileSync(new URL("../../../docs/operating/tiles.md", import.meta.url), "utf8");
+    const [, file = ""] = /```toml\n([\s\S]*?)```/.exec(page) ?? [];
+    const { tiles, tiles_prefix: prefix } = read({ file });
+    expect([tiles, prefix]).to.deep.equal(["public", "/logs/main"]);
+    for (const wrong of ["logs", "/logs/", "//", "/../x", "/a b", "/%61"]) {
+      expect(faultOf({ argv: ["--tiles-prefix", wrong] }), wrong).to.match(/--tiles-prefix: must be \//);
+    }
+    expect(read({ argv: ["--tiles-prefix", "/"] }).tiles_prefix).to.equal("/");
+  });
+
   it("has names that do not collide as flags and variables", () => {
     expect(new Set(keyNames.map(flagOf)).size).to.equal(keyNames.length);
     expect(new Set(keyNames.map(variableOf)).size).to.equal(keyNames.length);
