@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client go_verifiers python_verifiers envoy nginx openapi postgres mongo nats kafka sqs cloudevents)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client go_verifiers tessera python_verifiers envoy nginx openapi postgres mongo nats kafka sqs cloudevents)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -109,6 +109,13 @@ install_go_verifiers() {
 }
 start_go_verifiers() { :; }
 stop_go_verifiers() { :; }
+# Tessera's fsck, the package, for tiled logs.
+install_tessera() {
+  command -v go >/dev/null || apt_install golang-go
+  (cd "$verifier_sources/tessera" && go build -o "$local_bin/sigil-tessera-fsck" .)
+}
+start_tessera() { :; }
+stop_tessera() { :; }
 install_python_verifiers() {
   make_python_environment
   "$python_environment/bin/pip" install -q -r "$verifier_sources/python/requirements.txt"
