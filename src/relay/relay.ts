@@ -96,6 +96,8 @@ type Change = { readonly run: () => Promise<void>; readonly done: PromiseWithRes
 /** What one look at the destination says; undefined if it takes nothing back. */
 type Look = { readonly erased: Erased; readonly begins: boolean } | undefined;
 
+const pausedRule = "the relay is paused: resume it, so that the new generation is whole before older ones go";
+
 /** Of a batch, in the destination's batches. */
 type Prepared = { readonly batch: FeedBatch; readonly chunks: readonly Chunk[] };
 
@@ -165,7 +167,10 @@ export class Relay {
 
   /** Republishes from a position as a new generation, above any that the destination holds. */
   reset(to: bigint): Promise<void> {
-    return this.#moveCursor((cursor) => newGeneration(cursor, to, this.#heldGeneration));
+    return this.#change(async () => {
+      await this.#options.source.acceptPast?.();
+      await this.#setCursor(newGeneration(this.#cursor, to, this.#heldGeneration));
+    });
   }
 
   /**
@@ -260,11 +265,7 @@ export class Relay {
     while (this.#cursor.next < size) {
       this.#requireOpen();
       if (this.#error !== undefined) failRelay(this.#error);
-      if (this.#cursor.isPaused)
-        failRelay({
-          kind: "refused",
-          rule: "the relay is paused: resume it, so that the new generation is whole before older ones go",
-        });
+      if (this.#cursor.isPaused) failRelay({ kind: "refused", rule: pausedRule });
       this.#progress = `generation ${this.#cursor.generation}: ${this.#cursor.next} of ${size} records`;
       await sleep(relayErasureMsMax, this.#closing.signal);
     }

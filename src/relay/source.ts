@@ -19,4 +19,9 @@ export type FeedSource = {
     leaf: string,
     call: { readonly signal: AbortSignal },
   ) => Promise<boolean>;
+  /**
+   * Called with an operator's reset: a past of the ledger that was refused because another had been proved is taken.
+   * Undefined where there can be only one.
+   */
+  readonly acceptPast?: () => Promise<void>;
 };

@@ -7,7 +7,7 @@ import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { DestinationStream, Logger } from "pino";
 import type { Config } from "../config/config.ts";
-import { fail } from "../errors.ts";
+import { fail, SigilFault } from "../errors.ts";
 import { createRelayProcessMetrics, type MetricsText } from "../gateway/metrics.ts";
 import { startOperator } from "../gateway/operator.ts";
 import {
@@ -24,6 +24,8 @@ import { createLog } from "../log/log.ts";
 import { relaySocket } from "../relay/control.ts";
 import { Connections } from "../rpc/bounds/connections.ts";
 import { requireFree } from "../rpc/transport/listening.ts";
+import { openLevelStore } from "../storage/level.ts";
+import type { Store } from "../storage/store.ts";
 import { openRelays, type RelayedLedger } from "./relays.ts";
 import type { Signalled } from "./signals.ts";
 
@@ -43,8 +45,14 @@ export type RelayProcess = AsyncDisposable &
     readonly started: Promise<void>;
   };
 
-/** A server's data directory has a socket of the same name, and a lock that this process does not hold. */
-const requireOwnDirectory = async (data: string): Promise<void> => {
+/** Within the data directory: an empty database, opened for the lock that a server's ledger has as well. */
+const lockDirectory = "lock";
+
+/**
+ * A server's data directory has a socket of the same name, and a lock of its own. Of several processes that start in
+ * one directory at once, one goes on. @throws invalidConfig.
+ */
+const lockOwnDirectory = async (data: string): Promise<Store> => {
   await mkdir(data, { recursive: true, mode: 0o700 });
   const isDeployment = await stat(join(data, "deployment.json")).then(
     () => true,
@@ -55,6 +63,13 @@ const requireOwnDirectory = async (data: string): Promise<void> => {
     fail({ kind: "invalidConfig", key: "data", rule });
   }
   await requireFree("data", { path: join(data, relaySocket) });
+  try {
+    return await openLevelStore(join(data, lockDirectory));
+  } catch (cause) {
+    if (!(cause instanceof SigilFault) || cause.error.kind !== "storeLocked") throw cause;
+    const rule = `${data} is in use by another process of relays`;
+    return fail({ kind: "invalidConfig", key: "data", rule }, { cause });
+  }
 };
 
 const serveOperator = async (
@@ -76,7 +91,10 @@ const serveOperator = async (
   return startOperator({ address, socketMode, metrics, whyNotReady, notes: () => [], connections, onError });
 };
 
-/** @throws invalidConfig if it cannot listen, or the directory is a server's; everything opened is closed again. */
+/**
+ * @throws invalidConfig if it cannot listen, or the directory is a server's or in use; everything opened is closed
+ * again.
+ */
 export const startRelayProcess = async (options: RelayProcessOptions): Promise<RelayProcess> => {
   const { config, openLedger, logStream } = options;
   const standard = standardDestination();
@@ -93,7 +111,8 @@ export const startRelayProcess = async (options: RelayProcessOptions): Promise<R
   const flushLog = (): Promise<void> => standard.flush(logFlushMs);
   opened.defer(flushLog);
   opened.use(takeLibraryOutput(limited, logStream === undefined ? "console" : "libraries"));
-  await requireOwnDirectory(config.data);
+  const lock = await lockOwnDirectory(config.data);
+  opened.defer(() => lock.close());
   const onError = (error: unknown): void => limited.error({ err: error }, "operator's port");
   const operator = await serveOperator(config, metrics, whyNotReady, onError);
   if (operator !== undefined) opened.defer(() => operator.close());

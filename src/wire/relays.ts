@@ -39,7 +39,7 @@ export type RelayedLedger = {
 type RelaysConfig = Pick<Config, "data" | "relays">;
 
 /** Directory of cursor files within the data directory. */
-const stateDirectory = "relay";
+export const stateDirectory = "relay";
 
 /** A server's own. */
 export const relayedLedger = (ledger: Ledger): RelayedLedger => {

@@ -5,6 +5,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { connect, createTokenSigner } from "@sigil/client";
+import { ProvenTree } from "../../src/cli/relay/proven-tree.ts";
 import { ServerLedger } from "../../src/cli/relay/server-feed.ts";
 import { fromHex, parseHash } from "../../src/core/bytes.ts";
 import type { Destination } from "../../src/relay/destination.ts";
@@ -65,7 +66,8 @@ const madeUp = () => {
 const serverLedger = async (target: string): Promise<ServerLedger> => {
   const privateKey = await readFile(keyPath, "utf8");
   const signer = createTokenSigner({ principal: "feed", origin, privateKey });
-  return ServerLedger.open(connect({ target, tls: "insecure", signer }), parseHash(fromHex(genesis)));
+  const proven = await ProvenTree.open(`${cursorPath}.note`);
+  return ServerLedger.open(connect({ target, tls: "insecure", signer }), parseHash(fromHex(genesis)), proven);
 };
 
 using outside = server === undefined ? undefined : await serverLedger(server);

@@ -4,13 +4,14 @@
  */
 import type { KeyObject } from "node:crypto";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
+import { cp, rm, writeFile } from "node:fs/promises";
 import { request as ask, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { createTokenSigner, type SigilConnection, type WatchResponse } from "@sigil/client";
+import { ProvenTree } from "../../src/cli/relay/proven-tree.ts";
 import { ServerLedger } from "../../src/cli/relay/server-feed.ts";
 import { toHex } from "../../src/core/bytes.ts";
 import { parseCheckpoint, parseNote } from "../../src/core/merkle/index.ts";
@@ -298,6 +299,64 @@ describe("relays in a process of their own", function () {
     expect(await relays.end("SIGTERM")).to.equal(0);
   });
 
+  it("have their directory alone, also before any of them has a socket, and when they start at once", async () => {
+    await configure(toFiles("siem"));
+    const words = wordsOf().map((word) => (word === council.served.server.target ? "127.0.0.1:1" : word));
+    for (let round = 0; round < 3; round += 1) {
+      const both = [running(words, { cwd: parent }), running(words, { cwd: parent })];
+      started.push(...both);
+      const isInUse = /in use by another process of relays/;
+      await until(async () => both.some((one) => isInUse.test(one.said())), "one of them is refused");
+      const third = await sigilHere(words, { cwd: parent });
+      expect([third.exitCode, third.problems]).to.satisfy(
+        ([code, problems]: readonly [number, string]) => code === 2 && problems.includes("in use by another"),
+      );
+      const others = both.filter((one) => !isInUse.test(one.said()));
+      expect(others).to.have.length(1);
+      expect(await others[0]?.end("SIGTERM")).to.equal(0);
+    }
+  });
+
+  it("notice after a restart that the server has another past than it had proved, until they are reset", async () => {
+    await grant();
+    // Its newest message is of both pasts, so that the destination tells nothing.
+    await configure(toFiles("siem", 'kinds = ["note"]'));
+    await put(council.as("operator"), "a/1", { n: 1 });
+    const passed = async (): Promise<void> =>
+      until(
+        async () => BigInt((await relay("status")).relays[0]?.next ?? 0) === ledger().reader.size,
+        "the relay has passed everything",
+      );
+    const check = async (times: number): Promise<void> => {
+      for (let made = 0; made < times; made += 1) await council.served.as("guest").trust.check(question);
+    };
+    const { directory } = council.deployment;
+    const moveServer = async (from: string, to: string): Promise<void> => {
+      await council.served[Symbol.asyncDispose]();
+      await rm(to, { recursive: true, force: true });
+      await cp(from, to, { recursive: true, preserveTimestamps: true });
+      await restartServer();
+    };
+    const older = path("older");
+    await moveServer(directory, older);
+    const relays = await run();
+    await check(2);
+    await passed();
+    // Publishing again is no reason to take another past.
+    await relay("reset", "siem", "--to", "0");
+    await passed();
+    expect(await relays.end("SIGTERM")).to.equal(0);
+    await moveServer(older, directory);
+    await check(4);
+    await run();
+    await untilError(/^refused: the server's feed does not verify: the tree of size/);
+    await relay("resume", "siem");
+    await untilError(/does not begin with that of size/);
+    expect((await relay("reset", "siem", "--to", "0")).relays[0]?.generation).to.equal(3);
+    await passed();
+    expect((await relay("status")).relays[0]).to.include({ state: "running", error: null });
+  });
+
   it("refuse a record that does not verify, and hand on nothing of it", async () => {
     await grant();
     await council.served.as("guest").trust.check(question);
@@ -316,6 +375,7 @@ describe("relays in a process of their own", function () {
     using outside = await ServerLedger.open(
       { ...connection, canon },
       (await ledger().reader.readAt(0n)).hash,
+      await ProvenTree.open(path("checkpoint.note")),
     );
     const feed = outside.feedOf({ tenants: undefined, kinds: undefined, spaces: undefined });
     const positions: bigint[] = [];

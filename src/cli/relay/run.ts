@@ -4,6 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { createTokenSigner, ProofError, SigilError, walkKeys, type TokenSigner } from "@sigil/client";
 import type { Hash } from "@sigil/core/bytes";
@@ -13,6 +14,7 @@ import { flagOf, KEYS, keyNames, type KeyName } from "../../config/keys.ts";
 import { relayServerMsMax, relayServerMsMin } from "../../limits.ts";
 import { failRelay, RelayFault } from "../../relay/destination.ts";
 import { startRelayProcess } from "../../wire/relay-process.ts";
+import { stateDirectory } from "../../wire/relays.ts";
 import { closeOnSignal } from "../../wire/signals.ts";
 import {
   connectionFlags,
@@ -28,6 +30,7 @@ import { parseGenesisHash } from "../call/from-genesis.ts";
 import { exitCodes, required, usage, type Arguments, type Command, type Flags } from "../terminal/command.ts";
 import { readOwnKey } from "../terminal/own-key.ts";
 import type { Terminal } from "../terminal/terminal.ts";
+import { ProvenTree } from "./proven-tree.ts";
 import { ServerLedger } from "./server-feed.ts";
 
 /** Keys of a server's configuration that relays of their own have. */
@@ -145,14 +148,14 @@ const openLedger = async (
   caller: Caller,
   genesis: Hash,
   terminal: Terminal,
-  log: Logger,
-  signal: AbortSignal,
+  { data, log, signal }: { readonly data: string; readonly log: Logger; readonly signal: AbortSignal },
 ): Promise<ServerLedger> =>
   untilAnswered(
     async () => {
       const connection = openConnection(server, await signerOf(server, caller, genesis, terminal));
       try {
-        return await ServerLedger.open(connection, genesis);
+        const proven = await ProvenTree.open(join(data, stateDirectory, "checkpoint.note"));
+        return await ServerLedger.open(connection, genesis, proven);
       } catch (error) {
         connection.close();
         if (error instanceof ProofError || error instanceof RelayFault) usage(error.message);
@@ -200,7 +203,8 @@ export const relayRun: Command = {
     const [server, caller] = [await readServer(given, terminal), callerOf(given, terminal)];
     await using relays = await startRelayProcess({
       config,
-      openLedger: (log, signal) => openLedger(server, caller, genesis, terminal, log, signal),
+      openLedger: (log, signal) =>
+        openLedger(server, caller, genesis, terminal, { data: config.data, log, signal }),
     });
     const stopped = closeOnSignal(relays);
     await relays.started;

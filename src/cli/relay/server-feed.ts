@@ -6,13 +6,13 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import {
+  ForkError,
   ProofError,
   SigilError,
   Space,
   walkKeys,
   watchVerified,
   type SigilConnection,
-  type SignedTree,
   type VerifiedEvent,
   type WatchRequest,
 } from "@sigil/client";
@@ -40,6 +40,7 @@ import type { Filter } from "../../relay/plan.ts";
 import type { FeedSource } from "../../relay/source.ts";
 import type { RelayedLedger } from "../../wire/relays.ts";
 import { serverSize } from "../project/server-source.ts";
+import type { ProvenTree } from "./proven-tree.ts";
 
 /** A relay's list as a watch takes it; undefined for all, and for what the relay has to choose from all by itself. */
 const listed = (list: readonly string[] | undefined): readonly string[] | undefined =>
@@ -168,12 +169,19 @@ export class ServerLedger implements RelayedLedger, Disposable {
   readonly #connection: SigilConnection;
   readonly #genesis: Hash;
   #size: bigint;
-  /** The newest checkpoint that a watch verified: a ledger with another past is refused. */
-  #known: SignedTree | undefined;
+  /** The newest tree that a watch verified: a ledger with another past is refused. */
+  readonly #proven: ProvenTree;
+  #isPastRefused = false;
   readonly #polling: NodeJS.Timeout;
 
-  private constructor(connection: SigilConnection, genesis: Hash, origin: string, size: bigint) {
-    [this.#connection, this.#genesis, this.#origin, this.#size] = [connection, genesis, origin, size];
+  private constructor(
+    connection: SigilConnection,
+    genesis: Hash,
+    proven: ProvenTree,
+    { origin, size }: { readonly origin: string; readonly size: bigint },
+  ) {
+    [this.#connection, this.#genesis, this.#proven] = [connection, genesis, proven];
+    [this.#origin, this.#size] = [origin, size];
     this.#polling = setInterval(() => void this.#poll(), relaySizeMsMax).unref();
   }
 
@@ -181,9 +189,10 @@ export class ServerLedger implements RelayedLedger, Disposable {
    * Closes the connection when it is disposed of. @throws SigilError; ProofError unless the server's genesis record has
    * that hash.
    */
-  static async open(connection: SigilConnection, genesis: Hash): Promise<ServerLedger> {
+  static async open(connection: SigilConnection, genesis: Hash, proven: ProvenTree): Promise<ServerLedger> {
     const { origin } = await walkKeys(connection, genesis);
-    return new ServerLedger(connection, genesis, origin, await serverSize(connection));
+    const size = await serverSize(connection);
+    return new ServerLedger(connection, genesis, proven, { origin, size });
   }
 
   size(): bigint {
@@ -196,6 +205,7 @@ export class ServerLedger implements RelayedLedger, Disposable {
       size: () => this.#size,
       from: (position, { signal }) => this.#read(filter, position, signal),
       hasLeaf: (position, leaf, { signal }) => this.#hasLeaf(position, leaf, signal),
+      acceptPast: () => this.#acceptPast(),
     };
   }
 
@@ -277,14 +287,24 @@ export class ServerLedger implements RelayedLedger, Disposable {
     }
   }
 
+  /** What was not refused stays known, whatever is published again. */
+  async #acceptPast(): Promise<void> {
+    if (!this.#isPastRefused) return;
+    await this.#proven.forget();
+    this.#isPastRefused = false;
+  }
+
   /** @throws RelayFault always. */
   async #fail(cause: unknown, next: bigint): Promise<never> {
-    if (!(cause instanceof SigilError) || cause.codeName !== "OUT_OF_RANGE")
-      throw new RelayFault(relayErrorOf(cause), { cause });
+    const isAhead = cause instanceof SigilError && cause.codeName === "OUT_OF_RANGE";
+    this.#isPastRefused ||= isAhead || cause instanceof ForkError;
+    if (!isAhead) throw new RelayFault(relayErrorOf(cause), { cause });
     // An older copy of the ledger was restored there. Whether the relay goes on is up to its operator, who resets it.
-    this.#known = undefined;
     this.#size = await serverSize(this.#connection);
-    const rule = `the relay is at position ${next}, and the server's ledger has ${this.#size} records: it is another one, or an older copy; reset the relay to publish it as a new generation`;
+    const proven = this.#proven.current?.size ?? 0n;
+    const known =
+      proven > next ? `the server has proved ${proven} records` : `the relay is at position ${next}`;
+    const rule = `${known}, and the server's ledger has ${this.#size} records: it is another one, or an older copy; reset the relay to publish it as a new generation`;
     return failRelay({ kind: "refused", rule }, { cause });
   }
 
@@ -321,7 +341,7 @@ export class ServerLedger implements RelayedLedger, Disposable {
     let timer = silence();
     try {
       const asked = { ...request, fromPosition, heartbeatSeconds: relayHeartbeatMs / 1000 };
-      const known = this.#known;
+      const known = this.#proven.current;
       const events = watchVerified(this.#connection, asked, {
         genesis: this.#genesis,
         ...(known === undefined ? {} : { known }),
@@ -329,7 +349,7 @@ export class ServerLedger implements RelayedLedger, Disposable {
       });
       for await (const event of events) {
         clearTimeout(timer);
-        this.#take(event);
+        await this.#take(event);
         yield event;
         timer = silence();
       }
@@ -338,11 +358,12 @@ export class ServerLedger implements RelayedLedger, Disposable {
     }
   }
 
-  #take(event: VerifiedEvent): void {
+  /** A tree is kept before what it covers is handed on. */
+  async #take(event: VerifiedEvent): Promise<void> {
     this.#grow(event.nextPosition);
     if (event.kind !== "checkpoint") return;
     const { checkpoint, tree } = event;
     this.#grow(tree.size);
-    if (this.#known === undefined || this.#known.size < tree.size) this.#known = { checkpoint, ...tree };
+    await this.#proven.grow({ checkpoint, ...tree });
   }
 }
