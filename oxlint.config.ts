@@ -40,6 +40,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   projections: wholeCore,
   // Makes, opens and copies data directories, so it knows the store and the code of modules beside the ledger.
   deployment: [...belowServices, "storage", "canon", "modules"],
+  // Of other logs: a process of its own.
+  witness: [...core("bytes", "errors", "limits", "hash", "keys", "merkle"), "crypto", "storage"],
   // Consumers of the feed: whoever starts one hands it the source.
   relay: core("bytes", "errors", "limits", "cbor", "hash", "record"),
   rpc: [...wholeCore, "@sigil/proto/**", "identity", "config", ...services],
@@ -76,6 +78,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     ...services,
     "projections",
     "relay",
+    "witness",
     "wire",
   ],
 };

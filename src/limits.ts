@@ -513,3 +513,7 @@ export const tilesReadAheadMax = 8;
 /** Between two looks of an export that follows, and while the server is away. */
 export const tilesFollowMs = 1000;
 export const tilesRetryMsMax = 10_000;
+/** Connections of a witness: logs submit over a few, monitors read over others. */
+export const witnessConnectionsMax = 256;
+/** One request of a witness, from its first byte. */
+export const witnessRequestMsMax = 10_000;

@@ -271,6 +271,10 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Propose a new key for a witness.",
     load: async () => (await import("./witness/witness.ts")).witnessReplace,
   },
+  "witness serve": {
+    about: "Cosign checkpoints of logs, over HTTP.",
+    load: async () => (await import("./witness/serve.ts")).witnessServe,
+  },
   "witness cosign": {
     about: "Sign the newest checkpoint as a witness, and keep it.",
     load: async () => (await import("./witness/cosign.ts")).witnessCosign,

@@ -39,6 +39,8 @@ export const treeSizeMax = 2n ** 64n - 1n;
 export const noteSignaturesMax = 64;
 /** Fits that many post-quantum signatures of about 5 kB each, in base64. */
 export const noteBytesMax = 512 << 10;
+/** Logs, witnesses and groups of one trust policy; C2SP tlog-policy asks for 32 of each. */
+export const policyLinesMax = 256;
 /** Highest tile level in a path, C2SP tlog-tiles. */
 export const tileLevelMax = 63;
 /** Cached parsed public keys: signing keys, witnesses and the busiest principals. */

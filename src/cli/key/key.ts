@@ -1,6 +1,7 @@
 /** `sigil key`: a person's or a service's own key pair, an Ed25519 key in a file of 0600. */
 import { formatPublicKey, createKeyFile, type KeyPair } from "../../crypto/signing/keyfile.ts";
 import { coseKeyThumbprint } from "@sigil/core/cose";
+import { formatVerifierKey } from "@sigil/core/merkle";
 import { toBase64Url } from "@sigil/core/bytes";
 import { exitCodes, jsonFlag, type Command } from "../terminal/command.ts";
 import { readOwnKey } from "../terminal/own-key.ts";
@@ -36,10 +37,26 @@ export const keyShow: Command = {
   name: "key show",
   about: "Print the public key of a key file.",
   words: ["FILE"],
-  flags: jsonFlag,
-  examples: ["sigil key show alice.pem", "sigil key show alice.pem --json"],
+  flags: {
+    vkey: {
+      value: "NAME",
+      about: "Print it as the verifier key of a witness of this name, for a policy (C2SP).",
+    },
+    ...jsonFlag,
+  },
+  examples: [
+    "sigil key show alice.pem",
+    "sigil key show alice.pem --json",
+    "sigil key show w1.pem --vkey witness.example/w1",
+  ],
   run: async (given, terminal) => {
     const [path = ""] = given.words;
+    const name = given.text("vkey");
+    if (name !== undefined) {
+      const { publicKey } = await readOwnKey(path, terminal);
+      terminal.print(formatVerifierKey({ name, use: "cosigner", publicKey }));
+      return exitCodes.ok;
+    }
     printKey(await readOwnKey(path, terminal), path, given.has("json"), terminal);
     return exitCodes.ok;
   },

@@ -3,7 +3,8 @@
  * and the newest checkpoint with the derived key.
  */
 import { walkKeys, type SigilConnection } from "@sigil/client";
-import { toBase64Url, toHex, type Hash } from "@sigil/core/bytes";
+import { parsePublicKey, toBase64Url, toHex, type Hash } from "@sigil/core/bytes";
+import { formatVerifierKey } from "@sigil/core/merkle";
 import { exitCodes, jsonFlag, required, type Command } from "../terminal/command.ts";
 import { connectionFlags, withConnection } from "../call/connection.ts";
 import { orUnproven, parseGenesisHash } from "../call/from-genesis.ts";
@@ -30,6 +31,13 @@ const keysOf = ({ keys }: Walk) =>
     state: key.state,
   }));
 
+/** The checkpoint key in use as others' policies name it (C2SP tlog-policy: `log VKEY`). */
+const logKeyOf = ({ origin, keys }: Walk): string | undefined => {
+  const newest = keys.findLast(({ role }) => role === "checkpoint");
+  if (newest === undefined) return undefined;
+  return formatVerifierKey({ name: origin, use: "log", publicKey: parsePublicKey(newest.publicKey) });
+};
+
 const formatWalk = (walked: Walk): string => {
   const { origin, records, checkpoint } = walked;
   const table = formatTable(
@@ -49,6 +57,7 @@ const formatWalk = (walked: Walk): string => {
     ]),
   );
   const facts = formatPairs([
+    ["log key", logKeyOf(walked)],
     ["verified", `${records} records of ${origin} from genesis`],
     ["checkpoint", `size ${checkpoint.size}, root ${toHex(checkpoint.root)}`],
   ]);
@@ -58,7 +67,8 @@ const formatWalk = (walked: Walk): string => {
 const walkJson = (genesis: Hash, walked: Walk): string => {
   const { size, root } = walked.checkpoint;
   const tree = { ledger_size: String(size), root: toHex(root) };
-  return JSON.stringify({ origin: walked.origin, genesis: toHex(genesis), ...tree, keys: keysOf(walked) });
+  const facts = { origin: walked.origin, genesis: toHex(genesis), log_key: logKeyOf(walked), ...tree };
+  return JSON.stringify({ ...facts, keys: keysOf(walked) });
 };
 
 export const keysWalk: Command = {

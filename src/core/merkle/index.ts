@@ -17,6 +17,16 @@ export {
   proveConsistency,
   proveInclusion,
 } from "./proof.ts";
+export { type AddCheckpoint, formatAddCheckpoint, parseAddCheckpoint } from "./add-checkpoint.ts";
+export {
+  type Policy,
+  type PolicyLog,
+  type PolicyWitness,
+  isQuorum,
+  parsePolicy,
+  verifyByPolicy,
+} from "./policy.ts";
+export { type VerifierKey, formatVerifierKey, parseVerifierKey } from "./vkey.ts";
 export { type TlogProof, formatTlogProof, parseTlogProof } from "./tlog-proof.ts";
 export {
   type TileCoordinate,
