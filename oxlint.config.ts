@@ -40,7 +40,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   projections: wholeCore,
   // Makes, opens and copies data directories, so it knows the store and the code of modules beside the ledger.
   deployment: [...belowServices, "storage", "canon", "modules"],
-  // Of other logs: a process of its own.
+  // Of other logs, in a process of its own; and the asking of witnesses about this one.
   witness: [...core("bytes", "errors", "limits", "hash", "keys", "merkle"), "crypto", "storage"],
   // Consumers of the feed: whoever starts one hands it the source.
   relay: core("bytes", "errors", "limits", "cbor", "hash", "record"),
@@ -62,6 +62,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "identity",
     ...services,
     "relay",
+    "witness",
     "rpc",
     "gateway",
   ],

@@ -58,6 +58,16 @@ export type SigilError =
   | { readonly kind: "notFound"; readonly what: string; readonly id: string }
   | { readonly kind: "ledgerCorrupt"; readonly position: bigint; readonly rule: string }
   | { readonly kind: "ledgerBehindAnchor"; readonly size: bigint; readonly anchorSize: bigint }
+  /** A witness cosigned what this ledger is not, or is not any more: it is smaller, or has another past. */
+  | {
+      readonly kind: "ledgerBehindWitness";
+      readonly witness: string;
+      readonly seenSize: bigint;
+      /** In hex, as is `root`: this ledger's at that size, or at its own where it is smaller. */
+      readonly seenRoot: string;
+      readonly size: bigint;
+      readonly root: string;
+    }
   | { readonly kind: "storeLocked"; readonly path: string }
   | { readonly kind: "storeFailed"; readonly step: string; readonly rule: string }
   /** The write may or may not be durable; repeat with the same idempotency key to find out. */
@@ -173,6 +183,11 @@ export const describeError = (error: SigilError): string => {
       return `ledger is damaged at position ${error.position}: ${error.rule}`;
     case "ledgerBehindAnchor":
       return `ledger holds ${error.size} records but its anchor says ${error.anchorSize}: records are missing`;
+    case "ledgerBehindWitness":
+      return (
+        `witness ${error.witness} cosigned size ${error.seenSize} with root ${error.seenRoot}, the ledger has size ` +
+        `${error.size} and root ${error.root} there: it was set back or rewritten, or is not the one that was cosigned`
+      );
     case "storeLocked":
       return `data directory ${error.path} is in use by another process`;
     case "storeFailed":

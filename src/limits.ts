@@ -517,3 +517,8 @@ export const tilesRetryMsMax = 10_000;
 export const witnessConnectionsMax = 256;
 /** One request of a witness, from its first byte. */
 export const witnessRequestMsMax = 10_000;
+/** A witness's answer: lines of signatures, or a note. */
+export const witnessAnswerBytesMax = 512 << 10;
+export const witnessAnswerMsMax = 10_000;
+/** The longest pause before a witness that does not answer is asked again. */
+export const witnessPauseMsMax = 60_000;

@@ -12,7 +12,12 @@ export type CheckpointName =
   | { readonly kind: "newest" }
   | { readonly kind: "exact"; readonly size: bigint }
   /** That of the commit with which the ledger reached the size. */
-  | { readonly kind: "reaching"; readonly size: bigint };
+  | { readonly kind: "reaching"; readonly size: bigint }
+  /** The newest that the deployment's policy accepts, with its cosignatures, of at least so many records. */
+  | { readonly kind: "cosigned"; readonly size: bigint };
+
+/** A checkpoint with cosignatures. */
+export type CosignedTree = Pick<SignedTree, "checkpoint" | "size" | "root">;
 
 /** Whose leaf: a decision and a hash only for who may see the record. */
 export type LeafName =
@@ -32,10 +37,12 @@ export type InclusionQuery = { readonly size: bigint; readonly receipt: boolean 
 export type ConsistencyProof = { readonly proof: readonly Hash[]; readonly tree: SignedTree };
 
 export type ProofService = {
-  /** @throws sizeOutOfRange, checkpointUnsigned, ledgerCorrupt, as do the others. */
+  /** @throws sizeOutOfRange, checkpointUnsigned, ledgerCorrupt, as do the others; notServing if none is cosigned. */
   readonly checkpoint: (
     name: CheckpointName,
-  ) => Promise<SignedTree & { readonly origin: string; readonly publicKey: PublicKey }>;
+  ) => Promise<
+    CosignedTree & Pick<SignedTree, "signedMs"> & { readonly origin: string; readonly publicKey: PublicKey }
+  >;
   /**
    * @throws also leafOutOfRange, notFound, tenantForbidden, erased, recordCorrupt.
    */
@@ -47,10 +54,18 @@ export type ProofService = {
 export const createProofService = (
   ledger: LedgerReader,
   get: (caller: Caller, name: ChainName) => Promise<AuditedChain>,
+  cosigned: () => CosignedTree | undefined,
 ): ProofService => {
   const { trees } = ledger;
 
   const treeOf = async (size: bigint): Promise<SignedTree> => (size === 0n ? trees.newest : trees.at(size));
+
+  const cosignedOf = (size: bigint): CosignedTree & { readonly signedMs: undefined } => {
+    const found = cosigned();
+    if (size > trees.newest.size) fail({ kind: "sizeOutOfRange", size, treeSize: trees.newest.size });
+    if (found !== undefined && found.size >= size) return { ...found, signedMs: undefined };
+    return fail({ kind: "notServing", rule: `no checkpoint of size ${size} or more is cosigned yet` });
+  };
 
   const positionOfHash = async (caller: Caller, hash: Hash): Promise<bigint> => {
     const record = await ledger.readHash(hash);
@@ -69,11 +84,22 @@ export const createProofService = (
       : (await get(caller, leaf)).record.position;
   };
 
+  const checkpointOf = async (name: CheckpointName): Promise<CosignedTree & Pick<SignedTree, "signedMs">> => {
+    switch (name.kind) {
+      case "newest":
+        return trees.newest;
+      case "exact":
+        return trees.at(name.size);
+      case "reaching":
+        return trees.reaching(name.size);
+      case "cosigned":
+        return cosignedOf(name.size);
+    }
+  };
+
   return {
     checkpoint: async (name) => {
-      const tree = await (name.kind === "reaching"
-        ? trees.reaching(name.size)
-        : treeOf(name.kind === "exact" ? name.size : 0n));
+      const tree = await checkpointOf(name);
       return { ...tree, origin: ledger.origin, publicKey: checkpointKeyOf(ledger.ring, tree.size).publicKey };
     },
     proveInclusion: async (caller, leaf, query) => {

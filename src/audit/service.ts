@@ -9,7 +9,7 @@ import { parseFrozenChain, type FrozenChainPayload } from "@sigil/core/record";
 import { tenantFor, type Caller } from "../identity/caller.ts";
 import { type Examination, type VerifiedRecord } from "../ledger/read/examine.ts";
 import type { LedgerReader } from "../ledger/read/reading.ts";
-import { createProofService, type ProofService } from "./proofs.ts";
+import { createProofService, type CosignedTree, type ProofService } from "./proofs.ts";
 import type {
   AuditedChain,
   ChainName,
@@ -24,6 +24,8 @@ import { WalkTurns } from "./walk-turns.ts";
 
 export type AuditDependencies = {
   readonly ledger: LedgerReader;
+  /** The newest checkpoint that the policy accepts; undefined without one, or without a policy. */
+  readonly cosigned: () => CosignedTree | undefined;
   /** Matches targets as trust models do. @throws invalidField naming target_glob. */
   readonly compileGlob: CompileGlob;
   /** Recomputes a decision from the payload of the model it names. */
@@ -50,6 +52,7 @@ const notFound = (auditId: string): never => fail({ kind: "notFound", what: "dec
 
 export const createAuditService = ({
   ledger,
+  cosigned,
   compileGlob,
   recompute,
   rowsFor,
@@ -109,7 +112,7 @@ export const createAuditService = ({
       if (tenant !== caller.tenant) ledger.requireTenant(tenant);
       return listChains(listing, { caller, tenant, query }, signal);
     },
-    ...createProofService(ledger, get),
+    ...createProofService(ledger, get, cosigned),
   };
 };
 

@@ -21,6 +21,8 @@ export type TilesOptions = {
   /** The least time between two published checkpoints. */
   readonly intervalMs: number;
   readonly monotonicMs: () => number;
+  /** The newest checkpoint that may be published, if a policy says so; undefined where it says so of none yet. */
+  readonly cosigned?: () => Published["tree"] | undefined;
 };
 
 type Published = { readonly tree: Pick<SignedTree, "checkpoint" | "size">; readonly sinceMs: number };
@@ -77,9 +79,12 @@ export class PublishedTiles {
     return this.#published.tree;
   }
 
-  /** The tree to publish next: it is on disk, and so is every tile of it. */
+  /** The tree to publish next: it is on disk, and so is every tile of it. @throws notServing. */
   #next(): Published["tree"] {
-    const { checkpoint, size } = this.#ledger.tree;
+    const { cosigned } = this.#options;
+    const { checkpoint, size } =
+      (cosigned === undefined ? this.#ledger.tree : cosigned()) ??
+      fail({ kind: "notServing", rule: "no checkpoint is cosigned yet" });
     return { checkpoint, size };
   }
 }

@@ -270,6 +270,14 @@ export const KEYS = {
   ]),
   tiles_prefix: pathPrefix("The path that tiles are served below.", "/tlog"),
   tiles_interval_ms: integer("How often the checkpoint of the tiles moves, at most.", 1000, [0, hourMs]),
+  witness_policy: path(
+    "Witnesses that cosign the ledger's checkpoints, and how many it takes: a C2SP tlog-policy with their URLs.",
+  ),
+  witness_interval_ms: integer("How often they are asked, at most, while the ledger grows.", 1000, [
+    10,
+    hourMs,
+  ]),
+  anchor_required: toggle("Refuse to start while a witness of that policy does not answer.", false),
   public_url: publicUrl("The URL under which callers reach HTTP; AuthZEN's metadata names it."),
   socket_mode: mode("Mode of the files of Unix sockets to listen on.", 0o600),
   insecure_listen: toggle("Serve without TLS on an address that others can reach.", false),

@@ -8,6 +8,7 @@ import type { FrozenVerdict } from "@sigil/core/record";
 import type { TlsFacts } from "../rpc/transport/tls-renewal.ts";
 import { createRelayMetrics, type RelayMetrics } from "./relay-metrics.ts";
 import { watchTls } from "./tls-metrics.ts";
+import { createWitnessMetrics, type WitnessMetrics } from "./witness-metrics.ts";
 
 /** Seconds; from a fast read to the longest deadline. */
 const latencySeconds = [
@@ -51,6 +52,7 @@ export type Metrics = {
   readonly watchTls: (source: () => TlsFacts) => void;
   readonly watchLog: (source: LogSource) => void;
 } & RelayMetrics &
+  WitnessMetrics &
   MetricsText;
 
 /** What the operator's port answers. */
@@ -233,6 +235,7 @@ export const createMetrics = (): Metrics => {
     watchTls: (source) => watchTls(source, registers),
     watchLog: (source) => watchLog(source, registers),
     ...createRelayMetrics(registers),
+    ...createWitnessMetrics(registers),
     ...textOf(registry),
   };
 };

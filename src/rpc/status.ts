@@ -142,6 +142,7 @@ const ROWS: Rows = {
     reason: "LEDGER_BEHIND_ANCHOR",
     facts: ({ size, anchorSize }) => ({ size, anchor_size: anchorSize }),
   },
+  ledgerBehindWitness: inside,
   // Without step and rule, which name paths and keys of the store.
   storeFailed: { code: Code.UNAVAILABLE, reason: "STORE_FAILED", facts: noFacts, retryMs: 1000 },
   indeterminate: { code: Code.UNAVAILABLE, reason: "INDETERMINATE", facts: noFacts, retryMs: 1000 },

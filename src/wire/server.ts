@@ -64,6 +64,7 @@ import { serviceNames, wireAudit, wireCanon, wirePrincipals, wireTiles } from ".
 import { servePorts, type Ports } from "./ports.ts";
 import { openRelays, relayedLedger } from "./relays.ts";
 import { Stopping } from "./stopping.ts";
+import { openWitnesses, type Witnesses } from "./witnesses.ts";
 import type { Store } from "../storage/store.ts";
 import type { Evaluate } from "../trust/evaluator.ts";
 import { evaluate } from "@sigil/core/model";
@@ -210,6 +211,7 @@ type Opening = {
   readonly parts: Parts;
   readonly overrides: Overrides;
   readonly bounds: Bounds;
+  readonly witnesses: Witnesses | undefined;
   /** Closed in reverse order. */
   readonly opened: AsyncDisposableStack;
 };
@@ -218,6 +220,9 @@ const envoyService = (config: Config, trust: TrustService, rpc: RpcEnvironment) 
   const mapping = { subject: config["envoy.subject"], targetPrefix: config["envoy.target_prefix"] };
   return [AuthorizationService, envoyHandlers(trust, mapping, rpc)] as const;
 };
+
+const auditService = ({ config, ledger: { reader }, witnesses }: Opening, rpc: RpcEnvironment) =>
+  auditHandlers(wireAudit(reader, witnesses), wireTiles(reader, config, witnesses), rpc);
 
 const openPorts = async (opening: Opening, tls: TlsRenewal | null): Promise<Ports> => {
   const { config, ledger, parts, overrides, bounds } = opening;
@@ -266,7 +271,7 @@ const openPorts = async (opening: Opening, tls: TlsRenewal | null): Promise<Port
   const inspections = opening.opened.use(wireInspections(ledger, config.data, parts.log));
   const services: Services = [
     [TrustServiceService, trustHandlers(trust, quorum, rpc)],
-    [AuditServiceService, auditHandlers(wireAudit(ledger.reader), wireTiles(ledger.reader, config), rpc)],
+    [AuditServiceService, auditService(opening, rpc)],
     [CanonServiceService, canonHandlers(records, withCodeCheck(quorum, modules), rpc)],
     [WitnessServiceService, witnessHandlers(quorum, rpc)],
     [PrincipalServiceService, principalHandlers(directory, rpc)],
@@ -288,6 +293,7 @@ const serveOperator = (
   ledger: Ledger,
   parts: Parts,
   { operatorConnections }: Bounds,
+  witnesses: Witnesses | undefined,
 ): Promise<OperatorServer> => {
   const { limited, metrics, stopping } = parts;
   metrics.watch({
@@ -300,7 +306,7 @@ const serveOperator = (
     socketMode: config.socket_mode,
     metrics,
     whyNotReady: () => whyNotReady(ledger, stopping),
-    notes: () => parts.notes,
+    notes: () => [...parts.notes, ...(witnesses?.notes() ?? [])],
     connections: operatorConnections,
     onError: (error) => limited.error({ err: error }, "operator's port"),
   });
@@ -379,12 +385,14 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
       ...(overrides.openStore === undefined ? {} : { openStore: overrides.openStore }),
     }),
   );
+  const witnesses = await openWitnesses(ledger.reader, config, parts);
+  if (witnesses !== undefined) opened.use(witnesses);
   const bounds = openBounds(config, parts);
-  const operator = opened.adopt(await serveOperator(config, ledger, parts, bounds), (server) =>
+  const operator = opened.adopt(await serveOperator(config, ledger, parts, bounds, witnesses), (server) =>
     server.close(),
   );
   const { rpc, http } = opened.adopt(
-    await openPorts({ config, ledger, parts, overrides, bounds, opened }, tls),
+    await openPorts({ config, ledger, parts, overrides, bounds, witnesses, opened }, tls),
     (ports) => ports.close(),
   );
   opened.use(await openRelays(relayedLedger(ledger), config, parts));

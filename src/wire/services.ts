@@ -20,6 +20,7 @@ import { Withdrawing } from "../identity/directory/withdrawing.ts";
 import type { CborValue } from "@sigil/core/cbor";
 import { fail, invalidField, SigilFault } from "../errors.ts";
 import { canonicalTarget, spellingOr, schemaPrefix } from "@sigil/core/record";
+import type { Witnesses } from "./witnesses.ts";
 import { createDecisionIds } from "../trust/decision-id.ts";
 import type { CheckQuestion } from "../trust/decision.ts";
 import { compileGlob, globFault, canonicalModel, parseModel, recompute, rowsFor } from "@sigil/core/model";
@@ -38,9 +39,12 @@ export const serviceNames: readonly string[] = [
   "sigil.backup.v1.BackupService",
 ];
 
-export const wireAudit = (ledger: LedgerReader) =>
+type Cosigned = Pick<Witnesses, "cosigned"> | undefined;
+
+export const wireAudit = (ledger: LedgerReader, witnesses: Cosigned) =>
   createAuditService({
     ledger,
+    cosigned: () => witnesses?.cosigned(),
     compileGlob: (pattern) => {
       const rule = globFault(pattern);
       if (rule !== null) invalidField("target_glob", rule);
@@ -68,8 +72,10 @@ export const wireAudit = (ledger: LedgerReader) =>
 export const wireTiles = (
   ledger: LedgerReader,
   { tiles, tiles_interval_ms: intervalMs }: Pick<Config, "tiles" | "tiles_interval_ms">,
+  witnesses: Cosigned,
 ): PublishedTiles =>
   new PublishedTiles(ledger, {
+    ...(witnesses === undefined ? {} : { cosigned: witnesses.cosigned }),
     readers: tiles === "public" ? "everybody" : "authenticated",
     intervalMs,
     monotonicMs: () => performance.now(),

@@ -24,6 +24,8 @@ const shown: Readonly<Record<string, string>> = {
   "http.md toml": "a file: test/unit/config/config.test.ts starts the configuration from it",
   "tiles.md toml": "a file: test/unit/config/config.test.ts starts the configuration from it",
   "relay.md toml": "relays: the play of this page serves the first of them",
+  "witness.md text": "lines of policies: test/e2e/witness-serve.test.ts and cosigned.test.ts read such",
+  "witness.md toml": "a server's keys: test/e2e/cosigned.test.ts serves with them",
   "kubernetes.md yaml": "a manifest, there is no cluster here: test/unit/config/kubernetes-page.test.ts",
 };
 

@@ -3,6 +3,7 @@ import { copyFile, cp, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { join } from "node:path";
 import { expect } from "chai";
 import { parse } from "smol-toml";
+import { parseVerifierKey } from "../../src/core/merkle/index.ts";
 import { createAuthority } from "../contract/certificates.ts";
 import { skipWithoutToken, useSoftHsm } from "../contract/softhsm.ts";
 import { verifyTiledLog } from "../contract/tiled-log.ts";
@@ -165,6 +166,25 @@ export const plays: Readonly<Record<string, () => Play>> = {
       if (command.startsWith("sigil feed withdraw")) expect(output).to.contain("WITHDRAWN  relay");
     },
   }),
+
+  "witness.md": () => {
+    let genesis = "";
+    return {
+      set: async (stage) => {
+        genesis = await found(stage, { witnesses: ["alice"] });
+        await stage.serve("--data", "data");
+      },
+      replaced: () => [[/5be4f6a1…/g, genesis]],
+      after: async (stage, command, output) => {
+        if (command.includes("--vkey")) expect(parseVerifierKey(output.trim()).use).to.equal("cosigner");
+        if (!command.startsWith("sigil keys walk")) return;
+        // As the page says: its reader copies the key that was printed.
+        const [, key = ""] = /^log key +(\S+)$/m.exec(output) ?? [];
+        expect(parseVerifierKey(key).use).to.equal("log");
+        await writeFile(stage.path("logs.policy"), `log ${key}\nquorum none\n`);
+      },
+    };
+  },
 
   "relay.md": () => {
     let genesis = "";

@@ -1,7 +1,7 @@
 /**
  * A page's commands, run as they are printed: `sigil` without a process of its own, `sigil serve` in this one too,
- * `sigil relay run` in one of its own, and of the shell what pages use: quotes, variables, `$(…)`, a file to write to,
- * comments, lines that go on. Anything else is refused, so that no command is passed over.
+ * `sigil relay run` and the like in one of their own, and of the shell what pages use: quotes, variables, `$(…)`, a
+ * file to write to, comments, lines that go on. Anything else is refused, so that no command is passed over.
  */
 import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
@@ -67,7 +67,7 @@ export class Stage {
   env: Record<string, string> = {};
   readonly servers: Serving[] = [];
   /** Processes of relays. */
-  readonly #relays: Running[] = [];
+  readonly #processes: Running[] = [];
   /** What the last command said beside its output. */
   notes = "";
 
@@ -113,7 +113,7 @@ export class Stage {
   }
 
   async stop(): Promise<void> {
-    for (const relays of this.#relays.splice(0)) await relays[Symbol.asyncDispose]();
+    for (const relays of this.#processes.splice(0)) await relays[Symbol.asyncDispose]();
     for (const server of this.servers.splice(0)) await server.stop();
   }
 
@@ -169,10 +169,12 @@ export class Stage {
     }
     const env = { SIGIL_CLIENT_SERVER: this.target, ...this.env };
     const { cwd } = this;
-    if (given[0] === "relay" && given[1] === "run") {
-      const relays = running(given, { cwd, env });
-      this.#relays.push(relays);
-      await relays.printed(/"msg":"relaying"/);
+    const serves = { "relay run": /"msg":"relaying"/, "witness serve": /"msg":"serving"/ };
+    const [, begun] = Object.entries(serves).find(([name]) => name === given.slice(0, 2).join(" ")) ?? [];
+    if (begun !== undefined) {
+      const process = running(given, { cwd, env });
+      this.#processes.push(process);
+      await process.printed(begun);
       return "";
     }
     // Somebody is there who says yes.

@@ -8,7 +8,7 @@ export {
 } from "./checkpoint.ts";
 export { cosignerName, signCosignature, verifyCosignature, verifyCosigners } from "./cosignature.ts";
 export { leafHash } from "./hash.ts";
-export { type Note, checkKeyName, formatNote, parseNote } from "./note.ts";
+export { type Note, type NoteSignature, checkKeyName, formatNote, parseNote } from "./note.ts";
 export {
   type ProofOutcome,
   type ReadHashes,

@@ -126,6 +126,15 @@ export class SignedTrees {
     return this.#treeOf(moment.state, { size, root, checkpoint, signedMs: undefined });
   }
 
+  /** @throws sizeOutOfRange, ledgerCorrupt. */
+  async rootAt(size: bigint): Promise<Hash> {
+    const moment = this.#source.now();
+    const newestSize = sizeOf(moment.state);
+    return size > newestSize
+      ? fail({ kind: "sizeOutOfRange", size, treeSize: newestSize })
+      : this.#rootAt(moment, size);
+  }
+
   /** The tree of the commit with which the ledger reached a size above 0. @throws sizeOutOfRange, ledgerCorrupt. */
   async reaching(size: bigint): Promise<SignedTree> {
     const moment = this.#source.now();

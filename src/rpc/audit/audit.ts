@@ -84,7 +84,9 @@ const readName = ({ auditId, tenant }: ChainName): ChainName => ({
   tenant: readTenant(tenant),
 });
 
-const readCheckpointName = ({ size, atLeast }: GetCheckpointRequest): CheckpointName => {
+const readCheckpointName = ({ size, atLeast, cosigned }: GetCheckpointRequest): CheckpointName => {
+  if (size !== 0n && cosigned) invalidField("cosigned", "must be false beside size");
+  if (cosigned) return { kind: "cosigned", size: atLeast };
   if (size !== 0n && atLeast !== 0n) invalidField("at_least", "must be 0 beside size");
   if (size !== 0n) return { kind: "exact", size };
   return atLeast === 0n ? { kind: "newest" } : { kind: "reaching", size: atLeast };

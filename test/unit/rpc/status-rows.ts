@@ -47,6 +47,12 @@ const serverRows: Rows<Exclude<SigilError["kind"], CoreError["kind"] | RunKind>>
       ),
     ],
   ],
+  ledgerBehindWitness: [
+    [
+      { kind: "ledgerBehindWitness", witness: "w", seenSize: 5n, seenRoot: "aa", size: 4n, root: "bb" },
+      internal,
+    ],
+  ],
   storeLocked: [[{ kind: "storeLocked", path: "/srv/hunter2" }, internal]],
   storeFailed: [
     [

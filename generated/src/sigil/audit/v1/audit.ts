@@ -392,6 +392,11 @@ export interface GetCheckpointRequest {
    * position p is in the tree of at_least = p + 1. 0 names none.
    */
   atLeast: bigint;
+  /**
+   * The newest that witnesses cosigned by the deployment's policy, with their signatures, of at_least records or more.
+   * UNAVAILABLE until they did, and where there is no policy.
+   */
+  cosigned: boolean;
 }
 
 /** A checkpoint. */
@@ -2427,7 +2432,7 @@ export const VerifyFrozenChainResponse: MessageFns<VerifyFrozenChainResponse> = 
 };
 
 function createBaseGetCheckpointRequest(): GetCheckpointRequest {
-  return jsonable<GetCheckpointRequest>(GetCheckpointRequest, { size: 0n, atLeast: 0n });
+  return jsonable<GetCheckpointRequest>(GetCheckpointRequest, { size: 0n, atLeast: 0n, cosigned: false });
 }
 
 export const GetCheckpointRequest: MessageFns<GetCheckpointRequest> = {
@@ -2443,6 +2448,9 @@ export const GetCheckpointRequest: MessageFns<GetCheckpointRequest> = {
         throw new globalThis.Error("value provided for field message.atLeast of type uint64 too large");
       }
       writer.uint32(16).uint64(message.atLeast);
+    }
+    if (message.cosigned !== false) {
+      writer.uint32(24).bool(message.cosigned);
     }
     return writer;
   },
@@ -2476,6 +2484,14 @@ export const GetCheckpointRequest: MessageFns<GetCheckpointRequest> = {
             message.atLeast = reader.uint64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.cosigned = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2492,6 +2508,7 @@ export const GetCheckpointRequest: MessageFns<GetCheckpointRequest> = {
     return {
       size: isSet(object.size) ? BigInt(object.size) : 0n,
       atLeast: isSet(object.atLeast) ? BigInt(object.atLeast) : isSet(object.at_least) ? BigInt(object.at_least) : 0n,
+      cosigned: isSet(object.cosigned) ? globalThis.Boolean(object.cosigned) : false,
     };
   },
 
@@ -2503,6 +2520,9 @@ export const GetCheckpointRequest: MessageFns<GetCheckpointRequest> = {
     if (message.atLeast !== 0n) {
       obj.atLeast = message.atLeast.toString();
     }
+    if (message.cosigned !== false) {
+      obj.cosigned = message.cosigned;
+    }
     return obj;
   },
 
@@ -2513,6 +2533,7 @@ export const GetCheckpointRequest: MessageFns<GetCheckpointRequest> = {
     const message = createBaseGetCheckpointRequest();
     message.size = (object.size !== undefined && object.size !== null) ? BigInt(object.size) : 0n;
     message.atLeast = (object.atLeast !== undefined && object.atLeast !== null) ? BigInt(object.atLeast) : 0n;
+    message.cosigned = object.cosigned ?? false;
     return message;
   },
 };

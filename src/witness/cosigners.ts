@@ -1,0 +1,269 @@
+/**
+ * Has witnesses of a trust policy cosign this ledger's checkpoints, C2SP tlog-witness, and holds the newest checkpoint
+ * that the policy accepts. A witness's answer counts only if its signature verifies over our checkpoint. Source:
+ * docs/spec/ledger.md §4.
+ */
+import { equalBytes, toHex, utf8Encode, type Hash } from "@sigil/core/bytes";
+import { sha256 } from "@sigil/core/hash";
+import { verifyForeign } from "@sigil/core/keys";
+import {
+  formatAddCheckpoint,
+  formatNote,
+  isQuorum,
+  parseCheckpoint,
+  parseNote,
+  verifyCosignature,
+  type Checkpoint,
+  type NoteSignature,
+  type Policy,
+  type PolicyWitness,
+} from "@sigil/core/merkle";
+import { fail, SigilFault } from "../errors.ts";
+import { witnessAnswerBytesMax, witnessAnswerMsMax, witnessPauseMsMax } from "../limits.ts";
+
+export type CosignedTree = {
+  readonly checkpoint: string;
+  readonly size: bigint;
+  readonly root: Hash;
+  /** That the tree begins with that of an older size. */
+  readonly proveConsistency: (oldSize: bigint) => Promise<readonly Hash[]>;
+};
+
+/** The ledger whose checkpoints are cosigned. */
+export type CosignedLog = {
+  readonly origin: string;
+  readonly newest: () => CosignedTree;
+  readonly rootAt: (size: bigint) => Promise<Hash>;
+};
+
+/** What is known of one witness, for metrics. */
+export type WitnessFacts = {
+  readonly label: string;
+  /** Of the checkpoint that it cosigned last, as far as it was seen. */
+  readonly size: bigint;
+  readonly isAnswering: boolean;
+};
+
+export type CosignersOptions = {
+  readonly log: CosignedLog;
+  readonly policy: Policy;
+  readonly intervalMs: number;
+  readonly onCosigned: (size: bigint) => void;
+  /** A witness that does not answer, or answers what does not hold. */
+  readonly onRefused: (label: string, rule: string) => void;
+};
+
+type Asked = PolicyWitness & { readonly url: string };
+type State = { size: bigint; isAnswering: boolean; failures: number; notBeforeMs: number };
+
+/** Thrown here and caught here: what is wrong with a witness's answer. */
+class Unanswered extends Error {}
+const unanswered = (rule: string, cause?: unknown): never => {
+  throw new Unanswered(rule, { cause });
+};
+
+type Reply = { readonly status: number; readonly type: string; readonly text: string };
+
+const readText = async (response: Response): Promise<string> => {
+  let text = "";
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  for await (const part of response.body ?? []) {
+    text += decoder.decode(part as Uint8Array, { stream: true });
+    if (text.length > witnessAnswerBytesMax) unanswered("its answer is too long");
+  }
+  return text + decoder.decode();
+};
+
+/** @throws Unanswered. */
+const call = async (url: string, init: RequestInit, stopped: AbortSignal): Promise<Reply> => {
+  const signal = AbortSignal.any([stopped, AbortSignal.timeout(witnessAnswerMsMax)]);
+  try {
+    const response = await fetch(url, { ...init, redirect: "error", signal });
+    const text = await readText(response);
+    return { status: response.status, type: response.headers.get("content-type") ?? "", text };
+  } catch (cause) {
+    if (cause instanceof Unanswered) throw cause;
+    return unanswered("it does not answer", cause);
+  }
+};
+
+const sizeIn = ({ type, text }: Reply): bigint =>
+  type.startsWith("text/x.tlog.size") && /^(0|[1-9]\d{0,19})\n$/.test(text)
+    ? BigInt(text)
+    : unanswered("it says that there is a conflict, and no size");
+
+export class Cosigners {
+  readonly #options: CosignersOptions;
+  readonly #witnesses: readonly Asked[];
+  readonly #states: ReadonlyMap<string, State>;
+  #cosigned: CosignedTree | undefined;
+
+  constructor(options: CosignersOptions) {
+    this.#options = options;
+    this.#witnesses = options.policy.witnesses.flatMap((witness) =>
+      witness.url === undefined ? [] : [{ ...witness, url: witness.url.replace(/\/$/, "") }],
+    );
+    this.#states = new Map(
+      this.#witnesses.map(({ label }) => [
+        label,
+        { size: 0n, isAnswering: false, failures: 0, notBeforeMs: 0 },
+      ]),
+    );
+  }
+
+  /** The newest checkpoint that the policy accepts, with its cosignatures; undefined until there is one. */
+  get cosigned(): CosignedTree | undefined {
+    return this.#cosigned;
+  }
+
+  get facts(): readonly WitnessFacts[] {
+    return [...this.#states].map(([label, { size, isAnswering }]) => ({ label, size, isAnswering }));
+  }
+
+  /**
+   * Compares the ledger with what the witnesses cosigned last. @returns those that did not answer.
+   * @throws ledgerBehindWitness: the ledger is smaller than a witness saw, or has another past.
+   */
+  async anchor(signal: AbortSignal): Promise<readonly string[]> {
+    const silent: string[] = [];
+    await Promise.all(
+      this.#witnesses.map(async (witness) => {
+        try {
+          const seen = await this.#seenBy(witness, signal);
+          if (seen !== undefined) await this.#requireBeginning(witness, seen);
+        } catch (error) {
+          if (!(error instanceof Unanswered)) throw error;
+          silent.push(witness.label);
+          this.#options.onRefused(witness.label, error.message);
+        }
+      }),
+    );
+    return silent;
+  }
+
+  /** Until `signal` aborts: whenever the ledger has grown, at most once in the interval. Never throws. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.round(signal);
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, this.#options.intervalMs);
+        signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+      });
+    }
+  }
+
+  /** Asks every witness about the newest checkpoint, unless the policy accepts it already. */
+  async round(signal: AbortSignal): Promise<void> {
+    const { log, policy, onCosigned } = this.#options;
+    const tree = log.newest();
+    if (this.#cosigned?.size === tree.size) return;
+    const lines = await Promise.all(this.#witnesses.map((witness) => this.#ask(witness, tree, signal)));
+    const found = lines.filter((line) => line !== undefined);
+    if (!isQuorum(policy, new Set(found.map(({ label }) => label)))) return;
+    const { text, signatures } = parseNote(tree.checkpoint);
+    const checkpoint = formatNote({ text, signatures: [...signatures, ...found.map(({ line }) => line)] });
+    this.#cosigned = { ...tree, checkpoint };
+    onCosigned(tree.size);
+  }
+
+  async #ask(
+    witness: Asked,
+    tree: CosignedTree,
+    signal: AbortSignal,
+  ): Promise<{ readonly label: string; readonly line: NoteSignature } | undefined> {
+    const { label } = witness;
+    const state = this.#stateOf(label);
+    if (performance.now() < state.notBeforeMs) return undefined;
+    try {
+      const line = await this.#submit(witness, state, tree, signal);
+      Object.assign(state, { size: tree.size, isAnswering: true, failures: 0, notBeforeMs: 0 });
+      return { label, line };
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      state.isAnswering = false;
+      state.failures += 1;
+      const pauseMs = Math.min(witnessPauseMsMax, this.#options.intervalMs * 2 ** state.failures);
+      state.notBeforeMs = performance.now() + pauseMs * (0.5 + Math.random() / 2);
+      const rule = error instanceof Unanswered || error instanceof SigilFault ? error.message : String(error);
+      this.#options.onRefused(label, rule);
+      return undefined;
+    }
+  }
+
+  /** @returns its signature line, verified. @throws Unanswered. */
+  async #submit(
+    witness: Asked,
+    state: State,
+    tree: CosignedTree,
+    signal: AbortSignal,
+  ): Promise<NoteSignature> {
+    const { checkpoint } = tree;
+    // Once more if it knows another size, as at first; then somebody else submits, and the next round sees.
+    for (const isLast of [false, true]) {
+      if (state.size > tree.size) {
+        return unanswered(`it has cosigned size ${state.size}, and the ledger has ${tree.size}`);
+      }
+      const proof = await tree.proveConsistency(state.size);
+      const body = formatAddCheckpoint({ oldSize: state.size, proof, checkpoint });
+      const reply = await call(`${witness.url}/add-checkpoint`, { method: "POST", body }, signal);
+      if (reply.status === 200) return lineOf(witness, checkpoint, reply.text);
+      if (reply.status !== 409 || isLast) return unanswered(`it answered ${reply.status}`);
+      const known = sizeIn(reply);
+      if (known === state.size) return unanswered("it has cosigned another root at this size");
+      state.size = known;
+    }
+    return unanswered("it does not settle on a size");
+  }
+
+  /** What it cosigned last of this ledger; undefined if nothing. @throws Unanswered. */
+  async #seenBy(witness: Asked, signal: AbortSignal): Promise<Checkpoint | undefined> {
+    const { origin } = this.#options.log;
+    const path = toHex(sha256(utf8Encode(origin)));
+    const reply = await call(`${witness.url}/${path}/checkpoint`, {}, signal);
+    if (reply.status === 404) return undefined;
+    if (reply.status !== 200) return unanswered(`it answered ${reply.status}`);
+    try {
+      const note = parseNote(reply.text);
+      await verifyCosignature(note, trusted(witness));
+      const seen = parseCheckpoint(note.text);
+      return seen.origin === origin ? seen : unanswered("it answered for another log");
+    } catch (cause) {
+      if (!(cause instanceof SigilFault)) throw cause;
+      return unanswered(cause.message, cause);
+    }
+  }
+
+  async #requireBeginning({ label }: Asked, { size, root }: Checkpoint): Promise<void> {
+    const { log } = this.#options;
+    const state = this.#stateOf(label);
+    const held = log.newest();
+    const ours = size <= held.size && size > 0n ? await log.rootAt(size) : undefined;
+    if (size > 0n && (ours === undefined || !equalBytes(ours, root))) {
+      const seen = { witness: label, seenSize: size, seenRoot: toHex(root) };
+      fail({ kind: "ledgerBehindWitness", ...seen, size: held.size, root: toHex(ours ?? held.root) });
+    }
+    Object.assign(state, { size, isAnswering: true });
+  }
+
+  #stateOf(label: string): State {
+    return this.#states.get(label) ?? fail({ kind: "notFound", what: "witness", id: label });
+  }
+}
+
+const trusted = ({ name, publicKey }: PolicyWitness) => ({ name, publicKey, verify: verifyForeign });
+
+/** The line by this witness among those of its answer. @throws Unanswered unless it verifies over the checkpoint. */
+const lineOf = async (witness: PolicyWitness, checkpoint: string, answer: string): Promise<NoteSignature> => {
+  try {
+    const { text } = parseNote(checkpoint);
+    const note = parseNote(`${text}\n${answer}`);
+    await verifyCosignature(note, trusted(witness));
+    const own = note.signatures.find(
+      ({ name, signature }) => name === witness.name && signature.length === 72,
+    );
+    return own ?? unanswered("its answer has no signature of its own");
+  } catch (cause) {
+    if (!(cause instanceof SigilFault)) throw cause;
+    return unanswered(cause.message, cause);
+  }
+};
