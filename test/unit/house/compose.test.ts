@@ -3,7 +3,7 @@
  * the files is not tested here.
  */
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import { describe, it } from "mocha";
@@ -18,10 +18,16 @@ const read = (path: string): string => readFileSync(join(repository, path), "utf
 type Value = string | readonly string[] | Mapping;
 type Mapping = { [name: string]: Value };
 
-const parseScalar = (text: string): string | readonly string[] =>
-  text.startsWith("[") ? (JSON.parse(text) as readonly string[]) : text;
+/** What YAML reads as something else than this text, or not at all; older Composes take no booleans. */
+const isOther = /^[\]{}&*!|>'%@`,#?-]|:\s|\s#|:$|^(?:true|false|yes|no|on|off|null|~)$/i;
 
-/** The YAML subset in the file: two-space mappings, plain scalars, lists as JSON. @throws Error otherwise. */
+const parseScalar = (text: string): string | readonly string[] => {
+  if (text.startsWith("[") || text.startsWith('"')) return JSON.parse(text) as string | readonly string[];
+  if (isOther.test(text)) throw new Error(`${text} needs quotes`);
+  return text;
+};
+
+/** A YAML subset: two-space mappings, plain and quoted scalars, lists as JSON. @throws Error otherwise. */
 const parseCompose = (text: string): Mapping => {
   const root: Mapping = {};
   const open: Mapping[] = [root];
@@ -48,6 +54,44 @@ const at = (value: Value | undefined, ...names: readonly string[]): Value | unde
       typeof found === "object" && !Array.isArray(found) ? (found as Mapping)[name] : undefined,
     value,
   );
+
+describe("every compose file of the examples", () => {
+  const examples = join(repository, "examples");
+  const names = readdirSync(examples, { recursive: true, encoding: "utf8" });
+  const paths = names
+    .filter((name) => /docker-compose[^/]*\.yml$/.test(name) && !name.includes("node_modules"))
+    .map((name) => `examples/${name}`);
+  const guides = readdirSync(join(repository, "docs/guides")).map((name) => read(`docs/guides/${name}`));
+
+  for (const path of paths) {
+    it(`is YAML that a guide starts, of pinned images, with ports of this machine alone: ${path}`, () => {
+      const compose = parseCompose(read(path));
+      const started = guides.filter((text) => text.includes(`docker compose -f ${path} up --wait`));
+      expect(started).to.not.be.empty;
+      const services = Object.keys(at(compose, "services") ?? {});
+      for (const service of services)
+        expect(at(compose, "services", service, "image")).to.match(/^[a-z/-]+:\d+(\.\d+)+(-\w+)?$/);
+      for (const port of services.flatMap((service) => at(compose, "services", service, "ports") ?? []))
+        expect(port).to.match(/^127\.0\.0\.1:\d+:\d+$/);
+      const executed = started.flatMap((text) => text.split(`docker compose -f ${path} exec `).slice(1));
+      for (const command of executed) {
+        const [, service = "", user, database] = /^(\w+) psql -U (\w+) (\w+) /.exec(command) ?? [];
+        const environment = at(compose, "services", service, "environment");
+        expect([at(environment, "POSTGRES_USER"), at(environment, "POSTGRES_DB")]).to.deep.equal([
+          user,
+          database,
+        ]);
+      }
+    });
+  }
+
+  it("are all found, and what YAML reads as something else is not", () => {
+    expect(paths.length).to.be.at.least(3);
+    for (const text of ["a: false", "a: b: c", "a: *b", "a: b #c", "a: 'b"])
+      expect(() => parseCompose(text), text).to.throw("needs quotes");
+    expect(parseCompose('a: "false"')).to.deep.equal({ a: "false" });
+  });
+});
 
 describe("the compose file of the change feed", () => {
   const compose = parseCompose(read("examples/change-feed/docker-compose.yml"));
@@ -101,6 +145,8 @@ describe("the compose file of the change feed", () => {
     const volumes = at(compose, "services", "nats", "volumes");
     expect(volumes).to.include("./nats.conf:/etc/nats/sigil.conf:ro");
     expect(at(compose, "services", "nats", "command")).to.include("/etc/nats/sigil.conf");
+    const [, monitored = ""] = /^http: (\S+)$/m.exec(read("examples/change-feed/nats.conf")) ?? [];
+    expect(at(compose, "services", "nats", "healthcheck", "test")).to.include(`http://${monitored}/healthz`);
     expect(read("examples/change-feed/nats.conf")).to.match(/^ {2}sync_interval: always$/m);
   });
 
