@@ -117,7 +117,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
   canon: [".", "schemas", "records", "proposals"],
   modules: ["wasm", "sandbox", "guest", "."],
   deployment: ["backup", "."],
-  projections: [".", "mongo", "postgres"],
+  projections: [".", "dynamo", "mongo", "postgres"],
   relay: [".", "kafka", "sqs", "webhook"],
   rpc: [
     ".",

@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client go_verifiers tessera python_verifiers envoy nginx openapi postgres mongo nats kafka sqs cloudevents)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client go_verifiers tessera python_verifiers envoy nginx openapi postgres mongo dynamo nats kafka sqs cloudevents)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -168,6 +168,18 @@ install_mongo() {
 }
 start_mongo() { :; }
 stop_mongo() { :; }
+
+# Moto, which speaks DynamoDB's protocol, to project into; in an environment of its own, since it wants other versions of
+# what the tools for generated/openapi.json want. Tests start their own (test/contract/dynamo-server.ts).
+moto_version=5.2.5
+moto_environment="$(dirname "$local_bin")/moto"
+install_dynamo() {
+  python3 -c 'import ensurepip' 2>/dev/null || apt_install python3 python3-venv
+  [ -x "$moto_environment/bin/pip" ] || python3 -m venv "$moto_environment"
+  timeout 600 "$moto_environment/bin/pip" install -q "moto[server,dynamodb]==$moto_version"
+}
+start_dynamo() { :; }
+stop_dynamo() { :; }
 
 # What relays publish to. Tests start their own, as docs/operating/relay.md configures it.
 nats_version=v2.15.3

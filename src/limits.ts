@@ -425,6 +425,19 @@ export const projectionMaintenanceMs = 6 * 3_600_000;
 export const projectionLockMs = 10_000;
 /** Where a database has no lock that ends with its connection: so long after a kill another consumer may begin. */
 export const projectionLeaseMs = 5000;
+/** Of one request to DynamoDB, whose answers take milliseconds; the SDK asks three times. */
+export const dynamoRequestMs = 10_000;
+/** Of one transaction: 4 MB and 100 items are its most, one of which is the cursor. */
+export const dynamoTransactionWritesMax = 99;
+export const dynamoTransactionBytesMax = 3 << 20;
+/** Buckets of 128 places that are read at once: an answer has 1 MB. */
+export const dynamoReadsMax = 8;
+/** Backoff where DynamoDB throttles, with full jitter, and how long it is put up with. */
+export const dynamoBackoffMsMin = 50;
+export const dynamoBackoffMsMax = 5000;
+export const dynamoThrottledMsMax = 300_000;
+/** Ids whose newest versions a comparison holds at once: as many more are another scan of the table. */
+export const dynamoHeadsMax = 200_000;
 /** Backoff of a relay, exponential with jitter. */
 export const relayBackoffMsMin = 200;
 export const relayBackoffMsMax = 60_000;

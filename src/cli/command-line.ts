@@ -287,6 +287,10 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Fill a MongoDB database from the feed, rebuild it, or compare it with the ledger.",
     load: async () => (await import("./project/mongo.ts")).projectMongo,
   },
+  "project dynamo": {
+    about: "Fill a table of DynamoDB from the feed, rebuild it, or compare it with the ledger.",
+    load: async () => (await import("./project/dynamo.ts")).projectDynamo,
+  },
   quorum: {
     about: "Show how many witnesses a change takes, or propose another number.",
     load: async () => (await import("./witness/witness.ts")).quorum,

@@ -3,6 +3,8 @@ import type { Comparison } from "../../src/projections/compare.ts";
 import type { Digests } from "../../src/projections/digest.ts";
 import type { GoldenLedger } from "../contract/golden-ledger.ts";
 import { postgresMissing, startPostgres } from "../contract/postgres.ts";
+import { startDynamoServer, type DynamoTestPlace } from "../contract/dynamo-place.ts";
+import { dynamoMissing } from "../contract/dynamo-server.ts";
 import { startMongoServer, type MongoTestPlace } from "../contract/mongo-place.ts";
 import { mongoMissing } from "../contract/mongo-server.ts";
 import {
@@ -87,7 +89,33 @@ const startMongoPlaces = async (): Promise<StartedDatabase> => {
   };
 };
 
+const startDynamoPlaces = async (): Promise<StartedDatabase> => {
+  const server = await startDynamoServer();
+  return {
+    place: async () => {
+      const { database, name, next, drop, lease } = (await server.place()) as DynamoTestPlace;
+      let seen: string | undefined;
+      return {
+        words: ["project", "dynamo", "--to", server.address(name)],
+        // A killed one's lease stays, and is renewed no more.
+        isInUse: async () => {
+          const before = seen;
+          seen = await lease();
+          return before !== undefined && seen !== undefined && seen !== before;
+        },
+        next,
+        digest: () => digestDatabase(database),
+        compare: (ledger) => compareDatabase(database, ledger),
+        fillLate: (ledger, random) => fillDatabase(database, { ledger, from: { random } }),
+        drop,
+      };
+    },
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+};
+
 export const replayDatabases: Readonly<Record<string, ReplayDatabase>> = {
+  dynamo: { missing: dynamoMissing, start: startDynamoPlaces },
   mongo: { missing: mongoMissing, start: startMongoPlaces },
   postgres: { missing: postgresMissing, start: startPostgresPlaces },
 };

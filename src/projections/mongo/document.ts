@@ -6,15 +6,16 @@
 import { Double, Long, type Document } from "mongodb";
 import { headName, type Rows } from "../rows.ts";
 import {
-  appendedNames,
-  appendedTables,
-  heads,
-  type AppendedTable,
-  type Cell,
-  type ColumnType,
-  type Row,
-  type Table,
-} from "../tables.ts";
+  kindTables,
+  placeColumns,
+  placeDocuments,
+  placeId,
+  rowsOfPlaces,
+  toFields,
+  toRow,
+  type CellRule,
+} from "../place-documents.ts";
+import { appendedTables, heads, type Cell, type ColumnType, type Row } from "../tables.ts";
 
 /** Longer JSON text stands as text: as a document it might pass the 16 MB that one may have. In UTF-16 units. */
 const treeTextMax = 512 << 10;
@@ -96,98 +97,28 @@ const toCell = (name: string, type: ColumnType, value: unknown): Cell => {
   return `\0${typeof value}`;
 };
 
-/** What is null is left out. */
-const toFields = ({ columns }: Table, row: Row, without: readonly string[] = []): Document =>
-  Object.fromEntries(
-    Object.entries(columns).flatMap(([name, type]) => {
-      const cell = row[name] ?? null;
-      return cell === null || without.includes(name) ? [] : [[name, toValue(type, cell)]];
-    }),
-  );
-
-const toRow = ({ columns }: Table, fields: Document): Row =>
-  Object.fromEntries(Object.entries(columns).map(([name, type]) => [name, toCell(name, type, fields[name])]));
-
-/** Tables of kinds, and the field of a document in which a row of theirs stands. */
-const kindFields = {
-  decisions: "decision",
-  proposals: "proposal",
-  proposal_endings: "proposal_ending",
-  attestations: "attestation",
-  module_runs: "module_run",
-} as const satisfies Readonly<Partial<Record<AppendedTable, string>>>;
-
-const kindTables = Object.entries(kindFields) as readonly (readonly [keyof typeof kindFields, string])[];
-
-/** What a row of a kind has from the place it stands at, beside the columns of its own. */
-const placeColumns = ["position", "tenant", "id", "at"];
-const linkColumns = ["position", "tenant", "index"];
-
-/** 20 digits: in the order of positions. */
-export const placeId = (position: bigint): string => String(position).padStart(20, "0");
-
-const byPosition = (rows: readonly Row[]): ReadonlyMap<Row[string], readonly Row[]> =>
-  Map.groupBy(rows, ({ position }) => position as Row[string]);
+const rule: CellRule = { toValue, toCell };
 
 /** Of each place, in order. */
-export const placeDocuments = (rows: Rows): readonly Document[] => {
-  const links = byPosition(rows.links);
-  const kinds = kindTables.map(([table, field]) => ({ table, field, rows: byPosition(rows[table]) }));
-  return rows.record_versions.map((row) => {
-    const position = row["position"] as bigint;
-    const own = links.get(position) ?? [];
-    return {
-      _id: placeId(position),
-      ...toFields(appendedTables.record_versions, row),
-      ...(own.length === 0
-        ? {}
-        : { links: own.map((link) => toFields(appendedTables.links, link, linkColumns)) }),
-      ...Object.fromEntries(
-        kinds.flatMap(({ table, field, rows: ofKind }) =>
-          (ofKind.get(position) ?? []).map((each) => [
-            field,
-            toFields(appendedTables[table], each, placeColumns),
-          ]),
-        ),
-      ),
-    };
-  });
-};
+export const mongoDocuments = (rows: Rows): readonly Document[] =>
+  placeDocuments(rows, rule).map((fields, at) => ({
+    _id: placeId(rows.record_versions[at]?.["position"] as bigint),
+    ...fields,
+  }));
 
-const fieldsOf = (value: unknown): Document =>
-  typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
-
-/** The rows that documents were made of, each table in its order. @param documents in the order of positions. */
-export const rowsOfPlaces = (documents: readonly Document[]): Rows => {
-  const rows = Object.fromEntries(appendedNames.map((name) => [name, [] as Row[]])) as Record<
-    AppendedTable,
-    Row[]
-  >;
-  for (const document of documents) {
-    const place = Object.fromEntries(placeColumns.map((name) => [name, document[name] as unknown]));
-    rows.record_versions.push(toRow(appendedTables.record_versions, document));
-    const links: readonly unknown[] = Array.isArray(document["links"]) ? document["links"] : [];
-    for (const [index, link] of links.entries()) {
-      rows.links.push(toRow(appendedTables.links, { ...fieldsOf(link), ...place, index }));
-    }
-    for (const [table, field] of kindTables) {
-      const own: unknown = document[field];
-      if (own !== undefined) rows[table].push(toRow(appendedTables[table], { ...fieldsOf(own), ...place }));
-    }
-  }
-  return rows;
-};
+/** @param documents in the order of positions. */
+export const rowsOfDocuments = (documents: readonly Document[]): Rows => rowsOfPlaces(documents, rule);
 
 /** What a place whose tenant was erased has no longer. */
 export const erasedFields: readonly string[] = [
   ...appendedTables.record_versions.nullable,
   "links",
-  ...Object.values(kindFields),
+  ...kindTables.map(([, field]) => field),
 ];
 
-export const headDocument = (row: Row): Document => ({ _id: headName(row), ...toFields(heads, row) });
+export const headDocument = (row: Row): Document => ({ _id: headName(row), ...toFields(heads, row, rule) });
 
-export const headRow = (document: Document): Row => toRow(heads, document);
+export const headRow = (document: Document): Row => toRow(heads, document, rule);
 
 export type IndexKeys = Readonly<Record<string, 1>>;
 

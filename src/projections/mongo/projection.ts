@@ -18,11 +18,11 @@ import {
   headDocument,
   headIndexes,
   headRow,
-  placeDocuments,
-  placeId,
+  mongoDocuments,
   placeIndexes,
   type IndexKeys,
 } from "./document.ts";
+import { placeId } from "../place-documents.ts";
 import { MongoPlace, type CursorDocument, type TextDocument } from "./names.ts";
 import { erasuresOf } from "./withheld.ts";
 import { isDuplicate, WriterLease } from "./writer.ts";
@@ -126,7 +126,7 @@ class MongoProjection implements ProjectionStore {
 
   apply(gathered: Gathered): Promise<readonly ErasedRows[]> {
     const { places, from } = gathered;
-    const documents = placeDocuments(rowsOf(places)) as readonly TextDocument[];
+    const documents = mongoDocuments(rowsOf(places)) as readonly TextDocument[];
     return guarded(async () => {
       await this.#lease.require();
       await this.#requireCursor(from);

@@ -12,7 +12,8 @@ import { formatPeaks } from "../peaks.ts";
 import { heads, type Row } from "../tables.ts";
 import { withheldBy } from "../withheld.ts";
 import { guarded } from "./connect.ts";
-import { headRow, placeId, rowsOfPlaces } from "./document.ts";
+import { headRow, rowsOfDocuments } from "./document.ts";
+import { placeId } from "../place-documents.ts";
 import { MongoPlace, type CursorDocument, type TextDocument } from "./names.ts";
 import { erasuresOf } from "./withheld.ts";
 import { hasWriter } from "./writer.ts";
@@ -141,7 +142,7 @@ export const withStoredDocuments = async <T>(
     read: (from, to) =>
       guarded(async () => {
         const range = { _id: { $gte: placeId(from), $lt: placeId(to) } };
-        return rowsOfPlaces(await stored.versions.find(range).sort({ _id: 1 }).toArray());
+        return rowsOfDocuments(await stored.versions.find(range).sort({ _id: 1 }).toArray());
       }),
     inspect: (digests) => guarded(() => inspect(stored, digests)),
   });

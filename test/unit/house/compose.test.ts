@@ -9,6 +9,7 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { repository } from "../../../scripts/run.ts";
 import { readConfig } from "../../../src/config/config.ts";
+import { parseDynamoAddress } from "../../../src/projections/dynamo/address.ts";
 import { parseMongoAddress } from "../../../src/projections/mongo/connect.ts";
 import { parsePostgresAddress } from "../../../src/projections/postgres/connect.ts";
 import { natsMissing, natsProgram } from "../../contract/nats-server.ts";
@@ -182,6 +183,25 @@ describe("the compose file of the change feed into MongoDB", () => {
     expect(at(environment, "MONGO_INITDB_ROOT_USERNAME")).to.equal(user);
     expect(at(environment, "MONGO_INITDB_ROOT_PASSWORD")).to.match(/^\$\{MONGODB_PASSWORD:\?[^}]+\}$/);
     expect(guide).to.match(/^export MONGODB_PASSWORD="\$\(openssl rand -hex \d\d\)"$/m);
+  });
+});
+
+describe("the compose file of the change feed into DynamoDB", () => {
+  const compose = parseCompose(read("examples/change-feed-dynamo/docker-compose.yml"));
+  const guide = read("docs/guides/change-feed-dynamo.md");
+  const dynamo = at(compose, "services", "dynamo");
+
+  it("has the Moto of the tests, a health check, and the port of this machine that the guide names", () => {
+    const [, version = ""] = /^moto_version=(\S+)$/m.exec(read("scripts/services.sh")) ?? [];
+    expect(Object.keys(at(compose, "services") ?? {})).to.deep.equal(["dynamo"]);
+    expect(at(dynamo, "image")).to.equal(`motoserver/moto:${version}`);
+    expect(at(dynamo, "healthcheck", "test")).to.include("CMD");
+    expect(at(dynamo, "ports")).to.deep.equal(["127.0.0.1:8000:5000"]);
+    const [, address = ""] = /--to '(dynamodb:[^']+)'/.exec(guide) ?? [];
+    expect(parseDynamoAddress(address)).to.deep.equal({
+      kind: "ok",
+      address: { region: "eu-central-1", name: "audit", endpoint: "http://127.0.0.1:8000" },
+    });
   });
 });
 
