@@ -175,6 +175,7 @@ export const readsOf = (hashes: readonly Hash[]): readonly Read[] => {
     "data keys",
     async (ledger) => (await ledger.reader.dataKeys({ limit: 100 })).map(({ seals }) => seals),
   ]);
+  reads.push(["entries of the tree", entriesOf]);
   reads.push(["a write", (ledger) => ledger.append([userBody("twice", 3)])]);
   reads.push([
     "export",
@@ -184,6 +185,16 @@ export const readsOf = (hashes: readonly Hash[]): readonly Read[] => {
     },
   ]);
   return reads;
+};
+
+/** Of the tile with the erased records, as tiles give them: one that is not there is seen by whoever reads the log. */
+const entriesOf = async (ledger: Ledger): Promise<unknown> => {
+  try {
+    return (await ledger.reader.tiles.entries(1n, 10, () => Promise.resolve())).map(toHex);
+  } catch (error) {
+    if (error instanceof SigilFault && error.error.kind === "notFound") return "damage";
+    throw error;
+  }
 };
 
 /** As a caller gets it: a decision that is not the one asked for is damage. */
