@@ -328,7 +328,9 @@ export const takeBatch = async (
     const leaves = places.slice(from, to).map(({ leaf }) => leaf);
     ({ frontier } = appendLeaves(frontier, leaves));
   };
-  const { reached, due } = isFiltered ? noNotes : notesFor(consumer, batch, next);
+  // A message that waited may have come with a larger checkpoint than the one that was due.
+  const messages = [...batch.messages, ...released];
+  const { reached, due } = isFiltered ? noNotes : notesFor(consumer, { ...batch, messages }, next);
   let checkpoint: Taken["checkpoint"];
   if (reached !== undefined && keys !== undefined) {
     grow(reached.size);

@@ -275,6 +275,27 @@ describe("a consumer of the feed", () => {
     );
   });
 
+  it("compares the largest of the checkpoints that came with messages that waited for another lane", async () => {
+    const isLate = (position: bigint): boolean => position % 3n === 0n;
+    const [small = 0n, large = 0n] = [...ledger.checkpoints.keys()]
+      .filter((at) => at > 1n && !isLate(at - 1n))
+      .sort((one, two) => Number(one - two));
+    expect(small < large).to.equal(true);
+    const messages = messagesOf(ledger, {
+      size: large,
+      laneOf: (position) => (isLate(position) ? "late" : "early"),
+    }).map((message) => {
+      const at = message.position + 1n;
+      const checkpoint = at === small || at === large ? ledger.checkpoints.get(at) : undefined;
+      return checkpoint === undefined ? message : { ...message, checkpoint };
+    });
+    const { early = [], late = [] } = Object.groupBy(messages, ({ lane }) => lane as "early" | "late");
+    const { consumer } = await takeAll([{ messages: early }, { messages: late }], started(), {
+      lanes: "several",
+    });
+    expect([consumer.next, consumer.checked]).to.deep.equal([large, large]);
+  });
+
   it("is where it was after a batch that it did not take", async () => {
     const messages = messagesOf(ledger, { size });
     const { consumer } = await takeAll([{ messages: messages.slice(0, 40) }]);
