@@ -1,6 +1,7 @@
 /**
  * Checks of a server while its relay finds no destination, beside checks of the same server while that relay is paused:
- * short slices that take turns within one process, so that neither memory nor the disk's mood tells them apart.
+ * legs that take turns within one process, so that neither memory nor the disk's mood tells them apart. What steering
+ * costs (a synced cursor, a try at once) is over before a leg is measured.
  */
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
@@ -16,7 +17,8 @@ import type { ServeInput } from "./serve-sigil.ts";
 const inFlight = 64;
 /** Until the compiler has settled. */
 const warmUpMs = 5000;
-const slicesPerRound = 8;
+/** After steering, and before a leg. */
+const settleMs = 500;
 /** Nothing listens there. */
 const nowhere = [{ name: "bus", to: "nats", servers: ["nats://127.0.0.1:1"], stream: "NOWHERE" }];
 
@@ -37,16 +39,15 @@ export const measureOutage = async ({ directory, rounds, runMs }: FeedScale): Pr
   const served = startActor("serve-sigil.ts", { ...scratch, relays } satisfies ServeInput);
   const target = await served.ask<string>("target");
   const client = startActor("drive-calls.ts", { scratch, target } satisfies DriveInput);
-  const drive = (sliceMs: number): Promise<Driven> =>
-    client.ask<Driven>("drive", { rpc: "check", inFlight, runMs: sliceMs } satisfies Drive);
+  const drive = (legMs: number): Promise<Driven> =>
+    client.ask<Driven>("drive", { rpc: "check", inFlight, runMs: legMs } satisfies Drive);
   await drive(warmUpMs);
   const socketPath = join(scratch.directory, relaySocket);
   const loads = ["destination down", "relay paused"] as const;
-  const slices = rounds * slicesPerRound;
-  // A round of `inTurns` is a pair of slices that begins with the other load than the one before.
-  const rates = await inTurns(loads, slices, async (load) => {
+  const rates = await inTurns(loads, rounds, async (load) => {
     await steer(socketPath, load === "relay paused" ? "pause" : "resume");
-    const { decisions, elapsedMs } = await drive(runMs / slicesPerRound);
+    await drive(settleMs);
+    const { decisions, elapsedMs } = await drive(runMs);
     return (decisions * 1000) / elapsedMs;
   });
   await client.stop();
