@@ -3,6 +3,7 @@
  * that the policy accepts. A witness's answer counts only if its signature verifies over our checkpoint. Source:
  * docs/spec/ledger.md §4.
  */
+import { setTimeout as pause } from "node:timers/promises";
 import { equalBytes, toHex, utf8Encode, type Hash } from "@sigil/core/bytes";
 import { sha256 } from "@sigil/core/hash";
 import { verifyForeign } from "@sigil/core/keys";
@@ -97,6 +98,11 @@ export class Cosigners {
   readonly #witnesses: readonly Asked[];
   readonly #states: ReadonlyMap<string, State>;
   #cosigned: CosignedTree | undefined;
+  /** Signatures over the newest checkpoint, by the policy's names. */
+  #lines: { readonly size: bigint; readonly byLabel: Map<string, NoteSignature> } = {
+    size: 0n,
+    byLabel: new Map(),
+  };
 
   constructor(options: CosignersOptions) {
     this.#options = options;
@@ -141,43 +147,42 @@ export class Cosigners {
     return silent;
   }
 
-  /** Until `signal` aborts: whenever the ledger has grown, at most once in the interval. Never throws. */
+  /** Until `signal` aborts: whenever there is something to cosign, at most once in the interval. Never throws. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.round(signal);
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, this.#options.intervalMs);
-        signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
-      });
+      await pause(this.#options.intervalMs, undefined, { signal }).catch(() => {});
     }
   }
 
-  /** Asks every witness about the newest checkpoint, unless the policy accepts it already. */
+  /** Asks about the newest checkpoint those who have not cosigned it. */
   async round(signal: AbortSignal): Promise<void> {
     const { log, policy, onCosigned } = this.#options;
     const tree = log.newest();
-    if (this.#cosigned?.size === tree.size) return;
-    const lines = await Promise.all(this.#witnesses.map((witness) => this.#ask(witness, tree, signal)));
-    const found = lines.filter((line) => line !== undefined);
-    if (!isQuorum(policy, new Set(found.map(({ label }) => label)))) return;
+    if (this.#lines.size !== tree.size) this.#lines = { size: tree.size, byLabel: new Map() };
+    const { byLabel } = this.#lines;
+    const asked = this.#witnesses.filter(({ label }) => !byLabel.has(label));
+    const found = await Promise.all(
+      asked.map(async (witness) => [witness.label, await this.#ask(witness, tree, signal)] as const),
+    );
+    const before = byLabel.size;
+    for (const [label, line] of found) if (line !== undefined) byLabel.set(label, line);
+    if (byLabel.size === before || !isQuorum(policy, new Set(byLabel.keys()))) return;
+    const lines = this.#witnesses.flatMap(({ label }) => byLabel.get(label) ?? []);
     const { text, signatures } = parseNote(tree.checkpoint);
-    const checkpoint = formatNote({ text, signatures: [...signatures, ...found.map(({ line }) => line)] });
+    const checkpoint = formatNote({ text, signatures: [...signatures, ...lines] });
     this.#cosigned = { ...tree, checkpoint };
     onCosigned(tree.size);
   }
 
-  async #ask(
-    witness: Asked,
-    tree: CosignedTree,
-    signal: AbortSignal,
-  ): Promise<{ readonly label: string; readonly line: NoteSignature } | undefined> {
+  async #ask(witness: Asked, tree: CosignedTree, signal: AbortSignal): Promise<NoteSignature | undefined> {
     const { label } = witness;
     const state = this.#stateOf(label);
     if (performance.now() < state.notBeforeMs) return undefined;
     try {
       const line = await this.#submit(witness, state, tree, signal);
       Object.assign(state, { size: tree.size, isAnswering: true, failures: 0, notBeforeMs: 0 });
-      return { label, line };
+      return line;
     } catch (error) {
       if (signal.aborted) return undefined;
       state.isAnswering = false;

@@ -84,10 +84,10 @@ describe("checkpoints that witnesses cosign", function () {
   let places: readonly Place[];
   const liars: Server[] = [];
 
-  const policyText = (lines: readonly string[], quorum: string): string =>
-    `${[...lines, `group all2 all w1 w2`, `quorum ${quorum}`].join("\n")}\n`;
-  const writePolicy = async (lines: readonly string[], quorum = "all2"): Promise<void> =>
-    writeFile(policyPath, policyText(lines, quorum));
+  const policyText = (lines: readonly string[], least: string): string =>
+    `${[...lines, `group both ${least} w1 w2`, "quorum both"].join("\n")}\n`;
+  const writePolicy = async (lines: readonly string[], least = "all"): Promise<void> =>
+    writeFile(policyPath, policyText(lines, least));
   const linesOf = (each: readonly Place[]): readonly string[] =>
     each.map(({ vkey, url }, index) => `witness w${index + 1} ${vkey} ${url}/`);
   const config = () => ({ witness_policy: policyPath, witness_interval_ms: 20 });
@@ -132,7 +132,7 @@ describe("checkpoints that witnesses cosign", function () {
       use: "log",
       publicKey: (await served.as("guest").audit.getCheckpoint({})).publicKey as never,
     });
-    const policy = parsePolicy(utf8Encode(policyText([`log ${key}`, ...linesOf(places)], "all2")));
+    const policy = parsePolicy(utf8Encode(policyText([`log ${key}`, ...linesOf(places)], "all")));
     for (let round = 0; round < 4; round += 1) {
       await decide();
       await untilCosigned(size());
@@ -160,6 +160,20 @@ describe("checkpoints that witnesses cosign", function () {
     await places[1]?.start(served.server.ledger.reader);
     await untilCosigned(size());
     expect(await operator("/readyz")).to.equal("ready\n");
+  });
+
+  it("gain the line of a witness that answers late, though the ledger does not grow", async () => {
+    await writePolicy(linesOf(places), "any");
+    await places[1]?.stop();
+    await serve();
+    await untilCosigned(size());
+    const [grown, lines] = [size(), async () => parseNote((await cosigned()).checkpoint).signatures];
+    expect(await lines()).to.have.length(2);
+    expect(await operator("/readyz")).to.include("witnesses that do not answer: w2");
+    await places[1]?.start(served.server.ledger.reader);
+    await until(async () => (await lines()).length === 3);
+    expect((await lines()).slice(1).map(({ name }) => name)).to.deep.equal(places.map(({ name }) => name));
+    expect([await operator("/readyz"), size()]).to.deep.equal(["ready\n", grown]);
   });
 
   it("count no answer that does not verify over them", async () => {
