@@ -17,7 +17,10 @@ export type CheckpointName =
   | { readonly kind: "cosigned"; readonly size: bigint };
 
 /** A checkpoint with cosignatures. */
-export type CosignedTree = Pick<SignedTree, "checkpoint" | "size" | "root">;
+type CosignedTree = Pick<SignedTree, "checkpoint" | "size" | "root">;
+
+/** The newest that the deployment's policy accepts; undefined until there is one. */
+export type Cosigned = () => CosignedTree | undefined;
 
 /** Whose leaf: a decision and a hash only for who may see the record. */
 export type LeafName =
@@ -31,21 +34,23 @@ export type InclusionProof = Included & {
   /** Empty unless it was asked for. */
   readonly receipt: Uint8Array;
 };
+
 /** Which tree, 0 for the newest; and whether a COSE receipt is wanted. */
 export type InclusionQuery = { readonly size: bigint; readonly receipt: boolean };
 
 export type ConsistencyProof = { readonly proof: readonly Hash[]; readonly tree: SignedTree };
 
 export type ProofService = {
-  /** @throws sizeOutOfRange, checkpointUnsigned, ledgerCorrupt, as do the others; notServing if none is cosigned. */
+  /**
+   * @throws sizeOutOfRange, checkpointUnsigned, ledgerCorrupt, as do the others; notServing if none is cosigned yet,
+   * invalidField if none can be.
+   */
   readonly checkpoint: (
     name: CheckpointName,
   ) => Promise<
     CosignedTree & Pick<SignedTree, "signedMs"> & { readonly origin: string; readonly publicKey: PublicKey }
   >;
-  /**
-   * @throws also leafOutOfRange, notFound, tenantForbidden, erased, recordCorrupt.
-   */
+  /** @throws also leafOutOfRange, notFound, tenantForbidden, erased, recordCorrupt. */
   readonly proveInclusion: (caller: Caller, leaf: LeafName, query: InclusionQuery) => Promise<InclusionProof>;
   /** @param newSize 0 for the newest tree. @throws also invalidField. */
   readonly proveConsistency: (oldSize: bigint, newSize: bigint) => Promise<ConsistencyProof>;
@@ -54,13 +59,14 @@ export type ProofService = {
 export const createProofService = (
   ledger: LedgerReader,
   get: (caller: Caller, name: ChainName) => Promise<AuditedChain>,
-  cosigned: () => CosignedTree | undefined,
+  cosigned: Cosigned | undefined,
 ): ProofService => {
   const { trees } = ledger;
 
   const treeOf = async (size: bigint): Promise<SignedTree> => (size === 0n ? trees.newest : trees.at(size));
 
   const cosignedOf = (size: bigint): CosignedTree & { readonly signedMs: undefined } => {
+    if (cosigned === undefined) return invalidField("cosigned", "needs witnesses, and this server has none");
     const found = cosigned();
     if (size > trees.newest.size) fail({ kind: "sizeOutOfRange", size, treeSize: trees.newest.size });
     if (found !== undefined && found.size >= size) return { ...found, signedMs: undefined };

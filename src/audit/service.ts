@@ -9,7 +9,7 @@ import { parseFrozenChain, type FrozenChainPayload } from "@sigil/core/record";
 import { tenantFor, type Caller } from "../identity/caller.ts";
 import { type Examination, type VerifiedRecord } from "../ledger/read/examine.ts";
 import type { LedgerReader } from "../ledger/read/reading.ts";
-import { createProofService, type CosignedTree, type ProofService } from "./proofs.ts";
+import { createProofService, type Cosigned, type ProofService } from "./proofs.ts";
 import type {
   AuditedChain,
   ChainName,
@@ -24,8 +24,8 @@ import { WalkTurns } from "./walk-turns.ts";
 
 export type AuditDependencies = {
   readonly ledger: LedgerReader;
-  /** The newest checkpoint that the policy accepts; undefined without one, or without a policy. */
-  readonly cosigned: () => CosignedTree | undefined;
+  /** Undefined without a policy. */
+  readonly cosigned: Cosigned | undefined;
   /** Matches targets as trust models do. @throws invalidField naming target_glob. */
   readonly compileGlob: CompileGlob;
   /** Recomputes a decision from the payload of the model it names. */

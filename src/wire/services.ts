@@ -44,7 +44,7 @@ type Cosigned = Pick<Witnesses, "cosigned"> | undefined;
 export const wireAudit = (ledger: LedgerReader, witnesses: Cosigned) =>
   createAuditService({
     ledger,
-    cosigned: () => witnesses?.cosigned(),
+    cosigned: witnesses?.cosigned,
     compileGlob: (pattern) => {
       const rule = globFault(pattern);
       if (rule !== null) invalidField("target_glob", rule);

@@ -128,7 +128,7 @@ const caller = { principal: "root", tenant: "system", level: "root" } as unknown
 const measure = async (ledger: Ledger): Promise<boolean> => {
   const audit = createAuditService({
     ledger: ledger.reader,
-    cosigned: () => undefined,
+    cosigned: undefined,
     compileGlob: (glob: string) => (target: string) => target.startsWith(glob.replace("**", "")),
     recompute: () => ({ holds: true, detail: "" }),
     rowsFor: () => ({ bias: 0, actionGlob: "", targetGlob: "" }),

@@ -137,6 +137,7 @@ describe("proofs", () => {
       [audit.getInclusionProof({ position: 1n, size: 1n }), "OUT_OF_RANGE"],
       [audit.getInclusionProof({ size: size + 1n }), "OUT_OF_RANGE"],
       [audit.getCheckpoint({ size: 1n, atLeast: 1n }), "INVALID_ARGUMENT at_least"],
+      [audit.getCheckpoint({ cosigned: true }), "INVALID_ARGUMENT cosigned"],
       [audit.getCheckpoint({ size: size + 1n }), "OUT_OF_RANGE"],
       [audit.getCheckpoint({ atLeast: size + 1n }), "OUT_OF_RANGE"],
       [audit.getConsistencyProof({ oldSize: 2n, newSize: 1n }), "INVALID_ARGUMENT new_size"],

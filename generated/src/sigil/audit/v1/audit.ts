@@ -394,7 +394,7 @@ export interface GetCheckpointRequest {
   atLeast: bigint;
   /**
    * The newest that witnesses cosigned by the deployment's policy, with their signatures, of at_least records or more.
-   * UNAVAILABLE until they did, and where there is no policy.
+   * UNAVAILABLE until they did, INVALID_ARGUMENT where there is no policy.
    */
   cosigned: boolean;
 }
