@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { equalBytes, toBase64Url, type PublicKey } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
 import { fail } from "../errors.ts";
+import { Mutex } from "../mutex.ts";
 import { eraseFile, eraseUnfinished } from "./files/erase.ts";
 import { formatPublicKey } from "./signing/keyfile.ts";
 import { unfinishedSuffix } from "./files/private-file.ts";
@@ -67,7 +68,7 @@ export class SigningKeyFiles implements SigningCustody {
   readonly #place: Place;
   #held: readonly Held[] = [];
   /** Serializes creation and destruction of files. */
-  #writing: Promise<unknown> = Promise.resolve();
+  readonly #writing = new Mutex();
 
   private constructor(place: Place) {
     this.#place = place;
@@ -90,7 +91,7 @@ export class SigningKeyFiles implements SigningCustody {
     if (role === "record") void startSigningThread();
     const isIt = (key: Held): boolean => key.role === role && equalBytes(key.signer.publicKey, publicKey);
     // Files were opened before the ledger's lock was taken: its previous holder may have created another key since.
-    if (!this.#held.some(isIt)) await this.#alone(() => this.#openFiles());
+    if (!this.#held.some(isIt)) await this.#writing.run(() => this.#openFiles());
     const held = this.#held.find(isIt);
     if (held !== undefined) return held.signer;
     const thumbprint = toBase64Url(coseKeyThumbprint(publicKey));
@@ -98,7 +99,7 @@ export class SigningKeyFiles implements SigningCustody {
   }
 
   create(role: KeyRole): Promise<Signer> {
-    return this.#alone(async () => {
+    return this.#writing.run(async () => {
       await this.#openFiles();
       const serials = this.#held.filter((key) => key.role === role).map(({ serial }) => serial);
       const created = await createKeyFile(this.#place, role, Math.max(0, ...serials) + 1);
@@ -109,7 +110,7 @@ export class SigningKeyFiles implements SigningCustody {
 
   /** Also removes leftovers of interrupted creation or destruction. */
   discard(ended: readonly PublicKey[]): Promise<void> {
-    return this.#alone(async () => {
+    return this.#writing.run(async () => {
       const isEnded = ({ signer }: Held): boolean =>
         ended.some((publicKey) => equalBytes(publicKey, signer.publicKey));
       for (const key of this.#held.filter(isEnded)) {
@@ -134,11 +135,5 @@ export class SigningKeyFiles implements SigningCustody {
       if (this.#held.some((key) => key.role === role && key.serial === serial)) continue;
       this.#held = [...this.#held, await openKeyFile(this.#place, role as KeyRole, serial)];
     }
-  }
-
-  #alone<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#writing.then(work, work);
-    this.#writing = turn.catch(() => {});
-    return turn;
   }
 }

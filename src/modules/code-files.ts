@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { equalBytes, parseHash, toHex, type Hash } from "@sigil/core/bytes";
 import { assert, fail } from "../errors.ts";
 import { moduleBytesMax, moduleFilesMax } from "../limits.ts";
+import { Mutex } from "../mutex.ts";
 import { syncDirectory, unfinishedSuffix } from "../crypto/files/private-file.ts";
 
 export const codeDirectoryName = "modules";
@@ -37,7 +38,7 @@ export class CodeFiles {
   /** Verified files, with their file system identity (inode, times, size); changed ones are read again. */
   readonly #held = new Map<string, string>();
   /** Serializes writers: two uploads of the same code share a file name. */
-  #writing: Promise<unknown> = Promise.resolve();
+  readonly #writing = new Mutex();
 
   /** @param directory the data directory. */
   constructor(directory: string) {
@@ -99,9 +100,7 @@ export class CodeFiles {
   /** Durable when it resolves. @throws queueFull, storeFailed. */
   async put(digest: Hash, bytes: Uint8Array): Promise<void> {
     assert(equalBytes(sha256(bytes), digest), "code is kept under its own digest");
-    const turn = this.#writing.then(() => this.#put(digest, bytes));
-    this.#writing = turn.catch(() => {});
-    return turn;
+    return this.#writing.run(() => this.#put(digest, bytes));
   }
 
   /** Digests that have a file, verified or not. */

@@ -105,3 +105,15 @@ export class ProjectionFault extends Fault<ProjectionError> {
 export const failProjection = (error: ProjectionError, options?: ErrorOptions): never => {
   throw new ProjectionFault(error, options);
 };
+
+/** Runs work on a database: what it throws beside faults of a projection is a failure of the database. */
+export const guardedBy =
+  (describe: (cause: unknown) => { readonly code: string; readonly rule: string }) =>
+  async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (cause) {
+      if (cause instanceof ProjectionFault) throw cause;
+      throw new ProjectionFault({ kind: "databaseFailed", ...describe(cause) }, { cause });
+    }
+  };

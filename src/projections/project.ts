@@ -23,8 +23,10 @@ import type { ErasedRows, Gathered, ProjectionStore, Resumed } from "./store.ts"
 export type ProjectOptions = ConsumerOptions & {
   readonly source: LaneSource;
   readonly store: ProjectionStore;
-  /** The ledger's size when this began: once a checkpoint holds so many places the projection has caught up.
-   * Undefined for a source that tells none: what there is when it is drained. */
+  /**
+   * The ledger's size when this began: once a checkpoint holds so many places the projection has caught up. Undefined
+   * for a source that tells none: what there is when it is drained.
+   */
   readonly size: bigint | undefined;
   /** How many places the source has now: asked when there are `size`, and no checkpoint that holds them. */
   readonly sourceSize: () => Promise<bigint>;

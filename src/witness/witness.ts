@@ -19,6 +19,7 @@ import {
 } from "@sigil/core/merkle";
 import type { Signer } from "../crypto/signing/sign.ts";
 import { SigilFault } from "../errors.ts";
+import { Mutex } from "../mutex.ts";
 import type { Store } from "../storage/store.ts";
 
 /** A log whose checkpoints are cosigned. */
@@ -58,7 +59,7 @@ export class Witness {
   readonly #options: WitnessOptions;
   readonly #logs: ReadonlyMap<string, KnownLog>;
   /** Reading the last checkpoint and writing the next is one step: one submission after the other. */
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #cosigning = new Mutex();
 
   constructor(options: WitnessOptions) {
     this.#options = options;
@@ -96,9 +97,7 @@ export class Witness {
     if (asked.oldSize > checkpoint.size) {
       return { kind: "malformed", rule: "the old size must not be above the checkpoint's" };
     }
-    const cosigning = this.#turn.then(() => this.#cosign(asked, { note, checkpoint }));
-    this.#turn = cosigning.catch(() => undefined);
-    return cosigning;
+    return this.#cosigning.run(() => this.#cosign(asked, { note, checkpoint }));
   }
 
   async #cosign({ oldSize, proof }: AddCheckpoint, added: Cosigned): Promise<Answer> {

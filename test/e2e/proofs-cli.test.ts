@@ -73,7 +73,7 @@ describe("proofs on the command line", function () {
     expect(await sized("--size", "1")).to.equal("1");
     expect(Number(await sized("--at-least", "2"))).to.be.at.least(2);
     for (const [words, rule] of [
-      [["--size", "0"], "--size must be a number of records, from 1"],
+      [["--size", "0"], "--size must be a whole number, 1 or more"],
       [["--size", "1", "--at-least", "1"], "--at-least does not go with --size"],
       [["--size", "999999999"], "OUT_OF_RANGE"],
     ] as const) {

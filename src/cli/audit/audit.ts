@@ -14,6 +14,7 @@ import {
 } from "@sigil/client";
 import { toHex } from "@sigil/core/bytes";
 import {
+  countOf,
   exitCodes,
   jsonFlag,
   usage,
@@ -128,10 +129,7 @@ const readVerdict = (text: string | undefined): Verdict =>
 
 type Query = Partial<ListFrozenChainsRequest>;
 
-const positionOf = (given: Arguments): bigint => {
-  const text = given.text("from-position") ?? "0";
-  return /^\d{1,19}$/.test(text) ? BigInt(text) : usage("--from-position must be a position of the ledger");
-};
+const positionOf = (given: Arguments): bigint => countOf(given, "from-position") ?? 0n;
 
 const readQuery = (given: Arguments): Query => ({
   principal: given.text("who") ?? "",
@@ -320,12 +318,6 @@ export const auditVerify: Command = {
   },
 };
 
-const sizeOf = (given: Arguments, flag: string): bigint => {
-  const text = given.text(flag);
-  if (text === undefined) return 0n;
-  return /^[1-9]\d{0,18}$/.test(text) ? BigInt(text) : usage(`--${flag} must be a number of records, from 1`);
-};
-
 export const auditCheckpoint: Command = {
   name: "audit checkpoint",
   about:
@@ -343,7 +335,7 @@ export const auditCheckpoint: Command = {
     "sigil audit checkpoint --json",
   ],
   run: async (given, terminal) => {
-    const which = { size: sizeOf(given, "size"), atLeast: sizeOf(given, "at-least") };
+    const which = { size: countOf(given, "size", 1n) ?? 0n, atLeast: countOf(given, "at-least", 1n) ?? 0n };
     if (which.size !== 0n && which.atLeast !== 0n) usage("--at-least does not go with --size");
     const response = await withConnection(given, terminal, ({ audit }) => audit.getCheckpoint(which));
     terminal.print(

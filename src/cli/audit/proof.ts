@@ -3,15 +3,9 @@ import { writeFile } from "node:fs/promises";
 import { GetInclusionProofResponse } from "@sigil/client";
 import { fromHex } from "@sigil/core/bytes";
 import { formatTlogProof } from "@sigil/core/merkle";
-import { exitCodes, jsonFlag, usage, type Arguments, type Command } from "../terminal/command.ts";
+import { countOf, exitCodes, jsonFlag, usage, type Arguments, type Command } from "../terminal/command.ts";
 import { connectionFlags, withConnection } from "../call/connection.ts";
 import { tenantFlag } from "../call/listing.ts";
-
-const countOf = (given: Arguments, flag: string): bigint | undefined => {
-  const text = given.text(flag);
-  if (text === undefined) return undefined;
-  return /^\d{1,19}$/.test(text) ? BigInt(text) : usage(`--${flag} must be a whole number`);
-};
 
 const hashOf = (given: Arguments): Uint8Array | undefined => {
   const text = given.text("hash");
@@ -55,7 +49,7 @@ export const auditProof: Command = {
   ],
   exits: ["0  printed", "2  usage error, not found, or no answer"],
   run: async (given, terminal) => {
-    const [name, size, cose] = [nameOf(given), countOf(given, "size") ?? 0n, given.text("cose")];
+    const [name, size, cose] = [nameOf(given), countOf(given, "size", 1n) ?? 0n, given.text("cose")];
     const response = await withConnection(given, terminal, ({ audit }) =>
       audit.getInclusionProof({ ...name, size, receipt: cose !== undefined }),
     );

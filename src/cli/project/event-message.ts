@@ -48,3 +48,34 @@ export const readMessage = (
   }
   return refuse("holds no envelope: let the relay write them in full, with the format envelope");
 };
+
+const parseObject = (text: string, at: string): Readonly<Record<string, unknown>> => {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null) return value as Readonly<Record<string, unknown>>;
+  } catch {
+    // Said below.
+  }
+  return usage(`${at}: is no JSON object`);
+};
+
+const envelopeOf = (data: unknown, at: string): Uint8Array | undefined => {
+  if (typeof data !== "string") return undefined;
+  try {
+    return fromBase64(data);
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    return usage(`${at}: its data is no base64`);
+  }
+};
+
+/** As `readMessage`, of an event in structured mode: JSON, with its data in base64. */
+export const parseEvent = (
+  lane: string,
+  text: string,
+  at: string,
+): { readonly message: LaneMessage; readonly attributes: Readonly<Record<string, unknown>> } => {
+  const attributes = parseObject(text, at);
+  const envelope = envelopeOf(attributes["data_base64"], at);
+  return { message: readMessage(lane, attributes, envelope, at), attributes };
+};

@@ -6,13 +6,11 @@
 import { open, readdir, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { fromBase64 } from "@sigil/core/bytes";
-import { Fault } from "@sigil/core/errors";
 import { projectionLineBytesMax } from "../../limits.ts";
 import type { LaneBatch, LaneMessage, LaneSource } from "../../projections/message.ts";
 import { isMissing } from "../../relay/cursor-file.ts";
 import { usage } from "../terminal/command.ts";
-import { readMessage } from "./event-message.ts";
+import { parseEvent } from "./event-message.ts";
 
 const currentName = "events.jsonl";
 const endedName = /^events-(\d{9})-\d{20}-(\d{20})\.jsonl$/;
@@ -22,31 +20,8 @@ const readBytes = 1 << 16;
 /** Between two looks at a file that has grown no more. */
 const idleMs = 200;
 
-const parseObject = (text: string, at: string): Readonly<Record<string, unknown>> => {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null) return value as Readonly<Record<string, unknown>>;
-  } catch {
-    // Said below.
-  }
-  return usage(`${at}: is no JSON object`);
-};
-
-const envelopeOf = (data: unknown, at: string): Uint8Array | undefined => {
-  if (typeof data !== "string") return undefined;
-  try {
-    return fromBase64(data);
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    return usage(`${at}: its data is no base64`);
-  }
-};
-
 /** @throws usage for a line that no relay wrote, or one whose record cannot be verified. */
-const parseLine = (text: string, at: string): LaneMessage => {
-  const event = parseObject(text, at);
-  return readMessage(lane, event, envelopeOf(event["data_base64"], at), at);
-};
+const parseLine = (text: string, at: string): LaneMessage => parseEvent(lane, text, at).message;
 
 /** Whole lines from an offset on. @returns where to read on. */
 async function* linesFrom(

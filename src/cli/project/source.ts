@@ -3,7 +3,7 @@ import type { SigilConnection, SigilError } from "@sigil/client";
 import type { ConsumerOptions } from "../../projections/consumer.ts";
 import type { LaneSource } from "../../projections/message.ts";
 import { connectionFlags, describeCallError, withConnection } from "../call/connection.ts";
-import { required, usage, type Arguments, type Flags } from "../terminal/command.ts";
+import { required, usage, wholeNumber, type Arguments, type Flags } from "../terminal/command.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { resolveReferences, type Resolve } from "./references.ts";
 import { fileSize, fileSource } from "./file-source.ts";
@@ -69,13 +69,6 @@ const withResolver = <T>(
   return withServer(address, given, terminal, (connection) => work(fetchRecord(connection)));
 };
 
-const readGeneration = (given: Arguments): number => {
-  const text = given.text("generation") ?? "0";
-  return /^\d{1,9}$/.test(text)
-    ? Number(text)
-    : usage("--generation must be a number, as sigil relay status shows it");
-};
-
 /** The source is open while `work` is done. @throws usage, SigilError, what `work` throws. */
 export const withSource = <T>(
   given: Arguments,
@@ -128,7 +121,10 @@ const withOpened = async <T>(
   const queue = parseSqsAddress(text, given.text("sqs-endpoint") ?? "");
   if (queue !== undefined) {
     const { openSqsSource } = await import("./sqs-source.ts");
-    await using opened = await openSqsSource({ ...queue, generation: readGeneration(given) });
+    await using opened = await openSqsSource({
+      ...queue,
+      generation: wholeNumber(given.text("generation") ?? "0", "generation", [0, 999_999_999]),
+    });
     return await work({ source: opened.source, lanes: "keys", size: async () => undefined });
   }
   if (!grpcAddress.test(text))

@@ -12,8 +12,6 @@ import {
   ReceiveMessageCommand,
   type Message,
 } from "@aws-sdk/client-sqs";
-import { fromBase64 } from "@sigil/core/bytes";
-import { Fault } from "@sigil/core/errors";
 import {
   projectionReorderMax,
   sqsBatchEventsMax,
@@ -28,7 +26,7 @@ import { failRelay, RelayFault } from "../../relay/destination.ts";
 import { readEvent } from "../../relay/event.ts";
 import { openSqsQueue, sqsError, sqsTimeout, type SqsAddress, type SqsQueue } from "../../relay/sqs/queue.ts";
 import { usage } from "../terminal/command.ts";
-import { readMessage } from "./event-message.ts";
+import { parseEvent } from "./event-message.ts";
 
 const lane = "sqs";
 /** A request in flight is never broken off: a poll whose client has gone takes messages that nobody gets. */
@@ -44,32 +42,11 @@ export type SqsSourceOptions = SqsAddress & {
 
 type Received = { readonly message: LaneMessage; readonly generation: number; readonly receipt: string };
 
-const parseObject = (text: string, at: string): Readonly<Record<string, unknown>> => {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null) return value as Readonly<Record<string, unknown>>;
-  } catch {
-    // Said below.
-  }
-  return usage(`${at}: is no JSON object`);
-};
-
-const envelopeOf = (data: unknown, at: string): Uint8Array | undefined => {
-  if (typeof data !== "string") return undefined;
-  try {
-    return fromBase64(data);
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    return usage(`${at}: its data is no base64`);
-  }
-};
-
 /** @throws usage for a message that no relay wrote, or one whose record cannot be verified. */
 const parse = (queue: string, { Body = "", MessageId = "", ReceiptHandle = "" }: Message): Received => {
   const at = `${queue}, message ${MessageId}`;
-  const event = parseObject(Body, at);
-  const message = readMessage(lane, event, envelopeOf(event["data_base64"], at), at);
-  return { message, generation: readEvent(event)?.generation ?? 0, receipt: ReceiptHandle };
+  const { message, attributes } = parseEvent(lane, Body, at);
+  return { message, generation: readEvent(attributes)?.generation ?? 0, receipt: ReceiptHandle };
 };
 
 const inTens = <Item>(items: readonly Item[]): readonly (readonly Item[])[] =>

@@ -7,6 +7,7 @@ import { readFile, rm } from "node:fs/promises";
 import type { SignedTree } from "@sigil/client";
 import { Fault } from "@sigil/core/errors";
 import { parseCheckpoint, parseNote } from "@sigil/core/merkle";
+import { Mutex } from "../../mutex.ts";
 import { isMissing, replaceFile } from "../../relay/cursor-file.ts";
 import { failRelay } from "../../relay/destination.ts";
 
@@ -24,7 +25,7 @@ const parseTree = (checkpoint: string, path: string): SignedTree => {
 export class ProvenTree {
   readonly #path: string;
   #tree: SignedTree | undefined;
-  #last: Promise<void> = Promise.resolve();
+  readonly #writing = new Mutex();
 
   private constructor(path: string, tree: SignedTree | undefined) {
     [this.#path, this.#tree] = [path, tree];
@@ -45,7 +46,7 @@ export class ProvenTree {
 
   /** Keeps the larger one. Durable when it resolves. */
   grow(tree: SignedTree): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#writing.run(async () => {
       if (this.#tree !== undefined && tree.size <= this.#tree.size) return;
       await replaceFile(this.#path, tree.checkpoint);
       this.#tree = tree;
@@ -53,16 +54,9 @@ export class ProvenTree {
   }
 
   forget(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#writing.run(async () => {
       await rm(this.#path, { force: true });
       this.#tree = undefined;
     });
-  }
-
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    const done = this.#last.then(work);
-    // A failure is told to whoever waits for it.
-    this.#last = done.catch(() => {});
-    return done;
   }
 }

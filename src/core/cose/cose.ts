@@ -14,7 +14,22 @@ import {
 import { cborDecodeHeader, cborEncodeHeader, type HeaderMap, type HeaderValue } from "../cbor/cbor.ts";
 import { CborReader } from "../cbor/decode.ts";
 import { encodeWith } from "../cbor/encode.ts";
-import { fail, Fault } from "../errors.ts";
+import { fail } from "../errors.ts";
+import {
+  algEdDsa,
+  asHeaderMap,
+  claimIssuer,
+  claimSubject,
+  decodeNested,
+  headerAlg,
+  headerClaims,
+  headerContentType,
+  headerKid,
+  majorArray,
+  majorMap,
+  majorTag,
+  tagSign1,
+} from "./header.ts";
 
 export const recordContentType = "application/vnd.sigil.record.v1+cbor";
 export const attestationContentType = "application/vnd.sigil.attestation.v1+cbor";
@@ -50,18 +65,6 @@ export const coseRules = {
   claims: "CWT claims must be issuer and subject, both non-empty text",
 } as const;
 
-const headerAlg = 1;
-const headerContentType = 3;
-const headerKid = 4;
-const headerClaims = 15;
-const claimIssuer = 1;
-const claimSubject = 2;
-const algEdDsa = -8;
-
-const majorMap = 5;
-const majorArray = 4;
-const majorTag = 6;
-const tagSign1 = 18;
 const nothing = new Uint8Array(0);
 
 const refuse = (rule: string): never => fail({ kind: "malformedCose", rule });
@@ -113,9 +116,6 @@ export const encodeStatement = (parts: {
   });
 };
 
-const asHeaderMap = (value: HeaderValue | undefined, entries: number): HeaderMap | null =>
-  value instanceof Map && value.size === entries ? (value as HeaderMap) : null;
-
 /** Parses the header, which has exactly alg, content type, kid and claims. */
 const parseProtected = (protectedBytes: Uint8Array): ProtectedHeader => {
   const header = asHeaderMap(decodeProtected(protectedBytes), 4);
@@ -139,21 +139,12 @@ const parseProtected = (protectedBytes: Uint8Array): ProtectedHeader => {
   return { contentType, kid: parseThumbprint(kid), origin, subject };
 };
 
-/** An offset inside the header is meaningless for the statement, so CBOR errors are reported as malformedCose. */
-const decodeProtected = (protectedBytes: Uint8Array): HeaderValue => {
-  try {
-    return cborDecodeHeader(protectedBytes);
-  } catch (cause) {
-    if (!(cause instanceof Fault) || cause.error.kind !== "malformedCbor") throw cause;
-    return fail(
-      {
-        kind: "malformedCose",
-        rule: `protected header at offset ${cause.error.offset}: ${cause.error.rule}`,
-      },
-      { cause },
-    );
-  }
-};
+const decodeProtected = (protectedBytes: Uint8Array): HeaderValue =>
+  decodeNested(
+    "protected header",
+    () => cborDecodeHeader(protectedBytes),
+    (rule, cause) => fail({ kind: "malformedCose", rule }, { cause }),
+  );
 
 /**
  * Parses a statement and its header; does not verify the signature.

@@ -9,8 +9,21 @@ import type { CborValue, HeaderMap, HeaderValue } from "../cbor/cbor.ts";
 import { cborDecode, cborDecodeHeader, cborEncode, cborEncodeHeader } from "../cbor/cbor.ts";
 import { CborReader } from "../cbor/decode.ts";
 import { encodeWith } from "../cbor/encode.ts";
-import { fail, Fault } from "../errors.ts";
+import { fail } from "../errors.ts";
 import { treeSizeMax } from "../limits.ts";
+import {
+  algEdDsa,
+  asHeaderMap,
+  claimIssuer,
+  claimSubject,
+  decodeNested,
+  headerAlg,
+  headerClaims,
+  headerKid,
+  majorArray,
+  majorTag,
+  tagSign1,
+} from "./header.ts";
 
 /** Who signed the root, and of which tree: the signature covers both. */
 export interface ReceiptHeader {
@@ -35,24 +48,15 @@ export interface Receipt extends ReceiptHeader, ReceiptPath {
   readonly signature: Signature;
 }
 
-const headerAlg = 1;
-const headerKid = 4;
-const headerClaims = 15;
 const headerVds = 395;
 const headerVdp = 396;
-const algEdDsa = -8;
 const rfc9162Sha256 = 1;
 const inclusionProofs = -1;
-const claimIssuer = 1;
-const claimSubject = 2;
 const pathMax = 64;
-
-const majorArray = 4;
-const majorTag = 6;
-const tagSign1 = 18;
 const simpleNull = 0xf6;
 
-const malformed = (rule: string): never => fail({ kind: "malformedCose", rule: `receipt: ${rule}` });
+const malformed = (rule: string, cause?: unknown): never =>
+  fail({ kind: "malformedCose", rule: `receipt: ${rule}` }, { cause });
 
 /** The subject of a receipt for a tree of this size. */
 export const receiptSubject = (treeSize: bigint): string => `checkpoint/${treeSize}`;
@@ -92,30 +96,14 @@ export const encodeReceipt = (
   return bytes;
 };
 
-const mapOf = (value: HeaderValue | undefined, entries: number): HeaderMap | null =>
-  value instanceof Map && value.size === entries ? (value as HeaderMap) : null;
-
-/** An offset inside of a nested value would mislead, so its CBOR errors are reported as malformedCose. */
-const nested = <T>(what: string, decode: () => T): T => {
-  try {
-    return decode();
-  } catch (cause) {
-    if (!(cause instanceof Fault) || cause.error.kind !== "malformedCbor") throw cause;
-    return malformed(`${what} at offset ${cause.error.offset}: ${cause.error.rule}`);
-  }
-};
-
 const parseHeader = (protectedBytes: Uint8Array): ReceiptHeader => {
-  const what = "protected header";
-  const header = mapOf(
-    nested(what, () => cborDecodeHeader(protectedBytes)),
-    4,
-  );
+  const decoded = decodeNested("protected header", () => cborDecodeHeader(protectedBytes), malformed);
+  const header = asHeaderMap(decoded, 4);
   if (header?.get(headerAlg) !== algEdDsa) malformed("alg must be EdDSA (-8)");
   if (header?.get(headerVds) !== rfc9162Sha256) malformed("the tree must be RFC9162_SHA256 (395: 1)");
   const kid = header?.get(headerKid);
   if (!(kid instanceof Uint8Array) || kid.length !== 32) return malformed("kid must be 32 bytes");
-  const claims = mapOf(header?.get(headerClaims), 2);
+  const claims = asHeaderMap(header?.get(headerClaims), 2);
   const [origin, subject] = [claims?.get(claimIssuer), claims?.get(claimSubject)];
   if (typeof origin !== "string" || typeof subject !== "string" || origin === "") {
     return malformed("CWT claims must be issuer and subject");
@@ -130,10 +118,10 @@ const uint64 = (value: CborValue | undefined, rule: string): bigint => {
 
 const parsePath = (unprotected: HeaderValue): ReceiptPath => {
   const rule = "must hold one inclusion proof (396: {-1: [proof]}) and nothing else";
-  const proofs = mapOf(mapOf(unprotected, 1)?.get(headerVdp), 1)?.get(inclusionProofs);
+  const proofs = asHeaderMap(asHeaderMap(unprotected, 1)?.get(headerVdp), 1)?.get(inclusionProofs);
   const [bytes] = Array.isArray(proofs) && proofs.length === 1 ? (proofs as readonly HeaderValue[]) : [];
   if (!(bytes instanceof Uint8Array)) return malformed(rule);
-  const parts = nested("inclusion proof", () => cborDecode(bytes));
+  const parts = decodeNested("inclusion proof", () => cborDecode(bytes), malformed);
   if (!Array.isArray(parts) || parts.length !== 3)
     return malformed("an inclusion proof is an array of three");
   const [size, index, path] = parts as readonly CborValue[];

@@ -1,7 +1,8 @@
 /** The body of `add-checkpoint`, C2SP tlog-witness: an old size, a consistency proof, a checkpoint. Pure. */
-import { fromBase64, parseHash, toBase64, type Hash } from "../bytes.ts";
-import { Fault, fail } from "../errors.ts";
+import { toBase64, type Hash } from "../bytes.ts";
+import { fail } from "../errors.ts";
 import { treeSizeMax } from "../limits.ts";
+import { parseBase64Hash } from "./base64.ts";
 import { parseCheckpoint } from "./checkpoint.ts";
 import { parseNote } from "./note.ts";
 
@@ -18,16 +19,8 @@ const proofLinesMax = 63;
 const malformed = (rule: string): never =>
   fail({ kind: "malformedCheckpoint", rule: `add-checkpoint: ${rule}` });
 
-const parseLine = (line: string): Hash => {
-  const rule = "a line of the proof must be padded standard base64 of 32 bytes";
-  try {
-    const bytes = fromBase64(line);
-    return bytes.length === 32 ? parseHash(bytes) : malformed(rule);
-  } catch (error) {
-    if (!(error instanceof Fault) || error.error.kind === "malformedCheckpoint") throw error;
-    return malformed(rule);
-  }
-};
+const parseLine = (line: string): Hash =>
+  parseBase64Hash(line, () => malformed("a line of the proof must be padded standard base64 of 32 bytes"));
 
 export const formatAddCheckpoint = ({ oldSize, proof, checkpoint }: AddCheckpoint): string =>
   [`old ${oldSize}\n`, ...proof.map((hash) => `${toBase64(hash)}\n`), "\n", checkpoint].join("");

@@ -2,10 +2,11 @@
  * Checkpoints, C2SP tlog-checkpoint: lines of `origin`, size and root, as a signed note. Pure: signing and verifying
  * functions are arguments. Source: docs/spec/ledger.md §4. Limits are those of a note.
  */
-import { fromBase64, parseHash, parseSignature, toBase64, utf8Encode } from "../bytes.ts";
+import { parseSignature, toBase64, utf8Encode } from "../bytes.ts";
 import type { Hash, PublicKey, Signature } from "../bytes.ts";
-import { Fault, fail } from "../errors.ts";
+import { fail } from "../errors.ts";
 import { treeSizeMax } from "../limits.ts";
+import { parseBase64Hash } from "./base64.ts";
 import { checkNoteText, formatNote, noteKeyId, parseNote, signaturesBy } from "./note.ts";
 
 export interface Checkpoint {
@@ -40,14 +41,8 @@ const parseSize = (text: string): bigint => {
   return BigInt(text);
 };
 
-const parseRoot = (text: string): Hash => {
-  try {
-    return parseHash(fromBase64(text));
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    return malformed("root must be padded standard base64 of 32 bytes");
-  }
-};
+const parseRoot = (text: string): Hash =>
+  parseBase64Hash(text, () => malformed("root must be padded standard base64 of 32 bytes"));
 
 /** Parses the unsigned text. Strict: `formatCheckpoint` of the result is the text. @throws malformedCheckpoint. */
 export const parseCheckpoint = (text: string): Checkpoint => {

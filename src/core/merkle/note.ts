@@ -3,10 +3,11 @@
  * Source: docs/spec/ledger.md §4. At most 512 KiB and 64 signatures.
  */
 import { sha256 } from "../hash.ts";
-import { concatBytes, equalBytes, fromBase64, toBase64, utf8Encode } from "../bytes.ts";
+import { concatBytes, equalBytes, toBase64, utf8Encode } from "../bytes.ts";
 import type { PublicKey } from "../bytes.ts";
-import { Fault, fail } from "../errors.ts";
+import { fail } from "../errors.ts";
 import { noteBytesMax, noteSignaturesMax } from "../limits.ts";
+import { parseBase64 } from "./base64.ts";
 
 export interface NoteSignature {
   readonly name: string;
@@ -58,15 +59,6 @@ export const checkKeyName = (name: string): void => {
   }
 };
 
-const decodeBlob = (text: string): Uint8Array => {
-  try {
-    return fromBase64(text);
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    return malformed("a signature must be padded standard base64");
-  }
-};
-
 const parseSignatureLine = (line: string): NoteSignature => {
   const [name, blobText, ...rest] = line.startsWith(SIGNATURE_PREFIX)
     ? line.slice(SIGNATURE_PREFIX.length).split(" ")
@@ -75,7 +67,7 @@ const parseSignatureLine = (line: string): NoteSignature => {
     return malformed("a signature line must be an em dash, a key name and base64, one space apart");
   }
   checkKeyName(name);
-  const blob = decodeBlob(blobText);
+  const blob = parseBase64(blobText, () => malformed("a signature must be padded standard base64"));
   if (blob.length <= KEY_ID_BYTES)
     malformed("a signature must be a 4-byte key id and at least one byte more");
   return { name, keyId: blob.slice(0, KEY_ID_BYTES), signature: blob.slice(KEY_ID_BYTES) };

@@ -2,9 +2,10 @@
  * Proofs of inclusion as files, C2SP tlog-proof: an index, the path to the root, and the checkpoint verbatim. Pure;
  * what is parsed is not verified. Source: docs/spec/ledger.md §3.
  */
-import { fromBase64, parseHash, toBase64, type Hash } from "../bytes.ts";
-import { Fault, fail } from "../errors.ts";
+import { toBase64, type Hash } from "../bytes.ts";
+import { fail } from "../errors.ts";
 import { noteBytesMax, treeSizeMax } from "../limits.ts";
+import { parseBase64, parseBase64Hash } from "./base64.ts";
 import { parseCheckpoint } from "./checkpoint.ts";
 import { parseNote } from "./note.ts";
 
@@ -25,20 +26,8 @@ const fileUnitsMax = 4 * noteBytesMax;
 
 const malformed = (rule: string): never => fail({ kind: "malformedCheckpoint", rule: `tlog-proof: ${rule}` });
 
-const parseBase64 = (text: string, rule: string): Uint8Array => {
-  try {
-    return fromBase64(text);
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    return malformed(rule);
-  }
-};
-
-const parsePathLine = (line: string): Hash => {
-  const rule = "a line of the path must be padded standard base64 of 32 bytes";
-  const bytes = parseBase64(line, rule);
-  return bytes.length === 32 ? parseHash(bytes) : malformed(rule);
-};
+const parsePathLine = (line: string): Hash =>
+  parseBase64Hash(line, () => malformed("a line of the path must be padded standard base64 of 32 bytes"));
 
 const parseIndex = (line: string | undefined): bigint => {
   const digits = /^index (0|[1-9]\d{0,19})$/.exec(line ?? "")?.[1];
@@ -74,5 +63,8 @@ export const parseTlogProof = (text: string): TlogProof => {
   parseCheckpoint(parseNote(checkpoint).text);
   const known = { leafIndex, proof, checkpoint };
   if (extraText === undefined) return known;
-  return { ...known, extra: parseBase64(extraText, "extra data must be padded standard base64") };
+  return {
+    ...known,
+    extra: parseBase64(extraText, () => malformed("extra data must be padded standard base64")),
+  };
 };

@@ -2,9 +2,10 @@
  * Verifier keys, C2SP signed-note: `<name>+<key id in hex>+<base64 of the algorithm's byte and the key>`. Pure. Source:
  * docs/spec/ledger.md §4. Ed25519 alone: 0x01 signs notes, 0x04 cosigns checkpoints.
  */
-import { concatBytes, fromBase64, parsePublicKey, toBase64, toHex } from "../bytes.ts";
+import { concatBytes, parsePublicKey, toBase64, toHex } from "../bytes.ts";
 import type { PublicKey } from "../bytes.ts";
-import { Fault, fail } from "../errors.ts";
+import { fail } from "../errors.ts";
+import { parseBase64 } from "./base64.ts";
 import { cosignatureKeyId, noteKeyId } from "./note.ts";
 
 export interface VerifierKey {
@@ -19,15 +20,6 @@ const keyIds = { log: noteKeyId, cosigner: cosignatureKeyId } as const;
 
 const malformed = (rule: string): never =>
   fail({ kind: "malformedCheckpoint", rule: `verifier key: ${rule}` });
-
-const decoded = (text: string): Uint8Array => {
-  try {
-    return fromBase64(text);
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    return malformed("the key must be padded standard base64");
-  }
-};
 
 /** @throws malformedCheckpoint if the name is no key name. */
 export const formatVerifierKey = ({ name, use, publicKey }: VerifierKey): string => {
@@ -44,7 +36,7 @@ export const parseVerifierKey = (text: string): VerifierKey => {
       "must be a name, a key id of eight lower-case hexadecimal digits and a key, joined by +",
     );
   }
-  const bytes = decoded(base64);
+  const bytes = parseBase64(base64, () => malformed("the key must be padded standard base64"));
   const use = bytes[0] === algorithms.log ? "log" : "cosigner";
   if (bytes[0] !== algorithms[use])
     malformed("its algorithm must be Ed25519: 0x01 of a log, 0x04 of a cosigner");

@@ -7,6 +7,7 @@ import { randomBytes } from "node:crypto";
 import { equalBytes, parseSignature, toBase64Url, type PublicKey } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
 import { fail } from "../../errors.ts";
+import { Mutex } from "../../mutex.ts";
 import { type KeyRole, checkPublicKey, verifyOwn } from "@sigil/core/keys";
 import type { Signer } from "../signing/sign.ts";
 import type { SigningCustody } from "../signing/signing-custody.ts";
@@ -141,7 +142,7 @@ export class TokenSigningKeys implements SigningCustody {
   readonly #place: Place;
   #held: readonly Held[] = [];
   /** Serializes creation and destruction of keys. */
-  #writing: Promise<unknown> = Promise.resolve();
+  readonly #writing = new Mutex();
 
   private constructor(place: Place) {
     this.#place = place;
@@ -170,7 +171,7 @@ export class TokenSigningKeys implements SigningCustody {
   async open(role: KeyRole, publicKey: PublicKey): Promise<Signer> {
     const isIt = (key: Held): boolean => key.role === role && equalBytes(key.signer.publicKey, publicKey);
     // Keys were listed before the ledger's lock was taken: its previous holder may have created another since.
-    if (!this.#held.some(isIt)) await this.#alone(() => this.#openKeys());
+    if (!this.#held.some(isIt)) await this.#writing.run(() => this.#openKeys());
     const held = this.#held.find(isIt);
     if (held !== undefined) return held.signer;
     const thumbprint = toBase64Url(coseKeyThumbprint(publicKey));
@@ -178,7 +179,7 @@ export class TokenSigningKeys implements SigningCustody {
   }
 
   create(role: KeyRole): Promise<Signer> {
-    return this.#alone(async () => {
+    return this.#writing.run(async () => {
       await this.#openKeys();
       const serials = this.#held.filter((key) => key.role === role).map(({ serial }) => serial);
       const made = await makeKey(this.#place, role, Math.max(0, ...serials) + 1);
@@ -189,7 +190,7 @@ export class TokenSigningKeys implements SigningCustody {
   }
 
   discard(ended: readonly PublicKey[]): Promise<void> {
-    return this.#alone(async () => {
+    return this.#writing.run(async () => {
       const isEnded = ({ signer }: Held): boolean =>
         ended.some((publicKey) => equalBytes(publicKey, signer.publicKey));
       for (const key of this.#held.filter(isEnded)) {
@@ -214,11 +215,5 @@ export class TokenSigningKeys implements SigningCustody {
       if (this.#held.some(({ id }) => id.equals(named.id))) continue;
       this.#held = [...this.#held, await openKey(this.#place, named)];
     }
-  }
-
-  #alone<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#writing.then(work, work);
-    this.#writing = turn.catch(() => {});
-    return turn;
   }
 }

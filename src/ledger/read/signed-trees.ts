@@ -24,6 +24,7 @@ import {
 } from "@sigil/core/merkle";
 import type { Signer } from "../../crypto/signing/sign.ts";
 import { fail, SigilFault } from "../../errors.ts";
+import { Mutex } from "../../mutex.ts";
 import { sizeOf, type LedgerMoment } from "../append/state.ts";
 import { parseGroup } from "../layout/group.ts";
 import { familyRange, groupKey, positionOf } from "../layout/keyspace.ts";
@@ -91,7 +92,7 @@ const readingFrom =
 export class SignedTrees {
   readonly #source: TreeSource;
   /** One signature of a caller's at a time: commits wait for at most one, whatever signs. */
-  #signing: Promise<unknown> = Promise.resolve();
+  readonly #signing = new Mutex();
   /** By size, oldest first. */
   readonly #headers = new Map<bigint, Promise<SignedHeader>>();
 
@@ -176,7 +177,8 @@ export class SignedTrees {
   async extending(tree: SignedTree, oldSize: bigint): Promise<readonly Hash[]> {
     const proof = await tree.proveConsistency(oldSize);
     if (oldSize === 0n) return proof;
-    const oldRoot = await this.#rootAt(this.#source.now(), oldSize);
+    const { state } = this.#source.now();
+    const oldRoot = foldRight(await this.#source.tree.readHashes(state.tree)(peaksOf(oldSize)));
     const { size: newSize, root: newRoot } = tree;
     requireTrue(oldSize, checkConsistency({ oldSize, newSize, oldRoot, newRoot, proof }));
     return proof;
@@ -253,7 +255,7 @@ export class SignedTrees {
     storedSize: bigint,
   ): Promise<{ readonly checkpoint: string; readonly signedMs: number }> {
     const { origin, nowMs } = this.#source;
-    return this.#inTurn(async () => {
+    return this.#signing.run(async () => {
       const signer = this.#signerOf(size, storedSize);
       return { checkpoint: await signCheckpoint({ origin, size, root }, signer), signedMs: nowMs() };
     });
@@ -263,7 +265,7 @@ export class SignedTrees {
     const known = this.#headers.get(size);
     if (known !== undefined) return known;
     const { origin } = this.#source;
-    const signing = this.#inTurn(async () => {
+    const signing = this.#signing.run(async () => {
       const { thumbprint: kid, sign } = this.#signerOf(size);
       const protectedBytes = encodeReceiptHeader({ kid, origin, subject: receiptSubject(size) });
       return { protectedBytes, signature: await sign(toBeSigned(protectedBytes, root)) };
@@ -289,11 +291,5 @@ export class SignedTrees {
       fail({ kind: "checkpointUnsigned", size, storedSize: storedSize ?? (newest?.validFrom ?? 0n) + 1n });
     }
     return signers.checkpoint;
-  }
-
-  #inTurn<T>(sign: () => Promise<T>): Promise<T> {
-    const signing = this.#signing.then(sign);
-    this.#signing = signing.catch(() => undefined);
-    return signing;
   }
 }

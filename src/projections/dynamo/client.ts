@@ -34,7 +34,7 @@ import {
   dynamoThrottledMsMax,
   projectionStatementMs,
 } from "../../limits.ts";
-import { failProjection, ProjectionFault } from "../fault.ts";
+import { failProjection, guardedBy } from "../fault.ts";
 import type { DynamoAddress } from "./address.ts";
 import { readNumber } from "./attributes.ts";
 import type { Item, ItemKey } from "./item.ts";
@@ -90,17 +90,7 @@ const codeOf = (cause: unknown): string => {
 };
 
 /** @throws ProjectionFault: databaseFailed, for whatever `work` throws beside faults of a projection. */
-export const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
-  try {
-    return await work();
-  } catch (cause) {
-    if (cause instanceof ProjectionFault) throw cause;
-    throw new ProjectionFault(
-      { kind: "databaseFailed", code: codeOf(cause), rule: ruleOf(cause) },
-      { cause },
-    );
-  }
-};
+export const guarded = guardedBy((cause) => ({ code: codeOf(cause), rule: ruleOf(cause) }));
 
 /** In [0, 1), for jitter. */
 export type Random = () => number;

@@ -7,7 +7,7 @@
 import { MongoClient, MongoError, MongoServerError } from "mongodb";
 import { projectionConnectMs } from "../../limits.ts";
 import { decodePart, isLoopback } from "../address.ts";
-import { ProjectionFault } from "../fault.ts";
+import { guardedBy } from "../fault.ts";
 
 export type MongoAddress = {
   readonly scheme: "mongodb" | "mongodb+srv";
@@ -98,17 +98,7 @@ const ruleOf = (cause: unknown): string => {
 };
 
 /** @throws ProjectionFault: databaseFailed, for whatever `work` throws beside faults of a projection. */
-export const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
-  try {
-    return await work();
-  } catch (cause) {
-    if (cause instanceof ProjectionFault) throw cause;
-    throw new ProjectionFault(
-      { kind: "databaseFailed", code: codeOf(cause), rule: ruleOf(cause) },
-      { cause },
-    );
-  }
-};
+export const guarded = guardedBy((cause) => ({ code: codeOf(cause), rule: ruleOf(cause) }));
 
 /**
  * Connected, until disposed of.

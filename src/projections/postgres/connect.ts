@@ -7,7 +7,7 @@ import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import pg from "pg";
 import { decodePart, isLoopback } from "../address.ts";
-import { failProjection, ProjectionFault } from "../fault.ts";
+import { failProjection, guardedBy } from "../fault.ts";
 import { projectionStatementMs } from "../../limits.ts";
 
 export type PostgresAddress = {
@@ -65,25 +65,17 @@ export const describeAddress = ({ host, port, database, user }: PostgresAddress)
 
 type Failing = { readonly code?: unknown; readonly message?: unknown };
 
-/** A failure of the database by its code; the driver's own sentences hold names of tables, never rows or passwords. */
-const databaseFault = (cause: unknown): ProjectionFault => {
-  if (cause instanceof ProjectionFault) return cause;
+/**
+ * By its code; the driver's own sentences hold names of tables, never rows or passwords. @throws ProjectionFault:
+ * databaseFailed, for whatever `work` throws beside faults of a projection.
+ */
+export const guarded = guardedBy((cause) => {
   const { code, message } = (cause ?? {}) as Failing;
-  const rule = typeof message === "string" ? message : "unknown failure";
-  return new ProjectionFault(
-    { kind: "databaseFailed", code: typeof code === "string" ? code : "no code", rule },
-    { cause },
-  );
-};
-
-/** @throws ProjectionFault: databaseFailed, for whatever `work` throws beside faults of a projection. */
-export const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
-  try {
-    return await work();
-  } catch (cause) {
-    throw databaseFault(cause);
-  }
-};
+  return {
+    code: typeof code === "string" ? code : "no code",
+    rule: typeof message === "string" ? message : "unknown failure",
+  };
+});
 
 /** Of types whose text JavaScript would round or parse: 20 is int8, 3802 jsonb. */
 const parsers: Readonly<Record<number, (text: string) => unknown>> = {
@@ -131,10 +123,6 @@ export const connectPostgres = async (
   });
   // A connection that ends between two statements fails the next one; nobody else listens.
   client.on("error", () => {});
-  try {
-    await client.connect();
-    return client;
-  } catch (cause) {
-    throw databaseFault(cause);
-  }
+  await guarded(() => client.connect());
+  return client;
 };

@@ -8,6 +8,7 @@
 import { readFile } from "node:fs/promises";
 import type { LookupFunction } from "node:net";
 import { relayLineBytesMax, relayWebhookBatchEventsMax, relayWebhookTriesMax } from "../../limits.ts";
+import { Mutex } from "../../mutex.ts";
 import {
   failRelay,
   RelayFault,
@@ -100,7 +101,7 @@ class OpenWebhook implements OpenDestination {
   readonly #memory: Memory;
   readonly #keys: StoppedKeys;
   /** The latest append to the dead letters; lanes take turns. Never rejects. */
-  #letters: Promise<void> = Promise.resolve();
+  readonly #letters = new Mutex();
 
   constructor(options: WebhookOptions, poster: Poster, memory: Memory, keys: StoppedKeys) {
     this.#options = options;
@@ -230,9 +231,7 @@ class OpenWebhook implements OpenDestination {
     const { poison, observer } = this.#options;
     await this.#step("refused");
     if (poison.kind === "stop_key") return false;
-    const written = this.#letters.then(() => appendDeadLetter(poison.path, event));
-    this.#letters = written.catch(() => {});
-    await written;
+    await this.#letters.run(() => appendDeadLetter(poison.path, event));
     observer.onGivenUp(key, event.position, rule);
     this.#memory.done.add(markOf(event));
     return true;
