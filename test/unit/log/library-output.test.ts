@@ -49,11 +49,13 @@ describe("the output of libraries", () => {
     expect(printed).to.equal("");
   });
 
-  it("is a line of the log when it is a warning of Node", async () => {
+  it("is a line of the log when it is a warning of Node, unless a feature of Node is experimental", async () => {
     using _ = taking("libraries");
+    process.emitWarning("a feature might change", "ExperimentalWarning");
     process.emitWarning(`a token: "${canary}"`, "SecurityWarning");
     await new Promise((resolve) => setImmediate(resolve));
     expect(written).to.contain("SecurityWarning").and.not.to.contain(canary);
+    expect(written).not.to.contain("ExperimentalWarning");
     expect(printed).to.equal("");
   });
 
