@@ -7,7 +7,7 @@ import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
 import type { Attestation } from "@sigil/core/record";
 import { SigilFault } from "../../errors.ts";
 import type { KeyPair } from "../../crypto/signing/keyfile.ts";
-import { lintModel } from "../../trust/lint.ts";
+import { describeFinding, lintModel } from "../../trust/lint.ts";
 import { describeCallError } from "../call/connection.ts";
 import { formatFindings } from "../model/check.ts";
 import {
@@ -77,24 +77,32 @@ const roleOf = (
     : review.verdict;
 };
 
-/** Lint findings of the signed model, computed here. */
-const showFindings = ([{ body }]: readonly [Change, ...Change[]], terminal: Terminal): void => {
-  if (body.kind !== "trust_model") return;
+/** Lint findings of the signed model, computed here. @returns their texts. */
+const showFindings = (
+  [{ body }]: readonly [Change, ...Change[]],
+  terminal: Terminal,
+): ReadonlySet<string> => {
+  const none = new Set<string>();
+  if (body.kind !== "trust_model") return none;
   try {
     const { findings } = lintModel(body.payload, Infinity);
     if (findings.length > 0) terminal.print(`\n${formatFindings(findings, terminal)}`);
+    return new Set(findings.map(describeFinding));
   } catch (error) {
     if (!(error instanceof SigilFault) || error.error.kind !== "malformedModel") throw error;
     // Servers refuse such proposals. If it were committed, everything would be denied.
     terminal.print(
       `\n${terminal.paint("red", `This is no model that could decide: ${printable(error.message)}`)}`,
     );
+    return none;
   }
 };
 
+/** @param shown warnings that stand above already. */
 const showFlips = async (
   { simulate }: Review,
   changes: readonly Change[],
+  shown: ReadonlySet<string>,
   terminal: Terminal,
 ): Promise<void> => {
   if (changes[0]?.body.kind !== "trust_model") return;
@@ -106,8 +114,9 @@ const showFlips = async (
   }
   try {
     const simulation = await simulate(simulatedDecisions);
+    const warnings = simulation.warnings.filter((warning) => !shown.has(warning));
     terminal.print(
-      `\nOf the last ${simulatedDecisions} recorded decisions: ${formatSimulation(simulation, terminal)}`,
+      `\nOf the last ${simulatedDecisions} recorded decisions: ${formatSimulation({ ...simulation, warnings }, terminal)}`,
     );
   } catch (error) {
     terminal.print(
@@ -132,8 +141,7 @@ export const reviewProposal = async (review: Review, terminal: Terminal): Promis
   terminal.print(`${formatProposal(proposal, terminal)}\n`);
   terminal.print(`${terminal.paint("bold", "What is signed, as its bytes say:")}\n`);
   terminal.print(formatChanges(changes, review.knownNames, terminal));
-  showFindings(changes, terminal);
-  await showFlips(review, changes, terminal);
+  await showFlips(review, changes, showFindings(changes, terminal), terminal);
   const { hash } = changes[0];
   terminal.print(
     `\nThe signature is over SHA-256 ${toHex(hash)}, epoch ${proposal.epoch}, ${review.origin}.`,

@@ -1,7 +1,7 @@
 /** What `sigil attest` refuses to sign, and what it shows of what it signs: the bytes, whatever the server says. */
 import { Readable } from "node:stream";
 import { generateKeyPairSync } from "node:crypto";
-import { GetProposalResponse, ProposalState, type Proposal } from "@sigil/client";
+import { GetProposalResponse, ProposalState, SimulateResponse, type Proposal } from "@sigil/client";
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { reviewProposal, type Review, type Reviewed } from "../../../src/cli/attest/review.ts";
@@ -27,6 +27,7 @@ import {
   recordContentType,
 } from "../../../src/core/cose/cose.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
+import { describeFinding, lintModel } from "../../../src/trust/lint.ts";
 import type { CborMap } from "../../../src/core/cbor/cbor.ts";
 
 const keyPair = () => {
@@ -223,6 +224,15 @@ describe("a review before signing", () => {
     const outcome = await review({ response: answer(model(0.5001)) });
     expect(outcome.shown).to.not.include("no model that could decide");
     expect((await review({ response: answer(after) })).shown).to.include("no model that could decide");
+  });
+
+  it("warns once of what the model holds, and of what the server alone says", async () => {
+    const body = { ...model(0.5), payload: { ...(before.payload as CborMap), bias: 0.9 } };
+    const found = lintModel(body.payload).findings.map(describeFinding);
+    const simulate = async () => SimulateResponse.fromPartial({ scored: 3, warnings: [...found, "beware"] });
+    const { shown } = await review({ response: answer(body), simulate });
+    expect(found).to.not.have.length(0);
+    for (const text of [...found, "beware"]) expect(shown.split(`WARNING  ${text}`), text).to.have.length(2);
   });
 
   it("takes the key that the bytes enrol as possession, and shows it as people know it", async () => {
