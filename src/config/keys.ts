@@ -273,10 +273,7 @@ export const KEYS = {
   witness_policy: path(
     "Witnesses that cosign the ledger's checkpoints, and how many it takes: a C2SP tlog-policy with their URLs.",
   ),
-  witness_interval_ms: integer("How often they are asked, at most, while the ledger grows.", 1000, [
-    10,
-    hourMs,
-  ]),
+  witness_interval_ms: integer("How often each is asked, at most.", 1000, [10, hourMs]),
   anchor_required: toggle("Refuse to start while a witness of that policy does not answer.", false),
   public_url: publicUrl("The URL under which callers reach HTTP; AuthZEN's metadata names it."),
   socket_mode: mode("Mode of the files of Unix sockets to listen on.", 0o600),

@@ -75,6 +75,13 @@ const readText = async (response: Response): Promise<string> => {
   return text + decoder.decode();
 };
 
+/** Why `fetch` failed: a code such as ECONNREFUSED or DEPTH_ZERO_SELF_SIGNED_CERT, otherwise Node's own sentence. */
+const failureOf = (error: unknown): string => {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const { code, message } = cause as { readonly code?: unknown; readonly message?: unknown };
+  return String(typeof code === "string" ? code : message);
+};
+
 /** @throws Unanswered. */
 const call = async (url: string, init: RequestInit, stopped: AbortSignal): Promise<Reply> => {
   const signal = AbortSignal.any([stopped, AbortSignal.timeout(witnessAnswerMsMax)]);
@@ -84,7 +91,7 @@ const call = async (url: string, init: RequestInit, stopped: AbortSignal): Promi
     return { status: response.status, type: response.headers.get("content-type") ?? "", text };
   } catch (cause) {
     if (cause instanceof Unanswered) throw cause;
-    return unanswered("it does not answer", cause);
+    return unanswered(`it does not answer: ${failureOf(cause)}`, cause);
   }
 };
 
