@@ -78,6 +78,7 @@ export const relayAll = async (
       origin,
       size: () => BigInt(items.length),
       hasLeaf: async () => true,
+      positionOf: async () => undefined,
       async *from(position, { signal }) {
         for (let at = Number(position); at < items.length && !signal.aborted; at += feedItems) {
           const batch = items.slice(at, at + feedItems);

@@ -447,6 +447,8 @@ export const relayRefusedMsMin = 5000;
 export const relayCursorMsMax = 1000;
 /** Wait of a closing relay for the batch in flight. */
 export const relayStopMsMax = 5000;
+/** Hashes of published records, some 150 bytes each, for links of records that are written again soon. */
+export const relayPredecessorsMax = 16_384;
 /** Between two looks at how far a relay's new generation is, before older ones are erased. */
 export const relayErasureMsMax = 200;
 /** Relays of one server; each reads the feed. */

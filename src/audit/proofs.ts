@@ -2,6 +2,7 @@
 import { toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
 import { fail, invalidField } from "../errors.ts";
 import { readsAcross, type Caller } from "../identity/caller.ts";
+import { isGranted } from "../identity/feed-reach.ts";
 import { checkpointKeyOf } from "../ledger/read/examine.ts";
 import type { LedgerReader } from "../ledger/read/reading.ts";
 import type { Included, SignedTree } from "../ledger/read/signed-trees.ts";
@@ -76,8 +77,9 @@ export const createProofService = (
   const positionOfHash = async (caller: Caller, hash: Hash): Promise<bigint> => {
     const record = await ledger.readHash(hash);
     const isOwn = record?.body.space === "system" || record?.body.tenant === caller.tenant;
+    const isSeen = isOwn || readsAcross(caller) || isGranted(caller, record?.body);
     // Another tenant's record is not said to exist.
-    if (record === undefined || !(isOwn || readsAcross(caller))) {
+    if (record === undefined || !isSeen) {
       return fail({ kind: "notFound", what: "record", id: toHex(hash) });
     }
     return record.position;

@@ -60,6 +60,8 @@ export type RelayTarget =
       readonly region: string;
       /** "" for the region's own. */
       readonly endpoint: string;
+      /** Message groups: one for each id, or one for the whole feed. */
+      readonly groups: "record" | "feed";
       readonly onMissing: "create" | "fail";
     }
   | {
@@ -251,6 +253,7 @@ const readSqs = (fields: Fields, data: RelaySettings["data"]): RelayTarget => ({
   queue: fields.shaped("queue", queueShape, "must be the name of a FIFO queue, which ends in .fifo"),
   region: fields.shaped("region", regionShape, "must be a region, as eu-central-1"),
   endpoint: readEndpoint(fields, data),
+  groups: fields.oneOf("groups", ["record", "feed"], "record"),
   onMissing: fields.switch("create") ? "create" : "fail",
 });
 

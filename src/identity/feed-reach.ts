@@ -4,7 +4,15 @@
  * Pure. Source: docs/spec/feed.md §2.
  */
 import { fail, invalidField } from "../errors.ts";
-import { allMark, systemTenant, type FeedGrantPayload, type Granted, type Space } from "@sigil/core/record";
+import {
+  allMark,
+  parseTombstone,
+  systemTenant,
+  type FeedGrantPayload,
+  type Granted,
+  type RecordBody,
+  type Space,
+} from "@sigil/core/record";
 import { readsAcross, tenantFor, type Caller } from "./caller.ts";
 
 /** What a watch is asked for. */
@@ -44,6 +52,14 @@ const requireEveryTenant = (caller: Caller): void => {
   if (caller.feed === undefined ? readsAcross(caller) : caller.feed.grant.tenants === "all") return;
   const rule = "every tenant takes Root of tenant system, or a feed grant that says so";
   fail({ kind: "tenantForbidden", tenant: allMark, rule });
+};
+
+/** Whether the caller's feed grant names a record; a tombstone has the kind that it ends. */
+export const isGranted = ({ feed }: Caller, body: RecordBody | undefined): boolean => {
+  if (feed === undefined || body === undefined) return false;
+  const { tenants, spaces, kinds } = feed.grant;
+  const kind = body.kind === "tombstone" ? parseTombstone(body.payload).kind : body.kind;
+  return holds(tenants, body.tenant) && holds(spaces, body.space) && holds(kinds, kind);
 };
 
 /** @returns whose user spaces are watched; none in the system space alone. @throws tenantForbidden, feedForbidden. */

@@ -16,7 +16,12 @@ export type ProjectionError =
       readonly hint?: string;
     }
   /** The links hold and a place is missing all the same: somebody dropped a message and linked the rest anew. */
-  | { readonly kind: "positionMissing"; readonly expected: bigint; readonly found: bigint }
+  | {
+      readonly kind: "positionMissing";
+      readonly expected: bigint;
+      readonly found: bigint;
+      readonly hint?: string;
+    }
   /** `step` is the verification step that failed; docs/spec/record.md. */
   | {
       readonly kind: "recordRefused";
@@ -60,7 +65,10 @@ const describeProjectionError = (error: ProjectionError): string => {
         `and ${placeOf(error.taken)} was taken last: ${error.hint ?? "a message is missing or out of order"}`
       );
     case "positionMissing":
-      return `position ${error.expected} is missing: position ${error.found} came in its place`;
+      return (
+        `position ${error.expected} is missing: position ${error.found} came in its place` +
+        (error.hint === undefined ? "" : `: ${error.hint}`)
+      );
     case "recordRefused":
       return `the record at position ${error.position} fails ${error.step}: ${error.rule}`;
     case "checkpointRefused":

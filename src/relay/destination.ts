@@ -85,6 +85,8 @@ export type OpenDestination = AsyncDisposable & {
   readonly lastPublished: () => Promise<Holding>;
   /** Of destinations with several ordered lanes: the one that a record belongs to. Absent where there is one. */
   readonly laneOf?: (item: FeedItem) => string;
+  /** Each id is a lane of its own, and each erased record: more than a cursor could hold. */
+  readonly lanes?: "ids";
   /** Encodes events that `publish` gets next, while it waits for those before: a hint. */
   readonly prepare?: (events: readonly RelayEvent[]) => void;
   /** Durable, and in order within each lane, when it resolves. @throws RelayFault; a prefix may have been published. */

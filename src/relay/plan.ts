@@ -205,6 +205,9 @@ export const publishedOf = (filter: Filter, { items, checkpoint }: FeedBatch): P
 const bytesOf = (event: Pick<RelayEvent, "attributes" | "data">): number =>
   headerBytesOf(event) + (event.data?.bytes.length ?? 0);
 
+/** Of destinations where each id is a lane: position → position of the event before it there, absent for the first. */
+export type Links = ReadonlyMap<bigint, bigint>;
+
 export type Chunk = {
   readonly events: readonly RelayEvent[];
   /** An event too large even without its data. */
@@ -247,12 +250,14 @@ export const cursorAfter = (cursor: Cursor, chunks: readonly Chunk[], next: bigi
 /**
  * Linked events in order, in batches within the limits. Skips what a lane holds. Stops at a poison event. The
  * checkpoint goes with the last event of each batch, unless that one is too large for it.
+ * @param links in place of the cursor's lanes.
  */
 export const chunksOf = (
   { items, checkpoint }: Published,
   cursor: Cursor,
   options: EventOptions,
   { limits, laneOf }: Pick<OpenDestination, "limits" | "laneOf">,
+  links?: Links,
 ): readonly Chunk[] => {
   const { messageBytesMax, batchEventsMax, batchBytesMax } = limits;
   const chunks: Chunk[] = [];
@@ -271,9 +276,13 @@ export const chunksOf = (
     if (events.length > 0 || poison !== undefined) chunks.push({ events, poison });
     [events, bytes] = [[], 0];
   };
+  const linkOf = (position: bigint, name: string | undefined): bigint | undefined => {
+    if (links !== undefined) return links.get(position);
+    return name === undefined ? newest : lanes.get(name);
+  };
   for (const item of items) {
     const name = laneOf?.(item);
-    const prev = name === undefined ? newest : lanes.get(name);
+    const prev = linkOf(item.position, name);
     if (prev !== undefined && item.position <= prev) continue;
     const lane = { generation: cursor.generation, prev, name };
     const { event, size } = fitting(item, lane, options, messageBytesMax);

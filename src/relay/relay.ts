@@ -17,7 +17,6 @@ import { readCursor, writeCursor } from "./cursor-file.ts";
 import {
   errorOf,
   failRelay,
-  type Destination,
   type Erased,
   type OpenDestination,
   type ReadEventAgain,
@@ -30,7 +29,6 @@ import {
   type ErasureReport,
   type ErasureRequest,
 } from "./erasure.ts";
-import type { EventOptions } from "./event.ts";
 import {
   chunksOf,
   cursorAfter,
@@ -44,51 +42,11 @@ import {
   publishedOf,
   type Chunk,
   type Cursor,
-  type Filter,
   type Start,
 } from "./plan.ts";
+import { Predecessors } from "./predecessors.ts";
+import type { RelayOptions, RelayStep } from "./relay-options.ts";
 import type { RelayState, RelayStatus } from "./relay-status.ts";
-import type { FeedSource } from "./source.ts";
-
-export type RelayObserver = {
-  readonly onState: (state: RelayState, error: RelayError | undefined) => void;
-  readonly onFailure: (kind: RelayError["kind"]) => void;
-  /** The destination lost acknowledged positions; they are republished. */
-  readonly onLost: (from: bigint, until: bigint) => void;
-  readonly onPublished: (events: number) => void;
-};
-
-export type RelayOptions = {
-  readonly name: string;
-  readonly source: FeedSource;
-  readonly destination: Destination;
-  readonly filter: Filter;
-  readonly event: Omit<EventOptions, "origin">;
-  /** First position of the first generation. */
-  readonly from: bigint;
-  readonly cursorPath: string;
-  readonly observer: RelayObserver;
-  readonly nowMs: () => number;
-  /** In [0, 1), for jitter. */
-  readonly random: () => number;
-  /** Resolves after the delay or when the signal aborts. */
-  readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
-  /** Yields to the event loop between batches, so a relay that catches up delays no calls. */
-  readonly turn: () => Promise<void>;
-  /** Fault injection for tests: awaited between steps; never resolving acts as a kill. */
-  readonly onStep?: (step: RelayStep) => Promise<void>;
-};
-
-export type RelayStep =
-  | "opening"
-  | "opened"
-  | "held"
-  | "matched"
-  | "read"
-  | "publishing"
-  | "published"
-  | "cursor moved"
-  | "passed over";
 
 /** Something the operator asked for, done between attempts. */
 type Change = { readonly run: () => Promise<void>; readonly done: PromiseWithResolvers<void> };
@@ -103,6 +61,7 @@ type Prepared = { readonly batch: FeedBatch; readonly chunks: readonly Chunk[] }
 
 export class Relay {
   readonly #options: RelayOptions;
+  readonly #predecessors: Predecessors;
   #cursor: Cursor;
   /** Generation of the newest message seen at the destination, of this ledger or not; 0 if none was seen. */
   #heldGeneration = 0;
@@ -124,6 +83,7 @@ export class Relay {
 
   private constructor(options: RelayOptions, cursor: Cursor) {
     this.#options = options;
+    this.#predecessors = new Predecessors(options.source, options.filter);
     this.#cursor = cursor;
   }
 
@@ -346,7 +306,13 @@ export class Relay {
     let planned = cursor;
     const prepare = async (batch: FeedBatch): Promise<Prepared> => {
       await this.#step("read");
-      const chunks = chunksOf(publishedOf(filter, batch), planned, event, open);
+      const published = publishedOf(filter, batch);
+      const from = planned.from ?? 0n;
+      const links =
+        open.lanes === undefined
+          ? undefined
+          : await this.#predecessors.linksOf(published.items, from, signal);
+      const chunks = chunksOf(published, planned, event, open, links);
       open.prepare?.(chunks.flatMap(({ events }) => events));
       planned = cursorAfter(planned, chunks, batch.next);
       return { batch, chunks };

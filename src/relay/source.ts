@@ -2,6 +2,7 @@
  * The feed as relays read it. The server passes its own (`wire/relays.ts`), a process of relays that of a server
  * (`cli/relay/server-feed.ts`). Pure.
  */
+import type { Hash } from "@sigil/core/bytes";
 import type { ReadFeed } from "@sigil/core/record";
 
 export type FeedSource = {
@@ -24,4 +25,6 @@ export type FeedSource = {
    * Undefined where there can be only one.
    */
   readonly acceptPast?: () => Promise<void>;
+  /** Of the record with this hash; undefined if there is none, or none any more. */
+  readonly positionOf: (hash: Hash, call: { readonly signal: AbortSignal }) => Promise<bigint | undefined>;
 };

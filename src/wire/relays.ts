@@ -7,20 +7,22 @@ import { lookup } from "node:dns";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as turn, setTimeout as delay } from "node:timers/promises";
-import { toHex } from "@sigil/core/bytes";
+import { toHex, type Hash } from "@sigil/core/bytes";
 import { erasedPrefix, systemTenant } from "@sigil/core/record";
 import type { Logger } from "pino";
 import type { Config } from "../config/config.ts";
 import type { RelaySettings } from "../config/relays.ts";
-import { assert, fail } from "../errors.ts";
+import { assert, fail, SigilFault } from "../errors.ts";
 import type { RelayMetrics } from "../gateway/relay-metrics.ts";
 import { readFeed } from "../ledger/feed-source.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { LedgerReader } from "../ledger/read/reading.ts";
 import { openRelayControl, relaySocket } from "../relay/control.ts";
 import type { Destination } from "../relay/destination.ts";
 import { filesDestination } from "../relay/files.ts";
 import type { Filter } from "../relay/plan.ts";
-import { Relay, type RelayObserver } from "../relay/relay.ts";
+import type { RelayObserver } from "../relay/relay-options.ts";
+import { Relay } from "../relay/relay.ts";
 import type { FeedSource } from "../relay/source.ts";
 import type { WebhookObserver } from "../relay/webhook/webhook.ts";
 
@@ -41,6 +43,16 @@ type RelaysConfig = Pick<Config, "data" | "relays">;
 /** Directory of cursor files within the data directory. */
 export const stateDirectory = "relay";
 
+/** Records of an erased tenant are there no more. */
+const positionOf = async (reader: LedgerReader, hash: Hash): Promise<bigint | undefined> => {
+  try {
+    return (await reader.readHash(hash))?.position;
+  } catch (cause) {
+    if (cause instanceof SigilFault && cause.error.kind === "erased") return undefined;
+    throw cause;
+  }
+};
+
 /** A server's own. */
 export const relayedLedger = (ledger: Ledger): RelayedLedger => {
   const { reader } = ledger;
@@ -49,6 +61,7 @@ export const relayedLedger = (ledger: Ledger): RelayedLedger => {
     size: () => reader.size,
     from: (position, call) => readFeed(ledger, position, call),
     hasLeaf: async (position, leaf) => (await reader.tree.leaves([position])).map(toHex)[0] === leaf,
+    positionOf: (hash) => positionOf(reader, hash),
   };
   return {
     feedOf: () => feed,

@@ -1,15 +1,21 @@
 /** A golden ledger as a relay publishes it: in one generation, a checkpoint with the last event of a batch. */
 import type { FeedItem } from "../../src/core/record/feed.ts";
-import { parseHash } from "../../src/core/bytes.ts";
+import { parseHash, toHex } from "../../src/core/bytes.ts";
 import { checkpointAttribute, eventOf, type RelayEvent } from "../../src/relay/event.ts";
 import type { GoldenLedger } from "./golden-ledger.ts";
 import { messagesOf } from "./golden-source.ts";
 
-/** Positions [from, to), published as one batch. */
+/** Hash of a record in hex → its position. */
+const positionsOf = ({ places }: GoldenLedger): ReadonlyMap<string, bigint> =>
+  new Map(places.map(({ hash }, position) => [toHex(hash), BigInt(position)]));
+
+/** Positions [from, to), published as one batch. @param lanes one, or each id by itself. */
 export const eventsOf = (
   ledger: GoldenLedger,
   [from, to]: readonly [number, number],
+  lanes: "one" | "ids" = "one",
 ): readonly RelayEvent[] => {
+  const positions = positionsOf(ledger);
   const { origin, places } = ledger;
   const options = { origin, typePrefix: "sigil", data: "full", format: "envelope" } as const;
   return messagesOf(ledger, { size: BigInt(places.length) })
@@ -21,7 +27,10 @@ export const eventsOf = (
         ? { position, version: 1n, hash: place.hash, body: place.body, envelope }
         : undefined;
       const item: FeedItem = { position, leaf: parseHash(leaf), record };
-      const event = eventOf(item, options, { generation: 1, prev: prev ?? undefined });
+      const before = record?.body.prev;
+      const ofId = before === undefined || before === null ? undefined : positions.get(toHex(before));
+      const link = lanes === "one" ? (prev ?? undefined) : ofId;
+      const event = eventOf(item, options, { generation: 1, prev: link });
       const isLast = position === BigInt(to) - 1n;
       const note = [...ledger.checkpoints].find(([size]) => isLast && size > position)?.[1];
       if (note === undefined) return event;

@@ -39,5 +39,7 @@ export const feedOf = (ledger: GoldenLedger): FeedSource => {
     size: () => BigInt(items.length),
     from,
     hasLeaf: async (position, leaf) => toHex(items[Number(position)]?.leaf ?? new Uint8Array(0)) === leaf,
+    positionOf: async (hash) =>
+      items.find(({ record }) => record !== undefined && toHex(record.hash) === toHex(hash))?.position,
   };
 };

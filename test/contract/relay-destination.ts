@@ -24,6 +24,7 @@ const leaving = (destination: Destination, left: AsyncDisposableStack): Destinat
     return {
       limits: open.limits,
       ...(open.laneOf === undefined ? {} : { laneOf: open.laneOf }),
+      ...(open.lanes === undefined ? {} : { lanes: open.lanes }),
       [Symbol.asyncDispose]: async () => {},
       publish: open.publish.bind(open),
       lastPublished: open.lastPublished.bind(open),

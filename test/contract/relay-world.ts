@@ -9,7 +9,8 @@ import { sha256 } from "../../src/core/hash.ts";
 import type { RecordBody } from "../../src/core/record/record.ts";
 import { leafOf } from "../../src/core/verify/record.ts";
 import type { Destination, RelayError } from "../../src/relay/destination.ts";
-import { Relay, type RelayOptions } from "../../src/relay/relay.ts";
+import type { RelayOptions } from "../../src/relay/relay-options.ts";
+import { Relay } from "../../src/relay/relay.ts";
 import type { RelayState } from "../../src/relay/relay-status.ts";
 import type { FeedBatch, FeedItem } from "../../src/core/record/feed.ts";
 import type { FeedSource } from "../../src/relay/source.ts";
@@ -73,6 +74,8 @@ export const createRelayLedger = (): RelayLedger => {
     size: () => BigInt(items.length),
     from,
     hasLeaf: async (position, leaf) => toHex(items[Number(position)]?.leaf ?? new Uint8Array(0)) === leaf,
+    positionOf: async (hash) =>
+      items.find(({ record }) => record !== undefined && toHex(record.hash) === toHex(hash))?.position,
     items,
     add: (count, changes, bytes) => {
       for (let one = 0; one < count; one += 1) {

@@ -13,6 +13,7 @@ import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { repository } from "../../scripts/run.ts";
 import { toHex } from "../../src/core/bytes.ts";
+import type { SqsGroups } from "../../src/relay/sqs/group.ts";
 import { sqsDestination } from "../../src/relay/sqs/sqs.ts";
 import { feedOf } from "../contract/golden-feed.ts";
 import { generateLedger, type GoldenLedger } from "../contract/golden-ledger.ts";
@@ -27,6 +28,7 @@ import {
   startSqs,
   type SqsServer,
 } from "../contract/sqs-server.ts";
+import { startSqsProxy } from "../contract/sqs-proxy.ts";
 import { sigilHere, type Ended } from "./command.ts";
 
 describe("a projection of a relay's queue in SQS", function () {
@@ -43,7 +45,7 @@ describe("a projection of a relay's queue in SQS", function () {
     }
     [postgres, sqs] = [await startPostgres(), await startSqs()];
     ledger = await generateLedger({ seed: 37, count: 120 });
-    for (const name of ["queued", "killed", "direct"])
+    for (const name of ["queued", "grouped", "killed", "direct"])
       await query(postgres.address(), `CREATE DATABASE ${name}`);
     await fill({ address: postgres.address("direct"), ledger });
   });
@@ -53,13 +55,14 @@ describe("a projection of a relay's queue in SQS", function () {
     await postgres?.[Symbol.asyncDispose]();
   });
 
-  const startRelayTo = async (queue: string, directory: string) => {
+  const startRelayTo = async (queue: string, directory: string, groups: SqsGroups) => {
     const source = feedOf(ledger);
     const destination = sqsDestination({
       queue,
       region: sqsRegion,
       endpoint: sqs.url,
       owner: "",
+      groups,
       onMissing: "create",
     });
     const seen = await startRelay({ source, destination, cursorPath: join(directory, "cursor.json") });
@@ -87,7 +90,7 @@ describe("a projection of a relay's queue in SQS", function () {
   it("is the ledger, and again after a reset, with what the queue still had of before", async () => {
     const directory = await mkdtemp(join(tmpdir(), "sigil-relay-"));
     const queue = "whole.fifo";
-    const { seen, source } = await startRelayTo(queue, directory);
+    const { seen, source } = await startRelayTo(queue, directory, "feed");
     await using _ = seen;
     const first = await project("queued", queue, "--once", "--json");
     expect(first.exitCode, first.problems).to.equal(0);
@@ -116,12 +119,31 @@ describe("a projection of a relay's queue in SQS", function () {
     await rm(directory, { recursive: true });
   });
 
+  it("with a group for each id is the ledger again, whatever of before a reset comes first", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "sigil-relay-"));
+    const queue = "groups.fifo";
+    const { seen, source } = await startRelayTo(queue, directory, "record");
+    await using _ = seen;
+    await drainQueue(sqs.url, queue);
+    for (const position of [90n, 0n]) {
+      await seen.relay.reset(position);
+      await untilCaughtUp(seen, { source });
+    }
+    const again = await project("grouped", queue, "--once", "--json");
+    expect(again.exitCode, again.problems).to.equal(0);
+    expect(await digestOf(postgres.address("grouped"))).to.deep.equal(
+      await digestOf(postgres.address("direct")),
+    );
+    expect(await drainQueue(sqs.url, queue)).to.deep.equal([]);
+    await rm(directory, { recursive: true });
+  });
+
   it("is the ledger though its consumer is killed again and again", async () => {
     const directory = await mkdtemp(join(tmpdir(), "sigil-relay-"));
     const queue = "killed.fifo";
     // What a killed consumer had comes again this soon.
     await createQueue(sqs.url, queue, { VisibilityTimeout: "3" });
-    const { seen } = await startRelayTo(queue, directory);
+    const { seen } = await startRelayTo(queue, directory, "record");
     await seen.relay.close();
     const nextOf = async (): Promise<bigint> => {
       const rows = await query(postgres.address("killed"), "SELECT next FROM sigil_v1.cursor").catch(
@@ -129,12 +151,26 @@ describe("a projection of a relay's queue in SQS", function () {
       );
       return (rows[0]?.["next"] as bigint | undefined) ?? 0n;
     };
-    const words = [join(repository, "src/main.ts"), ...wordsFor("killed", queue)];
+    await using proxy = await startSqsProxy(sqs.url);
+    // Between two looks the queue gives ten messages: no consumer gets to the end before it is killed.
+    let left = 0;
+    proxy.failRequest = (action) => {
+      if (action !== "ReceiveMessage") return undefined;
+      left -= 1;
+      return left < 0 ? [503, "ServiceUnavailable"] : undefined;
+    };
+    const isPast = async (before: bigint): Promise<boolean> => {
+      left = 1;
+      return (await nextOf()) > before;
+    };
+    const words = [join(repository, "src/main.ts"), ...wordsFor("killed", queue)].map((word) =>
+      word === sqs.url ? proxy.url : word,
+    );
     for (let kills = 0; kills < 3; kills += 1) {
       const before = await nextOf();
       const child = spawn(process.execPath, words, { stdio: "ignore" });
       const ended = once(child, "exit");
-      await until(async () => child.exitCode !== null || (await nextOf()) > before, "rows stored");
+      await until(async () => child.exitCode !== null || (await isPast(before)), "rows stored");
       child.kill("SIGKILL");
       await ended;
       expect(child.signalCode).to.equal("SIGKILL");

@@ -14,6 +14,7 @@ import { createTokenSigner, type SigilConnection, type WatchResponse } from "@si
 import { ProvenTree } from "../../src/cli/relay/proven-tree.ts";
 import { ServerLedger } from "../../src/cli/relay/server-feed.ts";
 import { toHex } from "../../src/core/bytes.ts";
+import { sha256 } from "../../src/core/hash.ts";
 import { parseCheckpoint, parseNote } from "../../src/core/merkle/index.ts";
 import { RelayFault } from "../../src/relay/destination.ts";
 import { readFileMessages, readStreamMessages } from "../contract/relay-messages.ts";
@@ -357,6 +358,11 @@ describe("relays in a process of their own", function () {
     expect((await relay("status")).relays[0]).to.include({ state: "running", error: null });
   });
 
+  const openLedger = async (connection: SigilConnection): Promise<ServerLedger> => {
+    const { hash } = await ledger().reader.readAt(0n);
+    return ServerLedger.open(connection, hash, await ProvenTree.open(path("checkpoint.note")));
+  };
+
   it("refuse a record that does not verify, and hand on nothing of it", async () => {
     await grant();
     await council.served.as("guest").trust.check(question);
@@ -371,12 +377,7 @@ describe("relays in a process of their own", function () {
         yield response;
       }
     };
-    const canon = { ...connection.canon, watch: forged };
-    using outside = await ServerLedger.open(
-      { ...connection, canon },
-      (await ledger().reader.readAt(0n)).hash,
-      await ProvenTree.open(path("checkpoint.note")),
-    );
+    using outside = await openLedger({ ...connection, canon: { ...connection.canon, watch: forged } });
     const feed = outside.feedOf({ tenants: undefined, kinds: undefined, spaces: undefined });
     const positions: bigint[] = [];
     const { signal } = new AbortController();
@@ -390,6 +391,21 @@ describe("relays in a process of their own", function () {
     expect(positions).to.deep.equal([0n, 1n, 2n, 3n, 4n]);
     expect(fault).to.be.instanceOf(RelayFault).with.nested.property("error.kind", "refused");
     expect(await feed.hasLeaf(1n, "00".repeat(32), { signal })).to.equal(false);
+  });
+
+  it("learn where a version before stands, by its hash, as far as the grant names it", async () => {
+    await grant();
+    await council.served.as("guest").trust.check(question);
+    const { reader } = ledger();
+    const decision = await reader.readAt(reader.size - 1n);
+    expect(decision.body.tenant).not.to.equal("relays");
+    using outside = await openLedger(council.served.by("feed", key));
+    const feed = outside.feedOf({ tenants: undefined, kinds: undefined, spaces: undefined });
+    const { signal } = new AbortController();
+    expect(await feed.positionOf(decision.hash, { signal })).to.equal(decision.position);
+    expect(await feed.positionOf(sha256(decision.hash), { signal })).to.equal(undefined);
+    await grant({ kinds: ["user_data"] });
+    expect(await feed.positionOf(decision.hash, { signal })).to.equal(undefined);
   });
 
   it(`publish to NATS, over a server and relays that are killed${natsMissing === undefined ? "" : ` (${natsMissing})`}`, async function () {

@@ -1,8 +1,9 @@
 /**
  * A FIFO queue of SQS that a relay fills as a source: CloudEvents in structured mode, received in batches of ten by
  * long polling. A message is deleted once the store has it and is kept invisible until then, so what a crash leaves is
- * delivered again. A queue tells no size: it is drained when a poll finds nothing, and it counts none. In flight are at
- * most `sqsHeldMax` messages at full speed, and `projectionReorderMax` while one is late.
+ * delivered again. A queue tells no size: it is drained when a poll finds nothing, and it counts none. Groups of ids
+ * come in any order among each other, so what is ahead waits in flight: at most `sqsHeldMax` messages at full speed,
+ * and `projectionReorderMax` while one is late.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import {
@@ -24,6 +25,7 @@ import { failProjection } from "../../projections/fault.ts";
 import type { LaneBatch, LaneMessage, LaneSource } from "../../projections/message.ts";
 import { failRelay, RelayFault } from "../../relay/destination.ts";
 import { readEvent } from "../../relay/event.ts";
+import { feedGroup } from "../../relay/sqs/group.ts";
 import { openSqsQueue, sqsError, sqsTimeout, type SqsAddress, type SqsQueue } from "../../relay/sqs/queue.ts";
 import { usage } from "../terminal/command.ts";
 import { parseEvent } from "./event-message.ts";
@@ -40,14 +42,37 @@ export type SqsSourceOptions = SqsAddress & {
   readonly generation: number;
 };
 
-type Received = { readonly message: LaneMessage; readonly generation: number; readonly receipt: string };
+type Received = {
+  readonly message: LaneMessage;
+  readonly group: string;
+  /** Position that must have come before it. */
+  readonly after: bigint | null;
+  readonly generation: number;
+  readonly receipt: string;
+};
+
+/** In the one group of a feed each position follows the one before, also the first of a generation. */
+const linkOf = ({ position, prev }: LaneMessage, group: string): bigint | null => {
+  if (group !== feedGroup) return prev;
+  return position === 0n ? null : position - 1n;
+};
 
 /** @throws usage for a message that no relay wrote, or one whose record cannot be verified. */
-const parse = (queue: string, { Body = "", MessageId = "", ReceiptHandle = "" }: Message): Received => {
+const parse = (
+  queue: string,
+  { Body = "", MessageId = "", ReceiptHandle = "", Attributes }: Message,
+): Received => {
   const at = `${queue}, message ${MessageId}`;
   const { message, attributes } = parseEvent(lane, Body, at);
-  return { message, generation: readEvent(attributes)?.generation ?? 0, receipt: ReceiptHandle };
+  const group = Attributes?.MessageGroupId ?? "";
+  const generation = readEvent(attributes)?.generation ?? 0;
+  return { message, group, after: linkOf(message, group), generation, receipt: ReceiptHandle };
 };
+
+/** A message that was handed on and is not stored yet. */
+type Held = { readonly group: string; readonly receipts: readonly string[] };
+
+type Sorted = readonly LaneMessage[] | "nothing" | "again";
 
 const inTens = <Item>(items: readonly Item[]): readonly (readonly Item[])[] =>
   Array.from({ length: Math.ceil(items.length / sqsBatchEventsMax) }, (_, at) =>
@@ -58,10 +83,12 @@ class QueueReader implements AsyncDisposable {
   readonly #options: SqsSourceOptions;
   readonly #queue: SqsQueue;
   readonly #visibilityMs: number;
-  /** Receipts of what was handed on and is not stored yet, by position. */
-  readonly #held = new Map<bigint, readonly string[]>();
+  /** By position. */
+  readonly #held = new Map<bigint, Held>();
   /** How often a message came before the one that it links to. */
   readonly #early = new Map<bigint, number>();
+  /** How often the place that is next was looked for behind what is in flight. */
+  #lookedBehind = 0;
   /** Every position below is on disk. */
   #stored = 0n;
   #changed = Promise.withResolvers<void>();
@@ -91,7 +118,7 @@ class QueueReader implements AsyncDisposable {
         const batch = await asking;
         if (signal.aborted) return;
         if (batch === "nothing") await this.#rest(failurePauseMs, signal);
-        else yield batch;
+        else if (batch !== "again") yield batch;
       }
     } finally {
       keeping.abort();
@@ -108,7 +135,7 @@ class QueueReader implements AsyncDisposable {
     const signal = AbortSignal.timeout(closeMsMax);
     try {
       await this.#deleteStored(signal);
-      await this.#setVisibility([...this.#held.values()].flat(), 0, signal);
+      await this.#setVisibility(this.#receipts(), 0, signal);
     } catch {
       // After its visibility timeout it is delivered again, and skipped where it is stored.
     }
@@ -121,31 +148,45 @@ class QueueReader implements AsyncDisposable {
     return cause.error.kind === "retryable" ? "nothing" : usage(`--from: ${cause.error.rule}`);
   }
 
-  async #next(signal: AbortSignal): Promise<LaneBatch | "nothing"> {
+  /** "nothing" has to be waited for; "again": the queue gave messages, and none is new. */
+  async #next(signal: AbortSignal): Promise<LaneBatch | "nothing" | "again"> {
     await this.#deleteStored(signal);
-    const isIdle = this.#held.size === 0;
     // One in flight keeps its group from giving more: what is stored meanwhile is deleted first.
-    const received = await this.#receive(isIdle ? sqsPollSeconds : 0);
-    if (received.length === 0) {
-      if (isIdle && (await this.#isEmpty(signal))) return { messages: [], isDrained: true };
-      return "nothing";
+    const isWaiting = !this.#held.has(this.#stored);
+    let received = await this.#receive(isWaiting ? sqsPollSeconds : 0, signal);
+    if (received === "nothing" && isWaiting && (await this.#isEmpty(signal))) {
+      if (this.#held.size === 0) return { messages: [], isDrained: true };
+      received = await this.#lookBehind(signal);
     }
-    const messages = await this.#sort(received, signal).catch(async (cause: unknown) => {
+    if (typeof received === "string") return received;
+    this.#lookedBehind = 0;
+    if (this.#held.size > sqsHeldMax) await this.#rest(this.#visibilityMs / 100, signal);
+    return { messages: received };
+  }
+
+  #receipts(): readonly string[] {
+    return [...this.#held.values()].flatMap(({ receipts }) => receipts);
+  }
+
+  /** @returns what is new; "again" where it gave repeats alone; "nothing" where it gave none, or too early ones. */
+  async #receive(waitSeconds: number, signal: AbortSignal): Promise<Sorted> {
+    const received = await this.#poll(waitSeconds);
+    if (received.length === 0) return "nothing";
+    return this.#sort(received, signal).catch(async (cause: unknown) => {
       // Whoever goes on need not wait for them.
       const receipts = received.map(({ ReceiptHandle = "" }) => ReceiptHandle);
       await this.#setVisibility(receipts, 0, signal).catch(() => {});
       throw cause;
     });
-    if (this.#held.size > sqsHeldMax) await this.#rest(this.#visibilityMs / 100, signal);
-    return messages.length === 0 ? "nothing" : { messages };
   }
 
-  async #receive(waitSeconds: number): Promise<readonly Message[]> {
+  async #poll(waitSeconds: number): Promise<readonly Message[]> {
     const command = new ReceiveMessageCommand({
       QueueUrl: this.#queue.url,
       MaxNumberOfMessages: sqsBatchEventsMax,
       WaitTimeSeconds: waitSeconds,
       VisibilityTimeout: this.#visibilityMs / 1000,
+      MessageSystemAttributeNames: ["MessageGroupId"],
     });
     const { Messages = [] } = await this.#ask((client) =>
       client.send(command, sqsTimeout(unbroken, waitSeconds * 1000)),
@@ -154,51 +195,87 @@ class QueueReader implements AsyncDisposable {
   }
 
   /** What is new and linked is handed on; repeats are deleted, and what came too early is received again. */
-  async #sort(received: readonly Message[], signal: AbortSignal): Promise<readonly LaneMessage[]> {
-    const [taken, over, early]: [LaneMessage[], string[], string[]] = [[], [], []];
+  async #sort(received: readonly Message[], signal: AbortSignal): Promise<Sorted> {
+    const [taken, over, early]: [LaneMessage[], string[], Received[]] = [[], [], []];
     const ordered = received
       .map((message) => parse(this.#options.queue, message))
       .sort((one, two) => (one.message.position < two.message.position ? -1 : 1));
-    for (const { message, generation, receipt } of ordered) {
+    for (const one of ordered) {
+      const { message, group, generation, receipt } = one;
       const { position } = message;
-      const receipts = this.#held.get(position);
+      const held = this.#held.get(position);
       if (generation < this.#options.generation || position < this.#stored) over.push(receipt);
-      else if (receipts !== undefined) this.#held.set(position, [...receipts, receipt]);
-      else if (this.#isEarly(message)) early.push(receipt);
+      else if (held !== undefined) this.#held.set(position, { group, receipts: [...held.receipts, receipt] });
+      else if (this.#isEarly(one)) early.push(one);
       else {
-        this.#held.set(position, [receipt]);
+        this.#held.set(position, { group, receipts: [receipt] });
         this.#early.delete(position);
         taken.push(message);
       }
     }
+    // While others come, what it links to may be among those behind them.
+    if (taken.length === 0) for (const one of early) this.#countEarly(one);
     await this.#delete(over, signal);
-    await this.#setVisibility(early, 0, signal);
-    return taken;
+    const receipts = early.map(({ receipt }) => receipt);
+    await this.#setVisibility(receipts, 0, signal);
+    if (taken.length > 0) return taken;
+    return early.length > 0 ? "nothing" : "again";
+  }
+
+  #isEarly({ after }: Received): boolean {
+    return after !== null && after >= this.#stored && !this.#held.has(after);
+  }
+
+  /** @throws ProjectionFault linkMissing where what it links to does not come. */
+  #countEarly({ message: { position }, after: prev }: Received): void {
+    const tries = (this.#early.get(position) ?? 0) + 1;
+    this.#early.set(position, tries);
+    if (tries < this.#triesMax() && this.#early.size <= projectionReorderMax) return;
+    const hint = this.#lossHint();
+    const taken = this.#stored === 0n ? null : this.#stored - 1n;
+    failProjection({ kind: "linkMissing", lane: this.#options.queue, position, prev, taken, hint });
+  }
+
+  /** Each try counts as a receive: the rest must not be moved away for it. */
+  #triesMax(): number {
+    const { redrive } = this.#queue;
+    return Math.min(sqsEarlyTriesMax, (redrive?.receivesMax ?? Infinity) - 1);
   }
 
   /**
-   * In the one group of a feed each position follows the one before, also the first of a generation.
-   * @throws ProjectionFault linkMissing where what it links to does not come.
+   * The place that is next may be behind one in flight in its group, where somebody swapped them. Groups are let go one
+   * by one: a request then gives the first ten messages of the group, and of several groups at once it would cut one.
+   * @throws ProjectionFault positionMissing where it does not come all the same.
    */
-  #isEarly({ position }: LaneMessage): boolean {
-    const prev = position === 0n ? null : position - 1n;
-    if (prev === null || prev < this.#stored || this.#held.has(prev)) return false;
-    const tries = (this.#early.get(position) ?? 0) + 1;
-    this.#early.set(position, tries);
+  async #lookBehind(signal: AbortSignal): Promise<Sorted> {
+    this.#lookedBehind += 1;
+    if (this.#lookedBehind >= this.#triesMax()) return this.#failMissing();
+    for (const [group, entries] of Map.groupBy(this.#held, ([, held]) => held.group)) {
+      for (const [position] of entries) this.#held.set(position, { group, receipts: [] });
+      const receipts = entries.flatMap(([, held]) => held.receipts);
+      await this.#setVisibility(receipts, 0, signal);
+      const received = await this.#receive(sqsPollSeconds, signal);
+      if (typeof received !== "string") return received;
+    }
+    return "nothing";
+  }
+
+  #failMissing(): never {
+    const [first = this.#stored, ...more] = this.#held.keys();
+    const found = more.reduce((least, one) => (one < least ? one : least), first);
+    return failProjection({ kind: "positionMissing", expected: this.#stored, found, hint: this.#lossHint() });
+  }
+
+  #lossHint(): string {
     const { redrive } = this.#queue;
-    // Each try counts as a receive: the rest must not be moved away for it.
-    const triesMax = Math.min(sqsEarlyTriesMax, (redrive?.receivesMax ?? Infinity) - 1);
-    if (tries < triesMax && this.#early.size <= projectionReorderMax) return true;
     const moved = redrive === undefined ? "" : `, or was moved to ${redrive.target}`;
-    const hint = `it was consumed by another one${moved}: sigil relay reset --to 0 publishes everything again, and --generation takes nothing older`;
-    const taken = this.#stored === 0n ? null : this.#stored - 1n;
-    return failProjection({ kind: "linkMissing", lane: this.#options.queue, position, prev, taken, hint });
+    return `it was consumed by another one${moved}: sigil relay reset --to 0 publishes everything again, and --generation takes nothing older`;
   }
 
   async #deleteStored(signal: AbortSignal): Promise<void> {
     const done = [...this.#held].filter(([position]) => position < this.#stored);
     await this.#delete(
-      done.flatMap(([, receipts]) => receipts),
+      done.flatMap(([, { receipts }]) => receipts),
       signal,
     );
     for (const [position] of done) this.#held.delete(position);
@@ -230,12 +307,14 @@ class QueueReader implements AsyncDisposable {
     while (!signal.aborted) {
       await pause(this.#visibilityMs / 3, undefined, { signal }).catch(() => {});
       if (signal.aborted) return;
-      const receipts = [...this.#held.values()].flat();
-      await this.#setVisibility(receipts, this.#visibilityMs / 1000, signal).catch(() => {});
+      await this.#setVisibility(this.#receipts(), this.#visibilityMs / 1000, signal).catch(() => {});
     }
   }
 
-  /** By its own counts, of what is visible and of what others have in flight. */
+  /**
+   * By its own counts nobody else has messages in flight, and none is to be had: those that are behind one in flight in
+   * their group are not.
+   */
   async #isEmpty(signal: AbortSignal): Promise<boolean> {
     const names = [
       "ApproximateNumberOfMessages",
@@ -244,7 +323,14 @@ class QueueReader implements AsyncDisposable {
     ] as const;
     const command = new GetQueueAttributesCommand({ QueueUrl: this.#queue.url, AttributeNames: [...names] });
     const { Attributes = {} } = await this.#ask((client) => client.send(command, sqsTimeout(signal)));
-    return names.every((name) => Number(Attributes[name] ?? 0) === 0);
+    const [visible, inFlight, delayed] = names.map((name) => Number(Attributes[name] ?? 0)) as [
+      number,
+      number,
+      number,
+    ];
+    // Of a place that came twice both are in flight.
+    if (delayed > 0 || inFlight > this.#receipts().length) return false;
+    return visible === 0 || this.#held.size > 0;
   }
 
   /** @throws RelayFault. */

@@ -206,6 +206,7 @@ export class ServerLedger implements RelayedLedger, Disposable {
       from: (position, { signal }) => this.#read(filter, position, signal),
       hasLeaf: (position, leaf, { signal }) => this.#hasLeaf(position, leaf, signal),
       acceptPast: () => this.#acceptPast(),
+      positionOf: (hash, { signal }) => this.#positionOf(hash, signal),
     };
   }
 
@@ -256,6 +257,18 @@ export class ServerLedger implements RelayedLedger, Disposable {
         },
       );
     } catch (cause) {
+      throw new RelayFault(relayErrorOf(cause), { cause });
+    }
+  }
+
+  /** Links are not signed, so this is not verified. */
+  async #positionOf(hash: Hash, signal: AbortSignal): Promise<bigint | undefined> {
+    try {
+      return (await this.#connection.audit.getInclusionProof({ hash }, { signal })).ledgerPosition;
+    } catch (cause) {
+      const isGone =
+        cause instanceof SigilError && (cause.codeName === "NOT_FOUND" || cause.reason === "ERASED");
+      if (isGone) return undefined;
       throw new RelayFault(relayErrorOf(cause), { cause });
     }
   }

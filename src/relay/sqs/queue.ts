@@ -20,6 +20,7 @@ import {
   sqsVisibilitySeconds,
 } from "../../limits.ts";
 import { failRelay, RelayFault, type RelayError } from "../destination.ts";
+import type { SqsGroups } from "./group.ts";
 
 export type SqsAddress = {
   /** Name, which ends in `.fifo`. */
@@ -74,16 +75,17 @@ export const sqsError = (cause: unknown, what: string): RelayError => {
   return { kind: isCredentials ? "refused" : "retryable", rule };
 };
 
-/** Layout of a queue that the relay makes. */
-const layout = {
-  FifoQueue: "true",
-  ContentBasedDeduplication: "false",
-  DeduplicationScope: "queue",
-  FifoThroughputLimit: "perQueue",
-  MaximumMessageSize: String(sqsMessageBytesMax),
-  MessageRetentionPeriod: String(sqsRetentionSeconds),
-  VisibilityTimeout: String(sqsVisibilitySeconds),
-} as const satisfies Partial<Record<QueueAttributeName, string>>;
+/** Layout of a queue that the relay makes. With a group for each id throughput is that of a group, not of the queue. */
+const layoutFor = (groups: SqsGroups) =>
+  ({
+    FifoQueue: "true",
+    ContentBasedDeduplication: "false",
+    DeduplicationScope: groups === "record" ? "messageGroup" : "queue",
+    FifoThroughputLimit: groups === "record" ? "perMessageGroupId" : "perQueue",
+    MaximumMessageSize: String(sqsMessageBytesMax),
+    MessageRetentionPeriod: String(sqsRetentionSeconds),
+    VisibilityTimeout: String(sqsVisibilitySeconds),
+  }) satisfies Partial<Record<QueueAttributeName, string>>;
 
 /** Ends a request that nobody waits for any more, or that takes too long. */
 export const sqsTimeout = (signal: AbortSignal, waitMs = 0): { readonly abortSignal: AbortSignal } => ({
@@ -93,7 +95,7 @@ export const sqsTimeout = (signal: AbortSignal, waitMs = 0): { readonly abortSig
 const findUrl = async (
   client: SQSClient,
   { queue, owner }: SqsAddress,
-  onMissing: "create" | "fail",
+  onMissing: SqsGroups | "fail",
   signal: AbortSignal,
 ): Promise<string> => {
   try {
@@ -105,11 +107,10 @@ const findUrl = async (
     const isMissing =
       cause instanceof SQSServiceException && /NonExistentQueue|QueueDoesNotExist/.test(cause.name);
     if (!isMissing) throw cause;
-    if (onMissing === "fail")
-      return failRelay({ kind: "refused", rule: `there is no queue ${queue}` }, { cause });
   }
+  if (onMissing === "fail") return failRelay({ kind: "refused", rule: `there is no queue ${queue}` });
   const { QueueUrl } = await client.send(
-    new CreateQueueCommand({ QueueName: queue, Attributes: layout }),
+    new CreateQueueCommand({ QueueName: queue, Attributes: layoutFor(onMissing) }),
     sqsTimeout(signal),
   );
   return QueueUrl ?? failRelay({ kind: "retryable", rule: `the queue ${queue} was made without an address` });
@@ -137,10 +138,10 @@ const describe = (
   };
 };
 
-/** @throws RelayFault. */
+/** @param onMissing for which groups it is made. @throws RelayFault. */
 export const openSqsQueue = async (
   address: SqsAddress,
-  onMissing: "create" | "fail",
+  onMissing: SqsGroups | "fail",
   signal: AbortSignal,
 ): Promise<SqsQueue> => {
   const { queue, region, endpoint } = address;

@@ -1,14 +1,16 @@
 /**
- * A FIFO queue of SQS as a destination: CloudEvents in structured mode, one message group for the whole feed, in
- * batches of ten. A queue cannot be read without consuming it, so the relay's cursor is the place; what a crash repeats
- * has the same deduplication id, `<generation>.<id>`, which the queue drops within five minutes and a consumer
- * afterwards.
+ * A FIFO queue of SQS as a destination: CloudEvents in structured mode, a message group for each id or one for the
+ * whole feed, in batches of ten. A queue cannot be read without consuming it, so the relay's cursor is the place; what
+ * a crash repeats has the same deduplication id, `<generation>.<id>`, which the queue drops within five minutes and a
+ * consumer afterwards.
  */
 import {
   SendMessageBatchCommand,
   type BatchResultErrorEntry,
   type SendMessageBatchCommandOutput,
 } from "@aws-sdk/client-sqs";
+import { fromHex, utf8Encode } from "@sigil/core/bytes";
+import { sha256 } from "@sigil/core/hash";
 import { sqsBatchBytesMin, sqsBatchEventsMax } from "../../limits.ts";
 import {
   failRelay,
@@ -18,6 +20,7 @@ import {
   type RelayError,
 } from "../destination.ts";
 import { byReference, jsonLine, type RelayEvent } from "../event.ts";
+import { feedGroup, type SqsGroups } from "./group.ts";
 import {
   isContents,
   isContentsFault,
@@ -30,6 +33,7 @@ import {
 } from "./queue.ts";
 
 export type SqsOptions = SqsAddress & {
+  readonly groups: SqsGroups;
   readonly onMissing: "create" | "fail";
   /** Fault injection for tests: awaited between steps. */
   readonly onStep?: (step: SqsStep) => Promise<void>;
@@ -37,8 +41,6 @@ export type SqsOptions = SqsAddress & {
 
 export type SqsStep = "queue found" | "sending" | "sent";
 
-/** The group of the whole feed. */
-const feedGroup = "feed";
 /** What a body takes beyond the headers and data by which the relay measures an event. */
 const bodyBytesKept = 64;
 
@@ -52,31 +54,46 @@ const deduplicationIdOf = ({ attributes }: RelayEvent): string =>
 const bodyOf = (event: RelayEvent): string =>
   jsonLine(event).replaceAll(/[\uFFFE\uFFFF]/g, (one) => `\\u${one.charCodeAt(0).toString(16)}`);
 
+/** An erased record has no id left: its leaf stands for it. */
+const recordGroupOf = ({ attributes, leaf }: RelayEvent): string => {
+  const { subject } = attributes;
+  const name = subject === undefined ? fromHex(leaf) : sha256(utf8Encode(subject));
+  return Buffer.from(name).toString("base64url");
+};
+
 type Entry = {
   readonly event: RelayEvent;
   readonly id: string;
+  readonly group: string;
   readonly body: string;
   readonly bytes: number;
 };
 
 /** By reference where the body is too large whole. */
-const entryOf = (event: RelayEvent, messageBytesMax: number): Entry => {
+const entryOf = (event: RelayEvent, groups: SqsGroups, messageBytesMax: number): Entry => {
   const id = deduplicationIdOf(event);
+  const group = groups === "feed" ? feedGroup : recordGroupOf(event);
   const whole = bodyOf(event);
   const wholeBytes = Buffer.byteLength(whole);
   if (wholeBytes <= messageBytesMax || event.data === undefined)
-    return { event, id, body: whole, bytes: wholeBytes };
+    return { event, id, group, body: whole, bytes: wholeBytes };
   const body = bodyOf(byReference(event));
-  return { event, id, body, bytes: Buffer.byteLength(body) };
+  return { event, id, group, body, bytes: Buffer.byteLength(body) };
 };
 
-/** In order, within the bounds of one request. */
+/**
+ * In order, within the bounds of one request. An entry that fails in a request does not stop those after it: of an id
+ * each has one entry, so that none is overtaken in its group.
+ */
 const requestsOf = (entries: readonly Entry[], bytesMax: number): readonly (readonly Entry[])[] => {
+  const isAfter = (request: readonly Entry[], { group }: Entry): boolean =>
+    group !== feedGroup && request.some((one) => one.group === group);
   const requests: Entry[][] = [];
   let bytes = 0;
   for (const entry of entries) {
     const last = requests.at(-1);
-    if (last === undefined || last.length >= sqsBatchEventsMax || bytes + entry.bytes > bytesMax) {
+    const isFull = last !== undefined && (last.length >= sqsBatchEventsMax || bytes + entry.bytes > bytesMax);
+    if (last === undefined || isFull || isAfter(last, entry)) {
       requests.push([entry]);
       bytes = 0;
     } else last.push(entry);
@@ -87,6 +104,7 @@ const requestsOf = (entries: readonly Entry[], bytesMax: number): readonly (read
 
 class OpenSqs implements OpenDestination {
   readonly limits: OpenDestination["limits"];
+  readonly lanes?: "ids";
   readonly #options: SqsOptions;
   readonly #queue: SqsQueue;
   readonly #acknowledged: Acknowledged;
@@ -95,6 +113,7 @@ class OpenSqs implements OpenDestination {
     this.#options = options;
     this.#queue = queue;
     this.#acknowledged = acknowledged;
+    if (options.groups === "record") this.lanes = "ids";
     this.limits = {
       messageBytesMax: queue.messageBytesMax - bodyBytesKept,
       batchEventsMax: sqsBatchEventsMax,
@@ -109,7 +128,7 @@ class OpenSqs implements OpenDestination {
   async publish(events: readonly RelayEvent[], signal: AbortSignal): Promise<void> {
     const { messageBytesMax } = this.#queue;
     const entries = events
-      .map((event) => entryOf(event, messageBytesMax))
+      .map((event) => entryOf(event, this.#options.groups, messageBytesMax))
       .filter(({ id }) => !this.#acknowledged.has(id));
     for (const request of requestsOf(entries, Math.max(messageBytesMax, sqsBatchBytesMin)))
       await this.#send(request, signal);
@@ -150,10 +169,10 @@ class OpenSqs implements OpenDestination {
   #request(entries: readonly Entry[]): SendMessageBatchCommand {
     return new SendMessageBatchCommand({
       QueueUrl: this.#queue.url,
-      Entries: entries.map(({ id, body }, index) => ({
+      Entries: entries.map(({ id, group, body }, index) => ({
         Id: String(index),
         MessageBody: body,
-        MessageGroupId: feedGroup,
+        MessageGroupId: group,
         MessageDeduplicationId: id,
       })),
     });
@@ -184,12 +203,12 @@ const failureOf = ({ event }: Entry, failed: BatchResultErrorEntry | undefined):
 };
 
 export const sqsDestination = (options: SqsOptions): Destination => {
-  const { queue, region, endpoint, onMissing } = options;
+  const { queue, region, endpoint, groups, onMissing } = options;
   const acknowledged: Acknowledged = new Set();
   return {
     describe: () => `SQS queue ${queue} at ${endpoint === "" ? region : endpoint}`,
     open: async (signal) => {
-      const opened = await openSqsQueue(options, onMissing, signal);
+      const opened = await openSqsQueue(options, onMissing === "create" ? groups : "fail", signal);
       await options.onStep?.("queue found");
       return new OpenSqs(options, opened, acknowledged);
     },

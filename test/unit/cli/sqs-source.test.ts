@@ -7,12 +7,13 @@ import {
 } from "@aws-sdk/client-sqs";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { parseSqsAddress } from "../../../src/cli/project/sqs-address.ts";
 import { openSqsSource, type SqsSourceOptions } from "../../../src/cli/project/sqs-source.ts";
 import { verifyOwn } from "../../../src/core/keys/verify.ts";
 import { noProgress, type Place, type Progress } from "../../../src/projections/consumer.ts";
 import { project } from "../../../src/projections/project.ts";
 import type { ProjectionStore } from "../../../src/projections/store.ts";
+import type { RelayEvent } from "../../../src/relay/event.ts";
+import type { SqsGroups } from "../../../src/relay/sqs/group.ts";
 import { sqsDestination } from "../../../src/relay/sqs/sqs.ts";
 import { eventsOf } from "../../contract/golden-events.ts";
 import { generateLedger, type GoldenLedger } from "../../contract/golden-ledger.ts";
@@ -28,6 +29,14 @@ import {
   startSqs,
   type SqsServer,
 } from "../../contract/sqs-server.ts";
+
+type Published = {
+  readonly endpoint?: string;
+  readonly generation?: number;
+  readonly groups?: SqsGroups;
+  /** What somebody in between makes of it. */
+  readonly attack?: (events: readonly RelayEvent[]) => readonly RelayEvent[];
+};
 
 type MemoryStore = ProjectionStore & { readonly places: Place[]; progress: Progress };
 
@@ -81,16 +90,18 @@ describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMi
   const publish = async (
     queue: string,
     [from, to]: readonly [number, number],
-    { endpoint = server.url, generation = 1 } = {},
+    { endpoint = server.url, generation = 1, groups = "feed", attack = (all) => all }: Published = {},
   ): Promise<void> => {
     await using destination = await sqsDestination({
       queue,
       region: sqsRegion,
       endpoint,
       owner: "",
+      groups,
       onMissing: "fail",
     }).open(new AbortController().signal, async () => undefined);
-    const events = eventsOf(ledger, [from, to]).map((event) => ({
+    const linked = eventsOf(ledger, [from, to], groups === "feed" ? "one" : "ids");
+    const events = attack(linked).map((event) => ({
       ...event,
       attributes: { ...event.attributes, sigilgeneration: String(generation) },
     }));
@@ -288,6 +299,96 @@ describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMi
     expect(positionsOf(store)).to.deep.equal(upTo(whole()));
   });
 
+  /** An id that is written more than once: where, first and then. */
+  const twoVersions = (): readonly [number, number] => {
+    const events = eventsOf(ledger, [0, whole()], "ids");
+    const later = events.find(({ attributes }) => Number(attributes["sigilprev"] ?? 0) > 0);
+    if (later === undefined) return expect.fail("every id of the ledger has one version");
+    return [Number(later.attributes["sigilprev"]), Number(later.position)];
+  };
+
+  const unlink = (event: RelayEvent): RelayEvent => {
+    const { sigilprev: _, ...attributes } = event.attributes;
+    return { ...event, attributes };
+  };
+
+  const without = (events: readonly RelayEvent[], isLeftOut: (event: RelayEvent) => boolean) =>
+    events.filter((event) => !isLeftOut(event));
+
+  it("with a group for each id gives every record in ledger order, and is empty afterwards", async () => {
+    const queue = await makeQueue();
+    await publish(queue, [0, whole()], { groups: "record" });
+    const store = createStore();
+    await consume(queue, store);
+    expect(positionsOf(store)).to.deep.equal(upTo(whole()));
+    expect(await countsOf(queue)).to.deep.equal([0, 0]);
+  });
+
+  it("puts right what was swapped in a group and among groups, whatever its links say", async () => {
+    const [first, second] = twoVersions();
+    const swap = (events: readonly RelayEvent[]): readonly RelayEvent[] => {
+      const swapped = [...events];
+      const [one, other] = [events[first], events[second]];
+      if (one === undefined || other === undefined) return expect.fail("not there");
+      [swapped[first], swapped[second]] = [other, one];
+      return swapped;
+    };
+    const byGroup = (events: readonly RelayEvent[]): readonly RelayEvent[] =>
+      [...Map.groupBy(events, ({ attributes }) => attributes["subject"]).values()].toReversed().flat();
+    const backwards = (events: readonly RelayEvent[]): readonly RelayEvent[] =>
+      events.toReversed().map(unlink);
+    for (const attack of [swap, byGroup, backwards]) {
+      const queue = await makeQueue();
+      await publish(queue, [0, whole()], { groups: "record", attack });
+      const store = createStore();
+      await consume(queue, store);
+      expect(positionsOf(store)).to.deep.equal(upTo(whole()));
+    }
+  });
+
+  it("stops at what was dropped inside of a group, and names both", async () => {
+    const [first, second] = twoVersions();
+    const queue = await makeQueue();
+    await publish(queue, [0, whole()], {
+      groups: "record",
+      attack: (events) => without(events, ({ position }) => Number(position) === first),
+    });
+    const fault = await faultOf(queue);
+    expect(fault).to.contain(`position ${second} follows position ${first}`).and.to.contain("--generation");
+  });
+
+  it("stops at a group that was dropped whole, by its place in the ledger", async () => {
+    const [first] = twoVersions();
+    const { subject } = eventsOf(ledger, [first, first + 1])[0]?.attributes ?? {};
+    const queue = await makeQueue();
+    await publish(queue, [0, first + 20], {
+      groups: "record",
+      attack: (events) => without(events, ({ attributes }) => attributes["subject"] === subject),
+    });
+    const fault = await faultOf(queue);
+    expect(fault).to.contain(`position ${first} is missing`).and.to.contain("--generation");
+  });
+
+  it("is not shown whole where the newest group was dropped, which no link tells", async () => {
+    const queue = await makeQueue();
+    await publish(queue, [0, whole()], { groups: "record", attack: (events) => events.slice(0, -1) });
+    expect(await faultOf(queue)).to.contain(`the source has ${whole() - 1} records and no checkpoint`);
+  });
+
+  it("with a group for each id skips what it had of before a reset, ahead of what is next in its group", async () => {
+    const [, second] = twoVersions();
+    const queue = await makeQueue();
+    // Of a generation that begins there, whose lanes do.
+    const attack = (events: readonly RelayEvent[]) =>
+      events.map((event) => (Number(event.attributes["sigilprev"]) < second ? unlink(event) : event));
+    await publish(queue, [second, whole()], { groups: "record", attack });
+    await publish(queue, [0, whole()], { groups: "record", generation: 2 });
+    const store = createStore();
+    await consume(queue, store);
+    expect(positionsOf(store)).to.deep.equal(upTo(whole()));
+    expect(await countsOf(queue)).to.deep.equal([0, 0]);
+  });
+
   const withProxy = async (use: (proxy: SqsProxy) => Promise<void>): Promise<void> => {
     await using proxy = await startSqsProxy(server.url);
     await use(proxy);
@@ -318,31 +419,5 @@ describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMi
     await client.send(new CreateQueueCommand({ QueueName: "plain" }));
     client.destroy();
     expect(await faultOf("plain")).to.contain("must be a FIFO queue");
-  });
-});
-
-describe("the address of a queue", () => {
-  it("is its region and name, or the URL that SQS shows", () => {
-    const local = parseSqsAddress("sqs://eu-west-1/sigil.fifo", "http://127.0.0.1:9324");
-    expect(local).to.deep.equal({
-      region: "eu-west-1",
-      queue: "sigil.fifo",
-      endpoint: "http://127.0.0.1:9324",
-      owner: "",
-    });
-    const shown = parseSqsAddress("https://sqs.eu-west-1.amazonaws.com/123456789012/sigil.fifo", "");
-    expect(shown).to.deep.equal({
-      region: "eu-west-1",
-      queue: "sigil.fifo",
-      endpoint: "",
-      owner: "123456789012",
-    });
-    for (const text of [
-      "sqs://sigil.fifo",
-      "https://sqs.eu-west-1.amazonaws.com.example/123456789012/sigil.fifo",
-      "https://example/123456789012/sigil.fifo",
-      "sqs://eu-west-1/a/b",
-    ])
-      expect(parseSqsAddress(text, ""), text).to.equal(undefined);
   });
 });

@@ -153,10 +153,13 @@ describe("the relays of a configuration", () => {
       queue: "sigil.fifo",
       region: "eu-central-1",
       endpoint: "",
+      groups: "record",
       onMissing: "fail",
     };
     expect(target({})).to.deep.equal(initial);
     expect(target({ create: true })).to.deep.equal({ ...initial, onMissing: "create" });
+    expect(target({ groups: "feed" })).to.deep.equal({ ...initial, groups: "feed" });
+    expect(faultOf({ ...queue, groups: "tenant" })).to.contain("[0].groups must be one of record, feed");
     for (const endpoint of ["http://127.0.0.1:9324", "https://sqs.example"])
       expect(target({ endpoint })).to.deep.equal({ ...initial, endpoint });
     const endpoint = "http://sqs.example:9324";

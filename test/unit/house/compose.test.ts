@@ -277,6 +277,7 @@ describe("the compose file of the change feed over SQS", () => {
         queue: "sigil.fifo",
         region: "elasticmq",
         endpoint: "http://127.0.0.1:9324",
+        groups: "record",
         onMissing: "create",
       },
     ]);

@@ -1,11 +1,7 @@
 /** SQS FIFO as a destination: the suite of all, and the bad days of a queue. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { CreateQueueCommand } from "@aws-sdk/client-sqs";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
-import { sqsDestination, type SqsOptions } from "../../../src/relay/sqs/sqs.ts";
 import { testDestination } from "../../contract/relay-destination.ts";
 import {
   createRelayLedger,
@@ -13,64 +9,21 @@ import {
   startRelay,
   until,
   untilCaughtUp,
-  type DestinationPlace,
   type SeenMessage,
 } from "../../contract/relay-world.ts";
+import { openSqsPlace, type SqsPlace } from "../../contract/sqs-place.ts";
 import { startSqsProxy, type SqsProxy } from "../../contract/sqs-proxy.ts";
-import {
-  drainQueue,
-  sqsClient,
-  sqsMissing,
-  sqsRegion,
-  startSqs,
-  type SqsServer,
-} from "../../contract/sqs-server.ts";
-
-let made = 0;
-
-type Place = DestinationPlace & { readonly queue: string };
-
-/** @param endpoint of what the relay asks, if not the server itself. */
-const openPlace = async (
-  server: SqsServer,
-  endpoint = server.url,
-  options: Partial<SqsOptions> = {},
-): Promise<Place> => {
-  const root = await mkdtemp(join(tmpdir(), "sigil-relay-"));
-  made += 1;
-  const queue = options.queue ?? `q${made}.fifo`;
-  const taken: SeenMessage[] = [];
-  return {
-    queue,
-    cursorPath: join(root, "cursor.json"),
-    destination: (onStep) =>
-      sqsDestination({
-        queue,
-        region: sqsRegion,
-        endpoint,
-        owner: "",
-        onMissing: "create",
-        ...options,
-        ...(onStep === undefined ? {} : { onStep }),
-      }),
-    messages: async () => {
-      taken.push(...(await drainQueue(server.url, queue)));
-      return [...taken];
-    },
-    wipe: async () => void (await drainQueue(server.url, queue)),
-    [Symbol.asyncDispose]: () => rm(root, { recursive: true }),
-  };
-};
+import { drainQueue, sqsClient, sqsMissing, startSqs, type SqsServer } from "../../contract/sqs-server.ts";
 
 /** A relay of so many records to a place, which has caught up if it can. */
-const relayTo = async (place: Place, records: number) => {
+const relayTo = async (place: SqsPlace, records: number) => {
   const source = createRelayLedger();
   source.add(records);
   const options = { source, destination: place.destination(), cursorPath: place.cursorPath };
   return { source, options, start: () => startRelay(options) };
 };
 
-const ruleOf = async (place: Place, kind: string): Promise<string> => {
+const ruleOf = async (place: SqsPlace, kind: string): Promise<string> => {
   const { start } = await relayTo(place, 1);
   await using seen = await start();
   await until(() => seen.errors.length > 0, "an error");
@@ -87,20 +40,20 @@ describe(`SQS${sqsMissing === undefined ? "" : ` (${sqsMissing})`}`, function ()
   });
   after(() => server?.[Symbol.asyncDispose]());
 
-  testDestination("an SQS queue", () => openPlace(server), "nothing");
+  testDestination("an SQS queue in one group", () => openSqsPlace(server), "nothing");
 
   const withProxy = async (
-    use: (proxy: SqsProxy, place: Place) => Promise<void>,
+    use: (proxy: SqsProxy, place: SqsPlace) => Promise<void>,
     prepare: (proxy: SqsProxy) => void = () => {},
   ): Promise<void> => {
     await using proxy = await startSqsProxy(server.url);
     prepare(proxy);
-    await using place = await openPlace(server, proxy.url);
+    await using place = await openSqsPlace(server, proxy.url);
     await use(proxy, place);
   };
 
   it("has events in structured mode, in one group, with generation and hash against repeats", async () => {
-    await using place = await openPlace(server);
+    await using place = await openSqsPlace(server);
     const { source, start } = await relayTo(place, 3);
     await using seen = await start();
     await untilCaughtUp(seen, { source });
@@ -117,7 +70,7 @@ describe(`SQS${sqsMissing === undefined ? "" : ` (${sqsMissing})`}`, function ()
   });
 
   it("gets from offset 0 again after a reset, though it keeps nothing that was consumed", async () => {
-    await using place = await openPlace(server);
+    await using place = await openSqsPlace(server);
     const { source, start } = await relayTo(place, 12);
     await using seen = await start();
     await untilCaughtUp(seen, { source });
@@ -131,7 +84,7 @@ describe(`SQS${sqsMissing === undefined ? "" : ` (${sqsMissing})`}`, function ()
   });
 
   it("drops within its window what a lost cursor repeats", async () => {
-    await using place = await openPlace(server);
+    await using place = await openSqsPlace(server);
     const { source, options, start } = await relayTo(place, 12);
     await using first = await start();
     await untilCaughtUp(first, { source });
@@ -143,7 +96,7 @@ describe(`SQS${sqsMissing === undefined ? "" : ` (${sqsMissing})`}`, function ()
   });
 
   it("is made with a stated layout when the relay may, and refused when it may not", async () => {
-    await using place = await openPlace(server, undefined, { onMissing: "fail" });
+    await using place = await openSqsPlace(server, undefined, { onMissing: "fail" });
     expect(await ruleOf(place, "refused")).to.contain(`there is no queue ${place.queue}`);
     await withProxy(async (proxy, made) => {
       const created: unknown[] = [];
@@ -162,7 +115,7 @@ describe(`SQS${sqsMissing === undefined ? "" : ` (${sqsMissing})`}`, function ()
     const client = sqsClient(server.url);
     await client.send(new CreateQueueCommand({ QueueName: "standard" }));
     client.destroy();
-    await using place = await openPlace(server, undefined, { queue: "standard" });
+    await using place = await openSqsPlace(server, undefined, { queue: "standard" });
     expect(await ruleOf(place, "refused")).to.contain("must be a FIFO queue");
   });
 
@@ -202,7 +155,7 @@ describe(`SQS${sqsMissing === undefined ? "" : ` (${sqsMissing})`}`, function ()
     ));
 
   it("gets characters that it refuses as escapes", async () => {
-    await using place = await openPlace(server);
+    await using place = await openSqsPlace(server);
     const source = createRelayLedger();
     const text = "\uFFFF\uFFFE\u0000\u0001\u007f\u2028ä𝄞";
     source.add(1, { payload: { text } });
@@ -324,7 +277,7 @@ describe(`SQS${sqsMissing === undefined ? "" : ` (${sqsMissing})`}`, function ()
         else process.env[key] = value;
       }
     };
-    await using place = await openPlace(server);
+    await using place = await openSqsPlace(server);
     const { source, start } = await relayTo(place, 3);
     try {
       set([undefined, undefined, "true"]);
@@ -340,7 +293,7 @@ describe(`SQS${sqsMissing === undefined ? "" : ` (${sqsMissing})`}`, function ()
 
   it("that is down for a while, or restarted with its data, gets everything once", async () => {
     await using own = await startSqs();
-    await using place = await openPlace(own);
+    await using place = await openSqsPlace(own);
     const { source, start } = await relayTo(place, 9);
     await using seen = await start();
     await untilCaughtUp(seen, { source });
