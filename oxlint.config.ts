@@ -98,7 +98,7 @@ const mayImportTypes: Readonly<Record<string, readonly string[]>> = {
  * folder without a list has no rooms.
  */
 const roomsOf: Readonly<Record<string, readonly string[]>> = {
-  core: [".", "crypto", "cbor", "cose", "record", "merkle", "keys", "verify", "quorum", "model"],
+  core: [".", "crypto", "cbor", "cose", "record", "merkle", "keys", "quorum", "model", "verify"],
   crypto: ["files", "wrapping", "signing", "pkcs11", "."],
   ledger: [
     "layout",

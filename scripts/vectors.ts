@@ -4,10 +4,15 @@
  */
 import { writeFile } from "node:fs/promises";
 import { vectorFiles as merkleVectorFiles } from "./vectors-merkle.ts";
-import { recordVectorFiles } from "./vectors/files.ts";
+import { evidenceVectorFiles, recordVectorFiles } from "./vectors/files.ts";
 import { projectionVectorFiles } from "./vectors/projections.ts";
 
-const files = { ...recordVectorFiles(), ...projectionVectorFiles(), ...(await merkleVectorFiles()) };
+const files = {
+  ...recordVectorFiles(),
+  ...projectionVectorFiles(),
+  ...(await merkleVectorFiles()),
+  ...(await evidenceVectorFiles()),
+};
 for (const [name, content] of Object.entries(files)) {
   await writeFile(new URL(`../test/vectors/${name}`, import.meta.url), content);
 }

@@ -518,6 +518,8 @@ export const relayControlMsMax = 30_000;
 /** Entries of a tile opened in a turn of their caller, and what one is charged: decryption and a hash of 2 KB. */
 export const entriesOpenedMax = 16;
 export const entryOpenMs = 0.05;
+/** Processor time of a record of an evidence file: to read, verify and prove it, in milliseconds. */
+export const evidenceRecordMs = 0.5;
 /** Of a tile or a bundle of entries in a message; a bundle of 256 entries is 8,704 bytes. */
 export const tileReplyBytesMax = 12 << 10;
 /** How long a checkpoint of tiles may be cached, at most; tiles themselves never change. */

@@ -1,7 +1,8 @@
-/** The vector files of CBOR, COSE and records, by name. */
+/** The vector files of CBOR, COSE, records and evidence, by name. */
 import { cborVectors } from "./cbor.ts";
 import { coseVectors } from "./cose.ts";
 import { eventVectors } from "./event.ts";
+import { evidenceVectors } from "./evidence.ts";
 import { recordVectors } from "./record.ts";
 
 const written = (vectors: unknown): string => `${JSON.stringify(vectors, null, 1)}\n`;
@@ -12,4 +13,8 @@ export const recordVectorFiles = (): Readonly<Record<string, string>> => ({
   "cose.json": written(coseVectors()),
   "record.json": written(recordVectors()),
   "event.json": written(eventVectors()),
+});
+
+export const evidenceVectorFiles = async (): Promise<Readonly<Record<string, string>>> => ({
+  "evidence.json": written(await evidenceVectors()),
 });

@@ -1,11 +1,12 @@
 /** Proofs over the ledger's trees of any size, with their signed checkpoints. They hold hashes, no record's content. */
 import { toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
 import { fail, invalidField } from "../errors.ts";
-import { readsAcross, type Caller } from "../identity/caller.ts";
+import { readsAcross, type CallContext, type Caller } from "../identity/caller.ts";
 import { isGranted } from "../identity/feed-reach.ts";
-import { checkpointKeyOf } from "../ledger/read/examine.ts";
+import { checkpointKeyOf, type VerifiedRecord } from "../ledger/read/examine.ts";
 import type { LedgerReader } from "../ledger/read/reading.ts";
 import type { Included, SignedTree } from "../ledger/read/signed-trees.ts";
+import { gatherEvidence } from "./bundle.ts";
 import type { AuditedChain, ChainName } from "./evidence.ts";
 
 /** Which checkpoint: sizes in records. */
@@ -36,6 +37,16 @@ export type InclusionProof = Included & {
   readonly receipt: Uint8Array;
 };
 
+/** A record to prove to a reader who has nothing else. */
+export type EvidenceName = Exclude<LeafName, { readonly kind: "position" }>;
+
+/** Which checkpoint of an evidence file. */
+export type EvidenceTree =
+  /** The newest that is cosigned and holds the record; where there is none, the newest. */
+  | { readonly kind: "best" }
+  | { readonly kind: "exact"; readonly size: bigint }
+  | { readonly kind: "cosigned" };
+
 /** Which tree, 0 for the newest; and whether a COSE receipt is wanted. */
 export type InclusionQuery = { readonly size: bigint; readonly receipt: boolean };
 
@@ -53,6 +64,13 @@ export type ProofService = {
   >;
   /** @throws also leafOutOfRange, notFound, tenantForbidden, erased, recordCorrupt. */
   readonly proveInclusion: (caller: Caller, leaf: LeafName, query: InclusionQuery) => Promise<InclusionProof>;
+  /** @returns an evidence file. @throws as proveInclusion; also notServing, invalidField, cancelled. */
+  readonly evidence: (
+    caller: Caller,
+    name: EvidenceName,
+    tree: EvidenceTree,
+    call: Pick<CallContext, "pace" | "signal">,
+  ) => Promise<Uint8Array>;
   /** @param newSize 0 for the newest tree. @throws also invalidField. */
   readonly proveConsistency: (oldSize: bigint, newSize: bigint) => Promise<ConsistencyProof>;
 };
@@ -74,7 +92,7 @@ export const createProofService = (
     return fail({ kind: "notServing", rule: `no checkpoint of size ${size} or more is cosigned yet` });
   };
 
-  const positionOfHash = async (caller: Caller, hash: Hash): Promise<bigint> => {
+  const recordOfHash = async (caller: Caller, hash: Hash): Promise<VerifiedRecord> => {
     const record = await ledger.readHash(hash);
     const isOwn = record?.body.space === "system" || record?.body.tenant === caller.tenant;
     const isSeen = isOwn || readsAcross(caller) || isGranted(caller, record?.body);
@@ -82,14 +100,30 @@ export const createProofService = (
     if (record === undefined || !isSeen) {
       return fail({ kind: "notFound", what: "record", id: toHex(hash) });
     }
-    return record.position;
+    return record;
   };
+
+  const named = async (
+    caller: Caller,
+    name: EvidenceName,
+  ): Promise<Pick<VerifiedRecord, "position" | "body">> =>
+    name.kind === "hash" ? recordOfHash(caller, name.hash) : (await get(caller, name)).record;
 
   const positionOf = async (caller: Caller, leaf: LeafName): Promise<bigint> => {
     if (leaf.kind === "position") return leaf.position;
-    return leaf.kind === "hash"
-      ? positionOfHash(caller, leaf.hash)
-      : (await get(caller, leaf)).record.position;
+    return (await named(caller, leaf)).position;
+  };
+
+  /** The newest cosigned tree that holds a position, with its cosignatures. */
+  const cosignedTree = async (size: bigint): Promise<SignedTree> => {
+    const found = cosignedOf(size);
+    return { ...(await trees.at(found.size)), checkpoint: found.checkpoint };
+  };
+
+  const evidenceTree = async (asked: EvidenceTree, position: bigint): Promise<SignedTree> => {
+    if (asked.kind === "exact") return trees.at(asked.size);
+    const isCosigned = (cosigned?.()?.size ?? 0n) > position;
+    return asked.kind === "cosigned" || isCosigned ? cosignedTree(position + 1n) : trees.newest;
   };
 
   const checkpointOf = async (name: CheckpointName): Promise<CosignedTree & Pick<SignedTree, "signedMs">> => {
@@ -116,6 +150,12 @@ export const createProofService = (
       const included = await trees.included(tree, position);
       const receipt = query.receipt ? await trees.receipt(tree, position, included.proof) : new Uint8Array(0);
       return { ...included, position, tree, receipt };
+    },
+    evidence: async (caller, name, asked, call) => {
+      const record = await named(caller, name);
+      const tree = await evidenceTree(asked, record.position);
+      const mayRead = (tenant: string): boolean => tenant === caller.tenant || readsAcross(caller);
+      return gatherEvidence(ledger, record, tree, { mayRead, call });
     },
     proveConsistency: async (oldSize, newSize) => {
       if (newSize !== 0n && newSize < oldSize) invalidField("new_size", "must not be below old_size");

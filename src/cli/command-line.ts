@@ -167,6 +167,14 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Show the proof that a record is in the ledger.",
     load: async () => (await import("./audit/proof.ts")).auditProof,
   },
+  "audit evidence": {
+    about: "Print a record with all that a stranger needs to verify it.",
+    load: async () => (await import("./audit/evidence.ts")).auditEvidence,
+  },
+  verify: {
+    about: "Verify evidence files, without a server.",
+    load: async () => (await import("./audit/verify-files.ts")).verify,
+  },
   "tiles export": {
     about: "Write the ledger as a tiled transparency log into a directory.",
     load: async () => (await import("./tiles/tiles.ts")).tilesExport,

@@ -2,6 +2,8 @@
 
 /** Size of one canonical value; larger data belongs in an object store. */
 export const cborBytesMax = 1 << 20;
+/** An evidence file: a record and what proves it, each at most a canonical value, and nearly always a few kilobytes. */
+export const evidenceBytesMax = 16 << 20;
 /** Nesting of a canonical value; shallow enough for recursion on any stack. */
 export const cborDepthMax = 16;
 /** Entries of one map or array. */

@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
+import { readEvidence } from "@sigil/client";
 import { verifyForeign } from "../../src/core/keys/verify.ts";
 import {
   formatVerifierKey,
@@ -19,6 +20,8 @@ import {
   verifyByPolicy,
 } from "../../src/core/merkle/index.ts";
 import { utf8Encode } from "../../src/core/bytes.ts";
+import { parseEvidence } from "../../src/core/verify/evidence-file.ts";
+import { verifyEvidence } from "../../src/core/verify/evidence.ts";
 import { createSigner } from "../../src/crypto/signing/sign.ts";
 import { SigilFault } from "../../src/errors.ts";
 import { createMemoryBacking, openMemoryStore } from "../../src/storage/memory.ts";
@@ -123,6 +126,36 @@ describe("checkpoints that witnesses cosign", function () {
     for (const liar of liars.splice(0)) liar.close();
     await deployment[Symbol.asyncDispose]();
     await rm(directory, { recursive: true, force: true });
+  });
+
+  it("stand in evidence files, which a policy then vouches for", async () => {
+    await serve();
+    const operator = served.as("operator");
+    const { auditId } = await decide();
+    await untilCosigned(size());
+    const file = await readEvidence(operator, { auditId });
+    const { checkpoint, size: said } = await cosigned();
+    const { publicKey } = await served.as("guest").audit.getCheckpoint({});
+    const log = {
+      name: served.server.ledger.reader.origin,
+      use: "log",
+      publicKey: publicKey as never,
+    } as const;
+    const policy = (least: string) =>
+      parsePolicy(utf8Encode(policyText([`log ${formatVerifierKey(log)}`, ...linesOf(places)], least)));
+    const verdict = await verifyEvidence(file, { policy: policy("all") }, { verify: verifyForeign });
+    expect(verdict.holds, JSON.stringify(verdict.steps)).to.equal(true);
+    expect(verdict.findings.cosigned).to.deep.equal(["witness.example/w1", "witness.example/w2"]);
+    expect(verdict.findings.checkpoint?.size).to.equal(said);
+    expect(parseEvidence(file).checkpoint).to.equal(checkpoint);
+    // Another that is not cosigned yet has the log's signature alone, and is refused by the policy.
+    for (const place of places) await place.stop();
+    const later = await decide();
+    const bare = await readEvidence(operator, { auditId: later.auditId });
+    const refused = await verifyEvidence(bare, { policy: policy("all") }, { verify: verifyForeign });
+    expect(refused.steps.find(({ outcome }) => outcome === "failed")?.name).to.equal("policy");
+    const asked = await refusalOf(readEvidence(operator, { auditId: later.auditId, cosigned: true }));
+    expect(asked.codeName).to.equal("UNAVAILABLE");
   });
 
   it("are given with the signatures that the policy asks for, and move as the ledger grows", async () => {

@@ -15,6 +15,7 @@ export const person = (lines: readonly string[], environment: Readonly<Record<st
     environment,
     input: Object.assign(keyboard, { isTTY: true, setRawMode }),
     print: () => {},
+    printBytes: () => {},
     note: (text) => void seen.notes.push(text),
     progress: () => {},
     paint: (_style, text) => text,

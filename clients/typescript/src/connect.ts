@@ -84,6 +84,8 @@ export type AuditClient = {
   readonly getCheckpoint: Unary<audit.GetCheckpointRequest, audit.GetCheckpointResponse>;
   readonly getInclusionProof: Unary<audit.GetInclusionProofRequest, audit.GetInclusionProofResponse>;
   readonly getConsistencyProof: Unary<audit.GetConsistencyProofRequest, audit.GetConsistencyProofResponse>;
+  /** The pieces of an evidence file; `readEvidence` joins them. */
+  readonly getEvidence: ServerStream<audit.GetEvidenceRequest, audit.GetEvidenceResponse>;
   readonly getTile: Unary<audit.GetTileRequest, audit.GetTileResponse>;
 };
 
@@ -274,6 +276,7 @@ const auditClient = (stub: audit.AuditServiceClient, context: CallContext): Audi
   getCheckpoint: unary(context, audit.GetCheckpointRequest, stub.getCheckpoint.bind(stub)),
   getInclusionProof: unary(context, audit.GetInclusionProofRequest, stub.getInclusionProof.bind(stub)),
   getConsistencyProof: unary(context, audit.GetConsistencyProofRequest, stub.getConsistencyProof.bind(stub)),
+  getEvidence: serverStream(context, audit.GetEvidenceRequest, stub.getEvidence.bind(stub)),
   getTile: unary(context, audit.GetTileRequest, stub.getTile.bind(stub)),
 });
 

@@ -24,6 +24,7 @@ export type { Pem, TlsOptions } from "./target.ts";
 export { principalRecord, principalRecordId } from "./principal.ts";
 export type { PrincipalRecord, PrincipalRecordOptions } from "./principal.ts";
 export { createTokenSigner, keyThumbprint } from "./token.ts";
+export { readEvidence } from "./evidence.ts";
 export { ForkError, KeyWalk, ProofError, walkKeys } from "./walk.ts";
 export type {
   LedgerRecord,
@@ -85,6 +86,8 @@ export {
   GetCheckpointResponse,
   GetConsistencyProofRequest,
   GetConsistencyProofResponse,
+  GetEvidenceRequest,
+  GetEvidenceResponse,
   GetTileRequest,
   GetTileResponse,
   GetInclusionProofRequest,

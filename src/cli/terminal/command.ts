@@ -39,7 +39,7 @@ export type Command = {
   /** The command's name, for example "audit list". */
   readonly name: string;
   readonly about: string;
-  /** Positional arguments, for example ["FILE"]; in brackets if optional. */
+  /** Positional arguments, for example ["FILE"]; in brackets if optional, the last with "…" once or more. */
   readonly words?: readonly string[];
   readonly flags: Flags;
   readonly examples: readonly string[];
@@ -127,10 +127,12 @@ export const readArguments = (command: Command, argv: readonly string[]): Argume
 
 const checkWords = ({ name, words: wanted = [] }: Command, words: readonly string[]): void => {
   const missing = wanted[words.length];
+  const takesMore = wanted.at(-1)?.endsWith("…") === true;
   if (missing !== undefined && !missing.startsWith("["))
     usage(`sigil ${name} needs ${missing}; see: sigil ${name} --help`);
   const extra = words[wanted.length];
-  if (extra !== undefined) usage(`sigil ${name} does not take "${extra}"; see: sigil ${name} --help`);
+  if (extra !== undefined && !takesMore)
+    usage(`sigil ${name} does not take "${extra}"; see: sigil ${name} --help`);
 };
 
 /** The value of a required flag. @throws usage. */

@@ -4,6 +4,7 @@
  */
 import { styleText } from "node:util";
 import type { Readable, Writable } from "node:stream";
+import { fail } from "../../errors.ts";
 
 export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 
@@ -12,6 +13,8 @@ export type Terminal = {
   readonly input: Readable;
   /** Prints lines of the result. */
   readonly print: (text: string) => void;
+  /** Writes a result that is no text. @throws usage on a screen. */
+  readonly printBytes: (bytes: Uint8Array) => void;
   /** Prints a line that is not part of the result. */
   readonly note: (text: string) => void;
   /**
@@ -42,6 +45,10 @@ export const processTerminal = ({ env, stdin, stdout, stderr }: Process): Termin
     environment: env,
     input: stdin,
     print: (text) => void stdout.write(`${text}\n`),
+    printBytes: (bytes) => {
+      if (stdout.isTTY === true) fail({ kind: "usage", rule: "the result is no text: send it to a file" });
+      stdout.write(bytes);
+    },
     note: (text) => void stderr.write(`${text}\n`),
     progress: (text) => {
       const nowMs = performance.now();

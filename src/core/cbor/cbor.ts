@@ -3,7 +3,7 @@
  * docs/spec/record.md §1. At most 1 MiB, 16 containers deep, 4,096 entries a container.
  */
 import { CborReader } from "./decode.ts";
-import { encodeWith } from "./encode.ts";
+import { encodeLong, encodeWith } from "./encode.ts";
 import type { CborValue, HeaderMap, HeaderValue } from "./value.ts";
 
 export type { CborMap, CborValue, HeaderMap, HeaderValue } from "./value.ts";
@@ -17,6 +17,13 @@ export const cborEncode = (value: CborValue): Uint8Array => encodeWith((writer) 
  */
 export const cborDecode = (bytes: Uint8Array): CborValue =>
   new CborReader(bytes, "textKeys").only() as CborValue;
+
+/** `cborEncode` and `cborDecode` for a file, of which each part is a value of its own. The limit is in bytes. */
+export const cborEncodeFile = (value: CborValue, bytesMax: number): Uint8Array =>
+  encodeLong(bytesMax, (writer) => writer.value(value));
+
+export const cborDecodeFile = (bytes: Uint8Array, bytesMax: number): CborValue =>
+  new CborReader(bytes, "textKeys", 0, bytes.length, bytesMax).only() as CborValue;
 
 /** `cborEncode` for a COSE header: all maps are Maps with text or integer keys. @throws unencodableValue. */
 export const cborEncodeHeader = (header: HeaderMap): Uint8Array =>

@@ -65,12 +65,17 @@ export class CborReader {
   #low = 0;
 
   /** Reads `bytes` from `start` to `end`; offsets in errors count from the start of `bytes`. */
-  constructor(bytes: Uint8Array, keys: KeyRule, start = 0, end = bytes.length) {
+  constructor(bytes: Uint8Array, keys: KeyRule, start = 0, end = bytes.length, bytesMax = cborBytesMax) {
     this.#bytes = plain(bytes);
     this.#keys = keys;
     this.#at = start;
     this.#end = end;
-    if (end - start > cborBytesMax) this.#refuse(start, cborRules.tooLong);
+    if (end - start > bytesMax) {
+      this.#refuse(
+        start,
+        bytesMax === cborBytesMax ? cborRules.tooLong : `input is longer than ${bytesMax} bytes`,
+      );
+    }
   }
 
   get offset(): number {

@@ -1,6 +1,6 @@
 /**
- * The encoding half of canonical CBOR. Pure. The output is at most 1 MiB; a cyclic value fails at the depth limit. Fast
- * paths for short ASCII text and small maps, which dominate records.
+ * The encoding half of canonical CBOR. Pure. The output is at most 1 MiB, or as long as its caller says; a cyclic value
+ * fails at the depth limit. Fast paths for short ASCII text and small maps, which dominate records.
  */
 import { compareBytes, utf8Encode } from "../bytes.ts";
 import type { CborMap, CborValue, HeaderMap, HeaderValue } from "./value.ts";
@@ -60,6 +60,7 @@ const sortKeys = (keys: string[]): string[] => {
 };
 
 export class CborWriter {
+  readonly #bytesMax: number;
   #buffer = new Uint8Array(0);
   /** Where the output begins in the buffer. */
   #start = 0;
@@ -67,6 +68,10 @@ export class CborWriter {
   #at = 0;
   #depth = 0;
   readonly #path: (string | number)[] = [];
+
+  constructor(bytesMax = cborBytesMax) {
+    this.#bytesMax = bytesMax;
+  }
 
   /** Begins a new output. @param room buffer to write to from `start` on; replaced by a larger one if too small. */
   begin(room: Uint8Array<ArrayBuffer>, start: number): void {
@@ -79,7 +84,7 @@ export class CborWriter {
 
   /** The encoded bytes: a subarray of the given room, or a copy if they outgrew it. */
   finish(): Uint8Array {
-    if (this.#at - this.#start > cborBytesMax) this.#refuse(`is longer than ${cborBytesMax} bytes`);
+    if (this.#at - this.#start > this.#bytesMax) this.#refuse(`is longer than ${this.#bytesMax} bytes`);
     return this.#isGrown ? this.#buffer.slice(0, this.#at) : this.#buffer.subarray(this.#start, this.#at);
   }
 
@@ -329,8 +334,8 @@ export class CborWriter {
   #grow(bytes: number): void {
     const written = this.#at - this.#start;
     const needed = written + bytes;
-    const bytesMax = cborBytesMax + headBytesMax;
-    if (needed > bytesMax) this.#refuse(`is longer than ${cborBytesMax} bytes`);
+    const bytesMax = this.#bytesMax + headBytesMax;
+    if (needed > bytesMax) this.#refuse(`is longer than ${this.#bytesMax} bytes`);
     const grown = new Uint8Array(
       Math.min(bytesMax, Math.max(needed, 2 * (this.#buffer.length - this.#start))),
     );
@@ -355,14 +360,19 @@ let usedBytes = 0;
 const chunkWriter = new CborWriter();
 let isWriting = false;
 
+const encodeApart = (writer: CborWriter, write: (writer: CborWriter) => void): Uint8Array => {
+  writer.begin(new Uint8Array(512), 0);
+  write(writer);
+  return writer.finish();
+};
+
+/** For files, which may be longer than a canonical value: to a buffer of its own. */
+export const encodeLong = (bytesMax: number, write: (writer: CborWriter) => void): Uint8Array =>
+  encodeApart(new CborWriter(bytesMax), write);
+
 /** Runs `write` on the rest of the chunk; a nested call (from a getter) gets a separate buffer. */
 export const encodeWith = (write: (writer: CborWriter) => void): Uint8Array => {
-  if (isWriting) {
-    const inner = new CborWriter();
-    inner.begin(new Uint8Array(512), 0);
-    write(inner);
-    return inner.finish();
-  }
+  if (isWriting) return encodeApart(new CborWriter(), write);
   if (chunk.length - usedBytes < roomBytesMin) {
     chunk = new Uint8Array(chunkBytes);
     usedBytes = 0;

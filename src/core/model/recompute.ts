@@ -25,34 +25,45 @@ export type Recomputation =
   /** No model answered and the record says deny: nothing to recompute. */
   | { readonly kind: "unscored"; readonly reason: FaultReason };
 
-type Comparison = {
+/** One value of a decision, as its record has it and as its model gives it. */
+export type ReplayedValue = {
+  /** The payload's dotted path. */
   readonly field: string;
-  readonly recorded: string | number | null | undefined;
+  readonly recorded: string | number | null;
   readonly recomputed: string | number | null;
-  /** Allowed difference of numbers. Zero for everything that a verdict depends on. */
-  readonly tolerance: number;
+  /** `asRecorded`: taken from the record, since nothing at hand gives it again. */
+  readonly outcome: "equal" | "different" | "asRecorded";
+};
+
+/** `partial`: nothing differs, and the input that would give the entropy again is not at hand. */
+export type Replay = {
+  readonly outcome: "equal" | "different" | "partial";
+  /** In the order in which a decision is made. */
+  readonly values: readonly ReplayedValue[];
 };
 
 /** Logarithms and exponentials may differ in their last bits between engines; no verdict depends on those. */
 const displayTolerance = 1e-9;
 
-const exact = (
+const compare = (
   field: string,
-  recorded: Comparison["recorded"],
-  recomputed: Comparison["recomputed"],
-): Comparison => ({ field, recorded, recomputed, tolerance: 0 });
+  recorded: string | number | null | undefined,
+  recomputed: string | number | null,
+  tolerance = 0,
+): ReplayedValue => {
+  const agrees =
+    typeof recorded === "number" && typeof recomputed === "number"
+      ? Math.abs(recorded - recomputed) <= tolerance
+      : recorded === recomputed;
+  return { field, recorded: recorded ?? null, recomputed, outcome: agrees ? "equal" : "different" };
+};
 
-const near = (field: string, recorded: number | null, recomputed: number): Comparison => ({
+const asRecorded = (field: string, value: number): ReplayedValue => ({
   field,
-  recorded,
-  recomputed,
-  tolerance: displayTolerance,
+  recorded: value,
+  recomputed: value,
+  outcome: "asRecorded",
 });
-
-const agrees = ({ recorded, recomputed, tolerance }: Comparison): boolean =>
-  typeof recorded === "number" && typeof recomputed === "number"
-    ? Math.abs(recorded - recomputed) <= tolerance
-    : recorded === recomputed;
 
 const readShare = (chain: FrozenChainPayload, feature: Feature): number => {
   const value = chain.features[feature];
@@ -64,50 +75,48 @@ const readShare = (chain: FrozenChainPayload, feature: Feature): number => {
   });
 };
 
+const replayFeature = (
+  { request, features: recorded }: FrozenChainPayload,
+  name: Feature,
+  { values }: Features,
+): ReplayedValue => {
+  const field = `features.${name}`;
+  // The rate is an observation of that moment.
+  if (name === "rate") return asRecorded(field, values.rate);
+  if (name !== "entropy") return compare(field, recorded[name], values[name]);
+  if (request.input !== null) {
+    return compare(field, values.entropy, inputEntropy(request.input), displayTolerance);
+  }
+  return request.inputBytes === 0
+    ? compare(field, values.entropy, 0, displayTolerance)
+    : asRecorded(field, values.entropy);
+};
+
 const compareAll = (
   chain: FrozenChainPayload,
   model: TrustModel,
   features: Features,
   evaluation: Evaluation,
-): readonly Comparison[] => {
-  const { input } = chain.request;
-  const { entropy } = features.values;
-  return [
-    near("features.entropy", entropy, input === null ? entropy : inputEntropy(input)),
-    ...FEATURES.map((name) => exact(`features.${name}`, chain.features[name], features.values[name])),
-    ...FEATURES.map((name) =>
-      exact(`contributions.${name}`, chain.contributions[name], evaluation.contributions[name]),
-    ),
-    exact("z", chain.z, evaluation.z),
-    near("score", chain.score, evaluation.score),
-    exact("threshold", chain.threshold, model.threshold),
-    exact("review.low", chain.review?.low ?? null, model.review?.low ?? null),
-    exact("review.high", chain.review?.high ?? null, model.review?.high ?? null),
-    exact("verdict", chain.verdict, evaluation.verdict.kind),
-    exact("reason", chain.reason, evaluation.verdict.reason),
-  ];
-};
+): readonly ReplayedValue[] => [
+  ...FEATURES.map((name) => replayFeature(chain, name, features)),
+  ...FEATURES.map((name) =>
+    compare(`contributions.${name}`, chain.contributions[name], evaluation.contributions[name]),
+  ),
+  compare("z", chain.z, evaluation.z),
+  compare("score", chain.score, evaluation.score, displayTolerance),
+  compare("threshold", chain.threshold, model.threshold),
+  compare("review.low", chain.review?.low ?? null, model.review?.low ?? null),
+  compare("review.high", chain.review?.high ?? null, model.review?.high ?? null),
+  compare("verdict", chain.verdict, evaluation.verdict.kind),
+  compare("reason", chain.reason, evaluation.verdict.reason),
+];
 
-/**
- * @param modelPayload of the `trust_model` record whose hash the chain names; not read if a fault decided.
- * @throws malformedRecord for features outside [0, 1], malformedModel.
- */
-export const recompute = (chain: FrozenChainPayload, modelPayload: CborValue): Recomputation => {
-  const { reason, verdict } = chain;
-  if (isFaultReason(reason)) {
-    if (verdict === "deny") return { kind: "unscored", reason };
-    return { kind: "differs", field: "verdict", recorded: verdict, recomputed: "deny" };
-  }
-  const asRecorded = recomputeBy(chain, parseModel(modelPayload));
-  const canonical = withCanonicalGlobs(modelPayload);
-  if (asRecorded.kind === "match" || canonical === modelPayload) return asRecorded;
-  // Models older than canonical globs decided by the globs' literal text at first, later by their canonical forms; try
-  // both.
-  const since = recomputeBy(chain, parseModel(canonical));
-  return since.kind === "match" ? since : asRecorded;
-};
+type Replayed = { readonly values: readonly ReplayedValue[]; readonly verdict: Verdict };
 
-const recomputeBy = (chain: FrozenChainPayload, model: TrustModel): Recomputation => {
+const differing = (values: readonly ReplayedValue[]): ReplayedValue | undefined =>
+  values.find(({ outcome }) => outcome === "different");
+
+const replayBy = (chain: FrozenChainPayload, model: TrustModel): Replayed => {
   const features = lookUpFeatures(
     model,
     {
@@ -119,8 +128,48 @@ const recomputeBy = (chain: FrozenChainPayload, model: TrustModel): Recomputatio
     { rate: readShare(chain, "rate"), entropy: readShare(chain, "entropy") },
   );
   const evaluation = evaluate(model, features);
-  const wrong = compareAll(chain, model, features, evaluation).find((comparison) => !agrees(comparison));
-  if (wrong === undefined) return { kind: "match", verdict: evaluation.verdict };
+  return { values: compareAll(chain, model, features, evaluation), verdict: evaluation.verdict };
+};
+
+const replayScored = (chain: FrozenChainPayload, modelPayload: CborValue): Replayed => {
+  const literally = replayBy(chain, parseModel(modelPayload));
+  const canonical = withCanonicalGlobs(modelPayload);
+  if (differing(literally.values) === undefined || canonical === modelPayload) return literally;
+  // Models older than canonical globs decided by the globs' literal text at first, later by their canonical forms; try
+  // both.
+  const since = replayBy(chain, parseModel(canonical));
+  return differing(since.values) === undefined ? since : literally;
+};
+
+const outcomeOf = (values: readonly ReplayedValue[]): Replay["outcome"] => {
+  if (differing(values) !== undefined) return "different";
+  const isPartial = values.some(
+    ({ field, outcome }) => field === "features.entropy" && outcome === "asRecorded",
+  );
+  return isPartial ? "partial" : "equal";
+};
+
+/**
+ * @param modelPayload of the `trust_model` record whose hash the chain names; not read if a fault decided.
+ * @throws malformedRecord for features outside [0, 1], malformedModel.
+ */
+export const replay = (chain: FrozenChainPayload, modelPayload: CborValue): Replay => {
+  const values = isFaultReason(chain.reason)
+    ? [compare("verdict", chain.verdict, "deny")]
+    : replayScored(chain, modelPayload).values;
+  return { outcome: outcomeOf(values), values };
+};
+
+/** The first difference of `replay`. @throws as `replay`. */
+export const recompute = (chain: FrozenChainPayload, modelPayload: CborValue): Recomputation => {
+  const { reason, verdict } = chain;
+  if (isFaultReason(reason)) {
+    if (verdict === "deny") return { kind: "unscored", reason };
+    return { kind: "differs", field: "verdict", recorded: verdict, recomputed: "deny" };
+  }
+  const replayed = replayScored(chain, modelPayload);
+  const wrong = differing(replayed.values);
+  if (wrong === undefined) return { kind: "match", verdict: replayed.verdict };
   const { field, recorded, recomputed } = wrong;
   return { kind: "differs", field, recorded: String(recorded), recomputed: String(recomputed) };
 };

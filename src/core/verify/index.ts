@@ -1,4 +1,13 @@
-/** Exports for opening and verifying records, checkpoints and key rings. Pure. */
+/** Exports for opening and verifying records, checkpoints, key rings and evidence files. Pure. */
+export { type Evidence, type ProvenRecord, formatEvidence, parseEvidence } from "./evidence-file.ts";
+export {
+  type EvidenceRecord,
+  type EvidenceStep,
+  type EvidenceTrust,
+  type EvidenceVerdict,
+  evidenceSteps,
+  verifyEvidence,
+} from "./evidence.ts";
 export { walkKeys, type KeyRecord, type WalkedKeys } from "./key-walk.ts";
 export { verifyReceipt, verifyTlogProof, type Inclusion } from "./receipt.ts";
 export {

@@ -12,6 +12,8 @@ import {
   type GetCheckpointResponse,
   type GetConsistencyProofRequest,
   type GetConsistencyProofResponse,
+  type GetEvidenceRequest,
+  type GetEvidenceResponse,
   type GetFrozenChainRequest,
   type GetFrozenChainResponse,
   type GetInclusionProofRequest,
@@ -25,9 +27,10 @@ import {
 import { invalidField } from "../../errors.ts";
 import { reasonShape } from "@sigil/core/record";
 import type { ChainName, ChainQuery } from "../../audit/evidence.ts";
-import type { CheckpointName, LeafName } from "../../audit/proofs.ts";
+import type { CheckpointName, EvidenceName, EvidenceTree, LeafName } from "../../audit/proofs.ts";
 import type { AuditService } from "../../audit/service.ts";
 import type { PublishedTiles } from "../../audit/tiles.ts";
+import type { Caller } from "../../identity/caller.ts";
 import { formatChain, formatVerification } from "./messages.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
 import {
@@ -44,8 +47,9 @@ import {
   readVerdict,
 } from "../message/fields.ts";
 import { formatTime } from "../message/vocabulary.ts";
-import { answerPage } from "../bounds/reply-limit.ts";
-import { shorterChains } from "../bounds/shorter.ts";
+import { answerPage, replyLimitOf } from "../bounds/reply-limit.ts";
+import { piecesOf, shorterChains } from "../bounds/shorter.ts";
+import { serverStreaming, type StreamContext } from "../call/server-stream.ts";
 import { unary } from "../call/unary.ts";
 
 const ORDERS: ReadonlyMap<number, ChainQuery["order"]> = new Map([
@@ -92,18 +96,49 @@ const readCheckpointName = ({ size, atLeast, cosigned }: GetCheckpointRequest): 
   return atLeast === 0n ? { kind: "newest" } : { kind: "reaching", size: atLeast };
 };
 
-const readLeafName = ({ position, auditId, tenant, hash }: GetInclusionProofRequest): LeafName => {
+/** By audit id or hash; undefined without either. */
+const readRecordName = ({
+  auditId,
+  tenant,
+  hash,
+}: Pick<GetInclusionProofRequest, "auditId" | "tenant" | "hash">): EvidenceName | undefined => {
   if (auditId !== "" && hash.length > 0) invalidField("hash", "must be empty beside audit_id");
   if (auditId === "" && tenant !== "") invalidField("tenant", "goes with audit_id alone");
-  if (auditId === "" && hash.length === 0) return { kind: "position", position };
-  if (position !== 0n) invalidField("position", "must be 0 beside audit_id or hash");
-  return auditId === ""
-    ? { kind: "hash", hash: readHash(hash, "hash") }
-    : { kind: "decision", ...readName({ auditId, tenant }) };
+  if (auditId !== "") return { kind: "decision", ...readName({ auditId, tenant }) };
+  return hash.length === 0 ? undefined : { kind: "hash", hash: readHash(hash, "hash") };
+};
+
+const readEvidenceName = (request: GetEvidenceRequest): EvidenceName =>
+  readRecordName(request) ?? invalidField("audit_id", "must name a decision, or hash a record");
+
+const readEvidenceTree = ({ size, cosigned }: GetEvidenceRequest): EvidenceTree => {
+  if (size !== 0n && cosigned) invalidField("cosigned", "must be false beside size");
+  if (size !== 0n) return { kind: "exact", size };
+  return { kind: cosigned ? "cosigned" : "best" };
+};
+
+const readLeafName = (request: GetInclusionProofRequest): LeafName => {
+  const { position } = request;
+  const named = readRecordName(request);
+  if (named === undefined) return { kind: "position", position };
+  return position === 0n ? named : invalidField("position", "must be 0 beside audit_id or hash");
 };
 
 const formatSigned = (signedMs: number | undefined): Date | undefined =>
   signedMs === undefined ? undefined : formatTime(signedMs);
+
+/** A Buffer over the same memory, which protobuf writes without copying. */
+const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+async function* evidenceMessages(
+  audit: AuditService,
+  caller: Caller,
+  request: GetEvidenceRequest,
+  call: StreamContext,
+): AsyncGenerator<GetEvidenceResponse, void, undefined> {
+  const file = await audit.evidence(caller, readEvidenceName(request), readEvidenceTree(request), call);
+  for (const chunk of piecesOf(file, replyLimitOf(call))) yield { chunk: buffer(chunk) };
+}
 
 export const auditHandlers = (
   audit: AuditService,
@@ -174,6 +209,11 @@ export const auditHandlers = (
       const { checkpoint, size, signedMs } = tree;
       return { checkpoint, consistencyProof: [...proof], newSize: size, signedTime: formatSigned(signedMs) };
     },
+  ),
+  getEvidence: serverStreaming<GetEvidenceRequest, GetEvidenceResponse>(
+    rpc,
+    AuditServiceService.getEvidence.path,
+    (caller, request, call) => evidenceMessages(audit, caller, request, call),
   ),
   getTile: unary<GetTileRequest, GetTileResponse>(
     rpc,

@@ -57,6 +57,8 @@ const REPLIES: ReadonlyMap<string, ReplyBytes> = new Map([
   [Audit.getFrozenChain.path, record],
   [Audit.listFrozenChains.path, page],
   [Audit.getTile.path, always(tileReplyBytesMax)],
+  // The file is held as a whole until it is sent.
+  [Audit.getEvidence.path, always(messageBytesMax, "call")],
   [Canon.writeRecord.path, record],
   [Canon.batchWriteRecords.path, page],
   [Canon.getRecord.path, record],

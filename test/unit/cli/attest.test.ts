@@ -89,6 +89,7 @@ const review = async (given: Partial<Review>): Promise<Reviewed & { readonly sho
     environment: {},
     input: Readable.from([]),
     print: (text) => void shown.push(text),
+    printBytes: () => {},
     note: () => {},
     progress: () => {},
     paint: (_style, text) => text,

@@ -13,6 +13,7 @@ const run = async (words: readonly string[], environment: Terminal["environment"
     environment,
     input: Readable.from([]),
     print: (text) => void printed.push(text),
+    printBytes: () => {},
     note: (text) => void noted.push(text),
     progress: () => {},
     paint: (_style, text) => text,

@@ -147,6 +147,7 @@ const run = async (words: readonly string[]) => {
     environment: {},
     input: Readable.from([]),
     print: (text) => void printed.push(text),
+    printBytes: () => {},
     note: (text) => void printed.push(text),
     progress: () => {},
     paint: (_style, text) => text,

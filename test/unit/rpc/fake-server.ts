@@ -167,6 +167,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     verify: notMade,
     checkpoint: notMade,
     proveInclusion: notMade,
+    evidence: notMade,
     proveConsistency: notMade,
     ...options.audit,
   };

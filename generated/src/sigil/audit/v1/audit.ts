@@ -12,7 +12,9 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -453,6 +455,32 @@ export interface GetInclusionProofResponse {
   receipt: Uint8Array;
   /** When the checkpoint was signed, if that was for this answer; absent for the checkpoint of a commit. */
   signedTime: Date | undefined;
+}
+
+/**
+ * Names one record, by audit_id or hash, and the checkpoint that it is proved by: without size and cosigned the newest
+ * cosigned one that holds it, or the newest where there is none.
+ */
+export interface GetEvidenceRequest {
+  /** The id of a decision, as CheckResponse.audit_id gave it. */
+  auditId: string;
+  /** The tenant to look in, with audit_id; empty means the caller's own. Another takes Root of tenant "system". */
+  tenant: string;
+  /**
+   * The hash of a record of any kind, 32 bytes: of the caller's own tenant, of the system space, or for Root of tenant
+   * "system" any.
+   */
+  hash: Uint8Array;
+  /** The size of the checkpoint's tree in records; 0 names none. */
+  size: bigint;
+  /** Only a checkpoint that witnesses cosigned by the deployment's policy. */
+  cosigned: boolean;
+}
+
+/** A piece of an evidence file. */
+export interface GetEvidenceResponse {
+  /** Its next bytes. The pieces joined are the file. */
+  chunk: Uint8Array;
 }
 
 /** Names two trees by their sizes. */
@@ -3061,6 +3089,213 @@ export const GetInclusionProofResponse: MessageFns<GetInclusionProofResponse> = 
   },
 };
 
+function createBaseGetEvidenceRequest(): GetEvidenceRequest {
+  return jsonable<GetEvidenceRequest>(GetEvidenceRequest, { auditId: "", tenant: "", hash: new Uint8Array(0), size: 0n, cosigned: false });
+}
+
+export const GetEvidenceRequest: MessageFns<GetEvidenceRequest> = {
+  encode(message: GetEvidenceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.auditId !== "") {
+      writer.uint32(10).string(message.auditId);
+    }
+    if (message.tenant !== "") {
+      writer.uint32(18).string(message.tenant);
+    }
+    if (message.hash.length !== 0) {
+      writer.uint32(26).bytes(message.hash);
+    }
+    if (message.size !== 0n) {
+      if (BigInt.asUintN(64, message.size) !== message.size) {
+        throw new globalThis.Error("value provided for field message.size of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.size);
+    }
+    if (message.cosigned !== false) {
+      writer.uint32(40).bool(message.cosigned);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetEvidenceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetEvidenceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.auditId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.hash = reader.bytes();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.size = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.cosigned = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetEvidenceRequest {
+    return {
+      auditId: isSet(object.auditId)
+        ? globalThis.String(object.auditId)
+        : isSet(object.audit_id)
+        ? globalThis.String(object.audit_id)
+        : "",
+      tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
+      hash: isSet(object.hash) ? bytesFromBase64(object.hash) : new Uint8Array(0),
+      size: isSet(object.size) ? BigInt(object.size) : 0n,
+      cosigned: isSet(object.cosigned) ? globalThis.Boolean(object.cosigned) : false,
+    };
+  },
+
+  toJSON(message: GetEvidenceRequest): unknown {
+    const obj: any = {};
+    if (message.auditId !== "") {
+      obj.auditId = message.auditId;
+    }
+    if (message.tenant !== "") {
+      obj.tenant = message.tenant;
+    }
+    if (message.hash.length !== 0) {
+      obj.hash = base64FromBytes(message.hash);
+    }
+    if (message.size !== 0n) {
+      obj.size = message.size.toString();
+    }
+    if (message.cosigned !== false) {
+      obj.cosigned = message.cosigned;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetEvidenceRequest>, I>>(base?: I): GetEvidenceRequest {
+    return GetEvidenceRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetEvidenceRequest>, I>>(object: I): GetEvidenceRequest {
+    const message = createBaseGetEvidenceRequest();
+    message.auditId = object.auditId ?? "";
+    message.tenant = object.tenant ?? "";
+    message.hash = object.hash ?? new Uint8Array(0);
+    message.size = (object.size !== undefined && object.size !== null) ? BigInt(object.size) : 0n;
+    message.cosigned = object.cosigned ?? false;
+    return message;
+  },
+};
+
+function createBaseGetEvidenceResponse(): GetEvidenceResponse {
+  return jsonable<GetEvidenceResponse>(GetEvidenceResponse, { chunk: new Uint8Array(0) });
+}
+
+export const GetEvidenceResponse: MessageFns<GetEvidenceResponse> = {
+  encode(message: GetEvidenceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.chunk.length !== 0) {
+      writer.uint32(10).bytes(message.chunk);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetEvidenceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetEvidenceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.chunk = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GetEvidenceResponse {
+    return { chunk: isSet(object.chunk) ? bytesFromBase64(object.chunk) : new Uint8Array(0) };
+  },
+
+  toJSON(message: GetEvidenceResponse): unknown {
+    const obj: any = {};
+    if (message.chunk.length !== 0) {
+      obj.chunk = base64FromBytes(message.chunk);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetEvidenceResponse>, I>>(base?: I): GetEvidenceResponse {
+    return GetEvidenceResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetEvidenceResponse>, I>>(object: I): GetEvidenceResponse {
+    const message = createBaseGetEvidenceResponse();
+    message.chunk = object.chunk ?? new Uint8Array(0);
+    return message;
+  },
+};
+
 function createBaseGetConsistencyProofRequest(): GetConsistencyProofRequest {
   return jsonable<GetConsistencyProofRequest>(GetConsistencyProofRequest, { oldSize: 0n, newSize: 0n });
 }
@@ -3517,6 +3752,22 @@ export const AuditServiceService = {
     responseDeserialize: (value: Buffer): GetConsistencyProofResponse => GetConsistencyProofResponse.decode(value),
   },
   /**
+   * Gives a record with all that a stranger needs to verify it, as one file (docs/spec/verify.md), in pieces: its
+   * envelope, the records of the signing keys from genesis on, the model and the subject's enrolment behind a decision,
+   * the registry before it, and for each the path to one signed checkpoint. The file holds the record's content.
+   * Level: Guest; whoever may see the record. NOT_FOUND, DATA_LOSS, FAILED_PRECONDITION and OUT_OF_RANGE as for
+   * GetInclusionProof, INVALID_ARGUMENT and UNAVAILABLE for cosigned as for GetCheckpoint.
+   */
+  getEvidence: {
+    path: "/sigil.audit.v1.AuditService/GetEvidence" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: GetEvidenceRequest): Buffer => Buffer.from(GetEvidenceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetEvidenceRequest => GetEvidenceRequest.decode(value),
+    responseSerialize: (value: GetEvidenceResponse): Buffer => Buffer.from(GetEvidenceResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetEvidenceResponse => GetEvidenceResponse.decode(value),
+  },
+  /**
    * Gives one file of the ledger as a tiled transparency log (C2SP tlog-tiles): the published checkpoint, a tile, or a
    * bundle of entries, which are SHA-256 of each envelope and say nothing of its content. Level: Guest; an anonymous
    * caller only where the server publishes tiles, else UNAUTHENTICATED. Over HTTP these are files under a prefix.
@@ -3568,6 +3819,14 @@ export interface AuditServiceServer extends UntypedServiceImplementation {
    * FAILED_PRECONDITION as for GetCheckpoint.
    */
   getConsistencyProof: handleUnaryCall<GetConsistencyProofRequest, GetConsistencyProofResponse>;
+  /**
+   * Gives a record with all that a stranger needs to verify it, as one file (docs/spec/verify.md), in pieces: its
+   * envelope, the records of the signing keys from genesis on, the model and the subject's enrolment behind a decision,
+   * the registry before it, and for each the path to one signed checkpoint. The file holds the record's content.
+   * Level: Guest; whoever may see the record. NOT_FOUND, DATA_LOSS, FAILED_PRECONDITION and OUT_OF_RANGE as for
+   * GetInclusionProof, INVALID_ARGUMENT and UNAVAILABLE for cosigned as for GetCheckpoint.
+   */
+  getEvidence: handleServerStreamingCall<GetEvidenceRequest, GetEvidenceResponse>;
   /**
    * Gives one file of the ledger as a tiled transparency log (C2SP tlog-tiles): the published checkpoint, a tile, or a
    * bundle of entries, which are SHA-256 of each envelope and say nothing of its content. Level: Guest; an anonymous
@@ -3696,6 +3955,19 @@ export interface AuditServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetConsistencyProofResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Gives a record with all that a stranger needs to verify it, as one file (docs/spec/verify.md), in pieces: its
+   * envelope, the records of the signing keys from genesis on, the model and the subject's enrolment behind a decision,
+   * the registry before it, and for each the path to one signed checkpoint. The file holds the record's content.
+   * Level: Guest; whoever may see the record. NOT_FOUND, DATA_LOSS, FAILED_PRECONDITION and OUT_OF_RANGE as for
+   * GetInclusionProof, INVALID_ARGUMENT and UNAVAILABLE for cosigned as for GetCheckpoint.
+   */
+  getEvidence(request: GetEvidenceRequest, options?: Partial<CallOptions>): ClientReadableStream<GetEvidenceResponse>;
+  getEvidence(
+    request: GetEvidenceRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<GetEvidenceResponse>;
   /**
    * Gives one file of the ledger as a tiled transparency log (C2SP tlog-tiles): the published checkpoint, a tile, or a
    * bundle of entries, which are SHA-256 of each envelope and say nothing of its content. Level: Guest; an anonymous

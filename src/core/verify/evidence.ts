@@ -1,0 +1,411 @@
+/**
+ * Verifies an evidence file in named steps, from the file alone and from what its reader trusts. Pure: no network, no
+ * clock; how signatures are verified is an argument. Source: docs/spec/verify.md §2. One signature per record and
+ * cosignature.
+ */
+import { equalBytes, toHex, type Hash } from "../bytes.ts";
+import { assert, Fault } from "../errors.ts";
+import { checkpointSigner, type KeyEntry, type KeyRing } from "../keys/ring.ts";
+import { parseCheckpoint, verifyCheckpoint, type Checkpoint } from "../merkle/checkpoint.ts";
+import { parseNote } from "../merkle/note.ts";
+import { verifyByPolicy, type Policy } from "../merkle/policy.ts";
+import { replay, type Replay } from "../model/recompute.ts";
+import { isEnrolledAs } from "../record/enrolment.ts";
+import { parseFrozenChain, type FrozenChainPayload } from "../record/kinds/frozen-chain.ts";
+import { parseGenesis } from "../record/kinds/genesis.ts";
+import { parsePrincipal, parseQuorum } from "../record/kinds/governance.ts";
+import type { RecordBody } from "../record/record.ts";
+import { keyRetirementPrefix, quorumId, signingKeyPrefix, witnessPrefix } from "../record/system.ts";
+import { parseEvidence, type Evidence, type ProvenRecord } from "./evidence-file.ts";
+import { walkKeys } from "./key-walk.ts";
+import {
+  openRecord,
+  readRecord,
+  requireInclusion,
+  requireSignature,
+  signerOf,
+  type OpenedRecord,
+  type VerifySignature,
+} from "./record.ts";
+
+/** In order. A file is refused by the first that does not hold; those after it are not tried. */
+export const evidenceSteps = [
+  "file",
+  "genesis",
+  "keys",
+  "signature",
+  "record",
+  "disclosures",
+  "inclusion",
+  "checkpoint",
+  "policy",
+  "decision",
+  "trust",
+] as const;
+
+export type EvidenceStepName = (typeof evidenceSteps)[number];
+
+export type EvidenceStep = {
+  readonly name: EvidenceStepName;
+  readonly outcome: "passed" | "failed" | "skipped";
+  /** What was compared, or the rule that was broken. */
+  readonly detail: string;
+};
+
+/** What the reader has from elsewhere. Without either nobody vouches for the file. */
+export type EvidenceTrust = {
+  /** The hash of the genesis record. */
+  readonly genesis?: Hash | undefined;
+  /** The log's key, and whose cosignatures a checkpoint needs. */
+  readonly policy?: Policy | undefined;
+};
+
+/** A record of the file. */
+export type EvidenceRecord = {
+  readonly position: bigint;
+  readonly hash: Hash;
+  readonly body: RecordBody;
+};
+
+/** What the file shows, as far as its steps held. Nothing of it counts unless all of them do. */
+export type EvidenceFindings = {
+  readonly genesis?: Hash;
+  readonly checkpoint?: Checkpoint;
+  readonly record?: EvidenceRecord;
+  readonly chain?: FrozenChainPayload;
+  readonly model?: EvidenceRecord;
+  readonly principal?: EvidenceRecord;
+  readonly registry?: { readonly quorum: EvidenceRecord; readonly witnesses: readonly EvidenceRecord[] };
+  readonly replay?: Replay;
+  /** Names of the policy's witnesses that cosigned. */
+  readonly cosigned?: readonly string[];
+};
+
+export type EvidenceVerdict = {
+  readonly holds: boolean;
+  /** Every step, in order. */
+  readonly steps: readonly EvidenceStep[];
+  readonly findings: EvidenceFindings;
+};
+
+type Opened = OpenedRecord & Pick<ProvenRecord, "proof">;
+
+/** Thrown when a step was refused; caught in this file. */
+class Refused extends Error {}
+const refuse = (rule: string): never => {
+  throw new Refused(rule);
+};
+
+const ruleOf = (error: unknown): string => {
+  if (error instanceof Refused || error instanceof Fault) return error.message;
+  throw error;
+};
+
+const systemSubject = (id: string): string => `system/system/${id}`;
+const keySubjects = [signingKeyPrefix, keyRetirementPrefix].map(systemSubject);
+
+const isOfKeys = ({ position, statement }: OpenedRecord): boolean =>
+  position === 0n || keySubjects.some((prefix) => statement.subject.startsWith(prefix));
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+
+type ReadFile = {
+  readonly evidence: Evidence;
+  readonly opened: readonly Opened[];
+  readonly asked: Opened;
+  readonly checkpoint: Checkpoint;
+};
+
+const readFile = (bytes: Uint8Array): ReadFile => {
+  const evidence = parseEvidence(bytes);
+  const checkpoint = parseCheckpoint(parseNote(evidence.checkpoint).text);
+  const opened = evidence.records.map(({ position, envelope, proof }) => ({
+    ...openRecord(position, envelope),
+    proof,
+  }));
+  const asked = opened.find(({ position }) => position === evidence.position);
+  return { evidence, opened, checkpoint, asked: asked ?? refuse("the record that it proves is missing") };
+};
+
+/** Step `genesis`. @returns its hash. */
+const checkGenesis = async (
+  { opened, evidence }: ReadFile,
+  expected: Hash | undefined,
+  verify: VerifySignature,
+): Promise<Hash> => {
+  const [first] = opened;
+  if (first === undefined) return refuse("the genesis record is missing");
+  await walkKeys(expected ?? first.hash, [first], { verify });
+  const { origin } = parseGenesis(readRecord(first, {}).payload);
+  for (const said of [first.statement.origin, evidence.origin]) {
+    if (said !== origin) refuse(`genesis is of ${origin}, and not of ${said}`);
+  }
+  return first.hash;
+};
+
+/** Step `signature`. @returns how many were verified. */
+const checkSignatures = async (
+  { opened }: ReadFile,
+  ring: KeyRing,
+  verify: VerifySignature,
+): Promise<number> => {
+  // Those of the walk were verified in it, by the ring of their moment: a key may have been retired since.
+  const others = opened.filter((record) => !isOfKeys(record));
+  for (const record of others) await requireSignature(record, signerOf(record, ring), verify);
+  return others.length;
+};
+
+const modelHashOf = ({ links }: RecordBody, chain: FrozenChainPayload | undefined): Hash | undefined =>
+  chain?.model.hash ?? (chain && links.find(({ label }) => label === "model")?.target);
+
+/** Whether it is the record of the principal that a decision is about. */
+const isSubjects = (
+  { kind, space, tenant, id, payload, schemaVersion }: RecordBody,
+  subject: string,
+): boolean => {
+  const place = space === "system" ? "" : `${tenant}/`;
+  if (kind !== "principal" || !subject.startsWith(place)) return false;
+  return isEnrolledAs(subject.slice(place.length), id, parsePrincipal(payload, schemaVersion));
+};
+
+type Roles = Pick<EvidenceFindings, "record" | "chain" | "model" | "principal" | "registry">;
+
+/** The registry's records: the quorum's, and one of each witness that it names. */
+const registryIn = (records: readonly EvidenceRecord[]): Roles["registry"] => {
+  const [quorum, ...more] = records.filter(({ body }) => body.space === "system" && body.id === quorumId);
+  if (quorum === undefined) return undefined;
+  if (more.length > 0) refuse("there is more than one registry");
+  const ids = parseQuorum(quorum.body.payload).witnesses.map((id) => witnessPrefix + id);
+  const witnesses = ids.map(
+    (id) =>
+      records.find(({ body }) => body.kind === "witness" && body.id === id) ??
+      refuse(`the registry names ${id}, whose record is missing`),
+  );
+  return { quorum, witnesses };
+};
+
+/** What each record is there for. One that is there for nothing is refused: a file is no place to hide one. */
+const rolesOf = (asked: EvidenceRecord, earlier: readonly EvidenceRecord[]): Roles => {
+  const chain = asked.body.kind === "frozen_chain" ? parseFrozenChain(asked.body.payload) : undefined;
+  const modelHash = modelHashOf(asked.body, chain);
+  const model =
+    modelHash &&
+    (earlier.find(({ hash }) => equalBytes(hash, modelHash)) ??
+      refuse(`the decision names the model ${toHex(modelHash)}, which is missing`));
+  if (model !== undefined && model.body.kind !== "trust_model") refuse("what the decision names is no model");
+  const principal = chain && earlier.find(({ body }) => isSubjects(body, chain.request.subject));
+  const registry = registryIn(earlier);
+  const needed = new Set([model, principal, registry?.quorum, ...(registry?.witnesses ?? [])]);
+  const idle = earlier.find((record) => !needed.has(record));
+  if (idle !== undefined) refuse(`nothing needs the record at position ${idle.position}`);
+  return {
+    record: asked,
+    ...(chain === undefined ? {} : { chain }),
+    ...(model === undefined ? {} : { model }),
+    ...(principal === undefined ? {} : { principal }),
+    ...(registry === undefined ? {} : { registry }),
+  };
+};
+
+/** Step `record`. */
+const checkRecords = ({ evidence, opened, asked }: ReadFile): Roles => {
+  const read = (record: Opened): EvidenceRecord => ({
+    position: record.position,
+    hash: record.hash,
+    body: readRecord(record, { origin: evidence.origin }),
+  });
+  const others = opened.filter((record) => record !== asked && !isOfKeys(record));
+  const late = others.find(({ position }) => position > asked.position);
+  if (late !== undefined) refuse(`the record at position ${late.position} is later than the one it is for`);
+  return rolesOf(read(asked), others.map(read));
+};
+
+const describeRoles = ({ record, model, principal, registry }: Roles): string => {
+  const others = [
+    model && `model at ${model.position}`,
+    principal && `principal at ${principal.position}`,
+    registry && `registry at ${registry.quorum.position}`,
+  ].filter((text) => text !== undefined);
+  const { body, position } = record ?? refuse("there is no record");
+  return [`${body.kind} ${body.id} at position ${position}`, ...others].join(", ");
+};
+
+/** Step `disclosures`. What a record commits to is of its kind and version; those so far commit to nothing. */
+const checkDisclosures = ({ evidence }: ReadFile): string | undefined =>
+  evidence.disclosures === undefined
+    ? undefined
+    : refuse("the record commits to nothing that could be disclosed");
+
+/** Step `policy`. @returns the names of the witnesses that cosigned. */
+const checkPolicy = async (
+  { evidence }: ReadFile,
+  policy: Policy,
+  log: KeyEntry,
+  verify: VerifySignature,
+): Promise<readonly string[]> => {
+  const { cosigned } = await verifyByPolicy(evidence.checkpoint, policy, verify);
+  const isTheirs = policy.logs.some(
+    ({ name, publicKey }) => name === evidence.origin && equalBytes(publicKey, log.publicKey),
+  );
+  if (!isTheirs) refuse("the policy's log has another key than the ring gives");
+  return cosigned.map(({ name }) => name);
+};
+
+const describeCosigned = (names: readonly string[]): string =>
+  names.length === 0 ? "it takes no cosignature" : `cosigned by ${names.join(", ")}`;
+
+/** Works a decision out again by the model that it names; without one the only answer is a deny. */
+const replayOf = (chain: FrozenChainPayload, model: EvidenceRecord | undefined): Replay =>
+  model === undefined && chain.verdict !== "deny"
+    ? refuse("without a model the only answer is a deny")
+    : replay(chain, model?.body.payload ?? null);
+
+/** Step `decision`. */
+const describeReplay = ({ outcome, values }: Replay): string => {
+  const wrong = values.find((value) => value.outcome === "different");
+  if (wrong !== undefined) {
+    const { field, recorded, recomputed } = wrong;
+    return refuse(`${outcome}: ${field} is recorded as ${recorded}, recomputed as ${recomputed}`);
+  }
+  const taken = values.filter((value) => value.outcome === "asRecorded").map(({ field }) => field);
+  return taken.length === 0 ? outcome : `${outcome}; taken as recorded: ${taken.join(", ")}`;
+};
+
+const describeTrust = ({ genesis, policy }: EvidenceTrust): string => {
+  const from = [genesis && "the genesis hash that was given", policy && "the log's key in the policy"].filter(
+    (text) => text !== undefined,
+  );
+  return from.length > 0
+    ? `from ${from.join(" and ")}`
+    : refuse("it is consistent with itself, and nobody vouches for it: give the genesis hash, or a policy");
+};
+
+/** The steps so far; the next is the first that is not among them. */
+class StepList {
+  readonly steps: EvidenceStep[] = [];
+  findings: EvidenceFindings = {};
+
+  add(found: EvidenceFindings): void {
+    this.findings = { ...this.findings, ...found };
+  }
+
+  /** @param work gives its result and a detail. */
+  async take<T>(
+    name: EvidenceStepName,
+    work: () => Promise<readonly [T, string]> | readonly [T, string],
+  ): Promise<T> {
+    const [result, detail] = await work();
+    this.steps.push({ name, outcome: "passed", detail });
+    return result;
+  }
+
+  skip(name: EvidenceStepName, detail: string): void {
+    this.steps.push({ name, outcome: "skipped", detail });
+  }
+
+  /** Ends at the step under way. */
+  refuse(rule: string): void {
+    const [failed, ...rest] = evidenceSteps.slice(this.steps.length);
+    assert(failed !== undefined, "a step is under way");
+    this.steps.push({ name: failed, outcome: "failed", detail: rule });
+    for (const name of rest) this.skip(name, "a step before it failed");
+  }
+}
+
+/** What the first steps show: records of one ledger, each signed and in the tree of the checkpoint. */
+type Founded = ReadFile & { readonly ring: KeyRing; readonly roles: Roles };
+
+/** Steps `file` to `inclusion`. */
+const founded = async (
+  list: StepList,
+  bytes: Uint8Array,
+  expected: Hash | undefined,
+  verify: VerifySignature,
+): Promise<Founded> => {
+  const file = await list.take("file", () => {
+    const read = readFile(bytes);
+    const { opened, checkpoint } = read;
+    return [read, `${bytes.length} bytes, ${counted(opened.length, "record")}, tree of ${checkpoint.size}`];
+  });
+  const { opened, checkpoint } = file;
+  const genesis = await list.take("genesis", async () => {
+    const hash = await checkGenesis(file, expected, verify);
+    return [hash, `${toHex(hash)}, ${expected === undefined ? "compared with nothing" : "as given"}`];
+  });
+  list.add({ genesis, checkpoint });
+  const ring = await list.take("keys", async () => {
+    const walked = await walkKeys(genesis, opened.filter(isOfKeys), { verify });
+    return [walked.ring, counted(walked.ring.entries.length, "key")];
+  });
+  await list.take("signature", async () => {
+    const count = await checkSignatures(file, ring, verify);
+    return [count, `${counted(count, "record")} besides those of the keys`];
+  });
+  const roles = await list.take("record", () => {
+    const taken = checkRecords(file);
+    return [taken, describeRoles(taken)];
+  });
+  list.add(roles);
+  checkDisclosures(file);
+  list.skip("disclosures", "the file holds none");
+  await list.take("inclusion", () => {
+    for (const record of opened) requireInclusion(record, checkpoint, record.proof);
+    return [undefined, `${counted(opened.length, "record")} in the tree of ${checkpoint.size}`];
+  });
+  return { ...file, ring, roles };
+};
+
+/** Steps `checkpoint` to `trust`. */
+const judge = async (
+  list: StepList,
+  file: Founded,
+  trust: EvidenceTrust,
+  verify: VerifySignature,
+): Promise<void> => {
+  const { evidence, checkpoint, ring, roles } = file;
+  const { origin } = evidence;
+  const log = await list.take("checkpoint", async () => {
+    const signer = checkpointSigner(ring, checkpoint.size);
+    if (signer.kind === "refused") return refuse(signer.rule);
+    await verifyCheckpoint(evidence.checkpoint, { origin, publicKey: signer.entry.publicKey, verify });
+    return [signer.entry, `${origin} at size ${checkpoint.size}, root ${toHex(checkpoint.root)}`];
+  });
+  const { policy } = trust;
+  if (policy === undefined) list.skip("policy", "none was given");
+  else {
+    await list.take("policy", async () => {
+      const cosigned = await checkPolicy(file, policy, log, verify);
+      list.add({ cosigned });
+      return [undefined, describeCosigned(cosigned)];
+    });
+  }
+  const { chain, model } = roles;
+  if (chain === undefined) list.skip("decision", "the record is no decision");
+  else {
+    await list.take("decision", () => {
+      const replayed = replayOf(chain, model);
+      list.add({ replay: replayed });
+      return [undefined, describeReplay(replayed)];
+    });
+  }
+  await list.take("trust", () => [undefined, describeTrust(trust)]);
+};
+
+/**
+ * Never throws on what a file holds.
+ * @param verify strict, as for foreign signatures: see `keys/verify.ts`.
+ */
+export const verifyEvidence = async (
+  bytes: Uint8Array,
+  trust: EvidenceTrust,
+  { verify }: { readonly verify: VerifySignature },
+): Promise<EvidenceVerdict> => {
+  const list = new StepList();
+  try {
+    await judge(list, await founded(list, bytes, trust.genesis, verify), trust, verify);
+  } catch (error) {
+    list.refuse(ruleOf(error));
+  }
+  const { steps, findings } = list;
+  return { holds: steps.every(({ outcome }) => outcome !== "failed"), steps, findings };
+};
