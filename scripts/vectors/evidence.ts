@@ -1,8 +1,17 @@
 /** Cases of evidence files: what holds, and for each step of docs/spec/verify.md what it refuses. */
 import { parseHash, toHex, type Hash } from "@sigil/core/bytes";
 import { cborDecode, cborEncode, type CborMap } from "@sigil/core/cbor";
-import { formatNote, parseNote, type NoteSignature } from "@sigil/core/merkle";
-import { formatEvidence, type Evidence, type EvidenceStep, type ProvenRecord } from "@sigil/core/verify";
+import { formatEvidence, type Evidence, type EvidenceStep } from "@sigil/core/verify";
+import {
+  badlyProven,
+  badlySigned,
+  flipped,
+  turned,
+  withLine,
+  withRecord,
+  withSignature,
+  without,
+} from "./evidence-changes.ts";
 import { at, grounds, makeLedger, recordKeyOne, registry, strangerPolicy } from "./evidence-ledger.ts";
 
 type Step = EvidenceStep["name"];
@@ -14,60 +23,6 @@ type Refused = {
   /** What the reader trusts, instead of both; null for nothing. */
   readonly genesis?: Hash | null;
   readonly policy?: string | null;
-};
-
-const flipped = (bytes: Uint8Array, index: number): Uint8Array => {
-  const changed = Uint8Array.from(bytes);
-  changed[index] = (changed[index] ?? 0) ^ 1;
-  return changed;
-};
-
-const withRecord = (
-  evidence: Evidence,
-  position: bigint,
-  change: (record: ProvenRecord) => ProvenRecord,
-): Evidence => ({
-  ...evidence,
-  records: evidence.records.map((record) => (record.position === position ? change(record) : record)),
-});
-
-/** An envelope ends in its statement's signature and an empty list. */
-const badlySigned = (record: ProvenRecord): ProvenRecord => ({
-  ...record,
-  envelope: flipped(record.envelope, record.envelope.length - 2),
-});
-
-const badlyProven = (record: ProvenRecord): ProvenRecord => ({
-  ...record,
-  proof: record.proof.map((hash, index) => (index === 0 ? parseHash(flipped(hash, 0)) : hash)),
-});
-
-const without = (evidence: Evidence, ...positions: readonly bigint[]): Evidence => ({
-  ...evidence,
-  records: evidence.records.filter(({ position }) => !positions.includes(position)),
-});
-
-/** The checkpoint with its n-th signature line changed, or without it. */
-const withLine = (evidence: Evidence, index: number, change: (line: string) => string): Evidence => {
-  const [text = "", lines = ""] = evidence.checkpoint.split("\n\n");
-  const changed = lines
-    .trimEnd()
-    .split("\n")
-    .map((line, each) => (each === index ? change(line) : line))
-    .filter((line) => line !== "");
-  return { ...evidence, checkpoint: `${text}\n\n${changed.join("\n")}\n` };
-};
-
-const withSignature = (evidence: Evidence, line: NoteSignature | undefined): Evidence => {
-  const { text, signatures } = parseNote(evidence.checkpoint);
-  const added = line === undefined ? [] : [line];
-  return { ...evidence, checkpoint: formatNote({ text, signatures: [...signatures, ...added] }) };
-};
-
-/** A base64 digit in the middle of a signature. */
-const turned = (line: string): string => {
-  const digit = line.length - 20;
-  return `${line.slice(0, digit)}${line[digit] === "A" ? "B" : "A"}${line.slice(digit + 1)}`;
 };
 
 /** What was changed: `cut` bytes of the first accepted file, from `at` on, became others. */
