@@ -87,8 +87,8 @@ const sign = async ({ toSign }: Group): Promise<void> => {
 
 const seal = ({ records }: Group): void => {
   const seals = planner.sealer.stage(() => randomBytes(sealNonceBytes));
-  for (const [index, { envelope, body }] of records.entries()) {
-    seals.seal(envelope, BigInt(index), body.tenant);
+  for (const [index, record] of records.entries()) {
+    seals.seal(record, BigInt(index), record.body.tenant);
   }
 };
 

@@ -11,7 +11,6 @@ def need(holds, rule):
 def decode(data):
     need(cbor2.dumps(value := cbor2.loads(data), canonical=True) == data, "not canonical CBOR")
     return value
-
 class Record:
     def __init__(self, position, envelope, path):
         self.position, self.envelope, self.path, statement = position, envelope, path, decode(decode(envelope)[0])
@@ -23,13 +22,11 @@ class Record:
         self.is_of_keys = position == 0 or re.match("system/system/(signing_key|key_retirement)/", self.subject)
         self.message = cbor2.dumps(["Signature1", self.protected, b"", self.payload])
     body = property(lambda self: decode(self.payload))
-
-def new_key(role, key, first):
-    return dict(role=role, key=key, kid=sha(bytes.fromhex("a301012006215820") + key), first=first, last=math.inf)
+kid_of = lambda key: sha(bytes.fromhex("a301012006215820") + key)
+new_key = lambda role, key, first: dict(role=role, key=key, kid=kid_of(key), first=first, last=math.inf)
 def signer(ring, role, position, kid=None):
     found = [key for key in ring if key["role"] == role and key["first"] <= position <= key["last"]]
     return next(key["key"] for key in found if kid in (None, key["kid"]))
-
 def has_line(text, lines, name, kind, key):  # Each line of the key must verify.
     key_id = sha(name.encode() + b"\n" + kind + key)[:4]
     found = [blob[4:] for said, blob in lines if said == name and blob[:4] == key_id]
@@ -42,7 +39,6 @@ def find(table, text):  # The value of the pattern that wins.
     regex = lambda glob: "".join(wild.get(part, re.escape(part)) for part in re.split(r"(\*\*/|\*\*|\*|%2A)", glob))
     rank = lambda glob: (-len(glob.replace("**/", "").replace("*", "").encode()), glob.count("*"), glob.encode())
     return next((table[glob] for glob in sorted(table, key=rank) if re.fullmatch(regex(glob), text, re.DOTALL)), None)
-
 def steps(data, genesis, policy):
     yield "file"
     file = decode(data)
@@ -80,23 +76,30 @@ def steps(data, genesis, policy):
         verify(signer(ring, "record", record.position, record.kid), record.message, record.signature)
     yield "record"
     bodies = {record.position: record.body for record in records}
-    chain = bodies[asked]["payload"] if bodies[asked]["kind"] == "frozen_chain" else None
-    wanted, subject = (chain["model"]["hash"], chain["request"]["subject"]) if chain else (None, None)
-    model, named, found = None, [], []
+    body, links = bodies[asked], {link["label"]: link["target"] for link in bodies[asked]["links"]}
+    chain, is_first = body["payload"] if body["kind"] == "frozen_chain" else None, body["schema_version"] == 1
+    wanted = chain and (chain["model"]["hash"] if is_first else links.get("model"))
+    model, named, found, subject = None, [], [], chain and chain["request"]["subject"]
     for record, body in zip(records, bodies.values()):
         payload, kind, place = body["payload"], body["kind"], f'{body["tenant"]}/{body["space"]}/'
         need((record.subject, record.origin, len(body)) == (place + body["id"], origin, 9), "another statement's body")
         if not record.is_of_keys and record.position != asked:
             name = place.replace("system/system/", "").replace("/user/", "/") + payload.get("id", body["id"][10:])
-            is_subject = kind == "principal" and name == subject
+            is_subject = kind == "principal" and name == subject and (is_first or record.hash == links.get("principal"))
             is_model = kind == "trust_model" and record.hash == wanted
             need(record.position < asked and (is_subject or is_model or kind in ("quorum", "witness")), "not needed")
-            model = payload if is_model else model
             named += [f"witness/{each}" for each in payload["witnesses"]] if kind == "quorum" else []
-            found += [body["id"]] if kind == "witness" else []
+            found, model = found + [body["id"]] * (kind == "witness"), payload if is_model else model
     need(sorted(named) == sorted(found) and (model is None) == (wanted is None), "model or registry are not whole")
     yield "disclosures"
-    need("disclosures" not in file, "the record commits to nothing")
+    if "disclosures" in file:
+        disclosed, payload, kind = decode(file["disclosures"]), bodies[asked]["payload"], bodies[asked]["kind"]
+        need(disclosed and not is_first and kind in ("frozen_chain", "module_run"), "nothing to disclose")
+        facts = {f"context/{path}": commitment for path, commitment in payload.get("context", {}).items()}
+        for path, each in disclosed.items():
+            opened = sha(cbor2.dumps(["sigil/commitment/v1", path, each["salt"], each["value"]], canonical=True))
+            need(len(each["salt"]) == 32 and opened == (facts | payload.get("request", payload))[path], "another value")
+            need("raw" not in each or each["value"] == [sha(each["raw"]), len(each["raw"])], "other bytes")
     yield "inclusion"
     for record in records:
         at, node = record.position, sha(b"\0" + sha(record.envelope))
@@ -110,15 +113,14 @@ def steps(data, genesis, policy):
     need(text.split("\n")[0] == origin and has_line(text, lines, origin, b"\1", log), "the log did not sign it")
     yield "policy"
     words = [line.split() for line in (policy or "").splitlines() if line.strip() and line[0] != "#"]
-    key_of = lambda vkey: (vkey.split("+", 2)[0], base64.b64decode(vkey.split("+", 2)[2])[1:])
+    holds, key_of = {"none": True}, lambda vkey: (vkey.split("+", 2)[0], base64.b64decode(vkey.split("+", 2)[2])[1:])
     need(policy is None or (origin, log) in [key_of(each[1]) for each in words if each[0] == "log"], "another log")
-    holds = {"none": True}
     for what, name, *rest in words:
         if what == "witness":
             holds[name] = has_line(text, lines, key_of(rest[0])[0], b"\4", key_of(rest[0])[1])
         elif what == "group":
-            least = {"all": len(rest) - 1, "any": 1}.get(rest[0]) or int(rest[0])
-            holds[name] = sum(holds[member] for member in rest[1:]) >= least
+            least, *members = {"all": len(rest) - 1, "any": 1}.get(rest[0]) or int(rest[0]), *rest[1:]
+            holds[name] = sum(holds[member] for member in members) >= least
         need(what != "quorum" or holds[name], "the policy's quorum did not cosign")
     yield "decision"
     if chain and (model is None or chain["reason"] in ("MODEL_MISSING", "EVALUATOR_ERROR", "DEADLINE_EXCEEDED")):
@@ -138,10 +140,8 @@ def steps(data, genesis, policy):
         need(chain["verdict"] == (said if rule and level >= max(floors) else "deny"), "another verdict")
     yield "trust"
     need(genesis or policy, "it is consistent with itself, and nobody vouches for it")
-
 parser = argparse.ArgumentParser()
-for name in ("file", "--genesis", "--policy"): parser.add_argument(name)
-given = parser.parse_args()
+given = [parser.add_argument(name) for name in ("file", "--genesis", "--policy")] and parser.parse_args()
 genesis, policy = given.genesis and bytes.fromhex(given.genesis), given.policy and open(given.policy).read()
 try:
     for step in steps(open(given.file, "rb").read(), genesis, policy): print(step)

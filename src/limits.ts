@@ -112,6 +112,8 @@ export const postingsBytesMax = 8 << 10;
 export const targetTermsMax = 8;
 /** Cached terms per tenant: actions, principals and targets repeat. */
 export const rememberedTermsMax = 8192;
+/** Callers whose decisions are numbered without looking for the newest one. */
+export const callersCountedMax = 65_536;
 /** Tenants whose newest decisions are cached, about 200 kB each; others are reread in milliseconds. */
 export const decisionTenantsMax = 256;
 /** Decisions per slice of an index walk, before it yields. */
@@ -252,11 +254,6 @@ export const rateRefillEntriesMax = 1_000_000;
  * and may be committed after newer ones, so this exceeds one batch.
  */
 export const rateRefillOlderMax = 1024;
-/** Steps of one reasoning chain; a check takes about ten. */
-export const reasoningStepsMax = 64;
-export const reasoningStepNameBytesMax = 64;
-/** Detail of one step in bytes; a longer one is a programming error. */
-export const reasoningStepDetailBytesMax = 2048;
 /** Connections of the operator's port: a scraper, a probe and a few people; fewer with few file descriptors. */
 export const operatorConnectionsMax = 64;
 export const operatorConnectionsMin = 8;

@@ -21,7 +21,6 @@ import {
   encodeBody,
   encodeEnvelope,
   entryOf,
-  formatFrozenChain,
   hashRecord,
   subjectOf,
   systemBody,
@@ -30,6 +29,7 @@ import {
 } from "@sigil/core/record";
 import type { Evidence } from "@sigil/core/verify";
 import { naiveInclusion, naiveRoot } from "../../test/unit/merkle/naive-tree.ts";
+import { formatFrozenChain1, type Chain1 } from "../../test/contract/version-1.ts";
 import { sampleKey, type SampleKey } from "./sample-key.ts";
 
 const origin = "ledger.example/main";
@@ -185,7 +185,7 @@ const bodiesOf = ({ chain: forge = (chain) => chain }: Forgery): readonly Record
     tenant: chain.request.tenant,
     ts,
     space: "user",
-    payload: formatFrozenChain(chain),
+    payload: formatFrozenChain1(chain as Chain1),
     links: chain.model.hash === null ? [] : [{ label: "model", target: chain.model.hash }],
     prev: null,
   });

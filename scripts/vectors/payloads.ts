@@ -4,6 +4,9 @@ import type { CborMap } from "@sigil/core/cbor";
 import { encodeBody } from "@sigil/core/record";
 import { sampleKey } from "./sample-key.ts";
 
+export const without = (map: CborMap, name: string): CborMap =>
+  Object.fromEntries(Object.entries(map).filter(([key]) => key !== name));
+
 const hashOf = (fill: number): Hash => parseHash(new Uint8Array(32).fill(fill));
 const key = (label: string): Uint8Array => sampleKey(label).publicKey;
 
@@ -64,6 +67,59 @@ const failedChain: CborMap = {
   verdict: "deny",
   reason: "EVALUATOR_ERROR",
   steps: [],
+};
+
+export const chain2: CborMap = {
+  request: {
+    action: "write",
+    target: "user/notes",
+    subject: "svc/agent-7",
+    caller: "svc/gateway",
+    loa: "operator",
+    session: "s-1",
+    input: hashOf(3),
+    metadata: { request_id: "r-1" },
+  },
+  features: { risk: 0.5, sensitivity: 0.25, level: 0.5, rate: 0, entropy: 0.1 },
+  model: "models/default",
+  contributions: { risk: -1.5, sensitivity: -0.5, level: 3, rate: 0, entropy: -0.05 },
+  z: 0.95,
+  threshold: 0.5,
+  review: { low: 0.45, high: 0.55 },
+  verdict: "allow",
+  reason: "SCORE_ABOVE_THRESHOLD",
+  duration_us: 120,
+  caller_seq: 7,
+};
+
+/** With everything that may be left out. */
+export const wholeChain2: CborMap = {
+  ...chain2,
+  request: { ...(chain2["request"] as CborMap), min_loa: "observer" },
+  context: { amount: hashOf(8), "order/id": hashOf(9) },
+  rules: ["refund-limit", "business-hours"],
+  delegation: [hashOf(10), hashOf(11)],
+  approval: { id: "approval/1", record: null },
+  budgets: { daily: { spent: 5, left: 95 } },
+};
+
+/** With nothing that may be left out. */
+const failedChain2: CborMap = {
+  request: {
+    action: "write",
+    target: "user/notes",
+    subject: "",
+    caller: "",
+    loa: "guest",
+    input: hashOf(3),
+    metadata: {},
+  },
+  features: {},
+  contributions: {},
+  model: "",
+  verdict: "deny",
+  reason: "EVALUATOR_ERROR",
+  duration_us: 120,
 };
 
 export const model: CborMap = {
@@ -142,6 +198,14 @@ export const moduleRun: CborMap = {
   reason: "",
 };
 
+const withoutAll = (map: CborMap, names: readonly string[]): CborMap => names.reduce(without, map);
+export const moduleRun2: CborMap = {
+  ...withoutAll(moduleRun, ["input_digest", "input_bytes", "output_digest"]),
+  input: hashOf(3),
+  output: hashOf(7),
+  usage: withoutAll(moduleRun["usage"] as CborMap, ["input_bytes", "output_bytes"]),
+};
+
 /** Nothing ran. */
 const deniedRun: CborMap = {
   ...moduleRun,
@@ -198,6 +262,7 @@ export const feedGrant: CborMap = {
   spaces: ["user"],
 };
 export const suspension: CborMap = { reason: "the laptop was stolen", by: "root" };
+export const callerHead: CborMap = { caller: "svc/gateway", seq: 7 };
 const tombstone: CborMap = { kind: "note" };
 
 export const payloads: readonly (readonly [
@@ -209,6 +274,9 @@ export const payloads: readonly (readonly [
   ["a decision", "frozen_chain", chain],
   ["a decision that failed", "frozen_chain", failedChain],
   ["a decision with a floor", "frozen_chain", flooredChain],
+  ["a decision of version 2", "frozen_chain", chain2, 2],
+  ["a decision of version 2 with everything that may be left out", "frozen_chain", wholeChain2, 2],
+  ["a decision of version 2 that failed", "frozen_chain", failedChain2, 2],
   ["a trust model", "trust_model", model],
   ["a trust model without a review band", "trust_model", { ...model, review: null }],
   ["a principal", "principal", principal],
@@ -242,6 +310,20 @@ export const payloads: readonly (readonly [
     "module_run",
     { ...deniedRun, end: "refused", other_digest: hashOf(8), reason: "MODULE_ALTERED" },
   ],
+  ["a run of a module, of version 2", "module_run", moduleRun2, 2],
+  [
+    "a run of version 2 that was denied",
+    "module_run",
+    {
+      ...without(moduleRun2, "output"),
+      caller: "",
+      usage: null,
+      end: "denied",
+      exit_code: null,
+      reason: "LEVEL_TOO_LOW",
+    },
+    2,
+  ],
   ["a proposal", "proposal", proposal],
   ["a proposal of something new", "proposal", { ...proposal, with: [], base: null, commit: "separate" }],
   ["the ending of a proposal", "proposal_ending", ending],
@@ -249,6 +331,7 @@ export const payloads: readonly (readonly [
   ["a witness's approval", "attestation", attestation],
   ["a proof of possession", "attestation", { ...attestation, role: "possession" }],
   ["a schema", "schema", schema],
+  ["the head of a caller", "caller_head", callerHead],
   ["a tombstone", "tombstone", tombstone],
   ["a retired key", "key_retirement", keyRetirement],
   ["a restoration", "restoration", restoration],

@@ -1,7 +1,9 @@
 /** Refused record bodies in canonical CBOR: a valid body with one change each. */
 import { cborEncode, type CborMap } from "@sigil/core/cbor";
 import * as good from "./payloads.ts";
-import { payloadCases, without } from "./refused-payloads.ts";
+import { without } from "./payloads.ts";
+import { decisionCases } from "./refused-decisions.ts";
+import { payloadCases } from "./refused-payloads.ts";
 
 const user: CborMap = {
   kind: "note",
@@ -74,9 +76,9 @@ const bodyCases: readonly Case[] = [
   ["prev of 33 bytes", { prev: new Uint8Array(33) }, "prev", "must be 32 bytes"],
   [
     "a decision of a later version",
-    { kind: "frozen_chain", schema_version: 2 },
+    { kind: "frozen_chain", schema_version: 3 },
     "schema_version",
-    "must be 1 for kind frozen_chain",
+    "must be 1 or 2 for kind frozen_chain",
   ],
   [
     "a trust model in the user space",
@@ -108,9 +110,11 @@ export const refusedBodies: readonly RefusedBody[] = [
     field,
     rule,
   ]),
-  ...payloadCases.map(([name, kind, payload, field, rule, version = 1]): RefusedBody => {
-    const place = kind === "frozen_chain" ? {} : { space: "system", tenant: "system" };
-    const body = { ...user, ...place, kind, schema_version: version, payload };
-    return [name, "body", cborEncode(body), field, rule];
-  }),
+  ...[...payloadCases, ...decisionCases].map(
+    ([name, kind, payload, field, rule, version = 1]): RefusedBody => {
+      const place = kind === "frozen_chain" ? {} : { space: "system", tenant: "system" };
+      const body = { ...user, ...place, kind, schema_version: version, payload };
+      return [name, "body", cborEncode(body), field, rule];
+    },
+  ),
 ];

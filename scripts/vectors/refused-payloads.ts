@@ -1,10 +1,8 @@
 /** Refused payloads in canonical CBOR: a valid payload with one change each. */
 import type { CborMap } from "@sigil/core/cbor";
 import * as good from "./payloads.ts";
+import { without } from "./payloads.ts";
 import { principalCases, type PayloadCase } from "./refused-principals.ts";
-
-export const without = (map: CborMap, name: string): CborMap =>
-  Object.fromEntries(Object.entries(map).filter(([key]) => key !== name));
 
 const levels = "must be one of guest, observer, operator, mentor, root";
 

@@ -3,11 +3,14 @@
  * policy alone, each with its path to one checkpoint. Source: docs/spec/verify.md §1. Records are verified as they are
  * read.
  */
+import { cborEncode } from "@sigil/core/cbor";
 import { formatEvidence, type ProvenRecord } from "@sigil/core/verify";
 import { cborEntriesMax } from "@sigil/core/limits";
 import {
+  formatDisclosures,
   keyRetirementPrefix,
-  parseFrozenChain,
+  principalLabel,
+  readDecision,
   parseQuorum,
   principalRecordId,
   quorumId,
@@ -28,7 +31,7 @@ export type BundleLedger = Pick<
   "origin" | "keyRecords" | "readAt" | "readHash" | "trees" | "versions" | "versionBelow"
 >;
 
-type Asked = Pick<VerifiedRecord, "position" | "body">;
+type Asked = Pick<VerifiedRecord, "position" | "body" | "disclosures">;
 
 const system = "system";
 
@@ -92,12 +95,19 @@ const groundsOf = async (
   mayRead: (tenant: string) => boolean,
 ): Promise<readonly bigint[]> => {
   if (body.kind !== "frozen_chain") return [];
-  const { request, model } = parseFrozenChain(body.payload);
+  const { request, model } = readDecision(body);
+  const linked = body.links.find(({ label }) => label === principalLabel)?.target;
+  const mayShow = (record: VerifiedRecord | undefined): VerifiedRecord | undefined =>
+    record === undefined || record.body.space === system || mayRead(record.body.tenant) ? record : undefined;
+  const principal = async (): Promise<VerifiedRecord | undefined> => {
+    if (linked !== undefined) return mayShow(await ledger.readHash(linked));
+    // Version 1 does not say which.
+    if (body.schemaVersion > 1 || request.subject === "") return undefined;
+    return principalBelow(ledger, request.subject, { position, mayRead });
+  };
   const found = [
     model.hash === null ? undefined : await ledger.readHash(model.hash),
-    request.subject === ""
-      ? undefined
-      : await principalBelow(ledger, request.subject, { position, mayRead }).catch(unlessErased),
+    await principal().catch(unlessErased),
   ];
   // A tombstone is no enrolment.
   return found.flatMap((each) =>
@@ -128,7 +138,7 @@ export const gatherEvidence = async (
   tree: SignedTree,
   { mayRead, call }: Gathering,
 ): Promise<Uint8Array> => {
-  const { position } = record;
+  const { position, disclosures } = record;
   const positions = new Set([
     position,
     ...(await keyPositions(ledger, tree.size)),
@@ -145,5 +155,13 @@ export const gatherEvidence = async (
     await call.pace?.pause();
     if (call.signal.aborted) fail({ kind: "cancelled" });
   }
-  return formatEvidence({ origin: ledger.origin, position, checkpoint: tree.checkpoint, records });
+  const disclosed =
+    Object.keys(disclosures).length === 0 ? {} : { disclosures: cborEncode(formatDisclosures(disclosures)) };
+  return formatEvidence({
+    origin: ledger.origin,
+    position,
+    checkpoint: tree.checkpoint,
+    records,
+    ...disclosed,
+  });
 };

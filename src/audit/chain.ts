@@ -1,28 +1,32 @@
 /**
- * A decision's reasoning: a `ReasoningChain` takes steps and is frozen once into an immutable `FrozenChain`. Source:
- * docs/spec/trust.md §7. Pure. At most `reasoningStepsMax` steps of bounded length.
+ * A decision's reasoning: a `ReasoningChain` is frozen once, into an immutable `FrozenChain` and the payload of its
+ * record. Source: docs/spec/trust.md §7. Pure.
  */
-import { utf8Encode } from "@sigil/core/bytes";
+import type { Hash } from "@sigil/core/bytes";
 import type { CborMap } from "@sigil/core/cbor";
 import { assert } from "../errors.ts";
-import { formatFrozenChain, type FrozenChainPayload, type FrozenRequest } from "@sigil/core/record";
-import { reasoningStepDetailBytesMax, reasoningStepNameBytesMax, reasoningStepsMax } from "../limits.ts";
+import {
+  commitTo,
+  digestValue,
+  formatFrozenChain,
+  type Disclosures,
+  type FrozenChainPayload,
+  type FrozenRequest,
+  reasoningSteps,
+} from "@sigil/core/record";
 import { FrozenBytes, freezeTable, type Frozen } from "./freeze.ts";
 
-export type ChainStep = FrozenChainPayload["steps"][number];
+/** What was asked, with the input's digest and length. */
+export type ChainRequest = FrozenRequest & { readonly inputDigest: Hash; readonly inputBytes: number };
 
 /** The decision. Maps are empty and numbers null if no model could answer. */
-export type ChainOutcome = Omit<FrozenChainPayload, "request" | "steps">;
+export type ChainOutcome = Omit<FrozenChainPayload, "request" | "steps" | "callerSeq">;
 
 /** Read-only by type and deeply frozen at run time; byte strings are returned as copies. */
-export type FrozenChain = Frozen<FrozenChainPayload>;
-
-/** UTF-8 takes at most three bytes per UTF-16 unit, so most texts need no encoding. */
-const isShort = (text: string, bytesMax: number): boolean =>
-  text.length * 3 <= bytesMax || utf8Encode(text).length <= bytesMax;
+export type FrozenChain = Frozen<ChainOutcome> & { readonly request: Frozen<ChainRequest> };
 
 /** @returns a frozen copy that shares nothing with the request. */
-const freezeRequest = (request: FrozenRequest): Frozen<FrozenRequest> =>
+const freezeRequest = (request: ChainRequest): Frozen<ChainRequest> =>
   Object.freeze({
     ...request,
     inputDigest: new FrozenBytes(request.inputDigest),
@@ -31,7 +35,7 @@ const freezeRequest = (request: FrozenRequest): Frozen<FrozenRequest> =>
   });
 
 /** The same for the outcome. */
-const freezeOutcome = (outcome: ChainOutcome): Omit<FrozenChain, "request" | "steps"> => {
+const freezeOutcome = (outcome: ChainOutcome): Frozen<ChainOutcome> => {
   const { features, model, contributions, review } = outcome;
   return {
     ...outcome,
@@ -43,66 +47,82 @@ const freezeOutcome = (outcome: ChainOutcome): Omit<FrozenChain, "request" | "st
 };
 
 export class ReasoningChain {
-  readonly #request: Frozen<FrozenRequest>;
-  readonly #steps: ChainStep[] = [];
+  readonly #request: Frozen<ChainRequest>;
   #isFrozen = false;
 
   /** Copies the request, so that later changes to its bytes have no effect. */
-  constructor(request: FrozenRequest) {
+  constructor(request: ChainRequest) {
     this.#request = freezeRequest(request);
-  }
-
-  /** @throws Error after `freeze`, past `reasoningStepsMax`, and for an empty name or an overlong step. */
-  add(step: ChainStep): void {
-    assert(!this.#isFrozen, "a frozen chain takes no more steps");
-    assert(this.#steps.length < reasoningStepsMax, `a chain has at most ${reasoningStepsMax} steps`);
-    const isNamed = step.name !== "" && isShort(step.name, reasoningStepNameBytesMax);
-    assert(isNamed, "a step needs a short name");
-    assert(isShort(step.detail, reasoningStepDetailBytesMax), "a step's detail is too long");
-    this.#steps.push(Object.freeze({ name: step.name, detail: step.detail }));
   }
 
   /** Shares nothing with the caller's objects. @throws Error the second time. */
   freeze(outcome: ChainOutcome): FrozenChain {
     assert(!this.#isFrozen, "a chain is frozen once");
     this.#isFrozen = true;
-    return Object.freeze({
-      ...freezeOutcome(outcome),
-      request: this.#request,
-      // Private until now, and nothing is added after this.
-      steps: Object.freeze(this.#steps),
-    });
+    return Object.freeze({ ...freezeOutcome(outcome), request: this.#request });
   }
 }
 
-/** The chain as a record's payload: frozen parts are shared, byte strings copied. */
-const payloadOf = (frozen: FrozenChain): FrozenChainPayload => {
+/** The chain as it reads from its record with everything disclosed; byte strings are copies. */
+const recordedChain = (frozen: FrozenChain): FrozenChainPayload => {
   const { request, model } = frozen;
+  const input = request.input === null ? null : request.input.copy();
   return {
     ...frozen,
-    request: {
-      ...request,
-      inputDigest: request.inputDigest.copy(),
-      input: request.input === null ? null : request.input.copy(),
-    },
+    request: { ...request, inputDigest: request.inputDigest.copy(), input },
     model: { id: model.id, hash: model.hash === null ? null : model.hash.copy() },
+    steps: reasoningSteps({ loa: request.loa, verdict: frozen.verdict, reason: frozen.reason }),
   };
 };
 
-/** The chain as the canonical map of its record. */
-export const formatChain = (chain: FrozenChain): CborMap => formatFrozenChain(payloadOf(chain));
+/** A frozen decision: as it reads, its record's payload, and what opens the payload's commitments. */
+export type ChainRecord = {
+  readonly chain: FrozenChainPayload;
+  readonly payload: CborMap;
+  readonly disclosures: Disclosures;
+};
 
-/** A frozen decision, as a typed chain and as a record's payload. */
-export type ChainRecord = { readonly chain: FrozenChainPayload; readonly payload: CborMap };
+/** @param salt 32 random bytes. */
+export const recordChain = (frozen: FrozenChain, salt: Uint8Array): ChainRecord => {
+  const chain = recordedChain(frozen);
+  const { request, z, threshold, review } = frozen;
+  const digest = request.inputDigest.copy();
+  const raw = chain.request.input;
+  const opening = {
+    salt,
+    value: digestValue({ digest, bytes: request.inputBytes }),
+    ...(raw === null ? {} : { raw }),
+  };
+  const payload = formatFrozenChain({
+    request: {
+      action: request.action,
+      target: request.target,
+      subject: request.subject,
+      caller: request.caller,
+      loa: request.loa,
+      ...(request.minLoa === undefined ? {} : { minLoa: request.minLoa }),
+      ...(request.session === "" ? {} : { session: request.session }),
+      input: commitTo("input", opening),
+      metadata: request.metadata,
+    },
+    features: frozen.features,
+    contributions: frozen.contributions,
+    model: frozen.model.id,
+    ...(z === null ? {} : { z }),
+    ...(threshold === null ? {} : { threshold }),
+    ...(review === null ? {} : { review }),
+    verdict: frozen.verdict,
+    reason: frozen.reason,
+    durationUs: frozen.durationUs,
+  });
+  return { chain, payload, disclosures: { input: opening } };
+};
 
 /** Starts the reasoning of one decision; passed to the trust service. */
-export const openChain = (request: FrozenRequest) => {
+export const openChain = (request: ChainRequest) => {
   const reasoning = new ReasoningChain(request);
   return {
-    add: (step: ChainStep): void => reasoning.add(step),
-    freeze: (outcome: ChainOutcome): ChainRecord => {
-      const chain = payloadOf(reasoning.freeze(outcome));
-      return { chain, payload: formatFrozenChain(chain) };
-    },
+    freeze: (outcome: ChainOutcome, salt: Uint8Array): ChainRecord =>
+      recordChain(reasoning.freeze(outcome), salt),
   };
 };

@@ -5,7 +5,7 @@
 import type { CborValue } from "@sigil/core/cbor";
 import { fail } from "../errors.ts";
 import { listCandidatesMax, listWalkMsMax } from "../limits.ts";
-import { parseFrozenChain } from "@sigil/core/record";
+import { readDecision } from "@sigil/core/record";
 import type { Caller } from "../identity/caller.ts";
 import type { LedgerReader } from "../ledger/read/reading.ts";
 import type { PagePlace } from "../ledger/layout/page-token.ts";
@@ -87,7 +87,7 @@ async function* walkChains(
     const records = await Promise.all(positions.map((position) => ledger.readAt(position, tenant)));
     readAhead.took(records.map(({ envelope }) => envelope));
     for (const record of records) {
-      const item = { record, chain: parseFrozenChain(record.body.payload) };
+      const item = { record, chain: readDecision(record.body, record.disclosures) };
       if (matches(item)) yield { kind: "match", item, at: [size, record.position] };
     }
   };

@@ -106,7 +106,7 @@ export const createProofService = (
   const named = async (
     caller: Caller,
     name: EvidenceName,
-  ): Promise<Pick<VerifiedRecord, "position" | "body">> =>
+  ): Promise<Pick<VerifiedRecord, "position" | "body" | "disclosures">> =>
     name.kind === "hash" ? recordOfHash(caller, name.hash) : (await get(caller, name)).record;
 
   const positionOf = async (caller: Caller, leaf: LeafName): Promise<bigint> => {

@@ -5,7 +5,7 @@
 import { toHex, type Hash } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
 import { fail, SigilFault } from "../errors.ts";
-import { parseFrozenChain, type FrozenChainPayload } from "@sigil/core/record";
+import { readDecision, type FrozenChainPayload } from "@sigil/core/record";
 import { tenantFor, type Caller } from "../identity/caller.ts";
 import { type Examination, type VerifiedRecord } from "../ledger/read/examine.ts";
 import type { LedgerReader } from "../ledger/read/reading.ts";
@@ -76,7 +76,7 @@ export const createAuditService = ({
       return fail({ kind: "recordCorrupt", position, step: "index", rule });
     }
     if (record.body.kind !== "frozen_chain") return notFound(query.auditId);
-    return { record, chain: parseFrozenChain(record.body.payload) };
+    return { record, chain: readDecision(record.body, record.disclosures) };
   };
 
   const verify = async (caller: Caller, query: ChainName): Promise<Verification> => {
@@ -148,7 +148,7 @@ const decisionSteps = async (
     const why = "a step before it failed";
     return [skipped("model", why), skipped("decision", why)];
   }
-  const chain = parseFrozenChain(record.body.payload);
+  const chain = readDecision(record.body, record.disclosures);
   const { hash } = chain.model;
   if (hash === null) {
     const denied = chain.verdict === "deny";

@@ -175,6 +175,10 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Verify evidence files, without a server.",
     load: async () => (await import("./audit/verify-files.ts")).verify,
   },
+  "audit completeness": {
+    about: "Prove how many decisions a caller has, and that none is left out.",
+    load: async () => (await import("./audit/completeness.ts")).auditCompleteness,
+  },
   "tiles export": {
     about: "Write the ledger as a tiled transparency log into a directory.",
     load: async () => (await import("./tiles/tiles.ts")).tilesExport,

@@ -274,6 +274,11 @@ export const KEYS = {
     "Witnesses that cosign the ledger's checkpoints, and how many it takes: a C2SP tlog-policy with their URLs.",
   ),
   witness_interval_ms: integer("How often each is asked, at most.", 1000, [10, hourMs]),
+  caller_head_seconds: integer(
+    "Age at which a proof of completeness has the caller's newest number recorded.",
+    60,
+    [1, 86_400],
+  ),
   anchor_required: toggle("Refuse to start while a witness of that policy does not answer.", false),
   public_url: publicUrl("The URL under which callers reach HTTP; AuthZEN's metadata names it."),
   socket_mode: mode("Mode of the files of Unix sockets to listen on.", 0o600),

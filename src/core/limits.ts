@@ -18,6 +18,11 @@ export const linksMax = 64;
 export const attributesMax = 64;
 export const attributeNameBytesMax = 64;
 export const attributeBytesMax = 512;
+/** Of a decision's record: facts, fired rules, delegating records and budgets. */
+export const contextsMax = 64;
+export const rulesMax = 64;
+export const delegationMax = 8;
+export const budgetsMax = 16;
 /** Attestations in one envelope: more witnesses than any registry holds. */
 export const attestationsMax = 64;
 export const schemaVersionMax = 65_535;

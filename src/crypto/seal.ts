@@ -19,6 +19,8 @@ export type SealPlace = DataKey & {
   readonly origin: string;
   readonly position: bigint;
   readonly tenant: string;
+  /** What is sealed: 1 for an envelope, 2 for an envelope and its disclosures. */
+  readonly form: 1 | 2;
 };
 
 export const sealNonceBytes = 12;
@@ -28,10 +30,10 @@ const headBytes = versionBytes + sealNonceBytes;
 const cipher = "aes-256-gcm";
 const majorArray = 4;
 
-const placeBytes = ({ origin, position, tenant, keyVersion }: SealPlace): Uint8Array =>
+const placeBytes = ({ origin, position, tenant, keyVersion, form }: SealPlace): Uint8Array =>
   encodeWith((writer) => {
     writer.head(majorArray, 5);
-    writer.text("sigil/seal/v1");
+    writer.text(`sigil/seal/v${form}`);
     writer.text(origin);
     writer.value(position);
     writer.text(tenant);
@@ -43,13 +45,13 @@ const placeBytes = ({ origin, position, tenant, keyVersion }: SealPlace): Uint8A
  * authenticated itself.
  */
 export const sealRecord = (
-  envelope: Uint8Array,
+  plaintext: Uint8Array,
   place: SealPlace & { readonly nonce: Uint8Array; readonly prefix?: Uint8Array },
 ): Uint8Array => {
   assert(place.nonce.length === sealNonceBytes, "a seal's nonce is 12 bytes");
   const sealing = createCipheriv(cipher, place.dataKey, place.nonce);
   sealing.setAAD(placeBytes(place));
-  const ciphertext = sealing.update(envelope);
+  const ciphertext = sealing.update(plaintext);
   sealing.final();
   const start = place.prefix?.length ?? 0;
   const sealed = new Uint8Array(start + headBytes + ciphertext.length + tagBytes);

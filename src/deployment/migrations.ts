@@ -40,6 +40,8 @@ export const migrations: readonly Migration[] = [
     steps: [buildIndexes("builds the indexes anew, with those of versions and of each tenant's records")],
   },
   { from: 2, steps: [buildIndexes("builds the indexes anew, with the one that decisions are listed by")] },
+  // Records may be sealed together with what was disclosed of them; older ones stay as they are.
+  { from: 3, steps: [] },
 ];
 
 /** The format after the last migration of a table. */

@@ -1,4 +1,5 @@
 /** The authenticated caller, and the context of its call. Pure. */
+import type { Hash } from "@sigil/core/bytes";
 import { fail, invalidField } from "../errors.ts";
 import {
   publicTenant,
@@ -20,6 +21,8 @@ export type Caller = {
   readonly peer: string;
   /** Thumbprint of the key that signed the token, base64url. */
   readonly key?: string;
+  /** Hash of the principal's record. */
+  readonly record?: Hash;
   /** What it may watch by a feed grant, and where that stands. */
   readonly feed?: { readonly grant: FeedGrantPayload; readonly position: bigint };
 };
@@ -96,9 +99,11 @@ export const standingCaller = ({
   tenant,
   loa: level,
   feed,
-}: StandingPrincipal): Pick<Caller, "tenant" | "level" | "feed"> => ({
+  record,
+}: StandingPrincipal): Pick<Caller, "tenant" | "level" | "feed" | "record"> => ({
   tenant,
   level,
+  ...(record === undefined ? {} : { record }),
   ...(feed?.grant === undefined ? {} : { feed: { grant: feed.grant, position: feed.position } }),
 });
 

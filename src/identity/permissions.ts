@@ -19,6 +19,7 @@ const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
   ["/sigil.audit.v1.AuditService/GetInclusionProof", "guest"],
   ["/sigil.audit.v1.AuditService/GetConsistencyProof", "guest"],
   ["/sigil.audit.v1.AuditService/GetEvidence", "guest"],
+  ["/sigil.audit.v1.AuditService/ProveCompleteness", "guest"],
   ["/sigil.audit.v1.AuditService/GetTile", "guest"],
   ["/sigil.canon.v1.CanonService/WriteRecord", "operator"],
   ["/sigil.canon.v1.CanonService/BatchWriteRecords", "operator"],

@@ -23,6 +23,7 @@ import {
   suspensionPrefix,
   witnessPrefix,
 } from "@sigil/core/record";
+import type { Hash } from "@sigil/core/bytes";
 import { fail, SigilFault } from "../errors.ts";
 import { principalCacheEntriesMax } from "../limits.ts";
 import { RecordCache, type Stale } from "../ledger/cache.ts";
@@ -65,6 +66,7 @@ export type PrincipalLedger = ProjectionLedger<"origin" | "readId" | "readAt" | 
 type PrincipalRecord = {
   readonly body: Pick<RecordBody, "id" | "tenant" | "space" | "kind" | "payload" | "schemaVersion">;
   readonly position: bigint;
+  readonly hash: Hash;
 };
 
 /** Whether the id is a valid, canonical principal id. */
@@ -86,7 +88,10 @@ export const principalIdIn = (body: PrincipalRecord["body"]): string | undefined
 type NamedPrincipal = PrincipalPayload & { readonly id: string };
 
 /** As recorded, without suspensions. */
-type Found = Omit<EnrolledPrincipal, "principal" | "id"> & { readonly payload: PrincipalPayload };
+type Found = Omit<EnrolledPrincipal, "principal" | "id"> & {
+  readonly payload: PrincipalPayload;
+  readonly hash: Hash;
+};
 
 /** Levels that a tenant may assign without a quorum; its own records with a higher level are ignored. */
 const freeLevels = ["guest", "observer"];
@@ -110,7 +115,7 @@ const freeIn = (name: string, record: PrincipalRecord): Found | undefined => {
   const payload = principalIn(name, record);
   if (payload === undefined || payload.tenant !== record.body.tenant) return undefined;
   if (!freeLevels.includes(payload.loa)) return undefined;
-  return { payload, enrolment: "tenant", position: record.position };
+  return { payload, enrolment: "tenant", position: record.position, hash: record.hash };
 };
 
 /** An erased tenant has no principals. */
@@ -122,7 +127,7 @@ const unlessErased = (error: unknown): undefined => {
 /** Reads principals: current ones, or as of a ledger size. */
 class PrincipalReader {
   readonly #ledger: PrincipalLedger["reader"];
-  #firstRoot: NamedPrincipal | undefined;
+  #firstRoot: { readonly root: NamedPrincipal; readonly hash: Hash } | undefined;
 
   constructor(ledger: PrincipalLedger["reader"]) {
     this.#ledger = ledger;
@@ -133,11 +138,13 @@ class PrincipalReader {
     // The system space takes precedence, also with a tombstone.
     if (record !== undefined) {
       const payload = principalIn(id, record);
-      return payload && { payload, enrolment: "governed", position: record.position };
+      const { position, hash } = record;
+      return payload && { payload, enrolment: "governed", position, hash };
     }
     // The genesis record never changes, so it is read once.
     this.#firstRoot ??= await this.#readFirstRoot();
-    if (this.#firstRoot.id === id) return { payload: this.#firstRoot, enrolment: "governed", position: 0n };
+    const { root, hash } = this.#firstRoot;
+    if (root.id === id) return { payload: root, enrolment: "governed", position: 0n, hash };
     return this.#readFree(id, below);
   }
 
@@ -153,12 +160,12 @@ class PrincipalReader {
     if (record === undefined) return undefined;
     const { publicKey } = parseWitness(record.body.payload);
     const payload = { publicKeys: [publicKey], loa: "observer", tenant: systemTenant, active: true } as const;
-    return { payload, enrolment: "witness", position: record.position };
+    return { payload, enrolment: "witness", position: record.position, hash: record.hash };
   }
 
-  async #readFirstRoot(): Promise<NamedPrincipal> {
-    const { body } = await this.#ledger.readAt(0n);
-    return parseGenesis(body.payload).root;
+  async #readFirstRoot(): Promise<{ readonly root: NamedPrincipal; readonly hash: Hash }> {
+    const { body, hash } = await this.#ledger.readAt(0n);
+    return { root: parseGenesis(body.payload).root, hash };
   }
 
   /** A principal that a tenant enrolled in its own user space: `<tenant>/<name>`. */
@@ -218,10 +225,10 @@ export const createPrincipals = (
 
   const enrolled = async (id: string, found: Found | undefined): Promise<EnrolledPrincipal | undefined> => {
     if (found === undefined) return undefined;
-    const { payload, enrolment, position } = found;
+    const { payload, enrolment, position, hash: record } = found;
     // Witnesses are governed by the registry, not by suspensions.
-    if (enrolment === "witness") return { id, principal: payload, enrolment, position };
-    const stands = await standing(id, payload);
+    if (enrolment === "witness") return { id, principal: { ...payload, record }, enrolment, position };
+    const stands = { ...(await standing(id, payload)), record };
     const principal = enrolment === "governed" ? await withFeed(ledger.reader, id, stands) : stands;
     return { id, principal, enrolment, position };
   };
@@ -239,13 +246,13 @@ export const createPrincipals = (
     (id.startsWith(witnessPrefix) ? heldWitnesses : held).find(id, async () => (await read(id))?.principal);
 
   const inRecord = async (record: PrincipalRecord): Promise<EnrolledPrincipal | undefined> => {
-    const { body, position } = record;
+    const { body, position, hash } = record;
     const id = principalIdIn(body);
     if (id === undefined || !isPrincipalId(id, ledger.reader.origin) || id.startsWith(witnessPrefix))
       return undefined;
     if (body.space === "system") {
       const payload = principalIn(id, record);
-      return enrolled(id, payload && { payload, enrolment: "governed", position });
+      return enrolled(id, payload && { payload, enrolment: "governed", position, hash });
     }
     const name = id.slice(body.tenant.length + 1);
     return (await reader.system(id)) === undefined ? enrolled(id, freeIn(name, record)) : undefined;

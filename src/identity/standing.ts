@@ -38,12 +38,12 @@ const readSuspension = async (
 ): Promise<Suspension | undefined> => {
   const record = await ledger.readId(systemTenant, "system", recordId);
   if (record === undefined || record.body.kind === "tombstone") return undefined;
-  const { body, position } = record;
+  const { body, position, hash } = record;
   if (body.kind !== "suspension") {
     const rule = "the record is not a suspension";
     return fail({ kind: "recordCorrupt", position, step: "schema", rule });
   }
-  return { recordId, ...parseSuspension(body.payload), position, timeMs: body.ts };
+  return { recordId, ...parseSuspension(body.payload), position, timeMs: body.ts, hash };
 };
 
 /** @throws recordCorrupt: nobody reads more by a damaged record. */

@@ -2,7 +2,7 @@
  * Suspensions: their record ids, who may suspend whom, and their effect on a principal. Pure. Source:
  * docs/spec/suspension.md.
  */
-import { toHex, type Thumbprint } from "@sigil/core/bytes";
+import { toHex, type Hash, type Thumbprint } from "@sigil/core/bytes";
 import {
   type FeedGrantPayload,
   type PrincipalPayload,
@@ -26,6 +26,8 @@ export type Suspension = {
   readonly by: string;
   readonly position: bigint;
   readonly timeMs: number;
+  /** Of its record; absent while it is only considered. */
+  readonly hash?: Hash;
 };
 
 /**
@@ -42,6 +44,8 @@ export type FeedStanding = {
 
 /** A principal with its suspensions and its feed grant. */
 export type StandingPrincipal = PrincipalPayload & {
+  /** Hash of the record that says so. */
+  readonly record?: Hash;
   readonly feed?: FeedStanding;
   readonly suspension?: Suspension;
   /** Suspended keys by thumbprint in base64url; absent if there are none. */

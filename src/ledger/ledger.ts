@@ -6,10 +6,17 @@
 import type { Thumbprint } from "@sigil/core/bytes";
 import { assert, describeError, fail, SigilFault } from "../errors.ts";
 import { batchItemsMax } from "../limits.ts";
-import { systemTenant, type RecordBody } from "@sigil/core/record";
+import {
+  callerHeadId,
+  formatCallerHead,
+  systemTenant,
+  type Disclosures,
+  type RecordBody,
+} from "@sigil/core/record";
 import { isKeyRecord, type KeyEntry, type KeyRole } from "@sigil/core/keys";
 import type { KeyRange, Store, StoreOp } from "../storage/store.ts";
 import { AnchorKeeper } from "./append/anchor.ts";
+import { CallerNumbers } from "./append/caller-numbers.ts";
 import { Completeness, type Pinned } from "./read/completeness.ts";
 import type { Appended } from "./append/commit.ts";
 import { Committer, type WritableMoment } from "./append/committer.ts";
@@ -26,6 +33,8 @@ import { isDamagedFiles, openLedger, retryOpening, type OpenedLedger } from "./r
 import type { LedgerOptions, LedgerStatus } from "./append/options.ts";
 import { prepareRecord } from "./append/prepare.ts";
 import { pinLedger, type PinnedLedger } from "./walk/pinned.ts";
+import { readHead } from "./layout/lookup.ts";
+import { newestNumber } from "./read/newest-number.ts";
 import { LedgerReader } from "./read/reading.ts";
 import { Sealer } from "./sealing/sealer.ts";
 import { Sequencer, type AppendUnit, type SequencerGauge } from "./append/sequencer.ts";
@@ -53,6 +62,7 @@ export class Ledger implements AsyncDisposable {
   readonly #keyLife: KeyLife;
   readonly #erasures: Erasures;
   readonly #completeness: Completeness;
+  readonly #numbers: CallerNumbers;
   readonly #closing = new AbortController();
   #now: WritableMoment;
   #status: LedgerStatus = { kind: "serving" };
@@ -94,12 +104,14 @@ export class Ledger implements AsyncDisposable {
     const complete = (): Promise<void> | undefined => this.#completeness.idempotencyKeys();
     this.#keys = new IdempotencyKeys({ store, tags: this.#tags, nowMs, erasureOf, complete });
     this.#anchor = new AnchorKeeper(options.anchor, (error) => this.#fail(error));
+    this.#numbers = new CallerNumbers((tenant, caller) => newestNumber(this.reader, tenant, caller));
     this.#committer = new Committer({
       options,
       sealer: this.#sealer,
       tags: this.#tags,
       decisions: this.#decisions,
       anchor: this.#anchor,
+      numbers: this.#numbers,
       readHash: async (position) => (await this.reader.readAt(position)).hash,
       expired: () => this.#keys.expired(),
       now: () => this.#now,
@@ -182,27 +194,46 @@ export class Ledger implements AsyncDisposable {
 
   /**
    * Commits up to 1,000 records and `extraOps`, all or none, and resolves when they are on disk. `attestations` are the
-   * statements of witnesses over each body, by its index; a body without one there has none.
+   * statements of witnesses over each body, `disclosures` what opens its commitments, both by its index; a body without
+   * one there has none.
    * @throws the record's own errors immediately; queueFull, notServing, cancelled, indeterminate, staleVersion later.
    */
   async append(
     bodies: readonly RecordBody[],
     options: Pick<AppendUnit, "extraOps" | "signal"> & {
       readonly attestations?: readonly (readonly Uint8Array[])[];
+      readonly disclosures?: readonly (Disclosures | undefined)[] | undefined;
     } = {},
   ): Promise<readonly Appended[]> {
     assert(bodies.length > 0 || options.extraOps !== undefined, "a unit has something to write");
     assert(bodies.length <= batchItemsMax, "a unit holds at most 1,000 records");
-    const { attestations = [] } = options;
+    const { attestations = [], disclosures = [] } = options;
     assert(attestations.length <= bodies.length, "attestations belong to a body");
+    assert(disclosures.length <= bodies.length, "disclosures belong to a body");
     assert(!bodies.some(isKeyRecord), "keys change by rotateKey and retireKey alone");
-    const records = bodies.map((body, index) => prepareRecord(body, attestations[index]));
     for (const tenant of new Set(bodies.filter(isVersioned).map((body) => body.tenant))) {
       // Assigning version numbers needs a complete version index.
       const checking = this.#completeness.versions(tenant);
       if (checking !== undefined) await checking;
     }
-    return this.#sequencer.append({ records, extraOps: options.extraOps, signal: options.signal });
+    const counting = this.#numbers.ready(bodies);
+    if (counting !== undefined) await counting;
+    // From here to the queue in one turn: numbers are guessed in the order of the queue.
+    const numbered = bodies.map((body) => this.#numbers.number(body));
+    try {
+      const records = numbered.map(({ body, numbered: taken }, index) =>
+        prepareRecord(body, {
+          attestations: attestations[index] ?? [],
+          disclosures: disclosures[index],
+          numbered: taken,
+        }),
+      );
+      const { extraOps, signal } = options;
+      return await this.#sequencer.append({ records, extraOps, signal });
+    } catch (error) {
+      this.#numbers.release(numbered.map(({ numbered: taken }) => taken));
+      throw error;
+    }
   }
 
   /**
@@ -261,6 +292,28 @@ export class Ledger implements AsyncDisposable {
     this.#requireServing();
     await this.#tags.ensure(scope.tenant);
     return answerOnce(await this.#keys.claim(scope, body()), { run, replay }, append);
+  }
+
+  /**
+   * Records how many decisions a caller has in a tenant, at a place in the ledger where that is certain: nothing is
+   * under way. @returns its position. @throws erased, notServing, indeterminate, keyUnavailable.
+   */
+  async recordCallerHead(tenant: string, caller: string): Promise<bigint> {
+    const id = callerHeadId(caller);
+    await this.#completeness.versions(tenant);
+    return this.#sequencer.exclusive(async () => {
+      this.reader.refuseErased(tenant);
+      const { ring, signers, store } = this.#now;
+      const before = await readHead(store, tenant, "user", id);
+      const prev = before === undefined ? null : (await this.reader.readAt(before.position, tenant)).hash;
+      const seq = await newestNumber(this.reader, tenant, caller);
+      const position = this.reader.size;
+      const payload = formatCallerHead({ caller, seq });
+      const ts = this.#options.nowMs();
+      const placed = { kind: "caller_head", schemaVersion: 1, id, tenant, space: "user", ts } as const;
+      await this.#committer.commitAlone({ ...placed, payload, links: [], prev }, { ring, signers });
+      return position;
+    });
   }
 
   /** Takes a snapshot for fsck. @throws notServing, storeFailed. */
@@ -384,6 +437,7 @@ export class Ledger implements AsyncDisposable {
     this.#erasures.reset(opened.erasures);
     this.#tree.forget();
     this.#keys.forget();
+    this.#numbers.reset();
     // Drops also state requested while the store was closed.
     this.#decisions.forget();
     await this.#anchor.start(this.reader.size, this.#now.state.checkpoint);

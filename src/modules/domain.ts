@@ -1,6 +1,7 @@
 /** Domain types of modules and runs; `rpc/` converts them to and from protobuf. Pure. */
 import type { Hash } from "@sigil/core/bytes";
-import type { ModulePayload, ModuleRunLimits, ModuleRunUsage, LevelName } from "@sigil/core/record";
+import type { MeasuredUsage } from "./run-record.ts";
+import type { ModulePayload, ModuleRunLimits, LevelName } from "@sigil/core/record";
 import type { Proposed, RecordProposal, SystemRecord } from "../canon/domain.ts";
 
 export type Module = {
@@ -70,7 +71,7 @@ export type RunDone = {
   readonly output: Uint8Array;
   readonly exitCode: number;
   readonly logTail: Uint8Array;
-  readonly usage: ModuleRunUsage;
+  readonly usage: MeasuredUsage;
   readonly limits: ModuleRunLimits;
   readonly auditId: string;
   readonly runId: string;

@@ -5,10 +5,15 @@
 import type { Hash } from "@sigil/core/bytes";
 import { fail, type SigilError } from "../errors.ts";
 import {
+  commitTo,
+  digestValue,
   formatModuleRun,
+  type Digested,
+  type Disclosures,
   type ModuleRunLimits,
   type ModuleRunPayload,
   type ModuleRunUsage,
+  type Opening,
   type RunEnd,
   type RecordBody,
 } from "@sigil/core/record";
@@ -17,7 +22,10 @@ import type { KillingLimit, RunExit, RunUsage } from "./sandbox/run.ts";
 /** Maximum length of a reason in the record; traps and rules are short. */
 const reasonCharactersMax = 256;
 
-export const usageOf = (usage: RunUsage): ModuleRunUsage => ({
+/** What a run used, with the lengths of what it read and wrote. */
+export type MeasuredUsage = ModuleRunUsage & { readonly inputBytes: number; readonly outputBytes: number };
+
+export const usageOf = (usage: RunUsage): MeasuredUsage => ({
   wallUs: Math.round(usage.wallMs * 1000),
   cpuUs: Math.round(usage.cpuMs * 1000),
   memoryBytesPeak: Math.round(usage.memoryBytesPeak),
@@ -99,7 +107,8 @@ export const errorOf = (
   }
 };
 
-export type RunFacts = Omit<ModuleRunPayload, "usage" | "outputDigest" | keyof Ending> & {
+export type RunFacts = Omit<ModuleRunPayload, "usage" | "input" | "output" | keyof Ending> & {
+  readonly input: Digested;
   readonly id: string;
   readonly tenant: string;
   readonly ts: number;
@@ -110,27 +119,41 @@ export type RunFacts = Omit<ModuleRunPayload, "usage" | "outputDigest" | keyof E
 
 /** Usage is present if and only if the module ran. */
 export type RunResult = Ending & {
-  readonly used: { readonly usage: ModuleRunUsage; readonly outputDigest: Hash } | null;
+  readonly used: { readonly usage: MeasuredUsage; readonly outputDigest: Hash } | null;
 };
+
+/** The record of a run, and what opens its commitments. */
+export type RunRecord = { readonly body: RecordBody; readonly disclosures: Disclosures };
 
 const hasRun = (end: RunEnd): boolean => end !== "denied" && end !== "refused";
 
-export const runBody = (facts: RunFacts, { used, end, exitCode, reason }: RunResult): RecordBody => {
-  const { id, tenant, ts, decision, moduleRecord, ...payload } = facts;
+/** @param newSalt returns 32 random bytes. */
+export const runRecord = (
+  facts: RunFacts,
+  { used, end, exitCode, reason }: RunResult,
+  newSalt: () => Uint8Array,
+): RunRecord => {
+  const { id, tenant, ts, decision, moduleRecord, input, ...payload } = facts;
   if (hasRun(end) !== (used !== null)) {
     fail({ kind: "malformedRecord", field: "payload.usage", rule: `must fit the end "${end}"` });
   }
-  return {
+  const open = (digested: Digested): Opening => ({ salt: newSalt(), value: digestValue(digested) });
+  const disclosures: { input: Opening; output?: Opening } = { input: open(input) };
+  if (used !== null) {
+    disclosures.output = open({ digest: used.outputDigest, bytes: used.usage.outputBytes });
+  }
+  const body: RecordBody = {
     kind: "module_run",
-    schemaVersion: 1,
+    schemaVersion: 2,
     id,
     tenant,
     ts,
     space: "user",
     payload: formatModuleRun({
       ...payload,
+      input: commitTo("input", disclosures.input),
+      ...(disclosures.output === undefined ? {} : { output: commitTo("output", disclosures.output) }),
       usage: used?.usage ?? null,
-      outputDigest: used?.outputDigest ?? null,
       end,
       exitCode,
       reason: reason.toWellFormed().slice(0, reasonCharactersMax),
@@ -141,4 +164,5 @@ export const runBody = (facts: RunFacts, { used, end, exitCode, reason }: RunRes
     ],
     prev: null,
   };
+  return { body, disclosures };
 };

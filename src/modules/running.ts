@@ -3,11 +3,11 @@
  * its code against its digest; only then does it run in a sandbox. The outcome is recorded durably before the caller is
  * answered. Source: docs/spec/module.md §2.
  */
-import { modulePrefix, moduleRunPrefix } from "@sigil/core/record";
+import { modulePrefix, moduleRunPrefix, saltBytes } from "@sigil/core/record";
 import { sha256 } from "@sigil/core/hash";
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
 import { fail, SigilFault, type SigilError } from "../errors.ts";
-import type { ModulePayload, ModuleRunLimits, RecordBody } from "@sigil/core/record";
+import type { ModulePayload, ModuleRunLimits } from "@sigil/core/record";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { CheckQuestion } from "../trust/decision.ts";
@@ -29,7 +29,7 @@ import type { RunOutcome, Sandbox } from "./sandbox/run.ts";
 import {
   endingOf,
   errorOf,
-  runBody,
+  runRecord,
   usageOf,
   type Ending,
   type RunFacts,
@@ -57,6 +57,7 @@ export type RunningDependencies = {
   readonly host: HostFunctions;
   /** A UUIDv7. */
   readonly newId: (nowMs: number) => string;
+  readonly randomBytes: (bytes: number) => Uint8Array;
   readonly nowMs: () => number;
   readonly monotonicMs: () => number;
   readonly onRun: (end: string, elapsedMs: number) => void;
@@ -131,8 +132,7 @@ export class Running {
       digest: payload.digest,
       otherDigest: null,
       caller: caller.principal,
-      inputDigest: sha256(input),
-      inputBytes: input.length,
+      input: { digest: sha256(input), bytes: input.length },
       limits,
       decision: decided.hash,
       moduleRecord: approved.record.record.hash,
@@ -173,10 +173,8 @@ export class Running {
   async #refuse(attempt: Attempt, { reason, other, error }: Refusal): Promise<never> {
     const isDenied = attempt.decided.verdict !== "allow";
     const facts = { ...attempt.facts, otherDigest: other };
-    await this.#record(
-      attempt,
-      runBody(facts, { end: isDenied ? "denied" : "refused", exitCode: null, reason, used: null }),
-    );
+    const end = isDenied ? "denied" : "refused";
+    await this.#record(attempt, facts, { end, exitCode: null, reason, used: null });
     return fail(error(ofRun(attempt)));
   }
 
@@ -190,7 +188,7 @@ export class Running {
     const usage = usageOf(outcome.usage);
     const outputDigest = sha256(output);
     const result: RunResult = { ...ending, used: ending.end === "refused" ? null : { usage, outputDigest } };
-    const position = await this.#record(attempt, runBody(facts, result));
+    const position = await this.#record(attempt, facts, result);
     const error = errorOf(exit, limits, ofRun(attempt), () => stoppedBy(why(), call));
     if (error !== undefined) return fail(error);
     return {
@@ -258,12 +256,12 @@ export class Running {
   }
 
   /** Records the run even if the caller has gone. @throws notServing: then no output is returned. */
-  async #record(attempt: Attempt, body: RecordBody): Promise<bigint> {
-    const { ledger, onRun, onFault, monotonicMs } = this.#deps;
-    const { end } = body.payload as { readonly end: string };
-    onRun(end, monotonicMs() - attempt.startMs);
+  async #record(attempt: Attempt, facts: RunFacts, result: RunResult): Promise<bigint> {
+    const { ledger, onRun, onFault, monotonicMs, randomBytes } = this.#deps;
+    onRun(result.end, monotonicMs() - attempt.startMs);
+    const { body, disclosures } = runRecord(facts, result, () => randomBytes(saltBytes));
     try {
-      const [appended] = await ledger.append([body]);
+      const [appended] = await ledger.append([body], { disclosures: [disclosures] });
       if (appended !== undefined) return appended.position;
     } catch (cause) {
       onFault(cause);

@@ -6,8 +6,8 @@ import {
   decodeEnvelope,
   parseAttestationRecord,
   parseErasure,
-  parseFrozenChain,
-  parseModuleRun,
+  readDecision,
+  readModuleRun,
   parseProposal,
   parseProposalEnding,
   type RecordBody,
@@ -88,7 +88,7 @@ const others = (numbers: Numbers): Cell => {
 };
 
 const decisionRow = (placed: Placed): Row => {
-  const { request, model, review, features, contributions, ...chain } = parseFrozenChain(placed.body.payload);
+  const { request, model, review, features, contributions, ...chain } = readDecision(placed.body);
   return {
     ...named(placed),
     action: viewText(request.action),
@@ -100,7 +100,7 @@ const decisionRow = (placed: Placed): Row => {
     session: viewText(request.session),
     input_digest: request.inputDigest,
     input_bytes: request.inputBytes,
-    input_kept: request.input !== null,
+    input_kept: request.inputDigest === null ? null : request.input !== null,
     metadata: viewJson(request.metadata),
     model_id: viewText(model.id),
     model_hash: model.hash,
@@ -117,6 +117,7 @@ const decisionRow = (placed: Placed): Row => {
     reason: chain.reason,
     steps: viewJson(chain.steps),
     duration_us: chain.durationUs,
+    caller_seq: chain.callerSeq ?? null,
   };
 };
 
@@ -151,7 +152,7 @@ const attestationRow = (placed: Placed): Row => {
 };
 
 const moduleRunRow = (placed: Placed): Row => {
-  const run = parseModuleRun(placed.body.payload);
+  const run = readModuleRun(placed.body);
   const { limits, usage } = run;
   return {
     ...named(placed),

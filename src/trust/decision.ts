@@ -2,7 +2,7 @@
 import type { Hash } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
 import type { SigilError } from "../errors.ts";
-import type { FrozenChainPayload, TrustModelPayload, LevelName } from "@sigil/core/record";
+import type { Disclosures, FrozenChainPayload, TrustModelPayload, LevelName } from "@sigil/core/record";
 
 export type CheckQuestion = {
   readonly action: string;
@@ -40,6 +40,8 @@ export type Decision = {
   readonly hash: Hash;
   readonly timeMs: number;
   readonly chain: FrozenChainPayload;
+  /** What opens the commitments of its record. */
+  readonly disclosures: Disclosures;
   /** Bias and weights of the deciding model; null if there was none. */
   readonly model: Pick<TrustModelPayload, "bias" | "weights"> | null;
   readonly replayed: boolean;

@@ -2,31 +2,45 @@
  * Makes one decision: features, the model's answer and its reasoning, frozen into a record's body. Any failure is
  * recorded as a deny.
  */
+import type { Hash } from "@sigil/core/bytes";
 import { sha256 } from "@sigil/core/hash";
 import type { CborMap } from "@sigil/core/cbor";
 import { gatherFeatures, type Features } from "@sigil/core/model";
-import type { FrozenChainPayload, RecordBody } from "@sigil/core/record";
+import {
+  modelLabel,
+  saltBytes,
+  type Disclosures,
+  type FrozenChainPayload,
+  type FrozenRequest,
+  type RecordBody,
+} from "@sigil/core/record";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { LoadedModel } from "./active-model.ts";
 import { createDecisionIds } from "./decision-id.ts";
 import type { CheckQuestion } from "./decision.ts";
 import { runEvaluator, type Evaluate, type Evaluated } from "./evaluator.ts";
-import { describeFeatures, describeOutcome } from "./outcome.ts";
+import { describeOutcome } from "./outcome.ts";
 import type { Subject } from "./subject.ts";
 
 /** Builds and freezes the reasoning of one decision; implemented by audit. */
-export type OpenChain = (request: FrozenChainPayload["request"]) => {
-  readonly add: (step: { readonly name: string; readonly detail: string }) => void;
-  /** @returns the frozen decision, and the same as its record's payload. */
-  readonly freeze: (outcome: Omit<FrozenChainPayload, "request" | "steps">) => {
+export type OpenChain = (
+  request: FrozenRequest & { readonly inputDigest: Hash; readonly inputBytes: number },
+) => {
+  /** @returns the frozen decision, and the same as its record's payload with what opens its commitments. */
+  readonly freeze: (
+    outcome: Omit<FrozenChainPayload, "request" | "steps" | "callerSeq">,
+    salt: Uint8Array,
+  ) => {
     readonly chain: FrozenChainPayload;
     readonly payload: CborMap;
+    readonly disclosures: Disclosures;
   };
 };
 
 /** A frozen decision that is not yet committed. */
 export type Frozen = {
   readonly body: RecordBody;
+  readonly disclosures: Disclosures;
   readonly chain: FrozenChainPayload;
   readonly model: LoadedModel | undefined;
 };
@@ -74,25 +88,25 @@ export const createFreeze = (deps: FreezeDependencies): Freeze => {
       input: question.keepInput ? question.input : null,
       metadata: question.metadata === undefined ? call.metadata : { ...call.metadata, ...question.metadata },
     });
-    const note = subject.note === undefined ? "" : `: ${subject.note}`;
-    chain.add({ name: "identity", detail: `${caller.credential}, subject is a ${subject.level}${note}` });
     const end = (evaluated: Evaluated, features?: Features): Frozen => {
       const outcome = describeOutcome(evaluated, model, features);
-      chain.add({ name: "verdict", detail: `${outcome.verdict}: ${outcome.reason}` });
       const durationUs = Math.max(0, Math.round(nowUs() - startUs));
-      const frozen = chain.freeze({ ...outcome, durationUs });
+      const frozen = chain.freeze({ ...outcome, durationUs }, deps.randomBytes(saltBytes));
       const body: RecordBody = {
         kind: "frozen_chain",
-        schemaVersion: 1,
+        schemaVersion: 2,
         id: nextId(timeMs),
         tenant: caller.tenant,
         ts: timeMs,
         space: "user",
         payload: frozen.payload,
-        links: model === undefined ? [] : [{ label: "model", target: model.hash }],
+        links: [
+          ...(model === undefined ? [] : [{ label: modelLabel, target: model.hash }]),
+          ...subject.links,
+        ],
         prev: null,
       };
-      return { body, chain: frozen.chain, model };
+      return { body, disclosures: frozen.disclosures, chain: frozen.chain, model };
     };
     if (model === undefined) return end({ kind: "fault", reason: "MODEL_MISSING" });
     const observation = {
@@ -104,7 +118,6 @@ export const createFreeze = (deps: FreezeDependencies): Freeze => {
       minLevel: question.minLevel,
     };
     const features = gatherFeatures(model.compiled, observation);
-    chain.add({ name: "features", detail: describeFeatures(features, asked.rateCount) });
     const answer = runEvaluator(evaluate, model.compiled, features, call);
     return answer instanceof Promise
       ? answer.then((evaluated) => end(evaluated, features))

@@ -1,18 +1,15 @@
-/** The recorded description of a decision: features as text, outcome as numbers. */
+/** The recorded outcome of a decision. */
 import type { FrozenChainPayload } from "@sigil/core/record";
 import type { LoadedModel } from "./active-model.ts";
 import type { Evaluated } from "./evaluator.ts";
 import type { Features } from "@sigil/core/model";
-
-export const describeFeatures = (features: Features, rateCount: number): string =>
-  `${features.rule === null ? "unknown action" : `needs ${features.rule.minLevel}`}, ${rateCount} in window`;
 
 /** Without a model or an evaluation: a deny with the reason. */
 export const describeOutcome = (
   evaluated: Evaluated,
   model: LoadedModel | undefined,
   features: Features | undefined,
-): Omit<FrozenChainPayload, "request" | "steps" | "durationUs"> => {
+): Omit<FrozenChainPayload, "request" | "steps" | "durationUs" | "callerSeq"> => {
   const common = {
     features: features?.values ?? {},
     model: { id: model?.id ?? "", hash: model?.hash ?? null },

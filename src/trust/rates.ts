@@ -8,7 +8,7 @@
  * empty. Source: docs/spec/trust.md §3.
  */
 import { rateRefillEntriesMax } from "../limits.ts";
-import { parseFrozenChain } from "@sigil/core/record";
+import { readDecision } from "@sigil/core/record";
 import type { Caller } from "../identity/caller.ts";
 import type { ProjectionLedger } from "../ledger/feed.ts";
 import type { CommittedRecord } from "../ledger/append/options.ts";
@@ -204,7 +204,7 @@ class CountedRates implements Rates {
         continue;
       }
       // An indeterminate write turned out to be durable: its caller got an error, but the record counts.
-      const { subject, caller } = parseFrozenChain(body.payload).request;
+      const { subject, caller } = readDecision(body).request;
       const { enrolled, madeUp } = this.#tenant(body.tenant);
       if (subject === caller) enrolled.record(nameOf("itself", subject), body.ts, nowMs);
       else madeUp.record(nameOf("others", subject), body.ts, nowMs);

@@ -7,7 +7,7 @@ import { cborEncode, type CborMap, type CborValue } from "@sigil/core/cbor";
 import { fail, type SigilError } from "../errors.ts";
 import { all, settle, type Settled } from "./settle.ts";
 import { commitRecordMsMax } from "../limits.ts";
-import { parseFrozenChain, type FrozenChainPayload, type RecordBody } from "@sigil/core/record";
+import { readDecision, type Disclosures, type FrozenChainPayload, type RecordBody } from "@sigil/core/record";
 import { idempotencyScope, mapPaced, runPaced, type CallContext, type Caller } from "../identity/caller.ts";
 import type { Appended } from "../ledger/append/commit.ts";
 import type { AppendOnce } from "../ledger/append/once.ts";
@@ -178,7 +178,8 @@ class Deciding implements TrustService {
       const frozen = await this.#freeze({ caller, question, call, subject, timeMs, model, rateCount });
       const outcome = ([appended]: readonly Appended[]): CborValue => appended?.position ?? null;
       rate.expect(frozen.body.id);
-      const [appended] = await append([frozen.body], { outcome, signal: call.signal });
+      const disclosures = [frozen.disclosures];
+      const [appended] = await append([frozen.body], { outcome, signal: call.signal, disclosures });
       return this.#decided(frozen, appended);
     } finally {
       rate.leave();
@@ -213,11 +214,14 @@ class Deciding implements TrustService {
           return settle(() => this.#freeze({ ...asked, rateCount: rate?.count ?? 0 }));
         }),
       );
-      const bodies = frozen.flatMap((item, index) => {
-        if ("error" in item) return [];
+      const bodies: RecordBody[] = [];
+      const disclosures: Disclosures[] = [];
+      for (const [index, item] of frozen.entries()) {
+        if ("error" in item) continue;
         rates[index]?.expect(item.value.body.id);
-        return [item.value.body];
-      });
+        bodies.push(item.value.body);
+        disclosures.push(item.value.disclosures);
+      }
       const outcome = (appended: readonly Appended[]): CborValue => {
         const positions = appended.values();
         return frozen.map((item, index) => {
@@ -226,7 +230,7 @@ class Deciding implements TrustService {
         });
       };
       const appended = await this.#appendMany(call, bodies, () =>
-        append(bodies, { outcome, signal: call.signal }),
+        append(bodies, { outcome, signal: call.signal, disclosures }),
       );
       const positions = appended.values();
       return frozen.map((item) =>
@@ -263,7 +267,7 @@ class Deciding implements TrustService {
     return state.kind === "loaded" ? state.loaded : undefined;
   }
 
-  #decided({ body, chain, model }: Frozen, appended: Appended | undefined): Decision {
+  #decided({ body, chain, disclosures, model }: Frozen, appended: Appended | undefined): Decision {
     if (appended === undefined) return fail({ kind: "indeterminate", rule: "the ledger gave no position" });
     this.#deps.onDecision?.(chain.verdict, chain.reason);
     return {
@@ -271,7 +275,8 @@ class Deciding implements TrustService {
       position: appended.position,
       hash: appended.hash,
       timeMs: body.ts,
-      chain,
+      chain: appended.callerSeq === undefined ? chain : { ...chain, callerSeq: appended.callerSeq },
+      disclosures,
       model: model?.model ?? null,
       replayed: false,
     };
@@ -280,7 +285,7 @@ class Deciding implements TrustService {
   /** Rebuilds the first answer from its record, verified like any read. */
   async #replay(position: CborValue): Promise<Decision> {
     const record = await this.#deps.ledger.reader.readAt(BigInt(position as number | bigint));
-    const chain = parseFrozenChain(record.body.payload);
+    const chain = readDecision(record.body, record.disclosures);
     const model = chain.model.hash === null ? null : await this.#models.byHash(chain.model.hash);
     return {
       auditId: record.body.id,
@@ -288,6 +293,7 @@ class Deciding implements TrustService {
       hash: record.hash,
       timeMs: record.body.ts,
       chain,
+      disclosures: record.disclosures,
       model,
       replayed: true,
     };

@@ -6,7 +6,7 @@ import type { CborValue } from "@sigil/core/cbor";
 import { fail, SigilFault } from "../errors.ts";
 import { simulateDecisionsMax } from "../limits.ts";
 import {
-  parseFrozenChain,
+  readDecision,
   type FrozenChainPayload,
   systemTenant,
   canonicalAction,
@@ -185,7 +185,7 @@ export const simulateLast = async (
   for await (const position of decisionsOf(ledger, asked.reach, wanted, call.signal, onErased)) {
     const { body } = await ledger.readAt(position);
     if (body.kind !== "frozen_chain") continue;
-    decisions.push(runPaced(call, () => rescore(model, body.id, parseFrozenChain(body.payload))));
+    decisions.push(runPaced(call, () => rescore(model, body.id, readDecision(body))));
     if (decisions.length === wanted) break;
     if (decisions.length % decisionsPerTurn === 0) await call.pace?.pause();
   }

@@ -1,5 +1,5 @@
 /** The subject of a check and its level: from the caller's credential for itself, from the ledger for others. */
-import { isAtLeast, type Level } from "@sigil/core/record";
+import { isAtLeast, principalLabel, suspensionLabel, type Level, type RecordLink } from "@sigil/core/record";
 import { fail } from "../errors.ts";
 import type { Caller } from "../identity/caller.ts";
 import { isInForce, type StandingPrincipal } from "../identity/suspension.ts";
@@ -10,8 +10,8 @@ export type Subject = {
   readonly level: Level;
   /** Whether it is an active principal of the caller's tenant. */
   readonly isEnrolled: boolean;
-  /** Why it counts only as a Guest, for the record. */
-  readonly note?: string;
+  /** The records that say so: the version of its principal, and what suspends it. */
+  readonly links: readonly RecordLink[];
 };
 
 export type FindPrincipal = (id: string) => Promise<StandingPrincipal | undefined>;
@@ -22,7 +22,7 @@ export type FindPrincipal = (id: string) => Promise<StandingPrincipal | undefine
  */
 export const subjectOf = (caller: Caller, id: string, find: FindPrincipal): Subject | Promise<Subject> => {
   if (id === "" || id === caller.principal) {
-    return { id: caller.principal, level: caller.level, isEnrolled: true };
+    return { id: caller.principal, level: caller.level, isEnrolled: true, links: linksOf(caller) };
   }
   if (!isAtLeast(caller.level, "operator")) {
     const rpc = "a check about another subject";
@@ -31,12 +31,21 @@ export const subjectOf = (caller: Caller, id: string, find: FindPrincipal): Subj
   return otherSubject(caller, id, find);
 };
 
+const linksOf = ({
+  record,
+  suspension,
+}: Pick<StandingPrincipal, "record" | "suspension">): Subject["links"] => {
+  const links = { [principalLabel]: record, [suspensionLabel]: suspension?.hash };
+  return Object.entries(links).flatMap(([label, target]) =>
+    target === undefined ? [] : [{ label, target }],
+  );
+};
+
 const otherSubject = async (caller: Caller, id: string, find: FindPrincipal): Promise<Subject> => {
   const principal = await find(id);
-  const guest = { id, level: "guest", isEnrolled: false } as const;
-  if (principal === undefined || principal.tenant !== caller.tenant) return guest;
-  if (isInForce(principal)) return { id, level: principal.loa, isEnrolled: true };
-  const { suspension } = principal;
-  const note = suspension === undefined ? "revoked" : `suspended by ${suspension.recordId}`;
-  return { ...guest, note };
+  if (principal === undefined || principal.tenant !== caller.tenant) {
+    return { id, level: "guest", isEnrolled: false, links: [] };
+  }
+  const isEnrolled = isInForce(principal);
+  return { id, level: isEnrolled ? principal.loa : "guest", isEnrolled, links: linksOf(principal) };
 };

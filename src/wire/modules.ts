@@ -28,7 +28,10 @@ export type ModuleParts = {
   readonly quorum: QuorumService;
   readonly files: CodeFiles;
   readonly sandbox: Sandbox;
-} & Pick<RunningDependencies, "newId" | "nowMs" | "monotonicMs" | "onRun" | "onFault" | "isStopping">;
+} & Pick<
+  RunningDependencies,
+  "randomBytes" | "newId" | "nowMs" | "monotonicMs" | "onRun" | "onFault" | "isStopping"
+>;
 
 const nothing = new Uint8Array(0);
 

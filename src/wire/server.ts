@@ -26,6 +26,7 @@ import { createPrincipals, type Principals } from "../identity/principals.ts";
 import { createIdentityResolver } from "../identity/resolver.ts";
 import type { KekInputs } from "../crypto/kek.ts";
 import { randomBytes } from "../crypto/random.ts";
+import { wireAudit } from "./audit.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { takeLibraryOutput } from "../log/library-output.ts";
 import { createLog } from "../log/log.ts";
@@ -60,7 +61,7 @@ import { witnessHandlers } from "../rpc/canon/witness.ts";
 import { openBounds, type Bounds } from "./bounds.ts";
 import { observeLedger, wireInspections } from "./ledger.ts";
 import { withCodeCheck, wireModules } from "./modules.ts";
-import { serviceNames, wireAudit, wireCanon, wirePrincipals, wireTiles } from "./services.ts";
+import { serviceNames, wireCanon, wirePrincipals } from "./services.ts";
 import { servePorts, type Ports } from "./ports.ts";
 import { openRelays, relayedLedger } from "./relays.ts";
 import { Stopping } from "./stopping.ts";
@@ -194,6 +195,7 @@ const openModules = async (
       quorum,
       sandbox,
       files: new CodeFiles(config.data),
+      randomBytes: overrides.randomBytes ?? randomBytes,
       newId: createDecisionIds(overrides.randomBytes ?? randomBytes),
       nowMs: overrides.clock?.nowMs ?? Date.now,
       monotonicMs: () => performance.now(),
@@ -220,9 +222,6 @@ const envoyService = (config: Config, trust: TrustService, rpc: RpcEnvironment) 
   const mapping = { subject: config["envoy.subject"], targetPrefix: config["envoy.target_prefix"] };
   return [AuthorizationService, envoyHandlers(trust, mapping, rpc)] as const;
 };
-
-const auditService = ({ config, ledger: { reader }, witnesses }: Opening, rpc: RpcEnvironment) =>
-  auditHandlers(wireAudit(reader, witnesses), wireTiles(reader, config, witnesses), rpc);
 
 const openPorts = async (opening: Opening, tls: TlsRenewal | null): Promise<Ports> => {
   const { config, ledger, parts, overrides, bounds } = opening;
@@ -271,7 +270,7 @@ const openPorts = async (opening: Opening, tls: TlsRenewal | null): Promise<Port
   const inspections = opening.opened.use(wireInspections(ledger, config.data, parts.log));
   const services: Services = [
     [TrustServiceService, trustHandlers(trust, quorum, rpc)],
-    [AuditServiceService, auditService(opening, rpc)],
+    [AuditServiceService, auditHandlers(wireAudit(opening, principals, nowMs), rpc)],
     [CanonServiceService, canonHandlers(records, withCodeCheck(quorum, modules), rpc)],
     [WitnessServiceService, witnessHandlers(quorum, rpc)],
     [PrincipalServiceService, principalHandlers(directory, rpc)],

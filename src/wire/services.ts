@@ -1,29 +1,24 @@
-/** Wires audit and Canon to Trust, by functions. Called only by server.ts. */
+/** Wires Canon to Trust, by functions. Called only by server.ts. */
 import type { Logger } from "pino";
-import { createAuditService } from "../audit/service.ts";
-import { PublishedTiles } from "../audit/tiles.ts";
 import type { Authorise, Authorised } from "../canon/authority.ts";
 import { createQuorumService } from "../canon/proposals/quorum.ts";
 import { createRecordsService } from "../canon/records/records.ts";
 import { createSchemas } from "../canon/schemas/schemas.ts";
 import type { GovernedTurns, QuorumService, RecordsService } from "../canon/service.ts";
-import type { Config } from "../config/config.ts";
 import type { CallContext, Caller } from "../identity/caller.ts";
 import type { Metrics } from "../gateway/metrics.ts";
 import type { Principals } from "../identity/principals.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import type { LedgerReader } from "../ledger/read/reading.ts";
 import { Directory } from "../identity/directory/directory.ts";
 import type { PrincipalService } from "../identity/directory/principal-service.ts";
 import { Suspending, type SuspendingDependencies } from "../identity/directory/suspending.ts";
 import { Withdrawing } from "../identity/directory/withdrawing.ts";
 import type { CborValue } from "@sigil/core/cbor";
-import { fail, invalidField, SigilFault } from "../errors.ts";
-import { canonicalTarget, spellingOr, schemaPrefix } from "@sigil/core/record";
-import type { Witnesses } from "./witnesses.ts";
+import { fail, SigilFault } from "../errors.ts";
+import { schemaPrefix } from "@sigil/core/record";
 import { createDecisionIds } from "../trust/decision-id.ts";
 import type { CheckQuestion } from "../trust/decision.ts";
-import { compileGlob, globFault, canonicalModel, parseModel, recompute, rowsFor } from "@sigil/core/model";
+import { canonicalModel, parseModel } from "@sigil/core/model";
 import { checkReplaceable, suspensionMatter } from "../trust/lockout.ts";
 import type { TrustService } from "../trust/service.ts";
 
@@ -38,48 +33,6 @@ export const serviceNames: readonly string[] = [
   "sigil.module.v1.ModuleService",
   "sigil.backup.v1.BackupService",
 ];
-
-type Cosigned = Pick<Witnesses, "cosigned"> | undefined;
-
-export const wireAudit = (ledger: LedgerReader, witnesses: Cosigned) =>
-  createAuditService({
-    ledger,
-    cosigned: witnesses?.cosigned,
-    compileGlob: (pattern) => {
-      const rule = globFault(pattern);
-      if (rule !== null) invalidField("target_glob", rule);
-      const { matches } = compileGlob(pattern);
-      // Older decisions with non-canonical targets are matched by the canonical form.
-      return (target) => matches(spellingOr(canonicalTarget(target), target));
-    },
-    rowsFor,
-    recompute: (chain, model) => {
-      try {
-        const outcome = recompute(chain, model);
-        if (outcome.kind === "match")
-          return { holds: true, detail: `the model gives ${outcome.verdict.kind} again` };
-        if (outcome.kind === "unscored")
-          return { holds: true, detail: `deny without a score: ${outcome.reason}` };
-        const { field, recorded, recomputed } = outcome;
-        return { holds: false, detail: `${field} is recorded as ${recorded}, recomputed as ${recomputed}` };
-      } catch (error) {
-        if (error instanceof SigilFault) return { holds: false, detail: error.message };
-        throw error;
-      }
-    },
-  });
-
-export const wireTiles = (
-  ledger: LedgerReader,
-  { tiles, tiles_interval_ms: intervalMs }: Pick<Config, "tiles" | "tiles_interval_ms">,
-  witnesses: Cosigned,
-): PublishedTiles =>
-  new PublishedTiles(ledger, {
-    ...(witnesses === undefined ? {} : { cosigned: witnesses.cosigned }),
-    readers: tiles === "public" ? "everybody" : "authenticated",
-    intervalMs,
-    monotonicMs: () => performance.now(),
-  });
 
 const spellModel = (payload: CborValue): CborValue => {
   const spelled = canonicalModel(payload);

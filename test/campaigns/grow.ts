@@ -28,6 +28,8 @@ const [count, tries] = [Number(values.count), Number(values.tries)];
 const hits = 20;
 const tenant = "acme";
 const noInput = sha256(new Uint8Array(0));
+/** As if it committed to an input. */
+const committed = sha256(noInput);
 
 const isRare = (index: number): boolean => index % Math.floor(count / hits) === 7;
 
@@ -36,7 +38,7 @@ const bodyOf = (index: number): RecordBody => {
   const who = rare ? "rare-agent" : `agent-${index % 50}`;
   return {
     kind: "frozen_chain",
-    schemaVersion: 1,
+    schemaVersion: 2,
     id: randomUUID(),
     tenant,
     ts: 1_700_000_000_000 + index * 50,
@@ -49,24 +51,16 @@ const bodyOf = (index: number): RecordBody => {
         target: rare ? `rare/vault/${index}` : `user/notes/${index % 5000}`,
         subject: who,
         caller: who,
-        tenant,
         loa: "operator",
         session: rare ? "rare-session" : `session-${index % 1000}`,
-        inputDigest: noInput,
-        inputBytes: 0,
-        input: null,
+        input: committed,
         metadata: {},
       },
       features: {},
-      model: { id: "trust_model/active", hash: null },
+      model: "trust_model/active",
       contributions: {},
-      z: null,
-      score: null,
-      threshold: null,
-      review: null,
       verdict: rare ? "review" : "deny",
       reason: rare ? "RARE_REASON" : "SCORE_BELOW_THRESHOLD",
-      steps: [{ name: "verdict", detail: "deny" }],
       durationUs: 12,
     }),
   };

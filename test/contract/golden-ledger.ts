@@ -13,7 +13,6 @@ import {
   formatAttestationRecord,
   formatErased,
   formatErasure,
-  formatFrozenChain,
   formatGenesis,
   formatModuleRun,
   formatProposal,
@@ -27,7 +26,11 @@ import {
 import { encodeBody, type RecordBody } from "../../src/core/record/record.ts";
 import { createSigner, type Signer } from "../../src/crypto/signing/sign.ts";
 import { prepareRecord, signRecord } from "../../src/ledger/append/prepare.ts";
+import { recordChain, ReasoningChain } from "../../src/audit/chain.ts";
+import type { RecordedRun } from "../../src/core/record/kinds/module-run.ts";
+import { withNumber } from "../../src/ledger/append/caller-numbers.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
+import { formatFrozenChain1, formatModuleRun1, type Chain1 } from "./version-1.ts";
 import { createRandom } from "../campaigns/oracle.ts";
 
 export type GoldenPlace = {
@@ -120,7 +123,7 @@ export const generateLedger = async ({
   let frontier: Frontier = emptyFrontier;
 
   const append = async (body: RecordBody, attestations: readonly Uint8Array[] = []): Promise<GoldenPlace> => {
-    const signed = await signRecord(prepareRecord(body, attestations), { signer: record, origin });
+    const signed = await signRecord(prepareRecord(body, { attestations }), { signer: record, origin });
     const { envelope, hash, leaf } = signed;
     const place = { leaf, envelope, hash, body };
     places.push(place);
@@ -203,6 +206,7 @@ export const generateLedger = async ({
     );
   };
 
+  const numbered = new Map<string, number>();
   const decision = async (): Promise<void> => {
     const tenant = pick(living());
     const verdict = pick(["allow", "deny", "review"] as const);
@@ -216,7 +220,7 @@ export const generateLedger = async ({
     };
     const features = random() < 0.05 ? { ...numbers, of_another_time: random() } : numbers;
     const input = random() < 0.2 ? bytes(places.length) : null;
-    const payload = formatFrozenChain({
+    const chain: Chain1 = {
       request: {
         action: pick(["read", "write", "deploy", "rea\0d"]),
         target: pick(["public/docs", "user/notes", "prod/db", "ünï/cøde"]),
@@ -245,10 +249,18 @@ export const generateLedger = async ({
         { name: "verdict", detail: `${verdict}\0` },
       ],
       durationUs: below(5000),
-    });
-    await append(
-      bodyOf({ kind: "frozen_chain", id: `decision/${places.length}`, tenant, space: "user", payload }),
-    );
+    };
+    const named = { kind: "frozen_chain", id: `decision/${places.length}`, tenant, space: "user" } as const;
+    const old = bodyOf({ ...named, payload: formatFrozenChain1(chain) });
+    if (random() < 0.4) return void (await append(old));
+    const { request, steps: _, ...outcome } = chain;
+    const { payload } = recordChain(new ReasoningChain(request).freeze(outcome), bytes(places.length));
+    const target = chain.model.hash;
+    const links = target === null ? [] : [{ label: "model", target }];
+    const caller = `${tenant}/${request.caller}`;
+    const number = (numbered.get(caller) ?? 0) + 1;
+    numbered.set(caller, number);
+    await append(withNumber(bodyOf({ ...named, schemaVersion: 2, payload, links }), number));
   };
 
   let proposals = 0;
@@ -315,7 +327,7 @@ export const generateLedger = async ({
   const moduleRun = async (): Promise<void> => {
     const end = pick(["denied", "refused", "exited", "trapped", "killed", "crashed"] as const);
     const hasRun = end !== "denied" && end !== "refused";
-    const payload = formatModuleRun({
+    const run: RecordedRun = {
       module: "module/redact",
       version: 1 + below(3),
       digest: bytes("code"),
@@ -346,16 +358,24 @@ export const generateLedger = async ({
       end,
       exitCode: end === "exited" ? pick([0, 1, 4_294_967_295]) : null,
       reason: end === "exited" ? "" : "WHY\0NOT",
+    };
+    const named = {
+      kind: "module_run",
+      id: `module_run/${places.length}`,
+      tenant: pick(living()),
+      space: "user",
+    } as const;
+    if (random() < 0.4) {
+      await append(bodyOf({ ...named, payload: formatModuleRun1(run) }));
+      return;
+    }
+    const { inputDigest: _, inputBytes: __, outputDigest, ...ran } = run;
+    const payload = formatModuleRun({
+      ...ran,
+      input: bytes("commitment to an input"),
+      ...(outputDigest === null ? {} : { output: bytes("commitment to an output") }),
     });
-    await append(
-      bodyOf({
-        kind: "module_run",
-        id: `module_run/${places.length}`,
-        tenant: pick(living()),
-        space: "user",
-        payload,
-      }),
-    );
+    await append(bodyOf({ ...named, schemaVersion: 2, payload }));
   };
 
   const rotate = async (role: "record" | "checkpoint"): Promise<void> => {
@@ -376,10 +396,10 @@ export const generateLedger = async ({
   };
 
   const erase = async (tenant: string): Promise<void> => {
-    const payload = formatErasure({ tenant, reason: "asked for" });
     const records = places.filter(({ body }) => body.tenant === tenant).length;
     erasures.set(tenant, position());
-    const order = await append(bodyOf({ kind: "erasure", id: `erasure/${tenant}`, payload }));
+    const asked = formatErasure({ tenant, reason: "asked for" });
+    const order = await append(bodyOf({ kind: "erasure", id: `erasure/${tenant}`, payload: asked }));
     await userData();
     const report = { tenant, order: order.hash, records: BigInt(records), positions: bytes("positions") };
     await append(bodyOf({ kind: "erased", id: `erased/${tenant}`, payload: formatErased(report) }));

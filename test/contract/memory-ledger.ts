@@ -7,6 +7,7 @@ import { createHash, createSecretKey, generateKeyPairSync, randomBytes } from "n
 import { parseHash, type Hash } from "../../src/core/bytes.ts";
 import type { CborMap, CborValue } from "../../src/core/cbor/cbor.ts";
 import { fail, SigilFault, type SigilError } from "../../src/errors.ts";
+import { commitTo, digestValue } from "../../src/core/record/commitment.ts";
 import { formatFrozenChain, formatGenesis, parseGenesis } from "../../src/core/record/kinds.ts";
 import type { RecordBody } from "../../src/core/record/record.ts";
 import { createSigner, rawPublicKey, type Signer } from "../../src/crypto/signing/sign.ts";
@@ -19,6 +20,7 @@ import type { DataKeys } from "../../src/ledger/sealing/sealer.ts";
 import { createMemoryBacking, openMemoryStore, type MemoryBacking } from "../../src/storage/memory.ts";
 import type { Store } from "../../src/storage/store.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
+import { formatFrozenChain1 } from "./version-1.ts";
 
 export const newSigner = (): Signer => createSigner(generateKeyPairSync("ed25519").privateKey);
 
@@ -128,7 +130,7 @@ export const decisionBody = (
   options: { readonly tenant?: string; readonly verdict?: "deny" | "review"; readonly action?: string } = {},
 ): RecordBody => {
   const { tenant = "acme", verdict = "deny", action = "read" } = options;
-  const payload = formatFrozenChain({
+  const payload = formatFrozenChain1({
     request: {
       action,
       target: "public/docs",
@@ -155,6 +157,35 @@ export const decisionBody = (
     durationUs: 12,
   });
   return { ...userBody(id, payload, { tenant }), kind: "frozen_chain" };
+};
+
+/** As servers record today: numbered among its caller's when it is appended. */
+export const numberedBody = (
+  id: string,
+  { caller = "svc", tenant = "acme" }: { readonly caller?: string; readonly tenant?: string } = {},
+): RecordBody => {
+  const opening = {
+    salt: new Uint8Array(32),
+    value: digestValue({ digest: sha256(new Uint8Array(0)), bytes: 0 }),
+  };
+  const payload = formatFrozenChain({
+    request: {
+      action: "read",
+      target: "public/docs",
+      subject: caller,
+      caller,
+      loa: "operator",
+      input: commitTo("input", opening),
+      metadata: {},
+    },
+    features: {},
+    contributions: {},
+    model: "",
+    verdict: "deny",
+    reason: "MODEL_MISSING",
+    durationUs: 12,
+  });
+  return { ...userBody(id, payload, { tenant }), kind: "frozen_chain", schemaVersion: 2 };
 };
 
 /** A new ledger with its genesis record; nobody has it open. */

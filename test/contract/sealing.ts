@@ -12,7 +12,7 @@ export const sealOne = async (
 ): Promise<Uint8Array> => {
   await sealer.ready(tenant, 1);
   const seals = sealer.stage(() => randomBytes(sealNonceBytes));
-  const sealed = seals.seal(envelope, position, tenant);
+  const sealed = seals.seal({ envelope }, position, tenant);
   sealer.take(seals.counts());
   return sealed;
 };

@@ -6,7 +6,7 @@ import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { KeyRole, readEvidence, type SigilConnection } from "@sigil/client";
 import { fromHex, parseHash, parsePublicKey, utf8Encode, type Hash } from "../../src/core/bytes.ts";
-import { cborEncode } from "../../src/core/cbor/cbor.ts";
+import { cborDecode, cborEncode, type CborMap } from "../../src/core/cbor/cbor.ts";
 import { verifyForeign } from "../../src/core/keys/verify.ts";
 import { formatVerifierKey } from "../../src/core/merkle/vkey.ts";
 import { formatEvidence, parseEvidence } from "../../src/core/verify/evidence-file.ts";
@@ -29,7 +29,7 @@ const outcomesOf = ({ steps }: EvidenceVerdict): string =>
   steps.map(({ name, outcome }) => `${name} ${outcome}`).join(", ");
 
 const whole =
-  "file passed, genesis passed, keys passed, signature passed, record passed, disclosures skipped, " +
+  "file passed, genesis passed, keys passed, signature passed, record passed, disclosures passed, " +
   "inclusion passed, checkpoint passed, policy skipped, decision passed, trust passed";
 
 describe("evidence", function () {
@@ -83,6 +83,39 @@ describe("evidence", function () {
     expect(
       await readEvidence(council.as("operator"), { auditId: ids[1] ?? "", size: old?.size ?? 0n }),
     ).to.deep.equal(before);
+  });
+
+  it("shows whole what was kept, without it says what it took as recorded, and refuses another value", async () => {
+    await using council = await Council.open();
+    const genesis = await genesisOf(council.deployment);
+    const input = utf8Encode("some text");
+    const asked = { action: "write", target: "user/notes", input, keepInput: true };
+    const { auditId } = await council.as("operator").trust.check(asked);
+    const file = await readEvidence(council.as("operator"), { auditId });
+    const verdictOf = (bytes: Uint8Array): Promise<EvidenceVerdict> =>
+      verifyEvidence(bytes, { genesis }, { verify: verifyForeign });
+    const shown = (await verdictOf(file)).findings;
+    expect(shown.chain?.request.input).to.deep.equal(input);
+    expect(shown.replay?.outcome).to.equal("equal");
+    const { disclosures, ...hidden } = parseEvidence(file);
+    const bare = await verdictOf(formatEvidence(hidden));
+    expect(bare.holds).to.equal(true);
+    expect(bare.findings.chain?.request).to.include({ inputDigest: null, inputBytes: null, input: null });
+    expect(bare.findings.replay?.outcome).to.equal("partial");
+    const given = cborDecode(disclosures ?? new Uint8Array(0)) as { readonly input: CborMap };
+    const changes: readonly CborMap[] = [
+      { value: [new Uint8Array(32), 9] },
+      { raw: utf8Encode("more text") },
+      { salt: new Uint8Array(32) },
+    ];
+    for (const change of changes) {
+      const other = cborEncode({ input: { ...given.input, ...change } });
+      const refused = await verdictOf(formatEvidence({ ...hidden, disclosures: other }));
+      expect(refused.steps.find(({ outcome }) => outcome === "failed")?.name).to.equal("disclosures");
+    }
+    const elsewhere = cborEncode({ output: given.input });
+    const moved = await verdictOf(formatEvidence({ ...hidden, disclosures: elsewhere }));
+    expect(moved.steps.find(({ outcome }) => outcome === "failed")?.name).to.equal("disclosures");
   });
 
   it("holds for a record of every kind that a ledger has", async () => {

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { after, before, beforeEach, describe, it } from "mocha";
 import { deploymentFormat } from "../../src/deployment/file.ts";
-import { migrations, newestFormat } from "../../src/deployment/migrations.ts";
+import { migrations, newestFormat, planMigrations } from "../../src/deployment/migrations.ts";
 import { formatManifest, parseManifest, stateDirectory } from "../../src/deployment/backup/manifest.ts";
 import { toHex } from "../../src/core/bytes.ts";
 import {
@@ -142,11 +142,14 @@ describe("data directories of the formats that were released", function () {
         const before = await contents();
         const said = JSON.parse(await ok(["migrate", "--data", "data", "--dry-run", "--json"])) as Json;
         expect(said).to.include({ from: facts.format, to: deploymentFormat, dryRun: true });
-        expect(said["steps"]).to.have.length.greaterThan(0);
+        // Format 4 changes nothing that is there.
+        const steps = planMigrations(facts.format).flatMap((migration) => migration.steps);
+        expect(said["steps"]).to.have.length(steps.length);
         expect(await contents()).to.deep.equal(before);
         expect(await readdir(cwd)).to.not.include("data.rehearsal");
         const text = await ok(["migrate", "--data", "data", "--dry-run", "--scratch", "elsewhere"]);
-        expect(text).to.include("nothing was changed").and.to.include("indexes");
+        expect(text).to.include("nothing was changed");
+        for (const { about } of steps) expect(text).to.include(about);
         expect(await readdir(cwd)).to.not.include("elsewhere");
         await mkdir(join(cwd, "mine"));
         await writeFile(join(cwd, "mine", "letter"), "dear");

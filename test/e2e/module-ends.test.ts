@@ -112,12 +112,12 @@ describe("the end of a run", () => {
         if (code === "CANCELLED") return;
         expect(refused.facts["audit_id"]).to.be.a("string");
       }
-      const { payload } = await runRecord(served.as("observer"), runId);
+      const { payload, disclosures } = await runRecord(served.as("observer"), runId);
       expect(payload["end"]).to.equal(exit.kind);
       if (exit.kind === "refused") expect(payload["usage"]).to.equal(null);
       else {
         expect(payload["usage"]).to.include({ wall_us: 1500, cpu_us: 500 });
-        expect(payload["output_digest"]).to.equal(sha256(text("out")).toString("base64"));
+        expect(disclosures["output"]).to.deep.equal([new Uint8Array(sha256(text("out"))), 3]);
       }
     });
   }

@@ -49,23 +49,21 @@ describe("e2e_module_gate", function () {
     expect(Buffer.from(done.output).toString()).to.equal(greeting);
     expect(done.exitCode).to.equal(0);
     expect(done.outputDigest).to.deep.equal(sha256(done.output));
-    const { payload, links } = await record(done.runId);
+    const { payload, links, disclosures } = await record(done.runId);
     expect(payload).to.deep.include({
       module: "module/hello",
       version: 1,
       digest: base64(done.digest),
       other_digest: null,
       caller: "operator",
-      input_digest: base64(sha256(Buffer.from(JSON.stringify({ name: "Ada" })))),
-      output_digest: base64(done.outputDigest),
       end: "exited",
       exit_code: 0,
       reason: "",
     });
-    expect(payload["usage"]).to.deep.include({
-      input_bytes: 14,
-      output_bytes: greeting.length,
-      host_calls: 0,
+    expect(payload["usage"]).to.deep.include({ host_calls: 0 });
+    expect(disclosures).to.deep.equal({
+      input: [new Uint8Array(sha256(Buffer.from(JSON.stringify({ name: "Ada" })))), 14],
+      output: [done.outputDigest, greeting.length],
     });
     expect(payload["limits"]).to.deep.include({ wall_ms: 1000, memory_pages: 64 });
     const { chain } = await council.as("observer").audit.getFrozenChain({ auditId: done.auditId });
@@ -93,7 +91,8 @@ describe("e2e_module_gate", function () {
     expect(altered.codeName).to.equal("DATA_LOSS");
     const { payload } = await runRecord(council.as("root"), denied.facts["run_id"], "public");
     expect(payload).to.deep.include({ end: "denied", reason: "LEVEL_TOO_LOW", usage: null, caller: "" });
-    expect(payload["output_digest"]).to.equal(null);
+    expect(payload).to.have.property("input");
+    expect(payload).to.not.have.property("output");
     const chain = await council.as("root").audit.verifyFrozenChain({
       auditId: denied.facts["audit_id"] ?? "",
       tenant: "public",

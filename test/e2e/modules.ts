@@ -11,6 +11,7 @@ import {
   type RunRequest,
   type SigilConnection,
 } from "@sigil/client";
+import { cborDecode, type CborValue } from "../../src/core/cbor/cbor.ts";
 import { assemble } from "../hostile/assemble.ts";
 import { guest, type GuestText } from "../hostile/guests.ts";
 import type { Council } from "./council.ts";
@@ -65,6 +66,8 @@ export const json = (value: unknown): NonNullable<RunRequest["input"]> => ({
 export type RunRecord = {
   readonly payload: Readonly<Record<string, unknown>>;
   readonly links: readonly { readonly label: string; readonly target: Uint8Array }[];
+  /** Disclosed values by path. */
+  readonly disclosures: Readonly<Record<string, CborValue>>;
 };
 
 /** The record of a run, read as an Observer of the caller's tenant. */
@@ -76,7 +79,14 @@ export const runRecord = async (
   const { record } = await reader.canon.getRecord({ id: id ?? "", tenant });
   const whole = record?.record;
   if (whole === undefined) throw new Error("the run has no record");
-  return { payload: JSON.parse(whole.payloadJson) as RunRecord["payload"], links: whole.links };
+  const openings = Object.entries(
+    cborDecode(whole.disclosures) as Record<string, { readonly value: CborValue }>,
+  );
+  return {
+    payload: JSON.parse(whole.payloadJson) as RunRecord["payload"],
+    links: whole.links,
+    disclosures: Object.fromEntries(openings.map(([path, { value }]) => [path, value])),
+  };
 };
 
 /** What the records of all runs in the reader's tenant say, oldest first. */

@@ -164,9 +164,9 @@ describe("suspensions", function () {
       });
     }
     const { chain } = await gateway.audit.getFrozenChain({ auditId: one.auditId });
-    expect(chain?.steps.map(({ detail }) => detail).join("\n")).to.contain(
-      "suspended by suspension/principal/owen",
-    );
+    const link = chain?.record?.links.find(({ label }) => label === "suspension");
+    const { record } = await root().canon.getSystemRecord({ id: "suspension/principal/owen" });
+    expect(link?.target).to.deep.equal(record?.record?.hash);
   });
 
   describe("who may", () => {

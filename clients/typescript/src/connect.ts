@@ -83,6 +83,7 @@ export type AuditClient = {
   readonly verifyFrozenChain: Unary<audit.VerifyFrozenChainRequest, audit.VerifyFrozenChainResponse>;
   readonly getCheckpoint: Unary<audit.GetCheckpointRequest, audit.GetCheckpointResponse>;
   readonly getInclusionProof: Unary<audit.GetInclusionProofRequest, audit.GetInclusionProofResponse>;
+  readonly proveCompleteness: Unary<audit.ProveCompletenessRequest, audit.ProveCompletenessResponse>;
   readonly getConsistencyProof: Unary<audit.GetConsistencyProofRequest, audit.GetConsistencyProofResponse>;
   /** The pieces of an evidence file; `readEvidence` joins them. */
   readonly getEvidence: ServerStream<audit.GetEvidenceRequest, audit.GetEvidenceResponse>;
@@ -275,6 +276,7 @@ const auditClient = (stub: audit.AuditServiceClient, context: CallContext): Audi
   verifyFrozenChain: unary(context, audit.VerifyFrozenChainRequest, stub.verifyFrozenChain.bind(stub)),
   getCheckpoint: unary(context, audit.GetCheckpointRequest, stub.getCheckpoint.bind(stub)),
   getInclusionProof: unary(context, audit.GetInclusionProofRequest, stub.getInclusionProof.bind(stub)),
+  proveCompleteness: unary(context, audit.ProveCompletenessRequest, stub.proveCompleteness.bind(stub)),
   getConsistencyProof: unary(context, audit.GetConsistencyProofRequest, stub.getConsistencyProof.bind(stub)),
   getEvidence: serverStream(context, audit.GetEvidenceRequest, stub.getEvidence.bind(stub)),
   getTile: unary(context, audit.GetTileRequest, stub.getTile.bind(stub)),

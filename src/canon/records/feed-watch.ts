@@ -24,7 +24,7 @@ const versionedOf = (
 ): VersionedRecord => {
   const opened = openRecord(position, envelope);
   return {
-    record: { ...opened, body, signedBy: signerOf(opened, ring) },
+    record: { ...opened, body, signedBy: signerOf(opened, ring), disclosures: {} },
     version,
     tombstone: isTombstone({ body }),
   };

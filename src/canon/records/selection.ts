@@ -1,7 +1,7 @@
 /** Which records a watch sends, once its caller's reach is established. */
 import { equalBytes } from "@sigil/core/bytes";
 import {
-  parseFrozenChain,
+  readDecision,
   systemTenant,
   type FrozenChainPayload,
   type Granted,
@@ -19,7 +19,7 @@ const decisionKind = "frozen_chain";
 
 /** What the record of a decision says. */
 const chainIn = (body: RecordBody): FrozenChainPayload | undefined =>
-  isDecision(body) ? parseFrozenChain(body.payload) : undefined;
+  isDecision(body) ? readDecision(body) : undefined;
 
 export class Selection {
   readonly #asked: WatchSelection;
@@ -78,7 +78,7 @@ export class Selection {
     const own = chainIn(body);
     if (verdicts.length > 0 && (own === undefined || !verdicts.includes(own.verdict))) return false;
     if (principals.length === 0) return true;
-    const chain = own ?? (await readDecision(ledger, body));
+    const chain = own ?? (await decisionBehind(ledger, body));
     if (chain === undefined) return false;
     const { caller, subject } = chain.request;
     return principals.some((principal) => principal === caller || principal === subject);
@@ -105,7 +105,7 @@ export class Selection {
 }
 
 /** The decision that allowed a record; undefined when it links to none, or to an erased tenant's. */
-const readDecision = async (
+const decisionBehind = async (
   ledger: Pick<LedgerReader, "readHash">,
   { links }: RecordBody,
 ): Promise<FrozenChainPayload | undefined> => {

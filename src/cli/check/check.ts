@@ -17,7 +17,16 @@ import { parseRequests, type NumberedRequest } from "./requests.ts";
 import { formatTable, type Cell, type Terminal } from "../terminal/terminal.ts";
 
 const inFlightMax = 16;
-const questionFlags = ["action", "target", "subject", "session", "input", "keep-input", "idempotency-key"];
+const questionFlags = [
+  "action",
+  "target",
+  "subject",
+  "session",
+  "input",
+  "keep-input",
+  "disclose",
+  "idempotency-key",
+];
 
 const readQuestion = async (given: Arguments, terminal: Terminal): Promise<CheckRequest> => {
   const inputPath = given.text("input");
@@ -31,6 +40,7 @@ const readQuestion = async (given: Arguments, terminal: Terminal): Promise<Check
         ? new Uint8Array(0)
         : await readBytes(inputPath, "--input", terminal, inputBytesMax),
     keepInput: given.has("keep-input"),
+    disclose: given.has("disclose"),
     idempotencyKey: given.text("idempotency-key") ?? "",
   };
 };
@@ -118,7 +128,8 @@ export const check: Command = {
   name: "check",
   about:
     "Ask whether something may happen. The answer is in the ledger before it is printed. --file asks every line of a\n" +
-    "JSON Lines file: action, target, and where wanted subject, session, input, keep_input, idempotency_key.",
+    "JSON Lines file: action, target, and where wanted subject, session, input, keep_input, disclose,\n" +
+    "idempotency_key.",
   flags: {
     action: { value: "ACTION", about: "What is to happen." },
     target: { value: "TARGET", about: "To what." },
@@ -129,6 +140,7 @@ export const check: Command = {
     session: { value: "NAME", about: "A session the check belongs to; recorded." },
     input: { value: "FILE|-", about: "The action's input; its digest is recorded, its entropy scored." },
     "keep-input": { about: "Keep the input itself in the (encrypted) record." },
+    disclose: { about: "With --json: give what opens the commitments of the decision's record." },
     "idempotency-key": { value: "KEY", about: "Makes a repeat safe for 24 hours." },
     file: { value: "FILE|-", about: "Ask every line of this file instead." },
     ...jsonFlag,

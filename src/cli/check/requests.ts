@@ -13,7 +13,7 @@ export type NumberedRequest = { readonly line: number; readonly request: CheckRe
 const requestLinesMax = 1_000_000;
 
 const textFields = ["action", "target", "subject", "session", "idempotency_key"] as const;
-const fields: readonly string[] = [...textFields, "input", "input_base64", "keep_input"];
+const fields: readonly string[] = [...textFields, "input", "input_base64", "keep_input", "disclose"];
 
 const emptyRequest: CheckRequest = {
   action: "",
@@ -22,6 +22,7 @@ const emptyRequest: CheckRequest = {
   session: "",
   input: new Uint8Array(0),
   keepInput: false,
+  disclose: false,
   idempotencyKey: "",
 };
 
@@ -62,8 +63,10 @@ const parseRequest = (text: string, line: number): CheckRequest => {
     const value = given[name] ?? "";
     return typeof value === "string" ? value : usage(`line ${line}: ${name} must be text`);
   };
-  const keepInput = given["keep_input"] ?? false;
-  if (typeof keepInput !== "boolean") return usage(`line ${line}: keep_input must be true or false`);
+  const flagOf = (name: string): boolean => {
+    const value = given[name] ?? false;
+    return typeof value === "boolean" ? value : usage(`line ${line}: ${name} must be true or false`);
+  };
   return {
     action: textOf("action"),
     target: textOf("target"),
@@ -71,7 +74,8 @@ const parseRequest = (text: string, line: number): CheckRequest => {
     session: textOf("session"),
     idempotencyKey: textOf("idempotency_key"),
     input: readInput(given, line),
-    keepInput,
+    keepInput: flagOf("keep_input"),
+    disclose: flagOf("disclose"),
   };
 };
 

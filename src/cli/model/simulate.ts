@@ -46,6 +46,7 @@ const readMatter = (given: Arguments): SimulateRequest["subjectMatter"] => {
     session: "",
     input: new Uint8Array(0),
     keepInput: false,
+    disclose: false,
     idempotencyKey: "",
   };
   return { $case: "check", value };

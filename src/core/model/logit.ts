@@ -27,6 +27,3 @@ export const logit = (score: number): number => {
   assert(score > 0 && score < 1, "logit needs a score strictly between 0 and 1");
   return naturalLog(score / (1 - score));
 };
-
-/** 1 / (1 + e^−z), for display only: no rule compares it. */
-export const logistic = (z: number): number => 1 / (1 + Math.exp(-z));

@@ -12,7 +12,8 @@ import { FEATURES } from "./features.ts";
 import type { ActionRule, Feature, Features, PerFeature } from "./features.ts";
 import { compileGlobTable, globFault } from "./glob.ts";
 import type { GlobTable } from "./glob.ts";
-import { logistic, logit } from "./logit.ts";
+import { scoreOf } from "../record/kinds/frozen-chain.ts";
+import { logit } from "./logit.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** A band of scores, or of logits, for which the verdict is review. */
@@ -204,5 +205,5 @@ export const evaluate = (model: TrustModel, features: Features): Evaluation => {
   let z = model.bias;
   for (const feature of FEATURES) z += contributions[feature];
   assert(Number.isFinite(z), "z is not a finite number");
-  return { verdict: decide(model, features, z), z, score: logistic(z), contributions };
+  return { verdict: decide(model, features, z), z, score: scoreOf(z), contributions };
 };

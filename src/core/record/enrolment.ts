@@ -5,13 +5,16 @@
 import type { CborMap } from "../cbor/cbor.ts";
 import { formatPrincipal, principalVersion, type PrincipalPayload } from "./kinds/governance.ts";
 import { canonicalSubject, enrolledName } from "./spelling.ts";
-import { feedGrantPrefix, principalPrefix } from "./system.ts";
+import { callerHeadPrefix, feedGrantPrefix, principalPrefix } from "./system.ts";
 
 /** The record id of the principal with this canonical id. */
 export const principalRecordId = (id: string): string => principalPrefix + enrolledName(id);
 
 /** The id of the record that would hold the feed grant of a principal of this canonical id. */
 export const feedGrantId = (id: string): string => feedGrantPrefix + enrolledName(id);
+
+/** The id under which the server records a caller's head in its tenant. */
+export const callerHeadId = (caller: string): string => callerHeadPrefix + enrolledName(caller);
 
 export type Enrolment = {
   /** The record's id. */

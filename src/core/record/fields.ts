@@ -32,6 +32,18 @@ export const exactMap = (value: CborValue | undefined, path: string, keys: reado
   return map;
 };
 
+/** A map with all of `keys`, and any of `optional`. */
+export const mapOf = (
+  value: CborValue | undefined,
+  path: string,
+  keys: readonly string[],
+  optional: readonly string[],
+): CborMap => {
+  const map = anyMap(value, path);
+  const present = optional.filter((key) => map[key] !== undefined);
+  return exactMap(map, path, present.length === 0 ? keys : [...keys, ...present]);
+};
+
 /** Text of 1 to `unitsMax` UTF-16 units. */
 export const textField = (map: CborMap, path: string, name: string, unitsMax = Infinity): string => {
   const value = map[name];

@@ -1,7 +1,24 @@
 /** Exports of records, their kinds and their names. Pure. */
 export { type Attestation, encodeAttestation } from "./attestation.ts";
-export { enrolPrincipal, enrolmentFault, feedGrantId, isEnrolledAs, principalRecordId } from "./enrolment.ts";
+export {
+  callerHeadId,
+  enrolPrincipal,
+  enrolmentFault,
+  feedGrantId,
+  isEnrolledAs,
+  principalRecordId,
+} from "./enrolment.ts";
 export type { FeedBatch, FeedItem, PublishedRecord, ReadFeed } from "./feed.ts";
+export {
+  commitTo,
+  digestValue,
+  formatDisclosures,
+  readDisclosures,
+  saltBytes,
+  type Digested,
+  type Disclosures,
+  type Opening,
+} from "./commitment.ts";
 export { anyMap, refuseField } from "./fields.ts";
 export {
   type AttestationRole,
@@ -19,6 +36,7 @@ export {
   type WitnessPayload,
   erasureFault,
   formatAttestationRecord,
+  formatCallerHead,
   formatErased,
   formatGenesis,
   formatKeyRetirement,
@@ -36,11 +54,10 @@ export {
   knownKinds,
   ownerName,
   parseAttestationRecord,
+  parseCallerHead,
   parseErased,
   parseErasure,
-  parseFrozenChain,
   parseModule,
-  parseModuleRun,
   parseProposal,
   parseProposalEnding,
   parseTombstone,
@@ -57,7 +74,13 @@ export {
   type FeedGrantPayload,
   type Granted,
 } from "./kinds/feed-grant.ts";
-export { type FrozenChainPayload, type FrozenRequest, formatFrozenChain } from "./kinds/frozen-chain.ts";
+export { modelLabel, principalLabel, readDecision, reasoningSteps, suspensionLabel } from "./decision.ts";
+export {
+  type ChainPayload,
+  type FrozenChainPayload,
+  type FrozenRequest,
+  formatFrozenChain,
+} from "./kinds/frozen-chain.ts";
 export { parseGenesis } from "./kinds/genesis.ts";
 export {
   type AttributeValue,
@@ -67,6 +90,7 @@ export {
   parseWitness,
 } from "./kinds/governance.ts";
 export { parseSuspension } from "./kinds/suspension.ts";
+export { readModuleRun } from "./run.ts";
 export { type Level, isAtLeast, isLevel, levelFraction } from "./levels.ts";
 export {
   type LevelName,

@@ -6,13 +6,15 @@ import type { CborValue } from "../cbor/cbor.ts";
 import type { CborWriter } from "../cbor/encode.ts";
 import { refuseField } from "./fields.ts";
 import { parseAttestationRecord, parseSchema, parseTombstone } from "./kinds/canon.ts";
+import { parseCallerHead } from "./kinds/caller-head.ts";
 import { parseErased, parseErasure } from "./kinds/erasure.ts";
 import { parseFeedGrant } from "./kinds/feed-grant.ts";
 import { parseFrozenChain, writeFrozenChain } from "./kinds/frozen-chain.ts";
+import { parseFrozenChain1 } from "./kinds/frozen-chain-1.ts";
 import { parseGenesis } from "./kinds/genesis.ts";
 import { parsePrincipal, parseQuorum, parseSigningKey, parseWitness } from "./kinds/governance.ts";
 import { parseModule } from "./kinds/module.ts";
-import { parseModuleRun } from "./kinds/module-run.ts";
+import { parseModuleRun, parseModuleRun1 } from "./kinds/module-run.ts";
 import { parseProposal, parseProposalEnding } from "./kinds/proposal.ts";
 import { parseSuspension } from "./kinds/suspension.ts";
 import { parseKeyRetirement, parseRestoration } from "./kinds/operations.ts";
@@ -20,6 +22,7 @@ import { parseTrustModel } from "./kinds/trust-model.ts";
 import type { Space } from "./names.ts";
 
 export * from "./kinds/canon.ts";
+export * from "./kinds/caller-head.ts";
 export * from "./kinds/erasure.ts";
 export * from "./kinds/feed-grant.ts";
 export * from "./kinds/frozen-chain.ts";
@@ -51,7 +54,7 @@ interface Schema {
 const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
   ["genesis", { spaces: "system", versions: [parseGenesis] }],
   ["signing_key", { spaces: "system", versions: [parseSigningKey] }],
-  ["frozen_chain", { spaces: "both", versions: [parseFrozenChain] }],
+  ["frozen_chain", { spaces: "both", versions: [parseFrozenChain1, parseFrozenChain] }],
   ["trust_model", { spaces: "system", versions: [(payload) => parseTrustModel(payload)] }],
   [
     "principal",
@@ -63,7 +66,7 @@ const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
   ["witness", { spaces: "system", versions: [parseWitness] }],
   ["quorum", { spaces: "system", versions: [parseQuorum] }],
   ["module", { spaces: "system", versions: [parseModule] }],
-  ["module_run", { spaces: "both", versions: [parseModuleRun] }],
+  ["module_run", { spaces: "both", versions: [parseModuleRun1, parseModuleRun] }],
   ["proposal", { spaces: "both", versions: [parseProposal] }],
   ["attestation", { spaces: "both", versions: [parseAttestationRecord] }],
   ["schema", { spaces: "system", versions: [parseSchema] }],
@@ -73,6 +76,7 @@ const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
   ["erased", { spaces: "system", versions: [parseErased] }],
   ["suspension", { spaces: "system", versions: [parseSuspension] }],
   ["feed_grant", { spaces: "system", versions: [parseFeedGrant] }],
+  ["caller_head", { spaces: "both", versions: [parseCallerHead] }],
   ["tombstone", { spaces: "both", versions: [parseTombstone] }],
   ["proposal_ending", { spaces: "both", versions: [parseProposalEnding] }],
 ]);

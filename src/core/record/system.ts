@@ -40,6 +40,9 @@ export const attestationPrefix = "attestation/";
 /** Prefix of module runs, in the user space of the caller's tenant. */
 export const moduleRunPrefix = "module_run/";
 
+/** Prefix of what the server records of a caller's numbers, in the user space of the caller's tenant. */
+export const callerHeadPrefix = "caller_head/";
+
 /** A record body of tenant "system"; by default in the system space, first version, without links or predecessor. */
 export const systemBody = (
   body: Pick<RecordBody, "kind" | "id" | "ts" | "payload"> &

@@ -11,7 +11,10 @@ import { parseNote } from "../merkle/note.ts";
 import { verifyByPolicy, type Policy } from "../merkle/policy.ts";
 import { replay, type Replay } from "../model/recompute.ts";
 import { isEnrolledAs } from "../record/enrolment.ts";
-import { parseFrozenChain, type FrozenChainPayload } from "../record/kinds/frozen-chain.ts";
+import { cborDecode } from "../cbor/cbor.ts";
+import { readDisclosures, type Disclosures } from "../record/commitment.ts";
+import { principalLabel, readDecision } from "../record/decision.ts";
+import type { FrozenChainPayload } from "../record/kinds/frozen-chain.ts";
 import { parseGenesis } from "../record/kinds/genesis.ts";
 import { parsePrincipal, parseQuorum } from "../record/kinds/governance.ts";
 import type { RecordBody } from "../record/record.ts";
@@ -155,9 +158,6 @@ const checkSignatures = async (
   return others.length;
 };
 
-const modelHashOf = ({ links }: RecordBody, chain: FrozenChainPayload | undefined): Hash | undefined =>
-  chain?.model.hash ?? (chain && links.find(({ label }) => label === "model")?.target);
-
 /** Whether it is the record of the principal that a decision is about. */
 const isSubjects = (
   { kind, space, tenant, id, payload, schemaVersion }: RecordBody,
@@ -166,6 +166,21 @@ const isSubjects = (
   const place = space === "system" ? "" : `${tenant}/`;
   if (kind !== "principal" || !subject.startsWith(place)) return false;
   return isEnrolledAs(subject.slice(place.length), id, parsePrincipal(payload, schemaVersion));
+};
+
+/**
+ * The subject's principal: that which the decision links to, or for a decision of version 1, which links to none, any
+ * of the subject.
+ */
+const principalOf = (
+  { body }: EvidenceRecord,
+  { request }: FrozenChainPayload,
+  earlier: readonly EvidenceRecord[],
+): EvidenceRecord | undefined => {
+  const linked = body.links.find(({ label }) => label === principalLabel)?.target;
+  const isNamed = ({ hash }: EvidenceRecord): boolean =>
+    body.schemaVersion === 1 || (linked !== undefined && equalBytes(hash, linked));
+  return earlier.find((record) => isNamed(record) && isSubjects(record.body, request.subject));
 };
 
 type Roles = Pick<EvidenceFindings, "record" | "chain" | "model" | "principal" | "registry">;
@@ -186,14 +201,14 @@ const registryIn = (records: readonly EvidenceRecord[]): Roles["registry"] => {
 
 /** What each record is there for. One that is there for nothing is refused: a file is no place to hide one. */
 const rolesOf = (asked: EvidenceRecord, earlier: readonly EvidenceRecord[]): Roles => {
-  const chain = asked.body.kind === "frozen_chain" ? parseFrozenChain(asked.body.payload) : undefined;
-  const modelHash = modelHashOf(asked.body, chain);
+  const chain = asked.body.kind === "frozen_chain" ? readDecision(asked.body) : undefined;
+  const modelHash = chain?.model.hash ?? undefined;
   const model =
     modelHash &&
     (earlier.find(({ hash }) => equalBytes(hash, modelHash)) ??
       refuse(`the decision names the model ${toHex(modelHash)}, which is missing`));
   if (model !== undefined && model.body.kind !== "trust_model") refuse("what the decision names is no model");
-  const principal = chain && earlier.find(({ body }) => isSubjects(body, chain.request.subject));
+  const principal = chain && principalOf(asked, chain, earlier);
   const registry = registryIn(earlier);
   const needed = new Set([model, principal, registry?.quorum, ...(registry?.witnesses ?? [])]);
   const idle = earlier.find((record) => !needed.has(record));
@@ -230,11 +245,11 @@ const describeRoles = ({ record, model, principal, registry }: Roles): string =>
   return [`${body.kind} ${body.id} at position ${position}`, ...others].join(", ");
 };
 
-/** Step `disclosures`. What a record commits to is of its kind and version; those so far commit to nothing. */
-const checkDisclosures = ({ evidence }: ReadFile): string | undefined =>
-  evidence.disclosures === undefined
-    ? undefined
-    : refuse("the record commits to nothing that could be disclosed");
+/** Step `disclosures`. What a record commits to is of its kind and version. */
+const checkDisclosures = (bytes: Uint8Array, { body }: EvidenceRecord): Disclosures => {
+  const disclosures = readDisclosures(cborDecode(bytes), body);
+  return Object.keys(disclosures).length > 0 ? disclosures : refuse("it discloses nothing");
+};
 
 /** Step `policy`. @returns the names of the witnesses that cosigned. */
 const checkPolicy = async (
@@ -341,13 +356,22 @@ const founded = async (
     const count = await checkSignatures(file, ring, verify);
     return [count, `${counted(count, "record")} besides those of the keys`];
   });
-  const roles = await list.take("record", () => {
+  let roles = await list.take("record", () => {
     const taken = checkRecords(file);
     return [taken, describeRoles(taken)];
   });
   list.add(roles);
-  checkDisclosures(file);
-  list.skip("disclosures", "the file holds none");
+  const { disclosures: disclosed } = file.evidence;
+  const { record, chain } = roles;
+  if (disclosed === undefined || record === undefined) list.skip("disclosures", "the file holds none");
+  else {
+    const disclosures = await list.take("disclosures", () => {
+      const checked = checkDisclosures(disclosed, record);
+      return [checked, Object.keys(checked).toSorted().join(", ")];
+    });
+    if (chain !== undefined) roles = { ...roles, chain: readDecision(record.body, disclosures) };
+    list.add(roles);
+  }
   await list.take("inclusion", () => {
     for (const record of opened) requireInclusion(record, checkpoint, record.proof);
     return [undefined, `${counted(opened.length, "record")} in the tree of ${checkpoint.size}`];

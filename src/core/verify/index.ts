@@ -11,6 +11,7 @@ export {
 export { walkKeys, type KeyRecord, type WalkedKeys } from "./key-walk.ts";
 export { verifyReceipt, verifyTlogProof, type Inclusion } from "./receipt.ts";
 export {
+  inStep,
   leafOf,
   openRecord,
   readRecord,

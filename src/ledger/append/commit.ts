@@ -25,7 +25,13 @@ import { planLeaves, type TreeState } from "../layout/tree.ts";
 import { Versions } from "./versions.ts";
 
 /** The place that an appended record got. */
-export type Appended = { readonly position: bigint; readonly hash: Hash; readonly version: bigint };
+export type Appended = {
+  readonly position: bigint;
+  readonly hash: Hash;
+  readonly version: bigint;
+  /** The number among its caller's decisions, if it took one. */
+  readonly callerSeq?: number;
+};
 
 /**
  * Records of one caller that commit all or none, and further operations for the same batch. A unit may have no records
@@ -35,6 +41,8 @@ export type SignedUnit = {
   readonly records: readonly SignedRecord[];
   /** A `SigilFault` that it throws refuses the unit. */
   readonly extraOps: (appended: readonly Appended[]) => readonly StoreOp[];
+  /** Set for a unit that was refused before: later units were numbered as if it did not exist. */
+  readonly refusal?: SigilError;
 };
 
 export type UnitOutcome =
@@ -105,11 +113,15 @@ const tenantsFault = (
 
 /** Runs every check that may refuse a unit, before any of its records is sealed. */
 const planUnit = (unit: SignedUnit, first: bigint, before: Before, faults: TenantFaults): PlannedUnit => {
-  const error = tenantsFault(unit, before, faults);
+  const error = unit.refusal ?? tenantsFault(unit, before, faults);
   if (error !== undefined) return { kind: "refused", error };
   const planned = before.versions.plan(unit.records, first);
   if (planned.kind === "refused") return planned;
-  const appended = unit.records.map(({ hash }, index) => ({ ...(planned.heads[index] as Head), hash }));
+  const appended = unit.records.map(({ hash, numbered }, index) => ({
+    ...(planned.heads[index] as Head),
+    hash,
+    ...(numbered === undefined ? {} : { callerSeq: numbered.number }),
+  }));
   try {
     const extraOps = unit.extraOps(appended);
     planned.accept();
@@ -144,7 +156,7 @@ export const planCommit = (
     const { appended } = planned;
     for (const [index, record] of unit.records.entries()) {
       const head = appended[index] as Appended;
-      const value = seals.seal(record.envelope, head.position, record.body.tenant);
+      const value = seals.seal(record, head.position, record.body.tenant);
       ops.push({ kind: "put", key: recordKey(head.position), value });
       const indexed = indexOps(tags, record.body, record.hash, head);
       changes.index(record.body, indexed);

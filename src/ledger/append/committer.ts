@@ -9,6 +9,7 @@ import { randomBytes } from "../../crypto/random.ts";
 import type { StoreOp } from "../../storage/store.ts";
 import type { AnchorKeeper } from "./anchor.ts";
 import { prepareCommit, type PreparedCommit, type SignedUnit, type UnitOutcome } from "./commit.ts";
+import { withNumber, type CallerNumbers, type Counter, type Numbered } from "./caller-numbers.ts";
 import type { KeysInUse } from "./key-life.ts";
 import type { LoadSources } from "./load.ts";
 import type { FeedRecord, LedgerOptions } from "./options.ts";
@@ -23,6 +24,7 @@ export type WritableMoment = LedgerMoment & { readonly signers: Signers };
 export type CommitterSteps = Omit<LoadSources, "store"> & {
   readonly options: Pick<LedgerOptions, "origin" | "observe">;
   readonly anchor: Pick<AnchorKeeper, "beforeCommit" | "committed">;
+  readonly numbers: Pick<CallerNumbers, "committed">;
   readonly now: () => WritableMoment;
   /** Called when the batch is on disk: makes its state the ledger's. */
   readonly advance: (after: { readonly state: LedgerState } & KeysInUse) => void;
@@ -52,7 +54,7 @@ export class Committer {
 
   /** @param next the keys in use after this batch. @throws BatchFailed. */
   async commit(units: readonly SignedUnit[], next?: KeysInUse): Promise<readonly UnitOutcome[]> {
-    const { anchor, now, advance, onCommitted, stop } = this.#steps;
+    const { anchor, now, advance, numbers, onCommitted, stop } = this.#steps;
     const prepared = await this.#prepare(units);
     const { ops, outcomes, records, state } = prepared;
     if (ops.length === 0) return outcomes;
@@ -71,6 +73,7 @@ export class Committer {
     const { ring, signers } = next ?? now();
     advance({ state, ring, signers });
     prepared.accept();
+    numbers.committed(records.map(({ numbered }) => numbered));
     anchor.committed(sizeOf(state), state.checkpoint);
     onCommitted(committedIn(prepared));
     return outcomes;
@@ -101,20 +104,80 @@ export class Committer {
     plan.accept();
   }
 
+  /** Signs again what does not have the number that its place gives it. */
+  async #renumber(units: readonly SignedUnit[]): Promise<readonly SignedUnit[]> {
+    const given = new Map<Counter, number>();
+    const numberFor = ({ counter }: Numbered): number => {
+      const number = (given.get(counter) ?? counter.last) + 1;
+      given.set(counter, number);
+      return number;
+    };
+    const corrections = units.map(({ records, refusal }) => {
+      if (refusal !== undefined) return undefined;
+      const numbers = records.map(({ numbered }) => numbered && numberFor(numbered));
+      return records.every(({ numbered }, index) => numbered?.number === numbers[index])
+        ? undefined
+        : numbers;
+    });
+    if (corrections.every((each) => each === undefined)) return units;
+    return Promise.all(
+      units.map(async (unit, index) => {
+        const numbers = corrections[index];
+        return numbers === undefined ? unit : this.#signAgain(unit, numbers);
+      }),
+    );
+  }
+
+  async #signAgain(unit: SignedUnit, numbers: readonly (number | undefined)[]): Promise<SignedUnit> {
+    try {
+      const records = await Promise.all(
+        unit.records.map(async (record, index) => {
+          const { numbered, body, attestations, disclosures } = record;
+          const number = numbers[index];
+          if (numbered === undefined || number === undefined || numbered.number === number) return record;
+          const beside = { attestations, disclosures, numbered: { ...numbered, number } };
+          return this.sign(prepareRecord(withNumber(body, number), beside));
+        }),
+      );
+      return { ...unit, records };
+    } catch {
+      return { ...unit, refusal: { kind: "notServing", rule: "the record could not be signed" } };
+    }
+  }
+
   /** A failure here means that nothing was written. */
   async #prepare(units: readonly SignedUnit[]): Promise<PreparedCommit> {
-    const { now, options, stop, ...sources } = this.#steps;
+    const { now, options, stop, numbers: _, ...sources } = this.#steps;
     const { store, state, summary, signers } = now();
     const { origin } = options;
     const context = { ...sources, store, summary, randomBytes, origin, checkpointSigner: signers.checkpoint };
     try {
-      return await prepareCommit(state, units, context);
+      let planned = units;
+      for (;;) {
+        const numbered = await this.#renumber(planned);
+        const isSigned = numbered.every(({ refusal }, index) => refusal === planned[index]?.refusal);
+        planned = numbered;
+        if (!isSigned) continue;
+        const prepared = await prepareCommit(state, planned, context);
+        const { outcomes } = prepared;
+        // What a refused unit was numbered leaves a gap: plan again without it.
+        if (!outcomes.some((outcome, index) => isNewlyRefused(outcome, planned[index]))) return prepared;
+        planned = planned.map((unit, index) => {
+          const outcome = outcomes[index];
+          return outcome?.kind === "refused" ? { ...unit, refusal: outcome.error } : unit;
+        });
+      }
     } catch (cause) {
       stop(cause);
       throw new BatchFailed({ kind: "notServing", rule: "the commit could not be prepared" }, { cause });
     }
   }
 }
+
+const isNewlyRefused = (outcome: UnitOutcome, unit: SignedUnit | undefined): boolean =>
+  outcome.kind === "refused" &&
+  unit?.refusal === undefined &&
+  unit?.records.some(({ numbered }) => numbered !== undefined) === true;
 
 const committedIn = ({ outcomes, records }: PreparedCommit): readonly FeedRecord[] =>
   outcomes

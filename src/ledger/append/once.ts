@@ -5,7 +5,7 @@
  */
 import type { CborValue } from "@sigil/core/cbor";
 import { assert } from "../../errors.ts";
-import type { RecordBody } from "@sigil/core/record";
+import type { Disclosures, RecordBody } from "@sigil/core/record";
 import type { Appended, SignedUnit } from "./commit.ts";
 import type { Claim, HeldClaim } from "./idempotency.ts";
 import type { AppendUnit } from "./sequencer.ts";
@@ -20,13 +20,16 @@ export type AppendOnce = (
      */
     readonly outcome: (appended: readonly Appended[]) => CborValue;
     readonly signal?: AbortSignal | undefined;
+    /** By the index of the body. */
+    readonly disclosures?: readonly (Disclosures | undefined)[];
   },
 ) => Promise<readonly Appended[]>;
 
 /** The ledger's append, which here also accepts a unit without records. */
 export type Append = (
   bodies: readonly RecordBody[],
-  options: Pick<SignedUnit, "extraOps"> & Pick<AppendUnit, "signal">,
+  options: Pick<SignedUnit, "extraOps"> &
+    Pick<AppendUnit, "signal"> & { readonly disclosures?: readonly (Disclosures | undefined)[] | undefined },
 ) => Promise<readonly Appended[]>;
 
 /** How a call gets its answer: by running, or by replaying. */
@@ -40,13 +43,13 @@ export type Answering<Result> = {
 /** A call without a key. */
 export const appendUnkeyed =
   (append: Append): AppendOnce =>
-  async (bodies, { outcome, signal }) => {
+  async (bodies, { outcome, signal, disclosures }) => {
     if (bodies.length === 0) return [];
     const extraOps = (appended: readonly Appended[]): readonly [] => {
       outcome(appended);
       return [];
     };
-    return append(bodies, { signal, extraOps });
+    return append(bodies, { signal, extraOps, disclosures });
   };
 
 const runHeld = async <Result>(
@@ -56,9 +59,9 @@ const runHeld = async <Result>(
 ): Promise<Result> => {
   let isBound = false;
   try {
-    const result = await run(async (bodies, { outcome, signal }) => {
+    const result = await run(async (bodies, { outcome, signal, disclosures }) => {
       const extraOps = (appended: readonly Appended[]) => claim.ops(outcome(appended));
-      const appended = await append(bodies, { signal, extraOps });
+      const appended = await append(bodies, { signal, extraOps, disclosures });
       isBound = true;
       return appended;
     });

@@ -10,24 +10,33 @@ import {
   entryOf,
   hashRecord,
   subjectOf,
+  type Disclosures,
   type RecordBody,
 } from "@sigil/core/record";
 import { leafHash } from "@sigil/core/merkle";
 import type { Signer } from "../../crypto/signing/sign.ts";
+import type { Numbered } from "./caller-numbers.ts";
 
 export type PreparedRecord = {
   readonly body: RecordBody;
   readonly bodyBytes: Uint8Array;
   readonly hash: Hash;
   readonly attestations: readonly Uint8Array[];
+  /** What is kept beside the envelope; it opens commitments of the body. */
+  readonly disclosures?: Disclosures | undefined;
+  /** Absent for a record that takes no number of its caller's. */
+  readonly numbered?: Numbered | undefined;
 };
 
 export type SignedRecord = PreparedRecord & { readonly envelope: Uint8Array; readonly leaf: Hash };
 
 /** @throws unencodableValue, malformedRecord, tooLarge: the caller's record breaks a rule. */
-export const prepareRecord = (body: RecordBody, attestations: readonly Uint8Array[] = []): PreparedRecord => {
+export const prepareRecord = (
+  body: RecordBody,
+  beside: Partial<Pick<PreparedRecord, "attestations" | "disclosures" | "numbered">> = {},
+): PreparedRecord => {
   const bodyBytes = encodeBody(body);
-  return { body, bodyBytes, hash: hashRecord(bodyBytes), attestations };
+  return { attestations: [], ...beside, body, bodyBytes, hash: hashRecord(bodyBytes) };
 };
 
 export const signRecord = async (

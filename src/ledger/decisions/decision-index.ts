@@ -47,13 +47,18 @@ export const decisionKeysOf =
 
 /** The body has been validated before, so the shape is certain. */
 type IndexedPayload = Pick<IndexedDecision, "verdict" | "reason"> & {
-  readonly request: Omit<IndexedDecision, "id" | "verdict" | "reason">;
+  readonly request: Omit<IndexedDecision, "id" | "verdict" | "reason" | "session" | "isNumbered"> & {
+    readonly session?: string;
+  };
+  readonly caller_seq?: number;
 };
 
 /** The index entry of a decision. */
 export const indexedEntry = (terms: DecisionTerms, body: RecordBody, position: bigint): DecisionEntry => {
-  const { request, verdict, reason } = body.payload as IndexedPayload;
-  const found = terms.of({ ...request, id: body.id, verdict, reason });
+  const { request, verdict, reason, caller_seq } = body.payload as IndexedPayload;
+  const { session = "" } = request;
+  const isNumbered = caller_seq !== undefined;
+  const found = terms.of({ ...request, session, id: body.id, verdict, reason, isNumbered });
   return { position: Number(position), ts: body.ts, ...found };
 };
 

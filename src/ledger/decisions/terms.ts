@@ -9,7 +9,16 @@ import { rememberedTermsMax, targetTermsMax } from "../../limits.ts";
 import { SipHash } from "./sip-hash.ts";
 
 /** Domain separation: the first byte hashed, so that one value in two fields has two terms. */
-const fields = { principal: 1, action: 2, verdict: 3, reason: 4, session: 5, target: 6, id: 7 } as const;
+const fields = {
+  principal: 1,
+  action: 2,
+  verdict: 3,
+  reason: 4,
+  session: 5,
+  target: 6,
+  id: 7,
+  numbered: 8,
+} as const;
 type Field = keyof typeof fields;
 
 /** The indexed fields of a decision. */
@@ -22,6 +31,8 @@ export type IndexedDecision = {
   readonly session: string;
   readonly verdict: string;
   readonly reason: string;
+  /** Whether it took a number of its caller's. */
+  readonly isNumbered: boolean;
 };
 
 export type DecisionTermList = {
@@ -35,6 +46,8 @@ export type DecisionTermList = {
 export type DecisionFilter = {
   /** Matches the subject or the caller. */
   readonly principal?: string;
+  /** The caller whose number it took. */
+  readonly numberedBy?: string;
   readonly action?: string;
   readonly verdict?: string;
   readonly reason?: string;
@@ -77,6 +90,7 @@ export class DecisionTerms {
     add(this.#remembered("verdict", decision.verdict));
     add(this.#remembered("reason", decision.reason));
     if (session !== "") add(this.#remembered("session", session));
+    if (decision.isNumbered) add(this.#remembered("numbered", caller));
     add(this.#term("id", decision.id));
     for (const term of this.#beginnings(decision.target)) add(term);
     return { subject: subjectTerm, caller: callerTerm, terms };
@@ -91,8 +105,10 @@ export class DecisionTerms {
   }
 
   /** Terms that every matching decision has. */
-  wanted({ principal, action, verdict, reason, session, targetPrefix }: DecisionFilter): readonly number[] {
-    const wanted = Object.entries({ principal, action, verdict, reason, session }).flatMap(([field, value]) =>
+  wanted({ targetPrefix, ...filter }: DecisionFilter): readonly number[] {
+    const { principal, action, verdict, reason, session, numberedBy: numbered } = filter;
+    const values = { principal, action, verdict, reason, session, numbered };
+    const wanted = Object.entries(values).flatMap(([field, value]) =>
       value === undefined ? [] : [this.#term(field as Field, value)],
     );
     const longest = targetPrefix === undefined ? undefined : this.#targetTerms(targetPrefix).at(-1);

@@ -16,7 +16,7 @@ import {
 import { equalBytes, toHex, type Hash } from "@sigil/core/bytes";
 import { type Statement } from "@sigil/core/cose";
 import { fail, SigilFault } from "../../errors.ts";
-import { type RecordBody } from "@sigil/core/record";
+import { readDisclosures, type Disclosures, type RecordBody } from "@sigil/core/record";
 import { verifyCheckpoint, proveInclusion } from "@sigil/core/merkle";
 import { officeHolder, type KeyEntry, type KeyRing, verifyOwn } from "@sigil/core/keys";
 import type { Store } from "../../storage/store.ts";
@@ -41,6 +41,8 @@ export type VerifiedRecord = {
   readonly attestations: readonly Uint8Array[];
   readonly statement: Statement;
   readonly signedBy: KeyEntry;
+  /** What was disclosed of it, checked against its body. */
+  readonly disclosures: Disclosures;
 };
 
 /** The steps' results for a position. `record` is set only if every step passed. */
@@ -132,9 +134,11 @@ export const examineRecord = async (position: bigint, context: ExamineContext): 
       await requireSignature(opened, signedBy, verifyOwn);
       return [undefined, "Ed25519 over COSE Sig_structure"];
     });
-    const body = await step("schema", async () => {
+    const { body, disclosures } = await step("schema", async () => {
       const decoded = readRecord(opened, { origin: context.origin, tenant: sealed.tenant });
-      return [decoded, `${decoded.kind} version ${decoded.schemaVersion}`];
+      const disclosed = readDisclosures(sealed.disclosures, decoded);
+      const detail = `${decoded.kind} version ${decoded.schemaVersion}`;
+      return [{ body: decoded, disclosures: disclosed }, detail];
     });
     proof = await step("inclusion", async () => {
       const size = sizeOf(state);
@@ -148,7 +152,7 @@ export const examineRecord = async (position: bigint, context: ExamineContext): 
       if (context.depth === "full") await checkNote(context);
       return [undefined, `${context.origin} at size ${size}, root ${toHex(state.root)}`];
     });
-    return finish({ ...opened, body, signedBy });
+    return finish({ ...opened, body, signedBy, disclosures });
   } catch (error) {
     if (error instanceof Broken) return finish(undefined);
     throw error;

@@ -1,13 +1,16 @@
 /**
- * The stored value of a position: `u8 length ‖ tenant ‖ sealed`. The tenant selects the key for the rest and is itself
- * authenticated by the seal. Seals envelopes with their tenant's newest data key and counts the seals, so that a key is
- * rotated long before random nonces may collide; opens them with the version that sealed them. Source:
- * docs/spec/ledger.md §6.
+ * The stored value of a position: `u8 form and length ‖ tenant ‖ sealed`. The tenant selects the key for the rest; it
+ * and the form, bit 7 of the first byte, are authenticated by the seal. A sealed value is an envelope, or (form 2) the
+ * canonical array of an envelope and what was disclosed of its record. Seals with the tenant's newest data key and
+ * counts the seals, so that a key is rotated long before random nonces may collide; opens with the version that sealed.
+ * Source: docs/spec/ledger.md §6.
  */
 import { concatBytes, utf8Decode, utf8Encode } from "@sigil/core/bytes";
+import { cborDecode, cborEncode, type CborValue } from "@sigil/core/cbor";
+import { formatDisclosures, refuseField, type Disclosures } from "@sigil/core/record";
 import { assert, fail, SigilFault, type SigilError } from "../../errors.ts";
 import { sealsPerKeyMax } from "../../limits.ts";
-import { openRecord, sealedKeyVersion, sealRecord, type DataKey } from "../../crypto/seal.ts";
+import { openRecord, sealedKeyVersion, sealRecord, type DataKey, type SealPlace } from "../../crypto/seal.ts";
 import type { Store } from "../../storage/store.ts";
 import { refuseErased, type Erasure } from "../layout/erasure.ts";
 import { newestCount, type SealCount } from "./seal-counts.ts";
@@ -24,7 +27,20 @@ export interface DataKeys {
   readonly destroy: (tenant: string) => Promise<void>;
 }
 
-export type Opened = { readonly tenant: string; readonly envelope: Uint8Array };
+export type Opened = {
+  readonly tenant: string;
+  readonly envelope: Uint8Array;
+  /** What was disclosed of the record, as a canonical map; not yet checked against the record. */
+  readonly disclosures: CborValue;
+};
+
+/** Bit 7 of a stored value's first byte: an envelope and its disclosures are sealed. */
+const disclosing = 0x80;
+const tenantLength = (stored: Uint8Array): number => (stored[0] ?? 0) & ~disclosing;
+const formOf = (stored: Uint8Array): SealPlace["form"] => (((stored[0] ?? 0) & disclosing) === 0 ? 1 : 2);
+
+/** What is sealed for a position. */
+export type Sealable = { readonly envelope: Uint8Array; readonly disclosures?: Disclosures | undefined };
 
 /** A tenant's sealing key and its seal count. */
 type Counted = {
@@ -39,7 +55,7 @@ type Staged = Omit<Counted, "seals"> & { seals: number };
 /** The seals of one batch. Without side effects: `take` applies the counts when the batch is about to be written. */
 export type StagedSeals = {
   /** `ready` must have been called for the tenant. */
-  readonly seal: (envelope: Uint8Array, position: bigint, tenant: string) => Uint8Array;
+  readonly seal: (record: Sealable, position: bigint, tenant: string) => Uint8Array;
   readonly counts: () => readonly SealCount[];
 };
 
@@ -55,11 +71,29 @@ const valueFaults: ReadonlySet<SigilError["kind"]> = new Set([
 /** The tenant that an unauthenticated stored value names. */
 const tenantOf = (stored: Uint8Array): string | undefined => {
   try {
-    return utf8Decode(stored.subarray(1, 1 + (stored[0] ?? 0)));
+    return utf8Decode(stored.subarray(1, 1 + tenantLength(stored)));
   } catch {
     return undefined;
   }
 };
+
+const withDisclosing = (prefix: Uint8Array): Uint8Array => {
+  const marked = Uint8Array.from(prefix);
+  marked[0] = (marked[0] ?? 0) | disclosing;
+  return marked;
+};
+
+/** @throws malformedCbor, malformedRecord. */
+const splitSealed = (plaintext: Uint8Array): Omit<Opened, "tenant"> => {
+  const value = cborDecode(plaintext);
+  const [envelope, disclosures] = Array.isArray(value) ? (value as readonly CborValue[]) : [];
+  return envelope instanceof Uint8Array && disclosures !== undefined
+    ? { envelope, disclosures }
+    : refuseField("sealed", "", "must be an array of an envelope and its disclosures");
+};
+
+/** The sealed part of a stored value, which is not authenticated. */
+export const sealedPart = (stored: Uint8Array): Uint8Array => stored.subarray(1 + tenantLength(stored));
 
 export class Sealer {
   readonly #origin: string;
@@ -110,7 +144,7 @@ export class Sealer {
     const origin = this.#origin;
     const staged = new Map<string, Staged>();
     return {
-      seal: (envelope, position, tenant) => {
+      seal: ({ envelope, disclosures }, position, tenant) => {
         let counted = staged.get(tenant);
         if (counted === undefined) {
           const known = this.#newest.get(tenant);
@@ -120,7 +154,10 @@ export class Sealer {
         }
         counted.seals += 1;
         const { prefix, dataKey } = counted;
-        return sealRecord(envelope, { ...dataKey, prefix, origin, position, tenant, nonce: nonce() });
+        const place = { ...dataKey, origin, position, tenant, nonce: nonce() };
+        if (disclosures === undefined) return sealRecord(envelope, { ...place, prefix, form: 1 });
+        const plaintext = cborEncode([envelope, formatDisclosures(disclosures)]);
+        return sealRecord(plaintext, { ...place, prefix: withDisclosing(prefix), form: 2 });
       },
       counts: () =>
         [...staged].map(([tenant, { dataKey, seals, first }]) => {
@@ -180,14 +217,15 @@ export class Sealer {
         { kind: "recordCorrupt", position, step: "seal", rule: "the sealed value does not authenticate" },
         { cause },
       );
-    const tenantEnd = 1 + (stored[0] ?? 0);
-    const sealed = stored.subarray(tenantEnd);
+    const sealed = sealedPart(stored);
     if (sealed.length === 0) return refuse();
     const tenant = tenantOf(stored) ?? refuse();
     refuseErased(erasureOf(tenant));
     try {
       const dataKey = await this.#keys.at(tenant, sealedKeyVersion(sealed, position));
-      return { tenant, envelope: openRecord(sealed, { ...dataKey, origin: this.#origin, position, tenant }) };
+      const form = formOf(stored);
+      const opened = openRecord(sealed, { ...dataKey, origin: this.#origin, position, tenant, form });
+      return { tenant, ...(form === 1 ? { envelope: opened, disclosures: {} } : splitSealed(opened)) };
     } catch (cause) {
       // A tenant or version that never existed is damage of the value; an error with the key files is not.
       if (cause instanceof SigilFault && valueFaults.has(cause.error.kind)) return refuse(cause);

@@ -4,6 +4,7 @@
  * Holds one group in memory. Unreadable records are reported and skipped.
  */
 import {
+  inStep,
   leafOf,
   openRecord,
   readRecord,
@@ -13,7 +14,7 @@ import {
 } from "@sigil/core/verify";
 import { equalBytes, toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
 import { fail, SigilFault } from "../../errors.ts";
-import { parseGenesis, type RecordBody } from "@sigil/core/record";
+import { parseGenesis, readDisclosures, type RecordBody } from "@sigil/core/record";
 import { leafHash, parseCheckpoint, verifyCheckpoint, parseNote, rootOf } from "@sigil/core/merkle";
 import { applyKeyRecord, ringOfGenesis, emptyRing, type KeyRing, verifyOwn } from "@sigil/core/keys";
 import { sealedKeyVersion } from "../../crypto/seal.ts";
@@ -23,7 +24,7 @@ import type { Findings } from "./findings.ts";
 import { parseGroup, type GroupEntry } from "../layout/group.ts";
 import type { Keyless } from "./keyless.ts";
 import { erasedEntryKey, familyRange, positionOf } from "../layout/keyspace.ts";
-import type { Sealer } from "../sealing/sealer.ts";
+import { sealedPart, type Sealer } from "../sealing/sealer.ts";
 import { emptyTree, planLeaves, type TreePlan } from "../layout/tree.ts";
 
 export type WalkedRecord = {
@@ -304,15 +305,16 @@ export class Walk {
     let leaf: Hash | undefined;
     try {
       const { sealer } = this.#context;
-      const { tenant, envelope } = await sealer.open(next.value, position);
+      const { tenant, envelope, disclosures } = await sealer.open(next.value, position);
       leaf = leafOf(envelope);
       const opened = openRecord(position, envelope);
       const { hash, attestations } = opened;
       const body = readRecord(opened, { origin: this.#context.origin, tenant });
+      inStep(position, "schema", () => readDisclosures(disclosures, body));
       if (position === 0n) this.#begin(body, hash);
       await this.#verify(opened);
       this.#announce(position, body);
-      const keyVersion = sealedKeyVersion(next.value.subarray(1 + (next.value[0] ?? 0)), position);
+      const keyVersion = sealedKeyVersion(sealedPart(next.value), position);
       return { leaf, record: { position, body, hash, attestations, keyVersion } };
     } catch (error) {
       findings.add(position, stepOf(error), ruleOf(error));

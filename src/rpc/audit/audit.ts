@@ -21,16 +21,20 @@ import {
   type GetTileRequest,
   type GetTileResponse,
   type ListFrozenChainsRequest,
+  type ProveCompletenessRequest,
+  type ProveCompletenessResponse,
   type VerifyFrozenChainRequest,
   type VerifyFrozenChainResponse,
 } from "@sigil/proto/sigil/audit/v1/audit";
 import { invalidField } from "../../errors.ts";
 import { reasonShape } from "@sigil/core/record";
+import type { ProveCompleteness } from "../../audit/completeness.ts";
 import type { ChainName, ChainQuery } from "../../audit/evidence.ts";
 import type { CheckpointName, EvidenceName, EvidenceTree, LeafName } from "../../audit/proofs.ts";
 import type { AuditService } from "../../audit/service.ts";
 import type { PublishedTiles } from "../../audit/tiles.ts";
 import type { Caller } from "../../identity/caller.ts";
+import { completenessHandler } from "./completeness.ts";
 import { formatChain, formatVerification } from "./messages.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
 import {
@@ -140,9 +144,14 @@ async function* evidenceMessages(
   for (const chunk of piecesOf(file, replyLimitOf(call))) yield { chunk: buffer(chunk) };
 }
 
+export type AuditParts = {
+  readonly audit: AuditService;
+  readonly proveCompleteness: ProveCompleteness;
+  readonly tiles: Pick<PublishedTiles, "file">;
+};
+
 export const auditHandlers = (
-  audit: AuditService,
-  tiles: Pick<PublishedTiles, "file">,
+  { audit, proveCompleteness, tiles }: AuditParts,
   rpc: RpcEnvironment,
 ): UntypedServiceImplementation => ({
   getFrozenChain: unary<GetFrozenChainRequest, GetFrozenChainResponse>(
@@ -214,6 +223,11 @@ export const auditHandlers = (
     rpc,
     AuditServiceService.getEvidence.path,
     (caller, request, call) => evidenceMessages(audit, caller, request, call),
+  ),
+  proveCompleteness: unary<ProveCompletenessRequest, ProveCompletenessResponse>(
+    rpc,
+    AuditServiceService.proveCompleteness.path,
+    completenessHandler(proveCompleteness, rpc.trustDomain),
   ),
   getTile: unary<GetTileRequest, GetTileResponse>(
     rpc,

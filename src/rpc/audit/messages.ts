@@ -38,8 +38,8 @@ export const formatChain = ({ record, chain }: AuditedChain): FrozenChain => {
     action: request.action,
     target: request.target,
     session: request.session,
-    inputDigest: request.inputDigest,
-    inputBytes: BigInt(request.inputBytes),
+    inputDigest: request.inputDigest ?? nothing,
+    inputBytes: BigInt(request.inputBytes ?? 0),
     input: request.input ?? undefined,
     verdict: formatVerdict(chain.verdict),
     reason: chain.reason,
@@ -53,6 +53,7 @@ export const formatChain = ({ record, chain }: AuditedChain): FrozenChain => {
     durationUs: BigInt(chain.durationUs),
     metadata: { ...request.metadata },
     record: formatRecord(record),
+    callerSeq: BigInt(chain.callerSeq ?? 0),
     minLevel:
       request.minLoa === undefined ? LevelOfAccess.LEVEL_OF_ACCESS_UNSPECIFIED : formatLevel(request.minLoa),
   };

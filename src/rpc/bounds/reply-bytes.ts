@@ -56,6 +56,7 @@ const REPLIES: ReadonlyMap<string, ReplyBytes> = new Map([
   [Trust.simulate.path, page],
   [Audit.getFrozenChain.path, record],
   [Audit.listFrozenChains.path, page],
+  [Audit.proveCompleteness.path, always(2 << 20)],
   [Audit.getTile.path, always(tileReplyBytesMax)],
   // The file is held as a whole until it is sent.
   [Audit.getEvidence.path, always(messageBytesMax, "call")],

@@ -4,7 +4,7 @@ import { Space, type CanonicalRecord } from "@sigil/proto/sigil/type/v1/type";
 import type { Presentation, VersionedRecord } from "../../canon/domain.ts";
 import { cborEncode, type CborMap, type CborValue } from "@sigil/core/cbor";
 import { replyJsonCharactersMax } from "../../limits.ts";
-import type { Space as SpaceName, StoredRecord } from "@sigil/core/record";
+import { formatDisclosures, type Space as SpaceName, type StoredRecord } from "@sigil/core/record";
 import { jsonOf } from "../message/json.ts";
 import { formatTime } from "../message/vocabulary.ts";
 
@@ -32,6 +32,7 @@ const formatMetadata = (record: StoredRecord): CanonicalRecord => {
     publicKey: record.signedBy.publicKey,
     attestations: [...record.attestations],
     position: record.position,
+    disclosures: nothing,
   };
 };
 
@@ -41,12 +42,16 @@ const boundedJson = (payload: CborValue, charactersMax = replyJsonCharactersMax)
   return json.length > charactersMax ? "" : json;
 };
 
+const openingsOf = ({ disclosures }: StoredRecord): Uint8Array =>
+  Object.keys(disclosures).length === 0 ? nothing : cborEncode(formatDisclosures(disclosures));
+
 /** @param jsonCharactersMax what is left of the reply for its JSON view. */
 export const formatRecord = (record: StoredRecord, jsonCharactersMax?: number): CanonicalRecord => ({
   ...formatMetadata(record),
   envelope: record.envelope,
   payloadJson: boundedJson(record.body.payload, jsonCharactersMax),
   payloadCbor: cborEncode(record.body.payload),
+  disclosures: openingsOf(record),
 });
 
 /** What a mask keeps of a map: of each key all, or what a mask keeps of its value. */

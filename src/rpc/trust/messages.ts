@@ -6,8 +6,8 @@ import type {
   SimulateResponse,
   TrustModel,
 } from "@sigil/proto/sigil/trust/v1/trust";
-import type { CborMap } from "@sigil/core/cbor";
-import type { TrustModelPayload } from "@sigil/core/record";
+import { cborEncode, type CborMap } from "@sigil/core/cbor";
+import { formatDisclosures, type TrustModelPayload } from "@sigil/core/record";
 import type { ActiveModel, Decision, Simulation } from "../../trust/decision.ts";
 import { FEATURES } from "@sigil/core/model";
 import { readLevel } from "../message/fields.ts";
@@ -25,9 +25,17 @@ const contributionsOf = ({ chain, model }: Decision): Contribution[] => {
   return contributions;
 };
 
-const noHash = new Uint8Array(0);
+const nothing = new Uint8Array(0);
 
-export const formatDecision = (decision: Decision): CheckResponse => {
+/** Without raw inputs, which the caller has. */
+const openingsOf = ({ disclosures }: Decision): Uint8Array => {
+  const openings = Object.entries(disclosures).map(
+    ([path, { salt, value }]) => [path, { salt, value }] as const,
+  );
+  return cborEncode(formatDisclosures(Object.fromEntries(openings)));
+};
+
+export const formatDecision = (decision: Decision, disclose: boolean): CheckResponse => {
   const { chain, model } = decision;
   return {
     verdict: formatVerdict(chain.verdict),
@@ -40,11 +48,14 @@ export const formatDecision = (decision: Decision): CheckResponse => {
     reason: chain.reason,
     auditId: decision.auditId,
     ledgerPosition: decision.position,
-    modelHash: chain.model.hash ?? noHash,
+    modelHash: chain.model.hash ?? nothing,
     subject: chain.request.subject,
     level: formatLevel(chain.request.loa),
     time: formatTime(decision.timeMs),
     replayed: decision.replayed,
+    inputDigest: chain.request.inputDigest ?? nothing,
+    callerSeq: BigInt(chain.callerSeq ?? 0),
+    disclosures: disclose ? openingsOf(decision) : nothing,
   };
 };
 

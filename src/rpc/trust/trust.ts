@@ -47,7 +47,7 @@ const checkHandler =
   (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<CheckRequest, CheckResponse> =>
   async (caller, request, call) => {
     const question = withMetadata(readQuestion(request, trustDomain), call, 0);
-    return formatDecision(await trust.check(caller, question, call));
+    return formatDecision(await trust.check(caller, question, call), request.disclose);
   };
 
 const correlationBytesMax = 128;
@@ -67,7 +67,7 @@ const streamHandler =
     readText(correlationId, "correlation_id", correlationBytesMax);
     if (check === undefined) return invalidField("check", "must be given");
     const decision = await trust.check(caller, readQuestion(check, trustDomain, "check."), call);
-    return { correlationId, outcome: { $case: "decision", value: formatDecision(decision) } };
+    return { correlationId, outcome: { $case: "decision", value: formatDecision(decision, check.disclose) } };
   };
 
 const readItem = (
@@ -103,11 +103,15 @@ const errorResult = (thrown: unknown, occurrence: Occurrence): BatchCheckResult 
   outcome: { $case: "error", value: statusOf(thrown, occurrence) },
 });
 
-const decidedResult = (item: BatchItem | undefined, occurrence: Occurrence): BatchCheckResult => {
+const decidedResult = (
+  item: BatchItem | undefined,
+  disclose: boolean,
+  occurrence: Occurrence,
+): BatchCheckResult => {
   if (item === undefined)
     return errorResult(new Error("the batch has fewer answers than questions"), occurrence);
   if (item.kind === "failed") return errorResult(new SigilFault(item.error), occurrence);
-  return { outcome: { $case: "decision", value: formatDecision(item.decision) } };
+  return { outcome: { $case: "decision", value: formatDecision(item.decision, disclose) } };
 };
 
 const batchHandler =
@@ -124,7 +128,9 @@ const batchHandler =
       TrustServiceService.batchCheck.path,
       call.metadata["request_id"] ?? "",
     );
-    const results = await mapPaced(call, questions, (_, index) => decidedResult(answers[index], occurrence));
+    const results = await mapPaced(call, request.checks, ({ disclose }, index) =>
+      decidedResult(answers[index], disclose, occurrence),
+    );
     return { results: [...results] };
   };
 

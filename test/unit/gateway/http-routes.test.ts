@@ -70,6 +70,7 @@ describe("the routes over HTTP", () => {
     const both = pairs.filter(([a, b]) => a.method === b.method && overlap(a.template, b.template));
     expect(both.map(([a, b]) => `${a.template.text} ${b.template.text}`)).to.deep.equal([
       "/audit/checkpoint /audit/{audit_id}",
+      "/audit/completeness /audit/{audit_id}",
     ]);
     for (const [a, b] of both) expect(compareTemplates(a.template, b.template)).to.be.below(0);
     const found = findRoute(routes, "GET", "/audit/checkpoint");

@@ -13,6 +13,7 @@ const place: SealPlace = {
   origin: "sigil.example/one",
   position: 5_000_000_000n,
   tenant: "acme",
+  form: 1,
 };
 const nonce = Uint8Array.from({ length: 12 }, (_, index) => index);
 const envelope = utf8Encode("an envelope of some length");

@@ -38,12 +38,16 @@ describe("the sealer", () => {
       const sealed = await sealOne(sealer, Uint8Array.of(1, 2, 3), position, "acme");
       versions.push(versionOf(sealed));
       const opened = await sealer.open(sealed, position);
-      expect(opened).to.deep.equal({ tenant: "acme", envelope: Uint8Array.of(1, 2, 3) });
+      expect(opened).to.deep.equal({
+        tenant: "acme",
+        envelope: Uint8Array.of(1, 2, 3),
+        disclosures: {},
+      });
     }
     expect(versions).to.deep.equal([1, 1, 1, 2, 2, 2, 3, 3]);
     expect(versionOf(await sealOne(sealer, Uint8Array.of(1), 9n, "other"))).to.equal(1);
     const next = sealer.stage(() => randomBytes(sealNonceBytes));
-    for (const tenant of ["acme", "other", "other"]) next.seal(Uint8Array.of(1), 10n, tenant);
+    for (const tenant of ["acme", "other", "other"]) next.seal({ envelope: Uint8Array.of(1) }, 10n, tenant);
     expect(next.counts()).to.deep.equal([
       { tenant: "acme", version: 3, seals: 3, first: 6n },
       { tenant: "other", version: 1, seals: 3, first: 9n },
@@ -69,7 +73,9 @@ describe("the sealer", () => {
     expect(keys.newest("acme")).to.equal(1);
     await sealer.ready("acme", 3);
     const seals = sealer.stage(() => randomBytes(sealNonceBytes));
-    const sealed = [1n, 2n, 3n].map((position) => versionOf(seals.seal(Uint8Array.of(1), position, "acme")));
+    const sealed = [1n, 2n, 3n].map((position) =>
+      versionOf(seals.seal({ envelope: Uint8Array.of(1) }, position, "acme")),
+    );
     expect(sealed).to.deep.equal([2, 2, 2]);
     expect(seals.counts()).to.deep.equal([{ tenant: "acme", version: 2, seals: 3, first: 1n }]);
   });

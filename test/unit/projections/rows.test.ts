@@ -37,30 +37,52 @@ const named = { ...same("tenant", "id"), at: "ts" };
 const candidate = (path: string) => (body: Decoded) =>
   at(cborDecode(at(body, "payload.body") as Uint8Array), path);
 
+/** Whether a record of a kind with two versions is of the first. */
+const isFirst = (body: Decoded): boolean => at(body, "schema_version") === 1;
+const textAt = (body: Decoded, path: string): string => at(body, path) as string;
+const linkOf = (body: Decoded, label: string): unknown =>
+  (at(body, "links") as readonly { readonly label: string; readonly target: unknown }[]).find(
+    (link) => link.label === label,
+  )?.target ?? null;
+
 const tables: Readonly<
   Record<Exclude<AppendedTable, "record_versions" | "links">, Readonly<Record<string, Expectation>>>
 > = {
   decisions: {
     ...named,
     ...under("payload.request", {
-      ...same("action", "target", "subject", "caller", "session", "input_digest", "input_bytes"),
+      ...same("action", "target", "subject", "caller", "input_digest", "input_bytes"),
       level: "loa",
       min_level: "min_loa",
     }),
-    input_kept: (body) => at(body, "payload.request.input") !== null,
+    session: (body) => at(body, "payload.request.session") ?? "",
+    input_kept: (body) => (isFirst(body) ? at(body, "payload.request.input") !== null : null),
     metadata: json("payload.request.metadata"),
-    model_id: "payload.model.id",
-    model_hash: "payload.model.hash",
+    model_id: (body) => at(body, isFirst(body) ? "payload.model.id" : "payload.model"),
+    model_hash: (body) => (isFirst(body) ? at(body, "payload.model.hash") : linkOf(body, "model")),
     ...perFeature("feature", "features"),
     other_features: others("features"),
     ...perFeature("contribution", "contributions"),
     other_contributions: others("contributions"),
     ...under("payload", {
-      ...same("z", "score", "threshold", "verdict", "reason", "duration_us"),
+      ...same("z", "threshold", "verdict", "reason", "duration_us", "caller_seq"),
       review_low: "review.low",
       review_high: "review.high",
     }),
-    steps: json("payload.steps"),
+    score: (body) => {
+      const z = at(body, "payload.z") as number | undefined;
+      return isFirst(body) ? at(body, "payload.score") : z === undefined ? null : 1 / (1 + Math.exp(-z));
+    },
+    steps: (body) =>
+      isFirst(body)
+        ? json("payload.steps")(body)
+        : JSON.stringify([
+            { name: "identity", detail: `subject is a ${textAt(body, "payload.request.loa")}` },
+            {
+              name: "verdict",
+              detail: `${textAt(body, "payload.verdict")}: ${textAt(body, "payload.reason")}`,
+            },
+          ]),
   },
   proposals: {
     ...named,

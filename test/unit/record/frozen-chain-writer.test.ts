@@ -15,55 +15,48 @@ const orNull = <Value>(values: fc.Arbitrary<Value>) => fc.option(values, { freq:
 const digest = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const tableOf = <Value>(values: fc.Arbitrary<Value>) => fc.dictionary(text, values, { maxKeys: 30 });
 
-const request = fc
-  .record(
-    {
-      action: text,
-      target: text,
-      subject: text,
-      caller: text,
-      tenant: fc.string({ minLength: 1 }),
-      loa: fc.constantFrom(...levelNames),
-      min_loa: fc.constantFrom(...levelNames),
-      session: text,
-      input_digest: digest,
-      input: orNull(fc.uint8Array({ maxLength: 3000 })),
-      metadata: tableOf(text),
-    },
-    {
-      requiredKeys: [
-        "action",
-        "target",
-        "subject",
-        "caller",
-        "tenant",
-        "loa",
-        "session",
-        "input_digest",
-        "input",
-        "metadata",
-      ],
-    },
-  )
-  .map((made) => ({ ...made, input_bytes: made.input?.length ?? 7 }));
+const request = fc.record(
+  {
+    action: text,
+    target: text,
+    subject: text,
+    caller: text,
+    loa: fc.constantFrom(...levelNames),
+    input: digest,
+    metadata: tableOf(text),
+    min_loa: fc.constantFrom(...levelNames),
+    session: fc.string({ minLength: 1 }),
+  },
+  { requiredKeys: ["action", "target", "subject", "caller", "loa", "input", "metadata"] },
+);
 
 const share = fc.double({ min: 0, max: 0.5, noNaN: true });
+const name = fc.string({ minLength: 1 });
 
 /** Most of them are good; an allow may lack its grounds. */
-const chains = fc.record({
-  request,
-  features: tableOf(number),
-  model: fc.record({ id: text, hash: orNull(digest) }),
-  contributions: tableOf(number),
-  z: orNull(number),
-  score: orNull(number),
-  threshold: orNull(number),
-  review: orNull(fc.tuple(share, share).map(([low, more]) => ({ low, high: low + more }))),
-  verdict: fc.constantFrom(...frozenVerdicts),
-  reason: fc.constantFrom("A", "SCORE_BELOW_THRESHOLD"),
-  steps: fc.array(fc.record({ name: fc.string({ minLength: 1 }), detail: text }), { maxLength: 20 }),
-  duration_us: fc.nat(),
-}) satisfies fc.Arbitrary<CborMap>;
+const chains = fc.record(
+  {
+    request,
+    features: tableOf(number),
+    model: text,
+    contributions: tableOf(number),
+    verdict: fc.constantFrom(...frozenVerdicts),
+    reason: fc.constantFrom("A", "SCORE_BELOW_THRESHOLD"),
+    duration_us: fc.nat(),
+    z: number,
+    threshold: number,
+    review: fc.tuple(share, share).map(([low, more]) => ({ low, high: low + more })),
+    caller_seq: fc.integer({ min: 1 }),
+    context: fc.dictionary(text, digest, { minKeys: 1, maxKeys: 30 }),
+    rules: fc.uniqueArray(name, { minLength: 1, maxLength: 30 }),
+    delegation: fc.uniqueArray(digest, { minLength: 1, maxLength: 8, selector: toHex }),
+    approval: fc.record({ id: name, record: orNull(digest) }),
+    budgets: fc.dictionary(text, fc.record({ spent: fc.nat(), left: fc.nat() }), { minKeys: 1, maxKeys: 16 }),
+  },
+  {
+    requiredKeys: ["request", "features", "model", "contributions", "verdict", "reason", "duration_us"],
+  },
+) satisfies fc.Arbitrary<CborMap>;
 
 const junk = fc.constantFrom<CborValue | undefined>(
   undefined,
@@ -97,7 +90,7 @@ const spoilt = fc
   .tuple(chains, fc.nat(), fc.nat(), junk, fc.boolean())
   .map(([good, which, name, value, isNew]): CborValue => {
     // Of two faults either may be named, and an allow without its grounds is one.
-    const isGrounded = ![good.z, good.score, good.threshold, good.model.hash].includes(null);
+    const isGrounded = good.z !== undefined && good.threshold !== undefined && good.model !== "";
     const chain = structuredClone({ ...good, verdict: isGrounded ? good.verdict : "deny" });
     const parts = partsOf(chain);
     const part = parts[which % parts.length] as Parts;
@@ -111,7 +104,7 @@ const spoilt = fc
 
 const bodyOf = (payload: CborValue): RecordBody => ({
   kind: "frozen_chain",
-  schemaVersion: 1,
+  schemaVersion: 2,
   id: "decision",
   tenant: "acme",
   ts: 1_700_000_000_000,

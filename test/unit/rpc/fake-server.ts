@@ -48,6 +48,7 @@ export const decide = (question: CheckQuestion, call: CallContext): Decision => 
   timeMs: 1_700_000_000_123,
   model: { bias: 1, weights: { action_risk: -6 } },
   replayed: false,
+  disclosures: {},
   chain: {
     request: {
       action: question.action,
@@ -221,7 +222,10 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     pacing: bounds.pacing,
     services: [
       [TrustServiceService, trustHandlers(trust, quorum, rpc)],
-      [AuditServiceService, auditHandlers(audit, { file: notMade }, rpc)],
+      [
+        AuditServiceService,
+        auditHandlers({ audit, proveCompleteness: notMade, tiles: { file: notMade } }, rpc),
+      ],
       [CanonServiceService, canonHandlers(records, quorum, rpc)],
       [WitnessServiceService, witnessHandlers(quorum, rpc)],
       ...keyServices,

@@ -29,6 +29,7 @@ export const recordAt = (
     },
     statement: { signature: new Uint8Array(64) },
     signedBy: { publicKey: new Uint8Array(32) },
+    disclosures: {},
   },
   version: position,
   tombstone: false,

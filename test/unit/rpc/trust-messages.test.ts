@@ -21,7 +21,7 @@ describe("a decision's reply", () => {
   ] as const) {
     it(`has the score, z and threshold that were recorded with ${verdict}`, () => {
       const score = 1 / (1 + Math.exp(-z));
-      const reply = formatDecision(decided({ verdict, z, score, threshold: 0.375 }));
+      const reply = formatDecision(decided({ verdict, z, score, threshold: 0.375 }), false);
       expect([reply.score, reply.z, reply.threshold, reply.bias]).to.deep.equal([score, z, 0.375, 1]);
       expect(reply.allowed).to.equal(verdict === "allow");
       expect(1 / (1 + Math.exp(-(reply.z ?? 0)))).to.equal(reply.score);
@@ -29,7 +29,7 @@ describe("a decision's reply", () => {
   }
 
   it("leaves out what could not be computed", () => {
-    const reply = formatDecision(decided({ z: null, score: null, threshold: null }));
+    const reply = formatDecision(decided({ z: null, score: null, threshold: null }), false);
     expect([reply.score, reply.z, reply.threshold]).to.deep.equal([undefined, undefined, undefined]);
   });
 });

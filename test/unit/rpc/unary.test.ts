@@ -118,6 +118,7 @@ describe("unary calls", () => {
             session: "",
             input: new Uint8Array(0),
             keepInput: false,
+            disclose: false,
             idempotencyKey: "",
           },
           (cause: unknown) => reject(cause),

@@ -7,7 +7,8 @@ import { utf8Encode } from "../../../src/core/bytes.ts";
 import { SigilFault } from "../../../src/errors.ts";
 import { levelNames } from "../../../src/core/record/names.ts";
 import { inputEntropy, rateFraction } from "../../../src/core/model/features.ts";
-import { logistic, logit } from "../../../src/core/model/logit.ts";
+import { logit } from "../../../src/core/model/logit.ts";
+import { scoreOf } from "../../../src/core/record/kinds/frozen-chain.ts";
 
 describe("features", () => {
   it("finds no entropy in nothing and in one byte repeated", () => {
@@ -74,7 +75,7 @@ describe("logit", () => {
 
   it("is turned back by the logistic function", () => {
     for (const score of [0.001, 0.25, 0.45, 0.5, 0.55, 0.9, 0.999]) {
-      expect(logistic(logit(score))).closeTo(score, 1e-15);
+      expect(scoreOf(logit(score))).closeTo(score, 1e-15);
     }
   });
 

@@ -1,10 +1,10 @@
 /** Rate windows over a ledger: what counts is what was recorded, and nobody makes anybody else's be forgotten. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
+import type { CborMap } from "../../../src/core/cbor/cbor.ts";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
 import type { Ledger } from "../../../src/ledger/ledger.ts";
 import type { RecentDecisions, TakeRecent } from "../../../src/ledger/decisions/recent.ts";
-import { formatFrozenChain, parseFrozenChain } from "../../../src/core/record/kinds.ts";
 import { rateWindowsMax } from "../../../src/limits.ts";
 import type { RecordBody } from "../../../src/core/record/record.ts";
 import { ActiveModels } from "../../../src/trust/active-model.ts";
@@ -37,9 +37,9 @@ const from = (peer: string): Asked => ({ caller: { ...anonymous, peer }, subject
 /** The record of a decision; made at `ts`. */
 const bodyOf = (id: string, { caller, subject }: Asked, ts: number): RecordBody => {
   const made = decisionBody(id, { tenant: caller.tenant });
-  const chain = parseFrozenChain(made.payload);
-  const request = { ...chain.request, subject, caller: caller.principal };
-  return { ...made, ts, payload: formatFrozenChain({ ...chain, request }) };
+  const payload = made.payload as CborMap;
+  const request = { ...(payload["request"] as CborMap), subject, caller: caller.principal };
+  return { ...made, ts, payload: { ...payload, request } };
 };
 
 /** A ledger with the default model: 600 checks a minute. */

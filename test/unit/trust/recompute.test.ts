@@ -4,8 +4,9 @@ import fc from "fast-check";
 import { describe, it } from "mocha";
 import { parseHash, utf8Encode } from "../../../src/core/bytes.ts";
 import { cborDecode, cborEncode } from "../../../src/core/cbor/cbor.ts";
-import { formatFrozenChain, parseFrozenChain } from "../../../src/core/record/kinds/frozen-chain.ts";
 import type { FrozenChainPayload } from "../../../src/core/record/kinds/frozen-chain.ts";
+import { parseFrozenChain1 } from "../../../src/core/record/kinds/frozen-chain-1.ts";
+import { formatFrozenChain1, type Chain1 } from "../../contract/version-1.ts";
 import { levelNames } from "../../../src/core/record/names.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
 import { gatherFeatures } from "../../../src/core/model/features.ts";
@@ -20,7 +21,7 @@ const hash = parseHash(new Uint8Array(32));
 const recordOf = (observation: Observation): FrozenChainPayload => {
   const features = gatherFeatures(model, observation);
   const { verdict, z, score, contributions } = evaluate(model, features);
-  const chain: FrozenChainPayload = {
+  const chain: Chain1 = {
     request: {
       action: observation.action,
       target: observation.target,
@@ -47,7 +48,7 @@ const recordOf = (observation: Observation): FrozenChainPayload => {
     steps: [],
     durationUs: 1,
   };
-  return parseFrozenChain(cborDecode(cborEncode(formatFrozenChain(chain))));
+  return parseFrozenChain1(cborDecode(cborEncode(formatFrozenChain1(chain))));
 };
 
 const sample: Observation = {

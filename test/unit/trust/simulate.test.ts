@@ -4,11 +4,11 @@ import { describe, it } from "mocha";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
 import { parseHash } from "../../../src/core/bytes.ts";
 import { fail, SigilFault } from "../../../src/errors.ts";
-import { formatFrozenChain, type FrozenChainPayload } from "../../../src/core/record/kinds.ts";
+import { formatFrozenChain1, type Chain1 } from "../../contract/version-1.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
 import { reachOf, simulateLast, type DecisionLedger, type Reach } from "../../../src/trust/simulate.ts";
 
-const chain: FrozenChainPayload = {
+const chain: Chain1 = {
   request: {
     action: "read",
     target: "public/docs",
@@ -48,7 +48,7 @@ const ledgerOf = (kept: readonly Kept[], decided = chain) => {
     if (record === undefined || record === "damaged") {
       return fail({ kind: "malformedCbor", offset: 0, rule: "is damaged" });
     }
-    return { ...record, id: `d-${position}`, payload: formatFrozenChain(decided) };
+    return { ...record, schemaVersion: 1, id: `d-${position}`, payload: formatFrozenChain1(decided) };
   };
   const ledger = {
     size: BigInt(kept.length),
@@ -111,7 +111,7 @@ describe("simulating the last decisions", () => {
   });
 
   it("asks what was asked: of whom, with what floor, at which rate and on what input", async () => {
-    const under = async (request: Partial<FrozenChainPayload["request"]>, features = chain.features) => {
+    const under = async (request: Partial<Chain1["request"]>, features = chain.features) => {
       const decided = { ...chain, request: { ...chain.request, ...request }, features };
       const { ledger } = ledgerOf([decision("a")], decided);
       const asked = { candidate: defaultModelPayload, includeUnchanged: true, reach: all, decisions: 1 };

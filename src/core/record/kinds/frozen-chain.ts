@@ -1,4 +1,7 @@
-/** Payload of `frozen_chain`: one decision and all its inputs. Pure. Source: docs/spec/record.md §6. */
+/**
+ * Payload of `frozen_chain`, version 2: one decision. What may be withheld stands in it as a commitment, and what other
+ * fields say is left out. Pure. Source: docs/spec/record.md §6.
+ */
 import type { Hash } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
 import type { CborWriter } from "../../cbor/encode.ts";
@@ -6,24 +9,75 @@ import {
   anyMap,
   anyTextField,
   bytesField,
+  distinct,
   exactMap,
   hashField,
-  hashOrNullField,
   listField,
+  mapOf,
   numberField,
-  numberOrNullField,
   oneOfField,
   refuseField,
   tableField,
   textField,
+  textItem,
   uintField,
 } from "../fields.ts";
+import { budgetsMax, contextsMax, delegationMax, rulesMax } from "../../limits.ts";
 import { levelNames, type LevelName } from "../names.ts";
 import { readReview, type ReviewBand } from "./review-band.ts";
 
 export const frozenVerdicts = ["allow", "deny", "review"] as const;
 export type FrozenVerdict = (typeof frozenVerdicts)[number];
 
+/** What the budgets of a decision are after it. */
+export type Budget = { readonly spent: number; readonly left: number };
+
+/** `record` is the hash of the approval; null while it is asked for. */
+export type Approval = { readonly id: string; readonly record: Hash | null };
+
+export interface ChainRequest {
+  readonly action: string;
+  readonly target: string;
+  /** Principal ids; "" is the anonymous guest. */
+  readonly subject: string;
+  readonly caller: string;
+  /** The subject's level. */
+  readonly loa: LevelName;
+  /** A minimum level besides the model's own. */
+  readonly minLoa?: LevelName;
+  readonly session?: string;
+  /** Commits to the SHA-256 of the raw input and its length. */
+  readonly input: Hash;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** Whatever is absent is unused. */
+export interface ChainPayload {
+  readonly request: ChainRequest;
+  readonly features: Readonly<Record<string, number>>;
+  readonly contributions: Readonly<Record<string, number>>;
+  /** Id of the model's record, whose hash is the target of the link `model`; "" if none could be loaded. */
+  readonly model: string;
+  /** In logits. Absent, like `threshold`, if the evaluator gave none. */
+  readonly z?: number;
+  readonly threshold?: number;
+  readonly review?: ReviewBand;
+  readonly verdict: FrozenVerdict;
+  readonly reason: string;
+  readonly durationUs: number;
+  /** The number of this decision among its caller's in the tenant, from 1. Absent for anonymous callers. */
+  readonly callerSeq?: number;
+  /** Commitments to facts that the caller named, by their paths. */
+  readonly context?: Readonly<Record<string, Hash>>;
+  /** Ids of the rules that fired, in the order of firing. */
+  readonly rules?: readonly string[];
+  /** Records that delegate, from the principal whose authority it is down to the caller. */
+  readonly delegation?: readonly Hash[];
+  readonly approval?: Approval;
+  readonly budgets?: Readonly<Record<string, Budget>>;
+}
+
+/** What a decision's record of any version says was asked, with what was disclosed of it. */
 export interface FrozenRequest {
   readonly action: string;
   readonly target: string;
@@ -37,13 +91,15 @@ export interface FrozenRequest {
   readonly minLoa?: LevelName;
   /** "" if the caller named none. */
   readonly session: string;
-  readonly inputDigest: Hash;
-  readonly inputBytes: number;
+  /** SHA-256 of the raw input, and its length. Null where they are committed to and not disclosed. */
+  readonly inputDigest: Hash | null;
+  readonly inputBytes: number | null;
   /** The raw input, only if the caller asked to keep it. */
   readonly input: Uint8Array | null;
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+/** What a decision's record of any version says; of version 2 with what follows from its fields. */
 export interface FrozenChainPayload {
   readonly request: FrozenRequest;
   readonly features: Readonly<Record<string, number>>;
@@ -59,215 +115,214 @@ export interface FrozenChainPayload {
   readonly reason: string;
   readonly steps: readonly { readonly name: string; readonly detail: string }[];
   readonly durationUs: number;
+  /** The number of this decision among its caller's in the tenant, from 1. Absent for anonymous callers. */
+  readonly callerSeq?: number;
 }
 
-const chainKeys = [
-  "request",
-  "features",
-  "model",
-  "contributions",
+/** 1 / (1 + e^−z), for display only: no rule compares it. */
+export const scoreOf = (z: number): number => 1 / (1 + Math.exp(-z));
+
+const path = "payload";
+const requestPath = "payload.request";
+const chainKeys = ["request", "features", "model", "contributions", "verdict", "reason", "duration_us"];
+const optionalKeys = [
   "z",
-  "score",
   "threshold",
   "review",
-  "verdict",
-  "reason",
-  "steps",
-  "duration_us",
+  "caller_seq",
+  "context",
+  "rules",
+  "delegation",
+  "approval",
+  "budgets",
 ];
-const requestKeys = [
-  "action",
-  "target",
-  "subject",
-  "caller",
-  "tenant",
-  "loa",
-  "session",
-  "input_digest",
-  "input_bytes",
-  "input",
-  "metadata",
-];
-const modelKeys = ["id", "hash"];
-const stepKeys = ["name", "detail"];
+const requestKeys = ["action", "target", "subject", "caller", "loa", "input", "metadata"];
+const requestOptionalKeys = ["session", "min_loa"];
 
 /** A decision's reason: a stable code. */
 export const reasonShape = /^[A-Z][A-Z0-9_]{0,63}$/;
 
-const flooredRequestKeys = [...requestKeys, "min_loa"];
+export const checkReason = (reason: string): string =>
+  reasonShape.test(reason) ? reason : refuseField(path, "reason", "must be an UPPER_SNAKE code");
 
-const requestPath = "payload.request";
+const isPresent = (map: CborMap, name: string): boolean => map[name] !== undefined;
 
-/** A map with exactly the keys of a request. */
-const requestMap = (value: CborValue | undefined): { readonly map: CborMap; readonly hasFloor: boolean } => {
-  const hasFloor = anyMap(value, requestPath)["min_loa"] !== undefined;
-  return { map: exactMap(value, requestPath, hasFloor ? flooredRequestKeys : requestKeys), hasFloor };
+const hashItem = (item: CborValue, itemPath: string): Hash => hashField({ item }, itemPath, "item");
+
+const counted = <Entry>(
+  map: CborMap,
+  name: string,
+  most: number,
+  read: (table: CborMap, tablePath: string, key: string) => Entry,
+): Readonly<Record<string, Entry>> => {
+  const table = tableField(map, path, name, read);
+  const count = Object.keys(table).length;
+  return count >= 1 && count <= most
+    ? table
+    : refuseField(path, name, `must have 1 to ${most} entries, or be left out`);
 };
 
-/** The raw input, not copied, and its length in bytes. */
-const inputOf = (map: CborMap): { readonly input: Uint8Array | null; readonly inputBytes: number } => {
-  const inputBytes = uintField(map, requestPath, "input_bytes");
-  const input = map["input"] === null ? null : bytesField(map, requestPath, "input");
-  if (input !== null && input.length !== inputBytes) {
-    refuseField(requestPath, "input_bytes", "must be the length of input");
-  }
-  return { input, inputBytes };
+const listed = <Item>(
+  map: CborMap,
+  name: string,
+  most: number,
+  read: (item: CborValue, itemPath: string) => Item,
+): readonly Item[] => {
+  const items = listField(map, path, name, read, most);
+  if (items.length === 0) refuseField(path, name, "must not be empty, or be left out");
+  distinct(items.map(String), `${path}.${name}`, "must be distinct");
+  return items;
 };
 
-const readRequest = (value: CborValue | undefined): FrozenRequest => {
-  const path = requestPath;
-  const { map, hasFloor } = requestMap(value);
-  const { input, inputBytes } = inputOf(map);
+const readApproval = (value: CborValue | undefined): Approval => {
+  const map = exactMap(value, "payload.approval", ["id", "record"]);
   return {
-    action: anyTextField(map, path, "action"),
-    target: anyTextField(map, path, "target"),
-    subject: anyTextField(map, path, "subject"),
-    caller: anyTextField(map, path, "caller"),
-    tenant: textField(map, path, "tenant"),
-    loa: oneOfField(map, path, "loa", levelNames),
-    ...(hasFloor ? { minLoa: oneOfField(map, path, "min_loa", levelNames) } : {}),
-    session: anyTextField(map, path, "session"),
-    inputDigest: hashField(map, path, "input_digest"),
-    inputBytes,
-    input: input === null ? null : Uint8Array.from(input),
-    metadata: tableField(map, path, "metadata", anyTextField),
+    id: textField(map, "payload.approval", "id"),
+    record: map["record"] === null ? null : hashField(map, "payload.approval", "record"),
   };
 };
 
-const readStep = (item: CborValue, path: string): { readonly name: string; readonly detail: string } => {
-  const map = exactMap(item, path, stepKeys);
-  return { name: textField(map, path, "name"), detail: anyTextField(map, path, "detail") };
+const readBudget = (table: CborMap, tablePath: string, key: string): Budget => {
+  const budgetPath = `${tablePath}.${key}`;
+  const map = exactMap(table[key], budgetPath, ["spent", "left"]);
+  return { spent: uintField(map, budgetPath, "spent"), left: uintField(map, budgetPath, "left") };
 };
 
-const checkReason = (reason: string): string =>
-  reasonShape.test(reason) ? reason : refuseField("payload", "reason", "must be an UPPER_SNAKE code");
+/** What no server writes yet. */
+const readLater = (
+  map: CborMap,
+): Pick<ChainPayload, "context" | "rules" | "delegation" | "approval" | "budgets"> => ({
+  ...(isPresent(map, "context") ? { context: counted(map, "context", contextsMax, hashField) } : {}),
+  ...(isPresent(map, "rules") ? { rules: listed(map, "rules", rulesMax, textItem) } : {}),
+  ...(isPresent(map, "delegation") ? { delegation: listed(map, "delegation", delegationMax, hashItem) } : {}),
+  ...(isPresent(map, "approval") ? { approval: readApproval(map["approval"]) } : {}),
+  ...(isPresent(map, "budgets") ? { budgets: counted(map, "budgets", budgetsMax, readBudget) } : {}),
+});
 
-const checkVerdict = (verdict: FrozenVerdict, grounds: readonly (CborValue | undefined)[]): FrozenVerdict =>
-  verdict !== "allow" || !grounds.includes(null)
+const readBand = (map: CborMap): ReviewBand | undefined => {
+  if (!isPresent(map, "review")) return undefined;
+  return (
+    readReview(map["review"], "payload.review") ??
+    refuseField(path, "review", "must be a map, or be left out")
+  );
+};
+
+const checkVerdict = (verdict: FrozenVerdict, map: CborMap): FrozenVerdict =>
+  verdict !== "allow" || (isPresent(map, "z") && isPresent(map, "threshold") && map["model"] !== "")
     ? verdict
-    : refuseField("payload", "verdict", "cannot be allow without z, score, threshold and model");
+    : refuseField(path, "verdict", "cannot be allow without z, threshold and model");
 
-/** @throws malformedRecord naming the field; also for an allow without score, threshold and model. */
-export const parseFrozenChain = (payload: CborValue): FrozenChainPayload => {
-  const path = "payload";
-  const map = exactMap(payload, path, chainKeys);
-  const modelPath = "payload.model";
-  const model = exactMap(map["model"], modelPath, modelKeys);
-  const chain: FrozenChainPayload = {
+const readRequest = (value: CborValue | undefined): ChainRequest => {
+  const map = mapOf(value, requestPath, requestKeys, requestOptionalKeys);
+  return {
+    action: anyTextField(map, requestPath, "action"),
+    target: anyTextField(map, requestPath, "target"),
+    subject: anyTextField(map, requestPath, "subject"),
+    caller: anyTextField(map, requestPath, "caller"),
+    loa: oneOfField(map, requestPath, "loa", levelNames),
+    ...(isPresent(map, "min_loa") ? { minLoa: oneOfField(map, requestPath, "min_loa", levelNames) } : {}),
+    ...(isPresent(map, "session") ? { session: textField(map, requestPath, "session") } : {}),
+    input: hashField(map, requestPath, "input"),
+    metadata: tableField(map, requestPath, "metadata", anyTextField),
+  };
+};
+
+/** @throws malformedRecord naming the field; also for an allow without z, threshold and model. */
+export const parseFrozenChain = (payload: CborValue): ChainPayload => {
+  const map = mapOf(payload, path, chainKeys, optionalKeys);
+  const review = readBand(map);
+  return {
     request: readRequest(map["request"]),
     features: tableField(map, path, "features", numberField),
-    model: { id: anyTextField(model, modelPath, "id"), hash: hashOrNullField(model, modelPath, "hash") },
     contributions: tableField(map, path, "contributions", numberField),
-    z: numberOrNullField(map, path, "z"),
-    score: numberOrNullField(map, path, "score"),
-    threshold: numberOrNullField(map, path, "threshold"),
-    review: readReview(map["review"], "payload.review"),
-    verdict: oneOfField(map, path, "verdict", frozenVerdicts),
-    reason: textField(map, path, "reason"),
-    steps: listField(map, path, "steps", readStep),
+    model: anyTextField(map, path, "model"),
+    ...(isPresent(map, "z") ? { z: numberField(map, path, "z") } : {}),
+    ...(isPresent(map, "threshold") ? { threshold: numberField(map, path, "threshold") } : {}),
+    ...(review === undefined ? {} : { review }),
+    verdict: checkVerdict(oneOfField(map, path, "verdict", frozenVerdicts), map),
+    reason: checkReason(textField(map, path, "reason")),
     durationUs: uintField(map, path, "duration_us"),
+    ...(isPresent(map, "caller_seq") ? { callerSeq: uintField(map, path, "caller_seq", 1) } : {}),
+    ...readLater(map),
   };
-  checkReason(chain.reason);
-  checkVerdict(chain.verdict, [chain.z, chain.score, chain.threshold, chain.model.hash]);
-  return chain;
 };
 
-export const formatFrozenChain = (chain: FrozenChainPayload): CborMap => {
-  const { request } = chain;
+/** The payload as a map; absent fields stay absent. */
+export const formatFrozenChain = (chain: ChainPayload): CborMap => {
+  const { request, review, approval } = chain;
+  const map: Record<string, CborValue | undefined> = {
+    features: chain.features,
+    contributions: chain.contributions,
+    model: chain.model,
+    z: chain.z,
+    threshold: chain.threshold,
+    review: review && { low: review.low, high: review.high },
+    verdict: chain.verdict,
+    reason: chain.reason,
+    duration_us: chain.durationUs,
+    caller_seq: chain.callerSeq,
+    context: chain.context,
+    rules: chain.rules,
+    delegation: chain.delegation,
+    approval: approval && { id: approval.id, record: approval.record },
+    budgets: chain.budgets && { ...chain.budgets },
+  };
   return {
     request: {
       action: request.action,
       target: request.target,
       subject: request.subject,
       caller: request.caller,
-      tenant: request.tenant,
       loa: request.loa,
       ...(request.minLoa === undefined ? {} : { min_loa: request.minLoa }),
-      session: request.session,
-      input_digest: request.inputDigest,
-      input_bytes: request.inputBytes,
+      ...(request.session === undefined ? {} : { session: request.session }),
       input: request.input,
       metadata: request.metadata,
     },
-    features: chain.features,
-    model: { id: chain.model.id, hash: chain.model.hash },
-    contributions: chain.contributions,
-    z: chain.z,
-    score: chain.score,
-    threshold: chain.threshold,
-    review: chain.review === null ? null : { low: chain.review.low, high: chain.review.high },
-    verdict: chain.verdict,
-    reason: chain.reason,
-    steps: chain.steps.map(({ name, detail }) => ({ name, detail })),
-    duration_us: chain.durationUs,
+    ...withoutUndefined(map),
   };
+};
+
+const withoutUndefined = (map: Readonly<Record<string, CborValue | undefined>>): CborMap => {
+  const kept: Record<string, CborValue> = {};
+  for (const key of Object.keys(map)) {
+    const value = map[key];
+    if (value !== undefined) kept[key] = value;
+  }
+  return kept;
 };
 
 const writeTable = (
   writer: CborWriter,
   map: CborMap,
-  path: string,
+  tablePath: string,
   name: string,
-  check: (table: CborMap, tablePath: string, key: string) => CborValue,
+  check: (table: CborMap, of: string, key: string) => CborValue,
 ): void => {
-  const tablePath = `${path}.${name}`;
-  const table = anyMap(map[name], tablePath);
-  for (const key of Object.keys(table)) check(table, tablePath, key);
+  const table = anyMap(map[name], `${tablePath}.${name}`);
+  for (const key of Object.keys(table)) check(table, `${tablePath}.${name}`, key);
   writer.entry(name, table);
 };
 
 /** As `hashField`, without the copy. */
-const hashBytes = (map: CborMap, path: string, name: string): Uint8Array => {
-  const bytes = bytesField(map, path, name);
-  return bytes.length === 32 ? bytes : refuseField(path, name, "must be 32 bytes");
+const hashBytes = (map: CborMap, mapPath: string, name: string): Uint8Array => {
+  const bytes = bytesField(map, mapPath, name);
+  return bytes.length === 32 ? bytes : refuseField(mapPath, name, "must be 32 bytes");
 };
 
 const writeRequest = (writer: CborWriter, value: CborValue | undefined): void => {
-  const path = requestPath;
-  const { map, hasFloor } = requestMap(value);
-  const { input, inputBytes } = inputOf(map);
-  writer.beginMap(map, hasFloor ? flooredRequestKeys.length : requestKeys.length);
-  writer.entry("loa", oneOfField(map, path, "loa", levelNames));
-  writer.entry("input", input);
-  writer.entry("action", anyTextField(map, path, "action"));
-  writer.entry("caller", anyTextField(map, path, "caller"));
-  writer.entry("target", anyTextField(map, path, "target"));
-  writer.entry("tenant", textField(map, path, "tenant"));
-  if (hasFloor) writer.entry("min_loa", oneOfField(map, path, "min_loa", levelNames));
-  writer.entry("session", anyTextField(map, path, "session"));
-  writer.entry("subject", anyTextField(map, path, "subject"));
-  writeTable(writer, map, path, "metadata", anyTextField);
-  writer.entry("input_bytes", inputBytes);
-  writer.entry("input_digest", hashBytes(map, path, "input_digest"));
+  const map = mapOf(value, requestPath, requestKeys, requestOptionalKeys);
+  writer.beginMap(map, Object.keys(map).length);
+  writer.entry("loa", oneOfField(map, requestPath, "loa", levelNames));
+  writer.entry("input", hashBytes(map, requestPath, "input"));
+  writer.entry("action", anyTextField(map, requestPath, "action"));
+  writer.entry("caller", anyTextField(map, requestPath, "caller"));
+  writer.entry("target", anyTextField(map, requestPath, "target"));
+  if (isPresent(map, "min_loa")) writer.entry("min_loa", oneOfField(map, requestPath, "min_loa", levelNames));
+  if (isPresent(map, "session")) writer.entry("session", textField(map, requestPath, "session"));
+  writer.entry("subject", anyTextField(map, requestPath, "subject"));
+  writeTable(writer, map, requestPath, "metadata", anyTextField);
   writer.endMap();
-};
-
-const writeModel = (writer: CborWriter, value: CborValue | undefined): Uint8Array | null => {
-  const path = "payload.model";
-  const map = exactMap(value, path, modelKeys);
-  const hash = map["hash"] === null ? null : hashBytes(map, path, "hash");
-  writer.beginMap(map, modelKeys.length);
-  writer.entry("id", anyTextField(map, path, "id"));
-  writer.entry("hash", hash);
-  writer.endMap();
-  return hash;
-};
-
-const writeSteps = (writer: CborWriter, map: CborMap): void => {
-  const steps = listField(map, "payload", "steps", (item, path) => ({
-    map: exactMap(item, path, stepKeys),
-    path,
-  }));
-  writer.key("steps");
-  writer.beginArray(steps.length);
-  for (const [index, step] of steps.entries()) {
-    writer.item(index);
-    writer.beginMap(step.map, stepKeys.length);
-    writer.entry("name", textField(step.map, step.path, "name"));
-    writer.entry("detail", anyTextField(step.map, step.path, "detail"));
-    writer.endMap();
-  }
-  writer.endArray();
 };
 
 /**
@@ -275,28 +330,30 @@ const writeSteps = (writer: CborWriter, map: CborMap): void => {
  * are decisions. @throws malformedRecord, unencodableValue.
  */
 export const writeFrozenChain = (writer: CborWriter, payload: CborValue): void => {
-  const path = "payload";
-  const map = exactMap(payload, path, chainKeys);
-  const z = numberOrNullField(map, path, "z");
-  const score = numberOrNullField(map, path, "score");
-  const threshold = numberOrNullField(map, path, "threshold");
-  const verdict = oneOfField(map, path, "verdict", frozenVerdicts);
-  writer.beginMap(map, chainKeys.length);
-  writer.entry("z", z);
-  writer.key("model");
-  const hash = writeModel(writer, map["model"]);
-  writer.entry("score", score);
-  writeSteps(writer, map);
+  const map = mapOf(payload, path, chainKeys, optionalKeys);
+  readBand(map);
+  readLater(map);
+  const optional = (name: string, check: (map: CborMap, of: string, key: string) => CborValue): void => {
+    if (isPresent(map, name)) writer.entry(name, check(map, path, name));
+  };
+  const asGiven = (_: CborMap, __: string, name: string): CborValue => map[name] ?? null;
+  writer.beginMap(map, Object.keys(map).length);
+  optional("z", numberField);
+  writer.entry("model", anyTextField(map, path, "model"));
+  optional("rules", asGiven);
   writer.entry("reason", checkReason(textField(map, path, "reason")));
-  readReview(map["review"], "payload.review");
-  writer.entry("review", map["review"] ?? null);
+  optional("review", asGiven);
+  optional("budgets", asGiven);
+  optional("context", asGiven);
   writer.key("request");
   writeRequest(writer, map["request"]);
-  writer.entry("verdict", verdict);
+  writer.entry("verdict", checkVerdict(oneOfField(map, path, "verdict", frozenVerdicts), map));
+  optional("approval", asGiven);
   writeTable(writer, map, path, "features", numberField);
-  writer.entry("threshold", threshold);
+  optional("threshold", numberField);
+  optional("caller_seq", (of, ofPath, name) => uintField(of, ofPath, name, 1));
+  optional("delegation", asGiven);
   writer.entry("duration_us", uintField(map, path, "duration_us"));
   writeTable(writer, map, path, "contributions", numberField);
   writer.endMap();
-  checkVerdict(verdict, [z, score, threshold, hash]);
 };

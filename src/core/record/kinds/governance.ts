@@ -11,6 +11,7 @@ import {
   distinct,
   exactMap,
   listField,
+  mapOf,
   oneOfField,
   publicKeyField,
   publicKeyItem,
@@ -130,9 +131,7 @@ const readAttributes = (map: CborMap, path: string): Readonly<Record<string, Att
 export const parsePrincipal = (payload: CborValue, schemaVersion = 1): PrincipalPayload => {
   const path = "payload";
   if (schemaVersion === 1) return readPrincipal(exactMap(payload, path, principalKeys), path);
-  const given = anyMap(payload, path);
-  const present = principalOptionalKeys.filter((key) => given[key] !== undefined);
-  const map = exactMap(payload, path, [...principalKeys, ...present]);
+  const map = mapOf(payload, path, principalKeys, principalOptionalKeys);
   const principal = readPrincipal(map, path);
   return {
     ...principal,

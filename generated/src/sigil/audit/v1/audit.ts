@@ -150,6 +150,69 @@ export function stepOutcomeToJSON(object: StepOutcome): string {
   }
 }
 
+/** How a span ends. */
+export const CompletenessEnd = {
+  /** COMPLETENESS_END_UNSPECIFIED - Not given. */
+  COMPLETENESS_END_UNSPECIFIED: 0,
+  /** COMPLETENESS_END_DECISION - With the caller's first decision after it. */
+  COMPLETENESS_END_DECISION: 1,
+  /** COMPLETENESS_END_HEAD - With a record of the caller's newest number, made after it. */
+  COMPLETENESS_END_HEAD: 2,
+  /**
+   * COMPLETENESS_END_NEWEST - With the caller's newest decision, which is in the span and younger than caller_head_seconds: nothing is claimed
+   * about what came after it.
+   */
+  COMPLETENESS_END_NEWEST: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type CompletenessEnd = typeof CompletenessEnd[keyof typeof CompletenessEnd];
+
+export namespace CompletenessEnd {
+  export type COMPLETENESS_END_UNSPECIFIED = typeof CompletenessEnd.COMPLETENESS_END_UNSPECIFIED;
+  export type COMPLETENESS_END_DECISION = typeof CompletenessEnd.COMPLETENESS_END_DECISION;
+  export type COMPLETENESS_END_HEAD = typeof CompletenessEnd.COMPLETENESS_END_HEAD;
+  export type COMPLETENESS_END_NEWEST = typeof CompletenessEnd.COMPLETENESS_END_NEWEST;
+  export type UNRECOGNIZED = typeof CompletenessEnd.UNRECOGNIZED;
+}
+
+export function completenessEndFromJSON(object: any): CompletenessEnd {
+  switch (object) {
+    case 0:
+    case "COMPLETENESS_END_UNSPECIFIED":
+      return CompletenessEnd.COMPLETENESS_END_UNSPECIFIED;
+    case 1:
+    case "COMPLETENESS_END_DECISION":
+      return CompletenessEnd.COMPLETENESS_END_DECISION;
+    case 2:
+    case "COMPLETENESS_END_HEAD":
+      return CompletenessEnd.COMPLETENESS_END_HEAD;
+    case 3:
+    case "COMPLETENESS_END_NEWEST":
+      return CompletenessEnd.COMPLETENESS_END_NEWEST;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return CompletenessEnd.UNRECOGNIZED;
+  }
+}
+
+export function completenessEndToJSON(object: CompletenessEnd): string {
+  switch (object) {
+    case CompletenessEnd.COMPLETENESS_END_UNSPECIFIED:
+      return "COMPLETENESS_END_UNSPECIFIED";
+    case CompletenessEnd.COMPLETENESS_END_DECISION:
+      return "COMPLETENESS_END_DECISION";
+    case CompletenessEnd.COMPLETENESS_END_HEAD:
+      return "COMPLETENESS_END_HEAD";
+    case CompletenessEnd.COMPLETENESS_END_NEWEST:
+      return "COMPLETENESS_END_NEWEST";
+    case CompletenessEnd.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** One step of reasoning towards a decision. */
 export interface ReasoningStep {
   /** The step's name, for example "features". */
@@ -220,7 +283,7 @@ export interface FrozenChain {
   modelId: string;
   /** The hash of the model's record, 32 bytes; empty when there was none. */
   modelHash: Uint8Array;
-  /** The steps of reasoning in order. */
+  /** The reasoning in prose; of a decision since record version 2, what follows from its other fields. */
   steps: ReasoningStep[];
   /** How long the decision took, in microseconds, up to its freezing. */
   durationUs: bigint;
@@ -235,6 +298,11 @@ export interface FrozenChain {
    * level. LEVEL_OF_ACCESS_UNSPECIFIED where the target has none.
    */
   minLevel: LevelOfAccess;
+  /**
+   * The number of this decision among its caller's in the tenant, from 1 without a gap; 0 for an anonymous caller, and
+   * for decisions made before there were numbers.
+   */
+  callerSeq: bigint;
 }
 
 export interface FrozenChain_MetadataEntry {
@@ -481,6 +549,61 @@ export interface GetEvidenceRequest {
 export interface GetEvidenceResponse {
   /** Its next bytes. The pieces joined are the file. */
   chunk: Uint8Array;
+}
+
+/** Names a caller and a span of time. */
+export interface ProveCompletenessRequest {
+  /** The caller's id; empty means oneself. */
+  principal: string;
+  /** The tenant to look in; empty means the caller's own. Another takes Root of tenant "system". */
+  tenant: string;
+  /** The span begins here, included; unset means with the ledger. */
+  fromTime:
+    | Date
+    | undefined;
+  /** The span ends here, excluded; unset means now. Not in the future. */
+  untilTime: Date | undefined;
+}
+
+/** A record that has a number of the caller's, with its place in the tree. */
+export interface NumberedRecord {
+  /** The record. */
+  record:
+    | CanonicalRecord
+    | undefined;
+  /** The number it says. */
+  callerSeq: bigint;
+  /** Hashes from its leaf up to the root, 32 bytes each. */
+  inclusionProof: Uint8Array[];
+}
+
+/** That the ledger was restored from a backup. */
+export interface Restoration {
+  /** Where the record of it stands in the ledger. */
+  ledgerPosition: bigint;
+}
+
+/** What lies around a span, in one tree. */
+export interface ProveCompletenessResponse {
+  /** The caller's last decision before the span; absent when there is none, so that numbers begin at 1. */
+  before:
+    | NumberedRecord
+    | undefined;
+  /** What ends the span. */
+  after:
+    | NumberedRecord
+    | undefined;
+  /** What that is. */
+  end: CompletenessEnd;
+  /** How many decisions the caller has in the span, which follows from the two numbers. */
+  decisions: bigint;
+  /**
+   * Where between the two the ledger was restored from a backup: what was lost then had numbers that were given again,
+   * and is not counted.
+   */
+  restorations: Restoration[];
+  /** The signed note over the tree that both are proved to be in. */
+  checkpoint: string;
 }
 
 /** Names two trees by their sizes. */
@@ -734,6 +857,7 @@ function createBaseFrozenChain(): FrozenChain {
     metadata: {},
     record: undefined,
     minLevel: 0,
+    callerSeq: 0n,
   });
 }
 
@@ -819,6 +943,12 @@ export const FrozenChain: MessageFns<FrozenChain> = {
     }
     if (message.minLevel !== 0) {
       writer.uint32(200).int32(message.minLevel);
+    }
+    if (message.callerSeq !== 0n) {
+      if (BigInt.asUintN(64, message.callerSeq) !== message.callerSeq) {
+        throw new globalThis.Error("value provided for field message.callerSeq of type uint64 too large");
+      }
+      writer.uint32(208).uint64(message.callerSeq);
     }
     return writer;
   },
@@ -1039,6 +1169,14 @@ export const FrozenChain: MessageFns<FrozenChain> = {
             message.minLevel = reader.int32() as any;
             continue;
           }
+          case 26: {
+            if (tag !== 208) {
+              break;
+            }
+
+            message.callerSeq = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1123,6 +1261,11 @@ export const FrozenChain: MessageFns<FrozenChain> = {
         : isSet(object.min_level)
         ? levelOfAccessFromJSON(object.min_level)
         : 0,
+      callerSeq: isSet(object.callerSeq)
+        ? BigInt(object.callerSeq)
+        : isSet(object.caller_seq)
+        ? BigInt(object.caller_seq)
+        : 0n,
     };
   },
 
@@ -1209,6 +1352,9 @@ export const FrozenChain: MessageFns<FrozenChain> = {
     if (message.minLevel !== 0) {
       obj.minLevel = levelOfAccessToJSON(message.minLevel);
     }
+    if (message.callerSeq !== 0n) {
+      obj.callerSeq = message.callerSeq.toString();
+    }
     return obj;
   },
 
@@ -1256,6 +1402,7 @@ export const FrozenChain: MessageFns<FrozenChain> = {
       ? CanonicalRecord.fromPartial(object.record)
       : undefined;
     message.minLevel = object.minLevel ?? 0;
+    message.callerSeq = (object.callerSeq !== undefined && object.callerSeq !== null) ? BigInt(object.callerSeq) : 0n;
     return message;
   },
 };
@@ -3296,6 +3443,481 @@ export const GetEvidenceResponse: MessageFns<GetEvidenceResponse> = {
   },
 };
 
+function createBaseProveCompletenessRequest(): ProveCompletenessRequest {
+  return jsonable<ProveCompletenessRequest>(ProveCompletenessRequest, { principal: "", tenant: "", fromTime: undefined, untilTime: undefined });
+}
+
+export const ProveCompletenessRequest: MessageFns<ProveCompletenessRequest> = {
+  encode(message: ProveCompletenessRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.principal !== "") {
+      writer.uint32(10).string(message.principal);
+    }
+    if (message.tenant !== "") {
+      writer.uint32(18).string(message.tenant);
+    }
+    if (message.fromTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.fromTime), writer.uint32(26).fork()).join();
+    }
+    if (message.untilTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.untilTime), writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProveCompletenessRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProveCompletenessRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.principal = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.fromTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.untilTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ProveCompletenessRequest {
+    return {
+      principal: isSet(object.principal) ? globalThis.String(object.principal) : "",
+      tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
+      fromTime: isSet(object.fromTime)
+        ? fromJsonTimestamp(object.fromTime)
+        : isSet(object.from_time)
+        ? fromJsonTimestamp(object.from_time)
+        : undefined,
+      untilTime: isSet(object.untilTime)
+        ? fromJsonTimestamp(object.untilTime)
+        : isSet(object.until_time)
+        ? fromJsonTimestamp(object.until_time)
+        : undefined,
+    };
+  },
+
+  toJSON(message: ProveCompletenessRequest): unknown {
+    const obj: any = {};
+    if (message.principal !== "") {
+      obj.principal = message.principal;
+    }
+    if (message.tenant !== "") {
+      obj.tenant = message.tenant;
+    }
+    if (message.fromTime !== undefined) {
+      obj.fromTime = message.fromTime.toISOString();
+    }
+    if (message.untilTime !== undefined) {
+      obj.untilTime = message.untilTime.toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ProveCompletenessRequest>, I>>(base?: I): ProveCompletenessRequest {
+    return ProveCompletenessRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ProveCompletenessRequest>, I>>(object: I): ProveCompletenessRequest {
+    const message = createBaseProveCompletenessRequest();
+    message.principal = object.principal ?? "";
+    message.tenant = object.tenant ?? "";
+    message.fromTime = object.fromTime ?? undefined;
+    message.untilTime = object.untilTime ?? undefined;
+    return message;
+  },
+};
+
+function createBaseNumberedRecord(): NumberedRecord {
+  return jsonable<NumberedRecord>(NumberedRecord, { record: undefined, callerSeq: 0n, inclusionProof: [] });
+}
+
+export const NumberedRecord: MessageFns<NumberedRecord> = {
+  encode(message: NumberedRecord, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.record !== undefined) {
+      CanonicalRecord.encode(message.record, writer.uint32(10).fork()).join();
+    }
+    if (message.callerSeq !== 0n) {
+      if (BigInt.asUintN(64, message.callerSeq) !== message.callerSeq) {
+        throw new globalThis.Error("value provided for field message.callerSeq of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.callerSeq);
+    }
+    for (const v of message.inclusionProof) {
+      writer.uint32(26).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NumberedRecord {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNumberedRecord();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.record = CanonicalRecord.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.callerSeq = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.inclusionProof.push(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NumberedRecord {
+    return {
+      record: isSet(object.record) ? CanonicalRecord.fromJSON(object.record) : undefined,
+      callerSeq: isSet(object.callerSeq)
+        ? BigInt(object.callerSeq)
+        : isSet(object.caller_seq)
+        ? BigInt(object.caller_seq)
+        : 0n,
+      inclusionProof: globalThis.Array.isArray(object?.inclusionProof)
+        ? object.inclusionProof.map((e: any) => bytesFromBase64(e))
+        : globalThis.Array.isArray(object?.inclusion_proof)
+        ? object.inclusion_proof.map((e: any) => bytesFromBase64(e))
+        : [],
+    };
+  },
+
+  toJSON(message: NumberedRecord): unknown {
+    const obj: any = {};
+    if (message.record !== undefined) {
+      obj.record = CanonicalRecord.toJSON(message.record);
+    }
+    if (message.callerSeq !== 0n) {
+      obj.callerSeq = message.callerSeq.toString();
+    }
+    if (message.inclusionProof?.length) {
+      obj.inclusionProof = message.inclusionProof.map((e) => base64FromBytes(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<NumberedRecord>, I>>(base?: I): NumberedRecord {
+    return NumberedRecord.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NumberedRecord>, I>>(object: I): NumberedRecord {
+    const message = createBaseNumberedRecord();
+    message.record = (object.record !== undefined && object.record !== null)
+      ? CanonicalRecord.fromPartial(object.record)
+      : undefined;
+    message.callerSeq = (object.callerSeq !== undefined && object.callerSeq !== null) ? BigInt(object.callerSeq) : 0n;
+    message.inclusionProof = object.inclusionProof?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRestoration(): Restoration {
+  return jsonable<Restoration>(Restoration, { ledgerPosition: 0n });
+}
+
+export const Restoration: MessageFns<Restoration> = {
+  encode(message: Restoration, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ledgerPosition !== 0n) {
+      if (BigInt.asUintN(64, message.ledgerPosition) !== message.ledgerPosition) {
+        throw new globalThis.Error("value provided for field message.ledgerPosition of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.ledgerPosition);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Restoration {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRestoration();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ledgerPosition = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Restoration {
+    return {
+      ledgerPosition: isSet(object.ledgerPosition)
+        ? BigInt(object.ledgerPosition)
+        : isSet(object.ledger_position)
+        ? BigInt(object.ledger_position)
+        : 0n,
+    };
+  },
+
+  toJSON(message: Restoration): unknown {
+    const obj: any = {};
+    if (message.ledgerPosition !== 0n) {
+      obj.ledgerPosition = message.ledgerPosition.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Restoration>, I>>(base?: I): Restoration {
+    return Restoration.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Restoration>, I>>(object: I): Restoration {
+    const message = createBaseRestoration();
+    message.ledgerPosition = (object.ledgerPosition !== undefined && object.ledgerPosition !== null)
+      ? BigInt(object.ledgerPosition)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseProveCompletenessResponse(): ProveCompletenessResponse {
+  return jsonable<ProveCompletenessResponse>(ProveCompletenessResponse, { before: undefined, after: undefined, end: 0, decisions: 0n, restorations: [], checkpoint: "" });
+}
+
+export const ProveCompletenessResponse: MessageFns<ProveCompletenessResponse> = {
+  encode(message: ProveCompletenessResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.before !== undefined) {
+      NumberedRecord.encode(message.before, writer.uint32(10).fork()).join();
+    }
+    if (message.after !== undefined) {
+      NumberedRecord.encode(message.after, writer.uint32(18).fork()).join();
+    }
+    if (message.end !== 0) {
+      writer.uint32(24).int32(message.end);
+    }
+    if (message.decisions !== 0n) {
+      if (BigInt.asUintN(64, message.decisions) !== message.decisions) {
+        throw new globalThis.Error("value provided for field message.decisions of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.decisions);
+    }
+    for (const v of message.restorations) {
+      Restoration.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.checkpoint !== "") {
+      writer.uint32(50).string(message.checkpoint);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProveCompletenessResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProveCompletenessResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.before = NumberedRecord.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.after = NumberedRecord.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.end = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.decisions = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.restorations.push(Restoration.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.checkpoint = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ProveCompletenessResponse {
+    return {
+      before: isSet(object.before) ? NumberedRecord.fromJSON(object.before) : undefined,
+      after: isSet(object.after) ? NumberedRecord.fromJSON(object.after) : undefined,
+      end: isSet(object.end) ? completenessEndFromJSON(object.end) : 0,
+      decisions: isSet(object.decisions) ? BigInt(object.decisions) : 0n,
+      restorations: globalThis.Array.isArray(object?.restorations)
+        ? object.restorations.map((e: any) => Restoration.fromJSON(e))
+        : [],
+      checkpoint: isSet(object.checkpoint) ? globalThis.String(object.checkpoint) : "",
+    };
+  },
+
+  toJSON(message: ProveCompletenessResponse): unknown {
+    const obj: any = {};
+    if (message.before !== undefined) {
+      obj.before = NumberedRecord.toJSON(message.before);
+    }
+    if (message.after !== undefined) {
+      obj.after = NumberedRecord.toJSON(message.after);
+    }
+    if (message.end !== 0) {
+      obj.end = completenessEndToJSON(message.end);
+    }
+    if (message.decisions !== 0n) {
+      obj.decisions = message.decisions.toString();
+    }
+    if (message.restorations?.length) {
+      obj.restorations = message.restorations.map((e) => Restoration.toJSON(e));
+    }
+    if (message.checkpoint !== "") {
+      obj.checkpoint = message.checkpoint;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ProveCompletenessResponse>, I>>(base?: I): ProveCompletenessResponse {
+    return ProveCompletenessResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ProveCompletenessResponse>, I>>(object: I): ProveCompletenessResponse {
+    const message = createBaseProveCompletenessResponse();
+    message.before = (object.before !== undefined && object.before !== null)
+      ? NumberedRecord.fromPartial(object.before)
+      : undefined;
+    message.after = (object.after !== undefined && object.after !== null)
+      ? NumberedRecord.fromPartial(object.after)
+      : undefined;
+    message.end = object.end ?? 0;
+    message.decisions = (object.decisions !== undefined && object.decisions !== null) ? BigInt(object.decisions) : 0n;
+    message.restorations = object.restorations?.map((e) => Restoration.fromPartial(e)) || [];
+    message.checkpoint = object.checkpoint ?? "";
+    return message;
+  },
+};
+
 function createBaseGetConsistencyProofRequest(): GetConsistencyProofRequest {
   return jsonable<GetConsistencyProofRequest>(GetConsistencyProofRequest, { oldSize: 0n, newSize: 0n });
 }
@@ -3768,6 +4390,24 @@ export const AuditServiceService = {
     responseDeserialize: (value: Buffer): GetEvidenceResponse => GetEvidenceResponse.decode(value),
   },
   /**
+   * Proves which decisions a caller has in a span of time (docs/spec/completeness.md): the records around the span and
+   * their places in the tree. Numbers of a caller have no gap, so two that follow each other have nothing between them.
+   * Where no decision lies after the span, the server records the caller's newest number first, at most once in
+   * caller_head_seconds. Level: Guest about oneself, Observer about others. NOT_FOUND for a principal that is not
+   * enrolled and has no decision, INVALID_ARGUMENT for a span that ends in the future or before it begins.
+   */
+  proveCompleteness: {
+    path: "/sigil.audit.v1.AuditService/ProveCompleteness" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ProveCompletenessRequest): Buffer =>
+      Buffer.from(ProveCompletenessRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ProveCompletenessRequest => ProveCompletenessRequest.decode(value),
+    responseSerialize: (value: ProveCompletenessResponse): Buffer =>
+      Buffer.from(ProveCompletenessResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ProveCompletenessResponse => ProveCompletenessResponse.decode(value),
+  },
+  /**
    * Gives one file of the ledger as a tiled transparency log (C2SP tlog-tiles): the published checkpoint, a tile, or a
    * bundle of entries, which are SHA-256 of each envelope and say nothing of its content. Level: Guest; an anonymous
    * caller only where the server publishes tiles, else UNAUTHENTICATED. Over HTTP these are files under a prefix.
@@ -3827,6 +4467,14 @@ export interface AuditServiceServer extends UntypedServiceImplementation {
    * GetInclusionProof, INVALID_ARGUMENT and UNAVAILABLE for cosigned as for GetCheckpoint.
    */
   getEvidence: handleServerStreamingCall<GetEvidenceRequest, GetEvidenceResponse>;
+  /**
+   * Proves which decisions a caller has in a span of time (docs/spec/completeness.md): the records around the span and
+   * their places in the tree. Numbers of a caller have no gap, so two that follow each other have nothing between them.
+   * Where no decision lies after the span, the server records the caller's newest number first, at most once in
+   * caller_head_seconds. Level: Guest about oneself, Observer about others. NOT_FOUND for a principal that is not
+   * enrolled and has no decision, INVALID_ARGUMENT for a span that ends in the future or before it begins.
+   */
+  proveCompleteness: handleUnaryCall<ProveCompletenessRequest, ProveCompletenessResponse>;
   /**
    * Gives one file of the ledger as a tiled transparency log (C2SP tlog-tiles): the published checkpoint, a tile, or a
    * bundle of entries, which are SHA-256 of each envelope and say nothing of its content. Level: Guest; an anonymous
@@ -3968,6 +4616,28 @@ export interface AuditServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<GetEvidenceResponse>;
+  /**
+   * Proves which decisions a caller has in a span of time (docs/spec/completeness.md): the records around the span and
+   * their places in the tree. Numbers of a caller have no gap, so two that follow each other have nothing between them.
+   * Where no decision lies after the span, the server records the caller's newest number first, at most once in
+   * caller_head_seconds. Level: Guest about oneself, Observer about others. NOT_FOUND for a principal that is not
+   * enrolled and has no decision, INVALID_ARGUMENT for a span that ends in the future or before it begins.
+   */
+  proveCompleteness(
+    request: ProveCompletenessRequest,
+    callback: (error: ServiceError | null, response: ProveCompletenessResponse) => void,
+  ): ClientUnaryCall;
+  proveCompleteness(
+    request: ProveCompletenessRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ProveCompletenessResponse) => void,
+  ): ClientUnaryCall;
+  proveCompleteness(
+    request: ProveCompletenessRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ProveCompletenessResponse) => void,
+  ): ClientUnaryCall;
   /**
    * Gives one file of the ledger as a tiled transparency log (C2SP tlog-tiles): the published checkpoint, a tile, or a
    * bundle of entries, which are SHA-256 of each envelope and say nothing of its content. Level: Guest; an anonymous

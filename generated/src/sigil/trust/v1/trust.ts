@@ -65,9 +65,9 @@ export interface CheckRequest {
   subject: string;
   /** A session or conversation the check belongs to, at most 128 bytes; recorded, not scored. */
   session: string;
-  /** The input of the action, at most 262,144 bytes. Its SHA-256 and length are recorded, its entropy is scored. */
+  /** The input of the action, at most 262,144 bytes. The record commits to its SHA-256 and length, its entropy is scored. */
   input: Uint8Array;
-  /** Keep the raw input in the (encrypted) record. By default only its digest is kept. */
+  /** Keep the raw input beside the record, encrypted with it. By default only its digest is kept. */
   keepInput: boolean;
   /**
    * Makes a repeat safe, at most 128 bytes: the same key with the same body returns the first answer for 24 hours, with
@@ -75,6 +75,11 @@ export interface CheckRequest {
    * repeat counts toward no rate.
    */
   idempotencyKey: string;
+  /**
+   * Give with the answer what opens the commitments of the decision's record, without the raw input. Has no effect on
+   * the decision.
+   */
+  disclose: boolean;
 }
 
 /** What one feature added to the score. */
@@ -131,6 +136,18 @@ export interface CheckResponse {
     | undefined;
   /** True when this is the stored answer to an earlier request with the same idempotency_key. */
   replayed: boolean;
+  /** SHA-256 of the input, 32 bytes, as the record commits to it. */
+  inputDigest: Uint8Array;
+  /**
+   * The number of this decision among the caller's in its tenant, from 1 without a gap: a number that the caller never
+   * saw is a decision that it never saw. 0 for an anonymous caller, and for decisions made before there were numbers.
+   */
+  callerSeq: bigint;
+  /**
+   * Where the request asked to disclose: what opens the record's commitments, as canonical CBOR (docs/spec/record.md,
+   * section 7).
+   */
+  disclosures: Uint8Array;
 }
 
 /** Up to 1,000 questions. */
@@ -335,6 +352,7 @@ function createBaseCheckRequest(): CheckRequest {
     input: new Uint8Array(0),
     keepInput: false,
     idempotencyKey: "",
+    disclose: false,
   });
 }
 
@@ -360,6 +378,9 @@ export const CheckRequest: MessageFns<CheckRequest> = {
     }
     if (message.idempotencyKey !== "") {
       writer.uint32(58).string(message.idempotencyKey);
+    }
+    if (message.disclose !== false) {
+      writer.uint32(64).bool(message.disclose);
     }
     return writer;
   },
@@ -433,6 +454,14 @@ export const CheckRequest: MessageFns<CheckRequest> = {
             message.idempotencyKey = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.disclose = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -462,6 +491,7 @@ export const CheckRequest: MessageFns<CheckRequest> = {
         : isSet(object.idempotency_key)
         ? globalThis.String(object.idempotency_key)
         : "",
+      disclose: isSet(object.disclose) ? globalThis.Boolean(object.disclose) : false,
     };
   },
 
@@ -488,6 +518,9 @@ export const CheckRequest: MessageFns<CheckRequest> = {
     if (message.idempotencyKey !== "") {
       obj.idempotencyKey = message.idempotencyKey;
     }
+    if (message.disclose !== false) {
+      obj.disclose = message.disclose;
+    }
     return obj;
   },
 
@@ -503,6 +536,7 @@ export const CheckRequest: MessageFns<CheckRequest> = {
     message.input = object.input ?? new Uint8Array(0);
     message.keepInput = object.keepInput ?? false;
     message.idempotencyKey = object.idempotencyKey ?? "";
+    message.disclose = object.disclose ?? false;
     return message;
   },
 };
@@ -641,6 +675,9 @@ function createBaseCheckResponse(): CheckResponse {
     level: 0,
     time: undefined,
     replayed: false,
+    inputDigest: new Uint8Array(0),
+    callerSeq: 0n,
+    disclosures: new Uint8Array(0),
   });
 }
 
@@ -693,6 +730,18 @@ export const CheckResponse: MessageFns<CheckResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(120).bool(message.replayed);
+    }
+    if (message.inputDigest.length !== 0) {
+      writer.uint32(130).bytes(message.inputDigest);
+    }
+    if (message.callerSeq !== 0n) {
+      if (BigInt.asUintN(64, message.callerSeq) !== message.callerSeq) {
+        throw new globalThis.Error("value provided for field message.callerSeq of type uint64 too large");
+      }
+      writer.uint32(136).uint64(message.callerSeq);
+    }
+    if (message.disclosures.length !== 0) {
+      writer.uint32(146).bytes(message.disclosures);
     }
     return writer;
   },
@@ -830,6 +879,30 @@ export const CheckResponse: MessageFns<CheckResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.inputDigest = reader.bytes();
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.callerSeq = reader.uint64() as bigint;
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.disclosures = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -873,6 +946,17 @@ export const CheckResponse: MessageFns<CheckResponse> = {
       level: isSet(object.level) ? levelOfAccessFromJSON(object.level) : 0,
       time: isSet(object.time) ? fromJsonTimestamp(object.time) : undefined,
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      inputDigest: isSet(object.inputDigest)
+        ? bytesFromBase64(object.inputDigest)
+        : isSet(object.input_digest)
+        ? bytesFromBase64(object.input_digest)
+        : new Uint8Array(0),
+      callerSeq: isSet(object.callerSeq)
+        ? BigInt(object.callerSeq)
+        : isSet(object.caller_seq)
+        ? BigInt(object.caller_seq)
+        : 0n,
+      disclosures: isSet(object.disclosures) ? bytesFromBase64(object.disclosures) : new Uint8Array(0),
     };
   },
 
@@ -923,6 +1007,15 @@ export const CheckResponse: MessageFns<CheckResponse> = {
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
     }
+    if (message.inputDigest.length !== 0) {
+      obj.inputDigest = base64FromBytes(message.inputDigest);
+    }
+    if (message.callerSeq !== 0n) {
+      obj.callerSeq = message.callerSeq.toString();
+    }
+    if (message.disclosures.length !== 0) {
+      obj.disclosures = base64FromBytes(message.disclosures);
+    }
     return obj;
   },
 
@@ -948,6 +1041,9 @@ export const CheckResponse: MessageFns<CheckResponse> = {
     message.level = object.level ?? 0;
     message.time = object.time ?? undefined;
     message.replayed = object.replayed ?? false;
+    message.inputDigest = object.inputDigest ?? new Uint8Array(0);
+    message.callerSeq = (object.callerSeq !== undefined && object.callerSeq !== null) ? BigInt(object.callerSeq) : 0n;
+    message.disclosures = object.disclosures ?? new Uint8Array(0);
     return message;
   },
 };

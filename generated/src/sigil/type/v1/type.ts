@@ -305,6 +305,11 @@ export interface CanonicalRecord {
   attestations: Uint8Array[];
   /** Position in the ledger, from 0. */
   position: bigint;
+  /**
+   * What opens the payload's commitments, as canonical CBOR (docs/spec/record.md, section 7); check it against the
+   * payload. Empty where there is nothing to open, and wherever records are followed or listed without their payload.
+   */
+  disclosures: Uint8Array;
 }
 
 function createBaseLink(): Link {
@@ -410,6 +415,7 @@ function createBaseCanonicalRecord(): CanonicalRecord {
     publicKey: new Uint8Array(0),
     attestations: [],
     position: 0n,
+    disclosures: new Uint8Array(0),
   });
 }
 
@@ -465,6 +471,9 @@ export const CanonicalRecord: MessageFns<CanonicalRecord> = {
         throw new globalThis.Error("value provided for field message.position of type uint64 too large");
       }
       writer.uint32(128).uint64(message.position);
+    }
+    if (message.disclosures.length !== 0) {
+      writer.uint32(138).bytes(message.disclosures);
     }
     return writer;
   },
@@ -610,6 +619,14 @@ export const CanonicalRecord: MessageFns<CanonicalRecord> = {
             message.position = reader.uint64() as bigint;
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.disclosures = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -660,6 +677,7 @@ export const CanonicalRecord: MessageFns<CanonicalRecord> = {
         ? object.attestations.map((e: any) => bytesFromBase64(e))
         : [],
       position: isSet(object.position) ? BigInt(object.position) : 0n,
+      disclosures: isSet(object.disclosures) ? bytesFromBase64(object.disclosures) : new Uint8Array(0),
     };
   },
 
@@ -713,6 +731,9 @@ export const CanonicalRecord: MessageFns<CanonicalRecord> = {
     if (message.position !== 0n) {
       obj.position = message.position.toString();
     }
+    if (message.disclosures.length !== 0) {
+      obj.disclosures = base64FromBytes(message.disclosures);
+    }
     return obj;
   },
 
@@ -737,6 +758,7 @@ export const CanonicalRecord: MessageFns<CanonicalRecord> = {
     message.publicKey = object.publicKey ?? new Uint8Array(0);
     message.attestations = object.attestations?.map((e) => e) || [];
     message.position = (object.position !== undefined && object.position !== null) ? BigInt(object.position) : 0n;
+    message.disclosures = object.disclosures ?? new Uint8Array(0);
     return message;
   },
 };
