@@ -1,6 +1,6 @@
 /**
  * FerretDB of a test's own, which speaks MongoDB's protocol: files in a temporary directory, on a free port of
- * 127.0.0.1. No transactions, no replica sets, no users; what `$` and `.` in keys do is stricter than in MongoDB.
+ * 127.0.0.1. No transactions, no replica sets; what `$` and `.` in keys do is stricter than in MongoDB.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -30,6 +30,14 @@ export type Mongo = AsyncDisposable & {
   readonly start: () => Promise<void>;
 };
 
+export type MongoOptions = {
+  readonly tls?: { readonly cert: string; readonly key: string };
+  /** The only one that is let in, by SCRAM; of the database admin. Without one everybody is, and nobody has a name. */
+  readonly user?: { readonly name: string; readonly password: string };
+  /** An empty directory for its files. */
+  readonly store?: string;
+};
+
 const startMsMax = 20_000;
 
 const freePort = async (): Promise<number> => {
@@ -50,11 +58,7 @@ const takesConnections = (port: number): Promise<boolean> =>
     socket.once("error", () => resolve(false));
   });
 
-/** @param store an empty directory for its files. */
-export const startMongo = async (
-  tls?: { readonly cert: string; readonly key: string },
-  store?: string,
-): Promise<Mongo> => {
+export const startMongo = async ({ tls, user, store }: MongoOptions = {}): Promise<Mongo> => {
   const directory = await mkdtemp(join(tmpdir(), "sigil-mongo-"));
   const port = await freePort();
   const words = ["-data", store ?? directory, "-listen", `127.0.0.1:${port}`];
@@ -64,9 +68,11 @@ export const startMongo = async (
     await writeFile(keyPath, tls.key, { mode: 0o600 });
     words.push("-tls-cert", certPath, "-tls-key", keyPath);
   }
+  if (user !== undefined) words.push("-user", user.name);
+  const env = { ...process.env, ...(user === undefined ? {} : { PASSWORD: user.password }) };
   let child: ChildProcess | undefined;
   const start = async (): Promise<void> => {
-    child = spawn(program, words, { stdio: "ignore" });
+    child = spawn(program, words, { stdio: "ignore", env });
     const endMs = performance.now() + startMsMax;
     while (!(await takesConnections(port))) {
       if (child.exitCode !== null || performance.now() > endMs) throw new Error("FerretDB did not start");

@@ -99,7 +99,7 @@ const commandTests = (context: () => SuiteContext): void => {
   it("says who does not answer or let it in, without a password, and ends with 2", async () => {
     const made = await makeCertificate("localhost", "DNS:localhost");
     await using plain = await startMongo();
-    await using guarded = await startMongo(made);
+    await using guarded = await startMongo({ tls: made });
     await withFiles(context(), async (words, cwd) => {
       const [password, ca] = [join(cwd, "password"), join(cwd, "ca.pem")];
       await writeFile(password, "hush-hush\n", { mode: 0o600 });
@@ -113,9 +113,11 @@ const commandTests = (context: () => SuiteContext): void => {
       const down = await sigilHere([...words, "--to", user, "--password-file", password], { cwd });
       await plain.start();
       // It has no users: whoever names one is refused.
-      const stranger = await sigilHere([...words, "--to", user, "--password-file", password], { cwd });
-      const untrusted = await sigilHere([...words, "--to", `mongodb://${secure}`], { cwd });
-      const clear = await sigilHere([...words, "--to", `mongodb://localhost:${guarded.port}/kept`], { cwd });
+      const [stranger, untrusted, clear] = await Promise.all([
+        sigilHere([...words, "--to", user, "--password-file", password], { cwd }),
+        sigilHere([...words, "--to", `mongodb://${secure}`], { cwd }),
+        sigilHere([...words, "--to", `mongodb://localhost:${guarded.port}/kept`], { cwd }),
+      ]);
       const refusals = [
         { ended: down, code: /ECONNREFUSED/ },
         {
@@ -129,6 +131,34 @@ const commandTests = (context: () => SuiteContext): void => {
         expect(ended.problems).to.match(code);
         expect(ended.problems + ended.output).not.to.contain("hush-hush");
         expect(ended.exitCode).to.equal(2);
+      }
+    });
+  });
+
+  it("is let in over TLS by SCRAM and the password of a file or the environment, and with no other", async () => {
+    const tls = await makeCertificate("localhost", "DNS:localhost");
+    await using guarded = await startMongo({ tls, user: { name: "keeper", password: "hush-hush" } });
+    await withFiles(context(), async (words, cwd) => {
+      await writeFile(join(cwd, "ca.pem"), tls.cert);
+      await writeFile(join(cwd, "right"), "hush-hush\n", { mode: 0o600 });
+      await writeFile(join(cwd, "wrong"), "wrong-one\n", { mode: 0o600 });
+      const run = (user: string, more: readonly string[], env: Readonly<Record<string, string>> = {}) => {
+        const to = `mongodb://${user}localhost:${guarded.port}/kept?tls=true&tlsCAFile=ca.pem`;
+        return sigilHere([...words, "--to", to, ...more], { cwd, env });
+      };
+      const filled = await run("keeper@", ["--once", "--password-file", "right"]);
+      expect(filled.exitCode, filled.problems).to.equal(0);
+      const checked = await run("keeper@", ["--check"], { MONGODB_PASSWORD: "hush-hush" });
+      expect(checked.exitCode, checked.problems).to.equal(0);
+      const refused = await Promise.all([
+        run("keeper@", ["--once", "--password-file", "wrong"]),
+        run("stranger@", ["--once", "--password-file", "right"]),
+        run("", ["--once"]),
+      ]);
+      for (const { exitCode, output, problems } of refused) {
+        expect(problems).to.match(/the database failed \((AuthenticationFailed|Unauthorized)\)/);
+        expect(problems + output).not.to.match(/hush-hush|wrong-one/);
+        expect(exitCode).to.equal(2);
       }
     });
   });

@@ -24,7 +24,7 @@ describe(`a projection in MongoDB${mongoMissing === undefined ? "" : ` (${mongoM
   it("that has no room left on its disk (a small tmpfs) ends, and goes on once it has", async function () {
     await using disk = await mountDisk(diskBytes);
     skipWithoutDisk(disk, this);
-    await using mongo = await startMongo(undefined, disk.path);
+    await using mongo = await startMongo({ store: disk.path });
     const database = mongoAt(mongo.address("audit"));
     const ledger = await generateLedger({ seed: 5, count: 400 });
     let isFull = false;

@@ -1,4 +1,4 @@
-module sigil.test/ferretdb
+module github.com/FerretDB/FerretDB/sigil
 
 go 1.24
 
