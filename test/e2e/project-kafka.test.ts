@@ -5,7 +5,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Producer } from "@platformatic/kafka";
+import { Consumer, MessagesStreamModes, Producer } from "@platformatic/kafka";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { openKafkaTopic } from "../../src/cli/project/kafka-source.ts";
@@ -22,7 +22,7 @@ import { inGeneration, inPartitions } from "../contract/kafka-events.ts";
 import { plainConnection, readTopicMessages } from "../contract/kafka-messages.ts";
 import { kafkaMissing, startKafka, type Kafka } from "../contract/kafka-server.ts";
 import { skipWithoutPostgres, startPostgres, type Postgres } from "../contract/postgres.ts";
-import { compare, digestOf, fill, query } from "../contract/projection.ts";
+import { bound, compare, digestOf, fill, query } from "../contract/projection.ts";
 import { until } from "../contract/relay-world.ts";
 import { sigilHere, type Ended } from "./command.ts";
 import { makeDeployment } from "./deployment.ts";
@@ -59,6 +59,40 @@ describe("a projection of a relay's topics in Kafka", function () {
       partitions,
     );
 
+  /** Consumers of somebody else in the group that our reader is named after: they share the partitions, and commit. */
+  const startGroup = async (topic: string) => {
+    const options = { ...(await clientOptions(plainConnection(kafka.server))), groupId: "sigil" };
+    const others: Consumer[] = [];
+    const mode = MessagesStreamModes.EARLIEST;
+    const start = async (): Promise<Consumer> => {
+      const consumer = new Consumer({ ...options, heartbeatInterval: 100, sessionTimeout: 6000 });
+      const stream = await consumer.consume({ topics: [topic], mode, autocommit: true });
+      stream.on("data", () => {});
+      return consumer;
+    };
+    const first = await start();
+    let rebalances = 0;
+    first.on("consumer:group:join", () => (rebalances += 1));
+    /** Until the others have fewer partitions. */
+    const shared = (among: number) =>
+      until(() => (first.assignments?.[0]?.partitions.length ?? 0) === partitions / among, "shared");
+    await shared(1);
+    return {
+      rebalances: () => rebalances,
+      join: async () => {
+        while (others.length < partitions - 1) others.push(await start());
+        await shared(partitions);
+      },
+      leave: async () => {
+        await Promise.all(others.splice(0).map((other) => other.close(true)));
+        await shared(1);
+      },
+      [Symbol.asyncDispose]: async () => {
+        await Promise.all([...others, first].map((consumer) => consumer.close(true)));
+      },
+    };
+  };
+
   const project = (database: string, from: string, ...more: readonly string[]): Promise<Ended> => {
     const words = ["--from", from, "--genesis", toHex(ledger.genesis)];
     return sigilHere(["project", "postgres", ...words, "--to", postgres.address(database), ...more], {
@@ -88,6 +122,7 @@ describe("a projection of a relay's topics in Kafka", function () {
       "lost",
       "unlinked",
       "relinked",
+      "regrouped",
     ])
       await query(postgres.address(), `CREATE DATABASE ${name}`);
     await publish("whole", whole());
@@ -149,6 +184,37 @@ describe("a projection of a relay's topics in Kafka", function () {
     const missing = await project("secure", at("nowhere"), "--once");
     expect(missing.exitCode).to.equal(2);
     expect(missing.problems).to.contain("there is no topic nowhere");
+  });
+
+  it("loses and repeats nothing where a group of its name is rebalanced by others in the middle of each batch", async () => {
+    const events = whole();
+    await publish("regrouped", events.slice(0, 300));
+    await using group = await startGroup("regrouped");
+    const address = { connection: plainConnection(kafka.server), topic: "regrouped" };
+    const { source, lanes } = await openKafkaTopic(address);
+    const stored: number[] = [];
+    await fill({
+      address: postgres.address("regrouped"),
+      ledger,
+      source,
+      lanes,
+      // Between what was read and its rows.
+      wrap: (store) => ({
+        ...bound(store),
+        apply: async (gathered) => {
+          await group.join();
+          if (stored.length === 0) await publish("regrouped", events.slice(300));
+          stored.push(...gathered.places.map(({ position }) => Number(position)));
+          const erased = await store.apply(gathered);
+          await group.leave();
+          return erased;
+        },
+      }),
+    });
+    expect(group.rebalances()).to.be.at.least(2);
+    expect(stored).to.deep.equal([...ledger.places.keys()]);
+    await expectEqual("regrouped");
+    expect((await compare(postgres.address("regrouped"), ledger)).difference).to.equal(undefined);
   });
 
   it("goes on in the topic of a newer generation, whose lanes begin anew", async () => {
