@@ -478,6 +478,8 @@ export const relayKafkaTriesMax = 2;
 /** Looks for the leaders of a new topic, and the wait between them. */
 export const relayKafkaLeaderTriesMax = 50;
 export const relayKafkaLeaderMs = 100;
+/** Of one request for a stream's messages. A server that was away is noticed once so much has passed in silence. */
+export const natsPullMs = 10_000;
 /** Of one fetch from Kafka, a partition: more where one message is larger. */
 export const kafkaFetchBytes = 1 << 20;
 /** How long a fetch waits for messages. */

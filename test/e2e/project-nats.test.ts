@@ -16,6 +16,7 @@ import { generateLedger, type GoldenLedger } from "../contract/golden-ledger.ts"
 import { natsMissing, startNats, type Nats } from "../contract/nats-server.ts";
 import { skipWithoutPostgres, startPostgres, type Postgres } from "../contract/postgres.ts";
 import { compare, digestOf, fill, query } from "../contract/projection.ts";
+import { until } from "../contract/relay-world.ts";
 import { sigilHere, type Ended } from "./command.ts";
 
 describe("a projection of a relay's stream in NATS", function () {
@@ -92,6 +93,27 @@ describe("a projection of a relay's stream in NATS", function () {
     const replayed = await project("streamed", "WHOLE", "--once");
     expect(replayed.exitCode, replayed.problems).to.equal(0);
     expect(await digestOf(postgres.address("streamed"))).to.deep.equal(expected);
+  });
+
+  it("goes on where it was once the server that died is back, without a message lost or repeated", async () => {
+    await publish("AWAY", 0, 40);
+    const address = { server: nats.url, stream: "AWAY", credentialsPath: undefined };
+    await using opened = await openNatsStream(address);
+    const stopping = new AbortController();
+    const positions: number[] = [];
+    const reading = (async (): Promise<void> => {
+      for await (const { messages } of opened.source.after(new Map(), stopping)) {
+        positions.push(...messages.map(({ position }) => Number(position)));
+      }
+    })();
+    await until(() => positions.length >= 40, "what was there");
+    await nats.kill();
+    await nats.start();
+    await publish("AWAY", 40, 60);
+    await until(() => positions.length >= 60, "what came afterwards", 60_000);
+    stopping.abort();
+    await reading;
+    expect(positions).to.deep.equal(Array.from({ length: 60 }, (_, position) => position));
   });
 
   it("stops where the stream lost a message, with both positions", async () => {

@@ -5,7 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { DeliverPolicy, jetstream, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { connect, credsAuthenticator, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
-import { relayConnectMsMax } from "../../limits.ts";
+import { natsPullMs, relayConnectMsMax } from "../../limits.ts";
 import type { LaneCursor, LaneMessage, LaneSource } from "../../projections/message.ts";
 import { usage } from "../terminal/command.ts";
 import { readMessage } from "./event-message.ts";
@@ -106,7 +106,7 @@ export const openNatsStream = async (address: NatsAddress): Promise<OpenedStream
             opt_start_seq: Math.max(1, from),
           });
           if (signal.aborted) return;
-          const messages = await consumer.consume();
+          const messages = await consumer.consume({ expires: natsPullMs });
           const stop = (): void => messages.stop();
           signal.addEventListener("abort", stop, { once: true });
           // It may have aborted while the consumer began.
