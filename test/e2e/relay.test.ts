@@ -63,7 +63,7 @@ describe("the relays of a server", () => {
     expect(bodies[0]?.kind).to.equal("genesis");
     expect(bodies.at(-1)).to.include({ kind: "frozen_chain", id: auditId, tenant: "public" });
     expect(events.at(-1)).to.include({
-      type: "sigil.record.frozen_chain.v1",
+      type: "sigil.record.frozen_chain.v2",
       subject: `public/user/${auditId}`,
     });
     const note = Buffer.from(String(events.at(-1)?.["sigilcheckpoint"]), "base64").toString();
