@@ -105,6 +105,7 @@ describe("long answers", () => {
               hash: new Uint8Array(32),
               statement: { signature: new Uint8Array(64) },
               signedBy: { publicKey: new Uint8Array(32) },
+              disclosures: {},
               attestations: [],
               position: 1n,
             },
