@@ -18,8 +18,11 @@ import { startDynamo } from "./dynamo-server.ts";
 import type { ProjectionPlace, ProjectionServer } from "./projection-suite.ts";
 import { startStrictDynamo, type StrictDynamo } from "./strict-dynamo.ts";
 
-/** Of a killed writer: short, since tests kill many; and of one request, which Moto may take long for. */
-const [leaseMs, requestMs] = [400, 60_000];
+/**
+ * Of a killed writer: short, since tests kill many, and not so short that renewals are most of what Moto is asked; and
+ * of one request, which Moto may take long for.
+ */
+const [leaseMs, requestMs] = [2000, 60_000];
 
 export const dynamoAt = (address: string, options: DynamoOptions = {}): ProjectionDatabase => {
   const parsed = parseDynamoAddress(address);
@@ -77,6 +80,11 @@ const placeIn = (
   database: ProjectionDatabase,
   cut: () => void,
 ): DynamoTestPlace => {
+  const writer = { pk: "projection", sk: "writer" };
+  const expire = async (): Promise<void> => {
+    if (!(await tablesOf(client, name)).includes(name)) return;
+    await documents.send(new DeleteCommand({ TableName: name, Key: writer }));
+  };
   const current = async (): Promise<Item> => {
     const key = { pk: "projection", sk: "current" };
     return (await documents.send(new GetCommand({ TableName: name, Key: key }))).Item ?? {};
@@ -107,9 +115,8 @@ const placeIn = (
     table,
     items,
     lease: async () => {
-      const key = { pk: "projection", sk: "writer" };
       const { Item } = await documents
-        .send(new GetCommand({ TableName: name, Key: key }))
+        .send(new GetCommand({ TableName: name, Key: writer }))
         .catch(() => ({ Item: undefined }));
       return Item === undefined ? undefined : JSON.stringify([Item["holder"], Item["count"]]);
     },
@@ -241,14 +248,12 @@ const placeIn = (
       ],
     ],
     hold: async () => {
-      const key = { pk: "projection", sk: "writer" };
       await documents.send(
-        new PutCommand({ TableName: name, Item: { ...key, holder: "another", count: 1 } }),
+        new PutCommand({ TableName: name, Item: { ...writer, holder: "another", count: 1 } }),
       );
-      return {
-        release: async () => void (await documents.send(new DeleteCommand({ TableName: name, Key: key }))),
-      };
+      return { release: expire };
     },
+    expire,
     moveCursor: async () => {
       const now = await cursor();
       await put({ ...now, next: Number(now?.["next"]) + 1 });

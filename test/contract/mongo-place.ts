@@ -7,8 +7,11 @@ import { startProxy } from "./cutting-proxy.ts";
 import { startMongo } from "./mongo-server.ts";
 import type { ProjectionPlace, ProjectionServer } from "./projection-suite.ts";
 
-/** Of a killed writer, and until a server counts as lost: short, since tests kill and cut many. */
-const [leaseMs, connectMs] = [300, 500];
+/**
+ * Of a killed writer, and until a server counts as lost: short, since tests cut many; and not so short that renewals
+ * are most of what the server is asked.
+ */
+const [leaseMs, connectMs] = [2000, 500];
 
 export const mongoAt = (address: string): ProjectionDatabase => {
   const parsed = parseMongoAddress(address);
@@ -114,6 +117,7 @@ const placeIn = (db: Db, database: ProjectionDatabase, cut: () => void): MongoTe
       await own.insertOne({ _id: "writer", holder: "another", until });
       return { release: async () => void (await own.deleteOne({ _id: "writer" })) };
     },
+    expire: async () => void (await own.deleteOne({ _id: "writer" })),
     moveCursor: async () => void (await own.updateOne({ _id: await cursorId() }, { $inc: { next: 1 } })),
     leftovers: async () => {
       const document = await current();

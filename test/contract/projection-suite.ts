@@ -31,6 +31,8 @@ export type ProjectionPlace = {
   readonly cut: () => Promise<void>;
   /** Is its writer until released. */
   readonly hold: () => Promise<{ readonly release: () => Promise<void> }>;
+  /** The lease of a writer that was cut off is over. */
+  readonly expire: () => Promise<void>;
   /** Another consumer was here: the cursor is one further. */
   readonly moveCursor: () => Promise<void>;
   /** Names of what a rebuild leaves behind, apart from what is read. */
@@ -169,6 +171,7 @@ export const describeProjection = (
         clearTimeout(timer);
         // A late one would cut the next connection.
         await cutting;
+        await place.expire();
         expect(outcome).to.be.oneOf(["done", "databaseFailed"]);
       }
       await fillDatabase(database, { ledger });
@@ -184,12 +187,14 @@ export const describeProjection = (
       // A lost answer leaves the server where the next request, lost, would: each in turn.
       for (let turn = 0; ; turn += 1) {
         const piece = 1 + turn * requests;
-        const { database: broken } = await server.place();
+        const cut = await server.place();
+        const { database: broken } = cut;
         server.proxy.cutAt(piece, turn % 2 === 0 ? "request" : "answer");
         await fillDatabase(broken, filling).catch((error: unknown) => {
           if (!(error instanceof ProjectionFault) || error.error.kind !== "databaseFailed") throw error;
         });
         if (!server.proxy.heal()) break;
+        await cut.expire();
         await fillDatabase(broken, { ledger: small });
         const { difference, stored } = await compareDatabase(broken, small);
         expect(difference, `broken off at ${piece}`).to.equal(undefined);

@@ -57,6 +57,8 @@ const placeAt = (address: string, way: string): PostgresPlace => {
       await client.query("SELECT pg_advisory_lock(hashtextextended('sigil projection sigil', 0))");
       return { release: () => client.end() };
     },
+    // It is the connection's.
+    expire: async () => {},
     moveCursor: async () => void (await ask("UPDATE sigil_v1.cursor SET next = next + 1")),
     leftovers: async () =>
       (

@@ -1,9 +1,10 @@
 """Moto's server, which speaks DynamoDB's protocol, for tests: `server.py -H 127.0.0.1 -p PORT`, as moto_server.
 
 Moto copies every table of a transaction once an item, to undo a transaction that fails: here only the items that it
-names are. It looks up every attribute of an answer under several names, measures an item anew for each attribute, and
-sorts the whole table for each query: here it does not, and sizes are for the proxy in front of it. And what DynamoDB
-does, and Moto does not: a transaction whose token was seen is done once.
+names are. It looks up every attribute of an answer under several names, measures an item anew for each attribute and
+each question, turns the whole item into Python's values and back for each attribute that is asked for, copies what it
+answers down to the last value, and sorts the whole table for each query: here it does not, and sizes are for the proxy
+in front of it. And what DynamoDB does, and Moto does not: a transaction whose token was seen is done once.
 """
 
 import base64
@@ -13,8 +14,8 @@ import types
 
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb import models, responses
-from moto.dynamodb.models import DynamoDBBackend
-from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
+from moto.dynamodb.models import DynamoDBBackend, table as tables
+from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.models.table import Table
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from moto.server import main
@@ -125,6 +126,57 @@ Table.all_items = lambda self: sorted(
     (item for items in self.items.values() for item in items.values()),
     key=lambda item: (item.hash_key.value, item.range_key.value),
 )
+
+measure = Item.size
+
+
+def size(self):
+    if "measured" not in self.__dict__:
+        self.measured = measure(self)
+    return self.measured
+
+
+Item.size = size
+
+update = DynamoDBBackend.update_item
+
+
+def update_item(self, *given, **named):
+    item = update(self, *given, **named)
+    item.__dict__.pop("measured", None)
+    return item
+
+
+DynamoDBBackend.update_item = update_item
+
+
+def with_attributes(item, attributes):
+    """The same values: requests come one at a time, and each is answered before the next changes one."""
+    made = Item(item.hash_key, item.range_key, {})
+    made.attrs.update(attributes)
+    return made
+
+
+def copied(value):
+    if isinstance(value, Item):
+        return with_attributes(value, value.attrs)
+    if isinstance(value, list) and value and isinstance(value[0], Item):
+        return [with_attributes(item, item.attrs) for item in value]
+    return copy.deepcopy(value)
+
+
+tables.copy = types.SimpleNamespace(copy=copy.copy, deepcopy=copied)
+
+project_nested = Item.project
+
+
+def project(self, paths):
+    if any(len(path) > 1 or "[" in path[0] for path in paths):
+        return project_nested(self, paths)
+    return with_attributes(self, {name: self.attrs[name] for [name] in paths if name in self.attrs})
+
+
+Item.project = project
 
 serialize_structure = BaseJSONSerializer._serialize_type_structure
 
