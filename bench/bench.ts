@@ -3,8 +3,8 @@
  *
  *   --feed         the relay, projections and their lag instead, on the console alone (feed.ts)
  *   --quick        one short run of each: does everything still run?
- *   --only NAME    throughput, parts, modules, memory or profile; with --feed nats, kafka, rebuild, lag or outage; may
- *                  be repeated
+ *   --only NAME    throughput, parts, modules, memory or profile; with --feed nats, kafka, rebuild, mongo, dynamo, lag
+ *                  or outage; may be repeated
  *   --json         the results as JSON on standard output, nothing else there
  *   --write        writes docs/operating/performance.md; needs a full run
  *   --directory    where the scratch ledgers go, a real disk; default the system's temporary directory

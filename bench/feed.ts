@@ -1,19 +1,21 @@
 /**
  * `npm run bench -- --feed`: the relay and the projection beside what bounds them, in rounds that take turns, and what
- * a destination that is down costs those who ask. Ratios are within a round. NATS, Kafka and PostgreSQL are started
- * for it, NATS and PostgreSQL with their syncs on; without them it says what it leaves out.
+ * a destination that is down costs those who ask. Ratios are within a round. NATS, Kafka, PostgreSQL, FerretDB and Moto
+ * are started for it, NATS and PostgreSQL with their syncs on; without them it says what it leaves out.
  */
+import { dynamoMissing } from "../test/contract/dynamo-server.ts";
 import { kafkaMissing } from "../test/contract/kafka-server.ts";
+import { mongoMissing } from "../test/contract/mongo-server.ts";
 import { natsMissing } from "../test/contract/nats-server.ts";
 import { postgresMissing } from "../test/contract/postgres.ts";
 import { measureOutage } from "./feed-checks.ts";
 import { measureLag } from "./feed-lag.ts";
 import { measurePublishing } from "./feed-publish.ts";
 import { measureKafka } from "./feed-publish-kafka.ts";
-import { measureRebuild } from "./feed-rebuild.ts";
+import { measureDynamoRebuild, measureMongoRebuild, measureRebuild } from "./feed-rebuild.ts";
 import type { FeedScale } from "./feed-scale.ts";
 
-export const feedParts = ["nats", "kafka", "rebuild", "lag", "outage"] as const;
+export const feedParts = ["nats", "kafka", "rebuild", "mongo", "dynamo", "lag", "outage"] as const;
 export type FeedPart = (typeof feedParts)[number];
 
 type Part = {
@@ -27,6 +29,8 @@ const parts: Readonly<Record<FeedPart, Part>> = {
   nats: { title: "publishing to NATS", missing: natsMissing, measure: measurePublishing },
   kafka: { title: "publishing to Kafka", missing: kafkaMissing, measure: measureKafka },
   rebuild: { title: "filling PostgreSQL", missing: postgresMissing, measure: measureRebuild },
+  mongo: { title: "filling FerretDB, for MongoDB", missing: mongoMissing, measure: measureMongoRebuild },
+  dynamo: { title: "filling Moto, for DynamoDB", missing: dynamoMissing, measure: measureDynamoRebuild },
   lag: { title: "lag from check to row", missing: natsMissing ?? postgresMissing, measure: measureLag },
   outage: { title: "checks while the destination is down", missing: undefined, measure: measureOutage },
 };
