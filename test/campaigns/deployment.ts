@@ -1,6 +1,7 @@
 /** A real deployment in a separate directory, for processes that will be killed. */
 import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
+import type { PublicKey } from "@sigil/core/bytes";
 import { initDeployment, type InitOptions, type OpenOptions } from "../../src/deployment/open.ts";
 import { createKekFile } from "../../src/crypto/kek.ts";
 import { rawPublicKey } from "../../src/crypto/signing/sign.ts";
@@ -15,7 +16,10 @@ export const dataDirectory = (root: string): string => join(root, "data");
 
 export const createDeployment = async (
   root: string,
-  changes: Partial<Pick<InitOptions, "kekSource" | "custody" | "kekInputs">> = {},
+  {
+    rootKey = newPublicKey(),
+    ...changes
+  }: Partial<Pick<InitOptions, "kekSource" | "custody" | "kekInputs"> & { readonly rootKey: PublicKey }> = {},
 ): Promise<void> => {
   process.umask(0o077);
   const kekPath = join(root, "kek");
@@ -23,7 +27,7 @@ export const createDeployment = async (
   await initDeployment({
     directory: dataDirectory(root),
     origin: "sigil.campaign",
-    root: { id: "root", publicKeys: [newPublicKey()], loa: "root", tenant: "system", active: true },
+    root: { id: "root", publicKeys: [rootKey], loa: "root", tenant: "system", active: true },
     principals: [],
     witnesses: [{ id: "w1", publicKey: newPublicKey(), owner: "a", authority: "", description: "" }],
     k: 1,

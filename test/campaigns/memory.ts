@@ -1,14 +1,18 @@
 /**
  * Memory of fsck, a rebuild, a live inspection, both sides of a backup and a restore, on a ledger and one four times as
- * large, each in a separate process: live heap after collection, mapped files, and the peak as seen by the system. A
- * fifth of the records are versions of ids, all others decisions. `npm run campaign:memory -- --records 50000`. Exit
- * code 0 only if every peak is below 400 MB and the live heap does not grow with the ledger. Linux only.
+ * large, each in a separate process; then of a whole server that inspects its disk or sends a backup: live heap after
+ * collection, mapped files, and the peak as seen by the system. A fifth of the records are versions of ids, all others
+ * decisions. `npm run campaign:memory -- --records 50000 --only fsck`. Exit code 0 only if every peak is below 400 MB
+ * and the live heap does not grow with the ledger. Linux only.
  */
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { mkdtemp, open, readdir, rm, stat } from "node:fs/promises";
+import { mkdtemp, open, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { deserialize, serialize } from "node:v8";
 import { readU64be, u64be } from "@sigil/core/bytes";
 import { describeDeployment } from "../../src/deployment/open.ts";
@@ -24,22 +28,29 @@ import { BackupDirectory } from "../../src/deployment/backup/directory.ts";
 import { BackupWriter } from "../../src/deployment/backup/writer.ts";
 import { mappedBytes } from "../../src/storage/resident.ts";
 import { decisionBody, userBody } from "../contract/memory-ledger.ts";
+import { rawPublicKey } from "../../src/crypto/signing/sign.ts";
 import { createDeployment, dataDirectory, openOptions } from "./deployment.ts";
 import { readOptions } from "./options.ts";
+import { serve } from "./starve/served.ts";
 
+const mainProgram = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const unitRecords = 500;
 
+const works = ["fsck", "rebuild", "live", "backup, served", "backup, taken", "restore"] as const;
+const serverWorks = ["server inspected", "server backed up"] as const;
+
 const { values, refuse } = readOptions(
-  `campaign:memory [--records N], at least ${unitRecords}`,
+  `campaign:memory [--records N] [--only WORK]…, at least ${unitRecords} records
+works: ${[...works, ...serverWorks].join("; ")}; a restore needs both sides of a backup`,
   "--records 50000",
   {
     records: { type: "string", default: "20000" },
+    only: { type: "string", multiple: true },
     of: { type: "string" },
     work: { type: "string" },
   },
 );
 
-const works = ["fsck", "rebuild", "live", "backup, served", "backup, taken", "restore"] as const;
 const mib = 1 << 20;
 const peakBytesMax = 400_000_000;
 /** Allowed growth of the live heap from the smaller to the larger ledger: caches that fill. */
@@ -219,21 +230,40 @@ const measure = (place: string, work: string): Held => {
   return JSON.parse(child.stdout) as Held;
 };
 
+const rootKeyFile = (place: string): string => join(place, "root.pem");
+
+/** A server with its ports, its signing thread and a caller, unlike the parts of one that the other works are. */
+const measureServer = async (place: string, work: string): Promise<Held> => {
+  await using served = await serve(dataDirectory(place));
+  const to = join(place, "backup-of-server");
+  const command = work === "server inspected" ? ["fsck", "--live"] : ["backup", "--to", to];
+  const caller = ["--server", served.target, "--key", rootKeyFile(place), "--principal", "root"];
+  await promisify(execFile)(process.execPath, [mainProgram, ...command, ...caller]);
+  await rm(to, { recursive: true, force: true });
+  const [mapped, peak] = [served.mapped(), served.residentPeak()];
+  const { heapUsed, external } = await served.memory();
+  return { alive: heapUsed + external, mapped, peak };
+};
+
 const shown = (bytes: number): string => `${Math.round(bytes / mib)} MiB`;
 
-const run = async (records: number): Promise<boolean> => {
+const run = async (records: number, chosen: readonly string[]): Promise<boolean> => {
   const place = await mkdtemp(join(tmpdir(), "sigil-memory-"));
   const smaller = new Map<string, Held>();
   let holds = true;
   try {
-    await createDeployment(place);
+    const { privateKey } = generateKeyPairSync("ed25519");
+    await createDeployment(place, { rootKey: rawPublicKey(privateKey) });
+    const pem = privateKey.export({ format: "pem", type: "pkcs8" });
+    await writeFile(rootKeyFile(place), pem, { mode: 0o600 });
     let made = 0;
     for (const size of [records, 4 * records]) {
       await grow(place, made, size);
       made = size;
-      for (const work of works) {
+      for (const work of chosen) {
         const began = performance.now();
-        const held = measure(place, work);
+        const isOfServer = serverWorks.some((each) => each === work);
+        const held = isOfServer ? await measureServer(place, work) : measure(place, work);
         const seconds = (performance.now() - began) / 1000;
         const before = smaller.get(work) ?? held;
         smaller.set(work, held);
@@ -254,6 +284,8 @@ const run = async (records: number): Promise<boolean> => {
 
 if (values.of === undefined) {
   const records = Number(values.records);
-  if (!Number.isInteger(records) || records < unitRecords) refuse();
-  process.exitCode = (await run(records)) ? 0 : 1;
+  const { only } = values;
+  const chosen = [...works, ...serverWorks].filter((work) => only === undefined || only.includes(work));
+  if (!Number.isInteger(records) || records < unitRecords || chosen.length === 0) refuse();
+  process.exitCode = (await run(records, chosen)) ? 0 : 1;
 } else console.log(JSON.stringify(await carryOut(values.of, values.work ?? "")));

@@ -13,6 +13,8 @@ export type Served = AsyncDisposable & {
   readonly memory: () => Promise<Memory>;
   /** Peak resident bytes since the last call; resets the peak. */
   readonly residentPeak: () => number;
+  /** Resident bytes of mapped files. */
+  readonly mapped: () => number;
 };
 
 const pathOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
@@ -53,6 +55,10 @@ export const serve = async (data: string, descriptors?: number): Promise<Served>
   try {
     const { target, operator } = await listening(server);
     const ofProcess = (file: string): string => `/proc/${server.pid}/${file}`;
+    const bytesOf = (field: string): number => {
+      const status = readFileSync(ofProcess("status"), "utf8");
+      return Number(new RegExp(String.raw`${field}:\s+(\d+) kB`).exec(status)?.[1] ?? 0) * 1024;
+    };
     return {
       target,
       operatorUrl: operator,
@@ -62,11 +68,12 @@ export const serve = async (data: string, descriptors?: number): Promise<Served>
           server.send("memory");
         }),
       residentPeak: () => {
-        const [, peak = "0"] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(ofProcess("status"), "utf8")) ?? [];
+        const peak = bytesOf("VmHWM");
         // Resets the high-water mark. Source: proc(5), clear_refs.
         writeFileSync(ofProcess("clear_refs"), "5");
-        return Number(peak) * 1024;
+        return peak;
       },
+      mapped: () => bytesOf("RssFile"),
       [Symbol.asyncDispose]: async () => {
         server.kill("SIGTERM");
         const timer = setTimeout(() => server.kill("SIGKILL"), startMs);
