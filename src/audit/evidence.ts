@@ -1,6 +1,13 @@
 /** Types of the audit service's answers, before `rpc/` converts them to protobuf. Pure. */
 import type { Hash } from "@sigil/core/bytes";
+import type { Replay } from "@sigil/core/model";
 import type { FrozenChainPayload, StoredRecord } from "@sigil/core/record";
+
+/** A decision worked out again; no model if none decided. */
+export type ReplayedDecision = {
+  readonly replay: Replay;
+  readonly model: Pick<StoredRecord, "position" | "hash"> | undefined;
+};
 
 /** Names one decision; an empty tenant means the caller's own. */
 export type ChainName = { readonly auditId: string; readonly tenant: string };

@@ -6,6 +6,7 @@ import { toHex, type Hash } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
 import { fail, SigilFault } from "../errors.ts";
 import { readDecision, type FrozenChainPayload } from "@sigil/core/record";
+import { replay } from "@sigil/core/model";
 import { tenantFor, type Caller } from "../identity/caller.ts";
 import { type Examination, type VerifiedRecord } from "../ledger/read/examine.ts";
 import type { LedgerReader } from "../ledger/read/reading.ts";
@@ -16,6 +17,7 @@ import type {
   ChainPage,
   ChainQuery,
   ModelRows,
+  ReplayedDecision,
   Verification,
   VerificationStep,
 } from "./evidence.ts";
@@ -44,6 +46,8 @@ export type AuditService = ProofService & {
   readonly rows: (chain: FrozenChainPayload) => Promise<ModelRows | undefined>;
   /** @throws invalidPageToken, recordCorrupt naming the position, tenantForbidden, erased, cancelled. */
   readonly list: (caller: Caller, query: ChainQuery, signal: AbortSignal) => Promise<ChainPage>;
+  /** @throws as `get`; recordCorrupt and ledgerCorrupt of the model's record too. */
+  readonly replay: (caller: Caller, query: ChainName) => Promise<ReplayedDecision>;
   /** A failed step is part of the answer. @throws notFound, tenantForbidden, erased. */
   readonly verify: (caller: Caller, query: ChainName) => Promise<Verification>;
 };
@@ -103,9 +107,28 @@ export const createAuditService = ({
     }
   };
 
+  const replayDecision = async (caller: Caller, query: ChainName): Promise<ReplayedDecision> => {
+    const { record, chain } = await get(caller, query);
+    const { hash } = chain.model;
+    const { position } = record;
+    if (hash === null) return { replay: replay(chain, null), model: undefined };
+    const model = await findModel(ledger, hash);
+    if (typeof model === "string")
+      return fail({ kind: "recordCorrupt", position, step: "model", rule: model });
+    try {
+      return { replay: replay(chain, model.body.payload), model };
+    } catch (cause) {
+      const kind = cause instanceof SigilFault ? cause.error.kind : "";
+      if (kind !== "malformedModel" && kind !== "malformedRecord") throw cause;
+      const rule = cause instanceof SigilFault ? cause.message : "";
+      return fail({ kind: "recordCorrupt", position, step: "decision", rule }, { cause });
+    }
+  };
+
   return {
     get,
     rows,
+    replay: replayDecision,
     verify,
     list: async (caller, query, signal) => {
       const tenant = tenantFor(caller, query.tenant);

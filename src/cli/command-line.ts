@@ -159,6 +159,10 @@ const commands: Readonly<Record<string, Entry>> = {
     about: "Verify one recorded decision, step by step.",
     load: async () => (await import("./audit/audit.ts")).auditVerify,
   },
+  "audit replay": {
+    about: "Work a decision out again by the model that it names.",
+    load: async () => (await import("./audit/replay.ts")).auditReplay,
+  },
   "audit checkpoint": {
     about: "Show a signed checkpoint, the newest or of a size.",
     load: async () => (await import("./audit/audit.ts")).auditCheckpoint,

@@ -15,6 +15,7 @@ const LEVELS_NEEDED: ReadonlyMap<string, Level> = new Map<string, Level>([
   ["/sigil.audit.v1.AuditService/GetFrozenChain", "guest"],
   ["/sigil.audit.v1.AuditService/ListFrozenChains", "observer"],
   ["/sigil.audit.v1.AuditService/VerifyFrozenChain", "guest"],
+  ["/sigil.audit.v1.AuditService/ReplayDecision", "guest"],
   ["/sigil.audit.v1.AuditService/GetCheckpoint", "guest"],
   ["/sigil.audit.v1.AuditService/GetInclusionProof", "guest"],
   ["/sigil.audit.v1.AuditService/GetConsistencyProof", "guest"],

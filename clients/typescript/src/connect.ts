@@ -81,6 +81,7 @@ export type AuditClient = {
   readonly getFrozenChain: Unary<audit.GetFrozenChainRequest, audit.GetFrozenChainResponse>;
   readonly listFrozenChains: Unary<audit.ListFrozenChainsRequest, audit.ListFrozenChainsResponse>;
   readonly verifyFrozenChain: Unary<audit.VerifyFrozenChainRequest, audit.VerifyFrozenChainResponse>;
+  readonly replayDecision: Unary<audit.ReplayDecisionRequest, audit.ReplayDecisionResponse>;
   readonly getCheckpoint: Unary<audit.GetCheckpointRequest, audit.GetCheckpointResponse>;
   readonly getInclusionProof: Unary<audit.GetInclusionProofRequest, audit.GetInclusionProofResponse>;
   readonly proveCompleteness: Unary<audit.ProveCompletenessRequest, audit.ProveCompletenessResponse>;
@@ -274,6 +275,7 @@ const auditClient = (stub: audit.AuditServiceClient, context: CallContext): Audi
   getFrozenChain: unary(context, audit.GetFrozenChainRequest, stub.getFrozenChain.bind(stub)),
   listFrozenChains: unary(context, audit.ListFrozenChainsRequest, stub.listFrozenChains.bind(stub)),
   verifyFrozenChain: unary(context, audit.VerifyFrozenChainRequest, stub.verifyFrozenChain.bind(stub)),
+  replayDecision: unary(context, audit.ReplayDecisionRequest, stub.replayDecision.bind(stub)),
   getCheckpoint: unary(context, audit.GetCheckpointRequest, stub.getCheckpoint.bind(stub)),
   getInclusionProof: unary(context, audit.GetInclusionProofRequest, stub.getInclusionProof.bind(stub)),
   proveCompleteness: unary(context, audit.ProveCompletenessRequest, stub.proveCompleteness.bind(stub)),

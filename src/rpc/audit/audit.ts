@@ -23,6 +23,8 @@ import {
   type ListFrozenChainsRequest,
   type ProveCompletenessRequest,
   type ProveCompletenessResponse,
+  type ReplayDecisionRequest,
+  type ReplayDecisionResponse,
   type VerifyFrozenChainRequest,
   type VerifyFrozenChainResponse,
 } from "@sigil/proto/sigil/audit/v1/audit";
@@ -35,7 +37,7 @@ import type { AuditService } from "../../audit/service.ts";
 import type { PublishedTiles } from "../../audit/tiles.ts";
 import type { Caller } from "../../identity/caller.ts";
 import { completenessHandler } from "./completeness.ts";
-import { formatChain, formatVerification } from "./messages.ts";
+import { formatChain, formatReplay, formatVerification } from "./messages.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
 import {
   readAction,
@@ -182,6 +184,11 @@ export const auditHandlers = (
     rpc,
     AuditServiceService.verifyFrozenChain.path,
     async (caller, request) => formatVerification(await audit.verify(caller, readName(request))),
+  ),
+  replayDecision: unary<ReplayDecisionRequest, ReplayDecisionResponse>(
+    rpc,
+    AuditServiceService.replayDecision.path,
+    async (caller, request) => formatReplay(await audit.replay(caller, readName(request))),
   ),
   getCheckpoint: unary<GetCheckpointRequest, GetCheckpointResponse>(
     rpc,

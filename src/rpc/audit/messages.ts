@@ -1,14 +1,17 @@
 /** Recorded decisions, their records and their verification as protobuf. */
 import {
+  ReplayOutcome,
   StepOutcome,
   type FrozenChain,
   type RecordedFeature,
+  type ReplayDecisionResponse,
+  type ReplayedScalar,
   type VerifyFrozenChainResponse,
 } from "@sigil/proto/sigil/audit/v1/audit";
 import { LevelOfAccess } from "@sigil/proto/sigil/type/v1/type";
 import type { FrozenChainPayload } from "@sigil/core/record";
-import type { AuditedChain, Verification, VerificationStep } from "../../audit/evidence.ts";
-import { FEATURES } from "@sigil/core/model";
+import type { AuditedChain, ReplayedDecision, Verification, VerificationStep } from "../../audit/evidence.ts";
+import { FEATURES, type Replay, type ReplayedValue } from "@sigil/core/model";
 import { formatRecord } from "../canon/records.ts";
 import { formatLevel, formatTime, formatVerdict } from "../message/vocabulary.ts";
 
@@ -58,6 +61,30 @@ export const formatChain = ({ record, chain }: AuditedChain): FrozenChain => {
       request.minLoa === undefined ? LevelOfAccess.LEVEL_OF_ACCESS_UNSPECIFIED : formatLevel(request.minLoa),
   };
 };
+
+const REPLAYED = {
+  equal: ReplayOutcome.REPLAY_OUTCOME_EQUAL,
+  different: ReplayOutcome.REPLAY_OUTCOME_DIFFERENT,
+  partial: ReplayOutcome.REPLAY_OUTCOME_PARTIAL,
+  asRecorded: ReplayOutcome.REPLAY_OUTCOME_AS_RECORDED,
+} satisfies Record<ReplayedValue["outcome"] | Replay["outcome"], ReplayOutcome>;
+
+const formatScalar = (value: ReplayedValue["recorded"]): ReplayedScalar => {
+  if (value === null) return { value: undefined };
+  return { value: typeof value === "number" ? { $case: "number", value } : { $case: "text", value } };
+};
+
+export const formatReplay = ({ replay, model }: ReplayedDecision): ReplayDecisionResponse => ({
+  outcome: REPLAYED[replay.outcome],
+  values: replay.values.map(({ field, outcome, recorded, recomputed }) => ({
+    field,
+    outcome: REPLAYED[outcome],
+    recorded: formatScalar(recorded),
+    recomputed: formatScalar(recomputed),
+  })),
+  modelHash: model?.hash ?? nothing,
+  modelPosition: model?.position,
+});
 
 export const formatVerification = (verification: Verification): VerifyFrozenChainResponse => ({
   verified: verification.verified,

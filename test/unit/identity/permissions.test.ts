@@ -53,7 +53,7 @@ describe("permissions", () => {
 
   it("documents a level for each of the generated methods", () => {
     expect([...documented.keys()]).to.have.members(generatedPaths);
-    expect(generatedPaths).to.have.length(49);
+    expect(generatedPaths).to.have.length(50);
   });
 
   for (const [path, level] of documented) {

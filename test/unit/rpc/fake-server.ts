@@ -166,6 +166,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     rows: notMade,
     list: notMade,
     verify: notMade,
+    replay: notMade,
     checkpoint: notMade,
     proveInclusion: notMade,
     evidence: notMade,

@@ -150,6 +150,74 @@ export function stepOutcomeToJSON(object: StepOutcome): string {
   }
 }
 
+/** What came of a decision worked out again, or of one of its values. */
+export const ReplayOutcome = {
+  /** REPLAY_OUTCOME_UNSPECIFIED - Never sent. */
+  REPLAY_OUTCOME_UNSPECIFIED: 0,
+  /** REPLAY_OUTCOME_EQUAL - The same again. */
+  REPLAY_OUTCOME_EQUAL: 1,
+  /** REPLAY_OUTCOME_DIFFERENT - Something else. */
+  REPLAY_OUTCOME_DIFFERENT: 2,
+  /** REPLAY_OUTCOME_PARTIAL - Of a decision: nothing differs, and its entropy was taken as recorded, since the input is not there. */
+  REPLAY_OUTCOME_PARTIAL: 3,
+  /** REPLAY_OUTCOME_AS_RECORDED - Of a value: taken as recorded. The rate is an observation of its moment, and always is. */
+  REPLAY_OUTCOME_AS_RECORDED: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type ReplayOutcome = typeof ReplayOutcome[keyof typeof ReplayOutcome];
+
+export namespace ReplayOutcome {
+  export type REPLAY_OUTCOME_UNSPECIFIED = typeof ReplayOutcome.REPLAY_OUTCOME_UNSPECIFIED;
+  export type REPLAY_OUTCOME_EQUAL = typeof ReplayOutcome.REPLAY_OUTCOME_EQUAL;
+  export type REPLAY_OUTCOME_DIFFERENT = typeof ReplayOutcome.REPLAY_OUTCOME_DIFFERENT;
+  export type REPLAY_OUTCOME_PARTIAL = typeof ReplayOutcome.REPLAY_OUTCOME_PARTIAL;
+  export type REPLAY_OUTCOME_AS_RECORDED = typeof ReplayOutcome.REPLAY_OUTCOME_AS_RECORDED;
+  export type UNRECOGNIZED = typeof ReplayOutcome.UNRECOGNIZED;
+}
+
+export function replayOutcomeFromJSON(object: any): ReplayOutcome {
+  switch (object) {
+    case 0:
+    case "REPLAY_OUTCOME_UNSPECIFIED":
+      return ReplayOutcome.REPLAY_OUTCOME_UNSPECIFIED;
+    case 1:
+    case "REPLAY_OUTCOME_EQUAL":
+      return ReplayOutcome.REPLAY_OUTCOME_EQUAL;
+    case 2:
+    case "REPLAY_OUTCOME_DIFFERENT":
+      return ReplayOutcome.REPLAY_OUTCOME_DIFFERENT;
+    case 3:
+    case "REPLAY_OUTCOME_PARTIAL":
+      return ReplayOutcome.REPLAY_OUTCOME_PARTIAL;
+    case 4:
+    case "REPLAY_OUTCOME_AS_RECORDED":
+      return ReplayOutcome.REPLAY_OUTCOME_AS_RECORDED;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return ReplayOutcome.UNRECOGNIZED;
+  }
+}
+
+export function replayOutcomeToJSON(object: ReplayOutcome): string {
+  switch (object) {
+    case ReplayOutcome.REPLAY_OUTCOME_UNSPECIFIED:
+      return "REPLAY_OUTCOME_UNSPECIFIED";
+    case ReplayOutcome.REPLAY_OUTCOME_EQUAL:
+      return "REPLAY_OUTCOME_EQUAL";
+    case ReplayOutcome.REPLAY_OUTCOME_DIFFERENT:
+      return "REPLAY_OUTCOME_DIFFERENT";
+    case ReplayOutcome.REPLAY_OUTCOME_PARTIAL:
+      return "REPLAY_OUTCOME_PARTIAL";
+    case ReplayOutcome.REPLAY_OUTCOME_AS_RECORDED:
+      return "REPLAY_OUTCOME_AS_RECORDED";
+    case ReplayOutcome.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 /** How a span ends. */
 export const CompletenessEnd = {
   /** COMPLETENESS_END_UNSPECIFIED - Not given. */
@@ -448,6 +516,56 @@ export interface VerifyFrozenChainResponse {
   inclusionProof: Uint8Array[];
   /** The envelope of the record, to verify elsewhere; empty when it could not be opened. */
   envelope: Uint8Array;
+}
+
+/** Names one decision. */
+export interface ReplayDecisionRequest {
+  /** The decision's id. */
+  auditId: string;
+  /** The tenant to look in; empty means the caller's own. Another takes Root of tenant "system". */
+  tenant: string;
+}
+
+/** A number, a text, or null. */
+export interface ReplayedScalar {
+  /** Unset for null. */
+  value:
+    | //
+    /** A feature, a contribution, z, a score. */
+    { $case: "number"; value: number }
+    | //
+    /** A verdict, a reason. */
+    { $case: "text"; value: string }
+    | undefined;
+}
+
+/** One value of a decision. */
+export interface ReplayedValue {
+  /** Its path in the record's payload, for example "contributions.level" (docs/spec/record.md, section 6). */
+  field: string;
+  /** How the two compare: exactly, but for the score and the entropy, which may differ by 1e-9. */
+  outcome: ReplayOutcome;
+  /** As the record has it. */
+  recorded:
+    | ReplayedScalar
+    | undefined;
+  /** As the model gives it. */
+  recomputed: ReplayedScalar | undefined;
+}
+
+/** A decision worked out again (docs/spec/trust.md, section 8). */
+export interface ReplayDecisionResponse {
+  /** EQUAL, DIFFERENT or PARTIAL. */
+  outcome: ReplayOutcome;
+  /**
+   * Features, contributions, z, score, threshold, band, verdict and reason, in this order; the verdict alone when no model
+   * decided.
+   */
+  values: ReplayedValue[];
+  /** The hash of the model's record, 32 bytes; empty when no model decided. */
+  modelHash: Uint8Array;
+  /** Where the model's record stands in the ledger; absent when no model decided. */
+  modelPosition?: bigint | undefined;
 }
 
 /** Names a checkpoint. Without a field it is the newest. */
@@ -2606,6 +2724,447 @@ export const VerifyFrozenChainResponse: MessageFns<VerifyFrozenChainResponse> = 
   },
 };
 
+function createBaseReplayDecisionRequest(): ReplayDecisionRequest {
+  return jsonable<ReplayDecisionRequest>(ReplayDecisionRequest, { auditId: "", tenant: "" });
+}
+
+export const ReplayDecisionRequest: MessageFns<ReplayDecisionRequest> = {
+  encode(message: ReplayDecisionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.auditId !== "") {
+      writer.uint32(10).string(message.auditId);
+    }
+    if (message.tenant !== "") {
+      writer.uint32(18).string(message.tenant);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplayDecisionRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplayDecisionRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.auditId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReplayDecisionRequest {
+    return {
+      auditId: isSet(object.auditId)
+        ? globalThis.String(object.auditId)
+        : isSet(object.audit_id)
+        ? globalThis.String(object.audit_id)
+        : "",
+      tenant: isSet(object.tenant) ? globalThis.String(object.tenant) : "",
+    };
+  },
+
+  toJSON(message: ReplayDecisionRequest): unknown {
+    const obj: any = {};
+    if (message.auditId !== "") {
+      obj.auditId = message.auditId;
+    }
+    if (message.tenant !== "") {
+      obj.tenant = message.tenant;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReplayDecisionRequest>, I>>(base?: I): ReplayDecisionRequest {
+    return ReplayDecisionRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReplayDecisionRequest>, I>>(object: I): ReplayDecisionRequest {
+    const message = createBaseReplayDecisionRequest();
+    message.auditId = object.auditId ?? "";
+    message.tenant = object.tenant ?? "";
+    return message;
+  },
+};
+
+function createBaseReplayedScalar(): ReplayedScalar {
+  return jsonable<ReplayedScalar>(ReplayedScalar, { value: undefined });
+}
+
+export const ReplayedScalar: MessageFns<ReplayedScalar> = {
+  encode(message: ReplayedScalar, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.value?.$case) {
+      case "number":
+        writer.uint32(9).double(message.value.value);
+        break;
+      case "text":
+        writer.uint32(18).string(message.value.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplayedScalar {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplayedScalar();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.value = { $case: "number", value: reader.double() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = { $case: "text", value: reader.string() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReplayedScalar {
+    return {
+      value: isSet(object.number)
+        ? { $case: "number", value: globalThis.Number(object.number) }
+        : isSet(object.text)
+        ? { $case: "text", value: globalThis.String(object.text) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: ReplayedScalar): unknown {
+    const obj: any = {};
+    if (message.value?.$case === "number") {
+      obj.number = floatToJson(message.value.value);
+    } else if (message.value?.$case === "text") {
+      obj.text = message.value.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReplayedScalar>, I>>(base?: I): ReplayedScalar {
+    return ReplayedScalar.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReplayedScalar>, I>>(object: I): ReplayedScalar {
+    const message = createBaseReplayedScalar();
+    switch (object.value?.$case) {
+      case "number": {
+        if (object.value?.value !== undefined && object.value?.value !== null) {
+          message.value = { $case: "number", value: object.value.value };
+        }
+        break;
+      }
+      case "text": {
+        if (object.value?.value !== undefined && object.value?.value !== null) {
+          message.value = { $case: "text", value: object.value.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseReplayedValue(): ReplayedValue {
+  return jsonable<ReplayedValue>(ReplayedValue, { field: "", outcome: 0, recorded: undefined, recomputed: undefined });
+}
+
+export const ReplayedValue: MessageFns<ReplayedValue> = {
+  encode(message: ReplayedValue, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.field !== "") {
+      writer.uint32(10).string(message.field);
+    }
+    if (message.outcome !== 0) {
+      writer.uint32(16).int32(message.outcome);
+    }
+    if (message.recorded !== undefined) {
+      ReplayedScalar.encode(message.recorded, writer.uint32(26).fork()).join();
+    }
+    if (message.recomputed !== undefined) {
+      ReplayedScalar.encode(message.recomputed, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplayedValue {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplayedValue();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.field = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.outcome = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.recorded = ReplayedScalar.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.recomputed = ReplayedScalar.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReplayedValue {
+    return {
+      field: isSet(object.field) ? globalThis.String(object.field) : "",
+      outcome: isSet(object.outcome) ? replayOutcomeFromJSON(object.outcome) : 0,
+      recorded: isSet(object.recorded) ? ReplayedScalar.fromJSON(object.recorded) : undefined,
+      recomputed: isSet(object.recomputed) ? ReplayedScalar.fromJSON(object.recomputed) : undefined,
+    };
+  },
+
+  toJSON(message: ReplayedValue): unknown {
+    const obj: any = {};
+    if (message.field !== "") {
+      obj.field = message.field;
+    }
+    if (message.outcome !== 0) {
+      obj.outcome = replayOutcomeToJSON(message.outcome);
+    }
+    if (message.recorded !== undefined) {
+      obj.recorded = ReplayedScalar.toJSON(message.recorded);
+    }
+    if (message.recomputed !== undefined) {
+      obj.recomputed = ReplayedScalar.toJSON(message.recomputed);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReplayedValue>, I>>(base?: I): ReplayedValue {
+    return ReplayedValue.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReplayedValue>, I>>(object: I): ReplayedValue {
+    const message = createBaseReplayedValue();
+    message.field = object.field ?? "";
+    message.outcome = object.outcome ?? 0;
+    message.recorded = (object.recorded !== undefined && object.recorded !== null)
+      ? ReplayedScalar.fromPartial(object.recorded)
+      : undefined;
+    message.recomputed = (object.recomputed !== undefined && object.recomputed !== null)
+      ? ReplayedScalar.fromPartial(object.recomputed)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseReplayDecisionResponse(): ReplayDecisionResponse {
+  return jsonable<ReplayDecisionResponse>(ReplayDecisionResponse, { outcome: 0, values: [], modelHash: new Uint8Array(0), modelPosition: undefined });
+}
+
+export const ReplayDecisionResponse: MessageFns<ReplayDecisionResponse> = {
+  encode(message: ReplayDecisionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.outcome !== 0) {
+      writer.uint32(8).int32(message.outcome);
+    }
+    for (const v of message.values) {
+      ReplayedValue.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.modelHash.length !== 0) {
+      writer.uint32(26).bytes(message.modelHash);
+    }
+    if (message.modelPosition !== undefined) {
+      if (BigInt.asUintN(64, message.modelPosition) !== message.modelPosition) {
+        throw new globalThis.Error("value provided for field message.modelPosition of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.modelPosition);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplayDecisionResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplayDecisionResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.outcome = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.values.push(ReplayedValue.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.modelHash = reader.bytes();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.modelPosition = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReplayDecisionResponse {
+    return {
+      outcome: isSet(object.outcome) ? replayOutcomeFromJSON(object.outcome) : 0,
+      values: globalThis.Array.isArray(object?.values) ? object.values.map((e: any) => ReplayedValue.fromJSON(e)) : [],
+      modelHash: isSet(object.modelHash)
+        ? bytesFromBase64(object.modelHash)
+        : isSet(object.model_hash)
+        ? bytesFromBase64(object.model_hash)
+        : new Uint8Array(0),
+      modelPosition: isSet(object.modelPosition)
+        ? BigInt(object.modelPosition)
+        : isSet(object.model_position)
+        ? BigInt(object.model_position)
+        : undefined,
+    };
+  },
+
+  toJSON(message: ReplayDecisionResponse): unknown {
+    const obj: any = {};
+    if (message.outcome !== 0) {
+      obj.outcome = replayOutcomeToJSON(message.outcome);
+    }
+    if (message.values?.length) {
+      obj.values = message.values.map((e) => ReplayedValue.toJSON(e));
+    }
+    if (message.modelHash.length !== 0) {
+      obj.modelHash = base64FromBytes(message.modelHash);
+    }
+    if (message.modelPosition !== undefined) {
+      obj.modelPosition = message.modelPosition.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReplayDecisionResponse>, I>>(base?: I): ReplayDecisionResponse {
+    return ReplayDecisionResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReplayDecisionResponse>, I>>(object: I): ReplayDecisionResponse {
+    const message = createBaseReplayDecisionResponse();
+    message.outcome = object.outcome ?? 0;
+    message.values = object.values?.map((e) => ReplayedValue.fromPartial(e)) || [];
+    message.modelHash = object.modelHash ?? new Uint8Array(0);
+    message.modelPosition = (object.modelPosition !== undefined && object.modelPosition !== null)
+      ? BigInt(object.modelPosition)
+      : undefined;
+    return message;
+  },
+};
+
 function createBaseGetCheckpointRequest(): GetCheckpointRequest {
   return jsonable<GetCheckpointRequest>(GetCheckpointRequest, { size: 0n, atLeast: 0n, cosigned: false });
 }
@@ -4325,6 +4884,21 @@ export const AuditServiceService = {
     responseDeserialize: (value: Buffer): VerifyFrozenChainResponse => VerifyFrozenChainResponse.decode(value),
   },
   /**
+   * Works a decision out again, from its record and the record of the model that it names, and compares each value: a
+   * difference is an answer here, not an error. Level: Guest. NOT_FOUND; DATA_LOSS when one of the records does not hold.
+   */
+  replayDecision: {
+    path: "/sigil.audit.v1.AuditService/ReplayDecision" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReplayDecisionRequest): Buffer =>
+      Buffer.from(ReplayDecisionRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReplayDecisionRequest => ReplayDecisionRequest.decode(value),
+    responseSerialize: (value: ReplayDecisionResponse): Buffer =>
+      Buffer.from(ReplayDecisionResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReplayDecisionResponse => ReplayDecisionResponse.decode(value),
+  },
+  /**
    * Gives a signed checkpoint of the ledger: the newest, or one of an earlier size. Level: Guest. OUT_OF_RANGE for a
    * size that the ledger has not reached, FAILED_PRECONDITION with reason CHECKPOINT_UNSIGNED for one that only an
    * earlier checkpoint key could sign.
@@ -4440,6 +5014,11 @@ export interface AuditServiceServer extends UntypedServiceImplementation {
    */
   verifyFrozenChain: handleUnaryCall<VerifyFrozenChainRequest, VerifyFrozenChainResponse>;
   /**
+   * Works a decision out again, from its record and the record of the model that it names, and compares each value: a
+   * difference is an answer here, not an error. Level: Guest. NOT_FOUND; DATA_LOSS when one of the records does not hold.
+   */
+  replayDecision: handleUnaryCall<ReplayDecisionRequest, ReplayDecisionResponse>;
+  /**
    * Gives a signed checkpoint of the ledger: the newest, or one of an earlier size. Level: Guest. OUT_OF_RANGE for a
    * size that the ledger has not reached, FAILED_PRECONDITION with reason CHECKPOINT_UNSIGNED for one that only an
    * earlier checkpoint key could sign.
@@ -4540,6 +5119,25 @@ export interface AuditServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: VerifyFrozenChainResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Works a decision out again, from its record and the record of the model that it names, and compares each value: a
+   * difference is an answer here, not an error. Level: Guest. NOT_FOUND; DATA_LOSS when one of the records does not hold.
+   */
+  replayDecision(
+    request: ReplayDecisionRequest,
+    callback: (error: ServiceError | null, response: ReplayDecisionResponse) => void,
+  ): ClientUnaryCall;
+  replayDecision(
+    request: ReplayDecisionRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReplayDecisionResponse) => void,
+  ): ClientUnaryCall;
+  replayDecision(
+    request: ReplayDecisionRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReplayDecisionResponse) => void,
   ): ClientUnaryCall;
   /**
    * Gives a signed checkpoint of the ledger: the newest, or one of an earlier size. Level: Guest. OUT_OF_RANGE for a
