@@ -51,6 +51,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "config",
     "rpc",
   ],
+  // One file for browsers, with the core in it; and the making of it.
+  verifier: core("bytes", "keys", "limits", "merkle", "model", "verify"),
   wire: [
     ...wholeCore,
     "@sigil/proto/**",
@@ -79,6 +81,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     ...services,
     "projections",
     "relay",
+    "verifier",
     "witness",
     "wire",
   ],
@@ -134,6 +137,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
     "trust",
     "envoy",
   ],
+  verifier: ["page", "."],
   gateway: ["http", "authzen", "tiles", "ui", "."],
   cli: "terminal call proposal model attest audit canon check deployment key keys module principal project relay tiles witness .".split(
     " ",

@@ -6,6 +6,7 @@
  */
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { buildPage } from "../src/verifier/page.ts";
 import { repository, run } from "./run.ts";
 
 type Package = {
@@ -117,6 +118,7 @@ const build = async (): Promise<number> => {
       recursive: true,
       filter: (path) => path !== join(emitted, "src/core"),
     });
+    await writeFile(join(dist, "src/verifier/verify.html"), buildPage());
     for (const path of serverFiles) await cp(join(repository, path), join(dist, path));
     for (const { name } of packages) {
       await cp(join(staged, name), join(dist, "node_modules/@sigil", name), { recursive: true });

@@ -56,6 +56,7 @@ const steps: readonly Step[] = [
       ["tsc", "-p", "tsconfig.pure.json", ...remembered("pure")],
       ["tsc", "-p", "tsconfig.node20.json", ...remembered("node20")],
       ["tsc", "-p", "src/gateway/ui/page", ...remembered("page")],
+      ["tsc", "-p", "src/verifier/page", ...remembered("verifier")],
     ],
   },
   { name: "lint", commands: [["oxlint"]] },

@@ -9,6 +9,7 @@ import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { toHex } from "../../src/core/bytes.ts";
 import { encodeBody, hashRecord, type RecordBody } from "../../src/core/record/record.ts";
+import { buildPage } from "../../src/verifier/page.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
 
 const run = promisify(execFile);
@@ -130,6 +131,13 @@ describe("the built package", () => {
     expect(textOf("/ui/page.css")).to.equal(
       await readFile(join(root, "src/gateway/ui/page/page.css"), "utf8"),
     );
+  });
+
+  it("brings the page that verifies evidence, as its sources make it", async () => {
+    const { readPage } = (await import(
+      pathToFileURL(join(dist, "src/verifier/page.js")).href
+    )) as typeof import("../../src/verifier/page.ts");
+    expect(readPage()).to.equal(buildPage());
   });
 
   it("runs a module in a sandbox process of its own files", async () => {
