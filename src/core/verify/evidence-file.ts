@@ -105,10 +105,13 @@ const readIndex = (item: CborValue, itemPath: string): number =>
 const checkNodes = (nodes: readonly Hash[], paths: readonly (readonly number[])[]): void => {
   if (new Set(nodes.map(toHex)).size !== nodes.length) refuse("nodes", "must be distinct");
   let needed = 0;
-  for (const index of paths.flat()) {
-    if (index > needed || index >= nodes.length)
-      refuse("nodes", "must stand in the order in which paths name them");
-    if (index === needed) needed += 1;
+  for (const indexes of paths) {
+    for (const index of indexes) {
+      if (index > needed || index >= nodes.length) {
+        refuse("nodes", "must stand in the order in which paths name them");
+      }
+      if (index === needed) needed += 1;
+    }
   }
   if (needed < nodes.length) refuse("nodes", "must each be named by a path");
 };
