@@ -467,8 +467,9 @@ export const sqsBatchBytesMin = 256 << 10;
 export const sqsPollSeconds = 2;
 export const sqsHeldMax = 1024;
 export const sqsEarlyTriesMax = 5;
-/** A message in flight is extended three times in this. */
+/** A message in flight is extended three times in this; for each one beside it there is so much more time. */
 export const sqsVisibilityMsMin = 3000;
+export const sqsExtensionMs = 20;
 /** Of a queue that a relay makes: the longest that SQS keeps messages, and room for a consumer to store a batch. */
 export const sqsRetentionSeconds = 14 * 86_400;
 export const sqsVisibilitySeconds = 120;

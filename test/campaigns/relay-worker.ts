@@ -1,7 +1,7 @@
 /**
  * One relay of `campaign:relay`: publishes a ledger of SIZE records and ends, or kills its process at a step. The
  * ledger is made up, or a server's, which is read over gRPC by the principal "feed".
- * `relay-worker.ts files|nats|kafka PLACE CURSOR SIZE STEP [SERVER ORIGIN GENESIS KEY]`, step 0 for none.
+ * `relay-worker.ts files|nats|kafka|sqs PLACE CURSOR SIZE STEP [SERVER ORIGIN GENESIS KEY]`, step 0 for none.
  */
 import { readFile } from "node:fs/promises";
 import { connect, createTokenSigner } from "@sigil/client";
@@ -12,7 +12,9 @@ import type { Destination } from "../../src/relay/destination.ts";
 import { filesDestination } from "../../src/relay/files.ts";
 import { kafkaDestination } from "../../src/relay/kafka/kafka.ts";
 import { natsDestination } from "../../src/relay/nats.ts";
+import { sqsDestination } from "../../src/relay/sqs/sqs.ts";
 import { createRelayLedger, startRelay, until } from "../contract/relay-world.ts";
+import { sqsRegion } from "../contract/sqs-server.ts";
 
 const [
   kind,
@@ -52,8 +54,19 @@ const kafka = {
   onStep,
 } as const;
 
+const sqs = {
+  queue: "s.fifo",
+  region: sqsRegion,
+  endpoint: place,
+  owner: "",
+  groups: "record",
+  onMissing: "create",
+  onStep,
+} as const;
+
 const destinationOf = (): Destination => {
   if (kind === "files") return filesDestination(files);
+  if (kind === "sqs") return sqsDestination(sqs);
   return kind === "nats" ? natsDestination(nats) : kafkaDestination(kafka);
 };
 

@@ -1,7 +1,7 @@
 /**
  * kill −9 of a relay between random steps, on one destination: afterwards every record is there, in order, each linked
- * to the one before, none twice. To files, and to NATS and Kafka where they are installed; of a ledger at hand, as in a
- * server, and of a server's over gRPC, as in a process of its own.
+ * to the one before, none twice. To files, and to NATS, Kafka and SQS where they are installed; of a ledger at hand, as
+ * in a server, and of a server's over gRPC, as in a process of its own.
  * `npm run campaign:relay -- --count 100 --seed 7`. Exit code 0 only when nothing was lost, repeated or reordered.
  */
 import { spawn } from "node:child_process";
@@ -17,6 +17,7 @@ import { kafkaMissing, startKafka, type Kafka } from "../contract/kafka-server.t
 import { natsMissing, startNats, type Nats } from "../contract/nats-server.ts";
 import { readFileMessages, readStreamMessages } from "../contract/relay-messages.ts";
 import { createRelayLedger, expectWhole, type SeenMessage } from "../contract/relay-world.ts";
+import { drainQueue, sqsMissing, startSqs, type SqsServer } from "../contract/sqs-server.ts";
 import { Council, json, newKey } from "../e2e/council.ts";
 import { readOptions } from "./options.ts";
 import { createRandom } from "./oracle.ts";
@@ -152,6 +153,17 @@ const toKafka = (name: string, { server }: Kafka): Place => ({
   messages: async () => (await readTopicMessages(server, "s")).toSorted(byPosition),
 });
 
+/** What a cursor that was not written yet repeats, the queue drops within five minutes, and a consumer afterwards. */
+const toSqs = (name: string, { url }: SqsServer): Place => ({
+  name,
+  words: ["sqs", url, join(root, `${name}.json`)],
+  messages: async () => {
+    const taken = await drainQueue(url, "s.fifo");
+    const firsts = new Map(taken.toReversed().map((one) => [one["sqsDeduplication"], one]));
+    return [...firsts.values()].map((one) => ({ ...one, lane: one["sqsGroup"] })).toSorted(byPosition);
+  },
+});
+
 const attackAll = async (how: string, publishes: () => Promise<Published>): Promise<void> => {
   tell(await attack(files(`files${how}`), await publishes(), count));
   if (natsMissing !== undefined) console.log(`NATS ${natsMissing}`);
@@ -159,9 +171,14 @@ const attackAll = async (how: string, publishes: () => Promise<Published>): Prom
     await using nats = await startNats();
     tell(await attack(toNats(`NATS${how}`, nats), await publishes(), count));
   }
-  if (kafkaMissing !== undefined) return console.log(`Kafka ${kafkaMissing}`);
-  await using kafka = await startKafka();
-  tell(await attack(toKafka(`Kafka${how}`, kafka), await publishes(), count));
+  if (kafkaMissing !== undefined) console.log(`Kafka ${kafkaMissing}`);
+  else {
+    await using kafka = await startKafka();
+    tell(await attack(toKafka(`Kafka${how}`, kafka), await publishes(), count));
+  }
+  if (sqsMissing !== undefined) return console.log(`SQS ${sqsMissing}`);
+  await using sqs = await startSqs();
+  tell(await attack(toSqs(`SQS${how}`, sqs), await publishes(), count));
 };
 
 const attackServer = async (): Promise<void> => {

@@ -10,11 +10,13 @@ import { clientOptions } from "../../src/relay/kafka/client.ts";
 import { kafkaDestination, kafkaMessage } from "../../src/relay/kafka/kafka.ts";
 import { natsDestination } from "../../src/relay/nats.ts";
 import type { RelayEvent } from "../../src/relay/event.ts";
+import { groupOf, sqsDestination } from "../../src/relay/sqs/sqs.ts";
 import { appendLines, rotateEvents } from "../contract/golden-files.ts";
-import { partitioner } from "../contract/kafka-events.ts";
+import { inGeneration, partitioner } from "../contract/kafka-events.ts";
 import { plainConnection } from "../contract/kafka-messages.ts";
 import { kafkaMissing, startKafka } from "../contract/kafka-server.ts";
 import { natsMissing, startNats } from "../contract/nats-server.ts";
+import { createQueue, sqsMissing, sqsRegion, startSqs } from "../contract/sqs-server.ts";
 
 export type ReplayBroker = {
   /** Why it is not here. */
@@ -23,6 +25,8 @@ export type ReplayBroker = {
 };
 
 export type StartedBroker = AsyncDisposable & {
+  /** What events are linked within: "one" unless told. */
+  readonly lanes?: "ids";
   /** What tells `sigil project` of it. */
   readonly words: readonly string[];
   /**
@@ -129,8 +133,53 @@ const startTopics = async (): Promise<StartedBroker> => {
   };
 };
 
+/** As a consumer may get them: each group in its order, and the groups in any. */
+const withinGroups = (events: readonly RelayEvent[], random: () => number): readonly RelayEvent[] => {
+  const groups = Map.groupBy(events, (event) => groupOf(event, "record"));
+  const keyed = [...groups.values()].map((group) => ({ group, key: random() }));
+  return keyed.sort((one, other) => one.key - other.key).flatMap(({ group }) => group);
+};
+
+/** Groups come in any order, and some messages twice: those of another generation, as beyond the five minutes. */
+const startQueue = async (): Promise<StartedBroker> => {
+  const sqs = await startSqs();
+  const { signal } = new AbortController();
+  const queue = "replay.fifo";
+  // What a killed consumer had comes again this soon.
+  await createQueue(sqs.url, queue, { VisibilityTimeout: "3" });
+  const send = async (events: readonly RelayEvent[]): Promise<void> => {
+    await using destination = await sqsDestination({
+      queue,
+      region: sqsRegion,
+      endpoint: sqs.url,
+      owner: "",
+      groups: "record",
+      onMissing: "fail",
+    }).open(signal, async () => undefined);
+    for (let at = 0; at < events.length; at += destination.limits.batchEventsMax)
+      await destination.publish(events.slice(at, at + destination.limits.batchEventsMax), signal);
+  };
+  let generation = 1;
+  return {
+    lanes: "ids",
+    words: ["--from", `sqs://${sqsRegion}/${queue}`, "--sqs-endpoint", sqs.url],
+    publish: async (events, random) => {
+      // In another generation ids against repeats are others.
+      generation += random() < 0.3 ? 1 : 0;
+      await send(inGeneration(withinGroups(events, random), generation));
+    },
+    republish: (events) => send(inGeneration(events, generation + 1)),
+    disturb: async () => {
+      await sqs.kill();
+      await sqs.start();
+    },
+    [Symbol.asyncDispose]: () => sqs[Symbol.asyncDispose](),
+  };
+};
+
 export const replayBrokers: Readonly<Record<string, ReplayBroker>> = {
   files: { missing: undefined, start: startFiles },
   nats: { missing: natsMissing, start: startStream },
   kafka: { missing: kafkaMissing, start: startTopics },
+  sqs: { missing: sqsMissing, start: startQueue },
 };

@@ -62,7 +62,7 @@ const publishTriesMax = 1000;
 
 /** After a failure the whole batch again: what of it arrived is unknown. */
 const publishSurely = async (broker: StartedBroker, range: readonly [number, number]): Promise<number> => {
-  const events = eventsOf(ledger, range);
+  const events = eventsOf(ledger, range, broker.lanes);
   for (let failures = 0; ; failures += 1) {
     try {
       await broker.publish(events, random);
@@ -173,7 +173,7 @@ const replay = async (
   say(`out of order ${late}`);
 
   await place.drop();
-  await broker.republish?.(eventsOf(ledger, [0, size]));
+  await broker.republish?.(eventsOf(ledger, [0, size], broker.lanes));
   const beforeMs = performance.now();
   await endWell(place, broker);
   const tookMs = performance.now() - beforeMs;

@@ -1,10 +1,13 @@
 /**
  * A proxy in front of ElasticMQ, for what it does not do: fail one entry of a batch, throttle, deny, and say how large
- * a message may be.
+ * a message may be; or TLS.
  */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+
+type Fields = Readonly<Record<string, unknown>>;
 
 export type SqsEntry = {
   readonly Id: string;
@@ -23,11 +26,11 @@ export type SqsProxy = AsyncDisposable & {
   failEntry: ((entry: SqsEntry) => SqsFailure | undefined) | undefined;
   /** Of a whole request, as `[status, error code]`. */
   failRequest: ((action: string) => readonly [number, string] | undefined) | undefined;
+  /** Told of every request that was let through, before it is answered. */
+  onAnswered: ((action: string, fields: Fields, output: Fields) => void) | undefined;
   /** Shown in place of the queue's own. */
   attributes: Readonly<Record<string, string>>;
 };
-
-type Fields = Readonly<Record<string, unknown>>;
 
 const readBody = async (request: IncomingMessage): Promise<string> => {
   const parts: Buffer[] = [];
@@ -44,7 +47,11 @@ const answer = (response: ServerResponse, status: number, body: unknown, code?: 
   response.end(text);
 };
 
-export const startSqsProxy = async (target: string): Promise<SqsProxy> => {
+/** @param tls PEM of its certificate. */
+export const startSqsProxy = async (
+  target: string,
+  tls?: { readonly cert: Buffer; readonly key: Buffer },
+): Promise<SqsProxy> => {
   const sent: (readonly SqsEntry[])[] = [];
 
   const forward = async (action: string, fields: Fields): Promise<readonly [number, Fields]> => {
@@ -81,6 +88,7 @@ export const startSqsProxy = async (target: string): Promise<SqsProxy> => {
     }
     const [status, output] =
       action === "SendMessageBatch" ? await sendBatch(fields) : await forward(action, fields);
+    proxy.onAnswered?.(action, fields, output);
     const isAttributes = action === "GetQueueAttributes" && status === 200;
     const shown = isAttributes
       ? { Attributes: { ...(output["Attributes"] as Fields), ...proxy.attributes } }
@@ -88,15 +96,18 @@ export const startSqsProxy = async (target: string): Promise<SqsProxy> => {
     answer(response, status, shown);
   };
 
-  const server = createServer((request, response) => {
+  const answerAll = (request: IncomingMessage, response: ServerResponse): void => {
     handle(request, response).catch(() => response.destroy());
-  }).listen(0, "127.0.0.1");
+  };
+  const server = tls === undefined ? createServer(answerAll) : createTlsServer(tls, answerAll);
+  server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const proxy: SqsProxy = {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `${tls === undefined ? "http" : "https"}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     sent,
     failEntry: undefined,
     failRequest: undefined,
+    onAnswered: undefined,
     attributes: {},
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();

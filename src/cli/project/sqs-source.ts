@@ -17,6 +17,7 @@ import {
   projectionReorderMax,
   sqsBatchEventsMax,
   sqsEarlyTriesMax,
+  sqsExtensionMs,
   sqsHeldMax,
   sqsPollSeconds,
   sqsVisibilityMsMin,
@@ -48,6 +49,7 @@ type Received = {
   /** Position that must have come before it. */
   readonly after: bigint | null;
   readonly generation: number;
+  readonly id: string;
   readonly receipt: string;
 };
 
@@ -66,11 +68,14 @@ const parse = (
   const { message, attributes } = parseEvent(lane, Body, at);
   const group = Attributes?.MessageGroupId ?? "";
   const generation = readEvent(attributes)?.generation ?? 0;
-  return { message, group, after: linkOf(message, group), generation, receipt: ReceiptHandle };
+  return { message, group, after: linkOf(message, group), generation, id: MessageId, receipt: ReceiptHandle };
 };
 
-/** A message that was handed on and is not stored yet. */
-type Held = { readonly group: string; readonly receipts: readonly string[] };
+/**
+ * A place that was handed on and is not stored yet: the newest receipt of each message that brought it, by message id.
+ * A redelivery replaces the receipt; another generation is another message.
+ */
+type Held = { readonly group: string; readonly receipts: ReadonlyMap<string, string> };
 
 type Sorted = readonly LaneMessage[] | "nothing" | "again";
 
@@ -82,7 +87,6 @@ const inTens = <Item>(items: readonly Item[]): readonly (readonly Item[])[] =>
 class QueueReader implements AsyncDisposable {
   readonly #options: SqsSourceOptions;
   readonly #queue: SqsQueue;
-  readonly #visibilityMs: number;
   /** By position. */
   readonly #held = new Map<bigint, Held>();
   /** How often a message came before the one that it links to. */
@@ -98,7 +102,6 @@ class QueueReader implements AsyncDisposable {
   constructor(options: SqsSourceOptions, queue: SqsQueue) {
     this.#options = options;
     this.#queue = queue;
-    this.#visibilityMs = Math.max(queue.visibilityMs, sqsVisibilityMsMin);
   }
 
   stored(next: bigint): void {
@@ -160,12 +163,18 @@ class QueueReader implements AsyncDisposable {
     }
     if (typeof received === "string") return received;
     this.#lookedBehind = 0;
-    if (this.#held.size > sqsHeldMax) await this.#rest(this.#visibilityMs / 100, signal);
+    if (this.#held.size > sqsHeldMax) await this.#rest(failurePauseMs, signal);
     return { messages: received };
   }
 
+  /** Of what is received or extended now: extending everything in flight takes a third of it at most. */
+  get #visibilitySeconds(): number {
+    const ms = Math.max(this.#queue.visibilityMs, sqsVisibilityMsMin + this.#held.size * sqsExtensionMs);
+    return Math.ceil(ms / 1000);
+  }
+
   #receipts(): readonly string[] {
-    return [...this.#held.values()].flatMap(({ receipts }) => receipts);
+    return [...this.#held.values()].flatMap(({ receipts }) => [...receipts.values()]);
   }
 
   /** @returns what is new; "again" where it gave repeats alone; "nothing" where it gave none, or too early ones. */
@@ -185,7 +194,7 @@ class QueueReader implements AsyncDisposable {
       QueueUrl: this.#queue.url,
       MaxNumberOfMessages: sqsBatchEventsMax,
       WaitTimeSeconds: waitSeconds,
-      VisibilityTimeout: this.#visibilityMs / 1000,
+      VisibilityTimeout: this.#visibilitySeconds,
       MessageSystemAttributeNames: ["MessageGroupId"],
     });
     const { Messages = [] } = await this.#ask((client) =>
@@ -201,14 +210,15 @@ class QueueReader implements AsyncDisposable {
       .map((message) => parse(this.#options.queue, message))
       .sort((one, two) => (one.message.position < two.message.position ? -1 : 1));
     for (const one of ordered) {
-      const { message, group, generation, receipt } = one;
+      const { message, group, generation, id, receipt } = one;
       const { position } = message;
       const held = this.#held.get(position);
-      if (generation < this.#options.generation || position < this.#stored) over.push(receipt);
-      else if (held !== undefined) this.#held.set(position, { group, receipts: [...held.receipts, receipt] });
+      if (held !== undefined)
+        this.#held.set(position, { group, receipts: new Map([...held.receipts, [id, receipt]]) });
+      else if (generation < this.#options.generation || position < this.#stored) over.push(receipt);
       else if (this.#isEarly(one)) early.push(one);
       else {
-        this.#held.set(position, { group, receipts: [receipt] });
+        this.#held.set(position, { group, receipts: new Map([[id, receipt]]) });
         this.#early.delete(position);
         taken.push(message);
       }
@@ -251,8 +261,8 @@ class QueueReader implements AsyncDisposable {
     this.#lookedBehind += 1;
     if (this.#lookedBehind >= this.#triesMax()) return this.#failMissing();
     for (const [group, entries] of Map.groupBy(this.#held, ([, held]) => held.group)) {
-      for (const [position] of entries) this.#held.set(position, { group, receipts: [] });
-      const receipts = entries.flatMap(([, held]) => held.receipts);
+      for (const [position] of entries) this.#held.set(position, { group, receipts: new Map() });
+      const receipts = entries.flatMap(([, held]) => [...held.receipts.values()]);
       await this.#setVisibility(receipts, 0, signal);
       const received = await this.#receive(sqsPollSeconds, signal);
       if (typeof received !== "string") return received;
@@ -275,7 +285,7 @@ class QueueReader implements AsyncDisposable {
   async #deleteStored(signal: AbortSignal): Promise<void> {
     const done = [...this.#held].filter(([position]) => position < this.#stored);
     await this.#delete(
-      done.flatMap(([, { receipts }]) => receipts),
+      done.flatMap(([, { receipts }]) => [...receipts.values()]),
       signal,
     );
     for (const [position] of done) this.#held.delete(position);
@@ -305,9 +315,11 @@ class QueueReader implements AsyncDisposable {
   /** While a batch waits to be stored. A failure is made up for by the next turn, or by a redelivery. */
   async #keepInvisible(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await pause(this.#visibilityMs / 3, undefined, { signal }).catch(() => {});
+      await pause(Math.max(this.#queue.visibilityMs, sqsVisibilityMsMin) / 3, undefined, { signal }).catch(
+        () => {},
+      );
       if (signal.aborted) return;
-      await this.#setVisibility(this.#receipts(), this.#visibilityMs / 1000, signal).catch(() => {});
+      await this.#setVisibility(this.#receipts(), this.#visibilitySeconds, signal).catch(() => {});
     }
   }
 

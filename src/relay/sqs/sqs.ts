@@ -55,7 +55,8 @@ const bodyOf = (event: RelayEvent): string =>
   jsonLine(event).replaceAll(/[\uFFFE\uFFFF]/g, (one) => `\\u${one.charCodeAt(0).toString(16)}`);
 
 /** An erased record has no id left: its leaf stands for it. */
-const recordGroupOf = ({ attributes, leaf }: RelayEvent): string => {
+export const groupOf = ({ attributes, leaf }: RelayEvent, groups: SqsGroups): string => {
+  if (groups === "feed") return feedGroup;
   const { subject } = attributes;
   const name = subject === undefined ? fromHex(leaf) : sha256(utf8Encode(subject));
   return Buffer.from(name).toString("base64url");
@@ -72,7 +73,7 @@ type Entry = {
 /** By reference where the body is too large whole. */
 const entryOf = (event: RelayEvent, groups: SqsGroups, messageBytesMax: number): Entry => {
   const id = deduplicationIdOf(event);
-  const group = groups === "feed" ? feedGroup : recordGroupOf(event);
+  const group = groupOf(event, groups);
   const whole = bodyOf(event);
   const wholeBytes = Buffer.byteLength(whole);
   if (wholeBytes <= messageBytesMax || event.data === undefined)

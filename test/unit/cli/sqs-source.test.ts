@@ -4,12 +4,12 @@ import {
   CreateQueueCommand,
   GetQueueAttributesCommand,
   ReceiveMessageCommand,
+  type Message,
 } from "@aws-sdk/client-sqs";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { openSqsSource, type SqsSourceOptions } from "../../../src/cli/project/sqs-source.ts";
 import { verifyOwn } from "../../../src/core/keys/verify.ts";
-import { noProgress, type Place, type Progress } from "../../../src/projections/consumer.ts";
 import { project } from "../../../src/projections/project.ts";
 import type { ProjectionStore } from "../../../src/projections/store.ts";
 import type { RelayEvent } from "../../../src/relay/event.ts";
@@ -17,6 +17,7 @@ import type { SqsGroups } from "../../../src/relay/sqs/group.ts";
 import { sqsDestination } from "../../../src/relay/sqs/sqs.ts";
 import { eventsOf } from "../../contract/golden-events.ts";
 import { generateLedger, type GoldenLedger } from "../../contract/golden-ledger.ts";
+import { createMemoryStore, type MemoryStore } from "../../contract/memory-projection.ts";
 import { until } from "../../contract/relay-world.ts";
 import { startSqsProxy, type SqsProxy } from "../../contract/sqs-proxy.ts";
 import {
@@ -37,36 +38,6 @@ type Published = {
   /** What somebody in between makes of it. */
   readonly attack?: (events: readonly RelayEvent[]) => readonly RelayEvent[];
 };
-
-type MemoryStore = ProjectionStore & { readonly places: Place[]; progress: Progress };
-
-/** @param wait before anything is stored. */
-const createStore = (wait: (places: readonly Place[]) => Promise<void> = async () => {}): MemoryStore => {
-  const store: MemoryStore = {
-    places: [],
-    progress: noProgress,
-    resume: async () => ({
-      progress: store.progress,
-      keyRecords: store.places.flatMap(({ position, record }) =>
-        record === undefined || !isAboutKeys(record.body.kind)
-          ? []
-          : [{ position, envelope: record.envelope }],
-      ),
-      checkpoint: undefined,
-    }),
-    apply: async ({ places, progress }) => {
-      await wait(places);
-      store.places.push(...places);
-      store.progress = progress;
-      return [];
-    },
-    publish: async () => {},
-  };
-  return store;
-};
-
-const isAboutKeys = (kind: string): boolean =>
-  kind === "genesis" || kind.startsWith("signing_key") || kind === "key_retirement";
 
 describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMissing})`}`, () => {
   let server: SqsServer;
@@ -166,7 +137,7 @@ describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMi
   it("gives every record, and is empty afterwards", async () => {
     const queue = await makeQueue();
     await publish(queue, [0, whole()]);
-    const store = createStore();
+    const store = createMemoryStore();
     await consume(queue, store);
     expect(positionsOf(store)).to.deep.equal(upTo(whole()));
     expect(await countsOf(queue)).to.deep.equal([0, 0]);
@@ -182,7 +153,7 @@ describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMi
       actions.push(action);
       return undefined;
     };
-    const store = createStore(async () => {
+    const store = createMemoryStore(async () => {
       reached.resolve();
       await goOn.promise;
     });
@@ -197,11 +168,39 @@ describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMi
     expect(positionsOf(store)).to.deep.equal(upTo(whole()));
   });
 
+  it("deletes what came again and again by the newest receipt alone, and once", async () => {
+    const queue = await makeQueue({ VisibilityTimeout: "3" });
+    await publish(queue, [0, 50], { groups: "record" });
+    await using proxy = await startSqsProxy(server.url);
+    const newest = new Map<string, string>();
+    let [repeats, stale, isExtending] = [0, 0, false];
+    proxy.failRequest = (action) =>
+      action === "ChangeMessageVisibilityBatch" && !isExtending ? [503, "ServiceUnavailable"] : undefined;
+    proxy.onAnswered = (action, fields, output) => {
+      for (const { MessageId = "", ReceiptHandle = "" } of (output["Messages"] ?? []) as readonly Message[]) {
+        repeats += newest.has(MessageId) ? 1 : 0;
+        newest.set(MessageId, ReceiptHandle);
+      }
+      if (action !== "DeleteMessageBatch") return;
+      const handles = new Set(newest.values());
+      const entries = fields["Entries"] as readonly { readonly ReceiptHandle: string }[];
+      stale += entries.filter(({ ReceiptHandle }) => !handles.has(ReceiptHandle)).length;
+    };
+    const store = createMemoryStore(async () => {
+      await until(() => repeats > 50, "given again", 30_000);
+      isExtending = true;
+    });
+    await consume(queue, store, { endpoint: proxy.url });
+    expect(positionsOf(store)).to.deep.equal(upTo(50));
+    expect(stale).to.equal(0);
+    expect(await countsOf(queue)).to.deep.equal([0, 0]);
+  });
+
   it("gives again what a consumer had that ended before it was stored, and no other", async () => {
     const queue = await makeQueue({ VisibilityTimeout: "3" });
     await publish(queue, [0, whole()]);
     const stopping = new AbortController();
-    const store = createStore(async () => {
+    const store = createMemoryStore(async () => {
       // The first batch is stored; the next ones are in flight when it ends.
       if (store.places.length > 0) {
         stopping.abort();
@@ -214,7 +213,7 @@ describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMi
     expect(String(ended)).to.contain("killed");
     const before = store.places.length;
     expect(before).to.be.greaterThan(0).and.lessThan(whole());
-    const next = createStore();
+    const next = createMemoryStore();
     next.places.push(...store.places);
     next.progress = store.progress;
     await consume(queue, next);
@@ -226,7 +225,7 @@ describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMi
     const queue = await makeQueue();
     await publish(queue, [0, 60]);
     await publish(queue, [0, whole()], { generation: 2 });
-    const store = createStore();
+    const store = createMemoryStore();
     await consume(queue, store);
     expect(positionsOf(store)).to.deep.equal(upTo(whole()));
     expect(await countsOf(queue)).to.deep.equal([0, 0]);
@@ -245,14 +244,14 @@ describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMi
       return tries < 2 ? { Code: "InternalError", SenderFault: false } : undefined;
     };
     await publish(queue, [0, whole()], { endpoint: proxy.url });
-    const store = createStore();
+    const store = createMemoryStore();
     await consume(queue, store);
     expect(positionsOf(store)).to.deep.equal(upTo(whole()));
     expect(await countsOf(queue)).to.deep.equal([0, 0]);
   });
 
   const faultOf = async (queue: string, options: Partial<SqsSourceOptions> = {}): Promise<string> => {
-    const store = createStore();
+    const store = createMemoryStore();
     try {
       await consume(queue, store, options);
     } catch (error) {
@@ -294,7 +293,7 @@ describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMi
     const fault = await faultOf(queue);
     expect(fault).to.contain("position 30 follows position 29").and.to.contain("--generation");
     await publish(queue, [0, whole()], { generation: 2 });
-    const store = createStore();
+    const store = createMemoryStore();
     await consume(queue, store, { generation: 2 });
     expect(positionsOf(store)).to.deep.equal(upTo(whole()));
   });
@@ -318,7 +317,7 @@ describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMi
   it("with a group for each id gives every record in ledger order, and is empty afterwards", async () => {
     const queue = await makeQueue();
     await publish(queue, [0, whole()], { groups: "record" });
-    const store = createStore();
+    const store = createMemoryStore();
     await consume(queue, store);
     expect(positionsOf(store)).to.deep.equal(upTo(whole()));
     expect(await countsOf(queue)).to.deep.equal([0, 0]);
@@ -340,7 +339,7 @@ describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMi
     for (const attack of [swap, byGroup, backwards]) {
       const queue = await makeQueue();
       await publish(queue, [0, whole()], { groups: "record", attack });
-      const store = createStore();
+      const store = createMemoryStore();
       await consume(queue, store);
       expect(positionsOf(store)).to.deep.equal(upTo(whole()));
     }
@@ -383,7 +382,7 @@ describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMi
       events.map((event) => (Number(event.attributes["sigilprev"]) < second ? unlink(event) : event));
     await publish(queue, [second, whole()], { groups: "record", attack });
     await publish(queue, [0, whole()], { groups: "record", generation: 2 });
-    const store = createStore();
+    const store = createMemoryStore();
     await consume(queue, store);
     expect(positionsOf(store)).to.deep.equal(upTo(whole()));
     expect(await countsOf(queue)).to.deep.equal([0, 0]);
@@ -404,7 +403,7 @@ describe(`a queue of SQS as a source${sqsMissing === undefined ? "" : ` (${sqsMi
         if (!/^(?:Receive|Delete)/.test(action) || requests % 3 !== 0) return undefined;
         return requests % 2 === 0 ? [400, "RequestThrottled"] : [503, "ServiceUnavailable"];
       };
-      const store = createStore();
+      const store = createMemoryStore();
       await consume(queue, store, { endpoint: proxy.url });
       expect(positionsOf(store)).to.deep.equal(upTo(whole()));
       expect(await countsOf(queue)).to.deep.equal([0, 0]);
