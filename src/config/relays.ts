@@ -60,6 +60,8 @@ export type RelayTarget =
       readonly region: string;
       /** "" for the region's own. */
       readonly endpoint: string;
+      /** PEM file of the authorities of the endpoint's certificate; the system's without one. */
+      readonly ca?: string;
       /** Message groups: one for each id, or one for the whole feed. */
       readonly groups: "record" | "feed";
       readonly onMissing: "create" | "fail";
@@ -248,14 +250,19 @@ const readEndpoint = (fields: Fields, data: RelaySettings["data"]): string => {
   return text;
 };
 
-const readSqs = (fields: Fields, data: RelaySettings["data"]): RelayTarget => ({
-  kind: "sqs",
-  queue: fields.shaped("queue", queueShape, "must be the name of a FIFO queue, which ends in .fifo"),
-  region: fields.shaped("region", regionShape, "must be a region, as eu-central-1"),
-  endpoint: readEndpoint(fields, data),
-  groups: fields.oneOf("groups", ["record", "feed"], "record"),
-  onMissing: fields.switch("create") ? "create" : "fail",
-});
+const readSqs = (fields: Fields, data: RelaySettings["data"]): RelayTarget => {
+  const [endpoint, ca] = [readEndpoint(fields, data), fields.path("tls_ca")];
+  if (ca !== "" && endpoint.startsWith("http:")) fields.refuse("tls_ca", "goes with an https:// endpoint");
+  return {
+    kind: "sqs",
+    queue: fields.shaped("queue", queueShape, "must be the name of a FIFO queue, which ends in .fifo"),
+    region: fields.shaped("region", regionShape, "must be a region, as eu-central-1"),
+    endpoint,
+    ...(ca === "" ? {} : { ca }),
+    groups: fields.oneOf("groups", ["record", "feed"], "record"),
+    onMissing: fields.switch("create") ? "create" : "fail",
+  };
+};
 
 const readFiles = (fields: Fields): RelayTarget => ({
   kind: "files",

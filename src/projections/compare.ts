@@ -35,6 +35,8 @@ const chunkPositions = 2000n;
 
 export type Comparison = {
   readonly next: bigint;
+  /** Newest places that the source has and the projection lacks: it follows later, or never where they were lost. */
+  readonly behind: bigint;
   readonly ledger: Digests;
   readonly stored: Digests;
   readonly difference: Difference | undefined;
@@ -142,7 +144,7 @@ export const compareWithLedger = async (
     };
   }
   difference ??= await stored.inspect(keeps === undefined ? found : { ...found, frontier: emptyFrontier });
-  return { next, ledger, stored: found, difference };
+  return { next, behind: size > next ? size - next : 0n, ledger, stored: found, difference };
 };
 
 /** What is stored comes to, without a ledger to compare it with. */

@@ -61,10 +61,11 @@ const setCredentials = (): void => {
 
 export const sqsRegion = "elasticmq";
 
-export const startSqs = async (): Promise<SqsServer> => {
+/** @param store directory of queues and messages, if not a temporary one. */
+export const startSqs = async ({ store }: { readonly store?: string } = {}): Promise<SqsServer> => {
   setCredentials();
   const directory = await mkdtemp(join(tmpdir(), "sigil-sqs-"));
-  const [configPath, data] = [join(directory, "elasticmq.conf"), join(directory, "data")];
+  const [configPath, data] = [join(directory, "elasticmq.conf"), store ?? join(directory, "data")];
   const port = await freePort();
   const lines = [
     'include classpath("application.conf")',

@@ -16,6 +16,7 @@ import { toHex } from "../../src/core/bytes.ts";
 import type { SqsGroups } from "../../src/relay/sqs/group.ts";
 import { sqsDestination } from "../../src/relay/sqs/sqs.ts";
 import { feedOf } from "../contract/golden-feed.ts";
+import { appendEvents } from "../contract/golden-files.ts";
 import { generateLedger, type GoldenLedger } from "../contract/golden-ledger.ts";
 import { skipWithoutPostgres, startPostgres, type Postgres } from "../contract/postgres.ts";
 import { compare, digestOf, fill, query } from "../contract/projection.ts";
@@ -45,7 +46,7 @@ describe("a projection of a relay's queue in SQS", function () {
     }
     [postgres, sqs] = [await startPostgres(), await startSqs()];
     ledger = await generateLedger({ seed: 37, count: 120 });
-    for (const name of ["queued", "grouped", "killed", "direct"])
+    for (const name of ["queued", "grouped", "killed", "behind", "direct"])
       await query(postgres.address(), `CREATE DATABASE ${name}`);
     await fill({ address: postgres.address("direct"), ledger });
   });
@@ -55,8 +56,13 @@ describe("a projection of a relay's queue in SQS", function () {
     await postgres?.[Symbol.asyncDispose]();
   });
 
-  const startRelayTo = async (queue: string, directory: string, groups: SqsGroups) => {
-    const source = feedOf(ledger);
+  const startRelayTo = async (
+    queue: string,
+    directory: string,
+    groups: SqsGroups,
+    size = ledger.places.length,
+  ) => {
+    const source = feedOf({ ...ledger, places: ledger.places.slice(0, size) });
     const destination = sqsDestination({
       queue,
       region: sqsRegion,
@@ -183,6 +189,32 @@ describe("a projection of a relay's queue in SQS", function () {
       await digestOf(postgres.address("direct")),
     );
     expect(await drainQueue(sqs.url, queue)).to.deep.equal([]);
+    await rm(directory, { recursive: true });
+  });
+
+  it("lacks without a word what the queue lost after it had acknowledged it, and a comparison says how much", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "sigil-relay-"));
+    const queue = "lost.fifo";
+    const first = Number([...ledger.checkpoints.keys()].findLast((size) => size < ledger.places.length));
+    const early = await startRelayTo(queue, directory, "record", first);
+    await early.seen.relay.close();
+    expect((await project("behind", queue, "--once")).exitCode).to.equal(0);
+    const { seen, source } = await startRelayTo(queue, directory, "record");
+    await using _ = seen;
+    const lost = await drainQueue(sqs.url, queue);
+    expect(lost).to.have.length(ledger.places.length - first);
+    const again = await project("behind", queue, "--once");
+    expect(again.output, again.problems).to.contain(`up to date at ${first} records`);
+    expect(seen.relay.status).to.include({ state: "running", next: source.size(), lag: 0n });
+    expect(seen.lost).to.deep.equal([]);
+    await appendEvents(directory, ledger, [0, ledger.places.length]);
+    const fromFiles = wordsFor("behind", queue, "--check").map((word) =>
+      word.startsWith("sqs://") ? `file:${directory}` : word,
+    );
+    const checked = await sigilHere(fromFiles, { cwd: process.cwd() });
+    expect(checked.output)
+      .to.match(/^EQUAL/)
+      .and.to.contain(`${lost.length} records, from position ${first} on`);
     await rm(directory, { recursive: true });
   });
 

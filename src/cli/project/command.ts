@@ -133,17 +133,18 @@ const digestsJson = (digests: Digests, isWhole: boolean) => ({
   ),
 });
 
-const comparisonJson = ({ next, ledger, stored, difference }: Comparison, isWhole: boolean): string =>
+const comparisonJson = ({ next, behind, ledger, stored, difference }: Comparison, isWhole: boolean): string =>
   JSON.stringify({
     ok: difference === undefined,
     next: String(next),
+    behind: String(behind),
     difference: difference && { ...difference, position: difference.position?.toString() ?? null },
     ledger: digestsJson(ledger, isWhole),
     stored: digestsJson(stored, isWhole),
   });
 
 const formatComparison = (
-  { next, ledger, stored, difference }: Comparison,
+  { next, behind, ledger, stored, difference }: Comparison,
   isWhole: boolean,
   { paint }: Terminal,
 ): string => {
@@ -151,6 +152,7 @@ const formatComparison = (
     isWhole
       ? ["records", `${next}, of which ${next - stored.held} are erased`]
       : ["records", `${stored.held} that are held, below position ${next}`],
+    ["behind", behind === 0n ? undefined : `${behind} records, from position ${next} on`],
     ["root", rootText(stored, isWhole) ?? "none: a filter left some out"],
     ["places", toHex(stored.places)],
     ["columns", toHex(columnsDigest(stored))],

@@ -35,6 +35,7 @@ export const sourceFlags = {
     about: "A server of the ledger, asked for records that a relay published by reference.",
   },
   "sqs-endpoint": { value: "URL", about: "Of a server that speaks SQS; the region's own unless told." },
+  "sqs-ca": { value: "FILE", about: "Authorities of its certificate; the system's if left out." },
   generation: { value: "N", about: "Of SQS: messages of older generations are deleted unread." },
   "nats-creds": { value: "FILE", about: "Credentials for NATS, as a relay's creds." },
   "kafka-user": { value: "USER", about: "SASL SCRAM-SHA-512 for Kafka, with --kafka-password." },
@@ -121,8 +122,12 @@ const withOpened = async <T>(
   const queue = parseSqsAddress(text, given.text("sqs-endpoint") ?? "");
   if (queue !== undefined) {
     const { openSqsSource } = await import("./sqs-source.ts");
+    const ca = given.text("sqs-ca");
+    if (ca !== undefined && queue.endpoint.startsWith("http:"))
+      return usage("--sqs-ca goes with an https:// endpoint");
     await using opened = await openSqsSource({
       ...queue,
+      ...(ca === undefined ? {} : { ca }),
       generation: wholeNumber(given.text("generation") ?? "0", "generation", [0, 999_999_999]),
     });
     return await work({ source: opened.source, lanes: "keys", size: async () => undefined });

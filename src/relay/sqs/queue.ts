@@ -3,6 +3,7 @@
  * SDK (environment, profile, role), read again as they expire. Requests go to the endpoint alone, whatever address a
  * queue says it has. Source: Amazon SQS API reference, actions and quotas.
  */
+import { readFile } from "node:fs/promises";
 import {
   CreateQueueCommand,
   GetQueueAttributesCommand,
@@ -30,6 +31,8 @@ export type SqsAddress = {
   readonly endpoint: string;
   /** Account that has it; "" for the caller's own. */
   readonly owner: string;
+  /** PEM file of the authorities of its certificate, read at each opening; the system's without one. */
+  readonly ca?: string;
 };
 
 export type SqsQueue = Disposable & {
@@ -58,7 +61,10 @@ export const isContentsFault = (cause: unknown): boolean =>
 export const kindOf = (code: string, isClient: boolean): "retryable" | "refused" =>
   isClient && !isThrottling(code) ? "refused" : "retryable";
 
-const sentence = (cause: unknown): string => (cause instanceof Error ? cause.message : "unknown error");
+const sentence = (cause: unknown): string => {
+  if (!(cause instanceof Error)) return "unknown error";
+  return cause.name === "AbortError" ? "timed out" : cause.message;
+};
 
 export const sqsError = (cause: unknown, what: string): RelayError => {
   if (cause instanceof RelayFault) return cause.error;
@@ -138,13 +144,22 @@ const describe = (
   };
 };
 
+const readAuthorities = async (path: string): Promise<Buffer> => {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    return failRelay({ kind: "refused", rule: `cannot read the authorities in ${path}` }, { cause });
+  }
+};
+
 /** @param onMissing for which groups it is made. @throws RelayFault. */
 export const openSqsQueue = async (
   address: SqsAddress,
   onMissing: SqsGroups | "fail",
   signal: AbortSignal,
 ): Promise<SqsQueue> => {
-  const { queue, region, endpoint } = address;
+  const { queue, region, endpoint, ca } = address;
+  const httpsAgent = ca === undefined ? {} : { ca: await readAuthorities(ca) };
   const client = new SQSClient({
     region,
     ...(endpoint === "" ? {} : { endpoint }),
@@ -152,7 +167,7 @@ export const openSqsQueue = async (
     useQueueUrlAsEndpoint: false,
     // Backoff is the relay's.
     maxAttempts: 1,
-    requestHandler: { connectionTimeout: relayConnectMsMax },
+    requestHandler: { connectionTimeout: relayConnectMsMax, httpsAgent },
   });
   try {
     const url = await findUrl(client, address, onMissing, signal);

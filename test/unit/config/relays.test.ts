@@ -162,6 +162,11 @@ describe("the relays of a configuration", () => {
     expect(faultOf({ ...queue, groups: "tenant" })).to.contain("[0].groups must be one of record, feed");
     for (const endpoint of ["http://127.0.0.1:9324", "https://sqs.example"])
       expect(target({ endpoint })).to.deep.equal({ ...initial, endpoint });
+    const [tls_ca, secure] = ["/etc/sigil/ca.pem", "https://sqs.example"];
+    expect(target({ endpoint: secure, tls_ca })).to.deep.equal({ ...initial, endpoint: secure, ca: tls_ca });
+    expect(faultOf({ ...queue, endpoint: "http://127.0.0.1:9324", tls_ca })).to.contain(
+      "[0].tls_ca goes with",
+    );
     const endpoint = "http://sqs.example:9324";
     expect(target({ endpoint, plaintext: true })).to.include({ endpoint });
     expect(readRelays(JSON.stringify([{ ...queue, endpoint, data: "metadata" }]))).to.have.length(1);

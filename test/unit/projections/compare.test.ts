@@ -64,9 +64,10 @@ describe("a comparison with the ledger", () => {
 
   it("ends at what is stored, or where a source that is shorter ends, and names that", async () => {
     const equal = waiting(stored);
-    expect((await compare(equal.source, 250n)).difference).to.equal(undefined);
+    expect(await compare(equal.source, 250n)).to.include({ difference: undefined, behind: 50n });
     const shorter = waiting(stored - 50n);
-    const { difference } = await compare(shorter.source, stored - 50n);
+    const { difference, behind } = await compare(shorter.source, stored - 50n);
+    expect(behind).to.equal(0n);
     expect(difference).to.deep.equal({
       table: "record_versions",
       position: 150n,

@@ -2,6 +2,7 @@
 import { CreateQueueCommand } from "@aws-sdk/client-sqs";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
+import { createAuthority, pemOf } from "../../contract/certificates.ts";
 import { testDestination } from "../../contract/relay-destination.ts";
 import {
   createRelayLedger,
@@ -289,6 +290,24 @@ describe(`SQS${sqsMissing === undefined ? "" : ` (${sqsMissing})`}`, function ()
     } finally {
       set(before);
     }
+  });
+
+  it("is reached by TLS under the configured authority, and not under another", async () => {
+    using authority = await createAuthority();
+    using foreign = await createAuthority();
+    const certificate = pemOf(await authority.issue("sqs", "IP:127.0.0.1"));
+    await using proxy = await startSqsProxy(server.url, certificate);
+    for (const { ca } of [foreign, authority]) {
+      await using place = await openSqsPlace(server, proxy.url, { ca });
+      const { source, start } = await relayTo(place, 3);
+      await using seen = await start();
+      if (ca === authority.ca) await untilCaughtUp(seen, { source });
+      else await until(() => seen.errors.length > 0, "an error");
+      expect(seen.relay.status.published).to.equal(ca === authority.ca ? 3n : 0n);
+      if (ca !== authority.ca) expect(seen.errors[0]?.rule).to.contain("certificate");
+    }
+    await using place = await openSqsPlace(server, proxy.url, { ca: "/nowhere.pem" });
+    expect(await ruleOf(place, "refused")).to.contain("cannot read the authorities in /nowhere.pem");
   });
 
   it("that is down for a while, or restarted with its data, gets everything once", async () => {
