@@ -242,7 +242,7 @@ describe("the gates", function () {
   describe("types", () => {
     const path = "src/core/record/planted.ts";
     const types = (text: string): Promise<Outcome> =>
-      runGate("types", plant({ [path]: text }, ["src/gateway/ui/page"]));
+      runGate("types", plant({ [path]: text }, ["src/gateway/ui/page", "src/verifier/page"]));
 
     it("passes a pure file that uses what every host has", async () => {
       const text = "export const encode = (text: string): Uint8Array => new TextEncoder().encode(text);\n";
