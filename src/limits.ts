@@ -414,6 +414,8 @@ export const projectionBatchBytesMax = 16 << 20;
 export const projectionLineBytesMax = 4 << 20;
 /** Of one statement of a projection, and until a database answers. */
 export const projectionStatementMs = 60_000;
+/** Until a database that was spoken to and says nothing is given up: longer than any statement may take. */
+export const projectionSilentMs = 75_000;
 /** Until a server of a projection's database is found and takes a connection. */
 export const projectionConnectMs = 10_000;
 /** Of making an index or erasing a tenant: over all rows of a projection. */

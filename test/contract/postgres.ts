@@ -66,13 +66,16 @@ export const startPostgres = async ({
   settings = [],
   hba,
   files = {},
+  store = tmpdir(),
 }: {
   readonly settings?: readonly string[];
+  /** Where its directory is made. */
+  readonly store?: string;
   /** In its data directory, for its own eyes. */
   readonly files?: Readonly<Record<string, string>>;
   readonly hba?: readonly string[];
 } = {}): Promise<Postgres> => {
-  const directory = await mkdtemp(join(tmpdir(), "sigil-postgres-"));
+  const directory = await mkdtemp(join(store, "sigil-postgres-"));
   if (isRoot) await run("chown", ["postgres", directory]);
   const data = join(directory, "data");
   const user = isRoot ? "postgres" : userInfo().username;

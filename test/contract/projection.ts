@@ -6,7 +6,7 @@ import { compareWithLedger, digestStored, type Comparison } from "../../src/proj
 import type { ProjectionDatabase } from "../../src/projections/database.ts";
 import type { Digests } from "../../src/projections/digest.ts";
 import { connectPostgres, parsePostgresAddress } from "../../src/projections/postgres/connect.ts";
-import { postgresDatabase } from "../../src/projections/postgres/database.ts";
+import { postgresDatabase, type PostgresUse } from "../../src/projections/postgres/database.ts";
 import type { PostgresOptions } from "../../src/projections/postgres/projection.ts";
 import { project, type ProjectOptions } from "../../src/projections/project.ts";
 import type { ProjectionStore, StoreOptions } from "../../src/projections/store.ts";
@@ -82,8 +82,8 @@ export const connectTo = (address: string, password?: string): Promise<pg.Client
 /** A PostgreSQL by its address. */
 export const postgresAt = (
   address: string,
-  { name = "sigil", readers = [] }: Partial<PostgresOptions> = {},
-): ProjectionDatabase => postgresDatabase(parse(address), undefined, { name, readers });
+  { name = "sigil", readers = [], ...use }: Partial<PostgresUse> = {},
+): ProjectionDatabase => postgresDatabase(parse(address), undefined, { name, readers, ...use });
 
 export type Filling = FillingOptions & {
   readonly address: string;

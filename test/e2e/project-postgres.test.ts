@@ -3,9 +3,10 @@ import { expect } from "chai";
 import { it } from "mocha";
 import { startProxy } from "../contract/cutting-proxy.ts";
 import { postgresMissing, startPostgres, type Postgres } from "../contract/postgres.ts";
-import { connectTo, fill, digestOf, postgresAt, query } from "../contract/projection.ts";
+import { connectTo, fill, fillDatabase, digestOf, postgresAt, query } from "../contract/projection.ts";
 import {
   describeProjection,
+  faultOf,
   type ProjectionPlace,
   type ProjectionServer,
 } from "../contract/projection-suite.ts";
@@ -106,6 +107,50 @@ describeProjection("a projection in PostgreSQL", {
         "SELECT tenant, reason, erased_records FROM sigil.erasures ORDER BY position",
       );
       expect(order).to.deep.include({ tenant: "gone-1", reason: "asked for" });
+    });
+
+    it("stops when its server hangs, is not stopped by silence between batches, and goes on", async () => {
+      const { ledger, place, expected } = context();
+      const { address } = place as PostgresPlace;
+      const backends = async (): Promise<readonly number[]> => {
+        const rows = await query(
+          address,
+          "SELECT pid FROM pg_stat_activity WHERE application_name = 'sigil project' AND pid <> pg_backend_pid()",
+        );
+        return rows.map(({ pid }) => Number(pid));
+      };
+      const database = postgresAt(address, { silentMs: 1500 });
+      let suspended: readonly number[] = [];
+      let batches = 0;
+      const fault = await faultOf(
+        fillDatabase(database, {
+          ledger,
+          from: { batchMessages: 20 },
+          wrap: (store) => ({
+            resume: () => store.resume(),
+            publish: () => store.publish(),
+            apply: async (gathered) => {
+              batches += 1;
+              // Longer than it waits for an answer.
+              if (batches === 1) await new Promise((resolve) => setTimeout(resolve, 2500));
+              if (batches === 2) {
+                suspended = await backends();
+                for (const pid of suspended) process.kill(pid, "SIGSTOP");
+              }
+              return store.apply(gathered);
+            },
+          }),
+        }),
+      );
+      for (const pid of suspended) process.kill(pid, "SIGCONT");
+      expect(suspended).to.have.lengthOf(1);
+      expect(fault).to.include({ kind: "databaseFailed", code: "ETIMEDOUT" });
+      if (fault.kind === "databaseFailed") expect(fault.rule).to.include("has said nothing");
+      for (let turn = 0; turn < 100 && (await backends()).length > 0; turn += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      await fillDatabase(postgresAt(address), { ledger });
+      expect(await digestOf(address)).to.deep.equal(expected);
     });
 
     it("keeps its readers on what was there until a rebuild has caught up, with their rights", async () => {

@@ -1,14 +1,14 @@
 /**
  * One connection to PostgreSQL. The password comes from a file or the environment, never from an address, and stands in
  * no error and no log; a server that is not this machine is spoken to by TLS with its certificate verified, unless the
- * address says `sslmode=disable`. Every statement has a time limit.
+ * address says `sslmode=disable`. Every statement has a time limit, and a server that hangs is given up.
  */
 import { readFile } from "node:fs/promises";
-import { isIP } from "node:net";
+import { isIP, Socket } from "node:net";
 import pg from "pg";
 import { decodePart, isLoopback } from "../address.ts";
 import { failProjection, guardedBy } from "../fault.ts";
-import { projectionStatementMs } from "../../limits.ts";
+import { projectionSilentMs, projectionStatementMs } from "../../limits.ts";
 
 export type PostgresAddress = {
   readonly host: string;
@@ -100,13 +100,39 @@ const tlsOf = async ({ tls, host }: PostgresAddress): Promise<pg.ClientConfig["s
   }
 };
 
+/** Looks per silence: a process that was suspended itself counts no look for it. */
+const looks = 15;
+
 /**
- * @param password undefined where the server asks for none.
+ * Ends the connection of a server that was spoken to and says nothing: one that hangs keeps its end open, and enforces
+ * no time limit. Between statements silence is usual.
+ */
+const endSilence = (client: pg.Client, silentMs: number): void => {
+  const { stream } = client.connection;
+  if (!(stream instanceof Socket)) return;
+  let [settled, moved, silent] = [stream.bytesWritten, 0, 0];
+  client.on("drain", () => (settled = stream.bytesWritten));
+  const look = setInterval(() => {
+    const bytes = stream.bytesRead + stream.bytesWritten;
+    const isWaiting = stream.bytesWritten > settled;
+    silent = isWaiting && bytes === moved ? silent + 1 : 0;
+    moved = bytes;
+    if (silent < looks) return;
+    const rule = `the server has said nothing for ${Math.round(silentMs / 1000)} s`;
+    stream.destroy(Object.assign(new Error(rule), { code: "ETIMEDOUT" }));
+  }, silentMs / looks).unref();
+  client.once("end", () => clearInterval(look));
+};
+
+/**
+ * @param password undefined where the server asks for none. @param silentMs until a server that does not answer is
+ * given up.
  * @throws ProjectionFault: databaseFailed.
  */
 export const connectPostgres = async (
   address: PostgresAddress,
   password: string | undefined,
+  silentMs: number = projectionSilentMs,
 ): Promise<pg.Client> => {
   const { host, port, database, user } = address;
   const client = new pg.Client({
@@ -124,5 +150,6 @@ export const connectPostgres = async (
   // A connection that ends between two statements fails the next one; nobody else listens.
   client.on("error", () => {});
   await guarded(() => client.connect());
+  endSilence(client, silentMs);
   return client;
 };

@@ -4,16 +4,21 @@ import { connectPostgres, describeAddress, type PostgresAddress } from "./connec
 import { openPostgresProjection, type PostgresOptions } from "./projection.ts";
 import { withStoredRows } from "./stored-rows.ts";
 
+export type PostgresUse = Pick<PostgresOptions, "name" | "readers"> & {
+  /** Until a server that does not answer is given up; by default longer than any statement may take. */
+  readonly silentMs?: number;
+};
+
 /** @param password undefined where the server asks for none. */
 export const postgresDatabase = (
   address: PostgresAddress,
   password: string | undefined,
-  { name, readers }: Pick<PostgresOptions, "name" | "readers">,
+  { name, readers, silentMs }: PostgresUse,
 ): ProjectionDatabase => {
   const withClient = async <T>(
     work: (client: Awaited<ReturnType<typeof connectPostgres>>) => Promise<T>,
   ): Promise<T> => {
-    const client = await connectPostgres(address, password);
+    const client = await connectPostgres(address, password, silentMs);
     try {
       return await work(client);
     } finally {
