@@ -32,10 +32,10 @@ const cacheBytes = 32 << 20;
  */
 const writeBufferBytes = 16 << 20;
 /**
- * Size of a table file. Open tables are memory-mapped and pages once read stay resident: a full scan, such as a backup,
- * holds up to this size times `openFilesMax`.
+ * Size of a table file, LevelDB's least. Open tables are memory-mapped and pages once read stay resident: a full scan,
+ * such as a backup, holds up to this size times `openFilesMax`.
  */
-const tableFileBytes = 2 << 20;
+const tableFileBytes = 1 << 20;
 /** Open files: LevelDB's minimum, ten for itself and 64 tables. Reopening one takes tens of microseconds. */
 const openFilesMax = 74;
 /** Entries fetched per thread pool call; one call costs about as much as fifty entries. */
