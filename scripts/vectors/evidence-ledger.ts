@@ -1,5 +1,6 @@
 /** A small ledger with every kind of record that an evidence file holds, forged where asked. Deterministic. */
 import { parseHash, type Hash } from "@sigil/core/bytes";
+import { sha256 } from "@sigil/core/hash";
 import type { CborMap } from "@sigil/core/cbor";
 import {
   coseKeyThumbprint,
@@ -18,13 +19,19 @@ import {
 } from "@sigil/core/merkle";
 import { evaluate, gatherFeatures, parseModel, type Observation } from "@sigil/core/model";
 import {
+  commitTo,
+  digestValue,
   encodeBody,
   encodeEnvelope,
   entryOf,
+  formatFrozenChain,
   hashRecord,
+  modelLabel,
+  principalLabel,
   subjectOf,
   systemBody,
   type FrozenChainPayload,
+  type Opening,
   type RecordBody,
 } from "@sigil/core/record";
 import type { Evidence } from "@sigil/core/verify";
@@ -155,7 +162,16 @@ export const at = {
   note: 11n,
   retirement: 12n,
   laterPrincipal: 13n,
+  second: 14n,
 } as const;
+
+/** Of the decision of version 2. */
+const secondInput = Uint8Array.from([1, 2, 3, 1]);
+export const secondOpening: Opening = {
+  salt: new Uint8Array(32).fill(3),
+  value: digestValue({ digest: sha256(secondInput), bytes: secondInput.length }),
+  raw: secondInput,
+};
 
 const statementOf = (body: RecordBody, subject: string, signer: SampleKey): Uint8Array => {
   const bytes = encodeBody(body);
@@ -187,6 +203,40 @@ const bodiesOf = ({ chain: forge = (chain) => chain }: Forgery): readonly Record
     space: "user",
     payload: formatFrozenChain1(chain as Chain1),
     links: chain.model.hash === null ? [] : [{ label: "model", target: chain.model.hash }],
+    prev: null,
+  });
+  const second = ({ request, ...chain }: FrozenChainPayload): RecordBody => ({
+    kind: "frozen_chain",
+    schemaVersion: 2,
+    id: "decision-of-version-2",
+    tenant: "acme",
+    ts,
+    space: "user",
+    payload: formatFrozenChain({
+      request: {
+        action: request.action,
+        target: request.target,
+        subject: request.subject,
+        caller: request.caller,
+        loa: request.loa,
+        input: commitTo("input", secondOpening),
+        metadata: {},
+      },
+      features: chain.features,
+      contributions: chain.contributions,
+      model: chain.model.id,
+      ...(chain.z === null ? {} : { z: chain.z }),
+      ...(chain.threshold === null ? {} : { threshold: chain.threshold }),
+      ...(chain.review === null ? {} : { review: chain.review }),
+      verdict: chain.verdict,
+      reason: chain.reason,
+      durationUs: chain.durationUs,
+      callerSeq: 1,
+    }),
+    links: [
+      { label: modelLabel, target: modelHash },
+      { label: principalLabel, target: hashRecord(encodeBody(enrolled)) },
+    ],
     prev: null,
   });
   const asked: Asked = {
@@ -234,6 +284,7 @@ const bodiesOf = ({ chain: forge = (chain) => chain }: Forgery): readonly Record
       from: Number(at.recordKey) + 1,
     }),
     { ...enrolled, payload: principal(ann, "root", "acme"), prev: hashRecord(encodeBody(enrolled)) },
+    second(forge(decide({ ...asked, input: secondInput }, modelHash))),
   ];
 };
 

@@ -1,7 +1,7 @@
 /** Cases of evidence files: what holds, and for each step of docs/spec/verify.md what it refuses. */
 import { parseHash, toHex, type Hash } from "@sigil/core/bytes";
 import { cborDecode, cborEncode, type CborMap } from "@sigil/core/cbor";
-import { formatEvidence, type Evidence, type EvidenceStep } from "@sigil/core/verify";
+import { evidenceSteps, formatEvidence, type Evidence, type EvidenceStep } from "@sigil/core/verify";
 import {
   badlyProven,
   badlySigned,
@@ -12,7 +12,15 @@ import {
   withSignature,
   without,
 } from "./evidence-changes.ts";
-import { at, grounds, makeLedger, recordKeyOne, registry, strangerPolicy } from "./evidence-ledger.ts";
+import {
+  at,
+  grounds,
+  makeLedger,
+  recordKeyOne,
+  registry,
+  secondOpening,
+  strangerPolicy,
+} from "./evidence-ledger.ts";
 
 type Step = EvidenceStep["name"];
 type Accepted = readonly [name: string, evidence: Evidence, decision: string | null];
@@ -39,15 +47,29 @@ const changeOf = (from: Uint8Array, to: Uint8Array) => {
 const reshaped = (evidence: Evidence, change: (map: CborMap) => CborMap): Uint8Array =>
   cborEncode(change(cborDecode(formatEvidence(evidence)) as CborMap));
 
+/** In the order of the steps. */
+const inOrder = (cases: readonly Refused[]): readonly Refused[] =>
+  cases.toSorted((a, b) => evidenceSteps.indexOf(a.step) - evidenceSteps.indexOf(b.step));
+
 export const evidenceVectors = async (): Promise<object> => {
   const { evidence, genesis, policy, strangersLine } = await makeLedger();
   const good = evidence(at.decision, grounds);
   const bytes = formatEvidence(good);
+  const second = evidence(at.second, grounds);
+  const withOpening = (opening: CborMap, path = "input"): Evidence => ({
+    ...second,
+    disclosures: cborEncode({ [path]: opening }),
+  });
+  const { salt, value, raw = new Uint8Array(0) } = secondOpening;
+  const disclosed = withOpening({ salt, value, raw });
   const accept: readonly Accepted[] = [
     ["a decision", good, "equal"],
     ["a decision whose input was kept", evidence(at.kept, grounds), "equal"],
     ["a decision whose input was not kept", evidence(at.partial, grounds), "partial"],
     ["a decision without its principal and registry", evidence(at.decision, [at.model]), "equal"],
+    ["a decision of version 2 with what was disclosed of it", disclosed, "equal"],
+    ["a decision of version 2 that discloses no raw input", withOpening({ salt, value }), "partial"],
+    ["a decision of version 2 that discloses nothing", second, "partial"],
     ["a deny without a model", evidence(at.unscored, registry), "equal"],
     ["a user's record", evidence(at.note, registry), null],
     ["a model", evidence(at.model, registry), null],
@@ -56,7 +78,41 @@ export const evidenceVectors = async (): Promise<object> => {
   ];
   const forged = async (forgery: Parameters<typeof makeLedger>[0]): Promise<Uint8Array> =>
     formatEvidence((await makeLedger(forgery)).evidence(at.decision, grounds));
+  const forgedSecond = async (forgery: Parameters<typeof makeLedger>[0]): Promise<Uint8Array> =>
+    formatEvidence((await makeLedger(forgery)).evidence(at.second, grounds));
+  const notOpened: readonly (readonly [name: string, evidence: Evidence])[] = [
+    ["another salt", withOpening({ salt: flipped(salt, 0), value, raw })],
+    ["another digest", withOpening({ salt, value: [genesis, raw.length] })],
+    ["other raw bytes", withOpening({ salt, value, raw: flipped(raw, 0) })],
+    ["a value of another path", withOpening({ salt, value, raw }, "output")],
+    ["a map of nothing", { ...second, disclosures: cborEncode({}) }],
+  ];
   const refuse: readonly Refused[] = [
+    ...notOpened.map(([name, file]): Refused => ({
+      name: `a decision of version 2 with ${name} disclosed`,
+      step: "disclosures",
+      bytes: formatEvidence(file),
+    })),
+    {
+      name: "a decision of version 2 with another principal than it links to",
+      step: "record",
+      bytes: formatEvidence(evidence(at.second, [...registry, at.model, at.laterPrincipal])),
+    },
+    {
+      name: "a decision of version 2 without its model",
+      step: "record",
+      bytes: formatEvidence(without(second, at.model)),
+    },
+    {
+      name: "another verdict of version 2 than the model gives",
+      step: "decision",
+      bytes: await forgedSecond({ chain: (chain) => ({ ...chain, verdict: "deny" }) }),
+    },
+    {
+      name: "another z of version 2 than the model gives",
+      step: "decision",
+      bytes: await forgedSecond({ chain: (chain) => ({ ...chain, z: (chain.z ?? 0) + 0.5 }) }),
+    },
     { name: "nothing", step: "file", bytes: new Uint8Array(0) },
     { name: "half of a file", step: "file", bytes: bytes.subarray(0, bytes.length / 2) },
     { name: "a byte more", step: "file", bytes: Uint8Array.from([...bytes, 0]) },
@@ -224,7 +280,7 @@ export const evidenceVectors = async (): Promise<object> => {
     genesis: toHex(genesis),
     policy,
     accept: accept.map(([name, file, decision]) => ({ name, decision, hex: toHex(formatEvidence(file)) })),
-    refuse: refuse.map(({ name, step, bytes: refused, ...trust }) => ({
+    refuse: inOrder(refuse).map(({ name, step, bytes: refused, ...trust }) => ({
       name,
       step,
       ...(trust.genesis === undefined ? {} : { genesis: trust.genesis && toHex(trust.genesis) }),
