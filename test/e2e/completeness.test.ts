@@ -5,11 +5,45 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { CompletenessEnd, ProveCompletenessResponse } from "@sigil/client";
-import { sigilHere, type Ended } from "./command.ts";
+import { freePorts, servingHere, sigilHere, type Ended } from "./command.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
 import { refusalOf } from "./refusal.ts";
 
 const { COMPLETENESS_END_DECISION, COMPLETENESS_END_HEAD, COMPLETENESS_END_NEWEST } = CompletenessEnd;
+
+/** Of a deployment that a restore from a backup set back. */
+const restoredAnswer = async (cwd: string): Promise<Ended> => {
+  const keyOf = (name: string) => ["--key", `data.keys/${name}.pem`, "--principal", name];
+  const ok = async (words: readonly string[], target = ""): Promise<string> => {
+    const { exitCode, problems, output } = await sigilHere(words, {
+      cwd,
+      env: { SIGIL_CLIENT_SERVER: target },
+    });
+    expect(exitCode, problems).to.be.oneOf([0, 1]);
+    return output;
+  };
+  const decide = async (target: string): Promise<void> =>
+    void (await ok(["check", "--action", "read", "--target", "public/docs", ...keyOf("operator")], target));
+  await ok(["init", "--data", "data", "--dev", "--origin", "restored.test"]);
+  {
+    await using server = await servingHere(["serve", "--data", "data", ...freePorts], { cwd });
+    await decide(server.target);
+    await decide(server.target);
+    await ok(["backup", "--to", "backup", ...keyOf("root")], server.target);
+    await decide(server.target);
+  }
+  await ok(["restore", "--from", "backup", "--data", "again", "--kek", "file:data.kek"]);
+  const data = ["serve", "--data", "again", ...freePorts];
+  await using server = await servingHere(data, { cwd, env: { SIGIL_KEK: "file:data.kek" } });
+  await decide(server.target);
+  const { genesis } = JSON.parse(await readFile(join(cwd, "again", "deployment.json"), "utf8")) as {
+    readonly genesis: string;
+  };
+  return await sigilHere(["audit", "completeness", "--genesis", genesis, ...keyOf("operator")], {
+    cwd,
+    env: { SIGIL_CLIENT_SERVER: server.target },
+  });
+};
 
 describe("that no decision is left out", () => {
   let deployment: Deployment;
@@ -154,6 +188,14 @@ describe("that no decision is left out", () => {
     expect(newest).to.equal(41n);
     for (const { before, decisions } of heads)
       expect([before, decisions <= 41n]).to.deep.equal([undefined, true]);
+  });
+
+  it("goes on after a restore above what was restored, and names the gap", async () => {
+    const answer = await restoredAnswer(cwd);
+    expect(answer.output, answer.problems)
+      .to.include("3 in the span")
+      .and.to.match(/restored at +\d+: /);
+    expect(answer.exitCode).to.equal(1);
   });
 
   it("is answered about oneself to anybody, about others to an Observer, and only of one's tenant", async () => {
