@@ -34,8 +34,8 @@ type Numbered = { readonly record: VerifiedRecord; readonly seq: number };
 export type Boundary = Numbered & { readonly proof: readonly Hash[] };
 
 /**
- * How the span ends: with the first decision after it; with a head, recorded after it; or with its newest decision,
- * which is too young for a head, so that nothing is claimed after it.
+ * How the span ends: with the first decision after it; with a head, recorded after it; or with the newest of both,
+ * which is too young for another head, so that nothing is claimed after it.
  */
 export type CompletenessEnd = "decision" | "head" | "newest";
 
@@ -53,7 +53,8 @@ export type Completeness = {
 
 export type CompletenessLedger = {
   readonly reader: LedgerReader;
-  readonly recordHead: (tenant: string, caller: string) => Promise<bigint>;
+  /** Unless one that says the same is there since then. @returns its position. */
+  readonly recordHead: (tenant: string, caller: string, sinceMs: number) => Promise<bigint>;
   /** Whether this is a principal of the tenant. */
   readonly isEnrolled: (principal: string, tenant: string) => Promise<boolean>;
   readonly nowMs: () => number;
@@ -96,35 +97,29 @@ class Proving {
   }
 
   /** The newest head, if it says the caller's newest number. */
-  async #head({
-    seq,
-    atLeastMs,
-  }: {
-    readonly seq: number;
-    readonly atLeastMs: number;
-  }): Promise<Numbered | undefined> {
+  async #head(seq: number): Promise<Numbered | undefined> {
     const record = await this.#deps.reader.readId(this.#tenant, "user", callerHeadId(this.#principal));
-    if (record?.body.kind !== "caller_head" || record.body.ts < atLeastMs) return undefined;
+    if (record?.body.kind !== "caller_head") return undefined;
     const head = parseCallerHead(record.body.payload);
     return head.caller === this.#principal && head.seq === seq ? { record, seq } : undefined;
   }
 
-  /** Where the span ends when no decision lies after it. */
+  /** Where the span ends when no decision lies after it. A head is recorded at most once in `headMs`. */
   async openEnd(untilMs: number | undefined): Promise<readonly [Numbered, CompletenessEnd]> {
     const { nowMs, headMs, recordHead, reader, isEnrolled } = this.#deps;
     const newest = await this.decision("newestFirst", {});
     if (newest === undefined && !(await isEnrolled(this.#principal, this.#tenant))) {
       return fail({ kind: "notFound", what: "principal", id: this.#principal });
     }
-    const young = nowMs() - headMs;
-    const seq = newest?.seq ?? 0;
-    const known = await this.#head({ seq, atLeastMs: untilMs ?? young });
-    if (known !== undefined) return [known, "head"];
-    if (untilMs === undefined && newest !== undefined && newest.record.body.ts > young) {
-      return [newest, "newest"];
-    }
-    const record = await reader.readAt(await recordHead(this.#tenant, this.#principal), this.#tenant);
-    return [{ record, seq: parseCallerHead(record.body.payload).seq }, "head"];
+    const youngMs = nowMs() - headMs;
+    const head = await this.#head(newest?.seq ?? 0);
+    if (head !== undefined && head.record.body.ts >= (untilMs ?? youngMs)) return [head, "head"];
+    const last = head ?? newest;
+    if (last !== undefined && last.record.body.ts > youngMs) return [last, "newest"];
+    const position = await recordHead(this.#tenant, this.#principal, youngMs);
+    const record = await reader.readAt(position, this.#tenant);
+    const isAfter = record.body.ts >= (untilMs ?? youngMs);
+    return [{ record, seq: parseCallerHead(record.body.payload).seq }, isAfter ? "head" : "newest"];
   }
 }
 

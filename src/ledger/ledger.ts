@@ -9,6 +9,7 @@ import { batchItemsMax } from "../limits.ts";
 import {
   callerHeadId,
   formatCallerHead,
+  parseCallerHead,
   systemTenant,
   type Disclosures,
   type RecordBody,
@@ -296,17 +297,21 @@ export class Ledger implements AsyncDisposable {
 
   /**
    * Records how many decisions a caller has in a tenant, at a place in the ledger where that is certain: nothing is
-   * under way. @returns its position. @throws erased, notServing, indeterminate, keyUnavailable.
+   * under way. One that says the same and is not older than `sinceMs` is not recorded again. @returns its position.
+   * @throws erased, notServing, indeterminate, keyUnavailable, recordCorrupt.
    */
-  async recordCallerHead(tenant: string, caller: string): Promise<bigint> {
+  async recordCallerHead(tenant: string, caller: string, sinceMs: number): Promise<bigint> {
     const id = callerHeadId(caller);
     await this.#completeness.versions(tenant);
     return this.#sequencer.exclusive(async () => {
       this.reader.refuseErased(tenant);
       const { ring, signers, store } = this.#now;
-      const before = await readHead(store, tenant, "user", id);
-      const prev = before === undefined ? null : (await this.reader.readAt(before.position, tenant)).hash;
+      const found = await readHead(store, tenant, "user", id);
+      const before = found && (await this.reader.readAt(found.position, tenant));
       const seq = await newestNumber(this.reader, tenant, caller);
+      const isSaid = before?.body.kind === "caller_head" && parseCallerHead(before.body.payload).seq === seq;
+      if (isSaid && before.body.ts >= sinceMs) return before.position;
+      const prev = before?.hash ?? null;
       const position = this.reader.size;
       const payload = formatCallerHead({ caller, seq });
       const ts = this.#options.nowMs();

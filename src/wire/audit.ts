@@ -49,7 +49,7 @@ const completenessOf = (
 ): ProveCompleteness =>
   createProveCompleteness({
     reader: ledger.reader,
-    recordHead: (tenant, caller) => ledger.recordCallerHead(tenant, caller),
+    recordHead: (tenant, caller, sinceMs) => ledger.recordCallerHead(tenant, caller, sinceMs),
     isEnrolled: async (id, tenant) => (await principals.find(id))?.tenant === tenant,
     nowMs,
     headMs,

@@ -152,6 +152,9 @@ describe("that no decision is left out", () => {
   it("is proved of a span that ended, of nothing, and of a caller that never decided", async () => {
     await decide(2);
     const [from, until] = [moment(), moment()];
+    const tooEarly = await prove({ fromTime: from, untilTime: until });
+    expect([tooEarly.end, tooEarly.decisions]).to.deep.equal([COMPLETENESS_END_NEWEST, 0n]);
+    aheadMs += 2000;
     const nothing = await prove({ fromTime: from, untilTime: until });
     expect([nothing.end, nothing.decisions]).to.deep.equal([COMPLETENESS_END_HEAD, 0n]);
     expect(nothing.before?.callerSeq).to.equal(nothing.after?.callerSeq);
@@ -164,6 +167,26 @@ describe("that no decision is left out", () => {
     await decide(1);
     const closed = await prove({ fromTime: from, untilTime: until });
     expect([closed.end, closed.decisions]).to.deep.equal([COMPLETENESS_END_DECISION, 0n]);
+  });
+
+  it("has one head made by whoever asks again and again", async () => {
+    await decide(2);
+    aheadMs += 2000;
+    const before = served.server.ledger.reader.size;
+    const until = moment();
+    await Promise.all(Array.from({ length: 10 }, () => prove({ untilTime: until })));
+    for (let asked = 0; asked < 10; asked += 1) await prove({ untilTime: moment() });
+    expect(served.server.ledger.reader.size).to.equal(before + 1n);
+    const last = await prove({ untilTime: moment() });
+    expect([last.end, last.after?.record?.kind, last.decisions]).to.deep.equal([
+      COMPLETENESS_END_NEWEST,
+      "caller_head",
+      2n,
+    ]);
+    expect(
+      (await command("--who", "operator", "--until", moment().toISOString(), "--genesis", await genesis()))
+        .exitCode,
+    ).to.equal(0);
   });
 
   it("holds of a head that is recorded while its caller decides", async () => {

@@ -54,10 +54,11 @@ const requireProof = async (walk: KeyWalk, answer: ProveCompletenessResponse, sp
     if (span.fromMs !== undefined && first.body.ts >= span.fromMs) refuse("the first is not before the span");
   }
   const isDecision = end === CompletenessEnd.COMPLETENESS_END_DECISION;
-  if ((last.body.kind === "caller_head") !== (end === CompletenessEnd.COMPLETENESS_END_HEAD)) {
+  const isOpen = end === CompletenessEnd.COMPLETENESS_END_NEWEST;
+  const isHead = last.body.kind === "caller_head";
+  if (!isOpen && isHead !== (end === CompletenessEnd.COMPLETENESS_END_HEAD)) {
     refuse("the span does not end as it says");
   }
-  const isOpen = end === CompletenessEnd.COMPLETENESS_END_NEWEST;
   if (!isOpen && span.untilMs !== undefined && last.body.ts < span.untilMs)
     refuse("the last is not after the span");
   if (BigInt(to.seq - (from?.seq ?? 0) - (isDecision ? 1 : 0)) !== decisions) refuse("it counts otherwise");
@@ -66,7 +67,7 @@ const requireProof = async (walk: KeyWalk, answer: ProveCompletenessResponse, sp
 const ends: ReadonlyMap<CompletenessEnd, string> = new Map([
   [CompletenessEnd.COMPLETENESS_END_DECISION, "a decision after the span"],
   [CompletenessEnd.COMPLETENESS_END_HEAD, "the caller's newest number, recorded after the span"],
-  [CompletenessEnd.COMPLETENESS_END_NEWEST, "the caller's newest decision; nothing is claimed after it"],
+  [CompletenessEnd.COMPLETENESS_END_NEWEST, "the caller's newest; nothing is claimed after it"],
 ]);
 
 const placeOf = (each: NumberedRecord | undefined): string | undefined =>

@@ -227,8 +227,8 @@ export const CompletenessEnd = {
   /** COMPLETENESS_END_HEAD - With a record of the caller's newest number, made after it. */
   COMPLETENESS_END_HEAD: 2,
   /**
-   * COMPLETENESS_END_NEWEST - With the caller's newest decision, which is in the span and younger than caller_head_seconds: nothing is claimed
-   * about what came after it.
+   * COMPLETENESS_END_NEWEST - With the caller's newest decision, or the newest record of its number, which is in the span and younger than
+   * caller_head_seconds: nothing is claimed about what came after it.
    */
   COMPLETENESS_END_NEWEST: 3,
   UNRECOGNIZED: -1,
