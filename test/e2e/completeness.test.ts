@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
-import { CompletenessEnd, ProveCompletenessResponse } from "@sigil/client";
+import { CompletenessEnd, ProofError, ProveCompletenessResponse, walkKeys } from "@sigil/client";
+import { requireProof, type Asked } from "../../src/cli/audit/completeness.ts";
+import { fromHex, parseHash } from "../../src/core/bytes.ts";
 import { freePorts, servingHere, sigilHere, type Ended } from "./command.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
 import { refusalOf } from "./refusal.ts";
@@ -219,6 +221,48 @@ describe("that no decision is left out", () => {
       .to.include("3 in the span")
       .and.to.match(/restored at +\d+: /);
     expect(answer.exitCode).to.equal(1);
+  });
+
+  it("is not taken from a server that answers something else", async () => {
+    await decide(2);
+    const from = moment();
+    await decide(2);
+    await decide(1, "mentor");
+    const until = moment();
+    await decide(1);
+    await decide(1, "mentor");
+    const span = { fromTime: from, untilTime: until };
+    const walk = await walkKeys(served.as("observer"), parseHash(fromHex(await genesis())));
+    const asked = { caller: "operator", tenant: "acme", fromMs: from.getTime(), untilMs: until.getTime() };
+    const [answer, ofMentor, whole] = [await prove(span), await prove(span, "mentor"), await prove()];
+    expect(await requireProof(walk, answer, asked)).to.deep.equal({ caller: "operator", tenant: "acme" });
+    const mutations: readonly (readonly [
+      string,
+      Partial<ProveCompletenessResponse>,
+      Partial<Asked>,
+      RegExp,
+    ])[] = [
+      ["another caller", ofMentor, {}, /about mentor/],
+      ["another tenant", answer, { tenant: "globex" }, /about tenant acme/],
+      ["fewer decisions", { decisions: 1n }, {}, /counts otherwise/],
+      ["no end", { after: undefined }, {}, /nothing ends/],
+      ["an end nobody knows", { end: 99 as CompletenessEnd }, {}, /does not say how/],
+      ["a head that is a decision", { end: COMPLETENESS_END_HEAD }, {}, /does not end as/],
+      ["a later begin", { before: undefined }, {}, /counts otherwise/],
+      ["two callers", { before: ofMentor.after }, {}, /not one caller's/],
+      ["the two exchanged", { before: answer.after, after: answer.before }, {}, /order of the ledger/],
+      ["a first one in the span", {}, { fromMs: 0 }, /not before the span/],
+      ["a last one in the span", {}, { untilMs: until.getTime() + 60_000 }, /not after the span/],
+      ["another number", { after: answer.after && { ...answer.after, callerSeq: 9n } }, {}, /and not 9/],
+      ["another proof", { after: whole.after && { ...whole.after, inclusionProof: [] } }, {}, /./],
+    ];
+    for (const [what, changed, askedElse, rule] of mutations) {
+      const told = await requireProof(walk, { ...answer, ...changed }, { ...asked, ...askedElse }).then(
+        () => "taken",
+        (error: unknown) => (error instanceof ProofError ? error.message : String(error)),
+      );
+      expect(told, what).to.match(rule).and.not.equal("taken");
+    }
   });
 
   it("is answered about oneself to anybody, about others to an Observer, and only of one's tenant", async () => {

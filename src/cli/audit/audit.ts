@@ -309,8 +309,10 @@ export const auditVerify: Command = {
       if (genesis === undefined) return exitCodes.ok;
       const { envelope, ledgerPosition: position } = response;
       return orUnproven(terminal, async () => {
-        const { id } = await verifyHere(connection, genesis, { position, envelope });
+        const { id, tenant } = await verifyHere(connection, genesis, { position, envelope });
         if (id !== given.words[0]) throw new ProofError(`the record is ${id}, not the one asked for`);
+        if (tenant !== (given.text("tenant") ?? tenant))
+          throw new ProofError(`the record is of tenant ${printable(tenant)}, not of the one asked about`);
         terminal.note("Verified here too, from the genesis hash.");
         return exitCodes.ok;
       });

@@ -7,12 +7,19 @@ import {
   type KeyWalk,
   type NumberedRecord,
 } from "@sigil/client";
-import { parseCallerHead, readDecision, type RecordBody } from "@sigil/core/record";
-import { openRecord, readRecord } from "@sigil/core/verify";
+import {
+  canonicalSubject,
+  parseCallerHead,
+  readDecision,
+  spellingOr,
+  type RecordBody,
+} from "@sigil/core/record";
+import { openRecord } from "@sigil/core/verify";
 import { exitCodes, jsonFlag, type Arguments, type Command } from "../terminal/command.ts";
-import { connectionFlags, withConnection } from "../call/connection.ts";
+import { connectionFlags, readCaller, withConnection } from "../call/connection.ts";
 import { tenantFlag, timeOf } from "../call/listing.ts";
 import { genesisFlag, genesisOf, orUnproven } from "../call/from-genesis.ts";
+import { examineRecord } from "../call/proven-record.ts";
 import { formatPairs, printable, type Terminal } from "../terminal/terminal.ts";
 
 const refuse = (rule: string): never => {
@@ -27,41 +34,29 @@ const numberIn = (body: RecordBody): { readonly caller: string; readonly seq: nu
   return { caller: request.caller, seq: callerSeq ?? refuse("a decision has no number") };
 };
 
-type Verified = { readonly position: bigint; readonly body: RecordBody };
+type Verified = {
+  readonly position: bigint;
+  readonly body: RecordBody;
+  readonly origin: string;
+  readonly caller: string;
+  readonly seq: number;
+};
 
 const verified = async (
-  walk: KeyWalk,
-  { record, inclusionProof }: NumberedRecord,
+  walk: Pick<KeyWalk, "verifyRecord">,
+  { record, callerSeq, inclusionProof }: NumberedRecord,
   checkpoint: string,
 ): Promise<Verified> => {
   const { envelope, position } = record ?? refuse("a record is missing");
   await walk.verifyRecord({ position, envelope, inclusionProof, checkpoint });
-  return { position, body: readRecord(openRecord(position, envelope), {}) };
-};
-
-type Span = { readonly fromMs: number | undefined; readonly untilMs: number | undefined };
-
-/** @throws ProofError unless the two records have numbers of one caller, and their times enclose the span. */
-const requireProof = async (walk: KeyWalk, answer: ProveCompletenessResponse, span: Span): Promise<void> => {
-  const { before, after, end, decisions, checkpoint } = answer;
-  const last = await verified(walk, after ?? refuse("nothing ends the span"), checkpoint);
-  const first = before && (await verified(walk, before, checkpoint));
-  const [from, to] = [first && numberIn(first.body), numberIn(last.body)];
-  if (first !== undefined && from !== undefined) {
-    if (first.body.tenant !== last.body.tenant || from.caller !== to.caller)
-      refuse("the two are not one caller's");
-    if (first.position > last.position) refuse("the two are not in the order of the ledger");
-    if (span.fromMs !== undefined && first.body.ts >= span.fromMs) refuse("the first is not before the span");
-  }
-  const isDecision = end === CompletenessEnd.COMPLETENESS_END_DECISION;
-  const isOpen = end === CompletenessEnd.COMPLETENESS_END_NEWEST;
-  const isHead = last.body.kind === "caller_head";
-  if (!isOpen && isHead !== (end === CompletenessEnd.COMPLETENESS_END_HEAD)) {
-    refuse("the span does not end as it says");
-  }
-  if (!isOpen && span.untilMs !== undefined && last.body.ts < span.untilMs)
-    refuse("the last is not after the span");
-  if (BigInt(to.seq - (from?.seq ?? 0) - (isDecision ? 1 : 0)) !== decisions) refuse("it counts otherwise");
+  const { body } = examineRecord(
+    { record },
+    { id: undefined, space: undefined, tenant: undefined, hash: undefined },
+  );
+  const { origin } = openRecord(position, envelope).statement;
+  const { caller, seq } = numberIn(body);
+  if (BigInt(seq) !== callerSeq) refuse(`the number at position ${position} is ${seq} and not ${callerSeq}`);
+  return { position, body, origin, caller, seq };
 };
 
 const ends: ReadonlyMap<CompletenessEnd, string> = new Map([
@@ -70,11 +65,63 @@ const ends: ReadonlyMap<CompletenessEnd, string> = new Map([
   [CompletenessEnd.COMPLETENESS_END_NEWEST, "the caller's newest; nothing is claimed after it"],
 ]);
 
+/** What the answer must be about. Times in milliseconds of Unix time. */
+export type Asked = {
+  /** Undefined if the caller's name is not known here. */
+  readonly caller: string | undefined;
+  /** Undefined for the tenant of whoever asks. */
+  readonly tenant: string | undefined;
+  readonly fromMs: number | undefined;
+  readonly untilMs: number | undefined;
+};
+
+export type Whose = { readonly caller: string; readonly tenant: string };
+
+/**
+ * @returns whose numbers they are, as the records say.
+ * @throws ProofError unless the records are of whoever was asked about, have numbers of one caller, and enclose the span.
+ */
+export const requireProof = async (
+  walk: Pick<KeyWalk, "verifyRecord">,
+  answer: ProveCompletenessResponse,
+  asked: Asked,
+): Promise<Whose> => {
+  const { before, after, end, decisions, checkpoint } = answer;
+  const last = await verified(walk, after ?? refuse("nothing ends the span"), checkpoint);
+  const first = before && (await verified(walk, before, checkpoint));
+  const { caller, origin } = last;
+  const { tenant } = last.body;
+  if (
+    asked.caller !== undefined &&
+    caller !== spellingOr(canonicalSubject(asked.caller, origin), asked.caller)
+  )
+    refuse(`it is about ${printable(caller)}`);
+  if (asked.tenant !== undefined && tenant !== asked.tenant)
+    refuse(`it is about tenant ${printable(tenant)}`);
+  if (first !== undefined) {
+    if (first.body.tenant !== tenant || first.caller !== caller) refuse("the two are not one caller's");
+    if (first.position > last.position) refuse("the two are not in the order of the ledger");
+    if (asked.fromMs !== undefined && first.body.ts >= asked.fromMs)
+      refuse("the first is not before the span");
+  }
+  if (!ends.has(end)) refuse("it does not say how the span ends");
+  const isDecision = end === CompletenessEnd.COMPLETENESS_END_DECISION;
+  const isOpen = end === CompletenessEnd.COMPLETENESS_END_NEWEST;
+  const isHead = last.body.kind === "caller_head";
+  if (!isOpen && isHead === isDecision) refuse("the span does not end as it says");
+  if (!isOpen && asked.untilMs !== undefined && last.body.ts < asked.untilMs)
+    refuse("the last is not after the span");
+  if (BigInt(last.seq - (first?.seq ?? 0) - (isDecision ? 1 : 0)) !== decisions)
+    refuse("it counts otherwise");
+  return { caller, tenant };
+};
+
 const placeOf = (each: NumberedRecord | undefined): string | undefined =>
   each && `number ${each.callerSeq} at position ${each.record?.position ?? "?"}`;
 
-const formatAnswer = (answer: ProveCompletenessResponse, isProved: boolean): string =>
+const formatAnswer = (answer: ProveCompletenessResponse, whose: Whose | undefined): string =>
   formatPairs([
+    ["caller", whose && `${printable(whose.caller)} of tenant ${printable(whose.tenant)}`],
     ["decisions", `${answer.decisions} in the span, and no other`],
     ["before", placeOf(answer.before) ?? "none: numbers begin at 1"],
     ["end", `${placeOf(answer.after) ?? ""}: ${ends.get(answer.end) ?? "unknown"}`],
@@ -86,7 +133,7 @@ const formatAnswer = (answer: ProveCompletenessResponse, isProved: boolean): str
     ],
     [
       "proved",
-      isProved ? "yes, from the genesis record" : "not here; --genesis HASH verifies it on this machine",
+      whose ? "yes, from the genesis record" : "not here; --genesis HASH verifies it on this machine",
     ],
   ]);
 
@@ -99,14 +146,17 @@ const prove = async (given: Arguments, terminal: Terminal) => {
       fromTime,
       untilTime,
     });
-    if (genesis !== undefined) {
-      const span = { fromMs: fromTime?.getTime(), untilMs: untilTime?.getTime() };
-      await requireProof(await walkKeys(connection, genesis), answer, span);
-    }
+    const asked = {
+      caller: given.text("who") ?? readCaller(given, terminal)?.principal,
+      tenant: given.text("tenant"),
+      fromMs: fromTime?.getTime(),
+      untilMs: untilTime?.getTime(),
+    };
+    const whose = genesis && (await requireProof(await walkKeys(connection, genesis), answer, asked));
     terminal.print(
       given.has("json")
         ? JSON.stringify(ProveCompletenessResponse.toJSON(answer))
-        : formatAnswer(answer, genesis !== undefined),
+        : formatAnswer(answer, whose),
     );
     return answer.restorations.length === 0 ? exitCodes.ok : exitCodes.no;
   });

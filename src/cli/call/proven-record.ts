@@ -10,10 +10,12 @@ import { type RecordBody } from "@sigil/core/record";
 import { jsonView } from "@sigil/core/cbor";
 import { printable } from "../terminal/terminal.ts";
 
+type Given = Pick<VersionedRecord, "record"> | undefined;
+
 type Opened = { readonly body: RecordBody; readonly hash: Hash };
 
 /** The body in an envelope, with its hash; undefined if there is no envelope. @throws if it is malformed. */
-const openGiven = (given: VersionedRecord | undefined): Opened | undefined => {
+const openGiven = (given: Given): Opened | undefined => {
   const envelope = given?.record?.envelope ?? new Uint8Array(0);
   if (envelope.length === 0) return undefined;
   const position = given?.record?.position ?? 0n;
@@ -22,7 +24,7 @@ const openGiven = (given: VersionedRecord | undefined): Opened | undefined => {
 };
 
 /** The body if its bytes have that hash, or undefined. */
-export const provenBody = (given: VersionedRecord | undefined, hash: Hash): RecordBody | undefined => {
+export const provenBody = (given: Given, hash: Hash): RecordBody | undefined => {
   const opened = openGiven(given);
   return opened !== undefined && equalBytes(opened.hash, hash) ? opened.body : undefined;
 };
@@ -31,7 +33,10 @@ export const provenBody = (given: VersionedRecord | undefined, hash: Hash): Reco
 export type Wanted = {
   /** Undefined if requested by hash. */
   readonly id: string | undefined;
-  readonly space: RecordBody["space"];
+  /** Undefined for either. */
+  readonly space: RecordBody["space"] | undefined;
+  /** Undefined for the tenant of whoever asks. */
+  readonly tenant: string | undefined;
   readonly hash: Uint8Array | undefined;
 };
 
@@ -39,7 +44,7 @@ const refuse = (rule: string): never => {
   throw new ProofError(`the server's answer is not the record it says it is: ${printable(rule)}`);
 };
 
-const opened = (given: VersionedRecord | undefined): Opened => {
+const opened = (given: Given): Opened => {
   try {
     return openGiven(given) ?? refuse("it came without its envelope");
   } catch (error) {
@@ -50,8 +55,8 @@ const opened = (given: VersionedRecord | undefined): Opened => {
 
 /** Checks that all displayed fields match the record's bytes. @throws ProofError. */
 export const examineRecord = (
-  given: VersionedRecord | undefined,
-  { id, space, hash: wanted }: Wanted,
+  given: Given,
+  { id, space, tenant, hash: wanted }: Wanted,
 ): { readonly body: RecordBody; readonly record: CanonicalRecord } => {
   const record = given?.record ?? refuse("there is none");
   const { body, hash } = opened(given);
@@ -59,8 +64,11 @@ export const examineRecord = (
     if (!equalBytes(hash, said)) refuse(`it hashes to ${toHex(hash)} and not to ${toHex(said)}`);
   }
   if (id !== undefined && body.id !== id) refuse(`it is "${body.id}" and not "${id}"`);
-  // A request by hash may also return a record of the system space.
-  if (wanted === undefined && body.space !== space) refuse(`it is of the ${body.space} space`);
+  // A hash names one record; it may be one of the system space.
+  if (wanted === undefined) {
+    if (space !== undefined && body.space !== space) refuse(`it is of the ${body.space} space`);
+    if (tenant !== undefined && body.tenant !== tenant) refuse(`it is of tenant ${body.tenant}`);
+  }
   for (const name of ["id", "kind", "tenant", "schemaVersion"] as const) {
     if (body[name] !== record[name]) refuse(`its ${name} is ${body[name]} and not ${record[name]}`);
   }

@@ -103,6 +103,7 @@ const prove = async (
   const proven = examineRecord(record, {
     id: given.words[0] === undefined ? undefined : recordMeant(given.words[0]).id,
     space: given.has("system") ? "system" : "user",
+    tenant: given.text("tenant"),
     hash: hash === undefined ? undefined : parseRecordHash(hash, "--hash"),
   });
   if (genesis === undefined) return proven.body;

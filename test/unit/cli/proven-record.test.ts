@@ -47,7 +47,7 @@ const answerOf = (sent: RecordBody, said: Partial<CanonicalRecord> = {}): Versio
   return VersionedRecord.fromPartial({ record });
 };
 
-const wanted = { id: "config/flags", space: "user", hash: undefined } as const;
+const wanted = { id: "config/flags", space: "user", tenant: "acme", hash: undefined } as const;
 const other = new Uint8Array(32).fill(7);
 
 describe("a record on its way to the terminal", () => {
@@ -55,7 +55,12 @@ describe("a record on its way to the terminal", () => {
     for (const said of [{}, { payloadJson: "" }]) {
       expect(examineRecord(answerOf(body, said), wanted).body).to.deep.equal(body);
     }
-    const byHash = { id: undefined, space: "user", hash: hashRecord(encodeBody(body)) } as const;
+    const byHash = {
+      id: undefined,
+      space: "user",
+      tenant: undefined,
+      hash: hashRecord(encodeBody(body)),
+    } as const;
     expect(examineRecord(answerOf(body), byHash).body.id).to.equal("config/flags");
   });
 
@@ -69,6 +74,12 @@ describe("a record on its way to the terminal", () => {
     ],
     ["the record of another hash", answerOf(body), { ...wanted, hash: other }, /hashes to/],
     ["a record of the other space", answerOf(body), { ...wanted, space: "system" }, /user space/],
+    [
+      "a record of a tenant that was not asked about",
+      answerOf(body),
+      { ...wanted, tenant: "beta" },
+      /tenant acme/,
+    ],
     ["another kind", answerOf(body, { kind: "note" }), wanted, /kind/],
     ["another tenant", answerOf(body, { tenant: "beta" }), wanted, /tenant/],
     [
