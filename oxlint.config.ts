@@ -52,7 +52,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     "rpc",
   ],
   // One file for browsers, with the core in it; and the making of it.
-  verifier: core("bytes", "keys", "limits", "merkle", "model", "verify"),
+  verifier: core("bytes", "keys", "limits", "merkle", "model", "record", "verify"),
   wire: [
     ...wholeCore,
     "@sigil/proto/**",

@@ -10,6 +10,7 @@ import {
   formatDisclosures,
   keyRetirementPrefix,
   principalLabel,
+  linkTo,
   readDecision,
   parseQuorum,
   principalRecordId,
@@ -96,7 +97,7 @@ const groundsOf = async (
 ): Promise<readonly bigint[]> => {
   if (body.kind !== "frozen_chain") return [];
   const { request, model } = readDecision(body);
-  const linked = body.links.find(({ label }) => label === principalLabel)?.target;
+  const linked = linkTo(body, principalLabel);
   const mayShow = (record: VerifiedRecord | undefined): VerifiedRecord | undefined =>
     record === undefined || record.body.space === system || mayRead(record.body.tenant) ? record : undefined;
   const principal = async (): Promise<VerifiedRecord | undefined> => {

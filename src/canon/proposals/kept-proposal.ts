@@ -13,6 +13,7 @@ import {
   type ProposalPayload,
   decodeBody,
   hashRecord,
+  linkTo,
   type RecordBody,
   witnessPrefix,
   attestationPrefix,
@@ -108,7 +109,7 @@ const withAttestation = (kept: KeptProposal, { position, hash, body }: Committed
 
 const withEnding = (kept: KeptProposal, { body }: Pick<Committed, "body">): KeptProposal => {
   const { outcome, reason } = parseProposalEnding(body.payload);
-  const record = body.links.find(({ label }) => label === "record")?.target ?? null;
+  const record = linkTo(body, "record") ?? null;
   return { ...kept, ending: { outcome, reason, record } };
 };
 

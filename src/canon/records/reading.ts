@@ -5,6 +5,7 @@
 import { equalBytes } from "@sigil/core/bytes";
 import { fail, invalidField, SigilFault } from "../../errors.ts";
 import {
+  linkTo,
   parseTombstone,
   systemTenant,
   type Space,
@@ -87,10 +88,10 @@ export const versionOf = async (
 /** The audit id of the decision that a record links to; empty if none. @throws recordCorrupt. */
 export const decisionOf = async (
   ledger: Pick<LedgerReader, "readHash">,
-  { links }: Pick<RecordBody, "links">,
+  body: Pick<RecordBody, "links">,
 ): Promise<string> => {
-  const link = links.find(({ label }) => label === decisionLabel);
-  const decision = link && (await ledger.readHash(link.target));
+  const target = linkTo(body, decisionLabel);
+  const decision = target && (await ledger.readHash(target));
   return decision?.body.id ?? "";
 };
 

@@ -1,6 +1,7 @@
 /** Which records a watch sends, once its caller's reach is established. */
 import { equalBytes } from "@sigil/core/bytes";
 import {
+  linkTo,
   readDecision,
   systemTenant,
   type FrozenChainPayload,
@@ -107,12 +108,12 @@ export class Selection {
 /** The decision that allowed a record; undefined when it links to none, or to an erased tenant's. */
 const decisionBehind = async (
   ledger: Pick<LedgerReader, "readHash">,
-  { links }: RecordBody,
+  body: RecordBody,
 ): Promise<FrozenChainPayload | undefined> => {
-  const link = links.find(({ label }) => label === decisionLabel);
-  if (link === undefined) return undefined;
+  const target = linkTo(body, decisionLabel);
+  if (target === undefined) return undefined;
   try {
-    const decision = await ledger.readHash(link.target);
+    const decision = await ledger.readHash(target);
     return decision && chainIn(decision.body);
   } catch (error) {
     if (error instanceof SigilFault && error.error.kind === "erased") return undefined;

@@ -5,6 +5,8 @@
  * look-alikes, blanks, combining marks, bidi controls, and scripts with too many letters to compare.
  */
 
+import { escaped } from "@sigil/core/record";
+
 /**
  * Precomposed letters of European languages, without those that look like a listed one: Ð (Đ), dotless i, long s,
  * ligatures and breve e (caron e).
@@ -31,13 +33,6 @@ const scriptNames =
 
 const scriptOf = (character: string): string =>
   scriptNames.find(([, shape]) => shape.test(character))?.[0] ?? "another script";
-
-/** JSON escapes of every UTF-16 unit. */
-export const escaped = (characters: string): string =>
-  Array.from(
-    { length: characters.length },
-    (_, at) => `\\u${characters.charCodeAt(at).toString(16).padStart(4, "0")}`,
-  ).join("");
 
 /** Characters shown literally, and the remark after the quotes. */
 type Reading = { readonly letters: string; readonly remark: string };

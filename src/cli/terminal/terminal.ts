@@ -1,10 +1,13 @@
 /**
  * Command output: results on standard output, progress and problems on standard error. Colour only on terminals
- * (node:util honours NO_COLOR and FORCE_COLOR). Foreign text is printed without control characters.
+ * (node:util honours NO_COLOR and FORCE_COLOR). Foreign text is printed as one line without characters that cannot be seen.
  */
 import { styleText } from "node:util";
 import type { Readable, Writable } from "node:stream";
+import { visibleText as printable } from "@sigil/core/record";
 import { fail } from "../../errors.ts";
+
+export { printable };
 
 export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 
@@ -66,10 +69,6 @@ export const processTerminal = ({ env, stdin, stdout, stderr }: Process): Termin
     paint: (style, text) => styleText(style, text, { stream: stdout }),
   };
 };
-
-/** Makes foreign text one printable line, without control characters. */
-export const printable = (text: string): string =>
-  text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\u{fffd}");
 
 export type Cell =
   | string

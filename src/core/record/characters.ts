@@ -1,6 +1,6 @@
 /**
  * Characters allowed in names, and those refused because they are invisible or look like the structural `/`, `.`, `%`
- * and `*`. Pure. Source: docs/spec/trust.md §2, which lists both.
+ * and `*`; and characters of any text that a reader cannot see. Pure. Source: docs/spec/trust.md §2, which lists names'.
  */
 
 /** ASCII characters written literally; other printable ASCII is percent-escaped. */
@@ -10,7 +10,21 @@ const plainAscii = /^[A-Za-z0-9 ._~:@+=|,;!*'()-]$/;
 const written = /^[\p{L}\p{M}\p{N}\p{P}\p{S}]$/u;
 
 /** Invisible, though Unicode counts them as letters, marks or symbols: fillers, variation selectors, blank patterns. */
-const unseen = /^[\p{Default_Ignorable_Code_Point}\u2800\u{1d159}]$/u;
+const drawnBlank = String.raw`\p{Default_Ignorable_Code_Point}\u{2800}\u{1d159}`;
+const unseen = new RegExp(`^[${drawnBlank}]$`, "u");
+
+/** Besides those: controls, formats, surrogates, private and unassigned characters, line ends, blanks but U+0020. */
+export const unseenCharacters = new RegExp(String.raw`(?! )[\p{C}\p{Z}${drawnBlank}]`, "gu");
+
+/** JSON escapes of every UTF-16 unit. */
+export const escaped = (characters: string): string =>
+  Array.from(
+    { length: characters.length },
+    (_, at) => `\\u${characters.charCodeAt(at).toString(16).padStart(4, "0")}`,
+  ).join("");
+
+/** One line, with U+FFFD in place of each character that cannot be seen. */
+export const visibleText = (text: string): string => text.replaceAll(unseenCharacters, "\u{fffd}");
 
 /** Characters that readers, or best-fit mappings of file systems, confuse with `/` `\` `.` `..` `%` or `*`. */
 export const structureLookAlikes: readonly string[] = [

@@ -2,7 +2,6 @@
  * What a decision's record says, of whichever version, with what was disclosed of it. Pure. Source: docs/spec/record.md
  * §6 and §7.
  */
-import type { Hash } from "../bytes.ts";
 import { parseDigestValue, type Disclosures } from "./commitment.ts";
 import { refuseField } from "./fields.ts";
 import {
@@ -12,15 +11,12 @@ import {
   type FrozenRequest,
 } from "./kinds/frozen-chain.ts";
 import { parseFrozenChain1 } from "./kinds/frozen-chain-1.ts";
-import type { RecordBody } from "./record.ts";
+import { linkTo, type RecordBody } from "./record.ts";
 
 /** Labels of the links to the model that decided, to the subject's principal, and to what suspended it. */
 export const modelLabel = "model";
 export const principalLabel = "principal";
 export const suspensionLabel = "suspension";
-
-const modelHash = ({ links }: Pick<RecordBody, "links">): Hash | null =>
-  links.find(({ label }) => label === modelLabel)?.target ?? null;
 
 const readInput = (disclosures: Disclosures): Pick<FrozenRequest, "inputDigest" | "inputBytes" | "input"> => {
   const opening = disclosures["input"];
@@ -40,7 +36,7 @@ export const reasoningSteps = ({ loa, verdict, reason }: Reasoned): FrozenChainP
 const ofVersion2 = (body: RecordBody, disclosures: Disclosures): FrozenChainPayload => {
   const { request, model, z, threshold, review, ...chain } = parseFrozenChain(body.payload);
   const { session = "", input: _, ...asked } = request;
-  const hash = modelHash(body);
+  const hash = linkTo(body, modelLabel) ?? null;
   if (chain.verdict === "allow" && hash === null) {
     refuseField("links", "", "must name the model of a decision that allows");
   }

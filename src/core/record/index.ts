@@ -8,6 +8,7 @@ export {
   isEnrolledAs,
   principalRecordId,
 } from "./enrolment.ts";
+export { escaped, unseenCharacters, visibleText } from "./characters.ts";
 export type { FeedBatch, FeedItem, PublishedRecord, ReadFeed } from "./feed.ts";
 export {
   commitTo,
@@ -110,6 +111,7 @@ export {
   encodeEnvelope,
   entryOf,
   hashRecord,
+  linkTo,
   parseRecordStatement,
   subjectOf,
 } from "./record.ts";

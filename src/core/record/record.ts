@@ -44,6 +44,10 @@ export interface RecordBody {
   readonly prev: Hash | null;
 }
 
+/** The hash that the record links to under the label; undefined if it has no such link. */
+export const linkTo = ({ links }: Pick<RecordBody, "links">, label: string): Hash | undefined =>
+  links.find((link) => link.label === label)?.target;
+
 /** `statement` is the signed record; attestations are witness statements over the same body. */
 export interface Envelope {
   readonly statement: Uint8Array;

@@ -17,7 +17,7 @@ import { principalLabel, readDecision } from "../record/decision.ts";
 import type { FrozenChainPayload } from "../record/kinds/frozen-chain.ts";
 import { parseGenesis } from "../record/kinds/genesis.ts";
 import { parsePrincipal, parseQuorum } from "../record/kinds/governance.ts";
-import type { RecordBody } from "../record/record.ts";
+import { linkTo, type RecordBody } from "../record/record.ts";
 import { keyRetirementPrefix, quorumId, signingKeyPrefix, witnessPrefix } from "../record/system.ts";
 import { parseEvidence, type Evidence, type ProvenRecord } from "./evidence-file.ts";
 import { walkKeys } from "./key-walk.ts";
@@ -177,7 +177,7 @@ const principalOf = (
   { request }: FrozenChainPayload,
   earlier: readonly EvidenceRecord[],
 ): EvidenceRecord | undefined => {
-  const linked = body.links.find(({ label }) => label === principalLabel)?.target;
+  const linked = linkTo(body, principalLabel);
   const isNamed = ({ hash }: EvidenceRecord): boolean =>
     body.schemaVersion === 1 || (linked !== undefined && equalBytes(hash, linked));
   return earlier.find((record) => isNamed(record) && isSubjects(record.body, request.subject));

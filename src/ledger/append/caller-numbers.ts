@@ -6,6 +6,7 @@
  */
 import type { CborMap } from "@sigil/core/cbor";
 import type { RecordBody } from "@sigil/core/record";
+import { assert } from "../../errors.ts";
 import { callersCountedMax } from "../../limits.ts";
 
 export type Counter = {
@@ -66,7 +67,7 @@ export class CallerNumbers {
     if (caller === "") return { body };
     const name = nameOf(body.tenant, caller);
     const counter = this.#counters.get(name);
-    if (counter === undefined) throw new Error("a caller's number is loaded before it is given");
+    assert(counter !== undefined, "a caller's number is loaded before it is given");
     this.#counters.delete(name);
     this.#counters.set(name, counter);
     counter.ahead += 1;

@@ -7,6 +7,7 @@ import { verifyForeign } from "@sigil/core/keys";
 import { evidenceBytesMax } from "@sigil/core/limits";
 import { parsePolicy } from "@sigil/core/merkle";
 import { FEATURES, rowsFor } from "@sigil/core/model";
+import { visibleText as shown } from "@sigil/core/record";
 import { verifyEvidence, type EvidenceTrust, type EvidenceVerdict } from "@sigil/core/verify";
 
 type Child = Node | string;
@@ -22,13 +23,6 @@ const element = <Tag extends keyof HTMLElementTagNameMap>(
   made.append(...children);
   return made;
 };
-
-/** Foreign text without characters that are drawn as nothing or turn others around. */
-const shown = (text: string): string =>
-  text.replaceAll(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
-  );
 
 const table = (titles: readonly string[], rows: readonly (readonly Child[])[]): HTMLElement =>
   element(

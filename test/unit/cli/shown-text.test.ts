@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { describe, it } from "mocha";
 import { lookAlikesAmong, looksLike } from "../../../src/canon/proposals/look-alikes.ts";
 import { shownText } from "../../../src/cli/terminal/shown-text.ts";
+import { formatPairs, formatTable } from "../../../src/cli/terminal/terminal.ts";
 import { hexOf, invisible } from "./invisible.ts";
 
 /** What a reader has seen once the escapes are taken for what they stand for. */
@@ -19,6 +20,14 @@ describe("text that is signed", () => {
       );
     });
   }
+
+  it("is marked in tables and pairs where a character cannot be seen", () => {
+    for (const character of invisible) {
+      const shown = "db\u{fffd}x";
+      expect(formatPairs([["id", `db${character}x`]])).to.equal(`id  ${shown}`);
+      expect(formatTable([{ title: "ID" }], [[`db${character}x`]])).to.include(shown);
+    }
+  });
 
   const table: readonly (readonly [claim: string, text: string, shown: string])[] = [
     ["leaves ASCII as it is", "db.*/x y~1", '"db.*/x y~1"'],

@@ -35,6 +35,8 @@ describe("text of others on the page", () => {
       ["a\n\u0000b", "a⟨U+000A U+0000⟩b"],
       ["a\u00A0b c", "a⟨U+00A0⟩b c"],
       ["\u3164\u2800", "⟨U+3164 U+2800⟩"],
+      ["v1\uFE0F\u034F", "v1⟨U+FE0F U+034F⟩"],
+      ["\u{1D159}", "⟨U+1D159⟩"],
       ["\uD800", "⟨U+D800⟩"],
       ["\u{E0041}", "⟨U+E0041⟩"],
     ] as const;

@@ -6,8 +6,8 @@
 /** Either as it came, or characters that cannot be seen, as their code points. */
 export type TextPart = { readonly kind: "plain" | "escape"; readonly text: string };
 
-/** Controls, formats, surrogates, private and unassigned ones, line ends, blanks but U+0020, letters drawn blank. */
-const unseen = /(?:(?! )[\p{C}\p{Z}\u115F\u1160\u2800\u3164\uFFA0])+/gu;
+/** As `unseenCharacters` of core, which the page does not load. */
+const unseen = /(?:(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u{2800}\u{1D159}])+/gu;
 
 const shownCharactersMax = 4_000;
 
