@@ -1,4 +1,5 @@
 /** Everything that a relay published to Kafka, read as a consumer does; and the topics, treated as others may. */
+import { setTimeout as delay } from "node:timers/promises";
 import { Producer, type Admin } from "@platformatic/kafka";
 import {
   clientOptions,
@@ -33,8 +34,10 @@ export type TopicMessage = SeenMessage & {
   readonly subject?: string;
 };
 
-/** Of every generation's topic, partition by partition. */
-export const readTopicMessages = async (server: string, topic: string): Promise<readonly TopicMessage[]> => {
+const readTriesMax = 10;
+const readAgainMs = 500;
+
+const readAll = async (server: string, topic: string): Promise<readonly TopicMessage[]> => {
   const messages: TopicMessage[] = [];
   for (const name of await topicsOf(server, topic)) {
     await using reader = await TopicReader.open(plainConnection(server), name);
@@ -52,6 +55,24 @@ export const readTopicMessages = async (server: string, topic: string): Promise<
     }
   }
   return messages;
+};
+
+/**
+ * Of every generation's topic, partition by partition. A busy broker refuses reads of a topic that was made or deleted
+ * a moment ago.
+ */
+export const readTopicMessages = async (
+  server: string,
+  topic: string,
+  tries = 1,
+): Promise<readonly TopicMessage[]> => {
+  try {
+    return await readAll(server, topic);
+  } catch (error) {
+    if (tries >= readTriesMax) throw error;
+    await delay(readAgainMs);
+    return readTopicMessages(server, topic, tries + 1);
+  }
 };
 
 export const deleteTopics = async (server: string, topic: string): Promise<void> => {
