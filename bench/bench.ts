@@ -2,6 +2,7 @@
  * `npm run bench`: runs every benchmark in separate processes, in interleaved runs.
  *
  *   --feed         the relay, projections and their lag instead, on the console alone (feed.ts)
+ *   --proofs       checks that carry their proof, and proofs of a growing ledger instead, on the console alone
  *   --quick        one short run of each: does everything still run?
  *   --only NAME    throughput, parts, modules, memory or profile; with --feed nats, kafka, rebuild, mongo, dynamo, lag
  *                  or outage; may be repeated
@@ -15,6 +16,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { feedParts, measureFeed } from "./feed.ts";
 import { measureMemory, measureParts, measureProfiles, measureThroughput, type Scale } from "./measure.ts";
+import { measureProofs } from "./proofs.ts";
 import { measureModules } from "./measure-modules.ts";
 import { formatPage, formatTables, targetsOf } from "./page.ts";
 import type { Machine, Results } from "./results.ts";
@@ -84,6 +86,7 @@ const describeMachine = async (directory: string): Promise<Machine> => {
 const { values: options } = parseArgs({
   options: {
     feed: { type: "boolean", default: false },
+    proofs: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
     only: { type: "string", multiple: true, default: [] },
     json: { type: "boolean", default: false },
@@ -91,6 +94,8 @@ const { values: options } = parseArgs({
     directory: { type: "string", default: tmpdir() },
   },
 });
+if (options.proofs && (options.feed || options.json || options.write || options.only.length > 0))
+  usage("--proofs goes with --quick and --directory alone");
 if (options.feed && (options.json || options.write))
   usage("--feed has no page: leave --json and --write out");
 const chosenParts = options.feed ? readOnly(options.only, feedParts) : [];
@@ -120,6 +125,7 @@ const measureServer = async (): Promise<void> => {
 
 try {
   if (options.feed) await measureFeed(chosenParts, { isQuick: options.quick, directory });
+  else if (options.proofs) await measureProofs(directory, options.quick);
   else await measureServer();
 } finally {
   await rm(directory, { recursive: true, force: true });

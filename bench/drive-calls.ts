@@ -10,6 +10,7 @@ import {
   CheckResponse,
   connect,
   createTokenSigner,
+  RecordProof,
   RunRequest,
   type RunResponse,
 } from "@sigil/client";
@@ -20,7 +21,7 @@ import { quantileOf } from "./statistics.ts";
 export type DriveInput = { readonly scratch: Scratch; readonly target: string };
 
 export type Drive = {
-  readonly rpc: "check" | "batch" | "run";
+  readonly rpc: "check" | "inclusion" | "evidence" | "batch" | "run";
   readonly inFlight: number;
   /** Stops after this time, or after this many decisions. */
   readonly runMs?: number;
@@ -64,14 +65,23 @@ const promised = <Reply>(start: (ended: Ended<Reply>) => unknown): Promise<Reply
 
 const options = () => ({ deadline: Date.now() + deadlineMs });
 
-const check = (): Promise<CheckResponse> =>
-  promised((ended) => stub.check(checkRequest, metadata, options(), ended));
+const check = (request = checkRequest): Promise<CheckResponse> =>
+  promised((ended) => stub.check(request, metadata, options(), ended));
+
+/** Checks whose answers carry a proof. */
+const provenCheck = async (proof: RecordProof): Promise<number> => {
+  const answer = await check({ ...checkRequest, proof });
+  if (answer.proof === undefined) throw new Error("a check came without its proof");
+  return 1;
+};
 
 const callOf = {
   check: async (): Promise<number> => {
     await check();
     return 1;
   },
+  inclusion: () => provenCheck(RecordProof.RECORD_PROOF_INCLUSION),
+  evidence: () => provenCheck(RecordProof.RECORD_PROOF_EVIDENCE),
   batch: async (): Promise<number> => {
     const { results } = await promised<{ results: { outcome?: { $case: string } | undefined }[] }>((ended) =>
       stub.batchCheck(batchRequest, metadata, options(), ended),

@@ -125,6 +125,8 @@ export const streamInFlightMax = 64;
 export const messageBytesMax = 4 << 20;
 /** Minimum of a caller's reply limit: fits one answer of any kind except a record's or a module's content. */
 export const replyBytesMin = 16 << 10;
+/** Longest evidence file in an answer that says what was recorded; longer ones are asked for on their own. */
+export const answerEvidenceBytesMax = 256 << 10;
 /** Maximum size of one answer of a batch of checks, or of its error. */
 export const batchAnswerBytesMax = 3072;
 /** Bytes of a write's answer besides payload and links: names, hashes, a signature. */

@@ -6,6 +6,7 @@ import { isGranted } from "../identity/feed-reach.ts";
 import { checkpointKeyOf, type VerifiedRecord } from "../ledger/read/examine.ts";
 import type { LedgerReader } from "../ledger/read/reading.ts";
 import type { Included, SignedTree } from "../ledger/read/signed-trees.ts";
+import type { Disclosures } from "@sigil/core/record";
 import { gatherEvidence } from "./bundle.ts";
 import type { AuditedChain, ChainName } from "./evidence.ts";
 
@@ -52,6 +53,14 @@ export type InclusionQuery = { readonly size: bigint; readonly receipt: boolean 
 
 export type ConsistencyProof = { readonly proof: readonly Hash[]; readonly tree: SignedTree };
 
+/** Paths computed between two turns of other callers. */
+const provedAtOnce = 32;
+
+/** The path of each record, and the checkpoint that all lead to. */
+export type RecordedProofs = { readonly checkpoint: string; readonly proofs: readonly (readonly Hash[])[] };
+
+type Paced = Pick<CallContext, "pace" | "signal">;
+
 export type ProofService = {
   /**
    * @throws sizeOutOfRange, checkpointUnsigned, ledgerCorrupt, as do the others; notServing if none is cosigned yet,
@@ -64,12 +73,27 @@ export type ProofService = {
   >;
   /** @throws also leafOutOfRange, notFound, tenantForbidden, erased, recordCorrupt. */
   readonly proveInclusion: (caller: Caller, leaf: LeafName, query: InclusionQuery) => Promise<InclusionProof>;
+  /**
+   * Records of one commit in its tree, for whoever is answered about them. @param positions ascending, at least one.
+   * @throws ledgerCorrupt, sizeOutOfRange.
+   */
+  readonly proveRecorded: (positions: readonly bigint[], call: Paced) => Promise<RecordedProofs>;
+  /**
+   * The evidence file of a record that the caller is answered about, by the checkpoint of its commit, with what
+   * `disclosed` keeps of what opens its commitments. @throws as `evidence`.
+   */
+  readonly recordedEvidence: (
+    caller: Caller,
+    position: bigint,
+    disclosed: (all: Disclosures) => Disclosures,
+    call: Paced,
+  ) => Promise<Uint8Array>;
   /** @returns an evidence file. @throws as proveInclusion; also notServing, invalidField, cancelled. */
   readonly evidence: (
     caller: Caller,
     name: EvidenceName,
     tree: EvidenceTree,
-    call: Pick<CallContext, "pace" | "signal">,
+    call: Paced,
   ) => Promise<Uint8Array>;
   /** @param newSize 0 for the newest tree. @throws also invalidField. */
   readonly proveConsistency: (oldSize: bigint, newSize: bigint) => Promise<ConsistencyProof>;
@@ -120,6 +144,11 @@ export const createProofService = (
     return { ...(await trees.at(found.size)), checkpoint: found.checkpoint };
   };
 
+  const mayReadOf =
+    (caller: Caller) =>
+    (tenant: string): boolean =>
+      tenant === caller.tenant || readsAcross(caller);
+
   const evidenceTree = async (asked: EvidenceTree, position: bigint): Promise<SignedTree> => {
     if (asked.kind === "exact") return trees.at(asked.size);
     const isCosigned = (cosigned?.()?.size ?? 0n) > position;
@@ -154,8 +183,23 @@ export const createProofService = (
     evidence: async (caller, name, asked, call) => {
       const record = await named(caller, name);
       const tree = await evidenceTree(asked, record.position);
-      const mayRead = (tenant: string): boolean => tenant === caller.tenant || readsAcross(caller);
-      return gatherEvidence(ledger, record, tree, { mayRead, call });
+      return gatherEvidence(ledger, record, tree, { mayRead: mayReadOf(caller), call });
+    },
+    proveRecorded: async (positions, { pace, signal }) => {
+      const tree = await trees.reaching((positions.at(-1) ?? 0n) + 1n);
+      const proofs: (readonly Hash[])[] = [];
+      for (const position of positions) {
+        proofs.push((await trees.included(tree, position)).proof);
+        if (proofs.length % provedAtOnce === 0) await pace?.pause();
+        if (signal.aborted) fail({ kind: "cancelled" });
+      }
+      return { checkpoint: tree.checkpoint, proofs };
+    },
+    recordedEvidence: async (caller, position, disclosed, call) => {
+      const record = await ledger.readAt(position);
+      const tree = await trees.reaching(position + 1n);
+      const shown = { ...record, disclosures: disclosed(record.disclosures) };
+      return gatherEvidence(ledger, shown, tree, { mayRead: mayReadOf(caller), call });
     },
     proveConsistency: async (oldSize, newSize) => {
       if (newSize !== 0n && newSize < oldSize) invalidField("new_size", "must not be below old_size");

@@ -123,7 +123,7 @@ export type WatchQuery = {
   readonly from: bigint | undefined;
   readonly heartbeatMs: number;
   /** Whether each event comes with a proof against the checkpoint before it. */
-  readonly proof: "none" | "inclusion";
+  readonly proof: "none" | "inclusion" | "evidence";
   /** Size of the newest checkpoint that the caller has verified. */
   readonly knownSize: bigint | undefined;
 };

@@ -118,6 +118,7 @@ export class Ledger implements AsyncDisposable {
       now: () => this.#now,
       advance: (after) => {
         this.#now = { ...this.#now, ...after };
+        this.reader.trees.committed(after.state);
       },
       onCommitted: (records) => {
         this.#erasures.take(records);
@@ -441,6 +442,7 @@ export class Ledger implements AsyncDisposable {
     this.#completeness.reset([systemTenant]);
     this.#erasures.reset(opened.erasures);
     this.#tree.forget();
+    this.reader.trees.forget();
     this.#keys.forget();
     this.#numbers.reset();
     // Drops also state requested while the store was closed.

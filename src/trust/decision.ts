@@ -38,6 +38,7 @@ export type Decision = {
   readonly position: bigint;
   /** Hash of the decision's record. */
   readonly hash: Hash;
+  readonly envelope: Uint8Array;
   readonly timeMs: number;
   readonly chain: FrozenChainPayload;
   /** What opens the commitments of its record. */

@@ -268,10 +268,11 @@ const openPorts = async (opening: Opening, tls: TlsRenewal | null): Promise<Port
   const directory = wirePrincipals(governed, rpc.readsCertificates);
   const backups = createBackupService({ ledger, describe: () => describeForBackup(config.data) });
   const inspections = opening.opened.use(wireInspections(ledger, config.data, parts.log));
+  const audit = wireAudit(opening, principals, nowMs);
   const services: Services = [
-    [TrustServiceService, trustHandlers(trust, quorum, rpc)],
-    [AuditServiceService, auditHandlers(wireAudit(opening, principals, nowMs), rpc)],
-    [CanonServiceService, canonHandlers(records, withCodeCheck(quorum, modules), rpc)],
+    [TrustServiceService, trustHandlers(trust, quorum, audit.audit, rpc)],
+    [AuditServiceService, auditHandlers(audit, rpc)],
+    [CanonServiceService, canonHandlers(records, withCodeCheck(quorum, modules), audit.audit, rpc)],
     [WitnessServiceService, witnessHandlers(quorum, rpc)],
     [PrincipalServiceService, principalHandlers(directory, rpc)],
     [KeyServiceService, keyHandlers(wireKeys(ledger, parts), rpc)],

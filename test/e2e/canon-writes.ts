@@ -1,5 +1,10 @@
 /** Writes as callers make them, and what is read back of them. */
-import type { SigilConnection, VersionedRecord, WriteRecordRequest } from "@sigil/client";
+import {
+  RecordProof,
+  type SigilConnection,
+  type VersionedRecord,
+  type WriteRecordRequest,
+} from "@sigil/client";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
 
 /** The default model for callers that write thousands a second. */
@@ -18,6 +23,7 @@ export const writeOf = (id: string, value: unknown, change: Change = {}): WriteR
   content: { $case: "payloadJson", value: JSON.stringify(value) },
   links: [],
   expectedVersion: undefined,
+  proof: RecordProof.RECORD_PROOF_UNSPECIFIED,
   idempotencyKey: "",
   ...change,
 });

@@ -70,7 +70,7 @@ describe(`the guide to evidence${whyNot}`, function () {
       if (file !== undefined) await writeFile(join(cwd, file), output);
       seen.push(words.slice(0, words[0] === "audit" ? 2 : 1).join(" "));
     }
-    const steps = ["audit evidence", "verify", "audit page", "python", "audit replay"];
+    const steps = ["audit evidence", "check", "verify", "audit page", "python", "audit replay"];
     expect(seen).to.deep.equal(steps.filter((step) => hasPackages || step !== "python"));
     expect(await readFile(join(cwd, "verify.html"), "utf8")).to.match(/^<!doctype html>/);
   });

@@ -210,7 +210,8 @@ describe("keys of a deployment that serves", function () {
     const { auditId } = await sigil.trust.check({ action: "write", target: "user/notes" });
     const readme = await readFile(join(import.meta.dirname, "../../clients/typescript/README.md"), "utf8");
     const snippets = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code ?? "");
-    const [snippet] = snippets.filter((code) => code.includes("walkKeys"));
+    const verifying = snippets.filter((code) => /walkKeys|verifyDecision/.test(code));
+    expect(verifying).to.have.length(2);
     const lines: unknown[][] = [];
     const console = { log: (...words: unknown[]) => lines.push(words) };
     const name = Symbol.for("sigil.readme");
@@ -225,13 +226,14 @@ describe("keys of a deployment that serves", function () {
     try {
       const given =
         'const { sigil, auditId, genesisHash, console } = globalThis[Symbol.for("sigil.readme")];';
-      await writeFile(join(directory, "snippet.ts"), `${given}\n${snippet}`);
+      await writeFile(join(directory, "snippet.ts"), `${given}\n${verifying.join("\n")}`);
       await import(pathToFileURL(join(directory, "snippet.ts")).href);
     } finally {
       Reflect.deleteProperty(globalThis, name);
       await rm(directory, { recursive: true });
     }
-    expect(lines).to.deep.equal([[auditId, "active"], [served.server.ledger.reader.size]]);
+    // The last snippet asks for one decision more.
+    expect(lines).to.deep.equal([[auditId, "active"], [served.server.ledger.reader.size - 1n], [true]]);
   });
 
   it("lists each key with its positions and state, and logs and counts what was done to them", async () => {

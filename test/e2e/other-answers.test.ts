@@ -1,4 +1,4 @@
-/** What a command says of an answer that is valid and another's: a server between the command and the ledger gives it. */
+/** What a command says of a valid answer to another question: a server between command and ledger gives it. */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -25,6 +25,7 @@ export { principalRecord, principalRecordId } from "./principal.ts";
 export type { PrincipalRecord, PrincipalRecordOptions } from "./principal.ts";
 export { createTokenSigner, keyThumbprint } from "./token.ts";
 export { readEvidence } from "./evidence.ts";
+export { verifyDecision, type DecisionToVerify } from "./proven-decision.ts";
 export { ForkError, KeyWalk, ProofError, walkKeys } from "./walk.ts";
 export type {
   LedgerRecord,

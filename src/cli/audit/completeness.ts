@@ -79,7 +79,7 @@ export type Whose = { readonly caller: string; readonly tenant: string };
 
 /**
  * @returns whose numbers they are, as the records say.
- * @throws ProofError unless the records are of whoever was asked about, have numbers of one caller, and enclose the span.
+ * @throws ProofError unless the records are of whoever was asked about, are numbered, and enclose the span.
  */
 export const requireProof = async (
   walk: Pick<KeyWalk, "verifyRecord">,

@@ -1,5 +1,15 @@
 /** `sigil check`: one check from flags, or many from a file, sixteen concurrently, answered in order. */
-import { CheckResponse, SigilError, Verdict, type CheckRequest, type SigilConnection } from "@sigil/client";
+import { writeFile } from "node:fs/promises";
+import {
+  CheckResponse,
+  RecordProof,
+  SigilError,
+  Verdict,
+  verifyDecision,
+  walkKeys,
+  type CheckRequest,
+  type SigilConnection,
+} from "@sigil/client";
 import { inputBytesMax } from "../../limits.ts";
 import {
   exitCodes,
@@ -11,10 +21,11 @@ import {
   type ExitCode,
 } from "../terminal/command.ts";
 import { callErrorJson, connectionFlags, withConnection } from "../call/connection.ts";
+import { genesisFlag, genesisOf, orUnproven } from "../call/from-genesis.ts";
 import { decisionColumns, decisionRow, formatDecision } from "../call/decision.ts";
 import { readBytes } from "../terminal/input-file.ts";
 import { parseRequests, type NumberedRequest } from "./requests.ts";
-import { formatTable, type Cell, type Terminal } from "../terminal/terminal.ts";
+import { formatTable, printable, type Cell, type Terminal } from "../terminal/terminal.ts";
 
 const inFlightMax = 16;
 const questionFlags = [
@@ -26,7 +37,24 @@ const questionFlags = [
   "keep-input",
   "disclose",
   "idempotency-key",
+  "evidence",
+  "genesis",
 ];
+
+/** What the flags need of the answer. */
+const proofFor = (given: Arguments): RecordProof => {
+  if (given.has("evidence")) return RecordProof.RECORD_PROOF_EVIDENCE;
+  return given.has("genesis") ? RecordProof.RECORD_PROOF_INCLUSION : RecordProof.RECORD_PROOF_UNSPECIFIED;
+};
+
+const writeEvidence = async (path: string, { auditId, proof }: CheckResponse): Promise<void> => {
+  const file = proof?.evidence ?? new Uint8Array(0);
+  if (file.length === 0)
+    return usage(
+      `--evidence: the answer came without it; ask for it: sigil audit evidence ${printable(auditId)}`,
+    );
+  await writeFile(path, file).catch(() => usage(`--evidence: ${path} cannot be written`));
+};
 
 const readQuestion = async (given: Arguments, terminal: Terminal): Promise<CheckRequest> => {
   const inputPath = given.text("input");
@@ -41,6 +69,7 @@ const readQuestion = async (given: Arguments, terminal: Terminal): Promise<Check
         : await readBytes(inputPath, "--input", terminal, inputBytesMax),
     keepInput: given.has("keep-input"),
     disclose: given.has("disclose"),
+    proof: proofFor(given),
     idempotencyKey: given.text("idempotency-key") ?? "",
   };
 };
@@ -52,7 +81,14 @@ const exitOf = (response: CheckResponse): ExitCode => {
 
 const checkOne = async (given: Arguments, terminal: Terminal): Promise<ExitCode> => {
   const request = await readQuestion(given, terminal);
-  const response = await withConnection(given, terminal, ({ trust }) => trust.check(request));
+  const [genesis, evidencePath] = [genesisOf(given), given.text("evidence")];
+  const response = await withConnection(given, terminal, async (connection) => {
+    const decision = await connection.trust.check(request);
+    if (genesis !== undefined)
+      await verifyDecision(await walkKeys(connection, genesis), { request, decision });
+    return decision;
+  });
+  if (evidencePath !== undefined) await writeEvidence(evidencePath, response);
   terminal.print(
     given.has("json")
       ? JSON.stringify(CheckResponse.toJSON(response))
@@ -142,6 +178,8 @@ export const check: Command = {
     "keep-input": { about: "Keep the input itself in the (encrypted) record." },
     disclose: { about: "With --json: give what opens the commitments of the decision's record." },
     "idempotency-key": { value: "KEY", about: "Makes a repeat safe for 24 hours." },
+    evidence: { value: "FILE", about: "Write the evidence file of the decision, which sigil verify reads." },
+    ...genesisFlag,
     file: { value: "FILE|-", about: "Ask every line of this file instead." },
     ...jsonFlag,
     ...connectionFlags,
@@ -150,15 +188,18 @@ export const check: Command = {
     "sigil check --action read --target public/docs",
     "sigil check --action write --target user/notes --key .sigil/keys/operator.pem --principal operator",
     "echo 'rm -rf build' | sigil check --action tool.shell --target session/7 --input - --json",
+    "sigil check --action read --target public/docs --genesis 5be4f6a1… --evidence decision.sigil",
     "sigil check --file examples/requests.jsonl --key .sigil/keys/operator.pem --principal operator",
   ],
   exits: [
     "0  allowed; with --file: every one",
-    "1  denied or in review; with --file: at least one",
+    "1  denied, in review, or not proved; with --file: at least one",
     "2  no answer: treat it as a deny; with --file: at least one got none",
   ],
   run: async (given, terminal) => {
     const file = given.text("file");
-    return file === undefined ? checkOne(given, terminal) : checkFile(file, given, terminal);
+    return file === undefined
+      ? orUnproven(terminal, () => checkOne(given, terminal))
+      : checkFile(file, given, terminal);
   },
 };

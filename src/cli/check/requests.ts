@@ -3,7 +3,7 @@
  * Text input is sent unchanged, other JSON values as compact JSON; `input_base64` takes bytes. At most
  * `requestLinesMax` lines; empty lines are skipped.
  */
-import type { CheckRequest } from "@sigil/client";
+import { RecordProof, type CheckRequest } from "@sigil/client";
 import { nearest } from "../../config/nearest.ts";
 import { fromBase64, utf8Encode } from "@sigil/core/bytes";
 import { usage } from "../terminal/command.ts";
@@ -23,6 +23,7 @@ const emptyRequest: CheckRequest = {
   input: new Uint8Array(0),
   keepInput: false,
   disclose: false,
+  proof: RecordProof.RECORD_PROOF_UNSPECIFIED,
   idempotencyKey: "",
 };
 
@@ -76,6 +77,7 @@ const parseRequest = (text: string, line: number): CheckRequest => {
     input: readInput(given, line),
     keepInput: flagOf("keep_input"),
     disclose: flagOf("disclose"),
+    proof: RecordProof.RECORD_PROOF_UNSPECIFIED,
   };
 };
 

@@ -1,5 +1,5 @@
 /** `sigil simulate`: evaluates a candidate model on recorded decisions, or on one check. Records nothing. */
-import { SimulateResponse, type SimulateRequest } from "@sigil/client";
+import { RecordProof, SimulateResponse, type SimulateRequest } from "@sigil/client";
 import { jsonCharactersMax, simulateDecisionsMax } from "../../limits.ts";
 import {
   exitCodes,
@@ -47,6 +47,7 @@ const readMatter = (given: Arguments): SimulateRequest["subjectMatter"] => {
     input: new Uint8Array(0),
     keepInput: false,
     disclose: false,
+    proof: RecordProof.RECORD_PROOF_UNSPECIFIED,
     idempotencyKey: "",
   };
   return { $case: "check", value };

@@ -1,6 +1,6 @@
 /**
  * Command output: results on standard output, progress and problems on standard error. Colour only on terminals
- * (node:util honours NO_COLOR and FORCE_COLOR). Foreign text is printed as one line without characters that cannot be seen.
+ * (node:util honours NO_COLOR and FORCE_COLOR). Foreign text is printed as one line in which every character is seen.
  */
 import { styleText } from "node:util";
 import type { Readable, Writable } from "node:stream";

@@ -1,6 +1,6 @@
 /**
  * Characters allowed in names, and those refused because they are invisible or look like the structural `/`, `.`, `%`
- * and `*`; and characters of any text that a reader cannot see. Pure. Source: docs/spec/trust.md §2, which lists names'.
+ * and `*`; and characters of any text that a reader cannot see. Pure. Source, of names: docs/spec/trust.md §2.
  */
 
 /** ASCII characters written literally; other printable ASCII is percent-escaped. */

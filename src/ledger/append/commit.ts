@@ -28,6 +28,7 @@ import { Versions } from "./versions.ts";
 export type Appended = {
   readonly position: bigint;
   readonly hash: Hash;
+  readonly envelope: Uint8Array;
   readonly version: bigint;
   /** The number among its caller's decisions, if it took one. */
   readonly callerSeq?: number;
@@ -117,9 +118,10 @@ const planUnit = (unit: SignedUnit, first: bigint, before: Before, faults: Tenan
   if (error !== undefined) return { kind: "refused", error };
   const planned = before.versions.plan(unit.records, first);
   if (planned.kind === "refused") return planned;
-  const appended = unit.records.map(({ hash, numbered }, index) => ({
+  const appended = unit.records.map(({ hash, envelope, numbered }, index) => ({
     ...(planned.heads[index] as Head),
     hash,
+    envelope,
     ...(numbered === undefined ? {} : { callerSeq: numbered.number }),
   }));
   try {

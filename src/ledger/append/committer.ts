@@ -182,7 +182,4 @@ const isNewlyRefused = (outcome: UnitOutcome, unit: SignedUnit | undefined): boo
 const committedIn = ({ outcomes, records }: PreparedCommit): readonly FeedRecord[] =>
   outcomes
     .flatMap((each) => (each.kind === "accepted" ? each.appended : []))
-    .map((appended, index) => {
-      const { body, envelope } = records[index] as SignedRecord;
-      return { ...appended, body, envelope };
-    });
+    .map((appended, index) => ({ ...appended, body: (records[index] as SignedRecord).body }));

@@ -44,7 +44,7 @@ export type LedgerStatus =
   | { readonly kind: "refused"; readonly error: SigilError }
   | { readonly kind: "closed" };
 
-export type CommittedRecord = Appended & { readonly body: RecordBody };
+export type CommittedRecord = Omit<Appended, "envelope"> & { readonly body: RecordBody };
 
 /** A committed record with its envelope: the bytes that its hash and proofs cover. */
 export type FeedRecord = PublishedRecord;

@@ -25,7 +25,7 @@ import {
 import type { Signer } from "../../crypto/signing/sign.ts";
 import { fail, SigilFault } from "../../errors.ts";
 import { Mutex } from "../../mutex.ts";
-import { sizeOf, type LedgerMoment } from "../append/state.ts";
+import { sizeOf, type LedgerMoment, type LedgerState } from "../append/state.ts";
 import { parseGroup } from "../layout/group.ts";
 import { familyRange, groupKey, positionOf } from "../layout/keyspace.ts";
 import type { TreeReader } from "../layout/tree.ts";
@@ -65,6 +65,8 @@ type Root = Pick<SignedTree, "size" | "root">;
 /** A receipt's header and signature: the same for every leaf of a tree. */
 type SignedHeader = { readonly protectedBytes: Uint8Array; readonly signature: Signature };
 
+/** A commit is answered before so many others are, but for callers that are kept waiting. */
+const recentTreesMax = 64;
 /** Trees whose receipts' signatures are kept: of the newest, and of what auditors hold at the moment. */
 const headersMax = 64;
 
@@ -93,6 +95,8 @@ export class SignedTrees {
   readonly #source: TreeSource;
   /** One signature of a caller's at a time: commits wait for at most one, whatever signs. */
   readonly #signing = new Mutex();
+  /** After each of the newest commits, oldest first. */
+  readonly #recent: LedgerState[] = [];
   /** By size, oldest first. */
   readonly #headers = new Map<bigint, Promise<SignedHeader>>();
 
@@ -136,8 +140,23 @@ export class SignedTrees {
       : this.#rootAt(moment, size);
   }
 
+  /** Keeps the tree of a commit, for those who are answered about its records. */
+  committed(state: LedgerState): void {
+    const newest = this.#recent.at(-1);
+    if (newest !== undefined && sizeOf(newest) === sizeOf(state)) return;
+    this.#recent.push(state);
+    if (this.#recent.length > recentTreesMax) this.#recent.shift();
+  }
+
+  /** Forgets the trees of commits: after a reopening no memory may stand in for what is on disk. */
+  forget(): void {
+    this.#recent.length = 0;
+  }
+
   /** The tree of the commit with which the ledger reached a size above 0. @throws sizeOutOfRange, ledgerCorrupt. */
   async reaching(size: bigint): Promise<SignedTree> {
+    const recent = this.#recentReaching(size);
+    if (recent !== undefined) return recent;
     const moment = this.#source.now();
     const newestSize = sizeOf(moment.state);
     if (size > newestSize) fail({ kind: "sizeOutOfRange", size, treeSize: newestSize });
@@ -193,6 +212,15 @@ export class SignedTrees {
     const { size: treeSize } = tree;
     if (treeSize < 2n) fail({ kind: "leafOutOfRange", leafIndex, treeSize });
     return encodeReceipt({ ...(await this.#signedHeader(tree)), treeSize, leafIndex, proof });
+  }
+
+  /** Of the commits in memory; of the oldest it is not known whether it was the first to reach the size. */
+  #recentReaching(size: bigint): SignedTree | undefined {
+    const after = this.#recent.findLastIndex((state) => sizeOf(state) < size) + 1;
+    const state = after === 0 ? undefined : this.#recent[after];
+    if (state === undefined) return undefined;
+    const { root, checkpoint } = state;
+    return this.#treeOf(state, { checkpoint, size: sizeOf(state), root, signedMs: undefined });
   }
 
   #treeOf(

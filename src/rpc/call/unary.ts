@@ -34,12 +34,8 @@ export const unary =
     const call = new Call(rpc, path, unaryCall, { allowed: boundedTime(rpc), refuse: callback });
     void call.run(async (caller, flow) => {
       const long = replyBytesOf(path);
-      const room =
-        long &&
-        call.roomOf(
-          caller,
-          flow.run(() => long.bytes(() => bytesOf(unaryCall.request))),
-        );
+      const bytes = long === undefined ? 0 : flow.run(() => long.bytes(() => bytesOf(unaryCall.request)));
+      const room = bytes === 0 ? undefined : call.roomOf(caller, bytes);
       await room?.enter();
       const turn = { weight: isLong(path) ? 0 : 1, isWanted: call.isWanted };
       const response = await inTurn(flow, rpc.pacing.nowMs, turn, (pace) =>

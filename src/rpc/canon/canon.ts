@@ -45,6 +45,7 @@ import type {
 } from "../../canon/domain.ts";
 import type { QuorumService, RecordsService } from "../../canon/service.ts";
 import { cborEncode } from "@sigil/core/cbor";
+import type { Disclosures } from "@sigil/core/record";
 import { linkAnswerBytesMax, writeAnswerBytesMax } from "../../limits.ts";
 import {
   readExport,
@@ -75,8 +76,16 @@ import {
   readStatement,
 } from "./proposal-fields.ts";
 import { formatVersioned } from "./records.ts";
+import { evidenceFor, proofFor, readRecordProof, type RecordedProver } from "../message/recorded-proof.ts";
 import { readWatch } from "./watch-fields.ts";
-import { answerPage, fitOne, replyLimitOf, requireRoom, type Encoder } from "../bounds/reply-limit.ts";
+import {
+  answerPage,
+  encodedBytes,
+  fitOne,
+  replyLimitOf,
+  requireRoom,
+  type Encoder,
+} from "../bounds/reply-limit.ts";
 import {
   shorterGot,
   shorterProposal,
@@ -97,7 +106,7 @@ const formatPage = ({ records, nextPageToken, ledgerSize }: RecordPage, presenta
 
 async function* each<Item, Message>(
   items: AsyncIterable<Item>,
-  format: (item: Item) => Message,
+  format: (item: Item) => Message | Promise<Message>,
 ): AsyncGenerator<Message, void, undefined> {
   for await (const item of items) yield format(item);
 }
@@ -125,7 +134,16 @@ const answerBytesOf = ({ content, links }: Write): number =>
   2 * links.reduce((all, { label }) => all + label.length + linkAnswerBytesMax, 0) +
   (content.kind === "payload" ? 2 * cborEncode(content.payload).length : 0);
 
-const writingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
+/** What writes and watches disclose of a record besides itself. */
+const disclosesNothing = (): Disclosures => ({});
+
+const nothing = new Uint8Array(0);
+
+const writingHandlers = (
+  records: RecordsService,
+  prover: RecordedProver,
+  rpc: RpcEnvironment,
+): UntypedServiceImplementation => ({
   writeRecord: unary<WriteRecordRequest, WriteRecordResponse>(
     rpc,
     Canon.writeRecord.path,
@@ -133,8 +151,13 @@ const writingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedS
       const key = readIdempotencyKey(request.idempotencyKey);
       const write = readWrite(request);
       requireRoom("content", [answerBytesOf(write)], call);
-      const written = formatWritten(await records.write(caller, write, key, call));
-      return fitOne(WriteRecordResponse, written, shorterWritten, replyLimitOf(call));
+      const wanted = readRecordProof(request.proof);
+      const written = await records.write(caller, write, key, call);
+      const { position } = written.record;
+      const provable = { wanted, position, envelope: nothing, disclosed: disclosesNothing };
+      const proof = await proofFor(prover, provable, { caller, call });
+      const reply = { ...formatWritten(written), proof };
+      return fitOne(WriteRecordResponse, reply, shorterWritten, replyLimitOf(call));
     },
   ),
   batchWriteRecords: unary<BatchWriteRecordsRequest, BatchWriteRecordsResponse>(
@@ -153,7 +176,11 @@ const writingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedS
   ),
 });
 
-const readingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedServiceImplementation => ({
+const readingHandlers = (
+  records: RecordsService,
+  prover: RecordedProver,
+  rpc: RpcEnvironment,
+): UntypedServiceImplementation => ({
   getRecord: unary<GetRecordRequest, GetRecordResponse>(
     rpc,
     Canon.getRecord.path,
@@ -202,10 +229,16 @@ const readingHandlers = (records: RecordsService, rpc: RpcEnvironment): UntypedS
     const query = readWatch(request, rpc.trustDomain);
     // Without its envelope a record has nothing that a proof could be about.
     const shorter = query.proof === "none" ? shorterWatched : shorterWatched.slice(0, -1);
-    return each(records.watch(caller, query, call), (event) => {
+    return each(records.watch(caller, query, call), async (event) => {
       const reply = formatWatchEvent(event, presentation);
       if (event.kind !== "record") return reply;
-      return fitRecord(event.record, WatchResponse, reply, shorter, limit);
+      const fitted = fitRecord(event.record, WatchResponse, reply, shorter, limit);
+      if (query.proof !== "evidence") return fitted;
+      const { position } = event.record.record;
+      const provable = { wanted: query.proof, position, disclosed: disclosesNothing };
+      const evidence = await evidenceFor(prover, provable, { caller, call });
+      const proven = { ...fitted, proof: { hashes: fitted.proof?.hashes ?? [], evidence } };
+      return encodedBytes(WatchResponse, proven) > limit ? fitted : proven;
     });
   }),
 });
@@ -300,9 +333,10 @@ const proposalHandlers = (quorum: QuorumService, rpc: RpcEnvironment): UntypedSe
 export const canonHandlers = (
   records: RecordsService,
   quorum: QuorumService,
+  prover: RecordedProver,
   rpc: RpcEnvironment,
 ): UntypedServiceImplementation => ({
-  ...writingHandlers(records, rpc),
-  ...readingHandlers(records, rpc),
+  ...writingHandlers(records, prover, rpc),
+  ...readingHandlers(records, prover, rpc),
   ...proposalHandlers(quorum, rpc),
 });

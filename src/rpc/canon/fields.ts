@@ -28,6 +28,7 @@ import { kindBytesMax, labelBytesMax, recordIdBytesMax, schemaVersionMax } from 
 import { batchWritesMax, payloadMaskPathBytesMax, payloadMaskPathsMax, writeLinksMax } from "../../limits.ts";
 import type { Space as SpaceName, RecordLink } from "@sigil/core/record";
 import { readContent } from "../message/content.ts";
+import { readRecordProof } from "../message/recorded-proof.ts";
 import { readHash, readPageSize, readRecordId, readTenant, readText, readTimeMs } from "../message/fields.ts";
 
 const SPACES: ReadonlyMap<number, SpaceName> = new Map([
@@ -79,6 +80,8 @@ export const readWrites = ({ writes }: BatchWriteRecordsRequest): readonly Write
     const path = `writes[${index}].`;
     if (write.idempotencyKey !== "")
       invalidField(`${path}idempotency_key`, "must be empty; the batch has one");
+    if (readRecordProof(write.proof, `${path}proof`) !== "none")
+      invalidField(`${path}proof`, "must be none in a batch; AuditService.GetInclusionProof gives it");
     if (ids.has(write.id)) invalidField(`${path}id`, "is the id of another write of the batch");
     ids.add(write.id);
     return readWrite(write, path);

@@ -51,6 +51,7 @@ export const formatWritten = (
   ledgerPosition: record.position,
   auditId,
   replayed,
+  proof: undefined,
 });
 
 /** Views past what one reply may hold are left empty: the batch is committed, and its answer must arrive. */
@@ -69,7 +70,7 @@ export const formatBatch = (
 };
 
 export const formatWatchEvent = (event: WatchEvent, presentation: Presentation): WatchResponse => {
-  const proof = event.proof && { hashes: [...event.proof] };
+  const proof = event.proof && { hashes: [...event.proof], evidence: nothing };
   switch (event.kind) {
     case "record":
       return {

@@ -1,12 +1,13 @@
 /** The rules of a watch's fields, as the proto comments state them. */
 import type { WatchRequest } from "@sigil/proto/sigil/canon/v1/canon";
-import { RecordProof, Space, type Verdict } from "@sigil/proto/sigil/type/v1/type";
+import { Space, type Verdict } from "@sigil/proto/sigil/type/v1/type";
 import { kindBytesMax } from "@sigil/core/limits";
 import { allMark, tenantFault, type FrozenVerdict, type Space as SpaceName } from "@sigil/core/record";
 import type { RecordFilter, WatchQuery, WatchSelection } from "../../canon/domain.ts";
 import { invalidField } from "../../errors.ts";
 import { heartbeatMsDefault, heartbeatMsMax, watchListMax } from "../../limits.ts";
 import { readFilter, readPresentation, readSpace } from "./fields.ts";
+import { readRecordProof } from "../message/recorded-proof.ts";
 import { readPrincipal, readText, readVerdict } from "../message/fields.ts";
 
 const heartbeatSecondsMax = heartbeatMsMax / 1000;
@@ -102,15 +103,9 @@ const readSelection = (
   };
 };
 
-const PROOFS: ReadonlyMap<number, WatchQuery["proof"]> = new Map([
-  [RecordProof.RECORD_PROOF_UNSPECIFIED, "none"],
-  [RecordProof.RECORD_PROOF_NONE, "none"],
-  [RecordProof.RECORD_PROOF_INCLUSION, "inclusion"],
-]);
-
 const readProof = ({ proof, view, knownSize }: WatchRequest): Pick<WatchQuery, "proof" | "knownSize"> => {
-  const read = PROOFS.get(proof) ?? invalidField("proof", "must be a proof this server knows");
-  if (read === "inclusion" && readPresentation(view).view !== "full") {
+  const read = readRecordProof(proof);
+  if (read !== "none" && readPresentation(view).view !== "full") {
     invalidField("proof", "needs view full: a proof is about the whole record");
   }
   if (read === "none" && knownSize !== undefined) {

@@ -7,7 +7,7 @@ import type {
   TrustModel,
 } from "@sigil/proto/sigil/trust/v1/trust";
 import { cborEncode, type CborMap } from "@sigil/core/cbor";
-import { formatDisclosures, type TrustModelPayload } from "@sigil/core/record";
+import { formatDisclosures, type Disclosures, type TrustModelPayload } from "@sigil/core/record";
 import type { ActiveModel, Decision, Simulation } from "../../trust/decision.ts";
 import { FEATURES } from "@sigil/core/model";
 import { readLevel } from "../message/fields.ts";
@@ -28,12 +28,10 @@ const contributionsOf = ({ chain, model }: Decision): Contribution[] => {
 const nothing = new Uint8Array(0);
 
 /** Without raw inputs, which the caller has. */
-const openingsOf = ({ disclosures }: Decision): Uint8Array => {
-  const openings = Object.entries(disclosures).map(
-    ([path, { salt, value }]) => [path, { salt, value }] as const,
+export const openingsOf = (disclosures: Disclosures): Disclosures =>
+  Object.fromEntries(
+    Object.entries(disclosures).map(([path, { salt, value }]) => [path, { salt, value }] as const),
   );
-  return cborEncode(formatDisclosures(Object.fromEntries(openings)));
-};
 
 export const formatDecision = (decision: Decision, disclose: boolean): CheckResponse => {
   const { chain, model } = decision;
@@ -55,7 +53,8 @@ export const formatDecision = (decision: Decision, disclose: boolean): CheckResp
     replayed: decision.replayed,
     inputDigest: chain.request.inputDigest ?? nothing,
     callerSeq: BigInt(chain.callerSeq ?? 0),
-    disclosures: disclose ? openingsOf(decision) : nothing,
+    proof: undefined,
+    disclosures: disclose ? cborEncode(formatDisclosures(openingsOf(decision.disclosures))) : nothing,
   };
 };
 

@@ -7,7 +7,6 @@ import type {
   BatchCheckRequest,
   BatchCheckResponse,
   BatchCheckResult,
-  CheckResponse,
   GetActiveModelRequest,
   GetActiveModelResponse,
   SimulateRequest,
@@ -16,6 +15,7 @@ import type {
 } from "@sigil/proto/sigil/trust/v1/trust";
 import {
   CheckRequest,
+  CheckResponse,
   SimulatedDecision,
   SimulateResponse,
   TrustServiceService,
@@ -33,21 +33,37 @@ import { occurrenceOf } from "../call/ending.ts";
 import type { RpcEnvironment } from "../call/environment.ts";
 import { readIdempotencyKey, readQuestion, readRecordId, readText } from "../message/fields.ts";
 import { nameModel } from "../message/model-fields.ts";
-import { encodedBytes, fittingCount, replyLimitOf, requireRoom } from "../bounds/reply-limit.ts";
+import { encodedBytes, fitOne, fittingCount, replyLimitOf, requireRoom } from "../bounds/reply-limit.ts";
 import { statusOf, type Occurrence } from "../status.ts";
 import { bidirectional } from "../call/stream.ts";
+import { proofFor, readRecordProof, type RecordedProver } from "../message/recorded-proof.ts";
 import { formatActiveModel, formatDecision, formatSimulation, readCandidate } from "./messages.ts";
+import { provableOf, withProofs } from "./proofs.ts";
 import { unary, type Answer } from "../call/unary.ts";
 
 /** Adds the item's metadata for its record. */
 const withMetadata = (question: CheckQuestion, { itemMetadata }: CallContext, index: number): CheckQuestion =>
   itemMetadata === undefined ? question : { ...question, metadata: itemMetadata[index] };
 
+const withoutEvidence = (decision: CheckResponse): CheckResponse => ({
+  ...decision,
+  proof: decision.proof && { ...decision.proof, evidence: new Uint8Array(0) },
+});
+
 const checkHandler =
-  (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<CheckRequest, CheckResponse> =>
+  (
+    trust: TrustService,
+    prover: RecordedProver,
+    { trustDomain }: RpcEnvironment,
+  ): Answer<CheckRequest, CheckResponse> =>
   async (caller, request, call) => {
     const question = withMetadata(readQuestion(request, trustDomain), call, 0);
-    return formatDecision(await trust.check(caller, question, call), request.disclose);
+    const wanted = readRecordProof(request.proof);
+    const decision = await trust.check(caller, question, call);
+    const answer = formatDecision(decision, request.disclose);
+    if (wanted === "none") return answer;
+    const proof = await proofFor(prover, provableOf(decision, request), { caller, call });
+    return fitOne(CheckResponse, { ...answer, proof }, [withoutEvidence], replyLimitOf(call));
   };
 
 const correlationBytesMax = 128;
@@ -62,12 +78,19 @@ const echoedId = (correlationId: string): string => {
 };
 
 const streamHandler =
-  (trust: TrustService, { trustDomain }: RpcEnvironment): Answer<StreamChecksRequest, StreamChecksResponse> =>
+  (
+    trust: TrustService,
+    prover: RecordedProver,
+    { trustDomain }: RpcEnvironment,
+  ): Answer<StreamChecksRequest, StreamChecksResponse> =>
   async (caller, { correlationId, check }, call) => {
     readText(correlationId, "correlation_id", correlationBytesMax);
     if (check === undefined) return invalidField("check", "must be given");
+    readRecordProof(check.proof, "check.proof");
     const decision = await trust.check(caller, readQuestion(check, trustDomain, "check."), call);
-    return { correlationId, outcome: { $case: "decision", value: formatDecision(decision, check.disclose) } };
+    const proof = await proofFor(prover, provableOf(decision, check), { caller, call });
+    const value = { ...formatDecision(decision, check.disclose), proof };
+    return { correlationId, outcome: { $case: "decision", value } };
   };
 
 const readItem = (
@@ -92,6 +115,7 @@ const requireBatch = ({ checks, idempotencyKey }: BatchCheckRequest, call: CallC
   readIdempotencyKey(idempotencyKey);
   const keyed = checks.findIndex((check) => check.idempotencyKey !== "");
   if (keyed >= 0) invalidField(`checks[${keyed}].idempotency_key`, "must be empty; the batch has one");
+  for (const [index, { proof }] of checks.entries()) readRecordProof(proof, `checks[${index}].proof`);
   requireRoom(
     "checks",
     checks.map(() => batchAnswerBytesMax),
@@ -115,7 +139,11 @@ const decidedResult = (
 };
 
 const batchHandler =
-  (trust: TrustService, rpc: RpcEnvironment): Answer<BatchCheckRequest, BatchCheckResponse> =>
+  (
+    trust: TrustService,
+    prover: RecordedProver,
+    rpc: RpcEnvironment,
+  ): Answer<BatchCheckRequest, BatchCheckResponse> =>
   async (caller, request, call) => {
     requireBatch(request, call);
     await call.pace?.weigh(request.checks.length);
@@ -131,7 +159,8 @@ const batchHandler =
     const results = await mapPaced(call, request.checks, ({ disclose }, index) =>
       decidedResult(answers[index], disclose, occurrence),
     );
-    return { results: [...results] };
+    const response = { results: [...results], sharedProof: undefined };
+    return withProofs(prover, { request, items: answers, response }, { caller, call });
   };
 
 const readMatter = (
@@ -217,15 +246,16 @@ const simulateHandler =
 export const trustHandlers = (
   trust: TrustService,
   proposals: Proposals,
+  prover: RecordedProver,
   rpc: RpcEnvironment,
 ): UntypedServiceImplementation => ({
-  check: unary(rpc, TrustServiceService.check.path, checkHandler(trust, rpc)),
-  batchCheck: unary(rpc, TrustServiceService.batchCheck.path, batchHandler(trust, rpc)),
+  check: unary(rpc, TrustServiceService.check.path, checkHandler(trust, prover, rpc)),
+  batchCheck: unary(rpc, TrustServiceService.batchCheck.path, batchHandler(trust, prover, rpc)),
   streamChecks: bidirectional<StreamChecksRequest, StreamChecksResponse>(
     rpc,
     TrustServiceService.streamChecks.path,
     {
-      answer: streamHandler(trust, rpc),
+      answer: streamHandler(trust, prover, rpc),
       refuse: (request, error) => ({
         correlationId: echoedId(request?.correlationId ?? ""),
         outcome: { $case: "error", value: error },

@@ -131,6 +131,7 @@ describe("JSON.stringify of a reply", () => {
     expect(JSON.parse(JSON.stringify(reply))).to.include({ auditId: "a", ledgerPosition: "9", time: null });
     const batch = TrustServiceService.batchCheck.responseDeserialize(
       TrustServiceService.batchCheck.responseSerialize({
+        sharedProof: undefined,
         results: [
           {
             outcome: {

@@ -96,7 +96,10 @@ const lies: readonly (readonly [what: string, lie: Partial<CheckResponse>])[] = 
 const always = (reply: CheckResponse): Behaviour => ({
   check: (_call, answer) => answer(null, reply),
   batchCheck: ({ request }, answer) =>
-    answer(null, { results: request.checks.map(() => ({ outcome: { $case: "decision", value: reply } })) }),
+    answer(null, {
+      results: request.checks.map(() => ({ outcome: { $case: "decision", value: reply } })),
+      sharedProof: undefined,
+    }),
   streamChecks: (call) => {
     call.on("data", ({ correlationId }: { correlationId: string }) =>
       call.write({ correlationId, outcome: { $case: "decision", value: reply } }),
@@ -212,7 +215,9 @@ describe("a server that lies about a batch", () => {
   for (const count of [0, 2, 3]) {
     it(`gives no answer when ${count} results come for a batch of one`, async () => {
       const results = Array.from({ length: count }, () => decision);
-      await using server = await startServer({ batchCheck: (_call, answer) => answer(null, { results }) });
+      await using server = await startServer({
+        batchCheck: (_call, answer) => answer(null, { results, sharedProof: undefined }),
+      });
       using sigil = connect({ target: server.target, tls: "insecure" });
       const error = await failureOf(sigil.trust.batchCheck({ checks: [question] }));
       expect(error).to.include({ codeName: "INTERNAL", reason: "REPLY_CONTRADICTORY" });
@@ -226,7 +231,7 @@ describe("a server that lies about a batch", () => {
       { outcome: { $case: "error", value: failed(Code.ABORTED) } },
     ];
     await using server = await startServer({
-      batchCheck: (_call, answer) => answer(null, { results }),
+      batchCheck: (_call, answer) => answer(null, { results, sharedProof: undefined }),
       streamChecks: (call) => {
         call.on("data", ({ correlationId }: { correlationId: string }) =>
           call.write({ correlationId, outcome: results[Number(correlationId)]?.outcome }),

@@ -38,9 +38,10 @@ const createBench = () => {
       const error = await gate.promise;
       if (error !== undefined) throw new BatchFailed(error);
       return units.map((unit): UnitOutcome => {
-        const appended: Appended[] = unit.records.map(({ hash }, index) => ({
+        const appended: Appended[] = unit.records.map(({ hash, envelope }, index) => ({
           position: position + BigInt(index),
           hash,
+          envelope,
           version: 1n,
         }));
         position += BigInt(unit.records.length);

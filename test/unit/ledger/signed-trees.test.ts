@@ -54,6 +54,30 @@ const openChanged = async (
 const flipped = (offset: number) => (bytes: Uint8Array) => bytes.with(offset, (bytes[offset] ?? 0) ^ 1);
 
 describe("signed trees", () => {
+  it("of commits are the same from memory as from the disk, and from the disk where memory does not reach", async () => {
+    const world = await createWorld();
+    await using ledger = await openWorld(world);
+    await grow(ledger, [3, 1, 250, 7, 1, 1, 40]);
+    const { trees } = ledger.reader;
+    const told = async () => {
+      const all: unknown[] = [];
+      for (let size = 1n; size <= trees.newest.size; size += 1n) {
+        const tree = await trees.reaching(size);
+        const { proof } = await trees.included(tree, size - 1n);
+        all.push([tree.size, tree.root, tree.checkpoint, tree.signedMs, proof]);
+      }
+      return all;
+    };
+    const fromMemory = await told();
+    trees.forget();
+    expect(await told()).to.deep.equal(fromMemory);
+    await grow(
+      ledger,
+      Array.from({ length: 70 }, () => 1),
+    );
+    expect((await told()).slice(0, fromMemory.length)).to.deep.equal(fromMemory);
+  });
+
   it("are given at every size: a commit's own where one ended, else signed now, all of one past", async () => {
     const world = await createWorld();
     await using ledger = await openWorld(world);

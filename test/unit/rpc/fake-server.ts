@@ -45,6 +45,7 @@ export const decide = (question: CheckQuestion, call: CallContext): Decision => 
   auditId: "decision",
   position: 7n,
   hash: parseHash(new Uint8Array(32)),
+  envelope: new Uint8Array(0),
   timeMs: 1_700_000_000_123,
   model: { bias: 1, weights: { action_risk: -6 } },
   replayed: false,
@@ -170,6 +171,8 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     checkpoint: notMade,
     proveInclusion: notMade,
     evidence: notMade,
+    proveRecorded: notMade,
+    recordedEvidence: notMade,
     proveConsistency: notMade,
     ...options.audit,
   };
@@ -222,12 +225,12 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
     connections: bounds.connections,
     pacing: bounds.pacing,
     services: [
-      [TrustServiceService, trustHandlers(trust, quorum, rpc)],
+      [TrustServiceService, trustHandlers(trust, quorum, audit, rpc)],
       [
         AuditServiceService,
         auditHandlers({ audit, proveCompleteness: notMade, tiles: { file: notMade } }, rpc),
       ],
-      [CanonServiceService, canonHandlers(records, quorum, rpc)],
+      [CanonServiceService, canonHandlers(records, quorum, audit, rpc)],
       [WitnessServiceService, witnessHandlers(quorum, rpc)],
       ...keyServices,
       ...uploadServices,

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { status as Code, type Metadata } from "@grpc/grpc-js";
-import { SigilError } from "@sigil/client";
+import { RecordProof, SigilError } from "@sigil/client";
 import { fail } from "../../../src/errors.ts";
 import { callsPerTurn } from "../../../src/limits.ts";
 import { decide, startFakeServer } from "./fake-server.ts";
@@ -119,6 +119,7 @@ describe("unary calls", () => {
             input: new Uint8Array(0),
             keepInput: false,
             disclose: false,
+            proof: RecordProof.RECORD_PROOF_UNSPECIFIED,
             idempotencyKey: "",
           },
           (cause: unknown) => reject(cause),

@@ -26,6 +26,7 @@ import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 import {
   CanonicalRecord,
   Link,
+  RecordedProof,
   RecordProof,
   recordProofFromJSON,
   recordProofToJSON,
@@ -287,6 +288,8 @@ export interface WriteRecordRequest {
    * another body ALREADY_EXISTS. Keys are the caller's own.
    */
   idempotencyKey: string;
+  /** What is to prove the record, in the answer itself. In a batch none. */
+  proof: RecordProof;
 }
 
 /** What was written. */
@@ -303,6 +306,8 @@ export interface WriteRecordResponse {
   auditId: string;
   /** True when this is the stored answer to an earlier request with the same idempotency_key. */
   replayed: boolean;
+  /** Where the request asked for a proof: what proves the record, without its envelope, also of a stored answer. */
+  proof: RecordedProof | undefined;
 }
 
 /** Writes that are committed together. */
@@ -556,6 +561,11 @@ export interface WatchProof {
    * heartbeat before it, or in the first one with that of known_size; empty for the same size, and where there is none.
    */
   hashes: Uint8Array[];
+  /**
+   * Of a record, where it was asked for: its evidence file, by the checkpoint of the commit that recorded it. Empty where
+   * the message would pass the limit of a reply with it: AuditService.GetEvidence gives it then.
+   */
+  evidence: Uint8Array;
 }
 
 /** A sign of life of a watch. */
@@ -836,6 +846,7 @@ function createBaseWriteRecordRequest(): WriteRecordRequest {
     links: [],
     expectedVersion: undefined,
     idempotencyKey: "",
+    proof: 0,
   });
 }
 
@@ -875,6 +886,9 @@ export const WriteRecordRequest: MessageFns<WriteRecordRequest> = {
     }
     if (message.idempotencyKey !== "") {
       writer.uint32(82).string(message.idempotencyKey);
+    }
+    if (message.proof !== 0) {
+      writer.uint32(88).int32(message.proof);
     }
     return writer;
   },
@@ -972,6 +986,14 @@ export const WriteRecordRequest: MessageFns<WriteRecordRequest> = {
             message.idempotencyKey = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.proof = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1017,6 +1039,7 @@ export const WriteRecordRequest: MessageFns<WriteRecordRequest> = {
         : isSet(object.idempotency_key)
         ? globalThis.String(object.idempotency_key)
         : "",
+      proof: isSet(object.proof) ? recordProofFromJSON(object.proof) : 0,
     };
   },
 
@@ -1048,6 +1071,9 @@ export const WriteRecordRequest: MessageFns<WriteRecordRequest> = {
     }
     if (message.idempotencyKey !== "") {
       obj.idempotencyKey = message.idempotencyKey;
+    }
+    if (message.proof !== 0) {
+      obj.proof = recordProofToJSON(message.proof);
     }
     return obj;
   },
@@ -1091,12 +1117,13 @@ export const WriteRecordRequest: MessageFns<WriteRecordRequest> = {
       ? BigInt(object.expectedVersion)
       : undefined;
     message.idempotencyKey = object.idempotencyKey ?? "";
+    message.proof = object.proof ?? 0;
     return message;
   },
 };
 
 function createBaseWriteRecordResponse(): WriteRecordResponse {
-  return jsonable<WriteRecordResponse>(WriteRecordResponse, { record: undefined, version: 0n, ledgerPosition: 0n, auditId: "", replayed: false });
+  return jsonable<WriteRecordResponse>(WriteRecordResponse, { record: undefined, version: 0n, ledgerPosition: 0n, auditId: "", replayed: false, proof: undefined });
 }
 
 export const WriteRecordResponse: MessageFns<WriteRecordResponse> = {
@@ -1121,6 +1148,9 @@ export const WriteRecordResponse: MessageFns<WriteRecordResponse> = {
     }
     if (message.replayed !== false) {
       writer.uint32(40).bool(message.replayed);
+    }
+    if (message.proof !== undefined) {
+      RecordedProof.encode(message.proof, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -1178,6 +1208,14 @@ export const WriteRecordResponse: MessageFns<WriteRecordResponse> = {
             message.replayed = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.proof = RecordedProof.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1205,6 +1243,7 @@ export const WriteRecordResponse: MessageFns<WriteRecordResponse> = {
         ? globalThis.String(object.audit_id)
         : "",
       replayed: isSet(object.replayed) ? globalThis.Boolean(object.replayed) : false,
+      proof: isSet(object.proof) ? RecordedProof.fromJSON(object.proof) : undefined,
     };
   },
 
@@ -1225,6 +1264,9 @@ export const WriteRecordResponse: MessageFns<WriteRecordResponse> = {
     if (message.replayed !== false) {
       obj.replayed = message.replayed;
     }
+    if (message.proof !== undefined) {
+      obj.proof = RecordedProof.toJSON(message.proof);
+    }
     return obj;
   },
 
@@ -1242,6 +1284,9 @@ export const WriteRecordResponse: MessageFns<WriteRecordResponse> = {
       : 0n;
     message.auditId = object.auditId ?? "";
     message.replayed = object.replayed ?? false;
+    message.proof = (object.proof !== undefined && object.proof !== null)
+      ? RecordedProof.fromPartial(object.proof)
+      : undefined;
     return message;
   },
 };
@@ -3257,13 +3302,16 @@ export const WatchResponse: MessageFns<WatchResponse> = {
 };
 
 function createBaseWatchProof(): WatchProof {
-  return jsonable<WatchProof>(WatchProof, { hashes: [] });
+  return jsonable<WatchProof>(WatchProof, { hashes: [], evidence: new Uint8Array(0) });
 }
 
 export const WatchProof: MessageFns<WatchProof> = {
   encode(message: WatchProof, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.hashes) {
       writer.uint32(10).bytes(v!);
+    }
+    if (message.evidence.length !== 0) {
+      writer.uint32(18).bytes(message.evidence);
     }
     return writer;
   },
@@ -3289,6 +3337,14 @@ export const WatchProof: MessageFns<WatchProof> = {
             message.hashes.push(reader.bytes());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.evidence = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3304,6 +3360,7 @@ export const WatchProof: MessageFns<WatchProof> = {
   fromJSON(object: any): WatchProof {
     return {
       hashes: globalThis.Array.isArray(object?.hashes) ? object.hashes.map((e: any) => bytesFromBase64(e)) : [],
+      evidence: isSet(object.evidence) ? bytesFromBase64(object.evidence) : new Uint8Array(0),
     };
   },
 
@@ -3311,6 +3368,9 @@ export const WatchProof: MessageFns<WatchProof> = {
     const obj: any = {};
     if (message.hashes?.length) {
       obj.hashes = message.hashes.map((e) => base64FromBytes(e));
+    }
+    if (message.evidence.length !== 0) {
+      obj.evidence = base64FromBytes(message.evidence);
     }
     return obj;
   },
@@ -3321,6 +3381,7 @@ export const WatchProof: MessageFns<WatchProof> = {
   fromPartial<I extends Exact<DeepPartial<WatchProof>, I>>(object: I): WatchProof {
     const message = createBaseWatchProof();
     message.hashes = object.hashes?.map((e) => e) || [];
+    message.evidence = object.evidence ?? new Uint8Array(0);
     return message;
   },
 };

@@ -27,6 +27,11 @@ import {
   LevelOfAccess,
   levelOfAccessFromJSON,
   levelOfAccessToJSON,
+  RecordedProof,
+  RecordProof,
+  recordProofFromJSON,
+  recordProofToJSON,
+  SharedProof,
   Verdict,
   verdictFromJSON,
   verdictToJSON,
@@ -80,6 +85,11 @@ export interface CheckRequest {
    * the decision.
    */
   disclose: boolean;
+  /**
+   * What is to prove the decision's record, in the answer itself. An evidence file holds what the answer discloses. Has
+   * no effect on the decision.
+   */
+  proof: RecordProof;
 }
 
 /** What one feature added to the score. */
@@ -148,6 +158,8 @@ export interface CheckResponse {
    * section 7).
    */
   disclosures: Uint8Array;
+  /** Where the request asked for a proof: what proves the decision's record, also of a stored answer. */
+  proof: RecordedProof | undefined;
 }
 
 /** Up to 1,000 questions. */
@@ -181,6 +193,8 @@ export interface BatchCheckResult {
 export interface BatchCheckResponse {
   /** One result a check, in the order of the request. */
   results: BatchCheckResult[];
+  /** Where a check asked for a proof: what all proofs end with. */
+  sharedProof: SharedProof | undefined;
 }
 
 /** One question of a stream. */
@@ -353,6 +367,7 @@ function createBaseCheckRequest(): CheckRequest {
     keepInput: false,
     idempotencyKey: "",
     disclose: false,
+    proof: 0,
   });
 }
 
@@ -381,6 +396,9 @@ export const CheckRequest: MessageFns<CheckRequest> = {
     }
     if (message.disclose !== false) {
       writer.uint32(64).bool(message.disclose);
+    }
+    if (message.proof !== 0) {
+      writer.uint32(72).int32(message.proof);
     }
     return writer;
   },
@@ -462,6 +480,14 @@ export const CheckRequest: MessageFns<CheckRequest> = {
             message.disclose = reader.bool();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.proof = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -492,6 +518,7 @@ export const CheckRequest: MessageFns<CheckRequest> = {
         ? globalThis.String(object.idempotency_key)
         : "",
       disclose: isSet(object.disclose) ? globalThis.Boolean(object.disclose) : false,
+      proof: isSet(object.proof) ? recordProofFromJSON(object.proof) : 0,
     };
   },
 
@@ -521,6 +548,9 @@ export const CheckRequest: MessageFns<CheckRequest> = {
     if (message.disclose !== false) {
       obj.disclose = message.disclose;
     }
+    if (message.proof !== 0) {
+      obj.proof = recordProofToJSON(message.proof);
+    }
     return obj;
   },
 
@@ -537,6 +567,7 @@ export const CheckRequest: MessageFns<CheckRequest> = {
     message.keepInput = object.keepInput ?? false;
     message.idempotencyKey = object.idempotencyKey ?? "";
     message.disclose = object.disclose ?? false;
+    message.proof = object.proof ?? 0;
     return message;
   },
 };
@@ -678,6 +709,7 @@ function createBaseCheckResponse(): CheckResponse {
     inputDigest: new Uint8Array(0),
     callerSeq: 0n,
     disclosures: new Uint8Array(0),
+    proof: undefined,
   });
 }
 
@@ -742,6 +774,9 @@ export const CheckResponse: MessageFns<CheckResponse> = {
     }
     if (message.disclosures.length !== 0) {
       writer.uint32(146).bytes(message.disclosures);
+    }
+    if (message.proof !== undefined) {
+      RecordedProof.encode(message.proof, writer.uint32(154).fork()).join();
     }
     return writer;
   },
@@ -903,6 +938,14 @@ export const CheckResponse: MessageFns<CheckResponse> = {
             message.disclosures = reader.bytes();
             continue;
           }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.proof = RecordedProof.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -957,6 +1000,7 @@ export const CheckResponse: MessageFns<CheckResponse> = {
         ? BigInt(object.caller_seq)
         : 0n,
       disclosures: isSet(object.disclosures) ? bytesFromBase64(object.disclosures) : new Uint8Array(0),
+      proof: isSet(object.proof) ? RecordedProof.fromJSON(object.proof) : undefined,
     };
   },
 
@@ -1016,6 +1060,9 @@ export const CheckResponse: MessageFns<CheckResponse> = {
     if (message.disclosures.length !== 0) {
       obj.disclosures = base64FromBytes(message.disclosures);
     }
+    if (message.proof !== undefined) {
+      obj.proof = RecordedProof.toJSON(message.proof);
+    }
     return obj;
   },
 
@@ -1044,6 +1091,9 @@ export const CheckResponse: MessageFns<CheckResponse> = {
     message.inputDigest = object.inputDigest ?? new Uint8Array(0);
     message.callerSeq = (object.callerSeq !== undefined && object.callerSeq !== null) ? BigInt(object.callerSeq) : 0n;
     message.disclosures = object.disclosures ?? new Uint8Array(0);
+    message.proof = (object.proof !== undefined && object.proof !== null)
+      ? RecordedProof.fromPartial(object.proof)
+      : undefined;
     return message;
   },
 };
@@ -1239,13 +1289,16 @@ export const BatchCheckResult: MessageFns<BatchCheckResult> = {
 };
 
 function createBaseBatchCheckResponse(): BatchCheckResponse {
-  return jsonable<BatchCheckResponse>(BatchCheckResponse, { results: [] });
+  return jsonable<BatchCheckResponse>(BatchCheckResponse, { results: [], sharedProof: undefined });
 }
 
 export const BatchCheckResponse: MessageFns<BatchCheckResponse> = {
   encode(message: BatchCheckResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.results) {
       BatchCheckResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.sharedProof !== undefined) {
+      SharedProof.encode(message.sharedProof, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -1271,6 +1324,14 @@ export const BatchCheckResponse: MessageFns<BatchCheckResponse> = {
             message.results.push(BatchCheckResult.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sharedProof = SharedProof.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1288,6 +1349,11 @@ export const BatchCheckResponse: MessageFns<BatchCheckResponse> = {
       results: globalThis.Array.isArray(object?.results)
         ? object.results.map((e: any) => BatchCheckResult.fromJSON(e))
         : [],
+      sharedProof: isSet(object.sharedProof)
+        ? SharedProof.fromJSON(object.sharedProof)
+        : isSet(object.shared_proof)
+        ? SharedProof.fromJSON(object.shared_proof)
+        : undefined,
     };
   },
 
@@ -1295,6 +1361,9 @@ export const BatchCheckResponse: MessageFns<BatchCheckResponse> = {
     const obj: any = {};
     if (message.results?.length) {
       obj.results = message.results.map((e) => BatchCheckResult.toJSON(e));
+    }
+    if (message.sharedProof !== undefined) {
+      obj.sharedProof = SharedProof.toJSON(message.sharedProof);
     }
     return obj;
   },
@@ -1305,6 +1374,9 @@ export const BatchCheckResponse: MessageFns<BatchCheckResponse> = {
   fromPartial<I extends Exact<DeepPartial<BatchCheckResponse>, I>>(object: I): BatchCheckResponse {
     const message = createBaseBatchCheckResponse();
     message.results = object.results?.map((e) => BatchCheckResult.fromPartial(e)) || [];
+    message.sharedProof = (object.sharedProof !== undefined && object.sharedProof !== null)
+      ? SharedProof.fromPartial(object.sharedProof)
+      : undefined;
     return message;
   },
 };

@@ -211,6 +211,8 @@ export const RecordProof = {
   RECORD_PROOF_NONE: 1,
   /** RECORD_PROOF_INCLUSION - The record's place in the Merkle tree of a signed checkpoint. */
   RECORD_PROOF_INCLUSION: 2,
+  /** RECORD_PROOF_EVIDENCE - Besides, the record's evidence file: all that a stranger needs to verify it (docs/spec/verify.md). */
+  RECORD_PROOF_EVIDENCE: 3,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -220,6 +222,7 @@ export namespace RecordProof {
   export type RECORD_PROOF_UNSPECIFIED = typeof RecordProof.RECORD_PROOF_UNSPECIFIED;
   export type RECORD_PROOF_NONE = typeof RecordProof.RECORD_PROOF_NONE;
   export type RECORD_PROOF_INCLUSION = typeof RecordProof.RECORD_PROOF_INCLUSION;
+  export type RECORD_PROOF_EVIDENCE = typeof RecordProof.RECORD_PROOF_EVIDENCE;
   export type UNRECOGNIZED = typeof RecordProof.UNRECOGNIZED;
 }
 
@@ -234,6 +237,9 @@ export function recordProofFromJSON(object: any): RecordProof {
     case 2:
     case "RECORD_PROOF_INCLUSION":
       return RecordProof.RECORD_PROOF_INCLUSION;
+    case 3:
+    case "RECORD_PROOF_EVIDENCE":
+      return RecordProof.RECORD_PROOF_EVIDENCE;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -249,10 +255,37 @@ export function recordProofToJSON(object: RecordProof): string {
       return "RECORD_PROOF_NONE";
     case RecordProof.RECORD_PROOF_INCLUSION:
       return "RECORD_PROOF_INCLUSION";
+    case RecordProof.RECORD_PROOF_EVIDENCE:
+      return "RECORD_PROOF_EVIDENCE";
     case RecordProof.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
   }
+}
+
+/** What proves a record that its caller is answered about, by the checkpoint of the commit that recorded it. */
+export interface RecordedProof {
+  /** The record's envelope; the leaf is SHA-256(0x00 ‖ SHA-256(envelope)). Empty where the answer holds the record. */
+  envelope: Uint8Array;
+  /** Hashes from the leaf's sibling to the root, 32 bytes each; empty in an answer of a batch. */
+  inclusionProof: Uint8Array[];
+  /** The signed checkpoint of that commit, C2SP tlog-checkpoint; empty in an answer of a batch, which has it once. */
+  checkpoint: string;
+  /**
+   * The evidence file, where it was asked for. Empty where the answer would pass the limit of a reply with it:
+   * AuditService.GetEvidence gives it then.
+   */
+  evidence: Uint8Array;
+  /** In an answer of a batch, in place of inclusion_proof: which of SharedProof.hashes they are, counted from 0. */
+  sharedPath: number[];
+}
+
+/** What the proofs of a batch share, whose records are of one commit. */
+export interface SharedProof {
+  /** The signed checkpoint of the commit, C2SP tlog-checkpoint. */
+  checkpoint: string;
+  /** Hashes of the inclusion proofs, 32 bytes each, each once. */
+  hashes: Uint8Array[];
 }
 
 /** A link from one record to another. */
@@ -311,6 +344,252 @@ export interface CanonicalRecord {
    */
   disclosures: Uint8Array;
 }
+
+function createBaseRecordedProof(): RecordedProof {
+  return jsonable<RecordedProof>(RecordedProof, {
+    envelope: new Uint8Array(0),
+    inclusionProof: [],
+    checkpoint: "",
+    evidence: new Uint8Array(0),
+    sharedPath: [],
+  });
+}
+
+export const RecordedProof: MessageFns<RecordedProof> = {
+  encode(message: RecordedProof, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.envelope.length !== 0) {
+      writer.uint32(10).bytes(message.envelope);
+    }
+    for (const v of message.inclusionProof) {
+      writer.uint32(18).bytes(v!);
+    }
+    if (message.checkpoint !== "") {
+      writer.uint32(26).string(message.checkpoint);
+    }
+    if (message.evidence.length !== 0) {
+      writer.uint32(34).bytes(message.evidence);
+    }
+    if (message.sharedPath.length !== 0) {
+      writer.uint32(42).fork();
+      for (const v of message.sharedPath) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RecordedProof {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRecordedProof();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.envelope = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.inclusionProof.push(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.checkpoint = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.evidence = reader.bytes();
+            continue;
+          }
+          case 5: {
+            if (tag === 40) {
+              message.sharedPath.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 42) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.sharedPath.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RecordedProof {
+    return {
+      envelope: isSet(object.envelope) ? bytesFromBase64(object.envelope) : new Uint8Array(0),
+      inclusionProof: globalThis.Array.isArray(object?.inclusionProof)
+        ? object.inclusionProof.map((e: any) => bytesFromBase64(e))
+        : globalThis.Array.isArray(object?.inclusion_proof)
+        ? object.inclusion_proof.map((e: any) => bytesFromBase64(e))
+        : [],
+      checkpoint: isSet(object.checkpoint) ? globalThis.String(object.checkpoint) : "",
+      evidence: isSet(object.evidence) ? bytesFromBase64(object.evidence) : new Uint8Array(0),
+      sharedPath: globalThis.Array.isArray(object?.sharedPath)
+        ? object.sharedPath.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.shared_path)
+        ? object.shared_path.map((e: any) => globalThis.Number(e))
+        : [],
+    };
+  },
+
+  toJSON(message: RecordedProof): unknown {
+    const obj: any = {};
+    if (message.envelope.length !== 0) {
+      obj.envelope = base64FromBytes(message.envelope);
+    }
+    if (message.inclusionProof?.length) {
+      obj.inclusionProof = message.inclusionProof.map((e) => base64FromBytes(e));
+    }
+    if (message.checkpoint !== "") {
+      obj.checkpoint = message.checkpoint;
+    }
+    if (message.evidence.length !== 0) {
+      obj.evidence = base64FromBytes(message.evidence);
+    }
+    if (message.sharedPath?.length) {
+      obj.sharedPath = message.sharedPath.map((e) => Math.round(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RecordedProof>, I>>(base?: I): RecordedProof {
+    return RecordedProof.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RecordedProof>, I>>(object: I): RecordedProof {
+    const message = createBaseRecordedProof();
+    message.envelope = object.envelope ?? new Uint8Array(0);
+    message.inclusionProof = object.inclusionProof?.map((e) => e) || [];
+    message.checkpoint = object.checkpoint ?? "";
+    message.evidence = object.evidence ?? new Uint8Array(0);
+    message.sharedPath = object.sharedPath?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseSharedProof(): SharedProof {
+  return jsonable<SharedProof>(SharedProof, { checkpoint: "", hashes: [] });
+}
+
+export const SharedProof: MessageFns<SharedProof> = {
+  encode(message: SharedProof, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.checkpoint !== "") {
+      writer.uint32(10).string(message.checkpoint);
+    }
+    for (const v of message.hashes) {
+      writer.uint32(18).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SharedProof {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSharedProof();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.checkpoint = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hashes.push(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SharedProof {
+    return {
+      checkpoint: isSet(object.checkpoint) ? globalThis.String(object.checkpoint) : "",
+      hashes: globalThis.Array.isArray(object?.hashes) ? object.hashes.map((e: any) => bytesFromBase64(e)) : [],
+    };
+  },
+
+  toJSON(message: SharedProof): unknown {
+    const obj: any = {};
+    if (message.checkpoint !== "") {
+      obj.checkpoint = message.checkpoint;
+    }
+    if (message.hashes?.length) {
+      obj.hashes = message.hashes.map((e) => base64FromBytes(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SharedProof>, I>>(base?: I): SharedProof {
+    return SharedProof.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SharedProof>, I>>(object: I): SharedProof {
+    const message = createBaseSharedProof();
+    message.checkpoint = object.checkpoint ?? "";
+    message.hashes = object.hashes?.map((e) => e) || [];
+    return message;
+  },
+};
 
 function createBaseLink(): Link {
   return jsonable<Link>(Link, { label: "", target: new Uint8Array(0) });
