@@ -20,7 +20,12 @@ import { describeRates, inTurns, type FeedScale } from "./feed-scale.ts";
 /** Records a batch of the feed. */
 export const feedItems = 256;
 const pollMs = 2;
-export const event = { typePrefix: "sigil", data: "full", format: "envelope" } as const;
+export const event = {
+  typePrefix: "sigil",
+  data: "full",
+  format: "envelope",
+  disclosures: "withheld",
+} as const;
 
 export type Feed = { readonly origin: string; readonly items: readonly FeedItem[] };
 type Run = { readonly feed: Feed; readonly url: string; readonly stream: string; readonly directory: string };

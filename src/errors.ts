@@ -102,7 +102,7 @@ export type SigilError =
   /** A watch asks for more than its caller's feed grant names; `value` is the first thing beyond it. */
   | {
       readonly kind: "feedForbidden";
-      readonly field: "kinds" | "spaces";
+      readonly field: "kinds" | "spaces" | "disclosures";
       readonly value: string;
       readonly rule: string;
     }

@@ -1,5 +1,6 @@
 /** Records as CloudEvents: what relays publish, in binary and in structured mode. */
-import { parseHash, toBase64, toHex, type Hash } from "@sigil/core/bytes";
+import { parseHash, toBase64, toHex, utf8Encode, type Hash } from "@sigil/core/bytes";
+import { cborEncode, type CborMap } from "@sigil/core/cbor";
 import {
   coseKeyThumbprint,
   encodeProtected,
@@ -7,7 +8,19 @@ import {
   recordContentType,
   toBeSigned,
 } from "@sigil/core/cose";
-import { encodeBody, encodeEnvelope, hashRecord, subjectOf, type RecordBody } from "@sigil/core/record";
+import { sha256 } from "@sigil/core/hash";
+import {
+  commitTo,
+  digestValue,
+  encodeBody,
+  encodeEnvelope,
+  formatDisclosures,
+  hashRecord,
+  subjectOf,
+  type Disclosures,
+  type Opening,
+  type RecordBody,
+} from "@sigil/core/record";
 import { leafOf } from "@sigil/core/verify";
 import {
   byReference,
@@ -18,7 +31,7 @@ import {
   type EventOptions,
 } from "../../src/relay/event.ts";
 import { subjectOf as natsSubjectOf } from "../../src/relay/nats-subject.ts";
-import { payloads } from "./payloads.ts";
+import { chain2, payloads } from "./payloads.ts";
 import { sampleKey } from "./sample-key.ts";
 
 const origin = "ledger.example/main";
@@ -61,6 +74,22 @@ const traced = (): RecordBody => {
   return { ...user, kind: "frozen_chain", id: "decision/1", links: [], payload };
 };
 
+/** A decision whose input was kept, and what opens its commitment. */
+const disclosedInput = ((): { readonly body: RecordBody; readonly disclosures: Disclosures } => {
+  const raw = utf8Encode("may the agent write the notes?");
+  const opening: Opening = {
+    salt: hashOf(6),
+    value: digestValue({ digest: sha256(raw), bytes: raw.length }),
+    raw,
+  };
+  const { request, ...others } = chain2;
+  const payload = { ...others, request: { ...(request as CborMap), input: commitTo("input", opening) } };
+  return {
+    body: { ...user, kind: "frozen_chain", schemaVersion: 2, id: "decision/2", links: [], payload },
+    disclosures: { input: opening },
+  };
+})();
+
 type Case = {
   readonly name: string;
   readonly body: RecordBody;
@@ -71,6 +100,7 @@ type Case = {
   readonly form?: "erased" | "reference";
   /** A signed note. */
   readonly checkpoint?: string;
+  readonly disclosures?: Disclosures;
 };
 
 /** Signed by nobody: an event carries a note, and whoever believes it verifies it. */
@@ -102,6 +132,23 @@ const cases: readonly Case[] = [
   { name: "the last of a batch, with a checkpoint", body: user, prev: 11n, checkpoint: note },
   { name: "erased, the last of a batch", body: user, prev: 11n, form: "erased", checkpoint: note },
   { name: "a decision with a trace", body: traced(), options: { data: "metadata" } },
+  {
+    name: "a decision with what opens its commitment",
+    ...disclosedInput,
+    options: { disclosures: "included" },
+  },
+  {
+    name: "a decision with what opens its commitment, as JSON",
+    ...disclosedInput,
+    options: { disclosures: "included", format: "json" },
+  },
+  {
+    name: "a decision whose disclosures are too large, by reference",
+    ...disclosedInput,
+    options: { disclosures: "included" },
+    form: "reference",
+  },
+  { name: "a decision without what opens its commitment", ...disclosedInput },
   { name: "hostile kind", body: { ...user, kind: 'a.*>\r\n "%ä\0' }, options: { data: "metadata" } },
   { name: "every character of an id", body: { ...user, id: "AZaz09._~:/@-" }, options: { data: "metadata" } },
   {
@@ -121,10 +168,28 @@ const cases: readonly Case[] = [
   },
 ];
 
-const written = ({ name, body, options, position = 12n, prev, generation = 1, form, checkpoint }: Case) => {
+const written = (one: Case) => {
+  const { name, body, options, position = 12n, prev, generation = 1, form, checkpoint, disclosures } = one;
   const { envelope, hash } = sealedOf(body);
-  const full: EventOptions = { origin, typePrefix: "sigil", data: "full", format: "envelope", ...options };
-  const record = form === "erased" ? undefined : { position, version: 1n, envelope, hash, body };
+  const full: EventOptions = {
+    origin,
+    typePrefix: "sigil",
+    data: "full",
+    format: "envelope",
+    disclosures: "withheld",
+    ...options,
+  };
+  const record =
+    form === "erased"
+      ? undefined
+      : {
+          position,
+          version: 1n,
+          envelope,
+          hash,
+          body,
+          ...(disclosures === undefined ? {} : { disclosures }),
+        };
   const whole = eventOf({ position, leaf: leafOf(envelope), record }, full, { generation, prev });
   const sent = form === "reference" ? byReference(whole) : whole;
   const event =
@@ -142,6 +207,8 @@ const written = ({ name, body, options, position = 12n, prev, generation = 1, fo
     generation,
     ...(checkpoint === undefined ? {} : { checkpoint }),
     envelope: toHex(envelope),
+    disclosing: full.disclosures,
+    ...(disclosures === undefined ? {} : { disclosures: toHex(cborEncode(formatDisclosures(disclosures))) }),
     headers: Object.fromEntries(headersOf(event)),
     body: event.data === undefined ? "" : toBase64(event.data.bytes),
     line: jsonLine(event),
@@ -151,7 +218,7 @@ const written = ({ name, body, options, position = 12n, prev, generation = 1, fo
 
 export const eventVectors = () => ({
   about:
-    "Records as CloudEvents of a relay: headers and body (base64) in binary mode, one line in structured mode, the subject in NATS under the prefix sigil. envelope is hex; an erased record has lost its own.",
+    "Records as CloudEvents of a relay: headers and body (base64) in binary mode, one line in structured mode, the subject in NATS under the prefix sigil. envelope is hex, disclosures are canonical CBOR in hex; disclosing says whether the relay was to include them. An erased record has lost its own.",
   origin,
   cases: cases.map(written),
 });

@@ -5,6 +5,7 @@ import type { CallContext } from "../identity/caller.ts";
 import type { AskedFeed } from "../identity/feed-reach.ts";
 import type {
   AttestationRole,
+  Disclosing,
   FrozenVerdict,
   ProposalCommit,
   ProposalOutcome,
@@ -126,6 +127,8 @@ export type WatchQuery = {
   readonly proof: "none" | "inclusion" | "evidence";
   /** Size of the newest checkpoint that the caller has verified. */
   readonly knownSize: bigint | undefined;
+  /** Whether records come with what opens their commitments. */
+  readonly disclosing: Disclosing;
 };
 
 /** `next` is the position at which a watch resumes after the event; `proof` is there if it was asked for. */

@@ -3,7 +3,7 @@
  * the relay and the field. Source: docs/operating/relay.md.
  */
 import { resolve } from "node:path";
-import { tenantFault } from "@sigil/core/record";
+import { tenantFault, type Disclosing } from "@sigil/core/record";
 import { relaysMax } from "../limits.ts";
 import { isNetwork } from "./network.ts";
 import { BadRelay, Fields, type Table } from "./relay-fields.ts";
@@ -91,6 +91,8 @@ export type RelaySettings = {
   readonly typePrefix: string;
   readonly data: "full" | "metadata";
   readonly format: "envelope" | "json";
+  /** What opens the commitments of its records: decisions' inputs among it. */
+  readonly disclosures: Disclosing;
   /** Undefined means all. */
   readonly tenants: readonly string[] | undefined;
   readonly kinds: readonly string[] | undefined;
@@ -329,6 +331,11 @@ const readTarget = (fields: Fields, to: RelayTarget["kind"], data: RelaySettings
   }
 };
 
+const readDisclosing = (fields: Fields, data: RelaySettings["data"]): Disclosing => {
+  if (!fields.switch("disclosures")) return "withheld";
+  return data === "full" ? "included" : fields.refuse("disclosures", "goes with data = full");
+};
+
 const readRelay = (value: unknown, path: string): RelaySettings => {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new BadRelay(`${path} must be a table`);
@@ -341,6 +348,7 @@ const readRelay = (value: unknown, path: string): RelaySettings => {
     name,
     data,
     format: fields.oneOf("format", ["envelope", "json"], "envelope"),
+    disclosures: readDisclosing(fields, data),
     typePrefix: fields.shaped("type_prefix", dottedShape, "must be 1 to 4 words with dots between", "sigil"),
     tenants: fields.list("tenants", tenantFault),
     kinds: fields.list("kinds", kindFault),

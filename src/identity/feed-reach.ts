@@ -62,6 +62,13 @@ export const isGranted = ({ feed }: Caller, body: RecordBody | undefined): boole
   return holds(tenants, body.tenant) && holds(spaces, body.space) && holds(kinds, kind);
 };
 
+/** A grant is of records: what they only commit to, their inputs, it does not name. @throws feedForbidden. */
+export const requireDisclosing = ({ feed }: Caller): void => {
+  if (feed === undefined) return;
+  const rule = "a feed grant names no inputs: they are for an Observer or more of the tenant";
+  fail({ kind: "feedForbidden", field: "disclosures", value: "true", rule });
+};
+
 /** @returns whose user spaces are watched; none in the system space alone. @throws tenantForbidden, feedForbidden. */
 export const requireReach = (caller: Caller, asked: AskedFeed): Granted => {
   if (caller.feed !== undefined) requireGranted(caller.feed.grant, asked);

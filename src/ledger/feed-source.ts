@@ -6,7 +6,7 @@
 import { leafOf } from "@sigil/core/verify";
 import type { FeedBatch, FeedItem } from "@sigil/core/record";
 import { assert } from "../errors.ts";
-import type { Feed, ReadBatch } from "./feed.ts";
+import type { Feed, FeedCall, ReadBatch } from "./feed.ts";
 import type { LedgerReader } from "./read/reading.ts";
 
 export type FeedLedger = {
@@ -39,7 +39,7 @@ const itemsOf = async (
 export async function* readFeed(
   { feed, reader }: FeedLedger,
   from: bigint,
-  call: { readonly signal: AbortSignal },
+  call: FeedCall,
 ): AsyncGenerator<FeedBatch, void, undefined> {
   for await (const batch of feed.from(from, call)) {
     const { tree } = reader;

@@ -8,6 +8,7 @@
  */
 import { fail, SigilFault, type SigilError } from "../errors.ts";
 import { feedBatchBytesMax, feedBatchRecordsMax, feedTailBytesMax } from "../limits.ts";
+import { rawBytesOf, type Disclosing } from "@sigil/core/record";
 import type { CommitListener, FeedRecord } from "./append/options.ts";
 import { orderIn } from "./layout/erasure.ts";
 import { isDecision } from "./layout/indexes.ts";
@@ -35,6 +36,16 @@ export type FeedSource = {
   readonly onFault: (cause: unknown) => void;
 };
 
+/** How a reader takes the feed. */
+export type FeedCall = {
+  readonly signal: AbortSignal;
+  /**
+   * `included` for a reader who may see inputs. It reads every record from the store: the tail, which all readers
+   * share, never holds what was disclosed.
+   */
+  readonly disclosing?: Disclosing;
+};
+
 /** What a projection of the ledger is made from: it reads what there is, and hears of every change. */
 export type ProjectionLedger<Reads extends keyof LedgerReader> = {
   readonly reader: Pick<LedgerReader, Reads>;
@@ -44,6 +55,14 @@ export type ProjectionLedger<Reads extends keyof LedgerReader> = {
 /** Whether a batch takes no more; one record always fits. */
 const isFull = (records: number, bytes: number): boolean =>
   records >= feedBatchRecordsMax || bytes >= feedBatchBytesMax;
+
+const disclosedOf = (
+  { disclosures }: Pick<FeedRecord, "disclosures">,
+  disclosing: Disclosing,
+): Pick<FeedRecord, "disclosures"> =>
+  disclosing === "withheld" || disclosures === undefined || Object.keys(disclosures).length === 0
+    ? {}
+    : { disclosures };
 
 export class Feed {
   readonly #source: FeedSource;
@@ -88,7 +107,7 @@ export class Feed {
    */
   async *from(
     position: bigint,
-    { signal }: { readonly signal: AbortSignal },
+    { signal, disclosing = "withheld" }: FeedCall,
   ): AsyncGenerator<ReadBatch, void, undefined> {
     if (position > this.#size) fail({ kind: "sizeOutOfRange", size: position, treeSize: this.#size });
     const reader: Waiting = { wake: undefined };
@@ -104,7 +123,8 @@ export class Feed {
           reader.wake = undefined;
           continue;
         }
-        const batch = this.#tailed(next) ?? (await this.#read(next, this.#size));
+        const tailed = disclosing === "withheld" ? this.#tailed(next) : undefined;
+        const batch = tailed ?? (await this.#read(next, this.#size, disclosing));
         if (signal.aborted) return;
         next = batch.next;
         yield batch;
@@ -138,7 +158,7 @@ export class Feed {
     const records: FeedRecord[] = [];
     let next = this.#size;
     while (next < size) {
-      const batch = await this.#read(next, size);
+      const batch = await this.#read(next, size, "withheld");
       records.push(...batch.records);
       ({ next } = batch);
     }
@@ -186,20 +206,22 @@ export class Feed {
   }
 
   /** A batch from the store, of records below `size`. */
-  async #read(first: bigint, size: bigint): Promise<ReadBatch> {
+  async #read(first: bigint, size: bigint, disclosing: Disclosing): Promise<ReadBatch> {
     const { reader } = this.#source;
     const records: FeedRecord[] = [];
     const erased: bigint[] = [];
     let [next, bytes] = [first, 0];
     for (; next < size && !isFull(Number(next - first), bytes); next += 1n) {
       try {
-        const { position, body, hash, envelope } = await reader.readAt(next);
+        const read = await reader.readAt(next);
+        const { position, body, hash, envelope } = read;
+        const disclosed = disclosedOf(read, disclosing);
         // Of several versions in one commit each has its own number; a decision has only the one.
         const own = isDecision(body)
           ? undefined
           : await reader.versionBelow(body.tenant, body.space, body.id, position + 1n);
-        records.push({ position, hash, body, envelope, version: own?.version ?? 1n });
-        bytes += envelope.length;
+        records.push({ position, hash, body, envelope, version: own?.version ?? 1n, ...disclosed });
+        bytes += envelope.length + rawBytesOf(disclosed.disclosures);
       } catch (error) {
         if (error instanceof SigilFault && error.error.kind === "erased") {
           erased.push(next);

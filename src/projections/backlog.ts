@@ -55,7 +55,10 @@ export class Backlog<Item> {
 /** An empty batch counts as one record, so that nothing is held without a bound. */
 const amountOf = ({ messages }: LaneBatch): Amount => ({
   records: Math.max(1, messages.length),
-  bytes: messages.reduce((sum, { envelope }) => sum + (envelope?.length ?? 0), 0),
+  bytes: messages.reduce(
+    (sum, { envelope, disclosures }) => sum + (envelope?.length ?? 0) + (disclosures?.length ?? 0),
+    0,
+  ),
 });
 
 /** The newest checkpoint of several: each of them covers what came before it. */

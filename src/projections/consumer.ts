@@ -5,6 +5,7 @@
  * for one of another lane. Source: docs/spec/projections.md.
  */
 import { equalBytes, parseHash, toHex, type Hash } from "@sigil/core/bytes";
+import { cborDecode } from "@sigil/core/cbor";
 import { Fault } from "@sigil/core/errors";
 import { applyKeyRecord, checkpointSigner, isKeyRecord, type Verify } from "@sigil/core/keys";
 import {
@@ -16,7 +17,13 @@ import {
   verifyCheckpoint,
   type Frontier,
 } from "@sigil/core/merkle";
-import { keyRetirementPrefix, signingKeyPrefix, systemTenant, type RecordBody } from "@sigil/core/record";
+import {
+  keyRetirementPrefix,
+  readDisclosures,
+  signingKeyPrefix,
+  systemTenant,
+  type RecordBody,
+} from "@sigil/core/record";
 import {
   leafOf,
   openRecord,
@@ -192,13 +199,16 @@ const refusing = async <T>(position: bigint, step: string, work: () => T | Promi
 
 const verifyOpened = (
   opened: OpenedRecord,
+  disclosures: Uint8Array | undefined,
   { ring, origin }: WalkedKeys,
   verify: Verify,
 ): Promise<PlacedRecord> =>
   refusing(opened.position, "schema", async () => {
     await requireSignature(opened, signerOf(opened, ring), verify);
     const { envelope, hash } = opened;
-    return { envelope, hash, body: readRecord(opened, { origin }) };
+    const body = readRecord(opened, { origin });
+    if (disclosures !== undefined) readDisclosures(cborDecode(disclosures), body);
+    return { envelope, hash, body };
   });
 
 const requireLeaf = ({ position, leaf, envelope, isReference }: LaneMessage): Hash => {
@@ -244,7 +254,7 @@ const verifyPlaces = async (
     run = [];
   };
   for (const message of messages) {
-    const { position, envelope } = message;
+    const { position, envelope, disclosures } = message;
     const leaf = requireLeaf(message);
     if (envelope === undefined) {
       run.push(Promise.resolve({ position, leaf, record: undefined }));
@@ -254,7 +264,11 @@ const verifyPlaces = async (
       walkKeys(genesis, [{ position, envelope }], { verify }),
     );
     const opened = await refusing(position, "envelope", () => openRecord(position, envelope));
-    const verified = verifyOpened(opened, keys, verify).then((record) => ({ position, leaf, record }));
+    const verified = verifyOpened(opened, disclosures, keys, verify).then((record) => ({
+      position,
+      leaf,
+      record,
+    }));
     // Awaited below; a refusal meanwhile must not count as unhandled.
     verified.catch(() => {});
     run.push(verified);

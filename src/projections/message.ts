@@ -13,6 +13,8 @@ export type LaneMessage = {
   readonly leaf: Uint8Array;
   /** Absent where its tenant was erased. */
   readonly envelope?: Uint8Array;
+  /** What opens its commitments, as canonical CBOR: checked with the record, and stored nowhere. */
+  readonly disclosures?: Uint8Array;
   /** The envelope is elsewhere, being too large for the lane: it is to be fetched before the consumer takes it. */
   readonly isReference?: boolean;
   /** A signed note that came with it, of any size. */

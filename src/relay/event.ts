@@ -4,9 +4,16 @@
  */
 import { toBase64, toHex, utf8Encode } from "@sigil/core/bytes";
 import { cborDecode, cborEncode, jsonView, type CborValue } from "@sigil/core/cbor";
-import type { FeedItem, RecordBody } from "@sigil/core/record";
+import {
+  encodeDisclosed,
+  formatDisclosures,
+  type Disclosing,
+  type FeedItem,
+  type RecordBody,
+} from "@sigil/core/record";
 
 export const envelopeMediaType = "application/vnd.sigil.envelope.v1+cbor";
+export const disclosedMediaType = "application/vnd.sigil.disclosed.v1+cbor";
 const jsonMediaType = "application/json";
 
 export type EventOptions = {
@@ -15,6 +22,8 @@ export type EventOptions = {
   readonly typePrefix: string;
   readonly data: "full" | "metadata";
   readonly format: "envelope" | "json";
+  /** Needs `full` data. */
+  readonly disclosures: Disclosing;
 };
 
 /** An event's place in its ordered lane. */
@@ -103,8 +112,17 @@ const traceparentOf = ({ kind, payload }: RecordBody): string | undefined => {
   return typeof given === "string" && traceparentShape.test(given) ? given : undefined;
 };
 
+type Published = NonNullable<FeedItem["record"]>;
+
+/** Canonical key order: a body from the tail of the feed still has its writer's order. */
+const viewOf = (value: CborValue): unknown => jsonView(cborDecode(cborEncode(value)));
+
 /** The JSON view of a body: docs/spec/event.md §4. */
-const bodyView = (body: RecordBody, hash: Uint8Array, data: EventOptions["data"]): unknown => ({
+const recordView = (
+  { body, hash }: Published,
+  data: EventOptions["data"],
+  disclosures: Published["disclosures"],
+): unknown => ({
   hash: toHex(hash),
   kind: body.kind,
   schema_version: body.schemaVersion,
@@ -112,20 +130,27 @@ const bodyView = (body: RecordBody, hash: Uint8Array, data: EventOptions["data"]
   tenant: body.tenant,
   ts: body.ts,
   space: body.space,
-  // Canonical key order: a body from the tail of the feed still has its writer's order.
-  ...(data === "full" ? { payload: jsonView(cborDecode(cborEncode(body.payload))) } : {}),
+  ...(data === "full" ? { payload: viewOf(body.payload) } : {}),
   links: body.links.map(({ label, target }) => ({ label, target: toHex(target) })),
   prev: body.prev === null ? null : toHex(body.prev),
+  ...(disclosures === undefined ? {} : { disclosures: viewOf(formatDisclosures(disclosures)) }),
 });
 
 const dataOf = (
-  { envelope, body, hash }: NonNullable<FeedItem["record"]>,
-  { data, format }: EventOptions,
+  record: Published,
+  { data, format, disclosures: disclosing }: EventOptions,
 ): EventData | undefined => {
+  const isDisclosing = disclosing === "included" && data === "full";
+  const disclosures = isDisclosing ? record.disclosures : undefined;
   if (format === "json") {
-    return { mediaType: jsonMediaType, bytes: utf8Encode(JSON.stringify(bodyView(body, hash, data))) };
+    const view = recordView(record, data, disclosures);
+    return { mediaType: jsonMediaType, bytes: utf8Encode(JSON.stringify(view)) };
   }
-  return data === "full" ? { mediaType: envelopeMediaType, bytes: envelope } : undefined;
+  if (data === "metadata") return undefined;
+  const { envelope } = record;
+  return disclosures === undefined
+    ? { mediaType: envelopeMediaType, bytes: envelope }
+    : { mediaType: disclosedMediaType, bytes: encodeDisclosed(envelope, disclosures) };
 };
 
 /** `tenant/space/id`, percent-encoded between slashes: one text for each record id. */

@@ -8,7 +8,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as turn, setTimeout as delay } from "node:timers/promises";
 import { toHex, type Hash } from "@sigil/core/bytes";
-import { erasedPrefix, systemTenant } from "@sigil/core/record";
+import { erasedPrefix, systemTenant, type Disclosing } from "@sigil/core/record";
 import type { Logger } from "pino";
 import type { Config } from "../config/config.ts";
 import type { RelaySettings } from "../config/relays.ts";
@@ -31,7 +31,7 @@ type Watched = { readonly log: Logger; readonly metrics: RelayMetrics };
 /** The ledger as relays need it, from within the server or from outside. */
 export type RelayedLedger = {
   /** What a relay with this filter reads; records that the filter leaves out may be missing. */
-  readonly feedOf: (filter: Filter) => FeedSource;
+  readonly feedOf: (filter: Filter, disclosing: Disclosing) => FeedSource;
   /** In records. */
   readonly size: () => bigint;
   /** Whether it has the record that a tenant is erased. @throws RelayFault if it cannot be asked for that relay. */
@@ -56,16 +56,17 @@ const positionOf = async (reader: LedgerReader, hash: Hash): Promise<bigint | un
 /** A server's own. */
 export const relayedLedger = (ledger: Ledger): RelayedLedger => {
   const { reader } = ledger;
-  const feed: FeedSource = {
+  const size = (): bigint => reader.size;
+  const feedOf = (_: Filter, disclosing: Disclosing): FeedSource => ({
     origin: reader.origin,
-    size: () => reader.size,
-    from: (position, call) => readFeed(ledger, position, call),
+    size,
+    from: (position, { signal }) => readFeed(ledger, position, { signal, disclosing }),
     hasLeaf: async (position, leaf) => (await reader.tree.leaves([position])).map(toHex)[0] === leaf,
     positionOf: (hash) => positionOf(reader, hash),
-  };
+  });
   return {
-    feedOf: () => feed,
-    size: feed.size,
+    feedOf,
+    size,
     isErased: async (tenant) =>
       (await reader.head(systemTenant, "system", erasedPrefix + tenant)) !== undefined,
   };
@@ -139,14 +140,14 @@ const startRelay = async (
   config: RelaysConfig,
   watched: Watched,
 ): Promise<Relay> => {
-  const { name, typePrefix, data, format, from } = settings;
+  const { name, typePrefix, data, format, disclosures, from } = settings;
   const filter = filterOf(settings);
   return Relay.start({
     name,
-    source: ledger.feedOf(filter),
+    source: ledger.feedOf(filter, disclosures),
     destination: await destinationOf(settings, config, watched),
     filter,
-    event: { typePrefix, data, format },
+    event: { typePrefix, data, format, disclosures },
     from,
     cursorPath: join(config.data, stateDirectory, `${name}.json`),
     observer: observerOf(name, watched),

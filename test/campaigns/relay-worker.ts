@@ -85,7 +85,8 @@ const serverLedger = async (target: string): Promise<ServerLedger> => {
 
 using outside = server === undefined ? undefined : await serverLedger(server);
 await using seen = await startRelay({
-  source: outside?.feedOf({ tenants: undefined, kinds: undefined, spaces: undefined }) ?? madeUp(),
+  source:
+    outside?.feedOf({ tenants: undefined, kinds: undefined, spaces: undefined }, "withheld") ?? madeUp(),
   destination: destinationOf(),
   cursorPath,
   onStep,

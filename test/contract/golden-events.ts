@@ -1,4 +1,7 @@
-/** A golden ledger as a relay publishes it: in one generation, a checkpoint with the last event of a batch. */
+/**
+ * A golden ledger as a relay publishes it that is to disclose: in one generation, a checkpoint with the last event of a
+ * batch.
+ */
 import type { FeedItem } from "../../src/core/record/feed.ts";
 import { parseHash, toHex } from "../../src/core/bytes.ts";
 import { checkpointAttribute, eventOf, type RelayEvent } from "../../src/relay/event.ts";
@@ -17,15 +20,19 @@ export const eventsOf = (
 ): readonly RelayEvent[] => {
   const positions = positionsOf(ledger);
   const { origin, places } = ledger;
-  const options = { origin, typePrefix: "sigil", data: "full", format: "envelope" } as const;
+  const options = {
+    origin,
+    typePrefix: "sigil",
+    data: "full",
+    format: "envelope",
+    disclosures: "included",
+  } as const;
   return messagesOf(ledger, { size: BigInt(places.length) })
     .slice(from, to)
     .map(({ position, prev, leaf, envelope }) => {
       const place = places[Number(position)];
       const isHeld = place !== undefined && envelope !== undefined;
-      const record = isHeld
-        ? { position, version: 1n, hash: place.hash, body: place.body, envelope }
-        : undefined;
+      const record = isHeld ? { ...place, position, version: 1n, envelope } : undefined;
       const item: FeedItem = { position, leaf: parseHash(leaf), record };
       const before = record?.body.prev;
       const ofId = before === undefined || before === null ? undefined : positions.get(toHex(before));

@@ -23,6 +23,7 @@ import {
   parseGenesis,
   proposalOutcomes,
 } from "../../src/core/record/kinds.ts";
+import type { Disclosures } from "../../src/core/record/commitment.ts";
 import { encodeBody, type RecordBody } from "../../src/core/record/record.ts";
 import { createSigner, type Signer } from "../../src/crypto/signing/sign.ts";
 import { prepareRecord, signRecord } from "../../src/ledger/append/prepare.ts";
@@ -38,6 +39,8 @@ export type GoldenPlace = {
   readonly envelope: Uint8Array;
   readonly hash: Hash;
   readonly body: RecordBody;
+  /** What opens its commitments. */
+  readonly disclosures?: Disclosures;
 };
 
 export type GoldenLedger = {
@@ -251,16 +254,17 @@ export const generateLedger = async ({
       durationUs: below(5000),
     };
     const named = { kind: "frozen_chain", id: `decision/${places.length}`, tenant, space: "user" } as const;
-    const old = bodyOf({ ...named, payload: formatFrozenChain1(chain) });
-    if (random() < 0.4) return void (await append(old));
+    if (random() < 0.4) return void (await append(bodyOf({ ...named, payload: formatFrozenChain1(chain) })));
     const { request, steps: _, ...outcome } = chain;
-    const { payload } = recordChain(new ReasoningChain(request).freeze(outcome), bytes(places.length));
+    const made = recordChain(new ReasoningChain(request).freeze(outcome), bytes(places.length));
+    const { payload, disclosures } = made;
     const target = chain.model.hash;
     const links = target === null ? [] : [{ label: "model", target }];
     const caller = `${tenant}/${request.caller}`;
     const number = (numbered.get(caller) ?? 0) + 1;
     numbered.set(caller, number);
     await append(withNumber(bodyOf({ ...named, schemaVersion: 2, payload, links }), number));
+    places.push({ ...(places.pop() as GoldenPlace), disclosures });
   };
 
   let proposals = 0;
@@ -365,10 +369,7 @@ export const generateLedger = async ({
       tenant: pick(living()),
       space: "user",
     } as const;
-    if (random() < 0.4) {
-      await append(bodyOf({ ...named, payload: formatModuleRun1(run) }));
-      return;
-    }
+    if (random() < 0.4) return void (await append(bodyOf({ ...named, payload: formatModuleRun1(run) })));
     const { inputDigest: _, inputBytes: __, outputDigest, ...ran } = run;
     const payload = formatModuleRun({
       ...ran,

@@ -2,6 +2,8 @@
  * A golden ledger as a source of messages: as it was at some size, with the tenants erased that were erased by then; in
  * batches of any size; with what a broker may do to them.
  */
+import { cborEncode } from "../../src/core/cbor/cbor.ts";
+import { formatDisclosures } from "../../src/core/record/commitment.ts";
 import type { LaneBatch, LaneMessage, LaneSource } from "../../src/projections/message.ts";
 import type { GoldenLedger } from "./golden-ledger.ts";
 
@@ -17,6 +19,8 @@ export type SourceOptions = {
   /** By position; one is a single lane. */
   readonly laneOf?: (position: bigint) => string;
   readonly isCheckpointed?: boolean;
+  /** With what opens the commitments of records. */
+  readonly isDisclosed?: boolean;
   /** Changes messages as a hostile broker would; undefined drops one. */
   readonly tamper?: (message: LaneMessage) => LaneMessage | undefined;
 };
@@ -31,15 +35,19 @@ const isErased = ({ places, erasures }: GoldenLedger, position: bigint, size: bi
 /** Every message of a lane after its cursor, linked. */
 export const messagesOf = (
   ledger: GoldenLedger,
-  { size, laneOf = () => "ledger", tamper = (message) => message }: SourceOptions,
+  { size, laneOf = () => "ledger", tamper = (message) => message, isDisclosed = false }: SourceOptions,
 ): readonly LaneMessage[] => {
   const last = new Map<string, bigint>();
-  return ledger.places.slice(0, Number(size)).flatMap(({ leaf, envelope }, at) => {
+  return ledger.places.slice(0, Number(size)).flatMap(({ leaf, envelope, disclosures }, at) => {
     const position = BigInt(at);
     const lane = laneOf(position);
     const prev = last.get(lane) ?? null;
     const whole = { lane, position, prev, leaf };
-    const message = tamper(isErased(ledger, position, size) ? whole : { ...whole, envelope });
+    const disclosed =
+      disclosures === undefined || !isDisclosed
+        ? {}
+        : { disclosures: cborEncode(formatDisclosures(disclosures)) };
+    const message = tamper(isErased(ledger, position, size) ? whole : { ...whole, envelope, ...disclosed });
     if (message === undefined) return [];
     last.set(lane, position);
     return [message];

@@ -1,15 +1,21 @@
 /** The one suite that every destination of a relay passes, against the real thing. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
+import { decodeDisclosed, formatDisclosures } from "../../src/core/record/commitment.ts";
 import type { Destination } from "../../src/relay/destination.ts";
+import type { RelayOptions } from "../../src/relay/relay-options.ts";
 import {
   createRelayLedger,
+  dataOf,
   expectWhole,
+  holdsCanary,
   killAfter,
+  relayDisclosures,
   startRelay,
   until,
   untilCaughtUp,
   type DestinationPlace,
+  type SeenMessage,
 } from "./relay-world.ts";
 
 /** More steps than publishing two batches takes, of relay and destination together. */
@@ -159,6 +165,56 @@ export const testDestination = (
       await using next = await startRelay(options);
       await untilCaughtUp(next, { source });
       expect(next.errors).to.deep.equal([]);
+    });
+
+    it("publishes what opens commitments where it is told to, beside the same envelopes, and nothing of it elsewhere", async () => {
+      const publish = async (event: RelayOptions["event"]) => {
+        await using place = await open();
+        const source = createRelayLedger();
+        source.add(9);
+        // One of them is larger than a message of a broker.
+        for (const [position, bytes] of [
+          [2, 60],
+          [5, (1 << 20) - 600],
+          [8, 60],
+        ] as const)
+          source.disclose(position, relayDisclosures(bytes));
+        const destination = place.destination();
+        await using seen = await startRelay({ source, destination, cursorPath: place.cursorPath, event });
+        await untilCaughtUp(seen, { source });
+        const messages = await place.messages();
+        expectWhole(messages, source.items);
+        const at = (position: number): SeenMessage =>
+          messages.find((one) => one["sigilposition"] === String(position)) ?? expect.fail("not there");
+        return { source, messages, at };
+      };
+      const full = { typePrefix: "sigil", data: "full", format: "envelope" } as const;
+      const told = await publish({ ...full, disclosures: "included" });
+      for (const position of [2, 8]) {
+        const { envelope, disclosures } = decodeDisclosed(dataOf(told.at(position)));
+        const { record } = told.source.items[position] ?? expect.fail("not there");
+        expect(Buffer.from(envelope).equals(record?.envelope ?? Buffer.alloc(0))).to.equal(true);
+        expect(disclosures).to.deep.equal(formatDisclosures(record?.disclosures ?? {}));
+      }
+      // Whole or by reference: never the envelope alone, as if there had been nothing to disclose.
+      const isByReference = "dataref" in told.at(5);
+      expect(told.messages.filter(holdsCanary)).to.have.length(isByReference ? 2 : 3);
+      expect("datacontenttype" in told.at(5)).to.equal(!isByReference);
+      const plain = { ...full, disclosures: "withheld" } as const;
+      for (const event of [
+        plain,
+        { ...plain, format: "json" },
+        { ...plain, data: "metadata" },
+        { ...plain, data: "metadata", format: "json" },
+      ] as const) {
+        const { messages, source } = await publish(event);
+        expect(messages.filter(holdsCanary), JSON.stringify(event)).to.deep.equal([]);
+        if (event !== plain) continue;
+        for (const [position, { record }] of source.items.entries()) {
+          const message = messages.find((one) => one["sigilposition"] === String(position)) ?? {};
+          expect(Buffer.from(dataOf(message)).equals(record?.envelope ?? Buffer.alloc(0))).to.equal(true);
+        }
+      }
     });
 
     it("publishes nothing while it is paused, also after a restart", async () => {

@@ -55,7 +55,12 @@ export const openLanes = async (): Promise<LanesPlace> => {
       describe: () => "lanes in memory",
       open: async () => openThem(onStep),
     }),
-    messages: async () => all().map(({ event }) => ({ ...event.attributes, lane: event.lane })),
+    messages: async () =>
+      all().map(({ event }) => ({
+        ...event.attributes,
+        lane: event.lane,
+        ...(event.data === undefined ? {} : { data: event.data.bytes }),
+      })),
     wipe: async () => lanes.clear(),
     truncate: (lane, count) => void lanes.set(lane, (lanes.get(lane) ?? []).slice(0, -count)),
     [Symbol.asyncDispose]: () => rm(root, { recursive: true }),

@@ -6,6 +6,7 @@ import { setImmediate as turn, setTimeout as delay } from "node:timers/promises"
 import { expect } from "chai";
 import { toHex } from "../../src/core/bytes.ts";
 import { sha256 } from "../../src/core/hash.ts";
+import { digestValue, type Disclosures } from "../../src/core/record/commitment.ts";
 import type { RecordBody } from "../../src/core/record/record.ts";
 import { leafOf } from "../../src/core/verify/record.ts";
 import type { Destination, RelayError } from "../../src/relay/destination.ts";
@@ -40,8 +41,20 @@ export const relayItem = (body: RecordBody, position: number, bytes = 40): FeedI
   };
 };
 
+/** Looked for in what was published: it stands in nothing but disclosures. */
+export const disclosedCanary = "what was asked, word for word";
+
+/** What opens a commitment, and holds the canary. */
+export const relayDisclosures = (bytes = 0): Disclosures => {
+  const raw = Buffer.alloc(Math.max(bytes, disclosedCanary.length), disclosedCanary);
+  const value = digestValue({ digest: sha256(raw), bytes: raw.length });
+  return { input: { salt: new Uint8Array(32).fill(7), value, raw: new Uint8Array(raw) } };
+};
+
 export type RelayLedger = FeedSource & {
   readonly items: FeedItem[];
+  /** From now on a record comes with these, whether the relay is to publish them or not. */
+  readonly disclose: (position: number, disclosures: Disclosures) => void;
   readonly add: (count: number, changes?: Partial<RecordBody>, bytes?: number) => void;
   readonly erase: (position: number) => void;
 };
@@ -84,6 +97,10 @@ export const createRelayLedger = (): RelayLedger => {
       }
       wake();
     },
+    disclose: (position, disclosures) => {
+      const { record, ...item } = items[position] ?? expect.fail("not there");
+      items[position] = { ...item, record: record && { ...record, disclosures } };
+    },
     erase: (position) => {
       const { leaf } = items[position] ?? expect.fail("not there");
       items[position] = { position: BigInt(position), leaf, record: undefined };
@@ -109,7 +126,7 @@ export const startRelay = async (options: StartOptions): Promise<SeenRelay> => {
   const relay = await Relay.start({
     name: "test",
     filter: { tenants: undefined, kinds: undefined, spaces: undefined },
-    event: { typePrefix: "sigil", data: "full", format: "envelope" },
+    event: { typePrefix: "sigil", data: "full", format: "envelope", disclosures: "withheld" },
     from: 0n,
     observer: {
       onState: (state, error) => {
@@ -174,6 +191,20 @@ export const killAfter = (steps: number) => {
 
 /** What one message of a destination says, as a consumer reads it. */
 export type SeenMessage = Readonly<Record<string, unknown>>;
+
+/** The data of a message in binary mode, or in structured mode where it is not JSON. */
+export const dataOf = ({ data, data_base64: base64 }: SeenMessage): Uint8Array =>
+  data instanceof Uint8Array ? data : Buffer.from(typeof base64 === "string" ? base64 : "", "base64");
+
+/** Whether a message holds the canary, in whichever form it has its data. */
+export const holdsCanary = (message: SeenMessage): boolean =>
+  [
+    Buffer.from(dataOf(message)),
+    Buffer.from(JSON.stringify(message["data"] ?? null)),
+    ...[...JSON.stringify(message).matchAll(/[A-Za-z0-9+/]{40,}={0,2}/g)].map(([text]) =>
+      Buffer.from(text, "base64"),
+    ),
+  ].some((bytes) => bytes.includes(disclosedCanary));
 
 /**
  * Every record of the ledger, each once, and no other. In each lane (a message names its own as `lane`, where there are

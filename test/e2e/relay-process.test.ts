@@ -378,7 +378,7 @@ describe("relays in a process of their own", function () {
       }
     };
     using outside = await openLedger({ ...connection, canon: { ...connection.canon, watch: forged } });
-    const feed = outside.feedOf({ tenants: undefined, kinds: undefined, spaces: undefined });
+    const feed = outside.feedOf({ tenants: undefined, kinds: undefined, spaces: undefined }, "withheld");
     const positions: bigint[] = [];
     const { signal } = new AbortController();
     let fault: unknown;
@@ -400,7 +400,7 @@ describe("relays in a process of their own", function () {
     const decision = await reader.readAt(reader.size - 1n);
     expect(decision.body.tenant).not.to.equal("relays");
     using outside = await openLedger(council.served.by("feed", key));
-    const feed = outside.feedOf({ tenants: undefined, kinds: undefined, spaces: undefined });
+    const feed = outside.feedOf({ tenants: undefined, kinds: undefined, spaces: undefined }, "withheld");
     const { signal } = new AbortController();
     expect(await feed.positionOf(decision.hash, { signal })).to.equal(decision.position);
     expect(await feed.positionOf(sha256(decision.hash), { signal })).to.equal(undefined);

@@ -110,7 +110,7 @@ const refuse = (rule: string): never => {
 };
 
 /** Converts errors about data to ProofError; anything else is a bug and is rethrown. */
-const proving = async <T>(work: () => Promise<T>): Promise<T> => {
+export const proving = async <T>(work: () => Promise<T>): Promise<T> => {
   try {
     return await work();
   } catch (error) {

@@ -15,6 +15,8 @@ import {
   type Frontier,
 } from "@sigil/core/merkle";
 import { equalBytes, parseHash, toHex, type Hash } from "@sigil/core/bytes";
+import { cborDecode } from "@sigil/core/cbor";
+import { decodeEnvelope, parseRecordStatement, readDisclosures, type Disclosures } from "@sigil/core/record";
 import { leafOf } from "@sigil/core/verify";
 import type {
   Heartbeat,
@@ -25,6 +27,7 @@ import type {
 import { RecordProof } from "@sigil/proto/sigil/type/v1/type";
 import {
   ProofError,
+  proving,
   walkKeys,
   type KeyWalk,
   type SignedTree,
@@ -61,6 +64,11 @@ export type VerifiedEvent =
       readonly record: VerifiedRecord;
       /** The bytes that were verified. */
       readonly envelope: Uint8Array;
+      /**
+       * What opens the record's commitments, each checked against the record; only with `disclosures` in the request.
+       * A server can leave any out.
+       */
+      readonly disclosures?: Disclosures;
       /** As the server says: nothing proves it. */
       readonly version: bigint;
       /** Where a watch goes on after this. */
@@ -128,6 +136,13 @@ class Rebuilding {
     );
   }
 }
+
+/** @throws ProofError unless each opens a commitment of the record. */
+const openingsOf = (envelope: Uint8Array, disclosures: Uint8Array): Promise<Disclosures> =>
+  proving(async () => {
+    const { body } = parseRecordStatement(decodeEnvelope(envelope).statement);
+    return readDisclosures(cborDecode(disclosures), body);
+  });
 
 class VerifiedWatch {
   readonly #connection: Pick<SigilConnection, "keys">;
@@ -199,13 +214,14 @@ class VerifiedWatch {
     nextPosition: bigint,
   ): Promise<VerifiedEvent> {
     if (record === undefined) throw new ProofError("a message of the watch has no record");
-    const { position, envelope } = record;
+    const { position, envelope, disclosures } = record;
     const checkpoint = this.#requireNext(position, nextPosition);
     const evidence = { position, envelope, checkpoint, inclusionProof };
     const verified = await this.#verifying((walk) => walk.verifyRecord(evidence));
     const leaf = leafOf(envelope);
     this.#rebuilding?.take(position, leaf);
-    return { kind: "record", position, leaf, record: verified, envelope, version, nextPosition };
+    const opened = disclosures.length === 0 ? {} : { disclosures: await openingsOf(envelope, disclosures) };
+    return { kind: "record", position, leaf, record: verified, envelope, ...opened, version, nextPosition };
   }
 
   async #erased(

@@ -3,7 +3,7 @@
  * bounded (`feedBatchBytesMax`), and no queue: while its caller does not read, the feed goes on without it.
  */
 import { openRecord, signerOf } from "@sigil/core/verify";
-import type { FeedBatch, FeedItem, PublishedRecord } from "@sigil/core/record";
+import type { Disclosing, FeedBatch, FeedItem, PublishedRecord } from "@sigil/core/record";
 import type { Feed } from "../../ledger/feed.ts";
 import { readFeed } from "../../ledger/feed-source.ts";
 import { feedBatchRecordsMax } from "../../limits.ts";
@@ -17,14 +17,17 @@ export type FeedWatchLedger = {
   readonly feed: Pick<Feed, "from">;
 };
 
+/** What is sent of the ledger. */
+export type Watched = { readonly selection: Selection; readonly disclosing: Disclosing };
+
 /** What the ledger has verified, or has just made, with the parts that only its bytes have. @throws recordCorrupt. */
 const versionedOf = (
-  { position, body, envelope, version }: PublishedRecord,
+  { position, body, envelope, version, disclosures = {} }: PublishedRecord,
   { ring }: ReadingLedger,
 ): VersionedRecord => {
   const opened = openRecord(position, envelope);
   return {
-    record: { ...opened, body, signedBy: signerOf(opened, ring), disclosures: {} },
+    record: { ...opened, body, signedBy: signerOf(opened, ring), disclosures },
     version,
     tombstone: isTombstone({ body }),
   };
@@ -75,7 +78,7 @@ async function* eventsOf(
 /** @throws sizeOutOfRange, recordCorrupt, erased when a tenant that it names is. */
 export async function* watchFeed(
   source: FeedWatchLedger,
-  selection: Selection,
+  { selection, disclosing }: Watched,
   from: bigint,
   beats: Beats,
   { signal, room }: WalkContext,
@@ -86,6 +89,7 @@ export async function* watchFeed(
   const left = new AbortController();
   const batches = readFeed({ feed, reader: ledger }, from, {
     signal: AbortSignal.any([signal, left.signal]),
+    disclosing,
   });
   let next = from;
   /** Where its caller would go on. */

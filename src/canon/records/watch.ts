@@ -7,11 +7,12 @@
 import { fail } from "../../errors.ts";
 import { watchPositionsMax } from "../../limits.ts";
 import type { Caller, Room } from "../../identity/caller.ts";
+import { requireDisclosing } from "../../identity/feed-reach.ts";
 import type { Feed } from "../../ledger/feed.ts";
 import { ReadAhead } from "../../ledger/read/read-ahead.ts";
 import type { VersionedRecord, WatchEvent, WatchQuery, WalkContext } from "../domain.ts";
 import { Beats, type WatchClock } from "./beats.ts";
-import { watchFeed } from "./feed-watch.ts";
+import { watchFeed, type Watched } from "./feed-watch.ts";
 import type { News } from "./news.ts";
 import { versionOf, type ReadingLedger } from "./reading.ts";
 import { Selection } from "./selection.ts";
@@ -106,10 +107,16 @@ export type Watching = {
   readonly feed: Pick<Feed, "from" | "size">;
 };
 
+/** What a watch that did not ask for them is not sent; readings are shared with those that did. */
+const withoutDisclosures = ({ record, ...versioned }: VersionedRecord): VersionedRecord => ({
+  ...versioned,
+  record: { ...record, disclosures: {} },
+});
+
 /** A watch of records that the tenant's index lists. */
 async function* watchIndexed(
   ledger: ReadingLedger,
-  { tenant, selection }: { readonly tenant: string; readonly selection: Selection },
+  { tenant, selection, disclosing }: Watched & { readonly tenant: string },
   from: bigint,
   { beats, news }: { readonly beats: Beats; readonly news: News },
   { signal, room }: WalkContext,
@@ -127,8 +134,9 @@ async function* watchIndexed(
         selection.indexedKinds,
         next,
       );
-      for await (const record of catchUp(ledger, news, tenant, selection, positions, room)) {
+      for await (const read of catchUp(ledger, news, tenant, selection, positions, room)) {
         if (signal.aborted) return;
+        const record = disclosing === "included" ? read : withoutDisclosures(read);
         const { position } = record.record;
         const lead = await beats.before(position, next);
         if (lead !== undefined) yield lead;
@@ -158,11 +166,13 @@ export async function* watchRecords(
   call: WalkContext,
 ): AsyncGenerator<WatchEvent, void, undefined> {
   const selection = new Selection(caller, query.selection);
+  const { disclosing } = query;
+  if (disclosing === "included") requireDisclosing(caller);
   const beats = new Beats(ledger, query, clock);
   const tenant = selection.indexed;
   const from = query.from ?? (tenant === undefined ? feed.size : ledger.size);
   if (from > ledger.size) fail({ kind: "sizeOutOfRange", size: from, treeSize: ledger.size });
   yield* tenant === undefined
-    ? watchFeed({ ledger, feed }, selection, from, beats, call)
-    : watchIndexed(ledger, { tenant, selection }, from, { beats, news }, call);
+    ? watchFeed({ ledger, feed }, { selection, disclosing }, from, beats, call)
+    : watchIndexed(ledger, { tenant, selection, disclosing }, from, { beats, news }, call);
 }

@@ -3,8 +3,11 @@
  * docs/spec/event.md.
  */
 import { fromBase64, fromHex } from "@sigil/core/bytes";
+import { cborEncode } from "@sigil/core/cbor";
 import { Fault } from "@sigil/core/errors";
+import { decodeDisclosed } from "@sigil/core/record";
 import type { LaneMessage } from "../../projections/message.ts";
+import { disclosedMediaType, envelopeMediaType } from "../../relay/event.ts";
 import { usage } from "../terminal/command.ts";
 
 const positionOf = (value: unknown): bigint | undefined =>
@@ -14,6 +17,19 @@ const positionOf = (value: unknown): bigint | undefined =>
 const checkpointOf = (value: unknown): Pick<LaneMessage, "checkpoint"> =>
   typeof value === "string" ? { checkpoint: new TextDecoder().decode(fromBase64(value)) } : {};
 
+/** @throws Fault. @returns undefined if there is no envelope in it. */
+const recordIn = (
+  data: Uint8Array | undefined,
+  mediaType: unknown,
+): Pick<LaneMessage, "envelope" | "disclosures"> | undefined => {
+  if (data === undefined) return undefined;
+  if (mediaType === disclosedMediaType) {
+    const { envelope, disclosures } = decodeDisclosed(data);
+    return { envelope, disclosures: cborEncode(disclosures) };
+  }
+  return mediaType === envelopeMediaType ? { envelope: data } : undefined;
+};
+
 /**
  * @param at where it stands, for a person.
  * @throws usage for an event that no relay wrote, or one whose record cannot be verified.
@@ -21,7 +37,7 @@ const checkpointOf = (value: unknown): Pick<LaneMessage, "checkpoint"> =>
 export const readMessage = (
   lane: string,
   attributes: Readonly<Record<string, unknown>>,
-  envelope: Uint8Array | undefined,
+  data: Uint8Array | undefined,
   at: string,
 ): LaneMessage => {
   const refuse = (rule: string): never => usage(`${at}: ${rule}`);
@@ -38,8 +54,8 @@ export const readMessage = (
   }
   try {
     const message = { lane, position, prev, leaf: fromHex(sigilleaf), ...checkpointOf(sigilcheckpoint) };
-    const isEnvelope = datacontenttype === "application/vnd.sigil.envelope.v1+cbor";
-    if (envelope !== undefined && isEnvelope) return { ...message, envelope };
+    const record = recordIn(data, datacontenttype);
+    if (record !== undefined) return { ...message, ...record };
     if (typeof dataref === "string") return { ...message, isReference: true };
     if (type.endsWith(".erased.v1")) return message;
   } catch (error) {
@@ -59,7 +75,7 @@ const parseObject = (text: string, at: string): Readonly<Record<string, unknown>
   return usage(`${at}: is no JSON object`);
 };
 
-const envelopeOf = (data: unknown, at: string): Uint8Array | undefined => {
+const bytesIn = (data: unknown, at: string): Uint8Array | undefined => {
   if (typeof data !== "string") return undefined;
   try {
     return fromBase64(data);
@@ -76,6 +92,6 @@ export const parseEvent = (
   at: string,
 ): { readonly message: LaneMessage; readonly attributes: Readonly<Record<string, unknown>> } => {
   const attributes = parseObject(text, at);
-  const envelope = envelopeOf(attributes["data_base64"], at);
-  return { message: readMessage(lane, attributes, envelope, at), attributes };
+  const data = bytesIn(attributes["data_base64"], at);
+  return { message: readMessage(lane, attributes, data, at), attributes };
 };

@@ -22,7 +22,9 @@ import {
   allMark,
   decodeEnvelope,
   parseRecordStatement,
+  rawBytesOf,
   systemTenant,
+  type Disclosing,
   type FeedBatch,
   type FeedItem,
 } from "@sigil/core/record";
@@ -41,6 +43,9 @@ import type { FeedSource } from "../../relay/source.ts";
 import type { RelayedLedger } from "../../wire/relays.ts";
 import { serverSize } from "../project/server-source.ts";
 import type { ProvenTree } from "./proven-tree.ts";
+
+/** What a relay is to have of the feed. */
+type Reach = { readonly filter: Filter; readonly disclosing: Disclosing };
 
 /** A relay's list as a watch takes it; undefined for all, and for what the relay has to choose from all by itself. */
 const listed = (list: readonly string[] | undefined): readonly string[] | undefined =>
@@ -102,9 +107,11 @@ const itemOf = (event: Exclude<VerifiedEvent, { readonly kind: "checkpoint" }>):
   const { position } = event;
   const leaf = parseHash(event.leaf);
   if (event.kind === "erased") return { position, leaf, record: undefined };
-  const { envelope, version, record } = event;
+  const { envelope, version, disclosures } = event;
   const { body } = parseRecordStatement(decodeEnvelope(envelope).statement);
-  return { position, leaf, record: { position, version, envelope, hash: parseHash(record.hash), body } };
+  const hash = parseHash(event.record.hash);
+  const opened = disclosures === undefined ? {} : { disclosures };
+  return { position, leaf, record: { position, version, envelope, hash, body, ...opened } };
 };
 
 /** Of at least one event. @param checkpoint the newest by its end, which everything in it was proved against. */
@@ -114,7 +121,8 @@ const batchOf = (events: readonly VerifiedEvent[], checkpoint: string): FeedBatc
   checkpoint,
 });
 
-const bytesOf = (event: VerifiedEvent): number => (event.kind === "record" ? event.envelope.length : 0);
+const bytesOf = (event: VerifiedEvent): number =>
+  event.kind === "record" ? event.envelope.length + rawBytesOf(event.disclosures) : 0;
 
 /**
  * Events in batches, of whatever has come by the time that the last batch was taken. Reading goes on meanwhile, up to
@@ -199,11 +207,12 @@ export class ServerLedger implements RelayedLedger, Disposable {
     return this.#size;
   }
 
-  feedOf(filter: Filter): FeedSource {
+  /** With disclosures the server refuses a caller that may not see inputs, which the relay then says, and waits. */
+  feedOf(filter: Filter, disclosing: Disclosing): FeedSource {
     return {
       origin: this.#origin,
       size: () => this.#size,
-      from: (position, { signal }) => this.#read(filter, position, signal),
+      from: (position, { signal }) => this.#read({ filter, disclosing }, position, signal),
       hasLeaf: (position, leaf, { signal }) => this.#hasLeaf(position, leaf, signal),
       acceptPast: () => this.#acceptPast(),
       positionOf: (hash, { signal }) => this.#positionOf(hash, signal),
@@ -273,17 +282,13 @@ export class ServerLedger implements RelayedLedger, Disposable {
     }
   }
 
-  async *#read(
-    filter: Filter,
-    from: bigint,
-    signal: AbortSignal,
-  ): AsyncGenerator<FeedBatch, void, undefined> {
+  async *#read(reach: Reach, from: bigint, signal: AbortSignal): AsyncGenerator<FeedBatch, void, undefined> {
     const erased = new Set<string>();
     let next = from;
     while (!signal.aborted) {
       let hasBegun = false;
       try {
-        for await (const batch of this.#watch(filter, erased, next, signal)) {
+        for await (const batch of this.#watch(reach, erased, next, signal)) {
           hasBegun = true;
           ({ next } = batch);
           yield batch;
@@ -322,7 +327,7 @@ export class ServerLedger implements RelayedLedger, Disposable {
   }
 
   async *#watch(
-    filter: Filter,
+    { filter, disclosing }: Reach,
     erased: ReadonlySet<string>,
     from: bigint,
     signal: AbortSignal,
@@ -334,7 +339,8 @@ export class ServerLedger implements RelayedLedger, Disposable {
         rule: "every tenant of this relay is erased: nothing is left to publish",
       });
     const left = new AbortController();
-    const events = this.#events(request, from, AbortSignal.any([signal, left.signal]));
+    const asked = { ...request, disclosures: disclosing === "included" };
+    const events = this.#events(asked, from, AbortSignal.any([signal, left.signal]));
     let checkpoint: string | undefined;
     for await (const batch of inBatches(events, left)) {
       checkpoint = batch.findLast((event) => event.kind === "checkpoint")?.checkpoint ?? checkpoint;

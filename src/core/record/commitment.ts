@@ -3,7 +3,7 @@
  * cannot be guessed, a disclosed one cannot be another. Pure. Source: docs/spec/record.md §7.
  */
 import { equalBytes, type Hash } from "../bytes.ts";
-import { cborEncode, type CborMap, type CborValue } from "../cbor/cbor.ts";
+import { cborDecode, cborEncode, type CborMap, type CborValue } from "../cbor/cbor.ts";
 import { sha256 } from "../hash.ts";
 import { parseFrozenChain } from "./kinds/frozen-chain.ts";
 import { parseModuleRun } from "./kinds/module-run.ts";
@@ -24,6 +24,10 @@ export type Opening = {
 
 /** Openings by the path of the value in its payload, such as `input` and `context/<name>`. */
 export type Disclosures = Readonly<Record<string, Opening>>;
+
+/** Of bytes that were kept: nearly all that disclosures are. */
+export const rawBytesOf = (disclosures: Disclosures = {}): number =>
+  Object.values(disclosures).reduce((sum, { raw }) => sum + (raw?.length ?? 0), 0);
 
 /** The path is inside, so that an opening does not fit another field. */
 export const commitTo = (path: string, { salt, value }: Opening): Hash =>
@@ -51,6 +55,22 @@ export const formatDisclosures = (disclosures: Disclosures): CborMap =>
       { salt, value, ...(raw === undefined ? {} : { raw }) },
     ]),
   );
+
+/** An envelope with what stands beside it, as one value: the plaintext of a seal and the data of an event. */
+export const encodeDisclosed = (envelope: Uint8Array, disclosures: Disclosures): Uint8Array =>
+  cborEncode([envelope, formatDisclosures(disclosures)]);
+
+/** @returns disclosures that nobody has checked: `readDisclosures` does. @throws malformedCbor, malformedRecord. */
+export const decodeDisclosed = (
+  bytes: Uint8Array,
+): { readonly envelope: Uint8Array; readonly disclosures: CborMap } => {
+  const value = cborDecode(bytes);
+  const [envelope, disclosures, ...rest] = Array.isArray(value) ? (value as readonly CborValue[]) : [];
+  if (!(envelope instanceof Uint8Array) || rest.length > 0) {
+    return refuseField("disclosed", "", "must be an array of an envelope and its disclosures");
+  }
+  return { envelope, disclosures: anyMap(disclosures, "disclosed[1]") };
+};
 
 /** The commitments of a record by path; none in a kind or a version that makes none. */
 const commitmentsIn = ({ kind, schemaVersion, payload }: Committed): Readonly<Record<string, Hash>> => {

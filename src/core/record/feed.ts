@@ -3,6 +3,7 @@
  * (`src/ledger/feed-source.ts`) or outside (the client's `watchVerified`). Pure.
  */
 import type { Hash } from "../bytes.ts";
+import type { Disclosures } from "./commitment.ts";
 import type { RecordBody } from "./record.ts";
 
 /** A record with the bytes that its hash and its proofs are over. */
@@ -13,6 +14,8 @@ export type PublishedRecord = {
   readonly version: bigint;
   readonly body: RecordBody;
   readonly envelope: Uint8Array;
+  /** What was disclosed of it, checked against its body: only where a reader who may see inputs asked for it. */
+  readonly disclosures?: Disclosures;
 };
 
 export type FeedItem = {
@@ -31,6 +34,9 @@ export type FeedBatch = {
   /** A signed note over a tree that holds every item. */
   readonly checkpoint: string;
 };
+
+/** Whether records come with what was disclosed of them. */
+export type Disclosing = "withheld" | "included";
 
 /** Where a reader of the feed takes it from. Ends quietly when `signal` aborts. */
 export type ReadFeed = (from: bigint, call: { readonly signal: AbortSignal }) => AsyncIterable<FeedBatch>;

@@ -9,11 +9,14 @@ export {
   principalRecordId,
 } from "./enrolment.ts";
 export { escaped, unseenCharacters, visibleText } from "./characters.ts";
-export type { FeedBatch, FeedItem, PublishedRecord, ReadFeed } from "./feed.ts";
+export type { Disclosing, FeedBatch, FeedItem, PublishedRecord, ReadFeed } from "./feed.ts";
 export {
   commitTo,
   digestValue,
+  decodeDisclosed,
+  encodeDisclosed,
   formatDisclosures,
+  rawBytesOf,
   readDisclosures,
   saltBytes,
   type Digested,

@@ -6,8 +6,8 @@
  * Source: docs/spec/ledger.md §6.
  */
 import { concatBytes, utf8Decode, utf8Encode } from "@sigil/core/bytes";
-import { cborDecode, cborEncode, type CborValue } from "@sigil/core/cbor";
-import { formatDisclosures, refuseField, type Disclosures } from "@sigil/core/record";
+import type { CborValue } from "@sigil/core/cbor";
+import { decodeDisclosed, encodeDisclosed, type Disclosures } from "@sigil/core/record";
 import { assert, fail, SigilFault, type SigilError } from "../../errors.ts";
 import { sealsPerKeyMax } from "../../limits.ts";
 import { openRecord, sealedKeyVersion, sealRecord, type DataKey, type SealPlace } from "../../crypto/seal.ts";
@@ -83,15 +83,6 @@ const withDisclosing = (prefix: Uint8Array): Uint8Array => {
   return marked;
 };
 
-/** @throws malformedCbor, malformedRecord. */
-const splitSealed = (plaintext: Uint8Array): Omit<Opened, "tenant"> => {
-  const value = cborDecode(plaintext);
-  const [envelope, disclosures] = Array.isArray(value) ? (value as readonly CborValue[]) : [];
-  return envelope instanceof Uint8Array && disclosures !== undefined
-    ? { envelope, disclosures }
-    : refuseField("sealed", "", "must be an array of an envelope and its disclosures");
-};
-
 /** The sealed part of a stored value, which is not authenticated. */
 export const sealedPart = (stored: Uint8Array): Uint8Array => stored.subarray(1 + tenantLength(stored));
 
@@ -156,8 +147,11 @@ export class Sealer {
         const { prefix, dataKey } = counted;
         const place = { ...dataKey, origin, position, tenant, nonce: nonce() };
         if (disclosures === undefined) return sealRecord(envelope, { ...place, prefix, form: 1 });
-        const plaintext = cborEncode([envelope, formatDisclosures(disclosures)]);
-        return sealRecord(plaintext, { ...place, prefix: withDisclosing(prefix), form: 2 });
+        return sealRecord(encodeDisclosed(envelope, disclosures), {
+          ...place,
+          prefix: withDisclosing(prefix),
+          form: 2,
+        });
       },
       counts: () =>
         [...staged].map(([tenant, { dataKey, seals, first }]) => {
@@ -225,7 +219,7 @@ export class Sealer {
       const dataKey = await this.#keys.at(tenant, sealedKeyVersion(sealed, position));
       const form = formOf(stored);
       const opened = openRecord(sealed, { ...dataKey, origin: this.#origin, position, tenant, form });
-      return { tenant, ...(form === 1 ? { envelope: opened, disclosures: {} } : splitSealed(opened)) };
+      return { tenant, ...(form === 1 ? { envelope: opened, disclosures: {} } : decodeDisclosed(opened)) };
     } catch (cause) {
       // A tenant or version that never existed is damage of the value; an error with the key files is not.
       if (cause instanceof SigilFault && valueFaults.has(cause.error.kind)) return refuse(cause);

@@ -114,6 +114,14 @@ const readProof = ({ proof, view, knownSize }: WatchRequest): Pick<WatchQuery, "
   return { proof: read, knownSize };
 };
 
+const readDisclosing = ({ disclosures, view }: WatchRequest): WatchQuery["disclosing"] => {
+  if (!disclosures) return "withheld";
+  if (readPresentation(view).view !== "full") {
+    invalidField("disclosures", "needs view full: what it opens is in the payload");
+  }
+  return "included";
+};
+
 /** @throws invalidField. */
 export const readWatch = (request: WatchRequest, trustDomain: string): WatchQuery => {
   const { filter, fromPosition, heartbeatSeconds } = request;
@@ -125,5 +133,6 @@ export const readWatch = (request: WatchRequest, trustDomain: string): WatchQuer
     from: fromPosition,
     heartbeatMs: heartbeatSeconds === 0 ? heartbeatMsDefault : heartbeatSeconds * 1000,
     ...readProof(request),
+    disclosing: readDisclosing(request),
   };
 };

@@ -52,8 +52,8 @@ describe("a watch of the feed", () => {
     const query = { heartbeatMs: 60_000, proof: "none", knownSize: undefined } as const;
     const beats = new Beats(reader, query, { nowMs: () => 0, monotonicMs: () => 0 });
     const sent: unknown[] = [];
-    const selection = new Selection(root, everything);
-    for await (const event of watchFeed({ ledger: reader, feed }, selection, from, beats, { signal })) {
+    const watched = { selection: new Selection(root, everything), disclosing: "withheld" } as const;
+    for await (const event of watchFeed({ ledger: reader, feed }, watched, from, beats, { signal })) {
       if (event.kind === "erased") sent.push(["erased", event.position]);
       if (event.kind === "record") sent.push([event.record.record.body.id, event.record.record.position]);
     }

@@ -34,6 +34,7 @@ describe("the relays of a configuration", () => {
       name: "siem",
       data: "full",
       format: "envelope",
+      disclosures: "withheld",
       typePrefix: "sigil",
       tenants: undefined,
       kinds: undefined,
@@ -52,8 +53,17 @@ describe("the relays of a configuration", () => {
     expect(readConfig({ argv: [], environment: {}, readText: () => "" }).relays).to.deep.equal([]);
   });
 
+  it("discloses where it says so, of whole records", () => {
+    const [one] = readRelays(JSON.stringify([{ ...files, disclosures: true }]));
+    expect(one).to.include({ disclosures: "included", data: "full" });
+    for (const table of [files, { ...files, disclosures: false }])
+      expect(readRelays(JSON.stringify([table]))[0]).to.include({ disclosures: "withheld" });
+  });
+
   it("name the relay and the field of what is wrong", () => {
     const cases: readonly (readonly [object, string])[] = [
+      [{ ...files, disclosures: true, data: "metadata" }, "[0].disclosures goes with data = full"],
+      [{ ...files, disclosures: "yes" }, "[0].disclosures must be true or false"],
       [{ ...files, name: "A" }, "[0].name must be"],
       [{ ...files, to: "carrier" }, "[0].to must be one of files, nats, kafka, sqs, webhook"],
       [{ ...files, directory: "logs" }, "[0].directory must be an absolute path"],

@@ -5,12 +5,13 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { parseHash } from "../../../src/core/bytes.ts";
+import type { Disclosures } from "../../../src/core/record/commitment.ts";
 import { formatErasure } from "../../../src/core/record/kinds.ts";
 import type { RecordBody } from "../../../src/core/record/record.ts";
 import type { FeedRecord } from "../../../src/ledger/append/options.ts";
 import { Feed, type FeedSource } from "../../../src/ledger/feed.ts";
 import { erasedError } from "../../../src/ledger/layout/erasure.ts";
-import { feedBatchRecordsMax, feedTailBytesMax } from "../../../src/limits.ts";
+import { feedBatchBytesMax, feedBatchRecordsMax, feedTailBytesMax } from "../../../src/limits.ts";
 import { SigilFault, type SigilError } from "../../../src/errors.ts";
 import { createFaultyStore, type FaultyStore } from "../../contract/faulty-store.ts";
 import {
@@ -57,13 +58,14 @@ const createBench = () => {
   const erased = new Set<string>();
   const faults: unknown[] = [];
   let reads = 0;
+  let disclosures: Disclosures = {};
   const at = (position: bigint): FeedRecord => stored[Number(position)] ?? expect.fail("not stored");
   const reader = {
     readAt: async (position: bigint) => {
       reads += 1;
       const record = at(position);
       if (erased.has(record.body.tenant)) throw new SigilFault(doomed);
-      return record;
+      return { ...record, disclosures };
     },
     versionBelow: async () => ({ position: 0n, version: 1n }),
   };
@@ -81,7 +83,9 @@ const createBench = () => {
   };
   const commit = (...bodies: readonly RecordBody[]): void =>
     feed.publish(store(...bodies), BigInt(stored.length));
-  return { feed, commit, store, erased, faults, reads: () => reads };
+  /** Of every record that is read from the store. */
+  const disclose = (all: Disclosures): void => void (disclosures = all);
+  return { feed, commit, store, disclose, erased, faults, reads: () => reads };
 };
 
 describe("the feed of committed records", () => {
@@ -125,6 +129,28 @@ describe("the feed of committed records", () => {
     expect(reads(), "what was committed last is not read again").to.equal(fromStore);
     stop.abort();
     expect(await take(reading)).to.equal(undefined);
+  });
+
+  it("gives what was disclosed to a reader who asks, from the store alone, and to no other", async () => {
+    const { feed, commit, disclose, reads } = createBench();
+    for (let made = 0; made < 4; made += 1) commit(userBody("a"));
+    const opening = { salt: new Uint8Array(32), value: null, raw: new Uint8Array(feedBatchBytesMax) };
+    disclose({ input: opening });
+    const [asking, other] = [new AbortController(), new AbortController()];
+    const disclosed = feed.from(4n, { signal: asking.signal, disclosing: "included" });
+    const withheld = feed.from(4n, { signal: other.signal });
+    const [live, tailed] = [disclosed.next(), withheld.next()];
+    commit(userBody("b"), userBody("c"));
+    const fromStore = reads();
+    const { value } = await tailed;
+    expect(value?.records.map(({ disclosures }) => disclosures)).to.deep.equal([undefined, undefined]);
+    // Their bytes count: the first one fills a batch.
+    for (const read of [await live, await disclosed.next()]) {
+      expect(read.value?.records.map(({ disclosures }) => disclosures)).to.deep.equal([{ input: opening }]);
+    }
+    expect(reads()).to.equal(fromStore + 2);
+    asking.abort();
+    other.abort();
   });
 
   it("costs a bounded number of bytes for one who stops reading for 10,000 commits, and misses none", async () => {

@@ -1,6 +1,8 @@
 /** What a consumer of the feed takes, what it passes over, and what stops it with both positions. */
 import { expect } from "chai";
 import { before, describe, it } from "mocha";
+import { cborEncode } from "../../../src/core/cbor/cbor.ts";
+import { formatDisclosures, type Disclosures } from "../../../src/core/record/commitment.ts";
 import { verifyOwn } from "../../../src/core/keys/verify.ts";
 import { rootOf } from "../../../src/core/merkle/tree.ts";
 import { parseCheckpoint } from "../../../src/core/merkle/checkpoint.ts";
@@ -83,6 +85,51 @@ describe("a consumer of the feed", () => {
     expect(checked.at(-1)).to.equal(size);
     const note = ledger.checkpoints.get(size) ?? "";
     expect(rootOf(consumer.frontier)).to.deep.equal(parseCheckpoint(parseNote(note).text).root);
+  });
+
+  it("takes records with what opens their commitments, and keeps nothing of it", async () => {
+    const withheld = (await takeAll(read())).places;
+    let opened = 0;
+    const { places } = await takeAll(
+      read({
+        isDisclosed: true,
+        tamper: (message) => {
+          if (message.disclosures !== undefined) opened += 1;
+          return message;
+        },
+      }),
+    );
+    expect(opened).to.be.above(50);
+    expect(places).to.deep.equal(withheld);
+  });
+
+  it("stops at disclosures that are not what the record commits to, before anything is taken of the batch", async () => {
+    const disclosed = ledger.places.flatMap(({ disclosures }, index) =>
+      disclosures === undefined || index < 50 ? [] : [{ position: BigInt(index), disclosures }],
+    );
+    const [one, other] = disclosed.slice(-2);
+    if (one === undefined || other === undefined) return expect.fail("nothing is disclosed");
+    const { position } = one;
+    const { input } = one.disclosures;
+    if (input === undefined) return expect.fail("no input");
+    const wrong: Readonly<Record<string, readonly [bigint, Disclosures]>> = {
+      "another record's": [position, other.disclosures],
+      "another salt": [position, { input: { ...input, salt: new Uint8Array(32) } }],
+      "another value": [position, { input: { ...input, value: [new Uint8Array(32), 1] } }],
+      "bytes that were not asked": [position, { input: { ...input, raw: new Uint8Array(1) } }],
+      "another path": [position, { output: input }],
+      "a record that commits to nothing": [plain(), one.disclosures],
+    };
+    for (const [name, [at, disclosures]] of Object.entries(wrong)) {
+      const tamper = (message: LaneMessage): LaneMessage =>
+        message.position === at
+          ? { ...message, disclosures: cborEncode(formatDisclosures(disclosures)) }
+          : message;
+      const fault = await faultOf(takeAll(read({ tamper })));
+      expect(fault, name).to.include({ kind: "recordRefused", position: at, step: "schema" });
+    }
+    const garbled = { tamper: (message: LaneMessage) => ({ ...message, disclosures: Buffer.from("a2") }) };
+    expect(await faultOf(takeAll(read(garbled)))).to.include({ kind: "recordRefused", step: "schema" });
   });
 
   it("gives the same places whatever is repeated and late", async () => {

@@ -7,12 +7,15 @@ import fc from "fast-check";
 import { describe, it } from "mocha";
 import { eventVectors } from "../../../scripts/vectors/event.ts";
 import { repository } from "../../../scripts/run.ts";
+import { cborDecode } from "../../../src/core/cbor/cbor.ts";
+import { decodeDisclosed, readDisclosures } from "../../../src/core/record/commitment.ts";
 import { decodeEnvelope, hashRecord, parseRecordStatement } from "../../../src/core/record/record.ts";
 import { leafOf } from "../../../src/core/verify/record.ts";
 import { fromHex, toHex } from "../../../src/core/bytes.ts";
 import {
   byReference,
   checkpointAttribute,
+  disclosedMediaType,
   envelopeMediaType,
   eventOf,
   formatTime,
@@ -38,6 +41,9 @@ type Vector = {
   readonly generation: number;
   readonly checkpoint?: string;
   readonly envelope: string;
+  readonly disclosing: EventOptions["disclosures"];
+  /** Canonical CBOR in hex. */
+  readonly disclosures?: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
   readonly line: string;
@@ -47,7 +53,13 @@ type Vector = {
 const { origin, cases } = readVectors<{ readonly origin: string; readonly cases: readonly Vector[] }>(
   "event.json",
 );
-const options: EventOptions = { origin, typePrefix: "sigil", data: "full", format: "envelope" };
+const options: EventOptions = {
+  origin,
+  typePrefix: "sigil",
+  data: "full",
+  format: "envelope",
+  disclosures: "withheld",
+};
 const lane = { generation: 1, prev: undefined };
 
 /** From the envelope's bytes alone, as another implementation would have them. */
@@ -56,8 +68,19 @@ const eventOfVector = (vector: Vector) => {
   const position = BigInt(vector.position);
   const { statement, body } = parseRecordStatement(decodeEnvelope(envelope).statement);
   const hash = hashRecord(statement.payload);
-  const record = vector.form === "erased" ? undefined : { position, version: 1n, envelope, hash, body };
-  const own = { origin, typePrefix: vector.type_prefix, data: vector.data, format: vector.format };
+  const disclosed =
+    vector.disclosures === undefined
+      ? {}
+      : { disclosures: readDisclosures(cborDecode(fromHex(vector.disclosures)), body) };
+  const record =
+    vector.form === "erased" ? undefined : { position, version: 1n, envelope, hash, body, ...disclosed };
+  const own: EventOptions = {
+    origin,
+    typePrefix: vector.type_prefix,
+    data: vector.data,
+    format: vector.format,
+    disclosures: vector.disclosing,
+  };
   const prev = vector.prev === null ? undefined : BigInt(vector.prev);
   const event = eventOf({ position, leaf: leafOf(envelope), record }, own, {
     generation: vector.generation,
@@ -119,6 +142,24 @@ describe("events of a relay", () => {
     expect(event.data?.bytes).to.equal(item.record?.envelope);
     const { data_base64: data } = JSON.parse(jsonLine(event)) as { readonly data_base64: string };
     expect(Buffer.from(data, "base64").equals(item.record?.envelope ?? Buffer.alloc(0))).to.equal(true);
+  });
+
+  it("hold what opens commitments beside the envelope, byte for byte, and nowhere unless the relay is to include it", () => {
+    const disclosed = cases.filter(({ disclosures }) => disclosures !== undefined);
+    expect(disclosed).to.have.length(4);
+    for (const vector of disclosed) {
+      const text = [vector.body, vector.line, JSON.stringify(vector.headers)].join("\n");
+      const salt = Buffer.alloc(32, 6);
+      const held = [salt, Buffer.from(vector.body, "base64")].map((bytes) => bytes.toString("latin1"));
+      const isThere = (held[1] ?? "").includes(held[0] ?? "") || text.includes(salt.toString("base64"));
+      const isIncluded = vector.disclosing === "included" && vector.form === "record";
+      expect(isThere, vector.name).to.equal(isIncluded);
+      if (!isIncluded || vector.format !== "envelope") continue;
+      expect(vector.headers["ce-datacontenttype"]).to.equal(disclosedMediaType);
+      const { envelope, disclosures } = decodeDisclosed(Buffer.from(vector.body, "base64"));
+      expect(toHex(envelope)).to.equal(vector.envelope);
+      expect(disclosures).to.deep.equal(cborDecode(fromHex(vector.disclosures ?? "")));
+    }
   });
 
   it("format times as JavaScript does", () => {
@@ -208,7 +249,7 @@ describe(`CloudEvents' own library for Python${missing}`, () => {
       expect(kafka?.attributes, vector.name).to.deep.equal(read?.attributes);
       if (event.data === undefined) continue;
       const expected =
-        event.data.mediaType === envelopeMediaType
+        event.data.mediaType !== "application/json"
           ? { bytes: vector.body }
           : (JSON.parse(Buffer.from(vector.body, "base64").toString()) as unknown);
       expect(read?.data, vector.name).to.deep.equal(expected);

@@ -139,7 +139,7 @@ describe("the files of a relay", () => {
     source.add(1);
     await using second = await startRelay({
       ...options,
-      event: { typePrefix: "sigil", data: "full", format: "json" },
+      event: { typePrefix: "sigil", data: "full", format: "json", disclosures: "withheld" },
     });
     await untilCaughtUp(second, { source });
     const [envelope, json] = await place.messages();

@@ -18,7 +18,13 @@ const heldAt = (generation: number): Holding => ({
 const nothingLeft = { isInPlace: false, found: 0, left: 0, newestGeneration: undefined, outOfReach: [] };
 
 describe("batches of a relay", () => {
-  const options = { origin: "ledger.test", typePrefix: "sigil", data: "full", format: "envelope" } as const;
+  const options = {
+    origin: "ledger.test",
+    typePrefix: "sigil",
+    data: "full",
+    format: "envelope",
+    disclosures: "withheld",
+  } as const;
   const items = Array.from({ length: 9 }, (_, at) => relayItem(relayBody(at), at));
   const limits = { messageBytesMax: 4000, batchEventsMax: 4, batchBytesMax: 20_000 };
   const noted = (changes: Partial<typeof limits>, checkpoint: string | undefined): readonly bigint[] =>

@@ -161,7 +161,7 @@ describe(`SQS${sqsMissing === undefined ? "" : ` (${sqsMissing})`}`, function ()
     const text = "\uFFFF\uFFFE\u0000\u0001\u007f\u2028ä𝄞";
     source.add(1, { payload: { text } });
     const destination = place.destination();
-    const event = { typePrefix: "sigil", data: "full", format: "json" } as const;
+    const event = { typePrefix: "sigil", data: "full", format: "json", disclosures: "withheld" } as const;
     await using seen = await startRelay({ source, destination, cursorPath: place.cursorPath, event });
     await untilCaughtUp(seen, { source });
     const [message] = await place.messages();

@@ -524,7 +524,15 @@ export interface WatchRequest {
    * With a proof: the size of the newest checkpoint that the caller verified, from an earlier watch. The first heartbeat
    * then proves that its tree begins with that one.
    */
-  knownSize?: bigint | undefined;
+  knownSize?:
+    | bigint
+    | undefined;
+  /**
+   * With each record, in its field disclosures, what opens its commitments: of decisions the digest and length of their
+   * inputs, and the inputs that were kept. Left out unless this is set. Needs whole records: view must be full. Whoever
+   * reads by a feed grant may not see inputs, and is answered PERMISSION_DENIED.
+   */
+  disclosures: boolean;
 }
 
 /** What happened. */
@@ -2834,6 +2842,7 @@ function createBaseWatchRequest(): WatchRequest {
     allKinds: false,
     proof: 0,
     knownSize: undefined,
+    disclosures: false,
   });
 }
 
@@ -2888,6 +2897,9 @@ export const WatchRequest: MessageFns<WatchRequest> = {
         throw new globalThis.Error("value provided for field message.knownSize of type uint64 too large");
       }
       writer.uint32(96).uint64(message.knownSize);
+    }
+    if (message.disclosures !== false) {
+      writer.uint32(104).bool(message.disclosures);
     }
     return writer;
   },
@@ -3021,6 +3033,14 @@ export const WatchRequest: MessageFns<WatchRequest> = {
             message.knownSize = reader.uint64() as bigint;
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.disclosures = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3065,6 +3085,7 @@ export const WatchRequest: MessageFns<WatchRequest> = {
         : isSet(object.known_size)
         ? BigInt(object.known_size)
         : undefined,
+      disclosures: isSet(object.disclosures) ? globalThis.Boolean(object.disclosures) : false,
     };
   },
 
@@ -3106,6 +3127,9 @@ export const WatchRequest: MessageFns<WatchRequest> = {
     if (message.knownSize !== undefined) {
       obj.knownSize = message.knownSize.toString();
     }
+    if (message.disclosures !== false) {
+      obj.disclosures = message.disclosures;
+    }
     return obj;
   },
 
@@ -3132,6 +3156,7 @@ export const WatchRequest: MessageFns<WatchRequest> = {
     message.knownSize = (object.knownSize !== undefined && object.knownSize !== null)
       ? BigInt(object.knownSize)
       : undefined;
+    message.disclosures = object.disclosures ?? false;
     return message;
   },
 };
@@ -5905,7 +5930,7 @@ export const CanonServiceService = {
    * which lets a principal read the feed and nothing else (docs/spec/feed.md). Heartbeats carry a signed checkpoint and
    * the position to resume at. A caller that does not read stops the server from reading and loses nothing. Ends with
    * UNAUTHENTICATED when the token expires or the grant has changed: call again from the last position. What the caller
-   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds and spaces. RESOURCE_EXHAUSTED
+   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds, spaces and disclosures. RESOURCE_EXHAUSTED
    * (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
    */
   watch: {
@@ -6052,7 +6077,7 @@ export interface CanonServiceServer extends UntypedServiceImplementation {
    * which lets a principal read the feed and nothing else (docs/spec/feed.md). Heartbeats carry a signed checkpoint and
    * the position to resume at. A caller that does not read stops the server from reading and loses nothing. Ends with
    * UNAUTHENTICATED when the token expires or the grant has changed: call again from the last position. What the caller
-   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds and spaces. RESOURCE_EXHAUSTED
+   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds, spaces and disclosures. RESOURCE_EXHAUSTED
    * (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
    */
   watch: handleServerStreamingCall<WatchRequest, WatchResponse>;
@@ -6203,7 +6228,7 @@ export interface CanonServiceClient extends Client {
    * which lets a principal read the feed and nothing else (docs/spec/feed.md). Heartbeats carry a signed checkpoint and
    * the position to resume at. A caller that does not read stops the server from reading and loses nothing. Ends with
    * UNAUTHENTICATED when the token expires or the grant has changed: call again from the last position. What the caller
-   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds and spaces. RESOURCE_EXHAUSTED
+   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds, spaces and disclosures. RESOURCE_EXHAUSTED
    * (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
    */
   watch(request: WatchRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchResponse>;

@@ -340,7 +340,7 @@ export interface CanonicalRecord {
   position: bigint;
   /**
    * What opens the payload's commitments, as canonical CBOR (docs/spec/record.md, section 7); check it against the
-   * payload. Empty where there is nothing to open, and wherever records are followed or listed without their payload.
+   * payload. Empty where there is nothing to open, in listings without the payload, and where a watch does not ask for it.
    */
   disclosures: Uint8Array;
 }
