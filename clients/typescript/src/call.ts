@@ -49,6 +49,12 @@ const replyBytesKey = "sigil-reply-bytes-max";
 export const tokenRefusal =
   'a token may not be sent without TLS to another machine; use TLS, or say insecureTokens: "send"';
 
+/** Whether a call is made as somebody else than its connection's caller. */
+export const hasOwnToken = ({ metadata }: CallOptions): boolean =>
+  metadata instanceof Metadata
+    ? metadata.get(authorizationKey).length > 0
+    : Object.keys(metadata ?? {}).some((name) => name.toLowerCase() === authorizationKey);
+
 const callMetadata = async (context: CallContext, given: CallOptions["metadata"]): Promise<Metadata> => {
   const metadata = given instanceof Metadata ? given.clone() : new Metadata();
   if (!(given instanceof Metadata)) {

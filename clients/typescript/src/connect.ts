@@ -12,6 +12,7 @@ import {
   callDuplex,
   callServerStream,
   callUnary,
+  hasOwnToken,
   tokenRefusal,
   type CallContext,
   type CallOptions,
@@ -30,6 +31,8 @@ import { healthMethod, type ServingStatus } from "./health.ts";
 import { JudgedAuditClient, JudgedTrustClient } from "./judged-stub.ts";
 import { checkWrite, checkWrites } from "./payload.ts";
 import { channelCredentials, isLoopback, nameOptions, proxyOptions, type TlsOptions } from "./target.ts";
+import { Remembering, type RememberOptions } from "./remember.ts";
+import { StreamNumbers } from "./stream-numbers.ts";
 import type { TokenSigner } from "./token.ts";
 
 export type ConnectOptions = {
@@ -43,6 +46,11 @@ export type ConnectOptions = {
   readonly insecureTokens?: "refuse" | "send";
   /** Default deadline of unary calls in milliseconds; 10,000 if absent. */
   readonly deadlineMs?: number;
+  /**
+   * Remember the numbers of this caller's decisions, and notice one that comes twice or goes back. Calls with an
+   * `authorization` of their own are another caller's, and are left out.
+   */
+  readonly remember?: RememberOptions | undefined;
   /** Further channel options of grpc-js. */
   readonly channelOptions?: ChannelOptions;
 };
@@ -241,30 +249,75 @@ async function* streamChecks(
   requests: Streamed<trust.StreamChecksRequest>,
   context: CallContext,
   options: CallOptions | undefined,
+  remembering: Remembering | undefined,
 ): AsyncGenerator<trust.StreamChecksResponse, void, undefined> {
   const open = new OpenQuestions();
+  const numbers = remembering && new StreamNumbers(remembering);
   const asked = async function* (): AsyncGenerator<trust.StreamChecksRequest, void, undefined> {
     for await (const request of completed<trust.StreamChecksRequest>(trust.StreamChecksRequest, requests)) {
       await open.ask(request);
+      await numbers?.ask(request);
       yield request;
     }
   };
   try {
     for await (const answer of callDuplex(stub.streamChecks.bind(stub), asked(), context, options)) {
       open.answer(answer);
+      await numbers?.answer(answer);
       yield answer;
     }
   } finally {
     open.close();
+    numbers?.close();
   }
 }
 
-const trustClient = (stub: trust.TrustServiceClient, context: CallContext): TrustClient => ({
-  check: unary(context, trust.CheckRequest, stub.check.bind(stub)),
-  batchCheck: unary(context, trust.BatchCheckRequest, stub.batchCheck.bind(stub), {
-    after: ({ checks }, { results }) => requireCount(checks.length, results.length),
-  }),
-  streamChecks: (requests, options) => streamChecks(stub, requests, context, options),
+/** Of the calls that are the connection's own caller's. */
+const ownNumbers = (
+  remembering: Remembering | undefined,
+  options: CallOptions = {},
+): Remembering | undefined => (hasOwnToken(options) ? undefined : remembering);
+
+/** The same, with the numbers of its decisions remembered before they are handed on. */
+const remembered =
+  <Request, Response>(
+    remembering: Remembering | undefined,
+    call: Unary<Request, Response>,
+    decisionsIn: (response: Response) => readonly trust.CheckResponse[],
+  ): Unary<Request, Response> =>
+  async (request, options) => {
+    const own = ownNumbers(remembering, options);
+    if (own === undefined) return call(request, options);
+    const asked = await own.ask();
+    try {
+      const response = await call(request, options);
+      await own.take(asked, decisionsIn(response));
+      return response;
+    } finally {
+      own.settle(asked);
+    }
+  };
+
+const decisionsOf = ({ results }: trust.BatchCheckResponse): readonly trust.CheckResponse[] =>
+  results.flatMap(({ outcome }) => (outcome?.$case === "decision" ? [outcome.value] : []));
+
+const trustClient = (
+  stub: trust.TrustServiceClient,
+  context: CallContext,
+  remembering: Remembering | undefined,
+): TrustClient => ({
+  check: remembered(remembering, unary(context, trust.CheckRequest, stub.check.bind(stub)), (decision) => [
+    decision,
+  ]),
+  batchCheck: remembered(
+    remembering,
+    unary(context, trust.BatchCheckRequest, stub.batchCheck.bind(stub), {
+      after: ({ checks }, { results }) => requireCount(checks.length, results.length),
+    }),
+    decisionsOf,
+  ),
+  streamChecks: (requests, options) =>
+    streamChecks(stub, requests, context, options, ownNumbers(remembering, options)),
   getActiveModel: unary(context, trust.GetActiveModelRequest, stub.getActiveModel.bind(stub)),
   simulate: unary(context, trust.SimulateRequest, stub.simulate.bind(stub), {
     after: (_request, response) => requireSimulation(response),
@@ -390,11 +443,12 @@ export const connect = (options: ConnectOptions): SigilConnection => {
     modules: new module.ModuleServiceClient(target, credentials, sameChannel),
     backup: new backup.BackupServiceClient(target, credentials, sameChannel),
   };
+  const remembering = options.remember && new Remembering(options.remember);
   const context = { signer, mayAuthorize, deadlineMs, replyBytesMax: replyBytesMaxOf(channelOptions) };
   const anonymous = { ...context, signer: undefined };
   const close = (): void => trustStub.close();
   return {
-    trust: trustClient(stubs.trust, context),
+    trust: trustClient(stubs.trust, context, remembering),
     audit: auditClient(stubs.audit, context),
     canon: canonClient(stubs.canon, context),
     witness: witnessClient(stubs.witness, context),

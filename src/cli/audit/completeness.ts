@@ -3,9 +3,13 @@ import {
   CompletenessEnd,
   ProofError,
   ProveCompletenessResponse,
+  readNumberFile,
+  SigilError,
   walkKeys,
   type KeyWalk,
   type NumberedRecord,
+  type RememberedNumber,
+  type SigilConnection,
 } from "@sigil/client";
 import {
   canonicalSubject,
@@ -14,8 +18,8 @@ import {
   spellingOr,
   type RecordBody,
 } from "@sigil/core/record";
-import { openRecord } from "@sigil/core/verify";
-import { exitCodes, jsonFlag, type Arguments, type Command } from "../terminal/command.ts";
+import { openRecord, readRecord } from "@sigil/core/verify";
+import { exitCodes, jsonFlag, usage, type Arguments, type Command } from "../terminal/command.ts";
 import { connectionFlags, readCaller, withConnection } from "../call/connection.ts";
 import { tenantFlag, timeOf } from "../call/listing.ts";
 import { genesisFlag, genesisOf, orUnproven } from "../call/from-genesis.ts";
@@ -137,22 +141,87 @@ const formatAnswer = (answer: ProveCompletenessResponse, whose: Whose | undefine
     ],
   ]);
 
+const isNotFound = (error: unknown): boolean => error instanceof SigilError && error.codeName === "NOT_FOUND";
+
+/**
+ * What somebody remembers of the caller: the decision is where it was, under its number, and numbers go at least as far.
+ * @throws ProofError naming what is not there.
+ */
+const requireRemembered = async (
+  connection: SigilConnection,
+  walk: KeyWalk,
+  answer: ProveCompletenessResponse,
+  remembered: RememberedNumber,
+): Promise<void> => {
+  const { seq, position, auditId, caller, origin, tenant } = remembered;
+  const differ = (rule: string): never => {
+    throw new ProofError(
+      `number ${seq} is remembered, ${printable(auditId)} at position ${position}: ${rule}`,
+    );
+  };
+  if (origin !== walk.origin) differ(`of ${printable(origin)}, and this ledger is ${printable(walk.origin)}`);
+  const newest = answer.after?.callerSeq ?? 0n;
+  if (newest < seq) differ(`the ledger's newest number is ${newest}`);
+  const found = await connection.audit
+    .verifyFrozenChain({ auditId, tenant })
+    .catch((error: unknown) =>
+      isNotFound(error) ? differ("the ledger does not have it") : Promise.reject(error),
+    );
+  const { envelope, ledgerPosition, inclusionProof, checkpoint } = found;
+  await walk.verifyRecord({ position: ledgerPosition, envelope, inclusionProof, checkpoint });
+  const body = readRecord(openRecord(ledgerPosition, envelope), {});
+  const there = numberIn(body);
+  const isThere =
+    body.id === auditId &&
+    body.tenant === tenant &&
+    there.caller === spellingOr(canonicalSubject(caller, origin), caller) &&
+    BigInt(there.seq) === seq &&
+    ledgerPosition === position;
+  if (!isThere) differ(`the ledger has that decision as number ${there.seq} at position ${ledgerPosition}`);
+};
+
+/** @throws usage for a file that cannot be compared with what is asked. */
+const rememberedOf = async (given: Arguments): Promise<RememberedNumber | undefined> => {
+  const path = given.text("remembered");
+  if (path === undefined) return undefined;
+  if (given.text("genesis") === undefined)
+    usage("--remembered goes with --genesis: only what is verified counts");
+  if (["from", "until"].some((flag) => given.text(flag) !== undefined))
+    usage("--remembered is about all decisions: leave out --from and --until");
+  const read = await readNumberFile(path).catch((error: unknown) =>
+    usage(error instanceof Error ? error.message : `${path}: cannot be read`),
+  );
+  const remembered = read ?? usage(`${path}: there is no such file`);
+  for (const [flag, name] of [
+    ["who", "caller"],
+    ["tenant", "tenant"],
+  ] as const) {
+    if ((given.text(flag) ?? remembered[name]) !== remembered[name])
+      usage(`${path}: is of ${name} ${printable(remembered[name])}, not of --${flag}`);
+  }
+  return remembered;
+};
+
 const prove = async (given: Arguments, terminal: Terminal) => {
   const [genesis, fromTime, untilTime] = [genesisOf(given), timeOf(given, "from"), timeOf(given, "until")];
+  const remembered = await rememberedOf(given);
   return withConnection(given, terminal, async (connection) => {
     const answer = await connection.audit.proveCompleteness({
-      principal: given.text("who") ?? "",
-      tenant: given.text("tenant") ?? "",
+      principal: given.text("who") ?? remembered?.caller ?? "",
+      tenant: given.text("tenant") ?? remembered?.tenant ?? "",
       fromTime,
       untilTime,
     });
     const asked = {
-      caller: given.text("who") ?? readCaller(given, terminal)?.principal,
-      tenant: given.text("tenant"),
+      caller: given.text("who") ?? remembered?.caller ?? readCaller(given, terminal)?.principal,
+      tenant: given.text("tenant") ?? remembered?.tenant,
       fromMs: fromTime?.getTime(),
       untilMs: untilTime?.getTime(),
     };
-    const whose = genesis && (await requireProof(await walkKeys(connection, genesis), answer, asked));
+    const walk = genesis && (await walkKeys(connection, genesis));
+    const whose = walk && (await requireProof(walk, answer, asked));
+    if (walk !== undefined && remembered !== undefined)
+      await requireRemembered(connection, walk, answer, remembered);
     terminal.print(
       given.has("json")
         ? JSON.stringify(ProveCompletenessResponse.toJSON(answer))
@@ -171,6 +240,11 @@ export const auditCompleteness: Command = {
     who: { value: "ID", about: "The caller; default whoever asks. Another takes level Observer." },
     from: { value: "TIME", about: "The span begins here, included; default the beginning of the ledger." },
     until: { value: "TIME", about: "The span ends here, excluded; default now." },
+    remembered: {
+      value: "FILE",
+      about:
+        "What a client remembers of the caller: its newest decision must be where it was. Goes with --genesis.",
+    },
     ...genesisFlag,
     ...tenantFlag,
     ...jsonFlag,
@@ -179,10 +253,11 @@ export const auditCompleteness: Command = {
   examples: [
     "sigil audit completeness --who svc/gateway --from 2026-11-01T00:00:00Z --until 2026-12-01T00:00:00Z",
     "sigil audit completeness --genesis HASH",
+    "sigil audit completeness --genesis HASH --remembered /var/lib/gateway/numbers.json",
   ],
   exits: [
     "0  proved",
-    "1  not proved, or the ledger was restored from a backup in between, which may have lost decisions",
+    "1  not proved, not what is remembered, or the ledger was restored from a backup in between, which may have lost decisions",
     "2  usage error, not found, or no answer",
   ],
   run: (given, terminal) => orUnproven(terminal, () => prove(given, terminal)),
