@@ -263,6 +263,17 @@ export const feedGrant: CborMap = {
 };
 export const suspension: CborMap = { reason: "the laptop was stolen", by: "root" };
 export const callerHead: CborMap = { caller: "svc/gateway", seq: 7 };
+export const flipReport: CborMap = {
+  proposal: "proposal/7",
+  model: hashOf(5),
+  size: 12,
+  scored: 3,
+  erased: 1,
+  flips: [
+    { position: 11, record: hashOf(6), from: "allow", to: "deny" },
+    { position: 4, record: hashOf(7), from: "deny", to: "review" },
+  ],
+};
 const tombstone: CborMap = { kind: "note" };
 
 export const payloads: readonly (readonly [
@@ -332,6 +343,12 @@ export const payloads: readonly (readonly [
   ["a proof of possession", "attestation", { ...attestation, role: "possession" }],
   ["a schema", "schema", schema],
   ["the head of a caller", "caller_head", callerHead],
+  ["a flip report", "flip_report", flipReport],
+  [
+    "a flip report of nothing",
+    "flip_report",
+    { ...flipReport, size: 2n ** 63n, scored: 0, erased: 0, flips: [] },
+  ],
   ["a tombstone", "tombstone", tombstone],
   ["a retired key", "key_retirement", keyRetirement],
   ["a restoration", "restoration", restoration],

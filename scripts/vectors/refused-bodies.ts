@@ -3,6 +3,7 @@ import { cborEncode, type CborMap } from "@sigil/core/cbor";
 import * as good from "./payloads.ts";
 import { without } from "./payloads.ts";
 import { decisionCases } from "./refused-decisions.ts";
+import { flipReportCases } from "./refused-flip-reports.ts";
 import { payloadCases } from "./refused-payloads.ts";
 
 const user: CborMap = {
@@ -110,7 +111,7 @@ export const refusedBodies: readonly RefusedBody[] = [
     field,
     rule,
   ]),
-  ...[...payloadCases, ...decisionCases].map(
+  ...[...payloadCases, ...decisionCases, ...flipReportCases].map(
     ([name, kind, payload, field, rule, version = 1]): RefusedBody => {
       const place = kind === "frozen_chain" ? {} : { space: "system", tenant: "system" };
       const body = { ...user, ...place, kind, schema_version: version, payload };

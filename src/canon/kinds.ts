@@ -17,6 +17,7 @@ import {
   attestationPrefix,
   erasurePrefix,
   feedGrantPrefix,
+  flipReportPrefix,
   modelPrefix,
   modulePrefix,
   proposalEndingPrefix,
@@ -34,7 +35,7 @@ const governedKinds = ["trust_model", "witness", "quorum", "module", "schema", "
 const freeLevels: readonly LevelName[] = ["guest", "observer"];
 
 /** Id prefixes in the user space of tenant "system" reserved for proposals and their records. */
-const keptPrefixes = [proposalPrefix, proposalEndingPrefix, attestationPrefix];
+const keptPrefixes = [proposalPrefix, proposalEndingPrefix, attestationPrefix, flipReportPrefix];
 
 /** @param path prefix of field names. @throws invalidField, quorumNeeded. */
 export const checkUserKind = (kind: string, id: string, tenant: string, path: string): void => {

@@ -62,10 +62,16 @@ export type QuorumService = {
     proposal: WitnessProposal,
     call: CallContext,
   ) => Promise<Proposed>;
-  /** @throws notFound. */
+  /** @throws notFound, recordCorrupt. */
   readonly get: (
+    caller: Caller,
     id: string,
-  ) => Promise<{ readonly proposal: Proposal; readonly current: VersionedRecord | null }>;
+  ) => Promise<{
+    readonly proposal: Proposal;
+    readonly current: VersionedRecord | null;
+    /** The body of the flip report that the proposed body names, for callers of tenant "system". */
+    readonly flipReport: Uint8Array | null;
+  }>;
   /** @throws invalidPageToken, invalidField, recordCorrupt, cancelled. */
   readonly list: (caller: Caller, query: ProposalQuery, signal: AbortSignal) => Promise<ProposalPage>;
   /** @throws notFound, attestationForged, attestationRepeated, attestationRefused, proposalEnded. */

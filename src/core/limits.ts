@@ -23,6 +23,8 @@ export const contextsMax = 64;
 export const rulesMax = 64;
 export const delegationMax = 8;
 export const budgetsMax = 16;
+/** Decisions that a flip report scores: with every one of them a flip it has about 100 KB. */
+export const flipDecisionsMax = 1000;
 /** Attestations in one envelope: more witnesses than any registry holds. */
 export const attestationsMax = 64;
 export const schemaVersionMax = 65_535;

@@ -7,7 +7,13 @@ import { cborEncode, type CborMap, type CborValue } from "@sigil/core/cbor";
 import { fail, type SigilError } from "../errors.ts";
 import { all, settle, type Settled } from "./settle.ts";
 import { commitRecordMsMax } from "../limits.ts";
-import { readDecision, type Disclosures, type FrozenChainPayload, type RecordBody } from "@sigil/core/record";
+import {
+  readDecision,
+  type Disclosures,
+  type FrozenChainPayload,
+  type RecordBody,
+  type Rescoring,
+} from "@sigil/core/record";
 import { idempotencyScope, mapPaced, runPaced, type CallContext, type Caller } from "../identity/caller.ts";
 import type { Appended } from "../ledger/append/commit.ts";
 import type { AppendOnce } from "../ledger/append/once.ts";
@@ -28,7 +34,7 @@ import { canonicalModel } from "@sigil/core/model";
 import { createFreeze, type Freeze, type FreezeDependencies, type Frozen } from "./freezing.ts";
 import { openRates, type Asked, type Rates } from "./rates.ts";
 import { subjectOf, type FindPrincipal, type Subject } from "./subject.ts";
-import { reachOf, simulateCheck, simulateLast } from "./simulate.ts";
+import { reachOf, rescoreAll, simulateCheck, simulateLast } from "./simulate.ts";
 
 export type TrustDependencies = FreezeDependencies & {
   readonly ledger: Ledger;
@@ -51,6 +57,8 @@ export type TrustService = {
   readonly activeModel: () => Promise<ActiveModel>;
   /** @throws malformedModel, modelMissing. */
   readonly simulate: (caller: Caller, question: SimulateQuestion, call: CallContext) => Promise<Simulation>;
+  /** What a proposed model would change. @throws malformedModel, recordCorrupt, cancelled. */
+  readonly rescore: (model: CborValue, call: CallContext) => Promise<Rescoring>;
 };
 
 /** Compared with a repeat's: the check without its key, its input by digest. */
@@ -155,6 +163,10 @@ class Deciding implements TrustService {
     };
     const answering = { candidate, includeUnchanged, observation, subject: subject.id };
     return runPaced(call, () => simulateCheck(this.#models.require(), answering));
+  }
+
+  rescore(model: CborValue, call: CallContext): Promise<Rescoring> {
+    return rescoreAll(this.#deps.ledger.reader, model, call);
   }
 
   /** Canonicalizes the check, so that all spellings are decided and recorded alike. */
@@ -319,5 +331,6 @@ export const createTrustService = async (deps: TrustDependencies): Promise<Trust
     batchCheck: (caller, questions, key, call) => service.batchCheck(caller, questions, key, call),
     activeModel: () => service.activeModel(),
     simulate: (caller, question, call) => service.simulate(caller, question, call),
+    rescore: (model, call) => service.rescore(model, call),
   };
 };

@@ -2,12 +2,16 @@
  * Evaluates a candidate model. Records nothing. Recorded decisions are scored with their recorded rate and entropy, and
  * with the candidate's tables and weights.
  */
+import type { Hash } from "@sigil/core/bytes";
 import type { CborValue } from "@sigil/core/cbor";
+import { flipDecisionsMax } from "@sigil/core/limits";
 import { fail, SigilFault } from "../errors.ts";
 import { simulateDecisionsMax } from "../limits.ts";
 import {
   readDecision,
+  type Flip,
   type FrozenChainPayload,
+  type Rescoring,
   systemTenant,
   canonicalAction,
   canonicalTarget,
@@ -126,11 +130,11 @@ export type DecisionLedger = Pick<LedgerReader, "size" | "peekAt" | "readAt" | "
 /** Positions of decisions of every tenant, newest first. Examines at most `scanMax` records. */
 async function* everyDecision(
   ledger: DecisionLedger,
+  size: bigint,
   scanMax: number,
   signal: AbortSignal,
   onErased: () => void,
 ): AsyncGenerator<bigint, void, undefined> {
-  const { size } = ledger;
   const end = size > BigInt(scanMax) ? size - BigInt(scanMax) : 0n;
   for (let position = size - 1n; position >= end; position -= 1n) {
     if (signal.aborted) fail({ kind: "cancelled" });
@@ -150,16 +154,17 @@ async function* everyDecision(
 async function* decisionsOf(
   ledger: DecisionLedger,
   reach: Reach,
+  size: bigint,
   wanted: number,
   signal: AbortSignal,
   onErased: () => void,
 ): AsyncGenerator<bigint, void, undefined> {
   if (reach.kind === "all") {
-    yield* everyDecision(ledger, wanted * scannedPerDecision + scannedBesides, signal, onErased);
+    yield* everyDecision(ledger, size, wanted * scannedPerDecision + scannedBesides, signal, onErased);
     return;
   }
   const { tenant } = reach;
-  const walk = { tenant, filter: {}, order: "newestFirst", size: ledger.size } as const;
+  const walk = { tenant, filter: {}, order: "newestFirst", size } as const;
   let left = wanted;
   for await (const { positions } of ledger.decisions(walk)) {
     for (const position of positions.slice(0, left)) {
@@ -171,23 +176,55 @@ async function* decisionsOf(
   }
 }
 
+/** A recorded decision under the candidate. */
+type Rescored = { readonly position: bigint; readonly hash: Hash; readonly decision: SimulatedDecision };
+
+type AskedLast = Pick<Asked, "candidate"> & { readonly reach: Reach; readonly decisions: number };
+
+/** Newest first. @throws malformedModel, recordCorrupt, cancelled. */
+const rescoreLast = async (
+  ledger: DecisionLedger,
+  asked: AskedLast,
+  call: CallContext,
+): Promise<Pick<Rescoring, "size" | "erased"> & { readonly rescored: readonly Rescored[] }> => {
+  const { size } = ledger;
+  const model = runPaced(call, () => parseCandidate(asked.candidate));
+  const wanted = Math.min(asked.decisions, simulateDecisionsMax);
+  const rescored: Rescored[] = [];
+  let erased = 0;
+  const onErased = (): void => void (erased += 1);
+  for await (const position of decisionsOf(ledger, asked.reach, size, wanted, call.signal, onErased)) {
+    const { body, hash } = await ledger.readAt(position);
+    if (body.kind !== "frozen_chain") continue;
+    const decision = runPaced(call, () => rescore(model, body.id, readDecision(body)));
+    rescored.push({ position, hash, decision });
+    if (rescored.length === wanted) break;
+    if (rescored.length % decisionsPerTurn === 0) await call.pace?.pause();
+  }
+  return { size, erased, rescored };
+};
+
 /** Scores the last decisions under the candidate. @throws malformedModel, recordCorrupt, cancelled. */
 export const simulateLast = async (
   ledger: DecisionLedger,
-  asked: Asked & { readonly reach: Reach; readonly decisions: number },
+  asked: Asked & AskedLast,
   call: CallContext,
 ): Promise<Simulation> => {
-  const model = runPaced(call, () => parseCandidate(asked.candidate));
-  const wanted = Math.min(asked.decisions, simulateDecisionsMax);
-  const decisions: SimulatedDecision[] = [];
-  let erased = 0;
-  const onErased = (): void => void (erased += 1);
-  for await (const position of decisionsOf(ledger, asked.reach, wanted, call.signal, onErased)) {
-    const { body } = await ledger.readAt(position);
-    if (body.kind !== "frozen_chain") continue;
-    decisions.push(runPaced(call, () => rescore(model, body.id, readDecision(body))));
-    if (decisions.length === wanted) break;
-    if (decisions.length % decisionsPerTurn === 0) await call.pace?.pause();
-  }
+  const { rescored, erased } = await rescoreLast(ledger, asked, call);
+  const decisions = rescored.map(({ decision }) => decision);
   return runPaced(call, () => summarise(decisions, asked, erased));
+};
+
+/** What a proposed model would change of the newest decisions of every tenant. @throws as `simulateLast`. */
+export const rescoreAll = async (
+  ledger: DecisionLedger,
+  candidate: CborValue,
+  call: CallContext,
+): Promise<Rescoring> => {
+  const asked = { candidate, reach: { kind: "all" }, decisions: flipDecisionsMax } as const;
+  const { size, erased, rescored } = await rescoreLast(ledger, asked, call);
+  const flips = rescored.flatMap(({ position, hash, decision: { current, candidate: to } }): Flip[] =>
+    current === to ? [] : [{ position, record: hash, from: current, to }],
+  );
+  return { size, scored: rescored.length, erased, flips };
 };

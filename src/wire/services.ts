@@ -158,6 +158,7 @@ export const wireCanon = async ({
     principals,
     spellModel,
     compileSchema: schemas.compile,
+    rescore: (model, call) => trust.rescore(model, call),
     newId: createDecisionIds(randomBytes),
     nowMs,
     onCommit: (id) => {

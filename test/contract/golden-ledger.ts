@@ -24,13 +24,14 @@ import {
   proposalOutcomes,
 } from "../../src/core/record/kinds.ts";
 import type { Disclosures } from "../../src/core/record/commitment.ts";
+import { flipReportLink } from "../../src/core/record/flip-report.ts";
 import { encodeBody, type RecordBody } from "../../src/core/record/record.ts";
 import { createSigner, type Signer } from "../../src/crypto/signing/sign.ts";
 import { prepareRecord, signRecord } from "../../src/ledger/append/prepare.ts";
 import { recordChain, ReasoningChain } from "../../src/audit/chain.ts";
-import type { RecordedRun } from "../../src/core/record/kinds/module-run.ts";
 import { withNumber } from "../../src/ledger/append/caller-numbers.ts";
 import { defaultModelPayload } from "../../src/trust/default-model.ts";
+import { goldenFlips, goldenRun } from "./golden-payloads.ts";
 import { formatFrozenChain1, formatModuleRun1, type Chain1 } from "./version-1.ts";
 import { createRandom } from "../campaigns/oracle.ts";
 
@@ -267,17 +268,29 @@ export const generateLedger = async ({
     places.push({ ...(places.pop() as GoldenPlace), disclosures });
   };
 
+  /** A model, whose flip report is in the ledger. */
+  const reportedModel = async (serial: number): Promise<RecordBody> => {
+    const payload = goldenFlips(places, `proposal/${serial}`, defaultModelPayload);
+    const named = { kind: "flip_report", id: `flip_report/${serial}`, space: "user" } as const;
+    const report = await append(bodyOf({ ...named, payload }));
+    const links = [flipReportLink(report.hash)];
+    return bodyOf({ kind: "trust_model", id: `trust_model/p${serial}`, payload: defaultModelPayload, links });
+  };
+
   let proposals = 0;
   const proposal = async (): Promise<void> => {
     proposals += 1;
     const serial = proposals;
     const id = `proposal/${serial}`;
     const outcome = serial % 6 === 0 ? undefined : proposalOutcomes[(serial % 6) - 1];
-    const candidate = bodyOf({
-      kind: "suspension",
-      id: `suspension/p${serial}`,
-      payload: formatSuspension({ reason: "of a test", by: "root" }),
-    });
+    const candidate =
+      serial % 3 === 1
+        ? await reportedModel(serial)
+        : bodyOf({
+            kind: "suspension",
+            id: `suspension/p${serial}`,
+            payload: formatSuspension({ reason: "of a test", by: "root" }),
+          });
     const put = await append(
       bodyOf({
         kind: "proposal",
@@ -329,40 +342,7 @@ export const generateLedger = async ({
   };
 
   const moduleRun = async (): Promise<void> => {
-    const end = pick(["denied", "refused", "exited", "trapped", "killed", "crashed"] as const);
-    const hasRun = end !== "denied" && end !== "refused";
-    const run: RecordedRun = {
-      module: "module/redact",
-      version: 1 + below(3),
-      digest: bytes("code"),
-      otherDigest: random() < 0.1 ? bytes("other code") : null,
-      caller: pick(["svc", ""]),
-      inputDigest: bytes("input"),
-      inputBytes: below(1 << 20),
-      outputDigest: hasRun ? bytes("output") : null,
-      limits: {
-        wallMs: 1000,
-        memoryPages: 64,
-        outputBytes: 1 << 20,
-        logBytes: 1 << 16,
-        inputBytes: 1 << 20,
-        hostCalls: 1000,
-      },
-      usage: hasRun
-        ? {
-            wallUs: below(1e6),
-            cpuUs: below(1e6),
-            memoryBytesPeak: 9_007_199_254_740_991,
-            inputBytes: below(100),
-            outputBytes: below(100),
-            logBytes: 0,
-            hostCalls: below(10),
-          }
-        : null,
-      end,
-      exitCode: end === "exited" ? pick([0, 1, 4_294_967_295]) : null,
-      reason: end === "exited" ? "" : "WHY\0NOT",
-    };
+    const run = goldenRun({ random, below, pick, bytes });
     const named = {
       kind: "module_run",
       id: `module_run/${places.length}`,

@@ -211,7 +211,16 @@ describe("canon on the command line", function () {
           .to.match(/ would change\n/)
           .and.to.include(auditId);
       }
-      expect(await ok(["proposal", id, ...caller("observer")])).to.match(/needs +2 more approvals/);
+      const shown = await ok(["proposal", id, ...caller("observer")]);
+      expect(shown)
+        .to.match(/needs +2 more approvals/)
+        .and.to.include("The flip report that is signed with the change is not shown");
+      const witness = ["--key", "data.keys/witness-1.pem", "--principal", "witness/witness-1"];
+      expect(await ok(["proposal", id, ...witness]))
+        .to.match(
+          /Flip report, signed with the change: of the last \d+ decisions below position \d+, 1 would flip/,
+        )
+        .and.to.match(/\n *\d+ +allow +(?:deny|review) +[0-9a-f]{64}/);
       expect((await type("y\n")).output).to.include("TAKEN");
       await ok(["withdraw", id, ...caller("mentor")]);
     });

@@ -113,6 +113,7 @@ describe("records of the user space", () => {
       "proposal",
       "proposal_ending",
       "attestation",
+      "flip_report",
       "tombstone",
       "genesis",
       "signing_key",

@@ -23,6 +23,7 @@ import type { Appended } from "../../ledger/append/commit.ts";
 import { attestationBytesMax } from "../../limits.ts";
 import type { Attested } from "../domain.ts";
 import { readVersion } from "../records/reading.ts";
+import { flipReportIn } from "./flip-report.ts";
 import { proposalOf, stateOf, systemScope, withRecord, type KeptProposal } from "./kept-proposal.ts";
 import { announcing, proposalQuestion, type Proposals } from "./proposals.ts";
 import { requireProposerLeft } from "./proposers.ts";
@@ -130,7 +131,9 @@ const after = (
     return entry === undefined || isOther ? before : withRecord(before, { ...entry, body });
   }, kept);
 
-/** @throws notFound, attestationForged, attestationRepeated, attestationRefused, proposalEnded, denied. */
+/**
+ * @throws notFound, recordCorrupt, attestationForged, attestationRepeated, attestationRefused, proposalEnded, denied.
+ */
 export const attestProposal = async (
   proposals: Proposals,
   id: string,
@@ -150,6 +153,8 @@ export const attestProposal = async (
     const { given, next } = await accept(proposals, matter);
     // Eligible proposers change only under the mutex, so the answer holds until the batch is written.
     if (next === "commit") await requireProposerLeft(proposals.deps, kept.body);
+    // A rejection needs no report.
+    if (given.role !== "reject") await flipReportIn(ledger.reader, kept);
     const [allowed] = await authorise(
       callerOfWitness(given.witness),
       [proposalQuestion("canon.attest", id)],

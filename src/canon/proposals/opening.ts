@@ -2,7 +2,7 @@
 import type { CborValue } from "@sigil/core/cbor";
 import type { Hash } from "@sigil/core/bytes";
 import { canReachQuorum } from "@sigil/core/quorum";
-import { encodeBody, hashRecord, type RecordBody } from "@sigil/core/record";
+import { encodeBody, hashRecord, proposalPrefix, type RecordBody } from "@sigil/core/record";
 import { fail } from "../../errors.ts";
 import type { CallContext, Caller } from "../../identity/caller.ts";
 import type { Appended } from "../../ledger/append/commit.ts";
@@ -10,11 +10,12 @@ import type { AppendOnce } from "../../ledger/append/once.ts";
 import { openProposalsPerCallerMax } from "../../limits.ts";
 import type { Proposed, RecordProposal } from "../domain.ts";
 import { decisionOf } from "../records/reading.ts";
+import { flipReportBody, linkToReport } from "./flip-report.ts";
 import { keepProposal, stateOf, type KeptProposal } from "./kept-proposal.ts";
 import { requireProposalPlace, type Proposer } from "./proposal-places.ts";
 import type { Proposals } from "./proposals.ts";
 import { requireProposerLeft } from "./proposers.ts";
-import { proposalBody, type Draft } from "./proposing.ts";
+import { decisionLink, proposalBody, type Draft } from "./proposing.ts";
 
 /** Options independent of the content. */
 type Put = Pick<RecordProposal, "lifetimeMs" | "reason" | "commit">;
@@ -65,25 +66,30 @@ export const openProposal = async (
     await proposals.inTurn(() => proposals.endLapsed());
     await requirePlace(proposals, caller);
   }
-  const [drafted] = await draft.bodies(noDecision, nowMs());
+  const [drafted] = await draft.bodies([decisionLink(noDecision)], nowMs());
   if (drafted !== undefined) await requireProposerLeft(deps, drafted);
   const target = `canon/system/${draft.id}`;
   const question = { action: "canon.propose", target, session: "", input: new Uint8Array(0) } as const;
   const [allowed] = await authorise(caller, [question], call);
   if (allowed === undefined) return fail({ kind: "indeterminate", rule: "the trust model gave no answer" });
   await draft.checkAllowed?.(call);
+  const rescored = await draft.rescore?.(call);
   return proposals.inTurn(async () => {
     await proposals.endLapsed();
     await requirePlace(proposals, caller);
     const ts = nowMs();
-    const bodies = await draft.bodies(allowed.hash, ts);
+    const id = proposalPrefix + newId(ts);
+    const links = [decisionLink(allowed.hash)];
+    const reports = rescored === undefined ? [] : [flipReportBody({ ...rescored, proposal: id }, links, ts)];
+    const bodies = await draft.bodies([...links, ...reports.map(linkToReport)], ts);
     const { epoch } = (await state.now()).registry.registry;
     const proposer = caller.principal;
-    const body = proposalBody(newId(ts), bodies, { ...put, epoch, ts, proposer, decision: allowed.hash });
-    const outcome = ([appended]: readonly Appended[]): CborValue => appended?.position ?? null;
+    const body = proposalBody(id, bodies, { ...put, epoch, ts, proposer, links });
+    const outcome = (appended: readonly Appended[]): CborValue => appended.at(-1)?.position ?? null;
     await requireReachable(proposals, body);
     await draft.beforeWrite?.();
-    await append([body], { outcome, signal: call.signal });
+    // One atomic batch: no proposal is without the report that its body names.
+    await append([...reports, body], { outcome, signal: call.signal });
     const proposal = await proposals.view(await proposals.find(body.id));
     return { proposal, auditId: allowed.auditId };
   });

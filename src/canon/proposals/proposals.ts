@@ -4,8 +4,10 @@
  * Source: docs/spec/quorum.md.
  */
 import type { CborValue } from "@sigil/core/cbor";
+import type { Rescoring } from "@sigil/core/record";
 import type { Facts } from "@sigil/core/quorum";
 import { fail } from "../../errors.ts";
+import type { CallContext } from "../../identity/caller.ts";
 import type { Principals } from "../../identity/principals.ts";
 import type { Ledger } from "../../ledger/ledger.ts";
 import type { Authorise, Question } from "../authority.ts";
@@ -25,6 +27,8 @@ export type ProposalsDependencies = {
   readonly spellModel: (payload: CborValue) => CborValue;
   /** @throws malformedRecord with field "payload.schema". */
   readonly compileSchema: Schemas["compile"];
+  /** What a proposed model would change of recorded decisions. @throws recordCorrupt, cancelled. */
+  readonly rescore: (model: CborValue, call: CallContext) => Promise<Rescoring>;
   /** A UUIDv7. */
   readonly newId: (nowMs: number) => string;
   readonly nowMs: () => number;

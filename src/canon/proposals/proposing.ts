@@ -8,15 +8,16 @@ import {
   formatProposal,
   formatQuorum,
   formatWitness,
+  modelDigest,
   parsePrincipal,
   parseSchema,
   principalPrefix,
+  type FlipReportPayload,
   type ProposalCommit,
   encodeBody,
   hashRecord,
   type RecordBody,
   type RecordLink,
-  proposalPrefix,
   quorumId,
   systemBody,
   witnessPrefix,
@@ -30,21 +31,27 @@ import { systemScope } from "./kept-proposal.ts";
 import { proposableKind } from "../kinds.ts";
 import { readNewest } from "../records/reading.ts";
 import { looksLike } from "./look-alikes.ts";
+import type { ProposalsDependencies } from "./proposals.ts";
 import { planRegistryChange, type Registry } from "@sigil/core/quorum";
 
 /** A proposal before it is sequenced. */
 export type Draft = {
   /** Id of the system record to change. */
   readonly id: string;
-  /** @param decision that allowed proposing. @throws staleVersion, and errors of an invalid draft. */
-  readonly bodies: (decision: Hash, ts: number) => Promise<readonly RecordBody[]>;
+  /** @param links of the changed record. @throws staleVersion, and errors of an invalid draft. */
+  readonly bodies: (links: readonly RecordLink[], ts: number) => Promise<readonly RecordBody[]>;
+  /** What its flip report says, for a model; run after the decision and outside the mutex. */
+  readonly rescore?: ((call: CallContext) => Promise<Rescored>) | undefined;
   /** Expensive checks, run after the decision and outside the mutex. */
   readonly checkAllowed?: ((call: CallContext) => Promise<void>) | undefined;
   /** Called after the decision, before it is written. */
   readonly beforeWrite?: (() => Promise<void>) | undefined;
 };
 
-const decisionLink = (target: Hash): RecordLink => ({ label: "decision", target });
+/** A flip report before its proposal has an id. */
+type Rescored = Omit<FlipReportPayload, "proposal">;
+
+export const decisionLink = (target: Hash): RecordLink => ({ label: "decision", target });
 
 /** Compared with a repeat's, for idempotency. */
 const contentBytes = (content: Content): CborValue =>
@@ -87,12 +94,15 @@ const checkFeedReader = async (ledger: LedgerReader, id: string): Promise<void> 
   invalidField("id", `must name an active Observer that a quorum enrolled: there is none as ${recordId}`);
 };
 
+type Drafting = Pick<ProposalsDependencies, "spellModel" | "rescore"> & {
+  readonly compileSchema: (schema: CborValue, call: CallContext) => Promise<void>;
+};
+
 /** @throws invalidField, malformedRecord, malformedKey, malformedModel. */
 export const draftRecord = (
   ledger: LedgerReader,
   { id, content, expectedVersion, checkAllowed, beforeWrite }: RecordProposal,
-  spellModel: (payload: CborValue) => CborValue,
-  compileSchema: (schema: CborValue, call: CallContext) => Promise<void>,
+  { spellModel, compileSchema, rescore }: Drafting,
 ): Draft => {
   const rules = { spellModel, trustDomain: ledger.origin };
   const { kind, schemaVersion, payload } = candidateOf(proposableKind(id), id, content, rules);
@@ -101,7 +111,11 @@ export const draftRecord = (
     beforeWrite,
     checkAllowed:
       kind === "schema" ? (call) => compileSchema(parseSchema(payload).schema, call) : checkAllowed,
-    bodies: async (decision, ts) => {
+    rescore:
+      kind === "trust_model"
+        ? async (call) => ({ model: modelDigest(payload), ...(await rescore(payload, call)) })
+        : undefined,
+    bodies: async (links, ts) => {
       const newest = await readNewest(ledger, systemScope, id);
       const version = newest?.version ?? 0n;
       const exists = newest !== undefined && !newest.tombstone;
@@ -112,7 +126,7 @@ export const draftRecord = (
       if (kind === "erasure") await checkErasable(ledger, id);
       if (kind === "feed_grant") await checkFeedReader(ledger, id);
       const prev = newest?.record.hash ?? null;
-      return [systemBody({ kind, schemaVersion, id, payload, links: [decisionLink(decision)], prev, ts })];
+      return [systemBody({ kind, schemaVersion, id, payload, links, prev, ts })];
     },
   };
 };
@@ -124,13 +138,12 @@ export const draftChange = (
   registry: () => Promise<Registry>,
 ): Draft => ({
   id: quorumId,
-  bodies: async (decision, ts) => {
+  bodies: async (links, ts) => {
     const current = await registry();
     const plan = planRegistryChange(current, change, looksLike);
     if (plan.kind === "refused") {
       return invalidField(`${change.kind}.${plan.field}`, plan.rule);
     }
-    const links = [decisionLink(decision)];
     const payload = formatQuorum(plan.quorum);
     const quorum = { kind: "quorum", id: quorumId, payload, prev: current.hash, ts };
     if (plan.enrols === null) return [systemBody({ ...quorum, links })];
@@ -150,7 +163,7 @@ export const draftChange = (
 
 /** The proposal's own record. */
 export const proposalBody = (
-  uuid: string,
+  id: string,
   [body, ...others]: readonly RecordBody[],
   put: {
     readonly epoch: number;
@@ -159,11 +172,11 @@ export const proposalBody = (
     readonly proposer: string;
     readonly reason: string;
     readonly commit: ProposalCommit;
-    readonly decision: Hash;
+    readonly links: readonly RecordLink[];
   },
 ): RecordBody => {
   const main = body as RecordBody;
-  const { epoch, ts, lifetimeMs, proposer, reason, commit, decision } = put;
+  const { epoch, ts, lifetimeMs, proposer, reason, commit, links } = put;
   const encoded = [main, ...others].map(encodeBody);
   const bytes = encoded.reduce((sum, { length }) => sum + length, 0);
   if (bytes > proposalBodyBytesMax) {
@@ -179,6 +192,5 @@ export const proposalBody = (
     reason,
     commit,
   });
-  const id = proposalPrefix + uuid;
-  return systemBody({ kind: "proposal", id, ts, space: "user", payload, links: [decisionLink(decision)] });
+  return systemBody({ kind: "proposal", id, ts, space: "user", payload, links });
 };

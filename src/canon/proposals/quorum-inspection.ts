@@ -1,14 +1,23 @@
 /**
  * Fsck of quorums: every record of the system space must carry the approvals required by the registry at its time,
- * independent of the ledger's own signature. Feed it every group, in order; memory grows with the number of proposals.
+ * independent of the ledger's own signature, and a proposed model must have its flip report in the same commit. Feed it
+ * every group, in order; memory grows with the number of proposals.
  * Source: docs/spec/quorum.md §8.
  */
 import { equalBytes } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
 import { SigilFault } from "../../errors.ts";
-import { parseQuorum, parseWitness, witnessPrefix, systemTenant } from "@sigil/core/record";
+import {
+  flipReportOf,
+  parseQuorum,
+  parseWitness,
+  readFlipReport,
+  systemTenant,
+  witnessPrefix,
+} from "@sigil/core/record";
 import type { WalkedGroup, WalkedRecord } from "../../ledger/walk/walk.ts";
 import { isOwn, judgeQuorum, type ProposalFacts } from "./judge.ts";
+import { flipReportStep } from "./flip-report.ts";
 import { keepProposal } from "./kept-proposal.ts";
 import type { EnrolledWitness, Registry } from "@sigil/core/quorum";
 
@@ -37,7 +46,10 @@ export class QuorumInspection {
       }
     }
     this.#isFirst = false;
-    for (const record of records) this.#take(record);
+    for (const record of records) {
+      const rule = this.#take(record, records);
+      if (rule !== null) problems.push({ position: record.position, step: flipReportStep, rule });
+    }
     this.#enrol(records);
     return problems;
   }
@@ -61,14 +73,22 @@ export class QuorumInspection {
     return `"${body.id}" carries ${judged.attestedBy.length} valid approvals of the ${registry.k} it needed`;
   }
 
-  #take(record: WalkedRecord): void {
-    if (record.body.kind !== "proposal" || record.body.tenant !== systemTenant) return;
+  /** @returns the rule that the flip report of a proposed model breaks, or null. */
+  #take(record: WalkedRecord, group: readonly WalkedRecord[]): string | null {
+    if (record.body.kind !== "proposal" || record.body.tenant !== systemTenant) return null;
     try {
-      const { id, position, recordHash, enrols, payload } = keepProposal(record);
+      const { id, position, recordHash, enrols, payload, body } = keepProposal(record);
       this.#proposals.set(id, { id, position, recordHash, enrols, payload: { proposer: payload.proposer } });
+      const named = flipReportOf(body);
+      if (named === undefined) return null;
+      const report = group.find(({ hash }) => equalBytes(hash, named));
+      if (report === undefined) return `no flip report of its commit is the one that "${id}" names`;
+      const read = readFlipReport(report, id, body);
+      return read.kind === "sound" ? null : read.rule;
     } catch (error) {
       // A proposal with an invalid body cannot have committed anything.
       if (!(error instanceof SigilFault)) throw error;
+      return null;
     }
   }
 

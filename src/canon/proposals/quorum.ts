@@ -2,7 +2,7 @@
  * The service of the system space, called by `rpc/`. Proposals are drafted in proposing.ts, opened in opening.ts,
  * attested in attesting.ts; the rules are in `@sigil/core/quorum`, their input in state.ts.
  */
-import { principalRecordId, systemTenant, suspensionPrefix } from "@sigil/core/record";
+import { encodeBody, principalRecordId, systemTenant, suspensionPrefix } from "@sigil/core/record";
 import { fail } from "../../errors.ts";
 import { idempotencyScope, readsAcross, type CallContext, type Caller } from "../../identity/caller.ts";
 import type { Hash } from "@sigil/core/bytes";
@@ -10,6 +10,7 @@ import { PageTokens, takeFew } from "../../ledger/layout/paging.ts";
 import type { Proposal, Proposed, RecordProposal, VersionedRecord, WitnessProposal } from "../domain.ts";
 import { proposableKind } from "../kinds.ts";
 import { attestProposal } from "./attesting.ts";
+import { flipReportIn } from "./flip-report.ts";
 import { stateOf, systemScope, type KeptProposal } from "./kept-proposal.ts";
 import { openProposal, replayOpening } from "./opening.ts";
 import { listProposals } from "./proposal-list.ts";
@@ -58,12 +59,12 @@ class Quorum implements QuorumService, GovernedTurns {
       const rule = "only Root of tenant system may propose to erase a tenant";
       fail({ kind: "tenantForbidden", tenant: caller.tenant, rule });
     }
-    const draft = draftRecord(
-      this.#deps.ledger.reader,
-      proposal,
-      this.#deps.spellModel,
-      (schema, { signal }) => this.#deps.compileSchema(schema, { tenant: caller.tenant, signal }),
-    );
+    const { ledger, spellModel, compileSchema, rescore } = this.#deps;
+    const draft = draftRecord(ledger.reader, proposal, {
+      spellModel,
+      compileSchema: (schema, { signal }) => compileSchema(schema, { tenant: caller.tenant, signal }),
+      rescore,
+    });
     const { method = "ProposeRecord" } = proposal;
     return this.#put(caller, draft, proposal, () => proposalBytes(proposal), method, call);
   };
@@ -95,10 +96,17 @@ class Quorum implements QuorumService, GovernedTurns {
     );
   }
 
-  readonly get: QuorumService["get"] = async (id) => {
+  readonly get: QuorumService["get"] = async (caller, id) => {
     const kept = await this.#proposals.find(id);
     const current = await readNewest(this.#deps.ledger.reader, systemScope, kept.body.id);
-    return { proposal: await this.#proposals.view(kept), current: current ?? null };
+    // It names decisions of every tenant: whoever may read its record gets it.
+    const isReader = caller.tenant === systemTenant;
+    const report = isReader ? await flipReportIn(this.#deps.ledger.reader, kept) : undefined;
+    return {
+      proposal: await this.#proposals.view(kept),
+      current: current ?? null,
+      flipReport: report === undefined ? null : encodeBody(report.body),
+    };
   };
 
   readonly list: QuorumService["list"] = (caller, query, signal) =>
@@ -128,6 +136,7 @@ class Quorum implements QuorumService, GovernedTurns {
         return fail(errorOf(id, plan));
       }
       await requireProposerLeft(this.#deps, kept.body);
+      await flipReportIn(this.#deps.ledger.reader, kept);
       const batch = commitOf(kept, evidenceOf(kept, facts), moment, this.#deps.nowMs());
       const { bodies, attestations } = batch;
       const extraOps = announcing(this.#deps, kept);

@@ -17,6 +17,7 @@ import {
   type Change,
   type FindRecord,
 } from "../proposal/proposal-body.ts";
+import { showFlipReport } from "../proposal/flip-report.ts";
 import { formatProposal, stateName } from "../proposal/view.ts";
 import { formatSimulation } from "../model/simulate.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
@@ -98,7 +99,10 @@ const showFindings = (
   }
 };
 
-/** @param shown warnings that stand above already. */
+/**
+ * Scored now, with who and what: the report names decisions by position alone.
+ * @param shown warnings that stand above already.
+ */
 const showFlips = async (
   { simulate }: Review,
   changes: readonly Change[],
@@ -108,7 +112,7 @@ const showFlips = async (
   if (changes[0]?.body.kind !== "trust_model") return;
   if (simulate === undefined) {
     terminal.print(
-      "\nWhich decisions would flip is not known here: sigil simulate --proposal ID, where there is a server.",
+      "\nWho and what would flip is not known here: sigil simulate --proposal ID, where there is a server.",
     );
     return;
   }
@@ -134,13 +138,14 @@ export const reviewProposal = async (review: Review, terminal: Terminal): Promis
   if (wrong !== null) return refused(wrong);
   const examined = await examineProposal(response, review.find);
   if (examined.kind === "refused") return examined;
-  const { changes } = examined;
+  const { changes, flipReport } = examined;
   const role = roleOf(review, changes);
   if (typeof role !== "string") return role;
   terminal.print(`${terminal.paint("bold", "What the server says of it:")}\n`);
   terminal.print(`${formatProposal(proposal, terminal)}\n`);
   terminal.print(`${terminal.paint("bold", "What is signed, as its bytes say:")}\n`);
   terminal.print(formatChanges(changes, review.knownNames, terminal));
+  showFlipReport(flipReport, terminal);
   await showFlips(review, changes, showFindings(changes, terminal), terminal);
   const { hash } = changes[0];
   terminal.print(

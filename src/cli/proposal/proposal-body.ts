@@ -6,7 +6,16 @@ import type { GetProposalResponse, VersionedRecord } from "@sigil/client";
 import { equalBytes, parsePublicKey, toHex, type Hash, type PublicKey } from "@sigil/core/bytes";
 import { SigilFault } from "../../errors.ts";
 import type { CborValue } from "@sigil/core/cbor";
-import { parseWitness, decodeBody, hashRecord, subjectOf, type RecordBody } from "@sigil/core/record";
+import {
+  decodeBody,
+  flipReportOf,
+  hashRecord,
+  parseWitness,
+  readFlipReport,
+  subjectOf,
+  type FlipReportPayload,
+  type RecordBody,
+} from "@sigil/core/record";
 import { formatPublicKey } from "../../crypto/signing/keyfile.ts";
 import { lookAlikesAmong } from "../../canon/proposals/look-alikes.ts";
 import { diffPayloads, type DiffLine, type Showing } from "../terminal/diff.ts";
@@ -19,9 +28,16 @@ type Before = RecordBody | "none" | "unknown";
 
 export type Change = { readonly body: RecordBody; readonly hash: Hash; readonly before: Before };
 
-/** Witnesses sign the first change, which links to the others by hash. */
+/** "withheld" from callers of other tenants; "none" if the change names none. */
+export type ShownFlipReport = FlipReportPayload | "withheld" | "none";
+
+/** Witnesses sign the first change, which links to the others, and to the flip report of a model, by hash. */
 export type Examined =
-  | { readonly kind: "sound"; readonly changes: readonly [Change, ...Change[]] }
+  | {
+      readonly kind: "sound";
+      readonly changes: readonly [Change, ...Change[]];
+      readonly flipReport: ShownFlipReport;
+    }
   | { readonly kind: "refused"; readonly rule: string };
 
 /** Finds a record by its hash; undefined if it is not available. */
@@ -48,7 +64,18 @@ const changeOf = async (
   return { body, hash: hashRecord(bytes), before: await beforeOf(body, current, find) };
 };
 
-const examine = async ({ proposal, current }: GetProposalResponse, find: FindRecord): Promise<Examined> => {
+const flipReportIn = (
+  { proposal, flipReport: bytes }: GetProposalResponse,
+  proposed: RecordBody,
+): ReturnType<typeof readFlipReport> | "withheld" | "none" => {
+  if (flipReportOf(proposed) === undefined) return "none";
+  if (bytes.length === 0) return "withheld";
+  const report = { body: decodeBody(bytes), hash: hashRecord(bytes) };
+  return readFlipReport(report, proposal?.id ?? "", proposed);
+};
+
+const examine = async (response: GetProposalResponse, find: FindRecord): Promise<Examined> => {
+  const { proposal, current } = response;
   if (proposal === undefined) return refused("the server answered without a proposal");
   const first = await changeOf(proposal.body, current, find);
   if (!equalBytes(first.hash, proposal.recordHash)) {
@@ -66,7 +93,10 @@ const examine = async ({ proposal, current }: GetProposalResponse, find: FindRec
   }
   const stray = [first, ...others].find(({ body }) => body.space !== "system");
   if (stray !== undefined) return refused(`${subjectOf(stray.body)} is not in the system space`);
-  return { kind: "sound", changes: [first, ...others] };
+  const read = flipReportIn(response, first.body);
+  if (typeof read === "string") return { kind: "sound", changes: [first, ...others], flipReport: read };
+  if (read.kind === "refused") return read;
+  return { kind: "sound", changes: [first, ...others], flipReport: read.report };
 };
 
 /** Malformed records are refused; other errors are rethrown. */

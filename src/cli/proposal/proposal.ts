@@ -12,6 +12,7 @@ import { exitCodes, jsonFlag, usage, type Arguments, type Command } from "../ter
 import { connectionFlags, withConnection } from "../call/connection.ts";
 import { limitFlag, limitOf, listAll } from "../call/listing.ts";
 import { examineProposal, formatChanges, type FindRecord } from "./proposal-body.ts";
+import { showFlipReport } from "./flip-report.ts";
 import { formatProposal, formatProposals, parseState, proposalId, stateNames } from "./view.ts";
 import { formatRecordFacts } from "../call/record-view.ts";
 import { orRefusal } from "../call/refusal.ts";
@@ -76,7 +77,8 @@ export const proposal: Command = {
   name: "proposal",
   about:
     "Show one proposal and its change, field by field. The change is read from the bytes that witnesses sign and compared\n" +
-    "with the version they replace. ID may be the uuid alone. Takes level Observer.",
+    "with the version they replace. Of a model also which recorded decisions it would flip, as its flip report says.\n" +
+    "ID may be the uuid alone. Takes level Observer.",
   words: ["ID"],
   flags: { ...jsonFlag, ...connectionFlags },
   examples: [
@@ -102,6 +104,7 @@ export const proposal: Command = {
           return exitCodes.no;
         }
         terminal.print(formatChanges(examined.changes, knownNames, terminal));
+        showFlipReport(examined.flipReport, terminal);
         return exitCodes.ok;
       }),
     ),

@@ -24,9 +24,12 @@ export {
   type Opening,
 } from "./commitment.ts";
 export { anyMap, refuseField } from "./fields.ts";
+export { flipReportId, flipReportLink, flipReportOf, modelDigest, readFlipReport } from "./flip-report.ts";
 export {
   type AttestationRole,
   type ErasedPayload,
+  type Flip,
+  type FlipReportPayload,
   type FrozenVerdict,
   type ModulePayload,
   type ModuleRunLimits,
@@ -35,6 +38,7 @@ export {
   type ProposalCommit,
   type ProposalOutcome,
   type ProposalPayload,
+  type Rescoring,
   type RunEnd,
   type TrustModelPayload,
   type WitnessPayload,
@@ -42,6 +46,7 @@ export {
   formatAttestationRecord,
   formatCallerHead,
   formatErased,
+  formatFlipReport,
   formatGenesis,
   formatKeyRetirement,
   formatModule,
@@ -135,6 +140,7 @@ export {
   erasedPrefix,
   erasurePrefix,
   feedGrantPrefix,
+  flipReportPrefix,
   genesisId,
   keyRetirementPrefix,
   keySuspensionPrefix,

@@ -9,6 +9,7 @@ import { parseAttestationRecord, parseSchema, parseTombstone } from "./kinds/can
 import { parseCallerHead } from "./kinds/caller-head.ts";
 import { parseErased, parseErasure } from "./kinds/erasure.ts";
 import { parseFeedGrant } from "./kinds/feed-grant.ts";
+import { parseFlipReport } from "./kinds/flip-report.ts";
 import { parseFrozenChain, writeFrozenChain } from "./kinds/frozen-chain.ts";
 import { parseFrozenChain1 } from "./kinds/frozen-chain-1.ts";
 import { parseGenesis } from "./kinds/genesis.ts";
@@ -25,6 +26,7 @@ export * from "./kinds/canon.ts";
 export * from "./kinds/caller-head.ts";
 export * from "./kinds/erasure.ts";
 export * from "./kinds/feed-grant.ts";
+export * from "./kinds/flip-report.ts";
 export * from "./kinds/frozen-chain.ts";
 export * from "./kinds/governance.ts";
 export * from "./kinds/module.ts";
@@ -77,6 +79,7 @@ const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
   ["suspension", { spaces: "system", versions: [parseSuspension] }],
   ["feed_grant", { spaces: "system", versions: [parseFeedGrant] }],
   ["caller_head", { spaces: "both", versions: [parseCallerHead] }],
+  ["flip_report", { spaces: "both", versions: [parseFlipReport] }],
   ["tombstone", { spaces: "both", versions: [parseTombstone] }],
   ["proposal_ending", { spaces: "both", versions: [parseProposalEnding] }],
 ]);

@@ -36,6 +36,7 @@ export const feedGrantPrefix = "feed_grant/";
 export const proposalPrefix = "proposal/";
 export const proposalEndingPrefix = "proposal_ending/";
 export const attestationPrefix = "attestation/";
+export const flipReportPrefix = "flip_report/";
 
 /** Prefix of module runs, in the user space of the caller's tenant. */
 export const moduleRunPrefix = "module_run/";

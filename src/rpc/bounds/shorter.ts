@@ -89,19 +89,26 @@ type AboutProposal = {
   proposal: Proposal | undefined;
   current?: VersionedRecord | undefined;
   committed?: VersionedRecord | undefined;
+  flipReport?: Uint8Array;
 };
 
-/** Steps for replies about a proposal: first the record it replaced or became. */
+const withoutRecords = <Reply extends AboutProposal>(reply: Reply): Reply => ({
+  ...reply,
+  proposal: reply.proposal && { ...reply.proposal, payloadJson: "" },
+  ...(reply.current === undefined
+    ? {}
+    : { current: inVersioned(reply.current, recordSteps[2] as Step<CanonicalRecord>) }),
+  ...(reply.committed === undefined
+    ? {}
+    : { committed: inVersioned(reply.committed, recordSteps[2] as Step<CanonicalRecord>) }),
+});
+
+/** Steps for replies about a proposal: first the record it replaced or became, then its flip report. */
 export const shorterProposal = <Reply extends AboutProposal>(): readonly Step<Reply>[] => [
+  withoutRecords,
   (reply) => ({
-    ...reply,
-    proposal: reply.proposal && { ...reply.proposal, payloadJson: "" },
-    ...(reply.current === undefined
-      ? {}
-      : { current: inVersioned(reply.current, recordSteps[2] as Step<CanonicalRecord>) }),
-    ...(reply.committed === undefined
-      ? {}
-      : { committed: inVersioned(reply.committed, recordSteps[2] as Step<CanonicalRecord>) }),
+    ...withoutRecords(reply),
+    ...(reply.flipReport === undefined ? {} : { flipReport: nothing }),
   }),
 ];
 

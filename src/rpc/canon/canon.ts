@@ -260,11 +260,12 @@ const proposalHandlers = (quorum: QuorumService, rpc: RpcEnvironment): UntypedSe
   getProposal: unary<GetProposalRequest, GetProposalResponse>(
     rpc,
     Canon.getProposal.path,
-    async (_, { id }, call) => {
-      const { proposal, current } = await quorum.get(readProposalId(id));
+    async (caller, { id }, call) => {
+      const { proposal, current, flipReport } = await quorum.get(caller, readProposalId(id));
       const reply = {
         proposal: formatProposal(proposal),
         current: current === null ? undefined : formatVersioned(current),
+        flipReport: flipReport ?? new Uint8Array(0),
       };
       return fitOne(GetProposalResponse, reply, shorterProposal<GetProposalResponse>(), replyLimitOf(call));
     },

@@ -210,10 +210,11 @@ type Proposals = Pick<QuorumService, "get">;
 /** Reads a proposed model from Canon. @throws notFound, and invalidField if the proposal is not for a model. */
 const candidateOf = async (
   proposals: Proposals,
+  caller: Caller,
   simulated: Simulated,
 ): Promise<SimulateQuestion["candidate"]> => {
   if (simulated.kind === "model") return simulated;
-  const { body } = (await proposals.get(simulated.id)).proposal;
+  const { body } = (await proposals.get(caller, simulated.id)).proposal;
   if (body.kind !== "trust_model")
     return invalidField("proposal_id", "must name a proposal of a trust model");
   return { kind: "proposed", payload: body.payload };
@@ -236,7 +237,7 @@ const simulateHandler =
     const simulated = readSimulated(caller, request);
     const matter = readMatter(request, trustDomain);
     const { includeUnchanged } = request;
-    const candidate = await candidateOf(proposals, simulated);
+    const candidate = await candidateOf(proposals, caller, simulated);
     const name = simulated.kind === "model" ? "candidate" : "proposal_id";
     const question = { candidate, matter, includeUnchanged };
     const reply = formatSimulation(await nameModel(name, () => trust.simulate(caller, question, call)));

@@ -121,6 +121,7 @@ describe("the user space", () => {
     "proposal",
     "proposal_ending",
     "attestation",
+    "flip_report",
     "tombstone",
   ]) {
     it(`takes no ${kind}: the server writes it alone`, () => {
@@ -137,7 +138,7 @@ describe("the user space", () => {
   }
 
   it("keeps the ids of proposals in tenant system, and of principals, for what they are", () => {
-    for (const id of ["proposal/1", "proposal_ending/1", "attestation/1/ann"]) {
+    for (const id of ["proposal/1", "proposal_ending/1", "attestation/1/ann", "flip_report/1"]) {
       expect(errorOf(() => checkUserKind("note", id, "system", ""))).to.include({ field: "id" });
     }
     expect(errorOf(() => checkUserKind("note", "principal/a", "acme", ""))).to.include({ field: "id" });

@@ -41,14 +41,14 @@ const schemaBody = (name: string): RecordBody =>
 
 /** The n-th proposal, of a record's next version. */
 const proposalOf = (number: number, body: RecordBody): RecordBody =>
-  proposalBody(`018bcfe5-6800-7000-8000-${String(number).padStart(12, "0")}`, [body], {
+  proposalBody(`proposal/018bcfe5-6800-7000-8000-${String(number).padStart(12, "0")}`, [body], {
     epoch: 1,
     ts: timeMs,
     lifetimeMs: 60_000,
     proposer: "root",
     reason: "",
     commit: "auto",
-    decision,
+    links: [{ label: "decision", target: decision }],
   });
 
 const witnessKey = generateKeyPairSync("ed25519").privateKey;

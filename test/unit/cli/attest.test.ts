@@ -12,7 +12,9 @@ import { formatPublicKey } from "../../../src/crypto/signing/keyfile.ts";
 import { rawPublicKey } from "../../../src/crypto/signing/sign.ts";
 import { verifyForeign } from "../../../src/core/keys/verify.ts";
 import { toHex } from "../../../src/core/bytes.ts";
-import { formatQuorum, formatWitness } from "../../../src/core/record/kinds.ts";
+import { flipReportId, modelDigest } from "../../../src/core/record/flip-report.ts";
+import { systemBody } from "../../../src/core/record/system.ts";
+import { formatFlipReport, formatQuorum, formatWitness } from "../../../src/core/record/kinds.ts";
 import {
   encodeBody,
   encodeEnvelope,
@@ -130,6 +132,34 @@ const enrollingOf = (witness: RecordBody): GetProposalResponse =>
 const witnessBody = witnessOwnedBy("carol");
 const enrolling = enrollingOf(witnessBody);
 
+const reportOf = (scored: number): RecordBody =>
+  systemBody({
+    kind: "flip_report",
+    space: "user",
+    id: flipReportId(id),
+    ts: 1,
+    payload: formatFlipReport({
+      proposal: id,
+      model: modelDigest(after.payload),
+      size: 42n,
+      scored,
+      erased: 1,
+      flips: [41n, 40n, 7n].map((position) => ({
+        position,
+        record: hashRecord(Uint8Array.of(Number(position))),
+        from: position === 7n ? "review" : "allow",
+        to: "deny",
+      })),
+    }),
+  });
+const reported: RecordBody = {
+  ...after,
+  links: [{ label: "flip_report", target: hashRecord(encodeBody(reportOf(9))) }],
+};
+/** A model whose body links to the report of nine decisions, and the report that the server gives with it. */
+const answerWith = (report: Uint8Array): GetProposalResponse =>
+  GetProposalResponse.fromPartial({ ...answer(reported), flipReport: report });
+
 describe("a review before signing", () => {
   const refusals: readonly (readonly [claim: string, given: Partial<Review>, rule: string])[] = [
     [
@@ -169,6 +199,12 @@ describe("a review before signing", () => {
       { response: enrolling, key: newKey, verdict: "reject" },
       "shows its possession",
     ],
+    [
+      "a flip report other than the one that the body links to",
+      { response: answerWith(encodeBody(reportOf(8))) },
+      "is not the one that the proposed body links to",
+    ],
+    ["a flip report that is no record", { response: answerWith(Uint8Array.of(1)) }, "cannot be read"],
     ["an answer without a proposal", { response: GetProposalResponse.fromPartial({}) }, "no proposal"],
   ];
   for (const [claim, given, rule] of refusals) {
@@ -203,6 +239,25 @@ describe("a review before signing", () => {
     const found = GetProposalResponse.fromPartial({ current: recordOf(before) }).current;
     const outcome = await review({ response, find: async () => found });
     expect(outcome.shown).to.include("- threshold: 0.5\n+ threshold: 0.9").and.to.not.include("not at hand");
+  });
+
+  it("shows the flip report that is signed with the change, also offline", async () => {
+    const outcome = await review({ response: answerWith(encodeBody(reportOf(9))) });
+    expect(outcome.kind).to.equal("reviewed");
+    expect(outcome.shown)
+      .to.include("of the last 9 decisions below position 42, 3 would flip")
+      .and.to.include("2 from allow to deny, 1 from review to deny; 1 records of erased tenants");
+    for (const position of [41, 40, 7]) {
+      const record = toHex(hashRecord(Uint8Array.of(position)));
+      expect(outcome.shown).to.match(new RegExp(`${position} +(?:allow|review) +deny +${record}`));
+    }
+    expect((await review({})).shown).to.not.include("Flip report");
+  });
+
+  it("says so where the flip report that is signed is not shown", async () => {
+    const outcome = await review({ response: answerWith(new Uint8Array(0)) });
+    expect(outcome.kind).to.equal("reviewed");
+    expect(outcome.shown).to.include("The flip report that is signed with the change is not shown");
   });
 
   it("marks a row that is no more than drawn like one that is there", async () => {

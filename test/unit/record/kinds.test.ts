@@ -4,7 +4,12 @@ import { describe, it } from "mocha";
 import { payloads } from "../../../scripts/vectors/payloads.ts";
 import { cborDecode, cborEncode, type CborMap, type CborValue } from "../../../src/core/cbor/cbor.ts";
 import * as kinds from "../../../src/core/record/kinds.ts";
-import { attestationsMax, attributesMax, modelTableEntriesMax } from "../../../src/core/limits.ts";
+import {
+  attestationsMax,
+  attributesMax,
+  flipDecisionsMax,
+  modelTableEntriesMax,
+} from "../../../src/core/limits.ts";
 import { parseFrozenChain1 } from "../../../src/core/record/kinds/frozen-chain-1.ts";
 import { formatFrozenChain1, formatModuleRun1, type Chain1 } from "../../contract/version-1.ts";
 import { errorOf } from "./faults.ts";
@@ -36,6 +41,7 @@ const pairs: Readonly<Record<string, (payload: CborValue, version: number) => Cb
   suspension: (payload) => kinds.formatSuspension(kinds.parseSuspension(payload)),
   feed_grant: (payload) => kinds.formatFeedGrant(kinds.parseFeedGrant(payload)),
   caller_head: (payload) => kinds.formatCallerHead(kinds.parseCallerHead(payload)),
+  flip_report: (payload) => kinds.formatFlipReport(kinds.parseFlipReport(payload)),
   tombstone: (payload) => kinds.formatTombstone(kinds.parseTombstone(payload)),
   proposal_ending: (payload) => kinds.formatProposalEnding(kinds.parseProposalEnding(payload)),
 };
@@ -147,6 +153,7 @@ describe("payload schemas", () => {
       Array.from({ length: count }, (_, index) => item(index));
     const table = (count: number, value: CborValue): CborMap =>
       Object.fromEntries(many(count, (index) => [`t${index}`, value]));
+    const [flip] = sample("flip_report")["flips"] as readonly CborMap[];
     const limits: readonly (readonly [
       kind: string,
       field: string,
@@ -166,6 +173,16 @@ describe("payload schemas", () => {
         "actions",
         modelTableEntriesMax,
         (count) => ({ actions: table(count, { risk: 0.5, min_loa: "guest" }) }),
+      ],
+      [
+        "flip_report",
+        "flips",
+        flipDecisionsMax,
+        (count) => ({
+          size: count,
+          scored: flipDecisionsMax,
+          flips: many(count, (index) => ({ ...flip, position: count - 1 - index })),
+        }),
       ],
       ["principal", "attributes", attributesMax, (count) => ({ attributes: table(count, true) })],
       ["principal", "attributes.of", attributesMax, (count) => ({ attributes: { of: many(count, String) } })],

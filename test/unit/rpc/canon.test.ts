@@ -2,13 +2,15 @@
 import { expect } from "chai";
 import { describe, it } from "mocha";
 import { status as Code } from "@grpc/grpc-js";
-import { AttestationRole, ProposalState, SigilError } from "@sigil/client";
+import { AttestationRole, GetProposalResponse, ProposalState, SigilError } from "@sigil/client";
 import type { Proposal, RecordQuery, WatchQuery } from "../../../src/canon/domain.ts";
 import type { Registry } from "../../../src/core/quorum/registry.ts";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
 import { parsePublicKey, parseThumbprint } from "../../../src/core/bytes.ts";
 import { fail } from "../../../src/errors.ts";
 import type { SimulateQuestion } from "../../../src/trust/decision.ts";
+import { fitOne } from "../../../src/rpc/bounds/reply-limit.ts";
+import { shorterProposal } from "../../../src/rpc/bounds/shorter.ts";
 import { startFakeServer } from "./fake-server.ts";
 import { hashOf, recordAt } from "./made-records.ts";
 
@@ -142,10 +144,10 @@ describe("canon's handlers", () => {
 
   it("show a proposal with what witnesses sign and what it still needs", async () => {
     await using server = await startFakeServer({
-      quorum: { get: async () => ({ proposal: open, current: null }) },
+      quorum: { get: async () => ({ proposal: open, current: null, flipReport: Uint8Array.of(7) }) },
     });
-    const { proposal, current } = await server.connection.canon.getProposal({ id: "proposal/1" });
-    expect(current).to.equal(undefined);
+    const { proposal, current, flipReport } = await server.connection.canon.getProposal({ id: "proposal/1" });
+    expect([current, [...flipReport]]).to.deep.equal([undefined, [7]]);
     expect(proposal).to.deep.include({
       id: "proposal/1",
       state: ProposalState.PROPOSAL_STATE_OPEN,
@@ -226,6 +228,24 @@ describe("canon's handlers", () => {
   });
 });
 
+describe("a proposal that is too long for its caller", () => {
+  const reply = GetProposalResponse.fromPartial({
+    proposal: { id: "proposal/1", body: new Uint8Array(100), payloadJson: "x".repeat(1000) },
+    flipReport: new Uint8Array(1000),
+  });
+  const within = (limit: number): GetProposalResponse =>
+    fitOne(GetProposalResponse, reply, shorterProposal<GetProposalResponse>(), limit);
+
+  it("loses the view of its payload first, then its flip report, and never the body that is signed", () => {
+    expect(within(4096)).to.deep.equal(reply);
+    const [report, neither] = [within(1500), within(500)];
+    expect([report.flipReport.length, report.proposal?.payloadJson]).to.deep.equal([1000, ""]);
+    expect([neither.flipReport.length, neither.proposal?.payloadJson]).to.deep.equal([0, ""]);
+    for (const short of [report, neither]) expect(short.proposal?.body).to.have.length(100);
+    expect(() => within(50)).to.throw(/the reply/);
+  });
+});
+
 describe("simulating by a proposal", () => {
   const proposed: Readonly<Record<string, Proposal["body"]>> = {
     "proposal/1": { ...open.body, kind: "trust_model", payload: { bias: 1 } },
@@ -241,7 +261,11 @@ describe("simulating by a proposal", () => {
         },
       },
       quorum: {
-        get: async (id) => ({ proposal: { ...open, id, body: proposed[id] ?? open.body }, current: null }),
+        get: async (_, id) => ({
+          proposal: { ...open, id, body: proposed[id] ?? open.body },
+          current: null,
+          flipReport: null,
+        }),
       },
     });
     const subjectMatter = { $case: "lastDecisions", value: 5 } as const;

@@ -160,6 +160,7 @@ export const startFakeServer = async (options: FakeOptions): Promise<FakeServer>
       ),
     activeModel: notMade,
     simulate: notMade,
+    rescore: notMade,
     ...options.trust,
   };
   const audit: AuditService = {

@@ -3,10 +3,18 @@ import { expect } from "chai";
 import { describe, it } from "mocha";
 import { anonymous, type Caller } from "../../../src/identity/caller.ts";
 import { parseHash } from "../../../src/core/bytes.ts";
+import { cborEncode } from "../../../src/core/cbor/cbor.ts";
+import { formatFlipReport, parseFlipReport } from "../../../src/core/record/kinds.ts";
 import { fail, SigilFault } from "../../../src/errors.ts";
 import { formatFrozenChain1, type Chain1 } from "../../contract/version-1.ts";
 import { defaultModelPayload } from "../../../src/trust/default-model.ts";
-import { reachOf, simulateLast, type DecisionLedger, type Reach } from "../../../src/trust/simulate.ts";
+import {
+  reachOf,
+  rescoreAll,
+  simulateLast,
+  type DecisionLedger,
+  type Reach,
+} from "../../../src/trust/simulate.ts";
 
 const chain: Chain1 = {
   request: {
@@ -37,6 +45,7 @@ const chain: Chain1 = {
 
 type Kept = { readonly kind: string; readonly tenant: string } | "damaged";
 
+const hashAt = (position: bigint) => parseHash(new Uint8Array(32).fill(Number(position) + 1));
 const decision = (tenant: string): Kept => ({ kind: "frozen_chain", tenant });
 const note = (tenant: string): Kept => ({ kind: "note", tenant });
 
@@ -59,7 +68,7 @@ const ledgerOf = (kept: readonly Kept[], decided = chain) => {
     readAt: async (position: bigint) => {
       if (kept[Number(position)] === "damaged")
         fail({ kind: "recordCorrupt", position, step: "seal", rule: "r" });
-      return { body: bodyAt(position) };
+      return { body: bodyAt(position), hash: hashAt(position) };
     },
     async *decisions({ tenant }: { readonly tenant: string }) {
       for (let position = kept.length - 1; position >= 0; position -= 1) {
@@ -141,6 +150,54 @@ describe("simulating the last decisions", () => {
     const error = await simulateLast(ledger, asked, gone).catch((thrown: unknown) => thrown);
     expect((error as SigilFault).error.kind).to.equal("cancelled");
     expect(looked).to.deep.equal([]);
+  });
+});
+
+describe("what a flip report says", () => {
+  it("is every tenant's flips, newest first, each by position, hash and both verdicts", async () => {
+    const kept = [decision("a"), note("a"), decision("b")];
+    const flip = (position: bigint) => ({ position, record: hashAt(position), from: "allow", to: "deny" });
+    expect(await rescoreAll(ledgerOf(kept).ledger, strict, call)).to.deep.equal({
+      size: 3n,
+      scored: 2,
+      erased: 0,
+      flips: [flip(2n), flip(0n)],
+    });
+    const { flips, scored } = await rescoreAll(ledgerOf(kept).ledger, defaultModelPayload, call);
+    expect([flips, scored]).to.deep.equal([[], 2]);
+  });
+
+  it("is of the last thousand, and fits its own schema though all of them flip", async () => {
+    const { ledger } = ledgerOf(Array.from({ length: 1001 }, () => decision("a")));
+    const report = await rescoreAll(ledger, strict, call);
+    expect([report.scored, report.flips.length, report.flips.at(-1)?.position]).to.deep.equal([
+      1000,
+      1000,
+      1n,
+    ]);
+    const named = { ...report, proposal: "proposal/1", model: hashAt(0n) };
+    expect(parseFlipReport(formatFlipReport(named))).to.deep.equal(named);
+    expect(cborEncode(formatFlipReport(named)).length).to.be.below(128 << 10);
+  });
+
+  it("leaves out no decision that cannot be read: it is not made", async () => {
+    const { ledger } = ledgerOf([decision("a"), "damaged", decision("b")]);
+    const error = await rescoreAll(ledger, strict, call).catch((thrown: unknown) => thrown);
+    expect((error as SigilFault).error).to.include({ kind: "recordCorrupt", position: 1n });
+  });
+
+  it("passes over what was erased, and says how much that was", async () => {
+    const { ledger } = ledgerOf([decision("a"), decision("b"), note("b")]);
+    const { peekAt } = ledger;
+    const erasing: DecisionLedger = {
+      ...ledger,
+      peekAt: async (position) =>
+        position === 0n
+          ? peekAt(position)
+          : fail({ kind: "erased", tenant: "b", erasure: "", erasurePosition: 9n }),
+    };
+    const { scored, erased } = await rescoreAll(erasing, strict, call);
+    expect([scored, erased]).to.deep.equal([1, 2]);
   });
 });
 

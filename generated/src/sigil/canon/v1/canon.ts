@@ -732,7 +732,16 @@ export interface GetProposalResponse {
     | Proposal
     | undefined;
   /** The record it would replace, as it is now; absent for a new one. */
-  current: VersionedRecord | undefined;
+  current:
+    | VersionedRecord
+    | undefined;
+  /**
+   * For a trust model, the exact body of its flip report, canonical CBOR: which of the newest recorded decisions would
+   * have another verdict. Its SHA-256 is the target of the proposed body's link "flip_report". It names decisions of every
+   * tenant, so callers of tenant "system" alone get it. Empty for others, for everything else, for a proposal from before
+   * there were reports, and where the reply would be too long for its caller.
+   */
+  flipReport: Uint8Array;
 }
 
 /** Asks for proposals. */
@@ -4729,7 +4738,7 @@ export const GetProposalRequest: MessageFns<GetProposalRequest> = {
 };
 
 function createBaseGetProposalResponse(): GetProposalResponse {
-  return jsonable<GetProposalResponse>(GetProposalResponse, { proposal: undefined, current: undefined });
+  return jsonable<GetProposalResponse>(GetProposalResponse, { proposal: undefined, current: undefined, flipReport: new Uint8Array(0) });
 }
 
 export const GetProposalResponse: MessageFns<GetProposalResponse> = {
@@ -4739,6 +4748,9 @@ export const GetProposalResponse: MessageFns<GetProposalResponse> = {
     }
     if (message.current !== undefined) {
       VersionedRecord.encode(message.current, writer.uint32(18).fork()).join();
+    }
+    if (message.flipReport.length !== 0) {
+      writer.uint32(26).bytes(message.flipReport);
     }
     return writer;
   },
@@ -4772,6 +4784,14 @@ export const GetProposalResponse: MessageFns<GetProposalResponse> = {
             message.current = VersionedRecord.decode(reader, reader.uint32());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.flipReport = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4788,6 +4808,11 @@ export const GetProposalResponse: MessageFns<GetProposalResponse> = {
     return {
       proposal: isSet(object.proposal) ? Proposal.fromJSON(object.proposal) : undefined,
       current: isSet(object.current) ? VersionedRecord.fromJSON(object.current) : undefined,
+      flipReport: isSet(object.flipReport)
+        ? bytesFromBase64(object.flipReport)
+        : isSet(object.flip_report)
+        ? bytesFromBase64(object.flip_report)
+        : new Uint8Array(0),
     };
   },
 
@@ -4798,6 +4823,9 @@ export const GetProposalResponse: MessageFns<GetProposalResponse> = {
     }
     if (message.current !== undefined) {
       obj.current = VersionedRecord.toJSON(message.current);
+    }
+    if (message.flipReport.length !== 0) {
+      obj.flipReport = base64FromBytes(message.flipReport);
     }
     return obj;
   },
@@ -4813,6 +4841,7 @@ export const GetProposalResponse: MessageFns<GetProposalResponse> = {
     message.current = (object.current !== undefined && object.current !== null)
       ? VersionedRecord.fromPartial(object.current)
       : undefined;
+    message.flipReport = object.flipReport ?? new Uint8Array(0);
     return message;
   },
 };
@@ -5946,7 +5975,9 @@ export const CanonServiceService = {
    * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, a feed grant, or a
    * tombstone, which is also how a suspension is lifted. Level: Mentor; for an erasure Root of tenant "system". What can
    * be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key of small
-   * order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
+   * order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange. The proposal of a trust
+   * model is recorded with its flip report, which the proposed body links to: which of the newest 1,000 decisions of all
+   * tenants would have another verdict. DATA_LOSS where one of them cannot be read.
    */
   proposeRecord: {
     path: "/sigil.canon.v1.CanonService/ProposeRecord" as const,
@@ -6085,7 +6116,9 @@ export interface CanonServiceServer extends UntypedServiceImplementation {
    * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, a feed grant, or a
    * tombstone, which is also how a suspension is lifted. Level: Mentor; for an erasure Root of tenant "system". What can
    * be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key of small
-   * order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
+   * order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange. The proposal of a trust
+   * model is recorded with its flip report, which the proposed body links to: which of the newest 1,000 decisions of all
+   * tenants would have another verdict. DATA_LOSS where one of them cannot be read.
    */
   proposeRecord: handleUnaryCall<ProposeRecordRequest, ProposeRecordResponse>;
   /** Gives one proposal with the exact bytes to attest. Level: Observer. NOT_FOUND. */
@@ -6241,7 +6274,9 @@ export interface CanonServiceClient extends Client {
    * Proposes a system record: a trust model, a principal, a schema, a module, the erasure of a tenant, a feed grant, or a
    * tombstone, which is also how a suspension is lifted. Level: Mentor; for an erasure Root of tenant "system". What can
    * be known to be wrong is refused here: a model that is malformed or would leave no way to replace it, a key of small
-   * order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange.
+   * order, a schema that is none. Witnesses and k change by WitnessService.ProposeWitnessChange. The proposal of a trust
+   * model is recorded with its flip report, which the proposed body links to: which of the newest 1,000 decisions of all
+   * tenants would have another verdict. DATA_LOSS where one of them cannot be read.
    */
   proposeRecord(
     request: ProposeRecordRequest,
