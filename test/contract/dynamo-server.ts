@@ -6,11 +6,12 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect, createServer, type AddressInfo } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { repository } from "../../scripts/run.ts";
+import { freePort } from "./free-port.ts";
 
 const python = join(repository, "build/moto/bin/python");
 const program = join(repository, "test/contract/moto/server.py");
@@ -38,15 +39,6 @@ export type DynamoServerOptions = {
 };
 
 const startMsMax = 60_000;
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-};
 
 const takesConnections = (port: number): Promise<boolean> =>
   new Promise((resolve) => {

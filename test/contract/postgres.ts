@@ -3,13 +3,13 @@
  * so root starts it as the user `postgres`.
  */
 import { execFile } from "node:child_process";
-import { createServer, type AddressInfo } from "node:net";
 import { existsSync, readdirSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Context } from "mocha";
+import { freePort } from "./free-port.ts";
 
 const run = promisify(execFile);
 
@@ -39,14 +39,6 @@ const asPostgres = (program: string, args: readonly string[]) => {
   return isRoot
     ? run("runuser", ["-u", "postgres", "--", path, ...args], { cwd: "/" })
     : run(path, [...args], { cwd: "/" });
-};
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 };
 
 export type Postgres = AsyncDisposable & {

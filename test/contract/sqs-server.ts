@@ -7,7 +7,6 @@ import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -19,6 +18,7 @@ import {
   type Message,
 } from "@aws-sdk/client-sqs";
 import { repository } from "../../scripts/run.ts";
+import { freePort } from "./free-port.ts";
 import type { SeenMessage } from "./relay-world.ts";
 
 const jars = join(repository, "build/elasticmq");
@@ -43,15 +43,6 @@ export type SqsServer = AsyncDisposable & {
 
 /** A virtual machine on a busy computer. */
 const startMsMax = 90_000;
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-};
 
 /** ElasticMQ takes every key; the chain of the SDK needs one. */
 const setCredentials = (): void => {
