@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client go_verifiers tessera python_verifiers envoy nginx openapi postgres mongo dynamo nats kafka sqs cloudevents)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client go_verifiers tessera litewitness omniwitness python_verifiers envoy nginx openapi postgres mongo dynamo nats kafka sqs cloudevents)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -109,13 +109,39 @@ install_go_verifiers() {
 }
 start_go_verifiers() { :; }
 stop_go_verifiers() { :; }
-# Tessera's fsck, the package, for tiled logs.
+# Tessera: its fsck, the package, for tiled logs, and its command that makes a log.
 install_tessera() {
   command -v go >/dev/null || apt_install golang-go
-  (cd "$verifier_sources/tessera" && go build -o "$local_bin/sigil-tessera-fsck" .)
+  (
+    cd "$verifier_sources/tessera"
+    GOBIN="$local_bin" go install tool
+    go build -o "$local_bin/sigil-tessera-fsck" .
+  )
 }
 start_tessera() { :; }
 stop_tessera() { :; }
+# Witnesses of others, as docs/operating/witness.md configures them. Tests start their own (test/contract/witnesses.ts).
+# litewitness signs by an SSH agent, and has its logs in a database of SQLite.
+litewitness_version=v0.9.0
+install_litewitness() {
+  command -v ssh-agent >/dev/null || apt_install openssh-client
+  command -v sqlite3 >/dev/null || apt_install sqlite3
+  [ -x "$local_bin/litewitness" ] && return 0
+  command -v go >/dev/null || apt_install golang-go
+  GOBIN="$local_bin" go install "filippo.io/torchwood/cmd/litewitness@$litewitness_version"
+}
+start_litewitness() { :; }
+stop_litewitness() { :; }
+omniwitness_version=v0.0.0-20260720115447-2e1c6971d19e
+install_omniwitness() {
+  command -v sqlite3 >/dev/null || apt_install sqlite3
+  [ -x "$local_bin/omniwitness" ] && [ -x "$local_bin/generate_keys" ] && return 0
+  command -v go >/dev/null || apt_install golang-go
+  local source=github.com/transparency-dev/witness/cmd
+  GOBIN="$local_bin" go install "$source/omniwitness@$omniwitness_version" "$source/generate_keys@$omniwitness_version"
+}
+start_omniwitness() { :; }
+stop_omniwitness() { :; }
 install_python_verifiers() {
   make_python_environment
   "$python_environment/bin/pip" install -q -r "$verifier_sources/python/requirements.txt"

@@ -279,7 +279,10 @@ export const KEYS = {
     60,
     [1, 86_400],
   ),
-  anchor_required: toggle("Refuse to start while a witness of that policy does not answer.", false),
+  anchor_required: toggle(
+    "Refuse to start while a witness of that policy does not answer, or does not cosign.",
+    false,
+  ),
   public_url: publicUrl("The URL under which callers reach HTTP; AuthZEN's metadata names it."),
   socket_mode: mode("Mode of the files of Unix sockets to listen on.", 0o600),
   insecure_listen: toggle("Serve without TLS on an address that others can reach.", false),

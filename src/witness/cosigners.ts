@@ -134,24 +134,28 @@ export class Cosigners {
   }
 
   /**
-   * Compares the ledger with what the witnesses cosigned last. @returns those that did not answer.
-   * @throws ledgerBehindWitness: the ledger is smaller than a witness saw, or has another past.
+   * Compares the ledger with what the witnesses cosigned last. One that tells of nothing, because it has cosigned
+   * nothing or serves no checkpoints, is asked to cosign the newest: it refuses a tree that its own does not begin.
+   * @returns those that did not answer, or did not cosign. @throws ledgerBehindWitness: the ledger is smaller than a
+   * witness saw, or has another past.
    */
   async anchor(signal: AbortSignal): Promise<readonly string[]> {
-    const silent: string[] = [];
+    const untold: Asked[] = [];
     await Promise.all(
       this.#witnesses.map(async (witness) => {
         try {
           const seen = await this.#seenBy(witness, signal);
-          if (seen !== undefined) await this.#requireBeginning(witness, seen);
+          if (seen === undefined) untold.push(witness);
+          else await this.#requireBeginning(witness, seen);
         } catch (error) {
           if (!(error instanceof Unanswered)) throw error;
-          silent.push(witness.label);
           this.#options.onRefused(witness.label, error.message);
         }
       }),
     );
-    return silent;
+    // After all have told: a fork that one of them knows is cosigned by none.
+    await this.#cosign(untold, signal);
+    return this.facts.filter(({ isAnswering }) => !isAnswering).map(({ label }) => label);
   }
 
   /** Until `signal` aborts: whenever there is something to cosign, at most once in the interval. Never throws. */
@@ -163,12 +167,16 @@ export class Cosigners {
   }
 
   /** Asks about the newest checkpoint those who have not cosigned it. */
-  async round(signal: AbortSignal): Promise<void> {
+  round(signal: AbortSignal): Promise<void> {
+    return this.#cosign(this.#witnesses, signal);
+  }
+
+  async #cosign(among: readonly Asked[], signal: AbortSignal): Promise<void> {
     const { log, policy, onCosigned } = this.#options;
     const tree = log.newest();
     if (this.#lines.size !== tree.size) this.#lines = { size: tree.size, byLabel: new Map() };
     const { byLabel } = this.#lines;
-    const asked = this.#witnesses.filter(({ label }) => !byLabel.has(label));
+    const asked = among.filter(({ label }) => !byLabel.has(label));
     const found = await Promise.all(
       asked.map(async (witness) => [witness.label, await this.#ask(witness, tree, signal)] as const),
     );

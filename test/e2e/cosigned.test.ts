@@ -19,7 +19,8 @@ import {
   signCosignature,
   verifyByPolicy,
 } from "../../src/core/merkle/index.ts";
-import { utf8Encode } from "../../src/core/bytes.ts";
+import { toHex, utf8Encode } from "../../src/core/bytes.ts";
+import { sha256 } from "../../src/core/hash.ts";
 import { parseEvidence } from "../../src/core/verify/evidence-file.ts";
 import { verifyEvidence } from "../../src/core/verify/evidence.ts";
 import { createSigner } from "../../src/crypto/signing/sign.ts";
@@ -305,6 +306,27 @@ describe("checkpoints that witnesses cosign", function () {
         seenSize: seen,
         size: seen,
       });
+      served = await deployment.serve();
+    });
+
+    it("are signed by no witness that knows nothing of them, while another has seen another past", async () => {
+      const old = join(directory, "old");
+      await cp(deployment.directory, old, { recursive: true, preserveTimestamps: true });
+      await writePolicy(linesOf(places), "any");
+      await places[1]?.stop();
+      await serve();
+      await decide();
+      await untilCosigned(size());
+      const { reader } = served.server.ledger;
+      await served[Symbol.asyncDispose]();
+      await rm(deployment.directory, { recursive: true });
+      await cp(old, deployment.directory, { recursive: true, preserveTimestamps: true });
+      await places[1]?.start(reader);
+      expect((await refusedStart()).error).to.include({ kind: "ledgerBehindWitness", witness: "w1" });
+      const known = `${places[1]?.url}/${toHex(sha256(utf8Encode(reader.origin)))}/checkpoint`;
+      // Whatever was sent to it before the refusal has come by then.
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      expect((await fetch(known)).status).to.equal(404);
       served = await deployment.serve();
     });
 

@@ -30,9 +30,9 @@ export const blocksOf = (page: string): readonly Block[] => {
 export type Command = { readonly line: number; readonly text: string };
 
 /** The commands of the shell blocks, in order, each on one line and without its comment. */
-export const commandsOf = (page: string): readonly Command[] =>
+export const commandsOf = (page: string, shell: "sh" | "bash" = "sh"): readonly Command[] =>
   blocksOf(page)
-    .filter(({ language }) => language === "sh")
+    .filter(({ language }) => language === shell)
     .flatMap(({ body, line }) => {
       const commands: Command[] = [];
       let begun: Command | undefined;
