@@ -32,6 +32,10 @@ export const failRelay = (error: RelayError, options?: ErrorOptions): never => {
   throw new RelayFault(error, options);
 };
 
+/** Codes of node:tls and OpenSSL for a certificate that does not verify, or that is asked for and not there. */
+export const isCertificateCode = (code: string): boolean =>
+  /CERT|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH|ERR_TLS_/.test(code);
+
 export type Holding =
   | { readonly kind: "empty" }
   /** The newest message. */

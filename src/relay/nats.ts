@@ -17,6 +17,7 @@ import {
   connect,
   credsAuthenticator,
   headers,
+  PermissionViolationError,
   TimeoutError,
   UserAuthenticationExpiredError,
   type Authenticator,
@@ -26,6 +27,7 @@ import {
 import { relayConnectMsMax, relayNatsBatchEventsMax, relayPublishMsMax } from "../limits.ts";
 import {
   failRelay,
+  isCertificateCode,
   RelayFault,
   type Destination,
   type Erased,
@@ -90,13 +92,15 @@ type Acknowledgement = {
   readonly error?: { readonly err_code?: number; readonly description?: string };
 };
 
-const readSecret = async (path: string): Promise<string> => {
+const readAt = async (path: string, what: string): Promise<string> => {
   try {
-    return (await readFile(path, "utf8")).trim();
+    return await readFile(path, "utf8");
   } catch (cause) {
-    return failRelay({ kind: "refused", rule: `cannot read the secret in ${path}` }, { cause });
+    return failRelay({ kind: "refused", rule: `cannot read ${what}${path}` }, { cause });
   }
 };
+
+const readSecret = async (path: string): Promise<string> => (await readAt(path, "the secret in ")).trim();
 
 type Login = {
   readonly authenticator?: Authenticator;
@@ -133,11 +137,12 @@ const loginOf = async ({ credentials }: NatsOptions): Promise<Login> => {
   }
 };
 
-const tlsOf = ({ tls, servers }: NatsOptions) => {
+const tlsOf = async ({ tls, servers }: NatsOptions) => {
   if (tls === null) return servers.some((server) => server.startsWith("tls://")) ? { tls: {} } : {};
+  const { ca, cert, key } = tls;
   const files = {
-    ...(tls.ca === "" ? {} : { caFile: tls.ca }),
-    ...(tls.cert === "" ? {} : { certFile: tls.cert, keyFile: tls.key }),
+    ...(ca === "" ? {} : { ca: await readAt(ca, "") }),
+    ...(cert === "" ? {} : { cert: await readAt(cert, ""), key: await readAt(key, "") }),
   };
   return { tls: files };
 };
@@ -147,14 +152,24 @@ const sentence = (cause: unknown): string => (cause instanceof Error ? cause.mes
 /** JetStream codes that an operator must resolve: not enabled, invalid configuration, overlapping subjects. */
 const isSetting = (code: number): boolean => code === 10_039 || code === 10_052 || code === 10_065;
 
+/** An error and what it wraps. */
+const chainOf = (cause: unknown): readonly Error[] =>
+  cause instanceof Error ? [cause, ...chainOf(cause.cause)] : [];
+
+const isRefusal = (cause: Error): boolean =>
+  cause instanceof AuthorizationError ||
+  cause instanceof UserAuthenticationExpiredError ||
+  cause instanceof PermissionViolationError ||
+  (cause instanceof JetStreamApiError && isSetting(cause.code));
+
 const asError = (cause: unknown, what: string): RelayError => {
   if (cause instanceof RelayFault) return cause.error;
-  const rule = `${what}: ${sentence(cause)}`;
-  const isRefused =
-    cause instanceof AuthorizationError ||
-    cause instanceof UserAuthenticationExpiredError ||
-    (cause instanceof JetStreamApiError && isSetting(cause.code));
-  return { kind: isRefused ? "refused" : "retryable", rule };
+  const chain = chainOf(cause);
+  const certificate = chain
+    .map((error) => ("code" in error ? String(error.code) : ""))
+    .find((code) => isCertificateCode(code));
+  if (certificate !== undefined) return { kind: "refused", rule: `${what}: TLS: ${certificate}` };
+  return { kind: chain.some(isRefusal) ? "refused" : "retryable", rule: `${what}: ${sentence(cause)}` };
 };
 
 const wanted = ({ stream, subjectPrefix, replicas }: NatsOptions) => ({
@@ -421,7 +436,7 @@ const openStream = async (options: NatsOptions): Promise<OpenStream> => {
     // The relay reopens the destination itself, and reads its contents then.
     reconnect: false,
     ...(await loginOf(options)),
-    ...tlsOf(options),
+    ...(await tlsOf(options)),
   });
   try {
     await options.onStep?.("connected");

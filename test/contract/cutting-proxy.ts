@@ -20,7 +20,12 @@ export type CuttingProxy = AsyncDisposable & {
 
 type Plan = { readonly piece: number; readonly when: "request" | "answer" };
 
-export const startProxy = async (serverPort: number): Promise<CuttingProxy> => {
+/** @param delayMs how long each piece takes on its way, in both directions. */
+export const startProxy = async (serverPort: number, delayMs = 0): Promise<CuttingProxy> => {
+  const pass = (to: Socket, data: Buffer): void => {
+    if (delayMs === 0) to.write(data);
+    else setTimeout(() => to.write(data), delayMs);
+  };
   const sockets = new Set<Socket>();
   let plan: Plan | undefined;
   let pieces = 0;
@@ -51,11 +56,11 @@ export const startProxy = async (serverPort: number): Promise<CuttingProxy> => {
         if (plan.when === "request") return cutNow();
         awaitsAnswer = true;
       }
-      upstream.write(data);
+      pass(upstream, data);
     });
     upstream.on("data", (data) => {
       if (awaitsAnswer) return cutNow();
-      client.write(data);
+      pass(client, data);
     });
   }).listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -29,7 +29,8 @@ export type Nats = AsyncDisposable & {
   /** Suspended: it takes connections and answers nothing. */
   readonly suspend: () => void;
   readonly wake: () => void;
-  readonly start: () => Promise<void>;
+  /** @param settings in place of those before. */
+  readonly start: (settings?: string) => Promise<void>;
   /** Of a server that does not run: it never had any. */
   readonly removeData: () => Promise<void>;
 };
@@ -58,12 +59,14 @@ const portsIn = async (directory: string): Promise<number | undefined> => {
 };
 
 export const startNats = async (given: NatsSettings = {}): Promise<Nats> => {
-  const { settings = "", sync = "1s", jetstream = "" } = given;
+  const { sync = "1s", jetstream = "" } = given;
   const directory = await mkdtemp(join(tmpdir(), "sigil-nats-"));
   const [configPath, store] = [join(directory, "nats.conf"), given.store ?? join(directory, "store")];
   let child: ChildProcess | undefined;
   let port = -1;
-  const start = async (): Promise<void> => {
+  let { settings = "" } = given;
+  const start = async (next = settings): Promise<void> => {
+    settings = next;
     const lines = [
       "host: 127.0.0.1",
       `port: ${port}`,

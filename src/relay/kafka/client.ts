@@ -8,7 +8,7 @@ import {
   relayKafkaTriesMax,
   relayPublishMsMax,
 } from "../../limits.ts";
-import { failRelay, RelayFault, type RelayError } from "../destination.ts";
+import { failRelay, isCertificateCode, RelayFault, type RelayError } from "../destination.ts";
 
 export type KafkaConnection = {
   /** `host:port`. */
@@ -103,10 +103,6 @@ const codeOf = (error: Error): string => {
 /** Kafka's names of what failed. */
 export const kafkaCodes = (cause: unknown): readonly string[] => leavesOf(cause).map(codeOf);
 
-/** Codes of node:tls and OpenSSL for a certificate that does not verify. */
-const isCertificate = (code: string): boolean =>
-  /CERT|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH|ERR_TLS_/.test(code);
-
 /** An operator has to change something: permissions, credentials, settings of the topic or the cluster. */
 const isSetting = (code: string): boolean =>
   /AUTHORIZATION_FAILED|AUTHENTICATION|SASL|SECURITY_DISABLED|POLICY_VIOLATION|^INVALID_(?:REPLICATION|CONFIG|TOPIC|PARTITIONS|REPLICA_ASSIGNMENT)/.test(
@@ -120,7 +116,7 @@ export const kafkaError = (cause: unknown, what: string): RelayError => {
   const isAuthentication =
     cause instanceof Error && findErrorBy(cause, "code", "PLT_KFK_AUTHENTICATION") !== null;
   const isRefused =
-    isAuthentication || kafkaCodes(cause).some((code) => isSetting(code) || isCertificate(code));
+    isAuthentication || kafkaCodes(cause).some((code) => isSetting(code) || isCertificateCode(code));
   const [leaf] = leaves;
   const code = leaf === undefined ? "" : codeOf(leaf);
   const reason = isAuthentication ? "SASL authentication failed" : (leaf?.message ?? "unknown error");

@@ -7,7 +7,7 @@ import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import { relayRetryAfterMsMax, relayWebhookReplyBytesMax, relayWebhookReplyMsMax } from "../../limits.ts";
-import type { RelayError } from "../destination.ts";
+import { isCertificateCode, type RelayError } from "../destination.ts";
 import { headersOf, type RelayEvent } from "../event.ts";
 import { createGate, gatedLookup, UnreachableByRule, type Reachable } from "./reachable.ts";
 import type { SignMessage } from "./signature.ts";
@@ -79,10 +79,6 @@ const outcomeOf = ({ statusCode = 0, headers }: IncomingMessage, nowMs: number):
   return failed({ kind: "retryable", rule, ...(afterMs === undefined ? {} : { afterMs }) });
 };
 
-/** Codes of node:tls and OpenSSL for a certificate that does not verify. */
-const isCertificate = (code: string): boolean =>
-  /CERT|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH|ERR_TLS_/.test(code);
-
 /** Messages of the system are left out: they could name what the URL holds. */
 const errorOf = (cause: unknown): RelayError => {
   if (cause instanceof UnreachableByRule)
@@ -91,7 +87,7 @@ const errorOf = (cause: unknown): RelayError => {
       rule: `the host is ${cause.address}, which no webhook may reach unless private_addresses has it`,
     };
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown error";
-  if (isCertificate(code)) return { kind: "refused", rule: `the receiver's certificate: ${code}` };
+  if (isCertificateCode(code)) return { kind: "refused", rule: `the receiver's certificate: ${code}` };
   return { kind: "retryable", rule: `cannot reach the receiver: ${code}` };
 };
 
