@@ -2,83 +2,22 @@
  * Checkpoints that witnesses cosign: a server asks those of its policy, publishes what a quorum signed, counts no
  * answer that does not verify, and refuses to start where they saw another past.
  */
-import { generateKeyPairSync } from "node:crypto";
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { readEvidence } from "@sigil/client";
 import { verifyForeign } from "../../src/core/keys/verify.ts";
-import {
-  formatVerifierKey,
-  parseNote,
-  parsePolicy,
-  signCosignature,
-  verifyByPolicy,
-} from "../../src/core/merkle/index.ts";
+import { parseNote, parsePolicy, verifyByPolicy } from "../../src/core/merkle/index.ts";
 import { toHex, utf8Encode } from "../../src/core/bytes.ts";
 import { sha256 } from "../../src/core/hash.ts";
 import { parseEvidence } from "../../src/core/verify/evidence-file.ts";
 import { verifyEvidence } from "../../src/core/verify/evidence.ts";
-import { createSigner } from "../../src/crypto/signing/sign.ts";
 import { SigilFault } from "../../src/errors.ts";
-import { createMemoryBacking, openMemoryStore } from "../../src/storage/memory.ts";
-import type { Store } from "../../src/storage/store.ts";
-import { serveWitness, type WitnessServer } from "../../src/witness/server.ts";
-import { Witness } from "../../src/witness/witness.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
+import { liesOf, logKeyOf, Place, startLiar, until, type Liar } from "./log-witnesses.ts";
 import { refusalOf } from "./refusal.ts";
-
-const quiet = { info: () => {}, warn: () => {}, error: () => {} };
-
-/** A witness that can be stopped and started, and keeps what it signed. */
-class Place {
-  readonly name: string;
-  readonly signer = createSigner(generateKeyPairSync("ed25519").privateKey);
-  readonly #backing = createMemoryBacking();
-  #server: WitnessServer | undefined;
-  #store: Store | undefined;
-  #port = 0;
-  url = "";
-
-  constructor(name: string) {
-    this.name = name;
-  }
-
-  get vkey(): string {
-    return formatVerifierKey({ name: this.name, use: "cosigner", publicKey: this.signer.publicKey });
-  }
-
-  async start(
-    served: Pick<ServedDeployment["server"]["ledger"]["reader"], "origin" | "ring">,
-  ): Promise<void> {
-    const publicKey = served.ring.entries.find(({ role }) => role === "checkpoint")?.publicKey;
-    if (publicKey === undefined) throw new Error("there is no checkpoint key");
-    const witness = new Witness({
-      name: this.name,
-      signer: this.signer,
-      logs: [{ origin: served.origin, publicKey }],
-      store: (this.#store = await openMemoryStore(this.#backing)),
-      nowSeconds: () => 1_700_000_000n,
-    });
-    this.#server = await serveWitness({ witness, host: "127.0.0.1", port: this.#port, log: quiet });
-    this.url = this.#server.url;
-    this.#port = Number(new URL(this.url).port);
-  }
-
-  async stop(): Promise<void> {
-    await this.#server?.close();
-    await this.#store?.close();
-    [this.#server, this.#store] = [undefined, undefined];
-  }
-}
-
-const until = async (holds: () => Promise<boolean> | boolean): Promise<void> => {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 10));
-};
 
 describe("checkpoints that witnesses cosign", function () {
   this.slow(10_000);
@@ -86,7 +25,7 @@ describe("checkpoints that witnesses cosign", function () {
   let deployment: Deployment;
   let served: ServedDeployment;
   let places: readonly Place[];
-  const liars: Server[] = [];
+  const liars: Liar[] = [];
 
   const policyText = (lines: readonly string[], least: string): string =>
     `${[...lines, `group both ${least} w1 w2`, "quorum both"].join("\n")}\n`;
@@ -124,7 +63,7 @@ describe("checkpoints that witnesses cosign", function () {
   afterEach(async () => {
     await served[Symbol.asyncDispose]();
     for (const place of places) await place.stop();
-    for (const liar of liars.splice(0)) liar.close();
+    for (const liar of liars.splice(0)) await liar.close();
     await deployment[Symbol.asyncDispose]();
     await rm(directory, { recursive: true, force: true });
   });
@@ -136,14 +75,9 @@ describe("checkpoints that witnesses cosign", function () {
     await untilCosigned(size());
     const file = await readEvidence(operator, { auditId });
     const { checkpoint, size: said } = await cosigned();
-    const { publicKey } = await served.as("guest").audit.getCheckpoint({});
-    const log = {
-      name: served.server.ledger.reader.origin,
-      use: "log",
-      publicKey: publicKey as never,
-    } as const;
+    const log = logKeyOf(served.server.ledger.reader);
     const policy = (least: string) =>
-      parsePolicy(utf8Encode(policyText([`log ${formatVerifierKey(log)}`, ...linesOf(places)], least)));
+      parsePolicy(utf8Encode(policyText([`log ${log}`, ...linesOf(places)], least)));
     const verdict = await verifyEvidence(file, { policy: policy("all") }, { verify: verifyForeign });
     expect(verdict.holds, JSON.stringify(verdict.steps)).to.equal(true);
     expect(verdict.findings.cosigned).to.deep.equal(["witness.example/w1", "witness.example/w2"]);
@@ -161,11 +95,7 @@ describe("checkpoints that witnesses cosign", function () {
 
   it("are given with the signatures that the policy asks for, and move as the ledger grows", async () => {
     await serve();
-    const key = formatVerifierKey({
-      name: served.server.ledger.reader.origin,
-      use: "log",
-      publicKey: (await served.as("guest").audit.getCheckpoint({})).publicKey as never,
-    });
+    const key = logKeyOf(served.server.ledger.reader);
     const policy = parsePolicy(utf8Encode(policyText([`log ${key}`, ...linesOf(places)], "all")));
     for (let round = 0; round < 4; round += 1) {
       await decide();
@@ -212,44 +142,17 @@ describe("checkpoints that witnesses cosign", function () {
 
   it("count no answer that does not verify over them", async () => {
     const [honest] = places;
-    const strange = createSigner(generateKeyPairSync("ed25519").privateKey);
     const other = new Place("witness.example/w2");
-    const textOf = (body: string): string => parseNote(body.slice(body.indexOf("\n\n") + 2)).text;
-    const lineBy = async (
-      text: string,
-      name: string,
-      { publicKey, sign }: typeof strange,
-    ): Promise<string> => {
-      const { keyId, signature } = await signCosignature(text, 1n, { name, publicKey, sign });
-      return `\u2014 ${name} ${Buffer.concat([keyId, signature]).toString("base64")}\n`;
-    };
-    const anotherText = `other.example/log\n7\n${Buffer.alloc(32).toString("base64")}\n`;
-    const lies: readonly ((text: string) => Promise<string> | string)[] = [
-      () => "",
-      () => "\u2014 witness.example/w2 AAAA\n",
-      (text) => lineBy(text, "witness.example/w2", strange),
-      (text) => lineBy(text, "witness.example/w1", other.signer),
-      () => lineBy(anotherText, "witness.example/w2", other.signer),
-      (text) => lineBy(text.replace(/\n\d+\n/, "\n1\n"), "witness.example/w2", other.signer),
-      () => "x".repeat(1 << 20),
-    ];
+    const lies = liesOf(other, honest?.name ?? "");
     let told = 0;
-    const liar = createServer((request, response) => {
-      const answer = async (): Promise<void> => {
-        const body = Buffer.concat(await request.toArray()).toString();
-        const lie = lies[told % lies.length];
-        told += 1;
-        response.writeHead(200, { "content-type": "text/plain" });
-        response.end((await lie?.(textOf(body))) ?? "");
-      };
-      if (request.method === "GET") response.writeHead(404).end();
-      else void answer();
+    const liar = await startLiar((text) => {
+      const lie = lies[told % lies.length];
+      told += 1;
+      return lie?.(text) ?? "";
     });
     liars.push(liar);
-    await new Promise<void>((resolve) => liar.listen(0, "127.0.0.1", resolve));
-    const { port } = liar.address() as AddressInfo;
     const first = `witness w1 ${honest?.vkey} ${honest?.url}`;
-    await writePolicy([first, `witness w2 ${other.vkey} http://127.0.0.1:${port}`]);
+    await writePolicy([first, `witness w2 ${other.vkey} ${liar.url}`]);
     await serve();
     await until(async () => {
       await decide();

@@ -1,8 +1,6 @@
 /** `sigil witness serve` as a process that cosigns a real ledger, is killed at any moment, and forgets nothing. */
-import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
@@ -12,14 +10,13 @@ import { sha256 } from "../../src/core/hash.ts";
 import { verifyForeign } from "../../src/core/keys/verify.ts";
 import {
   formatAddCheckpoint,
-  formatVerifierKey,
   parsePolicy,
   parseVerifierKey,
   verifyByPolicy,
 } from "../../src/core/merkle/index.ts";
-import { repository } from "../../scripts/run.ts";
 import { sigilHere } from "./command.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
+import { logKeyOf, spawnWitness, type WitnessProcess } from "./log-witnesses.ts";
 
 const name = "witness.example/w1";
 const kills = 12;
@@ -29,29 +26,13 @@ describe("sigil witness serve", function () {
   let cwd = "";
   let [deployment, served]: [Deployment?, ServedDeployment?] = [];
   let vkey = "";
-  let running: { readonly child: ChildProcess; readonly url: string } | undefined;
+  let running: WitnessProcess | undefined;
 
   const run = async (...words: readonly string[]) => sigilHere(words, { cwd });
   const start = async () => {
-    const words = ["witness", "serve", "--name", name, "--key", "w1.pem", "--logs", "logs.policy"];
+    const words = ["--name", name, "--key", "w1.pem", "--logs", "logs.policy"];
     const listening = ["--state", "w1.state", "--listen", "127.0.0.1:0"];
-    const main = join(repository, "src/main.ts");
-    const child = spawn(
-      process.execPath,
-      ["--disable-warning=ExperimentalWarning", main, ...words, ...listening],
-      {
-        cwd,
-        stdio: ["ignore", "pipe", "inherit"],
-      },
-    );
-    for await (const line of createInterface({ input: child.stdout })) {
-      const { msg, url = "" } = JSON.parse(line) as { readonly msg: string; readonly url?: string };
-      if (msg !== "serving") continue;
-      // Whoever stops reading a pipe must not stop the witness.
-      child.stdout.resume();
-      return (running = { child, url });
-    }
-    throw new Error("the witness ended");
+    return (running = await spawnWitness([...words, ...listening], cwd));
   };
   const end = async (signal: NodeJS.Signals): Promise<number | null> => {
     const { child } = running ?? {};
@@ -83,10 +64,7 @@ describe("sigil witness serve", function () {
     served = await deployment.serve();
     await run("key", "new", "w1.pem");
     vkey = (await run("key", "show", "w1.pem", "--vkey", name)).output.trim();
-    const { ring, origin } = served.server.ledger.reader;
-    const publicKey = ring.entries.find(({ role }) => role === "checkpoint")?.publicKey;
-    if (publicKey === undefined) throw new Error("there is no checkpoint key");
-    const log = formatVerifierKey({ name: origin, use: "log", publicKey });
+    const log = logKeyOf(served.server.ledger.reader);
     await writeFile(join(cwd, "logs.policy"), `log ${log}\nquorum none\n`);
     await writeFile(join(cwd, "trust.policy"), `log ${log}\nwitness w1 ${vkey}\nquorum w1\n`);
   });
