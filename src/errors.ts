@@ -73,6 +73,8 @@ export type SigilError =
   /** The write may or may not be durable; repeat with the same idempotency key to find out. */
   | { readonly kind: "indeterminate"; readonly rule: string }
   | { readonly kind: "notServing"; readonly rule: string }
+  /** The record is committed, and too few witnesses cosigned it to answer for it; `missing` more would be enough. */
+  | { readonly kind: "notCosigned"; readonly missing: number; readonly waitMs: number }
   | { readonly kind: "queueFull"; readonly what: string; readonly limit: number }
   /** `rule` says what to do next. */
   | {
@@ -196,6 +198,12 @@ export const describeError = (error: SigilError): string => {
       return `the write may or may not have been kept: ${error.rule}; repeat it with the same idempotency_key`;
     case "notServing":
       return `not serving: ${error.rule}`;
+    case "notCosigned":
+      return (
+        `commit_policy cosigned: the record is committed and not covered, ${error.missing} more ` +
+        `cosignature${error.missing === 1 ? " is" : "s are"} needed after ${error.waitMs} ms; ` +
+        "repeat the call with the same idempotency_key"
+      );
     case "queueFull":
       return `${error.what} is full at ${error.limit}; retry with back-off`;
     case "overQuota":

@@ -90,6 +90,12 @@ const combinations = (values: Values): readonly Fault[] => {
   if (values.deadline_default_ms > values.deadline_max_ms) {
     faults.push({ key: "deadline_default_ms", rule: "must be at most deadline_max_ms" });
   }
+  if (values.commit_policy === "cosigned" && values.witness_policy === "") {
+    faults.push({ key: "commit_policy", rule: "cosigned needs witness_policy" });
+  }
+  if (values.commit_policy === "cosigned" && values.cosigned_wait_ms >= values.deadline_default_ms) {
+    faults.push({ key: "cosigned_wait_ms", rule: "must be less than deadline_default_ms" });
+  }
   return faults;
 };
 

@@ -274,6 +274,12 @@ export const KEYS = {
     "Witnesses that cosign the ledger's checkpoints, and how many it takes: a C2SP tlog-policy with their URLs.",
   ),
   witness_interval_ms: integer("How often each is asked, at most.", 1000, [10, hourMs]),
+  commit_policy: choice(
+    "What a decision's answer waits for: the local commit, or cosignatures that cover the record as well.",
+    "local",
+    ["local", "cosigned"],
+  ),
+  cosigned_wait_ms: integer("How long it waits for them; then the call is UNAVAILABLE.", 5000, [10, 60_000]),
   caller_head_seconds: integer(
     "Age at which a proof of completeness has the caller's newest number recorded.",
     60,

@@ -147,6 +147,12 @@ const ROWS: Rows = {
   storeFailed: { code: Code.UNAVAILABLE, reason: "STORE_FAILED", facts: noFacts, retryMs: 1000 },
   indeterminate: { code: Code.UNAVAILABLE, reason: "INDETERMINATE", facts: noFacts, retryMs: 1000 },
   notServing: { code: Code.UNAVAILABLE, reason: "NOT_SERVING", facts: noFacts, retryMs: 1000 },
+  notCosigned: {
+    code: Code.UNAVAILABLE,
+    reason: "NOT_COSIGNED",
+    facts: ({ missing, waitMs }) => ({ missing, wait_ms: waitMs }),
+    retryMs: 1000,
+  },
   queueFull: {
     code: Code.RESOURCE_EXHAUSTED,
     reason: "QUEUE_FULL",

@@ -60,8 +60,9 @@ import { CallsUnderWay } from "../rpc/call/underway.ts";
 import { witnessHandlers } from "../rpc/canon/witness.ts";
 import { openBounds, type Bounds } from "./bounds.ts";
 import { observeLedger, wireInspections } from "./ledger.ts";
+import { coverModules } from "./commit-policy.ts";
 import { withCodeCheck, wireModules } from "./modules.ts";
-import { serviceNames, wireCanon, wirePrincipals } from "./services.ts";
+import { serviceNames, wireAnswers } from "./services.ts";
 import { servePorts, type Ports } from "./ports.ts";
 import { openRelays, relayedLedger } from "./relays.ts";
 import { Stopping } from "./stopping.ts";
@@ -250,22 +251,21 @@ const openPorts = async (opening: Opening, tls: TlsRenewal | null): Promise<Port
     nowMs: Date.now,
     monotonicMs: () => performance.now(),
   };
-  const trust = await wireTrust(ledger, parts, overrides, principals);
-  const {
-    records,
-    quorum,
-    close: closeCanon,
-  } = await wireCanon({
+  const deciding = await wireTrust(ledger, parts, overrides, principals);
+  const cover = opening.witnesses?.cover;
+  const { trust, records, quorum, directory, close } = await wireAnswers({
     ledger,
-    trust,
+    trust: deciding,
     principals,
     nowMs,
     randomBytes: overrides.randomBytes ?? randomBytes,
+    log: parts.log,
+    metrics,
+    takesCertificates: rpc.readsCertificates,
+    cover,
   });
-  opening.opened.defer(closeCanon);
-  const modules = await openModules(opening, { trust, records, quorum });
-  const governed = { ledger, principals, trust, turns: quorum, nowMs, log: parts.log, metrics };
-  const directory = wirePrincipals(governed, rpc.readsCertificates);
+  opening.opened.defer(close);
+  const modules = coverModules(await openModules(opening, { trust, records, quorum }), cover);
   const backups = createBackupService({ ledger, describe: () => describeForBackup(config.data) });
   const inspections = opening.opened.use(wireInspections(ledger, config.data, parts.log));
   const audit = wireAudit(opening, principals, nowMs);

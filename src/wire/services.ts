@@ -1,4 +1,6 @@
-/** Wires Canon to Trust, by functions. Called only by server.ts. */
+/**
+ * Wires Canon and principals to Trust, by functions, and their answers to the commit policy. Called only by server.ts.
+ */
 import type { Logger } from "pino";
 import type { Authorise, Authorised } from "../canon/authority.ts";
 import { createQuorumService } from "../canon/proposals/quorum.ts";
@@ -21,6 +23,7 @@ import type { CheckQuestion } from "../trust/decision.ts";
 import { canonicalModel, parseModel } from "@sigil/core/model";
 import { checkReplaceable, suspensionMatter } from "../trust/lockout.ts";
 import type { TrustService } from "../trust/service.ts";
+import { withCommitPolicy, type Answering, type Cover } from "./commit-policy.ts";
 
 /** Service names reported individually by health. */
 export const serviceNames: readonly string[] = [
@@ -79,17 +82,18 @@ const actionNames = async (trust: TrustService): Promise<readonly string[]> => {
   }
 };
 
-export type PrincipalParts = Pick<SuspendingDependencies, "principals" | "nowMs"> & {
+type PrincipalParts = Pick<SuspendingDependencies, "principals" | "nowMs"> & {
   readonly ledger: Ledger;
   readonly trust: TrustService;
   readonly turns: GovernedTurns;
   readonly log: Logger;
   readonly metrics: Pick<Metrics, "onSuspension">;
+  /** Whether a principal without a key can call. */
+  readonly takesCertificates: boolean;
 };
 
-/** @param takesCertificates whether a principal without a key can call. */
-export const wirePrincipals = (parts: PrincipalParts, takesCertificates: boolean): PrincipalService => {
-  const { ledger, principals, trust, turns, nowMs, log, metrics } = parts;
+const wirePrincipals = (parts: PrincipalParts): PrincipalService => {
+  const { ledger, principals, trust, turns, nowMs, log, metrics, takesCertificates } = parts;
   const authorise = authoriseBy(trust);
   const lowering = {
     ledger,
@@ -124,7 +128,7 @@ export const wirePrincipals = (parts: PrincipalParts, takesCertificates: boolean
   };
 };
 
-export type CanonParts = {
+type CanonParts = {
   readonly ledger: Ledger;
   readonly trust: TrustService;
   readonly principals: Principals;
@@ -132,7 +136,7 @@ export type CanonParts = {
   readonly randomBytes: (bytes: number) => Uint8Array;
 };
 
-export const wireCanon = async ({
+const wireCanon = async ({
   ledger,
   trust,
   principals,
@@ -166,4 +170,17 @@ export const wireCanon = async ({
     },
   });
   return { records, quorum, close: schemas.close };
+};
+
+type AnswerParts = CanonParts & Omit<PrincipalParts, "turns"> & { readonly cover: Cover | undefined };
+
+/** The services that callers and modules are answered by; what is behind them does not wait. */
+export const wireAnswers = async (
+  parts: AnswerParts,
+): Promise<Answering & { readonly close: () => void }> => {
+  const { trust, ledger, cover } = parts;
+  const { records, quorum, close } = await wireCanon(parts);
+  const directory = wirePrincipals({ ...parts, turns: quorum });
+  const newest = (): bigint => ledger.reader.size - 1n;
+  return { ...withCommitPolicy({ trust, records, quorum, directory }, cover, newest), close };
 };

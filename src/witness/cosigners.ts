@@ -11,6 +11,7 @@ import {
   formatAddCheckpoint,
   formatNote,
   isQuorum,
+  missingWitnesses,
   parseCheckpoint,
   parseNote,
   verifyCosignature,
@@ -49,13 +50,38 @@ export type CosignersOptions = {
   readonly log: CosignedLog;
   readonly policy: Policy;
   readonly intervalMs: number;
+  /**
+   * How long answers wait for cosignatures; undefined if none does. A witness that takes longer helps nobody, and one
+   * that is back is found within it.
+   */
+  readonly waitMs?: number;
+  /** Witnesses are being asked, all of them about one checkpoint. */
+  readonly onRound?: () => void;
   readonly onCosigned: (size: bigint) => void;
   /** A witness that does not answer, or answers what does not hold. */
   readonly onRefused: (label: string, rule: string) => void;
 };
 
 type Asked = PolicyWitness & { readonly url: string };
-type State = { size: bigint; isAnswering: boolean; failures: number; notBeforeMs: number };
+type State = {
+  /** That it said, or that it cosigned. */
+  size: bigint;
+  /** Of the largest checkpoint under which its verified cosignature was seen. */
+  cosignedSize: bigint;
+  /** One request at a time. */
+  isAsked: boolean;
+  isAnswering: boolean;
+  failures: number;
+  notBeforeMs: number;
+};
+
+/** A checkpoint with the signatures over it, by the policy's names. */
+type Target = {
+  readonly tree: CosignedTree;
+  readonly lines: Map<string, NoteSignature>;
+  /** Ends the round under way. */
+  end: () => void;
+};
 
 /** Thrown here and caught here: what is wrong with a witness's answer. */
 class Unanswered extends Error {}
@@ -83,8 +109,13 @@ const failureOf = (error: unknown): string => {
 };
 
 /** @throws Unanswered. */
-const call = async (url: string, init: RequestInit, stopped: AbortSignal): Promise<Reply> => {
-  const signal = AbortSignal.any([stopped, AbortSignal.timeout(witnessAnswerMsMax)]);
+const call = async (
+  url: string,
+  init: RequestInit,
+  stopped: AbortSignal,
+  answerMsMax = witnessAnswerMsMax,
+): Promise<Reply> => {
+  const signal = AbortSignal.any([stopped, AbortSignal.timeout(answerMsMax)]);
   try {
     const response = await fetch(url, { ...init, redirect: "error", signal });
     const text = await readText(response);
@@ -104,12 +135,11 @@ export class Cosigners {
   readonly #options: CosignersOptions;
   readonly #witnesses: readonly Asked[];
   readonly #states: ReadonlyMap<string, State>;
+  readonly #underWay = new Set<Promise<void>>();
   #cosigned: CosignedTree | undefined;
-  /** Signatures over the newest checkpoint, by the policy's names. */
-  #lines: { readonly size: bigint; readonly byLabel: Map<string, NoteSignature> } = {
-    size: 0n,
-    byLabel: new Map(),
-  };
+  #target: Target | undefined;
+  #isWanted = false;
+  #wake = (): void => {};
 
   constructor(options: CosignersOptions) {
     this.#options = options;
@@ -119,7 +149,7 @@ export class Cosigners {
     this.#states = new Map(
       this.#witnesses.map(({ label }) => [
         label,
-        { size: 0n, isAnswering: false, failures: 0, notBeforeMs: 0 },
+        { size: 0n, cosignedSize: 0n, isAsked: false, isAnswering: false, failures: 0, notBeforeMs: 0 },
       ]),
     );
   }
@@ -131,6 +161,18 @@ export class Cosigners {
 
   get facts(): readonly WitnessFacts[] {
     return [...this.#states].map(([label, { size, isAnswering }]) => ({ label, size, isAnswering }));
+  }
+
+  /** How many more witnesses would make a quorum with those whose cosignatures cover a record. */
+  missing(position: bigint): number {
+    const covering = [...this.#states].filter(([, { cosignedSize }]) => position < cosignedSize);
+    return missingWitnesses(this.#options.policy, new Set(covering.map(([label]) => label)));
+  }
+
+  /** Begins the next round as soon as the interval permits: somebody waits for it. */
+  want(): void {
+    this.#isWanted = true;
+    this.#wake();
   }
 
   /**
@@ -154,60 +196,117 @@ export class Cosigners {
       }),
     );
     // After all have told: a fork that one of them knows is cosigned by none.
-    await this.#cosign(untold, signal);
+    await this.round(signal, untold);
+    // Those that are slower than a quorum too.
+    await Promise.all(this.#underWay);
     return this.facts.filter(({ isAnswering }) => !isAnswering).map(({ label }) => label);
   }
 
   /** Until `signal` aborts: whenever there is something to cosign, at most once in the interval. Never throws. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.round(signal);
-      await pause(this.#options.intervalMs, undefined, { signal }).catch(() => {});
+      const startMs = performance.now();
+      this.#isWanted = false;
+      if (await this.round(signal)) {
+        const restMs = Math.max(0, this.#options.intervalMs - (performance.now() - startMs));
+        await pause(restMs, undefined, { signal }).catch(() => {});
+      } else {
+        await this.#idle(signal);
+      }
     }
+    await Promise.all(this.#underWay);
   }
 
-  /** Asks about the newest checkpoint those who have not cosigned it. */
-  round(signal: AbortSignal): Promise<void> {
-    return this.#cosign(this.#witnesses, signal);
+  /**
+   * Asks about the newest checkpoint those who have not cosigned it, but for those that have not answered the last
+   * question yet. Ends when the policy accepts it, or all have answered. @returns whether somebody was asked.
+   */
+  async round(signal: AbortSignal, among = this.#witnesses): Promise<boolean> {
+    const tree = this.#options.log.newest();
+    if (this.#target?.tree.size !== tree.size) this.#target = { tree, lines: new Map(), end: () => {} };
+    const target = this.#target;
+    const nowMs = performance.now();
+    const asked = among.filter(({ label }) => {
+      const { isAsked, notBeforeMs } = this.#stateOf(label);
+      return !target.lines.has(label) && !isAsked && notBeforeMs <= nowMs;
+    });
+    if (asked.length === 0) return false;
+    this.#options.onRound?.();
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    target.end = resolve;
+    void Promise.all(asked.map((witness) => this.#ask(witness, target, signal))).then(() => resolve());
+    // Of an accepted checkpoint nothing is waited for: late witnesses add their lines while the next round goes on.
+    if (!this.#isAccepted(target)) await ended;
+    return true;
   }
 
-  async #cosign(among: readonly Asked[], signal: AbortSignal): Promise<void> {
-    const { log, policy, onCosigned } = this.#options;
-    const tree = log.newest();
-    if (this.#lines.size !== tree.size) this.#lines = { size: tree.size, byLabel: new Map() };
-    const { byLabel } = this.#lines;
-    const asked = among.filter(({ label }) => !byLabel.has(label));
-    const found = await Promise.all(
-      asked.map(async (witness) => [witness.label, await this.#ask(witness, tree, signal)] as const),
-    );
-    const before = byLabel.size;
-    for (const [label, line] of found) if (line !== undefined) byLabel.set(label, line);
-    if (byLabel.size === before || !isQuorum(policy, new Set(byLabel.keys()))) return;
-    const lines = this.#witnesses.flatMap(({ label }) => byLabel.get(label) ?? []);
-    const { text, signatures } = parseNote(tree.checkpoint);
-    const checkpoint = formatNote({ text, signatures: [...signatures, ...lines] });
-    this.#cosigned = { ...tree, checkpoint };
-    onCosigned(tree.size);
+  /** Waits until the next round is due or wanted. */
+  async #idle(signal: AbortSignal): Promise<void> {
+    if (this.#isWanted || signal.aborted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wake = (): void => resolve();
+    this.#wake = wake;
+    const timer = setTimeout(wake, this.#options.intervalMs);
+    signal.addEventListener("abort", wake, { once: true });
+    await promise;
+    clearTimeout(timer);
+    signal.removeEventListener("abort", wake);
+    this.#wake = () => {};
   }
 
-  async #ask(witness: Asked, tree: CosignedTree, signal: AbortSignal): Promise<NoteSignature | undefined> {
-    const { label } = witness;
-    const state = this.#stateOf(label);
-    if (performance.now() < state.notBeforeMs) return undefined;
+  /** Never rejects. */
+  #ask(witness: Asked, target: Target, signal: AbortSignal): Promise<void> {
+    const state = this.#stateOf(witness.label);
+    state.isAsked = true;
+    const asking = this.#lineFrom(witness, state, target.tree, signal).then((line) => {
+      state.isAsked = false;
+      this.#underWay.delete(asking);
+      if (line !== undefined) this.#take(target, witness.label, line);
+    });
+    this.#underWay.add(asking);
+    return asking;
+  }
+
+  async #lineFrom(
+    witness: Asked,
+    state: State,
+    tree: CosignedTree,
+    signal: AbortSignal,
+  ): Promise<NoteSignature | undefined> {
+    const { waitMs, intervalMs, onRefused } = this.#options;
     try {
       const line = await this.#submit(witness, state, tree, signal);
-      Object.assign(state, { size: tree.size, isAnswering: true, failures: 0, notBeforeMs: 0 });
+      const { size } = tree;
+      Object.assign(state, { size, cosignedSize: size, isAnswering: true, failures: 0, notBeforeMs: 0 });
       return line;
     } catch (error) {
       if (signal.aborted) return undefined;
       state.isAnswering = false;
       state.failures += 1;
-      const pauseMs = Math.min(witnessPauseMsMax, this.#options.intervalMs * 2 ** state.failures);
+      const pauseMs = Math.min(waitMs ?? witnessPauseMsMax, intervalMs * 2 ** state.failures);
       state.notBeforeMs = performance.now() + pauseMs * (0.5 + Math.random() / 2);
       const rule = error instanceof Unanswered || error instanceof SigilFault ? error.message : String(error);
-      this.#options.onRefused(label, rule);
+      onRefused(witness.label, rule);
       return undefined;
     }
+  }
+
+  #isAccepted({ lines }: Target): boolean {
+    return isQuorum(this.#options.policy, new Set(lines.keys()));
+  }
+
+  #take(target: Target, label: string, line: NoteSignature): void {
+    const { tree, lines } = target;
+    lines.set(label, line);
+    // A slow witness may cosign a tree after the policy accepted a larger one.
+    const isOlder = this.#cosigned !== undefined && tree.size < this.#cosigned.size;
+    if (isOlder || !this.#isAccepted(target)) return;
+    const { text, signatures } = parseNote(tree.checkpoint);
+    const cosignatures = this.#witnesses.flatMap((each) => lines.get(each.label) ?? []);
+    const checkpoint = formatNote({ text, signatures: [...signatures, ...cosignatures] });
+    this.#cosigned = { ...tree, checkpoint };
+    target.end();
+    this.#options.onCosigned(tree.size);
   }
 
   /** @returns its signature line, verified. @throws Unanswered. */
@@ -218,6 +317,7 @@ export class Cosigners {
     signal: AbortSignal,
   ): Promise<NoteSignature> {
     const { checkpoint } = tree;
+    const answerMsMax = Math.min(witnessAnswerMsMax, this.#options.waitMs ?? Infinity);
     // Once more if it knows another size, as at first; then somebody else submits, and the next round sees.
     for (const isLast of [false, true]) {
       if (state.size > tree.size) {
@@ -225,7 +325,8 @@ export class Cosigners {
       }
       const proof = await tree.proveConsistency(state.size);
       const body = formatAddCheckpoint({ oldSize: state.size, proof, checkpoint });
-      const reply = await call(`${witness.url}/add-checkpoint`, { method: "POST", body }, signal);
+      const init = { method: "POST", body };
+      const reply = await call(`${witness.url}/add-checkpoint`, init, signal, answerMsMax);
       if (reply.status === 200) return lineOf(witness, checkpoint, reply.text);
       if (reply.status !== 409 || isLast) return unanswered(`it answered ${reply.status}`);
       const known = sizeIn(reply);

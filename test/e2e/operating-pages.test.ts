@@ -27,7 +27,7 @@ const shown: Readonly<Record<string, string>> = {
   "witness.md text": "lines of policies: test/e2e/witness-serve.test.ts and cosigned.test.ts read such",
   "witness.md bash": "programs of others: test/e2e/other-witnesses.test.ts runs them",
   "witness.md yaml": "a file of omniwitness's, which test/e2e/other-witnesses.test.ts starts it with",
-  "witness.md toml": "a server's keys: test/e2e/cosigned.test.ts serves with them",
+  "witness.md toml": "a server's keys: test/e2e/cosigned.test.ts and commit-policy.test.ts serve with them",
   "kubernetes.md yaml": "a manifest, there is no cluster here: test/unit/config/kubernetes-page.test.ts",
 };
 

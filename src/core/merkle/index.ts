@@ -23,6 +23,7 @@ export {
   type PolicyLog,
   type PolicyWitness,
   isQuorum,
+  missingWitnesses,
   parsePolicy,
   verifyByPolicy,
 } from "./policy.ts";

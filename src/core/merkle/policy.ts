@@ -146,15 +146,21 @@ export const parsePolicy = (bytes: Uint8Array): Policy => {
   return { logs, witnesses, groups, quorum: quorum ?? undefined };
 };
 
-/** Whether the witnesses with these labels are enough. */
-export const isQuorum = ({ groups, quorum }: Policy, cosigned: ReadonlySet<string>): boolean => {
-  const holds = (label: string): boolean => {
+/** The fewest witnesses that would make a quorum together with those with these labels; 0 if they are one. */
+export const missingWitnesses = ({ groups, quorum }: Policy, cosigned: ReadonlySet<string>): number => {
+  // A witness or group is a member once at most, so that what members miss adds up.
+  const missing = (label: string): number => {
     const group = groups.get(label);
-    if (group === undefined) return cosigned.has(label);
-    return group.members.filter(holds).length >= group.threshold;
+    if (group === undefined) return cosigned.has(label) ? 0 : 1;
+    const each = group.members.map(missing).toSorted((a, b) => a - b);
+    return each.slice(0, group.threshold).reduce((sum, one) => sum + one, 0);
   };
-  return quorum === undefined || holds(quorum);
+  return quorum === undefined ? 0 : missing(quorum);
 };
+
+/** Whether the witnesses with these labels are enough. */
+export const isQuorum = (policy: Policy, cosigned: ReadonlySet<string>): boolean =>
+  missingWitnesses(policy, cosigned) === 0;
 
 /** A checkpoint that a policy accepts, and the witnesses that vouch for it. */
 export type Vouched = { readonly checkpoint: Checkpoint; readonly cosigned: readonly Cosigned[] };

@@ -8,7 +8,13 @@ import { verifyOwn } from "../../../src/core/keys/verify.ts";
 import { signCheckpoint } from "../../../src/core/merkle/checkpoint.ts";
 import { signCosignature } from "../../../src/core/merkle/cosignature.ts";
 import { formatNote, parseNote } from "../../../src/core/merkle/note.ts";
-import { isQuorum, parsePolicy, verifyByPolicy, type Policy } from "../../../src/core/merkle/policy.ts";
+import {
+  isQuorum,
+  missingWitnesses,
+  parsePolicy,
+  verifyByPolicy,
+  type Policy,
+} from "../../../src/core/merkle/policy.ts";
 import { formatVerifierKey, parseVerifierKey } from "../../../src/core/merkle/vkey.ts";
 import { createSigner } from "../../../src/crypto/signing/sign.ts";
 import { naiveRoot, sampleEntries } from "./naive-tree.ts";
@@ -101,15 +107,19 @@ describe("trust policies", () => {
 
   it("count groups of groups", () => {
     const policy = parsed(lines);
-    for (const [cosigned, isEnough] of [
-      ["X1 X2 Y1", true],
-      ["X1 X3 Y2", true],
-      ["X1 X2 X3 Y1 Y2", true],
-      ["X1 X2 X3", false],
-      ["X1 Y1 Y2", false],
-      ["", false],
+    for (const [cosigned, missing] of [
+      ["X1 X2 Y1", 0],
+      ["X1 X3 Y2", 0],
+      ["X1 X2 X3 Y1 Y2", 0],
+      ["X1 X2 X3", 1],
+      ["X1 Y1 Y2", 1],
+      ["X1", 2],
+      ["Y1 Y2", 2],
+      ["", 3],
     ] as const) {
-      expect(isQuorum(policy, new Set(cosigned.split(" "))), cosigned).to.equal(isEnough);
+      const labels = new Set(cosigned.split(" "));
+      expect(isQuorum(policy, labels), cosigned).to.equal(missing === 0);
+      expect(missingWitnesses(policy, labels), cosigned).to.equal(missing);
     }
     expect(isQuorum(parsed(["quorum none"]), new Set())).to.equal(true);
   });

@@ -84,6 +84,30 @@ const serverRows: Rows<Exclude<SigilError["kind"], CoreError["kind"] | RunKind>>
       shown(Code.UNAVAILABLE, "NOT_SERVING", "not serving: r", {}, { retryMs: 1000 }),
     ],
   ],
+  notCosigned: [
+    [
+      { kind: "notCosigned", missing: 1, waitMs: 250 },
+      shown(
+        Code.UNAVAILABLE,
+        "NOT_COSIGNED",
+        "commit_policy cosigned: the record is committed and not covered, 1 more cosignature is needed after 250 ms; " +
+          "repeat the call with the same idempotency_key",
+        { missing: "1", wait_ms: "250" },
+        { retryMs: 1000 },
+      ),
+    ],
+    [
+      { kind: "notCosigned", missing: 2, waitMs: 5000 },
+      shown(
+        Code.UNAVAILABLE,
+        "NOT_COSIGNED",
+        "commit_policy cosigned: the record is committed and not covered, 2 more cosignatures are needed after 5000 ms; " +
+          "repeat the call with the same idempotency_key",
+        { missing: "2", wait_ms: "5000" },
+        { retryMs: 1000 },
+      ),
+    ],
+  ],
   queueFull: [
     [
       { kind: "queueFull", what: "queue", limit: 3 },

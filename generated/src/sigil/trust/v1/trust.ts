@@ -3025,12 +3025,16 @@ export const SimulateResponse: MessageFns<SimulateResponse> = {
  * Errors of every call: INVALID_ARGUMENT (a field breaks its rule; BadRequest names it), UNAUTHENTICATED
  * (credentials were given and do not hold; ErrorInfo names the reason), PERMISSION_DENIED (the level is too low),
  * RESOURCE_EXHAUSTED (the append queue is full; RetryInfo says when to retry), DEADLINE_EXCEEDED, CANCELLED,
- * UNAVAILABLE (the answer could not be committed: treat it as a deny and repeat with the same idempotency_key),
+ * UNAVAILABLE (the answer could not be committed, or with reason NOT_COSIGNED is committed and not cosigned by enough
+ * witnesses, where the server waits for them: treat it as a deny and repeat with the same idempotency_key),
  * FAILED_PRECONDITION with reason ERASED (the caller's tenant was erased; the details name the record that ordered it).
  */
 export type TrustServiceService = typeof TrustServiceService;
 export const TrustServiceService = {
-  /** Decides one check. Level: Guest. The reply comes after the decision is on disk. */
+  /**
+   * Decides one check. Level: Guest. The reply comes after the decision is on disk and, where the server's
+   * commit_policy says so, cosigned.
+   */
   check: {
     path: "/sigil.trust.v1.TrustService/Check" as const,
     requestStream: false as const,
@@ -3095,7 +3099,10 @@ export const TrustServiceService = {
 } as const;
 
 export interface TrustServiceServer extends UntypedServiceImplementation {
-  /** Decides one check. Level: Guest. The reply comes after the decision is on disk. */
+  /**
+   * Decides one check. Level: Guest. The reply comes after the decision is on disk and, where the server's
+   * commit_policy says so, cosigned.
+   */
   check: handleUnaryCall<CheckRequest, CheckResponse>;
   /**
    * Decides up to 1,000 checks by one model, at one moment, in one commit. Rates count as if the checks were asked one
@@ -3117,7 +3124,10 @@ export interface TrustServiceServer extends UntypedServiceImplementation {
 }
 
 export interface TrustServiceClient extends Client {
-  /** Decides one check. Level: Guest. The reply comes after the decision is on disk. */
+  /**
+   * Decides one check. Level: Guest. The reply comes after the decision is on disk and, where the server's
+   * commit_policy says so, cosigned.
+   */
   check(
     request: CheckRequest,
     callback: (error: ServiceError | null, response: CheckResponse) => void,
