@@ -4,23 +4,28 @@
  * cosignature.
  */
 import { equalBytes, toHex, type Hash } from "../bytes.ts";
-import { assert, Fault } from "../errors.ts";
-import { checkpointSigner, type KeyEntry, type KeyRing } from "../keys/ring.ts";
-import { parseCheckpoint, verifyCheckpoint, type Checkpoint } from "../merkle/checkpoint.ts";
+import type { KeyRing } from "../keys/ring.ts";
+import { parseCheckpoint, type Checkpoint } from "../merkle/checkpoint.ts";
 import { parseNote } from "../merkle/note.ts";
-import { verifyByPolicy, type Policy } from "../merkle/policy.ts";
-import { replay, type Replay } from "../model/recompute.ts";
+import type { Replay } from "../model/recompute.ts";
 import { isEnrolledAs } from "../record/enrolment.ts";
 import { cborDecode } from "../cbor/cbor.ts";
 import { readDisclosures, type Disclosures } from "../record/commitment.ts";
 import { principalLabel, readDecision } from "../record/decision.ts";
 import type { FrozenChainPayload } from "../record/kinds/frozen-chain.ts";
-import { parseGenesis } from "../record/kinds/genesis.ts";
 import { parsePrincipal, parseQuorum } from "../record/kinds/governance.ts";
 import { linkTo, type RecordBody } from "../record/record.ts";
-import { keyRetirementPrefix, quorumId, signingKeyPrefix, witnessPrefix } from "../record/system.ts";
+import { quorumId, witnessPrefix } from "../record/system.ts";
 import { parseEvidence, type Evidence, type ProvenRecord } from "./evidence-file.ts";
-import { walkKeys } from "./key-walk.ts";
+import {
+  describeReplay,
+  isOfKeys,
+  replayOf,
+  takeCheckpoint,
+  takeKeys,
+  takeTrust,
+  type EvidenceTrust,
+} from "./grounds.ts";
 import {
   openRecord,
   readRecord,
@@ -30,6 +35,7 @@ import {
   type OpenedRecord,
   type VerifySignature,
 } from "./record.ts";
+import { counted, refuse, ruleOf, StepList, type Step } from "./steps.ts";
 
 /** In order. A file is refused by the first that does not hold; those after it are not tried. */
 export const evidenceSteps = [
@@ -48,20 +54,7 @@ export const evidenceSteps = [
 
 export type EvidenceStepName = (typeof evidenceSteps)[number];
 
-export type EvidenceStep = {
-  readonly name: EvidenceStepName;
-  readonly outcome: "passed" | "failed" | "skipped";
-  /** What was compared, or the rule that was broken. */
-  readonly detail: string;
-};
-
-/** What the reader has from elsewhere. Without either nobody vouches for the file. */
-export type EvidenceTrust = {
-  /** The hash of the genesis record. */
-  readonly genesis?: Hash | undefined;
-  /** The log's key, and whose cosignatures a checkpoint needs. */
-  readonly policy?: Policy | undefined;
-};
+export type EvidenceStep = Step<EvidenceStepName>;
 
 /** A record of the file. */
 export type EvidenceRecord = {
@@ -93,25 +86,6 @@ export type EvidenceVerdict = {
 
 type Opened = OpenedRecord & Pick<ProvenRecord, "proof">;
 
-/** Thrown when a step was refused; caught in this file. */
-class Refused extends Error {}
-const refuse = (rule: string): never => {
-  throw new Refused(rule);
-};
-
-const ruleOf = (error: unknown): string => {
-  if (error instanceof Refused || error instanceof Fault) return error.message;
-  throw error;
-};
-
-const systemSubject = (id: string): string => `system/system/${id}`;
-const keySubjects = [signingKeyPrefix, keyRetirementPrefix].map(systemSubject);
-
-const isOfKeys = ({ position, statement }: OpenedRecord): boolean =>
-  position === 0n || keySubjects.some((prefix) => statement.subject.startsWith(prefix));
-
-const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
-
 type ReadFile = {
   readonly evidence: Evidence;
   readonly opened: readonly Opened[];
@@ -128,22 +102,6 @@ const readFile = (bytes: Uint8Array): ReadFile => {
   }));
   const asked = opened.find(({ position }) => position === evidence.position);
   return { evidence, opened, checkpoint, asked: asked ?? refuse("the record that it proves is missing") };
-};
-
-/** Step `genesis`. @returns its hash. */
-const checkGenesis = async (
-  { opened, evidence }: ReadFile,
-  expected: Hash | undefined,
-  verify: VerifySignature,
-): Promise<Hash> => {
-  const [first] = opened;
-  if (first === undefined) return refuse("the genesis record is missing");
-  await walkKeys(expected ?? first.hash, [first], { verify });
-  const { origin } = parseGenesis(readRecord(first, {}).payload);
-  for (const said of [first.statement.origin, evidence.origin]) {
-    if (said !== origin) refuse(`genesis is of ${origin}, and not of ${said}`);
-  }
-  return first.hash;
 };
 
 /** Step `signature`. @returns how many were verified. */
@@ -251,79 +209,16 @@ const checkDisclosures = (bytes: Uint8Array, { body }: EvidenceRecord): Disclosu
   return Object.keys(disclosures).length > 0 ? disclosures : refuse("it discloses nothing");
 };
 
-/** Step `policy`. @returns the names of the witnesses that cosigned. */
-const checkPolicy = async (
-  { evidence }: ReadFile,
-  policy: Policy,
-  log: KeyEntry,
-  verify: VerifySignature,
-): Promise<readonly string[]> => {
-  const { cosigned } = await verifyByPolicy(evidence.checkpoint, policy, verify);
-  const isTheirs = policy.logs.some(
-    ({ name, publicKey }) => name === evidence.origin && equalBytes(publicKey, log.publicKey),
-  );
-  if (!isTheirs) refuse("the policy's log has another key than the ring gives");
-  return cosigned.map(({ name }) => name);
-};
-
-const describeCosigned = (names: readonly string[]): string =>
-  names.length === 0 ? "it takes no cosignature" : `cosigned by ${names.join(", ")}`;
-
-/** Works a decision out again by the model that it names; without one the only answer is a deny. */
-const replayOf = (chain: FrozenChainPayload, model: EvidenceRecord | undefined): Replay =>
-  model === undefined && chain.verdict !== "deny"
-    ? refuse("without a model the only answer is a deny")
-    : replay(chain, model?.body.payload ?? null);
-
-/** Step `decision`. */
-const describeReplay = ({ outcome, values }: Replay): string => {
-  const wrong = values.find((value) => value.outcome === "different");
-  if (wrong !== undefined) {
-    const { field, recorded, recomputed } = wrong;
-    return refuse(`${outcome}: ${field} is recorded as ${recorded}, recomputed as ${recomputed}`);
-  }
-  const taken = values.filter((value) => value.outcome === "asRecorded").map(({ field }) => field);
-  return taken.length === 0 ? outcome : `${outcome}; taken as recorded: ${taken.join(", ")}`;
-};
-
-const describeTrust = ({ genesis, policy }: EvidenceTrust): string => {
-  const from = [genesis && "the genesis hash that was given", policy && "the log's key in the policy"].filter(
-    (text) => text !== undefined,
-  );
-  return from.length > 0
-    ? `from ${from.join(" and ")}`
-    : refuse("it is consistent with itself, and nobody vouches for it: give the genesis hash, or a policy");
-};
-
-/** The steps so far; the next is the first that is not among them. */
-class StepList {
-  readonly steps: EvidenceStep[] = [];
+/** The steps, with what they found. */
+class Findings extends StepList<EvidenceStepName> {
   findings: EvidenceFindings = {};
+
+  constructor() {
+    super(evidenceSteps);
+  }
 
   add(found: EvidenceFindings): void {
     this.findings = { ...this.findings, ...found };
-  }
-
-  /** @param work gives its result and a detail. */
-  async take<T>(
-    name: EvidenceStepName,
-    work: () => Promise<readonly [T, string]> | readonly [T, string],
-  ): Promise<T> {
-    const [result, detail] = await work();
-    this.steps.push({ name, outcome: "passed", detail });
-    return result;
-  }
-
-  skip(name: EvidenceStepName, detail: string): void {
-    this.steps.push({ name, outcome: "skipped", detail });
-  }
-
-  /** Ends at the step under way. */
-  refuse(rule: string): void {
-    const [failed, ...rest] = evidenceSteps.slice(this.steps.length);
-    assert(failed !== undefined, "a step is under way");
-    this.steps.push({ name: failed, outcome: "failed", detail: rule });
-    for (const name of rest) this.skip(name, "a step before it failed");
   }
 }
 
@@ -332,7 +227,7 @@ type Founded = ReadFile & { readonly ring: KeyRing; readonly roles: Roles };
 
 /** Steps `file` to `inclusion`. */
 const founded = async (
-  list: StepList,
+  list: Findings,
   bytes: Uint8Array,
   expected: Hash | undefined,
   verify: VerifySignature,
@@ -342,16 +237,10 @@ const founded = async (
     const { opened, checkpoint } = read;
     return [read, `${bytes.length} bytes, ${counted(opened.length, "record")}, tree of ${checkpoint.size}`];
   });
-  const { opened, checkpoint } = file;
-  const genesis = await list.take("genesis", async () => {
-    const hash = await checkGenesis(file, expected, verify);
-    return [hash, `${toHex(hash)}, ${expected === undefined ? "compared with nothing" : "as given"}`];
-  });
+  const { opened, checkpoint, evidence } = file;
+  const keys = { records: opened.filter(isOfKeys), origin: evidence.origin };
+  const { genesis, ring } = await takeKeys(list, keys, expected, verify);
   list.add({ genesis, checkpoint });
-  const ring = await list.take("keys", async () => {
-    const walked = await walkKeys(genesis, opened.filter(isOfKeys), { verify });
-    return [walked.ring, counted(walked.ring.entries.length, "key")];
-  });
   await list.take("signature", async () => {
     const count = await checkSignatures(file, ring, verify);
     return [count, `${counted(count, "record")} besides those of the keys`];
@@ -381,38 +270,25 @@ const founded = async (
 
 /** Steps `checkpoint` to `trust`. */
 const judge = async (
-  list: StepList,
+  list: Findings,
   file: Founded,
   trust: EvidenceTrust,
   verify: VerifySignature,
 ): Promise<void> => {
   const { evidence, checkpoint, ring, roles } = file;
-  const { origin } = evidence;
-  const log = await list.take("checkpoint", async () => {
-    const signer = checkpointSigner(ring, checkpoint.size);
-    if (signer.kind === "refused") return refuse(signer.rule);
-    await verifyCheckpoint(evidence.checkpoint, { origin, publicKey: signer.entry.publicKey, verify });
-    return [signer.entry, `${origin} at size ${checkpoint.size}, root ${toHex(checkpoint.root)}`];
-  });
-  const { policy } = trust;
-  if (policy === undefined) list.skip("policy", "none was given");
-  else {
-    await list.take("policy", async () => {
-      const cosigned = await checkPolicy(file, policy, log, verify);
-      list.add({ cosigned });
-      return [undefined, describeCosigned(cosigned)];
-    });
-  }
+  const { origin, checkpoint: note } = evidence;
+  const cosigned = await takeCheckpoint(list, { origin, note, checkpoint }, ring, trust, verify);
+  if (cosigned !== undefined) list.add({ cosigned });
   const { chain, model } = roles;
   if (chain === undefined) list.skip("decision", "the record is no decision");
   else {
     await list.take("decision", () => {
-      const replayed = replayOf(chain, model);
+      const replayed = replayOf(chain, model?.body.payload);
       list.add({ replay: replayed });
       return [undefined, describeReplay(replayed)];
     });
   }
-  await list.take("trust", () => [undefined, describeTrust(trust)]);
+  await takeTrust(list, trust);
 };
 
 /**
@@ -424,12 +300,12 @@ export const verifyEvidence = async (
   trust: EvidenceTrust,
   { verify }: { readonly verify: VerifySignature },
 ): Promise<EvidenceVerdict> => {
-  const list = new StepList();
+  const list = new Findings();
   try {
     await judge(list, await founded(list, bytes, trust.genesis, verify), trust, verify);
   } catch (error) {
     list.refuse(ruleOf(error));
   }
-  const { steps, findings } = list;
-  return { holds: steps.every(({ outcome }) => outcome !== "failed"), steps, findings };
+  const { holds, steps, findings } = list;
+  return { holds, steps, findings };
 };

@@ -3,11 +3,11 @@ export { type Evidence, type ProvenRecord, formatEvidence, parseEvidence } from 
 export {
   type EvidenceRecord,
   type EvidenceStep,
-  type EvidenceTrust,
   type EvidenceVerdict,
   evidenceSteps,
   verifyEvidence,
 } from "./evidence.ts";
+export type { EvidenceTrust } from "./grounds.ts";
 export { walkKeys, type KeyRecord, type WalkedKeys } from "./key-walk.ts";
 export { verifyReceipt, verifyTlogProof, type Inclusion } from "./receipt.ts";
 export {
