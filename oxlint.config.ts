@@ -17,7 +17,7 @@ type Rules = NonNullable<OxlintOverride["rules"]>;
 /** Rooms of the package `@sigil/core`, as its manifest exports them. */
 const core = (...rooms: readonly string[]): readonly string[] => rooms.map((room) => `@sigil/core/${room}`);
 const formats = core("bytes", "errors", "limits", "cbor", "cose", "record");
-const wholeCore = [...formats, ...core("hash", "keys", "merkle", "model", "quorum", "verify")];
+const wholeCore = [...formats, ...core("hash", "keys", "merkle", "model", "pack", "quorum", "verify")];
 
 /** What a service may build on. Never another service's code: `wire/` hands it the functions it needs. */
 const belowServices = [...wholeCore, "crypto", "ledger", "identity"];
@@ -101,7 +101,7 @@ const mayImportTypes: Readonly<Record<string, readonly string[]>> = {
  * folder without a list has no rooms.
  */
 const roomsOf: Readonly<Record<string, readonly string[]>> = {
-  core: [".", "crypto", "cbor", "cose", "record", "merkle", "keys", "quorum", "model", "verify"],
+  core: [".", "crypto", "cbor", "cose", "record", "merkle", "keys", "quorum", "model", "verify", "pack"],
   crypto: ["files", "wrapping", "signing", "pkcs11", "."],
   ledger: [
     "layout",
@@ -139,7 +139,7 @@ const roomsOf: Readonly<Record<string, readonly string[]>> = {
   ],
   verifier: ["page", "."],
   gateway: ["http", "authzen", "tiles", "ui", "."],
-  cli: "terminal call proposal model attest audit canon check deployment key keys module principal project relay tiles witness .".split(
+  cli: "terminal call proposal model attest pack audit canon check deployment key keys module principal project relay tiles witness .".split(
     " ",
   ),
 };

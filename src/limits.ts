@@ -543,3 +543,12 @@ export const witnessAnswerBytesMax = 512 << 10;
 export const witnessAnswerMsMax = 10_000;
 /** The longest pause before a witness that does not answer is asked again. */
 export const witnessPauseMsMax = 60_000;
+/** Decisions of one answer to an export of an evidence pack. */
+export const packPageMax = 1000;
+/** How long an export of an evidence pack waits for a server that is away. */
+export const packAwayMsMax = 120_000;
+/** Tiles in the memory of an export, of 8 kB each: those of one path and of its neighbours. */
+export const packTilesHeldMax = 128;
+/** Between two looks for a published checkpoint that covers a pack, and how long one is waited for. */
+export const packCheckpointMs = 250;
+export const packCheckpointMsMax = 120_000;

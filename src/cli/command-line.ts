@@ -105,7 +105,7 @@ export const runCommandLine = async (argv: readonly string[], terminal: Terminal
     return exitCodes.ok;
   }
   if (first === "--version" || first === "version") {
-    terminal.print((await import("./version.ts")).version());
+    terminal.print((await import("./terminal/version.ts")).version());
     return exitCodes.ok;
   }
   const name = findName(argv);

@@ -175,8 +175,12 @@ export const commands: Readonly<Record<string, Entry>> = {
     about: "Print the page that verifies evidence files in a browser.",
     load: async () => (await import("./audit/page.ts")).auditPage,
   },
+  "audit export": {
+    about: "Write the decisions of a span of time as an evidence pack.",
+    load: async () => (await import("./pack/export.ts")).auditExport,
+  },
   verify: {
-    about: "Verify evidence files, without a server.",
+    about: "Verify evidence files and packs, without a server.",
     load: async () => (await import("./audit/verify-files.ts")).verify,
   },
   "audit completeness": {

@@ -4,6 +4,24 @@
 export const cborBytesMax = 1 << 20;
 /** An evidence file: a record and what proves it, each at most a canonical value, and nearly always a few kilobytes. */
 export const evidenceBytesMax = 16 << 20;
+/** A line of an evidence pack: an envelope, disclosures with a raw input, and what is read of both, as JSON. */
+export const packLineBytesMax = 8 << 20;
+/** The manifest of an evidence pack: as many named gaps as it may have, and a checkpoint with every cosignature. */
+export const packManifestBytesMax = 16 << 20;
+/** Callers of one evidence pack: each has two records in it, and its numbers in memory while the pack is verified. */
+export const packCallersMax = 10_000;
+/** Gaps that one evidence pack names. A pack with more is no statement that anybody reads. */
+export const packGapsMax = 10_000;
+/** Models that decisions of one evidence pack name, in memory while the pack is verified. */
+export const packModelsMax = 256;
+/** Restorations of the ledger within one evidence pack. */
+export const packRestorationsMax = 1024;
+/** A mapping of controls to decisions: frameworks have a few hundred of them. */
+export const controlsBytesMax = 1 << 20;
+/** The same as a pack has it: indented, with counts. */
+export const controlsWrittenBytesMax = 8 << 20;
+export const controlsMax = 512;
+export const controlFiltersMax = 64;
 /** Nesting of a canonical value; shallow enough for recursion on any stack. */
 export const cborDepthMax = 16;
 /** Entries of one map or array. */

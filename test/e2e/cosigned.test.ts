@@ -15,6 +15,7 @@ import { sha256 } from "../../src/core/hash.ts";
 import { parseEvidence } from "../../src/core/verify/evidence-file.ts";
 import { verifyEvidence } from "../../src/core/verify/evidence.ts";
 import { SigilFault } from "../../src/errors.ts";
+import { sigilHere } from "./command.ts";
 import { makeDeployment, type Deployment, type ServedDeployment } from "./deployment.ts";
 import { liesOf, logKeyOf, Place, startLiar, until, type Liar } from "./log-witnesses.ts";
 import { refusalOf } from "./refusal.ts";
@@ -91,6 +92,30 @@ describe("checkpoints that witnesses cosign", function () {
     expect(refused.steps.find(({ outcome }) => outcome === "failed")?.name).to.equal("policy");
     const asked = await refusalOf(readEvidence(operator, { auditId: later.auditId, cosigned: true }));
     expect(asked.codeName).to.equal("UNAVAILABLE");
+  });
+
+  it("stand in evidence packs, which wait for them, and which a policy then vouches for", async () => {
+    await serve({ tiles_interval_ms: 0 });
+    await decide();
+    const pem = deployment.privateKeys.operator.export({ type: "pkcs8", format: "pem" });
+    await writeFile(join(directory, "operator.pem"), pem, { mode: 0o600 });
+    const options = { cwd: directory, env: { SIGIL_CLIENT_SERVER: served.server.target } };
+    const as = ["--key", "operator.pem", "--principal", "operator"];
+    const made = await sigilHere(["audit", "export", "--out", "pack", ...as], options);
+    expect(made.exitCode, made.problems).to.be.oneOf([0, 1]);
+    const { publicKey } = await served.as("guest").audit.getCheckpoint({});
+    const log = formatVerifierKey({
+      name: served.server.ledger.reader.origin,
+      use: "log",
+      publicKey: publicKey as never,
+    });
+    await writeFile(join(directory, "verify.policy"), policyText([`log ${log}`, ...linesOf(places)], "all"));
+    const verified = await sigilHere(["verify", "pack", "--policy", "verify.policy", "--json"], options);
+    expect(verified.exitCode, verified.output).to.equal(0);
+    expect((JSON.parse(verified.output) as { readonly cosigned: readonly string[] }).cosigned).to.deep.equal([
+      "witness.example/w1",
+      "witness.example/w2",
+    ]);
   });
 
   it("are given with the signatures that the policy asks for, and move as the ledger grows", async () => {

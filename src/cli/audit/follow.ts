@@ -11,6 +11,7 @@ import {
   type ListFrozenChainsRequest,
   type SigilConnection,
 } from "@sigil/client";
+import { isAway } from "../call/away.ts";
 import { describeCallError } from "../call/connection.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
@@ -29,9 +30,6 @@ export type Following = {
   /** Called with each page before the next is requested. @param next position to resume at. */
   readonly onPage: (chains: readonly FrozenChain[], next: bigint) => void;
 };
-
-const isAway = ({ codeName }: SigilError): boolean =>
-  ["UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED"].includes(codeName);
 
 /** Resolves when `stop` aborts. @throws SigilError. */
 export const followChains = async (

@@ -1,16 +1,11 @@
-/** `sigil verify`: evidence files, verified here from what the reader trusts: no network, no server. */
+/** `sigil verify`: evidence files and packs, verified here from what the reader trusts: no network, no server. */
 import { stat } from "node:fs/promises";
 import { toHex } from "@sigil/core/bytes";
 import { jsonView } from "@sigil/core/cbor";
 import { verifyForeign } from "@sigil/core/keys";
 import { evidenceBytesMax, noteBytesMax } from "@sigil/core/limits";
 import { parsePolicy } from "@sigil/core/merkle";
-import {
-  verifyEvidence,
-  type EvidenceStep,
-  type EvidenceTrust,
-  type EvidenceVerdict,
-} from "@sigil/core/verify";
+import { verifyEvidence, type EvidenceTrust, type EvidenceVerdict } from "@sigil/core/verify";
 import { SigilFault } from "../../errors.ts";
 import { formatScore, signed, whoName } from "../call/decision.ts";
 import { genesisOf } from "../call/from-genesis.ts";
@@ -23,8 +18,10 @@ import {
   type Command,
   type ExitCode,
 } from "../terminal/command.ts";
+import { isPackDirectory, verifyPackAt } from "../pack/verifying.ts";
 import { readBytes } from "../terminal/input-file.ts";
-import { formatPairs, formatTable, printable, type Style, type Terminal } from "../terminal/terminal.ts";
+import { formatSteps } from "../terminal/steps.ts";
+import { formatPairs, printable, type Terminal } from "../terminal/terminal.ts";
 
 const readTrust = async (given: Arguments, terminal: Terminal): Promise<EvidenceTrust> => {
   const [genesis, path] = [genesisOf(given), given.text("policy")];
@@ -51,21 +48,6 @@ const readFile = async (path: string, terminal: Terminal): Promise<Uint8Array | 
   }
   return undefined;
 };
-
-const outcomes: Readonly<Record<EvidenceStep["outcome"], readonly [string, Style]>> = {
-  passed: ["passed", "green"],
-  failed: ["FAILED", "red"],
-  skipped: ["skipped", "dim"],
-};
-
-const formatSteps = (steps: readonly EvidenceStep[], { paint }: Terminal): string =>
-  formatTable(
-    [{ title: "STEP" }, { title: "OUTCOME" }, { title: "DETAIL" }],
-    steps.map(({ name, outcome, detail }) => {
-      const [text, style] = outcomes[outcome];
-      return [name, { text, style, paint }, detail];
-    }),
-  );
 
 const formatFindings = ({ record, chain }: EvidenceVerdict["findings"]): string => {
   if (record === undefined) return "";
@@ -95,7 +77,7 @@ const formatText = (path: string, verdict: EvidenceVerdict, terminal: Terminal):
   return [
     `${result}  ${printable(path)}`,
     "",
-    formatSteps(steps, terminal),
+    formatSteps(steps, terminal.paint),
     // What a refused file says of itself is not repeated as if it were so.
     ...(facts === "" || !holds ? [] : ["", facts]),
   ].join("\n");
@@ -145,10 +127,11 @@ const exitOf = ({ holds, steps }: EvidenceVerdict): ExitCode => {
 export const verify: Command = {
   name: "verify",
   about:
-    "Verify evidence files, step by step, on this machine alone: no network, no server. What a file proves rests on what you\n" +
-    "have from elsewhere: the hash of the genesis record, or a policy (C2SP tlog-policy) with the log's key and the\n" +
-    "witnesses that must have cosigned. Without either nobody vouches for a file, and it is not verified.",
-  words: ["FILE…"],
+    "Verify evidence files, and evidence packs, which are directories, step by step, on this machine alone: no network, no\n" +
+    "server. What they prove rests on what you have from elsewhere: the hash of the genesis record, or a policy (C2SP\n" +
+    "tlog-policy) with the log's key and the witnesses that must have cosigned. Without either nobody vouches for a file,\n" +
+    "and it is not verified.",
+  words: ["FILE|DIR…"],
   flags: {
     genesis: { value: "HASH", about: "The genesis record's hash, that sigil init printed." },
     policy: { value: "FILE", about: "The log's key, and whose cosignatures a checkpoint needs." },
@@ -158,9 +141,10 @@ export const verify: Command = {
     "sigil verify decision.sigil --genesis 5be4f6a1…",
     "sigil verify decision.sigil --policy witnesses.policy",
     "sigil verify *.sigil --genesis 5be4f6a1… --json",
+    "sigil verify pack --genesis 5be4f6a1…",
   ],
   exits: [
-    "0  every step of every file holds",
+    "0  every step of every file holds; a pack names its gaps, which is no failure",
     "1  a step does not, or nobody vouches for it",
     "2  not readable as evidence, or usage error; of several files the worst",
   ],
@@ -168,6 +152,15 @@ export const verify: Command = {
     const trust = await readTrust(given, terminal);
     let worst: ExitCode = exitCodes.ok;
     for (const [at, path] of given.words.entries()) {
+      if (await isPackDirectory(path)) {
+        const exit = await verifyPackAt(path, trust, {
+          terminal,
+          asJson: given.has("json"),
+          isFirst: at === 0,
+        });
+        worst = Math.max(worst, exit) as ExitCode;
+        continue;
+      }
       const bytes = await readFile(path, terminal);
       if (bytes === undefined) {
         worst = exitCodes.unknown;

@@ -2,6 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { SigilError, type SigilConnection } from "@sigil/client";
 import { tilesFollowMs, tilesRetryMsMax } from "../../limits.ts";
+import { isAway } from "../call/away.ts";
 import { connectionFlags, describeCallError, withConnection } from "../call/connection.ts";
 import { exitCodes, required, type Command, type ExitCode } from "../terminal/command.ts";
 import { interruption } from "../terminal/interruption.ts";
@@ -9,9 +10,6 @@ import { Pace } from "../terminal/pace.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { TilesDirectory } from "./directory.ts";
 import { LogRefused, TilesExport } from "./export.ts";
-
-const isAway = ({ codeName }: SigilError): boolean =>
-  ["UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"].includes(codeName);
 
 type Task = {
   readonly out: string;

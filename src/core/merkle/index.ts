@@ -47,9 +47,11 @@ export {
   type Frontier,
   type NodeCoordinate,
   appendLeaves,
+  appendSubtree,
   emptyFrontier,
   foldRight,
   peaksOf,
   restoreFrontier,
   rootOf,
+  subtreesOf,
 } from "./tree.ts";

@@ -88,6 +88,23 @@ export const appendLeaves = (frontier: Frontier, leafHashes: readonly Hash[]): A
   return { frontier: { size, peaks }, nodes };
 };
 
+/** Appends a complete subtree whole: 2^level leaves of which only the root is known. */
+export const appendSubtree = (
+  { size, peaks }: Frontier,
+  { level, hash }: Pick<TreeNode, "level" | "hash">,
+): Frontier => {
+  const span = 1n << BigInt(level);
+  assert(size % span === 0n && size + span <= treeSizeMax, "a subtree begins at a multiple of its width");
+  const kept = [...peaks];
+  let root = hash;
+  for (let path = size / span; (path & 1n) === 1n; path >>= 1n) {
+    const left = kept.pop();
+    assert(left !== undefined, "the frontier lacks a peak");
+    root = nodeHash(left, root);
+  }
+  return { size: size + span, peaks: [...kept, root] };
+};
+
 /** @returns the RFC 6962 root of the frontier's tree. */
 export const rootOf = (frontier: Frontier): Hash =>
   frontier.peaks.length === 0 ? emptyRoot() : foldRight(frontier.peaks);

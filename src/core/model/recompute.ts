@@ -131,10 +131,21 @@ const replayBy = (chain: FrozenChainPayload, model: TrustModel): Replayed => {
   return { values: compareAll(chain, model, features, evaluation), verdict: evaluation.verdict };
 };
 
+/** Models by their payloads, as long as those are held: thousands of decisions name one model. */
+const parsed = new WeakMap<object, TrustModel>();
+
+const modelOf = (payload: CborValue): TrustModel => {
+  if (typeof payload !== "object" || payload === null) return parseModel(payload);
+  const model = parsed.get(payload) ?? parseModel(payload);
+  parsed.set(payload, model);
+  return model;
+};
+
 const replayScored = (chain: FrozenChainPayload, modelPayload: CborValue): Replayed => {
-  const literally = replayBy(chain, parseModel(modelPayload));
+  const literally = replayBy(chain, modelOf(modelPayload));
+  if (differing(literally.values) === undefined) return literally;
   const canonical = withCanonicalGlobs(modelPayload);
-  if (differing(literally.values) === undefined || canonical === modelPayload) return literally;
+  if (canonical === modelPayload) return literally;
   // Models older than canonical globs decided by the globs' literal text at first, later by their canonical forms; try
   // both.
   const since = replayBy(chain, parseModel(canonical));

@@ -1,7 +1,7 @@
 /** The version, from package.json: beside src/ in a clone, two folders above dist/src/ in the published package. */
 import { existsSync, readFileSync } from "node:fs";
 
-const places = ["../../package.json", "../../../package.json"];
+const places = ["../../../package.json", "../../../../package.json"];
 
 export const version = (): string => {
   for (const place of places) {
