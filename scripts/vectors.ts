@@ -4,7 +4,7 @@
  */
 import { writeFile } from "node:fs/promises";
 import { vectorFiles as merkleVectorFiles } from "./vectors-merkle.ts";
-import { evidenceVectorFiles, recordVectorFiles } from "./vectors/files.ts";
+import { evidenceVectorFiles, packVectorFiles, recordVectorFiles } from "./vectors/files.ts";
 import { projectionVectorFiles } from "./vectors/projections.ts";
 
 const files = {
@@ -12,6 +12,7 @@ const files = {
   ...projectionVectorFiles(),
   ...(await merkleVectorFiles()),
   ...(await evidenceVectorFiles()),
+  ...(await packVectorFiles()),
 };
 for (const [name, content] of Object.entries(files)) {
   await writeFile(new URL(`../test/vectors/${name}`, import.meta.url), content);

@@ -102,6 +102,9 @@ export const fromHex = (text: string): Uint8Array => {
 
 const BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+/** Of a digit by its character code; −1 for what is none. */
+const BASE64_VALUES = Int8Array.from({ length: 128 }, (_, code) => BASE64.indexOf(String.fromCharCode(code)));
+
 /** Standard base64 with padding, RFC 4648 §4. */
 export const toBase64 = (bytes: Uint8Array): string => {
   let text = "";
@@ -123,8 +126,8 @@ export const fromBase64 = (text: string): Uint8Array => {
   let bits = 0;
   let held = 0;
   let offset = 0;
-  for (const digit of bare) {
-    const value = BASE64.indexOf(digit);
+  for (let index = 0; index < bare.length; index += 1) {
+    const value = BASE64_VALUES[bare.charCodeAt(index)] ?? -1;
     if (value < 0) break;
     held = ((held << 6) | value) & 0xffffff;
     bits += 6;
