@@ -9,7 +9,7 @@ import { expect } from "chai";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { readEvidence } from "@sigil/client";
 import { verifyForeign } from "../../src/core/keys/verify.ts";
-import { parseNote, parsePolicy, verifyByPolicy } from "../../src/core/merkle/index.ts";
+import { formatVerifierKey, parseNote, parsePolicy, verifyByPolicy } from "../../src/core/merkle/index.ts";
 import { toHex, utf8Encode } from "../../src/core/bytes.ts";
 import { sha256 } from "../../src/core/hash.ts";
 import { parseEvidence } from "../../src/core/verify/evidence-file.ts";

@@ -1,7 +1,7 @@
 /**
- * The highest number of one caller of one ledger, in a file of its own. Written beside it, synced and renamed, so that a
- * crash leaves the old one or the new one. Several processes may share it: each write begins with what is there, under
- * a lock that is held for that long; one that a crash left behind is taken over after `lockMsMax`.
+ * The highest number of one caller of one ledger, in a file of its own. Written beside it, synced and renamed, so that
+ * a crash leaves the old one or the new one. Several processes may share it: each write begins with what is there,
+ * under a lock that is held for that long; one that a crash left behind is taken over after `lockMsMax`.
  */
 import { open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";

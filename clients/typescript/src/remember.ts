@@ -30,8 +30,8 @@ export type RememberOptions = {
   /** "throw", the default: the call rejects and its answer is not handed on. A function is told, and it is. */
   readonly onFault?: "throw" | ((fault: CallerNumberError) => void);
   /**
-   * Told once no call under way could still bring them. Another process of the same caller has them, a write or a run of
-   * its own, or an answer that was lost.
+   * Told once no call under way could still bring them. Another process of the same caller has them, a write or a run
+   * of its own, or an answer that was lost.
    */
   readonly onGap?: (gap: NumberGap) => void;
 };

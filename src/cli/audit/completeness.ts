@@ -144,7 +144,7 @@ const formatAnswer = (answer: ProveCompletenessResponse, whose: Whose | undefine
 const isNotFound = (error: unknown): boolean => error instanceof SigilError && error.codeName === "NOT_FOUND";
 
 /**
- * What somebody remembers of the caller: the decision is where it was, under its number, and numbers go at least as far.
+ * What somebody remembers of the caller: the decision is where it was, under its number, and numbers go as far.
  * @throws ProofError naming what is not there.
  */
 const requireRemembered = async (

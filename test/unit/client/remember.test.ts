@@ -1,4 +1,4 @@
-/** Numbers of a caller's decisions: what is a fault and what is not, in any order of answers, and the file they are in. */
+/** Numbers of a caller's decisions: what is a fault and what is not, in any order of answers, and their file. */
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
