@@ -48,7 +48,8 @@ export const withOtherSignature = (line: Line): Line => {
   return { ...line, envelope: toBase64(envelope) };
 };
 
-const config = { tiles_interval_ms: 0, caller_head_seconds: 1 };
+/** A pack of a caller whose newest decision is older than a second ends with a head. */
+export const config = { tiles_interval_ms: 0, caller_head_seconds: 1 };
 
 export class PackWorld implements AsyncDisposable {
   readonly cwd: string;

@@ -248,7 +248,24 @@ describe("an evidence pack", function () {
 
   it("is refused by the step inclusion: a decision that is left out, first or last, and another proof", async () => {
     await refusedBy("inclusion", await leftOut(2), /root|proof/);
-    await refusedBy("inclusion", await leftOut(7), /root|proof/);
+    await refusedBy("inclusion", await leftOut(0), /root|proof/);
+    // The last is the only one of its model, which goes with it or is there for nothing.
+    await refusedBy("record", await leftOut(7), /no decision names the model/);
+    const [proposal, last] = (await world.lines(pack)).slice(-2).map(({ position }) => BigInt(position));
+    const isItsModel = ({ position }: Line): boolean =>
+      BigInt(position) > (proposal ?? 0n) && BigInt(position) < (last ?? 0n);
+    const alone = await world.forged(
+      pack,
+      {
+        ...decisions((lines) => lines.toSpliced(7, 1)),
+        ...records((lines) => lines.filter((line) => !isItsModel(line))),
+        "decisions.csv": withoutRow(8),
+      },
+      ({ counts }) => ({
+        counts: { ...counts, decisions: counts.decisions - 1, records: counts.records - 1 },
+      }),
+    );
+    await refusedBy("inclusion", alone, /root|proof/);
     const other = await world.forged(pack, {});
     const bytes = Buffer.from(await world.read(pack, "proof"), "latin1");
     await writeFile(world.path(other, "proof"), Buffer.alloc(bytes.length, 1));
