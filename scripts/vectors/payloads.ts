@@ -146,6 +146,13 @@ export const witness: CborMap = {
 };
 export const quorum: CborMap = { k: 2, witnesses: ["w/ann", "w/ben", "w/cyd"], epoch: 1 };
 export const signingKey: CborMap = { role: "record", public_key: key("record"), valid_from: 0 };
+const mldsa44Key: CborMap = {
+  role: "checkpoint_mldsa44",
+  algorithm: "ML-DSA-44",
+  public_key: new Uint8Array(1312).fill(0x44),
+};
+export const signingKey2: CborMap = { ...mldsa44Key, valid_from: 7 };
+const keyRetirement2: CborMap = { ...mldsa44Key, from: 9 };
 
 export const genesis: CborMap = {
   format: 1,
@@ -312,6 +319,7 @@ export const payloads: readonly (readonly [
     "signing_key",
     { ...signingKey, role: "checkpoint", valid_from: 2n ** 63n },
   ],
+  ["a signing key of ML-DSA-44", "signing_key", signingKey2, 2],
   ["a genesis", "genesis", genesis],
   ["a module", "module", module],
   ["a run of a module", "module_run", moduleRun],
@@ -351,6 +359,7 @@ export const payloads: readonly (readonly [
   ],
   ["a tombstone", "tombstone", tombstone],
   ["a retired key", "key_retirement", keyRetirement],
+  ["a retired key of ML-DSA-44", "key_retirement", keyRetirement2, 2],
   ["a restoration", "restoration", restoration],
   ["an order to erase a tenant", "erasure", erasure],
   ["an erased tenant", "erased", erased],

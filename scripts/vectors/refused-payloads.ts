@@ -2,6 +2,7 @@
 import type { CborMap } from "@sigil/core/cbor";
 import * as good from "./payloads.ts";
 import { without } from "./payloads.ts";
+import { keyCases } from "./refused-keys.ts";
 import { principalCases, type PayloadCase } from "./refused-principals.ts";
 
 const levels = "must be one of guest, observer, operator, mentor, root";
@@ -153,20 +154,7 @@ export const payloadCases: readonly PayloadCase[] = [
     "payload.witnesses",
     "must be distinct",
   ],
-  [
-    "a signing key of a third role",
-    "signing_key",
-    { ...good.signingKey, role: "seal" },
-    "payload.role",
-    "must be one of record, checkpoint",
-  ],
-  [
-    "a signing key from a negative position",
-    "signing_key",
-    { ...good.signingKey, valid_from: -1 },
-    "payload.valid_from",
-    "must be an integer from 0 to 2^64-1",
-  ],
+  ...keyCases,
   ["a genesis of a later format", "genesis", { ...good.genesis, format: 2 }, "payload.format", "must be 1"],
   [
     "a genesis without witnesses",

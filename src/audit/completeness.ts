@@ -150,7 +150,7 @@ export const createProveCompleteness =
     const [after, end] =
       later === undefined ? await proving.openEnd(untilMs) : ([later, "decision"] as const);
     const { trees } = reader;
-    const tree = trees.newest;
+    const tree = await trees.withMldsa44(trees.newest);
     const included = async (each: Numbered): Promise<Boundary> => ({
       ...each,
       proof: (await trees.included(tree, each.record.position)).proof,

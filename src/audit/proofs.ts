@@ -170,7 +170,7 @@ export const createProofService = (
 
   return {
     checkpoint: async (name) => {
-      const tree = await checkpointOf(name);
+      const tree = await trees.withMldsa44(await checkpointOf(name));
       return { ...tree, origin: ledger.origin, publicKey: checkpointKeyOf(ledger.ring, tree.size).publicKey };
     },
     proveInclusion: async (caller, leaf, query) => {
@@ -178,11 +178,11 @@ export const createProofService = (
       const tree = await treeOf(query.size);
       const included = await trees.included(tree, position);
       const receipt = query.receipt ? await trees.receipt(tree, position, included.proof) : new Uint8Array(0);
-      return { ...included, position, tree, receipt };
+      return { ...included, position, tree: await trees.withMldsa44(tree), receipt };
     },
     evidence: async (caller, name, asked, call) => {
       const record = await named(caller, name);
-      const tree = await evidenceTree(asked, record.position);
+      const tree = await trees.withMldsa44(await evidenceTree(asked, record.position));
       return gatherEvidence(ledger, record, tree, { mayRead: mayReadOf(caller), call });
     },
     proveRecorded: async (positions, { pace, signal }) => {
@@ -204,7 +204,7 @@ export const createProofService = (
     proveConsistency: async (oldSize, newSize) => {
       if (newSize !== 0n && newSize < oldSize) invalidField("new_size", "must not be below old_size");
       const tree = await treeOf(newSize);
-      return { proof: await trees.extending(tree, oldSize), tree };
+      return { proof: await trees.extending(tree, oldSize), tree: await trees.withMldsa44(tree) };
     },
   };
 };

@@ -25,14 +25,19 @@ export type TilesOptions = {
   readonly cosigned?: () => Published["tree"] | undefined;
 };
 
-type Published = { readonly tree: Pick<SignedTree, "checkpoint" | "size">; readonly sinceMs: number };
+type Published = {
+  readonly tree: Pick<SignedTree, "checkpoint" | "size" | "root">;
+  readonly sinceMs: number;
+};
+
+type TiledLedger = Pick<LedgerReader, "tree" | "trees" | "tiles">;
 
 export class PublishedTiles {
-  readonly #ledger: Pick<LedgerReader, "tree" | "tiles">;
+  readonly #ledger: TiledLedger;
   readonly #options: TilesOptions;
   #published: Published | undefined;
 
-  constructor(ledger: Pick<LedgerReader, "tree" | "tiles">, options: TilesOptions) {
+  constructor(ledger: TiledLedger, options: TilesOptions) {
     this.#ledger = ledger;
     this.#options = options;
   }
@@ -46,7 +51,10 @@ export class PublishedTiles {
       const rule = "tiles are not published to everybody";
       fail({ kind: "unauthenticated", reason: "CREDENTIALS_MISSING", rule });
     }
-    if (path === "checkpoint") return utf8Encode(this.#current().checkpoint);
+    if (path === "checkpoint") {
+      const { checkpoint } = await this.#ledger.trees.withMldsa44(this.#current());
+      return utf8Encode(checkpoint);
+    }
     return this.#tile(parseTilePath(path), path, call);
   }
 
@@ -82,9 +90,9 @@ export class PublishedTiles {
   /** The tree to publish next: it is on disk, and so is every tile of it. @throws notServing. */
   #next(): Published["tree"] {
     const { cosigned } = this.#options;
-    const { checkpoint, size } =
+    const { checkpoint, size, root } =
       (cosigned === undefined ? this.#ledger.tree : cosigned()) ??
       fail({ kind: "notServing", rule: "no checkpoint is cosigned yet" });
-    return { checkpoint, size };
+    return { checkpoint, size, root };
   }
 }

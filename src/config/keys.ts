@@ -270,6 +270,10 @@ export const KEYS = {
   ]),
   tiles_prefix: pathPrefix("The path that tiles are served below.", "/tlog"),
   tiles_interval_ms: integer("How often the checkpoint of the tiles moves, at most.", 1000, [0, hourMs]),
+  checkpoint_mldsa44: toggle(
+    "Sign checkpoints that are given as proofs by ML-DSA-44 too, with a key of its own; not with keys on a token.",
+    false,
+  ),
   witness_policy: path(
     "Witnesses that cosign the ledger's checkpoints, and how many it takes: a C2SP tlog-policy with their URLs.",
   ),

@@ -13,6 +13,10 @@ export type Hash = Bytes<"Hash">;
 export type PublicKey = Bytes<"PublicKey">;
 /** An Ed25519 signature, 64 bytes. */
 export type Signature = Bytes<"Signature">;
+/** An ML-DSA-44 public key, 1,312 bytes: every string of that length is one. */
+export type Mldsa44PublicKey = Bytes<"Mldsa44PublicKey">;
+/** An ML-DSA-44 signature, 2,420 bytes. */
+export type Mldsa44Signature = Bytes<"Mldsa44Signature">;
 /** A COSE key thumbprint (RFC 9679, SHA-256), 32 bytes. */
 export type Thumbprint = Bytes<"Thumbprint">;
 
@@ -30,6 +34,10 @@ export const parseHash = (raw: Uint8Array): Hash => exactly(raw, 32, "hash");
 export const parsePublicKey = (raw: Uint8Array): PublicKey => exactly(raw, 32, "public_key");
 /** @throws invalidField unless 64 bytes. */
 export const parseSignature = (raw: Uint8Array): Signature => exactly(raw, 64, "signature");
+/** @throws invalidField unless 1,312 bytes. */
+export const parseMldsa44PublicKey = (raw: Uint8Array): Mldsa44PublicKey => exactly(raw, 1312, "public_key");
+/** @throws invalidField unless 2,420 bytes. */
+export const parseMldsa44Signature = (raw: Uint8Array): Mldsa44Signature => exactly(raw, 2420, "signature");
 /** @throws invalidField unless 32 bytes. */
 export const parseThumbprint = (raw: Uint8Array): Thumbprint => exactly(raw, 32, "kid");
 

@@ -6,7 +6,7 @@
 import type { KeyRecord } from "@sigil/core/verify";
 import { toBase64Url, type Thumbprint } from "@sigil/core/bytes";
 import { fail } from "../errors.ts";
-import { systemTenant } from "@sigil/core/record";
+import { keyRoles, systemTenant } from "@sigil/core/record";
 import { readsAcross, type Caller } from "../identity/caller.ts";
 import { keyState, type KeyEntry, type KeyRole, type KeyState } from "@sigil/core/keys";
 import type { LivingDataKey } from "../ledger/sealing/data-key-life.ts";
@@ -74,7 +74,7 @@ export type KeyServiceDeps = {
 export type KeyService = {
   /** By role, oldest first. @throws tenantForbidden, invalidPageToken. */
   readonly list: (caller: Caller, query: KeyQuery) => Promise<KeyPage>;
-  /** @throws tenantForbidden, keyReplaced, keyUnavailable, notServing, indeterminate. */
+  /** @throws tenantForbidden, notFound, keyReplaced, keyUnavailable, notServing, indeterminate. */
   readonly rotate: (caller: Caller, role: KeyRole, expected: Thumbprint | undefined) => Promise<LivingKey>;
   /** @throws tenantForbidden, notFound, sizeOutOfRange, malformedKey, notServing, indeterminate. */
   readonly retire: (caller: Caller, thumbprint: Thumbprint, from: bigint | undefined) => Promise<LivingKey>;
@@ -144,9 +144,7 @@ export const createKeyService = ({ ledger, onChange }: KeyServiceDeps): KeyServi
     list: async (caller, query) => {
       requireOperator(caller);
       const { entries } = ledger.reader.ring;
-      const all = (["record", "checkpoint"] as const).flatMap((role) =>
-        entries.filter((entry) => entry.role === role),
-      );
+      const all = keyRoles.flatMap((role) => entries.filter((entry) => entry.role === role));
       const placeOf = ({ role, validFrom }: KeyEntry): string => `${role} ${validFrom}`;
       const tokens = tokensOf(ledger.reader, caller.principal, "keys");
       const { items, nextPageToken } = await takeFew(all, query, tokens, { placeOf });

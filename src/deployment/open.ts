@@ -48,7 +48,7 @@ import {
 } from "./file.ts";
 import { createKek, loadKek, type KekInputs, type KekSource } from "../crypto/kek.ts";
 import { checkPrivateTree } from "../crypto/files/private-tree.ts";
-import { type KeyRole, checkPublicKey } from "@sigil/core/keys";
+import { type Ed25519Role, checkPublicKey } from "@sigil/core/keys";
 import type { DataKey } from "../crypto/seal.ts";
 import { fileAnchor, type Anchor } from "../ledger/append/anchor.ts";
 import { createLedger } from "../ledger/create.ts";
@@ -93,7 +93,7 @@ export type Initialised = {
 /** The records of the first group, in order, each linked to the genesis record. */
 const genesisBodies = (
   options: InitOptions,
-  keys: Record<KeyRole, PublicKey>,
+  keys: Record<Ed25519Role, PublicKey>,
   hello: BuiltInModule,
 ): readonly RecordBody[] => {
   const { origin, root, witnesses, k, model } = options;
@@ -223,6 +223,8 @@ export type OpenOptions = {
   readonly nowMs: () => number;
   readonly openStore?: () => Promise<Store>;
   readonly observe?: LedgerObserver;
+  /** Whether checkpoints that leave as proofs are signed by ML-DSA-44 as well. */
+  readonly mldsa44?: boolean;
   /** The description if already read, of any format; for migrations. */
   readonly description?: Description;
 };
@@ -240,14 +242,23 @@ const openOwnStore = async (directory: string, description: Description): Promis
   return store;
 };
 
-/** The ledger's options without opening its store, for `fsck`, which opens it itself. */
+/**
+ * The ledger's options without opening its store, for `fsck`, which opens it itself. @throws invalidConfig if ML-DSA-44
+ * is asked of keys on a token.
+ */
 export const describeDeployment = async (options: OpenOptions): Promise<LedgerOptions> => {
   const { directory } = options;
   const description = options.description ?? (await readDescription(directory));
   await checkPrivateTree(directory, options.kekInputs.onShared);
   const kek = await loadKek(description.kek, options.kekInputs);
+  const source = parseCustodySource(description.custody);
+  const { mldsa44 = false } = options;
+  if (mldsa44 && source.kind === "pkcs11") {
+    const rule = "needs signing keys in files: this deployment's are on a PKCS #11 token";
+    fail({ kind: "invalidConfig", key: "checkpoint_mldsa44", rule });
+  }
   const custody = await openCustody(join(directory, description.keys), kek, {
-    source: parseCustodySource(description.custody),
+    source,
     inputs: options.kekInputs,
   });
   const parts = {
@@ -257,11 +268,14 @@ export const describeDeployment = async (options: OpenOptions): Promise<LedgerOp
     anchor: fileAnchor(join(directory, "anchor")),
   };
   const openStore = options.openStore ?? (() => openOwnStore(directory, description));
-  const base = ledgerOptions(parts, openStore, options.nowMs);
+  const base = { ...ledgerOptions(parts, openStore, options.nowMs), mldsa44 };
   return options.observe === undefined ? base : { ...base, observe: options.observe };
 };
 
-/** @throws notInitialised, looseMode, wrongKeyEncryptionKey, storeLocked, ledgerCorrupt, ledgerBehindAnchor. */
+/**
+ * @throws invalidConfig, notInitialised, looseMode, wrongKeyEncryptionKey, storeLocked, ledgerCorrupt,
+ * ledgerBehindAnchor.
+ */
 export const openDeployment = async (options: OpenOptions): Promise<Ledger> =>
   Ledger.open(await describeDeployment(options));
 

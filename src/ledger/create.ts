@@ -31,6 +31,7 @@ export const createLedger = async (
   const { record: signer, checkpoint: checkpointSigner } = await openSigners(
     signingKeys,
     ringOfGenesis(parseGenesis(first.payload)),
+    false,
   );
   const genesis = prepareRecord(first);
   const links = [{ label: "genesis", target: genesis.hash }];

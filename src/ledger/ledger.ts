@@ -135,6 +135,7 @@ export class Ledger implements AsyncDisposable {
     );
     this.#keyLife = new KeyLife({
       keys: options.signingKeys,
+      mldsa44: options.mldsa44 === true,
       nowMs: options.nowMs,
       now: () => ({ ...this.#now, size: this.reader.size }),
       exclusive: (work) => this.#sequencer.exclusive(work),
@@ -177,6 +178,7 @@ export class Ledger implements AsyncDisposable {
       await ledger.#anchor.start(ledger.reader.size, ledger.#now.state.checkpoint);
       await ledger.#keyLife.discardEnded();
       await ledger.#erasures.carryOut();
+      await ledger.#keyLife.announceMldsa44();
       const { status } = ledger;
       if (status.kind === "refused") throw new SigilFault(status.error);
       return ledger;
@@ -241,9 +243,9 @@ export class Ledger implements AsyncDisposable {
   /**
    * Replaces the role's key while the ledger serves; the old private key is destroyed.
    * @param expected the thumbprint of the key to replace, if the caller knows it.
-   * @returns the new key. @throws keyReplaced, keyUnavailable, notServing, indeterminate.
+   * @returns the new key. @throws notFound, keyReplaced, keyUnavailable, notServing, indeterminate.
    */
-  rotateKey(role: KeyRole, expected?: Thumbprint): Promise<KeyEntry> {
+  rotateKey<Role extends KeyRole>(role: Role, expected?: Thumbprint): Promise<KeyEntry<Role>> {
     return this.#keyLife.rotate(role, expected);
   }
 

@@ -282,8 +282,9 @@ const requireRoot = async (note: string, frontier: Frontier, keys: WalkedKeys, v
   try {
     const signer = checkpointSigner(keys.ring, sizeOfNote(note));
     if (signer.kind === "refused") return failProjection({ kind: "checkpointRefused", rule: signer.rule });
-    const { publicKey } = signer.entry;
-    const { size, root } = await verifyCheckpoint(note, { origin: keys.origin, publicKey, verify });
+    const { entry, mldsa44Key } = signer;
+    const log = { origin: keys.origin, publicKey: entry.publicKey, verify, mldsa44Key };
+    const { size, root } = await verifyCheckpoint(note, log);
     const computed = rootOf(frontier);
     if (!equalBytes(computed, root)) {
       failProjection({ kind: "rootDiffers", size, computed: toHex(computed), signed: toHex(root) });

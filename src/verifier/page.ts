@@ -10,8 +10,11 @@ import { stripTypeScriptTypes } from "node:module";
 const main = new URL("page/main.ts", import.meta.url);
 const core = new URL(".", import.meta.resolve("@sigil/core/bytes"));
 
-/** Where a module says that it imports another. Imports stand at the beginning of a line. */
-const importing = /^((?:import|export)\b[^"';]*?\bfrom\s*|import\s*)(["'])([^"']+)\2/gm;
+/**
+ * Where a module says that it imports another: at the beginning of a line, or later, when it needs it. What is imported
+ * later is in the page as well, and not run before.
+ */
+const importing = /(^(?:import|export)\b[^"';]*?\bfrom\s*|^import\s*|\bawait import\()(["'])([^"']+)\2/gm;
 
 /** What a browser has in the place of OpenSSL is in the manifest of the core, where no browser looks. */
 const resolveFrom = (module: URL, specifier: string): URL => {

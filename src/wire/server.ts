@@ -382,6 +382,7 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
       },
       nowMs: overrides.clock?.nowMs ?? Date.now,
       observe: observeLedger(parts),
+      mldsa44: config.checkpoint_mldsa44,
       ...(overrides.openStore === undefined ? {} : { openStore: overrides.openStore }),
     }),
   );

@@ -10,7 +10,13 @@ import { fail, SigilFault, type SigilError } from "../../src/errors.ts";
 import { commitTo, digestValue } from "../../src/core/record/commitment.ts";
 import { formatFrozenChain, formatGenesis, parseGenesis } from "../../src/core/record/kinds.ts";
 import type { RecordBody } from "../../src/core/record/record.ts";
-import { createSigner, rawPublicKey, type Signer } from "../../src/crypto/signing/sign.ts";
+import {
+  createMldsa44Signer,
+  createSigner,
+  rawPublicKey,
+  type Mldsa44Signer,
+  type Signer,
+} from "../../src/crypto/signing/sign.ts";
 import type { DataKey } from "../../src/crypto/seal.ts";
 import { memoryAnchor, type Anchor } from "../../src/ledger/append/anchor.ts";
 import { createLedger } from "../../src/ledger/create.ts";
@@ -46,7 +52,8 @@ export const memoryDataKeys = (): DataKeys => {
 /** Signing keys as custody gives them, in memory. Those that were made later outlive a closing. */
 const memorySigningKeys = (...first: readonly Signer[]) => {
   const held = [...first];
-  const isOf = (publicKey: Uint8Array) => (signer: Signer) =>
+  const mldsa44: Mldsa44Signer[] = [];
+  const isOf = (publicKey: Uint8Array) => (signer: Signer | Mldsa44Signer) =>
     Buffer.compare(signer.publicKey, publicKey) === 0;
   return {
     held,
@@ -57,10 +64,22 @@ const memorySigningKeys = (...first: readonly Signer[]) => {
       held.push(signer);
       return signer;
     },
+    mldsa44: {
+      open: async (publicKey) =>
+        mldsa44.find(isOf(publicKey)) ?? fail({ kind: "keyUnavailable", rule: "there is no such key" }),
+      create: async () => {
+        const signer = createMldsa44Signer(generateKeyPairSync("ml-dsa-44").privateKey);
+        mldsa44.push(signer);
+        return signer;
+      },
+    },
     discard: async (ended) => {
-      for (const publicKey of ended) {
-        const index = held.findIndex(isOf(publicKey));
-        if (index >= 0) held.splice(index, 1);
+      for (const [keys, publicKey] of ended.flatMap((each) => [
+        [held, each] as const,
+        [mldsa44, each] as const,
+      ])) {
+        const index = keys.findIndex(isOf(publicKey));
+        if (index >= 0) keys.splice(index, 1);
       }
     },
   } satisfies SigningKeys & { readonly held: readonly Signer[] };

@@ -18,12 +18,15 @@ import {
 } from "../../scripts/vectors/evidence-changes.ts";
 import { concatBytes, fromHex, parseHash, toHex, utf8Encode, type Hash } from "../../src/core/bytes.ts";
 import { cborEncode } from "../../src/core/cbor/cbor.ts";
+import { newestKey } from "../../src/core/keys/ring.ts";
 import { verifyForeign } from "../../src/core/keys/verify.ts";
+import { parseNote } from "../../src/core/merkle/note.ts";
 import { parsePolicy } from "../../src/core/merkle/policy.ts";
 import { formatVerifierKey } from "../../src/core/merkle/vkey.ts";
 import { formatEvidence, parseEvidence } from "../../src/core/verify/evidence-file.ts";
 import { verifyEvidence } from "../../src/core/verify/evidence.ts";
 import { Council, modelWith } from "./council.ts";
+import { makeDeployment } from "./deployment.ts";
 
 const python = join(repository, "build/venv/bin/python");
 const program = join(repository, "examples/verify.py");
@@ -131,8 +134,8 @@ describe(`an evidence verifier that is not Sigil's${whyNot}`, function () {
     const hashes: Hash[] = [];
     for (let at = 0n; at < reader.size; at += 1n) hashes.push((await reader.readAt(at)).hash);
     for (const hash of hashes) files.push(await readEvidence(root, { hash }));
-    const vkeyOf = (role: string): string => {
-      const publicKey = reader.ring.entries.findLast((entry) => entry.role === role)?.publicKey;
+    const vkeyOf = (role: "record" | "checkpoint"): string => {
+      const publicKey = newestKey(reader.ring, role)?.publicKey;
       if (publicKey === undefined) throw new Error(`there is no ${role} key`);
       return formatVerifierKey({ name: reader.origin, use: "log", publicKey });
     };
@@ -160,5 +163,27 @@ describe(`an evidence verifier that is not Sigil's${whyNot}`, function () {
     for (const change of table) {
       await expectBoth({ name: change.step, bytes, genesis, policy, ...change });
     }
+  });
+
+  it("walks over keys of ML-DSA-44, and leaves their lines aside, right and wrong, which the core does not", async () => {
+    await using deployment = await makeDeployment();
+    const text = await readFile(join(deployment.directory, "deployment.json"), "utf8");
+    const { genesis } = JSON.parse(text) as { readonly genesis: string };
+    await using served = await deployment.serve({ config: { checkpoint_mldsa44: true } });
+    const [operator, root] = [served.as("operator"), served.as("root")];
+    await root.keys.rotateKey({ role: KeyRole.KEY_ROLE_CHECKPOINT_MLDSA44 });
+    const { auditId } = await operator.trust.check({ action: "read", target: "user/notes" });
+    const { keys } = await root.keys.listKeys({});
+    const { thumbprint, firstPosition } = keys.find((key) => key.lastPosition !== undefined) ?? expect.fail();
+    await root.keys.retireKey({ thumbprint, fromPosition: firstPosition + 1n });
+    const bytes = await readEvidence(operator, { auditId });
+    const evidence = parseEvidence(bytes);
+    expect(parseNote(evidence.checkpoint).signatures).to.have.length(2);
+    await expectBoth({ name: "both lines", bytes, genesis, policy: null, step: null });
+    const wrong = { name: "a wrong line", bytes: formatEvidence(withLine(evidence, 1, turned)), genesis };
+    expect([
+      await inPython({ ...wrong, policy: null, step: null }),
+      await here({ ...wrong, policy: null, step: null }),
+    ]).to.deep.equal([null, "checkpoint"]);
   });
 });

@@ -10,6 +10,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { PublicKey } from "../../src/core/bytes.ts";
+import { newestKey } from "../../src/core/keys/ring.ts";
 import { formatVerifierKey, parseNote, signCosignature } from "../../src/core/merkle/index.ts";
 import { createSigner } from "../../src/crypto/signing/sign.ts";
 import { createMemoryBacking, openMemoryStore } from "../../src/storage/memory.ts";
@@ -34,7 +35,7 @@ const listen = async (server: Server, port: number): Promise<string> => {
 };
 
 const checkpointKeyOf = ({ ring }: Log): PublicKey => {
-  const publicKey = ring.entries.find(({ role }) => role === "checkpoint")?.publicKey;
+  const publicKey = newestKey(ring, "checkpoint")?.publicKey;
   if (publicKey === undefined) throw new Error("there is no checkpoint key");
   return publicKey;
 };

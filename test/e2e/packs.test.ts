@@ -5,6 +5,7 @@ import { mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { fromBase64 } from "../../src/core/bytes.ts";
+import { newestKey } from "../../src/core/keys/ring.ts";
 import type { CborMap } from "../../src/core/cbor/cbor.ts";
 import { packLineBytesMax } from "../../src/core/limits.ts";
 import { formatVerifierKey } from "../../src/core/merkle/vkey.ts";
@@ -293,7 +294,7 @@ describe("an evidence pack", function () {
     }));
     await refusedBy("checkpoint", noted, /./);
     const { ring } = world.council.served.server.ledger.reader;
-    const log = ring.entries.filter(({ role }) => role === "checkpoint").at(-1)?.publicKey;
+    const log = newestKey(ring, "checkpoint")?.publicKey;
     if (log === undefined) throw new Error("there is no checkpoint key");
     const vkey = (name: string, use: "log" | "cosigner") => formatVerifierKey({ name, use, publicKey: log });
     const alone = `log ${vkey("sigil.test", "log")}\nquorum none\n`;

@@ -99,6 +99,30 @@ describe("keys on a PKCS #11 token", function () {
     await (await serve()).stop();
   });
 
+  it("sign no checkpoint by ML-DSA-44: a start that is told to says so, and one whose keys are in files does", async () => {
+    await init(["--kek", kek, "--custody", custody]);
+    const before = await contents();
+    const words = ["serve", ...freePorts, "--checkpoint-mldsa44", "--data"];
+    const refused = await run([...words, "data"]);
+    expect([refused.exitCode, refused.problems]).to.deep.equal([
+      2,
+      "sigil: config checkpoint_mldsa44: needs signing keys in files: this deployment's are on a PKCS #11 token\n",
+    ]);
+    expect(await contents()).to.deep.equal(before);
+    // The key-encryption key on a token wraps such a key like any other.
+    await ok(["init", "--data", "filed", "--dev", "--origin", "token.test", "--kek", kek]);
+    for (const _ of ["made", "opened again"]) {
+      const server = running([...words, "filed", "--log-level", "debug"], {
+        cwd,
+        env: { ...hsm.env, ...withPin, SIGIL_PKCS11_MODULE: hsm.library },
+      });
+      await server.printed(/"msg":"serving"/);
+      expect(await server.end("SIGTERM")).to.equal(0);
+    }
+    expect(await readdir(path("filed", "keys"))).to.include("checkpoint_mldsa44-1.json");
+    expect((await ok(["fsck", "--data", "filed"])).output).to.include("CLEAN");
+  });
+
   it("are in no backup, and a restore finds them on the token", async () => {
     await init(["--kek", kek, "--custody", custody]);
     const server = await serve();

@@ -6,7 +6,9 @@ import { pathToFileURL } from "node:url";
 import { expect } from "chai";
 import { after, afterEach, before, beforeEach, describe, it } from "mocha";
 import { readEvidence } from "@sigil/client";
+import { turned, withLine } from "../../scripts/vectors/evidence-changes.ts";
 import { concatBytes, fromHex, utf8Encode } from "../../src/core/bytes.ts";
+import { formatEvidence, parseEvidence } from "../../src/core/verify/evidence-file.ts";
 import { evidenceSteps } from "../../src/core/verify/evidence.ts";
 import { buildPage } from "../../src/verifier/page.ts";
 import { Browser, chromium, whyNoBrowser, type Seen } from "./browser.ts";
@@ -166,5 +168,29 @@ describe(`the page that verifies evidence${whyNoBrowser}`, function () {
     await page().untilText("Refused by the step genesis: fresh.sigil");
     await fill("genesis", genesis);
     await page().untilText("Verified: fresh.sigil");
+  });
+
+  it("verifies a checkpoint's ML-DSA-44 line, with code that no other file runs", async () => {
+    await using deployment = await makeDeployment();
+    await using served = await deployment.serve({ config: { checkpoint_mldsa44: true } });
+    const { auditId } = await served.as("operator").trust.check({ action: "read", target: "user/notes" });
+    const text = await readFile(join(deployment.directory, "deployment.json"), "utf8");
+    const { imports } = JSON.parse(
+      /<script type="importmap">(.*?)<\/script>/.exec(buildPage())?.[1] ?? "{}",
+    ) as { readonly imports: Readonly<Record<string, string>> };
+    const isRun = (): boolean => page().asked.includes(imports["@noble/post-quantum/ml-dsa.js"] ?? "");
+    await trust({});
+    await choose(await fileOf("plain", fromHex(vectors.accept[0]?.hex ?? "")));
+    await page().untilText("Verified: plain.sigil");
+    expect(isRun()).to.equal(false);
+    await trust({ genesis: (JSON.parse(text) as { readonly genesis: string }).genesis, policy: null });
+    const evidence = parseEvidence(await readEvidence(served.as("operator"), { auditId }));
+    await choose(await fileOf("signed twice", formatEvidence(evidence)));
+    await page().untilText("Verified: signed-twice.sigil");
+    expect(await page().text()).to.match(/by ML-DSA-44 as well/);
+    expect(isRun()).to.equal(true);
+    await choose(await fileOf("wrong line", formatEvidence(withLine(evidence, 1, turned))));
+    await page().untilText("Refused by the step checkpoint: wrong-line.sigil");
+    expect(await page().text()).to.match(/the ML-DSA-44 signature must verify/);
   });
 });

@@ -1,7 +1,7 @@
 /**
  * What Sigil signs and proves, verified by libraries that are not Sigil's: go-cose and pycose for statements,
- * attestations and receipts, Go's sumdb/note and sumdb/tlog for checkpoints and proofs. For each a negative control
- * that they must refuse.
+ * attestations and receipts, Go's sumdb/note and sumdb/tlog for checkpoints and proofs, transparency-dev/formats for
+ * the ML-DSA-44 lines of checkpoints. For each a negative control that they must refuse.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -11,6 +11,7 @@ import { after, before, describe, it } from "mocha";
 import { repository } from "../../scripts/run.ts";
 import { fromHex, parsePublicKey, toHex } from "../../src/core/bytes.ts";
 import { coseKeyThumbprint, parseStatement } from "../../src/core/cose/cose.ts";
+import { newestKey } from "../../src/core/keys/ring.ts";
 import { decodeEnvelope, entryOf } from "../../src/core/record/record.ts";
 import { Council, rawKey } from "./council.ts";
 
@@ -29,7 +30,7 @@ const verifiers = [
     missing: existsSync(goProgram)
       ? undefined
       : "skipped: no Go verifiers: scripts/services.sh install go_verifiers",
-    kinds: ["statement", "receipt", "checkpoint", "inclusion", "consistency"],
+    kinds: ["statement", "receipt", "checkpoint", "mldsa44", "inclusion", "consistency"],
   },
   {
     name: "Python",
@@ -70,7 +71,7 @@ describe("verifiers that are not Sigil's", function () {
   };
 
   before(async () => {
-    council = await Council.open();
+    council = await Council.open({}, { config: { checkpoint_mldsa44: true } });
     const [operator, guest] = [council.as("operator"), council.as("guest")];
     await council.approve(await council.proposeAny(), "ann", "ben");
     for (const count of [1, 5, 9]) {
@@ -84,15 +85,21 @@ describe("verifiers that are not Sigil's", function () {
     const witnessKeys = [...council.keys.values()].map((witness) => toHex(rawKey(witness)));
     let attested = 0;
     const { origin } = reader;
-    const key = toHex(
-      reader.ring.entries.find(({ role }) => role === "checkpoint")?.publicKey ?? new Uint8Array(0),
-    );
+    const key = toHex(newestKey(reader.ring, "checkpoint")?.publicKey ?? new Uint8Array(0));
+    const mldsa44Key = toHex(newestKey(reader.ring, "checkpoint_mldsa44")?.publicKey ?? new Uint8Array(0));
     const { size, root, checkpoint } = await guest.audit.getCheckpoint({});
     take(
       { kind: "checkpoint", key, origin, note: checkpoint },
       { origin: `${origin}2` },
       { note: checkpoint.replace(/\n\d+\n/, "\n7\n") },
       { key: flippedHex(key) },
+    );
+    take(
+      { kind: "mldsa44", key: mldsa44Key, origin, note: checkpoint },
+      { origin: `${origin}2` },
+      { note: checkpoint.replace(/\n\d+\n/, "\n7\n") },
+      { note: checkpoint.replace(/.{4}(.{4}\n)$/, "AAAA$1") },
+      { key: flippedHex(mldsa44Key) },
     );
     for (let position = 0n; position < size; position += 1n) {
       const { envelope, signedBy } = await reader.readAt(position);

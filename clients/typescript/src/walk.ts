@@ -54,7 +54,8 @@ export class ForkError extends ProofError {
 
 /** A key derived from genesis. */
 export type WalkedKey = {
-  readonly role: "record" | "checkpoint";
+  readonly role: "record" | "checkpoint" | "checkpoint_mldsa44";
+  /** Of Ed25519 32 bytes, of ML-DSA-44 1,312. */
   readonly publicKey: Uint8Array;
   /** Its COSE key thumbprint: the kid of what it signs. */
   readonly thumbprint: Uint8Array;
@@ -252,7 +253,8 @@ export class KeyWalk {
   #logAt(size: bigint): TrustedLog {
     const signer = checkpointSigner(this.#ring, size);
     if (signer.kind === "refused") return refuse(signer.rule);
-    return { origin: this.origin, publicKey: signer.entry.publicKey, verify: verifyForeign };
+    const { entry, mldsa44Key } = signer;
+    return { origin: this.origin, publicKey: entry.publicKey, verify: verifyForeign, mldsa44Key };
   }
 
   /** Verifies signature, key, schema, inclusion in the tree and the tree's checkpoint. @throws ProofError. */

@@ -30,6 +30,7 @@ const thumbprintBytes = 32;
 const roleNames: ReadonlyMap<KeyRole, string> = new Map([
   [KeyRole.KEY_ROLE_RECORD, "record"],
   [KeyRole.KEY_ROLE_CHECKPOINT, "checkpoint"],
+  [KeyRole.KEY_ROLE_CHECKPOINT_MLDSA44, "checkpoint_mldsa44"],
 ]);
 const stateNames: ReadonlyMap<KeyState, string> = new Map([
   [KeyState.KEY_STATE_ACTIVE, "active"],
@@ -48,7 +49,7 @@ const roleName = (role: KeyRole): string => roleNames.get(role) ?? unknownName;
 
 const readRole = (text: string): KeyRole => {
   for (const [role, name] of roleNames) if (name === text) return role;
-  return usage("ROLE must be record, checkpoint or data");
+  return usage("ROLE must be record, checkpoint, checkpoint_mldsa44 or data");
 };
 
 const readThumbprint = (text: string, what: string): Uint8Array => {
@@ -173,6 +174,7 @@ export const keysRotate: Command = {
   examples: [
     `sigil keys rotate record ${asRoot}`,
     `sigil keys rotate checkpoint ${asRoot}`,
+    `sigil keys rotate checkpoint_mldsa44 ${asRoot}`,
     `sigil keys rotate data --tenant acme ${asRoot}`,
   ],
   exits: changeExits,

@@ -7,6 +7,7 @@ import {
   parseSignature,
   parseThumbprint,
   type Hash,
+  type Mldsa44PublicKey,
   type PublicKey,
   type Signature,
   type Thumbprint,
@@ -168,13 +169,16 @@ export const parseStatement = (bytes: Uint8Array): Statement => {
   return { ...parseProtected(protectedBytes), protectedBytes, payload, signature: parseSignature(signature) };
 };
 
-/** The COSE key thumbprint of an Ed25519 public key: SHA-256 of `{1: 1 (OKP), -1: 6 (Ed25519), -2: x}`. */
-export const coseKeyThumbprint = (publicKey: PublicKey): Thumbprint => {
-  const key: HeaderMap = new Map<number, HeaderValue>([
-    [1, 1],
-    [-1, 6],
-    [-2, publicKey],
-  ]);
+const thumbprintOf = (...members: readonly (readonly [number, HeaderValue])[]): Thumbprint => {
+  const key: HeaderMap = new Map<number, HeaderValue>(members);
   const digest: Hash = sha256(cborEncodeHeader(key));
   return parseThumbprint(digest);
 };
+
+/** The COSE key thumbprint of an Ed25519 public key: SHA-256 of `{1: 1 (OKP), -1: 6 (Ed25519), -2: x}`. */
+export const coseKeyThumbprint = (publicKey: PublicKey): Thumbprint =>
+  thumbprintOf([1, 1], [-1, 6], [-2, publicKey]);
+
+/** That of an ML-DSA-44 public key: SHA-256 of `{1: 7 (AKP), 3: -48 (ML-DSA-44), -1: pub}`. */
+export const mldsa44KeyThumbprint = (publicKey: Mldsa44PublicKey): Thumbprint =>
+  thumbprintOf([1, 7], [3, -48], [-1, publicKey]);

@@ -4,6 +4,7 @@ export {
   type Statement,
   attestationContentType,
   coseKeyThumbprint,
+  mldsa44KeyThumbprint,
   coseRules,
   encodeProtected,
   encodeStatement,

@@ -6,6 +6,7 @@
 import { Point } from "@noble/ed25519";
 import { sha256 as nobleSha256, sha512 } from "@noble/hashes/sha2.js";
 import { concatBytes, equalBytes, type Hash, type PublicKey } from "../bytes.ts";
+import { verifyMldsa44InScript, type VerifyMldsa44 } from "./mldsa44.ts";
 import { signatureBytes, verifyStrict, type Verify } from "./strict.ts";
 
 export const sha256 = (data: Uint8Array): Hash => nobleSha256(data) as Hash;
@@ -49,3 +50,6 @@ export const verifyOwn: Verify = verifyStrict;
 
 /** Verifiers that must all accept a foreign signature. */
 export const foreignVerifiers: readonly Verify[] = [verifyEquation, verifyStrict];
+
+/** There is one implementation, loaded with the first signature. */
+export const verifyMldsa44: VerifyMldsa44 = verifyMldsa44InScript;

@@ -7,10 +7,13 @@ export {
   ringOfGenesis,
 } from "./key-records.ts";
 export {
+  type Ed25519Role,
   type KeyEntry,
   type KeyRing,
   type KeyRole,
   type KeyState,
+  type RoleKey,
+  checkpointPosition,
   checkpointSigner,
   emptyRing,
   findSigner,

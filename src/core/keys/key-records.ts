@@ -3,15 +3,21 @@
  * `key_retirement` record limits up to which position an ended key is trusted. Pure. Source: docs/spec/keys.md. Shared
  * by the opening ledger, fsck, and clients that know only the genesis hash.
  */
-import { toBase64Url, type PublicKey, type Thumbprint } from "../bytes.ts";
-import { coseKeyThumbprint } from "../cose/cose.ts";
+import { toBase64Url, type Thumbprint } from "../bytes.ts";
+import { coseKeyThumbprint, mldsa44KeyThumbprint } from "../cose/cose.ts";
 import { fail } from "../errors.ts";
 import { parseKeyRetirement, parseSigningKey, type GenesisPayload } from "../record/kinds.ts";
 import type { RecordBody } from "../record/record.ts";
 import { keyRetirementPrefix, signingKeyPrefix } from "../record/system.ts";
-import { addKey, emptyRing, retireKey, type KeyRing, type KeyRole } from "./ring.ts";
+import { addKey, emptyRing, retireKey, type KeyRing, type KeyRole, type RoleKey } from "./ring.ts";
 
-/** @param serial number of the key within its role, 2 for the first successor. */
+/** The name of a key: its COSE key thumbprint. */
+const thumbprintOf = (key: RoleKey): Thumbprint =>
+  key.role === "checkpoint_mldsa44" ? mldsa44KeyThumbprint(key.publicKey) : coseKeyThumbprint(key.publicKey);
+
+const added = (key: RoleKey, validFrom: bigint) => ({ ...key, thumbprint: thumbprintOf(key), validFrom });
+
+/** @param serial number of the key within its role; genesis names the first of roles `record` and `checkpoint`. */
 export const signingKeyId = (role: KeyRole, serial: number): string => `${signingKeyPrefix}${role}/${serial}`;
 
 export const keyRetirementId = (thumbprint: Thumbprint): string =>
@@ -20,13 +26,8 @@ export const keyRetirementId = (thumbprint: Thumbprint): string =>
 /** The ring after the genesis record. */
 export const ringOfGenesis = (payload: GenesisPayload): KeyRing => {
   const { record, checkpoint } = payload.keys;
-  const first = (role: KeyRole, publicKey: PublicKey) => ({
-    role,
-    publicKey,
-    thumbprint: coseKeyThumbprint(publicKey),
-    validFrom: 0n,
-  });
-  return addKey(addKey(emptyRing, first("record", record)), first("checkpoint", checkpoint));
+  const first = addKey(emptyRing, added({ role: "record", publicKey: record }, 0n));
+  return addKey(first, added({ role: "checkpoint", publicKey: checkpoint }, 0n));
 };
 
 /** Whether a record changes the ring for later records. */
@@ -48,15 +49,15 @@ export const applyKeyRecord = (ring: KeyRing, position: bigint, body: RecordBody
   if (!isKeyRecord(body)) return ring;
   const refuse = (field: string, rule: string): never => fail({ kind: "malformedRecord", field, rule });
   if (body.kind === "signing_key") {
-    const { role, publicKey, validFrom } = parseSigningKey(body.payload);
-    const id = nextSigningKeyId(ring, role);
+    const { validFrom, ...key } = parseSigningKey(body.payload, body.schemaVersion);
+    const id = nextSigningKeyId(ring, key.role);
     if (body.id !== id) refuse("id", `must be ${id}, the role's next key`);
     if (body.prev !== null) refuse("prev", "must be null: a key is announced once");
     if (validFrom !== position + 1n) refuse("payload.valid_from", "must be the position after the record's");
-    return addKey(ring, { role, publicKey, thumbprint: coseKeyThumbprint(publicKey), validFrom });
+    return addKey(ring, added(key, validFrom));
   }
-  const retirement = parseKeyRetirement(body.payload);
-  const id = keyRetirementId(coseKeyThumbprint(retirement.publicKey));
+  const retirement = parseKeyRetirement(body.payload, body.schemaVersion);
+  const id = keyRetirementId(thumbprintOf(retirement));
   if (body.id !== id) refuse("id", `must be ${id}, after the key's thumbprint`);
   if (retirement.from > position) refuse("payload.from", "must not lie past the record's position");
   return retireKey(ring, retirement);

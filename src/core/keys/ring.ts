@@ -2,14 +2,13 @@
  * Which key was valid for which role at which ledger position. Source: docs/spec/keys.md. Pure. The ring is replayed
  * from genesis and `signing_key` records; a key named in another record is only a hint.
  */
-import { equalBytes, type PublicKey, type Thumbprint } from "../bytes.ts";
+import { equalBytes, type Mldsa44PublicKey, type Thumbprint } from "../bytes.ts";
 import { fail } from "../errors.ts";
+import type { KeyRole, RoleKey } from "../record/kinds/governance.ts";
 
-export type KeyRole = "record" | "checkpoint";
+export type { Ed25519Role, KeyRole, RoleKey } from "../record/kinds/governance.ts";
 
-export type KeyEntry = {
-  readonly role: KeyRole;
-  readonly publicKey: PublicKey;
+type AnyEntry = RoleKey & {
   readonly thumbprint: Thumbprint;
   /** The first position it may sign. */
   readonly validFrom: bigint;
@@ -19,27 +18,49 @@ export type KeyEntry = {
   readonly retiredFrom: bigint | null;
 };
 
+/** A key of one role, or of any. */
+export type KeyEntry<Role extends KeyRole = KeyRole> = Extract<AnyEntry, { readonly role: Role }>;
+
 /** `active` signs; `ended` has a successor; `retired` is ended and trusted only below `retiredFrom`. */
 export type KeyState = "active" | "ended" | "retired";
 
 /** Oldest first. */
 export type KeyRing = { readonly entries: readonly KeyEntry[] };
 
-export type SignerOutcome =
-  | { readonly kind: "ok"; readonly entry: KeyEntry }
-  | { readonly kind: "refused"; readonly rule: string };
+type Refused = { readonly kind: "refused"; readonly rule: string };
+
+export type SignerOutcome<Role extends KeyRole> =
+  | { readonly kind: "ok"; readonly entry: KeyEntry<Role> }
+  | Refused;
+
+/** The keys of a checkpoint: by the first it is signed, by the second it may be as well. */
+export type CheckpointKeys =
+  | {
+      readonly kind: "ok";
+      readonly entry: KeyEntry<"checkpoint">;
+      readonly mldsa44Key: Mldsa44PublicKey | undefined;
+    }
+  | Refused;
 
 export const emptyRing: KeyRing = { entries: [] };
 
+const serves =
+  <Role extends KeyRole>(role: Role) =>
+  (entry: KeyEntry): entry is KeyEntry<Role> =>
+    entry.role === role;
+
 /** The role's newest key. */
-export const newestKey = (ring: KeyRing, role: KeyRole): KeyEntry | undefined =>
-  ring.entries.findLast((entry) => entry.role === role);
+export const newestKey = <Role extends KeyRole>(ring: KeyRing, role: Role): KeyEntry<Role> | undefined =>
+  ring.entries.findLast(serves(role));
 
 /**
  * Adds a key; the role's previous key ends at position `validFrom - 1`.
  * @throws malformedKey if the key is already in the ring, in any role, or does not begin after its predecessor.
  */
-export const addKey = (ring: KeyRing, added: Omit<KeyEntry, "validTo" | "retiredFrom">): KeyRing => {
+export const addKey = (
+  ring: KeyRing,
+  added: RoleKey & Pick<KeyEntry, "thumbprint" | "validFrom">,
+): KeyRing => {
   if (ring.entries.some((entry) => equalBytes(entry.thumbprint, added.thumbprint))) {
     fail({ kind: "malformedKey", rule: "is already in the key ring: a key serves one role, once" });
   }
@@ -60,10 +81,7 @@ const earlier = (a: bigint, b: bigint): bigint => (a < b ? a : b);
  * are earlier.
  * @throws malformedKey for a key that is not in the ring or is in use, or if its trust would be extended.
  */
-export const retireKey = (
-  ring: KeyRing,
-  retired: { readonly role: KeyRole; readonly publicKey: PublicKey; readonly from: bigint },
-): KeyRing => {
+export const retireKey = (ring: KeyRing, retired: RoleKey & { readonly from: bigint }): KeyRing => {
   const refuse = (rule: string): never => fail({ kind: "malformedKey", rule });
   const entry = ring.entries.find((each) => equalBytes(each.publicKey, retired.publicKey));
   if (entry === undefined) return refuse("is not in the key ring");
@@ -89,20 +107,26 @@ export const keyState = (entry: KeyEntry): KeyState => {
  * The role's key that signed at a position, whether or not it was retired later; `findSigner` says whether it is
  * trusted.
  */
-export const officeHolder = (ring: KeyRing, role: KeyRole, position: bigint): KeyEntry | undefined =>
-  ring.entries.findLast((entry) => entry.role === role && entry.validFrom <= position);
+export const officeHolder = <Role extends KeyRole>(
+  ring: KeyRing,
+  role: Role,
+  position: bigint,
+): KeyEntry<Role> | undefined =>
+  ring.entries.findLast(
+    (entry): entry is KeyEntry<Role> => serves(role)(entry) && entry.validFrom <= position,
+  );
 
 /** The entry of `kid` if it may sign for `role` at `position`. */
-export const findSigner = (
+export const findSigner = <Role extends KeyRole>(
   ring: KeyRing,
-  role: KeyRole,
+  role: Role,
   kid: Uint8Array,
   position: bigint,
-): SignerOutcome => {
+): SignerOutcome<Role> => {
   // Newest first: almost every signature checked was made by the key in use.
   const entry = ring.entries.findLast((candidate) => equalBytes(candidate.thumbprint, kid));
   if (entry === undefined) return { kind: "refused", rule: "signed by a key outside the key ring" };
-  if (entry.role !== role) {
+  if (!serves(role)(entry)) {
     return { kind: "refused", rule: `signed by a ${entry.role} key, needs a ${role} key` };
   }
   if (position < entry.validFrom) {
@@ -114,13 +138,29 @@ export const findSigner = (
   return { kind: "ok", entry };
 };
 
-/** Whose signature a checkpoint of that size bears: the key that held the office there, if it is believed there. */
-export const checkpointSigner = (ring: KeyRing, size: bigint): SignerOutcome => {
-  const position = size === 0n ? 0n : size - 1n;
-  const holder = officeHolder(ring, "checkpoint", position);
-  if (holder === undefined) return { kind: "refused", rule: `no key signs checkpoints of size ${size}` };
-  const believed = findSigner(ring, "checkpoint", holder.thumbprint, position);
-  return believed.kind === "ok"
-    ? believed
-    : { kind: "refused", rule: `the checkpoint of size ${size} is ${believed.rule}` };
+/** The position at which a checkpoint of that size stands. */
+export const checkpointPosition = (size: bigint): bigint => (size === 0n ? 0n : size - 1n);
+
+const believedAt = <Role extends KeyRole>(
+  ring: KeyRing,
+  role: Role,
+  position: bigint,
+): SignerOutcome<Role> | undefined => {
+  const holder = officeHolder(ring, role, position);
+  return holder && findSigner(ring, role, holder.thumbprint, position);
+};
+
+/**
+ * Whose signatures a checkpoint of that size bears: the keys that held the office there, if they are believed there. An
+ * ML-DSA-44 key that is not is left out, and its line with it: the checkpoint stands without one as well.
+ */
+export const checkpointSigner = (ring: KeyRing, size: bigint): CheckpointKeys => {
+  const position = checkpointPosition(size);
+  const believed = believedAt(ring, "checkpoint", position);
+  if (believed === undefined) return { kind: "refused", rule: `no key signs checkpoints of size ${size}` };
+  if (believed.kind === "refused") {
+    return { kind: "refused", rule: `the checkpoint of size ${size} is ${believed.rule}` };
+  }
+  const beside = believedAt(ring, "checkpoint_mldsa44", position);
+  return { ...believed, mldsa44Key: beside?.kind === "ok" ? beside.entry.publicKey : undefined };
 };

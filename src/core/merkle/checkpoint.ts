@@ -3,11 +3,12 @@
  * functions are arguments. Source: docs/spec/ledger.md §4. Limits are those of a note.
  */
 import { parseSignature, toBase64, utf8Encode } from "../bytes.ts";
-import type { Hash, PublicKey, Signature } from "../bytes.ts";
+import type { Hash, Mldsa44PublicKey, PublicKey, Signature } from "../bytes.ts";
 import { fail } from "../errors.ts";
 import { treeSizeMax } from "../limits.ts";
 import { parseBase64Hash } from "./base64.ts";
 import { checkNoteText, formatNote, noteKeyId, parseNote, signaturesBy } from "./note.ts";
+import { verifySubtreeLines } from "./subtree-signature.ts";
 
 export interface Checkpoint {
   readonly origin: string;
@@ -30,6 +31,8 @@ export interface TrustedLog {
   readonly origin: string;
   readonly publicKey: PublicKey;
   readonly verify: Verify;
+  /** The key of its ML-DSA-44 lines, if it is known to have one: a note need not have such a line. */
+  readonly mldsa44Key?: Mldsa44PublicKey | undefined;
 }
 
 const malformed = (rule: string): never => fail({ kind: "malformedCheckpoint", rule });
@@ -83,8 +86,8 @@ export const signCheckpoint = async (checkpoint: Checkpoint, signer: CheckpointS
 };
 
 /**
- * Verifies a note and returns its checkpoint. Signatures by other keys are ignored; each that names this key must
- * verify.
+ * Verifies a note and returns its checkpoint. Signatures by other keys are ignored; each that names a key of this log
+ * must verify, and one by its Ed25519 key must be there.
  * @throws malformedCheckpoint.
  */
 export const verifyCheckpoint = async (note: string, log: TrustedLog): Promise<Checkpoint> => {
@@ -100,5 +103,6 @@ export const verifyCheckpoint = async (note: string, log: TrustedLog): Promise<C
       malformed("the signature must verify");
     }
   }
+  if (log.mldsa44Key !== undefined) await verifySubtreeLines(parsed, checkpoint, log.mldsa44Key);
   return checkpoint;
 };

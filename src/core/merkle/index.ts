@@ -7,6 +7,7 @@ export {
   verifyCheckpoint,
 } from "./checkpoint.ts";
 export { cosignerName, signCosignature, verifyCosignature, verifyCosigners } from "./cosignature.ts";
+export { signSubtree, subtreeLines } from "./subtree-signature.ts";
 export { leafHash } from "./hash.ts";
 export { type Note, type NoteSignature, checkKeyName, formatNote, parseNote } from "./note.ts";
 export {

@@ -4,7 +4,7 @@
  */
 import { sha256 } from "../hash.ts";
 import { concatBytes, equalBytes, toBase64, utf8Encode } from "../bytes.ts";
-import type { PublicKey } from "../bytes.ts";
+import type { Mldsa44PublicKey, PublicKey } from "../bytes.ts";
 import { fail } from "../errors.ts";
 import { noteBytesMax, noteSignaturesMax } from "../limits.ts";
 import { parseBase64 } from "./base64.ts";
@@ -13,7 +13,7 @@ export interface NoteSignature {
   readonly name: string;
   /** 4 bytes. Together with the name identifies key and algorithm. */
   readonly keyId: Uint8Array;
-  /** The signature, at least one byte; 64 for Ed25519. */
+  /** The signature, at least one byte; 64 for Ed25519, a time and 2,420 for ML-DSA-44. */
   readonly signature: Uint8Array;
 }
 
@@ -27,6 +27,7 @@ export interface Note {
 /** Signature types of C2SP signed-note that Sigil uses. */
 const NOTE_ED25519 = 0x01;
 const NOTE_COSIGNATURE = 0x04;
+const NOTE_MLDSA44 = 0x06;
 
 const KEY_ID_BYTES = 4;
 const SIGNATURE_PREFIX = "\u2014 ";
@@ -108,7 +109,7 @@ export const formatNote = (note: Note): string => {
   return formatted;
 };
 
-const keyIdOf = (name: string, type: number, publicKey: PublicKey): Uint8Array => {
+const keyIdOf = (name: string, type: number, publicKey: Uint8Array): Uint8Array => {
   checkKeyName(name);
   const preimage = concatBytes(utf8Encode(name), Uint8Array.of(0x0a, type), publicKey);
   return sha256(preimage).slice(0, KEY_ID_BYTES);
@@ -121,6 +122,10 @@ export const noteKeyId = (name: string, publicKey: PublicKey): Uint8Array =>
 /** @returns SHA-256(name ‖ 0x0A ‖ 0x04 ‖ public key)[0..4], for cosignature/v1. */
 export const cosignatureKeyId = (name: string, publicKey: PublicKey): Uint8Array =>
   keyIdOf(name, NOTE_COSIGNATURE, publicKey);
+
+/** @returns SHA-256(name ‖ 0x0A ‖ 0x06 ‖ public key)[0..4], for subtree/v1. */
+export const mldsa44KeyId = (name: string, publicKey: Mldsa44PublicKey): Uint8Array =>
+  keyIdOf(name, NOTE_MLDSA44, publicKey);
 
 /** The note's signatures that claim to be by that key; may be empty. */
 export const signaturesBy = (note: Note, name: string, keyId: Uint8Array): readonly NoteSignature[] =>

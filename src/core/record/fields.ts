@@ -2,7 +2,14 @@
  * Reads fields of a decoded map against a schema. Pure. Errors are malformedRecord with the field's dotted path, which
  * is built only on error.
  */
-import { parseHash, parsePublicKey, type Hash, type PublicKey } from "../bytes.ts";
+import {
+  parseHash,
+  parseMldsa44PublicKey,
+  parsePublicKey,
+  type Hash,
+  type Mldsa44PublicKey,
+  type PublicKey,
+} from "../bytes.ts";
 import type { CborMap, CborValue } from "../cbor/cbor.ts";
 import { fail } from "../errors.ts";
 import { cborEntriesMax } from "../limits.ts";
@@ -129,6 +136,13 @@ export const hashOrNullField = (map: CborMap, path: string, name: string): Hash 
 export const publicKeyField = (map: CborMap, path: string, name: string): PublicKey => {
   const value = bytesField(map, path, name);
   return value.length === 32 ? parsePublicKey(value) : refuseField(path, name, "must be 32 bytes");
+};
+
+export const mldsa44PublicKeyField = (map: CborMap, path: string, name: string): Mldsa44PublicKey => {
+  const value = bytesField(map, path, name);
+  return value.length === 1312
+    ? parseMldsa44PublicKey(value)
+    : refuseField(path, name, "must be 1,312 bytes");
 };
 
 /** A list, each item read with the path `path.name[index]`. */

@@ -55,7 +55,13 @@ interface Schema {
 
 const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
   ["genesis", { spaces: "system", versions: [parseGenesis] }],
-  ["signing_key", { spaces: "system", versions: [parseSigningKey] }],
+  [
+    "signing_key",
+    {
+      spaces: "system",
+      versions: [(payload) => parseSigningKey(payload, 1), (payload) => parseSigningKey(payload, 2)],
+    },
+  ],
   ["frozen_chain", { spaces: "both", versions: [parseFrozenChain1, parseFrozenChain] }],
   ["trust_model", { spaces: "system", versions: [(payload) => parseTrustModel(payload)] }],
   [
@@ -72,7 +78,13 @@ const schemas: ReadonlyMap<string, Schema> = new Map<string, Schema>([
   ["proposal", { spaces: "both", versions: [parseProposal] }],
   ["attestation", { spaces: "both", versions: [parseAttestationRecord] }],
   ["schema", { spaces: "system", versions: [parseSchema] }],
-  ["key_retirement", { spaces: "system", versions: [parseKeyRetirement] }],
+  [
+    "key_retirement",
+    {
+      spaces: "system",
+      versions: [(payload) => parseKeyRetirement(payload, 1), (payload) => parseKeyRetirement(payload, 2)],
+    },
+  ],
   ["restoration", { spaces: "system", versions: [parseRestoration] }],
   ["erasure", { spaces: "system", versions: [parseErasure] }],
   ["erased", { spaces: "system", versions: [parseErased] }],

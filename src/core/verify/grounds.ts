@@ -6,7 +6,9 @@ import { equalBytes, toHex, type Hash } from "../bytes.ts";
 import type { CborValue } from "../cbor/cbor.ts";
 import { checkpointSigner, type KeyRing } from "../keys/ring.ts";
 import { verifyCheckpoint, type Checkpoint } from "../merkle/checkpoint.ts";
+import { parseNote } from "../merkle/note.ts";
 import { verifyByPolicy, type Policy } from "../merkle/policy.ts";
+import { subtreeLines } from "../merkle/subtree-signature.ts";
 import { replay, type Replay } from "../model/recompute.ts";
 import type { FrozenChainPayload } from "../record/kinds/frozen-chain.ts";
 import { parseGenesis } from "../record/kinds/genesis.ts";
@@ -83,8 +85,11 @@ export const takeCheckpoint = async (
   const log = await list.take("checkpoint", async () => {
     const signer = checkpointSigner(ring, checkpoint.size);
     if (signer.kind === "refused") return refuse(signer.rule);
-    await verifyCheckpoint(note, { origin, publicKey: signer.entry.publicKey, verify });
-    return [signer.entry, `${origin} at size ${checkpoint.size}, root ${toHex(checkpoint.root)}`];
+    const { entry, mldsa44Key } = signer;
+    await verifyCheckpoint(note, { origin, publicKey: entry.publicKey, verify, mldsa44Key });
+    const head = `${origin} at size ${checkpoint.size}, root ${toHex(checkpoint.root)}`;
+    const lines = mldsa44Key && subtreeLines(parseNote(note), origin, mldsa44Key);
+    return [entry, lines === undefined || lines.length === 0 ? head : `${head}, by ML-DSA-44 as well`];
   });
   if (policy === undefined) {
     list.skip("policy", "none was given");

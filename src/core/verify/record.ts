@@ -84,7 +84,7 @@ export const openRecord = (position: bigint, envelope: Uint8Array): OpenedRecord
   });
 
 /** Step `key`: finds the ledger key that signed it. @throws recordCorrupt. */
-export const signerOf = ({ position, statement }: OpenedRecord, ring: KeyRing): KeyEntry => {
+export const signerOf = ({ position, statement }: OpenedRecord, ring: KeyRing): KeyEntry<"record"> => {
   const found = findSigner(ring, "record", statement.kid, position);
   return found.kind === "refused" ? refuseRecord(position, "key", found.rule) : found.entry;
 };
@@ -92,7 +92,7 @@ export const signerOf = ({ position, statement }: OpenedRecord, ring: KeyRing): 
 /** Step `signature`. @throws recordCorrupt. */
 export const requireSignature = async (
   { position, statement }: OpenedRecord,
-  signer: Pick<KeyEntry, "publicKey">,
+  signer: Pick<KeyEntry<"record">, "publicKey">,
   verify: VerifySignature,
 ): Promise<void> => {
   const message = toBeSigned(statement.protectedBytes, statement.payload);

@@ -1,14 +1,14 @@
 /**
- * The deployment's signing keys on a token, which they never leave. Each is a pair of objects with one label,
- * `<name>/<role>/<serial>`, and one id. The ledger says by public key which one signs. Source: PKCS #11 3.0 §2.3.10;
- * docs/operating/keys.md.
+ * The deployment's signing keys on a token, which they never leave: of Ed25519 alone. Each is a pair of objects with
+ * one label, `<name>/<role>/<serial>`, and one id. The ledger says by public key which one signs. Source: PKCS #11 3.0
+ * §2.3.10; docs/operating/keys.md.
  */
 import { randomBytes } from "node:crypto";
 import { equalBytes, parseSignature, toBase64Url, type PublicKey } from "@sigil/core/bytes";
 import { coseKeyThumbprint } from "@sigil/core/cose";
 import { fail } from "../../errors.ts";
 import { Mutex } from "../../mutex.ts";
-import { type KeyRole, checkPublicKey, verifyOwn } from "@sigil/core/keys";
+import { type Ed25519Role, checkPublicKey, verifyOwn } from "@sigil/core/keys";
 import type { Signer } from "../signing/sign.ts";
 import type { SigningCustody } from "../signing/signing-custody.ts";
 import { findObjects, kept, outside, readAttribute, staysThere } from "./objects.ts";
@@ -28,10 +28,20 @@ const probe = new TextEncoder().encode("sigil/probe/v1");
 const failKey = (rule: string): never => fail({ kind: "keyUnavailable", rule });
 
 type Place = { readonly token: Token; readonly name: string };
-type Held = { readonly role: KeyRole; readonly serial: number; readonly id: Buffer; readonly signer: Signer };
+type Held = {
+  readonly role: Ed25519Role;
+  readonly serial: number;
+  readonly id: Buffer;
+  readonly signer: Signer;
+};
 
 /** A private key on the token, with its label and id. */
-type Named = { readonly role: KeyRole; readonly serial: number; readonly id: Buffer; readonly label: string };
+type Named = {
+  readonly role: Ed25519Role;
+  readonly serial: number;
+  readonly id: Buffer;
+  readonly label: string;
+};
 
 const ofClass = (keyClass: number, id?: Buffer) => [
   { type: CK.CKA_CLASS, value: keyClass },
@@ -44,7 +54,7 @@ const labelPattern = /^(record|checkpoint)\/([1-9][0-9]{0,9})$/;
 const parseLabel = (label: string, name: string): Pick<Named, "role" | "serial"> | undefined => {
   const rest = label.startsWith(`${name}/`) ? label.slice(name.length + 1) : "";
   const [, role, serial] = labelPattern.exec(rest) ?? [];
-  return role === undefined ? undefined : { role: role as KeyRole, serial: Number(serial) };
+  return role === undefined ? undefined : { role: role as Ed25519Role, serial: Number(serial) };
 };
 
 const listKeys = (session: Session, name: string): readonly Named[] =>
@@ -104,7 +114,7 @@ const openKey = async (place: Place, named: Named): Promise<Held> => {
   return { ...named, signer };
 };
 
-const makeKey = async ({ token, name }: Place, role: KeyRole, serial: number): Promise<Named> => {
+const makeKey = async ({ token, name }: Place, role: Ed25519Role, serial: number): Promise<Named> => {
   const [label, id] = [`${name}/${role}/${serial}`, randomBytes(idBytes)];
   const names = [
     { type: CK.CKA_LABEL, value: label },
@@ -163,12 +173,12 @@ export class TokenSigningKeys implements SigningCustody {
     return keys;
   }
 
-  newest(role: KeyRole): Signer {
+  newest(role: Ed25519Role): Signer {
     const ofRole = this.#held.filter((key) => key.role === role).sort((a, b) => a.serial - b.serial);
     return ofRole.at(-1)?.signer ?? failKey(`there is no ${role} key`);
   }
 
-  async open(role: KeyRole, publicKey: PublicKey): Promise<Signer> {
+  async open(role: Ed25519Role, publicKey: PublicKey): Promise<Signer> {
     const isIt = (key: Held): boolean => key.role === role && equalBytes(key.signer.publicKey, publicKey);
     // Keys were listed before the ledger's lock was taken: its previous holder may have created another since.
     if (!this.#held.some(isIt)) await this.#writing.run(() => this.#openKeys());
@@ -178,7 +188,7 @@ export class TokenSigningKeys implements SigningCustody {
     return failKey(`the ${role} key ${thumbprint} is not on the token: it is missing`);
   }
 
-  create(role: KeyRole): Promise<Signer> {
+  create(role: Ed25519Role): Promise<Signer> {
     return this.#writing.run(async () => {
       await this.#openKeys();
       const serials = this.#held.filter((key) => key.role === role).map(({ serial }) => serial);
@@ -189,7 +199,7 @@ export class TokenSigningKeys implements SigningCustody {
     });
   }
 
-  discard(ended: readonly PublicKey[]): Promise<void> {
+  discard(ended: readonly Uint8Array[]): Promise<void> {
     return this.#writing.run(async () => {
       const isEnded = ({ signer }: Held): boolean =>
         ended.some((publicKey) => equalBytes(publicKey, signer.publicKey));

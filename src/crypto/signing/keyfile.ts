@@ -3,7 +3,7 @@
  * key as text, `ed25519:<base64url>`.
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
-import { fromBase64Url, toBase64Url, type PublicKey } from "@sigil/core/bytes";
+import { fromBase64Url, toBase64Url, type Mldsa44PublicKey, type PublicKey } from "@sigil/core/bytes";
 import { fail } from "../../errors.ts";
 import type { OnShared } from "../files/file-access.ts";
 import { createPrivateFile, readPrivateFile } from "../files/private-file.ts";
@@ -13,6 +13,9 @@ import { checkPublicKey } from "@sigil/core/keys";
 const prefix = "ed25519:";
 
 export const formatPublicKey = (publicKey: PublicKey): string => prefix + toBase64Url(publicKey);
+
+export const formatMldsa44PublicKey = (publicKey: Mldsa44PublicKey): string =>
+  `ml-dsa-44:${toBase64Url(publicKey)}`;
 
 /** @throws malformedKey unless `ed25519:` and the base64url of a key that may be enrolled. */
 export const parsePublicKeyText = (text: string): PublicKey => {

@@ -1,36 +1,71 @@
 /**
- * Ed25519 signing: in bulk in a worker thread, or singly on the event loop. The key stays a KeyObject, in memory that
- * JavaScript cannot read; the thread has a copy in memory that is neither swapped nor dumped.
+ * Ed25519 signing: in bulk in a worker thread, or singly on the event loop. ML-DSA-44 signing: in libuv's thread pool.
+ * The key stays a KeyObject, in memory that JavaScript cannot read; the worker thread has a copy in memory that is
+ * neither swapped nor dumped.
  */
 import { createPublicKey, sign as opensslSign, type KeyObject } from "node:crypto";
 import {
+  parseMldsa44PublicKey,
+  parseMldsa44Signature,
   parsePublicKey,
   parseSignature,
+  type Mldsa44PublicKey,
+  type Mldsa44Signature,
   type PublicKey,
   type Signature,
   type Thumbprint,
 } from "@sigil/core/bytes";
-import { coseKeyThumbprint } from "@sigil/core/cose";
-import { fail } from "../../errors.ts";
+import { coseKeyThumbprint, mldsa44KeyThumbprint } from "@sigil/core/cose";
+import { fail, SigilFault } from "../../errors.ts";
 import { forgetInThread, seedOf, signInThread } from "./signing-thread.ts";
 
-export type Signer = {
-  readonly publicKey: PublicKey;
+type SignerBy<Key, Signed> = {
+  readonly publicKey: Key;
   readonly thumbprint: Thumbprint;
   /** The message is copied before the call returns. @throws keyUnavailable if signing fails. */
-  readonly sign: (message: Uint8Array) => Promise<Signature>;
+  readonly sign: (message: Uint8Array) => Promise<Signed>;
   /** Zeroes the thread's copy of the key, if there is one. */
   readonly forget?: () => void;
 };
 
-/** An SPKI document of an Ed25519 key ends with the raw key. Source: RFC 8410 §4. */
+export type Signer = SignerBy<PublicKey, Signature>;
+export type Mldsa44Signer = SignerBy<Mldsa44PublicKey, Mldsa44Signature>;
+
+/** A signer with the role that it serves. */
+export type RoleSigner =
+  | { readonly role: "record"; readonly signer: Signer }
+  | { readonly role: "checkpoint"; readonly signer: Signer }
+  | { readonly role: "checkpoint_mldsa44"; readonly signer: Mldsa44Signer };
+
+/** An SPKI document ends with the raw key. Source: RFC 8410 §4, RFC 9881 §4. */
 const publicKeyBytes = 32;
+const mldsa44KeyBytes = 1312;
+
+const spkiEnd = (key: KeyObject, bytes: number): Uint8Array => {
+  const spki = (key.type === "private" ? createPublicKey(key) : key).export({ format: "der", type: "spki" });
+  return spki.subarray(-bytes);
+};
 
 /** @throws malformedKey unless it is an Ed25519 key. */
 export const rawPublicKey = (key: KeyObject): PublicKey => {
   if (key.asymmetricKeyType !== "ed25519") fail({ kind: "malformedKey", rule: "must be an Ed25519 key" });
-  const spki = (key.type === "private" ? createPublicKey(key) : key).export({ format: "der", type: "spki" });
-  return parsePublicKey(spki.subarray(-publicKeyBytes));
+  return parsePublicKey(spkiEnd(key, publicKeyBytes));
+};
+
+/** A signature takes a millisecond, now and then ten. @throws malformedKey unless it is an ML-DSA-44 private key. */
+export const createMldsa44Signer = (privateKey: KeyObject): Mldsa44Signer => {
+  if (privateKey.type !== "private" || privateKey.asymmetricKeyType !== "ml-dsa-44") {
+    fail({ kind: "malformedKey", rule: "must be an ML-DSA-44 private key" });
+  }
+  const publicKey = parseMldsa44PublicKey(spkiEnd(privateKey, mldsa44KeyBytes));
+  const sign = (message: Uint8Array): Promise<Mldsa44Signature> =>
+    new Promise((resolve, reject) => {
+      opensslSign(null, message.slice(), privateKey, (cause, signature) => {
+        if (cause === null) return resolve(parseMldsa44Signature(signature));
+        reject(new SigilFault({ kind: "keyUnavailable", rule: "ML-DSA-44 signing failed" }, { cause }));
+      });
+    });
+  return { publicKey, thumbprint: mldsa44KeyThumbprint(publicKey), sign };
 };
 
 const signerOf = (privateKey: KeyObject, sign: Signer["sign"]): Signer => {

@@ -7,7 +7,13 @@
 import { equalBytes, toBase64Url, type Hash, type Thumbprint } from "@sigil/core/bytes";
 import type { CborMap } from "@sigil/core/cbor";
 import { fail, SigilFault } from "../../errors.ts";
-import { formatKeyRetirement, formatSigningKey, systemBody, type RecordBody } from "@sigil/core/record";
+import {
+  formatKeyRetirement,
+  formatSigningKey,
+  roleKeyVersion,
+  systemBody,
+  type RecordBody,
+} from "@sigil/core/record";
 import {
   applyKeyRecord,
   keyRetirementId,
@@ -17,14 +23,17 @@ import {
   type KeyEntry,
   type KeyRing,
   type KeyRole,
+  type RoleKey,
 } from "@sigil/core/keys";
-import { endedKeys, type Signers, type SigningKeys } from "./signers.ts";
+import { createKey, endedKeys, type Signers, type SigningKeys } from "./signers.ts";
 
 /** The signing keys and the ring that verifies them, replaced together. */
 export type KeysInUse = { readonly ring: KeyRing; readonly signers: Signers };
 
 export type KeyLifeSteps = {
   readonly keys: SigningKeys;
+  /** Whether checkpoints are signed by ML-DSA-44 as well. */
+  readonly mldsa44: boolean;
   readonly nowMs: () => number;
   readonly now: () => KeysInUse & { readonly size: bigint };
   /** Runs `work` while nothing is being signed or written; appends wait meanwhile. */
@@ -37,8 +46,8 @@ export type KeyLifeSteps = {
   readonly onFault: (cause: unknown) => void;
 };
 
-const entryOf = (ring: KeyRing, thumbprint: Thumbprint): KeyEntry =>
-  ring.entries.find((entry) => equalBytes(entry.thumbprint, thumbprint)) ??
+const entryOf = <Role extends KeyRole>(ring: KeyRing, thumbprint: Thumbprint): KeyEntry<Role> =>
+  ring.entries.find((entry): entry is KeyEntry<Role> => equalBytes(entry.thumbprint, thumbprint)) ??
   fail({ kind: "notFound", what: "key", id: toBase64Url(thumbprint) });
 
 const checkExpected = (ring: KeyRing, role: KeyRole, expected: Thumbprint | undefined): void => {
@@ -86,22 +95,39 @@ export class KeyLife {
     };
   }
 
-  /** @returns the key in use from now on. @throws keyReplaced when `expected` is not the key in use. */
-  async rotate(role: KeyRole, expected?: Thumbprint): Promise<KeyEntry> {
-    const { keys, now, exclusive, commitAlone } = this.#steps;
+  /**
+   * @returns the key in use from now on. @throws keyReplaced when `expected` is not the key in use; notFound for
+   * ML-DSA-44 in a deployment that never had such a key and does not sign by one.
+   */
+  async rotate<Role extends KeyRole>(role: Role, expected?: Thumbprint): Promise<KeyEntry<Role>> {
+    const { keys, mldsa44, now, exclusive, commitAlone } = this.#steps;
     checkExpected(now().ring, role, expected);
+    const isUsed = role !== "checkpoint_mldsa44" || mldsa44;
+    if (!isUsed && newestKey(now().ring, role) === undefined)
+      fail({ kind: "notFound", what: "key", id: role });
     // Durable before it is announced: a crash after this line leaves an unused key file, which is harmless.
-    const signer = await keys.create(role);
+    const made = await createKey(keys, role);
     await exclusive(async () => {
       const { ring, signers, size } = now();
       checkExpected(ring, role, expected);
-      const payload = formatSigningKey({ role, publicKey: signer.publicKey, validFrom: size + 1n });
-      const body = this.#body("signing_key", nextSigningKeyId(ring, role), payload, null);
+      const key = { role, publicKey: made.signer.publicKey } as RoleKey;
+      const payload = formatSigningKey({ ...key, validFrom: size + 1n });
+      const body = this.#body("signing_key", nextSigningKeyId(ring, role), key, payload, null);
       const next = applyKeyRecord(ring, size, body);
-      await commitAlone(body, { ring: next, signers: { ...signers, [role]: signer } });
+      await commitAlone(body, {
+        ring: next,
+        signers: isUsed ? { ...signers, [made.role]: made.signer } : signers,
+      });
     });
     await this.discardEnded();
-    return entryOf(now().ring, signer.thumbprint);
+    return entryOf(now().ring, made.signer.thumbprint);
+  }
+
+  /** Announces the first ML-DSA-44 key where checkpoints are to be signed by one and the ledger has none. */
+  async announceMldsa44(): Promise<void> {
+    const role = "checkpoint_mldsa44";
+    const { mldsa44, now } = this.#steps;
+    if (mldsa44 && newestKey(now().ring, role) === undefined) await this.rotate(role);
   }
 
   /**
@@ -112,12 +138,12 @@ export class KeyLife {
   async retire(thumbprint: Thumbprint, from?: bigint): Promise<KeyEntry> {
     const { now, exclusive, commitAlone, hashOf } = this.#steps;
     await this.#handOver(thumbprint, from);
-    const { publicKey, role } = entryOf(now().ring, thumbprint);
+    const key = entryOf(now().ring, thumbprint);
     const id = keyRetirementId(thumbprint);
     await exclusive(async () => {
       const { ring, signers, size } = now();
-      const payload = formatKeyRetirement({ role, publicKey, from: from ?? size });
-      const body = this.#body("key_retirement", id, payload, await hashOf(id));
+      const payload = formatKeyRetirement({ ...key, from: from ?? size });
+      const body = this.#body("key_retirement", id, key, payload, await hashOf(id));
       await commitAlone(body, { ring: applyKeyRecord(ring, size, body), signers });
     });
     return entryOf(now().ring, thumbprint);
@@ -140,7 +166,14 @@ export class KeyLife {
     }
   }
 
-  #body(kind: string, id: string, payload: CborMap, prev: Hash | null): RecordBody {
-    return systemBody({ kind, id, ts: this.#steps.nowMs(), payload, prev });
+  #body(
+    kind: string,
+    id: string,
+    key: Pick<RoleKey, "role">,
+    payload: CborMap,
+    prev: Hash | null,
+  ): RecordBody {
+    const schemaVersion = roleKeyVersion(key);
+    return systemBody({ kind, id, schemaVersion, ts: this.#steps.nowMs(), payload, prev });
   }
 }

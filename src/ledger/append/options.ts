@@ -15,6 +15,8 @@ export type LedgerOptions = {
   readonly openStore: () => Promise<Store>;
   readonly anchor: Anchor;
   readonly signingKeys: SigningKeys;
+  /** Whether checkpoints that leave as proofs are signed by ML-DSA-44 as well; the first key is made at the start. */
+  readonly mldsa44?: boolean;
   readonly dataKeys: DataKeys;
   /** A tenant's key for blind tags, 32 bytes. */
   readonly indexKey: (tenant: string) => Promise<Uint8Array>;

@@ -59,7 +59,7 @@ class SnapshotExport implements LedgerExport {
 
   get checkpointKeys(): readonly PublicKey[] {
     const { entries } = this.#context.ring();
-    return entries.filter(({ role }) => role === "checkpoint").map(({ publicKey }) => publicKey);
+    return entries.flatMap((entry) => (entry.role === "checkpoint" ? [entry.publicKey] : []));
   }
 
   async *groups(): AsyncGenerator<ExportedGroup> {

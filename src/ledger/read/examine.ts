@@ -18,7 +18,7 @@ import { type Statement } from "@sigil/core/cose";
 import { fail, SigilFault } from "../../errors.ts";
 import { readDisclosures, type Disclosures, type RecordBody } from "@sigil/core/record";
 import { verifyCheckpoint, proveInclusion } from "@sigil/core/merkle";
-import { officeHolder, type KeyEntry, type KeyRing, verifyOwn } from "@sigil/core/keys";
+import { checkpointPosition, officeHolder, type KeyEntry, type KeyRing, verifyOwn } from "@sigil/core/keys";
 import type { Store } from "../../storage/store.ts";
 import { recordKey } from "../layout/keyspace.ts";
 import { readPositionOfHash } from "../layout/lookup.ts";
@@ -160,8 +160,8 @@ export const examineRecord = async (position: bigint, context: ExamineContext): 
 };
 
 /** The key that signs checkpoints of this size: the one valid at position `size - 1`. */
-export const checkpointKeyOf = (ring: KeyRing, size: bigint): KeyEntry =>
-  officeHolder(ring, "checkpoint", size === 0n ? 0n : size - 1n) ??
+export const checkpointKeyOf = (ring: KeyRing, size: bigint): KeyEntry<"checkpoint"> =>
+  officeHolder(ring, "checkpoint", checkpointPosition(size)) ??
   fail({ kind: "keyUnavailable", rule: `no checkpoint key is valid at size ${size}` });
 
 const checkNote = async ({ state, origin, ring }: ExamineContext): Promise<void> => {

@@ -5,7 +5,7 @@
 import { equalBytes, type Hash, type Signature } from "@sigil/core/bytes";
 import { encodeReceipt, encodeReceiptHeader, receiptSubject, toBeSigned } from "@sigil/core/cose";
 import { tileHashesMax, tileHeight } from "@sigil/core/limits";
-import { newestKey, verifyOwn } from "@sigil/core/keys";
+import { checkpointPosition, newestKey, officeHolder, verifyOwn } from "@sigil/core/keys";
 import {
   checkConsistency,
   checkInclusion,
@@ -13,11 +13,15 @@ import {
   peaksOf,
   proveConsistency,
   foldTile,
+  formatNote,
+  parseNote,
   proveInclusion,
   signCheckpoint,
+  signSubtree,
   tileOf,
   verifyCheckpoint,
   type NodeCoordinate,
+  type NoteSignature,
   type ProofOutcome,
   type ReadHashes,
   type TileCoordinate,
@@ -25,14 +29,15 @@ import {
 import type { Signer } from "../../crypto/signing/sign.ts";
 import { fail, SigilFault } from "../../errors.ts";
 import { Mutex } from "../../mutex.ts";
+import type { Signers } from "../append/signers.ts";
 import { sizeOf, type LedgerMoment, type LedgerState } from "../append/state.ts";
 import { parseGroup } from "../layout/group.ts";
 import { familyRange, groupKey, positionOf } from "../layout/keyspace.ts";
 import type { TreeReader } from "../layout/tree.ts";
 import { checkpointKeyOf } from "./examine.ts";
 
-/** A moment, and the key that signs its checkpoints. */
-export type SigningMoment = LedgerMoment & { readonly signers: { readonly checkpoint: Signer } };
+/** A moment, and the keys that sign its checkpoints. */
+export type SigningMoment = LedgerMoment & { readonly signers: Omit<Signers, "record"> };
 
 export type TreeSource = {
   readonly now: () => SigningMoment;
@@ -67,8 +72,8 @@ type SignedHeader = { readonly protectedBytes: Uint8Array; readonly signature: S
 
 /** A commit is answered before so many others are, but for callers that are kept waiting. */
 const recentTreesMax = 64;
-/** Trees whose receipts' signatures are kept: of the newest, and of what auditors hold at the moment. */
-const headersMax = 64;
+/** Trees whose further signatures are kept: of the newest, and of what auditors hold at the moment. */
+const signedKeptMax = 64;
 
 type StoredNote = { readonly checkpoint: string; readonly size: bigint };
 
@@ -99,6 +104,7 @@ export class SignedTrees {
   readonly #recent: LedgerState[] = [];
   /** By size, oldest first. */
   readonly #headers = new Map<bigint, Promise<SignedHeader>>();
+  readonly #mldsa44Lines = new Map<bigint, Promise<NoteSignature>>();
 
   constructor(source: TreeSource) {
     this.#source = source;
@@ -223,6 +229,30 @@ export class SignedTrees {
     return this.#treeOf(state, { checkpoint, size: sizeOf(state), root, signedMs: undefined });
   }
 
+  /**
+   * Adds the log's ML-DSA-44 line to a checkpoint, if the deployment signs by such a key and that size stands in its
+   * term. A tree is signed once, however many ask. Commits do without: none waits for it, and none stores it.
+   * @throws keyUnavailable.
+   */
+  async withMldsa44<Tree extends Root & Pick<SignedTree, "checkpoint">>(tree: Tree): Promise<Tree> {
+    const { size, root } = tree;
+    const { ring, signers } = this.#source.now();
+    const { checkpoint_mldsa44: signer } = signers;
+    const role = "checkpoint_mldsa44";
+    if (
+      signer === undefined ||
+      newestKey(ring, role) !== officeHolder(ring, role, checkpointPosition(size))
+    ) {
+      return tree;
+    }
+    const { origin } = this.#source;
+    const line = await this.#once(this.#mldsa44Lines, size, () =>
+      signSubtree({ origin, size, root }, signer),
+    );
+    const { text, signatures } = parseNote(tree.checkpoint);
+    return { ...tree, checkpoint: formatNote({ text, signatures: [...signatures, line] }) };
+  }
+
   #treeOf(
     { tree }: LedgerMoment["state"],
     signed: Pick<SignedTree, "checkpoint" | "size" | "root" | "signedMs">,
@@ -290,25 +320,30 @@ export class SignedTrees {
   }
 
   #signedHeader({ size, root }: Root): Promise<SignedHeader> {
-    const known = this.#headers.get(size);
-    if (known !== undefined) return known;
     const { origin } = this.#source;
-    const signing = this.#signing.run(async () => {
+    return this.#once(this.#headers, size, async () => {
       const { thumbprint: kid, sign } = this.#signerOf(size);
       const protectedBytes = encodeReceiptHeader({ kid, origin, subject: receiptSubject(size) });
       return { protectedBytes, signature: await sign(toBeSigned(protectedBytes, root)) };
     });
-    this.#keep(size, signing);
-    signing.catch(() => this.#headers.delete(size));
-    return signing;
   }
 
-  #keep(size: bigint, signing: Promise<SignedHeader>): void {
-    for (const oldest of this.#headers.keys()) {
-      if (this.#headers.size < headersMax) break;
-      this.#headers.delete(oldest);
+  /** What was signed of a tree, or is now. */
+  #once<Signed>(
+    kept: Map<bigint, Promise<Signed>>,
+    size: bigint,
+    sign: () => Promise<Signed>,
+  ): Promise<Signed> {
+    const known = kept.get(size);
+    if (known !== undefined) return known;
+    const signing = this.#signing.run(sign);
+    for (const oldest of kept.keys()) {
+      if (kept.size < signedKeptMax) break;
+      kept.delete(oldest);
     }
-    this.#headers.set(size, signing);
+    kept.set(size, signing);
+    signing.catch(() => kept.delete(size));
+    return signing;
   }
 
   /** The key in use, if that size stands in its term. @param storedSize by default the first of its term. */

@@ -81,7 +81,7 @@ export const openLedger = async (
   // Authorization rests on these: principals, models, the registry, erasures and the keys read above.
   await checkVersions({ store, at: {} }, key, systemTenant, summary.tallyOf(systemTenant));
   // Checks that the signing keys match the ring.
-  const signers = await openSigners(options.signingKeys, ring);
+  const signers = await openSigners(options.signingKeys, ring, options.mldsa44 === true);
   return { store, ring, signers, state, erasures, summary, summaryKey: key };
 };
 

@@ -22,6 +22,7 @@ import {
   SigningKey,
 } from "@sigil/proto/sigil/key/v1/key";
 import { parseThumbprint, type Thumbprint } from "@sigil/core/bytes";
+import { keyRoles } from "@sigil/core/record";
 import { invalidField } from "../../errors.ts";
 import type {
   DataKeyState,
@@ -39,6 +40,7 @@ import { unary } from "../call/unary.ts";
 const ROLES = {
   record: Role.KEY_ROLE_RECORD,
   checkpoint: Role.KEY_ROLE_CHECKPOINT,
+  checkpoint_mldsa44: Role.KEY_ROLE_CHECKPOINT_MLDSA44,
 } satisfies Record<KeyRole, Role>;
 
 const STATES = {
@@ -55,11 +57,8 @@ const DATA_STATES = {
 
 const thumbprintBytes = 32;
 
-const readRole = (role: Role): KeyRole => {
-  if (role === Role.KEY_ROLE_RECORD) return "record";
-  if (role === Role.KEY_ROLE_CHECKPOINT) return "checkpoint";
-  return invalidField("role", "must be a role of signing keys");
-};
+const readRole = (role: Role): KeyRole =>
+  keyRoles.find((name) => ROLES[name] === role) ?? invalidField("role", "must be a role of signing keys");
 
 const readThumbprint = (bytes: Uint8Array, field: string): Thumbprint =>
   bytes.length === thumbprintBytes

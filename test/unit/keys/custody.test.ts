@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { createCustody, openCustody, type Custody } from "../../../src/crypto/custody.ts";
 import { localKek } from "../../../src/crypto/wrapping/wrap.ts";
+import { verifyMldsa44InScript } from "../../../src/core/crypto/mldsa44.ts";
 import { verifyOwn } from "../../../src/core/keys/verify.ts";
 import { toBase64Url } from "../../../src/core/bytes.ts";
 import { expectFault } from "./expect-fault.ts";
@@ -44,6 +45,34 @@ describe("signing keys on disk", () => {
       expect(await verifyOwn(publicKey, message, await signer.sign(message))).to.equal(true);
     }
     expect(signingKeys.newest("record").publicKey).to.deep.equal(made[1]?.publicKey);
+  });
+
+  it("of ML-DSA-44 lie in files like the others: found, taken for no other role, destroyed when they have ended", async () => {
+    const { mldsa44 } = custody.signingKeys;
+    const made = [await mldsa44?.create(), await mldsa44?.create()];
+    const [old, next] = made;
+    if (old === undefined || next === undefined) throw new Error("files take keys of ML-DSA-44");
+    const { signingKeys } = await openCustody(directory, kek);
+    for (const { publicKey, thumbprint } of [old, next]) {
+      const signer = await signingKeys.mldsa44?.open(publicKey);
+      if (signer === undefined) throw new Error("there is no such key");
+      expect(signer.thumbprint).to.deep.equal(thumbprint);
+      expect(await verifyMldsa44InScript(publicKey, message, await signer.sign(message))).to.equal(true);
+    }
+    const text = await readFile(keyFile("checkpoint_mldsa44-1.json"), "utf8");
+    expect(JSON.parse(text)).to.include({
+      purpose: "signing/checkpoint_mldsa44/1",
+      public_key: `ml-dsa-44:${toBase64Url(old.publicKey)}`,
+    });
+    await signingKeys.discard([old.publicKey]);
+    const { error } = await expectFault(() => signingKeys.mldsa44?.open(old.publicKey));
+    expect(error).to.deep.equal({
+      kind: "keyUnavailable",
+      rule: `the file of the checkpoint_mldsa44 key ${toBase64Url(old.thumbprint)} is missing`,
+    });
+    // Under the name of another role the file is refused, whatever is in it.
+    await copyFile(keyFile("checkpoint_mldsa44-2.json"), keyFile("checkpoint-2.json"));
+    expect(await kindOf(() => openCustody(directory, kek))).to.equal("keyUnavailable");
   });
 
   it("are destroyed when they have ended, and then are missing by name", async () => {

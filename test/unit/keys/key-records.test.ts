@@ -20,7 +20,7 @@ import {
   officeHolder,
   retireKey,
   type KeyRing,
-  type KeyRole,
+  type Ed25519Role,
 } from "../../../src/core/keys/ring.ts";
 import { createSigner, type Signer } from "../../../src/crypto/signing/sign.ts";
 import { verifyForeign } from "../../../src/core/keys/verify.ts";
@@ -39,13 +39,17 @@ const envelopeOf = async (body: RecordBody, signer: Signer, name = origin): Prom
 const announcing = (
   signer: Signer,
   position: bigint,
-  { role = "record", serial = 2, changes = {} }: { role?: KeyRole; serial?: number; changes?: object } = {},
+  {
+    role = "record",
+    serial = 2,
+    changes = {},
+  }: { role?: Ed25519Role; serial?: number; changes?: object } = {},
 ): RecordBody => {
   const payload: CborMap = formatSigningKey({ role, publicKey: signer.publicKey, validFrom: position + 1n });
   return systemBody("signing_key", signingKeyId(role, serial), { ...payload, ...changes });
 };
 
-const retiring = (signer: Signer, from: bigint, role: KeyRole = "record"): RecordBody =>
+const retiring = (signer: Signer, from: bigint, role: Ed25519Role = "record"): RecordBody =>
   systemBody(
     "key_retirement",
     keyRetirementId(signer.thumbprint),

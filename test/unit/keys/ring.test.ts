@@ -9,11 +9,11 @@ import {
   findSigner,
   newestKey,
   type KeyRing,
-  type KeyRole,
+  type Ed25519Role,
 } from "../../../src/core/keys/ring.ts";
 import { expectFault } from "./expect-fault.ts";
 
-const key = (name: number, role: KeyRole, validFrom: bigint) => ({
+const key = (name: number, role: Ed25519Role, validFrom: bigint) => ({
   role,
   publicKey: parsePublicKey(new Uint8Array(32).fill(name)),
   thumbprint: parseThumbprint(new Uint8Array(32).fill(name)),
@@ -22,11 +22,11 @@ const key = (name: number, role: KeyRole, validFrom: bigint) => ({
 const kid = (name: number): Uint8Array => new Uint8Array(32).fill(name);
 
 const ring = [key(1, "record", 0n), key(2, "checkpoint", 0n), key(3, "record", 100n)].reduce(
-  addKey,
+  (built, each) => addKey(built, each),
   emptyRing,
 );
 
-const answer = (role: KeyRole, name: number, position: bigint): string => {
+const answer = (role: Ed25519Role, name: number, position: bigint): string => {
   const outcome = findSigner(ring, role, kid(name), position);
   return outcome.kind === "ok" ? "ok" : outcome.rule;
 };

@@ -24,7 +24,7 @@ const pairs: Readonly<Record<string, (payload: CborValue, version: number) => Cb
     kinds.formatPrincipal(kinds.parsePrincipal(payload, kinds.principalVersion(payload))),
   witness: (payload) => kinds.formatWitness(kinds.parseWitness(payload)),
   quorum: (payload) => kinds.formatQuorum(kinds.parseQuorum(payload)),
-  signing_key: (payload) => kinds.formatSigningKey(kinds.parseSigningKey(payload)),
+  signing_key: (payload, version) => kinds.formatSigningKey(kinds.parseSigningKey(payload, version)),
   genesis: (payload) => kinds.formatGenesis(kinds.parseGenesis(payload)),
   module: (payload) => kinds.formatModule(kinds.parseModule(payload)),
   module_run: (payload, version) =>
@@ -34,7 +34,7 @@ const pairs: Readonly<Record<string, (payload: CborValue, version: number) => Cb
   proposal: (payload) => kinds.formatProposal(kinds.parseProposal(payload)),
   attestation: (payload) => kinds.formatAttestationRecord(kinds.parseAttestationRecord(payload)),
   schema: (payload) => kinds.formatSchema(kinds.parseSchema(payload)),
-  key_retirement: (payload) => kinds.formatKeyRetirement(kinds.parseKeyRetirement(payload)),
+  key_retirement: (payload, version) => kinds.formatKeyRetirement(kinds.parseKeyRetirement(payload, version)),
   restoration: (payload) => kinds.formatRestoration(kinds.parseRestoration(payload)),
   erasure: (payload) => kinds.formatErasure(kinds.parseErasure(payload)),
   erased: (payload) => kinds.formatErased(kinds.parseErased(payload)),

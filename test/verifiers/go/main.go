@@ -1,11 +1,12 @@
 // Verifies what Sigil signs and proves with libraries that are not Sigil's: statements and receipts with go-cose,
-// checkpoints with sumdb/note, proofs with sumdb/tlog. Reads one JSON object a line, answers "ok" or "refused: why".
+// checkpoints with sumdb/note and transparency-dev/formats, proofs with sumdb/tlog. Reads one JSON object a line, answers "ok" or "refused: why".
 package main
 
 import (
 	"bufio"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"os"
 
 	"github.com/fxamacker/cbor/v2"
+	cosignatures "github.com/transparency-dev/formats/note"
 	"github.com/veraison/go-cose"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -159,6 +161,19 @@ func checkpoint(q question) error {
 	return err
 }
 
+// The log's ML-DSA-44 line, by an implementation of C2SP tlog-cosignature for witnesses: the origin cosigns itself.
+func mldsa44(q question) error {
+	key := append([]byte{6}, unhex(q.Key)...)
+	id := sha256.Sum256(append([]byte(q.Origin+"\n"), key...))
+	encoded := fmt.Sprintf("%s+%x+%s", q.Origin, id[:4], base64.StdEncoding.EncodeToString(key))
+	verifier, err := cosignatures.NewVerifierForCosignatureV1(encoded)
+	if err != nil {
+		return err
+	}
+	_, err = note.Open([]byte(q.Note), note.VerifierList(verifier))
+	return err
+}
+
 func inclusion(q question) error {
 	leaf := tlog.RecordHash(unhex(q.Entry))
 	return tlog.CheckRecord(tlog.RecordProof(hashesOf(q.Proof)), q.Size, hashOf(q.Root), q.Position, leaf)
@@ -181,7 +196,7 @@ func answer(line []byte) (err error) {
 	}
 	checks := map[string]func(question) error{
 		"statement": statement, "receipt": receipt, "checkpoint": checkpoint,
-		"inclusion": inclusion, "consistency": consistency,
+		"mldsa44": mldsa44, "inclusion": inclusion, "consistency": consistency,
 	}
 	check, ok := checks[q.Kind]
 	if !ok {

@@ -2,7 +2,7 @@
  * Payloads of `principal`, `witness`, `quorum` and `signing_key`: who may act, attest and sign. Pure. Source:
  * docs/spec/record.md §6. Whether a key is a valid point is checked at enrolment, not here.
  */
-import { toHex, utf8Encode, type PublicKey } from "../../bytes.ts";
+import { toHex, utf8Encode, type Mldsa44PublicKey, type PublicKey } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
 import {
   anyMap,
@@ -12,6 +12,7 @@ import {
   exactMap,
   listField,
   mapOf,
+  mldsa44PublicKeyField,
   oneOfField,
   publicKeyField,
   publicKeyItem,
@@ -58,15 +59,23 @@ export interface QuorumPayload {
   readonly proposerMayAttest: boolean;
 }
 
-export const keyRoles = ["record", "checkpoint"] as const;
+const ed25519Roles = ["record", "checkpoint"] as const;
+const mldsa44Roles = ["checkpoint_mldsa44"] as const;
+/** What a deployment's keys sign, and the algorithm that it takes. */
+export const keyRoles = [...ed25519Roles, ...mldsa44Roles] as const;
 export type KeyRole = (typeof keyRoles)[number];
+export type Ed25519Role = (typeof ed25519Roles)[number];
 
-export interface SigningKeyPayload {
-  readonly role: KeyRole;
-  readonly publicKey: PublicKey;
+/** A key with the role that it serves. */
+export type RoleKey =
+  | { readonly role: "record"; readonly publicKey: PublicKey }
+  | { readonly role: "checkpoint"; readonly publicKey: PublicKey }
+  | { readonly role: "checkpoint_mldsa44"; readonly publicKey: Mldsa44PublicKey };
+
+export type SigningKeyPayload = RoleKey & {
   /** First ledger position that the key may sign. */
   readonly validFrom: bigint;
-}
+};
 
 export const principalKeys = ["public_keys", "loa", "tenant", "active"];
 /** Keys of schema version 2; each is absent if unused. */
@@ -74,7 +83,7 @@ const principalOptionalKeys = ["id", "attributes", "owner"];
 export const witnessKeys = ["public_key", "owner", "authority", "description"];
 const quorumKeys = ["k", "witnesses", "epoch"];
 const proposerMayAttestKey = "proposer_may_attest";
-const signingKeyKeys = ["role", "public_key", "valid_from"];
+const mldsa44 = "ML-DSA-44";
 
 export const readPrincipal = (map: CborMap, path: string): PrincipalPayload => {
   const publicKeys = listField(map, path, "public_keys", publicKeyItem);
@@ -208,19 +217,41 @@ export const formatQuorum = (quorum: QuorumPayload): CborMap => ({
   ...(quorum.proposerMayAttest ? { [proposerMayAttestKey]: true } : {}),
 });
 
-/** @throws malformedRecord naming the field. */
-export const parseSigningKey = (payload: CborValue): SigningKeyPayload => {
+/** The schema version of a record that names a key: version 1 has no algorithm, and means Ed25519. */
+export const roleKeyVersion = ({ role }: Pick<RoleKey, "role">): 1 | 2 =>
+  role === "checkpoint_mldsa44" ? 2 : 1;
+
+/** A role with its key, and one more number. Each key has one encoding: version 2 is for what 1 cannot say. */
+export const readRoleKey = (
+  payload: CborValue,
+  numberKey: string,
+  schemaVersion: number,
+): RoleKey & { readonly map: CborMap } => {
   const path = "payload";
-  const map = exactMap(payload, path, signingKeyKeys);
-  return {
-    role: oneOfField(map, path, "role", keyRoles),
-    publicKey: publicKeyField(map, path, "public_key"),
-    validFrom: uint64Field(map, path, "valid_from"),
-  };
+  const algorithm = schemaVersion === 1 ? [] : ["algorithm"];
+  const map = exactMap(payload, path, ["role", ...algorithm, "public_key", numberKey]);
+  if (schemaVersion === 1) {
+    const role = oneOfField(map, path, "role", ed25519Roles);
+    return { role, publicKey: publicKeyField(map, path, "public_key"), map };
+  }
+  const role = oneOfField(map, path, "role", mldsa44Roles);
+  oneOfField(map, path, "algorithm", [mldsa44]);
+  return { role, publicKey: mldsa44PublicKeyField(map, path, "public_key"), map };
+};
+
+export const formatRoleKey = (key: RoleKey): CborMap => ({
+  role: key.role,
+  ...(roleKeyVersion(key) === 1 ? {} : { algorithm: mldsa44 }),
+  public_key: key.publicKey,
+});
+
+/** @throws malformedRecord naming the field. */
+export const parseSigningKey = (payload: CborValue, schemaVersion = 1): SigningKeyPayload => {
+  const { map, ...key } = readRoleKey(payload, "valid_from", schemaVersion);
+  return { ...key, validFrom: uint64Field(map, "payload", "valid_from") };
 };
 
 export const formatSigningKey = (key: SigningKeyPayload): CborMap => ({
-  role: key.role,
-  public_key: key.publicKey,
+  ...formatRoleKey(key),
   valid_from: key.validFrom,
 });

@@ -2,18 +2,15 @@
  * Payloads of `key_retirement` and `restoration`: operator actions, recorded for later verification. Pure. Source:
  * docs/spec/record.md §6.
  */
-import type { PublicKey } from "../../bytes.ts";
 import type { CborMap, CborValue } from "../../cbor/cbor.ts";
-import { exactMap, oneOfField, publicKeyField, textField, uint64Field } from "../fields.ts";
-import { keyRoles, type KeyRole } from "./governance.ts";
+import { exactMap, textField, uint64Field } from "../fields.ts";
+import { formatRoleKey, readRoleKey, type RoleKey } from "./governance.ts";
 
 /** A key whose later signatures are invalid; the ledger's order proves which are earlier. */
-export interface KeyRetirementPayload {
-  readonly role: KeyRole;
-  readonly publicKey: PublicKey;
+export type KeyRetirementPayload = RoleKey & {
   /** The first position at which signatures by the key are invalid. */
   readonly from: bigint;
-}
+};
 
 /** The ledger was restored from a backup, which lacked everything after its size. */
 export interface RestorationPayload {
@@ -28,18 +25,13 @@ export interface RestorationPayload {
 const path = "payload";
 
 /** @throws malformedRecord naming the field. */
-export const parseKeyRetirement = (payload: CborValue): KeyRetirementPayload => {
-  const map = exactMap(payload, path, ["role", "public_key", "from"]);
-  return {
-    role: oneOfField(map, path, "role", keyRoles),
-    publicKey: publicKeyField(map, path, "public_key"),
-    from: uint64Field(map, path, "from"),
-  };
+export const parseKeyRetirement = (payload: CborValue, schemaVersion = 1): KeyRetirementPayload => {
+  const { map, ...key } = readRoleKey(payload, "from", schemaVersion);
+  return { ...key, from: uint64Field(map, path, "from") };
 };
 
 export const formatKeyRetirement = (retirement: KeyRetirementPayload): CborMap => ({
-  role: retirement.role,
-  public_key: retirement.publicKey,
+  ...formatRoleKey(retirement),
   from: retirement.from,
 });
 

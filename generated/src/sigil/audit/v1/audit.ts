@@ -4838,6 +4838,10 @@ export const GetTileResponse: MessageFns<GetTileResponse> = {
  * UNAVAILABLE as in TrustService, and FAILED_PRECONDITION with reason ERASED for a tenant whose keys were destroyed by
  * quorum: the details name the record that ordered it. Callers see their own tenant (an anonymous Guest
  * the tenant "public"); Root of tenant "system" sees every tenant.
+ *
+ * Where the server signs by ML-DSA-44 as well (checkpoint_mldsa44), checkpoints of GetCheckpoint, GetInclusionProof,
+ * GetConsistencyProof, GetEvidence, ProveCompleteness and GetTile have that line too, if its key was in use at their
+ * size. The checkpoint of a commit, which other calls give, has one line.
  */
 export type AuditServiceService = typeof AuditServiceService;
 export const AuditServiceService = {

@@ -34,6 +34,11 @@ export const KeyRole = {
   KEY_ROLE_RECORD: 1,
   /** KEY_ROLE_CHECKPOINT - Checkpoints. */
   KEY_ROLE_CHECKPOINT: 2,
+  /**
+   * KEY_ROLE_CHECKPOINT_MLDSA44 - Checkpoints that are given as proofs, beside the key before, by ML-DSA-44. A deployment has such a key if its
+   * configuration once had checkpoint_mldsa44.
+   */
+  KEY_ROLE_CHECKPOINT_MLDSA44: 3,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -43,6 +48,7 @@ export namespace KeyRole {
   export type KEY_ROLE_UNSPECIFIED = typeof KeyRole.KEY_ROLE_UNSPECIFIED;
   export type KEY_ROLE_RECORD = typeof KeyRole.KEY_ROLE_RECORD;
   export type KEY_ROLE_CHECKPOINT = typeof KeyRole.KEY_ROLE_CHECKPOINT;
+  export type KEY_ROLE_CHECKPOINT_MLDSA44 = typeof KeyRole.KEY_ROLE_CHECKPOINT_MLDSA44;
   export type UNRECOGNIZED = typeof KeyRole.UNRECOGNIZED;
 }
 
@@ -57,6 +63,9 @@ export function keyRoleFromJSON(object: any): KeyRole {
     case 2:
     case "KEY_ROLE_CHECKPOINT":
       return KeyRole.KEY_ROLE_CHECKPOINT;
+    case 3:
+    case "KEY_ROLE_CHECKPOINT_MLDSA44":
+      return KeyRole.KEY_ROLE_CHECKPOINT_MLDSA44;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -72,6 +81,8 @@ export function keyRoleToJSON(object: KeyRole): string {
       return "KEY_ROLE_RECORD";
     case KeyRole.KEY_ROLE_CHECKPOINT:
       return "KEY_ROLE_CHECKPOINT";
+    case KeyRole.KEY_ROLE_CHECKPOINT_MLDSA44:
+      return "KEY_ROLE_CHECKPOINT_MLDSA44";
     case KeyRole.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -202,7 +213,7 @@ export function dataKeyStateToJSON(object: DataKeyState): string {
 export interface SigningKey {
   /** What it signs. */
   role: KeyRole;
-  /** The Ed25519 public key, 32 bytes. */
+  /** The public key: of Ed25519, 32 bytes; of KEY_ROLE_CHECKPOINT_MLDSA44, 1312 bytes of ML-DSA-44. */
   publicKey: Uint8Array;
   /** Its COSE key thumbprint (RFC 9679), 32 bytes: the kid of what it signs. */
   thumbprint: Uint8Array;
@@ -1854,7 +1865,8 @@ export const KeyServiceService = {
   },
   /**
    * Makes a key and puts it in the place of its role's key, which signs the record that announces it and nothing
-   * after; the old private key is destroyed. Level: Root. ABORTED when another key is in use than the caller expected.
+   * after; the old private key is destroyed. Level: Root. ABORTED when another key is in use than the caller expected,
+   * NOT_FOUND for KEY_ROLE_CHECKPOINT_MLDSA44 where there is no such key and the configuration asks for none.
    * UNAVAILABLE leaves open whether it happened: list the keys, then repeat with expected_thumbprint.
    */
   rotateKey: {
@@ -1927,7 +1939,8 @@ export interface KeyServiceServer extends UntypedServiceImplementation {
   listKeys: handleUnaryCall<ListKeysRequest, ListKeysResponse>;
   /**
    * Makes a key and puts it in the place of its role's key, which signs the record that announces it and nothing
-   * after; the old private key is destroyed. Level: Root. ABORTED when another key is in use than the caller expected.
+   * after; the old private key is destroyed. Level: Root. ABORTED when another key is in use than the caller expected,
+   * NOT_FOUND for KEY_ROLE_CHECKPOINT_MLDSA44 where there is no such key and the configuration asks for none.
    * UNAVAILABLE leaves open whether it happened: list the keys, then repeat with expected_thumbprint.
    */
   rotateKey: handleUnaryCall<RotateKeyRequest, RotateKeyResponse>;
@@ -1970,7 +1983,8 @@ export interface KeyServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Makes a key and puts it in the place of its role's key, which signs the record that announces it and nothing
-   * after; the old private key is destroyed. Level: Root. ABORTED when another key is in use than the caller expected.
+   * after; the old private key is destroyed. Level: Root. ABORTED when another key is in use than the caller expected,
+   * NOT_FOUND for KEY_ROLE_CHECKPOINT_MLDSA44 where there is no such key and the configuration asks for none.
    * UNAVAILABLE leaves open whether it happened: list the keys, then repeat with expected_thumbprint.
    */
   rotateKey(
