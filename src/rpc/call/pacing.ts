@@ -361,7 +361,7 @@ export class Pacing {
   #rest(waitMs: number): void {
     if (this.#waiting.isEmpty || this.#isScheduled) return;
     if (waitMs <= 0) this.#schedule();
-    else if (waitMs < Infinity) this.#timer ??= setTimeout(() => this.#schedule(), Math.ceil(waitMs));
+    else if (waitMs < Infinity) this.#timer ??= setTimeout(() => this.#schedule(), Math.ceil(waitMs)).unref();
   }
 
   /** The next caller without debt in turn order; else the one with the least debt. */
