@@ -144,6 +144,12 @@ export const createProofService = (
     return { ...(await trees.at(found.size)), checkpoint: found.checkpoint };
   };
 
+  /** As of a commit that is no longer in memory. */
+  const readingFrom = (tree: SignedTree) => ({
+    checkpoint: tree.checkpoint,
+    prove: async (position: bigint) => (await trees.included(tree, position)).proof,
+  });
+
   const mayReadOf =
     (caller: Caller) =>
     (tenant: string): boolean =>
@@ -186,14 +192,15 @@ export const createProofService = (
       return gatherEvidence(ledger, record, tree, { mayRead: mayReadOf(caller), call });
     },
     proveRecorded: async (positions, { pace, signal }) => {
-      const tree = await trees.reaching((positions.at(-1) ?? 0n) + 1n);
+      const last = positions.at(-1) ?? 0n;
+      const { checkpoint, prove } = trees.recorded(last) ?? readingFrom(await trees.reaching(last + 1n));
       const proofs: (readonly Hash[])[] = [];
       for (const position of positions) {
-        proofs.push((await trees.included(tree, position)).proof);
+        proofs.push(await prove(position));
         if (proofs.length % provedAtOnce === 0) await pace?.pause();
         if (signal.aborted) fail({ kind: "cancelled" });
       }
-      return { checkpoint: tree.checkpoint, proofs };
+      return { checkpoint, proofs };
     },
     recordedEvidence: async (caller, position, disclosed, call) => {
       const record = await ledger.readAt(position);

@@ -116,9 +116,9 @@ export class Ledger implements AsyncDisposable {
       readHash: async (position) => (await this.reader.readAt(position)).hash,
       expired: () => this.#keys.expired(),
       now: () => this.#now,
-      advance: (after) => {
+      advance: (after, leaves) => {
         this.#now = { ...this.#now, ...after };
-        this.reader.trees.committed(after.state);
+        this.reader.trees.committed(after.state, leaves);
       },
       onCommitted: (records) => {
         this.#erasures.take(records);

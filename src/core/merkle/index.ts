@@ -16,6 +16,7 @@ export {
   checkConsistency,
   checkInclusion,
   proveConsistency,
+  proveAppended,
   proveInclusion,
 } from "./proof.ts";
 export { type AddCheckpoint, formatAddCheckpoint, parseAddCheckpoint } from "./add-checkpoint.ts";

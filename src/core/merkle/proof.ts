@@ -7,8 +7,8 @@ import type { Hash } from "../bytes.ts";
 import { assert, fail } from "../errors.ts";
 import { treeSizeMax } from "../limits.ts";
 import { emptyRoot, nodeHash } from "./hash.ts";
-import { foldRight, subtreesOf } from "./tree.ts";
-import type { NodeCoordinate } from "./tree.ts";
+import { appendLeaves, foldRight, peaksOf, subtreesOf } from "./tree.ts";
+import type { Frontier, NodeCoordinate } from "./tree.ts";
 
 /** Reads hashes of complete subtrees, in the order requested. Rejects if one is missing. */
 export type ReadHashes = (nodes: readonly NodeCoordinate[]) => Promise<readonly Hash[]>;
@@ -107,6 +107,36 @@ export const proveInclusion = async (
 ): Promise<readonly Hash[]> => {
   if (leafIndex < 0n || leafIndex >= treeSize) fail({ kind: "leafOutOfRange", leafIndex, treeSize });
   return readRanges(inclusionRanges(leafIndex, treeSize), readHashes);
+};
+
+/**
+ * Proofs of leaves that were just appended, in the tree that ends with them: what stands to their left are peaks of the
+ * tree before, so nothing is read. @returns as `proveInclusion`, for leaves of this append alone.
+ */
+export const proveAppended = (
+  before: Frontier,
+  leaves: readonly Hash[],
+): ((leafIndex: bigint) => readonly Hash[]) => {
+  const { nodes, frontier } = appendLeaves(before, leaves);
+  const known = new Map<string, Hash>();
+  const nameOf = ({ level, index }: NodeCoordinate): string => `${level}/${index}`;
+  for (const [order, peak] of peaksOf(before.size).entries())
+    known.set(nameOf(peak), before.peaks[order] as Hash);
+  for (const node of nodes) known.set(nameOf(node), node.hash);
+  const folded = new Map<string, Hash>();
+  const hashOf = ({ from, to }: LeafRange): Hash => {
+    const name = `${from}-${to}`;
+    const hash =
+      folded.get(name) ?? foldRight(subtreesOf(from, to).map((node) => known.get(nameOf(node)) as Hash));
+    folded.set(name, hash);
+    return hash;
+  };
+  return (leafIndex) => {
+    const treeSize = frontier.size;
+    if (leafIndex < before.size || leafIndex >= treeSize)
+      fail({ kind: "leafOutOfRange", leafIndex, treeSize });
+    return inclusionRanges(leafIndex, treeSize).map(hashOf);
+  };
 };
 
 /**

@@ -4,6 +4,7 @@
  * whether or not the callers were answered. Source: docs/spec/ledger.md §6.
  */
 import { SigilFault } from "../../errors.ts";
+import type { Hash } from "@sigil/core/bytes";
 import type { RecordBody } from "@sigil/core/record";
 import { randomBytes } from "../../crypto/random.ts";
 import type { StoreOp } from "../../storage/store.ts";
@@ -27,7 +28,7 @@ export type CommitterSteps = Omit<LoadSources, "store"> & {
   readonly numbers: Pick<CallerNumbers, "committed">;
   readonly now: () => WritableMoment;
   /** Called when the batch is on disk: makes its state the ledger's. */
-  readonly advance: (after: { readonly state: LedgerState } & KeysInUse) => void;
+  readonly advance: (after: { readonly state: LedgerState } & KeysInUse, leaves: readonly Hash[]) => void;
   /** Called after `advance` with the committed records, before any caller is answered. */
   readonly onCommitted: (records: readonly FeedRecord[]) => void;
   /** Stops the ledger and starts recovery. */
@@ -71,7 +72,10 @@ export class Committer {
       throw new BatchFailed({ kind: "indeterminate", rule: "the store failed while writing" }, { cause });
     }
     const { ring, signers } = next ?? now();
-    advance({ state, ring, signers });
+    advance(
+      { state, ring, signers },
+      records.map(({ leaf }) => leaf),
+    );
     prepared.accept();
     numbers.committed(records.map(({ numbered }) => numbered));
     anchor.committed(sizeOf(state), state.checkpoint);

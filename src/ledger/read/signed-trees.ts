@@ -15,6 +15,7 @@ import {
   foldTile,
   formatNote,
   parseNote,
+  proveAppended,
   proveInclusion,
   signCheckpoint,
   signSubtree,
@@ -70,8 +71,18 @@ type Root = Pick<SignedTree, "size" | "root">;
 /** A receipt's header and signature: the same for every leaf of a tree. */
 type SignedHeader = { readonly protectedBytes: Uint8Array; readonly signature: Signature };
 
+/** The path of a record of the commit, from its leaf's sibling to the root. @throws leafOutOfRange. */
+type Prove = (position: bigint) => readonly Hash[];
+
+type RecentCommit = {
+  readonly state: LedgerState;
+  readonly leaves: readonly Hash[];
+  /** Made when the first of its records is to be proved. */
+  prove: Prove | undefined;
+};
+
 /** A commit is answered before so many others are, but for callers that are kept waiting. */
-const recentTreesMax = 64;
+const recentCommitsMax = 64;
 /** Trees whose further signatures are kept: of the newest, and of what auditors hold at the moment. */
 const signedKeptMax = 64;
 
@@ -100,8 +111,8 @@ export class SignedTrees {
   readonly #source: TreeSource;
   /** One signature of a caller's at a time: commits wait for at most one, whatever signs. */
   readonly #signing = new Mutex();
-  /** After each of the newest commits, oldest first. */
-  readonly #recent: LedgerState[] = [];
+  /** The newest commits, oldest first, without a gap. */
+  readonly #recent: RecentCommit[] = [];
   /** By size, oldest first. */
   readonly #headers = new Map<bigint, Promise<SignedHeader>>();
   readonly #mldsa44Lines = new Map<bigint, Promise<NoteSignature>>();
@@ -146,12 +157,23 @@ export class SignedTrees {
       : this.#rootAt(moment, size);
   }
 
-  /** Keeps the tree of a commit, for those who are answered about its records. */
-  committed(state: LedgerState): void {
-    const newest = this.#recent.at(-1);
-    if (newest !== undefined && sizeOf(newest) === sizeOf(state)) return;
-    this.#recent.push(state);
-    if (this.#recent.length > recentTreesMax) this.#recent.shift();
+  /** Keeps what a commit made, for those who are answered about its records. */
+  committed(state: LedgerState, leaves: readonly Hash[]): void {
+    if (leaves.length === 0) return;
+    this.#recent.push({ state, leaves, prove: undefined });
+    if (this.#recent.length > recentCommitsMax) this.#recent.shift();
+  }
+
+  /**
+   * The commit of a record, if it is one of the newest: its checkpoint, and paths of its records. Nothing is read, and
+   * what stands to the left of its leaves is what this process signed.
+   */
+  recorded(position: bigint): (Pick<SignedTree, "checkpoint"> & { readonly prove: Prove }) | undefined {
+    const at = this.#recent.findLastIndex(({ state }) => sizeOf(state) <= position) + 1;
+    const [before, commit] = [this.#recent[at - 1], this.#recent[at]];
+    if (before === undefined || commit === undefined) return undefined;
+    commit.prove ??= proveAppended(before.state.tree.frontier, commit.leaves);
+    return { checkpoint: commit.state.checkpoint, prove: commit.prove };
   }
 
   /** Forgets the trees of commits: after a reopening no memory may stand in for what is on disk. */
@@ -222,9 +244,10 @@ export class SignedTrees {
 
   /** Of the commits in memory; of the oldest it is not known whether it was the first to reach the size. */
   #recentReaching(size: bigint): SignedTree | undefined {
-    const after = this.#recent.findLastIndex((state) => sizeOf(state) < size) + 1;
-    const state = after === 0 ? undefined : this.#recent[after];
-    if (state === undefined) return undefined;
+    const after = this.#recent.findLastIndex(({ state }) => sizeOf(state) < size) + 1;
+    const commit = after === 0 ? undefined : this.#recent[after];
+    if (commit === undefined) return undefined;
+    const { state } = commit;
     const { root, checkpoint } = state;
     return this.#treeOf(state, { checkpoint, size: sizeOf(state), root, signedMs: undefined });
   }

@@ -63,7 +63,11 @@ const checkHandler =
     const answer = formatDecision(decision, request.disclose);
     if (wanted === "none") return answer;
     const proof = await proofFor(prover, provableOf(decision, request), { caller, call });
-    return fitOne(CheckResponse, { ...answer, proof }, [withoutEvidence], replyLimitOf(call));
+    const proven = { ...answer, proof };
+    // Without evidence it fits any caller's reply.
+    return wanted === "inclusion"
+      ? proven
+      : fitOne(CheckResponse, proven, [withoutEvidence], replyLimitOf(call));
   };
 
 const correlationBytesMax = 128;

@@ -57,8 +57,20 @@ describe("signed trees", () => {
   it("of commits are the same from memory as from the disk, and from the disk where memory does not reach", async () => {
     const world = await createWorld();
     await using ledger = await openWorld(world);
-    await grow(ledger, [3, 1, 250, 7, 1, 1, 40]);
+    const ends = await grow(ledger, [3, 1, 250, 7, 1, 1, 40]);
     const { trees } = ledger.reader;
+    const ofCommits = async () => {
+      for (let position = ends[0] ?? 0n; position < trees.newest.size; position += 1n) {
+        const { checkpoint, proveInclusion } = await trees.reaching(position + 1n);
+        const recorded = trees.recorded(position);
+        // Of the first commit that it saw it does not know where the ledger ended before.
+        if (position < (ends[1] ?? 0n)) expect(recorded).to.equal(undefined);
+        else {
+          expect(recorded?.checkpoint).to.equal(checkpoint);
+          expect(recorded?.prove(position)).to.deep.equal(await proveInclusion(position));
+        }
+      }
+    };
     const told = async () => {
       const all: unknown[] = [];
       for (let size = 1n; size <= trees.newest.size; size += 1n) {
@@ -69,7 +81,9 @@ describe("signed trees", () => {
       return all;
     };
     const fromMemory = await told();
+    await ofCommits();
     trees.forget();
+    expect(trees.recorded(trees.newest.size - 1n)).to.equal(undefined);
     expect(await told()).to.deep.equal(fromMemory);
     await grow(
       ledger,
