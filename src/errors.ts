@@ -104,7 +104,7 @@ export type SigilError =
   /** A watch asks for more than its caller's feed grant names; `value` is the first thing beyond it. */
   | {
       readonly kind: "feedForbidden";
-      readonly field: "kinds" | "spaces" | "disclosures";
+      readonly field: "kinds" | "spaces" | "disclosures" | "proof";
       readonly value: string;
       readonly rule: string;
     }

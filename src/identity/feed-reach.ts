@@ -62,11 +62,21 @@ export const isGranted = ({ feed }: Caller, body: RecordBody | undefined): boole
   return holds(tenants, body.tenant) && holds(spaces, body.space) && holds(kinds, kind);
 };
 
-/** A grant is of records: what they only commit to, their inputs, it does not name. @throws feedForbidden. */
-export const requireDisclosing = ({ feed }: Caller): void => {
-  if (feed === undefined) return;
-  const rule = "a feed grant names no inputs: they are for an Observer or more of the tenant";
-  fail({ kind: "feedForbidden", field: "disclosures", value: "true", rule });
+/** What a grant does not name, being of records: what they only commit to, and records beside them. */
+const besideRecords = {
+  disclosures: {
+    value: "true",
+    rule: "a feed grant names no inputs: they are for an Observer or more of the tenant",
+  },
+  proof: {
+    value: "RECORD_PROOF_EVIDENCE",
+    rule: "an evidence file holds records that a feed grant does not name: ask for RECORD_PROOF_INCLUSION",
+  },
+} as const;
+
+/** @throws feedForbidden. */
+export const refuseBesideRecords = ({ feed }: Caller, field: keyof typeof besideRecords): void => {
+  if (feed !== undefined) fail({ kind: "feedForbidden", field, ...besideRecords[field] });
 };
 
 /** @returns whose user spaces are watched; none in the system space alone. @throws tenantForbidden, feedForbidden. */

@@ -9,6 +9,7 @@ import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import {
   ProofError,
+  RecordProof,
   RecordView,
   Space,
   watchVerified,
@@ -145,6 +146,11 @@ describe("what opens commitments", function () {
         const refused = await refusalOf(read({ ...request, disclosures: true }, feed));
         expect([refused.codeName, refused.reason]).to.deep.equal(["PERMISSION_DENIED", "FEED_NOT_GRANTED"]);
         expect(refused.facts).to.deep.include({ field: "disclosures", value: "true" });
+        // It would hold records of other kinds, the subject's enrolment among them.
+        const proof = RecordProof.RECORD_PROOF_EVIDENCE;
+        const unproved = await refusalOf(read({ ...request, proof }, feed));
+        expect([unproved.codeName, unproved.reason]).to.deep.equal(["PERMISSION_DENIED", "FEED_NOT_GRANTED"]);
+        expect(unproved.facts).to.deep.include({ field: "proof", value: "RECORD_PROOF_EVIDENCE" });
       }
     });
 

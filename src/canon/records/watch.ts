@@ -7,7 +7,7 @@
 import { fail } from "../../errors.ts";
 import { watchPositionsMax } from "../../limits.ts";
 import type { Caller, Room } from "../../identity/caller.ts";
-import { requireDisclosing } from "../../identity/feed-reach.ts";
+import { refuseBesideRecords } from "../../identity/feed-reach.ts";
 import type { Feed } from "../../ledger/feed.ts";
 import { ReadAhead } from "../../ledger/read/read-ahead.ts";
 import type { VersionedRecord, WatchEvent, WatchQuery, WalkContext } from "../domain.ts";
@@ -167,7 +167,8 @@ export async function* watchRecords(
 ): AsyncGenerator<WatchEvent, void, undefined> {
   const selection = new Selection(caller, query.selection);
   const { disclosing } = query;
-  if (disclosing === "included") requireDisclosing(caller);
+  if (disclosing === "included") refuseBesideRecords(caller, "disclosures");
+  if (query.proof === "evidence") refuseBesideRecords(caller, "proof");
   const beats = new Beats(ledger, query, clock);
   const tenant = selection.indexed;
   const from = query.from ?? (tenant === undefined ? feed.size : ledger.size);

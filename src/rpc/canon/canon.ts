@@ -134,8 +134,9 @@ const answerBytesOf = ({ content, links }: Write): number =>
   2 * links.reduce((all, { label }) => all + label.length + linkAnswerBytesMax, 0) +
   (content.kind === "payload" ? 2 * cborEncode(content.payload).length : 0);
 
-/** What writes and watches disclose of a record besides itself. */
+/** What an evidence file discloses of its record. */
 const disclosesNothing = (): Disclosures => ({});
+const disclosesAll = (all: Disclosures): Disclosures => all;
 
 const nothing = new Uint8Array(0);
 
@@ -235,7 +236,8 @@ const readingHandlers = (
       const fitted = fitRecord(event.record, WatchResponse, reply, shorter, limit);
       if (query.proof !== "evidence") return fitted;
       const { position } = event.record.record;
-      const provable = { wanted: query.proof, position, disclosed: disclosesNothing };
+      const disclosed = query.disclosing === "included" ? disclosesAll : disclosesNothing;
+      const provable = { wanted: query.proof, position, disclosed };
       const evidence = await evidenceFor(prover, provable, { caller, call });
       const proven = { ...fitted, proof: { hashes: fitted.proof?.hashes ?? [], evidence } };
       return encodedBytes(WatchResponse, proven) > limit ? fitted : proven;

@@ -518,7 +518,10 @@ export interface WatchRequest {
   verdicts: Verdict[];
   /** Records of every kind, decisions too. */
   allKinds: boolean;
-  /** What proves each record. A proof needs whole records: view must be full. */
+  /**
+   * What proves each record. A proof needs whole records: view must be full. Evidence holds other records besides, and
+   * with disclosures what opens the record's commitments: whoever reads by a feed grant is answered PERMISSION_DENIED.
+   */
   proof: RecordProof;
   /**
    * With a proof: the size of the newest checkpoint that the caller verified, from an earlier watch. The first heartbeat
@@ -5959,8 +5962,8 @@ export const CanonServiceService = {
    * which lets a principal read the feed and nothing else (docs/spec/feed.md). Heartbeats carry a signed checkpoint and
    * the position to resume at. A caller that does not read stops the server from reading and loses nothing. Ends with
    * UNAUTHENTICATED when the token expires or the grant has changed: call again from the last position. What the caller
-   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds, spaces and disclosures. RESOURCE_EXHAUSTED
-   * (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
+   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds, spaces, disclosures and evidence.
+   * RESOURCE_EXHAUSTED (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
    */
   watch: {
     path: "/sigil.canon.v1.CanonService/Watch" as const,
@@ -6108,8 +6111,8 @@ export interface CanonServiceServer extends UntypedServiceImplementation {
    * which lets a principal read the feed and nothing else (docs/spec/feed.md). Heartbeats carry a signed checkpoint and
    * the position to resume at. A caller that does not read stops the server from reading and loses nothing. Ends with
    * UNAUTHENTICATED when the token expires or the grant has changed: call again from the last position. What the caller
-   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds, spaces and disclosures. RESOURCE_EXHAUSTED
-   * (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
+   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds, spaces, disclosures and evidence.
+   * RESOURCE_EXHAUSTED (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
    */
   watch: handleServerStreamingCall<WatchRequest, WatchResponse>;
   /**
@@ -6261,8 +6264,8 @@ export interface CanonServiceClient extends Client {
    * which lets a principal read the feed and nothing else (docs/spec/feed.md). Heartbeats carry a signed checkpoint and
    * the position to resume at. A caller that does not read stops the server from reading and loses nothing. Ends with
    * UNAUTHENTICATED when the token expires or the grant has changed: call again from the last position. What the caller
-   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds, spaces and disclosures. RESOURCE_EXHAUSTED
-   * (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
+   * may not read is PERMISSION_DENIED: TENANT_FORBIDDEN, or FEED_NOT_GRANTED for kinds, spaces, disclosures and evidence.
+   * RESOURCE_EXHAUSTED (STREAMS_PER_CALLER and others) when the caller or its tenant has as many streams as it may.
    */
   watch(request: WatchRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchResponse>;
   watch(
