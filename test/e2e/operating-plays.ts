@@ -117,7 +117,7 @@ export const plays: Readonly<Record<string, () => Play>> = {
         genesis = await found(stage, { witnesses: ["witness"], principals: ["ann=operator:acme"] });
         await stage.run("sigil key show witness.pem");
         await copyFile(stage.path("witness.pem"), stage.path("witness.key"));
-        await stage.serve("--data", "data");
+        await stage.serve("--data", "data", "--checkpoint-mldsa44");
         await stage.run("sigil check --action read --target public/docs --key ann.pem --principal ann");
       },
       replaced: () => [
