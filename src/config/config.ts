@@ -93,8 +93,8 @@ const combinations = (values: Values): readonly Fault[] => {
   if (values.commit_policy === "cosigned" && values.witness_policy === "") {
     faults.push({ key: "commit_policy", rule: "cosigned needs witness_policy" });
   }
-  if (values.commit_policy === "cosigned" && values.cosigned_wait_ms >= values.deadline_default_ms) {
-    faults.push({ key: "cosigned_wait_ms", rule: "must be less than deadline_default_ms" });
+  if (values.commit_policy === "cosigned" && values.cosigned_timeout_ms >= values.deadline_default_ms) {
+    faults.push({ key: "cosigned_timeout_ms", rule: "must be less than deadline_default_ms" });
   }
   return faults;
 };

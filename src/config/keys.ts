@@ -283,7 +283,11 @@ export const KEYS = {
     "local",
     ["local", "cosigned"],
   ),
-  cosigned_wait_ms: integer("How long it waits for them; then the call is UNAVAILABLE.", 5000, [10, 60_000]),
+  cosigned_timeout_ms: integer(
+    "How long it waits for them; then the call is UNAVAILABLE.",
+    5000,
+    [10, 60_000],
+  ),
   caller_head_seconds: integer(
     "Age at which a proof of completeness has the caller's newest number recorded.",
     60,

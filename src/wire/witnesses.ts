@@ -85,7 +85,7 @@ export const openWitnesses = async (
   config: Config,
   { log, limited, metrics }: WitnessParts,
 ): Promise<Witnesses | undefined> => {
-  const { witness_policy: path, witness_interval_ms: intervalMs, cosigned_wait_ms: waitMs } = config;
+  const { witness_policy: path, witness_interval_ms: intervalMs, cosigned_timeout_ms: waitMs } = config;
   if (path === "") return undefined;
   const isAwaited = config.commit_policy === "cosigned";
   const { trees, origin } = ledger;

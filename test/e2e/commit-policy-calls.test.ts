@@ -36,7 +36,7 @@ describe("calls that wait for cosignatures", function () {
   afterEach(() => world[Symbol.asyncDispose]());
 
   it("are what every call waits for, and none of them gives what is not covered", async () => {
-    await world.serve({ ...httpConfig, cosigned_wait_ms: 6000 });
+    await world.serve({ ...httpConfig, cosigned_timeout_ms: 6000 });
     const [root, mentor] = [world.council.as("root"), world.council.as("mentor")];
     const code = moduleOf({
       inside: '(data (i32.const 64) "x")',
@@ -169,7 +169,7 @@ describe("calls that wait for cosignatures", function () {
       await using first = await other.serve();
       for (const place of world.places) await place.start(first.server.ledger.reader);
     }
-    await using served = await other.serve({ config: world.config({ cosigned_wait_ms: 4000 }) });
+    await using served = await other.serve({ config: world.config({ cosigned_timeout_ms: 4000 }) });
     using envoy = askingAt(served.server.target, other.pem("envoy"));
     const attributes = attributesOf({ principal: `spiffe://${origin}/observer`, path: "/public/a" });
     expect((await envoy.ask(attributes)).httpResponse?.$case).to.equal("okResponse");
@@ -202,7 +202,7 @@ describe("calls that wait for cosignatures", function () {
     try {
       const each = [await launch(1), await launch(2), await launch(3)];
       await world.write(policyOf(each));
-      await world.serve({ cosigned_wait_ms: 4000 });
+      await world.serve({ cosigned_timeout_ms: 4000 });
       await kill(3);
       expect((await world.check()).allowed).to.equal(true);
       await kill(2);

@@ -50,7 +50,7 @@ describe("answers that wait for cosignatures", function () {
 
   it("are refused within the bound where one cosignature is missing, and given to a repeat once it is there", async () => {
     const waitMs = 400;
-    await world.serve({ cosigned_wait_ms: waitMs });
+    await world.serve({ cosigned_timeout_ms: waitMs });
     await until(async () => (await world.operatorPort("/readyz")) === "ready\n");
     await world.stop(1, 2);
     const startMs = performance.now();
@@ -89,7 +89,7 @@ describe("answers that wait for cosignatures", function () {
       return lie?.(text) ?? "";
     });
     await other?.stop();
-    await world.serve({ cosigned_wait_ms: 100 });
+    await world.serve({ cosigned_timeout_ms: 100 });
     while (told < lies.length) expect(await refusalOf(world.check())).to.include(notCosigned);
     const { length } = (await world.council.as("observer").audit.listFrozenChains({ pageSize: 1000 })).chains;
     expect(length).to.be.greaterThan(0);
@@ -103,7 +103,7 @@ describe("answers that wait for cosignatures", function () {
   it("do not wait for a witness that hangs, where the others are enough", async () => {
     const gate = await world.gate(2);
     const waitMs = 4000;
-    await world.serve({ cosigned_wait_ms: waitMs });
+    await world.serve({ cosigned_timeout_ms: waitMs });
     await world.check();
     gate.shut();
     const checkQuickly = async (): Promise<void> => {
@@ -123,10 +123,10 @@ describe("answers that wait for cosignatures", function () {
     await world.serve();
     await world.check("before");
     await world.stop(0, 1, 2);
-    await world.serve({ cosigned_wait_ms: 200 });
+    await world.serve({ cosigned_timeout_ms: 200 });
     expect(await refusalOf(world.check("a key"))).to.include(notCosigned);
     const recorded = await world.newest();
-    await world.serve({ cosigned_wait_ms: 200 });
+    await world.serve({ cosigned_timeout_ms: 200 });
     // Nobody has shown this process that they are covered.
     for (const key of ["a key", "before"]) expect(await refusalOf(world.check(key))).to.include(notCosigned);
     await world.start(0, 2);
@@ -221,7 +221,7 @@ describe("answers that wait for cosignatures", function () {
       rules.push(await ruleOf({}));
       for (const [index, rule] of [
         /^config commit_policy: cosigned needs witness_policy$/,
-        /^config cosigned_wait_ms: must be less than deadline_default_ms$/,
+        /^config cosigned_timeout_ms: must be less than deadline_default_ms$/,
         /^config witness_policy: .* says quorum none: commit_policy cosigned would wait for nobody$/,
         /^config witness_policy: .* has a quorum that its witnesses with a URL do not make/,
       ].entries())

@@ -75,7 +75,7 @@ export class CosignedWorld implements AsyncDisposable {
       witness_policy: this.policyPath,
       witness_interval_ms: 20,
       commit_policy: "cosigned",
-      cosigned_wait_ms: patientMs,
+      cosigned_timeout_ms: patientMs,
       ...more,
     };
   }
