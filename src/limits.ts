@@ -131,6 +131,8 @@ export const answerEvidenceBytesMax = 256 << 10;
 export const batchAnswerBytesMax = 3072;
 /** Bytes of a write's answer besides payload and links: names, hashes, a signature. */
 export const writeAnswerBytesMax = 2560;
+/** Bytes of an inclusion proof in an answer: a path of 64 hashes and a checkpoint. */
+export const inclusionAnswerBytesMax = 4096;
 /** Bytes of a link in it besides the label: a hash and framing. */
 export const linkAnswerBytesMax = 48;
 export const concurrentStreamsMax = 1000;

@@ -212,6 +212,38 @@ describe("an answer that carries its own proof", () => {
     }
   });
 
+  it("leaves the evidence out of a write's answer that has no room for it, and the answer arrives", async () => {
+    const limit = 16 << 10;
+    const small = served.as("operator", { channelOptions: { "grpc.max_receive_message_length": limit } });
+    const write = writeOf("proved/3", "x".repeat(4500));
+    const written = await small.canon.writeRecord({ ...write, proof: evidence });
+    const { proof, record, ledgerPosition: position } = written;
+    expect([proof?.evidence.length, record?.id]).to.deep.equal([0, "proved/3"]);
+    const { checkpoint = "", inclusionProof = [] } = proof ?? {};
+    const { envelope = new Uint8Array(0) } = record ?? {};
+    const walked = await walk();
+    expect((await walked.verifyRecord({ position, envelope, checkpoint, inclusionProof })).id).to.equal(
+      "proved/3",
+    );
+    const { size } = served.server.ledger.reader;
+    const tooLong = await refusalOf(
+      small.canon.writeRecord({ ...writeOf("proved/4", "x".repeat(5500)), proof: inclusion }),
+    );
+    expect([tooLong.codeName, tooLong.fieldViolations[0]?.field]).to.deep.equal([
+      "INVALID_ARGUMENT",
+      "content",
+    ]);
+    expect(served.server.ledger.reader.size).to.equal(size);
+  });
+
+  it("is no evidence in a stream, whose answers may not be read", async () => {
+    const { size } = served.server.ledger.reader;
+    const check = { ...ask, proof: evidence };
+    for await (const { outcome } of operator().trust.streamChecks([{ correlationId: "a", check }]))
+      expect(outcome?.$case === "error" && outcome.value.code).to.equal(3);
+    expect(served.server.ledger.reader.size).to.equal(size);
+  });
+
   it("is refused before anything is recorded where the proof is none that the server knows", async () => {
     const { size } = served.server.ledger.reader;
     const unknown = 99 as RecordProof;

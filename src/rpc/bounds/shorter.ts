@@ -12,7 +12,7 @@ import type {
   WriteRecordResponse,
 } from "@sigil/proto/sigil/canon/v1/canon";
 import type { ListFrozenChainsResponse } from "@sigil/proto/sigil/audit/v1/audit";
-import type { CanonicalRecord } from "@sigil/proto/sigil/type/v1/type";
+import type { CanonicalRecord, RecordedProof } from "@sigil/proto/sigil/type/v1/type";
 
 const nothing = new Uint8Array(0);
 
@@ -50,10 +50,19 @@ export const shorterWatched: readonly Step<WatchResponse>[] = within((watched, s
     : watched,
 );
 
-export const shorterWritten: readonly Step<WriteRecordResponse>[] = within((written, shorten) => ({
-  ...written,
-  record: written.record && shorten(written.record),
-}));
+/** The evidence file of an answer; its inclusion proof stays. */
+export const withoutEvidence = <Answer extends { readonly proof: RecordedProof | undefined }>(
+  answer: Answer,
+): Answer => ({ ...answer, proof: answer.proof && { ...answer.proof, evidence: nothing } });
+
+/** First the evidence: what was written is in the ledger, and its answer must arrive. */
+export const shorterWritten: readonly Step<WriteRecordResponse>[] = [
+  withoutEvidence,
+  ...within<WriteRecordResponse>((written, shorten) => ({
+    ...withoutEvidence(written),
+    record: written.record && shorten(written.record),
+  })),
+];
 
 /** Steps for a reply with one record and its version. */
 export const shorterGot: readonly Step<{ record: VersionedRecord | undefined }>[] = within(

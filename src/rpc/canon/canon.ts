@@ -46,7 +46,7 @@ import type {
 import type { QuorumService, RecordsService } from "../../canon/service.ts";
 import { cborEncode } from "@sigil/core/cbor";
 import type { Disclosures } from "@sigil/core/record";
-import { linkAnswerBytesMax, writeAnswerBytesMax } from "../../limits.ts";
+import { inclusionAnswerBytesMax, linkAnswerBytesMax, writeAnswerBytesMax } from "../../limits.ts";
 import {
   readExport,
   readGet,
@@ -151,8 +151,9 @@ const writingHandlers = (
     async (caller, request, call) => {
       const key = readIdempotencyKey(request.idempotencyKey);
       const write = readWrite(request);
-      requireRoom("content", [answerBytesOf(write)], call);
       const wanted = readRecordProof(request.proof);
+      const proofBytes = wanted === "none" ? 0 : inclusionAnswerBytesMax;
+      requireRoom("content", [answerBytesOf(write) + proofBytes], call);
       const written = await records.write(caller, write, key, call);
       const { position } = written.record;
       const provable = { wanted, position, envelope: nothing, disclosed: disclosesNothing };

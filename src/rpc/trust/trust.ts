@@ -36,6 +36,7 @@ import { nameModel } from "../message/model-fields.ts";
 import { encodedBytes, fitOne, fittingCount, replyLimitOf, requireRoom } from "../bounds/reply-limit.ts";
 import { statusOf, type Occurrence } from "../status.ts";
 import { bidirectional } from "../call/stream.ts";
+import { withoutEvidence } from "../bounds/shorter.ts";
 import { proofFor, readRecordProof, type RecordedProver } from "../message/recorded-proof.ts";
 import { formatActiveModel, formatDecision, formatSimulation, readCandidate } from "./messages.ts";
 import { provableOf, withProofs } from "./proofs.ts";
@@ -44,11 +45,6 @@ import { unary, type Answer } from "../call/unary.ts";
 /** Adds the item's metadata for its record. */
 const withMetadata = (question: CheckQuestion, { itemMetadata }: CallContext, index: number): CheckQuestion =>
   itemMetadata === undefined ? question : { ...question, metadata: itemMetadata[index] };
-
-const withoutEvidence = (decision: CheckResponse): CheckResponse => ({
-  ...decision,
-  proof: decision.proof && { ...decision.proof, evidence: new Uint8Array(0) },
-});
 
 const checkHandler =
   (
@@ -90,7 +86,9 @@ const streamHandler =
   async (caller, { correlationId, check }, call) => {
     readText(correlationId, "correlation_id", correlationBytesMax);
     if (check === undefined) return invalidField("check", "must be given");
-    readRecordProof(check.proof, "check.proof");
+    // Answers that nobody reads are held, as many as are in flight.
+    if (readRecordProof(check.proof, "check.proof") === "evidence")
+      invalidField("check.proof", "must not be evidence in a stream; AuditService.GetEvidence gives it");
     const decision = await trust.check(caller, readQuestion(check, trustDomain, "check."), call);
     const proof = await proofFor(prover, provableOf(decision, check), { caller, call });
     const value = { ...formatDecision(decision, check.disclose), proof };

@@ -201,7 +201,7 @@ export interface BatchCheckResponse {
 export interface StreamChecksRequest {
   /** Chosen by the caller, at most 128 bytes, given back with the answer. */
   correlationId: string;
-  /** The question. */
+  /** The question. Its proof may be inclusion, and not evidence. */
   check: CheckRequest | undefined;
 }
 
