@@ -1,7 +1,7 @@
 /** `npm run claims`, by planted READMEs: what counts as a claim and what counts as its proof. */
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { checkClaims, type TestReport } from "../../../scripts/claims.ts";
+import { checkClaims, missingSymbols, type TestReport } from "../../../scripts/claims.ts";
 
 const test = (title: string) => ({ title, fullTitle: `group ${title}` });
 const report: TestReport = {
@@ -33,6 +33,10 @@ describe("the claims check", () => {
     expect(
       check(marked, { deny: entry(["group denies without a model"], ["src/b.ts#three"]) }),
     ).to.deep.equal([]);
+  });
+
+  it("finds every symbol that this repository's claims name", () => {
+    expect(missingSymbols()).to.deep.equal([]);
   });
 
   it("accepts a README that promises nothing", () => {
