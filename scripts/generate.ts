@@ -1,8 +1,9 @@
 /**
- * `npm run generate`: the TypeScript stubs, the descriptor set and the OpenAPI document from proto/, and the modules
- * from their sources. The package's manifest is in the same folder. Without protoc-gen-openapiv3, a Go program, the
- * document is not regenerated. With `--check` generates into a temporary directory, lists committed files that differ,
- * and fails if there are any.
+ * `npm run generate`: the stubs in TypeScript, Python and Go, the descriptor set and the OpenAPI document from proto/,
+ * and the modules from their sources. The package's manifest is in the same folder. What needs a program that npm does
+ * not install is left as it is where that is missing: the document needs protoc-gen-openapiv3, the stubs in Python and
+ * Go the toolchains of scripts/stubs.ts. With `--check` generates into a temporary directory, lists committed files that
+ * differ, and fails if there are any, or if CI misses a toolchain.
  */
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -13,6 +14,7 @@ import { addMessageJson } from "./message-json.ts";
 import { compileModule } from "./modules.ts";
 import { openApiOf, type Part } from "./openapi.ts";
 import { run } from "./run.ts";
+import { findStubs, generateStubs } from "./stubs.ts";
 
 const root = process.cwd();
 /** The built-in module, and the one used in the tour. */
@@ -26,6 +28,7 @@ const plugin = "protoc-gen-openapiv3";
 const pluginFolder = [join(root, "build/bin"), ...(process.env["PATH"] ?? "").split(delimiter)].find(
   (folder) => existsSync(join(folder, plugin)),
 );
+const stubs = await findStubs(root);
 /** Files beside the generated ones that are not generated here. */
 const kept = ["package.json", "README.md", ...(pluginFolder === undefined ? [document] : [])];
 
@@ -74,7 +77,10 @@ const generateInto = async (directory: string): Promise<string> => {
     const problem = await compileModule(root, source, join(directory, "generated", "modules", wasm));
     if (problem !== "") return problem;
   }
-  return generateDocument(directory, descriptors);
+  const { found, missing } = stubs;
+  process.stderr.write(missing.join(""));
+  const problem = await generateStubs(found, root, directory);
+  return problem === "" ? generateDocument(directory, descriptors) : problem;
 };
 
 const filesUnder = async (directory: string): Promise<ReadonlyMap<string, Buffer>> => {
@@ -87,16 +93,19 @@ const filesUnder = async (directory: string): Promise<ReadonlyMap<string, Buffer
   return files;
 };
 
-const differences = async (fresh: string): Promise<readonly string[]> => {
+/** What an interpreter leaves beside the sources it runs. */
+const isCompiled = (path: string): boolean => path.includes("__pycache__");
+
+const differences = async (fresh: string, folder: string): Promise<readonly string[]> => {
   const named: string[] = [];
-  const committed = await filesUnder(join(root, output));
-  const generated = await filesUnder(join(fresh, output));
+  const committed = await filesUnder(join(root, folder));
+  const generated = await filesUnder(join(fresh, folder));
   for (const path of new Set([...committed.keys(), ...generated.keys()])) {
-    if (kept.includes(path)) continue;
+    if (isCompiled(path) || (folder === output && kept.includes(path))) continue;
     const [before, after] = [committed.get(path), generated.get(path)];
-    if (before === undefined) named.push(`${output}/${path} is missing`);
-    else if (after === undefined) named.push(`${output}/${path} is not generated`);
-    else if (!before.equals(after)) named.push(`${output}/${path} differs from what is generated`);
+    if (before === undefined) named.push(`${folder}/${path} is missing`);
+    else if (after === undefined) named.push(`${folder}/${path} is not generated`);
+    else if (!before.equals(after)) named.push(`${folder}/${path} differs from what is generated`);
   }
   return named;
 };
@@ -106,7 +115,9 @@ const check = async (): Promise<string> => {
   try {
     const problem = await generateInto(fresh);
     if (problem !== "") return problem;
-    const named = await differences(fresh);
+    if (process.env["CI"] === "true" && stubs.missing.length > 0) return "a toolchain is missing in CI\n";
+    const folders = [output, ...stubs.found.map(({ folder }) => folder)];
+    const named = (await Promise.all(folders.map((folder) => differences(fresh, folder)))).flat();
     return named.length === 0 ? "" : `${named.join("\n")}\nrun: npm run generate\n`;
   } finally {
     await rm(fresh, { recursive: true });
