@@ -2,8 +2,8 @@
  * `npm run generate`: the stubs in TypeScript, Python and Go, the descriptor set and the OpenAPI document from proto/,
  * and the modules from their sources. The package's manifest is in the same folder. What needs a program that npm does
  * not install is left as it is where that is missing: the document needs protoc-gen-openapiv3, the stubs in Python and
- * Go the toolchains of scripts/stubs.ts. With `--check` generates into a temporary directory, lists committed files that
- * differ, and fails if there are any, or if CI misses a toolchain.
+ * Go the toolchains of scripts/stubs.ts. With `--check` generates into a temporary directory, lists committed files
+ * that differ, and fails if there are any, or if CI misses a toolchain.
  */
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";

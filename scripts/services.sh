@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # Names in the order they are installed and started.
-services=(grpcurl go_wasi rust_wasi softhsm go_client python_client go_verifiers tessera litewitness omniwitness python_verifiers envoy nginx openapi postgres mongo dynamo nats kafka sqs cloudevents)
+services=(grpcurl go_wasi rust_wasi softhsm go_client python_client go_sdk python_sdk go_verifiers tessera litewitness omniwitness python_verifiers envoy nginx openapi postgres mongo dynamo nats kafka sqs cloudevents)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
@@ -100,6 +100,34 @@ install_python_client() {
 }
 start_python_client() { :; }
 stop_python_client() { :; }
+
+# What makes, builds and tests the packages for Go and Python (clients/go, clients/python), in the versions that they
+# pin: the plugins are in a module of their own, and the Python tools in an environment of their own, since they want the
+# oldest protobuf that the package supports. The wheels are what the package needs where it is installed from its own.
+sdk_sources="$(cd "$(dirname "$0")/../clients" && pwd)"
+install_go_sdk() {
+  command -v go >/dev/null || apt_install golang-go
+  (cd "$sdk_sources/go" && go mod download && go build ./... && go vet ./...)
+  (
+    cd "$sdk_sources/go/tools"
+    go tool -n protoc-gen-go >/dev/null
+    go tool -n protoc-gen-go-grpc >/dev/null
+    go build -o "$local_bin/sigil-modzip" ./modzip
+  )
+}
+start_go_sdk() { :; }
+stop_go_sdk() { :; }
+python_sdk_environment="$(dirname "$local_bin")/python-sdk"
+install_python_sdk() {
+  python3 -c 'import ensurepip' 2>/dev/null || apt_install python3 python3-venv
+  [ -x "$python_sdk_environment/bin/pip" ] || python3 -m venv "$python_sdk_environment"
+  local requirements="$sdk_sources/python/requirements"
+  timeout 600 "$python_sdk_environment/bin/pip" install -q --require-hashes -r "$requirements/dev.txt"
+  timeout 600 "$python_sdk_environment/bin/pip" download -q --require-hashes -r "$requirements/runtime.txt" \
+    -d "$(dirname "$local_bin")/wheels"
+}
+start_python_sdk() { :; }
+stop_python_sdk() { :; }
 
 # Libraries of others that verify statements, receipts, checkpoints and proofs.
 verifier_sources="$(cd "$(dirname "$0")/../test/verifiers" && pwd)"

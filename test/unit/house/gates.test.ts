@@ -25,6 +25,7 @@ const configs = [
   "buf.yaml",
   "buf.gen.yaml",
   "buf.gen.openapi.yaml",
+  "buf.gen.go.yaml",
 ];
 
 const copies: string[] = [];
@@ -309,11 +310,17 @@ describe("the gates", function () {
 
   describe("generation", () => {
     const stubs = "generated/src/sigil/trust/v1/trust.ts";
-    const parts = ["proto", "generated", "scripts", "src", "examples/modules"];
+    const parts = ["proto", "generated", "scripts", "src", "examples/modules", "clients"];
+    /** With the toolchains that scripts/services.sh installs, where it did. */
+    const plantBesideTools = (planted: Files, parts: readonly string[]): string => {
+      const copy = plant(planted, parts);
+      symlinkSync(join(repository, "build"), join(copy, "build"));
+      return copy;
+    };
     const hello = "generated/modules/hello.wasm";
 
     it("passes what the contracts generate", async () => {
-      expectPass(await runGate("generate:check", plant({}, parts)));
+      expectPass(await runGate("generate:check", plantBesideTools({}, parts)));
     });
 
     it("refuses an edited generated file, one that nothing generates, and a module that its source does not give", async () => {
@@ -328,11 +335,45 @@ describe("the gates", function () {
       // The contract whose stub was edited and what it imports: the others' stubs are made in the test above.
       const few = ["google", "grpc", "sigil/trust", "sigil/type"].map((name) => `proto/${name}`);
       expectRefusal(
-        await runGate("generate:check", plant(files, [...few, ...parts.slice(1)])),
+        await runGate("generate:check", plantBesideTools(files, [...few, ...parts.slice(1)])),
         `${stubs} differs`,
         `${strange} is not generated`,
         `${hello} differs`,
       );
+    });
+  });
+
+  describe("generation in other languages", () => {
+    const python = "clients/python/src/sigil_client/_proto/sigil/trust/v1/trust_pb2.pyi";
+    const go = "clients/go/sigil/trust/v1/trust.pb.go";
+    const parts = ["proto", "generated", "scripts", "src", "examples/modules", "clients"];
+    const edited = {
+      [python]: `${readRepository(python)}planted: int\n`,
+      [go]: `${readRepository(go)}// planted\n`,
+      "clients/go/sigil/trust/v1/planted.go": "package trustv1\n",
+    };
+
+    it("refuses edited stubs, or says which toolchain is missing", async () => {
+      const copy = plant(edited, parts);
+      symlinkSync(join(repository, "build"), join(copy, "build"));
+      const outcome = await runGate("generate:check", copy, { CI: "" });
+      for (const [folder, ...named] of [
+        ["clients/python/src/sigil_client/_proto", `${python} differs`],
+        ["clients/go/sigil", `${go} differs`, "clients/go/sigil/trust/v1/planted.go is not generated"],
+      ] as const) {
+        if (outcome.output.includes(`${folder} is left as it is`)) continue;
+        expectRefusal(outcome, ...named);
+      }
+    });
+
+    it("refuses in CI to leave them as they are, and not elsewhere", async () => {
+      // No environment of Python there: `build` is not in the copy.
+      const copy = plant({}, parts);
+      const leftOut = "clients/python/src/sigil_client/_proto is left as it is: no grpcio-tools";
+      expectRefusal(await runGate("generate:check", copy, { CI: "true" }), leftOut, "missing in CI");
+      const elsewhere = await runGate("generate:check", copy, { CI: "" });
+      expectPass(elsewhere);
+      expect(elsewhere.output).to.contain(leftOut);
     });
   });
 
