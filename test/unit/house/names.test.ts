@@ -98,8 +98,8 @@ describe("the names of the packages", () => {
     const stubs = `clients/python/src/${names.python.package}/_proto/sigil/trust/v1/trust_pb2`;
     const [, protobuf] = /^# Protobuf Python Version: (\S+)$/m.exec(read(`${stubs}.py`)) ?? [];
     const [, grpcio] = /^GRPC_GENERATED_VERSION = '(\S+?)(?:\.0)?'$/m.exec(read(`${stubs}_grpc.py`)) ?? [];
-    expect(pyproject).to.contain(`\n  "protobuf>=${protobuf},<`);
-    expect(pyproject).to.contain(`\n  "grpcio>=${grpcio}",`);
+    expect(pyproject).to.contain(`"protobuf>=${protobuf},<`);
+    expect(pyproject).to.contain(`"grpcio>=${grpcio}"`);
   });
 
   it("change everywhere, and back to the same bytes", () => {
