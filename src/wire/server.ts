@@ -37,7 +37,7 @@ import type { Sandbox } from "../modules/sandbox/run.ts";
 import { createSandbox } from "../modules/sandbox/pool.ts";
 import type { ModuleService } from "../modules/service.ts";
 import { createBackupService } from "../deployment/backup/backup.ts";
-import { boundYoungGeneration } from "../deployment/backup/small-heap.ts";
+import { boundServerHeap } from "../deployment/backup/small-heap.ts";
 import { createKeyService, type KeyService } from "../deployment/keys.ts";
 import { utf8Encode } from "@sigil/core/bytes";
 import { rateRefillEntriesMax, logFlushMs } from "../limits.ts";
@@ -367,7 +367,7 @@ export const startServer = async ({ config, overrides = {} }: ServerOptions): Pr
   const flushLog = async (): Promise<void> => standard?.flush(logFlushMs);
   opened.defer(flushLog);
   opened.use(takeLibraryOutput(limited, overrides.ownsProcess === true ? "console" : "libraries"));
-  if (overrides.ownsProcess === true) opened.use(boundYoungGeneration());
+  if (overrides.ownsProcess === true) opened.use(boundServerHeap());
   // Check certificates and addresses before anything is opened.
   const tls = opened.use(await openTls(config, parts));
   await requireFree("listen", config.listen);

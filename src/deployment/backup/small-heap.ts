@@ -1,7 +1,7 @@
 /**
  * Heap settings, process-wide. For scans of a whole ledger: by default V8 lets garbage grow to several times the live
  * data, and the young generation to 134 MB. Earlier collection costs a few percent of the time. For a server: one busy
- * caller must not make the young generation as large as that, which V8 never gives back.
+ * caller must not make the process grow by as much as that, most of which V8 never gives back.
  */
 import { PerformanceObserver } from "node:perf_hooks";
 import v8 from "node:v8";
@@ -11,15 +11,18 @@ import { youngGenerationBytes } from "../../limits.ts";
 const small = ["--heap-growing-percent=30", "--semi-space-growth-factor=1"];
 /** V8's defaults. */
 const usual = ["--heap-growing-percent=0", "--semi-space-growth-factor=2"];
-/** V8's default for garbage, but a young generation that grows no further. */
-const grown = ["--heap-growing-percent=0", "--semi-space-growth-factor=1"];
+/** A server's: garbage up to the size of the live data, since calls that wait are promoted before they end. */
+const bounded = ["--heap-growing-percent=100", "--semi-space-growth-factor=2"];
+/** A server's once its young generation may grow no further. */
+const grown = ["--heap-growing-percent=100", "--semi-space-growth-factor=1"];
 
 const apply = (flags: readonly string[]): void => flags.forEach((flag) => v8.setFlagsFromString(flag));
 
 let holders = 0;
-let isYoungGrown = false;
+/** When nobody holds the heap small. */
+let serving: readonly string[] = usual;
 
-const settle = (): void => apply(holders > 0 ? small : isYoungGrown ? grown : usual);
+const settle = (): void => apply(holders > 0 ? small : serving);
 
 /** Applies to the process from now on. */
 export const keepHeapSmall = (): void => apply(small);
@@ -43,21 +46,24 @@ const youngBytes = (): number =>
   v8.getHeapSpaceStatistics().find(({ space_name: name }) => name === "new_space")?.space_size ?? 0;
 
 /**
- * Lets the young generation grow to `youngGenerationBytes` only, until disposed of. V8 reads its own limit at process
- * start alone, so its size is looked at after collections, the only moments at which it changes.
+ * Bounds garbage by the live data, and the young generation by `youngGenerationBytes`, until disposed of. V8 reads its
+ * own limit of the young generation at process start alone, so its size is looked at after collections, the only
+ * moments at which it changes.
  */
-export const boundYoungGeneration = (): Disposable => {
-  const look = (isGrown: boolean): void => {
-    if (isGrown === isYoungGrown) return;
-    isYoungGrown = isGrown;
+export const boundServerHeap = (): Disposable => {
+  const set = (next: readonly string[]): void => {
+    if (next === serving) return;
+    serving = next;
     settle();
   };
-  const observer = new PerformanceObserver(() => look(youngBytes() >= youngGenerationBytes));
+  const look = (): void => set(youngBytes() >= youngGenerationBytes ? grown : bounded);
+  const observer = new PerformanceObserver(look);
   observer.observe({ entryTypes: ["gc"] });
+  look();
   return {
     [Symbol.dispose]: () => {
       observer.disconnect();
-      look(false);
+      set(usual);
     },
   };
 };

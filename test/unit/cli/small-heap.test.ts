@@ -6,7 +6,7 @@ import { mock } from "node:test";
 import v8 from "node:v8";
 import { expect } from "chai";
 import { describe, it } from "mocha";
-import { boundYoungGeneration, holdHeapSmall } from "../../../src/deployment/backup/small-heap.ts";
+import { boundServerHeap, holdHeapSmall } from "../../../src/deployment/backup/small-heap.ts";
 import { youngGenerationBytes } from "../../../src/limits.ts";
 import { walksLedger } from "../../../src/cli/command-line.ts";
 
@@ -33,8 +33,8 @@ const heapOf = async (how: "small" | "usual"): Promise<number> => {
 /** Replaces all that it holds, again and again, in turns of the event loop. @returns the young generation's size. */
 const churnYoung = `
   import v8 from "node:v8";
-  const { boundYoungGeneration } = await import(${JSON.stringify(module)});
-  if (process.argv[1] === "bounded") boundYoungGeneration();
+  const { boundServerHeap } = await import(${JSON.stringify(module)});
+  if (process.argv[1] === "bounded") boundServerHeap();
   let held = [];
   for (let turn = 0; turn < 400; turn += 1) {
     for (let index = 0; index < 10_000; index += 1) held.push({ turn, list: [index] });
@@ -44,13 +44,8 @@ const churnYoung = `
   console.log(v8.getHeapSpaceStatistics().find(({ space_name }) => space_name === "new_space").space_size);
 `;
 
-const youngBytesOf = async (how: "bounded" | "usual"): Promise<number> => {
-  const { stdout } = await promisify(execFile)(process.execPath, [
-    "--input-type=module",
-    "-e",
-    churnYoung,
-    how,
-  ]);
+const bytesOf = async (program: string, how: "bounded" | "usual"): Promise<number> => {
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program, how]);
   return Number(stdout);
 };
 
@@ -80,12 +75,12 @@ describe("a small heap", () => {
   });
 
   it("has a young generation that grows to its bound and no further", async () => {
-    const [bounded, usual] = [await youngBytesOf("bounded"), await youngBytesOf("usual")];
+    const [bounded, usual] = [await bytesOf(churnYoung, "bounded"), await bytesOf(churnYoung, "usual")];
     expect(bounded).to.be.within(youngGenerationBytes / 2, 1.5 * youngGenerationBytes);
     expect(usual).to.be.greaterThan(1.5 * youngGenerationBytes);
   });
 
-  it("leaves V8 its settings when its young generation is bounded no longer", () => {
+  it("bounds garbage by the live data in a server, and gives V8 its settings back when that ends", () => {
     const flags = mock.method(v8, "setFlagsFromString", () => {});
     const sizes = mock.method(v8, "getHeapSpaceStatistics", () => []);
     using _ = {
@@ -94,8 +89,14 @@ describe("a small heap", () => {
         sizes.mock.restore();
       },
     };
-    boundYoungGeneration()[Symbol.dispose]();
-    expect(flags.mock.callCount()).to.equal(0);
+    boundServerHeap()[Symbol.dispose]();
+    const set = flags.mock.calls.flatMap((call) => call.arguments);
+    expect(set).to.deep.equal([
+      "--heap-growing-percent=100",
+      "--semi-space-growth-factor=2",
+      "--heap-growing-percent=0",
+      "--semi-space-growth-factor=2",
+    ]);
   });
 
   it("is kept by the commands that walk over a whole ledger", () => {
