@@ -4,11 +4,17 @@
  */
 import { writeFile } from "node:fs/promises";
 import { vectorFiles as merkleVectorFiles } from "./vectors-merkle.ts";
-import { evidenceVectorFiles, packVectorFiles, recordVectorFiles } from "./vectors/files.ts";
+import {
+  evidenceVectorFiles,
+  packVectorFiles,
+  recordVectorFiles,
+  valueVectorFiles,
+} from "./vectors/files.ts";
 import { projectionVectorFiles } from "./vectors/projections.ts";
 
 const files = {
   ...recordVectorFiles(),
+  ...valueVectorFiles(),
   ...projectionVectorFiles(),
   ...(await merkleVectorFiles()),
   ...(await evidenceVectorFiles()),
