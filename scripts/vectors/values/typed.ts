@@ -63,7 +63,7 @@ const floatHex = (value: number, bits: 32 | 64): string => {
   return toHex(new Uint8Array(view.buffer));
 };
 
-export const f64 = (value: number): Typed => ({ f64: floatHex(value, 64) });
+const f64 = (value: number): Typed => ({ f64: floatHex(value, 64) });
 export const integer = (value: bigint | number): Typed =>
   BigInt(value) < 2n ** 63n ? { i64: String(value) } : { u64: String(value) };
 
