@@ -27,6 +27,7 @@ const leftOut = [
   "test/unit/modules/hello.test.ts",
   "test/unit/operations/backup.test.ts",
   "test/unit/record/cbor-properties.test.ts",
+  "test/unit/record/planted.test.ts",
   "test/unit/rpc/server-stream.test.ts",
   "test/unit/canon/payload.test.ts",
   "test/unit/canon/schedules.test.ts",

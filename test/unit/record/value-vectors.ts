@@ -2,7 +2,7 @@
  * What an implementation of canonical CBOR makes of the vector files: a line for each case that it gets wrong. The
  * implementation is an argument, so that a damaged one can be tried as well.
  */
-import { fromHex, toHex } from "../../../src/core/bytes.ts";
+import { equalBytes, fromHex, toHex } from "../../../src/core/bytes.ts";
 import type { CborValue } from "../../../src/core/cbor/value.ts";
 import { sha256 } from "../../../src/core/hash.ts";
 import { valueOfTyped, type Typed } from "../../../scripts/vectors/values/typed.ts";
@@ -45,6 +45,14 @@ const golden = readVectors<{
 export const bytesOf = ({ hex, parts }: Broken): Uint8Array =>
   fromHex(hex ?? (parts ?? []).map((part) => part.hex.repeat(part.times)).join(""));
 
+/** Made once: whoever tries many implementations would make the long ones again for each. */
+const described = [...values.bodies, ...values.values].map((each) => ({
+  ...each,
+  made: valueOfTyped(each.value),
+}));
+const unencodable = values.refuse.map(({ name, value }) => ({ name, made: valueOfTyped(value) }));
+const refused = [...broken, ...golden.refuse].map((each) => ({ ...each, bytes: bytesOf(each) }));
+
 /** `offset: rule` of the refusal, or what happened instead. */
 const refusalOf = ({ decode }: Codec, bytes: Uint8Array): string => {
   try {
@@ -69,24 +77,24 @@ const hashThrough = ({ encode, decode }: Codec, value: CborValue): string =>
   outcomeOf(() => {
     const encoded = encode(value);
     const again = encode(decode(encoded));
-    return toHex(again) === toHex(encoded) ? toHex(sha256(encoded)) : "decodes to another value";
+    return equalBytes(again, encoded) ? toHex(sha256(encoded)) : "decodes to another value";
   });
 
 export const wrongValues = (codec: Codec): readonly string[] => [
-  ...[...values.bodies, ...values.values].flatMap(({ name, sha256: wanted, value }) => {
-    const got = hashThrough(codec, valueOfTyped(value));
+  ...described.flatMap(({ name, sha256: wanted, made }) => {
+    const got = hashThrough(codec, made);
     return got === wanted ? [] : [`${name}: ${got}`];
   }),
-  ...values.refuse.flatMap(({ name, value }) => {
-    const got = outcomeOf(() => `encoded as ${codec.encode(valueOfTyped(value)).length} bytes`);
+  ...unencodable.flatMap(({ name, made }) => {
+    const got = outcomeOf(() => `encoded as ${codec.encode(made).length} bytes`);
     return got.startsWith("refused") ? [] : [`${name}: ${got}`];
   }),
 ];
 
 export const wrongRefusals = (codec: Codec): readonly string[] =>
-  [...broken, ...golden.refuse].flatMap((refused, index) => {
-    const wanted = `${refused.offset}: ${refused.rule}`;
-    const got = refusalOf(codec, bytesOf(refused));
+  refused.flatMap(({ bytes, offset, rule }, index) => {
+    const wanted = `${offset}: ${rule}`;
+    const got = refusalOf(codec, bytes);
     return got === wanted ? [] : [`case ${index}: ${got} instead of ${wanted}`];
   });
 
