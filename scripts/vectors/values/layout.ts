@@ -1,4 +1,7 @@
-/** The encoding of a typed value with the place of each of its items: a plain encoder, apart from the core's. */
+/**
+ * The encoding of a typed value with the place of each of its items. Heads, order and containers are written apart from
+ * the core's encoder.
+ */
 import { compareBytes, concatBytes, fromHex, utf8Encode } from "@sigil/core/bytes";
 import { cborEncode } from "@sigil/core/cbor";
 import { valueOfTyped, type Typed } from "./typed.ts";

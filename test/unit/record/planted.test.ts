@@ -1,4 +1,6 @@
-/** Bugs planted in a copy of the core, at least one for every rule of docs/spec/record.md §1: the vectors notice each. */
+/**
+ * Bugs planted in a copy of the core, at least one for every rule of docs/spec/record.md §1: the vectors notice each.
+ */
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
