@@ -6,11 +6,15 @@ import { generate } from "selfsigned";
 
 export type TestCertificate = { readonly cert: string; readonly key: string };
 
+/** From when and until when a certificate is valid; from now on for a year, unless told. */
+export type Validity = { readonly notBefore: Date; readonly notAfter: Date };
+
 /** @param alternativeNames `DNS:…`, `URI:…` or `IP:…`, by commas. @param issuer without one, it signs itself. */
 export const makeCertificate = async (
   commonName: string,
   alternativeNames: string,
   issuer?: TestCertificate,
+  validity?: Validity,
 ): Promise<TestCertificate> => {
   const altNames = alternativeNames.split(",").map((name) => {
     const [, kind, value = ""] = /^(DNS|URI|IP):(.+)$/.exec(name) ?? [];
@@ -26,6 +30,7 @@ export const makeCertificate = async (
       { name: "subjectAltName", altNames },
     ],
     ...(issuer === undefined ? {} : { ca: issuer }),
+    ...(validity && { notBeforeDate: validity.notBefore, notAfterDate: validity.notAfter }),
   });
   return { cert: made.cert, key: made.private };
 };

@@ -96,6 +96,22 @@ const exporter =
     send();
   };
 
+/** Answers every question with one decision, by every way there is. */
+export const always = (reply: CheckResponse): Behaviour => ({
+  check: (_call, answer) => answer(null, reply),
+  batchCheck: ({ request }, answer) =>
+    answer(null, {
+      results: request.checks.map(() => ({ outcome: { $case: "decision", value: reply } })),
+      sharedProof: undefined,
+    }),
+  streamChecks: (call) => {
+    call.on("data", ({ correlationId }: { correlationId: string }) =>
+      call.write({ correlationId, outcome: { $case: "decision", value: reply } }),
+    );
+    call.on("end", () => call.end());
+  },
+});
+
 /** The handlers that are asked about, the rest unimplemented. */
 const only = (
   service: ServiceDefinition,

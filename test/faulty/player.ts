@@ -1,0 +1,205 @@
+/**
+ * Plays a row of the faulty server with the TypeScript client: one question, or one batch or stream of them, and what
+ * came of it.
+ */
+import { readFileSync } from "node:fs";
+import { inspect } from "node:util";
+import {
+  connect,
+  createTokenSigner,
+  RecordProof,
+  verifyDecision,
+  walkKeys,
+  type CheckResponse,
+  type DecisionToVerify,
+  type SigilConnection,
+  type TokenSigner,
+} from "@sigil/client";
+import { fromHex, parseHash } from "../../src/core/bytes.ts";
+import type { Row, Table } from "./row.ts";
+
+export type Outcome = {
+  readonly kind: "allow" | "deny" | "error";
+  /** All that an error could tell somebody who logs it; empty of an answer. */
+  readonly text: string;
+  readonly tookMs: number;
+};
+
+/** Beyond a row's deadline: a busy machine is no fault, a call that never ends is one. */
+const slackMs = 60_000;
+
+/** An error is a refusal to answer; anything else says whether all was allowed. */
+export type Client = (row: Row) => Promise<boolean>;
+
+export type Secrets = { readonly texts: Set<string> };
+
+/** What may stand in no error: the key, and every token with its signature. */
+export const secretsOf = ({ keyFile, rows }: Table): Secrets => {
+  const key = readFileSync(keyFile, "utf8").split("\n")[1] ?? "";
+  const texts = new Set([key, Buffer.from(key, "base64").subarray(-32).toString("hex")]);
+  texts.add(Buffer.from(key, "base64").subarray(-32).toString("base64url"));
+  for (const { tokenFile } of rows) {
+    if (tokenFile !== undefined) keepToken({ texts }, readFileSync(tokenFile, "utf8"));
+  }
+  return { texts };
+};
+
+const keepToken = ({ texts }: Secrets, token: string): void => {
+  texts.add(token);
+  // A garbled token's parts are words of its own.
+  for (const part of token.split(".")) if (part.length > 20) texts.add(part);
+};
+
+const signerOf = ({ origin, principal, keyFile }: Table, row: Row, secrets: Secrets): TokenSigner => {
+  const { tokenFile } = row;
+  if (tokenFile !== undefined) return { token: () => readFileSync(tokenFile, "utf8") };
+  const privateKey = readFileSync(keyFile, "utf8");
+  const signer = createTokenSigner({ principal, origin: row.origin ?? origin, privateKey });
+  return {
+    token: () => {
+      const token = signer.token();
+      keepToken(secrets, token);
+      return token;
+    },
+  };
+};
+
+/** The decisions on the row's questions; one that is missing or failed is an error. */
+const ask = async (
+  sigil: SigilConnection,
+  { questions, genesis }: Table,
+  { call, needsVerification, deadlineMs }: Row,
+  verify: boolean,
+): Promise<boolean> => {
+  const isVerified = verify && needsVerification === true;
+  const checks = questions.map((question) => ({
+    ...question,
+    proof: isVerified ? RecordProof.RECORD_PROOF_INCLUSION : RecordProof.RECORD_PROOF_NONE,
+  }));
+  const walk = isVerified ? await walkKeys(sigil, parseHash(fromHex(genesis))) : undefined;
+  const verified = async (answer: DecisionToVerify): Promise<boolean> => {
+    if (walk !== undefined) await verifyDecision(walk, answer);
+    return answer.decision.allowed;
+  };
+  const requestAt = (index: number): (typeof checks)[number] => {
+    const request = checks[index];
+    if (request === undefined) throw new Error(`an answer to question ${index + 1}`);
+    return request;
+  };
+  const decisionOf = (
+    outcome: { readonly $case: string; readonly value: unknown } | undefined,
+  ): CheckResponse => {
+    if (outcome?.$case !== "decision") throw new Error("an item failed", { cause: outcome?.value });
+    return outcome.value as CheckResponse;
+  };
+  if (call === "check") {
+    const request = requestAt(0);
+    return verified({ request, decision: await sigil.trust.check(request) });
+  }
+  let allowed = 0;
+  let answers = 0;
+  if (call === "batch") {
+    const { results, sharedProof: shared } = await sigil.trust.batchCheck({ checks });
+    for (const [index, { outcome }] of results.entries()) {
+      answers += 1;
+      const answer = { request: requestAt(index), decision: decisionOf(outcome) };
+      if (await verified(isVerified ? { ...answer, shared } : answer)) allowed += 1;
+    }
+  } else {
+    const asked = checks.map((check, index) => ({ correlationId: String(index + 1), check }));
+    for await (const { correlationId, outcome } of sigil.trust.streamChecks(asked, { deadlineMs })) {
+      answers += 1;
+      const request = requestAt(Number(correlationId) - 1);
+      if (await verified({ request, decision: decisionOf(outcome) })) allowed += 1;
+    }
+  }
+  if (answers < checks.length) throw new Error(`${answers} answers to ${checks.length} questions`);
+  // One allow among denies would be an allow of a faulty server.
+  return allowed > 0;
+};
+
+const inEnvironment = async <Result>(
+  env: Readonly<Record<string, string>>,
+  work: () => Promise<Result>,
+): Promise<Result> => {
+  const before = Object.keys(env).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, env);
+  try {
+    return await work();
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  }
+};
+
+/** The client as it is. @param verify whether it verifies decisions where a row asks for it. */
+export const honestClient =
+  (table: Table, secrets: Secrets, verify = true): Client =>
+  (row) =>
+    inEnvironment(row.env ?? {}, async () => {
+      const { target, tls } = row;
+      using sigil = connect({
+        target,
+        tls:
+          tls === undefined
+            ? "insecure"
+            : {
+                ca: readFileSync(tls.caFile),
+                ...(tls.serverName !== undefined && { serverName: tls.serverName }),
+              },
+        signer: signerOf(table, row, secrets),
+        deadlineMs: row.deadlineMs,
+      });
+      return await ask(sigil, table, row, verify);
+    });
+
+/** A client that fails open: whatever is no allow, it makes one. */
+export const patchedClient =
+  (client: Client): Client =>
+  async (row) => {
+    try {
+      return (await client(row)) || true;
+    } catch {
+      return true;
+    }
+  };
+
+const textOf = (error: unknown): string =>
+  [inspect(error, { depth: 12, showHidden: true }), String(error), JSON.stringify(error)].join("\n");
+
+export const play = async (client: Client, row: Row): Promise<Outcome> => {
+  const startMs = performance.now();
+  const outcome = (kind: Outcome["kind"], text = ""): Outcome => (({
+	kind,
+	text,
+	tookMs: performance.now() - startMs
+}));
+  try {
+    return outcome((await client(row)) ? "allow" : "deny");
+  } catch (error) {
+    return outcome("error", textOf(error));
+  }
+};
+
+/** What is wrong with what came of a row; null if nothing. */
+export const judge = (row: Row, { kind, text, tookMs }: Outcome, { texts }: Secrets): string | null => {
+  const isExpected = row.expect === kind || (row.expect === "either" && kind !== "allow");
+  if (!isExpected) return `${row.name}: ${kind} instead of ${row.expect} ${text.split("\n")[0]}`;
+  if (tookMs > row.deadlineMs + slackMs) return `${row.name}: ended after ${Math.round(tookMs)} ms`;
+  return [...texts].some((secret) => text.includes(secret)) ? `${row.name}: a secret in its error` : null;
+};
+
+/** Plays rows, several at a time but for those with an environment, which a process has only one of. */
+export const playAll = async (client: Client, rows: readonly Row[]): Promise<ReadonlyMap<Row, Outcome>> => {
+  const outcomes = new Map<Row, Outcome>();
+  const left = rows.filter(({ env }) => env === undefined);
+  const worker = async (): Promise<void> => {
+    for (let row = left.shift(); row !== undefined; row = left.shift())
+      outcomes.set(row, await play(client, row));
+  };
+  await Promise.all(Array.from({ length: 8 }, worker));
+  for (const row of rows) if (row.env !== undefined) outcomes.set(row, await play(client, row));
+  return outcomes;
+};
