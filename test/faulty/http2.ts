@@ -1,7 +1,6 @@
 /** Faults within HTTP/2 and gRPC: statuses, lengths, compression, and ends in the middle of an allow. */
 import { constants, createServer, type ServerHttp2Stream } from "node:http2";
 import { gzipSync } from "node:zlib";
-import type { Server } from "node:net";
 import { status as Code } from "@grpc/grpc-js";
 import { BatchCheckResponse, CheckResponse } from "@sigil/client";
 import { honest } from "./lies.ts";

@@ -9,13 +9,13 @@ export const identityFaults = async (world: World): Promise<readonly Row[]> => {
   const key = deployment.privateKeys.operator;
   const now = Math.floor(Date.now() / 1000);
   const withToken = async (name: string, what: string, token: string): Promise<Row> =>
-    fault(({
-	name,
-	what,
-	target,
-	deadlineMs: honestDeadlineMs,
-	tokenFile: await keep(`${name}.jwt`, token)
-}));
+    fault({
+      name,
+      what,
+      target,
+      deadlineMs: honestDeadlineMs,
+      tokenFile: await keep(`${name}.jwt`, token),
+    });
   return [
     control({ name: "control-check", what: "an honest server", target }),
     control({ name: "control-batch", what: "an honest server", target, call: "batch" }),

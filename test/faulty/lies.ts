@@ -1,7 +1,7 @@
 /** An allow that tells the truth, and answers to the same question that contradict themselves. */
 import { CheckResponse, Verdict } from "@sigil/client";
 
-export const logistic = (z: number): number => 1 / (1 + Math.exp(-z));
+const logistic = (z: number): number => 1 / (1 + Math.exp(-z));
 const honestZ = 1 + -1.2 + 4;
 const contribution = (feature: string, value: number, weight: number) => ({
   feature,

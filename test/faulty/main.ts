@@ -1,6 +1,6 @@
 /**
- * `node test/faulty/main.ts`: starts every faulty server on a free port of this machine, prints the table of them as one
- * line of JSON, and ends when its input is closed. Source: test/faulty/README.md.
+ * `node test/faulty/main.ts`: starts every faulty server on a free port of this machine, prints the table of them as
+ * one line of JSON, and ends when its input is closed. Source: test/faulty/README.md.
  */
 import { origin } from "../e2e/deployment.ts";
 import { environmentFaults } from "./environment.ts";
@@ -20,16 +20,16 @@ const groups = await Promise.all(
 );
 const { keyFile, genesis } = world;
 const rows = [...groups.flat(), ...proxied];
-const table: Table = ({
-	format: 'test/faulty/README.md',
-	origin,
-	principal,
-	keyFile,
-	genesis,
-	questions,
-	recordedFile,
-	rows
-});
+const table: Table = {
+  format: "test/faulty/README.md",
+  origin,
+  principal,
+  keyFile,
+  genesis,
+  questions,
+  recordedFile,
+  rows,
+};
 process.stdout.write(`${JSON.stringify(table)}\n`);
 
 process.stdin.resume();

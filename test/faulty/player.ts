@@ -169,13 +169,13 @@ export const patchedClient =
 const textOf = (error: unknown): string =>
   [inspect(error, { depth: 12, showHidden: true }), String(error), JSON.stringify(error)].join("\n");
 
-export const play = async (client: Client, row: Row): Promise<Outcome> => {
+const play = async (client: Client, row: Row): Promise<Outcome> => {
   const startMs = performance.now();
-  const outcome = (kind: Outcome["kind"], text = ""): Outcome => (({
-	kind,
-	text,
-	tookMs: performance.now() - startMs
-}));
+  const outcome = (kind: Outcome["kind"], text = ""): Outcome => ({
+    kind,
+    text,
+    tookMs: performance.now() - startMs,
+  });
   try {
     return outcome((await client(row)) ? "allow" : "deny");
   } catch (error) {

@@ -246,14 +246,14 @@ export const proofFaults = async (world: World): Promise<readonly Row[]> => {
     proof,
     callerSeq,
     inputDigest,
-  }) => (({
-	...allowed,
-	auditId,
-	ledgerPosition,
-	proof,
-	callerSeq,
-	inputDigest
-}));
+  }) => ({
+    ...allowed,
+    auditId,
+    ledgerPosition,
+    proof,
+    callerSeq,
+    inputDigest,
+  });
   const faithful = await startProxy(world, {
     check: (reply) => reply,
     batch: (reply) => reply,

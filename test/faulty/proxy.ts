@@ -156,13 +156,13 @@ export const startProxy = async ({ stack, honest }: World, changes: Changes): Pr
     const raw: Record<string, object> = {};
     for (const [name, method] of Object.entries(service as ServiceDefinition)) {
       if (method.requestStream && !method.responseStream) continue;
-      raw[name] = ({
-	...method,
-	requestSerialize: same,
-	requestDeserialize: same,
-	responseSerialize: same,
-	responseDeserialize: same
-});
+      raw[name] = {
+        ...method,
+        requestSerialize: same,
+        requestDeserialize: same,
+        responseSerialize: same,
+        responseDeserialize: same,
+      };
       if (method.requestStream) handlers[name] = proxy.duplex(method.path);
       else if (method.responseStream) handlers[name] = proxy.serverStream(method.path);
       else handlers[name] = proxy.unary(method.path);

@@ -84,19 +84,19 @@ export const makeWorld = async (): Promise<World> => {
   const honest = stack.use(await deployment.serve());
   const authority = await makeCertificate("faulty authority", "DNS:authority.test");
   const pem = deployment.privateKeys[principal].export({ type: "pkcs8", format: "pem" }).toString();
-  return ({
-	stack,
-	folder,
-	deployment,
-	honest,
-	authority,
-	keep,
-	listen,
-	genesis: await genesisOf(deployment),
-	keyFile: await keep('operator.pem', pem),
-	caFile: await keep('ca.pem', authority.cert),
-	[Symbol.asyncDispose]: () => stack.disposeAsync()
-});
+  return {
+    stack,
+    folder,
+    deployment,
+    honest,
+    authority,
+    keep,
+    listen,
+    genesis: await genesisOf(deployment),
+    keyFile: await keep("operator.pem", pem),
+    caFile: await keep("ca.pem", authority.cert),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
 };
 
 /** A port that nobody listens on: one that was free a moment ago. */
