@@ -1,7 +1,6 @@
 package merkle
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -221,6 +220,3 @@ func (s *Signed) VerifyCosignature(by Cosigner) (timeSeconds uint64, err error) 
 func (s *Signed) cosignatures(by Cosigner) [][]byte {
 	return s.Note.SignaturesBy(by.Name, CosignatureKeyID(by.Name, by.PublicKey))
 }
-
-// sameKey compares public keys.
-func sameKey(a, b []byte) bool { return bytes.Equal(a, b) }

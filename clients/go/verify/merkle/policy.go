@@ -1,6 +1,7 @@
 package merkle
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"regexp"
@@ -264,7 +265,7 @@ func (p *policyReading) key(line int, word string, use KeyUse) (VerifierKey, err
 // HasLog says whether the policy names this key of the log.
 func (p *Policy) HasLog(origin string, publicKey []byte) bool {
 	return slices.ContainsFunc(p.logs, func(log VerifierKey) bool {
-		return log.Name == origin && sameKey(log.PublicKey, publicKey)
+		return log.Name == origin && bytes.Equal(log.PublicKey, publicKey)
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -166,4 +167,28 @@ func object(fields map[string]any) (any, error) {
 		entries = append(entries, cbor.Entry{Key: key, Value: value})
 	}
 	return entries, nil
+}
+
+// Text is text that may have half a surrogate pair, which Go's strings hold as bytes that are no UTF-8.
+type Text string
+
+const (
+	standIn       = "\uf8ff"
+	halfSurrogate = "\xed\xa0\x80"
+)
+
+var surrogates = regexp.MustCompile(`(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89abAB][0-9a-fA-F]{2}`)
+
+// UnmarshalJSON reads the text.
+func (s *Text) UnmarshalJSON(raw []byte) error {
+	whole := surrogates.ReplaceAllStringFunc(string(raw), func(escaped string) string {
+		if len(escaped) > len(`\ud800`) {
+			return escaped
+		}
+		return standIn
+	})
+	var text string
+	err := json.Unmarshal([]byte(whole), &text)
+	*s = Text(strings.ReplaceAll(text, standIn, halfSurrogate))
+	return err
 }
