@@ -3,14 +3,11 @@ package cbor_test
 import (
 	"bytes"
 	"encoding/hex"
-	"errors"
 	"testing"
 
 	"sigil.example/go/verify/cbor"
 	"sigil.example/go/verify/internal/vectors"
 )
-
-func errorsAs[Target error](err error, target *Target) bool { return errors.As(err, target) }
 
 func unhex(t testing.TB, digits string) []byte {
 	t.Helper()

@@ -2,6 +2,8 @@ package cbor_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -155,10 +157,77 @@ func TestVectorsOfRFC8949AppendixA(t *testing.T) {
 	}
 }
 
-// The broken encodings that every implementation is given: as values.json, by any language's own hand.
+// The broken encodings that every implementation is given.
 func TestVectorsOfBrokenEncodings(t *testing.T) {
-	for _, vector := range vectors.ReadIfThere[struct{ Cases []refused }](t, "broken.json").Cases {
-		t.Run(vector.Name, func(t *testing.T) { expectRefused(t, vector.Hex, vector.Offset, vector.Rule) })
+	broken := vectors.ReadIfThere[vectors.Broken](t, "broken.json")
+	if len(broken.Cases) != 500 {
+		t.Errorf("%d broken encodings, want 500", len(broken.Cases))
+	}
+	for index, each := range broken.Cases {
+		t.Run(fmt.Sprint(index), func(t *testing.T) { expectRefused(t, broken.Bytes(index), each.Offset, each.Rule) })
+	}
+}
+
+// The records that every implementation builds from their values, and encodes by itself.
+func TestVectorsOfValues(t *testing.T) {
+	values := vectors.ReadValues(t)
+	all := sha256.New()
+	whole := slices.Concat(values.Bodies, values.Values)
+	if len(whole) != 500 {
+		t.Errorf("%d values, want 500", len(whole))
+	}
+	for _, each := range whole {
+		encoded, err := cbor.Encode(each.Value.Value)
+		if err != nil {
+			t.Fatalf("%s: %v", each.Name, err)
+		}
+		hash := sha256.Sum256(encoded)
+		all.Write(hash[:])
+		if len(encoded) != each.Bytes || !bytes.Equal(hash[:], each.Sha256) {
+			t.Errorf("%s: %d bytes of hash %x, want %d of %x", each.Name, len(encoded), hash, each.Bytes, []byte(each.Sha256))
+		}
+		decoded, err := cbor.Decode(encoded)
+		if err != nil {
+			t.Errorf("%s: %v", each.Name, err)
+			continue
+		}
+		if again, err := cbor.Encode(decoded); err != nil || !bytes.Equal(again, encoded) {
+			t.Errorf("%s: does not come back", each.Name)
+		}
+	}
+	if sum := all.Sum(nil); !bytes.Equal(sum, values.Sha256) {
+		t.Errorf("all hashes together are %x, want %x", sum, []byte(values.Sha256))
+	}
+}
+
+func TestVectorsOfValuesWithoutAnEncoding(t *testing.T) {
+	rules := map[string]string{
+		"notFinite": "NaN and infinities have no encoding",
+		"tooDeep":   "is nested deeper than 16",
+		"tooMany":   "has more than 4096 entries",
+		"tooLong":   "is longer than 1048576 bytes",
+	}
+	seen := map[string]bool{}
+	for _, each := range vectors.ReadValues(t).Refuse {
+		seen[each.Rule] = true
+		t.Run(each.Rule+": "+each.Name, func(t *testing.T) {
+			if each.Rule == "range" {
+				if !errors.Is(each.Value.Err, vectors.ErrNoGoInteger) {
+					t.Error("a Go type holds it")
+				}
+				return
+			}
+			encoded, err := cbor.Encode(each.Value.Value)
+			var fault *cbor.EncodeError
+			if !errors.As(err, &fault) || fault.Rule != rules[each.Rule] || encoded != nil {
+				t.Errorf("%d bytes, %v; want %s", len(encoded), err, rules[each.Rule])
+			}
+		})
+	}
+	for rule := range rules {
+		if !seen[rule] {
+			t.Errorf("no value is refused by %s", rule)
+		}
 	}
 }
 
@@ -263,7 +332,7 @@ func TestEncode(t *testing.T) {
 		for _, each := range cases {
 			encoded, err := cbor.Encode(each.value)
 			var fault *cbor.EncodeError
-			if !errorsAs(err, &fault) || fault.Path != each.path || encoded != nil {
+			if !errors.As(err, &fault) || fault.Path != each.path || encoded != nil {
 				t.Errorf("%#v: %x, %v", each.value, encoded, err)
 			}
 		}
