@@ -7,8 +7,8 @@ import (
 	"slices"
 	"testing"
 
+	"sigil.example/go/internal/vectors"
 	"sigil.example/go/verify"
-	"sigil.example/go/verify/internal/vectors"
 )
 
 type fileVector struct {

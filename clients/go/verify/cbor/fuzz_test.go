@@ -5,8 +5,8 @@ import (
 	"encoding/hex"
 	"testing"
 
+	"sigil.example/go/internal/vectors"
 	"sigil.example/go/verify/cbor"
-	"sigil.example/go/verify/internal/vectors"
 )
 
 func unhex(t testing.TB, digits string) []byte {

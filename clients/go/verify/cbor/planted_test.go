@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"sigil.example/go/verify/internal/vectors"
+	"sigil.example/go/internal/vectors"
 )
 
 // A bug that breaks a rule of docs/spec/record.md §1: a text that stands once in a file, and what the bug makes of it.

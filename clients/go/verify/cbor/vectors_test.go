@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"sigil.example/go/internal/vectors"
 	"sigil.example/go/verify/cbor"
-	"sigil.example/go/verify/internal/vectors"
 )
 
 type accepted struct {

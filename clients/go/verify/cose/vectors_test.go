@@ -5,10 +5,10 @@ import (
 	"errors"
 	"testing"
 
+	"sigil.example/go/internal/vectors"
 	"sigil.example/go/verify/cbor"
 	"sigil.example/go/verify/cose"
 	"sigil.example/go/verify/internal/sig"
-	"sigil.example/go/verify/internal/vectors"
 )
 
 type golden struct {

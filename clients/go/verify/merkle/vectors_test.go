@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"testing"
 
-	"sigil.example/go/verify/internal/vectors"
+	"sigil.example/go/internal/vectors"
 	"sigil.example/go/verify/merkle"
 )
 

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"sigil.example/go/internal/vectors"
 	"sigil.example/go/verify/cbor"
-	"sigil.example/go/verify/internal/vectors"
 	"sigil.example/go/verify/record"
 )
 

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"sigil.example/go/verify/internal/vectors"
+	"sigil.example/go/internal/vectors"
 	"sigil.example/go/verify/spelling"
 )
 
