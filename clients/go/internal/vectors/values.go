@@ -34,7 +34,7 @@ type Values struct {
 // ReadValues reads values.json.
 func ReadValues(t testing.TB) Values {
 	t.Helper()
-	return ReadIfThere[Values](t, "values.json")
+	return Read[Values](t, "values.json")
 }
 
 // ErrNoGoInteger says that a number is outside of what Go's integers, and so CBOR's of the profile, hold.

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -41,19 +40,6 @@ func Directory(t testing.TB) string {
 func Read[Shape any](t testing.TB, name string) Shape {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(Directory(t), name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parse[Shape](t, name, text)
-}
-
-// ReadIfThere is Read for a file that may not be written yet.
-func ReadIfThere[Shape any](t testing.TB, name string) Shape {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(Directory(t), name))
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("skipped: there is no %s yet", name)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}

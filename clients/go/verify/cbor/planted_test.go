@@ -35,7 +35,7 @@ func readPlanted(t *testing.T) (bugs []planted, repository string) {
 func TestABugIsPlantedForEachRule(t *testing.T) {
 	bugs, repository := readPlanted(t)
 	var ids []string
-	for _, rule := range vectors.ReadIfThere[rules](t, "rules.json").Rules {
+	for _, rule := range vectors.Read[rules](t, "rules.json").Rules {
 		ids = append(ids, rule.ID)
 		if !slices.ContainsFunc(bugs, func(bug planted) bool { return bug.Rule == rule.ID }) {
 			t.Errorf("there is no bug for %s: %s", rule.ID, rule.Says)
@@ -59,7 +59,7 @@ func TestPlantedBugsAreNoticed(t *testing.T) {
 		t.Skip("skipped: -short, and this compiles the package once for each bug")
 	}
 	bugs, repository := readPlanted(t)
-	vectors.ReadIfThere[vectors.Broken](t, "broken.json")
+	vectors.Read[vectors.Broken](t, "broken.json")
 	for _, bug := range bugs {
 		t.Run(bug.Rule, func(t *testing.T) {
 			output, err := runWith(t, repository, bug)
