@@ -64,8 +64,8 @@ func (k *Keys) numbered(proof RecordProof) (numbered, error) {
 	}
 }
 
-// Completeness verifies that no decision of the caller is left out of the span. Source: docs/spec/completeness.md §2. Who
-// holds the decisions that are numbered in between has all of them.
+// Completeness verifies that no decision of the caller is left out of the span. Source: docs/spec/completeness.md §2.
+// Who holds the decisions that are numbered in between has all of them.
 func (k *Keys) Completeness(claim Completeness) error {
 	after, err := k.numbered(claim.After)
 	if err != nil {

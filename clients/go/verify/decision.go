@@ -27,8 +27,8 @@ type Answer struct {
 	Subject string
 }
 
-// Decision verifies the answer to a check by the proof that came with it: the decision's record is in the ledger, and the
-// answer is what the record says of what was asked. Source: docs/spec/verify.md §4.
+// Decision verifies the answer to a check by the proof that came with it: the decision's record is in the ledger, and
+// the answer is what the record says of what was asked. Source: docs/spec/verify.md §4.
 func (k *Keys) Decision(proof RecordProof, asked Question, answer Answer) (*record.Decision, error) {
 	found, err := k.Record(proof)
 	if err != nil {

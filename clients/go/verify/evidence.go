@@ -17,8 +17,8 @@ var FileSteps = []string{
 	"file", "genesis", "keys", "signature", "record", "disclosures", "inclusion", "checkpoint", "policy", "decision", "trust",
 }
 
-// Trust is what a reader has from elsewhere: the hash of the genesis record, or a policy with the log's key, or both. The
-// zero value trusts nothing, and nothing verifies by it.
+// Trust is what a reader has from elsewhere: the hash of the genesis record, or a policy with the log's key, or both.
+// The zero value trusts nothing, and nothing verifies by it.
 type Trust struct {
 	Genesis *Hash
 	Policy  *merkle.Policy
@@ -70,8 +70,8 @@ type Findings struct {
 	Cosigned []string
 }
 
-// Evidence verifies an evidence file, step by step, from its bytes and from what its reader trusts alone: no network, no
-// clock. Source: docs/spec/verify.md §2.
+// Evidence verifies an evidence file, step by step, from its bytes and from what its reader trusts alone: no network,
+// no clock. Source: docs/spec/verify.md §2.
 func Evidence(file []byte, trust Trust) Result {
 	steps := newStepList(FileSteps)
 	verification := &fileVerification{steps: steps, trust: trust}
@@ -289,8 +289,8 @@ func (r *roles) describe() string {
 	return strings.Join(parts, ", ")
 }
 
-// assign finds out what each earlier record is there for. One that is there for nothing is refused: a file is no place to
-// hide one.
+// assign finds out what each earlier record is there for. One that is there for nothing is refused: a file is no
+// place to hide one.
 func (r *roles) assign(earlier []Found) error {
 	needed := map[uint64]bool{}
 	var err error

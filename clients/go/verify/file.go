@@ -60,8 +60,8 @@ func parseFile(input []byte) (*file, error) {
 	return parsed, nil
 }
 
-// pathsOf resolves indexes into nodes. Each node is there once, because a path needs it, and in the order of that need: so
-// there is one file for one evidence.
+// pathsOf resolves indexes into nodes. Each node is there once, because a path needs it, and in the order of that
+// need: so there is one file for one evidence.
 func pathsOf(layout *record.EvidenceLayout) ([][][]byte, error) {
 	seen := map[record.Hash]bool{}
 	for _, node := range layout.Nodes {
@@ -126,8 +126,8 @@ func (f *file) keyRecords() []opened {
 	return records
 }
 
-// requireSignatures wants those of all but the records of the walk, which were verified in it by the ring of their moment:
-// a key may have been retired since.
+// requireSignatures wants those of all but the records of the walk, which were verified in it by the ring of their
+// moment: a key may have been retired since.
 func (f *file) requireSignatures(ring keys.Ring) (count int, err error) {
 	for _, each := range f.opened {
 		if each.isOfKeys() {

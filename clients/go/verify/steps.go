@@ -75,8 +75,8 @@ func (r Result) Err() error {
 	return &NotVerified{Step: step.Name, Rule: step.Detail}
 }
 
-// Findings are what was found, and only of what is verified: what a refused file says of itself is not repeated as if it
-// were so.
+// Findings are what was found, and only of what is verified: what a refused file says of itself is not repeated as if
+// it were so.
 func (r Result) Findings() (Findings, error) {
 	if err := r.Err(); err != nil {
 		return Findings{}, err

@@ -24,8 +24,8 @@ type RecordProof struct {
 	Checkpoint string
 }
 
-// Record verifies a record by its proof, and by the records of the keys from genesis on: genesis, then every `signing_key`
-// and `key_retirement` record in ledger order. Who verifies many walks the keys once, with WalkKeys.
+// Record verifies a record by its proof, and by the records of the keys from genesis on: genesis, then every
+// `signing_key` and `key_retirement` record in ledger order. Who verifies many walks the keys once, with WalkKeys.
 func Record(proof RecordProof, keyRecords []StoredRecord, trust Trust) Result {
 	steps := newStepList(RecordSteps)
 	verification := &fileVerification{steps: steps, trust: trust}
@@ -94,8 +94,8 @@ func openAll(records []StoredRecord) ([]opened, error) {
 	return walked, nil
 }
 
-// Keys are a deployment's keys, walked from the genesis record's hash. They may be used by several goroutines. Nil, or the
-// zero value, verifies nothing.
+// Keys are a deployment's keys, walked from the genesis record's hash. They may be used by several goroutines. Nil,
+// or the zero value, verifies nothing.
 type Keys struct {
 	ring    keys.Ring
 	origin  string
@@ -107,8 +107,9 @@ type Keys struct {
 	note     string
 }
 
-// WalkKeys walks the records of a ledger's keys: genesis, whose hash comes from another channel than they do, then every
-// `signing_key` and `key_retirement` record in ledger order. After a later rotation, walk again. Source: docs/spec/keys.md §4.
+// WalkKeys walks the records of a ledger's keys: genesis, whose hash comes from another channel than they do, then
+// every `signing_key` and `key_retirement` record in ledger order. After a later rotation, walk again. Source:
+// docs/spec/keys.md §4.
 func WalkKeys(genesis Hash, records []StoredRecord) (*Keys, error) {
 	walked, err := openAll(records)
 	if err != nil {
@@ -194,8 +195,8 @@ func (e *Fork) Error() string {
 		e.Newer.Size, e.Newer.Root, e.Known.Size, e.Known.Root, e.Rule)
 }
 
-// Growth verifies a newer checkpoint, and that its tree begins with that of the known one. The error is a *Fork where both
-// are signed and the proof does not hold.
+// Growth verifies a newer checkpoint, and that its tree begins with that of the known one. The error is a *Fork where
+// both are signed and the proof does not hold.
 func (k *Keys) Growth(known *merkle.Checkpoint, note string, path [][]byte) (*merkle.Checkpoint, error) {
 	newer, err := k.Checkpoint(note)
 	if err != nil {

@@ -2,8 +2,8 @@
 //
 //	sigil-verify FILE… [-genesis HASH] [-policy FILE] [-json]
 //
-// It exits with 0 if every step of every file holds, with 1 if one does not or nobody vouches for it, and with 2 for what
-// cannot be read as evidence and for usage errors; of several files with the worst.
+// It exits with 0 if every step of every file holds, with 1 if one does not or nobody vouches for it, and with 2 for
+// what cannot be read as evidence and for usage errors; of several files with the worst.
 package main
 
 import (

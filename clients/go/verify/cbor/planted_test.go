@@ -52,8 +52,8 @@ func TestABugIsPlantedForEachRule(t *testing.T) {
 	}
 }
 
-// Each bug is compiled in place of the file, from a copy with the change, and the vectors of this package must notice it. A
-// bug that does not compile is noticed by nobody.
+// Each bug is compiled in place of the file, from a copy with the change, and the vectors of this package must notice
+// it. A bug that does not compile is noticed by nobody.
 func TestPlantedBugsAreNoticed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: -short, and this compiles the package once for each bug")

@@ -8,7 +8,8 @@ const (
 	AttestationContentType = "application/vnd.sigil.attestation.v1+cbor"
 )
 
-// Header is the content of a protected header. Subject is `<tenant>/<space>/<id>`, or a proposal's id in an attestation.
+// Header is the content of a protected header. Subject is `<tenant>/<space>/<id>`, or a proposal's id in an
+// attestation.
 type Header struct {
 	ContentType string
 	Kid         [32]byte

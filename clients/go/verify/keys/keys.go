@@ -1,5 +1,5 @@
-// Package keys derives which key may sign what, at which position, from a ledger's own records. A key that a record names
-// is only a hint. Pure. Source: docs/spec/keys.md.
+// Package keys derives which key may sign what, at which position, from a ledger's own records. A key that a record
+// names is only a hint. Pure. Source: docs/spec/keys.md.
 package keys
 
 import (
@@ -207,8 +207,8 @@ func (r Ring) holder(role string, position uint64) *Key {
 	return nil
 }
 
-// CheckpointKeys are whose signatures a checkpoint of that size bears: by the first it is signed, by the second, which may
-// be nil, it may be as well. A retired ML-DSA-44 key is left out, and its line with it.
+// CheckpointKeys are whose signatures a checkpoint of that size bears: by the first it is signed, by the second,
+// which may be nil, it may be as well. A retired ML-DSA-44 key is left out, and its line with it.
 func (r Ring) CheckpointKeys(size uint64) (ed25519Key, mldsa44Key []byte, err error) {
 	position := size
 	if position > 0 {

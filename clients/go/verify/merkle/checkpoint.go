@@ -98,8 +98,8 @@ func ParseSigned(note string) (*Signed, error) {
 	return &Signed{parsed, checkpoint}, nil
 }
 
-// VerifyCheckpoint verifies a note and returns its checkpoint. Lines by other keys are ignored; each that names a key of
-// this log must verify, and one by its Ed25519 key must be there.
+// VerifyCheckpoint verifies a note and returns its checkpoint. Lines by other keys are ignored; each that names a key
+// of this log must verify, and one by its Ed25519 key must be there.
 func VerifyCheckpoint(note string, log Log) (*Checkpoint, error) {
 	signed, err := ParseSigned(note)
 	if err != nil {

@@ -24,7 +24,8 @@ const (
 	ForCosigner KeyUse = "cosigner"
 )
 
-// VerifierKey is a key as text, C2SP signed-note: `<name>+<key id in hexadecimal>+<base64 of 0x01 or 0x04 and the key>`.
+// VerifierKey is a key as text, C2SP signed-note: `<name>+<key id in hexadecimal>+<base64 of 0x01 or 0x04 and the
+// key>`.
 type VerifierKey struct {
 	// Name is who signs: of a log its origin.
 	Name      string
@@ -78,8 +79,8 @@ type policyGroup struct {
 	members   []string
 }
 
-// Policy says which logs are known, and whose cosignatures a checkpoint needs, C2SP tlog-policy. The zero value knows no
-// log, and accepts nothing.
+// Policy says which logs are known, and whose cosignatures a checkpoint needs, C2SP tlog-policy. The zero value knows
+// no log, and accepts nothing.
 type Policy struct {
 	logs      []VerifierKey
 	witnesses []policyWitness
@@ -290,8 +291,8 @@ type Vouched struct {
 	Cosigned   []string
 }
 
-// Verify verifies a note by the policy alone: one of its logs signed it, and a quorum of its witnesses cosigned it. A line
-// of a key that it names and that does not verify refuses the note.
+// Verify verifies a note by the policy alone: one of its logs signed it, and a quorum of its witnesses cosigned it. A
+// line of a key that it names and that does not verify refuses the note.
 func (p *Policy) Verify(note string) (*Vouched, error) {
 	signed, err := ParseSigned(note)
 	if err != nil {

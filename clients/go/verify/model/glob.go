@@ -61,8 +61,8 @@ func matchesSegment(pattern, text string) bool {
 	return strings.HasSuffix(text, literal(rest[len(rest)-1]))
 }
 
-// matchesSegments says of each suffix of the text whether the pattern's suffix matches it, from the pattern's end to its
-// beginning: at most pattern × text steps, even for hostile input.
+// matchesSegments says of each suffix of the text whether the pattern's suffix matches it, from the pattern's end to
+// its beginning: at most pattern × text steps, even for hostile input.
 func matchesSegments(pattern, text []string) bool {
 	matches := make([]bool, len(text)+1) // Of the pattern's rest from the one at hand on.
 	matches[len(text)] = true

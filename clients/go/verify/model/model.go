@@ -1,5 +1,5 @@
-// Package model recomputes decisions: the features of a check, the score that a trust model gives it, and the verdict, to
-// the last bit of z. Pure. Source: docs/spec/trust.md.
+// Package model recomputes decisions: the features of a check, the score that a trust model gives it, and the
+// verdict, to the last bit of z. Pure. Source: docs/spec/trust.md.
 //
 // Products are converted to float64 where they are added, since a conversion is what keeps a Go compiler from fusing
 // multiplication and addition, which would round once instead of twice.
@@ -128,8 +128,8 @@ func (m *Model) takeWeights(weights record.Table[float64]) error {
 	return nil
 }
 
-// logit is ln(p / (1 − p)) in basic operations, in the order of docs/spec/trust.md §4: libraries' logarithms may differ in
-// the last bit, and a verdict must not.
+// logit is ln(p / (1 − p)) in basic operations, in the order of docs/spec/trust.md §4: libraries' logarithms may
+// differ in the last bit, and a verdict must not.
 func logit(p float64) float64 {
 	const (
 		ln2       = 0.6931471805599453
@@ -219,8 +219,8 @@ func (m *Model) decide(isKnown, isHighEnough bool, z float64) (verdict, reason s
 }
 
 // canonical gives a model from before globs were canonical as it has been read since: a glob without a canonical form
-// matches no canonical name and is dropped, and of two that coincide the stricter row wins. changed is false where every
-// glob is canonical.
+// matches no canonical name and is dropped, and of two that coincide the stricter row wins. changed is false where
+// every glob is canonical.
 func canonical(payload record.TrustModel) (spelled record.TrustModel, changed bool) {
 	actions, changedActions := merge(payload.Actions, spelling.ActionGlob, func(a, b record.ActionRule) record.ActionRule {
 		level := a.MinLevel

@@ -1,7 +1,8 @@
-// Package quorum counts offline whether a committed record carries the approvals that its registry asks for. Pure. Source:
-// docs/spec/quorum.md §4 and §8. At most 64 attestations, and one signature for each.
+// Package quorum counts offline whether a committed record carries the approvals that its registry asks for. Pure.
+// Source: docs/spec/quorum.md §4 and §8. At most 64 attestations, and one signature for each.
 //
-// Two facts cannot be verified offline: when each attestation was received, and which keys the proposer held at the time.
+// Two facts cannot be verified offline: when each attestation was received, and which keys the proposer held at the
+// time.
 package quorum
 
 import (

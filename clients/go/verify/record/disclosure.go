@@ -103,7 +103,8 @@ func readOpening(value any, path string) (Opening, error) {
 	return opening, r.err()
 }
 
-// ReadDisclosures reads the map that stands beside an envelope, and checks each opening against what the body commits to.
+// ReadDisclosures reads the map that stands beside an envelope, and checks each opening against what the body commits
+// to.
 func ReadDisclosures(input []byte, body *Body) (Disclosures, error) {
 	value, err := cbor.Decode(input)
 	if err != nil {

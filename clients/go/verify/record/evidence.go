@@ -7,7 +7,8 @@ type EvidenceRecord struct {
 	Path     []uint64
 }
 
-// EvidenceLayout is an evidence file's fields, of which nothing but the shape was checked. Source: docs/spec/verify.md §1.
+// EvidenceLayout is an evidence file's fields, of which nothing but the shape was checked. Source:
+// docs/spec/verify.md §1.
 type EvidenceLayout struct {
 	Origin      string
 	Position    uint64

@@ -18,8 +18,8 @@ func (e *Error) Error() string { return "malformed record: " + e.Field + " " + e
 // Hash is SHA-256.
 type Hash = [32]byte
 
-// reading remembers the first rule that is broken, after which everything reads as nothing: so that checks stand one under
-// the other in the order of the specification, and a caller looks once.
+// reading remembers the first rule that is broken, after which everything reads as nothing: so that checks stand one
+// under the other in the order of the specification, and a caller looks once.
 type reading struct{ fault *Error }
 
 func (r *reading) refuse(path, name, rule string) {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// schema checks the payloads of one kind. Governing kinds are trusted by their kind alone, so that they stand in the system
-// space only, which quorums write.
+// schema checks the payloads of one kind. Governing kinds are trusted by their kind alone, so that they stand in the
+// system space only, which quorums write.
 type schema struct {
 	isSystem bool
 	// versions from 1. None is ever changed or dropped; others are refused.

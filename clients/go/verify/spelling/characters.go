@@ -15,8 +15,8 @@ const lookAlikes = "\u2044\u2215\u2571\u27cb\u29f8\uff0f\u2100\u2101\u2105\u2106
 // Replacement characters of decoders: a name with one was corrupted.
 const lost = "\ufffc\ufffd"
 
-// Drawn as nothing, though Unicode counts them as letters, marks or symbols. What else is ignorable by default is a format
-// character, and refused as one.
+// Drawn as nothing, though Unicode counts them as letters, marks or symbols. What else is ignorable by default is a
+// format character, and refused as one.
 var drawnBlank = []*unicode.RangeTable{unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector}
 
 const (

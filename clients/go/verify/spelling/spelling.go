@@ -1,8 +1,8 @@
-// Package spelling gives the one canonical spelling of targets, subjects, actions and sessions, and of globs over them, or
-// the rule that a text breaks. Pure, idempotent, linear in the text. Source: docs/spec/trust.md §10.
+// Package spelling gives the one canonical spelling of targets, subjects, actions and sessions, and of globs over
+// them, or the rule that a text breaks. Pure, idempotent, linear in the text. Source: docs/spec/trust.md §10.
 //
-// Characters are those of the Unicode version of Go's standard library. A name with a character that is newer than that is
-// refused here, where a server with a later version takes it.
+// Characters are those of the Unicode version of Go's standard library. A name with a character that is newer than
+// that is refused here, where a server with a later version takes it.
 package spelling
 
 import (
@@ -181,8 +181,8 @@ func spellAction(raw string, isGlob bool) (string, error) {
 
 const spiffeScheme = "spiffe:"
 
-// Subject spells a principal's id. `spiffe://<trust domain>/<id>` is another spelling of `<id>`; the trust domain is the
-// deployment's origin.
+// Subject spells a principal's id. `spiffe://<trust domain>/<id>` is another spelling of `<id>`; the trust domain is
+// the deployment's origin.
 func Subject(raw, trustDomain string) (string, error) {
 	segments, err := spellSegments(raw, targetBytesMax, false)
 	if err != nil {
@@ -260,8 +260,8 @@ func RecordIDFault(id string) error {
 	return nil
 }
 
-// EnrolledName is the last part of the record id for a canonical name: the name if a record id can hold it, else ~ and its
-// SHA-256 in hexadecimal, with the name in the payload.
+// EnrolledName is the last part of the record id for a canonical name: the name if a record id can hold it, else ~
+// and its SHA-256 in hexadecimal, with the name in the payload.
 func EnrolledName(name string) string {
 	if len(name) <= principalIDBytesMax && RecordIDFault(name) == nil {
 		return name

@@ -1,4 +1,5 @@
-// Package ledgers makes small signed ledgers, for tests alone: what a server would write, by keys whose seeds are known.
+// Package ledgers makes small signed ledgers, for tests alone: what a server would write, by keys whose seeds are
+// known.
 package ledgers
 
 import (
