@@ -1,39 +1,25 @@
 package verify_test
 
 import (
-	"encoding/hex"
-	"encoding/json"
+	"bytes"
+	_ "embed"
 	"fmt"
 	"log"
-	"os"
-	"path/filepath"
+	"testing"
 
+	"sigil.example/go/internal/vectors"
 	"sigil.example/go/verify"
 )
 
-// A file as `sigil audit evidence` writes it, here one of the repository's vectors.
-func readEvidence() (file []byte, genesis string) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "..", "test", "vectors", "evidence.json"))
-	if err != nil {
-		log.Fatal(err)
-	}
-	var vectors struct {
-		Genesis string
-		Accept  []struct{ Hex string }
-	}
-	if err := json.Unmarshal(text, &vectors); err != nil {
-		log.Fatal(err)
-	}
-	file, err = hex.DecodeString(vectors.Accept[0].Hex)
-	if err != nil {
-		log.Fatal(err)
-	}
-	return file, vectors.Genesis
-}
+// A file as `sigil audit evidence` writes it, and the genesis hash of its ledger as `sigil init` printed it.
+var (
+	//go:embed testdata/decision.sigil
+	file []byte
+
+	genesis = "119b2ab9c2dd31ab6babddd69a7ac1f79dad50bc9c0887074f0addffc22901dc"
+)
 
 func ExampleEvidence() {
-	file, genesis := readEvidence()
-
 	trust, err := verify.FromGenesis(genesis)
 	if err != nil {
 		log.Fatal(err)
@@ -44,4 +30,11 @@ func ExampleEvidence() {
 	}
 	fmt.Println(findings.Record.Body.ID, findings.Decision.Verdict, findings.Replay.Outcome)
 	// Output: decision-1 allow equal
+}
+
+func TestTheExamplesFileIsAVector(t *testing.T) {
+	whole := vectors.Read[fileVectors](t, "evidence.json")
+	if !bytes.Equal(file, whole.Accept[0].Hex) || genesis != whole.Genesis {
+		t.Error("testdata/decision.sigil is another file")
+	}
 }
