@@ -18,6 +18,7 @@ import { parsePolicy } from "../../src/core/merkle/policy.ts";
 import { formatEvidence, parseEvidence } from "../../src/core/verify/evidence-file.ts";
 import { verifyEvidence, type EvidenceVerdict } from "../../src/core/verify/evidence.ts";
 import { Council } from "./council.ts";
+import { randomDecisions } from "./random-decisions.ts";
 
 const goModule = join(repository, "clients/go");
 
@@ -127,6 +128,16 @@ describe(`the Go module's verification${missing === undefined ? "" : ` (${missin
     expect(status, `${stdout.slice(-4000)}${stderr}`).to.equal(0);
     expect(stdout).to.include("--- PASS: TestPlantedBugsAreNoticed ");
     expect(stdout).to.include("--- PASS: TestNoFusedMultiplyAdd ");
+  });
+
+  it("works out 3,000 decisions of random models again, to the last bit of z", async () => {
+    const path = join(directory, "decisions.jsonl");
+    const lines = randomDecisions(3000, 16).map((line) => `${JSON.stringify(line)}\n`);
+    await writeFile(path, lines.join(""));
+    const words = ["test", "-count=1", "-v", "-run", "^TestDecisionsOfAFile$", "./verify/model"];
+    const { status, stdout, stderr } = go(words, { SIGIL_DECISIONS_FILE: path });
+    expect(status, `${stdout.slice(-4000)}${stderr}`).to.equal(0);
+    expect(stdout).to.include("--- PASS: TestDecisionsOfAFile ");
   });
 
   it("has no import of gRPC or Protocol Buffers", () => {
