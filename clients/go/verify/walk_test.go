@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -458,4 +459,123 @@ func TestCompleteness(t *testing.T) {
 		change(&claim)
 		expectError(t, keys.Completeness(claim), part)
 	}
+}
+
+// note is the body of a user's record.
+func note(id string) *record.Body {
+	return &record.Body{
+		Kind: "note", SchemaVersion: 1, ID: id, Tenant: "acme", TimeMs: 1, Space: "user", Payload: cbor.Map{},
+	}
+}
+
+func encoded(t *testing.T, body *record.Body) []byte {
+	t.Helper()
+	raw, err := record.EncodeBody(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func TestEvidenceOfLedgersMadeByHand(t *testing.T) {
+	expect := func(t *testing.T, ledger *ledgers.Ledger, file []byte, step, part string) {
+		t.Helper()
+		genesis := genesisOf(t, ledger)
+		result := verify.Evidence(file, verify.Trust{Genesis: &genesis})
+		failed, _ := result.FailedStep()
+		if failed.Name != step || !strings.Contains(failed.Detail, part) || result.IsVerified() != (step == "") {
+			t.Errorf("%+v, want %s: %s", failed, step, part)
+		}
+	}
+	t.Run("hold for a user's record", func(t *testing.T) {
+		ledger := ledgers.New(t)
+		position := ledger.Append(note("notes/1"))
+		expect(t, ledger, ledger.Evidence(position, 0, position), "", "")
+	})
+	t.Run("are refused where a statement names another origin", func(t *testing.T) {
+		ledger := ledgers.New(t)
+		body := note("notes/1")
+		position := ledger.AppendStatement(ledgers.SignAt(
+			t, "ledger.example/other", "record 1", cose.RecordContentType, body.Subject(), encoded(t, body)))
+		expect(t, ledger, ledger.Evidence(position, 0, position), "record", "the statement names another origin")
+		_, err := walkOf(t, ledger, 0).Record(proofOf(ledger, position))
+		expectError(t, err, "the statement names another origin")
+	})
+	t.Run("are refused where a statement is over no record", func(t *testing.T) {
+		ledger := ledgers.New(t)
+		body := note("notes/1")
+		position := ledger.AppendStatement(ledgers.Sign(
+			t, "record 1", cose.AttestationContentType, body.Subject(), encoded(t, body)))
+		expect(t, ledger, ledger.Evidence(position, 0, position), "file", "the statement is not over a record")
+	})
+	t.Run("are refused where a decision's model is none, or is missing", func(t *testing.T) {
+		ledger := ledgers.New(t)
+		other := note("notes/1")
+		model := ledger.Append(other)
+		decision := ledgers.Decision("d-1", "svc", 1, 1000)
+		decision.Links[0].Target = record.HashOf(encoded(t, other))
+		position := ledger.Append(decision)
+		expect(t, ledger, ledger.Evidence(position, 0, model, position), "record", "what the decision names is no model")
+		expect(t, ledger, ledger.Evidence(position, 0, position), "record", "which is missing")
+	})
+	t.Run("are refused with two registries, or a witness's record missing", func(t *testing.T) {
+		ledger := ledgers.New(t)
+		quorum := ledgers.System("quorum", "quorum", cbor.Map{
+			{Key: "k", Value: 1}, {Key: "witnesses", Value: []any{"ann"}}, {Key: "epoch", Value: 1},
+		})
+		first, second := ledger.Append(quorum), ledger.Append(quorum)
+		witness := ledger.Append(ledgers.System("witness", "witness/ann", cbor.Map{
+			{Key: "public_key", Value: ledgers.Public("ann")}, {Key: "owner", Value: "Ann"}, {Key: "authority", Value: ""},
+			{Key: "description", Value: ""},
+		}))
+		position := ledger.Append(note("notes/1"))
+		expect(t, ledger, ledger.Evidence(position, 0, first, witness, position), "", "")
+		expect(t, ledger, ledger.Evidence(position, 0, first, second, witness, position), "record", "more than one registry")
+		expect(t, ledger, ledger.Evidence(position, 0, first, position), "record", "whose record is missing")
+	})
+	t.Run("are refused with records or nodes in another order, or twice", func(t *testing.T) {
+		ledger := ledgers.New(t)
+		for _, id := range []string{"notes/1", "notes/2", "notes/3"} {
+			ledger.Append(note(id))
+		}
+		const order = "must stand at a position after the one before"
+		expect(t, ledger, ledger.Evidence(1, 0, 1, 1), "file", order)
+		expect(t, ledger, ledger.Evidence(1, 0, 3, 1), "file", order)
+		expect(t, ledger, ledger.Evidence(2, 0, 1), "file", "must be that of one of the records")
+		expect(t, ledger, ledger.Evidence(1, 1), "file", "must begin with position 0")
+		file := ledger.Evidence(1, 0, 1)
+		expect(t, ledger, file, "", "")
+		expect(t, ledger, withNodesTurned(t, file), "file", "must stand in the order in which paths name them")
+	})
+	t.Run("are refused where the checkpoint is another key's, or of another size", func(t *testing.T) {
+		ledger := ledgers.New(t)
+		position := ledger.Append(note("notes/1"))
+		ledger.CheckpointKey = "stranger"
+		expect(t, ledger, ledger.Evidence(position, 0, position), "checkpoint", "must be signed by the log's key")
+	})
+}
+
+// withNodesTurned is the same evidence with its nodes in the reverse order, and the paths' indexes with them.
+func withNodesTurned(t *testing.T, file []byte) []byte {
+	t.Helper()
+	value, err := cbor.Decode(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := value.(cbor.Map)
+	nodes, _ := fields.Get("nodes")
+	count := len(nodes.([]any))
+	slices.Reverse(nodes.([]any))
+	records, _ := fields.Get("records")
+	for _, each := range records.([]any) {
+		path, _ := each.(cbor.Map).Get("path")
+		for index, node := range path.([]any) {
+			path.([]any)[index] = int64(count-1) - node.(int64)
+		}
+	}
+	turned, err := cbor.Encode(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return turned
 }

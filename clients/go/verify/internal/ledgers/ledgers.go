@@ -126,7 +126,13 @@ func (l *Ledger) Append(body *record.Body) uint64 {
 // AppendBytes signs a body as it is.
 func (l *Ledger) AppendBytes(body []byte, subject string) uint64 {
 	l.t.Helper()
-	envelope := record.Envelope{Statement: Sign(l.t, l.RecordKey, cose.RecordContentType, subject, body)}
+	return l.AppendStatement(Sign(l.t, l.RecordKey, cose.RecordContentType, subject, body))
+}
+
+// AppendStatement appends a statement as it is.
+func (l *Ledger) AppendStatement(statement []byte) uint64 {
+	l.t.Helper()
+	envelope := record.Envelope{Statement: statement}
 	encoded, err := envelope.Encode()
 	if err != nil {
 		l.t.Fatal(err)
@@ -138,8 +144,14 @@ func (l *Ledger) AppendBytes(body []byte, subject string) uint64 {
 // Sign makes a statement by the key of that name.
 func Sign(t testing.TB, key, contentType, subject string, payload []byte) []byte {
 	t.Helper()
+	return SignAt(t, Origin, key, contentType, subject, payload)
+}
+
+// SignAt is Sign for another origin.
+func SignAt(t testing.TB, origin, key, contentType, subject string, payload []byte) []byte {
+	t.Helper()
 	protected, err := cose.EncodeHeader(cose.Header{
-		ContentType: contentType, Kid: cose.Thumbprint(Public(key)), Origin: Origin, Subject: subject,
+		ContentType: contentType, Kid: cose.Thumbprint(Public(key)), Origin: origin, Subject: subject,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -227,4 +239,35 @@ func (l *Ledger) Checkpoint(key string) string {
 		l.t.Fatal(err)
 	}
 	return formatted
+}
+
+// Evidence is an evidence file for the record at a position, with the others of those positions in it, in order.
+func (l *Ledger) Evidence(position uint64, positions ...uint64) []byte {
+	l.t.Helper()
+	nodes, indexes := []any{}, map[string]int{}
+	records := []any{}
+	for _, each := range positions {
+		path := []any{}
+		for _, hash := range l.Path(each) {
+			index, known := indexes[string(hash)]
+			if !known {
+				index = len(nodes)
+				indexes[string(hash)] = index
+				nodes = append(nodes, hash)
+			}
+			path = append(path, index)
+		}
+		records = append(records, cbor.Map{
+			{Key: "position", Value: each}, {Key: "envelope", Value: l.Envelopes[each]}, {Key: "path", Value: path},
+		})
+	}
+	file, err := cbor.Encode(cbor.Map{
+		{Key: "version", Value: 1}, {Key: "origin", Value: Origin}, {Key: "position", Value: position},
+		{Key: "checkpoint", Value: l.Checkpoint(l.CheckpointKey)}, {Key: "nodes", Value: nodes},
+		{Key: "records", Value: records},
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return file
 }
