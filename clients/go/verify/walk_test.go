@@ -26,7 +26,7 @@ func stored(ledger *ledgers.Ledger, positions ...uint64) []verify.StoredRecord {
 	return records
 }
 
-func genesisOf(t *testing.T, ledger *ledgers.Ledger) verify.Hash {
+func genesisOf(t testing.TB, ledger *ledgers.Ledger) verify.Hash {
 	t.Helper()
 	envelope, err := record.DecodeEnvelope(ledger.Envelopes[0])
 	if err != nil {
@@ -39,7 +39,7 @@ func genesisOf(t *testing.T, ledger *ledgers.Ledger) verify.Hash {
 	return verify.Hash(record.HashOf(statement.Payload))
 }
 
-func walkOf(t *testing.T, ledger *ledgers.Ledger, positions ...uint64) *verify.Keys {
+func walkOf(t testing.TB, ledger *ledgers.Ledger, positions ...uint64) *verify.Keys {
 	t.Helper()
 	keys, err := verify.WalkKeys(genesisOf(t, ledger), stored(ledger, positions...))
 	if err != nil {
@@ -146,6 +146,23 @@ func TestWalk(t *testing.T) {
 		position := ledger.Announce("record", 2, "record 2")
 		_, err := verify.WalkKeys(genesisOf(t, ledger), stored(ledger, 0, position))
 		expectError(t, err, "outside the key ring")
+	})
+	t.Run("trusts no key before its time, and none in another role", func(t *testing.T) {
+		ledger := ledgers.New(t)
+		ledger.RecordKey = "record 2"
+		early := ledger.Append(note("notes/1"))
+		ledger.RecordKey = "checkpoint 1"
+		other := ledger.Append(note("notes/2"))
+		ledger.RecordKey = "record 1"
+		announced := ledger.Announce("record", 2, "record 2")
+		keys := walkOf(t, ledger, 0, announced)
+		_, err := keys.Record(proofOf(ledger, early))
+		expectError(t, err, "fails key: signed by a key that is valid from position 4")
+		_, err = keys.Record(proofOf(ledger, other))
+		expectError(t, err, "fails key: signed by a checkpoint key, needs a record key")
+		ledger.CheckpointKey = "record 2"
+		_, err = keys.Record(proofOf(ledger, 0))
+		expectError(t, err, "must be signed by the log's key")
 	})
 	t.Run("of nothing verifies nothing", func(t *testing.T) {
 		for name, keys := range map[string]*verify.Keys{"nil": nil, "zero": {}} {
