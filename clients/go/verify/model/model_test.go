@@ -271,3 +271,34 @@ func TestNoFusedMultiplyAdd(t *testing.T) {
 		t.Errorf("%s", fused)
 	}
 }
+
+func TestVerdictsTurnAtTheirEdges(t *testing.T) {
+	_, payload := readExample(t)
+	model, err := Parse(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	below := func(z float64) float64 { return math.Nextafter(z, math.Inf(-1)) }
+	plain := *model
+	plain.review = nil
+	for _, each := range []struct {
+		model           *Model
+		isKnown, isHigh bool
+		z               float64
+		verdict, reason string
+	}{
+		{model, true, true, model.reviewZ.High, "allow", "SCORE_AT_OR_ABOVE_THRESHOLD"},
+		{model, true, true, below(model.reviewZ.High), "review", "REVIEW_BAND"},
+		{model, true, true, model.reviewZ.Low, "review", "REVIEW_BAND"},
+		{model, true, true, below(model.reviewZ.Low), "deny", "SCORE_BELOW_THRESHOLD"},
+		{&plain, true, true, plain.thresholdZ, "allow", "SCORE_AT_OR_ABOVE_THRESHOLD"},
+		{&plain, true, true, below(plain.thresholdZ), "deny", "SCORE_BELOW_THRESHOLD"},
+		{model, true, false, 100, "deny", "LEVEL_TOO_LOW"},
+		{model, false, false, 100, "deny", "UNKNOWN_ACTION"},
+		{&plain, true, true, math.NaN(), "deny", "SCORE_BELOW_THRESHOLD"},
+	} {
+		if verdict, reason := each.model.decide(each.isKnown, each.isHigh, each.z); verdict != each.verdict || reason != each.reason {
+			t.Errorf("%v gives %s, %s; want %s, %s", each.z, verdict, reason, each.verdict, each.reason)
+		}
+	}
+}
