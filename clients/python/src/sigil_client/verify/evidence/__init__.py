@@ -1,0 +1,1 @@
+"""Opening and verifying records, key walks, and evidence files, in named steps. Pure. Source: docs/spec/verify.md."""

@@ -1,0 +1,1 @@
+"""The ledger's tree, its proofs, and signed checkpoints. Pure."""

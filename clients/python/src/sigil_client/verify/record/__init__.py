@@ -1,0 +1,1 @@
+"""Record bodies, their payloads, and what stands beside them. Pure."""
