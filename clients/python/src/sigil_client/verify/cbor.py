@@ -1,7 +1,7 @@
 """Canonical CBOR: a profile of RFC 8949 §4.2.1 in which values and encodings correspond one to one. Pure.
 
-Source: docs/spec/record.md §1. At most 1 MiB, 16 containers deep, 4,096 entries a container. A count or a length is
-checked against the bytes that are left before anything is made for it.
+Source: docs/spec/record.md §1. At most 1 MiB, 16 containers deep, 4,096 entries a container. A count or a
+length is checked against the bytes that are left before anything is made for it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from .errors import MalformedCbor, UnencodableValue
 from .limits import CBOR_BYTES_MAX, CBOR_DEPTH_MAX, CBOR_ENTRIES_MAX, SAFE_INTEGER_MAX, UINT64_MAX
 
 CborValue: TypeAlias = Union[
-    None, bool, int, float, str, bytes, "list[CborValue]", "tuple[CborValue, ...]", "dict[str, CborValue]"
+    bool, int, float, str, bytes, "list[CborValue]", "tuple[CborValue, ...]", "dict[str, CborValue]", None
 ]
 CborMap: TypeAlias = "dict[str, CborValue]"
 HeaderValue: TypeAlias = Union[
-    None,
     bool,
     int,
     float,
@@ -26,10 +25,11 @@ HeaderValue: TypeAlias = Union[
     bytes,
     "list[HeaderValue]",
     "tuple[HeaderValue, ...]",
-    "dict[Union[int, str], HeaderValue]",
+    "dict[int | str, HeaderValue]",
+    None,
 ]
 """In a COSE header, and only there, keys may also be integers."""
-HeaderMap: TypeAlias = "dict[Union[int, str], HeaderValue]"
+HeaderMap: TypeAlias = "dict[int | str, HeaderValue]"
 
 TRUNCATED: Final = "input ends inside the item"
 TRAILING: Final = "bytes follow the value"
@@ -55,7 +55,9 @@ _INTEGER_MIN: Final = -(2**63)
 
 
 def decode(data: bytes, bytes_max: int = CBOR_BYTES_MAX) -> CborValue:
-    """Accepts exactly what `encode` produces. Raises MalformedCbor with the offset of the item that breaks the rule."""
+    """Accepts exactly what `encode` produces. Raises MalformedCbor with the offset of the item that breaks
+    the rule.
+    """
     return Reader(data, bytes_max=bytes_max).only()  # type: ignore[return-value]
 
 
@@ -174,7 +176,7 @@ class Reader:
             self._refuse(start, UTF8)
 
     def _enter(self, start: int, info: int, entry_bytes: int) -> int:
-        """Enters a container and gives its count; the input has at least `entry_bytes` bytes for each entry."""
+        """Enters a container, gives its count; the input has at least `entry_bytes` bytes for each entry."""
         count = self._argument(start, info)
         if count > CBOR_ENTRIES_MAX:
             self._refuse(start, TOO_MANY)

@@ -1,9 +1,9 @@
 """SHA-256 and the verification of signatures. Pure.
 
-Ed25519 is verified twice: by OpenSSL, and by checks of our own of what OpenSSL lets pass and other verifiers do not
-(RFC 8032 §5.1.7; SBS 2020, "Taming the many EdDSAs"): canonical encodings of key and R, no key of small order, S below
-the order of the group. ML-DSA-44 (FIPS 204, empty context) is verified where the installed `cryptography` has it.
-At most `VERIFY_KEYS_MAX` checked keys are remembered.
+Ed25519 is verified twice: by OpenSSL, and by checks of our own of what OpenSSL lets pass and other verifiers
+do not (RFC 8032 §5.1.7; SBS 2020, "Taming the many EdDSAs"): canonical encodings of key and R, no key of
+small order, S below the order of the group. ML-DSA-44 (FIPS 204, empty context) is verified where the
+installed `cryptography` has it. At most `VERIFY_KEYS_MAX` checked keys are remembered.
 """
 
 from __future__ import annotations
@@ -16,6 +16,14 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from .limits import VERIFY_KEYS_MAX
+
+try:
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+except ImportError:
+    # Before version 47; OpenSSL has the algorithm from 3.5 on.
+    _mldsa44_key = None
+else:
+    _mldsa44_key = MLDSA44PublicKey.from_public_bytes
 
 PUBLIC_KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
@@ -60,7 +68,9 @@ def _double(point: tuple[int, int]) -> tuple[int, int]:
 
 @lru_cache(maxsize=VERIFY_KEYS_MAX)
 def is_sound_public_key(raw: bytes) -> bool:
-    """A canonical encoding of a point whose order is above 8: the key of a small order verifies forged signatures."""
+    """A canonical encoding of a point whose order is above 8: the key of a small order verifies forged
+    signatures.
+    """
     if len(raw) != PUBLIC_KEY_BYTES:
         return False
     point = _decode_point(raw)
@@ -85,14 +95,16 @@ def verify_ed25519(public_key: bytes, message: bytes, signature: bytes) -> bool:
 
 
 def verify_mldsa44(public_key: bytes, message: bytes, signature: bytes) -> bool | None:
-    """None where the algorithm is not at hand: then what it signed may be ignored, and never counts as verified."""
+    """None where the algorithm is not at hand: then what it signed may be ignored, and never counts as
+    verified.
+    """
     if len(public_key) != MLDSA44_PUBLIC_KEY_BYTES or len(signature) != MLDSA44_SIGNATURE_BYTES:
         return False
+    if _mldsa44_key is None:
+        return None
     try:
-        from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
-
-        key = MLDSA44PublicKey.from_public_bytes(public_key)
-    except (ImportError, UnsupportedAlgorithm):
+        key = _mldsa44_key(public_key)
+    except UnsupportedAlgorithm:
         return None
     except ValueError:
         return False

@@ -81,7 +81,9 @@ class RecordCorrupt(ProofError):
 
 
 class ForkError(ProofError):
-    """The ledger has two pasts: both checkpoints are signed, and no tree holds both. Keep them: they prove it."""
+    """The ledger has two pasts: both checkpoints are signed, and no tree holds both. Keep them: they prove
+    it.
+    """
 
     def __init__(self, known: str, newer: str, rule: str) -> None:
         super().__init__(f"the newer tree does not begin with the known one: {rule}")

@@ -1,4 +1,4 @@
-"""What COSE_Sign1 messages share: labels, and the reading of header maps. Pure. Source: RFC 9052, RFC 9597."""
+"""What COSE_Sign1 messages share: labels, and reading header maps. Pure. Source: RFC 9052, RFC 9597."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """COSE receipts of inclusion, RFC 9942 with RFC9162_SHA256. Pure; nothing is verified here.
 
-A COSE_Sign1 whose detached payload is the tree's root and whose unprotected header holds the path to it. Source:
-docs/spec/ledger.md §3. A receipt has exactly one encoding.
+A COSE_Sign1 whose detached payload is the tree's root and whose unprotected header holds the path to it.
+Source: docs/spec/ledger.md §3. A receipt has exactly one encoding.
 """
 
 from __future__ import annotations
@@ -9,7 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from ..cbor import MAJOR_ARRAY, HeaderMap, HeaderValue, Reader, Writer, decode, decode_header, encode, encode_header
+from ..cbor import (
+    MAJOR_ARRAY,
+    HeaderMap,
+    HeaderValue,
+    Reader,
+    Writer,
+    decode,
+    decode_header,
+    encode,
+    encode_header,
+)
 from ..crypto import SIGNATURE_BYTES
 from ..errors import MalformedCose
 from ..limits import PATH_HASHES_MAX, UINT64_MAX

@@ -1,4 +1,5 @@
-"""COSE_Sign1 statements (RFC 9052 §4.2) in the profile that Sigil signs, and key thumbprints (RFC 9679). Pure.
+"""COSE_Sign1 statements (RFC 9052 §4.2) in the profile that Sigil signs, and key thumbprints (RFC 9679).
+Pure.
 
 Source: docs/spec/record.md §3. A statement has exactly one encoding; any other COSE encoding is refused.
 """

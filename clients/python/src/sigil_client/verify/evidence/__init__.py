@@ -1,1 +1,3 @@
-"""Opening and verifying records, key walks, and evidence files, in named steps. Pure. Source: docs/spec/verify.md."""
+"""Opening and verifying records, key walks, and evidence files, in named steps. Pure. Source:
+docs/spec/verify.md.
+"""

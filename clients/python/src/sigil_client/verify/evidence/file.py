@@ -1,4 +1,5 @@
-"""Evidence files: a record and whatever proves it. Pure; what is parsed is not verified. Source: docs/spec/verify.md §1.
+"""Evidence files: a record and whatever proves it. Pure; what is parsed is not verified. Source:
+docs/spec/verify.md §1.
 
 At most 16 MiB and 4,096 records.
 """
@@ -78,7 +79,9 @@ def _read_record(item: CborValue, path: str) -> _Indexed:
 
 
 def _check_nodes(nodes: Sequence[bytes], paths: Sequence[Sequence[int]]) -> None:
-    """Each node is there once, because a path needs it, and in the order of that need: one file for one evidence."""
+    """Each node is there once, because a path needs it, and in the order of that need: one file for one
+    evidence.
+    """
     if len(set(nodes)) != len(nodes):
         _refuse("nodes", "must be distinct")
     needed = 0
@@ -102,7 +105,9 @@ def _check_records(position: int, records: Sequence[ProvenRecord]) -> None:
 
 
 def parse_evidence(data: bytes) -> Evidence:
-    """Strict: `format_evidence` of the result is the bytes. Raises MalformedCbor, MalformedRecord naming the field."""
+    """Strict: `format_evidence` of the result is the bytes. Raises MalformedCbor, MalformedRecord naming the
+    field.
+    """
     fields = exact_map(decode(data, EVIDENCE_BYTES_MAX), _PATH, _KEYS, ("disclosures",))
     if uint_field(fields, _PATH, "version") != _VERSION:
         _refuse("version", f"must be {_VERSION}")
@@ -125,7 +130,7 @@ def parse_evidence(data: bytes) -> Evidence:
 
 
 def format_evidence(evidence: Evidence) -> bytes:
-    """The same evidence is always the same bytes. Raises UnencodableValue past the limits, MalformedRecord."""
+    """One evidence has one encoding. Raises UnencodableValue past the limits, MalformedRecord."""
     _check_records(evidence.position, evidence.records)
     indexes: dict[bytes, int] = {}
     records: list[CborValue] = []

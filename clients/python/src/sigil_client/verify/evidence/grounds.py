@@ -1,4 +1,5 @@
-"""What evidence of any form rests on: genesis and keys, a checkpoint, a policy, trust, the model of a decision. Pure.
+"""What evidence of any form rests on: genesis and keys, a checkpoint, a policy, trust, the model of a
+decision. Pure.
 
 Source: docs/spec/verify.md §2.
 """
@@ -96,10 +97,21 @@ def log_at(ring: KeyRing, origin: str, size: int) -> TrustedLog:
     return TrustedLog(origin, key.public_key, None if beside is None else beside.public_key)
 
 
+@dataclass(frozen=True)
+class Noted:
+    """A signed note, and what it says; `origin` is that of the records."""
+
+    origin: str
+    note: str
+    checkpoint: Checkpoint
+
+
 def take_checkpoint(
-    steps: StepList, ring: KeyRing, origin: str, note: str, checkpoint: Checkpoint, policy: Policy | None
+    steps: StepList, ring: KeyRing, noted: Noted, policy: Policy | None
 ) -> tuple[str, ...] | None:
     """Steps `checkpoint` and `policy`. Gives the policy's witnesses that cosigned; None without a policy."""
+
+    origin, note, checkpoint = noted.origin, noted.note, noted.checkpoint
 
     def checkpoint_step() -> tuple[TrustedLog, str]:
         log = log_at(ring, origin, checkpoint.size)
@@ -157,7 +169,9 @@ def take_trust(steps: StepList, trust: Trust) -> None:
             *(["the log's key in the policy"] if trust.policy is not None else []),
         ]
         if not grounds:
-            refuse("it is consistent with itself, and nobody vouches for it: give the genesis hash, or a policy")
+            refuse(
+                "it is consistent with itself, and nobody vouches for it: give the genesis hash, or a policy"
+            )
         return None, f"from {' and '.join(grounds)}"
 
     steps.take("trust", trust_step)

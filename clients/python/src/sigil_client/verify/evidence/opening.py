@@ -1,4 +1,5 @@
-"""Opens and verifies one record of the ledger in named steps. Pure. Source: docs/spec/record.md, docs/spec/ledger.md.
+"""Opens and verifies one record of the ledger in named steps. Pure. Source: docs/spec/record.md,
+docs/spec/ledger.md.
 
 A step's refusal is damage of the record: RecordCorrupt, which names the position and the step.
 """
@@ -91,6 +92,4 @@ def leaf_of(envelope: bytes) -> bytes:
 def require_inclusion(record: OpenedRecord, tree_size: int, root: bytes, proof: Sequence[bytes]) -> None:
     """Step `inclusion`: the record is at its position in the tree. Raises RecordCorrupt."""
     position, leaf = record.position, leaf_of(record.envelope)
-    in_step(
-        position, "inclusion", lambda: check_inclusion(position, tree_size, leaf, root, proof)
-    )
+    in_step(position, "inclusion", lambda: check_inclusion(position, tree_size, leaf, root, proof))

@@ -1,4 +1,6 @@
-"""Verification in named steps, in a fixed order: what is verified is refused by the first step that does not hold."""
+"""Verification in named steps, in a fixed order: what is verified is refused by the first step that does not
+hold.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,16 @@ from ..record.decision import PRINCIPAL_LABEL, Decision, is_principal_of, read_d
 from ..record.kinds.governance import parse_quorum
 from ..record.names import QUORUM_ID, WITNESS_PREFIX
 from .file import Evidence, parse_evidence
-from .grounds import Trust, describe_replay, is_of_keys, replay_of, take_checkpoint, take_keys, take_trust
+from .grounds import (
+    Noted,
+    Trust,
+    describe_replay,
+    is_of_keys,
+    replay_of,
+    take_checkpoint,
+    take_keys,
+    take_trust,
+)
 from .opening import OpenedRecord, open_record, read_record, require_inclusion, require_signature, signer_of
 from .steps import Step, StepList, counted, refuse
 
@@ -138,7 +147,9 @@ def _registry_in(records: Sequence[EvidenceRecord]) -> Registry | None:
 def _principal_of(
     asked: EvidenceRecord, decision: Decision, earlier: Sequence[EvidenceRecord]
 ) -> EvidenceRecord | None:
-    """That which the decision links to, or for a decision of version 1, which links to none, any of the subject."""
+    """That which the decision links to, or for a decision of version 1, which links to none, any of the
+    subject.
+    """
     linked, is_first = asked.body.link_to(PRINCIPAL_LABEL), asked.body.schema_version == 1
     for record in earlier:
         if (is_first or record.hash == linked) and is_principal_of(record.body, decision.request.subject):
@@ -157,8 +168,10 @@ def _model_of(decision: Decision, earlier: Sequence[EvidenceRecord]) -> Evidence
     return model
 
 
-def _check_records(file: _File, findings: Findings) -> str:
-    """Step `record`: what each record is there for. One that is there for nothing is refused. Gives the detail."""
+def _check_records(file: _File, findings: Findings) -> tuple[EvidenceRecord, str]:
+    """Step `record`: what each record is there for. One that is there for nothing is refused. Gives the
+    detail.
+    """
     asked_at = file.asked.position
     others = [each for each in file.opened if each is not file.asked and not is_of_keys(each)]
     for other in others:
@@ -186,7 +199,7 @@ def _check_records(file: _File, findings: Findings) -> str:
         *([] if principal is None else [f"principal at {principal.position}"]),
         *([] if registry is None else [f"registry at {registry.quorum.position}"]),
     ]
-    return ", ".join(roles)
+    return asked, ", ".join(roles)
 
 
 def _check_disclosures(data: bytes, record: EvidenceRecord) -> Disclosures:
@@ -202,10 +215,9 @@ def _take_record(steps: StepList, file: _File, ring: KeyRing, findings: Findings
         return None, f"{counted(count, 'record')} besides those of the keys"
 
     def disclosures_step() -> tuple[None, str]:
-        assert file.evidence.disclosures is not None and findings.record is not None
-        disclosures = _check_disclosures(file.evidence.disclosures, findings.record)
+        disclosures = _check_disclosures(file.evidence.disclosures or b"", asked)
         if findings.decision is not None:
-            findings.decision = read_decision(findings.record.body, disclosures)
+            findings.decision = read_decision(asked.body, disclosures)
         return None, ", ".join(sorted(disclosures))
 
     def inclusion_step() -> tuple[None, str]:
@@ -214,7 +226,7 @@ def _take_record(steps: StepList, file: _File, ring: KeyRing, findings: Findings
         return None, f"{counted(len(file.opened), 'record')} in the tree of {file.checkpoint.size}"
 
     steps.take("signature", signature_step)
-    steps.take("record", lambda: (None, _check_records(file, findings)))
+    asked = steps.take("record", lambda: _check_records(file, findings))
     if file.evidence.disclosures is None:
         steps.skip("disclosures", "the file holds none")
     else:
@@ -254,9 +266,8 @@ def verify_evidence(data: bytes, trust: Trust) -> Verdict:
         genesis, ring = take_keys(steps, of_keys, evidence.origin, trust.genesis)
         findings.genesis, findings.checkpoint = genesis, checkpoint
         _take_record(steps, file, ring, findings)
-        findings.cosigned = take_checkpoint(
-            steps, ring, evidence.origin, evidence.checkpoint, checkpoint, trust.policy
-        )
+        noted = Noted(evidence.origin, evidence.checkpoint, checkpoint)
+        findings.cosigned = take_checkpoint(steps, ring, noted, trust.policy)
         take_decision(steps, findings)
         take_trust(steps, trust)
     except ProofError as error:

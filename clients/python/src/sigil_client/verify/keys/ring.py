@@ -116,7 +116,8 @@ class KeyRing:
         return key
 
     def checkpoint_keys(self, size: int) -> tuple[RingKey, RingKey | None]:
-        """The key by which a checkpoint of that size is signed, and the ML-DSA-44 key by which it may be as well.
+        """The key by which a checkpoint of that size is signed, and the ML-DSA-44 key by which it may be as
+        well.
 
         An ML-DSA-44 key that is not believed there is left out, and its line with it. Raises SignerRefused.
         """

@@ -42,7 +42,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class TrustedLog:
-    """The log that the reader trusts. It need not have an ML-DSA-44 key, nor its checkpoints a line by one."""
+    """The log that the reader trusts. It may have no ML-DSA-44 key, and a checkpoint no line by it."""
 
     origin: str
     public_key: bytes
@@ -50,7 +50,8 @@ class TrustedLog:
 
 
 MldsaLines = Literal["none", "verified", "ignored"]
-"""Ignored: there are lines by the log's ML-DSA-44 key, and no implementation of the algorithm is installed."""
+"""Ignored: there are lines by the log's ML-DSA-44 key, and no implementation of the algorithm is installed.
+"""
 
 
 def _refuse(rule: str) -> NoReturn:
@@ -91,8 +92,8 @@ def format_checkpoint(checkpoint: Checkpoint) -> str:
 def verify_checkpoint(note: str, log: TrustedLog) -> Checkpoint:
     """Verifies a note and gives its checkpoint.
 
-    Signatures by other keys are ignored; each that names a key of this log must verify, and one by its Ed25519 key must
-    be there. Raises MalformedCheckpoint.
+    Signatures by other keys are ignored; each that names a key of this log must verify, and one by its
+    Ed25519 key must be there. Raises MalformedCheckpoint.
     """
     parsed = parse_note(note)
     checkpoint = parse_checkpoint(parsed.text)
@@ -126,8 +127,8 @@ def subtree_message(checkpoint: Checkpoint, time_seconds: int) -> bytes:
 def verify_mldsa44_lines(note: Note, checkpoint: Checkpoint, public_key: bytes) -> MldsaLines:
     """Verifies each line that names this key; there may be none. Raises MalformedCheckpoint.
 
-    Where the algorithm is not installed the lines are ignored, as docs/spec/ledger.md §4 lets a reader do: the
-    checkpoint stands by its Ed25519 signature.
+    Where the algorithm is not installed the lines are ignored, as docs/spec/ledger.md §4 lets a reader do:
+    the checkpoint stands by its Ed25519 signature.
     """
     lines = note.by(checkpoint.origin, key_id_of(checkpoint.origin, TYPE_MLDSA44, public_key))
     outcome: MldsaLines = "none"
@@ -162,7 +163,9 @@ def cosignature_message(text: str, time_seconds: int) -> bytes:
 
 
 def verify_cosignature(note: Note, cosigner: Cosigner) -> int:
-    """Verifies every cosignature that names this key; gives the newest time, in seconds. Raises MalformedCheckpoint."""
+    """Verifies every cosignature that names this key; gives the newest time, in seconds. Raises
+    MalformedCheckpoint.
+    """
     own = note.by(cosigner.name, key_id_of(cosigner.name, TYPE_COSIGNATURE, cosigner.public_key))
     if not own:
         _refuse("must be cosigned by the witness's key")

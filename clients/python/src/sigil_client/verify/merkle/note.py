@@ -95,7 +95,7 @@ def _parse_signature_line(line: str) -> NoteSignature:
 
 
 def parse_note(note: str) -> Note:
-    """Strict. Signatures of any key are kept; a malformed line refuses the note. Raises MalformedCheckpoint."""
+    """Strict. Lines of any key are kept; a malformed line refuses the note. Raises MalformedCheckpoint."""
     check_note_text(note)
     blank = note.rfind("\n\n")
     if blank < 0:

@@ -1,4 +1,5 @@
-"""Trust policies, C2SP tlog-policy, and verifier keys: which logs are known, and whose cosignatures are needed. Pure.
+"""Trust policies, C2SP tlog-policy, and verifier keys: which logs are known, and whose cosignatures are
+needed. Pure.
 
 Source: docs/spec/ledger.md §4. At most 256 lines that define something.
 """
@@ -54,7 +55,9 @@ class Policy:
 
 
 def parse_verifier_key(text: str) -> VerifierKey:
-    """`<name>+<key id in hexadecimal>+<base64 of the algorithm's byte and the key>`. Raises MalformedCheckpoint."""
+    """`<name>+<key id in hexadecimal>+<base64 of the algorithm's byte and the key>`. Raises
+    MalformedCheckpoint.
+    """
 
     def refuse(rule: str) -> NoReturn:
         raise MalformedCheckpoint(f"verifier key: {rule}")
@@ -202,10 +205,11 @@ def is_quorum(policy: Policy, cosigned: Set[str]) -> bool:
 
 
 def verify_by_policy(text: str, policy: Policy) -> tuple[Checkpoint, tuple[str, ...]]:
-    """Verifies a note by a policy alone: one of its logs signed it, and a quorum of its witnesses cosigned it.
+    """Verifies a note by a policy alone: one of its logs signed it, and a quorum of its witnesses cosigned
+    it.
 
-    Gives the checkpoint and the key names of the witnesses that cosigned. Raises MalformedCheckpoint, also if a line of
-    a known key does not verify.
+    Gives the checkpoint and the key names of the witnesses that cosigned. Raises MalformedCheckpoint, also if
+    a line of a known key does not verify.
     """
     note = parse_note(text)
     origin = note.text[: note.text.index("\n")]

@@ -1,4 +1,5 @@
-"""Checks of inclusion and consistency, RFC 6962 §2.1 with SHA-256. Pure. Source: docs/spec/ledger.md §1 to §3.
+"""Checks of inclusion and consistency, RFC 6962 §2.1 with SHA-256. Pure. Source: docs/spec/ledger.md §1 to
+§3.
 
 At most 64 hashes for inclusion, 65 for consistency; surplus hashes are never ignored.
 """
@@ -82,9 +83,7 @@ def check_inclusion(
 ) -> None:
     """The leaf is at that index of the tree with that size and root. Raises ProofRefused."""
     _require(_is_hash(root), "root must be 32 bytes")
-    _require(
-        root_of_path(leaf_index, tree_size, leaf, proof) == root, "proof must lead to the root"
-    )
+    _require(root_of_path(leaf_index, tree_size, leaf, proof) == root, "proof must lead to the root")
 
 
 def _check_without_path(old_size: int, new_size: int, old_root: bytes, new_root: bytes) -> None:

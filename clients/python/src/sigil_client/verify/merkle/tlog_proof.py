@@ -1,4 +1,5 @@
-"""Proofs of inclusion as files, C2SP tlog-proof: an index, the path, the checkpoint verbatim. Pure; nothing is verified.
+"""Proofs of inclusion as files, C2SP tlog-proof: an index, the path, the checkpoint verbatim. Pure; nothing
+is verified.
 
 Source: docs/spec/ledger.md §3.
 """

@@ -1,6 +1,6 @@
 """Glob patterns over actions and targets, and tables of them in which the most specific match wins. Pure.
 
-Source: docs/spec/trust.md §2. No backtracking: one match takes at most pattern length × text length steps.
+Source: docs/spec/trust.md §2. One match takes at most pattern length times text length steps.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ class GlobTable(Generic[Value]):
         self._rows = sorted(rows.items(), key=lambda row: _rank(row[0]))
 
     def find(self, text: str) -> Value | None:
-        """The most specific row that matches. A text with a dot segment or a control character matches nothing."""
+        """The most specific row that matches. A text with a dot segment or a control character matches
+        nothing.
+        """
         if text == "" or _holds_control(text) or _DOT_SEGMENT.search(text):
             return None
         return next((value for pattern, value in self._rows if matches(pattern, text)), None)

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, Union, cast
+from typing import Final, Literal, TypeAlias, cast
 
 from ..cbor import CborMap, CborValue
 from ..errors import MalformedRecord
 from ..record.decision import Decision
-from ..record.kinds.trust_model import ActionRule, parse_trust_model
+from ..record.kinds.trust_model import ActionRule, ReviewBand, parse_trust_model
 from ..record.names import level_rank
 from ..record.spelling import SpellingFault, canonical_action_glob, canonical_target_glob
 from .trust_model import FAULT_REASONS, FEATURES, TrustModel, evaluate, input_entropy, parse_model
 
-Comparable = Union[str, float, None]
+Comparable: TypeAlias = str | float | None
 
 _DISPLAY_TOLERANCE: Final = 1e-9
 """Logarithms and exponentials may differ in their last bits between engines; no verdict depends on those."""
@@ -25,7 +25,9 @@ _DISPLAY_TOLERANCE: Final = 1e-9
 
 @dataclass(frozen=True)
 class ReplayedValue:
-    """One value of a decision, as its record has it and as its model gives it. `field` is the payload's dotted path."""
+    """One value of a decision, as its record has it and as its model gives it. `field` is the payload's
+    dotted path.
+    """
 
     field: str
     recorded: Comparable
@@ -95,8 +97,13 @@ def _replay_feature(decision: Decision, name: str, recomputed: float) -> Replaye
     return ReplayedValue(field, recomputed, recomputed, "asRecorded")
 
 
+def _edges(band: ReviewBand | None) -> tuple[float | None, float | None]:
+    return (None, None) if band is None else (band.low, band.high)
+
+
 def _replay_by(decision: Decision, model: TrustModel) -> tuple[ReplayedValue, ...]:
-    request, review = decision.request, decision.review
+    request = decision.request
+    (recorded_low, recorded_high), (low, high) = _edges(decision.review), _edges(model.review)
     evaluation = evaluate(
         model,
         action=request.action,
@@ -116,8 +123,8 @@ def _replay_by(decision: Decision, model: TrustModel) -> tuple[ReplayedValue, ..
         _compare("z", decision.z, evaluation.z),
         _compare("score", decision.score, evaluation.score, _DISPLAY_TOLERANCE),
         _compare("threshold", decision.threshold, model.threshold),
-        _compare("review.low", review and review.low, model.review and model.review.low),
-        _compare("review.high", review and review.high, model.review and model.review.high),
+        _compare("review.low", recorded_low, low),
+        _compare("review.high", recorded_high, high),
         _compare("verdict", decision.verdict, evaluation.verdict),
         _compare("reason", decision.reason, evaluation.reason),
     )
@@ -138,7 +145,8 @@ def _form_of(spell: Callable[[str], str], glob: str) -> str | None:
 def _with_canonical_globs(payload: CborValue) -> CborValue:
     """The model by its globs' canonical forms; the payload itself if every glob is canonical.
 
-    A glob without a canonical form is dropped; of two equal ones the stricter row wins. Raises MalformedRecord.
+    A glob without a canonical form is dropped; of two equal ones the stricter row wins. Raises
+    MalformedRecord.
     """
     parsed = parse_trust_model(payload)
     action_forms = {glob: _form_of(canonical_action_glob, glob) for glob in parsed.actions}
@@ -166,7 +174,8 @@ def _replay_scored(decision: Decision, payload: CborValue) -> tuple[ReplayedValu
     literally = _replay_by(decision, parse_model(payload))
     if not _is_different(literally):
         return literally
-    # Models older than canonical globs decided by the globs' literal text at first, later by their canonical forms.
+    # Models older than canonical globs decided by the globs' literal text at first, later by their canonical
+    # forms.
     canonical = _with_canonical_globs(payload)
     if canonical is payload:
         return literally
@@ -187,4 +196,3 @@ def replay(decision: Decision, model: CborValue) -> Replay:
         return Replay("different", values)
     is_partial = any(each.field == "features.entropy" and each.outcome == "asRecorded" for each in values)
     return Replay("partial" if is_partial else "equal", values)
-

@@ -1,6 +1,8 @@
-"""The trust model: parsed strictly from its record, then evaluated. Pure. Source: docs/spec/trust.md §1, §3 to §5.
+"""The trust model: parsed strictly from its record, then evaluated. Pure. Source: docs/spec/trust.md §1, §3
+to §5.
 
-Sums are of doubles, rounded after each addition in a fixed order, so `z` is the same everywhere, down to the last bit.
+Sums are of doubles, rounded after each addition in a fixed order, so `z` is the same everywhere, down to the
+last bit.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ class Evaluation:
 
 
 def logit(score: float) -> float:
-    """ln(p / (1 − p)) by basic operations in a fixed order: library logarithms may differ in the last bit."""
+    """ln(p / (1 - p)) by basic operations in a fixed order: library logarithms may differ in the last bit."""
     mantissa, exponent = score / (1 - score), 0
     while mantissa >= _SQRT2:
         mantissa /= 2
@@ -173,7 +175,9 @@ def _review(value: CborValue, threshold: float) -> ReviewBand | None:
 
 
 def parse_model(payload: CborValue) -> TrustModel:
-    """Raises MalformedModel naming the field and the rule: a model that breaks any rule is refused as a whole."""
+    """Raises MalformedModel naming the field and the rule: a model that breaks any rule is refused as a
+    whole.
+    """
     keys = ("bias", "weights", "threshold", "review", "actions", "targets", "rate")
     fields = _fields(payload, "model", keys)
     bias = _number(fields["bias"], "bias")
@@ -223,7 +227,7 @@ def evaluate(
     rate: float,
     entropy: float,
 ) -> Evaluation:
-    """`rate` and `entropy` are features in [0, 1]; `floor` is the least level that the target itself takes."""
+    """`rate` and `entropy` are features in [0, 1]; `floor` is what the target itself takes at least."""
     row = _at_least(model.actions.find(action), floor)
     sensitivity = model.targets.find(target)
     features = {
@@ -233,7 +237,7 @@ def evaluate(
         "rate": rate,
         "entropy": entropy,
     }
-    # Adding zero makes −0 into 0, so that a contribution reads back from its record as it was.
+    # Adding zero makes -0 into 0, so that a contribution reads back from its record as it was.
     contributions = {feature: model.weights[feature] * features[feature] + 0.0 for feature in FEATURES}
     z = model.bias
     for feature in FEATURES:

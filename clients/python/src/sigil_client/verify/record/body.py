@@ -119,7 +119,7 @@ def _read_body(value: CborValue) -> RecordBody:
 
 
 def encode_body(body: RecordBody) -> bytes:
-    """Raises MalformedRecord naming the field, UnencodableValue for a payload without a canonical encoding."""
+    """Raises MalformedRecord naming the field, UnencodableValue for a payload without an encoding."""
     value: CborValue = {
         "kind": body.kind,
         "schema_version": body.schema_version,
@@ -160,7 +160,7 @@ def parse_record_statement(data: bytes) -> tuple[Statement, RecordBody]:
 
 
 def encode_envelope(statement: bytes, attestations: Sequence[bytes]) -> bytes:
-    """Raises UnencodableValue if larger than a canonical value may be, MalformedRecord past 64 attestations."""
+    """Raises UnencodableValue if it is too long, MalformedRecord past 64 attestations."""
     if len(attestations) > ATTESTATIONS_MAX:
         refuse_field("attestations", "", f"must have at most {ATTESTATIONS_MAX} items")
     return encode([statement, list(attestations)])

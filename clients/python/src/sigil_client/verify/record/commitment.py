@@ -81,7 +81,9 @@ def _read_opening(value: CborValue, path: str) -> Opening:
 
 
 def read_disclosures(value: CborValue, body: RecordBody) -> Disclosures:
-    """Reads disclosures, and checks each against what the body commits to. Raises MalformedRecord naming the one."""
+    """Reads disclosures, and checks each against what the body commits to. Raises MalformedRecord naming the
+    one.
+    """
     commitments = _commitments_in(body)
     openings: Disclosures = {}
     for path, item in any_map(value, "disclosures").items():

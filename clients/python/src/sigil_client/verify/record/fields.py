@@ -1,4 +1,6 @@
-"""Reads fields of a decoded map against a schema. Pure. Errors are MalformedRecord with the field's dotted path."""
+"""Reads fields of a decoded map against a schema. Pure. Errors are MalformedRecord with the field's dotted
+path.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def refuse_field(path: str, name: str, rule: str) -> NoReturn:
 
 
 def is_number(value: object) -> bool:
-    """An integer within ±(2^53-1) or a float: integers beyond are no numbers, since arithmetic on them is inexact."""
+    """An integer within ±(2^53-1) or a float: integers beyond are no numbers, since arithmetic on them is
+    inexact.
+    """
     if isinstance(value, bool):
         return False
     if isinstance(value, int):
@@ -106,9 +110,7 @@ def share_field(entries: CborMap, path: str, name: str) -> float:
     return value if 0 <= value <= 1 else refuse_field(path, name, "must be from 0 to 1")
 
 
-def uint_field(
-    entries: CborMap, path: str, name: str, least: int = 0, most: int = SAFE_INTEGER_MAX
-) -> int:
+def uint_field(entries: CborMap, path: str, name: str, least: int = 0, most: int = SAFE_INTEGER_MAX) -> int:
     """An integer; a float is none, whatever its value."""
     value = entries.get(name)
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:

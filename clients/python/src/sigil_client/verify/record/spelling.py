@@ -1,8 +1,8 @@
 """Canonical spelling of targets, subjects, actions, sessions, and of globs over them. Pure.
 
-Source: docs/spec/trust.md §10. The Unicode version is that of Python's `unicodedata`; a text with characters that are
-assigned only in a later one is refused here. Linear in the text, which is refused unread if it is more than three times
-as long as its canonical form may be.
+Source: docs/spec/trust.md §10. The Unicode version is that of Python's `unicodedata`; a text with characters
+that are assigned only in a later one is refused here. Linear in the text, which is refused unread if it is
+more than three times as long as its canonical form may be.
 """
 
 from __future__ import annotations
@@ -222,6 +222,8 @@ def spelling_or(spell: Callable[[str], str], text: str) -> str:
 
 
 def enrolled_name(name: str) -> str:
-    """The last part of the record id for a canonical name: the name if an id can hold it, else `~` and its SHA-256."""
+    """The last part of the record id for a canonical name: the name if an id can hold it, else `~` and its
+    SHA-256.
+    """
     is_literal = len(name) <= PRINCIPAL_ID_BYTES_MAX and record_id_fault(name) is None
     return name if is_literal else f"~{sha256(name.encode()).hex()}"

@@ -44,7 +44,7 @@ Parse = Callable[[CborValue], object]
 
 @dataclass(frozen=True)
 class _Schema:
-    """Governing kinds are trusted by kind alone, so only the system space, which quorums write, holds them."""
+    """Governing kinds are trusted by kind alone, so only the system space holds them."""
 
     is_system: bool
     versions: tuple[Parse, ...]

@@ -99,7 +99,7 @@ class Chain1Payload:
 
 
 def score_of(z: float) -> float:
-    """1 / (1 + e^−z), for display only: no rule compares it."""
+    """1 / (1 + e^-z), for display only: no rule compares it."""
     try:
         return 1 / (1 + math.exp(-z))
     except OverflowError:
@@ -140,9 +140,7 @@ def _counted(
     return table
 
 
-def _check_listed(
-    fields: CborMap, name: str, most: int, read: Callable[[CborValue, str], Item]
-) -> None:
+def _check_listed(fields: CborMap, name: str, most: int, read: Callable[[CborValue, str], Item]) -> None:
     items = list_field(fields, _PATH, name, read, most)
     if not items:
         refuse_field(_PATH, name, "must not be empty, or be left out")
@@ -185,7 +183,7 @@ def _read_band(fields: CborMap) -> ReviewBand | None:
 
 
 def parse_frozen_chain(payload: CborValue) -> ChainPayload:
-    """Version 2. Raises MalformedRecord naming the field; also for an allow without z, threshold and model."""
+    """Version 2. Raises MalformedRecord; also for an allow without z, threshold and model."""
     keys = ("request", "features", "model", "contributions", "verdict", "reason", "duration_us")
     optional = (
         "z",

@@ -37,7 +37,9 @@ def _read_named_witness(item: CborValue, path: str) -> tuple[str, WitnessPayload
 
 
 def parse_genesis(payload: CborValue) -> GenesisPayload:
-    """Raises MalformedRecord naming the field. Witness ids, witness keys and the two signing keys are distinct."""
+    """Raises MalformedRecord naming the field. Witness ids, witness keys and the two signing keys are
+    distinct.
+    """
     keys = ("format", "origin", "root", "witnesses", "k", "model", "keys")
     fields = exact_map(payload, _PATH, keys)
     if fields["format"] != 1 or not _is_integer(fields["format"]):

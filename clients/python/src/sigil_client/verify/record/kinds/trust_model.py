@@ -1,4 +1,6 @@
-"""Payload of `trust_model`: the parameters of decisions, and the review band. Pure. Source: docs/spec/record.md §6."""
+"""Payload of `trust_model`: the parameters of decisions, and the review band. Pure. Source:
+docs/spec/record.md §6.
+"""
 
 from __future__ import annotations
 
