@@ -1,4 +1,4 @@
-"""What an implementation of canonical CBOR makes of the vector files: a line for each case that it gets wrong.
+"""What an implementation of canonical CBOR makes of the vector files: a line for each case it gets wrong.
 
 The implementation is an argument, so that a damaged one can be tried as well.
 """

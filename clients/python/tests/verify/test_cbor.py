@@ -7,6 +7,7 @@ import math
 import re
 
 import pytest
+
 from sigil_client.verify import cbor
 from sigil_client.verify.errors import MalformedCbor, UnencodableValue
 
@@ -114,7 +115,9 @@ def test_a_file_may_be_longer_than_a_value_and_no_longer_than_told() -> None:
         cbor.decode(data, 1000)
 
 
-@pytest.mark.parametrize("head", ["9a0fffffff", "ba0fffffff", "9b00000000ffffffff", "5affffffff", "7bffffffffffffffff"])
+@pytest.mark.parametrize(
+    "head", ["9a0fffffff", "ba0fffffff", "9b00000000ffffffff", "5affffffff", "7bffffffffffffffff"]
+)
 def test_a_claimed_count_takes_no_memory(head: str) -> None:
     with pytest.raises(MalformedCbor):
         cbor.decode(bytes.fromhex(head))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from sigil_client.verify.cose.statement import (
     ProtectedHeader,
     encode_protected,

@@ -7,6 +7,7 @@ import hashlib
 from typing import Any
 
 import pytest
+
 from sigil_client.verify.cose.statement import mldsa44_key_thumbprint
 from sigil_client.verify.crypto import verify_mldsa44
 from sigil_client.verify.errors import MalformedCheckpoint
@@ -233,15 +234,33 @@ _TWO = f"witness two {_vkey('w.example/2', 4, _WITNESS.public_key)}"
         ("quorum none\nquorum none\n", "policy line 2: there is one quorum line"),
         ("quorum one\n", "policy line 1: must be defined on a line before"),
         (f"{_ONE}\n{_ONE}\nquorum one\n", "policy line 2: a name is defined once"),
-        (f"{_ONE}\n{_ONE.replace('one', 'two', 1)}\nquorum one\n", "policy line 2: a cosigner's key stands once"),
-        (f"{_ONE}\ngroup g 2 one\nquorum g\n", "policy line 2: of 1 must be all, any or a number from 1 to 1"),
-        (f"{_ONE}\ngroup g 0 one\nquorum g\n", "policy line 2: of 1 must be all, any or a number from 1 to 1"),
+        (
+            f"{_ONE}\n{_ONE.replace('one', 'two', 1)}\nquorum one\n",
+            "policy line 2: a cosigner's key stands once",
+        ),
+        (
+            f"{_ONE}\ngroup g 2 one\nquorum g\n",
+            "policy line 2: of 1 must be all, any or a number from 1 to 1",
+        ),
+        (
+            f"{_ONE}\ngroup g 0 one\nquorum g\n",
+            "policy line 2: of 1 must be all, any or a number from 1 to 1",
+        ),
         (f"{_ONE}\ngroup g any two\nquorum g\n", "policy line 2: a member must be defined on a line before"),
-        (f"{_ONE}\ngroup g any one one\nquorum g\n", "policy line 2: a witness or group is a member once at most"),
+        (
+            f"{_ONE}\ngroup g any one one\nquorum g\n",
+            "policy line 2: a witness or group is a member once at most",
+        ),
         (f"{_ONE.replace('one', 'none', 1)}\nquorum none\n", "policy line 1: none is a name of its own"),
-        (f"{_ONE.replace('witness one', 'log')}\nquorum none\n", "policy line 1: the key must be one of a log"),
+        (
+            f"{_ONE.replace('witness one', 'log')}\nquorum none\n",
+            "policy line 1: the key must be one of a log",
+        ),
         ("other\nquorum none\n", "policy line 1: must begin with log, witness, group or quorum"),
-        ("log a+00000000+AAAA\nquorum none\n", "policy line 1: verifier key: its algorithm must be Ed25519: 0x01 of"),
+        (
+            "log a+00000000+AAAA\nquorum none\n",
+            "policy line 1: verifier key: its algorithm must be Ed25519: 0x01 of",
+        ),
         ("log a\x01\nquorum none\n", "policy line 1: must hold no control character"),
         (f"{_LOG_LINE[:-44]}+AAAA\nquorum none\n", "policy line 1: verifier key: "),
         ("quorum none\n" + "log x\n" * 300, "policy line 2: verifier key: must be a name"),

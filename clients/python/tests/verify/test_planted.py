@@ -1,6 +1,6 @@
 """Bugs planted in a copy of the decoder and encoder, at least one for each rule of docs/spec/record.md §1.
 
-The vectors notice each. The format of the table is that of test/vectors/README.md, so all languages have the same.
+The vectors notice each. test/vectors/README.md has the format of the table, which all languages share.
 """
 
 from __future__ import annotations
@@ -67,10 +67,7 @@ def _imported(package: Path) -> ModuleType:
 
 def _is_noticed(codec: ModuleType) -> bool:
     """The cheap vectors first, and the others only if those notice nothing."""
-    for wrong in (wrong_golden, wrong_refusals, wrong_values):
-        if next(wrong(codec), None) is not None:
-            return True
-    return False
+    return any(next(wrong(codec), None) is not None for wrong in (wrong_golden, wrong_refusals, wrong_values))
 
 
 def test_the_table_has_a_bug_for_each_rule() -> None:

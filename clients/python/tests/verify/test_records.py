@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from sigil_client.verify.cbor import decode
 from sigil_client.verify.cose.statement import parse_statement
 from sigil_client.verify.errors import MalformedCose, MalformedRecord, UnencodableValue
@@ -82,13 +83,17 @@ def test_a_broken_record_is_refused_by_its_field_and_rule(case: dict[str, Any]) 
 
 
 def test_every_kind_has_a_golden_record() -> None:
-    kinds = {decode_body(bytes.fromhex(case["hex"])).kind for case in _GOLDEN["accept"] if case["format"] == "body"}
+    kinds = {
+        decode_body(bytes.fromhex(case["hex"])).kind for case in _GOLDEN["accept"] if case["format"] == "body"
+    }
     assert set(KNOWN_KINDS) <= kinds
 
 
 @pytest.mark.parametrize("kind", KNOWN_KINDS)
 def test_a_payload_without_a_field_or_with_one_more_is_refused(kind: str) -> None:
-    bodies = [decode_body(bytes.fromhex(each["hex"])) for each in _GOLDEN["accept"] if each["format"] == "body"]
+    bodies = [
+        decode_body(bytes.fromhex(each["hex"])) for each in _GOLDEN["accept"] if each["format"] == "body"
+    ]
     for body in (body for body in bodies if body.kind == kind):
         assert isinstance(body.payload, dict)
         with pytest.raises(MalformedRecord) as raised:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
 from sigil_client.verify.crypto import is_sound_public_key, verify_ed25519
 
 from .vectors import REPOSITORY
@@ -22,9 +23,9 @@ _needs_suites = pytest.mark.skipif(not _SUITES.exists(), reason="no public suite
 _TORSION_Y = int.from_bytes(
     bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"
 )
-_SMALL_ORDER = [
-    y.to_bytes(32, "little") for y in (0, 1, _P - 1, _TORSION_Y, _P - _TORSION_Y)
-] + [(y | 1 << 255).to_bytes(32, "little") for y in (0, _TORSION_Y, _P - _TORSION_Y)]
+_SMALL_ORDER = [y.to_bytes(32, "little") for y in (0, 1, _P - 1, _TORSION_Y, _P - _TORSION_Y)] + [
+    (y | 1 << 255).to_bytes(32, "little") for y in (0, _TORSION_Y, _P - _TORSION_Y)
+]
 _NON_CANONICAL = [
     (y | sign << 255).to_bytes(32, "little") for y in (_P, _P + 1, _P + 2, 2**255 - 1) for sign in (0, 1)
 ] + [(1 | 1 << 255).to_bytes(32, "little"), (_P - 1 | 1 << 255).to_bytes(32, "little")]
@@ -70,6 +71,18 @@ def test_openssl_alone_would_take_a_forgery_by_a_key_of_small_order() -> None:
     """Otherwise the check before has nothing to refuse."""
     forged = (1).to_bytes(32, "little") + bytes(32)
     Ed25519PublicKey.from_public_bytes((1).to_bytes(32, "little")).verify(forged, b"anything")
+
+
+def test_an_r_of_small_order_is_refused_which_openssl_may_take() -> None:
+    """Who has the key can make one: S = k·a, with R the identity."""
+    seed = hashlib.sha256(b"record").digest()
+    public_key, _ = _signed(b"message")
+    scalar = int.from_bytes(hashlib.sha512(seed).digest()[:32], "little")
+    scalar = scalar & ~7 & (1 << 254) - 1 | 1 << 254
+    r = (1).to_bytes(32, "little")
+    k = int.from_bytes(hashlib.sha512(r + public_key + b"message").digest(), "little")
+    signature = r + (k * scalar % _ORDER).to_bytes(32, "little")
+    assert not verify_ed25519(public_key, b"message", signature)
 
 
 @pytest.mark.parametrize("encoded", _NON_CANONICAL, ids=lambda key: key.hex()[:16])

@@ -1,7 +1,7 @@
 """SHA-256 and the verification of signatures. Pure.
 
 Ed25519 is verified twice: by OpenSSL, and by checks of our own of what OpenSSL lets pass and other verifiers
-do not (RFC 8032 §5.1.7; SBS 2020, "Taming the many EdDSAs"): canonical encodings of key and R, no key of
+do not (RFC 8032 §5.1.7; SBS 2020, "Taming the many EdDSAs"): canonical encodings of key and R, neither of
 small order, S below the order of the group. ML-DSA-44 (FIPS 204, empty context) is verified where the
 installed `cryptography` has it. At most `VERIFY_KEYS_MAX` checked keys are remembered.
 """
@@ -66,13 +66,8 @@ def _double(point: tuple[int, int]) -> tuple[int, int]:
     return doubled_x, doubled_y
 
 
-@lru_cache(maxsize=VERIFY_KEYS_MAX)
-def is_sound_public_key(raw: bytes) -> bool:
-    """A canonical encoding of a point whose order is above 8: the key of a small order verifies forged
-    signatures.
-    """
-    if len(raw) != PUBLIC_KEY_BYTES:
-        return False
+def _is_sound(raw: bytes) -> bool:
+    """A canonical encoding of a point whose order is above 8."""
     point = _decode_point(raw)
     if point is None:
         return False
@@ -81,11 +76,17 @@ def is_sound_public_key(raw: bytes) -> bool:
     return point != (0, 1)
 
 
+@lru_cache(maxsize=VERIFY_KEYS_MAX)
+def is_sound_public_key(raw: bytes) -> bool:
+    """A canonical point that is not of small order: a key that is verifies forged signatures."""
+    return len(raw) == PUBLIC_KEY_BYTES and _is_sound(raw)
+
+
 def verify_ed25519(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """True only if OpenSSL and the checks here both accept; False for anything that cannot be parsed."""
     if len(signature) != SIGNATURE_BYTES or not is_sound_public_key(bytes(public_key)):
         return False
-    if int.from_bytes(signature[32:], "little") >= _ORDER or _decode_point(signature[:32]) is None:
+    if int.from_bytes(signature[32:], "little") >= _ORDER or not _is_sound(signature[:32]):
         return False
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
