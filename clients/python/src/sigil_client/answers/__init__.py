@@ -1,0 +1,1 @@
+"""What is made of replies: judgements of them, and decisions."""

@@ -1,0 +1,180 @@
+"""Questions, and decisions that are true for an honest allow alone. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import final
+
+from ..errors import SigilError, refused_argument
+from ..messages import to_json, trust_v1, type_v1
+
+
+@dataclass(frozen=True)
+class Question:
+    """May the subject do the action to the target, now?"""
+
+    action: str
+    """What is to happen, for example "payment.refund"."""
+    target: str
+    """To what, for example "payment/7". `target_of` builds one of parts that others chose."""
+    subject: str | None = None
+    """Who would do it; None asks about the caller. Naming another one takes level Operator."""
+    session: str = ""
+    """A session or conversation, recorded with the decision."""
+    input: bytes = field(default=b"", repr=False)
+    """The input of the action, at most 262,144 bytes: the record commits to its digest, its entropy is scored."""
+    keep_input: bool = False
+    """Keep the raw input beside the record, encrypted with it."""
+    idempotency_key: str = ""
+    """Makes a repeat safe; one is made for each call unless it is given."""
+    disclose: bool = False
+    """Give with the answer what opens the commitments of the decision's record."""
+    proof: type_v1.RecordProof.ValueType = type_v1.RECORD_PROOF_UNSPECIFIED
+    """What is to prove the decision's record, in the answer itself."""
+
+    def __post_init__(self) -> None:
+        """Raises SigilError INVALID_ARGUMENT naming the field."""
+        for name in ("action", "target"):
+            if not isinstance(getattr(self, name), str) or getattr(self, name) == "":
+                raise refused_argument(name, "must be text that is not empty")
+        # An empty subject would ask about the caller, who may do more than the nobody it was meant to be.
+        if self.subject is not None and (not isinstance(self.subject, str) or self.subject == ""):
+            raise refused_argument("subject", "must be None, for the caller, or text that is not empty")
+        if not isinstance(self.input, (bytes, bytearray, memoryview)):
+            raise refused_argument("input", "must be bytes")
+
+    def to_message(self) -> trust_v1.CheckRequest:
+        """As it is sent. Raises SigilError INVALID_ARGUMENT for text that is no Unicode."""
+        try:
+            return trust_v1.CheckRequest(
+                action=self.action,
+                target=self.target,
+                subject=self.subject or "",
+                session=self.session,
+                input=bytes(self.input),
+                keep_input=self.keep_input,
+                idempotency_key=self.idempotency_key,
+                disclose=self.disclose,
+                proof=self.proof,
+            )
+        except (TypeError, ValueError):
+            raise refused_argument("question", "must be of text that is Unicode, and bytes") from None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """The answer to a question: true for an honest ALLOW, false for everything else, the lack of an answer too."""
+
+    allowed: bool = field(default=False, init=False)
+    """Whether it may happen: verdict, permission and record agree. Act on this alone."""
+    response: trust_v1.CheckResponse | None = field(default=None, repr=False)
+    """The whole answer, as it was judged; None where there is none."""
+    error: SigilError | None = None
+    """Why there is no answer, of an item of a batch or a stream."""
+    verified: bool = False
+    """Whether its proof was verified here."""
+
+    def __post_init__(self) -> None:
+        # Decided once: what becomes of the message later changes nothing.
+        reply = self.response
+        allowed = (
+            self.error is None
+            and reply is not None
+            and reply.allowed is True
+            and reply.verdict == type_v1.VERDICT_ALLOW
+            and reply.audit_id != ""
+        )
+        object.__setattr__(self, "allowed", allowed)
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+    def _reply(self) -> trust_v1.CheckResponse:
+        return self.response if self.response is not None else trust_v1.CheckResponse()
+
+    @property
+    def verdict(self) -> type_v1.Verdict.ValueType:
+        """VERDICT_ALLOW, VERDICT_REVIEW (a person should look; not allowed) or VERDICT_DENY."""
+        if self.allowed:
+            return type_v1.VERDICT_ALLOW
+        is_review = self.error is None and self._reply().verdict == type_v1.VERDICT_REVIEW
+        return type_v1.VERDICT_REVIEW if is_review else type_v1.VERDICT_DENY
+
+    @property
+    def reason(self) -> str:
+        """A stable code; docs/spec/trust.md §5 lists them."""
+        return self.error.reason if self.error is not None else self._reply().reason
+
+    @property
+    def audit_id(self) -> str:
+        """Names the decision's record; empty where there is none."""
+        return self._reply().audit_id
+
+    @property
+    def ledger_position(self) -> int:
+        """Where the record stands in the ledger."""
+        return self._reply().ledger_position
+
+    @property
+    def subject(self) -> str:
+        """Whom it is about; empty for an anonymous Guest."""
+        return self._reply().subject
+
+    @property
+    def level(self) -> type_v1.LevelOfAccess.ValueType:
+        """The subject's level of access, as the ledger has it."""
+        return self._reply().level
+
+    @property
+    def score(self) -> float | None:
+        """In (0, 1), for people; None when none could be computed."""
+        reply = self._reply()
+        return reply.score if reply.HasField("score") else None
+
+    @property
+    def time(self) -> datetime | None:
+        """When it was made; None without an answer."""
+        reply = self._reply()
+        return reply.time.ToDatetime(tzinfo=timezone.utc) if reply.HasField("time") else None
+
+    def __str__(self) -> str:
+        """The answer as proto3 JSON."""
+        return str(self.error) if self.error is not None else to_json(self._reply())
+
+    def __repr__(self) -> str:
+        verdict = type_v1.Verdict.Name(self.verdict)
+        return f"Decision({verdict}, reason={self.reason!r}, audit_id={self.audit_id!r})"
+
+
+@final
+@dataclass(frozen=True)
+class Asked:
+    """What of a question is kept until its answer comes, to notice the answer to another one."""
+
+    subject: str
+    input_digest: bytes
+
+    @classmethod
+    def of(cls, request: trust_v1.CheckRequest) -> Asked:
+        """A few dozen bytes, however long the input is."""
+        return cls(request.subject, hashlib.sha256(request.input).digest())
+
+    def fault(self, answer: trust_v1.CheckResponse) -> str | None:
+        """Why an answer is not one to this question, None if it may be."""
+        if answer.input_digest and answer.input_digest != self.input_digest:
+            return "it is about another input"
+        if self.subject and answer.subject and not _may_spell(self.subject, answer.subject):
+            return "it is about another subject"
+        return None
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.@+-]+(?:/[A-Za-z0-9_.@+-]+)*")
+"""Names whose spelling is the canonical one (docs/spec/trust.md §10)."""
+
+
+def _may_spell(asked: str, answered: str) -> bool:
+    return asked == answered or _PLAIN.fullmatch(asked) is None

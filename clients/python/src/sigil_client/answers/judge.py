@@ -1,0 +1,188 @@
+"""Consistency checks of replies. A reply that contradicts itself or its request never allows: a decision becomes a deny
+with reason REPLY_CONTRADICTORY, an item a failed one, anything else an error. Absent fields are no contradiction, except
+the audit id of an allow. Pure.
+
+Sources: docs/spec/trust.md §4 and §5, the comments of CheckResponse.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from ..errors import REPLY_CONTRADICTORY, contradiction
+from ..messages import audit_v1, canon_v1, trust_v1, type_v1
+
+_REASONS_OF_NO_ALLOW = frozenset(
+    {
+        "UNKNOWN_ACTION",
+        "LEVEL_TOO_LOW",
+        "SCORE_BELOW_THRESHOLD",
+        "REVIEW_BAND",
+        "MODEL_MISSING",
+        "EVALUATOR_ERROR",
+        "DEADLINE_EXCEEDED",
+    }
+)
+"""Reasons that cannot accompany an allow. Source: docs/spec/trust.md §5."""
+
+_TOLERANCE = 1e-9
+"""Relative, for differences between platforms' exponential functions; far below any real margin."""
+
+_HASH_BYTES = 32
+_VERDICTS = (type_v1.VERDICT_ALLOW, type_v1.VERDICT_DENY, type_v1.VERDICT_REVIEW)
+
+
+def judge(reply: Message) -> Message:
+    """The reply as it may be used, whichever message it is: what of it contradicts itself is turned into a deny."""
+    if isinstance(reply, trust_v1.CheckResponse):
+        judge_decision(reply)
+    elif isinstance(reply, trust_v1.BatchCheckResponse):
+        for result in reply.results:
+            _judge_outcome(result)
+    elif isinstance(reply, trust_v1.StreamChecksResponse):
+        _judge_outcome(reply)
+    elif isinstance(reply, audit_v1.VerifyFrozenChainResponse):
+        _judge_verification(reply)
+    return reply
+
+
+def judge_decision(answer: trust_v1.CheckResponse) -> None:
+    """Turns an inconsistent answer into a deny, which keeps its audit id for investigation."""
+    if decision_fault(answer) is None:
+        return
+    answer.verdict = type_v1.VERDICT_DENY
+    answer.allowed = False
+    answer.reason = REPLY_CONTRADICTORY
+
+
+def decision_fault(answer: trust_v1.CheckResponse) -> str | None:
+    """Why an answer must not be used, None if it is consistent. Of a deny only that it is one."""
+    if answer.allowed != (answer.verdict == type_v1.VERDICT_ALLOW):
+        return "allowed and verdict differ"
+    if answer.verdict == type_v1.VERDICT_DENY:
+        return None
+    if answer.verdict not in _VERDICTS:
+        return f"verdict {answer.verdict} is not known"
+    if answer.audit_id == "":
+        return "it names no record"
+    if len(answer.model_hash) not in (0, _HASH_BYTES):
+        return "the hash of its model is not 32 bytes"
+    fault = _numbers_fault(answer)
+    if fault is not None or answer.verdict == type_v1.VERDICT_REVIEW:
+        return fault
+    if answer.reason in _REASONS_OF_NO_ALLOW:
+        return f"an allow cannot have the reason {answer.reason}"
+    return "an allow cannot have a score below the threshold" if _is_below_threshold(answer) else None
+
+
+def _is_near(one: float, other: float) -> bool:
+    # Infinity is within any share of itself of every number.
+    if not (math.isfinite(one) and math.isfinite(other)):
+        return False
+    return abs(one - other) <= _TOLERANCE * max(1.0, abs(one), abs(other))
+
+
+def _is_probability(value: float) -> bool:
+    return 0 <= value <= 1
+
+
+def _logistic(z: float) -> float:
+    try:
+        return 1 / (1 + math.exp(-z))
+    except OverflowError:
+        return 0.0
+
+
+def _present(answer: trust_v1.CheckResponse, name: str) -> float | None:
+    return getattr(answer, name) if answer.HasField(name) else None  # type: ignore[arg-type]
+
+
+def _numbers_fault(answer: trust_v1.CheckResponse) -> str | None:
+    score, threshold, bias, z = (_present(answer, name) for name in ("score", "threshold", "bias", "z"))
+    if score is not None and not _is_probability(score):
+        return "the score is no probability"
+    if threshold is not None and not 0 < threshold < 1:
+        return "the threshold is not in (0, 1)"
+    if z is not None and not math.isfinite(z):
+        return "z is no number"
+    if bias is not None and not math.isfinite(bias):
+        return "the bias is no number"
+    if score is not None and z is not None and not _is_near(score, _logistic(z)):
+        return "score and z differ"
+    for each in answer.contributions:
+        if not _is_near(each.value * each.weight, each.contribution):
+            return "a contribution is not value × weight"
+    if z is None or bias is None or not answer.contributions:
+        return None
+    total = bias
+    for each in answer.contributions:
+        total += each.contribution
+    return None if _is_near(total, z) else "z is not the sum of bias and contributions"
+
+
+def _is_below_threshold(answer: trust_v1.CheckResponse) -> bool:
+    score, threshold, z = (_present(answer, name) for name in ("score", "threshold", "z"))
+    if threshold is None:
+        return False
+    logit = math.log(threshold / (1 - threshold))
+    if z is not None and z < logit and not _is_near(z, logit):
+        return True
+    return score is not None and score < threshold and not _is_near(score, threshold)
+
+
+def _judge_outcome(item: trust_v1.BatchCheckResult | trust_v1.StreamChecksResponse) -> None:
+    kind = item.WhichOneof("outcome")
+    if kind == "decision":
+        judge_decision(item.decision)
+    elif kind is None or item.error.code == grpc.StatusCode.OK.value[0]:
+        message = "the item holds neither a decision nor an error"
+        item.error.CopyFrom(status_pb2.Status(code=grpc.StatusCode.INTERNAL.value[0], message=message))
+
+
+def _judge_verification(reply: audit_v1.VerifyFrozenChainResponse) -> None:
+    """Verified only if there are steps and all passed."""
+    passed = [step.outcome == audit_v1.STEP_OUTCOME_PASSED for step in reply.steps]
+    reply.verified = reply.verified and len(passed) > 0 and all(passed)
+
+
+def require_count(asked: int, answered: int) -> None:
+    """Raises SigilError."""
+    if asked != answered:
+        raise contradiction(f"{answered} results for {asked} items")
+
+
+def require_simulation(reply: trust_v1.SimulateResponse) -> None:
+    """Checks a simulation, on which people base the approval of a model. Raises SigilError."""
+    shown = reply.decisions
+    if reply.flipped > reply.scored:
+        raise contradiction(f"{reply.flipped} flips among {reply.scored} decisions")
+    if len(shown) > reply.scored:
+        raise contradiction(f"{len(shown)} of {reply.scored} decisions")
+    if sum(each.current != each.candidate for each in shown) > reply.flipped:
+        raise contradiction("it shows more flips than it counts")
+    for each in shown:
+        if each.current not in _VERDICTS or each.candidate not in _VERDICTS:
+            raise contradiction("a verdict is not known")
+        for name in ("current_score", "candidate_score"):
+            if each.HasField(name) and not _is_probability(getattr(each, name)):  # type: ignore[arg-type]
+                raise contradiction("a score is no probability")
+
+
+def require_written(record_id: str, reply: canon_v1.WriteRecordResponse) -> None:
+    """Checks that the written record is the requested one. Raises SigilError."""
+    if not reply.HasField("record"):
+        raise contradiction("it holds no record")
+    if reply.record.id != record_id:
+        raise contradiction("the record is another one than the one written")
+
+
+def require_all_written(record_ids: Sequence[str], reply: canon_v1.BatchWriteRecordsResponse) -> None:
+    """Raises SigilError."""
+    require_count(len(record_ids), len(reply.results))
+    for record_id, result in zip(record_ids, reply.results, strict=True):
+        require_written(record_id, result)

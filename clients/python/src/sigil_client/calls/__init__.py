@@ -1,0 +1,1 @@
+"""How calls are made: where to, with which token, until when, and which of them again."""

@@ -1,0 +1,22 @@
+"""A channel whose replies are judged where they are decoded: no way of calling gets one that was not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.message import Message
+
+from ..answers.judge import judge
+from .methods import Method
+
+
+def judged_callable(channel: Any, method: Method) -> Any:
+    """On a grpc.Channel or grpc.aio.Channel."""
+    decode = method.reply.FromString
+
+    def decode_judged(data: bytes) -> Message:
+        return judge(decode(data))
+
+    return getattr(channel, method.kind)(
+        method.path, request_serializer=method.request.SerializeToString, response_deserializer=decode_judged
+    )

@@ -1,0 +1,1 @@
+"""What a client offers beside checks: records, the audit, modules."""
