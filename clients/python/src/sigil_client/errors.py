@@ -82,7 +82,9 @@ class SigilError(Exception):
 class Denied(SigilError):
     """What a guard raises: there is no allow, because the answer is another one or because there is none."""
 
-    def __init__(self, code: grpc.StatusCode, message: str, decision: Decision | None, **details: Any) -> None:
+    def __init__(
+        self, code: grpc.StatusCode, message: str, decision: Decision | None, **details: Any
+    ) -> None:
         super().__init__(code, message, **details)
         self.decision = decision
         """The answer that is no allow; None where an error stands in place of one, which is then the cause."""
@@ -138,7 +140,7 @@ def refused_argument(field: str, rule: str) -> SigilError:
 
 def _of_rpc_error(error: Any) -> SigilError:
     code = error.code()
-    trailers = {key: value for key, value in error.trailing_metadata() or ()}
+    trailers = dict(error.trailing_metadata() or ())
     details: dict[str, Any] = {}
     packed = trailers.get(_DETAILS_KEY)
     if isinstance(packed, bytes):

@@ -1,6 +1,7 @@
 """The messages of every contract, as modules, and how they are printed: as proto3 JSON.
 
-Printing leaves out what has its default value, as proto3 JSON does; 64-bit integers are text, bytes base64, enums names.
+Printing leaves out what has its default value, as proto3 JSON does; 64-bit integers are text, bytes base64, enums
+names.
 """
 
 from __future__ import annotations

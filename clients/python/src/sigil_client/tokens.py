@@ -113,7 +113,9 @@ def parse_private_key(key: PrivateKey) -> Ed25519PrivateKey:
         try:
             parsed = load_pem_private_key(pem, password=None)
         except (ValueError, TypeError):
-            raise TypeError("private_key must be an Ed25519 private key in PEM, without a passphrase") from None
+            raise TypeError(
+                "private_key must be an Ed25519 private key in PEM, without a passphrase"
+            ) from None
         if isinstance(parsed, Ed25519PrivateKey):
             return parsed
     raise TypeError("private_key must be an Ed25519 private key")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import final
 
 from ..errors import SigilError, refused_argument
 from ..messages import to_json, trust_v1, type_v1
+from ..verify.record.spelling import canonical_subject, spelling_or
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,7 @@ class Asked:
         return None
 
 
-_PLAIN = re.compile(r"[A-Za-z0-9_.@+-]+(?:/[A-Za-z0-9_.@+-]+)*")
-"""Names whose spelling is the canonical one (docs/spec/trust.md §10)."""
-
-
 def _may_spell(asked: str, answered: str) -> bool:
-    return asked == answered or _PLAIN.fullmatch(asked) is None
+    # Which deployment's names they are is not known here, so a subject by its SPIFFE id is not compared.
+    spelled = spelling_or(lambda raw: canonical_subject(raw, ""), asked)
+    return answered in (asked, spelled) or spelled.startswith("spiffe:")

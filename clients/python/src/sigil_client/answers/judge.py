@@ -1,6 +1,6 @@
 """Consistency checks of replies. A reply that contradicts itself or its request never allows: a decision becomes a deny
-with reason REPLY_CONTRADICTORY, an item a failed one, anything else an error. Absent fields are no contradiction, except
-the audit id of an allow. Pure.
+with reason REPLY_CONTRADICTORY, an item a failed one, anything else an error. Absent fields are no contradiction,
+except the audit id of an allow. Pure.
 
 Sources: docs/spec/trust.md §4 and §5, the comments of CheckResponse.
 """
@@ -169,7 +169,7 @@ def require_simulation(reply: trust_v1.SimulateResponse) -> None:
         if each.current not in _VERDICTS or each.candidate not in _VERDICTS:
             raise contradiction("a verdict is not known")
         for name in ("current_score", "candidate_score"):
-            if each.HasField(name) and not _is_probability(getattr(each, name)):  # type: ignore[arg-type]
+            if each.HasField(name) and not _is_probability(getattr(each, name)):
                 raise contradiction("a score is no probability")
 
 

@@ -7,7 +7,16 @@ import contextlib
 import inspect
 import random
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -23,6 +32,9 @@ from .settings import Metadata, Settings, closed_error, metadata_of, token_faile
 from .target import channel_credentials
 
 T = TypeVar("T")
+
+_END: Any = grpc.aio.EOF  # type: ignore[attr-defined]
+"""What is read where there is nothing more."""
 
 
 class Pending(Coroutine[Any, Any, T], Generic[T]):
@@ -73,7 +85,7 @@ class AsyncCaller:
             self._closing.set()
         channel, self._channel = self._channel, None
         if channel is not None:
-            await channel.close()
+            await channel.close(None)
 
     def _open(self) -> grpc.aio.Channel:
         if self._is_closed:
@@ -148,8 +160,8 @@ class AsyncCaller:
         metadata: Metadata | None = None,
         silence_seconds: float | None = None,
     ) -> AsyncIterator[Any]:
-        """Messages as they come, as fast as they are taken. Leaving the loop cancels the call; no deadline unless one is
-        given. Without a message for `silence_seconds` it is UNAVAILABLE. Raises SigilError.
+        """Messages as they come, as fast as they are taken. Leaving the loop cancels the call; no deadline unless one
+        is given. Without a message for `silence_seconds` it is UNAVAILABLE. Raises SigilError.
         """
         sent = await self._metadata(metadata)
         with self._errors_of_calls():
@@ -165,7 +177,7 @@ class AsyncCaller:
                         message = await asyncio.wait_for(call.read(), silence_seconds)
                     except (asyncio.TimeoutError, TimeoutError):
                         raise silent_error() from None
-                if message is grpc.aio.EOF:
+                if message is _END:
                     return
                 yield message
         finally:
@@ -179,7 +191,9 @@ class AsyncCaller:
         deadline_seconds: float | None = None,
         metadata: Metadata | None = None,
     ) -> AsyncIterator[Any]:
-        """Takes requests as fast as the server reads. Raises SigilError; whatever `requests` raises, after cancelling."""
+        """Takes requests as fast as the server reads. Raises SigilError; whatever `requests` raises, after
+        cancelling.
+        """
         sent = await self._metadata(metadata)
         with self._errors_of_calls():
             call = self._callable(method_of(kind))(timeout=deadline_seconds, metadata=sent)
@@ -220,7 +234,7 @@ class AsyncCaller:
     async def _send(call: Any, requests: AsyncIterable[Message] | Iterable[Message]) -> None:
         """What the call itself says is heard where its messages are read."""
         try:
-            async for request in _as_async(requests):
+            async for request in as_async(requests):
                 try:
                     await call.write(request)
                 except (grpc.RpcError, asyncio.InvalidStateError):
@@ -279,10 +293,11 @@ def silent_error() -> SigilError:
     return SigilError(grpc.StatusCode.UNAVAILABLE, "the stream fell silent", reason="STREAM_SILENT")
 
 
-async def _as_async(requests: AsyncIterable[Message] | Iterable[Message]) -> AsyncIterator[Message]:
-    if isinstance(requests, AsyncIterable):
-        async for request in requests:
-            yield request
+async def as_async(values: AsyncIterable[T] | Iterable[T]) -> AsyncIterator[T]:
+    """Either kind of iterable as the one."""
+    if isinstance(values, AsyncIterable):
+        async for value in values:
+            yield value
     else:
-        for request in requests:
-            yield request
+        for value in values:
+            yield value

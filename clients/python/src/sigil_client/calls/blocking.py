@@ -31,7 +31,7 @@ class Caller:
         self,
         settings: Settings,
         tokens: TokenSource | None,
-        interceptors: Sequence[grpc.UnaryUnaryClientInterceptor],
+        interceptors: Sequence[Any],
     ) -> None:
         self.settings = settings
         self._tokens = tokens
@@ -105,8 +105,8 @@ class Caller:
         metadata: Metadata | None = None,
         on_call: Callable[[Any], None] | None = None,
     ) -> Iterator[Any]:
-        """Messages as they come, as fast as they are taken. Leaving the loop cancels the call; no deadline unless one is
-        given. Raises SigilError.
+        """Messages as they come, as fast as they are taken. Leaving the loop cancels the call; no deadline unless one
+        is given. Raises SigilError.
         """
         sent = self._metadata(metadata)
         with _errors_of_calls(self._closed):

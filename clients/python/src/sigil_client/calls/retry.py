@@ -32,16 +32,16 @@ class Retry:
             raise ValueError("delays must be above 0, and the first not above the longest")
 
     def pause_seconds(self, attempt: int, error: SigilError, share: float) -> float:
-        """Doubles, from half of it to all of it by `share` in [0, 1), so that callers do not come in step; at least what
-        the server asks for. `attempt` counts from 0.
+        """Doubles, from half of it to all of it by `share` in [0, 1), so that callers do not come in step; at least
+        what the server asks for. `attempt` counts from 0.
         """
         longest = min(self.delay_seconds_max, self.first_delay_seconds * 2.0 ** min(attempt, 32))
         return max(longest * (1 + share) / 2, error.retry_delay_seconds or 0.0)
 
 
 def is_passing(error: SigilError) -> bool:
-    """Whether the same call may succeed later: nobody was reached, the answer could not be kept, or the server says when
-    to come again.
+    """Whether the same call may succeed later: nobody was reached, the answer could not be kept, or the server says
+    when to come again.
     """
     if error.code is grpc.StatusCode.UNAVAILABLE:
         return True

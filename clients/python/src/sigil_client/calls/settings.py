@@ -58,7 +58,7 @@ class Settings:
             raise TypeError("deadline_seconds must be above 0")
         may_authorize = security != "insecure" or insecure_tokens == "send" or is_loopback(target)
         if sends_tokens and not may_authorize:
-            raise TypeError(TOKEN_REFUSAL)
+            raise TypeError(SENDING_REFUSED)
         return cls(
             target,
             security,
@@ -69,7 +69,7 @@ class Settings:
         )
 
 
-TOKEN_REFUSAL = (
+SENDING_REFUSED = (
     "a token may not be sent without TLS to another machine; use TLS, or say insecure_tokens='send'"
 )
 
@@ -94,11 +94,13 @@ def metadata_of(
     if token is not None and AUTHORIZATION not in metadata:
         if not isinstance(token, str) or not _TOKEN.fullmatch(token):
             raise SigilError(
-                grpc.StatusCode.UNAUTHENTICATED, "the token source gave no token", reason="TOKEN_SOURCE_FAILED"
+                grpc.StatusCode.UNAUTHENTICATED,
+                "the token source gave no token",
+                reason="TOKEN_SOURCE_FAILED",
             )
         metadata[AUTHORIZATION] = f"Bearer {token}"
     if AUTHORIZATION in metadata and not settings.may_authorize:
-        raise SigilError(grpc.StatusCode.UNAUTHENTICATED, TOKEN_REFUSAL, reason="TOKEN_REFUSED")
+        raise SigilError(grpc.StatusCode.UNAUTHENTICATED, SENDING_REFUSED, reason="TOKEN_REFUSED")
     return tuple(metadata.items())
 
 

@@ -46,9 +46,7 @@ class _Following:
 
 def _listing(wanted: ChainFilter | None, oldest_first: bool) -> audit_v1.ListFrozenChainsRequest:
     request = (wanted or ChainFilter()).to_message()
-    request.order = (
-        audit_v1.LIST_ORDER_OLDEST_FIRST if oldest_first else audit_v1.LIST_ORDER_NEWEST_FIRST
-    )
+    request.order = audit_v1.LIST_ORDER_OLDEST_FIRST if oldest_first else audit_v1.LIST_ORDER_NEWEST_FIRST
     request.page_size = _PAGE_SIZE
     return request
 
@@ -120,7 +118,7 @@ class Audit:
         self,
         audit_id: str | None = None,
         *,
-        hash: bytes | None = None,  # noqa: A002
+        hash: bytes | None = None,
         cosigned: bool = False,
         tenant: str = "",
     ) -> bytes:
@@ -185,7 +183,7 @@ class AsyncAudit:
         self,
         audit_id: str | None = None,
         *,
-        hash: bytes | None = None,  # noqa: A002
+        hash: bytes | None = None,
         cosigned: bool = False,
         tenant: str = "",
     ) -> Pending[bytes]:

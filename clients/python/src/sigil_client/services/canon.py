@@ -50,7 +50,7 @@ class Canon:
 
     def write(
         self,
-        id: str,  # noqa: A002
+        id: str,
         kind: str,
         payload: Json = None,
         *,
@@ -78,10 +78,10 @@ class Canon:
 
     def read(
         self,
-        id: str,  # noqa: A002
+        id: str,
         *,
         version: int | None = None,
-        hash: bytes | None = None,  # noqa: A002
+        hash: bytes | None = None,
         ledger_size: int | None = None,
         space: type_v1.Space.ValueType = type_v1.SPACE_USER,
         tenant: str = "",
@@ -114,8 +114,8 @@ class Canon:
     def watch(
         self, wanted: WatchFilter | None = None, *, from_position: int | None = None, heartbeats: bool = False
     ) -> Iterator[WatchEvent]:
-        """Records as they are committed, in ledger order, each once, for as long as the loop runs: an interrupted stream
-        goes on where it was. None is from now. What fails before the first message is raised.
+        """Records as they are committed, in ledger order, each once, for as long as the loop runs: an interrupted
+        stream goes on where it was. None is from now. What fails before the first message is raised.
         """
         wanted = wanted or WatchFilter()
         resuming = Resuming(from_position)
@@ -136,7 +136,7 @@ class Canon:
                 watchdog.end()
             self._caller.pause(resuming.pause_seconds())
 
-    def proposal(self, id: str) -> canon_v1.Proposal:  # noqa: A002
+    def proposal(self, id: str) -> canon_v1.Proposal:
         """With the exact bytes to attest."""
         proposal: canon_v1.Proposal = self._caller.unary(canon_v1.GetProposalRequest(id=id)).proposal
         return proposal
@@ -144,7 +144,9 @@ class Canon:
     def attest(
         self, proposal: canon_v1.Proposal, vote: Vote, private_key: PrivateKey, *, origin: str | None = None
     ) -> canon_v1.AttestProposalResponse:
-        """Signs a proposal that was reviewed with the witness's key, which stays here, and sends the statement, once."""
+        """Signs a proposal that was reviewed with the witness's key, which stays here, and sends the statement,
+        once.
+        """
         request = _attestation(proposal, vote, private_key, origin or self._origin)
         reply: canon_v1.AttestProposalResponse = self._caller.unary(request)
         return reply
@@ -159,7 +161,7 @@ class AsyncCanon:
 
     def write(
         self,
-        id: str,  # noqa: A002
+        id: str,
         kind: str,
         payload: Json = None,
         *,
@@ -189,10 +191,10 @@ class AsyncCanon:
 
     def read(
         self,
-        id: str,  # noqa: A002
+        id: str,
         *,
         version: int | None = None,
-        hash: bytes | None = None,  # noqa: A002
+        hash: bytes | None = None,
         ledger_size: int | None = None,
         space: type_v1.Space.ValueType = type_v1.SPACE_USER,
         tenant: str = "",
@@ -230,8 +232,8 @@ class AsyncCanon:
     async def watch(
         self, wanted: WatchFilter | None = None, *, from_position: int | None = None, heartbeats: bool = False
     ) -> AsyncIterator[WatchEvent]:
-        """Records as they are committed, in ledger order, each once, for as long as the loop runs: an interrupted stream
-        goes on where it was. None is from now. What fails before the first message is raised.
+        """Records as they are committed, in ledger order, each once, for as long as the loop runs: an interrupted
+        stream goes on where it was. None is from now. What fails before the first message is raised.
         """
         wanted = wanted or WatchFilter()
         resuming = Resuming(from_position)
@@ -248,7 +250,7 @@ class AsyncCanon:
                 resuming.require_passing(error)
             await self._caller.pause(resuming.pause_seconds())
 
-    def proposal(self, id: str) -> Pending[canon_v1.Proposal]:  # noqa: A002
+    def proposal(self, id: str) -> Pending[canon_v1.Proposal]:
         """With the exact bytes to attest."""
 
         async def work() -> canon_v1.Proposal:
@@ -262,7 +264,9 @@ class AsyncCanon:
     def attest(
         self, proposal: canon_v1.Proposal, vote: Vote, private_key: PrivateKey, *, origin: str | None = None
     ) -> Pending[canon_v1.AttestProposalResponse]:
-        """Signs a proposal that was reviewed with the witness's key, which stays here, and sends the statement, once."""
+        """Signs a proposal that was reviewed with the witness's key, which stays here, and sends the statement,
+        once.
+        """
         request = _attestation(proposal, vote, private_key, origin or self._origin)
         return Pending(self._caller.unary(request))
 

@@ -22,7 +22,7 @@ class Modules:
     def run(
         self,
         name: str,
-        input: bytes | Json = None,  # noqa: A002
+        input: bytes | Json = None,
         *,
         version: int = 0,
         digest: bytes = b"",
@@ -38,7 +38,7 @@ class Modules:
     def run_stream(
         self,
         name: str,
-        input: bytes | Json = None,  # noqa: A002
+        input: bytes | Json = None,
         *,
         version: int = 0,
         digest: bytes = b"",
@@ -85,7 +85,7 @@ class AsyncModules:
     def run(
         self,
         name: str,
-        input: bytes | Json = None,  # noqa: A002
+        input: bytes | Json = None,
         *,
         version: int = 0,
         digest: bytes = b"",
@@ -99,7 +99,7 @@ class AsyncModules:
     async def run_stream(
         self,
         name: str,
-        input: bytes | Json = None,  # noqa: A002
+        input: bytes | Json = None,
         *,
         version: int = 0,
         digest: bytes = b"",

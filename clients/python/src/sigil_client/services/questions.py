@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import quote
 
+from google.protobuf.message import Message
+
 from ..answers.decision import Asked, Decision, Question
-from ..answers.judge import require_count
+from ..answers.judge import require_all_written, require_count, require_simulation, require_written
 from ..errors import SigilError, contradiction, refused_argument
-from ..messages import trust_v1
+from ..messages import canon_v1, trust_v1
 
 OPEN_QUESTIONS_MAX = 65_536
 """Unanswered at once; a correct server stops reading long before."""
 
 
 def target_of(*segments: str) -> str:
-    """Joins segments to a target. Each is one segment whatever is in it, a slash too, so that a name from outside cannot
-    lead to another target. Source: docs/spec/trust.md §10. Raises SigilError INVALID_ARGUMENT.
+    """Joins segments to a target. Each is one segment whatever is in it, a slash too, so that a name from outside
+    cannot lead to another target. Source: docs/spec/trust.md §10. Raises SigilError INVALID_ARGUMENT.
     """
     if not segments:
         raise refused_argument("target", "has at least one segment")
@@ -38,9 +41,7 @@ def decided(question: trust_v1.CheckRequest, answer: trust_v1.CheckResponse) -> 
     return Decision(response=answer)
 
 
-def decision_of(
-    asked: Asked, item: trust_v1.BatchCheckResult | trust_v1.StreamChecksResponse
-) -> Decision:
+def decision_of(asked: Asked, item: trust_v1.BatchCheckResult | trust_v1.StreamChecksResponse) -> Decision:
     """Of an item that was judged: an answer, or why there is none. Never raises."""
     if item.WhichOneof("outcome") != "decision":
         return Decision(error=SigilError.of_status(item.error))
@@ -61,6 +62,20 @@ def batch_decisions(
     require_count(len(request.checks), len(reply.results))
     pairs = zip(request.checks, reply.results, strict=True)
     return [decision_of(Asked.of(check), result) for check, result in pairs]
+
+
+def check_reply(request: Message, reply: Any) -> None:
+    """Holds the reply of a call that was made by its request to that request. Raises SigilError."""
+    if isinstance(request, trust_v1.CheckRequest):
+        decided(request, reply)
+    elif isinstance(request, trust_v1.BatchCheckRequest):
+        require_count(len(request.checks), len(reply.results))
+    elif isinstance(request, trust_v1.SimulateRequest):
+        require_simulation(reply)
+    elif isinstance(request, canon_v1.WriteRecordRequest):
+        require_written(request.id, reply)
+    elif isinstance(request, canon_v1.BatchWriteRecordsRequest):
+        require_all_written([each.id for each in request.writes], reply)
 
 
 class OpenQuestions:

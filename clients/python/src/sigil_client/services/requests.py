@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -82,7 +83,7 @@ def _check_json(value: Any, path: str) -> None:
         if abs(value) > _SAFE_INTEGER_MAX:
             raise refused_argument(path, "must be within ±(2^53−1); send it in payload_cbor")
     elif isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             raise refused_argument(path, "must be a finite number")
     elif isinstance(value, Mapping):
         for key, entry in value.items():
@@ -149,7 +150,7 @@ def record_at(
     record_id: str,
     *,
     version: int | None,
-    hash: bytes | None,  # noqa: A002
+    hash: bytes | None,
     ledger_size: int | None,
     space: type_v1.Space.ValueType,
     tenant: str,
@@ -157,9 +158,14 @@ def record_at(
     """Raises SigilError INVALID_ARGUMENT."""
     if sum(each is not None for each in (version, hash, ledger_size)) > 1:
         raise refused_argument("version", "excludes hash and ledger_size")
-    return canon_v1.GetRecordRequest(
-        id=record_id, version=version, hash=hash, ledger_size=ledger_size, space=space, tenant=tenant
-    )
+    request = canon_v1.GetRecordRequest(id=record_id, space=space, tenant=tenant)
+    if version is not None:
+        request.version = version
+    if hash is not None:
+        request.hash = hash
+    if ledger_size is not None:
+        request.ledger_size = ledger_size
+    return request
 
 
 def record_filter(
@@ -214,21 +220,21 @@ class ChainFilter:
 
 
 def evidence_of(
-    audit_id: str | None, hash: bytes | None, cosigned: bool, tenant: str  # noqa: A002
+    audit_id: str | None, hash: bytes | None, cosigned: bool, tenant: str
 ) -> audit_v1.GetEvidenceRequest:
     """Raises SigilError INVALID_ARGUMENT."""
     if (audit_id is None) == (hash is None):
         raise refused_argument("audit_id", "or hash must be given")
-    return audit_v1.GetEvidenceRequest(audit_id=audit_id, hash=hash, cosigned=cosigned, tenant=tenant)
+    return audit_v1.GetEvidenceRequest(
+        audit_id=audit_id or "", hash=hash or b"", cosigned=cosigned, tenant=tenant
+    )
 
 
 EVIDENCE_BYTES_MAX = 16 << 20
 """Of an evidence file. Source: docs/spec/verify.md."""
 
 
-def run_of(
-    name: str, input: bytes | Json, version: int, digest: bytes, wall_ms: int  # noqa: A002
-) -> module_v1.RunRequest:
+def run_of(name: str, input: bytes | Json, version: int, digest: bytes, wall_ms: int) -> module_v1.RunRequest:
     """Bytes go as they are, anything else as JSON. Raises SigilError INVALID_ARGUMENT."""
     request = module_v1.RunRequest(name=name, version=version, digest=digest, wall_ms=wall_ms)
     if isinstance(input, (bytes, bytearray, memoryview)):
@@ -236,13 +242,3 @@ def run_of(
     elif input is not None:
         request.input_json = json_text(input, "input")
     return request
-
-
-def proposal_parts(manifest: module_v1.ProposeModuleRequest, code: bytes) -> Iterable[module_v1.ProposeModuleRequest]:
-    """The manifest first, then the code in chunks."""
-    yield manifest
-    for start in range(0, len(code), _CHUNK_BYTES):
-        yield module_v1.ProposeModuleRequest(chunk=code[start : start + _CHUNK_BYTES])
-
-
-_CHUNK_BYTES = 64 << 10
