@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from .vectors import read_vectors
 
 _VECTORS = read_vectors("evidence.json")
 _GENESIS = _VECTORS["genesis"]
+_SOURCES = Path(__file__).parents[2] / "src"
 
 
 @pytest.fixture
@@ -92,23 +94,49 @@ def test_control_characters_of_a_file_reach_no_terminal(
     assert "\x1b" not in capsys.readouterr().err
 
 
-def test_it_runs_as_a_module_without_grpc_or_protobuf(file: Path) -> None:
-    program = (
-        "import runpy, sys\n"
-        "class Refuse:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] in ('grpc', 'google') or name.startswith('sigil_client._proto'):\n"
-        "            raise ImportError(name)\n"
-        "sys.meta_path.insert(0, Refuse())\n"
-        f"sys.argv = ['verify', {str(file)!r}, '--genesis', {_GENESIS!r}, '--json']\n"
-        "runpy.run_module('sigil_client.verify', run_name='__main__')\n"
-    )
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+def test_it_runs_as_a_module(file: Path) -> None:
+    command = [sys.executable, "-m", "sigil_client.verify", str(file), "--genesis", _GENESIS, "--json"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(_SOURCES)}
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verified"] is True
+
+
+def test_it_needs_nothing_of_the_client_and_neither_grpc_nor_protobuf(file: Path) -> None:
+    """As a package of its own, with everything but `cryptography` and the standard library out of reach."""
+    program = (
+        "import importlib.util, sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('grpc', 'google', 'sigil_client'):\n"
+        "            raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        f"folder = {str(_SOURCES / 'sigil_client/verify')!r}\n"
+        "spec = importlib.util.spec_from_file_location(\n"
+        "    'alone', folder + '/__init__.py', submodule_search_locations=[folder]\n"
+        ")\n"
+        "sys.modules['alone'] = package = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(package)\n"
+        "from alone.command import main\n"
+        f"sys.exit(main([{str(file)!r}, '--genesis', {_GENESIS!r}, '--json']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env={}
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["verified"] is True
+
+
+def test_its_sources_import_nothing_else() -> None:
+    allowed = {*sys.stdlib_module_names, "cryptography"}
+    sources = sorted((_SOURCES / "sigil_client/verify").rglob("*.py"))
+    assert len(sources) > 40
+    for path in sources:
+        depth = len(path.relative_to(_SOURCES / "sigil_client/verify").parts)
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level <= depth, f"{path} imports from outside of the package"
+                assert node.level > 0 or (node.module or "").split(".")[0] in allowed, path
+            if isinstance(node, ast.Import):
+                assert all(alias.name.split(".")[0] in allowed for alias in node.names), path

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sigil_client.verify import EVIDENCE_STEPS, ProofError, Trust, UnencodableValue, verify
-from sigil_client.verify.cbor import CborMap, CborValue, encode
+from sigil_client.verify.cbor import CborValue, encode
 from sigil_client.verify.evidence.file import Evidence, ProvenRecord, format_evidence, parse_evidence
 from sigil_client.verify.record.commitment import commit_to
 
@@ -68,7 +68,7 @@ def test_genesis_or_a_policy_alone_vouches_and_nothing_does_not() -> None:
 
 
 def test_no_byte_of_a_file_may_be_another_and_none_makes_the_verifier_raise() -> None:
-    chance = random.Random(16)  # noqa: S311
+    chance = random.Random(16)
     trust = _trust()
     for _ in range(400):
         changed = bytearray(_FIRST)
@@ -99,7 +99,7 @@ def test_trust_in_what_is_no_hash_is_refused_where_it_is_given(genesis: str | by
         Trust.of(genesis)
 
 
-def _decided(**but: Any) -> tuple[Ledger, int, int]:  # noqa: ANN401
+def _decided(**but: Any) -> tuple[Ledger, int, int]:
     """A ledger with a model and a decision by it; the positions of both."""
     ledger = Ledger()
     model = ledger.append(system_body("trust_model", "trust_model/active", MODEL))
@@ -158,7 +158,7 @@ def test_a_review_without_a_model_is_refused_and_a_deny_by_a_fault_is_not() -> N
     assert verify(ledger.file_of(deny), Trust(ledger.genesis))
 
 
-def _without_links(body: Any) -> Any:  # noqa: ANN401
+def _without_links(body: Any) -> Any:
     return replace(body, links=())
 
 

@@ -69,7 +69,7 @@ def test_a_broken_proof_is_refused_by_its_rule(case: dict[str, Any]) -> None:
     assert raised.value.rule == case["rule"]
 
 
-def _holds(check: Any, *arguments: Any) -> bool:  # noqa: ANN401
+def _holds(check: Any, *arguments: Any) -> bool:
     try:
         check(*arguments)
     except ProofRefused:

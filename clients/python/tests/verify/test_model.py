@@ -21,7 +21,7 @@ from .vectors import REPOSITORY
 from .world import MODEL, decision_body
 
 
-def _example() -> Any:  # noqa: ANN401
+def _example() -> Any:
     page = (REPOSITORY / "docs/spec/trust.md").read_text("utf-8")
     return json.loads(re.findall(r"## 9\. A worked example.*?```json\n(.*?)```", page, re.DOTALL)[0])
 
@@ -48,7 +48,7 @@ def test_the_worked_example_of_the_specification() -> None:
 
 
 def test_the_logit_is_near_that_of_the_library_and_zero_at_a_half() -> None:
-    chance = random.Random(4)  # noqa: S311
+    chance = random.Random(4)
     assert logit(0.5) == 0
     for _ in range(2000):
         score = chance.random()
@@ -122,7 +122,7 @@ def test_globs(pattern: str, text: str, is_match: bool) -> None:
 
 def test_globs_match_as_a_regular_expression_of_them_does() -> None:
     """A second, backtracking reading of §2, over every short pattern and text of a few characters."""
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
     wild = {"**/": "(?:[^/]*/)*", "**": "[^/]*(?:/[^/]*)*", "*": "[^/]*"}
     for _ in range(20_000):
         segments = [

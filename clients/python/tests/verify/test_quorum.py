@@ -31,7 +31,7 @@ _REGISTRY = Registry(2, 3, False, _WITNESSES)
 _FACTS = ProposalFacts(_PROPOSAL, 100, "alice")
 
 
-def _said(number: int, origin: str = ORIGIN, **but: Any) -> bytes:  # noqa: ANN401
+def _said(number: int, origin: str = ORIGIN, **but: Any) -> bytes:
     said = replace(Attestation(_PROPOSAL, _RECORD, 3, "approve"), **but)
     return attest(Key(f"w{number}"), said, origin)
 
@@ -135,7 +135,7 @@ def test_a_key_that_is_enrolled_must_have_signed_and_counts_for_nothing_else() -
 
 
 @pytest.mark.parametrize("k", [0, -1, 4, True, 1.5, float("nan")])
-def test_a_registry_without_a_quorum_commits_nothing(k: Any) -> None:  # noqa: ANN401
+def test_a_registry_without_a_quorum_commits_nothing(k: Any) -> None:
     assert not _count(_said(1), _said(2), _said(3), registry=replace(_REGISTRY, k=k))
 
 
@@ -155,7 +155,7 @@ def test_a_weak_key_of_a_registry_is_refused_as_such(weak: bytes) -> None:
     assert not counted
 
 
-def _witness_body(number: int, record_id: str | None = None) -> Any:  # noqa: ANN401
+def _witness_body(number: int, record_id: str | None = None) -> Any:
     payload: CborValue = {
         "public_key": Key(f"w{number}").public,
         "owner": f"owner {number}",

@@ -93,7 +93,7 @@ def test_a_point_in_another_encoding_is_refused_as_key_and_as_r(encoded: bytes) 
     assert not verify_ed25519(public_key, b"message", encoded + signature[32:])
 
 
-def _read(*path: str) -> Any:  # noqa: ANN401
+def _read(*path: str) -> Any:
     return json.loads(Path(_SUITES, *path).read_text("utf-8"))
 
 

@@ -102,7 +102,7 @@ def test_a_walk_over_other_records_is_refused(
     assert raised.value.step == step
 
 
-def _announce(key: Key, **but: Any) -> Ledger:  # noqa: ANN401
+def _announce(key: Key, **but: Any) -> Ledger:
     ledger = Ledger()
     payload: CborValue = {"role": "record", "public_key": key.public, "valid_from": 2}
     ledger.append(replace(system_body("signing_key", "signing_key/record/2", payload), **but))
@@ -396,7 +396,7 @@ def test_the_decisions_of_a_span_are_counted_by_the_numbers_around_it() -> None:
         (1, 5, "decision", 2, _ASKED, "a trust_model has no number"),
     ],
 )
-def test_a_count_that_does_not_follow_is_refused(  # noqa: PLR0917
+def test_a_count_that_does_not_follow_is_refused(
     before: int,
     after: int,
     end: SpanEnd,

@@ -13,11 +13,11 @@ REPOSITORY = Path(__file__).resolve().parents[4]
 VECTORS = REPOSITORY / "test/vectors"
 
 
-def read_vectors(name: str) -> Any:  # noqa: ANN401
+def read_vectors(name: str) -> Any:
     return json.loads((VECTORS / name).read_text("utf-8"))
 
 
-def from_notation(notation: Any) -> CborValue:  # noqa: ANN401
+def from_notation(notation: Any) -> CborValue:
     """Of `cbor.json` and `record.json`: JSON numbers are safe integers or floats."""
     if isinstance(notation, list):
         return [from_notation(item) for item in notation]
@@ -31,7 +31,7 @@ def from_notation(notation: Any) -> CborValue:  # noqa: ANN401
     return {key: from_notation(item) for key, item in notation["$map"]}
 
 
-def from_typed(typed: Any) -> CborValue:  # noqa: ANN401
+def from_typed(typed: Any) -> CborValue:
     """Of `values.json`: every value says its type (test/vectors/README.md)."""
     if typed is None or isinstance(typed, bool):
         return typed
@@ -53,7 +53,7 @@ def from_typed(typed: Any) -> CborValue:  # noqa: ANN401
     raise AssertionError(f"unknown type {kind}")
 
 
-def bytes_of(case: Any) -> bytes:  # noqa: ANN401
+def bytes_of(case: Any) -> bytes:
     """`hex`, or `parts` that repeat."""
     if "hex" in case:
         return bytes.fromhex(case["hex"])

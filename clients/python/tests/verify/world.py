@@ -78,7 +78,7 @@ MODEL: dict[str, CborValue] = {
 }
 
 
-def system_body(kind: str, record_id: str, payload: CborValue, **but: Any) -> RecordBody:  # noqa: ANN401
+def system_body(kind: str, record_id: str, payload: CborValue, **but: Any) -> RecordBody:
     return replace(RecordBody(kind, 1, record_id, "system", TS, "system", payload, (), None), **but)
 
 
@@ -187,7 +187,7 @@ class Ledger:
     def consistency(self, old_size: int) -> list[bytes]:
         return _subproof(old_size, self.leaves(), is_known=True) if old_size > 0 else []
 
-    def evidence_of(self, position: int, **but: Any) -> RecordEvidence:  # noqa: ANN401
+    def evidence_of(self, position: int, **but: Any) -> RecordEvidence:
         evidence = RecordEvidence(
             position, self.envelopes[position], self.checkpoint(), self.inclusion(position), self.key_records
         )
@@ -201,7 +201,7 @@ class Ledger:
         )
         return format_evidence(Evidence(ORIGIN, position, self.checkpoint(), records, disclosures))
 
-    def receipt_of(self, position: int, **but: Any) -> bytes:  # noqa: ANN401
+    def receipt_of(self, position: int, **but: Any) -> bytes:
         size, key = len(self.envelopes), self.checkpoint_key
         protected = encode_receipt_header(key_thumbprint(key.public), ORIGIN, receipt_subject(size))
         signature = key.sign(to_be_signed(protected, root_of_leaves(self.leaves())))
@@ -242,7 +242,7 @@ def decision_body(
     principal: bytes | None = None,
     *,
     audit_id: str = "decision-1",
-    **but: Any,  # noqa: ANN401
+    **but: Any,
 ) -> RecordBody:
     """The worked example of docs/spec/trust.md §9, as a record. `but` replaces keys of the payload."""
     payload: dict[str, CborValue] = {
