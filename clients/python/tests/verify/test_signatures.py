@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from sigil_client.verify import crypto
 from sigil_client.verify.crypto import is_sound_public_key, verify_ed25519
 
 from .vectors import REPOSITORY
@@ -67,10 +68,42 @@ def test_a_key_of_small_order_verifies_nothing(public_key: bytes) -> None:
     assert not verify_ed25519(public_key, b"anything", forged)
 
 
-def test_openssl_alone_would_take_a_forgery_by_a_key_of_small_order() -> None:
-    """Otherwise the check before has nothing to refuse."""
-    forged = (1).to_bytes(32, "little") + bytes(32)
-    Ed25519PublicKey.from_public_bytes((1).to_bytes(32, "little")).verify(forged, b"anything")
+def _forged_for_the_identity() -> tuple[bytes, bytes]:
+    """Under a key of order 1, R = S·B holds for every message: here S = 1, and R is the base point."""
+    base = (4 * pow(5, -1, _P) % _P).to_bytes(32, "little")
+    return (1).to_bytes(32, "little"), base + (1).to_bytes(32, "little")
+
+
+def test_a_forgery_that_openssl_takes_is_refused() -> None:
+    public_key, forged = _forged_for_the_identity()
+    Ed25519PublicKey.from_public_bytes(public_key).verify(forged, b"anything")
+    assert not verify_ed25519(public_key, b"anything", forged)
+
+
+def test_the_checks_here_stand_without_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
+    class TakesAll:
+        @staticmethod
+        def from_public_bytes(_: bytes) -> TakesAll:
+            return TakesAll()
+
+        def verify(self, *_: bytes) -> None:
+            return None
+
+    monkeypatch.setattr(crypto, "Ed25519PublicKey", TakesAll)
+    public_key, signature = _signed(b"message")
+    assert verify_ed25519(public_key, b"message", signature)
+    s = int.from_bytes(signature[32:], "little")
+    for second in (_ORDER, s + _ORDER, 2**256 - 1):
+        assert not verify_ed25519(public_key, b"message", signature[:32] + second.to_bytes(32, "little"))
+    for encoded in (*_SMALL_ORDER, *_NON_CANONICAL):
+        assert not verify_ed25519(encoded, b"message", signature)
+        assert not verify_ed25519(public_key, b"message", encoded + signature[32:])
+
+
+def test_openssl_stands_without_the_checks_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crypto, "_is_sound", lambda _: True)
+    public_key, signature = _signed(b"message")
+    assert not verify_ed25519(public_key, b"messagf", signature)
 
 
 def test_an_r_of_small_order_is_refused_which_openssl_may_take() -> None:

@@ -67,6 +67,14 @@ def test_every_key_follows_from_the_genesis_hash() -> None:
         walk.verify_record(ledger.evidence_of(2))
 
 
+def test_a_key_serves_its_own_role_alone() -> None:
+    ledger = Ledger()
+    position = ledger.append(_NOTE, signer=Key("checkpoint"))
+    walk = KeyWalk.of(ledger.genesis, ledger.key_records)
+    with pytest.raises(RecordCorrupt, match="fails key: signed by a checkpoint key, needs a record key"):
+        walk.verify_record(ledger.evidence_of(position))
+
+
 _WALK_ATTACKS: list[tuple[str, str, Callable[[Ledger], list[KeyRecord]]]] = [
     ("nothing", "genesis", lambda _: []),
     ("no genesis", "genesis", lambda ledger: list(ledger.key_records[1:])),

@@ -47,7 +47,8 @@ def _decode_point(raw: bytes) -> tuple[int, int] | None:
     if y >= _P:
         return None
     u, v = (y * y - 1) % _P, (_D * y * y + 1) % _P
-    x = u * pow(v, 3, _P) * pow(u * pow(v, 7, _P), (_P - 5) // 8, _P) % _P
+    v3 = v * v * v % _P
+    x = u * v3 * pow(u * v3 * v3 * v, (_P - 5) // 8, _P) % _P
     square = v * x * x % _P
     if square == -u % _P:
         x = x * _SQRT_MINUS_ONE % _P
@@ -58,22 +59,21 @@ def _decode_point(raw: bytes) -> tuple[int, int] | None:
     return (_P - x if x & 1 != sign else x), y
 
 
-def _double(point: tuple[int, int]) -> tuple[int, int]:
-    x, y = point
-    product = _D * x * x * y * y % _P
-    doubled_x = 2 * x * y * pow(1 + product, -1, _P) % _P
-    doubled_y = (y * y + x * x) * pow(1 - product, -1, _P) % _P
-    return doubled_x, doubled_y
+def _is_small_order(point: tuple[int, int]) -> bool:
+    """Whether eight times the point is the identity: three doublings in projective coordinates, without divisions."""
+    (x, y), z = point, 1
+    for _ in range(3):
+        xx, yy = x * x % _P, y * y % _P
+        f = yy - xx
+        j = f - 2 * z * z
+        x, y, z = 2 * x * y * j % _P, -f * (xx + yy) % _P, f * j % _P
+    return x == 0 and y == z
 
 
 def _is_sound(raw: bytes) -> bool:
     """A canonical encoding of a point whose order is above 8."""
     point = _decode_point(raw)
-    if point is None:
-        return False
-    for _ in range(3):
-        point = _double(point)
-    return point != (0, 1)
+    return point is not None and not _is_small_order(point)
 
 
 @lru_cache(maxsize=VERIFY_KEYS_MAX)
