@@ -13,7 +13,7 @@ import pytest
 from sigil_client.verify.cbor import CborMap, CborValue
 from sigil_client.verify.errors import MalformedModel
 from sigil_client.verify.model.globs import GlobTable, glob_fault, matches
-from sigil_client.verify.model.recompute import number_text, replay
+from sigil_client.verify.model.recompute import replay, value_text
 from sigil_client.verify.model.trust_model import FEATURES, evaluate, input_entropy, logit, parse_model
 from sigil_client.verify.record.decision import read_decision
 
@@ -213,4 +213,4 @@ def test_a_model_from_before_canonical_globs_is_read_both_ways() -> None:
     ],
 )
 def test_numbers_are_written_as_json_has_them(value: float | None, text: str) -> None:
-    assert number_text(value) == text
+    assert value_text(value) == text

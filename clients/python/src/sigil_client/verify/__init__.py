@@ -35,6 +35,7 @@ from .keys.ring import KeyRing, RingKey
 from .merkle.checkpoint import Checkpoint
 from .merkle.policy import Policy, parse_policy
 from .model.recompute import Replay, ReplayedValue
+from .pack.verifying import PACK_STEPS, PackFindings, PackVerdict, verify_pack
 from .quorum.counting import Attested, EnrolledKey, ProposalFacts, RefusedAttestation, count_attestations
 from .quorum.registry import EnrolledWitness, Registry, registry_of
 from .record.body import Link, RecordBody, decode_body, encode_body
@@ -42,6 +43,7 @@ from .record.decision import Decision
 
 __all__ = [
     "EVIDENCE_STEPS",
+    "PACK_STEPS",
     "RECORD_STEPS",
     "Answer",
     "AskedSpan",
@@ -65,6 +67,8 @@ __all__ = [
     "MalformedKey",
     "MalformedModel",
     "MalformedRecord",
+    "PackFindings",
+    "PackVerdict",
     "Policy",
     "ProofError",
     "ProposalFacts",
@@ -92,6 +96,7 @@ __all__ = [
     "verify",
     "verify_answer",
     "verify_evidence",
+    "verify_pack",
     "verify_record",
 ]
 

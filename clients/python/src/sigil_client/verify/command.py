@@ -1,4 +1,4 @@
-"""`python -m sigil_client.verify`: verifies evidence files step by step, on this machine alone.
+"""`python -m sigil_client.verify`: verifies evidence files, and packs, step by step, on this machine alone.
 
 No network, no server. Exits as `sigil verify` does: 0 if every step of every file holds, 1 if one does not or
 nobody vouches for a file, 2 for what is not readable as evidence and for a usage error; of several files the
@@ -15,20 +15,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from .ecma import number_text
 from .errors import ProofError
 from .evidence.grounds import Trust
 from .evidence.verifying import Verdict, verify_evidence
-from .json_view import time_text, verdict_view
+from .json_view import pack_view, time_text, verdict_view
 from .limits import EVIDENCE_BYTES_MAX, NOTE_BYTES_MAX
-from .model.recompute import number_text
+from .pack.verifying import PackVerdict, verify_pack
 
 EXIT_OK: Final = 0
 EXIT_NOT_VERIFIED: Final = 1
 EXIT_UNREADABLE: Final = 2
 
 _ABOUT: Final = (
-    "Verify evidence files step by step, on this machine alone: no network, no server. What they prove rests "
-    "on what you have from elsewhere: the hash of the genesis record, or a policy."
+    "Verify evidence files, and evidence packs, which are directories, step by step, on this machine alone: no "
+    "network, no server. What they prove rests on what you have from elsewhere: the hash of the genesis record, "
+    "or a policy."
 )
 _EXITS: Final = (
     "Exits with 0 if every step of every file holds, 1 if one does not or nobody vouches for a file, 2 for "
@@ -98,18 +100,44 @@ def _findings_text(verdict: Verdict) -> list[str]:
     return ["", *(f"{name:<10}{printable(text)}" for name, text in pairs if text is not None)]
 
 
-def _text_of(path: str, verdict: Verdict) -> str:
+def _gaps_text(verdict: PackVerdict) -> list[str]:
+    manifest = verdict.findings.manifest
+    if not verdict.holds or manifest is None:
+        return []
+    counts = f"{manifest.decisions} decisions of {manifest.callers} callers of {manifest.tenant}"
+    gaps = [", ".join(f"{key} {value}" for key, value in gap.items()) for gap in manifest.gaps]
+    return ["", printable(counts), *(f"gap: {printable(gap)}" for gap in gaps)]
+
+
+def _text_of(path: str, verdict: Verdict | PackVerdict) -> str:
     title = "VERIFIED" if verdict.holds else "NOT VERIFIED"
     shown = {"passed": "passed", "failed": "FAILED", "skipped": "skipped"}
-    steps = [f"{step.name:<13}{shown[step.outcome]:<9}{printable(step.detail)}" for step in verdict.steps]
-    return "\n".join([f"{title}  {printable(path)}", "", *steps, *_findings_text(verdict)])
+    steps = [f"{step.name:<14}{shown[step.outcome]:<9}{printable(step.detail)}" for step in verdict.steps]
+    facts = _gaps_text(verdict) if isinstance(verdict, PackVerdict) else _findings_text(verdict)
+    return "\n".join([f"{title}  {printable(path)}", "", *steps, *facts])
 
 
-def _exit_of(verdict: Verdict) -> int:
-    """A file that cannot be read is no evidence, for or against."""
+def _exit_of(verdict: Verdict | PackVerdict) -> int:
+    """A file or a manifest that cannot be read is no evidence, for or against."""
     if verdict.holds:
         return EXIT_OK
     return EXIT_UNREADABLE if verdict.steps[0].outcome == "failed" else EXIT_NOT_VERIFIED
+
+
+def _verified(path: str, trust: Trust) -> Verdict | PackVerdict | None:
+    """None if it cannot be read, and then that was said."""
+    try:
+        if path != "-" and Path(path).is_dir():
+            return verify_pack(Path(path), trust)
+        data = _read_path(path, EVIDENCE_BYTES_MAX)
+    except OSError:
+        print(f"{printable(path)} cannot be read", file=sys.stderr)
+        return None
+    if data is None:
+        limit = f"is longer than the {EVIDENCE_BYTES_MAX} bytes of an evidence file"
+        print(f"{printable(path)} {limit}", file=sys.stderr)
+        return None
+    return verify_evidence(data, trust)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -119,7 +147,9 @@ def main(words: Sequence[str] | None = None) -> int:
         description=_ABOUT,
         epilog=_EXITS,
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="an evidence file; - is standard input")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE|DIR", help="an evidence file, or a pack; - is standard input"
+    )
     parser.add_argument(
         "--genesis", metavar="HASH", help="the genesis record's hash, that sigil init printed"
     )
@@ -131,20 +161,13 @@ def main(words: Sequence[str] | None = None) -> int:
     trust = _trust_of(parser, given.genesis, given.policy)
     worst = EXIT_OK
     for index, path in enumerate(given.files):
-        try:
-            data = _read_path(path, EVIDENCE_BYTES_MAX)
-        except OSError:
-            print(f"{printable(path)} cannot be read", file=sys.stderr)
+        verdict = _verified(path, trust)
+        if verdict is None:
             worst = EXIT_UNREADABLE
             continue
-        if data is None:
-            limit = f"is longer than the {EVIDENCE_BYTES_MAX} bytes of an evidence file"
-            print(f"{printable(path)} {limit}", file=sys.stderr)
-            worst = EXIT_UNREADABLE
-            continue
-        verdict = verify_evidence(data, trust)
         if given.json:
-            print(json.dumps(verdict_view(path, verdict), ensure_ascii=False))
+            view = verdict_view(path, verdict) if isinstance(verdict, Verdict) else pack_view(path, verdict)
+            print(json.dumps(view, ensure_ascii=False))
         else:
             print(("\n" if index > 0 else "") + _text_of(path, verdict))
         worst = max(worst, _exit_of(verdict))

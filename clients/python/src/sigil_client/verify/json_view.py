@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TypeAlias, Union
 
 from .cbor import CborValue
+from .evidence.steps import Step
 from .evidence.verifying import Verdict
 from .limits import SAFE_INTEGER_MAX
 from .model.recompute import Comparable
+from .pack.verifying import PackVerdict
 
 Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
 
@@ -42,13 +45,45 @@ def time_text(ts: int) -> str | None:
     return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z"
 
 
+def pack_view(name: str, verdict: PackVerdict) -> dict[str, Json]:
+    """`name` is that of the directory."""
+    findings, manifest = verdict.findings, verdict.findings.manifest
+    view: dict[str, Json] = {"pack": name, "verified": verdict.holds, "steps": _steps_view(verdict.steps)}
+    if manifest is not None:
+        view["genesis"] = manifest.genesis.hex()
+        view["origin"] = manifest.origin
+        view["tenant"] = manifest.tenant
+        view["from"] = None if manifest.from_ms is None else time_text(manifest.from_ms)
+        view["to"] = time_text(manifest.to_ms)
+        view["counts"] = {
+            "decisions": manifest.decisions,
+            "records": manifest.records,
+            "callers": manifest.callers,
+        }
+        view["gaps"] = list(manifest.gaps)
+    if findings.controls is not None:
+        view["controls"] = [
+            {
+                "id": control.id,
+                "title": control.title,
+                "filters": [dict(each) for each in control.filters],
+                "decisions": control.decisions,
+            }
+            for control in findings.controls
+        ]
+    if findings.cosigned is not None:
+        view["cosigned"] = list(findings.cosigned)
+    return view
+
+
+def _steps_view(steps: Sequence[Step]) -> list[Json]:
+    return [{"name": step.name, "outcome": step.outcome, "detail": step.detail} for step in steps]
+
+
 def verdict_view(name: str, verdict: Verdict) -> dict[str, Json]:
     """`name` is that of the file."""
     findings = verdict.findings
-    steps: list[Json] = [
-        {"name": step.name, "outcome": step.outcome, "detail": step.detail} for step in verdict.steps
-    ]
-    view: dict[str, Json] = {"file": name, "verified": verdict.holds, "steps": steps}
+    view: dict[str, Json] = {"file": name, "verified": verdict.holds, "steps": _steps_view(verdict.steps)}
     if findings.genesis is not None:
         view["genesis"] = findings.genesis.hex()
     if findings.checkpoint is not None:

@@ -44,3 +44,12 @@ PATH_HASHES_MAX: Final = 64
 """Of an inclusion proof: one for each bit of a position."""
 VERIFY_KEYS_MAX: Final = 4096
 """Checked public keys that are remembered."""
+PACK_LINE_BYTES_MAX: Final = 8 << 20
+PACK_MANIFEST_BYTES_MAX: Final = 16 << 20
+PACK_CALLERS_MAX: Final = 10_000
+PACK_GAPS_MAX: Final = 10_000
+PACK_MODELS_MAX: Final = 256
+PACK_RESTORATIONS_MAX: Final = 1024
+CONTROLS_WRITTEN_BYTES_MAX: Final = 8 << 20
+CONTROLS_MAX: Final = 512
+CONTROL_FILTERS_MAX: Final = 64

@@ -15,7 +15,7 @@ from ..keys.ring import KeyRing
 from ..merkle.checkpoint import Checkpoint, TrustedLog, verify_checkpoint, verify_mldsa44_lines
 from ..merkle.note import parse_note
 from ..merkle.policy import Policy, parse_policy, verify_by_policy
-from ..model.recompute import Replay, number_text, replay
+from ..model.recompute import Replay, replay, value_text
 from ..record.decision import Decision
 from ..record.kinds.genesis import parse_genesis
 from ..record.names import KEY_RETIREMENT_PREFIX, SIGNING_KEY_PREFIX
@@ -154,7 +154,7 @@ def describe_replay(found: Replay) -> str:
     """Raises ProofError when something differs."""
     wrong = found.difference
     if wrong is not None:
-        recorded, recomputed = number_text(wrong.recorded), number_text(wrong.recomputed)
+        recorded, recomputed = value_text(wrong.recorded), value_text(wrong.recomputed)
         refuse(f"{found.outcome}: {wrong.field} is recorded as {recorded}, recomputed as {recomputed}")
     taken = [value.field for value in found.values if value.outcome == "asRecorded"]
     return f"{found.outcome}; taken as recorded: {', '.join(taken)}" if taken else found.outcome

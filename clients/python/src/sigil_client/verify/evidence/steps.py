@@ -45,18 +45,29 @@ class StepList:
     def take(self, name: str, work: Callable[[], tuple[Result, str]]) -> Result:
         """`work` gives its result and a detail."""
         result, detail = work()
-        self._add(Step(name, "passed", detail))
+        self.passed(name, detail)
         return result
+
+    def passed(self, name: str, detail: str) -> None:
+        """Of a step that was taken together with others."""
+        self._add(Step(name, "passed", detail))
 
     def skip(self, name: str, detail: str) -> None:
         self._add(Step(name, "skipped", detail))
 
-    def refuse(self, rule: str) -> None:
-        """The step under way is refused; those after it are not tried."""
-        failed, *left = self.names[len(self.steps) :]
-        self._add(Step(failed, "failed", rule))
+    def refuse(self, rule: str, failed: str | None = None) -> None:
+        """The step under way is refused, or `failed` where several are taken at once; later ones are not tried."""
+        left = list(self.names[len(self.steps) :])
+        refused = left[0] if failed is None else failed
+        if refused not in left:
+            raise AssertionError(f"step {refused} was taken already")
+        has_failed = False
         for name in left:
-            self.skip(name, "a step before it failed")
+            if name == refused:
+                self._add(Step(name, "failed", rule))
+                has_failed = True
+            else:
+                self.skip(name, "a step before it failed" if has_failed else "a step taken with it failed")
 
     def _add(self, step: Step) -> None:
         expected = self.names[len(self.steps)]

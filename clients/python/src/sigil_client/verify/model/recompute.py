@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, cast
 
 from ..cbor import CborMap, CborValue
+from ..ecma import number_text
 from ..errors import MalformedRecord
 from ..record.decision import Decision
 from ..record.kinds.trust_model import ActionRule, ReviewBand, parse_trust_model
@@ -48,23 +49,11 @@ class Replay:
         return next((value for value in self.values if value.outcome == "different"), None)
 
 
-def number_text(value: Comparable) -> str:
-    """A number as JSON has it: `-2`, not `-2.0`; without an exponent from 1e-6 to below 1e21."""
+def value_text(value: Comparable) -> str:
+    """As JSON has it, but for the quotes of a text."""
     if value is None:
         return "null"
-    if isinstance(value, str):
-        return value
-    number = float(value)
-    if number.is_integer() and abs(number) < 1e21:
-        return str(int(number))
-    text = repr(number)
-    if "e" not in text:
-        return text
-    digits, exponent = text.split("e")
-    if -6 <= int(exponent) < 0:
-        sign = "-" if digits.startswith("-") else ""
-        return f"{sign}0.{'0' * (-int(exponent) - 1)}{digits.lstrip('-').replace('.', '')}"
-    return f"{digits}e{'+' if int(exponent) > 0 else '-'}{abs(int(exponent))}"
+    return value if isinstance(value, str) else number_text(value)
 
 
 def _compare(field: str, recorded: Comparable, recomputed: Comparable, tolerance: float = 0) -> ReplayedValue:
