@@ -167,7 +167,7 @@ class Asked:
         """Why an answer is not one to this question, None if it may be."""
         if answer.input_digest and answer.input_digest != self.input_digest:
             return "it is about another input"
-        if self.subject and answer.subject and not _may_spell(self.subject, answer.subject):
+        if self.subject and not _may_spell(self.subject, answer.subject):
             return "it is about another subject"
         return None
 

@@ -201,7 +201,8 @@ class AsyncCaller:
         try:
             async for message in self._messages(call):
                 yield message
-        except SigilError:
+        except (SigilError, asyncio.CancelledError):
+            # A source that failed has cancelled the call, which gRPC tells as if this task were cancelled.
             if sending.done() and not sending.cancelled() and (failure := sending.exception()) is not None:
                 raise failure from None
             raise
