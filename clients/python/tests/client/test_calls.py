@@ -481,13 +481,11 @@ def test_a_proxy_gets_nothing_in_the_clear_and_tls_to_another_machine(
     for each in PROXY_NAMES:
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv("http_proxy", proxy.url)
-    with Sigil("sigil.invalid:50051", tls="insecure", deadline_seconds=3) as sigil:
-        with pytest.raises(SigilError):
-            sigil.check("read", "a")
+    with Sigil("sigil.invalid:50051", tls="insecure", deadline_seconds=3) as sigil, pytest.raises(SigilError):
+        sigil.check("read", "a")
     assert proxy.asked == []
-    with Sigil("sigil.invalid:50051", deadline_seconds=3) as sigil:
-        with pytest.raises(SigilError):
-            sigil.check("read", "a")
+    with Sigil("sigil.invalid:50051", deadline_seconds=3) as sigil, pytest.raises(SigilError):
+        sigil.check("read", "a")
     assert proxy.asked[0] == "CONNECT sigil.invalid:50051 HTTP/1.1"
 
 

@@ -309,7 +309,7 @@ def test_leaves_a_stream_that_answers(ids: list[str], right: int) -> None:
         seen = []
         with pytest.raises(SigilError) as caught:
             for _, decision in sigil.check_stream([QUESTION]):
-                seen.append(decision)  # noqa: PERF402
+                seen.append(decision)
         assert caught.value.reason == "REPLY_CONTRADICTORY"
         assert len(seen) == right
 
