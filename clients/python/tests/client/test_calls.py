@@ -196,7 +196,7 @@ def test_pauses_double_and_are_not_in_step() -> None:
     "wrong", [{"attempts_max": 0}, {"first_delay_seconds": 0}, {"delay_seconds_max": 0.01}]
 )
 def test_refuses_a_retry(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="attempts_max|delays"):
+    with pytest.raises(ValueError, match=r"attempts_max|delays"):
         Retry(**wrong)
 
 
@@ -466,7 +466,7 @@ def test_a_proxy_gets_nothing_that_stays_on_this_machine(
     for each in PROXY_NAMES:
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv(name, proxy.url)
-    given = [("grpc.enable_http_proxy", 1), ("grpc.http_proxy", proxy.url)]
+    given: list[Any] = [("grpc.enable_http_proxy", 1), ("grpc.http_proxy", proxy.url)]
     with FakeServer(always(allow())) as server:
         port = server.port
         for target in (server.target, f"localhost:{port}", f"dns:127.0.0.1:{port}", f"ipv4:127.0.0.1:{port}"):
@@ -561,7 +561,7 @@ async def test_a_task_that_is_cancelled_is_cancelled() -> None:
     with FakeServer({"Check": hanging(release)}) as server:
         async with AsyncSigil(server.target, tls="insecure", deadline_seconds=60) as sigil:
             task = asyncio.ensure_future(sigil.require("read", "a"))
-            while not server.seen.requests:
+            while not server.seen.requests:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -121,6 +121,7 @@ QUESTION = Question("write", "user/notes")
 def only(pairs: Any) -> Decision:
     [(question, decision)] = pairs
     assert question is QUESTION
+    assert isinstance(decision, Decision)
     return decision
 
 

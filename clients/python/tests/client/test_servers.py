@@ -162,7 +162,7 @@ def test_refuse_to_start(wrong: dict[str, Any]) -> None:
 
 def test_refuse_to_start_without_anybody_to_ask_or_anything_to_guard() -> None:
     sigil = Sigil("127.0.0.1:1", tls="insecure")
-    rule = {"action": "read", "target": "a"}
+    rule: dict[str, Any] = {"action": "read", "target": "a"}
     for make in (
         lambda: WsgiGuard(lambda: None, None, **rule),  # type: ignore[arg-type, misc]
         lambda: WsgiGuard(None, sigil, **rule),  # type: ignore[arg-type]
@@ -184,7 +184,7 @@ def path_of(kind: str) -> str:
     return f"/test.Guarded/{kind}"
 
 
-class Handlers(grpc.GenericRpcHandler):
+class Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """One method of every kind, which say that they ran."""
 
     def __init__(self, ran: list[str], *, later: bool) -> None:
@@ -235,7 +235,7 @@ def call_all(port: int) -> dict[str, str]:
                 reply = multi(request, timeout=60, metadata=(("x-user", "ann"),))
                 outcomes[kind] = (b"".join(reply) if kind.endswith("stream") else reply).decode()
             except grpc.RpcError as error:
-                outcomes[kind] = f"{error.code().name}: {error.details()}"  # type: ignore[attr-defined]
+                outcomes[kind] = f"{error.code().name}: {error.details()}"
     return outcomes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -154,8 +155,6 @@ def silent(times: Times) -> dict[str, Any]:
 
 
 def _wait(context: grpc.ServicerContext) -> None:
-    import threading
-
     over = threading.Event()
     if context.add_callback(over.set):
         over.wait(60)
@@ -257,7 +256,8 @@ def test_an_evidence_file_has_a_bound() -> None:
     with FakeServer({"GetEvidence": endless}) as server, Sigil(server.target, tls="insecure") as sigil:
         with pytest.raises(SigilError, match="at most"):
             sigil.audit.evidence("a")
-        for wrong in ({}, {"audit_id": "a", "hash": bytes(32)}):
+        both: list[dict[str, Any]] = [{}, {"audit_id": "a", "hash": bytes(32)}]
+        for wrong in both:
             with pytest.raises(SigilError):
                 sigil.audit.evidence(**wrong)
 
