@@ -5,7 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
@@ -26,7 +26,10 @@ import { parsePolicy } from "../../src/core/merkle/policy.ts";
 import { attestationToSign, formatAttestationStatement } from "../../src/core/quorum/statement.ts";
 import { checkAttested, type CommittedRecord } from "../../src/core/quorum/verifying.ts";
 import type { EnrolledWitness } from "../../src/core/quorum/registry.ts";
+import { packReader } from "../../src/cli/pack/directory.ts";
+import { verifyPack } from "../../src/core/pack/verify.ts";
 import { verifyEvidence } from "../../src/core/verify/evidence.ts";
+import type { EvidenceTrust } from "../../src/core/verify/grounds.ts";
 import { hashOf, origin, proposalId, registryOf, witnessOf } from "../unit/canon/quorum-world.ts";
 import { Council, modelWith } from "./council.ts";
 
@@ -51,6 +54,16 @@ type Vectors = {
     readonly cut: number;
     readonly hex: string;
   })[];
+};
+
+type PackVectors = {
+  readonly trust: Trust;
+  readonly accept: Readonly<Record<string, string>>;
+  readonly refuse: readonly {
+    readonly what: string;
+    readonly files: Readonly<Record<string, string>>;
+    readonly trust: Trust;
+  }[];
 };
 
 const vectors = JSON.parse(
@@ -99,17 +112,13 @@ const changedFiles = (count: number): readonly File[] => {
   });
 };
 
-const here = async ({ bytes, ...trust }: File): Promise<readonly Step[]> => {
-  const { steps } = await verifyEvidence(
-    bytes,
-    {
-      genesis: trust.genesis === null ? undefined : parseHash(fromHex(trust.genesis)),
-      policy: trust.policy === null ? undefined : parsePolicy(utf8Encode(trust.policy)),
-    },
-    { verify: verifyForeign },
-  );
-  return steps;
-};
+const trustOf = ({ genesis: hash, policy: terms }: Trust): EvidenceTrust => ({
+  genesis: hash === null ? undefined : parseHash(fromHex(hash)),
+  policy: terms === null ? undefined : parsePolicy(utf8Encode(terms)),
+});
+
+const here = async ({ bytes, ...trust }: File): Promise<readonly Step[]> =>
+  (await verifyEvidence(bytes, trustOf(trust), { verify: verifyForeign })).steps;
 
 describe("verification in Python" + (missing === undefined ? "" : ` (${missing})`), function () {
   this.slow(30_000);
@@ -128,41 +137,47 @@ describe("verification in Python" + (missing === undefined ? "" : ` (${missing})
     PYTHONDONTWRITEBYTECODE: "1",
   };
 
-  /** The steps of each file, and whether the command's exit says the same. */
-  const inPython = async (files: readonly File[]): Promise<readonly (readonly Step[])[]> => {
-    const folder = await mkdtemp(join(directory, "files-"));
-    const results: (readonly Step[])[] = [];
-    for (const each of new Set(files.map((file) => JSON.stringify([file.genesis, file.policy])))) {
+  type Lying = Trust & { readonly path: string };
+
+  /** The steps of each file or pack; that the command's exit says the same is compared here. */
+  const ask = async (lying: readonly Lying[]): Promise<readonly (readonly Step[])[]> => {
+    const steps = new Map<string, readonly Step[]>();
+    for (const each of new Set(lying.map((one) => JSON.stringify([one.genesis, one.policy])))) {
       const [hash, terms] = JSON.parse(each) as readonly [string | null, string | null];
-      const group = files.flatMap((file, index) =>
-        file.genesis === hash && file.policy === terms
-          ? [{ file, index, path: join(folder, `${index}`) }]
-          : [],
-      );
-      await Promise.all(group.map(({ file, path }) => writeFile(path, file.bytes)));
-      if (terms !== null) await writeFile(join(folder, "policy"), terms);
+      const paths = lying
+        .filter((one) => one.genesis === hash && one.policy === terms)
+        .map(({ path }) => path);
+      const policyFile = join(directory, "log.policy");
+      if (terms !== null) await writeFile(policyFile, terms);
       const words = [
         ...(hash === null ? [] : ["--genesis", hash]),
-        ...(terms === null ? [] : ["--policy", join(folder, "policy")]),
+        ...(terms === null ? [] : ["--policy", policyFile]),
       ];
-      const command = ["-m", "sigil_client.verify", ...group.map(({ path }) => path), ...words, "--json"];
+      const command = ["-m", "sigil_client.verify", ...paths, ...words, "--json"];
       const done = spawnSync(python, command, { encoding: "utf8", env, maxBuffer: 1 << 28 });
       const lines = done.stdout.trimEnd().split("\n");
-      expect(lines, done.stderr).to.have.length(group.length);
+      expect(lines, done.stderr).to.have.length(paths.length);
       let worst = 0;
-      for (const [at, { index }] of group.entries()) {
+      for (const [at, path] of paths.entries()) {
         const said = JSON.parse(lines[at] ?? "") as {
           readonly verified: boolean;
           readonly steps: readonly Step[];
         };
-        const failed = said.steps.find(({ outcome }) => outcome === "failed");
-        expect(said.verified).to.equal(failed === undefined);
-        worst = Math.max(worst, failed === undefined ? 0 : failed.name === "file" ? 2 : 1);
-        results[index] = said.steps;
+        const failedAt = said.steps.findIndex(({ outcome }) => outcome === "failed");
+        expect(said.verified).to.equal(failedAt < 0);
+        worst = Math.max(worst, failedAt < 0 ? 0 : failedAt === 0 ? 2 : 1);
+        steps.set(path, said.steps);
       }
       expect(done.status, done.stderr).to.equal(worst);
     }
-    return results;
+    return lying.map(({ path }) => steps.get(path) ?? expect.fail());
+  };
+
+  const inPython = async (files: readonly File[]): Promise<readonly (readonly Step[])[]> => {
+    const folder = await mkdtemp(join(directory, "files-"));
+    const lying = files.map((file, index) => ({ ...file, path: join(folder, String(index)) }));
+    await Promise.all(lying.map(({ path, bytes }) => writeFile(path, bytes)));
+    return ask(lying);
   };
 
   const expectSame = async (files: readonly File[]): Promise<void> => {
@@ -208,6 +223,29 @@ describe("verification in Python" + (missing === undefined ? "" : ` (${missing})
         (await here(file)).some(({ outcome }) => outcome === "failed"),
         file.name,
       ).to.equal(true);
+    }
+  });
+
+  it("and over every golden pack", async () => {
+    const { trust, accept, refuse } = JSON.parse(
+      readFileSync(new URL("../vectors/pack.json", import.meta.url), "utf8"),
+    ) as PackVectors;
+    const packs = [{ what: "the whole", files: {}, trust }, ...refuse].map((pack, index) => ({
+      ...pack,
+      ...pack.trust,
+      path: join(directory, `pack-${index}`),
+    }));
+    for (const { path, files } of packs) {
+      await mkdir(path);
+      for (const [name, content] of Object.entries({ ...accept, ...files })) {
+        await writeFile(join(path, name), name === "proof" ? fromHex(content) : content);
+      }
+    }
+    const found = await ask(packs);
+    for (const [index, pack] of packs.entries()) {
+      const options = { verify: verifyForeign, onProgress: () => {} };
+      const { steps } = await verifyPack(packReader(pack.path), trustOf(pack), options);
+      expect(found[index], pack.what).to.deep.equal(steps);
     }
   });
 

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from sigil_client.verify import EVIDENCE_STEPS, ProofError, Trust, UnencodableValue, verify
-from sigil_client.verify.cbor import CborValue, encode
+from sigil_client.verify import EVIDENCE_STEPS, KeyWalk, ProofError, Trust, UnencodableValue, verify
+from sigil_client.verify.cbor import CborMap, CborValue, decode, encode
+from sigil_client.verify.cose.statement import ATTESTATION_CONTENT_TYPE
 from sigil_client.verify.evidence.file import Evidence, ProvenRecord, format_evidence, parse_evidence
+from sigil_client.verify.record.body import encode_body, encode_envelope
 from sigil_client.verify.record.commitment import commit_to
 
 from .vectors import read_vectors
-from .world import MODEL, Key, Ledger, decision_body, system_body
+from .world import MODEL, Key, Ledger, decision_body, statement, system_body
 
 _VECTORS = read_vectors("evidence.json")
 _FIRST = bytes.fromhex(_VECTORS["accept"][0]["hex"])
@@ -184,6 +186,64 @@ def test_a_disclosed_input_gives_the_entropy_again() -> None:
         verdict = verify(ledger.file_of(position, [model], encode(broken)), Trust(ledger.genesis))  # type: ignore[arg-type]
         assert verdict.failed is not None
         assert verdict.failed.name == "disclosures"
+
+
+def test_what_a_decision_names_as_its_model_must_be_one() -> None:
+    ledger = Ledger()
+    note = ledger.append(system_body("note", "notes/1", {"text": "no model"}, tenant="acme", space="user"))
+    decision = ledger.append(decision_body(ledger.hash_at(note)))
+    verdict = verify(ledger.file_of(decision, [note]), Trust(ledger.genesis))
+    assert verdict.failed is not None
+    assert verdict.failed.name == "record"
+    assert verdict.failed.detail == "what the decision names is no model"
+
+
+def test_a_statement_for_another_deployment_is_none_of_this_ledger() -> None:
+    ledger = Ledger()
+    note = system_body("note", "notes/1", {"text": "moved"}, tenant="acme", space="user")
+    moved = ledger.append(note, origin="other.example")
+    verdict = verify(ledger.file_of(moved), Trust(ledger.genesis))
+    assert verdict.failed is not None
+    assert verdict.failed.name == "record"
+    with pytest.raises(ProofError, match="the statement names another origin"):
+        KeyWalk.of(ledger.genesis, ledger.key_records).verify_record(ledger.evidence_of(moved))
+    announced = {"role": "record", "public_key": Key("2").public, "valid_from": 3}
+    ledger.append(system_body("signing_key", "signing_key/record/2", announced), origin="other.example")
+    with pytest.raises(ProofError, match="the statement names another origin"):
+        KeyWalk.of(ledger.genesis, ledger.key_records)
+
+
+def test_a_statement_of_another_content_type_over_a_record_is_none() -> None:
+    """A key that signs both must not have its words taken for what they were not."""
+    ledger = Ledger()
+    note = system_body("note", "notes/1", {"text": "hello"}, tenant="acme", space="user")
+    ledger.append(note)
+    signed = statement(ledger.record_key, ATTESTATION_CONTENT_TYPE, note.subject, encode_body(note))
+    ledger.envelopes[1] = encode_envelope(signed, [])
+    verdict = verify(ledger.file_of(1), Trust(ledger.genesis))
+    assert verdict.failed is not None
+    assert verdict.failed.name == "file"
+    assert "the statement is not over a record" in verdict.failed.detail
+
+
+def test_records_of_a_file_stand_in_the_order_of_the_ledger_once_each() -> None:
+    ledger, model, decision = _decided()
+    value = decode(ledger.file_of(decision, [model]))
+    assert isinstance(value, dict)
+    records = value["records"]
+    assert isinstance(records, list)
+    for others in (
+        [records[1], records[2]],
+        [*records, records[2]],
+        [records[0], records[2], records[2]],
+        [],
+    ):
+        with pytest.raises(ProofError, match=r"nodes|records|position"):
+            parse_evidence(encode({**value, "records": others}))
+    alone: CborMap = {**value, "nodes": [], "position": 0}
+    bare: list[CborValue] = [{"position": at, "envelope": b"", "path": []} for at in (0, 2, 1)]
+    with pytest.raises(ProofError, match="must stand at a position after the one before"):
+        parse_evidence(encode({**alone, "records": bare}))
 
 
 def test_a_thief_of_a_record_key_cannot_sign_after_its_retirement() -> None:

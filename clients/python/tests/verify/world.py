@@ -133,11 +133,11 @@ class Ledger:
     def hash_at(self, position: int) -> bytes:
         return hash_record(encode_body(self.bodies[position]))
 
-    def append(self, body: RecordBody, attestations: Sequence[bytes] = (), signer: Key | None = None) -> int:
+    def append(self, body: RecordBody, signer: Key | None = None, origin: str = ORIGIN) -> int:
         """Gives the position."""
         payload = encode_body(body)
-        signed = statement(signer or self.record_key, RECORD_CONTENT_TYPE, body.subject, payload)
-        self.envelopes.append(encode_envelope(signed, attestations))
+        signed = statement(signer or self.record_key, RECORD_CONTENT_TYPE, body.subject, payload, origin)
+        self.envelopes.append(encode_envelope(signed, []))
         self.bodies.append(body)
         return len(self.envelopes) - 1
 

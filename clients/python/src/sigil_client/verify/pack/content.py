@@ -14,7 +14,7 @@ from typing import BinaryIO, NoReturn
 
 from ..cbor import CborValue, decode
 from ..ecma import stringify
-from ..errors import ProofError
+from ..errors import ProofError, RecordCorrupt
 from ..evidence.grounds import describe_replay, is_of_keys, replay_of
 from ..evidence.opening import OpenedRecord, leaf_of, open_record, read_record, require_signature, signer_of
 from ..keys.ring import KeyRing
@@ -211,7 +211,7 @@ class PackContent:
     def _read_body(self, opened: OpenedRecord) -> RecordBody:
         body = read_record(opened, self._manifest.origin)
         if body.tenant != self._manifest.tenant:
-            _refuse(f"the record at position {opened.position} belongs to another tenant")
+            raise RecordCorrupt(opened.position, "schema", "the record belongs to another tenant")
         if body.kind != "frozen_chain" or body.space != "user":
             _refuse(f"the record at position {opened.position} is no decision")
         if not self._manifest.includes(body.ts):
