@@ -28,9 +28,11 @@ from sigil_client.verify import (
     verify_answer,
 )
 from sigil_client.verify.cbor import CborValue
+from sigil_client.verify.cose.receipt import encode_receipt_header, receipt_subject
+from sigil_client.verify.cose.statement import key_thumbprint, to_be_signed
 from sigil_client.verify.evidence.completeness import SpanEnd
 from sigil_client.verify.merkle.note import key_id_of
-from sigil_client.verify.merkle.proof import leaf_hash
+from sigil_client.verify.merkle.proof import leaf_hash, root_of_leaves
 
 from .world import MODEL, ORIGIN, TS, Key, Ledger, decision_body, system_body
 
@@ -235,6 +237,10 @@ def test_a_record_with_another_part_is_refused_by_its_step(index: int) -> None:
     assert verdict.failed is not None
     assert verdict.failed.name == step
     assert not verdict
+    if step not in ("genesis", "keys"):
+        walk = KeyWalk.of(ledger.genesis, ledger.key_records)
+        with pytest.raises(ProofError):
+            walk.verify_record(replace(ledger.evidence_of(6), **but))
 
 
 def test_a_record_that_nobody_vouches_for_is_not_verified() -> None:
@@ -299,6 +305,15 @@ def test_a_receipt_with_another_part_is_refused() -> None:
             walk.verify_receipt(ledger.receipt_of(4, **but), entry)
     with pytest.raises(ProofError):
         walk.verify_receipt(receipt + b"\0", entry)
+    size, key = len(ledger.envelopes), ledger.checkpoint_key
+    for origin, subject, rule in (
+        ("other.example", receipt_subject(size), "origin must be the one expected"),
+        (ORIGIN, receipt_subject(size - 1), "the path must be of the tree that was signed"),
+    ):
+        protected = encode_receipt_header(key_thumbprint(key.public), origin, subject)
+        signature = key.sign(to_be_signed(protected, root_of_leaves(ledger.leaves())))
+        with pytest.raises(ProofError, match=rule):
+            walk.verify_receipt(ledger.receipt_of(4, protected=protected, signature=signature), entry)
 
 
 def _answered() -> tuple[Ledger, KeyWalk, Question, Answer]:
