@@ -8,8 +8,11 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from sigil_client import Sigil, canon_v1, read_proposal
 
 REPOSITORY = Path(__file__).parents[4]
 
@@ -74,3 +77,30 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         finally:
             server.terminate()
             server.stdout.read()
+
+
+def caller(deployment: Deployment, name: str, **more: Any) -> dict[str, Any]:
+    """What a client of a sample principal or witness is made with."""
+    return {
+        "target": deployment.target,
+        "tls": "insecure",
+        "principal": name,
+        "origin": deployment.origin,
+        "private_key": deployment.key(name.removeprefix("witness/")),
+        "deadline_seconds": 60,
+        **more,
+    }
+
+
+@pytest.fixture(scope="session")
+def notes(deployment: Deployment) -> None:
+    """A kind of records, "note": proposed by one, reviewed and attested by two witnesses with their own keys."""
+    body = '{"kind":"note","schema":{"type":"object"}}'
+    with Sigil(**caller(deployment, "mentor")) as mentor:
+        proposed = mentor.call(canon_v1.ProposeRecordRequest(id="schema/note", payload_json=body))
+    for name in ("witness-1", "witness-2"):
+        with Sigil(**caller(deployment, f"witness/{name}")) as sigil:
+            proposal = sigil.canon.proposal(proposed.proposal.id)
+            assert read_proposal(proposal, origin=deployment.origin).id == "schema/note"
+            reply = sigil.canon.attest(proposal, "approve", deployment.key(name))
+    assert reply.HasField("committed")

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
-from conftest import Deployment
+from conftest import Deployment, caller
 from fake_server import FakeServer
 
 from sigil_client import (
@@ -23,24 +23,11 @@ from sigil_client import (
     Write,
     canon_v1,
     key_v1,
-    read_proposal,
     sign_attestation,
     trust_v1,
     type_v1,
     verify,
 )
-
-
-def caller(deployment: Deployment, name: str, **more: Any) -> dict[str, Any]:
-    return {
-        "target": deployment.target,
-        "tls": "insecure",
-        "principal": name,
-        "origin": deployment.origin,
-        "private_key": deployment.key(name.removeprefix("witness/")),
-        "deadline_seconds": 60,
-        **more,
-    }
 
 
 @pytest.fixture(scope="module")
@@ -132,45 +119,38 @@ def test_more_questions_than_a_batch_takes_are_refused(operator: Sigil) -> None:
     assert caught.value.field == "checks"
 
 
-def schema(deployment: Deployment) -> None:
-    """A kind of records, by proposal and two witnesses."""
-    body = '{"kind":"note","schema":{"type":"object"}}'
-    with Sigil(**caller(deployment, "mentor")) as mentor:
-        proposed = mentor.call(canon_v1.ProposeRecordRequest(id="schema/note", payload_json=body))
-    for name in ("witness-1", "witness-2"):
-        with Sigil(**caller(deployment, f"witness/{name}")) as sigil:
-            proposal = sigil.canon.proposal(proposed.proposal.id)
-            assert read_proposal(proposal, origin=deployment.origin).id == "schema/note"
-            reply = sigil.canon.attest(proposal, "approve", deployment.key(name))
-    assert reply.HasField("committed")
-
-
-def test_records_are_attested_written_read_listed_and_watched(
-    operator: Sigil, deployment: Deployment
-) -> None:
-    schema(deployment)
-    written = operator.canon.write("note/menu", "note", {"soup": "leek", "plates": 40}, expected_version=0)
+@pytest.mark.usefixtures("notes")
+def test_records_are_written_read_listed_and_watched(operator: Sigil) -> None:
+    written = operator.canon.write(
+        "note/day/menu", "note", {"soup": "leek", "plates": 40}, expected_version=0
+    )
     assert written.version == 1
     with pytest.raises(SigilError) as caught:
-        operator.canon.write("note/menu", "note", {"soup": "pea"}, expected_version=0)
+        operator.canon.write("note/day/menu", "note", {"soup": "pea"}, expected_version=0)
     assert caught.value.code is grpc.StatusCode.ABORTED
     assert caught.value.facts["version"] == "1"
-    both = operator.canon.write_batch([Write(f"note/{at}", "note", {"at": at}) for at in range(3)])
+    both = operator.canon.write_batch([Write(f"note/day/{at}", "note", {"at": at}) for at in range(3)])
     assert [each.version for each in both] == [1, 1, 1]
-    record = operator.canon.read("note/menu")
+    record = operator.canon.read("note/day/menu")
     assert (record.kind, record.version, record.payload) == ("note", 1, {"soup": "leek", "plates": 40})
-    assert operator.canon.read("note/menu", version=1).hash == record.hash
-    listed = [each.id for each in operator.canon.list(kind="note")]
-    assert listed == ["note/0", "note/1", "note/2", "note/menu"]
+    assert operator.canon.read("note/day/menu", version=1).hash == record.hash
+    listed = [each.id for each in operator.canon.list(id_prefix="note/day/")]
+    assert listed == ["note/day/0", "note/day/1", "note/day/2", "note/day/menu"]
     watch = operator.canon.watch(WatchFilter(kinds=["note"]), from_position=record.position)
     events = list(islice(watch, 4))
-    assert [each.record and each.record.id for each in events] == ["note/menu", "note/0", "note/1", "note/2"]
-    operator.canon.write("note/menu", "note", tombstone=True)
+    assert [each.record and each.record.id for each in events] == [
+        "note/day/menu",
+        "note/day/0",
+        "note/day/1",
+        "note/day/2",
+    ]
+    operator.canon.write("note/day/menu", "note", tombstone=True)
     with pytest.raises(SigilError) as caught:
-        operator.canon.read("note/menu")
+        operator.canon.read("note/day/menu")
     assert caught.value.code is grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.usefixtures("notes")
 async def test_records_by_the_async_client(deployment: Deployment) -> None:
     async with AsyncSigil(**caller(deployment, "operator")) as sigil:
         await sigil.canon.write("note/async", "note", {"a": [1, 2.5, None, True, "x"]})

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import logging
 import os
@@ -291,9 +292,9 @@ async def play_later(face: AsyncFace, table: Table, row: dict[str, Any]) -> Outc
         return outcome_of(began, None, error)
 
 
-def suited(table: Table, name: str) -> list[dict[str, Any]]:
+def suits(face: str, row: dict[str, Any]) -> bool:
     """Guards ask one question: they play the rows of `check`."""
-    return [row for row in table.rows if name == "check" or row["call"] == "check"]
+    return face == "check" or bool(row["call"] == "check")
 
 
 def problem_of(row: dict[str, Any], outcome: Outcome, secrets: set[str], *, guards: bool) -> str | None:
@@ -311,47 +312,57 @@ def problem_of(row: dict[str, Any], outcome: Outcome, secrets: set[str], *, guar
     return None
 
 
-def play_all(face: Face, table: Table, rows: list[dict[str, Any]], **given: Any) -> list[Outcome]:
-    """Several at a time but for those with an environment, which a process has only one of."""
-    outcomes: dict[str, Outcome] = {}
+Played = dict[tuple[str, str], Outcome]
+"""By face and row."""
+
+
+@contextlib.contextmanager
+def environment(row: dict[str, Any]) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in row.get("env", {}).items():
+            patch.setenv(name, value)
+        yield
+
+
+def in_turns(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Rows that go at the same time; of those with an environment, which a process has only one of, one."""
+    return [[row for row in rows if "env" not in row], *([row] for row in rows if "env" in row)]
+
+
+def play_all(faces: dict[str, Face], table: Table, rows: list[dict[str, Any]], **given: Any) -> Played:
+    outcomes: Played = {}
+
+    def one(name: str, row: dict[str, Any]) -> None:
+        outcomes[name, row["name"]] = play(faces[name], table, row, **given)
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        free = [row for row in rows if "env" not in row]
-        made = pool.map(lambda row: (row["name"], play(face, table, row, **given)), free)
-        outcomes.update(dict(made))
-    for row in rows:
-        if "env" in row:
-            with pytest.MonkeyPatch.context() as patch:
-                for name, value in row["env"].items():
-                    patch.setenv(name, value)
-                outcomes[row["name"]] = play(face, table, row, **given)
-    return [outcomes[row["name"]] for row in rows]
+        for turn in in_turns(rows):
+            with environment(turn[0]):
+                parts = [(name, row) for row in turn for name in faces if suits(name, row)]
+                list(pool.map(lambda part: one(*part), parts))
+    return outcomes
 
 
-async def play_all_later(face: AsyncFace, table: Table, rows: list[dict[str, Any]]) -> list[Outcome]:
-    outcomes: dict[str, Outcome] = {}
+async def play_all_later(faces: dict[str, AsyncFace], table: Table, rows: list[dict[str, Any]]) -> Played:
+    outcomes: Played = {}
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def one(row: dict[str, Any]) -> None:
+    async def one(name: str, row: dict[str, Any]) -> None:
         async with places:
-            outcomes[row["name"]] = await play_later(face, table, row)
+            outcomes[name, row["name"]] = await play_later(faces[name], table, row)
 
-    await asyncio.gather(*(one(row) for row in rows if "env" not in row))
-    for row in rows:
-        if "env" in row:
-            with pytest.MonkeyPatch.context() as patch:
-                for name, value in row["env"].items():
-                    patch.setenv(name, value)
-                outcomes[row["name"]] = await play_later(face, table, row)
-    return [outcomes[row["name"]] for row in rows]
+    for turn in in_turns(rows):
+        with environment(turn[0]):
+            await asyncio.gather(*(one(name, row) for row in turn for name in faces if suits(name, row)))
+    return outcomes
 
 
-def problems(
-    table: Table, rows: list[dict[str, Any]], outcomes: list[Outcome], logged: str, *, guards: bool
-) -> list[str]:
+def problems(table: Table, played: Played, logged: str) -> list[str]:
+    rows = {row["name"]: row for row in table.rows}
     found = [
-        problem
-        for row, outcome in zip(rows, outcomes, strict=True)
-        if (problem := problem_of(row, outcome, table.secrets, guards=guards)) is not None
+        f"{face}, {problem}"
+        for (face, name), outcome in played.items()
+        if (problem := problem_of(rows[name], outcome, table.secrets, guards=face != "check")) is not None
     ]
     return [*found, *(f"a secret in the log: {len(secret)}" for secret in table.secrets if secret in logged)]
 
@@ -362,21 +373,19 @@ def test_has_faults_and_controls(table: Table) -> None:
     assert "allow" in expected
 
 
-@pytest.mark.parametrize("name", FACES)
-def test_no_fault_is_an_allow(table: Table, name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_fault_is_an_allow(table: Table, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    rows = suited(table, name)
-    outcomes = play_all(FACES[name], table, rows)
-    assert problems(table, rows, outcomes, caplog.text, guards=name != "check") == []
+    played = play_all(FACES, table, table.rows)
+    assert len(played) > len(FACES) * 40
+    assert problems(table, played, caplog.text) == []
 
 
-@pytest.mark.parametrize("name", ASYNC_FACES)
-async def test_no_fault_is_an_async_allow(table: Table, name: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_fault_is_an_async_allow(table: Table, caplog: pytest.LogCaptureFixture) -> None:
     # Events of the loop itself hold what its tasks are about.
     caplog.set_level(logging.INFO)
-    rows = suited(table, name)
-    outcomes = await play_all_later(ASYNC_FACES[name], table, rows)
-    assert problems(table, rows, outcomes, caplog.text, guards=name != "check") == []
+    played = await play_all_later(ASYNC_FACES, table, table.rows)
+    assert len(played) > len(ASYNC_FACES) * 40
+    assert problems(table, played, caplog.text) == []
 
 
 def test_proxies_saw_tls_and_no_token(table: Table) -> None:
@@ -388,12 +397,13 @@ def test_proxies_saw_tls_and_no_token(table: Table) -> None:
 
 def test_a_client_that_fails_open_fails_every_row(table: Table) -> None:
     """The suite notices a client that makes an allow of every deny and every error."""
-    faults = [row for row in table.rows if row["expect"] != "allow"]
-    outcomes = play_all(plain, table, faults, fails_open=True)
+    faults = {row["name"]: row for row in table.rows if row["expect"] != "allow"}
+    played = play_all({"check": plain}, table, list(faults.values()), fails_open=True)
+    assert len(played) == len(faults)
     passed = [
-        row["name"]
-        for row, outcome in zip(faults, outcomes, strict=True)
-        if problem_of(row, outcome, table.secrets, guards=False) is None
+        name
+        for (_, name), outcome in played.items()
+        if problem_of(faults[name], outcome, table.secrets, guards=False) is None
     ]
     assert passed == []
 
@@ -401,8 +411,8 @@ def test_a_client_that_fails_open_fails_every_row(table: Table) -> None:
 def test_it_is_the_verification_that_notices(table: Table) -> None:
     rows = [row for row in table.rows if row.get("needsVerification")]
     assert rows
-    outcomes = play_all(plain, table, rows, verifies=False)
-    assert {row["name"]: outcome.kind for row, outcome in zip(rows, outcomes, strict=True)} == {
+    played = play_all({"check": plain}, table, rows, verifies=False)
+    assert {name: outcome.kind for (_, name), outcome in played.items()} == {
         row["name"]: "allow" for row in rows
     }
 
