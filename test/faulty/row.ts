@@ -22,6 +22,8 @@ export type Row = {
   readonly expect: "allow" | "deny" | "error" | "either";
 };
 
+type Question = { readonly action: string; readonly target: string };
+
 export type Table = {
   readonly format: string;
   readonly origin: string;
@@ -31,7 +33,7 @@ export type Table = {
   /** SHA-256 of the genesis record, hex. */
   readonly genesis: string;
   /** The first is asked by `check`, all of them by `batch` and `stream`, there as "1", "2". */
-  readonly questions: readonly { readonly action: string; readonly target: string }[];
+  readonly questions: readonly [Question, Question];
   /** Everything that reached the proxies of the environment. */
   readonly recordedFile: string;
   readonly rows: readonly Row[];
