@@ -2,12 +2,15 @@
 import { constants, createServer, type ServerHttp2Stream } from "node:http2";
 import { gzipSync } from "node:zlib";
 import { status as Code } from "@grpc/grpc-js";
-import { BatchCheckResponse, CheckResponse } from "@sigil/client";
+import { BatchCheckResponse, CheckResponse, Verdict } from "@sigil/client";
 import { honest } from "./lies.ts";
 import { fault, type Row } from "./row.ts";
 import type { World } from "./world.ts";
 
 const allow = Buffer.from(CheckResponse.encode(honest).finish());
+const deny = CheckResponse.encode(
+  CheckResponse.fromPartial({ verdict: Verdict.VERDICT_DENY, reason: "LEVEL_TOO_LOW" }),
+).finish();
 
 /** A message of gRPC: a flag, its length, and its bytes. */
 const framed = (message: Uint8Array, { compressed = 0, length = message.length } = {}): Buffer => {
@@ -95,6 +98,16 @@ const faults: readonly Named[] = [
     "allow-then-unauthenticated",
     "an allow, and then the status UNAUTHENTICATED",
     answer(framed(allow), { "grpc-status": "16", "grpc-message": "expired" }),
+  ],
+  [
+    "deny-then-allow",
+    "a deny and an allow to one question",
+    answer(Buffer.concat([framed(deny), framed(allow)]), ok),
+  ],
+  [
+    "status-twice",
+    "an allow, status OK before it and INTERNAL after it",
+    answer(framed(allow), { "grpc-status": "13" }, { "grpc-status": "0" }),
   ],
   ["no-status", "an allow without trailers", answer(framed(allow))],
   [
