@@ -75,6 +75,15 @@ def test_runs_nothing_without_an_allow(behaviours: dict[str, Any]) -> None:
         with pytest.raises(Denied) as caught:
             work()
         assert (caught.value.decision is None) is (behaviours == {})
+        with pytest.raises(Denied):
+            sigil.require("write", "a")
+
+        async def require() -> None:
+            async with AsyncSigil(server.target, tls="insecure") as later:
+                await later.require("write", "a")
+
+        with pytest.raises(Denied):
+            asyncio.run(require())
         with pytest.raises(Denied), sigil.guard("write", "a"):
             ran.append("block")
     assert ran == []

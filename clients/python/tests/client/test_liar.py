@@ -414,4 +414,7 @@ def test_a_decision_stays_what_it_was() -> None:
     with pytest.raises(AttributeError):
         decision.allowed = True  # type: ignore[misc]
     assert not Decision()
+    assert not Decision(response=allow(audit_id=""))
+    assert not Decision(response=allow(allowed=False))
+    assert not Decision(response=allow(verdict=type_v1.VERDICT_REVIEW))
     assert not Decision(response=allow(), error=SigilError(grpc.StatusCode.ABORTED, "m"))
