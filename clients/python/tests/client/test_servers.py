@@ -145,6 +145,25 @@ def test_wsgi(behaviours: dict[str, Any], status: int) -> None:
             assert json.loads(response.text) == {"error": "denied" if status == 403 else "unavailable"}
 
 
+def test_what_a_guard_cannot_name_is_nobodys() -> None:
+    """A request of which a part of the rule makes nothing is 403, and nobody is asked about it."""
+    denied: list[Denied] = []
+    with FakeServer(always(allow())) as server, Sigil(server.target, tls="insecure") as sigil:
+        wsgi = WsgiGuard(
+            lambda _environ, _start: [b"served"],
+            sigil,
+            action=lambda environ: {"GET": "read"}[environ["REQUEST_METHOD"]],
+            target="a",
+            on_denied=lambda _environ, error: denied.append(error),
+        )
+        statuses: list[str] = []
+        wsgi({"REQUEST_METHOD": "BREW"}, lambda status, _headers: statuses.append(status))
+        assert statuses == ["403 Forbidden"]
+        assert "KeyError" in str(denied[0])
+        assert "BREW" not in str(denied[0])
+        assert server.seen.requests == []
+
+
 @pytest.mark.parametrize("wrong", [{}, {"action": "read"}, {"target": "a"}, {"action": "read", "target": ""}])
 def test_refuse_to_start(wrong: dict[str, Any]) -> None:
     def app(*_given: Any) -> Any: ...

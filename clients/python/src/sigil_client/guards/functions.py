@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from ..answers.decision import Decision, Question
-from ..errors import Denied
+from ..errors import Denied, SigilError, refused_argument
 from .rule import Rule
 
 P = ParamSpec("P")
@@ -33,6 +33,13 @@ def allowed_or_denied(decision: object) -> Decision:
     if isinstance(decision, Decision) and decision.allowed is True:
         return decision
     raise Denied.by(decision) if isinstance(decision, Decision) else Denied.because(TypeError("no decision"))
+
+
+def unnamed(error: Exception) -> Denied:
+    """Of what is about to happen, and a guard cannot say what it is: nobody could be allowed it."""
+    if isinstance(error, SigilError):
+        return Denied.because(error)
+    return Denied.because(refused_argument("question", f"of the guard failed with {type(error).__name__}"))
 
 
 def _require_function(work: Any, *, waits: bool) -> None:
@@ -60,7 +67,11 @@ class Guard:
     def ask(self, *args: Any, **named: Any) -> Decision:
         """Raises Denied."""
         try:
-            return allowed_or_denied(self._sigil.require_question(self._rule.question(*args, **named)))
+            question = self._rule.question(*args, **named)
+        except Exception as error:
+            raise unnamed(error) from error
+        try:
+            return allowed_or_denied(self._sigil.require_question(question))
         except Exception as error:
             raise Denied.because(error) from error
 
@@ -103,6 +114,9 @@ class AsyncGuard:
         """Raises Denied."""
         try:
             question = await self._rule.question_later(*args, **named)
+        except Exception as error:
+            raise unnamed(error) from error
+        try:
             return allowed_or_denied(await self._sigil.require_question(question))
         except Exception as error:
             raise Denied.because(error) from error
