@@ -28,7 +28,7 @@ class Seen:
     metadata: list[dict[str, Any]] = field(default_factory=list)
 
 
-class FakeServer(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+class FakeServer(grpc.GenericRpcHandler):
     """Serves on a free port while a test is in its `with` block."""
 
     def __init__(

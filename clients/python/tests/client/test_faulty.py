@@ -190,7 +190,7 @@ def by_an_interceptor(sigil: Sigil, table: Table, _row: dict[str, Any]) -> bool:
         method = "/a.B/C"
 
     guard = GuardInterceptor(sigil, action=question.action, target=question.target)
-    handler = grpc.unary_unary_rpc_method_handler(lambda _request, _context: True)
+    handler: Any = grpc.unary_unary_rpc_method_handler(lambda _request, _context: True)
     guarded = guard.intercept_service(lambda _details: handler, Details())  # type: ignore[arg-type]
     return bool(guarded.unary_unary(b"", Context()))
 

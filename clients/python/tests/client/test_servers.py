@@ -203,7 +203,7 @@ def path_of(kind: str) -> str:
     return f"/test.Guarded/{kind}"
 
 
-class Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+class Handlers(grpc.GenericRpcHandler):
     """One method of every kind, which say that they ran."""
 
     def __init__(self, ran: list[str], *, later: bool) -> None:

@@ -33,7 +33,7 @@ from .target import channel_credentials
 
 T = TypeVar("T")
 
-_END: Any = grpc.aio.EOF  # type: ignore[attr-defined]
+_END: Any = grpc.aio.EOF
 """What is read where there is nothing more."""
 
 

@@ -69,7 +69,7 @@ def _with_behaviour(handler: Any, kind: str, guarded: Callable[..., Any]) -> Any
     )
 
 
-class GuardInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
+class GuardInterceptor(grpc.ServerInterceptor):
     """For `grpc.server(…, interceptors=[…])`. Parts of the rule are text, or functions of the IncomingCall. Raises
     TypeError at the start without a Sigil, an action or a target.
     """
@@ -125,7 +125,7 @@ def _abort(context: Any, denied: Denied) -> NoReturn:
     raise denied
 
 
-class AsyncGuardInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+class AsyncGuardInterceptor(grpc.aio.ServerInterceptor):
     """For `grpc.aio.server(interceptors=[…])`. Parts of the rule are text, or functions of the IncomingCall, which may
     be async. Raises TypeError at the start without an AsyncSigil, an action or a target.
     """
