@@ -32,6 +32,7 @@ import { verifyEvidence } from "../../src/core/verify/evidence.ts";
 import type { EvidenceTrust } from "../../src/core/verify/grounds.ts";
 import { hashOf, origin, proposalId, registryOf, witnessOf } from "../unit/canon/quorum-world.ts";
 import { Council, modelWith } from "./council.ts";
+import { randomDecisions } from "./random-decisions.ts";
 
 const home = join(repository, "clients/python");
 const python = join(repository, "build/python-sdk/bin/python");
@@ -306,6 +307,13 @@ describe("verification in Python" + (missing === undefined ? "" : ` (${missing})
     for (const said of judge(turned)) expect(said).to.have.property("refused");
     const other = questions.map((question) => ({ ...question, target: "user/other" }));
     for (const said of judge(other)) expect(said).to.have.property("refused");
+  });
+
+  it("works random decisions out again to the last bit, and notices one that is off", () => {
+    const lines = randomDecisions(3000, 17);
+    const outcomes = judge(lines.map(({ decision, model }) => ({ what: "decision", decision, model })));
+    expect(outcomes).to.deep.equal(lines.map(({ outcome }) => ({ outcome })));
+    expect(new Set(lines.map(({ outcome }) => outcome))).to.deep.equal(new Set(["partial", "different"]));
   });
 
   it("counts attestations as the core does, whoever made them and under whatever registry", async () => {

@@ -22,9 +22,13 @@ from sigil_client.verify import (
     Registry,
     Trust,
     count_attestations,
+    decode_body,
     verify,
     verify_answer,
 )
+from sigil_client.verify.cbor import decode
+from sigil_client.verify.model.recompute import replay
+from sigil_client.verify.record.decision import read_decision
 
 Asked = dict[str, Any]
 
@@ -84,8 +88,15 @@ def _judge_answer(asked: Asked) -> object:
     return {"hash": record.hash.hex(), "holds": verify(_evidence(asked, records), trust).holds}
 
 
+def _judge_decision(asked: Asked) -> object:
+    """`decision` is a record's body, `model` the payload of its model, in canonical CBOR."""
+    body = decode_body(bytes.fromhex(asked["decision"]))
+    found = replay(read_decision(body), decode(bytes.fromhex(asked["model"])))
+    return {"outcome": found.outcome}
+
+
 def main() -> None:
-    judges = {"attested": _judge_attested, "answer": _judge_answer}
+    judges = {"attested": _judge_attested, "answer": _judge_answer, "decision": _judge_decision}
     for line in sys.stdin:
         asked = json.loads(line)
         print(json.dumps(judges[asked["what"]](asked)))

@@ -50,6 +50,8 @@ def test_the_worked_example_of_the_specification() -> None:
 def test_the_logit_is_near_that_of_the_library_and_zero_at_a_half() -> None:
     chance = random.Random(4)
     assert logit(0.5) == 0
+    # With a term less of the series the last bit is another.
+    assert logit(0.9571413993835449) == 3.1060447938841036
     for _ in range(2000):
         score = chance.random()
         assert math.isclose(logit(score), math.log(score / (1 - score)), rel_tol=1e-14, abs_tol=1e-15)
@@ -68,6 +70,34 @@ def test_a_sum_is_rounded_after_each_addition_from_left_to_right() -> None:
         ((((a + b) + c) + d) + e) + bias,
     )
     assert found.z not in others
+
+
+def test_a_band_reviews_from_its_low_edge_up_to_its_high_one() -> None:
+    model = parse_model(MODEL)
+    for rate, entropy, verdict in (
+        (0.5, 0.0, "deny"),
+        (0.4, 0.0, "deny"),
+        (0.35, 0.0, "review"),
+        # At or above the threshold, and below the high edge.
+        (0.2, 0.0, "review"),
+        (0.0, 0.0, "allow"),
+    ):
+        found = evaluate(
+            model,
+            action="notes.append",
+            target="user/ann/notes/a",
+            level="operator",
+            floor=None,
+            rate=rate,
+            entropy=entropy,
+        )
+        assert found.verdict == verdict, found.z
+
+
+def test_a_feature_of_zero_contributes_zero_and_not_minus_zero() -> None:
+    asked = {"action": "notes.append", "target": "user/ann/notes/a", "level": "guest", "floor": None}
+    found = evaluate(parse_model(MODEL), rate=0.0, entropy=0.0, **asked)  # type: ignore[arg-type]
+    assert all(math.copysign(1, found.contributions[name]) == 1 for name in ("level", "rate", "entropy"))
 
 
 def test_a_floor_raises_the_least_level_and_never_lowers_it() -> None:
@@ -144,6 +174,8 @@ def test_the_most_specific_pattern_wins() -> None:
     assert table.find("user/ann/notes/b/c") == 2
     assert table.find("user/ann") == 1
     assert table.find("other") == 0
+    # Among equals of as many literal bytes fewer stars, and then the bytewise smaller one.
+    assert GlobTable({"*b*": 1, "b*": 2}).find("b") == 2
     assert GlobTable({"b*": 1, "*b": 2}).find("bb") == 2
 
 
