@@ -6,15 +6,16 @@
  *   --rounds N      41 unless told: many short ones, so that both sides of a ratio see the same machine
  *   --checks N      of each load in a round; 400 unless told
  *   --in-flight N   calls at a time; 1 unless told, as in a service that asks before it acts
+ *   --write         also as docs/operating/client-cost.md
  *   --directory D   where the scratch ledger goes, a real disk; the system's temporary directory unless told
  */
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createTokenSigner } from "@sigil/client";
-import { repository } from "../scripts/run.ts";
+import { repository, run } from "../scripts/run.ts";
 import { startActor } from "./actor.ts";
 import { makeScratch } from "./scratch.ts";
 import { startDriver, type Driver, type DriverInput, type Load } from "./sdk/driver.ts";
@@ -26,6 +27,7 @@ const { values: options } = parseArgs({
     rounds: { type: "string", default: "41" },
     checks: { type: "string", default: "400" },
     "in-flight": { type: "string", default: "1" },
+    write: { type: "boolean", default: false },
     directory: { type: "string", default: tmpdir() },
   },
 });
@@ -125,6 +127,30 @@ for (let round = 0; round < rounds; round += 1) {
   }
 }
 
-console.log(`| client | bare stub, µs | client, µs | client ÷ stub | verified, µs |
-| --- | --: | --: | --: | --: |`);
-for (const [name, cost] of costs) console.log(rowOf(name, cost));
+const rows = [...costs].map(([name, cost]) => rowOf(name, cost));
+const tableText = [
+  "| client | bare stub, µs | client, µs | client ÷ stub | verified, µs |",
+  "| --- | --: | --: | --: | --: |",
+  ...rows,
+].join("\n");
+console.log(tableText);
+
+const page = `# What a client costs
+
+\`npm run bench:sdk -- --write\` measures and writes this page. Processor time of the client's process a check, all of its
+threads together, in microseconds: the median of ${rounds} rounds in which all clients and loads take turns, and the middle half
+of them. Ratios are taken within a round, so they hold on a slower machine where the absolute numbers do not. Calls at a
+time: ${input.inFlight}. ${cpus()[0]?.model ?? "Processor unknown"}, ${cpus().length} cores, shared with the servers.
+
+${tableText}
+
+- **Bare stub**: the generated stub on a plain channel, with a deadline and a fixed token.
+- **Client**: \`check\` as the package's README shows it, with a key: it makes and renews tokens, gives each question an
+  idempotency key, repeats what may be repeated, and judges the reply.
+- **Verified**: the same with every decision verified from the hash of the genesis record, at a real server: an inclusion
+  proof, and two signatures or more.
+`;
+if (options.write) {
+  await writeFile(join(repository, "docs/operating/client-cost.md"), page);
+  await run(["oxfmt", "docs/operating/client-cost.md"]);
+}
