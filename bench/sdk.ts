@@ -1,7 +1,7 @@
 /**
  * `npm run bench:sdk`: what a check costs in each client beside the bare generated stub of its language, and what it
- * costs to verify the decision. Processor time of the client's process a check, in rounds in which all languages and loads
- * take turns, and ratios within a round. A language whose packages are not installed is said to be left out.
+ * costs to verify the decision. Processor time of the client's process a check, in rounds in which all languages and
+ * loads take turns, and ratios within a round. A language whose packages are not installed is said to be left out.
  *
  *   --rounds N      41 unless told: many short ones, so that both sides of a ratio see the same machine
  *   --checks N      of each load in a round; 400 unless told

@@ -1,6 +1,6 @@
 /**
- * A client's process of any language: it gets what to call as its only argument, a line of JSON for each load, and answers
- * each with the processor time that the load took, its threads together.
+ * A client's process of any language: it gets what to call as its only argument, a line of JSON for each load, and
+ * answers each with the processor time that the load took, its threads together.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
