@@ -13,8 +13,6 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 const (
@@ -93,7 +91,7 @@ func spellSegment(segment string, isGlob bool) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		pieces[index] = norm.NFC.String(plain)
+		pieces[index] = composed(plain)
 	}
 	whole := strings.Join(pieces, "*")
 	switch {
@@ -223,7 +221,7 @@ func Session(raw string) (string, error) {
 	if !utf8.ValidString(raw) {
 		return "", refuse("must be valid UTF-8")
 	}
-	text := norm.NFC.String(raw)
+	text := composed(raw)
 	if len(raw) > sessionBytesMax || len(text) > sessionBytesMax {
 		return "", refuse(fmt.Sprintf("must be at most %d bytes", sessionBytesMax))
 	}
