@@ -8,25 +8,6 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// streamSafeMax is how many marks in a row the library normalises as Unicode says; into more it puts a character that was
-// not there (UAX #15, Stream-Safe Text Format), which no other implementation does.
-const streamSafeMax = 30
-
-// composed is the text in NFC, UAX #15.
-func composed(text string) string {
-	marks := 0
-	for _, character := range text {
-		if marks++; combiningClass(character) == 0 {
-			marks = 0
-		}
-		// A character decomposes into marks too.
-		if marks > streamSafeMax/4 {
-			return composedAnyLength(text)
-		}
-	}
-	return norm.NFC.String(text)
-}
-
 func combiningClass(character rune) uint8 {
 	if character < 0x300 {
 		return 0
@@ -34,9 +15,13 @@ func combiningClass(character rune) uint8 {
 	return norm.NFD.PropertiesString(string(character)).CCC()
 }
 
-// composedAnyLength takes characters and pairs of them from the library, and order and composition from UAX #15, whatever
-// the number of marks.
-func composedAnyLength(text string) string {
+// composed is the text in NFC, UAX #15. Characters and pairs of them are the library's, order and composition are by the
+// annex: the library puts a character that was not there into more than 30 marks in a row (Stream-Safe Text Format), which
+// no other implementation does, and some of its versions compose across a character in between.
+func composed(text string) string {
+	if isASCII(text) {
+		return text
+	}
 	var characters []rune
 	for _, character := range text {
 		characters = append(characters, []rune(norm.NFD.String(string(character)))...)
@@ -69,6 +54,10 @@ func composedAnyLength(text string) string {
 		}
 	}
 	return string(whole)
+}
+
+func isASCII(text string) bool {
+	return !strings.ContainsFunc(text, func(character rune) bool { return character >= utf8.RuneSelf })
 }
 
 // compose gives the one character that two are the decomposition of, if there is one.
