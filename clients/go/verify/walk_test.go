@@ -470,6 +470,7 @@ func TestCompleteness(t *testing.T) {
 		"a genesis has no number":          func(c *verify.Completeness) { c.After = proofOf(ledger, 0) },
 		"must lead to the root":            func(c *verify.Completeness) { c.After.Path[0] = make([]byte, 32) },
 		"other than 2 decisions":           func(c *verify.Completeness) { c.Before, c.FromMs = nil, nil },
+		"is not the caller's":              func(c *verify.Completeness) { c.Before, c.FromMs, c.Tenant = nil, nil, "other" },
 	} {
 		claim := whole
 		claim.After = proofOf(ledger, after)
