@@ -207,7 +207,7 @@ def test_a_statement_for_another_deployment_is_none_of_this_ledger() -> None:
     assert verdict.failed.name == "record"
     with pytest.raises(ProofError, match="the statement names another origin"):
         KeyWalk.of(ledger.genesis, ledger.key_records).verify_record(ledger.evidence_of(moved))
-    announced = {"role": "record", "public_key": Key("2").public, "valid_from": 3}
+    announced: CborValue = {"role": "record", "public_key": Key("2").public, "valid_from": 3}
     ledger.append(system_body("signing_key", "signing_key/record/2", announced), origin="other.example")
     with pytest.raises(ProofError, match="the statement names another origin"):
         KeyWalk.of(ledger.genesis, ledger.key_records)
