@@ -188,6 +188,21 @@ def test_a_disclosed_input_gives_the_entropy_again() -> None:
         assert verdict.failed.name == "disclosures"
 
 
+def test_a_disclosed_input_must_have_the_entropy_that_was_decided_on() -> None:
+    raw, salt = b"aaaa", b"\7" * 32
+    value: CborValue = [hashlib.sha256(raw).digest(), len(raw)]
+    ledger = Ledger()
+    model = ledger.append(system_body("trust_model", "trust_model/active", MODEL))
+    body = decision_body(ledger.hash_at(model))
+    body.payload["request"]["input"] = commit_to("input", salt, value)  # type: ignore[index,call-overload]
+    position = ledger.append(body)
+    disclosed = encode({"input": {"salt": salt, "value": value, "raw": raw}})
+    verdict = verify(ledger.file_of(position, [model], disclosed), Trust(ledger.genesis))
+    assert verdict.failed is not None
+    assert verdict.failed.name == "decision"
+    assert " features.entropy is recorded as" in verdict.failed.detail
+
+
 def test_what_a_decision_names_as_its_model_must_be_one() -> None:
     ledger = Ledger()
     note = ledger.append(system_body("note", "notes/1", {"text": "no model"}, tenant="acme", space="user"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from sigil_client.verify import (
     registry_of,
 )
 from sigil_client.verify.cbor import CborValue
+from sigil_client.verify.cose.statement import parse_statement
 from sigil_client.verify.quorum.counting import Attested
 from sigil_client.verify.record.attestation import Attestation
 
@@ -122,6 +124,32 @@ def test_witnesses_of_one_owner_or_one_key_count_once() -> None:
     assert (counted.attested_by, counted.reached) == (("w1",), False)
 
 
+def _scalar(key: Key) -> int:
+    digest = hashlib.sha512(hashlib.sha256(key.name.encode()).digest()).digest()
+    return int.from_bytes(digest[:32], "little") & ~7 & (1 << 254) - 1 | 1 << 254
+
+
+def _said_again(number: int) -> bytes:
+    """The same statement under a second signature that holds: whoever has the key may choose another nonce."""
+    said, key, nonce = _said(number), Key(f"w{number}"), Key("nonce")
+    order = 2**252 + 27742317777372353535851937790883648493
+    message = parse_statement(said).to_be_signed
+    k = int.from_bytes(hashlib.sha512(nonce.public + key.public + message).digest(), "little")
+    return said[:-64] + nonce.public + ((_scalar(nonce) + k * _scalar(key)) % order).to_bytes(32, "little")
+
+
+def test_a_second_statement_by_a_witness_or_its_key_does_not_count() -> None:
+    assert _count(_said_again(1), _said(2))
+    counted = _count(_said(1), _said_again(1))
+    assert counted.refused[0].rule == "is the second by this witness in this epoch"
+    assert not counted
+    w1, w2, w3 = _WITNESSES
+    twins = replace(_REGISTRY, witnesses=(w1, replace(w2, public_key=w1.public_key), w3))
+    counted = _count(_said(1), _said_again(1), registry=twins)
+    assert counted.refused[0].rule == "is by a key that has attested under another witness id"
+    assert not counted
+
+
 def test_a_key_that_is_enrolled_must_have_signed_and_counts_for_nothing_else() -> None:
     enrols = EnrolledKey("w4", Key("w4").public)
     assert _count(_said(1), _said(2), enrols=enrols).possession == "missing"
@@ -136,7 +164,8 @@ def test_a_key_that_is_enrolled_must_have_signed_and_counts_for_nothing_else() -
 
 @pytest.mark.parametrize("k", [0, -1, 4, True, 1.5, float("nan")])
 def test_a_registry_without_a_quorum_commits_nothing(k: Any) -> None:
-    assert not _count(_said(1), _said(2), _said(3), registry=replace(_REGISTRY, k=k))
+    counted = _count(_said(1), _said(2), _said(3), registry=replace(_REGISTRY, k=k))
+    assert (counted.attested_by, counted.reached, len(counted.refused)) == ((), False, 3)
 
 
 @pytest.mark.parametrize("weak", [(1).to_bytes(32, "little"), bytes(32), b"\xff" * 32])
