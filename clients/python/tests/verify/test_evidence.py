@@ -164,40 +164,51 @@ def _without_links(body: Any) -> Any:
     return replace(body, links=())
 
 
-def test_a_disclosed_input_gives_the_entropy_again() -> None:
-    raw, salt = b"hello hello", b"\7" * 32
+def _disclosing(raw: bytes, salt: bytes, opened: CborMap | None = None) -> tuple[bytes, Trust]:
+    """A file of a decision that commits to these bytes; `opened` is disclosed in place of what opens the commitment."""
     value: CborValue = [hashlib.sha256(raw).digest(), len(raw)]
     ledger = Ledger()
     model = ledger.append(system_body("trust_model", "trust_model/active", MODEL))
     body = decision_body(ledger.hash_at(model))
     body.payload["request"]["input"] = commit_to("input", salt, value)  # type: ignore[index,call-overload]
     position = ledger.append(body)
-    disclosed = encode({"input": {"salt": salt, "value": value, "raw": raw}})
-    verdict = verify(ledger.file_of(position, [model], disclosed), Trust(ledger.genesis))
+    whole: CborMap = {"input": {"salt": salt, "value": value, "raw": raw}}
+    return ledger.file_of(position, [model], encode(whole if opened is None else opened)), Trust(
+        ledger.genesis
+    )
+
+
+_RAW, _SALT = b"hello hello", b"\7" * 32
+_VALUE: CborValue = [hashlib.sha256(_RAW).digest(), len(_RAW)]
+
+
+def test_a_disclosed_input_gives_the_entropy_again() -> None:
+    verdict = verify(*_disclosing(_RAW, _SALT))
     assert verdict.failed is None
     assert verdict.findings.replay is not None
     assert verdict.findings.replay.outcome == "equal"
-    for broken in (
-        {"input": {"salt": salt, "value": value, "raw": raw + b"!"}},
-        {"input": {"salt": b"\6" * 32, "value": value}},
-        {"context/input": {"salt": salt, "value": value}},
-        {},
-    ):
-        verdict = verify(ledger.file_of(position, [model], encode(broken)), Trust(ledger.genesis))  # type: ignore[arg-type]
-        assert verdict.failed is not None
-        assert verdict.failed.name == "disclosures"
+
+
+@pytest.mark.parametrize(
+    ("salt", "opened"),
+    [
+        (_SALT, {"input": {"salt": _SALT, "value": _VALUE, "raw": _RAW + b"!"}}),
+        (_SALT, {"input": {"salt": b"\6" * 32, "value": _VALUE}}),
+        (_SALT, {"context/input": {"salt": _SALT, "value": _VALUE}}),
+        (_SALT, {"input": {"salt": _SALT, "value": _VALUE, "more": 1}}),
+        (_SALT, {}),
+        # It opens the commitment, and is too short to hide anything.
+        (_SALT[:31], {"input": {"salt": _SALT[:31], "value": _VALUE}}),
+    ],
+)
+def test_what_does_not_open_the_commitment_is_no_disclosure(salt: bytes, opened: CborMap) -> None:
+    verdict = verify(*_disclosing(_RAW, salt, opened))
+    assert verdict.failed is not None
+    assert verdict.failed.name == "disclosures"
 
 
 def test_a_disclosed_input_must_have_the_entropy_that_was_decided_on() -> None:
-    raw, salt = b"aaaa", b"\7" * 32
-    value: CborValue = [hashlib.sha256(raw).digest(), len(raw)]
-    ledger = Ledger()
-    model = ledger.append(system_body("trust_model", "trust_model/active", MODEL))
-    body = decision_body(ledger.hash_at(model))
-    body.payload["request"]["input"] = commit_to("input", salt, value)  # type: ignore[index,call-overload]
-    position = ledger.append(body)
-    disclosed = encode({"input": {"salt": salt, "value": value, "raw": raw}})
-    verdict = verify(ledger.file_of(position, [model], disclosed), Trust(ledger.genesis))
+    verdict = verify(*_disclosing(b"aaaa", _SALT))
     assert verdict.failed is not None
     assert verdict.failed.name == "decision"
     assert " features.entropy is recorded as" in verdict.failed.detail
