@@ -243,6 +243,21 @@ def test_a_record_with_another_part_is_refused_by_its_step(index: int) -> None:
             walk.verify_record(replace(ledger.evidence_of(6), **but))
 
 
+def test_a_record_in_the_tree_with_a_signature_that_does_not_hold_is_refused() -> None:
+    """Whoever has the checkpoint key alone can put anything into a tree."""
+    ledger = _rotated()
+    envelope = bytearray(ledger.envelopes[6])
+    envelope[-2] ^= 1
+    ledger.envelopes[6] = bytes(envelope)
+    walk = KeyWalk.of(ledger.genesis, ledger.key_records)
+    with pytest.raises(RecordCorrupt, match="fails signature"):
+        walk.verify_record(ledger.evidence_of(6))
+    for evidence in (ledger.evidence_of(6), ledger.file_of(6)):
+        verdict = verify(evidence, Trust(ledger.genesis))
+        assert verdict.failed is not None
+        assert verdict.failed.name == "signature"
+
+
 def test_a_record_that_nobody_vouches_for_is_not_verified() -> None:
     ledger = _rotated()
     verdict = verify(ledger.evidence_of(6), Trust())
