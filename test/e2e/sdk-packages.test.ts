@@ -3,7 +3,7 @@
  * and a module zip behind a file proxy; installed, exactly these files, in an empty project, and imported there. No
  * registry is asked for anything: a name that is not ours must not be looked up.
  */
-import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import names from "../../clients/names.json" with { type: "json" };
 import { repository, run } from "../../scripts/run.ts";
+import { freePorts, serving } from "./command.ts";
 
 const { version, python, go } = names;
 
@@ -119,6 +120,22 @@ describe("the package for Python" + suffix(pythonMissing), function () {
     await must([venvPython(), "-W", "error", "-c", `import ${modules.join(", ")}`], home);
   });
 
+  it("calls a server as its page begins, with the newest packages that it takes", async () => {
+    const [, example = ""] =
+      /```python\n([^]*?)```/.exec(await readFile(join(repository, "clients/python/README.md"), "utf8")) ??
+      [];
+    await using server = await serving(["dev", ...freePorts], { cwd: home });
+    const given = [
+      "import pathlib, sys",
+      'target, tls = sys.argv[1], "insecure"',
+      "private_key = pathlib.Path(sys.argv[2]).read_bytes()",
+    ].join("\n");
+    const program = example.replace('"billing"', '"operator"').replace('"sigil.example.org"', '"sigil.dev"');
+    const key = join(home, ".sigil/keys/operator.pem");
+    const command = [venvPython(), "-W", "error", "-c", `${given}\n${program}`, server.target, key];
+    expect(await must(command, home)).to.equal("refunded\n");
+  });
+
   it("says whom it is from, and has indexes refuse it", async () => {
     const metadata = `from importlib.metadata import metadata\nprint(metadata("${python.distribution}"))`;
     const text = await must([venvPython(), "-c", metadata], home);
@@ -154,7 +171,8 @@ describe("the package for Go" + suffix(goMissing), function () {
     const env = {
       GOPROXY: `file://${join(home, "proxy")},file://${join(cache, "cache/download")}`,
       GOMODCACHE: join(home, "modules"),
-      GOFLAGS: "-mod=mod",
+      // Compiled packages are found again wherever the cache of modules is.
+      GOFLAGS: "-mod=mod -trimpath",
       GONOSUMDB: go.module,
       GOSUMDB: "off",
     };
