@@ -146,7 +146,9 @@ class AsyncSigil:
         request = question.to_message()
         if self._genesis is not None:
             asking_for_proof(request)
-        reply = await self._caller.unary(request, deadline_seconds=deadline_seconds, metadata=metadata)
+        reply = await self._caller.unary(
+            request, deadline_seconds=deadline_seconds, metadata=metadata, is_own=True
+        )
         decision = decided(request, reply)
         return decision if self._genesis is None else await self._proved(request, decision, None)
 

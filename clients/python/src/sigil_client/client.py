@@ -131,7 +131,7 @@ class Sigil:
         request = question.to_message()
         if self._genesis is not None:
             asking_for_proof(request)
-        reply = self._caller.unary(request, deadline_seconds=deadline_seconds, metadata=metadata)
+        reply = self._caller.unary(request, deadline_seconds=deadline_seconds, metadata=metadata, is_own=True)
         decision = decided(request, reply)
         return decision if self._genesis is None else self._proved(request, decision, None)
 

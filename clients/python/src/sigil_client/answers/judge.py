@@ -98,12 +98,12 @@ def _logistic(z: float) -> float:
         return 0.0
 
 
-def _present(answer: trust_v1.CheckResponse, name: str) -> float | None:
-    return getattr(answer, name) if answer.HasField(name) else None  # type: ignore[arg-type]
-
-
 def _numbers_fault(answer: trust_v1.CheckResponse) -> str | None:
-    score, threshold, bias, z = (_present(answer, name) for name in ("score", "threshold", "bias", "z"))
+    has = answer.HasField
+    score = answer.score if has("score") else None
+    threshold = answer.threshold if has("threshold") else None
+    bias = answer.bias if has("bias") else None
+    z = answer.z if has("z") else None
     if score is not None and not _is_probability(score):
         return "the score is no probability"
     if threshold is not None and not 0 < threshold < 1:
@@ -126,9 +126,11 @@ def _numbers_fault(answer: trust_v1.CheckResponse) -> str | None:
 
 
 def _is_below_threshold(answer: trust_v1.CheckResponse) -> bool:
-    score, threshold, z = (_present(answer, name) for name in ("score", "threshold", "z"))
-    if threshold is None:
+    if not answer.HasField("threshold"):
         return False
+    threshold = answer.threshold
+    score = answer.score if answer.HasField("score") else None
+    z = answer.z if answer.HasField("z") else None
     logit = math.log(threshold / (1 - threshold))
     if z is not None and z < logit and not _is_near(z, logit):
         return True

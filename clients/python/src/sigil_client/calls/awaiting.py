@@ -28,7 +28,7 @@ from ..tokens import AsyncTokenSource
 from .judged import judged_callable
 from .methods import Method, method_of
 from .retry import RetryBudget, is_passing, repeatably
-from .settings import Metadata, Settings, closed_error, metadata_of, token_failed
+from .settings import KeptMetadata, Metadata, Settings, closed_error, token_failed
 from .target import channel_credentials
 
 T = TypeVar("T")
@@ -73,6 +73,7 @@ class AsyncCaller:
         self._tokens = tokens
         self._interceptors = list(interceptors)
         self._budget = RetryBudget()
+        self._kept = KeptMetadata(settings)
         self._is_closed = False
         self._closing: asyncio.Event | None = None
         self._channel: grpc.aio.Channel | None = None
@@ -111,13 +112,14 @@ class AsyncCaller:
         deadline_seconds: float | None = None,
         metadata: Metadata | None = None,
         after: Callable[[Any, Any], None] | None = None,
+        is_own: bool = False,
     ) -> Any:
-        """The reply. Raises SigilError."""
+        """The reply. `is_own` says that nobody else has the request. Raises SigilError."""
         method = method_of(type(request))
         retry = self.settings.retry
         may_repeat = False
         if retry is not None:
-            request, may_repeat = repeatably(method.path, request)
+            request, may_repeat = repeatably(method.path, request, is_own=is_own)
         end = time.monotonic() + (
             self.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
         )
@@ -263,7 +265,7 @@ class AsyncCaller:
                 token = await made if inspect.isawaitable(made) else made
             except Exception as error:
                 raise token_failed(error) from error
-        return metadata_of(self.settings, given, token)
+        return self._kept.of(given, token)
 
     def _callable(self, method: Method) -> Any:
         channel = self._open()

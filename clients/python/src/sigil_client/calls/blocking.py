@@ -17,7 +17,7 @@ from ..tokens import TokenSource
 from .judged import judged_callable
 from .methods import Method, method_of
 from .retry import RetryBudget, is_passing, repeatably
-from .settings import Metadata, Settings, closed_error, metadata_of, token_failed
+from .settings import KeptMetadata, Metadata, Settings, closed_error, token_failed
 from .target import channel_credentials
 
 After = Callable[[Any, Any], None]
@@ -36,6 +36,7 @@ class Caller:
         self.settings = settings
         self._tokens = tokens
         self._budget = RetryBudget()
+        self._kept = KeptMetadata(settings)
         self._closed = threading.Event()
         self._callables: dict[str, Any] = {}
         credentials = channel_credentials(settings.security)
@@ -60,13 +61,14 @@ class Caller:
         deadline_seconds: float | None = None,
         metadata: Metadata | None = None,
         after: After | None = None,
+        is_own: bool = False,
     ) -> Any:
-        """The reply. Raises SigilError."""
+        """The reply. `is_own` says that nobody else has the request. Raises SigilError."""
         method = method_of(type(request))
         retry = self.settings.retry
         may_repeat = False
         if retry is not None:
-            request, may_repeat = repeatably(method.path, request)
+            request, may_repeat = repeatably(method.path, request, is_own=is_own)
         end = time.monotonic() + (
             self.settings.deadline_seconds if deadline_seconds is None else deadline_seconds
         )
@@ -94,8 +96,12 @@ class Caller:
         self, method: Method, request: Message, timeout_seconds: float, metadata: Metadata | None
     ) -> Any:
         sent = self._metadata(metadata)
-        with _errors_of_calls(self._closed):
+        # Not by the context manager, which costs as much as all that a call needs besides.
+        try:
             return self._callable(method)(request, timeout=max(timeout_seconds, 0.0), metadata=sent)
+        except (grpc.RpcError, ValueError) as error:
+            failure = _failure_of(error, self._closed)
+        raise failure
 
     def server_stream(
         self,
@@ -184,7 +190,7 @@ class Caller:
                 token = self._tokens.token()
             except Exception as error:
                 raise token_failed(error) from error
-        return metadata_of(self.settings, given, token)
+        return self._kept.of(given, token)
 
     def _callable(self, method: Method) -> Any:
         made = self._callables.get(method.path)
@@ -216,16 +222,19 @@ class _Source:
             raise
 
 
+def _failure_of(error: grpc.RpcError | ValueError, closed: threading.Event) -> SigilError:
+    if isinstance(error, grpc.RpcError):
+        # The error of gRPC's is a call, whose text lists what the connection did; ours has what matters.
+        return closed_error() if closed.is_set() else SigilError.of(error)
+    # gRPC's way to say that a channel is closed, and what it cannot send, with all of the metadata.
+    if closed.is_set() or "closed channel" in str(error):
+        return closed_error()
+    return refused_argument("request", "cannot be sent")
+
+
 @contextlib.contextmanager
 def _errors_of_calls(closed: threading.Event) -> Iterator[None]:
     try:
         yield
-    except grpc.RpcError as error:
-        # The error of gRPC's is a call, whose text lists what the connection did; ours has what matters.
-        failure = SigilError.of(error)
-        raise (closed_error() if closed.is_set() else failure) from None
-    except ValueError as error:
-        # gRPC's way to say that a channel is closed, and what it cannot send, with all of the metadata.
-        if closed.is_set() or "closed channel" in str(error):
-            raise closed_error() from None
-        raise refused_argument("request", "cannot be sent") from None
+    except (grpc.RpcError, ValueError) as error:
+        raise _failure_of(error, closed) from None

@@ -18,5 +18,9 @@ def judged_callable(channel: Any, method: Method) -> Any:
         return judge(decode(data))
 
     return getattr(channel, method.kind)(
-        method.path, request_serializer=method.request.SerializeToString, response_deserializer=decode_judged
+        method.path,
+        request_serializer=method.request.SerializeToString,
+        response_deserializer=decode_judged,
+        # As generated stubs do: gRPC knows the method from then on, and does not look it up for each call.
+        _registered_method=True,
     )

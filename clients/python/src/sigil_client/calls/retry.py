@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import threading
-import uuid
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -74,19 +74,22 @@ _REPEATABLE = frozenset(
 keys are neither."""
 
 _KEY_FIELD = "idempotency_key"
+_KEY_BYTES = 16
 
 
-def repeatably(method: str, request: Request) -> tuple[Request, bool]:
+def repeatably(method: str, request: Request, *, is_own: bool = False) -> tuple[Request, bool]:
     """The request as it may be sent more than once, with an idempotency key if it takes one, and whether it may be.
-    What the caller handed in stays as it was.
+    What the caller handed in stays as it was, unless it is the client's own.
     """
     if _KEY_FIELD not in request.DESCRIPTOR.fields_by_name:
         return request, method in _REPEATABLE
     if getattr(request, _KEY_FIELD) != "":
         return request, True
-    keyed = type(request)()
-    keyed.CopyFrom(request)
-    setattr(keyed, _KEY_FIELD, uuid.uuid4().hex)
+    keyed = request
+    if not is_own:
+        keyed = type(request)()
+        keyed.CopyFrom(request)
+    setattr(keyed, _KEY_FIELD, os.urandom(_KEY_BYTES).hex())
     return keyed, True
 
 

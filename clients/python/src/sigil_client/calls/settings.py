@@ -108,9 +108,21 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and _TEXT.fullmatch(value) is not None
 
 
-def has_own_token(given: Metadata | None) -> bool:
-    """Whether a call is made as somebody else than its client's caller."""
-    return any(key.lower() == AUTHORIZATION for key in given or {})
+class KeptMetadata:
+    """The metadata of calls that have none of their own, kept as long as the token is the same."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._kept: tuple[str | None, tuple[tuple[str, str | bytes], ...]] | None = None
+
+    def of(self, given: Metadata | None, token: str | None) -> tuple[tuple[str, str | bytes], ...]:
+        """Raises SigilError as `metadata_of`."""
+        if given:
+            return metadata_of(self._settings, given, token)
+        kept = self._kept
+        if kept is None or kept[0] != token:
+            kept = self._kept = (token, metadata_of(self._settings, None, token))
+        return kept[1]
 
 
 def token_failed(error: Exception) -> SigilError:
