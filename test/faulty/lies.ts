@@ -65,6 +65,17 @@ export const lies: readonly (readonly [what: string, lie: Partial<CheckResponse>
     { ...nothingElse, contributions: [{ feature: "level", value: 0.5, weight: 8, contribution: 5 }] },
   ],
   [
+    "ALLOW with an infinite contribution",
+    { contributions: [{ feature: "level", value: 0.5, weight: 8, contribution: Number.POSITIVE_INFINITY }] },
+  ],
+  [
+    "ALLOW with an infinite value",
+    {
+      ...nothingElse,
+      contributions: [{ feature: "level", value: Number.POSITIVE_INFINITY, weight: 8, contribution: 4 }],
+    },
+  ],
+  [
     "ALLOW with a contribution that is NaN",
     { contributions: [{ feature: "level", value: Number.NaN, weight: 8, contribution: Number.NaN }] },
   ],

@@ -37,7 +37,10 @@ const reasonsOfNoAllow: ReadonlySet<string> = new Set([
 /** Relative tolerance for differences between platforms' exponential functions; far below any real margin. */
 const tolerance = 1e-9;
 
+/** Infinity is near nothing: no honest number is. */
 const isNear = (one: number, other: number): boolean =>
+  Number.isFinite(one) &&
+  Number.isFinite(other) &&
   Math.abs(one - other) <= tolerance * Math.max(1, Math.abs(one), Math.abs(other));
 
 const isProbability = (value: number): boolean => value >= 0 && value <= 1;

@@ -7,7 +7,7 @@ import { Fault, fail } from "../errors.ts";
 import { noteBytesMax, policyLinesMax } from "../limits.ts";
 import { verifyCheckpoint, type Checkpoint, type Verify } from "./checkpoint.ts";
 import { verifyCosigners, type Cosigned } from "./cosignature.ts";
-import { parseNote } from "./note.ts";
+import { noteKeyId, parseNote, signaturesBy, type Note } from "./note.ts";
 import { parseVerifierKey, type VerifierKey } from "./vkey.ts";
 
 export type PolicyLog = VerifierKey & { readonly url?: string };
@@ -165,22 +165,40 @@ export const isQuorum = (policy: Policy, cosigned: ReadonlySet<string>): boolean
 /** A checkpoint that a policy accepts, and the witnesses that vouch for it. */
 export type Vouched = { readonly checkpoint: Checkpoint; readonly cosigned: readonly Cosigned[] };
 
+/** The log that signed: of several of one origin, as after a rotation, every one whose line the note has verifies. */
+const verifyLog = async (
+  text: string,
+  note: Note,
+  logs: readonly PolicyLog[],
+  verify: Verify,
+): Promise<Checkpoint> => {
+  const origin = note.text.slice(0, note.text.indexOf("\n"));
+  const [first, ...others] = logs.filter(({ name }) => name === origin);
+  if (first === undefined)
+    return fail({ kind: "malformedCheckpoint", rule: "is of a log that the policy does not name" });
+  const hasSigned = ({ publicKey }: PolicyLog): boolean =>
+    signaturesBy(note, origin, noteKeyId(origin, publicKey)).length > 0;
+  const [log = first, ...more] = [first, ...others].filter(hasSigned);
+  for (const { publicKey } of more) await verifyCheckpoint(text, { origin, publicKey, verify });
+  return verifyCheckpoint(text, { origin, publicKey: log.publicKey, verify });
+};
+
 /**
- * Verifies a note by a policy alone: one of its logs signed it, and a quorum of its witnesses cosigned it.
+ * Verifies a note by a policy alone: one of its logs signed it, and a quorum of its witnesses cosigned it. Each witness
+ * is its key: two may have one name, and one of them does not count as both.
  * @throws malformedCheckpoint, also if a line of a known key does not verify.
  */
 export const verifyByPolicy = async (text: string, policy: Policy, verify: Verify): Promise<Vouched> => {
   const note = parseNote(text);
-  const origin = note.text.slice(0, note.text.indexOf("\n"));
-  const log = policy.logs.find(({ name }) => name === origin);
-  if (log === undefined)
-    return fail({ kind: "malformedCheckpoint", rule: "is of a log that the policy does not name" });
-  const checkpoint = await verifyCheckpoint(text, { origin, publicKey: log.publicKey, verify });
-  const witnesses = policy.witnesses.map(({ name, publicKey }) => ({ name, publicKey, verify }));
-  const cosigned = await verifyCosigners(note, witnesses);
-  const names = new Set(cosigned.map(({ name }) => name));
-  const labels = policy.witnesses.filter(({ name }) => names.has(name)).map(({ label }) => label);
-  if (!isQuorum(policy, new Set(labels))) {
+  const checkpoint = await verifyLog(text, note, policy.logs, verify);
+  const cosigned: Cosigned[] = [];
+  const labels = new Set<string>();
+  for (const { label, name, publicKey } of policy.witnesses) {
+    const own = await verifyCosigners(note, [{ name, publicKey, verify }]);
+    if (own.length > 0) labels.add(label);
+    cosigned.push(...own);
+  }
+  if (!isQuorum(policy, labels)) {
     fail({ kind: "malformedCheckpoint", rule: "is not cosigned by a quorum of the policy's witnesses" });
   }
   return { checkpoint, cosigned };

@@ -122,10 +122,13 @@ describe("checkPublicKey", () => {
 });
 
 /** A signature made by hand: R = r·B + extra, S = r + H(R, A, M)·a. */
-const handmade = (extra: Point): { readonly publicKey: PublicKey; readonly signature: Signature } => {
-  const [a, r] = [123_456_789n, 987_654_321n];
+const handmade = (
+  extra: Point,
+  r = 987_654_321n,
+): { readonly publicKey: PublicKey; readonly signature: Signature } => {
+  const a = 123_456_789n;
   const publicKey = parsePublicKey(Point.BASE.multiply(a).toBytes());
-  const point = Point.BASE.multiply(r).add(extra).toBytes();
+  const point = (r === 0n ? extra : Point.BASE.multiply(r).add(extra)).toBytes();
   const digest = createHash("sha512")
     .update(concatBytes(point, publicKey, message))
     .digest();
@@ -186,6 +189,14 @@ describe("verifying", () => {
     for (const raw of [...smallOrder.map(([, point]) => point), ...nonCanonical]) {
       expect(await verifyForeign(parsePublicKey(raw), message, forged), toHex(raw)).to.equal(false);
       expect(await verifyStrict(parsePublicKey(raw), message, forged), toHex(raw)).to.equal(false);
+    }
+  });
+
+  it("does not count a signature whose R is of small order, whatever OpenSSL thinks of it", async () => {
+    for (const [name, raw] of smallOrder) {
+      const { publicKey, signature } = handmade(Point.fromBytes(raw), 0n);
+      expect(await verifyStrict(publicKey, message, signature), name).to.equal(false);
+      expect(await verifyForeign(publicKey, message, signature), name).to.equal(false);
     }
   });
 

@@ -186,6 +186,50 @@ describe("trust policies", () => {
       expect(cosigned.map(({ timeSeconds }) => timeSeconds)).to.deep.equal([1000n, 1002n, 1004n]);
     });
 
+    it("count a witness by its key: of two under one name, one is not both", async () => {
+      const [old, next] = [signerOf("witness.example/w"), signerOf("witness.example/w")];
+      const vkey = ({ name, publicKey }: typeof old): string =>
+        formatVerifierKey({ name, use: "cosigner", publicKey });
+      const policy = parsed([
+        `log ${logKey}`,
+        `witness old ${vkey(old)}`,
+        `witness next ${vkey(next)}`,
+        "group both all old next",
+        "quorum both",
+      ]);
+      const { text, signatures } = parseNote(await note());
+      const by = async (...signers: readonly (typeof old)[]): Promise<string> => {
+        const own = signers.map((signer) => signCosignature(text, 7n, signer));
+        return formatNote({ text, signatures: [...signatures, ...(await Promise.all(own))] });
+      };
+      expect(await refused(await by(old), policy)).to.match(/not cosigned by a quorum/);
+      expect(await refused(await by(next), policy)).to.match(/not cosigned by a quorum/);
+      expect(await refused(await by(old, next), policy)).to.equal("accepted");
+    });
+
+    it("take either log of one origin, and none whose line does not verify", async () => {
+      const later = signerOf(origin);
+      const laterKey = formatVerifierKey({ name: origin, use: "log", publicKey: later.publicKey });
+      const checkpoint = { origin, size: 5n, root: naiveRoot(sampleEntries(5)) };
+      const policy = parsed([`log ${logKey}`, `log ${laterKey}`, "quorum none"]);
+      const [first, second] = [
+        await signCheckpoint(checkpoint, log),
+        await signCheckpoint(checkpoint, later),
+      ];
+      expect(await refused(first, policy)).to.equal("accepted");
+      expect(await refused(second, policy)).to.equal("accepted");
+      expect(await refused(await signCheckpoint(checkpoint, signerOf(origin)), policy)).to.match(
+        /signed by the log's key/,
+      );
+      const { text, signatures } = parseNote(first);
+      const [own] = parseNote(second).signatures;
+      if (own === undefined) throw new Error("the log did not sign");
+      const forged = { ...own, signature: own.signature.map((byte, at) => (at === 40 ? byte ^ 1 : byte)) };
+      expect(await refused(formatNote({ text, signatures: [...signatures, forged] }), policy)).to.match(
+        /signature must verify/,
+      );
+    });
+
     it("refuse fewer, one witness twice, a forged line, and another log", async () => {
       const policy = parsed(lines);
       expect(await refused(await note(0, 1, 2), policy)).to.match(/not cosigned by a quorum/);
