@@ -1,0 +1,260 @@
+// The connection that everything goes through, generated stubs too: token, deadline, repeats, errors, and the judgement of
+// replies. A reply that was not judged never leaves here.
+
+package sigil
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	authorizationKey = "authorization"
+	// A server limits pages to it, and refuses a batch whose reply could be larger before deciding.
+	replyBytesKey = "sigil-reply-bytes-max"
+
+	tokenRefusal = "a token may not be sent without TLS to another machine: use TLS, or say WithTokensInTheClear"
+)
+
+var errClosed = &Error{Code: codes.Canceled, Message: "the client is closed", Reason: ReasonClientClosed}
+
+// channel is a grpc.ClientConnInterface.
+type channel struct {
+	conn         *grpc.ClientConn
+	settings     *settings
+	mayAuthorize bool
+
+	// closing ends streams, which may go on for ever.
+	closing context.Context
+	close   context.CancelCauseFunc
+
+	mu       sync.Mutex
+	isClosed bool
+	unary    sync.WaitGroup
+}
+
+var _ grpc.ClientConnInterface = (*channel)(nil)
+
+func newChannel(conn *grpc.ClientConn, given *settings, mayAuthorize bool) *channel {
+	closing, end := context.WithCancelCause(context.Background())
+	return &channel{conn: conn, settings: given, mayAuthorize: mayAuthorize, closing: closing, close: end}
+}
+
+// begin counts a call that Close has to wait for.
+func (c *channel) begin() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.isClosed {
+		return errClosed
+	}
+	c.unary.Add(1)
+	return nil
+}
+
+// Close ends streams, lets unary calls under way finish, each of which has a deadline, and closes the connection.
+func (c *channel) Close() error {
+	c.mu.Lock()
+	wasClosed := c.isClosed
+	c.isClosed = true
+	c.mu.Unlock()
+	c.close(errClosed)
+	c.unary.Wait()
+	if wasClosed {
+		return nil
+	}
+	return c.conn.Close()
+}
+
+// withDefaultDeadline keeps a deadline that the caller set.
+func (c *channel) withDefaultDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, c.settings.deadline)
+}
+
+// credentialsOf are those that a caller set for one call.
+func credentialsOf(ctx context.Context) secret {
+	outgoing, _ := metadata.FromOutgoingContext(ctx)
+	given := outgoing.Get(authorizationKey)
+	if len(given) == 0 {
+		return ""
+	}
+	return secret(given[0])
+}
+
+// withMetadata adds the token and what the server has to know. It returns what an error must not repeat.
+func (c *channel) withMetadata(ctx context.Context, method string) (context.Context, secret, error) {
+	outgoing, _ := metadata.FromOutgoingContext(ctx)
+	if len(outgoing.Get(replyBytesKey)) == 0 {
+		ctx = metadata.AppendToOutgoingContext(ctx, replyBytesKey, strconv.Itoa(c.settings.replyBytesMax))
+	}
+	if own := credentialsOf(ctx); own != "" {
+		if !c.mayAuthorize {
+			return nil, "", &Error{Code: codes.FailedPrecondition, Message: tokenRefusal}
+		}
+		_, token, found := strings.Cut(string(own), " ")
+		if !found {
+			token = string(own)
+		}
+		return ctx, secret(token), nil
+	}
+	if c.settings.source == nil || method == healthv1.Health_Check_FullMethodName || method == healthv1.Health_Watch_FullMethodName {
+		return ctx, "", nil
+	}
+	token, err := c.settings.source.Token(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, "", endedBefore(ctx)
+		}
+		return nil, "", &Error{Code: codes.Unauthenticated, Message: "the token source gave no token", cause: err}
+	}
+	if token == "" || len(token) > tokenBytesMax {
+		return nil, "", &Error{Code: codes.Unauthenticated, Message: "the token source gave no token that a server takes"}
+	}
+	return metadata.AppendToOutgoingContext(ctx, authorizationKey, "Bearer "+token), secret(token), nil
+}
+
+// Invoke makes a unary call. On an error the reply is empty. All errors are *Error.
+func (c *channel) Invoke(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
+	if err := c.begin(); err != nil {
+		return err
+	}
+	defer c.unary.Done()
+	ctx, cancel := c.withDefaultDeadline(ctx)
+	defer cancel()
+	request, isMessage := args.(proto.Message)
+	response, isAnswer := reply.(proto.Message)
+	if !isMessage || !isAnswer {
+		return &Error{Code: codes.Internal, Message: "requests and replies must be protobuf messages"}
+	}
+	repeats := false
+	if c.settings.retries {
+		request, repeats = repeatably(method, request)
+	}
+	for attempt := 0; ; attempt++ {
+		failure := c.attempt(ctx, method, request, response, options)
+		if failure == nil {
+			return nil
+		}
+		proto.Reset(response)
+		if !repeats || attempt+1 >= attemptsMax || !isPassing(failure) || !pauseBefore(ctx, failure, attempt, backoffLongest) {
+			return failure
+		}
+	}
+}
+
+func (c *channel) attempt(ctx context.Context, method string, request, response proto.Message, options []grpc.CallOption) *Error {
+	if ctx.Err() != nil {
+		return endedBefore(ctx)
+	}
+	outgoing, carried, err := c.withMetadata(ctx, method)
+	if err != nil {
+		return failureOf(ctx, err, nil, carried)
+	}
+	var trailer metadata.MD
+	options = append(options[:len(options):len(options)], grpc.Trailer(&trailer))
+	if err := c.conn.Invoke(outgoing, method, request, response, options...); err != nil {
+		return failureOf(ctx, err, trailer, carried)
+	}
+	return judgeReply(request, response)
+}
+
+// NewStream begins a stream, which Close ends. It has no deadline but its context's, unless it has one reply alone.
+func (c *channel) NewStream(ctx context.Context, description *grpc.StreamDesc, method string, options ...grpc.CallOption) (grpc.ClientStream, error) {
+	if c.closing.Err() != nil {
+		return nil, errClosed
+	}
+	if ctx.Err() != nil {
+		return nil, endedBefore(ctx)
+	}
+	var cancel context.CancelFunc
+	if description.ServerStreams {
+		ctx, cancel = context.WithCancel(ctx)
+	} else {
+		ctx, cancel = c.withDefaultDeadline(ctx)
+	}
+	unlink := context.AfterFunc(c.closing, cancel)
+	release := func() { unlink(); cancel() }
+	outgoing, carried, err := c.withMetadata(ctx, method)
+	if err != nil {
+		release()
+		return nil, c.streamFailure(ctx, err, nil, carried)
+	}
+	stream, err := c.conn.NewStream(outgoing, description, method, options...)
+	if err != nil {
+		failure := c.streamFailure(ctx, err, nil, carried)
+		release()
+		return nil, failure
+	}
+	return &guardedStream{ClientStream: stream, channel: c, ctx: ctx, carried: carried, release: release, single: !description.ServerStreams}, nil
+}
+
+// streamFailure tells a stream that Close ended from one that its caller ended.
+func (c *channel) streamFailure(ctx context.Context, err error, trailer metadata.MD, carried secret) *Error {
+	failure := failureOf(ctx, err, trailer, carried)
+	if c.closing.Err() != nil && failure.Code == codes.Canceled {
+		return errClosed
+	}
+	return failure
+}
+
+type guardedStream struct {
+	grpc.ClientStream
+	channel *channel
+	ctx     context.Context
+	carried secret
+	release func()
+	single  bool
+}
+
+// RecvMsg gives a message that was judged. What it is called with holds nothing after an error.
+func (s *guardedStream) RecvMsg(message any) error {
+	err := s.ClientStream.RecvMsg(message)
+	if err == nil {
+		if s.single {
+			s.release()
+		}
+		if failure := judgeMessage(message); failure != nil {
+			s.release()
+			return failure
+		}
+		return nil
+	}
+	defer s.release()
+	if held, ok := message.(proto.Message); ok {
+		proto.Reset(held)
+	}
+	if errors.Is(err, io.EOF) {
+		return io.EOF
+	}
+	return s.channel.streamFailure(s.ctx, err, s.Trailer(), s.carried)
+}
+
+// SendMsg returns io.EOF, as gRPC's, when the stream is over: RecvMsg says why.
+func (s *guardedStream) SendMsg(message any) error {
+	err := s.ClientStream.SendMsg(message)
+	if err == nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	return s.channel.streamFailure(s.ctx, err, nil, s.carried)
+}
+
+// Header has errors of the same kind as the other methods.
+func (s *guardedStream) Header() (metadata.MD, error) {
+	header, err := s.ClientStream.Header()
+	if err != nil {
+		return header, s.channel.streamFailure(s.ctx, err, nil, s.carried)
+	}
+	return header, nil
+}
