@@ -155,8 +155,8 @@ func (c *Client) recordsOnce(ctx context.Context, rest *canonv1.StreamRecordsReq
 		switch {
 		case id == "":
 			return contradiction("a message of the export holds no record"), false
-		case rest.AfterId != "" && id == rest.AfterId:
-			return contradiction("a record comes twice"), false
+		case id <= rest.AfterId:
+			return contradiction("a record comes twice, or not in the order of the ids"), false
 		case rest.LedgerSize != 0 && rest.LedgerSize != size:
 			return contradiction("the export is of size %d, and then of %d", rest.LedgerSize, size), false
 		}

@@ -5,7 +5,6 @@ package sigil
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 )
 
@@ -20,7 +19,22 @@ func TargetOf(segments ...string) (string, error) {
 		if segment == "" || segment == "." || segment == ".." {
 			return "", fmt.Errorf("sigil: segment %d of the target is %q", at, segment)
 		}
-		escaped[at] = url.PathEscape(segment)
+		escaped[at] = escapeSegment(segment)
 	}
 	return strings.Join(escaped, "/"), nil
+}
+
+const unescaped = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+
+// escapeSegment escapes more than net/url does: "$" and "&" are refused unless they are escaped.
+func escapeSegment(segment string) string {
+	var escaped strings.Builder
+	for at := range len(segment) {
+		if octet := segment[at]; strings.IndexByte(unescaped, octet) >= 0 {
+			escaped.WriteByte(octet)
+		} else {
+			fmt.Fprintf(&escaped, "%%%02X", octet)
+		}
+	}
+	return escaped.String()
 }

@@ -61,10 +61,6 @@ func contribution(feature string, value, weight float64) *trustv1.Contribution {
 	return &trustv1.Contribution{Feature: feature, Value: value, Weight: weight, Contribution: value * weight}
 }
 
-func denial() *trustv1.CheckResponse {
-	return &trustv1.CheckResponse{Verdict: typev1.Verdict_VERDICT_DENY, Reason: "SCORE_BELOW_THRESHOLD", AuditId: "a"}
-}
-
 // fake answers with what a test says; everything else is unimplemented.
 type fake struct {
 	trustv1.UnimplementedTrustServiceServer
