@@ -288,3 +288,7 @@ func TestAGRPCGuardAsksAboutTheCall(t *testing.T) {
 		t.Error("a call beside the unguarded one:", err)
 	}
 }
+
+func targetOf(target string) func(*http.Request) (string, error) {
+	return func(*http.Request) (string, error) { return target, nil }
+}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,6 +50,12 @@ func startProxy(t *testing.T) *proxy {
 	return started
 }
 
+func (p *proxy) lines() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.asked)
+}
+
 // TestProxyChild is the process that asks; it does nothing by itself.
 func TestProxyChild(t *testing.T) {
 	target, mode := os.Getenv("SIGIL_TEST_TARGET"), os.Getenv("SIGIL_TEST_MODE")
@@ -88,16 +95,19 @@ func TestAProxyGetsNothingThatStaysOnThisMachine(t *testing.T) {
 	certificate := certificateFor(t, "localhost", "127.0.0.1")
 	plain := serve(t, &fake{}, "tcp")
 	protected := serve(t, &fake{}, "tcp", serverTLS(t, certificate))
+	proxy := startProxy(t)
+	named := []string{}
 	for _, name := range []string{"https_proxy", "HTTPS_PROXY", "http_proxy", "grpc_proxy", "all_proxy"} {
-		proxy := startProxy(t)
-		_, port, _ := net.SplitHostPort(plain)
-		for _, target := range []string{plain, "localhost:" + port, "dns:///localhost:" + port} {
-			askInChild(t, name+"="+proxy.url, "SIGIL_TEST_TARGET="+target, "SIGIL_TEST_MODE=plain", "SIGIL_TEST_ALLOWED=1")
-		}
-		askInChild(t, name+"="+proxy.url, "SIGIL_TEST_TARGET="+protected, "SIGIL_TEST_MODE=tls", "SIGIL_TEST_ALLOWED=1", "SIGIL_TEST_CA="+string(certificate.certificate))
-		if len(proxy.asked) != 0 {
-			t.Errorf("%s: %q", name, proxy.asked)
-		}
+		named = append(named, name+"="+proxy.url)
+	}
+	_, port, _ := net.SplitHostPort(plain)
+	for _, target := range []string{plain, "localhost:" + port} {
+		askInChild(t, append(named, "SIGIL_TEST_TARGET="+target, "SIGIL_TEST_MODE=plain", "SIGIL_TEST_ALLOWED=1")...)
+	}
+	askInChild(t, append(named, "SIGIL_TEST_TARGET="+protected, "SIGIL_TEST_MODE=tls", "SIGIL_TEST_ALLOWED=1",
+		"SIGIL_TEST_CA="+string(certificate.certificate))...)
+	if asked := proxy.lines(); len(asked) != 0 {
+		t.Errorf("%q", asked)
 	}
 }
 
@@ -105,11 +115,11 @@ func TestAProxyGetsNothingInTheClearAndTLSToAnotherMachine(t *testing.T) {
 	certificate := certificateFor(t, "a")
 	proxy := startProxy(t)
 	askInChild(t, "https_proxy="+proxy.url, "SIGIL_TEST_TARGET=sigil.invalid:50051", "SIGIL_TEST_MODE=plain")
-	if len(proxy.asked) != 0 {
-		t.Errorf("%q", proxy.asked)
+	if asked := proxy.lines(); len(asked) != 0 {
+		t.Errorf("%q", asked)
 	}
 	askInChild(t, "https_proxy="+proxy.url, "SIGIL_TEST_TARGET=sigil.invalid:50051", "SIGIL_TEST_MODE=tls", "SIGIL_TEST_CA="+string(certificate.certificate))
-	if len(proxy.asked) == 0 || proxy.asked[0] != "CONNECT sigil.invalid:50051 HTTP/1.1" {
-		t.Errorf("%q", proxy.asked)
+	if asked := proxy.lines(); len(asked) == 0 || asked[0] != "CONNECT sigil.invalid:50051 HTTP/1.1" {
+		t.Errorf("%q", asked)
 	}
 }

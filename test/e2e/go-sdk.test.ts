@@ -1,0 +1,111 @@
+/**
+ * The Go client against a server of this repository: over TLS and a Unix socket, with the keys of a deployment, through
+ * connections that are cut. Its own tests, against servers that lie, run here too, with Go's race detector.
+ */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import type { KeyObject } from "node:crypto";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect } from "chai";
+import { after, before, describe, it } from "mocha";
+import { repository, run } from "../../scripts/run.ts";
+import type { Values } from "../../src/config/keys.ts";
+import { createAuthority, type Authority } from "../contract/certificates.ts";
+import { unhurriedModel } from "./canon-writes.ts";
+import { makeDeployment, origin, type Deployment } from "./deployment.ts";
+
+const sources = join(repository, "clients/go");
+const offline = { GOPROXY: "off", GOFLAGS: "-mod=readonly" };
+
+const goProblem = async (): Promise<string | undefined> => {
+  const { exitCode } = await run(["go", "list", "-deps", "-test", "./..."], { cwd: sources, env: offline });
+  return exitCode === 0
+    ? undefined
+    : "skipped: no Go, or not what the client needs: scripts/services.sh install go_sdk";
+};
+
+const missing = await goProblem();
+
+const go = async (words: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<string> => {
+  const { exitCode, output } = await run(["go", ...words], { cwd: sources, env: { ...offline, ...env } });
+  expect(exitCode, `go ${words.join(" ")}\n${output}`).to.equal(0);
+  return output;
+};
+
+const pemOf = (key: KeyObject): string => key.export({ format: "pem", type: "pkcs8" }).toString();
+
+describe(`the Go client${missing === undefined ? "" : ` (${missing})`}`, function () {
+  this.slow(60_000);
+  let home = "";
+  let deployment: Deployment;
+  let authority: Authority;
+
+  before(async function () {
+    if (missing !== undefined) return this.skip();
+    home = await mkdtemp(join(tmpdir(), "sigil-go-"));
+    // Checks of one run must not fill the rate window of the next.
+    deployment = await makeDeployment({ model: unhurriedModel });
+    authority = await createAuthority();
+  });
+
+  after(async () => {
+    if (missing !== undefined) return;
+    authority[Symbol.dispose]();
+    await deployment[Symbol.asyncDispose]();
+    await rm(home, { recursive: true, force: true });
+  });
+
+  it("is formatted and vetted", async () => {
+    const { exitCode, output } = await run(["gofmt", "-l", "."], { cwd: sources });
+    expect({ exitCode, output }).to.deep.equal({ exitCode: 0, output: "" });
+    await go(["vet", "."]);
+  });
+
+  it("passes its own tests", async () => {
+    // The race detector needs a C compiler.
+    const hasCompiler = (await run(["cc", "--version"])).exitCode === 0;
+    await go(
+      ["test", ...(hasCompiler ? ["-race"] : []), "-count=1", "."],
+      hasCompiler ? { CGO_ENABLED: "1" } : {},
+    );
+  });
+
+  /** @returns the tests that ran. */
+  const tested = async (config: Partial<Values>, ca: string): Promise<readonly string[]> => {
+    await using served = await deployment.serve({ config });
+    const keys = { ...deployment.privateKeys, "witness/alice": deployment.witnessKeys["alice"] };
+    const world = {
+      target: served.server.target,
+      ca,
+      origin,
+      keys: Object.fromEntries(
+        Object.entries(keys).flatMap(([id, key]) => (key === undefined ? [] : [[id, pemOf(key)]])),
+      ),
+      hello: join(repository, "generated/modules/hello.wasm"),
+    };
+    const path = join(home, "world.json");
+    await writeFile(path, JSON.stringify(world), { mode: 0o600 });
+    const output = await go(["test", "-count=1", "-v", "-run", "^TestWorld", "."], {
+      SIGIL_TEST_WORLD: path,
+    });
+    expect(output).to.not.include("--- SKIP");
+    const log = served.logged();
+    for (const pem of Object.values(world.keys)) expect(log).to.not.include(pem.split("\n")[1]);
+    return [...output.matchAll(/^--- PASS: (\w+)/gm)].map(([, name = ""]) => name);
+  };
+
+  const wanted = async (): Promise<readonly string[]> =>
+    [...(await readFile(join(sources, "world_test.go"), "utf8")).matchAll(/^func (TestWorld\w+)/gm)].map(
+      ([, name = ""]) => name,
+    );
+
+  it("decides, watches, attests, runs and shows evidence over TLS", async () => {
+    const { cert, key } = await authority.issue("server", "IP:127.0.0.1");
+    const ca = await readFile(authority.ca, "utf8");
+    expect(await tested({ "tls.cert": cert, "tls.key": key }, ca)).to.deep.equal(await wanted());
+  });
+
+  it("and on a Unix socket, where tokens need no TLS", async () => {
+    expect(await tested({ listen: { path: join(home, "s.sock") } }, "")).to.deep.equal(await wanted());
+  });
+});
