@@ -17,6 +17,8 @@ import (
 
 // Check asks one question. On an error the decision denies.
 func (c *Client) Check(ctx context.Context, question Question, options ...grpc.CallOption) (Decision, error) {
+	ctx, cancel := c.channel.withDefaultDeadline(ctx)
+	defer cancel()
 	request := question.message()
 	if request.IdempotencyKey == "" && c.channel.settings.retries {
 		request.IdempotencyKey = newIdempotencyKey()
@@ -44,6 +46,8 @@ func (c *Client) Require(ctx context.Context, question Question, options ...grpc
 // decision for each question, in their order; all of them deny on an error, and one without an answer has the reason in
 // its Err. The questions' own idempotency keys must be empty: the batch has one.
 func (c *Client) CheckBatch(ctx context.Context, questions []Question, options ...grpc.CallOption) ([]Decision, error) {
+	ctx, cancel := c.channel.withDefaultDeadline(ctx)
+	defer cancel()
 	decisions := make([]Decision, len(questions))
 	request := &trustv1.BatchCheckRequest{Checks: make([]*trustv1.CheckRequest, len(questions))}
 	for at, question := range questions {

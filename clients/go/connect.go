@@ -68,7 +68,7 @@ func Connect(ctx context.Context, target string, options ...Option) (*Client, er
 		return nil, fmt.Errorf("sigil: the target cannot be used: %w", err)
 	}
 	client := &Client{channel: newChannel(conn, given, mayAuthorize), target: target}
-	client.proofs = newProofs(client, given.trust)
+	client.proofs = newProofs(client, given.genesis)
 	if given.waitForServer {
 		if err := waitForServer(ctx, conn); err != nil {
 			_ = client.Close()

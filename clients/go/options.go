@@ -11,6 +11,8 @@ import (
 	"os"
 	"time"
 
+	"sigil.example/go/verify"
+
 	"google.golang.org/grpc"
 )
 
@@ -37,7 +39,8 @@ type settings struct {
 	resumeLimit    time.Duration
 	waitForServer  bool
 	dial           []grpc.DialOption
-	trust          *trustRoot
+	// Of the genesis record; nil unless decisions are verified.
+	genesis *verify.Hash
 	// Of streams that should not be silent: how long one may be, for the seconds between its heartbeats.
 	silence func(heartbeatSeconds uint32) time.Duration
 }

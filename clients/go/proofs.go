@@ -1,27 +1,201 @@
-// Verifying the decisions of a connection by the proofs that they carry.
+// Verifying the decisions of a connection by the proofs that they carry: that the decision's record is in the ledger, and
+// that the answer is what the record says of what was asked. Nothing else that the server says is believed.
 
 package sigil
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
+	keyv1 "sigil.example/go/sigil/key/v1"
 	trustv1 "sigil.example/go/sigil/trust/v1"
 	typev1 "sigil.example/go/sigil/type/v1"
+	"sigil.example/go/verify"
 )
 
-// trustRoot is what a caller trusts in place of the server.
-type trustRoot struct {
+// ProofError is an answer that its proof does not show. Its decision denies. Unwrap gives the rule that was broken.
+type ProofError struct {
+	// AuditID and Position are what the answer claims: keep them for an investigation.
+	AuditID  string
+	Position uint64
+	cause    error
 }
 
+func (e *ProofError) Error() string {
+	return fmt.Sprintf("sigil: the answer is not proved: %s (decision %s at position %d)",
+		printable(e.cause.Error(), messageBytesMax), printable(e.AuditID, 128), e.Position)
+}
+
+// Unwrap gives the rule.
+func (e *ProofError) Unwrap() error { return e.cause }
+
+// VerifyDecisions asks for a proof with each check, and verifies it before an answer is given: an allow that is not proved
+// is an error, and denies. genesis is the hash of the genesis record in hexadecimal digits, which `sigil init` printed; it
+// must not come from the server.
+func VerifyDecisions(genesis string) Option {
+	return func(s *settings) error {
+		hash, err := verify.ParseHash(genesis)
+		if err != nil {
+			return fmt.Errorf("sigil: the genesis hash: %w", err)
+		}
+		s.genesis = &hash
+		return nil
+	}
+}
+
+// keyRecordsMax bounds what a server may send as the records of its keys.
+const keyRecordsMax = 65_536
+
+// WalkKeys derives the deployment's keys from the hash of its genesis record, which must not come from the server.
+func (c *Client) WalkKeys(ctx context.Context, genesis verify.Hash) (*verify.Keys, error) {
+	keys, _, err := c.walkKeys(ctx, genesis)
+	return keys, err
+}
+
+func (c *Client) walkKeys(ctx context.Context, genesis verify.Hash) (keys *verify.Keys, count int, err error) {
+	ctx, cancel := c.channel.withDefaultDeadline(ctx)
+	defer cancel()
+	var records []verify.StoredRecord
+	for token := ""; ; {
+		page, err := c.Keys().ListKeyRecords(ctx, &keyv1.ListKeyRecordsRequest{PageToken: token})
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, each := range page.GetRecords() {
+			records = append(records, verify.StoredRecord{Position: each.GetLedgerPosition(), Envelope: each.GetEnvelope()})
+		}
+		token = page.GetNextPageToken()
+		if token == "" {
+			break
+		}
+		// The server is not trusted: each page must make progress, or the walk would never end.
+		if len(page.GetRecords()) == 0 || len(records) > keyRecordsMax {
+			return nil, 0, contradiction("the records of the keys do not end")
+		}
+	}
+	keys, err = verify.WalkKeys(genesis, records)
+	return keys, len(records), err
+}
+
+// proofs are of one connection. Nil verifies nothing, and is asked where the caller did not ask for it.
 type proofs struct {
+	client  *Client
+	genesis verify.Hash
+
+	// turn has one place: keys are walked once for all who wait.
+	turn  chan struct{}
+	keys  *verify.Keys
+	count int
 }
 
-func newProofs(*Client, *trustRoot) *proofs { return nil }
+func newProofs(client *Client, genesis *verify.Hash) *proofs {
+	if genesis == nil {
+		return nil
+	}
+	return &proofs{client: client, genesis: *genesis, turn: make(chan struct{}, 1)}
+}
 
 // ask asks for a proof, where decisions are verified.
-func (p *proofs) ask(*trustv1.CheckRequest) {}
+func (p *proofs) ask(request *trustv1.CheckRequest) {
+	if p != nil && !needsProof(request.Proof) {
+		request.Proof = typev1.RecordProof_RECORD_PROOF_INCLUSION
+	}
+}
 
-// prove gives the decision if its proof holds, and one that denies otherwise.
-func (p *proofs) prove(_ context.Context, _ *trustv1.CheckRequest, decision Decision, _ *typev1.SharedProof) Decision {
+// walked gives the keys, newer ones than those that are known if there are any.
+func (p *proofs) walked(ctx context.Context, known *verify.Keys) (*verify.Keys, error) {
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, endedBefore(ctx)
+	}
+	defer func() { <-p.turn }()
+	if p.keys != nil && p.keys != known {
+		return p.keys, nil
+	}
+	keys, count, err := p.client.walkKeys(ctx, p.genesis)
+	if err != nil {
+		return nil, err
+	}
+	if p.keys == nil || count > p.count {
+		p.keys, p.count = keys, count
+	}
+	return p.keys, nil
+}
+
+// prove gives the decision if its proof holds, and one that denies otherwise. shared is of the batch, if it was asked in
+// one. A deny without a record, and one that was made of a contradiction, have nothing to prove.
+func (p *proofs) prove(ctx context.Context, request *trustv1.CheckRequest, decision Decision, shared *typev1.SharedProof) Decision {
+	reply := decision.reply
+	if p == nil || !decision.allowed && (reply.GetAuditId() == "" || reply.GetReason() == ReasonReplyContradictory) {
+		return decision
+	}
+	unproved := func(cause error) Decision {
+		return failed(&ProofError{AuditID: reply.GetAuditId(), Position: reply.GetLedgerPosition(), cause: cause})
+	}
+	proof, err := proofOf(reply, shared)
+	if err != nil {
+		return unproved(err)
+	}
+	keys, err := p.walked(ctx, nil)
+	if err != nil {
+		return unproved(err)
+	}
+	asked, answer := questionOf(request), answerOf(reply)
+	if _, err = keys.Decision(proof, asked, answer); err != nil {
+		// Keys change while a connection lasts: what does not hold is looked at again with those announced since.
+		newer, walkErr := p.walked(ctx, keys)
+		if walkErr != nil || newer == keys {
+			return unproved(err)
+		}
+		if _, err = newer.Decision(proof, asked, answer); err != nil {
+			return unproved(err)
+		}
+	}
+	decision.verified = true
 	return decision
+}
+
+func proofOf(reply *trustv1.CheckResponse, shared *typev1.SharedProof) (verify.RecordProof, error) {
+	given := reply.GetProof()
+	if given == nil {
+		return verify.RecordProof{}, errors.New("it has no proof")
+	}
+	proof := verify.RecordProof{
+		StoredRecord: verify.StoredRecord{Position: reply.GetLedgerPosition(), Envelope: given.GetEnvelope()},
+		Path:         given.GetInclusionProof(),
+		Checkpoint:   given.GetCheckpoint(),
+	}
+	if shared == nil {
+		return proof, nil
+	}
+	proof.Checkpoint, proof.Path = shared.GetCheckpoint(), nil
+	for _, index := range given.GetSharedPath() {
+		if uint64(index) >= uint64(len(shared.GetHashes())) {
+			return verify.RecordProof{}, errors.New("the batch lacks a hash of its path")
+		}
+		proof.Path = append(proof.Path, shared.GetHashes()[index])
+	}
+	return proof, nil
+}
+
+func questionOf(request *trustv1.CheckRequest) verify.Question {
+	return verify.Question{Action: request.GetAction(), Target: request.GetTarget(), Subject: request.GetSubject()}
+}
+
+func answerOf(reply *trustv1.CheckResponse) verify.Answer {
+	verdicts := map[typev1.Verdict]string{
+		typev1.Verdict_VERDICT_ALLOW:  "allow",
+		typev1.Verdict_VERDICT_DENY:   "deny",
+		typev1.Verdict_VERDICT_REVIEW: "review",
+	}
+	return verify.Answer{
+		AuditID:   reply.GetAuditId(),
+		Verdict:   verdicts[reply.GetVerdict()],
+		IsAllowed: reply.GetAllowed(),
+		Reason:    reply.GetReason(),
+		CallerSeq: reply.GetCallerSeq(),
+		Subject:   reply.GetSubject(),
+	}
 }
