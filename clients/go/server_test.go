@@ -354,3 +354,7 @@ func stacks() map[string]string {
 	}
 	return found
 }
+
+func registerDenying(server *grpc.Server) {
+	trustv1.RegisterTrustServiceServer(server, always(verdict(typev1.Verdict_VERDICT_DENY), notAllowed, reason("SCORE_BELOW_THRESHOLD")))
+}

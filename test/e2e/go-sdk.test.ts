@@ -2,10 +2,13 @@
  * The Go client against a server of this repository: over TLS and a Unix socket, with the keys of a deployment, through
  * connections that are cut. Its own tests, against servers that lie, run here too, with Go's race detector.
  */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
 import type { KeyObject } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { repository, run } from "../../scripts/run.ts";
@@ -107,5 +110,42 @@ describe(`the Go client${missing === undefined ? "" : ` (${missing})`}`, functio
 
   it("and on a Unix socket, where tokens need no TLS", async () => {
     expect(await tested({ listen: { path: join(home, "s.sock") } }, "")).to.deep.equal(await wanted());
+  });
+
+  it("guards an HTTP service, as in examples/go", async () => {
+    const example = join(repository, "examples/go");
+    const program = join(home, "orders");
+    const keyFile = join(home, "operator.pem");
+    await writeFile(keyFile, pemOf(deployment.privateKeys.operator), { mode: 0o600 });
+    const built = await run(["go", "build", "-o", program, "."], { cwd: example, env: offline });
+    expect(built.exitCode, built.output).to.equal(0);
+    const checked = await run(["gofmt", "-l", "."], { cwd: example });
+    expect(checked.output).to.equal("");
+    const served = await deployment.serve();
+    const child = spawn(program, ["127.0.0.1:0", served.server.target, origin, keyFile], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const ended = once(child, "exit");
+    try {
+      const [url] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
+      const ask = async (order: string, headers: Readonly<Record<string, string>>) => {
+        const response = await fetch(`${url}/orders/${order}`, { headers });
+        return [response.status, await response.text()] as const;
+      };
+      const [status, body] = await ask("7", { user: "observer" });
+      expect(status, body).to.equal(200);
+      const { audit_id: auditId } = JSON.parse(body) as { readonly audit_id: string };
+      const { chain } = await served.as("operator").audit.getFrozenChain({ auditId });
+      expect(chain).to.include({ subject: "observer", target: "public/orders/7", action: "read" });
+      const forbidden = '{"error":"forbidden"}\n';
+      expect(await ask("7", {})).to.deep.equal([403, forbidden]);
+      expect(await ask("..%2F..%2Fvault", { user: "observer" })).to.deep.equal([403, forbidden]);
+      await served[Symbol.asyncDispose]();
+      expect(await ask("7", { user: "observer" })).to.deep.equal([503, '{"error":"unavailable"}\n']);
+    } finally {
+      child.kill("SIGTERM");
+      expect(await ended).to.deep.equal([0, null]);
+      await served[Symbol.asyncDispose]();
+    }
   });
 });
