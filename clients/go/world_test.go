@@ -21,6 +21,7 @@ import (
 	sigil "sigil.example/go"
 	auditv1 "sigil.example/go/sigil/audit/v1"
 	canonv1 "sigil.example/go/sigil/canon/v1"
+	keyv1 "sigil.example/go/sigil/key/v1"
 	modulev1 "sigil.example/go/sigil/module/v1"
 	typev1 "sigil.example/go/sigil/type/v1"
 	"sigil.example/go/verify/cbor"
@@ -35,6 +36,8 @@ type world struct {
 	// CA of a server with TLS, in PEM; empty without.
 	CA     string
 	Origin string
+	// Genesis is the hash of the genesis record, hex.
+	Genesis string
 	// Keys are private keys in PKCS #8 PEM, by principal.
 	Keys map[string]string
 	// Hello is a path to the code of a module that greets.
@@ -498,6 +501,66 @@ func TestWorldShowsItsEvidence(t *testing.T) {
 	}
 	if _, err := observer.Evidence(ctx, &auditv1.GetEvidenceRequest{AuditId: "0199f3a1-7c1e-7d59-9d0a-3f1b8f6f2c11"}); failure(t, err).Code != codes.NotFound {
 		t.Error(err)
+	}
+}
+
+func TestWorldProvesItsDecisions(t *testing.T) {
+	leavesNothing(t)
+	at := theWorld(t)
+	operator := at.as(t, "operator", sigil.VerifyDecisions(at.Genesis))
+	proved := func(what string, decision sigil.Decision, err error) {
+		t.Helper()
+		if err != nil || !decision.Allowed() || !decision.Verified() {
+			t.Errorf("%s: %v, verified: %v, %v", what, decision, decision.Verified(), err)
+		}
+	}
+	public := sigil.Question{Action: "read", Target: "public//docs/"}
+	decision, err := operator.Check(t.Context(), public)
+	proved("a check", decision, err)
+	aboutAnother := public
+	aboutAnother.Subject = "spiffe://" + at.Origin + "/observer"
+	decision, err = operator.Check(t.Context(), aboutAnother)
+	proved("a check about another subject, by another spelling", decision, err)
+	decision, err = operator.Check(t.Context(), sigil.Question{Action: "no.such", Target: "x"})
+	if err != nil || decision.Allowed() || !decision.Verified() {
+		t.Error("a deny:", decision, err)
+	}
+	decisions, err := operator.CheckBatch(t.Context(), []sigil.Question{public, public, aboutAnother})
+	for _, each := range decisions {
+		proved("an item of a batch", each, err)
+	}
+	for answer, err := range operator.CheckStream(t.Context(), slices.Values([]sigil.Question{public, public})) {
+		proved("an answer of a stream", answer.Decision, err)
+	}
+	root := at.as(t, "root")
+	for _, role := range []keyv1.KeyRole{keyv1.KeyRole_KEY_ROLE_RECORD, keyv1.KeyRole_KEY_ROLE_CHECKPOINT} {
+		if _, err := root.Keys().RotateKey(t.Context(), &keyv1.RotateKeyRequest{Role: role}); err != nil {
+			t.Fatal(err)
+		}
+		decision, err = operator.Check(t.Context(), public)
+		proved("a check after a rotation", decision, err)
+	}
+
+	misled := at.as(t, "operator", sigil.VerifyDecisions(strings.Repeat("0", 64)))
+	decision, err = misled.Check(t.Context(), public)
+	var unproved *sigil.ProofError
+	if !errors.As(err, &unproved) || decision.Allowed() || unproved.AuditID == "" {
+		t.Error("another genesis:", decision, err)
+	}
+	if err := misled.Require(t.Context(), public); !errors.As(err, &unproved) {
+		t.Error(err)
+	}
+	decisions, err = misled.CheckBatch(t.Context(), []sigil.Question{public})
+	if err != nil || decisions[0].Allowed() || !errors.As(decisions[0].Err(), &unproved) {
+		t.Error(decisions, err)
+	}
+	for answer, err := range misled.CheckStream(t.Context(), slices.Values([]sigil.Question{public})) {
+		if err != nil || answer.Decision.Allowed() || !errors.As(answer.Decision.Err(), &unproved) {
+			t.Error(answer, err)
+		}
+	}
+	if _, err := sigil.Connect(t.Context(), at.Target, sigil.VerifyDecisions("not a hash")); err == nil {
+		t.Error("no hash is taken for one")
 	}
 }
 

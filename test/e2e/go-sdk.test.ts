@@ -4,6 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import type { KeyObject } from "node:crypto";
+import { existsSync } from "node:fs";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -33,6 +34,11 @@ const go = async (words: readonly string[], env: Readonly<Record<string, string>
   const { exitCode, output } = await run(["go", ...words], { cwd: sources, env: { ...offline, ...env } });
   expect(exitCode, `go ${words.join(" ")}\n${output}`).to.equal(0);
   return output;
+};
+
+const genesisOf = async ({ directory }: Deployment): Promise<string> => {
+  const text = await readFile(join(directory, "deployment.json"), "utf8");
+  return (JSON.parse(text) as { readonly genesis: string }).genesis;
 };
 
 const pemOf = (key: KeyObject): string => key.export({ format: "pem", type: "pkcs8" }).toString();
@@ -81,6 +87,7 @@ describe(`the Go client${missing === undefined ? "" : ` (${missing})`}`, functio
       target: served.server.target,
       ca,
       origin,
+      genesis: await genesisOf(deployment),
       keys: Object.fromEntries(
         Object.entries(keys).flatMap(([id, key]) => (key === undefined ? [] : [[id, pemOf(key)]])),
       ),
@@ -110,6 +117,27 @@ describe(`the Go client${missing === undefined ? "" : ` (${missing})`}`, functio
 
   it("and on a Unix socket, where tokens need no TLS", async () => {
     expect(await tested({ listen: { path: join(home, "s.sock") } }, "")).to.deep.equal(await wanted());
+  });
+
+  it("never allows by a faulty server, and would at every fault if it failed open", async function () {
+    const faulty = join(repository, "test/faulty/main.ts");
+    if (!existsSync(faulty)) return this.skip();
+    const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", faulty], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    const ended = once(child, "exit");
+    try {
+      const [table] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
+      const path = join(home, "faulty.json");
+      await writeFile(path, table, { mode: 0o600 });
+      const output = await go(["test", "-count=1", "-v", "-run", "^TestFaulty", "."], {
+        SIGIL_TEST_FAULTY: path,
+      });
+      expect([...output.matchAll(/^--- PASS: TestFaulty(?:Server|Proofs)\w+/gm)]).to.have.length(3);
+    } finally {
+      child.stdin.end();
+      expect(await ended).to.deep.equal([0, null]);
+    }
   });
 
   it("guards an HTTP service, as in examples/go", async () => {
