@@ -1,6 +1,7 @@
-// Consistency checks of replies. A reply that contradicts itself or its request never allows: a decision becomes a deny
-// with reason REPLY_CONTRADICTORY, an item a failed one, anything else an error. Absent fields are no contradiction, except
-// the audit id of an allow. Pure. Sources: docs/spec/trust.md §4 and §5, the comments of CheckResponse.
+// Consistency checks of replies. A reply that contradicts itself or its request never allows: a decision becomes a
+// deny with reason REPLY_CONTRADICTORY, an item a failed one, anything else an error. Absent fields are no
+// contradiction, except the audit id of an allow. Pure. Sources: docs/spec/trust.md §4 and §5, the comments of
+// CheckResponse.
 
 package sigil
 
@@ -44,7 +45,8 @@ func isNear(one, other float64) bool {
 
 func isProbability(value float64) bool { return value >= 0 && value <= 1 }
 
-// numbersFault tells why the numbers of an answer are inconsistent; empty if they are consistent. Absent ones are ignored.
+// numbersFault tells why the numbers of an answer are inconsistent; empty if they are consistent. Absent ones are
+// ignored.
 func numbersFault(answer *trustv1.CheckResponse) string {
 	score, threshold, bias, z := answer.Score, answer.Threshold, answer.Bias, answer.Z
 	switch {

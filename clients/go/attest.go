@@ -1,5 +1,5 @@
-// What a witness signs about a proposal, with a key that never leaves this process. Only the bytes of the body count: the
-// rest of a proposal is a server's view of them. Source: docs/spec/record.md §4 and §5, docs/spec/quorum.md §4.
+// What a witness signs about a proposal, with a key that never leaves this process. Only the bytes of the body count:
+// the rest of a proposal is a server's view of them. Source: docs/spec/record.md §4 and §5, docs/spec/quorum.md §4.
 
 package sigil
 
@@ -27,8 +27,8 @@ const (
 	Reject  Vote = "reject"
 )
 
-// ReadProposal decodes the body that would be committed, to be reviewed before it is signed. It refuses a proposal whose
-// view says something else than its bytes, and one of another deployment.
+// ReadProposal decodes the body that would be committed, to be reviewed before it is signed. It refuses a proposal
+// whose view says something else than its bytes, and one of another deployment.
 func ReadProposal(origin string, proposal *canonv1.Proposal) (cbor.Map, error) {
 	if proposal == nil {
 		return nil, errors.New("sigil: there is no proposal")
@@ -120,8 +120,8 @@ func SignAttestation(origin string, proposal *canonv1.Proposal, vote Vote, key e
 	return cose.EncodeStatement(protected, payload, ed25519.Sign(key, cose.ToBeSigned(protected, payload)))
 }
 
-// Attest signs a proposal that was reviewed (ReadProposal) with the witness's key, and sends the statement. The deployment
-// is that of WithKey or WithOrigin. It is made once: a repeat would be refused as a second statement.
+// Attest signs a proposal that was reviewed (ReadProposal) with the witness's key, and sends the statement. The
+// deployment is that of WithKey or WithOrigin. It is made once: a repeat would be refused as a second statement.
 func (c *Client) Attest(ctx context.Context, proposal *canonv1.Proposal, vote Vote, key ed25519.PrivateKey, options ...grpc.CallOption) (*canonv1.AttestProposalResponse, error) {
 	if c.channel.settings.origin == "" {
 		return nil, errors.New("sigil: say which deployment this is, by WithKey or WithOrigin")

@@ -29,9 +29,9 @@ func (c *Client) Decisions(ctx context.Context, request *auditv1.ListFrozenChain
 	})
 }
 
-// Follow yields decisions as they are recorded, oldest first, each exactly once, from FromPosition on; it looks for new
-// ones after a pause, a second if it is 0. When the connection breaks, it goes on after the last decision; to go on after
-// a restart of the program, give the position after that of the last decision that was dealt with:
+// Follow yields decisions as they are recorded, oldest first, each exactly once, from FromPosition on; it looks for
+// new ones after a pause, a second if it is 0. When the connection breaks, it goes on after the last decision; to go
+// on after a restart of the program, give the position after that of the last decision that was dealt with:
 //
 //	request.FromPosition = chain.GetRecord().GetPosition() + 1
 func (c *Client) Follow(ctx context.Context, request *auditv1.ListFrozenChainsRequest, pause time.Duration, options ...grpc.CallOption) iter.Seq2[*auditv1.FrozenChain, error] {

@@ -17,10 +17,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Watch yields records as they are committed, in ledger order, each once, and heartbeats. When the connection breaks, it
-// goes on after the last message; to go on after a restart of the program, keep NextPosition of the last message that was
-// dealt with and give it as FromPosition. It ends when its context ends, when the loop is left, or with an error that
-// waiting would not help. It has no deadline but the context's.
+// Watch yields records as they are committed, in ledger order, each once, and heartbeats. When the connection breaks,
+// it goes on after the last message; to go on after a restart of the program, keep NextPosition of the last message
+// that was dealt with and give it as FromPosition. It ends when its context ends, when the loop is left, or with an
+// error that waiting would not help. It has no deadline but the context's.
 func (c *Client) Watch(ctx context.Context, request *canonv1.WatchRequest, options ...grpc.CallOption) iter.Seq2[*canonv1.WatchResponse, error] {
 	return func(yield func(*canonv1.WatchResponse, error) bool) {
 		watch := watching{

@@ -1,5 +1,5 @@
-// The connection that everything goes through, generated stubs too: token, deadline, repeats, errors, and the judgement of
-// replies. A reply that was not judged never leaves here.
+// The connection that everything goes through, generated stubs too: token, deadline, repeats, errors, and the
+// judgement of replies. A reply that was not judged never leaves here.
 
 package sigil
 

@@ -42,9 +42,9 @@ func (c *Client) Require(ctx context.Context, question Question, options ...grpc
 	return decision.Err()
 }
 
-// CheckBatch asks up to 1,000 questions, which are decided by one model, at one moment, in one commit. It always returns a
-// decision for each question, in their order; all of them deny on an error, and one without an answer has the reason in
-// its Err. The questions' own idempotency keys must be empty: the batch has one.
+// CheckBatch asks up to 1,000 questions, which are decided by one model, at one moment, in one commit. It always
+// returns a decision for each question, in their order; all of them deny on an error, and one without an answer has
+// the reason in its Err. The questions' own idempotency keys must be empty: the batch has one.
 func (c *Client) CheckBatch(ctx context.Context, questions []Question, options ...grpc.CallOption) ([]Decision, error) {
 	ctx, cancel := c.channel.withDefaultDeadline(ctx)
 	defer cancel()
@@ -86,10 +86,10 @@ type Answer struct {
 // openQuestionsMax bounds what a stream has asked and not been answered.
 const openQuestionsMax = 1024
 
-// CheckStream asks questions as fast as the server takes them and yields answers as they come, perhaps in another order.
-// An error ends it; questions without an answer are then denied. Leaving the loop ends the call. It has no deadline but
-// the context's. The questions are taken in a goroutine of their own, which ends with them: a sequence that waits should
-// stop waiting when the context ends.
+// CheckStream asks questions as fast as the server takes them and yields answers as they come, perhaps in another
+// order. An error ends it; questions without an answer are then denied. Leaving the loop ends the call. It has no
+// deadline but the context's. The questions are taken in a goroutine of their own, which ends with them: a sequence
+// that waits should stop waiting when the context ends.
 func (c *Client) CheckStream(ctx context.Context, questions iter.Seq[Question]) iter.Seq2[Answer, error] {
 	return func(yield func(Answer, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)

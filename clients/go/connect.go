@@ -101,8 +101,8 @@ func (c *Client) String() string { return fmt.Sprintf("sigil.Client(%q)", c.targ
 // GoString is String: %#v must not print a key.
 func (c *Client) GoString() string { return c.String() }
 
-// Conn is the connection for stubs that are generated elsewhere. It does what every call of a client does: token, default
-// deadline, repeats where they are safe, errors of type *Error, and the judgement of replies.
+// Conn is the connection for stubs that are generated elsewhere. It does what every call of a client does: token,
+// default deadline, repeats where they are safe, errors of type *Error, and the judgement of replies.
 func (c *Client) Conn() grpc.ClientConnInterface { return c.channel }
 
 // Trust has every call of the decision service; Check and Require are what most callers need.

@@ -64,8 +64,8 @@ func (q Question) message() *trustv1.CheckRequest {
 	}
 }
 
-// Decision is the answer to a question. Its zero value denies, and so does every decision that did not come from a server
-// as an honest allow: act on Allowed alone, or on Err.
+// Decision is the answer to a question. Its zero value denies, and so does every decision that did not come from a
+// server as an honest allow: act on Allowed alone, or on Err.
 type Decision struct {
 	reply    *trustv1.CheckResponse
 	failure  error

@@ -1,4 +1,5 @@
-// What guards of HTTP handlers and gRPC methods share: a rule says what to ask, and is complete before anything is served.
+// What guards of HTTP handlers and gRPC methods share: a rule says what to ask, and is complete before anything is
+// served.
 
 package sigil
 

@@ -74,8 +74,8 @@ func (r GRPCRule) guard(checker Checker) func(GRPCCall) (context.Context, error)
 	}
 }
 
-// UnaryServerInterceptor lets a call through only by an honest allow: PERMISSION_DENIED for a deny, UNAVAILABLE where there
-// is no decision. It panics without a client, an action or a target. Handlers get the decision by DecisionFrom.
+// UnaryServerInterceptor lets a call through only by an honest allow: PERMISSION_DENIED for a deny, UNAVAILABLE where
+// there is no decision. It panics without a client, an action or a target. Handlers get the decision by DecisionFrom.
 func UnaryServerInterceptor(checker Checker, given GRPCRule) grpc.UnaryServerInterceptor {
 	guard := given.guard(checker)
 	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// JSON prints a message as proto3 JSON, by fmt, encoding/json and log/slog: 64-bit integers as strings, bytes in base64,
-// enums by name, without fields that have their default. json.Marshal of a message itself does not.
+// JSON prints a message as proto3 JSON, by fmt, encoding/json and log/slog: 64-bit integers as strings, bytes in
+// base64, enums by name, without fields that have their default. json.Marshal of a message itself does not.
 //
 //	fmt.Println(sigil.JSON{reply})
 type JSON struct{ proto.Message }

@@ -19,8 +19,8 @@ func (c *Client) Run(ctx context.Context, request *modulev1.RunRequest, options 
 	return c.Modules().Run(ctx, request, options...)
 }
 
-// RunStream yields the log and the output of a run as they come, and the result last. Without the result, which an error
-// stands in place of, nothing that came before counts. It has no deadline but the context's.
+// RunStream yields the log and the output of a run as they come, and the result last. Without the result, which an
+// error stands in place of, nothing that came before counts. It has no deadline but the context's.
 func (c *Client) RunStream(ctx context.Context, request *modulev1.RunRequest, options ...grpc.CallOption) iter.Seq2[*modulev1.RunStreamResponse, error] {
 	return func(yield func(*modulev1.RunStreamResponse, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)

@@ -190,7 +190,8 @@ func WithTokensInTheClear() Option {
 	}
 }
 
-// WithDeadline sets how long a unary call may take, with its repeats, if its context has no deadline; the default is 10 s.
+// WithDeadline sets how long a unary call may take, with its repeats, if its context has no deadline; the default is
+// 10 s.
 func WithDeadline(deadline time.Duration) Option {
 	return func(s *settings) error {
 		if deadline <= 0 {

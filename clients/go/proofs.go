@@ -1,5 +1,5 @@
-// Verifying the decisions of a connection by the proofs that they carry: that the decision's record is in the ledger, and
-// that the answer is what the record says of what was asked. Nothing else that the server says is believed.
+// Verifying the decisions of a connection by the proofs that they carry: that the decision's record is in the ledger,
+// and that the answer is what the record says of what was asked. Nothing else that the server says is believed.
 
 package sigil
 
@@ -30,9 +30,9 @@ func (e *ProofError) Error() string {
 // Unwrap gives the rule.
 func (e *ProofError) Unwrap() error { return e.cause }
 
-// VerifyDecisions asks for a proof with each check, and verifies it before an answer is given: an allow that is not proved
-// is an error, and denies. genesis is the hash of the genesis record in hexadecimal digits, which `sigil init` printed; it
-// must not come from the server.
+// VerifyDecisions asks for a proof with each check, and verifies it before an answer is given: an allow that is not
+// proved is an error, and denies. genesis is the hash of the genesis record in hexadecimal digits, which `sigil init`
+// printed; it must not come from the server.
 func VerifyDecisions(genesis string) Option {
 	return func(s *settings) error {
 		hash, err := verify.ParseHash(genesis)
@@ -124,8 +124,8 @@ func (p *proofs) walked(ctx context.Context, known *verify.Keys) (*verify.Keys, 
 	return p.keys, nil
 }
 
-// prove gives the decision if its proof holds, and one that denies otherwise. shared is of the batch, if it was asked in
-// one. A deny without a record, and one that was made of a contradiction, have nothing to prove.
+// prove gives the decision if its proof holds, and one that denies otherwise. shared is of the batch, if it was asked
+// in one. A deny without a record, and one that was made of a contradiction, have nothing to prove.
 func (p *proofs) prove(ctx context.Context, request *trustv1.CheckRequest, decision Decision, shared *typev1.SharedProof) Decision {
 	reply := decision.reply
 	if p == nil || !decision.allowed && (reply.GetAuditId() == "" || reply.GetReason() == ReasonReplyContradictory) {

@@ -1,5 +1,5 @@
-// With a proxy in the environment, nothing goes there that is not encrypted or not meant for another machine. Go reads the
-// environment once a process, so each case has its own.
+// With a proxy in the environment, nothing goes there that is not encrypted or not meant for another machine. Go
+// reads the environment once a process, so each case has its own.
 package sigil_test
 
 import (

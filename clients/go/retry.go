@@ -96,8 +96,8 @@ func repeatably(method string, request proto.Message) (proto.Message, bool) {
 	return keyed, true
 }
 
-// isPassing tells whether the same call may succeed later: nobody was reached, the answer could not be kept, or the server
-// says when to come again.
+// isPassing tells whether the same call may succeed later: nobody was reached, the answer could not be kept, or the
+// server says when to come again.
 func isPassing(failure *Error) bool {
 	switch failure.Code {
 	case codes.Unavailable:

@@ -44,8 +44,8 @@ func isLocalHost(host string) bool {
 	return err == nil && address.Zone() == "" && address.Unmap().IsLoopback()
 }
 
-// dialOptions keep plain text and local calls from proxies: a proxy could read tokens, and local traffic would leave this
-// machine. TLS to another machine may use the proxy of HTTPS_PROXY and NO_PROXY, as every Go program.
+// dialOptions keep plain text and local calls from proxies: a proxy could read tokens, and local traffic would leave
+// this machine. TLS to another machine may use the proxy of HTTPS_PROXY and NO_PROXY, as every Go program.
 func dialOptions(target string, plain, tokensAnywhere bool) []grpc.DialOption {
 	local := isLocal(target)
 	if !plain && !local {

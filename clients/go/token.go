@@ -1,5 +1,5 @@
-// Tokens signed with a principal's own Ed25519 key: an EdDSA JWT valid for at most ten minutes, renewed shortly before it
-// expires. Source: docs/spec/tokens.md. The key never leaves this process.
+// Tokens signed with a principal's own Ed25519 key: an EdDSA JWT valid for at most ten minutes, renewed shortly
+// before it expires. Source: docs/spec/tokens.md. The key never leaves this process.
 
 package sigil
 
@@ -69,8 +69,8 @@ type KeySigner struct {
 // KeySignerOption changes how a KeySigner makes tokens.
 type KeySignerOption func(*KeySigner)
 
-// TokenLifetime sets how long a token is valid, in whole seconds from 1 to 600; the default is 600. It is renewed a fifth
-// of that before it expires.
+// TokenLifetime sets how long a token is valid, in whole seconds from 1 to 600; the default is 600. It is renewed a
+// fifth of that before it expires.
 func TokenLifetime(lifetime time.Duration) KeySignerOption {
 	return func(s *KeySigner) { s.lifetime = lifetime }
 }

@@ -2,8 +2,8 @@
 //
 //	orders LISTEN SERVER ORIGIN KEY [CA]
 //
-// KEY is the private key of principal "operator". Without CA there is no TLS, for a server on this machine. Who asks is in
-// the header "user", as a proxy in front of it would set it after it had authenticated the request.
+// KEY is the private key of principal "operator". Without CA there is no TLS, for a server on this machine. Who asks
+// is in the header "user", as a proxy in front of it would set it after it had authenticated the request.
 package main
 
 import (

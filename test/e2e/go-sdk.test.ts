@@ -4,7 +4,6 @@
  */
 import { spawn } from "node:child_process";
 import type { KeyObject } from "node:crypto";
-import { existsSync } from "node:fs";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -14,6 +13,8 @@ import { expect } from "chai";
 import { after, before, describe, it } from "mocha";
 import { repository, run } from "../../scripts/run.ts";
 import type { Values } from "../../src/config/keys.ts";
+import { startFaulty } from "../faulty/table.ts";
+import { genesisOf } from "../faulty/world.ts";
 import { createAuthority, type Authority } from "../contract/certificates.ts";
 import { unhurriedModel } from "./canon-writes.ts";
 import { makeDeployment, origin, type Deployment } from "./deployment.ts";
@@ -34,11 +35,6 @@ const go = async (words: readonly string[], env: Readonly<Record<string, string>
   const { exitCode, output } = await run(["go", ...words], { cwd: sources, env: { ...offline, ...env } });
   expect(exitCode, `go ${words.join(" ")}\n${output}`).to.equal(0);
   return output;
-};
-
-const genesisOf = async ({ directory }: Deployment): Promise<string> => {
-  const text = await readFile(join(directory, "deployment.json"), "utf8");
-  return (JSON.parse(text) as { readonly genesis: string }).genesis;
 };
 
 const pemOf = (key: KeyObject): string => key.export({ format: "pem", type: "pkcs8" }).toString();
@@ -119,25 +115,14 @@ describe(`the Go client${missing === undefined ? "" : ` (${missing})`}`, functio
     expect(await tested({ listen: { path: join(home, "s.sock") } }, "")).to.deep.equal(await wanted());
   });
 
-  it("never allows by a faulty server, and would at every fault if it failed open", async function () {
-    const faulty = join(repository, "test/faulty/main.ts");
-    if (!existsSync(faulty)) return this.skip();
-    const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", faulty], {
-      stdio: ["pipe", "pipe", "inherit"],
+  it("never allows by a faulty server, and would at every fault if it failed open", async () => {
+    await using server = await startFaulty();
+    const path = join(home, "faulty.json");
+    await writeFile(path, JSON.stringify(server.table), { mode: 0o600 });
+    const output = await go(["test", "-count=1", "-v", "-run", "^TestFaulty", "."], {
+      SIGIL_TEST_FAULTY: path,
     });
-    const ended = once(child, "exit");
-    try {
-      const [table] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
-      const path = join(home, "faulty.json");
-      await writeFile(path, table, { mode: 0o600 });
-      const output = await go(["test", "-count=1", "-v", "-run", "^TestFaulty", "."], {
-        SIGIL_TEST_FAULTY: path,
-      });
-      expect([...output.matchAll(/^--- PASS: TestFaulty(?:Server|Proofs)\w+/gm)]).to.have.length(3);
-    } finally {
-      child.stdin.end();
-      expect(await ended).to.deep.equal([0, null]);
-    }
+    expect([...output.matchAll(/^--- PASS: TestFaulty(?:Server|Proofs)\w+/gm)]).to.have.length(3);
   });
 
   it("guards an HTTP service, as in examples/go", async () => {
