@@ -161,4 +161,12 @@ describe(`the Go client${missing === undefined ? "" : ` (${missing})`}`, functio
       await served[Symbol.asyncDispose]();
     }
   });
+
+  it("is traced by OpenTelemetry's own handler of gRPC", async function () {
+    const cwd = join(repository, "examples/go/tracing");
+    const found = await run(["go", "list", "-deps", "-test", "."], { cwd, env: offline });
+    if (found.exitCode !== 0) return this.skip();
+    const { exitCode, output } = await run(["go", "test", "-count=1", "."], { cwd, env: offline });
+    expect(exitCode, output).to.equal(0);
+  });
 });
