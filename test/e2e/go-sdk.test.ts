@@ -14,10 +14,13 @@ import { after, before, describe, it } from "mocha";
 import { repository, run } from "../../scripts/run.ts";
 import type { Values } from "../../src/config/keys.ts";
 import { startFaulty } from "../faulty/table.ts";
+import { freePort } from "../contract/free-port.ts";
 import { genesisOf } from "../faulty/world.ts";
 import { createAuthority, type Authority } from "../contract/certificates.ts";
 import { unhurriedModel } from "./canon-writes.ts";
+import { freePorts, serving, type Serving } from "./command.ts";
 import { makeDeployment, origin, type Deployment } from "./deployment.ts";
+import { expectAsPrinted, printedOn } from "./printed.ts";
 
 const sources = join(repository, "clients/go");
 const offline = { GOPROXY: "off", GOFLAGS: "-mod=readonly" };
@@ -160,6 +163,36 @@ describe(`the Go client${missing === undefined ? "" : ` (${missing})`}`, functio
       expect(await ended).to.deep.equal([0, null]);
       await served[Symbol.asyncDispose]();
     }
+  });
+
+  describe("the five minutes of examples/go/README.md", () => {
+    const page = "examples/go/README.md";
+    let server: Serving | undefined;
+    const replaced: [RegExp, string][] = [];
+
+    before(async function () {
+      if (missing !== undefined) return this.skip();
+      server = await serving(["dev", ...freePorts], { cwd: home });
+      replaced.push(
+        [/\$PWD\/build\/orders/g, join(home, "orders")],
+        [/build\/orders/g, join(home, "orders")],
+        [/127\.0\.0\.1:8080/g, `127.0.0.1:${await freePort()}`],
+      );
+    });
+    after(() => server?.stop());
+
+    for (const step of printedOn(page)) {
+      it(`work as printed at line ${step.line}`, () =>
+        expectAsPrinted(step, { target: server?.target ?? "", home, replaced }));
+    }
+
+    it("show the lines of the program", async () => {
+      const lines = async (path: string): Promise<string> =>
+        (await readFile(join(repository, path), "utf8")).replaceAll(/\s+/g, " ");
+      const [, shown = ""] = /``` ?go (.*?) ```/.exec(await lines(page)) ?? [];
+      expect(shown).to.include("GuardHTTP");
+      expect(await lines("examples/go/main.go")).to.include(shown);
+    });
   });
 
   it("is traced by OpenTelemetry's own handler of gRPC", async function () {
