@@ -65,8 +65,10 @@ func (c *Client) Follow(ctx context.Context, request *auditv1.ListFrozenChainsRe
 				}
 			}
 			resumption.progress()
+			// A server that stays where it is, and says that there is more, is not asked without a pause either.
+			hasMore := reply.GetNextPageToken() != "" && (len(reply.GetChains()) > 0 || reply.GetResumePosition() > page.GetFromPosition())
 			page.FromPosition = max(page.GetFromPosition(), reply.GetResumePosition())
-			if reply.GetNextPageToken() == "" && !sleep(ctx, pause) {
+			if !hasMore && !sleep(ctx, pause) {
 				yield(nil, endedBefore(ctx))
 				return
 			}

@@ -1,5 +1,5 @@
-// What a check costs beside the bare stub: `go test -bench Check -run '^$' .`, and with SIGIL_TEST_WORLD against a server
-// of this repository.
+// What a check costs beside the bare stub: `go test -bench Check -run '^$' .`, and with SIGIL_TEST_WORLD against a
+// server of this repository.
 package sigil_test
 
 import (

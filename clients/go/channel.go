@@ -78,7 +78,7 @@ func (c *channel) Close() error {
 // withDefaultDeadline keeps a deadline that the caller set.
 func (c *channel) withDefaultDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
+		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, c.settings.deadline)
 }
@@ -178,26 +178,26 @@ func (c *channel) NewStream(ctx context.Context, description *grpc.StreamDesc, m
 	if ctx.Err() != nil {
 		return nil, endedBefore(ctx)
 	}
-	var cancel context.CancelFunc
-	if description.ServerStreams {
-		ctx, cancel = context.WithCancel(ctx)
-	} else {
-		ctx, cancel = c.withDefaultDeadline(ctx)
+	end := func() {}
+	if !description.ServerStreams {
+		ctx, end = c.withDefaultDeadline(ctx)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	// Close ends the stream, and holds nothing of one that ended before.
 	unlink := context.AfterFunc(c.closing, cancel)
-	release := func() { unlink(); cancel() }
+	context.AfterFunc(ctx, func() { unlink(); end() })
 	outgoing, carried, err := c.withMetadata(ctx, method)
 	if err != nil {
-		release()
+		cancel()
 		return nil, c.streamFailure(ctx, err, nil, carried)
 	}
 	stream, err := c.conn.NewStream(outgoing, description, method, options...)
 	if err != nil {
 		failure := c.streamFailure(ctx, err, nil, carried)
-		release()
+		cancel()
 		return nil, failure
 	}
-	return &guardedStream{ClientStream: stream, channel: c, ctx: ctx, carried: carried, release: release, single: !description.ServerStreams}, nil
+	return &guardedStream{ClientStream: stream, channel: c, ctx: ctx, carried: carried, release: cancel, single: !description.ServerStreams}, nil
 }
 
 // streamFailure tells a stream that Close ended from one that its caller ended.

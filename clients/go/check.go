@@ -83,8 +83,9 @@ type Answer struct {
 	Decision Decision
 }
 
-// openQuestionsMax bounds what a stream has asked and not been answered.
-const openQuestionsMax = 1024
+// openQuestionsMax bounds what a stream has asked and not been answered, with inputs of up to 256 KiB each. A server
+// decides 64 at a time.
+const openQuestionsMax = 256
 
 // CheckStream asks questions as fast as the server takes them and yields answers as they come, perhaps in another
 // order. An error ends it; questions without an answer are then denied. Leaving the loop ends the call. It has no

@@ -561,6 +561,8 @@ func TestConnectRefusesWhatContradictsItself(t *testing.T) {
 		"a key without a principal":               {sigil.WithKey("", "o", newKey(t))},
 		"a key without an origin":                 {sigil.WithKey("p", "", newKey(t))},
 		"no key":                                  {sigil.WithKey("p", "o", nil)},
+		"no TLS, by an authority":                 {sigil.WithCA(good.certificate), sigil.WithoutTLS()},
+		"no TLS, by a name":                       {sigil.WithoutTLS(), sigil.WithServerName("a")},
 		"no deadline":                             {sigil.WithDeadline(0)},
 		"no reply":                                {sigil.WithReplyBytesMax(0)},
 	} {
@@ -601,6 +603,31 @@ func TestWhatIsOnThisMachine(t *testing.T) {
 			t.Errorf("%q: %v", target, got)
 		}
 	}
+}
+
+// A name that should be this machine's may be somebody else's by the time it is looked up.
+func TestATokenInTheClearGoesToNoOtherAddress(t *testing.T) {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, each := range addresses {
+		network, ok := each.(*net.IPNet)
+		if !ok || network.IP.IsLoopback() || network.IP.To4() == nil {
+			continue
+		}
+		listener, err := net.Listen("tcp", net.JoinHostPort(network.IP.String(), "0"))
+		if err != nil {
+			continue
+		}
+		defer func() { _ = listener.Close() }()
+		if connection, err := sigil.DialLocal(t.Context(), listener.Addr().String()); err == nil {
+			_ = connection.Close()
+			t.Errorf("%s is taken for this machine's own", listener.Addr())
+		}
+		return
+	}
+	t.Skip("skipped: this machine has no other address")
 }
 
 func TestAUnixSocketTakesTokensWithoutTLS(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	auditv1 "sigil.example/go/sigil/audit/v1"
 	canonv1 "sigil.example/go/sigil/canon/v1"
 	modulev1 "sigil.example/go/sigil/module/v1"
+	"sigil.example/go/sigiltest"
 	"sigil.example/go/verify"
 
 	"google.golang.org/grpc"
@@ -263,6 +264,21 @@ func ExampleConnect_unixSocket() {
 			sigil.WithKeyFile("billing", "sigil.example.org", "billing.pem"))
 	}
 	_ = connect
+}
+
+func TestExampleOfATest(t *testing.T) {
+	client, asked := sigiltest.New(t, func(question sigil.Question) error {
+		if question.Action != "orders.read" {
+			return sigiltest.ErrDenied
+		}
+		return nil
+	})
+	if err := client.Require(t.Context(), sigil.Question{Action: "orders.write", Target: "orders"}); !errors.Is(err, sigil.ErrDenied) {
+		t.Error(err)
+	}
+	if len(asked.Asked()) != 1 {
+		t.Error(asked.Asked())
+	}
 }
 
 // A deny, as it looks.

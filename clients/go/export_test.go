@@ -16,6 +16,9 @@ func AllowedForTests() Decision { return Decision{allowed: true} }
 // IsLocal is isLocal.
 var IsLocal = isLocal
 
+// DialLocal is dialLocal.
+var DialLocal = dialLocal
+
 // SilenceMax is silenceMax.
 var SilenceMax = silenceMax
 

@@ -306,6 +306,18 @@ func TestARecordOtherThanTheWrittenOneIsNoAnswer(t *testing.T) {
 	}
 }
 
+func TestAReplyThatIsNoAnswerIsNotLeftWithTheCaller(t *testing.T) {
+	client := connected(t, &fake{batch: func(context.Context, *trustv1.BatchCheckRequest) (*trustv1.BatchCheckResponse, error) {
+		decision := &trustv1.BatchCheckResult{Outcome: &trustv1.BatchCheckResult_Decision{Decision: honest()}}
+		return &trustv1.BatchCheckResponse{Results: []*trustv1.BatchCheckResult{decision}}, nil
+	}})
+	reply := &trustv1.BatchCheckResponse{}
+	err := client.Conn().Invoke(t.Context(), trustv1.TrustService_BatchCheck_FullMethodName, &trustv1.BatchCheckRequest{}, reply)
+	if failure(t, err); len(reply.Results) != 0 {
+		t.Error(reply)
+	}
+}
+
 func TestAStreamThatAnswersAnotherQuestionIsLeft(t *testing.T) {
 	for what, ids := range map[string][]string{
 		"a question that nobody asked": {"2"},

@@ -29,6 +29,7 @@ type Option func(*settings) error
 
 type settings struct {
 	tls            *tls.Config
+	hasTLS         bool
 	plain          bool
 	tokensAnywhere bool
 	source         TokenSource
@@ -61,6 +62,9 @@ func newSettings(options []Option) (*settings, error) {
 		if err := option(given); err != nil {
 			return nil, err
 		}
+	}
+	if given.plain && given.hasTLS {
+		return nil, errors.New("sigil: WithoutTLS goes with no other option about TLS")
 	}
 	if given.tls.MinVersion == 0 {
 		given.tls.MinVersion = tls.VersionTLS12
@@ -137,7 +141,7 @@ func WithTLS(config *tls.Config) Option {
 		if config.InsecureSkipVerify && config.VerifyConnection == nil && config.VerifyPeerCertificate == nil {
 			return errors.New("sigil: TLS that does not verify the server protects nothing: trust its authority by WithCA")
 		}
-		s.tls, s.plain = config.Clone(), false
+		s.tls, s.hasTLS = config.Clone(), true
 		return nil
 	}
 }
@@ -149,7 +153,7 @@ func WithCA(authorities []byte) Option {
 		if !pool.AppendCertsFromPEM(authorities) {
 			return errors.New("sigil: the authorities hold no certificate in PEM")
 		}
-		s.tls.RootCAs = pool
+		s.tls.RootCAs, s.hasTLS = pool, true
 		return nil
 	}
 }
@@ -161,7 +165,7 @@ func WithClientCertificate(chain, key []byte) Option {
 		if err != nil {
 			return errors.New("sigil: the client certificate and its key are not a pair in PEM")
 		}
-		s.tls.Certificates = []tls.Certificate{pair}
+		s.tls.Certificates, s.hasTLS = []tls.Certificate{pair}, true
 		return nil
 	}
 }
@@ -169,7 +173,7 @@ func WithClientCertificate(chain, key []byte) Option {
 // WithServerName expects this name in the server's certificate, if not the target's.
 func WithServerName(name string) Option {
 	return func(s *settings) error {
-		s.tls.ServerName = name
+		s.tls.ServerName, s.hasTLS = name, true
 		return nil
 	}
 }

@@ -66,7 +66,7 @@ describe(`the Go client${missing === undefined ? "" : ` (${missing})`}`, functio
   it("is formatted and vetted", async () => {
     const { exitCode, output } = await run(["gofmt", "-l", "."], { cwd: sources });
     expect({ exitCode, output }).to.deep.equal({ exitCode: 0, output: "" });
-    await go(["vet", "."]);
+    await go(["vet", ".", "./sigiltest"]);
   });
 
   it("passes its own tests", async () => {
