@@ -3,6 +3,8 @@
 package sigil_test
 
 import (
+	"context"
+	"crypto/rand"
 	"encoding/json"
 	"os"
 	"testing"
@@ -35,8 +37,14 @@ func benched(b *testing.B) (at world, options []sigil.Option) {
 
 var benchQuestion = sigil.Question{Action: "read", Target: "public/docs"}
 
-// BenchmarkCheckBareStub sends a token that was made once, as whoever writes the call by hand would.
-func BenchmarkCheckBareStub(b *testing.B) {
+// BenchmarkCheckBareStub is what examples/clients/go does, with a token that was made once.
+func BenchmarkCheckBareStub(b *testing.B) { benchmarkStub(b, false) }
+
+// BenchmarkCheckBareStubWithKey makes a repeat safe besides, which costs the server an entry.
+func BenchmarkCheckBareStubWithKey(b *testing.B) { benchmarkStub(b, true) }
+
+func benchmarkStub(b *testing.B, hasKey bool) {
+	b.Helper()
 	at, _ := benched(b)
 	if at.CA != "" {
 		b.Skip("skipped: the bare stub is measured without TLS")
@@ -63,7 +71,13 @@ func BenchmarkCheckBareStub(b *testing.B) {
 	ctx := metadata.AppendToOutgoingContext(b.Context(), "authorization", "Bearer "+token)
 	stub := trustv1.NewTrustServiceClient(connection)
 	for b.Loop() {
-		reply, err := stub.Check(ctx, &trustv1.CheckRequest{Action: benchQuestion.Action, Target: benchQuestion.Target})
+		request := &trustv1.CheckRequest{Action: benchQuestion.Action, Target: benchQuestion.Target}
+		if hasKey {
+			request.IdempotencyKey = rand.Text()
+		}
+		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+		reply, err := stub.Check(limited, request)
+		cancel()
 		if err != nil || !reply.GetAllowed() {
 			b.Fatal(reply, err)
 		}

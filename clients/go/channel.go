@@ -33,6 +33,8 @@ type channel struct {
 	conn         *grpc.ClientConn
 	settings     *settings
 	mayAuthorize bool
+	// Of every call, as text.
+	replyBytesMax string
 
 	// closing ends streams, which may go on for ever.
 	closing context.Context
@@ -47,7 +49,14 @@ var _ grpc.ClientConnInterface = (*channel)(nil)
 
 func newChannel(conn *grpc.ClientConn, given *settings, mayAuthorize bool) *channel {
 	closing, end := context.WithCancelCause(context.Background())
-	return &channel{conn: conn, settings: given, mayAuthorize: mayAuthorize, closing: closing, close: end}
+	return &channel{
+		conn:          conn,
+		settings:      given,
+		mayAuthorize:  mayAuthorize,
+		replyBytesMax: strconv.Itoa(given.replyBytesMax),
+		closing:       closing,
+		close:         end,
+	}
 }
 
 // begin counts a call that Close has to wait for.
@@ -83,46 +92,45 @@ func (c *channel) withDefaultDeadline(ctx context.Context) (context.Context, con
 	return context.WithTimeout(ctx, c.settings.deadline)
 }
 
-// credentialsOf are those that a caller set for one call.
-func credentialsOf(ctx context.Context) secret {
-	outgoing, _ := metadata.FromOutgoingContext(ctx)
-	given := outgoing.Get(authorizationKey)
-	if len(given) == 0 {
-		return ""
-	}
-	return secret(given[0])
-}
-
 // withMetadata adds the token and what the server has to know. It returns what an error must not repeat.
 func (c *channel) withMetadata(ctx context.Context, method string) (context.Context, secret, error) {
 	outgoing, _ := metadata.FromOutgoingContext(ctx)
+	added := make([]string, 0, 4)
 	if len(outgoing.Get(replyBytesKey)) == 0 {
-		ctx = metadata.AppendToOutgoingContext(ctx, replyBytesKey, strconv.Itoa(c.settings.replyBytesMax))
+		added = append(added, replyBytesKey, c.replyBytesMax)
 	}
-	if own := credentialsOf(ctx); own != "" {
+	carried, err := c.carry(ctx, method, outgoing.Get(authorizationKey))
+	if err != nil {
+		return nil, "", err
+	}
+	if carried != "" && len(outgoing.Get(authorizationKey)) == 0 {
+		added = append(added, authorizationKey, "Bearer "+string(carried))
+	}
+	return metadata.AppendToOutgoingContext(ctx, added...), carried, nil
+}
+
+// carry gives the token of a call: its own, if the caller set one for it, or the connection's.
+func (c *channel) carry(ctx context.Context, method string, own []string) (secret, error) {
+	if len(own) > 0 {
 		if !c.mayAuthorize {
-			return nil, "", &Error{Code: codes.FailedPrecondition, Message: tokenRefusal}
+			return "", &Error{Code: codes.FailedPrecondition, Message: tokenRefusal}
 		}
-		_, token, found := strings.Cut(string(own), " ")
-		if !found {
-			token = string(own)
-		}
-		return ctx, secret(token), nil
+		return secret(own[0][strings.LastIndexByte(own[0], ' ')+1:]), nil
 	}
 	if c.settings.source == nil || method == healthv1.Health_Check_FullMethodName || method == healthv1.Health_Watch_FullMethodName {
-		return ctx, "", nil
+		return "", nil
 	}
 	token, err := c.settings.source.Token(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, "", endedBefore(ctx)
+			return "", endedBefore(ctx)
 		}
-		return nil, "", &Error{Code: codes.Unauthenticated, Message: "the token source gave no token", cause: err}
+		return "", &Error{Code: codes.Unauthenticated, Message: "the token source gave no token", cause: err}
 	}
 	if token == "" || len(token) > tokenBytesMax {
-		return nil, "", &Error{Code: codes.Unauthenticated, Message: "the token source gave no token that a server takes"}
+		return "", &Error{Code: codes.Unauthenticated, Message: "the token source gave no token that a server takes"}
 	}
-	return metadata.AppendToOutgoingContext(ctx, authorizationKey, "Bearer "+token), secret(token), nil
+	return secret(token), nil
 }
 
 // Invoke makes a unary call. On an error the reply is empty. All errors are *Error.
